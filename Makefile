@@ -1,0 +1,43 @@
+# `make help` lists the targets. Everything installs itself; Python >= 3.11 and Node are all that must be there.
+SHELL := /bin/bash
+PYTHON ?= python3
+RUN := .venv/bin/python
+# Mirrors named in pip's own configuration needn't know every package: their warnings help nobody.
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --require-hashes -r
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check lock generate clean
+
+help: ## Lists the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+# ------------------------------------------------------------------ environments
+
+.venv/.ready: requirements/dev.txt
+.tools/engines/.ready: requirements/engines.txt
+.tools/sam/.ready: requirements/sam.txt
+
+.venv/.ready .tools/engines/.ready .tools/sam/.ready:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/it"; exit 1; }
+	@echo "installing $< into $(@D) ..."
+	@rm -rf $(@D) && mkdir -p $(dir $(@D)) && $(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python $(PIP_INSTALL) $< 2>&1 | { grep -v '^WARNING: Location' || true; }; exit $${PIPESTATUS[0]}
+	@touch $@
+
+tests/clients/node_modules/.ready: tests/clients/package-lock.json
+	@command -v npm > /dev/null || { echo "Node.js with npm is needed for the real clients"; exit 1; }
+	@cd tests/clients && npm ci --silent --no-audit --no-fund
+	@touch $@
+
+# ------------------------------------------------------------------ use
+
+run: .venv/.ready .tools/engines/.ready ## Serves on 127.0.0.1:$$PORT (3000) with real local engines
+	@exec $(RUN) -m local
+
+# ------------------------------------------------------------------ develop
+
+lock: .venv/.ready ## Resolves pyproject's dependencies into the pinned requirement files
+	@scripts/lock.sh
+
+clean: ## Removes what make installed and built; the local run's data too
+	rm -rf .venv .tools .local .aws-sam tests/clients/node_modules

@@ -1,0 +1,97 @@
+"""Every setting, with its bounds and its trade-off in both directions.
+
+Read from the environment, once, where a function starts. `docs/settings.md` repeats each one for people;
+a test fails when it doesn't.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIB = 1024 * 1024
+DAY = 24 * 3600
+
+CLOCK_MARGIN_SECONDS = 30
+"""How far apart the clocks of API, download and cleanup may be (P3)."""
+
+
+class MergeTrigger(StrEnum):
+    FINALIZE = "finalize"
+    FIRST_DOWNLOAD = "first-download"
+
+
+def _split(value: object) -> object:
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+Seconds = Annotated[int, Field(gt=0)]
+Bytes = Annotated[int, Field(gt=0)]
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+class Settings(BaseSettings):
+    """What a function is told by its environment.
+
+    Raises:
+        pydantic.ValidationError: a setting is missing, out of bounds, or contradicts another.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    # Resources, named by the template.
+    entries_table: str
+    reservations_table: str
+    archives_table: str
+    bucket: str
+    merge_queue_url: str
+    url_signing_secret_arn: str
+
+    # URLs and how long things live.
+    public_url: str | None = None
+    upload_url_seconds: Seconds = 3600
+    download_url_seconds: Seconds = 600
+    reservation_seconds: Seconds = 3600
+    max_stream_seconds: Seconds = 900
+    parts_grace_seconds: Seconds | None = None
+    unused_entry_seconds: Seconds = 7 * DAY
+
+    # Merging.
+    merge_trigger: MergeTrigger = MergeTrigger.FINALIZE
+    merge_lease_seconds: Annotated[int, Field(ge=3)] = 60
+    merge_attempts: Annotated[int, Field(ge=1)] = 5
+    merge_concurrency: Annotated[int, Field(ge=1, le=64)] = 16
+    queue_retention_seconds: Annotated[int, Field(ge=60, le=14 * DAY)] = 4 * 3600
+
+    # The delivery rule's limits: none unless the template says how this deployment streams.
+    stream_max_bytes: Bytes | None = None
+    stream_burst_bytes: Bytes = 6 * MIB
+    stream_bytes_per_second: Bytes | None = None
+    merge_wait_seconds: Annotated[int, Field(ge=0, le=25)] = 20
+    read_ahead_bytes: Annotated[int, Field(ge=MIB)] = 32 * MIB
+
+    # Who may come in.
+    verify_tokens: bool = True
+    token_issuers: CommaSeparated = ("https://token.actions.githubusercontent.com",)
+    token_audience: str | None = None
+
+    @property
+    def shortest_parts_grace_seconds(self) -> int:
+        """P3: our URL may redirect, in its last second, to a presigned one whose reader then takes its time."""
+        return 2 * self.download_url_seconds + self.max_stream_seconds + CLOCK_MARGIN_SECONDS
+
+    @property
+    def grace_seconds(self) -> int:
+        return self.parts_grace_seconds or self.shortest_parts_grace_seconds
+
+    @model_validator(mode="after")
+    def _grace_outlasts_every_reader(self) -> Self:
+        if self.parts_grace_seconds is not None and self.parts_grace_seconds < self.shortest_parts_grace_seconds:
+            message = (
+                f"PARTS_GRACE_SECONDS is {self.parts_grace_seconds}, but a reader may need its parts for "
+                f"{self.shortest_parts_grace_seconds} s: 2 x DOWNLOAD_URL_SECONDS + MAX_STREAM_SECONDS + "
+                f"{CLOCK_MARGIN_SECONDS} s between clocks. Raise it, lower those, or leave it unset."
+            )
+            raise ValueError(message)
+        return self
