@@ -15,9 +15,17 @@ if [ "${1:-}" = "--check" ]; then
 fi
 
 compile() { # compile GROUP FILE [uv options]
+    local report
     mkdir -p "$out/$(dirname "$2")"
-    .venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
-        --custom-compile-command "make lock" --group "pyproject.toml:$1" --output-file "$out/$2" "${@:3}"
+    report=$(.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
+        --custom-compile-command "make lock" --group "pyproject.toml:$1" --output-file "$out/$2" "${@:3}" 2>&1) && return
+    echo "$report" >&2
+    if grep -qiE 'failed to fetch|error sending request|dns error|timed out|offline' <<< "$report"; then
+        echo "lock: the package index didn't answer, so nothing can be said about $2" >&2
+    else
+        echo "lock: the group '$1' in pyproject.toml can't be resolved" >&2
+    fi
+    exit 2
 }
 
 compile dev requirements/dev.txt --python-version 3.11
@@ -25,16 +33,16 @@ compile engines requirements/engines.txt --python-version 3.11
 compile sam requirements/sam.txt --python-version 3.11
 
 # Deployed packages take their versions from dev.txt: what is tested is what is deployed.
+# A function's file is complete, even where the layer holds the same package: `sam build` lets pip
+# follow dependencies, and in hash mode pip refuses one that isn't listed.
 deployed=(--python-version 3.12 --constraint requirements/dev.txt)
 compile layer layers/core/requirements.txt "${deployed[@]}"
-in_layer=()
-while read -r name; do in_layer+=(--no-emit-package "$name"); done \
-    < <(grep -oE '^[a-z0-9-]+' "$out/layers/core/requirements.txt")
 for function in api download merge cleanup; do
-    compile "$function" "functions/$function/requirements.txt" "${deployed[@]}" "${in_layer[@]}"
+    compile "$function" "functions/$function/requirements.txt" "${deployed[@]}"
 done
 
 if [ "$out" != . ]; then
-    diff -r -q "$out/requirements" requirements
-    for file in layers/*/requirements.txt functions/*/requirements.txt; do diff -q "$out/$file" "$file"; done
+    for file in requirements/*.txt layers/*/requirements.txt functions/*/requirements.txt; do
+        diff -u "$file" "$out/$file" >&2 || { echo "lock: $file doesn't follow from pyproject.toml: make lock" >&2; exit 1; }
+    done
 fi

@@ -1,0 +1,82 @@
+"""Says how large each built function and layer is, and that each handler can be imported from it.
+
+Run by the runtime's own interpreter, with nothing but the standard library: `check_build.py BUILD_DIR ARCHITECTURE`.
+"""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+LAYER = "CoreLayer"
+LARGEST_UNZIPPED_MB = 250  # Lambda's limit for a function and its layers together
+HTTP_ONLY = ("fastapi", "starlette", "aiohttp", "mangum")
+HTTP_FUNCTIONS = ("ApiFunction", "DownloadFunction")
+TESTS_ONLY = ("pytest", "moto", "hypothesis", "mypy", "uvicorn")
+# Settings have no defaults for these; importing a handler calls no AWS service.
+ENVIRONMENT = {
+    name: "placeholder"
+    for name in (
+        "ENTRIES_TABLE",
+        "RESERVATIONS_TABLE",
+        "ARCHIVES_TABLE",
+        "BUCKET",
+        "MERGE_QUEUE_URL",
+        "URL_SIGNING_SECRET_ARN",
+    )
+} | {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+def megabytes(directory: Path) -> float:
+    return sum(file.stat().st_size for file in directory.rglob("*") if file.is_file()) / 1e6
+
+
+def misplaced_packages(build: Path, function: Path) -> list[str]:
+    """Packages that `function` carries though the layer, no function or only the HTTP functions should."""
+    unwanted = ["boto3", "botocore", *TESTS_ONLY]
+    if function.name not in HTTP_FUNCTIONS:
+        unwanted += HTTP_ONLY
+    found = [f"{function.name} carries {name}" for name in unwanted if (function / name).exists()]
+    found += [f"{LAYER} carries {name}" for name in HTTP_ONLY + TESTS_ONLY if (build / LAYER / "python" / name).exists()]
+    return found
+
+
+def import_error(build: Path, function: Path) -> str | None:
+    """What goes wrong when the handler is imported with only the built function and layer on the path."""
+    module = f"functions.{function.name.removesuffix('Function').lower()}.handler"
+    process = subprocess.run(  # noqa: S603
+        # -S: without the interpreter's own site-packages. Lambda has none of ours there either.
+        [sys.executable, "-S", "-c", f"from {module} import lambda_handler as f; assert callable(f)"],
+        env=ENVIRONMENT | {"PYTHONPATH": os.pathsep.join([str(function), str(build / LAYER / "python")])},
+        cwd=function,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return process.stderr.strip() or f"importing {module} failed" if process.returncode else None
+
+
+def main(build: Path, architecture: str) -> list[str]:
+    functions = sorted(build.glob("*Function"))
+    layer_mb = megabytes(build / LAYER)
+    print(f"\n{architecture:18} MB unzipped")
+    for function in functions:
+        print(f"{function.name:18} {megabytes(function):6.1f}")
+    print(f"{LAYER:18} {layer_mb:6.1f}\n")
+
+    problems = [problem for function in functions for problem in misplaced_packages(build, function)]
+    problems += [
+        f"{function.name} and {LAYER} are over {LARGEST_UNZIPPED_MB} MB"
+        for function in functions
+        if megabytes(function) + layer_mb > LARGEST_UNZIPPED_MB
+    ]
+    if architecture == platform.machine():
+        problems += [error for function in functions if (error := import_error(build, function))]
+    return problems
+
+
+if __name__ == "__main__":
+    found = main(Path(sys.argv[1]).resolve(), sys.argv[2])
+    print("\n".join(found), file=sys.stderr)
+    sys.exit(bool(found))
