@@ -2,14 +2,18 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 RUN := .venv/bin/python
+# The lock files are complete, so pip has nothing to resolve (and some of its versions can't, with extras and hashes).
 # Mirrors named in pip's own configuration needn't know every package: their warnings help nobody.
-PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --require-hashes -r
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r
+# SAM wants a region even where it asks AWS nothing.
+SAM = SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} .tools/sam/bin/sam
+REAL_CLIENTS = $(if $(wildcard tests/clients/package-lock.json),tests/clients/node_modules/.ready)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lock generate clean
+.PHONY: help run demo test check lint build validate lock generate clean
 
 help: ## Lists the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/; s/\$\$\$\$/$$/' | expand -t 16
 
 # ------------------------------------------------------------------ environments
 
@@ -34,7 +38,28 @@ tests/clients/node_modules/.ready: tests/clients/package-lock.json
 run: .venv/.ready .tools/engines/.ready ## Serves on 127.0.0.1:$$PORT (3000) with real local engines
 	@exec $(RUN) -m local
 
+# ------------------------------------------------------------------ deploy
+
+build: .venv/.ready .tools/sam/.ready ## Builds what is deployed, for arm64 and x86_64, and says how large it is
+	@scripts/build.sh arm64 x86_64
+
+validate: .tools/sam/.ready ## Lints the template
+	@$(SAM) validate --lint
+	@.tools/sam/bin/cfn-lint --regions us-east-1 -- template.yaml
+
 # ------------------------------------------------------------------ develop
+
+test: .venv/.ready .tools/engines/.ready $(REAL_CLIENTS) ## Runs the tests, on real engines and with real clients
+	@$(RUN) -m pytest
+
+check: lint test ## Everything CI looks at but `make build`
+
+lint: .venv/.ready validate ## Style, types, import contracts, lock files and template
+	@.venv/bin/ruff check
+	@.venv/bin/ruff format --check
+	@.venv/bin/mypy
+	@PYTHONPATH=layers/core:. .venv/bin/lint-imports
+	@scripts/lock.sh --check
 
 lock: .venv/.ready ## Resolves pyproject's dependencies into the pinned requirement files
 	@scripts/lock.sh
