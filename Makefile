@@ -13,7 +13,7 @@ REAL_CLIENTS = $(if $(wildcard tests/clients/package-lock.json),tests/clients/no
 .PHONY: help run demo test check lint build validate lock generate clean
 
 help: ## Lists the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/; s/\$\$\$\$/$$/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/; s/\$$\$$/$$/' | expand -t 16
 
 # ------------------------------------------------------------------ environments
 
