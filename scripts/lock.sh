@@ -4,23 +4,18 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-out=.
-if [ "${1:-}" = "--check" ]; then
-    out=$(mktemp -d)
-    trap 'rm -rf "$out"' EXIT
-    # Today's pins are the starting point, so only a change of pyproject shows, not a new release.
-    for file in requirements/*.txt layers/*/requirements.txt functions/*/requirements.txt; do
-        mkdir -p "$out/$(dirname "$file")" && cp "$file" "$out/$file"
-    done
-fi
+out=$(mktemp -d)
+trap 'rm -rf "$out"' EXIT
 
 compile() { # compile GROUP FILE [uv options]
     local report
     mkdir -p "$out/$(dirname "$2")"
+    # Today's pins are the starting point, so only a change of pyproject shows, not a new release.
+    if [ -f "$2" ]; then cp "$2" "$out/$2"; fi
     report=$(.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
         --custom-compile-command "make lock" --group "pyproject.toml:$1" --output-file "$out/$2" "${@:3}" 2>&1) && return
     echo "$report" >&2
-    if grep -qiE 'failed to fetch|error sending request|dns error|timed out|offline' <<< "$report"; then
+    if grep -qiE 'failed to fetch|error sending request|dns error|timed out|network was disabled' <<< "$report"; then
         echo "lock: the package index didn't answer, so nothing can be said about $2" >&2
     else
         echo "lock: the group '$1' in pyproject.toml can't be resolved" >&2
@@ -35,14 +30,18 @@ compile sam requirements/sam.txt --python-version 3.11
 # Deployed packages take their versions from dev.txt: what is tested is what is deployed.
 # A function's file is complete, even where the layer holds the same package: `sam build` lets pip
 # follow dependencies, and in hash mode pip refuses one that isn't listed.
-deployed=(--python-version 3.12 --constraint requirements/dev.txt)
+deployed=(--python-version 3.12 --constraint "$out/requirements/dev.txt")
 compile layer layers/core/requirements.txt "${deployed[@]}"
 for function in api download merge cleanup; do
     compile "$function" "functions/$function/requirements.txt" "${deployed[@]}"
 done
 
-if [ "$out" != . ]; then
-    for file in requirements/*.txt layers/*/requirements.txt functions/*/requirements.txt; do
-        diff -u "$file" "$out/$file" >&2 || { echo "lock: $file doesn't follow from pyproject.toml: make lock" >&2; exit 1; }
-    done
-fi
+while read -r file; do
+    if cmp -s "$out/$file" "$file"; then continue; fi # its age tells make what to install again
+    if [ "${1:-}" = "--check" ]; then
+        diff -u "$file" "$out/$file" >&2 || true
+        echo "lock: $file doesn't follow from pyproject.toml: make lock" >&2
+        exit 1
+    fi
+    cp "$out/$file" "$file"
+done < <(cd "$out" && find . -name '*.txt' | sed 's|^\./||')
