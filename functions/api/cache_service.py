@@ -1,0 +1,123 @@
+"""The twirp service: each method translated in, one use case, translated out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from fastapi import APIRouter, Request, Response
+from google.protobuf.message import Message
+from starlette.concurrency import run_in_threadpool
+
+from actions_cache.domain.access import Caller
+from actions_cache.domain.entry import EntryFamily, EntryName, check_name
+from actions_cache.domain.errors import InvalidRequest, PermissionDenied
+from actions_cache.usecases.look_up import Query
+from actions_cache.web import twirp
+from actions_cache.web.app import respond
+from actions_cache.wiring.control import ControlPlane
+from functions.api.bodies import read_body
+from functions.api.codec import MalformedBody, codec_for
+from functions.api.proto.cache_pb2 import (
+    CreateCacheEntryRequest,
+    CreateCacheEntryResponse,
+    FinalizeCacheEntryUploadRequest,
+    FinalizeCacheEntryUploadResponse,
+    GetCacheEntryDownloadURLRequest,
+    GetCacheEntryDownloadURLResponse,
+)
+from functions.api.tokens import TokenReader
+
+SERVICE = "github.actions.results.api.v1.CacheService"
+MAX_BODY_BYTES = 256 * 1024
+MAX_RESTORE_KEYS = 32
+"""Each costs a query in each scope; @actions/cache sends ten at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a method sees of its request beside the message."""
+
+    caller: Caller
+    base_url: str
+    user_agent: str
+
+
+@dataclass
+class CacheService:
+    control: ControlPlane
+
+    def create(self, request: CreateCacheEntryRequest, call: Call) -> CreateCacheEntryResponse:
+        name = _name(request.key, request.version, call)
+        if isinstance(name, PermissionDenied):
+            # 200: with an error's status, clients report a key that another job is saving (WIRE.md section 1).
+            return CreateCacheEntryResponse(ok=False, message=str(name))
+        return CreateCacheEntryResponse(ok=True, signed_upload_url=call.base_url + self.control.reserve(name))
+
+    def finalize(self, request: FinalizeCacheEntryUploadRequest, call: Call) -> FinalizeCacheEntryUploadResponse:
+        name = _name(request.key, request.version, call)
+        if isinstance(name, PermissionDenied):
+            return FinalizeCacheEntryUploadResponse(ok=False, message=str(name))
+        entry = self.control.finalize(name, request.size_bytes)
+        return FinalizeCacheEntryUploadResponse(ok=True, entry_id=entry.id)
+
+    def look_up(self, request: GetCacheEntryDownloadURLRequest, call: Call) -> GetCacheEntryDownloadURLResponse:
+        if len(request.restore_keys) > MAX_RESTORE_KEYS:
+            raise InvalidRequest(
+                f"restore_keys has {len(request.restore_keys)} keys; at most {MAX_RESTORE_KEYS} are allowed"
+            )
+        query = Query(
+            repository=call.caller.repository,
+            scopes=call.caller.readable_scopes(),
+            version=check_name("version", request.version),
+            key=check_name("key", request.key),
+            restore_keys=tuple(check_name("a restore key", key) for key in request.restore_keys),
+            user_agent=call.user_agent,
+        )
+        hit = self.control.look_up(query)
+        if hit is None:
+            return GetCacheEntryDownloadURLResponse(ok=False)
+        url = call.base_url + hit.url if hit.url.startswith("/") else hit.url
+        return GetCacheEntryDownloadURLResponse(ok=True, signed_download_url=url, matched_key=hit.key)
+
+    @cached_property
+    def methods(self) -> dict[str, tuple[type[Message], Callable[..., Message]]]:
+        return {
+            "CreateCacheEntry": (CreateCacheEntryRequest, self.create),
+            "FinalizeCacheEntryUpload": (FinalizeCacheEntryUploadRequest, self.finalize),
+            "GetCacheEntryDownloadURL": (GetCacheEntryDownloadURLRequest, self.look_up),
+        }
+
+
+def _name(key: str, version: str, call: Call) -> EntryName | PermissionDenied:
+    """What a write names: its scope is the token's to say."""
+    check_name("key", key)
+    check_name("version", version)
+    try:
+        return EntryName(EntryFamily(call.caller.repository, call.caller.writable_scope(), version), key)
+    except PermissionDenied as denied:
+        return denied
+
+
+def routes(control: ControlPlane, tokens: TokenReader) -> APIRouter:
+    router = APIRouter()
+    service = CacheService(control)
+
+    @router.post("/twirp/{service_name}/{method_name}")
+    async def call_method(service_name: str, method_name: str, request: Request) -> Response:
+        if service_name != SERVICE or method_name not in service.methods:
+            return respond(twirp.bad_route(f"no method {method_name!r} of {service_name!r}"))
+        codec = codec_for(request.headers.get("content-type", ""))
+        if codec is None:
+            return respond(twirp.bad_route("the content type must be application/json or application/protobuf"))
+        caller = await run_in_threadpool(tokens.read, request.headers.get("authorization"))
+        message_type, method = service.methods[method_name]
+        try:
+            message = codec.decode(await read_body(request, MAX_BODY_BYTES), message_type())
+        except MalformedBody as error:
+            return respond(twirp.malformed(str(error)))
+        base_url = control.settings.public_url or str(request.base_url)
+        call = Call(caller, base_url.rstrip("/"), request.headers.get("user-agent", ""))
+        answer = await run_in_threadpool(method, message, call)
+        return Response(codec.encode(answer), headers={"Content-Type": codec.content_type})
+
+    return router

@@ -1,0 +1,66 @@
+"""The upload half of the blob dialect: Put Blob, Put Block, Put Block List."""
+
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from actions_cache.domain.errors import InvalidRequest
+from actions_cache.domain.signed_url import Direction
+from actions_cache.web import azure
+from actions_cache.web.app import respond
+from actions_cache.wiring.control import ControlPlane
+from actions_cache.wiring.data import DataPlane
+from functions.api.block_list import parse_block_list
+from functions.api.bodies import read_body
+
+MAX_BLOCK_LIST_BYTES = 4_500_000
+"""What of a base64 body fits into Lambda's 6 MB; some 42,000 of BuildKit's ids."""
+
+MAX_PART_BYTES = 5 * 1024**3
+"""S3's cap on one PUT."""
+
+
+def routes(control: ControlPlane, data: DataPlane) -> APIRouter:
+    router = APIRouter()
+
+    @router.put("/blobs/upload/{archive}")
+    async def upload(archive: str, request: Request, expires: str = "", signature: str = "") -> Response:
+        await run_in_threadpool(control.urls.check, Direction.UPLOAD, archive, expires, signature)
+        match request.query_params.get("comp"):
+            case None:
+                return await put_part(archive, None, request)
+            case "block":
+                return await put_part(archive, request.query_params.get("blockid", ""), request)
+            case "blocklist":
+                return await put_block_list(archive, request)
+            case other:
+                raise InvalidRequest(f"comp={other} isn't supported; comp may be block or blocklist")
+
+    async def put_part(archive: str, block_id: str | None, request: Request) -> Response:
+        blob_type = request.headers.get("x-ms-blob-type")
+        if block_id is None and blob_type not in (None, "BlockBlob"):
+            raise InvalidRequest(f"x-ms-blob-type {blob_type} isn't supported; it may be BlockBlob")
+        size = request.headers.get("content-length")
+        if size is None or not size.isdecimal():
+            return respond(azure.error(411, "MissingContentLengthHeader", "send the size as Content-Length"))
+        if int(size) > MAX_PART_BYTES:
+            message = f"one PUT may have {MAX_PART_BYTES} bytes; send more as blocks"
+            return respond(azure.error(413, "RequestBodyTooLarge", message))
+        part = await data.receive_part(archive, block_id, int(size), request.stream())
+        return created(part.etag)
+
+    async def put_block_list(archive: str, request: Request) -> Response:
+        block_ids = parse_block_list(await read_body(request, MAX_BLOCK_LIST_BYTES))
+        await run_in_threadpool(control.commit_blocks, archive, block_ids)
+        return created(f'"{archive}"')
+
+    def created(etag: str) -> Response:
+        """201: the JavaScript client takes 200 for an error."""
+        return Response(
+            status_code=201,
+            headers={
+                **azure.blob_headers(etag, control.clock.now()),
+                "x-ms-request-server-encrypted": "true",
+            },
+        )
+
+    return router

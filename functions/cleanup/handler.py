@@ -1,0 +1,22 @@
+"""The schedule's event in, what was done out."""
+
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from actions_cache.logs import handled, logger
+from actions_cache.settings import Settings
+from actions_cache.wiring.control import ControlPlane
+
+
+@cache
+def control() -> ControlPlane:
+    return ControlPlane(Settings())
+
+
+@handled
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:  # noqa: ARG001 - it says only when
+    done = dict(control().clean_up(context.get_remaining_time_in_millis))
+    logger.info("cleaned up", done=done)
+    return done

@@ -1,0 +1,88 @@
+"""GET and HEAD of a download URL."""
+
+import asyncio
+from contextlib import aclosing
+
+from fastapi import FastAPI, Request, Response
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import RedirectResponse, StreamingResponse
+from starlette.types import Send
+
+from actions_cache.domain.errors import PreconditionFailed
+from actions_cache.domain.signed_url import Direction
+from actions_cache.usecases.download import Content, Redirect
+from actions_cache.web import azure
+from actions_cache.web.app import new_app
+from actions_cache.wiring.data import DataPlane
+
+
+def create_app(data: DataPlane) -> FastAPI:
+    app = new_app()
+    max_seconds = data.control.settings.max_stream_seconds
+
+    @app.get("/blobs/download/{archive}")
+    async def download(archive: str, request: Request, expires: str = "", signature: str = "") -> Response:
+        await run_in_threadpool(data.control.urls.check, Direction.DOWNLOAD, archive, expires, signature)
+        # x-ms-range wins over Range; S3 would ignore it, so its askers aren't sent there (WIRE.md section 4).
+        azure_range = request.headers.get("x-ms-range")
+        wanted = azure_range if azure_range is not None else request.headers.get("range")
+        delivered = await data.download(archive, wanted, may_redirect=azure_range is None)
+        if isinstance(delivered, Redirect):
+            return RedirectResponse(delivered.url, 302)
+        check_if_match(request, delivered)
+        return await ArchiveResponse.started(delivered, max_seconds)
+
+    @app.head("/blobs/download/{archive}")
+    async def describe(archive: str, request: Request, expires: str = "", signature: str = "") -> Response:
+        await run_in_threadpool(data.control.urls.check, Direction.DOWNLOAD, archive, expires, signature)
+        content = await data.download.describe(archive)
+        check_if_match(request, content)
+        return Response(headers=content_headers(content))
+
+    return app
+
+
+def check_if_match(request: Request, content: Content) -> None:
+    """Azure's SDKs pin what they read in pieces. Raises PreconditionFailed."""
+    wanted = request.headers.get("if-match", "*")
+    if wanted != "*" and content.etag not in (tag.strip() for tag in wanted.split(",")):
+        raise PreconditionFailed(f"If-Match names {wanted[:100]}, but the archive's ETag is {content.etag}")
+
+
+def content_headers(content: Content) -> dict[str, str]:
+    headers = {
+        "Accept-Ranges": "bytes",
+        "Content-Length": str(content.wanted.size),
+        "Content-Type": "application/octet-stream",
+        "x-ms-blob-type": "BlockBlob",
+        **azure.blob_headers(content.etag, content.stored_at),
+    }
+    if content.is_partial:
+        headers["Content-Range"] = content.wanted.content_range(content.size)
+    return headers
+
+
+class ArchiveResponse(StreamingResponse):
+    """Ends only after the last byte: any fault, and the end of the permitted time, breaks the connection (P4)."""
+
+    def __init__(self, content: Content, first_chunk: bytes, max_seconds: int) -> None:
+        super().__init__(content.chunks, 206 if content.is_partial else 200, content_headers(content))
+        self._content = content
+        self._first_chunk = first_chunk
+        self._max_seconds = max_seconds
+
+    @classmethod
+    async def started(cls, content: Content, max_seconds: int) -> "ArchiveResponse":
+        """With its first bytes at hand, so that what fails before them is answered with a status.
+
+        A client gives up 5 s after headers that no byte follows, but waits for headers much longer.
+        """
+        return cls(content, await anext(content.chunks, b""), max_seconds)
+
+    async def stream_response(self, send: Send) -> None:
+        async with asyncio.timeout(self._max_seconds), aclosing(self._content.chunks) as chunks:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": self._first_chunk, "more_body": True})
+            async for chunk in chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})

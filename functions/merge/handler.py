@@ -1,0 +1,36 @@
+"""SQS's event in, one merge a message, the failed ones out."""
+
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from actions_cache.adapters.sqs_queue import decode_message
+from actions_cache.logs import handled, logger
+from actions_cache.settings import Settings
+from actions_cache.wiring.control import ControlPlane
+
+RETRY_SECONDS = 30
+"""A failed message's visibility timeout is for workers that died; one that says so is tried again soon."""
+
+
+@cache
+def control() -> ControlPlane:
+    return ControlPlane(Settings())
+
+
+@handled
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Any:
+    def merge(record: SQSRecord, lambda_context: LambdaContext) -> None:
+        message = decode_message(record.body)
+        try:
+            outcome = control().merge(message, lambda_context.get_remaining_time_in_millis)
+        except Exception:
+            control().queue.deliver_again_in(record.receipt_handle, RETRY_SECONDS)
+            raise
+        logger.info("merge ended", archive_id=message.archive_id, outcome=outcome)
+
+    processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+    return process_partial_response(event, merge, processor, context)

@@ -1,0 +1,34 @@
+"""How every boto3 client here is made, and what its errors mean."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from actions_cache.ports import Unavailable
+
+CLIENT_CONFIG = Config(
+    connect_timeout=3,
+    # A copy of 256 MiB, and the Complete of 10,000 parts, take S3 a while.
+    read_timeout=60,
+    retries={"mode": "standard", "total_max_attempts": 4},
+    max_pool_connections=64,
+    signature_version="s3v4",
+    # boto3 would add a CRC32 to uploaded parts that the multipart upload wasn't created with.
+    request_checksum_calculation="when_required",
+    response_checksum_validation="when_required",
+)
+
+
+def error_code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")
+
+
+@contextmanager
+def answers() -> Iterator[None]:
+    """Whatever isn't handled more closely inside: the service doesn't answer as it should."""
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise Unavailable(str(error)) from error

@@ -1,0 +1,151 @@
+"""The items of the three tables. `template.yaml` declares the tables; here is what stands in them."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+from pynamodb.attributes import DynamicMapAttribute, NumberAttribute, UnicodeAttribute, VersionAttribute
+from pynamodb.connection import Connection as DynamoConnection
+from pynamodb.indexes import AllProjection, GlobalSecondaryIndex, KeysOnlyProjection, LocalSecondaryIndex
+from pynamodb.models import Model
+
+from actions_cache.domain.archive import Archive
+from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
+from actions_cache.domain.timing import Millis
+
+_ARCHIVE: TypeAdapter[Archive] = TypeAdapter(Archive)
+
+
+class NewestIndex(LocalSecondaryIndex["EntryItem"]):  # type: ignore[no-untyped-call]
+    class Meta:
+        index_name = "newest"
+        projection = AllProjection()
+
+    partition = UnicodeAttribute(hash_key=True)
+    created_at = NumberAttribute(range_key=True)
+
+
+class EntryItem(Model):
+    """A visible entry. Its scope, version and key stand in it whole: the keys may hold digests of them."""
+
+    class Meta:
+        table_name = "entries"
+
+    partition = UnicodeAttribute(hash_key=True)
+    sort_key = UnicodeAttribute(range_key=True)
+    newest = NewestIndex()
+    created_at: NumberAttribute = NumberAttribute()
+    repository = UnicodeAttribute()
+    scope = UnicodeAttribute()
+    version = UnicodeAttribute()
+    key = UnicodeAttribute()
+    archive_id = UnicodeAttribute()
+    size: NumberAttribute = NumberAttribute()
+
+    def to_entry(self) -> Entry:
+        family = EntryFamily(self.repository, self.scope, self.version)
+        return Entry(EntryName(family, self.key), self.archive_id, int(self.size), int(self.created_at))
+
+
+def entry_attributes(entry: Entry) -> dict[str, Any]:
+    family = entry.name.family
+    return {
+        "partition": family.partition,
+        "sort_key": entry.name.sort_key,
+        "created_at": entry.created_at,
+        "repository": family.repository,
+        "scope": family.scope,
+        "version": family.version,
+        "key": entry.name.key,
+        "archive_id": entry.archive_id,
+        "size": entry.size,
+    }
+
+
+class ReservationItem(Model):
+    class Meta:
+        table_name = "reservations"
+
+    partition = UnicodeAttribute(hash_key=True)
+    sort_key = UnicodeAttribute(range_key=True)
+    archive_id = UnicodeAttribute()
+    expires_at: NumberAttribute = NumberAttribute()
+
+    def to_reservation(self, name: EntryName) -> Reservation:
+        return Reservation(name, self.archive_id, int(self.expires_at))
+
+
+def reservation_attributes(reservation: Reservation) -> dict[str, Any]:
+    return {
+        "partition": reservation.name.family.partition,
+        "sort_key": reservation.name.sort_key,
+        "archive_id": reservation.archive_id,
+        "expires_at": reservation.expires_at,
+    }
+
+
+class AgendaIndex(GlobalSecondaryIndex["ArchiveItem"]):  # type: ignore[no-untyped-call]
+    class Meta:
+        index_name = "agenda"
+        projection = KeysOnlyProjection()
+
+    agenda_shard = UnicodeAttribute(hash_key=True)
+    due_at = NumberAttribute(range_key=True)
+    archive_id = UnicodeAttribute()
+
+
+AGENDA_SHARDS = "0123456789abcdef"
+"""One per first digit of an archive's id: an index partition takes 1,000 writes a second."""
+
+
+class ArchiveItem(Model):
+    """An archive as a map, beside what the table itself needs to know of it.
+
+    `revision` is pynamodb's optimistic lock: each write is conditional on the revision that was read.
+    """
+
+    class Meta:
+        table_name = "archives"
+
+    archive_id = UnicodeAttribute(hash_key=True)
+    agenda = AgendaIndex()
+    agenda_shard = UnicodeAttribute()
+    due_at: NumberAttribute = NumberAttribute()
+    revision = VersionAttribute()
+    archive: DynamicMapAttribute = DynamicMapAttribute()  # type: ignore[no-untyped-call]
+
+    def to_archive(self) -> Archive:
+        return _ARCHIVE.validate_python(self.archive.as_dict() | {"revision": self.revision})  # type: ignore[no-untyped-call]
+
+
+def archive_attributes(archive: Archive, due_at: Millis) -> dict[str, Any]:
+    document = _ARCHIVE.dump_python(archive, mode="json", exclude={"revision"})
+    return {
+        "archive_id": archive.id,
+        "agenda_shard": archive.id[0],
+        "due_at": due_at,
+        "revision": archive.revision or None,
+        "archive": document,
+    }
+
+
+ModelT = TypeVar("ModelT", bound=Model)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How the items reach DynamoDB. The endpoint is AWS's, or what AWS_ENDPOINT_URL_DYNAMODB says."""
+
+    region: str
+    connect_timeout_seconds: float = 3
+    read_timeout_seconds: float = 5
+    max_pool_connections: int = 50
+
+    def open(self) -> DynamoConnection:
+        """For what spans tables: transactions."""
+        return DynamoConnection(**asdict(self))
+
+    def bind(self, model: type[ModelT], table_name: str) -> type[ModelT]:
+        """The model on a table whose name is known only now, not at import."""
+        meta = {"table_name": table_name, **asdict(self)}
+        return type(model.__name__, (model,), {"Meta": type("Meta", (), meta)})

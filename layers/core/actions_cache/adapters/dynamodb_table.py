@@ -1,0 +1,200 @@
+"""The table port on DynamoDB, by pynamodb."""
+
+import random
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from pynamodb.exceptions import DoesNotExist, PynamoDBException, TransactWriteError
+from pynamodb.expressions.condition import Condition
+from pynamodb.transactions import TransactWrite
+
+from actions_cache.adapters.dynamodb_items import (
+    AGENDA_SHARDS,
+    ArchiveItem,
+    Connection,
+    EntryItem,
+    ModelT,
+    ReservationItem,
+    archive_attributes,
+    entry_attributes,
+    reservation_attributes,
+)
+from actions_cache.domain.archive import Archive
+from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation, sort_key_prefix
+from actions_cache.domain.timing import Millis
+from actions_cache.ports import Unavailable, WriteConflict
+
+PREFIX_PAGE = 100
+"""Entries read at once in a prefix lookup: some 40 KB. Fewer than this match nearly every prefix in use."""
+
+CONFLICT_CODES = frozenset({"ConditionalCheckFailed", "TransactionConflict"})
+
+
+class DynamoDbTable:
+    """See ports.Table.
+
+    Args:
+        connection: to the region.
+        entries, reservations, archives: the tables' names.
+        due_at: when an archive's next duty falls due. Asked at each write, so that no writer can forget the
+            agenda.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        entries: str,
+        reservations: str,
+        archives: str,
+        due_at: Callable[[Archive], Millis],
+    ) -> None:
+        self._connection = connection.open()
+        self._entries = connection.bind(EntryItem, entries)
+        self._reservations = connection.bind(ReservationItem, reservations)
+        self._archives = connection.bind(ArchiveItem, archives)
+        self._due_at = due_at
+
+    # ---------------------------------------------------------------- reading
+
+    def entry(self, name: EntryName) -> Entry | None:
+        item = _get(self._entries, name.family.partition, name.sort_key)
+        return item.to_entry() if item else None
+
+    def newest_entry(self, family: EntryFamily, prefix: str) -> Entry | None:
+        """From the few that match, or from the newest on, whichever needs less reading.
+
+        All that match, if they fit a page: the newest of them. If they don't, they are so many that a walk
+        from the newest entry on meets one soon. A miss reads nothing but the index.
+        """
+        begins = sort_key_prefix(prefix)
+        key_begins = EntryItem.key.startswith(prefix)
+        with _answers():
+            matches = self._entries.query(
+                family.partition,
+                EntryItem.sort_key.startswith(begins),
+                filter_condition=key_begins if begins != prefix else None,
+                consistent_read=True,
+                page_size=PREFIX_PAGE,
+                limit=PREFIX_PAGE,
+            )
+            found = list(matches)
+            if matches.last_evaluated_key is not None:
+                from_newest = self._entries.newest.query(
+                    family.partition,
+                    filter_condition=key_begins,
+                    consistent_read=True,
+                    scan_index_forward=False,
+                    page_size=PREFIX_PAGE,
+                )
+                found = [next(from_newest)]
+        newest = max(found, key=lambda item: item.created_at, default=None)
+        return newest.to_entry() if newest else None
+
+    def reservation(self, name: EntryName) -> Reservation | None:
+        item = _get(self._reservations, name.family.partition, name.sort_key)
+        return item.to_reservation(name) if item else None
+
+    def archive(self, archive_id: str) -> Archive | None:
+        item = _get(self._archives, archive_id)
+        return item.to_archive() if item else None
+
+    def due_archives(self, now: Millis) -> Iterator[str]:
+        """The shards in random order: a run that ends early leaves another one behind each time."""
+        for shard in random.sample(AGENDA_SHARDS, len(AGENDA_SHARDS)):
+            with _answers():
+                due = self._archives.agenda.query(shard, ArchiveItem.due_at <= now, page_size=PREFIX_PAGE)
+                yield from (item.archive_id for item in due)
+
+    def check(self) -> None:
+        for model in (self._entries, self._reservations):
+            _get(model, "health", "health")
+        _get(self._archives, "health")
+
+    # ---------------------------------------------------------------- writing
+
+    def replace_archive(self, seen: Archive, by: Archive) -> Archive:
+        with _answers():
+            self._archive_item(seen, by).save()
+        return _as_written(seen, by)
+
+    def reserve(self, archive: Archive, now: Millis) -> None:
+        entry_absent = EntryItem.partition.does_not_exist()
+        reservation_absent = ReservationItem.partition.does_not_exist()
+        reservation_expired = ReservationItem.expires_at <= now
+        with self._transaction() as write:
+            write.condition_check(
+                self._entries, archive.name.family.partition, archive.name.sort_key, condition=entry_absent
+            )
+            write.save(self._reservation_item(archive.reservation), reservation_absent | reservation_expired)
+            write.save(self._archive_item(archive, archive))
+
+    def publish_entry(self, seen: Archive, by: Archive) -> Archive:
+        with self._transaction() as write:
+            write.save(self._entries(**entry_attributes(by.entry)), EntryItem.partition.does_not_exist())
+            write.delete(self._reservation_item(seen.reservation), _holds_for(ReservationItem, seen.id))
+            write.save(self._archive_item(seen, by))
+        return _as_written(seen, by)
+
+    def remove_entry(self, seen: Archive, by: Archive) -> Archive:
+        with self._transaction() as write:
+            write.delete(self._entries(**entry_attributes(seen.entry)), _holds_for(EntryItem, seen.id))
+            write.save(self._archive_item(seen, by))
+        return _as_written(seen, by)
+
+    def drop_reservation(self, reservation: Reservation) -> None:
+        try:
+            with _answers():
+                self._reservation_item(reservation).delete(_holds_for(ReservationItem, reservation.archive_id))
+        except WriteConflict:
+            return
+
+    def forget_archive(self, seen: Archive) -> None:
+        with _answers():
+            self._archive_item(seen, seen).delete()
+
+    def _archive_item(self, seen: Archive, by: Archive) -> ArchiveItem:
+        return self._archives(**archive_attributes(replace(by, revision=seen.revision), self._due_at(by)))
+
+    def _reservation_item(self, reservation: Reservation) -> ReservationItem:
+        return self._reservations(**reservation_attributes(reservation))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[TransactWrite]:
+        """All or nothing. The request token makes a retry, whose first answer was lost, succeed again."""
+        with _answers(), TransactWrite(connection=self._connection, client_request_token=uuid.uuid4().hex) as write:
+            yield write
+
+
+def _get(model: type[ModelT], hash_key: str, range_key: str | None = None) -> ModelT | None:
+    with _answers():
+        try:
+            return model.get(hash_key, range_key, consistent_read=True)
+        except DoesNotExist:
+            return None
+
+
+def _holds_for(model: type[EntryItem | ReservationItem], archive_id: str) -> Condition:
+    return model.archive_id == archive_id
+
+
+def _as_written(seen: Archive, by: Archive) -> Archive:
+    return replace(by, revision=seen.revision + 1)
+
+
+@contextmanager
+def _answers() -> Iterator[None]:
+    """What DynamoDB says, in the port's words."""
+    try:
+        yield
+    except TransactWriteError as error:
+        codes = {reason.code for reason in error.cancellation_reasons if reason}
+        if codes & CONFLICT_CODES:
+            raise WriteConflict from error
+        raise Unavailable(str(error)) from error
+    except PynamoDBException as error:
+        if error.cause_response_code == "ConditionalCheckFailedException":
+            raise WriteConflict from error
+        raise Unavailable(str(error)) from error

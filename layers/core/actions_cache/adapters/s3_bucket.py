@@ -1,0 +1,162 @@
+"""The bucket port on S3, by boto3."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from actions_cache.adapters.aws import answers, error_code
+from actions_cache.domain.archive import Part
+from actions_cache.domain.part_range import PartRange
+from actions_cache.ports import MultipartUpload, ObjectGone, Unavailable, UploadedPart, WriteConflict
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+DELETE_BATCH = 1000
+"""DeleteObjects takes so many keys."""
+
+GONE = frozenset({"404", "NoSuchKey", "412", "PreconditionFailed"})
+TAKEN = frozenset({"412", "PreconditionFailed", "409", "ConditionalRequestConflict"})
+
+
+class S3Bucket:
+    """See ports.Bucket. A missing object is a 404 only to a role with ListBucket; without it, a 403."""
+
+    def __init__(self, client: "S3Client", name: str) -> None:
+        self._s3 = client
+        self._name = name
+
+    def list(self, prefix: str) -> Iterator[Part]:
+        with answers():
+            for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix):
+                for found in page.get("Contents", ()):
+                    yield Part(found["Key"], found["Size"], found["ETag"])
+
+    def stat(self, key: str) -> Part | None:
+        with answers():
+            try:
+                head = self._s3.head_object(Bucket=self._name, Key=key)
+            except ClientError as error:
+                if error_code(error) in GONE:
+                    return None
+                raise
+        return Part(key, head["ContentLength"], head["ETag"])
+
+    # boto3 retries up to the headers; a body that breaks off is ours to ask for again.
+    @retry(
+        retry=retry_if_exception_type(Unavailable),
+        stop=stop_after_attempt(4),
+        wait=wait_random_exponential(multiplier=0.2, max=2),
+        reraise=True,
+    )
+    def read(self, source: PartRange) -> bytes:
+        with answers(), _pinned(source.part):
+            if source.is_whole:
+                answer = self._s3.get_object(Bucket=self._name, Key=source.part.key, IfMatch=source.part.etag)
+            else:
+                answer = self._s3.get_object(
+                    Bucket=self._name,
+                    Key=source.part.key,
+                    IfMatch=source.part.etag,
+                    Range=_http_range(source),
+                )
+            body = answer["Body"].read()
+        if len(body) != source.size:
+            raise Unavailable(f"{source.part.key}: {len(body)} bytes of {source.size}")
+        return body
+
+    def write_once(self, key: str, body: bytes) -> Part:
+        with answers():
+            try:
+                written = self._s3.put_object(Bucket=self._name, Key=key, Body=body, IfNoneMatch="*")
+            except ClientError as error:
+                if error_code(error) in TAKEN:
+                    raise WriteConflict(key) from error
+                raise
+        return Part(key, len(body), written["ETag"])
+
+    def delete(self, keys: Sequence[str]) -> None:
+        for start in range(0, len(keys), DELETE_BATCH):
+            batch = keys[start : start + DELETE_BATCH]
+            with answers():
+                answer = self._s3.delete_objects(
+                    Bucket=self._name, Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True}
+                )
+            if errors := answer.get("Errors"):
+                raise Unavailable(f"{len(errors)} objects not deleted, the first: {errors[0]}")
+
+    def presign_download(self, part: Part, seconds: int) -> str:
+        return self._s3.generate_presigned_url(
+            "get_object", Params={"Bucket": self._name, "Key": part.key}, ExpiresIn=seconds
+        )
+
+    def start_upload(self, key: str) -> MultipartUpload:
+        with answers():
+            started = self._s3.create_multipart_upload(Bucket=self._name, Key=key)
+        return MultipartUpload(key, started["UploadId"])
+
+    def copy_part(self, upload: MultipartUpload, number: int, source: PartRange) -> UploadedPart:
+        # botocore leaves out what is None only where it isn't given at all.
+        piece = {} if source.is_whole else {"CopySourceRange": _http_range(source)}
+        with answers(), _pinned(source.part):
+            copied = self._s3.upload_part_copy(
+                Bucket=self._name,
+                Key=upload.key,
+                UploadId=upload.upload_id,
+                PartNumber=number,
+                CopySource={"Bucket": self._name, "Key": source.part.key},
+                CopySourceIfMatch=source.part.etag,
+                **piece,  # type: ignore[arg-type]
+            )
+        return UploadedPart(number, copied["CopyPartResult"]["ETag"])
+
+    def upload_part(self, upload: MultipartUpload, number: int, body: bytes) -> UploadedPart:
+        with answers():
+            uploaded = self._s3.upload_part(
+                Bucket=self._name, Key=upload.key, UploadId=upload.upload_id, PartNumber=number, Body=body
+            )
+        return UploadedPart(number, uploaded["ETag"])
+
+    def complete_upload(self, upload: MultipartUpload, parts: Sequence[UploadedPart]) -> None:
+        with answers():
+            try:
+                self._s3.complete_multipart_upload(
+                    Bucket=self._name,
+                    Key=upload.key,
+                    UploadId=upload.upload_id,
+                    MultipartUpload={"Parts": [{"PartNumber": part.number, "ETag": part.etag} for part in parts]},
+                )
+            except ClientError as error:
+                # A retry whose first answer was lost finds the upload done; the caller looks at the object.
+                if error_code(error) != "NoSuchUpload":
+                    raise
+
+    def abort_upload(self, upload: MultipartUpload) -> None:
+        with answers():
+            try:
+                self._s3.abort_multipart_upload(Bucket=self._name, Key=upload.key, UploadId=upload.upload_id)
+            except ClientError as error:
+                if error_code(error) != "NoSuchUpload":
+                    raise
+
+    def check(self) -> None:
+        with answers():
+            self._s3.head_bucket(Bucket=self._name)
+
+
+def _http_range(source: PartRange) -> str:
+    return f"bytes={source.start}-{source.end - 1}"
+
+
+@contextmanager
+def _pinned(part: Part) -> Iterator[None]:
+    """A read that names the ETag fails when the object is gone or other bytes stand in its place."""
+    try:
+        yield
+    except ClientError as error:
+        if error_code(error) in GONE:
+            raise ObjectGone(part) from error
+        raise

@@ -1,0 +1,90 @@
+"""What cleanup owes an archive, and when: the table's agenda holds each archive at its next due time."""
+
+from enum import StrEnum
+
+from actions_cache.domain.archive import Archive, ArchiveState, Manifest, MergeState
+from actions_cache.domain.claim import claimable_at
+from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.timing import SEND_TIMEOUT, Lifetimes, Millis
+
+
+class Duty(StrEnum):
+    DROP_RESERVATION = "drop the reservation"
+    RETAKE_CLAIM = "retake the claim"
+    SWEEP = "sweep"
+    EXPIRE_ENTRY = "expire the entry"
+    FORGET = "forget the archive"
+
+
+def next_duty(archive: Archive, lifetimes: Lifetimes, *, merges_at_finalize: bool) -> tuple[Millis, Duty]:
+    """The duty that falls due next, and when. There is always one: in the end an archive is forgotten."""
+    duties = _duties(archive, lifetimes, merges_at_finalize=merges_at_finalize)
+    due_at, duty = min(duties, key=lambda due: due[0])
+    return max(due_at, archive.postponed_until), duty
+
+
+def _duties(archive: Archive, lifetimes: Lifetimes, *, merges_at_finalize: bool) -> list[tuple[Millis, Duty]]:
+    if archive.state is ArchiveState.RESERVED:
+        return [(archive.reservation_expires_at, Duty.DROP_RESERVATION)]
+    duties = [(at, Duty.SWEEP) for at in _sweep_times(archive, lifetimes) if at > archive.swept_at]
+    if archive.is_stored:
+        duties.append((archive.last_used_at + lifetimes.unused_entry, Duty.EXPIRE_ENTRY))
+        retake_at = _retake_at(archive, lifetimes, merges_at_finalize=merges_at_finalize)
+        if retake_at is not None:
+            duties.append((retake_at, Duty.RETAKE_CLAIM))
+    return duties or [(archive.swept_at, Duty.FORGET)]
+
+
+def _retake_at(archive: Archive, lifetimes: Lifetimes, *, merges_at_finalize: bool) -> Millis | None:
+    if archive.merge.state is MergeState.UNMERGED:
+        return archive.stored_at + SEND_TIMEOUT if merges_at_finalize and archive.object is None else None
+    return claimable_at(archive, lifetimes)
+
+
+def _sweep_times(archive: Archive, lifetimes: Lifetimes) -> tuple[Millis, ...]:
+    """When objects of this archive become nobody's."""
+    last_arrival = archive.upload_closes_at + lifetimes.late_arrival
+    if archive.state is ArchiveState.DELETED:
+        return removable_at(archive, lifetimes), last_arrival
+    if archive.merge.state is MergeState.MERGED:
+        return parts_removable_at(archive, lifetimes), last_arrival
+    return (last_arrival,)
+
+
+def removable_at(archive: Archive, lifetimes: Lifetimes) -> Millis:
+    """When no reader of a deleted archive can be left (P3). One that was never visible had none."""
+    return archive.deleted_at + (lifetimes.grace if archive.was_visible else 0)
+
+
+def parts_removable_at(archive: Archive, lifetimes: Lifetimes) -> Millis:
+    """When no reader of a merged archive's parts can be left (P3)."""
+    return archive.merge.ended_at + lifetimes.grace
+
+
+def needs_parts(archive: Archive, now: Millis, lifetimes: Lifetimes) -> bool:
+    """Whether anybody may still read the parts, or the manifest that names them."""
+    is_gone = archive.state is ArchiveState.DELETED and removable_at(archive, lifetimes) <= now
+    is_merged = archive.merge.state is MergeState.MERGED and parts_removable_at(archive, lifetimes) <= now
+    return not (is_gone or is_merged)
+
+
+def kept_keys(archive: Archive, manifest: Manifest | None, now: Millis, lifetimes: Lifetimes) -> frozenset[str]:
+    """Which objects a sweep leaves alone. All others under the archive's prefix are orphans.
+
+    Args:
+        archive: read after the bucket was listed, so that whatever was listed and has become part of the
+            archive since is seen to have.
+        manifest: the parts as committed; None once they aren't needed.
+        now: before the bucket was listed.
+        lifetimes: the settings'.
+    """
+    if archive.state is ArchiveState.DELETED and removable_at(archive, lifetimes) <= now:
+        return frozenset()
+    kept = {part.key for part in manifest.parts} if manifest else set()
+    if archive.object is not None:
+        kept.add(archive.object.key)
+    if manifest and archive.commit and archive.commit.manifest:
+        kept.add(archive.commit.manifest.key)
+    if archive.merge.run_token is not None:
+        kept.add(ArchiveKeys(archive.id).merged(archive.merge.run_token))
+    return frozenset(kept)

@@ -1,0 +1,71 @@
+"""The delivery rule: how a download gets its bytes fastest, given what the place it runs in can stream."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from actions_cache.domain.archive import MergeState
+from actions_cache.domain.merge_plan import MIN_UPLOAD_PART_BYTES
+
+MIB = 1024 * 1024
+
+MERGE_START_SECONDS = 2.0
+"""From claim to first copy: queue, a worker's cold start, one round of copies. Estimated, not measured on AWS."""
+
+COPY_BYTES_PER_SECOND = 1024 * MIB
+UPLOAD_BYTES_PER_SECOND = 80 * MIB
+"""What a merge gets done by copies in parallel, and through the worker. Estimates from AWS.md's sources."""
+
+
+class Delivery(StrEnum):
+    STREAM = "stream"
+    WAIT = "wait for the merge"
+    RETRY = "let the client come again"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamLimits:
+    """What a response may stream: None for no limit. On Lambda: 200 MB, the first 6 MB at once, then 2 MB/s."""
+
+    max_bytes: int | None = None
+    burst_bytes: int = 0
+    bytes_per_second: int | None = None
+
+    def allow(self, size: int) -> bool:
+        return self.max_bytes is None or size <= self.max_bytes
+
+    def seconds(self, size: int) -> float:
+        """How long these limits alone make a stream last."""
+        return 0.0 if self.bytes_per_second is None else max(0, size - self.burst_bytes) / self.bytes_per_second
+
+
+def merge_seconds(size: int, part_count: int) -> float:
+    """How long a merge can be expected to take from its claim on."""
+    copies = size >= part_count * MIN_UPLOAD_PART_BYTES
+    return MERGE_START_SECONDS + size / (COPY_BYTES_PER_SECOND if copies else UPLOAD_BYTES_PER_SECOND)
+
+
+def choose_delivery(
+    *, size: int, part_count: int, merge_state: MergeState, limits: StreamLimits, may_wait: bool
+) -> Delivery:
+    """How an archive that isn't one object yet is delivered.
+
+    Args:
+        size: how many bytes the client asks for.
+        part_count: of the whole archive.
+        merge_state: of the archive.
+        limits: what this deployment can stream.
+        may_wait: False once the bounded wait is over.
+    """
+    waiting_helps = may_wait and merge_state is not MergeState.FAILED
+    if limits.allow(size) and not (waiting_helps and limits.seconds(size) > merge_seconds(size, part_count)):
+        return Delivery.STREAM
+    return Delivery.WAIT if waiting_helps else Delivery.RETRY
+
+
+PLAIN_READERS = ("@actions/cache-", "opendal/")
+"""Clients that S3 serves rightly: they read plainly or by `Range`. S3 ignores `x-ms-range`, and a client that
+seeks by it would get the wrong bytes without an error (WIRE.md section 4)."""
+
+
+def reads_plainly(user_agent: str) -> bool:
+    return user_agent.lower().startswith(PLAIN_READERS)

@@ -1,0 +1,75 @@
+"""Where things stand in the bucket. Only here are keys made.
+
+    archives/<archive id>/
+        parts/blocks/<block id>/<arrival>   a block; each arrival gets a key of its own (P4: write-once)
+        parts/blob/<arrival>                a Put Blob
+        manifest/<token>                    the ordered list of parts
+        merged/<run token>                  what one run of the merge wrote
+
+A block id is base64 in the bucket's and a URL's alphabet. An arrival is when it came (milliseconds, 13
+digits, so that they sort) and the request that brought it.
+"""
+
+import base64
+import binascii
+from dataclasses import dataclass
+
+from actions_cache.domain.errors import InvalidRequest
+from actions_cache.domain.timing import Millis
+
+MAX_BLOCK_ID_BYTES = 64
+"""Azure's limit before base64, and what BuildKit sends (WIRE.md section 3)."""
+
+_BASE64_TO_KEY = str.maketrans("+/", "-_", "=")
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveKeys:
+    """The keys of one archive."""
+
+    archive_id: str
+
+    @property
+    def prefix(self) -> str:
+        return f"archives/{self.archive_id}/"
+
+    @property
+    def blocks_prefix(self) -> str:
+        return f"{self.prefix}parts/blocks/"
+
+    @property
+    def blob_prefix(self) -> str:
+        return f"{self.prefix}parts/blob/"
+
+    def block(self, block_id: str, arrived_at: Millis, request_id: str) -> str:
+        return f"{self.blocks_prefix}{_encode(block_id)}/{arrived_at:013d}-{request_id}"
+
+    def blob(self, arrived_at: Millis, request_id: str) -> str:
+        return f"{self.blob_prefix}{arrived_at:013d}-{request_id}"
+
+    def manifest(self, token: str) -> str:
+        return f"{self.prefix}manifest/{token}"
+
+    def merged(self, run_token: str) -> str:
+        return f"{self.prefix}merged/{run_token}"
+
+    def block_prefix(self, block_id: str) -> str:
+        """What the keys of all arrivals of one block begin with."""
+        return f"{self.blocks_prefix}{_encode(block_id)}/"
+
+
+def _encode(block_id: str) -> str:
+    check_block_id(block_id)
+    return block_id.translate(_BASE64_TO_KEY)
+
+
+def check_block_id(block_id: str) -> None:
+    """Raises InvalidRequest unless it is base64 of 1 to 64 bytes."""
+    try:
+        decoded = base64.b64decode(block_id, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidRequest(f"the block id {block_id[:100]!r} isn't base64") from None
+    if not 1 <= len(decoded) <= MAX_BLOCK_ID_BYTES:
+        raise InvalidRequest(
+            f"the block id {block_id[:100]!r} stands for {len(decoded)} bytes; 1 to {MAX_BLOCK_ID_BYTES} are allowed"
+        )

@@ -1,0 +1,49 @@
+"""Signatures of upload and download URLs: each is good for one archive, one direction, and a while (P8).
+
+The values are signed, never the query string: clients re-sort and re-encode it (WIRE.md section 3). The
+message is what the CDN edge can rebuild from the path and the query alone.
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Sequence
+from enum import StrEnum
+
+from actions_cache.domain.errors import PermissionDenied
+from actions_cache.domain.timing import SECOND, Millis
+
+
+class Direction(StrEnum):
+    UPLOAD = "upload"
+    DOWNLOAD = "download"
+
+
+def signed_path(direction: Direction, archive_id: str, expires_at: Millis, secret: str) -> str:
+    expires = str(expires_at // SECOND)
+    return (
+        f"/blobs/{direction}/{archive_id}?expires={expires}&signature={_sign(direction, archive_id, expires, secret)}"
+    )
+
+
+def check_signature(
+    direction: Direction, archive_id: str, expires: str, signature: str, now: Millis, secrets: Sequence[str]
+) -> None:
+    """Any of the secrets may have signed it, so that they can be rotated.
+
+    Raises:
+        PermissionDenied: altered, signed for something else, or expired.
+    """
+    good = [_sign(direction, archive_id, expires, secret) for secret in secrets]
+    if not any(hmac.compare_digest(signature.encode(), one.encode()) for one in good):
+        raise PermissionDenied(
+            f"the signature of this {direction} URL doesn't fit; ask the cache service for a new one"
+        )
+    if int(expires) * SECOND <= now:
+        raise PermissionDenied(f"this {direction} URL has expired; ask the cache service for a new one")
+
+
+def _sign(direction: Direction, archive_id: str, expires: str, secret: str) -> str:
+    message = f"{direction}\n{archive_id}\n{expires}"
+    digest = hmac.new(secret.encode(), message.encode(), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

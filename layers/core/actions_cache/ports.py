@@ -1,0 +1,196 @@
+"""What the core needs from outside, as obligations. The adapters meet them; one contract suite tests each.
+
+Every method may raise Unavailable: the service didn't answer, or not as it should, after the adapter's own
+retries. Whether a write took effect is then unknown.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from actions_cache.domain.archive import Archive, Part
+from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
+from actions_cache.domain.part_range import PartRange
+from actions_cache.domain.timing import Millis
+
+
+class Unavailable(Exception):
+    """A dependency didn't answer, or not as it should."""
+
+
+class WriteConflict(Exception):
+    """A conditional write lost: what it was decided on has changed. Read, decide and write again."""
+
+
+class ObjectGone(Exception):
+    """The bucket confirms that the pinned object isn't there: no object, or other bytes under its key."""
+
+    def __init__(self, part: Part) -> None:
+        super().__init__(f"{part.key} with ETag {part.etag} isn't in the bucket")
+        self.part = part
+
+
+class Clock(Protocol):
+    def now(self) -> Millis: ...
+
+
+class TokenSource(Protocol):
+    def new(self) -> str:
+        """32 random hexadecimal digits: unguessable, and never given twice."""
+        ...
+
+
+class Table(Protocol):
+    """Entries, reservations and archives. All reads are consistent but `due_archives`."""
+
+    def entry(self, name: EntryName) -> Entry | None: ...
+
+    def newest_entry(self, family: EntryFamily, prefix: str) -> Entry | None:
+        """The entry created last among those whose key begins with the prefix."""
+        ...
+
+    def reservation(self, name: EntryName) -> Reservation | None:
+        """Expired ones too."""
+        ...
+
+    def archive(self, archive_id: str) -> Archive | None: ...
+
+    def replace_archive(self, seen: Archive, by: Archive) -> Archive:
+        """Writes `by` if nothing was written since `seen` was read.
+
+        Returns: what was written, with its new revision.
+        Raises: WriteConflict otherwise.
+        """
+        ...
+
+    def reserve(self, archive: Archive, now: Millis) -> None:
+        """Adds the archive and its reservation, both or neither.
+
+        Raises: WriteConflict when the name is an entry's, or a reservation holds it that hasn't expired.
+        """
+        ...
+
+    def publish_entry(self, seen: Archive, by: Archive) -> Archive:
+        """Makes the archive's entry visible, drops its reservation and replaces the archive, or nothing.
+
+        Returns: what was written, with its new revision.
+        Raises: WriteConflict when the archive changed, another reservation holds the name, or an entry has it.
+        """
+        ...
+
+    def remove_entry(self, seen: Archive, by: Archive) -> Archive:
+        """Removes the archive's entry and replaces the archive, or nothing.
+
+        Returns: what was written, with its new revision.
+        Raises: WriteConflict when the archive changed, or the entry isn't this archive's.
+        """
+        ...
+
+    def drop_reservation(self, reservation: Reservation) -> None:
+        """Deletes it, if it still holds its name for this archive."""
+        ...
+
+    def forget_archive(self, seen: Archive) -> None:
+        """Raises: WriteConflict when the archive changed."""
+        ...
+
+    def due_archives(self, now: Millis) -> Iterator[str]:
+        """Ids of archives whose next duty is due, page by page, starting anywhere. May lag behind writes."""
+        ...
+
+    def check(self) -> None:
+        """Raises: Unavailable when it doesn't answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MultipartUpload:
+    key: str
+    upload_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedPart:
+    number: int
+    etag: str
+
+
+class Bucket(Protocol):
+    def list(self, prefix: str) -> Iterator[Part]:
+        """Every object whose key begins with the prefix, in any number of pages."""
+        ...
+
+    def stat(self, key: str) -> Part | None:
+        """None only on a confirmed absence."""
+        ...
+
+    def read(self, source: PartRange) -> bytes:
+        """Raises: ObjectGone."""
+        ...
+
+    def write_once(self, key: str, body: bytes) -> Part:
+        """Raises: WriteConflict when the key is taken."""
+        ...
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Any number of keys; a missing one is no error."""
+        ...
+
+    def presign_download(self, part: Part, seconds: int) -> str: ...
+
+    def start_upload(self, key: str) -> MultipartUpload: ...
+
+    def copy_part(self, upload: MultipartUpload, number: int, source: PartRange) -> UploadedPart:
+        """Raises: ObjectGone."""
+        ...
+
+    def upload_part(self, upload: MultipartUpload, number: int, body: bytes) -> UploadedPart: ...
+
+    def complete_upload(self, upload: MultipartUpload, parts: Sequence[UploadedPart]) -> None: ...
+
+    def abort_upload(self, upload: MultipartUpload) -> None: ...
+
+    def check(self) -> None:
+        """Raises: Unavailable when it doesn't answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MergeMessage:
+    archive_id: str
+    claim_token: str
+
+
+class MergeQueue(Protocol):
+    def send(self, message: MergeMessage) -> None: ...
+
+    def deliver_again_in(self, receipt_handle: str, seconds: int) -> None:
+        """Brings a message whose merge failed back sooner than its visibility timeout would."""
+        ...
+
+    def check(self) -> None:
+        """Raises: Unavailable when it doesn't answer."""
+        ...
+
+
+class SigningSecrets(Protocol):
+    def current(self) -> Sequence[str]:
+        """The first signs; all of them verify. At least one."""
+        ...
+
+
+class PartReader(Protocol):
+    def read(self, source: PartRange) -> AsyncGenerator[bytes, None]:
+        """The bytes as they come: all of them, or an error.
+
+        Raises:
+            ObjectGone: before the first byte.
+            Unavailable: anywhere; asking again for the rest may succeed.
+        """
+        ...
+
+
+class PartWriter(Protocol):
+    async def write(self, key: str, size: int, body: AsyncIterator[bytes]) -> Part:
+        """One object of `size` bytes, or an error and no object."""
+        ...

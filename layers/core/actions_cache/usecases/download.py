@@ -1,0 +1,173 @@
+"""GET of a download URL: redirect to the one object, or stream the parts (domain/delivery.py decides)."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from actions_cache.domain.agenda import removable_at
+from actions_cache.domain.archive import Archive, Part
+from actions_cache.domain.byte_range import ByteRange, parse_range
+from actions_cache.domain.claim import claimable_at
+from actions_cache.domain.delivery import Delivery, StreamLimits, choose_delivery
+from actions_cache.domain.errors import NotFound, TryAgain
+from actions_cache.domain.part_range import cover
+from actions_cache.domain.timing import SECOND, Lifetimes, Millis
+from actions_cache.ports import Bucket, Clock, ObjectGone, PartReader, Table, Unavailable
+from actions_cache.usecases.claim_merge import ClaimMerge
+from actions_cache.usecases.manifests import Manifests
+from actions_cache.usecases.part_stream import read_ahead
+from actions_cache.usecases.remove_entry import RemoveBroken
+
+logger = logging.getLogger(__name__)
+
+READ_AHEAD_RANGES = 4
+"""Ranges in flight where parts are long. More: shorter ranges, so more requests; fewer: latency shows."""
+
+MERGE_POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a reader gets from us."""
+
+    size: int
+    """Of the whole archive."""
+    wanted: ByteRange
+    is_partial: bool
+    etag: str
+    stored_at: Millis
+    chunks: AsyncGenerator[bytes, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    table: Table
+    bucket: Bucket
+    manifests: Manifests
+    reader: PartReader
+    clock: Clock
+    claim_merge: ClaimMerge
+    remove_broken: RemoveBroken
+    lifetimes: Lifetimes
+    limits: StreamLimits
+    merge_wait_seconds: int
+    read_ahead_bytes: int
+    _claims: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def __call__(self, archive_id: str, range_header: str | None, *, may_redirect: bool) -> Redirect | Content:
+        """Delivers an archive.
+
+        Args:
+            archive_id: from a URL whose signature was checked.
+            range_header: the value of `Range` or `x-ms-range`.
+            may_redirect: False for a client that asks by `x-ms-range`, which S3 ignores.
+
+        Raises:
+            NotFound: the archive is gone.
+            RangeNotSatisfiable: the range begins behind the last byte.
+            TryAgain: it can be neither streamed nor redirected to yet.
+        """
+        archive = await self._readable(archive_id)
+        wanted = parse_range(range_header, archive.size)
+        if archive.object is None:
+            archive = await self._deliverable(archive, (wanted or ByteRange(0, archive.size)).size)
+        if archive.object is not None and may_redirect:
+            seconds = self.lifetimes.download_url // SECOND
+            return Redirect(await asyncio.to_thread(self.bucket.presign_download, archive.object, seconds))
+        return self._content(archive, wanted)
+
+    async def describe(self, archive_id: str) -> Content:
+        """What HEAD tells. Raises NotFound."""
+        return self._content(await self._readable(archive_id), None)
+
+    async def _readable(self, archive_id: str) -> Archive:
+        """A deleted archive is readable through its grace: its URLs were given out before (P3)."""
+        archive = await asyncio.to_thread(self.table.archive, archive_id)
+        if archive is None or not archive.was_visible:
+            raise NotFound("no such archive")
+        if not archive.is_stored and removable_at(archive, self.lifetimes) <= self.clock.now():
+            raise NotFound("this archive was removed")
+        return archive
+
+    def _content(self, archive: Archive, wanted: ByteRange | None) -> Content:
+        whole = ByteRange(0, archive.size)
+        return Content(
+            size=archive.size,
+            wanted=wanted or whole,
+            is_partial=wanted is not None,
+            etag=f'"{archive.id}"',
+            stored_at=archive.stored_at,
+            chunks=self._chunks(archive, wanted or whole),
+        )
+
+    async def _deliverable(self, archive: Archive, size: int) -> Archive:
+        """The archive once it can be delivered: at once if it can be streamed, else merged within the wait."""
+        self._claim_if_nobody_has(archive)
+        give_up_at = self.clock.now() + self.merge_wait_seconds * SECOND
+        while archive.object is None:
+            delivery = choose_delivery(
+                size=size,
+                part_count=archive.commit.part_count if archive.commit else 0,
+                merge_state=archive.merge.state,
+                limits=self.limits,
+                may_wait=self.clock.now() < give_up_at,
+            )
+            match delivery:
+                case Delivery.STREAM:
+                    return archive
+                case Delivery.RETRY:
+                    raise TryAgain("the parts of this archive are still being merged")
+                case Delivery.WAIT:
+                    await asyncio.sleep(MERGE_POLL_SECONDS)
+                    archive = await self._readable(archive.id)
+        return archive
+
+    def _claim_if_nobody_has(self, archive: Archive) -> None:
+        """The first download's claim, or the retaking of a dead one: beside the stream, never before it (P1)."""
+        claimable = claimable_at(archive, self.lifetimes)
+        if claimable is not None and claimable <= self.clock.now():
+            claim = asyncio.create_task(self._claim(archive.id))
+            self._claims.add(claim)
+            claim.add_done_callback(self._claims.discard)
+
+    async def _claim(self, archive_id: str) -> None:
+        try:
+            await asyncio.to_thread(self.claim_merge, archive_id)
+        except (Unavailable, TryAgain):
+            logger.exception("merge not claimed", extra={"archive_id": archive_id})
+
+    async def _chunks(self, archive: Archive, wanted: ByteRange) -> AsyncGenerator[bytes, None]:
+        """Exactly the wanted bytes, or an error: never a clean end with fewer (P4)."""
+        given = 0
+        while given < wanted.size:
+            rest = ByteRange(wanted.start + given, wanted.end)
+            try:
+                parts = await asyncio.to_thread(self._parts, archive)
+                ranges = cover(parts, rest, self.read_ahead_bytes // READ_AHEAD_RANGES)
+                async with aclosing(read_ahead(ranges, self.reader, self.read_ahead_bytes)) as chunks:
+                    async for chunk in chunks:
+                        given += len(chunk)
+                        yield chunk
+            except ObjectGone as gone:
+                archive = await asyncio.to_thread(self._after_loss, archive, gone)
+            else:
+                if given != wanted.size:
+                    raise Unavailable(f"{archive.id}: {given} bytes of {wanted.size}")
+
+    def _parts(self, archive: Archive) -> tuple[Part, ...]:
+        return (archive.object,) if archive.object else self.manifests.of(archive).parts
+
+    def _after_loss(self, read: Archive, gone: ObjectGone) -> Archive:
+        """The archive as it is now, if its bytes are elsewhere by now; else its entry is removed."""
+        now = self.table.archive(read.id)
+        if now is not None and now.object is not None and now.object != read.object:
+            return now
+        self.remove_broken(read.id, gone.part)
+        raise gone

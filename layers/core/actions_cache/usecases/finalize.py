@@ -1,0 +1,88 @@
+"""FinalizeCacheEntryUpload: all or nothing (P5)."""
+
+import logging
+from dataclasses import dataclass
+
+from actions_cache.domain.archive import Archive, ArchiveState, Commit, committed, stored
+from actions_cache.domain.claim import needs_merge
+from actions_cache.domain.commit import BLOB_DIGEST, newest_arrivals
+from actions_cache.domain.entry import Entry, EntryName
+from actions_cache.domain.errors import InvalidRequest, NotFound, TryAgain
+from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.ports import Bucket, Clock, Table, Unavailable, WriteConflict
+from actions_cache.usecases.claim_merge import ClaimMerge
+from actions_cache.usecases.transition import MAX_ROUNDS
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Finalize:
+    table: Table
+    bucket: Bucket
+    clock: Clock
+    claim_merge: ClaimMerge
+    merges_at_finalize: bool
+
+    def __call__(self, name: EntryName, size: int) -> Entry:
+        """Makes the upload that holds the key visible. The same Finalize again gives the same entry.
+
+        Raises:
+            NotFound: nothing holds the key: never reserved, or expired.
+            InvalidRequest: `size` isn't what arrived, or nothing was committed. Nothing was changed.
+        """
+        for _ in range(MAX_ROUNDS):
+            archive = self._held_archive(name)
+            if archive is None:
+                return self._finalized_before(name, size)
+            committed_archive = self._committed(archive)
+            _check_size(name, size, committed_archive.size)
+            by = stored(committed_archive, self.clock.now())
+            if by is None:
+                continue
+            try:
+                finalized = self.table.publish_entry(archive, by)
+            except WriteConflict:
+                continue
+            self._start_merge(finalized)
+            return finalized.entry
+        raise TryAgain("too many writers at once")
+
+    def _held_archive(self, name: EntryName) -> Archive | None:
+        """The archive of the current, unexpired reservation: Finalize names no upload."""
+        reservation = self.table.reservation(name)
+        if reservation is None or reservation.expires_at <= self.clock.now():
+            return None
+        archive = self.table.archive(reservation.archive_id)
+        return archive if archive and archive.state is ArchiveState.RESERVED else None
+
+    def _finalized_before(self, name: EntryName, size: int) -> Entry:
+        entry = self.table.entry(name)
+        if entry is None:
+            raise NotFound(f"no upload holds the key {name.key!r}: it was never reserved, or took too long")
+        _check_size(name, size, entry.size)
+        return entry
+
+    def _committed(self, archive: Archive) -> Archive:
+        """A Put Blob has no block list: its newest arrival is pinned here, in the same write as all else."""
+        if archive.commit is not None:
+            return archive
+        keys = ArchiveKeys(archive.id)
+        blob = newest_arrivals(self.bucket.list(keys.blob_prefix)).get(keys.blob_prefix)
+        if blob is None:
+            raise InvalidRequest(f"nothing was uploaded for the key {archive.name.key!r}, or no block list followed")
+        return committed(archive, Commit(BLOB_DIGEST, blob.size, 1, None), blob) or archive
+
+    def _start_merge(self, archive: Archive) -> None:
+        """The entry is saved: what goes wrong here is the schedule's to take up."""
+        if not (self.merges_at_finalize and needs_merge(archive)):
+            return
+        try:
+            self.claim_merge(archive.id)
+        except (Unavailable, TryAgain):
+            logger.exception("merge not claimed, the schedule will", extra={"archive_id": archive.id})
+
+
+def _check_size(name: EntryName, claimed: int, arrived: int) -> None:
+    if claimed != arrived:
+        raise InvalidRequest(f"size_bytes is {claimed}, but {arrived} bytes arrived for the key {name.key!r}")

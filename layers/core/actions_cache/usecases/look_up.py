@@ -1,0 +1,93 @@
+"""GetCacheEntryDownloadURL: which entry matches, and where its bytes are to be had."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from actions_cache.domain.archive import Archive, used
+from actions_cache.domain.delivery import reads_plainly
+from actions_cache.domain.entry import Entry, EntryFamily, EntryName
+from actions_cache.domain.signed_url import Direction
+from actions_cache.domain.timing import SECOND, Lifetimes
+from actions_cache.ports import Bucket, Clock, Table, WriteConflict
+from actions_cache.usecases.remove_entry import RemoveBroken
+from actions_cache.usecases.urls import UrlSigner
+
+MAX_BROKEN = 5
+"""Entries found broken in one lookup before it is called a miss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    repository: str
+    scopes: tuple[str, ...]
+    """In the order in which they are searched."""
+    version: str
+    key: str
+    restore_keys: tuple[str, ...]
+    user_agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    key: str
+    url: str
+    """Absolute, or a path of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    table: Table
+    bucket: Bucket
+    clock: Clock
+    urls: UrlSigner
+    remove_broken: RemoveBroken
+    lifetimes: Lifetimes
+
+    def __call__(self, query: Query) -> Hit | None:
+        """None for a miss. An entry whose one object is gone is removed on the way; parts are checked when read."""
+        for _ in range(MAX_BROKEN):
+            entry = self._match(query)
+            if entry is None:
+                return None
+            archive = self.table.archive(entry.archive_id)
+            if archive is None or not archive.is_stored:
+                continue
+            if archive.object is not None and self.bucket.stat(archive.object.key) != archive.object:
+                self.remove_broken(archive.id, archive.object)
+                continue
+            self._note_use(archive)
+            return Hit(entry.name.key, self._url(archive, query.user_agent))
+        return None
+
+    def _match(self, query: Query) -> Entry | None:
+        """All keys in one scope before the next scope; the exact key, then each key as a prefix."""
+        for scope in query.scopes:
+            family = EntryFamily(query.repository, scope, query.version)
+            exact = self.table.entry(EntryName(family, query.key))
+            if exact is not None:
+                return exact
+            for prefix in _without_repeats((query.key, *query.restore_keys)):
+                newest = self.table.newest_entry(family, prefix)
+                if newest is not None:
+                    return newest
+        return None
+
+    def _url(self, archive: Archive, user_agent: str) -> str:
+        seconds = self.lifetimes.download_url // SECOND
+        if archive.object is not None and reads_plainly(user_agent):
+            return self.bucket.presign_download(archive.object, seconds)
+        return self.urls.sign(Direction.DOWNLOAD, archive.id, self.clock.now() + self.lifetimes.download_url)
+
+    def _note_use(self, archive: Archive) -> None:
+        by = used(archive, self.clock.now(), self.lifetimes)
+        if by is not None:
+            try:
+                self.table.replace_archive(archive, by)
+            except WriteConflict:
+                # Somebody else noted it, or the merge went on: a use is noted at the next lookup then.
+                return
+
+
+def _without_repeats(keys: Sequence[str]) -> tuple[str, ...]:
+    """Some clients send the primary key among the restore keys too (WIRE.md section 1)."""
+    return tuple(dict.fromkeys(keys))

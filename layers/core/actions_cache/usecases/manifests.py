@@ -1,0 +1,34 @@
+"""The manifest in the bucket: JSON, keys relative to the archive's prefix, written once."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from actions_cache.domain.archive import Archive, Manifest, Part
+from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.part_range import whole
+from actions_cache.ports import Bucket, TokenSource
+
+
+@dataclass(frozen=True, slots=True)
+class Manifests:
+    bucket: Bucket
+    tokens: TokenSource
+
+    def write(self, keys: ArchiveKeys, parts: Sequence[Part]) -> Part:
+        """Under a key of its own each time: what an archive points to never changes under it."""
+        rows = [[part.key.removeprefix(keys.prefix), part.size, part.etag] for part in parts]
+        body = json.dumps({"parts": rows}, separators=(",", ":")).encode()
+        return self.bucket.write_once(keys.manifest(self.tokens.new()), body)
+
+    def of(self, archive: Archive) -> Manifest:
+        """The parts as committed, whether they are merged by now or not.
+
+        Raises:
+            ObjectGone: the manifest is missing or changed.
+        """
+        if archive.commit is None or archive.commit.manifest is None:
+            return Manifest((archive.object,) if archive.object else ())
+        keys = ArchiveKeys(archive.id)
+        rows = json.loads(self.bucket.read(whole(archive.commit.manifest)))["parts"]
+        return Manifest(tuple(Part(keys.prefix + key, size, etag) for key, size, etag in rows))

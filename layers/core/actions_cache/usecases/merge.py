@@ -1,0 +1,178 @@
+"""The merge of one archive: from its own reads, never a reader's, and deleting nothing (P1, P3)."""
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from threading import Semaphore
+
+from actions_cache.domain import claim
+from actions_cache.domain.archive import Archive, Manifest, Part
+from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.merge_plan import Copy, Step, plan_merge
+from actions_cache.domain.timing import SECOND, Lifetimes, Millis
+from actions_cache.ports import (
+    Bucket,
+    Clock,
+    MergeMessage,
+    MultipartUpload,
+    ObjectGone,
+    Table,
+    TokenSource,
+    UploadedPart,
+)
+from actions_cache.usecases.manifests import Manifests
+from actions_cache.usecases.remove_entry import RemoveBroken
+from actions_cache.usecases.transition import transition
+
+logger = logging.getLogger(__name__)
+
+MAX_UPLOADS_IN_FLIGHT = 8
+"""Each holds its bytes, some 8 MiB, in memory twice while it is sent; copies hold none."""
+
+DEADLINE_MARGIN: Millis = 10 * SECOND
+"""What an orderly end takes: abort the upload, release the run."""
+
+
+class MergeOutcome(StrEnum):
+    MERGED = "merged"
+    NOT_OURS = "not ours: merged, claimed anew, or a run is under way"
+    LOST = "lost: another run took over"
+    BROKEN = "broken: a part is gone, so its entry was removed"
+
+
+class RunLost(Exception):
+    """Another run took over, or the entry was removed."""
+
+
+class OutOfTime(Exception):
+    """The worker's time runs out; the message comes again."""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeArchive:
+    table: Table
+    bucket: Bucket
+    manifests: Manifests
+    clock: Clock
+    tokens: TokenSource
+    remove_broken: RemoveBroken
+    lifetimes: Lifetimes
+    max_attempts: int
+    concurrency: int
+
+    def __call__(self, message: MergeMessage, remaining: Callable[[], Millis]) -> MergeOutcome:
+        """Merges, if the message's claim is current and no run of it lives.
+
+        Args:
+            message: its claim token says which claim it carries out.
+            remaining: how much time the worker still has.
+
+        Raises:
+            Exception: whatever went wrong; the run is released and the message is to be delivered again.
+        """
+        run_token = self.tokens.new()
+        archive = transition(
+            self.table,
+            message.archive_id,
+            lambda seen: claim.started(seen, message.claim_token, run_token, self.clock.now(), self.lifetimes),
+        )
+        if archive is None:
+            return MergeOutcome.NOT_OURS
+        logger.info("merge started", extra={"archive_id": archive.id, "run_token": run_token})
+        try:
+            merged = self._merge(archive, run_token, remaining)
+        except RunLost:
+            return MergeOutcome.LOST
+        except ObjectGone as gone:
+            if self.remove_broken(archive.id, gone.part):
+                return MergeOutcome.BROKEN
+            self._fail(archive.id, run_token)
+            raise
+        except BaseException:
+            self._fail(archive.id, run_token)
+            raise
+        published = transition(
+            self.table, archive.id, lambda seen: claim.published(seen, run_token, merged, self.clock.now())
+        )
+        return MergeOutcome.MERGED if published else MergeOutcome.LOST
+
+    def _fail(self, archive_id: str, run_token: str) -> None:
+        transition(
+            self.table,
+            archive_id,
+            lambda seen: claim.failed(seen, run_token, self.clock.now(), self.max_attempts),
+        )
+
+    def _merge(self, archive: Archive, run_token: str, remaining: Callable[[], Millis]) -> Part:
+        manifest = self.manifests.of(archive)
+        key = ArchiveKeys(archive.id).merged(run_token)
+        with self._upload(key) as upload:
+            done = self._run_steps(archive.id, run_token, manifest, upload, remaining)
+            self.bucket.complete_upload(upload, sorted(done, key=lambda part: part.number))
+        merged = self.bucket.stat(key)
+        if merged is None or merged.size != manifest.size:
+            raise RuntimeError(f"merged {archive.id} into {merged}, but its parts hold {manifest.size} bytes")
+        return merged
+
+    @contextmanager
+    def _upload(self, key: str) -> Iterator[MultipartUpload]:
+        """A multipart upload that is aborted on every way out but the good one."""
+        upload = self.bucket.start_upload(key)
+        try:
+            yield upload
+        except BaseException:
+            self.bucket.abort_upload(upload)
+            raise
+
+    def _run_steps(
+        self,
+        archive_id: str,
+        run_token: str,
+        manifest: Manifest,
+        upload: MultipartUpload,
+        remaining: Callable[[], Millis],
+    ) -> list[UploadedPart]:
+        """All steps, side by side; meanwhile the lease is renewed, at a third of its life.
+
+        Raises:
+            OutOfTime: they don't fit into the worker's time.
+            RunLost: another run took over.
+        """
+        uploads_in_flight = Semaphore(MAX_UPLOADS_IN_FLIGHT)
+        executor = ThreadPoolExecutor(self.concurrency, thread_name_prefix="merge-step")
+        try:
+            steps = [executor.submit(self._run_step, step, upload, uploads_in_flight) for step in plan_merge(manifest)]
+            pending: set[Future[UploadedPart]] = set(steps)
+            while pending:
+                time_left = remaining() - DEADLINE_MARGIN
+                if time_left <= 0:
+                    raise OutOfTime(f"the merge of {archive_id} doesn't fit into the worker's time")
+                patience = min(time_left, self.lifetimes.merge_lease // 3) / SECOND
+                finished, pending = wait(pending, timeout=patience, return_when=FIRST_EXCEPTION)
+                for step in finished:
+                    step.result()
+                if pending:
+                    self._renew(archive_id, run_token)
+            return [step.result() for step in steps]
+        finally:
+            # Before the upload is aborted: a copy that ends after the abort would leave its bytes behind.
+            executor.shutdown(cancel_futures=True)
+
+    def _run_step(self, step: Step, upload: MultipartUpload, uploads_in_flight: Semaphore) -> UploadedPart:
+        if isinstance(step, Copy):
+            return self.bucket.copy_part(upload, step.number, step.source)
+        with uploads_in_flight:
+            body = b"".join([self.bucket.read(source) for source in step.sources])
+            return self.bucket.upload_part(upload, step.number, body)
+
+    def _renew(self, archive_id: str, run_token: str) -> None:
+        renewed = transition(
+            self.table,
+            archive_id,
+            lambda seen: claim.renewed(seen, run_token, self.clock.now(), self.lifetimes),
+        )
+        if renewed is None:
+            raise RunLost(archive_id)

@@ -1,0 +1,89 @@
+"""What the HTTP functions' apps have in common: faults in the client's dialect, and ids on blob replies."""
+
+import logging
+from collections.abc import Callable
+from typing import Protocol
+from uuid import uuid4
+
+from fastapi import FastAPI, Request, Response
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from actions_cache.domain.errors import CacheError
+from actions_cache.ports import Unavailable
+from actions_cache.web import azure, twirp
+from actions_cache.web.answer import Answer
+
+logger = logging.getLogger(__name__)
+
+BLOBS = "/blobs/"
+
+
+class Dialect(Protocol):
+    """How a kind of client wants to be told (web/twirp.py, web/azure.py)."""
+
+    @property
+    def cache_error(self) -> Callable[[CacheError], Answer]: ...
+
+    @property
+    def unavailable(self) -> Callable[[], Answer]: ...
+
+    @property
+    def internal_error(self) -> Callable[[], Answer]: ...
+
+    @property
+    def no_route(self) -> Callable[[str, str], Answer]: ...
+
+
+def respond(answer: Answer) -> Response:
+    return Response(answer.body, answer.status, dict(answer.headers))
+
+
+def new_app() -> FastAPI:
+    """An app without routes that answers every fault in the dialect of the path that was asked for."""
+    app = FastAPI(openapi_url=None, redirect_slashes=False)
+    app.add_middleware(BlobReplyHeaders)
+
+    @app.exception_handler(CacheError)
+    async def refused(request: Request, fault: CacheError) -> Response:
+        return respond(_dialect(request).cache_error(fault))
+
+    @app.exception_handler(Unavailable)
+    async def unavailable(request: Request, fault: Unavailable) -> Response:
+        logger.error("a dependency doesn't answer", extra={"fault": str(fault)})
+        return respond(_dialect(request).unavailable())
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, fault: Exception) -> Response:
+        logger.error("unexpected error", exc_info=fault)
+        return respond(_dialect(request).internal_error())
+
+    @app.exception_handler(HTTPException)
+    async def no_route(request: Request, fault: HTTPException) -> Response:  # noqa: ARG001 - the framework's shape
+        return respond(_dialect(request).no_route(request.method, request.url.path))
+
+    return app
+
+
+def _dialect(request: Request) -> Dialect:
+    return azure if request.url.path.startswith(BLOBS) else twirp
+
+
+class BlobReplyHeaders:
+    """Every blob reply carries an id, errors too: BuildKit panics without one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(BLOBS):
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(azure.base_headers(uuid4().hex))
+            await send(message)
+
+        await self.app(scope, receive, send_with_id)

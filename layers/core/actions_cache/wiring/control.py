@@ -1,0 +1,162 @@
+"""Everything but the bytes: tables, bucket, queue, and the use cases on them. What merge and cleanup load."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import boto3
+
+from actions_cache.adapters.aws import CLIENT_CONFIG
+from actions_cache.adapters.dynamodb_items import Connection
+from actions_cache.adapters.dynamodb_table import DynamoDbTable
+from actions_cache.adapters.s3_bucket import S3Bucket
+from actions_cache.adapters.secrets_manager import SecretsManagerSecrets
+from actions_cache.adapters.sqs_queue import SqsMergeQueue
+from actions_cache.adapters.system import RandomTokens, SystemClock
+from actions_cache.domain.agenda import next_duty
+from actions_cache.domain.archive import Archive
+from actions_cache.domain.timing import SECOND, Lifetimes, Millis
+from actions_cache.ports import Clock, TokenSource
+from actions_cache.settings import MergeTrigger, Settings
+from actions_cache.usecases.check_health import CheckHealth
+from actions_cache.usecases.claim_merge import ClaimMerge
+from actions_cache.usecases.clean_up import CleanUp
+from actions_cache.usecases.commit_blocks import CommitBlocks
+from actions_cache.usecases.finalize import Finalize
+from actions_cache.usecases.look_up import LookUp
+from actions_cache.usecases.manifests import Manifests
+from actions_cache.usecases.merge import MergeArchive
+from actions_cache.usecases.remove_entry import RemoveBroken, RemoveEntry
+from actions_cache.usecases.reserve import Reserve
+from actions_cache.usecases.urls import UrlSigner
+
+
+@dataclass
+class ControlPlane:
+    """Made once a process; what a function doesn't use is never made.
+
+    Args:
+        settings: from the environment.
+        clock, tokens: other ones for tests that need a time or tokens of their own.
+    """
+
+    settings: Settings
+    clock: Clock = field(default_factory=SystemClock)
+    tokens: TokenSource = field(default_factory=RandomTokens)
+
+    # ---------------------------------------------------------------- adapters
+
+    @cached_property
+    def session(self) -> boto3.Session:
+        return boto3.Session()
+
+    @cached_property
+    def table(self) -> DynamoDbTable:
+        return DynamoDbTable(
+            Connection(self.session.region_name),
+            entries=self.settings.entries_table,
+            reservations=self.settings.reservations_table,
+            archives=self.settings.archives_table,
+            due_at=self._due_at,
+        )
+
+    @cached_property
+    def bucket(self) -> S3Bucket:
+        return S3Bucket(self.session.client("s3", config=CLIENT_CONFIG), self.settings.bucket)
+
+    @cached_property
+    def queue(self) -> SqsMergeQueue:
+        return SqsMergeQueue(self.session.client("sqs", config=CLIENT_CONFIG), self.settings.merge_queue_url)
+
+    @cached_property
+    def urls(self) -> UrlSigner:
+        secrets = SecretsManagerSecrets(CLIENT_CONFIG, self.settings.url_signing_secret_arn)
+        return UrlSigner(secrets, self.clock)
+
+    # ---------------------------------------------------------------- settings, as the domain wants them
+
+    @cached_property
+    def lifetimes(self) -> Lifetimes:
+        settings = self.settings
+        return Lifetimes(
+            upload_url=settings.upload_url_seconds * SECOND,
+            download_url=settings.download_url_seconds * SECOND,
+            reservation=settings.reservation_seconds * SECOND,
+            grace=settings.grace_seconds * SECOND,
+            unused_entry=settings.unused_entry_seconds * SECOND,
+            merge_lease=settings.merge_lease_seconds * SECOND,
+            queue_retention=settings.queue_retention_seconds * SECOND,
+        )
+
+    @property
+    def merges_at_finalize(self) -> bool:
+        return self.settings.merge_trigger is MergeTrigger.FINALIZE
+
+    def _due_at(self, archive: Archive) -> Millis:
+        due_at, _ = next_duty(archive, self.lifetimes, merges_at_finalize=self.merges_at_finalize)
+        return due_at
+
+    # ---------------------------------------------------------------- use cases
+
+    @cached_property
+    def manifests(self) -> Manifests:
+        return Manifests(self.bucket, self.tokens)
+
+    @cached_property
+    def claim_merge(self) -> ClaimMerge:
+        return ClaimMerge(self.table, self.queue, self.clock, self.tokens, self.lifetimes, self.settings.merge_attempts)
+
+    @cached_property
+    def remove_entry(self) -> RemoveEntry:
+        return RemoveEntry(self.table, self.clock)
+
+    @cached_property
+    def remove_broken(self) -> RemoveBroken:
+        return RemoveBroken(self.bucket, self.remove_entry)
+
+    @cached_property
+    def reserve(self) -> Reserve:
+        return Reserve(self.table, self.clock, self.tokens, self.urls, self.lifetimes)
+
+    @cached_property
+    def commit_blocks(self) -> CommitBlocks:
+        return CommitBlocks(self.table, self.bucket, self.manifests)
+
+    @cached_property
+    def finalize(self) -> Finalize:
+        return Finalize(self.table, self.bucket, self.clock, self.claim_merge, self.merges_at_finalize)
+
+    @cached_property
+    def look_up(self) -> LookUp:
+        return LookUp(self.table, self.bucket, self.clock, self.urls, self.remove_broken, self.lifetimes)
+
+    @cached_property
+    def merge(self) -> MergeArchive:
+        return MergeArchive(
+            self.table,
+            self.bucket,
+            self.manifests,
+            self.clock,
+            self.tokens,
+            self.remove_broken,
+            self.lifetimes,
+            max_attempts=self.settings.merge_attempts,
+            concurrency=self.settings.merge_concurrency,
+        )
+
+    @cached_property
+    def clean_up(self) -> CleanUp:
+        return CleanUp(
+            self.table,
+            self.bucket,
+            self.manifests,
+            self.clock,
+            self.claim_merge,
+            self.remove_entry,
+            self.lifetimes,
+            max_attempts=self.settings.merge_attempts,
+            merges_at_finalize=self.merges_at_finalize,
+        )
+
+    @cached_property
+    def check_health(self) -> CheckHealth:
+        return CheckHealth(self.table, self.bucket, self.queue)

@@ -1,0 +1,50 @@
+"""The bytes: what only the HTTP functions load."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from actions_cache.adapters.aws import CLIENT_CONFIG
+from actions_cache.adapters.s3_stream import S3Stream
+from actions_cache.domain.delivery import StreamLimits
+from actions_cache.usecases.download import Download
+from actions_cache.usecases.receive_part import ReceivePart
+from actions_cache.wiring.control import ControlPlane
+
+
+@dataclass
+class DataPlane:
+    control: ControlPlane
+
+    @cached_property
+    def stream(self) -> S3Stream:
+        session = self.control.session
+        credentials = session.get_credentials()
+        if credentials is None:
+            raise RuntimeError("no AWS credentials: a Lambda has its role's, the local run its engines'")
+        client = session.client("s3", config=CLIENT_CONFIG)
+        return S3Stream(client, self.control.settings.bucket, credentials)
+
+    @cached_property
+    def receive_part(self) -> ReceivePart:
+        return ReceivePart(self.stream, self.control.clock, self.control.tokens)
+
+    @cached_property
+    def download(self) -> Download:
+        control, settings = self.control, self.control.settings
+        return Download(
+            control.table,
+            control.bucket,
+            control.manifests,
+            self.stream,
+            control.clock,
+            control.claim_merge,
+            control.remove_broken,
+            control.lifetimes,
+            limits=StreamLimits(
+                max_bytes=settings.stream_max_bytes,
+                burst_bytes=settings.stream_burst_bytes,
+                bytes_per_second=settings.stream_bytes_per_second,
+            ),
+            merge_wait_seconds=settings.merge_wait_seconds,
+            read_ahead_bytes=settings.read_ahead_bytes,
+        )
