@@ -15,17 +15,10 @@ HTTP_ONLY = ("fastapi", "starlette", "aiohttp", "mangum")
 HTTP_FUNCTIONS = ("ApiFunction", "DownloadFunction")
 TESTS_ONLY = ("pytest", "moto", "hypothesis", "mypy", "uvicorn")
 # Settings have no defaults for these; importing a handler calls no AWS service.
-ENVIRONMENT = {
-    name: "placeholder"
-    for name in (
-        "ENTRIES_TABLE",
-        "RESERVATIONS_TABLE",
-        "ARCHIVES_TABLE",
-        "BUCKET",
-        "MERGE_QUEUE_URL",
-        "URL_SIGNING_SECRET_ARN",
-    )
-} | {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
+ENVIRONMENT = dict.fromkeys(
+    ["ENTRIES_TABLE", "RESERVATIONS_TABLE", "ARCHIVES_TABLE", "BUCKET", "MERGE_QUEUE_URL", "URL_SIGNING_SECRET_ARN"],
+    "placeholder",
+) | {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
 
 
 def megabytes(directory: Path) -> float:
@@ -38,14 +31,16 @@ def misplaced_packages(build: Path, function: Path) -> list[str]:
     if function.name not in HTTP_FUNCTIONS:
         unwanted += HTTP_ONLY
     found = [f"{function.name} carries {name}" for name in unwanted if (function / name).exists()]
-    found += [f"{LAYER} carries {name}" for name in HTTP_ONLY + TESTS_ONLY if (build / LAYER / "python" / name).exists()]
+    found += [
+        f"{LAYER} carries {name}" for name in HTTP_ONLY + TESTS_ONLY if (build / LAYER / "python" / name).exists()
+    ]
     return found
 
 
 def import_error(build: Path, function: Path) -> str | None:
     """What goes wrong when the handler is imported with only the built function and layer on the path."""
     module = f"functions.{function.name.removesuffix('Function').lower()}.handler"
-    process = subprocess.run(  # noqa: S603
+    process = subprocess.run(
         # -S: without the interpreter's own site-packages. Lambda has none of ours there either.
         [sys.executable, "-S", "-c", f"from {module} import lambda_handler as f; assert callable(f)"],
         env=ENVIRONMENT | {"PYTHONPATH": os.pathsep.join([str(function), str(build / LAYER / "python")])},

@@ -1,0 +1,38 @@
+"""What is deployed is pinned, is what was tested, and is no more than it has to be."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.template.declared import ROOT
+
+FUNCTIONS = ("api", "download", "merge", "cleanup")
+TESTED = ROOT / "requirements" / "dev.txt"
+LAYER = ROOT / "layers" / "core" / "requirements.txt"
+HTTP = {"fastapi", "starlette", "aiohttp", "mangum"}
+
+
+def _pins(file: Path) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9-]+)(?:\[[^]]*\])?==(\S+)", file.read_text(), re.MULTILINE))
+
+
+def _of_function(name: str) -> dict[str, str]:
+    return _pins(ROOT / "functions" / name / "requirements.txt")
+
+
+def test_the_aws_libraries_are_in_the_layer_and_only_there() -> None:
+    aws = {"boto3", "botocore", "s3transfer"}
+    assert aws <= _pins(LAYER).keys()
+    assert not [name for name in FUNCTIONS if aws & _of_function(name).keys()]
+
+
+def test_the_web_framework_is_only_where_http_is() -> None:
+    assert {name for name in FUNCTIONS if HTTP & _of_function(name).keys()} == {"api", "download"}
+    assert not HTTP & _pins(LAYER).keys()
+
+
+@pytest.mark.parametrize("file", [LAYER, *(ROOT / "functions" / name / "requirements.txt" for name in FUNCTIONS)])
+def test_what_is_deployed_is_what_was_tested(file: Path) -> None:
+    tested = _pins(TESTED)
+    assert {name: tested.get(name) for name in _pins(file)} == _pins(file)

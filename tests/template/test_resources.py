@@ -1,0 +1,83 @@
+"""What must hold between the template's resources, and lint can't see."""
+
+from tests.template.declared import Template
+
+HOLDS_WHAT_JOBS_SAVED = ("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::S3::BucketPolicy")
+GOES_WITH_THE_STACK = ("AWS::SQS::Queue", "AWS::SecretsManager::Secret", "AWS::Logs::LogGroup")
+
+
+def test_what_jobs_saved_outlives_the_stack(template: Template) -> None:
+    kept = template.of_type(*HOLDS_WHAT_JOBS_SAVED)
+    assert len(kept) == 5
+    for name, resource in kept.items():
+        assert resource["DeletionPolicy"] == "RetainExceptOnCreate", name
+        assert resource["UpdateReplacePolicy"] == "Retain", name
+
+
+def test_everything_else_that_holds_data_says_that_it_goes(template: Template) -> None:
+    for name, resource in template.of_type(*GOES_WITH_THE_STACK).items():
+        assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Delete", "Delete"), name
+
+
+def test_no_tables_ttl_can_take_the_last_pointer_to_an_object(template: Template) -> None:
+    assert not [
+        name
+        for name, table in template.of_type("AWS::DynamoDB::Table").items()
+        if "TimeToLiveSpecification" in table["Properties"]
+    ]
+
+
+def test_the_buckets_lifecycle_only_aborts_stale_multipart_uploads(template: Template) -> None:
+    rules = template.properties("Bucket")["LifecycleConfiguration"]["Rules"]
+    assert [set(rule) - {"Id", "Status"} for rule in rules] == [{"AbortIncompleteMultipartUpload"}]
+
+
+def test_tables_can_be_restored_to_any_second_of_the_last_weeks(template: Template) -> None:
+    for name, table in template.of_type("AWS::DynamoDB::Table").items():
+        recovery = table["Properties"]["PointInTimeRecoverySpecification"]
+        assert recovery == {"PointInTimeRecoveryEnabled": True}, name
+
+
+def test_a_merge_message_stays_hidden_for_six_times_the_workers_timeout(template: Template) -> None:
+    visibility = template.resolve(template.properties("MergeQueue")["VisibilityTimeout"])
+    assert visibility >= 6 * template.resolve(template.functions["MergeFunction"]["Timeout"])
+
+
+def test_a_poison_message_reaches_the_dead_letter_queue_before_it_expires(template: Template) -> None:
+    queue = template.properties("MergeQueue")
+    attempts = template.resolve(queue["RedrivePolicy"]["maxReceiveCount"])
+    assert attempts >= 5
+    assert template.resolve(queue["MessageRetentionPeriod"]) > attempts * template.resolve(queue["VisibilityTimeout"])
+
+
+def test_the_functions_know_the_queues_own_numbers(template: Template) -> None:
+    queue = template.properties("MergeQueue")
+    for function in template.functions:
+        told = template.environment(function)
+        assert told["QUEUE_RETENTION_SECONDS"] == queue["MessageRetentionPeriod"]
+        assert told["MERGE_ATTEMPTS"] == queue["RedrivePolicy"]["maxReceiveCount"]
+
+
+def test_one_failed_message_fails_no_other(template: Template) -> None:
+    source = template.functions["MergeFunction"]["Events"]["MergeMessages"]["Properties"]
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+def test_two_runs_of_cleanup_dont_overlap(template: Template) -> None:
+    shortest = template.body["Parameters"]["CleanupIntervalMinutes"]["MinValue"] * 60
+    assert template.functions["CleanupFunction"]["Timeout"] < shortest
+
+
+def test_a_buffered_stream_fits_lambdas_answer(template: Template) -> None:
+    """6 MB in all (AWS.md says so of a synchronous answer), base64 in a JSON body, and room for headers."""
+    largest = template.resolve(template.environment("DownloadFunction")["STREAM_MAX_BYTES"])
+    assert largest * 4 / 3 < 6 * 1024 * 1024 - 64 * 1024
+
+
+def test_each_parameter_is_explained_bounded_and_grouped(template: Template) -> None:
+    parameters = template.body["Parameters"]
+    groups = template.body["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    assert sorted(name for group in groups for name in group["Parameters"]) == sorted(parameters)
+    for name, parameter in parameters.items():
+        assert parameter["Description"].endswith("."), name
+        assert parameter.keys() & {"AllowedValues", "AllowedPattern", "MinValue"} or name == "TokenAudience", name
