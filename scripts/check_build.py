@@ -72,6 +72,5 @@ def main(build: Path, architecture: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    found = main(Path(sys.argv[1]).resolve(), sys.argv[2])
-    print("\n".join(found), file=sys.stderr)
-    sys.exit(bool(found))
+    if problems := main(Path(sys.argv[1]).resolve(), sys.argv[2]):
+        sys.exit("\n".join(problems))
