@@ -119,14 +119,15 @@ class ArchiveItem(Model):
 
 
 def archive_attributes(archive: Archive, due_at: Millis) -> dict[str, Any]:
+    """Without a revision for an archive that isn't in the table yet: pynamodb then asks that none be there."""
     document = _ARCHIVE.dump_python(archive, mode="json", exclude={"revision"})
-    return {
+    attributes = {
         "archive_id": archive.id,
         "agenda_shard": archive.id[0],
         "due_at": due_at,
-        "revision": archive.revision or None,
         "archive": document,
     }
+    return attributes | ({"revision": archive.revision} if archive.revision else {})
 
 
 ModelT = TypeVar("ModelT", bound=Model)
