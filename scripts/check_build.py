@@ -41,8 +41,8 @@ def import_error(build: Path, function: Path) -> str | None:
     """What goes wrong when the handler is imported with only the built function and layer on the path."""
     module = f"functions.{function.name.removesuffix('Function').lower()}.handler"
     process = subprocess.run(
-        # -S: without the interpreter's own site-packages. Lambda has none of ours there either.
-        [sys.executable, "-S", "-c", f"from {module} import lambda_handler as f; assert callable(f)"],
+        # -B: leaves the build as it is. -S: without the interpreter's own packages; Lambda has none of ours there.
+        [sys.executable, "-B", "-S", "-c", f"from {module} import lambda_handler as f; assert callable(f)"],
         env=ENVIRONMENT | {"PYTHONPATH": os.pathsep.join([str(function), str(build / LAYER / "python")])},
         cwd=function,
         capture_output=True,
