@@ -1,0 +1,106 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actions_cache.domain.archive import Manifest, Part
+from actions_cache.domain.merge_plan import (
+    MAX_COPY_BYTES,
+    MAX_UPLOAD_PARTS,
+    MIB,
+    MIN_UPLOAD_PART_BYTES,
+    UPLOAD_BYTES,
+    Copy,
+    Step,
+    Upload,
+    plan_merge,
+)
+
+FLOOR = MIN_UPLOAD_PART_BYTES
+
+
+def manifest(*sizes: int) -> Manifest:
+    return Manifest(tuple(Part(f"part-{i}", size, f'"{i}"') for i, size in enumerate(sizes)))
+
+
+def ranges(steps: tuple[Step, ...]):
+    for step in steps:
+        yield from (step.source,) if isinstance(step, Copy) else step.sources
+
+
+def assert_makes_the_archive(steps: tuple[Step, ...], archive: Manifest) -> None:
+    """The steps' bytes, in order, are the parts' bytes, in order: none missing, none twice."""
+    expected = [(part.key, 0, part.size) for part in archive.parts if part.size]
+    joined: list[tuple[str, int, int]] = []
+    for source in ranges(steps):
+        if joined and joined[-1][0] == source.part.key and joined[-1][2] == source.start:
+            joined[-1] = (joined[-1][0], joined[-1][1], source.end)
+        else:
+            joined.append((source.part.key, source.start, source.end))
+    assert joined == expected
+    assert [step.number for step in steps] == list(range(1, len(steps) + 1))
+
+
+def assert_s3_takes(steps: tuple[Step, ...]) -> None:
+    assert len(steps) <= MAX_UPLOAD_PARTS
+    assert all(step.size >= MIN_UPLOAD_PART_BYTES for step in steps[:-1])
+    assert all(step.size <= 5 * 1024 * MIB for step in steps)
+    assert all(source.size > 0 for source in ranges(steps))
+
+
+EDGES = (FLOOR, 2 * FLOOR, UPLOAD_BYTES, MAX_COPY_BYTES)
+BOUNDARIES = (0, 1, *(edge + by for edge in EDGES for by in (-1, 0, 1)), 64 * MIB, 5 * 1024 * MIB)
+
+
+@given(st.lists(st.sampled_from(BOUNDARIES) | st.integers(0, 3 * FLOOR), max_size=40))
+def test_any_parts_make_the_archive_within_the_limits_of_s3(sizes):
+    archive = manifest(*sizes)
+    steps = plan_merge(archive)
+    assert_makes_the_archive(steps, archive)
+    assert_s3_takes(steps)
+
+
+def test_blocks_of_64_mib_are_all_copied_and_no_byte_passes_the_worker():
+    steps = plan_merge(manifest(*[64 * MIB] * 10, 1))
+    assert [type(step) for step in steps] == [Copy] * 10 + [Upload]
+    assert steps[-1].size == 1
+
+
+def test_blocks_of_1_mib_are_gathered():
+    steps = plan_merge(manifest(*[MIB] * 705))
+    assert all(isinstance(step, Upload) and step.size <= UPLOAD_BYTES for step in steps)
+    assert len(steps) == -(-705 // 8)
+
+
+@pytest.mark.parametrize("size", [FLOOR, FLOOR + 1, MAX_COPY_BYTES])
+def test_a_part_that_reaches_the_floor_is_copied_whole(size):
+    assert plan_merge(manifest(size)) == (Copy(1, next(ranges(plan_merge(manifest(size))))),)
+    assert next(ranges(plan_merge(manifest(size)))).is_whole
+
+
+def test_a_part_one_byte_short_of_the_floor_is_uploaded():
+    assert isinstance(plan_merge(manifest(FLOOR - 1, 64 * MIB))[0], Upload)
+
+
+def test_a_short_part_before_a_long_one_takes_from_it_only_what_it_lacks():
+    upload, copy = plan_merge(manifest(MIB, 64 * MIB))
+    assert isinstance(upload, Upload)
+    assert isinstance(copy, Copy)
+    assert (upload.size, copy.size) == (FLOOR, 60 * MIB)
+
+
+def test_a_long_part_is_copied_in_pieces_side_by_side():
+    steps = plan_merge(manifest(5 * 1024 * MIB))
+    assert all(isinstance(step, Copy) and step.size <= MAX_COPY_BYTES for step in steps)
+
+
+@pytest.mark.parametrize("count", [9_999, 10_000, 10_001, 50_000])
+def test_more_parts_than_s3_takes_are_gathered_until_they_fit(count):
+    archive = manifest(*[8 * MIB] * count)
+    steps = plan_merge(archive)
+    assert_makes_the_archive(steps, archive)
+    assert_s3_takes(steps)
+
+
+def test_nothing_makes_nothing():
+    assert plan_merge(manifest()) == ()
+    assert plan_merge(manifest(0, 0)) == ()
