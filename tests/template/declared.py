@@ -73,3 +73,7 @@ class Template:
                 return self.body["Mappings"][first][second][third]
             case _:
                 return value
+
+    def number(self, value: Any) -> int:
+        """Of a mapping's value, say: CloudFormation has those as strings."""
+        return int(self.resolve(value))

@@ -39,15 +39,15 @@ def test_tables_can_be_restored_to_any_second_of_the_last_weeks(template: Templa
 
 
 def test_a_merge_message_stays_hidden_for_six_times_the_workers_timeout(template: Template) -> None:
-    visibility = template.resolve(template.properties("MergeQueue")["VisibilityTimeout"])
-    assert visibility >= 6 * template.resolve(template.functions["MergeFunction"]["Timeout"])
+    visibility = template.number(template.properties("MergeQueue")["VisibilityTimeout"])
+    assert visibility >= 6 * template.number(template.functions["MergeFunction"]["Timeout"])
 
 
 def test_a_poison_message_reaches_the_dead_letter_queue_before_it_expires(template: Template) -> None:
     queue = template.properties("MergeQueue")
-    attempts = template.resolve(queue["RedrivePolicy"]["maxReceiveCount"])
+    attempts = template.number(queue["RedrivePolicy"]["maxReceiveCount"])
     assert attempts >= 5
-    assert template.resolve(queue["MessageRetentionPeriod"]) > attempts * template.resolve(queue["VisibilityTimeout"])
+    assert template.number(queue["MessageRetentionPeriod"]) > attempts * template.number(queue["VisibilityTimeout"])
 
 
 def test_the_functions_know_the_queues_own_numbers(template: Template) -> None:
@@ -70,7 +70,7 @@ def test_two_runs_of_cleanup_dont_overlap(template: Template) -> None:
 
 def test_a_buffered_stream_fits_lambdas_answer(template: Template) -> None:
     """6 MB in all (AWS.md says so of a synchronous answer), base64 in a JSON body, and room for headers."""
-    largest = template.resolve(template.environment("DownloadFunction")["STREAM_MAX_BYTES"])
+    largest = template.number(template.environment("DownloadFunction")["STREAM_MAX_BYTES"])
     assert largest * 4 / 3 < 6 * 1024 * 1024 - 64 * 1024
 
 
