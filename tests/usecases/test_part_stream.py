@@ -1,0 +1,152 @@
+"""P1 and P4, the stream by itself: a scripted store, so that each fault comes exactly where it should."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+import pytest
+
+from actions_cache.domain.archive import Part
+from actions_cache.domain.part_range import PartRange, whole
+from actions_cache.ports import ObjectGone, Unavailable
+from actions_cache.usecases import part_stream
+from actions_cache.usecases.part_stream import read_ahead
+
+CONTENT = {name: bytes([ord(name)]) * 1000 for name in "abcdefgh"}
+PARTS = [Part(name, len(content), f'"{name}"') for name, content in CONTENT.items()]
+EVERYTHING = b"".join(CONTENT.values())
+
+Fault = Callable[[PartRange, int], None]
+
+
+class ScriptedStore:
+    """Gives every part in chunks of 100 bytes; `before_chunk` may raise, or wait, before any of them."""
+
+    def __init__(self) -> None:
+        self.asked: list[PartRange] = []
+        self.open = 0
+        self.most_open = 0
+        self.given = 0
+
+    async def before_chunk(self, source: PartRange, offset: int) -> None:
+        await asyncio.sleep(0)
+
+    async def read(self, source: PartRange) -> AsyncGenerator[bytes, None]:
+        self.asked.append(source)
+        self.open += 1
+        self.most_open = max(self.most_open, self.open)
+        try:
+            for offset in range(source.start, source.end, 100):
+                await self.before_chunk(source, offset)
+                chunk = CONTENT[source.part.key][offset : min(offset + 100, source.end)]
+                self.given += len(chunk)
+                yield chunk
+        finally:
+            self.open -= 1
+
+
+async def read_all(store: ScriptedStore, budget: int = 3000, parts: list[Part] = PARTS) -> bytes:
+    return b"".join([chunk async for chunk in read_ahead(map(whole, parts), store, budget)])
+
+
+@pytest.mark.parametrize("budget", [1, 999, 1000, 1001, 3000, 10**9])
+async def test_all_bytes_come_in_order_whatever_the_budget(budget):
+    assert await read_all(ScriptedStore(), budget) == EVERYTHING
+
+
+async def test_no_part_gives_no_byte():
+    assert await read_all(ScriptedStore(), parts=[]) == b""
+
+
+async def test_parts_are_read_ahead_side_by_side_and_never_beyond_the_budget():
+    store = ScriptedStore()
+    taken = 0
+    async with aclosing(read_ahead(map(whole, PARTS), store, 3000)) as chunks:
+        async for chunk in chunks:
+            await asyncio.sleep(0.002)
+            taken += len(chunk)
+            assert store.given - taken <= 3000 + 100, "one chunk is on its way to the reader"
+    assert store.most_open == 3
+
+
+async def test_a_reader_that_leaves_ends_every_connection():
+    store = ScriptedStore()
+    async with aclosing(read_ahead(map(whole, PARTS), store, 3000)) as chunks:
+        await anext(chunks)
+    await asyncio.sleep(0.01)
+    assert store.open == 0
+
+
+async def test_a_dead_connection_is_resumed_at_its_offset_not_restarted():
+    class Dropping(ScriptedStore):
+        async def before_chunk(self, source: PartRange, offset: int) -> None:
+            if source.part.key == "b" and offset == source.start + 300:
+                raise Unavailable("connection reset")
+
+    store = Dropping()
+    assert await read_all(store) == EVERYTHING
+    assert [source.start for source in store.asked if source.part.key == "b"] == [0, 300, 600, 900]
+
+
+async def test_a_connection_that_ends_early_without_an_error_is_resumed_too():
+    class Truncating(ScriptedStore):
+        async def read(self, source: PartRange) -> AsyncGenerator[bytes, None]:
+            self.asked.append(source)
+            yield CONTENT[source.part.key][source.start : source.start + 400][: source.size]
+
+    assert await read_all(Truncating()) == EVERYTHING
+
+
+async def test_a_stalled_connection_is_dropped_and_another_goes_on(monkeypatch):
+    monkeypatch.setattr(part_stream, "STALL_SECONDS", 0.05)
+
+    class Stalling(ScriptedStore):
+        async def before_chunk(self, source: PartRange, offset: int) -> None:
+            if source.part.key == "c" and source.start == 0 and offset == 500:
+                await asyncio.sleep(60)
+
+    async with asyncio.timeout(5):
+        assert await read_all(Stalling()) == EVERYTHING
+
+
+async def test_a_part_that_is_gone_ends_the_stream_with_an_error_and_only_right_bytes_before():
+    class Losing(ScriptedStore):
+        async def before_chunk(self, source: PartRange, offset: int) -> None:
+            if source.part.key == "d":
+                raise ObjectGone(source.part)
+
+    given = b""
+    with pytest.raises(ObjectGone):
+        async for chunk in read_ahead(map(whole, PARTS), Losing(), 3000):
+            given += chunk
+    assert EVERYTHING.startswith(given)
+    assert len(given) < 3001
+
+
+async def test_a_store_out_of_order_ends_the_stream_with_an_error(monkeypatch):
+    monkeypatch.setattr(part_stream, "MAX_FRUITLESS_TRIES", 2)
+
+    class Dead(ScriptedStore):
+        async def before_chunk(self, source: PartRange, offset: int) -> None:
+            raise Unavailable("503")
+
+    with pytest.raises(Unavailable):
+        await read_all(Dead())
+
+
+async def test_while_the_store_is_silent_the_reader_is_not(monkeypatch):
+    """The client gives up after 5 s without a byte; here the clock runs 100 times as fast."""
+    monkeypatch.setattr(part_stream, "SILENCE_SECONDS", 0.02)
+
+    class Sleepy(ScriptedStore):
+        async def before_chunk(self, source: PartRange, offset: int) -> None:
+            if source.part.key == "b" and offset == 500:
+                await asyncio.sleep(0.3)
+
+    clock = asyncio.get_running_loop().time
+    last, longest, given = clock(), 0.0, b""
+    async for chunk in read_ahead(map(whole, PARTS), Sleepy(), 1000):
+        longest = max(longest, clock() - last)
+        last, given = clock(), given + chunk
+    assert given == EVERYTHING
+    assert longest < 0.2
