@@ -1,0 +1,123 @@
+"""The real @actions/cache, driven as a workflow's step drives it (cache.mjs)."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+DRIVER = Path(__file__).with_name("cache.mjs")
+
+NEWEST = "@actions/cache"
+VERSION_4 = "@actions/cache-4"
+Package = Literal["@actions/cache", "@actions/cache-4"]
+"""As package.json names them."""
+
+
+class StepFailed(Exception):
+    """The step ended with an error: the job would be red."""
+
+
+class SentRequest(NamedTuple):
+    method: str
+    url: str
+    status: int
+
+    @property
+    def is_part(self) -> bool:
+        """A Put Blob or a Put Block."""
+        return self.method == "PUT" and "comp=blocklist" not in self.url
+
+    @property
+    def is_download(self) -> bool:
+        return self.method == "GET"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    result: str | int | None
+    """What the call returned: a save its entry's id or -1, a restore the matched key or nothing."""
+    seconds: float
+    requests: Sequence[SentRequest]
+    log: Sequence[str]
+    """The client's own lines, as a job's log shows them: `::warning::` and `::error::` begin what is marked."""
+
+    @property
+    def downloads(self) -> list[SentRequest]:
+        return [request for request in self.requests if request.is_download]
+
+
+def _ignore(line: str) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True)
+class ActionsCache:
+    """One job's client.
+
+    Args:
+    server: where ACTIONS_RESULTS_URL points.
+    workspace: the job's directory; paths are relative to it.
+    token: the job's.
+    package: which version of the client.
+    on_line: hears each line of the client's log as it comes.
+    """
+
+    server: str
+    workspace: Path
+    token: str
+    package: Package = NEWEST
+    on_line: Callable[[str], None] = _ignore
+
+    def save(self, paths: Sequence[str], key: str) -> Outcome:
+        return self._run({"operation": "save", "paths": paths, "key": key})
+
+    def restore(
+        self, paths: Sequence[str], key: str, restore_keys: Sequence[str] = (), *, lookup_only: bool = False
+    ) -> Outcome:
+        return self._run(
+            {
+                "operation": "restore",
+                "paths": paths,
+                "key": key,
+                "restoreKeys": restore_keys,
+                "lookupOnly": lookup_only,
+            }
+        )
+
+    def _run(self, call: dict[str, object]) -> Outcome:
+        """Raises: StepFailed."""
+        temporary = self.workspace / ".runner-temp"
+        temporary.mkdir(exist_ok=True)
+        with subprocess.Popen(
+            ["node", str(DRIVER), json.dumps({"package": self.package, **call})],
+            cwd=self.workspace,
+            env=self._environment(temporary),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            log = []
+            for line in process.stdout or ():
+                if line.strip() and not line.startswith("::debug::"):
+                    log.append(line.rstrip("\n"))
+                    self.on_line(log[-1])
+        if process.returncode:
+            raise StepFailed("\n".join(log))
+        answer = json.loads(log.pop())
+        requests = [SentRequest(**request) for request in answer["requests"]]
+        return Outcome(answer["result"], answer["seconds"], requests, log)
+
+    def _environment(self, temporary: Path) -> dict[str, str]:
+        """A job's variables and none of ours: @actions/cache reads many more."""
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(temporary),
+            "ACTIONS_CACHE_SERVICE_V2": "1",
+            "ACTIONS_RESULTS_URL": f"{self.server}/",
+            "ACTIONS_RUNTIME_TOKEN": self.token,
+            "GITHUB_WORKSPACE": str(self.workspace),
+            "RUNNER_TEMP": str(temporary),
+        }
