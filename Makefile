@@ -10,7 +10,7 @@ SAM = SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} .
 REAL_CLIENTS = $(if $(wildcard tests/clients/package-lock.json),tests/clients/node_modules/.ready)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint build validate lock generate clean
+.PHONY: help run demo test test-deploy check lint build validate lock generate clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/; s/\$$\$$/$$/' | expand -t 16
@@ -20,8 +20,11 @@ help: ## Lists the targets
 .venv/.ready: requirements/dev.txt
 .tools/engines/.ready: requirements/engines.txt
 .tools/sam/.ready: requirements/sam.txt
+.tools/deployment/.ready: requirements/deployment.txt
+# MiniStack runs deployed functions with its own interpreter, so this one is theirs.
+.tools/deployment/.ready: PYTHON = $(shell scripts/python312.sh)
 
-.venv/.ready .tools/engines/.ready .tools/sam/.ready:
+.venv/.ready .tools/engines/.ready .tools/sam/.ready .tools/deployment/.ready:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/it"; exit 1; }
 	@echo "installing $< into $(@D) ..."
 	@rm -rf $(@D) && mkdir -p $(dir $(@D)) && $(PYTHON) -m venv $(@D)
@@ -47,12 +50,16 @@ validate: .tools/sam/.ready ## Lints the template
 	@$(SAM) validate --lint
 	@.tools/sam/bin/cfn-lint --regions us-east-1 -- template.yaml
 
+test-deploy: .venv/.ready .tools/sam/.ready .tools/deployment/.ready ## Deploys, drives, updates, rolls back and deletes the stack in an emulator
+	@scripts/build.sh $(subst aarch64,arm64,$(shell uname -m))
+	@$(RUN) -m pytest tests/deploy
+
 # ------------------------------------------------------------------ develop
 
 test: .venv/.ready .tools/engines/.ready $(REAL_CLIENTS) ## Runs the tests, on real engines and with real clients
 	@$(RUN) -m pytest
 
-check: lint test ## Everything CI looks at but `make build`
+check: lint test ## Everything but what needs Python 3.12 (build, test-deploy)
 
 lint: .venv/.ready validate ## Style, types, import contracts, lock files and template
 	@.venv/bin/ruff check

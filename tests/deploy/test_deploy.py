@@ -1,0 +1,141 @@
+"""What `sam deploy` makes works: driven through the deployed API, queue and schedule, then updated and deleted.
+
+Not here, because the emulator has none of it: limits of Lambda and API Gateway, and what a role forbids.
+The tests build on each other, in this order: it is one stack's life.
+"""
+
+import os
+
+import pytest
+
+from tests.deploy.stack import BUILT, NAME, Stack, eventually
+
+MIB = 1024 * 1024
+COPIED = [os.urandom(5 * MIB), os.urandom(5 * MIB), os.urandom(1000)]
+UPLOADED = [os.urandom(MIB) for _ in range(7)]
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def merge_mapping(stack: Stack) -> str:
+    """The event source that feeds the worker."""
+    [mapping] = stack.client("lambda").list_event_source_mappings(FunctionName=stack.resource("MergeFunction"))[
+        "EventSourceMappings"
+    ]
+    return str(mapping["UUID"])
+
+
+def test_it_is_healthy(stack: Stack) -> None:
+    answer = stack.request("GET", "/health")
+    assert (answer.status, answer.json()) == (200, {"ok": True, "faults": {}})
+
+
+def test_a_token_that_the_issuer_did_not_sign_is_refused(stack: Stack) -> None:
+    altered = stack.issuer.token()[:-8] + "AAAAAAAA"
+    answer = stack.request(
+        "POST",
+        "/twirp/github.actions.results.api.v1.CacheService/CreateCacheEntry",
+        b'{"key":"k","version":"v"}',
+        {"Authorization": f"Bearer {altered}", "Content-Type": "application/json"},
+    )
+    assert answer.status == 401
+    assert answer.json()["code"] == "unauthenticated"
+
+
+def test_one_blob_is_saved_and_restored(stack: Stack) -> None:
+    url = stack.call("CreateCacheEntry", key="blob").json()["signed_upload_url"]
+    assert stack.request("PUT", url, b"the bytes", {"x-ms-blob-type": "BlockBlob"}).status == 201
+    assert stack.call("FinalizeCacheEntryUpload", key="blob", size_bytes="9").json()["ok"] is True
+    assert stack.restore("blob") == b"the bytes"
+    assert stack.call("CreateCacheEntry", key="blob").status == 409
+
+
+@pytest.mark.parametrize(("key", "blocks"), [("copied", COPIED), ("uploaded", UPLOADED)])
+def test_blocks_are_merged_by_way_of_the_queue(stack: Stack, key: str, blocks: list[bytes]) -> None:
+    stack.save(key, blocks)
+    url = eventually(lambda: stack.merged_url(key), seconds=60)
+    assert stack.request("GET", url).body == b"".join(blocks)
+
+
+def test_an_unmerged_entry_is_streamed_by_the_download_function(stack: Stack, merge_mapping: str) -> None:
+    functions = stack.client("lambda")
+    functions.update_event_source_mapping(UUID=merge_mapping, Enabled=False)
+    try:
+        blocks = [os.urandom(MIB), os.urandom(MIB)]
+        stack.save("unmerged", blocks)
+        url = stack.look_up("unmerged")
+        assert url is not None
+        assert "/blobs/download/" in url
+        assert stack.request("GET", url).body == b"".join(blocks)
+        assert stack.request("HEAD", url).headers["Content-Length"] == str(2 * MIB)
+        ranged = stack.request("GET", url, headers={"x-ms-range": f"bytes={MIB - 1}-{MIB}"})
+        assert (ranged.status, ranged.body) == (206, blocks[0][-1:] + blocks[1][:1])
+    finally:
+        functions.update_event_source_mapping(UUID=merge_mapping, Enabled=True)
+    assert eventually(lambda: stack.merged_url("unmerged"), seconds=60)
+
+
+def test_a_poison_message_fails_alone_and_ends_in_the_dead_letter_queue(stack: Stack) -> None:
+    queues = stack.client("sqs")
+    queue, dead = stack.output("MergeQueueUrl"), stack.output("MergeDeadLetterQueueUrl")
+    # Five times the real half hour would be too long to watch.
+    queues.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "1"})
+    queues.send_message(QueueUrl=queue, MessageBody="not a merge message")
+    stack.save("beside-poison", UPLOADED)
+    assert eventually(lambda: stack.merged_url("beside-poison"), seconds=60)
+    [message] = eventually(lambda: queues.receive_message(QueueUrl=dead).get("Messages"), seconds=60)
+    assert message["Body"] == "not a merge message"
+    queues.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "1800"})
+
+
+def test_an_update_keeps_what_was_saved(stack: Stack) -> None:
+    updated = stack.deploy(LogLevel="DEBUG")
+    assert stack.status == "UPDATE_COMPLETE", updated.stdout + updated.stderr
+    assert stack.log_level("ApiFunction") == "DEBUG"
+    assert stack.restore("copied") == b"".join(COPIED)
+
+
+NOBODY_SIGNALS = """
+Resources:
+  NobodySignals:
+    Type: AWS::CloudFormation::WaitCondition
+    DependsOn: [ApiFunction, DownloadFunction]
+    Properties: { Handle: !Ref NobodysHandle, Timeout: "1" }
+  NobodysHandle:
+    Type: AWS::CloudFormation::WaitConditionHandle
+"""
+
+
+def test_a_broken_update_rolls_back_and_goes_on_serving(stack: Stack) -> None:
+    broken = BUILT.with_name("broken.yaml")  # beside the packages it refers to
+    broken.write_text(BUILT.read_text().replace("\nResources:\n", NOBODY_SIGNALS))
+    try:
+        failed = stack.deploy(broken, LogLevel="ERROR")
+    finally:
+        broken.unlink()
+    assert stack.status == "UPDATE_ROLLBACK_COMPLETE", failed.stdout + failed.stderr
+    assert stack.log_level("ApiFunction") != "ERROR"
+    assert stack.restore("copied") == b"".join(COPIED)
+    stack.save("after-rollback", UPLOADED)
+
+
+def test_the_schedule_removes_the_parts_after_the_grace_and_the_entry_still_restores(stack: Stack) -> None:
+    def parts_of_merged() -> list[str]:
+        keys = stack.keys()
+        merged = {key.split("/")[1] for key in keys if "/merged/" in key}
+        return [key for key in keys if "/parts/" in key and key.split("/")[1] in merged]
+
+    eventually(lambda: not parts_of_merged(), seconds=400, every=5)
+    assert stack.restore("copied") == b"".join(COPIED)
+    assert stack.restore("uploaded") == b"".join(UPLOADED)
+
+
+def test_deleting_the_stack_keeps_what_jobs_saved(stack: Stack) -> None:
+    bucket, tables = stack.output("BucketName"), [stack.output(f"{it}TableName") for it in ("Entries", "Archives")]
+    queue = stack.output("MergeQueueUrl")
+    deleted = stack.sam("delete", "--stack-name", NAME, "--no-prompts", "--region", "us-east-1")
+    assert deleted.returncode == 0, deleted.stdout + deleted.stderr
+    assert stack.client("s3").list_objects_v2(Bucket=bucket)["KeyCount"] > 0
+    assert all(stack.client("dynamodb").scan(TableName=table)["Count"] > 0 for table in tables)
+    assert queue not in stack.client("sqs").list_queues().get("QueueUrls", ())
