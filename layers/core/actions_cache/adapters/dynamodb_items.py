@@ -1,11 +1,10 @@
 """The items of the three tables. `template.yaml` declares the tables; here is what stands in them."""
 
-from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 from pynamodb.attributes import DynamicMapAttribute, NumberAttribute, UnicodeAttribute, VersionAttribute
-from pynamodb.connection import Connection as DynamoConnection
+from pynamodb.connection import Connection
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex, KeysOnlyProjection, LocalSecondaryIndex
 from pynamodb.models import Model
 
@@ -133,20 +132,21 @@ def archive_attributes(archive: Archive, due_at: Millis) -> dict[str, Any]:
 ModelT = TypeVar("ModelT", bound=Model)
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
-    """How the items reach DynamoDB. The endpoint is AWS's, or what AWS_ENDPOINT_URL_DYNAMODB says."""
+class Database:
+    """One connection for all models and for transactions; the endpoint is AWS's, or AWS_ENDPOINT_URL_DYNAMODB.
 
-    region: str
-    connect_timeout_seconds: float = 3
-    read_timeout_seconds: float = 5
-    max_pool_connections: int = 50
+    By itself pynamodb opens a client for each model, and each costs a cold start some 100 ms.
+    """
 
-    def open(self) -> DynamoConnection:
-        """For what spans tables: transactions."""
-        return DynamoConnection(**asdict(self))
+    def __init__(self, region: str) -> None:
+        self._region = region
+        self.connection = Connection(region, connect_timeout_seconds=3, read_timeout_seconds=5, max_pool_connections=50)
 
     def bind(self, model: type[ModelT], table_name: str) -> type[ModelT]:
         """The model on a table whose name is known only now, not at import."""
-        meta = {"table_name": table_name, **asdict(self)}
-        return type(model.__name__, (model,), {"Meta": type("Meta", (), meta)})
+        meta = type("Meta", (), {"table_name": table_name, "region": self._region})
+        bound: type[ModelT] = type(model.__name__, (model,), {"Meta": meta})
+        table = bound._get_connection()  # noqa: SLF001 - the only way to a model's connection
+        self.connection.add_meta_table(table.get_meta_table())
+        table.connection = self.connection
+        return bound

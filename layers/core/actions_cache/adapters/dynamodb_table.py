@@ -13,7 +13,7 @@ from pynamodb.transactions import TransactWrite
 from actions_cache.adapters.dynamodb_items import (
     AGENDA_SHARDS,
     ArchiveItem,
-    Connection,
+    Database,
     EntryItem,
     ModelT,
     ReservationItem,
@@ -36,7 +36,7 @@ class DynamoDbTable:
     """See ports.Table.
 
     Args:
-        connection: to the region.
+        database: of the region.
         entries, reservations, archives: the tables' names.
         due_at: when an archive's next duty falls due. Asked at each write, so that no writer can forget the
             agenda.
@@ -44,17 +44,17 @@ class DynamoDbTable:
 
     def __init__(
         self,
-        connection: Connection,
+        database: Database,
         *,
         entries: str,
         reservations: str,
         archives: str,
         due_at: Callable[[Archive], Millis],
     ) -> None:
-        self._connection = connection.open()
-        self._entries = connection.bind(EntryItem, entries)
-        self._reservations = connection.bind(ReservationItem, reservations)
-        self._archives = connection.bind(ArchiveItem, archives)
+        self._connection = database.connection
+        self._entries = database.bind(EntryItem, entries)
+        self._reservations = database.bind(ReservationItem, reservations)
+        self._archives = database.bind(ArchiveItem, archives)
         self._due_at = due_at
 
     # ---------------------------------------------------------------- reading

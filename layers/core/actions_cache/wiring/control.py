@@ -6,7 +6,7 @@ from functools import cached_property
 import boto3
 
 from actions_cache.adapters.aws import CLIENT_CONFIG
-from actions_cache.adapters.dynamodb_items import Connection
+from actions_cache.adapters.dynamodb_items import Database
 from actions_cache.adapters.dynamodb_table import DynamoDbTable
 from actions_cache.adapters.s3_bucket import S3Bucket
 from actions_cache.adapters.secrets_manager import SecretsManagerSecrets
@@ -52,7 +52,7 @@ class ControlPlane:
     @cached_property
     def table(self) -> DynamoDbTable:
         return DynamoDbTable(
-            Connection(self.session.region_name),
+            Database(self.session.region_name),
             entries=self.settings.entries_table,
             reservations=self.settings.reservations_table,
             archives=self.settings.archives_table,
