@@ -52,7 +52,8 @@ def queued(**changes: Any) -> Archive:
 
 
 def running(**changes: Any) -> Archive:
-    fields: dict[str, Any] = {"sent_at": NOW, "run_token": "run", "lease_until": NOW + LIFETIMES.merge_lease, "attempts": 1}
+    lease_until = NOW + LIFETIMES.merge_lease
+    fields: dict[str, Any] = {"sent_at": NOW, "run_token": "run", "lease_until": lease_until, "attempts": 1}
     merge = Merge(state=MergeState.RUNNING, claim_token="claim", claimed_at=NOW, **(fields | changes))
     return stored_archive(merge)
 
