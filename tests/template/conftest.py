@@ -1,6 +1,6 @@
 import pytest
 
-from tests.template.declared import Template
+from local.template import Template
 
 
 @pytest.fixture(scope="session")

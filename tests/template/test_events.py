@@ -10,7 +10,8 @@ import pytest
 
 from actions_cache.adapters.sqs_queue import decode_message
 from actions_cache.domain.signed_url import Direction, check_signature
-from tests.template.declared import ROOT, Template
+from local.template import ROOT, Template
+from tests.template.declared import api_events
 
 SIGNED_WITH = "known-to-events-and-tests-only"
 LONG_BEFORE_THEY_EXPIRE = 1_700_000_000_000
@@ -24,7 +25,7 @@ def _load(pattern: str) -> list[Any]:
 
 @pytest.mark.parametrize("event", _load("apigateway-*.json"))
 def test_an_api_event_comes_by_a_route_that_the_template_declares(template: Template, event: dict[str, Any]) -> None:
-    routes = [route for function in template.functions for route in template.api_events(function)]
+    routes = [route for function in template.functions for route in api_events(template, function)]
     assert (event["httpMethod"], event["resource"]) in routes
     assert event["resource"].replace("+", "").format_map(event["pathParameters"] or {}) == event["path"]
 

@@ -7,7 +7,8 @@ import pytest
 from starlette.routing import Match
 
 from actions_cache.settings import Settings
-from tests.template.declared import Template
+from local.template import Template
+from tests.template.declared import api_events
 
 FUNCTIONS = sorted(Template.load().functions)
 NOT_OURS = {"POWERTOOLS_SERVICE_NAME"}
@@ -72,7 +73,7 @@ def test_verification_of_tokens_cannot_be_deployed_away(template: Template) -> N
 
 
 def test_each_method_is_named_because_emulators_drop_any(template: Template) -> None:
-    methods = {method for function in template.functions for method, _ in template.api_events(function)}
+    methods = {method for function in template.functions for method, _ in api_events(template, function)}
     assert methods <= {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
 
 
@@ -82,7 +83,7 @@ def test_every_event_path_is_a_route_of_the_app(template: Template, function: st
     """But the greedy ones: they are there for what no route is."""
     module = template.functions[function]["Handler"].rpartition(".")[0]
     app: Any = importlib.import_module(module).asgi_app()
-    for method, path in template.api_events(function):
+    for method, path in api_events(template, function):
         if "+}" not in path:
             called = path.format(
                 archive="5f0c2a9d1b7e4c3f8a6d9e0b1c2d3e4f",
@@ -94,5 +95,5 @@ def test_every_event_path_is_a_route_of_the_app(template: Template, function: st
 
 
 def test_what_no_route_is_reaches_the_app_whatever_the_method(template: Template) -> None:
-    greedy = {method for method, path in template.api_events("ApiFunction") if path == "/{path+}"}
+    greedy = {method for method, path in api_events(template, "ApiFunction") if path == "/{path+}"}
     assert greedy == {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}

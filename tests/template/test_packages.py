@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.template.declared import ROOT
+from local.template import ROOT
 
 FUNCTIONS = ("api", "download", "merge", "cleanup")
 TESTED = ROOT / "requirements" / "dev.txt"

@@ -1,6 +1,6 @@
 """What must hold between the template's resources, and lint can't see."""
 
-from tests.template.declared import Template
+from local.template import Template
 
 HOLDS_WHAT_JOBS_SAVED = ("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::S3::BucketPolicy")
 GOES_WITH_THE_STACK = ("AWS::SQS::Queue", "AWS::SecretsManager::Secret", "AWS::Logs::LogGroup")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.template.declared import Template
+from local.template import Template
+from tests.template.declared import statements
 
 FUNCTIONS = sorted(Template.load().functions)
 
@@ -18,14 +19,14 @@ def test_no_two_functions_share_a_role(template: Template) -> None:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_no_action_and_no_resource_is_a_wildcard(template: Template, function: str) -> None:
-    for statement in template.statements(function):
+    for statement in statements(template, function):
         assert not [action for action in _listed(statement["Action"]) if "*" in str(action)]
         assert "*" not in _listed(statement["Resource"])
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_objects_are_touched_only_where_archives_are(template: Template, function: str) -> None:
-    for statement in template.statements(function):
+    for statement in statements(template, function):
         if any(str(action).startswith("s3:") and action != "s3:ListBucket" for action in _listed(statement["Action"])):
             assert statement["Resource"] == {"Fn::Sub": "${Bucket.Arn}/archives/*"}
 
@@ -34,14 +35,14 @@ def test_objects_are_touched_only_where_archives_are(template: Template, functio
 def test_a_missing_object_is_told_from_a_forbidden_one(template: Template, function: str) -> None:
     """S3 says 403 for what is missing to a role that can't list, or can only under a prefix: an entry would
     never be found gone."""
-    listing = [it for it in template.statements(function) if it["Action"] == "s3:ListBucket"]
+    listing = [it for it in statements(template, function) if it["Action"] == "s3:ListBucket"]
     assert [(it["Resource"], it.get("Condition")) for it in listing] == [({"Fn::GetAtt": ["Bucket", "Arn"]}, None)]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_function_logs_into_its_own_group_and_nowhere_else(template: Template, function: str) -> None:
     group = template.functions[function]["LoggingConfig"]["LogGroup"]["Ref"]
-    logging = [it for it in template.statements(function) if "logs:PutLogEvents" in it["Action"]]
+    logging = [it for it in statements(template, function) if "logs:PutLogEvents" in it["Action"]]
     assert [it["Resource"] for it in logging] == [{"Fn::GetAtt": [group, "Arn"]}]
     assert "RetentionInDays" in template.properties(group)
 
@@ -51,7 +52,7 @@ def test_only_cleanup_deletes_objects(template: Template) -> None:
     deleting = {
         function
         for function in template.functions
-        for statement in template.statements(function)
+        for statement in statements(template, function)
         if "s3:DeleteObject" in _listed(statement["Action"])
     }
     assert deleting == {"CleanupFunction"}
