@@ -1,0 +1,60 @@
+"""Settings: their bounds, and that each is documented."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from actions_cache.settings import Settings
+
+REQUIRED: dict[str, Any] = {
+    "entries_table": "entries",
+    "reservations_table": "reservations",
+    "archives_table": "archives",
+    "bucket": "bucket",
+    "merge_queue_url": "https://queue",
+    "url_signing_secret_arn": "arn",
+}
+PAGE = (Path(__file__).parents[1] / "docs" / "settings.md").read_text()
+
+
+@pytest.mark.parametrize("setting", sorted(Settings.model_fields))
+def test_every_setting_is_documented(setting):
+    assert f"`{setting.upper()}`" in PAGE
+
+
+def test_no_setting_is_documented_that_does_not_exist():
+    local = {"PORT", "HOST", "LOCAL_DATA_DIR", "LOCAL_MERGE_WORKERS", "CLEANUP_INTERVAL_SECONDS"}
+    local |= {"STORE_ENDPOINT_URL", "TABLE_ENDPOINT_URL", "QUEUE_ENDPOINT_URL"}
+    named = {name for row in re.findall(r"^\| (`.*?) \|", PAGE, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    assert named <= local | {setting.upper() for setting in Settings.model_fields}
+
+
+def test_the_grace_is_derived_from_what_a_reader_may_need():
+    """P3."""
+    settings = Settings(**REQUIRED, download_url_seconds=100, max_stream_seconds=50)
+    assert settings.grace_seconds == 2 * 100 + 50 + 30
+    assert Settings(**REQUIRED).grace_seconds == 2130
+
+
+def test_a_grace_that_would_cut_readers_off_is_refused_with_what_to_do():
+    assert Settings(**REQUIRED, parts_grace_seconds=2130).grace_seconds == 2130
+    with pytest.raises(ValidationError, match=r"PARTS_GRACE_SECONDS is 2129.*2130 s.*Raise it"):
+        Settings(**REQUIRED, parts_grace_seconds=2129)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"upload_url_seconds": 0}, {"merge_wait_seconds": 26}, {"merge_trigger": "never"}, {"merge_attempts": 0}],
+    ids=str,
+)
+def test_a_setting_out_of_bounds_is_refused(wrong):
+    with pytest.raises(ValidationError):
+        Settings.model_validate(REQUIRED | wrong)
+
+
+def test_issuers_are_separated_by_commas(monkeypatch):
+    monkeypatch.setenv("TOKEN_ISSUERS", "https://one, https://two")
+    assert Settings(**REQUIRED).token_issuers == ("https://one", "https://two")
