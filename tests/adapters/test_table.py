@@ -26,13 +26,18 @@ def new_archive(journey, entry_name):
     return reserved(journey.control.tokens.new(), entry_name, journey.clock.now(), journey.control.lifetimes)
 
 
+def finished(seen, at):
+    by = committed(seen, Commit("d", 3, 1, None), ONE_PART)
+    assert by is not None
+    return stored(by, at)
+
+
 def publish(journey, key, at=None):
     """An entry in two writes, without bucket."""
     archive = new_archive(journey, name(key))
     journey.control.table.reserve(archive, archive.reserved_at)
     seen = journey.control.table.archive(archive.id)
-    by = stored(committed(seen, Commit("d", 3, 1, None), ONE_PART), at or journey.clock.now())
-    return journey.control.table.publish_entry(seen, by)
+    return journey.control.table.publish_entry(seen, finished(seen, at or journey.clock.now()))
 
 
 def test_an_archive_is_read_as_it_was_written(journey, table, now):
@@ -91,7 +96,7 @@ def test_nothing_is_published_on_another_archives_reservation(journey, table):
     table.reserve(new_archive(journey, name("npm")), first.reservation_expires_at)
     seen = table.archive(first.id)
     with pytest.raises(WriteConflict):
-        table.publish_entry(seen, stored(committed(seen, Commit("d", 3, 1, None), ONE_PART), first.reserved_at))
+        table.publish_entry(seen, finished(seen, first.reserved_at))
     assert table.entry(name("npm")) is None
     assert table.archive(first.id) == seen
 
