@@ -1,8 +1,0 @@
-import pytest
-
-from local.template import Template
-
-
-@pytest.fixture(scope="session")
-def template() -> Template:
-    return Template.load()

@@ -1,0 +1,98 @@
+"""Each event in events/ goes through the handler that its trigger calls, on an empty store.
+
+But put-blob and put-block: their bytes go to the bucket past boto3, and so past moto.
+"""
+
+import importlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from local.resources import Clients, create
+from local.template import ROOT, Template
+from tests.conftest import CREDENTIALS
+from tests.template.test_events import SIGNED_WITH
+
+HANDLERS = {name: f"functions.{name}.handler" for name in ("api", "download", "merge", "cleanup")}
+
+
+@dataclass(frozen=True)
+class Context:
+    """What Lambda hands to a handler beside the event."""
+
+    function_name: str = "function"
+    function_version: str = "$LATEST"
+    invoked_function_arn: str = "arn:aws:lambda:eu-central-1:123456789012:function:function"
+    memory_limit_in_mb: str = "1024"
+    aws_request_id: str = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 10_000
+
+
+@pytest.fixture
+def invoke(
+    template: Template, boto_session: boto3.Session, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str, str], Any]]:
+    for variable, value in CREDENTIALS.items():
+        monkeypatch.setenv(variable, value)
+    with mock_aws():
+        clients = Clients.of(boto_session)
+        resources = create(template, clients)
+        clients.secretsmanager.put_secret_value(SecretId=resources.refs["UrlSigningSecret"], SecretString=SIGNED_WITH)
+        for name, value in resources.environment("ApiFunction").items():
+            monkeypatch.setenv(name, value)
+        # The tokens in events/ are signed by nobody.
+        monkeypatch.setenv("VERIFY_TOKENS", "0")
+
+        def call(function: str, event: str) -> Any:
+            module = importlib.import_module(HANDLERS[function])
+            for wiring in ("asgi_app", "control"):
+                if hasattr(module, wiring):
+                    getattr(module, wiring).cache_clear()
+            return module.lambda_handler(json.loads((ROOT / "events" / f"{event}.json").read_text()), Context())
+
+        yield call
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "said"),
+    [
+        ("create-entry", 200, '"ok":true'),
+        ("create-entry-protobuf", 200, ""),
+        ("finalize", 404, '"not_found"'),
+        ("lookup", 200, '"ok":false'),
+        ("put-blocklist", 404, "<Code>"),
+        ("health", 200, '"ok":true'),
+        ("unknown-route", 404, '"bad_route"'),
+        ("unknown-path", 404, '"bad_route"'),
+    ],
+)
+def test_the_api_answers_each_of_its_events(
+    invoke: Callable[[str, str], Any], event: str, status: int, said: str
+) -> None:
+    answer = invoke("api", f"apigateway-{event}")
+    assert (answer["statusCode"], said in answer["body"].replace(": ", ":")) == (status, True), answer
+
+
+@pytest.mark.parametrize("event", ["download", "download-range", "head-download"])
+def test_an_archive_that_isnt_there_is_not_found(invoke: Callable[[str, str], Any], event: str) -> None:
+    assert invoke("download", f"apigateway-{event}")["statusCode"] == 404
+
+
+def test_a_merge_of_an_archive_that_is_gone_ends_quietly(invoke: Callable[[str, str], Any]) -> None:
+    assert invoke("merge", "sqs-merge") == {"batchItemFailures": []}
+
+
+def test_a_poison_message_is_reported_failed(invoke: Callable[[str, str], Any]) -> None:
+    [record] = json.loads((ROOT / "events" / "sqs-poison.json").read_text())["Records"]
+    assert invoke("merge", "sqs-poison") == {"batchItemFailures": [{"itemIdentifier": record["messageId"]}]}
+
+
+def test_the_schedule_finds_nothing_to_do(invoke: Callable[[str, str], Any]) -> None:
+    assert not any(invoke("cleanup", "scheduler-cleanup").values())
