@@ -19,6 +19,9 @@ MAX_SCOPES = 64
 MAX_REPOSITORY_CHARACTERS = 64
 JWKS_CACHED_SECONDS = 300
 JWKS_TIMEOUT_SECONDS = 5
+JWKS_COOLDOWN_SECONDS = 30
+"""Between fetches for keys that nobody knows, or made-up key ids would make this server call the issuer each time.
+An issuer publishes a new key before it signs with it."""
 
 _CLAIM_CHECKS: "Options" = {"verify_exp": True, "verify_nbf": True, "verify_iat": False, "require": ["exp"]}
 
@@ -85,6 +88,7 @@ class TokenReader:
                 f"{issuer.rstrip('/')}/.well-known/jwks",
                 lifespan=JWKS_CACHED_SECONDS,
                 timeout=JWKS_TIMEOUT_SECONDS,
+                cooldown_duration=JWKS_COOLDOWN_SECONDS,
             )
         return self._key_sets[issuer]
 
