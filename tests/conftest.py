@@ -1,13 +1,17 @@
 """What every test may start from: the template's resources, in process or on real engines."""
 
+import uuid
 from collections.abc import Iterator
 
 import boto3
 import pytest
 from moto import mock_aws
 
+from actions_cache.domain.merge_plan import MIB
 from actions_cache.settings import Settings
 from actions_cache.wiring.control import ControlPlane
+from local import engines
+from local.endpoints import Endpoints
 from local.resources import Clients, create
 from local.template import Template
 from tests.journey import Journey, SetClock
@@ -51,3 +55,27 @@ def journey(template: Template, boto_session: boto3.Session, monkeypatch: pytest
         control = ControlPlane(settings_for(resources.environment("ApiFunction")), clock)
         control.session = boto_session
         yield Journey(control, clock, clients.s3, clients.sqs)
+
+
+@pytest.fixture(scope="session")
+def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
+    """Real engines, for bytes, races and time-outs."""
+    with engines.start(tmp_path_factory.mktemp("engines")) as running:
+        yield running
+
+
+@pytest.fixture
+def on_engines(endpoints: Endpoints, template: Template, monkeypatch: pytest.MonkeyPatch) -> Journey:
+    """As `journey`, with resources of its own on real engines."""
+    for variable, value in endpoints.environment().items():
+        monkeypatch.setenv(variable, value)
+    session = boto3.Session()
+    clients = Clients.of(session)
+    resources = create(template, clients, prefix=f"test-{uuid.uuid4().hex[:8]}")
+    # Lambda's limits aren't these engines'; and less read ahead than an archive is long.
+    changes = {"stream_max_bytes": "", "read_ahead_bytes": str(8 * MIB)}
+    settings = settings_for(resources.environment("ApiFunction"), **changes)
+    clock = SetClock()
+    control = ControlPlane(settings, clock)
+    control.session = session
+    return Journey(control, clock, clients.s3, clients.sqs)
