@@ -1,0 +1,37 @@
+"""The functions' environment variables: the template's, the user's, and where the engines are."""
+
+from collections.abc import Iterable, Mapping
+
+from local.resources import Resources
+
+LAMBDA_LIMITS = frozenset({"STREAM_MAX_BYTES", "STREAM_BYTES_PER_SECOND"})
+"""The template's values are AWS's caps, which nothing has here (DESIGN.md, "The delivery rule")."""
+
+OF_OTHER_ACCOUNTS = frozenset({"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"})
+"""Would lead the functions away from the engines, or make these refuse them."""
+
+
+def function_environment(
+    resources: Resources, functions: Iterable[str], chosen: Mapping[str, str], endpoints: Mapping[str, str]
+) -> dict[str, str]:
+    """What functions that share a process find in their environment.
+
+    Args:
+        resources: named in the variables.
+        functions: logical ids.
+        chosen: the user's variables. They go before the template's, but for the resources' names, which a shell
+            still has that sourced an earlier run's `.local/env`.
+        endpoints: of the engines, with credentials.
+    """
+    declared: dict[str, str] = {}
+    for function in functions:
+        declared |= resources.environment(function)
+    defaults = {name: value for name, value in declared.items() if name not in LAMBDA_LIMITS}
+    users = {name: value for name, value in chosen.items() if name not in OF_OTHER_ACCOUNTS}
+    return {"VERIFY_TOKENS": "0", **defaults, **users, **resource_names(resources, declared), **endpoints}
+
+
+def resource_names(resources: Resources, variables: Mapping[str, str]) -> dict[str, str]:
+    """Those of the variables that name a resource."""
+    names = set(resources.refs.values())
+    return {name: value for name, value in variables.items() if value in names}

@@ -1,0 +1,55 @@
+"""Which processes run the template's functions: one for all of HTTP, one for each worker, one for each schedule."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from local.environment import function_environment
+from local.processes import FunctionProcess
+from local.resources import Resources
+
+
+@dataclass(frozen=True)
+class Functions:
+    """Args: chosen: the user's variables; endpoints: of the engines; lifeline: file descriptor to watch."""
+
+    resources: Resources
+    chosen: Mapping[str, str]
+    endpoints: Mapping[str, str]
+    lifeline: int
+
+    def server(self, listener: int) -> FunctionProcess:
+        """Args: listener: file descriptor of the socket to serve."""
+        options = {"lifeline": self.lifeline, "listener": listener}
+        environment = self.http_environment()
+        return FunctionProcess("server", "local.server", options, environment, passed=[listener], replaced=False)
+
+    def http_environment(self) -> dict[str, str]:
+        return self._environment(sorted({function for function, _ in self._events("Api")}))
+
+    def workers(self, count: int) -> Iterator[FunctionProcess]:
+        """So many for each queue that a function works off."""
+        for function, event in self._events("SQS"):
+            source = self.resources.template.functions[function]["Events"][event]["Properties"]["Queue"]
+            queue, _ = source["Fn::GetAtt"]
+            options = self._options(function, event) | {"queue-url": self.resources.refs[queue]}
+            for number in range(1, count + 1):
+                name = f"merge worker {number}"
+                yield FunctionProcess(name, "local.queue_poller", options, self._environment([function]))
+
+    def schedules(self, interval_seconds: float) -> Iterator[FunctionProcess]:
+        for function, event in self._events("Schedule", "ScheduleV2"):
+            options = self._options(function, event) | {"interval": interval_seconds}
+            yield FunctionProcess("cleanup schedule", "local.scheduler", options, self._environment([function]))
+
+    def _events(self, *types: str) -> Iterator[tuple[str, str]]:
+        """Function and event, by their names in the template."""
+        for function, properties in self.resources.template.functions.items():
+            for name, event in properties["Events"].items():
+                if event["Type"] in types:
+                    yield function, name
+
+    def _options(self, function: str, event: str) -> dict[str, object]:
+        return {"lifeline": self.lifeline, "function": function, "event": event}
+
+    def _environment(self, functions: Sequence[str]) -> dict[str, str]:
+        return function_environment(self.resources, functions, self.chosen, self.endpoints)

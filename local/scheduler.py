@@ -1,0 +1,50 @@
+"""EventBridge's schedule: calls a function every so many seconds, one run at a time. `python -m local.scheduler`."""
+
+import argparse
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import boto3
+
+from local.events import schedule_event
+from local.execution import Execution, Stop
+from local.template import Template
+
+logger = logging.getLogger(__name__)
+
+
+def run_once(invoke: Callable[[Mapping[str, Any]], Any], schedule: str, region: str) -> None:
+    """A run that fails leaves its work to the next one."""
+    try:
+        invoke(schedule_event(schedule, region))
+    except Exception:
+        logger.exception("the run failed")
+
+
+def seconds_until_next(started_at: float, now: float, interval_seconds: float) -> float:
+    """Whole intervals after the last start: a run that takes longer than one makes the next wait for its turn."""
+    return interval_seconds - (now - started_at) % interval_seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="local.scheduler")
+    parser.add_argument("--lifeline", type=int, required=True)
+    parser.add_argument("--function", required=True, help="logical id")
+    parser.add_argument("--event", required=True, help="name of its event in the template")
+    parser.add_argument("--interval", type=float, required=True, help="seconds")
+    options = parser.parse_args()
+
+    stop = Stop(options.lifeline)
+    region = boto3.Session().region_name
+    invoke = Execution(Template.load(), options.function, region, stop)
+    started_at = time.monotonic()
+    while not stop.requested:
+        stop.wait(seconds_until_next(started_at, time.monotonic(), options.interval))
+        if not stop.requested:
+            run_once(invoke, f"{options.function}{options.event}", region)
+
+
+if __name__ == "__main__":
+    main()

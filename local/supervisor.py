@@ -1,0 +1,173 @@
+"""`make run`: engines, resources, functions, in this order; and their end in the other."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import time
+import urllib.error
+import urllib.request
+from contextlib import ExitStack
+from http import HTTPStatus
+from types import FrameType
+from typing import NoReturn
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from local import engines, ports
+from local.console import RunFailed, say
+from local.engine import POLL_SECONDS
+from local.engines import RunningEngines
+from local.env_file import env_file
+from local.environment import resource_names
+from local.function_processes import Functions
+from local.lifeline import Lifeline
+from local.lock import DataLock
+from local.options import Options, checked_settings
+from local.processes import FunctionProcesses
+from local.resources import Clients, Resources, create
+from local.template import Template
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+START_SECONDS = 60
+WATCH_SECONDS = 0.2
+
+
+class StopRequested(BaseException):
+    """By a signal, or by the end of the `make` that started this."""
+
+
+def run() -> NoReturn:
+    """Runs until it is told to stop.
+
+    Raises:
+        StopRequested: it was told, and everything it started has ended.
+        RunFailed: it couldn't start, or go on, and everything it started has ended.
+    """
+    for number in STOP_SIGNALS:
+        signal.signal(number, _request_stop)
+    with ExitStack() as stack:
+        try:
+            _start_and_watch(stack)
+        finally:
+            _ignore_further_signals()
+
+
+def _start_and_watch(stack: ExitStack) -> NoReturn:
+    parent = os.getppid()
+    options, template = Options.read(), Template.load()
+    _check_settings(options, template)
+    lock = stack.enter_context(DataLock.taken(options.data_dir))
+    listener = stack.enter_context(_listen(options))
+
+    say("starting the engines ...")
+    engines_lifeline = stack.enter_context(Lifeline.tied())
+    running = stack.enter_context(
+        engines.started(
+            options.data_dir, engines_lifeline, options.named, options.credentials, options.region, [lock.processes]
+        )
+    )
+    endpoints = running.endpoints.environment()
+    resources = _create_resources(template, endpoints)
+
+    say("starting the functions ...")
+    functions_lifeline = stack.enter_context(Lifeline.tied())
+    functions = Functions(resources, os.environ, endpoints, functions_lifeline.watch)
+    # They keep the engines alive, which so end after them, even when this process is killed.
+    passed = [functions_lifeline.watch, engines_lifeline.keep, lock.processes]
+    processes = FunctionProcesses(options.data_dir / "logs", passed)
+    stack.callback(processes.stop)
+    processes.start(functions.server(listener.fileno()))
+    listener.close()
+    for worker in functions.workers(options.local_merge_workers):
+        processes.start(worker)
+    for schedule in functions.schedules(options.cleanup_interval_seconds):
+        processes.start(schedule)
+    _wait_until_healthy(options.url, running, processes)
+
+    stack.enter_context(env_file(options.data_dir / "env", endpoints | _names(functions)))
+    stack.callback(lock.stopping)
+    stack.callback(say, "stopping ...")
+    say(f"ready {options.url}")
+    while True:
+        running.check()
+        processes.check()
+        # A SIGKILL of `make` reaches nobody else.
+        if "MAKELEVEL" in os.environ and os.getppid() != parent:
+            raise StopRequested
+        time.sleep(WATCH_SECONDS)
+
+
+def _request_stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+    _ignore_further_signals()
+    raise StopRequested
+
+
+def _ignore_further_signals() -> None:
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _check_settings(options: Options, template: Template) -> None:
+    """Before anything is started, so with resources that stand for themselves."""
+    nothing_yet = Resources(template, {}, tables_are_new=False)
+    settings = checked_settings(Functions(nothing_yet, os.environ, {}, lifeline=0).http_environment())
+    if settings.verify_tokens:
+        return
+    if not options.is_loopback:
+        raise RunFailed(
+            f"HOST={options.host} is refused: tokens' signatures aren't verified, so anybody could read and write. "
+            "Use 127.0.0.1, or VERIFY_TOKENS=1 and TOKEN_ISSUERS."
+        )
+    say("tokens' signatures are NOT verified (VERIFY_TOKENS=1 turns that on): for this machine only")
+
+
+def _listen(options: Options) -> socket.socket:
+    try:
+        return ports.listen(options.host, options.port)
+    except OSError as error:
+        raise RunFailed(
+            f"port {options.port} of {options.host} can't be had ({error.strerror}): choose another, PORT=3001 say"
+        ) from error
+
+
+def _create_resources(template: Template, endpoints: dict[str, str]) -> Resources:
+    os.environ.update(endpoints)
+    try:
+        return create(template, Clients.of(boto3.Session()))
+    except (ClientError, BotoCoreError) as error:
+        raise RunFailed(f"tables, bucket and queues can't be created: {error}") from error
+
+
+def _names(functions: Functions) -> dict[str, str]:
+    """What the resources are called, for people who want to look inside."""
+    resources = functions.resources
+    queues = {
+        f"{re.sub('(?<!^)(?=[A-Z])', '_', queue).upper()}_URL": resources.refs[queue]
+        for queue in resources.template.of_type("AWS::SQS::Queue")
+    }
+    return resource_names(resources, functions.http_environment()) | queues
+
+
+def _wait_until_healthy(url: str, running: RunningEngines, processes: FunctionProcesses) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while (fault := _fault(url)) is not None:
+        running.check()
+        processes.check()
+        if time.monotonic() > deadline:
+            raise RunFailed(f"GET /health isn't well after {START_SECONDS} s: {fault}")
+        time.sleep(POLL_SECONDS)
+
+
+def _fault(url: str) -> str | None:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=10) as answer:  # noqa: S310 - our own URL
+            return None if answer.status == HTTPStatus.OK else str(answer.status)
+    except urllib.error.HTTPError as error:
+        with contextlib.closing(error):
+            return f"{error.code} {error.read(300).decode(errors='replace')}"
+    except OSError as error:
+        return str(error)
