@@ -44,8 +44,13 @@ def settings_for(environment: dict[str, str], **changes: str) -> Settings:
 
 
 @pytest.fixture
-def journey(template: Template, boto_session: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journey]:
+def journey(on_moto: Journey) -> Journey:
     """Use cases on moto, in process: for rules, not for races."""
+    return on_moto
+
+
+@pytest.fixture
+def on_moto(template: Template, boto_session: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journey]:
     for variable, value in CREDENTIALS.items():
         monkeypatch.setenv(variable, value)
     with mock_aws():
