@@ -6,12 +6,12 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 DRIVER = Path(__file__).with_name("cache.mjs")
 
-NEWEST = "@actions/cache"
-VERSION_4 = "@actions/cache-4"
+NEWEST: Final = "@actions/cache"
+VERSION_4: Final = "@actions/cache-4"
 Package = Literal["@actions/cache", "@actions/cache-4"]
 """As package.json names them."""
 

@@ -1,0 +1,273 @@
+"""The cache service on the wire: both encodings, what a token may do, and which entry a lookup finds."""
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import pytest
+from google.protobuf.message import Message
+
+from functions.api.proto.cache_pb2 import (
+    CreateCacheEntryRequest,
+    CreateCacheEntryResponse,
+    FinalizeCacheEntryUploadRequest,
+    FinalizeCacheEntryUploadResponse,
+    GetCacheEntryDownloadURLRequest,
+    GetCacheEntryDownloadURLResponse,
+)
+from tests.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, READ_WRITE, WRITE, runtime_token
+from tests.clients.wire import VERSION, Job, put_blob, send
+
+MessageT = TypeVar("MessageT", bound=Message)
+
+PULL_REQUEST = "refs/pull/7/merge"
+
+
+# ------------------------------------------------------------------ encodings
+
+
+@pytest.mark.parametrize("size", ["4", 4], ids=["string", "number"])
+@pytest.mark.parametrize("name", ["size_bytes", "sizeBytes"])
+def test_finalize_takes_both_cases_and_the_size_as_string_or_number(job: Job, name: str, size: str | int):
+    put_blob(job.reserve("key"), b"data")
+
+    finalized = job.call("FinalizeCacheEntryUpload", key="key", **{name: size})
+
+    assert finalized.json["ok"] is True
+    assert job.restore("key").body == b"data"
+
+
+def test_json_replies_are_snake_case_with_the_entry_id_as_a_string(job: Job):
+    created = job.create("key")
+    put_blob(created.json["signed_upload_url"], b"data")
+    finalized = job.finalize("key", 4)
+    found = job.call("GetCacheEntryDownloadURL", key="key")
+
+    assert created.json.keys() == {"ok", "signed_upload_url", "message"}
+    assert finalized.json.keys() == {"ok", "entry_id", "message"}
+    assert found.json.keys() == {"ok", "signed_download_url", "matched_key"}
+    assert finalized.json["entry_id"].isdecimal()
+    assert {reply.headers["Content-Type"] for reply in (created, finalized, found)} == {"application/json"}
+
+
+def test_a_miss_is_ok_false_with_status_200(job: Job):
+    missed = job.call("GetCacheEntryDownloadURL", key="never saved", restore_keys=["nor this"])
+
+    assert (missed.status, missed.json["ok"]) == (200, False)
+
+
+def test_protobuf_requests_get_protobuf_replies_of_exactly_that_content_type(job: Job):
+    created = protobuf(
+        job, "CreateCacheEntry", CreateCacheEntryRequest(key="key", version=VERSION), CreateCacheEntryResponse()
+    )
+    put_blob(created.signed_upload_url, b"data")
+    finalized = protobuf(
+        job,
+        "FinalizeCacheEntryUpload",
+        FinalizeCacheEntryUploadRequest(key="key", version=VERSION, size_bytes=4),
+        FinalizeCacheEntryUploadResponse(),
+    )
+    found = protobuf(
+        job,
+        "GetCacheEntryDownloadURL",
+        GetCacheEntryDownloadURLRequest(key="ke", restore_keys=["ke"], version=VERSION),
+        GetCacheEntryDownloadURLResponse(),
+    )
+
+    assert created.ok
+    assert finalized.ok
+    assert finalized.entry_id > 0
+    assert (found.ok, found.matched_key) == (True, "key")
+    assert send("GET", found.signed_download_url).body == b"data"
+
+
+def test_an_error_for_a_protobuf_request_is_json_without_a_charset(job: Job):
+    job.save("key", b"data")
+
+    request = CreateCacheEntryRequest(key="key", version=VERSION)
+    refused = job.post("CreateCacheEntry", request.SerializeToString(), "application/protobuf")
+
+    assert (refused.status, refused.json["code"]) == (409, "already_exists")
+    assert refused.headers["Content-Type"] == "application/json"
+
+
+def protobuf(job: Job, method: str, message: Message, into: MessageT) -> MessageT:
+    reply = job.post(method, message.SerializeToString(), "application/protobuf")
+    assert (reply.status, reply.headers["Content-Type"]) == (200, "application/protobuf"), reply.body
+    into.ParseFromString(reply.body)
+    return into
+
+
+# ------------------------------------------------------------------ who holds a key
+
+
+def test_a_saved_key_is_refused_to_the_next_one_as_already_existing(job: Job):
+    job.save("key", b"data")
+
+    refused = job.create("key")
+
+    assert (refused.status, refused.json["code"]) == (409, "already_exists")
+
+
+def test_a_reserved_key_is_refused_to_the_next_one_as_already_existing(job: Job):
+    job.reserve("key")
+
+    refused = job.create("key")
+
+    assert (refused.status, refused.json["code"]) == (409, "already_exists")
+
+
+def test_of_simultaneous_creates_of_a_key_exactly_one_gets_it(job: Job):
+    with ThreadPoolExecutor(16) as pool:
+        replies = list(pool.map(job.create, ["key"] * 16))
+
+    assert sorted(reply.status for reply in replies) == [200, *[409] * 15]
+
+
+def test_a_reserved_key_is_no_entry_before_it_is_finalized(job: Job):
+    put_blob(job.reserve("key"), b"data")
+
+    assert not job.look_up("key")["ok"]
+
+
+def test_a_reservation_that_nobody_finishes_frees_its_key(impatient_job: Job):
+    impatient_job.reserve("key")
+    assert impatient_job.create("key").status == 409
+
+    put_blob(reserve_once_free(impatient_job, "key"), b"second try")
+
+    assert impatient_job.finalize("key", len(b"second try")).json["ok"]
+    assert impatient_job.restore("key").body == b"second try"
+
+
+def test_a_late_finalize_doesnt_touch_the_upload_that_took_the_key_over(impatient_job: Job):
+    put_blob(impatient_job.reserve("key"), b"first")
+    put_blob(reserve_once_free(impatient_job, "key"), b"the second's")
+
+    late = impatient_job.finalize("key", len(b"first"))
+    good = impatient_job.finalize("key", len(b"the second's"))
+
+    assert late.status == 400
+    assert good.json["ok"]
+    assert impatient_job.restore("key").body == b"the second's"
+
+
+def reserve_once_free(job: Job, key: str) -> str:
+    """The upload URL, as soon as nobody else holds the key any more."""
+    deadline = time.monotonic() + 10
+    while (reply := job.create(key)).status == 409 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    url: str = reply.json["signed_upload_url"]
+    return url
+
+
+# ------------------------------------------------------------------ scopes
+
+
+def of(job: Job, scopes: Mapping[str, int], repository: str) -> Job:
+    """Another job of the same server."""
+    return Job(job.server, runtime_token(list(scopes.items()), repository), job.user_agent)
+
+
+def test_a_job_writes_its_own_scope_and_no_other_branch_reads_it(job: Job, repository: str):
+    writer = of(job, {PULL_REQUEST: READ_WRITE, DEFAULT_BRANCH: READ}, repository)
+    other_branch = of(job, {BRANCH: READ_WRITE, DEFAULT_BRANCH: READ}, repository)
+    default_branch = of(job, {DEFAULT_BRANCH: READ_WRITE}, repository)
+
+    writer.save("key", b"data")
+
+    assert writer.look_up("key")["ok"]
+    assert not other_branch.look_up("key")["ok"]
+    assert not default_branch.look_up("key")["ok"]
+
+
+def test_the_first_writable_scope_is_written_even_behind_one_that_is_not(job: Job, repository: str):
+    of(job, {BRANCH: READ, DEFAULT_BRANCH: READ_WRITE}, repository).save("key", b"data")
+
+    assert of(job, {DEFAULT_BRANCH: READ}, repository).look_up("key")["ok"]
+    assert not of(job, {BRANCH: READ}, repository).look_up("key")["ok"]
+
+
+def test_a_token_without_a_writable_scope_is_told_in_an_ok_false(job: Job, repository: str):
+    reader = of(job, {BRANCH: READ, DEFAULT_BRANCH: READ}, repository)
+
+    for reply in (reader.create("key"), reader.finalize("key", 1)):
+        assert (reply.status, reply.json["ok"]) == (200, False)
+        assert reply.json["message"].startswith("cache write denied:")
+
+
+def test_a_token_without_a_readable_scope_is_denied_the_lookup(job: Job, repository: str):
+    denied = of(job, {BRANCH: WRITE}, repository).call("GetCacheEntryDownloadURL", key="key")
+
+    assert (denied.status, denied.json["code"]) == (403, "permission_denied")
+    assert "cache read denied:" in denied.json["msg"]
+
+
+def test_the_same_key_lives_once_in_each_scope_and_the_own_one_is_found_first(job: Job, repository: str):
+    of(job, {DEFAULT_BRANCH: READ_WRITE}, repository).save("key", b"the default branch's")
+    branch = of(job, {BRANCH: READ_WRITE, DEFAULT_BRANCH: READ}, repository)
+    assert branch.restore("key").body == b"the default branch's"
+
+    branch.save("key", b"the branch's own")
+
+    assert branch.restore("key").body == b"the branch's own"
+
+
+def test_all_keys_are_tried_in_one_scope_before_the_next_scope(job: Job, repository: str):
+    of(job, {DEFAULT_BRANCH: READ_WRITE}, repository).save("key-exact", b"exact, but the default branch's")
+    branch = of(job, {BRANCH: READ_WRITE, DEFAULT_BRANCH: READ}, repository)
+    branch.save("fallback-1", b"by the last restore key, but own")
+
+    assert branch.look_up("key-exact", "nothing-", "fallback-")["matched_key"] == "fallback-1"
+
+
+def test_the_exact_key_goes_before_a_newer_one_that_it_begins(job: Job):
+    job.save("key", b"exact")
+    job.save("key-and-more", b"newer")
+
+    assert job.look_up("key")["matched_key"] == "key"
+
+
+def test_a_key_matches_as_a_prefix_the_newest_first_and_before_the_restore_keys(job: Job):
+    for key in ("other-1", "key-2", "key-1", "other-2"):
+        job.save(key, key.encode())
+
+    assert job.look_up("key-", "other-")["matched_key"] == "key-1"
+    assert job.look_up("nothing-", "other-", "key-")["matched_key"] == "other-2"
+
+
+def test_other_versions_of_a_key_are_other_entries(job: Job):
+    job.save("key", b"data")
+
+    missed: Any = job.call("GetCacheEntryDownloadURL", key="key", version="b" * 64).json
+
+    assert not missed["ok"]
+
+
+@pytest.mark.parametrize("key", ["k" * 512, "ключ-" * 100, "a/b c,d%2F+\"'<&\n\\", "nul\0l", "🦀"], ids=repr)
+def test_keys_may_hold_any_character_and_512_of_them(job: Job, key: str):
+    job.save(key, b"data")
+
+    assert job.look_up(key)["matched_key"] == key
+    assert job.look_up(key[: len(key) // 2 + 1])["matched_key"] == key
+    assert job.create(key).status == 409
+
+
+def test_keys_are_case_sensitive(job: Job):
+    job.save("Key", b"data")
+
+    assert not job.look_up("key")["ok"]
+
+
+def test_another_repository_sees_nothing_and_saves_the_same_key_for_itself(job: Job):
+    job.save("key", b"ours")
+    stranger = of(job, {BRANCH: READ_WRITE, DEFAULT_BRANCH: READ}, "999")
+
+    assert not stranger.look_up("key")["ok"]
+    assert stranger.finalize("key", 4).status == 404
+
+    stranger.save("key", b"theirs")
+
+    assert job.restore("key").body == b"ours"
+    assert stranger.restore("key").body == b"theirs"

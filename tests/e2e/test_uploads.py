@@ -1,0 +1,293 @@
+"""Uploads in Azure's dialect, as each client sends them: what comes back is what the block list says, and only that."""
+
+import base64
+import os
+import random
+import uuid
+from collections.abc import Callable, Mapping
+from urllib.parse import parse_qsl, quote, urlencode
+
+import pytest
+
+from tests.clients.wire import (
+    Job,
+    Reply,
+    block_list_xml,
+    put_blob,
+    put_block,
+    put_block_list,
+    random_block_id,
+    send,
+    with_query,
+)
+
+BLOCK_IDS: Mapping[str, Callable[[int], bytes]] = {
+    "OpenDAL: 16 random bytes": lambda _: uuid.uuid4().bytes,
+    "@actions/cache: 36 characters and 12 digits": lambda i: f"{uuid.UUID(int=0)}{i:012d}".encode(),
+    "BuildKit: uuid, index, zeros": lambda i: uuid.UUID(int=0).bytes + i.to_bytes(4, "big") + bytes(44),
+    "wireit: 4 hexadecimal digits": lambda i: f"{i:04x}".encode(),
+    "Azure SDK for Python: a padded number": lambda i: f"{i:032d}".encode(),
+    "one byte": lambda i: bytes([255 - i]),
+}
+
+
+def some_blocks(number: int) -> list[bytes]:
+    return [os.urandom(1000 + i) for i in range(number)]
+
+
+def ids_of(kind: str, number: int) -> list[str]:
+    return [base64.b64encode(BLOCK_IDS[kind](i)).decode() for i in range(number)]
+
+
+def commit(job: Job, key: str, url: str, block_ids: list[str], size: int) -> None:
+    assert put_block_list(url, block_ids).status == 201
+    assert job.finalize(key, size).json["ok"]
+
+
+# ------------------------------------------------------------------ order
+
+
+@pytest.mark.parametrize("kind", BLOCK_IDS)
+def test_only_the_block_list_orders_the_blocks_whatever_their_ids(unmerged_job: Job, kind: str):
+    blocks = dict(zip(ids_of(kind, 12), some_blocks(12), strict=True))
+    arrival_order, list_order = list(blocks), list(blocks)
+    random.Random(1).shuffle(arrival_order)
+    random.Random(2).shuffle(list_order)
+    url = unmerged_job.reserve("key")
+
+    for block_id in arrival_order:
+        assert put_block(url, block_id, blocks[block_id]).status == 201
+    commit(unmerged_job, "key", url, list_order, sum(map(len, blocks.values())))
+
+    assert unmerged_job.restore("key").body == b"".join(blocks[block_id] for block_id in list_order)
+
+
+def test_the_order_stays_the_block_lists_when_the_blocks_are_merged(job: Job):
+    ids, blocks = ids_of("OpenDAL: 16 random bytes", 12), some_blocks(12)
+    url = job.reserve("key")
+    for block_id, block in sorted(zip(ids, blocks, strict=True)):
+        put_block(url, block_id, block)
+
+    commit(job, "key", url, ids, sum(map(len, blocks)))
+    job.wait_until_merged("key")
+
+    assert job.restore("key").body == b"".join(blocks)
+
+
+def test_a_block_sent_again_replaces_the_earlier_one(unmerged_job: Job):
+    ids = [random_block_id() for _ in range(3)]
+    url = unmerged_job.reserve("key")
+    for content in (b"first ", b"better "):
+        for block_id in ids:
+            put_block(url, block_id, content)
+
+    commit(unmerged_job, "key", url, ids, 3 * len(b"better "))
+
+    assert unmerged_job.restore("key").body == b"better better better "
+
+
+def test_a_block_may_stand_in_the_list_twice(unmerged_job: Job):
+    once, twice = random_block_id(), random_block_id()
+    url = unmerged_job.reserve("key")
+    put_block(url, once, b"once")
+    put_block(url, twice, b"twice")
+
+    commit(unmerged_job, "key", url, [twice, once, twice], len(b"twiceoncetwice"))
+
+    assert unmerged_job.restore("key").body == b"twiceoncetwice"
+
+
+def test_a_block_that_the_list_leaves_out_is_no_part_of_the_archive(job: Job):
+    listed, left_out = random_block_id(), random_block_id()
+    url = job.reserve("key")
+    put_block(url, listed, b"listed")
+    put_block(url, left_out, b"left out")
+
+    commit(job, "key", url, [listed], len(b"listed"))
+
+    assert job.restore("key").body == b"listed"
+
+
+@pytest.mark.parametrize("tag", ["Latest", "Uncommitted", "Committed"])
+def test_block_lists_come_with_any_of_azures_tags(job: Job, tag: str):
+    block_id = random_block_id()
+    url = job.reserve("key")
+    put_block(url, block_id, b"data")
+
+    assert put_block_list(url, [block_id], tag).status == 201
+
+
+def test_empty_blocks_take_their_place_and_add_nothing(unmerged_job: Job):
+    blocks = [b"", b"first", b"", b"second", b""]
+    unmerged_job.save("key", *blocks)
+
+    assert unmerged_job.restore("key").body == b"firstsecond"
+
+
+def test_empty_blocks_dont_stop_a_merge(job: Job):
+    job.save("key", b"", b"first", b"", b"second", b"")
+    job.wait_until_merged("key")
+
+    assert job.restore("key").body == b"firstsecond"
+
+
+@pytest.mark.parametrize("blocks", [[b""], [b"", b""], []], ids=["one empty blob", "empty blocks", "no blocks"])
+def test_an_archive_may_be_empty(job: Job, blocks: list[bytes]):
+    job.save("key", *blocks)
+
+    restored = job.restore("key")
+
+    assert (restored.status, restored.body) == (200, b"")
+
+
+# ------------------------------------------------------------------ the URL
+
+
+def last(url: str, parameters: Mapping[str, str]) -> str:
+    return with_query(url, last=parameters)
+
+
+def first(url: str, parameters: Mapping[str, str]) -> str:
+    return with_query(url, first=parameters)
+
+
+def sorted_and_encoded_again(url: str, parameters: Mapping[str, str]) -> str:
+    """As Go does it: all of the query taken apart, sorted, and put together with its own escapes."""
+    base, _, query = url.partition("?")
+    return f"{base}?{urlencode(sorted([*parse_qsl(query), *parameters.items()]))}"
+
+
+def every_character_encoded(url: str, parameters: Mapping[str, str]) -> str:
+    base, _, query = url.partition("?")
+    pairs = [*parse_qsl(query), *parameters.items()]
+    return (
+        base + "?" + "&".join(f"{name}={''.join(f'%{byte:02x}' for byte in value.encode())}" for name, value in pairs)
+    )
+
+
+@pytest.mark.parametrize("put_together", [last, first, sorted_and_encoded_again, every_character_encoded])
+def test_the_signature_holds_however_a_client_writes_the_query(
+    job: Job, put_together: Callable[[str, Mapping[str, str]], str]
+):
+    block_id = base64.b64encode(b"\xfb\xff\xfe?>" + bytes(16)).decode()
+    assert quote(block_id, safe="") != block_id, "an id with nothing to encode proves nothing"
+    url = job.reserve("key")
+
+    block = send("PUT", put_together(url, {"comp": "block", "blockid": block_id}), b"data")
+    block_list = send("PUT", put_together(url, {"comp": "blocklist"}), block_list_xml([block_id]))
+
+    assert (block.status, block_list.status) == (201, 201)
+    assert job.finalize("key", 4).json["ok"]
+
+
+def test_an_upload_url_has_two_segments_a_query_and_only_unreserved_characters(job: Job):
+    """OpenDAL and sccache refuse any other."""
+    base, _, query = job.reserve("key").removeprefix(job.server).partition("?")
+
+    assert base.count("/") >= 2
+    assert query
+    assert quote(base, safe="/") == base
+    assert quote(query, safe="=&") == query
+
+
+# ------------------------------------------------------------------ replies
+
+
+def test_every_put_answers_201_with_the_headers_that_clients_need(job: Job):
+    """200 is an error to the JavaScript client, and BuildKit panics without x-ms-request-id."""
+    block_id = random_block_id()
+    url = job.reserve("key")
+
+    replies = [put_blob(url, b"data"), put_block(url, block_id, b"data"), put_block_list(url, [block_id])]
+
+    assert [reply.status for reply in replies] == [201, 201, 201]
+    for reply in replies:
+        assert all(name in reply.headers for name in ("x-ms-request-id", "ETag", "Last-Modified")), str(reply.headers)
+
+
+# ------------------------------------------------------------------ again, and late
+
+
+def committed_upload(job: Job, key: str) -> tuple[str, list[str]]:
+    """Its URL and block list."""
+    ids = [random_block_id(), random_block_id()]
+    url = job.reserve(key)
+    for block_id in ids:
+        put_block(url, block_id, b"data")
+    assert put_block_list(url, ids).status == 201
+    return url, ids
+
+
+def test_the_same_block_list_again_succeeds_and_another_one_is_a_conflict(unmerged_job: Job):
+    url, ids = committed_upload(unmerged_job, "key")
+
+    again = put_block_list(url, ids)
+    reordered = put_block_list(url, ids[::-1])
+    shortened = put_block_list(url, ids[:1])
+    assert unmerged_job.finalize("key", 8).json["ok"]
+    after_finalize = put_block_list(url, ids)
+
+    assert [reply.status for reply in (again, reordered, shortened, after_finalize)] == [201, 409, 409, 201]
+    assert reordered.headers["x-ms-error-code"] == "BlobAlreadyExists"
+    assert unmerged_job.restore("key").body == b"datadata"
+
+
+def test_the_same_finalize_again_gives_the_same_entry_and_another_size_none(job: Job):
+    put_blob(job.reserve("key"), b"data")
+
+    replies = [job.finalize("key", 4), job.finalize("key", 4), job.finalize("key", "4")]
+    other_size = job.finalize("key", 5)
+
+    assert len({reply.json["entry_id"] for reply in replies}) == 1
+    assert other_size.status == 400
+    assert job.restore("key").body == b"data"
+
+
+def test_of_a_put_blob_sent_twice_the_last_one_is_pinned_at_finalize(job: Job):
+    url = job.reserve("key")
+    put_blob(url, b"first")
+    put_blob(url, b"the last one")
+
+    assert job.finalize("key", len(b"the last one")).json["ok"]
+
+    assert job.restore("key").body == b"the last one"
+
+
+def put_late_blob(url: str, _: list[str]) -> Reply:
+    return put_blob(url, b"late")
+
+
+def put_late_block(url: str, ids: list[str]) -> Reply:
+    return put_block(url, ids[0], b"late")
+
+
+@pytest.mark.parametrize("put_late", [put_late_blob, put_late_block])
+def test_a_put_after_the_commit_changes_nothing(unmerged_job: Job, put_late: Callable[[str, list[str]], Reply]):
+    """An upload URL lives for an hour, and a client's retry may come any time (P4)."""
+    url, ids = committed_upload(unmerged_job, "key")
+    put_late(url, ids)
+    assert unmerged_job.finalize("key", 8).json["ok"]
+    put_late(url, ids)
+
+    assert unmerged_job.restore("key").body == b"datadata"
+
+
+def test_a_put_blob_after_finalize_changes_nothing(job: Job):
+    url = job.reserve("key")
+    put_blob(url, b"data")
+    assert job.finalize("key", 4).json["ok"]
+
+    put_blob(url, b"late")
+
+    assert job.restore("key").body == b"data"
+
+
+def test_a_finalize_with_the_wrong_size_changes_nothing(job: Job):
+    put_blob(job.reserve("key"), b"data")
+
+    wrong = [job.finalize("key", size) for size in (3, 5, 0, -1, 2**62)]
+
+    assert {reply.status for reply in wrong} == {400}
+    assert not job.look_up("key")["ok"]
+    assert job.finalize("key", 4).json["ok"]
+    assert job.restore("key").body == b"data"
