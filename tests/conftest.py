@@ -69,18 +69,25 @@ def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def engine_session(endpoints: Endpoints) -> boto3.Session:
+    keys = endpoints.credentials
+    return boto3.Session(keys.access_key_id, keys.secret_access_key, region_name=endpoints.region)
+
+
 @pytest.fixture
-def on_engines(endpoints: Endpoints, template: Template, monkeypatch: pytest.MonkeyPatch) -> Journey:
+def on_engines(
+    endpoints: Endpoints, engine_session: boto3.Session, template: Template, monkeypatch: pytest.MonkeyPatch
+) -> Journey:
     """As `journey`, with resources of its own on real engines."""
     for variable, value in endpoints.environment().items():
         monkeypatch.setenv(variable, value)
-    session = boto3.Session()
-    clients = Clients.of(session)
+    clients = Clients.of(engine_session)
     resources = create(template, clients, prefix=f"test-{uuid.uuid4().hex[:8]}")
     # Lambda's limits aren't these engines'; and less read ahead than an archive is long.
     changes = {"stream_max_bytes": "", "read_ahead_bytes": str(8 * MIB)}
     settings = settings_for(resources.environment("ApiFunction"), **changes)
     clock = SetClock()
     control = ControlPlane(settings, clock)
-    control.session = session
+    control.session = engine_session
     return Journey(control, clock, clients.s3, clients.sqs)
