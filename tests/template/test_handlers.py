@@ -3,6 +3,7 @@
 But put-blob and put-block: their bytes go to the bucket past boto3, and so past moto.
 """
 
+import asyncio
 import importlib
 import json
 from collections.abc import Callable, Iterator
@@ -36,8 +37,21 @@ class Context:
 
 
 @pytest.fixture
+def event_loop_of_the_runtime() -> Iterator[None]:
+    """The one that Mangum takes, or makes and leaves open."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+@pytest.fixture
 def invoke(
-    template: Template, boto_session: boto3.Session, monkeypatch: pytest.MonkeyPatch
+    template: Template,
+    boto_session: boto3.Session,
+    monkeypatch: pytest.MonkeyPatch,
+    event_loop_of_the_runtime: None,
 ) -> Iterator[Callable[[str, str], Any]]:
     for variable, value in CREDENTIALS.items():
         monkeypatch.setenv(variable, value)
