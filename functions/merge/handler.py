@@ -24,8 +24,8 @@ def control() -> ControlPlane:
 @handled
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Any:
     def merge(record: SQSRecord, lambda_context: LambdaContext) -> None:
-        message = decode_message(record.body)
         try:
+            message = decode_message(record.body)
             outcome = control().merge(message, lambda_context.get_remaining_time_in_millis)
         except Exception:
             control().queue.deliver_again_in(record.receipt_handle, RETRY_SECONDS)

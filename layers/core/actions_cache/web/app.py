@@ -17,8 +17,6 @@ from actions_cache.web.answer import Answer
 
 logger = logging.getLogger(__name__)
 
-BLOBS = "/blobs/"
-
 
 class Dialect(Protocol):
     """How a kind of client wants to be told (web/twirp.py, web/azure.py)."""
@@ -57,7 +55,11 @@ def new_app() -> FastAPI:
     @app.exception_handler(Exception)
     async def failed(request: Request, fault: Exception) -> Response:
         logger.error("unexpected error", exc_info=fault)
-        return respond(_dialect(request).internal_error())
+        response = respond(_dialect(request).internal_error())
+        # This handler alone answers from outside the app's middleware.
+        if _is_blob(request.url.path):
+            response.headers.update(azure.base_headers(uuid4().hex))
+        return response
 
     @app.exception_handler(HTTPException)
     async def no_route(request: Request, fault: HTTPException) -> Response:  # noqa: ARG001 - the framework's shape
@@ -67,7 +69,11 @@ def new_app() -> FastAPI:
 
 
 def _dialect(request: Request) -> Dialect:
-    return azure if request.url.path.startswith(BLOBS) else twirp
+    return azure if _is_blob(request.url.path) else twirp
+
+
+def _is_blob(path: str) -> bool:
+    return path.startswith("/blobs/")
 
 
 class BlobReplyHeaders:
@@ -77,7 +83,7 @@ class BlobReplyHeaders:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(BLOBS):
+        if scope["type"] != "http" or not _is_blob(scope["path"]):
             await self.app(scope, receive, send)
             return
 

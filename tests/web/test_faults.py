@@ -1,0 +1,80 @@
+"""Whatever goes wrong is said in the dialect of whoever asked, with nothing of the inside in it."""
+
+import json
+from collections.abc import Iterator
+from xml.etree import ElementTree as ET
+
+import pytest
+import urllib3
+
+from actions_cache.domain.errors import CacheError, InvalidRequest, NotFound, RangeNotSatisfiable, TooLarge, TryAgain
+from actions_cache.ports import Unavailable
+from actions_cache.web.app import new_app
+from tests.serving import served
+
+FAULTS = {
+    "invalid": (InvalidRequest("the key is <odd> & long"), 400, "invalid_argument", "InvalidInput"),
+    "missing": (NotFound("no such upload"), 404, "not_found", "BlobNotFound"),
+    "large": (TooLarge("too much"), 413, "invalid_argument", "RequestBodyTooLarge"),
+    "range": (RangeNotSatisfiable(7), 416, "invalid_argument", "InvalidRange"),
+    "later": (TryAgain("merging", 9), 503, "unavailable", "ServerBusy"),
+    "store down": (Unavailable("secret endpoint 10.0.0.1"), 503, "unavailable", "ServerBusy"),
+    "bug": (RuntimeError("secret value"), 500, "internal", "InternalError"),
+    "new kind": (CacheError("something"), 400, "invalid_argument", "InvalidInput"),
+}
+
+
+@pytest.fixture(scope="module")
+def base_url() -> Iterator[str]:
+    app = new_app()
+
+    @app.get("/blobs/{fault}")
+    @app.get("/twirp/{fault}")
+    async def fail(fault: str) -> None:
+        raise FAULTS[fault][0]
+
+    with served(app) as url:
+        yield url
+
+
+def ask(url: str, method: str = "GET") -> urllib3.BaseHTTPResponse:
+    with urllib3.PoolManager() as http:
+        return http.request(method, url, retries=False)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_twirp_clients_are_told_in_json(base_url, fault):
+    error, status, code, _ = FAULTS[fault]
+    answer = ask(f"{base_url}/twirp/{fault}")
+    assert (answer.status, answer.headers["Content-Type"]) == (status if status != 416 else 400, "application/json")
+    body = json.loads(answer.data)
+    assert body["code"] == code
+    assert "secret" not in body["msg"]
+    assert isinstance(error, Unavailable | RuntimeError) or body["msg"] == str(error)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_blob_clients_are_told_in_xml_with_a_request_id(base_url, fault):
+    error, status, _, code = FAULTS[fault]
+    answer = ask(f"{base_url}/blobs/{fault}")
+    document = ET.fromstring(answer.data)
+    assert (answer.status, answer.headers["x-ms-error-code"], document.findtext("Code")) == (status, code, code)
+    assert answer.headers["x-ms-request-id"]
+    message = document.findtext("Message") or ""
+    assert "secret" not in message
+    assert isinstance(error, Unavailable | RuntimeError) or message == str(error)
+
+
+def test_who_is_to_come_again_is_told_when(base_url):
+    for dialect in ("twirp", "blobs"):
+        assert ask(f"{base_url}/{dialect}/later").headers["Retry-After"] == "9"
+
+
+def test_who_asks_behind_the_end_is_told_where_it_is(base_url):
+    assert ask(f"{base_url}/blobs/range").headers["Content-Range"] == "bytes */7"
+
+
+def test_an_unknown_route_or_method_is_told_in_the_dialect_of_its_path(base_url):
+    assert json.loads(ask(f"{base_url}/nowhere").data)["code"] == "bad_route"
+    assert json.loads(ask(f"{base_url}/twirp/bug", "DELETE").data)["code"] == "bad_route"
+    assert ask(f"{base_url}/blobs/bug", "PATCH").headers["x-ms-error-code"] == "UnsupportedHttpVerb"
