@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-WAIT_SECONDS = 2
+WAIT_SECONDS = 1
 """A message ends the wait at once. Longer: fewer empty polls; shorter: the worker stops sooner."""
 
 PAUSE_SECONDS = 1

@@ -1,0 +1,101 @@
+"""`make run` while all is well: what it says, where it listens, what it keeps."""
+
+import signal
+import stat
+import time
+import urllib.request
+
+import boto3
+import psutil
+import pytest
+from botocore.exceptions import ClientError
+
+from local.processes import SHORTEST_LIFE_SECONDS
+from tests.local.conftest import StartRun
+from tests.local.local_run import LocalRun, wait_until
+
+
+def test_the_ready_line_comes_once_health_answers(run: LocalRun):
+    assert run.lines.count(f"ready {run.url}") == 1
+    with urllib.request.urlopen(f"{run.url}/health") as answer:
+        assert answer.status == 200
+
+
+def test_it_says_that_signatures_are_not_verified(run: LocalRun):
+    assert run.says("signatures are NOT verified")
+
+
+def test_the_env_file_opens_everything_to_a_shell(run: LocalRun):
+    known = run.variables
+    tables = run.clients.dynamodb.list_tables()["TableNames"]
+    assert {known["ENTRIES_TABLE"], known["RESERVATIONS_TABLE"], known["ARCHIVES_TABLE"]} == set(tables)
+    assert [it["Name"] for it in run.clients.s3.list_buckets()["Buckets"]] == [known["BUCKET"]]
+    queues = run.clients.sqs.list_queues()["QueueUrls"]
+    assert {known["MERGE_QUEUE_URL"], known["MERGE_DEAD_LETTER_QUEUE_URL"]} == set(queues)
+
+
+def test_nobody_else_can_read_the_env_file(run: LocalRun):
+    assert stat.S_IMODE((run.data / "env").stat().st_mode) == 0o600
+
+
+def test_everything_listens_on_the_loopback_interface_only(run: LocalRun):
+    listening = [
+        connection.laddr
+        for process in run.processes()
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    # The server, MiniStack, and SeaweedFS's ten.
+    assert len(listening) >= 12
+    assert {address.ip for address in listening} == {"127.0.0.1"}
+
+
+def test_the_store_refuses_a_wrong_secret(run: LocalRun):
+    known = run.variables
+    stranger = boto3.client(
+        "s3",
+        endpoint_url=known["AWS_ENDPOINT_URL_S3"],
+        aws_access_key_id=known["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key="guessed",
+        region_name="us-east-1",
+    )
+    with pytest.raises(ClientError, match="SignatureDoesNotMatch"):
+        stranger.list_objects_v2(Bucket=known["BUCKET"])
+
+
+def test_a_worker_that_dies_is_replaced(run: LocalRun):
+    [worker] = run.running("local.queue_poller")
+    time.sleep(max(0, worker.create_time() + SHORTEST_LIFE_SECONDS + 0.5 - time.time()))
+    worker.kill()
+    worker.wait(10)
+    wait_until(lambda: run.running("local.queue_poller"))
+    assert run.says("the merge worker 1 ended: starting another")
+
+
+def test_a_restart_after_sigterm_finds_everything(start_run: StartRun):
+    run = start_run().wait_until_ready()
+    run.keep("before")
+    before = run.kept()
+    assert run.stop() == 0
+    assert run.lines[-1] == "stopped"
+    assert run.processes() == []
+    assert not (run.data / "env").exists()
+
+    again = start_run().wait_until_ready()
+    assert again.kept() == before
+    # So that presigned URLs stay good.
+    assert again.variables["AWS_ENDPOINT_URL_S3"] == run.variables["AWS_ENDPOINT_URL_S3"]
+
+
+def test_ctrl_c_stops_it_in_order_while_it_starts(start_run: StartRun):
+    run = start_run()
+    wait_until(lambda: run.says("starting the engines"))
+    run.process.send_signal(signal.SIGINT)
+    assert run.process.wait(30) == 0
+    assert run.processes() == []
+
+
+def test_without_merge_workers_none_is_started(start_run: StartRun):
+    run = start_run(LOCAL_MERGE_WORKERS="0").wait_until_ready()
+    assert run.running("local.queue_poller") == []
+    assert len(run.running("local.scheduler")) == 1

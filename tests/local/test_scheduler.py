@@ -1,0 +1,28 @@
+"""The schedule's runs never overlap, and one that fails doesn't end the schedule."""
+
+from typing import Any
+
+import pytest
+
+from local.scheduler import run_once, seconds_until_next
+
+
+@pytest.mark.parametrize(
+    ("now", "seconds"),
+    [(0, 30), (1, 29), (29, 1), (30, 30), (59, 1), (61, 29)],
+    ids=["first", "after a short run", "just in time", "on the dot", "one turn missed", "two turns missed"],
+)
+def test_a_run_that_outlasts_its_interval_makes_the_next_wait_for_its_turn(now: float, seconds: float):
+    assert seconds_until_next(0, now, 30) == seconds
+
+
+def test_a_run_that_fails_leaves_its_work_to_the_next():
+    events: list[Any] = []
+
+    def fail(event: Any) -> None:
+        events.append(event)
+        raise RuntimeError("not today")
+
+    run_once(fail, "schedule", "us-east-1")
+    run_once(fail, "schedule", "us-east-1")
+    assert len({event["id"] for event in events}) == 2
