@@ -41,6 +41,9 @@ tests/clients/node_modules/.ready: tests/clients/package-lock.json
 run: .venv/.ready .tools/engines/.ready ## Serves on 127.0.0.1:$$PORT (3000) with real local engines
 	@exec $(RUN) -m local
 
+demo: .venv/.ready .tools/engines/.ready tests/clients/node_modules/.ready ## Saves and restores 200 MB by the real @actions/cache, and checks every byte
+	@exec $(RUN) -m demo
+
 # ------------------------------------------------------------------ deploy
 
 build: .venv/.ready .tools/sam/.ready ## Builds what is deployed, for arm64 and x86_64, and says how large it is

@@ -24,6 +24,11 @@ class SentRequest(NamedTuple):
     method: str
     url: str
     status: int
+    sent_bytes: int
+    received_bytes: int
+    began: float
+    """Seconds since the call began."""
+    ended: float
 
     @property
     def is_part(self) -> bool:
@@ -34,6 +39,10 @@ class SentRequest(NamedTuple):
     def is_download(self) -> bool:
         return self.method == "GET"
 
+    @property
+    def is_redirect(self) -> bool:
+        return self.status // 100 == 3
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -43,6 +52,10 @@ class Outcome:
     requests: Sequence[SentRequest]
     log: Sequence[str]
     """The client's own lines, as a job's log shows them: `::warning::` and `::error::` begin what is marked."""
+
+    @property
+    def parts(self) -> list[SentRequest]:
+        return [request for request in self.requests if request.is_part]
 
     @property
     def downloads(self) -> list[SentRequest]:
@@ -71,6 +84,11 @@ class ActionsCache:
     package: Package = NEWEST
     on_line: Callable[[str], None] = _ignore
 
+    @property
+    def temporary(self) -> Path:
+        """Where the client packs and unpacks."""
+        return self.workspace / ".runner-temp"
+
     def save(self, paths: Sequence[str], key: str) -> Outcome:
         return self._run({"operation": "save", "paths": paths, "key": key})
 
@@ -89,12 +107,11 @@ class ActionsCache:
 
     def _run(self, call: dict[str, object]) -> Outcome:
         """Raises: StepFailed."""
-        temporary = self.workspace / ".runner-temp"
-        temporary.mkdir(exist_ok=True)
+        self.temporary.mkdir(exist_ok=True)
         with subprocess.Popen(
             ["node", str(DRIVER), json.dumps({"package": self.package, **call})],
             cwd=self.workspace,
-            env=self._environment(temporary),
+            env=self._environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -110,14 +127,14 @@ class ActionsCache:
         requests = [SentRequest(**request) for request in answer["requests"]]
         return Outcome(answer["result"], answer["seconds"], requests, log)
 
-    def _environment(self, temporary: Path) -> dict[str, str]:
+    def _environment(self) -> dict[str, str]:
         """A job's variables and none of ours: @actions/cache reads many more."""
         return {
             "PATH": os.environ["PATH"],
-            "HOME": str(temporary),
+            "HOME": str(self.temporary),
             "ACTIONS_CACHE_SERVICE_V2": "1",
             "ACTIONS_RESULTS_URL": f"{self.server}/",
             "ACTIONS_RUNTIME_TOKEN": self.token,
             "GITHUB_WORKSPACE": str(self.workspace),
-            "RUNNER_TEMP": str(temporary),
+            "RUNNER_TEMP": str(self.temporary),
         }

@@ -10,10 +10,24 @@ import diagnostics from 'node:diagnostics_channel'
 const { package: packageName, operation, paths, key, restoreKeys = [], lookupOnly = false } = JSON.parse(process.argv[2])
 const { saveCache, restoreCache } = await import(packageName)
 
+// What goes over the wire, without a hand on it. Seconds count from the call's start.
+const startedAt = performance.now()
+const seconds = () => (performance.now() - startedAt) / 1000
 const requests = []
+const beginnings = new WeakMap()
+diagnostics.subscribe('http.client.request.start', ({ request }) => beginnings.set(request, seconds()))
 diagnostics.subscribe('http.client.response.finish', ({ request, response }) => {
-  const url = `${request.protocol}//${request.getHeader('host')}${request.path}`
-  requests.push({ method: request.method, url, status: response.statusCode })
+  const sent = {
+    method: request.method,
+    url: `${request.protocol}//${request.getHeader('host')}${request.path}`,
+    status: response.statusCode,
+    sent_bytes: Number(request.getHeader('content-length') ?? 0),
+    received_bytes: Number(response.headers['content-length'] ?? 0),
+    began: beginnings.get(request),
+    ended: seconds()
+  }
+  requests.push(sent)
+  response.once('end', () => { sent.ended = seconds() })
 })
 
 const operations = {
@@ -21,8 +35,6 @@ const operations = {
   restore: () => restoreCache(paths, key, restoreKeys, { lookupOnly })
 }
 
-const startedAt = performance.now()
 const result = await operations[operation]()
-const seconds = (performance.now() - startedAt) / 1000
 // Actions exit like this too: idle connections would keep the process for seconds.
-process.stdout.write(`\n${JSON.stringify({ result: result ?? null, seconds, requests })}\n`, () => process.exit(0))
+process.stdout.write(`\n${JSON.stringify({ result: result ?? null, seconds: seconds(), requests })}\n`, () => process.exit(0))

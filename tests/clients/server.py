@@ -28,12 +28,13 @@ def running_server(directory: Path, settings: Mapping[str, str] | None = None) -
     """Yields the server's URL once it is ready, and stops it as Ctrl-C would.
 
     Args:
-        directory: an empty one. The engines' data goes when the server stops; its log stays.
+        directory: an empty one. When the server stops, its data goes and its logs stay.
         settings: environment variables, as for `make run`.
 
     Raises: ServerFailed.
     """
-    port, data, log = free_port(), directory / "data", directory / "server.log"
+    directory.mkdir(exist_ok=True)
+    port, data, log = free_port(), directory / "data", directory / "run.log"
     variables = {**os.environ, **(settings or {}), "PORT": str(port), "LOCAL_DATA_DIR": str(data)}
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -50,7 +51,7 @@ def running_server(directory: Path, settings: Mapping[str, str] | None = None) -
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        shutil.rmtree(data, ignore_errors=True)
+        _remove_all_but_logs(data)
 
 
 def free_port() -> int:
@@ -58,6 +59,12 @@ def free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+def _remove_all_but_logs(data: Path) -> None:
+    for path in data.iterdir() if data.exists() else ():
+        if path.is_dir() and path.name != "logs":
+            shutil.rmtree(path)
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], log: Path, ready: str) -> None:

@@ -1,0 +1,1 @@
+"""`make demo`: a real save and restore."""
