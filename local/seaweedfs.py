@@ -29,6 +29,8 @@ time and wrote half as fast; with 1 GiB it stayed at 0.9 GB and as fast as witho
 STOP_SECONDS = 10
 """It takes 2 s: one for its gRPC connections, one for the volume server."""
 
+PROBE_BUCKET = "readiness"
+
 SOCKETS = Path("/tmp")  # noqa: S108 - SeaweedFS's own choice: its gRPC sockets can't be moved
 """Where it leaves some of its Unix sockets, even when it ends in order."""
 
@@ -61,7 +63,7 @@ def engine(directory: Path, config: Path, ports: Mapping[str, int], credentials:
         command,
         bare_environment(directory) | memory_limit,
         directory,
-        lambda: _lists_buckets(client),
+        lambda: _keeps_objects(client),
         STOP_SECONDS,
         [
             SOCKETS / f"seaweedfs-{name.removesuffix('.grpc').replace('.port', '-grpc')}-{port}.sock"
@@ -96,10 +98,13 @@ def _client(url: str, credentials: Credentials, region: str) -> "S3Client":
     )
 
 
-def _lists_buckets(client: "S3Client") -> bool:
-    """The gateway answers before the filer behind it does; this takes both."""
+def _keeps_objects(client: "S3Client") -> bool:
+    """The gateway answers, and lists, before its volumes are there to be read and written."""
     try:
-        client.list_buckets()
+        if PROBE_BUCKET not in (bucket["Name"] for bucket in client.list_buckets()["Buckets"]):
+            client.create_bucket(Bucket=PROBE_BUCKET)
+        client.put_object(Bucket=PROBE_BUCKET, Key="probe", Body=b"probe")
+        client.get_object(Bucket=PROBE_BUCKET, Key="probe")["Body"].read()
     except (ClientError, BotoCoreError):
         return False
     return True

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
 from actions_cache.adapters.aws import answers, error_code
 from actions_cache.domain.archive import Part
@@ -48,8 +48,8 @@ class S3Bucket:
     # boto3 retries up to the headers; a body that breaks off is ours to ask for again.
     @retry(
         retry=retry_if_exception_type(Unavailable),
-        stop=stop_after_attempt(4),
-        wait=wait_random_exponential(multiplier=0.2, max=2),
+        stop=stop_after_attempt(6),
+        wait=wait_exponential(multiplier=0.2, max=3) + wait_random(0, 0.2),
         reraise=True,
     )
     def read(self, source: PartRange) -> bytes:
