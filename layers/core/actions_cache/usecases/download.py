@@ -170,4 +170,4 @@ class Download:
         if now is not None and now.object is not None and now.object != read.object:
             return now
         self.remove_broken(read.id, gone.part)
-        raise gone
+        raise NotFound("an object of this archive is gone, so its entry was removed") from gone

@@ -1,0 +1,181 @@
+"""P3 and P4 over HTTP, on a real store: right bytes, or a broken connection."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+import urllib3
+
+from actions_cache.domain.delivery import StreamLimits
+from actions_cache.domain.merge_plan import MIB
+from actions_cache.wiring.control import ControlPlane
+from actions_cache.wiring.data import DataPlane
+from functions.download.app import create_app
+from tests.journey import Journey, name, plenty
+from tests.serving import served
+
+KEY = name("npm-1")
+PARTS = [bytes([i]) * (6 * MIB) for i in range(5)]
+CONTENT = b"".join(PARTS)
+SIZE = len(CONTENT)
+
+
+@contextmanager
+def downloads(journey: Journey, **changes: object) -> Iterator[str]:
+    """The download function on a port; `changes` are fields of its use case."""
+    data = DataPlane(journey.control)
+    data.download = replace(data.download, **changes)  # type: ignore[arg-type]
+    with served(create_app(data)) as base_url:
+        yield base_url
+
+
+@pytest.fixture
+def get() -> Iterator[Callable[..., urllib3.BaseHTTPResponse]]:
+    with urllib3.PoolManager() as http:
+
+        def get(url: str, **headers: str) -> urllib3.BaseHTTPResponse:
+            named = {header.replace("_", "-"): value for header, value in headers.items()}
+            return http.request("GET", url, headers=named, redirect=False, retries=False, preload_content=False)
+
+        yield get
+
+
+def url_of(journey: Journey, base_url: str) -> str:
+    hit = journey.look_up(KEY.key, user_agent="Go-http-client/1.1")
+    assert hit is not None
+    return base_url + hit.url
+
+
+def part_keys(journey: Journey, archive_id: str) -> list[str]:
+    return [part.key for part in journey.control.manifests.of(journey.archive(archive_id)).parts]
+
+
+def test_a_part_that_is_gone_breaks_the_connection_and_the_next_lookup_misses(on_engines, get):
+    entry = on_engines.save(KEY, *PARTS)
+    with downloads(on_engines) as base_url:
+        url = url_of(on_engines, base_url)
+        on_engines.control.bucket.delete([part_keys(on_engines, entry.archive_id)[-1]])
+        answer = get(url)
+        assert (answer.status, answer.headers["Content-Length"]) == (200, str(len(CONTENT)))
+        with pytest.raises(urllib3.exceptions.ProtocolError):
+            answer.read()
+    assert on_engines.look_up(KEY.key) is None
+    on_engines.save(KEY, b"the key is free again")
+
+
+def test_a_part_replaced_by_other_bytes_of_its_length_is_never_given(on_engines, get):
+    entry = on_engines.save(KEY, *PARTS)
+    with downloads(on_engines) as base_url:
+        url = url_of(on_engines, base_url)
+        on_engines.overwrite(part_keys(on_engines, entry.archive_id)[2], b"X" * (6 * MIB))
+        with pytest.raises(urllib3.exceptions.ProtocolError):
+            get(url).read()
+    assert on_engines.look_up(KEY.key) is None
+
+
+def test_an_archive_whose_first_part_is_gone_is_no_archive(on_engines, get):
+    """Found before the first byte, so it is said with a status."""
+    entry = on_engines.save(KEY, *PARTS)
+    with downloads(on_engines) as base_url:
+        url = url_of(on_engines, base_url)
+        on_engines.control.bucket.delete([part_keys(on_engines, entry.archive_id)[0]])
+        assert get(url).status == 404
+        assert get(url).status == 404
+
+
+def test_a_reader_whose_parts_went_goes_on_with_the_merged_object(on_engines, get):
+    """Should a grace ever be too short, the bytes are still the archive's."""
+    entry = on_engines.save(KEY, *PARTS)
+    with downloads(on_engines) as base_url:
+        answer = get(url_of(on_engines, base_url))
+        begun = answer.read(MIB)
+        on_engines.merge_all()
+        on_engines.control.bucket.delete(part_keys(on_engines, entry.archive_id))
+        assert begun + answer.read() == CONTENT
+    assert on_engines.look_up(KEY.key) is not None
+
+
+def test_readers_of_a_removed_entry_finish_in_its_grace_and_nobody_starts_after_it(on_engines, get):
+    entry = on_engines.save(KEY, *PARTS)
+    on_engines.merge_all()
+    with downloads(on_engines) as base_url:
+        url = url_of(on_engines, base_url)
+        on_engines.control.remove_entry(entry.archive_id, lambda _: True)
+        on_engines.clean_up()
+        assert get(url, x_ms_range="bytes=0-").read() == CONTENT
+        on_engines.clock.advance(on_engines.control.settings.grace_seconds)
+        assert get(url).status == 403
+
+
+def test_a_stream_ends_with_its_permitted_time_by_breaking(on_engines, get):
+    """P3: the grace counts on it."""
+    on_engines.save(KEY, *[b"x" * (20 * MIB)] * 3)
+    settings = on_engines.control.settings.model_copy(update={"max_stream_seconds": 1})
+    control = ControlPlane(settings, on_engines.clock)
+    control.session = on_engines.control.session
+    with served(create_app(DataPlane(control))) as base_url:
+        answer = get(url_of(on_engines, base_url))
+        answer.read(MIB)
+        time.sleep(2)
+        with pytest.raises(urllib3.exceptions.ProtocolError):
+            answer.read()
+
+
+def test_a_merged_archive_is_redirected_to_but_not_for_who_asks_by_x_ms_range(on_engines, get):
+    on_engines.save(KEY, *PARTS)
+    on_engines.merge_all()
+    with downloads(on_engines) as base_url:
+        url = url_of(on_engines, base_url)
+        redirected = get(url)
+        assert redirected.status == 302
+        assert get(redirected.headers["Location"]).read() == CONTENT
+        ranged = get(url, x_ms_range="bytes=1000-", Range="bytes=5-6")
+        assert (ranged.status, ranged.headers["Content-Range"]) == (
+            206,
+            f"bytes 1000-{len(CONTENT) - 1}/{len(CONTENT)}",
+        )
+        assert ranged.read() == CONTENT[1000:]
+
+
+def test_the_first_download_claims_the_merge_if_nobody_has(on_engines, get):
+    settings = on_engines.control.settings.model_copy(update={"merge_trigger": "first-download"})
+    control = ControlPlane(settings, on_engines.clock)
+    control.session = on_engines.control.session
+    lazy = replace(on_engines, control=control)
+    lazy.save(KEY, *PARTS)
+    assert lazy.messages() == []
+    with downloads(lazy) as base_url:
+        url = url_of(lazy, base_url)
+        assert [get(url).read() == CONTENT for _ in range(2)] == [True, True]
+    assert len(lazy.messages()) == 1
+
+
+LAMBDA = StreamLimits(max_bytes=8 * MIB, burst_bytes=6 * MIB, bytes_per_second=2 * MIB)
+
+
+def test_where_streaming_is_slow_a_download_waits_for_the_merge_and_is_redirected(on_engines, get):
+    on_engines.save(KEY, *PARTS)
+    on_engines.clock.now = lambda: time.time_ns() // 10**6
+    with downloads(on_engines, limits=LAMBDA) as base_url:
+        url = url_of(on_engines, base_url)
+        [message] = on_engines.messages()
+        merge = threading.Timer(1, on_engines.control.merge, [message, plenty])
+        merge.start()
+        began = time.monotonic()
+        assert get(url).status == 302
+        assert 1 <= time.monotonic() - began < 10
+        merge.join()
+
+
+def test_what_can_be_neither_streamed_nor_merged_in_time_is_to_be_asked_for_again(on_engines, get):
+    on_engines.save(KEY, *PARTS)
+    on_engines.clock.now = lambda: time.time_ns() // 10**6
+    with downloads(on_engines, limits=LAMBDA, merge_wait_seconds=1) as base_url:
+        url = url_of(on_engines, base_url)
+        answer = get(url)
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+        small = get(url, x_ms_range="bytes=0-99")
+        assert (small.status, small.read()) == (206, CONTENT[:100])
