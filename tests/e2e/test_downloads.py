@@ -11,7 +11,11 @@ from tests.clients.wire import ACTIONS_CACHE, GO, OPENDAL, Job, Reply, put_block
 
 MIB = 1024 * 1024
 
-PLAIN_READERS = [ACTIONS_CACHE, OPENDAL]
+SCCACHE = pytest.param(
+    "sccache/0.16.0",
+    marks=pytest.mark.xfail(strict=True, reason="sccache reads by Range, through OpenDAL, but names itself"),
+)
+PLAIN_READERS = [ACTIONS_CACHE, OPENDAL, SCCACHE]
 OTHERS = [GO, "azsdk-go-azblob/v1.5.0 (go1.24; linux)", "azsdk-python-storage-blob/12.31.1", "", "curl/8"]
 
 
