@@ -47,17 +47,18 @@ class CacheService:
     control: ControlPlane
 
     def create(self, request: CreateCacheEntryRequest, call: Call) -> CreateCacheEntryResponse:
-        name = _name(request.key, request.version, call)
-        if isinstance(name, PermissionDenied):
-            # 200: with an error's status, clients report a key that another job is saving (WIRE.md section 1).
-            return CreateCacheEntryResponse(ok=False, message=str(name))
-        return CreateCacheEntryResponse(ok=True, signed_upload_url=call.base_url + self.control.reserve(name))
+        try:
+            path = self.control.reserve(_name_to_write(request.key, request.version, call))
+        except PermissionDenied as denied:
+            # 200: with an error's status, @actions/cache reports a key that another job is saving.
+            return CreateCacheEntryResponse(ok=False, message=str(denied))
+        return CreateCacheEntryResponse(ok=True, signed_upload_url=call.base_url + path)
 
     def finalize(self, request: FinalizeCacheEntryUploadRequest, call: Call) -> FinalizeCacheEntryUploadResponse:
-        name = _name(request.key, request.version, call)
-        if isinstance(name, PermissionDenied):
-            return FinalizeCacheEntryUploadResponse(ok=False, message=str(name))
-        entry = self.control.finalize(name, request.size_bytes)
+        try:
+            entry = self.control.finalize(_name_to_write(request.key, request.version, call), request.size_bytes)
+        except PermissionDenied as denied:
+            return FinalizeCacheEntryUploadResponse(ok=False, message=str(denied))
         return FinalizeCacheEntryUploadResponse(ok=True, entry_id=entry.id)
 
     def look_up(self, request: GetCacheEntryDownloadURLRequest, call: Call) -> GetCacheEntryDownloadURLResponse:
@@ -88,14 +89,11 @@ class CacheService:
         }
 
 
-def _name(key: str, version: str, call: Call) -> EntryName | PermissionDenied:
-    """What a write names: its scope is the token's to say."""
+def _name_to_write(key: str, version: str, call: Call) -> EntryName:
+    """Its scope is the token's to say. Raises PermissionDenied where the token may write none."""
     check_name("key", key)
     check_name("version", version)
-    try:
-        return EntryName(EntryFamily(call.caller.repository, call.caller.writable_scope(), version), key)
-    except PermissionDenied as denied:
-        return denied
+    return EntryName(EntryFamily(call.caller.repository, call.caller.writable_scope(), version), key)
 
 
 def routes(control: ControlPlane, tokens: TokenReader) -> APIRouter:

@@ -80,8 +80,10 @@ class DynamoDbTable:
                 page_size=PREFIX_PAGE,
                 limit=PREFIX_PAGE,
             )
-            found = list(matches)
-            if matches.last_evaluated_key is not None:
+            few = list(matches)
+            if matches.last_evaluated_key is None:
+                newest = max(few, key=lambda item: item.created_at, default=None)
+            else:
                 from_newest = self._entries.newest.query(
                     family.partition,
                     filter_condition=key_begins,
@@ -89,8 +91,7 @@ class DynamoDbTable:
                     scan_index_forward=False,
                     page_size=PREFIX_PAGE,
                 )
-                found = [next(from_newest)]
-        newest = max(found, key=lambda item: item.created_at, default=None)
+                newest = next(from_newest, None)
         return newest.to_entry() if newest else None
 
     def reservation(self, name: EntryName) -> Reservation | None:
