@@ -106,11 +106,6 @@ RANGES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def module_repository() -> str:
-    return str(uuid.uuid4().int % 10**12)
-
-
 @pytest.fixture(scope="module", params=["in parts", "merged"])
 def stored(request: pytest.FixtureRequest) -> str:
     """Our URL of DATA, as a client that may send x-ms-range gets it."""
