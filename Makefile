@@ -10,7 +10,7 @@ SAM = SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} .
 REAL_CLIENTS = $(if $(wildcard tests/clients/package-lock.json),tests/clients/node_modules/.ready)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-deploy check lint build validate lock generate clean
+.PHONY: help run demo test test-deploy test-rie check lint build validate lock generate clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/; s/\$$\$$/$$/' | expand -t 16
@@ -21,10 +21,11 @@ help: ## Lists the targets
 .tools/engines/.ready: requirements/engines.txt
 .tools/sam/.ready: requirements/sam.txt
 .tools/deployment/.ready: requirements/deployment.txt
-# MiniStack runs deployed functions with its own interpreter, so this one is theirs.
-.tools/deployment/.ready: PYTHON = $(shell scripts/python312.sh)
+.tools/runtime/.ready: requirements/runtime.txt
+# MiniStack runs deployed functions with its own interpreter, so this one is theirs; as is the runtime's.
+.tools/deployment/.ready .tools/runtime/.ready: PYTHON = $(shell scripts/python312.sh)
 
-.venv/.ready .tools/engines/.ready .tools/sam/.ready .tools/deployment/.ready:
+.venv/.ready .tools/engines/.ready .tools/sam/.ready .tools/deployment/.ready .tools/runtime/.ready:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/it"; exit 1; }
 	@echo "installing $< into $(@D) ..."
 	@rm -rf $(@D) && mkdir -p $(dir $(@D)) && $(PYTHON) -m venv $(@D)
@@ -57,12 +58,16 @@ test-deploy: .venv/.ready .tools/sam/.ready .tools/deployment/.ready ## Deploys,
 	@scripts/build.sh $(subst aarch64,arm64,$(shell uname -m))
 	@$(RUN) -m pytest tests/deploy
 
+test-rie: .venv/.ready .tools/sam/.ready .tools/engines/.ready .tools/runtime/.ready ## Runs the built functions as Lambda does, and holds their roles against their calls
+	@scripts/build.sh $(subst aarch64,arm64,$(shell uname -m))
+	@$(RUN) -m pytest tests/rie
+
 # ------------------------------------------------------------------ develop
 
 test: .venv/.ready .tools/engines/.ready $(REAL_CLIENTS) ## Runs the tests, on real engines and with real clients
 	@$(RUN) -m pytest
 
-check: lint test ## Everything but what needs Python 3.12 (build, test-deploy)
+check: lint test ## Everything but what needs Python 3.12 (build, test-deploy, test-rie)
 
 lint: .venv/.ready validate ## Style, types, import contracts, lock files and template
 	@.venv/bin/ruff check

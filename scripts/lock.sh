@@ -27,6 +27,7 @@ compile dev requirements/dev.txt --python-version 3.11
 compile engines requirements/engines.txt --python-version 3.11
 compile sam requirements/sam.txt --python-version 3.11
 compile deployment requirements/deployment.txt --python-version 3.12
+compile runtime requirements/runtime.txt --python-version 3.12
 
 # Deployed packages take their versions from dev.txt: what is tested is what is deployed.
 # A function's file is complete, even where the layer holds the same package: `sam build` lets pip

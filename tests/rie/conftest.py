@@ -1,0 +1,115 @@
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+import pytest
+import urllib3
+
+from actions_cache.wiring.control import ControlPlane
+from local.endpoints import Endpoints
+from local.resources import Clients, Resources, create
+from local.template import Template
+from tests.conftest import settings_for
+from tests.journey import Journey, SetClock
+from tests.rie import events
+from tests.rie.emulator import BuiltFunction
+from tests.rie.recorder import Call, recording
+from tests.template.test_events import SIGNED_WITH
+
+RECORDED = (
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL_DYNAMODB",
+    "AWS_ENDPOINT_URL_SQS",
+    "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+)
+
+
+@dataclass
+class Stage:
+    """The four functions on resources of their own, and `journey`, the same use cases at any other time."""
+
+    template: Template
+    resources: Resources
+    clients: Clients
+    endpoints: dict[str, str]
+    journey: Journey
+    functions: dict[str, BuiltFunction] = field(default_factory=dict)
+    calls: dict[str, list[Call]] = field(default_factory=dict)
+
+    def environment(self, function: str, **changes: str) -> dict[str, str]:
+        # The tokens in events/ are signed by nobody.
+        return self.resources.environment(function) | self.endpoints | {"VERIFY_TOKENS": "0"} | changes
+
+    @property
+    def entries(self) -> Any:
+        return boto3.resource("dynamodb").Table(self.resources.refs["EntriesTable"])
+
+    def url_of(self, key: str) -> str:
+        """The download URL of what `journey` saved."""
+        hit = self.journey.look_up(key)
+        assert hit is not None
+        return hit.url if hit.url.startswith("http") else f"https://api{hit.url}"
+
+    def read(self, presigned: str) -> bytes:
+        answer = urllib3.request("GET", presigned)
+        assert answer.status == 200, answer.data
+        return answer.data
+
+    def lose_a_part(self, archive_id: str) -> None:
+        part = next(key for key in self.journey.keys(archive_id) if key.startswith("parts/"))
+        self.clients.s3.delete_object(Bucket=self.resources.refs["Bucket"], Key=f"archives/{archive_id}/{part}")
+
+    def merge_event(self) -> events.Event:
+        """Of the message that stands in the queue; it stays there, taken, as when Lambda polls."""
+        queue = self.resources.refs["MergeQueue"]
+        [message] = self.clients.sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
+        event = events.load("sqs-merge")
+        event["Records"][0] |= {"body": message["Body"], "receiptHandle": message["ReceiptHandle"]}
+        return event
+
+    @property
+    def api(self) -> BuiltFunction:
+        return self.functions["ApiFunction"]
+
+    @property
+    def download(self) -> BuiltFunction:
+        return self.functions["DownloadFunction"]
+
+    @property
+    def merge(self) -> BuiltFunction:
+        return self.functions["MergeFunction"]
+
+    @property
+    def cleanup(self) -> BuiltFunction:
+        return self.functions["CleanupFunction"]
+
+
+@pytest.fixture(scope="session")
+def stage(
+    template: Template,
+    endpoints: Endpoints,
+    engine_session: boto3.Session,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Stage]:
+    logs = tmp_path_factory.mktemp("functions")
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as running:
+        for variable, value in endpoints.environment().items():
+            patch.setenv(variable, value)
+        clients = Clients.of(engine_session)
+        resources = create(template, clients, prefix=f"rie-{uuid.uuid4().hex[:8]}")
+        clients.secretsmanager.put_secret_value(SecretId=resources.refs["UrlSigningSecret"], SecretString=SIGNED_WITH)
+        clock = SetClock()
+        control = ControlPlane(settings_for(resources.environment("ApiFunction")), clock)
+        control.session = engine_session
+        journey = Journey(control, clock, clients.s3, clients.sqs)
+        stage = Stage(template, resources, clients, endpoints.environment(), journey)
+        for name in template.functions:
+            calls = stage.calls[name] = []
+            recorded = {it: running.enter_context(recording(stage.endpoints[it], calls)) for it in RECORDED}
+            function = BuiltFunction(template, name, stage.environment(name, **recorded), logs / f"{name}.log")
+            running.callback(function.stop)
+            stage.functions[name] = function
+        yield stage
