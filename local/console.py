@@ -1,7 +1,9 @@
-"""What the user reads: one line each, on standard output."""
+"""What the user reads: one line each."""
 
 import contextlib
-import sys
+import os
+
+STDOUT, STDERR = 1, 2
 
 
 class RunFailed(Exception):
@@ -9,11 +11,14 @@ class RunFailed(Exception):
 
 
 def say(line: str) -> None:
-    """Says it at once; whoever read it may be gone, as when `make` was killed, and that stops nothing."""
-    with contextlib.suppress(OSError):
-        print(line, flush=True)
+    _write(STDOUT, line)
 
 
 def complain(line: str) -> None:
+    _write(STDERR, f"error: {line}")
+
+
+def _write(descriptor: int, line: str) -> None:
+    """At once. Whoever read may be gone, as when `make` was killed: that stops nothing, and leaves nothing to flush."""
     with contextlib.suppress(OSError):
-        print(f"error: {line}", file=sys.stderr, flush=True)
+        os.write(descriptor, f"{line}\n".encode())

@@ -19,7 +19,7 @@ from local.template import Template
 DRAIN_SECONDS = 3
 """What an invocation may take to end by itself once the run stops; then it is interrupted."""
 
-PATIENCE_SECONDS = 12
+PATIENCE_SECONDS = 15
 """What a function's process may take in all to stop. An interrupted merge waits for the copies in flight, aborts its
 upload and releases its claim."""
 

@@ -25,6 +25,10 @@ TAKEN = frozenset(
 )
 
 
+class DeclaredAnew(Exception):
+    """A table stands from an earlier template, and keys can't be changed."""
+
+
 @dataclass(frozen=True)
 class Clients:
     """Of the engines; the endpoints come from the AWS_ENDPOINT_URL_... variables."""
@@ -63,7 +67,11 @@ class Resources:
 
 
 def create(template: Template, clients: Clients, prefix: str = "cache") -> Resources:
-    """Creates what isn't there yet. The prefix keeps several sets apart on one engine."""
+    """Creates what isn't there yet. The prefix keeps several sets apart on one engine.
+
+    Raises:
+        DeclaredAnew: what stands there can't become what the template declares.
+    """
     refs: dict[str, str] = {}
     new_tables = [_table(template, clients.dynamodb, logical_id, refs, prefix) for logical_id in _tables(template)]
     for logical_id in template.of_type("AWS::S3::Bucket"):
@@ -89,8 +97,17 @@ def _table(template: Template, dynamodb: "DynamoDBClient", logical_id: str, refs
     try:
         dynamodb.create_table(TableName=refs[logical_id], **wanted)
     except dynamodb.exceptions.ResourceInUseException:
+        stands: Mapping[str, Any] = dynamodb.describe_table(TableName=refs[logical_id])["Table"]
+        if _keys(stands) != _keys(wanted):
+            raise DeclaredAnew(f"{refs[logical_id]} stands with other keys than template.yaml declares") from None
         return False
     return True
+
+
+def _keys(table: Mapping[str, Any]) -> dict[str, Any]:
+    """By index; the table's own stand under its empty name."""
+    indexes = [*table.get("LocalSecondaryIndexes", ()), *table.get("GlobalSecondaryIndexes", ())]
+    return {"": table["KeySchema"]} | {index["IndexName"]: index["KeySchema"] for index in indexes}
 
 
 def _secret(secretsmanager: "SecretsManagerClient", name: str) -> str:
@@ -111,7 +128,9 @@ def _queue(template: Template, sqs: "SQSClient", logical_id: str, refs: dict[str
         for name, value in declared.items()
         if name in ("VisibilityTimeout", "MessageRetentionPeriod", "RedrivePolicy")
     }
-    url = sqs.create_queue(QueueName=f"{prefix}-{logical_id}", Attributes=attributes)["QueueUrl"]
+    url = sqs.create_queue(QueueName=f"{prefix}-{logical_id}")["QueueUrl"]
+    # Apart: one that stands already may have others, of an earlier template.
+    sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
     refs[logical_id] = url
     answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
     refs[f"{logical_id}.Arn"] = answer["Attributes"]["QueueArn"]

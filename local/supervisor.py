@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from contextlib import ExitStack
 from http import HTTPStatus
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -27,7 +28,7 @@ from local.lifeline import Lifeline
 from local.lock import DataLock
 from local.options import Options, checked_settings
 from local.processes import FunctionProcesses
-from local.resources import Clients, Resources, create
+from local.resources import Clients, DeclaredAnew, Resources, create
 from local.template import Template
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -71,7 +72,7 @@ def _start_and_watch(stack: ExitStack) -> NoReturn:
         )
     )
     endpoints = running.endpoints.environment()
-    resources = _create_resources(template, endpoints)
+    resources = _create_resources(template, endpoints, options.data_dir)
 
     say("starting the functions ...")
     functions_lifeline = stack.enter_context(Lifeline.tied())
@@ -82,11 +83,12 @@ def _start_and_watch(stack: ExitStack) -> NoReturn:
     stack.callback(processes.stop)
     processes.start(functions.server(listener.fileno()))
     listener.close()
+    _wait_until_healthy(options.url, running, processes)
+    # Only now: while they all load, the server would be the slower.
     for worker in functions.workers(options.local_merge_workers):
         processes.start(worker)
     for schedule in functions.schedules(options.cleanup_interval_seconds):
         processes.start(schedule)
-    _wait_until_healthy(options.url, running, processes)
 
     stack.enter_context(env_file(options.data_dir / "env", endpoints | _names(functions)))
     stack.callback(lock.stopping)
@@ -134,12 +136,14 @@ def _listen(options: Options) -> socket.socket:
         ) from error
 
 
-def _create_resources(template: Template, endpoints: dict[str, str]) -> Resources:
+def _create_resources(template: Template, endpoints: dict[str, str], data_dir: Path) -> Resources:
     os.environ.update(endpoints)
     try:
         return create(template, Clients.of(boto3.Session()))
     except (ClientError, BotoCoreError) as error:
         raise RunFailed(f"tables, bucket and queues can't be created: {error}") from error
+    except DeclaredAnew as error:
+        raise RunFailed(f"{error}: remove the data of the earlier version, {data_dir}") from error
 
 
 def _names(functions: Functions) -> dict[str, str]:

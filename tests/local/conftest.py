@@ -24,7 +24,7 @@ def start_run(tmp_path: Path) -> Iterator[StartRun]:
         run.kill_everything()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRun]:
     """One that is ready, for tests that leave it as it is."""
     run = LocalRun.start(tmp_path_factory.mktemp("run") / "data")

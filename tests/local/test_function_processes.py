@@ -1,0 +1,42 @@
+"""Each function of the template runs in the process that its events ask for."""
+
+from typing import Any
+
+import pytest
+
+from local.function_processes import Functions
+from local.resources import Resources
+from local.template import Template
+
+
+@pytest.fixture
+def functions(template: Template) -> Functions:
+    resources = Resources(template, {"MergeQueue": "the-queue"}, tables_are_new=False)
+    return Functions(resources, {}, {}, lifeline=3)
+
+
+def test_every_function_runs_somewhere(template: Template, functions: Functions):
+    kinds: dict[str, Any] = {
+        "Api": functions.server(4),
+        "SQS": [*functions.workers(1)],
+        "ScheduleV2": [*functions.schedules(1)],
+    }
+    asked_for = {event["Type"] for it in template.functions.values() for event in it["Events"].values()}
+    assert {kind for kind, processes in kinds.items() if processes} == asked_for
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_there_are_as_many_merge_workers_as_wanted(functions: Functions, count: int):
+    workers = list(functions.workers(count))
+    assert [worker.name for worker in workers] == [f"merge worker {number}" for number in range(1, count + 1)]
+    assert {worker.options["queue-url"] for worker in workers} <= {"the-queue"}
+
+
+def test_the_schedule_goes_by_the_interval_of_the_local_run(functions: Functions):
+    [schedule] = functions.schedules(30)
+    assert (schedule.options["function"], schedule.options["interval"]) == ("CleanupFunction", 30)
+
+
+def test_only_the_server_gets_the_listening_socket(functions: Functions):
+    assert functions.server(4).passed == [4]
+    assert all(not process.passed for process in (*functions.workers(1), *functions.schedules(1)))

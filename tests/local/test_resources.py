@@ -1,0 +1,66 @@
+"""Creating the template's resources again changes nothing, or what can be changed, or says what can't."""
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from local.resources import Clients, DeclaredAnew, create
+from local.template import Template
+
+
+@pytest.fixture
+def clients(boto_session: boto3.Session) -> Iterator[Clients]:
+    with mock_aws():
+        yield Clients.of(boto_session)
+
+
+@pytest.fixture
+def later_template(template: Template) -> Template:
+    """To be changed by a test."""
+    return Template(copy.deepcopy(template.body))
+
+
+def swap_keys(declared: dict[str, Any]) -> None:
+    """The partition key for the sort key."""
+    first, second = declared["KeySchema"]
+    first["AttributeName"], second["AttributeName"] = second["AttributeName"], first["AttributeName"]
+
+
+def test_a_second_time_nothing_is_new(template: Template, clients: Clients):
+    first, second = create(template, clients), create(template, clients)
+    assert (first.tables_are_new, second.tables_are_new) == (True, False)
+    assert first.refs == second.refs
+
+
+def test_queues_get_what_the_template_declares_now(later_template: Template, clients: Clients):
+    create(later_template, clients)
+    later_template.properties("MergeQueue")["VisibilityTimeout"] = "77"
+    queue = create(later_template, clients).refs["MergeQueue"]
+    attributes = clients.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    assert attributes["VisibilityTimeout"] == "77"
+
+
+def test_failed_messages_go_to_the_dead_letter_queue(template: Template, clients: Clients):
+    refs = create(template, clients).refs
+    attributes = clients.sqs.get_queue_attributes(QueueUrl=refs["MergeQueue"], AttributeNames=["All"])["Attributes"]
+    redrive = json.loads(attributes["RedrivePolicy"])
+    assert redrive["deadLetterTargetArn"] == refs["MergeDeadLetterQueue.Arn"]
+
+
+def test_a_table_with_other_keys_is_refused(later_template: Template, clients: Clients):
+    create(later_template, clients)
+    swap_keys(later_template.properties("ReservationsTable"))
+    with pytest.raises(DeclaredAnew, match="ReservationsTable stands with other keys"):
+        create(later_template, clients)
+
+
+def test_a_table_whose_index_has_other_keys_is_refused(later_template: Template, clients: Clients):
+    create(later_template, clients)
+    swap_keys(later_template.properties("ArchivesTable")["GlobalSecondaryIndexes"][0])
+    with pytest.raises(DeclaredAnew, match="ArchivesTable stands with other keys"):
+        create(later_template, clients)
