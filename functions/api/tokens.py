@@ -104,9 +104,15 @@ def _scopes(ac: object) -> tuple[Scope, ...]:
     """`ac` is a JSON string: `[{"Scope": "refs/heads/main", "Permission": 3}]`."""
     try:
         rows = json.loads(ac) if isinstance(ac, str) else None
-        scopes = tuple(Scope(str(row["Scope"]), int(row["Permission"])) for row in rows or ())
-    except (ValueError, TypeError, KeyError, RecursionError):
+        scopes = tuple(Scope(_utf8(row["Scope"]), int(row["Permission"])) for row in rows or ())
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         scopes = ()
     if not 1 <= len(scopes) <= MAX_SCOPES:
         raise Unauthenticated("the token's ac claim isn't a list of scopes; is it the job's ACTIONS_RUNTIME_TOKEN?")
     return scopes
+
+
+def _utf8(text: str) -> str:
+    """JSON can name half a character, a table can't hold one. Raises ValueError."""
+    str(text).encode()
+    return str(text)

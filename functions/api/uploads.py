@@ -6,7 +6,7 @@ from starlette.concurrency import run_in_threadpool
 from actions_cache.domain.errors import InvalidRequest
 from actions_cache.domain.signed_url import Direction
 from actions_cache.web import azure
-from actions_cache.web.app import respond
+from actions_cache.web.app import respond, signed
 from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.data import DataPlane
 from functions.api.block_list import parse_block_list
@@ -22,9 +22,8 @@ MAX_PART_BYTES = 5 * 1024**3
 def routes(control: ControlPlane, data: DataPlane) -> APIRouter:
     router = APIRouter()
 
-    @router.put("/blobs/upload/{archive}")
-    async def upload(archive: str, request: Request, expires: str = "", signature: str = "") -> Response:
-        await run_in_threadpool(control.urls.check, Direction.UPLOAD, archive, expires, signature)
+    @router.put("/blobs/upload/{archive}", dependencies=[signed(control.urls, Direction.UPLOAD)])
+    async def upload(archive: str, request: Request) -> Response:
         match request.query_params.get("comp"):
             case None:
                 return await put_part(archive, None, request)

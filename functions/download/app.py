@@ -4,7 +4,6 @@ import asyncio
 from contextlib import aclosing
 
 from fastapi import FastAPI, Request, Response
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, StreamingResponse
 from starlette.types import Send
 
@@ -12,29 +11,30 @@ from actions_cache.domain.errors import PreconditionFailed
 from actions_cache.domain.signed_url import Direction
 from actions_cache.usecases.download import Content, Redirect
 from actions_cache.web import azure
-from actions_cache.web.app import new_app
+from actions_cache.web.app import new_app, signed
 from actions_cache.wiring.data import DataPlane
 
 
 def create_app(data: DataPlane) -> FastAPI:
     app = new_app()
+    by_signature = [signed(data.control.urls, Direction.DOWNLOAD)]
     max_seconds = data.control.settings.max_stream_seconds
 
-    @app.get("/blobs/download/{archive}")
-    async def download(archive: str, request: Request, expires: str = "", signature: str = "") -> Response:
-        await run_in_threadpool(data.control.urls.check, Direction.DOWNLOAD, archive, expires, signature)
+    @app.get("/blobs/download/{archive}", dependencies=by_signature)
+    async def download(archive: str, request: Request) -> Response:
         # x-ms-range wins over Range; S3 would ignore it, so its askers aren't sent there (WIRE.md section 4).
         azure_range = request.headers.get("x-ms-range")
         wanted = azure_range if azure_range is not None else request.headers.get("range")
-        delivered = await data.download(archive, wanted, may_redirect=azure_range is None)
+        pins_our_etag = "if-match" in request.headers or "if-range" in request.headers
+        may_redirect = azure_range is None and not pins_our_etag
+        delivered = await data.download(archive, wanted, may_redirect=may_redirect)
         if isinstance(delivered, Redirect):
             return RedirectResponse(delivered.url, 302)
         check_if_match(request, delivered)
         return await ArchiveResponse.started(delivered, max_seconds)
 
-    @app.head("/blobs/download/{archive}")
-    async def describe(archive: str, request: Request, expires: str = "", signature: str = "") -> Response:
-        await run_in_threadpool(data.control.urls.check, Direction.DOWNLOAD, archive, expires, signature)
+    @app.head("/blobs/download/{archive}", dependencies=by_signature)
+    async def describe(archive: str, request: Request) -> Response:
         content = await data.download.describe(archive)
         check_if_match(request, content)
         return Response(headers=content_headers(content))

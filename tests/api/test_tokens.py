@@ -109,6 +109,8 @@ BAD: dict[str, Callable[[Issuer], str | None]] = {
     "ac no list": lambda issuer: issuer.sign(ac="5"),
     "ac empty": lambda issuer: issuer.sign(ac="[]"),
     "ac without permission": lambda issuer: issuer.sign(ac='[{"Scope": "a"}]'),
+    "ac with endless permission": lambda issuer: issuer.sign(ac='[{"Scope": "a", "Permission": 1e999}]'),
+    "ac with half a character": lambda issuer: issuer.sign(ac='[{"Scope": "\\ud800", "Permission": 3}]'),
     "ac too deep": lambda issuer: issuer.sign(ac="[" * 5000 + "]" * 5000),
 }
 

@@ -48,6 +48,7 @@ def test_a_merge_through_the_worker_is_waited_for_only_where_it_is_faster():
     [
         ("@actions/cache-6.3.0", True),
         ("opendal/0.47.12", True),
+        ("sccache/0.16.0", True),
         ("Go-http-client/1.1", False),
         ("azsdk-python-storage-blob/12.31", False),
         ("", False),

@@ -19,6 +19,7 @@ from actions_cache.domain.part_range import cover
         ("bytes=-4", ByteRange(6, 10)),
         ("bytes=-99", ByteRange(0, 10)),
         ("Bytes = 2 - 4", ByteRange(2, 5)),
+        (f"bytes={'0' * 5000}1-{'9' * 5000}", ByteRange(1, 10)),
     ],
 )
 def test_a_single_range_is_cut_to_the_archive(header, expected):
@@ -33,7 +34,10 @@ def test_what_is_no_single_byte_range_is_ignored(header):
     assert parse_range(header, 10) is None
 
 
-@pytest.mark.parametrize(("header", "size"), [("bytes=10-", 10), ("bytes=11-12", 9), ("bytes=-0", 9), ("bytes=0-0", 0)])
+@pytest.mark.parametrize(
+    ("header", "size"),
+    [("bytes=10-", 10), ("bytes=11-12", 9), ("bytes=-0", 9), ("bytes=0-0", 0), (f"bytes={'9' * 5000}-", 9)],
+)
 def test_a_range_behind_the_last_byte_cannot_be_satisfied(header, size):
     with pytest.raises(RangeNotSatisfiable) as refused:
         parse_range(header, size)

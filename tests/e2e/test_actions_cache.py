@@ -145,9 +145,6 @@ def test_a_job_that_may_only_read_is_told_so_and_stays_green(
     assert [line for line in outcome.log if line.startswith("::warning") and "cache write denied:" in line]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the signature stands under a name that @actions/cache doesn't know: it masks sig"
-)
 def test_the_signatures_of_urls_are_masked_in_a_jobs_log(unmerged_server: str, actions_cache: Client, tmp_path: Path):
     """Whoever can read a debug log could otherwise use them while they live."""
     client = actions_cache(unmerged_server)

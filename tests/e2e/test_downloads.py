@@ -11,10 +11,7 @@ from tests.clients.wire import ACTIONS_CACHE, GO, OPENDAL, Job, Reply, put_block
 
 MIB = 1024 * 1024
 
-SCCACHE = pytest.param(
-    "sccache/0.16.0",
-    marks=pytest.mark.xfail(strict=True, reason="sccache reads by Range, through OpenDAL, but names itself"),
-)
+SCCACHE = "sccache/0.16.0"
 PLAIN_READERS = [ACTIONS_CACHE, OPENDAL, SCCACHE]
 OTHERS = [GO, "azsdk-go-azblob/v1.5.0 (go1.24; linux)", "azsdk-python-storage-blob/12.31.1", "", "curl/8"]
 
@@ -195,9 +192,6 @@ def test_if_match_pins_the_archive(stored: str):
     assert other_head.status == 412
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a client that pins our ETag is redirected to the store, which knows another: 412"
-)
 def test_if_match_with_our_etag_holds_for_a_plain_range_once_merged(job: Job):
     job.save("key", b"0123", b"456789")
     url = as_client(job, GO).download_url("key")

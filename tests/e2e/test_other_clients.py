@@ -102,12 +102,7 @@ def saved(job: Job, data: bytes) -> BlobClient:
 @pytest.mark.parametrize(
     "size",
     [
-        pytest.param(
-            0,
-            marks=pytest.mark.xfail(
-                strict=True, reason="an empty archive is redirected, and the SDK signs the store's URL once more"
-            ),
-        ),
+        0,
         5,
         9 * MIB + 1,
     ],
@@ -143,7 +138,6 @@ def test_azures_sdk_reads_on_while_the_archive_is_merged(job: Job):
     assert got == data
 
 
-@pytest.mark.xfail(strict=True, reason="the query's names are ours; Azure's are se and sig, and all others are dropped")
 @pytest.mark.parametrize("url_of", [Job.reserve, Job.download_url], ids=["upload", "download"])
 def test_azures_sdk_keeps_the_signature_of_a_url(job: Job, url_of: Callable[[Job, str], str]):
     if url_of is Job.download_url:

@@ -11,6 +11,7 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
+from local.endpoints import Endpoints
 from local.processes import SHORTEST_LIFE_SECONDS
 from tests.local.conftest import StartRun
 from tests.local.local_run import LocalRun, wait_until
@@ -103,3 +104,16 @@ def test_ctrl_c_stops_it_in_order_while_it_starts(start_run: StartRun):
     run.process.send_signal(signal.SIGINT)
     assert run.process.wait(30) == 0
     assert run.processes() == []
+
+
+def test_engines_that_are_named_are_used_and_not_started(start_run: StartRun, endpoints: Endpoints):
+    named = {
+        "STORE_ENDPOINT_URL": endpoints.store,
+        "TABLE_ENDPOINT_URL": endpoints.table,
+        "QUEUE_ENDPOINT_URL": endpoints.queue,
+        "SECRETS_ENDPOINT_URL": endpoints.secrets,
+    }
+    run = start_run(**named, **endpoints.environment()).wait_until_ready()
+    assert run.running("local.leash") == []
+    assert run.variables["AWS_ENDPOINT_URL_S3"] == endpoints.store
+    assert run.stop() == 0

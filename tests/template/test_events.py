@@ -53,8 +53,8 @@ def test_a_blob_event_carries_a_signature_that_fits(event: dict[str, Any]) -> No
     check_signature(
         direction,
         event["pathParameters"]["archive"],
-        query["expires"],
-        query["signature"],
+        query["se"],
+        query["sig"],
         LONG_BEFORE_THEY_EXPIRE,
         [SIGNED_WITH],
     )

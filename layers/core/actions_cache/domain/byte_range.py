@@ -38,11 +38,16 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
     if not first and not last:
         return None
     if not first:
-        start, end = max(0, size - int(last)), size
+        start, end = max(0, size - _offset(last)), size
     else:
-        start, end = int(first), size if not last else min(size, int(last) + 1)
-        if last and int(last) < int(first):
+        start, end = _offset(first), min(size, _offset(last) + 1) if last else size
+        if last and _offset(last) < start:
             return None
     if start >= end:
         raise RangeNotSatisfiable(size)
     return ByteRange(start, end)
+
+
+def _offset(digits: str) -> int:
+    """Python refuses numbers of more than 4,300 digits; no archive has more bytes than nineteen can say."""
+    return int(digits.lstrip("0")[:20] or "0")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from actions_cache.domain.archive import MergeState
+from actions_cache.domain.archive import Archive, MergeState
 from actions_cache.domain.merge_plan import MIN_UPLOAD_PART_BYTES
 
 MIB = 1024 * 1024
@@ -62,7 +62,12 @@ def choose_delivery(
     return Delivery.WAIT if waiting_helps else Delivery.RETRY
 
 
-PLAIN_READERS = ("@actions/cache-", "opendal/")
+def store_can_serve(archive: Archive) -> bool:
+    """One object, and not an empty one: whether S3's own 416 carries the total that OpenDAL needs isn't proven."""
+    return archive.object is not None and archive.size > 0
+
+
+PLAIN_READERS = ("@actions/cache-", "opendal/", "sccache/")
 """Clients that S3 serves rightly: they read plainly or by `Range`. S3 ignores `x-ms-range`, and a client that
 seeks by it would get the wrong bytes without an error (WIRE.md section 4)."""
 

@@ -13,6 +13,9 @@ from enum import StrEnum
 from actions_cache.domain.errors import PermissionDenied
 from actions_cache.domain.timing import SECOND, Millis
 
+EXPIRES, SIGNATURE = "se", "sig"
+"""Azure's own names: @actions/cache masks `sig` in job logs, and Azure's SDK drops query names it doesn't know."""
+
 
 class Direction(StrEnum):
     UPLOAD = "upload"
@@ -21,9 +24,8 @@ class Direction(StrEnum):
 
 def signed_path(direction: Direction, archive_id: str, expires_at: Millis, secret: str) -> str:
     expires = str(expires_at // SECOND)
-    return (
-        f"/blobs/{direction}/{archive_id}?expires={expires}&signature={_sign(direction, archive_id, expires, secret)}"
-    )
+    signature = _sign(direction, archive_id, expires, secret)
+    return f"/blobs/{direction}/{archive_id}?{EXPIRES}={expires}&{SIGNATURE}={signature}"
 
 
 def check_signature(

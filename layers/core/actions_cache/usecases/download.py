@@ -10,7 +10,7 @@ from actions_cache.domain.agenda import removable_at
 from actions_cache.domain.archive import Archive, Part
 from actions_cache.domain.byte_range import ByteRange, parse_range
 from actions_cache.domain.claim import claimable_at
-from actions_cache.domain.delivery import Delivery, StreamLimits, choose_delivery
+from actions_cache.domain.delivery import Delivery, StreamLimits, choose_delivery, store_can_serve
 from actions_cache.domain.errors import NotFound, TryAgain
 from actions_cache.domain.part_range import cover
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
@@ -78,7 +78,7 @@ class Download:
         wanted = parse_range(range_header, archive.size)
         if archive.object is None:
             archive = await self._deliverable(archive, (wanted or ByteRange(0, archive.size)).size)
-        if archive.object is not None and may_redirect:
+        if archive.object is not None and store_can_serve(archive) and may_redirect:
             seconds = self.lifetimes.download_url // SECOND
             return Redirect(await asyncio.to_thread(self.bucket.presign_download, archive.object, seconds))
         return self._content(archive, wanted)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from actions_cache.domain.archive import Archive, used
-from actions_cache.domain.delivery import reads_plainly
+from actions_cache.domain.delivery import reads_plainly, store_can_serve
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
 from actions_cache.domain.signed_url import Direction
 from actions_cache.domain.timing import SECOND, Lifetimes
@@ -74,7 +74,7 @@ class LookUp:
 
     def _url(self, archive: Archive, user_agent: str) -> str:
         seconds = self.lifetimes.download_url // SECOND
-        if archive.object is not None and reads_plainly(user_agent):
+        if archive.object is not None and store_can_serve(archive) and reads_plainly(user_agent):
             return self.bucket.presign_download(archive.object, seconds)
         return self.urls.sign(Direction.DOWNLOAD, archive.id, self.clock.now() + self.lifetimes.download_url)
 

@@ -2,16 +2,18 @@
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import uuid4
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actions_cache.domain.errors import CacheError
+from actions_cache.domain.signed_url import EXPIRES, SIGNATURE, Direction
 from actions_cache.ports import Unavailable
+from actions_cache.usecases.urls import UrlSigner
 from actions_cache.web import azure, twirp
 from actions_cache.web.answer import Answer
 
@@ -66,6 +68,16 @@ def new_app() -> FastAPI:
         return respond(_dialect(request).no_route(request.method, request.url.path))
 
     return app
+
+
+def signed(urls: UrlSigner, direction: Direction) -> Any:
+    """A dependency of a route with `{archive}` in its path: the URL's signature must be good (P8)."""
+
+    def check(archive: str, request: Request) -> None:
+        query = request.query_params
+        urls.check(direction, archive, query.get(EXPIRES, ""), query.get(SIGNATURE, ""))
+
+    return Depends(check)
 
 
 def _dialect(request: Request) -> Dialect:

@@ -1,5 +1,6 @@
 """Azure Blob Storage's answers, as its clients read them (WIRE.md section 3)."""
 
+import re
 from email.utils import formatdate
 from xml.etree import ElementTree as ET
 
@@ -34,6 +35,10 @@ _CODES: tuple[tuple[type[CacheError], int, str], ...] = (
 )
 
 
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 can't hold, and a message that quotes its request may."""
+
+
 def base_headers(request_id: str) -> dict[str, str]:
     """On every answer: BuildKit panics without the request id."""
     return {"x-ms-request-id": request_id, "x-ms-version": API_VERSION}
@@ -46,7 +51,7 @@ def blob_headers(etag: str, last_modified: Millis) -> dict[str, str]:
 def error(status: int, code: str, message: str) -> Answer:
     document = ET.Element("Error")
     ET.SubElement(document, "Code").text = code
-    ET.SubElement(document, "Message").text = message
+    ET.SubElement(document, "Message").text = _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", message)
     body: bytes = ET.tostring(document, encoding="utf-8", xml_declaration=True)
     return Answer(status, body, {"Content-Type": "application/xml", "x-ms-error-code": code})
 
