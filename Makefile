@@ -20,12 +20,13 @@ help: ## Lists the targets
 .venv/.ready: requirements/dev.txt
 .tools/engines/.ready: requirements/engines.txt
 .tools/sam/.ready: requirements/sam.txt
+.tools/checkov/.ready: requirements/checkov.txt
 .tools/deployment/.ready: requirements/deployment.txt
 .tools/runtime/.ready: requirements/runtime.txt
 # MiniStack runs deployed functions with its own interpreter, so this one is theirs; as is the runtime's.
 .tools/deployment/.ready .tools/runtime/.ready: PYTHON = $(shell scripts/python312.sh)
 
-.venv/.ready .tools/engines/.ready .tools/sam/.ready .tools/deployment/.ready .tools/runtime/.ready:
+.venv/.ready .tools/engines/.ready .tools/sam/.ready .tools/checkov/.ready .tools/deployment/.ready .tools/runtime/.ready:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/it"; exit 1; }
 	@echo "installing $< into $(@D) ..."
 	@rm -rf $(@D) && mkdir -p $(dir $(@D)) && $(PYTHON) -m venv $(@D)
@@ -50,9 +51,10 @@ demo: .venv/.ready .tools/engines/.ready tests/clients/node_modules/.ready ## Sa
 build: .venv/.ready .tools/sam/.ready ## Builds what is deployed, for arm64 and x86_64, and says how large it is
 	@scripts/build.sh arm64 x86_64
 
-validate: .tools/sam/.ready ## Lints the template
+validate: .tools/sam/.ready .tools/checkov/.ready ## Lints the template
 	@$(SAM) validate --lint
 	@.tools/sam/bin/cfn-lint --regions us-east-1 -- template.yaml
+	@.tools/checkov/bin/checkov --config-file .checkov.yaml
 
 test-deploy: .venv/.ready .tools/sam/.ready .tools/deployment/.ready ## Deploys, drives, updates, rolls back and deletes the stack in an emulator
 	@scripts/build.sh $(subst aarch64,arm64,$(shell uname -m))

@@ -26,6 +26,7 @@ compile() { # compile GROUP FILE [uv options]
 compile dev requirements/dev.txt --python-version 3.11
 compile engines requirements/engines.txt --python-version 3.11
 compile sam requirements/sam.txt --python-version 3.11
+compile checkov requirements/checkov.txt --python-version 3.11
 compile deployment requirements/deployment.txt --python-version 3.12
 compile runtime requirements/runtime.txt --python-version 3.12
 
