@@ -78,6 +78,10 @@ lint: .venv/.ready validate ## Style, types, import contracts, lock files and te
 	@PYTHONPATH=layers/core:. .venv/bin/lint-imports
 	@scripts/lock.sh --check
 
+generate: .venv/.ready ## Generates the code of the twirp messages from their schema
+	@PATH=$$PWD/.venv/bin:$$PATH $(RUN) -m grpc_tools.protoc -I functions/api/proto \
+		--python_out=functions/api/proto --mypy_out=quiet:functions/api/proto functions/api/proto/cache.proto
+
 lock: .venv/.ready ## Resolves pyproject's dependencies into the pinned requirement files
 	@scripts/lock.sh
 
