@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from local.console import RunFailed
+from local.logs import fresh_log, obituary
 from local.template import ROOT
 
 EXECUTABLES = ROOT / ".tools" / "engines" / "bin"
@@ -93,14 +94,7 @@ class RunningEngine:
     def check(self) -> None:
         """Raises: RunFailed: it ended."""
         if self.leash.poll() is not None:
-            raise RunFailed(f"{self.engine.name} ended: see {self.log}")
+            raise RunFailed(obituary(self.engine.name, self.log))
 
     def wait_until_gone(self) -> None:
         self.leash.wait()
-
-
-def fresh_log(logs: Path, name: str) -> Path:
-    log = logs / f"{name.lower().replace(' ', '-')}.log"
-    if log.exists():
-        log.replace(log.with_suffix(".previous.log"))
-    return log

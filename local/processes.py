@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.console import RunFailed, say
-from local.engine import fresh_log
 from local.execution import PATIENCE_SECONDS
+from local.logs import fresh_log, obituary
 from local.template import ROOT
 
 SHORTEST_LIFE_SECONDS = 5
@@ -75,7 +75,7 @@ class FunctionProcesses:
         for ended in [it for it in self._running if it.popen.poll() is not None]:
             name, lived = ended.process.name, time.monotonic() - ended.started_at
             if not ended.process.replaced or lived < SHORTEST_LIFE_SECONDS:
-                raise RunFailed(f"the {name} ended: see {ended.log}")
+                raise RunFailed(obituary(f"the {name}", ended.log))
             say(f"the {name} ended: starting another")
             self._running.remove(ended)
             self.start(ended.process)
