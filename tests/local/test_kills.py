@@ -6,10 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
+from local import ministack
 from tests.local.conftest import StartRun
 from tests.local.local_run import MAKE, LocalRun
 
 GONE_SECONDS = 15
+
+FEWER_PROCESSES = {"LOCAL_MERGE_WORKERS": "0"}
+"""Where only the engines matter, and a run starts sooner without."""
 
 
 def kill_make(run: LocalRun) -> None:
@@ -43,25 +47,23 @@ def test_a_restart_at_once_waits_until_the_engines_of_the_killed_run_are_gone(st
 
 
 def test_an_engine_saves_its_state_though_its_leash_is_killed(start_run: StartRun):
-    run = start_run().wait_until_ready()
-    run.keep("before")
-    before = run.kept()
+    run = start_run(**FEWER_PROCESSES).wait_until_ready()
     for leash in run.running("local.leash"):
         leash.kill()
     assert run.process.wait(30) == 1
     run.wait_until_gone(GONE_SECONDS)
-    assert start_run().wait_until_ready().kept() == before
+    assert ministack.has_saved_tables(run.data / "ministack")
 
 
 def test_objects_go_when_the_tables_that_pointed_to_them_were_lost(start_run: StartRun):
-    run = start_run().wait_until_ready()
+    run = start_run(**FEWER_PROCESSES).wait_until_ready()
     run.keep("before")
     secret = run.kept().secret
     next(it for it in run.processes() if it.name() == "ministack").kill()
     assert run.process.wait(30) == 1
     assert run.says("MiniStack ended")
 
-    again = start_run().wait_until_ready()
+    again = start_run(**FEWER_PROCESSES).wait_until_ready()
     assert again.says("the bucket is emptied too")
     kept = again.kept()
     assert (kept.table, kept.bucket, kept.queue) == (set(), set(), set())
@@ -69,10 +71,10 @@ def test_objects_go_when_the_tables_that_pointed_to_them_were_lost(start_run: St
 
 
 def test_a_killed_store_keeps_its_objects(start_run: StartRun):
-    run = start_run().wait_until_ready()
+    run = start_run(**FEWER_PROCESSES).wait_until_ready()
     run.keep("before")
     before = run.kept()
     next(it for it in run.processes() if it.name() == "weed").kill()
     assert run.process.wait(30) == 1
     assert run.says("SeaweedFS ended")
-    assert start_run().wait_until_ready().kept() == before
+    assert start_run(**FEWER_PROCESSES).wait_until_ready().kept() == before
