@@ -70,8 +70,7 @@ def started(
         _discard_what_a_sigkill_left(table_dir, store_dir if needs_store else None)
     engines = []
     if needs_store:
-        store_ports = {name: memory.ports[name] for name in seaweedfs.PORTS}
-        engines.append(seaweedfs.engine(store_dir, data_dir / "s3.json", store_ports, credentials, region))
+        engines.append(seaweedfs.engine(store_dir, data_dir / "s3.json", memory.ports, credentials, region))
     if needs_tables:
         engines.append(ministack.engine(table_dir, memory.ports["ministack"], region))
 
@@ -118,7 +117,7 @@ class _Memory:
         path = data_dir / "engines.json"
         known = json.loads(path.read_text()) if path.exists() else {}
         memory = cls(
-            ports.choose((*seaweedfs.PORTS, "ministack"), known.get("ports", {})),
+            ports.choose((*seaweedfs.SERVERS, "ministack"), known.get("ports", {})),
             Credentials(
                 known.get("access_key_id") or "local",
                 known.get("secret_access_key") or secrets.token_hex(20),

@@ -6,17 +6,19 @@ from collections.abc import Iterable
 
 LOOPBACK = "127.0.0.1"
 
-BELOW_EPHEMERAL = range(20_000, 32_000)
-"""Linux takes ports from 32768 on, macOS from 49152 on, for outgoing connections: those come and go."""
+CANDIDATES = range(12_000, 22_000)
+GRPC_OFFSET = 10_000
+"""SeaweedFS's own, on which its admin server insists. The ports it leads to are below those that Linux (from 32768 on)
+and macOS (from 49152 on) take for outgoing connections: those come and go."""
 
 
 def choose(names: Iterable[str], remembered: dict[str, int]) -> dict[str, int]:
-    """A free port for each name: the remembered ones if they are all free, or else new ones."""
+    """A port for each name, free together with its gRPC port: the remembered ones if they all are, else new ones."""
     wanted = tuple(names)
-    if remembered.keys() >= set(wanted) and all(_is_free(remembered[name]) for name in wanted):
+    if remembered.keys() >= set(wanted) and all(_are_free(remembered[name]) for name in wanted):
         return {name: remembered[name] for name in wanted}
-    candidates = (port for port in random.sample(BELOW_EPHEMERAL, len(BELOW_EPHEMERAL)) if _is_free(port))
-    return dict(zip(wanted, candidates, strict=False))
+    free = (port for port in random.sample(CANDIDATES, len(CANDIDATES)) if _are_free(port))
+    return dict(zip(wanted, free, strict=False))
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -35,9 +37,10 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _is_free(port: int) -> bool:
+def _are_free(port: int) -> bool:
     try:
         listen(LOOPBACK, port).close()
+        listen(LOOPBACK, port + GRPC_OFFSET).close()
     except OSError:
         return False
     return True

@@ -12,15 +12,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from local.endpoints import Credentials
 from local.engine import Engine, bare_environment, executable
-from local.ports import LOOPBACK
+from local.ports import GRPC_OFFSET, LOOPBACK
 from local.private_file import write_private
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-PORTS = tuple(
-    f"{server}.port{kind}" for server in ("master", "volume", "filer", "s3", "admin") for kind in ("", ".grpc")
-)
+SERVERS = ("master", "volume", "filer", "s3", "admin")
 
 MEMORY_LIMIT = "1GiB"
 """Measured with 64 MiB PUTs, 8 at once: without a limit it grew to 1.5 GB; with 512 MiB it used 60 % more processor
@@ -45,7 +43,8 @@ def engine(directory: Path, config: Path, ports: Mapping[str, int], credentials:
         "-dir=.",
         f"-ip={LOOPBACK}",
         f"-ip.bind={LOOPBACK}",
-        *(f"-{name}={port}" for name, port in ports.items()),
+        *(f"-{server}.port={ports[server]}" for server in SERVERS),
+        *(f"-{server}.port.grpc={ports[server] + GRPC_OFFSET}" for server in SERVERS),
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
         f"-s3.config={config}",
@@ -66,16 +65,14 @@ def engine(directory: Path, config: Path, ports: Mapping[str, int], credentials:
         lambda: _keeps_objects(client),
         STOP_SECONDS,
         [
-            SOCKETS / f"seaweedfs-{name.removesuffix('.grpc').replace('.port', '-grpc')}-{port}.sock"
-            if name.endswith(".grpc")
-            else SOCKETS / f"seaweedfs-{name.removesuffix('.port')}-{port}.sock"
-            for name, port in ports.items()
+            *(SOCKETS / f"seaweedfs-{server}-{ports[server]}.sock" for server in SERVERS),
+            *(SOCKETS / f"seaweedfs-{server}-grpc-{ports[server] + GRPC_OFFSET}.sock" for server in SERVERS),
         ],
     )
 
 
 def endpoint(ports: Mapping[str, int]) -> str:
-    return f"http://{LOOPBACK}:{ports['s3.port']}"
+    return f"http://{LOOPBACK}:{ports['s3']}"
 
 
 def _write_identity(config: Path, credentials: Credentials) -> None:
