@@ -7,10 +7,12 @@ RUN := .venv/bin/python
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r
 # SAM wants a region even where it asks AWS nothing.
 SAM = SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} .tools/sam/bin/sam
+# The architecture that runs here, as Lambda calls it.
+HERE = $(subst aarch64,arm64,$(shell uname -m))
 REAL_CLIENTS = $(if $(wildcard tests/clients/package-lock.json),tests/clients/node_modules/.ready)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-deploy test-rie check lint build validate lock generate clean
+.PHONY: help run demo test test-deploy test-rie sam-local test-sam-local check lint build validate lock generate clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/; s/\$$\$$/$$/' | expand -t 16
@@ -57,19 +59,27 @@ validate: .tools/sam/.ready .tools/checkov/.ready ## Lints the template
 	@.tools/checkov/bin/checkov --config-file .checkov.yaml
 
 test-deploy: .venv/.ready .tools/sam/.ready .tools/deployment/.ready ## Deploys, drives, updates, rolls back and deletes the stack in an emulator
-	@scripts/build.sh $(subst aarch64,arm64,$(shell uname -m))
+	@scripts/build.sh $(HERE)
 	@$(RUN) -m pytest tests/deploy
 
 test-rie: .venv/.ready .tools/sam/.ready .tools/engines/.ready .tools/runtime/.ready ## Runs the built functions as Lambda does, and holds their roles against their calls
-	@scripts/build.sh $(subst aarch64,arm64,$(shell uname -m))
+	@scripts/build.sh $(HERE)
 	@$(RUN) -m pytest tests/rie
+
+sam-local: .venv/.ready .tools/sam/.ready .tools/engines/.ready .tools/runtime/.ready ## Builds and serves the API by `sam local start-api`, on local engines; needs Docker, or root on Debian
+	@scripts/build.sh $(HERE)
+	@exec scripts/docker_engine.sh $(RUN) -m scripts.sam_local
+
+test-sam-local: .venv/.ready .tools/sam/.ready .tools/engines/.ready .tools/runtime/.ready ## Saves and restores through `sam local start-api`, and invokes every event; skipped without Docker
+	@scripts/build.sh $(HERE)
+	@scripts/docker_engine.sh $(RUN) -m pytest tests/sam_local || { code=$$?; [ $$code = 69 ] || exit $$code; }
 
 # ------------------------------------------------------------------ develop
 
 test: .venv/.ready .tools/engines/.ready $(REAL_CLIENTS) ## Runs the tests, on real engines and with real clients
 	@$(RUN) -m pytest
 
-check: lint test ## Everything but what needs Python 3.12 (build, test-deploy, test-rie)
+check: lint test ## Everything but what needs Python 3.12 (build, test-deploy, test-rie, test-sam-local)
 
 lint: .venv/.ready validate ## Style, types, import contracts, lock files and template
 	@.venv/bin/ruff check
