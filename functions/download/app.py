@@ -7,12 +7,15 @@ from fastapi import FastAPI, Request, Response
 from starlette.responses import RedirectResponse, StreamingResponse
 from starlette.types import Send
 
-from actions_cache.domain.errors import PreconditionFailed
+from actions_cache.domain.errors import PreconditionFailed, TryAgain
 from actions_cache.domain.signed_url import Direction
 from actions_cache.usecases.download import Content, Redirect
 from actions_cache.web import azure
 from actions_cache.web.app import new_app, signed
 from actions_cache.wiring.data import DataPlane
+
+FIRST_BYTES_SECONDS = 20
+"""How long they may take before the client is told to come again; API Gateway gives up at 29 s."""
 
 
 def create_app(data: DataPlane) -> FastAPI:
@@ -77,7 +80,12 @@ class ArchiveResponse(StreamingResponse):
 
         A client gives up 5 s after headers that no byte follows, but waits for headers much longer.
         """
-        return cls(content, await anext(content.chunks, b""), max_seconds)
+        try:
+            async with asyncio.timeout(FIRST_BYTES_SECONDS):
+                first_chunk = await anext(content.chunks, b"")
+        except TimeoutError:
+            raise TryAgain("the storage behind this cache doesn't bring the first bytes; try again") from None
+        return cls(content, first_chunk, max_seconds)
 
     async def stream_response(self, send: Send) -> None:
         async with asyncio.timeout(self._max_seconds), aclosing(self._content.chunks) as chunks:

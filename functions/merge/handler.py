@@ -7,6 +7,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from actions_cache.adapters.aws import LONG_CALLS
 from actions_cache.adapters.sqs_queue import decode_message
 from actions_cache.logs import handled, logger
 from actions_cache.settings import Settings
@@ -18,7 +19,7 @@ RETRY_SECONDS = 30
 
 @cache
 def control() -> ControlPlane:
-    return ControlPlane(Settings())
+    return ControlPlane(Settings(), calls=LONG_CALLS)
 
 
 @handled

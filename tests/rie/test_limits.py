@@ -67,7 +67,6 @@ def test_once_merged_the_client_is_sent_to_the_store(stage: Stage, too_long: tup
     assert (answer["statusCode"], "X-Amz-Signature" in answer["headers"]["location"]) == (302, True)
 
 
-@pytest.mark.xfail(strict=True, reason="a merged archive's size isn't held against what can be streamed")
 def test_a_client_that_cannot_be_sent_there_is_answered_all_the_same(stage: Stage, too_long: tuple[str, bytes]) -> None:
     """S3 ignores `x-ms-range` (WIRE.md section 4), so who sends it is served from here, merged or not."""
     stage.journey.merge_all()
@@ -75,7 +74,6 @@ def test_a_client_that_cannot_be_sent_there_is_answered_all_the_same(stage: Stag
     assert (answer.get("statusCode"), "<Error>" in str(answer.get("body"))) == (503, True), answer
 
 
-@pytest.mark.xfail(strict=True, reason="the S3 clients' patience is the merge's: longer than an HTTP function may take")
 def test_a_store_that_hangs_is_answered_for_in_time(stage: Stage, silent_store: str, tmp_path: Path) -> None:
     """Lambda's own timeout would be API Gateway's 504 in a dialect that no blob client reads."""
     unmerged = _saved(stage, "hanging", b"a", b"b")

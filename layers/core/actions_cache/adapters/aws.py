@@ -8,17 +8,25 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from actions_cache.ports import Unavailable
 
-CLIENT_CONFIG = Config(
-    connect_timeout=3,
-    # A copy of 256 MiB, and the Complete of 10,000 parts, take S3 a while.
-    read_timeout=60,
-    retries={"mode": "standard", "total_max_attempts": 4},
-    max_pool_connections=64,
-    signature_version="s3v4",
-    # boto3 would add a CRC32 to uploaded parts that the multipart upload wasn't created with.
-    request_checksum_calculation="when_required",
-    response_checksum_validation="when_required",
-)
+
+def _config(read_timeout: int, attempts: int) -> Config:
+    return Config(
+        connect_timeout=3,
+        read_timeout=read_timeout,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        max_pool_connections=64,
+        signature_version="s3v4",
+        # boto3 would add a CRC32 to uploaded parts that the multipart upload wasn't created with.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+
+
+QUICK_CALLS = _config(read_timeout=5, attempts=2)
+"""Where somebody waits: a call that hangs is given up well before API Gateway gives up on us, at 29 s."""
+
+LONG_CALLS = _config(read_timeout=60, attempts=4)
+"""The merge's: a copy of 256 MiB, and the Complete of 10,000 parts, take S3 a while."""
 
 
 def error_code(error: ClientError) -> str:

@@ -140,7 +140,9 @@ class Database:
 
     def __init__(self, region: str) -> None:
         self._region = region
-        self.connection = Connection(region, connect_timeout_seconds=3, read_timeout_seconds=5, max_pool_connections=50)
+        self.connection = Connection(
+            region, connect_timeout_seconds=3, read_timeout_seconds=5, max_retry_attempts=2, max_pool_connections=50
+        )
 
     def bind(self, model: type[ModelT], table_name: str) -> type[ModelT]:
         """The model on a table whose name is known only now, not at import."""

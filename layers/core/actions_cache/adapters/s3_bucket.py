@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_exponential, wait_random
 
 from actions_cache.adapters.aws import answers, error_code
 from actions_cache.domain.archive import Part
@@ -48,7 +48,7 @@ class S3Bucket:
     # boto3 retries up to the headers; a body that breaks off is ours to ask for again.
     @retry(
         retry=retry_if_exception_type(Unavailable),
-        stop=stop_after_attempt(6),
+        stop=stop_after_attempt(6) | stop_after_delay(10),
         wait=wait_exponential(multiplier=0.2, max=3) + wait_random(0, 0.2),
         reraise=True,
     )

@@ -81,6 +81,9 @@ class Download:
         if archive.object is not None and store_can_serve(archive) and may_redirect:
             seconds = self.lifetimes.download_url // SECOND
             return Redirect(await asyncio.to_thread(self.bucket.presign_download, archive.object, seconds))
+        size = (wanted or ByteRange(0, archive.size)).size
+        if archive.object is not None and not self.limits.allow(size):
+            raise TryAgain(f"{size} bytes are more than can be streamed here; ask for a shorter range")
         return self._content(archive, wanted)
 
     async def describe(self, archive_id: str) -> Content:

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import boto3
+from botocore.config import Config
 
-from actions_cache.adapters.aws import CLIENT_CONFIG
+from actions_cache.adapters.aws import QUICK_CALLS
 from actions_cache.adapters.dynamodb_items import Database
 from actions_cache.adapters.dynamodb_table import DynamoDbTable
 from actions_cache.adapters.s3_bucket import S3Bucket
@@ -37,11 +38,13 @@ class ControlPlane:
     Args:
         settings: from the environment.
         clock, tokens: other ones for tests that need a time or tokens of their own.
+        calls: how long a call to AWS may take (adapters/aws.py).
     """
 
     settings: Settings
     clock: Clock = field(default_factory=SystemClock)
     tokens: TokenSource = field(default_factory=RandomTokens)
+    calls: Config = QUICK_CALLS
 
     # ---------------------------------------------------------------- adapters
 
@@ -61,15 +64,15 @@ class ControlPlane:
 
     @cached_property
     def bucket(self) -> S3Bucket:
-        return S3Bucket(self.session.client("s3", config=CLIENT_CONFIG), self.settings.bucket)
+        return S3Bucket(self.session.client("s3", config=self.calls), self.settings.bucket)
 
     @cached_property
     def queue(self) -> SqsMergeQueue:
-        return SqsMergeQueue(self.session.client("sqs", config=CLIENT_CONFIG), self.settings.merge_queue_url)
+        return SqsMergeQueue(self.session.client("sqs", config=self.calls), self.settings.merge_queue_url)
 
     @cached_property
     def urls(self) -> UrlSigner:
-        secrets = SecretsManagerSecrets(CLIENT_CONFIG, self.settings.url_signing_secret_arn)
+        secrets = SecretsManagerSecrets(self.calls, self.settings.url_signing_secret_arn)
         return UrlSigner(secrets, self.clock)
 
     # ---------------------------------------------------------------- settings, as the domain wants them

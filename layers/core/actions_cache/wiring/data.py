@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from actions_cache.adapters.aws import CLIENT_CONFIG
 from actions_cache.adapters.s3_stream import S3Stream
 from actions_cache.domain.delivery import StreamLimits
 from actions_cache.usecases.download import Download
@@ -21,7 +20,7 @@ class DataPlane:
         credentials = session.get_credentials()
         if credentials is None:
             raise RuntimeError("no AWS credentials: a Lambda has its role's, the local run its engines'")
-        client = session.client("s3", config=CLIENT_CONFIG)
+        client = session.client("s3", config=self.control.calls)
         return S3Stream(client, self.control.settings.bucket, credentials)
 
     @cached_property
