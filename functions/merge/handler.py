@@ -13,8 +13,9 @@ from actions_cache.logs import handled, logger
 from actions_cache.settings import Settings
 from actions_cache.wiring.control import ControlPlane
 
-RETRY_SECONDS = 30
-"""A failed message's visibility timeout is for workers that died; one that says so is tried again soon."""
+FIRST_RETRY_SECONDS = 10
+"""A failed message's visibility timeout is for workers that died; one that says so is tried again after this, and
+after twice as long each time. Its last attempt comes 2.5 minutes after the first."""
 
 
 @cache
@@ -25,11 +26,18 @@ def control() -> ControlPlane:
 @handled
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Any:
     def merge(record: SQSRecord, lambda_context: LambdaContext) -> None:
+        queue = control().queue
         try:
             message = decode_message(record.body)
+        except ValueError:
+            # It won't get better by waiting: on to the dead-letter queue.
+            queue.deliver_again_in(record.receipt_handle, 0)
+            raise
+        try:
             outcome = control().merge(message, lambda_context.get_remaining_time_in_millis)
         except Exception:
-            control().queue.deliver_again_in(record.receipt_handle, RETRY_SECONDS)
+            deliveries = int(record.attributes.approximate_receive_count)
+            queue.deliver_again_in(record.receipt_handle, FIRST_RETRY_SECONDS * 2 ** (deliveries - 1))
             raise
         logger.info("merge ended", archive_id=message.archive_id, outcome=outcome)
 
