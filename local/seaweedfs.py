@@ -50,6 +50,9 @@ def engine(directory: Path, config: Path, ports: Mapping[str, int], credentials:
         f"-s3.config={config}",
         "-webdav=false",
         "-admin.ui=false",
+        # With the state of its last life it sometimes leads a moment too late for the volume server, whose next try
+        # comes 5 s later. It loses nothing: volumes report what they hold.
+        "-master.resumeState=false",
         # As many as the disk holds.
         "-volume.max=0",
         "-master.volumeSizeLimitMB=1024",
