@@ -90,6 +90,7 @@ class Journey:
             "scopes": (SCOPE,),
             "version": VERSION,
             "user_agent": "@actions/cache-6.3.0",
+            "through_edge": False,
         }
         return self.control.look_up(Query(key=key, restore_keys=restore_keys, **(query | changes)))
 

@@ -13,7 +13,7 @@ from actions_cache.domain.entry import EntryFamily, EntryName, check_name
 from actions_cache.domain.errors import InvalidRequest, PermissionDenied
 from actions_cache.usecases.look_up import Query
 from actions_cache.web import twirp
-from actions_cache.web.app import respond
+from actions_cache.web.app import absolute, base_url, came_through_edge, respond
 from actions_cache.wiring.control import ControlPlane
 from functions.api.bodies import read_body
 from functions.api.codec import MalformedBody, codec_for
@@ -40,6 +40,7 @@ class Call:
     caller: Caller
     base_url: str
     user_agent: str
+    through_edge: bool
 
 
 @dataclass
@@ -52,7 +53,7 @@ class CacheService:
         except PermissionDenied as denied:
             # 200: with an error's status, @actions/cache reports a key that another job is saving.
             return CreateCacheEntryResponse(ok=False, message=str(denied))
-        return CreateCacheEntryResponse(ok=True, signed_upload_url=call.base_url + path)
+        return CreateCacheEntryResponse(ok=True, signed_upload_url=absolute(path, call.base_url))
 
     def finalize(self, request: FinalizeCacheEntryUploadRequest, call: Call) -> FinalizeCacheEntryUploadResponse:
         try:
@@ -73,11 +74,12 @@ class CacheService:
             key=check_name("key", request.key),
             restore_keys=tuple(check_name("a restore key", key) for key in request.restore_keys),
             user_agent=call.user_agent,
+            through_edge=call.through_edge,
         )
         hit = self.control.look_up(query)
         if hit is None:
             return GetCacheEntryDownloadURLResponse(ok=False)
-        url = call.base_url + hit.url if hit.url.startswith("/") else hit.url
+        url = absolute(hit.url, call.base_url)
         return GetCacheEntryDownloadURLResponse(ok=True, signed_download_url=url, matched_key=hit.key)
 
     @cached_property
@@ -113,8 +115,12 @@ def routes(control: ControlPlane, tokens: TokenReader) -> APIRouter:
             message = codec.decode(await read_body(request, MAX_BODY_BYTES), message_type())
         except MalformedBody as error:
             return respond(twirp.malformed(str(error)))
-        base_url = control.settings.public_url or str(request.base_url)
-        call = Call(caller, base_url.rstrip("/"), request.headers.get("user-agent", ""))
+        call = Call(
+            caller,
+            base_url(request, control.settings.public_url),
+            request.headers.get("user-agent", ""),
+            came_through_edge(request),
+        )
         answer = await run_in_threadpool(method, message, call)
         return Response(codec.encode(answer), headers={"Content-Type": codec.content_type})
 

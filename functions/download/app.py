@@ -11,17 +11,20 @@ from actions_cache.domain.errors import PreconditionFailed, TryAgain
 from actions_cache.domain.signed_url import Direction
 from actions_cache.usecases.download import Content, Redirect
 from actions_cache.web import azure
-from actions_cache.web.app import new_app, signed
+from actions_cache.web.app import absolute, base_url, came_through_edge, new_app, signed
 from actions_cache.wiring.data import DataPlane
 
-FIRST_BYTES_SECONDS = 20
-"""How long they may take before the client is told to come again; API Gateway gives up at 29 s."""
+ANSWER_SECONDS = 25
+"""How long the wait for a merge and for the first bytes may take in all; API Gateway gives up at 29 s."""
+
+FIRST_BYTES_SECONDS = 4
+"""What the first bytes get at least, however long the merge was waited for: 25 s at most (MERGE_WAIT_SECONDS)."""
 
 
 def create_app(data: DataPlane) -> FastAPI:
     app = new_app()
     by_signature = [signed(data.control.urls, Direction.DOWNLOAD)]
-    max_seconds = data.control.settings.max_stream_seconds
+    settings = data.control.settings
 
     @app.get("/blobs/download/{archive}", dependencies=by_signature)
     async def download(archive: str, request: Request) -> Response:
@@ -29,12 +32,15 @@ def create_app(data: DataPlane) -> FastAPI:
         azure_range = request.headers.get("x-ms-range")
         wanted = azure_range if azure_range is not None else request.headers.get("range")
         pins_our_etag = "if-match" in request.headers or "if-range" in request.headers
-        may_redirect = azure_range is None and not pins_our_etag
-        delivered = await data.download(archive, wanted, may_redirect=may_redirect)
+        reads_plainly = azure_range is None and not pins_our_etag
+        answer_by = asyncio.get_running_loop().time() + ANSWER_SECONDS
+        delivered = await data.download(
+            archive, wanted, reads_plainly=reads_plainly, through_edge=came_through_edge(request)
+        )
         if isinstance(delivered, Redirect):
-            return RedirectResponse(delivered.url, 302)
+            return RedirectResponse(absolute(delivered.url, base_url(request, settings.public_url)), 302)
         check_if_match(request, delivered)
-        return await ArchiveResponse.started(delivered, max_seconds)
+        return await ArchiveResponse.started(delivered, answer_by, settings.max_stream_seconds)
 
     @app.head("/blobs/download/{archive}", dependencies=by_signature)
     async def describe(archive: str, request: Request) -> Response:
@@ -75,13 +81,19 @@ class ArchiveResponse(StreamingResponse):
         self._max_seconds = max_seconds
 
     @classmethod
-    async def started(cls, content: Content, max_seconds: int) -> "ArchiveResponse":
+    async def started(cls, content: Content, answer_by: float, max_seconds: int) -> "ArchiveResponse":
         """With its first bytes at hand, so that what fails before them is answered with a status.
 
         A client gives up 5 s after headers that no byte follows, but waits for headers much longer.
+
+        Args:
+            content: not read from yet.
+            answer_by: until when, by the loop's clock, the first bytes are waited for.
+            max_seconds: of the whole stream.
         """
+        patience = max(FIRST_BYTES_SECONDS, answer_by - asyncio.get_running_loop().time())
         try:
-            async with asyncio.timeout(FIRST_BYTES_SECONDS):
+            async with asyncio.timeout(patience):
                 first_chunk = await anext(content.chunks, b"")
         except TimeoutError:
             raise TryAgain("the storage behind this cache doesn't bring the first bytes; try again") from None

@@ -1,7 +1,7 @@
 import pytest
 
 from actions_cache.domain.archive import MergeState
-from actions_cache.domain.delivery import MIB, Delivery, StreamLimits, choose_delivery, reads_plainly
+from actions_cache.domain.delivery import MIB, Delivery, StreamLimits, choose_delivery, is_plain_reader
 
 NONE = StreamLimits()
 LAMBDA = StreamLimits(max_bytes=200 * MIB, burst_bytes=6 * MIB, bytes_per_second=2 * MIB)
@@ -56,4 +56,4 @@ def test_a_merge_through_the_worker_is_waited_for_only_where_it_is_faster():
     ],
 )
 def test_only_clients_known_to_read_plainly_are_sent_to_s3(user_agent, plainly):
-    assert reads_plainly(user_agent) is plainly
+    assert is_plain_reader(user_agent) is plainly

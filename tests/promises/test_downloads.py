@@ -179,3 +179,18 @@ def test_what_can_be_neither_streamed_nor_merged_in_time_is_to_be_asked_for_agai
         assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
         small = get(url, x_ms_range="bytes=0-99")
         assert (small.status, small.read()) == (206, CONTENT[:100])
+
+
+def test_through_the_edge_a_long_range_is_had_from_there_and_a_short_one_at_once(on_engines, get):
+    """Lambda could stream the long one only slowly or not at all, and S3 itself would ignore x-ms-range."""
+    on_engines.save(KEY, *PARTS)
+    on_engines.merge_all()
+    with downloads(on_engines, limits=LAMBDA) as base_url:
+        url = url_of(on_engines, base_url)
+        edge = {"x_viewer_host": "cache.example.org"}
+        short = get(url, x_ms_range=f"bytes=0-{6 * MIB - 1}", **edge)
+        long = get(url, x_ms_range=f"bytes=0-{6 * MIB}", **edge)
+        assert (short.status, short.read() == CONTENT[: 6 * MIB]) == (206, True)
+        assert long.status == 302
+        assert long.headers["Location"].startswith("http://cache.example.org/blobs/object/")
+        assert get(url, x_ms_range=f"bytes=0-{8 * MIB}").status == 503, "no edge, and more than can be streamed"

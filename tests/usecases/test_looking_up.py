@@ -1,5 +1,7 @@
 """Which entry matches, and what a lookup gives for it."""
 
+import pytest
+
 from actions_cache.domain.archive import ArchiveState
 from tests.journey import SCOPE, name
 
@@ -54,6 +56,22 @@ def test_one_object_is_presigned_for_those_who_read_plainly_and_ours_for_all_oth
     saved(journey, "npm-1")
     assert journey.look_up("npm-1").url.startswith("http")
     assert journey.look_up("npm-1", user_agent="Go-http-client/1.1").url.startswith("/blobs/download/")
+
+
+def test_through_the_edge_one_object_is_had_from_there_by_those_who_may_ask_by_x_ms_range(journey):
+    entry = saved(journey, "npm-1")
+    url = journey.look_up("npm-1", user_agent="Go-http-client/1.1", through_edge=True).url
+    subject = journey.archive(entry.archive_id).object.key.removeprefix("archives/")
+    assert url.startswith(f"/blobs/object/{subject}?se=")
+    assert journey.look_up("npm-1", through_edge=True).url.startswith("http"), "the store itself is nearer"
+
+
+@pytest.mark.parametrize("through_edge", [True, False])
+@pytest.mark.parametrize("parts", [(b"",), (b"one", b"two")], ids=["empty", "unmerged"])
+def test_what_the_store_cannot_serve_is_ours_edge_or_not(journey, parts, through_edge):
+    journey.save(name("npm-1"), *parts)
+    url = journey.look_up("npm-1", user_agent="Go-http-client/1.1", through_edge=through_edge).url
+    assert url.startswith("/blobs/download/")
 
 
 def test_an_unmerged_entry_is_ours_for_everybody_until_it_is_merged(journey):

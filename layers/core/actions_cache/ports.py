@@ -10,6 +10,7 @@ from typing import Protocol
 
 from actions_cache.domain.archive import Archive, Part
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
+from actions_cache.domain.keyring import Keyring
 from actions_cache.domain.part_range import PartRange
 from actions_cache.domain.timing import Millis
 
@@ -176,6 +177,35 @@ class MergeQueue(Protocol):
 class SigningSecrets(Protocol):
     def current(self) -> Sequence[str]:
         """The first signs; all of them verify. At least one."""
+        ...
+
+
+class KeyringStore(Protocol):
+    """The signing secrets with where their rotation stands; SigningSecrets reads what this one writes, later."""
+
+    def read(self) -> Keyring: ...
+
+    def write(self, ring: Keyring) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class KnownToEdge:
+    secrets: tuple[str, ...]
+    """None where the edge was never told."""
+    version: str
+    """Of the store that the edge reads."""
+
+
+class EdgeSecrets(Protocol):
+    """The secrets that the edge verifies by."""
+
+    def read(self) -> KnownToEdge: ...
+
+    def write(self, secrets: Sequence[str], seen: KnownToEdge) -> None:
+        """Replaces what was seen; the edge may take a while to notice.
+
+        Raises: WriteConflict: something else was written since.
+        """
         ...
 
 

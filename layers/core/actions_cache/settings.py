@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     bucket: str
     merge_queue_url: str
     url_signing_secret_arn: str
+    edge_secrets_arn: str | None = None
 
     # URLs and how long things live.
     public_url: str | None = None
@@ -56,6 +57,7 @@ class Settings(BaseSettings):
     max_stream_seconds: Seconds = 900
     parts_grace_seconds: Seconds | None = None
     unused_entry_seconds: Seconds = 7 * DAY
+    secret_rotation_seconds: Seconds = 30 * DAY
 
     # Merging.
     merge_trigger: MergeTrigger = MergeTrigger.FINALIZE

@@ -1,22 +1,14 @@
 """Bytes between a client and S3, as they come: aiohttp for the connections, botocore for the signatures."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 import aiohttp
-from botocore.auth import S3SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.config import Config
-from yarl import URL
 
+from actions_cache.adapters.s3_signing import S3Signer
 from actions_cache.domain.archive import Part
 from actions_cache.domain.part_range import PartRange
 from actions_cache.ports import ObjectGone, Unavailable
-
-if TYPE_CHECKING:
-    from botocore.credentials import Credentials
-    from mypy_boto3_s3 import S3Client
 
 MAX_CONNECTIONS = 256
 """To the store, of one process; a Lambda has 1,024 file descriptors."""
@@ -24,25 +16,19 @@ MAX_CONNECTIONS = 256
 READ_BUFFER_BYTES = 512 * 1024
 """What one connection holds unread. Larger: fewer wake-ups; smaller: less memory for each range in flight."""
 
-_UNSIGNED_PAYLOAD = Config(s3={"payload_signing_enabled": False})
-
 
 class S3Stream:
     """See ports.PartReader and ports.PartWriter."""
 
-    def __init__(self, client: "S3Client", bucket: str, credentials: "Credentials") -> None:
-        # What boto3 makes of bucket, region and endpoint, whichever way they are addressed.
-        presigned = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "-"})
-        self._base_url = presigned.partition("?")[0].removesuffix("-")
-        self._region = client.meta.region_name
-        self._credentials = credentials
+    def __init__(self, signer: S3Signer) -> None:
+        self._signer = signer
         self._session: aiohttp.ClientSession | None = None
 
     async def read(self, source: PartRange) -> AsyncGenerator[bytes, None]:
         headers = {"If-Match": source.part.etag}
         if not source.is_whole:
             headers["Range"] = f"bytes={source.start}-{source.end - 1}"
-        url, headers = self._signed("GET", source.part.key, headers)
+        url, headers = self._signer.signed("GET", source.part.key, headers)
         try:
             async with self._connections().get(url, headers=headers) as answer:
                 if answer.status in (HTTPStatus.NOT_FOUND, HTTPStatus.PRECONDITION_FAILED):
@@ -58,7 +44,7 @@ class S3Stream:
             raise Unavailable(f"GET {source.part.key}: {error!r}") from error
 
     async def write(self, key: str, size: int, body: AsyncIterator[bytes]) -> Part:
-        url, headers = self._signed("PUT", key, {"Content-Length": str(size)})
+        url, headers = self._signer.signed("PUT", key, {"Content-Length": str(size)})
         try:
             async with self._connections().put(url, headers=headers, data=body) as answer:
                 if answer.status != HTTPStatus.OK:
@@ -82,11 +68,3 @@ class S3Stream:
                 skip_auto_headers=("Accept-Encoding", "Content-Type", "User-Agent"),
             )
         return self._session
-
-    def _signed(self, method: str, key: str, headers: Mapping[str, str]) -> tuple[URL, dict[str, str]]:
-        """Keys are made of unreserved characters (domain/layout.py), so the URL needs no quoting."""
-        url = self._base_url + key
-        request = AWSRequest(method=method, url=url, headers=dict(headers))
-        request.context["client_config"] = _UNSIGNED_PAYLOAD
-        S3SigV4Auth(self._credentials.get_frozen_credentials(), "s3", self._region).add_auth(request)
-        return URL(url, encoded=True), dict(request.headers.items())

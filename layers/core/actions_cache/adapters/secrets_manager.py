@@ -1,17 +1,31 @@
-"""The signing secrets in Secrets Manager, cached by Powertools so that a rotation is seen within minutes."""
+"""The signing secrets in Secrets Manager, as JSON: `{"current": "...", "next": "...", "previous": "...", ...}`.
+
+Only `current` is required; the template has it generated (domain/keyring.py has the rest).
+"""
+
+from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.config import Config
+from pydantic import TypeAdapter, ValidationError
 
+from actions_cache.adapters.aws import answers
+from actions_cache.domain.keyring import Keyring
 from actions_cache.ports import Unavailable
 
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
+
 CACHED_SECONDS = 300
-"""Longer: a rotated secret is believed longer. Shorter: more requests, each a few ms and a part of a cent."""
+"""Longer: a rotated secret is believed longer, and SETTLE (domain/keyring.py) must grow. Shorter: more requests, each a
+few ms and a part of a cent."""
+
+_KEYRING: TypeAdapter[Keyring] = TypeAdapter(Keyring)
 
 
 class SecretsManagerSecrets:
-    """See ports.SigningSecrets. Several secrets stand one a line; the first signs."""
+    """See ports.SigningSecrets."""
 
     def __init__(self, config: Config, secret_id: str) -> None:
         self._provider = SecretsProvider(boto_config=config)
@@ -22,4 +36,30 @@ class SecretsManagerSecrets:
             value = self._provider.get(self._secret_id, max_age=CACHED_SECONDS)
         except GetParameterError as error:
             raise Unavailable(str(error)) from error
-        return tuple(str(value).split())
+        return parse_keyring(str(value)).verifying
+
+
+class SecretsManagerKeyring:
+    """See ports.KeyringStore. Reads and writes past any cache."""
+
+    def __init__(self, client: "SecretsManagerClient", secret_id: str) -> None:
+        self._client = client
+        self._secret_id = secret_id
+
+    def read(self) -> Keyring:
+        with answers():
+            return parse_keyring(self._client.get_secret_value(SecretId=self._secret_id)["SecretString"])
+
+    def write(self, ring: Keyring) -> None:
+        value = _KEYRING.dump_json(ring, exclude_none=True).decode()
+        with answers():
+            self._client.put_secret_value(SecretId=self._secret_id, SecretString=value)
+
+
+def parse_keyring(value: str) -> Keyring:
+    """Raises: Unavailable: it isn't one, and says how it should be, not what it is."""
+    try:
+        return _KEYRING.validate_json(value)
+    except ValidationError:
+        message = 'the signing secret isn\'t JSON like {"current": "..."}: put such a value, or deploy the stack anew'
+        raise Unavailable(message) from None

@@ -37,6 +37,10 @@ class StreamLimits:
         """How long these limits alone make a stream last."""
         return 0.0 if self.bytes_per_second is None else max(0, size - self.burst_bytes) / self.bytes_per_second
 
+    def hinder(self, size: int) -> bool:
+        """Whether a response of this size is better had from elsewhere."""
+        return not self.allow(size) or self.seconds(size) > 0
+
 
 def merge_seconds(size: int, part_count: int) -> float:
     """How long a merge can be expected to take from its claim on."""
@@ -62,9 +66,29 @@ def choose_delivery(
     return Delivery.WAIT if waiting_helps else Delivery.RETRY
 
 
-def store_can_serve(archive: Archive) -> bool:
-    """One object, and not an empty one: whether S3's own 416 carries the total that OpenDAL needs isn't proven."""
-    return archive.object is not None and archive.size > 0
+class Source(StrEnum):
+    """Where a client is sent for an archive's bytes."""
+
+    STORE = "a presigned URL of the store"
+    EDGE = "the one object, through the edge"
+    OURS = "our own download URL"
+
+
+def choose_source(archive: Archive, *, reads_plainly: bool, has_edge: bool) -> Source:
+    """Where an archive's bytes are to be had without passing a function of ours, if anywhere.
+
+    An empty object is ours to serve: whether S3's own 416 carries the total that OpenDAL needs isn't proven.
+
+    Args:
+        archive: as it is stored now.
+        reads_plainly: whether this client never asks by `x-ms-range`, which S3 ignores (WIRE.md section 4).
+        has_edge: whether the client reached us through the edge, which makes it a `Range`.
+    """
+    if archive.object is None or archive.size == 0:
+        return Source.OURS
+    if reads_plainly:
+        return Source.STORE
+    return Source.EDGE if has_edge else Source.OURS
 
 
 PLAIN_READERS = ("@actions/cache-", "opendal/", "sccache/")
@@ -72,5 +96,5 @@ PLAIN_READERS = ("@actions/cache-", "opendal/", "sccache/")
 seeks by it would get the wrong bytes without an error (WIRE.md section 4)."""
 
 
-def reads_plainly(user_agent: str) -> bool:
+def is_plain_reader(user_agent: str) -> bool:
     return user_agent.lower().startswith(PLAIN_READERS)

@@ -20,6 +20,8 @@ from actions_cache.domain.timing import Millis
 MAX_BLOCK_ID_BYTES = 64
 """Azure's limit before base64, and what BuildKit sends (WIRE.md section 3)."""
 
+_ROOT = "archives/"
+
 _BASE64_TO_KEY = str.maketrans("+/", "-_", "=")
 
 
@@ -31,7 +33,7 @@ class ArchiveKeys:
 
     @property
     def prefix(self) -> str:
-        return f"archives/{self.archive_id}/"
+        return f"{_ROOT}{self.archive_id}/"
 
     @property
     def blocks_prefix(self) -> str:
@@ -56,6 +58,11 @@ class ArchiveKeys:
     def block_prefix(self, block_id: str) -> str:
         """What the keys of all arrivals of one block begin with."""
         return f"{self.blocks_prefix}{_encode(block_id)}/"
+
+
+def object_subject(key: str) -> str:
+    """What an object's URL at the edge is signed for; the edge puts the root before it again."""
+    return key.removeprefix(_ROOT)
 
 
 def _encode(block_id: str) -> str:

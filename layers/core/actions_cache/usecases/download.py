@@ -7,18 +7,19 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from actions_cache.domain.agenda import removable_at
-from actions_cache.domain.archive import Archive, Part
+from actions_cache.domain.archive import Archive, MergeState, Part
 from actions_cache.domain.byte_range import ByteRange, parse_range
 from actions_cache.domain.claim import claimable_at
-from actions_cache.domain.delivery import Delivery, StreamLimits, choose_delivery, store_can_serve
+from actions_cache.domain.delivery import Delivery, Source, StreamLimits, choose_delivery, choose_source
 from actions_cache.domain.errors import NotFound, TryAgain
 from actions_cache.domain.part_range import cover
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
-from actions_cache.ports import Bucket, Clock, ObjectGone, PartReader, Table, Unavailable
+from actions_cache.ports import Clock, ObjectGone, PartReader, Table, Unavailable
 from actions_cache.usecases.claim_merge import ClaimMerge
 from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.part_stream import read_ahead
 from actions_cache.usecases.remove_entry import RemoveBroken
+from actions_cache.usecases.urls import SourceUrls
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ MERGE_POLL_SECONDS = 0.5
 @dataclass(frozen=True, slots=True)
 class Redirect:
     url: str
+    """Absolute, or a path of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Content:
 @dataclass(frozen=True, slots=True)
 class Download:
     table: Table
-    bucket: Bucket
+    sources: SourceUrls
     manifests: Manifests
     reader: PartReader
     clock: Clock
@@ -61,13 +63,16 @@ class Download:
     read_ahead_bytes: int
     _claims: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def __call__(self, archive_id: str, range_header: str | None, *, may_redirect: bool) -> Redirect | Content:
+    async def __call__(
+        self, archive_id: str, range_header: str | None, *, reads_plainly: bool, through_edge: bool
+    ) -> Redirect | Content:
         """Delivers an archive.
 
         Args:
             archive_id: from a URL whose signature was checked.
             range_header: the value of `Range` or `x-ms-range`.
-            may_redirect: False for a client that asks by `x-ms-range`, which S3 ignores.
+            reads_plainly: whether S3 itself would answer this request rightly.
+            through_edge: whether it came through the edge, where object URLs are served.
 
         Raises:
             NotFound: the archive is gone.
@@ -78,10 +83,10 @@ class Download:
         wanted = parse_range(range_header, archive.size)
         if archive.object is None:
             archive = await self._deliverable(archive, (wanted or ByteRange(0, archive.size)).size)
-        if archive.object is not None and store_can_serve(archive) and may_redirect:
-            seconds = self.lifetimes.download_url // SECOND
-            return Redirect(await asyncio.to_thread(self.bucket.presign_download, archive.object, seconds))
         size = (wanted or ByteRange(0, archive.size)).size
+        source = choose_source(archive, reads_plainly=reads_plainly, has_edge=through_edge)
+        if source is Source.STORE or (source is Source.EDGE and self.limits.hinder(size)):
+            return Redirect(await asyncio.to_thread(self.sources.url, source, archive))
         if archive.object is not None and not self.limits.allow(size):
             raise TryAgain(f"{size} bytes are more than can be streamed here; ask for a shorter range")
         return self._content(archive, wanted)
@@ -126,7 +131,7 @@ class Download:
                 case Delivery.STREAM:
                     return archive
                 case Delivery.RETRY:
-                    raise TryAgain("the parts of this archive are still being merged")
+                    raise TryAgain(_why_not_yet(archive))
                 case Delivery.WAIT:
                     await asyncio.sleep(MERGE_POLL_SECONDS)
                     archive = await self._readable(archive.id)
@@ -174,3 +179,9 @@ class Download:
             return now
         self.remove_broken(read.id, gone.part)
         raise NotFound("an object of this archive is gone, so its entry was removed") from gone
+
+
+def _why_not_yet(archive: Archive) -> str:
+    if archive.merge.state is MergeState.FAILED:
+        return "this archive is too large to be streamed, and its merge failed; whoever runs this cache has an alarm"
+    return "this archive is too large to be streamed, and its parts are still being merged; try again"

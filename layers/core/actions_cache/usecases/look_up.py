@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from actions_cache.domain.archive import Archive, used
-from actions_cache.domain.delivery import reads_plainly, store_can_serve
+from actions_cache.domain.delivery import choose_source, is_plain_reader
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
-from actions_cache.domain.signed_url import Direction
-from actions_cache.domain.timing import SECOND, Lifetimes
+from actions_cache.domain.timing import Lifetimes
 from actions_cache.ports import Bucket, Clock, Table, WriteConflict
 from actions_cache.usecases.remove_entry import RemoveBroken
-from actions_cache.usecases.urls import UrlSigner
+from actions_cache.usecases.urls import SourceUrls
 
 MAX_BROKEN = 5
 """Entries found broken in one lookup before it is called a miss."""
@@ -25,6 +24,7 @@ class Query:
     key: str
     restore_keys: tuple[str, ...]
     user_agent: str
+    through_edge: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class LookUp:
     table: Table
     bucket: Bucket
     clock: Clock
-    urls: UrlSigner
+    sources: SourceUrls
     remove_broken: RemoveBroken
     lifetimes: Lifetimes
 
@@ -56,7 +56,7 @@ class LookUp:
                 self.remove_broken(archive.id, archive.object)
                 continue
             self._note_use(archive)
-            return Hit(entry.name.key, self._url(archive, query.user_agent))
+            return Hit(entry.name.key, self._url(archive, query))
         return None
 
     def _match(self, query: Query) -> Entry | None:
@@ -72,11 +72,10 @@ class LookUp:
                     return newest
         return None
 
-    def _url(self, archive: Archive, user_agent: str) -> str:
-        seconds = self.lifetimes.download_url // SECOND
-        if archive.object is not None and store_can_serve(archive) and reads_plainly(user_agent):
-            return self.bucket.presign_download(archive.object, seconds)
-        return self.urls.sign(Direction.DOWNLOAD, archive.id, self.clock.now() + self.lifetimes.download_url)
+    def _url(self, archive: Archive, query: Query) -> str:
+        reads_plainly = is_plain_reader(query.user_agent)
+        source = choose_source(archive, reads_plainly=reads_plainly, has_edge=query.through_edge)
+        return self.sources.url(source, archive)
 
     def _note_use(self, archive: Archive) -> None:
         by = used(archive, self.clock.now(), self.lifetimes)

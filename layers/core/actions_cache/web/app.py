@@ -1,6 +1,7 @@
 """What the HTTP functions' apps have in common: faults in the client's dialect, and ids on blob replies."""
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Any, Protocol
 from uuid import uuid4
@@ -18,6 +19,12 @@ from actions_cache.web import azure, twirp
 from actions_cache.web.answer import Answer
 
 logger = logging.getLogger(__name__)
+
+VIEWER_HOST = "x-viewer-host"
+"""What the edge adds to a request: the host that its client asked. A function that knew the distribution's domain would
+make a cycle of the template's resources. Whoever sends it past the edge only gets URLs that lead elsewhere."""
+
+_HOST = re.compile(r"[A-Za-z0-9.\-\[\]:]+")
 
 
 class Dialect(Protocol):
@@ -68,6 +75,23 @@ def new_app() -> FastAPI:
         return respond(_dialect(request).no_route(request.method, request.url.path))
 
     return app
+
+
+def came_through_edge(request: Request) -> bool:
+    return VIEWER_HOST in request.headers
+
+
+def base_url(request: Request, public_url: str | None) -> str:
+    """What URLs of ours begin with, for this client: as set, or the host that it asked."""
+    if public_url:
+        return public_url.rstrip("/")
+    host = request.headers.get(VIEWER_HOST, "")
+    return f"{request.url.scheme}://{host}" if _HOST.fullmatch(host) else str(request.base_url).rstrip("/")
+
+
+def absolute(url: str, base: str) -> str:
+    """@actions/cache follows no relative redirect."""
+    return base + url if url.startswith("/") else url
 
 
 def signed(urls: UrlSigner, direction: Direction) -> Any:

@@ -28,7 +28,7 @@ from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.merge import MergeArchive
 from actions_cache.usecases.remove_entry import RemoveBroken, RemoveEntry
 from actions_cache.usecases.reserve import Reserve
-from actions_cache.usecases.urls import UrlSigner
+from actions_cache.usecases.urls import SourceUrls, UrlSigner
 
 
 @dataclass
@@ -109,6 +109,10 @@ class ControlPlane:
         return ClaimMerge(self.table, self.queue, self.clock, self.tokens, self.lifetimes, self.settings.merge_attempts)
 
     @cached_property
+    def sources(self) -> SourceUrls:
+        return SourceUrls(self.bucket, self.urls, self.clock, self.lifetimes)
+
+    @cached_property
     def remove_entry(self) -> RemoveEntry:
         return RemoveEntry(self.table, self.clock)
 
@@ -130,7 +134,7 @@ class ControlPlane:
 
     @cached_property
     def look_up(self) -> LookUp:
-        return LookUp(self.table, self.bucket, self.clock, self.urls, self.remove_broken, self.lifetimes)
+        return LookUp(self.table, self.bucket, self.clock, self.sources, self.remove_broken, self.lifetimes)
 
     @cached_property
     def merge(self) -> MergeArchive:

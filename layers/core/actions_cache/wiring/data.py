@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+from actions_cache.adapters.s3_signing import S3Signer
 from actions_cache.adapters.s3_stream import S3Stream
 from actions_cache.domain.delivery import StreamLimits
 from actions_cache.usecases.download import Download
@@ -21,7 +22,7 @@ class DataPlane:
         if credentials is None:
             raise RuntimeError("no AWS credentials: a Lambda has its role's, the local run its engines'")
         client = session.client("s3", config=self.control.calls)
-        return S3Stream(client, self.control.settings.bucket, credentials)
+        return S3Stream(S3Signer(client, self.control.settings.bucket, credentials))
 
     @cached_property
     def receive_part(self) -> ReceivePart:
@@ -32,7 +33,7 @@ class DataPlane:
         control, settings = self.control, self.control.settings
         return Download(
             control.table,
-            control.bucket,
+            control.sources,
             control.manifests,
             self.stream,
             control.clock,

@@ -1,0 +1,25 @@
+"""The schedule's event in, a step of the rotation out; and CloudFormation's, which waits until the edge knows."""
+
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from actions_cache.logs import handled, logger
+from actions_cache.settings import Settings
+from actions_cache.wiring.secrets import SecretsPlane
+from functions.rotate.cloudformation import answered
+
+
+@cache
+def secrets() -> SecretsPlane:
+    return SecretsPlane(Settings())
+
+
+@handled
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, str]:
+    if "RequestType" in event:
+        return answered(event, context, lambda: secrets().rotate_secret.tell_edge())  # noqa: PLW0108 - settings too may fail
+    phase = secrets().rotate_secret()
+    logger.info("rotation", phase=phase)
+    return {"phase": phase}

@@ -1,0 +1,48 @@
+"""The signing secret and the edge: what the rotation alone loads."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import boto3
+
+from actions_cache.adapters.aws import QUICK_CALLS
+from actions_cache.adapters.edge_secrets import KeyValueStoreSecrets
+from actions_cache.adapters.secrets_manager import SecretsManagerKeyring
+from actions_cache.adapters.system import RandomTokens, SystemClock
+from actions_cache.domain.keyring import RotationTimes
+from actions_cache.domain.timing import SECOND
+from actions_cache.ports import Clock, TokenSource
+from actions_cache.settings import Settings
+from actions_cache.usecases.rotate_secret import RotateSecret
+
+
+@dataclass
+class SecretsPlane:
+    settings: Settings
+    clock: Clock = field(default_factory=SystemClock)
+    tokens: TokenSource = field(default_factory=RandomTokens)
+
+    @cached_property
+    def session(self) -> boto3.Session:
+        return boto3.Session()
+
+    @cached_property
+    def rotate_secret(self) -> RotateSecret:
+        """Raises ValueError without EDGE_SECRETS_ARN, which the template sets for the function that rotates."""
+        settings = self.settings
+        if settings.edge_secrets_arn is None:
+            raise ValueError("EDGE_SECRETS_ARN is missing: it names the edge's KeyValueStore")
+        return RotateSecret(
+            SecretsManagerKeyring(
+                self.session.client("secretsmanager", config=QUICK_CALLS), settings.url_signing_secret_arn
+            ),
+            KeyValueStoreSecrets(
+                self.session.client("cloudfront-keyvaluestore", config=QUICK_CALLS), settings.edge_secrets_arn
+            ),
+            self.clock,
+            self.tokens,
+            RotationTimes(
+                interval=settings.secret_rotation_seconds * SECOND,
+                url_life=max(settings.upload_url_seconds, settings.download_url_seconds) * SECOND,
+            ),
+        )
