@@ -25,6 +25,8 @@ class Endpoints:
     table: str
     queue: str
     secrets: str
+    edge: str
+    """CloudFront's API, and its KeyValueStores."""
     credentials: Credentials
     region: str
 
@@ -34,6 +36,8 @@ class Endpoints:
             "AWS_ENDPOINT_URL_DYNAMODB": self.table,
             "AWS_ENDPOINT_URL_SQS": self.queue,
             "AWS_ENDPOINT_URL_SECRETS_MANAGER": self.secrets,
+            "AWS_ENDPOINT_URL_CLOUDFRONT": self.edge,
+            "AWS_ENDPOINT_URL_CLOUDFRONT_KEYVALUESTORE": self.edge,
             "AWS_ACCESS_KEY_ID": self.credentials.access_key_id,
             "AWS_SECRET_ACCESS_KEY": self.credentials.secret_access_key,
             "AWS_REGION": self.region,

@@ -65,14 +65,13 @@ def started(
     credentials = credentials or memory.credentials
     store_dir, table_dir = data_dir / "seaweedfs", data_dir / "ministack"
     needs_store = named.store is None
-    needs_tables = None in (named.table, named.queue, named.secrets)
-    if needs_tables:
+    if None in (named.table, named.queue, named.secrets):
         _discard_what_a_sigkill_left(table_dir, store_dir if needs_store else None)
     engines = []
     if needs_store:
         engines.append(seaweedfs.engine(store_dir, data_dir / "s3.json", memory.ports, credentials, region))
-    if needs_tables:
-        engines.append(ministack.engine(table_dir, memory.ports["ministack"], region))
+    # Always, if only for the edge's KeyValueStore.
+    engines.append(ministack.engine(table_dir, memory.ports["ministack"], region))
 
     logs = data_dir / "logs"
     logs.mkdir(exist_ok=True)
@@ -82,12 +81,12 @@ def started(
             running.append(RunningEngine.start(engine, logs, lifeline.watch, hold))  # noqa: PERF401 - ends if the next can't start
         for one in running:
             one.wait_until_ready()
-        if needs_tables:
-            ministack.forget_saved_state(table_dir)
+        ministack.forget_saved_state(table_dir)
         store = named.store or seaweedfs.endpoint(memory.ports)
         rest = ministack.endpoint(memory.ports["ministack"])
+        edge = ministack.endpoint(memory.ports["ministack"], "localhost")
         endpoints = Endpoints(
-            store, named.table or rest, named.queue or rest, named.secrets or rest, credentials, region
+            store, named.table or rest, named.queue or rest, named.secrets or rest, edge, credentials, region
         )
         yield RunningEngines(endpoints, running)
     finally:

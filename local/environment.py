@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from local.resources import Resources
 
-LAMBDA_LIMITS = frozenset({"STREAM_MAX_BYTES", "STREAM_BYTES_PER_SECOND"})
+LAMBDA_LIMITS = frozenset({"STREAM_MAX_BYTES", "STREAM_BURST_BYTES", "STREAM_BYTES_PER_SECOND"})
 """The template's values are AWS's caps, which nothing has here (DESIGN.md, "The delivery rule")."""
 
 OF_OTHER_ACCOUNTS = frozenset({"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"})

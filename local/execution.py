@@ -14,6 +14,7 @@ from typing import Any
 
 from local.lambda_context import LambdaContext
 from local.lifeline import stop_at_end_of
+from local.localhost import resolve_names_under_localhost
 from local.template import Template
 
 DRAIN_SECONDS = 3
@@ -73,6 +74,7 @@ class Execution:
         self._memory_mb = template.number(properties["MemorySize"])
         self._region = region
         self._stop = stop
+        resolve_names_under_localhost()
         module, _, name = properties["Handler"].rpartition(".")
         self._handler = getattr(importlib.import_module(module), name)
 

@@ -1,5 +1,6 @@
 """Which processes run the template's functions: one for all of HTTP, one for each worker, one for each schedule."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,9 @@ class Functions:
 
     def server(self, listener: int) -> FunctionProcess:
         """Args: listener: file descriptor of the socket to serve."""
-        options = {"lifeline": self.lifeline, "listener": listener}
+        [store] = self.resources.template.of_type("AWS::CloudFront::KeyValueStore")
+        edge_secrets = self.resources.refs[f"{store}.Arn"]
+        options = {"lifeline": self.lifeline, "listener": listener, "edge-secrets": edge_secrets}
         environment = self.http_environment()
         return FunctionProcess("server", "local.server", options, environment, passed=[listener], replaced=False)
 
@@ -36,10 +39,21 @@ class Functions:
                 name = f"merge worker {number}"
                 yield FunctionProcess(name, "local.queue_poller", options, self._environment([function]))
 
-    def schedules(self, interval_seconds: float) -> Iterator[FunctionProcess]:
+    def schedules(self, cleanup_interval_seconds: float) -> Iterator[FunctionProcess]:
         for function, event in self._events("Schedule", "ScheduleV2"):
-            options = self._options(function, event) | {"interval": interval_seconds}
-            yield FunctionProcess("cleanup schedule", "local.scheduler", options, self._environment([function]))
+            properties = self.resources.template.functions[function]["Events"][event]["Properties"]
+            expression = self.resources.template.resolve(properties["ScheduleExpression"])
+            seconds = rate_seconds(expression) or cleanup_interval_seconds
+            options = self._options(function, event) | {"interval": seconds}
+            name = f"{function.removesuffix('Function').lower()} schedule"
+            yield FunctionProcess(name, "local.scheduler", options, self._environment([function]))
+
+    def custom_resources(self) -> Iterator[FunctionProcess]:
+        """What CloudFormation would call while it creates the stack; each ends by itself."""
+        for resource, properties in self.resources.template.custom_resources.items():
+            function, _ = properties["ServiceToken"]["Fn::GetAtt"]
+            options = {"lifeline": self.lifeline, "resource": resource, "function": function}
+            yield FunctionProcess(resource, "local.custom_resource", options, self._environment([function]))
 
     def _events(self, *types: str) -> Iterator[tuple[str, str]]:
         """Function and event, by their names in the template."""
@@ -53,3 +67,10 @@ class Functions:
 
     def _environment(self, functions: Sequence[str]) -> dict[str, str]:
         return function_environment(self.resources, functions, self.chosen, self.endpoints)
+
+
+def rate_seconds(expression: object) -> float | None:
+    """Of `rate(1 hour)`; None where the rate is a parameter's, which the local run has an option for."""
+    units = {"minute": 60, "hour": 3600, "day": 86400}
+    found = re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", str(expression))
+    return float(found[1]) * units[found[2]] if found else None

@@ -11,7 +11,7 @@ from pathlib import Path
 from local.engine import Engine, bare_environment, executable
 from local.ports import LOOPBACK
 
-SERVICES = ("dynamodb", "sqs", "secretsmanager")
+SERVICES = ("dynamodb", "sqs", "secretsmanager", "cloudfront", "cloudfront-keyvaluestore")
 
 STOP_SECONDS = 20
 """It takes 0.3 s, 3 s with a connection still open, and longer the more it has to write."""
@@ -42,8 +42,8 @@ def engine(directory: Path, port: int, region: str) -> Engine:
     )
 
 
-def endpoint(port: int) -> str:
-    return f"http://{LOOPBACK}:{port}"
+def endpoint(port: int, host: str = LOOPBACK) -> str:
+    return f"http://{host}:{port}"
 
 
 def drop_unreadable_state(directory: Path) -> list[str]:

@@ -66,6 +66,20 @@ class FunctionProcesses:
             )
         self._running.append(_Running(process, popen, log, time.monotonic()))
 
+    def wait_for(self, name: str, seconds: float) -> None:
+        """Until a process that is to end by itself has.
+
+        Raises: RunFailed: it ended with an error, or not in time.
+        """
+        [running] = [it for it in self._running if it.process.name == name]
+        try:
+            code = running.popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise RunFailed(f"{name} isn't done after {seconds} s: see {running.log}") from None
+        if code:
+            raise RunFailed(obituary(name, running.log))
+        self._running.remove(running)
+
     def check(self) -> None:
         """Starts others for those that ended.
 

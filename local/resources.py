@@ -1,4 +1,7 @@
-"""Creates on an engine what template.yaml declares: tables, bucket, queues, secret. Nothing is declared twice."""
+"""Creates on an engine what template.yaml declares: tables, bucket, queues, secret and the edge's KeyValueStore.
+
+Nothing is declared twice.
+"""
 
 import json
 import secrets as randomness
@@ -10,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import ClientError
 
-from local.template import Template
+from local.template import NO_VALUE, Template
 
 if TYPE_CHECKING:
+    from mypy_boto3_cloudfront import CloudFrontClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_secretsmanager import SecretsManagerClient
@@ -21,7 +25,13 @@ if TYPE_CHECKING:
 NOT_FOR_CREATE_TABLE = frozenset({"PointInTimeRecoverySpecification", "SSESpecification", "TableName", "Tags"})
 
 TAKEN = frozenset(
-    {"ResourceInUseException", "ResourceExistsException", "BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
+    {
+        "ResourceInUseException",
+        "ResourceExistsException",
+        "BucketAlreadyOwnedByYou",
+        "BucketAlreadyExists",
+        "EntityAlreadyExists",
+    }
 )
 
 
@@ -37,11 +47,16 @@ class Clients:
     s3: "S3Client"
     sqs: "SQSClient"
     secretsmanager: "SecretsManagerClient"
+    cloudfront: "CloudFrontClient"
 
     @classmethod
     def of(cls, session: boto3.Session) -> "Clients":
         return cls(
-            session.client("dynamodb"), session.client("s3"), session.client("sqs"), session.client("secretsmanager")
+            session.client("dynamodb"),
+            session.client("s3"),
+            session.client("sqs"),
+            session.client("secretsmanager"),
+            session.client("cloudfront"),
         )
 
 
@@ -63,7 +78,7 @@ class Resources:
             name: str(self.template.resolve(value, self.refs))
             for name, value in self.template.environment(function).items()
         }
-        return {name: value for name, value in variables.items() if value}
+        return {name: value for name, value in variables.items() if value and value != NO_VALUE}
 
 
 def create(template: Template, clients: Clients, prefix: str = "cache") -> Resources:
@@ -79,7 +94,9 @@ def create(template: Template, clients: Clients, prefix: str = "cache") -> Resou
         with _unless_it_exists():
             clients.s3.create_bucket(Bucket=refs[logical_id])
     for logical_id in template.of_type("AWS::SecretsManager::Secret"):
-        refs[logical_id] = _secret(clients.secretsmanager, f"{prefix}-{logical_id}")
+        refs[logical_id] = _secret(template, clients.secretsmanager, logical_id, prefix)
+    for logical_id in template.of_type("AWS::CloudFront::KeyValueStore"):
+        refs[f"{logical_id}.Arn"] = _key_value_store(clients.cloudfront, f"{prefix}-{logical_id}")
     for logical_id in _queues_after_their_dead_letter_queues(template):
         _queue(template, clients.sqs, logical_id, refs, prefix)
     return Resources(template, refs, any(new_tables))
@@ -110,10 +127,19 @@ def _keys(table: Mapping[str, Any]) -> dict[str, Any]:
     return {"": table["KeySchema"]} | {index["IndexName"]: index["KeySchema"] for index in indexes}
 
 
-def _secret(secretsmanager: "SecretsManagerClient", name: str) -> str:
+def _secret(template: Template, secretsmanager: "SecretsManagerClient", logical_id: str, prefix: str) -> str:
+    name = f"{prefix}-{logical_id}"
+    declared = template.properties(logical_id)["GenerateSecretString"]
+    value = json.loads(declared["SecretStringTemplate"]) | {declared["GenerateStringKey"]: randomness.token_hex(32)}
     with _unless_it_exists():
-        return secretsmanager.create_secret(Name=name, SecretString=randomness.token_hex(32))["ARN"]
+        return secretsmanager.create_secret(Name=name, SecretString=json.dumps(value))["ARN"]
     return secretsmanager.describe_secret(SecretId=name)["ARN"]
+
+
+def _key_value_store(cloudfront: "CloudFrontClient", name: str) -> str:
+    with _unless_it_exists():
+        return cloudfront.create_key_value_store(Name=name)["KeyValueStore"]["ARN"]
+    return cloudfront.describe_key_value_store(Name=name)["KeyValueStore"]["ARN"]
 
 
 def _queues_after_their_dead_letter_queues(template: Template) -> list[str]:

@@ -1,15 +1,26 @@
-"""The HTTP functions under uvicorn, on one port, as API Gateway has them under one host. `python -m local.server`."""
+"""The edge, and behind it the HTTP functions, under uvicorn on one port. `python -m local.server`."""
 
 import argparse
+import os
 import socket
 
+import boto3
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from actions_cache.adapters.aws import QUICK_CALLS
+from actions_cache.adapters.s3_signing import S3Signer
 from functions.api import handler as api
 from functions.download import handler as download
+from local.edge.app import Edge
+from local.edge.distribution import Distribution
+from local.edge.key_value_store import EdgeKeyValueStore
+from local.edge.origin_bucket import BucketOrigin
+from local.edge.runtime import EdgeRuntime
 from local.execution import PATIENCE_SECONDS
 from local.lifeline import stop_at_end_of
+from local.localhost import resolve_names_under_localhost
+from local.template import Template
 
 DOWNLOADS = "/blobs/download/"
 
@@ -18,6 +29,27 @@ DRAIN_SECONDS = 5
 
 KEEP_ALIVE_SECONDS = 75
 """uvicorn's 5 s would close connections under clients that pause between two blocks."""
+
+
+def edge_before(behind: ASGIApp, secrets_arn: str) -> Edge:
+    """The distribution that the template declares.
+
+    Args:
+        behind: what API Gateway serves.
+        secrets_arn: of the edge's KeyValueStore.
+    """
+    resolve_names_under_localhost()
+    session = boto3.Session()
+    credentials = session.get_credentials()
+    if credentials is None:
+        raise RuntimeError("no AWS credentials: the supervisor sets the engines'")
+    return Edge(
+        Distribution.of(Template.load()),
+        EdgeRuntime(),
+        EdgeKeyValueStore(session.client("cloudfront-keyvaluestore", config=QUICK_CALLS), secrets_arn),
+        BucketOrigin(S3Signer(session.client("s3", config=QUICK_CALLS), os.environ["BUCKET"], credentials)),
+        behind,
+    )
 
 
 def by_path(api_app: ASGIApp, download_app: ASGIApp) -> ASGIApp:
@@ -32,14 +64,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="local.server")
     parser.add_argument("--lifeline", type=int, required=True)
     parser.add_argument("--listener", type=int, required=True, help="file descriptor of a bound socket")
+    parser.add_argument("--edge-secrets", required=True, help="ARN of the edge's KeyValueStore")
     options = parser.parse_args()
 
     stop_at_end_of(options.lifeline, PATIENCE_SECONDS)
     config = uvicorn.Config(
-        by_path(api.asgi_app(), download.asgi_app()),
+        edge_before(by_path(api.asgi_app(), download.asgi_app()), options.edge_secrets),
         loop="uvloop",
         http="httptools",
-        lifespan="off",
+        lifespan="on",
         # URLs carry signatures.
         access_log=False,
         log_level="warning",

@@ -83,6 +83,10 @@ def _start_and_watch(stack: ExitStack) -> NoReturn:
     stack.callback(processes.stop)
     processes.start(functions.server(listener.fileno()))
     listener.close()
+    # While the server loads: only uploads and downloads through the edge need it.
+    for custom_resource in functions.custom_resources():
+        processes.start(custom_resource)
+        processes.wait_for(custom_resource.name, START_SECONDS)
     _wait_until_healthy(options.url, running, processes)
     # Only now: while they all load, the server would be the slower.
     for worker in functions.workers(options.local_merge_workers):

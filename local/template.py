@@ -9,6 +9,8 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 
+NO_VALUE = "AWS::NoValue"
+
 
 class _Loader(yaml.SafeLoader):
     """Turns `!Ref X` into `{"Ref": X}`, and so on."""
@@ -49,14 +51,34 @@ class Template:
         """Properties by logical id."""
         return {name: it["Properties"] for name, it in self.of_type("AWS::Serverless::Function").items()}
 
+    @property
+    def custom_resources(self) -> dict[str, dict[str, Any]]:
+        """Properties by logical id."""
+        resources = self.body["Resources"].items()
+        return {name: it["Properties"] for name, it in resources if it["Type"].startswith("Custom::")}
+
     def environment(self, function: str) -> dict[str, Any]:
         """The function's own variables over the global ones."""
         everywhere: dict[str, Any] = self.body["Globals"]["Function"]["Environment"]["Variables"]
         own: dict[str, Any] = self.functions[function].get("Environment", {}).get("Variables", {})
         return everywhere | own
 
+    def condition(self, name: str) -> bool:
+        """With every parameter at its default."""
+        return self._holds(self.body["Conditions"][name])
+
+    def _holds(self, condition: Any) -> bool:
+        match condition:
+            case {"Fn::Equals": [one, other]}:
+                return bool(self.resolve(one) == self.resolve(other))
+            case {"Fn::Not": [inner]}:
+                return not self._holds(inner)
+            case {"Condition": str(name)}:
+                return self.condition(name)
+        raise ValueError(f"a condition of a kind that isn't known here: {condition}")
+
     def resolve(self, value: Any, resources: Mapping[str, str] | None = None) -> Any:
-        """What a value becomes, with every parameter at its default.
+        """What a value becomes, with every parameter at its default. A property of `AWS::NoValue` goes.
 
         Args:
             value: anything that stands in the template.
@@ -64,6 +86,8 @@ class Template:
         """
         known = resources or {}
         match value:
+            case {"Fn::If": [name, then, otherwise]}:
+                return self.resolve(then if self.condition(name) else otherwise, known)
             case {"Ref": str(name)}:
                 return known.get(name) or self.body["Parameters"].get(name, {"Default": name})["Default"]
             case {"Fn::FindInMap": [first, second, third]}:
@@ -71,9 +95,10 @@ class Template:
             case {"Fn::GetAtt": [name, attribute]}:
                 return known.get(f"{name}.{attribute}", f"{name}.{attribute}")
             case dict():
-                return {key: self.resolve(inner, known) for key, inner in value.items()}
+                resolved = {key: self.resolve(inner, known) for key, inner in value.items()}
+                return {key: inner for key, inner in resolved.items() if inner != NO_VALUE}
             case list():
-                return [self.resolve(inner, known) for inner in value]
+                return [inner for inner in (self.resolve(inner, known) for inner in value) if inner != NO_VALUE]
             case _:
                 return value
 

@@ -13,7 +13,8 @@ LAYER = "CoreLayer"
 LARGEST_UNZIPPED_MB = 250  # Lambda's limit for a function and its layers together
 HTTP_ONLY = ("fastapi", "starlette", "aiohttp", "mangum")
 HTTP_FUNCTIONS = ("ApiFunction", "DownloadFunction")
-TESTS_ONLY = ("pytest", "moto", "hypothesis", "mypy", "uvicorn")
+STREAMING_FUNCTIONS = ("DownloadFunction",)
+TESTS_ONLY = ("pytest", "moto", "hypothesis", "mypy")
 # Settings have no defaults for these; importing a handler calls no AWS service.
 ENVIRONMENT = dict.fromkeys(
     ["ENTRIES_TABLE", "RESERVATIONS_TABLE", "ARCHIVES_TABLE", "BUCKET", "MERGE_QUEUE_URL", "URL_SIGNING_SECRET_ARN"],
@@ -26,10 +27,12 @@ def megabytes(directory: Path) -> float:
 
 
 def misplaced_packages(build: Path, function: Path) -> list[str]:
-    """Packages that `function` carries though the layer, no function or only the HTTP functions should."""
+    """Packages that `function` carries though the layer, no function or only some other one should."""
     unwanted = ["boto3", "botocore", *TESTS_ONLY]
     if function.name not in HTTP_FUNCTIONS:
         unwanted += HTTP_ONLY
+    if function.name not in STREAMING_FUNCTIONS:
+        unwanted += ["uvicorn"]
     found = [f"{function.name} carries {name}" for name in unwanted if (function / name).exists()]
     found += [
         f"{LAYER} carries {name}" for name in HTTP_ONLY + TESTS_ONLY if (build / LAYER / "python" / name).exists()

@@ -5,15 +5,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
+def served(app: ASGIApp, lifespan: Literal["on", "off"] = "off") -> Iterator[str]:
     """Gives the base URL."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, access_log=False, log_level="error", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, access_log=False, log_level="error", lifespan=lifespan))
     thread = threading.Thread(target=asyncio.run, args=(server.serve(),), daemon=True)
     thread.start()
     while not server.started:
@@ -21,5 +22,6 @@ def served(app: FastAPI) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
-        server.should_exit = server.force_exit = True
+        server.should_exit = True
+        server.force_exit = lifespan == "off"
         thread.join()

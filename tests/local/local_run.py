@@ -104,12 +104,14 @@ class LocalRun:
     def clients(self) -> Clients:
         known = self.variables
         session = boto3.Session(known["AWS_ACCESS_KEY_ID"], known["AWS_SECRET_ACCESS_KEY"], region_name="us-east-1")
-        endpoint = {name: known[f"AWS_ENDPOINT_URL_{name}"] for name in ("DYNAMODB", "S3", "SQS", "SECRETS_MANAGER")}
+        services = ("DYNAMODB", "S3", "SQS", "SECRETS_MANAGER", "CLOUDFRONT")
+        endpoint = {name: known[f"AWS_ENDPOINT_URL_{name}"] for name in services}
         return Clients(
             session.client("dynamodb", endpoint_url=endpoint["DYNAMODB"]),
             session.client("s3", endpoint_url=endpoint["S3"]),
             session.client("sqs", endpoint_url=endpoint["SQS"]),
             session.client("secretsmanager", endpoint_url=endpoint["SECRETS_MANAGER"]),
+            session.client("cloudfront", endpoint_url=endpoint["CLOUDFRONT"]),
         )
 
     def keep(self, text: str) -> None:

@@ -1,0 +1,202 @@
+// Viewer request, on every cache behavior: checked parts and objects go to the bucket, all else to the API.
+//
+// CloudFront signs what it sends to the bucket. So nothing of the client's goes there but what is checked and
+// built anew here, and a path that only resembles ours goes to the API, whichever behavior it matched: CloudFront
+// matches the normalized path, this function sees the raw one.
+//
+// Twins in layers/core/actions_cache/domain: signed_url.py, layout.py, byte_range.py.
+
+import cf from 'cloudfront';
+import crypto from 'crypto';
+
+const SECRETS_KEY = 'url-signing-secrets'; // separated by a space: several, while they are rotated
+const MAX_PART_BYTES = 5 * 1024 * 1024 * 1024; // S3's cap on one PUT
+const MAX_BLOCK_KEY_CHARS = 86; // base64 of 64 bytes, without its padding
+const LARGEST_OFFSET = 999999999999999; // more than any object has, and still a number that JavaScript counts by
+
+const UPLOAD = /^\/blobs\/upload\/([0-9a-f]{32})$/;
+const OBJECT = /^\/blobs\/object\/([0-9a-f]{32}\/(?:parts|merged)\/[A-Za-z0-9_\/-]+)$/;
+const BASE64 = /^(?:[A-Za-z0-9+\/]{4})*(?:[A-Za-z0-9+\/]{2}==|[A-Za-z0-9+\/]{3}=)?$/;
+const DECIMAL = /^[0-9]+$/;
+const SINGLE_RANGE = /^[ \t]*bytes[ \t]*=[ \t]*([0-9]*)[ \t]*-[ \t]*([0-9]*)[ \t]*$/i;
+
+// Read-only at viewer request: leaving one out is refused as much as changing it.
+const READ_ONLY_HEADERS = ['cdn-loop', 'content-length', 'host', 'transfer-encoding', 'via'];
+
+const kvs = cf.kvs();
+
+async function handler(event) {
+  const request = event.request;
+  try {
+    const archive = archiveOfPart(request);
+    const object = archive === null ? objectOf(request) : null;
+    if (archive === null && object === null) return toApi(request);
+    const secrets = await kvs.get(SECRETS_KEY);
+    if (archive !== null) {
+      checkUrl(request.querystring, 'upload', archive, secrets);
+      return toBucket(request, partUri(event, archive), {});
+    }
+    checkUrl(request.querystring, 'object', object, secrets);
+    return toBucket(request, `/archives/${object}`, readHeaders(request.headers, object));
+  } catch (fault) {
+    if (fault.refusal) return refused(event, fault.refusal, fault.message);
+    console.log(`${fault}`);
+    return refused(event, { status: 503, code: 'ServerBusy' }, 'the edge of this cache is not ready; try again');
+  }
+}
+
+function toApi(request) {
+  const host = request.headers.host;
+  request.headers['x-viewer-host'] = { value: host ? host.value : '' };
+  cf.selectRequestOriginById('api');
+  return request;
+}
+
+function toBucket(request, uri, headers) {
+  READ_ONLY_HEADERS.forEach((name) => {
+    if (request.headers[name]) headers[name] = request.headers[name];
+  });
+  request.uri = uri;
+  request.headers = headers;
+  request.querystring = {};
+  request.cookies = {};
+  return request;
+}
+
+// The archive that a Put Blob or a Put Block is for; null: the request is something else. With two `comp` it could be
+// either: checkUrl refuses it.
+function archiveOfPart(request) {
+  const found = fullMatch(UPLOAD, request.uri);
+  if (found === null || request.method !== 'PUT') return null;
+  const query = request.querystring;
+  if (query.comp && !query.comp.multiValue) return query.comp.value === 'block' && query.blockid ? found[1] : null;
+  const type = request.headers['x-ms-blob-type'];
+  return !type || type.value.toLowerCase() === 'blockblob' ? found[1] : null;
+}
+
+// What an object's URL is signed for: its key without `archives/`; null: the path isn't an object's.
+function objectOf(request) {
+  if (!request.uri.startsWith('/blobs/object/')) return null;
+  const found = fullMatch(OBJECT, request.uri);
+  if (found === null) throw refusal(404, 'BlobNotFound', 'no such object; ask the cache service for a new URL');
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    throw refusal(405, 'UnsupportedHttpVerb', 'an object can be read by GET and HEAD only');
+  }
+  return found[1];
+}
+
+function checkUrl(query, direction, subject, secrets) {
+  ['se', 'sig', 'comp', 'blockid'].forEach((name) => {
+    if (query[name] && query[name].multiValue) {
+      throw refusal(400, 'InvalidQueryParameterValue', `${name} is given twice; send it once`);
+    }
+  });
+  const expires = query.se ? query.se.value : '';
+  const signature = query.sig ? query.sig.value : '';
+  if (!isSigned(`${direction}\n${subject}\n${expires}`, signature, secrets)) {
+    const message = `the signature of this ${direction} URL doesn't fit; ask the cache service for a new one`;
+    throw refusal(403, 'AuthenticationFailed', message);
+  }
+  if (fullMatch(DECIMAL, expires) === null || Number(expires) * 1000 <= Date.now()) {
+    const message = `this ${direction} URL has expired; ask the cache service for a new one`;
+    throw refusal(403, 'AuthenticationFailed', message);
+  }
+}
+
+function isSigned(message, signature, secrets) {
+  const usable = secrets.split(' ').filter((secret) => secret !== ''); // anybody can sign with an empty one
+  if (usable.length === 0) throw new Error(`${SECRETS_KEY} holds no secret`);
+  let fits = false;
+  usable.forEach((secret) => {
+    const digest = crypto.createHmac('sha256', secret).update(message).digest('base64url').replace(/=/g, '');
+    fits = isSame(digest, signature) || fits;
+  });
+  return fits;
+}
+
+// Takes as long for any other text: no early exit.
+function isSame(expected, text) {
+  let difference = expected.length ^ text.length;
+  for (let at = 0; at < expected.length; at += 1) difference |= expected.codePointAt(at) ^ text.codePointAt(at);
+  return difference === 0;
+}
+
+function partUri(event, archive) {
+  const size = event.request.headers['content-length'];
+  if (!size || fullMatch(DECIMAL, size.value) === null) {
+    throw refusal(411, 'MissingContentLengthHeader', 'send the size as Content-Length');
+  }
+  if (Number(size.value) > MAX_PART_BYTES) {
+    const message = `one PUT may have ${MAX_PART_BYTES} bytes; send more as blocks`;
+    throw refusal(413, 'RequestBodyTooLarge', message);
+  }
+  const arrival = `${String(Date.now()).padStart(13, '0')}-${event.context.requestId.replace(/[^A-Za-z0-9_-]/g, '')}`;
+  const query = event.request.querystring;
+  const place = query.comp ? `blocks/${blockKey(query.blockid.value)}` : 'blob';
+  return `/archives/${archive}/parts/${place}/${arrival}`;
+}
+
+// CloudFront hands over a value as it was sent. `+` in it means itself, and so did a space, if it was decoded.
+function blockKey(sent) {
+  let id = '';
+  try {
+    id = decodeURIComponent(sent).replace(/ /g, '+');
+  } catch (fault) {
+    id = ''; // a malformed escape
+  }
+  const key = id.replace(/\+/g, '-').replace(/\//g, '_').replace(/=/g, '');
+  if (key === '' || key.length > MAX_BLOCK_KEY_CHARS || fullMatch(BASE64, id) === null) {
+    throw refusal(400, 'InvalidInput', 'the block id must be base64 of 1 to 64 bytes');
+  }
+  return key;
+}
+
+// S3 ignores x-ms-range, and knows the object by another ETag than ours, `"<archive>"`.
+function readHeaders(headers, object) {
+  const kept = {};
+  const range = normalRange(headers['x-ms-range'] || headers.range);
+  if (range !== null) kept.range = { value: range };
+  const pinned = headers['if-match'];
+  if (pinned) {
+    const tags = pinned.value.split(',').map((tag) => tag.trim());
+    if (!tags.includes('*') && !tags.includes(`"${object.slice(0, 32)}"`)) kept['if-match'] = { value: pinned.value };
+  }
+  return kept;
+}
+
+// What isn't a single, well-formed byte range is ignored (RFC 9110, 14.2).
+function normalRange(header) {
+  const found = header ? fullMatch(SINGLE_RANGE, header.value) : null;
+  if (found === null || (found[1] === '' && found[2] === '')) return null;
+  const first = found[1] === '' ? '' : Math.min(Number(found[1]), LARGEST_OFFSET);
+  const last = found[2] === '' ? '' : Math.min(Number(found[2]), LARGEST_OFFSET);
+  return first !== '' && last !== '' && first > last ? null : `bytes=${first}-${last}`;
+}
+
+// The runtime's `$` is Perl's: it also matches before a newline at the end.
+function fullMatch(pattern, text) {
+  const found = pattern.exec(text);
+  return found !== null && found[0] === text ? found : null;
+}
+
+function refusal(status, code, message) {
+  const fault = new Error(message);
+  fault.refusal = { status: status, code: code };
+  return fault;
+}
+
+// The messages are this file's own: nothing a client sent is in them.
+function refused(event, refusal, message) {
+  return {
+    statusCode: refusal.status,
+    headers: {
+      'content-type': { value: 'application/xml' },
+      'x-ms-error-code': { value: refusal.code },
+      'x-ms-request-id': { value: event.context.requestId },
+      'x-ms-version': { value: '2025-11-05' },
+    },
+    body:
+      '<?xml version="1.0" encoding="utf-8"?>' +
+      `<Error><Code>${refusal.code}</Code><Message>${message}</Message></Error>`,
+  };
+}

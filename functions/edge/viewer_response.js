@@ -1,0 +1,32 @@
+// Viewer response, on the two blob behaviors: what S3 answered, as the clients of Azure's dialect read it.
+// CloudFront doesn't run it for the origin's errors (400 and above).
+
+// The path as the client sent it, or as viewer_request.js rewrote it: CloudFront doesn't document which.
+const ARCHIVE = /^\/(?:blobs\/object|archives)\/([0-9a-f]{32})\//;
+
+function handler(event) {
+  const response = event.response;
+  const headers = response.headers;
+  if (headers['x-ms-version']) return response; // the API's own; an id alone may be the response headers policy's
+
+  Object.keys(headers).forEach((name) => {
+    if (name.startsWith('x-amz-')) delete headers[name];
+  });
+  headers['x-ms-request-id'] = { value: event.context.requestId };
+  headers['x-ms-version'] = { value: '2025-11-05' };
+
+  if (event.request.method === 'PUT') {
+    if (response.statusCode === 200) {
+      response.statusCode = 201; // the JavaScript client takes 200 for an error
+      response.statusDescription = 'Created';
+    }
+    headers['x-ms-request-server-encrypted'] = { value: 'true' };
+    if (!headers['last-modified']) headers['last-modified'] = { value: new Date().toUTCString() };
+    return response;
+  }
+
+  const found = ARCHIVE.exec(event.request.uri);
+  if (found !== null) headers.etag = { value: `"${found[1]}"` };
+  headers['x-ms-blob-type'] = { value: 'BlockBlob' };
+  return response;
+}

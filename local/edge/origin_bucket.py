@@ -1,0 +1,68 @@
+"""The bucket as an origin: whatever the functions left of a request goes there signed, as by Origin Access Control."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+
+from actions_cache.adapters.s3_signing import S3Signer
+from local.edge.event import HIDDEN, Headers
+
+NOT_FORWARDED = frozenset({"host", "transfer-encoding", "date"})
+
+
+class BucketUnreachable(Exception):
+    """The connection failed, before or in the middle of an answer."""
+
+
+class BucketOrigin:
+    def __init__(self, signer: S3Signer) -> None:
+        self._signer = signer
+        self._session: aiohttp.ClientSession | None = None
+
+    @asynccontextmanager
+    async def answer(
+        self, method: str, uri: str, headers: Headers, body: AsyncIterator[bytes]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Gives: the answer, its body not read yet.
+
+        Raises: BucketUnreachable.
+        """
+        named = {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in headers
+            if name.decode("latin-1") not in NOT_FORWARDED
+        }
+        url, signed = self._signer.signed(method, uri.removeprefix("/"), named)
+        try:
+            data = body if method == "PUT" else None
+            async with self._connections().request(
+                method, url, headers=signed, data=data, allow_redirects=False
+            ) as answer:
+                yield answer
+        except (aiohttp.ClientError, OSError) as error:
+            raise BucketUnreachable(repr(error)) from error
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def _connections(self) -> aiohttp.ClientSession:
+        """Made with the first request: a session belongs to the loop that runs it."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=256),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+                read_bufsize=512 * 1024,
+                auto_decompress=False,
+                skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+            )
+        return self._session
+
+
+def answer_headers(answer: aiohttp.ClientResponse) -> Headers:
+    return [
+        (name.lower(), value)
+        for name, value in answer.raw_headers
+        if name.decode("latin-1").lower() not in HIDDEN | NOT_FORWARDED
+    ]
