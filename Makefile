@@ -9,10 +9,11 @@ PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-deps --req
 SAM = SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} .tools/sam/bin/sam
 # The architecture that runs here, as Lambda calls it.
 HERE = $(subst aarch64,arm64,$(shell uname -m))
-REAL_CLIENTS = $(if $(wildcard tests/clients/package-lock.json),tests/clients/node_modules/.ready)
+NODE_PACKAGES = tests/clients/node_modules/.ready tests/edge/node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-deploy test-rie sam-local test-sam-local check lint build validate lock generate clean
+.PHONY: help run demo deploy verify-deployment cost test test-deploy test-rie sam-local test-sam-local bench-delivery \
+	check lint build validate edge lock generate clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/; s/\$$\$$/$$/' | expand -t 16
@@ -36,8 +37,10 @@ help: ## Lists the targets
 	@touch $@
 
 tests/clients/node_modules/.ready: tests/clients/package-lock.json
+tests/edge/node_modules/.ready: tests/edge/package-lock.json
+$(NODE_PACKAGES):
 	@command -v npm > /dev/null || { echo "Node.js with npm is needed for the real clients"; exit 1; }
-	@cd tests/clients && npm ci --silent --no-audit --no-fund
+	@cd $(dir $<) && npm ci --silent --no-audit --no-fund
 	@touch $@
 
 # ------------------------------------------------------------------ use
@@ -49,6 +52,16 @@ demo: .venv/.ready .tools/engines/.ready tests/clients/node_modules/.ready ## Sa
 	@exec $(RUN) -m demo
 
 # ------------------------------------------------------------------ deploy
+
+deploy: .venv/.ready .tools/sam/.ready ## Builds, and deploys into your AWS account, asking what to set; CONFIG=prod takes samconfig.toml's
+	@PATH="$$(dirname "$$(scripts/python312.sh)"):$$PATH" $(SAM) build
+	@$(SAM) deploy $(if $(CONFIG),--config-env $(CONFIG),--guided)
+
+verify-deployment: .venv/.ready ## Saves and restores at URL=..., and says what is wrong; TOKEN=... inside a job, STACK=... with AWS credentials
+	@$(RUN) -m scripts.verify_deployment $(if $(URL),--url "$(URL)") $(if $(STACK),--stack "$(STACK)") $(VERIFY_OPTIONS)
+
+cost: .venv/.ready ## What a terabyte costs, and what costs while nobody builds
+	@$(RUN) -m scripts.cost $(COST_OPTIONS)
 
 build: .venv/.ready .tools/sam/.ready ## Builds what is deployed, for arm64 and x86_64, and says how large it is
 	@scripts/build.sh arm64 x86_64
@@ -76,10 +89,13 @@ test-sam-local: .venv/.ready .tools/sam/.ready .tools/engines/.ready .tools/runt
 
 # ------------------------------------------------------------------ develop
 
-test: .venv/.ready .tools/engines/.ready $(REAL_CLIENTS) ## Runs the tests, on real engines and with real clients
+test: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Runs the tests, on real engines and with real clients
 	@$(RUN) -m pytest
 
 check: lint test ## Everything but what needs Python 3.12 (build, test-deploy, test-rie, test-sam-local)
+
+bench-delivery: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Restores 705 MB just saved under AWS's caps, beside plain streaming
+	@$(RUN) -m scripts.bench_delivery
 
 lint: .venv/.ready validate ## Style, types, import contracts, lock files and template
 	@.venv/bin/ruff check
@@ -87,6 +103,10 @@ lint: .venv/.ready validate ## Style, types, import contracts, lock files and te
 	@.venv/bin/mypy
 	@PYTHONPATH=layers/core:. .venv/bin/lint-imports
 	@scripts/lock.sh --check
+	@$(RUN) -m scripts.edge --check
+
+edge: .venv/.ready ## Puts the edge's functions into template.yaml
+	@$(RUN) -m scripts.edge
 
 generate: .venv/.ready ## Generates the code of the twirp messages from their schema
 	@PATH=$$PWD/.venv/bin:$$PATH $(RUN) -m grpc_tools.protoc -I functions/api/proto \
@@ -96,4 +116,4 @@ lock: .venv/.ready ## Resolves pyproject's dependencies into the pinned requirem
 	@scripts/lock.sh
 
 clean: ## Removes what make installed and built; the local run's data too
-	rm -rf .venv .tools .local .aws-sam tests/clients/node_modules
+	rm -rf .venv .tools .local .aws-sam tests/clients/node_modules tests/edge/node_modules

@@ -1,3 +1,4 @@
+import json
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -100,7 +101,9 @@ def stage(
             patch.setenv(variable, value)
         clients = Clients.of(engine_session)
         resources = create(template, clients, prefix=f"rie-{uuid.uuid4().hex[:8]}")
-        clients.secretsmanager.put_secret_value(SecretId=resources.refs["UrlSigningSecret"], SecretString=SIGNED_WITH)
+        clients.secretsmanager.put_secret_value(
+            SecretId=resources.refs["UrlSigningSecret"], SecretString=json.dumps({"current": SIGNED_WITH})
+        )
         clock = SetClock()
         control = ControlPlane(settings_for(resources.environment("ApiFunction")), clock)
         control.session = engine_session

@@ -1,17 +1,25 @@
 """What the template says of a function is there in the code."""
 
 import importlib
+import os
 from typing import Any
 
 import pytest
 from starlette.routing import Match
 
 from actions_cache.settings import Settings
-from local.template import Template
-from tests.template.declared import api_events
+from local.template import ROOT, Template
+from tests.template.declared import api_events, handler
 
 FUNCTIONS = sorted(Template.load().functions)
-NOT_OURS = {"POWERTOOLS_SERVICE_NAME"}
+NOT_OURS = {
+    "POWERTOOLS_SERVICE_NAME",
+    # Lambda Web Adapter's.
+    "AWS_LAMBDA_EXEC_WRAPPER",
+    "AWS_LWA_INVOKE_MODE",
+    "AWS_LWA_PORT",
+    "AWS_LWA_READINESS_CHECK_PROTOCOL",
+}
 
 
 @pytest.fixture
@@ -26,17 +34,26 @@ def as_deployed(template: Template, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("as_deployed")
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_every_handler_is_a_callable(template: Template, function: str) -> None:
-    module, _, name = template.functions[function]["Handler"].rpartition(".")
+    module, _, name = handler(template, function).rpartition(".")
     assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_a_function_that_streams_starts_a_script_that_can_be_run(template: Template) -> None:
+    """Lambda Web Adapter executes it, so its mode must survive the checkout and the build."""
+    [streaming] = [it for it in template.functions.values() if isinstance(it["Handler"], dict)]
+    condition, script, _ = streaming["Handler"]["Fn::If"]
+    assert condition == "Streams"
+    assert os.access(ROOT / script, os.X_OK)
+    routes = [it["Properties"] for it in streaming["Events"].values()]
+    assert {it["ResponseTransferMode"] for it in routes} == {"RESPONSE_STREAM"}
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_the_package_that_is_built_is_the_one_that_the_handler_names(template: Template, function: str) -> None:
-    properties = template.functions[function]
+    package = template.functions[function]["CodeUri"].replace("/", ".")
     built = template.body["Resources"][function]["Metadata"]["BuildProperties"]
-    package = properties["CodeUri"].replace("/", ".")
     assert built == {"ParentPackageMode": "explicit", "ParentPackages": package}
-    assert properties["Handler"] == f"{package}.handler.lambda_handler"
+    assert handler(template, function) == f"{package}.handler.lambda_handler"
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -51,8 +68,8 @@ def test_every_variable_is_a_setting_and_every_required_setting_a_variable(templ
 def test_the_parameters_defaults_are_settings_that_a_function_starts_with(
     template: Template, function: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in template.environment(function).items():
-        monkeypatch.setenv(name, str(template.resolve(value)))
+    for name, value in template.resolve(template.environment(function)).items():
+        monkeypatch.setenv(name, str(value))
     Settings()
 
 
@@ -81,7 +98,7 @@ def test_each_method_is_named_because_emulators_drop_any(template: Template) -> 
 @pytest.mark.parametrize("function", ["ApiFunction", "DownloadFunction"])
 def test_every_event_path_is_a_route_of_the_app(template: Template, function: str) -> None:
     """But the greedy ones: they are there for what no route is."""
-    module = template.functions[function]["Handler"].rpartition(".")[0]
+    module = handler(template, function).rpartition(".")[0]
     app: Any = importlib.import_module(module).asgi_app()
     for method, path in api_events(template, function):
         if "+}" not in path:

@@ -19,7 +19,7 @@ from local.template import ROOT, Template
 from tests.conftest import CREDENTIALS
 from tests.template.test_events import SIGNED_WITH
 
-HANDLERS = {name: f"functions.{name}.handler" for name in ("api", "download", "merge", "cleanup")}
+HANDLERS = {name: f"functions.{name}.handler" for name in ("api", "download", "merge", "cleanup", "rotate")}
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,9 @@ def invoke(
     with mock_aws():
         clients = Clients.of(boto_session)
         resources = create(template, clients)
-        clients.secretsmanager.put_secret_value(SecretId=resources.refs["UrlSigningSecret"], SecretString=SIGNED_WITH)
+        clients.secretsmanager.put_secret_value(
+            SecretId=resources.refs["UrlSigningSecret"], SecretString=json.dumps({"current": SIGNED_WITH})
+        )
         for name, value in resources.environment("ApiFunction").items():
             monkeypatch.setenv(name, value)
         # The tokens in events/ are signed by nobody.

@@ -7,7 +7,7 @@ import pytest
 
 from local.template import ROOT
 
-FUNCTIONS = ("api", "download", "merge", "cleanup")
+FUNCTIONS = ("api", "download", "merge", "cleanup", "rotate")
 TESTED = ROOT / "requirements" / "dev.txt"
 LAYER = ROOT / "layers" / "core" / "requirements.txt"
 HTTP = {"fastapi", "starlette", "aiohttp", "mangum"}

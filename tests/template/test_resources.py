@@ -3,7 +3,12 @@
 from local.template import Template
 
 HOLDS_WHAT_JOBS_SAVED = ("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::S3::BucketPolicy")
-GOES_WITH_THE_STACK = ("AWS::SQS::Queue", "AWS::SecretsManager::Secret", "AWS::Logs::LogGroup")
+GOES_WITH_THE_STACK = (
+    "AWS::SQS::Queue",
+    "AWS::SecretsManager::Secret",
+    "AWS::CloudFront::KeyValueStore",
+    "AWS::Logs::LogGroup",
+)
 
 
 def test_what_jobs_saved_outlives_the_stack(template: Template) -> None:
@@ -70,8 +75,23 @@ def test_two_runs_of_cleanup_dont_overlap(template: Template) -> None:
 
 def test_a_buffered_stream_fits_lambdas_answer(template: Template) -> None:
     """6 MB in all (AWS.md says so of a synchronous answer), base64 in a JSON body, and room for headers."""
-    largest = template.number(template.environment("DownloadFunction")["STREAM_MAX_BYTES"])
+    largest = template.number(template.body["Mappings"]["Http"]["Buffered"]["StreamMaxBytes"])
     assert largest * 4 / 3 < 6 * 1024 * 1024 - 64 * 1024
+
+
+def test_a_stream_ends_before_lambda_cuts_it_off(template: Template) -> None:
+    """At 200 MB, of which the adapter's own head takes a little, and in 15 minutes (AWS.md)."""
+    streamed = {name: int(value) for name, value in template.body["Mappings"]["Http"]["Streamed"].items()}
+    assert streamed["StreamMaxBytes"] <= 200 * 1000**2 - 64 * 1024
+    slowest = (streamed["StreamMaxBytes"] - streamed["StreamBurstBytes"]) / streamed["StreamBytesPerSecond"]
+    assert slowest < template.body["Parameters"]["MaxStreamSeconds"]["Default"] <= streamed["TimeoutSeconds"]
+
+
+def test_what_answers_buffered_is_told_of_no_speed(template: Template) -> None:
+    """API Gateway has the whole answer before it sends any of it."""
+    speed = template.environment("DownloadFunction")["STREAM_BYTES_PER_SECOND"]["Fn::If"]
+    assert speed[0] == "Streams"
+    assert speed[2] == {"Ref": "AWS::NoValue"}
 
 
 def test_each_parameter_is_explained_bounded_and_grouped(template: Template) -> None:
