@@ -1,34 +1,40 @@
-"""Which resource waits for which, as CloudFormation sees it: after SAM's transform, which adds some."""
+"""Which resource waits for which, as CloudFormation sees it."""
 
 import re
-from collections.abc import Iterator, Mapping
-from copy import deepcopy
+from collections.abc import Iterator
 from typing import Any
-
-from samtranslator.parser.parser import Parser
-from samtranslator.translator.translator import Translator
 
 from local.template import Template
 
 _IN_SUB = re.compile(r"\$\{([A-Za-z0-9]+)(?:\.[A-Za-z0-9.]+)?\}")
 
 
-def transformed(template: Template) -> dict[str, Any]:
-    """The resources as CloudFormation gets them. Needs AWS_DEFAULT_REGION."""
-    body = deepcopy(template.body)
-    parameters = {name: str(it.get("Default", "")) for name, it in body["Parameters"].items()}
-    for function in body["Resources"].values():
-        if "CodeUri" in function.get("Properties", {}):
-            function["Properties"]["CodeUri"] = "s3://packaged/code"
-        if "ContentUri" in function.get("Properties", {}):
-            function["Properties"]["ContentUri"] = "s3://packaged/layer"
-    resources: dict[str, Any] = Translator({}, Parser()).translate(body, parameters)["Resources"]
-    return resources
+def dependencies(template: Template) -> dict[str, set[str]]:
+    """By logical id: what must be there before it.
+
+    With what SAM's transform adds between declared resources: the body of an API names the functions that its events
+    belong to. What it makes besides (permissions, schedules, event sources) is waited for by nobody.
+    """
+    resources = template.body["Resources"]
+    known = {
+        name: {
+            other
+            for other in (*_named(resource), *_named(_global_properties(template, resource)))
+            if other in resources and other != name
+        }
+        for name, resource in resources.items()
+    }
+    for function, properties in template.functions.items():
+        for event in properties["Events"].values():
+            if event["Type"] == "Api":
+                known[function].discard(event["Properties"]["RestApiId"]["Ref"])
+                known[event["Properties"]["RestApiId"]["Ref"]].add(function)
+    return known
 
 
-def dependencies(resources: Mapping[str, Any]) -> dict[str, set[str]]:
-    """By logical id: what must be there before it."""
-    return {name: {other for other in _named(resource) if other in resources} for name, resource in resources.items()}
+def _global_properties(template: Template, resource: dict[str, Any]) -> Any:
+    kind = resource["Type"].removeprefix("AWS::Serverless::")
+    return template.body["Globals"].get(kind, {})
 
 
 def _named(value: Any) -> Iterator[str]:
@@ -37,8 +43,6 @@ def _named(value: Any) -> Iterator[str]:
             yield name
         case {"Fn::GetAtt": [str(name), *_]}:
             yield name
-        case {"Fn::GetAtt": str(path)}:
-            yield path.partition(".")[0]
         case {"Fn::Sub": str(text)}:
             yield from _IN_SUB.findall(text)
         case {"Fn::Sub": [str(text), dict() as own]}:

@@ -9,16 +9,10 @@ import pytest
 from local.edge.distribution import Distribution
 from local.template import Template
 from scripts.edge import FUNCTIONS, TEMPLATE, with_functions
-from tests.template.dependencies import dependencies, transformed
+from tests.template.dependencies import dependencies
 
 LARGEST_FUNCTION_BYTES = 10 * 1024
 """Of code, comments included: CloudFront's quota, which can't be raised."""
-
-
-@pytest.fixture(autouse=True)
-def region(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SAM's transform wants one."""
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
 
 
 # ------------------------------------------------------------------ code
@@ -133,7 +127,7 @@ def test_an_origin_may_take_longer_than_the_api_waits(template: Template) -> Non
 
 
 def test_no_resource_waits_for_itself(template: Template) -> None:
-    order = tuple(TopologicalSorter(dependencies(transformed(template))).static_order())
+    order = tuple(TopologicalSorter(dependencies(template)).static_order())
     assert order.index("ApiFunction") < order.index("Api") < order.index("Edge") < order.index("BucketPolicy")
 
 
@@ -145,7 +139,7 @@ def test_a_function_that_knew_the_distributions_domain_would_be_a_cycle(template
     body = deepcopy(template.body)
     body["Globals"]["Function"]["Environment"]["Variables"]["PUBLIC_URL"] = attribute
     with pytest.raises(CycleError):
-        tuple(TopologicalSorter(dependencies(transformed(Template(body)))).static_order())
+        tuple(TopologicalSorter(dependencies(Template(body))).static_order())
 
 
 # ------------------------------------------------------------------ the secret
