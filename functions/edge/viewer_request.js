@@ -15,7 +15,7 @@ const MAX_BLOCK_KEY_CHARS = 86; // base64 of 64 bytes, without its padding
 const LARGEST_OFFSET = 999999999999999; // more than any object has, and still a number that JavaScript counts by
 
 const UPLOAD = /^\/blobs\/upload\/([0-9a-f]{32})$/;
-const OBJECT = /^\/blobs\/object\/([0-9a-f]{32}\/(?:parts|merged)\/[A-Za-z0-9_\/-]+)$/;
+const OBJECT = /^\/blobs\/object\/([0-9]{1,15})\/([0-9a-f]{32})\/((?:parts|merged)\/[A-Za-z0-9_\/-]+)$/;
 const BASE64 = /^(?:[A-Za-z0-9+\/]{4})*(?:[A-Za-z0-9+\/]{2}==|[A-Za-z0-9+\/]{3}=)?$/;
 const DECIMAL = /^[0-9]+$/;
 const SINGLE_RANGE = /^[ \t]*bytes[ \t]*=[ \t]*([0-9]*)[ \t]*-[ \t]*([0-9]*)[ \t]*$/i;
@@ -36,12 +36,13 @@ async function handler(event) {
       checkUrl(request.querystring, 'upload', archive, secrets);
       return toBucket(request, partUri(event, archive), {});
     }
-    checkUrl(request.querystring, 'object', object, secrets);
-    return toBucket(request, `/archives/${object}`, readHeaders(request.headers, object));
+    checkUrl(request.querystring, 'object', object.subject, secrets);
+    return toBucket(request, object.uri, readHeaders(request, object));
   } catch (fault) {
     if (fault.refusal) return refused(event, fault.refusal, fault.message);
     console.log(`${fault}`);
-    return refused(event, { status: 503, code: 'ServerBusy' }, 'the edge of this cache is not ready; try again');
+    const busy = refusal(503, 'ServerBusy', 'the edge of this cache is not ready; try again');
+    return refused(event, busy.refusal, busy.message);
   }
 }
 
@@ -74,7 +75,7 @@ function archiveOfPart(request) {
   return !type || type.value.toLowerCase() === 'blockblob' ? found[1] : null;
 }
 
-// What an object's URL is signed for: its key without `archives/`; null: the path isn't an object's.
+// What an object's URL is signed for: the archive's size, and the key without `archives/`; null: the path isn't one's.
 function objectOf(request) {
   if (!request.uri.startsWith('/blobs/object/')) return null;
   const found = fullMatch(OBJECT, request.uri);
@@ -82,7 +83,8 @@ function objectOf(request) {
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     throw refusal(405, 'UnsupportedHttpVerb', 'an object can be read by GET and HEAD only');
   }
-  return found[1];
+  const key = `${found[2]}/${found[3]}`;
+  return { subject: `${found[1]}/${key}`, size: Number(found[1]), etag: `"${found[2]}"`, uri: `/archives/${key}` };
 }
 
 function checkUrl(query, direction, subject, secrets) {
@@ -151,26 +153,31 @@ function blockKey(sent) {
   return key;
 }
 
-// S3 ignores x-ms-range, and knows the object by another ETag than ours, `"<archive>"`.
-function readHeaders(headers, object) {
-  const kept = {};
-  const range = normalRange(headers['x-ms-range'] || headers.range);
-  if (range !== null) kept.range = { value: range };
-  const pinned = headers['if-match'];
-  if (pinned) {
-    const tags = pinned.value.split(',').map((tag) => tag.trim());
-    if (!tags.includes('*') && !tags.includes(`"${object.slice(0, 32)}"`)) kept['if-match'] = { value: pinned.value };
+// S3 ignores x-ms-range, knows the object by another ETag than the archive's, and says 416 without the size.
+function readHeaders(request, object) {
+  const pinned = request.headers['if-match'];
+  const tags = pinned ? pinned.value.split(',').map((tag) => tag.trim()) : ['*'];
+  if (!tags.includes('*') && !tags.includes(object.etag)) {
+    throw refusal(412, 'ConditionNotMet', 'If-Match names another ETag than this archive has');
   }
-  return kept;
+  const range = request.method === 'GET' ? rangeOf(request.headers, object.size) : null;
+  return range === null ? {} : { range: { value: range } };
 }
 
-// What isn't a single, well-formed byte range is ignored (RFC 9110, 14.2).
-function normalRange(header) {
+// As S3 reads it; null: all is wanted. What isn't a single, well-formed byte range is ignored (RFC 9110, 14.2).
+function rangeOf(headers, size) {
+  const header = headers['x-ms-range'] || headers.range;
   const found = header ? fullMatch(SINGLE_RANGE, header.value) : null;
   if (found === null || (found[1] === '' && found[2] === '')) return null;
-  const first = found[1] === '' ? '' : Math.min(Number(found[1]), LARGEST_OFFSET);
-  const last = found[2] === '' ? '' : Math.min(Number(found[2]), LARGEST_OFFSET);
-  return first !== '' && last !== '' && first > last ? null : `bytes=${first}-${last}`;
+  const first = Math.min(Number(found[1]), LARGEST_OFFSET);
+  const last = Math.min(Number(found[2]), LARGEST_OFFSET);
+  if (found[1] !== '' && found[2] !== '' && first > last) return null;
+  const start = found[1] === '' ? Math.max(0, size - last) : first;
+  const end = found[1] === '' || found[2] === '' ? size : Math.min(size, last + 1);
+  if (start < end) return `bytes=${start}-${end - 1}`;
+  const fault = refusal(416, 'InvalidRange', `the archive has ${size} bytes`);
+  fault.refusal.headers['content-range'] = { value: `bytes */${size}` };
+  throw fault;
 }
 
 // The runtime's `$` is Perl's: it also matches before a newline at the end.
@@ -181,20 +188,20 @@ function fullMatch(pattern, text) {
 
 function refusal(status, code, message) {
   const fault = new Error(message);
-  fault.refusal = { status: status, code: code };
+  fault.refusal = { status: status, code: code, headers: {} };
   return fault;
 }
 
 // The messages are this file's own: nothing a client sent is in them.
 function refused(event, refusal, message) {
+  const headers = refusal.headers;
+  headers['content-type'] = { value: 'application/xml' };
+  headers['x-ms-error-code'] = { value: refusal.code };
+  headers['x-ms-request-id'] = { value: event.context.requestId };
+  headers['x-ms-version'] = { value: '2025-11-05' };
   return {
     statusCode: refusal.status,
-    headers: {
-      'content-type': { value: 'application/xml' },
-      'x-ms-error-code': { value: refusal.code },
-      'x-ms-request-id': { value: event.context.requestId },
-      'x-ms-version': { value: '2025-11-05' },
-    },
+    headers: headers,
     body:
       '<?xml version="1.0" encoding="utf-8"?>' +
       `<Error><Code>${refusal.code}</Code><Message>${message}</Message></Error>`,

@@ -2,7 +2,7 @@
 // CloudFront doesn't run it for the origin's errors (400 and above).
 
 // The path as the client sent it, or as viewer_request.js rewrote it: CloudFront doesn't document which.
-const ARCHIVE = /^\/(?:blobs\/object|archives)\/([0-9a-f]{32})\//;
+const ARCHIVE = /^\/(?:blobs\/object\/[0-9]+|archives)\/([0-9a-f]{32})\//;
 
 function handler(event) {
   const response = event.response;

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from posixpath import normpath
 from typing import Any
 
 from local.template import Template
@@ -43,7 +44,9 @@ class Distribution:
         return cls(tuple(_behavior(template, it) for it in (*config["CacheBehaviors"], default)))
 
     def behavior(self, path: str) -> Behavior:
-        return next(it for it in self.behaviors if fnmatchcase(path, it.path_pattern))
+        """By the normalized path, though functions and origins get it as it was sent: as CloudFront has it."""
+        normalized = normpath(path) if path.startswith("/") else path
+        return next(it for it in self.behaviors if fnmatchcase(normalized, it.path_pattern))
 
 
 def _behavior(template: Template, declared: Mapping[str, Any]) -> Behavior:

@@ -91,8 +91,8 @@ def _query(query: str) -> dict[str, Any]:
 
 
 def _one_or_many(values: list[str]) -> dict[str, Any]:
-    """`value` is the last one, beside all of them where there are several."""
-    one: dict[str, Any] = {"value": values[-1]}
+    """`value` is the first one, beside all of them where there are several."""
+    one: dict[str, Any] = {"value": values[0]}
     return one if len(values) == 1 else one | {"multiValue": [{"value": value} for value in values]}
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -293,7 +294,7 @@ BLOBS: dict[str, tuple[Attempt, int, str]] = {
         "AuthenticationFailed",
     ),
     "a download URL to upload to": (
-        at(lambda u: u.entry_url.replace("/download/", "/upload/")),
+        at(lambda u: re.sub(r"/object/\d+/(\w+)/[^?]+", r"/upload/\1", u.entry_url)),
         403,
         "AuthenticationFailed",
     ),

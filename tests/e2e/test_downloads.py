@@ -66,7 +66,7 @@ def test_our_url_redirects_a_plain_get_once_the_archive_is_merged(job: Job):
     assert send("GET", redirect.headers["Location"]).body == b"data"
 
 
-def test_our_url_never_redirects_a_client_that_asks_by_x_ms_range(job: Job):
+def test_no_client_that_asks_by_x_ms_range_is_redirected_to_the_store(job: Job):
     job.save("key", b"0123", b"456789")
     url = as_client(job, GO).download_url("key")
     job.wait_until_merged("key")

@@ -4,14 +4,15 @@ from typing import Any
 
 import pytest
 
-from local.function_processes import Functions
+from local.function_processes import Functions, rate_seconds
 from local.resources import Resources
 from local.template import Template
 
 
 @pytest.fixture
 def functions(template: Template) -> Functions:
-    resources = Resources(template, {"MergeQueue": "the-queue"}, tables_are_new=False)
+    refs = {"MergeQueue": "the-queue", "EdgeSecrets.Arn": "the-store"}
+    resources = Resources(template, refs, tables_are_new=False)
     return Functions(resources, {}, {}, lifeline=3)
 
 
@@ -32,9 +33,22 @@ def test_there_are_as_many_merge_workers_as_wanted(functions: Functions, count: 
     assert {worker.options["queue-url"] for worker in workers} <= {"the-queue"}
 
 
-def test_the_schedule_goes_by_the_interval_of_the_local_run(functions: Functions):
-    [schedule] = functions.schedules(30)
-    assert (schedule.options["function"], schedule.options["interval"]) == ("CleanupFunction", 30)
+def test_cleanup_goes_by_the_interval_of_the_local_run_and_rotation_by_the_templates(functions: Functions):
+    schedules = {schedule.options["function"]: schedule.options["interval"] for schedule in functions.schedules(30)}
+    assert schedules == {"CleanupFunction": 30, "RotateFunction": 3600}
+
+
+def test_the_edge_is_told_the_secret_as_cloudformation_has_it_done(functions: Functions):
+    [custom_resource] = functions.custom_resources()
+    assert custom_resource.options["function"] == "RotateFunction"
+
+
+@pytest.mark.parametrize(
+    ("expression", "seconds"),
+    [("rate(1 hour)", 3600), ("rate(5 minutes)", 300), ({"Fn::Sub": "rate(${X} minutes)"}, None)],
+)
+def test_a_rate_that_a_parameter_says_is_no_rate_of_the_templates(expression: Any, seconds: float | None):
+    assert rate_seconds(expression) == seconds
 
 
 def test_only_the_server_gets_the_listening_socket(functions: Functions):

@@ -106,7 +106,7 @@ def test_ctrl_c_stops_it_in_order_while_it_starts(start_run: StartRun):
     assert run.processes() == []
 
 
-def test_engines_that_are_named_are_used_and_not_started(start_run: StartRun, endpoints: Endpoints):
+def test_engines_that_are_named_are_used_and_not_started_but_the_edges(start_run: StartRun, endpoints: Endpoints):
     named = {
         "STORE_ENDPOINT_URL": endpoints.store,
         "TABLE_ENDPOINT_URL": endpoints.table,
@@ -114,6 +114,8 @@ def test_engines_that_are_named_are_used_and_not_started(start_run: StartRun, en
         "SECRETS_ENDPOINT_URL": endpoints.secrets,
     }
     run = start_run(**named, **endpoints.environment()).wait_until_ready()
-    assert run.running("local.leash") == []
+    [leash] = run.running("local.leash")
+    assert "ministack" in leash.cmdline()[-1], "it keeps the edge's secrets"
     assert run.variables["AWS_ENDPOINT_URL_S3"] == endpoints.store
+    assert run.variables["AWS_ENDPOINT_URL_DYNAMODB"] == endpoints.table
     assert run.stop() == 0

@@ -5,7 +5,7 @@ retries. Whether a write took effect is then unknown.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from actions_cache.domain.archive import Archive, Part
@@ -190,8 +190,8 @@ class KeyringStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class KnownToEdge:
-    secrets: tuple[str, ...]
-    """None where the edge was never told."""
+    secrets: tuple[str, ...] = field(repr=False)
+    """Empty where the edge was never told."""
     version: str
     """Of the store that the edge reads."""
 

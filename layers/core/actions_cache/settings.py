@@ -10,6 +10,9 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from actions_cache.domain.keyring import SETTLE
+from actions_cache.domain.timing import SECOND
+
 MIB = 1024 * 1024
 DAY = 24 * 3600
 
@@ -87,6 +90,15 @@ class Settings(BaseSettings):
     def grace_seconds(self) -> int:
         return self.parts_grace_seconds or self.shortest_parts_grace_seconds
 
+    @property
+    def longest_url_seconds(self) -> int:
+        return max(self.upload_url_seconds, self.download_url_seconds)
+
+    @property
+    def shortest_secret_rotation_seconds(self) -> int:
+        """What the steps of one rotation take (domain/keyring.py)."""
+        return self.longest_url_seconds + 2 * SETTLE // SECOND
+
     @model_validator(mode="after")
     def _grace_outlasts_every_reader(self) -> Self:
         if self.parts_grace_seconds is not None and self.parts_grace_seconds < self.shortest_parts_grace_seconds:
@@ -94,6 +106,18 @@ class Settings(BaseSettings):
                 f"PARTS_GRACE_SECONDS is {self.parts_grace_seconds}, but a reader may need its parts for "
                 f"{self.shortest_parts_grace_seconds} s: 2 x DOWNLOAD_URL_SECONDS + MAX_STREAM_SECONDS + "
                 f"{CLOCK_MARGIN_SECONDS} s between clocks. Raise it, lower those, or leave it unset."
+            )
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _rotations_end_before_the_next(self) -> Self:
+        if self.secret_rotation_seconds < self.shortest_secret_rotation_seconds:
+            message = (
+                f"SECRET_ROTATION_SECONDS is {self.secret_rotation_seconds}, but one rotation takes "
+                f"{self.shortest_secret_rotation_seconds} s: the longer of UPLOAD_URL_SECONDS and "
+                f"DOWNLOAD_URL_SECONDS, and twice {SETTLE // SECOND} s until everybody knows a change. Raise it, or "
+                "lower those."
             )
             raise ValueError(message)
         return self

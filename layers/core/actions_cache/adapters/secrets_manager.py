@@ -3,6 +3,7 @@
 Only `current` is required; the template has it generated (domain/keyring.py has the rest).
 """
 
+import re
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
@@ -21,11 +22,19 @@ CACHED_SECONDS = 300
 """Longer: a rotated secret is believed longer, and SETTLE (domain/keyring.py) must grow. Shorter: more requests, each a
 few ms and a part of a cent."""
 
+_USABLE = re.compile(r"[!-~]{16,256}")
+"""Short ones can be guessed from one URL, spaces separate them at the edge, and a value of its KeyValueStore ends at
+1 KB: https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cloudfront-limits.html."""
+
 _KEYRING: TypeAdapter[Keyring] = TypeAdapter(Keyring)
 
 
 class SecretsManagerSecrets:
-    """See ports.SigningSecrets."""
+    """See ports.SigningSecrets.
+
+    A URL that doesn't verify is no reason to read again, or anybody could have us ask for each request: by the time
+    that a secret signs, every cache has it (domain/keyring.py).
+    """
 
     def __init__(self, config: Config, secret_id: str) -> None:
         self._provider = SecretsProvider(boto_config=config)
@@ -59,7 +68,12 @@ class SecretsManagerKeyring:
 def parse_keyring(value: str) -> Keyring:
     """Raises: Unavailable: it isn't one, and says how it should be, not what it is."""
     try:
-        return _KEYRING.validate_json(value)
+        ring = _KEYRING.validate_json(value)
     except ValidationError:
-        message = 'the signing secret isn\'t JSON like {"current": "..."}: put such a value, or deploy the stack anew'
-        raise Unavailable(message) from None
+        ring = None
+    if ring is None or not all(map(_USABLE.fullmatch, ring.verifying)):
+        raise Unavailable(
+            'the signing secret isn\'t JSON like {"current": "..."}, with 16 to 256 ASCII characters and no space in '
+            "each: put such a value (aws secretsmanager put-secret-value), then invoke RotateFunction to tell the edge"
+        )
+    return ring

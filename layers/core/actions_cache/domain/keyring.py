@@ -3,27 +3,30 @@ r"""The secrets that sign URLs, and how one replaces another without a URL that 
     SETTLED --introduced--> INTRODUCED --promoted--> PROMOTED --retired--> SETTLED
     {current}           {current, next}        {current, previous}        {current}
 
-The current one signs; all that are there verify, at the functions and at the edge. Timeline of one rotation:
+The current one signs; all that are there verify, at the functions and at the edge. Timeline of one rotation, with
+what would break if the wait after a step were skipped:
 
-    step        signs   verify        why the step after it has to wait
-    introduced  old     old, new      a function or an edge that doesn't know the new one yet refuses what it signs
-    promoted    new     new, old      URLs that the old one signed are still good, and functions that haven't noticed
-                                      yet still sign with it
-    retired     new     new
+    step        signs   verify     wait                  or else
+    introduced  old     old, new   SETTLE                whoever doesn't know the new one yet, a function or an edge,
+                                                         refuses what it signs
+    promoted    new     new, old   a URL's life, SETTLE  URLs that the old one signed are refused in mid-life, and so
+                                                         is what functions that haven't noticed yet sign with it
+    retired     new     new        the interval          (nothing: the next rotation may begin)
 
-A step counts from when the edge was seen to know it, so an edge that couldn't be told delays a rotation and breaks
-nothing.
+A wait counts from when the edge was seen to know the step, so an edge that couldn't be told delays a rotation and
+breaks nothing.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from actions_cache.domain.timing import SECOND, Millis
 
 SETTLE: Millis = 900 * SECOND
-"""Until everybody knows a change: functions believe what they read for 300 s (adapters/secrets_manager.py), and the
-edge's KeyValueStore spreads "within a few seconds", says AWS, and promises nothing. Longer: slower rotations. Shorter
-than what it takes: URLs that fail."""
+"""Until everybody knows a change, and what races can take off that. Functions believe what they read for 300 s
+(adapters/secrets_manager.py); the edge's KeyValueStore spreads "within a few seconds", says AWS, and promises nothing;
+of two runs of the rotation at once, one may undo what the other noted, each within its function's 60 s. Longer: slower
+rotations. Shorter than what it takes: URLs that fail."""
 
 
 class Phase(StrEnum):
@@ -34,9 +37,11 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keyring:
-    current: str
-    next: str | None = None
-    previous: str | None = None
+    """Its secrets stay out of its repr, and so out of logs."""
+
+    current: str = field(repr=False)
+    next: str | None = field(default=None, repr=False)
+    previous: str | None = field(default=None, repr=False)
     changed_at: Millis | None = None
     """When the edge was first seen to know it as it is; None before that."""
 

@@ -60,9 +60,12 @@ class ArchiveKeys:
         return f"{self.blocks_prefix}{_encode(block_id)}/"
 
 
-def object_subject(key: str) -> str:
-    """What an object's URL at the edge is signed for; the edge puts the root before it again."""
-    return key.removeprefix(_ROOT)
+def object_subject(key: str, size: int) -> str:
+    """What an object's URL at the edge is signed for: where it stands below the root, and how many bytes it has.
+
+    The edge answers a range behind the end by itself, and needs the size for that.
+    """
+    return f"{size}/{key.removeprefix(_ROOT)}"
 
 
 def _encode(block_id: str) -> str:
@@ -76,6 +79,8 @@ def check_block_id(block_id: str) -> None:
         decoded = base64.b64decode(block_id, validate=True)
     except (binascii.Error, ValueError):
         raise InvalidRequest(f"the block id {block_id[:100]!r} isn't base64") from None
+    if len(block_id) % 4:
+        raise InvalidRequest(f"the block id {block_id[:100]!r} isn't base64")
     if not 1 <= len(decoded) <= MAX_BLOCK_ID_BYTES:
         raise InvalidRequest(
             f"the block id {block_id[:100]!r} stands for {len(decoded)} bytes; 1 to {MAX_BLOCK_ID_BYTES} are allowed"

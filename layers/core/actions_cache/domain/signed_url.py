@@ -25,7 +25,7 @@ class Direction(StrEnum):
     DOWNLOAD = "download"
     """Of an archive, from us; the subject is its id."""
     OBJECT = "object"
-    """Of one object, from the bucket through the edge; the subject is its key without `archives/`."""
+    """Of one object, from the bucket through the edge; the subject is layout.object_subject's."""
 
 
 def signed_path(direction: Direction, subject: str, expires_at: Millis, secret: str) -> str:

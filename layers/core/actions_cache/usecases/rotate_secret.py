@@ -3,10 +3,14 @@
 import logging
 from dataclasses import dataclass
 
+from actions_cache.domain.errors import TryAgain
 from actions_cache.domain.keyring import Keyring, Phase, RotationTimes, advanced, known_to_edge, unknown_to_edge
-from actions_cache.ports import Clock, EdgeSecrets, KeyringStore, TokenSource
+from actions_cache.ports import Clock, EdgeSecrets, KeyringStore, TokenSource, WriteConflict
 
 logger = logging.getLogger(__name__)
+
+MAX_ROUNDS = 3
+"""Of telling the edge. Its schedule is hourly and a deploy is rare, so a third one that loses is no accident."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +24,25 @@ class RotateSecret:
     def tell_edge(self) -> Keyring:
         """Makes the edge know the secrets as they are, and notes since when it does.
 
-        The edge is read before the ring, and the ring is noted as unknown before the edge is told: a ring that counts
-        as known, as read here, has been known for as long as it says, whatever another call does meanwhile.
+        Raises:
+            Unavailable: the edge may not know them; nothing is lost by that, the next call tells it.
+            TryAgain: others kept writing to it at the same time.
+        """
+        for _ in range(MAX_ROUNDS):
+            try:
+                return self._told()
+            except WriteConflict:
+                logger.info("the edge was told something else meanwhile")
+        raise TryAgain("too many at once tell the edge the signing secrets")
 
-        Raises: Unavailable, WriteConflict: the edge may not know them; nothing is lost by that.
+    def _told(self) -> Keyring:
+        """One round of it.
+
+        The edge is read before the ring, and the ring is noted as unknown before the edge is told: a ring that counts
+        as known, as read here, has been known for as long as it says. Another call that writes meanwhile can take off
+        that no more than the time that it runs itself, which SETTLE has to spare.
+
+        Raises: Unavailable, WriteConflict.
         """
         knows = self.edge.read()
         ring = self.keyrings.read()
@@ -43,6 +62,8 @@ class RotateSecret:
         Whatever dies after any of the writes, the next call finds an edge or a ring that differs, tells the edge, and
         the phase begins then. A write that is lost to another call's takes back a step at most, never a secret that
         signs: both steps have it among those that verify.
+
+        Raises: as tell_edge.
         """
         ring = self.tell_edge()
         following = advanced(ring, self.clock.now(), self.times, self.tokens.new() + self.tokens.new())

@@ -39,5 +39,5 @@ class SourceUrls:
         if source is Source.OURS or archive.object is None:
             return self.urls.sign(Direction.DOWNLOAD, archive.id, expires_at)
         if source is Source.EDGE:
-            return self.urls.sign(Direction.OBJECT, object_subject(archive.object.key), expires_at)
+            return self.urls.sign(Direction.OBJECT, object_subject(archive.object.key, archive.size), expires_at)
         return self.bucket.presign_download(archive.object, self.lifetimes.download_url // SECOND)

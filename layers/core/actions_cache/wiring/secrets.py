@@ -43,6 +43,6 @@ class SecretsPlane:
             self.tokens,
             RotationTimes(
                 interval=settings.secret_rotation_seconds * SECOND,
-                url_life=max(settings.upload_url_seconds, settings.download_url_seconds) * SECOND,
+                url_life=settings.longest_url_seconds * SECOND,
             ),
         )
