@@ -1,0 +1,139 @@
+"""What each known fault means and what to do about it. Sources: AWS.md's edge list, and AWS's troubleshooting pages.
+
+CloudFront's are "Troubleshooting error responses from your origin" and "HTTP 403 status code (Permission Denied)".
+"""
+
+from http import HTTPStatus
+
+_CONTENT_HASH = (
+    "S3 wants a content hash though origin access control signs: let functions/edge/viewer_request.js set the header "
+    "x-amz-content-sha256 to UNSIGNED-PAYLOAD"
+)
+
+_S3 = {
+    "SignatureDoesNotMatch": (
+        "the request reached S3 but its signature doesn't fit: CloudFront signed another path or header than it sent; "
+        "the keys that functions/edge/viewer_request.js makes may hold unreserved characters only, and it may change "
+        "no header that is signed"
+    ),
+    "AccessDenied": (
+        "S3 knows no permission for this: the bucket policy must allow s3:PutObject and s3:GetObject on archives/* to "
+        "cloudfront.amazonaws.com with this distribution's ARN as aws:SourceArn, and the bucket's origin must have the "
+        "origin access control with signing behaviour always"
+    ),
+    "MissingSecurityHeader": _CONTENT_HASH,
+    "XAmzContentSHA256Mismatch": _CONTENT_HASH,
+    "NoSuchBucket": "the distribution's bucket origin names a bucket that doesn't exist; deploy again",
+    "NoSuchKey": (
+        "the object isn't where the edge looks: viewer_request.js maps the URL on another key than the server, or "
+        "cleanup removed it"
+    ),
+    "PermanentRedirect": "the bucket origin must be its regional domain name (bucket.s3.REGION.amazonaws.com)",
+    "TemporaryRedirect": (
+        "a new bucket's name hasn't spread yet, or the origin isn't the regional domain name; wait an hour, then use "
+        "bucket.s3.REGION.amazonaws.com"
+    ),
+    "MethodNotAllowed": "the request reached S3 with another method or path than a plain PUT or GET of an object",
+    "NotImplemented": "a header reached S3 that it doesn't take here; viewer_request.js must let none of the client's",
+    "EntityTooLarge": "one PUT may have 5 GiB at S3",
+    "SlowDown": "S3 is throttling; try again in a minute",
+    "ExpiredToken": "the credentials that signed this URL have ended; no URL may be signed for longer than they live",
+    "RequestTimeTooSkewed": "the clock of whoever signed is wrong",
+}
+
+HTML = (
+    "this server never sends HTML, so something else answers: a proxy or sign-in page on the way, or a wrong host; "
+    "clients retry such answers for 30 s and more"
+)
+
+
+def of_s3(code: str, message: str) -> str:
+    if "x-amz-content-sha256" in message.lower():
+        return _CONTENT_HASH
+    if "authorization mechanism" in message:
+        return "the origin signs as an origin access identity, the predecessor; give it origin access control instead"
+    return _S3.get(code, "not an answer this check knows; S3's list of error codes explains it")
+
+
+def of_azure(code: str) -> str:
+    """To be added to the message, which is ours and says what is wrong."""
+    return {
+        "AuthenticationFailed": (
+            "; if the URL is fresh, the edge doesn't know the secret that signed it: the RotateFunction's log says "
+            "whether it could write the KeyValueStore, and a new value takes a minute to spread"
+        ),
+        "ServerBusy": "; if it stays so, see the functions' logs, and whether the KeyValueStore holds the secrets",
+        "InternalError": "; the functions' logs have the reason",
+        "UnsupportedHttpVerb": (
+            "; so the API answered what the edge should: the behaviours for /blobs/upload/* and /blobs/object/* must "
+            "lead to the bucket"
+        ),
+    }.get(code, "")
+
+
+def of_twirp(code: str, message: str) -> str:
+    """To be added to the message, which is ours and says what is wrong."""
+    if "no body over 10 MB" in message:
+        return (
+            "; so the request went to API Gateway: the behaviour for /blobs/upload/* must lead to the bucket, with "
+            "viewer_request.js at viewer-request"
+        )
+    return {
+        "unauthenticated": "; it must be the job's own ACTIONS_RUNTIME_TOKEN, from an issuer in TokenIssuers",
+        "internal": "; the log group /aws/lambda/STACK-api has the reason",
+        "unavailable": "; if it stays so, /health names the part that doesn't answer",
+        "deadline_exceeded": "; the function took longer than API Gateway waits: see its log",
+        "bad_route": "; the path on its way through CloudFront was changed, or this isn't the cache's API",
+    }.get(code, "")
+
+
+def of_api_gateway(status: int) -> str:
+    match status:
+        case HTTPStatus.FORBIDDEN:
+            return (
+                "the API doesn't know host or path: the API's origin needs the stage as OriginPath, and its origin "
+                "request policy must forward all viewer headers except Host"
+            )
+        case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return (
+                "a block went through API Gateway, which takes 10 MB: the behaviour for /blobs/upload/* must lead to "
+                "the bucket"
+            )
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            return "the account's or stage's request rate is used up; raise the throttling limit, or wait"
+        case HTTPStatus.GATEWAY_TIMEOUT:
+            return "the function didn't answer within 29 s; see its log"
+    return "the function failed before it could answer; see the log groups of the stack's functions"
+
+
+def of_cloudfront(status: int, x_cache: str, text: str) -> str:
+    if "FunctionExecutionError" in x_cache or "FunctionThrottledError" in x_cache:
+        return "a CloudFront Function threw or ran too long; test it in the console, its log is in us-east-1"
+    if "FunctionValidationError" in x_cache:
+        return "a CloudFront Function returned what CloudFront refuses; test it in the console with this request"
+    match status:
+        case HTTPStatus.FORBIDDEN if "HTTP request method" in text:
+            return "the behaviour for this path doesn't allow the method; AllowedMethods must list all seven"
+        case HTTPStatus.FORBIDDEN:
+            return (
+                "no distribution lists this name, or a firewall (WAF) or country rule refuses; see the parameters "
+                "DomainName and CertificateArn"
+            )
+        case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return "the body is over what CloudFront takes"
+        case HTTPStatus.BAD_GATEWAY:
+            return (
+                "it couldn't connect to the origin (name, TLS), or a function's result was invalid; the origins must "
+                "be the bucket's regional domain and the API's execute-api domain, by https only"
+            )
+        case HTTPStatus.SERVICE_UNAVAILABLE:
+            return "a CloudFront Function failed, or the edge has no capacity; try again, then test the function"
+        case HTTPStatus.GATEWAY_TIMEOUT:
+            return "the origin was silent for longer than its response timeout; see the function's log"
+    return "see the distribution's behaviours and origins"
+
+
+def by_status(status: int) -> str:
+    if status < HTTPStatus.BAD_REQUEST:
+        return "not the answer that was asked for; something between here and the server changes it"
+    return "no answer of this server's; is the URL the one the stack's output names?"

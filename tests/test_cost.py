@@ -1,0 +1,176 @@
+"""The cost table adds up, follows what it is made of, and is the one in the documentation."""
+
+from dataclasses import replace
+
+import pytest
+
+from local.template import Template
+from scripts.cost import (
+    DOCUMENT,
+    HOURS_A_MONTH,
+    LARGE_IDLE_USD,
+    NOT_CHECKED,
+    PRICES,
+    TERABYTE,
+    Line,
+    Saving,
+    documented,
+    dollars,
+    idle_month,
+    main,
+    markdown,
+    runs_a_month,
+    schedules,
+    storage_a_month,
+    terabyte_saved,
+    total,
+    transfer_out,
+    usual_columns,
+)
+
+PLAIN, BUILDKIT = Saving(), Saving(block_bytes=1024 * 1024, seeks=True)
+
+
+def usd(lines: tuple[Line, ...], what: str) -> float:
+    (found,) = [line.usd for line in lines if line.what == what]
+    return found
+
+
+@pytest.mark.parametrize("saving", [PLAIN, BUILDKIT])
+def test_the_total_is_the_sum_of_its_lines(saving: Saving) -> None:
+    lines = terabyte_saved(saving)
+    assert total(lines) == pytest.approx(
+        sum(PRICES[line.price].usd * line.quantity / PRICES[line.price].per for line in lines)
+    )
+
+
+def test_twice_the_entries_of_half_the_size_cost_the_same_for_bytes_and_twice_for_calls() -> None:
+    whole, halves = terabyte_saved(PLAIN), terabyte_saved(replace(PLAIN, entry_bytes=PLAIN.entry_bytes / 2))
+    bytes_cost = "CloudFront, bytes to the bucket"
+    assert usd(halves, bytes_cost) == pytest.approx(usd(whole, bytes_cost))
+    for what in ("API Gateway", "DynamoDB, writes", "SQS", "S3, create and complete"):
+        assert usd(halves, what) == pytest.approx(2 * usd(whole, what))
+
+
+def test_twice_the_restores_cost_twice_the_transfer_and_nothing_more_of_the_save() -> None:
+    twice = replace(PLAIN, restores=2 * PLAIN.restores)
+    once_out, twice_out = (transfer_out(saving, outside_aws=True).usd for saving in (PLAIN, twice))
+    assert twice_out == pytest.approx(2 * once_out)
+    for what in ("S3, PUTs of blocks and manifest", "S3, copies of the merge", "Lambda, merge: time"):
+        assert usd(terabyte_saved(twice), what) == pytest.approx(usd(terabyte_saved(PLAIN), what))
+
+
+def test_the_numbers_of_the_design_come_out() -> None:
+    """AWS.md, "What a terabyte costs": 1,418 entries of 705 MB."""
+    lines = terabyte_saved(PLAIN)
+    assert round(PLAIN.entries) == 1418
+    assert len(PLAIN.manifest.parts) == 11
+    assert PLAIN.manifest.size == pytest.approx(PLAIN.entry_bytes, abs=1)
+    assert usd(lines, "CloudFront, bytes to the bucket") == pytest.approx(TERABYTE / 1e9 * 0.02)
+    assert usd(lines, "S3, copies of the merge") == pytest.approx(0.078, abs=0.001)
+    assert usd(lines, "S3, PUTs of blocks and manifest") == pytest.approx(0.085, abs=0.001)
+    assert round(total(storage_a_month(PLAIN))) == 23
+
+
+def test_small_blocks_are_uploaded_by_the_merge_and_large_ones_copied() -> None:
+    plain, small = terabyte_saved(PLAIN), terabyte_saved(BUILDKIT)
+    assert usd(plain, "S3, uploads of the merge") == 0 == usd(small, "S3, copies of the merge")
+    assert usd(small, "S3, uploads of the merge") > 0 < usd(plain, "S3, copies of the merge")
+    assert usd(small, "Lambda, merge: time") > usd(plain, "Lambda, merge: time")
+
+
+def test_plain_readers_pay_no_transfer_in_the_region_and_seeking_ones_pay_cloudfronts() -> None:
+    assert transfer_out(PLAIN, outside_aws=False).usd == 0
+    assert transfer_out(PLAIN, outside_aws=True).usd == pytest.approx(3 * 90)
+    for outside in (False, True):
+        assert transfer_out(BUILDKIT, outside_aws=outside).usd == pytest.approx(3 * 85)
+
+
+@pytest.mark.parametrize(
+    ("expression", "hours"),
+    [
+        ("rate(1 hour)", 1),
+        ("rate(2 hours)", 2),
+        ("rate(1 day)", 24),
+        ("rate(${CleanupIntervalMinutes} minutes)", 5 / 60),
+    ],
+)
+def test_a_rate_gives_the_runs_of_a_month(template: Template, expression: str, hours: float) -> None:
+    assert runs_a_month(template, expression) == pytest.approx(HOURS_A_MONTH / hours)
+
+
+@pytest.mark.parametrize("expression", ["cron(0 12 * * ? *)", "rate(x hours)", "rate(5 weeks)", ""])
+def test_a_schedule_that_is_no_rate_is_refused(template: Template, expression: str) -> None:
+    with pytest.raises(ValueError, match="is no rate"):
+        runs_a_month(template, expression)
+
+
+def test_an_idle_month_counts_what_the_template_has(template: Template) -> None:
+    lines = idle_month(template)
+    assert usd(lines, "alarms") == pytest.approx(0.10 * len(template.of_type("AWS::CloudWatch::Alarm")))
+    assert usd(lines, "the signing secret") == pytest.approx(
+        0.40 * len(template.of_type("AWS::SecretsManager::Secret"))
+    )
+    assert set(schedules(template)) == {"CleanupFunction", "RotateFunction"}
+    assert total(lines) == pytest.approx(sum(line.usd for line in lines))
+
+
+def test_what_costs_over_a_dollar_while_idle_is_named(template: Template) -> None:
+    tables = markdown(usual_columns(PLAIN, template), template)
+    (sentence,) = [row for row in tables.splitlines() if row.startswith("Over $1 a month")]
+    for line in idle_month(template):
+        assert (line.what in sentence) == (line.usd > LARGE_IDLE_USD)
+
+
+def test_nothing_in_the_template_costs_by_the_hour(template: Template) -> None:
+    """Whatever type is new here is to be looked up, and to get a line if it costs something while idle."""
+    free_while_idle = {
+        "AWS::CloudFront::Distribution",
+        "AWS::CloudFront::Function",
+        "AWS::CloudFront::KeyValueStore",
+        "AWS::CloudFront::OriginAccessControl",
+        "AWS::CloudFront::OriginRequestPolicy",
+        "AWS::CloudFront::ResponseHeadersPolicy",
+        "AWS::DynamoDB::Table",
+        "AWS::IAM::Role",
+        "AWS::Logs::LogGroup",
+        "AWS::S3::Bucket",
+        "AWS::S3::BucketPolicy",
+        "AWS::Serverless::Api",
+        "AWS::Serverless::Function",
+        "AWS::Serverless::LayerVersion",
+        "AWS::SQS::Queue",
+        "Custom::EdgeSecrets",
+    }
+    itemised = {"AWS::CloudWatch::Alarm", "AWS::SecretsManager::Secret"}
+    assert {it["Type"] for it in template.body["Resources"].values()} <= free_while_idle | itemised
+
+
+def test_each_price_says_where_it_was_seen_or_that_it_was_not() -> None:
+    assert all(price.usd > 0 and price.per > 0 for price in PRICES.values())
+    assert [name for name, price in PRICES.items() if not (NOT_CHECKED in price.seen or "." in price.seen)] == []
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"), [(0, "0"), (0.004, "< 0.01"), (0.005, "0.01"), (0.4, "0.40"), (1234.5, "1,234.50")]
+)
+def test_amounts_are_shown_in_cents(amount: float, text: str) -> None:
+    assert dollars(amount) == text
+
+
+def test_the_documentation_has_these_tables(template: Template) -> None:
+    document = DOCUMENT.read_text()
+    tables = markdown(usual_columns(PLAIN, template), template)
+    assert document == documented(document, tables), "run: python -m scripts.cost --write"
+
+
+def test_a_document_without_its_place_is_refused() -> None:
+    with pytest.raises(ValueError, match="lacks the line"):
+        documented("# What it costs\n", "tables")
+
+
+def test_numbers_of_the_command_line_count(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--entry-mb", "100", "--block-mib", "32", "--restores", "10", "--early", "0.5"])
+    printed = capsys.readouterr().out
+    assert "10,000 entries of 100 MB, each restored 10 times; 50% of the restores" in printed
+    assert "actions/cache, 32 MiB blocks" in printed

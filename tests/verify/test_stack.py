@@ -1,0 +1,140 @@
+"""The stack is read with the deployer's credentials, by CloudFormation and Secrets Manager of an emulator."""
+
+import json
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import boto3
+import pytest
+
+from local.engine import bare_environment, executable
+from local.template import Template
+from scripts.verify_deployment.__main__ import parsed, prepared
+from scripts.verify_deployment.stack import BUCKET, RUNNER_URL, SECRET, StackUnreadable, read_stack
+from tests.clients.server import free_port
+
+START_SECONDS = 30
+NAME = "actions-cache"
+RESOURCES = {
+    "Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "the-bucket"}},
+    "UrlSigningSecret": {
+        "Type": "AWS::SecretsManager::Secret",
+        "Properties": {"Name": "the-secret", "SecretString": '{"current": "signs", "previous": "no more"}'},
+    },
+}
+
+NAMELESS = {name: {"Type": it["Type"], "Properties": {}} for name, it in RESOURCES.items()}
+NAMELESS["UrlSigningSecret"]["Properties"] = {"SecretString": '{"current": "signs"}'}
+OUTPUTS = {BUCKET: {"Ref": "Bucket"}, SECRET: {"Ref": "UrlSigningSecret"}, RUNNER_URL: "https://d111.cloudfront.net/"}
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    directory, port = tmp_path_factory.mktemp("emulator"), free_port()
+    settings = {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "127.0.0.1",
+        "SERVICES": "cloudformation,s3,secretsmanager",
+        "PERSIST_STATE": "0",
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+    }
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [executable("ministack")], env=bare_environment(directory) | settings, cwd=directory, stdout=log, stderr=log
+        )
+    try:
+        wait_until_ready(port, directory / "log")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def wait_until_ready(port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/_ministack/health", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(log.read_text())
+
+
+@pytest.fixture
+def deployer(emulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", emulator)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "deployer")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+
+def create(name: str, resources: object, outputs: Mapping[str, object]) -> None:
+    formation = boto3.client("cloudformation")
+    rows = {name: {"Value": value} for name, value in outputs.items()}
+    body = json.dumps({"AWSTemplateFormatVersion": "2010-09-09", "Resources": resources, "Outputs": rows})
+    formation.create_stack(StackName=name, TemplateBody=body)
+    formation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+
+
+@pytest.mark.usefixtures("deployer")
+def test_bucket_and_signing_secret_are_found_by_the_outputs() -> None:
+    create(NAME, RESOURCES, OUTPUTS)
+    stack = read_stack(NAME)
+    assert (stack.bucket, stack.secret, stack.runner_url) == ("the-bucket", "signs", OUTPUTS[RUNNER_URL])
+    assert stack.key_of_block("0" * 32, "QUJD") is None
+
+
+@pytest.mark.usefixtures("deployer")
+def test_a_stack_that_is_not_there_says_what_to_look_at() -> None:
+    with pytest.raises(StackUnreadable, match="is the stack in this region"):
+        read_stack("no-such-stack")
+
+
+@pytest.mark.usefixtures("deployer")
+def test_a_stack_of_something_else_says_what_it_lacks() -> None:
+    create("another", {"Other": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "other"}}}, {})
+    with pytest.raises(StackUnreadable, match=f"no output '{SECRET}'"):
+        read_stack("another")
+
+
+def test_no_credentials_says_what_is_needed(emulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", emulator)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(StackUnreadable, match="deployer's credentials"):
+        read_stack(NAME)
+
+
+@pytest.mark.usefixtures("deployer")
+def test_the_url_to_check_is_the_stacks_where_none_is_given() -> None:
+    """The reserved name resolves nowhere, so no more than its name is asked for."""
+    create("elsewhere", NAMELESS, {**OUTPUTS, RUNNER_URL: "https://no-such-host.invalid/"})
+    context = prepared(parsed(["--stack", "elsewhere"]))
+    assert context.address.base == "https://no-such-host.invalid"
+    assert context.stack is not None
+
+
+@pytest.mark.usefixtures("deployer")
+def test_a_url_is_checked_even_if_its_stack_cannot_be_read() -> None:
+    context = prepared(parsed(["--stack", "no-such-stack", "--url", "https://cache.example.com/"]))
+    assert "is the stack in this region" in (context.stack_fault or "")
+
+
+def test_neither_url_nor_stack_says_what_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parsed([])
+    assert "STACK=name" in capsys.readouterr().err
+
+
+def test_the_template_has_the_outputs_that_are_looked_for(template: Template) -> None:
+    assert {BUCKET, SECRET, RUNNER_URL} <= set(template.body["Outputs"])
