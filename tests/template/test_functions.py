@@ -46,6 +46,7 @@ def test_a_function_that_streams_starts_a_script_that_can_be_run(template: Templ
     assert os.access(ROOT / script, os.X_OK)
     routes = [it["Properties"] for it in streaming["Events"].values()]
     assert {it["ResponseTransferMode"] for it in routes} == {"RESPONSE_STREAM"}
+    assert {it["TimeoutInMillis"] for it in routes} == {900_000}, "else API Gateway may end a stream after 29 s"
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

@@ -1,0 +1,146 @@
+"""API Gateway with Lambda's caps on it, before the local run and the streaming download function.
+
+The CDN edge in front of both isn't capped: what it sends to the bucket passes to the local run, which has that edge.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+import aiohttp
+from aiohttp import web
+
+from tests.streaming.adapter import EnvironmentFailed, NoAnswer, StreamingFunction
+from tests.streaming.caps import Caps, Pace
+from tests.streaming.proxying import Traffic, answer_of, broken, connections, end_to_end, passed_on, served
+
+CHUNK_BYTES = 32 * 1024
+"""What is paced at a time."""
+
+API_HOST = "api.execute-api.local"
+
+
+@dataclass
+class Gateway:
+    """Where clients come in: a job's server.
+
+    Args:
+        local_run: its URL.
+        download: the function behind `/blobs/download/`.
+        caps: on both.
+    """
+
+    local_run: str
+    download: StreamingFunction
+    caps: Caps
+    through_api: Traffic = field(default_factory=Traffic)
+    through_download: Traffic = field(default_factory=Traffic)
+    url: str = ""
+    _session: aiohttp.ClientSession = field(init=False)
+
+    @contextmanager
+    def served(self) -> Iterator["Gateway"]:
+        with served(self._handle, self._lifespan()) as self.url:
+            yield self
+
+    @asynccontextmanager
+    async def _lifespan(self) -> AsyncIterator[None]:
+        async with connections() as self._session:
+            yield
+            await self.download.stop()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if request.path.startswith("/blobs/download/"):
+            return await self._download(request)
+        if _is_the_edges(request):
+            body = request.content if request.body_exists else None
+            async with answer_of(self.local_run, request, body, self._session) as answer:
+                return await passed_on(request, answer)
+        return await self._api(request)
+
+    # ---------------------------------------------------------------- a function that doesn't stream
+
+    async def _api(self, request: web.Request) -> web.StreamResponse:
+        body = await self._body(request)
+        if body is None:
+            return _too_large()
+        self.through_api.received += len(body)
+        async with answer_of(self.local_run, request, body or None, self._session) as answer:
+            content = await answer.read()
+            self.through_api.sent += len(content)
+            if len(content) > self.caps.lambda_binary:
+                return _error(HTTPStatus.BAD_GATEWAY, "internal", "Lambda's response is too large")
+            return web.Response(status=answer.status, body=content, headers=end_to_end(answer.headers))
+
+    # ---------------------------------------------------------------- the function that streams
+
+    async def _download(self, request: web.Request) -> web.StreamResponse:
+        body = await self._body(request)
+        if body is None:
+            return _too_large()
+        self.through_download.received += len(body)
+        # The edge sends the viewer's host, and API Gateway the scheme.
+        told = {"Host": API_HOST, "X-Viewer-Host": request.host, "X-Forwarded-Proto": request.scheme}
+        headers = {**end_to_end(request.headers), **told}
+        clock = asyncio.get_running_loop().time
+        answer_by = clock() + self.caps.headers_seconds
+        try:
+            async with (
+                asyncio.timeout(self.caps.total_seconds),
+                self.download.environment() as environment,
+                environment.request(
+                    request.method, request.raw_path, headers, body, within=answer_by - clock()
+                ) as answer,
+            ):
+                return await self._streamed(request, answer)
+        except NoAnswer:
+            return _error(HTTPStatus.GATEWAY_TIMEOUT, "deadline_exceeded", "no answer within 29 s")
+        except EnvironmentFailed as failure:
+            return _error(HTTPStatus.BAD_GATEWAY, "internal", str(failure))
+        except (aiohttp.ClientError, TimeoutError):
+            return broken(request)
+
+    async def _streamed(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        caps, clock, left = self.caps, asyncio.get_running_loop().time, self.caps.max_stream
+        paces = Pace(caps.lambda_burst, caps.per_second), Pace(caps.gateway_burst, caps.per_second)
+        response = web.StreamResponse(status=answer.status, headers=end_to_end(answer.headers))
+        await response.prepare(request)
+        async for arrived in answer.content.iter_any():
+            for at in range(0, len(arrived), CHUNK_BYTES):
+                chunk = arrived[at : at + CHUNK_BYTES][:left]
+                if not chunk:
+                    return broken(request)
+                await asyncio.sleep(max(pace.delay(len(chunk), clock()) for pace in paces))
+                self.through_download.sent += len(chunk)
+                await response.write(chunk)
+                left -= len(chunk)
+        return response
+
+    async def _body(self, request: web.Request) -> bytes | None:
+        """None where API Gateway, or Lambda behind it, takes no such body."""
+        limit = min(self.caps.gateway_request, self.caps.lambda_binary)
+        body = bytearray()
+        async for chunk in request.content.iter_any():
+            body += chunk
+            if len(body) > limit:
+                return None
+        return bytes(body)
+
+
+def _is_the_edges(request: web.Request) -> bool:
+    """What the CDN edge sends to the bucket: no function of ours sees it."""
+    if request.path.startswith("/blobs/object/"):
+        return True
+    is_part = request.query.get("comp", "block") == "block"
+    return request.method == "PUT" and request.path.startswith("/blobs/upload/") and is_part
+
+
+def _too_large() -> web.Response:
+    return _error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "resource_exhausted", "API Gateway takes no body over 10 MB")
+
+
+def _error(status: HTTPStatus, code: str, message: str) -> web.Response:
+    """As the template's gateway responses have it."""
+    return web.json_response({"code": code, "msg": message}, status=status, headers={"x-ms-request-id": "gateway"})
