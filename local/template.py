@@ -39,6 +39,14 @@ class Template:
     def load(cls, path: Path = ROOT / "template.yaml") -> "Template":
         return cls(yaml.load(path.read_text(), _Loader))  # noqa: S506 - a SafeLoader, with CloudFormation's tags
 
+    def with_parameters(self, **values: str) -> "Template":
+        """With other defaults, which are what everything is resolved by here."""
+        parameters = {
+            name: it | {"Default": values[name]} if name in values else it
+            for name, it in self.body["Parameters"].items()
+        }
+        return Template(self.body | {"Parameters": parameters})
+
     def of_type(self, *types: str) -> dict[str, dict[str, Any]]:
         return {name: it for name, it in self.body["Resources"].items() if it["Type"] in types}
 

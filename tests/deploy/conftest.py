@@ -14,6 +14,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     emulator = Emulator(directory, issuer.certificate)
     stack = Stack(emulator.endpoint, issuer)
     try:
+        stack.write_template()
         deployed = stack.deploy()
         assert stack.status == "CREATE_COMPLETE", deployed.stdout + deployed.stderr
         yield stack

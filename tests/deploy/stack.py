@@ -17,10 +17,14 @@ from urllib.parse import quote, urlsplit
 import boto3
 import urllib3
 
+from local.localhost import resolve_names_under_localhost
 from tests.deploy.issuer import Issuer
 
 ROOT = Path(__file__).parents[2]
 BUILT = ROOT / ".aws-sam" / ("build" if platform.machine() == "aarch64" else "x86_64/build") / "template.yaml"
+EMULATED = BUILT.with_name("emulated.yaml")
+"""The built one without streaming, which the emulator does as API Gateway does it, but only for functions that can: it
+has no Lambda Web Adapter. Beside the packages that it refers to."""
 NAME = "actions-cache"
 PARAMETERS = {
     "Architecture": "arm64" if platform.machine() == "aarch64" else "x86_64",
@@ -77,8 +81,10 @@ class Emulator:
                 "SFTP_ENABLED": "0",
                 "PERSIST_STATE": "0",
                 "STATE_DIR": str(directory / "state"),
-                # Deployed functions inherit it, and so trust the issuer.
+                # Deployed functions inherit them, and so trust the issuer, and find the edge's KeyValueStore.
                 "SSL_CERT_FILE": str(certificate),
+                "PYTHONPATH": str(ROOT / "tests" / "resolver"),
+                "AWS_ENDPOINT_URL_CLOUDFRONT_KEYVALUESTORE": self.endpoint,
             },
             stdout=self._log,
             stderr=subprocess.STDOUT,
@@ -135,7 +141,7 @@ class Stack:
             check=False,
         )
 
-    def deploy(self, template: Path = BUILT, **parameters: str) -> subprocess.CompletedProcess[str]:
+    def deploy(self, template: Path = EMULATED, **parameters: str) -> subprocess.CompletedProcess[str]:
         told = PARAMETERS | {"TokenIssuers": self.issuer.url} | parameters
         return self.sam(
             "deploy",
@@ -143,6 +149,13 @@ class Stack:
             *("--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset"),
             *("--parameter-overrides", *(f"{name}={value}" for name, value in told.items())),
         )
+
+    @staticmethod
+    def write_template() -> None:
+        streaming = "ResponseTransferMode: RESPONSE_STREAM\n"
+        text = BUILT.read_text()
+        assert text.count(streaming) == 2, "GET and HEAD of a download"
+        EMULATED.write_text(text.replace(streaming, "\n"))
 
     @property
     def status(self) -> str:
@@ -155,6 +168,12 @@ class Stack:
     def resource(self, logical_id: str) -> str:
         found = self.client("cloudformation").describe_stack_resource(StackName=NAME, LogicalResourceId=logical_id)
         return str(found["StackResourceDetail"]["PhysicalResourceId"])
+
+    def key_values(self, arn: str) -> dict[str, str]:
+        """What stands in a KeyValueStore."""
+        resolve_names_under_localhost()
+        listed = self.client("cloudfront-keyvaluestore").list_keys(KvsARN=arn)["Items"]
+        return {it["Key"]: it["Value"] for it in listed}
 
     def log_level(self, function: str) -> str:
         deployed = self.client("lambda").get_function_configuration(FunctionName=self.resource(function))

@@ -4,11 +4,12 @@ Not here, because the emulator has none of it: limits of Lambda and API Gateway,
 The tests build on each other, in this order: it is one stack's life.
 """
 
+import json
 import os
 
 import pytest
 
-from tests.deploy.stack import BUILT, NAME, Stack, eventually
+from tests.deploy.stack import EMULATED, NAME, Stack, eventually
 
 MIB = 1024 * 1024
 COPIED = [os.urandom(5 * MIB), os.urandom(5 * MIB), os.urandom(1000)]
@@ -76,6 +77,22 @@ def test_an_unmerged_entry_is_streamed_by_the_download_function(stack: Stack, me
     assert eventually(lambda: stack.merged_url("unmerged"), seconds=60)
 
 
+def test_the_edge_knows_the_secret_when_the_deploy_ends(stack: Stack) -> None:
+    secret = stack.client("secretsmanager").get_secret_value(SecretId=stack.output("UrlSigningSecretArn"))
+    [store] = stack.client("cloudfront").list_key_value_stores()["KeyValueStoreList"]["Items"]
+    assert stack.key_values(store["ARN"]) == {"url-signing-secrets": json.loads(secret["SecretString"])["current"]}
+
+
+def test_the_distribution_is_there_with_both_functions_live(stack: Stack) -> None:
+    cloudfront = stack.client("cloudfront")
+    live = cloudfront.list_functions(Stage="LIVE")["FunctionList"]["Items"]
+    assert {it["FunctionConfig"]["Runtime"] for it in live} == {"cloudfront-js-2.0"}
+    assert len(live) == 2
+    assert stack.output("RunnerUrl") == f"https://{stack.output('EdgeDomainName')}/"
+    [distribution] = cloudfront.list_distributions()["DistributionList"]["Items"]
+    assert distribution["DomainName"] == stack.output("EdgeDomainName")
+
+
 def test_a_poison_message_fails_alone_and_ends_in_the_dead_letter_queue(stack: Stack) -> None:
     queues = stack.client("sqs")
     queue, dead = stack.output("MergeQueueUrl"), stack.output("MergeDeadLetterQueueUrl")
@@ -108,8 +125,8 @@ Resources:
 
 
 def test_a_broken_update_rolls_back_and_goes_on_serving(stack: Stack) -> None:
-    broken = BUILT.with_name("broken.yaml")  # beside the packages it refers to
-    broken.write_text(BUILT.read_text().replace("\nResources:\n", NOBODY_SIGNALS))
+    broken = EMULATED.with_name("broken.yaml")  # beside the packages it refers to
+    broken.write_text(EMULATED.read_text().replace("\nResources:\n", NOBODY_SIGNALS))
     try:
         failed = stack.deploy(broken, LogLevel="ERROR")
     finally:

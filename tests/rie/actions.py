@@ -5,6 +5,7 @@ A permission is an action and a resource, named as the template names it: `("s3:
 
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from tests.rie.recorder import Call
 
@@ -13,6 +14,8 @@ Permission = tuple[str, str]
 
 def permissions(call: Call, resources: Mapping[str, str]) -> set[Permission]:
     """Args: resources: logical ids by what a call names: tables and buckets by name, queues by URL, secrets by ARN."""
+    if call.path.startswith("/key-value-stores/"):
+        return {_of_key_value_store(call, resources)}
     if call.target is None:
         return set(_of_s3(call, resources))
     if call.headers["x-amz-target"].startswith("DynamoDB"):
@@ -32,6 +35,12 @@ def _of_dynamodb(call: Call, resources: Mapping[str, str]) -> Iterator[Permissio
     for item in call.request["TransactItems"]:
         [(kind, operation)] = item.items()
         yield f"dynamodb:{actions[kind]}", resources[operation["TableName"]]
+
+
+def _of_key_value_store(call: Call, resources: Mapping[str, str]) -> Permission:
+    arn, _, key = unquote(call.path).removeprefix("/key-value-stores/").partition("/keys/")
+    action = {"GET": "GetKey" if key else "DescribeKeyValueStore", "PUT": "PutKey"}[call.method]
+    return f"cloudfront-keyvaluestore:{action}", resources[arn].removesuffix(".Arn")
 
 
 S3_ACTIONS: Mapping[tuple[str, str | None], str] = {

@@ -25,12 +25,13 @@ RECORDED = (
     "AWS_ENDPOINT_URL_DYNAMODB",
     "AWS_ENDPOINT_URL_SQS",
     "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+    "AWS_ENDPOINT_URL_CLOUDFRONT_KEYVALUESTORE",
 )
 
 
 @dataclass
 class Stage:
-    """The four functions on resources of their own, and `journey`, the same use cases at any other time."""
+    """The functions on resources of their own, and `journey`, the same use cases at any other time."""
 
     template: Template
     resources: Resources
@@ -87,6 +88,16 @@ class Stage:
     def cleanup(self) -> BuiltFunction:
         return self.functions["CleanupFunction"]
 
+    @property
+    def rotate(self) -> BuiltFunction:
+        return self.functions["RotateFunction"]
+
+
+@pytest.fixture(scope="session")
+def template() -> Template:
+    """The emulator knows no Lambda Web Adapter."""
+    return Template.load().with_parameters(StreamDownloads="false")
+
 
 @pytest.fixture(scope="session")
 def stage(
@@ -112,6 +123,9 @@ def stage(
         for name in template.functions:
             calls = stage.calls[name] = []
             recorded = {it: running.enter_context(recording(stage.endpoints[it], calls)) for it in RECORDED}
+            # Asked under a name that begins with the account.
+            store = "AWS_ENDPOINT_URL_CLOUDFRONT_KEYVALUESTORE"
+            recorded[store] = recorded[store].replace("127.0.0.1", "localhost")
             function = BuiltFunction(template, name, stage.environment(name, **recorded), logs / f"{name}.log")
             running.callback(function.stop)
             stage.functions[name] = function

@@ -15,6 +15,7 @@ import urllib3
 from local.template import ROOT, Template
 
 BUILD = ROOT / ".aws-sam" / ("build" if platform.machine() == "aarch64" else "x86_64/build")
+RESOLVER = ROOT / "tests" / "resolver"
 RUNTIME = ROOT / ".tools" / "runtime" / "bin" / "python"
 LAMBDAS_OWN_ANSWER_SECONDS = 60
 
@@ -39,12 +40,12 @@ class BuiltFunction:
                     _emulator(),
                     # Both, or it listens on all interfaces.
                     *("--runtime-interface-emulator-address", self._address, "--runtime-api-address", runtime_api),
-                    *(RUNTIME, "-B", "-m", "awslambdaric", declared["Handler"]),
+                    *(RUNTIME, "-B", "-m", "awslambdaric", template.resolve(declared["Handler"])),
                 ],
                 cwd=BUILD / name,
                 env={
                     "PATH": os.defpath,
-                    "PYTHONPATH": os.pathsep.join([str(BUILD / name), str(BUILD / "CoreLayer" / "python")]),
+                    "PYTHONPATH": os.pathsep.join(map(str, (BUILD / name, BUILD / "CoreLayer" / "python", RESOLVER))),
                     "AWS_LAMBDA_FUNCTION_NAME": name,
                     "AWS_LAMBDA_FUNCTION_TIMEOUT": str(template.number(declared["Timeout"])),
                     "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(template.number(declared["MemorySize"])),

@@ -12,6 +12,7 @@ from actions_cache.adapters.system import SystemClock
 from actions_cache.domain.entry import Entry
 from actions_cache.domain.merge_plan import MIN_UPLOAD_PART_BYTES
 from actions_cache.domain.timing import DAY, SECOND
+from local.custom_resource import ResponseUrl
 from local.template import Template
 from tests.journey import name
 from tests.rie import events
@@ -123,11 +124,20 @@ def cleanup_journey(stage: Stage) -> None:
     assert (wanted - done.keys(), done.get("failed", 0)) == (set(), 0)
 
 
+def rotate_journey(stage: Stage) -> None:
+    response_url = ResponseUrl()
+    with response_url.served() as url:
+        stage.rotate.invoke(events.load("cloudformation-create") | {"ResponseURL": url})
+    assert response_url.answers.get(timeout=5)["Status"] == "SUCCESS"
+    assert stage.rotate.invoke(events.load("scheduler-rotate")) == {"phase": "settled"}
+
+
 JOURNEYS: Mapping[str, Callable[[Stage], None]] = {
     "ApiFunction": api_journey,
     "DownloadFunction": download_journey,
     "MergeFunction": merge_journey,
     "CleanupFunction": cleanup_journey,
+    "RotateFunction": rotate_journey,
 }
 
 WITHOUT_A_CALL: Mapping[str, frozenset[Permission]] = {
