@@ -45,6 +45,14 @@ def test_a_grace_that_would_cut_readers_off_is_refused_with_what_to_do():
         Settings(**REQUIRED, parts_grace_seconds=2129)
 
 
+@pytest.mark.parametrize("longest", ["upload_url_seconds", "download_url_seconds"])
+def test_rotations_of_the_secret_that_would_overlap_are_refused_with_what_to_do(longest):
+    lives: dict[str, Any] = {"upload_url_seconds": 60, "download_url_seconds": 60, longest: 7200}
+    assert Settings(**REQUIRED, **lives, secret_rotation_seconds=9000).secret_rotation_seconds == 9000
+    with pytest.raises(ValidationError, match=r"SECRET_ROTATION_SECONDS is 8999.* takes 9000 s.*Raise it"):
+        Settings(**REQUIRED, **lives, secret_rotation_seconds=8999)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"upload_url_seconds": 0}, {"merge_wait_seconds": 26}, {"merge_trigger": "never"}, {"merge_attempts": 0}],

@@ -7,60 +7,100 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-response
 import json
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import urllib3
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from actions_cache.logs import logger
 
-LAST_WORDS_SECONDS = 5.0
-"""Before the function's timeout: an answer that it failed."""
+Event = Mapping[str, Any]
+
+LAST_WORDS_SECONDS = 8.0
+"""Before the function's timeout: an answer that it failed. Three attempts of 2 s fit."""
+
+REASON_CHARACTERS = 500
+"""An answer may have 4,096 bytes, and JSON makes six of a character that isn't ASCII."""
 
 
-def answered(
-    event: Mapping[str, Any], context: LambdaContext, create_or_update: Callable[[], object]
-) -> dict[str, str]:
+class Untold(Exception):
+    """CloudFormation didn't take the answer. Says no URL: it is presigned, and this is logged."""
+
+
+def answered(event: Event, context: LambdaContext, create_or_update: Callable[[], object]) -> dict[str, str]:
     """Does what CloudFormation asks for, and tells it how that ended. Nothing is to be done at a Delete.
 
-    Raises: urllib3.exceptions.HTTPError: it couldn't be told.
+    What takes too long is told as a failure by a timer, and goes on here until the function's timeout ends it: left
+    behind in a thread, it would be frozen with the function, and write what it read long ago when that is thawed.
+
+    Raises: Untold.
     """
-    deadline = context.get_remaining_time_in_millis() / 1000 - LAST_WORDS_SECONDS
-    reason = _failure(create_or_update, deadline) if event["RequestType"] != "Delete" else None
-    answer = {
-        "Status": "SUCCESS" if reason is None else "FAILED",
-        "Reason": reason or "",
-        # The same each time: another one would have CloudFormation delete the one before.
-        "PhysicalResourceId": event.get("PhysicalResourceId") or event["LogicalResourceId"],
-        "StackId": event["StackId"],
-        "RequestId": event["RequestId"],
-        "LogicalResourceId": event["LogicalResourceId"],
-    }
-    urllib3.request(
-        "PUT",
-        event["ResponseURL"],
-        body=json.dumps(answer).encode(),
-        headers={"Content-Type": ""},
-        timeout=urllib3.Timeout(2),
-        retries=urllib3.Retry(2, backoff_factor=0.2),
-    )
-    return {"status": answer["Status"]}
+    answer = _Answer(event)
+    seconds = max(0.0, context.get_remaining_time_in_millis() / 1000 - LAST_WORDS_SECONDS)
+    late = threading.Timer(seconds, answer.give, [f"the edge couldn't be told the signing secret in {seconds:.0f} s"])
+    late.daemon = True
+    late.start()
+    try:
+        failure = None if event["RequestType"] == "Delete" else _failure(create_or_update)
+    finally:
+        late.cancel()
+    return {"status": answer.give(failure)}
 
 
-def _failure(do: Callable[[], object], seconds: float) -> str | None:
-    """Why it failed, or None. What takes longer is left behind, to end with the function."""
-    outcome: list[str | None] = []
+def _failure(do: Callable[[], object]) -> str | None:
+    """Why it failed, or None."""
+    try:
+        do()
+    except Exception as error:  # noqa: BLE001 - whatever it is, CloudFormation must hear of it
+        logger.exception("the edge doesn't know the signing secret")
+        return f"the edge couldn't be told the signing secret: {str(error) or type(error).__name__}"
+    return None
 
-    def run() -> None:
-        try:
-            do()
-        except Exception as error:  # noqa: BLE001 - whatever it is, CloudFormation must hear of it
-            logger.exception("the edge doesn't know the signing secret")
-            outcome.append(f"the edge couldn't be told the signing secret: {error}"[:1000])
-        else:
-            outcome.append(None)
 
-    worker = threading.Thread(target=run, daemon=True)
-    worker.start()
-    worker.join(max(0.0, seconds))
-    return outcome[0] if outcome else f"the edge couldn't be told the signing secret within {seconds:.0f} s"
+@dataclass
+class _Answer:
+    """Given once, by whoever comes first: the work's end or the timer."""
+
+    event: Event
+    status: str | None = None
+    _giving: threading.Lock = field(default_factory=threading.Lock)
+
+    def give(self, failure: str | None) -> str:
+        """Returns: the status that CloudFormation has now been told.
+
+        Raises: Untold.
+        """
+        with self._giving:
+            if self.status is None:
+                status = "SUCCESS" if failure is None else "FAILED"
+                _put(self.event["ResponseURL"], json.dumps(self._body(status, failure or "")).encode())
+                self.status = status
+            return self.status
+
+    def _body(self, status: str, reason: str) -> dict[str, str]:
+        return {
+            "Status": status,
+            "Reason": reason[:REASON_CHARACTERS],
+            # The same each time: another one would have CloudFormation delete the one before.
+            "PhysicalResourceId": self.event.get("PhysicalResourceId") or self.event["LogicalResourceId"],
+            "StackId": self.event["StackId"],
+            "RequestId": self.event["RequestId"],
+            "LogicalResourceId": self.event["LogicalResourceId"],
+        }
+
+
+# Not by urllib3's own retries, which log the URL.
+@retry(retry=retry_if_exception_type(Untold), stop=stop_after_attempt(3), wait=wait_fixed(0.2), reraise=True)
+def _put(url: str, body: bytes) -> None:
+    try:
+        # The URL is signed for no content type.
+        headers = {"Content-Type": ""}
+        status = urllib3.request(
+            "PUT", url, body=body, headers=headers, timeout=urllib3.Timeout(2), retries=False
+        ).status
+    except urllib3.exceptions.HTTPError as error:
+        raise Untold(f"CloudFormation wasn't reached: {type(error).__name__}") from None
+    if status not in range(200, 300):
+        raise Untold(f"CloudFormation refused the answer: status {status}")

@@ -1,14 +1,15 @@
 """The secrets that the edge verifies by, in CloudFront's KeyValueStore, where its functions read them.
 
-Writes are signed by SigV4A, which boto3 can only with awscrt beside it.
+Requests are signed by SigV4A, which boto3 can only with awscrt beside it.
 """
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from actions_cache.adapters.aws import answers, error_code
+from actions_cache.adapters.aws import QUICK_CALLS, answers, error_code
 from actions_cache.ports import KnownToEdge, WriteConflict
 
 if TYPE_CHECKING:
@@ -18,8 +19,17 @@ KEY = "url-signing-secrets"
 """Its value: the secrets, separated by a space. functions/edge/viewer_request.js reads it."""
 
 
+SIGV4A_CALLS = QUICK_CALLS.merge(Config(signature_version="v4a"))
+"""The others' signature would override the one that this service alone asks for."""
+
+
 class KeyValueStoreSecrets:
-    """See ports.EdgeSecrets. The version is the store's ETag."""
+    """See ports.EdgeSecrets. The version is the store's ETag.
+
+    Args:
+        client: made with SIGV4A_CALLS.
+        arn: of the KeyValueStore.
+    """
 
     def __init__(self, client: "CloudFrontKeyValueStoreClient", arn: str) -> None:
         self._client = client

@@ -23,8 +23,8 @@ CACHED_SECONDS = 300
 few ms and a part of a cent."""
 
 _USABLE = re.compile(r"[!-~]{16,256}")
-"""Short ones can be guessed from one URL, spaces separate them at the edge, and a value of its KeyValueStore ends at
-1 KB: https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cloudfront-limits.html."""
+"""Short ones can be guessed from one URL, spaces separate them at the edge, whose values end at 1,024 characters:
+https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/kvs-with-functions-create-s3-kvp.html."""
 
 _KEYRING: TypeAdapter[Keyring] = TypeAdapter(Keyring)
 

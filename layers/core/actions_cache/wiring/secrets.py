@@ -6,7 +6,7 @@ from functools import cached_property
 import boto3
 
 from actions_cache.adapters.aws import QUICK_CALLS
-from actions_cache.adapters.edge_secrets import KeyValueStoreSecrets
+from actions_cache.adapters.edge_secrets import SIGV4A_CALLS, KeyValueStoreSecrets
 from actions_cache.adapters.secrets_manager import SecretsManagerKeyring
 from actions_cache.adapters.system import RandomTokens, SystemClock
 from actions_cache.domain.keyring import RotationTimes
@@ -37,7 +37,7 @@ class SecretsPlane:
                 self.session.client("secretsmanager", config=QUICK_CALLS), settings.url_signing_secret_arn
             ),
             KeyValueStoreSecrets(
-                self.session.client("cloudfront-keyvaluestore", config=QUICK_CALLS), settings.edge_secrets_arn
+                self.session.client("cloudfront-keyvaluestore", config=SIGV4A_CALLS), settings.edge_secrets_arn
             ),
             self.clock,
             self.tokens,

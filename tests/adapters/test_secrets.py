@@ -1,0 +1,271 @@
+"""The signing secrets' two stores: Secrets Manager on moto, CloudFront's KeyValueStore on a real engine."""
+
+import json
+import logging
+import socket
+import uuid
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from moto import mock_aws
+
+from actions_cache.adapters import secrets_manager
+from actions_cache.adapters.edge_secrets import KEY, SIGV4A_CALLS, KeyValueStoreSecrets
+from actions_cache.adapters.secrets_manager import CACHED_SECONDS, SecretsManagerKeyring, SecretsManagerSecrets
+from actions_cache.domain.keyring import Keyring
+from actions_cache.ports import KnownToEdge, Unavailable, WriteConflict
+from local.endpoints import Endpoints
+from local.localhost import resolve_names_under_localhost
+from tests.conftest import CREDENTIALS
+from tests.rie.recorder import Call, recording
+
+OLD, NEW, NEWEST = "old-" * 16, "new-" * 16, "newest-" * 9
+NOW = 1_790_000_000_000
+UNREACHABLE = "http://127.0.0.1:9"
+
+# ------------------------------------------------------------------ Secrets Manager
+
+
+@pytest.fixture
+def secretsmanager(monkeypatch: pytest.MonkeyPatch, boto_session: boto3.Session) -> Iterator[Any]:
+    for variable, value in CREDENTIALS.items():
+        monkeypatch.setenv(variable, value)
+    with mock_aws():
+        yield boto_session.client("secretsmanager")
+
+
+@pytest.fixture
+def secret_id(secretsmanager: Any) -> str:
+    """As the template's GenerateSecretString makes it."""
+    arn: str = secretsmanager.create_secret(Name="signing", SecretString=json.dumps({"current": OLD}))["ARN"]
+    return arn
+
+
+@pytest.fixture
+def keyrings(secretsmanager: Any, secret_id: str) -> SecretsManagerKeyring:
+    return SecretsManagerKeyring(secretsmanager, secret_id)
+
+
+@pytest.mark.parametrize(
+    "ring",
+    [
+        Keyring(current=NEW, changed_at=NOW),
+        Keyring(current=OLD, next=NEW),
+        Keyring(current=NEW, previous=OLD, changed_at=NOW),
+    ],
+    ids=lambda ring: ring.phase,
+)
+def test_a_ring_is_read_as_it_was_written(keyrings, ring):
+    assert keyrings.read() == Keyring(current=OLD)
+    keyrings.write(ring)
+    assert keyrings.read() == ring
+
+
+def test_slots_that_are_empty_are_not_written(keyrings, secretsmanager, secret_id):
+    keyrings.write(Keyring(current=OLD, next=NEW))
+    assert json.loads(secretsmanager.get_secret_value(SecretId=secret_id)["SecretString"]) == {
+        "current": OLD,
+        "next": NEW,
+    }
+
+
+def test_functions_sign_with_the_current_one_and_verify_by_all(keyrings, secret_id):
+    keyrings.write(Keyring(current=NEW, previous=OLD))
+    assert SecretsManagerSecrets(Config(), secret_id).current() == (NEW, OLD)
+
+
+def test_functions_believe_what_they_read_for_a_while_and_no_longer(keyrings, secret_id, monkeypatch):
+    secrets = SecretsManagerSecrets(Config(), secret_id)
+    assert secrets.current() == (OLD,)
+    keyrings.write(Keyring(current=OLD, next=NEW))
+    assert secrets.current() == (OLD,)
+    assert keyrings.read().next == NEW
+
+    class Later(datetime):
+        """Powertools' clock, set forward."""
+
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + ahead
+
+    monkeypatch.setattr("aws_lambda_powertools.utilities.parameters.base.datetime", Later)
+    ahead = timedelta(seconds=CACHED_SECONDS - 30)
+    assert secrets.current() == (OLD,)
+    ahead = timedelta(seconds=CACHED_SECONDS)
+    assert secrets.current() == (OLD, NEW)
+
+
+GOOD = "x" * 16
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a plain string of before",
+        "[]",
+        "{}",
+        '{"next": "' + NEW + '"}',
+        '{"current": ""}',
+        '{"current": null}',
+        '{"current": "' + GOOD[1:] + '"}',
+        '{"current": "' + "x" * 257 + '"}',
+        '{"current": "two words ' + GOOD + '"}',
+        '{"current": "' + GOOD + '\\n"}',
+        '{"current": "' + "\N{LATIN SMALL LETTER E WITH ACUTE}" * 16 + '"}',
+        '{"current": "' + GOOD + '", "next": ""}',
+        '{"current": "' + GOOD + '", "previous": "a b"}',
+        '{"current": "' + GOOD + '", "changed_at": "yesterday"}',
+    ],
+)
+def test_a_secret_that_cannot_sign_safely_is_an_error_that_says_what_to_do_and_not_what_it_is(
+    secretsmanager, secret_id, keyrings, value
+):
+    secretsmanager.put_secret_value(SecretId=secret_id, SecretString=value)
+    for read in (keyrings.read, SecretsManagerSecrets(Config(), secret_id).current):
+        with pytest.raises(Unavailable, match=r'JSON like \{"current".* put such a value') as raised:
+            read()
+        assert raised.value.__cause__ is None
+        assert not any(text in str(raised.value) for text in ("xxxx", "two words", "plain", "yesterday"))
+
+
+@pytest.mark.parametrize("length", [16, 256])
+def test_a_secret_of_any_usual_length_is_taken(keyrings, length):
+    keyrings.write(Keyring(current="x" * length))
+    assert keyrings.read().current == "x" * length
+
+
+def test_three_of_the_longest_secrets_fit_a_value_at_the_edge():
+    """1,024 characters: https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/kvs-with-functions-create-s3-kvp.html."""
+    secrets_manager.parse_keyring(json.dumps(dict.fromkeys(("current", "next", "previous"), "x" * 256)))
+    assert len(" ".join(["x" * 256] * 3)) <= 1024
+
+
+def test_a_secret_that_is_gone_or_out_of_reach_is_unavailable(secretsmanager, boto_session):
+    missing = SecretsManagerKeyring(secretsmanager, "missing")
+    with pytest.raises(Unavailable, match="ResourceNotFound"):
+        missing.read()
+    with pytest.raises(Unavailable, match="ResourceNotFound"):
+        missing.write(Keyring(current=OLD))
+    with pytest.raises(Unavailable):
+        SecretsManagerSecrets(Config(), "missing").current()
+
+
+def test_a_secrets_manager_that_does_not_answer_is_unavailable(boto_session):
+    client = boto_session.client("secretsmanager", endpoint_url=UNREACHABLE, config=Config(retries={"max_attempts": 0}))
+    with pytest.raises(Unavailable):
+        SecretsManagerKeyring(client, "any").read()
+
+
+# ------------------------------------------------------------------ CloudFront's KeyValueStore
+
+
+@pytest.fixture
+def calls() -> list[Call]:
+    return []
+
+
+@pytest.fixture
+def edge_session(
+    endpoints: Endpoints, engine_session: boto3.Session, calls: list[Call], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[boto3.Session]:
+    """Told by the environment alone where the engine is, with all its calls recorded on their way."""
+    monkeypatch.setattr(socket, "getaddrinfo", socket.getaddrinfo)
+    resolve_names_under_localhost()
+    with recording(endpoints.edge, calls) as proxy:
+        url = proxy.replace("127.0.0.1", "localhost")
+        for variable, value in endpoints.environment().items():
+            monkeypatch.setenv(variable, value)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFRONT", url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFRONT_KEYVALUESTORE", url)
+        yield engine_session
+
+
+@pytest.fixture
+def arn(edge_session: boto3.Session) -> str:
+    made = edge_session.client("cloudfront").create_key_value_store(Name=f"test-{uuid.uuid4().hex[:8]}")
+    return str(made["KeyValueStore"]["ARN"])
+
+
+@pytest.fixture
+def kvs(edge_session: boto3.Session) -> Any:
+    return edge_session.client("cloudfront-keyvaluestore", config=SIGV4A_CALLS)
+
+
+@pytest.fixture
+def edge(kvs: Any, arn: str) -> KeyValueStoreSecrets:
+    return KeyValueStoreSecrets(kvs, arn)
+
+
+def test_an_edge_that_was_never_told_knows_none(edge):
+    knows = edge.read()
+    assert knows.secrets == ()
+    assert knows.version
+
+
+def test_the_edge_knows_what_it_was_told_in_that_order(edge):
+    edge.write([OLD], edge.read())
+    edge.write([NEW, OLD], edge.read())
+    assert edge.read().secrets == (NEW, OLD)
+
+
+def test_the_edges_functions_find_the_secrets_separated_by_a_space(edge, kvs, arn):
+    edge.write([NEW, OLD], edge.read())
+    assert KEY == "url-signing-secrets"
+    assert kvs.get_key(KvsARN=arn, Key="url-signing-secrets")["Value"] == f"{NEW} {OLD}"
+
+
+def test_a_write_loses_to_one_that_came_between(edge):
+    seen = edge.read()
+    edge.write([NEW], edge.read())
+    with pytest.raises(WriteConflict):
+        edge.write([NEWEST], seen)
+    assert edge.read().secrets == (NEW,)
+
+
+def test_a_read_pins_the_version_before_the_value_so_what_changes_between_makes_its_write_lose(edge, kvs, arn):
+    def overtake(**_: Any) -> None:
+        kvs.meta.events.unregister("before-call.cloudfront-keyvaluestore.GetKey", overtake)
+        version = kvs.describe_key_value_store(KvsARN=arn)["ETag"]
+        kvs.put_key(KvsARN=arn, Key=KEY, Value=NEW, IfMatch=version)
+
+    kvs.meta.events.register("before-call.cloudfront-keyvaluestore.GetKey", overtake)
+    seen = edge.read()
+    assert seen.secrets == (NEW,)
+    with pytest.raises(WriteConflict):
+        edge.write([NEWEST], seen)
+
+
+def test_a_store_that_is_gone_is_unavailable_and_not_empty(kvs):
+    gone = KeyValueStoreSecrets(kvs, "arn:aws:cloudfront::000000000000:key-value-store/never")
+    with pytest.raises(Unavailable, match="ResourceNotFound"):
+        gone.read()
+    with pytest.raises(Unavailable, match="ResourceNotFound"):
+        gone.write([OLD], KnownToEdge((), "version"))
+
+
+def test_a_store_that_does_not_answer_is_unavailable(edge_session, arn, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFRONT_KEYVALUESTORE", "http://localhost:9")
+    client = edge_session.client("cloudfront-keyvaluestore", config=Config(retries={"max_attempts": 0}))
+    with pytest.raises(Unavailable):
+        KeyValueStoreSecrets(client, arn).read()
+
+
+def test_requests_go_where_the_environment_says_under_the_account_and_are_signed_by_sigv4a(edge, calls):
+    edge.write([OLD], edge.read())
+    data = [call for call in calls if call.path.startswith("/key-value-stores/")]
+    assert [call.method for call in data] == ["GET", "GET", "PUT"]
+    for call in data:
+        assert call.headers["host"].startswith("000000000000.localhost:")
+        assert call.headers["authorization"].startswith("AWS4-ECDSA-P256-SHA256 ")
+        assert call.headers["x-amz-region-set"] == "*"
+
+
+def test_no_secret_is_logged_or_shown_by_what_was_read(edge, caplog):
+    caplog.set_level(logging.INFO)
+    edge.write([OLD], edge.read())
+    assert OLD not in repr(edge.read())
+    assert OLD not in caplog.text
