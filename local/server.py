@@ -9,6 +9,7 @@ import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actions_cache.adapters.aws import QUICK_CALLS
+from actions_cache.adapters.edge_secrets import SIGV4A_CALLS
 from actions_cache.adapters.s3_signing import S3Signer
 from functions.api import handler as api
 from functions.download import handler as download
@@ -46,7 +47,7 @@ def edge_before(behind: ASGIApp, secrets_arn: str) -> Edge:
     return Edge(
         Distribution.of(Template.load()),
         EdgeRuntime(),
-        EdgeKeyValueStore(session.client("cloudfront-keyvaluestore", config=QUICK_CALLS), secrets_arn),
+        EdgeKeyValueStore(session.client("cloudfront-keyvaluestore", config=SIGV4A_CALLS), secrets_arn),
         BucketOrigin(S3Signer(session.client("s3", config=QUICK_CALLS), os.environ["BUCKET"], credentials)),
         behind,
     )

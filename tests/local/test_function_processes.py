@@ -35,7 +35,7 @@ def test_there_are_as_many_merge_workers_as_wanted(functions: Functions, count: 
 
 def test_cleanup_goes_by_the_interval_of_the_local_run_and_rotation_by_the_templates(functions: Functions):
     schedules = {schedule.options["function"]: schedule.options["interval"] for schedule in functions.schedules(30)}
-    assert schedules == {"CleanupFunction": 30, "RotateFunction": 3600}
+    assert schedules == {"CleanupFunction": 30, "RotateFunction": 6 * 3600}
 
 
 def test_the_edge_is_told_the_secret_as_cloudformation_has_it_done(functions: Functions):
