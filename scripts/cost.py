@@ -207,8 +207,8 @@ def idle_month(template: Template) -> tuple[Line, ...]:
     rotations, cleanups = runs["RotateFunction"], runs["CleanupFunction"]
     return (
         Line("the signing secret", "Secret", len(template.of_type("AWS::SecretsManager::Secret"))),
-        Line("reading it, each hour", "Secrets Manager", rotations),
-        Line("the KeyValueStore, asked each hour", "KeyValueStore API", rotations * ROTATION_KVS_CALLS),
+        Line("reading it, at each run", "Secrets Manager", rotations),
+        Line("the KeyValueStore, asked at each run", "KeyValueStore API", rotations * ROTATION_KVS_CALLS),
         Line("alarms", "Alarm", len(template.of_type("AWS::CloudWatch::Alarm"))),
         Line("Lambda's polling of the merge queue", "SQS", IDLE_POLLS_A_SECOND * HOURS_A_MONTH * 3600),
         Line("scheduled runs: Scheduler", "Scheduler", all_runs),

@@ -10,7 +10,7 @@ from actions_cache.ports import Clock, EdgeSecrets, KeyringStore, TokenSource, W
 logger = logging.getLogger(__name__)
 
 MAX_ROUNDS = 3
-"""Of telling the edge. Its schedule is hourly and a deploy is rare, so a third one that loses is no accident."""
+"""Of telling the edge. Its schedule is rare and so is a deploy, so a third one that loses is no accident."""
 
 
 @dataclass(frozen=True, slots=True)
