@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from actions_cache.adapters.s3_signing import S3Signer
+from actions_cache.adapters.s3_stream import new_connections
 from local.edge.event import HIDDEN, Headers
 
 NOT_FORWARDED = frozenset({"host", "transfer-encoding", "date"})
@@ -50,13 +51,7 @@ class BucketOrigin:
     def _connections(self) -> aiohttp.ClientSession:
         """Made with the first request: a session belongs to the loop that runs it."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=256),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
-                read_bufsize=512 * 1024,
-                auto_decompress=False,
-                skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-            )
+            self._session = new_connections()
         return self._session
 
 

@@ -60,11 +60,16 @@ class S3Stream:
     def _connections(self) -> aiohttp.ClientSession:
         """Made with the first request: a session belongs to the loop that runs it."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
-                read_bufsize=READ_BUFFER_BYTES,
-                auto_decompress=False,
-                skip_auto_headers=("Accept-Encoding", "Content-Type", "User-Agent"),
-            )
+            self._session = new_connections()
         return self._session
+
+
+def new_connections() -> aiohttp.ClientSession:
+    """To the store, of the running loop. Nothing is added to a request, and nothing of an answer is changed."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+        read_bufsize=READ_BUFFER_BYTES,
+        auto_decompress=False,
+        skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+    )
