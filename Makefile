@@ -12,8 +12,8 @@ HERE = $(subst aarch64,arm64,$(shell uname -m))
 NODE_PACKAGES = tests/clients/node_modules/.ready tests/edge/node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo deploy verify-deployment cost test test-deploy test-rie sam-local test-sam-local bench-delivery \
-	check lint build validate edge lock generate clean
+.PHONY: help run demo deploy verify-deployment cost test test-deploy test-rie sam-local test-sam-local proofs soak \
+	bench-delivery check lint build validate edge lock generate clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/; s/\$$\$$/$$/' | expand -t 16
@@ -93,6 +93,12 @@ test: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Runs the tests, on 
 	@$(RUN) -m pytest
 
 check: lint test ## Everything but what needs Python 3.12 (build, test-deploy, test-rie, test-sam-local)
+
+proofs: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## The slowest proofs of the promises: races, models, kills, readers
+	@$(RUN) -m pytest tests/proofs
+
+soak: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Mixed work of CLIENTS=32 for SECONDS=900, every byte and the bucket checked
+	@$(RUN) -m tests.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CLIENTS),--clients $(CLIENTS))
 
 bench-delivery: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Restores 705 MB just saved under AWS's caps, beside plain streaming
 	@$(RUN) -m scripts.bench_delivery

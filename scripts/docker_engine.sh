@@ -14,7 +14,8 @@ if docker info > /dev/null 2>&1; then exec "$@"; fi
 
 reason="None answers at ${DOCKER_HOST:-the default socket}, and only root on Linux can start one."
 if [ "$(uname -s)" != Linux ] || [ "$(id -u)" != 0 ]; then unavailable "$@"; fi
-if ! command -v dockerd docker iptables > /dev/null; then
+# Each by itself: of several names, `command -v` is content with one.
+if ! { command -v dockerd && command -v docker && command -v iptables; } > /dev/null; then
     echo "installing docker.io and iptables from the system's packages ..." >&2
     reason="None answers, and this system's packages have none (docker.io, iptables)."
     { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends docker.io iptables; } \
