@@ -78,7 +78,7 @@ def engine_session(endpoints: Endpoints) -> boto3.Session:
 @pytest.fixture
 def on_engines(
     endpoints: Endpoints, engine_session: boto3.Session, template: Template, monkeypatch: pytest.MonkeyPatch
-) -> Journey:
+) -> Iterator[Journey]:
     """As `journey`, with resources of its own on real engines."""
     for variable, value in endpoints.environment().items():
         monkeypatch.setenv(variable, value)
@@ -90,4 +90,6 @@ def on_engines(
     clock = SetClock()
     control = ControlPlane(settings, clock)
     control.session = engine_session
-    return Journey(control, clock, clients.s3, clients.sqs)
+    yield Journey(control, clock, clients.s3, clients.sqs)
+    # SeaweedFS gives each bucket volumes of its own, until the disk has no room for more.
+    clients.s3.delete_bucket(Bucket=settings.bucket)

@@ -11,6 +11,7 @@ from actions_cache.adapters.aws import LONG_CALLS
 from actions_cache.adapters.sqs_queue import decode_message
 from actions_cache.logs import handled, logger
 from actions_cache.settings import Settings
+from actions_cache.usecases.merge import GivenUp
 from actions_cache.wiring.control import ControlPlane
 
 FIRST_RETRY_SECONDS = 10
@@ -35,6 +36,9 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Any:
             raise
         try:
             outcome = control().merge(message, lambda_context.get_remaining_time_in_millis)
+        except GivenUp:
+            queue.deliver_again_in(record.receipt_handle, 0)
+            raise
         except Exception:
             deliveries = int(record.attributes.approximate_receive_count)
             queue.deliver_again_in(record.receipt_handle, FIRST_RETRY_SECONDS * 2 ** (deliveries - 1))

@@ -17,7 +17,7 @@ def claimed(seen, now=NOW):
 
 
 def started(seen, token="claim", now=NOW):
-    return claim.started(seen, token, "new run", now, LIFETIMES)
+    return claim.started(seen, token, "new run", now, LIFETIMES, ATTEMPTS)
 
 
 def test_an_unmerged_archive_is_claimed():
@@ -110,6 +110,12 @@ def test_the_last_attempt_that_fails_fails_the_merge():
     after = claim.failed(running(attempts=ATTEMPTS), "run", NOW, ATTEMPTS)
     assert after.merge.state is MergeState.FAILED
     assert started(after) is None
+
+
+def test_no_run_starts_after_the_last_attempt_though_its_message_comes_again():
+    dead = running(attempts=ATTEMPTS)
+    assert started(dead, now=NOW + LIFETIMES.merge_lease) is None
+    assert started(running(attempts=ATTEMPTS - 1), now=NOW + LIFETIMES.merge_lease) is not None
 
 
 def test_a_merge_whose_runs_all_died_is_given_up_and_not_claimed_forever():

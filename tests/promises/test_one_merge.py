@@ -1,4 +1,7 @@
-"""P2: of any number of simultaneous claimers, and of deliveries, exactly one wins. On atomic writes, so not on moto."""
+"""P2: of any number of simultaneous claimers, and of deliveries, exactly one wins. On atomic writes, so not on moto.
+
+A thousand rounds of each race, on AWS's own DynamoDB Local too: tests/proofs/races.
+"""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +14,10 @@ from actions_cache.domain.entry import Entry
 from actions_cache.domain.errors import AlreadyExists
 from actions_cache.usecases.transition import transition
 from tests.journey import Journey, name
+from tests.promises.race_rounds import RACES, on_real_time
+from tests.promises.racers import racers
 
-RACERS, ROUNDS = 8, 15
+RACERS, ROUNDS, PROCESS_ROUNDS = 8, 15, 10
 
 
 def race(run: Callable[[int], Any]) -> list[Any]:
@@ -56,7 +61,7 @@ def test_of_simultaneous_deliveries_one_starts_a_run(on_engines):
             return transition(
                 control.table,
                 archive_id,
-                lambda seen: claim.started(seen, token, f"run {racer}", now, control.lifetimes),
+                lambda seen: claim.started(seen, token, f"run {racer}", now, control.lifetimes, RACERS),
             )
 
         started = [archive for archive in race(start) if archive is not None]
@@ -79,3 +84,12 @@ def test_of_simultaneous_reservations_and_finalizes_one_entry_comes_out(on_engin
         on_engines.put_blob(archive_id, b"content")
         entries = race(partial(finalize_for, on_engines, key))
         assert {entry.archive_id for entry in entries} == {archive_id}
+
+
+def test_of_simultaneous_processes_one_claims_one_starts_the_current_one_publishes_and_one_reserves(
+    on_engines, endpoints
+):
+    journey = on_real_time(on_engines)
+    with racers(RACERS, journey.control.settings, endpoints.environment()) as processes:
+        for run_race in RACES.values():
+            run_race(journey, processes, PROCESS_ROUNDS)

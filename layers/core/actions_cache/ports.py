@@ -31,6 +31,14 @@ class ObjectGone(Exception):
         self.part = part
 
 
+class WrongBytes(Unavailable):
+    """Of the object, the store gave, took or copied other bytes than its ETag stands for. Another try may succeed."""
+
+    def __init__(self, part: Part, why: str) -> None:
+        super().__init__(f"{part.key} with ETag {part.etag}: {why}")
+        self.part = part
+
+
 class Clock(Protocol):
     def now(self) -> Millis: ...
 
@@ -126,7 +134,12 @@ class Bucket(Protocol):
         ...
 
     def read(self, source: PartRange) -> bytes:
-        """Raises: ObjectGone."""
+        """Of a whole object, the bytes that its ETag is the MD5 of, where it is one.
+
+        Raises:
+            ObjectGone: it isn't there.
+            WrongBytes: others came, time and again.
+        """
         ...
 
     def write_once(self, key: str, body: bytes) -> Part:
@@ -142,7 +155,10 @@ class Bucket(Protocol):
     def start_upload(self, key: str) -> MultipartUpload: ...
 
     def copy_part(self, upload: MultipartUpload, number: int, source: PartRange) -> UploadedPart:
-        """Raises: ObjectGone."""
+        """The store says by the ETag what it copied; whether that is right is for the caller to see.
+
+        Raises: ObjectGone.
+        """
         ...
 
     def upload_part(self, upload: MultipartUpload, number: int, body: bytes) -> UploadedPart: ...

@@ -9,8 +9,9 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, stop_af
 
 from actions_cache.adapters.aws import answers, error_code
 from actions_cache.domain.archive import Part
+from actions_cache.domain.checksum import contradict, etag_of
 from actions_cache.domain.part_range import PartRange
-from actions_cache.ports import MultipartUpload, ObjectGone, Unavailable, UploadedPart, WriteConflict
+from actions_cache.ports import MultipartUpload, ObjectGone, Unavailable, UploadedPart, WriteConflict, WrongBytes
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -66,6 +67,8 @@ class S3Bucket:
             body = answer["Body"].read()
         if len(body) != source.size:
             raise Unavailable(f"{source.part.key}: {len(body)} bytes of {source.size}")
+        if source.is_whole and contradict(etag_of([body]), source.part.etag):
+            raise WrongBytes(source.part, f"bytes came whose ETag is {etag_of([body])}")
         return body
 
     def write_once(self, key: str, body: bytes) -> Part:
@@ -73,9 +76,13 @@ class S3Bucket:
             try:
                 written = self._s3.put_object(Bucket=self._name, Key=key, Body=body, IfNoneMatch="*")
             except ClientError as error:
-                if error_code(error) in TAKEN:
+                if error_code(error) not in TAKEN:
+                    raise
+                # A retry whose first answer was lost meets its own object.
+                stands = self.stat(key)
+                if stands != Part(key, len(body), etag_of([body])):
                     raise WriteConflict(key) from error
-                raise
+                return stands
         return Part(key, len(body), written["ETag"])
 
     def delete(self, keys: Sequence[str]) -> None:

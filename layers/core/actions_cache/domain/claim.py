@@ -10,7 +10,7 @@ Timeline of one merge, with what makes each write lose:
     finalize                    queue            worker
     claimed(token)                               a claim that isn't stale stands already
     send -------------------->  message
-    sent(token)                 | delivered -->  started(token, run)   token isn't current, or a run lives
+    sent(token)                 | delivered -->  started(token, run)   token isn't current, a run lives, none is left
                                                  renewed(run)          the run isn't current
                                                  published(run)        the run isn't current
 
@@ -71,6 +71,14 @@ def given_up(archive: Archive, now: Millis, lifetimes: Lifetimes, max_attempts: 
     return _with_merge(archive, state=MergeState.FAILED, run_token=None, ended_at=now)
 
 
+def is_given_up(archive: Archive, token: str, now: Millis, lifetimes: Lifetimes, max_attempts: int) -> bool:
+    """Whether this claim, the current one, has nothing left to try, noted as failed or not yet."""
+    if not archive.is_stored or archive.merge.claim_token != token:
+        return False
+    is_failed = archive.merge.state is MergeState.FAILED
+    return is_failed or given_up(archive, now, lifetimes, max_attempts) is not None
+
+
 def sent(archive: Archive, token: str, now: Millis) -> Archive | None:
     """Notes that the queue has the message; from here on it is the queue's to deliver."""
     if archive.merge.claim_token != token or archive.merge.sent_at is not None:
@@ -85,9 +93,12 @@ def released(archive: Archive, token: str) -> Archive | None:
     return replace(archive, merge=Merge(attempts=archive.merge.attempts))
 
 
-def started(archive: Archive, token: str, run_token: str, now: Millis, lifetimes: Lifetimes) -> Archive | None:
+def started(
+    archive: Archive, token: str, run_token: str, now: Millis, lifetimes: Lifetimes, max_attempts: int
+) -> Archive | None:
+    """None, too, after the last attempt: runs that died leave their message in the queue, and their count behind."""
     merge = archive.merge
-    if not needs_merge(archive) or merge.claim_token != token:
+    if not needs_merge(archive) or merge.claim_token != token or merge.attempts >= max_attempts:
         return None
     run_lives = merge.state is MergeState.RUNNING and merge.lease_until > now
     if merge.state not in (MergeState.QUEUED, MergeState.RUNNING) or run_lives:

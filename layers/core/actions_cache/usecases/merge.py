@@ -10,6 +10,7 @@ from threading import Semaphore
 
 from actions_cache.domain import claim
 from actions_cache.domain.archive import Archive, Manifest, Part
+from actions_cache.domain.checksum import contradict, etag_of, etag_of_upload
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.merge_plan import Copy, Step, plan_merge
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
@@ -22,6 +23,7 @@ from actions_cache.ports import (
     Table,
     TokenSource,
     UploadedPart,
+    WrongBytes,
 )
 from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.remove_entry import RemoveBroken
@@ -45,6 +47,13 @@ class MergeOutcome(StrEnum):
 
 class RunLost(Exception):
     """Another run took over, or the entry was removed."""
+
+
+class GivenUp(Exception):
+    """Every run of the message's claim failed or died: it belongs into the dead-letter queue, where people see it.
+
+    The schedule retakes what died long before the queue delivers its message again, so the queue counts too few tries.
+    """
 
 
 class OutOfTime(Exception):
@@ -71,15 +80,19 @@ class MergeArchive:
             remaining: how much time the worker still has.
 
         Raises:
+            GivenUp: nothing is left to try.
             Exception: whatever went wrong; the run is released and the message is to be delivered again.
         """
         run_token = self.tokens.new()
         archive = transition(
             self.table,
             message.archive_id,
-            lambda seen: claim.started(seen, message.claim_token, run_token, self.clock.now(), self.lifetimes),
+            lambda seen: claim.started(
+                seen, message.claim_token, run_token, self.clock.now(), self.lifetimes, self.max_attempts
+            ),
         )
         if archive is None:
+            self._check_not_given_up(message)
             return MergeOutcome.NOT_OURS
         logger.info("merge started", extra={"archive_id": archive.id, "run_token": run_token})
         try:
@@ -99,6 +112,12 @@ class MergeArchive:
         )
         return MergeOutcome.MERGED if published else MergeOutcome.LOST
 
+    def _check_not_given_up(self, message: MergeMessage) -> None:
+        archive = self.table.archive(message.archive_id)
+        now = self.clock.now()
+        if archive and claim.is_given_up(archive, message.claim_token, now, self.lifetimes, self.max_attempts):
+            raise GivenUp(f"the merge of {archive.id} was given up: see the errors before")
+
     def _fail(self, archive_id: str, run_token: str) -> None:
         transition(
             self.table,
@@ -111,10 +130,12 @@ class MergeArchive:
         key = ArchiveKeys(archive.id).merged(run_token)
         with self._upload(key) as upload:
             done = self._run_steps(archive.id, run_token, manifest, upload, remaining)
-            self.bucket.complete_upload(upload, sorted(done, key=lambda part: part.number))
+            done.sort(key=lambda part: part.number)
+            self.bucket.complete_upload(upload, done)
         merged = self.bucket.stat(key)
-        if merged is None or merged.size != manifest.size:
-            raise RuntimeError(f"merged {archive.id} into {merged}, but its parts hold {manifest.size} bytes")
+        etag = etag_of_upload([part.etag for part in done])
+        if merged is None or merged.size != manifest.size or (etag and merged.etag != etag):
+            raise WrongBytes(Part(key, manifest.size, etag or "unknown"), f"the merged object is {merged}")
         return merged
 
     @contextmanager
@@ -162,11 +183,18 @@ class MergeArchive:
             executor.shutdown(cancel_futures=True)
 
     def _run_step(self, step: Step, upload: MultipartUpload, uploads_in_flight: Semaphore) -> UploadedPart:
+        """Raises WrongBytes: by their ETags, what the upload has now isn't what the step was to bring."""
         if isinstance(step, Copy):
-            return self.bucket.copy_part(upload, step.number, step.source)
+            copied = self.bucket.copy_part(upload, step.number, step.source)
+            if step.source.is_whole and contradict(copied.etag, step.source.part.etag):
+                raise WrongBytes(step.source.part, f"the ETag of its copy is {copied.etag}")
+            return copied
         with uploads_in_flight:
             body = b"".join([self.bucket.read(source) for source in step.sources])
-            return self.bucket.upload_part(upload, step.number, body)
+            uploaded = self.bucket.upload_part(upload, step.number, body)
+        if contradict(uploaded.etag, sent := etag_of([body])):
+            raise WrongBytes(Part(upload.key, len(body), sent), f"part {step.number} arrived with ETag {uploaded.etag}")
+        return uploaded
 
     def _renew(self, archive_id: str, run_token: str) -> None:
         renewed = transition(
