@@ -32,6 +32,11 @@ class KeyValueStore(Protocol):
         ...
 
 
+MAX_URL_BYTES = 8_192
+MAX_HEAD_BYTES = 32_768
+"""CloudFront's: URL and headers together (its developer guide, "Quotas")."""
+
+
 @dataclass(frozen=True)
 class Edge:
     distribution: Distribution
@@ -44,8 +49,12 @@ class Edge:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
             return
-        behavior = self.distribution.behavior(scope["raw_path"].decode("latin-1"))
         request_id = cloudfront.new_request_id()
+        refusal = _refusal_of_head(scope)
+        if refusal is not None:
+            await _refuse(send, request_id, *refusal)
+            return
+        behavior = self.distribution.behavior(scope["raw_path"].decode("latin-1"))
         if scope["method"] not in behavior.methods:
             await _refuse(send, request_id, HTTPStatus.FORBIDDEN, "this method isn't allowed here")
             return
@@ -153,6 +162,27 @@ class _Exchange:
         event = cloudfront.viewer_response(self.event, self.request, start["status"], headers)
         response = (await self.edge.runtime.run("viewer-response", event))["response"]
         return {**start, "status": response["statusCode"], "headers": cloudfront.headers_list(response["headers"])}
+
+
+def _refusal_of_head(scope: Scope) -> tuple[int, str] | None:
+    """What CloudFront refuses before any function sees it."""
+    if not scope["raw_path"].startswith(b"/"):
+        return HTTPStatus.BAD_REQUEST, "the request's target must be a path"
+    if scope["method"] in ("GET", "HEAD") and _has_body(scope):
+        return HTTPStatus.FORBIDDEN, f"a {scope['method']} has no body"
+    url_bytes = len(scope["raw_path"]) + len(scope["query_string"])
+    if url_bytes > MAX_URL_BYTES:
+        return HTTPStatus.REQUEST_URI_TOO_LONG, f"the URL has {url_bytes} bytes; at most {MAX_URL_BYTES} are allowed"
+    head_bytes = url_bytes + sum(len(name) + len(value) + len(": \r\n") for name, value in scope["headers"])
+    if head_bytes > MAX_HEAD_BYTES:
+        message = f"URL and headers have {head_bytes} bytes; at most {MAX_HEAD_BYTES} are allowed"
+        return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message
+    return None
+
+
+def _has_body(scope: Scope) -> bool:
+    headers = dict(scope["headers"])
+    return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
 
 
 async def _refuse(send: Send, request_id: str, status: int, message: str) -> None:

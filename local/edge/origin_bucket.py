@@ -51,7 +51,8 @@ class BucketOrigin:
     def _connections(self) -> aiohttp.ClientSession:
         """Made with the first request: a session belongs to the loop that runs it."""
         if self._session is None:
-            self._session = new_connections()
+            # CloudFront has no such limit: clients that stall would keep the others waiting.
+            self._session = new_connections(limit=0)
         return self._session
 
 

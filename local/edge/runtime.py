@@ -93,11 +93,14 @@ class EdgeRuntime:
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
-        while line := await process.stdout.readline():
-            result = json.loads(line)
-            waiting = self._waiting.get(result["id"])
-            if waiting is not None and not waiting.done():
-                waiting.set_result(result)
+        try:
+            while line := await process.stdout.readline():
+                result = json.loads(line)
+                waiting = self._waiting.get(result["id"])
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(result)
+        except ValueError:  # a line over LONGEST_LINE, so where the next one begins can't be told
+            process.kill()
         await process.wait()
         for waiting in self._waiting.values():
             if not waiting.done():

@@ -25,7 +25,7 @@ from actions_cache.domain.errors import AlreadyExists, CommittedDifferently, Inv
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.ports import MergeMessage  # noqa: TC001 - hypothesis reads annotations
-from actions_cache.usecases.merge import MergeOutcome
+from actions_cache.usecases.merge import GivenUp, MergeOutcome
 from actions_cache.wiring.control import ControlPlane
 from local.resources import Clients, create
 from local.template import Template
@@ -169,7 +169,10 @@ class Protocol(RuleBasedStateMachine):
         message = self.messages[pick % len(self.messages)]
         before = self.journey.control.table.archive(message.archive_id)
         with self.life.of(death, takes_effect=takes_effect):
-            outcome = self.journey.control.merge(message, plenty)
+            try:
+                outcome = self.journey.control.merge(message, plenty)
+            except GivenUp:
+                return
             if outcome is MergeOutcome.MERGED:
                 assert before is not None
                 assert before.object is None

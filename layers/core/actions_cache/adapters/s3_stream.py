@@ -64,10 +64,13 @@ class S3Stream:
         return self._session
 
 
-def new_connections() -> aiohttp.ClientSession:
-    """To the store, of the running loop. Nothing is added to a request, and nothing of an answer is changed."""
+def new_connections(limit: int = MAX_CONNECTIONS) -> aiohttp.ClientSession:
+    """To the store, of the running loop. Nothing is added to a request, and nothing of an answer is changed.
+
+    Args: limit: of connections; 0 for none.
+    """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS),
+        connector=aiohttp.TCPConnector(limit=limit),
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
         read_bufsize=READ_BUFFER_BYTES,
         auto_decompress=False,

@@ -48,6 +48,9 @@ def _sweep_times(archive: Archive, lifetimes: Lifetimes) -> tuple[Millis, ...]:
         return removable_at(archive, lifetimes), last_arrival
     if archive.merge.state is MergeState.MERGED:
         return parts_removable_at(archive, lifetimes), last_arrival
+    if archive.merge.state is MergeState.FAILED:
+        # Its runs may have completed what they couldn't publish; by then none of them lives.
+        return archive.merge.ended_at + lifetimes.grace, last_arrival
     return (last_arrival,)
 
 

@@ -1,0 +1,108 @@
+"""What the proofs of P8 ask: all of a request's way, on real engines, with tokens whose signatures are checked.
+
+The edge's functions, the API and the download function; nothing between client and engines is left out.
+"""
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, cast
+
+import boto3
+import pytest
+
+from actions_cache.adapters.s3_signing import S3Signer
+from actions_cache.domain.entry import EntryFamily, EntryName
+from actions_cache.domain.timing import SECOND, Millis
+from actions_cache.wiring.control import ControlPlane
+from actions_cache.wiring.data import DataPlane
+from functions.api.app import create_app as create_api
+from functions.download.app import create_app as create_download
+from local.edge.app import Edge
+from local.edge.distribution import Distribution
+from local.edge.origin_bucket import BucketOrigin
+from local.edge.runtime import EdgeRuntime
+from local.endpoints import Endpoints
+from local.resources import Clients, create
+from local.server import by_path
+from local.template import Template
+from tests.api.test_tokens import Issuer
+from tests.clients.runtime_token import ac_claim
+from tests.clients.wire import VERSION, Job
+from tests.conftest import settings_for
+from tests.journey import Journey, SetClock
+from tests.local.test_edge import KnownValues
+from tests.serving import served
+
+OURS, THEIRS = "42", "43"
+FEATURE, MAIN, PULL = "refs/heads/feature", "refs/heads/main", "refs/pull/7/merge"
+PLAIN = "curl"
+"""Of a client that nothing is known of, so that its URLs are ours and name their archive."""
+
+
+@dataclass
+class Stage:
+    """A server whose tokens `issuer` signs."""
+
+    url: str
+    control: ControlPlane
+    issuer: Issuer
+    journey: Journey
+    _numbers: Any = field(default_factory=count)
+
+    def job(self, repository: str, *scopes: tuple[str, int], **claims: object) -> Job:
+        """A job of a good token, but for what the claims say."""
+        named: dict[str, Any] = {"repository_id": repository, "ac": ac_claim(scopes), **claims}
+        token = self.issuer.sign(**named)
+        return Job(self.url, token.removeprefix("Bearer "), PLAIN)
+
+    def new_key(self) -> str:
+        return f"key {next(self._numbers):05d}."
+
+    def everything(self) -> tuple[Any, ...]:
+        """What stands in tables and bucket."""
+        table = self.control.table
+        items = [model.scan() for model in (table._archives, table._entries, table._reservations)]
+        rows = [sorted(repr(sorted(item.attribute_values.items())) for item in all_of) for all_of in items]
+        return (*rows, sorted((part.key, part.etag) for part in self.control.bucket.list("")))
+
+    def archive_of(self, repository: str, scope: str, key: str) -> str | None:
+        entry = self.control.table.entry(entry_name(repository, scope, key))
+        return entry.archive_id if entry else None
+
+
+def entry_name(repository: str, scope: str, key: str) -> EntryName:
+    return EntryName(EntryFamily(repository, scope, VERSION), key)
+
+
+@contextmanager
+def verified_stage(template: Template, endpoints: Endpoints, session: boto3.Session) -> Iterator[Stage]:
+    """With resources and an issuer of its own."""
+    issuer = Issuer()
+    issuer.rotate("first")
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, value in endpoints.environment().items():
+            patch.setenv(variable, value)
+        clients, clock = Clients.of(session), SetClock(now())
+        resources = create(template, clients, prefix=f"test-{uuid.uuid4().hex[:8]}")
+        changes = {"stream_max_bytes": "", "verify_tokens": "1", "token_issuers": issuer.url}
+        control = ControlPlane(settings_for(resources.environment("ApiFunction"), **changes), clock)
+        control.session = session
+        data = DataPlane(control)
+        s3 = session.client("s3", endpoint_url=endpoints.store)
+        signer = S3Signer(s3, control.settings.bucket, cast("Any", session.get_credentials()))
+        known = KnownValues({"url-signing-secrets": " ".join(control.urls.secrets.current())})
+        behind = by_path(create_api(control, data), create_download(data))
+        edge = Edge(Distribution.of(template), EdgeRuntime(), known, BucketOrigin(signer), behind)
+        with served(edge, lifespan="on") as url:
+            yield Stage(url, control, issuer, Journey(control, clock, clients.s3, clients.sqs))
+    issuer.server.shutdown()
+    issuer.server.server_close()
+
+
+def now() -> Millis:
+    """The edge's own clock is the machine's."""
+    return int(time.time()) * SECOND

@@ -1,0 +1,148 @@
+"""P8: a token reads and writes in its own repository and scopes, and nothing else gets through.
+
+Signed URLs: test_nobody_elses_urls.py.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from typing import cast
+from urllib.parse import urlsplit
+
+import boto3
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+
+from local.endpoints import Endpoints
+from local.template import Template
+from tests.clients.runtime_token import READ, READ_WRITE, WRITE
+from tests.clients.wire import Job, put_blob
+from tests.promises.nobody_elses import FEATURE, MAIN, OURS, PULL, THEIRS, Stage, entry_name, now, verified_stage
+
+
+@pytest.fixture(scope="module")
+def world(template: Template, endpoints: Endpoints, engine_session: boto3.Session) -> Iterator[Stage]:
+    with verified_stage(template, endpoints, engine_session) as stage:
+        yield stage
+
+
+@pytest.fixture
+def stage(world: Stage) -> Stage:
+    world.journey.clock.at = now()
+    return world
+
+
+SCOPES: Sequence[Sequence[tuple[str, int]]] = [
+    [(FEATURE, READ_WRITE)],
+    [(FEATURE, READ)],
+    [(FEATURE, WRITE)],
+    [(FEATURE, 0)],
+    [(FEATURE, 4)],
+    [(FEATURE, READ_WRITE), (MAIN, READ)],
+    [(FEATURE, READ), (MAIN, READ_WRITE)],
+    [(PULL, READ_WRITE), (FEATURE, READ), (MAIN, READ)],
+    [(PULL, READ), (MAIN, READ)],
+    [(MAIN, WRITE), (FEATURE, WRITE), (PULL, READ)],
+    [(FEATURE + "/", READ_WRITE)],
+    [(FEATURE.upper(), READ_WRITE)],
+    [("", READ_WRITE)],
+]
+
+FORGED = generate_private_key(65537, 2048)
+FLAWS: dict[str, Callable[[Stage], dict[str, object]]] = {
+    "expired": lambda _: {"exp": int(time.time()) - 60},
+    "never expires": lambda _: {"exp": None},
+    "not valid yet": lambda _: {"nbf": int(time.time()) + 120},
+    "another issuer": lambda _: {"iss": "https://token.actions.githubusercontent.com"},
+    "an issuer that begins like ours": lambda stage: {"iss": f"{stage.issuer.url}.example"},
+    "no issuer": lambda _: {"iss": None},
+    "signed by another": lambda _: {"key": FORGED},
+    "no repository": lambda _: {"repository_id": ""},
+}
+
+
+def test_a_good_token_does_exactly_what_its_claims_say(stage: Stage):
+    saved = _saved_in_every_scope(stage)
+    wrong = []
+    for repository, scopes in product((OURS, THEIRS), SCOPES):
+        job = stage.job(repository, *scopes)
+        readable = [scope for scope, permission in scopes if permission & READ]
+        writable = [scope for scope, permission in scopes if permission & WRITE]
+        for what, (done, allowed) in {
+            "look up": _looks_up(job, saved, repository, readable),
+            "create": _creates(stage, job, repository, writable),
+            "finalize": _finalizes(stage, job, repository, writable),
+        }.items():
+            if done != allowed:
+                wrong.append((what, repository, scopes, done, allowed))
+    assert wrong == []
+
+
+def _saved_in_every_scope(stage: Stage) -> dict[tuple[str, str], str]:
+    """The same key everywhere. Returns: the archives by repository and scope."""
+    for repository, scope in product((OURS, THEIRS), (FEATURE, MAIN, PULL)):
+        stage.job(repository, (scope, READ_WRITE)).save("shared", f"{repository} {scope}".encode())
+    return {
+        (repository, scope): cast("str", stage.archive_of(repository, scope, "shared"))
+        for repository, scope in product((OURS, THEIRS), (FEATURE, MAIN, PULL))
+    }
+
+
+def _looks_up(
+    job: Job, saved: dict[tuple[str, str], str], repository: str, readable: Sequence[str]
+) -> tuple[object, object]:
+    """The first of the readable scopes that has it; a prefix and a restore key lead nowhere else either."""
+    expected = next((saved[repository, scope] for scope in readable if (repository, scope) in saved), None)
+    answers: list[tuple[int, object]] = []
+    for key, restore_keys in (("shared", []), ("sha", []), ("another", ["sh"])):
+        reply = job.call("GetCacheEntryDownloadURL", key=key, restore_keys=restore_keys)
+        if reply.status != 200:
+            answers.append((reply.status, "cache read denied" in reply.json["msg"]))
+        elif reply.json["ok"]:
+            answers.append((200, urlsplit(reply.json["signed_download_url"]).path.split("/")[4]))
+        else:
+            answers.append((200, None))
+    return answers, [(200, expected) if readable else (403, True)] * 3
+
+
+def _creates(stage: Stage, job: Job, repository: str, writable: Sequence[str]) -> tuple[object, object]:
+    """In the first writable scope of its own repository."""
+    key = stage.new_key()
+    reply = job.create(key)
+    everywhere = {scope for scopes in SCOPES for scope, _ in scopes}
+    held = [
+        (owner, scope)
+        for owner, scope in product((OURS, THEIRS), sorted(everywhere))
+        if stage.control.table.reservation(entry_name(owner, scope, key))
+    ]
+    done = (reply.status, reply.json["ok"], reply.json["message"].startswith("cache write denied"), held)
+    return done, (200, True, False, [(repository, writable[0])]) if writable else (200, False, True, [])
+
+
+def _finalizes(stage: Stage, job: Job, repository: str, writable: Sequence[str]) -> tuple[object, object]:
+    """An upload of our feature branch's own job, which only another token of the same scope may finish."""
+    key = stage.new_key()
+    url = stage.job(OURS, (FEATURE, READ_WRITE)).reserve(key)
+    assert put_blob(url, b"abc").status == 201
+    reply = job.finalize(key, 3)
+    visible = stage.archive_of(OURS, FEATURE, key) is not None
+    may = repository == OURS and writable[:1] == [FEATURE]
+    if not writable:
+        return (reply.status, reply.json.get("ok"), visible), (200, False, False)
+    return (reply.status, reply.json.get("ok"), visible), (200, True, True) if may else (404, None, False)
+
+
+def test_a_flawed_token_opens_no_route_and_changes_nothing(stage: Stage):
+    stage.job(OURS, (FEATURE, READ_WRITE)).save("ours", b"ours")
+    url = stage.job(OURS, (FEATURE, READ_WRITE)).reserve("pending")
+    assert put_blob(url, b"abc").status == 201
+    before = stage.everything()
+    let_in = []
+    for flaw, repository, scopes in product(FLAWS, (OURS, THEIRS), SCOPES[:3]):
+        job = stage.job(repository, *scopes, **FLAWS[flaw](stage))
+        look_up = job.call("GetCacheEntryDownloadURL", key="ours")
+        replies = (job.create("new"), job.finalize("pending", 3), look_up)
+        if not all((reply.status, reply.json["code"]) == (401, "unauthenticated") for reply in replies):
+            let_in.append((flaw, repository, scopes, [reply.body for reply in replies]))
+    assert let_in == []
+    assert stage.everything() == before

@@ -1,0 +1,126 @@
+"""The bucket against the table (P7): what is missing, what is nobody's, and what a sweep is still owed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from actions_cache.domain.archive import Archive, ArchiveState, MergeState, Part
+from actions_cache.domain.timing import SECOND, Millis
+from actions_cache.settings import Settings
+from actions_cache.wiring.control import ControlPlane
+
+ROOT = "archives/"
+
+
+@dataclass
+class Audit:
+    archives: int = 0
+    entries: int = 0
+    objects: int = 0
+    object_bytes: int = 0
+    missing: list[str] = field(default_factory=list)
+    """Named by the table, and not in the bucket, or other bytes."""
+    unowned: list[str] = field(default_factory=list)
+    """In the bucket, under an archive that the table doesn't know: no sweep will ever find it."""
+    overdue: list[str] = field(default_factory=list)
+    """Nobody's, for longer than the limit."""
+    awaiting_sweep: int = 0
+    """Nobody's, within the limit."""
+    open_uploads: int = 0
+    """Of merges; a lifecycle rule of the bucket aborts what a killed worker leaves."""
+    contradictions: list[str] = field(default_factory=list)
+    """Between the tables."""
+
+    @property
+    def violations(self) -> dict[str, list[str]]:
+        found = {
+            "missing object": self.missing,
+            "unowned object": self.unowned,
+            "overdue orphan": self.overdue,
+            "contradiction between tables": self.contradictions,
+        }
+        return {kind: details for kind, details in found.items() if details}
+
+
+def audit(control: ControlPlane, now: Millis, limit_seconds: float) -> Audit:
+    """Reads everything there is, so only for runs where nothing else happens.
+
+    Args:
+        limit_seconds: how old an orphan may get, counted from when its bytes became nobody's.
+    """
+    found = Audit()
+    archives = {item.archive_id: item.to_archive() for item in control.table._archives.scan()}
+    entries = {item.archive_id: item.to_entry() for item in control.table._entries.scan()}
+    objects = {part.key: part for part in control.bucket.list("")}
+    found.archives, found.entries, found.objects = len(archives), len(entries), len(objects)
+    found.open_uploads = len(
+        control.session.client("s3").list_multipart_uploads(Bucket=control.settings.bucket).get("Uploads", ())
+    )
+    found.object_bytes = sum(part.size for part in objects.values())
+
+    needed: dict[str, Part] = {}
+    for archive in archives.values():
+        for part in _needed(control, archive, now, objects, found):
+            needed[part.key] = part
+            if objects.get(part.key) != part:
+                found.missing.append(f"{part.key} of {archive.state} {archive.name.key!r}")
+    for key in objects.keys() - needed.keys():
+        owner = archives.get(key.removeprefix(ROOT).partition("/")[0])
+        if owner is None:
+            found.unowned.append(key)
+        elif nobodys_since(owner, control.settings, now) + limit_seconds * SECOND < now:
+            found.overdue.append(f"{key} of {owner.state} {owner.name.key!r}, merge {owner.merge.state}")
+        else:
+            found.awaiting_sweep += 1
+    _compare_tables(archives, set(entries), found)
+    return found
+
+
+def _needed(
+    control: ControlPlane, archive: Archive, now: Millis, objects: Mapping[str, Part], found: Audit
+) -> list[Part]:
+    """What a reader who may still come reads: all of a visible entry, and of a gone one within its grace."""
+    grace = control.settings.grace_seconds * SECOND
+    readable = archive.is_stored or (archive.was_visible and now < archive.deleted_at + grace)
+    if not readable:
+        return []
+    needed = [archive.object] if archive.object else []
+    parts_stay = archive.merge.state is not MergeState.MERGED or now < archive.merge.ended_at + grace
+    manifest = archive.commit.manifest if archive.commit else None
+    if manifest is not None and parts_stay:
+        needed.append(manifest)
+        if objects.get(manifest.key) != manifest:
+            found.missing.append(f"the manifest {manifest.key}, and so its parts")
+        else:
+            needed += control.manifests.of(archive).parts
+    return needed
+
+
+def nobodys_since(archive: Archive, settings: Settings, now: Millis) -> Millis:
+    """When the youngest object that isn't needed became nobody's, at the latest; `now`: it still may be somebody's.
+
+    While the reservation holds, everything under it is the upload's. Afterwards an object is nobody's as soon as it
+    arrives, which a PUT that began with its URL's last second may do for as long again; or with what it belonged to:
+    a reader's grace, or a run of the merge.
+    """
+    if archive.state is ArchiveState.RESERVED:
+        return now
+    grace = settings.grace_seconds * SECOND
+    moments = [archive.upload_closes_at + settings.upload_url_seconds * SECOND]
+    if archive.state is ArchiveState.DELETED:
+        moments.append(archive.deleted_at + (grace if archive.was_visible else 0))
+    match archive.merge.state:
+        case MergeState.MERGED:
+            moments.append(archive.merge.ended_at + grace)
+        case MergeState.FAILED:
+            moments.append(archive.merge.ended_at)
+        case MergeState.RUNNING:
+            moments.append(archive.merge.lease_until)
+        case MergeState.QUEUED | MergeState.UNMERGED:
+            moments.append(archive.merge.claimed_at)
+    return max(moments)
+
+
+def _compare_tables(archives: Mapping[str, Archive], with_entry: set[str], found: Audit) -> None:
+    stored = {archive.id for archive in archives.values() if archive.is_stored}
+    found.contradictions += [f"the entry of {id_} has no stored archive" for id_ in with_entry - stored]
+    found.contradictions += [f"the stored archive {id_} has no entry" for id_ in stored - with_entry]
