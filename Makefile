@@ -12,7 +12,7 @@ HERE = $(subst aarch64,arm64,$(shell uname -m))
 NODE_PACKAGES = tests/clients/node_modules/.ready tests/edge/node_modules/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo deploy verify-deployment cost test test-deploy test-rie sam-local test-sam-local proofs soak \
+.PHONY: help run demo deploy verify-deployment cost test test-deploy test-rie sam-local test-sam-local test-slow proofs soak \
 	bench-delivery check lint build validate edge lock generate clean
 
 help: ## Lists the targets
@@ -91,6 +91,9 @@ test-sam-local: .venv/.ready .tools/sam/.ready .tools/engines/.ready .tools/runt
 
 test: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Runs the tests, on real engines and with real clients
 	@$(RUN) -m pytest
+
+test-slow: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Streaming under AWS's caps, the deployment check behind faulty proxies, a short soak
+	@$(RUN) -m pytest tests/streaming tests/verify tests/soak
 
 check: lint test ## Everything but what needs Python 3.12 (build, test-deploy, test-rie, test-sam-local)
 
