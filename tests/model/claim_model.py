@@ -290,6 +290,8 @@ def _cleaner_steps(state: State, cleaner: Actor, bounds: Bounds) -> Iterator[Ste
             by = claim.given_up(archive, NOW, LIFETIMES, bounds.max_attempts)
             if duty is Duty.RETAKE_CLAIM and by:
                 yield Step("cleanup gives up", _written(state, by, bounds))
+            if duty is Duty.SWEEP and not bounds.sweeps:
+                yield Step("cleanup finds nothing to sweep", _written(state, swept(archive, NOW), bounds))
             if duty is Duty.SWEEP and bounds.sweeps:
                 yield Step("cleanup lists", state._replace(cleaner=Actor(At.LISTED, keys=state.objects)))
             if duty is Duty.FORGET and bounds.sweeps:
