@@ -4,8 +4,11 @@ from collections.abc import Iterable, Mapping
 
 from local.resources import Resources
 
-LAMBDA_LIMITS = frozenset({"STREAM_MAX_BYTES", "STREAM_BURST_BYTES", "STREAM_BYTES_PER_SECOND"})
-"""The template's values are AWS's caps, which nothing has here (DESIGN.md, "The delivery rule")."""
+FITTED_TO_LAMBDA = frozenset(
+    {"STREAM_MAX_BYTES", "STREAM_BURST_BYTES", "STREAM_BYTES_PER_SECOND", "CHECK_STREAMED_PARTS"}
+)
+"""The template's values go with AWS's caps, which nothing has here (DESIGN.md, "The delivery rule"): what checks cost
+nothing at 2 MB a second would halve the speed of a stream that isn't held back."""
 
 OF_OTHER_ACCOUNTS = frozenset({"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"})
 """Would lead the functions away from the engines, or make these refuse them."""
@@ -26,7 +29,7 @@ def function_environment(
     declared: dict[str, str] = {}
     for function in functions:
         declared |= resources.environment(function)
-    defaults = {name: value for name, value in declared.items() if name not in LAMBDA_LIMITS}
+    defaults = {name: value for name, value in declared.items() if name not in FITTED_TO_LAMBDA}
     users = {name: value for name, value in chosen.items() if name not in OF_OTHER_ACCOUNTS}
     return {"VERIFY_TOKENS": "0", **defaults, **users, **resource_names(resources, declared), **endpoints}
 

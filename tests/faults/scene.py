@@ -44,8 +44,9 @@ def faulty_store(endpoints: Endpoints) -> Iterator[FaultyStore]:
 
 
 @contextmanager
-def download_url(journey: Journey) -> Iterator[str]:
+def download_url(journey: Journey, **settings: object) -> Iterator[str]:
     """Of KEY's entry, at a download function of its own."""
+    journey.control.settings = journey.control.settings.model_copy(update=settings)
     with served(create_app(DataPlane(journey.control))) as base_url:
         hit = journey.look_up(KEY.key, user_agent=GO)
         assert hit is not None

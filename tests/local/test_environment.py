@@ -33,8 +33,9 @@ def test_a_shell_that_sourced_an_earlier_runs_env_file_changes_nothing(template:
 
 
 def test_lambdas_limits_do_not_hold_here(template: Template):
-    assert "STREAM_MAX_BYTES" in template.environment("DownloadFunction")
-    assert "STREAM_MAX_BYTES" not in environment(template)
+    for variable in ("STREAM_MAX_BYTES", "CHECK_STREAMED_PARTS"):
+        assert variable in template.environment("DownloadFunction")
+        assert variable not in environment(template)
 
 
 def test_a_limit_the_user_sets_holds(template: Template):

@@ -75,6 +75,7 @@ class Settings(BaseSettings):
     stream_bytes_per_second: Bytes | None = None
     merge_wait_seconds: Annotated[int, Field(ge=0, le=25)] = 20
     read_ahead_bytes: Annotated[int, Field(ge=MIB)] = 32 * MIB
+    check_streamed_parts: bool = False
 
     # Who may come in.
     verify_tokens: bool = True

@@ -6,7 +6,11 @@ UploadPartCopy. Where a store makes other ETags (SeaweedFS does for copies of mo
 
 import hashlib
 import re
+import sys
 from collections.abc import Iterable, Sequence
+
+from actions_cache.domain.archive import Part
+from actions_cache.domain.part_range import PartRange
 
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 
@@ -35,6 +39,40 @@ def contradict(one: str, other: str) -> bool:
     """Whether both are the MD5s of bytes, and of different ones."""
     digests = _md5(one), _md5(other)
     return None not in digests and digests[0] != digests[1]
+
+
+class PassingBytes:
+    """Holds bytes that pass in order, in chunks of any length, against the ETags of the parts that they are."""
+
+    def __init__(self, ranges: Iterable[PartRange]) -> None:
+        """Args: ranges: what will pass. A part that isn't whole among them can't be checked."""
+        self._ranges = iter(ranges)
+        self._left = 0
+        self._start_next()
+
+    def altered(self, chunk: bytes) -> Part | None:
+        """The part that ends in this chunk and isn't what its ETag stands for; None where all is well so far."""
+        rest = memoryview(chunk)
+        while rest:
+            if not self._left:
+                self._start_next()
+            piece, rest = rest[: self._left], rest[self._left :]
+            self._left -= len(piece)
+            if self._checked:
+                self._md5.update(piece)
+                if not self._left and contradict(self._part.etag, self._md5.hexdigest()):
+                    return self._part
+        return None
+
+    def _start_next(self) -> None:
+        """What comes after the announced ranges is nobody's, and so isn't checked."""
+        following = next(self._ranges, None)
+        if following is None:
+            self._left, self._checked = sys.maxsize, False
+            return
+        self._part, self._left = following.part, following.size
+        self._checked = following.is_whole and _md5(following.part.etag) is not None
+        self._md5 = hashlib.md5(usedforsecurity=False)
 
 
 def _md5(etag: str) -> bytes | None:

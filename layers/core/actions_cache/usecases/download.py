@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from actions_cache.domain.agenda import removable_at
 from actions_cache.domain.archive import Archive, MergeState, Part
 from actions_cache.domain.byte_range import ByteRange, parse_range
+from actions_cache.domain.checksum import PassingBytes
 from actions_cache.domain.claim import claimable_at
 from actions_cache.domain.delivery import Delivery, Source, StreamLimits, choose_delivery, choose_source
 from actions_cache.domain.errors import NotFound, TryAgain
 from actions_cache.domain.part_range import cover
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
-from actions_cache.ports import Clock, ObjectGone, PartReader, Table, Unavailable
+from actions_cache.ports import Clock, ObjectGone, PartReader, Table, Unavailable, WrongBytes
 from actions_cache.usecases.claim_merge import ClaimMerge
 from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.part_stream import read_ahead
@@ -61,6 +62,7 @@ class Download:
     limits: StreamLimits
     merge_wait_seconds: int
     read_ahead_bytes: int
+    checks_parts: bool
     _claims: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __call__(
@@ -159,8 +161,12 @@ class Download:
             try:
                 parts = await asyncio.to_thread(self._parts, archive)
                 ranges = cover(parts, rest, self.read_ahead_bytes // READ_AHEAD_RANGES)
+                passing = PassingBytes(cover(parts, rest, archive.size)) if self.checks_parts else None
                 async with aclosing(read_ahead(ranges, self.reader, self.read_ahead_bytes)) as chunks:
                     async for chunk in chunks:
+                        altered = passing.altered(chunk) if passing else None
+                        if altered is not None:
+                            raise WrongBytes(altered, "other bytes came than its ETag stands for")
                         given += len(chunk)
                         yield chunk
             except ObjectGone as gone:
