@@ -35,6 +35,10 @@ TAKEN = frozenset(
 )
 
 
+OUTSIDE = frozenset({"RESULTS_SERVICE_URL"})
+"""Leads to GitHub's own services, where nothing that runs here goes unless the user says so."""
+
+
 class DeclaredAnew(Exception):
     """A table stands from an earlier template, and keys can't be changed."""
 
@@ -73,12 +77,12 @@ class Resources:
     tables_are_new: bool
 
     def environment(self, function: str) -> dict[str, str]:
-        """A function's variables, as Lambda would set them; empty ones are left out."""
+        """A function's variables, as Lambda would set them; empty ones are left out, and what leads outside."""
         variables = {
             name: str(self.template.resolve(value, self.refs))
             for name, value in self.template.environment(function).items()
         }
-        return {name: value for name, value in variables.items() if value and value != NO_VALUE}
+        return {name: value for name, value in variables.items() if value and value != NO_VALUE and name not in OUTSIDE}
 
 
 def create(template: Template, clients: Clients, prefix: str = "cache") -> Resources:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from actions_cache.domain.access import ClaimRule
 from actions_cache.settings import Settings
 
 REQUIRED: dict[str, Any] = {
@@ -66,3 +67,54 @@ def test_a_setting_out_of_bounds_is_refused(wrong):
 def test_issuers_are_separated_by_commas(monkeypatch):
     monkeypatch.setenv("TOKEN_ISSUERS", "https://one, https://two")
     assert Settings(**REQUIRED).token_issuers == ("https://one", "https://two")
+
+
+def test_a_slash_at_an_issuers_end_does_not_matter():
+    assert Settings(**REQUIRED, token_issuers=("https://one/", "https://two/a/")).token_issuers == (
+        "https://one",
+        "https://two/a",
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong", ["one", "file:///keys", "https://", "https://a b", "https://ä", "https://" + "x" * 505]
+)
+def test_an_issuer_is_a_url_that_a_key_of_the_table_has_room_for(wrong):
+    with pytest.raises(ValidationError, match="512 ASCII"):
+        Settings(**REQUIRED, token_issuers=(wrong,))
+
+
+def test_claims_are_separated_by_commas(monkeypatch):
+    monkeypatch.setenv("TOKEN_ISSUERS", "https://one,https://two/")
+    monkeypatch.setenv("TOKEN_CLAIMS", "owner_id=1, owner_id=2@https://two")
+    rules = Settings(**REQUIRED).token_claims
+    assert rules == (ClaimRule("owner_id", "1"), ClaimRule("owner_id", "2", "https://two"))
+    assert Settings(**REQUIRED, token_claims="").token_claims == ()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("owner_id", "claim=value"),
+        ("owner_id=1,=2", "claim=value"),
+        ("owner_id=1@https://three", "isn't in TOKEN_ISSUERS"),
+    ],
+)
+def test_a_claim_that_would_let_in_nobody_or_everybody_is_refused(monkeypatch, wrong, said):
+    monkeypatch.setenv("TOKEN_CLAIMS", wrong)
+    with pytest.raises(ValidationError, match=said):
+        Settings(**REQUIRED)
+
+
+@pytest.mark.parametrize("url", ["https://results.example", "https://results.example/", "http://127.0.0.1:1"])
+def test_a_results_service_is_an_origin(url):
+    assert Settings(**REQUIRED, results_service_url=url).results_service_url == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["results.example", "ftp://a", "https://a/b", "https://a?b", "https://u:p@a", "https://a\n", "https://a:b:c/d"],
+)
+def test_what_is_no_origin_is_refused(wrong):
+    with pytest.raises(ValidationError, match="https://host"):
+        Settings(**REQUIRED, results_service_url=wrong)

@@ -1,19 +1,20 @@
-"""The API: reserve, commit, finalize, look up, and whether all is well."""
+"""The API: reserve, commit, finalize, look up, whether all is well; and what isn't ours, passed on."""
 
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
+from actions_cache.adapters.results_service import ResultsService
 from actions_cache.web.app import new_app
 from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.data import DataPlane
-from functions.api import cache_service, uploads
+from functions.api import cache_service, passthrough, uploads
 from functions.api.tokens import TokenReader
 
 
 def create_app(control: ControlPlane, data: DataPlane) -> FastAPI:
     settings = control.settings
-    tokens = TokenReader(settings.token_issuers, settings.token_audience, settings.verify_tokens)
+    tokens = TokenReader(settings.token_issuers, settings.token_audience, settings.token_claims, settings.verify_tokens)
     app = new_app()
     app.include_router(cache_service.routes(control, tokens))
     app.include_router(uploads.routes(control, data))
@@ -23,4 +24,7 @@ def create_app(control: ControlPlane, data: DataPlane) -> FastAPI:
         faults = await run_in_threadpool(control.check_health)
         return JSONResponse({"ok": not faults, "faults": dict(faults)}, 503 if faults else 200)
 
+    # The last one, since it matches everything.
+    results_url = settings.results_service_url
+    app.include_router(passthrough.routes(ResultsService(results_url) if results_url else None))
     return app

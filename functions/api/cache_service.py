@@ -102,10 +102,10 @@ def routes(control: ControlPlane, tokens: TokenReader) -> APIRouter:
     router = APIRouter()
     service = CacheService(control)
 
-    @router.post("/twirp/{service_name}/{method_name}")
-    async def call_method(service_name: str, method_name: str, request: Request) -> Response:
-        if service_name != SERVICE or method_name not in service.methods:
-            return respond(twirp.bad_route(f"no method {method_name!r} of {service_name!r}"))
+    @router.post(f"/twirp/{SERVICE}/{{method_name}}")
+    async def call_method(method_name: str, request: Request) -> Response:
+        if method_name not in service.methods:
+            return respond(twirp.bad_route(f"no method {method_name!r} of {SERVICE}"))
         codec = codec_for(request.headers.get("content-type", ""))
         if codec is None:
             return respond(twirp.bad_route("the content type must be application/json or application/protobuf"))

@@ -1,27 +1,36 @@
 """Runtime tokens: whose they are, and what they allow (WIRE.md section 2)."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import jwt
 
-from actions_cache.domain.access import Caller, Scope
+from actions_cache.domain.access import (
+    GITHUB,
+    MAX_ISSUER_CHARACTERS,
+    Caller,
+    ClaimRule,
+    Scope,
+    check_claims,
+    claim_of,
+    qualified,
+    without_slash,
+)
 from actions_cache.domain.errors import TryAgain, Unauthenticated
 from actions_cache.settings import CLOCK_MARGIN_SECONDS
+from functions.api.issuer_keys import IssuerKeys
 
 if TYPE_CHECKING:
     from jwt.types import Options
 
 MAX_TOKEN_CHARACTERS = 16 * 1024
 MAX_SCOPES = 64
-MAX_REPOSITORY_CHARACTERS = 64
-JWKS_CACHED_SECONDS = 300
-JWKS_TIMEOUT_SECONDS = 5
-JWKS_COOLDOWN_SECONDS = 30
-"""Between fetches for keys that nobody knows, or made-up key ids would make this server call the issuer each time.
-An issuer publishes a new key before it signs with it."""
+
+_REPOSITORY = re.compile("(?!0$)[!-?A-~]{1,64}")
+"""No blank, and no `@`, by which a repository's name here is told from its issuer."""
 
 _CLAIM_CHECKS: "Options" = {"verify_exp": True, "verify_nbf": True, "verify_iat": False, "require": ["exp"]}
 
@@ -31,21 +40,24 @@ class TokenReader:
     """Reads tokens, and trusts whom it is told to.
 
     Args:
-    issuers: whose tokens come in; each publishes its keys at `<issuer>/.well-known/jwks`.
-    audience: what `aud` must name, where it is set.
-    verify: False for the local run alone: claims count, signatures don't.
+        issuers: whose tokens come in; each publishes its keys at `<issuer>/.well-known/jwks`. No slash ends them.
+        audience: what `aud` must name, where it is set.
+        rules: what else a token must say.
+        verify: False for the local run alone: claims count, signatures don't.
     """
 
     issuers: Sequence[str]
     audience: str | None
-    verify: bool
-    _key_sets: dict[str, jwt.PyJWKClient] = field(default_factory=dict)
+    rules: Sequence[ClaimRule] = ()
+    verify: bool = True
+    _keys: dict[str, IssuerKeys] = field(default_factory=dict)
 
     def read(self, authorization: str | None) -> Caller:
         """The caller that an `Authorization` header names.
 
         Raises:
             Unauthenticated: no token, a malformed or expired one, or one whose signature doesn't hold.
+            PermissionDenied: a good token, but not of a job that this server is for.
             TryAgain: the issuer's keys can't be had now.
         """
         scheme, _, token = (authorization or "").partition(" ")
@@ -59,7 +71,10 @@ class TokenReader:
             raise TryAgain("the token's issuer doesn't answer with its keys; try again") from error
         except jwt.PyJWTError as error:
             raise Unauthenticated(f"the token isn't good: {error}") from error
-        return _caller(claims)
+        issuer = str(claims.get("iss") or GITHUB)
+        caller = _caller(claims, issuer)
+        check_claims(self.rules, issuer, claims)
+        return caller
 
     def _unverified(self, token: str) -> dict[str, Any]:
         return jwt.decode(
@@ -69,35 +84,30 @@ class TokenReader:
         )
 
     def _verified(self, token: str) -> dict[str, Any]:
-        issuer = str(jwt.decode(token, options={"verify_signature": False}).get("iss"))
+        named = str(jwt.decode(token, options={"verify_signature": False}).get("iss"))
+        issuer = without_slash(named)
         if issuer not in self.issuers:
-            raise jwt.InvalidIssuerError(f"its issuer {issuer!r} isn't one of {', '.join(self.issuers)}")
+            raise jwt.InvalidIssuerError(f"its issuer {named[:200]!r} isn't one of {', '.join(self.issuers)}")
         return jwt.decode(
             token,
-            self._keys_of(issuer).get_signing_key_from_jwt(token),
+            self._keys.setdefault(issuer, IssuerKeys(issuer)).get_signing_key_from_jwt(token),
             algorithms=["RS256"],
-            issuer=issuer,
+            issuer=named,
             audience=self.audience,
             options={"verify_aud": self.audience is not None, **_CLAIM_CHECKS},
             leeway=CLOCK_MARGIN_SECONDS,
         )
 
-    def _keys_of(self, issuer: str) -> jwt.PyJWKClient:
-        if issuer not in self._key_sets:
-            self._key_sets[issuer] = jwt.PyJWKClient(
-                f"{issuer.rstrip('/')}/.well-known/jwks",
-                lifespan=JWKS_CACHED_SECONDS,
-                timeout=JWKS_TIMEOUT_SECONDS,
-                cooldown_duration=JWKS_COOLDOWN_SECONDS,
-            )
-        return self._key_sets[issuer]
 
-
-def _caller(claims: dict[str, Any]) -> Caller:
-    repository = str(claims.get("repository_id") or "")
-    if not repository.isascii() or not 1 <= len(repository) <= MAX_REPOSITORY_CHARACTERS:
+def _caller(claims: dict[str, Any], issuer: str) -> Caller:
+    """Both names are part of a key in the table, which has no room for more, and must not be mixed up."""
+    # Tokens of early 2025 had it in oidc_extra alone; GHES may still.
+    repository = claim_of(claims, "repository_id") or claim_of(claims, "oidc_extra.repository_id") or ""
+    if not _REPOSITORY.fullmatch(repository):
         raise Unauthenticated("the token names no repository_id; is it the job's ACTIONS_RUNTIME_TOKEN?")
-    return Caller(repository, _scopes(claims.get("ac")))
+    if not issuer.isascii() or len(issuer) > MAX_ISSUER_CHARACTERS:
+        raise Unauthenticated(f"the token's issuer isn't of at most {MAX_ISSUER_CHARACTERS} ASCII characters")
+    return Caller(qualified(repository, issuer), _scopes(claims.get("ac")))
 
 
 def _scopes(ac: object) -> tuple[Scope, ...]:

@@ -1,70 +1,28 @@
 """P8: whose tokens come in, with keys served the way an issuer serves them."""
 
+import base64
+import hashlib
+import hmac
 import json
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from actions_cache.domain.access import Scope
-from actions_cache.domain.errors import TryAgain, Unauthenticated
-from functions.api import tokens
+from actions_cache.domain.access import GITHUB, READ, WRITE, ClaimRule, Scope
+from actions_cache.domain.errors import PermissionDenied, TryAgain, Unauthenticated
+from functions.api import issuer_keys
 from functions.api.tokens import TokenReader
-
-SCOPES = json.dumps([{"Scope": "refs/pull/7/merge", "Permission": 3}, {"Scope": "refs/heads/main", "Permission": 1}])
-
-
-class Issuer:
-    """Publishes the keys that it was last told to have, and signs with any."""
-
-    def __init__(self) -> None:
-        self.keys: dict[str, RSAPrivateKey] = {}
-        self.requests = 0
-        issuer = self
-
-        class Keys(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                issuer.requests += 1
-                self.send_response(200 if self.path == "/.well-known/jwks" else 404)
-                self.end_headers()
-                self.wfile.write(json.dumps({"keys": issuer.published()}).encode())
-
-            def log_message(self, *_: Any) -> None:
-                """Quiet."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Keys)
-        Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-    def rotate(self, key_id: str) -> None:
-        self.keys = {key_id: generate_private_key(65537, 2048)}
-
-    def published(self) -> list[dict[str, Any]]:
-        return [
-            json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key())) | {"kid": key_id, "use": "sig"}
-            for key_id, key in self.keys.items()
-        ]
-
-    def sign(self, key: RSAPrivateKey | None = None, **claims: Any) -> str:
-        now = int(time.time())
-        defaults = {"iss": self.url, "exp": now + 600, "nbf": now, "repository_id": "42", "ac": SCOPES}
-        [(key_id, own)] = self.keys.items()
-        payload = {name: value for name, value in (defaults | claims).items() if value is not None}
-        return "Bearer " + jwt.encode(payload, key or own, "RS256", {"kid": key_id})
+from tests.issuer import Issuer, running_issuer
 
 
 @pytest.fixture
 def issuer() -> Iterator[Issuer]:
-    issuer = Issuer()
-    issuer.rotate("first")
-    yield issuer
-    issuer.server.shutdown()
-    issuer.server.server_close()
+    with running_issuer() as issuer:
+        yield issuer
 
 
 @pytest.fixture
@@ -74,18 +32,39 @@ def reader(issuer: Issuer) -> TokenReader:
 
 def test_a_good_token_says_the_repository_and_its_scopes_in_order(issuer, reader):
     caller = reader.read(issuer.sign())
-    assert caller.repository == "42"
+    assert caller.repository == f"42@{issuer.url}"
     assert caller.scopes == (Scope("refs/pull/7/merge", 3), Scope("refs/heads/main", 1))
 
 
 def test_keys_are_fetched_once_and_again_when_an_unknown_one_signed(issuer, reader, monkeypatch):
-    monkeypatch.setattr(tokens, "JWKS_COOLDOWN_SECONDS", 0)
+    monkeypatch.setattr(issuer_keys, "COOLDOWN_SECONDS", 0)
     for _ in range(3):
         reader.read(issuer.sign())
     assert issuer.requests == 1
     issuer.rotate("second")
-    assert reader.read(issuer.sign()).repository == "42"
+    assert reader.read(issuer.sign()).repository == f"42@{issuer.url}"
     assert issuer.requests == 2
+
+
+def signed_with_hmac(issuer: Issuer) -> str:
+    """By a secret that everybody knows: the public key. By hand, since PyJWT refuses to make such a token."""
+    [key] = issuer.keys.values()
+    secret = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    _, claims, _ = issuer.sign().removeprefix("Bearer ").split(".")
+    header = _base64url(json.dumps({"alg": "HS256", "typ": "JWT", "kid": "first"}).encode())
+    signature = _base64url(hmac.digest(secret, f"{header}.{claims}".encode(), hashlib.sha256))
+    return f"Bearer {header}.{claims}.{signature}"
+
+
+def signed_by_a_key_in_the_header(issuer: Issuer) -> str:
+    """Or at an address in it."""
+    own = generate_private_key(65537, 2048)
+    jwk = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(own.public_key()))
+    return issuer.sign(own, header={"jwk": jwk, "jku": f"{issuer.url}/mine", "x5u": "file:///dev/null"})
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 BAD: dict[str, Callable[[Issuer], str | None]] = {
@@ -103,6 +82,16 @@ BAD: dict[str, Callable[[Issuer], str | None]] = {
     "unsigned": lambda issuer: "Bearer " + jwt.encode({"iss": issuer.url, "exp": time.time() + 60}, "", "none"),
     "no repository": lambda issuer: issuer.sign(repository_id=None),
     "endless repository": lambda issuer: issuer.sign(repository_id="4" * 65),
+    "another issuer's repository": lambda issuer: issuer.sign(repository_id="42@https://ghes.example"),
+    "a repository with a blank": lambda issuer: issuer.sign(repository_id="4 2"),
+    "repository 0": lambda issuer: issuer.sign(repository_id=0),
+    "a repository that is true": lambda issuer: issuer.sign(repository_id=True),
+    "a list of repositories": lambda issuer: issuer.sign(repository_id=["42"]),
+    "signed by the public key as a secret": signed_with_hmac,
+    "an unknown key": lambda issuer: issuer.sign(header={"kid": "second"}),
+    "a key that is a file": lambda issuer: issuer.sign(header={"kid": "../../../dev/null"}),
+    "a key of the token's own": signed_by_a_key_in_the_header,
+    "no key": lambda issuer: issuer.sign(header={"kid": ""}),
     "no ac": lambda issuer: issuer.sign(ac=None),
     "ac not JSON": lambda issuer: issuer.sign(ac="[{"),
     "ac no string": lambda issuer: issuer.sign(ac=[{"Scope": "a", "Permission": 3}]),
@@ -143,7 +132,195 @@ def test_an_issuer_that_does_not_answer_is_no_fault_of_the_token(issuer):
 
 def test_without_verification_claims_still_count(issuer):
     reader = TokenReader((), None, verify=False)
-    assert reader.read(issuer.sign(generate_private_key(65537, 2048))).repository == "42"
+    assert reader.read(issuer.sign(generate_private_key(65537, 2048), iss=GITHUB)).repository == "42"
     for wrong in ({"exp": 1}, {"nbf": 2**40}, {"ac": None}, {"repository_id": None}, {"exp": None}):
         with pytest.raises(Unauthenticated):
             reader.read(issuer.sign(**wrong))
+
+
+@pytest.mark.parametrize("repository_id", ["42", 42])
+def test_a_repository_is_the_same_as_a_text_and_as_a_number(issuer, reader, repository_id):
+    assert reader.read(issuer.sign(repository_id=repository_id)).repository == f"42@{issuer.url}"
+
+
+def test_a_repository_that_is_only_in_the_oidc_claims_is_found_there(issuer, reader):
+    extra = json.dumps({"repository_id": "43"})
+    assert reader.read(issuer.sign(repository_id=None, oidc_extra=extra)).repository == f"43@{issuer.url}"
+    assert reader.read(issuer.sign(oidc_extra=extra)).repository == f"42@{issuer.url}"
+
+
+def test_each_issuer_signs_for_itself_alone(issuer):
+    """GHES's issuers have a path; a slash at the end, in the token or in the setting, makes no other."""
+    with running_issuer("/_services/token") as ghes:
+        reader = TokenReader((issuer.url, ghes.url), None)
+        assert reader.read(issuer.sign()).repository == f"42@{issuer.url}"
+        assert reader.read(ghes.sign()).repository == f"42@{ghes.url}"
+        assert reader.read(ghes.sign(iss=f"{ghes.url}/")).repository == f"42@{ghes.url}"
+        others_key = next(iter(ghes.keys.values()))
+        for forged in (ghes.sign(iss=issuer.url), issuer.sign(others_key), ghes.sign(iss=ghes.url.upper())):
+            with pytest.raises(Unauthenticated):
+                reader.read(forged)
+        assert (issuer.requests, ghes.requests) == (1, 1)
+
+
+def test_github_coms_repositories_keep_their_bare_ids(issuer):
+    unverified = TokenReader((), None, verify=False)
+    assert unverified.read(issuer.sign(iss=GITHUB)).repository == "42"
+    assert unverified.read(issuer.sign(iss=f"{GITHUB}/")).repository == "42"
+    assert unverified.read(issuer.sign(iss=None)).repository == "42"
+    assert unverified.read(issuer.sign(iss=f"{GITHUB}.example")).repository == f"42@{GITHUB}.example"
+
+
+@pytest.mark.parametrize("wrong", ["https://" + "x" * 505, "https://\u00e4.example"])
+def test_an_issuer_that_has_no_room_in_a_key_is_refused(issuer, wrong):
+    reader = TokenReader((), None, verify=False)
+    with pytest.raises(Unauthenticated, match="512 ASCII"):
+        reader.read(issuer.sign(iss=wrong))
+
+
+def test_a_scope_that_is_named_twice_is_searched_once_and_has_what_either_says(issuer, reader):
+    twice = json.dumps([{"Scope": "a", "Permission": READ}, {"Scope": "a", "Permission": READ | WRITE}])
+    caller = reader.read(issuer.sign(ac=twice))
+    assert (caller.readable_scopes(), caller.writable_scope()) == (("a",), "a")
+
+
+def test_a_read_only_token_reads_and_does_not_write(issuer, reader):
+    caller = reader.read(issuer.sign(ac=json.dumps([{"Scope": "a", "Permission": READ}])))
+    assert caller.readable_scopes() == ("a",)
+    with pytest.raises(PermissionDenied, match=r"^cache write denied"):
+        caller.writable_scope()
+
+
+# ---------------------------------------------------------------- an issuer in trouble
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Puts PyJWT's clock, and that of the keys, so many seconds ahead."""
+    real = time.monotonic
+
+    def ahead(seconds: float) -> None:
+        monkeypatch.setattr(time, "monotonic", lambda: real() + seconds)
+
+    return ahead
+
+
+TROUBLES: dict[str, Callable[[Issuer], None]] = {
+    "fails": lambda issuer: setattr(issuer, "status", 500),
+    "moved": lambda issuer: setattr(issuer, "status", 302),
+    "says what isn't JSON": lambda issuer: setattr(issuer, "says", b"<html>"),
+    "says what isn't text": lambda issuer: setattr(issuer, "says", b"\xff"),
+    "says what isn't keys": lambda issuer: setattr(issuer, "says", b"[]"),
+    "has no keys": lambda issuer: setattr(issuer, "says", b'{"keys": []}'),
+    "is gone": lambda issuer: issuer.stop(),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES)
+def test_known_keys_stay_good_for_a_day_while_the_issuer_does_not_answer(trouble, now):
+    with running_issuer() as issuer:
+        reader = TokenReader((issuer.url,), None)
+        reader.read(issuer.sign())
+        trouble(issuer)
+        now(issuer_keys.CACHED_SECONDS + 1)
+        assert reader.read(issuer.sign()).repository == f"42@{issuer.url}"
+        now(issuer_keys.STALE_SECONDS + 60)
+        with pytest.raises(TryAgain):
+            reader.read(issuer.sign())
+
+
+@pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES)
+def test_an_issuer_in_trouble_is_no_fault_of_the_token(trouble):
+    with running_issuer() as issuer:
+        trouble(issuer)
+        with pytest.raises(TryAgain):
+            TokenReader((issuer.url,), None).read(issuer.sign())
+
+
+def test_a_key_that_cannot_be_looked_up_now_may_be_good(issuer, reader, now):
+    reader.read(issuer.sign())
+    issuer.status = 500
+    now(issuer_keys.COOLDOWN_SECONDS + 1)
+    with pytest.raises(TryAgain):
+        reader.read(issuer.sign(header={"kid": "second"}))
+
+
+def test_one_request_waits_for_an_issuer_in_trouble_and_not_each(issuer, reader, now):
+    issuer.status = 500
+    for _ in range(3):
+        with pytest.raises(TryAgain):
+            reader.read(issuer.sign())
+    assert issuer.requests == 1
+    issuer.status = 200
+    now(issuer_keys.RETRY_SECONDS + 1)
+    reader.read(issuer.sign())
+
+
+def test_made_up_key_ids_do_not_make_this_server_call_the_issuer_each_time(issuer, reader):
+    reader.read(issuer.sign())
+    for number in range(3):
+        with pytest.raises(Unauthenticated):
+            reader.read(issuer.sign(header={"kid": f"made up {number}"}))
+    assert issuer.requests == 1
+
+
+# ---------------------------------------------------------------- whose jobs come in
+
+
+def rules(*texts: str) -> tuple[ClaimRule, ...]:
+    return tuple(ClaimRule.parse(text) for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("listed", "claims", "comes_in"),
+    [
+        (["owner_id=7"], {"owner_id": "7"}, True),
+        (["owner_id=7"], {"owner_id": 7}, True),
+        (["owner_id=7", "owner_id=8"], {"owner_id": "8"}, True),
+        (["owner_id=7"], {"owner_id": "77"}, False),
+        (["owner_id=7"], {}, False),
+        (["owner_id=7"], {"owner_id": ["7"]}, False),
+        (["owner_id=True"], {"owner_id": True}, False),
+        (["owner_id=7", "runner_type=self-hosted"], {"owner_id": "7"}, False),
+        (["owner_id=7", "runner_type=self-hosted"], {"owner_id": "7", "runner_type": "self-hosted"}, True),
+        (["oidc_sub=repo:o/r:ref=x"], {"oidc_sub": "repo:o/r:ref=x"}, True),
+        (["oidc_extra.repository_owner_id=7"], {"oidc_extra": '{"repository_owner_id":"7"}'}, True),
+        (["oidc_extra.repository_owner_id=7"], {"oidc_extra": '{"repository_owner_id":"8"}'}, False),
+        (["oidc_extra.repository_owner_id=7"], {"oidc_extra": '["repository_owner_id"]'}, False),
+        (["oidc_extra.repository_owner_id=7"], {"oidc_extra": "{"}, False),
+        (["oidc_extra.repository_owner_id=7"], {"oidc_extra": 7}, False),
+        (["oidc_extra.repository_owner_id=7"], {}, False),
+        (["owner_id=7@https://elsewhere.example"], {}, True),
+    ],
+    ids=str,
+)
+def test_each_claim_that_is_named_has_one_of_its_values_or_the_job_stays_out(issuer, listed, claims, comes_in):
+    reader = TokenReader((issuer.url,), None, rules(*listed))
+    if comes_in:
+        reader.read(issuer.sign(**claims))
+    else:
+        with pytest.raises(PermissionDenied, match=listed[-1].partition("=")[0]):
+            reader.read(issuer.sign(**claims))
+
+
+def test_an_id_of_one_issuer_opens_nothing_to_anothers(issuer):
+    """Each counts from 1."""
+    with running_issuer("/_services/token") as ghes:
+        listed = rules(f"owner_id=5@{ghes.url}/", f"owner_id=1234@{issuer.url}")
+        reader = TokenReader((issuer.url, ghes.url), None, listed)
+        reader.read(ghes.sign(owner_id="5"))
+        reader.read(issuer.sign(owner_id="1234"))
+        for wrong in (issuer.sign(owner_id="5"), ghes.sign(owner_id="1234")):
+            with pytest.raises(PermissionDenied):
+                reader.read(wrong)
+
+
+def test_rules_count_without_verification_too(issuer):
+    with pytest.raises(PermissionDenied, match="'9' for owner_id"):
+        TokenReader((), None, rules("owner_id=7"), verify=False).read(issuer.sign(owner_id="9"))
+
+
+@pytest.mark.parametrize("text", ["owner_id", "=7", "owner_id=", "owner id=7", "owner_id=@https://x"])
+def test_a_rule_that_cannot_be_read_is_refused(text):
+    with pytest.raises(ValueError, match="claim=value"):
+        ClaimRule.parse(text)

@@ -38,6 +38,13 @@ def test_lambdas_limits_do_not_hold_here(template: Template):
         assert variable not in environment(template)
 
 
+def test_nothing_goes_to_github_unless_the_user_says_so(template: Template):
+    assert "RESULTS_SERVICE_URL" in template.environment("ApiFunction")
+    assert "RESULTS_SERVICE_URL" not in environment(template, "ApiFunction")
+    chosen = environment(template, "ApiFunction", RESULTS_SERVICE_URL="http://127.0.0.1:1")
+    assert chosen["RESULTS_SERVICE_URL"] == "http://127.0.0.1:1"
+
+
 def test_a_limit_the_user_sets_holds(template: Template):
     assert environment(template, STREAM_MAX_BYTES="1000")["STREAM_MAX_BYTES"] == "1000"
 

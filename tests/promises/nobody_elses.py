@@ -15,6 +15,7 @@ import boto3
 import pytest
 
 from actions_cache.adapters.s3_signing import S3Signer
+from actions_cache.domain.access import qualified
 from actions_cache.domain.entry import EntryFamily, EntryName
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.wiring.control import ControlPlane
@@ -29,15 +30,16 @@ from local.endpoints import Endpoints
 from local.resources import Clients, create
 from local.server import by_path
 from local.template import Template
-from tests.api.test_tokens import Issuer
 from tests.clients.runtime_token import ac_claim
 from tests.clients.wire import VERSION, Job
 from tests.conftest import settings_for
+from tests.issuer import Issuer, running_issuer
 from tests.journey import Journey, SetClock
 from tests.local.test_edge import KnownValues
 from tests.serving import served
 
-OURS, THEIRS = "42", "43"
+OURS, THEIRS, ELSEWHERE = "42", "43", "42 of another issuer"
+REPOSITORIES = (OURS, THEIRS, ELSEWHERE)
 FEATURE, MAIN, PULL = "refs/heads/feature", "refs/heads/main", "refs/pull/7/merge"
 PLAIN = "curl"
 """Of a client that nothing is known of, so that its URLs are ours and name their archive."""
@@ -45,18 +47,20 @@ PLAIN = "curl"
 
 @dataclass
 class Stage:
-    """A server whose tokens `issuer` signs."""
+    """A server whose tokens `issuer` signs, and `other`, which has repositories of the same ids."""
 
     url: str
     control: ControlPlane
     issuer: Issuer
+    other: Issuer
     journey: Journey
     _numbers: Any = field(default_factory=count)
 
     def job(self, repository: str, *scopes: tuple[str, int], **claims: object) -> Job:
         """A job of a good token, but for what the claims say."""
-        named: dict[str, Any] = {"repository_id": repository, "ac": ac_claim(scopes), **claims}
-        token = self.issuer.sign(**named)
+        issuer, repository_id = self._named(repository)
+        named: dict[str, Any] = {"repository_id": repository_id, "ac": ac_claim(scopes), **claims}
+        token = issuer.sign(**named)
         return Job(self.url, token.removeprefix("Bearer "), PLAIN)
 
     def new_key(self) -> str:
@@ -70,25 +74,26 @@ class Stage:
         return (*rows, sorted((part.key, part.etag) for part in self.control.bucket.list("")))
 
     def archive_of(self, repository: str, scope: str, key: str) -> str | None:
-        entry = self.control.table.entry(entry_name(repository, scope, key))
+        entry = self.control.table.entry(self.entry_name(repository, scope, key))
         return entry.archive_id if entry else None
 
+    def entry_name(self, repository: str, scope: str, key: str) -> EntryName:
+        issuer, repository_id = self._named(repository)
+        return EntryName(EntryFamily(qualified(repository_id, issuer.url), scope, VERSION), key)
 
-def entry_name(repository: str, scope: str, key: str) -> EntryName:
-    return EntryName(EntryFamily(repository, scope, VERSION), key)
+    def _named(self, repository: str) -> tuple[Issuer, str]:
+        return (self.other, OURS) if repository == ELSEWHERE else (self.issuer, repository)
 
 
 @contextmanager
 def verified_stage(template: Template, endpoints: Endpoints, session: boto3.Session) -> Iterator[Stage]:
-    """With resources and an issuer of its own."""
-    issuer = Issuer()
-    issuer.rotate("first")
-    with pytest.MonkeyPatch.context() as patch:
+    """With resources and issuers of its own."""
+    with running_issuer() as issuer, running_issuer("/_services/token") as other, pytest.MonkeyPatch.context() as patch:
         for variable, value in endpoints.environment().items():
             patch.setenv(variable, value)
         clients, clock = Clients.of(session), SetClock(now())
         resources = create(template, clients, prefix=f"test-{uuid.uuid4().hex[:8]}")
-        changes = {"stream_max_bytes": "", "verify_tokens": "1", "token_issuers": issuer.url}
+        changes = {"stream_max_bytes": "", "verify_tokens": "1", "token_issuers": f"{issuer.url},{other.url}"}
         control = ControlPlane(settings_for(resources.environment("ApiFunction"), **changes), clock)
         control.session = session
         data = DataPlane(control)
@@ -98,9 +103,7 @@ def verified_stage(template: Template, endpoints: Endpoints, session: boto3.Sess
         behind = by_path(create_api(control, data), create_download(data))
         edge = Edge(Distribution.of(template), EdgeRuntime(), known, BucketOrigin(signer), behind)
         with served(edge, lifespan="on") as url:
-            yield Stage(url, control, issuer, Journey(control, clock, clients.s3, clients.sqs))
-    issuer.server.shutdown()
-    issuer.server.server_close()
+            yield Stage(url, control, issuer, other, Journey(control, clock, clients.s3, clients.sqs))
 
 
 def now() -> Millis:

@@ -17,7 +17,7 @@ from local.endpoints import Endpoints
 from local.template import Template
 from tests.clients.runtime_token import READ, READ_WRITE, WRITE
 from tests.clients.wire import Job, put_blob
-from tests.promises.nobody_elses import FEATURE, MAIN, OURS, PULL, THEIRS, Stage, entry_name, now, verified_stage
+from tests.promises.nobody_elses import FEATURE, MAIN, OURS, PULL, REPOSITORIES, THEIRS, Stage, now, verified_stage
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ FLAWS: dict[str, Callable[[Stage], dict[str, object]]] = {
 def test_a_good_token_does_exactly_what_its_claims_say(stage: Stage):
     saved = _saved_in_every_scope(stage)
     wrong = []
-    for repository, scopes in product((OURS, THEIRS), SCOPES):
+    for repository, scopes in product(REPOSITORIES, SCOPES):
         job = stage.job(repository, *scopes)
         readable = [scope for scope, permission in scopes if permission & READ]
         writable = [scope for scope, permission in scopes if permission & WRITE]
@@ -80,11 +80,11 @@ def test_a_good_token_does_exactly_what_its_claims_say(stage: Stage):
 
 def _saved_in_every_scope(stage: Stage) -> dict[tuple[str, str], str]:
     """The same key everywhere. Returns: the archives by repository and scope."""
-    for repository, scope in product((OURS, THEIRS), (FEATURE, MAIN, PULL)):
+    for repository, scope in product(REPOSITORIES, (FEATURE, MAIN, PULL)):
         stage.job(repository, (scope, READ_WRITE)).save("shared", f"{repository} {scope}".encode())
     return {
         (repository, scope): cast("str", stage.archive_of(repository, scope, "shared"))
-        for repository, scope in product((OURS, THEIRS), (FEATURE, MAIN, PULL))
+        for repository, scope in product(REPOSITORIES, (FEATURE, MAIN, PULL))
     }
 
 
@@ -112,8 +112,8 @@ def _creates(stage: Stage, job: Job, repository: str, writable: Sequence[str]) -
     everywhere = {scope for scopes in SCOPES for scope, _ in scopes}
     held = [
         (owner, scope)
-        for owner, scope in product((OURS, THEIRS), sorted(everywhere))
-        if stage.control.table.reservation(entry_name(owner, scope, key))
+        for owner, scope in product(REPOSITORIES, sorted(everywhere))
+        if stage.control.table.reservation(stage.entry_name(owner, scope, key))
     ]
     done = (reply.status, reply.json["ok"], reply.json["message"].startswith("cache write denied"), held)
     return done, (200, True, False, [(repository, writable[0])]) if writable else (200, False, True, [])

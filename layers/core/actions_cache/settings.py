@@ -4,12 +4,14 @@ Read from the environment, once, where a function starts. `docs/settings.md` rep
 a test fails when it doesn't.
 """
 
+import re
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from actions_cache.domain.access import GITHUB, MAX_ISSUER_CHARACTERS, ClaimRule, without_slash
 from actions_cache.domain.keyring import SETTLE
 from actions_cache.domain.timing import SECOND
 
@@ -27,6 +29,24 @@ class MergeTrigger(StrEnum):
 
 def _split(value: object) -> object:
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+def _rules(value: object) -> object:
+    rules = _split(value)
+    return [ClaimRule.parse(it) for it in rules] if isinstance(rules, list) else rules
+
+
+def _origin(url: str) -> str:
+    if not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+/?", url):
+        raise ValueError(f"{url!r} isn't https://host or https://host:port; clients drop any path of such a URL")
+    return without_slash(url)
+
+
+def _issuers(urls: tuple[str, ...]) -> tuple[str, ...]:
+    for url in urls:
+        if len(url) > MAX_ISSUER_CHARACTERS or not re.fullmatch(r"https?://[!-~]+", url):
+            raise ValueError(f"{url[:100]!r} isn't a URL of at most {MAX_ISSUER_CHARACTERS} ASCII characters")
+    return tuple(without_slash(url) for url in urls)
 
 
 Seconds = Annotated[int, Field(gt=0)]
@@ -79,8 +99,12 @@ class Settings(BaseSettings):
 
     # Who may come in.
     verify_tokens: bool = True
-    token_issuers: CommaSeparated = ("https://token.actions.githubusercontent.com",)
+    token_issuers: Annotated[CommaSeparated, AfterValidator(_issuers)] = (GITHUB,)
     token_audience: str | None = None
+    token_claims: Annotated[tuple[ClaimRule, ...], NoDecode, BeforeValidator(_rules)] = ()
+
+    # Where what isn't ours goes.
+    results_service_url: Annotated[str, AfterValidator(_origin)] | None = None
 
     @property
     def shortest_parts_grace_seconds(self) -> int:
@@ -121,4 +145,14 @@ class Settings(BaseSettings):
                 "lower those."
             )
             raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _claims_are_of_known_issuers(self) -> Self:
+        for rule in self.token_claims:
+            if rule.issuer is not None and rule.issuer not in self.token_issuers:
+                raise ValueError(
+                    f"TOKEN_CLAIMS names {rule.issuer}, which isn't in TOKEN_ISSUERS: {', '.join(self.token_issuers)}. "
+                    "Write it as it stands there, or leave it out for all issuers."
+                )
         return self

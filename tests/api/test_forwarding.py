@@ -1,0 +1,188 @@
+"""What is ours and what is passed on: each rule at its boundary."""
+
+from typing import Any
+
+import pytest
+
+from actions_cache.domain.errors import InvalidRequest
+from functions.api.forwarding import answer_headers, has_been_here, is_ours, request_headers, target_of
+
+SERVICE = "github.actions.results.api.v1.CacheService"
+
+OURS = [
+    "/",
+    "//",
+    "/..",
+    "/x/..",
+    "/health",
+    "/health/",
+    "/Health",
+    "/h%65alth",
+    "/h%2565alth",
+    "/blobs/upload/0",
+    "/blobs/anything",
+    "//blobs/upload/0",
+    "/x/../blobs/upload/0",
+    "/x/%2e%2e/blobs/upload/0",
+    "/x%2f..%2fblobs/upload/0",
+    "/x\\..\\blobs\\upload",
+    "/./blobs/./x",
+    "/blobs;v=1/x",
+    "/_apis/artifactcache",
+    "/_apis/artifactcache/cache",
+    "/_apis//artifactcache/cache",
+    "/repos/o/r/actions/caches",
+    "/api/v3/repos/o/r/actions/caches",
+    f"/twirp/{SERVICE}/CreateCacheEntry",
+    f"/twirp/{SERVICE}/NoSuchMethod",
+    f"/twirp//{SERVICE}/CreateCacheEntry",
+    f"/twirp/{SERVICE.upper()}/CreateCacheEntry",
+    f"/twirp/x/../{SERVICE}/CreateCacheEntry",
+    f"/twirp/{SERVICE.replace('.', '%2E')}/CreateCacheEntry",
+    f"/anything/{SERVICE}/CreateCacheEntry",
+    f"/twirp/{SERVICE};x/CreateCacheEntry",
+]
+
+THEIRS = [
+    "/twirp/github.actions.results.api.v1.ArtifactService/CreateArtifact",
+    f"/twirp/{SERVICE}V2/CreateCacheEntry",
+    f"/twirp/x{SERVICE}/CreateCacheEntry",
+    "/healthy",
+    "/blobsy/x",
+    "/apis",
+    "/repositories",
+    "/_apis/pipelines/workflows/1/artifacts",
+    "/_apis",
+    "/x/health",
+    "//evil.example/x",
+    "/@evil.example/x",
+    "/%2f%2fevil.example",
+    "/x/../y",
+]
+
+
+@pytest.mark.parametrize("path", OURS)
+def test_what_could_be_read_as_a_path_of_ours_is_ours(path):
+    assert is_ours(path)
+
+
+@pytest.mark.parametrize("path", THEIRS)
+def test_all_else_is_not(path):
+    assert not is_ours(path)
+
+
+def test_a_path_that_is_encoded_over_and_over_is_nobodys():
+    assert not is_ours("/%252525x")
+    with pytest.raises(InvalidRequest, match="more than 3 times"):
+        is_ours("/%25252541")
+
+
+def scope(raw_path: bytes | None, query: bytes = b"", event_path: str = "") -> dict[str, Any]:
+    return {"raw_path": raw_path, "query_string": query, "aws.event": {"path": event_path}}
+
+
+@pytest.mark.parametrize("path", [*THEIRS, "/a%2Fb%2fc%zz", "/a b".replace(" ", "+"), '/"<>^`{|}\\'])
+def test_the_path_and_the_query_go_as_they_came(path):
+    query = b"a=%2F&a=+&b&=c%zz"
+    assert target_of(scope(path.encode(), query)) == (path, query.decode())
+
+
+@pytest.mark.parametrize(
+    ("handed_over", "sent"),
+    [
+        ("/a%2Fb", "/a%2Fb"),
+        ("/a b", "/a%20b"),
+        ("/ä", "/%C3%A4"),
+        ("/a?b#c", "/a%3Fb%23c"),
+        ("/a\r\nHost: evil", "/a%0D%0AHost:%20evil"),
+    ],
+)
+def test_what_api_gateway_decoded_is_encoded_anew(handed_over, sent):
+    assert target_of(scope(None, event_path=handed_over)) == (sent, "")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        scope(b"http://evil.example/x"),
+        scope(b"evil.example:443"),
+        scope(b"*"),
+        scope(b""),
+        scope(b"/a b"),
+        scope(b"/a\r\nHost: evil"),
+        scope(b"/\xe4"),
+        scope(b"/a", b"\n"),
+        scope(b"/a", b"\xe4"),
+        scope(None, event_path="x"),
+    ],
+    ids=str,
+)
+def test_what_is_no_path_goes_nowhere(wrong):
+    with pytest.raises(InvalidRequest):
+        target_of(wrong)
+
+
+KEPT = [
+    (b"authorization", b"Bearer t"),
+    (b"content-type", b"application/protobuf"),
+    (b"cookie", b"a=1"),
+    (b"cookie", b"b=2"),
+    (b"accept-encoding", b"gzip, br"),
+    (b"content-encoding", b"gzip"),
+    (b"x-custom", "ä".encode()),
+    (b"x-amz-date", b"2026"),
+]
+
+DROPPED = [
+    b"host",
+    b"content-length",
+    b"connection",
+    b"keep-alive",
+    b"proxy-authenticate",
+    b"proxy-authorization",
+    b"proxy-connection",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+    b"upgrade",
+    b"expect",
+    b"via",
+    b"forwarded",
+    b"x-viewer-host",
+    b"x-amz-cf-id",
+    b"x-amzn-trace-id",
+    b"x-forwarded-for",
+    b"x-forwarded-proto",
+    b"cloudfront-viewer-country",
+]
+
+
+def test_a_clients_own_headers_go_on_as_they_are():
+    assert request_headers(KEPT) == [*KEPT, (b"cdn-loop", b"serverless-actions-cache")]
+
+
+@pytest.mark.parametrize("name", DROPPED)
+def test_what_the_way_here_added_goes_no_further(name):
+    assert request_headers([(name, b"x"), (name.title(), b"y"), *KEPT]) == request_headers(KEPT)
+
+
+def test_a_header_that_the_connection_names_is_the_connections():
+    named = [(b"Connection", b"close, X-One"), (b"connection", b"x-two"), (b"X-One", b"1"), (b"x-two", b"2")]
+    assert request_headers([*named, *KEPT]) == request_headers(KEPT)
+    assert answer_headers([*named, *KEPT]) == KEPT
+
+
+def test_a_header_that_could_not_be_sent_on_as_it_is_is_refused():
+    with pytest.raises(InvalidRequest, match="x-odd"):
+        request_headers([(b"x-odd", b"\xe4")])
+
+
+def test_an_answers_headers_come_back_but_for_the_connections_and_the_date():
+    answer = [(b"Set-Cookie", b"a=1"), (b"Set-Cookie", b"b=2"), (b"Content-Length", b"3"), (b"Via", b"1.1 x")]
+    assert answer_headers([*answer, (b"Date", b"now"), (b"Transfer-Encoding", b"chunked")]) == answer
+
+
+def test_a_request_that_comes_back_is_known():
+    assert has_been_here(request_headers(KEPT))
+    assert has_been_here([(b"CDN-Loop", b"fastly, serverless-actions-cache; v=1")])
+    assert not has_been_here([(b"cdn-loop", b"fastly")])

@@ -1,0 +1,100 @@
+"""upload-artifact's requests, as @actions/artifact 6.2.1 sent them, through the local run to a results service."""
+
+import re
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.clients.runtime_token import runtime_token
+from tests.clients.server import running_server
+from tests.clients.wire import SERVICE, Job, send
+from tests.upstream import Upstream, running_upstream
+
+ARTIFACTS = "/twirp/github.actions.results.api.v1.ArtifactService"
+JSON = "application/json"
+RUN = b'"workflow_run_backend_id":"run-1","workflow_job_run_backend_id":"job-2"'
+NEW = b',"name":"my-artifact","expires_at":"2026-11-26T06:16:20.947Z","version":7,"mime_type":"application/zip"'
+DIGEST = b"dc89774f2f27b1e4be97821817a908e900bf510f2b23c542ab5dce0dd16de86d"
+RECORDED = {
+    "CreateArtifact": (JSON, b"{" + RUN + NEW + b"}"),
+    "FinalizeArtifact": (JSON, b"{" + RUN + b',"name":"my-artifact","size":"148","hash":"sha256:' + DIGEST + b'"}'),
+    "ListArtifacts": (JSON, b"{" + RUN + b"}"),
+    "in protobuf": ("application/protobuf", b"\x0a\x05run-1\x12\x05job-2\x1a\x0bmy-artifact\x28\x07\xff\x00"),
+}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Upstream]]:
+    with running_upstream() as upstream:
+        directory = tmp_path_factory.mktemp("passthrough")
+        with running_server(directory, {"RESULTS_SERVICE_URL": f"{upstream.url}/"}) as server:
+            yield server, upstream
+
+
+@pytest.fixture
+def upstream(running: tuple[str, Upstream]) -> Upstream:
+    return running[1].as_new()
+
+
+@pytest.fixture
+def job(running: tuple[str, Upstream], upstream: Upstream, repository: str) -> Job:
+    return Job(running[0], runtime_token(repository=repository))
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_upload_artifacts_requests_reach_the_results_service_byte_for_byte(job, upstream, name):
+    content_type, body = RECORDED[name]
+    path = f"{ARTIFACTS}/{name.replace(' ', '')}"
+    client = {"authorization": f"Bearer {job.token}", "content-type": content_type, "user-agent": "@actions/artifact"}
+    reply = send("POST", f"{job.server}{path}", body, client)
+    [asked] = upstream.asked
+    assert (asked.line, asked.body) == (f"POST {path} HTTP/1.1".encode(), body)
+    # Not the host that the edge tells the API.
+    assert {key.decode().lower(): value.decode() for key, value in asked.headers} == client | {
+        "host": urlsplit(upstream.url).netloc,
+        "content-length": str(len(body)),
+        "cdn-loop": "serverless-actions-cache",
+    }
+    assert (reply.status, reply.body) == (200, b"{}")
+    assert reply.headers.get_all("Set-Cookie") == ["a=1; Path=/", "b=2"]
+    assert len(reply.headers.get_all("Date", [])) == 1
+
+
+def test_the_cache_beside_it_asks_nobody(job, upstream):
+    job.save("key", b"first ", b"second")
+    assert job.restore("key").body == b"first second"
+    assert job.look_up("none") == {"ok": False, "signed_download_url": "", "matched_key": ""}
+    assert upstream.asked == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/twirp/{SERVICE}/DeleteEverything",
+        f"/twirp/x/../{SERVICE}/CreateCacheEntry",
+        f"/twirp//{SERVICE}/CreateCacheEntry",
+        f"/twirp/{SERVICE.replace('.', '%2e')}/CreateCacheEntry/",
+        "/repos/o/r/actions/caches/1",
+        "/api/v3/x",
+        "/x/%2e%2e/health",
+    ],
+)
+def test_what_is_ours_or_looks_like_it_is_not_passed_on(job, upstream, path):
+    reply = send("POST", f"{job.server}{path}", b"{}", {"Authorization": f"Bearer {job.token}", "Content-Type": JSON})
+    assert (reply.status, reply.json["code"]) == (404, "bad_route")
+    assert upstream.asked == []
+
+
+@pytest.mark.parametrize("path", ["/blobs/elsewhere/1", "/x/..%2fblobs/upload/1"])
+def test_no_signed_url_is_passed_on(job, upstream, path):
+    reply = send("PUT", f"{job.server}{path}?sig=secret", b"x")
+    assert reply.status in (404, 405)
+    assert upstream.asked == []
+
+
+def test_an_answer_that_breaks_off_is_an_error_and_not_half_an_answer(job, upstream):
+    upstream.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}"
+    reply = send("POST", f"{job.server}{ARTIFACTS}/ListArtifacts", b"{}", {"Content-Type": JSON})
+    assert (reply.status, reply.json["code"]) == (502, "unavailable")
+    assert not re.search("Traceback|aiohttp|Payload", reply.json["msg"])

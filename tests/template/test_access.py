@@ -1,0 +1,48 @@
+"""Whose jobs come in, and where else requests go: what the parameters take, the functions take too."""
+
+import re
+
+import pytest
+
+from actions_cache.settings import Settings
+from local.template import Template
+from tests.test_settings import REQUIRED
+
+
+def takes(template: Template, parameter: str, value: str) -> bool:
+    """CloudFormation wants the whole value to match."""
+    return re.fullmatch(template.body["Parameters"][parameter]["AllowedPattern"], value) is not None
+
+
+@pytest.mark.parametrize(
+    "value", ["", "https://results.example", "https://results.example/", "https://results.example:8443"]
+)
+def test_a_results_service_that_can_be_deployed_starts(template: Template, value: str) -> None:
+    assert takes(template, "ResultsServiceUrl", value)
+    Settings(**REQUIRED, results_service_url=value or None)
+
+
+@pytest.mark.parametrize("value", ["http://plain.example", "https://a/b", "https://a?b", "https://u@a", "results", "*"])
+def test_tokens_are_sent_to_an_https_origin_alone(template: Template, value: str) -> None:
+    assert not takes(template, "ResultsServiceUrl", value)
+
+
+def test_what_is_not_the_caches_goes_to_github_when_deployed(template: Template) -> None:
+    """upload-artifact asks the same host (WIRE.md section 5). The API alone is told."""
+    default = template.body["Parameters"]["ResultsServiceUrl"]["Default"]
+    assert default == "https://results-receiver.actions.githubusercontent.com"
+    told = {function for function in template.functions if "RESULTS_SERVICE_URL" in template.environment(function)}
+    assert told == {"ApiFunction"}
+
+
+@pytest.mark.parametrize(
+    "value", ["", "owner_id=1", "owner_id=1,owner_id=2@https://token.actions.githubusercontent.com"]
+)
+def test_claims_that_can_be_deployed_start(template: Template, value: str) -> None:
+    assert takes(template, "TokenClaims", value)
+    Settings.model_validate(REQUIRED | {"token_claims": value})
+
+
+@pytest.mark.parametrize("value", ["owner_id", "owner_id=", "=1", "owner_id=1,", "owner_id=1, owner_id=2"])
+def test_claims_that_cannot_be_read_are_not_deployed(template: Template, value: str) -> None:
+    assert not takes(template, "TokenClaims", value)

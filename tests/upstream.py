@@ -1,0 +1,93 @@
+"""A results service that keeps what it was asked, byte for byte, and answers what it is told to."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
+    b"Set-Cookie: a=1; Path=/\r\nSet-Cookie: b=2\r\nX-GitHub-Request-Id: 1\r\n\r\n{}"
+)
+TIMEOUT_SECONDS = 30
+DRIP_SECONDS = 0.2
+
+
+class Asked(NamedTuple):
+    line: bytes
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+    def header(self, name: bytes) -> list[bytes]:
+        return [value for key, value in self.headers if key.lower() == name]
+
+
+@dataclass
+class Upstream:
+    """
+    Args:
+        answer: what goes over the connection, before it is closed; None to say nothing.
+        drips: whether a byte follows every now and then, and the connection isn't closed.
+    """
+
+    listener: socket.socket
+    answer: bytes | None = ANSWER
+    drips: bool = False
+    asked: list[Asked] = field(default_factory=list)
+    connections: list[socket.socket] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def as_new(self) -> "Upstream":
+        self.answer, self.drips = ANSWER, False
+        self.asked.clear()
+        return self
+
+    def serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections.append(connection)
+            threading.Thread(target=self._serve_one, args=(connection,), daemon=True).start()
+
+    def _serve_one(self, connection: socket.socket) -> None:
+        connection.settimeout(TIMEOUT_SECONDS)
+        head, body = b"", b""
+        while b"\r\n\r\n" not in head:
+            head += connection.recv(65536)
+        head, _, body = head.partition(b"\r\n\r\n")
+        line, *rows = head.split(b"\r\n")
+        headers = [(name, value.strip()) for name, _, value in (row.partition(b":") for row in rows)]
+        length = int(next((value for name, value in headers if name.lower() == b"content-length"), b"0"))
+        while len(body) < length:
+            body += connection.recv(65536)
+        self.asked.append(Asked(line, headers, body))
+        if self.answer is not None:
+            connection.sendall(self.answer)
+        with suppress(OSError):
+            while self.drips:
+                time.sleep(DRIP_SECONDS)
+                connection.sendall(b"x")
+        if self.answer is not None:
+            connection.close()
+
+
+@contextmanager
+def running_upstream() -> Iterator[Upstream]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        upstream = Upstream(listener)
+        threading.Thread(target=upstream.serve, daemon=True).start()
+        try:
+            yield upstream
+        finally:
+            # accept() itself isn't woken by close().
+            listener.shutdown(socket.SHUT_RDWR)
+            for connection in upstream.connections:
+                connection.close()
