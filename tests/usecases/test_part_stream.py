@@ -10,11 +10,13 @@ from actions_cache.domain.archive import Part
 from actions_cache.domain.part_range import PartRange, whole
 from actions_cache.ports import ObjectGone, Unavailable
 from actions_cache.usecases import part_stream
-from actions_cache.usecases.part_stream import read_ahead
+from actions_cache.usecases.part_stream import FIRST_REQUESTS, MOST_REQUESTS, read_ahead
 
 CONTENT = {name: bytes([ord(name)]) * 1000 for name in "abcdefgh"}
 PARTS = [Part(name, len(content), f'"{name}"') for name, content in CONTENT.items()]
 EVERYTHING = b"".join(CONTENT.values())
+CHUNK = 100
+BUDGET = MOST_REQUESTS * 2 * CHUNK
 
 Fault = Callable[[PartRange, int], None]
 
@@ -59,14 +61,37 @@ async def test_no_part_gives_no_byte():
 
 
 async def test_parts_are_read_ahead_side_by_side_and_never_beyond_the_budget():
-    store = ScriptedStore()
+    store, parts = ScriptedStore(), PARTS * 3
     taken = 0
-    async with aclosing(read_ahead(map(whole, PARTS), store, 3000)) as chunks:
+    async with aclosing(read_ahead(map(whole, parts), store, BUDGET)) as chunks:
         async for chunk in chunks:
             await asyncio.sleep(0.002)
             taken += len(chunk)
-            assert store.given - taken <= 3000 + 100, "one chunk is on its way to the reader"
-    assert store.most_open == 3
+            assert store.given - taken <= BUDGET + store.most_open * CHUNK, "and a chunk of each connection"
+    assert taken == 3 * len(EVERYTHING)
+    assert store.most_open == FIRST_REQUESTS, "the reader is slower than the store"
+
+
+async def test_the_longer_a_store_takes_to_answer_the_more_ranges_are_asked_for_at_once():
+    class Distant(ScriptedStore):
+        async def before_chunk(self, source: PartRange, offset: int) -> None:
+            if offset == source.start:
+                await asyncio.sleep(0.02)
+
+    store = Distant()
+    assert await read_all(store, 10**6, PARTS * 20) == EVERYTHING * 20
+    assert store.most_open == MOST_REQUESTS
+
+
+async def test_connections_that_a_reader_is_too_slow_for_are_given_up_and_others_go_on(monkeypatch):
+    monkeypatch.setattr(part_stream, "UNREAD_SECONDS", 0.02)
+    store = ScriptedStore()
+    async with aclosing(read_ahead(map(whole, PARTS), store, BUDGET)) as chunks:
+        given = await anext(chunks)
+        await asyncio.sleep(0.2)
+        assert store.open == 0
+        given += b"".join([chunk async for chunk in chunks])
+    assert given == EVERYTHING
 
 
 async def test_a_reader_that_leaves_ends_every_connection():

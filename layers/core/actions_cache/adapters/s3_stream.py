@@ -1,20 +1,16 @@
-"""Bytes between a client and S3, as they come: aiohttp for the connections, botocore for the signatures."""
+"""Bytes between a client and S3, as they come; botocore signs the requests."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from http import HTTPStatus
 
 import aiohttp
 
+from actions_cache.adapters.s3_connections import MAX_CONNECTIONS, READ_BUFFER_BYTES, ConnectionBroken, Connections
 from actions_cache.adapters.s3_signing import S3Signer
 from actions_cache.domain.archive import Part
 from actions_cache.domain.part_range import PartRange
 from actions_cache.ports import ObjectGone, Unavailable
-
-MAX_CONNECTIONS = 256
-"""To the store, of one process; a Lambda has 1,024 file descriptors."""
-
-READ_BUFFER_BYTES = 512 * 1024
-"""What one connection holds unread. Larger: fewer wake-ups; smaller: less memory for each range in flight."""
 
 
 class S3Stream:
@@ -23,25 +19,29 @@ class S3Stream:
     def __init__(self, signer: S3Signer) -> None:
         self._signer = signer
         self._session: aiohttp.ClientSession | None = None
+        self._reading: Connections | None = None
 
     async def read(self, source: PartRange) -> AsyncGenerator[bytes, None]:
         headers = {"If-Match": source.part.etag}
         if not source.is_whole:
             headers["Range"] = f"bytes={source.start}-{source.end - 1}"
         url, headers = self._signer.signed("GET", source.part.key, headers)
+        if self._reading is None:
+            self._reading = Connections()
         try:
-            async with self._connections().get(url, headers=headers) as answer:
+            async with self._reading.get(url, headers) as answer:
                 if answer.status in (HTTPStatus.NOT_FOUND, HTTPStatus.PRECONDITION_FAILED):
                     raise ObjectGone(source.part)
                 if (
                     answer.status != (HTTPStatus.OK if source.is_whole else HTTPStatus.PARTIAL_CONTENT)
-                    or answer.content_length != source.size
+                    or answer.size != source.size
                 ):
-                    raise Unavailable(f"GET {source.part.key}: {answer.status}, {answer.content_length} bytes")
-                async for chunk in answer.content.iter_any():
-                    yield chunk
-        except (aiohttp.ClientError, OSError) as error:
-            raise Unavailable(f"GET {source.part.key}: {error!r}") from error
+                    raise Unavailable(f"GET {source.part.key}: {answer.status}, {answer.size} bytes")
+                async with aclosing(answer.body()) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+        except ConnectionBroken as error:
+            raise Unavailable(f"GET {source.part.key}: {error}") from error
 
     async def write(self, key: str, size: int, body: AsyncIterator[bytes]) -> Part:
         url, headers = self._signer.signed("PUT", key, {"Content-Length": str(size)})
@@ -54,6 +54,8 @@ class S3Stream:
             raise Unavailable(f"PUT {key}: {error!r}") from error
 
     async def close(self) -> None:
+        if self._reading is not None:
+            self._reading.close()
         if self._session is not None:
             await self._session.close()
 

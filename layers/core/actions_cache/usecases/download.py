@@ -25,7 +25,7 @@ from actions_cache.usecases.urls import SourceUrls
 logger = logging.getLogger(__name__)
 
 READ_AHEAD_RANGES = 4
-"""Ranges in flight where parts are long. More: shorter ranges, so more requests; fewer: latency shows."""
+"""The longest range is so much of the read-ahead. More: shorter ranges, so more requests; fewer: latency shows."""
 
 MERGE_POLL_SECONDS = 0.5
 

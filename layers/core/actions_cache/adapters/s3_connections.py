@@ -1,0 +1,182 @@
+"""Connections to the store that GETs go over: h11 for the heads, and bodies as the socket gave them.
+
+Bodies are most of what a stream does. An HTTP client's parser copies each byte of them, and its buffer once more, which
+was two fifths of the processor time of a stream (docs/performance.md).
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import cast
+
+import h11
+from yarl import URL
+
+CONNECT_SECONDS = 5
+
+MAX_CONNECTIONS = 256
+"""To the store, of one process; a Lambda has 1,024 file descriptors."""
+
+READ_BUFFER_BYTES = 512 * 1024
+"""What one connection holds that nobody took. Larger: fewer wake-ups; smaller: less memory for each range in flight."""
+
+
+class ConnectionBroken(Exception):
+    """It failed or ended before all of the answer was there, or what came isn't an answer."""
+
+
+class Connections:
+    """To one host, of the running loop; kept while they are good."""
+
+    def __init__(self) -> None:
+        self._at_rest = deque[Connection]()
+        self._places = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._tls: ssl.SSLContext | None = None
+
+    @asynccontextmanager
+    async def get(self, url: URL, headers: Mapping[str, str]) -> AsyncGenerator["Connection", None]:
+        """A connection that has the answer's head. It is kept if the block reads the whole body.
+
+        Raises: ConnectionBroken; so does reading the body.
+        """
+        async with self._places:
+            connection = await self._connected(url)
+            try:
+                await connection.ask(url, headers)
+                yield connection
+            finally:
+                if connection.is_at_rest:
+                    self._at_rest.append(connection)
+                else:
+                    connection.close()
+
+    async def _connected(self, url: URL) -> "Connection":
+        while self._at_rest:
+            connection = self._at_rest.pop()
+            if connection.is_at_rest:
+                return connection
+            connection.close()
+        if url.scheme == "https" and self._tls is None:
+            self._tls = ssl.create_default_context()
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                _, made = await loop.create_connection(Connection, str(url.host), url.port or 0, ssl=self._tls)
+        except (OSError, TimeoutError) as error:
+            raise ConnectionBroken(f"no connection: {error!r}") from error
+        return made
+
+    def close(self) -> None:
+        while self._at_rest:
+            self._at_rest.pop().close()
+
+
+class Connection(asyncio.Protocol):
+    """One connection, and the answer that it is bringing."""
+
+    status: int
+    size: int
+    """Of the body; the store always announces it."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport
+        self._http = h11.Connection(h11.CLIENT)
+        self._is_reading_head = False
+        self._left = 0
+        self._is_kept = True
+        self._chunks = deque[bytes]()
+        self._unread = 0
+        self._broken: str | None = None
+        self._news = asyncio.Event()
+
+    # ---------------------------------------------------------------- what the connection hears
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods only
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_reading_head:
+            data = self._take_head(data)
+        if data:
+            self._take_body(data)
+        self._news.set()
+
+    def eof_received(self) -> None:
+        self._break("it ended")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._break(f"it was lost: {exc!r}")
+
+    def _take_head(self, data: bytes) -> bytes:
+        """Returns: what of the body came with it."""
+        try:
+            self._http.receive_data(data)
+            event = self._http.next_event()
+        except h11.RemoteProtocolError as error:
+            self._break(f"no HTTP: {error}")
+            return b""
+        if event is h11.NEED_DATA:
+            return b""
+        if not isinstance(event, h11.Response):
+            self._break(f"no answer: {event!r}")
+            return b""
+        announced = dict(event.headers)
+        self._is_reading_head = False
+        self.status = event.status_code
+        self._left = self.size = int(announced.get(b"content-length", b"0"))
+        self._is_kept = announced.get(b"connection", b"").lower() != b"close" and b"content-length" in announced
+        rest, _ = self._http.trailing_data
+        return rest
+
+    def _take_body(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left < 0:
+            self._break("more came than was announced")
+            return
+        self._chunks.append(data)
+        self._unread += len(data)
+        if self._unread > READ_BUFFER_BYTES:
+            self._transport.pause_reading()
+
+    def _break(self, why: str) -> None:
+        self._broken = self._broken or why
+        self._news.set()
+
+    # ---------------------------------------------------------------- what is asked of it
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it can be asked."""
+        return self._is_kept and not (self._is_reading_head or self._left or self._chunks or self._broken)
+
+    async def ask(self, url: URL, headers: Mapping[str, str]) -> None:
+        """Sends a GET and waits for the head of the answer. Raises: ConnectionBroken."""
+        self._http = h11.Connection(h11.CLIENT)
+        self._is_reading_head = True
+        request = h11.Request(method="GET", target=url.raw_path_qs, headers=[("Host", url.authority), *headers.items()])
+        self._transport.write((self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b""))
+        while self._is_reading_head:
+            await self._hear()
+
+    async def body(self) -> AsyncGenerator[bytes, None]:
+        """All that was announced. Raises: ConnectionBroken."""
+        while self._chunks or self._left:
+            if not self._chunks:
+                await self._hear()
+                continue
+            chunk = self._chunks.popleft()
+            self._unread -= len(chunk)
+            if not self._chunks:
+                self._transport.resume_reading()
+            yield chunk
+
+    def close(self) -> None:
+        self._transport.abort()
+
+    async def _hear(self) -> None:
+        if self._broken:
+            raise ConnectionBroken(self._broken)
+        self._news.clear()
+        await self._news.wait()
