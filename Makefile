@@ -13,7 +13,7 @@ NODE_PACKAGES = tests/clients/node_modules/.ready tests/edge/node_modules/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo deploy verify-deployment cost test test-deploy test-rie sam-local test-sam-local test-slow proofs soak \
-	bench-delivery check lint build validate edge lock generate clean
+	bench bench-delivery check lint build validate doctor clients-page edge lock generate clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/; s/\$$\$$/$$/' | expand -t 16
@@ -50,6 +50,11 @@ run: .venv/.ready .tools/engines/.ready ## Serves on 127.0.0.1:$$PORT (3000) wit
 
 demo: .venv/.ready .tools/engines/.ready tests/clients/node_modules/.ready ## Saves and restores 200 MB by the real @actions/cache, and checks every byte
 	@exec $(RUN) -m demo
+
+doctor: ## Packs the doctor into one file for runner images: python3 dist/doctor.pyz
+	@rm -rf dist/doctor && mkdir -p dist/doctor/doctor && cp doctor/*.py dist/doctor/doctor/
+	@$(PYTHON) -m zipapp dist/doctor --output dist/doctor.pyz --python '/usr/bin/env python3' --main doctor.__main__:command
+	@rm -rf dist/doctor && echo dist/doctor.pyz
 
 # ------------------------------------------------------------------ deploy
 
@@ -90,7 +95,7 @@ test-sam-local: .venv/.ready .tools/sam/.ready .tools/engines/.ready .tools/runt
 # ------------------------------------------------------------------ develop
 
 test: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Runs the tests, on real engines and with real clients
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest --numprocesses 2 --dist loadfile
 
 test-slow: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Streaming under AWS's caps, the deployment check behind faulty proxies, a short soak
 	@$(RUN) -m pytest tests/streaming tests/verify tests/soak
@@ -106,6 +111,9 @@ soak: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Mixed work of CLIEN
 bench-delivery: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Restores 705 MB just saved under AWS's caps, beside plain streaming
 	@$(RUN) -m scripts.bench_delivery
 
+bench: .venv/.ready .tools/engines/.ready ## Restores and saves beside plain GETs and PUTs of the same store, as ratios
+	@$(RUN) -m bench $(BENCH_OPTIONS)
+
 lint: .venv/.ready validate ## Style, types, import contracts, lock files and template
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
@@ -113,6 +121,10 @@ lint: .venv/.ready validate ## Style, types, import contracts, lock files and te
 	@PYTHONPATH=layers/core:. .venv/bin/lint-imports
 	@scripts/lock.sh --check
 	@$(RUN) -m scripts.edge --check
+	@$(RUN) -m scripts.clients_page --check
+
+clients-page: .venv/.ready ## Makes docs/clients.md of the tests
+	@$(RUN) -m scripts.clients_page
 
 edge: .venv/.ready ## Puts the edge's functions into template.yaml
 	@$(RUN) -m scripts.edge

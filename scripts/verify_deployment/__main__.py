@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
+from doctor.address import NotAUrl
 from scripts.verify_deployment import report
-from scripts.verify_deployment.address import NotAUrl, read_address
+from scripts.verify_deployment.address import read_address
 from scripts.verify_deployment.check import Check, Result, run
 from scripts.verify_deployment.checks import CHECKS
 from scripts.verify_deployment.checks.edge import PROOF_BYTES

@@ -6,7 +6,8 @@ from email.utils import formatdate
 import pytest
 from urllib3 import exceptions
 
-from scripts.verify_deployment.address import NotAUrl, is_loopback, read_address
+from doctor.address import NotAUrl, is_loopback
+from scripts.verify_deployment.address import read_address
 from scripts.verify_deployment.checks.answers import clock_verdict
 from scripts.verify_deployment.checks.bytes_back import SEEK_BYTES, SEEK_FROM, restore_fault, seek_answer_fault
 from scripts.verify_deployment.checks.large import hostile_traces

@@ -1,19 +1,14 @@
 """Servers that give no answer at all, and what the check does then: it says why, skips the rest, and never breaks."""
 
-import datetime as dt
 import socket
 import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from scripts.verify_deployment import wire
 from scripts.verify_deployment.__main__ import main
@@ -21,6 +16,7 @@ from scripts.verify_deployment.address import read_address
 from scripts.verify_deployment.check import Check, Outcome, run
 from scripts.verify_deployment.context import Context
 from tests.clients.server import ROOT, free_port
+from tests.listening import listening, self_signed
 from tests.verify.conftest import Verify
 
 REACH = (
@@ -28,25 +24,6 @@ REACH = (
     "the host takes connections, with a good certificate",
     "table, bucket and queue answer",
 )
-
-
-@contextmanager
-def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A port where each connection is handed to `serve`."""
-
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                threading.Thread(target=handle, args=(connection,), daemon=True).start()
-
-    def handle(connection: socket.socket) -> None:
-        with connection, suppress(OSError):
-            serve(connection)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=accept, daemon=True).start()
-        yield listener.getsockname()[1]
 
 
 def test_a_port_where_nothing_listens_fails_once_and_the_rest_is_skipped(verify: Verify) -> None:
@@ -74,21 +51,6 @@ def test_a_certificate_of_its_own_is_not_trusted(verify: Verify, tmp_path: Path)
     with listening(lambda plain: context.wrap_socket(plain, server_side=True).close()) as port:
         seen = verify(f"https://localhost:{port}", *REACH)
     assert "a proxy that reads TLS" in seen[REACH[1]].detail
-
-
-def self_signed(directory: Path) -> Path:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = dt.datetime.now(dt.UTC)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + dt.timedelta(days=1))
-    signed = builder.sign(key, hashes.SHA256())
-    path = directory / "certificate.pem"
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + signed.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
 
 
 def test_a_server_that_never_answers_is_given_up(verify: Verify, monkeypatch: pytest.MonkeyPatch) -> None:

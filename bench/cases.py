@@ -1,0 +1,93 @@
+"""What is compared: both sides in turn, so that a busy moment of the machine meets either."""
+
+import statistics
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.scene import Scene, Store, get_all, put_all, scene
+from bench.source import served_zeros
+from bench.tunnel import tunnel
+from tests.clients.wire import random_block_id, with_query
+
+MB, MIB = 10**6, 1024 * 1024
+ENTRY_BYTES = 705 * MB
+BLOCK_BYTES = 64 * MIB
+LAYER_BYTES = 705 * MIB
+READERS = 8
+LATENCIES = (0, 30, 100)
+LAYERS_LATENCY = 30
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison, in seconds."""
+
+    what: str
+    plain: float
+    ours: float
+    target: float
+    first_bytes: tuple[float, float] | None = None
+
+    @property
+    def ratio(self) -> float:
+        """Our speed in that of the plain side."""
+        return self.plain / self.ours
+
+
+def restores(store: Store, rounds: int) -> Iterator[Row]:
+    for milliseconds in LATENCIES:
+        with tempfile.TemporaryDirectory() as directory, scene(store, Path(directory), milliseconds) as at:
+            job, away = at.job(), f"{milliseconds} ms a request"
+            at.save(job, "entry", BLOCK_BYTES, ENTRY_BYTES)
+            plain, ours = at.plain_object("entry", ENTRY_BYTES), job.download_url("entry")
+            yield _restore(f"restore of 705 MB, 11 parts, {away}", [plain], [ours], rounds, 0.9)
+            if milliseconds == 0:
+                yield _restore(f"{READERS} of these at once", [plain] * READERS, [ours] * READERS, rounds, 0.9)
+            if milliseconds == LAYERS_LATENCY:
+                at.save(job, "layer", MIB, LAYER_BYTES)
+                plain, ours = at.plain_object("layer", LAYER_BYTES), job.download_url("layer")
+                yield _restore(f"restore of 705 MiB, 705 parts, {away}", [plain], [ours], rounds, 0.8)
+
+
+def saves(store: Store, rounds: int) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as directory, scene(store, Path(directory), 0) as at:
+        yield _save(at, "save of 11 blocks of 64 MiB, 8 at once", 11, BLOCK_BYTES, 8, rounds, 0.9)
+        yield _save(at, "save of 100 blocks of 1 MiB, one by one", 100, MIB, 1, rounds, 1 / 1.3)
+
+
+def tunnel_speed() -> float:
+    """Bytes a second that the injector carries when neither side of it is the limit."""
+    with served_zeros(ENTRY_BYTES) as port, tunnel(port, 0) as url:
+        began = get_all([f"{url}/"] * 2)
+        return sum(transfer.size for transfer in began) / max(transfer.seconds for transfer in began)
+
+
+def _restore(what: str, plain: Sequence[str], ours: Sequence[str], rounds: int, target: float) -> Row:
+    first_bytes = (get_all(plain)[0].first_byte, get_all(ours)[0].first_byte)
+
+    def seconds(urls: Sequence[str]) -> float:
+        return max(transfer.seconds for transfer in get_all(urls))
+
+    return Row(what, *_in_turn(lambda: seconds(plain), lambda: seconds(ours), rounds), target, first_bytes)
+
+
+def _save(at: Scene, what: str, count: int, size: int, at_once: int, rounds: int, target: float) -> Row:
+    def plain() -> float:
+        return put_all(at.plain_targets([(random_block_id().strip("=").replace("/", "-"), size)] * count), at_once)
+
+    def ours() -> float:
+        url = at.job().reserve("entry")
+        ids = [random_block_id() for _ in range(count)]
+        return put_all([(with_query(url, last={"comp": "block", "blockid": one}), size) for one in ids], at_once)
+
+    plain(), ours()
+    return Row(what, *_in_turn(plain, ours, rounds), target)
+
+
+def _in_turn(plain: Callable[[], float], ours: Callable[[], float], rounds: int) -> tuple[float, float]:
+    """The medians."""
+    pairs = [(plain(), ours()) for _ in range(rounds)]
+    by_plain, by_ours = zip(*pairs, strict=True)
+    return statistics.median(by_plain), statistics.median(by_ours)

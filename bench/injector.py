@@ -1,0 +1,89 @@
+"""A proxy in front of the store that delays each request by a fixed time and moves bytes as cheaply as Linux can.
+
+Both sides of a comparison go through it, so it must be able to carry far more than either does; `make bench` measures
+that in the same run.
+"""
+
+import argparse
+import fcntl
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+PIPE_BYTES = 1024 * 1024
+"""What an unprivileged process may make a pipe hold (/proc/sys/fs/pipe-max-size)."""
+
+BACKLOG = 512
+
+
+class Exchange:
+    """One connection of a client's, and the one to the store that answers it."""
+
+    def __init__(self, client: socket.socket, upstream: tuple[str, int], delay: float) -> None:
+        self._client = client
+        self._store = socket.create_connection(upstream)
+        self._delay = delay
+        self._answered = True
+        for one in (self._client, self._store):
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def run(self) -> None:
+        answers = threading.Thread(target=_carry, args=(self._store, self._client, self._note_answer), daemon=True)
+        answers.start()
+        _carry(self._client, self._store, self._hold_request)
+        answers.join()
+        self._client.close()
+        self._store.close()
+
+    def _hold_request(self) -> None:
+        """What the client says after the store has spoken is a new request: nobody here pipelines."""
+        if self._answered:
+            self._answered = False
+            time.sleep(self._delay)
+
+    def _note_answer(self) -> None:
+        self._answered = True
+
+
+def _carry(source: socket.socket, sink: socket.socket, before_sending: Callable[[], None]) -> None:
+    """Until one of them closes. splice(2) copies nothing into this process."""
+    out, into = os.pipe()
+    fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    try:
+        while (size := os.splice(source.fileno(), into, PIPE_BYTES)) > 0:
+            before_sending()
+            while size > 0:
+                size -= os.splice(out, sink.fileno(), size)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        # One side broke off, which is all that the other one can be told.
+        for one in (source, sink):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+    finally:
+        os.close(out)
+        os.close(into)
+
+
+def serve(listener: socket.socket, upstream: tuple[str, int], delay: float) -> None:
+    while True:
+        client, _ = listener.accept()
+        threading.Thread(target=lambda one: Exchange(one, upstream, delay).run(), args=(client,), daemon=True).start()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench.injector")
+    parser.add_argument("--listener", type=int, required=True, help="file descriptor of a bound socket")
+    parser.add_argument("--upstream", type=int, required=True, help="port of the store on loopback")
+    parser.add_argument("--milliseconds", type=float, required=True, help="added to each request")
+    options = parser.parse_args()
+    listener = socket.socket(fileno=options.listener)
+    listener.listen(BACKLOG)
+    serve(listener, ("127.0.0.1", options.upstream), options.milliseconds / 1000)
+
+
+if __name__ == "__main__":
+    main()

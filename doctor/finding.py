@@ -1,0 +1,41 @@
+"""What the doctor says: one line for each thing that must be so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+OK = "ok"
+TROUBLE = "trouble"
+UNKNOWN = "can't tell"
+
+
+@dataclass(frozen=True)
+class Finding:
+    title: str
+    state: str
+    """OK, TROUBLE or UNKNOWN."""
+    detail: str
+    """What was seen; of trouble also what it means and what to do, of UNKNOWN also how it could be told."""
+
+
+def ok(title: str, detail: str) -> Finding:
+    return Finding(title, OK, one_line(detail))
+
+
+def trouble(title: str, detail: str) -> Finding:
+    return Finding(title, TROUBLE, one_line(detail))
+
+
+def unknown(title: str, detail: str) -> Finding:
+    return Finding(title, UNKNOWN, one_line(detail))
+
+
+def one_line(text: str) -> str:
+    """Printable: servers' answers are quoted in it, and a job's log obeys lines that begin with `::`."""
+    return " ".join("".join(c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text).split())
+
+
+def quoted(text: str, most: int = 160) -> str:
+    """At most `most` characters of it."""
+    line = one_line(text)
+    return f'"{line if len(line) <= most else line[:most] + "…"}"'

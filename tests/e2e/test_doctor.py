@@ -1,0 +1,382 @@
+"""The doctor in a job of a real server, and with each trouble really made."""
+
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from email.utils import formatdate
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from doctor import wire
+from doctor.examine import Case, examine
+from doctor.finding import OK, TROUBLE, UNKNOWN, Finding
+from doctor.place import find_place
+from doctor.variable import GITHUBS
+from tests.clients.runtime_token import BRANCH, READ, ac_claim, runtime_token
+from tests.clients.server import ROOT, free_port
+from tests.listening import listening, self_signed
+from tests.verify.proxy import Answer, Request, made, spoiling_proxy
+
+HOOK = ROOT / "runners" / "hook.cjs"
+
+Ask = Callable[[], Answer]
+
+
+def job(server: str, token: str | None = None, **changes: str) -> dict[str, str]:
+    """An action's variables, as the runner makes them."""
+    usual = {
+        "PATH": os.environ["PATH"],
+        "GITHUB_ACTIONS": "true",
+        "ACTIONS_CACHE_SERVICE_V2": "True",
+        "ACTIONS_RESULTS_URL": f"{server}/",
+        "ACTIONS_RUNTIME_TOKEN": token or runtime_token(),
+    }
+    return usual | changes
+
+
+def examined(
+    variables: Mapping[str, str], url: str | None = None, *, writes: bool = False, is_container: bool = False
+) -> dict[str, Finding]:
+    place = find_place(variables, is_container=is_container)
+    return {finding.title: finding for finding in examine(Case(variables, place, url=url, writes=writes))}
+
+
+def in_trouble(found: Mapping[str, Finding]) -> list[str]:
+    return [title for title, finding in found.items() if finding.state == TROUBLE]
+
+
+def with_artifacts(request: Request, ask: Ask) -> Answer:
+    """As if RESULTS_SERVICE_URL led to GitHub's."""
+    if "ArtifactService" in request.path:
+        return made(401, '{"code": "unauthenticated", "msg": "no token"}', Content_Type="application/json")
+    return ask()
+
+
+def test_in_a_good_job_all_is_well_and_the_saved_bytes_come_back(server: str) -> None:
+    with spoiling_proxy(server, with_artifacts) as url:
+        command = [sys.executable, "-m", "doctor", "--json", "--write", "--url", url]
+        ran = subprocess.run(command, cwd=ROOT, env=job(url), capture_output=True, text=True, check=False)
+    document = json.loads(ran.stdout)
+    states = {row["title"]: row["state"] for row in document["findings"]}
+    assert set(states.values()) == {OK}, ran.stdout
+    assert {"what jobs are told", "server", "clock", "token", "lookup", "save and restore"} <= set(states)
+    assert (ran.returncode, document["trouble"]) == (0, False)
+
+
+def test_lines_begin_with_the_state_and_trouble_is_the_exit_code(server: str) -> None:
+    command = [sys.executable, "-m", "doctor"]
+    ran = subprocess.run(command, cwd=ROOT, env=job(server), capture_output=True, text=True, check=False)
+    lines = ran.stdout.splitlines()
+    assert "ok         lookup: the server takes the token" in ran.stdout
+    assert [line.split(":")[0] for line in lines if line.startswith("trouble ")] == ["trouble    other services"]
+    assert "can't tell save and restore: not asked for; with --write" in ran.stdout
+    assert lines[-1].startswith("1 in trouble")
+    assert ran.returncode == 1
+
+
+def test_no_line_shows_the_token(server: str) -> None:
+    token = runtime_token()
+    details = " ".join(finding.detail for finding in examined(job(server, token), writes=True).values())
+    assert not any(part in details for part in token.split(".") if len(part) > 30)
+
+
+def test_without_a_token_it_is_still_seen_what_kind_of_server_it_is(server: str) -> None:
+    found = examined({"PATH": os.environ["PATH"]}, url=f"{server}/")
+    assert found["server"].state == found["cache API"].state == OK
+    assert found["token"].state == UNKNOWN
+    assert "lookup" not in found
+
+
+# ------------------------------------------------------------------ what jobs are told
+
+
+def test_the_silent_no_op_of_an_unpatched_runner_is_seen_though_the_server_is_well(server: str) -> None:
+    found = examined(job(server, ACTIONS_RESULTS_URL=GITHUBS, CUSTOM_ACTIONS_RESULTS_URL=f"{server}/"))
+    assert "this runner ignores it" in found["what jobs are told"].detail
+    assert in_trouble(found) == ["what jobs are told", "other services"]
+    assert found["lookup"].state == OK
+
+
+def test_a_hook_points_nodes_processes_at_the_server_and_nothing_else(server: str) -> None:
+    found = examined(
+        job(
+            server,
+            ACTIONS_RESULTS_URL=GITHUBS,
+            CUSTOM_ACTIONS_RESULTS_URL=server,
+            NODE_OPTIONS=f"--require {HOOK}",
+        )
+    )
+    assert f"by the hook {HOOK}" in found["what jobs are told"].detail
+    assert in_trouble(found) == ["what isn't node", "other services"]
+    # The hook adds the slash that the given URL lacks.
+    assert found["the URL"].state == OK
+
+
+def test_a_wrong_expectation_is_trouble(server: str) -> None:
+    found = examined(job(server), url=f"http://127.0.0.1:{free_port()}/")
+    assert "another server" in found["what jobs are told"].detail
+
+
+# ------------------------------------------------------------------ the way
+
+
+def test_a_dead_port_is_one_trouble_and_nothing_more_is_asked() -> None:
+    found = examined(job(f"http://127.0.0.1:{free_port()}"))
+    assert in_trouble(found) == ["connection"]
+    assert "the server isn't running" in found["connection"].detail
+    assert found["server"].state == UNKNOWN
+
+
+def test_in_a_container_a_dead_loopback_is_explained() -> None:
+    found = examined(job(f"http://127.0.0.1:{free_port()}"), is_container=True)
+    assert "the container itself, not the machine" in found["connection"].detail
+
+
+def test_a_name_without_an_address_is_trouble() -> None:
+    found = examined(job("https://no-such-host.invalid"))
+    assert in_trouble(found) == ["connection"]
+    assert "DNS record" in found["connection"].detail
+
+
+def relay(client: socket.socket, port: int) -> None:
+    """Both ways until one side ends."""
+
+    def copy(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while chunk := source.recv(65536):
+                target.sendall(chunk)
+            target.shutdown(socket.SHUT_WR)
+
+    with socket.create_connection(("127.0.0.1", port)) as server:
+        back = threading.Thread(target=copy, args=(server, client), daemon=True)
+        back.start()
+        copy(client, server)
+        back.join(5)
+
+
+@contextmanager
+def by_tls(server: str, directory: Path) -> Iterator[tuple[str, Path]]:
+    """The server behind TLS, by a certificate that signs itself for localhost."""
+    certificate = self_signed(directory)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+
+    def serve(plain: socket.socket) -> None:
+        with context.wrap_socket(plain, server_side=True) as secured:
+            relay(secured, urlsplit(server).port or 0)
+
+    with listening(serve) as port:
+        yield f"https://localhost:{port}", certificate
+
+
+@pytest.mark.parametrize(
+    ("node_knows", "system_knows", "expected"),
+    [
+        (False, False, ["system's certificates", "node's certificates", "server"]),
+        (True, False, ["system's certificates", "other services"]),
+        (False, True, ["node's certificates", "other services"]),
+        (True, True, ["other services"]),
+    ],
+)
+def test_an_authority_must_be_known_to_node_and_to_the_system(
+    server: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    node_knows: bool,
+    system_knows: bool,
+    expected: list[str],
+) -> None:
+    with by_tls(server, tmp_path) as (url, certificate):
+        if system_knows:
+            monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        extra = {"NODE_EXTRA_CA_CERTS": str(certificate)} if node_knows else {}
+        found = examined(job(url, **extra))
+    assert in_trouble(found) == expected
+    assert ("NODE_EXTRA_CA_CERTS=/its/path" in found["node's certificates"].detail) is not node_knows
+    assert ("lookup" in found) is (node_knows or system_knows)
+
+
+def test_a_file_of_authorities_that_is_missing_is_named(server: str, tmp_path: Path) -> None:
+    with by_tls(server, tmp_path) as (url, _):
+        found = examined(job(url, NODE_EXTRA_CA_CERTS=str(tmp_path / "gone.pem")))
+    assert "gone.pem, which isn't a file here" in found["node's certificates"].detail
+
+
+def test_https_to_a_server_without_tls_says_so(server: str) -> None:
+    found = examined(job(server.replace("http:", "https:")))
+    assert "speaks no TLS" in found["system's certificates"].detail
+
+
+@contextmanager
+def http_proxy(server: str, status: str = "200 OK") -> Iterator[tuple[str, list[bytes]]]:
+    """A CONNECT proxy for which every host is the server. Yields its URL, and the heads of what it was asked."""
+    heads: list[bytes] = []
+
+    def serve(client: socket.socket) -> None:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += client.recv(1)
+        heads.append(head)
+        client.sendall(f"HTTP/1.1 {status}\r\n\r\n".encode())
+        if status.startswith("200"):
+            relay(client, urlsplit(server).port or 0)
+
+    with listening(serve) as port:
+        yield f"http://user:pass@127.0.0.1:{port}", heads
+
+
+def test_through_a_proxy_the_server_is_asked_as_node_asks_it(server: str) -> None:
+    with http_proxy(server) as (proxy, heads):
+        found = examined(job("http://cache.test", HTTP_PROXY=proxy))
+    assert found["proxy"].state == found["server"].state == found["lookup"].state == OK
+    assert "connection" not in found
+    assert heads[0].startswith(b"CONNECT cache.test:80 ")
+    assert b"Proxy-Authorization: Basic dXNlcjpwYXNz" in heads[0]
+
+
+def test_a_proxy_that_refuses_is_named_without_its_password(server: str) -> None:
+    with http_proxy(server, "403 Forbidden") as (proxy, _):
+        found = examined(job("http://cache.test", HTTP_PROXY=proxy))
+    assert "403 Forbidden" in found["server"].detail
+    assert f"through the proxy {proxy.replace('user:pass@', '')}" in found["server"].detail
+
+
+def test_a_server_that_hangs_or_drips_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(wire, "TRANSFER_SECONDS", 0.2)
+
+    began = time.monotonic()
+
+    def hang(connection: socket.socket) -> None:
+        while connection.recv(65536):
+            pass
+
+    def drip(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        while True:
+            connection.sendall(b"x")
+            threading.Event().wait(0.05)
+
+    def break_off(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx")
+
+    for serve, said in ((hang, "no answer in time"), (drip, "didn't end"), (break_off, "broke")):
+        with listening(serve) as port:
+            found = examined(job(f"http://127.0.0.1:{port}"))
+        assert said in found["server"].detail
+        assert "clock" not in found
+    assert time.monotonic() - began < wire.CONNECT_SECONDS / 2
+
+
+# ------------------------------------------------------------------ the server
+
+
+def test_a_wrong_clock_is_seen_by_the_answers_date(server: str) -> None:
+    def late(request: Request, ask: Ask) -> Answer:
+        answer = ask().without("Date")
+        return answer.but(headers={**answer.headers, "Date": formatdate(0, usegmt=True)})
+
+    with spoiling_proxy(server, late) as url:
+        found = examined(job(url))
+    assert "ahead of the server" in found["clock"].detail
+    assert found["clock"].state == TROUBLE
+
+
+def test_an_unwell_server_is_named_with_its_part(server: str) -> None:
+    def unwell(request: Request, ask: Ask) -> Answer:
+        faults = '{"ok": false, "faults": {"queue": "AccessDenied"}}'
+        return made(503, faults) if request.path == "/health" else ask()
+
+    with spoiling_proxy(server, unwell) as url:
+        assert 'queue: "AccessDenied"' in examined(job(url))["server"].detail
+
+
+def test_the_token_never_goes_to_what_is_no_cache_server(server: str) -> None:
+    seen = []
+
+    def sign_in(request: Request, ask: Ask) -> Answer:
+        seen.append({name.lower() for name in request.headers})
+        return made(200, "<html><title>Sign in</title></html>", Content_Type="text/html")
+
+    with spoiling_proxy(server, sign_in) as url:
+        found = examined(job(url), writes=True)
+    assert in_trouble(found) == ["server", "cache API"]
+    assert "Sign in" in found["server"].detail
+    assert found["lookup"].state == UNKNOWN
+    assert seen
+    assert not any("authorization" in names for names in seen)
+
+
+# ------------------------------------------------------------------ the token, and the real try
+
+
+def test_a_read_only_token_looks_up_and_is_not_tried_for_saving(server: str) -> None:
+    found = examined(job(server, runtime_token([(BRANCH, READ)])), writes=True)
+    assert found["token"].detail.startswith("read-only")
+    assert found["lookup"].state == OK
+    assert found["save and restore"].state == UNKNOWN
+
+
+def test_what_the_server_says_against_a_token_is_quoted_with_what_to_do(server: str) -> None:
+    found = examined(job(server, runtime_token(exp=1)), writes=True)
+    assert "expired" in found["token"].detail
+    assert "TOKEN_ISSUERS" in found["lookup"].detail
+    assert found["save and restore"].state == UNKNOWN
+
+
+def test_a_token_that_only_the_server_refuses_is_trouble(server: str) -> None:
+    found = examined(job(server, runtime_token(ac=ac_claim([(f"refs/heads/{n}", 3) for n in range(65)]))))
+    assert found["token"].state == OK
+    assert "401 unauthenticated" in found["lookup"].detail
+
+
+def spoiled_save(server: str, spoil: Callable[[Request, Ask], Answer]) -> str:
+    with spoiling_proxy(server, spoil) as url:
+        found = examined(job(url), writes=True)
+    assert found["save and restore"].state == TROUBLE
+    return found["save and restore"].detail
+
+
+def test_bytes_that_come_back_changed_are_trouble(server: str) -> None:
+    def flip(request: Request, ask: Ask) -> Answer:
+        if request.path == "/flipped":
+            return made(200, "x" * 65536)
+        if not request.path.endswith("GetCacheEntryDownloadURL"):
+            return ask()
+        answer = ask()
+        said = json.loads(answer.body)
+        if "signed_download_url" not in said or not said["ok"]:
+            return answer
+        host = request.headers["Host"]
+        body = json.dumps(said | {"signed_download_url": f"http://{host}/flipped"}).encode()
+        return answer.but(
+            headers={**answer.without("Content-Length").headers, "Content-Length": str(len(body))}, body=body
+        )
+
+    assert "not the same ones" in spoiled_save(server, flip)
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ("CreateCacheEntry", "CreateCacheEntry gets 503"),
+        ("/blobs/upload/", "the upload to 127.0.0.1"),
+        ("FinalizeCacheEntryUpload", "FinalizeCacheEntryUpload gets 503"),
+    ],
+)
+def test_a_save_that_breaks_says_at_which_step(server: str, part: str, said: str) -> None:
+    def refuse(request: Request, ask: Ask) -> Answer:
+        return made(503, "no") if part in request.path else ask()
+
+    assert said in spoiled_save(server, refuse)
