@@ -8,7 +8,7 @@ from actions_cache.adapters.results_service import ResultsService
 from actions_cache.web.app import new_app
 from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.data import DataPlane
-from functions.api import cache_service, passthrough, uploads
+from functions.api import artifact_cache, cache_service, passthrough, uploads
 from functions.api.tokens import TokenReader
 
 
@@ -18,6 +18,7 @@ def create_app(control: ControlPlane, data: DataPlane) -> FastAPI:
     app = new_app()
     app.include_router(cache_service.routes(control, tokens))
     app.include_router(uploads.routes(control, data))
+    app.include_router(artifact_cache.routes(control, data, tokens))
 
     @app.get("/health")
     async def health() -> JSONResponse:

@@ -8,9 +8,10 @@ from urllib.parse import quote, unquote
 from actions_cache.adapters.results_service import RawHeaders
 from actions_cache.domain.errors import InvalidRequest
 from actions_cache.web.app import VIEWER_HOST
+from actions_cache.web.artifact_cache import ROOT as ARTIFACT_CACHE
 
 OUR_SERVICE = "github.actions.results.api.v1.cacheservice"
-OUR_PATHS = ("/", "/api", "/blobs", "/health", "/repos", "/_apis/artifactcache")
+OUR_PATHS = ("/", "/api", "/blobs", "/health", "/repos", ARTIFACT_CACHE)
 """With all below them, but for the root. `/api` and `/repos` are GitHub's REST API, as it looks on other hosts."""
 
 MAX_ENCODINGS = 3

@@ -4,16 +4,31 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
+from urllib.parse import urlsplit
 
-DRIVER = Path(__file__).with_name("cache.mjs")
+from tests.clients.job_variables import Api, job_variables
+
+HERE = Path(__file__).parent
+DRIVER = HERE / "cache.mjs"
 
 NEWEST: Final = "@actions/cache"
+VERSION_5: Final = "@actions/cache-5"
 VERSION_4: Final = "@actions/cache-4"
-Package = Literal["@actions/cache", "@actions/cache-4"]
+VERSION_3: Final = "@actions/cache-3"
+Package = Literal["@actions/cache", "@actions/cache-5", "@actions/cache-4", "@actions/cache-3"]
 """As package.json names them."""
+
+BLOB_HOST = "cache.blob.core.windows.net"
+"""Downloads from a host of this domain are made by Azure's SDK, or in pieces side by side."""
+
+
+def version_of(package: Package) -> str:
+    """As package.json pins it."""
+    pinned: str = json.loads((HERE / "package.json").read_text())["dependencies"][package]
+    return pinned.rpartition("@")[2]
 
 
 class StepFailed(Exception):
@@ -32,12 +47,12 @@ class SentRequest(NamedTuple):
 
     @property
     def is_part(self) -> bool:
-        """A Put Blob or a Put Block."""
-        return self.method == "PUT" and "comp=blocklist" not in self.url
+        """A Put Blob or a Put Block; in v1, a piece."""
+        return self.method == "PATCH" or (self.method == "PUT" and "comp=blocklist" not in self.url)
 
     @property
     def is_download(self) -> bool:
-        return self.method == "GET"
+        return self.method == "GET" and "/_apis/" not in self.url
 
     @property
     def is_redirect(self) -> bool:
@@ -71,11 +86,13 @@ class ActionsCache:
     """One job's client.
 
     Args:
-    server: where ACTIONS_RESULTS_URL points.
+    server: where ACTIONS_RESULTS_URL points; in v1, ACTIONS_CACHE_URL.
     workspace: the job's directory; paths are relative to it.
     token: the job's.
     package: which version of the client.
     on_line: hears each line of the client's log as it comes.
+    api: which of the services it asks.
+    chunk_bytes: of a block, where that is left to the caller: in v1 alone.
     """
 
     server: str
@@ -83,14 +100,21 @@ class ActionsCache:
     token: str
     package: Package = NEWEST
     on_line: Callable[[str], None] = _ignore
+    api: Api = "v2"
+    chunk_bytes: int | None = None
 
     @property
     def temporary(self) -> Path:
         """Where the client packs and unpacks."""
         return self.workspace / ".runner-temp"
 
+    def by_blob_host(self) -> "ActionsCache":
+        """The same job, which knows the server by a name that the client takes for Azure's."""
+        return replace(self, server=f"http://{BLOB_HOST}:{urlsplit(self.server).port}")
+
     def save(self, paths: Sequence[str], key: str) -> Outcome:
-        return self._run({"operation": "save", "paths": paths, "key": key})
+        options = {} if self.chunk_bytes is None else {"uploadChunkSize": self.chunk_bytes}
+        return self._run({"operation": "save", "paths": paths, "key": key, "options": options})
 
     def restore(
         self, paths: Sequence[str], key: str, restore_keys: Sequence[str] = (), *, lookup_only: bool = False
@@ -101,7 +125,7 @@ class ActionsCache:
                 "paths": paths,
                 "key": key,
                 "restoreKeys": restore_keys,
-                "lookupOnly": lookup_only,
+                "options": {"lookupOnly": lookup_only},
             }
         )
 
@@ -109,7 +133,13 @@ class ActionsCache:
         """Raises: StepFailed."""
         self.temporary.mkdir(exist_ok=True)
         with subprocess.Popen(
-            ["node", str(DRIVER), json.dumps({"package": self.package, **call})],
+            [
+                "node",
+                "--require",
+                str(HERE / "blob_host.cjs"),
+                str(DRIVER),
+                json.dumps({"package": self.package, **call}),
+            ],
             cwd=self.workspace,
             env=self._environment(),
             stdout=subprocess.PIPE,
@@ -130,11 +160,9 @@ class ActionsCache:
     def _environment(self) -> dict[str, str]:
         """A job's variables and none of ours: @actions/cache reads many more."""
         return {
+            **job_variables(self.server, self.token, self.api),
             "PATH": os.environ["PATH"],
             "HOME": str(self.temporary),
-            "ACTIONS_CACHE_SERVICE_V2": "1",
-            "ACTIONS_RESULTS_URL": f"{self.server}/",
-            "ACTIONS_RUNTIME_TOKEN": self.token,
             "GITHUB_WORKSPACE": str(self.workspace),
             "RUNNER_TEMP": str(self.temporary),
         }

@@ -7,7 +7,7 @@
 // Ends with 1 where the step, and so the job, would fail.
 import diagnostics from 'node:diagnostics_channel'
 
-const { package: packageName, operation, paths, key, restoreKeys = [], lookupOnly = false } = JSON.parse(process.argv[2])
+const { package: packageName, operation, paths, key, restoreKeys = [], options } = JSON.parse(process.argv[2])
 const { saveCache, restoreCache } = await import(packageName)
 
 // What goes over the wire, without a hand on it. Seconds count from the call's start.
@@ -31,8 +31,8 @@ diagnostics.subscribe('http.client.response.finish', ({ request, response }) => 
 })
 
 const operations = {
-  save: () => saveCache(paths, key),
-  restore: () => restoreCache(paths, key, restoreKeys, { lookupOnly })
+  save: () => saveCache(paths, key, options),
+  restore: () => restoreCache(paths, key, restoreKeys, options)
 }
 
 const result = await operations[operation]()

@@ -1,150 +1,270 @@
-"""The real @actions/cache: what a workflow's author sees."""
+"""The real @actions/cache: what a workflow's author sees, by each version and each of the services it may ask."""
 
 import os
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from tests.clients.actions_cache import NEWEST, VERSION_4, ActionsCache, Outcome, Package
+from tests.clients.actions_cache import (
+    BLOB_HOST,
+    NEWEST,
+    VERSION_3,
+    VERSION_4,
+    VERSION_5,
+    ActionsCache,
+    Outcome,
+    Package,
+    version_of,
+)
+from tests.clients.job_variables import Api
 from tests.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, runtime_token
 from tests.clients.wire import MERGE_SECONDS
 
+pytestmark = pytest.mark.client("@actions/cache")
+
 MIB = 1024 * 1024
-SEVERAL_BLOCKS = 150_000_000
-"""@actions/cache sends up to 128 MiB in one PUT, and blocks of 64 MiB beyond."""
+SEVERAL_BLOCKS = 130 * MIB
+"""By v2 the client sends up to 128 MiB in one PUT, and blocks of 64 MiB beyond; neither can be told to it."""
+SEVERAL_PIECES = 6 * MIB
+PIECE = 2 * MIB
+"""By v1 they can."""
+SEGMENT = 4 * MIB
+"""What it asks a blob host for at once."""
 
 Client = Callable[..., ActionsCache]
 
-both_versions = pytest.mark.parametrize("package", [NEWEST, VERSION_4])
+
+@dataclass(frozen=True)
+class Spoken:
+    package: Package
+    api: Api
+
+    def __str__(self) -> str:
+        return f"{version_of(self.package)} by {self.api}"
+
+    def client(self, server: str, workspace: Path, token: str) -> ActionsCache:
+        chunk_bytes = PIECE if self.api == "v1" else None
+        return ActionsCache(server, workspace, token, self.package, api=self.api, chunk_bytes=chunk_bytes)
+
+    @property
+    def size_of_several_parts(self) -> int:
+        return SEVERAL_PIECES if self.api == "v1" else SEVERAL_BLOCKS
 
 
-def restored(client: ActionsCache, workspace: Path, key: str, *restore_keys: str) -> tuple[Outcome, bytes]:
+def each(*spoken: Spoken) -> list[object]:
+    return [pytest.param(it, id=str(it), marks=pytest.mark.client(version=str(it))) for it in spoken]
+
+
+EVERY = each(
+    Spoken(VERSION_3, "v1"),
+    Spoken(VERSION_4, "v2"),
+    Spoken(VERSION_5, "v2"),
+    Spoken(NEWEST, "v2"),
+    Spoken(NEWEST, "v1"),
+)
+newest = pytest.mark.client(version=str(Spoken(NEWEST, "v2")))
+
+
+def restored(client: ActionsCache, key: str, *restore_keys: str) -> tuple[Outcome, bytes]:
     """Restores over nothing, so that no byte can be left from before."""
-    (workspace / "data").unlink(missing_ok=True)
+    data = client.workspace / "data"
+    data.unlink(missing_ok=True)
     outcome = client.restore(["data"], key, restore_keys)
-    return outcome, (workspace / "data").read_bytes()
+    return outcome, data.read_bytes()
 
 
-@both_versions
-@pytest.mark.parametrize("size", [0, 1, MIB, 64 * MIB + 1], ids=["empty", "1 B", "1 MiB", "64 MiB + 1"])
-def test_what_was_saved_in_one_put_is_restored(
-    server: str, actions_cache: Client, tmp_path: Path, package: Package, size: int
-):
-    client = actions_cache(server, package)
-    data = os.urandom(size)
-    (tmp_path / "data").write_bytes(data)
-
-    saved = client.save(["data"], "key")
-    outcome, got = restored(client, tmp_path, "key")
-
-    assert isinstance(saved.result, int)
-    assert saved.result > 0
-    assert outcome.result == "key"
-    assert got == data
+def marked(outcome: Outcome) -> list[str]:
+    """What a job's log shows in yellow or red."""
+    return [line for line in outcome.log if line.startswith(("::warning", "::error"))]
 
 
-@both_versions
-def test_an_entry_of_several_blocks_is_restored_from_its_parts(
-    unmerged_server: str, actions_cache: Client, tmp_path: Path, package: Package
-):
-    client = actions_cache(unmerged_server, package)
-    data = os.urandom(SEVERAL_BLOCKS)
-    (tmp_path / "data").write_bytes(data)
-
-    saved = client.save(["data"], "key")
-    outcome, got = restored(client, tmp_path, "key")
-
-    assert len(saved.parts) == 3
-    assert [request.url.startswith(unmerged_server) for request in outcome.downloads] == [True]
-    assert got == data
+# ------------------------------------------------------------------ a few bytes, by every version
 
 
-@both_versions
+@dataclass(frozen=True)
+class Steps:
+    """What the steps of one job brought, in their order. Each is a process of its own."""
+
+    first: bytes
+    saved: Outcome
+    second: bytes
+    saved_again: Outcome
+    exact: tuple[Outcome, bytes]
+    by_restore_key: tuple[Outcome, bytes]
+    missed: Outcome
+    looked_up: Outcome
+    after_lookup: list[str]
+    """What lies in the workspace."""
+    denied: Outcome
+
+    @classmethod
+    def of(cls, client: ActionsCache, repository: str) -> "Steps":
+        def save(data: bytes, key: str, token: str = client.token) -> Outcome:
+            (client.workspace / "data").write_bytes(data)
+            return replace(client, token=token).save(["data"], key)
+
+        read_only = runtime_token([(BRANCH, READ), (DEFAULT_BRANCH, READ)], repository)
+        first, second = os.urandom(MIB), os.urandom(1)
+        saved, _ = save(first, "deps-first"), save(second, "deps-second")
+        saved_again, denied = save(b"other bytes", "deps-first"), save(b"other bytes", "deps-denied", read_only)
+        exact, by_restore_key = (restored(client, key, "other-", "deps-") for key in ("deps-first", "deps-of-today"))
+        (client.workspace / "data").unlink()
+        missed = client.restore(["data"], "never saved", ["nor this"])
+        looked_up = client.restore(["data"], "deps-first", lookup_only=True)
+        left = [path.name for path in client.workspace.iterdir() if path != client.temporary]
+        return cls(first, saved, second, saved_again, exact, by_restore_key, missed, looked_up, left, denied)
+
+
+@pytest.fixture(scope="module", params=EVERY)
+def steps(request: pytest.FixtureRequest, server: str, tmp_path_factory: pytest.TempPathFactory) -> Steps:
+    repository = str(uuid.uuid4().int % 10**12)
+    token = runtime_token(repository=repository)
+    return Steps.of(request.param.client(server, tmp_path_factory.mktemp("job"), token), repository)
+
+
+@pytest.mark.client(feature="saves and restores, every byte")
+def test_what_was_saved_is_restored_by_its_key(steps: Steps):
+    outcome, got = steps.exact
+
+    assert isinstance(steps.saved.result, int)
+    assert steps.saved.result > 0
+    assert marked(steps.saved) == marked(outcome) == []
+    assert outcome.result == "deps-first"
+    assert got == steps.first
+
+
+@pytest.mark.client(feature="restore keys: the newest entry that begins with one")
+def test_a_restore_key_brings_the_newest_entry_that_it_begins(steps: Steps):
+    outcome, got = steps.by_restore_key
+
+    assert outcome.result == "deps-second"
+    assert got == steps.second
+
+
+@pytest.mark.client(feature="a miss: nothing restored, no warning")
+def test_a_miss_restores_nothing_and_warns_of_nothing(steps: Steps):
+    assert steps.missed.result is None
+    assert steps.missed.log == []
+
+
+@pytest.mark.client(feature="a key that is taken: one line of information, a green job, the first save stays")
+def test_saving_a_key_again_is_one_friendly_line_and_a_green_job(steps: Steps):
+    again = steps.saved_again
+
+    assert again.result == -1
+    assert "Failed to save: Unable to reserve cache with key deps-first, another job may be creating this cache." in [
+        line.partition(" More details")[0] for line in again.log
+    ]
+    assert marked(again) == []
+    assert steps.exact[1] == steps.first
+
+
+@pytest.mark.client(feature="`lookup-only`: one request, no byte of the archive")
+def test_a_lookup_only_restore_fetches_no_byte(steps: Steps):
+    assert steps.looked_up.result == "deps-first"
+    assert len(steps.looked_up.requests) == 1
+    assert steps.looked_up.downloads == []
+    assert steps.after_lookup == []
+
+
+@pytest.mark.client(feature="a token that may only read: told so, a green job")
+def test_a_job_that_may_only_read_is_told_so_and_stays_green(steps: Steps):
+    assert steps.denied.result == -1
+    assert "cache write denied: " in "\n".join(steps.denied.log)
+
+
+# ------------------------------------------------------------------ several blocks
+
+
+@dataclass(frozen=True)
+class Saved:
+    client: ActionsCache
+    data: bytes
+    saved: Outcome
+
+
+@pytest.fixture(scope="module", params=EVERY[:4])
+def in_parts(
+    request: pytest.FixtureRequest, unmerged_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Saved]:
+    workspace = tmp_path_factory.mktemp("job")
+    token = runtime_token(repository=str(uuid.uuid4().int % 10**12))
+    client, data = (
+        request.param.client(unmerged_server, workspace, token),
+        os.urandom(request.param.size_of_several_parts),
+    )
+    (workspace / "data").write_bytes(data)
+    yield Saved(client, data, client.save(["data"], "key"))
+    (workspace / "data").unlink(missing_ok=True)
+
+
+@pytest.mark.client(feature="several blocks, in parallel, restored from their parts")
+def test_an_entry_of_several_blocks_is_restored_from_its_parts(in_parts: Saved):
+    outcome, got = restored(in_parts.client, "key")
+
+    assert len(in_parts.saved.parts) >= 3
+    assert [request.url.startswith(f"{in_parts.client.server}/") for request in outcome.downloads] == [True]
+    assert got == in_parts.data
+
+
+@pytest.mark.client(feature="a host that is taken for Azure's: HEAD, then pieces of 4 MiB, eight at a time")
+def test_from_a_blob_host_an_entry_is_restored_in_pieces(in_parts: Saved):
+    outcome, got = restored(in_parts.client.by_blob_host(), "key")
+
+    head, *pieces = [
+        request for request in outcome.requests if f"//{BLOB_HOST}:" in request.url and "/blobs/" in request.url
+    ]
+    assert head.method == "HEAD"
+    assert {(request.method, request.status) for request in pieces} == {("GET", 206)}
+    assert max(request.received_bytes for request in pieces) == SEGMENT
+    assert sum(request.received_bytes for request in pieces) == head.received_bytes
+    assert got == in_parts.data
+
+
+@pytest.mark.client(feature="restored while its parts are merged, and merged from the store itself")
+@pytest.mark.parametrize("spoken", [EVERY[0], EVERY[3]])
 def test_an_entry_is_restored_while_it_is_merged_and_from_the_store_afterwards(
-    server: str, actions_cache: Client, tmp_path: Path, package: Package
+    server: str, tmp_path: Path, repository: str, spoken: Spoken
 ):
-    client = actions_cache(server, package)
-    data = os.urandom(SEVERAL_BLOCKS)
+    client = spoken.client(server, tmp_path, runtime_token(repository=repository))
+    data = os.urandom(spoken.size_of_several_parts)
     (tmp_path / "data").write_bytes(data)
     client.save(["data"], "key")
 
     deadline = time.monotonic() + MERGE_SECONDS
     while True:
-        outcome, got = restored(client, tmp_path, "key")
+        outcome, got = restored(client, "key")
         assert got == data
         if not any(request.url.startswith(server) for request in outcome.downloads):
             break
         assert time.monotonic() < deadline, "not merged in time"
 
 
-def test_a_restore_key_brings_the_newest_entry_that_it_begins(server: str, actions_cache: Client, tmp_path: Path):
+# ------------------------------------------------------------------ by the newest alone
+
+
+@newest
+@pytest.mark.client(feature="any size in one PUT: nothing, a byte, more than 64 MiB")
+@pytest.mark.parametrize("size", [0, 1, 64 * MIB + 1], ids=["empty", "1 B", "64 MiB + 1"])
+def test_what_was_saved_in_one_put_is_restored(server: str, actions_cache: Client, tmp_path: Path, size: int):
     client = actions_cache(server)
-    for generation in (b"first", b"second", b"third"):
-        (tmp_path / "data").write_bytes(generation)
-        client.save(["data"], f"deps-{generation.decode()}")
+    data = os.urandom(size)
+    (tmp_path / "data").write_bytes(data)
 
-    outcome, got = restored(client, tmp_path, "deps-of-today", "deps-")
+    saved = client.save(["data"], "key")
+    outcome, got = restored(client, "key")
 
-    assert outcome.result == "deps-third"
-    assert got == b"third"
-    assert "Cache hit for restore-key: deps-third" in outcome.log
-
-
-@both_versions
-def test_a_miss_restores_nothing_and_warns_of_nothing(server: str, actions_cache: Client, package: Package):
-    outcome = actions_cache(server, package).restore(["data"], "never saved", ["nor this"])
-
-    assert outcome.result is None
-    assert outcome.log == []
-
-
-@both_versions
-def test_saving_a_key_again_is_one_friendly_line_and_a_green_job(
-    server: str, actions_cache: Client, tmp_path: Path, package: Package
-):
-    client = actions_cache(server, package)
-    (tmp_path / "data").write_bytes(b"first")
-    client.save(["data"], "key")
-    (tmp_path / "data").write_bytes(b"second")
-
-    again = client.save(["data"], "key")
-    _, got = restored(client, tmp_path, "key")
-
-    assert again.result == -1
-    assert "Failed to save: Unable to reserve cache with key key, another job may be creating this cache." in [
-        line.partition(" More details")[0] for line in again.log
-    ]
-    assert not [line for line in again.log if line.startswith(("::warning", "::error"))]
-    assert got == b"first"
-
-
-def test_a_lookup_only_restore_fetches_no_byte(server: str, actions_cache: Client, tmp_path: Path):
-    client = actions_cache(server)
-    (tmp_path / "data").write_bytes(b"data")
-    client.save(["data"], "key")
-    (tmp_path / "data").unlink()
-
-    outcome = client.restore(["data"], "key", lookup_only=True)
-
+    assert len(saved.parts) == 1
     assert outcome.result == "key"
-    assert [request.method for request in outcome.requests] == ["POST"]
-    assert not (tmp_path / "data").exists()
+    assert got == data
 
 
-def test_a_job_that_may_only_read_is_told_so_and_stays_green(
-    server: str, actions_cache: Client, tmp_path: Path, repository: str
-):
-    read_only = runtime_token([(BRANCH, READ), (DEFAULT_BRANCH, READ)], repository)
-    (tmp_path / "data").write_bytes(b"data")
-
-    outcome = actions_cache(server, token=read_only).save(["data"], "key")
-
-    assert outcome.result == -1
-    assert [line for line in outcome.log if line.startswith("::warning") and "cache write denied:" in line]
-
-
+@newest
+@pytest.mark.client(feature="the signatures of URLs are masked in the log")
 def test_the_signatures_of_urls_are_masked_in_a_jobs_log(unmerged_server: str, actions_cache: Client, tmp_path: Path):
     """Whoever can read a debug log could otherwise use them while they live."""
     client = actions_cache(unmerged_server)

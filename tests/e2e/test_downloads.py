@@ -1,15 +1,11 @@
 """Downloads, in parts and merged, by every client's way of asking."""
 
-import base64
-import os
 import uuid
 from typing import NamedTuple
 
 import pytest
 
-from tests.clients.wire import ACTIONS_CACHE, GO, OPENDAL, Job, Reply, put_block, put_block_list, send
-
-MIB = 1024 * 1024
+from tests.clients.wire import ACTIONS_CACHE, GO, OPENDAL, Job, Reply, send
 
 SCCACHE = "sccache/0.16.0"
 PLAIN_READERS = [ACTIONS_CACHE, OPENDAL, SCCACHE]
@@ -214,42 +210,3 @@ def test_the_etag_and_the_date_stay_the_same_before_and_after_the_merge(job: Job
     for name in ("ETag", "Last-Modified", "Content-Length"):
         assert before.headers[name] == after.headers[name]
     assert part.headers["ETag"] == before.headers["ETag"]
-
-
-# ------------------------------------------------------------------ BuildKit's way
-
-
-@pytest.fixture(scope="module")
-def layer() -> bytes:
-    return os.urandom(60 * MIB)
-
-
-@pytest.fixture(scope="module", params=["in parts", "merged"])
-def layer_url(request: pytest.FixtureRequest, layer: bytes) -> str:
-    """60 blocks of 1 MiB, one after the other, their ids 64 bytes."""
-    merged = request.param == "merged"
-    job = Job(request.getfixturevalue("server" if merged else "unmerged_server"), user_agent=GO)
-    key = f"layer-{uuid.uuid4()}"
-    url, upload_id = job.reserve(key), uuid.uuid4().bytes
-    ids = [base64.b64encode(upload_id + i.to_bytes(4, "big") + bytes(44)).decode() for i in range(60)]
-    for i, block_id in enumerate(ids):
-        assert put_block(url, block_id, layer[i * MIB : (i + 1) * MIB]).status == 201
-    assert put_block_list(url, ids).status == 201
-    assert job.finalize(key, len(layer)).json["ok"]
-    if merged:
-        job.wait_until_merged(key)
-    return job.download_url(key)
-
-
-@pytest.mark.parametrize("offset", [0, 1, MIB - 1, MIB, MIB + 1, 17 * MIB + 12345, 60 * MIB - 1])
-def test_a_layer_of_small_blocks_reads_on_from_any_offset(layer: bytes, layer_url: str, offset: int):
-    """BuildKit seeks by opening `x-ms-range: bytes=N-` anew."""
-    reply = send("GET", layer_url, headers={"x-ms-range": f"bytes={offset}-"})
-
-    assert reply.status == 206
-    assert reply.headers["Content-Range"] == f"bytes {offset}-{len(layer) - 1}/{len(layer)}"
-    assert reply.body == layer[offset:]
-
-
-def test_a_layer_of_small_blocks_is_read_as_a_whole(layer: bytes, layer_url: str):
-    assert get(layer_url).body == layer

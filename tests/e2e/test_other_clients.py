@@ -1,29 +1,42 @@
 """OpenDAL, which sccache stores by, and Azure's own SDK: clients that nobody here wrote."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
+from importlib.metadata import version
 from typing import Any
 
 import opendal
 import pytest
 from azure.storage.blob import BlobClient
 
+from tests.clients.job_variables import job_variables
 from tests.clients.runtime_token import runtime_token
+from tests.clients.services import Service, services
 from tests.clients.wire import VERSION, Job
 
 MIB = 1024 * 1024
 
 # ------------------------------------------------------------------ OpenDAL
 
+OPENDAL_VERSION = version("opendal")
+opendals_client = partial(pytest.mark.client, "OpenDAL ghac")
 
-@pytest.fixture(params=["server", "unmerged_server"], ids=["merging", "never merging"])
+
+@pytest.fixture(
+    params=services(OPENDAL_VERSION, ("server", "v2"), ("unmerged_server", "v2"), ("unmerged_server", "v1"))
+)
 def operator(request: pytest.FixtureRequest, repository: str, monkeypatch: pytest.MonkeyPatch) -> opendal.Operator:
-    monkeypatch.setenv("ACTIONS_CACHE_SERVICE_V2", "1")
-    monkeypatch.setenv("ACTIONS_RESULTS_URL", f"{request.getfixturevalue(request.param)}/")
-    monkeypatch.setenv("ACTIONS_RUNTIME_TOKEN", runtime_token(repository=repository))
+    asked: Service = request.param
+    for variable in ("ACTIONS_CACHE_URL", "ACTIONS_RESULTS_URL", "ACTIONS_CACHE_SERVICE_V2"):
+        monkeypatch.delenv(variable, raising=False)
+    server, token = request.getfixturevalue(asked.server), runtime_token(repository=repository)
+    for variable, value in job_variables(server, token, asked.api).items():
+        monkeypatch.setenv(variable, value)
     return opendal.Operator("ghac", root="/objects", version=VERSION)
 
 
+@opendals_client(feature="writes at once, stats and reads; also nothing at all")
 @pytest.mark.parametrize("size", [0, 1, MIB], ids=["empty", "1 B", "1 MiB"])
 def test_opendal_reads_and_stats_what_it_wrote(operator: opendal.Operator, size: int):
     """An empty object is a Put Blob without a byte, and a Finalize of size 0."""
@@ -35,6 +48,7 @@ def test_opendal_reads_and_stats_what_it_wrote(operator: opendal.Operator, size:
     assert operator.read("object") == data
 
 
+@opendals_client(feature="writes in blocks of the caller's size, under random ids")
 def test_opendal_writes_in_blocks_with_ids_of_its_own(operator: opendal.Operator):
     data = os.urandom(11 * MIB)
 
@@ -46,6 +60,7 @@ def test_opendal_writes_in_blocks_with_ids_of_its_own(operator: opendal.Operator
     assert operator.read("object") == data
 
 
+@opendals_client(feature="reads from any offset")
 def test_opendal_reads_from_any_offset(operator: opendal.Operator):
     data = os.urandom(5 * MIB)
     with operator.open("object", "wb", chunk=2 * MIB) as file:
@@ -56,12 +71,14 @@ def test_opendal_reads_from_any_offset(operator: opendal.Operator):
         assert file.read(20) == data[3 * MIB - 10 : 3 * MIB + 10]
 
 
+@opendals_client(feature="finds nothing where nothing was written")
 @pytest.mark.parametrize("operation", ["read", "stat"])
 def test_opendal_finds_nothing_where_nothing_was_written(operator: opendal.Operator, operation: str):
     with pytest.raises(opendal.exceptions.NotFound):
         getattr(operator, operation)("missing")
 
 
+@opendals_client(feature="a second write of a key is refused: it exists")
 def test_opendal_is_told_that_an_object_exists(operator: opendal.Operator):
     operator.write("object", b"first")
 
@@ -72,39 +89,36 @@ def test_opendal_is_told_that_an_object_exists(operator: opendal.Operator):
 
 # ------------------------------------------------------------------ Azure's SDK for Python
 
+AZURE_VERSION = version("azure-storage-blob")
+azures_client = partial(pytest.mark.client, "azure-storage-blob", version=AZURE_VERSION)
+
 SMALL_PIECES: dict[str, Any] = {
     "max_single_put_size": MIB,
     "max_block_size": MIB,
     "max_single_get_size": MIB,
     "max_chunk_get_size": MIB,
 }
-
-
-def blob(url: str) -> BlobClient:
-    return BlobClient.from_blob_url(url, **SMALL_PIECES)
+AZURE_SDK = f"azsdk-python-storage-blob/{AZURE_VERSION}"
+LONGEST_SINGLE_PUT = 64 * MIB
+"""Its default; beyond, blocks of 4 MiB. It reads 32 MiB at once, and then pieces of 4 MiB."""
 
 
 @pytest.fixture(params=["server", "unmerged_server"], ids=["merging", "never merging"])
 def azure_job(request: pytest.FixtureRequest, repository: str) -> Job:
     server = request.getfixturevalue(request.param)
-    return Job(server, runtime_token(repository=repository), "azsdk-python-storage-blob/12.31.1")
+    return Job(server, runtime_token(repository=repository), AZURE_SDK)
 
 
-def saved(job: Job, data: bytes) -> BlobClient:
+def saved(job: Job, data: bytes, sizes: Mapping[str, Any] = SMALL_PIECES) -> BlobClient:
     """The download's client."""
-    blob(job.reserve("key")).upload_blob(data, overwrite=True, max_concurrency=4)
+    upload = BlobClient.from_blob_url(job.reserve("key"), **sizes)
+    upload.upload_blob(data, overwrite=True, max_concurrency=4)
     assert job.finalize("key", len(data)).json["ok"]
-    return blob(job.download_url("key"))
+    return BlobClient.from_blob_url(job.download_url("key"), **sizes)
 
 
-@pytest.mark.parametrize(
-    "size",
-    [
-        0,
-        5,
-        9 * MIB + 1,
-    ],
-)
+@azures_client(feature="up and down in small pieces, several at once, each pinned by If-Match")
+@pytest.mark.parametrize("size", [0, 5, 9 * MIB + 1])
 def test_azures_sdk_reads_in_pieces_what_it_wrote_in_pieces(azure_job: Job, size: int):
     """HEAD, then x-ms-range with If-Match, several at once."""
     data = os.urandom(size)
@@ -115,6 +129,17 @@ def test_azures_sdk_reads_in_pieces_what_it_wrote_in_pieces(azure_job: Job, size
     assert client.download_blob(max_concurrency=4).readall() == data
 
 
+@azures_client(feature="up and down with its default sizes: one PUT, and blocks of 4 MiB")
+@pytest.mark.parametrize("size", [4 * MIB + 1, LONGEST_SINGLE_PUT + 1])
+def test_azures_sdk_reads_by_its_own_sizes_what_it_wrote_by_them(unmerged_job: Job, size: int):
+    data = os.urandom(size)
+
+    client = saved(Job(unmerged_job.server, unmerged_job.token, AZURE_SDK), data, {})
+
+    assert client.download_blob(max_concurrency=4).readall() == data
+
+
+@azures_client(feature="reads from any offset")
 def test_azures_sdk_reads_from_any_offset(azure_job: Job):
     data = os.urandom(6 * MIB)
 
@@ -123,9 +148,10 @@ def test_azures_sdk_reads_from_any_offset(azure_job: Job):
     assert client.download_blob(offset=2 * MIB - 5, length=MIB).readall() == data[2 * MIB - 5 : 3 * MIB - 5]
 
 
+@azures_client(feature="reads on, pinned, while the archive is merged")
 def test_azures_sdk_reads_on_while_the_archive_is_merged(job: Job):
     data = os.urandom(6 * MIB)
-    azure_job = Job(job.server, job.token, "azsdk-python-storage-blob/12.31.1")
+    azure_job = Job(job.server, job.token, AZURE_SDK)
     client = saved(azure_job, data)
     pieces: Any = client.download_blob().chunks()
 
@@ -136,10 +162,11 @@ def test_azures_sdk_reads_on_while_the_archive_is_merged(job: Job):
     assert got == data
 
 
+@azures_client(feature="keeps the signatures of our URLs")
 @pytest.mark.parametrize("url_of", [Job.reserve, Job.download_url], ids=["upload", "download"])
 def test_azures_sdk_keeps_the_signature_of_a_url(job: Job, url_of: Callable[[Job, str], str]):
     if url_of is Job.download_url:
         job.save("key", b"data")
-    url = url_of(Job(job.server, job.token, "azsdk-python-storage-blob/12.31.1"), "key")
+    url = url_of(Job(job.server, job.token, AZURE_SDK), "key")
 
     assert BlobClient.from_blob_url(url).url.partition("?")[2]

@@ -6,6 +6,7 @@ Told by the User-Agent: the CDN edge, and clients with a presigned URL, have ano
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import aiohttp
 from aiohttp import web
@@ -15,15 +16,23 @@ from tests.streaming.proxying import Traffic, answer_of, connections, passed_on,
 BOTO3 = "Boto3/"
 
 
+class Asked(NamedTuple):
+    method: str
+    path: str
+    """As it was sent, with its query."""
+
+
 @dataclass
 class StoreProxy:
     store: str
     by_functions: Traffic = field(default_factory=Traffic)
     by_others: Traffic = field(default_factory=Traffic)
+    asked: list[Asked] = field(default_factory=list)
     _session: aiohttp.ClientSession = field(init=False)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """`received` is what is written to the store, `sent` what is read from it."""
+        self.asked.append(Asked(request.method, request.raw_path))
         traffic = self.by_functions if request.headers.get("User-Agent", "").startswith(BOTO3) else self.by_others
         traffic.received += request.content_length or 0
 

@@ -91,7 +91,7 @@ def choose_source(archive: Archive, *, reads_plainly: bool, has_edge: bool) -> S
     return Source.EDGE if has_edge else Source.OURS
 
 
-PLAIN_READERS = ("@actions/cache-", "opendal/", "sccache/")
+PLAIN_READERS = ("@actions/cache-", "actions/cache", "opendal/", "sccache/")
 """Clients that S3 serves rightly: they read plainly or by `Range`. S3 ignores `x-ms-range`, and a client that
 seeks by it would get the wrong bytes without an error (WIRE.md section 4)."""
 

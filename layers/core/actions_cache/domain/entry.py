@@ -63,6 +63,12 @@ class Reservation:
     expires_at: Millis
 
 
+def numbered_archive_id(number: int) -> str:
+    """The id of an archive that the v1 API names by a number, which is its entry's too: the rest follows from it."""
+    digits = f"{number:013x}"
+    return digits + hashlib.sha256(digits.encode()).hexdigest()[: 32 - len(digits)]
+
+
 def sort_key(key: str) -> str:
     """The key itself, or where it is longer than a sort key may be, its beginning and a digest."""
     if len(key.encode()) <= SORT_KEY_PREFIX_BYTES:

@@ -3,6 +3,7 @@
     archives/<archive id>/
         parts/blocks/<block id>/<arrival>   a block; each arrival gets a key of its own (P4: write-once)
         parts/blob/<arrival>                a Put Blob
+        parts/pieces/<range>/<arrival>      a piece of the v1 API, at its range: first byte and end
         manifest/<token>                    the ordered list of parts
         merged/<run token>                  what one run of the merge wrote
 
@@ -14,6 +15,7 @@ import base64
 import binascii
 from dataclasses import dataclass
 
+from actions_cache.domain.byte_range import ByteRange
 from actions_cache.domain.errors import InvalidRequest
 from actions_cache.domain.timing import Millis
 
@@ -43,11 +45,23 @@ class ArchiveKeys:
     def blob_prefix(self) -> str:
         return f"{self.prefix}parts/blob/"
 
+    @property
+    def pieces_prefix(self) -> str:
+        return f"{self.prefix}parts/pieces/"
+
     def block(self, block_id: str, arrived_at: Millis, request_id: str) -> str:
         return f"{self.blocks_prefix}{_encode(block_id)}/{arrived_at:013d}-{request_id}"
 
     def blob(self, arrived_at: Millis, request_id: str) -> str:
         return f"{self.blob_prefix}{arrived_at:013d}-{request_id}"
+
+    def piece(self, place: ByteRange, arrived_at: Millis, request_id: str) -> str:
+        return f"{self.pieces_prefix}{place.start:015d}-{place.end:015d}/{arrived_at:013d}-{request_id}"
+
+    def place_of_piece(self, key: str) -> tuple[int, int]:
+        """Its first byte and its end."""
+        start, _, end = key.removeprefix(self.pieces_prefix).partition("/")[0].partition("-")
+        return int(start), int(end)
 
     def manifest(self, token: str) -> str:
         return f"{self.prefix}manifest/{token}"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from actions_cache.domain.archive import Archive, ArchiveState, Commit, Part, committed
+from actions_cache.domain.archive import Archive, ArchiveState, committed
 from actions_cache.domain.commit import MAX_BLOCKS, assemble, block_list_digest
 from actions_cache.domain.errors import CommittedDifferently, NotFound, TooLarge
 from actions_cache.domain.layout import ArchiveKeys
@@ -32,20 +32,12 @@ class CommitBlocks:
         digest = block_list_digest(block_ids)
         archive = self.table.archive(archive_id)
         if _is_open(archive):
-            commit, only_part = self._commit(ArchiveKeys(archive_id), block_ids, digest)
+            keys = ArchiveKeys(archive_id)
+            parts = assemble(keys, block_ids, self.bucket.list(keys.blocks_prefix))
+            commit, only_part = self.manifests.commit(keys, parts, digest)
             transition(self.table, archive_id, lambda seen: committed(seen, commit, only_part))
             archive = self.table.archive(archive_id)
         _check_committed(archive, digest)
-
-    def _commit(self, keys: ArchiveKeys, block_ids: Sequence[str], digest: str) -> tuple[Commit, Part | None]:
-        parts = assemble(keys, block_ids, self.bucket.list(keys.blocks_prefix))
-        size = sum(part.size for part in parts)
-        if size == 0:
-            # S3 merges no empty parts: an empty archive is one empty object, whatever its blocks.
-            return Commit(digest, 0, 1, None), self.bucket.write_once(keys.merged(self.manifests.tokens.new()), b"")
-        if len(parts) == 1:
-            return Commit(digest, size, 1, None), parts[0]
-        return Commit(digest, size, len(parts), self.manifests.write(keys, parts)), None
 
 
 def _is_open(archive: Archive | None) -> bool:

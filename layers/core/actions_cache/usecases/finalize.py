@@ -24,8 +24,10 @@ class Finalize:
     claim_merge: ClaimMerge
     merges_at_finalize: bool
 
-    def __call__(self, name: EntryName, size: int) -> Entry:
+    def __call__(self, name: EntryName, size: int, archive_id: str | None = None) -> Entry:
         """Makes the upload that holds the key visible. The same Finalize again gives the same entry.
+
+        Args: archive_id: where the caller says which upload is meant, as by the v1 API; another one is left alone.
 
         Raises:
             NotFound: nothing holds the key: never reserved, or expired.
@@ -33,8 +35,8 @@ class Finalize:
         """
         for _ in range(MAX_ROUNDS):
             archive = self._held_archive(name)
-            if archive is None:
-                return self._finalized_before(name, size)
+            if archive is None or archive_id not in (None, archive.id):
+                return self._finalized_before(name, size, archive_id)
             committed_archive = self._committed(archive)
             _check_size(name, size, committed_archive.size)
             by = stored(committed_archive, self.clock.now())
@@ -56,9 +58,9 @@ class Finalize:
         archive = self.table.archive(reservation.archive_id)
         return archive if archive and archive.state is ArchiveState.RESERVED else None
 
-    def _finalized_before(self, name: EntryName, size: int) -> Entry:
+    def _finalized_before(self, name: EntryName, size: int, archive_id: str | None) -> Entry:
         entry = self.table.entry(name)
-        if entry is None:
+        if entry is None or archive_id not in (None, entry.archive_id):
             raise NotFound(f"no upload holds the key {name.key!r}: it was never reserved, or took too long")
         _check_size(name, size, entry.size)
         return entry

@@ -29,9 +29,13 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    key: str
+    entry: Entry
     url: str
     """Absolute, or a path of ours."""
+
+    @property
+    def key(self) -> str:
+        return self.entry.name.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class LookUp:
                 self.remove_broken(archive.id, archive.object)
                 continue
             self._note_use(archive)
-            return Hit(entry.name.key, self._url(archive, query))
+            return Hit(entry, self._url(archive, query))
         return None
 
     def _match(self, query: Query) -> Entry | None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from actions_cache.domain.archive import Archive, Manifest, Part
+from actions_cache.domain.archive import Archive, Commit, Manifest, Part
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.part_range import whole
 from actions_cache.ports import Bucket, TokenSource
@@ -20,6 +20,16 @@ class Manifests:
         rows = [[part.key.removeprefix(keys.prefix), part.size, part.etag] for part in parts]
         body = json.dumps({"parts": rows}, separators=(",", ":")).encode()
         return self.bucket.write_once(keys.manifest(self.tokens.new()), body)
+
+    def commit(self, keys: ArchiveKeys, parts: Sequence[Part], digest: str) -> tuple[Commit, Part | None]:
+        """What an upload of these parts is committed as, and the one object of an archive that has but one."""
+        size = sum(part.size for part in parts)
+        if size == 0:
+            # S3 merges no empty parts: an empty archive is one empty object, whatever it came in.
+            return Commit(digest, 0, 1, None), self.bucket.write_once(keys.merged(self.tokens.new()), b"")
+        if len(parts) == 1:
+            return Commit(digest, size, 1, None), parts[0]
+        return Commit(digest, size, len(parts), self.write(keys, parts)), None
 
     def of(self, archive: Archive) -> Manifest:
         """The parts as committed, whether they are merged by now or not.

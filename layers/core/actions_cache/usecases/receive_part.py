@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from actions_cache.domain.archive import Part
+from actions_cache.domain.byte_range import ByteRange
+from actions_cache.domain.errors import InvalidRequest
 from actions_cache.domain.layout import ArchiveKeys
-from actions_cache.ports import Clock, PartWriter, TokenSource
+from actions_cache.ports import Clock, PartWriter, TokenSource, Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +29,40 @@ class ReceivePart:
         if block_id is not None:
             key = keys.block(block_id, arrived_at, request_id)
         return await self.writer.write(key, size, body)
+
+    async def piece(self, archive_id: str, place: ByteRange, body: AsyncIterator[bytes]) -> Part:
+        """Stores one arrival of a piece of the v1 API, whose length only its place tells: it comes in chunks.
+
+        Raises: InvalidRequest when the body has another length. Nothing is stored then.
+        """
+        key = ArchiveKeys(archive_id).piece(place, self.clock.now(), self.tokens.new())
+        exact = _Exactly(place.size, body)
+        try:
+            return await self.writer.write(key, place.size, exact.chunks())
+        except Unavailable:
+            if exact.fault is not None:
+                raise exact.fault from None
+            raise
+
+
+class _Exactly:
+    """A body that breaks off, before its last chunk, unless it has so many bytes."""
+
+    def __init__(self, size: int, body: AsyncIterator[bytes]) -> None:
+        self.fault: InvalidRequest | None = None
+        self._size = size
+        self._body = body
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        held, got = b"", 0
+        async for chunk in self._body:
+            got += len(chunk)
+            if got > self._size:
+                break
+            if held:
+                yield held
+            held = chunk
+        if got != self._size:
+            self.fault = InvalidRequest(f"Content-Range announces {self._size} bytes, but the piece has {got}, or more")
+            raise self.fault
+        yield held

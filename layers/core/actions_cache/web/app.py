@@ -15,7 +15,7 @@ from actions_cache.domain.errors import CacheError
 from actions_cache.domain.signed_url import EXPIRES, SIGNATURE, Direction
 from actions_cache.ports import Unavailable
 from actions_cache.usecases.urls import UrlSigner
-from actions_cache.web import azure, twirp
+from actions_cache.web import artifact_cache, azure, twirp
 from actions_cache.web.answer import Answer
 
 logger = logging.getLogger(__name__)
@@ -105,6 +105,8 @@ def signed(urls: UrlSigner, direction: Direction) -> Any:
 
 
 def _dialect(request: Request) -> Dialect:
+    if request.url.path.startswith(f"{artifact_cache.ROOT}/"):
+        return artifact_cache
     return azure if _is_blob(request.url.path) else twirp
 
 

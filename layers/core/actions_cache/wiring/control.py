@@ -22,6 +22,7 @@ from actions_cache.usecases.check_health import CheckHealth
 from actions_cache.usecases.claim_merge import ClaimMerge
 from actions_cache.usecases.clean_up import CleanUp
 from actions_cache.usecases.commit_blocks import CommitBlocks
+from actions_cache.usecases.commit_pieces import CommitPieces
 from actions_cache.usecases.finalize import Finalize
 from actions_cache.usecases.look_up import LookUp
 from actions_cache.usecases.manifests import Manifests
@@ -127,6 +128,10 @@ class ControlPlane:
     @cached_property
     def commit_blocks(self) -> CommitBlocks:
         return CommitBlocks(self.table, self.bucket, self.manifests)
+
+    @cached_property
+    def commit_pieces(self) -> CommitPieces:
+        return CommitPieces(self.table, self.bucket, self.manifests, self.finalize)
 
     @cached_property
     def finalize(self) -> Finalize:

@@ -1,0 +1,140 @@
+"""The v1 API, which GHES, Gitea and act have: each route translated in, one use case, translated out.
+
+Pieces come through here, so on AWS one may have what fits into Lambda's 6 MB (docs/clients.md).
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse
+
+from actions_cache.domain.access import Caller
+from actions_cache.domain.archive import Archive
+from actions_cache.domain.entry import EntryFamily, EntryName, check_name, numbered_archive_id
+from actions_cache.domain.errors import InvalidRequest, NotFound
+from actions_cache.domain.pieces import parse_content_range
+from actions_cache.domain.timing import SECOND
+from actions_cache.usecases.look_up import Hit, Query
+from actions_cache.web.app import absolute, base_url, came_through_edge
+from actions_cache.web.artifact_cache import ROOT
+from actions_cache.wiring.control import ControlPlane
+from actions_cache.wiring.data import DataPlane
+from functions.api.bodies import read_body
+from functions.api.cache_service import MAX_BODY_BYTES, MAX_RESTORE_KEYS
+from functions.api.tokens import TokenReader
+
+MAX_NUMBER = 16**13
+"""Entries and uploads are numbered below it (domain/entry.py)."""
+
+
+BodyT = TypeVar("BodyT", bound=BaseModel)
+
+
+class ReserveRequest(BaseModel):
+    key: str
+    version: str
+
+
+class CommitRequest(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    size: Annotated[int, Field(ge=0)]
+
+
+def routes(control: ControlPlane, data: DataPlane, tokens: TokenReader) -> APIRouter:
+    router = APIRouter(prefix=ROOT)
+
+    async def read_caller(request: Request) -> Caller:
+        return await run_in_threadpool(tokens.read, request.headers.get("authorization"))
+
+    TheCaller = Annotated[Caller, Depends(read_caller)]  # noqa: N806 - a type
+
+    @router.get("/cache")
+    async def look_up(request: Request, caller: TheCaller) -> Response:
+        query = _query(request, caller)
+        hit = await run_in_threadpool(control.look_up, query)
+        if hit is None:
+            return Response(status_code=204)
+        return JSONResponse(_found(hit, absolute(hit.url, base_url(request, control.settings.public_url))))
+
+    @router.post("/caches")
+    async def reserve(request: Request, caller: TheCaller) -> Response:
+        wanted = await _body(request, ReserveRequest)
+        name = EntryName(
+            EntryFamily(caller.repository, caller.writable_scope(), check_name("version", wanted.version)),
+            check_name("key", wanted.key),
+        )
+        return JSONResponse({"cacheId": await run_in_threadpool(control.reserve.numbered, name)}, 201)
+
+    @router.patch("/caches/{number}")
+    async def receive_piece(number: str, request: Request, caller: TheCaller) -> Response:
+        place = parse_content_range(request.headers.get("content-range"))
+        archive = await run_in_threadpool(_own_upload, number, caller)
+        await data.receive_part.piece(archive.id, place, request.stream())
+        return Response(status_code=204)
+
+    @router.post("/caches/{number}")
+    async def commit(number: str, request: Request, caller: TheCaller) -> Response:
+        wanted = await _body(request, CommitRequest)
+        archive = await run_in_threadpool(_own_upload, number, caller)
+        await run_in_threadpool(control.commit_pieces, archive, wanted.size)
+        return Response(status_code=204)
+
+    def _own_upload(number: str, caller: Caller) -> Archive:
+        """Raises NotFound where it isn't one that the caller may write (P8)."""
+        scope = caller.writable_scope()
+        archive = control.table.archive(numbered_archive_id(_number(number)))
+        if archive is None or (archive.name.family.repository, archive.name.family.scope) != (caller.repository, scope):
+            raise NotFound(f"no upload {number[:20]}: it was never reserved, or its reservation expired")
+        return archive
+
+    return router
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= len(str(MAX_NUMBER)) and int(text) < MAX_NUMBER):
+        raise NotFound("uploads are named by the number that their reservation gave")
+    return int(text)
+
+
+def _query(request: Request, caller: Caller) -> Query:
+    """`keys` is one list, separated by commas: a key that holds one can't be asked for by this API."""
+    keys = [key for key in request.query_params.get("keys", "").split(",") if key]
+    if len(keys) > 1 + MAX_RESTORE_KEYS:
+        raise InvalidRequest(f"keys has {len(keys)} of them; at most {1 + MAX_RESTORE_KEYS} are allowed")
+    return Query(
+        repository=caller.repository,
+        scopes=caller.readable_scopes(),
+        version=check_name("version", request.query_params.get("version", "")),
+        key=check_name("keys", keys[0] if keys else ""),
+        restore_keys=tuple(check_name("keys", key) for key in keys[1:]),
+        user_agent=request.headers.get("user-agent", ""),
+        through_edge=came_through_edge(request),
+    )
+
+
+def _found(hit: Hit, url: str) -> Mapping[str, Any]:
+    family = hit.entry.name.family
+    return {
+        "cacheKey": hit.key,
+        "scope": family.scope,
+        "cacheVersion": family.version,
+        "creationTime": datetime.fromtimestamp(hit.entry.created_at / SECOND, UTC).isoformat(),
+        "archiveLocation": url,
+    }
+
+
+async def _body(request: Request, model: type[BodyT]) -> BodyT:
+    """Raises InvalidRequest, TooLarge."""
+    try:
+        return model.model_validate(json.loads(await read_body(request, MAX_BODY_BYTES)))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise InvalidRequest(f"{'.'.join(map(str, fault['loc'])) or 'the body'}: {fault['msg']}") from None
+    except (ValueError, RecursionError):
+        raise InvalidRequest("the body isn't JSON") from None

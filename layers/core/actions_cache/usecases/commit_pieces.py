@@ -1,0 +1,41 @@
+"""The v1 API's commit: the pieces that arrived become the archive, and its entry visible."""
+
+from dataclasses import dataclass
+
+from actions_cache.domain.archive import Archive, ArchiveState, committed
+from actions_cache.domain.entry import Entry
+from actions_cache.domain.errors import NotFound
+from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.pieces import assemble_pieces, pieces_digest
+from actions_cache.ports import Bucket, Table
+from actions_cache.usecases.finalize import Finalize
+from actions_cache.usecases.manifests import Manifests
+from actions_cache.usecases.transition import transition
+
+
+@dataclass(frozen=True, slots=True)
+class CommitPieces:
+    table: Table
+    bucket: Bucket
+    manifests: Manifests
+    finalize: Finalize
+
+    def __call__(self, archive: Archive, size: int) -> Entry:
+        """Commits and finalizes. The same again succeeds; its answer may have been lost (P5).
+
+        Args:
+            archive: as it was read, the caller's own.
+            size: what the client says it sent.
+
+        Raises:
+            InvalidRequest: the pieces aren't `size` bytes without a gap. Nothing was changed.
+            NotFound: the upload is gone, or took longer than its reservation.
+        """
+        if archive.state is ArchiveState.DELETED:
+            raise NotFound("this upload is gone: its reservation expired, or its entry was removed")
+        if archive.commit is None:
+            keys = ArchiveKeys(archive.id)
+            parts = assemble_pieces(keys, size, self.bucket.list(keys.pieces_prefix))
+            commit, only_part = self.manifests.commit(keys, parts, pieces_digest(size))
+            transition(self.table, archive.id, lambda seen: committed(seen, commit, only_part))
+        return self.finalize(archive.name, size, archive.id)

@@ -1,0 +1,105 @@
+"""The real sccache, in front of the machine's C compiler, as a job's steps use it."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+BINARY = Path(sys.executable).with_name("sccache")
+PROJECT = Path(__file__).with_name("c_project")
+
+CONTROL_SECONDS = 60
+"""What the daemon may take to start or stop; it tries a read and a write first."""
+
+
+def compiler() -> str | None:
+    return shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+
+
+class Stats(NamedTuple):
+    """Of one daemon, since it was started."""
+
+    hits: int
+    misses: int
+    written: int
+    errors: int
+    """Reads and writes that failed, or took too long."""
+
+
+@dataclass(frozen=True)
+class Sccache:
+    """One job's, with a daemon of its own that keeps nothing.
+
+    Args:
+        workspace: an empty directory; the project is built in it.
+        variables: where the cache is and with which token.
+    """
+
+    workspace: Path
+    variables: dict[str, str]
+
+    def build(self) -> Path:
+        """All of the project's files compiled through sccache, and linked. Gives: the program.
+
+        Raises: CalledProcessError.
+        """
+        sources = self.workspace / "src"
+        shutil.copytree(PROJECT, sources)
+        for file in sorted(sources.glob("*.c")):
+            self._run(
+                compiler() or "cc", "-O2", "-Wall", "-Werror", "-c", file.name, "-o", f"{file.stem}.o", cwd=sources
+            )
+        program = sources / "sums"
+        objects = [path.name for path in sorted(sources.glob("*.o"))]
+        subprocess.run([compiler() or "cc", *objects, "-o", str(program)], cwd=sources, check=True)
+        return program
+
+    def stats(self) -> Stats:
+        counted = json.loads(self._run("--show-stats", "--stats-format=json"))["stats"]
+        return Stats(
+            hits=sum(counted["cache_hits"]["counts"].values()),
+            misses=sum(counted["cache_misses"]["counts"].values()),
+            written=counted["cache_writes"],
+            errors=counted["cache_read_errors"] + counted["cache_write_errors"] + counted["cache_timeouts"],
+        )
+
+    def _run(self, *arguments: str, cwd: Path | None = None) -> str:
+        done = subprocess.run(
+            [BINARY, *arguments],
+            cwd=cwd or self.workspace,
+            env=self.variables,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout
+
+
+@contextmanager
+def running_sccache(workspace: Path, service: dict[str, str]) -> Iterator[Sccache]:
+    """Starts the daemon, which refuses to when it can't use the cache, and stops it.
+
+    Raises: CalledProcessError.
+    """
+    with TemporaryDirectory() as short_path:  # a socket's has at most 107 bytes
+        variables = {
+            **service,
+            "PATH": os.environ["PATH"],
+            "HOME": str(workspace),
+            "SCCACHE_GHA_ENABLED": "on",
+            "SCCACHE_SERVER_UDS": f"{short_path}/sccache",
+        }
+        control = partial(subprocess.run, cwd=workspace, env=variables, capture_output=True, timeout=CONTROL_SECONDS)
+        control([BINARY, "--start-server"], check=True)
+        try:
+            yield Sccache(workspace, variables)
+        finally:
+            control([BINARY, "--stop-server"], check=False)

@@ -1,0 +1,160 @@
+"""BuildKit's export and import of a cache, in its own order of requests, on a merging and on a never merging server."""
+
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+
+import pytest
+
+from tests.clients.buildkit import REPRODUCED, AlreadyExists, BuildKit, Entry, GoFails, index_key, layer_key
+from tests.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, READ_WRITE, runtime_token
+from tests.clients.wire import ACTIONS_CACHE, MERGE_SECONDS, Job
+
+pytestmark = pytest.mark.client("BuildKit", version=REPRODUCED)
+
+MIB = 1024 * 1024
+BLOCKS = 300
+
+both_servers = pytest.mark.parametrize("server_name", ["server", "unmerged_server"], ids=["merging", "never merging"])
+
+
+@pytest.fixture(scope="module")
+def layer() -> bytes:
+    return os.urandom(BLOCKS * MIB)
+
+
+@dataclass(frozen=True)
+class Exported:
+    client: BuildKit
+    read_at_once: bytes
+    """While it was being merged, if it was."""
+
+
+def entry_of(client: BuildKit, layer: bytes) -> Entry:
+    entry = client.load(layer_key(layer))
+    assert entry is not None
+    return entry
+
+
+@pytest.fixture(scope="module", params=["server", "unmerged_server"], ids=["merging", "never merging"])
+def exported(request: pytest.FixtureRequest, layer: bytes) -> Iterator[Exported]:
+    server, repository = request.getfixturevalue(request.param), str(uuid.uuid4().int % 10**12)
+    with closing(BuildKit(server, runtime_token(repository=repository))) as client:
+        assert client.export_layer(layer)
+        exported = Exported(client, entry_of(client, layer).read())
+        if request.param == "server":
+            wait_until_merged(client, layer)
+        yield exported
+
+
+def wait_until_merged(client: BuildKit, layer: bytes) -> None:
+    """Then our URL of the object itself is given out, by its own path."""
+    deadline = time.monotonic() + MERGE_SECONDS
+    while "/blobs/download/" in entry_of(client, layer).url:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+@pytest.mark.client(feature="a layer of 300 blocks of 1 MiB, one after the other, read as a whole")
+def test_a_layer_of_300_blocks_is_read_as_a_whole_while_it_is_merged_and_afterwards(exported: Exported, layer: bytes):
+    assert exported.client.blocks_sent == BLOCKS
+    assert exported.read_at_once == layer
+    assert entry_of(exported.client, layer).read() == layer
+
+
+@pytest.mark.client(feature="seeks, by `x-ms-range: bytes=N-`")
+@pytest.mark.parametrize("offset", [1, MIB - 1, MIB, 17 * MIB + 12345, 255 * MIB + 1, BLOCKS * MIB - 1])
+def test_a_reader_that_seeks_reads_on_from_there(exported: Exported, layer: bytes, offset: int):
+    entry = entry_of(exported.client, layer)
+
+    assert entry.read_at(offset, 3 * MIB) == layer[offset : offset + 3 * MIB]
+    assert entry.read_at(0, 10) == layer[:10]
+
+
+@pytest.mark.client(feature="a layer that is there isn't sent again")
+def test_a_layer_that_is_there_is_not_sent_again(exported: Exported, layer: bytes):
+    blocks = exported.client.blocks_sent
+
+    assert not exported.client.export_layer(layer)
+    with pytest.raises(AlreadyExists):
+        exported.client.save(layer_key(layer), layer)
+    assert exported.client.blocks_sent == blocks
+
+
+@pytest.mark.client(feature="a URL that has become invalid is asked for again, once")
+def test_a_url_that_is_refused_is_looked_up_again(exported: Exported, layer: bytes):
+    entry = entry_of(exported.client, layer)
+    entry.url = entry.url.replace("sig=", "sig=A")
+
+    assert entry.read_at(5, 10) == layer[5:15]
+
+
+# ------------------------------------------------------------------ the index
+
+
+@pytest.fixture
+def client(request: pytest.FixtureRequest, server_name: str, repository: str) -> Iterator[BuildKit]:
+    server = request.getfixturevalue(server_name)
+    with closing(BuildKit(server, runtime_token(repository=repository))) as client:
+        yield client
+
+
+@both_servers
+@pytest.mark.client(feature="the index: the newest of a prefix, past the ninth, and what a dead export holds skipped")
+def test_the_index_that_is_read_is_the_newest_whatever_its_number(client: BuildKit):
+    """By their texts #9 would be the last."""
+    keys = [client.export_index(BRANCH, f"index {i}".encode()) for i in range(1, 11)]
+
+    assert [key.partition("#")[2] for key in keys] == [str(i) for i in range(1, 11)]
+    assert client.import_index(BRANCH) == b"index 10"
+
+
+@both_servers
+@pytest.mark.client(feature="the index: the newest of a prefix, past the ninth, and what a dead export holds skipped")
+def test_a_number_that_a_dead_export_holds_is_skipped_and_never_read(client: BuildKit):
+    client.export_index(BRANCH, b"first")
+    client.reserve(f"{index_key(BRANCH)}#2")
+
+    assert client.import_index(BRANCH) == b"first"
+    assert client.export_index(BRANCH, b"third").endswith("#3")
+    assert client.import_index(BRANCH) == b"third"
+
+
+@both_servers
+@pytest.mark.client(feature="index and layers of the default branch are imported on a branch, and the other way not")
+def test_a_branch_imports_what_the_default_branch_exported(client: BuildKit, repository: str, layer: bytes):
+    on_default_branch = replace(client, token=runtime_token([(DEFAULT_BRANCH, READ_WRITE)], repository))
+    on_branch = replace(client, token=runtime_token([(BRANCH, READ_WRITE), (DEFAULT_BRANCH, READ)], repository))
+    common, own = layer[: 3 * MIB + 1], layer[: MIB - 1]
+    on_default_branch.export_layer(common)
+    on_default_branch.export_index(DEFAULT_BRANCH, b"of the default branch")
+    on_branch.export_layer(own)
+    on_branch.export_index(BRANCH, b"of the branch")
+
+    indices = [on_branch.import_index(scope) for scope in (BRANCH, DEFAULT_BRANCH)]
+    entries = [on_branch.load(layer_key(data)) for data in (common, own)]
+
+    assert indices == [b"of the branch", b"of the default branch"]
+    assert [entry and entry.read() for entry in entries] == [common, own]
+    assert on_default_branch.import_index(BRANCH) is None
+    assert on_default_branch.load(layer_key(own)) is None
+
+
+@both_servers
+@pytest.mark.client(feature="a token that may only read fails the export")
+def test_a_read_only_token_fails_the_export(client: BuildKit, repository: str):
+    read_only = replace(client, token=runtime_token([(BRANCH, READ)], repository))
+
+    with pytest.raises(GoFails, match="failed to reserve cache"):
+        read_only.export_index(BRANCH, b"index")
+
+
+@both_servers
+@pytest.mark.client(feature="an `@actions/cache` of the same repository sees nothing of it")
+def test_another_clients_lookup_of_the_same_key_has_another_version(client: BuildKit):
+    key = client.export_index(BRANCH, b"index")
+
+    assert not Job(client.server, client.token, ACTIONS_CACHE).look_up(key)["ok"]

@@ -1,0 +1,147 @@
+"""The v1 API, request by request; real clients of it: test_actions_cache.py, test_other_clients.py, test_sccache.py."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, READ_WRITE, runtime_token
+from tests.clients.wire import VERSION, Job, Reply, send
+
+ROOT = "_apis/artifactcache"
+
+
+@dataclass(frozen=True)
+class V1:
+    server: str
+    token: str
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Reply:
+        usual = {"Authorization": f"Bearer {self.token}", "User-Agent": "actions/cache"}
+        return send(method, f"{self.server}/{ROOT}/{path}", body, usual | headers)
+
+    def post(self, path: str, **message: Any) -> Reply:
+        return self.ask("POST", path, json.dumps(message).encode(), **{"Content-Type": "application/json"})
+
+    def reserve(self, key: str = "key") -> int:
+        reply = self.post("caches", key=key, version=VERSION)
+        assert reply.status == 201, reply.body
+        number: int = reply.json["cacheId"]
+        return number
+
+    def piece(self, number: object, content_range: str, body: bytes) -> Reply:
+        chunked = {"Content-Range": content_range, "Transfer-Encoding": "chunked"}
+        chunks = b"%x\r\n%s\r\n" % (len(body), body) if body else b""
+        return self.ask("PATCH", f"caches/{number}", chunks + b"0\r\n\r\n", **chunked)
+
+    def commit(self, number: object, size: int) -> Reply:
+        return self.post(f"caches/{number}", size=size)
+
+    def look_up(self, keys: str = "key") -> Reply:
+        return self.ask("GET", f"cache?keys={keys}&version={VERSION}")
+
+
+@pytest.fixture
+def v1(job: Job) -> V1:
+    return V1(job.server, job.token)
+
+
+def assert_refused(reply: Reply, status: int, *words: str) -> None:
+    assert reply.status == status, reply.body
+    assert reply.headers["Content-Type"] == "application/json"
+    assert all(word in reply.json["message"] for word in words), reply.json
+
+
+def test_pieces_out_of_order_and_sent_again_become_an_entry_that_v2_restores_too(v1: V1, job: Job):
+    number = v1.reserve()
+    for place, body in (("6-9", b"6789"), ("0-2", b"???"), ("3-5", b"345"), ("0-2", b"012")):
+        assert v1.piece(number, f"bytes {place}/*", body).status == 204
+    assert v1.look_up().status == 204, "not visible before the commit"
+    assert v1.commit(number, 10).status == 204
+    assert v1.commit(number, 10).status == 204, "its answer may have been lost"
+
+    hit = v1.look_up("nothing,ke").json
+    assert (hit["cacheKey"], hit["scope"]) == ("key", BRANCH)
+    assert job.restore("key").body == b"0123456789"
+    assert_refused(v1.post("caches", key="key", version=VERSION), 409, "key")
+
+
+def test_what_v2_saved_v1_finds(v1: V1, job: Job):
+    job.save("key", b"saved by v2")
+    assert send("GET", v1.look_up().json["archiveLocation"]).body == b"saved by v2"
+
+
+@pytest.mark.parametrize("pieces", [[], [b"one piece"]], ids=["none", "one"])
+def test_an_empty_cache_and_one_of_a_single_piece_are_saved(v1: V1, job: Job, pieces: list[bytes]):
+    number, size = v1.reserve(), sum(map(len, pieces))
+    for body in pieces:
+        assert v1.piece(number, f"bytes 0-{size - 1}/*", body).status == 204
+    assert v1.commit(number, size).status == 204
+    assert job.restore("key").body == b"".join(pieces)
+
+
+def test_a_commit_that_names_another_size_changes_nothing(v1: V1, job: Job):
+    number = v1.reserve()
+    v1.piece(number, "bytes 0-2/*", b"012")
+    assert_refused(v1.commit(number, 4), 400, "3 bytes arrived")
+    assert v1.look_up().status == 204
+    v1.piece(number, "bytes 3-3/*", b"3")
+    assert v1.commit(number, 4).status == 204
+    assert job.restore("key").body == b"0123"
+
+
+@pytest.mark.parametrize("body", [b"01", b"0123", b""], ids=["too short", "too long", "empty"])
+def test_a_piece_of_another_length_than_announced_is_refused_and_not_kept(v1: V1, body: bytes):
+    number = v1.reserve()
+    assert_refused(v1.piece(number, "bytes 0-2/*", body), 400, "announces 3 bytes")
+    assert_refused(v1.commit(number, 3), 400, "0 bytes arrived")
+
+
+@pytest.mark.parametrize("number", ["0", "1", "-1", "x", "9" * 40, "%00", "²"])
+def test_an_upload_that_nobody_reserved_is_not_found(v1: V1, number: str):
+    path = number.encode().decode("latin-1") if number.isascii() else "%C2%B2"
+    assert_refused(v1.piece(path, "bytes 0-0/*", b"0"), 404)
+    assert_refused(v1.commit(path, 1), 404)
+
+
+def test_nobody_elses_upload_can_be_written_or_committed(v1: V1, repository: str):
+    number = v1.reserve()
+    others = [runtime_token(), runtime_token([("refs/heads/another", READ_WRITE)], repository)]
+    for other in (V1(v1.server, token) for token in others):
+        assert_refused(other.piece(number, "bytes 0-0/*", b"0"), 404)
+        assert_refused(other.commit(number, 0), 404)
+    reader = V1(v1.server, runtime_token([(BRANCH, READ), (DEFAULT_BRANCH, READ)], repository))
+    assert_refused(reader.piece(number, "bytes 0-0/*", b"0"), 403, "cache write denied")
+    assert_refused(reader.post("caches", key="another", version=VERSION), 403, "cache write denied")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("POST", "caches", b"no json", 400),
+        ("POST", "caches", b"[]", 400),
+        ("POST", "caches", b'{"key": "k"}', 400),
+        ("POST", "caches", b'{"key": "", "version": "v"}', 400),
+        ("POST", "caches", b"[" * 100_000, 400),
+        ("POST", "caches", b" " * 300_000, 413),
+        ("GET", "cache?version=v", None, 400),
+        ("GET", f"cache?keys={'k,' * 40}&version=v", None, 400),
+        ("GET", "cache?keys=k", None, 400),
+        ("GET", "nothing/of/this", None, 404),
+        ("DELETE", "caches", None, 404),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_json(v1: V1, method: str, path: str, body: bytes | None, status: int):
+    assert_refused(v1.ask(method, path, body), status)
+
+
+@pytest.mark.parametrize("size", ["1", -1, None, 1.5, 10**30])
+def test_a_size_that_is_none_is_refused(v1: V1, size: object):
+    number = v1.reserve()
+    assert_refused(v1.post(f"caches/{number}", size=size), 400)
+
+
+def test_without_a_token_nothing_is_served(server: str):
+    reply = send("GET", f"{server}/{ROOT}/cache?keys=k&version=v")
+    assert_refused(reply, 401, "token")
