@@ -51,6 +51,10 @@ CLIENTS = {
         "Python. No client of the cache, but Azure's own word on the dialect: HEAD, then `x-ms-range`, pinned by "
         "`If-Match`. The tests ask the cache service for it."
     ),
+    "magic-nix-cache": (
+        "Rust. Asks in protobuf. Uploads an append blob: creates it, appends pieces of 32 MiB in order, and seals it. It "
+        "isn't run here: its requests are sent one by one."
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""The upload half of the blob dialect: Put Blob, Put Block, Put Block List."""
+"""The upload half of the blob dialect: Put Blob, Put Block, Put Block List, Append Blob."""
 
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -14,6 +14,8 @@ from functions.api.bodies import read_body
 
 MAX_BLOCK_LIST_BYTES = 4_500_000
 """What of a base64 body fits into Lambda's 6 MB; some 42,000 of BuildKit's ids."""
+
+APPEND_POSITION = "x-ms-blob-condition-appendpos"
 
 MAX_PART_BYTES = 5 * 1024**3
 """S3's cap on one PUT."""
@@ -31,31 +33,57 @@ def routes(control: ControlPlane, data: DataPlane) -> APIRouter:
                 return await put_part(archive, request.query_params.get("blockid", ""), request)
             case "blocklist":
                 return await put_block_list(archive, request)
+            case "appendblock":
+                return await append_block(archive, request)
+            case "seal":
+                await run_in_threadpool(control.seal, archive)
+                return answered(f'"{archive}"', 200)
             case other:
-                raise InvalidRequest(f"comp={other} isn't supported; comp may be block or blocklist")
+                raise InvalidRequest(f"comp={other} isn't supported; it may be block, blocklist, appendblock or seal")
 
     async def put_part(archive: str, block_id: str | None, request: Request) -> Response:
-        blob_type = request.headers.get("x-ms-blob-type")
-        if block_id is None and blob_type not in (None, "BlockBlob"):
-            raise InvalidRequest(f"x-ms-blob-type {blob_type} isn't supported; it may be BlockBlob")
+        blob_type = request.headers.get("x-ms-blob-type", "BlockBlob")
+        if block_id is None and blob_type.lower() == "appendblob":
+            # Nothing to be stored: what is appended comes under keys of its own, and the first one begins the blob.
+            return answered(f'"{archive}"')
+        if block_id is None and blob_type.lower() != "blockblob":
+            raise InvalidRequest(f"x-ms-blob-type {blob_type} isn't supported; it may be BlockBlob or AppendBlob")
+        size = announced_size(request)
+        if isinstance(size, Response):
+            return size
+        part = await data.receive_part(archive, block_id, size, request.stream())
+        return answered(part.etag)
+
+    async def append_block(archive: str, request: Request) -> Response:
+        """On AWS the edge does this; here it is for what asks the API itself."""
+        size = announced_size(request)
+        if isinstance(size, Response):
+            return size
+        offset = request.headers.get(APPEND_POSITION)
+        part = await data.receive_part.appended(archive, offset, size, request.stream())
+        answer = answered(part.etag)
+        answer.headers["x-ms-blob-append-offset"] = offset or "0"
+        return answer
+
+    def announced_size(request: Request) -> int | Response:
+        """What a part announces, or the refusal of it."""
         size = request.headers.get("content-length")
         if size is None or not size.isdecimal():
             return respond(azure.error(411, "MissingContentLengthHeader", "send the size as Content-Length"))
         if int(size) > MAX_PART_BYTES:
             message = f"one PUT may have {MAX_PART_BYTES} bytes; send more as blocks"
             return respond(azure.error(413, "RequestBodyTooLarge", message))
-        part = await data.receive_part(archive, block_id, int(size), request.stream())
-        return created(part.etag)
+        return int(size)
 
     async def put_block_list(archive: str, request: Request) -> Response:
         block_ids = parse_block_list(await read_body(request, MAX_BLOCK_LIST_BYTES))
         await run_in_threadpool(control.commit_blocks, archive, block_ids)
-        return created(f'"{archive}"')
+        return answered(f'"{archive}"')
 
-    def created(etag: str) -> Response:
-        """201: the JavaScript client takes 200 for an error."""
+    def answered(etag: str, status: int = 201) -> Response:
+        """201 but for a seal: the JavaScript client takes 200 for an error."""
         return Response(
-            status_code=201,
+            status_code=status,
             headers={
                 **azure.blob_headers(etag, control.clock.now()),
                 "x-ms-request-server-encrypted": "true",

@@ -17,6 +17,7 @@ const LARGEST_OFFSET = 999999999999999; // more than any object has, and still a
 const UPLOAD = /^\/blobs\/upload\/([0-9a-f]{32})$/;
 const OBJECT = /^\/blobs\/object\/([0-9]{1,15})\/([0-9a-f]{32})\/((?:parts|merged)\/[A-Za-z0-9_\/-]+)$/;
 const BASE64 = /^(?:[A-Za-z0-9+\/]{4})*(?:[A-Za-z0-9+\/]{2}==|[A-Za-z0-9+\/]{3}=)?$/;
+const OFFSET = /^[0-9]{1,15}$/;
 const DECIMAL = /^[0-9]+$/;
 const SINGLE_RANGE = /^[ \t]*bytes[ \t]*=[ \t]*([0-9]*)[ \t]*-[ \t]*([0-9]*)[ \t]*$/i;
 
@@ -64,13 +65,16 @@ function toBucket(request, uri, headers) {
   return request;
 }
 
-// The archive that a Put Blob or a Put Block is for; null: the request is something else. With two `comp` it could be
+// The archive that a Put Blob, a Put Block or an Append Block is for; null: the request is something else. With two `comp` it could be
 // either: checkUrl refuses it.
 function archiveOfPart(request) {
   const found = fullMatch(UPLOAD, request.uri);
   if (found === null || request.method !== 'PUT') return null;
   const query = request.querystring;
-  if (query.comp && !query.comp.multiValue) return query.comp.value === 'block' && query.blockid ? found[1] : null;
+  if (query.comp && !query.comp.multiValue) {
+    const comp = query.comp.value;
+    return (comp === 'block' && query.blockid) || comp === 'appendblock' ? found[1] : null;
+  }
   const type = request.headers['x-ms-blob-type'];
   return !type || type.value.toLowerCase() === 'blockblob' ? found[1] : null;
 }
@@ -133,9 +137,16 @@ function partUri(event, archive) {
     throw refusal(413, 'RequestBodyTooLarge', message);
   }
   const arrival = `${String(Date.now()).padStart(13, '0')}-${event.context.requestId.replace(/[^A-Za-z0-9_-]/g, '')}`;
-  const query = event.request.querystring;
-  const place = query.comp ? `blocks/${blockKey(query.blockid.value)}` : 'blob';
-  return `/archives/${archive}/parts/${place}/${arrival}`;
+  return `/archives/${archive}/parts/${placeOf(event.request)}/${arrival}`;
+}
+
+// An Append Block stands at the offset that its client names, if it does: one sent again replaces the first.
+function placeOf(request) {
+  const query = request.querystring;
+  if (!query.comp) return 'blob';
+  if (query.comp.value === 'block') return `blocks/${blockKey(query.blockid.value)}`;
+  const offset = request.headers['x-ms-blob-condition-appendpos'];
+  return `append/${offset && fullMatch(OFFSET, offset.value) ? offset.value.padStart(15, '0') : 'next'}`;
 }
 
 // CloudFront hands over a value as it was sent. `+` in it means itself, and so did a space, if it was decoded.

@@ -4,6 +4,8 @@
 // The path as the client sent it, or as viewer_request.js rewrote it: CloudFront doesn't document which.
 const ARCHIVE = /^\/(?:blobs\/object\/[0-9]+|archives)\/([0-9a-f]{32})\//;
 
+const APPENDED = /\/parts\/append\/([0-9]+|next)\//;
+
 function handler(event) {
   const response = event.response;
   const headers = response.headers;
@@ -21,6 +23,8 @@ function handler(event) {
       response.statusDescription = 'Created';
     }
     headers['x-ms-request-server-encrypted'] = { value: 'true' };
+    const offset = offsetOfAppended(event.request);
+    if (offset !== null) headers['x-ms-blob-append-offset'] = { value: offset };
     if (!headers['last-modified']) headers['last-modified'] = { value: new Date().toUTCString() };
     return response;
   }
@@ -29,4 +33,14 @@ function handler(event) {
   if (found !== null) headers.etag = { value: `"${found[1]}"` };
   headers['x-ms-blob-type'] = { value: 'BlockBlob' };
   return response;
+}
+
+// Where an Append Block was put; null: it is none. The first one names no offset: from its answer, 0, Azure's SDK counts.
+function offsetOfAppended(request) {
+  const key = APPENDED.exec(request.uri);
+  if (key !== null) return key[1] === 'next' ? '0' : String(Number(key[1]));
+  const comp = request.querystring.comp;
+  if (!comp || comp.value !== 'appendblock') return null;
+  const named = request.headers['x-ms-blob-condition-appendpos'];
+  return named ? named.value : '0';
 }

@@ -34,6 +34,17 @@ test("S3's 200 for a part becomes the 201 that the clients take", () => {
   }
 });
 
+test("an Append Block's answer says where it was put", () => {
+  const put = (place) => respond('PUT', `/archives/${edge.ARCHIVE}/parts/append/${place}/1-r`, 200);
+  const offsets = ['next', '000000000000000', '000000067108864'].map(put);
+  assert.deepEqual(offsets.map((answer) => answer.headers['x-ms-blob-append-offset'].value), ['0', '0', '67108864']);
+  const sent = edge.responseEvent('PUT', SENT.PUT, 200, OF_S3);
+  sent.request.querystring = { comp: { value: 'appendblock' } };
+  assert.equal(run.run(sent, edge.NOW).response.headers['x-ms-blob-append-offset'].value, '0');
+  sent.request.headers['x-ms-blob-condition-appendpos'] = { value: '12' };
+  assert.equal(run.run(sent, edge.NOW).response.headers['x-ms-blob-append-offset'].value, '12');
+});
+
 test('a time that S3 gave stays', () => {
   const given = 'Wed, 21 Oct 2015 07:28:00 GMT';
   assert.equal(respond('PUT', SENT.PUT, 200, { 'last-modified': given }).headers['last-modified'].value, given);

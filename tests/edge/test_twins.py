@@ -111,6 +111,14 @@ def test_a_put_blob_has_the_same_key_at_the_edge_and_in_the_core(edge: Edge) -> 
     assert answer["request"]["uri"] == "/" + KEYS.blob(millis, SAFE_REQUEST_ID)
 
 
+@pytest.mark.parametrize("offset", [None, "0", "007", "999999999999999", "1" * 16, "x"])
+def test_an_append_block_has_the_same_key_at_the_edge_and_in_the_core(edge: Edge, offset: str | None) -> None:
+    headers = {} if offset is None else {"x-ms-blob-condition-appendpos": offset}
+    answer = edge.ask("PUT", f"{upload_url()}&comp=appendblock", **headers)
+    millis = int(arrival(answer, "/" + KEYS.appended(offset, 0, SAFE_REQUEST_ID)))
+    assert answer["request"]["uri"] == "/" + KEYS.appended(offset, millis, SAFE_REQUEST_ID)
+
+
 @given(block_id=block_ids | texts)
 @example(block_id="")
 @example(block_id="QQ")

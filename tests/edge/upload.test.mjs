@@ -19,6 +19,21 @@ test('a Put Blob goes to the bucket, to a key of its arrival', () => {
   }
 });
 
+test('an Append Block goes to the bucket, to the offset that its client named or to the next', () => {
+  const places = { undefined: 'next', 0: '000000000000000', 67108864: '000000067108864', '999999999999999': '999999999999999' };
+  const none = ['', '-1', '1e3', '1'.repeat(16), '0x10', '1\n', '../..'];
+  for (const [offset, place] of [...Object.entries(places), ...none.map((offset) => [offset, 'next'])]) {
+    const headers = { 'x-ms-blob-condition-appendpos': offset === 'undefined' ? undefined : offset };
+    const key = new RegExp(`^/archives/${edge.ARCHIVE}/parts/append/${place}/${ARRIVAL}$`);
+    edge.assertToBucket(send('PUT', `${edge.uploadUrl()}&comp=appendblock`, headers), key);
+  }
+});
+
+test('an append blob is created by the API, which stores nothing', () => {
+  const sent = edge.event('PUT', edge.uploadUrl(), { 'x-ms-blob-type': 'AppendBlob' });
+  edge.assertToApi(run.run(sent, edge.NOW), sent);
+});
+
 test('cookies stay out of the bucket', () => {
   const sent = edge.event('PUT', edge.uploadUrl());
   sent.request.cookies = { a: { value: 'b' } };
@@ -66,8 +81,9 @@ test('what is no part goes to the API as it came, with the host that was asked',
   const put = edge.uploadUrl();
   const others = [
     ['PUT', `${put}&comp=blocklist`],
-    ['PUT', `${put}&comp=appendblock`],
     ['PUT', `${put}&comp=seal`],
+    ['POST', `${put}&comp=appendblock`],
+    ['PUT', `${put}&comp=APPENDBLOCK`],
     ['PUT', `${put}&comp=`],
     ['PUT', `${put}&comp=block`],
     ['PUT', `${put}&comp=BLOCK&blockid=QQ==`],

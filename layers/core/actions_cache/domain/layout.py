@@ -3,6 +3,7 @@
     archives/<archive id>/
         parts/blocks/<block id>/<arrival>   a block; each arrival gets a key of its own (P4: write-once)
         parts/blob/<arrival>                a Put Blob
+        parts/append/<offset>/<arrival>     an Append Block, at the offset that its client named, or at `next`
         parts/pieces/<range>/<arrival>      a piece of the v1 API, at its range: first byte and end
         manifest/<token>                    the ordered list of parts
         merged/<run token>                  what one run of the merge wrote
@@ -13,6 +14,7 @@ digits, so that they sort) and the request that brought it.
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass
 
 from actions_cache.domain.byte_range import ByteRange
@@ -23,6 +25,7 @@ MAX_BLOCK_ID_BYTES = 64
 """Azure's limit before base64, and what BuildKit sends (WIRE.md section 3)."""
 
 _ROOT = "archives/"
+_NEXT = "next"
 
 _BASE64_TO_KEY = str.maketrans("+/", "-_", "=")
 
@@ -46,6 +49,10 @@ class ArchiveKeys:
         return f"{self.prefix}parts/blob/"
 
     @property
+    def append_prefix(self) -> str:
+        return f"{self.prefix}parts/append/"
+
+    @property
     def pieces_prefix(self) -> str:
         return f"{self.prefix}parts/pieces/"
 
@@ -54,6 +61,17 @@ class ArchiveKeys:
 
     def blob(self, arrived_at: Millis, request_id: str) -> str:
         return f"{self.blob_prefix}{arrived_at:013d}-{request_id}"
+
+    def appended(self, offset: str | None, arrived_at: Millis, request_id: str) -> str:
+        """Args: offset: as the client named it; what is no number of at most 15 digits counts as none."""
+        is_number = offset is not None and re.fullmatch("[0-9]{1,15}", offset) is not None
+        place = f"{int(offset or 0):015d}" if is_number else _NEXT
+        return f"{self.append_prefix}{place}/{arrived_at:013d}-{request_id}"
+
+    def offset_of_appended(self, key: str) -> int | None:
+        """None where the client named none."""
+        place = key.removeprefix(self.append_prefix).partition("/")[0]
+        return None if place == _NEXT else int(place)
 
     def piece(self, place: ByteRange, arrived_at: Millis, request_id: str) -> str:
         return f"{self.pieces_prefix}{place.start:015d}-{place.end:015d}/{arrived_at:013d}-{request_id}"

@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 
+from actions_cache.domain.appending import APPENDED_DIGEST, assemble_appended
 from actions_cache.domain.archive import Archive, ArchiveState, Commit, committed, stored
 from actions_cache.domain.claim import needs_merge
 from actions_cache.domain.commit import BLOB_DIGEST, newest_arrivals
@@ -11,6 +12,7 @@ from actions_cache.domain.errors import InvalidRequest, NotFound, TryAgain
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.ports import Bucket, Clock, Table, Unavailable, WriteConflict
 from actions_cache.usecases.claim_merge import ClaimMerge
+from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.transition import MAX_ROUNDS
 
 logger = logging.getLogger(__name__)
@@ -20,6 +22,7 @@ logger = logging.getLogger(__name__)
 class Finalize:
     table: Table
     bucket: Bucket
+    manifests: Manifests
     clock: Clock
     claim_merge: ClaimMerge
     merges_at_finalize: bool
@@ -66,14 +69,21 @@ class Finalize:
         return entry
 
     def _committed(self, archive: Archive) -> Archive:
-        """A Put Blob has no block list: its newest arrival is pinned here, in the same write as all else."""
+        """A Put Blob has no block list: its newest arrival is pinned here, in the same write as all else.
+
+        So is what was appended and never sealed: Azure's SDK doesn't.
+        """
         if archive.commit is not None:
             return archive
         keys = ArchiveKeys(archive.id)
         blob = newest_arrivals(self.bucket.list(keys.blob_prefix)).get(keys.blob_prefix)
-        if blob is None:
+        if blob is not None:
+            return committed(archive, Commit(BLOB_DIGEST, blob.size, 1, None), blob) or archive
+        appended = assemble_appended(keys, self.bucket.list(keys.append_prefix))
+        if not appended:
             raise InvalidRequest(f"nothing was uploaded for the key {archive.name.key!r}, or no block list followed")
-        return committed(archive, Commit(BLOB_DIGEST, blob.size, 1, None), blob) or archive
+        commit, only_part = self.manifests.commit(keys, appended, APPENDED_DIGEST)
+        return committed(archive, commit, only_part) or archive
 
     def _start_merge(self, archive: Archive) -> None:
         """The entry is saved: what goes wrong here is the schedule's to take up."""

@@ -30,6 +30,11 @@ class ReceivePart:
             key = keys.block(block_id, arrived_at, request_id)
         return await self.writer.write(key, size, body)
 
+    async def appended(self, archive_id: str, offset: str | None, size: int, body: AsyncIterator[bytes]) -> Part:
+        """Stores one Append Block, at the offset that its client names, if it does."""
+        key = ArchiveKeys(archive_id).appended(offset, self.clock.now(), self.tokens.new())
+        return await self.writer.write(key, size, body)
+
     async def piece(self, archive_id: str, place: ByteRange, body: AsyncIterator[bytes]) -> Part:
         """Stores one arrival of a piece of the v1 API, whose length only its place tells: it comes in chunks.
 

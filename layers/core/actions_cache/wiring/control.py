@@ -29,6 +29,7 @@ from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.merge import MergeArchive
 from actions_cache.usecases.remove_entry import RemoveBroken, RemoveEntry
 from actions_cache.usecases.reserve import Reserve
+from actions_cache.usecases.seal import Seal
 from actions_cache.usecases.urls import SourceUrls, UrlSigner
 
 
@@ -130,12 +131,16 @@ class ControlPlane:
         return CommitBlocks(self.table, self.bucket, self.manifests)
 
     @cached_property
+    def seal(self) -> Seal:
+        return Seal(self.table, self.bucket, self.manifests)
+
+    @cached_property
     def commit_pieces(self) -> CommitPieces:
         return CommitPieces(self.table, self.bucket, self.manifests, self.finalize)
 
     @cached_property
     def finalize(self) -> Finalize:
-        return Finalize(self.table, self.bucket, self.clock, self.claim_merge, self.merges_at_finalize)
+        return Finalize(self.table, self.bucket, self.manifests, self.clock, self.claim_merge, self.merges_at_finalize)
 
     @cached_property
     def look_up(self) -> LookUp:

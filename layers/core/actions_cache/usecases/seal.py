@@ -1,0 +1,38 @@
+"""Append Blob Seal: what was appended until now is what the upload holds."""
+
+from dataclasses import dataclass
+
+from actions_cache.domain.appending import APPENDED_DIGEST, assemble_appended
+from actions_cache.domain.archive import ArchiveState, committed
+from actions_cache.domain.errors import CommittedDifferently, NotFound
+from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.ports import Bucket, Table
+from actions_cache.usecases.manifests import Manifests
+from actions_cache.usecases.transition import transition
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    table: Table
+    bucket: Bucket
+    manifests: Manifests
+
+    def __call__(self, archive_id: str) -> None:
+        """Commits the upload. Again succeeds; the answer may have been lost (P5).
+
+        Raises:
+            InvalidRequest: the pieces don't follow each other.
+            CommittedDifferently: the upload was committed as something else.
+            NotFound: the upload is gone: it was never finished in time, or its entry was removed.
+        """
+        archive = self.table.archive(archive_id)
+        if archive is not None and archive.state is ArchiveState.RESERVED and archive.commit is None:
+            keys = ArchiveKeys(archive_id)
+            parts = assemble_appended(keys, self.bucket.list(keys.append_prefix))
+            commit, only_part = self.manifests.commit(keys, parts, APPENDED_DIGEST)
+            transition(self.table, archive_id, lambda seen: committed(seen, commit, only_part))
+            archive = self.table.archive(archive_id)
+        if archive is None or archive.state is ArchiveState.DELETED or archive.commit is None:
+            raise NotFound("this upload is gone: its reservation expired, or its entry was removed")
+        if archive.commit.digest != APPENDED_DIGEST:
+            raise CommittedDifferently("this upload was committed otherwise than by appending; that stays")

@@ -1,0 +1,43 @@
+import pytest
+
+from actions_cache.domain.appending import assemble_appended
+from actions_cache.domain.archive import Part
+from actions_cache.domain.errors import InvalidRequest
+from actions_cache.domain.layout import ArchiveKeys
+
+KEYS = ArchiveKeys("0" * 32)
+
+
+def piece(at: int, size: int = 10, offset: str | None = None) -> Part:
+    return Part(KEYS.appended(offset, at, "request"), size, f"{at}")
+
+
+def etags(*arrivals: Part) -> str:
+    return "".join(part.etag for part in assemble_appended(KEYS, arrivals))
+
+
+def test_pieces_stand_in_the_order_of_their_arrival_whatever_the_order_of_their_keys():
+    assert etags(piece(3, offset="20"), piece(1), piece(2, offset="10"), piece(4)) == "1234"
+    assert etags() == ""
+
+
+def test_a_piece_sent_again_to_its_offset_replaces_the_first():
+    assert etags(piece(1), piece(2, offset="10"), piece(3, offset="10"), piece(4, offset="20")) == "134"
+    assert etags(piece(1), piece(2, offset="10"), piece(3, offset="20"), piece(4, offset="0")) == "423"
+
+
+@pytest.mark.parametrize("offset", ["5", "11", "999999999999999"])
+def test_a_piece_at_an_offset_where_none_ends_is_refused(offset):
+    with pytest.raises(InvalidRequest, match=f"appended at {offset}, but 10 bytes"):
+        etags(piece(1), piece(2, offset=offset))
+
+
+def test_a_piece_of_another_length_replaces_none():
+    with pytest.raises(InvalidRequest):
+        etags(piece(1), piece(2, offset="10"), piece(3, 11, offset="10"))
+
+
+@pytest.mark.parametrize("offset", [None, "", "x", "-1", "1" * 16, "²"])
+def test_an_offset_that_is_no_number_counts_as_none(offset):
+    assert KEYS.offset_of_appended(KEYS.appended(offset, 1, "request")) is None
+    assert KEYS.offset_of_appended(KEYS.appended("007", 1, "request")) == 7
