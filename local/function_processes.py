@@ -45,7 +45,7 @@ class Functions:
             expression = self.resources.template.resolve(properties["ScheduleExpression"])
             seconds = rate_seconds(expression) or cleanup_interval_seconds
             options = self._options(function, event) | {"interval": seconds}
-            name = f"{function.removesuffix('Function').lower()} schedule"
+            name = f"{function.removesuffix('Function').lower()} {event.lower()}"
             yield FunctionProcess(name, "local.scheduler", options, self._environment([function]))
 
     def custom_resources(self) -> Iterator[FunctionProcess]:

@@ -1,6 +1,7 @@
 """EventBridge's schedule: calls a function every so many seconds, one run at a time. `python -m local.scheduler`."""
 
 import argparse
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -15,10 +16,10 @@ from local.template import Template
 logger = logging.getLogger(__name__)
 
 
-def run_once(invoke: Callable[[Mapping[str, Any]], Any], schedule: str, region: str) -> None:
+def run_once(invoke: Callable[[Mapping[str, Any]], Any], event: Mapping[str, Any]) -> None:
     """A run that fails leaves its work to the next one."""
     try:
-        invoke(schedule_event(schedule, region))
+        invoke(event)
     except Exception:
         logger.exception("the run failed")
 
@@ -38,12 +39,15 @@ def main() -> None:
 
     stop = Stop(options.lifeline)
     region = boto3.Session().region_name
-    invoke = Execution(Template.load(), options.function, region, stop)
+    template = Template.load()
+    properties = template.functions[options.function]["Events"][options.event]["Properties"]
+    invoke = Execution(template, options.function, region, stop)
     started_at = time.monotonic()
     while not stop.requested:
         stop.wait(seconds_until_next(started_at, time.monotonic(), options.interval))
         if not stop.requested:
-            run_once(invoke, f"{options.function}{options.event}", region)
+            usual = schedule_event(f"{options.function}{options.event}", region)
+            run_once(invoke, json.loads(properties["Input"]) if "Input" in properties else usual)
 
 
 if __name__ == "__main__":

@@ -52,8 +52,8 @@ CLIENTS = {
         "`If-Match`. The tests ask the cache service for it."
     ),
     "magic-nix-cache": (
-        "Rust. Asks in protobuf. Uploads an append blob: creates it, appends pieces of 32 MiB in order, and seals it. It "
-        "isn't run here: its requests are sent one by one."
+        "Rust. Asks in protobuf. Uploads an append blob: creates it, appends pieces of 32 MiB in order, and seals it. "
+        "It isn't run here: its requests are sent one by one."
     ),
 }
 

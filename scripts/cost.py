@@ -200,7 +200,8 @@ def storage_a_month(saving: Saving) -> tuple[Line, ...]:
 
 def idle_month(template: Template) -> tuple[Line, ...]:
     """What a month costs in which nobody builds and nothing is stored."""
-    runs = {name: runs_a_month(template, events) for name, events in schedules(template).items()}
+    expressions = schedules(template)
+    runs = {name: sum(runs_a_month(template, one) for one in several) for name, several in expressions.items()}
     memory = {name: float(default_of(template, template.functions[name]["MemorySize"])) / 1024 for name in runs}
     seconds = {name: count * IDLE_RUN_SECONDS * memory[name] for name, count in runs.items()}
     all_runs = sum(runs.values())
@@ -219,14 +220,15 @@ def idle_month(template: Template) -> tuple[Line, ...]:
     )
 
 
-def schedules(template: Template) -> dict[str, str]:
-    """The expression of each function that a schedule calls."""
-    return {
-        name: default_of(template, event["Properties"]["ScheduleExpression"])
-        for name, function in template.functions.items()
-        for event in function.get("Events", {}).values()
-        if event["Type"] == "ScheduleV2"
-    }
+def schedules(template: Template) -> dict[str, list[str]]:
+    """The expressions of each function that schedules call."""
+    expressions: dict[str, list[str]] = {}
+    for name, function in template.functions.items():
+        for event in function.get("Events", {}).values():
+            if event["Type"] == "ScheduleV2":
+                expression = default_of(template, event["Properties"]["ScheduleExpression"])
+                expressions.setdefault(name, []).append(expression)
+    return expressions
 
 
 def runs_a_month(template: Template, expression: str) -> float:

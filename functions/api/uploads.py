@@ -16,6 +16,7 @@ MAX_BLOCK_LIST_BYTES = 4_500_000
 """What of a base64 body fits into Lambda's 6 MB; some 42,000 of BuildKit's ids."""
 
 APPEND_POSITION = "x-ms-blob-condition-appendpos"
+WRONG_APPEND_SIZE = "create an append blob with no bytes; append one at least"
 
 MAX_PART_BYTES = 5 * 1024**3
 """S3's cap on one PUT."""
@@ -26,7 +27,8 @@ def routes(control: ControlPlane, data: DataPlane) -> APIRouter:
 
     @router.put("/blobs/upload/{archive}", dependencies=[signed(control.urls, Direction.UPLOAD)])
     async def upload(archive: str, request: Request) -> Response:
-        match request.query_params.get("comp"):
+        comp = request.query_params.get("comp")
+        match comp and comp.lower():
             case None:
                 return await put_part(archive, None, request)
             case "block":
@@ -38,14 +40,13 @@ def routes(control: ControlPlane, data: DataPlane) -> APIRouter:
             case "seal":
                 await run_in_threadpool(control.seal, archive)
                 return answered(f'"{archive}"', 200)
-            case other:
-                raise InvalidRequest(f"comp={other} isn't supported; it may be block, blocklist, appendblock or seal")
+            case _:
+                raise InvalidRequest(f"comp={comp} isn't supported; it may be block, blocklist, appendblock or seal")
 
     async def put_part(archive: str, block_id: str | None, request: Request) -> Response:
         blob_type = request.headers.get("x-ms-blob-type", "BlockBlob")
         if block_id is None and blob_type.lower() == "appendblob":
-            # Nothing to be stored: what is appended comes under keys of its own, and the first one begins the blob.
-            return answered(f'"{archive}"')
+            return await create_append_blob(archive, request)
         if block_id is None and blob_type.lower() != "blockblob":
             raise InvalidRequest(f"x-ms-blob-type {blob_type} isn't supported; it may be BlockBlob or AppendBlob")
         size = announced_size(request)
@@ -54,11 +55,22 @@ def routes(control: ControlPlane, data: DataPlane) -> APIRouter:
         part = await data.receive_part(archive, block_id, size, request.stream())
         return answered(part.etag)
 
+    async def create_append_blob(archive: str, request: Request) -> Response:
+        size = announced_size(request)
+        if isinstance(size, Response):
+            return size
+        if size:
+            return respond(azure.error(400, "InvalidHeaderValue", WRONG_APPEND_SIZE))
+        part = await data.receive_part.new_append(archive)
+        return answered(part.etag)
+
     async def append_block(archive: str, request: Request) -> Response:
         """On AWS the edge does this; here it is for what asks the API itself."""
         size = announced_size(request)
         if isinstance(size, Response):
             return size
+        if not size:
+            return respond(azure.error(400, "InvalidHeaderValue", WRONG_APPEND_SIZE))
         offset = request.headers.get(APPEND_POSITION)
         part = await data.receive_part.appended(archive, offset, size, request.stream())
         answer = answered(part.etag)

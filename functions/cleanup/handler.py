@@ -1,4 +1,4 @@
-"""The schedule's event in, what was done out."""
+"""The schedules' events in, what was done out: what is due, and, where the event says so, what nobody owns."""
 
 from functools import cache
 from typing import Any
@@ -16,7 +16,8 @@ def control() -> ControlPlane:
 
 
 @handled
-def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:  # noqa: ARG001 - it says only when
-    done = dict(control().clean_up(context.get_remaining_time_in_millis))
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
+    work = control().find_orphans if event.get("find") == "orphans" else control().clean_up
+    done = dict(work(context.get_remaining_time_in_millis))
     logger.info("cleaned up", done=done)
     return done

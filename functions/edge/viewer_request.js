@@ -17,6 +17,7 @@ const LARGEST_OFFSET = 999999999999999; // more than any object has, and still a
 const UPLOAD = /^\/blobs\/upload\/([0-9a-f]{32})$/;
 const OBJECT = /^\/blobs\/object\/([0-9]{1,15})\/([0-9a-f]{32})\/((?:parts|merged)\/[A-Za-z0-9_\/-]+)$/;
 const BASE64 = /^(?:[A-Za-z0-9+\/]{4})*(?:[A-Za-z0-9+\/]{2}==|[A-Za-z0-9+\/]{3}=)?$/;
+const PARTS = ['blockblob', 'appendblob', 'comp=block', 'comp=appendblock'];
 const OFFSET = /^[0-9]{1,15}$/;
 const DECIMAL = /^[0-9]+$/;
 const SINGLE_RANGE = /^[ \t]*bytes[ \t]*=[ \t]*([0-9]*)[ \t]*-[ \t]*([0-9]*)[ \t]*$/i;
@@ -65,18 +66,18 @@ function toBucket(request, uri, headers) {
   return request;
 }
 
-// The archive that a Put Blob, a Put Block or an Append Block is for; null: the request is something else. With two `comp` it could be
-// either: checkUrl refuses it.
+// The archive that a part is for; null: the request is something else.
 function archiveOfPart(request) {
   const found = fullMatch(UPLOAD, request.uri);
-  if (found === null || request.method !== 'PUT') return null;
-  const query = request.querystring;
-  if (query.comp && !query.comp.multiValue) {
-    const comp = query.comp.value;
-    return (comp === 'block' && query.blockid) || comp === 'appendblock' ? found[1] : null;
-  }
+  return found !== null && request.method === 'PUT' && PARTS.includes(kindOf(request)) ? found[1] : null;
+}
+
+// With two `comp` it could be any: checkUrl refuses it.
+function kindOf(request) {
+  const comp = request.querystring.comp;
+  if (comp && !comp.multiValue) return `comp=${comp.value.toLowerCase()}`;
   const type = request.headers['x-ms-blob-type'];
-  return !type || type.value.toLowerCase() === 'blockblob' ? found[1] : null;
+  return type ? type.value.toLowerCase() : 'blockblob';
 }
 
 // What an object's URL is signed for: the archive's size, and the key without `archives/`; null: the path isn't one's.
@@ -137,14 +138,19 @@ function partUri(event, archive) {
     throw refusal(413, 'RequestBodyTooLarge', message);
   }
   const arrival = `${String(Date.now()).padStart(13, '0')}-${event.context.requestId.replace(/[^A-Za-z0-9_-]/g, '')}`;
-  return `/archives/${archive}/parts/${placeOf(event.request)}/${arrival}`;
+  return `/archives/${archive}/parts/${placeOf(event.request, Number(size.value))}/${arrival}`;
 }
 
-// An Append Block stands at the offset that its client names, if it does: one sent again replaces the first.
-function placeOf(request) {
-  const query = request.querystring;
-  if (!query.comp) return 'blob';
-  if (query.comp.value === 'block') return `blocks/${blockKey(query.blockid.value)}`;
+// An Append Block stands at the offset that its client names: one sent again replaces the first.
+function placeOf(request, size) {
+  const kind = kindOf(request);
+  const id = request.querystring.blockid;
+  if (kind === 'blockblob') return 'blob';
+  if (kind === 'comp=block') return `blocks/${blockKey(id ? id.value : '')}`;
+  if ((kind === 'appendblob') !== (size === 0)) {
+    throw refusal(400, 'InvalidHeaderValue', 'create an append blob with no bytes; append one at least');
+  }
+  if (size === 0) return 'append/new';
   const offset = request.headers['x-ms-blob-condition-appendpos'];
   return `append/${offset && fullMatch(OFFSET, offset.value) ? offset.value.padStart(15, '0') : 'next'}`;
 }

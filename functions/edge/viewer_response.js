@@ -35,12 +35,12 @@ function handler(event) {
   return response;
 }
 
-// Where an Append Block was put; null: it is none. The first one names no offset: from its answer, 0, Azure's SDK counts.
+// Where an Append Block was put; null: it is none. One that names no offset is told 0: Azure's SDK counts on from there.
 function offsetOfAppended(request) {
   const key = APPENDED.exec(request.uri);
   if (key !== null) return key[1] === 'next' ? '0' : String(Number(key[1]));
   const comp = request.querystring.comp;
-  if (!comp || comp.value !== 'appendblock') return null;
+  if (!comp || comp.value.toLowerCase() !== 'appendblock') return null;
   const named = request.headers['x-ms-blob-condition-appendpos'];
   return named ? named.value : '0';
 }

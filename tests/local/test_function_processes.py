@@ -34,8 +34,8 @@ def test_there_are_as_many_merge_workers_as_wanted(functions: Functions, count: 
 
 
 def test_cleanup_goes_by_the_interval_of_the_local_run_and_rotation_by_the_templates(functions: Functions):
-    schedules = {schedule.options["function"]: schedule.options["interval"] for schedule in functions.schedules(30)}
-    assert schedules == {"CleanupFunction": 30, "RotateFunction": 6 * 3600}
+    schedules = {schedule.name: schedule.options["interval"] for schedule in functions.schedules(30)}
+    assert schedules == {"cleanup schedule": 30, "cleanup orphans": 12 * 3600, "rotate schedule": 6 * 3600}
 
 
 def test_the_edge_is_told_the_secret_as_cloudformation_has_it_done(functions: Functions):

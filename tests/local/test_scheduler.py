@@ -23,6 +23,6 @@ def test_a_run_that_fails_leaves_its_work_to_the_next():
         events.append(event)
         raise RuntimeError("not today")
 
-    run_once(fail, "schedule", "us-east-1")
-    run_once(fail, "schedule", "us-east-1")
-    assert len({event["id"] for event in events}) == 2
+    run_once(fail, {"run": 1})
+    run_once(fail, {"run": 2})
+    assert events == [{"run": 1}, {"run": 2}]

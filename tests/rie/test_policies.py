@@ -14,7 +14,7 @@ from actions_cache.domain.merge_plan import MIN_UPLOAD_PART_BYTES
 from actions_cache.domain.timing import DAY, SECOND
 from local.custom_resource import ResponseUrl
 from local.template import Template
-from tests.journey import name
+from tests.journey import block_ids, name
 from tests.rie import events
 from tests.rie.actions import Permission, permissions
 from tests.rie.conftest import Stage
@@ -122,6 +122,8 @@ def cleanup_journey(stage: Stage) -> None:
     done = stage.cleanup.invoke(events.load("scheduler-cleanup"))
     wanted = {"drop the reservation", "retake the claim", "sweep", "expire the entry", "forget the archive"}
     assert (wanted - done.keys(), done.get("failed", 0)) == (set(), 0)
+    journey.put_block("0" * 32, block_ids(1)[0], b"nobody's")
+    assert stage.cleanup.invoke(events.load("scheduler-orphans"))["orphaned archives deleted"] > 0
 
 
 def rotate_journey(stage: Stage) -> None:

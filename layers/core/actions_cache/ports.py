@@ -107,6 +107,10 @@ class Table(Protocol):
         """Ids of archives whose next duty is due, page by page, starting anywhere. May lag behind writes."""
         ...
 
+    def known_archives(self, ids: Sequence[str]) -> frozenset[str]:
+        """Those of at most 100 ids that are an archive's."""
+        ...
+
     def check(self) -> None:
         """Raises: Unavailable when it doesn't answer."""
         ...
@@ -127,6 +131,10 @@ class UploadedPart:
 class Bucket(Protocol):
     def list(self, prefix: str) -> Iterator[Part]:
         """Every object whose key begins with the prefix, in any number of pages."""
+        ...
+
+    def archive_ids(self, after: str) -> Iterator[str]:
+        """Of which there are objects, in the order of the ids, those that come after this one; "" for all."""
         ...
 
     def stat(self, key: str) -> Part | None:

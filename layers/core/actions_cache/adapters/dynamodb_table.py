@@ -2,7 +2,7 @@
 
 import random
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -108,6 +108,11 @@ class DynamoDbTable:
             with _answers():
                 due = self._archives.agenda.query(shard, ArchiveItem.due_at <= now, page_size=PREFIX_PAGE)
                 yield from (item.archive_id for item in due)
+
+    def known_archives(self, ids: Sequence[str]) -> frozenset[str]:
+        with _answers():
+            found = self._archives.batch_get(ids, consistent_read=True, attributes_to_get=["archive_id"])
+            return frozenset(item.archive_id for item in found)
 
     def check(self) -> None:
         for model in (self._entries, self._reservations):

@@ -10,6 +10,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, stop_af
 from actions_cache.adapters.aws import answers, error_code
 from actions_cache.domain.archive import Part
 from actions_cache.domain.checksum import contradict, etag_of
+from actions_cache.domain.layout import ROOT, archive_of_prefix, archive_prefix_after
 from actions_cache.domain.part_range import PartRange
 from actions_cache.ports import MultipartUpload, ObjectGone, Unavailable, UploadedPart, WriteConflict, WrongBytes
 
@@ -35,6 +36,15 @@ class S3Bucket:
             for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix):
                 for found in page.get("Contents", ()):
                     yield Part(found["Key"], found["Size"], found["ETag"])
+
+    def archive_ids(self, after: str) -> Iterator[str]:
+        pages = self._s3.get_paginator("list_objects_v2")
+        with answers():
+            for page in pages.paginate(
+                Bucket=self._name, Prefix=ROOT, Delimiter="/", StartAfter=archive_prefix_after(after)
+            ):
+                for found in page.get("CommonPrefixes", ()):
+                    yield archive_of_prefix(found["Prefix"])
 
     def stat(self, key: str) -> Part | None:
         with answers():

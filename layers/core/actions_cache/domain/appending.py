@@ -1,4 +1,9 @@
-"""Append Blobs: pieces whose order is that of their arrival, or of the offsets that their client named."""
+"""Append Blobs: pieces whose order is that of their arrival, or of the offsets that their client named.
+
+The edge doesn't know where a blob ends, and Azure's SDK for Python asks: it counts from the offset that its first
+append, which names none, was answered, and names the offset of each later one. So an append that names none is answered
+0, and the offsets that follow it count from it.
+"""
 
 from collections.abc import Iterable
 from posixpath import basename
@@ -12,25 +17,38 @@ APPENDED_DIGEST = "appended"
 
 
 def assemble_appended(keys: ArchiveKeys, arrivals: Iterable[Part]) -> tuple[Part, ...]:
-    """The pieces in their order. One that is sent again, to the offset of an earlier one, replaces it.
+    """The pieces in their order.
+
+    A piece without an offset begins a run: it follows all that arrived before. In a run the offsets order the pieces,
+    whenever they arrived, and a piece that is sent again replaces the first. They count from the run's beginning or,
+    as a client that keeps count itself names them, from the blob's.
 
     Without offsets, two pieces that came through servers of the edge whose clocks differ by more than the first one
     took would change places; a client sends the next one only once it has the answer, and they are megabytes long.
 
     Raises:
-        InvalidRequest: a piece names an offset that is neither the end of what was appended nor an earlier piece's.
+        InvalidRequest: offsets that leave a gap or overlap, or one that was given to pieces of two sizes.
     """
-    parts: list[Part] = []
-    starts: list[int] = []
-    end = 0
+    runs: list[dict[int, Part]] = [{}]
     for part in sorted(arrivals, key=lambda arrival: basename(arrival.key)):
         offset = keys.offset_of_appended(part.key)
-        if offset in (None, end):
-            parts.append(part)
-            starts.append(end)
-            end += part.size
-        elif offset in starts and parts[starts.index(offset)].size == part.size:
-            parts[starts.index(offset)] = part
+        if offset is None:
+            runs.append({0: part})
+        elif runs[-1].setdefault(offset, part).size == part.size:
+            runs[-1][offset] = part
         else:
-            raise InvalidRequest(f"a piece was appended at {offset}, but {end} bytes had come until then")
+            raise InvalidRequest(f"pieces of two sizes were appended at {offset}; create the append blob anew")
+    return _following_each_other(runs)
+
+
+def _following_each_other(runs: Iterable[dict[int, Part]]) -> tuple[Part, ...]:
+    parts: list[Part] = []
+    end = 0
+    for run in runs:
+        start = end
+        for offset, part in sorted(run.items()):
+            if offset not in (end - start, end):
+                raise InvalidRequest(f"a piece was appended at {offset}, but {end} bytes come before it")
+            parts.append(part)
+            end += part.size
     return tuple(parts)

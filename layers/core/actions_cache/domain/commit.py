@@ -2,10 +2,12 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from posixpath import basename, dirname
 
+from actions_cache.domain.appending import APPENDED_DIGEST, assemble_appended
 from actions_cache.domain.archive import Part
-from actions_cache.domain.errors import UnknownBlock
+from actions_cache.domain.errors import TooLarge, UnknownBlock
 from actions_cache.domain.layout import ArchiveKeys
 
 MAX_BLOCKS = 50_000
@@ -46,3 +48,49 @@ def assemble(keys: ArchiveKeys, block_ids: Sequence[str], arrivals: Iterable[Par
             raise UnknownBlock(f"the block list names {block_id!r}, but no block with this id was uploaded")
         parts.append(part)
     return tuple(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class WholeBlob:
+    """What an upload holds without a block list."""
+
+    digest: str
+    parts: tuple[Part, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(part.size for part in self.parts)
+
+
+def whole_blob(keys: ArchiveKeys, arrivals: Iterable[Part]) -> WholeBlob | None:
+    """The newest Put Blob, or the append blob begun since, with what was appended to it; None where neither came.
+
+    Either replaces what was there, as at Azure. An append to anything else Azure refuses, which the edge can't: after a
+    Put Blob it doesn't count, and where nothing came before it, it begins the append blob.
+
+    Raises:
+        InvalidRequest: what was appended doesn't fit together.
+        TooLarge: it came in more pieces than Azure allows.
+    """
+    arrivals = tuple(arrivals)
+    newest = newest_arrivals(arrivals)
+    blob, begun = newest.get(keys.blob_prefix), newest.get(keys.new_append_prefix)
+    begun_at = _arrival(begun) if begun else ""
+    if blob is not None and _arrival(blob) > begun_at:
+        return WholeBlob(BLOB_DIGEST, (blob,))
+    appended = [
+        part
+        for part in arrivals
+        if part.key.startswith(keys.append_prefix)
+        and not part.key.startswith(keys.new_append_prefix)
+        and _arrival(part) > begun_at
+    ]
+    if begun is None and not appended:
+        return None
+    if len(appended) > MAX_BLOCKS:
+        raise TooLarge(f"{len(appended)} pieces were appended; at most {MAX_BLOCKS} are allowed")
+    return WholeBlob(APPENDED_DIGEST, assemble_appended(keys, appended))
+
+
+def _arrival(part: Part) -> str:
+    return basename(part.key)

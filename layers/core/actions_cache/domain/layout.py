@@ -3,6 +3,7 @@
     archives/<archive id>/
         parts/blocks/<block id>/<arrival>   a block; each arrival gets a key of its own (P4: write-once)
         parts/blob/<arrival>                a Put Blob
+        parts/append/new/<arrival>          an append blob begun anew
         parts/append/<offset>/<arrival>     an Append Block, at the offset that its client named, or at `next`
         parts/pieces/<range>/<arrival>      a piece of the v1 API, at its range: first byte and end
         manifest/<token>                    the ordered list of parts
@@ -24,10 +25,11 @@ from actions_cache.domain.timing import Millis
 MAX_BLOCK_ID_BYTES = 64
 """Azure's limit before base64, and what BuildKit sends (WIRE.md section 3)."""
 
-_ROOT = "archives/"
+ROOT = "archives/"
 _NEXT = "next"
 
 _BASE64_TO_KEY = str.maketrans("+/", "-_", "=")
+_KEY_TO_BASE64 = str.maketrans("-_", "+/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,11 @@ class ArchiveKeys:
 
     @property
     def prefix(self) -> str:
-        return f"{_ROOT}{self.archive_id}/"
+        return f"{ROOT}{self.archive_id}/"
+
+    @property
+    def parts_prefix(self) -> str:
+        return f"{self.prefix}parts/"
 
     @property
     def blocks_prefix(self) -> str:
@@ -53,6 +59,10 @@ class ArchiveKeys:
         return f"{self.prefix}parts/append/"
 
     @property
+    def new_append_prefix(self) -> str:
+        return f"{self.append_prefix}new/"
+
+    @property
     def pieces_prefix(self) -> str:
         return f"{self.prefix}parts/pieces/"
 
@@ -61,6 +71,9 @@ class ArchiveKeys:
 
     def blob(self, arrived_at: Millis, request_id: str) -> str:
         return f"{self.blob_prefix}{arrived_at:013d}-{request_id}"
+
+    def new_append(self, arrived_at: Millis, request_id: str) -> str:
+        return f"{self.new_append_prefix}{arrived_at:013d}-{request_id}"
 
     def appended(self, offset: str | None, arrived_at: Millis, request_id: str) -> str:
         """Args: offset: as the client named it; what is no number of at most 15 digits counts as none."""
@@ -91,13 +104,29 @@ class ArchiveKeys:
         """What the keys of all arrivals of one block begin with."""
         return f"{self.blocks_prefix}{_encode(block_id)}/"
 
+    def block_id(self, key: str) -> str | None:
+        """Of the block that arrived under the key; None where it is no block's."""
+        if not key.startswith(self.blocks_prefix):
+            return None
+        encoded = key.removeprefix(self.blocks_prefix).partition("/")[0].translate(_KEY_TO_BASE64)
+        return encoded + "=" * (-len(encoded) % 4)
+
+
+def archive_prefix_after(archive_id: str) -> str:
+    """What every key of this archive, and of those before it, sorts before."""
+    return f"{ROOT}{archive_id}0" if archive_id else ROOT
+
+
+def archive_of_prefix(prefix: str) -> str:
+    return prefix.removeprefix(ROOT).removesuffix("/")
+
 
 def object_subject(key: str, size: int) -> str:
     """What an object's URL at the edge is signed for: where it stands below the root, and how many bytes it has.
 
     The edge answers a range behind the end by itself, and needs the size for that.
     """
-    return f"{size}/{key.removeprefix(_ROOT)}"
+    return f"{size}/{key.removeprefix(ROOT)}"
 
 
 def _encode(block_id: str) -> str:

@@ -3,10 +3,9 @@
 import logging
 from dataclasses import dataclass
 
-from actions_cache.domain.appending import APPENDED_DIGEST, assemble_appended
-from actions_cache.domain.archive import Archive, ArchiveState, Commit, committed, stored
+from actions_cache.domain.archive import Archive, ArchiveState, committed, stored
 from actions_cache.domain.claim import needs_merge
-from actions_cache.domain.commit import BLOB_DIGEST, newest_arrivals
+from actions_cache.domain.commit import whole_blob
 from actions_cache.domain.entry import Entry, EntryName
 from actions_cache.domain.errors import InvalidRequest, NotFound, TryAgain
 from actions_cache.domain.layout import ArchiveKeys
@@ -40,7 +39,7 @@ class Finalize:
             archive = self._held_archive(name)
             if archive is None or archive_id not in (None, archive.id):
                 return self._finalized_before(name, size, archive_id)
-            committed_archive = self._committed(archive)
+            committed_archive = self._committed(archive, size)
             _check_size(name, size, committed_archive.size)
             by = stored(committed_archive, self.clock.now())
             if by is None:
@@ -68,21 +67,21 @@ class Finalize:
         _check_size(name, size, entry.size)
         return entry
 
-    def _committed(self, archive: Archive) -> Archive:
+    def _committed(self, archive: Archive, size: int) -> Archive:
         """A Put Blob has no block list: its newest arrival is pinned here, in the same write as all else.
 
         So is what was appended and never sealed: Azure's SDK doesn't.
+
+        Raises: InvalidRequest when `size` isn't what arrived: before a manifest is written for it.
         """
         if archive.commit is not None:
             return archive
         keys = ArchiveKeys(archive.id)
-        blob = newest_arrivals(self.bucket.list(keys.blob_prefix)).get(keys.blob_prefix)
-        if blob is not None:
-            return committed(archive, Commit(BLOB_DIGEST, blob.size, 1, None), blob) or archive
-        appended = assemble_appended(keys, self.bucket.list(keys.append_prefix))
-        if not appended:
+        blob = whole_blob(keys, self.bucket.list(keys.parts_prefix))
+        if blob is None:
             raise InvalidRequest(f"nothing was uploaded for the key {archive.name.key!r}, or no block list followed")
-        commit, only_part = self.manifests.commit(keys, appended, APPENDED_DIGEST)
+        _check_size(archive.name, size, blob.size)
+        commit, only_part = self.manifests.commit(keys, blob.parts, blob.digest)
         return committed(archive, commit, only_part) or archive
 
     def _start_merge(self, archive: Archive) -> None:

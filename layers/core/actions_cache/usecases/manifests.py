@@ -24,11 +24,11 @@ class Manifests:
     def commit(self, keys: ArchiveKeys, parts: Sequence[Part], digest: str) -> tuple[Commit, Part | None]:
         """What an upload of these parts is committed as, and the one object of an archive that has but one."""
         size = sum(part.size for part in parts)
+        if len(parts) == 1:
+            return Commit(digest, size, 1, None), parts[0]
         if size == 0:
             # S3 merges no empty parts: an empty archive is one empty object, whatever it came in.
             return Commit(digest, 0, 1, None), self.bucket.write_once(keys.merged(self.tokens.new()), b"")
-        if len(parts) == 1:
-            return Commit(digest, size, 1, None), parts[0]
         return Commit(digest, size, len(parts), self.write(keys, parts)), None
 
     def of(self, archive: Archive) -> Manifest:

@@ -30,6 +30,11 @@ class ReceivePart:
             key = keys.block(block_id, arrived_at, request_id)
         return await self.writer.write(key, size, body)
 
+    async def new_append(self, archive_id: str) -> Part:
+        """Begins an append blob anew."""
+        key = ArchiveKeys(archive_id).new_append(self.clock.now(), self.tokens.new())
+        return await self.writer.write(key, 0, _nothing())
+
     async def appended(self, archive_id: str, offset: str | None, size: int, body: AsyncIterator[bytes]) -> Part:
         """Stores one Append Block, at the offset that its client names, if it does."""
         key = ArchiveKeys(archive_id).appended(offset, self.clock.now(), self.tokens.new())
@@ -48,6 +53,10 @@ class ReceivePart:
             if exact.fault is not None:
                 raise exact.fault from None
             raise
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    yield b""
 
 
 class _Exactly:

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from actions_cache.domain.appending import APPENDED_DIGEST, assemble_appended
+from actions_cache.domain.appending import APPENDED_DIGEST
 from actions_cache.domain.archive import ArchiveState, committed
-from actions_cache.domain.errors import CommittedDifferently, NotFound
+from actions_cache.domain.commit import whole_blob
+from actions_cache.domain.errors import CommittedDifferently, InvalidRequest, NotFound
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.ports import Bucket, Table
 from actions_cache.usecases.manifests import Manifests
@@ -21,15 +22,19 @@ class Seal:
         """Commits the upload. Again succeeds; the answer may have been lost (P5).
 
         Raises:
-            InvalidRequest: the pieces don't follow each other.
+            InvalidRequest: the pieces don't follow each other, or a Put Blob replaced them.
             CommittedDifferently: the upload was committed as something else.
-            NotFound: the upload is gone: it was never finished in time, or its entry was removed.
+            NotFound: no append blob was begun, or the upload is gone: never finished in time, or its entry was removed.
         """
         archive = self.table.archive(archive_id)
         if archive is not None and archive.state is ArchiveState.RESERVED and archive.commit is None:
             keys = ArchiveKeys(archive_id)
-            parts = assemble_appended(keys, self.bucket.list(keys.append_prefix))
-            commit, only_part = self.manifests.commit(keys, parts, APPENDED_DIGEST)
+            blob = whole_blob(keys, self.bucket.list(keys.parts_prefix))
+            if blob is None:
+                raise NotFound("there is no append blob to seal; create it first")
+            if blob.digest != APPENDED_DIGEST:
+                raise InvalidRequest("a Put Blob replaced what was appended; only an append blob can be sealed")
+            commit, only_part = self.manifests.commit(keys, blob.parts, APPENDED_DIGEST)
             transition(self.table, archive_id, lambda seen: committed(seen, commit, only_part))
             archive = self.table.archive(archive_id)
         if archive is None or archive.state is ArchiveState.DELETED or archive.commit is None:

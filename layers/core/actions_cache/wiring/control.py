@@ -24,6 +24,7 @@ from actions_cache.usecases.clean_up import CleanUp
 from actions_cache.usecases.commit_blocks import CommitBlocks
 from actions_cache.usecases.commit_pieces import CommitPieces
 from actions_cache.usecases.finalize import Finalize
+from actions_cache.usecases.find_orphans import FindOrphans
 from actions_cache.usecases.look_up import LookUp
 from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.merge import MergeArchive
@@ -173,6 +174,10 @@ class ControlPlane:
             max_attempts=self.settings.merge_attempts,
             merges_at_finalize=self.merges_at_finalize,
         )
+
+    @cached_property
+    def find_orphans(self) -> FindOrphans:
+        return FindOrphans(self.table, self.bucket, self.tokens)
 
     @cached_property
     def check_health(self) -> CheckHealth:
