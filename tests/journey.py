@@ -71,6 +71,10 @@ class Journey:
         key = ArchiveKeys(archive_id).blob(self.clock.now(), f"{next(self._arrivals):08d}")
         return self.control.bucket.write_once(key, body).key
 
+    def append(self, archive_id: str, body: bytes) -> str:
+        key = ArchiveKeys(archive_id).appended(None, self.clock.now(), f"{next(self._arrivals):08d}")
+        return self.control.bucket.write_once(key, body).key
+
     def upload(self, entry_name: EntryName, *parts: bytes) -> str:
         """Up to the block list. Returns the archive's id."""
         archive_id = self.reserve(entry_name)

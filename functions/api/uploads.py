@@ -1,4 +1,4 @@
-"""The upload half of the blob dialect: Put Blob, Put Block, Put Block List, Append Blob."""
+"""The upload half of the blob dialect: Put Blob, Put Block, Put and Get Block List, Append Blob."""
 
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
@@ -9,7 +9,7 @@ from actions_cache.web import azure
 from actions_cache.web.app import respond, signed
 from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.data import DataPlane
-from functions.api.block_list import parse_block_list
+from functions.api.block_list import parse_block_list, render_block_list
 from functions.api.bodies import read_body
 
 MAX_BLOCK_LIST_BYTES = 4_500_000
@@ -43,20 +43,31 @@ def routes(control: ControlPlane, data: DataPlane) -> APIRouter:
             case _:
                 raise InvalidRequest(f"comp={comp} isn't supported; it may be block, blocklist, appendblock or seal")
 
+    @router.get("/blobs/upload/{archive}", dependencies=[signed(control.urls, Direction.UPLOAD)])
+    async def get_block_list(archive: str, request: Request) -> Response:
+        if request.query_params.get("comp", "").lower() != "blocklist":
+            message = "an upload URL can't be read from; ask the cache service for a download URL"
+            return respond(azure.error(405, "UnsupportedHttpVerb", message))
+        wanted = request.query_params.get("blocklisttype", "committed").lower()
+        blocks = await run_in_threadpool(control.list_blocks, archive)
+        size = sum(block.size for block in blocks.committed)
+        headers = {**azure.blob_headers(f'"{archive}"', control.clock.now()), "x-ms-blob-content-length": str(size)}
+        return Response(render_block_list(blocks, wanted), headers=headers, media_type="application/xml")
+
     async def put_part(archive: str, block_id: str | None, request: Request) -> Response:
         blob_type = request.headers.get("x-ms-blob-type", "BlockBlob")
         if block_id is None and blob_type.lower() == "appendblob":
             return await create_append_blob(archive, request)
         if block_id is None and blob_type.lower() != "blockblob":
             raise InvalidRequest(f"x-ms-blob-type {blob_type} isn't supported; it may be BlockBlob or AppendBlob")
-        size = announced_size(request)
+        size = _announced_size(request)
         if isinstance(size, Response):
             return size
         part = await data.receive_part(archive, block_id, size, request.stream())
         return answered(part.etag)
 
     async def create_append_blob(archive: str, request: Request) -> Response:
-        size = announced_size(request)
+        size = _announced_size(request)
         if isinstance(size, Response):
             return size
         if size:
@@ -66,7 +77,7 @@ def routes(control: ControlPlane, data: DataPlane) -> APIRouter:
 
     async def append_block(archive: str, request: Request) -> Response:
         """On AWS the edge does this; here it is for what asks the API itself."""
-        size = announced_size(request)
+        size = _announced_size(request)
         if isinstance(size, Response):
             return size
         if not size:
@@ -76,16 +87,6 @@ def routes(control: ControlPlane, data: DataPlane) -> APIRouter:
         answer = answered(part.etag)
         answer.headers["x-ms-blob-append-offset"] = offset or "0"
         return answer
-
-    def announced_size(request: Request) -> int | Response:
-        """What a part announces, or the refusal of it."""
-        size = request.headers.get("content-length")
-        if size is None or not size.isdecimal():
-            return respond(azure.error(411, "MissingContentLengthHeader", "send the size as Content-Length"))
-        if int(size) > MAX_PART_BYTES:
-            message = f"one PUT may have {MAX_PART_BYTES} bytes; send more as blocks"
-            return respond(azure.error(413, "RequestBodyTooLarge", message))
-        return int(size)
 
     async def put_block_list(archive: str, request: Request) -> Response:
         block_ids = parse_block_list(await read_body(request, MAX_BLOCK_LIST_BYTES))
@@ -103,3 +104,14 @@ def routes(control: ControlPlane, data: DataPlane) -> APIRouter:
         )
 
     return router
+
+
+def _announced_size(request: Request) -> int | Response:
+    """What a part announces, or the refusal of it."""
+    size = request.headers.get("content-length")
+    if size is None or not size.isdecimal():
+        return respond(azure.error(411, "MissingContentLengthHeader", "send the size as Content-Length"))
+    if int(size) > MAX_PART_BYTES:
+        message = f"one PUT may have {MAX_PART_BYTES} bytes; send more as blocks"
+        return respond(azure.error(413, "RequestBodyTooLarge", message))
+    return int(size)

@@ -69,7 +69,8 @@ function toBucket(request, uri, headers) {
 // The archive that a part is for; null: the request is something else.
 function archiveOfPart(request) {
   const found = fullMatch(UPLOAD, request.uri);
-  return found !== null && request.method === 'PUT' && PARTS.includes(kindOf(request)) ? found[1] : null;
+  if (found === null || request.method !== 'PUT') return null;
+  return PARTS.includes(kindOf(request)) ? found[1] : null;
 }
 
 // With two `comp` it could be any: checkUrl refuses it.

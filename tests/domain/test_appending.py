@@ -32,6 +32,21 @@ def test_a_piece_at_an_offset_where_none_ends_is_refused(offset):
         etags(piece(1), piece(2, offset=offset))
 
 
+def test_offsets_count_from_the_piece_before_them_that_named_none():
+    """Azure's SDK begins each of its uploads so, and is told 0; a second one goes on after the first."""
+    first = (piece(1), piece(2, offset="10"), piece(3, offset="20"))
+    second = (piece(4, 5), piece(6, 7, offset="5"), piece(5, 7, offset="12"))
+    assert etags(*first, *second) == "123465"
+
+
+def test_a_piece_sent_again_replaces_none_of_an_earlier_run():
+    assert etags(piece(1), piece(2, offset="10"), piece(3), piece(4, offset="10")) == "1234"
+
+
+def test_offsets_may_count_from_the_blobs_beginning():
+    assert etags(piece(1, offset="0"), piece(2), piece(3, offset="20"), piece(4)) == "1234"
+
+
 def test_a_piece_of_another_length_replaces_none():
     with pytest.raises(InvalidRequest):
         etags(piece(1), piece(2, offset="10"), piece(3, 11, offset="10"))

@@ -7,24 +7,35 @@ from importlib.metadata import version
 import pytest
 from azure.storage.blob import BlobClient, BlobType
 
-from tests.clients.wire import Job, Reply, put_blob, send, with_query
+from functions.api.proto.cache_pb2 import (
+    CreateCacheEntryRequest,
+    CreateCacheEntryResponse,
+    FinalizeCacheEntryUploadRequest,
+    FinalizeCacheEntryUploadResponse,
+)
+from tests.clients.protobuf import protobuf
+from tests.clients.wire import VERSION, Job, Reply, put_blob, put_block, put_block_list, send, with_query
 
 MIB = 1024 * 1024
 
 azures_client = partial(pytest.mark.client, "azure-storage-blob", version=version("azure-storage-blob"))
 
 
+MAGIC_NIX_HEADERS = {"Content-Type": "application/octet-stream", "x-ms-blob-type": "AppendBlob"}
+"""On each of its three requests (its gha-cache/src/api.rs)."""
+
+
 def create(url: str) -> Reply:
-    return send("PUT", url, b"", {"x-ms-blob-type": "AppendBlob"})
+    return send("PUT", url, b"", MAGIC_NIX_HEADERS)
 
 
 def append(url: str, body: bytes, offset: int | None = None) -> Reply:
-    headers = {} if offset is None else {"x-ms-blob-condition-appendpos": str(offset)}
-    return send("PUT", with_query(url, first={"comp": "appendblock"}), body, headers)
+    named = {} if offset is None else {"x-ms-blob-condition-appendpos": str(offset)}
+    return send("PUT", with_query(url, last={"comp": "appendblock"}), body, MAGIC_NIX_HEADERS | named)
 
 
 def seal(url: str) -> Reply:
-    return send("PUT", with_query(url, last={"comp": "seal"}), b"")
+    return send("PUT", with_query(url, last={"comp": "seal"}), b"", MAGIC_NIX_HEADERS)
 
 
 def finalized(job: Job, size: int) -> Reply:
@@ -34,15 +45,13 @@ def finalized(job: Job, size: int) -> Reply:
 @pytest.mark.client("magic-nix-cache", version="request by request", feature="append blob: create, append, seal")
 def test_what_magic_nix_appends_is_restored_from_its_parts_and_merged(job: Job):
     pieces = [os.urandom(6 * MIB), os.urandom(6 * MIB), os.urandom(5)]
-    url = job.reserve("key")
+    request = CreateCacheEntryRequest(key="key", version=VERSION)
+    url = protobuf(job, "CreateCacheEntry", request, CreateCacheEntryResponse()).signed_upload_url
     assert create(url).status == 201
-    for piece in pieces:
-        reply = append(url, piece)
-        assert reply.status == 201
-        assert reply.headers["x-ms-request-id"]
-        assert reply.headers["ETag"]
+    assert [append(url, piece).status for piece in pieces] == [201] * 3
     assert [seal(url).status, seal(url).status] == [200, 200]
-    assert finalized(job, sum(map(len, pieces))).json["ok"]
+    finalize = FinalizeCacheEntryUploadRequest(key="key", version=VERSION, size_bytes=sum(map(len, pieces)))
+    assert protobuf(job, "FinalizeCacheEntryUpload", finalize, FinalizeCacheEntryUploadResponse()).ok
 
     assert job.restore("key").body == b"".join(pieces)
     job.wait_until_merged("key")
@@ -108,3 +117,103 @@ def test_an_upload_committed_as_something_else_cant_be_sealed(job: Job):
 def test_a_blob_of_another_type_is_refused(job: Job):
     reply = send("PUT", job.reserve("key"), b"", {"x-ms-blob-type": "PageBlob"})
     assert (reply.status, b"PageBlob" in reply.body) == (400, True)
+
+
+# ------------------------------------------------------------------ begun anew, and mixed
+
+
+def test_a_failed_upload_is_begun_anew_and_nothing_of_it_stays(job: Job):
+    """As Azure's SDK does it with `overwrite`: what the second one brings may be other bytes of the same length."""
+    client = BlobClient.from_blob_url(job.reserve("key"), max_block_size=MIB)
+    client.upload_blob(os.urandom(MIB), blob_type=BlobType.APPENDBLOB, overwrite=True)
+    data = os.urandom(2 * MIB)
+    client.upload_blob(data, blob_type=BlobType.APPENDBLOB, overwrite=True)
+
+    assert finalized(job, len(data)).json["ok"]
+
+    assert job.restore("key").body == data
+
+
+@azures_client(feature="append blobs, one upload after the other")
+def test_azures_sdk_appends_one_upload_after_the_other(job: Job):
+    """It counts the offsets of each from the answer to its first append."""
+    client = BlobClient.from_blob_url(job.reserve("key"), max_block_size=MIB)
+    first, second = os.urandom(2 * MIB + 3), os.urandom(2 * MIB + 5)
+    client.create_append_blob()
+    for data in (first, second):
+        client.upload_blob(data, blob_type=BlobType.APPENDBLOB)
+
+    assert finalized(job, len(first + second)).json["ok"]
+
+    assert job.restore("key").body == first + second
+
+
+def test_an_append_blob_replaces_a_put_blob_and_is_replaced_by_one(job: Job):
+    url = job.reserve("key")
+    put_blob(url, b"a blob")
+    create(url)
+    append(url, b"appended")
+    assert finalized(job, 6).status == 400
+    assert finalized(job, 8).json["ok"]
+    assert job.restore("key").body == b"appended"
+
+    other = job.reserve("other")
+    create(other)
+    append(other, b"appended")
+    put_blob(other, b"a blob")
+    refused = seal(other)
+    assert (refused.status, b"a Put Blob replaced" in refused.body) == (400, True)
+    assert job.finalize("other", 6).json["ok"]
+    assert job.restore("other").body == b"a blob"
+
+
+def test_a_seal_or_a_block_list_stays_whichever_came_first(job: Job):
+    sealed, listed = job.reserve("sealed"), job.reserve("listed")
+    for url in (sealed, listed):
+        create(url)
+        append(url, b"appended")
+        put_block(url, "QQ==", b"a block")
+
+    sealed_first = [seal(sealed), put_block_list(sealed, ["QQ=="]), seal(sealed)]
+    listed_first = [put_block_list(listed, ["QQ=="]), seal(listed), put_block_list(listed, ["QQ=="])]
+
+    assert [reply.status for reply in sealed_first] == [200, 409, 200]
+    assert [reply.status for reply in listed_first] == [201, 409, 201]
+    assert (job.finalize("sealed", 8).json["ok"], job.finalize("listed", 7).json["ok"]) == (True, True)
+    assert (job.restore("sealed").body, job.restore("listed").body) == (b"appended", b"a block")
+
+
+def test_an_empty_append_blob_needs_no_seal(job: Job):
+    create(job.reserve("key"))
+    assert finalized(job, 0).json["ok"]
+    assert job.restore("key").body == b""
+
+
+def test_an_append_of_nothing_and_a_creation_with_bytes_are_refused(job: Job):
+    url = job.reserve("key")
+    replies = [append(url, b""), send("PUT", url, b"bytes", {"x-ms-blob-type": "AppendBlob"})]
+    for reply in replies:
+        assert (reply.status, reply.headers["x-ms-error-code"]) == (400, "InvalidHeaderValue")
+    assert b"NotFound" in seal(url).body, "neither began a blob"
+
+
+def test_offsets_that_leave_a_gap_are_refused_and_nothing_is_changed(job: Job):
+    url = job.reserve("key")
+    create(url)
+    append(url, b"0123", 0)
+    append(url, b"89", 8)
+    replies = [seal(url), finalized(job, 6)]
+    assert [reply.status for reply in replies] == [400, 400]
+    assert all(b"appended at 8, but 4 bytes" in reply.body for reply in replies)
+
+    append(url, b"4567", 4)
+
+    assert finalized(job, 10).json["ok"]
+    assert job.restore("key").body == b"0123456789"
+
+
+def test_every_reply_to_an_append_blob_has_the_headers_that_clients_need(job: Job):
+    url = job.reserve("key")
+    replies = [create(url), append(url, b"data"), seal(url)]
+    for reply in replies:
+        assert all(name in reply.headers for name in ("x-ms-request-id", "ETag", "Last-Modified")), str(reply.headers)

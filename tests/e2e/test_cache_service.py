@@ -3,10 +3,9 @@
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
-from google.protobuf.message import Message
 
 from functions.api.proto.cache_pb2 import (
     CreateCacheEntryRequest,
@@ -16,10 +15,9 @@ from functions.api.proto.cache_pb2 import (
     GetCacheEntryDownloadURLRequest,
     GetCacheEntryDownloadURLResponse,
 )
+from tests.clients.protobuf import protobuf
 from tests.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, READ_WRITE, WRITE, runtime_token
 from tests.clients.wire import VERSION, Job, put_blob, send
-
-MessageT = TypeVar("MessageT", bound=Message)
 
 PULL_REQUEST = "refs/pull/7/merge"
 
@@ -90,13 +88,6 @@ def test_an_error_for_a_protobuf_request_is_json_without_a_charset(job: Job):
 
     assert (refused.status, refused.json["code"]) == (409, "already_exists")
     assert refused.headers["Content-Type"] == "application/json"
-
-
-def protobuf(job: Job, method: str, message: Message, into: MessageT) -> MessageT:
-    reply = job.post(method, message.SerializeToString(), "application/protobuf")
-    assert (reply.status, reply.headers["Content-Type"]) == (200, "application/protobuf"), reply.body
-    into.ParseFromString(reply.body)
-    return into
 
 
 # ------------------------------------------------------------------ who holds a key

@@ -117,6 +117,22 @@ def test_block_lists_come_with_any_of_azures_tags(job: Job, tag: str):
     assert put_block_list(url, [block_id], tag).status == 201
 
 
+def test_a_block_list_may_mix_azures_tags(unmerged_job: Job):
+    ids = [random_block_id() for _ in range(3)]
+    url = unmerged_job.reserve("key")
+    for block_id, body in zip(ids, (b"1", b"2", b"3"), strict=True):
+        put_block(url, block_id, body)
+    rows = zip(("Uncommitted", "Latest", "Committed"), ids, strict=True)
+    xml = "".join(f"<{tag}>{block_id}</{tag}>" for tag, block_id in rows)
+
+    assert (
+        send("PUT", with_query(url, last={"comp": "blocklist"}), f"<BlockList>{xml}</BlockList>".encode()).status == 201
+    )
+    assert unmerged_job.finalize("key", 3).json["ok"]
+
+    assert unmerged_job.restore("key").body == b"123"
+
+
 def test_empty_blocks_take_their_place_and_add_nothing(unmerged_job: Job):
     blocks = [b"", b"first", b"", b"second", b""]
     unmerged_job.save("key", *blocks)
@@ -175,6 +191,17 @@ def test_the_signature_holds_however_a_client_writes_the_query(
 
     block = send("PUT", put_together(url, {"comp": "block", "blockid": block_id}), b"data")
     block_list = send("PUT", put_together(url, {"comp": "blocklist"}), block_list_xml([block_id]))
+
+    assert (block.status, block_list.status) == (201, 201)
+    assert job.finalize("key", 4).json["ok"]
+
+
+def test_what_a_request_asks_for_may_be_written_in_any_case(job: Job):
+    block_id = random_block_id()
+    url = job.reserve("key")
+
+    block = send("PUT", with_query(url, last={"comp": "BLOCK", "blockid": block_id}), b"data")
+    block_list = send("PUT", with_query(url, first={"comp": "BlockList"}), block_list_xml([block_id]))
 
     assert (block.status, block_list.status) == (201, 201)
     assert job.finalize("key", 4).json["ok"]

@@ -111,6 +111,12 @@ def test_a_put_blob_has_the_same_key_at_the_edge_and_in_the_core(edge: Edge) -> 
     assert answer["request"]["uri"] == "/" + KEYS.blob(millis, SAFE_REQUEST_ID)
 
 
+def test_an_append_blob_begins_under_the_same_key_at_the_edge_and_in_the_core(edge: Edge) -> None:
+    answer = edge.ask("PUT", upload_url(), **{"x-ms-blob-type": "AppendBlob", "content-length": "0"})
+    millis = int(arrival(answer, "/" + KEYS.new_append(0, SAFE_REQUEST_ID)))
+    assert answer["request"]["uri"] == "/" + KEYS.new_append(millis, SAFE_REQUEST_ID)
+
+
 @pytest.mark.parametrize("offset", [None, "0", "007", "999999999999999", "1" * 16, "x"])
 def test_an_append_block_has_the_same_key_at_the_edge_and_in_the_core(edge: Edge, offset: str | None) -> None:
     headers = {} if offset is None else {"x-ms-blob-condition-appendpos": offset}

@@ -29,9 +29,26 @@ test('an Append Block goes to the bucket, to the offset that its client named or
   }
 });
 
-test('an append blob is created by the API, which stores nothing', () => {
-  const sent = edge.event('PUT', edge.uploadUrl(), { 'x-ms-blob-type': 'AppendBlob' });
-  edge.assertToApi(run.run(sent, edge.NOW), sent);
+test('an append blob is begun in the bucket, so that the clocks that order its pieces order its beginning', () => {
+  const key = new RegExp(`^/archives/${edge.ARCHIVE}/parts/append/new/${ARRIVAL}$`);
+  for (const type of ['AppendBlob', 'appendblob', 'APPENDBLOB']) {
+    edge.assertToBucket(send('PUT', edge.uploadUrl(), { 'x-ms-blob-type': type, 'content-length': '0' }), key);
+  }
+});
+
+test('an append blob is created with no bytes, and each append has one at least', () => {
+  const created = send('PUT', edge.uploadUrl(), { 'x-ms-blob-type': 'AppendBlob' });
+  const appended = send('PUT', `${edge.uploadUrl()}&comp=appendblock`, { 'content-length': '0' });
+  for (const outcome of [created, appended]) edge.assertRefused(outcome, 400, 'InvalidHeaderValue');
+});
+
+test("what is put is told by `comp`, whatever its case, before the blob's type", () => {
+  for (const [comp, place] of [['BLOCK', 'blocks/QQ'], ['Block', 'blocks/QQ'], ['AppendBlock', 'append/next']]) {
+    for (const type of [undefined, 'BlockBlob', 'AppendBlob', 'PageBlob']) {
+      const outcome = send('PUT', `${edge.uploadUrl()}&blockid=QQ==&comp=${comp}`, { 'x-ms-blob-type': type });
+      edge.assertToBucket(outcome, new RegExp(`/parts/${place}/${ARRIVAL}$`));
+    }
+  }
 });
 
 test('cookies stay out of the bucket', () => {
@@ -75,6 +92,7 @@ test('a block id that is no base64 of 1 to 64 bytes is refused', () => {
   for (const id of [...unpadded, ...others, ...tooLong]) {
     edge.assertRefused(send('PUT', BLOCK + id), 400, 'InvalidInput');
   }
+  edge.assertRefused(send('PUT', `${edge.uploadUrl()}&comp=block`), 400, 'InvalidInput');
 });
 
 test('what is no part goes to the API as it came, with the host that was asked', () => {
@@ -83,10 +101,10 @@ test('what is no part goes to the API as it came, with the host that was asked',
     ['PUT', `${put}&comp=blocklist`],
     ['PUT', `${put}&comp=seal`],
     ['POST', `${put}&comp=appendblock`],
-    ['PUT', `${put}&comp=APPENDBLOCK`],
+    ['PUT', `${put}&comp=blockblob`],
+    ['PUT', `${put}&comp=appendblob`],
+    ['GET', `${put}&comp=blocklist`],
     ['PUT', `${put}&comp=`],
-    ['PUT', `${put}&comp=block`],
-    ['PUT', `${put}&comp=BLOCK&blockid=QQ==`],
     ['GET', put],
     ['HEAD', put],
     ['DELETE', put],
@@ -100,8 +118,8 @@ test('what is no part goes to the API as it came, with the host that was asked',
     const sent = edge.event(method, url, headers);
     edge.assertToApi(run.run(sent, edge.NOW), sent);
   }
-  const append = edge.event('PUT', put, { 'x-ms-blob-type': 'AppendBlob' });
-  edge.assertToApi(run.run(append, edge.NOW), append);
+  const page = edge.event('PUT', put, { 'x-ms-blob-type': 'PageBlob' });
+  edge.assertToApi(run.run(page, edge.NOW), page);
 });
 
 test('a part must say its size, and have what S3 takes in one PUT', () => {

@@ -26,6 +26,10 @@ def permissions(call: Call, resources: Mapping[str, str]) -> set[Permission]:
 
 
 def _of_dynamodb(call: Call, resources: Mapping[str, str]) -> Iterator[Permission]:
+    if call.target == "BatchGetItem":
+        for name in call.request["RequestItems"]:
+            yield "dynamodb:BatchGetItem", resources[name]
+        return
     if call.target != "TransactWriteItems":
         index = call.request.get("IndexName")
         table = resources[call.request["TableName"]]

@@ -190,3 +190,46 @@ def test_a_key_of_2048_bytes_is_saved_found_and_refused_again(journey):
     assert journey.look_up("\N{GRINNING FACE}" * 300).key == long.key
     with pytest.raises(AlreadyExists):
         journey.reserve(long)
+
+
+# ------------------------------------------------------------------ append blobs
+
+
+def test_a_finalize_of_another_size_pins_nothing_of_an_append_blob_and_writes_nothing(journey):
+    archive_id = journey.reserve(KEY)
+    for piece in (b"one", b"two"):
+        journey.append(archive_id, piece)
+    before = journey.archive(archive_id), journey.keys(archive_id)
+    with pytest.raises(InvalidRequest, match="6 bytes arrived"):
+        journey.control.finalize(KEY, 5)
+    assert (journey.archive(archive_id), journey.keys(archive_id)) == before
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_what_is_appended_late_changes_nothing_that_was_pinned_nor_does_a_late_seal(journey, sealed):
+    archive_id = journey.reserve(KEY)
+    for piece in (b"one", b"two"):
+        journey.append(archive_id, piece)
+    if sealed:
+        journey.control.seal(archive_id)
+        journey.append(archive_id, b"late")
+    journey.control.finalize(KEY, 6)
+    journey.append(archive_id, b"later")
+    journey.control.seal(archive_id)
+    assert journey.content(archive_id) == b"onetwo"
+
+
+def test_an_upload_that_is_gone_can_be_neither_sealed_nor_listed(journey):
+    archive_id = journey.upload(KEY, b"one", b"two")
+    journey.clock.advance(3600)
+    journey.clean_up()
+    for asked in (journey.control.seal, journey.control.list_blocks):
+        with pytest.raises(NotFound, match="gone"):
+            asked(archive_id)
+
+
+def test_a_block_list_whose_manifest_is_gone_is_not_found(journey):
+    archive_id = journey.upload(KEY, b"one", b"two")
+    journey.control.bucket.delete([journey.archive(archive_id).commit.manifest.key])
+    with pytest.raises(NotFound, match="gone"):
+        journey.control.list_blocks(archive_id)

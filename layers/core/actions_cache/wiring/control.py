@@ -25,6 +25,7 @@ from actions_cache.usecases.commit_blocks import CommitBlocks
 from actions_cache.usecases.commit_pieces import CommitPieces
 from actions_cache.usecases.finalize import Finalize
 from actions_cache.usecases.find_orphans import FindOrphans
+from actions_cache.usecases.list_blocks import ListBlocks
 from actions_cache.usecases.look_up import LookUp
 from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.merge import MergeArchive
@@ -130,6 +131,10 @@ class ControlPlane:
     @cached_property
     def commit_blocks(self) -> CommitBlocks:
         return CommitBlocks(self.table, self.bucket, self.manifests)
+
+    @cached_property
+    def list_blocks(self) -> ListBlocks:
+        return ListBlocks(self.table, self.bucket, self.manifests)
 
     @cached_property
     def seal(self) -> Seal:

@@ -1,0 +1,64 @@
+"""What an upload without a block list holds: the last operation that began a blob decides, as at Azure."""
+
+import pytest
+
+from actions_cache.domain.archive import Part
+from actions_cache.domain.commit import MAX_BLOCKS, whole_blob
+from actions_cache.domain.errors import TooLarge
+from actions_cache.domain.layout import ArchiveKeys
+
+KEYS = ArchiveKeys("0" * 32)
+
+
+def arrivals(*operations: str) -> list[Part]:
+    """One a millisecond: blob, new, append, block."""
+    keys = {
+        "blob": lambda at: KEYS.blob(at, "r"),
+        "new": lambda at: KEYS.new_append(at, "r"),
+        "append": lambda at: KEYS.appended(None, at, "r"),
+        "block": lambda at: KEYS.block("QQ==", at, "r"),
+    }
+    return [
+        Part(keys[operation](at), 0 if operation == "new" else 1, f"{at}") for at, operation in enumerate(operations)
+    ]
+
+
+def held(*operations: str) -> str | None:
+    """The arrivals that count, by their numbers, whatever the order in which they are listed."""
+    found = {
+        None if blob is None else "".join(part.etag for part in blob.parts)
+        for blob in (whole_blob(KEYS, arrivals(*operations)), whole_blob(KEYS, arrivals(*operations)[::-1]))
+    }
+    assert len(found) == 1
+    return found.pop()
+
+
+@pytest.mark.parametrize(
+    ("operations", "expected"),
+    [
+        (["blob", "blob"], "1"),
+        (["new"], ""),
+        (["new", "append", "append"], "12"),
+        (["new", "append", "new", "append"], "3"),
+        (["append", "new"], ""),
+        (["append", "append"], "01"),
+        (["blob", "new", "append"], "2"),
+        (["new", "append", "blob"], "2"),
+        (["blob", "append"], "0"),
+        (["new", "append", "blob", "append"], "2"),
+        (["blob", "new", "append", "block", "append"], "24"),
+        (["block"], None),
+        ([], None),
+    ],
+)
+def test_what_began_the_blob_last_decides_what_it_holds(operations, expected):
+    assert held(*operations) == expected
+
+
+def test_a_blob_has_as_many_appended_pieces_as_azure_allows():
+    most = [Part(KEYS.appended(None, at, "r"), 1, "e") for at in range(MAX_BLOCKS)]
+    blob = whole_blob(KEYS, most)
+    assert blob is not None
+    assert blob.size == MAX_BLOCKS
+    with pytest.raises(TooLarge, match="50001 pieces"):
+        whole_blob(KEYS, [*most, Part(KEYS.appended(None, MAX_BLOCKS, "r"), 1, "e")])
