@@ -17,7 +17,7 @@ from actions_cache.domain.access import Caller
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.entry import EntryFamily, EntryName, check_name, numbered_archive_id
 from actions_cache.domain.errors import InvalidRequest, NotFound
-from actions_cache.domain.pieces import parse_content_range
+from actions_cache.domain.pieces import check_takes_pieces, parse_content_range
 from actions_cache.domain.timing import SECOND
 from actions_cache.usecases.look_up import Hit, Query
 from actions_cache.web.app import absolute, base_url, came_through_edge
@@ -75,6 +75,7 @@ def routes(control: ControlPlane, data: DataPlane, tokens: TokenReader) -> APIRo
     async def receive_piece(number: str, request: Request, caller: TheCaller) -> Response:
         place = parse_content_range(request.headers.get("content-range"))
         archive = await run_in_threadpool(_own_upload, number, caller)
+        check_takes_pieces(archive, control.clock.now())
         await data.receive_part.piece(archive.id, place, request.stream())
         return Response(status_code=204)
 

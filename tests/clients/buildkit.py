@@ -221,7 +221,7 @@ class Entry:
 def _reloaded(client: BuildKit, keys: Sequence[str]) -> Entry:
     entry = client.load(*keys)
     if entry is None:
-        raise GoFails("panic: nil pointer dereference (Entry)")
+        raise GoFails("cache entry no longer exists")
     return entry
 
 

@@ -1,45 +1,10 @@
 """The v1 API, request by request; real clients of it: test_actions_cache.py, test_other_clients.py, test_sccache.py."""
 
-import json
-from dataclasses import dataclass
-from typing import Any
-
 import pytest
 
+from tests.clients.artifact_cache import ROOT, V1
 from tests.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, READ_WRITE, runtime_token
 from tests.clients.wire import VERSION, Job, Reply, send
-
-ROOT = "_apis/artifactcache"
-
-
-@dataclass(frozen=True)
-class V1:
-    server: str
-    token: str
-
-    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Reply:
-        usual = {"Authorization": f"Bearer {self.token}", "User-Agent": "actions/cache"}
-        return send(method, f"{self.server}/{ROOT}/{path}", body, usual | headers)
-
-    def post(self, path: str, **message: Any) -> Reply:
-        return self.ask("POST", path, json.dumps(message).encode(), **{"Content-Type": "application/json"})
-
-    def reserve(self, key: str = "key") -> int:
-        reply = self.post("caches", key=key, version=VERSION)
-        assert reply.status == 201, reply.body
-        number: int = reply.json["cacheId"]
-        return number
-
-    def piece(self, number: object, content_range: str, body: bytes) -> Reply:
-        chunked = {"Content-Range": content_range, "Transfer-Encoding": "chunked"}
-        chunks = b"%x\r\n%s\r\n" % (len(body), body) if body else b""
-        return self.ask("PATCH", f"caches/{number}", chunks + b"0\r\n\r\n", **chunked)
-
-    def commit(self, number: object, size: int) -> Reply:
-        return self.post(f"caches/{number}", size=size)
-
-    def look_up(self, keys: str = "key") -> Reply:
-        return self.ask("GET", f"cache?keys={keys}&version={VERSION}")
 
 
 @pytest.fixture
@@ -60,6 +25,8 @@ def test_pieces_out_of_order_and_sent_again_become_an_entry_that_v2_restores_too
     assert v1.look_up().status == 204, "not visible before the commit"
     assert v1.commit(number, 10).status == 204
     assert v1.commit(number, 10).status == 204, "its answer may have been lost"
+    assert_refused(v1.piece(number, "bytes 0-2/*", b"???"), 400, "committed")
+    assert_refused(v1.commit(number, 9), 400, "10 bytes arrived")
 
     hit = v1.look_up("nothing,ke").json
     assert (hit["cacheKey"], hit["scope"]) == ("key", BRANCH)
@@ -96,6 +63,10 @@ def test_a_piece_of_another_length_than_announced_is_refused_and_not_kept(v1: V1
     number = v1.reserve()
     assert_refused(v1.piece(number, "bytes 0-2/*", body), 400, "announces 3 bytes")
     assert_refused(v1.commit(number, 3), 400, "0 bytes arrived")
+
+
+def test_a_piece_larger_than_the_store_takes_is_refused_before_its_bytes_come(v1: V1):
+    assert_refused(v1.piece(v1.reserve(), f"bytes 0-{10**15 - 1}/*", b""), 413, "the piece has")
 
 
 @pytest.mark.parametrize("number", ["0", "1", "-1", "x", "9" * 40, "%00", "²"])

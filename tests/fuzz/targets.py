@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.clients.artifact_cache import V1
 from tests.clients.runtime_token import runtime_token
 from tests.clients.wire import Job, put_blob, put_block_list
 from tests.fuzz.properties import Target
@@ -44,6 +45,7 @@ def target(directory: Path) -> Iterator[tuple[Target, LocalRun]]:
                 upload,
                 job.download_url("in parts"),
                 job.download_url("one object"),
+                V1(run.url, job.token).reserve("being uploaded by v1"),
                 restores,
             ),
             run,

@@ -13,10 +13,12 @@ import boto3
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
+from actions_cache.domain.timing import SECOND
 from local.endpoints import Endpoints
 from local.template import Template
+from tests.clients.artifact_cache import V1
 from tests.clients.runtime_token import READ, READ_WRITE, WRITE
-from tests.clients.wire import Job, put_blob
+from tests.clients.wire import VERSION, Job, put_blob
 from tests.promises.nobody_elses import FEATURE, MAIN, OURS, PULL, REPOSITORIES, THEIRS, Stage, now, verified_stage
 
 
@@ -72,6 +74,7 @@ def test_a_good_token_does_exactly_what_its_claims_say(stage: Stage):
             "look up": _looks_up(job, saved, repository, readable),
             "create": _creates(stage, job, repository, writable),
             "finalize": _finalizes(stage, job, repository, writable),
+            "v1": _does_by_v1(stage, job, repository, readable, writable),
         }.items():
             if done != allowed:
                 wrong.append((what, repository, scopes, done, allowed))
@@ -132,16 +135,54 @@ def _finalizes(stage: Stage, job: Job, repository: str, writable: Sequence[str])
     return (reply.status, reply.json.get("ok"), visible), (200, True, True) if may else (404, None, False)
 
 
+def _does_by_v1(
+    stage: Stage, job: Job, repository: str, readable: Sequence[str], writable: Sequence[str]
+) -> tuple[object, object]:
+    """Where it finds what every scope has, and whether it may take part in an upload of our feature branch's own."""
+    key, v1 = stage.new_key(), V1(stage.url, job.token)
+    number = V1(stage.url, stage.job(OURS, (FEATURE, READ_WRITE)).token).reserve(key)
+    found = v1.look_up("shared")
+    where = found.json["scope"] if found.status == 200 else found.status
+    uploads = (v1.piece(number, "bytes 0-2/*", b"abc").status, v1.commit(number, 3).status)
+    done = (where, *uploads, stage.archive_of(OURS, FEATURE, key) is not None)
+    everywhere = next((scope for scope in readable if scope in (FEATURE, MAIN, PULL)), 204 if readable else 403)
+    if repository == OURS and writable[:1] == [FEATURE]:
+        return done, (everywhere, 204, 204, True)
+    return done, (everywhere, *[404 if writable else 403] * 2, False)
+
+
+def test_by_v1_an_upload_takes_pieces_as_long_as_its_url_would_be_good(stage: Stage):
+    v1 = V1(stage.url, stage.job(OURS, (FEATURE, READ_WRITE)).token)
+    number = v1.reserve(stage.new_key())
+    stage.journey.clock.at += stage.control.settings.upload_url_seconds * SECOND - 1
+    assert v1.piece(number, "bytes 0-2/*", b"abc").status == 204
+    before = stage.everything()
+    stage.journey.clock.at += 1
+    late = v1.piece(number, "bytes 3-5/*", b"def")
+    assert (late.status, "over" in late.json["message"]) == (404, True)
+    assert stage.everything() == before
+
+
 def test_a_flawed_token_opens_no_route_and_changes_nothing(stage: Stage):
     stage.job(OURS, (FEATURE, READ_WRITE)).save("ours", b"ours")
     url = stage.job(OURS, (FEATURE, READ_WRITE)).reserve("pending")
     assert put_blob(url, b"abc").status == 201
+    number = V1(stage.url, stage.job(OURS, (FEATURE, READ_WRITE)).token).reserve("pending by v1")
     before = stage.everything()
     let_in = []
     for flaw, repository, scopes in product(FLAWS, (OURS, THEIRS), SCOPES[:3]):
         job = stage.job(repository, *scopes, **FLAWS[flaw](stage))
         look_up = job.call("GetCacheEntryDownloadURL", key="ours")
         replies = (job.create("new"), job.finalize("pending", 3), look_up)
+        by_v1 = V1(stage.url, job.token)
+        v1_replies = (
+            by_v1.look_up("ours"),
+            by_v1.post("caches", key="new", version=VERSION),
+            by_v1.piece(number, "bytes 0-2/*", b"abc"),
+            by_v1.commit(number, 0),
+        )
+        if not all((reply.status, reply.json["typeKey"]) == (401, "Unauthenticated") for reply in v1_replies):
+            let_in.append((flaw, repository, scopes, [reply.body for reply in v1_replies]))
         if not all((reply.status, reply.json["code"]) == (401, "unauthenticated") for reply in replies):
             let_in.append((flaw, repository, scopes, [reply.body for reply in replies]))
     assert let_in == []

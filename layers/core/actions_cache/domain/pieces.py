@@ -4,20 +4,46 @@ import re
 from collections.abc import Iterable
 from posixpath import basename
 
-from actions_cache.domain.archive import Part
+from actions_cache.domain.archive import Archive, ArchiveState, Part
 from actions_cache.domain.byte_range import ByteRange
-from actions_cache.domain.errors import InvalidRequest
+from actions_cache.domain.commit import MAX_BLOCKS
+from actions_cache.domain.errors import InvalidRequest, NotFound, TooLarge
 from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.timing import Millis
+
+MAX_PIECE_BYTES = 5 * 1024**3
+"""S3's cap on one PUT."""
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/(?:\*|[0-9]{1,15})")
 
 
 def parse_content_range(header: str | None) -> ByteRange:
-    """Where a piece belongs. Raises InvalidRequest unless it is `bytes FIRST-LAST/*`."""
+    """Where a piece belongs.
+
+    Raises:
+        InvalidRequest: it isn't `bytes FIRST-LAST/*`.
+        TooLarge: no object may have so many bytes.
+    """
     found = _CONTENT_RANGE.fullmatch(header or "")
     if found is None or int(found[2]) < int(found[1]):
         raise InvalidRequest("Content-Range must say where the piece belongs: bytes FIRST-LAST/*")
-    return ByteRange(int(found[1]), int(found[2]) + 1)
+    place = ByteRange(int(found[1]), int(found[2]) + 1)
+    if place.size > MAX_PIECE_BYTES:
+        raise TooLarge(f"the piece has {place.size} bytes; one may have {MAX_PIECE_BYTES}")
+    return place
+
+
+def check_takes_pieces(archive: Archive, now: Millis) -> None:
+    """As a signed URL's expiry does for v2: after the last sweep for late arrivals nobody would delete a piece (P7).
+
+    Raises:
+        NotFound: the upload is over: its time has passed, or it was removed.
+        InvalidRequest: it was committed, so that the piece would never be in it.
+    """
+    if archive.state is ArchiveState.DELETED or archive.upload_closes_at <= now:
+        raise NotFound("this upload is over: its time has passed, or its entry was removed; reserve the key anew")
+    if archive.commit is not None:
+        raise InvalidRequest("this upload was committed, and takes no more pieces")
 
 
 def pieces_digest(size: int) -> str:
@@ -30,12 +56,15 @@ def assemble_pieces(keys: ArchiveKeys, size: int, arrivals: Iterable[Part]) -> t
 
     Raises:
         InvalidRequest: they aren't exactly `size` bytes without a gap: one is missing, or two overlap.
+        TooLarge: more of them than a block list may name.
     """
     newest: dict[tuple[int, int], Part] = {}
     for part in arrivals:
         place = keys.place_of_piece(part.key)
         if place not in newest or basename(newest[place].key) < basename(part.key):
             newest[place] = part
+    if len(newest) > MAX_BLOCKS:
+        raise TooLarge(f"{len(newest)} pieces arrived; at most {MAX_BLOCKS} are allowed")
     end = 0
     for start, piece_end in sorted(newest):
         if start > end:
