@@ -39,11 +39,15 @@ class Functions:
                 name = f"merge worker {number}"
                 yield FunctionProcess(name, "local.queue_poller", options, self._environment([function]))
 
-    def schedules(self, cleanup_interval_seconds: float) -> Iterator[FunctionProcess]:
+    def schedules(
+        self, cleanup_interval_seconds: float, orphans_interval_seconds: float | None = None
+    ) -> Iterator[FunctionProcess]:
+        """Args: orphans_interval_seconds: None: as often as the template says."""
         for function, event in self._events("Schedule", "ScheduleV2"):
             properties = self.resources.template.functions[function]["Events"][event]["Properties"]
             expression = self.resources.template.resolve(properties["ScheduleExpression"])
-            seconds = rate_seconds(expression) or cleanup_interval_seconds
+            chosen = orphans_interval_seconds if event == "Orphans" else None
+            seconds = chosen or rate_seconds(expression) or cleanup_interval_seconds
             options = self._options(function, event) | {"interval": seconds}
             name = f"{function.removesuffix('Function').lower()} {event.lower()}"
             yield FunctionProcess(name, "local.scheduler", options, self._environment([function]))

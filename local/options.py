@@ -23,6 +23,7 @@ class Options(BaseSettings):
     local_data_dir: Path = ROOT / ".local"
     local_merge_workers: Annotated[int, Field(ge=0, le=64)] = 1
     cleanup_interval_seconds: Annotated[float, Field(gt=0)] = 30
+    orphans_interval_seconds: Annotated[float, Field(gt=0)] | None = None
 
     # Engines that run already, with the usual AWS_... variables for how to get in.
     store_endpoint_url: str | None = None

@@ -24,6 +24,20 @@ def run_once(invoke: Callable[[Mapping[str, Any]], Any], event: Mapping[str, Any
         logger.exception("the run failed")
 
 
+def event_of(properties: Mapping[str, Any], schedule: str, region: str) -> dict[str, Any]:
+    """What the function gets: the event's own Input alone, where the template gives it one.
+
+    Args:
+        properties: of a ScheduleV2 event.
+        schedule: its name.
+        region: where it fires.
+    """
+    if "Input" not in properties:
+        return schedule_event(schedule, region)
+    chosen: dict[str, Any] = json.loads(properties["Input"])
+    return chosen
+
+
 def seconds_until_next(started_at: float, now: float, interval_seconds: float) -> float:
     """Whole intervals after the last start: a run that takes longer than one makes the next wait for its turn."""
     return interval_seconds - (now - started_at) % interval_seconds
@@ -46,8 +60,7 @@ def main() -> None:
     while not stop.requested:
         stop.wait(seconds_until_next(started_at, time.monotonic(), options.interval))
         if not stop.requested:
-            usual = schedule_event(f"{options.function}{options.event}", region)
-            run_once(invoke, json.loads(properties["Input"]) if "Input" in properties else usual)
+            run_once(invoke, event_of(properties, f"{options.function}{options.event}", region))
 
 
 if __name__ == "__main__":

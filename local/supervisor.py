@@ -91,7 +91,7 @@ def _start_and_watch(stack: ExitStack) -> NoReturn:
     # Only now: while they all load, the server would be the slower.
     for worker in functions.workers(options.local_merge_workers):
         processes.start(worker)
-    for schedule in functions.schedules(options.cleanup_interval_seconds):
+    for schedule in functions.schedules(options.cleanup_interval_seconds, options.orphans_interval_seconds):
         processes.start(schedule)
 
     stack.enter_context(env_file(options.data_dir / "env", endpoints | _names(functions)))

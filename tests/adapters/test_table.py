@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from pynamodb.connection.base import Connection
 
 from actions_cache.adapters import dynamodb_table
 from actions_cache.domain.archive import ArchiveState, Commit, Part, committed, reserved, stored
@@ -155,6 +156,39 @@ def test_due_archives_are_all_found_and_no_other(journey, table, now, monkeypatc
     expiry = archives[0].reservation_expires_at
     assert list(table.due_archives(expiry - 1)) == []
     assert sorted(table.due_archives(expiry)) == sorted(archive.id for archive in archives)
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """The batch reads, each answered for one key alone: DynamoDB may leave others unprocessed.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html.
+    """
+    seen = []
+    call = Connection._make_api_call
+
+    def for_one_key(connection, operation, request):
+        if operation != "BatchGetItem":
+            return call(connection, operation, request)
+        [(table_name, read)] = request["RequestItems"].items()
+        seen.append(read)
+        one, others = ({table_name: {**read, "Keys": keys}} for keys in (read["Keys"][:1], read["Keys"][1:]))
+        answer = call(connection, operation, {**request, "RequestItems": one})
+        return {**answer, "UnprocessedKeys": others if read["Keys"][1:] else {}}
+
+    monkeypatch.setattr(Connection, "_make_api_call", for_one_key)
+    return seen
+
+
+def test_every_known_archive_is_told_by_its_id_from_what_the_table_itself_has_now(journey, table, now, batches):
+    """What a batch leaves out, or a replica doesn't know yet, would count as forgotten."""
+    archives = [new_archive(journey, name(f"npm-{i}")) for i in range(3)]
+    for archive in archives:
+        table.reserve(archive, now)
+    ids = [archive.id for archive in archives]
+    assert table.known_archives([*ids, "f" * 32]) == set(ids)
+    assert [read["ConsistentRead"] for read in batches] == [True] * 4
+    assert {name for read in batches for name in read["ExpressionAttributeNames"].values()} == {"archive_id"}
 
 
 def test_a_table_that_answers_is_healthy(table):

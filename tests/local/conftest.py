@@ -27,7 +27,7 @@ def start_run(tmp_path: Path) -> Iterator[StartRun]:
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRun]:
     """One that is ready, for tests that leave it as it is."""
-    run = LocalRun.start(tmp_path_factory.mktemp("run") / "data")
+    run = LocalRun.start(tmp_path_factory.mktemp("run") / "data", ORPHANS_INTERVAL_SECONDS="1")
     run.wait_until_ready()
     yield run
     run.kill_everything()

@@ -38,6 +38,11 @@ def test_cleanup_goes_by_the_interval_of_the_local_run_and_rotation_by_the_templ
     assert schedules == {"cleanup schedule": 30, "cleanup orphans": 12 * 3600, "rotate schedule": 6 * 3600}
 
 
+def test_the_bucket_is_listed_more_often_where_the_local_run_is_told_to(functions: Functions):
+    schedules = {schedule.name: schedule.options["interval"] for schedule in functions.schedules(30, 5)}
+    assert schedules == {"cleanup schedule": 30, "cleanup orphans": 5, "rotate schedule": 6 * 3600}
+
+
 def test_the_edge_is_told_the_secret_as_cloudformation_has_it_done(functions: Functions):
     [custom_resource] = functions.custom_resources()
     assert custom_resource.options["function"] == "RotateFunction"

@@ -65,6 +65,20 @@ def test_the_store_refuses_a_wrong_secret(run: LocalRun):
         stranger.list_objects_v2(Bucket=known["BUCKET"])
 
 
+def test_what_the_tables_dont_know_is_found_in_the_bucket_as_often_as_wanted(run: LocalRun):
+    known = {"archive_id": {"S": "e" * 32}}
+    run.clients.dynamodb.put_item(TableName=run.variables["ARCHIVES_TABLE"], Item=known)
+    bucket, kept, orphan = run.variables["BUCKET"], *(f"archives/{digit * 32}/parts/blob/1" for digit in "ef")
+    for key in (kept, orphan):
+        run.clients.s3.put_object(Bucket=bucket, Key=key, Body=b"late")
+
+    def left() -> set[str]:
+        return {it["Key"] for it in run.clients.s3.list_objects_v2(Bucket=bucket).get("Contents", ())}
+
+    wait_until(lambda: orphan not in left(), 30)
+    assert kept in left()
+
+
 def test_a_worker_that_dies_is_replaced(run: LocalRun):
     [worker] = run.running("local.queue_poller")
     time.sleep(max(0, worker.create_time() + SHORTEST_LIFE_SECONDS + 0.5 - time.time()))

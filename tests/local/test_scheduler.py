@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from local.scheduler import run_once, seconds_until_next
+from local.scheduler import event_of, run_once, seconds_until_next
+from local.template import Template
 
 
 @pytest.mark.parametrize(
@@ -26,3 +27,11 @@ def test_a_run_that_fails_leaves_its_work_to_the_next():
     run_once(fail, {"run": 1})
     run_once(fail, {"run": 2})
     assert events == [{"run": 1}, {"run": 2}]
+
+
+def test_an_input_of_the_templates_is_all_of_the_event(template: Template):
+    """https://docs.aws.amazon.com/scheduler/latest/APIReference/API_Target.html."""
+    schedules = template.functions["CleanupFunction"]["Events"]
+    assert event_of(schedules["Orphans"]["Properties"], "orphans", "us-east-1") == {"find": "orphans"}
+    usual = event_of(schedules["Schedule"]["Properties"], "usual", "us-east-1")
+    assert (usual["detail-type"], usual["resources"][0].rpartition("/")[2]) == ("Scheduled Event", "usual")

@@ -14,6 +14,8 @@ from moto import mock_aws
 
 from actions_cache.domain.timing import DAY, SECOND, Millis
 from actions_cache.ports import MergeMessage
+from actions_cache.usecases.clean_up import CleanUp
+from actions_cache.usecases.find_orphans import FindOrphans
 from actions_cache.usecases.merge import GivenUp
 from actions_cache.wiring.control import ControlPlane
 from local.resources import Clients, create
@@ -65,7 +67,7 @@ class Life:
 
 @dataclass
 class World:
-    """What the steps of a run act on. `merges` and `cleanups` may be killed on their way."""
+    """What the steps of a run act on. `merge`, `clean_up` and `find_orphans` may be killed on their way."""
 
     journey: Journey
     uploads: list[str] = field(default_factory=list)
@@ -129,14 +131,18 @@ class World:
                 continue  # on to the dead-letter queue
 
     def clean_up(self, dies_at: int | None, after_the_call: bool = False) -> None:
+        self._scheduled(self.journey.control.clean_up, dies_at, after_the_call)
+
+    def find_orphans(self, dies_at: int | None, after_the_call: bool = False) -> None:
+        self._scheduled(self.journey.control.find_orphans, dies_at, after_the_call)
+
+    def _scheduled(self, work: CleanUp | FindOrphans, dies_at: int | None, after_the_call: bool) -> None:
         control = self.journey.control
-        if dies_at is None:
-            self.journey.clean_up()
-            return
-        life = Life(dies_at, after_the_call)
-        clean_up = replace(control.clean_up, table=Mortal(control.table, life), bucket=Mortal(control.bucket, life))
+        if dies_at is not None:
+            life = Life(dies_at, after_the_call)
+            work = replace(work, table=Mortal(control.table, life), bucket=Mortal(control.bucket, life))
         with suppress(Killed):
-            clean_up(plenty)
+            work(plenty)
 
     def advance(self, seconds: int) -> None:
         self.journey.clock.advance(seconds)
@@ -147,7 +153,7 @@ class World:
         for _ in range(0, DAY // SECOND + STEP_SECONDS, STEP_SECONDS):
             self.merge(None)
             self.advance(STEP_SECONDS)
-        self.journey.control.find_orphans(plenty)
+        self.find_orphans(None)
 
     def audit(self) -> Audit:
         return audit(self.journey.control, self.journey.clock.now(), DAY // SECOND)
@@ -184,6 +190,7 @@ steps: st.SearchStrategy[Step] = st.one_of(
     st.tuples(st.just(World.remove), st.integers(0, 20)),
     st.tuples(st.just(World.merge), dies_at, st.booleans()),
     st.tuples(st.just(World.clean_up), dies_at, st.booleans()),
+    st.tuples(st.just(World.find_orphans), dies_at, st.booleans()),
     st.tuples(st.just(World.advance), st.sampled_from([1, 61, 600, 2200, 3600, 7300])),
 )
 
@@ -290,6 +297,8 @@ def test_what_arrives_after_the_last_sweep_is_found_all_the_same(world: World):
         world.advance(3600)
     assert world.journey.control.table.archive(archive_id) is None
     world.journey.put_block(archive_id, block_ids(1)[0], b"much too late")
+    world.find_orphans(0)
+    assert len(world.audit().unowned) == 1
     world.pass_a_day()
     assert world.audit().violations == {}
 

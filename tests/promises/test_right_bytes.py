@@ -3,8 +3,6 @@
 On a real store, whose requests meet the faults of tests/faults. Each fault by itself: tests/proofs/readers.
 """
 
-from collections.abc import Iterator
-
 import pytest
 
 from actions_cache.domain.archive import MergeState
@@ -12,7 +10,6 @@ from actions_cache.domain.checksum import etag_of_upload
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.ports import WrongBytes
 from actions_cache.usecases.merge import MergeOutcome
-from local.endpoints import Endpoints
 from tests.faults.kinds import (
     INTERNAL_ERROR,
     MISSING,
@@ -30,22 +27,17 @@ from tests.faults.scene import (
     PARTS_READ,
     SHORT_PARTS,
     download_url,
-    faulty_store,
     merge_once,
     merged_content,
     read,
 )
-from tests.faults.store import FaultyStore, always, copies, in_turn, reads_of
+from tests.faults.store import always, copies, in_turn, reads_of
 from tests.faults.storing import one_bit, same, stores
-from tests.journey import Journey, plenty
+from tests.journey import plenty
+
+pytest_plugins = ["tests.faults.fixtures"]
 
 CONTENT = b"".join(LONG_PARTS)
-
-
-@pytest.fixture
-def faulty(on_engines: Journey, endpoints: Endpoints) -> Iterator[FaultyStore]:
-    with faulty_store(endpoints) as store:
-        yield store
 
 
 def test_faults_that_pass_cost_a_reader_no_byte(on_engines, faulty):

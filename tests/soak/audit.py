@@ -20,7 +20,7 @@ class Audit:
     missing: list[str] = field(default_factory=list)
     """Named by the table, and not in the bucket, or other bytes."""
     unowned: list[str] = field(default_factory=list)
-    """In the bucket, under an archive that the table doesn't know: no sweep will ever find it."""
+    """In the bucket, under an archive that the table doesn't know: only a listing of the bucket finds it."""
     overdue: list[str] = field(default_factory=list)
     """Nobody's, for longer than the limit."""
     awaiting_sweep: int = 0

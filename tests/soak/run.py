@@ -33,6 +33,7 @@ LIVES = {
     "MAX_STREAM_SECONDS": "30",
     "UNUSED_ENTRY_SECONDS": "300",
     "CLEANUP_INTERVAL_SECONDS": "2",
+    "ORPHANS_INTERVAL_SECONDS": "10",
 }
 """Short, so that within minutes everything also expires, is deleted and swept."""
 
@@ -162,8 +163,9 @@ def _function_processes(run: LocalRun) -> Iterator[tuple[str, psutil.Process]]:
             continue
         for module, name in MODULES.items():
             if module in command:
-                function = next((it.partition("=")[2] for it in command if it.startswith("--function=")), "")
-                yield f"{name} {function.removesuffix('Function')}".strip(), process
+                options = dict(it.removeprefix("--").split("=", 1) for it in command if it.startswith("--"))
+                function, event = (options.get(it, "") for it in ("function", "event"))
+                yield " ".join(filter(None, (name, function.removesuffix("Function"), event))), process
         if any(it.endswith("runtime.mjs") for it in command):
             yield "edge functions (Node)", process
 
@@ -179,7 +181,7 @@ def _errors_in(logs: Path) -> list[str]:
     return [
         f"{log.name}: {line[:400]}"
         for log in logs.iterdir()
-        if any(name in log.name for name in ("server", "worker", "schedule"))
+        if any(name in log.name for name in ("server", "worker", "schedule", "orphans"))
         for line in log.read_text(errors="replace").splitlines()
         if any(mark in line for mark in marks)
     ]

@@ -1,13 +1,10 @@
 """P4, each fault by itself, on readers of parts and on the merge's sources; tests/promises has the mix."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from actions_cache.domain.archive import MergeState
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.usecases.merge import MergeOutcome
-from local.endpoints import Endpoints
 from tests.faults.kinds import (
     INTERNAL_ERROR,
     MISSING,
@@ -26,22 +23,16 @@ from tests.faults.scene import (
     PARTS_READ,
     SHORT_PARTS,
     download_url,
-    faulty_store,
     merge_once,
     merged_content,
     read,
 )
-from tests.faults.store import FaultyStore, always, completions, copies, in_turn, part_uploads, reads_of
+from tests.faults.store import always, completions, copies, in_turn, part_uploads, reads_of
 from tests.faults.storing import one_bit, same, stores
-from tests.journey import Journey
+
+pytest_plugins = ["tests.faults.fixtures"]
 
 CONTENT = b"".join(LONG_PARTS)
-
-
-@pytest.fixture
-def faulty(on_engines: Journey, endpoints: Endpoints) -> Iterator[FaultyStore]:
-    with faulty_store(endpoints) as store:
-        yield store
 
 
 PASSING: dict[str, Fault] = {

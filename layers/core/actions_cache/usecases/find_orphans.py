@@ -1,23 +1,31 @@
 """What arrived after the table had forgotten its archive: found by listing the bucket, twice a day (P7).
 
-An archive's item is written before anybody gets a URL to upload to it, and forgotten only when no reader can be left
-(domain/agenda.py). So what stands under an id that the table doesn't know, asked after the bucket was listed, is
-nobody's and never will be anybody's.
+The bucket is listed first and the table asked after. Then an id that the table doesn't know can only be a forgotten
+archive's, and no reader's:
+
+- An archive's item is written before anybody gets a URL to upload to it (usecases/reserve.py), and ids are random:
+  one that objects stand under was known once, and is never given out again.
+- The item stays as the tombstone of a deleted archive until its readers' grace is over and its last sweep done
+  (domain/agenda.py). A PUT in flight beyond that can still end, but what it brings was never committed.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.timing import SECOND, Millis
-from actions_cache.ports import Bucket, Table, TokenSource
+from actions_cache.ports import Bucket, Table, TokenSource, Unavailable
+
+logger = logging.getLogger(__name__)
 
 BATCH = 100
 """BatchGetItem takes so many keys."""
 
 DEADLINE_MARGIN: Millis = 15 * SECOND
+"""One archive's time: the listing and deletion of 10,000 parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +39,39 @@ class FindOrphans:
 
         Ids are random, and so is the one it begins with: a bucket too large for one run is seen whole over several.
 
-        Returns: how many archives it saw, and of how many that nobody knows it deleted the objects.
+        Returns: how many archives it saw, of how many that nobody knows it deleted the objects, and on how many it
+            failed.
         """
         done: Counter[str] = Counter()
-        for ids in _batches(self._ids()):
+        for archive_id, is_known in self._archives():
             if remaining() < DEADLINE_MARGIN:
                 done["left for another run"] += 1
                 break
-            unknown = set(ids) - self.table.known_archives(ids)
-            for archive_id in sorted(unknown):
-                self.bucket.delete([part.key for part in self.bucket.list(ArchiveKeys(archive_id).prefix)])
-            done["archives seen"] += len(ids)
-            done["orphaned archives deleted"] += len(unknown)
+            done["archives seen"] += 1
+            try:
+                done["orphaned archives deleted"] += not is_known and self._delete(archive_id)
+            except Unavailable:
+                logger.exception("an orphaned archive stays", extra={"archive_id": archive_id})
+                done["failed"] += 1
         return done
+
+    def _archives(self) -> Iterator[tuple[str, bool]]:
+        """Each id that objects stand under, and whether the table knows it."""
+        for ids in _batches(self._ids()):
+            known = self.table.known_archives(ids)
+            yield from ((archive_id, archive_id in known) for archive_id in ids)
 
     def _ids(self) -> Iterator[str]:
         """All of them, from a random one on, round to it."""
         first = self.tokens.new()
-        before = (archive_id for archive_id in self.bucket.archive_ids("") if archive_id <= first)
+        before = takewhile(lambda archive_id: archive_id <= first, self.bucket.archive_ids(""))
         return chain(self.bucket.archive_ids(first), before)
+
+    def _delete(self, archive_id: str) -> bool:
+        """Whether there was anything: SeaweedFS goes on listing folders that are empty."""
+        keys = [part.key for part in self.bucket.list(ArchiveKeys(archive_id).prefix)]
+        self.bucket.delete(keys)
+        return bool(keys)
 
 
 def _batches(ids: Iterable[str]) -> Iterator[list[str]]:
