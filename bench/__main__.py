@@ -41,7 +41,7 @@ def main() -> None:
     options = parser.parse_args()
     measured = list(rows(options.case or list(CASES), options.rounds))
     print(table(measured))
-    carried = cases.tunnel_speed()
+    carried = cases.injector_speed()
     fastest = max((ENTRY_BYTES / row.plain for row in measured if row.first_bytes), default=0.0)
     print(f"\nThe injector carries {carried / MIB:,.0f} MiB/s; the plain side used up to {fastest / MIB:,.0f}.")
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.injector import injector
 from bench.scene import Scene, Store, get_all, put_all, scene
 from bench.source import served_zeros
-from bench.tunnel import tunnel
 from tests.clients.wire import random_block_id, with_query
 
 MB, MIB = 10**6, 1024 * 1024
@@ -57,11 +57,11 @@ def saves(store: Store, rounds: int) -> Iterator[Row]:
         yield _save(at, "save of 100 blocks of 1 MiB, one by one", 100, MIB, 1, rounds, 1 / 1.3)
 
 
-def tunnel_speed() -> float:
+def injector_speed() -> float:
     """Bytes a second that the injector carries when neither side of it is the limit."""
-    with served_zeros(ENTRY_BYTES) as port, tunnel(port, 0) as url:
-        began = get_all([f"{url}/"] * 2)
-        return sum(transfer.size for transfer in began) / max(transfer.seconds for transfer in began)
+    with served_zeros(ENTRY_BYTES) as port, injector(port, 0) as url:
+        transfers = get_all([f"{url}/"] * 2)
+        return sum(one.size for one in transfers) / max(one.seconds for one in transfers)
 
 
 def _restore(what: str, plain: Sequence[str], ours: Sequence[str], rounds: int, target: float) -> Row:

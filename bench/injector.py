@@ -8,10 +8,12 @@ import argparse
 import fcntl
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 PIPE_BYTES = 1024 * 1024
 """What an unprivileged process may make a pipe hold (/proc/sys/fs/pipe-max-size)."""
@@ -72,6 +74,22 @@ def serve(listener: socket.socket, upstream: tuple[str, int], delay: float) -> N
     while True:
         client, _ = listener.accept()
         threading.Thread(target=lambda one: Exchange(one, upstream, delay).run(), args=(client,), daemon=True).start()
+
+
+@contextmanager
+def injector(port: int, milliseconds: float) -> Iterator[str]:
+    """The injector as a process of its own. Yields a URL that leads to the port, each request by so much later."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        command = ["--listener", listener.fileno(), "--upstream", port, "--milliseconds", milliseconds]
+        with subprocess.Popen(
+            [sys.executable, "-m", "bench.injector", *map(str, command)], pass_fds=[listener.fileno()]
+        ) as process:
+            try:
+                yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            finally:
+                process.kill()
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import boto3
 
+from bench.injector import injector
 from bench.load import Transfer
-from bench.tunnel import tunnel
 from local import engines
 from local.endpoints import Endpoints
 from tests.clients.runtime_token import runtime_token
@@ -103,7 +103,7 @@ class Scene:
 def scene(behind: Store, directory: Path, milliseconds: float) -> Iterator[Scene]:
     """Nothing is merged in it."""
     keys = behind.endpoints.credentials
-    with tunnel(behind.port, milliseconds) as endpoint:
+    with injector(behind.port, milliseconds) as endpoint:
         settings = {
             "STORE_ENDPOINT_URL": endpoint,
             "AWS_ACCESS_KEY_ID": keys.access_key_id,

@@ -4,6 +4,9 @@ from starlette.requests import Request
 
 from actions_cache.domain.errors import TooLarge
 
+LAMBDA_BODY_BYTES = 4_500_000
+"""What of a body fits, as base64, into Lambda's 6 MB of a request or an answer."""
+
 
 async def read_body(request: Request, limit: int) -> bytes:
     """Raises TooLarge as soon as the body is known to be longer than `limit` bytes."""

@@ -10,15 +10,12 @@ from starlette.exceptions import HTTPException
 from actions_cache.adapters.results_service import AnswerTooLarge, NoAnswer, RawAnswer, ResultsService
 from actions_cache.web import twirp
 from actions_cache.web.app import respond
-from functions.api.bodies import read_body
+from functions.api.bodies import LAMBDA_BODY_BYTES, read_body
 from functions.api.forwarding import answer_headers, has_been_here, is_ours, request_headers, target_of
 
 logger = logging.getLogger(__name__)
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-
-MAX_BODY_BYTES = 4_500_000
-"""What of a base64 body fits into Lambda's 6 MB, both ways. What these services send is a few kilobytes."""
 
 MAX_TEXT_BYTES = 6_000_000
 """What of Lambda's 6 MB a text may take that goes as a JSON string."""
@@ -41,10 +38,10 @@ def routes(service: ResultsService | None) -> APIRouter:
         headers = request.headers.raw
         if has_been_here(headers):
             return _bad_gateway("RESULTS_SERVICE_URL leads back to this server; set it to GitHub's results service")
-        body = await read_body(request, MAX_BODY_BYTES)
+        body = await read_body(request, LAMBDA_BODY_BYTES)
         try:
             answer = await service.ask(
-                request.method, (path, query), request_headers(headers), body, max_answer_bytes=MAX_BODY_BYTES
+                request.method, (path, query), request_headers(headers), body, max_answer_bytes=LAMBDA_BODY_BYTES
             )
         except NoAnswer as fault:
             # Not the query: URLs carry signatures.
@@ -77,7 +74,7 @@ def _fits(body: bytes) -> bool:
 
 
 def _too_large(service: ResultsService) -> Response:
-    return _bad_gateway(f"the answer of {service.url} is over {MAX_BODY_BYTES} bytes, or 6 MB as Lambda counts")
+    return _bad_gateway(f"the answer of {service.url} is over {LAMBDA_BODY_BYTES} bytes, or 6 MB as Lambda counts")
 
 
 def _bad_gateway(message: str) -> Response:

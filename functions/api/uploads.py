@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from actions_cache.domain.commit import MAX_PART_BYTES
 from actions_cache.domain.errors import InvalidRequest
 from actions_cache.domain.signed_url import Direction
 from actions_cache.web import azure
@@ -10,16 +11,10 @@ from actions_cache.web.app import respond, signed
 from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.data import DataPlane
 from functions.api.block_list import parse_block_list, render_block_list
-from functions.api.bodies import read_body
-
-MAX_BLOCK_LIST_BYTES = 4_500_000
-"""What of a base64 body fits into Lambda's 6 MB; some 42,000 of BuildKit's ids."""
+from functions.api.bodies import LAMBDA_BODY_BYTES, read_body
 
 APPEND_POSITION = "x-ms-blob-condition-appendpos"
 WRONG_APPEND_SIZE = "create an append blob with no bytes; append one at least"
-
-MAX_PART_BYTES = 5 * 1024**3
-"""S3's cap on one PUT."""
 
 
 def routes(control: ControlPlane, data: DataPlane) -> APIRouter:
@@ -89,7 +84,7 @@ def routes(control: ControlPlane, data: DataPlane) -> APIRouter:
         return answer
 
     async def put_block_list(archive: str, request: Request) -> Response:
-        block_ids = parse_block_list(await read_body(request, MAX_BLOCK_LIST_BYTES))
+        block_ids = parse_block_list(await read_body(request, LAMBDA_BODY_BYTES))
         await run_in_threadpool(control.commit_blocks, archive, block_ids)
         return answered(f'"{archive}"')
 

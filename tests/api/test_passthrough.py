@@ -17,13 +17,13 @@ from actions_cache.adapters import results_service
 from actions_cache.adapters.results_service import ResultsService
 from actions_cache.web.app import new_app
 from functions.api import passthrough
+from functions.api.bodies import LAMBDA_BODY_BYTES as LIMIT
 from tests.clients.wire import Reply, send
 from tests.serving import served
 from tests.upstream import Upstream, running_upstream
 
 PATH = "/twirp/github.actions.results.api.v1.ArtifactService/CreateArtifact"
 BODY = b'{"name":"a"}'
-LIMIT = passthrough.MAX_BODY_BYTES
 
 
 def app_before(url: str | None) -> FastAPI:

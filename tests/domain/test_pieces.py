@@ -2,11 +2,11 @@ import pytest
 
 from actions_cache.domain.archive import Archive, ArchiveState, Part
 from actions_cache.domain.byte_range import ByteRange
-from actions_cache.domain.commit import MAX_BLOCKS
+from actions_cache.domain.commit import MAX_BLOCKS, MAX_PART_BYTES
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, numbered_archive_id
 from actions_cache.domain.errors import InvalidRequest, NotFound, TooLarge
 from actions_cache.domain.layout import ArchiveKeys
-from actions_cache.domain.pieces import MAX_PIECE_BYTES, assemble_pieces, check_takes_pieces, parse_content_range
+from actions_cache.domain.pieces import assemble_pieces, check_takes_pieces, parse_content_range
 from tests.domain.build import LIFETIMES, NOW, archive, stored_archive
 
 KEYS = ArchiveKeys("0" * 32)
@@ -44,9 +44,9 @@ def test_what_says_no_place_is_refused(header):
 
 
 def test_a_piece_larger_than_an_object_may_be_is_refused():
-    assert parse_content_range(f"bytes 1-{MAX_PIECE_BYTES}/*").size == MAX_PIECE_BYTES
-    with pytest.raises(TooLarge, match=str(MAX_PIECE_BYTES + 1)):
-        parse_content_range(f"bytes 0-{MAX_PIECE_BYTES}/*")
+    assert parse_content_range(f"bytes 1-{MAX_PART_BYTES}/*").size == MAX_PART_BYTES
+    with pytest.raises(TooLarge, match=str(MAX_PART_BYTES + 1)):
+        parse_content_range(f"bytes 0-{MAX_PART_BYTES}/*")
 
 
 @pytest.mark.parametrize("after", [0, LIFETIMES.upload_url - 1])

@@ -31,6 +31,13 @@ def server(run_directory: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def unmerging_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """What streams here streams at any later request too, however long that takes to come."""
+    with running_server(tmp_path_factory.mktemp("unmerging"), {"LOCAL_MERGE_WORKERS": "0"}) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def stack(server: str, run_directory: Path) -> Stack:
     """What `read_stack` gives for a deployed one: this run's bucket and secret."""
     lines = (run_directory / "data" / "env").read_text().splitlines()

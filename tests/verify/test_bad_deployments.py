@@ -152,22 +152,22 @@ def test_a_missing_request_id_is_said_to_crash_buildkit(server: str, verify: Ver
     assert "201" not in failed.detail
 
 
-def test_a_head_without_content_length_fails(server: str, verify: Verify) -> None:
+def test_a_head_without_content_length_fails(unmerging_server: str, verify: Verify) -> None:
     def spoil(request: Request, ask: Ask) -> Answer:
         return ask().without("content-length") if request.method == "HEAD" else ask()
 
-    with spoiling_proxy(server, spoil) as url:
+    with spoiling_proxy(unmerging_server, spoil) as url:
         failed = verify(url, *STREAMS)["Content-Length and HEAD come through response streaming"]
     assert failed.outcome is Outcome.FAIL
     assert failed.detail.startswith("HEAD: there was no Content-Length")
     assert "StreamMaxBytes" in failed.detail
 
 
-def test_a_stream_without_content_length_fails(server: str, verify: Verify) -> None:
+def test_a_stream_without_content_length_fails(unmerging_server: str, verify: Verify) -> None:
     def spoil(request: Request, ask: Ask) -> Answer:
         return ask().but(is_chunked=True) if request.method == "GET" and request.is_download else ask()
 
-    with spoiling_proxy(server, spoil) as url:
+    with spoiling_proxy(unmerging_server, spoil) as url:
         failed = verify(url, *STREAMS)["Content-Length and HEAD come through response streaming"]
     assert failed.detail.startswith("GET: there was no Content-Length")
 

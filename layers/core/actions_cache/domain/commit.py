@@ -13,6 +13,9 @@ from actions_cache.domain.layout import ArchiveKeys
 MAX_BLOCKS = 50_000
 """Azure's limit for one blob."""
 
+MAX_PART_BYTES = 5 * 1024**3
+"""S3's cap on one PUT."""
+
 
 def block_list_digest(block_ids: Sequence[str]) -> str:
     """Tells a repeated block list from another one. Ids are base64, so no id holds the separator."""

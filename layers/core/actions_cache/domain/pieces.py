@@ -6,13 +6,10 @@ from posixpath import basename
 
 from actions_cache.domain.archive import Archive, ArchiveState, Part
 from actions_cache.domain.byte_range import ByteRange
-from actions_cache.domain.commit import MAX_BLOCKS
+from actions_cache.domain.commit import MAX_BLOCKS, MAX_PART_BYTES
 from actions_cache.domain.errors import InvalidRequest, NotFound, TooLarge
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.timing import Millis
-
-MAX_PIECE_BYTES = 5 * 1024**3
-"""S3's cap on one PUT."""
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/(?:\*|[0-9]{1,15})")
 
@@ -28,8 +25,8 @@ def parse_content_range(header: str | None) -> ByteRange:
     if found is None or int(found[2]) < int(found[1]):
         raise InvalidRequest("Content-Range must say where the piece belongs: bytes FIRST-LAST/*")
     place = ByteRange(int(found[1]), int(found[2]) + 1)
-    if place.size > MAX_PIECE_BYTES:
-        raise TooLarge(f"the piece has {place.size} bytes; one may have {MAX_PIECE_BYTES}")
+    if place.size > MAX_PART_BYTES:
+        raise TooLarge(f"the piece has {place.size} bytes; one may have {MAX_PART_BYTES}")
     return place
 
 

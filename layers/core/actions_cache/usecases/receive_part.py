@@ -77,6 +77,7 @@ class _Exactly:
                 yield held
             held = chunk
         if got != self._size:
-            self.fault = InvalidRequest(f"Content-Range announces {self._size} bytes, but the piece has {got}, or more")
+            came = "more" if got > self._size else f"only {got}"
+            self.fault = InvalidRequest(f"Content-Range announces {self._size} bytes, but {came} came")
             raise self.fault
         yield held

@@ -1,41 +1,21 @@
-"""The v1 API's errors: JSON with a message, which its clients show (WIRE.md section 7)."""
+"""The v1 API's errors: twirp's statuses, and JSON with a message, which its clients show (WIRE.md section 7)."""
 
 import json
 
-from actions_cache.domain.errors import (
-    AlreadyExists,
-    CacheError,
-    NotFound,
-    PermissionDenied,
-    TooLarge,
-    TryAgain,
-    Unauthenticated,
-)
+from actions_cache.domain.errors import CacheError, TryAgain
+from actions_cache.web import twirp
 from actions_cache.web.answer import Answer
 
 ROOT = "/_apis/artifactcache"
 
-_STATUSES: tuple[tuple[type[CacheError], int], ...] = (
-    (Unauthenticated, 401),
-    (PermissionDenied, 403),
-    (NotFound, 404),
-    (AlreadyExists, 409),
-    (TooLarge, 413),
-    (TryAgain, 503),
-)
 
-
-def error(status: int, message: str, kind: str) -> Answer:
-    body = json.dumps({"message": message, "typeKey": kind}).encode()
-    return Answer(status, body, {"Content-Type": "application/json"})
+def error(answer: Answer, message: str, kind: str) -> Answer:
+    """What twirp answers, in this API's words."""
+    return Answer(answer.status, json.dumps({"message": message, "typeKey": kind}).encode(), answer.headers)
 
 
 def cache_error(fault: CacheError) -> Answer:
-    status = next((status for kind, status in _STATUSES if isinstance(fault, kind)), 400)
-    answer = error(status, str(fault), type(fault).__name__)
-    if isinstance(fault, TryAgain):
-        return Answer(answer.status, answer.body, {**answer.headers, "Retry-After": str(fault.retry_after_seconds)})
-    return answer
+    return error(twirp.cache_error(fault), str(fault), type(fault).__name__)
 
 
 def unavailable() -> Answer:
@@ -43,8 +23,8 @@ def unavailable() -> Answer:
 
 
 def no_route(method: str, path: str) -> Answer:
-    return error(404, f"no route for {method} {path}", "NotFound")
+    return error(twirp.no_route(method, path), f"no route for {method} {path}", "NotFound")
 
 
 def internal_error() -> Answer:
-    return error(500, "an unexpected error, written to this server's log", "InternalError")
+    return error(twirp.internal_error(), "an unexpected error, written to this server's log", "InternalError")
