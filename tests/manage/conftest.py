@@ -49,14 +49,20 @@ class Manager:
         secrets.put_secret_value(SecretId=arn, SecretString=json.dumps(tokens))
 
 
+@pytest.fixture(scope="module")
+def url_of_app(of_the_module: Journey) -> Iterator[tuple[str, FastAPI]]:
+    app = create_app(ManagementPlane(of_the_module.control))
+    with served(app) as url:
+        yield url, app
+
+
 @pytest.fixture
-def manager(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
+def manager(emptied: Journey, url_of_app: tuple[str, FastAPI], monkeypatch: pytest.MonkeyPatch) -> Manager:
     """Of a server where example/tools has saved nothing yet."""
     monkeypatch.setattr("actions_cache.usecases.delete_entries.SIDE_BY_SIDE", 1)  # see tests/usecases/test_managing.py
     monkeypatch.setattr(management_secret, "CACHED_SECONDS", 0)
-    journey.control.admit(Caller(REPOSITORY, (), "example/tools"))
-    app = create_app(ManagementPlane(journey.control))
-    with served(app) as url:
-        manager = Manager(app, url, journey)
-        manager.put_secret(admin=ADMIN)
-        yield manager
+    emptied.control.admit(Caller(REPOSITORY, (), "example/tools"))
+    url, app = url_of_app
+    manager = Manager(app, url, emptied)
+    manager.put_secret(admin=ADMIN)
+    return manager

@@ -21,6 +21,11 @@ BRANCH = "refs/heads/feature"
 
 
 @pytest.fixture
+def journey(emptied):
+    return emptied
+
+
+@pytest.fixture
 def management(journey, monkeypatch):
     # moto's transactions aren't, between threads; tests/adapters has the real engine for that.
     monkeypatch.setattr("actions_cache.usecases.delete_entries.SIDE_BY_SIDE", 1)
