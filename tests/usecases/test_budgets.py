@@ -6,7 +6,7 @@ import pytest
 
 from actions_cache.domain.access import Caller
 from actions_cache.domain.errors import NotFound, TooLarge, TooManyRequests
-from actions_cache.domain.usage import Budgets, Usage, excess
+from actions_cache.domain.usage import NO_USAGE, Budgets, Usage, excess
 from actions_cache.ports import Unavailable
 from tests.journey import REPOSITORY, fail, name
 
@@ -103,6 +103,26 @@ def test_the_schedule_evicts_what_a_dead_save_left(journey, monkeypatch):
     assert journey.control.evict.everywhere(lambda: True) == 0
 
 
+def test_a_usage_that_is_wrong_is_corrected_and_the_stores_with_it(journey):
+    saved(journey, "a", 10)
+    saved(journey, "b", 5)
+    for wrong in (Usage(100, 3), NO_USAGE - Usage(7, 1)):
+        journey.control.repositories.correct_usage(REPOSITORY, wrong)
+        assert journey.control.reconcile_usage(REPOSITORY) == NO_USAGE - wrong
+        assert journey.control.repositories.usage(REPOSITORY) == Usage(15, 2)
+        assert journey.control.repositories.store_usage() == Usage(15, 2)
+    assert journey.control.reconcile_usage(REPOSITORY) == NO_USAGE
+
+
+def test_what_moves_while_it_is_looked_at_is_not_corrected(journey, monkeypatch):
+    saved(journey, "a", 10)
+    usages = iter([Usage(10, 1), Usage(15, 2)])
+    monkeypatch.setattr(type(journey.control.repositories), "usage", lambda *_: next(usages))
+    assert journey.control.reconcile_usage(REPOSITORY) == NO_USAGE
+    monkeypatch.undo()
+    assert journey.control.repositories.usage(REPOSITORY) == Usage(10, 1)
+
+
 def test_an_entry_that_was_used_meanwhile_is_not_evicted(journey, monkeypatch):
     with_settings(journey, repository_budget_bytes=10)
     saved(journey, "a", 10)
@@ -129,10 +149,14 @@ def test_more_creates_than_a_minute_may_have_are_told_when_to_come_again(journey
 
 def test_a_repositorys_name_is_noted_once_and_when_it_changes(journey, monkeypatch):
     noted = []
-    note = type(journey.control.repositories).note
-    monkeypatch.setattr(
-        type(journey.control.repositories), "note", lambda self, it: (noted.append(it.name), note(self, it))
-    )
+    repositories = type(journey.control.repositories)
+    note = repositories.note
+
+    def noting(self, repository):
+        noted.append(repository.name)
+        note(self, repository)
+
+    monkeypatch.setattr(repositories, "note", noting)
     for name_in_token in ("a/b", "a/b", None, "a/c", "a/c"):
         journey.control.admit(Caller("42", (), name_in_token))
     assert noted == ["a/b", "a/c"]
