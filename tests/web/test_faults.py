@@ -11,6 +11,9 @@ from actions_cache.domain.errors import CacheError, InvalidRequest, NotFound, Ra
 from actions_cache.ports import Unavailable
 from actions_cache.web.app import new_app
 from tests.serving import served
+from tests.told import Told
+
+TOLD = Told()
 
 FAULTS = {
     "invalid": (InvalidRequest("the key is <odd> & long"), 400, "invalid_argument", "InvalidInput"),
@@ -26,7 +29,7 @@ FAULTS = {
 
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
-    app = new_app()
+    app = new_app(TOLD)
 
     @app.get("/blobs/{fault}")
     @app.get("/twirp/{fault}")
