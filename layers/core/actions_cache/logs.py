@@ -12,8 +12,10 @@ from aws_lambda_powertools.logging import utils
 REQUEST_ID = "function_request_id"
 """As Powertools calls Lambda's."""
 
+LEFT_OUT = "[left out]"
+
 _SECRETS = re.compile(
-    r"""(?P<name>\b(?:sig|X-Amz-Signature|X-Amz-Security-Token|X-Amz-Credential)=|\bBearer\s+)[^&\s"'\\<>]+"""
+    r"""(?P<name>\b(?:sig|X-Amz-Signature|X-Amz-Security-Token|X-Amz-Credential)=|\bBearer\s+(?=\S{8}))[^&\s"'\\<>]+"""
     r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*",
     re.IGNORECASE,
 )
@@ -26,7 +28,7 @@ class StreamBroken(Exception):
 
 def without_secrets(text: str) -> str:
     """The text without tokens and signatures. Nothing logs them; a traceback that quotes a URL would."""
-    return _SECRETS.sub(lambda found: f"{found['name'] or ''}[left out]", text)
+    return _SECRETS.sub(lambda found: f"{found['name'] or ''}{LEFT_OUT}", text)
 
 
 def _line(fields: Mapping[str, Any]) -> str:
