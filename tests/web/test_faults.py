@@ -4,13 +4,12 @@ import asyncio
 import json
 import os
 from collections.abc import Iterator
-from typing import cast
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 import urllib3
 from mangum import Mangum
-from mangum.types import LambdaContext
 
 from actions_cache.domain.errors import CacheError, InvalidRequest, NotFound, RangeNotSatisfiable, TooLarge, TryAgain
 from actions_cache.domain.happenings import ERRORS
@@ -115,9 +114,10 @@ class LambdasContext:
 def test_the_id_of_an_answer_is_lambdas_own():
     """By Mangum, which hands the context on."""
     event = json.loads((ROOT / "events" / "apigateway-download.json").read_text()) | {"path": "/blobs/none"}
+    context: Any = LambdasContext()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    answer = Mangum(new_app(Told()), lifespan="off")(event, cast("LambdaContext", LambdasContext()))
+    answer = Mangum(new_app(Told()), lifespan="off")(event, context)
     asyncio.set_event_loop(None)
     loop.close()
     assert answer["headers"]["x-ms-request-id"] == "of-lambda"
