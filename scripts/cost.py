@@ -82,9 +82,9 @@ PRICES: Mapping[str, Price] = {
 API_CALL_SECONDS, LIST_SECONDS = 0.1, 0.2
 LISTED_AT_ONCE = 1000
 """Objects in one answer of ListObjectsV2; a commit lists what arrived."""
-WRITE_UNITS = 40
-"""Of one entry's life: reserve, commit, finalize, claim, run, publish, clean up, remove; in transactions all count
-twice, and indexes are written too."""
+WRITE_UNITS, LOOKUP_WRITE_UNITS = 60, 2
+"""Of one entry's life: reserve, commit, finalize, claim, run, publish, clean up, remove, and what is counted of it; in
+transactions all count twice, and indexes are written too. A lookup is counted, and so is the entry's hit."""
 READ_UNITS, LOOKUP_READ_UNITS = 20, 4
 QUEUE_REQUESTS = 4
 ITEM_BYTES = 4000
@@ -97,7 +97,7 @@ DUTY_LOG_BYTES, DUTIES = 700, 4
 """A line of cleanup's, and how many an entry has in its life."""
 USUAL_VALUES = {"reason": 1, "outcome": 1, "duty": 3, "kind": 2}
 """How many values of a metric's dimension come up in an hour in which jobs run; each counts as a metric."""
-MOST_VALUES = {"reason": 2, "outcome": 7, "duty": 7, "kind": 15}
+MOST_VALUES = {"reason": 2, "outcome": 7, "duty": 7, "kind": 17}
 BUSY_HOURS = 22 * 10
 """Of a month, in which jobs run: ten hours a day from Monday to Friday."""
 IDLE_POLLS_A_SECOND = 5 / 20
@@ -186,7 +186,7 @@ def terabyte_saved(saving: Saving) -> tuple[Line, ...]:
         ("Lambda, merge: calls", "Lambda call", 1),
         ("Lambda, merge: time", "Lambda GB-second", merging * saving.merge_gigabytes),
         ("Lambda, downloads that wait for the merge", "Lambda GB-second", early * merging * saving.http_gigabytes),
-        ("DynamoDB, writes", "DynamoDB write", WRITE_UNITS),
+        ("DynamoDB, writes", "DynamoDB write", WRITE_UNITS + LOOKUP_WRITE_UNITS * saving.restores),
         ("DynamoDB, reads", "DynamoDB read", READ_UNITS + LOOKUP_READ_UNITS * saving.restores),
         ("SQS", "SQS", QUEUE_REQUESTS),
         ("CloudWatch, logs", "Log", ((calls + early + 1) * CALL_LOG_BYTES + DUTIES * DUTY_LOG_BYTES) / GIGABYTE),

@@ -188,6 +188,7 @@ TELLS = {
     "Merges": r"happenings\.(merged|merge_ended|merge_claimed)\(",
     "MergeDuration": r"happenings\.merged\(",
     "Cleanup": r"happenings\.(duty_done|duty_failed|orphans_deleted)\(",
+    "Evictions": r"happenings\.evicted\(",
     "OrphanListingFailures": r"happenings\.orphans_stay\(",
     "Errors": r"happenings\.(refused|unavailable|failed|stream_broken)\(",
 }

@@ -8,6 +8,7 @@ from actions_cache.domain.happenings import (
     BYTES_DOWN,
     BYTES_UP,
     CLEANUP,
+    EVICTIONS,
     HITS,
     MERGE_DURATION,
     MERGES,
@@ -15,6 +16,7 @@ from actions_cache.domain.happenings import (
     ORPHAN_LISTING_FAILURES,
 )
 from actions_cache.ports import MultipartUpload, Unavailable, UploadedPart
+from actions_cache.wiring.control import ControlPlane
 from tests.journey import Journey, fail, name, plenty
 from tests.told import Told
 
@@ -184,6 +186,19 @@ def test_orphans_that_cannot_be_deleted_count_as_a_failed_listing(
     journey.control.find_orphans(plenty)
     assert told.counted(ORPHAN_LISTING_FAILURES) == [1]
     assert told.happenings[-1].fields == {"archive_id": "0" * 32}
+
+
+def test_what_a_save_over_budget_evicts_is_counted_and_named(on_moto: Journey):
+    told = Told()
+    settings = on_moto.control.settings.model_copy(update={"repository_budget_bytes": 2500})
+    control = ControlPlane(settings, on_moto.clock, telemetry=told)
+    control.session = on_moto.control.session
+    journey = Journey(control, on_moto.clock, on_moto.s3, on_moto.sqs)
+    first = journey.save(name("npm-1"), ONE, TWO)
+    journey.clock.advance(1)
+    journey.save(name("npm-2"), ONE, TWO)
+    [eviction] = [it for it in told.happenings if EVICTIONS in it.metrics]
+    assert (eviction.fields["archive_id"], eviction.fields["bytes"]) == (first.archive_id, 1500)
 
 
 def test_idle_runs_of_the_schedule_count_for_nothing(journey: Journey, told: Told):

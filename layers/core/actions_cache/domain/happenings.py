@@ -38,6 +38,7 @@ TIME_TO_FIRST_BYTE = Metric("TimeToFirstByte", Unit.MILLISECONDS)
 MERGES = Metric("Merges", Unit.COUNT, "outcome")
 MERGE_DURATION = Metric("MergeDuration", Unit.MILLISECONDS)
 CLEANUP = Metric("Cleanup", Unit.COUNT, "duty")
+EVICTIONS = Metric("Evictions", Unit.COUNT)
 ORPHAN_LISTING_FAILURES = Metric("OrphanListingFailures", Unit.COUNT)
 ERRORS = Metric("Errors", Unit.COUNT, "kind")
 
@@ -50,6 +51,7 @@ METRICS = (
     MERGES,
     MERGE_DURATION,
     CLEANUP,
+    EVICTIONS,
     ORPHAN_LISTING_FAILURES,
     ERRORS,
 )
@@ -129,6 +131,16 @@ def entry_removed(archive: Archive) -> Happening:
 def entry_broken(archive: Archive, lost: Part) -> Happening:
     fields = {**about(archive), "object": lost.key}
     return Happening(what="the entry's object is gone, so it was removed", fields=fields, is_error=True)
+
+
+def evicted(archive: Archive) -> Happening:
+    fields = {**about(archive), **_named(archive.name), "bytes": archive.size, "last_used_at": archive.last_used_at}
+    return Happening(what="entry evicted: over budget", fields=fields, metrics={EVICTIONS: 1})
+
+
+def over_budget(saved: Archive, fault: Exception) -> Happening:
+    """After a save that found no room."""
+    return Happening(what="over budget; the schedule evicts", fields=about(saved), is_error=True, fault=fault)
 
 
 # ---------------------------------------------------------------- merged

@@ -10,6 +10,7 @@ from actions_cache.domain.entry import Entry, EntryFamily, EntryName
 from actions_cache.domain.happenings import MissReason
 from actions_cache.domain.timing import Lifetimes
 from actions_cache.ports import Bucket, Clock, Table, Telemetry, WriteConflict
+from actions_cache.usecases.note_activity import NoteActivity
 from actions_cache.usecases.remove_entry import RemoveBroken
 from actions_cache.usecases.urls import SourceUrls
 
@@ -47,11 +48,18 @@ class LookUp:
     clock: Clock
     sources: SourceUrls
     remove_broken: RemoveBroken
+    note_activity: NoteActivity
     lifetimes: Lifetimes
     telemetry: Telemetry
 
     def __call__(self, query: Query) -> Hit | None:
         """None for a miss. An entry whose one object is gone is removed on the way; parts are checked when read."""
+        hit = self._hit(query)
+        if hit is None:
+            self.note_activity.miss(query.repository)
+        return hit
+
+    def _hit(self, query: Query) -> Hit | None:
         reason = MissReason.NO_MATCH
         for _ in range(MAX_BROKEN):
             entry = self._match(query)
@@ -66,6 +74,7 @@ class LookUp:
                 continue
             self._note_use(archive)
             self.telemetry.tell(happenings.hit(entry, query.key, is_one_object=archive.object is not None))
+            self.note_activity.hit(archive)
             return Hit(entry, self._url(archive, query))
         self.telemetry.tell(happenings.missed(query.repository, query.scopes, query.key, reason))
         return None
