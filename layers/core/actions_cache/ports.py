@@ -4,7 +4,7 @@ Every method may raise Unavailable: the service didn't answer, or not as it shou
 retries. Whether a write took effect is then unknown.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -53,6 +53,10 @@ class Table(Protocol):
     """Entries, reservations and archives. All reads are consistent but `due_archives`."""
 
     def entry(self, name: EntryName) -> Entry | None: ...
+
+    def entries(self, names: Sequence[EntryName]) -> Mapping[EntryName, Entry]:
+        """Those of at most 100 names, no two alike, that are an entry's. One request."""
+        ...
 
     def newest_entry(self, family: EntryFamily, prefix: str) -> Entry | None:
         """The entry created last among those whose key begins with the prefix."""

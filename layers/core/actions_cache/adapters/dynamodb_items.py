@@ -129,6 +129,9 @@ def archive_attributes(archive: Archive, due_at: Millis) -> dict[str, Any]:
     return attributes | ({"revision": archive.revision} if archive.revision else {})
 
 
+MAX_CONNECTIONS = 64
+"""The web framework's 40 threads may each hold one, and those that lookups share (wiring/control.py) 20."""
+
 ModelT = TypeVar("ModelT", bound=Model)
 
 
@@ -141,7 +144,11 @@ class Database:
     def __init__(self, region: str) -> None:
         self._region = region
         self.connection = Connection(
-            region, connect_timeout_seconds=3, read_timeout_seconds=5, max_retry_attempts=2, max_pool_connections=50
+            region,
+            connect_timeout_seconds=3,
+            read_timeout_seconds=5,
+            max_retry_attempts=2,
+            max_pool_connections=MAX_CONNECTIONS,
         )
 
     def bind(self, model: type[ModelT], table_name: str) -> type[ModelT]:

@@ -1,5 +1,6 @@
 """Everything but the bytes: tables, bucket, queue, and the use cases on them. What merge and cleanup load."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -33,6 +34,10 @@ from actions_cache.usecases.remove_entry import RemoveBroken, RemoveEntry
 from actions_cache.usecases.reserve import Reserve
 from actions_cache.usecases.seal import Seal
 from actions_cache.usecases.urls import SourceUrls, UrlSigner
+
+LOOKUP_THREADS = 20
+"""What a lookup asks the table at once: three scopes by six keys. More: further read units where the first match
+comes early; fewer: another round trip."""
 
 
 @dataclass
@@ -150,7 +155,8 @@ class ControlPlane:
 
     @cached_property
     def look_up(self) -> LookUp:
-        return LookUp(self.table, self.bucket, self.clock, self.sources, self.remove_broken, self.lifetimes)
+        threads = ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="lookup")
+        return LookUp(self.table, self.bucket, self.clock, self.sources, self.remove_broken, self.lifetimes, threads)
 
     @cached_property
     def merge(self) -> MergeArchive:
