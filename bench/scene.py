@@ -116,8 +116,13 @@ def scene(behind: Store, directory: Path, milliseconds: float) -> Iterator[Scene
 
 
 def put_all(targets: Sequence[tuple[str, int]], at_once: int) -> float:
-    """Seconds, by a process of its own."""
-    return float(_output(_start(["put", "--at-once", str(at_once)]), json.dumps(targets)))
+    """Seconds, by a process of its own. Args: targets: URLs, and how many bytes go to each."""
+    return exchange_all([("PUT", url, size) for url, size in targets], at_once)
+
+
+def exchange_all(exchanges: Sequence[tuple[str, str, int]], at_once: int) -> float:
+    """See load.exchange_all; by a process of its own."""
+    return float(_output(_start(["many", "--at-once", str(at_once)]), json.dumps(exchanges)))
 
 
 def get_all(urls: Sequence[str]) -> list[Transfer]:

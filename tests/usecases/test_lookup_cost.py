@@ -1,6 +1,7 @@
 """What a lookup and a save ask the table: as much among few entries as among many (`make bench`: 100,000)."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any, cast
@@ -9,40 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actions_cache.adapters.dynamodb_items import entry_attributes
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
 from actions_cache.usecases.look_up import LookUp, Query
-from tests.journey import REPOSITORY, SCOPE, VERSION, Journey, name
+from tests.journey import REPOSITORY, VERSION, Journey, name
+from tests.many_entries import FIVE, LOOKUPS, PULL_REQUEST, add_entries
 from tests.metering import metered
 
-PULL_REQUEST = ("refs/pull/7/merge", "refs/heads/develop", SCOPE)
-FIVE = tuple(f"none-{number}-" for number in range(5))
 FEW, MANY = 150, 1_000
-
-LOOKUPS = {
-    "exact hit": (("npm-exact",), {}, {"BatchGetItem": 1, "GetItem": 1}),
-    "exact hit in the first of three scopes": (
-        ("npm-exact", *FIVE),
-        {"scopes": PULL_REQUEST[::-1]},
-        {"BatchGetItem": 1, "GetItem": 1},
-    ),
-    "exact hit in the last of three scopes": (
-        ("npm-exact",),
-        {"scopes": PULL_REQUEST},
-        {"BatchGetItem": 1, "Query": 2, "GetItem": 1},
-    ),
-    "hit by a prefix that few have": (("npm-000000",), {}, {"BatchGetItem": 1, "Query": 1, "GetItem": 1}),
-    "hit by a prefix that all have": (("npm-",), {}, {"BatchGetItem": 1, "Query": 2, "GetItem": 1}),
-    "miss": (("none", *FIVE), {"scopes": PULL_REQUEST}, {"BatchGetItem": 1, "Query": 18}),
-}
-
-
-def add_entries(journey: Journey, archive_id: str, first: int, count: int) -> None:
-    """Entries of one archive, older than it."""
-    with journey.control.table._entries.batch_write() as batch:
-        for number in range(first, first + count):
-            entry = Entry(name(f"npm-{number:07d}"), archive_id, 1, journey.clock.now() - 10_000 + number)
-            batch.save(journey.control.table._entries(**entry_attributes(entry)))
 
 
 def asked_by(journey: Journey, ask, *arguments, **changes) -> tuple[Counter[str], int]:
@@ -98,10 +72,10 @@ def test_all_prefixes_are_asked_for_at_the_same_time(on_engines: Journey):
 class Entries(dict[EntryName, Entry]):
     """The part of the table port that the match needs."""
 
-    def entries(self, names):
+    def entries(self, names: Sequence[EntryName]) -> Mapping[EntryName, Entry]:
         return {name: self[name] for name in names if name in self}
 
-    def newest_entry(self, family: EntryFamily, prefix: str):
+    def newest_entry(self, family: EntryFamily, prefix: str) -> Entry | None:
         found = [it for it in self.values() if it.name.family == family and it.name.key.startswith(prefix)]
         return max(found, key=lambda it: it.created_at, default=None)
 
