@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import lookups, merging, transfers
+from bench import imports, lookups, merging, transfers
 from bench.row import Row, table
 from bench.scene import store
 
@@ -19,6 +19,7 @@ CASES = {
     "injector": transfers.injector_alone,
     "lookups": lookups.lookups,
     "merges": merging.merges,
+    "imports": imports.imports,
 }
 
 

@@ -16,9 +16,11 @@ from bench.scene import Store, exchange_all
 from bench.workbench import Workbench, workbench
 from tests.clients.server import ROOT
 from tests.journey import name
+from tests.simulated import merge_of_copies
 
 MIB = 1024 * 1024
 MILLISECONDS = 100
+FEW, MANY = 1_000, 10_000
 LONG, SHORT = [64 * MIB] * 11, [MIB] * 705
 GATHERED = 8
 """Blocks of 1 MiB that the merge uploads as one part."""
@@ -29,6 +31,19 @@ def merges(store: Store, rounds: int) -> Iterator[Row]:
         yield _of_long_blocks(bench, rounds)
     with workbench(store) as bench:
         yield from _of_short_blocks(bench, rounds)
+    yield _of_very_many()
+
+
+def _of_very_many() -> Row:
+    """By a store that takes no time."""
+    (few_seconds, few_bytes), (many_seconds, many_bytes) = (merge_of_copies(count, 5 * MIB) for count in (FEW, MANY))
+    return Row(
+        f"merge of {MANY:,} parts, {5 * MANY * MIB / 1e9:.0f} GB, on a simulated store: the worker's own",
+        f"{FEW:,} parts: {few_seconds:.2f} s, {few_bytes / MIB:.0f} MiB",
+        f"{many_seconds:.2f} s, {many_bytes / MIB:.0f} MiB",
+        many_seconds / few_seconds,
+        f"about {MANY // FEW}",
+    )
 
 
 def _of_long_blocks(bench: Workbench, rounds: int) -> Row:
