@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import imports, lookups, merging, transfers
+from bench import cleaning, imports, lookups, memory, merging, transfers
 from bench.row import Row, table
 from bench.scene import store
 
@@ -20,6 +20,8 @@ CASES = {
     "lookups": lookups.lookups,
     "merges": merging.merges,
     "imports": imports.imports,
+    "memory": memory.memory,
+    "cleaning": cleaning.cleaning,
 }
 
 

@@ -79,8 +79,11 @@ class Connection:
         self._socket.close()
 
 
-def get(url: str) -> Transfer:
-    """Raises LoadFailed unless the answer is 200 or 206 with a Content-Length."""
+def get(url: str, pause: float = 0) -> Transfer:
+    """Args: pause: seconds between the first bytes and the rest, as of a reader who is busy.
+
+    Raises: LoadFailed unless the answer is 200 or 206 with a Content-Length.
+    """
     parts = urlsplit(url)
     began = time.perf_counter()
     connection = Connection(parts.hostname or "", parts.port or 80)
@@ -90,6 +93,7 @@ def get(url: str) -> Transfer:
         if status not in (200, 206):
             raise LoadFailed(f"GET {parts.path}: {status} {rest[:300]!r}")
         size = int(answered["content-length"])
+        time.sleep(pause)
         first_at = connection.body(size, rest)
         return Transfer(size, first_at - began, time.perf_counter() - began)
     finally:
@@ -135,11 +139,12 @@ def main() -> None:
     subparsers = parser.add_subparsers(dest="command", required=True)
     getting = subparsers.add_parser("get")
     getting.add_argument("url")
+    getting.add_argument("--pause", type=float, default=0)
     many = subparsers.add_parser("many", help="JSON on standard input: [[method, URL, bytes sent], ...]")
     many.add_argument("--at-once", type=int, default=8)
     options = parser.parse_args()
     if options.command == "get":
-        print(json.dumps(asdict(get(options.url))))
+        print(json.dumps(asdict(get(options.url, options.pause))))
     else:
         print(json.dumps(exchange_all([(*it,) for it in json.load(sys.stdin)], options.at_once)))
 

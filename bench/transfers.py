@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.injector import injector
 from bench.row import Row
-from bench.scene import Scene, Store, get_all, put_all, scene
+from bench.scene import Scene, Store, get_all, put_all, save, scene
 from bench.source import served_zeros
 from tests.clients.wire import random_block_id, with_query
 
@@ -24,13 +24,13 @@ def restores(store: Store, rounds: int) -> Iterator[Row]:
     for milliseconds in LATENCIES:
         with tempfile.TemporaryDirectory() as directory, scene(store, Path(directory), milliseconds) as at:
             job, away = at.job(), f"{milliseconds} ms a request"
-            at.save(job, "entry", BLOCK_BYTES, ENTRY_BYTES)
+            save(job, "entry", BLOCK_BYTES, ENTRY_BYTES)
             plain, ours = at.plain_object("entry", ENTRY_BYTES), job.download_url("entry")
             yield _restore(f"restore of 705 MB, 11 parts, {away}", [plain], [ours], rounds, 0.9)
             if milliseconds == 0:
                 yield _restore(f"{READERS} of these at once", [plain] * READERS, [ours] * READERS, rounds, 0.9)
             if milliseconds == LAYERS_LATENCY:
-                at.save(job, "layer", MIB, LAYER_BYTES)
+                save(job, "layer", MIB, LAYER_BYTES)
                 plain, ours = at.plain_object("layer", LAYER_BYTES), job.download_url("layer")
                 yield _restore(f"restore of 705 MiB, 705 parts, {away}", [plain], [ours], rounds, 0.8)
 
