@@ -1,5 +1,6 @@
 """Everything but the bytes: tables, bucket, queue, and the use cases on them. What merge and cleanup load."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -40,6 +41,10 @@ from actions_cache.usecases.remove_entry import RemoveBroken, RemoveEntry
 from actions_cache.usecases.reserve import Reserve
 from actions_cache.usecases.seal import Seal
 from actions_cache.usecases.urls import SourceUrls, UrlSigner
+
+LOOKUP_THREADS = 20
+"""What a lookup asks the table at once: three scopes by six keys. More: further read units where the first match
+comes early; fewer: another round trip."""
 
 
 @dataclass
@@ -214,6 +219,7 @@ class ControlPlane:
             self.note_activity,
             self.lifetimes,
             self.telemetry,
+            ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="lookup"),
         )
 
     @cached_property
