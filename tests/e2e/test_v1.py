@@ -31,7 +31,11 @@ def test_pieces_out_of_order_and_sent_again_become_an_entry_that_v2_restores_too
     hit = v1.look_up("nothing,ke").json
     assert (hit["cacheKey"], hit["scope"]) == ("key", BRANCH)
     assert job.restore("key").body == b"0123456789"
-    assert_refused(v1.post("caches", key="key", version=VERSION), 409, "key")
+    taken = v1.post("caches", key="key", version=VERSION)
+    assert_refused(taken, 409, "key")
+    assert taken.json["typeKey"] == "ArtifactCacheItemAlreadyExistsException", (
+        "by which BuildKit knows it (go-actions-cache)"
+    )
 
 
 def test_what_v2_saved_v1_finds(v1: V1, job: Job):
