@@ -48,7 +48,7 @@ def test_what_v2_saved_v1_finds(v1: V1, job: Job):
 def test_after_a_miss_a_job_is_told_of_entries_by_other_versions_that_it_may_read(v1: V1, job: Job, repository: str):
     job.save("deps-1", b"data")
     others = [runtime_token(), runtime_token([("refs/heads/another", READ_WRITE)], repository)]
-    seen, *unseen = (V1(v1.server, token).ask("GET", "caches?key=deps") for token in (v1.token, *others))
+    seen, *unseen = (V1(v1.server, token).list_similar("deps") for token in (v1.token, *others))
     [found] = seen.json["artifactCaches"]
     assert seen.json["totalCount"] == 1
     assert {name: found[name] for name in ("cacheKey", "cacheVersion", "scope")} == {
