@@ -158,6 +158,7 @@ class RepositoryItem(Model):
     entries: NumberAttribute = NumberAttribute(null=True)
     creates: NumberAttribute = NumberAttribute(null=True)
     hits: NumberAttribute = NumberAttribute(null=True)
+    last_hit_at: NumberAttribute = NumberAttribute(null=True)
     misses: NumberAttribute = NumberAttribute(null=True)
     saves: NumberAttribute = NumberAttribute(null=True)
     bytes_restored: NumberAttribute = NumberAttribute(null=True)

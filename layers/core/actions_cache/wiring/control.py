@@ -35,6 +35,7 @@ from actions_cache.usecases.look_up import LookUp
 from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.merge import MergeArchive
 from actions_cache.usecases.note_activity import NoteActivity
+from actions_cache.usecases.reconcile_usage import ReconcileUsage
 from actions_cache.usecases.remove_entry import RemoveBroken, RemoveEntry
 from actions_cache.usecases.reserve import Reserve
 from actions_cache.usecases.seal import Seal
@@ -155,6 +156,10 @@ class ControlPlane:
     @cached_property
     def evict(self) -> Evict:
         return Evict(self.table, self.repositories, self.remove_entry, self.budgets)
+
+    @cached_property
+    def reconcile_usage(self) -> ReconcileUsage:
+        return ReconcileUsage(self.table, self.repositories)
 
     @cached_property
     def note_activity(self) -> NoteActivity:
