@@ -10,6 +10,7 @@ from actions_cache.domain.errors import TooLarge
 from actions_cache.domain.layout import ArchiveKeys
 
 KEYS = ArchiveKeys("0" * 32)
+IDS = ("QQ==", "Qg==", "Qw==")
 
 
 def arrivals(*operations: str) -> list[Part]:
@@ -35,8 +36,8 @@ def held(*operations: str) -> str | None:
     return found.pop()
 
 
-@pytest.mark.parametrize("ids", permutations(["QQ==", "Qg==", "Qw=="]))
-@pytest.mark.parametrize("arrived", permutations(["QQ==", "Qg==", "Qw=="]))
+@pytest.mark.parametrize("ids", [*permutations(IDS)])
+@pytest.mark.parametrize("arrived", [*permutations(IDS)])
 def test_the_block_list_alone_orders_the_parts(ids: tuple[str, ...], arrived: tuple[str, ...]) -> None:
     """Neither when a block arrived nor what its id is: clients send them side by side, and OpenDAL's ids are random."""
     parts = [Part(KEYS.block(block_id, at, "r"), 1, block_id) for at, block_id in enumerate(arrived)]
