@@ -32,6 +32,7 @@ from actions_cache.usecases.evict import Evict
 from actions_cache.usecases.finalize import Finalize
 from actions_cache.usecases.find_orphans import FindOrphans
 from actions_cache.usecases.list_blocks import ListBlocks
+from actions_cache.usecases.list_similar import ListSimilar
 from actions_cache.usecases.look_up import LookUp
 from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.merge import MergeArchive
@@ -184,6 +185,10 @@ class ControlPlane:
     @cached_property
     def list_blocks(self) -> ListBlocks:
         return ListBlocks(self.table, self.bucket, self.manifests)
+
+    @cached_property
+    def list_similar(self) -> ListSimilar:
+        return ListSimilar(self.table)
 
     @cached_property
     def seal(self) -> Seal:
