@@ -39,7 +39,7 @@ BodyT = TypeVar("BodyT", bound=BaseModel)
 class ReserveRequest(BaseModel):
     key: str
     version: str
-    size: int = Field(0, alias="cacheSize")
+    size: int | None = Field(None, alias="cacheSize")
     """As far as the client knows it now."""
 
 
@@ -74,8 +74,8 @@ def routes(control: ControlPlane, data: DataPlane, tokens: TokenReader) -> APIRo
         found = await run_in_threadpool(control.list_similar, caller.repository, caller.readable_scopes(), prefix)
         return JSONResponse({"totalCount": len(found), "artifactCaches": [_described(entry) for entry in found]})
 
-    def reserve_number(name: EntryName, caller: Caller, size: int) -> int:
-        control.budgets.check_entry(size)
+    def reserve_number(name: EntryName, caller: Caller, size: int | None) -> int:
+        control.budgets.check_entry(size or 0)
         control.admit(caller)
         return control.reserve.numbered(name)
 
