@@ -1,5 +1,7 @@
 """What must hold between the template's resources, and lint can't see."""
 
+import json
+
 from local.template import Template
 
 HOLDS_WHAT_JOBS_SAVED = ("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::S3::BucketPolicy")
@@ -101,3 +103,16 @@ def test_each_parameter_is_explained_bounded_and_grouped(template: Template) -> 
     for name, parameter in parameters.items():
         assert parameter["Description"].endswith("."), name
         assert parameter.keys() & {"AllowedValues", "AllowedPattern", "MinValue"} or name == "TokenAudience", name
+
+
+def test_what_api_gateway_says_by_itself_is_read_by_every_client(template: Template) -> None:
+    """Twirp's clients show `msg`, v1's `message`, and BuildKit needs an id; none reads API Gateway's own form."""
+    answers = template.properties("Api")["GatewayResponses"]
+    assert {"DEFAULT_4XX", "DEFAULT_5XX", "REQUEST_TOO_LARGE"} <= answers.keys()
+    for name, answer in answers.items():
+        assert answer["ResponseParameters"]["Headers"] == {"x-ms-request-id": "context.requestId"}, name
+        # The one variable that comes with its quotes.
+        text = answer["ResponseTemplates"]["application/json"].replace("$context.error.messageString", '"said"')
+        said = json.loads(text)
+        assert said.keys() == {"code", "msg", "message"}, name
+        assert all(said.values()), name

@@ -6,8 +6,9 @@ import pytest
 
 from actions_cache.domain.access import Caller
 from actions_cache.domain.errors import NotFound, TooLarge, TooManyRequests
-from actions_cache.domain.usage import NO_USAGE, Budgets, Usage, excess
+from actions_cache.domain.usage import NO_USAGE, Budgets, Usage, by_last_use, excess
 from actions_cache.ports import Unavailable
+from tests.domain.build import archive
 from tests.journey import REPOSITORY, fail, name
 
 
@@ -35,11 +36,27 @@ def test_a_save_that_goes_over_evicts_what_was_used_longest_ago(journey):
     with_settings(journey, repository_budget_bytes=30)
     for key in ("a", "b", "c"):
         saved(journey, key, 10)
-    journey.clock.advance(journey.control.lifetimes.last_use_resolution / 1000)
+    journey.clock.advance(1)
     journey.look_up("a")
     saved(journey, "d", 15)
     assert kept(journey) == {"a", "d"}
     assert journey.control.repositories.usage(REPOSITORY) == Usage(25, 2)
+
+
+@pytest.mark.parametrize(
+    ("hits", "order"),
+    [
+        ({}, "abcd"),
+        ({"a": 25}, "bacd"),
+        ({"a": 30}, "bacd"),
+        ({"a": 31}, "bcad"),
+        ({"a": 99, "b": 98, "c": 97}, "dcba"),
+        ({"a": 5, "d": 99}, "abcd"),
+    ],
+)
+def test_what_was_used_longest_ago_comes_first_though_not_every_use_was_noted(hits, order):
+    noted = [archive(id=key, last_used_at=at) for key, at in (("a", 10), ("b", 20), ("c", 30), ("d", 40))]
+    assert "".join(it.id for it in by_last_use(noted, lambda it: hits.get(it.id, 0))) == order
 
 
 def test_readers_of_an_evicted_entry_have_their_grace(journey):

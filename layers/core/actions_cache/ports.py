@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Se
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from actions_cache.domain.activity import Tally
+from actions_cache.domain.activity import Hits, Tally
 from actions_cache.domain.archive import Archive, Part
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
 from actions_cache.domain.happenings import Happening
@@ -67,6 +67,10 @@ class Table(Protocol):
     """Entries, reservations and archives. Reads are consistent but `due_archives` and `stored_archives`."""
 
     def entry(self, name: EntryName) -> Entry | None: ...
+
+    def entries(self, names: Sequence[EntryName]) -> Mapping[EntryName, Entry]:
+        """Those of at most 100 names, no two alike, that are an entry's. One request."""
+        ...
 
     def newest_entry(self, family: EntryFamily, prefix: str) -> Entry | None:
         """The entry created last among those whose key begins with the prefix."""
@@ -173,10 +177,12 @@ class Repositories(Protocol):
         """By the hour, without those in which nothing was done."""
         ...
 
-    def add_hit(self, repository_id: str, archive_id: str, forget_at: Millis) -> None: ...
+    def add_hit(self, repository_id: str, archive_id: str, at: Millis, forget_at: Millis) -> None: ...
 
-    def hits(self, repository_id: str) -> Mapping[str, int]:
-        """By the archive's id."""
+    def hits_of(self, repository_id: str, archive_id: str) -> Hits: ...
+
+    def hits(self, repository_id: str) -> Mapping[str, Hits]:
+        """By the archive's id, without those that were never found."""
         ...
 
 
