@@ -1,4 +1,7 @@
-"""The schedules' events in, what was done out: what is due, and, where the event says so, what nobody owns."""
+"""The schedules' events in, what was done out: what is due, and, where the event says so, what nobody owns.
+
+What an older release wrote is migrated once nothing more is due, or at once where the event says so.
+"""
 
 from functools import cache
 from typing import Any
@@ -17,7 +20,13 @@ def control() -> ControlPlane:
 
 @handled
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
-    work = control().find_orphans if event.get("find") == "orphans" else control().clean_up
-    done = dict(work(context.get_remaining_time_in_millis))
+    remaining = context.get_remaining_time_in_millis
+    match event.get("find"):
+        case "orphans":
+            done = dict(control().find_orphans(remaining))
+        case "outdated":
+            done = dict(control().migrate(remaining, again=True))
+        case _:
+            done = {**control().clean_up(remaining), **control().migrate(remaining)}
     logger.info("cleaned up", done=done)
     return done

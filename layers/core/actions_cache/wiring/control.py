@@ -8,6 +8,7 @@ from botocore.config import Config
 
 from actions_cache.adapters.aws import QUICK_CALLS
 from actions_cache.adapters.dynamodb_items import Database
+from actions_cache.adapters.dynamodb_schema import DynamoDbSchema
 from actions_cache.adapters.dynamodb_table import DynamoDbTable
 from actions_cache.adapters.s3_bucket import S3Bucket
 from actions_cache.adapters.secrets_manager import SecretsManagerSecrets
@@ -19,6 +20,7 @@ from actions_cache.domain.timing import SECOND, Lifetimes, Millis
 from actions_cache.ports import Clock, TokenSource
 from actions_cache.settings import MergeTrigger, Settings
 from actions_cache.usecases.check_health import CheckHealth
+from actions_cache.usecases.check_schema import CheckSchema
 from actions_cache.usecases.claim_merge import ClaimMerge
 from actions_cache.usecases.clean_up import CleanUp
 from actions_cache.usecases.commit_blocks import CommitBlocks
@@ -29,6 +31,7 @@ from actions_cache.usecases.list_blocks import ListBlocks
 from actions_cache.usecases.look_up import LookUp
 from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.merge import MergeArchive
+from actions_cache.usecases.migrate import Migrate
 from actions_cache.usecases.remove_entry import RemoveBroken, RemoveEntry
 from actions_cache.usecases.reserve import Reserve
 from actions_cache.usecases.seal import Seal
@@ -57,9 +60,23 @@ class ControlPlane:
         return boto3.Session()
 
     @cached_property
+    def database(self) -> Database:
+        return Database(self.session.region_name)
+
+    @cached_property
+    def schema(self) -> DynamoDbSchema:
+        return DynamoDbSchema(self.database.connection, self.settings.archives_table)
+
+    @cached_property
     def table(self) -> DynamoDbTable:
+        """Raises: NewerSchema, each time: nothing is read or written that this release doesn't know."""
+        self.check_schema()
+        return self._unchecked_table
+
+    @cached_property
+    def _unchecked_table(self) -> DynamoDbTable:
         return DynamoDbTable(
-            Database(self.session.region_name),
+            self.database,
             entries=self.settings.entries_table,
             reservations=self.settings.reservations_table,
             archives=self.settings.archives_table,
@@ -185,5 +202,13 @@ class ControlPlane:
         return FindOrphans(self.table, self.bucket, self.tokens)
 
     @cached_property
+    def check_schema(self) -> CheckSchema:
+        return CheckSchema(self.schema)
+
+    @cached_property
+    def migrate(self) -> Migrate:
+        return Migrate(self.table, self.schema)
+
+    @cached_property
     def check_health(self) -> CheckHealth:
-        return CheckHealth(self.table, self.bucket, self.queue)
+        return CheckHealth(self.check_schema, self._unchecked_table, self.bucket, self.queue)
