@@ -60,6 +60,7 @@ doctor: ## Packs the doctor into one file for runner images: python3 dist/doctor
 
 deploy: .venv/.ready .tools/sam/.ready ## Builds, and deploys into your AWS account, asking what to set; CONFIG=prod takes samconfig.toml's
 	@PATH="$$(dirname "$$(scripts/python312.sh)"):$$PATH" $(SAM) build
+	@$(RUN) -m scripts.stamp .aws-sam/build
 	@$(SAM) deploy $(if $(CONFIG),--config-env $(CONFIG),--guided)
 
 verify-deployment: .venv/.ready ## Saves and restores at URL=..., and says what is wrong; TOKEN=... inside a job, STACK=... with AWS credentials

@@ -23,7 +23,8 @@ def judge_health(reply: Reply) -> Finding:
     state = reply.json
     faults = state.get("faults")
     if reply.status == OK_STATUS and state.get("ok") is True and isinstance(faults, dict):
-        return ok(title, "this project's, and its table, bucket and queue answer")
+        release = f"version {quoted(str(state.get('version')))}, commit {quoted(str(state.get('commit')))}"
+        return ok(title, f"this project's, {release}, and its table, bucket and queue answer")
     if isinstance(faults, dict) and faults:
         named = "; ".join(f"{part}: {quoted(str(fault))}" for part, fault in faults.items())
         return trouble(title, f"this project's, but unwell: {named}; whoever runs it should see its logs")

@@ -1,5 +1,7 @@
 """The API: reserve, commit, finalize, look up, whether all is well; and what isn't ours, passed on."""
 
+from dataclasses import asdict
+
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
@@ -23,7 +25,8 @@ def create_app(control: ControlPlane, data: DataPlane) -> FastAPI:
     @app.get("/health")
     async def health() -> JSONResponse:
         faults = await run_in_threadpool(control.check_health)
-        return JSONResponse({"ok": not faults, "faults": dict(faults)}, 503 if faults else 200)
+        said = {"ok": not faults, "faults": dict(faults), **asdict(control.release)}
+        return JSONResponse(said, 503 if faults else 200)
 
     # The last one, since it matches everything.
     results_url = settings.results_service_url

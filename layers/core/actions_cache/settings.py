@@ -106,6 +106,9 @@ class Settings(BaseSettings):
     # Where what isn't ours goes.
     results_service_url: Annotated[str, AfterValidator(_origin)] | None = None
 
+    release: str | None = None
+    """`version+commit`, where no build has stamped it (release.py)."""
+
     @property
     def shortest_parts_grace_seconds(self) -> int:
         """P3: our URL may redirect, in its last second, to a presigned one whose reader then takes its time."""

@@ -18,6 +18,7 @@ from actions_cache.domain.agenda import next_duty
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
 from actions_cache.ports import Clock, TokenSource
+from actions_cache.release import Release, stamped
 from actions_cache.settings import MergeTrigger, Settings
 from actions_cache.usecases.check_health import CheckHealth
 from actions_cache.usecases.check_schema import CheckSchema
@@ -110,6 +111,10 @@ class ControlPlane:
             merge_lease=settings.merge_lease_seconds * SECOND,
             queue_retention=settings.queue_retention_seconds * SECOND,
         )
+
+    @cached_property
+    def release(self) -> Release:
+        return Release.parse(self.settings.release) if self.settings.release else stamped()
 
     @property
     def merges_at_finalize(self) -> bool:
