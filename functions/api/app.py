@@ -7,6 +7,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from actions_cache.adapters.results_service import ResultsService
+from actions_cache.adapters.tls import trusting
 from actions_cache.web.app import new_app
 from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.data import DataPlane
@@ -16,8 +17,11 @@ from functions.api.tokens import TokenReader
 
 def create_app(control: ControlPlane, data: DataPlane) -> FastAPI:
     settings = control.settings
-    tokens = TokenReader(settings.token_issuers, settings.token_audience, settings.token_claims, settings.verify_tokens)
-    app = new_app()
+    trust = trusting(settings.extra_ca_certificates)
+    tokens = TokenReader(
+        settings.token_issuers, settings.token_audience, settings.token_claims, settings.verify_tokens, trust
+    )
+    app = new_app(settings.edge_key)
     app.include_router(cache_service.routes(control, tokens))
     app.include_router(uploads.routes(control, data))
     app.include_router(artifact_cache.routes(control, data, tokens))
@@ -30,5 +34,5 @@ def create_app(control: ControlPlane, data: DataPlane) -> FastAPI:
 
     # The last one, since it matches everything.
     results_url = settings.results_service_url
-    app.include_router(passthrough.routes(ResultsService(results_url) if results_url else None))
+    app.include_router(passthrough.routes(ResultsService(results_url, trust) if results_url else None))
     return app

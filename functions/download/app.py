@@ -22,7 +22,7 @@ FIRST_BYTES_SECONDS = 4
 
 
 def create_app(data: DataPlane) -> FastAPI:
-    app = new_app()
+    app = new_app(data.control.settings.edge_key)
     by_signature = [signed(data.control.urls, Direction.DOWNLOAD)]
     settings = data.control.settings
 

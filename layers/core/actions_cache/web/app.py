@@ -1,5 +1,6 @@
 """What the HTTP functions' apps have in common: faults in the client's dialect, and ids on blob replies."""
 
+import hmac
 import logging
 import re
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from actions_cache.domain.errors import CacheError
+from actions_cache.domain.errors import CacheError, PermissionDenied
 from actions_cache.domain.signed_url import EXPIRES, SIGNATURE, Direction
 from actions_cache.ports import Unavailable
 from actions_cache.usecases.urls import UrlSigner
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 VIEWER_HOST = "x-viewer-host"
 """What the edge adds to a request: the host that its client asked. A function that knew the distribution's domain would
 make a cycle of the template's resources. Whoever sends it past the edge only gets URLs that lead elsewhere."""
+
+ORIGIN_KEY = "x-origin-key"
+"""What the edge says to the API where it guards it (EDGE_KEY): nobody else's requests are answered."""
 
 _HOST = re.compile(r"[A-Za-z0-9.\-\[\]:]+")
 
@@ -47,9 +51,14 @@ def respond(answer: Answer) -> Response:
     return Response(answer.body, answer.status, dict(answer.headers))
 
 
-def new_app() -> FastAPI:
-    """An app without routes that answers every fault in the dialect of the path that was asked for."""
+def new_app(edge_key: str | None = None) -> FastAPI:
+    """An app without routes that answers every fault in the dialect of the path that was asked for.
+
+    Args: edge_key: what requests must bring that came through the edge; None: all are answered.
+    """
     app = FastAPI(openapi_url=None, redirect_slashes=False)
+    if edge_key is not None:
+        app.add_middleware(BehindEdge, edge_key=edge_key)
     app.add_middleware(BlobReplyHeaders)
 
     @app.exception_handler(CacheError)
@@ -112,6 +121,23 @@ def _dialect(request: Request) -> Dialect:
 
 def _is_blob(path: str) -> bool:
     return path.startswith("/blobs/")
+
+
+class BehindEdge:
+    """Refuses what came past the edge, whose web ACL would mean nothing otherwise."""
+
+    def __init__(self, app: ASGIApp, edge_key: str) -> None:
+        self.app = app
+        self._edge_key = edge_key.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            request = Request(scope)
+            if not hmac.compare_digest(request.headers.get(ORIGIN_KEY, "").encode(), self._edge_key):
+                refused = PermissionDenied("this cache is reached through its edge alone: by the stack's RunnerUrl")
+                await respond(_dialect(request).cache_error(refused))(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
 
 
 class BlobReplyHeaders:
