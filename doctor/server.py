@@ -83,6 +83,8 @@ def judge_others(reply: Reply) -> Finding:
 def explain(reply: Reply) -> str:
     """Of an answer that wasn't the wanted one: who gave it, and what it means."""
     said, text = reply.json, reply.text
+    if reply.headers.get("server") == "CloudFront" and "Request blocked" in text:
+        return f"{reply.status} of a firewall: the server's web ACL doesn't know this machine's address"
     if reply.headers.get("server") == "CloudFront" and "could not be satisfied" in text:
         return f"{reply.status} of CloudFront's own: no distribution lists this name, or its origin doesn't answer"
     if "code" in said and "msg" in said:
