@@ -78,9 +78,9 @@ PRICES: Mapping[str, Price] = {
 API_CALL_SECONDS, LIST_SECONDS = 0.1, 0.2
 LISTED_AT_ONCE = 1000
 """Objects in one answer of ListObjectsV2; a commit lists what arrived."""
-WRITE_UNITS = 40
-"""Of one entry's life: reserve, commit, finalize, claim, run, publish, clean up, remove; in transactions all count
-twice, and indexes are written too."""
+WRITE_UNITS, LOOKUP_WRITE_UNITS = 60, 2
+"""Of one entry's life: reserve, commit, finalize, claim, run, publish, clean up, remove, and what is counted of it; in
+transactions all count twice, and indexes are written too. A lookup is counted, and so is the entry's hit."""
 READ_UNITS, LOOKUP_READ_UNITS = 20, 4
 QUEUE_REQUESTS = 4
 ITEM_BYTES = 4000
@@ -171,7 +171,7 @@ def terabyte_saved(saving: Saving) -> tuple[Line, ...]:
         ("Lambda, merge: calls", "Lambda call", 1),
         ("Lambda, merge: time", "Lambda GB-second", merging * saving.merge_gigabytes),
         ("Lambda, downloads that wait for the merge", "Lambda GB-second", early * merging * saving.http_gigabytes),
-        ("DynamoDB, writes", "DynamoDB write", WRITE_UNITS),
+        ("DynamoDB, writes", "DynamoDB write", WRITE_UNITS + LOOKUP_WRITE_UNITS * saving.restores),
         ("DynamoDB, reads", "DynamoDB read", READ_UNITS + LOOKUP_READ_UNITS * saving.restores),
         ("SQS", "SQS", QUEUE_REQUESTS),
     )

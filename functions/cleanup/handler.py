@@ -3,13 +3,18 @@
 What an older release wrote is migrated once nothing more is due, or at once where the event says so.
 """
 
+from collections import Counter
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from actions_cache.domain.timing import Millis
+from actions_cache.domain.usage import NO_USAGE
 from actions_cache.logs import handled, logger
 from actions_cache.settings import Settings
+from actions_cache.usecases.clean_up import DEADLINE_MARGIN
 from actions_cache.wiring.control import ControlPlane
 
 
@@ -23,10 +28,26 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, i
     remaining = context.get_remaining_time_in_millis
     match event.get("find"):
         case "orphans":
-            done = dict(control().find_orphans(remaining))
+            done = _compare(remaining)
         case "outdated":
-            done = dict(control().migrate(remaining, again=True))
+            done = control().migrate(remaining, again=True)
         case _:
-            done = {**control().clean_up(remaining), **control().migrate(remaining)}
+            done = _clean_up(remaining) | control().migrate(remaining)
     logger.info("cleaned up", done=done)
+    return dict(done)
+
+
+def _compare(remaining: Callable[[], Millis]) -> Counter[str]:
+    """What is there with what is known of it: usage first, since a large bucket's listing takes all time there is."""
+    corrected = 0
+    for repository in control().repositories.repositories():
+        if remaining() < DEADLINE_MARGIN:
+            break
+        corrected += control().reconcile_usage(repository.id) != NO_USAGE
+    return control().find_orphans(remaining) + Counter({"usages corrected": corrected})
+
+
+def _clean_up(remaining: Callable[[], Millis]) -> Counter[str]:
+    done = control().clean_up(remaining)
+    done["entries evicted"] += control().evict.everywhere(lambda: remaining() > DEADLINE_MARGIN)
     return done

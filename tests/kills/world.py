@@ -81,7 +81,7 @@ class World:
     # ---------------------------------------------------------------- what stands
 
     def archives(self) -> list[Archive]:
-        return [self.journey.archive(archive_id) for archive_id, _ in self.control.table.stored_archives("")]
+        return [self.journey.archive(archive_id) for archive_id, _ in self.control.table.all_archives("")]
 
     def the_archive(self) -> Archive:
         [archive] = self.archives()

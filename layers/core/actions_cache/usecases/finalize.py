@@ -9,9 +9,12 @@ from actions_cache.domain.commit import whole_blob
 from actions_cache.domain.entry import Entry, EntryName
 from actions_cache.domain.errors import InvalidRequest, NotFound, TryAgain
 from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.usage import Budgets
 from actions_cache.ports import Bucket, Clock, Table, Unavailable, WriteConflict
 from actions_cache.usecases.claim_merge import ClaimMerge
+from actions_cache.usecases.evict import Evict
 from actions_cache.usecases.manifests import Manifests
+from actions_cache.usecases.note_activity import NoteActivity
 from actions_cache.usecases.transition import MAX_ROUNDS
 
 logger = logging.getLogger(__name__)
@@ -24,6 +27,9 @@ class Finalize:
     manifests: Manifests
     clock: Clock
     claim_merge: ClaimMerge
+    evict: Evict
+    note_activity: NoteActivity
+    budgets: Budgets
     merges_at_finalize: bool
 
     def __call__(self, name: EntryName, size: int, archive_id: str | None = None) -> Entry:
@@ -34,6 +40,7 @@ class Finalize:
         Raises:
             NotFound: nothing holds the key: never reserved, or expired.
             InvalidRequest: `size` isn't what arrived, or nothing was committed. Nothing was changed.
+            TooLarge: no eviction makes room for it. Nothing was changed.
         """
         for _ in range(MAX_ROUNDS):
             archive = self._held_archive(name)
@@ -41,6 +48,7 @@ class Finalize:
                 return self._finalized_before(name, size, archive_id)
             committed_archive = self._committed(archive, size)
             _check_size(name, size, committed_archive.size)
+            self.budgets.check_entry(size)
             by = stored(committed_archive, self.clock.now())
             if by is None:
                 continue
@@ -49,6 +57,8 @@ class Finalize:
             except WriteConflict:
                 continue
             self._start_merge(finalized)
+            self._make_room(finalized)
+            self.note_activity.save(finalized.entry)
             return finalized.entry
         raise TryAgain("too many writers at once")
 
@@ -92,6 +102,12 @@ class Finalize:
             self.claim_merge(archive.id)
         except (Unavailable, TryAgain):
             logger.exception("merge not claimed, the schedule will", extra={"archive_id": archive.id})
+
+    def _make_room(self, archive: Archive) -> None:
+        try:
+            self.evict.after_save(archive.name.family.repository)
+        except Unavailable:
+            logger.exception("over budget, the schedule evicts", extra={"archive_id": archive.id})
 
 
 def _check_size(name: EntryName, claimed: int, arrived: int) -> None:

@@ -40,7 +40,7 @@ class Migrate:
         by = admitted(seen)
         if is_whole(by) and not again:
             return done
-        for archive_id, is_outdated in self.table.stored_archives(by.migrated_up_to):
+        for archive_id, is_outdated in self.table.all_archives(by.migrated_up_to):
             if remaining() < DEADLINE_MARGIN:
                 done["left for another run"] = 1
                 break

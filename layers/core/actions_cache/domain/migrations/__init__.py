@@ -10,10 +10,10 @@ an item as the release before wrote it. A field with a default needs none.
 
 from collections.abc import Sequence
 
-from actions_cache.domain.migrations import m0001_due_times
+from actions_cache.domain.migrations import m0001_indexes
 from actions_cache.domain.migrations.migration import Document, Migration
 
-MIGRATIONS: tuple[Migration, ...] = (m0001_due_times.MIGRATION,)
+MIGRATIONS: tuple[Migration, ...] = (m0001_indexes.MIGRATION,)
 
 KNOWN = MIGRATIONS[-1].version
 """The newest shape that this release writes and reads."""
