@@ -14,6 +14,7 @@ from typing import Any
 import local  # noqa: F401 - puts the core's packages on the path
 from actions_cache.domain.archive import Manifest, Part
 from actions_cache.domain.delivery import merge_seconds
+from actions_cache.domain.happenings import METRICS, ORPHAN_LISTING_FAILURES
 from actions_cache.domain.merge_plan import MIB, Copy, Upload, plan_merge
 from local.template import ROOT, Template
 
@@ -70,7 +71,10 @@ PRICES: Mapping[str, Price] = {
     "Secret": Price(0.40, 1, "secret and month", NOT_CHECKED),
     "Secrets Manager": Price(0.05, 10_000, "10,000 calls", NOT_CHECKED),
     "Alarm": Price(0.10, 1, "alarm and month", NOT_CHECKED),
-    "Log": Price(0.50, 1, "GB taken in", NOT_CHECKED),
+    "Log": Price(0.50, 1, "GB taken in", "factualminds.com, 2026-06"),
+    "Metric": Price(0.30, 1, "metric and month, by the hour", "signoz.io, 2026-02; that hours count, " + NOT_CHECKED),
+    "Dashboard": Price(3.00, 1, "dashboard and month", "factualminds.com, 2026-06"),
+    "Trace": _million(5.00, "traces", "awsnegotiations.com, without a date"),
 }
 """List prices in us-east-1, in USD, first tier, without free tiers."""
 
@@ -87,10 +91,21 @@ ITEM_BYTES = 4000
 """Of one entry and its archive in the tables, indexes included."""
 IDLE_RUN_SECONDS = 0.5
 IDLE_RUN_LOG_BYTES = 2000
+CALL_LOG_BYTES = 2500
+"""Of one call: Lambda's own lines of its start and end, and one or two of ours."""
+DUTY_LOG_BYTES, DUTIES = 700, 4
+"""A line of cleanup's, and how many an entry has in its life."""
+USUAL_VALUES = {"reason": 1, "outcome": 1, "duty": 3, "kind": 2}
+"""How many values of a metric's dimension come up in an hour in which jobs run; each counts as a metric."""
+MOST_VALUES = {"reason": 2, "outcome": 7, "duty": 7, "kind": 17}
+BUSY_HOURS = 22 * 10
+"""Of a month, in which jobs run: ten hours a day from Monday to Friday."""
 IDLE_POLLS_A_SECOND = 5 / 20
 """Lambda keeps five long polls of 20 s open at a queue, which count as requests."""
 AGENDA_SHARDS = 16
 """Queries of each cleanup (adapters/dynamodb_items.py), half a read unit each when nothing is due."""
+NEVER_WELL = (ORPHAN_LISTING_FAILURES,)
+"""Not sent while all is well."""
 ROTATION_KVS_CALLS = 2
 """What RotateFunction asks the KeyValueStore each time: its ETag, and the secrets."""
 
@@ -174,6 +189,8 @@ def terabyte_saved(saving: Saving) -> tuple[Line, ...]:
         ("DynamoDB, writes", "DynamoDB write", WRITE_UNITS + LOOKUP_WRITE_UNITS * saving.restores),
         ("DynamoDB, reads", "DynamoDB read", READ_UNITS + LOOKUP_READ_UNITS * saving.restores),
         ("SQS", "SQS", QUEUE_REQUESTS),
+        ("CloudWatch, logs", "Log", ((calls + early + 1) * CALL_LOG_BYTES + DUTIES * DUTY_LOG_BYTES) / GIGABYTE),
+        ("X-Ray, were each call traced", "Trace", calls + early + 1),
     )
     return tuple(Line(what, price, quantity * saving.entries) for what, price, quantity in per_entry)
 
@@ -217,7 +234,16 @@ def idle_month(template: Template) -> tuple[Line, ...]:
         Line("scheduled runs: time", "Lambda GB-second", sum(seconds.values())),
         Line("scheduled runs: queries", "DynamoDB read", cleanups * AGENDA_SHARDS / 2),
         Line("scheduled runs: logs", "Log", all_runs * IDLE_RUN_LOG_BYTES / GIGABYTE),
+        Line("scheduled runs: traces", "Trace", all_runs),
+        Line("the dashboard", "Dashboard", len(template.of_type("AWS::CloudWatch::Dashboard"))),
+        Line("custom metrics: none is sent", "Metric", 0),
     )
+
+
+def metrics_month(hours: float, values: Mapping[str, int]) -> Line:
+    """What a month's custom metrics cost, in so many hours of which each came up; the others cost nothing."""
+    count = sum(values[metric.dimension] if metric.dimension else 1 for metric in METRICS if metric not in NEVER_WELL)
+    return Line(f"{count} custom metrics, in {hours:,.0f} hours of it", "Metric", count * hours / HOURS_A_MONTH)
 
 
 def schedules(template: Template) -> dict[str, list[str]]:
@@ -264,7 +290,8 @@ def dollars(usd: float) -> str:
 
 def markdown(columns: Mapping[str, Saving], template: Template) -> str:
     """The tables: a terabyte in each way of saving, an idle month, and the prices."""
-    return "\n".join([*_terabyte_table(columns), "", *_idle_table(template), "", *_price_table()]) + "\n"
+    tables = [_terabyte_table(columns), _idle_table(template), _metrics_table(), _price_table()]
+    return "\n\n".join("\n".join(rows) for rows in tables) + "\n"
 
 
 def _terabyte_table(columns: Mapping[str, Saving]) -> list[str]:
@@ -298,6 +325,16 @@ def _idle_table(template: Template) -> list[str]:
     rows.append(_row("**idle**", f"**{total(lines):,.2f}**"))
     large = [f"{line.what} (${line.usd:,.2f})" for line in lines if line.usd > LARGE_IDLE_USD]
     return [*rows, "", f"Over ${LARGE_IDLE_USD:.0f} a month: {', '.join(large) or 'nothing'}."]
+
+
+def _metrics_table() -> list[str]:
+    cases = (
+        ("jobs on workdays, ten hours a day", metrics_month(BUSY_HOURS, USUAL_VALUES)),
+        ("jobs at every hour", metrics_month(HOURS_A_MONTH, USUAL_VALUES)),
+        ("everything that can happen, at every hour", metrics_month(HOURS_A_MONTH, MOST_VALUES)),
+    )
+    rows = ["## A month's metrics", "", _row("", "custom metrics", "USD"), _row("---", "---", "---:")]
+    return rows + [_row(when, line.what, dollars(line.usd)) for when, line in cases]
 
 
 def _price_table() -> list[str]:

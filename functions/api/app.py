@@ -21,7 +21,7 @@ def create_app(control: ControlPlane, data: DataPlane) -> FastAPI:
     tokens = TokenReader(
         settings.token_issuers, settings.token_audience, settings.token_claims, settings.verify_tokens, trust
     )
-    app = new_app(settings.edge_key)
+    app = new_app(control.telemetry, settings.edge_key)
     app.include_router(cache_service.routes(control, tokens))
     app.include_router(uploads.routes(control, data))
     app.include_router(artifact_cache.routes(control, data, tokens))

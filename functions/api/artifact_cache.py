@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
+from actions_cache import logs
 from actions_cache.domain.access import Caller
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.entry import EntryFamily, EntryName, check_name, numbered_archive_id
@@ -52,7 +53,9 @@ def routes(control: ControlPlane, data: DataPlane, tokens: TokenReader) -> APIRo
     router = APIRouter(prefix=ROOT)
 
     async def read_caller(request: Request) -> Caller:
-        return await run_in_threadpool(tokens.read, request.headers.get("authorization"))
+        caller = await run_in_threadpool(tokens.read, request.headers.get("authorization"))
+        logs.append(repository=caller.repository)
+        return caller
 
     TheCaller = Annotated[Caller, Depends(read_caller)]  # noqa: N806 - a type
 

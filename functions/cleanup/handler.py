@@ -38,13 +38,19 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, i
 
 
 def _compare(remaining: Callable[[], Millis]) -> Counter[str]:
-    """What is there with what is known of it: usage first, since a large bucket's listing takes all time there is."""
+    """What is there with what is known of it: usage first, since a large bucket's listing takes all time there is.
+
+    A fault in the one leaves the other its turn.
+    """
     corrected = 0
-    for repository in control().repositories.repositories():
-        if remaining() < DEADLINE_MARGIN:
-            break
-        corrected += control().reconcile_usage(repository.id) != NO_USAGE
-    return control().find_orphans(remaining) + Counter({"usages corrected": corrected})
+    try:
+        for repository in control().repositories.repositories():
+            if remaining() < DEADLINE_MARGIN:
+                break
+            corrected += control().reconcile_usage(repository.id) != NO_USAGE
+    finally:
+        found = control().find_orphans(remaining)
+    return found + Counter({"usages corrected": corrected})
 
 
 def _clean_up(remaining: Callable[[], Millis]) -> Counter[str]:

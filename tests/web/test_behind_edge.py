@@ -10,13 +10,14 @@ from functions.api.forwarding import request_headers
 from local.template import Template
 from tests.clients.wire import send
 from tests.serving import served
+from tests.told import Told
 
 KEY = "5d5e2c30-1b7e-11f0-8a6d-0e0b1c2d3e4f"
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    app = new_app(KEY)
+    app = new_app(Told(), KEY)
 
     @app.get("/{path:path}")
     async def answer(path: str) -> str:

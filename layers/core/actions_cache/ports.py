@@ -11,6 +11,7 @@ from typing import Protocol
 from actions_cache.domain.activity import Hits, Tally
 from actions_cache.domain.archive import Archive, Part
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
+from actions_cache.domain.happenings import Happening
 from actions_cache.domain.keyring import Keyring
 from actions_cache.domain.part_range import PartRange
 from actions_cache.domain.repository import Repository
@@ -50,6 +51,16 @@ class Clock(Protocol):
 class TokenSource(Protocol):
     def new(self) -> str:
         """32 random hexadecimal digits: unguessable, and never given twice."""
+        ...
+
+
+class Telemetry(Protocol):
+    """What people see of the work. Nothing here raises, and nothing waits for it."""
+
+    def tell(self, happening: Happening) -> None: ...
+
+    def about(self, archive: Archive) -> None:
+        """What else this request tells is about this archive."""
         ...
 
 

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from actions_cache.domain import happenings
 from actions_cache.domain.archive import Archive, used
 from actions_cache.domain.delivery import choose_source, is_plain_reader
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
+from actions_cache.domain.happenings import MissReason
 from actions_cache.domain.timing import Lifetimes
-from actions_cache.ports import Bucket, Clock, Table, WriteConflict
+from actions_cache.ports import Bucket, Clock, Table, Telemetry, WriteConflict
 from actions_cache.usecases.note_activity import NoteActivity
 from actions_cache.usecases.remove_entry import RemoveBroken
 from actions_cache.usecases.urls import SourceUrls
@@ -48,6 +50,7 @@ class LookUp:
     remove_broken: RemoveBroken
     note_activity: NoteActivity
     lifetimes: Lifetimes
+    telemetry: Telemetry
 
     def __call__(self, query: Query) -> Hit | None:
         """None for a miss. An entry whose one object is gone is removed on the way; parts are checked when read."""
@@ -57,19 +60,23 @@ class LookUp:
         return hit
 
     def _hit(self, query: Query) -> Hit | None:
+        reason = MissReason.NO_MATCH
         for _ in range(MAX_BROKEN):
             entry = self._match(query)
             if entry is None:
-                return None
+                break
             archive = self.table.archive(entry.archive_id)
             if archive is None or not archive.is_stored:
                 continue
             if archive.object is not None and self.bucket.stat(archive.object.key) != archive.object:
-                self.remove_broken(archive.id, archive.object)
+                self.remove_broken(archive, archive.object)
+                reason = MissReason.BROKEN
                 continue
             self._note_use(archive)
+            self.telemetry.tell(happenings.hit(entry, query.key, is_one_object=archive.object is not None))
             self.note_activity.hit(archive)
             return Hit(entry, self._url(archive, query))
+        self.telemetry.tell(happenings.missed(query.repository, query.scopes, query.key, reason))
         return None
 
     def _match(self, query: Query) -> Entry | None:

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from actions_cache.domain.archive import Archive, Manifest, Part
 from actions_cache.domain.checksum import contradict, etag_of
+from actions_cache.domain.happenings import about
 from actions_cache.domain.part_range import PartRange, whole
 from actions_cache.domain.timing import DAY, SECOND, Millis
 from actions_cache.ports import Bucket, Clock, ObjectGone, Table, WrongBytes
@@ -76,7 +77,7 @@ class Scrub:
             return None
         logger.error(
             "silent damage",
-            extra={"archive_id": archive_id, "object": damage.object.key, "finding": damage.finding},
+            extra={**about(archive), "object": damage.object.key, "finding": damage.finding},
         )
         if removes:
             self.remove_entry(archive_id, lambda seen: seen.object == archive.object)

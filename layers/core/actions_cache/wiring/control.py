@@ -15,11 +15,12 @@ from actions_cache.adapters.s3_bucket import S3Bucket
 from actions_cache.adapters.secrets_manager import SecretsManagerSecrets
 from actions_cache.adapters.sqs_queue import SqsMergeQueue
 from actions_cache.adapters.system import RandomTokens, SystemClock
+from actions_cache.adapters.telemetry import LoggedTelemetry
 from actions_cache.domain.agenda import next_duty
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
 from actions_cache.domain.usage import Budgets
-from actions_cache.ports import Clock, TokenSource
+from actions_cache.ports import Clock, Telemetry, TokenSource
 from actions_cache.release import Release, stamped
 from actions_cache.settings import MergeTrigger, Settings
 from actions_cache.usecases.admit import Admit
@@ -53,12 +54,14 @@ class ControlPlane:
         settings: from the environment.
         clock, tokens: other ones for tests that need a time or tokens of their own.
         calls: how long a call to AWS may take (adapters/aws.py).
+        telemetry: another one for tests that look at what is told.
     """
 
     settings: Settings
     clock: Clock = field(default_factory=SystemClock)
     tokens: TokenSource = field(default_factory=RandomTokens)
     calls: Config = QUICK_CALLS
+    telemetry: Telemetry = field(default_factory=LoggedTelemetry)
 
     # ---------------------------------------------------------------- adapters
 
@@ -152,7 +155,8 @@ class ControlPlane:
 
     @cached_property
     def claim_merge(self) -> ClaimMerge:
-        return ClaimMerge(self.table, self.queue, self.clock, self.tokens, self.lifetimes, self.settings.merge_attempts)
+        attempts = self.settings.merge_attempts
+        return ClaimMerge(self.table, self.queue, self.clock, self.tokens, self.lifetimes, attempts, self.telemetry)
 
     @cached_property
     def sources(self) -> SourceUrls:
@@ -160,11 +164,11 @@ class ControlPlane:
 
     @cached_property
     def remove_entry(self) -> RemoveEntry:
-        return RemoveEntry(self.table, self.clock)
+        return RemoveEntry(self.table, self.clock, self.telemetry)
 
     @cached_property
     def remove_broken(self) -> RemoveBroken:
-        return RemoveBroken(self.bucket, self.remove_entry)
+        return RemoveBroken(self.bucket, self.remove_entry, self.telemetry)
 
     @cached_property
     def admit(self) -> Admit:
@@ -172,7 +176,7 @@ class ControlPlane:
 
     @cached_property
     def evict(self) -> Evict:
-        return Evict(self.table, self.repositories, self.remove_entry, self.budgets)
+        return Evict(self.table, self.repositories, self.remove_entry, self.budgets, self.telemetry)
 
     @cached_property
     def reconcile_usage(self) -> ReconcileUsage:
@@ -184,7 +188,7 @@ class ControlPlane:
 
     @cached_property
     def reserve(self) -> Reserve:
-        return Reserve(self.table, self.clock, self.tokens, self.urls, self.lifetimes)
+        return Reserve(self.table, self.clock, self.tokens, self.urls, self.lifetimes, self.telemetry)
 
     @cached_property
     def commit_blocks(self) -> CommitBlocks:
@@ -214,6 +218,7 @@ class ControlPlane:
             self.note_activity,
             self.budgets,
             self.merges_at_finalize,
+            self.telemetry,
         )
 
     @cached_property
@@ -226,6 +231,7 @@ class ControlPlane:
             self.remove_broken,
             self.note_activity,
             self.lifetimes,
+            self.telemetry,
         )
 
     @cached_property
@@ -240,6 +246,7 @@ class ControlPlane:
             self.lifetimes,
             max_attempts=self.settings.merge_attempts,
             concurrency=self.settings.merge_concurrency,
+            telemetry=self.telemetry,
         )
 
     @cached_property
@@ -254,11 +261,12 @@ class ControlPlane:
             self.lifetimes,
             max_attempts=self.settings.merge_attempts,
             merges_at_finalize=self.merges_at_finalize,
+            telemetry=self.telemetry,
         )
 
     @cached_property
     def find_orphans(self) -> FindOrphans:
-        return FindOrphans(self.table, self.bucket, self.tokens)
+        return FindOrphans(self.table, self.bucket, self.tokens, self.telemetry)
 
     @cached_property
     def check_schema(self) -> CheckSchema:
