@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from local.template import Template
-from scripts.backup.contents import ARCHIVES, ENTRIES, Item, Row
+from scripts.backup.contents import ARCHIVES, ENTRIES, RESERVATIONS, Item, Row
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -73,8 +73,8 @@ class Tables:
             yield from (Row(table, item) for item in self._items(table))
 
     def is_empty(self) -> bool:
-        """But for the schema version, which functions write as soon as they start."""
-        return not any("archive" in item or table != ARCHIVES for table, item in self.rows())
+        """Of what jobs saved: the schema version, and counts of what they asked for, come by themselves."""
+        return not any("archive" in item or table in (ENTRIES, RESERVATIONS) for table, item in self.rows())
 
     def delete_all_but(self, kept: frozenset[tuple[str, ...]]) -> int:
         """Args: kept: as `key` gives them. Returns how many were deleted."""

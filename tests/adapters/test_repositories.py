@@ -98,6 +98,17 @@ def test_hits_are_counted_by_the_archive(repositories):
     assert repositories.hits_of("7", "a" * 32) == NO_HITS
 
 
+def test_only_counts_of_the_hour_and_the_minute_end_by_themselves(journey, repositories):
+    repositories.note(EXAMPLE)
+    publish(journey, "npm")
+    repositories.count_create("42", 1)
+    repositories.add_tally("42", HOUR, Tally(hits=1))
+    repositories.add_hit("42", "a" * 32, 1, 5_000)
+    ending = {item.item.partition("#")[0]: item.expires_at is not None for item in repositories._items.scan()}
+    assert {kind for kind, ends in ending.items() if ends} == {"creates", "tally", "hits"}
+    assert {"profile", "repository", "usage"} <= ending.keys()
+
+
 def test_writers_of_the_same_counts_do_not_lose_to_each_other(on_engines, monkeypatch):
     """All in one shard, so that every transaction meets the others there; no entry is in another's way."""
     monkeypatch.setattr("actions_cache.adapters.dynamodb_repositories.SHARDS", 1)

@@ -69,6 +69,10 @@ class Table(Protocol):
 
     def entry(self, name: EntryName) -> Entry | None: ...
 
+    def entries(self, names: Sequence[EntryName]) -> Mapping[EntryName, Entry]:
+        """Those of at most 100 names, no two alike, that are an entry's. One request."""
+        ...
+
     def newest_entry(self, family: EntryFamily, prefix: str) -> Entry | None:
         """The entry created last among those whose key begins with the prefix."""
         ...

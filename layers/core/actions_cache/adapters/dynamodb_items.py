@@ -181,6 +181,9 @@ class RepositoryItem(Model):
     """In seconds: DynamoDB deletes the item after it. Only on counts; none of these items points to an object."""
 
 
+MAX_CONNECTIONS = 64
+"""The web framework's 40 threads may each hold one, and those that lookups share (wiring/control.py) 20."""
+
 ModelT = TypeVar("ModelT", bound=Model)
 
 
@@ -194,7 +197,11 @@ class Database:
         self._region = region
         self._bound: dict[str, type[Model]] = {}
         self.connection = Connection(
-            region, connect_timeout_seconds=3, read_timeout_seconds=5, max_retry_attempts=2, max_pool_connections=50
+            region,
+            connect_timeout_seconds=3,
+            read_timeout_seconds=5,
+            max_retry_attempts=2,
+            max_pool_connections=MAX_CONNECTIONS,
         )
 
     def bind(self, model: type[ModelT], table_name: str) -> type[ModelT]:

@@ -1,7 +1,9 @@
 """GetCacheEntryDownloadURL: which entry matches, and where its bytes are to be had."""
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from itertools import product
 
 from actions_cache.domain import happenings
 from actions_cache.domain.archive import Archive, used
@@ -51,6 +53,8 @@ class LookUp:
     note_activity: NoteActivity
     lifetimes: Lifetimes
     telemetry: Telemetry
+    threads: Executor
+    """Prefixes are asked for by them, side by side; shared by all lookups."""
 
     def __call__(self, query: Query) -> Hit | None:
         """None for a miss. An entry whose one object is gone is removed on the way; parts are checked when read."""
@@ -80,17 +84,27 @@ class LookUp:
         return None
 
     def _match(self, query: Query) -> Entry | None:
-        """All keys in one scope before the next scope; the exact key, then each key as a prefix."""
-        for scope in query.scopes:
-            family = EntryFamily(query.repository, scope, query.version)
-            exact = self.table.entry(EntryName(family, query.key))
-            if exact is not None:
-                return exact
-            for prefix in _without_repeats((query.key, *query.restore_keys)):
-                newest = self.table.newest_entry(family, prefix)
-                if newest is not None:
-                    return newest
-        return None
+        """All keys in one scope before the next scope; the exact key, then each key as a prefix.
+
+        Two rounds at most, however many scopes and keys. The exact key is asked for in all scopes by one request, since
+        a pull request's first job finds it in a later scope: then nothing needs asking that comes after that scope.
+        """
+        families = [EntryFamily(query.repository, scope, query.version) for scope in _without_repeats(query.scopes)]
+        names = [EntryName(family, query.key) for family in families]
+        exact = self.table.entries(names)
+        nearest = next((exact[name] for name in names if name in exact), None)
+        earlier = families[: families.index(nearest.name.family)] if nearest else families
+        return self._newest(earlier, query) or nearest
+
+    def _newest(self, families: Sequence[EntryFamily], query: Query) -> Entry | None:
+        """All asked at the same time. What hasn't been asked yet when the first match is known never is."""
+        prefixes = _without_repeats((query.key, *query.restore_keys))
+        asked = [self.threads.submit(self.table.newest_entry, *it) for it in product(families, prefixes)]
+        try:
+            return next(filter(None, (answer.result() for answer in asked)), None)
+        finally:
+            for answer in asked:
+                answer.cancel()
 
     def _url(self, archive: Archive, query: Query) -> str:
         reads_plainly = is_plain_reader(query.user_agent)

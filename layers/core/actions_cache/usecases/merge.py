@@ -5,7 +5,6 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from threading import Semaphore
 
 from actions_cache.domain import claim, happenings
 from actions_cache.domain.archive import Archive, Manifest, Part
@@ -30,8 +29,9 @@ from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.remove_entry import RemoveBroken
 from actions_cache.usecases.transition import transition
 
-MAX_UPLOADS_IN_FLIGHT = 8
-"""Each holds its bytes, some 8 MiB, in memory twice while it is sent; copies hold none."""
+MAX_UPLOADS_IN_FLIGHT = 6
+"""Each holds its bytes, some 8 MiB, in memory twice while they are joined; copies hold none. More: the worker needs
+more than 256 MiB (docs/performance.md); fewer: reads that wait for the store hold up the uploads."""
 
 DEADLINE_MARGIN: Millis = 10 * SECOND
 """What an orderly end takes: abort the upload, release the run."""
@@ -174,10 +174,14 @@ class MergeArchive:
             OutOfTime: they don't fit into the worker's time.
             RunLost: another run took over.
         """
-        uploads_in_flight = Semaphore(MAX_UPLOADS_IN_FLIGHT)
-        executor = ThreadPoolExecutor(self.concurrency, thread_name_prefix="merge-step")
+        # Threads of their own, and no more than needed: each keeps for itself what it once had of memory.
+        copies = ThreadPoolExecutor(self.concurrency, thread_name_prefix="merge-copy")
+        uploads = ThreadPoolExecutor(min(MAX_UPLOADS_IN_FLIGHT, self.concurrency), thread_name_prefix="merge-upload")
         try:
-            steps = [executor.submit(self._run_step, step, upload, uploads_in_flight) for step in plan_merge(manifest)]
+            steps = [
+                (copies if isinstance(step, Copy) else uploads).submit(self._run_step, step, upload)
+                for step in plan_merge(manifest)
+            ]
             pending: set[Future[UploadedPart]] = set(steps)
             while pending:
                 time_left = remaining() - DEADLINE_MARGIN
@@ -192,18 +196,20 @@ class MergeArchive:
             return [step.result() for step in steps]
         finally:
             # Before the upload is aborted: a copy that ends after the abort would leave its bytes behind.
-            executor.shutdown(cancel_futures=True)
+            for executor in (copies, uploads):
+                executor.shutdown(wait=False, cancel_futures=True)
+            for executor in (copies, uploads):
+                executor.shutdown()
 
-    def _run_step(self, step: Step, upload: MultipartUpload, uploads_in_flight: Semaphore) -> UploadedPart:
+    def _run_step(self, step: Step, upload: MultipartUpload) -> UploadedPart:
         """Raises WrongBytes: by their ETags, what the upload has now isn't what the step was to bring."""
         if isinstance(step, Copy):
             copied = self.bucket.copy_part(upload, step.number, step.source)
             if step.source.is_whole and contradict(copied.etag, step.source.part.etag):
                 raise WrongBytes(step.source.part, f"the ETag of its copy is {copied.etag}")
             return copied
-        with uploads_in_flight:
-            body = b"".join([self.bucket.read(source) for source in step.sources])
-            uploaded = self.bucket.upload_part(upload, step.number, body)
+        body = b"".join([self.bucket.read(source) for source in step.sources])
+        uploaded = self.bucket.upload_part(upload, step.number, body)
         if contradict(uploaded.etag, sent := etag_of([body])):
             raise WrongBytes(Part(upload.key, len(body), sent), f"part {step.number} arrived with ETag {uploaded.etag}")
         return uploaded

@@ -1,5 +1,6 @@
 """Everything but the bytes: tables, bucket, queue, and the use cases on them. What merge and cleanup load."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -34,6 +35,7 @@ from actions_cache.usecases.evict import Evict
 from actions_cache.usecases.finalize import Finalize
 from actions_cache.usecases.find_orphans import FindOrphans
 from actions_cache.usecases.list_blocks import ListBlocks
+from actions_cache.usecases.list_similar import ListSimilar
 from actions_cache.usecases.look_up import LookUp
 from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.merge import MergeArchive
@@ -44,6 +46,10 @@ from actions_cache.usecases.remove_entry import RemoveBroken, RemoveEntry
 from actions_cache.usecases.reserve import Reserve
 from actions_cache.usecases.seal import Seal
 from actions_cache.usecases.urls import SourceUrls, UrlSigner
+
+LOOKUP_THREADS = 20
+"""What a lookup asks the table at once: three scopes by six keys. More: further read units where the first match
+comes early; fewer: another round trip."""
 
 
 @dataclass
@@ -199,6 +205,10 @@ class ControlPlane:
         return ListBlocks(self.table, self.bucket, self.manifests)
 
     @cached_property
+    def list_similar(self) -> ListSimilar:
+        return ListSimilar(self.table)
+
+    @cached_property
     def seal(self) -> Seal:
         return Seal(self.table, self.bucket, self.manifests)
 
@@ -232,6 +242,7 @@ class ControlPlane:
             self.note_activity,
             self.lifetimes,
             self.telemetry,
+            ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="lookup"),
         )
 
     @cached_property
