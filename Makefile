@@ -13,7 +13,7 @@ NODE_PACKAGES = tests/clients/node_modules/.ready tests/edge/node_modules/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo deploy verify-deployment cost test test-deploy test-rie sam-local test-sam-local test-slow proofs soak \
-	bench bench-delivery check lint build validate doctor clients-page edge lock generate clean
+	bench bench-delivery check lint build release validate doctor clients-page edge lock generate clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/; s/\$$\$$/$$/' | expand -t 16
@@ -60,6 +60,7 @@ doctor: ## Packs the doctor into one file for runner images: python3 dist/doctor
 
 deploy: .venv/.ready .tools/sam/.ready ## Builds, and deploys into your AWS account, asking what to set; CONFIG=prod takes samconfig.toml's
 	@PATH="$$(dirname "$$(scripts/python312.sh)"):$$PATH" $(SAM) build
+	@$(RUN) -m scripts.stamp .aws-sam/build
 	@$(SAM) deploy $(if $(CONFIG),--config-env $(CONFIG),--guided)
 
 verify-deployment: .venv/.ready ## Saves and restores at URL=..., and says what is wrong; TOKEN=... inside a job, STACK=... with AWS credentials
@@ -71,9 +72,12 @@ cost: .venv/.ready ## What a terabyte costs, and what costs while nobody builds
 build: .venv/.ready .tools/sam/.ready ## Builds what is deployed, for arm64 and x86_64, and says how large it is
 	@scripts/build.sh arm64 x86_64
 
+release: build ## Packs what was built, and makes signed notes with checksums: VERSION=1.2.3 KEY=~/.ssh/release
+	@$(RUN) -m scripts.release_notes "$(VERSION)" --key "$(KEY)" --package arm64=.aws-sam/build --package x86_64=.aws-sam/x86_64/build
+
 validate: .tools/sam/.ready .tools/checkov/.ready ## Lints the template
 	@$(SAM) validate --lint
-	@.tools/sam/bin/cfn-lint --regions us-east-1 -- template.yaml
+	@.tools/sam/bin/cfn-lint --regions us-east-1 -- template.yaml deploy/web-acl.yaml
 	@.tools/checkov/bin/checkov --config-file .checkov.yaml
 
 test-deploy: .venv/.ready .tools/sam/.ready .tools/deployment/.ready ## Deploys, drives, updates, rolls back and deletes the stack in an emulator

@@ -26,7 +26,8 @@ def judge_health(reply: Reply) -> Finding:
     state = reply.json
     faults = state.get("faults")
     if reply.status == OK_STATUS and state.get("ok") is True and isinstance(faults, dict):
-        return ok(title, "this project's, and its table, bucket and queue answer")
+        release = f"version {quoted(str(state.get('version')))}, commit {quoted(str(state.get('commit')))}"
+        return ok(title, f"this project's, {release}, and its table, bucket and queue answer")
     if isinstance(faults, dict) and faults:
         named = "; ".join(f"{part}: {quoted(str(fault))}" for part, fault in faults.items())
         return trouble(title, f"this project's, but unwell: {named}; whoever runs it should see its logs")
@@ -86,6 +87,8 @@ def judge_others(reply: Reply) -> Finding:
 def explain(reply: Reply) -> str:
     """Of an answer that wasn't the wanted one: who gave it, and what it means."""
     said, text = reply.json, reply.text
+    if reply.headers.get("server") == "CloudFront" and "Request blocked" in text:
+        return f"{reply.status} of a firewall: the server's web ACL doesn't know this machine's address"
     if reply.headers.get("server") == "CloudFront" and "could not be satisfied" in text:
         return f"{reply.status} of CloudFront's own: no distribution lists this name, or its origin doesn't answer"
     if "code" in said and "msg" in said:

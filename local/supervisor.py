@@ -29,6 +29,7 @@ from local.lifeline import Lifeline
 from local.lock import DataLock
 from local.options import Options, checked_settings
 from local.processes import FunctionProcesses
+from local.release import release_of
 from local.resources import Clients, DeclaredAnew, Resources, create
 from local.template import Template
 
@@ -77,7 +78,8 @@ def _start_and_watch(stack: ExitStack) -> NoReturn:
 
     say("starting the functions ...")
     functions_lifeline = stack.enter_context(Lifeline.tied())
-    functions = Functions(resources, os.environ, endpoints, functions_lifeline.watch)
+    chosen = {"RELEASE": str(release_of()), **os.environ}
+    functions = Functions(resources, chosen, endpoints, functions_lifeline.watch)
     # They keep the engines alive, which so end after them, even when this process is killed.
     passed = [functions_lifeline.watch, engines_lifeline.keep, lock.processes]
     processes = FunctionProcesses(options.data_dir / "logs", passed)

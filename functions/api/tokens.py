@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -45,12 +46,14 @@ class TokenReader:
         audience: what `aud` must name, where it is set.
         rules: what else a token must say.
         verify: False for the local run alone: claims count, signatures don't.
+        trust: whose certificates are good where keys are fetched; None: public authorities'.
     """
 
     issuers: Sequence[str]
     audience: str | None
     rules: Sequence[ClaimRule] = ()
     verify: bool = True
+    trust: ssl.SSLContext | None = None
     _keys: dict[str, IssuerKeys] = field(default_factory=dict)
 
     def read(self, authorization: str | None) -> Caller:
@@ -92,7 +95,7 @@ class TokenReader:
             raise jwt.InvalidIssuerError(f"its issuer {named[:200]!r} isn't one of {', '.join(self.issuers)}")
         return jwt.decode(
             token,
-            self._keys.setdefault(issuer, IssuerKeys(issuer)).get_signing_key_from_jwt(token),
+            self._keys.setdefault(issuer, IssuerKeys(issuer, self.trust)).get_signing_key_from_jwt(token),
             algorithms=["RS256"],
             issuer=named,
             audience=self.audience,

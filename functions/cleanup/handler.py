@@ -1,4 +1,7 @@
-"""The schedules' events in, what was done out: what is due, and, where the event says so, what nobody owns."""
+"""The schedules' events in, what was done out: what is due, and, where the event says so, what nobody owns.
+
+What an older release wrote is migrated once nothing more is due, or at once where the event says so.
+"""
 
 from collections import Counter
 from collections.abc import Callable
@@ -23,7 +26,13 @@ def control() -> ControlPlane:
 @handled
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     remaining = context.get_remaining_time_in_millis
-    done = _compare(remaining) if event.get("find") == "orphans" else _clean_up(remaining)
+    match event.get("find"):
+        case "orphans":
+            done = _compare(remaining)
+        case "outdated":
+            done = control().migrate(remaining, again=True)
+        case _:
+            done = _clean_up(remaining) | control().migrate(remaining)
     logger.info("cleaned up", done=done)
     return dict(done)
 

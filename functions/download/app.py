@@ -26,7 +26,7 @@ FIRST_BYTES_SECONDS = 4
 
 def create_app(data: DataPlane) -> FastAPI:
     telemetry = data.control.telemetry
-    app = new_app(telemetry)
+    app = new_app(telemetry, edge_key=data.control.settings.edge_key)
     by_signature = [signed(data.control.urls, Direction.DOWNLOAD)]
     settings = data.control.settings
 

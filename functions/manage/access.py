@@ -9,6 +9,7 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 
 from actions_cache.domain.errors import PermissionDenied, Unauthenticated
 from actions_cache.domain.role import Role
+from actions_cache.web.app import signer
 from actions_cache.wiring.management import ManagementPlane
 
 SCHEMES = frozenset({"bearer", "token"})
@@ -26,7 +27,7 @@ class Doorkeeper:
 
     def role_of(self, request: Request) -> Role:
         """Raises: Unauthenticated."""
-        if getattr(request.state, "signer", None):
+        if signer(request):
             # IAM has said that this one may call this method.
             return Role.READ_ONLY if request.method in READING else Role.ADMIN
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -55,4 +56,4 @@ class Doorkeeper:
 
 def name_of(request: Request, role: Role) -> str:
     """Who it was, for the log."""
-    return getattr(request.state, "signer", None) or f"{role}'s token"
+    return signer(request) or f"{role}'s token"

@@ -25,6 +25,7 @@ def create_app(management: ManagementPlane) -> FastAPI:
     app = new_app(
         management.control.telemetry,
         github,
+        edge_key=management.control.settings.edge_key,
         openapi_url="/manage/openapi.json",
         docs_url=None,
         redoc_url=None,

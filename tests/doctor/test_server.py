@@ -95,3 +95,5 @@ def test_an_answer_is_explained_in_one_printable_line() -> None:
 def test_cloudfronts_own_page_is_told_from_the_servers() -> None:
     page = reply(403, b"<html>The request could not be satisfied", server="CloudFront")
     assert "CloudFront's own" in explain(page)
+    blocked = reply(403, b"<html>The request could not be satisfied. Request blocked.", server="CloudFront")
+    assert "web ACL" in explain(blocked)

@@ -1,5 +1,6 @@
 """`make run` while all is well: what it says, where it listens, what it keeps."""
 
+import json
 import signal
 import stat
 import sys
@@ -13,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from local.endpoints import Endpoints
 from local.processes import SHORTEST_LIFE_SECONDS
+from local.release import release_of
 from tests.local.conftest import StartRun
 from tests.local.local_run import LocalRun, wait_until
 
@@ -21,6 +23,13 @@ def test_the_ready_line_comes_once_health_answers(run: LocalRun):
     assert run.lines.count(f"ready {run.url}") == 1
     with urllib.request.urlopen(f"{run.url}/health") as answer:
         assert answer.status == 200
+        said = json.load(answer)
+    release = release_of()
+    assert (said["ok"], said["version"], said["commit"].partition(".")[0]) == (
+        True,
+        release.version,
+        release.commit.partition(".")[0],
+    )
 
 
 def test_it_says_that_signatures_are_not_verified(run: LocalRun):

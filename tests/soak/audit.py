@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from actions_cache.adapters.dynamodb_items import ArchiveItem
 from actions_cache.domain.archive import Archive, ArchiveState, MergeState, Part
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.domain.usage import Usage, total
@@ -50,7 +51,9 @@ def audit(control: ControlPlane, now: Millis, limit_seconds: float) -> Audit:
         limit_seconds: how old an orphan may get, counted from when its bytes became nobody's.
     """
     found = Audit()
-    archives = {item.archive_id: item.to_archive() for item in control.table._archives.scan()}
+    archives = {
+        item.archive_id: item.to_archive() for item in control.table._archives.scan(ArchiveItem.agenda_shard.exists())
+    }
     entries = {item.archive_id: item.to_entry() for item in control.table._entries.scan()}
     objects = {part.key: part for part in control.bucket.list("")}
     found.archives, found.entries, found.objects = len(archives), len(entries), len(objects)

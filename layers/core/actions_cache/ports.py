@@ -16,6 +16,7 @@ from actions_cache.domain.keyring import Keyring
 from actions_cache.domain.part_range import PartRange
 from actions_cache.domain.repository import Repository
 from actions_cache.domain.role import ManagementTokens
+from actions_cache.domain.schema import Schema
 from actions_cache.domain.timing import Millis
 from actions_cache.domain.usage import Usage
 
@@ -143,8 +144,27 @@ class Table(Protocol):
         """Those of at most 100 ids that are an archive's."""
         ...
 
+    def all_archives(self, after: str) -> Iterator[tuple[str, bool]]:
+        """Ids that come after this one in an order of the table's own, "" for all, each with whether it is outdated.
+
+        That is: whether it stands otherwise than this release would write it, by its settings; or can't be read.
+        """
+        ...
+
     def check(self) -> None:
         """Raises: Unavailable when it doesn't answer."""
+        ...
+
+
+class SchemaVersion(Protocol):
+    """Which shapes of archives stand in the tables. Kept with the archives, so that a backup of them has both."""
+
+    def read(self) -> Schema | None:
+        """None: nothing said so yet."""
+        ...
+
+    def write(self, seen: Schema | None, by: Schema) -> None:
+        """Raises: WriteConflict: something else was written since."""
         ...
 
 

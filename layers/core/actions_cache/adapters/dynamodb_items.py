@@ -10,6 +10,8 @@ from pynamodb.models import Model
 
 from actions_cache.domain.archive import Archive, MergeState
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
+from actions_cache.domain.migrations import upgraded
+from actions_cache.domain.migrations.migration import Document
 from actions_cache.domain.timing import Millis
 
 _ARCHIVE: TypeAdapter[Archive] = TypeAdapter(Archive)
@@ -130,7 +132,19 @@ class ArchiveItem(Model):
     archive: DynamicMapAttribute = DynamicMapAttribute()  # type: ignore[no-untyped-call]
 
     def to_archive(self) -> Archive:
-        return _ARCHIVE.validate_python(self.archive.as_dict() | {"revision": self.revision})  # type: ignore[no-untyped-call]
+        return _ARCHIVE.validate_python({**upgraded(self._document), "revision": self.revision})
+
+    def is_written_as(self, archive: Archive, due_at: Millis) -> bool:
+        written = archive_attributes(archive, due_at)
+        keys = {name: getattr(self, name) for name in ("due_at", "repository", "last_used_at")}
+        return self._document == written["archive"] and keys == {name: written.get(name) for name in keys}
+
+    @property
+    def _document(self) -> Document:
+        document: dict[str, Any] = self.archive.as_dict()  # type: ignore[no-untyped-call]
+        # pynamodb's own: it takes the dictionary that holds a map's attributes for one of them.
+        document.pop("attribute_values", None)
+        return document
 
 
 def archive_attributes(archive: Archive, due_at: Millis) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What the HTTP functions' apps have in common: faults in the client's dialect, and ids on blob replies."""
 
+import hmac
 import json
 import os
 import re
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actions_cache import logs
 from actions_cache.domain import happenings
-from actions_cache.domain.errors import CacheError
+from actions_cache.domain.errors import CacheError, PermissionDenied
 from actions_cache.domain.signed_url import EXPIRES, SIGNATURE, Direction
 from actions_cache.ports import Telemetry, Unavailable
 from actions_cache.usecases.urls import UrlSigner
@@ -26,6 +27,9 @@ from actions_cache.web.answer import Answer
 VIEWER_HOST = "x-viewer-host"
 """What the edge adds to a request: the host that its client asked. A function that knew the distribution's domain would
 make a cycle of the template's resources. Whoever sends it past the edge only gets URLs that lead elsewhere."""
+
+ORIGIN_KEY = "x-origin-key"
+"""What the edge says to the API where it guards it (EDGE_KEY): nobody else's requests are answered."""
 
 REQUEST_ID = "request_id"
 """Where a request's scope has it."""
@@ -56,12 +60,15 @@ def respond(answer: Answer) -> Response:
     return Response(answer.body, answer.status, dict(answer.headers))
 
 
-def new_app(telemetry: Telemetry, dialect: Dialect | None = None, **options: Any) -> FastAPI:
+def new_app(
+    telemetry: Telemetry, dialect: Dialect | None = None, *, edge_key: str | None = None, **options: Any
+) -> FastAPI:
     """An app without routes that answers every fault in one dialect, or in that of the path that was asked for.
 
     Args:
         telemetry: hears of every fault.
         dialect: None for the path's.
+        edge_key: what requests must bring that came through the edge; None: all are answered.
         options: FastAPI's own.
     """
     app = FastAPI(**{"openapi_url": None, "redirect_slashes": False, **options})
@@ -69,6 +76,8 @@ def new_app(telemetry: Telemetry, dialect: Dialect | None = None, **options: Any
     def dialect_of(request: Request) -> Dialect:
         return dialect or _dialect(request)
 
+    if edge_key is not None:
+        app.add_middleware(BehindEdge, edge_key=edge_key, dialect_of=dialect_of)
     app.add_middleware(RequestIds)
 
     @app.exception_handler(CacheError)
@@ -144,6 +153,31 @@ def _is_blob(path: str) -> bool:
 def _asked(request: Request) -> str:
     """Without the query, which carries a signature."""
     return f"{request.method} {request.url.path[:200]}"
+
+
+def signer(request: Request) -> str | None:
+    """The ARN of who signed the request, as far as API Gateway checked it (functions/manage/iam.py)."""
+    found = getattr(request.state, "signer", None)
+    return None if found is None else str(found)
+
+
+class BehindEdge:
+    """Refuses what came past the edge, whose web ACL would mean nothing otherwise; but not whom IAM let in."""
+
+    def __init__(self, app: ASGIApp, edge_key: str, dialect_of: Callable[[Request], Dialect]) -> None:
+        self.app = app
+        self._edge_key = edge_key.encode()
+        self._dialect_of = dialect_of
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            request = Request(scope)
+            came_by_edge = hmac.compare_digest(request.headers.get(ORIGIN_KEY, "").encode(), self._edge_key)
+            if not came_by_edge and signer(request) is None:
+                refused = PermissionDenied("this cache is reached through its edge alone: by the stack's RunnerUrl")
+                await respond(self._dialect_of(request).cache_error(refused))(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
 
 
 class RequestIds:

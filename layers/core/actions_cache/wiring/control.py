@@ -10,6 +10,7 @@ from botocore.config import Config
 from actions_cache.adapters.aws import QUICK_CALLS
 from actions_cache.adapters.dynamodb_items import Database
 from actions_cache.adapters.dynamodb_repositories import DynamoDbRepositories
+from actions_cache.adapters.dynamodb_schema import DynamoDbSchema
 from actions_cache.adapters.dynamodb_table import DynamoDbTable
 from actions_cache.adapters.s3_bucket import S3Bucket
 from actions_cache.adapters.secrets_manager import SecretsManagerSecrets
@@ -21,9 +22,11 @@ from actions_cache.domain.archive import Archive
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
 from actions_cache.domain.usage import Budgets
 from actions_cache.ports import Clock, Telemetry, TokenSource
+from actions_cache.release import Release, stamped
 from actions_cache.settings import MergeTrigger, Settings
 from actions_cache.usecases.admit import Admit
 from actions_cache.usecases.check_health import CheckHealth
+from actions_cache.usecases.check_schema import CheckSchema
 from actions_cache.usecases.claim_merge import ClaimMerge
 from actions_cache.usecases.clean_up import CleanUp
 from actions_cache.usecases.commit_blocks import CommitBlocks
@@ -36,6 +39,7 @@ from actions_cache.usecases.list_similar import ListSimilar
 from actions_cache.usecases.look_up import LookUp
 from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.merge import MergeArchive
+from actions_cache.usecases.migrate import Migrate
 from actions_cache.usecases.note_activity import NoteActivity
 from actions_cache.usecases.reconcile_usage import ReconcileUsage
 from actions_cache.usecases.remove_entry import RemoveBroken, RemoveEntry
@@ -76,7 +80,17 @@ class ControlPlane:
         return Database(self.session.region_name)
 
     @cached_property
+    def schema(self) -> DynamoDbSchema:
+        return DynamoDbSchema(self.database.connection, self.settings.archives_table)
+
+    @cached_property
     def table(self) -> DynamoDbTable:
+        """Raises: NewerSchema, each time: nothing is read or written that this release doesn't know."""
+        self.check_schema()
+        return self._unchecked_table
+
+    @cached_property
+    def _unchecked_table(self) -> DynamoDbTable:
         return DynamoDbTable(
             self.database,
             entries=self.settings.entries_table,
@@ -117,6 +131,10 @@ class ControlPlane:
             merge_lease=settings.merge_lease_seconds * SECOND,
             queue_retention=settings.queue_retention_seconds * SECOND,
         )
+
+    @cached_property
+    def release(self) -> Release:
+        return Release.parse(self.settings.release) if self.settings.release else stamped()
 
     @cached_property
     def budgets(self) -> Budgets:
@@ -262,5 +280,13 @@ class ControlPlane:
         return FindOrphans(self.table, self.bucket, self.tokens, self.telemetry)
 
     @cached_property
+    def check_schema(self) -> CheckSchema:
+        return CheckSchema(self.schema)
+
+    @cached_property
+    def migrate(self) -> Migrate:
+        return Migrate(self.table, self.schema)
+
+    @cached_property
     def check_health(self) -> CheckHealth:
-        return CheckHealth(self.table, self.bucket, self.queue)
+        return CheckHealth(self.check_schema, self._unchecked_table, self.bucket, self.queue)
