@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import cleaning, imports, lookups, memory, merging, plots, transfers
+from bench import cleaning, imports, lookups, many_parts, memory, merging, plots, transfers
 from bench.row import Row, table
 from bench.scene import store
 
@@ -20,6 +20,7 @@ CASES = {
     "saves": transfers.saves,
     "injector": transfers.injector_alone,
     "lookups": lookups.lookups,
+    "many-parts": many_parts.many_parts,
     "merges": merging.merges,
     "imports": imports.imports,
     "memory": memory.memory,
