@@ -115,7 +115,7 @@ soak: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Mixed work of CLIEN
 bench-delivery: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Restores 705 MB just saved under AWS's caps, beside plain streaming
 	@$(RUN) -m scripts.bench_delivery
 
-bench: .venv/.ready .tools/engines/.ready ## Restores and saves beside plain GETs and PUTs of the same store, as ratios
+bench: .venv/.ready .tools/engines/.ready ## Measures speed, memory and requests, beside plain GETs and PUTs of the same store
 	@$(RUN) -m bench $(BENCH_OPTIONS)
 
 lint: .venv/.ready validate ## Style, types, import contracts, lock files and template

@@ -1,6 +1,7 @@
 """`make bench`: what docs/performance.md has. Prints Markdown, each figure beside what it is measured by.
 
-Takes some TODO minutes, and 5 GB of disk for a while. Figures of a machine that does other work mean little.
+Takes the better part of an hour, and 10 GB of disk for a while; `--case` takes one part of it. Figures of a machine
+that does other work mean little.
 """
 
 import argparse
@@ -9,19 +10,22 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench import cleaning, imports, lookups, memory, merging, transfers
+from bench import cleaning, imports, lookups, many_parts, memory, merging, plots, transfers
 from bench.row import Row, table
 from bench.scene import store
 
 CASES = {
     "restores": transfers.restores,
+    "restores-while-merging": transfers.restores_while_merging,
     "saves": transfers.saves,
     "injector": transfers.injector_alone,
     "lookups": lookups.lookups,
+    "many-parts": many_parts.many_parts,
     "merges": merging.merges,
     "imports": imports.imports,
     "memory": memory.memory,
     "cleaning": cleaning.cleaning,
+    "plots": plots.plots,
 }
 
 

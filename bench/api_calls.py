@@ -2,6 +2,7 @@
 
 import resource
 import sys
+from typing import Any
 
 from functions.api.handler import lambda_handler
 from local.lambda_context import LambdaContext
@@ -9,7 +10,7 @@ from tests.rie import events
 
 
 def main() -> None:
-    context = LambdaContext("ApiFunction", 1024, 29, "us-east-1")
+    context: Any = LambdaContext("ApiFunction", 1024, 29, "us-east-1")
     restore_keys = [f"none-{number}" for number in range(5)]
     for number in range(int(sys.argv[1])):
         for event in (

@@ -58,14 +58,14 @@ def _of_long_blocks(bench: Workbench, rounds: int) -> Row:
         passed = sum(call.size for call in calls if call.operation == "UploadPart")
         found.append((merged["seconds"] / slowest, slowest, merged["seconds"], together, passed))
     ratio, slowest, ours, *_ = sorted(found)[len(found) // 2]
-    together = "all" if all(it[3] for it in found) else "not all"
+    in_flight = "all" if all(it[3] for it in found) else "not all"
     return Row(
         f"merge of 11 blocks of 64 MiB, {MILLISECONDS} ms a request",
         f"slowest copy and Complete {slowest:.2f} s",
         f"{ours:.2f} s",
         ratio,
         "≤ 1.30",
-        f"{together} copies in flight together; {max(it[4] for it in found)} bytes through the worker",
+        f"{in_flight} copies in flight together; {max(it[4] for it in found)} bytes through the worker",
     )
 
 

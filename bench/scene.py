@@ -101,8 +101,8 @@ def save(job: Job, key: str, block_bytes: int, total: int) -> None:
 
 
 @contextmanager
-def scene(behind: Store, directory: Path, milliseconds: float) -> Iterator[Scene]:
-    """Nothing is merged in it."""
+def scene(behind: Store, directory: Path, milliseconds: float, merge_workers: int = 0) -> Iterator[Scene]:
+    """With workers, each entry's merge begins with its first download."""
     keys = behind.endpoints.credentials
     with injector(behind.port, milliseconds) as endpoint:
         settings = {
@@ -110,7 +110,8 @@ def scene(behind: Store, directory: Path, milliseconds: float) -> Iterator[Scene
             "AWS_ACCESS_KEY_ID": keys.access_key_id,
             "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
             "AWS_REGION": behind.endpoints.region,
-            "LOCAL_MERGE_WORKERS": "0",
+            "LOCAL_MERGE_WORKERS": str(merge_workers),
+            "MERGE_TRIGGER": "first-download",
         }
         with running_server(directory, settings) as server:
             yield Scene(server, behind.client(endpoint))

@@ -31,14 +31,19 @@ class Workbench:
         url: str = self.journey.s3.generate_presigned_url(method, Params=where, ExpiresIn=PRESIGNED_SECONDS)
         return url
 
-    def upload(self, entry_name: EntryName, sizes: Sequence[int]) -> list[str]:
-        """Reserves, puts blocks of random bytes, and commits. Returns their keys."""
+    def put_blocks(self, entry_name: EntryName, sizes: Sequence[int]) -> tuple[str, list[str]]:
+        """Reserves, and puts blocks of random bytes. Returns what the block list needs: the archive's id and theirs."""
         archive_id = self.journey.reserve(entry_name)
         ids, keys, now = block_ids(len(sizes)), ArchiveKeys(archive_id), self.journey.clock.now()
         objects = [keys.block(block_id, now, "0") for block_id in ids]
         put_all([(self.presigned("put_object", it), size) for it, size in zip(objects, sizes, strict=True)], at_once=8)
+        return archive_id, ids
+
+    def upload(self, entry_name: EntryName, sizes: Sequence[int]) -> list[str]:
+        """Up to the block list. Returns the keys of the parts."""
+        archive_id, ids = self.put_blocks(entry_name, sizes)
         self.journey.control.commit_blocks(archive_id, ids)
-        return objects
+        return [ArchiveKeys(archive_id).block(block_id, self.journey.clock.now(), "0") for block_id in ids]
 
 
 @contextmanager

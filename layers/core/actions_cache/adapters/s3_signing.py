@@ -47,7 +47,7 @@ class S3Signer:
         request = f"{method}\n{path}\n\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
         scope = f"{time[:8]}/{self._region}/s3/aws4_request"
         to_sign = f"{ALGORITHM}\n{time}\n{scope}\n{sha256(request.encode()).hexdigest()}"
-        signature = _hmac(self._signing_key(credentials.secret_key, time[:8]), to_sign).hex()
+        signature = _hmac(self._signing_key(credentials.secret_key or "", time[:8]), to_sign).hex()
         sent["Authorization"] = (
             f"{ALGORITHM} Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
         )
