@@ -17,6 +17,7 @@ from typing import NoReturn
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from actions_cache.adapters.management_secret import parse_tokens
 from local import engines, ports
 from local.console import RunFailed, say
 from local.engine import POLL_SECONDS
@@ -94,7 +95,7 @@ def _start_and_watch(stack: ExitStack) -> NoReturn:
     for schedule in functions.schedules(options.cleanup_interval_seconds, options.orphans_interval_seconds):
         processes.start(schedule)
 
-    stack.enter_context(env_file(options.data_dir / "env", endpoints | _names(functions)))
+    stack.enter_context(env_file(options.data_dir / "env", endpoints | _names(functions) | _tokens(resources)))
     stack.callback(lock.stopping)
     stack.callback(say, "stopping ...")
     say(f"ready {options.url}")
@@ -158,6 +159,13 @@ def _names(functions: Functions) -> dict[str, str]:
         for queue in resources.template.of_type("AWS::SQS::Queue")
     }
     return resource_names(resources, functions.http_environment()) | queues
+
+
+def _tokens(resources: Resources) -> dict[str, str]:
+    """By which people manage what runs here."""
+    secret = boto3.client("secretsmanager").get_secret_value(SecretId=resources.refs["AdminSecret"])
+    tokens = parse_tokens(secret["SecretString"])
+    return {"ADMIN_TOKEN": tokens.admin, "READ_ONLY_TOKEN": tokens.for_reading}
 
 
 def _wait_until_healthy(url: str, running: RunningEngines, processes: FunctionProcesses) -> None:

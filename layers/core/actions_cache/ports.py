@@ -14,6 +14,7 @@ from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservatio
 from actions_cache.domain.keyring import Keyring
 from actions_cache.domain.part_range import PartRange
 from actions_cache.domain.repository import Repository
+from actions_cache.domain.role import ManagementTokens
 from actions_cache.domain.timing import Millis
 from actions_cache.domain.usage import Usage
 
@@ -53,7 +54,7 @@ class TokenSource(Protocol):
 
 
 class Table(Protocol):
-    """Entries, reservations and archives. Reads are consistent but `due_archives` and `stored_archives`."""
+    """Entries, reservations and archives. Reads are consistent but those by an index, which may lag behind writes."""
 
     def entry(self, name: EntryName) -> Entry | None: ...
 
@@ -107,11 +108,20 @@ class Table(Protocol):
         ...
 
     def due_archives(self, now: Millis) -> Iterator[str]:
-        """Ids of archives whose next duty is due, page by page, starting anywhere. May lag behind writes."""
+        """Ids of archives whose next duty is due, page by page, starting anywhere. By an index."""
         ...
 
-    def stored_archives(self, repository: str, *, newest_use_first: bool = False) -> Iterator[Archive]:
-        """Those whose entries jobs can find, by their last use, page by page. May lag behind writes."""
+    def stored_archives(
+        self, repository: str, *, newest_use_first: bool = False, at_once: int | None = None
+    ) -> Iterator[Archive]:
+        """Those whose entries jobs can find, by their last use, page by page. By an index.
+
+        Args: at_once: in a page, where it is known that no more are wanted.
+        """
+        ...
+
+    def failed_archives(self) -> Iterator[str]:
+        """Ids of those that jobs can find, and whose merge failed for good. By an index."""
         ...
 
     def known_archives(self, ids: Sequence[str]) -> frozenset[str]:
@@ -248,6 +258,18 @@ class MergeQueue(Protocol):
 
     def check(self) -> None:
         """Raises: Unavailable when it doesn't answer."""
+        ...
+
+
+class DeadLetters(Protocol):
+    def count(self) -> int:
+        """About so many messages that nobody could work off."""
+        ...
+
+
+class ManagementSecret(Protocol):
+    def tokens(self) -> ManagementTokens:
+        """Those that people are known by; a new one counts within a minute."""
         ...
 
 

@@ -32,6 +32,19 @@ class SqsMergeQueue:
             self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])
 
 
+class SqsDeadLetters:
+    """See ports.DeadLetters."""
+
+    def __init__(self, client: "SQSClient", url: str) -> None:
+        self._sqs = client
+        self._url = url
+
+    def count(self) -> int:
+        with answers():
+            answer = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["ApproximateNumberOfMessages"])
+            return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+
+
 def encode_message(message: MergeMessage) -> str:
     return json.dumps({"archive_id": message.archive_id, "claim_token": message.claim_token})
 
