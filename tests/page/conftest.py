@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
 
 from actions_cache.domain.role import Role
 from local.template import Template
 from tests.page.chromium import NoChromium, chromium
 from tests.page.world import World, world
 
-DESKTOP = {"width": 1200, "height": 900}
-PHONE = {"width": 360, "height": 740}
+DESKTOP: ViewportSize = {"width": 1200, "height": 900}
+PHONE: ViewportSize = {"width": 360, "height": 740}
 PATIENCE_MILLISECONDS = 20_000
 
 expect.set_options(timeout=PATIENCE_MILLISECONDS)

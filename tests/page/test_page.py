@@ -145,7 +145,9 @@ def test_whatever_jobs_named_is_shown_as_text(store: World, window: Opens) -> No
     assert sorted(shown) == sorted(expected.values())
     assert page.locator("main img, main script, main b").count() == 0
     long = page.get_by_role("row").filter(has_text="long-")
-    assert long.bounding_box()["height"] < 120
+    box = long.bounding_box()
+    assert box is not None
+    assert box["height"] < 120
     long.locator("summary").click()
     expect(long.locator(".facts")).to_contain_text(HOSTILE["long"])
 

@@ -96,6 +96,7 @@ def world(template: Template, prefix: str) -> Iterator[World]:
         settings = settings_for(resources.environment("ManageFunction"))
         control = ControlPlane(settings, SetClock())
         control.session = session
+        assert settings.admin_secret_arn
         secret = session.client("secretsmanager").get_secret_value(SecretId=settings.admin_secret_arn)
         tokens = ManagementTokens(json.loads(secret["SecretString"])["admin"])
         with served(create_app(ManagementPlane(control))) as url:

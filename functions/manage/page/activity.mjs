@@ -45,7 +45,6 @@ export function roundBytes(number) {
   return steps.find((it) => it >= number) ?? 1024 * unit;
 }
 
-const sameDay = (one, other) => new Date(one).toDateString() === new Date(other).toDateString();
 const hour = (at) => new Date(at).toLocaleTimeString('en', { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
 const day = (at) => new Date(at).toLocaleDateString('en', { weekday: 'short', day: 'numeric', month: 'short' });
 
@@ -55,9 +54,8 @@ export function describe(bucket, span) {
 }
 
 // Under the axis: the hour, or the day where one begins.
-export function tick(bucket, before, span) {
-  if (span.step === 1) return hour(bucket.from);
-  return before && sameDay(bucket.from, before.from)
-    ? ''
-    : new Date(bucket.from).toLocaleDateString('en', { day: 'numeric', month: 'short' });
+export function tick(bucket, span) {
+  const from = new Date(bucket.from);
+  if (span.step === 1) return hour(from);
+  return from.getHours() ? '' : from.toLocaleDateString('en', { day: 'numeric', month: 'short' });
 }

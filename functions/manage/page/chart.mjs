@@ -131,7 +131,7 @@ function chart({ title, summary, legend, made, span, scale, readout, draw }) {
 function ticks(made, span, step) {
   const found = [];
   made.forEach((it, index) => {
-    const text = tick(it, made[index - 1], span);
+    const text = tick(it, span);
     const room = (made.length - index) * step >= MIN_TICK * 0.7;
     if (text && room && (!found.length || (index - found.at(-1)[0]) * step >= MIN_TICK)) found.push([index, text]);
   });
