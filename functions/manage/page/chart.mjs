@@ -9,7 +9,7 @@ const LEFT = 62; // for the scale's words
 const RIGHT = 8;
 const TOP = 10;
 const BOTTOM = 24;
-const MIN_TICK = 58; // between two words under the axis
+const MIN_TICK = 46; // between two words under the axis
 
 const lookups = (bucket) => bucket.hits + bucket.misses;
 
