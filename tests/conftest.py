@@ -12,7 +12,7 @@ from actions_cache.settings import Settings
 from actions_cache.wiring.control import ControlPlane
 from local import engines
 from local.endpoints import Endpoints
-from local.resources import Clients, create
+from local.resources import Clients, Resources, create
 from local.template import Template
 from tests.journey import Journey, SetClock
 
@@ -43,6 +43,11 @@ def settings_for(environment: dict[str, str], **changes: str) -> Settings:
     return Settings.model_validate({name: value for name, value in (values | changes).items() if value})
 
 
+def environment(resources: Resources) -> dict[str, str]:
+    """Of all functions that a journey goes through."""
+    return resources.environment("ApiFunction") | resources.environment("ManageFunction")
+
+
 @pytest.fixture
 def journey(on_moto: Journey) -> Journey:
     """Use cases on moto, in process: for rules, not for races."""
@@ -57,7 +62,7 @@ def on_moto(template: Template, boto_session: boto3.Session, monkeypatch: pytest
         clients = Clients.of(boto_session)
         resources = create(template, clients)
         clock = SetClock()
-        control = ControlPlane(settings_for(resources.environment("ApiFunction")), clock)
+        control = ControlPlane(settings_for(environment(resources)), clock)
         control.session = boto_session
         yield Journey(control, clock, clients.s3, clients.sqs)
 
@@ -86,7 +91,7 @@ def on_engines(
     resources = create(template, clients, prefix=f"test-{uuid.uuid4().hex[:8]}")
     # Lambda's limits aren't these engines'; and less read ahead than an archive is long.
     changes = {"stream_max_bytes": "", "read_ahead_bytes": str(8 * MIB)}
-    settings = settings_for(resources.environment("ApiFunction"), **changes)
+    settings = settings_for(environment(resources), **changes)
     clock = SetClock()
     control = ControlPlane(settings, clock)
     control.session = engine_session
