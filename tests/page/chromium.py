@@ -2,9 +2,10 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser, Error, sync_playwright
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
@@ -31,3 +32,14 @@ def chromium() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def chromium_for_tests() -> Iterator[Browser]:
+    """Skips where there is none."""
+    with ExitStack() as running:
+        try:
+            browser = running.enter_context(chromium())
+        except NoChromium as missing:
+            pytest.skip(str(missing))
+        yield browser

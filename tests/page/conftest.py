@@ -1,7 +1,6 @@
 """A browser with the page open, signed in or not."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, exp
 
 from actions_cache.domain.role import Role
 from local.template import Template
-from tests.page.chromium import NoChromium, chromium
+from tests.page.chromium import chromium_for_tests
 from tests.page.world import World, world
 
 DESKTOP: ViewportSize = {"width": 1200, "height": 900}
@@ -22,11 +21,7 @@ expect.set_options(timeout=PATIENCE_MILLISECONDS)
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with ExitStack() as running:
-        try:
-            browser = running.enter_context(chromium())
-        except NoChromium as missing:
-            pytest.skip(str(missing))
+    with chromium_for_tests() as browser:
         yield browser
 
 
