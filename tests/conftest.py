@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import boto3
 import pytest
@@ -55,15 +56,35 @@ def journey(on_moto: Journey) -> Journey:
 
 
 @pytest.fixture
-def on_moto(template: Template, boto_session: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journey]:
-    for variable, value in CREDENTIALS.items():
-        monkeypatch.setenv(variable, value)
-    with mock_aws():
-        clients = Clients.of(boto_session)
+def on_moto(template: Template, boto_session: boto3.Session) -> Iterator[Journey]:
+    with moto_journey(template, boto_session) as journey:
+        yield journey
+
+
+@pytest.fixture(scope="module")
+def of_the_module(template: Template, boto_session: boto3.Session) -> Iterator[Journey]:
+    """Resources that a module's tests share: making them takes longer than most tests."""
+    with moto_journey(template, boto_session) as journey:
+        yield journey
+
+
+@pytest.fixture
+def emptied(of_the_module: Journey) -> Journey:
+    """As `journey`, on the module's resources, with nothing in the tables and the queues."""
+    of_the_module.forget_everything()
+    return of_the_module
+
+
+@contextmanager
+def moto_journey(template: Template, session: boto3.Session) -> Iterator[Journey]:
+    with pytest.MonkeyPatch.context() as patch, mock_aws():
+        for variable, value in CREDENTIALS.items():
+            patch.setenv(variable, value)
+        clients = Clients.of(session)
         resources = create(template, clients)
         clock = SetClock()
         control = ControlPlane(settings_for(environment(resources)), clock)
-        control.session = boto_session
+        control.session = session
         yield Journey(control, clock, clients.s3, clients.sqs)
 
 

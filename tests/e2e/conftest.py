@@ -17,7 +17,6 @@ IMPATIENT_SECONDS = 3
 
 @pytest.fixture(scope="session")
 def server_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The server's; below `data` is what `make run` has in `.local`."""
     return tmp_path_factory.mktemp("server")
 
 

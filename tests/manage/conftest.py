@@ -30,7 +30,7 @@ class Manager:
 
     def ask(self, method: str, path: str, token: str | None = ADMIN, scheme: str = "Bearer", **headers: str) -> Any:
         known = {} if token is None else {"Authorization": f"{scheme} {token}"}
-        return urllib3.request(method, f"{self.url}{path}", headers=known | headers, retries=False)
+        return urllib3.request(method, f"{self.url}{path}", headers=known | headers, retries=False, timeout=60)
 
     def get(self, path: str, **query: Any) -> Any:
         encoded = f"?{urlencode(query, doseq=True)}" if query else ""
@@ -46,17 +46,24 @@ class Manager:
     def put_secret(self, **tokens: str) -> None:
         secrets = self.journey.control.session.client("secretsmanager")
         arn = self.journey.control.settings.admin_secret_arn
+        assert arn is not None
         secrets.put_secret_value(SecretId=arn, SecretString=json.dumps(tokens))
 
 
+@pytest.fixture(scope="module")
+def url_of_app(of_the_module: Journey) -> Iterator[tuple[str, FastAPI]]:
+    app = create_app(ManagementPlane(of_the_module.control))
+    with served(app) as url:
+        yield url, app
+
+
 @pytest.fixture
-def manager(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
+def manager(emptied: Journey, url_of_app: tuple[str, FastAPI], monkeypatch: pytest.MonkeyPatch) -> Manager:
     """Of a server where example/tools has saved nothing yet."""
     monkeypatch.setattr("actions_cache.usecases.delete_entries.SIDE_BY_SIDE", 1)  # see tests/usecases/test_managing.py
     monkeypatch.setattr(management_secret, "CACHED_SECONDS", 0)
-    journey.control.admit(Caller(REPOSITORY, (), "example/tools"))
-    app = create_app(ManagementPlane(journey.control))
-    with served(app) as url:
-        manager = Manager(app, url, journey)
-        manager.put_secret(admin=ADMIN)
-        yield manager
+    emptied.control.admit(Caller(REPOSITORY, (), "example/tools"))
+    url, app = url_of_app
+    manager = Manager(app, url, emptied)
+    manager.put_secret(admin=ADMIN)
+    return manager

@@ -126,13 +126,8 @@ def test_a_bad_value_is_named(manager: Manager, query: str, said: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/repos/example/none/actions/caches",
-        "/repos/example/none/actions/cache/usage",
-        "/repositories/7/actions/caches",
-        f"{CACHES}/x/y",
-        "/repos/example/tools/actions/runs",
-        "/repos/a%00b/tools/actions/caches",
-        "/",
+        *("/repos/example/none/actions/caches", "/repos/example/none/actions/cache/usage", f"{CACHES}/x/y", "/"),
+        *("/repositories/7/actions/caches", "/repos/example/tools/actions/runs", "/repos/a%00b/tools/actions/caches"),
     ],
 )
 def test_what_is_not_there_is_not_found(manager: Manager, path: str) -> None:

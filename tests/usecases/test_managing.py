@@ -21,6 +21,11 @@ BRANCH = "refs/heads/feature"
 
 
 @pytest.fixture
+def journey(emptied):
+    return emptied
+
+
+@pytest.fixture
 def management(journey, monkeypatch):
     # moto's transactions aren't, between threads; tests/adapters has the real engine for that.
     monkeypatch.setattr("actions_cache.usecases.delete_entries.SIDE_BY_SIDE", 1)
@@ -50,11 +55,13 @@ def test_without_a_question_entries_come_by_their_last_use_and_are_read_no_furth
     saved(journey, *"abcdef")
     read = []
     stored = type(journey.control.table).stored_archives
-    monkeypatch.setattr(
-        type(journey.control.table),
-        "stored_archives",
-        lambda self, *args, **options: (read.append(it.name.key) or it for it in stored(self, *args, **options)),
-    )
+
+    def noted(self, *args, **options):
+        for archive in stored(self, *args, **options):
+            read.append(archive.name.key)
+            yield archive
+
+    monkeypatch.setattr(type(journey.control.table), "stored_archives", noted)
     listing = management.list_entries(REPOSITORY, EntryFilter(), Order(), Page(2, 2))
     assert (listing.total, keys(listing.archives)) == (6, ["d", "c"])
     assert read == ["f", "e", "d", "c"]
