@@ -214,7 +214,7 @@ def test_a_match_says_what_a_lookup_restores(journey, management):
     all_keys = ["n", "np", "npm", "npm-", "npm-1", "npm-12", "y"]
     for key, scope, version in some.sample(list(product(all_keys, (SCOPE, BRANCH), (VERSION, "v2"))), 14):
         saved(journey, key, scope=scope, version=version)
-    for _ in range(25):
+    for _ in range(12):
         key, *restore_keys = some.sample(all_keys, some.randint(1, 4))
         scopes = tuple(some.sample((SCOPE, BRANCH, "refs/heads/none"), some.randint(1, 3)))
         hit = journey.look_up(key, *restore_keys, scopes=scopes)
