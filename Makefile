@@ -9,11 +9,11 @@ PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-deps --req
 SAM = SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} .tools/sam/bin/sam
 # The architecture that runs here, as Lambda calls it.
 HERE = $(subst aarch64,arm64,$(shell uname -m))
-NODE_PACKAGES = tests/clients/node_modules/.ready tests/edge/node_modules/.ready
+NODE_PACKAGES = $(addsuffix /node_modules/.ready,tests/clients tests/edge tests/page)
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo deploy verify-deployment cost test test-deploy test-rie sam-local test-sam-local test-slow proofs soak \
-	bench bench-delivery check lint build release validate doctor clients-page edge lock generate clean
+	bench bench-delivery check lint build release validate doctor clients-page screenshots edge lock generate clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/; s/\$$\$$/$$/' | expand -t 16
@@ -38,6 +38,7 @@ help: ## Lists the targets
 
 tests/clients/node_modules/.ready: tests/clients/package-lock.json
 tests/edge/node_modules/.ready: tests/edge/package-lock.json
+tests/page/node_modules/.ready: tests/page/package-lock.json
 $(NODE_PACKAGES):
 	@command -v npm > /dev/null || { echo "Node.js with npm is needed for the real clients"; exit 1; }
 	@cd $(dir $<) && npm ci --silent --no-audit --no-fund
@@ -130,6 +131,9 @@ lint: .venv/.ready validate ## Style, types, import contracts, lock files and te
 clients-page: .venv/.ready ## Makes docs/clients.md of the tests
 	@$(RUN) -m scripts.clients_page
 
+screenshots: .venv/.ready ## Makes docs/images of the page, by a headless Chromium
+	@$(RUN) -m scripts.screenshots
+
 edge: .venv/.ready ## Puts the edge's functions into template.yaml
 	@$(RUN) -m scripts.edge
 
@@ -141,4 +145,4 @@ lock: .venv/.ready ## Resolves pyproject's dependencies into the pinned requirem
 	@scripts/lock.sh
 
 clean: ## Removes what make installed and built; the local run's data too
-	rm -rf .venv .tools .local .aws-sam tests/clients/node_modules tests/edge/node_modules
+	rm -rf .venv .tools .local .aws-sam tests/{clients,edge,page}/node_modules

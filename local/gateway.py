@@ -56,17 +56,15 @@ class Gateway:
         return cls(tuple(_routes(template)), apps, _unknown(template))
 
     def function_for(self, method: str, path: str) -> str | None:
-        """The resource that fits best, and its method; None where it lacks the method, or wants a signature of IAM's.
+        """By the route with this method that fits best; None where there is none, or it wants a signature of IAM's.
 
-        Nothing here signs or checks: that is AWS's alone.
+        Whether API Gateway takes a less fitting one where the best lacks the method, no document says. Nothing here
+        signs or checks: that is AWS's alone.
         """
         segments = path.strip("/").split("/")
-        fitting = [route for route in self.routes if route.leads(segments)]
-        if not fitting:
-            return None
-        best = max(fitting, key=lambda route: route.specificity).path
-        found = next((route for route in fitting if (route.path, route.method) == (best, method)), None)
-        return found.function if found and not found.is_signed else None
+        fitting = [route for route in self.routes if route.method == method and route.leads(segments)]
+        best = max(fitting, key=lambda route: route.specificity, default=None)
+        return best.function if best and not best.is_signed else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -135,10 +135,12 @@ class Journey:
         for items in (table._archives, table._entries, table._reservations, repositories._items):
             for item in items.scan():
                 item.delete()
-        self.messages()
-        dead_letters = self.control.settings.merge_dead_letter_queue_url
-        if dead_letters is not None:
-            self.sqs.purge_queue(QueueUrl=dead_letters)
+        settings = self.control.settings
+        for queue in filter(None, (settings.merge_queue_url, settings.merge_dead_letter_queue_url)):
+            # Not purged: SQS does that once a minute.
+            while batch := self.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
+                for message in batch:
+                    self.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
         self.control.admit._noted.clear()
         self.clock.at = SetClock().at
 

@@ -7,10 +7,13 @@ import pytest
 
 from actions_cache.adapters.dynamodb_repositories import SHARDS
 from actions_cache.domain.activity import HOUR, NO_HITS, Hits, Tally
-from actions_cache.domain.archive import deleted
+from actions_cache.domain.archive import Merge, MergeState, deleted
+from actions_cache.domain.listing import EntryFilter
 from actions_cache.domain.repository import Repository
+from actions_cache.domain.timing import DAY
 from actions_cache.domain.usage import NO_USAGE, Usage
 from actions_cache.ports import WriteConflict
+from actions_cache.wiring.management import ManagementPlane
 from tests.adapters.test_table import publish
 from tests.journey import REPOSITORY
 
@@ -71,6 +74,27 @@ def test_stored_archives_come_by_their_last_use(journey):
     assert list(table.stored_archives("7")) == []
 
 
+def test_archives_come_in_pages_of_any_size(journey):
+    for key, at in (("a", 1_000), ("b", 2_000), ("c", 3_000)):
+        publish(journey, key, at)
+    stored = journey.control.table.stored_archives
+    assert [it.name.key for it in stored(REPOSITORY, newest_use_first=True, at_once=1)] == ["c", "b", "a"]
+
+
+def test_what_failed_to_merge_is_found_as_long_as_jobs_can_find_it_and_is_due_as_before(journey):
+    table = journey.control.table
+    publish(journey, "fine")
+    seen = publish(journey, "failed")
+    failed = table.replace_archive(seen, replace(seen, merge=Merge(state=MergeState.FAILED, ended_at=1)))
+    assert list(table.failed_archives()) == [failed.id]
+    assert failed.id in set(table.due_archives(journey.clock.now() + 30 * DAY))
+    again = table.replace_archive(failed, replace(failed, merge=Merge()))
+    assert list(table.failed_archives()) == []
+    failed = table.replace_archive(again, replace(again, merge=Merge(state=MergeState.FAILED, ended_at=1)))
+    table.remove_entry(failed, deleted(failed, journey.clock.now()))
+    assert list(table.failed_archives()) == []
+
+
 def test_a_usage_is_corrected_in_repository_and_store(repositories):
     repositories.correct_usage("42", Usage(10, 2))
     repositories.correct_usage("42", NO_USAGE - Usage(4, 1))
@@ -90,6 +114,14 @@ def test_tallies_add_up_by_the_hour(repositories):
     assert repositories.tallies("7", 0) == {}
 
 
+def test_tallies_are_read_from_an_hour_on(repositories):
+    for hour in (9 * HOUR, 10 * HOUR, 11 * HOUR):
+        repositories.add_tally("42", hour, Tally(hits=1))
+    repositories.add_hit("42", "a" * 32, 1, 5_000)
+    for since, hours in ((10 * HOUR, {10, 11}), (10 * HOUR + 1, {11}), (10 * HOUR - 1, {10, 11}), (-1, {9, 10, 11})):
+        assert {hour // HOUR for hour in repositories.tallies("42", since)} == hours
+
+
 def test_hits_are_counted_by_the_archive(repositories):
     for at, archive_id in enumerate(("a" * 32, "b" * 32, "a" * 32)):
         repositories.add_hit("42", archive_id, at, 5_000)
@@ -107,6 +139,14 @@ def test_only_counts_of_the_hour_and_the_minute_end_by_themselves(journey, repos
     ending = {item.item.partition("#")[0]: item.expires_at is not None for item in repositories._items.scan()}
     assert {kind for kind, ends in ending.items() if ends} == {"creates", "tally", "hits"}
     assert {"profile", "repository", "usage"} <= ending.keys()
+
+
+def test_deletions_side_by_side_lose_no_count(on_engines):
+    archives = [publish(on_engines, f"key-{number}") for number in range(20)]
+    management = ManagementPlane(on_engines.control)
+    gone = management.delete_entries(REPOSITORY, EntryFilter(key_prefix="key-1"))
+    assert (len(gone.archives), gone.remaining) == (11, 0)
+    assert on_engines.control.repositories.usage(REPOSITORY) == Usage(3 * (len(archives) - 11), len(archives) - 11)
 
 
 def test_writers_of_the_same_counts_do_not_lose_to_each_other(on_engines, monkeypatch):

@@ -134,7 +134,7 @@ def chunked(size: int) -> Attempt:
 
 CALLS: dict[str, tuple[Attempt, int, str]] = {
     "an unknown path": (path("GET", "/nowhere"), 404, "bad_route"),
-    "the root": (path("GET", "/"), 404, "bad_route"),
+    "the root": (path("POST", "/"), 404, "bad_route"),
     "a trailing slash": (path("POST", f"/twirp/{SERVICE}/CreateCacheEntry/"), 404, "bad_route"),
     "an unknown service": (path("POST", "/twirp/github.actions.Other/CreateCacheEntry"), 404, "bad_route"),
     "an unknown method": (path("POST", f"/twirp/{SERVICE}/DeleteEverything"), 404, "bad_route"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from tests.clients.wire import Job, send
 from tests.e2e.test_doctor import by_tls
 
 GH = Path(sys.executable).with_name("gh")
+PAGE = ROOT / "docs" / "management.md"
 OCTOKIT = ROOT / "tests" / "clients" / "octokit.mjs"
 
 
@@ -134,6 +136,25 @@ def test_gh_lists_and_deletes_caches(managed: Managed, tmp_path: Path) -> None:
         assert usage.stdout.strip() == "1", usage.stderr
         assert gh("cache", "delete", "--all", "-R", "REPO").returncode == 0
         assert gh("cache", "list", "-R", "REPO", "--json", "key").stdout.strip() in ("", "[]")
+
+
+def test_what_the_documentation_asks_of_a_local_run_works(managed: Managed) -> None:
+    commands = [
+        command
+        for block in re.findall(r"```console\n(.*?)```", PAGE.read_text(), re.DOTALL)
+        for command in re.findall(r"^\$ (curl .*\$URL(?:.*\\\n)*.*)$", block, re.MULTILINE)
+    ]
+    assert len(commands) == 4
+    tokens = {"ADMIN_TOKEN": managed.admin, "READ_ONLY_TOKEN": managed.read_only}
+    for command in commands:
+        done = subprocess.run(
+            ["bash", "-c", command.replace("example/tools", f"example/{managed.repo}")],
+            env={"PATH": os.environ["PATH"], "URL": managed.url, **tokens},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "message" not in json.loads(done.stdout), (command, done.stdout)
 
 
 def test_an_admins_token_is_no_jobs_and_goes_nowhere_else(managed: Managed) -> None:

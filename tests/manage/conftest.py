@@ -30,7 +30,7 @@ class Manager:
 
     def ask(self, method: str, path: str, token: str | None = ADMIN, scheme: str = "Bearer", **headers: str) -> Any:
         known = {} if token is None else {"Authorization": f"{scheme} {token}"}
-        return urllib3.request(method, f"{self.url}{path}", headers=known | headers, retries=False)
+        return urllib3.request(method, f"{self.url}{path}", headers=known | headers, retries=False, timeout=60)
 
     def get(self, path: str, **query: Any) -> Any:
         encoded = f"?{urlencode(query, doseq=True)}" if query else ""
@@ -46,6 +46,7 @@ class Manager:
     def put_secret(self, **tokens: str) -> None:
         secrets = self.journey.control.session.client("secretsmanager")
         arn = self.journey.control.settings.admin_secret_arn
+        assert arn is not None
         secrets.put_secret_value(SecretId=arn, SecretString=json.dumps(tokens))
 
 

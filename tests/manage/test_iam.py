@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from mangum import Mangum
@@ -11,6 +11,9 @@ from mangum import Mangum
 from local.template import ROOT
 from tests.manage.conftest import Manager
 from tests.template.test_handlers import Context
+
+if TYPE_CHECKING:
+    from mangum.types import LambdaContext
 
 IDENTITY = {"userArn": "arn:aws:iam::123456789012:user/operator", "accessKey": "AKIAIOSFODNN7EXAMPLE"}
 
@@ -30,7 +33,7 @@ def answered(manager: Manager, method: str, path: str, resource: str, identity: 
     event |= {"queryStringParameters": query, "multiValueQueryStringParameters": {k: [v] for k, v in query.items()}}
     event["requestContext"]["identity"] = {"sourceIp": "203.0.113.7", **identity}
     event["requestContext"]["path"] = f"/v1{path}"
-    answer = Mangum(manager.app, lifespan="off")(event, Context())
+    answer = Mangum(manager.app, lifespan="off")(event, cast("LambdaContext", Context()))
     return answer["statusCode"], answer["headers"], json.loads(answer["body"] or "null")
 
 

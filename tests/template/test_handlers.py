@@ -110,6 +110,8 @@ def test_the_api_answers_each_of_its_events(
         ("entries", 404, "no repository example/tools"),
         ("by-id", 404, "no repository '42@https://ghes.example'"),
         ("iam", 200, '{"role":"read-only"}'),
+        ("page", 200, "<!doctype html>"),
+        ("sign-in", 200, '"role":"admin"'),
     ],
 )
 def test_management_answers_each_of_its_events(

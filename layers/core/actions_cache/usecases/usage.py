@@ -1,6 +1,6 @@
 """What repositories keep, beside what they may keep."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -42,5 +42,8 @@ class ReadUsage:
     def everywhere(self) -> Overview:
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
             each = list(pool.map(self, self.repositories.repositories()))
-        largest_first: Callable[[RepositoryUsage], tuple[int, str]] = lambda it: (-it.usage.bytes, it.repository.id)  # noqa: E731
-        return Overview(sorted(each, key=largest_first), self.repositories.store_usage(), self.budgets)
+        return Overview(sorted(each, key=_largest_first), self.repositories.store_usage(), self.budgets)
+
+
+def _largest_first(of: RepositoryUsage) -> tuple[int, str]:
+    return -of.usage.bytes, of.repository.id
