@@ -17,6 +17,7 @@ from typing import NoReturn
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from actions_cache.settings import Settings
 from local import engines, ports
 from local.console import RunFailed, say
 from local.engine import POLL_SECONDS
@@ -94,6 +95,7 @@ def _start_and_watch(stack: ExitStack) -> NoReturn:
     for schedule in functions.schedules(options.cleanup_interval_seconds, options.orphans_interval_seconds):
         processes.start(schedule)
 
+    stack.enter_context(env_file(options.data_dir / "settings", _settings(functions)))
     stack.enter_context(env_file(options.data_dir / "env", endpoints | _names(functions)))
     stack.callback(lock.stopping)
     stack.callback(say, "stopping ...")
@@ -158,6 +160,12 @@ def _names(functions: Functions) -> dict[str, str]:
         for queue in resources.template.of_type("AWS::SQS::Queue")
     }
     return resource_names(resources, functions.http_environment()) | queues
+
+
+def _settings(functions: Functions) -> dict[str, str]:
+    """What the functions run with, for the operator's commands. Not for a shell: its next run would take them over."""
+    environment = functions.http_environment()
+    return {name: value for name, value in environment.items() if name.lower() in Settings.model_fields}
 
 
 def _wait_until_healthy(url: str, running: RunningEngines, processes: FunctionProcesses) -> None:

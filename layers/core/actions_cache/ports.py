@@ -5,6 +5,7 @@ retries. Whether a write took effect is then unknown.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -196,6 +197,26 @@ class MergeQueue(Protocol):
     def check(self) -> None:
         """Raises: Unavailable when it doesn't answer."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that the queue gave up on."""
+
+    id: str
+    body: str
+    message: MergeMessage | None
+    """None where the body isn't one."""
+    sent_at: Millis
+    receipt_handle: str = field(repr=False)
+
+
+class DeadLetters(Protocol):
+    def held(self) -> AbstractContextManager[Sequence[DeadLetter]]:
+        """All, hidden from others for as long as the block runs, and 15 minutes at most. What isn't deleted stays."""
+        ...
+
+    def delete(self, letter: DeadLetter) -> None: ...
 
 
 class SigningSecrets(Protocol):

@@ -132,13 +132,16 @@ def committed(archive: Archive, commit: Commit, only_part: Part | None) -> Archi
     return replace(archive, commit=commit, object=only_part)
 
 
-def stored(archive: Archive, now: Millis) -> Archive | None:
-    """None unless it is committed and its reservation still holds the key."""
+def stored(archive: Archive, now: Millis, saved_at: Millis | None = None) -> Archive | None:
+    """None unless it is committed and its reservation still holds the key.
+
+    Args: saved_at: when it was saved first, elsewhere; the newest entry wins a lookup by prefix.
+    """
     if archive.state is not ArchiveState.RESERVED or archive.commit is None:
         return None
     if archive.reservation_expires_at <= now:
         return None
-    return replace(archive, state=ArchiveState.STORED, stored_at=now, last_used_at=now)
+    return replace(archive, state=ArchiveState.STORED, stored_at=saved_at or now, last_used_at=now)
 
 
 def used(archive: Archive, now: Millis, lifetimes: Lifetimes) -> Archive | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from actions_cache.domain import claim
 from actions_cache.domain.timing import Lifetimes
 from actions_cache.ports import Clock, MergeMessage, MergeQueue, Table, TokenSource, Unavailable
-from actions_cache.usecases.transition import transition
+from actions_cache.usecases.transition import Decision, transition
 
 logger = logging.getLogger(__name__)
 
@@ -27,12 +27,23 @@ class ClaimMerge:
             Unavailable: the message couldn't be sent; the claim is released.
         """
         token = self.tokens.new()
-        won = transition(
-            self.table,
+        return self._claim(
             archive_id,
+            token,
             lambda seen: claim.claimed(seen, token, self.clock.now(), self.lifetimes, self.max_attempts),
         )
-        if won is None:
+
+    def again(self, letter: MergeMessage) -> bool:
+        """The same for who holds a dead letter (domain/claim.py, `replayed`)."""
+        token = self.tokens.new()
+        return self._claim(
+            letter.archive_id,
+            token,
+            lambda seen: claim.replayed(seen, letter.claim_token, token, self.clock.now()),
+        )
+
+    def _claim(self, archive_id: str, token: str, decide: Decision) -> bool:
+        if transition(self.table, archive_id, decide) is None:
             return False
         try:
             self.queue.send(MergeMessage(archive_id, token))

@@ -9,6 +9,7 @@ from actions_cache.domain.commit import whole_blob
 from actions_cache.domain.entry import Entry, EntryName
 from actions_cache.domain.errors import InvalidRequest, NotFound, TryAgain
 from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.timing import Millis
 from actions_cache.ports import Bucket, Clock, Table, Unavailable, WriteConflict
 from actions_cache.usecases.claim_merge import ClaimMerge
 from actions_cache.usecases.manifests import Manifests
@@ -26,10 +27,16 @@ class Finalize:
     claim_merge: ClaimMerge
     merges_at_finalize: bool
 
-    def __call__(self, name: EntryName, size: int, archive_id: str | None = None) -> Entry:
+    def __call__(
+        self, name: EntryName, size: int, archive_id: str | None = None, saved_at: Millis | None = None
+    ) -> Entry:
         """Makes the upload that holds the key visible. The same Finalize again gives the same entry.
 
-        Args: archive_id: where the caller says which upload is meant, as by the v1 API; another one is left alone.
+        Args:
+            name: whose upload it is.
+            size: what the client sent.
+            archive_id: where the caller says which upload is meant, as by the v1 API; another one is left alone.
+            saved_at: when the entry was saved first, where it comes from elsewhere.
 
         Raises:
             NotFound: nothing holds the key: never reserved, or expired.
@@ -41,7 +48,7 @@ class Finalize:
                 return self._finalized_before(name, size, archive_id)
             committed_archive = self._committed(archive, size)
             _check_size(name, size, committed_archive.size)
-            by = stored(committed_archive, self.clock.now())
+            by = stored(committed_archive, self.clock.now(), saved_at)
             if by is None:
                 continue
             try:
