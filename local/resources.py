@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
 
-NOT_FOR_CREATE_TABLE = frozenset({"PointInTimeRecoverySpecification", "SSESpecification", "TableName", "Tags"})
+NOT_FOR_CREATE_TABLE = frozenset(
+    {"PointInTimeRecoverySpecification", "SSESpecification", "TableName", "Tags", "TimeToLiveSpecification"}
+)
 
 TAKEN = frozenset(
     {

@@ -17,7 +17,15 @@ STREAMING_FUNCTIONS = ("DownloadFunction",)
 TESTS_ONLY = ("pytest", "moto", "hypothesis", "mypy")
 # Settings have no defaults for these; importing a handler calls no AWS service.
 ENVIRONMENT = dict.fromkeys(
-    ["ENTRIES_TABLE", "RESERVATIONS_TABLE", "ARCHIVES_TABLE", "BUCKET", "MERGE_QUEUE_URL", "URL_SIGNING_SECRET_ARN"],
+    [
+        "ENTRIES_TABLE",
+        "RESERVATIONS_TABLE",
+        "ARCHIVES_TABLE",
+        "REPOSITORIES_TABLE",
+        "BUCKET",
+        "MERGE_QUEUE_URL",
+        "URL_SIGNING_SECRET_ARN",
+    ],
     "placeholder",
 ) | {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
 

@@ -14,6 +14,7 @@ REQUIRED: dict[str, Any] = {
     "entries_table": "entries",
     "reservations_table": "reservations",
     "archives_table": "archives",
+    "repositories_table": "repositories",
     "bucket": "bucket",
     "merge_queue_url": "https://queue",
     "url_signing_secret_arn": "arn",

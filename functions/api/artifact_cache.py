@@ -38,6 +38,8 @@ BodyT = TypeVar("BodyT", bound=BaseModel)
 class ReserveRequest(BaseModel):
     key: str
     version: str
+    size: int = Field(0, alias="cacheSize")
+    """As far as the client knows it now."""
 
 
 class CommitRequest(BaseModel):
@@ -62,6 +64,11 @@ def routes(control: ControlPlane, data: DataPlane, tokens: TokenReader) -> APIRo
             return Response(status_code=204)
         return JSONResponse(_found(hit, absolute(hit.url, base_url(request, control.settings.public_url))))
 
+    def reserve_number(name: EntryName, caller: Caller, size: int) -> int:
+        control.budgets.check_entry(size)
+        control.admit(caller)
+        return control.reserve.numbered(name)
+
     @router.post("/caches")
     async def reserve(request: Request, caller: TheCaller) -> Response:
         wanted = await _body(request, ReserveRequest)
@@ -69,7 +76,7 @@ def routes(control: ControlPlane, data: DataPlane, tokens: TokenReader) -> APIRo
             EntryFamily(caller.repository, caller.writable_scope(), check_name("version", wanted.version)),
             check_name("key", wanted.key),
         )
-        return JSONResponse({"cacheId": await run_in_threadpool(control.reserve.numbered, name)}, 201)
+        return JSONResponse({"cacheId": await run_in_threadpool(reserve_number, name, caller, wanted.size)}, 201)
 
     @router.patch("/caches/{number}")
     async def receive_piece(number: str, request: Request, caller: TheCaller) -> Response:

@@ -49,7 +49,9 @@ class CacheService:
 
     def create(self, request: CreateCacheEntryRequest, call: Call) -> CreateCacheEntryResponse:
         try:
-            path = self.control.reserve(_name_to_write(request.key, request.version, call))
+            name = _name_to_write(request.key, request.version, call)
+            self.control.admit(call.caller)
+            path = self.control.reserve(name)
         except PermissionDenied as denied:
             # 200: with an error's status, @actions/cache reports a key that another job is saving.
             return CreateCacheEntryResponse(ok=False, message=str(denied))

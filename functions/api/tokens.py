@@ -20,6 +20,7 @@ from actions_cache.domain.access import (
     without_slash,
 )
 from actions_cache.domain.errors import TryAgain, Unauthenticated
+from actions_cache.domain.repository import is_name
 from actions_cache.settings import CLOCK_MARGIN_SECONDS
 from functions.api.issuer_keys import IssuerKeys
 
@@ -107,7 +108,9 @@ def _caller(claims: dict[str, Any], issuer: str) -> Caller:
         raise Unauthenticated("the token names no repository_id; is it the job's ACTIONS_RUNTIME_TOKEN?")
     if not issuer.isascii() or len(issuer) > MAX_ISSUER_CHARACTERS:
         raise Unauthenticated(f"the token's issuer isn't of at most {MAX_ISSUER_CHARACTERS} ASCII characters")
-    return Caller(qualified(repository, issuer), _scopes(claims.get("ac")))
+    name = claim_of(claims, "repository") or claim_of(claims, "oidc_extra.repository")
+    known = name if name is not None and is_name(name) else None
+    return Caller(qualified(repository, issuer), _scopes(claims.get("ac")), known)
 
 
 def _scopes(ac: object) -> tuple[Scope, ...]:

@@ -105,14 +105,16 @@ def falcondev(
     """From falcondev-oss/github-actions-cache-server 9.
 
     Reads its database and its storage, which stay as they are, and saves each entry here as a job would: reserved,
-    uploaded, finalized, merged. Entries keep their age, so that the newest still wins a lookup by prefix, and count as
-    used now. What is here already stays, so a run that broke off, or one beside the running server, is just run again.
+    uploaded, finalized, merged. Entries keep their age and their last use: the newest still wins a lookup by prefix,
+    what was unused for longer than UNUSED_ENTRY_SECONDS isn't brought, and a repository over its budget here loses what
+    was unused for the longest. What is here already stays, so a run that broke off, or one beside the running server,
+    is just run again.
 
     A bucket in S3 is copied inside S3; a folder, or a bucket elsewhere, goes through this machine.
 
     Repositories are the ids in jobs' tokens, there as here. An entry moves to another one only by --repository OLD=NEW.
 
-    Exit code: 0 all is here, 1 something isn't.
+    Exit code: 0 all is here that can be, 1 something isn't.
     """
     found = read_source(database, rows)
     storage = storage_of(server, directory, bucket, endpoint_url, profile)
@@ -169,13 +171,13 @@ def one(server: OperatorPlane, storage: Storage, row: Row, name: EntryName, *, a
     try:
         check_name("key", name.key)
         check_name("version", name.family.version)
-        if server.control.table.entry(name):
-            return Result(name, size, Imported.THERE_ALREADY)
+        if prevents := server.import_entry.prevented(name, row.past):
+            return Result(name, size, prevents)
         pieces: Sequence[Piece] = storage.pieces(row)
         size = sum(piece.size for piece in pieces)
         if not acts:
             return Result(name, size, WOULD)
-        return Result(name, size, server.import_entry(name, pieces, row.updatedAt))
+        return Result(name, size, server.import_entry(name, pieces, row.past))
     except Unusable as fault:
         return Result(name, size, UNUSABLE, str(fault))
     except (CacheError, Unavailable, OSError) as fault:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from actions_cache.domain.archive import Past
 from actions_cache.domain.timing import Millis
 from operate.console import CommandFailed
 
 QUERY = """
-SELECT e.key, e.version, e.scope, e."repoId", e."updatedAt", l."folderName", l."partCount", l."mergedAt"
+SELECT e.key, e.version, e.scope, e."repoId", e."updatedAt", l."folderName", l."partCount", l."mergedAt",
+  l."lastDownloadedAt"
 FROM cache_entries e JOIN storage_locations l ON l.id = e."locationId"
 """
 
@@ -30,6 +32,11 @@ class Row(BaseModel):
     folderName: str  # noqa: N815
     partCount: int  # noqa: N815
     mergedAt: Millis | None = None  # noqa: N815
+    lastDownloadedAt: Millis | None = None  # noqa: N815
+
+    @property
+    def past(self) -> Past:
+        return Past(self.updatedAt, max(self.updatedAt, self.lastDownloadedAt or 0))
 
 
 _ROWS = TypeAdapter(list[Row])

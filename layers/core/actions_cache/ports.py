@@ -4,16 +4,19 @@ Every method may raise Unavailable: the service didn't answer, or not as it shou
 retries. Whether a write took effect is then unknown.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from actions_cache.domain.activity import Tally
 from actions_cache.domain.archive import Archive, Part
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
 from actions_cache.domain.keyring import Keyring
 from actions_cache.domain.part_range import PartRange
+from actions_cache.domain.repository import Repository
 from actions_cache.domain.timing import Millis
+from actions_cache.domain.usage import Usage
 
 
 class Unavailable(Exception):
@@ -51,7 +54,7 @@ class TokenSource(Protocol):
 
 
 class Table(Protocol):
-    """Entries, reservations and archives. All reads are consistent but `due_archives`."""
+    """Entries, reservations and archives. Reads are consistent but `due_archives` and `stored_archives`."""
 
     def entry(self, name: EntryName) -> Entry | None: ...
 
@@ -81,7 +84,7 @@ class Table(Protocol):
         ...
 
     def publish_entry(self, seen: Archive, by: Archive) -> Archive:
-        """Makes the archive's entry visible, drops its reservation and replaces the archive, or nothing.
+        """Makes the archive's entry visible, counts it, drops its reservation and replaces the archive, or nothing.
 
         Returns: what was written, with its new revision.
         Raises: WriteConflict when the archive changed, another reservation holds the name, or an entry has it.
@@ -89,7 +92,7 @@ class Table(Protocol):
         ...
 
     def remove_entry(self, seen: Archive, by: Archive) -> Archive:
-        """Removes the archive's entry and replaces the archive, or nothing.
+        """Removes the archive's entry from table and count, and replaces the archive, or nothing.
 
         Returns: what was written, with its new revision.
         Raises: WriteConflict when the archive changed, or the entry isn't this archive's.
@@ -108,12 +111,62 @@ class Table(Protocol):
         """Ids of archives whose next duty is due, page by page, starting anywhere. May lag behind writes."""
         ...
 
+    def stored_archives(self, repository: str, *, newest_use_first: bool = False) -> Iterator[Archive]:
+        """Those whose entries jobs can find, by their last use, page by page. May lag behind writes."""
+        ...
+
     def known_archives(self, ids: Sequence[str]) -> frozenset[str]:
         """Those of at most 100 ids that are an archive's."""
         ...
 
     def check(self) -> None:
         """Raises: Unavailable when it doesn't answer."""
+        ...
+
+
+class Repositories(Protocol):
+    """What is known of each repository beside its entries. Counts are exact unless it says otherwise."""
+
+    def note(self, repository: Repository) -> None:
+        """Remembers it, and that it has its name."""
+        ...
+
+    def repository(self, repository_id: str) -> Repository | None: ...
+
+    def repositories(self) -> Iterator[Repository]:
+        """All that were ever noted, by id."""
+        ...
+
+    def ids_named(self, name: str) -> Sequence[str]:
+        """Of those that ever had the name, in any case of letters."""
+        ...
+
+    def usage(self, repository_id: str) -> Usage:
+        """Of what Table.publish_entry and Table.remove_entry counted."""
+        ...
+
+    def store_usage(self) -> Usage: ...
+
+    def correct_usage(self, repository_id: str, by: Usage) -> None:
+        """Adds to the repository's usage, and to the store's."""
+        ...
+
+    def count_create(self, repository_id: str, minute: int) -> int:
+        """Returns: how many there were in that minute, with this one."""
+        ...
+
+    def add_tally(self, repository_id: str, hour: Millis, tally: Tally) -> None:
+        """Kept for a month. A retry whose first answer was lost counts twice."""
+        ...
+
+    def tallies(self, repository_id: str, since: Millis) -> Mapping[Millis, Tally]:
+        """By the hour, without those in which nothing was done."""
+        ...
+
+    def add_hit(self, repository_id: str, archive_id: str, forget_at: Millis) -> None: ...
+
+    def hits(self, repository_id: str) -> Mapping[str, int]:
+        """By the archive's id."""
         ...
 
 

@@ -51,6 +51,8 @@ def _issuers(urls: tuple[str, ...]) -> tuple[str, ...]:
 
 Seconds = Annotated[int, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
+OrNone = Annotated[int, Field(ge=0)]
+"""0 is no limit: an empty variable would be the default."""
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -67,6 +69,7 @@ class Settings(BaseSettings):
     entries_table: str
     reservations_table: str
     archives_table: str
+    repositories_table: str
     bucket: str
     merge_queue_url: str
     url_signing_secret_arn: str
@@ -81,6 +84,12 @@ class Settings(BaseSettings):
     parts_grace_seconds: Seconds | None = None
     unused_entry_seconds: Seconds = 7 * DAY
     secret_rotation_seconds: Seconds = 30 * DAY
+
+    # How much may be kept, and how fast it may come.
+    repository_budget_bytes: OrNone = 10 * 1024**3
+    store_budget_bytes: OrNone = 0
+    max_entry_bytes: OrNone = 0
+    creates_per_minute: OrNone = 0
 
     # Merging.
     merge_trigger: MergeTrigger = MergeTrigger.FINALIZE

@@ -1,6 +1,6 @@
-"""The items of the three tables. `template.yaml` declares the tables; here is what stands in them."""
+"""The items of the tables. `template.yaml` declares the tables; here is what stands in them."""
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter
 from pynamodb.attributes import DynamicMapAttribute, NumberAttribute, UnicodeAttribute, VersionAttribute
@@ -93,6 +93,15 @@ class AgendaIndex(GlobalSecondaryIndex["ArchiveItem"]):  # type: ignore[no-untyp
     archive_id = UnicodeAttribute()
 
 
+class UseIndex(GlobalSecondaryIndex["ArchiveItem"]):  # type: ignore[no-untyped-call]
+    class Meta:
+        index_name = "use"
+        projection = AllProjection()
+
+    repository = UnicodeAttribute(hash_key=True)
+    last_used_at = NumberAttribute(range_key=True)
+
+
 AGENDA_SHARDS = "0123456789abcdef"
 """One per first digit of an archive's id: an index partition takes 1,000 writes a second."""
 
@@ -110,6 +119,10 @@ class ArchiveItem(Model):
     agenda = AgendaIndex()
     agenda_shard = UnicodeAttribute()
     due_at: NumberAttribute = NumberAttribute()
+    use = UseIndex()
+    repository = UnicodeAttribute(null=True)
+    """Only while jobs can find the entry: what doesn't have it isn't in the index."""
+    last_used_at: NumberAttribute = NumberAttribute(null=True)
     revision = VersionAttribute()
     archive: DynamicMapAttribute = DynamicMapAttribute()  # type: ignore[no-untyped-call]
 
@@ -126,7 +139,31 @@ def archive_attributes(archive: Archive, due_at: Millis) -> dict[str, Any]:
         "due_at": due_at,
         "archive": document,
     }
+    if archive.is_stored:
+        attributes |= {"repository": archive.name.family.repository, "last_used_at": archive.last_used_at}
     return attributes | ({"revision": archive.revision} if archive.revision else {})
+
+
+class RepositoryItem(Model):
+    """One of the kinds of items that adapters/dynamodb_repositories.py tells apart by the beginning of `item`."""
+
+    class Meta:
+        table_name = "repositories"
+
+    repository = UnicodeAttribute(hash_key=True)
+    item = UnicodeAttribute(range_key=True)
+    name = UnicodeAttribute(null=True)
+    noted_at: NumberAttribute = NumberAttribute(null=True)
+    bytes: NumberAttribute = NumberAttribute(null=True)
+    entries: NumberAttribute = NumberAttribute(null=True)
+    creates: NumberAttribute = NumberAttribute(null=True)
+    hits: NumberAttribute = NumberAttribute(null=True)
+    misses: NumberAttribute = NumberAttribute(null=True)
+    saves: NumberAttribute = NumberAttribute(null=True)
+    bytes_restored: NumberAttribute = NumberAttribute(null=True)
+    bytes_saved: NumberAttribute = NumberAttribute(null=True)
+    expires_at: NumberAttribute = NumberAttribute(null=True)
+    """In seconds: DynamoDB deletes the item after it. Only on counts; none of these items points to an object."""
 
 
 ModelT = TypeVar("ModelT", bound=Model)
@@ -140,12 +177,18 @@ class Database:
 
     def __init__(self, region: str) -> None:
         self._region = region
+        self._bound: dict[str, type[Model]] = {}
         self.connection = Connection(
             region, connect_timeout_seconds=3, read_timeout_seconds=5, max_retry_attempts=2, max_pool_connections=50
         )
 
     def bind(self, model: type[ModelT], table_name: str) -> type[ModelT]:
         """The model on a table whose name is known only now, not at import."""
+        bound = self._bound.get(table_name) or self._bind(model, table_name)
+        self._bound[table_name] = bound
+        return cast("type[ModelT]", bound)
+
+    def _bind(self, model: type[ModelT], table_name: str) -> type[ModelT]:
         meta = type("Meta", (), {"table_name": table_name, "region": self._region})
         bound: type[ModelT] = type(model.__name__, (model,), {"Meta": meta})
         table = bound._get_connection()  # noqa: SLF001 - the only way to a model's connection

@@ -6,30 +6,34 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from pynamodb.exceptions import DoesNotExist, PynamoDBException, TransactWriteError
+from pynamodb.exceptions import TransactWriteError
 from pynamodb.expressions.condition import Condition
 from pynamodb.transactions import TransactWrite
 
+from actions_cache.adapters.dynamodb_answers import get, in_port_words
 from actions_cache.adapters.dynamodb_items import (
     AGENDA_SHARDS,
     ArchiveItem,
     Database,
     EntryItem,
-    ModelT,
+    RepositoryItem,
     ReservationItem,
     archive_attributes,
     entry_attributes,
     reservation_attributes,
 )
+from actions_cache.adapters.dynamodb_repositories import USAGES_OF_AN_ENTRY, add_usage
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation, sort_key_prefix
 from actions_cache.domain.timing import Millis
+from actions_cache.domain.usage import NO_USAGE, Usage
 from actions_cache.ports import Unavailable, WriteConflict
 
 PREFIX_PAGE = 100
 """Entries read at once in a prefix lookup: some 40 KB. Fewer than this match nearly every prefix in use."""
 
-CONFLICT_CODES = frozenset({"ConditionalCheckFailed", "TransactionConflict"})
+COUNT_ROUNDS = 20
+"""A transaction whose count another one is writing at that moment is written again, with another shard."""
 
 
 class DynamoDbTable:
@@ -37,7 +41,7 @@ class DynamoDbTable:
 
     Args:
         database: of the region.
-        entries, reservations, archives: the tables' names.
+        entries, reservations, archives, repositories: the tables' names.
         due_at: when an archive's next duty falls due. Asked at each write, so that no writer can forget the
             agenda.
     """
@@ -49,18 +53,20 @@ class DynamoDbTable:
         entries: str,
         reservations: str,
         archives: str,
+        repositories: str,
         due_at: Callable[[Archive], Millis],
     ) -> None:
         self._connection = database.connection
         self._entries = database.bind(EntryItem, entries)
         self._reservations = database.bind(ReservationItem, reservations)
         self._archives = database.bind(ArchiveItem, archives)
+        self._repositories = database.bind(RepositoryItem, repositories)
         self._due_at = due_at
 
     # ---------------------------------------------------------------- reading
 
     def entry(self, name: EntryName) -> Entry | None:
-        item = _get(self._entries, name.family.partition, name.sort_key)
+        item = get(self._entries, name.family.partition, name.sort_key)
         return item.to_entry() if item else None
 
     def newest_entry(self, family: EntryFamily, prefix: str) -> Entry | None:
@@ -71,7 +77,7 @@ class DynamoDbTable:
         """
         begins = sort_key_prefix(prefix)
         key_begins = EntryItem.key.startswith(prefix)
-        with _answers():
+        with in_port_words():
             matches = self._entries.query(
                 family.partition,
                 EntryItem.sort_key.startswith(begins),
@@ -95,34 +101,39 @@ class DynamoDbTable:
         return newest.to_entry() if newest else None
 
     def reservation(self, name: EntryName) -> Reservation | None:
-        item = _get(self._reservations, name.family.partition, name.sort_key)
+        item = get(self._reservations, name.family.partition, name.sort_key)
         return item.to_reservation(name) if item else None
 
     def archive(self, archive_id: str) -> Archive | None:
-        item = _get(self._archives, archive_id)
+        item = get(self._archives, archive_id)
         return item.to_archive() if item else None
 
     def due_archives(self, now: Millis) -> Iterator[str]:
         """The shards in random order: a run that ends early leaves another one behind each time."""
         for shard in random.sample(AGENDA_SHARDS, len(AGENDA_SHARDS)):
-            with _answers():
+            with in_port_words():
                 due = self._archives.agenda.query(shard, ArchiveItem.due_at <= now, page_size=PREFIX_PAGE)
                 yield from (item.archive_id for item in due)
 
+    def stored_archives(self, repository: str, *, newest_use_first: bool = False) -> Iterator[Archive]:
+        with in_port_words():
+            found = self._archives.use.query(repository, page_size=PREFIX_PAGE, scan_index_forward=not newest_use_first)
+            yield from (item.to_archive() for item in found)
+
     def known_archives(self, ids: Sequence[str]) -> frozenset[str]:
-        with _answers():
+        with in_port_words():
             found = self._archives.batch_get(ids, consistent_read=True, attributes_to_get=["archive_id"])
             return frozenset(item.archive_id for item in found)
 
     def check(self) -> None:
-        for model in (self._entries, self._reservations):
-            _get(model, "health", "health")
-        _get(self._archives, "health")
+        for model in (self._entries, self._reservations, self._repositories):
+            get(model, "health", "health")
+        get(self._archives, "health")
 
     # ---------------------------------------------------------------- writing
 
     def replace_archive(self, seen: Archive, by: Archive) -> Archive:
-        with _answers():
+        with in_port_words():
             self._archive_item(seen, by).save()
         return _as_written(seen, by)
 
@@ -138,27 +149,31 @@ class DynamoDbTable:
             write.save(self._archive_item(archive, archive))
 
     def publish_entry(self, seen: Archive, by: Archive) -> Archive:
-        with self._transaction() as write:
+        def fill(write: TransactWrite) -> None:
             write.save(self._entries(**entry_attributes(by.entry)), EntryItem.partition.does_not_exist())
             write.delete(self._reservation_item(seen.reservation), _holds_for(ReservationItem, seen.id))
             write.save(self._archive_item(seen, by))
+
+        self._write_counted(fill, by, Usage(by.size, 1))
         return _as_written(seen, by)
 
     def remove_entry(self, seen: Archive, by: Archive) -> Archive:
-        with self._transaction() as write:
+        def fill(write: TransactWrite) -> None:
             write.delete(self._entries(**entry_attributes(seen.entry)), _holds_for(EntryItem, seen.id))
             write.save(self._archive_item(seen, by))
+
+        self._write_counted(fill, seen, NO_USAGE - Usage(seen.size, 1))
         return _as_written(seen, by)
 
     def drop_reservation(self, reservation: Reservation) -> None:
         try:
-            with _answers():
+            with in_port_words():
                 self._reservation_item(reservation).delete(_holds_for(ReservationItem, reservation.archive_id))
         except WriteConflict:
             return
 
     def forget_archive(self, seen: Archive) -> None:
-        with _answers():
+        with in_port_words():
             self._archive_item(seen, seen).delete()
 
     def _archive_item(self, seen: Archive, by: Archive) -> ArchiveItem:
@@ -167,40 +182,39 @@ class DynamoDbTable:
     def _reservation_item(self, reservation: Reservation) -> ReservationItem:
         return self._reservations(**reservation_attributes(reservation))
 
+    def _write_counted(self, fill: Callable[[TransactWrite], None], archive: Archive, change: Usage) -> None:
+        """Raises: WriteConflict for what `fill` writes; a count in another transaction's hands is no conflict."""
+        for _ in range(COUNT_ROUNDS):
+            try:
+                with self._transaction() as write:
+                    fill(write)
+                    add_usage(write, self._repositories, archive.name.family.repository, change)
+            except WriteConflict as conflict:
+                if not _is_of_counts_alone(conflict):
+                    raise
+            else:
+                return
+        raise Unavailable("too many writers of the same counts")
+
     @contextmanager
     def _transaction(self) -> Iterator[TransactWrite]:
         """All or nothing. The request token makes a retry, whose first answer was lost, succeed again."""
-        with _answers(), TransactWrite(connection=self._connection, client_request_token=uuid.uuid4().hex) as write:
+        with (
+            in_port_words(),
+            TransactWrite(connection=self._connection, client_request_token=uuid.uuid4().hex) as write,
+        ):
             yield write
-
-
-def _get(model: type[ModelT], hash_key: str, range_key: str | None = None) -> ModelT | None:
-    with _answers():
-        try:
-            return model.get(hash_key, range_key, consistent_read=True)
-        except DoesNotExist:
-            return None
 
 
 def _holds_for(model: type[EntryItem | ReservationItem], archive_id: str) -> Condition:
     return model.archive_id == archive_id
 
 
+def _is_of_counts_alone(conflict: WriteConflict) -> bool:
+    """DynamoDB gives a reason for each item of a transaction, in order, and pynamodb puts updates last."""
+    error = conflict.__cause__
+    return isinstance(error, TransactWriteError) and not any(error.cancellation_reasons[:-USAGES_OF_AN_ENTRY])
+
+
 def _as_written(seen: Archive, by: Archive) -> Archive:
     return replace(by, revision=seen.revision + 1)
-
-
-@contextmanager
-def _answers() -> Iterator[None]:
-    """What DynamoDB says, in the port's words."""
-    try:
-        yield
-    except TransactWriteError as error:
-        codes = {reason.code for reason in error.cancellation_reasons if reason}
-        if codes & CONFLICT_CODES:
-            raise WriteConflict from error
-        raise Unavailable(str(error)) from error
-    except PynamoDBException as error:
-        if error.cause_response_code == "ConditionalCheckFailedException":
-            raise WriteConflict from error
-        raise Unavailable(str(error)) from error

@@ -35,10 +35,12 @@ class Caller:
     Args:
         repository: of one issuer and of no other, see `qualified`.
         scopes: in the order in which they are searched.
+        repository_name: `owner/repository`; None where the token doesn't say it.
     """
 
     repository: str
     scopes: tuple[Scope, ...]
+    repository_name: str | None = None
 
     def readable_scopes(self) -> tuple[str, ...]:
         """Each once: each costs a query.

@@ -58,3 +58,7 @@ class TryAgain(CacheError):
     def __init__(self, message: str, retry_after_seconds: int = 5) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class TooManyRequests(TryAgain):
+    """More than the repository may do in this time."""

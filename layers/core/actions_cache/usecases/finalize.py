@@ -3,16 +3,18 @@
 import logging
 from dataclasses import dataclass
 
-from actions_cache.domain.archive import Archive, ArchiveState, committed, stored
+from actions_cache.domain.archive import Archive, ArchiveState, Past, committed, stored
 from actions_cache.domain.claim import needs_merge
 from actions_cache.domain.commit import whole_blob
 from actions_cache.domain.entry import Entry, EntryName
 from actions_cache.domain.errors import InvalidRequest, NotFound, TryAgain
 from actions_cache.domain.layout import ArchiveKeys
-from actions_cache.domain.timing import Millis
+from actions_cache.domain.usage import Budgets
 from actions_cache.ports import Bucket, Clock, Table, Unavailable, WriteConflict
 from actions_cache.usecases.claim_merge import ClaimMerge
+from actions_cache.usecases.evict import Evict
 from actions_cache.usecases.manifests import Manifests
+from actions_cache.usecases.note_activity import NoteActivity
 from actions_cache.usecases.transition import MAX_ROUNDS
 
 logger = logging.getLogger(__name__)
@@ -25,22 +27,24 @@ class Finalize:
     manifests: Manifests
     clock: Clock
     claim_merge: ClaimMerge
+    evict: Evict
+    note_activity: NoteActivity
+    budgets: Budgets
     merges_at_finalize: bool
 
-    def __call__(
-        self, name: EntryName, size: int, archive_id: str | None = None, saved_at: Millis | None = None
-    ) -> Entry:
+    def __call__(self, name: EntryName, size: int, archive_id: str | None = None, past: Past | None = None) -> Entry:
         """Makes the upload that holds the key visible. The same Finalize again gives the same entry.
 
         Args:
             name: whose upload it is.
             size: what the client sent.
             archive_id: where the caller says which upload is meant, as by the v1 API; another one is left alone.
-            saved_at: when the entry was saved first, where it comes from elsewhere.
+            past: of an entry that comes from elsewhere.
 
         Raises:
             NotFound: nothing holds the key: never reserved, or expired.
             InvalidRequest: `size` isn't what arrived, or nothing was committed. Nothing was changed.
+            TooLarge: no eviction makes room for it. Nothing was changed.
         """
         for _ in range(MAX_ROUNDS):
             archive = self._held_archive(name)
@@ -48,7 +52,8 @@ class Finalize:
                 return self._finalized_before(name, size, archive_id)
             committed_archive = self._committed(archive, size)
             _check_size(name, size, committed_archive.size)
-            by = stored(committed_archive, self.clock.now(), saved_at)
+            self.budgets.check_entry(size)
+            by = stored(committed_archive, self.clock.now(), past)
             if by is None:
                 continue
             try:
@@ -56,6 +61,8 @@ class Finalize:
             except WriteConflict:
                 continue
             self._start_merge(finalized)
+            self._make_room(finalized)
+            self.note_activity.save(finalized.entry)
             return finalized.entry
         raise TryAgain("too many writers at once")
 
@@ -99,6 +106,12 @@ class Finalize:
             self.claim_merge(archive.id)
         except (Unavailable, TryAgain):
             logger.exception("merge not claimed, the schedule will", extra={"archive_id": archive.id})
+
+    def _make_room(self, archive: Archive) -> None:
+        try:
+            self.evict.after_save(archive.name.family.repository)
+        except Unavailable:
+            logger.exception("over budget, the schedule evicts", extra={"archive_id": archive.id})
 
 
 def _check_size(name: EntryName, claimed: int, arrived: int) -> None:

@@ -8,6 +8,7 @@ from actions_cache.domain.delivery import choose_source, is_plain_reader
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
 from actions_cache.domain.timing import Lifetimes
 from actions_cache.ports import Bucket, Clock, Table, WriteConflict
+from actions_cache.usecases.note_activity import NoteActivity
 from actions_cache.usecases.remove_entry import RemoveBroken
 from actions_cache.usecases.urls import SourceUrls
 
@@ -45,10 +46,17 @@ class LookUp:
     clock: Clock
     sources: SourceUrls
     remove_broken: RemoveBroken
+    note_activity: NoteActivity
     lifetimes: Lifetimes
 
     def __call__(self, query: Query) -> Hit | None:
         """None for a miss. An entry whose one object is gone is removed on the way; parts are checked when read."""
+        hit = self._hit(query)
+        if hit is None:
+            self.note_activity.miss(query.repository)
+        return hit
+
+    def _hit(self, query: Query) -> Hit | None:
         for _ in range(MAX_BROKEN):
             entry = self._match(query)
             if entry is None:
@@ -60,6 +68,7 @@ class LookUp:
                 self.remove_broken(archive.id, archive.object)
                 continue
             self._note_use(archive)
+            self.note_activity.hit(archive)
             return Hit(entry, self._url(archive, query))
         return None
 

@@ -9,6 +9,7 @@ from actions_cache.domain.errors import (
     NotFound,
     PermissionDenied,
     TooLarge,
+    TooManyRequests,
     TryAgain,
     Unauthenticated,
 )
@@ -22,6 +23,7 @@ _CODES: tuple[tuple[type[CacheError], int, str], ...] = (
     (AlreadyExists, 409, "already_exists"),
     # Not twirp's 429 for resource_exhausted: clients would wait and send the same body again.
     (TooLarge, 413, "invalid_argument"),
+    (TooManyRequests, 429, "resource_exhausted"),
     (TryAgain, 503, "unavailable"),
 )
 

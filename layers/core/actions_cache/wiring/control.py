@@ -8,6 +8,7 @@ from botocore.config import Config
 
 from actions_cache.adapters.aws import QUICK_CALLS
 from actions_cache.adapters.dynamodb_items import Database
+from actions_cache.adapters.dynamodb_repositories import DynamoDbRepositories
 from actions_cache.adapters.dynamodb_table import DynamoDbTable
 from actions_cache.adapters.s3_bucket import S3Bucket
 from actions_cache.adapters.secrets_manager import SecretsManagerSecrets
@@ -16,19 +17,23 @@ from actions_cache.adapters.system import RandomTokens, SystemClock
 from actions_cache.domain.agenda import next_duty
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
+from actions_cache.domain.usage import Budgets
 from actions_cache.ports import Clock, TokenSource
 from actions_cache.settings import MergeTrigger, Settings
+from actions_cache.usecases.admit import Admit
 from actions_cache.usecases.check_health import CheckHealth
 from actions_cache.usecases.claim_merge import ClaimMerge
 from actions_cache.usecases.clean_up import CleanUp
 from actions_cache.usecases.commit_blocks import CommitBlocks
 from actions_cache.usecases.commit_pieces import CommitPieces
+from actions_cache.usecases.evict import Evict
 from actions_cache.usecases.finalize import Finalize
 from actions_cache.usecases.find_orphans import FindOrphans
 from actions_cache.usecases.list_blocks import ListBlocks
 from actions_cache.usecases.look_up import LookUp
 from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.merge import MergeArchive
+from actions_cache.usecases.note_activity import NoteActivity
 from actions_cache.usecases.remove_entry import RemoveBroken, RemoveEntry
 from actions_cache.usecases.reserve import Reserve
 from actions_cache.usecases.seal import Seal
@@ -57,14 +62,23 @@ class ControlPlane:
         return boto3.Session()
 
     @cached_property
+    def database(self) -> Database:
+        return Database(self.session.region_name)
+
+    @cached_property
     def table(self) -> DynamoDbTable:
         return DynamoDbTable(
-            Database(self.session.region_name),
+            self.database,
             entries=self.settings.entries_table,
             reservations=self.settings.reservations_table,
             archives=self.settings.archives_table,
+            repositories=self.settings.repositories_table,
             due_at=self._due_at,
         )
+
+    @cached_property
+    def repositories(self) -> DynamoDbRepositories:
+        return DynamoDbRepositories(self.database, self.settings.repositories_table)
 
     @cached_property
     def bucket(self) -> S3Bucket:
@@ -92,6 +106,15 @@ class ControlPlane:
             unused_entry=settings.unused_entry_seconds * SECOND,
             merge_lease=settings.merge_lease_seconds * SECOND,
             queue_retention=settings.queue_retention_seconds * SECOND,
+        )
+
+    @cached_property
+    def budgets(self) -> Budgets:
+        settings = self.settings
+        return Budgets(
+            repository=settings.repository_budget_bytes or None,
+            store=settings.store_budget_bytes or None,
+            entry=settings.max_entry_bytes or None,
         )
 
     @property
@@ -125,6 +148,18 @@ class ControlPlane:
         return RemoveBroken(self.bucket, self.remove_entry)
 
     @cached_property
+    def admit(self) -> Admit:
+        return Admit(self.repositories, self.clock, self.settings.creates_per_minute or None)
+
+    @cached_property
+    def evict(self) -> Evict:
+        return Evict(self.table, self.repositories, self.remove_entry, self.budgets)
+
+    @cached_property
+    def note_activity(self) -> NoteActivity:
+        return NoteActivity(self.repositories, self.clock, self.lifetimes)
+
+    @cached_property
     def reserve(self) -> Reserve:
         return Reserve(self.table, self.clock, self.tokens, self.urls, self.lifetimes)
 
@@ -146,11 +181,29 @@ class ControlPlane:
 
     @cached_property
     def finalize(self) -> Finalize:
-        return Finalize(self.table, self.bucket, self.manifests, self.clock, self.claim_merge, self.merges_at_finalize)
+        return Finalize(
+            self.table,
+            self.bucket,
+            self.manifests,
+            self.clock,
+            self.claim_merge,
+            self.evict,
+            self.note_activity,
+            self.budgets,
+            self.merges_at_finalize,
+        )
 
     @cached_property
     def look_up(self) -> LookUp:
-        return LookUp(self.table, self.bucket, self.clock, self.sources, self.remove_broken, self.lifetimes)
+        return LookUp(
+            self.table,
+            self.bucket,
+            self.clock,
+            self.sources,
+            self.remove_broken,
+            self.note_activity,
+            self.lifetimes,
+        )
 
     @cached_property
     def merge(self) -> MergeArchive:

@@ -36,5 +36,8 @@ class OperatorPlane:
             control.reserve,
             control.commit_blocks,
             control.finalize,
+            control.repositories,
+            control.budgets,
+            control.lifetimes.unused_entry,
             control.settings.merge_concurrency,
         )

@@ -1,0 +1,35 @@
+"""What DynamoDB says, in the ports' words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pynamodb.exceptions import DoesNotExist, PynamoDBException, TransactWriteError
+
+from actions_cache.adapters.dynamodb_items import ModelT
+from actions_cache.ports import Unavailable, WriteConflict
+
+CONFLICT_CODES = frozenset({"ConditionalCheckFailed", "TransactionConflict"})
+
+
+@contextmanager
+def in_port_words() -> Iterator[None]:
+    """Raises: WriteConflict, Unavailable."""
+    try:
+        yield
+    except TransactWriteError as error:
+        codes = {reason.code for reason in error.cancellation_reasons if reason}
+        if codes & CONFLICT_CODES:
+            raise WriteConflict from error
+        raise Unavailable(str(error)) from error
+    except PynamoDBException as error:
+        if error.cause_response_code == "ConditionalCheckFailedException":
+            raise WriteConflict from error
+        raise Unavailable(str(error)) from error
+
+
+def get(model: type[ModelT], hash_key: str, range_key: str | None = None) -> ModelT | None:
+    with in_port_words():
+        try:
+            return model.get(hash_key, range_key, consistent_read=True)
+        except DoesNotExist:
+            return None

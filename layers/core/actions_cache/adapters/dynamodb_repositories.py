@@ -1,0 +1,149 @@
+"""The repositories port on DynamoDB: one table, whose items are told apart by how their sort key begins.
+
+- `*`, `repository#ID`: that there is this repository.
+- ID, `profile`: its name.
+- `name#OWNER/REPO`, ID: that this repository had the name, in small letters.
+- ID or `*`, `usage#SHARD`: bytes and entries of a repository, or of the store.
+- ID, `creates#MINUTE`: how many uploads were begun.
+- ID, `tally#HOUR#SHARD`: what jobs did.
+- ID, `hits#ARCHIVE`: how often an entry was found.
+"""
+
+import secrets
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+from pynamodb.expressions.update import Action
+from pynamodb.transactions import TransactWrite
+
+from actions_cache.adapters.dynamodb_answers import get, in_port_words
+from actions_cache.adapters.dynamodb_items import Database, RepositoryItem
+from actions_cache.domain.activity import Tally
+from actions_cache.domain.repository import Repository
+from actions_cache.domain.timing import DAY, SECOND, Millis
+from actions_cache.domain.usage import Usage, total
+
+STORE = "*"
+"""No repository's id: it would need an issuer."""
+
+SHARDS = 16
+"""Of each count, so that those who write at the same time seldom write the same item."""
+
+USAGES_OF_AN_ENTRY = 2
+"""Its repository's, and the store's."""
+
+TALLIES_KEPT: Millis = 35 * DAY
+CREATES_KEPT_SECONDS = 3600
+
+
+class DynamoDbRepositories:
+    """See ports.Repositories."""
+
+    def __init__(self, database: Database, repositories: str) -> None:
+        self._items = database.bind(RepositoryItem, repositories)
+
+    def note(self, repository: Repository) -> None:
+        with in_port_words():
+            # The profile last: who finds it there knows that the others are.
+            if repository.name is not None:
+                self._items(_partition_of(repository.name), repository.id).save()
+            self._items(STORE, f"repository#{repository.id}").save()
+            profile = self._items(repository.id, "profile", name=repository.name, noted_at=repository.noted_at)
+            profile.save()
+
+    def repository(self, repository_id: str) -> Repository | None:
+        found = get(self._items, repository_id, "profile")
+        return None if found is None else Repository(repository_id, found.name, int(found.noted_at))
+
+    def repositories(self) -> Iterator[Repository]:
+        for item in self._query(STORE, "repository#"):
+            found = self.repository(item.item.removeprefix("repository#"))
+            if found is not None:
+                yield found
+
+    def ids_named(self, name: str) -> Sequence[str]:
+        return [item.item for item in self._query(_partition_of(name), "")]
+
+    def usage(self, repository_id: str) -> Usage:
+        return total(Usage(int(it.bytes or 0), int(it.entries or 0)) for it in self._query(repository_id, "usage#"))
+
+    def store_usage(self) -> Usage:
+        return self.usage(STORE)
+
+    def correct_usage(self, repository_id: str, by: Usage) -> None:
+        with in_port_words():
+            for partition in (repository_id, STORE):
+                self._items(partition, f"usage#{_shard()}").update(_more(by))
+
+    def count_create(self, repository_id: str, minute: int) -> int:
+        item = self._items(repository_id, f"creates#{minute}")
+        with in_port_words():
+            item.update(
+                [RepositoryItem.creates.add(1), RepositoryItem.expires_at.set(minute * 60 + CREATES_KEPT_SECONDS)]
+            )
+        return int(item.creates)
+
+    def add_tally(self, repository_id: str, hour: Millis, tally: Tally) -> None:
+        item = self._items(repository_id, f"tally#{hour:015d}#{_shard()}")
+        with in_port_words():
+            item.update(
+                [
+                    RepositoryItem.hits.add(tally.hits),
+                    RepositoryItem.misses.add(tally.misses),
+                    RepositoryItem.saves.add(tally.saves),
+                    RepositoryItem.bytes_restored.add(tally.bytes_restored),
+                    RepositoryItem.bytes_saved.add(tally.bytes_saved),
+                    RepositoryItem.expires_at.set((hour + TALLIES_KEPT) // SECOND),
+                ]
+            )
+
+    def tallies(self, repository_id: str, since: Millis) -> Mapping[Millis, Tally]:
+        found: defaultdict[Millis, Tally] = defaultdict(Tally)
+        for item in self._query(repository_id, "tally#"):
+            hour = int(item.item.split("#")[1])
+            if hour >= since:
+                found[hour] += _tally(item)
+        return dict(found)
+
+    def add_hit(self, repository_id: str, archive_id: str, forget_at: Millis) -> None:
+        with in_port_words():
+            self._items(repository_id, f"hits#{archive_id}").update(
+                [RepositoryItem.hits.add(1), RepositoryItem.expires_at.set(forget_at // SECOND)]
+            )
+
+    def hits(self, repository_id: str) -> Mapping[str, int]:
+        return Counter({it.item.removeprefix("hits#"): int(it.hits or 0) for it in self._query(repository_id, "hits#")})
+
+    def _query(self, partition: str, begins: str) -> Iterator[RepositoryItem]:
+        with in_port_words():
+            condition = RepositoryItem.item.startswith(begins) if begins else None
+            yield from self._items.query(partition, condition, consistent_read=True)
+
+
+def add_usage(write: TransactWrite, items: type[RepositoryItem], repository_id: str, change: Usage) -> None:
+    """Counts in the transaction of what is counted, so that the counts are right whatever dies."""
+    shard = _shard()
+    for partition in (repository_id, STORE):
+        write.update(items(partition, f"usage#{shard}"), _more(change))
+
+
+def _more(usage: Usage) -> list[Action]:
+    return [RepositoryItem.bytes.add(usage.bytes), RepositoryItem.entries.add(usage.entries)]
+
+
+def _tally(item: RepositoryItem) -> Tally:
+    return Tally(
+        hits=int(item.hits or 0),
+        misses=int(item.misses or 0),
+        saves=int(item.saves or 0),
+        bytes_restored=int(item.bytes_restored or 0),
+        bytes_saved=int(item.bytes_saved or 0),
+    )
+
+
+def _partition_of(name: str) -> str:
+    return f"name#{name.lower()}"
+
+
+def _shard() -> int:
+    return secrets.randbelow(SHARDS)

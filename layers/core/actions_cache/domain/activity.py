@@ -1,0 +1,25 @@
+"""What jobs did in an hour, as the page for people shows it."""
+
+from dataclasses import dataclass, fields
+
+from actions_cache.domain.timing import SECOND, Millis
+
+HOUR: Millis = 3600 * SECOND
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """Bytes are those of the entries: what a client does with a URL that leads to S3, nobody here sees."""
+
+    hits: int = 0
+    misses: int = 0
+    saves: int = 0
+    bytes_restored: int = 0
+    bytes_saved: int = 0
+
+    def __add__(self, other: "Tally") -> "Tally":
+        return Tally(**{it.name: getattr(self, it.name) + getattr(other, it.name) for it in fields(self)})
+
+
+def hour_of(at: Millis) -> Millis:
+    return at - at % HOUR

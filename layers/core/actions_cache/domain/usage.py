@@ -1,0 +1,54 @@
+"""What a repository keeps, what it may keep, and what goes when that is too much."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from actions_cache.domain.errors import TooLarge
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Of what jobs can find. What is being uploaded, and what outlives its entry by its readers' grace, isn't in it."""
+
+    bytes: int = 0
+    entries: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(self.bytes + other.bytes, self.entries + other.entries)
+
+    def __sub__(self, other: "Usage") -> "Usage":
+        return Usage(self.bytes - other.bytes, self.entries - other.entries)
+
+
+NO_USAGE = Usage()
+
+
+def total(usages: Iterable[Usage]) -> Usage:
+    return sum(usages, NO_USAGE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budgets:
+    """In bytes; None for no limit."""
+
+    repository: int | None = None
+    store: int | None = None
+    entry: int | None = None
+
+    def check_entry(self, size: int) -> None:
+        """Raises TooLarge for an entry that no eviction makes room for."""
+        limits = {
+            "the most that one entry may have here (MAX_ENTRY_BYTES)": self.entry,
+            "the whole budget of a repository here (REPOSITORY_BUDGET_BYTES)": self.repository,
+            "the whole budget of this server (STORE_BUDGET_BYTES)": self.store,
+        }
+        for what, limit in limits.items():
+            if limit is not None and size > limit:
+                raise TooLarge(
+                    f"the entry has {size} bytes, but {what} is {limit}; cache less, or ask this server's operator"
+                )
+
+
+def excess(usage: Usage, budget: int | None) -> int:
+    """Bytes to be freed."""
+    return 0 if budget is None else max(0, usage.bytes - budget)

@@ -1,0 +1,94 @@
+"""Room is made: of a repository over its budget, or of the store, what was used longest ago goes first."""
+
+import heapq
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from actions_cache.domain.archive import Archive
+from actions_cache.domain.timing import Millis
+from actions_cache.domain.usage import Budgets, Usage, excess
+from actions_cache.ports import Repositories, Table
+from actions_cache.usecases.remove_entry import RemoveEntry
+
+logger = logging.getLogger(__name__)
+
+AT_A_SAVE = 25
+"""Entries that a save evicts before it answers, some 20 ms each. The schedule evicts the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evict:
+    table: Table
+    repositories: Repositories
+    remove_entry: RemoveEntry
+    budgets: Budgets
+
+    def after_save(self, repository_id: str) -> int:
+        """Returns: how many entries of this repository, or of any while the store is over its budget, were evicted."""
+        room = AT_A_SAVE
+        room -= self._evict_of(repository_id, room)
+        room -= self._evict_of_any(room)
+        return AT_A_SAVE - room
+
+    def everywhere(self, is_time_left: Callable[[], bool]) -> int:
+        """What a save left, or one that died: each repository, then the store."""
+        if self.budgets.repository is None and self.budgets.store is None:
+            return 0
+        evicted = 0
+        for repository in self.repositories.repositories():
+            while is_time_left() and (count := self._evict_of(repository.id, AT_A_SAVE)):
+                evicted += count
+        while is_time_left() and (count := self._evict_of_any(AT_A_SAVE)):
+            evicted += count
+        return evicted
+
+    def _evict_of(self, repository_id: str, most: int) -> int:
+        if self.budgets.repository is None:
+            return 0
+        return self._evict(
+            lambda: self.repositories.usage(repository_id),
+            self.budgets.repository,
+            lambda: self.table.stored_archives(repository_id),
+            most,
+        )
+
+    def _evict_of_any(self, most: int) -> int:
+        if self.budgets.store is None:
+            return 0
+        return self._evict(self.repositories.store_usage, self.budgets.store, self._all_by_use, most)
+
+    def _all_by_use(self) -> Iterator[Archive]:
+        of_each = [self.table.stored_archives(repository.id) for repository in self.repositories.repositories()]
+        return heapq.merge(*of_each, key=_last_use)
+
+    def _evict(
+        self, usage: Callable[[], Usage], budget: int, candidates: Callable[[], Iterator[Archive]], most: int
+    ) -> int:
+        """Asks for the usage anew before each: others evict at the same time, and make the same room."""
+        evicted = 0
+        if not excess(usage(), budget):
+            return evicted
+        for archive in candidates():
+            if evicted >= most or not excess(usage(), budget):
+                break
+            if self.remove_entry(archive.id, _unused_since(archive)):
+                evicted += 1
+                logger.info(
+                    "entry evicted: over budget",
+                    extra={
+                        "archive_id": archive.id,
+                        "repository": archive.name.family.repository,
+                        "bytes": archive.size,
+                        "last_used_at": archive.last_used_at,
+                    },
+                )
+        return evicted
+
+
+def _last_use(archive: Archive) -> Millis:
+    return archive.last_used_at
+
+
+def _unused_since(candidate: Archive) -> Callable[[Archive], bool]:
+    return lambda seen: seen.last_used_at == candidate.last_used_at

@@ -1,0 +1,105 @@
+"""The repositories port's contract (ports.Repositories), and what the table port counts in it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from actions_cache.adapters.dynamodb_repositories import SHARDS
+from actions_cache.domain.activity import HOUR, Tally
+from actions_cache.domain.archive import deleted
+from actions_cache.domain.repository import Repository
+from actions_cache.domain.usage import NO_USAGE, Usage
+from actions_cache.ports import WriteConflict
+from tests.adapters.test_table import publish
+from tests.journey import REPOSITORY
+
+EXAMPLE = Repository("42", "Example/Tools", 1_000)
+
+
+@pytest.fixture
+def repositories(journey):
+    return journey.control.repositories
+
+
+def test_a_noted_repository_is_found_by_id_and_by_name_in_any_case(repositories):
+    repositories.note(EXAMPLE)
+    repositories.note(Repository("7@https://ghes.example", None, 1_000))
+    assert repositories.repository("42") == EXAMPLE
+    assert repositories.ids_named("example/TOOLS") == ["42"]
+    assert repositories.ids_named("example/tool") == []
+    assert {it.id: it.name for it in repositories.repositories()} == {
+        "42": "Example/Tools",
+        "7@https://ghes.example": None,
+    }
+
+
+def test_a_renamed_repository_is_found_by_both_names_and_says_the_new_one(repositories):
+    repositories.note(EXAMPLE)
+    repositories.note(replace(EXAMPLE, name="example/renamed"))
+    assert repositories.ids_named("example/tools") == repositories.ids_named("example/renamed") == ["42"]
+    assert repositories.repository("42").name == "example/renamed"
+
+
+def test_entries_are_counted_when_they_appear_and_when_they_go(journey, repositories):
+    published = [publish(journey, key) for key in ("npm", "yarn")]
+    assert repositories.usage(REPOSITORY) == repositories.store_usage() == Usage(6, 2)
+    journey.control.table.remove_entry(published[0], deleted(published[0], journey.clock.now()))
+    assert repositories.usage(REPOSITORY) == repositories.store_usage() == Usage(3, 1)
+    assert repositories.usage("7") == NO_USAGE
+
+
+def test_what_is_refused_is_not_counted(journey, repositories):
+    seen = publish(journey, "npm")
+    with pytest.raises(WriteConflict):
+        journey.control.table.publish_entry(seen, seen)
+    by = deleted(seen, journey.clock.now())
+    journey.control.table.remove_entry(seen, by)
+    with pytest.raises(WriteConflict):
+        journey.control.table.remove_entry(seen, by)
+    assert repositories.usage(REPOSITORY) == NO_USAGE
+
+
+def test_stored_archives_come_by_their_last_use(journey):
+    table = journey.control.table
+    for key, at in (("b", 2_000), ("a", 1_000), ("c", 3_000)):
+        publish(journey, key, at)
+    gone = publish(journey, "gone", 500)
+    table.remove_entry(gone, deleted(gone, journey.clock.now()))
+    assert [it.name.key for it in table.stored_archives(REPOSITORY)] == ["a", "b", "c"]
+    assert [it.name.key for it in table.stored_archives(REPOSITORY, newest_use_first=True)] == ["c", "b", "a"]
+    assert list(table.stored_archives("7")) == []
+
+
+def test_a_usage_is_corrected_in_repository_and_store(repositories):
+    repositories.correct_usage("42", Usage(10, 2))
+    repositories.correct_usage("42", NO_USAGE - Usage(4, 1))
+    assert repositories.usage("42") == repositories.store_usage() == Usage(6, 1)
+
+
+def test_creates_are_counted_by_the_minute(repositories):
+    assert [repositories.count_create("42", minute) for minute in (1, 1, 2, 1)] == [1, 2, 1, 3]
+    assert repositories.count_create("7", 1) == 1
+
+
+def test_tallies_add_up_by_the_hour(repositories):
+    for hour, tally in ((HOUR, Tally(hits=1)), (HOUR, Tally(hits=2, bytes_restored=5)), (3 * HOUR, Tally(misses=1))):
+        repositories.add_tally("42", hour, tally)
+    assert repositories.tallies("42", 0) == {HOUR: Tally(hits=3, bytes_restored=5), 3 * HOUR: Tally(misses=1)}
+    assert repositories.tallies("42", 2 * HOUR) == {3 * HOUR: Tally(misses=1)}
+    assert repositories.tallies("7", 0) == {}
+
+
+def test_hits_are_counted_by_the_archive(repositories):
+    for archive_id in ("a" * 32, "b" * 32, "a" * 32):
+        repositories.add_hit("42", archive_id, 5_000)
+    assert repositories.hits("42") == {"a" * 32: 2, "b" * 32: 1}
+
+
+def test_writers_of_the_same_counts_do_not_lose_to_each_other(on_engines, monkeypatch):
+    """All in one shard, so that every transaction meets the others there; no entry is in another's way."""
+    monkeypatch.setattr("actions_cache.adapters.dynamodb_repositories.SHARDS", 1)
+    assert SHARDS > 1
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: publish(on_engines, f"key-{number}"), range(24)))
+    assert on_engines.control.repositories.usage(REPOSITORY) == Usage(72, 24)

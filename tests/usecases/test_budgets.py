@@ -1,0 +1,139 @@
+"""What one repository, and all together, may keep (usecases/evict.py), and how fast it may come (admit.py)."""
+
+from dataclasses import replace
+
+import pytest
+
+from actions_cache.domain.access import Caller
+from actions_cache.domain.errors import NotFound, TooLarge, TooManyRequests
+from actions_cache.domain.usage import Budgets, Usage, excess
+from actions_cache.ports import Unavailable
+from tests.journey import REPOSITORY, fail, name
+
+
+def with_settings(journey, **changes):
+    """Before anything is made of the settings."""
+    journey.control.settings = journey.control.settings.model_copy(update=changes)
+    return journey
+
+
+def saved(journey, key, size, repository=REPOSITORY):
+    journey.clock.advance(1)
+    journey.save(name(key, repository=repository), bytes(size))
+
+
+def kept(journey, repository=REPOSITORY):
+    return {it.name.key for it in journey.control.table.stored_archives(repository)}
+
+
+@pytest.mark.parametrize(("used", "budget", "over"), [(9, 10, 0), (10, 10, 0), (11, 10, 1), (11, None, 0)])
+def test_an_excess_begins_beyond_the_budget(used, budget, over):
+    assert excess(Usage(used, 1), budget) == over
+
+
+def test_a_save_that_goes_over_evicts_what_was_used_longest_ago(journey):
+    with_settings(journey, repository_budget_bytes=30)
+    for key in ("a", "b", "c"):
+        saved(journey, key, 10)
+    journey.clock.advance(journey.control.lifetimes.last_use_resolution / 1000)
+    journey.look_up("a")
+    saved(journey, "d", 15)
+    assert kept(journey) == {"a", "d"}
+    assert journey.control.repositories.usage(REPOSITORY) == Usage(25, 2)
+
+
+def test_readers_of_an_evicted_entry_have_their_grace(journey):
+    """P3: the objects go with the sweep, when nobody can be reading them."""
+    with_settings(journey, repository_budget_bytes=10)
+    archive_id = journey.upload(name("a"), bytes(10))
+    journey.control.finalize(name("a"), 10)
+    saved(journey, "b", 10)
+    assert journey.look_up("a", version="v1") is None or kept(journey) == {"b"}
+    journey.clock.advance(journey.control.settings.grace_seconds - 1)
+    journey.clean_up()
+    assert journey.keys(archive_id)
+    journey.clock.advance(2)
+    journey.clean_up()
+    assert not journey.keys(archive_id)
+
+
+def test_another_repository_has_a_budget_of_its_own(journey):
+    with_settings(journey, repository_budget_bytes=10)
+    saved(journey, "a", 10)
+    saved(journey, "b", 10, repository="7")
+    assert kept(journey) == {"a"}
+    assert kept(journey, "7") == {"b"}
+
+
+def test_over_the_stores_budget_the_oldest_of_any_repository_goes(journey):
+    with_settings(journey, store_budget_bytes=25)
+    for repository in ("7", "42", "8"):
+        journey.control.admit(Caller(repository, ()))
+    saved(journey, "a", 10, repository="7")
+    saved(journey, "b", 10)
+    saved(journey, "c", 10, repository="8")
+    assert (kept(journey, "7"), kept(journey), kept(journey, "8")) == (set(), {"b"}, {"c"})
+
+
+@pytest.mark.parametrize("limit", ["repository_budget_bytes", "store_budget_bytes", "max_entry_bytes"])
+def test_an_entry_that_no_eviction_makes_room_for_is_refused_and_nothing_goes(journey, limit):
+    with_settings(journey, **{limit: 10})
+    saved(journey, "a", 10)
+    with pytest.raises(TooLarge, match=f"has 11 bytes.*{limit.upper()}.* is 10"):
+        saved(journey, "b", 11)
+    assert kept(journey) == {"a"}
+    with pytest.raises(NotFound):
+        journey.control.finalize(name("never"), 1)
+
+
+def test_no_limit_is_no_limit():
+    Budgets().check_entry(10**15)
+
+
+def test_the_schedule_evicts_what_a_dead_save_left(journey, monkeypatch):
+    """P6: the counts stand in the transaction that made the entry visible."""
+    with_settings(journey, repository_budget_bytes=20, store_budget_bytes=1000)
+    journey.control.admit(Caller(REPOSITORY, ()))
+    monkeypatch.setattr(type(journey.control.evict), "after_save", lambda *_: fail(Unavailable("died")))
+    for key in ("a", "b", "c", "d"):
+        saved(journey, key, 10)
+    assert kept(journey) == {"a", "b", "c", "d"}
+    assert journey.control.evict.everywhere(lambda: True) == 2
+    assert kept(journey) == {"c", "d"}
+    assert journey.control.evict.everywhere(lambda: True) == 0
+
+
+def test_an_entry_that_was_used_meanwhile_is_not_evicted(journey, monkeypatch):
+    with_settings(journey, repository_budget_bytes=10)
+    saved(journey, "a", 10)
+    stale = [replace(it, last_used_at=1) for it in journey.control.table.stored_archives(REPOSITORY)]
+    monkeypatch.setattr(type(journey.control.table), "stored_archives", lambda *_, **__: iter(stale))
+    saved(journey, "b", 10)
+    monkeypatch.undo()
+    assert kept(journey) == {"a", "b"}
+
+
+def test_more_creates_than_a_minute_may_have_are_told_when_to_come_again(journey):
+    with_settings(journey, creates_per_minute=2)
+    journey.clock.at -= journey.clock.at % 60_000
+    journey.clock.advance(10)
+    for _ in range(2):
+        journey.control.admit(Caller("42", ()))
+    journey.control.admit(Caller("7", ()))
+    with pytest.raises(TooManyRequests, match="2 uploads in this minute") as refused:
+        journey.control.admit(Caller("42", ()))
+    assert refused.value.retry_after_seconds == 50
+    journey.clock.advance(50)
+    journey.control.admit(Caller("42", ()))
+
+
+def test_a_repositorys_name_is_noted_once_and_when_it_changes(journey, monkeypatch):
+    noted = []
+    note = type(journey.control.repositories).note
+    monkeypatch.setattr(
+        type(journey.control.repositories), "note", lambda self, it: (noted.append(it.name), note(self, it))
+    )
+    for name_in_token in ("a/b", "a/b", None, "a/c", "a/c"):
+        journey.control.admit(Caller("42", (), name_in_token))
+    assert noted == ["a/b", "a/c"]
+    assert journey.control.repositories.repository("42").name == "a/c"
