@@ -1,11 +1,14 @@
-"""`reconcile`: what stands in the bucket, held against the table."""
+"""`reconcile`: what stands in the bucket, and what is counted, held against the table."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import click
 
+from actions_cache.usecases.find_orphans import FindOrphans
+from actions_cache.usecases.recount import Count
 from actions_cache.wiring.operator import OperatorPlane
-from operate.console import Output, amount, counted
+from operate.console import Bar, Output, amount, counted
 from operate.options import changes, on_server
 
 
@@ -17,41 +20,90 @@ class Orphan:
 
 
 @click.command()
-@changes("Delete them.")
+@changes("Delete what nobody owns, and correct the counts.")
 @on_server
 def reconcile(server: OperatorPlane, output: Output, *, yes: bool) -> int:
-    """Look for objects that nobody owns.
+    """Look for objects that nobody owns, and for counts that are wrong.
 
     Lists the bucket, and asks the table for each archive that objects stand under. What the table doesn't know, no
     reader can reach. The server's own schedule does the same twice a day, so there is little to find, unless the table
     was restored from a backup: then everything saved since looks like an orphan. Look before you say --yes.
+
+    Then each repository's usage, which its budget is held against, is counted anew from its entries.
     """
-    find = server.control.find_orphans
-    orphans: list[Orphan] = []
-    seen = 0
     with output.progress("archives in the bucket") as bar:
-        for archive_id, is_known in find.archives():
-            seen += 1
-            bar.advance(f"{len(orphans)} of nobody")
-            objects = [] if is_known else find.objects(archive_id)
-            # SeaweedFS lists folders that are empty.
-            if not objects:
-                continue
-            orphans.append(Orphan(archive_id, len(objects), sum(part.size for part in objects)))
-            if yes:
-                find.delete(archive_id)
+        listed = Listed()
+        orphans = list(orphans_of(server.control.find_orphans, bar, listed, deletes=yes))
+    repositories = [repository.id for repository in server.control.repositories.repositories()]
+    with output.progress("repositories", len(repositories)) as bar:
+        counts = [recounted(server, repository, bar, corrects=yes) for repository in repositories]
+    drifted = [count for count in counts if count.counted != count.stored]
     output.rows(("archive", "objects", "size"), ((it.archive_id, str(it.objects), amount(it.size)) for it in orphans))
-    total = f"{counted(seen, 'archive')} in the bucket, {len(orphans)} of nobody"
-    if orphans:
-        total += f" ({amount(sum(it.size for it in orphans))})"
-        total += "; deleted" if yes else "; nothing was changed: --yes deletes what nobody owns"
-    output.say(total)
+    output.rows(
+        ("repository", "counted", "stored"),
+        (
+            (
+                it.repository,
+                f"{counted(it.counted.entries, 'entry', 'entries')}, {it.counted.bytes} B",
+                f"{counted(it.stored.entries, 'entry', 'entries')}, {it.stored.bytes} B",
+            )
+            for it in drifted
+        ),
+    )
+    output.say(summary(listed.archives, orphans, len(repositories), len(drifted), acts=yes))
     output.document(
         {
-            "archives": seen,
+            "archives": listed.archives,
             "orphans": [
                 {"archive_id": it.archive_id, "objects": it.objects, "bytes": it.size, "deleted": yes} for it in orphans
+            ],
+            "repositories": len(repositories),
+            "miscounted": [
+                {
+                    "repository": it.repository,
+                    "counted": {"entries": it.counted.entries, "bytes": it.counted.bytes},
+                    "stored": {"entries": it.stored.entries, "bytes": it.stored.bytes},
+                    "corrected": it.is_corrected,
+                }
+                for it in drifted
             ],
         }
     )
     return 0
+
+
+@dataclass
+class Listed:
+    """How many archives the bucket has objects of."""
+
+    archives: int = 0
+
+
+def orphans_of(find: FindOrphans, bar: Bar, listed: Listed, *, deletes: bool) -> Iterator[Orphan]:
+    for archive_id, is_known in find.archives():
+        bar.advance()
+        objects = find.objects(archive_id) if not is_known else ()
+        # SeaweedFS lists folders that are empty.
+        if not (is_known or objects):
+            continue
+        listed.archives += 1
+        if not is_known:
+            yield Orphan(archive_id, len(objects), sum(part.size for part in objects))
+            if deletes:
+                find.delete(archive_id)
+
+
+def recounted(server: OperatorPlane, repository: str, bar: Bar, *, corrects: bool) -> Count:
+    bar.advance()
+    return server.recount(repository, corrects=corrects)
+
+
+def summary(archives: int, orphans: list[Orphan], repositories: int, drifted: int, *, acts: bool) -> str:
+    line = (
+        f"{counted(archives, 'archive')} in the bucket, {len(orphans)} of nobody "
+        f"({amount(sum(it.size for it in orphans))}); {counted(repositories, 'repository', 'repositories')}, "
+        f"{drifted} counted wrong"
+    )
+    if not (orphans or drifted):
+        return line
+    return f"{line}; {'mended' if acts else 'nothing was changed: --yes mends it'}"
