@@ -43,8 +43,9 @@ def choose(row: Row, names: Collection[str]) -> list[str]:
     parts = [f"parts/{number}" for number in range(row.partCount)]
     missing = [part for part in parts if part not in names]
     if missing or not parts:
-        merged = "merged object is gone, and of its " if row.mergedAt else ""
-        raise Unusable(f"its {merged}{row.partCount} parts {len(missing)} are missing")
+        lost = len(missing)
+        gone = "its merged object is gone, and " if row.mergedAt else ""
+        raise Unusable(f"{gone}of its {row.partCount} parts {lost} {'is' if lost == 1 else 'are'} missing")
     return parts
 
 
