@@ -51,7 +51,7 @@ def test_every_entry_that_can_be_restored_there_can_be_restored_here(operated: O
     before = operated.everything()
     dry = operated.run(*from_folder(database))
     assert dry.last_line == (
-        "6 entries there, 6 chosen: 5 would be imported, 1 unusable (68 B); nothing was changed: --yes imports"
+        "6 entries there, 6 chosen: 5 would be imported, 1 unusable (67 B); nothing was changed: --yes imports"
     )
     assert operated.everything() == before
 
