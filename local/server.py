@@ -6,24 +6,24 @@ import socket
 
 import boto3
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from actions_cache.adapters.aws import QUICK_CALLS
 from actions_cache.adapters.edge_secrets import SIGV4A_CALLS
 from actions_cache.adapters.s3_signing import S3Signer
 from functions.api import handler as api
 from functions.download import handler as download
+from functions.manage import handler as manage
 from local.edge.app import Edge
 from local.edge.distribution import Distribution
 from local.edge.key_value_store import EdgeKeyValueStore
 from local.edge.origin_bucket import BucketOrigin
 from local.edge.runtime import EdgeRuntime
 from local.execution import PATIENCE_SECONDS
+from local.gateway import Gateway
 from local.lifeline import stop_at_end_of
 from local.localhost import resolve_names_under_localhost
 from local.template import Template
-
-DOWNLOADS = "/blobs/download/"
 
 DRAIN_SECONDS = 5
 """What requests may take to end once the run stops; then their connections break."""
@@ -53,12 +53,10 @@ def edge_before(behind: ASGIApp, secrets_arn: str) -> Edge:
     )
 
 
-def by_path(api_app: ASGIApp, download_app: ASGIApp) -> ASGIApp:
-    async def dispatch(scope: Scope, receive: Receive, send: Send) -> None:
-        app = download_app if scope["path"].startswith(DOWNLOADS) else api_app
-        await app(scope, receive, send)
-
-    return dispatch
+def apps() -> dict[str, ASGIApp]:
+    """Of the functions that HTTP reaches."""
+    handlers = {"ApiFunction": api, "DownloadFunction": download, "ManageFunction": manage}
+    return {function: handler.asgi_app() for function, handler in handlers.items()}
 
 
 def main() -> None:
@@ -70,7 +68,7 @@ def main() -> None:
 
     stop_at_end_of(options.lifeline, PATIENCE_SECONDS)
     config = uvicorn.Config(
-        edge_before(by_path(api.asgi_app(), download.asgi_app()), options.edge_secrets),
+        edge_before(Gateway.of(Template.load(), apps()), options.edge_secrets),
         loop="uvloop",
         http="httptools",
         lifespan="on",

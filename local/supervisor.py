@@ -17,6 +17,7 @@ from typing import NoReturn
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from actions_cache.adapters.management_secret import parse_tokens
 from actions_cache.settings import Settings
 from local import engines, ports
 from local.console import RunFailed, say
@@ -96,7 +97,7 @@ def _start_and_watch(stack: ExitStack) -> NoReturn:
         processes.start(schedule)
 
     stack.enter_context(env_file(options.data_dir / "settings", _settings(functions)))
-    stack.enter_context(env_file(options.data_dir / "env", endpoints | _names(functions)))
+    stack.enter_context(env_file(options.data_dir / "env", endpoints | _names(functions) | _tokens(resources)))
     stack.callback(lock.stopping)
     stack.callback(say, "stopping ...")
     say(f"ready {options.url}")
@@ -166,6 +167,13 @@ def _settings(functions: Functions) -> dict[str, str]:
     """What the functions run with, for the operator's commands. Not for a shell: its next run would take them over."""
     environment = functions.http_environment()
     return {name: value for name, value in environment.items() if name.lower() in Settings.model_fields}
+
+
+def _tokens(resources: Resources) -> dict[str, str]:
+    """By which people manage what runs here."""
+    secret = boto3.client("secretsmanager").get_secret_value(SecretId=resources.refs["AdminSecret"])
+    tokens = parse_tokens(secret["SecretString"])
+    return {"ADMIN_TOKEN": tokens.admin, "READ_ONLY_TOKEN": tokens.for_reading}
 
 
 def _wait_until_healthy(url: str, running: RunningEngines, processes: FunctionProcesses) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 LAYER = "CoreLayer"
 LARGEST_UNZIPPED_MB = 250  # Lambda's limit for a function and its layers together
 HTTP_ONLY = ("fastapi", "starlette", "aiohttp", "mangum")
-HTTP_FUNCTIONS = ("ApiFunction", "DownloadFunction")
+HTTP_FUNCTIONS = ("ApiFunction", "DownloadFunction", "ManageFunction")
 STREAMING_FUNCTIONS = ("DownloadFunction",)
 TESTS_ONLY = ("pytest", "moto", "hypothesis", "mypy")
 # Settings have no defaults for these; importing a handler calls no AWS service.

@@ -35,7 +35,7 @@ compile runtime requirements/runtime.txt --python-version 3.12
 # follow dependencies, and in hash mode pip refuses one that isn't listed.
 deployed=(--python-version 3.12 --constraint "$out/requirements/dev.txt")
 compile layer layers/core/requirements.txt "${deployed[@]}"
-for function in api download merge cleanup rotate; do
+for function in api download manage merge cleanup rotate; do
     compile "$function" "functions/$function/requirements.txt" "${deployed[@]}"
 done
 

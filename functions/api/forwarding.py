@@ -11,8 +11,12 @@ from actions_cache.web.app import VIEWER_HOST
 from actions_cache.web.artifact_cache import ROOT as ARTIFACT_CACHE
 
 OUR_SERVICE = "github.actions.results.api.v1.cacheservice"
-OUR_PATHS = ("/", "/api", "/blobs", "/health", "/repos", ARTIFACT_CACHE)
-"""With all below them, but for the root. `/api` and `/repos` are GitHub's REST API, as it looks on other hosts."""
+OUR_PATHS = (
+    *("/", "/api", "/blobs", "/health", "/iam", "/manage", "/repos", "/repositories"),
+    ARTIFACT_CACHE,
+)
+"""With all below them, but for the root. `/api`, `/repos` and `/repositories` are GitHub's REST API, as it looks on
+other hosts. Whoever asks there shows a token of those who manage this server, which is for nobody else."""
 
 MAX_ENCODINGS = 3
 """How often a path may be percent-encoded over and over. No client encodes one twice."""

@@ -20,15 +20,17 @@ from actions_cache.domain.entry import EntryFamily, EntryName
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.data import DataPlane
+from actions_cache.wiring.management import ManagementPlane
 from functions.api.app import create_app as create_api
 from functions.download.app import create_app as create_download
+from functions.manage.app import create_app as create_management
 from local.edge.app import Edge
 from local.edge.distribution import Distribution
 from local.edge.origin_bucket import BucketOrigin
 from local.edge.runtime import EdgeRuntime
 from local.endpoints import Endpoints
+from local.gateway import Gateway
 from local.resources import Clients, create
-from local.server import by_path
 from local.template import Template
 from tests.clients.runtime_token import ac_claim
 from tests.clients.wire import VERSION, Job
@@ -100,7 +102,12 @@ def verified_stage(template: Template, endpoints: Endpoints, session: boto3.Sess
         s3 = session.client("s3", endpoint_url=endpoints.store)
         signer = S3Signer(s3, control.settings.bucket, cast("Any", session.get_credentials()))
         known = KnownValues({"url-signing-secrets": " ".join(control.urls.secrets.current())})
-        behind = by_path(create_api(control, data), create_download(data))
+        apps = {
+            "ApiFunction": create_api(control, data),
+            "DownloadFunction": create_download(data),
+            "ManageFunction": create_management(ManagementPlane(control)),
+        }
+        behind = Gateway.of(template, apps)
         edge = Edge(Distribution.of(template), EdgeRuntime(), known, BucketOrigin(signer), behind)
         with served(edge, lifespan="on") as url:
             yield Stage(url, control, issuer, other, Journey(control, clock, clients.s3, clients.sqs))

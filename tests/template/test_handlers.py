@@ -19,7 +19,7 @@ from local.template import ROOT, Template
 from tests.conftest import CREDENTIALS
 from tests.template.test_events import SIGNED_WITH
 
-HANDLERS = {name: f"functions.{name}.handler" for name in ("api", "download", "merge", "cleanup", "rotate")}
+HANDLERS = {name: f"functions.{name}.handler" for name in ("api", "download", "manage", "merge", "cleanup", "rotate")}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 
 from local.template import ROOT
 
-FUNCTIONS = ("api", "download", "merge", "cleanup", "rotate")
+FUNCTIONS = ("api", "download", "manage", "merge", "cleanup", "rotate")
 TESTED = ROOT / "requirements" / "dev.txt"
 LAYER = ROOT / "layers" / "core" / "requirements.txt"
 HTTP = {"fastapi", "starlette", "aiohttp", "mangum"}
@@ -28,7 +28,7 @@ def test_the_aws_libraries_are_in_the_layer_and_only_there() -> None:
 
 
 def test_the_web_framework_is_only_where_http_is() -> None:
-    assert {name for name in FUNCTIONS if HTTP & _of_function(name).keys()} == {"api", "download"}
+    assert {name for name in FUNCTIONS if HTTP & _of_function(name).keys()} == {"api", "download", "manage"}
     assert not HTTP & _pins(LAYER).keys()
 
 

@@ -15,6 +15,7 @@ from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservatio
 from actions_cache.domain.keyring import Keyring
 from actions_cache.domain.part_range import PartRange
 from actions_cache.domain.repository import Repository
+from actions_cache.domain.role import ManagementTokens
 from actions_cache.domain.timing import Millis
 from actions_cache.domain.usage import Usage
 
@@ -54,7 +55,7 @@ class TokenSource(Protocol):
 
 
 class Table(Protocol):
-    """Entries, reservations and archives. Reads are consistent but `due_archives` and `stored_archives`."""
+    """Entries, reservations and archives. Reads are consistent but those by an index, which may lag behind writes."""
 
     def entry(self, name: EntryName) -> Entry | None: ...
 
@@ -108,11 +109,20 @@ class Table(Protocol):
         ...
 
     def due_archives(self, now: Millis) -> Iterator[str]:
-        """Ids of archives whose next duty is due, page by page, starting anywhere. May lag behind writes."""
+        """Ids of archives whose next duty is due, page by page, starting anywhere. By an index."""
         ...
 
-    def stored_archives(self, repository: str, *, newest_use_first: bool = False) -> Iterator[Archive]:
-        """Those whose entries jobs can find, by their last use, page by page. May lag behind writes."""
+    def stored_archives(
+        self, repository: str, *, newest_use_first: bool = False, at_once: int | None = None
+    ) -> Iterator[Archive]:
+        """Those whose entries jobs can find, by their last use, page by page. By an index.
+
+        Args: at_once: in a page, where it is known that no more are wanted.
+        """
+        ...
+
+    def failed_archives(self) -> Iterator[str]:
+        """Ids of those that jobs can find, and whose merge failed for good. By an index."""
         ...
 
     def known_archives(self, ids: Sequence[str]) -> frozenset[str]:
@@ -265,11 +275,21 @@ class DeadLetter:
 
 
 class DeadLetters(Protocol):
+    def count(self) -> int:
+        """About so many messages that nobody could work off."""
+        ...
+
     def held(self) -> AbstractContextManager[Sequence[DeadLetter]]:
         """All, hidden from others for as long as the block runs, and 15 minutes at most. What isn't deleted stays."""
         ...
 
     def delete(self, letter: DeadLetter) -> None: ...
+
+
+class ManagementSecret(Protocol):
+    def tokens(self) -> ManagementTokens:
+        """Those that people are known by; a new one counts within a minute."""
+        ...
 
 
 class SigningSecrets(Protocol):

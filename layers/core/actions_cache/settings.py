@@ -74,6 +74,8 @@ class Settings(BaseSettings):
     merge_queue_url: str
     url_signing_secret_arn: str
     edge_secrets_arn: str | None = None
+    admin_secret_arn: str | None = None
+    merge_dead_letter_queue_url: str | None = None
 
     # URLs and how long things live.
     public_url: str | None = None

@@ -8,7 +8,7 @@ from pynamodb.connection import Connection
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex, KeysOnlyProjection, LocalSecondaryIndex
 from pynamodb.models import Model
 
-from actions_cache.domain.archive import Archive
+from actions_cache.domain.archive import Archive, MergeState
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
 from actions_cache.domain.timing import Millis
 
@@ -102,7 +102,10 @@ class UseIndex(GlobalSecondaryIndex["ArchiveItem"]):  # type: ignore[no-untyped-
     last_used_at = NumberAttribute(range_key=True)
 
 
-AGENDA_SHARDS = "0123456789abcdef"
+FAILED_SHARD = "failed"
+"""Of the agenda: archives whose merge failed for good stand apart, found without reading all others."""
+
+AGENDA_SHARDS = (*"0123456789abcdef", FAILED_SHARD)
 """One per first digit of an archive's id: an index partition takes 1,000 writes a second."""
 
 
@@ -135,13 +138,17 @@ def archive_attributes(archive: Archive, due_at: Millis) -> dict[str, Any]:
     document = _ARCHIVE.dump_python(archive, mode="json", exclude={"revision"})
     attributes = {
         "archive_id": archive.id,
-        "agenda_shard": archive.id[0],
+        "agenda_shard": FAILED_SHARD if _has_failed(archive) else archive.id[0],
         "due_at": due_at,
         "archive": document,
     }
     if archive.is_stored:
         attributes |= {"repository": archive.name.family.repository, "last_used_at": archive.last_used_at}
     return attributes | ({"revision": archive.revision} if archive.revision else {})
+
+
+def _has_failed(archive: Archive) -> bool:
+    return archive.is_stored and archive.merge.state is MergeState.FAILED
 
 
 class RepositoryItem(Model):

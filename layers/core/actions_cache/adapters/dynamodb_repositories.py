@@ -32,6 +32,9 @@ SHARDS = 16
 USAGES_OF_AN_ENTRY = 2
 """Its repository's, and the store's."""
 
+AFTER_NUMBER_SIGN = "$"
+"""In the order of sort keys."""
+
 TALLIES_KEPT: Millis = 35 * DAY
 CREATES_KEPT_SECONDS = 3600
 
@@ -99,10 +102,10 @@ class DynamoDbRepositories:
 
     def tallies(self, repository_id: str, since: Millis) -> Mapping[Millis, Tally]:
         found: defaultdict[Millis, Tally] = defaultdict(Tally)
-        for item in self._query(repository_id, "tally#"):
-            hour = int(item.item.split("#")[1])
-            if hour >= since:
-                found[hour] += _tally(item)
+        of_these_hours = RepositoryItem.item.between(f"tally#{max(0, since):015d}", f"tally{AFTER_NUMBER_SIGN}")
+        with in_port_words():
+            for item in self._items.query(repository_id, of_these_hours, consistent_read=True):
+                found[int(item.item.split("#")[1])] += _tally(item)
         return dict(found)
 
     def add_hit(self, repository_id: str, archive_id: str, forget_at: Millis) -> None:

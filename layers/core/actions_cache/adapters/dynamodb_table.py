@@ -13,6 +13,7 @@ from pynamodb.transactions import TransactWrite
 from actions_cache.adapters.dynamodb_answers import get, in_port_words
 from actions_cache.adapters.dynamodb_items import (
     AGENDA_SHARDS,
+    FAILED_SHARD,
     ArchiveItem,
     Database,
     EntryItem,
@@ -115,10 +116,18 @@ class DynamoDbTable:
                 due = self._archives.agenda.query(shard, ArchiveItem.due_at <= now, page_size=PREFIX_PAGE)
                 yield from (item.archive_id for item in due)
 
-    def stored_archives(self, repository: str, *, newest_use_first: bool = False) -> Iterator[Archive]:
+    def stored_archives(
+        self, repository: str, *, newest_use_first: bool = False, at_once: int | None = None
+    ) -> Iterator[Archive]:
         with in_port_words():
-            found = self._archives.use.query(repository, page_size=PREFIX_PAGE, scan_index_forward=not newest_use_first)
+            found = self._archives.use.query(
+                repository, page_size=at_once or PREFIX_PAGE, scan_index_forward=not newest_use_first
+            )
             yield from (item.to_archive() for item in found)
+
+    def failed_archives(self) -> Iterator[str]:
+        with in_port_words():
+            yield from (item.archive_id for item in self._archives.agenda.query(FAILED_SHARD, page_size=PREFIX_PAGE))
 
     def known_archives(self, ids: Sequence[str]) -> frozenset[str]:
         with in_port_words():

@@ -43,17 +43,32 @@ class SqsMergeQueue:
 
 
 class SqsDeadLetters:
-    """See ports.DeadLetters. Which queue that is, the merge queue's own redrive policy says."""
+    """See ports.DeadLetters."""
 
-    def __init__(self, client: "SQSClient", merge_queue_url: str) -> None:
+    def __init__(self, client: "SQSClient", url: str) -> None:
         self._sqs = client
-        self._merge_queue_url = merge_queue_url
+        self._url = url
         self._deleted: set[str] = set()
+
+    @classmethod
+    def behind(cls, client: "SQSClient", merge_queue_url: str) -> "SqsDeadLetters":
+        """Those of a queue whose redrive policy says where they are. Raises: Unavailable."""
+        with answers():
+            asked = client.get_queue_attributes(QueueUrl=merge_queue_url, AttributeNames=["RedrivePolicy"])
+            policy = asked.get("Attributes", {}).get("RedrivePolicy")
+            if policy is None:
+                raise Unavailable(f"{merge_queue_url} has no dead-letter queue")
+            name = json.loads(policy)["deadLetterTargetArn"].rpartition(":")[2]
+            return cls(client, client.get_queue_url(QueueName=name)["QueueUrl"])
+
+    def count(self) -> int:
+        with answers():
+            answer = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["ApproximateNumberOfMessages"])
+            return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
     @contextmanager
     def held(self) -> Iterator[list[DeadLetter]]:
-        url = self._url()
-        letters = self._receive_all(url)
+        letters = self._receive_all()
         try:
             yield list(letters.values())
         finally:
@@ -61,30 +76,21 @@ class SqsDeadLetters:
                 if letter.id not in self._deleted:
                     with answers():
                         self._sqs.change_message_visibility(
-                            QueueUrl=url, ReceiptHandle=letter.receipt_handle, VisibilityTimeout=0
+                            QueueUrl=self._url, ReceiptHandle=letter.receipt_handle, VisibilityTimeout=0
                         )
 
     def delete(self, letter: DeadLetter) -> None:
         with answers():
-            self._sqs.delete_message(QueueUrl=self._url(), ReceiptHandle=letter.receipt_handle)
+            self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=letter.receipt_handle)
         self._deleted.add(letter.id)
 
-    def _url(self) -> str:
-        with answers():
-            asked = self._sqs.get_queue_attributes(QueueUrl=self._merge_queue_url, AttributeNames=["RedrivePolicy"])
-            policy = asked.get("Attributes", {}).get("RedrivePolicy")
-            if policy is None:
-                raise Unavailable(f"{self._merge_queue_url} has no dead-letter queue")
-            name = json.loads(policy)["deadLetterTargetArn"].rpartition(":")[2]
-            return self._sqs.get_queue_url(QueueName=name)["QueueUrl"]
-
-    def _receive_all(self, url: str) -> dict[str, DeadLetter]:
+    def _receive_all(self) -> dict[str, DeadLetter]:
         """By id. Until none comes: a receive that waits asks all of SQS's servers."""
         letters: dict[str, DeadLetter] = {}
         while True:
             with answers():
                 received = self._sqs.receive_message(
-                    QueueUrl=url,
+                    QueueUrl=self._url,
                     MaxNumberOfMessages=RECEIVE_BATCH,
                     VisibilityTimeout=HOLD_SECONDS,
                     WaitTimeSeconds=1,

@@ -47,24 +47,31 @@ def respond(answer: Answer) -> Response:
     return Response(answer.body, answer.status, dict(answer.headers))
 
 
-def new_app() -> FastAPI:
-    """An app without routes that answers every fault in the dialect of the path that was asked for."""
-    app = FastAPI(openapi_url=None, redirect_slashes=False)
+def new_app(dialect: Dialect | None = None, **options: Any) -> FastAPI:
+    """An app without routes that answers every fault in one dialect, or in that of the path that was asked for.
+
+    Args: options: FastAPI's own.
+    """
+    app = FastAPI(**{"openapi_url": None, "redirect_slashes": False, **options})
+
+    def dialect_of(request: Request) -> Dialect:
+        return dialect or _dialect(request)
+
     app.add_middleware(BlobReplyHeaders)
 
     @app.exception_handler(CacheError)
     async def refused(request: Request, fault: CacheError) -> Response:
-        return respond(_dialect(request).cache_error(fault))
+        return respond(dialect_of(request).cache_error(fault))
 
     @app.exception_handler(Unavailable)
     async def unavailable(request: Request, fault: Unavailable) -> Response:
         logger.error("a dependency doesn't answer", extra={"fault": str(fault)})
-        return respond(_dialect(request).unavailable())
+        return respond(dialect_of(request).unavailable())
 
     @app.exception_handler(Exception)
     async def failed(request: Request, fault: Exception) -> Response:
         logger.error("unexpected error", exc_info=fault)
-        response = respond(_dialect(request).internal_error())
+        response = respond(dialect_of(request).internal_error())
         # This handler alone answers from outside the app's middleware.
         if _is_blob(request.url.path):
             response.headers.update(azure.base_headers(uuid4().hex))
@@ -72,7 +79,7 @@ def new_app() -> FastAPI:
 
     @app.exception_handler(HTTPException)
     async def no_route(request: Request, fault: HTTPException) -> Response:  # noqa: ARG001 - the framework's shape
-        return respond(_dialect(request).no_route(request.method, request.url.path))
+        return respond(dialect_of(request).no_route(request.method, request.url.path))
 
     return app
 

@@ -9,11 +9,16 @@ from actions_cache.usecases.recount import Recount
 from actions_cache.usecases.replay_letters import ReplayLetters
 from actions_cache.usecases.scrub import Scrub
 from actions_cache.wiring.control import ControlPlane
+from actions_cache.wiring.management import ManagementPlane
 
 
 @dataclass
 class OperatorPlane:
     control: ControlPlane
+
+    @cached_property
+    def management(self) -> ManagementPlane:
+        return ManagementPlane(self.control)
 
     @cached_property
     def scrub(self) -> Scrub:
@@ -28,7 +33,7 @@ class OperatorPlane:
     def replay_letters(self) -> ReplayLetters:
         control = self.control
         sqs = control.session.client("sqs", config=control.calls)
-        letters = SqsDeadLetters(sqs, control.settings.merge_queue_url)
+        letters = SqsDeadLetters.behind(sqs, control.settings.merge_queue_url)
         return ReplayLetters(control.table, letters, control.clock, control.claim_merge)
 
     @cached_property

@@ -1,0 +1,113 @@
+"""This server's own management API, for the page and the command line; beside GitHub's endpoints (rest.py)."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+
+from actions_cache.domain.errors import NotFound
+from actions_cache.domain.repository import Repository
+from actions_cache.domain.role import Role
+from actions_cache.usecases.match import Question
+from actions_cache.wiring.management import ManagementPlane
+from functions.manage import asked
+from functions.manage.access import Doorkeeper
+from functions.manage.rest import FAULTS, Number, note_deletion
+from functions.manage.shapes import (
+    ActivityShape,
+    CostShape,
+    DeletionShape,
+    EntriesShape,
+    EntryShape,
+    ExplanationShape,
+    FailuresShape,
+    HourShape,
+    RepositoriesShape,
+    RepositoryShape,
+    RoleShape,
+)
+
+
+def routes(management: ManagementPlane, doorkeeper: Doorkeeper) -> APIRouter:
+    router = APIRouter(prefix="/manage", tags=["Management"], responses=FAULTS)
+
+    def named(repository: str) -> Repository:
+        return management.find_repository(repository)
+
+    Reader = Annotated[Role, Depends(doorkeeper.reader)]  # noqa: N806 - a type
+    Admin = Annotated[Role, Depends(doorkeeper.admin)]  # noqa: N806 - a type
+    Found = Annotated[Repository, Depends(named)]  # noqa: N806 - a type
+
+    @router.get("/role")
+    def role(role: Reader) -> RoleShape:
+        """What the token is good for."""
+        return RoleShape(role=role)
+
+    @router.get("/repositories")
+    def repositories(_: Reader) -> RepositoriesShape:
+        return RepositoriesShape.of(management.read_usage.everywhere())
+
+    # An id of an issuer that isn't github.com has slashes: greedy, so what goes on behind it comes first.
+    of_one = APIRouter()
+
+    @of_one.get("/entries")
+    def entries(_: Reader, found: Found, query: Annotated[asked.ListEntries, Query()]) -> EntriesShape:
+        wanted, order, page = query.wanted()
+        listing = management.list_entries(found.id, wanted, order, page)
+        hits = management.list_entries.hits(found.id)
+        shapes = [EntryShape.of(it, hits) for it in listing.archives]
+        return EntriesShape(total=listing.total, page=page.number, per_page=page.size, entries=shapes)
+
+    @of_one.delete("/entries")
+    def delete_entries(
+        request: Request, role: Admin, found: Found, query: Annotated[asked.DeleteEntries, Query()]
+    ) -> DeletionShape:
+        """At least one filter, and all that are given must hold. At most 500 at once: `remaining` says what is left."""
+        wanted = query.wanted(management.control.clock.now())
+        hits = management.list_entries.hits(found.id)
+        deletion = management.delete_entries(found.id, wanted, dry_run=query.dry_run)
+        if not query.dry_run:
+            note_deletion(request, role, found, deletion)
+        return DeletionShape.of(deletion, hits, dry_run=query.dry_run)
+
+    @of_one.delete("/entries/{number}")
+    def delete_entry(
+        request: Request, role: Admin, found: Found, number: Number, query: Annotated[asked.DeleteOne, Query()]
+    ) -> DeletionShape:
+        hits = management.list_entries.hits(found.id)
+        deletion = management.delete_entries.numbered(found.id, number, dry_run=query.dry_run)
+        if not deletion.archives:
+            raise NotFound(f"no entry has the id {number}")
+        if not query.dry_run:
+            note_deletion(request, role, found, deletion)
+        return DeletionShape.of(deletion, hits, dry_run=query.dry_run)
+
+    @of_one.get("")
+    def repository(_: Reader, found: Found) -> RepositoryShape:
+        return RepositoryShape.of(management.read_usage(found), management.control.budgets.repository)
+
+    router.include_router(of_one, prefix="/repositories/{repository:path}")
+
+    @router.get("/match")
+    def match(_: Reader, query: Annotated[asked.MatchKeys, Query()]) -> ExplanationShape:
+        """What a key would restore, and why. Notes no use, and looks at no object in the bucket."""
+        found = management.find_repository(query.repository)
+        question = Question(found.id, tuple(query.ref), query.version, query.key, tuple(query.restore_key))
+        return ExplanationShape.of(management.match(question))
+
+    @router.get("/activity")
+    def activity(_: Reader, query: Annotated[asked.ReadActivity, Query()]) -> ActivityShape:
+        """By the hour, the earliest first; the last one is still running."""
+        repository_id = management.find_repository(query.repository).id if query.repository else None
+        hours = management.read_activity(repository_id, query.hours)
+        return ActivityShape(repository=repository_id, hours=[HourShape.of(*it) for it in hours.items()])
+
+    @router.get("/failures")
+    def failures(_: Reader) -> FailuresShape:
+        return FailuresShape.of(management.list_failures())
+
+    @router.get("/cost")
+    def cost(_: Reader, query: Annotated[asked.EstimateCost, Query()]) -> CostShape:
+        """An estimate by list prices, of a month that goes on like the last hours."""
+        return CostShape.of(management.estimate_cost(query.hours))
+
+    return router

@@ -1,0 +1,182 @@
+"""What saves, restores and storage cost, as counted from the design. Nothing here was measured on AWS."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from actions_cache.domain.activity import Tally
+from actions_cache.domain.archive import Manifest, Part
+from actions_cache.domain.delivery import merge_seconds
+from actions_cache.domain.merge_plan import MIB, Copy, Upload, plan_merge
+from actions_cache.domain.prices import GIGABYTE, HOURS_A_MONTH, PRICES, Line, total
+from actions_cache.domain.usage import Usage
+
+TERABYTE = 1e12
+
+# Estimates of what one thing needs, from reading the code.
+API_CALL_SECONDS, LIST_SECONDS = 0.1, 0.2
+LISTED_AT_ONCE = 1000
+"""Objects in one answer of ListObjectsV2; a commit lists what arrived."""
+WRITE_UNITS = 40
+"""Of one entry's life: reserve, commit, finalize, claim, run, publish, clean up, remove; in transactions all count
+twice, and indexes are written too."""
+READ_UNITS, LOOKUP_READ_UNITS = 20, 4
+QUEUE_REQUESTS = 4
+ITEM_BYTES = 4000
+"""Of one entry and its archive in the tables, indexes included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """How a terabyte is saved and restored."""
+
+    entry_bytes: float = 705e6
+    block_bytes: float = 64 * MIB
+    restores: float = 3
+    """Of each entry."""
+    early: float = 0.1
+    """What part of the restores comes before the merge is done."""
+    seeks: bool = False
+    """Whether the client reads by x-ms-range, so through the edge and not from S3 itself."""
+    http_gigabytes: float = 1
+    merge_gigabytes: float = 1
+
+    @property
+    def entries(self) -> float:
+        return TERABYTE / self.entry_bytes
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of one entry."""
+        count = math.ceil(self.entry_bytes / self.block_bytes)
+        last = self.entry_bytes - (count - 1) * self.block_bytes
+        sizes = [*[int(self.block_bytes)] * (count - 1), int(last)]
+        return Manifest(tuple(Part(f"{number}", size, "") for number, size in enumerate(sizes)))
+
+
+def entry_saved(saving: Saving) -> tuple[Line, ...]:
+    """What one entry costs from its save to its end, without storage and transfer out."""
+    manifest = saving.manifest
+    parts, steps = len(manifest.parts), plan_merge(manifest)
+    copies = sum(isinstance(step, Copy) for step in steps)
+    uploads = [step for step in steps if isinstance(step, Upload)]
+    read_to_merge = sum(len(step.sources) for step in uploads)
+    merging = merge_seconds(manifest.size, parts)
+    lists = math.ceil(parts / LISTED_AT_ONCE)
+
+    early = saving.restores * saving.early
+    by_edge = saving.restores if saving.seeks else 0
+    calls = 3 + saving.restores  # create, block list, finalize; a lookup for each restore
+    through_edge = parts + calls + early + by_edge
+    blob_requests = parts + 1 + early + by_edge
+    lines = (
+        ("CloudFront, bytes to the bucket", "CloudFront to origin", saving.entry_bytes / GIGABYTE),
+        ("CloudFront, requests", "CloudFront request", through_edge),
+        ("CloudFront Functions, both", "CloudFront Function", through_edge + blob_requests),
+        ("KeyValueStore, reads by them", "KeyValueStore read", parts + by_edge),
+        ("S3, PUTs of blocks and manifest", "S3 write", parts + 1),
+        ("S3, lists", "S3 write", lists + 1),
+        ("S3, copies of the merge", "S3 write", copies),
+        ("S3, uploads of the merge", "S3 write", len(uploads)),
+        ("S3, create and complete", "S3 write", 2),
+        ("S3, GETs of the merge", "S3 read", read_to_merge + 2),
+        ("S3, GETs and HEADs of restores", "S3 read", 2 * saving.restores),
+        ("API Gateway", "API Gateway", calls + early),
+        ("Lambda, API: calls", "Lambda call", calls),
+        (
+            "Lambda, API: time",
+            "Lambda GB-second",
+            (calls * API_CALL_SECONDS + lists * LIST_SECONDS) * saving.http_gigabytes,
+        ),
+        ("Lambda, merge: calls", "Lambda call", 1),
+        ("Lambda, merge: time", "Lambda GB-second", merging * saving.merge_gigabytes),
+        ("Lambda, downloads that wait for the merge", "Lambda GB-second", early * merging * saving.http_gigabytes),
+        ("DynamoDB, writes", "DynamoDB write", WRITE_UNITS),
+        ("DynamoDB, reads", "DynamoDB read", READ_UNITS + LOOKUP_READ_UNITS * saving.restores),
+        ("SQS", "SQS", QUEUE_REQUESTS),
+    )
+    return tuple(Line(what, price, quantity) for what, price, quantity in lines)
+
+
+def restored(saving: Saving) -> tuple[Line, ...]:
+    """What one restore adds."""
+    with_one, without = (entry_saved(replace(saving, restores=count)) for count in (1, 0))
+    pairs = zip(with_one, without, strict=True)
+    return tuple(Line(one.what, one.price, one.quantity - other.quantity) for one, other in pairs)
+
+
+def missed(saving: Saving) -> tuple[Line, ...]:
+    """What a lookup costs that finds nothing."""
+    return (
+        Line("CloudFront, requests", "CloudFront request", 1),
+        Line("CloudFront Functions", "CloudFront Function", 1),
+        Line("API Gateway", "API Gateway", 1),
+        Line("Lambda, API: calls", "Lambda call", 1),
+        Line("Lambda, API: time", "Lambda GB-second", API_CALL_SECONDS * saving.http_gigabytes),
+        Line("DynamoDB, reads", "DynamoDB read", LOOKUP_READ_UNITS),
+    )
+
+
+def stored_a_month(usage: Usage) -> tuple[Line, ...]:
+    items = usage.entries * ITEM_BYTES / GIGABYTE
+    return (
+        Line("S3, storage", "S3 storage", usage.bytes / GIGABYTE),
+        Line("tables, storage", "DynamoDB storage", items),
+        Line("tables, point-in-time recovery", "DynamoDB recovery", items),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Of a month, in USD."""
+
+    by_part: Mapping[str, float]
+    by_service: Mapping[str, float]
+    transfer_out: float
+    """Not among the others: what the restored bytes cost if every runner is outside AWS's region."""
+
+    @property
+    def total(self) -> float:
+        return sum(self.by_part.values())
+
+
+def month_like(stored: Usage, done: Tally, hours: float) -> Estimate:
+    """A month that keeps so much all the time and goes on as these hours did."""
+    scale = HOURS_A_MONTH / hours
+    entry_bytes = done.bytes_saved / done.saves if done.saves else stored.bytes / max(1, stored.entries)
+    saving = Saving(entry_bytes=max(1, entry_bytes), restores=0)
+    parts = {
+        "storage": stored_a_month(stored),
+        "saves": _times(done.saves * scale, entry_saved(saving)),
+        "restores": _times(done.hits * scale, restored(saving)),
+        "misses": _times(done.misses * scale, missed(saving)),
+    }
+    services: dict[str, float] = {}
+    for line in (line for lines in parts.values() for line in lines):
+        services[_service(line)] = services.get(_service(line), 0) + line.usd
+    by_part = {name: total(lines) for name, lines in parts.items()} | {"idle": IDLE_MONTH_USD}
+    out = PRICES["S3 to internet"].of(done.bytes_restored * scale / GIGABYTE)
+    return Estimate(by_part, services | {"idle": IDLE_MONTH_USD}, out)
+
+
+def _times(count: float, lines: Iterable[Line]) -> tuple[Line, ...]:
+    return tuple(Line(line.what, line.price, line.quantity * count) for line in lines)
+
+
+def _service(line: Line) -> str:
+    """By the beginning of a price's name."""
+    return next(service for beginning, service in _SERVICES if line.price.startswith(beginning))
+
+
+_SERVICES = (
+    ("CloudFront", "CloudFront"),
+    ("KeyValueStore", "CloudFront"),
+    ("S3", "S3"),
+    ("Lambda", "Lambda"),
+    ("API Gateway", "API Gateway"),
+    ("DynamoDB", "DynamoDB"),
+    ("SQS", "SQS"),
+)
+
+IDLE_MONTH_USD = 1.67
+"""What scripts/cost.py reckons from the template for a month in which nobody builds; a test holds them together."""

@@ -1,0 +1,98 @@
+"""What a key would restore, and why: a lookup that notes no use and touches no byte."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from actions_cache.domain.archive import Archive
+from actions_cache.domain.entry import Entry, EntryFamily, EntryName
+from actions_cache.ports import Table
+
+MOST_ELSEWHERE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a job asks.
+
+    Args:
+        scopes: those that its token lets it read, in the order in which they are searched.
+        version: None for each that a key like these was saved with.
+    """
+
+    repository: str
+    scopes: tuple[str, ...]
+    version: str | None
+    key: str
+    restore_keys: tuple[str, ...] = ()
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """The key is one too, before the restore keys."""
+        return tuple(dict.fromkeys((self.key, *self.restore_keys)))
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What a lookup asks in a scope: for the key itself, or for the newest entry whose key begins so."""
+
+    scope: str
+    key: str
+    is_exact: bool
+    found: Entry | None
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    version: str
+    attempts: tuple[Attempt, ...]
+    """Up to the first that found something."""
+
+    @property
+    def found(self) -> Entry | None:
+        """What is restored."""
+        return self.attempts[-1].found if self.attempts else None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    matches: tuple[Match, ...]
+    """Of each version that was asked for."""
+    alike: tuple[Archive, ...]
+    """Where nothing was found: what begins with one of the keys, in whatever scope and version; by its last use."""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchKeys:
+    """Decides as a lookup does (usecases/look_up.py); a test holds the two together."""
+
+    table: Table
+
+    def __call__(self, question: Question) -> Explanation:
+        alike = () if question.version else self._alike(question)
+        versions = (question.version,) if question.version else dict.fromkeys(it.name.family.version for it in alike)
+        matches = tuple(self._match(question, version) for version in versions)
+        if any(match.found for match in matches):
+            return Explanation(matches, ())
+        return Explanation(matches, alike or self._alike(question))
+
+    def _match(self, question: Question, version: str) -> Match:
+        attempts: list[Attempt] = []
+        for attempt in self._attempts(question, version):
+            attempts.append(attempt)
+            if attempt.found is not None:
+                break
+        return Match(version, tuple(attempts))
+
+    def _attempts(self, question: Question, version: str) -> Iterator[Attempt]:
+        for scope in dict.fromkeys(question.scopes):
+            family = EntryFamily(question.repository, scope, version)
+            exact = self.table.entry(EntryName(family, question.key))
+            yield Attempt(scope, question.key, is_exact=True, found=exact)
+            for prefix in question.prefixes:
+                yield Attempt(scope, prefix, is_exact=False, found=self.table.newest_entry(family, prefix))
+
+    def _alike(self, question: Question) -> tuple[Archive, ...]:
+        stored = self.table.stored_archives(question.repository, newest_use_first=True)
+        alike = (it for it in stored if it.name.key.startswith(question.prefixes))
+        return tuple(islice(alike, MOST_ELSEWHERE))

@@ -1,0 +1,29 @@
+"""What jobs did, by the hour."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from actions_cache.domain.activity import HOUR, Tally, hour_of
+from actions_cache.domain.timing import Millis
+from actions_cache.ports import Clock, Repositories
+
+
+@dataclass(frozen=True, slots=True)
+class ReadActivity:
+    repositories: Repositories
+    clock: Clock
+
+    def __call__(self, repository_id: str | None, hours: int) -> Mapping[Millis, Tally]:
+        """Of the hour that is running and those before it, the earliest first, those in which nothing was done too.
+
+        Args: repository_id: None for all of them together.
+        """
+        now = hour_of(self.clock.now())
+        first = now - (hours - 1) * HOUR
+        ids = [repository_id] if repository_id is not None else [it.id for it in self.repositories.repositories()]
+        sums: defaultdict[Millis, Tally] = defaultdict(Tally)
+        for each in ids:
+            for hour, tally in self.repositories.tallies(each, first).items():
+                sums[hour] += tally
+        return {hour: sums[hour] for hour in range(first, now + 1, HOUR)}

@@ -1,0 +1,46 @@
+"""What repositories keep, beside what they may keep."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from actions_cache.domain.repository import Repository
+from actions_cache.domain.timing import Millis
+from actions_cache.domain.usage import Budgets, Usage
+from actions_cache.ports import Repositories, Table
+
+SIDE_BY_SIDE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryUsage:
+    repository: Repository
+    usage: Usage
+    last_used_at: Millis | None
+    """Of its last save or restore; None where it keeps nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    repositories: Sequence[RepositoryUsage]
+    """The largest first."""
+    store: Usage
+    budgets: Budgets
+
+
+@dataclass(frozen=True, slots=True)
+class ReadUsage:
+    table: Table
+    repositories: Repositories
+    budgets: Budgets
+
+    def __call__(self, repository: Repository) -> RepositoryUsage:
+        newest = next(self.table.stored_archives(repository.id, newest_use_first=True, at_once=1), None)
+        usage = self.repositories.usage(repository.id)
+        return RepositoryUsage(repository, usage, newest.last_used_at if newest else None)
+
+    def everywhere(self) -> Overview:
+        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            each = list(pool.map(self, self.repositories.repositories()))
+        largest_first: Callable[[RepositoryUsage], tuple[int, str]] = lambda it: (-it.usage.bytes, it.repository.id)  # noqa: E731
+        return Overview(sorted(each, key=largest_first), self.repositories.store_usage(), self.budgets)

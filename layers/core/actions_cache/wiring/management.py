@@ -1,0 +1,69 @@
+"""What people ask, and what they delete: what the management function alone loads."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from actions_cache.adapters.management_secret import SecretsManagerTokens
+from actions_cache.adapters.sqs_queue import SqsDeadLetters
+from actions_cache.usecases.delete_entries import DeleteEntries
+from actions_cache.usecases.estimate_cost import EstimateCost
+from actions_cache.usecases.find_repository import FindRepository
+from actions_cache.usecases.list_entries import ListEntries
+from actions_cache.usecases.list_failures import ListFailures
+from actions_cache.usecases.match import MatchKeys
+from actions_cache.usecases.read_activity import ReadActivity
+from actions_cache.usecases.usage import ReadUsage
+from actions_cache.wiring.control import ControlPlane
+
+
+@dataclass
+class ManagementPlane:
+    control: ControlPlane
+
+    @cached_property
+    def secret(self) -> SecretsManagerTokens:
+        """Raises ValueError without ADMIN_SECRET_ARN, which the template sets for the function that manages."""
+        arn = self.control.settings.admin_secret_arn
+        if arn is None:
+            raise ValueError("ADMIN_SECRET_ARN is missing: it names the secret with the tokens of those who manage")
+        return SecretsManagerTokens(self.control.calls, arn)
+
+    @cached_property
+    def dead_letters(self) -> SqsDeadLetters:
+        """Raises ValueError without MERGE_DEAD_LETTER_QUEUE_URL, which the template sets as the other."""
+        url = self.control.settings.merge_dead_letter_queue_url
+        if url is None:
+            raise ValueError("MERGE_DEAD_LETTER_QUEUE_URL is missing: it names the queue of what failed for good")
+        return SqsDeadLetters(self.control.session.client("sqs", config=self.control.calls), url)
+
+    @cached_property
+    def find_repository(self) -> FindRepository:
+        return FindRepository(self.control.repositories)
+
+    @cached_property
+    def list_entries(self) -> ListEntries:
+        return ListEntries(self.control.table, self.control.repositories)
+
+    @cached_property
+    def delete_entries(self) -> DeleteEntries:
+        return DeleteEntries(self.control.table, self.control.remove_entry, self.control.lifetimes)
+
+    @cached_property
+    def match(self) -> MatchKeys:
+        return MatchKeys(self.control.table)
+
+    @cached_property
+    def read_usage(self) -> ReadUsage:
+        return ReadUsage(self.control.table, self.control.repositories, self.control.budgets)
+
+    @cached_property
+    def read_activity(self) -> ReadActivity:
+        return ReadActivity(self.control.repositories, self.control.clock)
+
+    @cached_property
+    def list_failures(self) -> ListFailures:
+        return ListFailures(self.control.table, self.dead_letters)
+
+    @cached_property
+    def estimate_cost(self) -> EstimateCost:
+        return EstimateCost(self.control.repositories, self.read_activity)
