@@ -7,10 +7,14 @@ from collections.abc import Sequence
 
 import click
 
+from operate.commands.delete import delete
 from operate.commands.dlq import dlq
 from operate.commands.doctor import doctor
 from operate.commands.importing import import_
+from operate.commands.listing import list_
+from operate.commands.match import match
 from operate.commands.reconcile import reconcile
+from operate.commands.usage import usage
 from operate.commands.verify import verify
 
 INTERRUPTED = 130
@@ -25,7 +29,7 @@ def cli() -> None:
     """
 
 
-for command in (dlq, doctor, import_, reconcile, verify):
+for command in (delete, dlq, doctor, import_, list_, match, reconcile, usage, verify):
     cli.add_command(command)
 
 

@@ -23,7 +23,7 @@ class Orphan:
 @changes("Delete what nobody owns, and correct the counts.")
 @on_server
 def reconcile(server: OperatorPlane, output: Output, *, yes: bool) -> int:
-    """Look for objects that nobody owns, and for counts that are wrong.
+    """Look for orphaned objects and wrong counts.
 
     Lists the bucket, and asks the table for each archive that objects stand under. What the table doesn't know, no
     reader can reach. The server's own schedule does the same twice a day, so there is little to find, unless the table
