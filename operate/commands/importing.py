@@ -125,7 +125,7 @@ def falcondev(
             results.append(one(server, storage, row, name, acts=yes))
             bar.advance(amount(sum(it.size for it in results)))
     output.rows(
-        ("repository", "scope", "key", "", "because"),
+        ("repository", "scope", "key", "outcome", "because"),
         (
             (it.name.family.repository, it.name.family.scope, it.name.key, it.outcome, it.because)
             for it in results

@@ -13,9 +13,7 @@ from operate.options import on_server
 @click.command("list")
 @repository_argument
 @filters
-@click.option(
-    "--sort", type=click.Choice([str(it) for it in SortBy]), default=SortBy.LAST_USED_AT.value, show_default=True
-)
+@click.option("--sort", type=click.Choice([it.value for it in SortBy]), default="last_used_at", show_default=True)
 @click.option("--ascending", is_flag=True, help="Smallest, oldest or first first.")
 @click.option("--page", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--per-page", type=click.IntRange(1, 10_000), default=30, show_default=True)

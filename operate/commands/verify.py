@@ -46,8 +46,8 @@ def verify(server: OperatorPlane, output: Output, *, deep: bool, repair: bool, a
     output.say(summary(done, damaged, unknown, repair=repair))
     output.document(
         {
-            "archives": len(done),
-            "bytes": sum(it.size for it in done),
+            "archives": len(stored(done)),
+            "bytes": sum(stored(done)),
             "damaged": [as_json(it) for it in damaged],
             "not_looked_at": [{"archive_id": it.archive_id, "because": it.fault} for it in unknown],
         }
@@ -57,9 +57,14 @@ def verify(server: OperatorPlane, output: Output, *, deep: bool, repair: bool, a
     return 1 if damaged else 0
 
 
+def stored(done: list[Scrubbed]) -> list[int]:
+    """Sizes. Tombstones and uploads under way have none."""
+    return [it.size for it in done if it.size is not None]
+
+
 def summary(done: list[Scrubbed], damaged: list[Scrubbed], unknown: list[Scrubbed], *, repair: bool) -> str:
-    stored = amount(sum(it.size for it in done))
-    line = f"{counted(len(done), 'archive')}, {stored}: {len(damaged)} damaged"
+    sizes = stored(done)
+    line = f"{counted(len(sizes), 'archive')}, {amount(sum(sizes))}: {len(damaged)} damaged"
     if unknown:
         line += f", {len(unknown)} not looked at"
     removed = sum(it.is_removed for it in damaged)

@@ -50,7 +50,7 @@ def test_usage_is_held_against_the_budget(saved: Operated):
     assert (overview["store"]["bytes"], overview["store"]["entries"]) == (26, 4)
     assert saved.run.json("usage", "acme/lib")["bytes"] == 9
     assert saved.run("usage").last_line == "2 repositories, 4 entries, 26 B"
-    assert "17 B of 10.0 GB" in saved.run("usage", "acme/app").out
+    assert "17 B of 10.7 GB" in saved.run("usage", "acme/app").out
 
 
 def test_match_says_what_a_job_would_get_and_what_was_asked_before(saved: Operated):

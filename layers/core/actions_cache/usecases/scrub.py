@@ -48,8 +48,8 @@ class Scrubbed:
     """One archive, looked at."""
 
     archive_id: str
-    size: int = 0
-    """0, too, where there is nothing that a reader could ask for."""
+    size: int | None = None
+    """None where there is nothing that a reader could ask for."""
     damage: Damage | None = None
     is_removed: bool = False
     """Its entry was."""
