@@ -15,7 +15,7 @@ from functions.api.tokens import TokenReader
 def create_app(control: ControlPlane, data: DataPlane) -> FastAPI:
     settings = control.settings
     tokens = TokenReader(settings.token_issuers, settings.token_audience, settings.token_claims, settings.verify_tokens)
-    app = new_app()
+    app = new_app(control.telemetry)
     app.include_router(cache_service.routes(control, tokens))
     app.include_router(uploads.routes(control, data))
     app.include_router(artifact_cache.routes(control, data, tokens))

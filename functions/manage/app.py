@@ -23,6 +23,7 @@ API's own URL, for those who sign by IAM.
 
 def create_app(management: ManagementPlane) -> FastAPI:
     app = new_app(
+        management.control.telemetry,
         github,
         openapi_url="/manage/openapi.json",
         docs_url=None,

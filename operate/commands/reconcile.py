@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import click
 
 from actions_cache.usecases.find_orphans import FindOrphans
-from actions_cache.usecases.recount import Count
 from actions_cache.wiring.operator import OperatorPlane
 from operate.console import Bar, Output, amount, counted
 from operate.options import changes, on_server
@@ -35,19 +34,25 @@ def reconcile(server: OperatorPlane, output: Output, *, yes: bool) -> int:
         listed = Listed()
         orphans = list(orphans_of(server.control.find_orphans, bar, listed, deletes=yes))
     repositories = [repository.id for repository in server.control.repositories.repositories()]
+    drifted = []
     with output.progress("repositories", len(repositories)) as bar:
-        counts = [recounted(server, repository, bar, corrects=yes) for repository in repositories]
-    drifted = [count for count in counts if count.counted != count.stored]
+        for repository in repositories:
+            bar.advance()
+            count = server.control.reconcile_usage.wrong_count(repository)
+            if count is not None:
+                drifted.append((repository, count))
+                if yes:
+                    server.control.reconcile_usage(repository)
     output.rows(("archive", "objects", "size"), ((it.archive_id, str(it.objects), amount(it.size)) for it in orphans))
     output.rows(
         ("repository", "counted", "stored"),
         (
             (
-                it.repository,
+                repository,
                 f"{counted(it.counted.entries, 'entry', 'entries')}, {it.counted.bytes} B",
-                f"{counted(it.stored.entries, 'entry', 'entries')}, {it.stored.bytes} B",
+                f"{counted(it.stands.entries, 'entry', 'entries')}, {it.stands.bytes} B",
             )
-            for it in drifted
+            for repository, it in drifted
         ),
     )
     output.say(summary(listed.archives, orphans, len(repositories), len(drifted), acts=yes))
@@ -60,12 +65,12 @@ def reconcile(server: OperatorPlane, output: Output, *, yes: bool) -> int:
             "repositories": len(repositories),
             "miscounted": [
                 {
-                    "repository": it.repository,
+                    "repository": repository,
                     "counted": {"entries": it.counted.entries, "bytes": it.counted.bytes},
-                    "stored": {"entries": it.stored.entries, "bytes": it.stored.bytes},
-                    "corrected": it.is_corrected,
+                    "stored": {"entries": it.stands.entries, "bytes": it.stands.bytes},
+                    "corrected": yes,
                 }
-                for it in drifted
+                for repository, it in drifted
             ],
         }
     )
@@ -91,11 +96,6 @@ def orphans_of(find: FindOrphans, bar: Bar, listed: Listed, *, deletes: bool) ->
             yield Orphan(archive_id, len(objects), sum(part.size for part in objects))
             if deletes:
                 find.delete(archive_id)
-
-
-def recounted(server: OperatorPlane, repository: str, bar: Bar, *, corrects: bool) -> Count:
-    bar.advance()
-    return server.recount(repository, corrects=corrects)
 
 
 def summary(archives: int, orphans: list[Orphan], repositories: int, drifted: int, *, acts: bool) -> str:

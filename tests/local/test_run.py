@@ -35,7 +35,8 @@ def test_it_says_that_signatures_are_not_verified(run: LocalRun):
 def test_the_env_file_opens_everything_to_a_shell(run: LocalRun):
     known = run.variables
     tables = run.clients.dynamodb.list_tables()["TableNames"]
-    assert {known["ENTRIES_TABLE"], known["RESERVATIONS_TABLE"], known["ARCHIVES_TABLE"]} == set(tables)
+    named = ("ENTRIES_TABLE", "RESERVATIONS_TABLE", "ARCHIVES_TABLE", "REPOSITORIES_TABLE")
+    assert {known[name] for name in named} == set(tables)
     assert known["BUCKET"] in [bucket["Name"] for bucket in run.clients.s3.list_buckets()["Buckets"]]
     queues = run.clients.sqs.list_queues()["QueueUrls"]
     assert {known["MERGE_QUEUE_URL"], known["MERGE_DEAD_LETTER_QUEUE_URL"]} == set(queues)

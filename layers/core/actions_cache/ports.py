@@ -9,9 +9,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from actions_cache.domain.activity import Tally
+from actions_cache.domain.activity import Hits, Tally
 from actions_cache.domain.archive import Archive, Part
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
+from actions_cache.domain.happenings import Happening
 from actions_cache.domain.keyring import Keyring
 from actions_cache.domain.part_range import PartRange
 from actions_cache.domain.repository import Repository
@@ -54,10 +55,24 @@ class TokenSource(Protocol):
         ...
 
 
+class Telemetry(Protocol):
+    """What people see of the work. Nothing here raises, and nothing waits for it."""
+
+    def tell(self, happening: Happening) -> None: ...
+
+    def about(self, archive: Archive) -> None:
+        """What else this request tells is about this archive."""
+        ...
+
+
 class Table(Protocol):
     """Entries, reservations and archives. Reads are consistent but those by an index, which may lag behind writes."""
 
     def entry(self, name: EntryName) -> Entry | None: ...
+
+    def entries(self, names: Sequence[EntryName]) -> Mapping[EntryName, Entry]:
+        """Those of at most 100 names, no two alike, that are an entry's. One request."""
+        ...
 
     def newest_entry(self, family: EntryFamily, prefix: str) -> Entry | None:
         """The entry created last among those whose key begins with the prefix."""
@@ -173,10 +188,12 @@ class Repositories(Protocol):
         """By the hour, without those in which nothing was done."""
         ...
 
-    def add_hit(self, repository_id: str, archive_id: str, forget_at: Millis) -> None: ...
+    def add_hit(self, repository_id: str, archive_id: str, at: Millis, forget_at: Millis) -> None: ...
 
-    def hits(self, repository_id: str) -> Mapping[str, int]:
-        """By the archive's id."""
+    def hits_of(self, repository_id: str, archive_id: str) -> Hits: ...
+
+    def hits(self, repository_id: str) -> Mapping[str, Hits]:
+        """By the archive's id, without those that were never found."""
         ...
 
 

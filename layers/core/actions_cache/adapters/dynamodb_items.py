@@ -165,6 +165,7 @@ class RepositoryItem(Model):
     entries: NumberAttribute = NumberAttribute(null=True)
     creates: NumberAttribute = NumberAttribute(null=True)
     hits: NumberAttribute = NumberAttribute(null=True)
+    last_hit_at: NumberAttribute = NumberAttribute(null=True)
     misses: NumberAttribute = NumberAttribute(null=True)
     saves: NumberAttribute = NumberAttribute(null=True)
     bytes_restored: NumberAttribute = NumberAttribute(null=True)
@@ -172,6 +173,9 @@ class RepositoryItem(Model):
     expires_at: NumberAttribute = NumberAttribute(null=True)
     """In seconds: DynamoDB deletes the item after it. Only on counts; none of these items points to an object."""
 
+
+MAX_CONNECTIONS = 64
+"""The web framework's 40 threads may each hold one, and those that lookups share (wiring/control.py) 20."""
 
 ModelT = TypeVar("ModelT", bound=Model)
 
@@ -186,7 +190,11 @@ class Database:
         self._region = region
         self._bound: dict[str, type[Model]] = {}
         self.connection = Connection(
-            region, connect_timeout_seconds=3, read_timeout_seconds=5, max_retry_attempts=2, max_pool_connections=50
+            region,
+            connect_timeout_seconds=3,
+            read_timeout_seconds=5,
+            max_retry_attempts=2,
+            max_pool_connections=MAX_CONNECTIONS,
         )
 
     def bind(self, model: type[ModelT], table_name: str) -> type[ModelT]:

@@ -2,7 +2,7 @@
 
 import random
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -69,6 +69,12 @@ class DynamoDbTable:
     def entry(self, name: EntryName) -> Entry | None:
         item = get(self._entries, name.family.partition, name.sort_key)
         return item.to_entry() if item else None
+
+    def entries(self, names: Sequence[EntryName]) -> Mapping[EntryName, Entry]:
+        keys = [(name.family.partition, name.sort_key) for name in names]
+        with in_port_words():
+            found = [item.to_entry() for item in self._entries.batch_get(keys, consistent_read=True)]
+        return {entry.name: entry for entry in found}
 
     def newest_entry(self, family: EntryFamily, prefix: str) -> Entry | None:
         """From the few that match, or from the newest on, whichever needs less reading.

@@ -14,6 +14,7 @@ from functools import partial
 from actions_cache.domain.archive import Archive, Manifest, Part
 from actions_cache.domain.checksum import contradict, etag_of
 from actions_cache.domain.entry import EntryName
+from actions_cache.domain.happenings import about
 from actions_cache.domain.part_range import PartRange, whole
 from actions_cache.domain.timing import DAY, Millis
 from actions_cache.ports import Bucket, Clock, ObjectGone, Table, Unavailable, WrongBytes
@@ -106,7 +107,7 @@ class Scrub:
             return Scrubbed(archive_id, archive.size)
         logger.error(
             "silent damage",
-            extra={"archive_id": archive_id, "object": damage.object.key, "finding": damage.finding},
+            extra={**about(archive), "object": damage.object.key, "finding": damage.finding},
         )
         is_removed = removes and self.remove_entry(archive_id, lambda seen: seen.object == archive.object)
         return Scrubbed(archive_id, archive.size, damage, is_removed)

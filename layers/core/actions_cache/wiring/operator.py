@@ -5,7 +5,6 @@ from functools import cached_property
 
 from actions_cache.adapters.sqs_queue import SqsDeadLetters
 from actions_cache.usecases.import_entry import ImportEntry
-from actions_cache.usecases.recount import Recount
 from actions_cache.usecases.replay_letters import ReplayLetters
 from actions_cache.usecases.scrub import Scrub
 from actions_cache.wiring.control import ControlPlane
@@ -24,10 +23,6 @@ class OperatorPlane:
     def scrub(self) -> Scrub:
         control = self.control
         return Scrub(control.table, control.bucket, control.manifests, control.clock, control.remove_entry)
-
-    @cached_property
-    def recount(self) -> Recount:
-        return Recount(self.control.table, self.control.repositories)
 
     @cached_property
     def replay_letters(self) -> ReplayLetters:

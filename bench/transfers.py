@@ -1,13 +1,13 @@
-"""What is compared: both sides in turn, so that a busy moment of the machine meets either."""
+"""Restores and saves beside plain GETs and PUTs: both sides in turn, so that a busy moment meets either."""
 
 import statistics
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench.injector import injector
-from bench.scene import Scene, Store, get_all, put_all, scene
+from bench.row import Row
+from bench.scene import Scene, Store, get_all, put_all, save, scene
 from bench.source import served_zeros
 from tests.clients.wire import random_block_id, with_query
 
@@ -20,33 +20,17 @@ LATENCIES = (0, 30, 100)
 LAYERS_LATENCY = 30
 
 
-@dataclass(frozen=True)
-class Row:
-    """One comparison, in seconds."""
-
-    what: str
-    plain: float
-    ours: float
-    target: float
-    first_bytes: tuple[float, float] | None = None
-
-    @property
-    def ratio(self) -> float:
-        """Our speed in that of the plain side."""
-        return self.plain / self.ours
-
-
 def restores(store: Store, rounds: int) -> Iterator[Row]:
     for milliseconds in LATENCIES:
         with tempfile.TemporaryDirectory() as directory, scene(store, Path(directory), milliseconds) as at:
             job, away = at.job(), f"{milliseconds} ms a request"
-            at.save(job, "entry", BLOCK_BYTES, ENTRY_BYTES)
+            save(job, "entry", BLOCK_BYTES, ENTRY_BYTES)
             plain, ours = at.plain_object("entry", ENTRY_BYTES), job.download_url("entry")
             yield _restore(f"restore of 705 MB, 11 parts, {away}", [plain], [ours], rounds, 0.9)
             if milliseconds == 0:
                 yield _restore(f"{READERS} of these at once", [plain] * READERS, [ours] * READERS, rounds, 0.9)
             if milliseconds == LAYERS_LATENCY:
-                at.save(job, "layer", MIB, LAYER_BYTES)
+                save(job, "layer", MIB, LAYER_BYTES)
                 plain, ours = at.plain_object("layer", LAYER_BYTES), job.download_url("layer")
                 yield _restore(f"restore of 705 MiB, 705 parts, {away}", [plain], [ours], rounds, 0.8)
 
@@ -57,20 +41,21 @@ def saves(store: Store, rounds: int) -> Iterator[Row]:
         yield _save(at, "save of 100 blocks of 1 MiB, one by one", 100, MIB, 1, rounds, 1 / 1.3)
 
 
-def injector_speed() -> float:
-    """Bytes a second that the injector carries when neither side of it is the limit."""
+def injector_alone(_store: Store, _rounds: int) -> Iterator[Row]:
+    """Else a ratio through it says nothing: it must carry twice what either side does."""
     with served_zeros(ENTRY_BYTES) as port, injector(port, 0) as url:
         transfers = get_all([f"{url}/"] * 2)
-        return sum(one.size for one in transfers) / max(one.seconds for one in transfers)
+        speed = sum(one.size for one in transfers) / max(one.seconds for one in transfers)
+    yield Row("the injector alone", "", f"{speed / MIB:,.0f} MiB/s", None, "twice the fastest restore's")
 
 
 def _restore(what: str, plain: Sequence[str], ours: Sequence[str], rounds: int, target: float) -> Row:
-    first_bytes = (get_all(plain)[0].first_byte, get_all(ours)[0].first_byte)
-
     def seconds(urls: Sequence[str]) -> float:
         return max(transfer.seconds for transfer in get_all(urls))
 
-    return Row(what, *_in_turn(lambda: seconds(plain), lambda: seconds(ours), rounds), target, first_bytes)
+    first = " and ".join(f"{1000 * get_all(urls)[0].first_byte:.0f} ms" for urls in (plain, ours))
+    by_plain, by_ours = in_turn(lambda: seconds(plain), lambda: seconds(ours), rounds)
+    return compared(what, by_plain, by_ours, target, f"first byte: {first}")
 
 
 def _save(at: Scene, what: str, count: int, size: int, at_once: int, rounds: int, target: float) -> Row:
@@ -83,10 +68,15 @@ def _save(at: Scene, what: str, count: int, size: int, at_once: int, rounds: int
         return put_all([(with_query(url, last={"comp": "block", "blockid": one}), size) for one in ids], at_once)
 
     plain(), ours()
-    return Row(what, *_in_turn(plain, ours, rounds), target)
+    return compared(what, *in_turn(plain, ours, rounds), target)
 
 
-def _in_turn(plain: Callable[[], float], ours: Callable[[], float], rounds: int) -> tuple[float, float]:
+def compared(what: str, plain: float, ours: float, target: float, more: str = "") -> Row:
+    """Args: plain, ours: seconds; target: the least that our speed may be in that of the plain side."""
+    return Row(what, f"plain {plain:.2f} s", f"{ours:.2f} s", plain / ours, f"≥ {target:.2f}", more)
+
+
+def in_turn(plain: Callable[[], float], ours: Callable[[], float], rounds: int) -> tuple[float, float]:
     """The medians."""
     pairs = [(plain(), ours()) for _ in range(rounds)]
     by_plain, by_ours = zip(*pairs, strict=True)
