@@ -3,7 +3,8 @@
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import click
 
@@ -33,12 +34,22 @@ for command in (delete, dlq, doctor, import_, list_, match, reconcile, usage, ve
     cli.add_command(command)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    # What the use cases log, the commands show.
-    logging.getLogger("actions_cache").addHandler(logging.NullHandler())
-    logging.getLogger("actions_cache").propagate = False
+@contextmanager
+def unlogged() -> Iterator[None]:
+    """What the use cases tell a function's log, the commands show."""
+    logger = logging.getLogger("actions_cache")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
     try:
-        return cli.main(arguments, prog_name="actions-cache", standalone_mode=False) or 0
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    try:
+        with unlogged():
+            return cli.main(arguments, prog_name="actions-cache", standalone_mode=False) or 0
     except click.ClickException as fault:
         fault.show()
         return fault.exit_code

@@ -32,7 +32,7 @@ def test_list_shows_entries_by_name_or_id_filtered_sorted_and_in_pages(saved: Op
         return [it["key"] for it in saved.run.json("list", *arguments)["entries"]]
 
     assert keys("acme/app") == keys("42") == ["pip-1", "npm-2", "npm-1"]
-    assert keys("42", "--key-prefix", "npm-", "--sort", "size", "--ascending") == ["npm-1", "npm-2"]
+    assert keys("42", "--key-prefix", "npm-", "--sort", "created_at", "--ascending") == ["npm-1", "npm-2"]
     assert keys("42", "--older-than", "90m") == ["npm-1"]
     assert keys("42", "--ref", "refs/heads/feature") == ["pip-1"]
     assert keys("42", "--per-page", "2", "--page", "2") == ["npm-1"]
@@ -108,5 +108,6 @@ def test_each_as_a_user_starts_it(saved: Operated):
     assert process("list", "acme/app", "--local", "--json").document["total"] == 3
     assert process("usage", "--local").code == 0
     assert process("match", "acme/app", "npm-", "--ref", "refs/heads/main", "--local").code == 0
-    assert process("delete", "acme/app", "--key", "npm-1", "--local").code == 0
+    deleted = process("delete", "acme/app", "--key", "npm-1", "--local", "--yes", "--json")
+    assert (len(deleted.document["deleted"]), deleted.err) == (1, "")
     assert process("doctor", "--help").out.startswith("usage: actions-cache-doctor")
