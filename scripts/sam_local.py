@@ -90,7 +90,8 @@ def serving(data: Path, port: int) -> Iterator[SamLocal]:
 
 def _variables(resources: Resources, endpoints: Mapping[str, str]) -> dict[str, str]:
     urls = {name: value for name, value in endpoints.items() if name.startswith("AWS_ENDPOINT_URL_")}
-    return resources.environment("ApiFunction") | urls | {"VERIFY_TOKENS": "0"}
+    own = resources.environment("ApiFunction") | resources.environment("ManageFunction")
+    return own | urls | {"VERIFY_TOKENS": "0"}
 
 
 def _template(variables: Mapping[str, str]) -> Path:

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import boto3
 import pytest
@@ -12,7 +13,7 @@ from actions_cache.settings import Settings
 from actions_cache.wiring.control import ControlPlane
 from local import engines
 from local.endpoints import Endpoints
-from local.resources import Clients, create
+from local.resources import Clients, Resources, create
 from local.template import Template
 from tests.journey import Journey, SetClock
 
@@ -43,6 +44,11 @@ def settings_for(environment: dict[str, str], **changes: str) -> Settings:
     return Settings.model_validate({name: value for name, value in (values | changes).items() if value})
 
 
+def environment(resources: Resources) -> dict[str, str]:
+    """Of all functions that a journey goes through."""
+    return resources.environment("ApiFunction") | resources.environment("ManageFunction")
+
+
 @pytest.fixture
 def journey(on_moto: Journey) -> Journey:
     """Use cases on moto, in process: for rules, not for races."""
@@ -50,15 +56,35 @@ def journey(on_moto: Journey) -> Journey:
 
 
 @pytest.fixture
-def on_moto(template: Template, boto_session: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journey]:
-    for variable, value in CREDENTIALS.items():
-        monkeypatch.setenv(variable, value)
-    with mock_aws():
-        clients = Clients.of(boto_session)
+def on_moto(template: Template, boto_session: boto3.Session) -> Iterator[Journey]:
+    with moto_journey(template, boto_session) as journey:
+        yield journey
+
+
+@pytest.fixture(scope="module")
+def of_the_module(template: Template, boto_session: boto3.Session) -> Iterator[Journey]:
+    """Resources that a module's tests share: making them takes longer than most tests."""
+    with moto_journey(template, boto_session) as journey:
+        yield journey
+
+
+@pytest.fixture
+def emptied(of_the_module: Journey) -> Journey:
+    """As `journey`, on the module's resources, with nothing in the tables and the queues."""
+    of_the_module.forget_everything()
+    return of_the_module
+
+
+@contextmanager
+def moto_journey(template: Template, session: boto3.Session) -> Iterator[Journey]:
+    with pytest.MonkeyPatch.context() as patch, mock_aws():
+        for variable, value in CREDENTIALS.items():
+            patch.setenv(variable, value)
+        clients = Clients.of(session)
         resources = create(template, clients)
         clock = SetClock()
-        control = ControlPlane(settings_for(resources.environment("ApiFunction")), clock)
-        control.session = boto_session
+        control = ControlPlane(settings_for(environment(resources)), clock)
+        control.session = session
         yield Journey(control, clock, clients.s3, clients.sqs)
 
 
@@ -86,7 +112,7 @@ def on_engines(
     resources = create(template, clients, prefix=f"test-{uuid.uuid4().hex[:8]}")
     # Lambda's limits aren't these engines'; and less read ahead than an archive is long.
     changes = {"stream_max_bytes": "", "read_ahead_bytes": str(8 * MIB)}
-    settings = settings_for(resources.environment("ApiFunction"), **changes)
+    settings = settings_for(environment(resources), **changes)
     clock = SetClock()
     control = ControlPlane(settings, clock)
     control.session = engine_session

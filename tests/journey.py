@@ -129,6 +129,19 @@ class Journey:
         parts = (archive.object,) if archive.object else self.control.manifests.of(archive).parts
         return b"".join(self.control.bucket.read(whole(part)) for part in parts)
 
+    def forget_everything(self) -> None:
+        """As if tables and queues were new. Objects stay: their archives' ids never come again."""
+        table, repositories = self.control.table, self.control.repositories
+        for items in (table._archives, table._entries, table._reservations, repositories._items):
+            for item in items.scan():
+                item.delete()
+        self.messages()
+        dead_letters = self.control.settings.merge_dead_letter_queue_url
+        if dead_letters is not None:
+            self.sqs.purge_queue(QueueUrl=dead_letters)
+        self.control.admit._noted.clear()
+        self.clock.at = SetClock().at
+
     def overwrite(self, key: str, body: bytes) -> None:
         """What nothing of ours ever does."""
         self.s3.put_object(Bucket=self.control.settings.bucket, Key=key, Body=body)

@@ -37,6 +37,8 @@ def self_signed(directory: Path) -> Path:
     now = dt.datetime.now(dt.UTC)
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
     builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + dt.timedelta(days=1))
+    # Go reads no name of a subject any more.
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
     signed = builder.sign(key, hashes.SHA256())
     path = directory / "certificate.pem"
     path.write_bytes(

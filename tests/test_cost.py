@@ -4,21 +4,19 @@ from dataclasses import replace
 
 import pytest
 
+from actions_cache.domain.activity import Tally
 from actions_cache.domain.agenda import Duty
+from actions_cache.domain.cost import IDLE_MONTH_USD, TERABYTE, Saving, month_like
 from actions_cache.domain.errors import CacheError
 from actions_cache.domain.happenings import METRICS, MissReason, RunEnd
+from actions_cache.domain.prices import HOURS_A_MONTH, NOT_CHECKED, PRICES, Line, total
+from actions_cache.domain.usage import NO_USAGE, Usage
 from local.template import Template
 from scripts.cost import (
     DOCUMENT,
-    HOURS_A_MONTH,
     LARGE_IDLE_USD,
     MOST_VALUES,
-    NOT_CHECKED,
-    PRICES,
-    TERABYTE,
     USUAL_VALUES,
-    Line,
-    Saving,
     documented,
     dollars,
     idle_month,
@@ -29,7 +27,6 @@ from scripts.cost import (
     schedules,
     storage_a_month,
     terabyte_saved,
-    total,
     transfer_out,
     usual_columns,
 )
@@ -114,11 +111,41 @@ def test_a_schedule_that_is_no_rate_is_refused(template: Template, expression: s
 def test_an_idle_month_counts_what_the_template_has(template: Template) -> None:
     lines = idle_month(template)
     assert usd(lines, "alarms") == pytest.approx(0.10 * len(template.of_type("AWS::CloudWatch::Alarm")))
-    assert usd(lines, "the signing secret") == pytest.approx(
+    assert usd(lines, "the secrets: of URLs, of those who manage") == pytest.approx(
         0.40 * len(template.of_type("AWS::SecretsManager::Secret"))
     )
     assert set(schedules(template)) == {"CleanupFunction", "RotateFunction"}
     assert total(lines) == pytest.approx(sum(line.usd for line in lines))
+
+
+def test_a_month_of_nothing_costs_what_an_idle_one_does(template: Template) -> None:
+    month = month_like(NO_USAGE, Tally(), 24)
+    assert month.total == IDLE_MONTH_USD == pytest.approx(total(idle_month(template)), abs=0.005)
+    assert month.transfer_out == 0
+
+
+def test_a_month_is_the_sum_of_its_parts_and_of_its_services() -> None:
+    done = Tally(hits=30, misses=10, saves=10, bytes_restored=3 * 10**9, bytes_saved=10**9)
+    month = month_like(Usage(10**12, 100), done, 168)
+    assert month.total == pytest.approx(sum(month.by_part.values())) == pytest.approx(sum(month.by_service.values()))
+    assert month.by_part["storage"] == pytest.approx(23, abs=0.01)
+    assert month.transfer_out == pytest.approx(3 * 0.09 * HOURS_A_MONTH / 168)
+    assert all(usd > 0 for usd in (*month.by_part.values(), *month.by_service.values()))
+
+
+def test_a_month_costs_for_saves_and_restores_what_the_terabyte_does() -> None:
+    """In as many entries, each restored as often."""
+    count = 1000
+    done = Tally(hits=3 * count, saves=count, bytes_saved=int(count * PLAIN.entry_bytes))
+    month = month_like(NO_USAGE, done, HOURS_A_MONTH)
+    saved = total(terabyte_saved(PLAIN)) / PLAIN.entries * count
+    assert month.by_part["saves"] + month.by_part["restores"] == pytest.approx(saved)
+
+
+def test_twice_the_jobs_in_the_same_time_cost_twice() -> None:
+    one, two = (month_like(NO_USAGE, Tally(misses=it, hits=it), 24) for it in (100, 200))
+    for part in ("restores", "misses"):
+        assert two.by_part[part] == pytest.approx(2 * one.by_part[part])
 
 
 def test_a_metric_costs_by_the_hour_and_by_its_dimensions_values() -> None:

@@ -16,9 +16,14 @@ IMPATIENT_SECONDS = 3
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("server")
+
+
+@pytest.fixture(scope="session")
+def server(server_directory: Path) -> Iterator[str]:
     """The server as it comes: it merges what was finalized at once."""
-    with running_server(tmp_path_factory.mktemp("server")) as url:
+    with running_server(server_directory) as url:
         yield url
 
 

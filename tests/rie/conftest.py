@@ -18,7 +18,7 @@ from tests.journey import Journey, SetClock
 from tests.rie import events
 from tests.rie.emulator import BuiltFunction
 from tests.rie.recorder import Call, recording
-from tests.template.test_events import SIGNED_WITH
+from tests.template.test_events import ADMIN_TOKEN, SIGNED_WITH
 
 RECORDED = (
     "AWS_ENDPOINT_URL_S3",
@@ -89,6 +89,10 @@ class Stage:
         return self.functions["CleanupFunction"]
 
     @property
+    def manage(self) -> BuiltFunction:
+        return self.functions["ManageFunction"]
+
+    @property
     def rotate(self) -> BuiltFunction:
         return self.functions["RotateFunction"]
 
@@ -114,6 +118,9 @@ def stage(
         resources = create(template, clients, prefix=f"rie-{uuid.uuid4().hex[:8]}")
         clients.secretsmanager.put_secret_value(
             SecretId=resources.refs["UrlSigningSecret"], SecretString=json.dumps({"current": SIGNED_WITH})
+        )
+        clients.secretsmanager.put_secret_value(
+            SecretId=resources.refs["AdminSecret"], SecretString=json.dumps({"admin": ADMIN_TOKEN})
         )
         clock = SetClock()
         control = ControlPlane(settings_for(resources.environment("ApiFunction")), clock)

@@ -38,6 +38,16 @@ def blob(
     return event if body is None else _with_body(event, body)
 
 
+def managed(name: str, path: str, **query: str) -> Event:
+    """A request of somebody who manages, to another path below the event's, and with this query."""
+    event = load(f"apigateway-manage-{name}")
+    event["path"] = event["resource"].replace("{path+}", path)
+    event["pathParameters"] = {"path": path}
+    event["queryStringParameters"] = query or None
+    event["multiValueQueryStringParameters"] = {key: [value] for key, value in query.items()} or None
+    return event
+
+
 def body_of(answer: Any) -> bytes:
     """What API Gateway would send on. Shows Lambda's own error where there is no answer."""
     assert "statusCode" in answer, answer

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from actions_cache.adapters.dynamodb_items import entry_attributes
 from actions_cache.adapters.dynamodb_table import PREFIX_PAGE
 from actions_cache.adapters.system import SystemClock
-from actions_cache.domain.entry import Entry
+from actions_cache.domain.access import Caller
+from actions_cache.domain.entry import Entry, EntryName
 from actions_cache.domain.merge_plan import MIN_UPLOAD_PART_BYTES
 from actions_cache.domain.timing import DAY, SECOND
 from local.custom_resource import ResponseUrl
@@ -25,7 +27,16 @@ REPOSITORY, SCOPE = "123456789", "refs/pull/7/merge"
 """Of the tokens in events/."""
 VERSION = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
 """Of the messages in events/."""
+REPOSITORY_OF_NAME, SCOPE_OF_JOURNEY = "987654321", "refs/heads/main"
 LARGE = os.urandom(MIN_UPLOAD_PART_BYTES)
+
+
+def put_more_than_a_page(stage: Stage, alike: EntryName) -> None:
+    """Of entries whose keys begin so: the newest of them is looked for by the index."""
+    with stage.entries.batch_writer() as batch:
+        for number in range(PREFIX_PAGE + 1):
+            entry = Entry(replace(alike, key=f"{alike.key}{number}"), f"{number:032x}", 1, number)
+            batch.put_item(Item=entry_attributes(entry))
 
 
 def api_journey(stage: Stage) -> None:
@@ -47,13 +58,7 @@ def api_journey(stage: Stage) -> None:
     presigned = events.json_of(api.invoke(events.call("lookup", key="policies-b")))["signed_download_url"]
     assert stage.read(presigned) == b"blob"
 
-    # More than a page match the prefix, so the newest is looked for by the index.
-    family = name("", SCOPE, VERSION, REPOSITORY).family
-    with stage.entries.batch_writer() as batch:
-        for number in range(PREFIX_PAGE + 1):
-            entry = Entry(name(f"policies-many-{number}", SCOPE, VERSION, REPOSITORY), f"{number:032x}", 1, number)
-            assert entry.name.family == family
-            batch.put_item(Item=entry_attributes(entry))
+    put_more_than_a_page(stage, name("policies-many-", SCOPE, VERSION, REPOSITORY))
     api.invoke(events.call("lookup", key="policies-many-"))
 
     [key] = journey.keys(_archive_of(url))
@@ -126,6 +131,33 @@ def cleanup_journey(stage: Stage) -> None:
     assert stage.cleanup.invoke(events.load("scheduler-orphans"))["orphaned archives deleted"] > 0
 
 
+def manage_journey(stage: Stage) -> None:
+    journey = stage.journey
+    journey.clock.at = SystemClock().now()
+    journey.control.admit(Caller(REPOSITORY_OF_NAME, (), "example/tools"))
+    for key in ("policies-managed", "policies-by-id"):
+        journey.save(name(key, repository=REPOSITORY_OF_NAME), b"a", b"b")
+
+    def asked(event: str, path: str, **query: str) -> Any:
+        return events.json_of(stage.manage.invoke(events.managed(event, path, **query)))
+
+    listed = asked("list", "repos/example/tools/actions/caches")
+    assert listed["total_count"] == 2
+    assert asked("entries", "repositories/example/tools/entries", search="policies")["total"] == 2
+    match = asked("entries", "match", repository="example/tools", key="policies-m", ref=SCOPE_OF_JOURNEY)
+    assert match["matches"][0]["found"]["key"] == "policies-managed"
+    put_more_than_a_page(stage, name("policies-many-", repository=REPOSITORY_OF_NAME))
+    asked("entries", "match", repository="example/tools", key="policies-many-", ref=SCOPE_OF_JOURNEY, version="v1")
+    assert asked("entries", "failures")["failed_merges"] == []
+    assert asked("entries", "cost")["stored_entries"] >= 2
+    assert asked("entries", "repositories")["repositories"]
+    deleted = asked("delete", "example/tools/actions/caches", key="policies-managed", ref=SCOPE_OF_JOURNEY)
+    assert deleted["total_count"] == 1
+    [other] = [it["id"] for it in listed["actions_caches"] if it["key"] == "policies-by-id"]
+    gone = stage.manage.invoke(events.managed("delete", f"example/tools/actions/caches/{other}"))
+    assert gone["statusCode"] == 204
+
+
 def rotate_journey(stage: Stage) -> None:
     response_url = ResponseUrl()
     with response_url.served() as url:
@@ -139,6 +171,7 @@ JOURNEYS: Mapping[str, Callable[[Stage], None]] = {
     "DownloadFunction": download_journey,
     "MergeFunction": merge_journey,
     "CleanupFunction": cleanup_journey,
+    "ManageFunction": manage_journey,
     "RotateFunction": rotate_journey,
 }
 

@@ -14,6 +14,7 @@ from local.template import ROOT, Template
 from tests.template.declared import api_events
 
 SIGNED_WITH = "known-to-events-and-tests-only"
+ADMIN_TOKEN = "known-to-events-and-tests-only-as-the-admins-token"
 LONG_BEFORE_THEY_EXPIRE = 1_700_000_000_000
 
 

@@ -17,7 +17,7 @@ from moto import mock_aws
 from local.resources import Clients, create
 from local.template import ROOT, Template
 from tests.conftest import CREDENTIALS
-from tests.template.test_events import SIGNED_WITH
+from tests.template.test_events import ADMIN_TOKEN, SIGNED_WITH
 
 HANDLERS = {name: f"functions.{name}.handler" for name in ("api", "download", "manage", "merge", "cleanup", "rotate")}
 
@@ -61,8 +61,12 @@ def invoke(
         clients.secretsmanager.put_secret_value(
             SecretId=resources.refs["UrlSigningSecret"], SecretString=json.dumps({"current": SIGNED_WITH})
         )
-        for name, value in resources.environment("ApiFunction").items():
-            monkeypatch.setenv(name, value)
+        clients.secretsmanager.put_secret_value(
+            SecretId=resources.refs["AdminSecret"], SecretString=json.dumps({"admin": ADMIN_TOKEN})
+        )
+        for function in ("ApiFunction", "ManageFunction"):
+            for name, value in resources.environment(function).items():
+                monkeypatch.setenv(name, value)
         # The tokens in events/ are signed by nobody.
         monkeypatch.setenv("VERIFY_TOKENS", "0")
 
@@ -94,6 +98,23 @@ def test_the_api_answers_each_of_its_events(
 ) -> None:
     answer = invoke("api", f"apigateway-{event}")
     assert (answer["statusCode"], said in answer["body"].replace(": ", ":")) == (status, True), answer
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "said"),
+    [
+        ("list", 404, "no repository example/tools"),
+        ("delete", 404, "no repository example/tools"),
+        ("entries", 404, "no repository example/tools"),
+        ("by-id", 404, "no repository '42@https://ghes.example'"),
+        ("iam", 200, '{"role":"read-only"}'),
+    ],
+)
+def test_management_answers_each_of_its_events(
+    invoke: Callable[[str, str], Any], event: str, status: int, said: str
+) -> None:
+    answer = invoke("manage", f"apigateway-manage-{event}")
+    assert (answer["statusCode"], said in answer["body"]) == (status, True), answer
 
 
 @pytest.mark.parametrize("event", ["download", "download-range", "head-download"])

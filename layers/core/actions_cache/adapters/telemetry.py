@@ -1,7 +1,7 @@
 """Happenings as lines of the log, in CloudWatch's embedded metric format where they count for a metric.
 
 One line is both, so that whatever a metric counts can be looked up, and costs one line. Repository and archive stand in
-it as plain fields (docs/decisions/0010-seeing.md).
+it as plain fields (docs/decisions/0014-seeing.md).
 """
 
 import logging

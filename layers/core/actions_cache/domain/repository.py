@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from actions_cache.domain.timing import Millis
 
+MAX_ID_BYTES = 2048
+
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}")
 
 
@@ -25,6 +27,11 @@ class Repository:
 
 def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
+
+
+def may_be_id(text: str) -> bool:
+    """Whether a table has room for it: a partition key has 2,048 bytes, and one at least."""
+    return 0 < len(text.encode(errors="replace")) <= MAX_ID_BYTES
 
 
 def same_name(one: str | None, other: str) -> bool:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from actions_cache.domain.errors import InvalidRequest, NotFound
-from actions_cache.domain.repository import Repository, is_name, same_name
+from actions_cache.domain.repository import Repository, is_name, may_be_id, same_name
 from actions_cache.ports import Repositories
 
 
@@ -21,7 +21,7 @@ class FindRepository:
         return self._by_name(named) if is_name(named) else self._by_id(named)
 
     def _by_id(self, repository_id: str) -> Repository:
-        found = self.repositories.repository(repository_id)
+        found = self.repositories.repository(repository_id) if may_be_id(repository_id) else None
         if found is None:
             raise NotFound(f"no repository {repository_id[:100]!r} has saved anything here")
         return found

@@ -60,8 +60,8 @@ def new_app(telemetry: Telemetry, dialect: Dialect | None = None, **options: Any
     """An app without routes that answers every fault in one dialect, or in that of the path that was asked for.
 
     Args:
-        telemetry: hears of them.
-        dialect: the one.
+        telemetry: hears of every fault.
+        dialect: None for the path's.
         options: FastAPI's own.
     """
     app = FastAPI(**{"openapi_url": None, "redirect_slashes": False, **options})
