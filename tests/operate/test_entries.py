@@ -36,6 +36,9 @@ def test_list_shows_entries_by_name_or_id_filtered_sorted_and_in_pages(saved: Op
     assert keys("42", "--older-than", "90m") == ["npm-1"]
     assert keys("42", "--ref", "refs/heads/feature") == ["pip-1"]
     assert keys("42", "--per-page", "2", "--page", "2") == ["npm-1"]
+    saved.journey.look_up("npm-1")
+    by_hits = saved.run.json("list", "42", "--sort", "hits")["entries"]
+    assert (by_hits[0]["key"], by_hits[0]["hits"]) == ("npm-1", 1)
     answer = saved.run("list", "acme/app", "--search", "PIP")
     assert answer.last_line == "page 1 of 1, 1 entry in all"
     assert "refs/heads/feature" in answer.out
