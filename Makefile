@@ -12,7 +12,7 @@ HERE = $(subst aarch64,arm64,$(shell uname -m))
 NODE_PACKAGES = $(addsuffix /node_modules/.ready,tests/clients tests/edge tests/page)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo deploy verify-deployment cost test test-deploy test-rie sam-local test-sam-local test-slow proofs soak \
+.PHONY: help run demo deploy verify-deployment cli cost test test-deploy test-rie sam-local test-sam-local test-slow proofs soak \
 	bench bench-delivery check lint build release validate doctor clients-page screenshots edge lock generate clean
 
 help: ## Lists the targets
@@ -66,6 +66,9 @@ deploy: .venv/.ready .tools/sam/.ready ## Builds, and deploys into your AWS acco
 
 verify-deployment: .venv/.ready ## Saves and restores at URL=..., and says what is wrong; TOKEN=... inside a job, STACK=... with AWS credentials
 	@$(RUN) -m scripts.verify_deployment $(if $(URL),--url "$(URL)") $(if $(STACK),--stack "$(STACK)") $(VERIFY_OPTIONS)
+
+cli: .venv/.ready ## The operator's commands: make cli ARGS="usage --stack actions-cache", or ARGS=--help
+	@$(RUN) -m operate $(ARGS)
 
 cost: .venv/.ready ## What a terabyte costs, and what costs while nobody builds
 	@$(RUN) -m scripts.cost $(COST_OPTIONS)

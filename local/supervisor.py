@@ -18,6 +18,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from actions_cache.adapters.management_secret import parse_tokens
+from actions_cache.settings import Settings
 from local import engines, ports
 from local.console import RunFailed, say
 from local.engine import POLL_SECONDS
@@ -97,6 +98,7 @@ def _start_and_watch(stack: ExitStack) -> NoReturn:
     for schedule in functions.schedules(options.cleanup_interval_seconds, options.orphans_interval_seconds):
         processes.start(schedule)
 
+    stack.enter_context(env_file(options.data_dir / "settings", _settings(functions)))
     stack.enter_context(env_file(options.data_dir / "env", endpoints | _names(functions) | _tokens(resources)))
     stack.callback(lock.stopping)
     stack.callback(say, "stopping ...")
@@ -161,6 +163,12 @@ def _names(functions: Functions) -> dict[str, str]:
         for queue in resources.template.of_type("AWS::SQS::Queue")
     }
     return resource_names(resources, functions.http_environment()) | queues
+
+
+def _settings(functions: Functions) -> dict[str, str]:
+    """What the functions run with, for the operator's commands. Not for a shell: its next run would take them over."""
+    environment = functions.http_environment()
+    return {name: value for name, value in environment.items() if name.lower() in Settings.model_fields}
 
 
 def _tokens(resources: Resources) -> dict[str, str]:

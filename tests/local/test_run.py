@@ -1,8 +1,10 @@
 """`make run` while all is well: what it says, where it listens, what it keeps."""
 
 import json
+import os
 import signal
 import stat
+import subprocess
 import sys
 import time
 import urllib.request
@@ -12,9 +14,12 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
+from actions_cache.domain.timing import SECOND
 from local.endpoints import Endpoints
 from local.processes import SHORTEST_LIFE_SECONDS
 from local.release import release_of
+from local.template import ROOT
+from operate.target import plane, read_exports
 from tests.local.conftest import StartRun
 from tests.local.local_run import LocalRun, wait_until
 
@@ -48,6 +53,22 @@ def test_the_env_file_opens_everything_to_a_shell(run: LocalRun):
 
 def test_nobody_else_can_read_the_env_file(run: LocalRun):
     assert stat.S_IMODE((run.data / "env").stat().st_mode) == 0o600
+    assert stat.S_IMODE((run.data / "settings").stat().st_mode) == 0o600
+
+
+def test_the_operators_commands_find_the_run_and_its_settings(run: LocalRun):
+    settings = read_exports(run.data / "settings")
+    assert settings["BUCKET"] == run.variables["BUCKET"]
+    assert plane(settings).control.lifetimes.upload_url == int(settings["UPLOAD_URL_SECONDS"]) * SECOND
+    done = subprocess.run(
+        [sys.executable, "-m", "operate", "verify", "--local"],
+        cwd=ROOT,
+        env={**os.environ, "LOCAL_DATA_DIR": str(run.data), "ACTIONS_CACHE_STACK": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "0 archives, 0 B: 0 damaged\n"), done.stderr
 
 
 def test_everything_listens_on_the_loopback_interface_only(run: LocalRun):

@@ -5,6 +5,7 @@ retries. Whether a write took effect is then unknown.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -298,10 +299,28 @@ class MergeQueue(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that the queue gave up on."""
+
+    id: str
+    body: str
+    message: MergeMessage | None
+    """None where the body isn't one."""
+    sent_at: Millis
+    receipt_handle: str = field(repr=False)
+
+
 class DeadLetters(Protocol):
     def count(self) -> int:
         """About so many messages that nobody could work off."""
         ...
+
+    def held(self) -> AbstractContextManager[Sequence[DeadLetter]]:
+        """All, hidden from others for as long as the block runs, and 15 minutes at most. What isn't deleted stays."""
+        ...
+
+    def delete(self, letter: DeadLetter) -> None: ...
 
 
 class ManagementSecret(Protocol):

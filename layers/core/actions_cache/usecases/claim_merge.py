@@ -6,7 +6,7 @@ from actions_cache.domain import claim, happenings
 from actions_cache.domain.archive import Archive, MergeState
 from actions_cache.domain.timing import Lifetimes
 from actions_cache.ports import Clock, MergeMessage, MergeQueue, Table, Telemetry, TokenSource, Unavailable
-from actions_cache.usecases.transition import transition
+from actions_cache.usecases.transition import Decision, transition
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,29 @@ class ClaimMerge:
         Raises:
             Unavailable: the message couldn't be sent; the claim is released.
         """
-        token, before = self.tokens.new(), MergeState.UNMERGED
+        token = self.tokens.new()
+        return self._claim(
+            archive_id,
+            token,
+            lambda seen: claim.claimed(seen, token, self.clock.now(), self.lifetimes, self.max_attempts),
+        )
+
+    def again(self, letter: MergeMessage) -> bool:
+        """The same for who holds a dead letter (domain/claim.py, `replayed`)."""
+        token = self.tokens.new()
+        return self._claim(
+            letter.archive_id,
+            token,
+            lambda seen: claim.replayed(seen, letter.claim_token, token, self.clock.now()),
+        )
+
+    def _claim(self, archive_id: str, token: str, decide: Decision) -> bool:
+        before = MergeState.UNMERGED
 
         def claimed(seen: Archive) -> Archive | None:
             nonlocal before
             before = seen.merge.state
-            return claim.claimed(seen, token, self.clock.now(), self.lifetimes, self.max_attempts)
+            return decide(seen)
 
         won = transition(self.table, archive_id, claimed)
         if won is None:

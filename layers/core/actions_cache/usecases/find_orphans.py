@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import chain, islice, takewhile
 
 from actions_cache.domain import happenings
+from actions_cache.domain.archive import Part
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.ports import Bucket, Table, Telemetry, TokenSource, Unavailable
@@ -51,20 +52,23 @@ class FindOrphans:
 
     def _find(self, remaining: Callable[[], Millis]) -> Counter[str]:
         done: Counter[str] = Counter()
-        for archive_id, is_known in self._archives():
+        for archive_id, is_known in self.archives():
             if remaining() < DEADLINE_MARGIN:
                 done["left for another run"] += 1
                 break
             done["archives seen"] += 1
             try:
-                done["orphaned archives deleted"] += not is_known and self._delete(archive_id)
+                done["orphaned archives deleted"] += not is_known and self.delete(archive_id)
             except Unavailable as fault:
                 self.telemetry.tell(happenings.orphans_stay(fault, archive_id))
                 done["failed"] += 1
         return done
 
-    def _archives(self) -> Iterator[tuple[str, bool]]:
-        """Each id that objects stand under, and whether the table knows it."""
+    def archives(self) -> Iterator[tuple[str, bool]]:
+        """Each id that objects stand under, and whether the table knows it.
+
+        The bucket is asked first, so that what the table doesn't know then is an orphan for good.
+        """
         for ids in _batches(self._ids()):
             known = self.table.known_archives(ids)
             yield from ((archive_id, archive_id in known) for archive_id in ids)
@@ -75,9 +79,12 @@ class FindOrphans:
         before = takewhile(lambda archive_id: archive_id <= first, self.bucket.archive_ids(""))
         return chain(self.bucket.archive_ids(first), before)
 
-    def _delete(self, archive_id: str) -> bool:
+    def objects(self, archive_id: str) -> list[Part]:
+        return list(self.bucket.list(ArchiveKeys(archive_id).prefix))
+
+    def delete(self, archive_id: str) -> bool:
         """Whether there was anything: SeaweedFS goes on listing folders that are empty."""
-        keys = [part.key for part in self.bucket.list(ArchiveKeys(archive_id).prefix)]
+        keys = [part.key for part in self.objects(archive_id)]
         self.bucket.delete(keys)
         if keys:
             self.telemetry.tell(happenings.orphans_deleted(archive_id))
