@@ -9,11 +9,11 @@ PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-deps --req
 SAM = SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} .tools/sam/bin/sam
 # The architecture that runs here, as Lambda calls it.
 HERE = $(subst aarch64,arm64,$(shell uname -m))
-NODE_PACKAGES = tests/clients/node_modules/.ready tests/edge/node_modules/.ready
+NODE_PACKAGES = $(addsuffix /node_modules/.ready,tests/clients tests/edge tests/page)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo deploy verify-deployment cost test test-deploy test-rie sam-local test-sam-local test-slow proofs soak \
-	bench bench-delivery check lint build validate doctor clients-page edge lock generate clean
+.PHONY: help run demo deploy verify-deployment cli cost test test-deploy test-rie sam-local test-sam-local test-slow proofs soak \
+	bench bench-delivery check lint build release validate doctor clients-page screenshots edge lock generate clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/; s/\$$\$$/$$/' | expand -t 16
@@ -38,6 +38,7 @@ help: ## Lists the targets
 
 tests/clients/node_modules/.ready: tests/clients/package-lock.json
 tests/edge/node_modules/.ready: tests/edge/package-lock.json
+tests/page/node_modules/.ready: tests/page/package-lock.json
 $(NODE_PACKAGES):
 	@command -v npm > /dev/null || { echo "Node.js with npm is needed for the real clients"; exit 1; }
 	@cd $(dir $<) && npm ci --silent --no-audit --no-fund
@@ -60,10 +61,14 @@ doctor: ## Packs the doctor into one file for runner images: python3 dist/doctor
 
 deploy: .venv/.ready .tools/sam/.ready ## Builds, and deploys into your AWS account, asking what to set; CONFIG=prod takes samconfig.toml's
 	@PATH="$$(dirname "$$(scripts/python312.sh)"):$$PATH" $(SAM) build
+	@$(RUN) -m scripts.stamp .aws-sam/build
 	@$(SAM) deploy $(if $(CONFIG),--config-env $(CONFIG),--guided)
 
 verify-deployment: .venv/.ready ## Saves and restores at URL=..., and says what is wrong; TOKEN=... inside a job, STACK=... with AWS credentials
 	@$(RUN) -m scripts.verify_deployment $(if $(URL),--url "$(URL)") $(if $(STACK),--stack "$(STACK)") $(VERIFY_OPTIONS)
+
+cli: .venv/.ready ## The operator's commands: make cli ARGS="usage --stack actions-cache", or ARGS=--help
+	@$(RUN) -m operate $(ARGS)
 
 cost: .venv/.ready ## What a terabyte costs, and what costs while nobody builds
 	@$(RUN) -m scripts.cost $(COST_OPTIONS)
@@ -71,9 +76,12 @@ cost: .venv/.ready ## What a terabyte costs, and what costs while nobody builds
 build: .venv/.ready .tools/sam/.ready ## Builds what is deployed, for arm64 and x86_64, and says how large it is
 	@scripts/build.sh arm64 x86_64
 
+release: build ## Packs what was built, and makes signed notes with checksums: VERSION=1.2.3 KEY=~/.ssh/release
+	@$(RUN) -m scripts.release_notes "$(VERSION)" --key "$(KEY)" --package arm64=.aws-sam/build --package x86_64=.aws-sam/x86_64/build
+
 validate: .tools/sam/.ready .tools/checkov/.ready ## Lints the template
 	@$(SAM) validate --lint
-	@.tools/sam/bin/cfn-lint --regions us-east-1 -- template.yaml
+	@.tools/sam/bin/cfn-lint --regions us-east-1 -- template.yaml deploy/web-acl.yaml
 	@.tools/checkov/bin/checkov --config-file .checkov.yaml
 
 test-deploy: .venv/.ready .tools/sam/.ready .tools/deployment/.ready ## Deploys, drives, updates, rolls back and deletes the stack in an emulator
@@ -111,7 +119,7 @@ soak: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Mixed work of CLIEN
 bench-delivery: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Restores 705 MB just saved under AWS's caps, beside plain streaming
 	@$(RUN) -m scripts.bench_delivery
 
-bench: .venv/.ready .tools/engines/.ready ## Restores and saves beside plain GETs and PUTs of the same store, as ratios
+bench: .venv/.ready .tools/engines/.ready ## Measures speed, memory and requests, beside plain GETs and PUTs of the same store
 	@$(RUN) -m bench $(BENCH_OPTIONS)
 
 lint: .venv/.ready validate ## Style, types, import contracts, lock files and template
@@ -126,6 +134,9 @@ lint: .venv/.ready validate ## Style, types, import contracts, lock files and te
 clients-page: .venv/.ready ## Makes docs/clients.md of the tests
 	@$(RUN) -m scripts.clients_page
 
+screenshots: .venv/.ready ## Makes docs/images of the page, by a headless Chromium
+	@$(RUN) -m scripts.screenshots
+
 edge: .venv/.ready ## Puts the edge's functions into template.yaml
 	@$(RUN) -m scripts.edge
 
@@ -137,4 +148,4 @@ lock: .venv/.ready ## Resolves pyproject's dependencies into the pinned requirem
 	@scripts/lock.sh
 
 clean: ## Removes what make installed and built; the local run's data too
-	rm -rf .venv .tools .local .aws-sam tests/clients/node_modules tests/edge/node_modules
+	rm -rf .venv .tools .local .aws-sam tests/{clients,edge,page}/node_modules

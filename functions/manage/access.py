@@ -1,4 +1,7 @@
-"""Who asks: by a token from the management secret, or signed by IAM. Jobs' tokens mean nothing here (P8)."""
+"""Who asks: by a token from the management secret, by the page's session, or signed by IAM.
+
+Jobs' tokens mean nothing here (P8).
+"""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -9,7 +12,9 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 
 from actions_cache.domain.errors import PermissionDenied, Unauthenticated
 from actions_cache.domain.role import Role
+from actions_cache.web.app import signer
 from actions_cache.wiring.management import ManagementPlane
+from functions.manage.session import check_same_origin, session_of
 
 SCHEMES = frozenset({"bearer", "token"})
 """`token` is what gh and older Octokits say."""
@@ -26,9 +31,13 @@ class Doorkeeper:
 
     def role_of(self, request: Request) -> Role:
         """Raises: Unauthenticated."""
-        if getattr(request.state, "signer", None):
+        if signer(request):
             # IAM has said that this one may call this method.
             return Role.READ_ONLY if request.method in READING else Role.ADMIN
+        if "authorization" not in request.headers and (session := session_of(request, self.management)):
+            if request.method not in READING:
+                check_same_origin(request, self.management.control.settings.public_url)
+            return session.role
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() not in SCHEMES or not token.strip():
             raise Unauthenticated("no token: send `Authorization: Bearer` with the admin's token or the read-only one")
@@ -55,4 +64,4 @@ class Doorkeeper:
 
 def name_of(request: Request, role: Role) -> str:
     """Who it was, for the log."""
-    return getattr(request.state, "signer", None) or f"{role}'s token"
+    return signer(request) or f"{role}'s token"

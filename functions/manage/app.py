@@ -9,7 +9,7 @@ from actions_cache.domain.errors import InvalidRequest
 from actions_cache.web import github
 from actions_cache.web.app import new_app, respond
 from actions_cache.wiring.management import ManagementPlane
-from functions.manage import api, rest
+from functions.manage import api, page, rest, session
 from functions.manage.access import Doorkeeper
 from functions.manage.iam import IamPaths
 
@@ -23,7 +23,9 @@ API's own URL, for those who sign by IAM.
 
 def create_app(management: ManagementPlane) -> FastAPI:
     app = new_app(
+        management.control.telemetry,
         github,
+        edge_key=management.control.settings.edge_key,
         openapi_url="/manage/openapi.json",
         docs_url=None,
         redoc_url=None,
@@ -35,6 +37,8 @@ def create_app(management: ManagementPlane) -> FastAPI:
     doorkeeper = Doorkeeper(management)
     app.include_router(rest.routes(management, doorkeeper))
     app.include_router(rest.routes(management, doorkeeper), prefix="/api/v3", include_in_schema=False)
+    app.include_router(session.routes(management))
+    app.include_router(page.routes())
     app.include_router(api.routes(management, doorkeeper))
 
     @app.exception_handler(RequestValidationError)

@@ -126,7 +126,7 @@ def test_a_bad_value_is_named(manager: Manager, query: str, said: str) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        *("/repos/example/none/actions/caches", "/repos/example/none/actions/cache/usage", f"{CACHES}/x/y", "/"),
+        *("/repos/example/none/actions/caches", "/repos/example/none/actions/cache/usage", f"{CACHES}/x/y"),
         *("/repositories/7/actions/caches", "/repos/example/tools/actions/runs", "/repos/a%00b/tools/actions/caches"),
     ],
 )

@@ -1,8 +1,10 @@
 """Each built function with its events, as Lambda's runtime calls it."""
 
 import os
+import re
 
 from actions_cache.adapters.system import SystemClock
+from functions.manage.page import FOLDER
 from tests.journey import name
 from tests.rie import events
 from tests.rie.conftest import Stage
@@ -93,3 +95,11 @@ def test_the_schedule_drops_what_nobody_finished(stage: Stage) -> None:
     done = stage.cleanup.invoke(events.load("scheduler-cleanup"))
     assert done["drop the reservation"] >= 1, done
     assert stage.journey.keys(archive_id) == []
+
+
+def test_the_page_and_its_files_are_in_the_build(stage: Stage) -> None:
+    page = stage.manage.invoke(events.load("apigateway-manage-page"))
+    [path] = re.findall(r'src="/manage/(page/[0-9a-f]+/main\.mjs)"', events.body_of(page).decode())
+    module = stage.manage.invoke(events.managed("entries", path))
+    assert (module["statusCode"], events.body_of(module)) == (200, (FOLDER / "main.mjs").read_bytes())
+    assert events.json_of(stage.manage.invoke(events.load("apigateway-manage-sign-in")))["role"] == "admin"

@@ -1,0 +1,48 @@
+// The server's JSON API, as this page asks it. The session's cookie goes along; no token is kept here.
+
+export class SignedOut extends Error {}
+
+export class Refused extends Error {}
+
+async function ask(method, path, { query = {}, body } = {}) {
+  const given = Object.entries(query).filter(([, value]) => value !== '' && value !== null && value !== undefined);
+  const search = new URLSearchParams(given).toString();
+  let answer;
+  try {
+    answer = await fetch(`/manage/${path}${search ? `?${search}` : ''}`, {
+      method,
+      headers: { Accept: 'application/json', ...(body ? { 'Content-Type': 'application/json' } : {}) },
+      body: body ? JSON.stringify(body) : undefined,
+      credentials: 'same-origin',
+      cache: 'no-store',
+    });
+  } catch {
+    throw new Refused('The server can’t be reached. Look at the network, then try again.');
+  }
+  const said = answer.status === 204 ? null : await answer.json().catch(() => null);
+  if (answer.ok) return said;
+  const message = said?.message ?? `The server answered ${answer.status}; its log may say more.`;
+  throw answer.status === 401 ? new SignedOut(message) : new Refused(message);
+}
+
+const segment = encodeURIComponent;
+
+export const session = () => ask('GET', 'session');
+export const signIn = (token) => ask('POST', 'session', { body: { token } });
+export const signOut = () => ask('DELETE', 'session');
+
+export const repositories = () => ask('GET', 'repositories');
+
+// Hours as numbers, for the charts.
+export async function activity(hours, repository = '') {
+  const answer = await ask('GET', 'activity', { query: { hours, repository } });
+  return answer.hours.map((it) => ({ ...it, hour: Date.parse(it.hour) }));
+}
+
+export const failures = () => ask('GET', 'failures');
+export const cost = () => ask('GET', 'cost');
+
+export const repository = (id) => ask('GET', `repositories/${segment(id)}`);
+export const entries = (repository, query) => ask('GET', `repositories/${segment(repository)}/entries`, { query });
+export const deleteEntries = (repository, query) => ask('DELETE', `repositories/${segment(repository)}/entries`, { query });
+export const deleteEntry = (repository, id) => ask('DELETE', `repositories/${segment(repository)}/entries/${segment(id)}`);

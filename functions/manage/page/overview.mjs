@@ -1,0 +1,193 @@
+// All repositories: what is stored, what jobs did, what failed, and what it costs.
+
+import * as api from './api.mjs';
+import { SPANS, buckets, sum } from './activity.mjs';
+import { hitRate, moved, numbers } from './chart.mjs';
+import { h, later, named, size, when } from './dom.mjs';
+import { bytes, count, dollars, percent, plural } from './format.mjs';
+import { section } from './section.mjs';
+import { usageBar } from './usage.mjs';
+
+const SHOWN = 50;
+const FEW = 8; // so many are found by looking
+
+export function overview() {
+  const asked = { repositories: once(api.repositories), failures: once(api.failures), cost: once(api.cost) };
+  const above = [
+    section('At a glance', () => glance(asked), { id: 'glance' }),
+    section('Repositories', () => repositories(asked), { id: 'repositories' }),
+    activitySection(),
+  ];
+  const pair = [
+    section('What failed lately', () => failures(asked), { id: 'failures' }),
+    section('Cost of the month', () => cost(asked), { id: 'cost' }),
+  ];
+  return {
+    title: 'Overview',
+    elements: [
+      h('h1', { class: 'unseen', tabindex: '-1' }, 'Overview'),
+      ...above.map((it) => it.element),
+      h('div', { class: 'pair' }, pair.map((it) => it.element)),
+    ],
+    again: () => {
+      Object.values(asked).forEach((it) => it.forget());
+      [...above, ...pair].forEach((it) => it.again());
+    },
+  };
+}
+
+// One request for the several parts that show its answer; a failed one is made again.
+function once(load) {
+  let answer = null;
+  const forget = () => { answer = null; };
+  const ask = () => {
+    answer ??= load().catch((error) => {
+      forget();
+      throw error;
+    });
+    return answer;
+  };
+  return Object.assign(ask, { forget });
+}
+
+async function glance(asked) {
+  const [{ repositories: all, store }, day, month, failed] = await Promise.all([
+    asked.repositories(),
+    api.activity(24).then(sum),
+    asked.cost(),
+    asked.failures(),
+  ]);
+  const lookups = day.hits + day.misses;
+  const faults = Math.max(failed.failed_merges.length, failed.dead_letters);
+  const budget = store.budget_bytes ? ` of ${bytes(store.budget_bytes)}` : '';
+  return h(
+    'dl',
+    { class: 'tiles' },
+    tile('Stored', size(store.bytes), `${plural(store.entries, 'entry', 'entries')}${budget}, ${plural(all.length, 'repository', 'repositories')}`),
+    tile('Hit rate, 24 hours', percent(day.hits, lookups), plural(lookups, 'lookup')),
+    tile('Restored, 24 hours', size(day.bytes_restored), `${bytes(day.bytes_saved)} saved`),
+    tile('Cost of the month', dollars(month.month_usd), 'an estimate'),
+    tile('Failed lately', count(faults), faults ? 'see below' : 'nothing', faults ? 'bad' : null),
+  );
+}
+
+function tile(name, value, note, className = null) {
+  return h('div', { class: className }, h('dt', {}, name), h('dd', {}, h('strong', {}, value), h('span', {}, note)));
+}
+
+async function repositories(asked) {
+  const { repositories: all } = await asked.repositories();
+  if (!all.length) {
+    return h('p', { class: 'muted' }, 'Nothing was saved yet. The first job that saves an entry brings its repository here.');
+  }
+  const now = Date.now();
+  const shown = h('p', { class: 'muted', role: 'status' });
+  const body = h('tbody', { role: 'rowgroup' });
+  const fill = (wanted) => {
+    const found = all.filter((it) => (it.name ?? it.id).toLowerCase().includes(wanted.trim().toLowerCase()));
+    const rows = found.slice(0, SHOWN);
+    body.replaceChildren(...rows.map((it) => repositoryRow(it, now)));
+    shown.textContent = rows.length < all.length ? `${count(rows.length)} of ${plural(all.length, 'repository', 'repositories')}` : '';
+  };
+  fill('');
+  const search = h('input', { type: 'search', id: 'find-repository', oninput: later(150, (event) => fill(event.target.value)) });
+  const heads = [['Repository'], ['Usage'], ['Entries', 'number'], ['Last use']];
+  return [
+    all.length > FEW ? h('div', { class: 'field find' }, h('label', { for: 'find-repository' }, 'Find a repository'), search) : null,
+    h(
+      'table',
+      { role: 'table', class: 'cards' },
+      h('caption', { class: 'unseen' }, 'Repositories, the largest first'),
+      h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, heads.map(([text, kind]) => h('th', { role: 'columnheader', scope: 'col', class: kind }, text)))),
+      body,
+    ),
+    shown,
+  ].filter(Boolean);
+}
+
+function repositoryRow(it, now) {
+  const cell = (label, content, kind = null) => h('td', { role: 'cell', class: kind, 'data-label': label }, content);
+  return h(
+    'tr',
+    { role: 'row' },
+    h('th', { role: 'rowheader', scope: 'row' }, h('a', { href: address(it.id) }, named(it.name ?? it.id))),
+    cell('Usage', usageBar(it.bytes, it.budget_bytes)),
+    cell('Entries', count(it.entries), 'number'),
+    cell('Last use', when(it.last_used_at, now)),
+  );
+}
+
+const address = (id) => `#/repositories/${encodeURIComponent(id)}`;
+
+// The charts with their choice of hours; of one repository, or of all.
+export function activitySection(repository = '') {
+  let span = SPANS[1];
+  const choice = h(
+    'fieldset',
+    { class: 'choice' },
+    h('legend', { class: 'unseen' }, 'Span of the charts'),
+    SPANS.map((it) => h(
+      'label',
+      {},
+      h('input', { type: 'radio', name: 'span', checked: it === span, onchange: () => { span = it; part.again(); } }),
+      h('span', {}, it.name),
+    )),
+  );
+  const load = async () => {
+    const wanted = span;
+    const made = buckets(await api.activity(wanted.hours, repository), wanted, Date.now());
+    return [h('div', { class: 'charts' }, hitRate(made, wanted), moved(made, wanted)), numbers(made, wanted)].filter(Boolean);
+  };
+  const part = section('Activity', load, { beside: choice, id: 'activity' });
+  return part;
+}
+
+async function failures(asked) {
+  const [{ failed_merges: merges, dead_letters: letters }, { repositories: all }] = await Promise.all([asked.failures(), asked.repositories()]);
+  const now = Date.now();
+  const nameOf = (id) => all.find((it) => it.id === id)?.name ?? id;
+  if (!merges.length && !letters) return h('p', { class: 'muted' }, 'Nothing: no merge was given up, and the dead-letter queue is empty.');
+  const item = ({ entry, ...it }) => h(
+    'li',
+    {},
+    h('div', {}, 'Not merged after ', plural(it.attempts, 'try', 'tries'), ': ', named(entry.key, 'key')),
+    h('div', { class: 'muted' }, h('a', { href: address(it.repository) }, named(nameOf(it.repository))), ' · ', named(entry.ref), ' · ', size(entry.size), ' · ', when(it.failed_at, now)),
+  );
+  return [
+    letters ? h('p', { class: 'notice bad' }, `About ${plural(letters, 'message')} in the dead-letter queue, which nobody has worked off.`) : null,
+    merges.length ? h('ul', { class: 'failures' }, merges.map(item)) : null,
+    merges.length ? h('p', { class: 'muted' }, 'Jobs still restore these, from their parts.') : null,
+  ].filter(Boolean);
+}
+
+const PARTS = {
+  storage: 'Storage',
+  saves: 'Saves, with their merges',
+  restores: 'Restores',
+  misses: 'Lookups that found nothing',
+  idle: 'What costs while nobody builds',
+};
+
+async function cost(asked) {
+  const it = await asked.cost();
+  const { requests } = it;
+  const hits = plural(requests.hits, 'restore');
+  return [
+    h('p', { class: 'muted' }, `By list prices, of a month that goes on like the last ${plural(it.hours / 24, 'day')}: `, size(it.stored_bytes), ` stored, ${plural(requests.saves, 'save')}, ${hits}, ${plural(requests.misses, 'miss', 'misses')}.`),
+    costTable('Part', Object.entries(it.by_part).map(([name, usd]) => [PARTS[name] ?? name, usd]), it.month_usd),
+    h('details', {}, h('summary', {}, 'By AWS service'), costTable('Service', Object.entries(it.by_service), it.month_usd)),
+    it.transfer_out_usd ? h('p', { class: 'muted' }, `Runners outside AWS’s region add up to ${dollars(it.transfer_out_usd)} for the transfer of what they restore.`) : null,
+  ].filter(Boolean);
+}
+
+function costTable(what, lines, total) {
+  const row = ([name, usd]) => h('tr', {}, h('th', { scope: 'row' }, name), h('td', { class: 'number', title: `${usd} USD` }, dollars(usd)));
+  return h(
+    'table',
+    { class: 'plain' },
+    h('caption', { class: 'unseen' }, `Estimated cost of a month, by ${what.toLowerCase()}`),
+    h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, what), h('th', { scope: 'col', class: 'number' }, 'USD'))),
+    h('tbody', {}, lines.map(row)),
+    h('tfoot', {}, row(['Total', total])),
+  );
+}

@@ -1,0 +1,230 @@
+// One repository: its usage, what its jobs did, and its entries with search, sort, pages and delete.
+
+import * as api from './api.mjs';
+import { confirm } from './dialog.mjs';
+import { h, later, named, say, size, when } from './dom.mjs';
+import { count, plural } from './format.mjs';
+import { activitySection } from './overview.mjs';
+import { section } from './section.mjs';
+import { usageBar } from './usage.mjs';
+
+const PER_PAGE = 25;
+const DEFAULT_SORT = 'last_used_at';
+
+// By the API's name; which of them the server sorts by.
+const COLUMNS = [
+  { title: 'Key', sort: 'key', orders: ['Z to A', 'A to Z'] },
+  { title: 'Size', sort: 'size', orders: ['largest first', 'smallest first'], kind: 'number' },
+  { title: 'Hits', sort: 'hits', orders: ['most first', 'fewest first'], kind: 'number' },
+  { title: 'Last use', sort: 'last_used_at', orders: ['newest first', 'oldest first'] },
+  { title: 'Created', sort: 'created_at', orders: ['newest first', 'oldest first'] },
+  { title: 'State' },
+];
+
+const STATES = {
+  single: ['One object', 'It came as one object; there is nothing to merge.', 'good'],
+  merged: ['Merged', 'Jobs restore one object, straight from S3.', 'good'],
+  unmerged: ['In parts', 'Jobs restore it from its parts until it is merged.', ''],
+  queued: ['Queued', 'Its merge waits for a worker.', ''],
+  running: ['Merging', 'A worker merges it.', ''],
+  failed: ['Merge failed', 'Jobs restore it from its parts.', 'bad'],
+};
+
+export function repository(id, query, role) {
+  const title = h('h1', { tabindex: '-1' }, named(id));
+  const about = section('Usage', async () => {
+    const found = await api.repository(id);
+    title.replaceChildren(named(found.name ?? id));
+    document.title = `${found.name ?? id} – Actions cache`;
+    return h(
+      'div',
+      { class: 'about' },
+      usageBar(found.bytes, found.budget_bytes, { long: true }),
+      h('p', { class: 'muted' }, plural(found.entries, 'entry', 'entries'), ' · last use ', when(found.last_used_at, Date.now()), ' · id ', named(id)),
+    );
+  }, { id: 'usage' });
+  const listed = entriesSection(id, query, role, () => about.again());
+  const activity = activitySection(id);
+  return {
+    title: id,
+    elements: [
+      h('nav', { 'aria-label': 'Where you are' }, h('a', { href: '#/' }, '← All repositories')),
+      title,
+      about.element,
+      listed.element,
+      activity.element,
+    ],
+    again: () => [about, listed, activity].forEach((it) => it.again()),
+  };
+}
+
+function entriesSection(id, query, role, onDeleted) {
+  const asked = {
+    search: query.get('search') ?? '',
+    ref: query.get('ref') ?? '',
+    sort: query.get('sort') ?? DEFAULT_SORT,
+    direction: query.get('direction') ?? 'desc',
+    page: Math.max(1, Number.parseInt(query.get('page'), 10) || 1),
+  };
+  const change = (changes) => {
+    Object.assign(asked, { page: 1 }, changes);
+    const kept = Object.entries(asked).filter(([name, value]) => value && !(name === 'page' && value === 1));
+    window.history.replaceState(null, '', `#/repositories/${encodeURIComponent(id)}?${new URLSearchParams(kept)}`);
+    return listed.again();
+  };
+  const field = (name, label, hint) => h(
+    'div',
+    { class: 'field' },
+    h('label', { for: `find-${name}` }, label),
+    h('input', {
+      type: 'search',
+      id: `find-${name}`,
+      value: asked[name],
+      placeholder: hint,
+      maxlength: 512,
+      autocomplete: 'off',
+      autocapitalize: 'off',
+      spellcheck: 'false',
+      oninput: later(250, (event) => change({ [name]: event.target.value.trim() })),
+    }),
+  );
+  const order = h(
+    'select',
+    { id: 'order', onchange: (event) => { const [sort, direction] = event.target.value.split(' '); change({ sort, direction }); } },
+    COLUMNS.filter((it) => it.sort).flatMap((it) => [
+      h('option', { value: `${it.sort} desc` }, `${it.title}, ${it.orders[0]}`),
+      h('option', { value: `${it.sort} asc` }, `${it.title}, ${it.orders[1]}`),
+    ]),
+  );
+  const filters = h(
+    'search',
+    { class: 'filters' },
+    field('search', 'Key contains', 'node-modules'),
+    field('ref', 'Ref', 'refs/heads/main'),
+    h('div', { class: 'field' }, h('label', { for: 'order' }, 'Sort by'), order),
+  );
+  const counted = h('p', { class: 'muted', role: 'status' });
+  const rest = h('div', {});
+  const rows = h('div', {});
+  const removed = async (said) => {
+    await listed.again();
+    onDeleted();
+    say(said);
+    listed.heading.focus(); // the button that had it is gone
+  };
+  const remove = async (entry) => {
+    const done = await confirm({
+      title: 'Delete this entry?',
+      text: [
+        h('p', {}, named(entry.key, 'key')),
+        h('p', { class: 'muted' }, named(entry.ref), ' · ', size(entry.size)),
+        h('p', {}, 'Jobs that restore it at this moment still get all of it; later ones don’t find it. It can’t be brought back.'),
+      ],
+      yes: 'Delete',
+      action: () => api.deleteEntry(id, entry.id),
+    });
+    if (done) await removed('The entry is deleted.');
+  };
+  const removeAllOf = async (ref, total) => {
+    let count = 0;
+    const done = await confirm({
+      title: `Delete ${plural(total, 'entry', 'entries')}?`,
+      text: [
+        h('p', {}, 'All entries of ', named(ref, 'key')),
+        h('p', {}, 'Jobs that restore one at this moment still get all of it; later ones don’t find it. They can’t be brought back.'),
+      ],
+      yes: 'Delete all',
+      action: async () => {
+        for (let left = 1; left > 0;) {
+          const { deleted, remaining } = await api.deleteEntries(id, { ref });
+          count += deleted.length;
+          left = deleted.length ? remaining : 0;
+        }
+      },
+    });
+    if (done) await removed(`${plural(count, 'entry is', 'entries are')} deleted.`);
+  };
+
+  const parts = [filters, h('div', { class: 'row between found' }, counted, rest), rows];
+  const load = async () => {
+    order.value = `${asked.sort} ${asked.direction}`;
+    const ask = () => api.entries(id, { ...asked, per_page: PER_PAGE });
+    let { entries, total } = await ask();
+    const pages = Math.max(1, Math.ceil(total / PER_PAGE));
+    if (asked.page > pages) { // what was on it is deleted
+      asked.page = pages;
+      ({ entries, total } = await ask());
+    }
+    const { search, ref } = asked;
+    const words = search || ref ? `${plural(total, 'entry matches', 'entries match')}` : plural(total, 'entry', 'entries');
+    const isAdmin = role === 'admin';
+    counted.textContent = words;
+    rest.replaceChildren(
+      isAdmin && ref && !search && total
+        ? h('button', { type: 'button', class: 'danger', onclick: () => removeAllOf(ref, total) }, 'Delete all of this ref')
+        : '',
+    );
+    rows.replaceChildren(
+      entries.length ? table(entries, asked, change, isAdmin ? remove : null) : '',
+      pages > 1 ? pager(asked.page, pages, (page) => change({ page }).then(() => listed.heading.focus())) : '',
+    );
+    return parts;
+  };
+  const listed = section('Entries', load, { id: 'entries' });
+  return listed;
+}
+
+function table(entries, asked, change, remove) {
+  const now = Date.now();
+  const heads = COLUMNS.map(({ title, sort, kind }) => {
+    const mine = sort && sort === asked.sort;
+    const sorted = asked.direction === 'asc' ? 'ascending' : 'descending';
+    const turn = async () => {
+      await change({ sort, direction: mine && asked.direction === 'desc' ? 'asc' : 'desc' });
+      document.querySelector('[aria-sort] button')?.focus(); // made anew
+    };
+    const content = sort
+      ? h('button', { type: 'button', class: 'sort', onclick: turn }, title, h('span', { class: 'arrow', 'aria-hidden': 'true' }, mine ? (asked.direction === 'asc' ? ' ↑' : ' ↓') : ''))
+      : title;
+    return h('th', { role: 'columnheader', scope: 'col', class: kind, 'aria-sort': mine ? sorted : null }, content);
+  });
+  return h(
+    'table',
+    { role: 'table', class: 'cards entries' },
+    h('caption', { class: 'unseen' }, 'Entries'),
+    h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, heads, remove ? h('th', { role: 'columnheader', scope: 'col' }, h('span', { class: 'unseen' }, 'Delete')) : null)),
+    h('tbody', { role: 'rowgroup' }, entries.map((it, index) => entryRow(it, index, now, remove))),
+  );
+}
+
+function entryRow(it, index, now, remove) {
+  const cell = (label, content, kind = '') => h('td', { role: 'cell', class: kind, 'data-label': label }, content);
+  const [state, why, tone] = STATES[it.merge] ?? [it.merge, '', ''];
+  return h(
+    'tr',
+    { role: 'row' },
+    h(
+      'th',
+      { role: 'rowheader', scope: 'row', id: `entry-${index}` },
+      h('details', {}, h('summary', {}, named(it.key, 'key')), h('dl', { class: 'facts' }, h('dt', {}, 'Key'), h('dd', {}, named(it.key)), h('dt', {}, 'Version'), h('dd', {}, named(it.version)), h('dt', {}, 'Id'), h('dd', {}, String(it.id)))),
+      h('span', { class: 'muted ref' }, named(it.ref)),
+    ),
+    cell('Size', size(it.size), 'number'),
+    cell('Hits', count(it.hits), 'number'),
+    cell('Last use', when(it.last_used_at, now)),
+    cell('Created', when(it.created_at, now)),
+    cell('State', h('span', { class: `badge ${tone}`, title: why }, state)),
+    remove ? cell('', h('button', { type: 'button', class: 'danger quiet', 'aria-describedby': `entry-${index}`, onclick: () => remove(it) }, 'Delete'), 'last') : null,
+  );
+}
+
+function pager(page, pages, go) {
+  const step = (text, to, off) => h('button', { type: 'button', disabled: off, onclick: () => go(to) }, text);
+  return h(
+    'nav',
+    { class: 'row', 'aria-label': 'Pages of entries' },
+    step('Previous', page - 1, page <= 1),
+    h('span', {}, `Page ${count(page)} of ${count(pages)}`),
+    step('Next', page + 1, page >= pages),
+  );
+}

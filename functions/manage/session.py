@@ -1,0 +1,113 @@
+"""The page's sessions: a token comes in once, and a signed cookie stands for it from then on.
+
+Nobody counts who guesses, since nobody can: a token has at least 32 characters (adapters/management_secret.py), and the
+generated ones have 64, of 256 bits and more. A lock after some tries would only let strangers lock people out.
+"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from actions_cache.domain.errors import PermissionDenied, Unauthenticated
+from actions_cache.domain.role import Role
+from actions_cache.domain.session import SESSION, Session, begun, opened, sealed
+from actions_cache.domain.timing import SECOND, Millis
+from actions_cache.web.app import base_url
+from actions_cache.wiring.management import ManagementPlane
+from functions.manage.moments import shown
+
+PATH = "/manage"
+"""Of the cookie: what isn't ours goes on to other services from other paths, with its headers."""
+
+COOKIE = "actions-cache-session"
+SECURE_COOKIE = f"__Secure-{COOKIE}"
+"""A browser takes it only over https: nobody on the way, and no page on plain http, can set one."""
+
+
+class Token(BaseModel):
+    token: Annotated[str, Field(max_length=1024)]
+
+
+class Standing(BaseModel):
+    """Args: role: null for nobody."""
+
+    role: Role | None = None
+    expires_at: str | None = None
+
+
+def routes(management: ManagementPlane) -> APIRouter:
+    router = APIRouter(prefix=f"{PATH}/session", include_in_schema=False)
+    control = management.control
+
+    @router.get("")
+    def standing(request: Request) -> Standing:
+        """Who is signed in, by the cookie; nobody is no error."""
+        return _standing(session_of(request, management))
+
+    @router.post("")
+    def sign_in(request: Request, given: Token, response: Response) -> Standing:
+        """Takes a token once, and sets the cookie."""
+        check_same_origin(request, control.settings.public_url)
+        tokens = management.secret.tokens()
+        role = tokens.role_of(given.token.strip())
+        if role is None:
+            raise Unauthenticated("this is neither the admin's token nor the read-only one")
+        session = begun(role, control.clock.now())
+        _set_cookie(response, request, sealed(session, tokens), SESSION)
+        return _standing(session)
+
+    @router.delete("")
+    def sign_out(request: Request, response: Response) -> Standing:
+        """Has the browser forget the cookie."""
+        check_same_origin(request, control.settings.public_url)
+        _set_cookie(response, request, "", 0)
+        return Standing()
+
+    return router
+
+
+def session_of(request: Request, management: ManagementPlane) -> Session | None:
+    value = request.cookies.get(_cookie_name(request))
+    if not value:
+        return None
+    return opened(value, management.control.clock.now(), management.secret.tokens())
+
+
+def check_same_origin(request: Request, public_url: str | None) -> None:
+    """What changes something by a cookie has to come from our own page, not from one that makes a browser send it.
+
+    Raises: PermissionDenied.
+    """
+    site = request.headers.get("sec-fetch-site")
+    # Browsers say it over https and on localhost; older ones, and some proxies' users, only have the other.
+    origin = request.headers.get("origin")
+    if site == "same-origin" or (site is None and origin == base_url(request, public_url)):
+        return
+    raise PermissionDenied("this has to come from this server's own page; scripts send `Authorization: Bearer` instead")
+
+
+def _set_cookie(response: Response, request: Request, value: str, lasts: Millis) -> None:
+    response.set_cookie(
+        _cookie_name(request),
+        value,
+        max_age=lasts // SECOND,
+        path=PATH,
+        secure=_is_secure(request),
+        httponly=True,
+        samesite="strict",
+    )
+    response.headers["Cache-Control"] = "no-store"
+
+
+def _cookie_name(request: Request) -> str:
+    return SECURE_COOKIE if _is_secure(request) else COOKIE
+
+
+def _is_secure(request: Request) -> bool:
+    """The local run alone has plain http, on loopback; browsers keep a secure cookie of it or don't, as they like."""
+    return request.url.scheme == "https"
+
+
+def _standing(session: Session | None) -> Standing:
+    return Standing() if session is None else Standing(role=session.role, expires_at=shown(session.expires_at))
