@@ -17,7 +17,7 @@ KEY = "5d5e2c30-1b7e-11f0-8a6d-0e0b1c2d3e4f"
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    app = new_app(Told(), KEY)
+    app = new_app(Told(), edge_key=KEY)
 
     @app.get("/{path:path}")
     async def answer(path: str) -> str:
