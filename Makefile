@@ -12,8 +12,8 @@ HERE = $(subst aarch64,arm64,$(shell uname -m))
 NODE_PACKAGES = $(addsuffix /node_modules/.ready,tests/clients tests/edge tests/page)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo deploy verify-deployment cost test test-deploy test-rie sam-local test-sam-local test-slow proofs soak \
-	bench bench-delivery check lint build validate doctor clients-page screenshots edge lock generate clean
+.PHONY: help run demo deploy verify-deployment cli cost test test-deploy test-rie sam-local test-sam-local test-slow proofs soak \
+	bench bench-delivery check lint build release validate doctor clients-page screenshots edge lock generate clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/; s/\$$\$$/$$/' | expand -t 16
@@ -61,10 +61,14 @@ doctor: ## Packs the doctor into one file for runner images: python3 dist/doctor
 
 deploy: .venv/.ready .tools/sam/.ready ## Builds, and deploys into your AWS account, asking what to set; CONFIG=prod takes samconfig.toml's
 	@PATH="$$(dirname "$$(scripts/python312.sh)"):$$PATH" $(SAM) build
+	@$(RUN) -m scripts.stamp .aws-sam/build
 	@$(SAM) deploy $(if $(CONFIG),--config-env $(CONFIG),--guided)
 
 verify-deployment: .venv/.ready ## Saves and restores at URL=..., and says what is wrong; TOKEN=... inside a job, STACK=... with AWS credentials
 	@$(RUN) -m scripts.verify_deployment $(if $(URL),--url "$(URL)") $(if $(STACK),--stack "$(STACK)") $(VERIFY_OPTIONS)
+
+cli: .venv/.ready ## The operator's commands: make cli ARGS="usage --stack actions-cache", or ARGS=--help
+	@$(RUN) -m operate $(ARGS)
 
 cost: .venv/.ready ## What a terabyte costs, and what costs while nobody builds
 	@$(RUN) -m scripts.cost $(COST_OPTIONS)
@@ -72,9 +76,12 @@ cost: .venv/.ready ## What a terabyte costs, and what costs while nobody builds
 build: .venv/.ready .tools/sam/.ready ## Builds what is deployed, for arm64 and x86_64, and says how large it is
 	@scripts/build.sh arm64 x86_64
 
+release: build ## Packs what was built, and makes signed notes with checksums: VERSION=1.2.3 KEY=~/.ssh/release
+	@$(RUN) -m scripts.release_notes "$(VERSION)" --key "$(KEY)" --package arm64=.aws-sam/build --package x86_64=.aws-sam/x86_64/build
+
 validate: .tools/sam/.ready .tools/checkov/.ready ## Lints the template
 	@$(SAM) validate --lint
-	@.tools/sam/bin/cfn-lint --regions us-east-1 -- template.yaml
+	@.tools/sam/bin/cfn-lint --regions us-east-1 -- template.yaml deploy/web-acl.yaml
 	@.tools/checkov/bin/checkov --config-file .checkov.yaml
 
 test-deploy: .venv/.ready .tools/sam/.ready .tools/deployment/.ready ## Deploys, drives, updates, rolls back and deletes the stack in an emulator
@@ -112,7 +119,7 @@ soak: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Mixed work of CLIEN
 bench-delivery: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Restores 705 MB just saved under AWS's caps, beside plain streaming
 	@$(RUN) -m scripts.bench_delivery
 
-bench: .venv/.ready .tools/engines/.ready ## Restores and saves beside plain GETs and PUTs of the same store, as ratios
+bench: .venv/.ready .tools/engines/.ready ## Measures speed, memory and requests, beside plain GETs and PUTs of the same store
 	@$(RUN) -m bench $(BENCH_OPTIONS)
 
 lint: .venv/.ready validate ## Style, types, import contracts, lock files and template

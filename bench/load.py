@@ -1,6 +1,6 @@
 """The load generator: bare sockets, so that what is measured is the other side. One process for each reader or writer.
 
-`python -m bench.load get URL` prints one line of JSON; so does `put`, which reads its work from standard input.
+`python -m bench.load get URL` prints one line of JSON; so does `many`, which reads its work from standard input.
 """
 
 import argparse
@@ -79,8 +79,11 @@ class Connection:
         self._socket.close()
 
 
-def get(url: str) -> Transfer:
-    """Raises LoadFailed unless the answer is 200 or 206 with a Content-Length."""
+def get(url: str, pause: float = 0) -> Transfer:
+    """Args: pause: seconds between the first bytes and the rest, as of a reader who is busy.
+
+    Raises: LoadFailed unless the answer is 200 or 206 with a Content-Length.
+    """
     parts = urlsplit(url)
     began = time.perf_counter()
     connection = Connection(parts.hostname or "", parts.port or 80)
@@ -90,32 +93,36 @@ def get(url: str) -> Transfer:
         if status not in (200, 206):
             raise LoadFailed(f"GET {parts.path}: {status} {rest[:300]!r}")
         size = int(answered["content-length"])
+        time.sleep(pause)
         first_at = connection.body(size, rest)
         return Transfer(size, first_at - began, time.perf_counter() - began)
     finally:
         connection.close()
 
 
-def put_all(targets: Sequence[tuple[str, int]], at_once: int) -> float:
-    """PUTs so many bytes to each URL, over `at_once` connections that are kept. Returns: seconds."""
-    largest = max(size for _, size in targets)
+def exchange_all(exchanges: Sequence[tuple[str, str, int]], at_once: int) -> float:
+    """GETs, and PUTs of so many bytes, over `at_once` connections that are kept. Returns: seconds.
+
+    Args: exchanges: method, URL, and bytes sent.
+    """
+    largest = max(size for _, _, size in exchanges)
     data = memoryview(os.urandom(largest))  # what can be compressed might be
-    waiting = list(reversed(targets))
+    waiting = list(reversed(exchanges))
 
     def work() -> None:
         connection: Connection | None = None
         while True:
             try:
-                url, size = waiting.pop()
+                method, url, size = waiting.pop()
             except IndexError:
                 break
             parts = urlsplit(url)
             connection = connection or Connection(parts.hostname or "", parts.port or 80)
-            headers = {"Content-Length": str(size), "x-ms-blob-type": "BlockBlob"}
-            connection.send("PUT", f"{parts.path}?{parts.query}", headers, data[:size])
+            headers = {"Content-Length": str(size), "x-ms-blob-type": "BlockBlob"} if method == "PUT" else {}
+            connection.send(method, f"{parts.path}?{parts.query}", headers, data[:size])
             status, answered, rest = connection.head()
             if status not in (200, 201):
-                raise LoadFailed(f"PUT {parts.path}: {status} {rest[:300]!r}")
+                raise LoadFailed(f"{method} {parts.path}: {status} {rest[:300]!r}")
             connection.body(int(answered.get("content-length", 0)), rest)
         if connection is not None:
             connection.close()
@@ -132,13 +139,14 @@ def main() -> None:
     subparsers = parser.add_subparsers(dest="command", required=True)
     getting = subparsers.add_parser("get")
     getting.add_argument("url")
-    putting = subparsers.add_parser("put", help="JSON on standard input: [[URL, bytes], ...]")
-    putting.add_argument("--at-once", type=int, default=8)
+    getting.add_argument("--pause", type=float, default=0)
+    many = subparsers.add_parser("many", help="JSON on standard input: [[method, URL, bytes sent], ...]")
+    many.add_argument("--at-once", type=int, default=8)
     options = parser.parse_args()
     if options.command == "get":
-        print(json.dumps(asdict(get(options.url))))
+        print(json.dumps(asdict(get(options.url, options.pause))))
     else:
-        print(json.dumps(put_all([(url, size) for url, size in json.load(sys.stdin)], options.at_once)))
+        print(json.dumps(exchange_all([(*it,) for it in json.load(sys.stdin)], options.at_once)))
 
 
 if __name__ == "__main__":

@@ -68,18 +68,6 @@ class Scene:
         """Of a repository of its own."""
         return Job(self.server, runtime_token(repository=str(uuid.uuid4().int % 10**12)))
 
-    def save(self, job: Job, key: str, block_bytes: int, total: int) -> None:
-        """In blocks, eight at a time, as @actions/cache does."""
-        url = job.reserve(key)
-        sizes = [min(block_bytes, total - at) for at in range(0, total, block_bytes)]
-        ids = [random_block_id() for _ in sizes]
-        urls = [with_query(url, last={"comp": "block", "blockid": one}) for one in ids]
-        put_all(list(zip(urls, sizes, strict=True)), at_once=8)
-        put_block_list(url, ids)
-        finalized = job.finalize(key, total)
-        if not finalized.json.get("ok"):
-            raise RuntimeError(f"the entry wasn't saved: {finalized.body!r}")
-
     def plain_object(self, key: str, size: int) -> str:
         """A presigned URL of one object of random bytes."""
         put_all(self.plain_targets([(key, size)]), at_once=1)
@@ -99,9 +87,22 @@ class Scene:
         ]
 
 
+def save(job: Job, key: str, block_bytes: int, total: int) -> None:
+    """In blocks, eight at a time, as @actions/cache does."""
+    url = job.reserve(key)
+    sizes = [min(block_bytes, total - at) for at in range(0, total, block_bytes)]
+    ids = [random_block_id() for _ in sizes]
+    urls = [with_query(url, last={"comp": "block", "blockid": one}) for one in ids]
+    put_all(list(zip(urls, sizes, strict=True)), at_once=8)
+    put_block_list(url, ids)
+    finalized = job.finalize(key, total)
+    if not finalized.json.get("ok"):
+        raise RuntimeError(f"the entry wasn't saved: {finalized.body!r}")
+
+
 @contextmanager
-def scene(behind: Store, directory: Path, milliseconds: float) -> Iterator[Scene]:
-    """Nothing is merged in it."""
+def scene(behind: Store, directory: Path, milliseconds: float, merge_workers: int = 0) -> Iterator[Scene]:
+    """With workers, each entry's merge begins with its first download."""
     keys = behind.endpoints.credentials
     with injector(behind.port, milliseconds) as endpoint:
         settings = {
@@ -109,20 +110,26 @@ def scene(behind: Store, directory: Path, milliseconds: float) -> Iterator[Scene
             "AWS_ACCESS_KEY_ID": keys.access_key_id,
             "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
             "AWS_REGION": behind.endpoints.region,
-            "LOCAL_MERGE_WORKERS": "0",
+            "LOCAL_MERGE_WORKERS": str(merge_workers),
+            "MERGE_TRIGGER": "first-download",
         }
         with running_server(directory, settings) as server:
             yield Scene(server, behind.client(endpoint))
 
 
 def put_all(targets: Sequence[tuple[str, int]], at_once: int) -> float:
-    """Seconds, by a process of its own."""
-    return float(_output(_start(["put", "--at-once", str(at_once)]), json.dumps(targets)))
+    """Seconds, by a process of its own. Args: targets: URLs, and how many bytes go to each."""
+    return exchange_all([("PUT", url, size) for url, size in targets], at_once)
 
 
-def get_all(urls: Sequence[str]) -> list[Transfer]:
-    """All at once, each by a process of its own."""
-    processes = [_start(["get", url]) for url in urls]
+def exchange_all(exchanges: Sequence[tuple[str, str, int]], at_once: int) -> float:
+    """See load.exchange_all; by a process of its own."""
+    return float(_output(_start(["many", "--at-once", str(at_once)]), json.dumps(exchanges)))
+
+
+def get_all(urls: Sequence[str], pause: float = 0) -> list[Transfer]:
+    """All at once, each by a process of its own. Args: pause: see load.get."""
+    processes = [_start(["get", url, "--pause", str(pause)]) for url in urls]
     return [Transfer(**json.loads(_output(process))) for process in processes]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from doctor.examine import Case, examine
-from doctor.finding import OK, TROUBLE, UNKNOWN, Finding
+from doctor.finding import OK, TROUBLE, UNKNOWN, WARNING, Finding
 from doctor.place import find_place, is_container
 from doctor.runner import find_runner
 
@@ -55,10 +55,11 @@ def count(found: Sequence[Finding], state: str) -> int:
 
 
 def summary(found: Sequence[Finding]) -> str:
-    troubles, unknowns = count(found, TROUBLE), count(found, UNKNOWN)
-    untold = f", {unknowns} can't be told" if unknowns else ""
+    troubles, warnings, unknowns = (count(found, state) for state in (TROUBLE, WARNING, UNKNOWN))
     verdict = f"{troubles} in trouble" if troubles else "no trouble found"
-    return f"{verdict}: {count(found, OK)} of {len(found)} are well{untold}"
+    warned = f", {warnings} with a warning" if warnings else ""
+    untold = f", {unknowns} can't be told" if unknowns else ""
+    return f"{verdict}: {count(found, OK)} of {len(found)} are well{warned}{untold}"
 
 
 def as_json(found: Sequence[Finding]) -> str:

@@ -24,6 +24,11 @@ def is_ghes(variables: Mapping[str, str]) -> bool:
     return host != "GITHUB.COM" and not host.endswith((".GHE.COM", ".LOCALHOST"))
 
 
+def uses_v1(variables: Mapping[str, str]) -> bool:
+    """@actions/cache does; for it any text in ACTIONS_CACHE_SERVICE_V2 is yes (its internal/config.js)."""
+    return is_ghes(variables) or not variables.get("ACTIONS_CACHE_SERVICE_V2")
+
+
 def judge_version(variables: Mapping[str, str], server: Address | None) -> Finding:
     """Which of the two cache APIs the job's clients use, and whether it leads to the server.
 

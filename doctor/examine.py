@@ -9,7 +9,7 @@ from pathlib import Path
 
 from doctor import node
 from doctor.address import Address, NotAUrl, judge_url, read_address
-from doctor.clients import judge_mode, judge_version, judge_way, proxy_for
+from doctor.clients import judge_mode, judge_version, judge_way, proxy_for, uses_v1
 from doctor.finding import TROUBLE, Finding, trouble, unknown
 from doctor.journey import Journey, not_tried
 from doctor.place import ACTION, HOST, Place, describe
@@ -108,6 +108,7 @@ def _with_token(case: Case, journey: Journey, *, is_ours: bool) -> Iterator[Find
         return
     looked_up = journey.judge_lookup()
     yield looked_up
+    yield journey.judge_lookup_by_v1(is_used=uses_v1(case.variables))
     if not case.writes:
         yield not_tried("not asked for; with --write a small entry is saved and restored")
     elif looked_up.state == TROUBLE:

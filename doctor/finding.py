@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 OK = "ok"
 TROUBLE = "trouble"
+WARNING = "warning"
 UNKNOWN = "can't tell"
 
 
@@ -13,9 +14,9 @@ UNKNOWN = "can't tell"
 class Finding:
     title: str
     state: str
-    """OK, TROUBLE or UNKNOWN."""
+    """OK, TROUBLE, WARNING or UNKNOWN. A warning: the cache works, something beside it doesn't."""
     detail: str
-    """What was seen; of trouble also what it means and what to do, of UNKNOWN also how it could be told."""
+    """What was seen; of trouble and warnings also what it means and what to do, of UNKNOWN how it could be told."""
 
 
 def ok(title: str, detail: str) -> Finding:
@@ -24,6 +25,10 @@ def ok(title: str, detail: str) -> Finding:
 
 def trouble(title: str, detail: str) -> Finding:
     return Finding(title, TROUBLE, one_line(detail))
+
+
+def warning(title: str, detail: str) -> Finding:
+    return Finding(title, WARNING, one_line(detail))
 
 
 def unknown(title: str, detail: str) -> Finding:

@@ -8,11 +8,11 @@ import os
 import secrets
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from doctor.address import Address, NotAUrl
-from doctor.finding import Finding, ok, quoted, trouble, unknown
-from doctor.server import OK_STATUS, SERVICE, explain
+from doctor.finding import Finding, ok, quoted, trouble, unknown, warning
+from doctor.server import NO_CONTENT, OK_STATUS, SERVICE, V1, explain
 from doctor.wire import NoAnswer, Reply, Wire
 
 CREATED = 201
@@ -23,12 +23,13 @@ USER_AGENT = "@actions/cache-6.3.0 (actions-cache-doctor)"
 """The server gives each kind of client the URL it can read from (WIRE.md section 4); most jobs use this one."""
 
 LOOKUP = "lookup"
+LOOKUP_V1 = "lookup by v1"
 SAVE = "save and restore"
 
 HINTS = {
-    "unauthenticated": "; the server must know the token's issuer (TOKEN_ISSUERS), and the token must be this job's",
-    "permission_denied": "; the token's scopes, or the server's rule of whose jobs it is for (TOKEN_CLAIMS)",
-    "unavailable": "; try again, then see /health",
+    401: "; the server must know the token's issuer (TOKEN_ISSUERS), and the token must be this job's",
+    403: "; the token's scopes, or the server's rule of whose jobs it is for (TOKEN_CLAIMS)",
+    503: "; try again, then see /health",
 }
 
 
@@ -57,6 +58,25 @@ class Journey:
         if said.get("ok"):
             return trouble(LOOKUP, f"an entry was found for a key that nobody saved: {quoted(json.dumps(said))}")
         return ok(LOOKUP, "the server takes the token, and a key that nobody saved is a miss")
+
+    def judge_lookup_by_v1(self, *, is_used: bool) -> Finding:
+        """The same question, as @actions/cache 3 puts it.
+
+        Args: is_used: whether this job's clients go by v1; else its trouble isn't theirs.
+        """
+        asked = urlencode({"keys": self.key, "version": self.version})
+        headers = {"Accept": "application/json;api-version=6.0-preview.1", "User-Agent": "actions/cache"}
+        try:
+            reply = self.wire.ask("GET", f"{self.server.base}{V1}cache?{asked}", None, headers | self._authorization)
+        except NoAnswer as fault:
+            found = str(fault)
+        else:
+            if reply.status == NO_CONTENT:
+                return ok(LOOKUP_V1, "a key that nobody saved is a miss there too")
+            found = f"the v1 API must answer 204 to a key that nobody saved, not {_explained(reply)}"
+        if is_used:
+            return trouble(LOOKUP_V1, found)
+        return warning(LOOKUP_V1, f"{found}; this job doesn't go by v1, those of GHES, Gitea and act do")
 
     def judge_save(self) -> Finding:
         content = os.urandom(SAVED_BYTES)
@@ -102,7 +122,7 @@ class Journey:
         """Raises: Refused, NoAnswer."""
         reply = self.ask(method, message)
         if reply.status != OK_STATUS:
-            raise Refused(f"{method} gets {explain(reply)}{HINTS.get(str(reply.json.get('code')), '')}")
+            raise Refused(f"{method} gets {_explained(reply)}")
         if "ok" not in reply.json:
             raise Refused(f"{method} gets what isn't its answer: {explain(reply)}")
         return reply.json
@@ -111,9 +131,16 @@ class Journey:
         """Raises: NoAnswer."""
         body = json.dumps({"version": self.version, **message}).encode()
         headers = {"Content-Type": "application/json", "User-Agent": USER_AGENT}
-        if self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
-        return self.wire.ask("POST", f"{self.server.base}{SERVICE}{method}", body, headers)
+        return self.wire.ask("POST", f"{self.server.base}{SERVICE}{method}", body, headers | self._authorization)
+
+    @property
+    def _authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+
+def _explained(reply: Reply) -> str:
+    """With what to do, where it is this server that answers, or its API."""
+    return f"{explain(reply)}{HINTS.get(reply.status, '') if reply.json else ''}"
 
 
 def _granted(said: dict[str, Any], name: str, doing: str) -> str:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from email.utils import parsedate_to_datetime
 
-from doctor.finding import Finding, ok, quoted, trouble, unknown
+from doctor.finding import Finding, ok, quoted, trouble, unknown, warning
 from doctor.token import CLOCK_MARGIN_SECONDS
 from doctor.wire import Reply
 
 OK_STATUS = 200
+NO_CONTENT = 204
 UNAUTHENTICATED = 401
 
 SERVICE = "/twirp/github.actions.results.api.v1.CacheService/"
 ARTIFACTS = "/twirp/github.actions.results.api.v1.ArtifactService/ListArtifacts"
 """A question that changes nothing, and that the results service refuses to whom sends no token."""
+V1 = "/_apis/artifactcache/"
+"""What clients of the v1 API put behind ACTIONS_CACHE_URL."""
 
 
 def judge_health(reply: Reply) -> Finding:
@@ -23,7 +26,8 @@ def judge_health(reply: Reply) -> Finding:
     state = reply.json
     faults = state.get("faults")
     if reply.status == OK_STATUS and state.get("ok") is True and isinstance(faults, dict):
-        return ok(title, "this project's, and its table, bucket and queue answer")
+        release = f"version {quoted(str(state.get('version')))}, commit {quoted(str(state.get('commit')))}"
+        return ok(title, f"this project's, {release}, and its table, bucket and queue answer")
     if isinstance(faults, dict) and faults:
         named = "; ".join(f"{part}: {quoted(str(fault))}" for part, fault in faults.items())
         return trouble(title, f"this project's, but unwell: {named}; whoever runs it should see its logs")
@@ -67,10 +71,11 @@ def judge_others(reply: Reply) -> Finding:
     said = reply.json
     code, message = str(said.get("code", "")), str(said.get("msg", ""))
     if code == "bad_route":
-        return trouble(
+        return warning(
             title,
-            "upload-artifact and job summaries use the same variable, and this server passes nothing on: set its "
-            "RESULTS_SERVICE_URL to https://results-receiver.actions.githubusercontent.com",
+            "the cache works, but upload-artifact and job summaries don't: they use the same variable, and this server "
+            "passes nothing on. Set its RESULTS_SERVICE_URL to https://results-receiver.actions.githubusercontent.com; "
+            "the local run has it unset on purpose",
         )
     if reply.status == 502 and code == "unavailable":  # noqa: PLR2004 - Bad Gateway
         return trouble(title, f"upload-artifact would fail: {quoted(message)}")
@@ -82,10 +87,14 @@ def judge_others(reply: Reply) -> Finding:
 def explain(reply: Reply) -> str:
     """Of an answer that wasn't the wanted one: who gave it, and what it means."""
     said, text = reply.json, reply.text
+    if reply.headers.get("server") == "CloudFront" and "Request blocked" in text:
+        return f"{reply.status} of a firewall: the server's web ACL doesn't know this machine's address"
     if reply.headers.get("server") == "CloudFront" and "could not be satisfied" in text:
         return f"{reply.status} of CloudFront's own: no distribution lists this name, or its origin doesn't answer"
     if "code" in said and "msg" in said:
         return f"{reply.status} {said['code']}, {quoted(str(said['msg']))}"
+    if "message" in said:
+        return f"{reply.status}, {quoted(str(said['message']))}"
     if "<html" in text.lower():
         title = re.search(r"<title>([^<]*)", text, re.IGNORECASE)
         name = quoted(title[1]) if title else "without a title"

@@ -31,7 +31,14 @@ def function_environment(
         declared |= resources.environment(function)
     defaults = {name: value for name, value in declared.items() if name not in FITTED_TO_LAMBDA}
     users = {name: value for name, value in chosen.items() if name not in OF_OTHER_ACCOUNTS}
-    return {"VERIFY_TOKENS": "0", **defaults, **users, **resource_names(resources, declared), **endpoints}
+    return {
+        "VERIFY_TOKENS": "0",
+        **defaults,
+        "POWERTOOLS_SERVICE_NAME": "local",
+        **users,
+        **resource_names(resources, declared),
+        **endpoints,
+    }
 
 
 def resource_names(resources: Resources, variables: Mapping[str, str]) -> dict[str, str]:

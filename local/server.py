@@ -74,7 +74,8 @@ def main() -> None:
         lifespan="on",
         # URLs carry signatures.
         access_log=False,
-        log_level="warning",
+        # As actions_cache.logs has set it up: JSON, as on Lambda.
+        log_config=None,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,

@@ -18,6 +18,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from actions_cache.adapters.management_secret import parse_tokens
+from actions_cache.settings import Settings
 from local import engines, ports
 from local.console import RunFailed, say
 from local.engine import POLL_SECONDS
@@ -29,6 +30,7 @@ from local.lifeline import Lifeline
 from local.lock import DataLock
 from local.options import Options, checked_settings
 from local.processes import FunctionProcesses
+from local.release import release_of
 from local.resources import Clients, DeclaredAnew, Resources, create
 from local.template import Template
 
@@ -77,7 +79,8 @@ def _start_and_watch(stack: ExitStack) -> NoReturn:
 
     say("starting the functions ...")
     functions_lifeline = stack.enter_context(Lifeline.tied())
-    functions = Functions(resources, os.environ, endpoints, functions_lifeline.watch)
+    chosen = {"RELEASE": str(release_of()), **os.environ}
+    functions = Functions(resources, chosen, endpoints, functions_lifeline.watch)
     # They keep the engines alive, which so end after them, even when this process is killed.
     passed = [functions_lifeline.watch, engines_lifeline.keep, lock.processes]
     processes = FunctionProcesses(options.data_dir / "logs", passed)
@@ -95,6 +98,7 @@ def _start_and_watch(stack: ExitStack) -> NoReturn:
     for schedule in functions.schedules(options.cleanup_interval_seconds, options.orphans_interval_seconds):
         processes.start(schedule)
 
+    stack.enter_context(env_file(options.data_dir / "settings", _settings(functions)))
     stack.enter_context(env_file(options.data_dir / "env", endpoints | _names(functions) | _tokens(resources)))
     stack.callback(lock.stopping)
     stack.callback(say, "stopping ...")
@@ -159,6 +163,12 @@ def _names(functions: Functions) -> dict[str, str]:
         for queue in resources.template.of_type("AWS::SQS::Queue")
     }
     return resource_names(resources, functions.http_environment()) | queues
+
+
+def _settings(functions: Functions) -> dict[str, str]:
+    """What the functions run with, for the operator's commands. Not for a shell: its next run would take them over."""
+    environment = functions.http_environment()
+    return {name: value for name, value in environment.items() if name.lower() in Settings.model_fields}
 
 
 def _tokens(resources: Resources) -> dict[str, str]:

@@ -77,6 +77,8 @@ def main(build: Path, architecture: str) -> list[str]:
         for function in functions
         if megabytes(function) + layer_mb > LARGEST_UNZIPPED_MB
     ]
+    if not (build / LAYER / "python" / "actions_cache" / "release.txt").is_file():
+        problems.append(f"{LAYER} doesn't say which release it is")
     if architecture == platform.machine():
         problems += [error for function in functions if (error := import_error(build, function))]
     return problems

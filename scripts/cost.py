@@ -14,6 +14,7 @@ from typing import Any
 import local  # noqa: F401 - puts the core's packages on the path
 from actions_cache.adapters.dynamodb_items import AGENDA_SHARDS
 from actions_cache.domain.cost import TERABYTE, Saving, entry_saved, stored_a_month
+from actions_cache.domain.happenings import METRICS, ORPHAN_LISTING_FAILURES
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.domain.prices import GIGABYTE, HOURS_A_MONTH, PRICES, Line, total
 from actions_cache.domain.usage import Usage
@@ -25,6 +26,13 @@ BEGIN, END = "<!-- written by: python -m scripts.cost --write -->\n", "<!-- end 
 # Estimates of what an idle run needs, from reading the code.
 IDLE_RUN_SECONDS = 0.5
 IDLE_RUN_LOG_BYTES = 2000
+USUAL_VALUES = {"reason": 1, "outcome": 1, "duty": 3, "kind": 2}
+"""How many values of a metric's dimension come up in an hour in which jobs run; each counts as a metric."""
+MOST_VALUES = {"reason": 2, "outcome": 7, "duty": 7, "kind": 17}
+BUSY_HOURS = 22 * 10
+"""Of a month, in which jobs run: ten hours a day from Monday to Friday."""
+NEVER_WELL = (ORPHAN_LISTING_FAILURES,)
+"""Not sent while all is well."""
 IDLE_POLLS_A_SECOND = 5 / 20
 """Lambda keeps five long polls of 20 s open at a queue, which count as requests."""
 ROTATION_KVS_CALLS = 2
@@ -72,7 +80,16 @@ def idle_month(template: Template) -> tuple[Line, ...]:
         # One a shard, half a read unit each when nothing is due.
         Line("scheduled runs: queries", "DynamoDB read", cleanups * len(AGENDA_SHARDS) / 2),
         Line("scheduled runs: logs", "Log", all_runs * IDLE_RUN_LOG_BYTES / GIGABYTE),
+        Line("scheduled runs: traces", "Trace", all_runs),
+        Line("the dashboard", "Dashboard", len(template.of_type("AWS::CloudWatch::Dashboard"))),
+        Line("custom metrics: none is sent", "Metric", 0),
     )
+
+
+def metrics_month(hours: float, values: Mapping[str, int]) -> Line:
+    """What a month's custom metrics cost, in so many hours of which each came up; the others cost nothing."""
+    count = sum(values[metric.dimension] if metric.dimension else 1 for metric in METRICS if metric not in NEVER_WELL)
+    return Line(f"{count} custom metrics, in {hours:,.0f} hours of it", "Metric", count * hours / HOURS_A_MONTH)
 
 
 def schedules(template: Template) -> dict[str, list[str]]:
@@ -115,7 +132,8 @@ def dollars(usd: float) -> str:
 
 def markdown(columns: Mapping[str, Saving], template: Template) -> str:
     """The tables: a terabyte in each way of saving, an idle month, and the prices."""
-    return "\n".join([*_terabyte_table(columns), "", *_idle_table(template), "", *_price_table()]) + "\n"
+    tables = [_terabyte_table(columns), _idle_table(template), _metrics_table(), _price_table()]
+    return "\n\n".join("\n".join(rows) for rows in tables) + "\n"
 
 
 def _terabyte_table(columns: Mapping[str, Saving]) -> list[str]:
@@ -149,6 +167,16 @@ def _idle_table(template: Template) -> list[str]:
     rows.append(_row("**idle**", f"**{total(lines):,.2f}**"))
     large = [f"{line.what} (${line.usd:,.2f})" for line in lines if line.usd > LARGE_IDLE_USD]
     return [*rows, "", f"Over ${LARGE_IDLE_USD:.0f} a month: {', '.join(large) or 'nothing'}."]
+
+
+def _metrics_table() -> list[str]:
+    cases = (
+        ("jobs on workdays, ten hours a day", metrics_month(BUSY_HOURS, USUAL_VALUES)),
+        ("jobs at every hour", metrics_month(HOURS_A_MONTH, USUAL_VALUES)),
+        ("everything that can happen, at every hour", metrics_month(HOURS_A_MONTH, MOST_VALUES)),
+    )
+    rows = ["## A month's metrics", "", _row("", "custom metrics", "USD"), _row("---", "---", "---:")]
+    return rows + [_row(when, line.what, dollars(line.usd)) for when, line in cases]
 
 
 def _price_table() -> list[str]:

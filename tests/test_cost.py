@@ -5,18 +5,24 @@ from dataclasses import replace
 import pytest
 
 from actions_cache.domain.activity import Tally
+from actions_cache.domain.agenda import Duty
 from actions_cache.domain.cost import IDLE_MONTH_USD, TERABYTE, Saving, month_like
+from actions_cache.domain.errors import CacheError
+from actions_cache.domain.happenings import METRICS, MissReason, RunEnd
 from actions_cache.domain.prices import HOURS_A_MONTH, NOT_CHECKED, PRICES, Line, total
 from actions_cache.domain.usage import NO_USAGE, Usage
 from local.template import Template
 from scripts.cost import (
     DOCUMENT,
     LARGE_IDLE_USD,
+    MOST_VALUES,
+    USUAL_VALUES,
     documented,
     dollars,
     idle_month,
     main,
     markdown,
+    metrics_month,
     runs_a_month,
     schedules,
     storage_a_month,
@@ -142,6 +148,26 @@ def test_twice_the_jobs_in_the_same_time_cost_twice() -> None:
         assert two.by_part[part] == pytest.approx(2 * one.by_part[part])
 
 
+def test_a_metric_costs_by_the_hour_and_by_its_dimensions_values() -> None:
+    usual = metrics_month(HOURS_A_MONTH, USUAL_VALUES)
+    assert usual.usd == pytest.approx(0.30 * (len(METRICS) - 1 + sum(USUAL_VALUES.values()) - len(USUAL_VALUES)))
+    assert metrics_month(HOURS_A_MONTH / 2, USUAL_VALUES).usd == pytest.approx(usual.usd / 2)
+    assert metrics_month(0, MOST_VALUES).usd == 0
+    assert metrics_month(HOURS_A_MONTH, MOST_VALUES).usd > usual.usd
+
+
+def test_no_dimension_has_more_values_than_are_paid_for() -> None:
+    kinds = {it.__name__ for it in subclasses(CacheError)}
+    assert len(kinds | {"Unavailable", "Unexpected", "StreamBroken"}) <= MOST_VALUES["kind"]
+    assert len(MissReason) <= MOST_VALUES["reason"]
+    assert len(RunEnd) <= MOST_VALUES["outcome"]
+    assert len({*Duty, "failed", "delete orphans"}) <= MOST_VALUES["duty"]
+
+
+def subclasses(kind: type[Exception]) -> set[type[Exception]]:
+    return {kind}.union(*(subclasses(it) for it in kind.__subclasses__()))
+
+
 def test_what_costs_over_a_dollar_while_idle_is_named(template: Template) -> None:
     tables = markdown(usual_columns(PLAIN, template), template)
     (sentence,) = [row for row in tables.splitlines() if row.startswith("Over $1 a month")]
@@ -169,7 +195,7 @@ def test_nothing_in_the_template_costs_by_the_hour(template: Template) -> None:
         "AWS::SQS::Queue",
         "Custom::EdgeSecrets",
     }
-    itemised = {"AWS::CloudWatch::Alarm", "AWS::SecretsManager::Secret"}
+    itemised = {"AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::SecretsManager::Secret"}
     assert {it["Type"] for it in template.body["Resources"].values()} <= free_while_idle | itemised
 
 

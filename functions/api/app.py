@@ -1,10 +1,13 @@
 """The API: reserve, commit, finalize, look up, whether all is well; and what isn't ours, passed on."""
 
+from dataclasses import asdict
+
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from actions_cache.adapters.results_service import ResultsService
+from actions_cache.adapters.tls import trusting
 from actions_cache.web.app import new_app
 from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.data import DataPlane
@@ -14,8 +17,11 @@ from functions.api.tokens import TokenReader
 
 def create_app(control: ControlPlane, data: DataPlane) -> FastAPI:
     settings = control.settings
-    tokens = TokenReader(settings.token_issuers, settings.token_audience, settings.token_claims, settings.verify_tokens)
-    app = new_app()
+    trust = trusting(settings.extra_ca_certificates)
+    tokens = TokenReader(
+        settings.token_issuers, settings.token_audience, settings.token_claims, settings.verify_tokens, trust
+    )
+    app = new_app(control.telemetry, edge_key=settings.edge_key)
     app.include_router(cache_service.routes(control, tokens))
     app.include_router(uploads.routes(control, data))
     app.include_router(artifact_cache.routes(control, data, tokens))
@@ -23,9 +29,10 @@ def create_app(control: ControlPlane, data: DataPlane) -> FastAPI:
     @app.get("/health")
     async def health() -> JSONResponse:
         faults = await run_in_threadpool(control.check_health)
-        return JSONResponse({"ok": not faults, "faults": dict(faults)}, 503 if faults else 200)
+        said = {"ok": not faults, "faults": dict(faults), **asdict(control.release)}
+        return JSONResponse(said, 503 if faults else 200)
 
     # The last one, since it matches everything.
     results_url = settings.results_service_url
-    app.include_router(passthrough.routes(ResultsService(results_url) if results_url else None))
+    app.include_router(passthrough.routes(ResultsService(results_url, trust) if results_url else None))
     return app

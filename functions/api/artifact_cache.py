@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
+from actions_cache import logs
 from actions_cache.domain.access import Caller
 from actions_cache.domain.archive import Archive
-from actions_cache.domain.entry import EntryFamily, EntryName, check_name, numbered_archive_id
+from actions_cache.domain.entry import Entry, EntryFamily, EntryName, check_name, numbered_archive_id
 from actions_cache.domain.errors import InvalidRequest, NotFound
 from actions_cache.domain.pieces import check_takes_pieces, parse_content_range
 from actions_cache.domain.timing import SECOND
@@ -38,7 +39,7 @@ BodyT = TypeVar("BodyT", bound=BaseModel)
 class ReserveRequest(BaseModel):
     key: str
     version: str
-    size: int = Field(0, alias="cacheSize")
+    size: int | None = Field(None, alias="cacheSize")
     """As far as the client knows it now."""
 
 
@@ -52,7 +53,9 @@ def routes(control: ControlPlane, data: DataPlane, tokens: TokenReader) -> APIRo
     router = APIRouter(prefix=ROOT)
 
     async def read_caller(request: Request) -> Caller:
-        return await run_in_threadpool(tokens.read, request.headers.get("authorization"))
+        caller = await run_in_threadpool(tokens.read, request.headers.get("authorization"))
+        logs.append(repository=caller.repository)
+        return caller
 
     TheCaller = Annotated[Caller, Depends(read_caller)]  # noqa: N806 - a type
 
@@ -64,8 +67,15 @@ def routes(control: ControlPlane, data: DataPlane, tokens: TokenReader) -> APIRo
             return Response(status_code=204)
         return JSONResponse(_found(hit, absolute(hit.url, base_url(request, control.settings.public_url))))
 
-    def reserve_number(name: EntryName, caller: Caller, size: int) -> int:
-        control.budgets.check_entry(size)
+    @router.get("/caches")
+    async def list_similar(request: Request, caller: TheCaller) -> Response:
+        """What @actions/cache prints in a job's debug log after a miss."""
+        prefix = check_name("key", request.query_params.get("key", ""))
+        found = await run_in_threadpool(control.list_similar, caller.repository, caller.readable_scopes(), prefix)
+        return JSONResponse({"totalCount": len(found), "artifactCaches": [_described(entry) for entry in found]})
+
+    def reserve_number(name: EntryName, caller: Caller, size: int | None) -> int:
+        control.budgets.check_entry(size or 0)
         control.admit(caller)
         return control.reserve.numbered(name)
 
@@ -127,13 +137,16 @@ def _query(request: Request, caller: Caller) -> Query:
 
 
 def _found(hit: Hit, url: str) -> Mapping[str, Any]:
-    family = hit.entry.name.family
+    return {**_described(hit.entry), "archiveLocation": url}
+
+
+def _described(entry: Entry) -> Mapping[str, Any]:
+    family = entry.name.family
     return {
-        "cacheKey": hit.key,
+        "cacheKey": entry.name.key,
         "scope": family.scope,
         "cacheVersion": family.version,
-        "creationTime": datetime.fromtimestamp(hit.entry.created_at / SECOND, UTC).isoformat(),
-        "archiveLocation": url,
+        "creationTime": datetime.fromtimestamp(entry.created_at / SECOND, UTC).isoformat(),
     }
 
 

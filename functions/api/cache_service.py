@@ -8,6 +8,8 @@ from fastapi import APIRouter, Request, Response
 from google.protobuf.message import Message
 from starlette.concurrency import run_in_threadpool
 
+from actions_cache import logs
+from actions_cache.domain import happenings
 from actions_cache.domain.access import Caller
 from actions_cache.domain.entry import EntryFamily, EntryName, check_name
 from actions_cache.domain.errors import InvalidRequest, PermissionDenied
@@ -53,6 +55,7 @@ class CacheService:
             self.control.admit(call.caller)
             path = self.control.reserve(name)
         except PermissionDenied as denied:
+            self.control.telemetry.tell(happenings.refused("CreateCacheEntry", denied))
             # 200: with an error's status, @actions/cache reports a key that another job is saving.
             return CreateCacheEntryResponse(ok=False, message=str(denied))
         return CreateCacheEntryResponse(ok=True, signed_upload_url=absolute(path, call.base_url))
@@ -61,6 +64,7 @@ class CacheService:
         try:
             entry = self.control.finalize(_name_to_write(request.key, request.version, call), request.size_bytes)
         except PermissionDenied as denied:
+            self.control.telemetry.tell(happenings.refused("FinalizeCacheEntryUpload", denied))
             return FinalizeCacheEntryUploadResponse(ok=False, message=str(denied))
         return FinalizeCacheEntryUploadResponse(ok=True, entry_id=entry.id)
 
@@ -112,6 +116,7 @@ def routes(control: ControlPlane, tokens: TokenReader) -> APIRouter:
         if codec is None:
             return respond(twirp.bad_route("the content type must be application/json or application/protobuf"))
         caller = await run_in_threadpool(tokens.read, request.headers.get("authorization"))
+        logs.append(repository=caller.repository)
         message_type, method = service.methods[method_name]
         try:
             message = codec.decode(await read_body(request, MAX_BODY_BYTES), message_type())

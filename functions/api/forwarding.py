@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote
 
 from actions_cache.adapters.results_service import RawHeaders
 from actions_cache.domain.errors import InvalidRequest
-from actions_cache.web.app import VIEWER_HOST
+from actions_cache.web.app import ORIGIN_KEY, VIEWER_HOST
 from actions_cache.web.artifact_cache import ROOT as ARTIFACT_CACHE
 
 OUR_SERVICE = "github.actions.results.api.v1.cacheservice"
@@ -37,7 +37,8 @@ _HOP_BY_HOP = frozenset(
 """Of one connection, not of the message (RFC 9110, 7.6.1)."""
 
 _OF_THE_WAY_HERE = frozenset(
-    {b"content-length", b"expect", b"forwarded", b"host", b"via", b"x-amz-cf-id", VIEWER_HOST.encode()}
+    {b"content-length", b"expect", b"forwarded", b"host", b"via", b"x-amz-cf-id"}
+    | {VIEWER_HOST.encode(), ORIGIN_KEY.encode()}
 )
 """What CloudFront, API Gateway and the connection say, and is made anew or says nothing there. `Via` and `Forwarded`
 would tell GitHub of this server's inside, and of whoever asks by another way than GitHub knows it."""

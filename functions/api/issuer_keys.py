@@ -1,5 +1,6 @@
 """An issuer's public keys: fetched, kept, and good for a while when the issuer doesn't answer."""
 
+import ssl
 import time
 from typing import Any
 
@@ -23,11 +24,13 @@ a key withdrawn meanwhile is good for less long."""
 class IssuerKeys(jwt.PyJWKClient):
     """PyJWT's, but for an issuer's faults: each is a PyJWKClientConnectionError, and known keys outlive it."""
 
-    def __init__(self, issuer: str) -> None:
+    def __init__(self, issuer: str, trust: ssl.SSLContext | None = None) -> None:
+        """Args: trust: whose certificates are good; None: public authorities'."""
         super().__init__(
             f"{issuer.rstrip('/')}/.well-known/jwks",
             lifespan=CACHED_SECONDS,
             timeout=TIMEOUT_SECONDS,
+            ssl_context=trust,
             cooldown_duration=COOLDOWN_SECONDS,
         )
         self._known: jwt.PyJWKSet | None = None

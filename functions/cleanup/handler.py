@@ -1,4 +1,7 @@
-"""The schedules' events in, what was done out: what is due, and, where the event says so, what nobody owns."""
+"""The schedules' events in, what was done out: what is due, and, where the event says so, what nobody owns.
+
+What an older release wrote is migrated once nothing more is due, or at once where the event says so.
+"""
 
 from collections import Counter
 from collections.abc import Callable
@@ -8,6 +11,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from actions_cache.domain.timing import Millis
+from actions_cache.domain.usage import NO_USAGE
 from actions_cache.logs import handled, logger
 from actions_cache.settings import Settings
 from actions_cache.usecases.clean_up import DEADLINE_MARGIN
@@ -22,9 +26,31 @@ def control() -> ControlPlane:
 @handled
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
     remaining = context.get_remaining_time_in_millis
-    done = control().find_orphans(remaining) if event.get("find") == "orphans" else _clean_up(remaining)
+    match event.get("find"):
+        case "orphans":
+            done = _compare(remaining)
+        case "outdated":
+            done = control().migrate(remaining, again=True)
+        case _:
+            done = _clean_up(remaining) | control().migrate(remaining)
     logger.info("cleaned up", done=done)
     return dict(done)
+
+
+def _compare(remaining: Callable[[], Millis]) -> Counter[str]:
+    """What is there with what is known of it: usage first, since a large bucket's listing takes all time there is.
+
+    A fault in the one leaves the other its turn.
+    """
+    corrected = 0
+    try:
+        for repository in control().repositories.repositories():
+            if remaining() < DEADLINE_MARGIN:
+                break
+            corrected += control().reconcile_usage(repository.id) != NO_USAGE
+    finally:
+        found = control().find_orphans(remaining)
+    return found + Counter({"usages corrected": corrected})
 
 
 def _clean_up(remaining: Callable[[], Millis]) -> Counter[str]:

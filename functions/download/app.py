@@ -7,8 +7,11 @@ from fastapi import FastAPI, Request, Response
 from starlette.responses import RedirectResponse, StreamingResponse
 from starlette.types import Send
 
+from actions_cache.domain import happenings
 from actions_cache.domain.errors import PreconditionFailed, TryAgain
 from actions_cache.domain.signed_url import Direction
+from actions_cache.logs import StreamBroken
+from actions_cache.ports import Telemetry
 from actions_cache.usecases.download import Content, Redirect
 from actions_cache.web import azure
 from actions_cache.web.app import absolute, base_url, came_through_edge, new_app, signed
@@ -22,7 +25,8 @@ FIRST_BYTES_SECONDS = 4
 
 
 def create_app(data: DataPlane) -> FastAPI:
-    app = new_app()
+    telemetry = data.control.telemetry
+    app = new_app(telemetry, edge_key=data.control.settings.edge_key)
     by_signature = [signed(data.control.urls, Direction.DOWNLOAD)]
     settings = data.control.settings
 
@@ -40,7 +44,7 @@ def create_app(data: DataPlane) -> FastAPI:
         if isinstance(delivered, Redirect):
             return RedirectResponse(absolute(delivered.url, base_url(request, settings.public_url)), 302)
         check_if_match(request, delivered)
-        return await ArchiveResponse.started(delivered, answer_by, settings.max_stream_seconds)
+        return await ArchiveResponse.started(delivered, answer_by, settings.max_stream_seconds, telemetry)
 
     @app.head("/blobs/download/{archive}", dependencies=by_signature)
     async def describe(archive: str, request: Request) -> Response:
@@ -74,14 +78,18 @@ def content_headers(content: Content) -> dict[str, str]:
 class ArchiveResponse(StreamingResponse):
     """Ends only after the last byte: any fault, and the end of the permitted time, breaks the connection (P4)."""
 
-    def __init__(self, content: Content, first_chunk: bytes, max_seconds: int) -> None:
+    def __init__(self, content: Content, first_chunk: bytes, max_seconds: int, telemetry: Telemetry) -> None:
         super().__init__(content.chunks, 206 if content.is_partial else 200, content_headers(content))
         self._content = content
         self._first_chunk = first_chunk
         self._max_seconds = max_seconds
+        self._telemetry = telemetry
+        self._sent = 0
 
     @classmethod
-    async def started(cls, content: Content, answer_by: float, max_seconds: int) -> "ArchiveResponse":
+    async def started(
+        cls, content: Content, answer_by: float, max_seconds: int, telemetry: Telemetry
+    ) -> "ArchiveResponse":
         """With its first bytes at hand, so that what fails before them is answered with a status.
 
         A client gives up 5 s after headers that no byte follows, but waits for headers much longer.
@@ -90,6 +98,7 @@ class ArchiveResponse(StreamingResponse):
             content: not read from yet.
             answer_by: until when, by the loop's clock, the first bytes are waited for.
             max_seconds: of the whole stream.
+            telemetry: hears of a stream that broke.
         """
         patience = max(FIRST_BYTES_SECONDS, answer_by - asyncio.get_running_loop().time())
         try:
@@ -97,12 +106,24 @@ class ArchiveResponse(StreamingResponse):
                 first_chunk = await anext(content.chunks, b"")
         except TimeoutError:
             raise TryAgain("the storage behind this cache doesn't bring the first bytes; try again") from None
-        return cls(content, first_chunk, max_seconds)
+        return cls(content, first_chunk, max_seconds, telemetry)
 
     async def stream_response(self, send: Send) -> None:
+        """Raises StreamBroken, by which the web server breaks the connection."""
+        try:
+            await self._send_all(send)
+        except Exception as fault:
+            self._telemetry.tell(happenings.stream_broken(self._sent, self._content.wanted.size, fault))
+            raise StreamBroken from fault
+
+    async def _send_all(self, send: Send) -> None:
         async with asyncio.timeout(self._max_seconds), aclosing(self._content.chunks) as chunks:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            await send({"type": "http.response.body", "body": self._first_chunk, "more_body": True})
+            await self._send(send, self._first_chunk)
             async for chunk in chunks:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await self._send(send, chunk)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _send(self, send: Send, chunk: bytes) -> None:
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        self._sent += len(chunk)

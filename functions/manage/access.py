@@ -12,6 +12,7 @@ from fastapi.security.http import HTTPAuthorizationCredentials
 
 from actions_cache.domain.errors import PermissionDenied, Unauthenticated
 from actions_cache.domain.role import Role
+from actions_cache.web.app import signer
 from actions_cache.wiring.management import ManagementPlane
 from functions.manage.session import check_same_origin, session_of
 
@@ -30,7 +31,7 @@ class Doorkeeper:
 
     def role_of(self, request: Request) -> Role:
         """Raises: Unauthenticated."""
-        if getattr(request.state, "signer", None):
+        if signer(request):
             # IAM has said that this one may call this method.
             return Role.READ_ONLY if request.method in READING else Role.ADMIN
         if "authorization" not in request.headers and (session := session_of(request, self.management)):
@@ -63,4 +64,4 @@ class Doorkeeper:
 
 def name_of(request: Request, role: Role) -> str:
     """Who it was, for the log."""
-    return getattr(request.state, "signer", None) or f"{role}'s token"
+    return signer(request) or f"{role}'s token"

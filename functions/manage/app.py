@@ -23,7 +23,9 @@ API's own URL, for those who sign by IAM.
 
 def create_app(management: ManagementPlane) -> FastAPI:
     app = new_app(
+        management.control.telemetry,
         github,
+        edge_key=management.control.settings.edge_key,
         openapi_url="/manage/openapi.json",
         docs_url=None,
         redoc_url=None,

@@ -31,11 +31,12 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Any:
         try:
             message = decode_message(record.body)
         except ValueError:
+            logger.exception("not a merge message")
             # It won't get better by waiting: on to the dead-letter queue.
             queue.deliver_again_in(record.receipt_handle, 0)
             raise
         try:
-            outcome = control().merge(message, lambda_context.get_remaining_time_in_millis)
+            control().merge(message, lambda_context.get_remaining_time_in_millis)
         except GivenUp:
             queue.deliver_again_in(record.receipt_handle, 0)
             raise
@@ -43,7 +44,6 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Any:
             deliveries = int(record.attributes.approximate_receive_count)
             queue.deliver_again_in(record.receipt_handle, FIRST_RETRY_SECONDS * 2 ** (deliveries - 1))
             raise
-        logger.info("merge ended", archive_id=message.archive_id, outcome=outcome)
 
     processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
     return process_partial_response(event, merge, processor, context)

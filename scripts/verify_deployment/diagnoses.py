@@ -114,6 +114,8 @@ def of_cloudfront(status: int, x_cache: str, text: str) -> str:
     match status:
         case HTTPStatus.FORBIDDEN if "HTTP request method" in text:
             return "the behaviour for this path doesn't allow the method; AllowedMethods must list all seven"
+        case HTTPStatus.FORBIDDEN if "Request blocked" in text:
+            return "the web ACL (parameter WebAclArn) doesn't let this machine's address in"
         case HTTPStatus.FORBIDDEN:
             return (
                 "no distribution lists this name, or a firewall (WAF) or country rule refuses; see the parameters "

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from actions_cache.adapters.dynamodb_repositories import SHARDS
-from actions_cache.domain.activity import HOUR, Tally
+from actions_cache.domain.activity import HOUR, NO_HITS, Hits, Tally
 from actions_cache.domain.archive import Merge, MergeState, deleted
 from actions_cache.domain.listing import EntryFilter
 from actions_cache.domain.repository import Repository
@@ -117,15 +117,28 @@ def test_tallies_add_up_by_the_hour(repositories):
 def test_tallies_are_read_from_an_hour_on(repositories):
     for hour in (9 * HOUR, 10 * HOUR, 11 * HOUR):
         repositories.add_tally("42", hour, Tally(hits=1))
-    repositories.add_hit("42", "a" * 32, 5_000)
+    repositories.add_hit("42", "a" * 32, 1, 5_000)
     for since, hours in ((10 * HOUR, {10, 11}), (10 * HOUR + 1, {11}), (10 * HOUR - 1, {10, 11}), (-1, {9, 10, 11})):
         assert {hour // HOUR for hour in repositories.tallies("42", since)} == hours
 
 
 def test_hits_are_counted_by_the_archive(repositories):
-    for archive_id in ("a" * 32, "b" * 32, "a" * 32):
-        repositories.add_hit("42", archive_id, 5_000)
-    assert repositories.hits("42") == {"a" * 32: 2, "b" * 32: 1}
+    for at, archive_id in enumerate(("a" * 32, "b" * 32, "a" * 32)):
+        repositories.add_hit("42", archive_id, at, 5_000)
+    assert repositories.hits("42") == {"a" * 32: Hits(2, 2), "b" * 32: Hits(1, 1)}
+    assert repositories.hits_of("42", "a" * 32) == Hits(2, 2)
+    assert repositories.hits_of("7", "a" * 32) == NO_HITS
+
+
+def test_only_counts_of_the_hour_and_the_minute_end_by_themselves(journey, repositories):
+    repositories.note(EXAMPLE)
+    publish(journey, "npm")
+    repositories.count_create("42", 1)
+    repositories.add_tally("42", HOUR, Tally(hits=1))
+    repositories.add_hit("42", "a" * 32, 1, 5_000)
+    ending = {item.item.partition("#")[0]: item.expires_at is not None for item in repositories._items.scan()}
+    assert {kind for kind, ends in ending.items() if ends} == {"creates", "tally", "hits"}
+    assert {"profile", "repository", "usage"} <= ending.keys()
 
 
 def test_deletions_side_by_side_lose_no_count(on_engines):

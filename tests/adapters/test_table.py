@@ -50,6 +50,12 @@ def test_an_archive_is_read_as_it_was_written(journey, table, now):
     assert table.archive("f" * 32) is None
 
 
+def test_of_several_names_those_that_are_entries_come_at_once(journey, table):
+    in_main, elsewhere = publish(journey, "npm").entry, name("npm", scope="refs/heads/other")
+    assert table.entries([elsewhere, in_main.name]) == {in_main.name: in_main}
+    assert table.entries([elsewhere]) == {}
+
+
 def test_a_write_loses_when_anything_was_written_since_the_read(journey, table, now):
     archive = new_archive(journey, name("npm"))
     table.reserve(archive, now)

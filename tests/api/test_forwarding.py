@@ -10,6 +10,10 @@ from functions.api.forwarding import answer_headers, has_been_here, is_ours, req
 SERVICE = "github.actions.results.api.v1.CacheService"
 
 OURS = [
+    "/manage",
+    "/MANAGE/../manage/role",
+    "/repositories/42/actions/caches",
+    "/iam/manage/role",
     "/",
     "//",
     "/..",
@@ -50,7 +54,9 @@ THEIRS = [
     "/healthy",
     "/blobsy/x",
     "/apis",
-    "/repositories",
+    "/reposit",
+    "/managed",
+    "/iamb/x",
     "/_apis/pipelines/workflows/1/artifacts",
     "/_apis",
     "/x/health",

@@ -20,6 +20,7 @@ from functions.api import passthrough
 from functions.api.bodies import LAMBDA_BODY_BYTES as LIMIT
 from tests.clients.wire import Reply, send
 from tests.serving import served
+from tests.told import Told
 from tests.upstream import Upstream, running_upstream
 
 PATH = "/twirp/github.actions.results.api.v1.ArtifactService/CreateArtifact"
@@ -27,7 +28,7 @@ BODY = b'{"name":"a"}'
 
 
 def app_before(url: str | None) -> FastAPI:
-    app = new_app()
+    app = new_app(Told())
     app.include_router(passthrough.routes(ResultsService(url) if url else None))
     return app
 

@@ -93,6 +93,7 @@ class ActionsCache:
     on_line: hears each line of the client's log as it comes.
     api: which of the services it asks.
     chunk_bytes: of a block, where that is left to the caller: in v1 alone.
+    debug: whether the job was started with debug logging, which is then in the log too.
     """
 
     server: str
@@ -102,6 +103,7 @@ class ActionsCache:
     on_line: Callable[[str], None] = _ignore
     api: Api = "v2"
     chunk_bytes: int | None = None
+    debug: bool = False
 
     @property
     def temporary(self) -> Path:
@@ -148,7 +150,7 @@ class ActionsCache:
         ) as process:
             log = []
             for line in process.stdout or ():
-                if line.strip() and not line.startswith("::debug::"):
+                if line.strip() and (self.debug or not line.startswith("::debug::")):
                     log.append(line.rstrip("\n"))
                     self.on_line(log[-1])
         if process.returncode:
@@ -161,6 +163,7 @@ class ActionsCache:
         """A job's variables and none of ours: @actions/cache reads many more."""
         return {
             **job_variables(self.server, self.token, self.api),
+            **({"RUNNER_DEBUG": "1"} if self.debug else {}),
             "PATH": os.environ["PATH"],
             "HOME": str(self.temporary),
             "GITHUB_WORKSPACE": str(self.workspace),

@@ -37,3 +37,6 @@ class V1:
 
     def look_up(self, keys: str = "key") -> Reply:
         return self.ask("GET", f"cache?keys={keys}&version={VERSION}")
+
+    def list_similar(self, key: str) -> Reply:
+        return self.ask("GET", f"caches?key={key}")

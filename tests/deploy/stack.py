@@ -7,6 +7,7 @@ import platform
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -124,8 +125,15 @@ class Stack:
     # ---------------------------------------------------------------- as the deployer
 
     def sam(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return self._run(ROOT / ".tools" / "sam" / "bin" / "sam", *arguments)
+
+    def operate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """One of the operator's commands."""
+        return self._run(sys.executable, "-m", "operate", *arguments, "--stack", NAME)
+
+    def _run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [ROOT / ".tools" / "sam" / "bin" / "sam", *arguments],
+            command,
             env=os.environ
             | {
                 "AWS_ENDPOINT_URL": self.endpoint,

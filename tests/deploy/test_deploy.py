@@ -106,6 +106,15 @@ def test_a_poison_message_fails_alone_and_ends_in_the_dead_letter_queue(stack: S
     queues.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "1800"})
 
 
+def test_the_operators_commands_find_all_they_need_by_the_stacks_name(stack: Stack) -> None:
+    verified = stack.operate("verify", "--json")
+    assert verified.returncode == 0, verified.stderr
+    assert json.loads(verified.stdout)["archives"] > 0
+    # The test before this one has looked at the letter, which hides it for half a minute.
+    [letter] = eventually(lambda: json.loads(stack.operate("dlq", "show", "--json").stdout)["messages"], seconds=90)
+    assert letter["replay"] == "leave_unreadable"
+
+
 def test_an_update_keeps_what_was_saved(stack: Stack) -> None:
     updated = stack.deploy(LogLevel="DEBUG")
     assert stack.status == "UPDATE_COMPLETE", updated.stdout + updated.stderr

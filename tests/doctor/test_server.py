@@ -3,7 +3,7 @@ from email.utils import formatdate
 
 import pytest
 
-from doctor.finding import OK, TROUBLE, UNKNOWN
+from doctor.finding import OK, TROUBLE, UNKNOWN, WARNING
 from doctor.server import explain, judge_clock, judge_dialect, judge_health, judge_others
 from doctor.wire import Reply
 
@@ -74,7 +74,7 @@ def test_a_clock_is_wrong_beyond_the_margin_that_the_server_allows(answer: Reply
     [
         (reply(401, {"code": "unauthenticated", "msg": "x"}), OK, "passed on"),
         (reply(403, b"denied"), OK, "passed on"),
-        (reply(404, {"code": "bad_route", "msg": "x"}), TROUBLE, "RESULTS_SERVICE_URL"),
+        (reply(404, {"code": "bad_route", "msg": "x"}), WARNING, "upload-artifact and job summaries don't"),
         (reply(502, {"code": "unavailable", "msg": "it doesn't answer"}), TROUBLE, "it doesn't answer"),
         (reply(502, b"<html>"), UNKNOWN, "HTML"),
         (reply(500, b""), UNKNOWN, "500"),
@@ -95,3 +95,5 @@ def test_an_answer_is_explained_in_one_printable_line() -> None:
 def test_cloudfronts_own_page_is_told_from_the_servers() -> None:
     page = reply(403, b"<html>The request could not be satisfied", server="CloudFront")
     assert "CloudFront's own" in explain(page)
+    blocked = reply(403, b"<html>The request could not be satisfied. Request blocked.", server="CloudFront")
+    assert "web ACL" in explain(blocked)

@@ -127,6 +127,42 @@ def test_a_merge_whose_runs_all_died_is_given_up_and_not_claimed_forever():
     assert claim.given_up(running(attempts=ATTEMPTS - 1), late, LIFETIMES, ATTEMPTS) is None
 
 
+FAILED = stored_archive(Merge(state=MergeState.FAILED, claim_token="claim", ended_at=NOW, attempts=ATTEMPTS))
+
+
+@pytest.mark.parametrize(
+    ("seen", "letter"),
+    [
+        (FAILED, "claim"),
+        (FAILED, "an earlier claim"),
+        (stored_archive(), "claim"),
+        (queued(sent_at=NOW, attempts=ATTEMPTS), "claim"),
+        (running(lease_until=NOW), "claim"),
+    ],
+    ids=["failed", "failed since", "released", "its message is the letter", "run dead"],
+)
+def test_a_dead_letters_merge_is_claimed_anew_at_once_and_with_all_its_attempts(seen, letter):
+    after = claim.replayed(seen, letter, "new", NOW)
+    assert after == replace(seen, merge=Merge(state=MergeState.QUEUED, claim_token="new", claimed_at=NOW))
+
+
+@pytest.mark.parametrize(
+    ("seen", "letter"),
+    [
+        (archive(), "claim"),
+        (merged_archive(), "claim"),
+        (stored_archive(object=MERGED), "claim"),
+        (replace(FAILED, state=ArchiveState.DELETED), "claim"),
+        (queued(sent_at=NOW), "an earlier claim"),
+        (running(lease_until=NOW), "an earlier claim"),
+        (running(lease_until=NOW + 1), "claim"),
+    ],
+    ids=["reserved", "merged", "one part", "deleted", "claimed since", "run of another claim", "run lives"],
+)
+def test_no_letter_is_replayed_where_nothing_is_to_be_merged_or_somebody_does_it(seen, letter):
+    assert claim.replayed(seen, letter, "new", NOW) is None
+
+
 def test_a_claim_whose_message_could_not_be_sent_is_released_at_once():
     after = claim.released(queued(), "claim")
     assert claimed(after).merge.claim_token == "new"

@@ -1,13 +1,16 @@
-"""What an upload without a block list holds: the last operation that began a blob decides, as at Azure."""
+"""The order of a block list, and what an upload without one holds: what began the blob last decides, as at Azure."""
+
+from itertools import permutations
 
 import pytest
 
 from actions_cache.domain.archive import Part
-from actions_cache.domain.commit import MAX_BLOCKS, whole_blob
+from actions_cache.domain.commit import MAX_BLOCKS, assemble, whole_blob
 from actions_cache.domain.errors import TooLarge
 from actions_cache.domain.layout import ArchiveKeys
 
 KEYS = ArchiveKeys("0" * 32)
+IDS = ("QQ==", "Qg==", "Qw==")
 
 
 def arrivals(*operations: str) -> list[Part]:
@@ -31,6 +34,14 @@ def held(*operations: str) -> str | None:
     }
     assert len(found) == 1
     return found.pop()
+
+
+@pytest.mark.parametrize("ids", [*permutations(IDS)])
+@pytest.mark.parametrize("arrived", [*permutations(IDS)])
+def test_the_block_list_alone_orders_the_parts(ids: tuple[str, ...], arrived: tuple[str, ...]) -> None:
+    """Neither when a block arrived nor what its id is: clients send them side by side, and OpenDAL's ids are random."""
+    parts = [Part(KEYS.block(block_id, at, "r"), 1, block_id) for at, block_id in enumerate(arrived)]
+    assert tuple(part.etag for part in assemble(KEYS, ids, parts)) == ids
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,12 @@ def test_more_parts_than_s3_takes_are_gathered_until_they_fit(count):
     assert_s3_takes(steps)
 
 
+def test_parts_that_fit_as_they_are_are_copied_though_they_are_no_longer_than_the_floor():
+    steps = plan_merge(manifest(*[FLOOR] * MAX_UPLOAD_PARTS))
+    assert len(steps) == MAX_UPLOAD_PARTS
+    assert all(isinstance(step, Copy) for step in steps)
+
+
 def test_nothing_makes_nothing():
     assert plan_merge(manifest()) == ()
     assert plan_merge(manifest(0, 0)) == ()

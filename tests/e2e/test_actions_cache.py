@@ -244,6 +244,24 @@ def test_an_entry_is_restored_while_it_is_merged_and_from_the_store_afterwards(
         assert time.monotonic() < deadline, "not merged in time"
 
 
+@pytest.mark.client(feature="v1's debug log of a miss: what is there under such a key by another version")
+@pytest.mark.parametrize("spoken", [EVERY[0], EVERY[4]])
+def test_a_debug_log_says_which_entries_are_like_the_one_that_was_missed(
+    server: str, tmp_path: Path, repository: str, spoken: Spoken
+):
+    """The version is made of the paths, so other paths miss."""
+    client = replace(spoken.client(server, tmp_path, runtime_token(repository=repository)), debug=True)
+    (tmp_path / "data").write_bytes(b"data")
+    client.save(["data"], "deps-1")
+
+    missed = client.restore(["other"], "deps-1")
+
+    assert missed.result is None
+    [said] = [line for line in missed.log if "Cache Key: " in line]
+    assert said.startswith("::debug::Cache Key: deps-1, Cache Version: ")
+    assert f"Cache Scope: {BRANCH}, Cache Created: 20" in said
+
+
 # ------------------------------------------------------------------ by the newest alone
 
 

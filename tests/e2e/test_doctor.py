@@ -18,7 +18,7 @@ import pytest
 
 from doctor import wire
 from doctor.examine import Case, examine
-from doctor.finding import OK, TROUBLE, UNKNOWN, Finding
+from doctor.finding import OK, TROUBLE, UNKNOWN, WARNING, Finding
 from doctor.place import find_place
 from doctor.variable import GITHUBS
 from tests.clients.runtime_token import BRANCH, READ, ac_claim, runtime_token
@@ -68,19 +68,34 @@ def test_in_a_good_job_all_is_well_and_the_saved_bytes_come_back(server: str) ->
     document = json.loads(ran.stdout)
     states = {row["title"]: row["state"] for row in document["findings"]}
     assert set(states.values()) == {OK}, ran.stdout
-    assert {"what jobs are told", "server", "clock", "token", "lookup", "save and restore"} <= set(states)
+    assert {"what jobs are told", "server", "clock", "token", "lookup", "lookup by v1", "save and restore"} <= set(
+        states
+    )
     assert (ran.returncode, document["trouble"]) == (0, False)
 
 
-def test_lines_begin_with_the_state_and_trouble_is_the_exit_code(server: str) -> None:
+def said_in(variables: Mapping[str, str]) -> tuple[list[str], int]:
     command = [sys.executable, "-m", "doctor"]
-    ran = subprocess.run(command, cwd=ROOT, env=job(server), capture_output=True, text=True, check=False)
-    lines = ran.stdout.splitlines()
-    assert "ok         lookup: the server takes the token" in ran.stdout
-    assert [line.split(":")[0] for line in lines if line.startswith("trouble ")] == ["trouble    other services"]
-    assert "can't tell save and restore: not asked for; with --write" in ran.stdout
+    ran = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+    return ran.stdout.splitlines(), ran.returncode
+
+
+def test_the_local_run_is_well_but_for_what_it_passes_on_to_nobody(server: str) -> None:
+    lines, code = said_in(job(server))
+    assert "ok         lookup: the server takes the token, and a key that nobody saved is a miss" in lines
+    [warned] = [line for line in lines if line.startswith("warning ")]
+    assert warned.startswith("warning    other services: the cache works, but upload-artifact and job summaries don't")
+    assert lines[-1].startswith("no trouble found: ")
+    assert lines[-1].endswith(" are well, 1 with a warning, 1 can't be told")
+    assert code == 0
+
+
+def test_lines_begin_with_the_state_and_trouble_is_the_exit_code(server: str) -> None:
+    lines, code = said_in(job(server, ACTIONS_RESULTS_URL=server))
+    assert [line.split(":")[0] for line in lines if line.startswith("trouble ")] == ["trouble    the URL"]
+    assert any(line.startswith("can't tell save and restore: not asked for; with --write") for line in lines)
     assert lines[-1].startswith("1 in trouble")
-    assert ran.returncode == 1
+    assert code == 1
 
 
 def test_no_line_shows_the_token(server: str) -> None:
@@ -102,7 +117,7 @@ def test_without_a_token_it_is_still_seen_what_kind_of_server_it_is(server: str)
 def test_the_silent_no_op_of_an_unpatched_runner_is_seen_though_the_server_is_well(server: str) -> None:
     found = examined(job(server, ACTIONS_RESULTS_URL=GITHUBS, CUSTOM_ACTIONS_RESULTS_URL=f"{server}/"))
     assert "this runner ignores it" in found["what jobs are told"].detail
-    assert in_trouble(found) == ["what jobs are told", "other services"]
+    assert in_trouble(found) == ["what jobs are told"]
     assert found["lookup"].state == OK
 
 
@@ -116,7 +131,7 @@ def test_a_hook_points_nodes_processes_at_the_server_and_nothing_else(server: st
         )
     )
     assert f"by the hook {HOOK}" in found["what jobs are told"].detail
-    assert in_trouble(found) == ["what isn't node", "other services"]
+    assert in_trouble(found) == ["what isn't node"]
     # The hook adds the slash that the given URL lacks.
     assert found["the URL"].state == OK
 
@@ -182,9 +197,9 @@ def by_tls(server: str, directory: Path) -> Iterator[tuple[str, Path]]:
     ("node_knows", "system_knows", "expected"),
     [
         (False, False, ["system's certificates", "node's certificates", "server"]),
-        (True, False, ["system's certificates", "other services"]),
-        (False, True, ["node's certificates", "other services"]),
-        (True, True, ["other services"]),
+        (True, False, ["system's certificates"]),
+        (False, True, ["node's certificates"]),
+        (True, True, []),
     ],
 )
 def test_an_authority_must_be_known_to_node_and_to_the_system(
@@ -339,6 +354,24 @@ def test_a_token_that_only_the_server_refuses_is_trouble(server: str) -> None:
     found = examined(job(server, runtime_token(ac=ac_claim([(f"refs/heads/{n}", 3) for n in range(65)]))))
     assert found["token"].state == OK
     assert "401 unauthenticated" in found["lookup"].detail
+
+
+def without_v1(request: Request, ask: Ask) -> Answer:
+    return made(403, '{"message": "Missing"}') if request.path.startswith("/_apis/") else ask()
+
+
+def test_a_v1_api_that_does_not_answer_is_trouble_for_the_jobs_that_go_by_it_alone(server: str) -> None:
+    with spoiling_proxy(server, without_v1) as url:
+        by_v2, by_v1 = (
+            examined(job(url, **changes))
+            for changes in ({}, {"GITHUB_SERVER_URL": "https://ghes.example", "ACTIONS_CACHE_URL": f"{url}/"})
+        )
+    assert (by_v2["lookup by v1"].state, by_v1["lookup by v1"].state) == (WARNING, TROUBLE)
+    for found in (by_v1, by_v2):
+        assert (
+            'must answer 204 to a key that nobody saved, not 403, "Missing"; the token' in found["lookup by v1"].detail
+        )
+        assert found["lookup"].state == OK
 
 
 def spoiled_save(server: str, spoil: Callable[[Request, Ask], Answer]) -> str:

@@ -1,6 +1,6 @@
 """runners/hook.cjs with the real @actions/cache: a job whose variables lead to GitHub saves and restores here."""
 
-from collections.abc import Callable
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -8,12 +8,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from doctor.variable import GITHUBS
-from tests.clients.actions_cache import NEWEST, VERSION_3, ActionsCache, Outcome, Package
-from tests.clients.job_variables import Api
+from tests.clients.actions_cache import NEWEST, VERSION_3, ActionsCache, Outcome
 from tests.clients.runtime_token import runtime_token
 from tests.clients.server import ROOT
 
-CONTENT = b"saved by way of the hook"
+MIB = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -30,29 +29,32 @@ class HookedJob(ActionsCache):
 
 
 @pytest.fixture
-def hooked(server: str, repository: str, tmp_path: Path) -> Callable[[Package, Api], HookedJob]:
-    def job(package: Package, api: Api) -> HookedJob:
-        (tmp_path / "data").write_bytes(CONTENT)
-        return HookedJob(server, tmp_path, runtime_token(repository=repository), package, api=api)
+def by_v2(server: str, repository: str, tmp_path: Path) -> HookedJob:
+    return HookedJob(server, tmp_path, runtime_token(repository=repository), NEWEST)
 
-    return job
+
+@pytest.fixture
+def by_v1(server: str, repository: str, tmp_path: Path) -> HookedJob:
+    token = runtime_token(repository=repository)
+    return HookedJob(server, tmp_path, token, VERSION_3, api="v1", chunk_bytes=MIB)
 
 
 def asked(*outcomes: Outcome) -> set[str]:
     return {urlsplit(request.url).hostname or "" for outcome in outcomes for request in outcome.requests}
 
 
+@pytest.mark.parametrize(("job", "parts"), [("by_v2", 1), ("by_v1", 4)])
 def test_a_hooked_job_saves_and_restores_at_the_server_alone(
-    hooked: Callable[[Package, Api], HookedJob], tmp_path: Path
+    job: str, parts: int, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    job = hooked(NEWEST, "v2")
-    saved = job.save(["data"], "hooked")
+    hooked: HookedJob = request.getfixturevalue(job)
+    content = os.urandom(3 * MIB)
+    (tmp_path / "data").write_bytes(content)
+    saved = hooked.save(["data"], "hooked")
     (tmp_path / "data").unlink()
-    restored = job.restore(["data"], "hooked")
+    restored = hooked.restore(["data"], "hooked")
     assert restored.result == "hooked", restored.log
-    assert (tmp_path / "data").read_bytes() == CONTENT
+    assert (tmp_path / "data").read_bytes() == content
+    assert len(saved.parts) == parts
+    assert len(restored.downloads) >= 1
     assert asked(saved, restored) == {"127.0.0.1"}
-
-
-def test_a_hooked_job_of_the_v1_api_asks_the_server_too(hooked: Callable[[Package, Api], HookedJob]) -> None:
-    assert asked(hooked(VERSION_3, "v1").restore(["data"], "hooked")) == {"127.0.0.1"}

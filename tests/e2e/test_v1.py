@@ -1,5 +1,7 @@
 """The v1 API, request by request; real clients of it: test_actions_cache.py, test_other_clients.py, test_sccache.py."""
 
+from datetime import datetime
+
 import pytest
 
 from tests.clients.artifact_cache import ROOT, V1
@@ -31,12 +33,31 @@ def test_pieces_out_of_order_and_sent_again_become_an_entry_that_v2_restores_too
     hit = v1.look_up("nothing,ke").json
     assert (hit["cacheKey"], hit["scope"]) == ("key", BRANCH)
     assert job.restore("key").body == b"0123456789"
-    assert_refused(v1.post("caches", key="key", version=VERSION), 409, "key")
+    taken = v1.post("caches", key="key", version=VERSION)
+    assert_refused(taken, 409, "key")
+    assert taken.json["typeKey"] == "ArtifactCacheItemAlreadyExistsException", (
+        "by which BuildKit knows it (go-actions-cache)"
+    )
 
 
 def test_what_v2_saved_v1_finds(v1: V1, job: Job):
     job.save("key", b"saved by v2")
     assert send("GET", v1.look_up().json["archiveLocation"]).body == b"saved by v2"
+
+
+def test_after_a_miss_a_job_is_told_of_entries_by_other_versions_that_it_may_read(v1: V1, job: Job, repository: str):
+    job.save("deps-1", b"data")
+    others = [runtime_token(), runtime_token([("refs/heads/another", READ_WRITE)], repository)]
+    seen, *unseen = (V1(v1.server, token).list_similar("deps") for token in (v1.token, *others))
+    [found] = seen.json["artifactCaches"]
+    assert seen.json["totalCount"] == 1
+    assert {name: found[name] for name in ("cacheKey", "cacheVersion", "scope")} == {
+        "cacheKey": "deps-1",
+        "cacheVersion": VERSION,
+        "scope": BRANCH,
+    }
+    assert datetime.fromisoformat(found["creationTime"]).tzinfo is not None
+    assert [reply.json for reply in unseen] == [{"totalCount": 0, "artifactCaches": []}] * 2, "P8"
 
 
 @pytest.mark.parametrize("pieces", [[], [b"one piece"]], ids=["none", "one"])
@@ -99,6 +120,8 @@ def test_nobody_elses_upload_can_be_written_or_committed(v1: V1, repository: str
         ("GET", "cache?version=v", None, 400),
         ("GET", f"cache?keys={'k,' * 40}&version=v", None, 400),
         ("GET", "cache?keys=k", None, 400),
+        ("GET", "caches", None, 400),
+        ("GET", f"caches?key={'k' * 513}", None, 400),
         ("GET", "nothing/of/this", None, 404),
         ("DELETE", "caches", None, 404),
     ],
@@ -114,5 +137,5 @@ def test_a_size_that_is_none_is_refused(v1: V1, size: object):
 
 
 def test_without_a_token_nothing_is_served(server: str):
-    reply = send("GET", f"{server}/{ROOT}/cache?keys=k&version=v")
-    assert_refused(reply, 401, "token")
+    for path in ("cache?keys=k&version=v", "caches?key=k"):
+        assert_refused(send("GET", f"{server}/{ROOT}/{path}"), 401, "token")

@@ -184,7 +184,8 @@ def v1(target: Target) -> Strategy:
     paths = st.one_of(
         numbers.map(lambda number: f"caches/{number}"),
         queries.map(lambda query: f"cache?{query}"),
-        st.sampled_from(["caches", "caches/", "cache", "", "caches?key=k"]),
+        odd_texts.map(lambda key: f"caches?key={quote(key)}"),
+        st.sampled_from(["caches", "caches/", "cache", ""]),
     )
     fields = st.fixed_dictionaries(
         {}, optional={name: st.one_of(odd_texts, json_values) for name in ("key", "version", "cacheSize", "size")}

@@ -18,6 +18,7 @@ HOP_BY_HOP = frozenset({"connection", "expect", "keep-alive", "transfer-encoding
 
 READS = frozenset(
     {
+        "BatchGetItem",
         "DescribeKeyValueStore",
         "GetItem",
         "GetKey",

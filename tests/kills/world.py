@@ -81,8 +81,7 @@ class World:
     # ---------------------------------------------------------------- what stands
 
     def archives(self) -> list[Archive]:
-        items = self.clients.dynamodb.scan(TableName=self.resources.refs["ArchivesTable"], ConsistentRead=True)["Items"]
-        return [self.journey.archive(item["archive_id"]["S"]) for item in items]
+        return [self.journey.archive(archive_id) for archive_id, _ in self.control.table.all_archives("")]
 
     def the_archive(self) -> Archive:
         [archive] = self.archives()

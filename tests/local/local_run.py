@@ -13,6 +13,7 @@ from pathlib import Path
 import boto3
 import psutil
 
+from actions_cache.adapters.dynamodb_schema import KEY as SCHEMA
 from local.resources import Clients
 from local.template import ROOT
 from tests.clients.server import free_port
@@ -129,7 +130,7 @@ class LocalRun:
         messages = clients.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10, VisibilityTimeout=0)
         secret = clients.secretsmanager.get_secret_value(SecretId=known["URL_SIGNING_SECRET_ARN"])
         return Kept(
-            table={item["archive_id"]["S"] for item in items},
+            table={item["archive_id"]["S"] for item in items} - {SCHEMA},
             bucket={it["Key"] for it in objects},
             queue={it["Body"] for it in messages.get("Messages", [])},
             secret=secret["SecretString"],

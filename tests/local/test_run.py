@@ -1,7 +1,10 @@
 """`make run` while all is well: what it says, where it listens, what it keeps."""
 
+import json
+import os
 import signal
 import stat
+import subprocess
 import sys
 import time
 import urllib.request
@@ -11,8 +14,12 @@ import psutil
 import pytest
 from botocore.exceptions import ClientError
 
+from actions_cache.domain.timing import SECOND
 from local.endpoints import Endpoints
 from local.processes import SHORTEST_LIFE_SECONDS
+from local.release import release_of
+from local.template import ROOT
+from operate.target import plane, read_exports
 from tests.local.conftest import StartRun
 from tests.local.local_run import LocalRun, wait_until
 
@@ -21,6 +28,13 @@ def test_the_ready_line_comes_once_health_answers(run: LocalRun):
     assert run.lines.count(f"ready {run.url}") == 1
     with urllib.request.urlopen(f"{run.url}/health") as answer:
         assert answer.status == 200
+        said = json.load(answer)
+    release = release_of()
+    assert (said["ok"], said["version"], said["commit"].partition(".")[0]) == (
+        True,
+        release.version,
+        release.commit.partition(".")[0],
+    )
 
 
 def test_it_says_that_signatures_are_not_verified(run: LocalRun):
@@ -30,7 +44,8 @@ def test_it_says_that_signatures_are_not_verified(run: LocalRun):
 def test_the_env_file_opens_everything_to_a_shell(run: LocalRun):
     known = run.variables
     tables = run.clients.dynamodb.list_tables()["TableNames"]
-    assert {known["ENTRIES_TABLE"], known["RESERVATIONS_TABLE"], known["ARCHIVES_TABLE"]} == set(tables)
+    named = ("ENTRIES_TABLE", "RESERVATIONS_TABLE", "ARCHIVES_TABLE", "REPOSITORIES_TABLE")
+    assert {known[name] for name in named} == set(tables)
     assert known["BUCKET"] in [bucket["Name"] for bucket in run.clients.s3.list_buckets()["Buckets"]]
     queues = run.clients.sqs.list_queues()["QueueUrls"]
     assert {known["MERGE_QUEUE_URL"], known["MERGE_DEAD_LETTER_QUEUE_URL"]} == set(queues)
@@ -38,6 +53,22 @@ def test_the_env_file_opens_everything_to_a_shell(run: LocalRun):
 
 def test_nobody_else_can_read_the_env_file(run: LocalRun):
     assert stat.S_IMODE((run.data / "env").stat().st_mode) == 0o600
+    assert stat.S_IMODE((run.data / "settings").stat().st_mode) == 0o600
+
+
+def test_the_operators_commands_find_the_run_and_its_settings(run: LocalRun):
+    settings = read_exports(run.data / "settings")
+    assert settings["BUCKET"] == run.variables["BUCKET"]
+    assert plane(settings).control.lifetimes.upload_url == int(settings["UPLOAD_URL_SECONDS"]) * SECOND
+    done = subprocess.run(
+        [sys.executable, "-m", "operate", "verify", "--local"],
+        cwd=ROOT,
+        env={**os.environ, "LOCAL_DATA_DIR": str(run.data), "ACTIONS_CACHE_STACK": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "0 archives, 0 B: 0 damaged\n"), done.stderr
 
 
 def test_everything_listens_on_the_loopback_interface_only(run: LocalRun):

@@ -13,6 +13,7 @@ Of one archive of several parts, already saved:
     worker     gets a message and decides to start | writes | works, decides to renew | writes, or fails |
                has completed the object | decides to publish | writes, and deletes the message, or not
     cleaner    gives up, lists the bucket | reads the archive | deletes and notes it
+    operator   replays the current claim's message from the dead-letter queue, whatever the queue still does with it
     user       removes the entry
     queue      delivers a claim's message up to `max_attempts` times, which is its maxReceiveCount; early, late, twice
                or never, while another run of it lives, or long after its claim was replaced; may lose it
@@ -87,6 +88,8 @@ class Bounds(NamedTuple):
     sweeps: bool = False
     """Whether objects are followed, and deleted by cleanup."""
     removes: bool = True
+    replays: bool = True
+    """Whether an operator replays dead letters."""
     compares: bool = True
     """False: the table takes each write, whatever was written since. To see the rules broken."""
 
@@ -263,6 +266,10 @@ def _claimer_steps(state: State, i: int, claimer: Actor, bounds: Bounds) -> Iter
                 # The schedule claims what is due; before that it takes a Finalize or a download to come by.
                 is_due = _due_duty(archive) is Duty.RETAKE_CLAIM
                 yield Step(f"{who} decides to claim", on(Actor(At.CLAIM, by, token)), is_mishap=not is_due)
+            letter = archive.merge.claim_token
+            by = claim.replayed(archive, letter, token, NOW) if letter and bounds.replays else None
+            if by:
+                yield Step(f"{who} decides to replay", on(Actor(At.CLAIM, by, token)), is_mishap=True)
             return
         case At.CLAIM if claimer.by is None:
             yield Step(f"{who} was overtaken", on(IDLE))

@@ -16,7 +16,7 @@ from tests.model.explore import RuleBroken, explore
 
 SMALL = Bounds(workers=1)
 TWO_WORKERS = Bounds(workers=2, removes=False)
-WITH_OBJECTS = Bounds(workers=1, max_attempts=1, sweeps=True)
+WITH_OBJECTS = Bounds(workers=1, max_attempts=1, sweeps=True, replays=False)
 
 
 @pytest.mark.parametrize("bounds", [SMALL, TWO_WORKERS, WITH_OBJECTS], ids=["removals", "two workers", "objects"])
@@ -54,6 +54,15 @@ def claimed_though_a_run_lives(archive, token, now, lifetimes, max_attempts):
     return claim.claimed(expired, token, now, lifetimes, max_attempts)
 
 
+def replayed_though_a_run_lives(archive, letter_token, token, now):
+    expired = replace(archive, merge=replace(archive.merge, lease_until=0))
+    return claim.replayed(expired, letter_token, token, now)
+
+
+def replayed_though_merged(archive, letter_token, token, now):
+    return claim.replayed(replace(archive, object=None), letter_token, token, now)
+
+
 def never(*_):
     return None
 
@@ -61,6 +70,8 @@ def never(*_):
 BREAKS = {
     "a run starts beside a live one": ("started", started_though_a_run_lives, "two runs live"),
     "a claim is retaken from a live run": ("claimed", claimed_though_a_run_lives, "two runs live"),
+    "a letter is replayed beside a live run": ("replayed", replayed_though_a_run_lives, "two runs live"),
+    "what is merged is replayed": ("replayed", replayed_though_merged, "merged no longer, or otherwise"),
     "runs go on after the last attempt": ("started", started_though_all_attempts_were_made, "attempt 3 was made"),
     "any run publishes": ("published", published_by_any_run, "was published, but the current run was"),
     "a run publishes what is merged already": ("published", published_twice, "merged no longer, or otherwise"),

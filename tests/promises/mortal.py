@@ -68,5 +68,5 @@ class Mortal:
 
 def make_mortal(control: ControlPlane, life: Life) -> None:
     """Before any use case is made of it."""
-    for adapter in ("table", "bucket", "queue"):
+    for adapter in ("table", "repositories", "bucket", "queue"):
         control.__dict__[adapter] = Mortal(getattr(control, adapter), life)

@@ -24,13 +24,14 @@ from actions_cache.domain.claim import claimable_at
 from actions_cache.domain.errors import AlreadyExists, CommittedDifferently, InvalidRequest, NotFound, UnknownBlock
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.timing import SECOND, Millis
+from actions_cache.domain.usage import Usage, total
 from actions_cache.ports import MergeMessage  # noqa: TC001 - hypothesis reads annotations
 from actions_cache.usecases.merge import GivenUp, MergeOutcome
 from actions_cache.wiring.control import ControlPlane
 from local.resources import Clients, create
 from local.template import Template
 from tests.conftest import settings_for
-from tests.journey import Journey, SetClock, block_ids, name, plenty
+from tests.journey import REPOSITORY, Journey, SetClock, block_ids, name, plenty
 from tests.promises.mortal import Life, make_mortal
 
 KEYS = ("npm", "npm-1")
@@ -229,6 +230,13 @@ class Protocol(RuleBasedStateMachine):
                 assert self.merged.setdefault(archive_id, archive.object) == archive.object
             else:
                 assert archive_id not in self.merged
+
+    @invariant()
+    def usage_is_of_what_can_be_found(self) -> None:
+        """P7: every byte counts, whoever died between which writes."""
+        control = self.journey.control
+        stands = total(Usage(archive.size, 1) for archive in control.table.stored_archives(REPOSITORY))
+        assert control.repositories.usage(REPOSITORY) == control.repositories.store_usage() == stands
 
     # ------------------------------------------------------------------ and in the end
 

@@ -75,6 +75,7 @@ def test_a_good_token_does_exactly_what_its_claims_say(stage: Stage):
             "create": _creates(stage, job, repository, writable),
             "finalize": _finalizes(stage, job, repository, writable),
             "v1": _does_by_v1(stage, job, repository, readable, writable),
+            "list by v1": _lists_by_v1(stage, job, readable),
         }.items():
             if done != allowed:
                 wrong.append((what, repository, scopes, done, allowed))
@@ -151,6 +152,15 @@ def _does_by_v1(
     return done, (everywhere, *[404 if writable else 403] * 2, False)
 
 
+def _lists_by_v1(stage: Stage, job: Job, readable: Sequence[str]) -> tuple[object, object]:
+    """Which of the entries that every repository has in three scopes."""
+    reply = V1(stage.url, job.token).list_similar("sha")
+    if reply.status != 200:
+        return reply.status, 200 if readable else 403
+    found = sorted((entry["cacheKey"], entry["scope"]) for entry in reply.json["artifactCaches"])
+    return found, sorted(("shared", scope) for scope in {FEATURE, MAIN, PULL} & set(readable))
+
+
 def test_by_v1_an_upload_takes_pieces_as_long_as_its_url_would_be_good(stage: Stage):
     v1 = V1(stage.url, stage.job(OURS, (FEATURE, READ_WRITE)).token)
     number = v1.reserve(stage.new_key())
@@ -177,6 +187,7 @@ def test_a_flawed_token_opens_no_route_and_changes_nothing(stage: Stage):
         by_v1 = V1(stage.url, job.token)
         v1_replies = (
             by_v1.look_up("ours"),
+            by_v1.list_similar("ours"),
             by_v1.post("caches", key="new", version=VERSION),
             by_v1.piece(number, "bytes 0-2/*", b"abc"),
             by_v1.commit(number, 0),

@@ -182,7 +182,7 @@ WITHOUT_A_CALL: Mapping[str, frozenset[Permission]] = {
         (f"sqs:{action}", "MergeQueue") for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
     )
 }
-"""What a role must allow beyond what its function itself does; and logs, which Lambda writes."""
+"""What a role must allow beyond what its function itself does; and logs and traces, which Lambda writes."""
 
 
 def _allowed(template: Template, function: str) -> set[Permission]:
@@ -191,7 +191,7 @@ def _allowed(template: Template, function: str) -> set[Permission]:
     for statement in statements(template, function):
         for action in _listed(statement["Action"]):
             allowed |= {(action, _named(resource)) for resource in _listed(statement["Resource"])}
-    return {(action, resource) for action, resource in allowed if not action.startswith("logs:")}
+    return {(action, resource) for action, resource in allowed if not action.startswith(("logs:", "xray:"))}
 
 
 def _listed(value: Any) -> list[Any]:
@@ -204,6 +204,8 @@ def _named(resource: object) -> str:
             return name
         case {"Fn::Sub": str(text)}:
             return text.replace("${", "").replace(".Arn}", "")
+        case "*":
+            return "*"
     raise AssertionError(resource)
 
 

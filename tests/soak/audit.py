@@ -1,10 +1,13 @@
 """The bucket against the table (P7): what is missing, what is nobody's, and what a sweep is still owed."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from actions_cache.adapters.dynamodb_items import ArchiveItem
 from actions_cache.domain.archive import Archive, ArchiveState, MergeState, Part
 from actions_cache.domain.timing import SECOND, Millis
+from actions_cache.domain.usage import Usage, total
 from actions_cache.settings import Settings
 from actions_cache.wiring.control import ControlPlane
 
@@ -48,7 +51,9 @@ def audit(control: ControlPlane, now: Millis, limit_seconds: float) -> Audit:
         limit_seconds: how old an orphan may get, counted from when its bytes became nobody's.
     """
     found = Audit()
-    archives = {item.archive_id: item.to_archive() for item in control.table._archives.scan()}
+    archives = {
+        item.archive_id: item.to_archive() for item in control.table._archives.scan(ArchiveItem.agenda_shard.exists())
+    }
     entries = {item.archive_id: item.to_entry() for item in control.table._entries.scan()}
     objects = {part.key: part for part in control.bucket.list("")}
     found.archives, found.entries, found.objects = len(archives), len(entries), len(objects)
@@ -72,6 +77,7 @@ def audit(control: ControlPlane, now: Millis, limit_seconds: float) -> Audit:
         else:
             found.awaiting_sweep += 1
     _compare_tables(archives, set(entries), found)
+    _compare_usage(control, archives.values(), found)
     return found
 
 
@@ -124,3 +130,18 @@ def _compare_tables(archives: Mapping[str, Archive], with_entry: set[str], found
     stored = {archive.id for archive in archives.values() if archive.is_stored}
     found.contradictions += [f"the entry of {id_} has no stored archive" for id_ in with_entry - stored]
     found.contradictions += [f"the stored archive {id_} has no entry" for id_ in stored - with_entry]
+
+
+def _compare_usage(control: ControlPlane, archives: Iterable[Archive], found: Audit) -> None:
+    stands: defaultdict[str, Usage] = defaultdict(Usage)
+    for archive in archives:
+        if archive.is_stored:
+            stands[archive.name.family.repository] += Usage(archive.size, 1)
+    counted = {repository: control.repositories.usage(repository) for repository in stands}
+    found.contradictions += [
+        f"of {repository} {counted[repository]} is counted, but {usage} stands"
+        for repository, usage in stands.items()
+        if counted[repository] != usage
+    ]
+    if (store := control.repositories.store_usage()) != total(stands.values()):
+        found.contradictions.append(f"of the store {store} is counted, but {total(stands.values())} stands")

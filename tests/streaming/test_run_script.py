@@ -1,6 +1,7 @@
 """functions/download/run.sh, as Lambda and the adapter see it."""
 
 import asyncio
+import json
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -81,6 +82,17 @@ async def test_nothing_tells_of_the_server_and_no_log_of_the_signature(
             assert answer.status == status
             assert "Server" not in answer.headers
     assert "sig=" not in (tmp_path / "log").read_text()
+
+
+async def test_its_lines_are_structured_and_found_by_the_id_that_lambda_gave(
+    environment: ExecutionEnvironment, path: str, tmp_path: Path
+):
+    async with environment.request("GET", path, {}, b"", within=10) as answer:
+        request_id = answer.headers["x-ms-request-id"]
+        await answer.read()
+    assert "-" in request_id, "as Lambda's are; one of our own has none"
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert "first byte" in [line["message"] for line in lines if line["function_request_id"] == request_id]
 
 
 async def test_an_event_that_is_no_request_does_no_harm(environment: ExecutionEnvironment):

@@ -6,6 +6,7 @@ But put-blob and put-block: their bytes go to the bucket past boto3, and so past
 import asyncio
 import importlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from actions_cache.usecases.check_schema import NewerSchema
 from local.resources import Clients, create
 from local.template import ROOT, Template
 from tests.conftest import CREDENTIALS
@@ -133,5 +135,23 @@ def test_a_poison_message_is_reported_failed(invoke: Callable[[str, str], Any]) 
     assert invoke("merge", "sqs-poison") == {"batchItemFailures": [{"itemIdentifier": record["messageId"]}]}
 
 
-def test_the_schedule_finds_nothing_to_do(invoke: Callable[[str, str], Any]) -> None:
-    assert not any(invoke("cleanup", "scheduler-cleanup").values())
+@pytest.mark.parametrize("event", ["scheduler-cleanup", "scheduler-outdated", "scheduler-orphans"])
+def test_the_schedule_finds_nothing_to_do(invoke: Callable[[str, str], Any], event: str) -> None:
+    assert not any(invoke("cleanup", event).values())
+
+
+def test_an_older_release_answers_in_its_clients_dialect_and_names_the_schema_in_health(
+    invoke: Callable[[str, str], Any],
+) -> None:
+    table = os.environ["ARCHIVES_TABLE"]
+    values = {"newest": {"N": "999"}, "oldest": {"N": "0"}, "migrated_up_to": {"S": ""}}
+    boto3.client("dynamodb").put_item(TableName=table, Item={"archive_id": {"S": "schema"}, **values})
+    lookup = invoke("api", "apigateway-lookup")
+    assert (lookup["statusCode"], json.loads(lookup["body"])["code"]) == (503, "unavailable")
+    health = invoke("api", "apigateway-health")
+    assert health["statusCode"] == 503
+    assert "schema version 999" in json.loads(health["body"])["faults"]["schema"]
+    assert invoke("download", "apigateway-download")["statusCode"] == 503
+    assert invoke("merge", "sqs-merge")["batchItemFailures"]
+    with pytest.raises(NewerSchema, match="deploy the newer release"):
+        invoke("cleanup", "scheduler-cleanup")

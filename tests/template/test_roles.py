@@ -17,11 +17,22 @@ def test_no_two_functions_share_a_role(template: Template) -> None:
     assert len(set(roles)) == len(roles)
 
 
+TRACING = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
+"""They know no resource: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html."""
+
+
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_no_action_and_no_resource_is_a_wildcard(template: Template, function: str) -> None:
     for statement in statements(template, function):
         assert not [action for action in _listed(statement["Action"]) if "*" in str(action)]
-        assert "*" not in _listed(statement["Resource"])
+        assert "*" not in _listed(statement["Resource"]) or statement["Action"] == TRACING
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_lambda_may_send_the_traces_it_is_told_to_make(template: Template, function: str) -> None:
+    """Else the deploy fails: Lambda checks the role for it."""
+    assert template.body["Globals"]["Function"]["Tracing"] == "Active"
+    assert [it["Action"] for it in statements(template, function) if it["Sid"] == "Trace"] == [TRACING]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

@@ -6,8 +6,9 @@ import pytest
 
 from actions_cache.domain.access import Caller
 from actions_cache.domain.errors import NotFound, TooLarge, TooManyRequests
-from actions_cache.domain.usage import Budgets, Usage, excess
+from actions_cache.domain.usage import NO_USAGE, Budgets, Usage, by_last_use, excess
 from actions_cache.ports import Unavailable
+from tests.domain.build import archive
 from tests.journey import REPOSITORY, fail, name
 
 
@@ -35,11 +36,27 @@ def test_a_save_that_goes_over_evicts_what_was_used_longest_ago(journey):
     with_settings(journey, repository_budget_bytes=30)
     for key in ("a", "b", "c"):
         saved(journey, key, 10)
-    journey.clock.advance(journey.control.lifetimes.last_use_resolution / 1000)
+    journey.clock.advance(1)
     journey.look_up("a")
     saved(journey, "d", 15)
     assert kept(journey) == {"a", "d"}
     assert journey.control.repositories.usage(REPOSITORY) == Usage(25, 2)
+
+
+@pytest.mark.parametrize(
+    ("hits", "order"),
+    [
+        ({}, "abcd"),
+        ({"a": 25}, "bacd"),
+        ({"a": 30}, "bacd"),
+        ({"a": 31}, "bcad"),
+        ({"a": 99, "b": 98, "c": 97}, "dcba"),
+        ({"a": 5, "d": 99}, "abcd"),
+    ],
+)
+def test_what_was_used_longest_ago_comes_first_though_not_every_use_was_noted(hits, order):
+    noted = [archive(id=key, last_used_at=at) for key, at in (("a", 10), ("b", 20), ("c", 30), ("d", 40))]
+    assert "".join(it.id for it in by_last_use(noted, lambda it: hits.get(it.id, 0))) == order
 
 
 def test_readers_of_an_evicted_entry_have_their_grace(journey):
@@ -103,6 +120,26 @@ def test_the_schedule_evicts_what_a_dead_save_left(journey, monkeypatch):
     assert journey.control.evict.everywhere(lambda: True) == 0
 
 
+def test_a_usage_that_is_wrong_is_corrected_and_the_stores_with_it(journey):
+    saved(journey, "a", 10)
+    saved(journey, "b", 5)
+    for wrong in (Usage(100, 3), NO_USAGE - Usage(7, 1)):
+        journey.control.repositories.correct_usage(REPOSITORY, wrong)
+        assert journey.control.reconcile_usage(REPOSITORY) == NO_USAGE - wrong
+        assert journey.control.repositories.usage(REPOSITORY) == Usage(15, 2)
+        assert journey.control.repositories.store_usage() == Usage(15, 2)
+    assert journey.control.reconcile_usage(REPOSITORY) == NO_USAGE
+
+
+def test_what_moves_while_it_is_looked_at_is_not_corrected(journey, monkeypatch):
+    saved(journey, "a", 10)
+    usages = iter([Usage(10, 1), Usage(15, 2)])
+    monkeypatch.setattr(type(journey.control.repositories), "usage", lambda *_: next(usages))
+    assert journey.control.reconcile_usage(REPOSITORY) == NO_USAGE
+    monkeypatch.undo()
+    assert journey.control.repositories.usage(REPOSITORY) == Usage(10, 1)
+
+
 def test_an_entry_that_was_used_meanwhile_is_not_evicted(journey, monkeypatch):
     with_settings(journey, repository_budget_bytes=10)
     saved(journey, "a", 10)
@@ -129,10 +166,14 @@ def test_more_creates_than_a_minute_may_have_are_told_when_to_come_again(journey
 
 def test_a_repositorys_name_is_noted_once_and_when_it_changes(journey, monkeypatch):
     noted = []
-    note = type(journey.control.repositories).note
-    monkeypatch.setattr(
-        type(journey.control.repositories), "note", lambda self, it: (noted.append(it.name), note(self, it))
-    )
+    repositories = type(journey.control.repositories)
+    note = repositories.note
+
+    def noting(self, repository):
+        noted.append(repository.name)
+        note(self, repository)
+
+    monkeypatch.setattr(repositories, "note", noting)
     for name_in_token in ("a/b", "a/b", None, "a/c", "a/c"):
         journey.control.admit(Caller("42", (), name_in_token))
     assert noted == ["a/b", "a/c"]

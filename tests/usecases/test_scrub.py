@@ -10,7 +10,7 @@ from actions_cache.usecases.scrub import Finding, Scrub
 from tests.faults.kinds import other_bytes
 from tests.faults.scene import MANIFEST_READ, faulty_store
 from tests.faults.store import always, in_turn, reads_of
-from tests.journey import Journey, name, plenty
+from tests.journey import Journey, name
 
 LONG, SHORT = b"L" * (6 * MIB), b"s" * 1000
 
@@ -21,8 +21,9 @@ def scrub_of(journey: Journey) -> Scrub:
 
 
 def findings(journey: Journey, *, deep: bool = False, removes: bool = False) -> list[tuple[str, Finding]]:
-    found = scrub_of(journey)(plenty, deep=deep, removes=removes)
-    return [(journey.archive(damage.archive_id).name.key, damage.finding) for damage in found]
+    scrub = scrub_of(journey)
+    found = scrub(scrub.archives(), deep=deep, removes=removes)
+    return [(done.damage.name.key, done.damage.finding) for done in found if done.damage]
 
 
 def save_all(journey: Journey) -> dict[str, str]:
@@ -121,5 +122,5 @@ def test_an_archive_that_is_merged_while_it_is_looked_at_is_not_damaged(on_engin
             return on_engines.control.bucket.stat(key)
 
     scrub = replace(scrub, bucket=MergedMeanwhile())
-    assert scrub.archive(entry.archive_id, deep=True, removes=True) is None
+    assert scrub.archive(entry.archive_id, deep=True, removes=True).damage is None
     assert on_engines.look_up("npm") is not None

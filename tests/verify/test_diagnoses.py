@@ -53,6 +53,7 @@ def s3(code: str, message: str = "") -> bytes:
         ),
         (405, {"x-ms-error-code": "UnsupportedHttpVerb"}, s3("UnsupportedHttpVerb"), ["lead to the bucket"]),
         (503, {"x-ms-error-code": "ServerBusy"}, s3("ServerBusy"), ["the server says", "functions' logs"]),
+        (403, CLOUDFRONT, PAGE % b"Request blocked.", ["CloudFront itself", "web ACL"]),
         (403, CLOUDFRONT, PAGE % b"country", ["CloudFront itself", "DomainName"]),
         (403, CLOUDFRONT, PAGE % b"allow the HTTP request method", ["AllowedMethods"]),
         (502, CLOUDFRONT, PAGE % b"", ["couldn't connect to the origin"]),

@@ -1,16 +1,25 @@
 """Whatever goes wrong is said in the dialect of whoever asked, with nothing of the inside in it."""
 
+import asyncio
 import json
+import os
 from collections.abc import Iterator
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 import urllib3
+from mangum import Mangum
 
 from actions_cache.domain.errors import CacheError, InvalidRequest, NotFound, RangeNotSatisfiable, TooLarge, TryAgain
+from actions_cache.domain.happenings import ERRORS
 from actions_cache.ports import Unavailable
 from actions_cache.web.app import new_app
+from local.template import ROOT
 from tests.serving import served
+from tests.told import Told
+
+TOLD = Told()
 
 FAULTS = {
     "invalid": (InvalidRequest("the key is <odd> & long"), 400, "invalid_argument", "InvalidInput"),
@@ -26,7 +35,7 @@ FAULTS = {
 
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
-    app = new_app()
+    app = new_app(TOLD)
 
     @app.get("/blobs/{fault}")
     @app.get("/twirp/{fault}")
@@ -78,3 +87,51 @@ def test_an_unknown_route_or_method_is_told_in_the_dialect_of_its_path(base_url)
     assert json.loads(ask(f"{base_url}/nowhere").data)["code"] == "bad_route"
     assert json.loads(ask(f"{base_url}/twirp/bug", "DELETE").data)["code"] == "bad_route"
     assert ask(f"{base_url}/blobs/bug", "PATCH").headers["x-ms-error-code"] == "UnsupportedHttpVerb"
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_is_counted_once_by_its_kind_and_an_error_only_if_it_is_ours(base_url, fault):
+    error = FAULTS[fault][0]
+    TOLD.happenings.clear()
+    ask(f"{base_url}/blobs/{fault}")
+    [told] = TOLD.happenings
+    kind = {Unavailable: "Unavailable", RuntimeError: "Unexpected"}.get(type(error), type(error).__name__)
+    assert TOLD.counted(ERRORS) == [kind]
+    assert told.is_error == (not isinstance(error, CacheError))
+    assert told.fields["asked"] == f"GET /blobs/{fault}"
+
+
+def test_a_fault_is_told_without_the_query_of_its_url(base_url):
+    TOLD.happenings.clear()
+    ask(f"{base_url}/blobs/missing?sig=secret")
+    assert "secret" not in str(TOLD.happenings)
+
+
+class LambdasContext:
+    aws_request_id = "of-lambda"
+
+
+def test_the_id_of_an_answer_is_lambdas_own():
+    """By Mangum, which hands the context on."""
+    event = json.loads((ROOT / "events" / "apigateway-download.json").read_text()) | {"path": "/blobs/none"}
+    context: Any = LambdasContext()
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    answer = Mangum(new_app(Told()), lifespan="off")(event, context)
+    asyncio.set_event_loop(None)
+    loop.close()
+    assert answer["headers"]["x-ms-request-id"] == "of-lambda"
+
+
+def test_the_adapters_word_on_id_and_trace_counts_where_the_adapter_is(base_url, monkeypatch):
+    trace = "Root=1-67891233-abcdef012345678912345678;Parent=53995c3f42cd8ad8;Sampled=1"
+    context = {"x-amzn-lambda-context": json.dumps({"request_id": "of-lambda", "xray_trace_id": trace})}
+    monkeypatch.delenv("_X_AMZN_TRACE_ID", raising=False)
+    with urllib3.PoolManager() as http:
+        spoofed = http.request("GET", f"{base_url}/blobs/missing", headers=context)
+        assert "_X_AMZN_TRACE_ID" not in os.environ
+        monkeypatch.setenv("AWS_LWA_PORT", "8080")
+        told = http.request("GET", f"{base_url}/blobs/missing", headers=context)
+    assert spoofed.headers["x-ms-request-id"] != "of-lambda" == told.headers["x-ms-request-id"]
+    # Where botocore takes it from: its calls to SQS carry the trace to the worker.
+    assert os.environ.pop("_X_AMZN_TRACE_ID") == trace

@@ -1,14 +1,74 @@
-"""Structured logs: Powertools' logger, also for what the core logs by the standard library."""
+"""Structured logs: Powertools' logger, also for what the core and the web server log by the standard library."""
 
+import json
 import logging
+import re
+from collections.abc import Mapping
+from typing import Any
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging import utils
 
-logger = Logger()
-# A name that nobody has asked for yet would be passed over.
-logging.getLogger("actions_cache")
-utils.copy_config_to_registered_loggers(source_logger=logger, include={"actions_cache"})
+REQUEST_ID = "function_request_id"
+"""As Powertools calls Lambda's."""
+
+LEFT_OUT = "[left out]"
+
+_SECRETS = re.compile(
+    r"""(?P<name>\b(?:sig|X-Amz-Signature|X-Amz-Security-Token|X-Amz-Credential)=|\bBearer\s+(?=\S{8}))[^&\s"'\\<>]+"""
+    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*",
+    re.IGNORECASE,
+)
+"""A URL's signature, an Authorization header's value, and a JSON web token wherever it stands."""
+
+
+class StreamBroken(Exception):
+    """A stream was broken off on purpose (P4), and that was logged: the web server needn't say it again."""
+
+
+def without_secrets(text: str) -> str:
+    """The text without tokens and signatures. Nothing logs them; a traceback that quotes a URL would."""
+    return _SECRETS.sub(lambda found: f"{found['name'] or ''}{LEFT_OUT}", text)
+
+
+def _line(fields: Mapping[str, Any]) -> str:
+    return without_secrets(json.dumps(fields, default=str, separators=(",", ":"), ensure_ascii=False))
+
+
+# RFC 3339: Lambda takes a line with another kind of time for one of level INFO, and LogLevel=ERROR would drop it.
+# https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html
+logger = Logger(use_rfc3339=True, json_serializer=_line)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whatever an app raises, its server logs; and raising is how an app breaks a connection."""
+    return not (record.exc_info and isinstance(record.exc_info[1], StreamBroken))
+
+
+def adopt(name: str, level: str | None = None) -> None:
+    """What the standard library's logger logs, and those below it, come as lines like these."""
+    # A name that nobody has asked for yet would be passed over.
+    logging.getLogger(name)
+    utils.copy_config_to_registered_loggers(source_logger=logger, log_level=level, include={name})
+
+
+adopt("actions_cache")
+adopt("functions")
+for server in ("uvicorn", "mangum"):
+    adopt(server, "WARNING")
+for name in ("uvicorn.error", "mangum.http"):
+    logging.getLogger(name).addFilter(_is_news)
 
 handled = logger.inject_lambda_context
 """A handler's logs carry its request id."""
+
+
+def append(**fields: object) -> None:
+    """To every line that this request logs from here on."""
+    logger.thread_safe_append_keys(**fields)
+
+
+def begin(request_id: str) -> None:
+    """A request: none of an earlier one's fields is its own."""
+    logger.thread_safe_clear_keys()
+    append(**{REQUEST_ID: request_id})

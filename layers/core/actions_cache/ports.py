@@ -5,16 +5,19 @@ retries. Whether a write took effect is then unknown.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from actions_cache.domain.activity import Tally
+from actions_cache.domain.activity import Hits, Tally
 from actions_cache.domain.archive import Archive, Part
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
+from actions_cache.domain.happenings import Happening
 from actions_cache.domain.keyring import Keyring
 from actions_cache.domain.part_range import PartRange
 from actions_cache.domain.repository import Repository
 from actions_cache.domain.role import ManagementTokens
+from actions_cache.domain.schema import Schema
 from actions_cache.domain.timing import Millis
 from actions_cache.domain.usage import Usage
 
@@ -53,10 +56,24 @@ class TokenSource(Protocol):
         ...
 
 
+class Telemetry(Protocol):
+    """What people see of the work. Nothing here raises, and nothing waits for it."""
+
+    def tell(self, happening: Happening) -> None: ...
+
+    def about(self, archive: Archive) -> None:
+        """What else this request tells is about this archive."""
+        ...
+
+
 class Table(Protocol):
     """Entries, reservations and archives. Reads are consistent but those by an index, which may lag behind writes."""
 
     def entry(self, name: EntryName) -> Entry | None: ...
+
+    def entries(self, names: Sequence[EntryName]) -> Mapping[EntryName, Entry]:
+        """Those of at most 100 names, no two alike, that are an entry's. One request."""
+        ...
 
     def newest_entry(self, family: EntryFamily, prefix: str) -> Entry | None:
         """The entry created last among those whose key begins with the prefix."""
@@ -128,8 +145,27 @@ class Table(Protocol):
         """Those of at most 100 ids that are an archive's."""
         ...
 
+    def all_archives(self, after: str) -> Iterator[tuple[str, bool]]:
+        """Ids that come after this one in an order of the table's own, "" for all, each with whether it is outdated.
+
+        That is: whether it stands otherwise than this release would write it, by its settings; or can't be read.
+        """
+        ...
+
     def check(self) -> None:
         """Raises: Unavailable when it doesn't answer."""
+        ...
+
+
+class SchemaVersion(Protocol):
+    """Which shapes of archives stand in the tables. Kept with the archives, so that a backup of them has both."""
+
+    def read(self) -> Schema | None:
+        """None: nothing said so yet."""
+        ...
+
+    def write(self, seen: Schema | None, by: Schema) -> None:
+        """Raises: WriteConflict: something else was written since."""
         ...
 
 
@@ -172,10 +208,12 @@ class Repositories(Protocol):
         """By the hour, without those in which nothing was done."""
         ...
 
-    def add_hit(self, repository_id: str, archive_id: str, forget_at: Millis) -> None: ...
+    def add_hit(self, repository_id: str, archive_id: str, at: Millis, forget_at: Millis) -> None: ...
 
-    def hits(self, repository_id: str) -> Mapping[str, int]:
-        """By the archive's id."""
+    def hits_of(self, repository_id: str, archive_id: str) -> Hits: ...
+
+    def hits(self, repository_id: str) -> Mapping[str, Hits]:
+        """By the archive's id, without those that were never found."""
         ...
 
 
@@ -261,10 +299,28 @@ class MergeQueue(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that the queue gave up on."""
+
+    id: str
+    body: str
+    message: MergeMessage | None
+    """None where the body isn't one."""
+    sent_at: Millis
+    receipt_handle: str = field(repr=False)
+
+
 class DeadLetters(Protocol):
     def count(self) -> int:
         """About so many messages that nobody could work off."""
         ...
+
+    def held(self) -> AbstractContextManager[Sequence[DeadLetter]]:
+        """All, hidden from others for as long as the block runs, and 15 minutes at most. What isn't deleted stays."""
+        ...
+
+    def delete(self, letter: DeadLetter) -> None: ...
 
 
 class ManagementSecret(Protocol):

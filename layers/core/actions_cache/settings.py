@@ -5,7 +5,9 @@ a test fails when it doesn't.
 """
 
 import re
+import ssl
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -40,6 +42,19 @@ def _origin(url: str) -> str:
     if not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+/?", url):
         raise ValueError(f"{url!r} isn't https://host or https://host:port; clients drop any path of such a URL")
     return without_slash(url)
+
+
+def _certificates(value: str) -> str:
+    """Their text, whether it or a file's path is given. Raises ValueError: they can't be read."""
+    try:
+        text = Path(value).read_text() if value.startswith("/") else value
+        ssl.create_default_context(cadata=text)
+    except (OSError, ValueError) as error:  # ssl's own errors are OSErrors
+        what = value if value.startswith("/") else f"{value[:40]!r}…"
+        raise ValueError(
+            f"{what}: {error}. Give certificates in PEM, or a file of them by its absolute path"
+        ) from error
+    return text
 
 
 def _issuers(urls: tuple[str, ...]) -> tuple[str, ...]:
@@ -79,6 +94,7 @@ class Settings(BaseSettings):
 
     # URLs and how long things live.
     public_url: str | None = None
+    edge_key: str | None = None
     upload_url_seconds: Seconds = 3600
     download_url_seconds: Seconds = 600
     reservation_seconds: Seconds = 3600
@@ -116,6 +132,10 @@ class Settings(BaseSettings):
 
     # Where what isn't ours goes.
     results_service_url: Annotated[str, AfterValidator(_origin)] | None = None
+    extra_ca_certificates: Annotated[str, AfterValidator(_certificates)] | None = None
+
+    release: str | None = None
+    """`version+commit`, where no build has stamped it (release.py)."""
 
     @property
     def shortest_parts_grace_seconds(self) -> int:

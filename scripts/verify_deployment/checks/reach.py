@@ -68,7 +68,7 @@ def health(context: Context) -> str:
     reply = context.client.send("GET", f"{context.address.base}/health")
     state = json_object(reply.body.decode("utf-8", "replace"))
     if reply.status == OK and state.get("ok") is True:
-        return "all three"
+        return f"all three; version {quoted(str(state.get('version')))}, commit {quoted(str(state.get('commit')))}"
     if isinstance(faults := state.get("faults"), dict) and faults:
         named = "; ".join(f"{part}: {quoted(str(fault))}" for part, fault in faults.items())
         raise Failed(f"the API runs, but {named}; see that the stack is whole, and the API's role")

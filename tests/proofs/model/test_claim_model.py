@@ -7,9 +7,10 @@ from tests.model.explore import explore
 
 WORLDS = {
     "two workers, two claimers": Bounds(workers=2, claimers=2),
-    "three workers": Bounds(workers=3, removes=False),
-    "three attempts": Bounds(workers=2, max_attempts=3),
-    "two workers and their objects": Bounds(workers=2, max_attempts=1, sweeps=True),
+    "three workers": Bounds(workers=3, removes=False, replays=False),
+    "three attempts": Bounds(workers=2, max_attempts=3, replays=False),
+    "two workers and their objects": Bounds(workers=2, max_attempts=1, sweeps=True, replays=False),
+    "replays and objects": Bounds(workers=1, max_attempts=1, sweeps=True),
 }
 
 

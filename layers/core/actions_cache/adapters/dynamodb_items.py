@@ -10,6 +10,8 @@ from pynamodb.models import Model
 
 from actions_cache.domain.archive import Archive, MergeState
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
+from actions_cache.domain.migrations import upgraded
+from actions_cache.domain.migrations.migration import Document
 from actions_cache.domain.timing import Millis
 
 _ARCHIVE: TypeAdapter[Archive] = TypeAdapter(Archive)
@@ -130,7 +132,19 @@ class ArchiveItem(Model):
     archive: DynamicMapAttribute = DynamicMapAttribute()  # type: ignore[no-untyped-call]
 
     def to_archive(self) -> Archive:
-        return _ARCHIVE.validate_python(self.archive.as_dict() | {"revision": self.revision})  # type: ignore[no-untyped-call]
+        return _ARCHIVE.validate_python({**upgraded(self._document), "revision": self.revision})
+
+    def is_written_as(self, archive: Archive, due_at: Millis) -> bool:
+        written = archive_attributes(archive, due_at)
+        keys = {name: getattr(self, name) for name in ("due_at", "repository", "last_used_at")}
+        return self._document == written["archive"] and keys == {name: written.get(name) for name in keys}
+
+    @property
+    def _document(self) -> Document:
+        document: dict[str, Any] = self.archive.as_dict()  # type: ignore[no-untyped-call]
+        # pynamodb's own: it takes the dictionary that holds a map's attributes for one of them.
+        document.pop("attribute_values", None)
+        return document
 
 
 def archive_attributes(archive: Archive, due_at: Millis) -> dict[str, Any]:
@@ -165,6 +179,7 @@ class RepositoryItem(Model):
     entries: NumberAttribute = NumberAttribute(null=True)
     creates: NumberAttribute = NumberAttribute(null=True)
     hits: NumberAttribute = NumberAttribute(null=True)
+    last_hit_at: NumberAttribute = NumberAttribute(null=True)
     misses: NumberAttribute = NumberAttribute(null=True)
     saves: NumberAttribute = NumberAttribute(null=True)
     bytes_restored: NumberAttribute = NumberAttribute(null=True)
@@ -172,6 +187,9 @@ class RepositoryItem(Model):
     expires_at: NumberAttribute = NumberAttribute(null=True)
     """In seconds: DynamoDB deletes the item after it. Only on counts; none of these items points to an object."""
 
+
+MAX_CONNECTIONS = 64
+"""The web framework's 40 threads may each hold one, and those that lookups share (wiring/control.py) 20."""
 
 ModelT = TypeVar("ModelT", bound=Model)
 
@@ -186,7 +204,11 @@ class Database:
         self._region = region
         self._bound: dict[str, type[Model]] = {}
         self.connection = Connection(
-            region, connect_timeout_seconds=3, read_timeout_seconds=5, max_retry_attempts=2, max_pool_connections=50
+            region,
+            connect_timeout_seconds=3,
+            read_timeout_seconds=5,
+            max_retry_attempts=2,
+            max_pool_connections=MAX_CONNECTIONS,
         )
 
     def bind(self, model: type[ModelT], table_name: str) -> type[ModelT]:

@@ -10,7 +10,7 @@
 """
 
 import secrets
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from pynamodb.expressions.update import Action
@@ -18,7 +18,7 @@ from pynamodb.transactions import TransactWrite
 
 from actions_cache.adapters.dynamodb_answers import get, in_port_words
 from actions_cache.adapters.dynamodb_items import Database, RepositoryItem
-from actions_cache.domain.activity import Tally
+from actions_cache.domain.activity import NO_HITS, Hits, Tally
 from actions_cache.domain.repository import Repository
 from actions_cache.domain.timing import DAY, SECOND, Millis
 from actions_cache.domain.usage import Usage, total
@@ -108,14 +108,22 @@ class DynamoDbRepositories:
                 found[int(item.item.split("#")[1])] += _tally(item)
         return dict(found)
 
-    def add_hit(self, repository_id: str, archive_id: str, forget_at: Millis) -> None:
+    def add_hit(self, repository_id: str, archive_id: str, at: Millis, forget_at: Millis) -> None:
         with in_port_words():
             self._items(repository_id, f"hits#{archive_id}").update(
-                [RepositoryItem.hits.add(1), RepositoryItem.expires_at.set(forget_at // SECOND)]
+                [
+                    RepositoryItem.hits.add(1),
+                    RepositoryItem.last_hit_at.set(at),
+                    RepositoryItem.expires_at.set(forget_at // SECOND),
+                ]
             )
 
-    def hits(self, repository_id: str) -> Mapping[str, int]:
-        return Counter({it.item.removeprefix("hits#"): int(it.hits or 0) for it in self._query(repository_id, "hits#")})
+    def hits_of(self, repository_id: str, archive_id: str) -> Hits:
+        found = get(self._items, repository_id, f"hits#{archive_id}")
+        return NO_HITS if found is None else _hits(found)
+
+    def hits(self, repository_id: str) -> Mapping[str, Hits]:
+        return {it.item.removeprefix("hits#"): _hits(it) for it in self._query(repository_id, "hits#")}
 
     def _query(self, partition: str, begins: str) -> Iterator[RepositoryItem]:
         with in_port_words():
@@ -132,6 +140,10 @@ def add_usage(write: TransactWrite, items: type[RepositoryItem], repository_id: 
 
 def _more(usage: Usage) -> list[Action]:
     return [RepositoryItem.bytes.add(usage.bytes), RepositoryItem.entries.add(usage.entries)]
+
+
+def _hits(item: RepositoryItem) -> Hits:
+    return Hits(int(item.hits or 0), int(item.last_hit_at or 0))
 
 
 def _tally(item: RepositoryItem) -> Tally:

@@ -2,7 +2,7 @@
 
 import random
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -70,6 +70,12 @@ class DynamoDbTable:
         item = get(self._entries, name.family.partition, name.sort_key)
         return item.to_entry() if item else None
 
+    def entries(self, names: Sequence[EntryName]) -> Mapping[EntryName, Entry]:
+        keys = [(name.family.partition, name.sort_key) for name in names]
+        with in_port_words():
+            found = [item.to_entry() for item in self._entries.batch_get(keys, consistent_read=True)]
+        return {entry.name: entry for entry in found}
+
     def newest_entry(self, family: EntryFamily, prefix: str) -> Entry | None:
         """From the few that match, or from the newest on, whichever needs less reading.
 
@@ -134,6 +140,16 @@ class DynamoDbTable:
             found = self._archives.batch_get(ids, consistent_read=True, attributes_to_get=["archive_id"])
             return frozenset(item.archive_id for item in found)
 
+    def all_archives(self, after: str) -> Iterator[tuple[str, bool]]:
+        with in_port_words():
+            scan = self._archives.scan(
+                ArchiveItem.agenda_shard.exists(),
+                last_evaluated_key={"archive_id": {"S": after}} if after else None,
+                page_size=PREFIX_PAGE,
+                consistent_read=True,
+            )
+            yield from ((item.archive_id, self._is_outdated(item)) for item in scan)
+
     def check(self) -> None:
         for model in (self._entries, self._reservations, self._repositories):
             get(model, "health", "health")
@@ -184,6 +200,13 @@ class DynamoDbTable:
     def forget_archive(self, seen: Archive) -> None:
         with in_port_words():
             self._archive_item(seen, seen).delete()
+
+    def _is_outdated(self, item: ArchiveItem) -> bool:
+        try:
+            archive = item.to_archive()
+        except ValueError:
+            return True
+        return not item.is_written_as(archive, self._due_at(archive))
 
     def _archive_item(self, seen: Archive, by: Archive) -> ArchiveItem:
         return self._archives(**archive_attributes(replace(by, revision=seen.revision), self._due_at(by)))

@@ -1,6 +1,7 @@
 """GitHub's results service, asked in a job's place: aiohttp for the connection."""
 
 import io
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,9 +37,15 @@ class RawAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ResultsService:
-    """Args: url: `scheme://host` or `scheme://host:port`. No request goes anywhere else."""
+    """The one service that requests are passed on to.
+
+    Args:
+        url: `scheme://host` or `scheme://host:port`. No request goes anywhere else.
+        trust: whose certificates are good; None: public authorities'.
+    """
 
     url: str
+    trust: ssl.SSLContext | None = None
 
     async def ask(
         self, method: str, target: tuple[str, str], headers: RawHeaders, body: bytes, max_answer_bytes: int
@@ -64,7 +71,12 @@ class ResultsService:
             async with (
                 _new_session() as session,
                 session.request(
-                    method, url, headers=sent, data=io.BytesIO(body) if body else None, allow_redirects=False
+                    method,
+                    url,
+                    headers=sent,
+                    data=io.BytesIO(body) if body else None,
+                    allow_redirects=False,
+                    ssl=self.trust or True,
                 ) as answer,
             ):
                 return RawAnswer(answer.status, answer.raw_headers, await _read(answer, max_answer_bytes))

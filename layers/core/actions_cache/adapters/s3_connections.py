@@ -14,6 +14,8 @@ from typing import cast
 import h11
 from yarl import URL
 
+from actions_cache.adapters.s3_signing import host_header
+
 CONNECT_SECONDS = 5
 
 MAX_CONNECTIONS = 256
@@ -155,7 +157,9 @@ class Connection(asyncio.Protocol):
         """Sends a GET and waits for the head of the answer. Raises: ConnectionBroken."""
         self._http = h11.Connection(h11.CLIENT)
         self._is_reading_head = True
-        request = h11.Request(method="GET", target=url.raw_path_qs, headers=[("Host", url.authority), *headers.items()])
+        request = h11.Request(
+            method="GET", target=url.raw_path_qs, headers=[("Host", host_header(url)), *headers.items()]
+        )
         self._transport.write((self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b""))
         while self._is_reading_head:
             await self._hear()

@@ -1,13 +1,23 @@
 """The merge queue on SQS. A message is JSON: `{"archive_id": "...", "claim_token": "..."}`."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from actions_cache.adapters.aws import answers
-from actions_cache.ports import MergeMessage
+from actions_cache.ports import DeadLetter, MergeMessage, Unavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
+
+
+HOLD_SECONDS = 900
+"""How long letters stay hidden. Longer: more can be worked on at once. Shorter: sooner back after a command's death."""
+
+RECEIVE_BATCH = 10
+"""What SQS gives at once."""
 
 
 class SqsMergeQueue:
@@ -38,11 +48,68 @@ class SqsDeadLetters:
     def __init__(self, client: "SQSClient", url: str) -> None:
         self._sqs = client
         self._url = url
+        self._deleted: set[str] = set()
+
+    @classmethod
+    def behind(cls, client: "SQSClient", merge_queue_url: str) -> "SqsDeadLetters":
+        """Those of a queue whose redrive policy says where they are. Raises: Unavailable."""
+        with answers():
+            asked = client.get_queue_attributes(QueueUrl=merge_queue_url, AttributeNames=["RedrivePolicy"])
+            policy = asked.get("Attributes", {}).get("RedrivePolicy")
+            if policy is None:
+                raise Unavailable(f"{merge_queue_url} has no dead-letter queue")
+            name = json.loads(policy)["deadLetterTargetArn"].rpartition(":")[2]
+            return cls(client, client.get_queue_url(QueueName=name)["QueueUrl"])
 
     def count(self) -> int:
         with answers():
             answer = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["ApproximateNumberOfMessages"])
             return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+
+    @contextmanager
+    def held(self) -> Iterator[list[DeadLetter]]:
+        letters = self._receive_all()
+        try:
+            yield list(letters.values())
+        finally:
+            for letter in letters.values():
+                if letter.id not in self._deleted:
+                    with answers():
+                        self._sqs.change_message_visibility(
+                            QueueUrl=self._url, ReceiptHandle=letter.receipt_handle, VisibilityTimeout=0
+                        )
+
+    def delete(self, letter: DeadLetter) -> None:
+        with answers():
+            self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=letter.receipt_handle)
+        self._deleted.add(letter.id)
+
+    def _receive_all(self) -> dict[str, DeadLetter]:
+        """By id. Until none comes: a receive that waits asks all of SQS's servers."""
+        letters: dict[str, DeadLetter] = {}
+        while True:
+            with answers():
+                received = self._sqs.receive_message(
+                    QueueUrl=self._url,
+                    MaxNumberOfMessages=RECEIVE_BATCH,
+                    VisibilityTimeout=HOLD_SECONDS,
+                    WaitTimeSeconds=1,
+                    MessageSystemAttributeNames=["SentTimestamp"],
+                ).get("Messages", [])
+            if not received:
+                return letters
+            letters |= {letter.id: letter for letter in map(_dead_letter, received)}
+
+
+def _dead_letter(received: "MessageTypeDef") -> DeadLetter:
+    body = received["Body"]
+    try:
+        message = decode_message(body)
+    except ValueError:
+        message = None
+    return DeadLetter(
+        received["MessageId"], body, message, int(received["Attributes"]["SentTimestamp"]), received["ReceiptHandle"]
+    )
 
 
 def encode_message(message: MergeMessage) -> str:

@@ -21,5 +21,16 @@ class Tally:
         return Tally(**{it.name: getattr(self, it.name) + getattr(other, it.name) for it in fields(self)})
 
 
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """How often an entry was found, and when last: to the moment, unlike an archive's `last_used_at`."""
+
+    count: int = 0
+    last_at: Millis = 0
+
+
+NO_HITS = Hits()
+
+
 def hour_of(at: Millis) -> Millis:
     return at - at % HOUR

@@ -132,13 +132,25 @@ def committed(archive: Archive, commit: Commit, only_part: Part | None) -> Archi
     return replace(archive, commit=commit, object=only_part)
 
 
-def stored(archive: Archive, now: Millis) -> Archive | None:
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What an entry brings from another server: the newest wins a lookup by prefix, and the longest unused goes first.
+
+    Both are moments that have been.
+    """
+
+    saved_at: Millis
+    last_used_at: Millis
+
+
+def stored(archive: Archive, now: Millis, past: Past | None = None) -> Archive | None:
     """None unless it is committed and its reservation still holds the key."""
     if archive.state is not ArchiveState.RESERVED or archive.commit is None:
         return None
     if archive.reservation_expires_at <= now:
         return None
-    return replace(archive, state=ArchiveState.STORED, stored_at=now, last_used_at=now)
+    past = past or Past(now, now)
+    return replace(archive, state=ArchiveState.STORED, stored_at=past.saved_at, last_used_at=past.last_used_at)
 
 
 def used(archive: Archive, now: Millis, lifetimes: Lifetimes) -> Archive | None:

@@ -5,6 +5,8 @@ r"""The claim of a merge: one worker, and only the current run's result (P2).
                  |          \----failed-----\--/              |
                  \------------------ reclaimed once stale <---/      N failures --> FAILED
 
+An operator replays a dead letter: what FAILED, or whose message is that letter, is QUEUED anew, with all its attempts.
+
 Timeline of one merge, with what makes each write lose:
 
     finalize                    queue            worker
@@ -63,6 +65,23 @@ def claimed(archive: Archive, token: str, now: Millis, lifetimes: Lifetimes, max
     if attempts >= max_attempts:
         return None
     return replace(archive, merge=Merge(state=MergeState.QUEUED, claim_token=token, claimed_at=now, attempts=attempts))
+
+
+def replayed(archive: Archive, letter_token: str, token: str, now: Millis) -> Archive | None:
+    """A new claim, made by who holds a dead letter; the attempts before it don't count.
+
+    None where there is nothing to merge, a run lives, or the queue may still hold a message: that of another claim than
+    the letter's. The letter is the only message that its own claim ever had, so no stale time need pass first.
+    """
+    if not needs_merge(archive):
+        return None
+    merge = archive.merge
+    match merge.state:
+        case MergeState.QUEUED if merge.claim_token != letter_token:
+            return None
+        case MergeState.RUNNING if merge.claim_token != letter_token or merge.lease_until > now:
+            return None
+    return replace(archive, merge=Merge(state=MergeState.QUEUED, claim_token=token, claimed_at=now))
 
 
 def given_up(archive: Archive, now: Millis, lifetimes: Lifetimes, max_attempts: int) -> Archive | None:

@@ -17,13 +17,17 @@ TERABYTE = 1e12
 API_CALL_SECONDS, LIST_SECONDS = 0.1, 0.2
 LISTED_AT_ONCE = 1000
 """Objects in one answer of ListObjectsV2; a commit lists what arrived."""
-WRITE_UNITS = 40
-"""Of one entry's life: reserve, commit, finalize, claim, run, publish, clean up, remove; in transactions all count
-twice, and indexes are written too."""
+WRITE_UNITS, LOOKUP_WRITE_UNITS = 60, 2
+"""Of one entry's life: reserve, commit, finalize, claim, run, publish, clean up, remove, and what is counted of it; in
+transactions all count twice, and indexes are written too. A lookup is counted, and so is the entry's hit."""
 READ_UNITS, LOOKUP_READ_UNITS = 20, 4
 QUEUE_REQUESTS = 4
 ITEM_BYTES = 4000
 """Of one entry and its archive in the tables, indexes included."""
+CALL_LOG_BYTES = 2500
+"""Of one call: Lambda's own lines of its start and end, and one or two of ours."""
+DUTY_LOG_BYTES, DUTIES = 700, 4
+"""A line of cleanup's, and how many an entry has in its life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +95,11 @@ def entry_saved(saving: Saving) -> tuple[Line, ...]:
         ("Lambda, merge: calls", "Lambda call", 1),
         ("Lambda, merge: time", "Lambda GB-second", merging * saving.merge_gigabytes),
         ("Lambda, downloads that wait for the merge", "Lambda GB-second", early * merging * saving.http_gigabytes),
-        ("DynamoDB, writes", "DynamoDB write", WRITE_UNITS),
+        ("DynamoDB, writes", "DynamoDB write", WRITE_UNITS + LOOKUP_WRITE_UNITS * saving.restores),
         ("DynamoDB, reads", "DynamoDB read", READ_UNITS + LOOKUP_READ_UNITS * saving.restores),
         ("SQS", "SQS", QUEUE_REQUESTS),
+        ("CloudWatch, logs", "Log", ((calls + early + 1) * CALL_LOG_BYTES + DUTIES * DUTY_LOG_BYTES) / GIGABYTE),
+        ("X-Ray, were each call traced", "Trace", calls + early + 1),
     )
     return tuple(Line(what, price, quantity) for what, price, quantity in lines)
 
@@ -114,6 +120,9 @@ def missed(saving: Saving) -> tuple[Line, ...]:
         Line("Lambda, API: calls", "Lambda call", 1),
         Line("Lambda, API: time", "Lambda GB-second", API_CALL_SECONDS * saving.http_gigabytes),
         Line("DynamoDB, reads", "DynamoDB read", LOOKUP_READ_UNITS),
+        Line("DynamoDB, writes", "DynamoDB write", 1),
+        Line("CloudWatch, logs", "Log", CALL_LOG_BYTES / GIGABYTE),
+        Line("X-Ray, were each call traced", "Trace", 1),
     )
 
 
@@ -176,7 +185,9 @@ _SERVICES = (
     ("API Gateway", "API Gateway"),
     ("DynamoDB", "DynamoDB"),
     ("SQS", "SQS"),
+    ("Log", "CloudWatch"),
+    ("Trace", "X-Ray"),
 )
 
-IDLE_MONTH_USD = 1.67
+IDLE_MONTH_USD = 5.31
 """What scripts/cost.py reckons from the template for a month in which nobody builds; a test holds them together."""

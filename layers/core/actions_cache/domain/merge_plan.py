@@ -55,7 +55,13 @@ def plan_merge(manifest: Manifest) -> tuple[Step, ...]:
     Every step but the last reaches S3's floor, and there are at most 10,000: for an archive that would need
     more, the floor is raised until they suffice.
     """
-    floor = max(MIN_UPLOAD_PART_BYTES, -(-manifest.size // (MAX_UPLOAD_PARTS - 1)))
+    steps = _steps(manifest, MIN_UPLOAD_PART_BYTES)
+    if len(steps) <= MAX_UPLOAD_PARTS:
+        return steps
+    return _steps(manifest, -(-manifest.size // (MAX_UPLOAD_PARTS - 1)))
+
+
+def _steps(manifest: Manifest, floor: int) -> tuple[Step, ...]:
     numbers = count(1)
     return tuple(
         Copy(next(numbers), run[0]) if _can_copy(run, floor) else Upload(next(numbers), run)

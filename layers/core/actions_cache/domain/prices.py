@@ -52,7 +52,10 @@ PRICES: Mapping[str, Price] = {
     "Secret": Price(0.40, 1, "secret and month", NOT_CHECKED),
     "Secrets Manager": Price(0.05, 10_000, "10,000 calls", NOT_CHECKED),
     "Alarm": Price(0.10, 1, "alarm and month", NOT_CHECKED),
-    "Log": Price(0.50, 1, "GB taken in", NOT_CHECKED),
+    "Log": Price(0.50, 1, "GB taken in", "factualminds.com, 2026-06"),
+    "Metric": Price(0.30, 1, "metric and month, by the hour", "signoz.io, 2026-02; that hours count, " + NOT_CHECKED),
+    "Dashboard": Price(3.00, 1, "dashboard and month", "factualminds.com, 2026-06"),
+    "Trace": _million(5.00, "traces", "awsnegotiations.com, without a date"),
 }
 
 

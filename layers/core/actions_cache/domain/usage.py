@@ -1,9 +1,12 @@
 """What a repository keeps, what it may keep, and what goes when that is too much."""
 
-from collections.abc import Iterable
+import heapq
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from actions_cache.domain.archive import Archive
 from actions_cache.domain.errors import TooLarge
+from actions_cache.domain.timing import Millis
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +55,22 @@ class Budgets:
 def excess(usage: Usage, budget: int | None) -> int:
     """Bytes to be freed."""
     return 0 if budget is None else max(0, usage.bytes - budget)
+
+
+def by_last_use(noted: Iterable[Archive], last_hit: Callable[[Archive], Millis]) -> Iterator[Archive]:
+    """Least recently used first, each looked at no sooner than its turn comes.
+
+    Args:
+        noted: in the order of `last_used_at`, which lags behind an archive's last hit.
+        last_hit: asked once for each.
+    """
+    used_since: list[tuple[Millis, str, Archive]] = []
+    for archive in noted:
+        while used_since and used_since[0][0] <= archive.last_used_at:
+            yield heapq.heappop(used_since)[2]
+        if (hit_at := last_hit(archive)) > archive.last_used_at:
+            heapq.heappush(used_since, (hit_at, archive.id, archive))
+        else:
+            yield archive
+    while used_since:
+        yield heapq.heappop(used_since)[2]

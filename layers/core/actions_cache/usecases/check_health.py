@@ -1,13 +1,15 @@
-"""Whether table, bucket and queue answer."""
+"""Whether table, bucket and queue answer, and this release may work on the tables."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from actions_cache.ports import Bucket, MergeQueue, Table, Unavailable
+from actions_cache.usecases.check_schema import CheckSchema
 
 
 @dataclass(frozen=True, slots=True)
 class CheckHealth:
+    check_schema: CheckSchema
     table: Table
     bucket: Bucket
     queue: MergeQueue
@@ -15,6 +17,7 @@ class CheckHealth:
     def __call__(self) -> Mapping[str, str]:
         """What is wrong, by component; empty when all is well."""
         checks: Mapping[str, Callable[[], None]] = {
+            "schema": self.check_schema,
             "table": self.table.check,
             "bucket": self.bucket.check,
             "queue": self.queue.check,

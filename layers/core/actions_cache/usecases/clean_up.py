@@ -1,22 +1,20 @@
 """The schedule's work: whatever is due, one archive after the other, until there is nothing or no time left."""
 
-import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from actions_cache.domain import claim
+from actions_cache.domain import claim, happenings
 from actions_cache.domain.agenda import Duty, kept_keys, needs_parts, next_duty
 from actions_cache.domain.archive import Archive, ArchiveState, deleted, postponed, swept
+from actions_cache.domain.happenings import RunEnd, about
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
-from actions_cache.ports import Bucket, Clock, Table, WriteConflict
+from actions_cache.ports import Bucket, Clock, Table, Telemetry, WriteConflict
 from actions_cache.usecases.claim_merge import ClaimMerge
 from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.remove_entry import RemoveEntry
 from actions_cache.usecases.transition import transition
-
-logger = logging.getLogger(__name__)
 
 POSTPONED_FOR: Millis = 600 * SECOND
 """An archive that cleanup failed on waits this long, lest it keep the others waiting at every run."""
@@ -39,6 +37,7 @@ class CleanUp:
     lifetimes: Lifetimes
     max_attempts: int
     merges_at_finalize: bool
+    telemetry: Telemetry
 
     def __call__(self, remaining: Callable[[], Millis]) -> Counter[str]:
         """Does what is due. What it leaves, the next run finds: each archive's due time stands in the table.
@@ -52,8 +51,8 @@ class CleanUp:
                 break
             try:
                 self._do_duties(archive_id, done, remaining)
-            except Exception:
-                logger.exception("cleanup failed on an archive", extra={"archive_id": archive_id})
+            except Exception as fault:  # noqa: BLE001 - told, with where it came from; the others still get their turn
+                self.telemetry.tell(happenings.duty_failed(archive_id, fault))
                 done["failed"] += 1
                 self._postpone(archive_id)
         return done
@@ -72,6 +71,7 @@ class CleanUp:
             except WriteConflict:
                 continue
             done[duty] += 1
+            self.telemetry.tell(happenings.duty_done(archive, duty))
         raise RuntimeError(f"{archive_id} stays due after {MAX_DUTIES} duties")
 
     def _do(self, duty: Duty, archive: Archive) -> None:
@@ -98,7 +98,7 @@ class CleanUp:
         given_up = claim.given_up(archive, self.clock.now(), self.lifetimes, self.max_attempts)
         if given_up is not None:
             self.table.replace_archive(archive, given_up)
-            logger.error("merge given up: every run of it died", extra={"archive_id": archive.id})
+            self.telemetry.tell(happenings.merge_ended(about(archive), RunEnd.GIVEN_UP))
             return
         self.claim_merge(archive.id)
 

@@ -1,11 +1,11 @@
 """GET of a download URL: redirect to the one object, or stream the parts (domain/delivery.py decides)."""
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from actions_cache.domain import happenings
 from actions_cache.domain.agenda import removable_at
 from actions_cache.domain.archive import Archive, MergeState, Part
 from actions_cache.domain.byte_range import ByteRange, parse_range
@@ -15,14 +15,12 @@ from actions_cache.domain.delivery import Delivery, Source, StreamLimits, choose
 from actions_cache.domain.errors import NotFound, TryAgain
 from actions_cache.domain.part_range import cover
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
-from actions_cache.ports import Clock, ObjectGone, PartReader, Table, Unavailable, WrongBytes
+from actions_cache.ports import Clock, ObjectGone, PartReader, Table, Telemetry, Unavailable, WrongBytes
 from actions_cache.usecases.claim_merge import ClaimMerge
 from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.part_stream import read_ahead
 from actions_cache.usecases.remove_entry import RemoveBroken
 from actions_cache.usecases.urls import SourceUrls
-
-logger = logging.getLogger(__name__)
 
 READ_AHEAD_RANGES = 4
 """The longest range is so much of the read-ahead. More: shorter ranges, so more requests; fewer: latency shows."""
@@ -63,6 +61,7 @@ class Download:
     merge_wait_seconds: int
     read_ahead_bytes: int
     checks_parts: bool
+    telemetry: Telemetry
     _claims: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __call__(
@@ -81,6 +80,7 @@ class Download:
             RangeNotSatisfiable: the range begins behind the last byte.
             TryAgain: it can be neither streamed nor redirected to yet.
         """
+        asked_at = self.clock.now()
         archive = await self._readable(archive_id)
         wanted = parse_range(range_header, archive.size)
         if archive.object is None:
@@ -91,22 +91,23 @@ class Download:
             return Redirect(await asyncio.to_thread(self.sources.url, source, archive))
         if archive.object is not None and not self.limits.allow(size):
             raise TryAgain(f"{size} bytes are more than can be streamed here; ask for a shorter range")
-        return self._content(archive, wanted)
+        return self._content(archive, wanted, asked_at)
 
     async def describe(self, archive_id: str) -> Content:
         """What HEAD tells. Raises NotFound."""
-        return self._content(await self._readable(archive_id), None)
+        return self._content(await self._readable(archive_id), None, self.clock.now())
 
     async def _readable(self, archive_id: str) -> Archive:
         """A deleted archive is readable through its grace: its URLs were given out before (P3)."""
         archive = await asyncio.to_thread(self.table.archive, archive_id)
         if archive is None or not archive.was_visible:
             raise NotFound("no such archive")
+        self.telemetry.about(archive)
         if not archive.is_stored and removable_at(archive, self.lifetimes) <= self.clock.now():
             raise NotFound("this archive was removed")
         return archive
 
-    def _content(self, archive: Archive, wanted: ByteRange | None) -> Content:
+    def _content(self, archive: Archive, wanted: ByteRange | None, asked_at: Millis) -> Content:
         whole = ByteRange(0, archive.size)
         return Content(
             size=archive.size,
@@ -114,7 +115,7 @@ class Download:
             is_partial=wanted is not None,
             etag=f'"{archive.id}"',
             stored_at=archive.stored_at,
-            chunks=self._chunks(archive, wanted or whole),
+            chunks=self._chunks(archive, wanted or whole, asked_at),
         )
 
     async def _deliverable(self, archive: Archive, size: int) -> Archive:
@@ -143,17 +144,17 @@ class Download:
         """The first download's claim, or the retaking of a dead one: beside the stream, never before it (P1)."""
         claimable = claimable_at(archive, self.lifetimes)
         if claimable is not None and claimable <= self.clock.now():
-            claim = asyncio.create_task(self._claim(archive.id))
+            claim = asyncio.create_task(self._claim(archive))
             self._claims.add(claim)
             claim.add_done_callback(self._claims.discard)
 
-    async def _claim(self, archive_id: str) -> None:
+    async def _claim(self, archive: Archive) -> None:
         try:
-            await asyncio.to_thread(self.claim_merge, archive_id)
-        except (Unavailable, TryAgain):
-            logger.exception("merge not claimed", extra={"archive_id": archive_id})
+            await asyncio.to_thread(self.claim_merge, archive.id)
+        except (Unavailable, TryAgain) as fault:
+            self.telemetry.tell(happenings.merge_unclaimed(archive, fault))
 
-    async def _chunks(self, archive: Archive, wanted: ByteRange) -> AsyncGenerator[bytes, None]:
+    async def _chunks(self, archive: Archive, wanted: ByteRange, asked_at: Millis) -> AsyncGenerator[bytes, None]:
         """Exactly the wanted bytes, or an error: never a clean end with fewer (P4)."""
         given = 0
         while given < wanted.size:
@@ -167,6 +168,8 @@ class Download:
                         altered = passing.altered(chunk) if passing else None
                         if altered is not None:
                             raise WrongBytes(altered, "other bytes came than its ETag stands for")
+                        if given == 0:
+                            self.telemetry.tell(happenings.first_byte(archive, self.clock.now() - asked_at))
                         given += len(chunk)
                         yield chunk
             except ObjectGone as gone:
@@ -183,7 +186,7 @@ class Download:
         now = self.table.archive(read.id)
         if now is not None and now.object is not None and now.object != read.object:
             return now
-        self.remove_broken(read.id, gone.part)
+        self.remove_broken(read, gone.part)
         raise NotFound("an object of this archive is gone, so its entry was removed") from gone
 
 

@@ -1,17 +1,15 @@
 """Room is made: of a repository over its budget, or of the store, what was used longest ago goes first."""
 
 import heapq
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from actions_cache.domain import happenings
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.timing import Millis
-from actions_cache.domain.usage import Budgets, Usage, excess
-from actions_cache.ports import Repositories, Table
+from actions_cache.domain.usage import Budgets, Usage, by_last_use, excess
+from actions_cache.ports import Repositories, Table, Telemetry
 from actions_cache.usecases.remove_entry import RemoveEntry
-
-logger = logging.getLogger(__name__)
 
 AT_A_SAVE = 25
 """Entries that a save evicts before it answers, some 20 ms each. The schedule evicts the rest."""
@@ -23,6 +21,7 @@ class Evict:
     repositories: Repositories
     remove_entry: RemoveEntry
     budgets: Budgets
+    telemetry: Telemetry
 
     def after_save(self, repository_id: str) -> int:
         """Returns: how many entries of this repository, or of any while the store is over its budget, were evicted."""
@@ -60,7 +59,10 @@ class Evict:
 
     def _all_by_use(self) -> Iterator[Archive]:
         of_each = [self.table.stored_archives(repository.id) for repository in self.repositories.repositories()]
-        return heapq.merge(*of_each, key=_last_use)
+        return heapq.merge(*of_each, key=lambda archive: archive.last_used_at)
+
+    def _last_hit(self, archive: Archive) -> Millis:
+        return self.repositories.hits_of(archive.name.family.repository, archive.id).last_at
 
     def _evict(
         self, usage: Callable[[], Usage], budget: int, candidates: Callable[[], Iterator[Archive]], most: int
@@ -69,25 +71,13 @@ class Evict:
         evicted = 0
         if not excess(usage(), budget):
             return evicted
-        for archive in candidates():
+        for archive in by_last_use(candidates(), self._last_hit):
             if evicted >= most or not excess(usage(), budget):
                 break
             if self.remove_entry(archive.id, _unused_since(archive)):
                 evicted += 1
-                logger.info(
-                    "entry evicted: over budget",
-                    extra={
-                        "archive_id": archive.id,
-                        "repository": archive.name.family.repository,
-                        "bytes": archive.size,
-                        "last_used_at": archive.last_used_at,
-                    },
-                )
+                self.telemetry.tell(happenings.evicted(archive))
         return evicted
-
-
-def _last_use(archive: Archive) -> Millis:
-    return archive.last_used_at
 
 
 def _unused_since(candidate: Archive) -> Callable[[Archive], bool]:

@@ -1,23 +1,21 @@
 """FinalizeCacheEntryUpload: all or nothing (P5)."""
 
-import logging
 from dataclasses import dataclass
 
-from actions_cache.domain.archive import Archive, ArchiveState, committed, stored
+from actions_cache.domain import happenings
+from actions_cache.domain.archive import Archive, ArchiveState, Past, committed, stored
 from actions_cache.domain.claim import needs_merge
 from actions_cache.domain.commit import whole_blob
 from actions_cache.domain.entry import Entry, EntryName
 from actions_cache.domain.errors import InvalidRequest, NotFound, TryAgain
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.usage import Budgets
-from actions_cache.ports import Bucket, Clock, Table, Unavailable, WriteConflict
+from actions_cache.ports import Bucket, Clock, Table, Telemetry, Unavailable, WriteConflict
 from actions_cache.usecases.claim_merge import ClaimMerge
 from actions_cache.usecases.evict import Evict
 from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.note_activity import NoteActivity
 from actions_cache.usecases.transition import MAX_ROUNDS
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +29,16 @@ class Finalize:
     note_activity: NoteActivity
     budgets: Budgets
     merges_at_finalize: bool
+    telemetry: Telemetry
 
-    def __call__(self, name: EntryName, size: int, archive_id: str | None = None) -> Entry:
+    def __call__(self, name: EntryName, size: int, archive_id: str | None = None, past: Past | None = None) -> Entry:
         """Makes the upload that holds the key visible. The same Finalize again gives the same entry.
 
-        Args: archive_id: where the caller says which upload is meant, as by the v1 API; another one is left alone.
+        Args:
+            name: whose upload it is.
+            size: what the client sent.
+            archive_id: where the caller says which upload is meant, as by the v1 API; another one is left alone.
+            past: of an entry that comes from elsewhere.
 
         Raises:
             NotFound: nothing holds the key: never reserved, or expired.
@@ -49,13 +52,14 @@ class Finalize:
             committed_archive = self._committed(archive, size)
             _check_size(name, size, committed_archive.size)
             self.budgets.check_entry(size)
-            by = stored(committed_archive, self.clock.now())
+            by = stored(committed_archive, self.clock.now(), past)
             if by is None:
                 continue
             try:
                 finalized = self.table.publish_entry(archive, by)
             except WriteConflict:
                 continue
+            self.telemetry.tell(happenings.saved(finalized))
             self._start_merge(finalized)
             self._make_room(finalized)
             self.note_activity.save(finalized.entry)
@@ -100,14 +104,14 @@ class Finalize:
             return
         try:
             self.claim_merge(archive.id)
-        except (Unavailable, TryAgain):
-            logger.exception("merge not claimed, the schedule will", extra={"archive_id": archive.id})
+        except (Unavailable, TryAgain) as fault:
+            self.telemetry.tell(happenings.merge_unclaimed(archive, fault))
 
     def _make_room(self, archive: Archive) -> None:
         try:
             self.evict.after_save(archive.name.family.repository)
-        except Unavailable:
-            logger.exception("over budget, the schedule evicts", extra={"archive_id": archive.id})
+        except Unavailable as fault:
+            self.telemetry.tell(happenings.over_budget(archive, fault))
 
 
 def _check_size(name: EntryName, claimed: int, arrived: int) -> None:

@@ -9,17 +9,16 @@ archive's, and no reader's:
   (domain/agenda.py). A PUT in flight beyond that can still end, but what it brings was never committed.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice, takewhile
 
+from actions_cache.domain import happenings
+from actions_cache.domain.archive import Part
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.timing import SECOND, Millis
-from actions_cache.ports import Bucket, Table, TokenSource, Unavailable
-
-logger = logging.getLogger(__name__)
+from actions_cache.ports import Bucket, Table, Telemetry, TokenSource, Unavailable
 
 BATCH = 100
 """BatchGetItem takes so many keys."""
@@ -33,6 +32,7 @@ class FindOrphans:
     table: Table
     bucket: Bucket
     tokens: TokenSource
+    telemetry: Telemetry
 
     def __call__(self, remaining: Callable[[], Millis]) -> Counter[str]:
         """Deletes what no archive of the table owns.
@@ -41,22 +41,34 @@ class FindOrphans:
 
         Returns: how many archives it saw, of how many that nobody knows it deleted the objects, and on how many it
             failed.
+
+        Raises: Unavailable: the listing ended halfway.
         """
+        try:
+            return self._find(remaining)
+        except Exception as fault:
+            self.telemetry.tell(happenings.orphans_stay(fault))
+            raise
+
+    def _find(self, remaining: Callable[[], Millis]) -> Counter[str]:
         done: Counter[str] = Counter()
-        for archive_id, is_known in self._archives():
+        for archive_id, is_known in self.archives():
             if remaining() < DEADLINE_MARGIN:
                 done["left for another run"] += 1
                 break
             done["archives seen"] += 1
             try:
-                done["orphaned archives deleted"] += not is_known and self._delete(archive_id)
-            except Unavailable:
-                logger.exception("an orphaned archive stays", extra={"archive_id": archive_id})
+                done["orphaned archives deleted"] += not is_known and self.delete(archive_id)
+            except Unavailable as fault:
+                self.telemetry.tell(happenings.orphans_stay(fault, archive_id))
                 done["failed"] += 1
         return done
 
-    def _archives(self) -> Iterator[tuple[str, bool]]:
-        """Each id that objects stand under, and whether the table knows it."""
+    def archives(self) -> Iterator[tuple[str, bool]]:
+        """Each id that objects stand under, and whether the table knows it.
+
+        The bucket is asked first, so that what the table doesn't know then is an orphan for good.
+        """
         for ids in _batches(self._ids()):
             known = self.table.known_archives(ids)
             yield from ((archive_id, archive_id in known) for archive_id in ids)
@@ -67,10 +79,15 @@ class FindOrphans:
         before = takewhile(lambda archive_id: archive_id <= first, self.bucket.archive_ids(""))
         return chain(self.bucket.archive_ids(first), before)
 
-    def _delete(self, archive_id: str) -> bool:
+    def objects(self, archive_id: str) -> list[Part]:
+        return list(self.bucket.list(ArchiveKeys(archive_id).prefix))
+
+    def delete(self, archive_id: str) -> bool:
         """Whether there was anything: SeaweedFS goes on listing folders that are empty."""
-        keys = [part.key for part in self.bucket.list(ArchiveKeys(archive_id).prefix)]
+        keys = [part.key for part in self.objects(archive_id)]
         self.bucket.delete(keys)
+        if keys:
+            self.telemetry.tell(happenings.orphans_deleted(archive_id))
         return bool(keys)
 
 

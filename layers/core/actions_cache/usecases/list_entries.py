@@ -36,4 +36,4 @@ class ListEntries:
 
     def hits(self, repository_id: str) -> Mapping[str, int]:
         """By the archive's id."""
-        return self.repositories.hits(repository_id)
+        return {archive_id: hits.count for archive_id, hits in self.repositories.hits(repository_id).items()}

@@ -1,13 +1,17 @@
 """GetCacheEntryDownloadURL: which entry matches, and where its bytes are to be had."""
 
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from itertools import product
 
+from actions_cache.domain import happenings
 from actions_cache.domain.archive import Archive, used
 from actions_cache.domain.delivery import choose_source, is_plain_reader
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
+from actions_cache.domain.happenings import MissReason
 from actions_cache.domain.timing import Lifetimes
-from actions_cache.ports import Bucket, Clock, Table, WriteConflict
+from actions_cache.ports import Bucket, Clock, Table, Telemetry, WriteConflict
 from actions_cache.usecases.note_activity import NoteActivity
 from actions_cache.usecases.remove_entry import RemoveBroken
 from actions_cache.usecases.urls import SourceUrls
@@ -48,6 +52,9 @@ class LookUp:
     remove_broken: RemoveBroken
     note_activity: NoteActivity
     lifetimes: Lifetimes
+    telemetry: Telemetry
+    threads: Executor
+    """Prefixes are asked for by them, side by side; shared by all lookups."""
 
     def __call__(self, query: Query) -> Hit | None:
         """None for a miss. An entry whose one object is gone is removed on the way; parts are checked when read."""
@@ -57,33 +64,47 @@ class LookUp:
         return hit
 
     def _hit(self, query: Query) -> Hit | None:
+        reason = MissReason.NO_MATCH
         for _ in range(MAX_BROKEN):
             entry = self._match(query)
             if entry is None:
-                return None
+                break
             archive = self.table.archive(entry.archive_id)
             if archive is None or not archive.is_stored:
                 continue
             if archive.object is not None and self.bucket.stat(archive.object.key) != archive.object:
-                self.remove_broken(archive.id, archive.object)
+                self.remove_broken(archive, archive.object)
+                reason = MissReason.BROKEN
                 continue
             self._note_use(archive)
+            self.telemetry.tell(happenings.hit(entry, query.key, is_one_object=archive.object is not None))
             self.note_activity.hit(archive)
             return Hit(entry, self._url(archive, query))
+        self.telemetry.tell(happenings.missed(query.repository, query.scopes, query.key, reason))
         return None
 
     def _match(self, query: Query) -> Entry | None:
-        """All keys in one scope before the next scope; the exact key, then each key as a prefix."""
-        for scope in query.scopes:
-            family = EntryFamily(query.repository, scope, query.version)
-            exact = self.table.entry(EntryName(family, query.key))
-            if exact is not None:
-                return exact
-            for prefix in _without_repeats((query.key, *query.restore_keys)):
-                newest = self.table.newest_entry(family, prefix)
-                if newest is not None:
-                    return newest
-        return None
+        """All keys in one scope before the next scope; the exact key, then each key as a prefix.
+
+        Two rounds at most, however many scopes and keys. The exact key is asked for in all scopes by one request, since
+        a pull request's first job finds it in a later scope: then nothing needs asking that comes after that scope.
+        """
+        families = [EntryFamily(query.repository, scope, query.version) for scope in _without_repeats(query.scopes)]
+        names = [EntryName(family, query.key) for family in families]
+        exact = self.table.entries(names)
+        nearest = next((exact[name] for name in names if name in exact), None)
+        earlier = families[: families.index(nearest.name.family)] if nearest else families
+        return self._newest(earlier, query) or nearest
+
+    def _newest(self, families: Sequence[EntryFamily], query: Query) -> Entry | None:
+        """All asked at the same time. What hasn't been asked yet when the first match is known never is."""
+        prefixes = _without_repeats((query.key, *query.restore_keys))
+        asked = [self.threads.submit(self.table.newest_entry, *it) for it in product(families, prefixes)]
+        try:
+            return next(filter(None, (answer.result() for answer in asked)), None)
+        finally:
+            for answer in asked:
+                answer.cancel()
 
     def _url(self, archive: Archive, query: Query) -> str:
         reads_plainly = is_plain_reader(query.user_agent)

@@ -1,16 +1,15 @@
 """The merge of one archive: from its own reads, never a reader's, and deleting nothing (P1, P3)."""
 
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from threading import Semaphore
 
-from actions_cache.domain import claim
+from actions_cache.domain import claim, happenings
 from actions_cache.domain.archive import Archive, Manifest, Part
 from actions_cache.domain.checksum import contradict, etag_of, etag_of_upload
+from actions_cache.domain.happenings import RunEnd, about
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.merge_plan import Copy, Step, plan_merge
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
@@ -21,6 +20,7 @@ from actions_cache.ports import (
     MultipartUpload,
     ObjectGone,
     Table,
+    Telemetry,
     TokenSource,
     UploadedPart,
     WrongBytes,
@@ -29,10 +29,9 @@ from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.remove_entry import RemoveBroken
 from actions_cache.usecases.transition import transition
 
-logger = logging.getLogger(__name__)
-
-MAX_UPLOADS_IN_FLIGHT = 8
-"""Each holds its bytes, some 8 MiB, in memory twice while it is sent; copies hold none."""
+MAX_UPLOADS_IN_FLIGHT = 6
+"""Each holds its bytes, some 8 MiB, in memory twice while they are joined; copies hold none. More: the worker needs
+more than 256 MiB (docs/performance.md); fewer: reads that wait for the store hold up the uploads."""
 
 DEADLINE_MARGIN: Millis = 10 * SECOND
 """What an orderly end takes: abort the upload, release the run."""
@@ -71,6 +70,7 @@ class MergeArchive:
     lifetimes: Lifetimes
     max_attempts: int
     concurrency: int
+    telemetry: Telemetry
 
     def __call__(self, message: MergeMessage, remaining: Callable[[], Millis]) -> MergeOutcome:
         """Merges, if the message's claim is current and no run of it lives.
@@ -92,36 +92,48 @@ class MergeArchive:
             ),
         )
         if archive is None:
-            self._check_not_given_up(message)
-            return MergeOutcome.NOT_OURS
-        logger.info("merge started", extra={"archive_id": archive.id, "run_token": run_token})
+            return self._not_ours(message)
+        started_at = self.clock.now()
+        self.telemetry.tell(happenings.merge_started(archive))
         try:
             merged = self._merge(archive, run_token, remaining)
         except RunLost:
-            return MergeOutcome.LOST
+            return self._ended(about(archive), RunEnd.LOST, MergeOutcome.LOST)
         except ObjectGone as gone:
-            if self.remove_broken(archive.id, gone.part):
-                return MergeOutcome.BROKEN
-            self._fail(archive.id, run_token)
+            if self.remove_broken(archive, gone.part):
+                return self._ended(about(archive), RunEnd.BROKEN, MergeOutcome.BROKEN)
+            self._fail(archive, run_token, gone)
             raise
-        except BaseException:
-            self._fail(archive.id, run_token)
+        except BaseException as fault:
+            self._fail(archive, run_token, fault)
             raise
         published = transition(
             self.table, archive.id, lambda seen: claim.published(seen, run_token, merged, self.clock.now())
         )
-        return MergeOutcome.MERGED if published else MergeOutcome.LOST
+        if published is None:
+            return self._ended(about(archive), RunEnd.LOST, MergeOutcome.LOST)
+        self.telemetry.tell(happenings.merged(published, self.clock.now() - started_at))
+        return MergeOutcome.MERGED
 
-    def _check_not_given_up(self, message: MergeMessage) -> None:
+    def _ended(self, fields: Mapping[str, object], end: RunEnd, outcome: MergeOutcome) -> MergeOutcome:
+        self.telemetry.tell(happenings.merge_ended(fields, end))
+        return outcome
+
+    def _not_ours(self, message: MergeMessage) -> MergeOutcome:
+        """Raises GivenUp."""
         archive = self.table.archive(message.archive_id)
         now = self.clock.now()
         if archive and claim.is_given_up(archive, message.claim_token, now, self.lifetimes, self.max_attempts):
+            self.telemetry.tell(happenings.merge_ended(about(archive), RunEnd.GIVEN_UP))
             raise GivenUp(f"the merge of {archive.id} was given up: see the errors before")
+        fields = about(archive) if archive else {"archive_id": message.archive_id}
+        return self._ended(fields, RunEnd.NOT_OURS, MergeOutcome.NOT_OURS)
 
-    def _fail(self, archive_id: str, run_token: str) -> None:
+    def _fail(self, archive: Archive, run_token: str, fault: BaseException) -> None:
+        self.telemetry.tell(happenings.merge_ended(about(archive), RunEnd.FAILED, fault))
         transition(
             self.table,
-            archive_id,
+            archive.id,
             lambda seen: claim.failed(seen, run_token, self.clock.now(), self.max_attempts),
         )
 
@@ -162,10 +174,14 @@ class MergeArchive:
             OutOfTime: they don't fit into the worker's time.
             RunLost: another run took over.
         """
-        uploads_in_flight = Semaphore(MAX_UPLOADS_IN_FLIGHT)
-        executor = ThreadPoolExecutor(self.concurrency, thread_name_prefix="merge-step")
+        # Threads of their own, and no more than needed: each keeps for itself what it once had of memory.
+        copies = ThreadPoolExecutor(self.concurrency, thread_name_prefix="merge-copy")
+        uploads = ThreadPoolExecutor(min(MAX_UPLOADS_IN_FLIGHT, self.concurrency), thread_name_prefix="merge-upload")
         try:
-            steps = [executor.submit(self._run_step, step, upload, uploads_in_flight) for step in plan_merge(manifest)]
+            steps = [
+                (copies if isinstance(step, Copy) else uploads).submit(self._run_step, step, upload)
+                for step in plan_merge(manifest)
+            ]
             pending: set[Future[UploadedPart]] = set(steps)
             while pending:
                 time_left = remaining() - DEADLINE_MARGIN
@@ -180,18 +196,20 @@ class MergeArchive:
             return [step.result() for step in steps]
         finally:
             # Before the upload is aborted: a copy that ends after the abort would leave its bytes behind.
-            executor.shutdown(cancel_futures=True)
+            for executor in (copies, uploads):
+                executor.shutdown(wait=False, cancel_futures=True)
+            for executor in (copies, uploads):
+                executor.shutdown()
 
-    def _run_step(self, step: Step, upload: MultipartUpload, uploads_in_flight: Semaphore) -> UploadedPart:
+    def _run_step(self, step: Step, upload: MultipartUpload) -> UploadedPart:
         """Raises WrongBytes: by their ETags, what the upload has now isn't what the step was to bring."""
         if isinstance(step, Copy):
             copied = self.bucket.copy_part(upload, step.number, step.source)
             if step.source.is_whole and contradict(copied.etag, step.source.part.etag):
                 raise WrongBytes(step.source.part, f"the ETag of its copy is {copied.etag}")
             return copied
-        with uploads_in_flight:
-            body = b"".join([self.bucket.read(source) for source in step.sources])
-            uploaded = self.bucket.upload_part(upload, step.number, body)
+        body = b"".join([self.bucket.read(source) for source in step.sources])
+        uploaded = self.bucket.upload_part(upload, step.number, body)
         if contradict(uploaded.etag, sent := etag_of([body])):
             raise WrongBytes(Part(upload.key, len(body), sent), f"part {step.number} arrived with ETag {uploaded.etag}")
         return uploaded

@@ -25,7 +25,7 @@ class NoteActivity:
         # An entry lives no longer than this without another hit.
         forget_at = now + 2 * self.lifetimes.unused_entry
         with ThreadPoolExecutor(1) as beside:
-            beside.submit(_try, lambda: self.repositories.add_hit(repository, archive.id, forget_at))
+            beside.submit(_try, lambda: self.repositories.add_hit(repository, archive.id, now, forget_at))
             self._tally(repository, Tally(hits=1, bytes_restored=archive.size))
 
     def miss(self, repository: str) -> None:

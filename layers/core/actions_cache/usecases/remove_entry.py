@@ -1,19 +1,18 @@
 """An entry goes: a tombstone first, its objects after its readers' grace (P3)."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from actions_cache.domain import happenings
 from actions_cache.domain.archive import Archive, Part, deleted
-from actions_cache.ports import Bucket, Clock, Table, WriteConflict
-
-logger = logging.getLogger(__name__)
+from actions_cache.ports import Bucket, Clock, Table, Telemetry, WriteConflict
 
 
 @dataclass(frozen=True, slots=True)
 class RemoveEntry:
     table: Table
     clock: Clock
+    telemetry: Telemetry
 
     def __call__(self, archive_id: str, still_wanted: Callable[[Archive], bool]) -> bool:
         """Removes the archive's entry if, at the write, `still_wanted` holds and nothing else has changed."""
@@ -27,6 +26,7 @@ class RemoveEntry:
             self.table.remove_entry(seen, by)
         except WriteConflict:
             return False
+        self.telemetry.tell(happenings.entry_removed(by))
         return True
 
 
@@ -36,15 +36,16 @@ class RemoveBroken:
 
     bucket: Bucket
     remove_entry: RemoveEntry
+    telemetry: Telemetry
 
-    def __call__(self, archive_id: str, lost: Part) -> bool:
+    def __call__(self, archive: Archive, lost: Part) -> bool:
         """Only on the bucket's own word, and only while the archive still needs the object."""
         stands = self.bucket.stat(lost.key)
         if stands is not None and stands.etag == lost.etag:
             return False
-        removed = self.remove_entry(archive_id, lambda seen: _needs(seen, lost))
+        removed = self.remove_entry(archive.id, lambda seen: _needs(seen, lost))
         if removed:
-            logger.error("entry removed: an object of it is gone", extra={"archive_id": archive_id, "object": lost.key})
+            self.telemetry.tell(happenings.entry_broken(archive, lost))
         return removed
 
 

@@ -5,15 +5,19 @@ bytes that rotted under an ETag that stayed, nobody notices who doesn't hash the
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 from actions_cache.domain.archive import Archive, Manifest, Part
 from actions_cache.domain.checksum import contradict, etag_of
+from actions_cache.domain.entry import EntryName
+from actions_cache.domain.happenings import about
 from actions_cache.domain.part_range import PartRange, whole
-from actions_cache.domain.timing import DAY, SECOND, Millis
-from actions_cache.ports import Bucket, Clock, ObjectGone, Table, WrongBytes
+from actions_cache.domain.timing import DAY, Millis
+from actions_cache.ports import Bucket, Clock, ObjectGone, Table, Unavailable, WrongBytes
 from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.remove_entry import RemoveEntry
 
@@ -25,9 +29,6 @@ READ_BYTES = 8 * 1024 * 1024
 ANY_DAY: Millis = 100 * 365 * DAY
 """From now on: by then every archive is due for something, so that the agenda lists them all."""
 
-DEADLINE_MARGIN: Millis = 60 * SECOND
-"""What one archive may take."""
-
 
 class Finding(StrEnum):
     GONE = "it isn't there"
@@ -38,8 +39,23 @@ class Finding(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Damage:
     archive_id: str
+    name: EntryName
     object: Part
     finding: Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Scrubbed:
+    """One archive, looked at."""
+
+    archive_id: str
+    size: int | None = None
+    """None where there is nothing that a reader could ask for."""
+    damage: Damage | None = None
+    is_removed: bool = False
+    """Its entry was."""
+    fault: str | None = None
+    """Why nothing can be said about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,37 +66,51 @@ class Scrub:
     clock: Clock
     remove_entry: RemoveEntry
 
-    def __call__(self, remaining: Callable[[], Millis], *, deep: bool, removes: bool) -> Iterator[Damage]:
-        """All archives, in no order, until there are no more or no time is left.
+    def archives(self) -> Iterator[str]:
+        """The ids of all, in no order. Those of the last seconds may be missing: an index lags behind its table."""
+        return self.table.due_archives(self.clock.now() + ANY_DAY)
+
+    def __call__(
+        self, archive_ids: Iterable[str], *, deep: bool, removes: bool, concurrency: int = 1
+    ) -> Iterator[Scrubbed]:
+        """Each archive as it is done.
 
         Args:
-            remaining: how much time the worker still has.
+            archive_ids: which.
             deep: reads and hashes every byte; else objects are only asked for size and ETag.
             removes: the entry of a damaged archive goes, so that the next lookup misses.
+            concurrency: how many at once. Each holds up to READ_BYTES where it is deep.
         """
-        for archive_id in self.table.due_archives(self.clock.now() + ANY_DAY):
-            if remaining() < DEADLINE_MARGIN:
-                return
-            damage = self.archive(archive_id, deep=deep, removes=removes)
-            if damage is not None:
-                yield damage
+        with ThreadPoolExecutor(concurrency, thread_name_prefix="scrub") as executor:
+            try:
+                yield from executor.map(partial(self._scrubbed, deep=deep, removes=removes), archive_ids)
+            finally:
+                executor.shutdown(cancel_futures=True)
 
-    def archive(self, archive_id: str, *, deep: bool, removes: bool) -> Damage | None:
-        """The first damage to what this archive's next reader would read."""
+    def _scrubbed(self, archive_id: str, *, deep: bool, removes: bool) -> Scrubbed:
+        try:
+            return self.archive(archive_id, deep=deep, removes=removes)
+        except Unavailable as fault:
+            return Scrubbed(archive_id, fault=str(fault))
+
+    def archive(self, archive_id: str, *, deep: bool, removes: bool) -> Scrubbed:
+        """With the first damage to what this archive's next reader would read.
+
+        Raises: Unavailable.
+        """
         archive = self.table.archive(archive_id)
         if archive is None or not archive.is_stored:
-            return None
+            return Scrubbed(archive_id)
         damage = self._damage(archive, deep=deep)
         # Merged, swept or removed meanwhile: then what was looked at isn't needed any more.
         if damage is None or not self._still_needs(archive):
-            return None
+            return Scrubbed(archive_id, archive.size)
         logger.error(
             "silent damage",
-            extra={"archive_id": archive_id, "object": damage.object.key, "finding": damage.finding},
+            extra={**about(archive), "object": damage.object.key, "finding": damage.finding},
         )
-        if removes:
-            self.remove_entry(archive_id, lambda seen: seen.object == archive.object)
-        return damage
+        is_removed = removes and self.remove_entry(archive_id, lambda seen: seen.object == archive.object)
+        return Scrubbed(archive_id, archive.size, damage, is_removed)
 
     def _still_needs(self, archive: Archive) -> bool:
         now = self.table.archive(archive.id)
@@ -93,14 +123,14 @@ class Scrub:
             objects = (archive.object,) if archive.object else manifest.parts
             for part in objects:
                 if finding := self._compared(part):
-                    return Damage(archive.id, part, finding)
+                    return Damage(archive.id, archive.name, part, finding)
             for source, etag in _checksums(archive, manifest) if deep else ():
                 if self._is_rotten(source, etag):
-                    return Damage(archive.id, source.part, Finding.ROTTEN)
+                    return Damage(archive.id, archive.name, source.part, Finding.ROTTEN)
         except ObjectGone as gone:
-            return Damage(archive.id, gone.part, self._compared(gone.part) or Finding.GONE)
+            return Damage(archive.id, archive.name, gone.part, self._compared(gone.part) or Finding.GONE)
         except WrongBytes as wrong:
-            return Damage(archive.id, wrong.part, Finding.ROTTEN)
+            return Damage(archive.id, archive.name, wrong.part, Finding.ROTTEN)
         return None
 
     def _manifest(self, archive: Archive) -> Manifest:

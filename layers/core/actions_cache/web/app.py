@@ -1,28 +1,41 @@
 """What the HTTP functions' apps have in common: faults in the client's dialect, and ids on blob replies."""
 
-import logging
+import hmac
+import json
+import os
 import re
 from collections.abc import Callable
 from typing import Any, Protocol
 from uuid import uuid4
 
 from fastapi import Depends, FastAPI, Request, Response
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from actions_cache.domain.errors import CacheError
+from actions_cache import logs
+from actions_cache.domain import happenings
+from actions_cache.domain.errors import CacheError, PermissionDenied
 from actions_cache.domain.signed_url import EXPIRES, SIGNATURE, Direction
-from actions_cache.ports import Unavailable
+from actions_cache.ports import Telemetry, Unavailable
 from actions_cache.usecases.urls import UrlSigner
 from actions_cache.web import artifact_cache, azure, twirp
 from actions_cache.web.answer import Answer
 
-logger = logging.getLogger(__name__)
-
 VIEWER_HOST = "x-viewer-host"
 """What the edge adds to a request: the host that its client asked. A function that knew the distribution's domain would
 make a cycle of the template's resources. Whoever sends it past the edge only gets URLs that lead elsewhere."""
+
+ORIGIN_KEY = "x-origin-key"
+"""What the edge says to the API where it guards it (EDGE_KEY): nobody else's requests are answered."""
+
+REQUEST_ID = "request_id"
+"""Where a request's scope has it."""
+
+CLIENT_GONE = 499
+"""What nginx's log says of it; nobody is left to read it."""
 
 _HOST = re.compile(r"[A-Za-z0-9.\-\[\]:]+")
 
@@ -47,35 +60,50 @@ def respond(answer: Answer) -> Response:
     return Response(answer.body, answer.status, dict(answer.headers))
 
 
-def new_app(dialect: Dialect | None = None, **options: Any) -> FastAPI:
+def new_app(
+    telemetry: Telemetry, dialect: Dialect | None = None, *, edge_key: str | None = None, **options: Any
+) -> FastAPI:
     """An app without routes that answers every fault in one dialect, or in that of the path that was asked for.
 
-    Args: options: FastAPI's own.
+    Args:
+        telemetry: hears of every fault.
+        dialect: None for the path's.
+        edge_key: what requests must bring that came through the edge; None: all are answered.
+        options: FastAPI's own.
     """
     app = FastAPI(**{"openapi_url": None, "redirect_slashes": False, **options})
 
     def dialect_of(request: Request) -> Dialect:
         return dialect or _dialect(request)
 
-    app.add_middleware(BlobReplyHeaders)
+    if edge_key is not None:
+        app.add_middleware(BehindEdge, edge_key=edge_key, dialect_of=dialect_of)
+    app.add_middleware(RequestIds)
 
     @app.exception_handler(CacheError)
     async def refused(request: Request, fault: CacheError) -> Response:
+        telemetry.tell(happenings.refused(_asked(request), fault))
         return respond(dialect_of(request).cache_error(fault))
 
     @app.exception_handler(Unavailable)
     async def unavailable(request: Request, fault: Unavailable) -> Response:
-        logger.error("a dependency doesn't answer", extra={"fault": str(fault)})
+        telemetry.tell(happenings.unavailable(_asked(request), fault))
         return respond(dialect_of(request).unavailable())
 
     @app.exception_handler(Exception)
     async def failed(request: Request, fault: Exception) -> Response:
-        logger.error("unexpected error", exc_info=fault)
+        if not isinstance(fault, logs.StreamBroken):
+            telemetry.tell(happenings.failed(_asked(request), fault))
         response = respond(dialect_of(request).internal_error())
         # This handler alone answers from outside the app's middleware.
         if _is_blob(request.url.path):
-            response.headers.update(azure.base_headers(uuid4().hex))
+            response.headers.update(azure.base_headers(request.scope[REQUEST_ID]))
         return response
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, fault: ClientDisconnect) -> Response:  # noqa: ARG001 - the framework's shape
+        telemetry.tell(happenings.client_gone(_asked(request)))
+        return Response(status_code=CLIENT_GONE)
 
     @app.exception_handler(HTTPException)
     async def no_route(request: Request, fault: HTTPException) -> Response:  # noqa: ARG001 - the framework's shape
@@ -104,9 +132,10 @@ def absolute(url: str, base: str) -> str:
 def signed(urls: UrlSigner, direction: Direction) -> Any:
     """A dependency of a route with `{archive}` in its path: the URL's signature must be good (P8)."""
 
-    def check(archive: str, request: Request) -> None:
+    async def check(archive: str, request: Request) -> None:
         query = request.query_params
-        urls.check(direction, archive, query.get(EXPIRES, ""), query.get(SIGNATURE, ""))
+        await run_in_threadpool(urls.check, direction, archive, query.get(EXPIRES, ""), query.get(SIGNATURE, ""))
+        logs.append(archive_id=archive)
 
     return Depends(check)
 
@@ -121,20 +150,76 @@ def _is_blob(path: str) -> bool:
     return path.startswith("/blobs/")
 
 
-class BlobReplyHeaders:
-    """Every blob reply carries an id, errors too: BuildKit panics without one."""
+def _asked(request: Request) -> str:
+    """Without the query, which carries a signature."""
+    return f"{request.method} {request.url.path[:200]}"
+
+
+def signer(request: Request) -> str | None:
+    """The ARN of who signed the request, as far as API Gateway checked it (functions/manage/iam.py)."""
+    found = getattr(request.state, "signer", None)
+    return None if found is None else str(found)
+
+
+class BehindEdge:
+    """Refuses what came past the edge, whose web ACL would mean nothing otherwise; but not whom IAM let in."""
+
+    def __init__(self, app: ASGIApp, edge_key: str, dialect_of: Callable[[Request], Dialect]) -> None:
+        self.app = app
+        self._edge_key = edge_key.encode()
+        self._dialect_of = dialect_of
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            request = Request(scope)
+            came_by_edge = hmac.compare_digest(request.headers.get(ORIGIN_KEY, "").encode(), self._edge_key)
+            if not came_by_edge and signer(request) is None:
+                refused = PermissionDenied("this cache is reached through its edge alone: by the stack's RunnerUrl")
+                await respond(self._dialect_of(request).cache_error(refused))(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+class RequestIds:
+    """Each request has one id, Lambda's or one of its own, in all its log lines and, if a blob's, in its answer.
+
+    In errors too: BuildKit panics without one.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _is_blob(scope["path"]):
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        request_id = _request_id(scope)
+        scope[REQUEST_ID] = request_id
+        logs.begin(request_id)
 
         async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(azure.base_headers(uuid4().hex))
+            if message["type"] == "http.response.start" and _is_blob(scope["path"]):
+                MutableHeaders(scope=message).update(azure.base_headers(request_id))
             await send(message)
 
         await self.app(scope, receive, send_with_id)
+
+
+def _request_id(scope: Scope) -> str:
+    """Lambda's, as Mangum or Lambda Web Adapter hands it on."""
+    if (lambdas := scope.get("aws.context")) is not None:
+        return str(lambdas.aws_request_id)
+    context = _adapters_context(scope)
+    # Where the runtime puts it for what it calls itself: so boto3's calls, and their messages, belong to the trace.
+    if trace := context.get("xray_trace_id"):
+        os.environ["_X_AMZN_TRACE_ID"] = str(trace)
+    return str(context.get("request_id") or uuid4().hex)
+
+
+def _adapters_context(scope: Scope) -> dict[str, Any]:
+    """Only the adapter is believed: it replaces what a client sends under this name. Elsewhere a client could."""
+    if "AWS_LWA_PORT" not in os.environ:
+        return {}
+    sent = next((value for name, value in scope["headers"] if name == b"x-amzn-lambda-context"), b"{}")
+    context: dict[str, Any] = json.loads(sent)
+    return context

@@ -2,11 +2,14 @@
 
 import json
 
-from actions_cache.domain.errors import CacheError, TryAgain
+from actions_cache.domain.errors import AlreadyExists, CacheError, TryAgain
 from actions_cache.web import twirp
 from actions_cache.web.answer import Answer
 
 ROOT = "/_apis/artifactcache"
+
+TAKEN = "ArtifactCacheItemAlreadyExistsException"
+"""The real service's word for a key that is taken: BuildKit goes by it, and not by the status."""
 
 
 def error(answer: Answer, message: str, kind: str) -> Answer:
@@ -15,7 +18,9 @@ def error(answer: Answer, message: str, kind: str) -> Answer:
 
 
 def cache_error(fault: CacheError) -> Answer:
-    return error(twirp.cache_error(fault), str(fault), type(fault).__name__)
+    return error(
+        twirp.cache_error(fault), str(fault), TAKEN if isinstance(fault, AlreadyExists) else type(fault).__name__
+    )
 
 
 def unavailable() -> Answer:

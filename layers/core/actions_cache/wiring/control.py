@@ -1,5 +1,6 @@
 """Everything but the bytes: tables, bucket, queue, and the use cases on them. What merge and cleanup load."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -9,19 +10,23 @@ from botocore.config import Config
 from actions_cache.adapters.aws import QUICK_CALLS
 from actions_cache.adapters.dynamodb_items import Database
 from actions_cache.adapters.dynamodb_repositories import DynamoDbRepositories
+from actions_cache.adapters.dynamodb_schema import DynamoDbSchema
 from actions_cache.adapters.dynamodb_table import DynamoDbTable
 from actions_cache.adapters.s3_bucket import S3Bucket
 from actions_cache.adapters.secrets_manager import SecretsManagerSecrets
 from actions_cache.adapters.sqs_queue import SqsMergeQueue
 from actions_cache.adapters.system import RandomTokens, SystemClock
+from actions_cache.adapters.telemetry import LoggedTelemetry
 from actions_cache.domain.agenda import next_duty
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
 from actions_cache.domain.usage import Budgets
-from actions_cache.ports import Clock, TokenSource
+from actions_cache.ports import Clock, Telemetry, TokenSource
+from actions_cache.release import Release, stamped
 from actions_cache.settings import MergeTrigger, Settings
 from actions_cache.usecases.admit import Admit
 from actions_cache.usecases.check_health import CheckHealth
+from actions_cache.usecases.check_schema import CheckSchema
 from actions_cache.usecases.claim_merge import ClaimMerge
 from actions_cache.usecases.clean_up import CleanUp
 from actions_cache.usecases.commit_blocks import CommitBlocks
@@ -30,14 +35,21 @@ from actions_cache.usecases.evict import Evict
 from actions_cache.usecases.finalize import Finalize
 from actions_cache.usecases.find_orphans import FindOrphans
 from actions_cache.usecases.list_blocks import ListBlocks
+from actions_cache.usecases.list_similar import ListSimilar
 from actions_cache.usecases.look_up import LookUp
 from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.merge import MergeArchive
+from actions_cache.usecases.migrate import Migrate
 from actions_cache.usecases.note_activity import NoteActivity
+from actions_cache.usecases.reconcile_usage import ReconcileUsage
 from actions_cache.usecases.remove_entry import RemoveBroken, RemoveEntry
 from actions_cache.usecases.reserve import Reserve
 from actions_cache.usecases.seal import Seal
 from actions_cache.usecases.urls import SourceUrls, UrlSigner
+
+LOOKUP_THREADS = 20
+"""What a lookup asks the table at once: three scopes by six keys. More: further read units where the first match
+comes early; fewer: another round trip."""
 
 
 @dataclass
@@ -48,12 +60,14 @@ class ControlPlane:
         settings: from the environment.
         clock, tokens: other ones for tests that need a time or tokens of their own.
         calls: how long a call to AWS may take (adapters/aws.py).
+        telemetry: another one for tests that look at what is told.
     """
 
     settings: Settings
     clock: Clock = field(default_factory=SystemClock)
     tokens: TokenSource = field(default_factory=RandomTokens)
     calls: Config = QUICK_CALLS
+    telemetry: Telemetry = field(default_factory=LoggedTelemetry)
 
     # ---------------------------------------------------------------- adapters
 
@@ -66,7 +80,17 @@ class ControlPlane:
         return Database(self.session.region_name)
 
     @cached_property
+    def schema(self) -> DynamoDbSchema:
+        return DynamoDbSchema(self.database.connection, self.settings.archives_table)
+
+    @cached_property
     def table(self) -> DynamoDbTable:
+        """Raises: NewerSchema, each time: nothing is read or written that this release doesn't know."""
+        self.check_schema()
+        return self._unchecked_table
+
+    @cached_property
+    def _unchecked_table(self) -> DynamoDbTable:
         return DynamoDbTable(
             self.database,
             entries=self.settings.entries_table,
@@ -109,6 +133,10 @@ class ControlPlane:
         )
 
     @cached_property
+    def release(self) -> Release:
+        return Release.parse(self.settings.release) if self.settings.release else stamped()
+
+    @cached_property
     def budgets(self) -> Budgets:
         settings = self.settings
         return Budgets(
@@ -133,7 +161,8 @@ class ControlPlane:
 
     @cached_property
     def claim_merge(self) -> ClaimMerge:
-        return ClaimMerge(self.table, self.queue, self.clock, self.tokens, self.lifetimes, self.settings.merge_attempts)
+        attempts = self.settings.merge_attempts
+        return ClaimMerge(self.table, self.queue, self.clock, self.tokens, self.lifetimes, attempts, self.telemetry)
 
     @cached_property
     def sources(self) -> SourceUrls:
@@ -141,11 +170,11 @@ class ControlPlane:
 
     @cached_property
     def remove_entry(self) -> RemoveEntry:
-        return RemoveEntry(self.table, self.clock)
+        return RemoveEntry(self.table, self.clock, self.telemetry)
 
     @cached_property
     def remove_broken(self) -> RemoveBroken:
-        return RemoveBroken(self.bucket, self.remove_entry)
+        return RemoveBroken(self.bucket, self.remove_entry, self.telemetry)
 
     @cached_property
     def admit(self) -> Admit:
@@ -153,7 +182,11 @@ class ControlPlane:
 
     @cached_property
     def evict(self) -> Evict:
-        return Evict(self.table, self.repositories, self.remove_entry, self.budgets)
+        return Evict(self.table, self.repositories, self.remove_entry, self.budgets, self.telemetry)
+
+    @cached_property
+    def reconcile_usage(self) -> ReconcileUsage:
+        return ReconcileUsage(self.table, self.repositories)
 
     @cached_property
     def note_activity(self) -> NoteActivity:
@@ -161,7 +194,7 @@ class ControlPlane:
 
     @cached_property
     def reserve(self) -> Reserve:
-        return Reserve(self.table, self.clock, self.tokens, self.urls, self.lifetimes)
+        return Reserve(self.table, self.clock, self.tokens, self.urls, self.lifetimes, self.telemetry)
 
     @cached_property
     def commit_blocks(self) -> CommitBlocks:
@@ -170,6 +203,10 @@ class ControlPlane:
     @cached_property
     def list_blocks(self) -> ListBlocks:
         return ListBlocks(self.table, self.bucket, self.manifests)
+
+    @cached_property
+    def list_similar(self) -> ListSimilar:
+        return ListSimilar(self.table)
 
     @cached_property
     def seal(self) -> Seal:
@@ -191,6 +228,7 @@ class ControlPlane:
             self.note_activity,
             self.budgets,
             self.merges_at_finalize,
+            self.telemetry,
         )
 
     @cached_property
@@ -203,6 +241,8 @@ class ControlPlane:
             self.remove_broken,
             self.note_activity,
             self.lifetimes,
+            self.telemetry,
+            ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="lookup"),
         )
 
     @cached_property
@@ -217,6 +257,7 @@ class ControlPlane:
             self.lifetimes,
             max_attempts=self.settings.merge_attempts,
             concurrency=self.settings.merge_concurrency,
+            telemetry=self.telemetry,
         )
 
     @cached_property
@@ -231,12 +272,21 @@ class ControlPlane:
             self.lifetimes,
             max_attempts=self.settings.merge_attempts,
             merges_at_finalize=self.merges_at_finalize,
+            telemetry=self.telemetry,
         )
 
     @cached_property
     def find_orphans(self) -> FindOrphans:
-        return FindOrphans(self.table, self.bucket, self.tokens)
+        return FindOrphans(self.table, self.bucket, self.tokens, self.telemetry)
+
+    @cached_property
+    def check_schema(self) -> CheckSchema:
+        return CheckSchema(self.schema)
+
+    @cached_property
+    def migrate(self) -> Migrate:
+        return Migrate(self.table, self.schema)
 
     @cached_property
     def check_health(self) -> CheckHealth:
-        return CheckHealth(self.table, self.bucket, self.queue)
+        return CheckHealth(self.check_schema, self._unchecked_table, self.bucket, self.queue)

@@ -48,4 +48,5 @@ class DataPlane:
             merge_wait_seconds=settings.merge_wait_seconds,
             read_ahead_bytes=settings.read_ahead_bytes,
             checks_parts=settings.check_streamed_parts,
+            telemetry=control.telemetry,
         )

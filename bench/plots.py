@@ -1,0 +1,54 @@
+"""Restore times by size and latency, beside the plain GET: docs/restore.png."""
+
+import statistics
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from bench.row import Row
+from bench.scene import Store, get_all, save, scene
+from bench.transfers import BLOCK_BYTES, LATENCIES, MB, MIB, in_turn
+from tests.clients.server import ROOT
+
+PICTURE = ROOT / "docs" / "restore.png"
+SIZES = (128 * MIB, 256 * MIB, 512 * MIB, 1024 * MIB)
+"""Two blocks and more: what one block makes is the plain GET itself."""
+
+Times = dict[int, list[tuple[float, float]]]
+"""Plain and ours, in seconds: by latency, for each size."""
+
+
+def plots(store: Store, rounds: int) -> Iterator[Row]:
+    times: Times = {}
+    for milliseconds in LATENCIES:
+        with tempfile.TemporaryDirectory() as directory, scene(store, Path(directory), milliseconds) as at:
+            times[milliseconds] = []
+            for size in SIZES:
+                job = at.job()
+                save(job, "entry", BLOCK_BYTES, size)
+                plain, ours = at.plain_object("entry", size), job.download_url("entry")
+                times[milliseconds].append(in_turn(lambda: _seconds(plain), lambda: _seconds(ours), rounds))  # noqa: B023
+    _draw(times)
+    ratio = statistics.median(plain / ours for pairs in times.values() for plain, ours in pairs)
+    yield Row(f"{PICTURE.relative_to(ROOT)}", "plain", "unmerged", ratio, "≥ 0.90", "the median of all its points")
+
+
+def _seconds(url: str) -> float:
+    return get_all([url])[0].seconds
+
+
+def _draw(times: Times) -> None:
+    figure = Figure(figsize=(4 * len(times), 3.5), layout="constrained")
+    pictures = figure.subplots(1, len(times), sharey=True)
+    megabytes = [size / MB for size in SIZES]
+    for axes, (milliseconds, pairs) in zip(pictures, times.items(), strict=True):
+        plain, ours = zip(*pairs, strict=True)
+        axes.plot(megabytes, plain, "o--", label="plain GET of one object")
+        axes.plot(megabytes, ours, "o-", label="unmerged, from its parts")
+        axes.set(title=f"{milliseconds} ms a request", xlabel="MB", xlim=(0, None), ylim=(0, None))
+        axes.grid(alpha=0.3)
+    pictures[0].set_ylabel("seconds")
+    pictures[0].legend()
+    figure.savefig(PICTURE, dpi=100)

@@ -1,0 +1,234 @@
+"""What is told of the work: each a line of the log, with the metrics it counts for (docs/metrics.md lists them).
+
+One id leads from a save to its end: every line about an archive has `archive_id`, and `repository` where it is known.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from actions_cache.domain.archive import Archive, Part
+from actions_cache.domain.entry import Entry, EntryName
+from actions_cache.domain.timing import Millis
+
+
+class Unit(StrEnum):
+    """By CloudWatch's names."""
+
+    COUNT = "Count"
+    BYTES = "Bytes"
+    MILLISECONDS = "Milliseconds"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """Each costs by the name and the value of its dimension, so that none may have many values: never a repository."""
+
+    name: str
+    unit: Unit
+    dimension: str | None = None
+    """The field of the line that tells its values apart."""
+
+
+HITS = Metric("Hits", Unit.COUNT)
+MISSES = Metric("Misses", Unit.COUNT, "reason")
+BYTES_UP = Metric("BytesUp", Unit.BYTES)
+BYTES_DOWN = Metric("BytesDown", Unit.BYTES)
+TIME_TO_FIRST_BYTE = Metric("TimeToFirstByte", Unit.MILLISECONDS)
+MERGES = Metric("Merges", Unit.COUNT, "outcome")
+MERGE_DURATION = Metric("MergeDuration", Unit.MILLISECONDS)
+CLEANUP = Metric("Cleanup", Unit.COUNT, "duty")
+EVICTIONS = Metric("Evictions", Unit.COUNT)
+ORPHAN_LISTING_FAILURES = Metric("OrphanListingFailures", Unit.COUNT)
+ERRORS = Metric("Errors", Unit.COUNT, "kind")
+
+METRICS = (
+    HITS,
+    MISSES,
+    BYTES_UP,
+    BYTES_DOWN,
+    TIME_TO_FIRST_BYTE,
+    MERGES,
+    MERGE_DURATION,
+    CLEANUP,
+    EVICTIONS,
+    ORPHAN_LISTING_FAILURES,
+    ERRORS,
+)
+
+
+class MissReason(StrEnum):
+    NO_MATCH = "no match"
+    BROKEN = "broken"
+    """Something matched, but its object was gone, so its entry was removed."""
+
+
+class RunEnd(StrEnum):
+    """How a run of a merge ended, or what became of its claim."""
+
+    MERGED = "merged"
+    NOT_OURS = "not ours"
+    LOST = "lost"
+    BROKEN = "broken"
+    FAILED = "failed"
+    GIVEN_UP = "given up"
+    RETAKEN = "retaken"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    what: str
+    fields: Mapping[str, object] = field(default_factory=dict)
+    metrics: Mapping[Metric, float] = field(default_factory=dict)
+    """Those of one line share their dimension."""
+    is_error: bool = False
+    """People should look at it."""
+    fault: BaseException | None = None
+    """Told with where it came from."""
+
+
+def about(archive: Archive) -> dict[str, object]:
+    """The fields by which lines are found."""
+    return {"archive_id": archive.id, "repository": archive.name.family.repository}
+
+
+def _named(name: EntryName) -> dict[str, object]:
+    return {"repository": name.family.repository, "scope": name.family.scope, "key": name.key}
+
+
+# ---------------------------------------------------------------- saved and found
+
+
+def reserved(archive: Archive) -> Happening:
+    return Happening(what="reserved", fields={**about(archive), **_named(archive.name)})
+
+
+def saved(archive: Archive) -> Happening:
+    parts = archive.commit.part_count if archive.commit else 0
+    fields = {**about(archive), **_named(archive.name), "parts": parts}
+    return Happening(what="saved", fields=fields, metrics={BYTES_UP: archive.size})
+
+
+def hit(entry: Entry, asked: str, *, is_one_object: bool) -> Happening:
+    """Args: asked: the key that the job named, which the entry's may only begin with."""
+    fields = {**_named(entry.name), "archive_id": entry.archive_id, "asked": asked, "one_object": is_one_object}
+    return Happening(what="hit", fields=fields, metrics={HITS: 1, BYTES_DOWN: entry.size})
+
+
+def missed(repository: str, scopes: tuple[str, ...], asked: str, reason: MissReason) -> Happening:
+    fields = {"repository": repository, "scopes": scopes, "asked": asked, "reason": reason}
+    return Happening(what="miss", fields=fields, metrics={MISSES: 1})
+
+
+def first_byte(archive: Archive, took: Millis) -> Happening:
+    return Happening(what="first byte", fields=about(archive), metrics={TIME_TO_FIRST_BYTE: took})
+
+
+def entry_removed(archive: Archive) -> Happening:
+    return Happening(what="entry removed", fields={**about(archive), **_named(archive.name)})
+
+
+def entry_broken(archive: Archive, lost: Part) -> Happening:
+    fields = {**about(archive), "object": lost.key}
+    return Happening(what="the entry's object is gone, so it was removed", fields=fields, is_error=True)
+
+
+def evicted(archive: Archive) -> Happening:
+    fields = {**about(archive), **_named(archive.name), "bytes": archive.size, "last_used_at": archive.last_used_at}
+    return Happening(what="entry evicted: over budget", fields=fields, metrics={EVICTIONS: 1})
+
+
+def over_budget(saved: Archive, fault: Exception) -> Happening:
+    """After a save that found no room."""
+    return Happening(what="over budget; the schedule evicts", fields=about(saved), is_error=True, fault=fault)
+
+
+# ---------------------------------------------------------------- merged
+
+
+def merge_claimed(archive: Archive, *, is_retaken: bool) -> Happening:
+    """Args: is_retaken: from a claim before, that died."""
+    if not is_retaken:
+        return Happening(what="merge claimed", fields=about(archive))
+    fields = {**about(archive), "outcome": RunEnd.RETAKEN}
+    return Happening(what="merge retaken", fields=fields, metrics={MERGES: 1})
+
+
+def merge_unclaimed(archive: Archive, fault: Exception) -> Happening:
+    fields = about(archive)
+    return Happening(what="merge not claimed; the schedule will", fields=fields, is_error=True, fault=fault)
+
+
+def merge_started(archive: Archive) -> Happening:
+    return Happening(what="merge started", fields={**about(archive), "run_token": archive.merge.run_token})
+
+
+def merged(archive: Archive, took: Millis) -> Happening:
+    fields = {**about(archive), "bytes": archive.size, "took_ms": took, "outcome": RunEnd.MERGED}
+    return Happening(what="merged", fields=fields, metrics={MERGES: 1, MERGE_DURATION: took})
+
+
+def merge_ended(fields: Mapping[str, object], end: RunEnd, fault: BaseException | None = None) -> Happening:
+    """Any other end. Args: fields: `about` the archive, or what of it is known."""
+    is_error = end in (RunEnd.BROKEN, RunEnd.FAILED, RunEnd.GIVEN_UP)
+    what = f"merge {end}"
+    return Happening(what=what, fields={**fields, "outcome": end}, metrics={MERGES: 1}, is_error=is_error, fault=fault)
+
+
+# ---------------------------------------------------------------- cleaned up
+
+
+def duty_done(archive: Archive, duty: str) -> Happening:
+    return Happening(what=duty, fields={**about(archive), "duty": duty}, metrics={CLEANUP: 1})
+
+
+def duty_failed(archive_id: str, fault: Exception) -> Happening:
+    fields = {"archive_id": archive_id, "duty": "failed"}
+    what = "cleanup failed on an archive"
+    return Happening(what=what, fields=fields, metrics={CLEANUP: 1}, is_error=True, fault=fault)
+
+
+def orphans_deleted(archive_id: str) -> Happening:
+    fields = {"archive_id": archive_id, "duty": "delete orphans"}
+    return Happening(what="orphaned objects deleted", fields=fields, metrics={CLEANUP: 1})
+
+
+def orphans_stay(fault: Exception, archive_id: str | None = None) -> Happening:
+    """Args: archive_id: of whose objects they are; None where the listing itself failed."""
+    return Happening(
+        what="orphaned objects stay",
+        fields={"archive_id": archive_id} if archive_id else {},
+        metrics={ORPHAN_LISTING_FAILURES: 1},
+        is_error=True,
+        fault=fault,
+    )
+
+
+# ---------------------------------------------------------------- refused and failed
+
+
+def refused(asked: str, fault: Exception) -> Happening:
+    """What the client was told. Args: asked: method and path, no query: URLs carry signatures."""
+    fields = {"asked": asked, "kind": type(fault).__name__, "fault": str(fault)}
+    return Happening(what="refused", fields=fields, metrics={ERRORS: 1})
+
+
+def unavailable(asked: str, fault: Exception) -> Happening:
+    fields = {"asked": asked, "kind": "Unavailable", "fault": str(fault)}
+    return Happening(what="a dependency doesn't answer", fields=fields, metrics={ERRORS: 1}, is_error=True)
+
+
+def failed(asked: str, fault: Exception) -> Happening:
+    fields = {"asked": asked, "kind": "Unexpected"}
+    return Happening(what="unexpected error", fields=fields, metrics={ERRORS: 1}, is_error=True, fault=fault)
+
+
+def stream_broken(sent: int, size: int, fault: BaseException) -> Happening:
+    """P4: what can't end with the right bytes ends with a broken connection. Args: sent, size: bytes."""
+    fields = {"kind": "StreamBroken", "sent": sent, "bytes": size, "fault": f"{type(fault).__name__}: {fault}"}
+    return Happening(what="stream broken off", fields=fields, metrics={ERRORS: 1}, is_error=True)
+
+
+def client_gone(asked: str) -> Happening:
+    """No error of anybody's: jobs are cancelled, and clients that read in parallel drop what they don't need."""
+    return Happening(what="the client went away", fields={"asked": asked})

@@ -1,0 +1,66 @@
+"""Brings what older releases wrote to today's shape, and due times to today's settings.
+
+Safe at any time: reading needs none of it, each write is conditional on what was read, and a run that ends early is
+taken up by the next.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from actions_cache.domain.errors import TryAgain
+from actions_cache.domain.schema import admitted, is_whole, migrated
+from actions_cache.domain.timing import SECOND, Millis
+from actions_cache.ports import SchemaVersion, Table, Unavailable, WriteConflict
+from actions_cache.usecases.transition import transition
+
+logger = logging.getLogger(__name__)
+
+DEADLINE_MARGIN: Millis = 10 * SECOND
+"""A page of the scan, and one write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migrate:
+    table: Table
+    schema: SchemaVersion
+
+    def __call__(self, remaining: Callable[[], Millis], *, again: bool = False) -> Counter[str]:
+        """Does nothing where all archives have today's shape.
+
+        Args:
+            remaining: how much time the worker still has.
+            again: looks at all archives even so, for due times by other settings than they were written with.
+
+        Returns: how many archives it saw, rewrote and failed on, and whether it left some for another run.
+        """
+        done: Counter[str] = Counter()
+        seen = self.schema.read()
+        by = admitted(seen)
+        if is_whole(by) and not again:
+            return done
+        for archive_id, is_outdated in self.table.all_archives(by.migrated_up_to):
+            if remaining() < DEADLINE_MARGIN:
+                done["left for another run"] = 1
+                break
+            done["archives looked at"] += 1
+            if is_outdated:
+                done["archives migrated" if self._rewritten(archive_id) else "archives not migrated"] += 1
+            if not done["archives not migrated"]:
+                by = replace(by, migrated_up_to=archive_id)
+        else:
+            by = migrated(by) if not done["archives not migrated"] else replace(by, migrated_up_to="")
+        try:
+            self.schema.write(seen, by)
+        except WriteConflict:
+            logger.info("another migration runs too")
+        return +done
+
+    def _rewritten(self, archive_id: str) -> bool:
+        try:
+            transition(self.table, archive_id, lambda archive: archive)
+        except (Unavailable, TryAgain, ValueError):
+            logger.exception("an archive stays as an older release wrote it", extra={"archive_id": archive_id})
+            return False
+        return True

@@ -1,0 +1,66 @@
+"""The command. Exit code 0: done, and all is well; 1: trouble was found; 2: nothing could be done, or not all."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+
+from operate.commands.delete import delete
+from operate.commands.dlq import dlq
+from operate.commands.doctor import doctor
+from operate.commands.importing import import_
+from operate.commands.listing import list_
+from operate.commands.match import match
+from operate.commands.reconcile import reconcile
+from operate.commands.usage import usage
+from operate.commands.verify import verify
+
+INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def cli() -> None:
+    """Operate a serverless-actions-cache.
+
+    Commands work straight on the server's table, bucket and queue, with your AWS credentials and region: --stack NAME
+    says which server, --local means the local run. What a command would change it shows, and changes only with --yes.
+    """
+
+
+for command in (delete, dlq, doctor, import_, list_, match, reconcile, usage, verify):
+    cli.add_command(command)
+
+
+@contextmanager
+def unlogged() -> Iterator[None]:
+    """What the use cases tell a function's log, the commands show."""
+    logger = logging.getLogger("actions_cache")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    try:
+        with unlogged():
+            return cli.main(arguments, prog_name="actions-cache", standalone_mode=False) or 0
+    except click.ClickException as fault:
+        fault.show()
+        return fault.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        sys.stderr.write("stopped\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the lines has read enough; Python would try to flush the rest at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

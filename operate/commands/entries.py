@@ -1,0 +1,52 @@
+"""What commands on a repository's entries have in common."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import click
+
+from actions_cache.domain.archive import Archive
+from actions_cache.domain.timing import Millis
+from functions.manage.moments import parse_moment
+from functions.manage.shapes import EntryShape
+from operate.console import amount, moment
+from operate.options import Decorated
+
+TITLES = ("id", "key", "ref", "size", "created", "last used", "hits", "merge")
+
+repository_argument = click.argument("repository", metavar="REPOSITORY")
+"""`owner/name`, or the id in tokens."""
+
+
+def filters(command: Decorated) -> Decorated:
+    options: Sequence[Callable[[Decorated], Decorated]] = (
+        click.option("--key", help="This key and no other."),
+        click.option("--key-prefix", help="Keys that begin so."),
+        click.option("--search", help="Keys that hold this somewhere, in any case of letters."),
+        click.option("--ref", help="This ref, in full: refs/heads/main."),
+        click.option("--version", help="This version, as clients make it of paths and compression."),
+        click.option("--older-than", metavar="AGE", help="Saved longer ago than 30d or 12h, or before a time."),
+        click.option("--unused-since", metavar="AGE", help="Neither saved nor restored since."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def ago(option: str, value: str | None, now: Millis) -> Millis | None:
+    """Raises: InvalidRequest."""
+    return None if value is None else parse_moment(option, value, now)
+
+
+def as_rows(archives: Sequence[Archive], hits: Mapping[str, int]) -> Iterable[tuple[str, ...]]:
+    for archive in archives:
+        shape = EntryShape.of(archive, hits)
+        yield (
+            str(shape.id),
+            shape.key,
+            shape.ref,
+            amount(shape.size),
+            moment(archive.stored_at),
+            moment(archive.last_used_at),
+            str(shape.hits),
+            shape.merge,
+        )

@@ -1,0 +1,109 @@
+"""`reconcile`: what stands in the bucket, and what is counted, held against the table."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import click
+
+from actions_cache.usecases.find_orphans import FindOrphans
+from actions_cache.wiring.operator import OperatorPlane
+from operate.console import Bar, Output, amount, counted
+from operate.options import changes, on_server
+
+
+@dataclass(frozen=True)
+class Orphan:
+    archive_id: str
+    objects: int
+    size: int
+
+
+@click.command()
+@changes("Delete what nobody owns, and correct the counts.")
+@on_server
+def reconcile(server: OperatorPlane, output: Output, *, yes: bool) -> int:
+    """Look for orphaned objects and wrong counts.
+
+    Lists the bucket, and asks the table for each archive that objects stand under. What the table doesn't know, no
+    reader can reach. The server's own schedule does the same twice a day, so there is little to find, unless the table
+    was restored from a backup: then everything saved since looks like an orphan. Look before you say --yes.
+
+    Then each repository's usage, which its budget is held against, is counted anew from its entries.
+    """
+    with output.progress("archives in the bucket") as bar:
+        listed = Listed()
+        orphans = list(orphans_of(server.control.find_orphans, bar, listed, deletes=yes))
+    repositories = [repository.id for repository in server.control.repositories.repositories()]
+    drifted = []
+    with output.progress("repositories", len(repositories)) as bar:
+        for repository in repositories:
+            bar.advance()
+            count = server.control.reconcile_usage.wrong_count(repository)
+            if count is not None:
+                drifted.append((repository, count))
+                if yes:
+                    server.control.reconcile_usage(repository)
+    output.rows(("archive", "objects", "size"), ((it.archive_id, str(it.objects), amount(it.size)) for it in orphans))
+    output.rows(
+        ("repository", "counted", "stored"),
+        (
+            (
+                repository,
+                f"{counted(it.counted.entries, 'entry', 'entries')}, {it.counted.bytes} B",
+                f"{counted(it.stands.entries, 'entry', 'entries')}, {it.stands.bytes} B",
+            )
+            for repository, it in drifted
+        ),
+    )
+    output.say(summary(listed.archives, orphans, len(repositories), len(drifted), acts=yes))
+    output.document(
+        {
+            "archives": listed.archives,
+            "orphans": [
+                {"archive_id": it.archive_id, "objects": it.objects, "bytes": it.size, "deleted": yes} for it in orphans
+            ],
+            "repositories": len(repositories),
+            "miscounted": [
+                {
+                    "repository": repository,
+                    "counted": {"entries": it.counted.entries, "bytes": it.counted.bytes},
+                    "stored": {"entries": it.stands.entries, "bytes": it.stands.bytes},
+                    "corrected": yes,
+                }
+                for repository, it in drifted
+            ],
+        }
+    )
+    return 0
+
+
+@dataclass
+class Listed:
+    """How many archives the bucket has objects of."""
+
+    archives: int = 0
+
+
+def orphans_of(find: FindOrphans, bar: Bar, listed: Listed, *, deletes: bool) -> Iterator[Orphan]:
+    for archive_id, is_known in find.archives():
+        bar.advance()
+        objects = find.objects(archive_id) if not is_known else ()
+        # SeaweedFS lists folders that are empty.
+        if not (is_known or objects):
+            continue
+        listed.archives += 1
+        if not is_known:
+            yield Orphan(archive_id, len(objects), sum(part.size for part in objects))
+            if deletes:
+                find.delete(archive_id)
+
+
+def summary(archives: int, orphans: list[Orphan], repositories: int, drifted: int, *, acts: bool) -> str:
+    line = (
+        f"{counted(archives, 'archive')} in the bucket, {len(orphans)} of nobody "
+        f"({amount(sum(it.size for it in orphans))}); {counted(repositories, 'repository', 'repositories')}, "
+        f"{drifted} counted wrong"
+    )
+    if not (orphans or drifted):
+        return line
+    return f"{line}; {'mended' if acts else 'nothing was changed: --yes mends it'}"

@@ -1,0 +1,69 @@
+"""Which release runs: from pyproject.toml and git into what is built, and from there into GET /health."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from actions_cache.release import Release, stamped
+from local.release import release_of
+from local.template import ROOT
+from scripts import stamp
+
+PROJECT = '[project]\nversion = "1.2.3"\n'
+GIT = ("git", "-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "all"]):
+        subprocess.run([*GIT, "-C", str(tmp_path), *command], check=True)
+    return tmp_path
+
+
+def test_a_checkout_is_its_version_and_commit_and_says_when_files_differ(checkout: Path):
+    head = subprocess.check_output([*GIT, "-C", str(checkout), "rev-parse", "HEAD"], text=True)
+    release = release_of(checkout)
+    assert release.version == "1.2.3"
+    assert head.startswith(release.commit)
+    assert len(release.commit) >= 12
+    (checkout / "new").touch()
+    assert release_of(checkout).commit == f"{release.commit}.changed"
+
+
+def test_an_archive_of_the_sources_has_a_version_and_no_commit(tmp_path: Path):
+    """Not that of a repository around it."""
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    assert release_of(tmp_path) == Release("1.2.3", "unknown")
+
+
+def test_what_was_built_carries_its_release_and_what_wasnt_stamped_says_so(tmp_path: Path):
+    place = tmp_path / stamp.PLACE
+    place.parent.mkdir(parents=True)
+    assert stamped(place) == Release("unknown", "unknown")
+    assert stamp.stamp(tmp_path) == place
+    assert stamped(place) == release_of(ROOT)
+
+
+@pytest.mark.parametrize(
+    ("text", "release"),
+    [
+        ("1.2.3+abc.changed\n", Release("1.2.3", "abc.changed")),
+        ("1.2.3", Release("1.2.3", "unknown")),
+        ("+abc", Release("unknown", "abc")),
+    ],
+)
+def test_a_release_is_read_as_it_is_written(text: str, release: Release):
+    assert Release.parse(text) == release
+    assert Release.parse(str(release)) == release
+
+
+def test_the_doctor_and_the_servers_package_have_one_version():
+    """It stands in pyproject.toml alone."""
+    elsewhere = [
+        path
+        for path in [*ROOT.glob("layers/core/**/*.py"), *ROOT.glob("doctor/*.py"), ROOT / "template.yaml"]
+        if f'"{release_of().version}"' in path.read_text()
+    ]
+    assert elsewhere == []

@@ -1,0 +1,40 @@
+"""What the table was asked, and the read units that it says each request took."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from actions_cache.wiring.control import ControlPlane
+
+
+@dataclass(frozen=True)
+class Asked:
+    operation: str
+    units: float
+    """Read or write units, as the engine reckons them; MiniStack doesn't reckon as DynamoDB does."""
+    examined: int
+    """Items that a query looked at, whether it gave them or not."""
+
+
+@contextmanager
+def metered(control: ControlPlane) -> Iterator[list[Asked]]:
+    """What is asked in the block, in the order in which the answers came."""
+    events = control.table._connection.client.meta.events
+    asked: list[Asked] = []
+
+    def want_units(params: dict[str, Any], **_: object) -> None:
+        params["ReturnConsumedCapacity"] = "TOTAL"
+
+    def note(parsed: dict[str, Any], model: Any, **_: object) -> None:
+        consumed = parsed.get("ConsumedCapacity", [])
+        units = sum(one["CapacityUnits"] for one in (consumed if isinstance(consumed, list) else [consumed]))
+        asked.append(Asked(model.name, units, parsed.get("ScannedCount", 0)))
+
+    events.register("provide-client-params.dynamodb.*", want_units)
+    events.register("after-call.dynamodb.*", note)
+    try:
+        yield asked
+    finally:
+        events.unregister("provide-client-params.dynamodb.*", want_units)
+        events.unregister("after-call.dynamodb.*", note)

@@ -1,0 +1,89 @@
+"""A server on real engines, as `--local` finds one: resources of its own, and the two files of a run."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from actions_cache.wiring.control import ControlPlane
+from local.endpoints import Endpoints
+from local.env_file import env_file
+from local.resources import Clients, create
+from local.template import Template
+from tests.conftest import settings_for
+from tests.journey import Journey, SetClock
+from tests.operate.command import Run
+
+
+@dataclass
+class Operated:
+    """A server, its journeys, and the commands on it."""
+
+    journey: Journey
+    run: Run
+    dead_letter_queue_url: str
+
+    def everything(self) -> tuple[Any, ...]:
+        """All that a command could change, but for what time changes."""
+        control = self.journey.control
+        settings = control.settings
+        dynamodb = control.session.client("dynamodb")
+        tables = (
+            settings.entries_table,
+            settings.reservations_table,
+            settings.archives_table,
+            settings.repositories_table,
+        )
+        items = [sorted(map(repr, dynamodb.scan(TableName=table)["Items"])) for table in tables]
+        return items, sorted(part.key for part in control.bucket.list("")), self.waiting(), self.dead()
+
+    def waiting(self) -> int:
+        return self._messages(self.journey.control.settings.merge_queue_url)
+
+    def dead(self) -> int:
+        return self._messages(self.dead_letter_queue_url)
+
+    def _messages(self, url: str) -> int:
+        """Hidden ones too."""
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        return sum(
+            int(count)
+            for count in self.journey.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)[
+                "Attributes"
+            ].values()
+        )
+
+
+@pytest.fixture
+def operated(
+    endpoints: Endpoints,
+    engine_session: boto3.Session,
+    template: Template,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Operated]:
+    prefix = f"operate-{time.monotonic_ns()}"
+    for variable, value in {**endpoints.environment(), "LOCAL_DATA_DIR": str(tmp_path)}.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.delenv("ACTIONS_CACHE_STACK", raising=False)
+    clients = Clients.of(engine_session)
+    resources = create(template, clients, prefix=prefix)
+    variables = resources.environment("CleanupFunction")
+    with ExitStack() as files:
+        files.enter_context(env_file(tmp_path / "env", endpoints.environment()))
+        files.enter_context(env_file(tmp_path / "settings", variables))
+        # The commands' clock is the machine's.
+        clock = SetClock(int(time.time() * 1000))
+        control = ControlPlane(settings_for(variables), clock)
+        control.session = engine_session
+        yield Operated(
+            Journey(control, clock, clients.s3, clients.sqs), Run(capsys), resources.refs["MergeDeadLetterQueue"]
+        )
+    # SeaweedFS gives each bucket volumes of its own, until the disk has no room for more.
+    clients.s3.delete_bucket(Bucket=control.settings.bucket)

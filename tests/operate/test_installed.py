@@ -1,0 +1,43 @@
+"""What `pip install` brings is all that the commands need."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from local.template import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+CORE = ROOT / "layers" / "core"
+
+
+def test_every_package_of_the_core_and_of_the_commands_is_installed() -> None:
+    there = {
+        ".".join(path.parent.relative_to(root).parts)
+        for root, package in ((CORE, "actions_cache"), (ROOT, "operate"), (ROOT, "doctor"))
+        for path in (root / package).rglob("*.py")
+    }
+    assert there | {"functions", "functions.manage"} == set(PROJECT["tool"]["setuptools"]["packages"])
+
+
+def test_the_commands_run_from_these_packages_alone(tmp_path: Path) -> None:
+    """As links, since building takes pip a while."""
+    for package in ("doctor", "operate"):
+        (tmp_path / package).symlink_to(ROOT / package)
+    (tmp_path / "actions_cache").symlink_to(CORE / "actions_cache")
+    (tmp_path / "functions").mkdir()
+    (tmp_path / "functions" / "__init__.py").touch()
+    (tmp_path / "functions" / "manage").symlink_to(ROOT / "functions" / "manage")
+    module, _, name = PROJECT["project"]["scripts"]["actions-cache"].partition(":")
+    program = f"import sys; from {module} import {name}; sys.exit({name}())"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program, "usage"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path), "ACTIONS_CACHE_STACK": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "say which server" in done.stderr

@@ -1,0 +1,98 @@
+"""What limits who comes in, and what pauses the cleanup: off by default, and whole where it is on."""
+
+import re
+
+import pytest
+
+from local.template import ROOT, Template
+from tests.template.test_edge import statement
+
+RUNNERS = "203.0.113.0/24,2001:db8::/32"
+
+
+def takes(template: Template, parameter: str, value: str) -> bool:
+    return re.fullmatch(template.body["Parameters"][parameter]["AllowedPattern"], value) is not None
+
+
+# ------------------------------------------------------------------ addresses
+
+
+def test_presigned_urls_are_good_from_anywhere_by_default(template: Template) -> None:
+    refused = template.resolve(statement(template, "OnlyRunnersRestore"))
+    assert refused["Condition"]["NotIpAddress"]["aws:SourceIp"] == ["0.0.0.0/0", "::/0"], "so nobody is refused"
+
+
+def test_with_runners_addresses_presigned_urls_alone_are_refused_from_elsewhere(template: Template) -> None:
+    """The functions sign by a header, and the edge by CloudFront; a VPC's endpoint names no address that S3 knows."""
+    found = statement(template, "OnlyRunnersRestore")
+    assert (found["Effect"], found["Principal"], found["Action"]) == ("Deny", "*", "s3:GetObject")
+    addresses = found["Condition"]["NotIpAddress"]["aws:SourceIp"]["Fn::If"]
+    assert addresses[:2] == ["HasRunnerAddresses", {"Fn::Split": [",", {"Ref": "RunnerAddresses"}]}]
+    assert found["Condition"]["StringEquals"] == {"s3:authType": "REST-QUERY-STRING"}
+    assert found["Condition"]["Null"] == {"aws:SourceVpce": "true"}
+    assert template.with_parameters(RunnerAddresses=RUNNERS).condition("HasRunnerAddresses")
+
+
+@pytest.mark.parametrize(
+    ("value", "is_taken"),
+    [
+        ("", True),
+        (RUNNERS, True),
+        ("203.0.113.7", False),
+        ("203.0.113.0/24, 198.51.100.0/24", False),
+        ("example.com", False),
+    ],
+)
+def test_addresses_are_ranges_separated_by_commas(template: Template, value: str, is_taken: bool) -> None:
+    assert takes(template, "RunnerAddresses", value) is is_taken
+
+
+@pytest.mark.parametrize(
+    ("value", "is_taken"),
+    [
+        ("", True),
+        ("arn:aws:wafv2:us-east-1:123456789012:global/webacl/a/0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f", True),
+        ("arn:aws:wafv2:eu-central-1:123456789012:regional/webacl/a/0a1b2c3d", False),
+    ],
+)
+def test_a_web_acl_is_a_global_one(template: Template, value: str, is_taken: bool) -> None:
+    """CloudFront takes no other, and says so only in the middle of the deploy."""
+    assert takes(template, "WebAclArn", value) is is_taken
+
+
+def test_the_web_acl_that_comes_with_it_lets_in_runners_and_nobody_else() -> None:
+    acl = Template.load(ROOT / "deploy" / "web-acl.yaml")
+    assert acl.properties("WebAcl")["Scope"] == "CLOUDFRONT"
+    assert acl.properties("WebAcl")["DefaultAction"] == {"Block": {}}
+    first, second = acl.properties("WebAcl")["Rules"]
+    assert first["Statement"] == {"IPSetReferenceStatement": {"Arn": {"Fn::GetAtt": ["Runners", "Arn"]}}}
+    assert second["Fn::If"][0] == "HasV6"
+    assert "WebAclArn" in acl.body["Outputs"]
+
+
+# ------------------------------------------------------------------ cleanup
+
+
+@pytest.mark.parametrize(("paused", "state"), [("false", "ENABLED"), ("true", "DISABLED")])
+def test_a_pause_stops_all_that_deletes_and_nothing_else(template: Template, paused: str, state: str) -> None:
+    chosen = template.with_parameters(CleanupPaused=paused)
+    states = {
+        (function, name): chosen.resolve(event["Properties"].get("State", "ENABLED"))
+        for function, properties in chosen.functions.items()
+        for name, event in properties["Events"].items()
+        if event["Type"] == "ScheduleV2"
+    }
+    cleanup = {it for it in states if it[0] == "CleanupFunction"}
+    assert {states[it] for it in cleanup} == {state}
+    assert len(cleanup) > 1
+    assert {states[it] for it in set(states) - cleanup} == {"ENABLED"}
+
+
+# ------------------------------------------------------------------ authorities
+
+
+def test_certificates_go_to_the_one_function_that_asks_issuers(template: Template) -> None:
+    told = {it for it in template.functions if "EXTRA_CA_CERTIFICATES" in template.environment(it)}
+    assert told == {"ApiFunction"}
+    value = template.environment("ApiFunction")["EXTRA_CA_CERTIFICATES"]["Fn::If"]
+    assert value == ["HasExtraCa", {"Fn::Sub": "{{resolve:ssm:${ExtraCaParameter}}}"}, ""]

@@ -1,0 +1,214 @@
+"""Alarms, dashboard, runbook and docs/metrics.md hang together, and speak of what code and template have."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actions_cache.adapters.telemetry import NAMESPACE
+from actions_cache.domain.agenda import Duty
+from actions_cache.domain.happenings import METRICS, MissReason, RunEnd
+from local.template import ROOT, Template
+
+RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
+METRICS_PAGE = (ROOT / "docs" / "metrics.md").read_text()
+CODE = [*(ROOT / "layers" / "core" / "actions_cache").rglob("*.py"), *(ROOT / "functions").rglob("*.py")]
+FREE_METRICS_OF_A_DASHBOARD = 50
+
+ALARMS = sorted(Template.load().of_type("AWS::CloudWatch::Alarm"))
+
+
+def paragraphs() -> dict[str, str]:
+    """Of the runbook, by heading."""
+    headed = re.split(r"^## (.+)$", RUNBOOK, flags=re.MULTILINE)[1:]
+    return dict(zip(headed[::2], headed[1::2], strict=True))
+
+
+def queries(page: str) -> list[str]:
+    return [block for tag, block in re.findall(r"^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL) if not tag]
+
+
+# ---------------------------------------------------------------- alarms and the runbook
+
+
+def test_each_alarm_has_a_paragraph_and_each_paragraph_an_alarm() -> None:
+    assert sorted(paragraphs()) == ALARMS
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_a_paragraph_says_what_it_means_how_to_look_and_what_to_do(alarm: str) -> None:
+    said = paragraphs()[alarm]
+    means, look, do = (said.index(f"**{words}.**") for words in ("What it means", "How to look", "What to do"))
+    assert means < look < do
+    assert "```" in said[look:do], "the exact query or command"
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_an_alarm_is_heard_where_a_topic_is_named(template: Template, alarm: str) -> None:
+    properties = template.properties(alarm)
+    assert properties["AlarmActions"]["Fn::If"][:2] == ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}]]
+    assert properties["AlarmDescription"]
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_cloudwatch_can_look_back_so_far(template: Template, alarm: str) -> None:
+    """A week at most, where a period is an hour or more; else a day:
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html."""
+    properties = template.properties(alarm)
+    period, periods = properties["Period"], properties["EvaluationPeriods"]
+    assert period % 60 == 0
+    assert period * periods <= (7 * 86400 if period >= 3600 else 86400)
+
+
+def test_an_alarm_on_a_metric_of_ours_names_one_that_is_sent(template: Template) -> None:
+    ours = [it for it in map(template.properties, ALARMS) if not it["Namespace"].startswith("AWS/")]
+    known = {metric.name: metric for metric in METRICS}
+    assert ours
+    for properties in ours:
+        assert properties["Namespace"] == NAMESPACE
+        wanted = {"service", known[properties["MetricName"]].dimension} - {None}
+        assert {it["Name"] for it in properties["Dimensions"]} == wanted
+
+
+def test_a_schedule_that_stops_is_noticed_whatever_its_interval(template: Template) -> None:
+    alarm = template.properties("CleanupNotRunAlarm")
+    longest = template.body["Parameters"]["CleanupIntervalMinutes"]["MaxValue"] * 60
+    assert alarm["Period"] >= longest
+    assert alarm["TreatMissingData"] == "breaching", "no call, no metric"
+    [orphans] = [
+        it["Properties"]["ScheduleExpression"]
+        for it in template.functions["CleanupFunction"]["Events"].values()
+        if "Input" in it["Properties"]
+    ]
+    assert orphans == "rate(12 hours)"
+    assert template.properties("OrphanListingFailsAlarm")["Period"] == 12 * 3600
+
+
+def test_the_apis_metrics_are_found_by_the_names_it_has(template: Template) -> None:
+    api = template.properties("Api")
+    dimensions = {it["Name"]: it["Value"] for it in template.properties("ServerErrorsAlarm")["Dimensions"]}
+    assert dimensions == {"ApiName": api["Name"], "Stage": api["StageName"]}
+
+
+@pytest.mark.parametrize("page", ["runbook.md", "metrics.md"])
+def test_a_query_asks_for_words_that_the_code_says(page: str) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    code = "".join(file.read_text() for file in CODE)
+    for query in queries(text):
+        lists = re.findall(r"message (?:=|in) (\[.*?\]|\"[^\"]*\")", query)
+        for words in re.findall(r'"([^"]+)"', " ".join(lists)):
+            said = {f"merge {end}" for end in RunEnd}
+            assert words in said or f'"{words}"' in code, words
+
+
+def test_links_lead_somewhere() -> None:
+    for page in (RUNBOOK, METRICS_PAGE):
+        for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page):
+            assert (ROOT / "docs" / link).exists(), link
+
+
+# ---------------------------------------------------------------- the dashboard
+
+
+@pytest.fixture(scope="module")
+def dashboard() -> Any:
+    body = Template.load().properties("SeeingDashboard")["DashboardBody"]["Fn::Sub"]
+    return json.loads(body)
+
+
+def test_the_dashboard_shows_every_alarm(dashboard: Any) -> None:
+    [shown] = [it["properties"]["alarms"] for it in dashboard["widgets"] if it["type"] == "alarm"]
+    assert sorted(shown) == [f"${{{alarm}.Arn}}" for alarm in ALARMS]
+
+
+def test_no_widgets_overlap_or_leave_the_page(dashboard: Any) -> None:
+    taken: set[tuple[int, int]] = set()
+    for it in dashboard["widgets"]:
+        cells = {(x, y) for x in range(it["x"], it["x"] + it["width"]) for y in range(it["y"], it["y"] + it["height"])}
+        assert not cells & taken
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
+
+
+def test_the_dashboard_shows_every_metric_of_ours_with_its_dimension(dashboard: Any) -> None:
+    rows = [row for it in dashboard["widgets"] if it["type"] == "metric" for row in it["properties"]["metrics"]]
+    plain = {row[1] for row in rows if row[0] == NAMESPACE and row[2:4] == ["service", "${AWS::StackName}"]}
+    searched = {row[0]["expression"] for row in rows if isinstance(row[0], dict)}
+    for metric in METRICS:
+        if metric.dimension is None:
+            # While all is well it isn't sent, and the alarm shows it.
+            assert metric.name in plain or metric.name == "OrphanListingFailures"
+        else:
+            schema = f'{{{NAMESPACE},service,{metric.dimension}}} MetricName="{metric.name}"'
+            assert [it for it in searched if schema in it], metric.name
+
+
+def test_a_free_dashboard_has_no_more_metrics_than_this(dashboard: Any) -> None:
+    rows = [row for it in dashboard["widgets"] if it["type"] == "metric" for row in it["properties"]["metrics"]]
+    named = {tuple(it for it in row if isinstance(it, str)) for row in rows if isinstance(row[0], str)}
+    assert len(named) <= FREE_METRICS_OF_A_DASHBOARD
+
+
+# ---------------------------------------------------------------- docs/metrics.md
+
+
+def metric_rows() -> dict[str, list[str]]:
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", METRICS_PAGE.partition("## Metrics")[2], re.MULTILINE)
+    return {name: rest.split(" | ") for name, rest in rows}
+
+
+def test_the_page_has_the_metrics_that_the_code_has() -> None:
+    assert {name: it[0] for name, it in metric_rows().items()} == {it.name: it.unit.value for it in METRICS}
+
+
+def test_the_page_has_each_metrics_dimension_and_its_values() -> None:
+    values = {
+        "reason": [*MissReason],
+        "outcome": [*RunEnd],
+        "duty": [*Duty, "delete orphans", "failed"],
+    }
+    for metric in METRICS:
+        said = metric_rows()[metric.name][1]
+        if metric.dimension is None:
+            assert said == "\N{EN DASH}"
+        elif metric.dimension in values:
+            assert said == f"`{metric.dimension}`: {', '.join(values[metric.dimension])}"
+        else:
+            assert said.startswith(f"`{metric.dimension}`: ")
+
+
+TELLS = {
+    "Hits": r"happenings\.hit\(",
+    "Misses": r"happenings\.missed\(",
+    "BytesUp": r"happenings\.saved\(",
+    "BytesDown": r"happenings\.hit\(",
+    "TimeToFirstByte": r"happenings\.first_byte\(",
+    "Merges": r"happenings\.(merged|merge_ended|merge_claimed)\(",
+    "MergeDuration": r"happenings\.merged\(",
+    "Cleanup": r"happenings\.(duty_done|duty_failed|orphans_deleted)\(",
+    "Evictions": r"happenings\.evicted\(",
+    "OrphanListingFailures": r"happenings\.orphans_stay\(",
+    "Errors": r"happenings\.(refused|unavailable|failed|stream_broken)\(",
+}
+"""By whom each is told."""
+
+
+@pytest.mark.parametrize("metric", [it.name for it in METRICS])
+def test_the_page_says_who_tells_it(metric: str) -> None:
+    telling = [file for file in CODE if re.search(TELLS[metric], file.read_text())]
+    named = re.findall(r"`([\w/.]+)`", metric_rows()[metric][2])
+    assert sorted(_owner(file, named) for file in telling) == sorted(named)
+
+
+def _owner(file: Path, named: list[str]) -> str:
+    return next((name for name in named if file.as_posix().endswith(f"/{name}")), file.as_posix())
+
+
+# ---------------------------------------------------------------- traces
+
+
+def test_a_request_is_traced_from_the_api_on(template: Template) -> None:
+    assert template.properties("Api")["TracingEnabled"] is True
+    assert template.body["Globals"]["Function"]["Tracing"] == "Active"

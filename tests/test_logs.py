@@ -1,0 +1,92 @@
+"""Log lines: JSON, with nothing in them that opens anything."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from datetime import datetime
+
+import pytest
+
+from actions_cache import logs
+from actions_cache.logs import LEFT_OUT, StreamBroken, without_secrets
+
+TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJhYyI6IltdIn0.c2lnbmF0dXJl"
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    stream = io.StringIO()
+    [handler] = logs.logger.handlers
+    monkeypatch.setattr(handler, "stream", stream)
+    yield stream
+    logs.logger.thread_safe_clear_keys()
+
+
+def lines(written: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in written.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("GET https://h/blobs/download/5f?se=1&sig=c2Vj_cmV0-x&a=b", "c2Vj_cmV0-x"),
+        ("https://b.s3/k?X-Amz-Credential=AKIA%2F1&X-Amz-Signature=0123abcd", "0123abcd"),
+        ("https://b.s3/k?X-Amz-Security-Token=IQoJb3JpZ2lu%2F%2F&x=1", "IQoJb3JpZ2lu"),
+        ("x-amz-signature=0123abcd", "0123abcd"),
+        ("Authorization: Bearer abc.def-ghi", "abc.def-ghi"),
+        (f"the token {TOKEN} isn't good", TOKEN),
+        (f'{{"token":"{TOKEN}"}}', "c2lnbmF0dXJl"),
+    ],
+)
+def test_what_opens_something_is_left_out_and_the_rest_stays(text: str, secret: str):
+    told = without_secrets(text)
+    assert secret not in told
+    assert LEFT_OUT in told
+    assert told[:3] == text[:3]
+
+
+@pytest.mark.parametrize("text", ["design=flat", "the bearer of news", "keys begin with eyJ", "sig", "a.b.c"])
+def test_what_only_resembles_a_secret_stays(text: str):
+    assert without_secrets(text) == text
+
+
+def test_a_line_stays_json_though_a_traceback_in_it_quoted_a_url(written: io.StringIO):
+    fault = RuntimeError('GET "https://h/b?sig=secret": refused')
+    logging.getLogger("actions_cache.anything").error("failed", exc_info=fault)
+    [line] = lines(written)
+    assert "secret" not in written.getvalue()
+    assert f"sig={LEFT_OUT}" in str(line["exception"])
+
+
+def test_a_line_has_a_time_that_lambda_can_read(written: io.StringIO):
+    """RFC 3339; else Lambda takes the line for one of level INFO."""
+    logging.getLogger("actions_cache.anything").error("failed")
+    [line] = lines(written)
+    assert datetime.fromisoformat(str(line["timestamp"])).tzinfo is not None
+    assert str(line["timestamp"])[10] == "T"
+    assert line["level"] == "ERROR"
+
+
+def test_a_request_begins_with_no_other_ones_fields(written: io.StringIO):
+    logger = logging.getLogger("actions_cache.anything")
+    logs.begin("one")
+    logs.append(repository="42")
+    logger.info("first")
+    logs.begin("two")
+    logger.info("second")
+    first, second = lines(written)
+    assert (first["function_request_id"], first["repository"]) == ("one", "42")
+    assert (second["function_request_id"], "repository" in second) == ("two", False)
+
+
+@pytest.mark.parametrize("name", ["uvicorn.error", "mangum.http"])
+def test_a_servers_word_on_a_stream_that_was_broken_on_purpose_is_no_news_and_any_other_is(
+    written: io.StringIO, name: str
+):
+    # As where the server is configured first, and loads the app then (functions/download/run.sh).
+    logs.adopt(name.partition(".")[0], "WARNING")
+    for fault in (StreamBroken(), RuntimeError("odd")):
+        logging.getLogger(name).error("Exception in ASGI application\n", exc_info=fault)
+    [line] = lines(written)
+    assert (line["exception_name"], line["name"]) == ("RuntimeError", name)
