@@ -78,7 +78,7 @@ class World:
             with_parts, replace(visible, merge=state, object=merged, last_used_at=last_used_at)
         )
         for _ in range(hits):
-            self.control.repositories.add_hit(repository, archive_id, self.now + 7 * DAY)
+            self.control.repositories.add_hit(repository, archive_id, last_used_at, self.now + 7 * DAY)
         return published.entry
 
     def hour(self, repository: str, ago: int, tally: Tally) -> None:
