@@ -80,7 +80,9 @@ def test_what_has_no_route_is_told_so_in_twirp(stage: Stage) -> None:
 
 def test_it_is_healthy(stage: Stage) -> None:
     answer = stage.api.invoke(events.load("apigateway-health"))
-    assert (answer["statusCode"], events.json_of(answer)) == (200, {"ok": True, "faults": {}})
+    said = events.json_of(answer)
+    assert (answer["statusCode"], said["ok"], said["faults"]) == (200, True, {})
+    assert said["commit"] != "unknown", "the build is stamped"
 
 
 def test_a_poison_message_is_reported_failed(stage: Stage) -> None:

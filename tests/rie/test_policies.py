@@ -14,6 +14,7 @@ from actions_cache.domain.access import Caller
 from actions_cache.domain.entry import Entry, EntryName
 from actions_cache.domain.merge_plan import MIN_UPLOAD_PART_BYTES
 from actions_cache.domain.timing import DAY, SECOND
+from actions_cache.domain.usage import NO_USAGE, Usage
 from local.custom_resource import ResponseUrl
 from local.template import Template
 from tests.journey import block_ids, name
@@ -64,6 +65,14 @@ def api_journey(stage: Stage) -> None:
     [key] = journey.keys(_archive_of(url))
     stage.clients.s3.delete_object(Bucket=stage.resources.refs["Bucket"], Key=f"archives/{_archive_of(url)}/{key}")
     assert events.json_of(api.invoke(events.call("lookup", key="policies-b", restore_keys=[])))["ok"] is False
+
+    over_budget = Usage(journey.control.settings.repository_budget_bytes, 0)
+    journey.control.repositories.correct_usage(REPOSITORY, over_budget)
+    url = events.json_of(api.invoke(events.call("create-entry", key="policies-c")))["signed_upload_url"]
+    assert api.invoke(events.blob("put-blob", url, b"blob"))["statusCode"] == 201
+    assert events.json_of(api.invoke(events.call("finalize", key="policies-c", size_bytes=4)))["ok"]
+    assert journey.control.table.entry(name("policies-a", SCOPE, VERSION, REPOSITORY)) is None, "evicted"
+    journey.control.repositories.correct_usage(REPOSITORY, NO_USAGE - over_budget)
 
 
 def download_journey(stage: Stage) -> None:
