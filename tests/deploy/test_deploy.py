@@ -29,7 +29,9 @@ def merge_mapping(stack: Stack) -> str:
 
 def test_it_is_healthy(stack: Stack) -> None:
     answer = stack.request("GET", "/health")
-    assert (answer.status, answer.json()) == (200, {"ok": True, "faults": {}})
+    said = answer.json()
+    assert (answer.status, said["ok"], said["faults"]) == (200, True, {})
+    assert said["commit"] != "unknown", "the build is stamped"
 
 
 def test_a_token_that_the_issuer_did_not_sign_is_refused(stack: Stack) -> None:

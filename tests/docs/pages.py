@@ -9,9 +9,9 @@ from local.template import ROOT
 
 PAGES = sorted(path for pattern in ("*.md", "docs/**/*.md") for path in ROOT.glob(pattern))
 
-MARKS = ("AWS", "runner", "key", "long")
-"""What a command may be marked with, in a comment at its end: it needs an AWS account, a runner, a private key of the
-reader's, or minutes."""
+MARKS = ("AWS", "runner", "key", "peer", "long")
+"""What a command may be marked with, in a comment at its end: it needs an AWS account, a runner, a secret of the
+reader's, another cache server's database, or minutes, as whatever needs a local run that stands."""
 
 _BLOCK = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _COMMENT = re.compile(r"\s+# (.*)$", re.MULTILINE)

@@ -33,6 +33,12 @@ RUN_ELSEWHERE = {
 }
 """By the test file named, which has this line in it."""
 
+RUN_BY_THEIR_PAGES_TEST = {
+    ("docs/operator.md", "actions-cache "): ("tests/operate/test_page.py", "(actions-cache .*)"),
+    ("docs/management.md", "curl "): ("tests/e2e/test_management.py", "(curl (?:"),
+}
+"""Those of a page that begin so: by a test that finds them there itself, by this expression."""
+
 SHOWN = all_commands()
 
 
@@ -43,7 +49,8 @@ def test_the_pages_are_read_at_all() -> None:
 
 @pytest.mark.parametrize("command", SHOWN, ids=lambda it: f"{it.page}: {it.text[:60]}")
 def test_each_command_is_run_by_a_test_or_says_what_it_needs(command: Command) -> None:
-    is_run = command.text in RUN_HERE or command.text in RUN_ELSEWHERE
+    by_page = any(command.page == page and command.text.startswith(it) for page, it in RUN_BY_THEIR_PAGES_TEST)
+    is_run = command.text in RUN_HERE or command.text in RUN_ELSEWHERE or by_page
     assert is_run or command.mark, f"name the test that runs it, or mark it with one of # {', # '.join(MARKS)}"
 
 
@@ -55,6 +62,12 @@ def test_what_is_named_here_stands_on_a_page() -> None:
 def test_the_test_that_is_named_does_run_it(command: str) -> None:
     path, line = RUN_ELSEWHERE[command]
     assert line in (ROOT / path).read_text()
+
+
+@pytest.mark.parametrize("page", RUN_BY_THEIR_PAGES_TEST)
+def test_the_pages_own_test_runs_what_stands_on_it(page: tuple[str, str]) -> None:
+    path, expression = RUN_BY_THEIR_PAGES_TEST[page]
+    assert expression in (ROOT / path).read_text()
 
 
 @pytest.mark.parametrize("command", RUN_HERE)
