@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -10,6 +9,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from bench.resident import most_resident
 from bench.row import Row
 from bench.scene import Store, get_all, save
 from local.template import ROOT
@@ -70,12 +70,6 @@ async def _of_download(log: Path, variables: Mapping[str, str], paths: Sequence[
         return most_resident(environment.process.pid)
     finally:
         await environment.stop()
-
-
-def most_resident(process: int) -> int:
-    """Bytes, over its life."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
-    return int(found[1]) * 1024 if found else 0
 
 
 def of_api(run: LocalRun, calls: int = API_CALLS) -> int:

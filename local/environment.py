@@ -10,6 +10,9 @@ FITTED_TO_LAMBDA = frozenset(
 """The template's values go with AWS's caps, which nothing has here (DESIGN.md, "The delivery rule"): what checks cost
 nothing at 2 MB a second would halve the speed of a stream that isn't held back."""
 
+AGAINST_STRANGERS = frozenset({"CREATES_PER_MINUTE"})
+"""The template's value bounds what jobs of many repositories cost; here it would only stop somebody's load test."""
+
 OF_OTHER_ACCOUNTS = frozenset({"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"})
 """Would lead the functions away from the engines, or make these refuse them."""
 
@@ -29,7 +32,7 @@ def function_environment(
     declared: dict[str, str] = {}
     for function in functions:
         declared |= resources.environment(function)
-    defaults = {name: value for name, value in declared.items() if name not in FITTED_TO_LAMBDA}
+    defaults = {name: value for name, value in declared.items() if name not in FITTED_TO_LAMBDA | AGAINST_STRANGERS}
     users = {name: value for name, value in chosen.items() if name not in OF_OTHER_ACCOUNTS}
     return {
         "VERIFY_TOKENS": "0",

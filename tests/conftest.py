@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import boto3
 import pytest
+from hypothesis import settings
 from moto import mock_aws
 
 from actions_cache.domain.merge_plan import MIB
@@ -16,6 +17,10 @@ from local.endpoints import Endpoints
 from local.resources import Clients, Resources, create
 from local.template import Template
 from tests.journey import Journey, SetClock
+
+# An example that takes long on a busy machine is no failure of what is tested.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "local",

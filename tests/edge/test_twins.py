@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from actions_cache.domain.byte_range import parse_range
@@ -95,7 +95,6 @@ def arrival(answer: dict[str, Any], expected: str) -> str:
     return millis
 
 
-@settings(deadline=None)
 @given(block_id=block_ids)
 @example(block_id=base64.b64encode(b"\xfb\xff\xbe" * 21).decode())
 def test_a_block_has_the_same_key_at_the_edge_and_in_the_core(edge: Edge, block_id: str) -> None:

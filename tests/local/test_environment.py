@@ -38,6 +38,11 @@ def test_lambdas_limits_do_not_hold_here(template: Template):
         assert variable not in environment(template)
 
 
+def test_a_load_test_is_not_told_to_come_again(template: Template):
+    assert "CREATES_PER_MINUTE" not in environment(template)
+    assert environment(template, CREATES_PER_MINUTE="5")["CREATES_PER_MINUTE"] == "5"
+
+
 def test_nothing_goes_to_github_unless_the_user_says_so(template: Template):
     assert "RESULTS_SERVICE_URL" in template.environment("ApiFunction")
     assert "RESULTS_SERVICE_URL" not in environment(template, "ApiFunction")

@@ -7,7 +7,7 @@ from threading import Barrier
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actions_cache.adapters.dynamodb_repositories import SHARDS
@@ -105,7 +105,6 @@ def threads():
         yield executor
 
 
-@settings(deadline=None)
 @given(
     saved=st.lists(st.tuples(SCOPES, KEYS), max_size=6, unique=True),
     scopes=st.lists(SCOPES, min_size=1, max_size=4),
