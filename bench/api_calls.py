@@ -21,7 +21,6 @@ def main() -> None:
             answer = lambda_handler(event, context)
             if answer["statusCode"] != 200:
                 raise RuntimeError(answer)
-    # Not getrusage's: at the start of a program that one is what its parent had.
     print(most_resident(os.getpid()))
 
 

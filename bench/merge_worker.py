@@ -4,7 +4,7 @@ Reads the queue's message from standard input; the settings are the environment'
 """
 
 import json
-import resource
+import os
 import sys
 import time
 from contextvars import ContextVar
@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from actions_cache.adapters.sqs_queue import decode_message
+from bench.resident import most_resident
 from functions.merge.handler import control
 from tests.journey import plenty
 
@@ -57,8 +58,7 @@ def main() -> None:
     began = time.perf_counter()
     outcome = worker.merge(message, plenty)
     seconds = time.perf_counter() - began
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps(asdict(Merged(outcome, seconds, resident, calls))))
+    print(json.dumps(asdict(Merged(outcome, seconds, most_resident(os.getpid()), calls))))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,6 @@ from pathlib import Path
 
 
 def most_resident(process: int) -> int:
-    """Bytes, over its life."""
+    """Bytes, over its life. Not getrusage's: at the start of a program that one is what its parent had."""
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
     return int(found[1]) * 1024 if found else 0

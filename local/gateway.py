@@ -67,9 +67,6 @@ class Gateway:
         return best.function if best and not best.is_signed else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await next(iter(self.apps.values()))(scope, receive, send)
-            return
         function = self.function_for(scope["method"], scope["path"])
         app = self.apps[function] if function is not None else self.unknown
         await app(scope, receive, send)

@@ -24,7 +24,7 @@ def _commit(checkout: Path) -> str:
             return UNKNOWN
         commit = _git(checkout, "rev-parse", f"--short={COMMIT_DIGITS}", "HEAD")
         return f"{commit}.changed" if _git(checkout, "status", "--porcelain") else commit
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, subprocess.SubprocessError):
         return UNKNOWN
 
 

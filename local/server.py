@@ -32,10 +32,11 @@ KEEP_ALIVE_SECONDS = 75
 """uvicorn's 5 s would close connections under clients that pause between two blocks."""
 
 
-def edge_before(behind: ASGIApp, secrets_arn: str) -> Edge:
+def edge_before(template: Template, behind: ASGIApp, secrets_arn: str) -> Edge:
     """The distribution that the template declares.
 
     Args:
+        template: ours.
         behind: what API Gateway serves.
         secrets_arn: of the edge's KeyValueStore.
     """
@@ -45,7 +46,7 @@ def edge_before(behind: ASGIApp, secrets_arn: str) -> Edge:
     if credentials is None:
         raise RuntimeError("no AWS credentials: the supervisor sets the engines'")
     return Edge(
-        Distribution.of(Template.load()),
+        Distribution.of(template),
         EdgeRuntime(),
         EdgeKeyValueStore(session.client("cloudfront-keyvaluestore", config=SIGV4A_CALLS), secrets_arn),
         BucketOrigin(S3Signer(session.client("s3", config=QUICK_CALLS), os.environ["BUCKET"], credentials)),
@@ -67,8 +68,9 @@ def main() -> None:
     options = parser.parse_args()
 
     stop_at_end_of(options.lifeline, PATIENCE_SECONDS)
+    template = Template.load()
     config = uvicorn.Config(
-        edge_before(Gateway.of(Template.load(), apps()), options.edge_secrets),
+        edge_before(template, Gateway.of(template, apps()), options.edge_secrets),
         loop="uvloop",
         http="httptools",
         lifespan="on",

@@ -9,6 +9,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from actions_cache.adapters.aws import LONG_CALLS
 from actions_cache.settings import Settings
@@ -21,6 +22,21 @@ FUNCTION = "CleanupFunctionName"
 
 OF_OTHER_ACCOUNTS = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL")
 """Would lead past the local engines."""
+
+
+class TheServers(Settings):
+    """As its functions have them: nothing of this shell's is among them."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library's shape
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
 
 
 def connect(stack: str | None, *, local: bool) -> OperatorPlane:
@@ -37,7 +53,7 @@ def connect(stack: str | None, *, local: bool) -> OperatorPlane:
 def plane(variables: Mapping[str, str]) -> OperatorPlane:
     values = {name.lower(): value for name, value in variables.items() if value}
     try:
-        settings = Settings.model_validate({name: values[name] for name in Settings.model_fields if name in values})
+        settings = TheServers.model_validate({name: values[name] for name in Settings.model_fields if name in values})
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors())
         raise CommandFailed(

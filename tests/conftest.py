@@ -3,9 +3,11 @@
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache, partial
 
 import boto3
 import pytest
+from botocore.loaders import JSONFileLoader
 from hypothesis import settings
 from moto import mock_aws
 
@@ -28,6 +30,15 @@ CREDENTIALS = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_REGION": "us-east-1",
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def models_are_read_once() -> Iterator[None]:
+    """AWS's models are megabytes of JSON, which botocore reads anew in each session, of which pynamodb makes many."""
+    load = cache(partial(JSONFileLoader.load_file, JSONFileLoader()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONFileLoader, "load_file", lambda _, path: load(path))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,12 @@ from typing import Any, NoReturn
 from actions_cache.adapters.sqs_queue import decode_message
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
+from actions_cache.domain.happenings import RunEnd
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.part_range import whole
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.ports import MergeMessage
 from actions_cache.usecases.look_up import Hit, Query
-from actions_cache.usecases.merge import MergeOutcome
 from actions_cache.wiring.control import ControlPlane
 
 REPOSITORY, SCOPE, VERSION = "42", "refs/heads/main", "v1"
@@ -113,7 +113,7 @@ class Journey:
                 self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return taken
 
-    def merge_all(self) -> list[MergeOutcome]:
+    def merge_all(self) -> list[RunEnd]:
         return [self.control.merge(message, plenty) for message in self.messages()]
 
     def clean_up(self) -> dict[str, int]:

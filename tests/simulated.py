@@ -11,12 +11,13 @@ from actions_cache.adapters.system import RandomTokens
 from actions_cache.domain import claim
 from actions_cache.domain.archive import Archive, Part, committed, reserved, stored
 from actions_cache.domain.checksum import etag_of, etag_of_upload
+from actions_cache.domain.happenings import RunEnd
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.part_range import PartRange
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
 from actions_cache.ports import MergeMessage, MultipartUpload, UploadedPart
 from actions_cache.usecases.manifests import Manifests
-from actions_cache.usecases.merge import MergeArchive, MergeOutcome
+from actions_cache.usecases.merge import MergeArchive
 from tests.journey import SetClock, name, plenty
 from tests.told import Told
 
@@ -105,6 +106,6 @@ def merge_of_copies(count: int, size: int) -> tuple[float, int]:
     seconds = time.process_time() - began
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert (outcome, table.row.object) == (MergeOutcome.MERGED, store.merged)
+    assert (outcome, table.row.object) == (RunEnd.MERGED, store.merged)
     assert sum(store.copied.values()) == count * size
     return seconds, most

@@ -16,7 +16,15 @@ from starlette.responses import JSONResponse
 from actions_cache import logs
 from actions_cache.domain.access import Caller
 from actions_cache.domain.archive import Archive
-from actions_cache.domain.entry import Entry, EntryFamily, EntryName, check_name, numbered_archive_id
+from actions_cache.domain.entry import (
+    MAX_NUMBER,
+    MAX_RESTORE_KEYS,
+    Entry,
+    EntryFamily,
+    EntryName,
+    check_name,
+    numbered_archive_id,
+)
 from actions_cache.domain.errors import InvalidRequest, NotFound
 from actions_cache.domain.pieces import check_takes_pieces, parse_content_range
 from actions_cache.domain.timing import SECOND
@@ -26,12 +34,8 @@ from actions_cache.web.artifact_cache import ROOT
 from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.data import DataPlane
 from functions.api.bodies import read_body
-from functions.api.cache_service import MAX_BODY_BYTES, MAX_RESTORE_KEYS
+from functions.api.cache_service import MAX_BODY_BYTES
 from functions.api.tokens import TokenReader
-
-MAX_NUMBER = 16**13
-"""Entries and uploads are numbered below it (domain/entry.py)."""
-
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
 

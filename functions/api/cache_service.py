@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from actions_cache import logs
 from actions_cache.domain import happenings
 from actions_cache.domain.access import Caller
-from actions_cache.domain.entry import EntryFamily, EntryName, check_name
+from actions_cache.domain.entry import MAX_RESTORE_KEYS, EntryFamily, EntryName, check_name
 from actions_cache.domain.errors import InvalidRequest, PermissionDenied
 from actions_cache.usecases.look_up import Query
 from actions_cache.web import twirp
@@ -31,8 +31,6 @@ from functions.api.tokens import TokenReader
 
 SERVICE = "github.actions.results.api.v1.CacheService"
 MAX_BODY_BYTES = 256 * 1024
-MAX_RESTORE_KEYS = 32
-"""Each costs a query in each scope; @actions/cache sends ten at most."""
 
 
 @dataclass(frozen=True, slots=True)

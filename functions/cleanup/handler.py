@@ -3,6 +3,7 @@
 What an older release wrote is migrated once nothing more is due, or at once where the event says so.
 """
 
+import secrets
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
@@ -11,7 +12,6 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from actions_cache.domain.timing import Millis
-from actions_cache.domain.usage import NO_USAGE
 from actions_cache.logs import handled, logger
 from actions_cache.settings import Settings
 from actions_cache.usecases.clean_up import DEADLINE_MARGIN
@@ -38,19 +38,25 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, i
 
 
 def _compare(remaining: Callable[[], Millis]) -> Counter[str]:
-    """What is there with what is known of it: usage first, since a large bucket's listing takes all time there is.
-
-    A fault in the one leaves the other its turn.
-    """
+    """What is there with what is known of it. A fault in the one leaves the other its turn."""
     corrected = 0
     try:
-        for repository in control().repositories.repositories():
-            if remaining() < DEADLINE_MARGIN:
-                break
-            corrected += control().reconcile_usage(repository.id) != NO_USAGE
+        corrected = _correct_usage(remaining)
     finally:
         found = control().find_orphans(remaining)
     return found + Counter({"usages corrected": corrected})
+
+
+def _correct_usage(remaining: Callable[[], Millis]) -> int:
+    """In half of the time, so that orphans have the other. From a random one on: each has its turn within some runs."""
+    until, ids = remaining() // 2, [*control().repositories.ids()]
+    first = secrets.randbelow(len(ids) + 1)
+    corrected = 0
+    for repository_id in ids[first:] + ids[:first]:
+        if remaining() < until:
+            return corrected
+        corrected += control().reconcile_usage(repository_id)
+    return corrected + control().reconcile_usage.store()
 
 
 def _clean_up(remaining: Callable[[], Millis]) -> Counter[str]:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from actions_cache.domain.errors import NotFound
 from actions_cache.domain.repository import Repository
 from actions_cache.domain.role import Role
+from actions_cache.usecases.delete_entries import Deletion
 from actions_cache.usecases.match import Question
 from actions_cache.wiring.management import ManagementPlane
 from functions.manage import asked
@@ -37,6 +38,14 @@ def routes(management: ManagementPlane, doorkeeper: Doorkeeper) -> APIRouter:
     Admin = Annotated[Role, Depends(doorkeeper.admin)]  # noqa: N806 - a type
     Found = Annotated[Repository, Depends(named)]  # noqa: N806 - a type
 
+    def answered(
+        request: Request, role: Role, found: Repository, deletion: Deletion, *, dry_run: bool
+    ) -> DeletionShape:
+        if not dry_run:
+            note_deletion(management, request, role, found, deletion)
+        hits = management.list_entries.hits_of(found.id, deletion.archives)
+        return DeletionShape.of(deletion, hits, dry_run=dry_run)
+
     @router.get("/role")
     def role(role: Reader) -> RoleShape:
         """What the token is good for."""
@@ -53,7 +62,7 @@ def routes(management: ManagementPlane, doorkeeper: Doorkeeper) -> APIRouter:
     def entries(_: Reader, found: Found, query: Annotated[asked.ListEntries, Query()]) -> EntriesShape:
         wanted, order, page = query.wanted()
         listing = management.list_entries(found.id, wanted, order, page)
-        hits = management.list_entries.hits(found.id)
+        hits = management.list_entries.hits(found.id, listing)
         shapes = [EntryShape.of(it, hits) for it in listing.archives]
         return EntriesShape(total=listing.total, page=page.number, per_page=page.size, entries=shapes)
 
@@ -63,23 +72,17 @@ def routes(management: ManagementPlane, doorkeeper: Doorkeeper) -> APIRouter:
     ) -> DeletionShape:
         """At least one filter, and all that are given must hold. At most 500 at once: `remaining` says what is left."""
         wanted = query.wanted(management.control.clock.now())
-        hits = management.list_entries.hits(found.id)
         deletion = management.delete_entries(found.id, wanted, dry_run=query.dry_run)
-        if not query.dry_run:
-            note_deletion(request, role, found, deletion)
-        return DeletionShape.of(deletion, hits, dry_run=query.dry_run)
+        return answered(request, role, found, deletion, dry_run=query.dry_run)
 
     @of_one.delete("/entries/{number}")
     def delete_entry(
         request: Request, role: Admin, found: Found, number: Number, query: Annotated[asked.DeleteOne, Query()]
     ) -> DeletionShape:
-        hits = management.list_entries.hits(found.id)
         deletion = management.delete_entries.numbered(found.id, number, dry_run=query.dry_run)
         if not deletion.archives:
             raise NotFound(f"no entry has the id {number}")
-        if not query.dry_run:
-            note_deletion(request, role, found, deletion)
-        return DeletionShape.of(deletion, hits, dry_run=query.dry_run)
+        return answered(request, role, found, deletion, dry_run=query.dry_run)
 
     @of_one.get("")
     def repository(_: Reader, found: Found) -> RepositoryShape:

@@ -1,13 +1,9 @@
 """Management: GitHub's REST endpoints for caches, and an API of this server's own."""
 
-from typing import Any
+from fastapi import FastAPI
 
-from fastapi import FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
-
-from actions_cache.domain.errors import InvalidRequest
 from actions_cache.web import github
-from actions_cache.web.app import new_app, respond
+from actions_cache.web.app import new_app
 from actions_cache.wiring.management import ManagementPlane
 from functions.manage import api, page, rest, session
 from functions.manage.access import Doorkeeper
@@ -40,15 +36,4 @@ def create_app(management: ManagementPlane) -> FastAPI:
     app.include_router(session.routes(management))
     app.include_router(page.routes())
     app.include_router(api.routes(management, doorkeeper))
-
-    @app.exception_handler(RequestValidationError)
-    async def malformed(request: Request, fault: RequestValidationError) -> Response:  # noqa: ARG001 - the framework's
-        return respond(github.cache_error(InvalidRequest("; ".join(map(_said, fault.errors())))))
-
     return app
-
-
-def _said(error: dict[str, Any]) -> str:
-    _, *place = error["loc"]
-    where = ".".join(map(str, place))
-    return f"{where}: {error['msg']}" if where else str(error["msg"])

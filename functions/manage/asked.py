@@ -8,24 +8,17 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from actions_cache.domain.entry import MAX_NAME_CHARACTERS
+from actions_cache.domain.activity import HOUR, TALLIES_KEPT
+from actions_cache.domain.entry import MAX_NAME_CHARACTERS, MAX_RESTORE_KEYS
 from actions_cache.domain.listing import MAX_PER_PAGE, Direction, EntryFilter, Order, Page, SortBy
 from actions_cache.domain.timing import Millis
+from actions_cache.usecases.match import MAX_REFS
 from functions.manage.moments import parse_moment
-
-MAX_NUMBER = 16**13
-"""Entries are numbered below it (domain/entry.py)."""
-
-HOURS_KEPT = 35 * 24
-"""Tallies live so long (adapters/dynamodb_repositories.py)."""
-
-MAX_KEYS = 33
-MAX_REFS = 64
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 PageNumber = Annotated[int, Field(ge=1, le=100_000)]
 PerPage = Annotated[int, Field(ge=1, le=MAX_PER_PAGE)]
-Hours = Annotated[int, Field(ge=1, le=HOURS_KEPT)]
+Hours = Annotated[int, Field(ge=1, le=TALLIES_KEPT // HOUR)]
 
 
 class Asked(BaseModel):
@@ -111,7 +104,7 @@ class DeleteEntries(Asked):
 class MatchKeys(Asked):
     repository: Text = Field(description="its id, or `owner/repository`")
     key: Text
-    restore_key: list[Text] = Field([], max_length=MAX_KEYS, description="once for each, in their order")
+    restore_key: list[Text] = Field([], max_length=MAX_RESTORE_KEYS, description="once for each, in their order")
     ref: list[Text] = Field(
         min_length=1, max_length=MAX_REFS, description="once for each that the job may read, in the order it does"
     )

@@ -4,7 +4,7 @@ from fastapi import Request
 from starlette.datastructures import URL
 
 from actions_cache.domain.listing import Page
-from actions_cache.web.app import base_url, came_through_edge
+from actions_cache.web.app import base_url, came_through_edge, signer
 
 
 def links(request: Request, public_url: str | None, page: Page, total: int) -> dict[str, str]:
@@ -24,8 +24,13 @@ def links(request: Request, public_url: str | None, page: Page, total: int) -> d
 
 
 def _asked(request: Request, public_url: str | None) -> URL:
-    """Absolute: gh takes no other. At the API's own URL the stage is part of the path."""
+    """Absolute: gh takes no other. At the API's own URL the stage is part of the path.
+
+    Who signs by IAM is there whatever the public URL is, and has to stay where the signature is checked.
+    """
     event = request.scope.get("aws.event")
-    is_at_api = event is not None and not public_url and not came_through_edge(request)
-    path = event["requestContext"]["path"] if event and is_at_api else request.url.path
-    return URL(base_url(request, public_url) + path).replace(query=request.url.query)
+    if event and (signer(request) or not (public_url or came_through_edge(request))):
+        url = str(request.base_url).rstrip("/") + event["requestContext"]["path"]
+    else:
+        url = base_url(request, public_url) + request.url.path
+    return URL(url).replace(query=request.url.query)

@@ -3,12 +3,13 @@
 https://docs.github.com/rest/actions/cache
 """
 
-import logging
 from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
+from actions_cache.domain import happenings
+from actions_cache.domain.entry import MAX_NUMBER
 from actions_cache.domain.errors import NotFound
 from actions_cache.domain.repository import Repository
 from actions_cache.domain.role import Role
@@ -16,11 +17,9 @@ from actions_cache.usecases.delete_entries import Deletion
 from actions_cache.usecases.list_entries import Listing
 from actions_cache.wiring.management import ManagementPlane
 from functions.manage.access import Doorkeeper, name_of
-from functions.manage.asked import MAX_NUMBER, GithubDelete, GithubList
+from functions.manage.asked import GithubDelete, GithubList
 from functions.manage.links import links
 from functions.manage.shapes import GithubCaches, GithubError, GithubUsage
-
-logger = logging.getLogger(__name__)
 
 Number = Annotated[int, Path(ge=0, lt=MAX_NUMBER)]
 
@@ -64,7 +63,7 @@ def _of_one(management: ManagementPlane, doorkeeper: Doorkeeper, find: Callable[
         request: Request, role: Admin, found: Found, asked: Annotated[GithubDelete, Query()]
     ) -> GithubCaches:
         deletion = management.delete_entries(found.id, asked.wanted())
-        note_deletion(request, role, found, deletion)
+        note_deletion(management, request, role, found, deletion)
         if not deletion.archives:
             raise NotFound(f"no cache has the key {asked.key!r}" + (f" and the ref {asked.ref!r}" if asked.ref else ""))
         return GithubCaches.of(Listing(len(deletion.archives), deletion.archives))
@@ -72,7 +71,7 @@ def _of_one(management: ManagementPlane, doorkeeper: Doorkeeper, find: Callable[
     @router.delete("/caches/{number}", status_code=204)
     def delete_by_id(request: Request, role: Admin, found: Found, number: Number) -> None:
         deletion = management.delete_entries.numbered(found.id, number)
-        note_deletion(request, role, found, deletion)
+        note_deletion(management, request, role, found, deletion)
         if not deletion.archives:
             raise NotFound(f"no cache has the id {number}")
 
@@ -83,14 +82,10 @@ def _of_one(management: ManagementPlane, doorkeeper: Doorkeeper, find: Callable[
     return router
 
 
-def note_deletion(request: Request, role: Role, repository: Repository, deletion: Deletion) -> None:
-    """In the log, where it is found again: who deleted what."""
-    logger.info(
-        "entries deleted",
-        extra={
-            "by": name_of(request, role),
-            "repository": repository.id,
-            "archive_ids": [it.id for it in deletion.archives],
-            "bytes": sum(it.size for it in deletion.archives),
-        },
-    )
+def note_deletion(
+    management: ManagementPlane, request: Request, role: Role, repository: Repository, deletion: Deletion
+) -> None:
+    """Who deleted what; nothing where nothing was."""
+    if deletion.archives:
+        by = name_of(request, role)
+        management.control.telemetry.tell(happenings.entries_deleted(repository.id, by, deletion.archives))

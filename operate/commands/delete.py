@@ -7,7 +7,7 @@ from actions_cache.domain.listing import EntryFilter
 from actions_cache.usecases.delete_entries import Deletion
 from actions_cache.wiring.operator import OperatorPlane
 from functions.manage.shapes import DeletionShape
-from operate.commands.entries import TITLES, ago, as_rows, filters, repository_argument
+from operate.commands.entries import TITLES, as_rows, filtered, filters, repository_argument
 from operate.console import CommandFailed, Output, amount, counted
 from operate.options import changes, on_server
 
@@ -18,19 +18,14 @@ from operate.options import changes, on_server
 @filters
 @changes("Delete.")
 @on_server
+@filtered
 def delete(
     server: OperatorPlane,
     output: Output,
     *,
     repository: str,
     number: int | None,
-    key: str | None,
-    key_prefix: str | None,
-    search: str | None,
-    ref: str | None,
-    version: str | None,
-    older_than: str | None,
-    unused_since: str | None,
+    wanted: EntryFilter,
     yes: bool,
 ) -> int:
     """Delete entries of a repository.
@@ -39,27 +34,17 @@ def delete(
 
     Lookups miss them at once. Who is reading one reads on: its objects go after the readers' grace.
     """
-    now = server.control.clock.now()
-    wanted = EntryFilter(
-        key=key,
-        key_prefix=key_prefix,
-        search=search,
-        ref=ref,
-        version=version,
-        created_before=ago("--older-than", older_than, now),
-        unused_since=ago("--unused-since", unused_since, now),
-    )
     if number is not None and not wanted.asks_nothing:
         raise CommandFailed("--id names one entry; it goes with no other filter")
     management = server.management
     found = management.find_repository(repository)
-    hits = management.list_entries.hits(found.id)
     if number is not None:
         deletion = management.delete_entries.numbered(found.id, number, dry_run=not yes)
         if not deletion.archives:
             raise NotFound(f"no entry of {repository} has the id {number}")
     else:
         deletion = delete_all(server, output, found.id, wanted, acts=yes)
+    hits = management.list_entries.hits_of(found.id, deletion.archives)
     output.rows(TITLES, as_rows(deletion.archives, hits))
     output.say(summary(deletion, acts=yes))
     output.document(DeletionShape.of(deletion, hits, dry_run=not yes).model_dump())

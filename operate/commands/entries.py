@@ -1,15 +1,19 @@
 """What commands on a repository's entries have in common."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from typing import Any
 
 import click
 
 from actions_cache.domain.archive import Archive
+from actions_cache.domain.listing import EntryFilter
 from actions_cache.domain.timing import Millis
+from actions_cache.wiring.operator import OperatorPlane
 from functions.manage.moments import parse_moment
 from functions.manage.shapes import EntryShape
-from operate.console import amount, moment
-from operate.options import Decorated
+from operate.console import Output, amount, moment
+from operate.options import Command, Decorated
 
 TITLES = ("id", "key", "ref", "size", "created", "last used", "hits", "merge")
 
@@ -32,7 +36,39 @@ def filters(command: Decorated) -> Decorated:
     return command
 
 
-def ago(option: str, value: str | None, now: Millis) -> Millis | None:
+def filtered(command: Command) -> Command:
+    """Below `on_server`: of the options of `filters`, the command gets `wanted`, an EntryFilter."""
+
+    @wraps(command)
+    def by_filter(
+        server: OperatorPlane,
+        output: Output,
+        *,
+        key: str | None,
+        key_prefix: str | None,
+        search: str | None,
+        ref: str | None,
+        version: str | None,
+        older_than: str | None,
+        unused_since: str | None,
+        **options: Any,
+    ) -> int:
+        now = server.control.clock.now()
+        wanted = EntryFilter(
+            key=key,
+            key_prefix=key_prefix,
+            search=search,
+            ref=ref,
+            version=version,
+            created_before=_ago("--older-than", older_than, now),
+            unused_since=_ago("--unused-since", unused_since, now),
+        )
+        return command(server, output, wanted=wanted, **options)
+
+    return by_filter
+
+
+def _ago(option: str, value: str | None, now: Millis) -> Millis | None:
     """Raises: InvalidRequest."""
     return None if value is None else parse_moment(option, value, now)
 

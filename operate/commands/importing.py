@@ -119,11 +119,13 @@ def falcondev(
     found = read_source(database, rows)
     storage = storage_of(server, directory, bucket, endpoint_url, profile)
     chosen = list(Chosen(issuer, parsed(repositories), scopes).named(found))
-    results = []
+    results, size = [], 0
     with output.progress("entries", len(chosen)) as bar:
         for row, name in chosen:
-            results.append(one(server, storage, row, name, acts=yes))
-            bar.advance(amount(sum(it.size for it in results)))
+            result = one(server, storage, row, name, acts=yes)
+            results.append(result)
+            size += result.size
+            bar.advance(amount(size))
     output.rows(
         ("repository", "scope", "key", "outcome", "because"),
         (

@@ -5,7 +5,7 @@ import click
 from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy
 from actions_cache.wiring.operator import OperatorPlane
 from functions.manage.shapes import EntriesShape, EntryShape
-from operate.commands.entries import TITLES, ago, as_rows, filters, repository_argument
+from operate.commands.entries import TITLES, as_rows, filtered, filters, repository_argument
 from operate.console import Output, counted
 from operate.options import on_server
 
@@ -18,18 +18,13 @@ from operate.options import on_server
 @click.option("--page", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--per-page", type=click.IntRange(1, 10_000), default=30, show_default=True)
 @on_server
+@filtered
 def list_(
     server: OperatorPlane,
     output: Output,
     *,
     repository: str,
-    key: str | None,
-    key_prefix: str | None,
-    search: str | None,
-    ref: str | None,
-    version: str | None,
-    older_than: str | None,
-    unused_since: str | None,
+    wanted: EntryFilter,
     sort: str,
     ascending: bool,
     page: int,
@@ -40,21 +35,11 @@ def list_(
     REPOSITORY is owner/name, or the id in its jobs' tokens (with @ and the issuer, where that isn't github.com).
     """
     management = server.management
-    now = server.control.clock.now()
-    wanted = EntryFilter(
-        key=key,
-        key_prefix=key_prefix,
-        search=search,
-        ref=ref,
-        version=version,
-        created_before=ago("--older-than", older_than, now),
-        unused_since=ago("--unused-since", unused_since, now),
-    )
     order = Order(SortBy(sort), Direction.ASCENDING if ascending else Direction.DESCENDING)
     shown = Page(page, per_page)
     found = management.find_repository(repository)
     listing = management.list_entries(found.id, wanted, order, shown)
-    hits = management.list_entries.hits(found.id)
+    hits = management.list_entries.hits(found.id, listing)
     output.rows(TITLES, as_rows(listing.archives, hits))
     output.say(f"page {page} of {shown.last_of(listing.total)}, {counted(listing.total, 'entry', 'entries')} in all")
     entries = [EntryShape.of(it, hits) for it in listing.archives]

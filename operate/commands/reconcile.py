@@ -31,9 +31,9 @@ def reconcile(server: OperatorPlane, output: Output, *, yes: bool) -> int:
     Then each repository's usage, which its budget is held against, is counted anew from its entries.
     """
     with output.progress("archives in the bucket") as bar:
-        listed = Listed()
-        orphans = list(orphans_of(server.control.find_orphans, bar, listed, deletes=yes))
-    repositories = [repository.id for repository in server.control.repositories.repositories()]
+        found = list(archives_of(server.control.find_orphans, bar, deletes=yes))
+    orphans = [archive for archive in found if isinstance(archive, Orphan)]
+    repositories = server.control.repositories.ids()
     drifted = []
     with output.progress("repositories", len(repositories)) as bar:
         for repository in repositories:
@@ -42,7 +42,7 @@ def reconcile(server: OperatorPlane, output: Output, *, yes: bool) -> int:
             if count is not None:
                 drifted.append((repository, count))
                 if yes:
-                    server.control.reconcile_usage(repository)
+                    server.control.reconcile_usage.correct(repository, count)
     output.rows(("archive", "objects", "size"), ((it.archive_id, str(it.objects), amount(it.size)) for it in orphans))
     output.rows(
         ("repository", "counted", "stored"),
@@ -55,10 +55,10 @@ def reconcile(server: OperatorPlane, output: Output, *, yes: bool) -> int:
             for repository, it in drifted
         ),
     )
-    output.say(summary(listed.archives, orphans, len(repositories), len(drifted), acts=yes))
+    output.say(summary(len(found), orphans, len(repositories), len(drifted), acts=yes))
     output.document(
         {
-            "archives": listed.archives,
+            "archives": len(found),
             "orphans": [
                 {"archive_id": it.archive_id, "objects": it.objects, "bytes": it.size, "deleted": yes} for it in orphans
             ],
@@ -77,25 +77,16 @@ def reconcile(server: OperatorPlane, output: Output, *, yes: bool) -> int:
     return 0
 
 
-@dataclass
-class Listed:
-    """How many archives the bucket has objects of."""
-
-    archives: int = 0
-
-
-def orphans_of(find: FindOrphans, bar: Bar, listed: Listed, *, deletes: bool) -> Iterator[Orphan]:
+def archives_of(find: FindOrphans, bar: Bar, *, deletes: bool) -> Iterator[str | Orphan]:
+    """Each that objects stand under: the id of one that the table knows, or an orphan."""
     for archive_id, is_known in find.archives():
         bar.advance()
-        objects = find.objects(archive_id) if not is_known else ()
-        # SeaweedFS lists folders that are empty.
-        if not (is_known or objects):
-            continue
-        listed.archives += 1
-        if not is_known:
+        if is_known:
+            yield archive_id
+        elif objects := find.objects(archive_id):  # SeaweedFS lists folders that are empty.
             yield Orphan(archive_id, len(objects), sum(part.size for part in objects))
             if deletes:
-                find.delete(archive_id)
+                find.delete(archive_id, objects)
 
 
 def summary(archives: int, orphans: list[Orphan], repositories: int, drifted: int, *, acts: bool) -> str:

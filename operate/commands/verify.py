@@ -33,10 +33,11 @@ def verify(server: OperatorPlane, output: Output, *, deep: bool, repair: bool, a
     archives = list(server.scrub.archives())
     done: list[Scrubbed] = []
     with output.progress("archives", len(archives)) as bar:
+        damaged: list[Scrubbed] = []
         for scrubbed in server.scrub(archives, deep=deep, removes=repair and yes, concurrency=at_once):
             done.append(scrubbed)
-            bar.advance(f"{sum(1 for it in done if it.damage)} damaged")
-    damaged = [it for it in done if it.damage]
+            damaged += [scrubbed] if scrubbed.damage else []
+            bar.advance(f"{len(damaged)} damaged")
     unknown = [it for it in done if it.fault]
     output.rows(
         ("archive", "repository", "scope", "key", "object", "damage"),

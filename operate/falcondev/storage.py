@@ -82,8 +82,9 @@ class FilePiece:
         return self.path.stat().st_size
 
     def bring(self, key: str) -> None:
-        with answers():
-            self.to.s3.upload_file(str(self.path), self.to.bucket, key, Config=TRANSFER)
+        # Not upload_file, whose errors are no ClientErrors.
+        with answers(), self.path.open("rb") as file:
+            self.to.s3.upload_fileobj(file, self.to.bucket, key, Config=TRANSFER)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def save(tables: Tables, path: Path) -> str:
 
 
 def restore(tables: Tables, path: Path, *, replace: bool) -> str:
-    """Two passes over the file: what fits together, and then the writing. A run that broke off can be done again.
+    """Reads the file several times, line by line, before it writes anything. A run that broke off can be done again.
 
     Raises: Refused, NotABackup: nothing was changed.
     """

@@ -31,7 +31,7 @@ def test_a_noted_repository_is_found_by_id_and_by_name_in_any_case(repositories)
     assert repositories.repository("42") == EXAMPLE
     assert repositories.ids_named("example/TOOLS") == ["42"]
     assert repositories.ids_named("example/tool") == []
-    assert {it.id: it.name for it in repositories.repositories()} == {
+    assert {it: repositories.repository(it).name for it in repositories.ids()} == {
         "42": "Example/Tools",
         "7@https://ghes.example": None,
     }
@@ -99,6 +99,8 @@ def test_a_usage_is_corrected_in_repository_and_store(repositories):
     repositories.correct_usage("42", Usage(10, 2))
     repositories.correct_usage("42", NO_USAGE - Usage(4, 1))
     assert repositories.usage("42") == repositories.store_usage() == Usage(6, 1)
+    repositories.correct_store_usage(Usage(1, 1))
+    assert (repositories.usage("42"), repositories.store_usage()) == (Usage(6, 1), Usage(7, 2))
 
 
 def test_creates_are_counted_by_the_minute(repositories):

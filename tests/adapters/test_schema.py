@@ -11,16 +11,23 @@ from actions_cache.domain.archive import ArchiveState, MergeState
 from actions_cache.domain.migrations import KNOWN
 from actions_cache.domain.schema import Schema
 from actions_cache.domain.timing import SECOND
+from actions_cache.domain.usage import Usage
 from actions_cache.ports import Unavailable, WriteConflict
 from actions_cache.usecases import migrate
 from actions_cache.usecases.check_schema import NewerSchema
-from tests.journey import Journey, name, plenty
+from tests.journey import Journey, fail, name, plenty
 
 FIRST: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "items_of_the_first_commit.json").read_text())
 """Made by the code of the first commit that had tables, 2081364, and never changed since."""
 
 T = 1_763_900_000 * SECOND
 HOUR = 3600 * SECOND
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No index lags here."""
+    monkeypatch.setattr("actions_cache.wiring.control.INDEX_LAG_SECONDS", 0)
 
 
 def put(journey: Journey, item: dict[str, Any]) -> str:
@@ -103,10 +110,12 @@ def test_the_leftovers_of_a_merge_given_up_before_are_due_after_the_migration(jo
 def test_what_was_stored_before_usage_was_counted_is_found_by_its_last_use_and_counted(journey: Journey):
     archive_id = put(journey, FIRST["merged"])
     assert list(journey.control.table.stored_archives("42")) == []
+    assert journey.control.repositories.ids() == []
     assert journey.control.migrate(plenty) == {"archives looked at": 1, "archives migrated": 1}
     assert [it.id for it in journey.control.table.stored_archives("42")] == [archive_id]
-    assert journey.control.reconcile_usage("42").bytes == 20_000_000
-    assert journey.control.repositories.usage("42").entries == 1
+    assert journey.control.repositories.ids() == ["42"], "else nothing would ever count it, or evict of it"
+    assert journey.control.reconcile_usage("42")
+    assert journey.control.repositories.usage("42") == Usage(20_000_000, 1)
 
 
 def test_a_migration_leaves_alone_what_has_todays_shape_and_is_done_once(journey: Journey):
@@ -159,7 +168,28 @@ def test_an_archive_that_cant_be_read_keeps_no_other_and_the_tables_unmigrated(j
     seen = journey.control.schema.read()
     assert seen is not None
     assert seen.oldest == 0
+    assert journey.control.migrate(plenty) == {}, "each try reads the whole table"
+    assert journey.control.migrate(plenty, again=True)["archives not migrated"] == 1
+    journey.clock.advance(migrate.RETRY / SECOND)
     assert journey.control.migrate(plenty)["archives not migrated"] == 1
+
+
+def test_a_version_that_an_older_release_noted_with_fewer_fields_is_replaced(journey: Journey):
+    table = journey.control.settings.archives_table
+    noted = {"archive_id": {"S": "schema"}, "newest": {"N": str(KNOWN)}, "oldest": {"N": "0"}}
+    journey.control.session.client("dynamodb").put_item(TableName=table, Item=noted)
+    seen = journey.control.schema.read()
+    assert seen == Schema(KNOWN)
+    journey.control.schema.write(seen, Schema(KNOWN, KNOWN))
+    assert journey.control.schema.read() == Schema(KNOWN, KNOWN)
+    with pytest.raises(WriteConflict):
+        journey.control.schema.write(seen, Schema(KNOWN, KNOWN, "a" * 32))
+
+
+def test_a_start_that_always_loses_to_others_ends(journey: Journey, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(type(journey.control.schema), "write", lambda *_: fail(WriteConflict()))
+    with pytest.raises(Unavailable, match="too many functions"):
+        journey.control.check_schema()
 
 
 def test_due_times_follow_the_settings_after_a_migration_that_is_asked_for(journey: Journey):

@@ -56,11 +56,12 @@ def test_what_is_sent_as_host_is_what_was_signed(url, host):
 
 
 def test_another_day_and_other_credentials_have_keys_of_their_own():
-    credentials = Credentials("key", "secret")
-    signer = S3Signer(client_at(None), "bucket", credentials)
-    signatures = set()
-    for secret in ("secret", "other", "secret"):
-        for day in ("20261231", "20270101"):
-            credentials.secret_key = secret
-            signatures.add(signer._signing_key(secret, day))
-    assert len(signatures) == 4
+    client, credentials = client_at(None), Credentials("key", "secret")
+    signer = S3Signer(client, "bucket", credentials)
+    # Either alone changes at some step.
+    first, second, third, fourth = (("secret", "1"), ("other", "1"), ("other", "2"), ("secret", "2"))
+    keys = set()
+    for turn in (first, second, third, fourth, first):
+        keys.add(key := signer._signing_key(*turn))
+        assert key == S3Signer(client, "bucket", credentials)._signing_key(*turn)
+    assert len(keys) == 4

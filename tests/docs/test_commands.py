@@ -92,7 +92,7 @@ def test_each_make_target_that_a_page_names_exists() -> None:
 
 def test_each_module_that_a_command_starts_exists() -> None:
     for command in SHOWN:
-        for module in re.findall(r"python3? -m ((?:scripts|doctor|local|demo|bench)[\w.]*)", command.text):
+        for module in re.findall(r"python3? -m ((?:scripts|doctor|local|demo|bench|operate)[\w.]*)", command.text):
             place = ROOT / module.replace(".", "/")
             assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), command
 

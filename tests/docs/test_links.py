@@ -24,6 +24,7 @@ ROOTS = (
     "demo",
     "events",
     "deploy",
+    "operate",
 )
 
 

@@ -8,9 +8,9 @@ from http.client import HTTPException
 import pytest
 
 from actions_cache.domain.archive import MergeState
+from actions_cache.domain.happenings import RunEnd
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.usecases import part_stream
-from actions_cache.usecases.merge import MergeOutcome
 from actions_cache.wiring.data import DataPlane
 from functions.download.app import create_app
 from local.endpoints import Endpoints
@@ -71,7 +71,7 @@ def merge_once(journey: Journey, archive_id: str) -> bool:
         assert journey.archive(archive_id).merge.state is MergeState.QUEUED
         journey.control.queue.send(message)
         return False
-    assert outcome is MergeOutcome.MERGED
+    assert outcome is RunEnd.MERGED
     return True
 
 

@@ -2,12 +2,16 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
-from actions_cache.adapters.sqs_queue import SqsMergeQueue
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from actions_cache.adapters.sqs_queue import SqsDeadLetters, SqsMergeQueue
 from actions_cache.domain.archive import MergeState
+from actions_cache.domain.happenings import RunEnd
 from actions_cache.ports import MergeMessage, Unavailable
-from actions_cache.usecases.merge import MergeOutcome
-from tests.journey import plenty
+from tests.journey import fail, plenty
 from tests.operate.command import process
 from tests.operate.conftest import Operated
 from tests.operate.poisoning import poison
@@ -27,8 +31,8 @@ def test_a_poisoned_merge_is_shown_replayed_only_by_yes_and_ends_merged(operated
     assert operated.run("dlq", "replay", "--yes").last_line == "1 message: 1 dealt with, 0 left"
     assert operated.dead() == 0
     control = operated.journey.control
-    assert control.merge(letter, plenty) is MergeOutcome.NOT_OURS, "delivered once more after all"
-    assert operated.journey.merge_all() == [MergeOutcome.MERGED]
+    assert control.merge(letter, plenty) is RunEnd.NOT_OURS, "delivered once more after all"
+    assert operated.journey.merge_all() == [RunEnd.MERGED]
     assert operated.journey.content(letter.archive_id) == b"onetwo"
 
 
@@ -93,3 +97,20 @@ def refuse(*_: object) -> None:
 def test_both_as_a_user_starts_them(operated: Operated):
     assert process("dlq", "show", "--local").out == "0 messages in the dead-letter queue\n"
     assert process("dlq", "replay", "--local", "--json").document == {"messages": []}
+
+
+def test_letters_come_back_at_once_when_the_queue_stops_answering(operated: Operated, monkeypatch: pytest.MonkeyPatch):
+    poison(operated, "npm-1")
+    client = operated.journey.control.session.client("sqs")
+    letters = SqsDeadLetters(client, operated.dead_letter_queue_url)
+    answers = iter([client.receive_message, lambda **_: fail(EndpointConnectionError(endpoint_url="sqs"))])
+
+    def receive(**asked: Any) -> Any:
+        return next(answers)(**asked)
+
+    monkeypatch.setattr(client, "receive_message", receive)
+    with pytest.raises(Unavailable), letters.held():
+        raise AssertionError
+    monkeypatch.undo()
+    with letters.held() as held:
+        assert len(held) == 1

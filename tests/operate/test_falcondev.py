@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from actions_cache.domain.access import qualified
+from actions_cache.ports import Unavailable
 from actions_cache.usecases.import_entry import ImportEntry
 from operate.console import CommandFailed
 from operate.falcondev.catalogue import QUERY, Row, in_order, read_database, read_rows
-from operate.falcondev.storage import Unusable, choose
+from operate.falcondev.storage import Bringer, FilePiece, Unusable, choose
 from tests.journey import SCOPE, name
 from tests.operate.command import process
 from tests.operate.conftest import Operated
@@ -184,3 +185,12 @@ def test_what_is_no_database_of_that_server_is_refused_with_words(tmp_path: Path
     (tmp_path / "rows.jsonl").write_text("key,version\n")
     with pytest.raises(CommandFailed, match="line 1, isn't JSON"):
         read_rows(tmp_path / "rows.jsonl")
+
+
+def test_an_upload_that_is_refused_is_one_entrys_failure(operated: Operated, tmp_path: Path):
+    piece = tmp_path / "piece"
+    piece.write_bytes(b"bytes")
+    control = operated.journey.control
+    s3 = control.session.client("s3", aws_access_key_id="nobody", aws_secret_access_key="nobodys")
+    with pytest.raises(Unavailable, match="InvalidAccessKeyId"):
+        FilePiece(piece, Bringer(s3, control.settings.bucket)).bring("key")

@@ -91,3 +91,12 @@ def test_without_credentials_it_says_which_are_meant(monkeypatch: pytest.MonkeyP
 def test_a_stack_of_another_version_is_refused_with_words() -> None:
     with pytest.raises(CommandFailed, match=r"REPOSITORIES_TABLE: Field required.*use the version that was deployed"):
         plane({name: value for name, value in VARIABLES.items() if name != "REPOSITORIES_TABLE"})
+
+
+def test_nothing_of_the_shells_is_among_a_servers_settings(monkeypatch: pytest.MonkeyPatch):
+    """What a stack leaves empty has its default there."""
+    monkeypatch.setenv("STORE_BUDGET_BYTES", "7")
+    monkeypatch.setenv("PUBLIC_URL", "https://other.example")
+    settings = plane(VARIABLES).control.settings
+    assert (settings.store_budget_bytes, settings.public_url) == (0, None)
+    assert settings.unused_entry_seconds == 86_400

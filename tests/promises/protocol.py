@@ -22,11 +22,12 @@ from hypothesis.stateful import (
 from actions_cache.domain.archive import Archive, ArchiveState, MergeState, Part
 from actions_cache.domain.claim import claimable_at
 from actions_cache.domain.errors import AlreadyExists, CommittedDifferently, InvalidRequest, NotFound, UnknownBlock
+from actions_cache.domain.happenings import RunEnd
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.domain.usage import Usage, total
 from actions_cache.ports import MergeMessage  # noqa: TC001 - hypothesis reads annotations
-from actions_cache.usecases.merge import GivenUp, MergeOutcome
+from actions_cache.usecases.merge import GivenUp
 from actions_cache.wiring.control import ControlPlane
 from local.resources import Clients, create
 from local.template import Template
@@ -174,7 +175,7 @@ class Protocol(RuleBasedStateMachine):
                 outcome = self.journey.control.merge(message, plenty)
             except GivenUp:
                 return
-            if outcome is MergeOutcome.MERGED:
+            if outcome is RunEnd.MERGED:
                 assert before is not None
                 assert before.object is None
 

@@ -14,10 +14,10 @@ from typing import Any
 from urllib.request import urlopen
 
 from actions_cache.domain.archive import MergeState
+from actions_cache.domain.happenings import RunEnd
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.domain.part_range import PartRange
 from actions_cache.ports import MergeMessage, MultipartUpload, PartReader, UploadedPart
-from actions_cache.usecases.merge import MergeOutcome
 from actions_cache.wiring.data import DataPlane
 from functions.download.app import create_app
 from tests.journey import Journey, name, plenty
@@ -28,7 +28,7 @@ CONTENT = b"".join(PARTS)
 KEY = name("linux-npm-1")
 READERS = 8
 
-Merge = Callable[[MergeMessage, Callable[[], int]], MergeOutcome]
+Merge = Callable[[MergeMessage, Callable[[], int]], RunEnd]
 
 
 @dataclass
@@ -89,7 +89,7 @@ class SeedCase:
                 self._assert_fast_readers_did_not_wait(readers[1:], entry.archive_id)
                 half_way.may_go_on.set()
                 outcomes = {one.result(60) for one in merges}
-                assert outcomes == {MergeOutcome.MERGED, MergeOutcome.NOT_OURS}, f"P2: {outcomes}"
+                assert outcomes == {RunEnd.MERGED, RunEnd.NOT_OURS}, f"P2: {outcomes}"
                 assert half_way.completed == 1, f"P2: {half_way.completed} merges were completed"
                 left = [key for key in journey.keys(entry.archive_id) if key.startswith("parts/")]
                 assert left == parts, f"P3: {len(parts) - len(left)} parts were gone when the merge ended"
@@ -140,9 +140,9 @@ def digest(content: bytes) -> str:
 def deletes_parts_inline(merge: Merge, journey: Journey) -> Merge:
     """The peer's second defect."""
 
-    def broken(message: MergeMessage, remaining: Callable[[], int]) -> MergeOutcome:
+    def broken(message: MergeMessage, remaining: Callable[[], int]) -> RunEnd:
         outcome = merge(message, remaining)
-        if outcome is MergeOutcome.MERGED:
+        if outcome is RunEnd.MERGED:
             parts = journey.control.manifests.of(journey.archive(message.archive_id)).parts
             journey.control.bucket.delete([part.key for part in parts])
         return outcome

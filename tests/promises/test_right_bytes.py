@@ -7,9 +7,9 @@ import pytest
 
 from actions_cache.domain.archive import MergeState
 from actions_cache.domain.checksum import etag_of_upload
+from actions_cache.domain.happenings import RunEnd
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.ports import WrongBytes
-from actions_cache.usecases.merge import MergeOutcome
 from tests.faults.kinds import (
     INTERNAL_ERROR,
     MISSING,
@@ -101,7 +101,7 @@ def test_a_copy_of_other_bytes_is_never_published(on_engines, faulty, endpoints)
     with pytest.raises(WrongBytes):
         on_engines.control.merge(message, plenty)
     assert on_engines.archive(entry.archive_id).merge.state is MergeState.QUEUED
-    assert on_engines.control.merge(message, plenty) is MergeOutcome.MERGED
+    assert on_engines.control.merge(message, plenty) is RunEnd.MERGED
     assert merged_content(on_engines, entry.archive_id) == CONTENT
 
 

@@ -136,6 +136,14 @@ def cleanup_journey(stage: Stage) -> None:
     done = stage.cleanup.invoke(events.load("scheduler-cleanup"))
     wanted = {"drop the reservation", "retake the claim", "sweep", "expire the entry", "forget the archive"}
     assert (wanted - done.keys(), done.get("failed", 0)) == (set(), 0)
+    # As one that an older release stored.
+    outdated = journey.save(name("policies-outdated"), b"a").archive_id
+    stage.clients.dynamodb.update_item(
+        TableName=stage.resources.refs["ArchivesTable"],
+        Key={"archive_id": {"S": outdated}},
+        UpdateExpression="REMOVE repository",
+    )
+    assert stage.cleanup.invoke(events.load("scheduler-outdated"))["archives migrated"] > 0
     journey.put_block("0" * 32, block_ids(1)[0], b"nobody's")
     assert stage.cleanup.invoke(events.load("scheduler-orphans"))["orphaned archives deleted"] > 0
 

@@ -9,16 +9,23 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
 
+from actions_cache.domain.access import Caller
+from actions_cache.domain.usage import Usage
+from actions_cache.settings import Settings
 from actions_cache.usecases.check_schema import NewerSchema
+from actions_cache.wiring.control import ControlPlane
+from functions.cleanup import handler as cleanup
 from local.resources import Clients, create
 from local.template import ROOT, Template
 from tests.conftest import CREDENTIALS
+from tests.journey import Journey, SetClock, name
 from tests.template.test_events import ADMIN_TOKEN, SIGNED_WITH
 
 HANDLERS = {name: f"functions.{name}.handler" for name in ("api", "download", "manage", "merge", "cleanup", "rotate")}
@@ -138,6 +145,50 @@ def test_a_poison_message_is_reported_failed(invoke: Callable[[str, str], Any]) 
 @pytest.mark.parametrize("event", ["scheduler-cleanup", "scheduler-outdated", "scheduler-orphans"])
 def test_the_schedule_finds_nothing_to_do(invoke: Callable[[str, str], Any], event: str) -> None:
     assert not any(invoke("cleanup", event).values())
+
+
+def test_the_schedules_correct_counts_evict_and_migrate(
+    invoke: Callable[[str, str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actions_cache.wiring.control.INDEX_LAG_SECONDS", 0)
+    monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda _: 110_000)
+    control, dynamodb = ControlPlane(Settings()), boto3.client("dynamodb")
+    journey = Journey(control, SetClock(control.clock.now()), boto3.client("s3"), boto3.client("sqs"))
+    control.admit(Caller("42", ()))
+    archive_id = journey.save(name("npm-1"), b"1").archive_id
+
+    control.repositories.correct_usage("42", Usage(5, 5))
+    assert invoke("cleanup", "scheduler-orphans")["usages corrected"] == 1
+    control.repositories.correct_store_usage(Usage(5, 5))
+    assert invoke("cleanup", "scheduler-orphans")["usages corrected"] == 1
+    assert control.repositories.usage("42") == control.repositories.store_usage() == Usage(1, 1)
+
+    key = {"archive_id": {"S": archive_id}}
+    dynamodb.update_item(TableName=os.environ["ARCHIVES_TABLE"], Key=key, UpdateExpression="REMOVE repository")
+    assert invoke("cleanup", "scheduler-cleanup")["archives migrated"] == 1
+    dynamodb.update_item(TableName=os.environ["ARCHIVES_TABLE"], Key=key, UpdateExpression="REMOVE repository")
+    assert invoke("cleanup", "scheduler-outdated")["archives migrated"] == 1
+
+    journey.save(name("npm-2"), b"2")
+    monkeypatch.setenv("REPOSITORY_BUDGET_BYTES", "1")
+    assert invoke("cleanup", "scheduler-cleanup")["entries evicted"] == 1
+    assert control.table.entry(name("npm-1")) is None
+
+
+def test_usage_leaves_orphans_half_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = iter([100, 80, 60, 49])
+    seen: list[str] = []
+
+    class Control:
+        repositories = SimpleNamespace(ids=lambda: list("abcdef"))
+
+        @staticmethod
+        def reconcile_usage(repository_id: str) -> bool:
+            seen.append(repository_id)
+            return True
+
+    monkeypatch.setattr(cleanup, "control", lambda: Control)
+    assert cleanup._correct_usage(lambda: next(left)) == len(seen) == 2
 
 
 def test_an_older_release_answers_in_its_clients_dialect_and_names_the_schema_in_health(

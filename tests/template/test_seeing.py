@@ -62,6 +62,23 @@ def test_cloudwatch_can_look_back_so_far(template: Template, alarm: str) -> None
     assert period * periods <= (7 * 86400 if period >= 3600 else 86400)
 
 
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_nobody_is_told_to_clean_up_by_hand_before_they_are_told_of_the_pause(alarm: str) -> None:
+    """In the midst of a restore it would delete what comes back."""
+    do = paragraphs()[alarm].partition("**What to do.**")[2]
+    before, command, _ = do.partition("CleanupFunction")
+    assert not command or "(`CleanupPaused=true`, [a restore](operations.md#restore-the-tables))" in before
+
+
+@pytest.mark.parametrize(("paused", "is_heard"), [("false", True), ("true", False)])
+def test_nobody_is_called_since_nothing_cleans_up_while_it_is_paused(
+    template: Template, paused: str, is_heard: bool
+) -> None:
+    chosen = template.with_parameters(CleanupPaused=paused)
+    silent = {it for it in ALARMS if not chosen.resolve(chosen.properties(it).get("ActionsEnabled", True))}
+    assert silent == (set() if is_heard else {"CleanupNotRunAlarm"})
+
+
 def test_an_alarm_on_a_metric_of_ours_names_one_that_is_sent(template: Template) -> None:
     ours = [it for it in map(template.properties, ALARMS) if not it["Namespace"].startswith("AWS/")]
     known = {metric.name: metric for metric in METRICS}
@@ -121,6 +138,44 @@ def dashboard() -> Any:
 def test_the_dashboard_shows_every_alarm(dashboard: Any) -> None:
     [shown] = [it["properties"]["alarms"] for it in dashboard["widgets"] if it["type"] == "alarm"]
     assert sorted(shown) == [f"${{{alarm}.Arn}}" for alarm in ALARMS]
+
+
+def shown_in(dashboard: Any, title: str) -> Any:
+    [widget] = [it["properties"] for it in dashboard["widgets"] if it["properties"]["title"].startswith(title)]
+    return widget
+
+
+def test_what_failed_lately_is_asked_of_every_log(template: Template, dashboard: Any) -> None:
+    logs = sorted(template.of_type("AWS::Logs::LogGroup"))
+    assert len(logs) == len(template.functions)
+    assert sorted(re.findall(r"SOURCE '\$\{(\w+)\}'", shown_in(dashboard, "What failed")["query"])) == logs
+
+
+@pytest.mark.parametrize(
+    ("title", "kind", "metrics"),
+    [
+        ("Functions: ", "AWS::Serverless::Function", {"Errors", "Throttles"}),
+        ("Tables: ", "AWS::DynamoDB::Table", {"ReadThrottleEvents", "WriteThrottleEvents"}),
+    ],
+)
+def test_no_function_and_no_table_is_left_out(
+    template: Template, dashboard: Any, title: str, kind: str, metrics: set[str]
+) -> None:
+    shown = {(row[1], row[3]) for row in shown_in(dashboard, title)["metrics"]}
+    assert shown == {(metric, f"${{{name}}}") for metric in metrics for name in template.of_type(kind)}
+
+
+def test_the_pages_name_every_log(template: Template) -> None:
+    names = {it["LogGroupName"]["Fn::Sub"] for it in map(template.properties, template.of_type("AWS::Logs::LogGroup"))}
+    introduction = RUNBOOK.partition("\n## ")[0]
+    for name in names:
+        assert f"`-{name.rpartition('-')[2]}`" in introduction or f"`{_as_shown(name)}`" in introduction
+    counts = {5: "five", 6: "six", 7: "seven"}
+    assert f"all {counts[len(names)]} log groups" in METRICS_PAGE
+
+
+def _as_shown(name: str) -> str:
+    return name.replace("${AWS::StackName}", "<stack>")
 
 
 def test_no_widgets_overlap_or_leave_the_page(dashboard: Any) -> None:

@@ -3,8 +3,8 @@
 import pytest
 
 from actions_cache.domain.archive import ArchiveState, MergeState
+from actions_cache.domain.happenings import RunEnd
 from actions_cache.ports import Unavailable
-from actions_cache.usecases.merge import MergeOutcome
 from tests.journey import block_ids, fail, name, plenty
 
 KEY = name("npm-1")
@@ -128,7 +128,7 @@ def test_a_claim_whose_message_was_never_sent_is_retaken(journey, monkeypatch):
     assert journey.clean_up() == {}
     journey.clock.advance(1)
     journey.clean_up()
-    assert journey.merge_all() == [MergeOutcome.MERGED]
+    assert journey.merge_all() == [RunEnd.MERGED]
 
 
 def test_a_run_that_died_is_retaken_and_its_message_voided(journey, monkeypatch):
@@ -145,8 +145,8 @@ def test_a_run_that_died_is_retaken_and_its_message_voided(journey, monkeypatch)
     assert journey.archive(entry.archive_id).merge.state is MergeState.RUNNING
     journey.clock.advance(60)
     journey.clean_up()
-    assert journey.control.merge(message, plenty) is MergeOutcome.NOT_OURS
-    assert journey.merge_all() == [MergeOutcome.MERGED]
+    assert journey.control.merge(message, plenty) is RunEnd.NOT_OURS
+    assert journey.merge_all() == [RunEnd.MERGED]
 
 
 def test_cleanup_stops_before_its_time_runs_out_and_carries_on_at_the_next_run(journey):

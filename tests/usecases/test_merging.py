@@ -3,9 +3,10 @@
 import pytest
 
 from actions_cache.domain.archive import ArchiveState, MergeState
+from actions_cache.domain.happenings import RunEnd
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.ports import MergeMessage, Unavailable
-from actions_cache.usecases.merge import MergeOutcome, OutOfTime
+from actions_cache.usecases.merge import OutOfTime
 from actions_cache.wiring.control import ControlPlane
 from tests.journey import Journey, fail, name, plenty
 
@@ -20,7 +21,7 @@ BIG, SMALL = b"B" * (5 * MIB), b"s" * 1000
 )
 def test_the_merged_object_is_the_parts_in_order(journey, parts):
     entry = journey.save(KEY, *parts)
-    assert journey.merge_all() == [MergeOutcome.MERGED]
+    assert journey.merge_all() == [RunEnd.MERGED]
     assert journey.archive(entry.archive_id).merge.state is MergeState.MERGED
     assert journey.content(entry.archive_id) == b"".join(parts)
 
@@ -43,15 +44,15 @@ def test_a_merge_deletes_nothing(journey):
 def test_a_message_delivered_twice_merges_once(journey):
     journey.save(KEY, SMALL, SMALL)
     [message] = journey.messages()
-    assert journey.control.merge(message, plenty) is MergeOutcome.MERGED
-    assert journey.control.merge(message, plenty) is MergeOutcome.NOT_OURS
+    assert journey.control.merge(message, plenty) is RunEnd.MERGED
+    assert journey.control.merge(message, plenty) is RunEnd.NOT_OURS
 
 
 def test_a_message_of_an_older_claim_ends_quietly(journey):
     entry = journey.save(KEY, SMALL, SMALL)
     journey.messages()
-    assert journey.control.merge(MergeMessage(entry.archive_id, "old"), plenty) is MergeOutcome.NOT_OURS
-    assert journey.control.merge(MergeMessage("f" * 32, "unknown"), plenty) is MergeOutcome.NOT_OURS
+    assert journey.control.merge(MergeMessage(entry.archive_id, "old"), plenty) is RunEnd.NOT_OURS
+    assert journey.control.merge(MergeMessage("f" * 32, "unknown"), plenty) is RunEnd.NOT_OURS
 
 
 def test_a_failed_run_leaves_no_upload_behind_and_its_message_succeeds_the_next_time(journey, monkeypatch):
@@ -64,7 +65,7 @@ def test_a_failed_run_leaves_no_upload_behind_and_its_message_succeeds_the_next_
     uploads = journey.s3.list_multipart_uploads(Bucket=journey.control.settings.bucket)
     assert not uploads.get("Uploads")
     assert journey.archive(entry.archive_id).merge.state is MergeState.QUEUED
-    assert journey.control.merge(message, plenty) is MergeOutcome.MERGED
+    assert journey.control.merge(message, plenty) is RunEnd.MERGED
 
 
 def test_a_merge_that_fails_every_time_fails_for_good_and_the_entry_still_restores(journey, monkeypatch):
@@ -101,8 +102,8 @@ def test_what_a_lost_run_wrote_is_never_published(journey, monkeypatch):
         complete(*args)
 
     monkeypatch.setattr(journey.control.bucket, "complete_upload", overtaken)
-    assert journey.control.merge(message, plenty) is MergeOutcome.LOST
-    assert outcomes == [MergeOutcome.MERGED]
+    assert journey.control.merge(message, plenty) is RunEnd.LOST
+    assert outcomes == [RunEnd.MERGED]
     published = journey.archive(entry.archive_id).object.key
     assert len([key for key in journey.keys(entry.archive_id) if key.startswith("merged/")]) == 2
     journey.clock.advance(journey.control.settings.grace_seconds)
@@ -115,7 +116,7 @@ def test_a_part_that_is_gone_removes_the_entry(journey):
     entry = journey.save(KEY, SMALL, SMALL)
     part = next(key for key in journey.keys(entry.archive_id) if key.startswith("parts/"))
     journey.control.bucket.delete([f"archives/{entry.archive_id}/{part}"])
-    assert journey.merge_all() == [MergeOutcome.BROKEN]
+    assert journey.merge_all() == [RunEnd.BROKEN]
     assert journey.look_up("npm-1") is None
     assert journey.archive(entry.archive_id).state is ArchiveState.DELETED
 
@@ -125,7 +126,7 @@ def test_a_part_replaced_by_other_bytes_of_its_length_is_never_merged(journey):
     entry = journey.save(KEY, SMALL, SMALL)
     part = next(key for key in journey.keys(entry.archive_id) if key.startswith("parts/"))
     journey.overwrite(f"archives/{entry.archive_id}/{part}", b"X" * len(SMALL))
-    assert journey.merge_all() == [MergeOutcome.BROKEN]
+    assert journey.merge_all() == [RunEnd.BROKEN]
     assert journey.look_up("npm-1") is None
 
 
@@ -138,7 +139,7 @@ def test_an_entry_removed_during_its_merge_is_not_published(journey, monkeypatch
         complete(*args)
 
     monkeypatch.setattr(journey.control.bucket, "complete_upload", removed_meanwhile)
-    assert journey.merge_all() == [MergeOutcome.LOST]
+    assert journey.merge_all() == [RunEnd.LOST]
 
 
 def test_a_claim_whose_message_could_not_be_sent_is_released_and_the_save_succeeds(journey, monkeypatch):
@@ -148,7 +149,7 @@ def test_a_claim_whose_message_could_not_be_sent_is_released_and_the_save_succee
     assert journey.archive(entry.archive_id).merge.state is MergeState.UNMERGED
     journey.clock.advance(60)
     journey.clean_up()
-    assert journey.merge_all() == [MergeOutcome.MERGED]
+    assert journey.merge_all() == [RunEnd.MERGED]
 
 
 def test_with_the_first_download_as_trigger_finalize_claims_nothing(journey):

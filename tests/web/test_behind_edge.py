@@ -1,15 +1,32 @@
 """Where the edge has a web ACL, the API answers nobody who comes past it; and what is passed on keeps the key back."""
 
+import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, cast
 
 import pytest
+from fastapi import FastAPI
+from mangum import Mangum
 
+from actions_cache.domain.signed_url import Direction
+from actions_cache.domain.timing import SECOND
 from actions_cache.web.app import ORIGIN_KEY, new_app
+from actions_cache.wiring.control import ControlPlane
+from actions_cache.wiring.data import DataPlane
+from actions_cache.wiring.management import ManagementPlane
+from functions.api import app as api
 from functions.api.forwarding import request_headers
-from local.template import Template
+from functions.download import app as download
+from functions.manage import app as manage
+from local.template import ROOT, Template
 from tests.clients.wire import send
+from tests.journey import Journey, name
 from tests.serving import served
+from tests.template.test_handlers import Context
+
+if TYPE_CHECKING:
+    from mangum.types import LambdaContext
 from tests.told import Told
 
 KEY = "5d5e2c30-1b7e-11f0-8a6d-0e0b1c2d3e4f"
@@ -44,6 +61,57 @@ def test_a_request_past_the_edge_is_refused_in_its_clients_dialect(url: str, pat
     else:
         assert json.loads(refused.body)["code"] == "permission_denied"
     assert b"RunnerUrl" in refused.body
+
+
+# ---------------------------------------------------------------- the three apps that there are
+
+
+def with_key(journey: Journey) -> ControlPlane:
+    settings = journey.control.settings.model_copy(update={"edge_key": KEY})
+    control = ControlPlane(settings, journey.clock)
+    control.session = journey.control.session
+    return control
+
+
+APPS: dict[str, Callable[[ControlPlane], FastAPI]] = {
+    "api": lambda control: api.create_app(control, DataPlane(control)),
+    "download": lambda control: download.create_app(DataPlane(control)),
+    "manage": lambda control: manage.create_app(ManagementPlane(control)),
+}
+
+
+def asked(function: str, journey: Journey) -> tuple[str, int]:
+    """A path, and what it is answered with through the edge."""
+    if function == "download":
+        expires_at = journey.clock.now() + 60 * SECOND
+        archive_id = journey.save(name("npm-1"), b"one", b"two").archive_id
+        return journey.control.urls.sign(Direction.DOWNLOAD, archive_id, expires_at), 200
+    return {"api": ("/health", 200), "manage": ("/manage/role", 401)}[function]
+
+
+@pytest.mark.parametrize("function", APPS)
+def test_each_function_answers_who_comes_through_the_edge_and_nobody_else(emptied: Journey, function: str):
+    path, status = asked(function, emptied)
+    method = "HEAD" if function == "download" else "GET"
+    with served(APPS[function](with_key(emptied))) as url:
+        assert send(method, url + path, headers={ORIGIN_KEY: KEY}).status == status
+        for past in ({}, {ORIGIN_KEY: KEY[1:]}):
+            assert send(method, url + path, headers=past).status == 403
+        assert b"RunnerUrl" in send("GET", url + path).body, "refused for this, and for nothing else"
+
+
+@pytest.mark.parametrize(("resource", "status"), [("/iam/{path+}", 200), ("/manage/{path+}", 403)])
+def test_who_signed_by_iam_comes_in_without_the_key(emptied: Journey, resource: str, status: int):
+    """At the API's own URL, since CloudFront can't sign for its viewers; API Gateway says so of this resource alone."""
+    event = json.loads((ROOT / "events" / "apigateway-manage-iam.json").read_text()) | {"resource": resource}
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)  # the one that Mangum takes
+    try:
+        app = Mangum(APPS["manage"](with_key(emptied)), lifespan="off")
+        assert app(event, cast("LambdaContext", Context()))["statusCode"] == status
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
 
 
 def test_the_key_goes_to_no_other_service():

@@ -42,7 +42,7 @@ export function roundBytes(number) {
   let unit = 1;
   while (number > 500 * unit) unit *= 1024;
   const steps = [1, 2, 5, 10, 20, 50, 100, 200, 500].map((it) => it * unit);
-  return steps.find((it) => it >= number) ?? 1024 * unit;
+  return steps.find((it) => it >= number);
 }
 
 const hour = (at) => new Date(at).toLocaleTimeString('en', { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });

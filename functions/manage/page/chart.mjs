@@ -1,6 +1,6 @@
 // Two small charts over the same hours, drawn as wide as their place is; the table beside them says the same in words.
 
-import { describe, roundBytes, tick } from './activity.mjs';
+import { describe, roundBytes, sum, tick } from './activity.mjs';
 import { h, svg } from './dom.mjs';
 import { bytes, count, exactBytes, percent, plural } from './format.mjs';
 
@@ -14,11 +14,11 @@ const MIN_TICK = 46; // between two words under the axis
 const lookups = (bucket) => bucket.hits + bucket.misses;
 
 export function hitRate(made, span) {
-  const all = made.reduce((sum, it) => sum + lookups(it), 0);
-  const hits = made.reduce((sum, it) => sum + it.hits, 0);
+  const total = sum(made);
+  const all = lookups(total);
   return chart({
     title: 'Hit rate',
-    summary: all ? `${percent(hits, all)} of ${plural(all, 'lookup')} in ${span.name}` : `No lookups in ${span.name}`,
+    summary: all ? `${percent(total.hits, all)} of ${plural(all, 'lookup')} in ${span.name}` : `No lookups in ${span.name}`,
     legend: [],
     made,
     span,
@@ -31,10 +31,10 @@ export function hitRate(made, span) {
 export function moved(made, span) {
   const most = Math.max(1, ...made.map((it) => Math.max(it.bytes_restored, it.bytes_saved)));
   const top = roundBytes(most);
-  const total = (name) => bytes(made.reduce((sum, it) => sum + it[name], 0));
+  const total = sum(made);
   return chart({
     title: 'Bytes',
-    summary: `${total('bytes_restored')} restored, ${total('bytes_saved')} saved in ${span.name}`,
+    summary: `${bytes(total.bytes_restored)} restored, ${bytes(total.bytes_saved)} saved in ${span.name}`,
     legend: [['restored', 'Restored'], ['saved', 'Saved']],
     made,
     span,

@@ -117,7 +117,7 @@ function repositoryRow(it, now) {
   );
 }
 
-const address = (id) => `#/repositories/${encodeURIComponent(id)}`;
+export const address = (id) => `#/repositories/${encodeURIComponent(id)}`;
 
 // The charts with their choice of hours; of one repository, or of all.
 export function activitySection(repository = '') {

@@ -4,7 +4,7 @@ import * as api from './api.mjs';
 import { confirm } from './dialog.mjs';
 import { h, later, named, say, size, when } from './dom.mjs';
 import { count, plural } from './format.mjs';
-import { activitySection } from './overview.mjs';
+import { activitySection, address } from './overview.mjs';
 import { section } from './section.mjs';
 import { usageBar } from './usage.mjs';
 
@@ -35,7 +35,7 @@ export function repository(id, query, role) {
   const about = section('Usage', async () => {
     const found = await api.repository(id);
     title.replaceChildren(named(found.name ?? id));
-    document.title = `${found.name ?? id} – Actions cache`;
+    if (title.isConnected) document.title = `${found.name ?? id} – Actions cache`;
     return h(
       'div',
       { class: 'about' },
@@ -66,11 +66,12 @@ function entriesSection(id, query, role, onDeleted) {
     direction: query.get('direction') ?? 'desc',
     page: Math.max(1, Number.parseInt(query.get('page'), 10) || 1),
   };
-  const change = (changes) => {
+  const change = async (changes) => {
+    if (!listed.element.isConnected) return; // another view is open, and the address is its
     Object.assign(asked, { page: 1 }, changes);
     const kept = Object.entries(asked).filter(([name, value]) => value && !(name === 'page' && value === 1));
-    window.history.replaceState(null, '', `#/repositories/${encodeURIComponent(id)}?${new URLSearchParams(kept)}`);
-    return listed.again();
+    window.history.replaceState(null, '', `${address(id)}?${new URLSearchParams(kept)}`);
+    await listed.again();
   };
   const field = (name, label, hint) => h(
     'div',
@@ -127,6 +128,7 @@ function entriesSection(id, query, role, onDeleted) {
   };
   const removeAllOf = async (ref, total) => {
     let count = 0;
+    let left = 0;
     const done = await confirm({
       title: `Delete ${plural(total, 'entry', 'entries')}?`,
       text: [
@@ -135,30 +137,24 @@ function entriesSection(id, query, role, onDeleted) {
       ],
       yes: 'Delete all',
       action: async () => {
-        for (let left = 1; left > 0;) {
+        for (let goes = true; goes;) {
           const { deleted, remaining } = await api.deleteEntries(id, { ref });
           count += deleted.length;
-          left = deleted.length ? remaining : 0;
+          left = remaining;
+          goes = deleted.length > 0 && remaining > 0;
         }
       },
     });
-    if (done) await removed(`${plural(count, 'entry is', 'entries are')} deleted.`);
+    const more = left > 0 ? ` ${plural(left, 'entry is', 'entries are')} left: try again.` : '';
+    if (done) await removed(`${plural(count, 'entry is', 'entries are')} deleted.${more}`);
   };
 
   const parts = [filters, h('div', { class: 'row between found' }, counted, rest), rows];
-  const load = async () => {
+  const paint = ({ search, ref, page }, entries, total, pages) => {
+    asked.page = page;
     order.value = `${asked.sort} ${asked.direction}`;
-    const ask = () => api.entries(id, { ...asked, per_page: PER_PAGE });
-    let { entries, total } = await ask();
-    const pages = Math.max(1, Math.ceil(total / PER_PAGE));
-    if (asked.page > pages) { // what was on it is deleted
-      asked.page = pages;
-      ({ entries, total } = await ask());
-    }
-    const { search, ref } = asked;
-    const words = search || ref ? `${plural(total, 'entry matches', 'entries match')}` : plural(total, 'entry', 'entries');
     const isAdmin = role === 'admin';
-    counted.textContent = words;
+    counted.textContent = search || ref ? plural(total, 'entry matches', 'entries match') : plural(total, 'entry', 'entries');
     rest.replaceChildren(
       isAdmin && ref && !search && total
         ? h('button', { type: 'button', class: 'danger', onclick: () => removeAllOf(ref, total) }, 'Delete all of this ref')
@@ -166,9 +162,20 @@ function entriesSection(id, query, role, onDeleted) {
     );
     rows.replaceChildren(
       entries.length ? table(entries, asked, change, isAdmin ? remove : null) : '',
-      pages > 1 ? pager(asked.page, pages, (page) => change({ page }).then(() => listed.heading.focus())) : '',
+      pages > 1 ? pager(page, pages, (to) => change({ page: to }).then(() => listed.heading.focus())) : '',
     );
     return parts;
+  };
+  const load = async () => {
+    const wanted = { ...asked };
+    const ask = () => api.entries(id, { ...wanted, per_page: PER_PAGE });
+    let { entries, total } = await ask();
+    const pages = Math.max(1, Math.ceil(total / PER_PAGE));
+    if (wanted.page > pages) { // what was on it is deleted
+      wanted.page = pages;
+      ({ entries, total } = await ask());
+    }
+    return () => paint(wanted, entries, total, pages);
   };
   const listed = section('Entries', load, { id: 'entries' });
   return listed;

@@ -9,7 +9,8 @@ export function whenSignedOut(action) {
   onSignedOut = action;
 }
 
-// A landmark with a heading. `load` gives its content, anew at each `again()`.
+// A landmark with a heading. `load` gives its content, anew at each `again()`; or a function that paints it, which is
+// called only where no later one overtook it.
 export function section(title, load, { beside = null, id } = {}) {
   const heading = h('h2', { id: `${id}-title`, tabindex: '-1' }, title);
   const content = h('div', { class: 'content' }, h('p', { class: 'muted loading' }, 'Loading …'));
@@ -26,7 +27,7 @@ export function section(title, load, { beside = null, id } = {}) {
     element.setAttribute('aria-busy', 'true');
     const shown = await load().catch((error) => fault(error, again));
     if (mine !== newest) return; // a later one overtook it
-    const nodes = [shown].flat();
+    const nodes = [typeof shown === 'function' ? shown() : shown].flat();
     const stands = nodes.length === content.childNodes.length && nodes.every((it, index) => it === content.childNodes[index]);
     if (!stands) content.replaceChildren(...nodes); // what stands keeps its focus
     element.setAttribute('aria-busy', 'false');

@@ -178,8 +178,8 @@ class Repositories(Protocol):
 
     def repository(self, repository_id: str) -> Repository | None: ...
 
-    def repositories(self) -> Iterator[Repository]:
-        """All that were ever noted, by id."""
+    def ids(self) -> Sequence[str]:
+        """Of all that were ever noted, in their order."""
         ...
 
     def ids_named(self, name: str) -> Sequence[str]:
@@ -193,7 +193,11 @@ class Repositories(Protocol):
     def store_usage(self) -> Usage: ...
 
     def correct_usage(self, repository_id: str, by: Usage) -> None:
-        """Adds to the repository's usage, and to the store's."""
+        """Adds to the repository's usage and to the store's, both or neither."""
+        ...
+
+    def correct_store_usage(self, by: Usage) -> None:
+        """Adds to the store's alone."""
         ...
 
     def count_create(self, repository_id: str, minute: int) -> int:

@@ -3,8 +3,8 @@
 import pytest
 
 from actions_cache.domain.archive import MergeState
+from actions_cache.domain.happenings import RunEnd
 from actions_cache.domain.merge_plan import MIB
-from actions_cache.usecases.merge import MergeOutcome
 from tests.faults.kinds import (
     INTERNAL_ERROR,
     MISSING,
@@ -141,5 +141,5 @@ def test_other_bytes_than_the_parts_are_never_published(on_engines, faulty, endp
     assert on_engines.archive(entry.archive_id).merge.state is MergeState.QUEUED
     faulty.heal()
     faulty.on(requests, always(stores(same, endpoints)))
-    assert on_engines.control.merge(message, lambda: 600_000) is MergeOutcome.MERGED
+    assert on_engines.control.merge(message, lambda: 600_000) is RunEnd.MERGED
     assert merged_content(on_engines, entry.archive_id) == b"".join(parts)

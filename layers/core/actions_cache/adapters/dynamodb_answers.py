@@ -1,9 +1,12 @@
 """What DynamoDB says, in the ports' words."""
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pynamodb.connection import Connection
 from pynamodb.exceptions import DoesNotExist, PynamoDBException, TransactWriteError
+from pynamodb.transactions import TransactWrite
 
 from actions_cache.adapters.dynamodb_items import ModelT
 from actions_cache.ports import Unavailable, WriteConflict
@@ -25,6 +28,14 @@ def in_port_words() -> Iterator[None]:
         if error.cause_response_code == "ConditionalCheckFailedException":
             raise WriteConflict from error
         raise Unavailable(str(error)) from error
+
+
+@contextmanager
+def in_transaction(connection: Connection) -> Iterator[TransactWrite]:
+    """All or nothing. The request token makes a retry, whose first answer was lost, succeed again."""
+    once = uuid.uuid4().hex
+    with in_port_words(), TransactWrite(connection=connection, client_request_token=once) as write:
+        yield write
 
 
 def get(model: type[ModelT], hash_key: str, range_key: str | None = None) -> ModelT | None:

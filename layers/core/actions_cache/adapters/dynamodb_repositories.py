@@ -16,11 +16,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
-from actions_cache.adapters.dynamodb_answers import get, in_port_words
+from actions_cache.adapters.dynamodb_answers import get, in_port_words, in_transaction
 from actions_cache.adapters.dynamodb_items import Database, RepositoryItem
-from actions_cache.domain.activity import NO_HITS, Hits, Tally
+from actions_cache.domain.activity import NO_HITS, TALLIES_KEPT, Hits, Tally
 from actions_cache.domain.repository import Repository
-from actions_cache.domain.timing import DAY, SECOND, Millis
+from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.domain.usage import Usage, total
 
 STORE = "*"
@@ -35,7 +35,6 @@ USAGES_OF_AN_ENTRY = 2
 AFTER_NUMBER_SIGN = "$"
 """In the order of sort keys."""
 
-TALLIES_KEPT: Millis = 35 * DAY
 CREATES_KEPT_SECONDS = 3600
 
 
@@ -43,6 +42,7 @@ class DynamoDbRepositories:
     """See ports.Repositories."""
 
     def __init__(self, database: Database, repositories: str) -> None:
+        self._connection = database.connection
         self._items = database.bind(RepositoryItem, repositories)
 
     def note(self, repository: Repository) -> None:
@@ -58,11 +58,8 @@ class DynamoDbRepositories:
         found = get(self._items, repository_id, "profile")
         return None if found is None else Repository(repository_id, found.name, int(found.noted_at))
 
-    def repositories(self) -> Iterator[Repository]:
-        for item in self._query(STORE, "repository#"):
-            found = self.repository(item.item.removeprefix("repository#"))
-            if found is not None:
-                yield found
+    def ids(self) -> Sequence[str]:
+        return [item.item.removeprefix("repository#") for item in self._query(STORE, "repository#")]
 
     def ids_named(self, name: str) -> Sequence[str]:
         return [item.item for item in self._query(_partition_of(name), "")]
@@ -74,9 +71,12 @@ class DynamoDbRepositories:
         return self.usage(STORE)
 
     def correct_usage(self, repository_id: str, by: Usage) -> None:
-        with in_port_words():
-            for partition in (repository_id, STORE):
-                self._items(partition, f"usage#{_shard()}").update(_more(by))
+        with in_transaction(self._connection) as write:
+            add_usage(write, self._items, repository_id, by)
+
+    def correct_store_usage(self, by: Usage) -> None:
+        with in_transaction(self._connection) as write:
+            write.update(self._items(STORE, f"usage#{_shard()}"), _more(by))
 
     def count_create(self, repository_id: str, minute: int) -> int:
         item = self._items(repository_id, f"creates#{minute}")

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 from pydantic import TypeAdapter
 from pynamodb.connection import Connection
 
-from actions_cache.adapters.aws import error_code
+from actions_cache.adapters.aws import answers, error_code
 from actions_cache.domain.schema import Schema
-from actions_cache.ports import Unavailable, WriteConflict
+from actions_cache.ports import WriteConflict
 
 KEY = "schema"
 """No archive's id: those have 32 digits."""
@@ -31,7 +31,7 @@ class DynamoDbSchema:
     archives_table: str
 
     def read(self) -> Schema | None:
-        with _answers():
+        with answers():
             item = self._call("GetItem", Key={"archive_id": {"S": KEY}}, ConsistentRead=True).get("Item")
         if item is None:
             return None
@@ -39,10 +39,15 @@ class DynamoDbSchema:
 
     def write(self, seen: Schema | None, by: Schema) -> None:
         """All of what was seen must still stand there, field by field: a revision would be one more."""
-        conditions = ["attribute_not_exists(archive_id)"] if seen is None else [f"#{it} = :{it}" for it in asdict(seen)]
+        # A release that knew fewer fields wrote fewer: what isn't there was read as its default.
+        conditions = (
+            ["attribute_not_exists(archive_id)"]
+            if seen is None
+            else [f"(attribute_not_exists(#{it}) OR #{it} = :{it})" for it in asdict(seen)]
+        )
         names = {} if seen is None else {f"#{it}": it for it in asdict(seen)}
         values = {} if seen is None else {f":{name}": _attribute(value) for name, value in asdict(seen).items()}
-        with _answers():
+        with _unless_lost():
             self._call(
                 "PutItem",
                 Item={"archive_id": {"S": KEY}} | {name: _attribute(value) for name, value in asdict(by).items()},
@@ -64,12 +69,11 @@ def _value(attribute: Mapping[str, str]) -> str | int:
 
 
 @contextmanager
-def _answers() -> Iterator[None]:
-    try:
-        yield
-    except ClientError as error:
-        if error_code(error) == "ConditionalCheckFailedException":
-            raise WriteConflict from error
-        raise Unavailable(str(error)) from error
-    except BotoCoreError as error:
-        raise Unavailable(str(error)) from error
+def _unless_lost() -> Iterator[None]:
+    with answers():
+        try:
+            yield
+        except ClientError as error:
+            if error_code(error) == "ConditionalCheckFailedException":
+                raise WriteConflict from error
+            raise

@@ -1,16 +1,14 @@
 """The table port on DynamoDB, by pynamodb."""
 
 import random
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 
 from pynamodb.exceptions import TransactWriteError
 from pynamodb.expressions.condition import Condition
 from pynamodb.transactions import TransactWrite
 
-from actions_cache.adapters.dynamodb_answers import get, in_port_words
+from actions_cache.adapters.dynamodb_answers import get, in_port_words, in_transaction
 from actions_cache.adapters.dynamodb_items import (
     AGENDA_SHARDS,
     FAILED_SHARD,
@@ -133,7 +131,8 @@ class DynamoDbTable:
 
     def failed_archives(self) -> Iterator[str]:
         with in_port_words():
-            yield from (item.archive_id for item in self._archives.agenda.query(FAILED_SHARD, page_size=PREFIX_PAGE))
+            failed = self._archives.agenda.query(FAILED_SHARD, page_size=PREFIX_PAGE, scan_index_forward=False)
+            yield from (item.archive_id for item in failed)
 
     def known_archives(self, ids: Sequence[str]) -> frozenset[str]:
         with in_port_words():
@@ -166,7 +165,7 @@ class DynamoDbTable:
         entry_absent = EntryItem.partition.does_not_exist()
         reservation_absent = ReservationItem.partition.does_not_exist()
         reservation_expired = ReservationItem.expires_at <= now
-        with self._transaction() as write:
+        with in_transaction(self._connection) as write:
             write.condition_check(
                 self._entries, archive.name.family.partition, archive.name.sort_key, condition=entry_absent
             )
@@ -218,7 +217,7 @@ class DynamoDbTable:
         """Raises: WriteConflict for what `fill` writes; a count in another transaction's hands is no conflict."""
         for _ in range(COUNT_ROUNDS):
             try:
-                with self._transaction() as write:
+                with in_transaction(self._connection) as write:
                     fill(write)
                     add_usage(write, self._repositories, archive.name.family.repository, change)
             except WriteConflict as conflict:
@@ -227,15 +226,6 @@ class DynamoDbTable:
             else:
                 return
         raise Unavailable("too many writers of the same counts")
-
-    @contextmanager
-    def _transaction(self) -> Iterator[TransactWrite]:
-        """All or nothing. The request token makes a retry, whose first answer was lost, succeed again."""
-        with (
-            in_port_words(),
-            TransactWrite(connection=self._connection, client_request_token=uuid.uuid4().hex) as write,
-        ):
-            yield write
 
 
 def _holds_for(model: type[EntryItem | ReservationItem], archive_id: str) -> Condition:

@@ -1,7 +1,7 @@
 """Signed requests to a bucket, for those who send them past boto3.
 
-By hand, since botocore takes 0.2 ms for what takes a quarter of that, and a stream of 705 parts spent a quarter of its
-processor time there (docs/performance.md). A test holds each signature against botocore's own.
+By hand, since botocore takes several times as long, and a stream of many parts has one for each
+(docs/performance.md). A test holds each signature against botocore's own.
 https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
 """
 

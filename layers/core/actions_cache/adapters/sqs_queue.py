@@ -1,6 +1,7 @@
 """The merge queue on SQS. A message is JSON: `{"archive_id": "...", "claim_token": "..."}`."""
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
+
+logger = logging.getLogger(__name__)
 
 HOLD_SECONDS = 900
 """How long letters stay hidden. Longer: more can be worked on at once. Shorter: sooner back after a command's death."""
@@ -68,25 +71,32 @@ class SqsDeadLetters:
 
     @contextmanager
     def held(self) -> Iterator[list[DeadLetter]]:
-        letters = self._receive_all()
+        letters: dict[str, DeadLetter] = {}
         try:
+            self._receive_all(letters)
             yield list(letters.values())
         finally:
             for letter in letters.values():
                 if letter.id not in self._deleted:
-                    with answers():
-                        self._sqs.change_message_visibility(
-                            QueueUrl=self._url, ReceiptHandle=letter.receipt_handle, VisibilityTimeout=0
-                        )
+                    self._release(letter)
+
+    def _release(self, letter: DeadLetter) -> None:
+        """One that can't be released now comes back by itself, and keeps no other from it."""
+        try:
+            with answers():
+                self._sqs.change_message_visibility(
+                    QueueUrl=self._url, ReceiptHandle=letter.receipt_handle, VisibilityTimeout=0
+                )
+        except Unavailable:
+            logger.exception("a dead letter stays hidden for a while", extra={"message_id": letter.id})
 
     def delete(self, letter: DeadLetter) -> None:
         with answers():
             self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=letter.receipt_handle)
         self._deleted.add(letter.id)
 
-    def _receive_all(self) -> dict[str, DeadLetter]:
+    def _receive_all(self, letters: dict[str, DeadLetter]) -> None:
         """By id. Until none comes: a receive that waits asks all of SQS's servers."""
-        letters: dict[str, DeadLetter] = {}
         while True:
             with answers():
                 received = self._sqs.receive_message(
@@ -97,7 +107,7 @@ class SqsDeadLetters:
                     MessageSystemAttributeNames=["SentTimestamp"],
                 ).get("Messages", [])
             if not received:
-                return letters
+                return
             letters |= {letter.id: letter for letter in map(_dead_letter, received)}
 
 

@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass, fields
 
-from actions_cache.domain.timing import SECOND, Millis
+from actions_cache.domain.timing import DAY, SECOND, Millis
 
 HOUR: Millis = 3600 * SECOND
+
+TALLIES_KEPT: Millis = 35 * DAY
+"""Longer: older days can be looked at. Shorter: fewer items."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

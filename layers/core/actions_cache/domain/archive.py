@@ -136,11 +136,14 @@ def committed(archive: Archive, commit: Commit, only_part: Part | None) -> Archi
 class Past:
     """What an entry brings from another server: the newest wins a lookup by prefix, and the longest unused goes first.
 
-    Both are moments that have been.
+    What another server says counts as far as it can be true here: neither lies ahead, and who was saved was visible.
     """
 
     saved_at: Millis
     last_used_at: Millis
+
+    def until(self, now: Millis) -> "Past":
+        return Past(min(max(self.saved_at, 1), now), min(self.last_used_at, now))
 
 
 def stored(archive: Archive, now: Millis, past: Past | None = None) -> Archive | None:
@@ -149,7 +152,7 @@ def stored(archive: Archive, now: Millis, past: Past | None = None) -> Archive |
         return None
     if archive.reservation_expires_at <= now:
         return None
-    past = past or Past(now, now)
+    past = (past or Past(now, now)).until(now)
     return replace(archive, state=ArchiveState.STORED, stored_at=past.saved_at, last_used_at=past.last_used_at)
 
 

@@ -10,6 +10,15 @@ from actions_cache.domain.timing import Millis
 MAX_NAME_CHARACTERS = 512
 """Of a key, and of a version, as the real service has it (WIRE.md section 1)."""
 
+MAX_RESTORE_KEYS = 32
+"""Of one lookup. Each costs a query in each scope; @actions/cache sends ten at most."""
+
+NUMBER_DIGITS = 13
+"""So many of an archive's id are its entry's number: 52 bits, since JavaScript reads it as a double."""
+
+MAX_NUMBER = 16**NUMBER_DIGITS
+"""Entries and uploads are numbered below it."""
+
 SORT_KEY_PREFIX_BYTES = 900
 """What of a key fits, beside a digest, into DynamoDB's 1,024 bytes of sort key."""
 
@@ -50,8 +59,8 @@ class Entry:
 
     @property
     def id(self) -> int:
-        """A number for clients: 52 bits, since JavaScript reads it as a double."""
-        return int(self.archive_id[:13], 16)
+        """A number for clients, below MAX_NUMBER."""
+        return int(self.archive_id[:NUMBER_DIGITS], 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +74,7 @@ class Reservation:
 
 def numbered_archive_id(number: int) -> str:
     """The id of an archive that the v1 API names by a number, which is its entry's too: the rest follows from it."""
-    digits = f"{number:013x}"
+    digits = f"{number:0{NUMBER_DIGITS}x}"
     return digits + hashlib.sha256(digits.encode()).hexdigest()[: 32 - len(digits)]
 
 

@@ -3,7 +3,7 @@
 One id leads from a save to its end: every line about an archive has `archive_id`, and `repository` where it is known.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -131,6 +131,14 @@ def entry_removed(archive: Archive) -> Happening:
 def entry_broken(archive: Archive, lost: Part) -> Happening:
     fields = {**about(archive), "object": lost.key}
     return Happening(what="the entry's object is gone, so it was removed", fields=fields, is_error=True)
+
+
+def entries_deleted(repository: str, by: str, archives: Sequence[Archive]) -> Happening:
+    """In one line, where it is found again: who deleted what."""
+    ids, size = [it.id for it in archives], sum(it.size for it in archives)
+    return Happening(
+        what="entries deleted", fields={"repository": repository, "by": by, "archive_ids": ids, "bytes": size}
+    )
 
 
 def evicted(archive: Archive) -> Happening:

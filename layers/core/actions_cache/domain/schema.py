@@ -8,6 +8,7 @@ what is older to today's shape, and says so too.
 from dataclasses import dataclass, replace
 
 from actions_cache.domain.migrations import KNOWN
+from actions_cache.domain.timing import Millis
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,8 @@ class Schema:
     """Every archive has at least this shape. 0: that of releases which wrote no version."""
     migrated_up_to: str = ""
     """Where the running migration goes on, as an archive's id; empty: at the beginning."""
+    again_at: Millis = 0
+    """When archives that couldn't be migrated are tried again."""
 
 
 def admitted(found: Schema | None, known: int = KNOWN) -> Schema:
@@ -45,6 +48,10 @@ def refusal(found: Schema | None, known: int = KNOWN) -> str | None:
 def is_whole(schema: Schema, known: int = KNOWN) -> bool:
     """Whether nothing is left to migrate."""
     return schema.oldest >= known
+
+
+def begun_anew(schema: Schema, at: Millis) -> Schema:
+    return replace(schema, migrated_up_to="", again_at=at)
 
 
 def migrated(schema: Schema, known: int = KNOWN) -> Schema:

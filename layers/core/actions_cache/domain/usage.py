@@ -57,20 +57,22 @@ def excess(usage: Usage, budget: int | None) -> int:
     return 0 if budget is None else max(0, usage.bytes - budget)
 
 
-def by_last_use(noted: Iterable[Archive], last_hit: Callable[[Archive], Millis]) -> Iterator[Archive]:
-    """Least recently used first, each looked at no sooner than its turn comes.
+def by_last_use(noted: Iterable[Archive], last_use: Callable[[Archive], Millis]) -> Iterator[tuple[Millis, Archive]]:
+    """Least recently used first, with that use; each looked at no sooner than its turn comes.
 
     Args:
-        noted: in the order of `last_used_at`, which lags behind an archive's last hit.
-        last_hit: asked once for each.
+        noted: in the order of `last_used_at`, which lags behind the last use.
+        last_use: asked once for each.
     """
     used_since: list[tuple[Millis, str, Archive]] = []
     for archive in noted:
         while used_since and used_since[0][0] <= archive.last_used_at:
-            yield heapq.heappop(used_since)[2]
-        if (hit_at := last_hit(archive)) > archive.last_used_at:
-            heapq.heappush(used_since, (hit_at, archive.id, archive))
+            used_at, _, earlier = heapq.heappop(used_since)
+            yield used_at, earlier
+        if (used_at := last_use(archive)) > archive.last_used_at:
+            heapq.heappush(used_since, (used_at, archive.id, archive))
         else:
-            yield archive
+            yield used_at, archive
     while used_since:
-        yield heapq.heappop(used_since)[2]
+        used_at, _, archive = heapq.heappop(used_since)
+        yield used_at, archive

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from actions_cache.domain.schema import admitted, refusal
 from actions_cache.ports import SchemaVersion, Unavailable, WriteConflict
+from actions_cache.usecases.transition import MAX_ROUNDS
 
 
 class NewerSchema(Unavailable):
@@ -19,7 +20,7 @@ class CheckSchema:
 
         Raises: NewerSchema.
         """
-        while True:
+        for _ in range(MAX_ROUNDS):
             seen = self.schema.read()
             if (reason := refusal(seen)) is not None:
                 raise NewerSchema(reason)
@@ -31,3 +32,4 @@ class CheckSchema:
             except WriteConflict:
                 continue  # Another function starts too.
             return
+        raise Unavailable("too many functions note the tables' version at once")

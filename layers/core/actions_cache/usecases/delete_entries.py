@@ -35,7 +35,7 @@ class DeleteEntries:
     lifetimes: Lifetimes
 
     def __call__(self, repository_id: str, wanted: EntryFilter, *, dry_run: bool = False) -> Deletion:
-        """At most AT_ONCE, those unused the longest first. What is used, or replaced, meanwhile stays.
+        """At most AT_ONCE, those unused the longest first. What no longer matches by then stays.
 
         Raises: InvalidRequest for a filter that names everything.
         """

@@ -35,8 +35,8 @@ class Evict:
         if self.budgets.repository is None and self.budgets.store is None:
             return 0
         evicted = 0
-        for repository in self.repositories.repositories():
-            while is_time_left() and (count := self._evict_of(repository.id, AT_A_SAVE)):
+        for repository_id in self.repositories.ids():
+            while is_time_left() and (count := self._evict_of(repository_id, AT_A_SAVE)):
                 evicted += count
         while is_time_left() and (count := self._evict_of_any(AT_A_SAVE)):
             evicted += count
@@ -58,11 +58,12 @@ class Evict:
         return self._evict(self.repositories.store_usage, self.budgets.store, self._all_by_use, most)
 
     def _all_by_use(self) -> Iterator[Archive]:
-        of_each = [self.table.stored_archives(repository.id) for repository in self.repositories.repositories()]
+        of_each = [self.table.stored_archives(repository_id) for repository_id in self.repositories.ids()]
         return heapq.merge(*of_each, key=lambda archive: archive.last_used_at)
 
-    def _last_hit(self, archive: Archive) -> Millis:
-        return self.repositories.hits_of(archive.name.family.repository, archive.id).last_at
+    def _last_use(self, archive: Archive) -> Millis:
+        hits = self.repositories.hits_of(archive.name.family.repository, archive.id)
+        return max(archive.last_used_at, hits.last_at)
 
     def _evict(
         self, usage: Callable[[], Usage], budget: int, candidates: Callable[[], Iterator[Archive]], most: int
@@ -71,14 +72,14 @@ class Evict:
         evicted = 0
         if not excess(usage(), budget):
             return evicted
-        for archive in by_last_use(candidates(), self._last_hit):
+        for used_at, archive in by_last_use(candidates(), self._last_use):
             if evicted >= most or not excess(usage(), budget):
                 break
-            if self.remove_entry(archive.id, _unused_since(archive)):
+            if self.remove_entry(archive.id, self._unused_since(used_at)):
                 evicted += 1
                 self.telemetry.tell(happenings.evicted(archive))
         return evicted
 
-
-def _unused_since(candidate: Archive) -> Callable[[Archive], bool]:
-    return lambda seen: seen.last_used_at == candidate.last_used_at
+    def _unused_since(self, used_at: Millis) -> Callable[[Archive], bool]:
+        """Asked once more right before the write, which a use that is noted would make fail (docs/decisions/0012)."""
+        return lambda seen: self._last_use(seen) == used_at

@@ -10,7 +10,7 @@ archive's, and no reader's:
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, takewhile
 
@@ -58,7 +58,7 @@ class FindOrphans:
                 break
             done["archives seen"] += 1
             try:
-                done["orphaned archives deleted"] += not is_known and self.delete(archive_id)
+                done["orphaned archives deleted"] += not is_known and self.delete(archive_id, self.objects(archive_id))
             except Unavailable as fault:
                 self.telemetry.tell(happenings.orphans_stay(fault, archive_id))
                 done["failed"] += 1
@@ -82,13 +82,12 @@ class FindOrphans:
     def objects(self, archive_id: str) -> list[Part]:
         return list(self.bucket.list(ArchiveKeys(archive_id).prefix))
 
-    def delete(self, archive_id: str) -> bool:
+    def delete(self, archive_id: str, objects: Sequence[Part]) -> bool:
         """Whether there was anything: SeaweedFS goes on listing folders that are empty."""
-        keys = [part.key for part in self.objects(archive_id)]
-        self.bucket.delete(keys)
-        if keys:
+        self.bucket.delete([part.key for part in objects])
+        if objects:
             self.telemetry.tell(happenings.orphans_deleted(archive_id))
-        return bool(keys)
+        return bool(objects)
 
 
 def _batches(ids: Iterable[str]) -> Iterator[list[str]]:

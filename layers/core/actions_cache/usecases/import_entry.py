@@ -11,12 +11,12 @@ from actions_cache.domain.archive import Archive, ArchiveState, Past, deleted
 from actions_cache.domain.entry import EntryName
 from actions_cache.domain.errors import AlreadyExists
 from actions_cache.domain.layout import ArchiveKeys
-from actions_cache.domain.repository import Repository
 from actions_cache.domain.timing import Millis
 from actions_cache.domain.usage import Budgets
 from actions_cache.ports import Clock, Repositories, Table, TokenSource
 from actions_cache.usecases.commit_blocks import CommitBlocks
 from actions_cache.usecases.finalize import Finalize
+from actions_cache.usecases.note_repository import note_unnamed
 from actions_cache.usecases.reserve import Reserve
 from actions_cache.usecases.transition import transition
 
@@ -67,7 +67,7 @@ class ImportEntry:
         if prevents := self.prevented(name, past):
             return prevents
         self.budgets.check_entry(sum(piece.size for piece in pieces))
-        self._note(name.family.repository)
+        note_unnamed(self.repositories, name.family.repository, self.clock.now())
         try:
             archive = self.reserve.held(name)
         except AlreadyExists:
@@ -87,11 +87,6 @@ class ImportEntry:
         if past.last_used_at + self.unused_entry <= self.clock.now():
             return Imported.TOO_OLD
         return None
-
-    def _note(self, repository_id: str) -> None:
-        """Its name comes with its first job."""
-        if self.repositories.repository(repository_id) is None:
-            self.repositories.note(Repository(repository_id, None, self.clock.now()))
 
     def _bring(self, archive_id: str, pieces: Sequence[Piece]) -> None:
         """One piece as a Put Blob would come, which Finalize pins; several as blocks."""

@@ -6,9 +6,16 @@ from itertools import islice
 
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
+from actions_cache.domain.errors import InvalidRequest
 from actions_cache.ports import Table
 
 MOST_ELSEWHERE = 20
+
+MAX_REFS = 10
+"""A job's token has three: its own ref, its base's and the default branch."""
+
+MAX_READS = 1000
+"""Of prefixes, of some 5 ms each, one after the other. Many more, and API Gateway gives up on the answer, at 29 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,11 @@ class Question:
     def prefixes(self) -> tuple[str, ...]:
         """The key is one too, before the restore keys."""
         return tuple(dict.fromkeys((self.key, *self.restore_keys)))
+
+    @property
+    def refs(self) -> tuple[str, ...]:
+        """The scopes, each once."""
+        return tuple(dict.fromkeys(self.scopes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +81,10 @@ class MatchKeys:
     table: Table
 
     def __call__(self, question: Question) -> Explanation:
+        """Raises: InvalidRequest for a question that takes too long."""
         alike = () if question.version else self._alike(question)
         versions = (question.version,) if question.version else dict.fromkeys(it.name.family.version for it in alike)
+        _check_reads(question, len(versions))
         matches = tuple(self._match(question, version) for version in versions)
         if any(match.found for match in matches):
             return Explanation(matches, ())
@@ -85,14 +99,28 @@ class MatchKeys:
         return Match(version, tuple(attempts))
 
     def _attempts(self, question: Question, version: str) -> Iterator[Attempt]:
-        for scope in dict.fromkeys(question.scopes):
-            family = EntryFamily(question.repository, scope, version)
-            exact = self.table.entry(EntryName(family, question.key))
-            yield Attempt(scope, question.key, is_exact=True, found=exact)
+        names = [EntryName(EntryFamily(question.repository, it, version), question.key) for it in question.refs]
+        exact = self.table.entries(names)
+        for name in names:
+            yield Attempt(name.family.scope, question.key, is_exact=True, found=exact.get(name))
             for prefix in question.prefixes:
-                yield Attempt(scope, prefix, is_exact=False, found=self.table.newest_entry(family, prefix))
+                found = self.table.newest_entry(name.family, prefix)
+                yield Attempt(name.family.scope, prefix, is_exact=False, found=found)
 
     def _alike(self, question: Question) -> tuple[Archive, ...]:
         stored = self.table.stored_archives(question.repository, newest_use_first=True)
         alike = (it for it in stored if it.name.key.startswith(question.prefixes))
         return tuple(islice(alike, MOST_ELSEWHERE))
+
+
+def _check_reads(question: Question, versions: int) -> None:
+    """Raises: InvalidRequest."""
+    refs, keys = len(question.refs), len(question.prefixes)
+    if refs > MAX_REFS:
+        raise InvalidRequest(f"{refs} refs are asked for; at most {MAX_REFS} are allowed, and a job's token has three")
+    reads = refs * keys * versions
+    if reads > MAX_READS:
+        raise InvalidRequest(
+            f"{refs} refs, {keys} keys and {versions} versions take {reads} reads; at most {MAX_READS} are made: "
+            "give a version, or fewer refs or restore keys"
+        )

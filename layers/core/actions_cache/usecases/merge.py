@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 
 from actions_cache.domain import claim, happenings
 from actions_cache.domain.archive import Archive, Manifest, Part
@@ -37,13 +36,6 @@ DEADLINE_MARGIN: Millis = 10 * SECOND
 """What an orderly end takes: abort the upload, release the run."""
 
 
-class MergeOutcome(StrEnum):
-    MERGED = "merged"
-    NOT_OURS = "not ours: merged, claimed anew, or a run is under way"
-    LOST = "lost: another run took over"
-    BROKEN = "broken: a part is gone, so its entry was removed"
-
-
 class RunLost(Exception):
     """Another run took over, or the entry was removed."""
 
@@ -72,12 +64,15 @@ class MergeArchive:
     concurrency: int
     telemetry: Telemetry
 
-    def __call__(self, message: MergeMessage, remaining: Callable[[], Millis]) -> MergeOutcome:
+    def __call__(self, message: MergeMessage, remaining: Callable[[], Millis]) -> RunEnd:
         """Merges, if the message's claim is current and no run of it lives.
 
         Args:
             message: its claim token says which claim it carries out.
             remaining: how much time the worker still has.
+
+        Returns:
+            MERGED, LOST, BROKEN (its entry was removed), or NOT_OURS: merged, claimed anew, or a run is under way.
 
         Raises:
             GivenUp: nothing is left to try.
@@ -98,10 +93,10 @@ class MergeArchive:
         try:
             merged = self._merge(archive, run_token, remaining)
         except RunLost:
-            return self._ended(about(archive), RunEnd.LOST, MergeOutcome.LOST)
+            return self._ended(about(archive), RunEnd.LOST)
         except ObjectGone as gone:
             if self.remove_broken(archive, gone.part):
-                return self._ended(about(archive), RunEnd.BROKEN, MergeOutcome.BROKEN)
+                return self._ended(about(archive), RunEnd.BROKEN)
             self._fail(archive, run_token, gone)
             raise
         except BaseException as fault:
@@ -111,15 +106,15 @@ class MergeArchive:
             self.table, archive.id, lambda seen: claim.published(seen, run_token, merged, self.clock.now())
         )
         if published is None:
-            return self._ended(about(archive), RunEnd.LOST, MergeOutcome.LOST)
+            return self._ended(about(archive), RunEnd.LOST)
         self.telemetry.tell(happenings.merged(published, self.clock.now() - started_at))
-        return MergeOutcome.MERGED
+        return RunEnd.MERGED
 
-    def _ended(self, fields: Mapping[str, object], end: RunEnd, outcome: MergeOutcome) -> MergeOutcome:
+    def _ended(self, fields: Mapping[str, object], end: RunEnd) -> RunEnd:
         self.telemetry.tell(happenings.merge_ended(fields, end))
-        return outcome
+        return end
 
-    def _not_ours(self, message: MergeMessage) -> MergeOutcome:
+    def _not_ours(self, message: MergeMessage) -> RunEnd:
         """Raises GivenUp."""
         archive = self.table.archive(message.archive_id)
         now = self.clock.now()
@@ -127,7 +122,7 @@ class MergeArchive:
             self.telemetry.tell(happenings.merge_ended(about(archive), RunEnd.GIVEN_UP))
             raise GivenUp(f"the merge of {archive.id} was given up: see the errors before")
         fields = about(archive) if archive else {"archive_id": message.archive_id}
-        return self._ended(fields, RunEnd.NOT_OURS, MergeOutcome.NOT_OURS)
+        return self._ended(fields, RunEnd.NOT_OURS)
 
     def _fail(self, archive: Archive, run_token: str, fault: BaseException) -> None:
         self.telemetry.tell(happenings.merge_ended(about(archive), RunEnd.FAILED, fault))

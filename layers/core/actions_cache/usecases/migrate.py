@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from actions_cache.domain.errors import TryAgain
-from actions_cache.domain.schema import admitted, is_whole, migrated
+from actions_cache.domain.schema import admitted, begun_anew, is_whole, migrated
 from actions_cache.domain.timing import SECOND, Millis
-from actions_cache.ports import SchemaVersion, Table, Unavailable, WriteConflict
+from actions_cache.ports import Clock, Repositories, SchemaVersion, Table, Unavailable, WriteConflict
+from actions_cache.usecases.note_repository import note_unnamed
 from actions_cache.usecases.transition import transition
 
 logger = logging.getLogger(__name__)
@@ -20,10 +21,15 @@ logger = logging.getLogger(__name__)
 DEADLINE_MARGIN: Millis = 10 * SECOND
 """A page of the scan, and one write."""
 
+RETRY: Millis = 12 * 3600 * SECOND
+"""What can't be migrated now can't in five minutes either, and each try reads the whole table."""
+
 
 @dataclass(frozen=True, slots=True)
 class Migrate:
     table: Table
+    repositories: Repositories
+    clock: Clock
     schema: SchemaVersion
 
     def __call__(self, remaining: Callable[[], Millis], *, again: bool = False) -> Counter[str]:
@@ -38,7 +44,7 @@ class Migrate:
         done: Counter[str] = Counter()
         seen = self.schema.read()
         by = admitted(seen)
-        if is_whole(by) and not again:
+        if not again and (is_whole(by) or self.clock.now() < by.again_at):
             return done
         for archive_id, is_outdated in self.table.all_archives(by.migrated_up_to):
             if remaining() < DEADLINE_MARGIN:
@@ -50,7 +56,7 @@ class Migrate:
             if not done["archives not migrated"]:
                 by = replace(by, migrated_up_to=archive_id)
         else:
-            by = migrated(by) if not done["archives not migrated"] else replace(by, migrated_up_to="")
+            by = migrated(by) if not done["archives not migrated"] else begun_anew(by, self.clock.now() + RETRY)
         try:
             self.schema.write(seen, by)
         except WriteConflict:
@@ -59,7 +65,9 @@ class Migrate:
 
     def _rewritten(self, archive_id: str) -> bool:
         try:
-            transition(self.table, archive_id, lambda archive: archive)
+            archive = transition(self.table, archive_id, lambda archive: archive)
+            if archive is not None and archive.is_stored:
+                note_unnamed(self.repositories, archive.name.family.repository, self.clock.now())
         except (Unavailable, TryAgain, ValueError):
             logger.exception("an archive stays as an older release wrote it", extra={"archive_id": archive_id})
             return False

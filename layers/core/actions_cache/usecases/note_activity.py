@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from actions_cache.domain.activity import Tally, hour_of
@@ -19,14 +19,15 @@ class NoteActivity:
     repositories: Repositories
     clock: Clock
     lifetimes: Lifetimes
+    threads: Executor
 
     def hit(self, archive: Archive) -> None:
         repository, now = archive.name.family.repository, self.clock.now()
         # An entry lives no longer than this without another hit.
         forget_at = now + 2 * self.lifetimes.unused_entry
-        with ThreadPoolExecutor(1) as beside:
-            beside.submit(_try, lambda: self.repositories.add_hit(repository, archive.id, now, forget_at))
-            self._tally(repository, Tally(hits=1, bytes_restored=archive.size))
+        beside = self.threads.submit(_try, lambda: self.repositories.add_hit(repository, archive.id, now, forget_at))
+        self._tally(repository, Tally(hits=1, bytes_restored=archive.size))
+        beside.result()
 
     def miss(self, repository: str) -> None:
         self._tally(repository, Tally(misses=1))

@@ -2,11 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from actions_cache.domain.activity import HOUR, Tally, hour_of
 from actions_cache.domain.timing import Millis
 from actions_cache.ports import Clock, Repositories
+from actions_cache.usecases.usage import SIDE_BY_SIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +23,10 @@ class ReadActivity:
         """
         now = hour_of(self.clock.now())
         first = now - (hours - 1) * HOUR
-        ids = [repository_id] if repository_id is not None else [it.id for it in self.repositories.repositories()]
+        ids = self.repositories.ids() if repository_id is None else [repository_id]
         sums: defaultdict[Millis, Tally] = defaultdict(Tally)
-        for each in ids:
-            for hour, tally in self.repositories.tallies(each, first).items():
-                sums[hour] += tally
+        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            for tallies in pool.map(lambda each: self.repositories.tallies(each, first), ids):
+                for hour, tally in tallies.items():
+                    sums[hour] += tally
         return {hour: sums[hour] for hour in range(first, now + 1, HOUR)}

@@ -1,6 +1,7 @@
 """What is counted, held against what is there: they differ only where tables were changed by hand, or restored."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from actions_cache.domain.usage import NO_USAGE, Usage, total
@@ -21,34 +22,56 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class ReconcileUsage:
+    """Args: settle: waits for as long as the index of what is there lags behind writes."""
+
     table: Table
     repositories: Repositories
+    settle: Callable[[], None]
 
-    def __call__(self, repository_id: str) -> Usage:
-        """Corrects the repository's usage, and so the store's.
-
-        Returns: by what the usage was corrected.
-        """
+    def __call__(self, repository_id: str) -> bool:
+        """Corrects the repository's usage, and the store's by as much. Returns: whether it was wrong."""
         count = self.wrong_count(repository_id)
-        if count is None:
-            return NO_USAGE
+        if count is not None:
+            self.correct(repository_id, count)
+        return count is not None
+
+    def correct(self, repository_id: str, count: Count) -> None:
         self.repositories.correct_usage(repository_id, count.missing)
-        logger.warning(
-            "usage corrected",
-            extra={"repository": repository_id, "counted": count.counted.bytes, "missing": count.missing.bytes},
-        )
-        return count.missing
+        _log(repository_id, count)
+
+    def store(self) -> bool:
+        """Corrects the store's usage, if it isn't that of its repositories together. Returns: whether it was wrong."""
+        count = self._wrong(self._count_store)
+        if count is not None:
+            self.repositories.correct_store_usage(count.missing)
+            _log("the store", count)
+        return count is not None
 
     def wrong_count(self, repository_id: str) -> Count | None:
-        """None where it is right, as far as can be told.
+        """None where it is right, as far as can be told."""
+        return self._wrong(lambda: self._count(repository_id))
 
-        While jobs save and remove, the two are read at different times, and the index of what is there lags: a
-        difference counts only when nothing moved between two looks at both. The next run sees a busy repository again.
+    def _wrong(self, look: Callable[[], Count]) -> Count | None:
+        """While jobs save and remove, the two are read at different times, and the index of what is there lags.
+
+        So a difference counts only when nothing moved between two looks. The next run sees what was busy again.
         """
-        first, again = self._count(repository_id), self._count(repository_id)
-        return None if first != again or first.missing == NO_USAGE else first
+        first = look()
+        if first.missing == NO_USAGE:
+            return None
+        self.settle()
+        return first if look() == first else None
 
     def _count(self, repository_id: str) -> Count:
         counted = self.repositories.usage(repository_id)
         stands = total(Usage(archive.size, 1) for archive in self.table.stored_archives(repository_id))
         return Count(counted, stands)
+
+    def _count_store(self) -> Count:
+        counted = self.repositories.store_usage()
+        return Count(counted, total(map(self.repositories.usage, self.repositories.ids())))
+
+
+def _log(whose: str, count: Count) -> None:
+    fields = {"repository": whose, "counted": count.counted.bytes, "missing": count.missing.bytes}
+    logger.warning("usage corrected", extra=fields)

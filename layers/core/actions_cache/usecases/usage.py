@@ -41,8 +41,12 @@ class ReadUsage:
 
     def everywhere(self) -> Overview:
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            each = list(pool.map(self, self.repositories.repositories()))
+            each = [it for it in pool.map(self._known, self.repositories.ids()) if it is not None]
         return Overview(sorted(each, key=_largest_first), self.repositories.store_usage(), self.budgets)
+
+    def _known(self, repository_id: str) -> RepositoryUsage | None:
+        repository = self.repositories.repository(repository_id)
+        return self(repository) if repository is not None else None
 
 
 def _largest_first(of: RepositoryUsage) -> tuple[int, str]:

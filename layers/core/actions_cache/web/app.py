@@ -1,4 +1,4 @@
-"""What the HTTP functions' apps have in common: faults in the client's dialect, and ids on blob replies."""
+"""What the three HTTP functions' apps have in common: faults in the client's dialect, and ids on blob replies."""
 
 import hmac
 import json
@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -17,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actions_cache import logs
 from actions_cache.domain import happenings
-from actions_cache.domain.errors import CacheError, PermissionDenied
+from actions_cache.domain.errors import CacheError, InvalidRequest, PermissionDenied, TryAgain
 from actions_cache.domain.signed_url import EXPIRES, SIGNATURE, Direction
 from actions_cache.ports import Telemetry, Unavailable
 from actions_cache.usecases.urls import UrlSigner
@@ -41,13 +42,10 @@ _HOST = re.compile(r"[A-Za-z0-9.\-\[\]:]+")
 
 
 class Dialect(Protocol):
-    """How a kind of client wants to be told (web/twirp.py, web/azure.py)."""
+    """How a kind of client wants to be told (web/twirp.py, web/azure.py, web/artifact_cache.py, web/github.py)."""
 
     @property
     def cache_error(self) -> Callable[[CacheError], Answer]: ...
-
-    @property
-    def unavailable(self) -> Callable[[], Answer]: ...
 
     @property
     def internal_error(self) -> Callable[[], Answer]: ...
@@ -77,7 +75,7 @@ def new_app(
         return dialect or _dialect(request)
 
     if edge_key is not None:
-        app.add_middleware(BehindEdge, edge_key=edge_key, dialect_of=dialect_of)
+        app.add_middleware(BehindEdge, edge_key=edge_key, dialect_of=dialect_of, telemetry=telemetry)
     app.add_middleware(RequestIds)
 
     @app.exception_handler(CacheError)
@@ -85,10 +83,15 @@ def new_app(
         telemetry.tell(happenings.refused(_asked(request), fault))
         return respond(dialect_of(request).cache_error(fault))
 
+    @app.exception_handler(RequestValidationError)
+    async def malformed(request: Request, fault: RequestValidationError) -> Response:
+        return await refused(request, InvalidRequest("; ".join(map(_said, fault.errors()))))
+
     @app.exception_handler(Unavailable)
     async def unavailable(request: Request, fault: Unavailable) -> Response:
         telemetry.tell(happenings.unavailable(_asked(request), fault))
-        return respond(dialect_of(request).unavailable())
+        silent = TryAgain("the storage behind this cache doesn't answer; try again")
+        return respond(dialect_of(request).cache_error(silent))
 
     @app.exception_handler(Exception)
     async def failed(request: Request, fault: Exception) -> Response:
@@ -155,6 +158,13 @@ def _asked(request: Request) -> str:
     return f"{request.method} {request.url.path[:200]}"
 
 
+def _said(error: dict[str, Any]) -> str:
+    """What pydantic found, with its place in the query or the body."""
+    _, *place = error["loc"]
+    where = ".".join(map(str, place))
+    return f"{where}: {error['msg']}" if where else str(error["msg"])
+
+
 def signer(request: Request) -> str | None:
     """The ARN of who signed the request, as far as API Gateway checked it (functions/manage/iam.py)."""
     found = getattr(request.state, "signer", None)
@@ -164,10 +174,13 @@ def signer(request: Request) -> str | None:
 class BehindEdge:
     """Refuses what came past the edge, whose web ACL would mean nothing otherwise; but not whom IAM let in."""
 
-    def __init__(self, app: ASGIApp, edge_key: str, dialect_of: Callable[[Request], Dialect]) -> None:
+    def __init__(
+        self, app: ASGIApp, edge_key: str, dialect_of: Callable[[Request], Dialect], telemetry: Telemetry
+    ) -> None:
         self.app = app
         self._edge_key = edge_key.encode()
         self._dialect_of = dialect_of
+        self._telemetry = telemetry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -175,6 +188,7 @@ class BehindEdge:
             came_by_edge = hmac.compare_digest(request.headers.get(ORIGIN_KEY, "").encode(), self._edge_key)
             if not came_by_edge and signer(request) is None:
                 refused = PermissionDenied("this cache is reached through its edge alone: by the stack's RunnerUrl")
+                self._telemetry.tell(happenings.refused(_asked(request), refused))
                 await respond(self._dialect_of(request).cache_error(refused))(scope, receive, send)
                 return
         await self.app(scope, receive, send)

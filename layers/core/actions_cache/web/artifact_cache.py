@@ -2,7 +2,7 @@
 
 import json
 
-from actions_cache.domain.errors import AlreadyExists, CacheError, TryAgain
+from actions_cache.domain.errors import AlreadyExists, CacheError
 from actions_cache.web import twirp
 from actions_cache.web.answer import Answer
 
@@ -21,10 +21,6 @@ def cache_error(fault: CacheError) -> Answer:
     return error(
         twirp.cache_error(fault), str(fault), TAKEN if isinstance(fault, AlreadyExists) else type(fault).__name__
     )
-
-
-def unavailable() -> Answer:
-    return cache_error(TryAgain("the storage behind this cache doesn't answer; try again"))
 
 
 def no_route(method: str, path: str) -> Answer:

@@ -31,6 +31,7 @@ _CODES: tuple[tuple[type[CacheError], int, str], ...] = (
     (PreconditionFailed, 412, "ConditionNotMet"),
     (TooLarge, 413, "RequestBodyTooLarge"),
     (RangeNotSatisfiable, 416, "InvalidRange"),
+    # The JavaScript client asks again on 500 and 503 only.
     (TryAgain, 503, "ServerBusy"),
 )
 
@@ -66,11 +67,6 @@ def cache_error(fault: CacheError) -> Answer:
     if isinstance(fault, TryAgain):
         extra["Retry-After"] = str(fault.retry_after_seconds)
     return Answer(answer.status, answer.body, {**answer.headers, **extra})
-
-
-def unavailable() -> Answer:
-    """503: the JavaScript client asks again on 500 and 503 only."""
-    return cache_error(TryAgain("the storage behind this cache doesn't answer; try again"))
 
 
 def no_route(method: str, path: str) -> Answer:  # noqa: ARG001 - the signature in it is nobody else's to read

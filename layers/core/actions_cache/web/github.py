@@ -23,10 +23,6 @@ def cache_error(fault: CacheError) -> Answer:
     return error(twirp.cache_error(fault).status, str(fault), **headers)
 
 
-def unavailable() -> Answer:
-    return cache_error(TryAgain("the storage behind this cache doesn't answer; try again"))
-
-
 def no_route(method: str, path: str) -> Answer:
     return error(HTTPStatus.NOT_FOUND, f"no route for {method} {path}")
 

@@ -52,9 +52,5 @@ def malformed(message: str) -> Answer:
     return error(400, "malformed", message)
 
 
-def unavailable() -> Answer:
-    return cache_error(TryAgain("the storage behind this cache doesn't answer; try again"))
-
-
 def internal_error() -> Answer:
     return error(500, "internal", "an unexpected error, written to this server's log")

@@ -1,5 +1,6 @@
 """Everything but the bytes: tables, bucket, queue, and the use cases on them. What merge and cleanup load."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -46,6 +47,9 @@ from actions_cache.usecases.remove_entry import RemoveBroken, RemoveEntry
 from actions_cache.usecases.reserve import Reserve
 from actions_cache.usecases.seal import Seal
 from actions_cache.usecases.urls import SourceUrls, UrlSigner
+
+INDEX_LAG_SECONDS = 2
+"""Global indexes follow their table within a second or so."""
 
 LOOKUP_THREADS = 20
 """What a lookup asks the table at once: three scopes by six keys. More: further read units where the first match
@@ -186,11 +190,15 @@ class ControlPlane:
 
     @cached_property
     def reconcile_usage(self) -> ReconcileUsage:
-        return ReconcileUsage(self.table, self.repositories)
+        return ReconcileUsage(self.table, self.repositories, lambda: time.sleep(INDEX_LAG_SECONDS))
+
+    @cached_property
+    def threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="lookup")
 
     @cached_property
     def note_activity(self) -> NoteActivity:
-        return NoteActivity(self.repositories, self.clock, self.lifetimes)
+        return NoteActivity(self.repositories, self.clock, self.lifetimes, self.threads)
 
     @cached_property
     def reserve(self) -> Reserve:
@@ -242,7 +250,7 @@ class ControlPlane:
             self.note_activity,
             self.lifetimes,
             self.telemetry,
-            ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="lookup"),
+            self.threads,
         )
 
     @cached_property
@@ -285,7 +293,7 @@ class ControlPlane:
 
     @cached_property
     def migrate(self) -> Migrate:
-        return Migrate(self.table, self.schema)
+        return Migrate(self.table, self.repositories, self.clock, self.schema)
 
     @cached_property
     def check_health(self) -> CheckHealth:

@@ -7,7 +7,8 @@ The documents have the same shape. But what stands beside them was written by ol
 - Archives stored before usage was counted aren't in the index by last use: they count towards no budget and are
   evicted by none.
 
-Whatever is migrated is written anew, and each write reckons all of that anew, so there is nothing else to do.
+Whatever is migrated is written anew, and each write reckons all of that anew. Its repository is noted, so that
+its usage is counted when it is next held against what is there (usecases/reconcile_usage.py).
 """
 
 from actions_cache.domain.migrations.migration import Migration, unchanged
