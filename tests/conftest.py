@@ -3,11 +3,12 @@
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import cache
+from typing import Any
 
 import boto3
 import pytest
-from botocore.loaders import JSONFileLoader
+from botocore.loaders import create_loader
 from hypothesis import settings
 from moto import mock_aws
 
@@ -35,9 +36,8 @@ CREDENTIALS = {
 @pytest.fixture(scope="session", autouse=True)
 def models_are_read_once() -> Iterator[None]:
     """AWS's models are megabytes of JSON, which botocore reads anew in each session, of which pynamodb makes many."""
-    load = cache(partial(JSONFileLoader.load_file, JSONFileLoader()))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(JSONFileLoader, "load_file", lambda _, path: load(path))
+        patch.setattr("botocore.session.create_loader", cache(create_loader))
         yield
 
 
@@ -46,10 +46,27 @@ def template() -> Template:
     return Template.load()
 
 
+class SparingSession(boto3.Session):
+    """Makes a client once: under moto one has no state, and each takes some 50 ms to make."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._made: list[tuple[tuple[str, dict[str, Any]], Any]] = []
+
+    def client(self, service: str, **options: Any) -> Any:  # type: ignore[override]
+        asked = (service, options)
+        for known, client in self._made:
+            if known == asked:
+                return client
+        client = super().client(service, **options)  # type: ignore[call-overload]
+        self._made.append((asked, client))
+        return client
+
+
 @pytest.fixture(scope="session")
 def boto_session() -> boto3.Session:
     """One for all: each loads AWS's models anew."""
-    return boto3.Session(
+    return SparingSession(
         CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"], region_name="us-east-1"
     )
 
