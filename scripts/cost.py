@@ -5,16 +5,24 @@ last seen (domain/prices.py). Nothing here was measured on AWS.
 """
 
 import argparse
+import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import local  # noqa: F401 - puts the core's packages on the path
 from actions_cache.adapters.dynamodb_items import AGENDA_SHARDS
 from actions_cache.domain.cost import TERABYTE, Saving, entry_saved, stored_a_month
-from actions_cache.domain.happenings import METRICS, ORPHAN_LISTING_FAILURES
+from actions_cache.domain.happenings import (
+    METRICS,
+    MONTH_COST,
+    ORPHAN_LISTING_FAILURES,
+    STORED_BYTES,
+    STORED_ENTRIES,
+    Metric,
+)
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.domain.prices import GIGABYTE, HOURS_A_MONTH, PRICES, Line, total
 from actions_cache.domain.usage import Usage
@@ -26,13 +34,15 @@ BEGIN, END = "<!-- written by: python -m scripts.cost --write -->\n", "<!-- end 
 # Estimates of what an idle run needs, from reading the code.
 IDLE_RUN_SECONDS = 0.5
 IDLE_RUN_LOG_BYTES = 2000
-USUAL_VALUES = {"reason": 1, "outcome": 1, "duty": 3, "kind": 2}
+USUAL_VALUES = {"reason": 1, "outcome": 1, "duty": 3, "kind": 2, "part": 5}
 """How many values of a metric's dimension come up in an hour in which jobs run; each counts as a metric."""
-MOST_VALUES = {"reason": 2, "outcome": 7, "duty": 7, "kind": 17}
+MOST_VALUES = {"reason": 2, "outcome": 7, "duty": 7, "kind": 17, "part": 5}
 BUSY_HOURS = 22 * 10
 """Of a month, in which jobs run: ten hours a day from Monday to Friday."""
 NEVER_WELL = (ORPHAN_LISTING_FAILURES,)
 """Not sent while all is well."""
+BY_THE_SCHEDULE = (STORED_BYTES, STORED_ENTRIES, MONTH_COST)
+"""Sent whether anybody builds or not, at each run that looks for orphans: in an hour each, of which a day has two."""
 IDLE_POLLS_A_SECOND = 5 / 20
 """Lambda keeps five long polls of 20 s open at a queue, which count as requests."""
 ROTATION_KVS_CALLS = 2
@@ -68,6 +78,7 @@ def idle_month(template: Template) -> tuple[Line, ...]:
     all_runs = sum(runs.values())
     secrets = template.of_type("AWS::SecretsManager::Secret")
     rotations, cleanups = runs["RotateFunction"], runs["CleanupFunction"]
+    metrics = custom_metrics(BY_THE_SCHEDULE, MOST_VALUES) * orphan_runs_a_month(template)
     return (
         Line("the secrets: of URLs, of those who manage", "Secret", len(secrets)),
         Line("reading the one, at each rotation", "Secrets Manager", rotations),
@@ -82,14 +93,30 @@ def idle_month(template: Template) -> tuple[Line, ...]:
         Line("scheduled runs: logs", "Log", all_runs * IDLE_RUN_LOG_BYTES / GIGABYTE),
         Line("scheduled runs: traces", "Trace", all_runs),
         Line("the dashboard", "Dashboard", len(template.of_type("AWS::CloudWatch::Dashboard"))),
-        Line("custom metrics: none is sent", "Metric", 0),
+        Line("custom metrics: what is stored, what the month costs", "Metric", metrics / HOURS_A_MONTH),
     )
 
 
 def metrics_month(hours: float, values: Mapping[str, int]) -> Line:
-    """What a month's custom metrics cost, in so many hours of which each came up; the others cost nothing."""
-    count = sum(values[metric.dimension] if metric.dimension else 1 for metric in METRICS if metric not in NEVER_WELL)
+    """What a month's custom metrics cost, in so many hours of which each came up; the others cost nothing.
+
+    Without the schedule's own, which an idle month has too.
+    """
+    count = custom_metrics((it for it in METRICS if it not in (*NEVER_WELL, *BY_THE_SCHEDULE)), values)
     return Line(f"{count} custom metrics, in {hours:,.0f} hours of it", "Metric", count * hours / HOURS_A_MONTH)
+
+
+def custom_metrics(metrics: Iterable[Metric], values: Mapping[str, int]) -> int:
+    """As they are billed: each value of a dimension counts."""
+    return sum(values[metric.dimension] if metric.dimension else 1 for metric in metrics)
+
+
+def orphan_runs_a_month(template: Template) -> float:
+    events = (it["Properties"] for it in template.functions["CleanupFunction"]["Events"].values())
+    [expression] = [
+        it["ScheduleExpression"] for it in events if json.loads(it.get("Input", "{}")) == {"find": "orphans"}
+    ]
+    return runs_a_month(template, expression)
 
 
 def schedules(template: Template) -> dict[str, list[str]]:

@@ -6,17 +6,20 @@ import pytest
 
 from actions_cache.domain.activity import Tally
 from actions_cache.domain.agenda import Duty
-from actions_cache.domain.cost import IDLE_MONTH_USD, TERABYTE, Saving, month_like
+from actions_cache.domain.cost import IDLE_MONTH_USD, TERABYTE, CostPart, Saving, month_like
 from actions_cache.domain.errors import CacheError
-from actions_cache.domain.happenings import METRICS, MissReason, RunEnd
+from actions_cache.domain.happenings import METRICS, STORED_BYTES, STORED_ENTRIES, MissReason, RunEnd
 from actions_cache.domain.prices import HOURS_A_MONTH, NOT_CHECKED, PRICES, Line, total
 from actions_cache.domain.usage import NO_USAGE, Usage
 from local.template import Template
 from scripts.cost import (
+    BY_THE_SCHEDULE,
     DOCUMENT,
     LARGE_IDLE_USD,
     MOST_VALUES,
+    NEVER_WELL,
     USUAL_VALUES,
+    custom_metrics,
     documented,
     dollars,
     idle_month,
@@ -128,7 +131,7 @@ def test_a_month_is_the_sum_of_its_parts_and_of_its_services() -> None:
     done = Tally(hits=30, misses=10, saves=10, bytes_restored=3 * 10**9, bytes_saved=10**9)
     month = month_like(Usage(10**12, 100), done, 168)
     assert month.total == pytest.approx(sum(month.by_part.values())) == pytest.approx(sum(month.by_service.values()))
-    assert month.by_part["storage"] == pytest.approx(23, abs=0.01)
+    assert month.by_part[CostPart.STORAGE] == pytest.approx(23, abs=0.01)
     assert month.transfer_out == pytest.approx(3 * 0.09 * HOURS_A_MONTH / 168)
     assert all(usd > 0 for usd in (*month.by_part.values(), *month.by_service.values()))
 
@@ -139,21 +142,31 @@ def test_a_month_costs_for_saves_and_restores_what_the_terabyte_does() -> None:
     done = Tally(hits=3 * count, saves=count, bytes_saved=int(count * PLAIN.entry_bytes))
     month = month_like(NO_USAGE, done, HOURS_A_MONTH)
     saved = total(terabyte_saved(PLAIN)) / PLAIN.entries * count
-    assert month.by_part["saves"] + month.by_part["restores"] == pytest.approx(saved)
+    assert month.by_part[CostPart.SAVES] + month.by_part[CostPart.RESTORES] == pytest.approx(saved)
 
 
 def test_twice_the_jobs_in_the_same_time_cost_twice() -> None:
     one, two = (month_like(NO_USAGE, Tally(misses=it, hits=it), 24) for it in (100, 200))
-    for part in ("restores", "misses"):
+    for part in (CostPart.RESTORES, CostPart.MISSES):
         assert two.by_part[part] == pytest.approx(2 * one.by_part[part])
 
 
 def test_a_metric_costs_by_the_hour_and_by_its_dimensions_values() -> None:
     usual = metrics_month(HOURS_A_MONTH, USUAL_VALUES)
-    assert usual.usd == pytest.approx(0.30 * (len(METRICS) - 1 + sum(USUAL_VALUES.values()) - len(USUAL_VALUES)))
+    of_jobs = [it for it in METRICS if it not in (*NEVER_WELL, *BY_THE_SCHEDULE)]
+    values = [USUAL_VALUES[it.dimension] for it in of_jobs if it.dimension]
+    assert usual.usd == pytest.approx(0.30 * (len(of_jobs) - len(values) + sum(values)))
     assert metrics_month(HOURS_A_MONTH / 2, USUAL_VALUES).usd == pytest.approx(usual.usd / 2)
     assert metrics_month(0, MOST_VALUES).usd == 0
     assert metrics_month(HOURS_A_MONTH, MOST_VALUES).usd > usual.usd
+
+
+def test_what_the_schedule_tells_costs_two_hours_of_each_day(template: Template) -> None:
+    assert len({STORED_BYTES, STORED_ENTRIES} & {*BY_THE_SCHEDULE}) == custom_metrics(BY_THE_SCHEDULE, {"part": 0})
+    each = 0.30 * 2 / 24
+    assert usd(idle_month(template), "custom metrics: what is stored, what the month costs") == pytest.approx(
+        each * (2 + len(CostPart))
+    )
 
 
 def test_no_dimension_has_more_values_than_are_paid_for() -> None:
@@ -162,6 +175,7 @@ def test_no_dimension_has_more_values_than_are_paid_for() -> None:
     assert len(MissReason) <= MOST_VALUES["reason"]
     assert len(RunEnd) <= MOST_VALUES["outcome"]
     assert len({*Duty, "failed", "delete orphans"}) <= MOST_VALUES["duty"]
+    assert len(CostPart) == USUAL_VALUES["part"] == MOST_VALUES["part"]
 
 
 def subclasses(kind: type[Exception]) -> set[type[Exception]]:

@@ -38,10 +38,11 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, i
 
 
 def _compare(remaining: Callable[[], Millis]) -> Counter[str]:
-    """What is there with what is known of it. A fault in the one leaves the other its turn."""
+    """What is there with what is known of it, and what that costs. A fault before it leaves the listing its turn."""
     corrected = 0
     try:
         corrected = _correct_usage(remaining)
+        control().tell_cost()
     finally:
         found = control().find_orphans(remaining)
     return found + Counter({"usages corrected": corrected})

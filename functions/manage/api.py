@@ -101,7 +101,7 @@ def routes(management: ManagementPlane, doorkeeper: Doorkeeper) -> APIRouter:
     def activity(_: Reader, query: Annotated[asked.ReadActivity, Query()]) -> ActivityShape:
         """By the hour, the earliest first; the last one is still running."""
         repository_id = management.find_repository(query.repository).id if query.repository else None
-        hours = management.read_activity(repository_id, query.hours)
+        hours = management.control.read_activity(repository_id, query.hours)
         return ActivityShape(repository=repository_id, hours=[HourShape.of(*it) for it in hours.items()])
 
     @router.get("/failures")
@@ -111,6 +111,6 @@ def routes(management: ManagementPlane, doorkeeper: Doorkeeper) -> APIRouter:
     @router.get("/cost")
     def cost(_: Reader, query: Annotated[asked.EstimateCost, Query()]) -> CostShape:
         """An estimate by list prices, of a month that goes on like the last hours."""
-        return CostShape.of(management.estimate_cost(query.hours))
+        return CostShape.of(management.control.estimate_cost(query.hours))
 
     return router

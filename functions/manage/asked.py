@@ -12,6 +12,7 @@ from actions_cache.domain.activity import HOUR, TALLIES_KEPT
 from actions_cache.domain.entry import MAX_NAME_CHARACTERS, MAX_RESTORE_KEYS
 from actions_cache.domain.listing import MAX_PER_PAGE, Direction, EntryFilter, Order, Page, SortBy
 from actions_cache.domain.timing import Millis
+from actions_cache.usecases.estimate_cost import USUAL_HOURS
 from actions_cache.usecases.match import MAX_REFS
 from functions.manage.moments import parse_moment
 
@@ -117,4 +118,4 @@ class ReadActivity(Asked):
 
 
 class EstimateCost(Asked):
-    hours: Hours = Field(168, description="that the month is taken to go on like")
+    hours: Hours = Field(USUAL_HOURS, description="that the month is taken to go on like")

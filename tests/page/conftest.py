@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tests.page.world import World, world
 DESKTOP: ViewportSize = {"width": 1200, "height": 900}
 PHONE: ViewportSize = {"width": 360, "height": 740}
 PATIENCE_MILLISECONDS = 20_000
+AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 
 expect.set_options(timeout=PATIENCE_MILLISECONDS)
 
@@ -63,6 +65,18 @@ def settled(page: Page) -> None:
     """Each part of the page has what it asked for."""
     page.wait_for_selector("section")
     expect(page.locator("[aria-busy=true]")).to_have_count(0)
+
+
+def add_axe(page: Page) -> None:
+    if not AXE.exists():
+        pytest.fail("axe-core isn't installed: run `make test`, or `npm ci` in tests/page")
+    page.add_script_tag(path=AXE)
+
+
+def violations(page: Page) -> list[str]:
+    """Of what axe-core holds against the page as it stands."""
+    found = page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"]
+    return [f"{it['id']}: {node['html'][:200]} {node['failureSummary']}" for it in found for node in it["nodes"]]
 
 
 def sign_in(context: BrowserContext, world: World, role: Role) -> None:

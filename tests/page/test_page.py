@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -14,10 +13,8 @@ from actions_cache.domain.entry import Entry
 from actions_cache.domain.role import Role
 from actions_cache.domain.timing import DAY, SECOND
 from local.template import Template
-from tests.page.conftest import DESKTOP, PHONE, Window, settled
+from tests.page.conftest import DESKTOP, PHONE, Window, add_axe, settled, violations
 from tests.page.world import MAIN, World, world
-
-AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 
 GIB = 1024**3
 BRANCH = "refs/pull/7/merge"
@@ -177,7 +174,7 @@ def test_search_sort_pages_and_the_back_button(store: World, window: Opens) -> N
     page.reload()
     expect(page.get_by_label("Key contains")).to_have_value("M-1")
     expect(page.get_by_text("10 entries match")).to_be_visible()
-    page.get_by_label("Ref").fill("refs/heads/other")
+    page.get_by_label("Ref", exact=True).fill("refs/heads/other")
     expect(page.get_by_text("0 entries match")).to_be_visible()
     page.go_back()
     expect(page.get_by_role("heading", name="Overview")).to_be_attached()
@@ -229,7 +226,7 @@ def test_all_entries_of_a_ref_are_deleted_and_no_other(store: World, window: Ope
     temporary(store, "a", "b", repository="45", ref=BRANCH)
     page = window(store).ready("#/repositories/45")
     expect(page.get_by_role("button", name="Delete all of this ref")).to_have_count(0)
-    page.get_by_label("Ref").fill(BRANCH)
+    page.get_by_label("Ref", exact=True).fill(BRANCH)
     expect(page.get_by_text("2 entries match")).to_be_visible()
     page.get_by_role("button", name="Delete all of this ref").click()
     dialog = page.get_by_role("dialog", name="Delete 2 entries?")
@@ -328,11 +325,9 @@ def tab_to(page: Page, text: str) -> None:
 
 @pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
 def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(store: World, window: Opens, size, scheme) -> None:
-    if not AXE.exists():
-        pytest.fail("axe-core isn't installed: run `make test`, or `npm ci` in tests/page")
     one = window(store, viewport=size, color_scheme=scheme, reduced_motion="reduce", bypass_csp=True)
     page = one.ready()
-    page.add_script_tag(path=AXE)
+    add_axe(page)
     page.get_by_text("The same as a table").click()
     assert violations(page) == [], "overview"
     assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
@@ -348,11 +343,6 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(store: World, wi
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_selector("#token")
     assert violations(page) == [], "sign-in"
-
-
-def violations(page: Page) -> list[str]:
-    found = page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"]
-    return [f"{it['id']}: {node['html'][:200]} {node['failureSummary']}" for it in found for node in it["nodes"]]
 
 
 def test_the_narrowest_screen_that_wcag_names_needs_no_scrolling_sideways(store: World, window: Opens) -> None:

@@ -7,8 +7,9 @@ import asyncio
 import importlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -189,6 +190,53 @@ def test_usage_leaves_orphans_half_of_the_time(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(cleanup, "control", lambda: Control)
     assert cleanup._correct_usage(lambda: next(left)) == len(seen) == 2
+
+
+@dataclass
+class Comparing:
+    """What the run that looks for orphans does, in its order."""
+
+    faulty: str | None = None
+    did: list[str] = field(default_factory=list)
+
+    def _do(self, what: str) -> None:
+        self.did.append(what)
+        if what == self.faulty:
+            raise RuntimeError(what)
+
+    def correct_usage(self, _: Callable[[], int]) -> int:
+        self._do("correct")
+        return 1
+
+    def tell_cost(self) -> None:
+        self._do("tell the cost")
+
+    def find_orphans(self, _: Callable[[], int]) -> Counter[str]:
+        self._do("find orphans")
+        return Counter({"archives seen": 1})
+
+
+@pytest.fixture
+def comparing(monkeypatch: pytest.MonkeyPatch) -> Comparing:
+    comparing = Comparing()
+    monkeypatch.setattr(cleanup, "_correct_usage", comparing.correct_usage)
+    monkeypatch.setattr(cleanup, "control", lambda: comparing)
+    return comparing
+
+
+def test_the_cost_is_told_once_of_usage_that_is_corrected(comparing: Comparing) -> None:
+    assert cleanup._compare(lambda: 100) == {"archives seen": 1, "usages corrected": 1}
+    assert comparing.did == ["correct", "tell the cost", "find orphans"]
+
+
+@pytest.mark.parametrize("faulty", ["correct", "tell the cost"])
+def test_whatever_fails_before_it_orphans_have_their_turn_and_the_run_its_fault(
+    comparing: Comparing, faulty: str
+) -> None:
+    comparing.faulty = faulty
+    with pytest.raises(RuntimeError, match=faulty):
+        cleanup._compare(lambda: 100)
+    assert comparing.did[-1] == "find orphans"
 
 
 def test_an_older_release_answers_in_its_clients_dialect_and_names_the_schema_in_health(

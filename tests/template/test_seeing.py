@@ -9,6 +9,7 @@ import pytest
 
 from actions_cache.adapters.telemetry import NAMESPACE
 from actions_cache.domain.agenda import Duty
+from actions_cache.domain.cost import CostPart
 from actions_cache.domain.happenings import METRICS, MissReason, RunEnd
 from local.template import ROOT, Template
 
@@ -223,6 +224,7 @@ def test_the_page_has_each_metrics_dimension_and_its_values() -> None:
         "reason": [*MissReason],
         "outcome": [*RunEnd],
         "duty": [*Duty, "delete orphans", "failed"],
+        "part": [*CostPart],
     }
     for metric in METRICS:
         said = metric_rows()[metric.name][1]
@@ -245,6 +247,9 @@ TELLS = {
     "Cleanup": r"happenings\.(duty_done|duty_failed|orphans_deleted)\(",
     "Evictions": r"happenings\.evicted\(",
     "OrphanListingFailures": r"happenings\.orphans_stay\(",
+    "StoredBytes": r"happenings\.reckoned\(",
+    "StoredEntries": r"happenings\.reckoned\(",
+    "MonthCost": r"happenings\.reckoned\(",
     "Errors": r"happenings\.(refused|unavailable|failed|stream_broken)\(",
 }
 """By whom each is told."""

@@ -312,11 +312,11 @@ def test_activity_has_every_hour_and_adds_repositories_up(journey, management):
     now = journey.clock.now()
     for repository, hour in (("7", now), ("42", now), ("42", now - 2 * HOUR), ("42", now - 3 * HOUR)):
         journey.control.repositories.add_tally(repository, hour, Tally(hits=1))
-    assert [it.hits for it in management.read_activity("42", 3).values()] == [1, 0, 1]
-    everybody = management.read_activity(None, 3)
+    assert [it.hits for it in management.control.read_activity("42", 3).values()] == [1, 0, 1]
+    everybody = management.control.read_activity(None, 3)
     assert list(everybody) == [now - 2 * HOUR, now - HOUR, now]
     assert [it.hits for it in everybody.values()] == [1, 0, 2]
-    assert management.estimate_cost(3).done == Tally(hits=3)
+    assert management.control.estimate_cost(3).done == Tally(hits=3)
 
 
 def test_a_merge_that_failed_for_good_is_listed_until_its_entry_is_gone(journey, management, monkeypatch):

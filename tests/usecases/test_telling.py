@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from actions_cache.domain.access import Caller
+from actions_cache.domain.cost import CostPart
 from actions_cache.domain.happenings import (
     BYTES_DOWN,
     BYTES_UP,
@@ -13,7 +15,10 @@ from actions_cache.domain.happenings import (
     MERGE_DURATION,
     MERGES,
     MISSES,
+    MONTH_COST,
     ORPHAN_LISTING_FAILURES,
+    STORED_BYTES,
+    STORED_ENTRIES,
 )
 from actions_cache.ports import MultipartUpload, Unavailable, UploadedPart
 from actions_cache.wiring.control import ControlPlane
@@ -199,6 +204,29 @@ def test_what_a_save_over_budget_evicts_is_counted_and_named(on_moto: Journey):
     journey.save(name("npm-2"), ONE, TWO)
     [eviction] = [it for it in told.happenings if EVICTIONS in it.metrics]
     assert (eviction.fields["archive_id"], eviction.fields["bytes"]) == (first.archive_id, 1500)
+
+
+def test_what_is_stored_is_told_and_what_the_month_costs_by_part(journey: Journey, told: Told):
+    journey.control.admit(Caller(KEY.family.repository, ()))
+    journey.save(KEY, ONE, TWO)
+    journey.look_up("npm-1")
+    journey.look_up("nothing")
+    journey.control.tell_cost()
+    assert (told.counted(STORED_BYTES), told.counted(STORED_ENTRIES)) == ([1500], [1])
+    [stored] = [it for it in told.happenings if it.what == "what is stored"]
+    assert (stored.fields["saves"], stored.fields["hits"], stored.fields["misses"]) == (1, 1, 1)
+    assert (stored.fields["bytes_saved"], stored.fields["bytes_restored"], stored.fields["hours"]) == (1500, 1500, 168)
+
+    assert told.counted(MONTH_COST) == [*CostPart]
+    month = [it.metrics[MONTH_COST] for it in told.happenings if MONTH_COST in it.metrics]
+    assert sum(month) == stored.fields["month_usd"] == journey.control.estimate_cost(168).month.total
+    assert all(usd > 0 for usd in month)
+
+
+def test_an_empty_store_is_told_too_so_that_nothing_stored_is_no_gap(journey: Journey, told: Told):
+    journey.control.tell_cost()
+    assert (told.counted(STORED_BYTES), told.counted(STORED_ENTRIES)) == ([0], [0])
+    assert told.counted(MONTH_COST) == [*CostPart]
 
 
 def test_idle_runs_of_the_schedule_count_for_nothing(journey: Journey, told: Told):

@@ -5,7 +5,9 @@ export class SignedOut extends Error {}
 export class Refused extends Error {}
 
 async function ask(method, path, { query = {}, body } = {}) {
-  const given = Object.entries(query).filter(([, value]) => value !== '' && value !== null && value !== undefined);
+  const given = Object.entries(query)
+    .flatMap(([name, value]) => [value].flat().map((it) => [name, it])) // each of several
+    .filter(([, value]) => value !== '' && value !== null && value !== undefined);
   const search = new URLSearchParams(given).toString();
   let answer;
   try {
@@ -39,6 +41,7 @@ export async function activity(hours, repository = '') {
   return answer.hours.map((it) => ({ ...it, hour: Date.parse(it.hour) }));
 }
 
+export const match = (repository, { key, restoreKeys, refs, version }) => ask('GET', 'match', { query: { repository, key, restore_key: restoreKeys, ref: refs, version } });
 export const failures = () => ask('GET', 'failures');
 export const cost = () => ask('GET', 'cost');
 

@@ -1,9 +1,10 @@
-// One repository: its usage, what its jobs did, and its entries with search, sort, pages and delete.
+// One repository: its usage, its entries with search, sort, pages and delete, what a key would restore, and what its jobs did.
 
 import * as api from './api.mjs';
 import { confirm } from './dialog.mjs';
 import { h, later, named, say, size, when } from './dom.mjs';
 import { count, plural } from './format.mjs';
+import { matchSection } from './match.mjs';
 import { activitySection, address } from './overview.mjs';
 import { section } from './section.mjs';
 import { usageBar } from './usage.mjs';
@@ -44,6 +45,7 @@ export function repository(id, query, role) {
     );
   }, { id: 'usage' });
   const listed = entriesSection(id, query, role, () => about.again());
+  const match = matchSection(id, query.get('ref') ?? '');
   const activity = activitySection(id);
   return {
     title: id,
@@ -52,9 +54,10 @@ export function repository(id, query, role) {
       title,
       about.element,
       listed.element,
+      ...match.elements,
       activity.element,
     ],
-    again: () => [about, listed, activity].forEach((it) => it.again()),
+    again: () => [about, listed, match, activity].forEach((it) => it.again()),
   };
 }
 

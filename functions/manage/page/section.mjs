@@ -10,7 +10,7 @@ export function whenSignedOut(action) {
 }
 
 // A landmark with a heading. `load` gives its content, anew at each `again()`; or a function that paints it, which is
-// called only where no later one overtook it.
+// called only where no later one overtook it. `first` ends with the first.
 export function section(title, load, { beside = null, id } = {}) {
   const heading = h('h2', { id: `${id}-title`, tabindex: '-1' }, title);
   const content = h('div', { class: 'content' }, h('p', { class: 'muted loading' }, 'Loading …'));
@@ -32,8 +32,8 @@ export function section(title, load, { beside = null, id } = {}) {
     if (!stands) content.replaceChildren(...nodes); // what stands keeps its focus
     element.setAttribute('aria-busy', 'false');
   };
-  again();
-  return { element, again, heading };
+  const first = again();
+  return { element, again, heading, first };
 }
 
 function fault(error, again) {

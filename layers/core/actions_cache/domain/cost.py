@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from actions_cache.domain.activity import Tally
 from actions_cache.domain.archive import Manifest, Part
@@ -135,11 +136,20 @@ def stored_a_month(usage: Usage) -> tuple[Line, ...]:
     )
 
 
+class CostPart(StrEnum):
+    STORAGE = "storage"
+    SAVES = "saves"
+    RESTORES = "restores"
+    MISSES = "misses"
+    IDLE = "idle"
+    """What costs while nobody builds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """Of a month, in USD."""
 
-    by_part: Mapping[str, float]
+    by_part: Mapping[CostPart, float]
     by_service: Mapping[str, float]
     transfer_out: float
     """Not among the others: what the restored bytes cost if every runner is outside AWS's region."""
@@ -155,15 +165,15 @@ def month_like(stored: Usage, done: Tally, hours: float) -> Estimate:
     entry_bytes = done.bytes_saved / done.saves if done.saves else stored.bytes / max(1, stored.entries)
     saving = Saving(entry_bytes=max(1, entry_bytes), restores=0)
     parts = {
-        "storage": stored_a_month(stored),
-        "saves": _times(done.saves * scale, entry_saved(saving)),
-        "restores": _times(done.hits * scale, restored(saving)),
-        "misses": _times(done.misses * scale, missed(saving)),
+        CostPart.STORAGE: stored_a_month(stored),
+        CostPart.SAVES: _times(done.saves * scale, entry_saved(saving)),
+        CostPart.RESTORES: _times(done.hits * scale, restored(saving)),
+        CostPart.MISSES: _times(done.misses * scale, missed(saving)),
     }
     services: dict[str, float] = {}
     for line in (line for lines in parts.values() for line in lines):
         services[_service(line)] = services.get(_service(line), 0) + line.usd
-    by_part = {name: total(lines) for name, lines in parts.items()} | {"idle": IDLE_MONTH_USD}
+    by_part = {name: total(lines) for name, lines in parts.items()} | {CostPart.IDLE: IDLE_MONTH_USD}
     out = PRICES["S3 to internet"].of(done.bytes_restored * scale / GIGABYTE)
     return Estimate(by_part, services | {"idle": IDLE_MONTH_USD}, out)
 
@@ -189,5 +199,5 @@ _SERVICES = (
     ("Trace", "X-Ray"),
 )
 
-IDLE_MONTH_USD = 5.31
+IDLE_MONTH_USD = 5.49
 """What scripts/cost.py reckons from the template for a month in which nobody builds; a test holds them together."""

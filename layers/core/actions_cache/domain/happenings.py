@@ -3,13 +3,16 @@
 One id leads from a save to its end: every line about an archive has `archive_id`, and `repository` where it is known.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
+from actions_cache.domain.activity import Tally
 from actions_cache.domain.archive import Archive, Part
+from actions_cache.domain.cost import CostPart, Estimate
 from actions_cache.domain.entry import Entry, EntryName
 from actions_cache.domain.timing import Millis
+from actions_cache.domain.usage import Usage
 
 
 class Unit(StrEnum):
@@ -18,6 +21,8 @@ class Unit(StrEnum):
     COUNT = "Count"
     BYTES = "Bytes"
     MILLISECONDS = "Milliseconds"
+    NONE = "None"
+    """CloudWatch knows no dollars."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,9 @@ CLEANUP = Metric("Cleanup", Unit.COUNT, "duty")
 EVICTIONS = Metric("Evictions", Unit.COUNT)
 ORPHAN_LISTING_FAILURES = Metric("OrphanListingFailures", Unit.COUNT)
 ERRORS = Metric("Errors", Unit.COUNT, "kind")
+STORED_BYTES = Metric("StoredBytes", Unit.BYTES)
+STORED_ENTRIES = Metric("StoredEntries", Unit.COUNT)
+MONTH_COST = Metric("MonthCost", Unit.NONE, "part")
 
 METRICS = (
     HITS,
@@ -54,6 +62,9 @@ METRICS = (
     EVICTIONS,
     ORPHAN_LISTING_FAILURES,
     ERRORS,
+    STORED_BYTES,
+    STORED_ENTRIES,
+    MONTH_COST,
 )
 
 
@@ -210,6 +221,25 @@ def orphans_stay(fault: Exception, archive_id: str | None = None) -> Happening:
         is_error=True,
         fault=fault,
     )
+
+
+# ---------------------------------------------------------------- stored, and what it costs
+
+
+def reckoned(usage: Usage, done: Tally, hours: int, month: Estimate) -> Iterator[Happening]:
+    """What is stored, then each part of the month's cost: a line holds one value of a dimension.
+
+    Args: done: in these hours, that the month is taken to go on like.
+    """
+    fields = {**asdict(done), "hours": hours, "month_usd": month.total, "transfer_out_usd": month.transfer_out}
+    metrics = {STORED_BYTES: usage.bytes, STORED_ENTRIES: usage.entries}
+    yield Happening(what="what is stored", fields=fields, metrics=metrics)
+    for part, usd in month.by_part.items():
+        yield _month_cost(part, usd)
+
+
+def _month_cost(part: CostPart, usd: float) -> Happening:
+    return Happening(what="what the month costs", fields={"part": part}, metrics={MONTH_COST: usd})
 
 
 # ---------------------------------------------------------------- refused and failed

@@ -8,6 +8,9 @@ from actions_cache.domain.usage import Usage
 from actions_cache.ports import Repositories
 from actions_cache.usecases.read_activity import ReadActivity
 
+USUAL_HOURS = 7 * 24
+"""Whole weeks: at weekends less is built. More of them: a change shows later."""
+
 
 @dataclass(frozen=True, slots=True)
 class CostOfNow:

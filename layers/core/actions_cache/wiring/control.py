@@ -32,6 +32,7 @@ from actions_cache.usecases.claim_merge import ClaimMerge
 from actions_cache.usecases.clean_up import CleanUp
 from actions_cache.usecases.commit_blocks import CommitBlocks
 from actions_cache.usecases.commit_pieces import CommitPieces
+from actions_cache.usecases.estimate_cost import EstimateCost
 from actions_cache.usecases.evict import Evict
 from actions_cache.usecases.finalize import Finalize
 from actions_cache.usecases.find_orphans import FindOrphans
@@ -42,10 +43,12 @@ from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.merge import MergeArchive
 from actions_cache.usecases.migrate import Migrate
 from actions_cache.usecases.note_activity import NoteActivity
+from actions_cache.usecases.read_activity import ReadActivity
 from actions_cache.usecases.reconcile_usage import ReconcileUsage
 from actions_cache.usecases.remove_entry import RemoveBroken, RemoveEntry
 from actions_cache.usecases.reserve import Reserve
 from actions_cache.usecases.seal import Seal
+from actions_cache.usecases.tell_cost import TellCost
 from actions_cache.usecases.urls import SourceUrls, UrlSigner
 
 INDEX_LAG_SECONDS = 2
@@ -286,6 +289,18 @@ class ControlPlane:
     @cached_property
     def find_orphans(self) -> FindOrphans:
         return FindOrphans(self.table, self.bucket, self.tokens, self.telemetry)
+
+    @cached_property
+    def read_activity(self) -> ReadActivity:
+        return ReadActivity(self.repositories, self.clock)
+
+    @cached_property
+    def estimate_cost(self) -> EstimateCost:
+        return EstimateCost(self.repositories, self.read_activity)
+
+    @cached_property
+    def tell_cost(self) -> TellCost:
+        return TellCost(self.estimate_cost, self.telemetry)
 
     @cached_property
     def check_schema(self) -> CheckSchema:

@@ -6,12 +6,10 @@ from functools import cached_property
 from actions_cache.adapters.management_secret import SecretsManagerTokens
 from actions_cache.adapters.sqs_queue import SqsDeadLetters
 from actions_cache.usecases.delete_entries import DeleteEntries
-from actions_cache.usecases.estimate_cost import EstimateCost
 from actions_cache.usecases.find_repository import FindRepository
 from actions_cache.usecases.list_entries import ListEntries
 from actions_cache.usecases.list_failures import ListFailures
 from actions_cache.usecases.match import MatchKeys
-from actions_cache.usecases.read_activity import ReadActivity
 from actions_cache.usecases.usage import ReadUsage
 from actions_cache.wiring.control import ControlPlane
 
@@ -57,13 +55,5 @@ class ManagementPlane:
         return ReadUsage(self.control.table, self.control.repositories, self.control.budgets)
 
     @cached_property
-    def read_activity(self) -> ReadActivity:
-        return ReadActivity(self.control.repositories, self.control.clock)
-
-    @cached_property
     def list_failures(self) -> ListFailures:
         return ListFailures(self.control.table, self.dead_letters)
-
-    @cached_property
-    def estimate_cost(self) -> EstimateCost:
-        return EstimateCost(self.control.repositories, self.read_activity)
