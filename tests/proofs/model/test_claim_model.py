@@ -6,6 +6,7 @@ from tests.model.claim_model import Bounds
 from tests.model.explore import explore
 
 WORLDS = {
+    "two workers, two attempts": Bounds(workers=2, removes=False),
     "two workers, two claimers": Bounds(workers=2, claimers=2),
     "three workers": Bounds(workers=3, removes=False, replays=False),
     "three attempts": Bounds(workers=2, max_attempts=3, replays=False),
