@@ -80,12 +80,7 @@ BREAKS = {
     "nothing is claimed": ("claimed", never, "nothing leads on"),
 }
 
-OF_ONE_WORKER = (
-    "nothing leads on",
-    "attempt 3 was made",
-    "merged no longer, or otherwise",
-    "a removed archive came back",
-)
+OF_ONE_WORKER = ("nothing leads on", "attempt 3 was made", "a removed archive came back")
 """Rules that it breaks by itself, in a world where that is found sooner."""
 
 
