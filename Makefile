@@ -103,10 +103,11 @@ test-sam-local: .venv/.ready .tools/sam/.ready .tools/engines/.ready .tools/runt
 # ------------------------------------------------------------------ develop
 
 test: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Runs the tests, on real engines and with real clients
-	@$(RUN) -m pytest --numprocesses 2 --dist loadfile
+	@# They wait a third of their time, so three keep two cores busy. In their order: the long ones aren't the last.
+	@$(RUN) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-test-slow: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Streaming under AWS's caps, the deployment check behind faulty proxies, a short soak
-	@$(RUN) -m pytest tests/streaming tests/verify tests/soak
+test-slow: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Streaming under AWS's caps, the deployment check behind faulty proxies, the local run started and killed, a short soak
+	@$(RUN) -m pytest tests/streaming tests/verify tests/local_run tests/soak
 
 check: lint test ## Everything but what needs Python 3.12 (build, test-deploy, test-rie, test-sam-local)
 

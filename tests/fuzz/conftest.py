@@ -6,7 +6,7 @@ import pytest
 
 from tests.fuzz.properties import Target
 from tests.fuzz.targets import target
-from tests.local.local_run import LocalRun
+from tests.local_run.local_run import LocalRun
 
 
 @pytest.fixture(scope="session")

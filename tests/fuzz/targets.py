@@ -10,7 +10,7 @@ from tests.clients.artifact_cache import V1
 from tests.clients.runtime_token import runtime_token
 from tests.clients.wire import Job, put_blob, put_block_list
 from tests.fuzz.properties import Target
-from tests.local.local_run import LocalRun
+from tests.local_run.local_run import LocalRun
 
 _FAULT = re.compile(r"[\w.]+(Error|FunctionFailed)\b")
 """The last line of a traceback."""

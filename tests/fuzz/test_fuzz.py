@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.fuzz.properties import HALF, PROPERTIES, Target, check
 from tests.fuzz.raw import CLOSED, exchange, request
 from tests.fuzz.targets import errors_logged
-from tests.local.local_run import LocalRun
+from tests.local_run.local_run import LocalRun
 
 MIB = 1024 * 1024
 

@@ -17,7 +17,7 @@ from actions_cache.settings import Settings
 from actions_cache.wiring.control import ControlPlane
 from tests.clients.runtime_token import BRANCH, REPOSITORY, runtime_token
 from tests.clients.wire import VERSION
-from tests.local.local_run import LocalRun
+from tests.local_run.local_run import LocalRun
 from tests.soak.audit import Audit, audit
 from tests.soak.client import SoakClient
 from tests.soak.entries import Slot

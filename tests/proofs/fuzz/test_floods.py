@@ -17,7 +17,7 @@ from tests.clients.wire import SERVICE, VERSION, Job, Reply, block_list_xml, put
 from tests.fuzz.properties import Target
 from tests.fuzz.raw import ANSWER_SECONDS, Heard, exchange, request
 from tests.fuzz.targets import errors_logged
-from tests.local.local_run import LocalRun
+from tests.local_run.local_run import LocalRun
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.fuzz.properties import HALF, PROPERTIES, Target, check
 from tests.fuzz.targets import errors_logged
-from tests.local.local_run import LocalRun
+from tests.local_run.local_run import LocalRun
 
 EXAMPLES = 1_000
 

@@ -1,10 +1,10 @@
-"""As tests/local/test_kills.py, killed in other ways; and what can't be saved leaves no contradiction."""
+"""As tests/local_run/test_kills.py, killed in other ways; and what can't be saved leaves no contradiction."""
 
 import os
 import signal
 
-from tests.local.conftest import StartRun
-from tests.local.local_run import MAKE
+from tests.local_run.conftest import StartRun
+from tests.local_run.local_run import MAKE
 
 GONE_SECONDS = 15
 

@@ -1,8 +1,8 @@
 """However the run is killed, its engines save their state and end. Each way of it: tests/proofs/local."""
 
 from local import ministack
-from tests.local.conftest import StartRun
-from tests.local.local_run import MAKE
+from tests.local_run.conftest import StartRun
+from tests.local_run.local_run import MAKE
 
 GONE_SECONDS = 15
 

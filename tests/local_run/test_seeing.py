@@ -15,7 +15,7 @@ import pytest
 from actions_cache.logs import LEFT_OUT
 from tests.clients.runtime_token import READ, runtime_token
 from tests.clients.wire import GO, SERVICE, Job, send, with_query
-from tests.local.local_run import LocalRun, wait_until
+from tests.local_run.local_run import LocalRun, wait_until
 
 UNUSED_SECONDS = 5
 REPOSITORY, OTHER_REPOSITORY = "987654321", "123456789"

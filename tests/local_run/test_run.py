@@ -20,8 +20,8 @@ from local.processes import SHORTEST_LIFE_SECONDS
 from local.release import release_of
 from local.template import ROOT
 from operate.target import plane, read_exports
-from tests.local.conftest import StartRun
-from tests.local.local_run import LocalRun, wait_until
+from tests.local_run.conftest import StartRun
+from tests.local_run.local_run import LocalRun, wait_until
 
 
 def test_the_ready_line_comes_once_health_answers(run: LocalRun):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.local.local_run import LocalRun
+from tests.local_run.local_run import LocalRun
 
 StartRun = Callable[..., LocalRun]
 

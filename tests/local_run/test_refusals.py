@@ -7,8 +7,8 @@ import pytest
 from local import engine
 from local.console import RunFailed
 from local.template import ROOT
-from tests.local.conftest import StartRun
-from tests.local.local_run import LocalRun
+from tests.local_run.conftest import StartRun
+from tests.local_run.local_run import LocalRun
 
 
 def refusal(run: LocalRun) -> str:
