@@ -35,6 +35,10 @@ def lines(written: io.StringIO) -> list[dict[str, object]]:
         ("https://b.s3/k?X-Amz-Security-Token=IQoJb3JpZ2lu%2F%2F&x=1", "IQoJb3JpZ2lu"),
         ("x-amz-signature=0123abcd", "0123abcd"),
         ("Authorization: Bearer abc.def-ghi", "abc.def-ghi"),
+        ("Authorization: token 0123abcd", "0123abcd"),
+        ("{'Authorization': 'token 0123abcd'}", "0123abcd"),
+        ("authorization=Basic OjAxMjNhYmNk", "OjAxMjNhYmNk"),
+        ("Cookie: __Secure-actions-cache-session=admin.1763900000.c2Vj; a=b", "c2Vj"),
         (f"the token {TOKEN} isn't good", TOKEN),
         (f'{{"token":"{TOKEN}"}}', "c2lnbmF0dXJl"),
     ],
@@ -46,7 +50,7 @@ def test_what_opens_something_is_left_out_and_the_rest_stays(text: str, secret: 
     assert told[:3] == text[:3]
 
 
-@pytest.mark.parametrize("text", ["design=flat", "the bearer of news", "keys begin with eyJ", "sig", "a.b.c"])
+@pytest.mark.parametrize("text", ["design=flat", "the bearer of news", "authorization: a token is wanted", "keys begin with eyJ", "sig", "a.b.c"])
 def test_what_only_resembles_a_secret_stays(text: str):
     assert without_secrets(text) == text
 

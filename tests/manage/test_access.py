@@ -49,6 +49,30 @@ def test_nobody_else_gets_in_anywhere(manager: Manager, token: str | None, schem
     assert len(manager.get("/manage/repositories/42/entries")["entries"]) == 1
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/repos/example/tools/actions/caches?key=npm-1",
+        "/repos/example/tools/actions/caches/{id}",
+        "/manage/repositories/42/entries?key=npm-1",
+        "/manage/repositories/42/entries/{id}",
+    ],
+)
+def test_who_deleted_what_is_logged_once(manager: Manager, caplog: pytest.LogCaptureFixture, path: str) -> None:
+    manager.save("npm-1")
+    [entry] = manager.get("/manage/repositories/42/entries")["entries"]
+    path = path.format(id=entry["id"])
+    with caplog.at_level("INFO"):
+        if "/manage/" in path:
+            manager.ask("DELETE", f"{path}{'&' if '?' in path else '?'}dry_run=true")
+        assert manager.ask("DELETE", path).status in (200, 204)
+        manager.ask("DELETE", path)
+    [told] = [it for it in caplog.records if it.message == "entries deleted"]
+    fields = vars(told)
+    assert (fields["by"], fields["repository"], fields["bytes"]) == ("admin's token", "42", len(b"content"))
+    assert len(fields["archive_ids"]) == 1
+
+
 def test_who_may_read_may_not_delete_and_is_told_so(manager: Manager) -> None:
     manager.save("npm-1")
     for method, path in ROUTES:

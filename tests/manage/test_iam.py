@@ -40,12 +40,15 @@ def answered(manager: Manager, method: str, path: str, resource: str, identity: 
 SIGNED = "/iam/{path+}"
 
 
-def test_a_signed_get_reads_and_a_signed_delete_deletes(manager: Manager) -> None:
+def test_a_signed_get_reads_and_a_signed_delete_deletes(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     manager.save("npm-1")
     status, _, body = answered(manager, "GET", "/iam/manage/role", SIGNED, IDENTITY)
     assert (status, body) == (200, {"role": "read-only"})
     path = "/iam/repos/example/tools/actions/caches"
     assert answered(manager, "DELETE", path, SIGNED, IDENTITY, key="npm-1")[0] == 200
+    [told] = [vars(it) for it in caplog.records if it.message == "entries deleted"]
+    assert told["by"] == IDENTITY["userArn"]
     assert answered(manager, "GET", path, SIGNED, IDENTITY)[2]["total_count"] == 0
 
 

@@ -15,11 +15,13 @@ REQUEST_ID = "function_request_id"
 LEFT_OUT = "[left out]"
 
 _SECRETS = re.compile(
-    r"""(?P<name>\b(?:sig|X-Amz-Signature|X-Amz-Security-Token|X-Amz-Credential)=|\bBearer\s+(?=\S{8}))[^&\s"'\\<>]+"""
+    r"""(?P<name>\b(?:sig|X-Amz-Signature|X-Amz-Security-Token|X-Amz-Credential|actions-cache-session)=|"""
+    r"""\bBearer\s+(?=\S{8})|\bAuthorization["']?\s*[:=]\s*["']?(?:token|Basic)\s+)[^&\s"'\\<>;]+"""
     r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*",
     re.IGNORECASE,
 )
-"""A URL's signature, an Authorization header's value, and a JSON web token wherever it stands."""
+"""A URL's signature, the page's session, an Authorization header's value (gh sends it as `token`), and a JSON web token
+wherever it stands."""
 
 
 class StreamBroken(Exception):
