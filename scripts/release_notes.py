@@ -16,8 +16,9 @@ from pathlib import Path
 
 import local  # noqa: F401 - puts the core's packages on the path
 from actions_cache.domain.migrations import KNOWN
-from actions_cache.release import Release
+from actions_cache.release import UNKNOWN, Release, stamped
 from local.release import ROOT, release_of
+from scripts.stamp import PLACE
 
 NAME = "serverless-actions-cache"
 NAMESPACE = NAME
@@ -46,8 +47,17 @@ def check(release: Release, version: str) -> None:
     """Raises: NotReady."""
     if release.version != version:
         raise NotReady(f"pyproject.toml says {release.version}, not {version}")
+    if release.commit == UNKNOWN:
+        raise NotReady("this is no checkout of git's: a release says which commit it was made of")
     if release.commit.endswith(".changed"):
         raise NotReady("files differ from the commit: a release is what stands in git")
+
+
+def check_build(build: Path, release: Release) -> None:
+    """Raises: NotReady: it was made of something else."""
+    made_of = stamped(build / PLACE)
+    if made_of != release:
+        raise NotReady(f"{build} was made of {made_of}, and this is {release}: `make build` first")
 
 
 def pack(build: Path, package: Path) -> None:
@@ -92,6 +102,7 @@ def make(release: Release, builds: Mapping[str, Path], out: Path, key: Path) -> 
     out.mkdir(parents=True, exist_ok=True)
     packages = []
     for architecture, build in builds.items():
+        check_build(build, release)
         packages.append(out / f"{NAME}-{release.version}-{architecture}.zip")
         pack(build, packages[-1])
     checksums, document = out / SUMS, out / NOTES

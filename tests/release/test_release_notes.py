@@ -11,9 +11,11 @@ import pytest
 from actions_cache.release import Release
 from local.template import ROOT
 from scripts import release_notes
-from scripts.release_notes import NOTES, SUMS, NotReady, changes, check, make
+from scripts.release_notes import NOTES, SUMS, NotReady, changes, check, check_build, make
+from scripts.stamp import PLACE
 
 PAGE = (ROOT / "docs" / "releasing.md").read_text()
+RELEASE = Release("1.2.3", "abcdef")
 SIGNER = "release@serverless-actions-cache"
 
 needs_ssh = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen isn't there")
@@ -35,6 +37,8 @@ def build(tmp_path: Path) -> Path:
     place = tmp_path / "build"
     (place / "DownloadFunction").mkdir(parents=True)
     (place / "template.yaml").write_text("Resources: {}\n")
+    (place / PLACE).parent.mkdir(parents=True)
+    (place / PLACE).write_text(f"{RELEASE}\n")
     script = place / "DownloadFunction" / "run.sh"
     script.write_text("#!/bin/sh\n")
     script.chmod(0o755)
@@ -49,7 +53,7 @@ def released(build: Path, keys: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     (changelog / "CHANGELOG.md").write_text("# Changelog\n\n## Unreleased\n\n## 1.2.3 (2026-11-27)\n\n- New.\n")
     monkeypatch.setattr(release_notes, "ROOT", changelog)
     out = tmp_path / "out"
-    make(Release("1.2.3", "abcdef"), {"arm64": build}, out, keys / "good")
+    make(RELEASE, {"arm64": build}, out, keys / "good")
     shutil.copy(keys / "release-signers", out)
     return out
 
@@ -103,7 +107,16 @@ def test_a_package_is_the_same_bytes_each_time_and_keeps_run_bits(released: Path
     first = released / "serverless-actions-cache-1.2.3-arm64.zip"
     assert again.read_bytes() == first.read_bytes()
     modes = {it.filename: it.external_attr >> 16 for it in zipfile.ZipFile(first).infolist()}
-    assert modes == {"template.yaml": 0o644, "DownloadFunction/run.sh": 0o755}
+    assert modes == {str(PLACE): 0o644, "template.yaml": 0o644, "DownloadFunction/run.sh": 0o755}
+
+
+@pytest.mark.parametrize("stamp", ["1.2.3+other", "1.2.2+abcdef", None])
+def test_what_was_built_of_another_commit_is_no_release(build: Path, stamp: str | None) -> None:
+    check_build(build, RELEASE)
+    place = build / PLACE
+    place.write_text(stamp) if stamp else place.unlink()
+    with pytest.raises(NotReady, match=r"and this is 1\.2\.3\+abcdef"):
+        check_build(build, RELEASE)
 
 
 def test_a_version_without_changes_is_no_release() -> None:
@@ -113,7 +126,7 @@ def test_a_version_without_changes_is_no_release() -> None:
     assert changes("## 1.2.3\n\n- New.\n\n## 1.2.2\n\n- Old.\n", "1.2.3") == "- New."
 
 
-@pytest.mark.parametrize(("version", "commit"), [("1.2.4", "abc"), ("1.2.3", "abc.changed")])
+@pytest.mark.parametrize(("version", "commit"), [("1.2.4", "abc"), ("1.2.3", "abc.changed"), ("1.2.3", "unknown")])
 def test_what_isnt_in_git_as_it_says_is_no_release(version: str, commit: str) -> None:
     with pytest.raises(NotReady):
         check(Release(version, commit), "1.2.3")
