@@ -95,11 +95,12 @@ def test_a_session_that_ended_asks_for_the_token_again_and_goes_on_where_it_was(
     page.context.clear_cookies()
     page.get_by_role("button", name="Refresh").click()
     expect(page.get_by_text("Your session has ended")).to_be_visible()
-    one.faults.clear()  # the browser's own word of each 401
     page.get_by_label("Token").fill(store.tokens.for_reading)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="acme/website", level=1)).to_be_focused()
     expect(page.locator("#role")).to_have_text("Read-only")
+    # The browser's own word of each 401, of which the last may come after the question for the token.
+    one.faults[:] = [it for it in one.faults if "(Unauthorized)" not in it]
 
 
 # ------------------------------------------------------------------ looking
