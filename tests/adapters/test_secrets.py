@@ -15,6 +15,7 @@ from moto import mock_aws
 
 from actions_cache.adapters import secrets_manager
 from actions_cache.adapters.edge_secrets import KEY, SIGV4A_CALLS, KeyValueStoreSecrets
+from actions_cache.adapters.management_secret import SecretsManagerTokens
 from actions_cache.adapters.secrets_manager import CACHED_SECONDS, SecretsManagerKeyring, SecretsManagerSecrets
 from actions_cache.domain.keyring import Keyring
 from actions_cache.ports import KnownToEdge, Unavailable, WriteConflict
@@ -78,25 +79,47 @@ def test_functions_sign_with_the_current_one_and_verify_by_all(keyrings, secret_
     assert SecretsManagerSecrets(Config(), secret_id).current() == (NEW, OLD)
 
 
-def test_functions_believe_what_they_read_for_a_while_and_no_longer(keyrings, secret_id, monkeypatch):
+class Ahead:
+    """By how many seconds Powertools' clock is set forward."""
+
+    seconds = 0
+
+
+@pytest.fixture
+def ahead(monkeypatch):
+    by = Ahead()
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) + timedelta(seconds=by.seconds)
+
+    monkeypatch.setattr("aws_lambda_powertools.utilities.parameters.base.datetime", Later)
+    return by
+
+
+def test_functions_believe_what_they_read_for_a_while_and_no_longer(keyrings, secret_id, ahead):
     secrets = SecretsManagerSecrets(Config(), secret_id)
     assert secrets.current() == (OLD,)
     keyrings.write(Keyring(current=OLD, next=NEW))
     assert secrets.current() == (OLD,)
     assert keyrings.read().next == NEW
-
-    class Later(datetime):
-        """Powertools' clock, set forward."""
-
-        @classmethod
-        def now(cls, tz=None):
-            return datetime.now(tz) + ahead
-
-    monkeypatch.setattr("aws_lambda_powertools.utilities.parameters.base.datetime", Later)
-    ahead = timedelta(seconds=CACHED_SECONDS - 30)
+    ahead.seconds = CACHED_SECONDS - 30
     assert secrets.current() == (OLD,)
-    ahead = timedelta(seconds=CACHED_SECONDS)
+    ahead.seconds = CACHED_SECONDS
     assert secrets.current() == (OLD, NEW)
+
+
+def test_management_tokens_that_were_replaced_are_nobodys_within_a_minute(secretsmanager, secret_id, ahead):
+    old, new = "o" * 64, "n" * 64
+    secretsmanager.put_secret_value(SecretId=secret_id, SecretString=json.dumps({"admin": old}))
+    secret = SecretsManagerTokens(Config(), secret_id)
+    assert secret.tokens().admin == old
+    secretsmanager.put_secret_value(SecretId=secret_id, SecretString=json.dumps({"admin": new}))
+    ahead.seconds = 30
+    assert secret.tokens().admin == old
+    ahead.seconds = 60
+    assert secret.tokens().admin == new
 
 
 GOOD = "x" * 16

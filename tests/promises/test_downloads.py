@@ -10,12 +10,14 @@ import pytest
 import urllib3
 
 from actions_cache.domain.delivery import StreamLimits
+from actions_cache.domain.happenings import TIME_TO_FIRST_BYTE
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.data import DataPlane
 from functions.download.app import create_app
 from tests.journey import Journey, name, plenty
 from tests.serving import served
+from tests.told import Told
 
 KEY = name("npm-1")
 PARTS = [bytes([i]) * (6 * MIB) for i in range(5)]
@@ -138,6 +140,21 @@ def test_a_merged_archive_is_redirected_to_but_not_for_who_asks_by_x_ms_range(on
             f"bytes 1000-{len(CONTENT) - 1}/{len(CONTENT)}",
         )
         assert ranged.read() == CONTENT[1000:]
+
+
+def test_the_time_to_the_first_byte_is_told_once_from_the_request_on(on_engines, get, monkeypatch):
+    told, manifests = Told(), type(on_engines.control.manifests)
+    read = manifests.of
+
+    def read_slowly(self, archive):
+        on_engines.clock.advance(2)
+        return read(self, archive)
+
+    on_engines.save(KEY, *PARTS)
+    monkeypatch.setattr(manifests, "of", read_slowly)
+    with downloads(on_engines, telemetry=told) as base_url:
+        assert get(url_of(on_engines, base_url)).read() == CONTENT
+    assert told.counted(TIME_TO_FIRST_BYTE) == [2000]
 
 
 def test_the_first_download_claims_the_merge_if_nobody_has(on_engines, get):
