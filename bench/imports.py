@@ -16,6 +16,7 @@ HTTP = ("fastapi", "mangum", "aiohttp", "h11")
 LIBRARIES = {
     "api": (*LAYER, *LOGS, *HTTP, "jwt", "google.protobuf.json_format", "defusedxml.ElementTree"),
     "download": (*LAYER, *LOGS, *HTTP),
+    "manage": (*LAYER, *LOGS, "fastapi", "mangum", "aws_lambda_powertools.utilities.parameters"),
     "merge": (*LAYER, *LOGS, "aws_lambda_powertools.utilities.batch"),
     "cleanup": (*LAYER, *LOGS),
     "rotate": (*LOGS, "boto3", "pydantic_settings", "awscrt.auth"),

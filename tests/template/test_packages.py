@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from local.template import ROOT
+from bench.imports import LIBRARIES
+from local.template import ROOT, Template
 
 FUNCTIONS = ("api", "download", "manage", "merge", "cleanup", "rotate")
 TESTED = ROOT / "requirements" / "dev.txt"
@@ -36,3 +37,7 @@ def test_the_web_framework_is_only_where_http_is() -> None:
 def test_what_is_deployed_is_what_was_tested(file: Path) -> None:
     tested = _pins(TESTED)
     assert {name: tested.get(name) for name in _pins(file)} == _pins(file)
+
+
+def test_each_functions_cold_start_is_measured(template: Template) -> None:
+    assert {f"{function.capitalize()}Function" for function in LIBRARIES} == set(template.functions)
