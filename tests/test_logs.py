@@ -50,7 +50,10 @@ def test_what_opens_something_is_left_out_and_the_rest_stays(text: str, secret: 
     assert told[:3] == text[:3]
 
 
-@pytest.mark.parametrize("text", ["design=flat", "the bearer of news", "authorization: a token is wanted", "keys begin with eyJ", "sig", "a.b.c"])
+@pytest.mark.parametrize(
+    "text",
+    ["design=flat", "the bearer of news", "authorization: a token is wanted", "keys begin with eyJ", "sig", "a.b.c"],
+)
 def test_what_only_resembles_a_secret_stays(text: str):
     assert without_secrets(text) == text
 
