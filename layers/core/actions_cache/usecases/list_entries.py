@@ -1,14 +1,13 @@
 """What a repository keeps, page by page."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import islice
 
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.listing import MAX_PER_PAGE, EntryFilter, Order, Page, SortBy
 from actions_cache.ports import Repositories, Table
-from actions_cache.usecases.usage import SIDE_BY_SIDE
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +26,7 @@ class ListEntries:
 
     table: Table
     repositories: Repositories
+    threads: Executor
 
     def __call__(self, repository_id: str, wanted: EntryFilter, order: Order, page: Page) -> Listing:
         """All entries by their last use are read up to the page's end; any other question reads the repository."""
@@ -48,9 +48,8 @@ class ListEntries:
         if len(archives) > MAX_PER_PAGE:
             return self._all_hits(repository_id)
         ids = [it.id for it in archives]
-        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            found = pool.map(lambda it: self.repositories.hits_of(repository_id, it).count, ids)
-            return dict(zip(ids, found, strict=True))
+        found = self.threads.map(lambda it: self.repositories.hits_of(repository_id, it).count, ids)
+        return dict(zip(ids, found, strict=True))
 
     def _all_hits(self, repository_id: str) -> Mapping[str, int]:
         return {archive_id: hits.count for archive_id, hits in self.repositories.hits(repository_id).items()}

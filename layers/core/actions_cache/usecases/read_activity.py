@@ -2,19 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from actions_cache.domain.activity import HOUR, Tally, hour_of
 from actions_cache.domain.timing import Millis
 from actions_cache.ports import Clock, Repositories
-from actions_cache.usecases.usage import SIDE_BY_SIDE
 
 
 @dataclass(frozen=True, slots=True)
 class ReadActivity:
     repositories: Repositories
     clock: Clock
+    threads: Executor
 
     def __call__(self, repository_id: str | None, hours: int) -> Mapping[Millis, Tally]:
         """Of the hour that is running and those before it, the earliest first, those in which nothing was done too.
@@ -25,8 +25,7 @@ class ReadActivity:
         first = now - (hours - 1) * HOUR
         ids = self.repositories.ids() if repository_id is None else [repository_id]
         sums: defaultdict[Millis, Tally] = defaultdict(Tally)
-        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            for tallies in pool.map(lambda each: self.repositories.tallies(each, first), ids):
-                for hour, tally in tallies.items():
-                    sums[hour] += tally
+        for tallies in self.threads.map(lambda each: self.repositories.tallies(each, first), ids):
+            for hour, tally in tallies.items():
+                sums[hour] += tally
         return {hour: sums[hour] for hour in range(first, now + 1, HOUR)}

@@ -1,15 +1,13 @@
 """What repositories keep, beside what they may keep."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from actions_cache.domain.repository import Repository
 from actions_cache.domain.timing import Millis
 from actions_cache.domain.usage import Budgets, Usage
 from actions_cache.ports import Repositories, Table
-
-SIDE_BY_SIDE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +31,7 @@ class ReadUsage:
     table: Table
     repositories: Repositories
     budgets: Budgets
+    threads: Executor
 
     def __call__(self, repository: Repository) -> RepositoryUsage:
         newest = next(self.table.stored_archives(repository.id, newest_use_first=True, at_once=1), None)
@@ -40,8 +39,7 @@ class ReadUsage:
         return RepositoryUsage(repository, usage, newest.last_used_at if newest else None)
 
     def everywhere(self) -> Overview:
-        with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            each = [it for it in pool.map(self._known, self.repositories.ids()) if it is not None]
+        each = [it for it in self.threads.map(self._known, self.repositories.ids()) if it is not None]
         return Overview(sorted(each, key=_largest_first), self.repositories.store_usage(), self.budgets)
 
     def _known(self, repository_id: str) -> RepositoryUsage | None:

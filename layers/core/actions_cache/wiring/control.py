@@ -292,7 +292,7 @@ class ControlPlane:
 
     @cached_property
     def read_activity(self) -> ReadActivity:
-        return ReadActivity(self.repositories, self.clock)
+        return ReadActivity(self.repositories, self.clock, self.threads)
 
     @cached_property
     def estimate_cost(self) -> EstimateCost:

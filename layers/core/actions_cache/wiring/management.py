@@ -40,7 +40,7 @@ class ManagementPlane:
 
     @cached_property
     def list_entries(self) -> ListEntries:
-        return ListEntries(self.control.table, self.control.repositories)
+        return ListEntries(self.control.table, self.control.repositories, self.control.threads)
 
     @cached_property
     def delete_entries(self) -> DeleteEntries:
@@ -52,7 +52,8 @@ class ManagementPlane:
 
     @cached_property
     def read_usage(self) -> ReadUsage:
-        return ReadUsage(self.control.table, self.control.repositories, self.control.budgets)
+        control = self.control
+        return ReadUsage(control.table, control.repositories, control.budgets, control.threads)
 
     @cached_property
     def list_failures(self) -> ListFailures:
