@@ -17,7 +17,7 @@ RUN_HERE = {
 """Run as they stand, in this checkout; each must say so."""
 
 RUN_ELSEWHERE = {
-    "make run": ("tests/local_run/test_kills.py", "start_run(command=MAKE, "),
+    "make run": ("tests/local_run/test_kills.py", "start_run(command=MAKE)"),
     "make doctor": ("tests/doctor/test_portable.py", '["make", "--silent", "doctor"'),
     "python3 -m doctor": ("tests/e2e/test_doctor.py", '[sys.executable, "-m", "doctor"]'),
     "curl http://127.0.0.1:3000/health": ("tests/local_run/test_run.py", 'urlopen(f"{run.url}/health")'),

@@ -81,7 +81,7 @@ BREAKS = {
 }
 
 OF_ONE_WORKER = ("nothing leads on", "attempt 3 was made", "a removed archive came back")
-"""Rules that it breaks by itself, in a world where that is found sooner."""
+"""Rules that are broken in a world of one worker too, where that is found sooner."""
 
 
 @pytest.mark.parametrize(("function", "broken", "rule"), BREAKS.values(), ids=BREAKS)

@@ -38,8 +38,8 @@ def test_the_parts_of_a_merged_archive_go_after_the_grace_and_not_before(journey
 
 def test_the_parts_of_an_unmerged_archive_never_go_while_its_entry_lives(journey):
     entry = journey.save(KEY, ONE, TWO)
-    for _ in range(6 * 4):
-        journey.clock.advance(6 * HOUR)
+    for _ in range(6 * 24):
+        journey.clock.advance(HOUR)
         journey.clean_up()
     assert journey.content(entry.archive_id) == ONE + TWO
 
