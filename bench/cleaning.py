@@ -12,6 +12,7 @@ from bench.row import Row
 from bench.scene import Store, put_all
 from bench.workbench import Workbench, workbench
 from tests.journey import Journey, name, plenty
+from tests.metering import hooked
 
 FEW, MANY = 50, 200
 LIKE = 100_000
@@ -94,15 +95,10 @@ def _swept(bench: Workbench, objects: int) -> Counter[str]:
 def counted(journey: Journey) -> Iterator[Counter[str]]:
     """Requests to table and bucket in the block, by operation."""
     calls: Counter[str] = Counter()
-    clients = (journey.control.table._connection.client, journey.control.bucket._s3)  # noqa: SLF001 - seen nowhere else
+    table, bucket = journey.control.table._connection.client, journey.control.bucket._s3  # noqa: SLF001 - seen nowhere else
 
     def note(model: Any, **_: object) -> None:
         calls[model.name] += 1
 
-    for client in clients:
-        client.meta.events.register("after-call", note)
-    try:
+    with hooked(table, "after-call", note), hooked(bucket, "after-call", note):
         yield calls
-    finally:
-        for client in clients:
-            client.meta.events.unregister("after-call", note)

@@ -1,6 +1,6 @@
 """What the table was asked, and the read units that it says each request took."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +18,19 @@ class Asked:
 
 
 @contextmanager
+def hooked(client: Any, event: str, handler: Callable[..., None]) -> Iterator[None]:
+    """What boto3 sends and gets is seen nowhere else."""
+    client.meta.events.register(event, handler)
+    try:
+        yield
+    finally:
+        client.meta.events.unregister(event, handler)
+
+
+@contextmanager
 def metered(control: ControlPlane) -> Iterator[list[Asked]]:
     """What is asked in the block, in the order in which the answers came."""
-    events = control.table._connection.client.meta.events
+    client = control.table._connection.client
     asked: list[Asked] = []
 
     def want_units(params: dict[str, Any], **_: object) -> None:
@@ -31,10 +41,8 @@ def metered(control: ControlPlane) -> Iterator[list[Asked]]:
         units = sum(one["CapacityUnits"] for one in (consumed if isinstance(consumed, list) else [consumed]))
         asked.append(Asked(model.name, units, parsed.get("ScannedCount", 0)))
 
-    events.register("provide-client-params.dynamodb.*", want_units)
-    events.register("after-call.dynamodb.*", note)
-    try:
+    with (
+        hooked(client, "provide-client-params.dynamodb.*", want_units),
+        hooked(client, "after-call.dynamodb.*", note),
+    ):
         yield asked
-    finally:
-        events.unregister("provide-client-params.dynamodb.*", want_units)
-        events.unregister("after-call.dynamodb.*", note)

@@ -15,7 +15,7 @@ from actions_cache.domain.entry import Entry, EntryFamily, EntryName
 from actions_cache.usecases.look_up import LookUp, Query
 from tests.journey import REPOSITORY, VERSION, Journey, name
 from tests.many_entries import FIVE, LOOKUPS, PULL_REQUEST, add_entries
-from tests.metering import metered
+from tests.metering import hooked, metered
 from tests.told import Told
 
 FEW, MANY = 150, 1_000
@@ -63,13 +63,12 @@ def test_all_prefixes_are_asked_for_at_the_same_time(on_engines: Journey):
     """Not one answer comes before all of them were asked."""
     journey = on_engines
     all_asked = Barrier(18)
-    events = journey.control.table._connection.client.meta.events
 
     def wait_for_all(**_: object) -> None:
         all_asked.wait(10)
 
-    events.register("before-send.dynamodb.Query", wait_for_all)
-    assert journey.look_up("none", *FIVE, scopes=PULL_REQUEST) is None
+    with hooked(journey.control.table._connection.client, "before-send.dynamodb.Query", wait_for_all):
+        assert journey.look_up("none", *FIVE, scopes=PULL_REQUEST) is None
 
 
 class Entries(dict[EntryName, Entry]):
