@@ -2,6 +2,7 @@
 
 import subprocess
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -36,6 +37,14 @@ def test_an_archive_of_the_sources_has_a_version_and_no_commit(tmp_path: Path):
     """Not that of a repository around it."""
     (tmp_path / "pyproject.toml").write_text(PROJECT)
     assert release_of(tmp_path) == Release("1.2.3", "unknown")
+
+
+def test_a_git_that_does_not_answer_keeps_nobody_waiting(checkout: Path, monkeypatch: pytest.MonkeyPatch):
+    def hangs(*_: object, **options: float) -> NoReturn:
+        raise subprocess.TimeoutExpired("git", options["timeout"])
+
+    monkeypatch.setattr(subprocess, "run", hangs)
+    assert release_of(checkout) == Release("1.2.3", "unknown")
 
 
 def test_what_was_built_carries_its_release_and_what_wasnt_stamped_says_so(tmp_path: Path):
