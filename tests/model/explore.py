@@ -3,6 +3,7 @@
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 
 from actions_cache.domain.archive import Archive, ArchiveState, MergeState
 from tests.model.ages import NOW
@@ -49,14 +50,15 @@ def explore(bounds: Bounds) -> Explored:
 
     Raises: RuleBroken: in a state, by a step, or since from a state the merge can't get on.
     """
-    start = canonical(initial(bounds))
+    named = cache(canonical)  # most steps lead where others led before
+    start = named(initial(bounds))
     found = Explored({start: None})
     waiting = deque([start])
     while waiting:
         state = waiting.popleft()
         for step in successors(state, bounds):
             found.steps += 1
-            after = canonical(step.after)
+            after = named(step.after)
             broken = [*_broken_by(state, step, bounds)]
             if after not in found.came_from:
                 found.came_from[after] = (state, step.what)
