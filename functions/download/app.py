@@ -11,7 +11,7 @@ from actions_cache.domain import happenings
 from actions_cache.domain.errors import PreconditionFailed, TryAgain
 from actions_cache.domain.signed_url import Direction
 from actions_cache.logs import StreamBroken
-from actions_cache.ports import Telemetry
+from actions_cache.ports import Chunk, Telemetry
 from actions_cache.usecases.download import Content, Redirect
 from actions_cache.web import azure
 from actions_cache.web.app import absolute, base_url, came_through_edge, new_app, signed
@@ -78,7 +78,7 @@ def content_headers(content: Content) -> dict[str, str]:
 class ArchiveResponse(StreamingResponse):
     """Ends only after the last byte: any fault, and the end of the permitted time, breaks the connection (P4)."""
 
-    def __init__(self, content: Content, first_chunk: bytes, max_seconds: int, telemetry: Telemetry) -> None:
+    def __init__(self, content: Content, first_chunk: Chunk, max_seconds: int, telemetry: Telemetry) -> None:
         super().__init__(content.chunks, 206 if content.is_partial else 200, content_headers(content))
         self._content = content
         self._first_chunk = first_chunk
@@ -124,6 +124,6 @@ class ArchiveResponse(StreamingResponse):
                 await self._send(send, chunk)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _send(self, send: Send, chunk: bytes) -> None:
+    async def _send(self, send: Send, chunk: Chunk) -> None:
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
         self._sent += len(chunk)

@@ -1,14 +1,18 @@
 """GETs on connections that are kept, of a server that answers by script."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 from yarl import URL
 
-from actions_cache.adapters.s3_connections import READ_BUFFER_BYTES, ConnectionBroken, Connections
+from actions_cache.adapters.s3_connections import LEAST_READ_BYTES, READ_BUFFER_BYTES, ConnectionBroken, Connections
+from tests.authority import Authority
 
+MIB = 1024 * 1024
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
 
 
@@ -38,10 +42,11 @@ class ScriptedServer:
         writer.close()
 
     @asynccontextmanager
-    async def url(self) -> AsyncIterator[URL]:
-        server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+    async def url(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[URL]:
+        server = await asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=tls)
+        scheme = "https" if tls else "http"
         try:
-            yield URL(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/bucket/key?x=%2F", encoded=True)
+            yield URL(f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}/bucket/key?x=%2F", encoded=True)
         finally:
             server.close()
             for writer in self._writers:
@@ -121,10 +126,27 @@ async def test_nobody_listening_is_a_broken_connection(unused_tcp_port_factory: 
         await get(Connections(), URL(f"http://127.0.0.1:{unused_tcp_port_factory()}/"))
 
 
-async def test_an_answer_in_pieces_and_longer_than_what_is_held_unread_comes_whole():
-    body = bytes(range(256)) * (8 * READ_BUFFER_BYTES // 256)
-    server = ScriptedServer(b"HTTP/1.1 206 Partial Content\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-    async with server.url() as url, Connections().get(url, {}) as answer:
-        await asyncio.sleep(0.05)
-        assert answer.status == 206
-        assert b"".join([chunk async for chunk in answer.body()]) == body
+@pytest.fixture(params=["http", "https"])
+def tls(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext | None:
+    """What the server speaks: a buffer is filled by other code of asyncio's over TLS."""
+    if request.param == "http":
+        return None
+    authority, known = Authority(), tmp_path / "known.pem"
+    known.write_text(authority.pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(known))
+    return authority.serving(tmp_path)
+
+
+@pytest.mark.parametrize("size", [0, 1, LEAST_READ_BYTES, READ_BUFFER_BYTES, READ_BUFFER_BYTES + 1, 8 * MIB + 3])
+async def test_an_answer_in_pieces_and_longer_than_what_is_held_unread_comes_whole(size, tls):
+    body = (bytes(range(251)) * (size // 251 + 1))[:size]
+    answers = [b"HTTP/1.1 206 Partial Content\r\nContent-Length: %d\r\n\r\n" % size + body] * 2
+    server, connections = ScriptedServer(*answers), Connections()
+    async with server.url(tls) as url:
+        for _ in answers:
+            async with connections.get(url, {}) as answer:
+                await asyncio.sleep(0.05)
+                assert answer.status == 206
+                assert b"".join([chunk async for chunk in answer.body()]) == body
+        connections.close()
+    assert server.connections == 1

@@ -17,7 +17,7 @@ from actions_cache.domain.archive import MergeState
 from actions_cache.domain.happenings import RunEnd
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.domain.part_range import PartRange
-from actions_cache.ports import MergeMessage, MultipartUpload, PartReader, UploadedPart
+from actions_cache.ports import Chunk, MergeMessage, MultipartUpload, PartReader, UploadedPart
 from actions_cache.wiring.data import DataPlane
 from functions.download.app import create_app
 from tests.journey import Journey, name, plenty
@@ -157,7 +157,7 @@ class FedByTheMerge:
     reader: PartReader
     half_way: HalfWay
 
-    async def read(self, source: PartRange) -> AsyncGenerator[bytes, None]:
+    async def read(self, source: PartRange) -> AsyncGenerator[Chunk, None]:
         while source.part.key not in self.half_way.copied:  # noqa: ASYNC110 - set in another thread
             await asyncio.sleep(0.05)
         async for chunk in self.reader.read(source):

@@ -2,16 +2,22 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 import urllib3
 
+from actions_cache.adapters.s3_stream import S3Stream
+from actions_cache.domain.archive import Archive, Manifest
 from actions_cache.domain.delivery import StreamLimits
 from actions_cache.domain.happenings import TIME_TO_FIRST_BYTE
 from actions_cache.domain.merge_plan import MIB
+from actions_cache.domain.part_range import PartRange
+from actions_cache.ports import Chunk
+from actions_cache.usecases.manifests import Manifests
+from actions_cache.usecases.transition import transition
 from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.data import DataPlane
 from functions.download.app import create_app
@@ -86,6 +92,69 @@ def test_an_archive_whose_first_part_is_gone_is_no_archive(on_engines, get):
         on_engines.control.bucket.delete([part_keys(on_engines, entry.archive_id)[0]])
         assert get(url).status == 404
         assert get(url).status == 404
+
+
+def test_an_archive_whose_manifest_is_gone_is_no_archive(on_engines, get):
+    """Though its first part, of more ranges than are read ahead, is asked for meanwhile."""
+    entry = on_engines.save(KEY, *PARTS)
+    commit = on_engines.archive(entry.archive_id).commit
+    with downloads(on_engines, read_ahead_bytes=MIB) as base_url:
+        url = url_of(on_engines, base_url)
+        on_engines.control.bucket.delete([commit.manifest.key])
+        assert get(url).status == 404
+    assert on_engines.look_up(KEY.key) is None
+
+
+def test_the_first_part_is_asked_for_while_the_manifest_is_read(on_engines, get, monkeypatch):
+    """Or a reader waits for two answers of the store, one after the other."""
+    entry = on_engines.save(KEY, *PARTS)
+    asked: list[PartRange] = []
+    first_is_asked, read_manifest, read_part = threading.Event(), Manifests.of, S3Stream.read
+
+    def noting(self: S3Stream, source: PartRange) -> AsyncGenerator[Chunk, None]:
+        asked.append(source)
+        first_is_asked.set()
+        return read_part(self, source)
+
+    def when_asked(self: Manifests, archive: Archive) -> Manifest:
+        assert first_is_asked.wait(5)
+        return read_manifest(self, archive)
+
+    monkeypatch.setattr(S3Stream, "read", noting)
+    with downloads(on_engines) as base_url:
+        url = url_of(on_engines, base_url)
+        monkeypatch.setattr(Manifests, "of", when_asked)
+        assert get(url).read() == CONTENT
+    assert asked[0].part.key == part_keys(on_engines, entry.archive_id)[0]
+    assert len(set(asked)) == len(asked), "nothing twice"
+
+
+def test_a_range_behind_the_first_part_asks_for_nothing_of_it(on_engines, get, monkeypatch):
+    entry = on_engines.save(KEY, *PARTS)
+    asked: list[PartRange] = []
+    read_part = S3Stream.read
+
+    def noting(self: S3Stream, source: PartRange) -> AsyncGenerator[Chunk, None]:
+        asked.append(source)
+        return read_part(self, source)
+
+    monkeypatch.setattr(S3Stream, "read", noting)
+    with downloads(on_engines) as base_url:
+        url = url_of(on_engines, base_url)
+        assert get(url, Range=f"bytes={7 * MIB}-{8 * MIB - 1}").read() == PARTS[1][:MIB]
+    assert [source.part.key for source in asked] == part_keys(on_engines, entry.archive_id)[1:2]
+
+
+def test_an_archive_that_an_older_release_committed_is_read_once_its_manifest_is(on_engines, get):
+    entry = on_engines.save(KEY, *PARTS)
+
+    def as_before(seen: Archive) -> Archive:
+        assert seen.commit is not None
+        return replace(seen, commit=replace(seen.commit, first_part=None))
+
+    assert transition(on_engines.control.table, entry.archive_id, as_before)
+    with downloads(on_engines) as base_url:
+        assert get(url_of(on_engines, base_url)).read() == CONTENT
 
 
 def test_a_reader_whose_parts_went_goes_on_with_the_merged_object(on_engines, get):

@@ -47,8 +47,13 @@ class ScriptedStore:
             self.open -= 1
 
 
+async def ranges_of(parts: list[Part]) -> AsyncGenerator[PartRange, None]:
+    for part in parts:
+        yield whole(part)
+
+
 async def read_all(store: ScriptedStore, budget: int = 3000, parts: list[Part] = PARTS) -> bytes:
-    return b"".join([chunk async for chunk in read_ahead(map(whole, parts), store, budget)])
+    return b"".join([chunk async for chunk in read_ahead(ranges_of(parts), store, budget)])
 
 
 @pytest.mark.parametrize("budget", [1, 999, 1000, 1001, 3000, 10**9])
@@ -63,7 +68,7 @@ async def test_no_part_gives_no_byte():
 async def test_parts_are_read_ahead_side_by_side_and_never_beyond_the_budget():
     store, parts = ScriptedStore(), PARTS * 3
     taken = 0
-    async with aclosing(read_ahead(map(whole, parts), store, BUDGET)) as chunks:
+    async with aclosing(read_ahead(ranges_of(parts), store, BUDGET)) as chunks:
         async for chunk in chunks:
             await asyncio.sleep(0.002)
             taken += len(chunk)
@@ -86,8 +91,8 @@ async def test_the_longer_a_store_takes_to_answer_the_more_ranges_are_asked_for_
 async def test_connections_that_a_reader_is_too_slow_for_are_given_up_and_others_go_on(monkeypatch):
     monkeypatch.setattr(part_stream, "UNREAD_SECONDS", 0.02)
     store = ScriptedStore()
-    async with aclosing(read_ahead(map(whole, PARTS), store, BUDGET)) as chunks:
-        given = await anext(chunks)
+    async with aclosing(read_ahead(ranges_of(PARTS), store, BUDGET)) as chunks:
+        given = bytes(await anext(chunks))
         await asyncio.sleep(0.2)
         assert store.open == 0
         given += b"".join([chunk async for chunk in chunks])
@@ -96,7 +101,7 @@ async def test_connections_that_a_reader_is_too_slow_for_are_given_up_and_others
 
 async def test_a_reader_that_leaves_ends_every_connection():
     store = ScriptedStore()
-    async with aclosing(read_ahead(map(whole, PARTS), store, 3000)) as chunks:
+    async with aclosing(read_ahead(ranges_of(PARTS), store, 3000)) as chunks:
         await anext(chunks)
     await asyncio.sleep(0.01)
     assert store.open == 0
@@ -142,7 +147,7 @@ async def test_a_part_that_is_gone_ends_the_stream_with_an_error_and_only_right_
 
     given = b""
     with pytest.raises(ObjectGone):
-        async for chunk in read_ahead(map(whole, PARTS), Losing(), 3000):
+        async for chunk in read_ahead(ranges_of(PARTS), Losing(), 3000):
             given += chunk
     assert EVERYTHING.startswith(given)
     assert len(given) < 3001
@@ -170,8 +175,39 @@ async def test_while_the_store_is_silent_the_reader_is_not(monkeypatch):
 
     clock = asyncio.get_running_loop().time
     last, longest, given = clock(), 0.0, b""
-    async for chunk in read_ahead(map(whole, PARTS), Sleepy(), 1000):
+    async for chunk in read_ahead(ranges_of(PARTS), Sleepy(), 1000):
         longest = max(longest, clock() - last)
         last, given = clock(), given + chunk
     assert given == EVERYTHING
     assert longest < 0.2
+
+
+async def test_what_is_known_is_asked_for_while_the_rest_is_waited_for_and_given_once_it_is_known():
+    asked = asyncio.Event()
+
+    class Noting(ScriptedStore):
+        async def before_chunk(self, source: PartRange, offset: int) -> None:
+            asked.set()
+
+    async def ranges() -> AsyncGenerator[PartRange, None]:
+        yield whole(PARTS[0])
+        async with asyncio.timeout(5):
+            await asked.wait()
+        for part in PARTS[1:]:
+            yield whole(part)
+
+    assert b"".join([chunk async for chunk in read_ahead(ranges(), Noting(), 3000)]) == EVERYTHING
+
+
+async def test_when_the_rest_stays_unknown_no_byte_is_given_and_every_connection_ends():
+    store = ScriptedStore()
+
+    async def ranges() -> AsyncGenerator[PartRange, None]:
+        yield whole(PARTS[0])
+        await asyncio.sleep(0.01)
+        raise ObjectGone(PARTS[1])
+
+    with pytest.raises(ObjectGone):
+        await anext(read_ahead(ranges(), store, 3000))
+    await asyncio.sleep(0.01)
+    assert (len(store.asked), store.open) == (1, 0)

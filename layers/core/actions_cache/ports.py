@@ -368,8 +368,12 @@ class EdgeSecrets(Protocol):
         ...
 
 
+Chunk = bytes | memoryview
+"""Bytes on their way, as many as came at once."""
+
+
 class PartReader(Protocol):
-    def read(self, source: PartRange) -> AsyncGenerator[bytes, None]:
+    def read(self, source: PartRange) -> AsyncGenerator[Chunk, None]:
         """The bytes as they come: all of them, or an error.
 
         Raises:

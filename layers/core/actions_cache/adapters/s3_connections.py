@@ -1,7 +1,7 @@
-"""Connections to the store that GETs go over: h11 for the heads, and bodies as the socket gave them.
+"""Connections to the store that GETs go over: h11 for the heads, and bodies read where they will be sent from.
 
 Bodies are most of what a stream does. An HTTP client's parser copies each byte of them, and its buffer once more, which
-was two fifths of the processor time of a stream (docs/performance.md).
+was two fifths of the processor time of a stream; asyncio's own buffer, once more, a tenth (docs/performance.md).
 """
 
 import asyncio
@@ -21,8 +21,14 @@ CONNECT_SECONDS = 5
 MAX_CONNECTIONS = 256
 """To the store, of one process; a Lambda has 1,024 file descriptors."""
 
+HEAD_BUFFER_BYTES = 16 * 1024
+"""S3's heads are some 500 bytes; a longer one comes in pieces."""
+
 READ_BUFFER_BYTES = 512 * 1024
 """What one connection holds that nobody took. Larger: fewer wake-ups; smaller: less memory for each range in flight."""
+
+LEAST_READ_BYTES = 128 * 1024
+"""With less room than this, what comes next goes into a new buffer."""
 
 
 class ConnectionBroken(Exception):
@@ -75,7 +81,7 @@ class Connections:
             self._at_rest.pop().close()
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """One connection, and the answer that it is bringing."""
 
     status: int
@@ -86,10 +92,12 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport
         self._http = h11.Connection(h11.CLIENT)
         self._is_reading_head = False
+        self._head = bytearray(HEAD_BUFFER_BYTES)
         self._left = 0
         self._is_kept = True
-        self._chunks = deque[bytes]()
-        self._unread = 0
+        self._body = memoryview(b"")
+        self._filled = 0
+        self._taken = 0
         self._broken: str | None = None
         self._news = asyncio.Event()
 
@@ -98,11 +106,19 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods only
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray | memoryview:  # noqa: ARG002 - asyncio's shape
+        """The body goes where it will be read from; all else comes through the buffer for heads."""
+        if self._is_reading_head or not self._left:
+            return self._head
+        return self._body[self._filled :]
+
+    def buffer_updated(self, nbytes: int) -> None:
         if self._is_reading_head:
-            data = self._take_head(data)
-        if data:
-            self._take_body(data)
+            self._take_head(bytes(self._head[:nbytes]))
+        elif not self._left:
+            self._break("more came than was announced")
+        else:
+            self._note_body(nbytes)
         self._news.set()
 
     def eof_received(self) -> None:
@@ -111,35 +127,40 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._break(f"it was lost: {exc!r}")
 
-    def _take_head(self, data: bytes) -> bytes:
-        """Returns: what of the body came with it."""
+    def _take_head(self, data: bytes) -> None:
         try:
             self._http.receive_data(data)
             event = self._http.next_event()
         except h11.RemoteProtocolError as error:
             self._break(f"no HTTP: {error}")
-            return b""
+            return
         if event is h11.NEED_DATA:
-            return b""
+            return
         if not isinstance(event, h11.Response):
             self._break(f"no answer: {event!r}")
-            return b""
+            return
         announced = dict(event.headers)
         self._is_reading_head = False
         self.status = event.status_code
         self._left = self.size = int(announced.get(b"content-length", b"0"))
         self._is_kept = announced.get(b"connection", b"").lower() != b"close" and b"content-length" in announced
         rest, _ = self._http.trailing_data
-        return rest
-
-    def _take_body(self, data: bytes) -> None:
-        self._left -= len(data)
-        if self._left < 0:
+        if len(rest) > self._left:
             self._break("more came than was announced")
             return
-        self._chunks.append(data)
-        self._unread += len(data)
-        if self._unread > READ_BUFFER_BYTES:
+        self._begin_buffer()
+        self._body[: len(rest)] = rest
+        self._note_body(len(rest))
+
+    def _begin_buffer(self) -> None:
+        """A new one each time: who took what was in the last one may still be sending it."""
+        self._body = memoryview(bytearray(min(self._left, READ_BUFFER_BYTES)))
+        self._filled = self._taken = 0
+
+    def _note_body(self, size: int) -> None:
+        self._filled += size
+        self._left -= size
+        if self._left and self._filled == len(self._body):
             self._transport.pause_reading()
 
     def _break(self, why: str) -> None:
@@ -151,7 +172,8 @@ class Connection(asyncio.Protocol):
     @property
     def is_at_rest(self) -> bool:
         """Whether it can be asked."""
-        return self._is_kept and not (self._is_reading_head or self._left or self._chunks or self._broken)
+        is_read = not self._left and self._taken == self._filled
+        return self._is_kept and is_read and not (self._is_reading_head or self._broken)
 
     async def ask(self, url: URL, headers: Mapping[str, str]) -> None:
         """Sends a GET and waits for the head of the answer. Raises: ConnectionBroken."""
@@ -164,16 +186,17 @@ class Connection(asyncio.Protocol):
         while self._is_reading_head:
             await self._hear()
 
-    async def body(self) -> AsyncGenerator[bytes, None]:
+    async def body(self) -> AsyncGenerator[memoryview, None]:
         """All that was announced. Raises: ConnectionBroken."""
-        while self._chunks or self._left:
-            if not self._chunks:
+        while self._left or self._taken < self._filled:
+            if self._taken == self._filled:
                 await self._hear()
                 continue
-            chunk = self._chunks.popleft()
-            self._unread -= len(chunk)
-            if not self._chunks:
-                self._transport.resume_reading()
+            chunk = self._body[self._taken : self._filled]
+            self._taken = self._filled
+            if len(self._body) - self._filled < LEAST_READ_BYTES:
+                self._begin_buffer()
+            self._transport.resume_reading()
             yield chunk
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from actions_cache.adapters.s3_connections import MAX_CONNECTIONS, READ_BUFFER_B
 from actions_cache.adapters.s3_signing import S3Signer
 from actions_cache.domain.archive import Part
 from actions_cache.domain.part_range import PartRange
-from actions_cache.ports import ObjectGone, Unavailable
+from actions_cache.ports import Chunk, ObjectGone, Unavailable
 
 
 class S3Stream:
@@ -21,7 +21,7 @@ class S3Stream:
         self._session: aiohttp.ClientSession | None = None
         self._reading: Connections | None = None
 
-    async def read(self, source: PartRange) -> AsyncGenerator[bytes, None]:
+    async def read(self, source: PartRange) -> AsyncGenerator[Chunk, None]:
         headers = {"If-Match": source.part.etag}
         if not source.is_whole:
             headers["Range"] = f"bytes={source.start}-{source.end - 1}"

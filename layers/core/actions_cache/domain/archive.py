@@ -43,6 +43,8 @@ class Commit:
     part_count: int
     manifest: Part | None
     """Where the manifest of several parts stands: 10,000 of them don't fit a DynamoDB item of 400 KB."""
+    first_part: Part | None = None
+    """The first of several, so that a stream can ask for it while it reads the manifest."""
 
 
 class ArchiveState(StrEnum):

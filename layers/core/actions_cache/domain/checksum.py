@@ -50,7 +50,7 @@ class PassingBytes:
         self._left = 0
         self._start_next()
 
-    def altered(self, chunk: bytes) -> Part | None:
+    def altered(self, chunk: bytes | memoryview) -> Part | None:
         """The part that ends in this chunk and isn't what its ETag stands for; None where all is well so far."""
         rest = memoryview(chunk)
         while rest:

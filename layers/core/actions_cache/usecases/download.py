@@ -1,9 +1,10 @@
 """GET of a download URL: redirect to the one object, or stream the parts (domain/delivery.py decides)."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from itertools import islice
 
 from actions_cache.domain import happenings
 from actions_cache.domain.agenda import removable_at
@@ -13,17 +14,21 @@ from actions_cache.domain.checksum import PassingBytes
 from actions_cache.domain.claim import claimable_at
 from actions_cache.domain.delivery import Delivery, Source, StreamLimits, choose_delivery, choose_source
 from actions_cache.domain.errors import NotFound, TryAgain
-from actions_cache.domain.part_range import cover
+from actions_cache.domain.part_range import PartRange, cover
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
-from actions_cache.ports import Clock, ObjectGone, PartReader, Table, Telemetry, Unavailable, WrongBytes
+from actions_cache.ports import Chunk, Clock, ObjectGone, PartReader, Table, Telemetry, Unavailable, WrongBytes
 from actions_cache.usecases.claim_merge import ClaimMerge
 from actions_cache.usecases.manifests import Manifests
-from actions_cache.usecases.part_stream import read_ahead
+from actions_cache.usecases.part_stream import FIRST_REQUESTS, read_ahead
 from actions_cache.usecases.remove_entry import RemoveBroken
 from actions_cache.usecases.urls import SourceUrls
 
 READ_AHEAD_RANGES = 4
 """The longest range is so much of the read-ahead. More: shorter ranges, so more requests; fewer: latency shows."""
+
+HEAD_START_RANGES = FIRST_REQUESTS // 2
+"""Of the first part, asked for while the manifest is read. Fewer than what is asked for before a byte is given, so that
+no byte goes out before the manifest is there: it might be gone."""
 
 MERGE_POLL_SECONDS = 0.5
 
@@ -44,7 +49,7 @@ class Content:
     is_partial: bool
     etag: str
     stored_at: Millis
-    chunks: AsyncGenerator[bytes, None]
+    chunks: AsyncGenerator[Chunk, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,17 +159,18 @@ class Download:
         except (Unavailable, TryAgain) as fault:
             self.telemetry.tell(happenings.merge_unclaimed(archive, fault))
 
-    async def _chunks(self, archive: Archive, wanted: ByteRange, asked_at: Millis) -> AsyncGenerator[bytes, None]:
+    async def _chunks(self, archive: Archive, wanted: ByteRange, asked_at: Millis) -> AsyncGenerator[Chunk, None]:
         """Exactly the wanted bytes, or an error: never a clean end with fewer (P4)."""
         given = 0
         while given < wanted.size:
             rest = ByteRange(wanted.start + given, wanted.end)
             try:
-                parts = await asyncio.to_thread(self._parts, archive)
-                ranges = cover(parts, rest, self.read_ahead_bytes // READ_AHEAD_RANGES)
-                passing = PassingBytes(cover(parts, rest, archive.size)) if self.checks_parts else None
-                async with aclosing(read_ahead(ranges, self.reader, self.read_ahead_bytes)) as chunks:
+                reading = _Reading(archive, rest, self.read_ahead_bytes // READ_AHEAD_RANGES, self._parts)
+                passing: PassingBytes | None = None
+                async with aclosing(read_ahead(reading.ranges(), self.reader, self.read_ahead_bytes)) as chunks:
                     async for chunk in chunks:
+                        if self.checks_parts and passing is None:
+                            passing = PassingBytes(cover(reading.parts, rest, archive.size))
                         altered = passing.altered(chunk) if passing else None
                         if altered is not None:
                             raise WrongBytes(altered, "other bytes came than its ETag stands for")
@@ -188,6 +194,38 @@ class Download:
             return now
         self.remove_broken(read, gone.part)
         raise NotFound("an object of this archive is gone, so its entry was removed") from gone
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What is read of an archive; its beginning before its manifest is known, or two answers came before a byte did."""
+
+    archive: Archive
+    wanted: ByteRange
+    longest: int
+    """Of a range, in bytes."""
+    read_parts: Callable[[Archive], tuple[Part, ...]]
+    parts: tuple[Part, ...] = ()
+    """Known once a byte of the stream is given."""
+
+    async def ranges(self) -> AsyncGenerator[PartRange, None]:
+        """Raises ObjectGone when the manifest is."""
+        head_start = tuple(islice(self._cover(self._known_parts), HEAD_START_RANGES))
+        for part_range in head_start:
+            yield part_range
+        self.parts = await asyncio.to_thread(self.read_parts, self.archive)
+        for part_range in islice(self._cover(self.parts), len(head_start), None):
+            yield part_range
+
+    @property
+    def _known_parts(self) -> tuple[Part, ...]:
+        commit = self.archive.commit
+        if self.archive.object is not None or commit is None or commit.first_part is None:
+            return ()
+        return (commit.first_part,)
+
+    def _cover(self, parts: Sequence[Part]) -> Iterator[PartRange]:
+        return cover(parts, self.wanted, self.longest)
 
 
 def _why_not_yet(archive: Archive) -> str:

@@ -29,7 +29,7 @@ class Manifests:
         if size == 0:
             # S3 merges no empty parts: an empty archive is one empty object, whatever it came in.
             return Commit(digest, 0, 1, None), self.bucket.write_once(keys.merged(self.tokens.new()), b"")
-        return Commit(digest, size, len(parts), self.write(keys, parts)), None
+        return Commit(digest, size, len(parts), self.write(keys, parts), parts[0]), None
 
     def of(self, archive: Archive) -> Manifest:
         """The parts as committed, whether they are merged by now or not.

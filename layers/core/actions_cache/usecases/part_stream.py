@@ -6,12 +6,12 @@ Nothing here knows of merges (P1), and nothing waits but for the store and the r
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from actions_cache.domain.part_range import PartRange
-from actions_cache.ports import PartReader, Unavailable
+from actions_cache.ports import Chunk, PartReader, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ UNREAD_SECONDS = 5.0
 once it is wanted. Else readers that stand still would take all connections, and S3 would end them by itself."""
 
 
-async def read_ahead(ranges: Iterable[PartRange], reader: PartReader, budget: int) -> AsyncGenerator[bytes, None]:
+async def read_ahead(ranges: AsyncIterable[PartRange], reader: PartReader, budget: int) -> AsyncGenerator[Chunk, None]:
     """The bytes of the ranges, in order.
 
     Several ranges are fetched at once, more whenever the stream comes to one that has brought nothing yet: while a
@@ -47,7 +47,8 @@ async def read_ahead(ranges: Iterable[PartRange], reader: PartReader, budget: in
     held back: while the store is silent it goes out in morsels, so that the reader isn't met with silence as well.
 
     Args:
-        ranges: in order; short ones, so that several together are in the reader's near future.
+        ranges: in order; short ones, so that several together are in the reader's near future. They are
+            waited for while what was asked for before is on its way, and before the first byte is given.
         reader: where they come from.
         budget: bytes fetched and not yet given, at most; and a chunk of each connection.
 
@@ -55,13 +56,13 @@ async def read_ahead(ranges: Iterable[PartRange], reader: PartReader, budget: in
         ObjectGone: a part is gone; what was given before is right.
         Unavailable: the store brought nothing for too long.
     """
-    source = iter(ranges)
+    source = aiter(ranges)
     fetches = deque[_Fetch]()
     at_once = FIRST_REQUESTS
-    held = b""
+    held: Chunk = b""
     try:
         while True:
-            while len(fetches) < at_once and (following := next(source, None)) is not None:
+            while len(fetches) < at_once and (following := await anext(source, None)) is not None:
                 fetches.append(_Fetch(following, reader, max(1, budget // MOST_REQUESTS)))
             if not fetches:
                 break
@@ -93,7 +94,7 @@ class _Fetch:
     source: PartRange
     reader: PartReader
     most_held: int
-    _chunks: deque[bytes] = field(default_factory=deque)
+    _chunks: deque[Chunk] = field(default_factory=deque)
     _held: int = 0
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _taken: asyncio.Event = field(default_factory=asyncio.Event)
@@ -107,7 +108,7 @@ class _Fetch:
     def has_brought_nothing(self) -> bool:
         return not self._chunks and not self._task.done()
 
-    async def next_chunk(self, patience: float) -> bytes | None:
+    async def next_chunk(self, patience: float) -> Chunk | None:
         """The next bytes; none at the end; None when none came within so many seconds."""
         if self.has_brought_nothing:
             self._arrived.clear()
@@ -165,7 +166,7 @@ class _Fetch:
         return True
 
 
-async def _watched(chunks: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def _watched(chunks: AsyncGenerator[Chunk, None]) -> AsyncGenerator[Chunk, None]:
     """Raises TimeoutError when the next chunk is too long in coming."""
     patience = FIRST_BYTE_SECONDS
     while True:
