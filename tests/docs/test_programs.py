@@ -1,0 +1,35 @@
+"""What the Makefile starts by `python -m` starts, in a checkout, whatever was imported before."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from local.template import ROOT
+
+BY_ITSELF = {
+    "pytest",  # not ours
+    "grpc_tools.protoc",  # not ours
+    "local",  # has no options: tests/local_run starts it
+    "demo",  # has no options: tests/e2e/test_demo.py
+    "scripts.edge",  # --check is a part of `make lint`
+    "scripts.clients_page",  # likewise
+    "scripts.sam_local",  # tests/sam_local starts it
+    "scripts.bench_delivery",  # has no options
+    "scripts.screenshots",  # has no options
+    "scripts.stamp",  # tests/local/test_release.py
+}
+"""Of no use here, each for a reason."""
+
+STARTED = set(re.findall(r"\$\(RUN\) -m ([\w.]+)", (ROOT / "Makefile").read_text()))
+
+
+def test_the_makefile_is_read_at_all() -> None:
+    assert BY_ITSELF < STARTED
+
+
+@pytest.mark.parametrize("module", sorted(STARTED - BY_ITSELF))
+def test_a_program_says_how_it_is_used(module):
+    run = subprocess.run([sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stdout[:6].lower()) == (0, "usage:"), run.stderr
