@@ -161,6 +161,8 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(death=st.integers(0, 3), takes_effect=st.booleans(), archive_id=uploads)
     def claim_and_die(self, archive_id: str, death: int, takes_effect: bool) -> None:
+        if archive_id not in self.known:
+            return
         with self.life.of(death, takes_effect=takes_effect):
             self.journey.control.claim_merge(archive_id)
 

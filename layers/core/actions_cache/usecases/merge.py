@@ -1,7 +1,7 @@
 """The merge of one archive: from its own reads, never a reader's, and deleting nothing (P1, P3)."""
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from actions_cache.domain.archive import Archive, Manifest, Part
 from actions_cache.domain.checksum import contradict, etag_of, etag_of_upload
 from actions_cache.domain.happenings import RunEnd, about
 from actions_cache.domain.layout import ArchiveKeys
-from actions_cache.domain.merge_plan import Copy, Step, plan_merge
+from actions_cache.domain.merge_plan import Copy, Upload, plan_merge
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
 from actions_cache.ports import (
     Bucket,
@@ -172,9 +172,13 @@ class MergeArchive:
         # Threads of their own, and no more than needed: each keeps for itself what it once had of memory.
         copies = ThreadPoolExecutor(self.concurrency, thread_name_prefix="merge-copy")
         uploads = ThreadPoolExecutor(min(MAX_UPLOADS_IN_FLIGHT, self.concurrency), thread_name_prefix="merge-upload")
+        reads = ThreadPoolExecutor(self.concurrency, thread_name_prefix="merge-read")
+        executors = copies, uploads, reads
         try:
             steps = [
-                (copies if isinstance(step, Copy) else uploads).submit(self._run_step, step, upload)
+                copies.submit(self._copy, step, upload)
+                if isinstance(step, Copy)
+                else uploads.submit(self._upload_part, step, upload, reads)
                 for step in plan_merge(manifest)
             ]
             pending: set[Future[UploadedPart]] = set(steps)
@@ -191,19 +195,24 @@ class MergeArchive:
             return [step.result() for step in steps]
         finally:
             # Before the upload is aborted: a copy that ends after the abort would leave its bytes behind.
-            for executor in (copies, uploads):
+            for executor in executors:
                 executor.shutdown(wait=False, cancel_futures=True)
-            for executor in (copies, uploads):
+            for executor in executors:
                 executor.shutdown()
 
-    def _run_step(self, step: Step, upload: MultipartUpload) -> UploadedPart:
-        """Raises WrongBytes: by their ETags, what the upload has now isn't what the step was to bring."""
-        if isinstance(step, Copy):
-            copied = self.bucket.copy_part(upload, step.number, step.source)
-            if step.source.is_whole and contradict(copied.etag, step.source.part.etag):
-                raise WrongBytes(step.source.part, f"the ETag of its copy is {copied.etag}")
-            return copied
-        body = b"".join([self.bucket.read(source) for source in step.sources])
+    def _copy(self, step: Copy, upload: MultipartUpload) -> UploadedPart:
+        """Raises WrongBytes: by its ETag, what the upload has now isn't what the step was to bring."""
+        copied = self.bucket.copy_part(upload, step.number, step.source)
+        if step.source.is_whole and contradict(copied.etag, step.source.part.etag):
+            raise WrongBytes(step.source.part, f"the ETag of its copy is {copied.etag}")
+        return copied
+
+    def _upload_part(self, step: Upload, upload: MultipartUpload, reads: Executor) -> UploadedPart:
+        """Its sources are read side by side: one after the other, each would wait for the store's first byte.
+
+        Raises: WrongBytes: by its ETag, what the upload has now isn't what was sent.
+        """
+        body = b"".join(reads.map(self.bucket.read, step.sources))
         uploaded = self.bucket.upload_part(upload, step.number, body)
         if contradict(uploaded.etag, sent := etag_of([body])):
             raise WrongBytes(Part(upload.key, len(body), sent), f"part {step.number} arrived with ETag {uploaded.etag}")
