@@ -61,7 +61,7 @@ doctor: ## Packs the doctor into one file for runner images: python3 dist/doctor
 
 deploy: .venv/.ready .tools/sam/.ready ## Builds, and deploys into your AWS account, asking what to set; CONFIG=prod takes samconfig.toml's
 	@PATH="$$(dirname "$$(scripts/python312.sh)"):$$PATH" $(SAM) build
-	@$(RUN) -m scripts.stamp .aws-sam/build
+	@"$$(scripts/python312.sh)" -m scripts.finish_build .aws-sam/build
 	@$(SAM) deploy $(if $(CONFIG),--config-env $(CONFIG),--guided)
 
 verify-deployment: .venv/.ready ## Saves and restores at URL=..., and says what is wrong; TOKEN=... inside a job, STACK=... with AWS credentials
@@ -120,7 +120,7 @@ soak: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Mixed work of CLIEN
 bench-delivery: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Restores 705 MB just saved under AWS's caps, beside plain streaming
 	@$(RUN) -m scripts.bench_delivery
 
-bench: .venv/.ready .tools/engines/.ready ## Measures speed, memory and requests, beside plain GETs and PUTs of the same store
+bench: .venv/.ready .tools/engines/.ready .tools/sam/.ready ## Measures speed, memory and requests, beside plain GETs and PUTs of the same store
 	@$(RUN) -m bench $(BENCH_OPTIONS)
 
 lint: .venv/.ready validate ## Style, types, import contracts, lock files and template

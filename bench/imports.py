@@ -10,15 +10,15 @@ from bench.row import Row
 from bench.scene import Store
 from tests.clients.server import ROOT
 
-LAYER = ("boto3", "pynamodb.models", "pynamodb.transactions", "pydantic_settings", "tenacity")
+SHARED = ("boto3", "pynamodb.models", "pynamodb.transactions", "pydantic_settings", "tenacity")
 LOGS = ("aws_lambda_powertools.logging",)
 HTTP = ("fastapi", "mangum", "aiohttp", "h11")
 LIBRARIES = {
-    "api": (*LAYER, *LOGS, *HTTP, "jwt", "google.protobuf.json_format", "defusedxml.ElementTree"),
-    "download": (*LAYER, *LOGS, *HTTP),
-    "manage": (*LAYER, *LOGS, "fastapi", "mangum", "aws_lambda_powertools.utilities.parameters"),
-    "merge": (*LAYER, *LOGS, "aws_lambda_powertools.utilities.batch"),
-    "cleanup": (*LAYER, *LOGS),
+    "api": (*SHARED, *LOGS, *HTTP, "jwt", "google.protobuf.json_format", "defusedxml.ElementTree"),
+    "download": (*SHARED, *LOGS, *HTTP),
+    "manage": (*SHARED, *LOGS, "fastapi", "mangum", "aws_lambda_powertools.utilities.parameters"),
+    "merge": (*SHARED, *LOGS, "aws_lambda_powertools.utilities.batch"),
+    "cleanup": (*SHARED, *LOGS),
     "rotate": (*LOGS, "boto3", "pydantic_settings", "awscrt.auth"),
 }
 """What pyproject's groups give each function, as its handler uses it."""

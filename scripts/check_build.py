@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from importlib.util import cache_from_source
 from pathlib import Path
 
 LAYER = "CoreLayer"
@@ -63,6 +64,12 @@ def import_error(build: Path, function: Path) -> str | None:
     return process.stderr.strip() or f"importing {module} failed" if process.returncode else None
 
 
+def uncompiled(build: Path) -> list[Path]:
+    """Our own modules that a cold start would have to compile."""
+    ours = [*build.glob("*Function/functions/**/*.py"), *(build / LAYER / "python" / "actions_cache").rglob("*.py")]
+    return [source for source in ours if not Path(cache_from_source(str(source))).is_file()]
+
+
 def main(build: Path, architecture: str) -> list[str]:
     functions = sorted(build.glob("*Function"))
     layer_mb = megabytes(build / LAYER)
@@ -79,6 +86,7 @@ def main(build: Path, architecture: str) -> list[str]:
     ]
     if not (build / LAYER / "python" / "actions_cache" / "release.txt").is_file():
         problems.append(f"{LAYER} doesn't say which release it is")
+    problems += [f"{source.relative_to(build)} has no bytecode" for source in uncompiled(build)]
     if architecture == platform.machine():
         problems += [error for function in functions if (error := import_error(build, function))]
     return problems

@@ -18,7 +18,7 @@ import local  # noqa: F401 - puts the core's packages on the path
 from actions_cache.domain.migrations import KNOWN
 from actions_cache.release import UNKNOWN, Release, stamped
 from local.release import ROOT, release_of
-from scripts.stamp import PLACE
+from scripts.finish_build import PLACE
 
 NAME = "serverless-actions-cache"
 NAMESPACE = NAME

@@ -18,7 +18,6 @@ BY_ITSELF = {
     "scripts.sam_local",  # tests/sam_local starts it
     "scripts.bench_delivery",  # has no options
     "scripts.screenshots",  # has no options
-    "scripts.stamp",  # tests/local/test_release.py
 }
 """Of no use here, each for a reason."""
 

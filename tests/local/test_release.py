@@ -1,6 +1,7 @@
 """Which release runs: from pyproject.toml and git into what is built, and from there into GET /health."""
 
 import subprocess
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import NoReturn
 
@@ -9,7 +10,7 @@ import pytest
 from actions_cache.release import Release, stamped
 from local.release import release_of
 from local.template import ROOT
-from scripts import stamp
+from scripts import finish_build
 
 PROJECT = '[project]\nversion = "1.2.3"\n'
 GIT = ("git", "-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false")
@@ -48,11 +49,24 @@ def test_a_git_that_does_not_answer_keeps_nobody_waiting(checkout: Path, monkeyp
 
 
 def test_what_was_built_carries_its_release_and_what_wasnt_stamped_says_so(tmp_path: Path):
-    place = tmp_path / stamp.PLACE
+    place = tmp_path / finish_build.PLACE
     place.parent.mkdir(parents=True)
     assert stamped(place) == Release("unknown", "unknown")
-    assert stamp.stamp(tmp_path) == place
+    finish_build.finish(tmp_path)
     assert stamped(place) == release_of(ROOT)
+
+
+def test_what_was_built_carries_bytecode_that_is_taken_as_it_is_and_tells_of_no_machine(tmp_path: Path):
+    (place := tmp_path / finish_build.PLACE).parent.mkdir(parents=True)
+    source = place.with_name("module.py")
+    source.write_text("where = (lambda: 0).__code__.co_filename\n")
+    finish_build.finish(tmp_path)
+    [bytecode] = tmp_path.rglob("*.pyc")
+    assert bytecode == Path(cache_from_source(str(source)))
+    flags = int.from_bytes(bytecode.read_bytes()[4:8], "little")
+    assert flags == 0b01, "by hash, unchecked (PEP 552): of no matter when the file was unpacked"
+    assert b"/opt/python/actions_cache/module.py" in bytecode.read_bytes()
+    assert str(tmp_path).encode() not in bytecode.read_bytes()
 
 
 @pytest.mark.parametrize(

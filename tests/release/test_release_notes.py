@@ -11,8 +11,8 @@ import pytest
 from actions_cache.release import Release
 from local.template import ROOT
 from scripts import release_notes
+from scripts.finish_build import PLACE
 from scripts.release_notes import NOTES, SUMS, NotReady, changes, check, check_build, make
-from scripts.stamp import PLACE
 
 PAGE = (ROOT / "docs" / "releasing.md").read_text()
 RELEASE = Release("1.2.3", "abcdef")
