@@ -17,9 +17,13 @@ def rotate(world: World, phase: Phase, point: Point | None) -> list[Call]:
     before = _until_due(world, rotation, phase)
     gate = Gate(point=point)
     with world.stage.schedule(ROTATION, gate) as schedule:
-        dies = point is not None and point.fault is not Fault.ANSWER_LOST
-        wait_until(lambda: schedule.poll() is not None if dies else LAST in gate.calls)
-        assert gate.struck.is_set() == (point is not None)
+        if point is None:
+            wait_until(lambda: LAST in gate.calls)
+        elif point.fault is Fault.ANSWER_LOST:
+            wait_until(lambda: LAST in gate.calls and gate.struck.is_set())
+        else:
+            wait_until(lambda: schedule.poll() is not None)
+            assert gate.struck.is_set()
         _check_that_urls_verify(rotation, before)
     rotation()
     _check_that_urls_verify(rotation, before)

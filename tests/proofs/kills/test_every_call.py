@@ -44,13 +44,15 @@ def test_the_cleanup_of(world: World, subtests: pytest.Subtests, duty: str):
     strike_everywhere(world, subtests, lambda world, point: clean_up(world, DUTIES[duty], point))
 
 
+def test_a_merge_that_kills_each_of_its_workers(world: World):
+    kill_every_worker(world)
+
+
 @pytest.mark.parametrize("phase", Phase)
 def test_a_step_of_the_rotation(world: World, subtests: pytest.Subtests, phase: Phase):
+    """Last of all: the witness keeps a ring for five real minutes, and here weeks pass in one."""
+
     def scenario(world: World, point: Point | None) -> list[Call]:
         return rotate(world, phase, point)
 
     strike_everywhere(world, subtests, scenario)
-
-
-def test_a_merge_that_kills_each_of_its_workers(world: World):
-    kill_every_worker(world)
