@@ -1,6 +1,7 @@
 """The edge, and behind it the HTTP functions, under uvicorn on one port. `python -m local.server`."""
 
 import argparse
+import gc
 import os
 import socket
 
@@ -69,8 +70,11 @@ def main() -> None:
 
     stop_at_end_of(options.lifeline, PATIENCE_SECONDS)
     template = Template.load()
+    edge = edge_before(template, Gateway.of(template, apps()), options.edge_secrets)
+    # What three apps are made of stays: gone through by a full collection, it would hold up every stream for long.
+    gc.freeze()
     config = uvicorn.Config(
-        edge_before(template, Gateway.of(template, apps()), options.edge_secrets),
+        edge,
         loop="uvloop",
         http="httptools",
         lifespan="on",
