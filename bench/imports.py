@@ -3,11 +3,12 @@
 import os
 import statistics
 import subprocess
-import sys
 from collections.abc import Iterator
 
 from bench.row import Row
 from bench.scene import Store
+from scripts.built import ARCHITECTURE, BUILD
+from scripts.finish_build import LAYER
 from tests.clients.server import ROOT
 
 SHARED = ("boto3", "pynamodb.models", "pynamodb.transactions", "pydantic_settings", "tenacity")
@@ -24,15 +25,17 @@ LIBRARIES = {
 """What pyproject's groups give each function, as its handler uses it."""
 
 MEASURE = "import time; began = time.process_time(); import {}; print(time.process_time() - began)"
-WITHOUT_CRT = "import sys; sys.modules['awscrt'] = None; "
-"""Only the rotation's package has it, and botocore imports it wherever it is."""
 
 
 def imports(_store: Store, rounds: int) -> Iterator[Row]:
+    """As built for the architecture that runs here, by the runtime's version of Python, and on nothing else's path."""
+    python = subprocess.check_output([str(ROOT / "scripts" / "python312.sh")], cwd=ROOT, text=True).strip()
+    subprocess.run([str(ROOT / "scripts" / "build.sh"), ARCHITECTURE], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     for function, libraries in LIBRARIES.items():
-        before = "" if function == "rotate" else WITHOUT_CRT
+        path = [str(BUILD / f"{function.title()}Function"), str(BUILD / LAYER / "python")]
         pairs = [
-            (_seconds(before, *libraries), _seconds(before, f"functions.{function}.handler")) for _ in range(rounds)
+            (_seconds(python, path, *libraries), _seconds(python, path, f"functions.{function}.handler"))
+            for _ in range(rounds)
         ]
         bare, ours = (statistics.median(it) for it in zip(*pairs, strict=True))
         yield Row(
@@ -44,11 +47,11 @@ def imports(_store: Store, rounds: int) -> Iterator[Row]:
         )
 
 
-def _seconds(before: str, *modules: str) -> float:
+def _seconds(python: str, path: list[str], *modules: str) -> float:
     answer = subprocess.run(
-        [sys.executable, "-c", before + MEASURE.format(", ".join(modules))],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'layers' / 'core'}"},
+        # -B: leaves the build as it is. -S: Lambda has none of the interpreter's own packages.
+        [python, "-B", "-S", "-c", MEASURE.format(", ".join(modules))],
+        env={"PYTHONPATH": os.pathsep.join(path)},
         capture_output=True,
         text=True,
         check=True,
