@@ -22,6 +22,7 @@ from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.data import DataPlane
 from functions.download.app import create_app
 from tests.journey import Journey, name, plenty
+from tests.local_run.local_run import wait_until
 from tests.serving import served
 from tests.told import Told
 
@@ -49,6 +50,20 @@ def get() -> Iterator[Callable[..., urllib3.BaseHTTPResponse]]:
             return http.request("GET", url, headers=named, redirect=False, retries=False, preload_content=False)
 
         yield get
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[PartRange]:
+    """What streams ask the store for, in order."""
+    ranges: list[PartRange] = []
+    read = S3Stream.read
+
+    def noting(self: S3Stream, source: PartRange) -> AsyncGenerator[Chunk, None]:
+        ranges.append(source)
+        return read(self, source)
+
+    monkeypatch.setattr(S3Stream, "read", noting)
+    return ranges
 
 
 def url_of(journey: Journey, base_url: str) -> str:
@@ -105,22 +120,15 @@ def test_an_archive_whose_manifest_is_gone_is_no_archive(on_engines, get):
     assert on_engines.look_up(KEY.key) is None
 
 
-def test_the_first_part_is_asked_for_while_the_manifest_is_read(on_engines, get, monkeypatch):
+def test_the_first_part_is_asked_for_while_the_manifest_is_read(on_engines, get, asked, monkeypatch):
     """Or a reader waits for two answers of the store, one after the other."""
     entry = on_engines.save(KEY, *PARTS)
-    asked: list[PartRange] = []
-    first_is_asked, read_manifest, read_part = threading.Event(), Manifests.of, S3Stream.read
-
-    def noting(self: S3Stream, source: PartRange) -> AsyncGenerator[Chunk, None]:
-        asked.append(source)
-        first_is_asked.set()
-        return read_part(self, source)
+    read_manifest = Manifests.of
 
     def when_asked(self: Manifests, archive: Archive) -> Manifest:
-        assert first_is_asked.wait(5)
+        wait_until(lambda: asked)
         return read_manifest(self, archive)
 
-    monkeypatch.setattr(S3Stream, "read", noting)
     with downloads(on_engines) as base_url:
         url = url_of(on_engines, base_url)
         monkeypatch.setattr(Manifests, "of", when_asked)
@@ -129,16 +137,8 @@ def test_the_first_part_is_asked_for_while_the_manifest_is_read(on_engines, get,
     assert len(set(asked)) == len(asked), "nothing twice"
 
 
-def test_a_range_behind_the_first_part_asks_for_nothing_of_it(on_engines, get, monkeypatch):
+def test_a_range_behind_the_first_part_asks_for_nothing_of_it(on_engines, get, asked):
     entry = on_engines.save(KEY, *PARTS)
-    asked: list[PartRange] = []
-    read_part = S3Stream.read
-
-    def noting(self: S3Stream, source: PartRange) -> AsyncGenerator[Chunk, None]:
-        asked.append(source)
-        return read_part(self, source)
-
-    monkeypatch.setattr(S3Stream, "read", noting)
     with downloads(on_engines) as base_url:
         url = url_of(on_engines, base_url)
         assert get(url, Range=f"bytes={7 * MIB}-{8 * MIB - 1}").read() == PARTS[1][:MIB]

@@ -1,5 +1,7 @@
 """P2 and P6: one merge, and whatever fails, the archive stays claimable."""
 
+import threading
+
 import pytest
 
 from actions_cache.domain.archive import ArchiveState, MergeState
@@ -24,6 +26,21 @@ def test_the_merged_object_is_the_parts_in_order(journey, parts):
     assert journey.merge_all() == [RunEnd.MERGED]
     assert journey.archive(entry.archive_id).merge.state is MergeState.MERGED
     assert journey.content(entry.archive_id) == b"".join(parts)
+
+
+def test_the_sources_of_an_upload_are_read_side_by_side(journey, monkeypatch):
+    """One after the other, each would wait for the store's first byte."""
+    entry = journey.save(KEY, *[SMALL] * 4)
+    read, all_are_asked = journey.control.bucket.read, threading.Barrier(4)
+
+    def read_together(source):
+        if "/parts/" in source.part.key:
+            all_are_asked.wait(timeout=10)
+        return read(source)
+
+    monkeypatch.setattr(journey.control.bucket, "read", read_together)
+    assert journey.merge_all() == [RunEnd.MERGED]
+    assert journey.content(entry.archive_id) == SMALL * 4
 
 
 def test_finalize_claims_once_and_one_part_needs_no_merge(journey):

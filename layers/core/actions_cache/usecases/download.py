@@ -198,7 +198,7 @@ class Download:
 
 @dataclass(slots=True)
 class _Reading:
-    """What is read of an archive; its beginning before its manifest is known, or two answers came before a byte did."""
+    """What is read of an archive, its beginning while its manifest is: else a reader waits for two answers in turn."""
 
     archive: Archive
     wanted: ByteRange
