@@ -3,6 +3,7 @@
 import statistics
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -16,8 +17,15 @@ PICTURE = ROOT / "docs" / "restore.png"
 SIZES = (128 * MIB, 256 * MIB, 512 * MIB, 1024 * MIB)
 """Two blocks and more: what one block makes is the plain GET itself."""
 
-Times = dict[int, list[tuple[float, float]]]
-"""Plain and ours, in seconds: by latency, for each size."""
+SIDES = {
+    "o--": "plain GET of one object",
+    "o:": "the same past a hop that only copies",
+    "o-": "unmerged, from its parts",
+}
+"""How each is drawn, in the order in which they are measured."""
+
+Times = dict[int, list[tuple[float, ...]]]
+"""Seconds of each side: by latency, for each size."""
 
 
 def plots(store: Store, rounds: int) -> Iterator[Row]:
@@ -28,10 +36,10 @@ def plots(store: Store, rounds: int) -> Iterator[Row]:
             for size in SIZES:
                 job = at.job()
                 save(job, "entry", BLOCK_BYTES, size)
-                plain, ours = at.plain_object("entry", size), job.download_url("entry")
-                times[milliseconds].append(in_turn(lambda: _seconds(plain), lambda: _seconds(ours), rounds))  # noqa: B023
+                urls = at.plain_object("entry", size), at.past_the_hop("entry"), job.download_url("entry")
+                times[milliseconds].append(in_turn(*(partial(_seconds, url) for url in urls), rounds=rounds))
     _draw(times)
-    ratio = statistics.median(plain / ours for pairs in times.values() for plain, ours in pairs)
+    ratio = statistics.median(plain / ours for turns in times.values() for plain, _, ours in turns)
     yield Row(f"{PICTURE.relative_to(ROOT)}", "plain", "unmerged", ratio, "≥ 0.90", "the median of all its points")
 
 
@@ -43,10 +51,9 @@ def _draw(times: Times) -> None:
     figure = Figure(figsize=(4 * len(times), 3.5), layout="constrained")
     pictures = figure.subplots(1, len(times), sharey=True)
     megabytes = [size / MB for size in SIZES]
-    for axes, (milliseconds, pairs) in zip(pictures, times.items(), strict=True):
-        plain, ours = zip(*pairs, strict=True)
-        axes.plot(megabytes, plain, "o--", label="plain GET of one object")
-        axes.plot(megabytes, ours, "o-", label="unmerged, from its parts")
+    for axes, (milliseconds, turns) in zip(pictures, times.items(), strict=True):
+        for style, label, seconds in zip(SIDES, SIDES.values(), zip(*turns, strict=True), strict=True):
+            axes.plot(megabytes, seconds, style, label=label)
         axes.set(title=f"{milliseconds} ms a request", xlabel="MB", xlim=(0, None), ylim=(0, None))
         axes.grid(alpha=0.3)
     pictures[0].set_ylabel("seconds")

@@ -63,6 +63,8 @@ class Scene:
 
     server: str
     plain_client: "S3Client"
+    hop_client: "S3Client"
+    """Of what plain_client asks, past one more process that copies each byte and does nothing else."""
 
     def job(self) -> Job:
         """Of a repository of its own."""
@@ -71,20 +73,19 @@ class Scene:
     def plain_object(self, key: str, size: int) -> str:
         """A presigned URL of one object of random bytes."""
         put_all(self.plain_targets([(key, size)]), at_once=1)
-        return self.plain_client.generate_presigned_url(
-            "get_object", Params={"Bucket": PLAIN_BUCKET, "Key": key}, ExpiresIn=PRESIGNED_SECONDS
-        )
+        return _presigned(self.plain_client, "get_object", key)
+
+    def past_the_hop(self, key: str) -> str:
+        """A presigned URL of a plain object."""
+        return _presigned(self.hop_client, "get_object", key)
 
     def plain_targets(self, objects: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
-        return [
-            (
-                self.plain_client.generate_presigned_url(
-                    "put_object", Params={"Bucket": PLAIN_BUCKET, "Key": key}, ExpiresIn=PRESIGNED_SECONDS
-                ),
-                size,
-            )
-            for key, size in objects
-        ]
+        return [(_presigned(self.plain_client, "put_object", key), size) for key, size in objects]
+
+
+def _presigned(client: "S3Client", method: str, key: str) -> str:
+    where = {"Bucket": PLAIN_BUCKET, "Key": key}
+    return client.generate_presigned_url(method, Params=where, ExpiresIn=PRESIGNED_SECONDS)
 
 
 def save(job: Job, key: str, block_bytes: int, total: int) -> None:
@@ -104,7 +105,10 @@ def save(job: Job, key: str, block_bytes: int, total: int) -> None:
 def scene(behind: Store, directory: Path, milliseconds: float, merge_workers: int = 0) -> Iterator[Scene]:
     """With workers, each entry's merge begins with its first download."""
     keys = behind.endpoints.credentials
-    with injector(behind.port, milliseconds) as endpoint:
+    with (
+        injector(behind.port, milliseconds) as endpoint,
+        injector(urlsplit(endpoint).port or 0, 0, copies=True) as hop,
+    ):
         settings = {
             "STORE_ENDPOINT_URL": endpoint,
             "AWS_ACCESS_KEY_ID": keys.access_key_id,
@@ -114,7 +118,7 @@ def scene(behind: Store, directory: Path, milliseconds: float, merge_workers: in
             "MERGE_TRIGGER": "first-download",
         }
         with running_server(directory, settings) as server:
-            yield Scene(server, behind.client(endpoint))
+            yield Scene(server, behind.client(endpoint), behind.client(hop))
 
 
 def put_all(targets: Sequence[tuple[str, int]], at_once: int) -> float:
