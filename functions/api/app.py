@@ -9,13 +9,13 @@ from starlette.responses import JSONResponse
 from actions_cache.adapters.results_service import ResultsService
 from actions_cache.adapters.tls import trusting
 from actions_cache.web.app import new_app
-from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.data import DataPlane
+from actions_cache.wiring.requests import Requests
 from functions.api import artifact_cache, cache_service, passthrough, uploads
 from functions.api.tokens import TokenReader
 
 
-def create_app(control: ControlPlane, data: DataPlane) -> FastAPI:
+def create_app(control: Requests, data: DataPlane) -> FastAPI:
     settings = control.settings
     trust = trusting(settings.extra_ca_certificates)
     tokens = TokenReader(

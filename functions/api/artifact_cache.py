@@ -31,8 +31,8 @@ from actions_cache.domain.timing import SECOND
 from actions_cache.usecases.look_up import Hit, Query
 from actions_cache.web.app import absolute, base_url, came_through_edge
 from actions_cache.web.artifact_cache import ROOT
-from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.data import DataPlane
+from actions_cache.wiring.requests import Requests
 from functions.api.bodies import read_body
 from functions.api.cache_service import MAX_BODY_BYTES
 from functions.api.tokens import TokenReader
@@ -53,7 +53,7 @@ class CommitRequest(BaseModel):
     size: Annotated[int, Field(ge=0)]
 
 
-def routes(control: ControlPlane, data: DataPlane, tokens: TokenReader) -> APIRouter:
+def routes(control: Requests, data: DataPlane, tokens: TokenReader) -> APIRouter:
     router = APIRouter(prefix=ROOT)
 
     async def read_caller(request: Request) -> Caller:

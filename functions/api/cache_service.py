@@ -16,7 +16,7 @@ from actions_cache.domain.errors import InvalidRequest, PermissionDenied
 from actions_cache.usecases.look_up import Query
 from actions_cache.web import twirp
 from actions_cache.web.app import absolute, base_url, came_through_edge, respond
-from actions_cache.wiring.control import ControlPlane
+from actions_cache.wiring.requests import Requests
 from functions.api.bodies import read_body
 from functions.api.codec import MalformedBody, codec_for
 from functions.api.proto.cache_pb2 import (
@@ -45,7 +45,7 @@ class Call:
 
 @dataclass
 class CacheService:
-    control: ControlPlane
+    control: Requests
 
     def create(self, request: CreateCacheEntryRequest, call: Call) -> CreateCacheEntryResponse:
         try:
@@ -102,7 +102,7 @@ def _name_to_write(key: str, version: str, call: Call) -> EntryName:
     return EntryName(EntryFamily(call.caller.repository, call.caller.writable_scope(), version), key)
 
 
-def routes(control: ControlPlane, tokens: TokenReader) -> APIRouter:
+def routes(control: Requests, tokens: TokenReader) -> APIRouter:
     router = APIRouter()
     service = CacheService(control)
 

@@ -8,8 +8,8 @@ from actions_cache.domain.errors import InvalidRequest
 from actions_cache.domain.signed_url import Direction
 from actions_cache.web import azure
 from actions_cache.web.app import respond, signed
-from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.data import DataPlane
+from actions_cache.wiring.requests import Requests
 from functions.api.block_list import parse_block_list, render_block_list
 from functions.api.bodies import LAMBDA_BODY_BYTES, read_body
 
@@ -17,7 +17,7 @@ APPEND_POSITION = "x-ms-blob-condition-appendpos"
 WRONG_APPEND_SIZE = "create an append blob with no bytes; append one at least"
 
 
-def routes(control: ControlPlane, data: DataPlane) -> APIRouter:
+def routes(control: Requests, data: DataPlane) -> APIRouter:
     router = APIRouter()
 
     @router.put("/blobs/upload/{archive}", dependencies=[signed(control.urls, Direction.UPLOAD)])

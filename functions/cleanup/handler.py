@@ -15,12 +15,12 @@ from actions_cache.domain.timing import Millis
 from actions_cache.logs import handled, logger
 from actions_cache.settings import Settings
 from actions_cache.usecases.clean_up import DEADLINE_MARGIN
-from actions_cache.wiring.control import ControlPlane
+from actions_cache.wiring.upkeep import Upkeep
 
 
 @cache
-def control() -> ControlPlane:
-    return ControlPlane(Settings())
+def control() -> Upkeep:
+    return Upkeep(Settings())
 
 
 @handled

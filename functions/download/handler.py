@@ -9,14 +9,14 @@ from mangum.types import LambdaContext
 
 from actions_cache.logs import handled
 from actions_cache.settings import Settings
-from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.data import DataPlane
+from actions_cache.wiring.links import Links
 from functions.download.app import create_app
 
 
 @cache
 def asgi_app() -> FastAPI:
-    return create_app(DataPlane(ControlPlane(Settings())))
+    return create_app(DataPlane(Links(Settings())))
 
 
 @handled

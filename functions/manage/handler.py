@@ -9,14 +9,14 @@ from mangum.types import LambdaContext
 
 from actions_cache.logs import handled
 from actions_cache.settings import Settings
-from actions_cache.wiring.control import ControlPlane
+from actions_cache.wiring.insight import Insight
 from actions_cache.wiring.management import ManagementPlane
 from functions.manage.app import create_app
 
 
 @cache
 def asgi_app() -> FastAPI:
-    return create_app(ManagementPlane(ControlPlane(Settings())))
+    return create_app(ManagementPlane(Insight(Settings())))
 
 
 @handled

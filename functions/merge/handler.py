@@ -12,7 +12,7 @@ from actions_cache.adapters.sqs_queue import decode_message
 from actions_cache.logs import handled, logger
 from actions_cache.settings import Settings
 from actions_cache.usecases.merge import GivenUp
-from actions_cache.wiring.control import ControlPlane
+from actions_cache.wiring.merging import Merging
 
 FIRST_RETRY_SECONDS = 10
 """A failed message's visibility timeout is for workers that died; one that says so is tried again after this, and
@@ -20,8 +20,8 @@ after twice as long each time. Its last attempt comes 2.5 minutes after the firs
 
 
 @cache
-def control() -> ControlPlane:
-    return ControlPlane(Settings(), calls=LONG_CALLS)
+def control() -> Merging:
+    return Merging(Settings(), calls=LONG_CALLS)
 
 
 @handled

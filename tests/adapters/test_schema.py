@@ -27,7 +27,7 @@ HOUR = 3600 * SECOND
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No index lags here."""
-    monkeypatch.setattr("actions_cache.wiring.control.INDEX_LAG_SECONDS", 0)
+    monkeypatch.setattr("actions_cache.wiring.upkeep.INDEX_LAG_SECONDS", 0)
 
 
 def put(journey: Journey, item: dict[str, Any]) -> str:

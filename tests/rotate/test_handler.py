@@ -270,4 +270,4 @@ def test_the_function_loads_no_web_framework_no_tables_and_no_control_plane():
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     loaded = set(ran.stdout.split())
     assert "botocore" in loaded
-    assert not loaded & {"fastapi", "starlette", "aiohttp", "mangum", "pynamodb", "actions_cache.wiring.control"}
+    assert not loaded & {"fastapi", "starlette", "aiohttp", "mangum", "pynamodb", "actions_cache.wiring.shared"}

@@ -151,7 +151,7 @@ def test_the_schedule_finds_nothing_to_do(invoke: Callable[[str, str], Any], eve
 def test_the_schedules_correct_counts_evict_and_migrate(
     invoke: Callable[[str, str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actions_cache.wiring.control.INDEX_LAG_SECONDS", 0)
+    monkeypatch.setattr("actions_cache.wiring.upkeep.INDEX_LAG_SECONDS", 0)
     monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda _: 110_000)
     control, dynamodb = ControlPlane(Settings()), boto3.client("dynamodb")
     journey = Journey(control, SetClock(control.clock.now()), boto3.client("s3"), boto3.client("sqs"))

@@ -16,7 +16,7 @@ from tests.journey import REPOSITORY, fail, name
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """No index lags here."""
-    monkeypatch.setattr("actions_cache.wiring.control.INDEX_LAG_SECONDS", 0)
+    monkeypatch.setattr("actions_cache.wiring.upkeep.INDEX_LAG_SECONDS", 0)
 
 
 def with_settings(journey, **changes):
@@ -168,7 +168,7 @@ def test_an_index_that_lags_is_waited_for_before_a_count_is_called_wrong(journey
         table, "stored_archives", lambda self, of: iter(()) if next(looks) == 0 else stored_archives(self, of)
     )
     waited: list[float] = []
-    monkeypatch.setattr("actions_cache.wiring.control.time.sleep", waited.append)
+    monkeypatch.setattr("actions_cache.wiring.upkeep.time.sleep", waited.append)
     assert not journey.control.reconcile_usage(REPOSITORY)
     assert waited == [0], "as long as is set above"
 

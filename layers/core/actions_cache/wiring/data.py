@@ -8,12 +8,12 @@ from actions_cache.adapters.s3_stream import S3Stream
 from actions_cache.domain.delivery import StreamLimits
 from actions_cache.usecases.download import Download
 from actions_cache.usecases.receive_part import ReceivePart
-from actions_cache.wiring.control import ControlPlane
+from actions_cache.wiring.links import Links
 
 
 @dataclass
 class DataPlane:
-    control: ControlPlane
+    control: Links
 
     @cached_property
     def stream(self) -> S3Stream:

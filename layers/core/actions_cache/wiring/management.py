@@ -11,12 +11,12 @@ from actions_cache.usecases.list_entries import ListEntries
 from actions_cache.usecases.list_failures import ListFailures
 from actions_cache.usecases.match import MatchKeys
 from actions_cache.usecases.usage import ReadUsage
-from actions_cache.wiring.control import ControlPlane
+from actions_cache.wiring.insight import Insight
 
 
 @dataclass
 class ManagementPlane:
-    control: ControlPlane
+    control: Insight
 
     @cached_property
     def secret(self) -> SecretsManagerTokens:
