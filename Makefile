@@ -13,7 +13,7 @@ NODE_PACKAGES = $(addsuffix /node_modules/.ready,tests/clients tests/edge tests/
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo deploy verify-deployment cli cost test test-deploy test-rie sam-local test-sam-local test-slow proofs soak \
-	bench bench-delivery check lint build release validate doctor clients-page screenshots edge lock generate clean
+	bench bench-delivery check lint built-here build release validate doctor clients-page screenshots edge lock generate clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/; s/\$$\$$/$$/' | expand -t 16
@@ -73,8 +73,12 @@ cli: .venv/.ready ## The operator's commands: make cli ARGS="usage --stack actio
 cost: .venv/.ready ## What a terabyte costs, and what costs while nobody builds
 	@$(RUN) -m scripts.cost $(COST_OPTIONS)
 
-build: .venv/.ready .tools/sam/.ready ## Builds what is deployed, for arm64 and x86_64, and says how large it is
-	@scripts/build.sh arm64 x86_64
+# Once for all targets of one make, since a second build finds nothing to do and takes half a minute for it.
+built-here: .venv/.ready .tools/sam/.ready
+	@scripts/build.sh $(HERE)
+
+build: built-here ## Builds what is deployed, for arm64 and x86_64, and says how large it is
+	@scripts/build.sh $(filter-out $(HERE),arm64 x86_64)
 
 release: build ## Packs what was built, and makes signed notes with checksums: VERSION=1.2.3 KEY=~/.ssh/release
 	@$(RUN) -m scripts.release_notes "$(VERSION)" --key "$(KEY)" --package arm64=.aws-sam/build --package x86_64=.aws-sam/x86_64/build
@@ -84,20 +88,16 @@ validate: .tools/sam/.ready .tools/checkov/.ready ## Lints the template
 	@.tools/sam/bin/cfn-lint --regions us-east-1 -- template.yaml deploy/web-acl.yaml
 	@.tools/checkov/bin/checkov --config-file .checkov.yaml
 
-test-deploy: .venv/.ready .tools/sam/.ready .tools/deployment/.ready ## Deploys, drives, updates, rolls back and deletes the stack in an emulator
-	@scripts/build.sh $(HERE)
+test-deploy: built-here .tools/deployment/.ready ## Deploys, drives, updates, rolls back and deletes the stack in an emulator
 	@$(RUN) -m pytest tests/deploy
 
-test-rie: .venv/.ready .tools/sam/.ready .tools/engines/.ready .tools/runtime/.ready ## Runs the built functions as Lambda does, and holds their roles against their calls
-	@scripts/build.sh $(HERE)
+test-rie: built-here .tools/engines/.ready .tools/runtime/.ready ## Runs the built functions as Lambda does, and holds their roles against their calls
 	@$(RUN) -m pytest tests/rie
 
-sam-local: .venv/.ready .tools/sam/.ready .tools/engines/.ready .tools/runtime/.ready ## Builds and serves the API by `sam local start-api`, on local engines; needs Docker, or root on Debian
-	@scripts/build.sh $(HERE)
+sam-local: built-here .tools/engines/.ready .tools/runtime/.ready ## Builds and serves the API by `sam local start-api`, on local engines; needs Docker, or root on Debian
 	@exec scripts/docker_engine.sh $(RUN) -m scripts.sam_local
 
-test-sam-local: .venv/.ready .tools/sam/.ready .tools/engines/.ready .tools/runtime/.ready ## Saves and restores through `sam local start-api`, and invokes every event; skipped without Docker
-	@scripts/build.sh $(HERE)
+test-sam-local: built-here .tools/engines/.ready .tools/runtime/.ready ## Saves and restores through `sam local start-api`, and invokes every event; skipped without Docker
 	@scripts/docker_engine.sh $(RUN) -m pytest tests/sam_local || { code=$$?; [ $$code = 69 ] || exit $$code; }
 
 # ------------------------------------------------------------------ develop
