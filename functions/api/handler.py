@@ -17,7 +17,9 @@ from functions.api.app import create_app
 @cache
 def asgi_app() -> FastAPI:
     control = Requests(Settings())
-    return create_app(control, DataPlane(control))
+    data = DataPlane(control)
+    data.connect()
+    return create_app(control, data)
 
 
 @handled

@@ -16,7 +16,9 @@ from functions.download.app import create_app
 
 @cache
 def asgi_app() -> FastAPI:
-    return create_app(DataPlane(Links(Settings())))
+    data = DataPlane(Links(Settings()))
+    data.connect()
+    return create_app(data)
 
 
 @handled

@@ -74,9 +74,9 @@ def test_slots_that_are_empty_are_not_written(keyrings, secretsmanager, secret_i
     }
 
 
-def test_functions_sign_with_the_current_one_and_verify_by_all(keyrings, secret_id):
+def test_functions_sign_with_the_current_one_and_verify_by_all(keyrings, secretsmanager, secret_id):
     keyrings.write(Keyring(current=NEW, previous=OLD))
-    assert SecretsManagerSecrets(Config(), secret_id).current() == (NEW, OLD)
+    assert SecretsManagerSecrets(secretsmanager, secret_id).current() == (NEW, OLD)
 
 
 class Ahead:
@@ -98,8 +98,8 @@ def ahead(monkeypatch):
     return by
 
 
-def test_functions_believe_what_they_read_for_a_while_and_no_longer(keyrings, secret_id, ahead):
-    secrets = SecretsManagerSecrets(Config(), secret_id)
+def test_functions_believe_what_they_read_for_a_while_and_no_longer(keyrings, secretsmanager, secret_id, ahead):
+    secrets = SecretsManagerSecrets(secretsmanager, secret_id)
     assert secrets.current() == (OLD,)
     keyrings.write(Keyring(current=OLD, next=NEW))
     assert secrets.current() == (OLD,)
@@ -113,7 +113,7 @@ def test_functions_believe_what_they_read_for_a_while_and_no_longer(keyrings, se
 def test_management_tokens_that_were_replaced_are_nobodys_within_a_minute(secretsmanager, secret_id, ahead):
     old, new = "o" * 64, "n" * 64
     secretsmanager.put_secret_value(SecretId=secret_id, SecretString=json.dumps({"admin": old}))
-    secret = SecretsManagerTokens(Config(), secret_id)
+    secret = SecretsManagerTokens(secretsmanager, secret_id)
     assert secret.tokens().admin == old
     secretsmanager.put_secret_value(SecretId=secret_id, SecretString=json.dumps({"admin": new}))
     ahead.seconds = 30
@@ -148,7 +148,7 @@ def test_a_secret_that_cannot_sign_safely_is_an_error_that_says_what_to_do_and_n
     secretsmanager, secret_id, keyrings, value
 ):
     secretsmanager.put_secret_value(SecretId=secret_id, SecretString=value)
-    for read in (keyrings.read, SecretsManagerSecrets(Config(), secret_id).current):
+    for read in (keyrings.read, SecretsManagerSecrets(secretsmanager, secret_id).current):
         with pytest.raises(Unavailable, match=r'JSON like \{"current".* put such a value') as raised:
             read()
         assert raised.value.__cause__ is None
@@ -174,7 +174,7 @@ def test_a_secret_that_is_gone_or_out_of_reach_is_unavailable(secretsmanager, bo
     with pytest.raises(Unavailable, match="ResourceNotFound"):
         missing.write(Keyring(current=OLD))
     with pytest.raises(Unavailable):
-        SecretsManagerSecrets(Config(), "missing").current()
+        SecretsManagerSecrets(secretsmanager, "missing").current()
 
 
 def test_a_secrets_manager_that_does_not_answer_is_unavailable(boto_session):

@@ -4,14 +4,17 @@ Only `admin` is required; the template has it generated. Without the other, doma
 """
 
 import re
+from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.utilities.parameters import SecretsProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
-from botocore.config import Config
 from pydantic import TypeAdapter, ValidationError
 
 from actions_cache.domain.role import ManagementTokens
 from actions_cache.ports import Unavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_secretsmanager import SecretsManagerClient
 
 CACHED_SECONDS = 60
 """Longer: a token that was replaced is believed longer. Shorter: more requests, each a few ms and a part of a cent."""
@@ -25,8 +28,9 @@ _TOKENS: TypeAdapter[ManagementTokens] = TypeAdapter(ManagementTokens)
 class SecretsManagerTokens:
     """See ports.ManagementSecret. A wrong token is no reason to read again, or anybody could have us ask."""
 
-    def __init__(self, config: Config, secret_id: str) -> None:
-        self._provider = SecretsProvider(boto_config=config)
+    def __init__(self, client: "SecretsManagerClient", secret_id: str) -> None:
+        # Without one it makes a session of its own, which takes a quarter of a second.
+        self._provider = SecretsProvider(boto3_client=client)
         self._secret_id = secret_id
 
     def tokens(self) -> ManagementTokens:

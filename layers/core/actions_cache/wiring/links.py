@@ -10,8 +10,8 @@ from actions_cache.wiring.shared import Shared
 class Links(Shared):
     @cached_property
     def urls(self) -> UrlSigner:
-        secrets = SecretsManagerSecrets(self.calls, self.settings.url_signing_secret_arn)
-        return UrlSigner(secrets, self.clock)
+        client = self.session.client("secretsmanager", config=self.calls)
+        return UrlSigner(SecretsManagerSecrets(client, self.settings.url_signing_secret_arn), self.clock)
 
     @cached_property
     def sources(self) -> SourceUrls:

@@ -24,7 +24,8 @@ class ManagementPlane:
         arn = self.control.settings.admin_secret_arn
         if arn is None:
             raise ValueError("ADMIN_SECRET_ARN is missing: it names the secret with the tokens of those who manage")
-        return SecretsManagerTokens(self.control.calls, arn)
+        client = self.control.session.client("secretsmanager", config=self.control.calls)
+        return SecretsManagerTokens(client, arn)
 
     @cached_property
     def dead_letters(self) -> SqsDeadLetters:

@@ -1,11 +1,16 @@
-"""A cold start imports what its function uses, and nothing of another's."""
+"""A cold start imports what its function uses, and nothing of another's; and leaves little to the first request."""
 
 import subprocess
 import sys
 
+import boto3
 import pytest
 
+from actions_cache.domain.signed_url import Direction
+from actions_cache.wiring.data import DataPlane
 from local.template import ROOT
+from tests.conftest import SparingSession
+from tests.journey import Journey, name
 
 USECASES = "actions_cache.usecases."
 OF_ONE = {
@@ -29,3 +34,15 @@ def test_a_function_loads_its_own_use_cases_and_no_others(function: str):
         others -= OF_ONE["download"]
     assert loaded >= OF_ONE[function]
     assert not loaded & others
+
+
+def test_no_request_makes_a_client_once_the_function_is_connected(on_moto: Journey, monkeypatch: pytest.MonkeyPatch):
+    data = DataPlane(on_moto.control)
+    data.connect()
+    made: list[object] = []
+    monkeypatch.setattr(boto3.Session, "client", lambda *asked, **_: made.append(asked))
+    monkeypatch.setattr(SparingSession, "client", boto3.Session.client)
+    assert on_moto.control.urls.sign(Direction.UPLOAD, on_moto.reserve(name("entry")), on_moto.clock.now())
+    assert data.download.reader == data.stream
+    assert data.receive_part.writer == data.stream
+    assert not made
