@@ -54,8 +54,9 @@ def _draw(times: Times) -> None:
     for axes, (milliseconds, turns) in zip(pictures, times.items(), strict=True):
         for style, label, seconds in zip(SIDES, SIDES.values(), zip(*turns, strict=True), strict=True):
             axes.plot(megabytes, seconds, style, label=label)
-        axes.set(title=f"{milliseconds} ms a request", xlabel="MB", xlim=(0, None), ylim=(0, None))
+        axes.set(title=f"{milliseconds} ms a request", xlabel="MB", xlim=(0, None))
         axes.grid(alpha=0.3)
-    pictures[0].set_ylabel("seconds")
+    # Shared by all, so only when all is drawn: a limit ends the scaling.
+    pictures[0].set(ylabel="seconds", ylim=(0, None))
     pictures[0].legend()
     figure.savefig(PICTURE, dpi=100)
