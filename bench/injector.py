@@ -24,11 +24,14 @@ COPY_BYTES = 512 * 1024
 
 BACKLOG = 512
 
+Carry = Callable[[socket.socket, socket.socket, Callable[[], None]], None]
+"""From a source to a sink, calling the last before anything is sent. Raises OSError."""
+
 
 class Exchange:
     """One connection of a client's, and the one to the store that answers it."""
 
-    def __init__(self, client: socket.socket, upstream: tuple[str, int], delay: float, carry: "Carry") -> None:
+    def __init__(self, client: socket.socket, upstream: tuple[str, int], delay: float, carry: Carry) -> None:
         self._client = client
         self._store = socket.create_connection(upstream)
         self._delay = delay
@@ -64,10 +67,6 @@ class Exchange:
             for one in (source, sink):
                 with suppress(OSError):
                     one.shutdown(socket.SHUT_RDWR)
-
-
-Carry = Callable[[socket.socket, socket.socket, Callable[[], None]], None]
-"""From a source to a sink, calling the last before anything is sent. Raises OSError."""
 
 
 def splice(source: socket.socket, sink: socket.socket, before_sending: Callable[[], None]) -> None:

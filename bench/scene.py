@@ -73,18 +73,19 @@ class Scene:
     def plain_object(self, key: str, size: int) -> str:
         """A presigned URL of one object of random bytes."""
         put_all(self.plain_targets([(key, size)]), at_once=1)
-        return _presigned(self.plain_client, "get_object", key)
+        return presigned(self.plain_client, "get_object", PLAIN_BUCKET, key)
 
     def past_the_hop(self, key: str) -> str:
         """A presigned URL of a plain object."""
-        return _presigned(self.hop_client, "get_object", key)
+        return presigned(self.hop_client, "get_object", PLAIN_BUCKET, key)
 
     def plain_targets(self, objects: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
-        return [(_presigned(self.plain_client, "put_object", key), size) for key, size in objects]
+        return [(presigned(self.plain_client, "put_object", PLAIN_BUCKET, key), size) for key, size in objects]
 
 
-def _presigned(client: "S3Client", method: str, key: str) -> str:
-    where = {"Bucket": PLAIN_BUCKET, "Key": key}
+def presigned(client: "S3Client", method: str, bucket: str, key: str) -> str:
+    """Args: method: as boto3 calls it."""
+    where = {"Bucket": bucket, "Key": key}
     return client.generate_presigned_url(method, Params=where, ExpiresIn=PRESIGNED_SECONDS)
 
 

@@ -12,7 +12,7 @@ import boto3
 from actions_cache.domain.entry import EntryName
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.wiring.control import ControlPlane
-from bench.scene import PRESIGNED_SECONDS, Store, put_all
+from bench.scene import Store, presigned, put_all
 from local.resources import Clients, create
 from local.template import Template
 from tests.conftest import settings_for
@@ -27,9 +27,7 @@ class Workbench:
 
     def presigned(self, method: str, key: str) -> str:
         """Args: method: as boto3 calls it."""
-        where = {"Bucket": self.journey.control.settings.bucket, "Key": key}
-        url: str = self.journey.s3.generate_presigned_url(method, Params=where, ExpiresIn=PRESIGNED_SECONDS)
-        return url
+        return presigned(self.journey.s3, method, self.journey.control.settings.bucket, key)
 
     def put_blocks(self, entry_name: EntryName, sizes: Sequence[int]) -> tuple[str, list[str]]:
         """Reserves, and puts blocks of random bytes. Returns what the block list needs: the archive's id and theirs."""

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, settings
 from tests.promises.protocol import run_on_moto
 
 QUICK = settings(
-    max_examples=4,
+    max_examples=6,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,

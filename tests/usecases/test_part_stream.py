@@ -139,6 +139,46 @@ async def test_a_stalled_connection_is_dropped_and_another_goes_on(monkeypatch):
         assert await read_all(Stalling()) == EVERYTHING
 
 
+async def test_a_connection_that_brings_no_first_byte_is_dropped_and_another_goes_on(monkeypatch):
+    monkeypatch.setattr(part_stream, "FIRST_BYTE_SECONDS", 0.05)
+
+    class Mute(ScriptedStore):
+        async def before_chunk(self, source: PartRange, offset: int) -> None:
+            if source.part.key == "c" and [asked.part.key for asked in self.asked].count("c") == 1:
+                await asyncio.sleep(60)
+
+    async with asyncio.timeout(5):
+        assert await read_all(Mute()) == EVERYTHING
+
+
+async def test_what_the_reader_takes_its_time_for_is_not_held_against_the_store(monkeypatch):
+    for patience in ("FIRST_BYTE_SECONDS", "STALL_SECONDS"):
+        monkeypatch.setattr(part_stream, patience, 0.4)
+    store = ScriptedStore()
+    async with aclosing(read_ahead(ranges_of(PARTS), store, BUDGET)) as chunks:
+        given = bytes(await anext(chunks))
+        await asyncio.sleep(1)
+        given += b"".join([chunk async for chunk in chunks])
+    assert given == EVERYTHING
+    assert len(store.asked) == len(PARTS), "no connection was given up"
+
+
+async def test_a_connection_with_more_than_its_share_at_hand_waits_until_enough_is_taken():
+    class Uneven(ScriptedStore):
+        async def read(self, source: PartRange) -> AsyncGenerator[bytes, None]:
+            self.asked.append(source)
+            for start, end in ((0, 199), (199, 399), (399, 1000)):
+                await asyncio.sleep(0)
+                yield CONTENT[source.part.key][start:end]
+
+    store, given = Uneven(), b""
+    async for chunk in read_ahead(ranges_of(PARTS), store, MOST_REQUESTS * 200):
+        given += chunk
+        await asyncio.sleep(0.002)
+    assert given == EVERYTHING
+    assert len(store.asked) == len(PARTS), "no connection was given up"
+
+
 async def test_a_part_that_is_gone_ends_the_stream_with_an_error_and_only_right_bytes_before():
     class Losing(ScriptedStore):
         async def before_chunk(self, source: PartRange, offset: int) -> None:
