@@ -78,7 +78,7 @@ class Template:
     def _holds(self, condition: Any) -> bool:
         match condition:
             case {"Fn::Equals": [one, other]}:
-                return bool(self.resolve(one) == self.resolve(other))
+                return str(self.resolve(one)) == str(self.resolve(other))
             case {"Fn::Not": [inner]}:
                 return not self._holds(inner)
             case {"Condition": str(name)}:

@@ -1,5 +1,6 @@
 """SQS's event in, one merge a message, the failed ones out."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -9,14 +10,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from actions_cache.adapters.aws import LONG_CALLS
 from actions_cache.adapters.sqs_queue import decode_message
+from actions_cache.domain.redelivery import retry_after
+from actions_cache.domain.timing import Millis
 from actions_cache.logs import handled, logger
 from actions_cache.settings import Settings
 from actions_cache.usecases.merge import GivenUp
 from actions_cache.wiring.merging import Merging
-
-FIRST_RETRY_SECONDS = 10
-"""A failed message's visibility timeout is for workers that died; one that says so is tried again after this, and
-after twice as long each time. Its last attempt comes 2.5 minutes after the first."""
 
 
 @cache
@@ -27,23 +26,31 @@ def control() -> Merging:
 @handled
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Any:
     def merge(record: SQSRecord, lambda_context: LambdaContext) -> None:
-        queue = control().queue
         try:
-            message = decode_message(record.body)
-        except ValueError:
-            logger.exception("not a merge message")
-            # It won't get better by waiting: on to the dead-letter queue.
-            queue.deliver_again_in(record.receipt_handle, 0)
-            raise
-        try:
-            control().merge(message, lambda_context.get_remaining_time_in_millis)
-        except GivenUp:
-            queue.deliver_again_in(record.receipt_handle, 0)
-            raise
+            _work_off(record.body, lambda_context.get_remaining_time_in_millis)
         except Exception:
+            # The message's own visibility timeout is for workers that died.
             deliveries = int(record.attributes.approximate_receive_count)
-            queue.deliver_again_in(record.receipt_handle, FIRST_RETRY_SECONDS * 2 ** (deliveries - 1))
+            control().queue.deliver_again_in(record.receipt_handle, retry_after(deliveries))
             raise
 
     processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
     return process_partial_response(event, merge, processor, context)
+
+
+def _work_off(body: str, remaining: Callable[[], Millis]) -> None:
+    """Merge, or bring to the dead-letter queue what waiting won't make better.
+
+    Not by the queue's own count of deliveries, which also has those that Lambda had no room for. Who dies between the
+    letter and the message's deletion leaves a second letter, which a replay finds answered by the first.
+    """
+    try:
+        message = decode_message(body)
+    except ValueError:
+        logger.exception("not a merge message")
+        control().queue.give_up(body)
+        return
+    try:
+        control().merge(message, remaining)
+    except GivenUp:
+        control().queue.give_up(body)

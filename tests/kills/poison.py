@@ -4,13 +4,13 @@ from actions_cache.domain.archive import MergeState
 from actions_cache.domain.timing import FAILED_MERGE_RETRY, SECOND, Millis
 from tests.kills.gate import Call, Fault, Gate, Point
 from tests.kills.merging import CONTENT, KEY, PARTS
-from tests.kills.world import World, entry_name, wait_until
+from tests.kills.world import VISIBILITY_SECONDS, World, entry_name, wait_until
 
 DEAD_LETTERS = "MergeDeadLetterQueue"
 
 
 def send_what_is_no_message(world: World) -> None:
-    """It becomes a dead letter after its tries, and a good message behind it is done meanwhile."""
+    """It becomes a dead letter at its first delivery, and a good message behind it is done meanwhile."""
     queue = world.resources.refs["MergeQueue"]
     world.clients.sqs.send_message(QueueUrl=queue, MessageBody="no merge message")
     world.journey.save(entry_name(KEY), *PARTS)
@@ -19,7 +19,19 @@ def send_what_is_no_message(world: World) -> None:
         wait_until(lambda: world.waiting("MergeQueue") == 0)
     assert world.waiting(DEAD_LETTERS) == 1
     assert world.the_archive().merge.state is MergeState.MERGED
-    assert gate.counts["ChangeMessageVisibility"] == world.control.settings.merge_attempts
+    assert (gate.counts["SendMessage"], gate.counts["ChangeMessageVisibility"]) == (1, 0)
+
+
+def die_before_the_message_is_deleted(world: World) -> None:
+    """Its letter was written. The message comes again, and leaves a second letter rather than none."""
+    queue = world.resources.refs["MergeQueue"]
+    world.clients.sqs.send_message(QueueUrl=queue, MessageBody="no merge message")
+    with world.stage.worker(Gate(point=Point(Fault.DIES_AFTER, Call("SendMessage", 1)))) as worker:
+        wait_until(lambda: worker.poll() is not None)
+    assert (world.waiting("MergeQueue"), world.waiting(DEAD_LETTERS)) == (1, 1)
+    with world.stage.worker(Gate()):
+        wait_until(lambda: world.waiting("MergeQueue") == 0, 3 * VISIBILITY_SECONDS)
+    assert world.waiting(DEAD_LETTERS) == 2
 
 
 def kill_every_worker(world: World) -> None:

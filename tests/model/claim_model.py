@@ -15,8 +15,8 @@ Of one archive of several parts, already saved:
     cleaner    gives up, lists the bucket | reads the archive | deletes and notes it
     operator   replays the current claim's message from the dead-letter queue, whatever the queue still does with it
     user       removes the entry
-    queue      delivers a claim's message up to `max_attempts` times, which is its maxReceiveCount; early, late, twice
-               or never, while another run of it lives, or long after its claim was replaced; may lose it
+    queue      delivers a claim's message more often than it may be tried, as its maxReceiveCount allows; early, late,
+               twice or never, while another run of it lives, or long after its claim was replaced; may lose it
     clock      goes on by a minute, or by a day where nothing happens sooner
 
 Everyone but the clock may die between any two steps. A write succeeds if nobody wrote since the archive was read
@@ -345,7 +345,8 @@ def _deliverable(queue: Queue) -> Iterator[tuple[str, Queue]]:
 
 def _with_message(queue: Queue, token: str, bounds: Bounds) -> Queue:
     if token == "current":
-        return queue._replace(deliveries=bounds.max_attempts)
+        # One more stands for any number more: they find nothing left to try.
+        return queue._replace(deliveries=bounds.max_attempts + 1)
     return queue._replace(has_old=True)
 
 

@@ -8,7 +8,7 @@ import pytest
 from tests.kills.cleaning import DUTIES, clean_up
 from tests.kills.gate import Call, Fault, Point
 from tests.kills.merging import merge
-from tests.kills.poison import send_what_is_no_message
+from tests.kills.poison import die_before_the_message_is_deleted, send_what_is_no_message
 from tests.kills.saving import save
 from tests.kills.world import World
 
@@ -35,3 +35,7 @@ def test_a_sweep_is_done_again_if_it(world: World, fault: Fault):
 
 def test_a_message_that_is_none_becomes_a_dead_letter_and_keeps_no_other_waiting(world: World):
     send_what_is_no_message(world)
+
+
+def test_a_worker_that_dies_after_the_letter_loses_no_message(world: World):
+    die_before_the_message_is_deleted(world)

@@ -298,6 +298,13 @@ class MergeQueue(Protocol):
         """Brings a message whose merge failed back sooner than its visibility timeout would."""
         ...
 
+    def give_up(self, body: str) -> None:
+        """Put a message that can't be worked off into the dead-letter queue, as it came.
+
+        Raises: Unavailable: it may not be there, so the message must come again.
+        """
+        ...
+
     def check(self) -> None:
         """Raises: Unavailable when it doesn't answer."""
         ...

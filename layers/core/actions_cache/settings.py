@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     merge_lease_seconds: Annotated[int, Field(ge=3)] = 60
     merge_attempts: Annotated[int, Field(ge=1)] = 5
     merge_concurrency: Annotated[int, Field(ge=1, le=64)] = 16
-    queue_retention_seconds: Annotated[int, Field(ge=60, le=14 * DAY)] = 4 * 3600
+    queue_retention_seconds: Annotated[int, Field(ge=60, le=14 * DAY)] = 12 * 3600
 
     # The delivery rule's limits: none unless the template says how this deployment streams.
     stream_max_bytes: Bytes | None = None

@@ -26,9 +26,10 @@ RECEIVE_BATCH = 10
 class SqsMergeQueue:
     """See ports.MergeQueue."""
 
-    def __init__(self, client: "SQSClient", url: str) -> None:
+    def __init__(self, client: "SQSClient", url: str, dead_letters_url: str | None = None) -> None:
         self._sqs = client
         self._url = url
+        self._dead_letters_url = dead_letters_url
 
     def send(self, message: MergeMessage) -> None:
         with answers():
@@ -39,6 +40,12 @@ class SqsMergeQueue:
             self._sqs.change_message_visibility(
                 QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
             )
+
+    def give_up(self, body: str) -> None:
+        if self._dead_letters_url is None:
+            raise Unavailable("no dead-letter queue is named (MERGE_DEAD_LETTER_QUEUE_URL)")
+        with answers():
+            self._sqs.send_message(QueueUrl=self._dead_letters_url, MessageBody=body)
 
     def check(self) -> None:
         with answers():

@@ -90,7 +90,8 @@ class Shared:
 
     @cached_property
     def queue(self) -> SqsMergeQueue:
-        return SqsMergeQueue(self.session.client("sqs", config=self.calls), self.settings.merge_queue_url)
+        client = self.session.client("sqs", config=self.calls)
+        return SqsMergeQueue(client, self.settings.merge_queue_url, self.settings.merge_dead_letter_queue_url)
 
     @cached_property
     def threads(self) -> ThreadPoolExecutor:

@@ -1,0 +1,32 @@
+"""Print template.yaml as AWS's own transform hands it to CloudFormation; run by an interpreter that has SAM's translator.
+
+Packages are taken for uploaded: the transform takes no local directory.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from samtranslator.translator.transform import transform
+from samtranslator.yaml_helper import yaml_parse
+
+UPLOADED = "s3://bucket/package.zip"
+
+
+class NoManagedPolicies:
+    def load(self) -> dict[str, str]:
+        return {}
+
+
+def transformed(path: Path) -> Any:
+    body = yaml_parse(path.read_text())
+    for resource in body["Resources"].values():
+        for source in ("CodeUri", "ContentUri"):
+            if source in resource.get("Properties", {}):
+                resource["Properties"][source] = UPLOADED
+    return transform(body, {}, NoManagedPolicies())
+
+
+if __name__ == "__main__":
+    json.dump(transformed(Path(sys.argv[1])), sys.stdout)
