@@ -64,6 +64,11 @@ class Stage:
         part = next(key for key in self.journey.keys(archive_id) if key.startswith("parts/"))
         self.clients.s3.delete_object(Bucket=self.resources.refs["Bucket"], Key=f"archives/{archive_id}/{part}")
 
+    def change_a_part(self, archive_id: str) -> None:
+        part = next(key for key in self.journey.keys(archive_id) if key.startswith("parts/"))
+        bucket = self.resources.refs["Bucket"]
+        self.clients.s3.put_object(Bucket=bucket, Key=f"archives/{archive_id}/{part}", Body=b"of somebody else")
+
     def merge_event(self) -> events.Event:
         """Of the message that stands in the queue; it stays there, taken, as when Lambda polls."""
         queue = self.resources.refs["MergeQueue"]

@@ -62,7 +62,7 @@ def test_an_unknown_path_is_answered_by_the_function(job: Job) -> None:
         ("ApiFunction", "apigateway-health", '"statusCode": 200'),
         ("DownloadFunction", "apigateway-download", '"statusCode": 4'),
         ("ManageFunction", "apigateway-manage-list", '"statusCode": 401'),
-        ("MergeFunction", "sqs-poison", '"batchItemFailures": [{'),
+        ("MergeFunction", "sqs-poison", '"batchItemFailures": []'),
         ("CleanupFunction", "scheduler-cleanup", "{"),
     ],
 )

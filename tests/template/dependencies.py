@@ -19,7 +19,7 @@ def dependencies(template: Template) -> dict[str, set[str]]:
     known = {
         name: {
             other
-            for other in (*_named(resource), *_named(_global_properties(template, resource)))
+            for other in (*named_resources(resource), *named_resources(_global_properties(template, resource)))
             if other in resources and other != name
         }
         for name, resource in resources.items()
@@ -37,7 +37,8 @@ def _global_properties(template: Template, resource: dict[str, Any]) -> Any:
     return template.body["Globals"].get(kind, {})
 
 
-def _named(value: Any) -> Iterator[str]:
+def named_resources(value: Any) -> Iterator[str]:
+    """Everything that a part of the template refers to, parameters included."""
     match value:
         case {"Ref": str(name)}:
             yield name
@@ -47,12 +48,12 @@ def _named(value: Any) -> Iterator[str]:
             yield from _IN_SUB.findall(text)
         case {"Fn::Sub": [str(text), dict() as own]}:
             yield from (name for name in _IN_SUB.findall(text) if name not in own)
-            yield from _named(own)
+            yield from named_resources(own)
         case dict():
             on = value.get("DependsOn", [])
             yield from [on] if isinstance(on, str) else on
             for inner in value.values():
-                yield from _named(inner)
+                yield from named_resources(inner)
         case list():
             for inner in value:
-                yield from _named(inner)
+                yield from named_resources(inner)

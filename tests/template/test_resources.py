@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+
+from actions_cache.domain.redelivery import retry_after
 from local.template import Template
 
 HOLDS_WHAT_JOBS_SAVED = ("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::S3::BucketPolicy")
@@ -54,9 +57,42 @@ def test_a_merge_message_stays_hidden_for_six_times_the_workers_timeout(template
 
 def test_a_poison_message_reaches_the_dead_letter_queue_before_it_expires(template: Template) -> None:
     queue = template.properties("MergeQueue")
-    attempts = template.number(queue["RedrivePolicy"]["maxReceiveCount"])
-    assert attempts >= 5
-    assert template.number(queue["MessageRetentionPeriod"]) > attempts * template.number(queue["VisibilityTimeout"])
+    receives = template.number(queue["RedrivePolicy"]["maxReceiveCount"])
+    assert template.number(queue["MessageRetentionPeriod"]) > receives * template.number(queue["VisibilityTimeout"])
+
+
+def test_no_lack_of_room_makes_a_dead_letter_within_hours(template: Template) -> None:
+    """A delivery that is throttled costs the visibility timeout, and counts as received."""
+    queue = template.properties("MergeQueue")
+    receives = template.number(queue["RedrivePolicy"]["maxReceiveCount"])
+    attempts = template.number(template.environment("MergeFunction")["MERGE_ATTEMPTS"])
+    assert (receives - attempts) * template.number(queue["VisibilityTimeout"]) >= 6 * 3600
+    own = sum(retry_after(delivery) for delivery in range(1, receives))
+    assert own > 3600, "nor an outage of the table"
+
+
+def test_merges_leave_lambda_room_for_all_else(template: Template) -> None:
+    source = template.functions["MergeFunction"]["Events"]["MergeMessages"]["Properties"]
+    assert source["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "MergeWorkers"}}
+    parameter = template.body["Parameters"]["MergeWorkers"]
+    # What Lambda takes: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+    assert (parameter["MinValue"], parameter["Default"], parameter["MaxValue"]) == (2, 20, 1000)
+
+
+@pytest.mark.parametrize("name", ["Api", "Download"])
+def test_concurrency_is_reserved_where_a_deployer_says_so(template: Template, name: str) -> None:
+    declared = template.functions[f"{name}Function"]["ReservedConcurrentExecutions"]
+    assert template.resolve({"it": declared}) == {}
+    chosen = template.with_parameters(**{f"{name}Concurrency": "50"})
+    assert chosen.resolve({"it": declared}) == {"it": "50"}
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARN", "ERROR"])
+def test_lambdas_own_lines_are_kept_where_all_is(template: Template, level: str) -> None:
+    """They are more than a kilobyte an invocation; those of one that failed are kept at WARN."""
+    logging = template.with_parameters(LogLevel=level).resolve(template.body["Globals"]["Function"]["LoggingConfig"])
+    assert logging["SystemLogLevel"] == ("INFO" if level == "DEBUG" else "WARN")
+    assert logging["ApplicationLogLevel"] == level
 
 
 def test_the_functions_know_the_queues_own_numbers(template: Template) -> None:
@@ -64,7 +100,6 @@ def test_the_functions_know_the_queues_own_numbers(template: Template) -> None:
     for function in template.functions:
         told = template.environment(function)
         assert told["QUEUE_RETENTION_SECONDS"] == queue["MessageRetentionPeriod"]
-        assert told["MERGE_ATTEMPTS"] == queue["RedrivePolicy"]["maxReceiveCount"]
 
 
 def test_one_failed_message_fails_no_other(template: Template) -> None:

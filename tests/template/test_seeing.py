@@ -53,6 +53,44 @@ def test_an_alarm_is_heard_where_a_topic_is_named(template: Template, alarm: str
     assert properties["AlarmDescription"]
 
 
+def state(alarm: dict[str, Any], values: list[float]) -> str:
+    """What CloudWatch makes of the last periods that have data; those that have none are the others.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
+    """
+    breaches = {
+        "GreaterThanThreshold": lambda value: value > alarm["Threshold"],
+        "GreaterThanOrEqualToThreshold": lambda value: value >= alarm["Threshold"],
+        "LessThanThreshold": lambda value: value < alarm["Threshold"],
+    }[alarm["ComparisonOperator"]]
+    periods = [breaches(value) for value in values]
+    match alarm["TreatMissingData"]:
+        case "missing" if not periods:
+            return "INSUFFICIENT_DATA"
+        case "missing":
+            pass
+        case "breaching" | "notBreaching" as treated:
+            periods += [treated == "breaching"] * (alarm["EvaluationPeriods"] - len(periods))
+        case treated:
+            raise AssertionError(f"not known here: {treated}")
+    return "ALARM" if periods and all(periods) else "OK"
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_new_alarm_calls_nobody(template: Template, alarm: str) -> None:
+    """It begins with INSUFFICIENT_DATA and with no data, and actions follow a change from another state."""
+    assert state(template.properties(alarm), []) != "ALARM"
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_alarm_ends_when_the_fault_is_over(template: Template, alarm: str) -> None:
+    properties = template.properties(alarm)
+    fault, none = (0.0, 100.0) if properties["ComparisonOperator"] == "LessThanThreshold" else (1e9, 0.0)
+    periods = properties["EvaluationPeriods"]
+    assert state(properties, [fault] * periods) == "ALARM"
+    assert state(properties, [*[fault] * (periods - 1), none]) == "OK"
+
+
 @pytest.mark.parametrize("alarm", ALARMS)
 def test_cloudwatch_can_look_back_so_far(template: Template, alarm: str) -> None:
     """A week at most, where a period is an hour or more; else a day:
@@ -94,7 +132,10 @@ def test_a_schedule_that_stops_is_noticed_whatever_its_interval(template: Templa
     alarm = template.properties("CleanupNotRunAlarm")
     longest = template.body["Parameters"]["CleanupIntervalMinutes"]["MaxValue"] * 60
     assert alarm["Period"] >= longest
-    assert alarm["TreatMissingData"] == "breaching", "no call, no metric"
+    # No call, no metric. It is the change of state that is heard.
+    assert state(alarm, [1, 1, 1]) == "OK"
+    assert state(alarm, []) == "INSUFFICIENT_DATA"
+    assert alarm["InsufficientDataActions"] == alarm["AlarmActions"]
     [orphans] = [
         it["Properties"]["ScheduleExpression"]
         for it in template.functions["CleanupFunction"]["Events"].values()

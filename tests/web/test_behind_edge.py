@@ -120,13 +120,17 @@ def test_the_key_goes_to_no_other_service():
 
 
 def test_edge_and_functions_have_the_same_key_and_only_with_a_web_acl(template: Template):
-    """Not in `resolve`: it knows no Split."""
     told = template.body["Globals"]["Function"]["Environment"]["Variables"]["EDGE_KEY"]["Fn::If"]
     origins = template.properties("Edge")["DistributionConfig"]["Origins"]
     [api] = [it for it in origins if it["Id"] == "api"]
     condition, [header], _ = api["OriginCustomHeaders"]["Fn::If"]
     assert (condition, header["HeaderName"]) == ("HasWebAcl", ORIGIN_KEY)
     assert told[:2] == ["HasWebAcl", header["HeaderValue"]]
+    assert header["HeaderValue"] == {"Fn::Sub": "{{resolve:secretsmanager:${EdgeKey}:SecretString:key}}"}
+    key = template.body["Resources"]["EdgeKey"]
+    generated = key["Properties"]["GenerateSecretString"]
+    assert (key["Condition"], generated["GenerateStringKey"]) == ("HasWebAcl", "key"), "a secret that nobody chose"
+    assert generated["PasswordLength"] >= 32
     assert template.properties("Edge")["DistributionConfig"]["WebACLId"]["Fn::If"][0] == "HasWebAcl"
     assert not template.condition("HasWebAcl")
     assert all("OriginCustomHeaders" not in origin for origin in origins if origin["Id"] != "api")

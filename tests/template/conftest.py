@@ -1,0 +1,21 @@
+import json
+import subprocess
+
+import pytest
+
+from local.template import ROOT, Template
+
+
+@pytest.fixture(scope="session")
+def transformed() -> Template:
+    """What CloudFormation gets: the template after SAM's transform."""
+    ran = subprocess.run(
+        [ROOT / ".tools" / "sam" / "bin" / "python", ROOT / "tests" / "template" / "transform.py", "template.yaml"],
+        cwd=ROOT,
+        env={"AWS_DEFAULT_REGION": "eu-central-1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return Template(json.loads(ran.stdout))

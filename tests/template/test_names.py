@@ -1,0 +1,199 @@
+"""Physical names: no two stacks share one, and each fits where it is used, however long the stack's own name is."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from botocore.session import Session
+
+from local.template import Template
+
+LONGEST_STACK_NAME = 128
+"""https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html"""
+
+_REGIONS = Session().get_available_regions("lambda")
+
+
+@dataclass(frozen=True)
+class Stack:
+    name: str
+    region: str
+    id: str
+
+    def value(self, of: Any, parameters: dict[str, Any]) -> str:
+        """Return what CloudFormation makes of a name in the template."""
+        match of:
+            case str():
+                return of
+            case {"Ref": str(name)}:
+                return self._pseudo().get(name) or str(parameters[name]["Default"])
+            case {"Fn::Sub": str(text)}:
+                for name, value in self._pseudo().items():
+                    text = text.replace(f"${{{name}}}", value)
+                assert "${" not in text, text
+                return text
+            case {"Fn::Join": [str(by), list() as parts]}:
+                return by.join(self.value(part, parameters) for part in parts)
+            case {"Fn::Select": [int(at), {"Fn::Split": [str(by), inner]}]}:
+                return self.value(inner, parameters).split(by)[at]
+        raise AssertionError(f"a name of a kind that isn't known here: {of}")
+
+    def _pseudo(self) -> dict[str, str]:
+        return {
+            "AWS::StackName": self.name,
+            "AWS::Region": self.region,
+            "AWS::StackId": f"arn:aws:cloudformation:{self.region}:123456789012:stack/{self.name}/{self.id}",
+        }
+
+
+def stack(name: str = "actions-cache", region: str = "eu-central-1") -> Stack:
+    return Stack(name, region, str(uuid.uuid4()))
+
+
+@dataclass(frozen=True)
+class Name:
+    """Args: path: the property; longest: what its service takes; is_global: whether all regions share it."""
+
+    path: tuple[str, ...]
+    longest: int
+    source: str
+    is_global: bool = False
+
+
+CLOUDFRONT = "https://docs.aws.amazon.com/cloudfront/latest/APIReference"
+NAMES = {
+    "AWS::ApiGateway::RestApi": Name(
+        ("Name",), 1024, "https://docs.aws.amazon.com/apigateway/latest/developerguide/limits.html"
+    ),
+    "AWS::CloudFront::Distribution": Name(
+        ("DistributionConfig", "Comment"), 128, f"{CLOUDFRONT}/API_DistributionConfig.html", is_global=True
+    ),
+    "AWS::CloudFront::Function": Name(("Name",), 64, f"{CLOUDFRONT}/API_CreateFunction.html", is_global=True),
+    "AWS::CloudFront::KeyValueStore": Name(("Name",), 64, f"{CLOUDFRONT}/API_CreateKeyValueStore.html", is_global=True),
+    "AWS::CloudFront::OriginAccessControl": Name(
+        ("OriginAccessControlConfig", "Name"), 64, f"{CLOUDFRONT}/API_OriginAccessControlConfig.html", is_global=True
+    ),
+    # No page says how long a policy's name may be; it is held to the least that CloudFront takes elsewhere.
+    "AWS::CloudFront::OriginRequestPolicy": Name(
+        ("OriginRequestPolicyConfig", "Name"), 64, f"{CLOUDFRONT}/API_OriginRequestPolicyConfig.html", is_global=True
+    ),
+    "AWS::CloudFront::ResponseHeadersPolicy": Name(
+        ("ResponseHeadersPolicyConfig", "Name"),
+        64,
+        f"{CLOUDFRONT}/API_ResponseHeadersPolicyConfig.html",
+        is_global=True,
+    ),
+    # A dashboard is seen from every region of the account.
+    "AWS::CloudWatch::Dashboard": Name(
+        ("DashboardName",),
+        255,
+        "https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_limits.html",
+        is_global=True,
+    ),
+    "AWS::Lambda::LayerVersion": Name(
+        ("LayerName",), 140, "https://docs.aws.amazon.com/lambda/latest/api/API_PublishLayerVersion.html"
+    ),
+    "AWS::Logs::LogGroup": Name(
+        ("LogGroupName",),
+        512,
+        "https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html",
+    ),
+}
+"""Where the template names a resource itself. All others are named by CloudFormation, which makes each name unique and
+short enough. A distribution's comment is no name, but is made of one and ends as names do."""
+
+NO_NAMES = {
+    # Of something inside the resource, or of another resource.
+    "AWS::ApiGateway::Stage": {"StageName"},
+    "AWS::CloudFront::Distribution": {"DomainName", "HeaderName"},
+    "AWS::CloudWatch::Alarm": {"MetricName", "Name"},
+    "AWS::DynamoDB::Table": {"AttributeName", "IndexName"},
+    "AWS::IAM::Role": {"PolicyName"},
+    "AWS::Lambda::EventInvokeConfig": {"FunctionName"},
+    "AWS::Lambda::EventSourceMapping": {"FunctionName"},
+    "AWS::Lambda::Permission": {"FunctionName"},
+}
+
+
+def named(properties: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every property that is called a name, however deep."""
+    if isinstance(properties, dict):
+        for key, value in properties.items():
+            if key.endswith("Name") and not key.startswith(("Fn::", "aws:")):
+                yield (*path, key), value
+            yield from named(value, (*path, key))
+    elif isinstance(properties, list):
+        for value in properties:
+            yield from named(value, path)
+
+
+def names(template: Template, of: Stack) -> dict[str, str]:
+    """Each named resource's name, by its logical id."""
+    return {
+        logical_id: of.value(_at(resource["Properties"], NAMES[resource["Type"]].path), template.body["Parameters"])
+        for logical_id, resource in template.of_type(*NAMES).items()
+    }
+
+
+def _at(properties: Any, path: tuple[str, ...]) -> Any:
+    for key in path:
+        properties = properties[key]
+    return properties
+
+
+def test_every_name_in_the_template_is_known_here(transformed: Template) -> None:
+    """So a schedule that SAM names itself, say, is seen."""
+    for logical_id, resource in transformed.body["Resources"].items():
+        kind = resource["Type"]
+        # An API's body names operations and headers, never a resource of AWS's.
+        properties = {key: value for key, value in resource.get("Properties", {}).items() if key != "Body"}
+        for path, value in named(properties):
+            is_its_own = kind in NAMES and path == NAMES[kind].path
+            assert is_its_own or path[-1] in NO_NAMES.get(kind, ()), (logical_id, path, value)
+
+
+def test_every_kind_of_name_is_met(transformed: Template) -> None:
+    assert {resource["Type"] for resource in transformed.of_type(*NAMES).values()} == set(NAMES)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [stack("actions-cache-dev"), stack(region="us-east-1"), stack("actions-cache-api"), stack("actions")],
+    ids=lambda it: f"{it.name} {it.region}",
+)
+def test_two_stacks_share_no_name(transformed: Template, other: Stack) -> None:
+    here = stack()
+    kinds = {logical_id: resource["Type"] for logical_id, resource in transformed.of_type(*NAMES).items()}
+    ours = {(kinds[logical_id], name) for logical_id, name in names(transformed, here).items()}
+    theirs = {(kinds[logical_id], name) for logical_id, name in names(transformed, other).items()}
+    shared = {kind for kind, _ in ours & theirs}
+    if here.region == other.region:
+        assert not shared
+    # A comment needn't be unique.
+    assert not {kind for kind in shared if NAMES[kind].is_global} - {"AWS::CloudFront::Distribution"}
+
+
+def test_a_stack_made_again_meets_no_name_at_the_edge_of_before(transformed: Template) -> None:
+    """What is deleted at the edge takes minutes to be gone."""
+    first, again = names(transformed, stack()), names(transformed, stack())
+    edge = [
+        logical_id
+        for logical_id, resource in transformed.of_type(*NAMES).items()
+        if resource["Type"].startswith("AWS::CloudFront::") and resource["Type"] != "AWS::CloudFront::Distribution"
+    ]
+    assert edge
+    assert not [logical_id for logical_id in edge if first[logical_id] == again[logical_id]]
+
+
+def test_names_fit_with_the_longest_stack_name_and_region(transformed: Template) -> None:
+    longest = stack("s" * LONGEST_STACK_NAME, max(_REGIONS, key=len))
+    for logical_id, name in names(transformed, longest).items():
+        limit = NAMES[transformed.body["Resources"][logical_id]["Type"]]
+        assert len(name) <= limit.longest, (logical_id, len(name), limit.source)
+
+
+def test_no_output_is_exported(transformed: Template) -> None:
+    """An export's name is the account's in its region."""
+    assert not [name for name, output in transformed.body["Outputs"].items() if "Export" in output]
