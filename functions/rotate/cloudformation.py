@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-response
 
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,12 +15,18 @@ import urllib3
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_fixed
 
+from actions_cache.domain.errors import TryAgain
 from actions_cache.logs import logger
+from actions_cache.ports import Unavailable
 
 Event = Mapping[str, Any]
 
 LAST_WORDS_SECONDS = 8.0
 """Before the function's timeout: an answer that it failed. Three attempts of 2 s fit."""
+
+RETRY_SECONDS = 3.0
+"""Between two attempts: in a new stack the role's rights and the store are seconds old. Longer: a deploy waits for
+nothing. Shorter: more calls, a tenth of a cent each."""
 
 REASON_CHARACTERS = 500
 """An answer may have 4,096 bytes, and JSON makes six of a character that isn't ASCII."""
@@ -32,6 +39,8 @@ class Untold(Exception):
 def answered(event: Event, context: LambdaContext, create_or_update: Callable[[], object]) -> dict[str, str]:
     """Does what CloudFormation asks for, and tells it how that ended. Nothing is to be done at a Delete.
 
+    A service that doesn't answer as it should is asked again while there is time: one fault would take back the stack.
+
     What takes too long is told as a failure by a timer, and goes on here until the function's timeout ends it: left
     behind in a thread, it would be frozen with the function, and write what it read long ago when that is thawed.
 
@@ -39,11 +48,14 @@ def answered(event: Event, context: LambdaContext, create_or_update: Callable[[]
     """
     answer = _Answer(event)
     seconds = max(0.0, context.get_remaining_time_in_millis() / 1000 - LAST_WORDS_SECONDS)
-    late = threading.Timer(seconds, answer.give, [f"the edge couldn't be told the signing secret in {seconds:.0f} s"])
+    work = _Work(create_or_update)
+    late = threading.Timer(
+        seconds, lambda: answer.give(f"the edge couldn't be told the signing secret in {seconds:.0f} s{work.reason}")
+    )
     late.daemon = True
     late.start()
     try:
-        failure = None if event["RequestType"] == "Delete" else _failure(create_or_update)
+        failure = None if event["RequestType"] == "Delete" else _failure(lambda: work.done(context))
     finally:
         late.cancel()
     return {"status": answer.give(failure)}
@@ -57,6 +69,34 @@ def _failure(do: Callable[[], object]) -> str | None:
         logger.exception("the edge doesn't know the signing secret")
         return f"the edge couldn't be told the signing secret: {str(error) or type(error).__name__}"
     return None
+
+
+@dataclass
+class _Work:
+    """What is tried again until it succeeds."""
+
+    do: Callable[[], object]
+    reason: str = ""
+    """Why the last attempt failed, to be added to a sentence."""
+
+    def done(self, context: LambdaContext) -> None:
+        """Raises: Exception: the last attempt's; no other one would end in time."""
+        while True:
+            try:
+                self.do()
+            except (Unavailable, TryAgain) as error:
+                self.reason = f": {error}"
+                if not _is_time_left(context.get_remaining_time_in_millis() / 1000):
+                    raise
+                logger.warning("the edge isn't ready to be told the signing secret", extra={"fault": str(error)})
+            else:
+                return
+            time.sleep(RETRY_SECONDS)
+
+
+def _is_time_left(seconds: float) -> bool:
+    """Return whether another attempt may begin, after its wait, with this left until the function's timeout."""
+    return seconds - RETRY_SECONDS > LAST_WORDS_SECONDS
 
 
 @dataclass

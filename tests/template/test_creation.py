@@ -1,4 +1,4 @@
-"""What a first deploy needs: an order in which each resource finds complete what it uses, and a region that has it all."""
+"""What a first deploy needs: an order in which resources find complete what they use, and a region that has it all."""
 
 from graphlib import TopologicalSorter
 from typing import Any
@@ -82,7 +82,9 @@ def _is_its_own(template: Template, logical_id: str, other: str) -> bool:
     functions = {it for it in named_resources(resource) if it in template.of_type("AWS::Lambda::Function")}
     if resource["Type"] not in ("Custom::EdgeSecrets", "AWS::Lambda::EventSourceMapping"):
         return False
-    return kind == "AWS::IAM::Role" and any(other in named_resources(template.body["Resources"][it]) for it in functions)
+    return kind == "AWS::IAM::Role" and any(
+        other in named_resources(template.body["Resources"][it]) for it in functions
+    )
 
 
 def test_tables_with_secondary_indexes_are_made_one_after_the_other(transformed: Template) -> None:

@@ -1,4 +1,4 @@
-"""Print template.yaml as AWS's own transform hands it to CloudFormation; run by an interpreter that has SAM's translator.
+"""Print template.yaml as the transform hands it to CloudFormation; run by an interpreter that has SAM's translator.
 
 Packages are taken for uploaded: the transform takes no local directory.
 """

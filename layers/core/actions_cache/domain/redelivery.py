@@ -1,7 +1,7 @@
 """When a merge message whose run failed is delivered again."""
 
 FIRST_RETRY_SECONDS = 10
-"""Twice as long after each delivery. Longer: a fault that has passed delays the merge. Shorter: more runs fail in it."""
+"""Twice as long after each delivery. Longer: a merge waits for a fault that has passed. Shorter: more runs fail in it."""
 
 LONGEST_RETRY_SECONDS = 300
 """Longer: after an outage, merges wait. Shorter: the queue's deliveries are used up sooner, and the message becomes a
