@@ -59,10 +59,8 @@ doctor: ## Packs the doctor into one file for runner images: python3 dist/doctor
 
 # ------------------------------------------------------------------ deploy
 
-deploy: .venv/.ready .tools/sam/.ready ## Builds, and deploys into your AWS account, asking what to set; CONFIG=prod takes samconfig.toml's
-	@PATH="$$(dirname "$$(scripts/python312.sh)"):$$PATH" $(SAM) build
-	@"$$(scripts/python312.sh)" -m scripts.finish_build .aws-sam/build
-	@$(SAM) deploy $(if $(CONFIG),--config-env $(CONFIG),--guided)
+deploy: .venv/.ready .tools/sam/.ready ## Builds, and deploys into your AWS account, asking what to set; CONFIG=prod takes samconfig.toml's, ARCHITECTURE=x86_64 sets that
+	@$(RUN) -m scripts.deploy $(if $(CONFIG),--config-env "$(CONFIG)") $(if $(ARCHITECTURE),--architecture "$(ARCHITECTURE)")
 
 verify-deployment: .venv/.ready ## Saves and restores at URL=..., and says what is wrong; TOKEN=... inside a job, STACK=... with AWS credentials
 	@$(RUN) -m scripts.verify_deployment $(if $(URL),--url "$(URL)") $(if $(STACK),--stack "$(STACK)") $(VERIFY_OPTIONS)
@@ -102,7 +100,7 @@ test-sam-local: built-here .tools/engines/.ready .tools/runtime/.ready ## Saves 
 
 # ------------------------------------------------------------------ develop
 
-test: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Runs the tests, on real engines and with real clients
+test: .venv/.ready .tools/engines/.ready .tools/sam/.ready $(NODE_PACKAGES) ## Runs the tests, on real engines and with real clients
 	@# They wait a third of their time, so three keep two cores busy. In their order: the long ones aren't the last.
 	@$(RUN) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 

@@ -15,6 +15,7 @@ LARGEST_UNZIPPED_MB = 250  # Lambda's limit for a function and its layers togeth
 HTTP_ONLY = ("fastapi", "starlette", "aiohttp", "mangum")
 HTTP_FUNCTIONS = ("ApiFunction", "DownloadFunction", "ManageFunction")
 STREAMING_FUNCTIONS = ("DownloadFunction",)
+ELF_MACHINES = {62: "x86_64", 183: "arm64"}
 TESTS_ONLY = ("pytest", "moto", "hypothesis", "mypy")
 # Settings have no defaults for these; importing a handler calls no AWS service.
 ENVIRONMENT = dict.fromkeys(
@@ -64,6 +65,19 @@ def import_error(build: Path, function: Path) -> str | None:
     return process.stderr.strip() or f"importing {module} failed" if process.returncode else None
 
 
+def architecture_of(build: Path) -> str | None:
+    """Return what the libraries in it run on, as Lambda calls it; None where they run on several, or there are none."""
+    found = {ELF_MACHINES.get(_elf_machine(library)) for library in build.rglob("*.so")} - {None}
+    return found.pop() if len(found) == 1 else None
+
+
+def _elf_machine(library: Path) -> int:
+    """As its header says: https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html."""
+    with library.open("rb") as file:
+        header = file.read(20)
+    return int.from_bytes(header[18:20], "little")
+
+
 def uncompiled(build: Path) -> list[Path]:
     """Our own modules that a cold start would have to compile."""
     ours = [*build.glob("*Function/functions/**/*.py"), *(build / LAYER / "python" / "actions_cache").rglob("*.py")]
@@ -86,6 +100,8 @@ def main(build: Path, architecture: str) -> list[str]:
     ]
     if not (build / LAYER / "python" / "actions_cache" / "release.txt").is_file():
         problems.append(f"{LAYER} doesn't say which release it is")
+    if (built := architecture_of(build)) != architecture:
+        problems.append(f"{build} was built for {built or 'no single architecture'}, not for {architecture}")
     problems += [f"{source.relative_to(build)} has no bytecode" for source in uncompiled(build)]
     if architecture == platform.machine():
         problems += [error for function in functions if (error := import_error(build, function))]

@@ -4,11 +4,18 @@ Run by the runtime's own interpreter, with nothing but the standard library.
 """
 
 import compileall
+import re
 import sys
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
 from local.release import release_of
+from scripts.check_build import architecture_of
+
+_ARCHITECTURE = re.compile(
+    r"(\n  Architecture:\n    Type: String\n    Default: )\w+(\n    AllowedValues:\n)(?:    - \w+\n)+"
+)
+"""The parameter, in the template that SAM built."""
 
 LAYER = "CoreLayer"
 PLACE = Path(LAYER, "python", "actions_cache", "release.txt")
@@ -25,6 +32,18 @@ def stamp(build: Path) -> Path:
     place = build / PLACE
     place.write_text(f"{release_of()}\n")
     return place
+
+
+def pin_architecture(build: Path) -> None:
+    """Make what was built the only choice: CloudFormation then refuses a deploy that asks for the other, at once.
+
+    Raises: ValueError: what was built is for several architectures, or its template isn't as SAM writes it.
+    """
+    built, place = architecture_of(build), build / "template.yaml"
+    text, count = _ARCHITECTURE.subn(rf"\g<1>{built}\g<2>    - {built}\n", place.read_text())
+    if built is None or count != 1:
+        raise ValueError(f"{place} can't be made one for {built}")
+    place.write_text(text)
 
 
 def add_bytecode(build: Path) -> None:
@@ -47,3 +66,4 @@ def add_bytecode(build: Path) -> None:
 
 if __name__ == "__main__":
     finish(Path(sys.argv[1]).resolve())
+    pin_architecture(Path(sys.argv[1]).resolve())

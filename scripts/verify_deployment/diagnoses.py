@@ -47,6 +47,41 @@ HTML = (
 )
 
 
+_AGAIN = "delete the stack (sam delete) and deploy again"
+_CREATION = {
+    "must be verified": (
+        "A new AWS account must be verified before it may have a CloudFront distribution: open a support case with "
+        f"AWS, which costs nothing, and once they have answered {_AGAIN}"
+    ),
+    "less than or equal to 3008": (
+        "This account's functions may have 3,008 MB, as a new one's may: set HttpMemory and MergeMemory to no more, or "
+        f"ask AWS for more memory by a support case; {_AGAIN}"
+    ),
+    "UnreservedConcurrentExecution": (
+        "So much concurrency can't be reserved: some must stay unreserved, and in an account with a quota of 10 that "
+        f"is all of it. Set ApiConcurrency and DownloadConcurrency to 0, or ask AWS for more concurrency; {_AGAIN}"
+    ),
+    "edge couldn't be told the signing secret": (
+        f"The edge's store or the function's role wasn't ready in time, or the function couldn't start: {_AGAIN}; if "
+        "it stays so, see the log of the RotateFunction"
+    ),
+    "isn't authorized": f"The credentials that deploy lack a permission; give it, then {_AGAIN}",
+    "not authorized": f"The credentials that deploy lack a permission; give it, then {_AGAIN}",
+    "Rate exceeded": f"AWS was asked too much at once: {_AGAIN}",
+    "TooManyRequests": f"AWS was asked too much at once: {_AGAIN}",
+    "Throttling": f"AWS was asked too much at once: {_AGAIN}",
+}
+"""By words of CloudFormation's reason."""
+
+
+def of_creation(reason: str) -> str:
+    """Return what to do about a resource that couldn't be made."""
+    return next(
+        (meaning for words, meaning in _CREATION.items() if words.lower() in reason.lower()),
+        f"That is AWS's own reason; mend it, then {_AGAIN}",
+    )
+
+
 def of_s3(code: str, message: str) -> str:
     if "x-amz-content-sha256" in message.lower():
         return _CONTENT_HASH

@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING, Any
 from actions_cache.domain.layout import ArchiveKeys, object_subject
 from actions_cache.domain.signed_url import Direction, signed_path
 from actions_cache.domain.timing import SECOND
+from scripts.verify_deployment.diagnoses import of_creation
+from scripts.verify_deployment.room import Room
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 RUNNER_URL, BUCKET, SECRET = "RunnerUrl", "BucketName", "UrlSigningSecretArn"
 """Outputs of template.yaml."""
+
+MERGE_WORKERS = "MergeWorkers"
+"""A parameter of template.yaml."""
+
+NEVER_MADE = ("CREATE_FAILED", "ROLLBACK_IN_PROGRESS", "ROLLBACK_FAILED", "ROLLBACK_COMPLETE")
 
 URL_SECONDS = 900
 
@@ -29,6 +36,8 @@ class Stack:
     bucket: str
     secret: str
     runner_url: str
+    room: Room | None = None
+    """None: these credentials may not ask."""
 
     def signed_path(self, direction: Direction, subject: str, seconds: float = URL_SECONDS) -> str:
         """A path with its query, good for that long; expired for as long where negative."""
@@ -65,9 +74,13 @@ def read_stack(name: str) -> Stack:
     try:
         session = boto3.Session()
         formation: Any = session.client("cloudformation")
-        outputs = outputs_of(formation.describe_stacks(StackName=name)["Stacks"][0])
+        described = formation.describe_stacks(StackName=name)["Stacks"][0]
+        if (failure := creation_failure(described, formation)) is not None:
+            raise StackUnreadable(failure)
+        outputs = outputs_of(described)
         secret = session.client("secretsmanager").get_secret_value(SecretId=outputs[SECRET])["SecretString"]
-        return Stack(session.client("s3"), outputs[BUCKET], signing_secret(secret), outputs[RUNNER_URL])
+        room = room_of(described, session.client("lambda"))
+        return Stack(session.client("s3"), outputs[BUCKET], signing_secret(secret), outputs[RUNNER_URL], room)
     except KeyError as missing:
         raise StackUnreadable(
             f"the stack {name} has no output {missing}; is it a stack of this project, and deployed to its end?"
@@ -86,6 +99,41 @@ def read_stack(name: str) -> Stack:
 def outputs_of(stack: Mapping[str, Any]) -> dict[str, str]:
     """By name, from CloudFormation's description of a stack; none while it is being made."""
     return {row["OutputKey"]: row["OutputValue"] for row in stack.get("Outputs", ())}
+
+
+def creation_failure(stack: Mapping[str, Any], formation: Any) -> str | None:
+    """Return why CloudFormation couldn't make the stack, by its first failure; None where it could."""
+    name, status = stack["StackName"], stack["StackStatus"]
+    if status not in NEVER_MADE:
+        return None
+    pages = formation.get_paginator("describe_stack_events").paginate(StackName=name)
+    failed = [
+        (event["LogicalResourceId"], event["ResourceStatusReason"])
+        for page in pages
+        for event in page["StackEvents"]
+        if event.get("ResourceStatus") == "CREATE_FAILED" and "cancelled" not in event.get("ResourceStatusReason", "")
+    ]
+    if not failed:
+        return (
+            f"the stack {name} was never made ({status}); its events say why (aws cloudformation describe-stack-events)"
+        )
+    logical_id, reason = failed[-1]  # the newest come first
+    return f"the stack {name} was never made ({status}). {logical_id}: {reason}. {of_creation(reason)}"
+
+
+def room_of(stack: Mapping[str, Any], functions: Any) -> Room | None:
+    """None where the credentials may not ask Lambda."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - only with STACK=
+
+    try:
+        limit = functions.get_account_settings()["AccountLimit"]
+    except ClientError:
+        return None
+    parameters = {row["ParameterKey"]: row["ParameterValue"] for row in stack.get("Parameters", ())}
+    workers = parameters.get(MERGE_WORKERS)
+    return Room(
+        limit["ConcurrentExecutions"], limit["UnreservedConcurrentExecutions"], int(workers) if workers else None
+    )
 
 
 def signing_secret(value: str) -> str:

@@ -7,18 +7,37 @@ from tests.deploy.stack import Emulator, Stack
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Deployed, and empty."""
-    directory = tmp_path_factory.mktemp("stack")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Issuer]]:
+    """An empty one: its endpoint, and whose tokens come in."""
+    directory = tmp_path_factory.mktemp("account")
     issuer = Issuer(directory)
     emulator = Emulator(directory, issuer.certificate)
-    stack = Stack(emulator.endpoint, issuer)
     try:
-        stack.write_template()
-        deployed = stack.deploy()
+        Stack.write_template()
+        yield emulator.endpoint, issuer
+    finally:
+        emulator.stop()
+        issuer.stop()
+
+
+@pytest.fixture(scope="module")
+def stack(account: tuple[str, Issuer]) -> Iterator[Stack]:
+    """Deployed, and empty."""
+    yield from _deployed("actions-cache", *account)
+
+
+@pytest.fixture(scope="module")
+def neighbour(stack: Stack, account: tuple[str, Issuer]) -> Iterator[Stack]:
+    """A second one, in the same account and region, whose edge is behind a web ACL."""
+    acl = f"arn:aws:wafv2:us-east-1:000000000000:global/webacl/runners/{'0' * 8}-0000-0000-0000-{'0' * 12}"
+    yield from _deployed("actions-cache-dev", *account, WebAclArn=acl)
+
+
+def _deployed(name: str, endpoint: str, issuer: Issuer, **parameters: str) -> Iterator[Stack]:
+    stack = Stack(name, endpoint, issuer)
+    try:
+        deployed = stack.deploy(**parameters)
         assert stack.status == "CREATE_COMPLETE", deployed.stdout + deployed.stderr
         yield stack
     finally:
         stack.close()
-        emulator.stop()
-        issuer.stop()

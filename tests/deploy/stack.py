@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import platform
+import re
 import signal
 import socket
 import subprocess
@@ -26,7 +27,6 @@ BUILT = ROOT / ".aws-sam" / ("build" if platform.machine() == "aarch64" else "x8
 EMULATED = BUILT.with_name("emulated.yaml")
 """The built one without streaming, which the emulator does as API Gateway does it, but only for functions that can: it
 has no Lambda Web Adapter. Beside the packages that it refers to."""
-NAME = "actions-cache"
 PARAMETERS = {
     "Architecture": "arm64" if platform.machine() == "aarch64" else "x86_64",
     # The emulator knows no layer of another account, and no Lambda Web Adapter.
@@ -109,9 +109,12 @@ class Emulator:
 
 
 class Stack:
-    def __init__(self, endpoint: str, issuer: Issuer) -> None:
+    def __init__(self, name: str, endpoint: str, issuer: Issuer) -> None:
+        self.name = name
         self.endpoint = endpoint
         self.issuer = issuer
+        self._parameters: dict[str, str] = {}
+        self._edge_headers: dict[str, str] = {}
         self._http = urllib3.PoolManager()
         self._session = boto3.Session("test", "test", region_name="us-east-1")
 
@@ -129,7 +132,7 @@ class Stack:
 
     def operate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """One of the operator's commands."""
-        return self._run(sys.executable, "-m", "operate", *arguments, "--stack", NAME)
+        return self._run(sys.executable, "-m", "operate", *arguments, "--stack", self.name)
 
     def _run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -150,10 +153,12 @@ class Stack:
         )
 
     def deploy(self, template: Path = EMULATED, **parameters: str) -> subprocess.CompletedProcess[str]:
-        told = PARAMETERS | {"TokenIssuers": self.issuer.url} | parameters
+        # An update keeps what the stack was made with.
+        self._parameters |= parameters
+        told = PARAMETERS | {"TokenIssuers": self.issuer.url} | self._parameters
         return self.sam(
             "deploy",
-            *("--template-file", str(template), "--stack-name", NAME, "--resolve-s3", "--no-confirm-changeset"),
+            *("--template-file", str(template), "--stack-name", self.name, "--resolve-s3", "--no-confirm-changeset"),
             *("--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset"),
             *("--parameter-overrides", *(f"{name}={value}" for name, value in told.items())),
         )
@@ -163,19 +168,35 @@ class Stack:
         streaming = "ResponseTransferMode: RESPONSE_STREAM\n"
         text = BUILT.read_text()
         assert text.count(streaming) == 2, "GET and HEAD of a download"
-        EMULATED.write_text(text.replace(streaming, "\n"))
+        # The emulator counts by what a parameter gives it, which is text.
+        workers = re.compile(r"MaximumConcurrency:\s+(!Ref |Ref: )MergeWorkers")
+        assert len(workers.findall(text)) == 1
+        EMULATED.write_text(workers.sub("MaximumConcurrency: 20", text.replace(streaming, "\n")))
 
     @property
     def status(self) -> str:
-        return str(self.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"][0]["StackStatus"])
+        return str(self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"][0]["StackStatus"])
 
     def output(self, key: str) -> str:
-        [stack] = self.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"]
+        [stack] = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"]
         return str({it["OutputKey"]: it["OutputValue"] for it in stack["Outputs"]}[key])
 
     def resource(self, logical_id: str) -> str:
-        found = self.client("cloudformation").describe_stack_resource(StackName=NAME, LogicalResourceId=logical_id)
+        found = self.client("cloudformation").describe_stack_resource(StackName=self.name, LogicalResourceId=logical_id)
         return str(found["StackResourceDetail"]["PhysicalResourceId"])
+
+    def distribution(self) -> dict[str, Any]:
+        """What the edge is set to."""
+        found = self.client("cloudfront").get_distribution(Id=self.resource("Edge"))["Distribution"]
+        config: dict[str, Any] = found["DistributionConfig"]
+        return config | {"DomainName": found["DomainName"]}
+
+    def says_edge_key(self) -> str:
+        """Make requests as the edge makes them: by what it says to the API, which this returns."""
+        [api] = [it for it in self.distribution()["Origins"]["Items"] if it["Id"] == "api"]
+        [said] = api["CustomHeaders"]["Items"]
+        self._edge_headers = {said["HeaderName"]: said["HeaderValue"]}
+        return str(said["HeaderValue"])
 
     def key_values(self, arn: str) -> dict[str, str]:
         """What stands in a KeyValueStore."""
@@ -183,9 +204,14 @@ class Stack:
         listed = self.client("cloudfront-keyvaluestore").list_keys(KvsARN=arn)["Items"]
         return {it["Key"]: it["Value"] for it in listed}
 
+    def deployed(self, function: str) -> dict[str, Any]:
+        """A function's configuration."""
+        name = self.resource(function)
+        configuration: dict[str, Any] = self.client("lambda").get_function_configuration(FunctionName=name)
+        return configuration
+
     def log_level(self, function: str) -> str:
-        deployed = self.client("lambda").get_function_configuration(FunctionName=self.resource(function))
-        return str(deployed["LoggingConfig"]["ApplicationLogLevel"])
+        return str(self.deployed(function)["LoggingConfig"]["ApplicationLogLevel"])
 
     def keys(self, prefix: str = "archives/") -> list[str]:
         listed = self.client("s3").list_objects_v2(Bucket=self.output("BucketName"), Prefix=prefix)
@@ -207,7 +233,7 @@ class Stack:
         if parts.path.startswith(("/blobs", "/twirp", "/health")):
             url = f"{self.api_url}{parts.path}?{parts.query}"
         # API Gateway tells binary bodies by these, and MiniStack has no default for what a client leaves out.
-        named = {"Accept": "*/*", "Content-Type": "application/octet-stream"} | (headers or {})
+        named = {"Accept": "*/*", "Content-Type": "application/octet-stream"} | self._edge_headers | (headers or {})
         answer = self._http.request(method, url, body=body or None, headers=named, redirect=False, timeout=60)
         return Answer(answer.status, answer.headers, answer.data)
 

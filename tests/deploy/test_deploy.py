@@ -1,7 +1,9 @@
 """What `sam deploy` makes works: driven through the deployed API, queue and schedule, then updated and deleted.
 
+All that beside a second stack of the same account and region, which goes on working.
+
 Not here, because the emulator has none of it: limits of Lambda and API Gateway, and what a role forbids.
-The tests build on each other, in this order: it is one stack's life.
+The tests build on each other, in this order: it is one stack's life, and its neighbour's.
 """
 
 import json
@@ -9,7 +11,7 @@ import os
 
 import pytest
 
-from tests.deploy.stack import EMULATED, NAME, Stack, eventually
+from tests.deploy.stack import EMULATED, Stack, eventually
 
 MIB = 1024 * 1024
 COPIED = [os.urandom(5 * MIB), os.urandom(5 * MIB), os.urandom(1000)]
@@ -81,7 +83,10 @@ def test_an_unmerged_entry_is_streamed_by_the_download_function(stack: Stack, me
 
 def test_the_edge_knows_the_secret_when_the_deploy_ends(stack: Stack) -> None:
     secret = stack.client("secretsmanager").get_secret_value(SecretId=stack.output("UrlSigningSecretArn"))
-    [store] = stack.client("cloudfront").list_key_value_stores()["KeyValueStoreList"]["Items"]
+    stores = stack.client("cloudfront").list_key_value_stores()["KeyValueStoreList"]["Items"]
+    [store] = [
+        it for it in stores if it["Name"] == stack.resource("EdgeSecrets") or it["Id"] == stack.resource("EdgeSecrets")
+    ]
     assert stack.key_values(store["ARN"]) == {"url-signing-secrets": json.loads(secret["SecretString"])["current"]}
 
 
@@ -89,10 +94,42 @@ def test_the_distribution_is_there_with_both_functions_live(stack: Stack) -> Non
     cloudfront = stack.client("cloudfront")
     live = cloudfront.list_functions(Stage="LIVE")["FunctionList"]["Items"]
     assert {it["FunctionConfig"]["Runtime"] for it in live} == {"cloudfront-js-2.0"}
-    assert len(live) == 2
+    assert len(live) == 2, "and nobody else's yet"
     assert stack.output("RunnerUrl") == f"https://{stack.output('EdgeDomainName')}/"
-    [distribution] = cloudfront.list_distributions()["DistributionList"]["Items"]
-    assert distribution["DomainName"] == stack.output("EdgeDomainName")
+    assert stack.distribution()["DomainName"] == stack.output("EdgeDomainName")
+
+
+def test_a_second_stack_is_made_beside_it(stack: Stack, neighbour: Stack) -> None:
+    key = neighbour.says_edge_key()
+    for both, content in ((stack, b"the first one's"), (neighbour, b"the second one's")):
+        both.save("in-both", [content])
+        assert both.restore("in-both") == content
+    theirs = {
+        name: neighbour.resource(name) for name in ("Bucket", "ArchivesTable", "MergeQueue", "Edge", "EdgeSecrets")
+    }
+    assert not [name for name, physical in theirs.items() if physical == stack.resource(name)]
+    assert key == json.loads(_secret(neighbour, "EdgeKey"))["key"]
+
+
+def test_the_edge_is_known_by_a_generated_secret(neighbour: Stack) -> None:
+    """With WebAclArn alone: nobody comes past the web ACL."""
+    key = neighbour.says_edge_key()
+    assert len(key) == 64
+    assert neighbour.deployed("ApiFunction")["Environment"]["Variables"]["EDGE_KEY"] == key
+    assert neighbour.request("GET", "/health").status == 200
+    assert neighbour.request("GET", "/health", headers={"x-origin-key": "guessed"}).status == 403
+
+
+def _secret(stack: Stack, logical_id: str) -> str:
+    found = stack.client("secretsmanager").get_secret_value(SecretId=stack.resource(logical_id))
+    return str(found["SecretString"])
+
+
+def _works(stack: Stack, key: str) -> bool:
+    """Whether it restores what it had, and saves and merges."""
+    stack.save(key, UPLOADED)
+    url = eventually(lambda: stack.merged_url(key), seconds=60)
+    return stack.request("GET", url).body == b"".join(UPLOADED) and stack.restore("in-both") == b"the second one's"
 
 
 def test_a_poison_message_fails_alone_and_ends_in_the_dead_letter_queue(stack: Stack) -> None:
@@ -117,11 +154,13 @@ def test_the_operators_commands_find_all_they_need_by_the_stacks_name(stack: Sta
     assert letter["replay"] == "leave_unreadable"
 
 
-def test_an_update_keeps_what_was_saved(stack: Stack) -> None:
+def test_an_update_keeps_what_was_saved(stack: Stack, neighbour: Stack) -> None:
     updated = stack.deploy(LogLevel="DEBUG")
     assert stack.status == "UPDATE_COMPLETE", updated.stdout + updated.stderr
     assert stack.log_level("ApiFunction") == "DEBUG"
     assert stack.restore("copied") == b"".join(COPIED)
+    assert neighbour.log_level("ApiFunction") == "INFO"
+    assert _works(neighbour, "after-an-update")
 
 
 NOBODY_SIGNALS = """
@@ -135,7 +174,7 @@ Resources:
 """
 
 
-def test_a_broken_update_rolls_back_and_goes_on_serving(stack: Stack) -> None:
+def test_a_broken_update_rolls_back_and_goes_on_serving(stack: Stack, neighbour: Stack) -> None:
     broken = EMULATED.with_name("broken.yaml")  # beside the packages it refers to
     broken.write_text(EMULATED.read_text().replace("\nResources:\n", NOBODY_SIGNALS))
     try:
@@ -146,6 +185,7 @@ def test_a_broken_update_rolls_back_and_goes_on_serving(stack: Stack) -> None:
     assert stack.log_level("ApiFunction") != "ERROR"
     assert stack.restore("copied") == b"".join(COPIED)
     stack.save("after-rollback", UPLOADED)
+    assert _works(neighbour, "after-a-rollback")
 
 
 def test_the_schedule_removes_the_parts_after_the_grace_and_the_entry_still_restores(stack: Stack) -> None:
@@ -159,11 +199,12 @@ def test_the_schedule_removes_the_parts_after_the_grace_and_the_entry_still_rest
     assert stack.restore("uploaded") == b"".join(UPLOADED)
 
 
-def test_deleting_the_stack_keeps_what_jobs_saved(stack: Stack) -> None:
+def test_deleting_the_stack_keeps_what_jobs_saved(stack: Stack, neighbour: Stack) -> None:
     bucket, tables = stack.output("BucketName"), [stack.output(f"{it}TableName") for it in ("Entries", "Archives")]
     queue = stack.output("MergeQueueUrl")
-    deleted = stack.sam("delete", "--stack-name", NAME, "--no-prompts", "--region", "us-east-1")
+    deleted = stack.sam("delete", "--stack-name", stack.name, "--no-prompts", "--region", "us-east-1")
     assert deleted.returncode == 0, deleted.stdout + deleted.stderr
     assert stack.client("s3").list_objects_v2(Bucket=bucket)["KeyCount"] > 0
     assert all(stack.client("dynamodb").scan(TableName=table)["Count"] > 0 for table in tables)
     assert queue not in stack.client("sqs").list_queues().get("QueueUrls", ())
+    assert _works(neighbour, "after-a-delete")

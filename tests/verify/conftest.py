@@ -13,6 +13,7 @@ from scripts.verify_deployment.address import read_address
 from scripts.verify_deployment.check import Result
 from scripts.verify_deployment.checks import CHECKS
 from scripts.verify_deployment.context import Context
+from scripts.verify_deployment.room import Room
 from scripts.verify_deployment.stack import Stack, signing_secret
 from tests.clients.server import running_server
 
@@ -46,7 +47,7 @@ def stack(server: str, run_directory: Path) -> Stack:
     secrets = session.client("secretsmanager", endpoint_url=env["AWS_ENDPOINT_URL_SECRETS_MANAGER"])
     value = secrets.get_secret_value(SecretId=env["URL_SIGNING_SECRET_ARN"])["SecretString"]
     s3 = session.client("s3", endpoint_url=env["AWS_ENDPOINT_URL_S3"])
-    return Stack(s3, env["BUCKET"], signing_secret(value), server)
+    return Stack(s3, env["BUCKET"], signing_secret(value), server, Room(1000, 1000, 20))
 
 
 @pytest.fixture

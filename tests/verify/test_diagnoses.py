@@ -13,7 +13,9 @@ from scripts.verify_deployment.checks.bytes_back import SEEK_BYTES, SEEK_FROM, r
 from scripts.verify_deployment.checks.large import hostile_traces
 from scripts.verify_deployment.checks.reach import url_fault
 from scripts.verify_deployment.context import Context
+from scripts.verify_deployment.diagnoses import of_creation
 from scripts.verify_deployment.explain import explain
+from scripts.verify_deployment.room import Room, described, shortage
 from scripts.verify_deployment.stack import StackUnreadable, outputs_of, signing_secret
 from scripts.verify_deployment.tokens import judge_unsigned
 from scripts.verify_deployment.verdicts import Failed
@@ -274,3 +276,56 @@ def test_a_secret_that_is_no_keyring_says_what_to_do(value: str) -> None:
 def test_a_stack_that_is_being_made_has_no_outputs() -> None:
     assert outputs_of({"StackName": "a"}) == {}
     assert outputs_of({"Outputs": [{"OutputKey": "BucketName", "OutputValue": "b"}]}) == {"BucketName": "b"}
+
+
+@pytest.mark.parametrize(
+    ("room", "words"),
+    [
+        (
+            Room(10, 10, 20),
+            ["10 functions at once", "merges alone may take 20", "MergeWorkers=2", "Concurrent executions"],
+        ),
+        (Room(1000, 20, 20), ["20 functions at once"]),
+        (Room(1000, 1000, None), ["merges may take all 1000", "deploy again"]),
+    ],
+)
+def test_account_without_room_is_told_what_to_ask_for(room: Room, words: list[str]) -> None:
+    said = shortage(room)
+    assert said is not None
+    assert all(word in said for word in words), said
+
+
+@pytest.mark.parametrize(
+    ("room", "words"),
+    [
+        (Room(1000, 1000, 20), "1000 executions at once, of which merges take 20 at most"),
+        (Room(1000, 21, 20), "21 executions at once, of which merges take 20 at most"),
+        (Room(10, 10, 2), "10 executions at once, of which merges take 2 at most; fewer than the usual 1000"),
+    ],
+)
+def test_room_enough_is_described(room: Room, words: str) -> None:
+    assert shortage(room) is None
+    assert described(room).startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        (
+            "Your account must be verified before you can add new CloudFront resources.",
+            "open a support case",
+        ),
+        ("'memorySize' failed to satisfy constraint: value less than or equal to 3008", "HttpMemory and MergeMemory"),
+        (
+            "decreases account's UnreservedConcurrentExecution below its minimum value of [10].",
+            "ApiConcurrency and DownloadConcurrency to 0",
+        ),
+        ("the edge couldn't be told the signing secret in 52 s", "the log of the RotateFunction"),
+        ("User: arn:aws:iam::1:user/x is not authorized to perform: iam:CreateRole", "lack a permission"),
+        ("Rate exceeded (Service: AWSLambdaInternal; Status Code: 429)", "asked too much at once"),
+        ("something new", "AWS's own reason"),
+    ],
+)
+def test_creation_that_failed_is_explained(reason: str, words: str) -> None:
+    assert words in of_creation(reason)
+    assert "deploy again" in of_creation(reason)

@@ -22,6 +22,7 @@ MOST_TRAFFIC_BYTES = 60_000_000
 
 NEEDS_STACK = {
     "the stack can be read",
+    "the account has room for it",
     "an object comes back through the edge, by x-ms-range",
     "a fault in mid-stream breaks the connection",
 }

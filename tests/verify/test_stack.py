@@ -6,14 +6,16 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import WaiterError
 
 from local.engine import bare_environment, executable
 from local.template import Template
 from scripts.verify_deployment.__main__ import parsed, prepared
-from scripts.verify_deployment.stack import BUCKET, RUNNER_URL, SECRET, StackUnreadable, read_stack
+from scripts.verify_deployment.stack import BUCKET, MERGE_WORKERS, RUNNER_URL, SECRET, StackUnreadable, read_stack
 from tests.clients.server import free_port
 
 START_SECONDS = 30
@@ -38,7 +40,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "GATEWAY_PORT": str(port),
         "BIND_HOST": "127.0.0.1",
         "MINISTACK_HOST": "127.0.0.1",
-        "SERVICES": "cloudformation,s3,secretsmanager",
+        "SERVICES": "cloudformation,s3,secretsmanager,lambda,iam",
         "PERSIST_STATE": "0",
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
@@ -74,11 +76,21 @@ def deployer(emulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
 
 
-def create(name: str, resources: object, outputs: Mapping[str, object]) -> None:
+def begin(name: str, resources: object, outputs: Mapping[str, object], **parameters: int) -> Any:
+    """Returns: the client of CloudFormation, which is at it."""
     formation = boto3.client("cloudformation")
-    rows = {name: {"Value": value} for name, value in outputs.items()}
-    body = json.dumps({"AWSTemplateFormatVersion": "2010-09-09", "Resources": resources, "Outputs": rows})
-    formation.create_stack(StackName=name, TemplateBody=body)
+    template = {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Parameters": {name: {"Type": "Number", "Default": value} for name, value in parameters.items()},
+        "Resources": resources,
+        "Outputs": {name: {"Value": value} for name, value in outputs.items()},
+    }
+    formation.create_stack(StackName=name, TemplateBody=json.dumps({key: it for key, it in template.items() if it}))
+    return formation
+
+
+def create(name: str, resources: object, outputs: Mapping[str, object], **parameters: int) -> None:
+    formation = begin(name, resources, outputs, **parameters)
     formation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
 
 
@@ -88,6 +100,36 @@ def test_bucket_and_signing_secret_are_found_by_the_outputs() -> None:
     stack = read_stack(NAME)
     assert (stack.bucket, stack.secret, stack.runner_url) == ("the-bucket", "signs", OUTPUTS[RUNNER_URL])
     assert stack.key_of_block("0" * 32, "QUJD") is None
+
+
+@pytest.mark.usefixtures("deployer")
+@pytest.mark.parametrize(("parameters", "workers"), [({"MergeWorkers": 7}, 7), ({}, None)], ids=["bounded", "older"])
+def test_account_is_asked_for_its_room(parameters: dict[str, int], workers: int | None) -> None:
+    name = f"room-{workers}"
+    create(name, NAMELESS, OUTPUTS, **parameters)
+    room = read_stack(name).room
+    assert room is not None
+    assert room.executions >= room.unreserved > 0
+    assert room.merge_workers == workers
+
+
+@pytest.mark.usefixtures("deployer")
+def test_stack_that_was_never_made_says_what_failed_first() -> None:
+    resources = {
+        "Nobody": {
+            "Type": "AWS::CloudFormation::WaitCondition",
+            "Properties": {"Handle": {"Ref": "H"}, "Timeout": "1"},
+        },
+        "H": {"Type": "AWS::CloudFormation::WaitConditionHandle"},
+        "After": {"Type": "AWS::S3::Bucket", "DependsOn": "Nobody"},
+    }
+    formation = begin("never-made", resources, {})
+    with pytest.raises(WaiterError):
+        formation.get_waiter("stack_create_complete").wait(
+            StackName="never-made", WaiterConfig={"Delay": 1, "MaxAttempts": 30}
+        )
+    with pytest.raises(StackUnreadable, match=r"never made \(ROLLBACK_COMPLETE\)\. Nobody: .*mend it, then"):
+        read_stack("never-made")
 
 
 @pytest.mark.usefixtures("deployer")
@@ -138,3 +180,4 @@ def test_neither_url_nor_stack_says_what_is_needed(capsys: pytest.CaptureFixture
 
 def test_the_template_has_the_outputs_that_are_looked_for(template: Template) -> None:
     assert {BUCKET, SECRET, RUNNER_URL} <= set(template.body["Outputs"])
+    assert MERGE_WORKERS in template.body["Parameters"]

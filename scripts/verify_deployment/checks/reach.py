@@ -9,6 +9,7 @@ from scripts.verify_deployment.address import Address, origin
 from scripts.verify_deployment.context import Context
 from scripts.verify_deployment.explain import explain, json_object, quoted
 from scripts.verify_deployment.job import OK, PLAIN_READER, VERSION, Job, post
+from scripts.verify_deployment.room import described, shortage
 from scripts.verify_deployment.tokens import judge_unsigned, unsigned_token
 from scripts.verify_deployment.verdicts import Failed, Skipped
 from scripts.verify_deployment.wire import CONNECT_SECONDS, explain_tls_fault
@@ -105,6 +106,16 @@ def stack(context: Context) -> str:
         raise Skipped("not asked for; with STACK=name and your AWS credentials the edge is checked without a token")
     other = "" if origin(context.stack.runner_url) == context.address.base else ", other than what is checked"
     return f"its bucket and signing secret; its RunnerUrl is {context.stack.runner_url}{other}"
+
+
+def room(context: Context) -> str:
+    if context.stack is None:
+        raise Skipped("needs STACK=name and your AWS credentials")
+    if context.stack.room is None:
+        raise Skipped("needs the permission lambda:GetAccountSettings")
+    if (fault := shortage(context.stack.room)) is not None:
+        raise Failed(fault)
+    return described(context.stack.room)
 
 
 def url_fault(given: str, context: Context) -> str | None:
