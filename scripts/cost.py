@@ -76,11 +76,12 @@ def idle_month(template: Template) -> tuple[Line, ...]:
     memory = {name: float(default_of(template, template.functions[name]["MemorySize"])) / 1024 for name in runs}
     seconds = {name: count * IDLE_RUN_SECONDS * memory[name] for name, count in runs.items()}
     all_runs = sum(runs.values())
-    secrets = template.of_type("AWS::SecretsManager::Secret")
+    secrets = template.of_type("AWS::SecretsManager::Secret").values()
+    by_default = [it for it in secrets if "Condition" not in it or template.condition(it["Condition"])]
     rotations, cleanups = runs["RotateFunction"], runs["CleanupFunction"]
     metrics = custom_metrics(BY_THE_SCHEDULE, MOST_VALUES) * orphan_runs_a_month(template)
     return (
-        Line("the secrets: of URLs, of those who manage", "Secret", len(secrets)),
+        Line("the secrets: of URLs, of those who manage", "Secret", len(by_default)),
         Line("reading the one, at each rotation", "Secrets Manager", rotations),
         Line("the KeyValueStore, asked at each run", "KeyValueStore API", rotations * ROTATION_KVS_CALLS),
         Line("alarms", "Alarm", len(template.of_type("AWS::CloudWatch::Alarm"))),
