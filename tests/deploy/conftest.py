@@ -34,9 +34,9 @@ def neighbour(stack: Stack, account: tuple[str, Issuer]) -> Iterator[Stack]:
 
 
 def _deployed(name: str, endpoint: str, issuer: Issuer, **parameters: str) -> Iterator[Stack]:
-    stack = Stack(name, endpoint, issuer)
+    stack = Stack(name, endpoint, issuer, parameters)
     try:
-        deployed = stack.deploy(**parameters)
+        deployed = stack.deploy()
         assert stack.status == "CREATE_COMPLETE", deployed.stdout + deployed.stderr
         yield stack
     finally:

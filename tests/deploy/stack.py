@@ -109,11 +109,13 @@ class Emulator:
 
 
 class Stack:
-    def __init__(self, name: str, endpoint: str, issuer: Issuer) -> None:
+    """Args: parameters: of its own, which an update keeps."""
+
+    def __init__(self, name: str, endpoint: str, issuer: Issuer, parameters: dict[str, str]) -> None:
         self.name = name
         self.endpoint = endpoint
         self.issuer = issuer
-        self._parameters: dict[str, str] = {}
+        self._parameters = PARAMETERS | {"TokenIssuers": issuer.url} | parameters
         self._edge_headers: dict[str, str] = {}
         self._http = urllib3.PoolManager()
         self._session = boto3.Session("test", "test", region_name="us-east-1")
@@ -153,9 +155,7 @@ class Stack:
         )
 
     def deploy(self, template: Path = EMULATED, **parameters: str) -> subprocess.CompletedProcess[str]:
-        # An update keeps what the stack was made with.
-        self._parameters |= parameters
-        told = PARAMETERS | {"TokenIssuers": self.issuer.url} | self._parameters
+        told = self._parameters | parameters
         return self.sam(
             "deploy",
             *("--template-file", str(template), "--stack-name", self.name, "--resolve-s3", "--no-confirm-changeset"),

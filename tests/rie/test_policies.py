@@ -77,8 +77,8 @@ def api_journey(stage: Stage) -> None:
 
 def download_journey(stage: Stage) -> None:
     download, journey = stage.download, stage.journey
-    # Five hours ago, so that its claim is stale: this download retakes it.
-    journey.clock.at = SystemClock().now() - 5 * HOUR
+    # So long ago that its claim is stale: this download retakes it.
+    journey.clock.at = SystemClock().now() - journey.control.lifetimes.queue_retention - HOUR
     journey.save(name("policies-unclaimed"), b"a", b"b")
     journey.clock.at = SystemClock().now()
     url = stage.url_of("policies-unclaimed")
@@ -130,7 +130,7 @@ def cleanup_journey(stage: Stage) -> None:
     journey.upload(name("policies-abandoned"), b"a", b"b")
     journey.save(name("policies-parts"), b"a", b"b")
     journey.merge_all()
-    journey.clock.at = now - 5 * HOUR
+    journey.clock.at = now - journey.control.lifetimes.queue_retention - HOUR
     journey.save(name("policies-stale"), b"a", b"b")
     journey.clock.at = now - 8 * DAY
     journey.save(name("policies-unused"), b"a", b"b")

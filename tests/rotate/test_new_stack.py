@@ -1,6 +1,7 @@
 """In a stack that is seconds old, the custom resource waits for what isn't ready, as long as it may and no longer."""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -50,7 +51,7 @@ class Invocation:
 @pytest.fixture
 def invocation(template: Template, monkeypatch: pytest.MonkeyPatch) -> Invocation:
     invocation = Invocation(template.functions["RotateFunction"]["Timeout"])
-    monkeypatch.setattr(cloudformation.time, "sleep", invocation.sleep)
+    monkeypatch.setattr(time, "sleep", invocation.sleep)
     return invocation
 
 

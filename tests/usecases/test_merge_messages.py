@@ -1,7 +1,6 @@
 """What becomes of a merge message: merged, delivered again soon, or a dead letter, whatever the queue has counted."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -49,7 +48,7 @@ class Queue:
 
 
 @pytest.fixture
-def queue(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
+def queue(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> Queue:
     monkeypatch.setattr(handler, "control", lambda: journey.control)
     return Queue(journey, monkeypatch)
 

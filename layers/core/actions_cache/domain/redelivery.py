@@ -1,7 +1,7 @@
 """When a merge message whose run failed is delivered again."""
 
 FIRST_RETRY_SECONDS = 10
-"""Twice as long after each delivery. Longer: a merge waits for a fault that has passed. Shorter: more runs fail in it."""
+"""Twice as long after each delivery. Longer: merges wait for a fault that has passed. Shorter: more runs fail in it."""
 
 LONGEST_RETRY_SECONDS = 300
 """Longer: after an outage, merges wait. Shorter: the queue's deliveries are used up sooner, and the message becomes a
@@ -11,6 +11,6 @@ most (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_
 
 def retry_after(deliveries: int) -> int:
     """Return the seconds until the next delivery, after this many. Those that Lambda had no room for count as well."""
-    # No power of 2 beyond what is needed: the count is somebody else's.
-    doublings = min(deliveries - 1, LONGEST_RETRY_SECONDS.bit_length())
-    return min(FIRST_RETRY_SECONDS * 2 ** max(0, doublings), LONGEST_RETRY_SECONDS)
+    # No more doublings than it takes: the count is somebody else's.
+    doublings = max(0, min(deliveries - 1, LONGEST_RETRY_SECONDS.bit_length()))
+    return min(FIRST_RETRY_SECONDS << doublings, LONGEST_RETRY_SECONDS)
