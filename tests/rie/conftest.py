@@ -2,13 +2,16 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import boto3
 import pytest
 import urllib3
 
+from actions_cache.domain.archive import Archive
+from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.usecases.transition import transition
 from actions_cache.wiring.control import ControlPlane
 from local.endpoints import Endpoints
 from local.resources import Clients, Resources, create
@@ -64,10 +67,15 @@ class Stage:
         part = next(key for key in self.journey.keys(archive_id) if key.startswith("parts/"))
         self.clients.s3.delete_object(Bucket=self.resources.refs["Bucket"], Key=f"archives/{archive_id}/{part}")
 
-    def change_a_part(self, archive_id: str) -> None:
-        part = next(key for key in self.journey.keys(archive_id) if key.startswith("parts/"))
-        bucket = self.resources.refs["Bucket"]
-        self.clients.s3.put_object(Bucket=bucket, Key=f"archives/{archive_id}/{part}", Body=b"of somebody else")
+    def spoil_manifest(self, archive_id: str) -> None:
+        """So that its merge fails, for no fault of the bucket's."""
+        control = self.journey.control
+        spoilt = control.bucket.write_once(ArchiveKeys(archive_id).manifest("spoilt"), b"no manifest")
+
+        def points_to_it(archive: Archive) -> Archive | None:
+            return replace(archive, commit=replace(archive.commit, manifest=spoilt)) if archive.commit else None
+
+        transition(control.table, archive_id, points_to_it)
 
     def merge_event(self) -> events.Event:
         """Of the message that stands in the queue; it stays there, taken, as when Lambda polls."""

@@ -115,8 +115,8 @@ def merge_journey(stage: Stage) -> None:
     stage.clients.sqs.send_message(QueueUrl=stage.resources.refs["MergeQueue"], MessageBody="poison")
     assert merge.invoke(stage.merge_event()) == {"batchItemFailures": []}
 
-    archive_id = journey.save(name("policies-changed"), LARGE, b"small").archive_id
-    stage.change_a_part(archive_id)
+    archive_id = journey.save(name("policies-failing"), LARGE, b"small").archive_id
+    stage.spoil_manifest(archive_id)
     assert merge.invoke(stage.merge_event())["batchItemFailures"]
     # It is back in the queue in some seconds.
     stage.clients.sqs.purge_queue(QueueUrl=stage.resources.refs["MergeQueue"])
