@@ -2,11 +2,27 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from actions_cache.ports import Unavailable
+
+if TYPE_CHECKING:
+    import boto3
+    from mypy_boto3_s3 import S3Client
+
+OF_BODIES = {"payload_signing_enabled": False}
+"""TLS and the ETags that come back vouch for them; else the merge's bytes were hashed a third time."""
+
+REGIONAL = {**OF_BODIES, "addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"}
+"""The bucket's own host, <bucket>.s3.<region>.amazonaws.com, for presigned URLs too. Left alone, boto3 presigns for
+S3's global host, which answers 307 while a bucket is new, and 400 for good in regions launched after March 2019:
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html#VirtualHostingBackwardsCompatibility"""
+
+BY_PATH = {**OF_BODIES, "addressing_style": "path"}
+"""Another store's endpoint has no name for each bucket."""
 
 
 def _config(read_timeout: int, attempts: int) -> Config:
@@ -19,8 +35,7 @@ def _config(read_timeout: int, attempts: int) -> Config:
         # boto3 would add a CRC32 to uploaded parts that the multipart upload wasn't created with.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        # Of bodies, TLS and the ETags that come back vouch for them; else the merge's bytes were hashed a third time.
-        s3={"payload_signing_enabled": False},
+        s3=REGIONAL,
     )
 
 
@@ -29,6 +44,20 @@ QUICK_CALLS = _config(read_timeout=5, attempts=2)
 
 LONG_CALLS = _config(read_timeout=60, attempts=4)
 """The merge's: a copy of 256 MiB, and the Complete of 10,000 parts, take S3 a while."""
+
+
+def s3_client(session: "boto3.Session", calls: Config, endpoint_url: str | None = None) -> "S3Client":
+    """Return a client that asks S3 at a bucket's regional host, and any other endpoint by path.
+
+    Args:
+        session: whose credentials, region and endpoint variables count.
+        calls: QUICK_CALLS or LONG_CALLS.
+        endpoint_url: None for the one that the session's environment names, or else AWS's.
+    """
+    client = session.client("s3", config=calls, endpoint_url=endpoint_url)
+    if ".amazonaws.com" in client.meta.endpoint_url:
+        return client
+    return session.client("s3", config=calls.merge(Config(s3=BY_PATH)), endpoint_url=endpoint_url)
 
 
 def error_code(error: ClientError) -> str:
