@@ -1,19 +1,21 @@
 """Which host a bucket is asked at: its regional one on AWS, any other endpoint by path."""
 
 import re
-from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.credentials import RefreshableCredentials
 
 from actions_cache.adapters.aws import LONG_CALLS, QUICK_CALLS, s3_client
 from actions_cache.adapters.s3_bucket import S3Bucket
 from actions_cache.adapters.s3_signing import S3Signer, host_header
 from actions_cache.domain.archive import Part
 from local.template import ROOT
+from tests.journey import Journey
 
 BUCKET = "stack-bucket-1a2b3c"
 KEY = "archives/0123/merged/1-a"
@@ -24,11 +26,10 @@ ELSEWHERE = ("http://127.0.0.1:8333", "http://localhost:9000", "http://store:900
 
 
 @pytest.fixture(autouse=True)
-def no_endpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def no_endpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE", "AWS_S3_US_EAST_1_REGIONAL_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    yield
 
 
 def urls_of(region: str, calls: Config, endpoint_url: str | None = None) -> list[str]:
@@ -64,6 +65,28 @@ def test_other_stores_are_asked_by_path(endpoint: str, monkeypatch: pytest.Monke
     assert urls_of("eu-west-1", QUICK_CALLS, endpoint) == expected
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
     assert urls_of("eu-west-1", QUICK_CALLS) == expected
+
+
+def credentials_until(moment: datetime) -> RefreshableCredentials:
+    return RefreshableCredentials("key", "secret", "token", moment, refresh_using=dict, method="test")
+
+
+@pytest.mark.parametrize(("left", "wanted", "expected"), [(5400, 600, 600), (5400, 3600, 3600), (1800, 3600, 1800)])
+def test_presigned_urls_never_outlive_their_credentials(left: int, wanted: int, expected: int):
+    """S3 would answer 400 ExpiredToken, on which BuildKit doesn't look up again."""
+    credentials = credentials_until(datetime.now(UTC) + timedelta(seconds=left))
+    client = s3_client(boto3.Session("key", "secret", region_name="eu-west-1"), QUICK_CALLS)
+    url = S3Bucket(client, BUCKET, credentials).presign_download(Part(KEY, 1, '"e"'), wanted)
+    [announced] = parse_qs(urlsplit(url).query)["X-Amz-Expires"]
+    assert expected - 2 <= int(announced) <= expected
+
+
+def test_credentials_that_name_no_end_last_as_long_as_the_setting(journey: Journey):
+    """Lambda's, which come by environment variables."""
+    bucket = journey.control.bucket
+    assert bucket._credentials is not None
+    [announced] = parse_qs(urlsplit(bucket.presign_download(Part(KEY, 1, '"e"'), 600)).query)["X-Amz-Expires"]
+    assert announced == "600"
 
 
 @pytest.mark.parametrize(

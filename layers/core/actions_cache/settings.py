@@ -20,6 +20,11 @@ from actions_cache.domain.timing import SECOND
 MIB = 1024 * 1024
 DAY = 24 * 3600
 
+LONGEST_DOWNLOAD_URL_SECONDS = 3600
+"""A presigned URL ends with the credentials that signed it. A function gets its role's for 12 hours, and Lambda
+replaces an execution environment every few hours, so an hour is always left of them:
+https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html and github.com/boto/boto3/issues/2392"""
+
 CLOCK_MARGIN_SECONDS = 30
 """How far apart the clocks of API, download and cleanup may be (P3)."""
 
@@ -95,10 +100,10 @@ class Settings(BaseSettings):
     # URLs and how long things live.
     public_url: str | None = None
     edge_key: str | None = None
-    upload_url_seconds: Seconds = 3600
-    download_url_seconds: Seconds = 600
-    reservation_seconds: Seconds = 3600
-    max_stream_seconds: Seconds = 900
+    upload_url_seconds: Annotated[int, Field(gt=0, le=12 * 3600)] = 3600
+    download_url_seconds: Annotated[int, Field(gt=0, le=LONGEST_DOWNLOAD_URL_SECONDS)] = 600
+    reservation_seconds: Annotated[int, Field(gt=0, le=12 * 3600)] = 3600
+    max_stream_seconds: Annotated[int, Field(gt=0, le=900)] = 900
     parts_grace_seconds: Seconds | None = None
     unused_entry_seconds: Seconds = 7 * DAY
     secret_rotation_seconds: Seconds = 30 * DAY

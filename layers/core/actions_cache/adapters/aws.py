@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from botocore.config import Config
@@ -11,6 +12,7 @@ from actions_cache.ports import Unavailable
 
 if TYPE_CHECKING:
     import boto3
+    from botocore.credentials import Credentials
     from mypy_boto3_s3 import S3Client
 
 OF_BODIES = {"payload_signing_enabled": False}
@@ -58,6 +60,17 @@ def s3_client(session: "boto3.Session", calls: Config, endpoint_url: str | None 
     if ".amazonaws.com" in client.meta.endpoint_url:
         return client
     return session.client("s3", config=calls.merge(Config(s3=BY_PATH)), endpoint_url=endpoint_url)
+
+
+def seconds_left(credentials: "Credentials") -> int | None:
+    """Return how long the credentials are good, renewed if they are due; None where their end isn't known.
+
+    Lambda's environment variables name no end; credentials of a container, an instance or an assumed role have one.
+    """
+    credentials.get_frozen_credentials()
+    # botocore tells it by no public name.
+    ends_at: datetime | None = getattr(credentials, "_expiry_time", None)
+    return None if ends_at is None else max(1, int((ends_at - datetime.now(UTC)).total_seconds()))
 
 
 def error_code(error: ClientError) -> str:

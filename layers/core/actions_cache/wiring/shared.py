@@ -86,7 +86,8 @@ class Shared:
 
     @cached_property
     def bucket(self) -> S3Bucket:
-        return S3Bucket(s3_client(self.session, self.calls), self.settings.bucket)
+        client = s3_client(self.session, self.calls)
+        return S3Bucket(client, self.settings.bucket, self.session.get_credentials())
 
     @cached_property
     def queue(self) -> SqsMergeQueue:
