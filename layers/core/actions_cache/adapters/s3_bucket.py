@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_exponential, wait_random
 
 from actions_cache.adapters.aws import answers, error_code, seconds_left
-from actions_cache.domain.archive import Part
+from actions_cache.domain.archive import OCTET_STREAM, Part
 from actions_cache.domain.checksum import contradict, etag_of
 from actions_cache.domain.layout import ROOT, archive_of_prefix, archive_prefix_after
 from actions_cache.domain.part_range import PartRange
@@ -87,7 +87,9 @@ class S3Bucket:
     def write_once(self, key: str, body: bytes) -> Part:
         with answers():
             try:
-                written = self._s3.put_object(Bucket=self._name, Key=key, Body=body, IfNoneMatch="*")
+                written = self._s3.put_object(
+                    Bucket=self._name, Key=key, Body=body, IfNoneMatch="*", ContentType=OCTET_STREAM
+                )
             except ClientError as error:
                 if error_code(error) not in TAKEN:
                     raise
@@ -117,7 +119,7 @@ class S3Bucket:
 
     def start_upload(self, key: str) -> MultipartUpload:
         with answers():
-            started = self._s3.create_multipart_upload(Bucket=self._name, Key=key)
+            started = self._s3.create_multipart_upload(Bucket=self._name, Key=key, ContentType=OCTET_STREAM)
         return MultipartUpload(key, started["UploadId"])
 
     def copy_part(self, upload: MultipartUpload, number: int, source: PartRange) -> UploadedPart:

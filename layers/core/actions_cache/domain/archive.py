@@ -14,6 +14,10 @@ from actions_cache.domain.entry import Entry, EntryName, Reservation
 from actions_cache.domain.timing import Lifetimes, Millis
 
 
+OCTET_STREAM = "application/octet-stream"
+"""The type of every object: what a job saved is never shown as a page, whoever reads the bucket."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One write-once object. Its ETag pins the bytes: a read that finds another one fails."""
