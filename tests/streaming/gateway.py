@@ -12,7 +12,7 @@ from http import HTTPStatus
 import aiohttp
 from aiohttp import web
 
-from tests.streaming.adapter import EnvironmentFailed, NoAnswer, StreamingFunction
+from tests.streaming.adapter import EnvironmentFailed, NoAnswer, StreamingFunction, error_text
 from tests.streaming.caps import Caps, Pace
 from tests.streaming.proxying import Traffic, answer_of, broken, connections, end_to_end, passed_on, served
 
@@ -52,7 +52,7 @@ class Gateway:
             await self.download.stop()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        if request.path.startswith("/blobs/download/"):
+        if request.path.startswith("/blobs/download/") and request.method == "GET":
             return await self._download(request)
         if _is_the_edges(request):
             body = request.content if request.body_exists else None
@@ -103,20 +103,29 @@ class Gateway:
             return broken(request)
 
     async def _streamed(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        """What comes passes with the announced length; what stays short of it breaks the client's connection.
+
+        An answer without a body never ends: reported of Lambda's streaming, by aws-lambda-web-adapter#499 and others.
+        """
         caps, clock, left = self.caps, asyncio.get_running_loop().time, self.caps.max_stream
         paces = Pace(caps.lambda_burst, caps.per_second), Pace(caps.gateway_burst, caps.per_second)
         response = web.StreamResponse(status=answer.status, headers=end_to_end(answer.headers))
         await response.prepare(request)
-        async for arrived in answer.content.iter_any():
+        announced = int(answer.headers["Content-Length"])
+        passed = 0
+        async for arrived in _as_the_adapter_sends(answer):
             for at in range(0, len(arrived), CHUNK_BYTES):
                 chunk = arrived[at : at + CHUNK_BYTES][:left]
                 if not chunk:
                     return broken(request)
                 await asyncio.sleep(max(pace.delay(len(chunk), clock()) for pace in paces))
                 self.through_download.sent += len(chunk)
-                await response.write(chunk)
+                await response.write(chunk[: announced - passed])
                 left -= len(chunk)
-        return response
+                passed += len(chunk)
+        if not passed:
+            await asyncio.sleep(caps.total_seconds)
+        return response if passed >= announced else broken(request)
 
     async def _body(self, request: web.Request) -> bytes | None:
         """None where API Gateway, or Lambda behind it, takes no such body."""
@@ -127,6 +136,14 @@ class Gateway:
             if len(body) > limit:
                 return None
         return bytes(body)
+
+
+async def _as_the_adapter_sends(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    try:
+        async for arrived in answer.content.iter_any():
+            yield arrived
+    except aiohttp.ClientError as fault:
+        yield error_text(fault)
 
 
 def _is_the_edges(request: web.Request) -> bool:

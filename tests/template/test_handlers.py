@@ -129,9 +129,11 @@ def test_management_answers_each_of_its_events(
     assert (answer["statusCode"], said in answer["body"]) == (status, True), answer
 
 
-@pytest.mark.parametrize("event", ["download", "download-range", "head-download"])
-def test_an_archive_that_isnt_there_is_not_found(invoke: Callable[[str, str], Any], event: str) -> None:
-    assert invoke("download", f"apigateway-{event}")["statusCode"] == 404
+@pytest.mark.parametrize(
+    ("function", "event"), [("download", "download"), ("download", "download-range"), ("api", "head-download")]
+)
+def test_an_archive_that_isnt_there_is_not_found(invoke: Callable[[str, str], Any], function: str, event: str) -> None:
+    assert invoke(function, f"apigateway-{event}")["statusCode"] == 404
 
 
 def test_a_merge_of_an_archive_that_is_gone_ends_quietly(invoke: Callable[[str, str], Any]) -> None:
