@@ -13,6 +13,7 @@ from actions_cache.domain.preconditions import range_applies
 from actions_cache.domain.signed_url import Direction
 from actions_cache.logs import StreamBroken
 from actions_cache.ports import Chunk, Telemetry
+from actions_cache.settings import SeekThrough
 from actions_cache.usecases.download import Content, Redirect, etag_of
 from actions_cache.web.app import absolute, base_url, came_through_edge, new_app, signed
 from actions_cache.web.contents import check_if_match, content_headers
@@ -38,10 +39,9 @@ def create_app(data: DataPlane) -> FastAPI:
         wanted = azure_range if azure_range is not None else plain_range(request, archive)
         pins_our_etag = "if-match" in request.headers or "if-range" in request.headers
         reads_plainly = azure_range is None and not pins_our_etag
+        may_use_edge = came_through_edge(request) and settings.seek_through is SeekThrough.EDGE
         answer_by = asyncio.get_running_loop().time() + ANSWER_SECONDS
-        delivered = await data.download(
-            archive, wanted, reads_plainly=reads_plainly, through_edge=came_through_edge(request)
-        )
+        delivered = await data.download(archive, wanted, reads_plainly=reads_plainly, through_edge=may_use_edge)
         if isinstance(delivered, Redirect):
             return redirect(absolute(delivered.url, base_url(request, settings.public_url)))
         check_if_match(request, delivered)

@@ -13,8 +13,11 @@ from actions_cache.domain.timing import SECOND
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-RUNNER_URL, BUCKET, SECRET = "RunnerUrl", "BucketName", "UrlSigningSecretArn"
+RUNNER_URL, BUCKET, SECRET, API_URL = "RunnerUrl", "BucketName", "UrlSigningSecretArn", "ApiUrl"
 """Outputs of template.yaml."""
+
+SEEK_THROUGH = "SeekThrough"
+"""A parameter of it."""
 
 URL_SECONDS = 900
 
@@ -29,6 +32,8 @@ class Stack:
     bucket: str
     secret: str
     runner_url: str
+    api_url: str | None = None
+    """The API's own, where clients that seek are sent past the edge (SeekThrough=api)."""
 
     def signed_path(self, direction: Direction, subject: str, seconds: float = URL_SECONDS) -> str:
         """A path with its query, good for that long; expired for as long where negative."""
@@ -65,9 +70,17 @@ def read_stack(name: str) -> Stack:
     try:
         session = boto3.Session()
         formation: Any = session.client("cloudformation")
-        outputs = outputs_of(formation.describe_stacks(StackName=name)["Stacks"][0])
+        described = formation.describe_stacks(StackName=name)["Stacks"][0]
+        outputs = outputs_of(described)
+        past_edge = {"ParameterKey": SEEK_THROUGH, "ParameterValue": "api"} in described.get("Parameters", ())
         secret = session.client("secretsmanager").get_secret_value(SecretId=outputs[SECRET])["SecretString"]
-        return Stack(session.client("s3"), outputs[BUCKET], signing_secret(secret), outputs[RUNNER_URL])
+        return Stack(
+            session.client("s3"),
+            outputs[BUCKET],
+            signing_secret(secret),
+            outputs[RUNNER_URL],
+            outputs[API_URL] if past_edge else None,
+        )
     except KeyError as missing:
         raise StackUnreadable(
             f"the stack {name} has no output {missing}; is it a stack of this project, and deployed to its end?"

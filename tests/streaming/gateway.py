@@ -11,6 +11,7 @@ from http import HTTPStatus
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict
 
 from tests.streaming.adapter import EnvironmentFailed, NoAnswer, StreamingFunction, error_text
 from tests.streaming.caps import Caps, Pace
@@ -21,6 +22,12 @@ CHUNK_BYTES = 32 * 1024
 
 API_HOST = "api.execute-api.local"
 
+STAGE = "/v1/"
+"""What paths at the API's own host begin with."""
+
+VIEWER_HOST = "X-Viewer-Host"
+"""What the edge adds."""
+
 
 @dataclass
 class Gateway:
@@ -30,11 +37,15 @@ class Gateway:
         local_run: its URL.
         download: the function behind `/blobs/download/`.
         caps: on both.
+        api: the URL of the function behind all else; None for the local run's.
+        edge_drops_ranges: whether the CDN edge answers with the whole where only `x-ms-range` asked for a part.
     """
 
     local_run: str
     download: StreamingFunction
     caps: Caps
+    api: str | None = None
+    edge_drops_ranges: bool = False
     through_api: Traffic = field(default_factory=Traffic)
     through_download: Traffic = field(default_factory=Traffic)
     url: str = ""
@@ -52,6 +63,7 @@ class Gateway:
             await self.download.stop()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        request = self._at_the_api(request) if request.path.startswith(STAGE) else self._through_the_edge(request)
         if request.path.startswith("/blobs/download/") and request.method == "GET":
             return await self._download(request)
         if _is_the_edges(request):
@@ -60,6 +72,16 @@ class Gateway:
                 return await passed_on(request, answer)
         return await self._api(request)
 
+    def _at_the_api(self, request: web.Request) -> web.Request:
+        """Past the edge, at the API's own host: the path has the stage."""
+        return request.clone(rel_url=request.raw_path.removeprefix(STAGE.rstrip("/")))
+
+    def _through_the_edge(self, request: web.Request) -> web.Request:
+        dropped = ("x-ms-range",) if self.edge_drops_ranges else ()
+        headers = CIMultiDict((name, value) for name, value in request.headers.items() if name.lower() not in dropped)
+        headers[VIEWER_HOST] = request.host
+        return request.clone(headers=headers)
+
     # ---------------------------------------------------------------- a function that doesn't stream
 
     async def _api(self, request: web.Request) -> web.StreamResponse:
@@ -67,7 +89,7 @@ class Gateway:
         if body is None:
             return _too_large()
         self.through_api.received += len(body)
-        async with answer_of(self.local_run, request, body or None, self._session) as answer:
+        async with answer_of(self.api or self.local_run, request, body or None, self._session) as answer:
             content = await answer.read()
             self.through_api.sent += len(content)
             if len(content) > self.caps.lambda_binary:
@@ -81,8 +103,8 @@ class Gateway:
         if body is None:
             return _too_large()
         self.through_download.received += len(body)
-        # The edge sends the viewer's host, and API Gateway the scheme.
-        told = {"Host": API_HOST, "X-Viewer-Host": request.host, "X-Forwarded-Proto": request.scheme}
+        # API Gateway sends the scheme.
+        told = {"Host": API_HOST, "X-Forwarded-Proto": request.scheme}
         headers = {**end_to_end(request.headers), **told}
         clock = asyncio.get_running_loop().time
         answer_by = clock() + self.caps.headers_seconds

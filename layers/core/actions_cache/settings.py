@@ -34,6 +34,11 @@ class MergeTrigger(StrEnum):
     FIRST_DOWNLOAD = "first-download"
 
 
+class SeekThrough(StrEnum):
+    EDGE = "edge"
+    API = "api"
+
+
 def _split(value: object) -> object:
     return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
 
@@ -100,6 +105,7 @@ class Settings(BaseSettings):
     # URLs and how long things live.
     public_url: str | None = None
     edge_key: str | None = None
+    seek_through: SeekThrough = SeekThrough.EDGE
     upload_url_seconds: Annotated[int, Field(gt=0, le=12 * 3600)] = 3600
     download_url_seconds: Annotated[int, Field(gt=0, le=LONGEST_DOWNLOAD_URL_SECONDS)] = 600
     reservation_seconds: Annotated[int, Field(gt=0, le=12 * 3600)] = 3600
@@ -169,6 +175,15 @@ class Settings(BaseSettings):
                 f"{CLOCK_MARGIN_SECONDS} s between clocks. Raise it, lower those, or leave it unset."
             )
             raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _who_seeks_is_let_in(self) -> Self:
+        if self.seek_through is SeekThrough.API and self.edge_key is not None:
+            raise ValueError(
+                "SEEK_THROUGH=api sends clients past the edge, and with EDGE_KEY the API answers nobody there. Set "
+                "SEEK_THROUGH to edge, or leave EDGE_KEY unset."
+            )
         return self
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from actions_cache.domain.signed_url import Direction
 from scripts.verify_deployment import job
-from scripts.verify_deployment.checks.bytes_back import body_fault, length_fault, made_up
+from scripts.verify_deployment.checks.bytes_back import SEEK_IGNORED, body_fault, length_fault, made_up
 from scripts.verify_deployment.checks.edge import accepted
 from scripts.verify_deployment.context import Context, Upload
 from scripts.verify_deployment.explain import explain
@@ -63,6 +63,8 @@ def lengths(context: Context) -> str:
         raise Failed(f"HEAD: {fault}")
     # x-ms-range: such a request is streamed even when the entry is merged by now.
     reply = context.client.send("GET", url, headers={"x-ms-range": "bytes=0-"})
+    if reply.status == HTTPStatus.OK:
+        raise Failed(f"GET: {SEEK_IGNORED}")
     if reply.status != HTTPStatus.PARTIAL_CONTENT:
         raise Failed(f"GET: {explain(reply.status, reply.headers, reply.body)}")
     if fault := length_fault(reply.headers, size) or body_fault(reply, proof.content):
@@ -73,11 +75,11 @@ def lengths(context: Context) -> str:
 def streaming_url(context: Context, upload: Upload) -> str:
     """A URL of the download function. Raises Skipped."""
     url = needed(upload.early_url, "a lookup of the small entry")
-    if urlsplit(url).path.startswith(STREAMS):
+    if STREAMS in urlsplit(url).path:
         return url
     if context.stack is None:
         raise Skipped("the entry was merged before it could be looked up, so nothing streams; run it again")
-    return context.address.base + context.stack.signed_path(Direction.DOWNLOAD, upload.archive_id)
+    return context.seeking_base + context.stack.signed_path(Direction.DOWNLOAD, upload.archive_id)
 
 
 def fault(context: Context) -> str:
@@ -94,7 +96,7 @@ def fault(context: Context) -> str:
         accepted(job.put_block(context.client, broken.url, block_id, body))
         broken.blocks[block_id] = body
     accepted(job.put_block_list(context.client, broken.url, list(broken.blocks)))
-    url = context.address.base + context.stack.signed_path(Direction.DOWNLOAD, broken.archive_id)
+    url = context.seeking_base + context.stack.signed_path(Direction.DOWNLOAD, broken.archive_id)
     last = context.stack.key_of_block(broken.archive_id, list(broken.blocks)[-1])
     context.stack.delete(needed(last, "the part that was uploaded"))
     saving.finalize(key, len(broken.content))
