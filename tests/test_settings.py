@@ -95,6 +95,13 @@ def lower(constraints):
     )
 
 
+def test_seeking_past_the_edge_is_refused_where_the_api_is_closed():
+    assert Settings(**REQUIRED, seek_through="api").seek_through == "api"
+    assert Settings(**REQUIRED, edge_key="key").edge_key == "key"
+    with pytest.raises(ValidationError, match="SEEK_THROUGH to edge"):
+        Settings(**REQUIRED, seek_through="api", edge_key="key")
+
+
 def test_issuers_are_separated_by_commas(monkeypatch):
     monkeypatch.setenv("TOKEN_ISSUERS", "https://one, https://two")
     assert Settings(**REQUIRED).token_issuers == ("https://one", "https://two")
