@@ -278,6 +278,23 @@ def test_what_is_held_back_is_the_last_bytes_in_order(sizes: list[int], fails: b
     assert len(sent) == len(body) if is_whole else len(sent) <= max(0, len(body) - LAST_BYTES)
 
 
+@given(sizes=st.lists(st.integers(1, 3 * LAST_BYTES), min_size=1, max_size=12))
+@settings(deadline=None)
+def test_a_stream_that_is_cut_short_at_any_time_lacks_the_last_bytes(sizes: list[int]):
+    """Between any two sends, as when its permitted time is up."""
+
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        for size in sizes:
+            yield bytes(size)
+
+    async def sends() -> list[int]:
+        return [len(chunk) async for chunk in held_back(chunks())]
+
+    *before, last = asyncio.run(sends())
+    assert last == min(sum(sizes), LAST_BYTES)
+    assert sum(before) + last == sum(sizes)
+
+
 async def received(body: bytes, chunk_size: int, *, fails: bool) -> tuple[bytes, bool]:
     async def chunks() -> AsyncGenerator[bytes, None]:
         for at in range(0, len(body), chunk_size):

@@ -15,17 +15,6 @@ if TYPE_CHECKING:
     from botocore.credentials import Credentials
     from mypy_boto3_s3 import S3Client
 
-OF_BODIES = {"payload_signing_enabled": False}
-"""TLS and the ETags that come back vouch for them; else the merge's bytes were hashed a third time."""
-
-REGIONAL = {**OF_BODIES, "addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"}
-"""The bucket's own host, <bucket>.s3.<region>.amazonaws.com, for presigned URLs too. Left alone, boto3 presigns for
-S3's global host, which answers 307 while a bucket is new, and 400 for good in regions launched after March 2019:
-https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html#VirtualHostingBackwardsCompatibility"""
-
-BY_PATH = {**OF_BODIES, "addressing_style": "path"}
-"""Another store's endpoint has no name for each bucket."""
-
 
 def _config(read_timeout: int, attempts: int) -> Config:
     return Config(
@@ -37,7 +26,15 @@ def _config(read_timeout: int, attempts: int) -> Config:
         # boto3 would add a CRC32 to uploaded parts that the multipart upload wasn't created with.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        s3=REGIONAL,
+        s3={
+            # Of bodies, TLS and the ETags that come back vouch for them; else the merge's were hashed a third time.
+            "payload_signing_enabled": False,
+            # The bucket's own host, <bucket>.s3.<region>.amazonaws.com. Left alone, boto3 presigns for S3's global
+            # one, which answers 307 while a bucket is new, and 400 for good in regions launched after March 2019:
+            # https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
+            "addressing_style": "virtual",
+            "us_east_1_regional_endpoint": "regional",
+        },
     )
 
 
@@ -59,7 +56,9 @@ def s3_client(session: "boto3.Session", calls: Config, endpoint_url: str | None 
     client = session.client("s3", config=calls, endpoint_url=endpoint_url)
     if ".amazonaws.com" in client.meta.endpoint_url:
         return client
-    return session.client("s3", config=calls.merge(Config(s3=BY_PATH)), endpoint_url=endpoint_url)
+    # Another store's host has no name for each bucket.
+    by_path = Config(s3={"payload_signing_enabled": False, "addressing_style": "path"})
+    return session.client("s3", config=calls.merge(by_path), endpoint_url=endpoint_url)
 
 
 def seconds_left(credentials: "Credentials") -> int | None:

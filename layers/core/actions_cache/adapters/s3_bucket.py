@@ -111,11 +111,12 @@ class S3Bucket:
                 raise Unavailable(f"{len(errors)} objects not deleted, the first: {errors[0]}")
 
     def presign_download(self, part: Part, seconds: int) -> str:
-        if self._credentials is not None:
-            seconds = min(seconds, seconds_left(self._credentials) or seconds)
-        return self._s3.generate_presigned_url(
-            "get_object", Params={"Bucket": self._name, "Key": part.key}, ExpiresIn=seconds
-        )
+        with answers():
+            if self._credentials is not None:
+                seconds = min(seconds, seconds_left(self._credentials) or seconds)
+            return self._s3.generate_presigned_url(
+                "get_object", Params={"Bucket": self._name, "Key": part.key}, ExpiresIn=seconds
+            )
 
     def start_upload(self, key: str) -> MultipartUpload:
         with answers():
