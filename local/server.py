@@ -9,7 +9,7 @@ import boto3
 import uvicorn
 from starlette.types import ASGIApp
 
-from actions_cache.adapters.aws import QUICK_CALLS
+from actions_cache.adapters.aws import QUICK_CALLS, s3_client
 from actions_cache.adapters.edge_secrets import SIGV4A_CALLS
 from actions_cache.adapters.s3_signing import S3Signer
 from functions.api import handler as api
@@ -50,7 +50,7 @@ def edge_before(template: Template, behind: ASGIApp, secrets_arn: str) -> Edge:
         Distribution.of(template),
         EdgeRuntime(),
         EdgeKeyValueStore(session.client("cloudfront-keyvaluestore", config=SIGV4A_CALLS), secrets_arn),
-        BucketOrigin(S3Signer(session.client("s3", config=QUICK_CALLS), os.environ["BUCKET"], credentials)),
+        BucketOrigin(S3Signer(s3_client(session, QUICK_CALLS), os.environ["BUCKET"], credentials)),
         behind,
     )
 

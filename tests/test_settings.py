@@ -50,20 +50,56 @@ def test_a_grace_that_would_cut_readers_off_is_refused_with_what_to_do():
 
 @pytest.mark.parametrize("longest", ["upload_url_seconds", "download_url_seconds"])
 def test_rotations_of_the_secret_that_would_overlap_are_refused_with_what_to_do(longest):
-    lives: dict[str, Any] = {"upload_url_seconds": 60, "download_url_seconds": 60, longest: 7200}
-    assert Settings(**REQUIRED, **lives, secret_rotation_seconds=9000).secret_rotation_seconds == 9000
-    with pytest.raises(ValidationError, match=r"SECRET_ROTATION_SECONDS is 8999.* takes 9000 s.*Raise it"):
-        Settings(**REQUIRED, **lives, secret_rotation_seconds=8999)
+    lives: dict[str, Any] = {"upload_url_seconds": 60, "download_url_seconds": 60, longest: 3600}
+    assert Settings(**REQUIRED, **lives, secret_rotation_seconds=5400).secret_rotation_seconds == 5400
+    with pytest.raises(ValidationError, match=r"SECRET_ROTATION_SECONDS is 5399.* takes 5400 s.*Raise it"):
+        Settings(**REQUIRED, **lives, secret_rotation_seconds=5399)
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"upload_url_seconds": 0}, {"merge_wait_seconds": 26}, {"merge_trigger": "never"}, {"merge_attempts": 0}],
+    [
+        {"upload_url_seconds": 0},
+        {"download_url_seconds": 3601},
+        {"merge_wait_seconds": 26},
+        {"merge_trigger": "never"},
+        {"merge_attempts": 0},
+    ],
     ids=str,
 )
 def test_a_setting_out_of_bounds_is_refused(wrong):
     with pytest.raises(ValidationError):
         Settings.model_validate(REQUIRED | wrong)
+
+
+def test_the_template_bounds_what_settings_bound(template):
+    """Above, the same; below, the template may want more, since tests and local runs live in seconds."""
+    variables = template.body["Globals"]["Function"]["Environment"]["Variables"]
+    bounded = {value["Ref"]: name for name, value in variables.items() if isinstance(value, dict) and "Ref" in value}
+    parameters = {it: template.body["Parameters"].get(it, {}) for it in bounded}
+    numbers = [it for it, declared in parameters.items() if declared.get("Type") == "Number"]
+    assert len(numbers) >= 10
+    for parameter in numbers:
+        constraints = Settings.model_fields[bounded[parameter].lower()].metadata
+        assert parameters[parameter].get("MaxValue") == upper(constraints), parameter
+        assert lower(constraints) <= parameters[parameter]["MinValue"], parameter
+
+
+def upper(constraints):
+    return next((it.le for it in constraints if hasattr(it, "le")), None)
+
+
+def lower(constraints):
+    return next(
+        it.ge if hasattr(it, "ge") else it.gt + 1 for it in constraints if hasattr(it, "ge") or hasattr(it, "gt")
+    )
+
+
+def test_seeking_past_the_edge_is_refused_where_the_api_is_closed():
+    assert Settings(**REQUIRED, seek_through="api").seek_through == "api"
+    assert Settings(**REQUIRED, edge_key="key").edge_key == "key"
+    with pytest.raises(ValidationError, match="SEEK_THROUGH to edge"):
+        Settings(**REQUIRED, seek_through="api", edge_key="key")
 
 
 def test_issuers_are_separated_by_commas(monkeypatch):

@@ -11,7 +11,7 @@ from actions_cache.adapters.tls import trusting
 from actions_cache.web.app import new_app
 from actions_cache.wiring.data import DataPlane
 from actions_cache.wiring.requests import Requests
-from functions.api import artifact_cache, cache_service, passthrough, uploads
+from functions.api import artifact_cache, cache_service, describing, passthrough, uploads
 from functions.api.tokens import TokenReader
 
 
@@ -24,6 +24,7 @@ def create_app(control: Requests, data: DataPlane) -> FastAPI:
     app = new_app(control.telemetry, edge_key=settings.edge_key)
     app.include_router(cache_service.routes(control, tokens))
     app.include_router(uploads.routes(control, data))
+    app.include_router(describing.routes(data))
     app.include_router(artifact_cache.routes(control, data, tokens))
 
     @app.get("/health")

@@ -29,7 +29,7 @@ from actions_cache.domain.errors import InvalidRequest, NotFound
 from actions_cache.domain.pieces import check_takes_pieces, parse_content_range
 from actions_cache.domain.timing import SECOND
 from actions_cache.usecases.look_up import Hit, Query
-from actions_cache.web.app import absolute, base_url, came_through_edge
+from actions_cache.web.app import Reader, absolute, reader_of
 from actions_cache.web.artifact_cache import ROOT
 from actions_cache.wiring.data import DataPlane
 from actions_cache.wiring.requests import Requests
@@ -65,11 +65,12 @@ def routes(control: Requests, data: DataPlane, tokens: TokenReader) -> APIRouter
 
     @router.get("/cache")
     async def look_up(request: Request, caller: TheCaller) -> Response:
-        query = _query(request, caller)
+        reader = reader_of(request, control.settings)
+        query = _query(request, caller, reader)
         hit = await run_in_threadpool(control.look_up, query)
         if hit is None:
             return Response(status_code=204)
-        return JSONResponse(_found(hit, absolute(hit.url, base_url(request, control.settings.public_url))))
+        return JSONResponse(_found(hit, absolute(hit.url, reader.base_url)))
 
     @router.get("/caches")
     async def list_similar(request: Request, caller: TheCaller) -> Response:
@@ -124,7 +125,7 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _query(request: Request, caller: Caller) -> Query:
+def _query(request: Request, caller: Caller, reader: Reader) -> Query:
     """`keys` is one list, separated by commas: a key that holds one can't be asked for by this API."""
     keys = [key for key in request.query_params.get("keys", "").split(",") if key]
     if len(keys) > 1 + MAX_RESTORE_KEYS:
@@ -135,8 +136,8 @@ def _query(request: Request, caller: Caller) -> Query:
         version=check_name("version", request.query_params.get("version", "")),
         key=check_name("keys", keys[0] if keys else ""),
         restore_keys=tuple(check_name("keys", key) for key in keys[1:]),
-        user_agent=request.headers.get("user-agent", ""),
-        through_edge=came_through_edge(request),
+        user_agent=reader.user_agent,
+        through_edge=reader.through_edge,
     )
 
 

@@ -15,7 +15,7 @@ from actions_cache.domain.entry import MAX_RESTORE_KEYS, EntryFamily, EntryName,
 from actions_cache.domain.errors import InvalidRequest, PermissionDenied
 from actions_cache.usecases.look_up import Query
 from actions_cache.web import twirp
-from actions_cache.web.app import absolute, base_url, came_through_edge, respond
+from actions_cache.web.app import Reader, absolute, base_url, reader_of, respond
 from actions_cache.wiring.requests import Requests
 from functions.api.bodies import read_body
 from functions.api.codec import MalformedBody, codec_for
@@ -39,8 +39,8 @@ class Call:
 
     caller: Caller
     base_url: str
-    user_agent: str
-    through_edge: bool
+    """What an upload's URL begins with."""
+    reader: Reader
 
 
 @dataclass
@@ -77,13 +77,13 @@ class CacheService:
             version=check_name("version", request.version),
             key=check_name("key", request.key),
             restore_keys=tuple(check_name("a restore key", key) for key in request.restore_keys),
-            user_agent=call.user_agent,
-            through_edge=call.through_edge,
+            user_agent=call.reader.user_agent,
+            through_edge=call.reader.through_edge,
         )
         hit = self.control.look_up(query)
         if hit is None:
             return GetCacheEntryDownloadURLResponse(ok=False)
-        url = absolute(hit.url, call.base_url)
+        url = absolute(hit.url, call.reader.base_url)
         return GetCacheEntryDownloadURLResponse(ok=True, signed_download_url=url, matched_key=hit.key)
 
     @cached_property
@@ -120,12 +120,7 @@ def routes(control: Requests, tokens: TokenReader) -> APIRouter:
             message = codec.decode(await read_body(request, MAX_BODY_BYTES), message_type())
         except MalformedBody as error:
             return respond(twirp.malformed(str(error)))
-        call = Call(
-            caller,
-            base_url(request, control.settings.public_url),
-            request.headers.get("user-agent", ""),
-            came_through_edge(request),
-        )
+        call = Call(caller, base_url(request, control.settings.public_url), reader_of(request, control.settings))
         answer = await run_in_threadpool(method, message, call)
         return Response(codec.encode(answer), headers={"Content-Type": codec.content_type})
 

@@ -27,7 +27,7 @@ def routes(control: Requests, data: DataPlane) -> APIRouter:
             case None:
                 return await put_part(archive, None, request)
             case "block":
-                return await put_part(archive, request.query_params.get("blockid", ""), request)
+                return await put_part(archive, block_id_of(request), request)
             case "blocklist":
                 return await put_block_list(archive, request)
             case "appendblock":
@@ -99,6 +99,11 @@ def routes(control: Requests, data: DataPlane) -> APIRouter:
         )
 
     return router
+
+
+def block_id_of(request: Request) -> str:
+    """A `+` that came unescaped was decoded to a space, which base64 hasn't; the edge takes it for a `+` as well."""
+    return request.query_params.get("blockid", "").replace(" ", "+")
 
 
 def _announced_size(request: Request) -> int | Response:

@@ -1,20 +1,22 @@
-"""GET and HEAD of a download URL."""
+"""GET of a download URL; its HEAD is the API's (functions/api/describing.py)."""
 
 import asyncio
 from contextlib import aclosing
 
 from fastapi import FastAPI, Request, Response
-from starlette.responses import RedirectResponse, StreamingResponse
+from starlette.responses import StreamingResponse
 from starlette.types import Send
 
 from actions_cache.domain import happenings
-from actions_cache.domain.errors import PreconditionFailed, TryAgain
+from actions_cache.domain.errors import TryAgain
+from actions_cache.domain.preconditions import range_applies
 from actions_cache.domain.signed_url import Direction
 from actions_cache.logs import StreamBroken
 from actions_cache.ports import Chunk, Telemetry
-from actions_cache.usecases.download import Content, Redirect
-from actions_cache.web import azure
+from actions_cache.settings import SeekThrough
+from actions_cache.usecases.download import Content, Redirect, etag_of
 from actions_cache.web.app import absolute, base_url, came_through_edge, new_app, signed
+from actions_cache.web.contents import check_if_match, content_headers
 from actions_cache.wiring.data import DataPlane
 
 ANSWER_SECONDS = 25
@@ -34,45 +36,30 @@ def create_app(data: DataPlane) -> FastAPI:
     async def download(archive: str, request: Request) -> Response:
         # x-ms-range wins over Range; S3 would ignore it, so its askers aren't sent there (WIRE.md section 4).
         azure_range = request.headers.get("x-ms-range")
-        wanted = azure_range if azure_range is not None else request.headers.get("range")
+        wanted = azure_range if azure_range is not None else plain_range(request, archive)
         pins_our_etag = "if-match" in request.headers or "if-range" in request.headers
         reads_plainly = azure_range is None and not pins_our_etag
+        may_use_edge = came_through_edge(request) and settings.seek_through is SeekThrough.EDGE
         answer_by = asyncio.get_running_loop().time() + ANSWER_SECONDS
-        delivered = await data.download(
-            archive, wanted, reads_plainly=reads_plainly, through_edge=came_through_edge(request)
-        )
+        delivered = await data.download(archive, wanted, reads_plainly=reads_plainly, through_edge=may_use_edge)
         if isinstance(delivered, Redirect):
-            return RedirectResponse(absolute(delivered.url, base_url(request, settings.public_url)), 302)
+            return redirect(absolute(delivered.url, base_url(request, settings.public_url)))
         check_if_match(request, delivered)
         return await ArchiveResponse.started(delivered, answer_by, settings.max_stream_seconds, telemetry)
-
-    @app.head("/blobs/download/{archive}", dependencies=by_signature)
-    async def describe(archive: str, request: Request) -> Response:
-        content = await data.download.describe(archive)
-        check_if_match(request, content)
-        return Response(headers=content_headers(content))
 
     return app
 
 
-def check_if_match(request: Request, content: Content) -> None:
-    """Azure's SDKs pin what they read in pieces. Raises PreconditionFailed."""
-    wanted = request.headers.get("if-match", "*")
-    if wanted != "*" and content.etag not in (tag.strip() for tag in wanted.split(",")):
-        raise PreconditionFailed(f"If-Match names {wanted[:100]}, but the archive's ETag is {content.etag}")
+def plain_range(request: Request, archive_id: str) -> str | None:
+    return request.headers.get("range") if range_applies(request.headers.get("if-range"), etag_of(archive_id)) else None
 
 
-def content_headers(content: Content) -> dict[str, str]:
-    headers = {
-        "Accept-Ranges": "bytes",
-        "Content-Length": str(content.wanted.size),
-        "Content-Type": "application/octet-stream",
-        "x-ms-blob-type": "BlockBlob",
-        **azure.blob_headers(content.etag, content.stored_at),
-    }
-    if content.is_partial:
-        headers["Content-Range"] = content.wanted.content_range(content.size)
-    return headers
+def redirect(url: str) -> Response:
+    """Return it with a body, without which a streamed answer was reported not to end.
+
+    https://github.com/awslabs/aws-lambda-web-adapter/issues/499
+    """
+    return Response("its bytes are at Location\n", 302, {"Location": url}, "text/plain")
 
 
 class ArchiveResponse(StreamingResponse):

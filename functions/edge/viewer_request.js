@@ -1,18 +1,17 @@
 // Viewer request, on every cache behavior: checked parts and objects go to the bucket, all else to the API.
 //
-// CloudFront signs what it sends to the bucket. So nothing of the client's goes there but what is checked and
-// built anew here, and a path that only resembles ours goes to the API, whichever behavior it matched: CloudFront
-// matches the normalized path, this function sees the raw one.
+// CloudFront signs what goes to the bucket, so only what is checked and built anew here does. A path that only
+// resembles ours goes to the API: CloudFront matches the normalized path, this function sees the raw one.
 //
-// Twins in layers/core/actions_cache/domain: signed_url.py, layout.py, byte_range.py.
+// Twins in actions_cache/domain: signed_url.py, layout.py, byte_range.py, preconditions.py.
 
 import cf from 'cloudfront';
 import crypto from 'crypto';
 
-const SECRETS_KEY = 'url-signing-secrets'; // separated by a space: several, while they are rotated
+const SECRETS_KEY = 'url-signing-secrets'; // several, while they are rotated
 const MAX_PART_BYTES = 5 * 1024 * 1024 * 1024; // S3's cap on one PUT
 const MAX_BLOCK_KEY_CHARS = 86; // base64 of 64 bytes, without its padding
-const LARGEST_OFFSET = 999999999999999; // more than any object has, and still a number that JavaScript counts by
+const LARGEST_OFFSET = 999999999999999; // more than any object has, and still an exact number
 
 const UPLOAD = /^\/blobs\/upload\/([0-9a-f]{32})$/;
 const OBJECT = /^\/blobs\/object\/([0-9]{1,15})\/([0-9a-f]{32})\/((?:parts|merged)\/[A-Za-z0-9_\/-]+)$/;
@@ -22,7 +21,7 @@ const OFFSET = /^[0-9]{1,15}$/;
 const DECIMAL = /^[0-9]+$/;
 const SINGLE_RANGE = /^[ \t]*bytes[ \t]*=[ \t]*([0-9]*)[ \t]*-[ \t]*([0-9]*)[ \t]*$/i;
 
-// Read-only at viewer request: leaving one out is refused as much as changing it.
+// Read-only at viewer request: may not be left out either.
 const READ_ONLY_HEADERS = ['cdn-loop', 'content-length', 'host', 'transfer-encoding', 'via'];
 
 const kvs = cf.kvs();
@@ -36,15 +35,14 @@ async function handler(event) {
     const secrets = await kvs.get(SECRETS_KEY);
     if (archive !== null) {
       checkUrl(request.querystring, 'upload', archive, secrets);
-      return toBucket(request, partUri(event, archive), {});
+      return toBucket(request, partUri(event, archive), { 'content-type': { value: 'application/octet-stream' } });
     }
     checkUrl(request.querystring, 'object', object.subject, secrets);
     return toBucket(request, object.uri, readHeaders(request, object));
   } catch (fault) {
-    if (fault.refusal) return refused(event, fault.refusal, fault.message);
+    if (fault.refusal) return refused(event, fault);
     console.log(`${fault}`);
-    const busy = refusal(503, 'ServerBusy', 'the edge of this cache is not ready; try again');
-    return refused(event, busy.refusal, busy.message);
+    return refused(event, refusal(503, 'ServerBusy', 'the edge of this cache is not ready; try again'));
   }
 }
 
@@ -73,7 +71,7 @@ function archiveOfPart(request) {
   return PARTS.includes(kindOf(request)) ? found[1] : null;
 }
 
-// With two `comp` it could be any: checkUrl refuses it.
+// Two `comp` could be any: checkUrl refuses them.
 function kindOf(request) {
   const comp = request.querystring.comp;
   if (comp && !comp.multiValue) return `comp=${comp.value.toLowerCase()}`;
@@ -81,7 +79,7 @@ function kindOf(request) {
   return type ? type.value.toLowerCase() : 'blockblob';
 }
 
-// What an object's URL is signed for: the archive's size, and the key without `archives/`; null: the path isn't one's.
+// What an object's URL is signed for: the archive's size, and the key without `archives/`; null: not an object's path.
 function objectOf(request) {
   if (!request.uri.startsWith('/blobs/object/')) return null;
   const found = fullMatch(OBJECT, request.uri);
@@ -106,8 +104,7 @@ function checkUrl(query, direction, subject, secrets) {
     throw refusal(403, 'AuthenticationFailed', message);
   }
   if (fullMatch(DECIMAL, expires) === null || Number(expires) * 1000 <= Date.now()) {
-    const message = `this ${direction} URL has expired; ask the cache service for a new one`;
-    throw refusal(403, 'AuthenticationFailed', message);
+    throw refusal(403, 'AuthenticationFailed', `this ${direction} URL has expired; ask the cache service for a new one`);
   }
 }
 
@@ -122,7 +119,7 @@ function isSigned(message, signature, secrets) {
   return fits;
 }
 
-// Takes as long for any other text: no early exit.
+// No early exit: as long for any other text.
 function isSame(expected, text) {
   let difference = expected.length ^ text.length;
   for (let at = 0; at < expected.length; at += 1) difference |= expected.codePointAt(at) ^ text.codePointAt(at);
@@ -135,14 +132,13 @@ function partUri(event, archive) {
     throw refusal(411, 'MissingContentLengthHeader', 'send the size as Content-Length');
   }
   if (Number(size.value) > MAX_PART_BYTES) {
-    const message = `one PUT may have ${MAX_PART_BYTES} bytes; send more as blocks`;
-    throw refusal(413, 'RequestBodyTooLarge', message);
+    throw refusal(413, 'RequestBodyTooLarge', `one PUT may have ${MAX_PART_BYTES} bytes; send more as blocks`);
   }
   const arrival = `${String(Date.now()).padStart(13, '0')}-${event.context.requestId.replace(/[^A-Za-z0-9_-]/g, '')}`;
   return `/archives/${archive}/parts/${placeOf(event.request, Number(size.value))}/${arrival}`;
 }
 
-// An Append Block stands at the offset that its client names: one sent again replaces the first.
+// An Append Block stands at the offset it names: one sent again replaces the first.
 function placeOf(request, size) {
   const kind = kindOf(request);
   const id = request.querystring.blockid;
@@ -156,14 +152,12 @@ function placeOf(request, size) {
   return `append/${offset && fullMatch(OFFSET, offset.value) ? offset.value.padStart(15, '0') : 'next'}`;
 }
 
-// CloudFront hands over a value as it was sent. `+` in it means itself, and so did a space, if it was decoded.
+// A value as it was sent. `+` in it means itself, and so did a space, if it was decoded.
 function blockKey(sent) {
-  let id = '';
+  let id = ''; // also of a malformed escape
   try {
     id = decodeURIComponent(sent).replace(/ /g, '+');
-  } catch (fault) {
-    id = ''; // a malformed escape
-  }
+  } catch (fault) {}
   const key = id.replace(/\+/g, '-').replace(/\//g, '_').replace(/=/g, '');
   if (key === '' || key.length > MAX_BLOCK_KEY_CHARS || fullMatch(BASE64, id) === null) {
     throw refusal(400, 'InvalidInput', 'the block id must be base64 of 1 to 64 bytes');
@@ -171,20 +165,23 @@ function blockKey(sent) {
   return key;
 }
 
-// S3 ignores x-ms-range, knows the object by another ETag than the archive's, and says 416 without the size.
+// S3 ignores x-ms-range, has another ETag than the archive, and says 416 without the size.
 function readHeaders(request, object) {
   const pinned = request.headers['if-match'];
   const tags = pinned ? pinned.value.split(',').map((tag) => tag.trim()) : ['*'];
   if (!tags.includes('*') && !tags.includes(object.etag)) {
     throw refusal(412, 'ConditionNotMet', 'If-Match names another ETag than this archive has');
   }
-  const range = request.method === 'GET' ? rangeOf(request.headers, object.size) : null;
+  const range = request.method === 'GET' ? rangeOf(request.headers, object) : null;
   return range === null ? {} : { range: { value: range } };
 }
 
-// As S3 reads it; null: all is wanted. What isn't a single, well-formed byte range is ignored (RFC 9110, 14.2).
-function rangeOf(headers, size) {
-  const header = headers['x-ms-range'] || headers.range;
+// As S3 reads it; null: all is wanted. Ignored: what isn't a single byte range, and a plain one whose If-Range names
+// another ETag, or a date (RFC 9110).
+function rangeOf(headers, object) {
+  const size = object.size;
+  const pin = headers['if-range'];
+  const header = headers['x-ms-range'] || (pin && pin.value.trim() !== object.etag ? null : headers.range);
   const found = header ? fullMatch(SINGLE_RANGE, header.value) : null;
   if (found === null || (found[1] === '' && found[2] === '')) return null;
   const first = Math.min(Number(found[1]), LARGEST_OFFSET);
@@ -198,7 +195,7 @@ function rangeOf(headers, size) {
   throw fault;
 }
 
-// The runtime's `$` is Perl's: it also matches before a newline at the end.
+// The runtime's `$` also matches before a newline at the end.
 function fullMatch(pattern, text) {
   const found = pattern.exec(text);
   return found !== null && found[0] === text ? found : null;
@@ -211,17 +208,21 @@ function refusal(status, code, message) {
 }
 
 // The messages are this file's own: nothing a client sent is in them.
-function refused(event, refusal, message) {
-  const headers = refusal.headers;
-  headers['content-type'] = { value: 'application/xml' };
-  headers['x-ms-error-code'] = { value: refusal.code };
-  headers['x-ms-request-id'] = { value: event.context.requestId };
-  headers['x-ms-version'] = { value: '2025-11-05' };
+function refused(event, fault) {
+  const told = fault.refusal;
+  const headers = told.headers;
+  const add = (name, value) => (headers[name] = { value: value });
+  add('content-type', 'application/xml');
+  add('content-security-policy', "default-src 'none'; sandbox");
+  add('x-content-type-options', 'nosniff');
+  add('x-ms-error-code', told.code);
+  add('x-ms-request-id', event.context.requestId);
+  add('x-ms-version', '2025-11-05');
   return {
-    statusCode: refusal.status,
+    statusCode: told.status,
     headers: headers,
     body:
       '<?xml version="1.0" encoding="utf-8"?>' +
-      `<Error><Code>${refusal.code}</Code><Message>${message}</Message></Error>`,
+      `<Error><Code>${told.code}</Code><Message>${fault.message}</Message></Error>`,
   };
 }

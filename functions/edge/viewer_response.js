@@ -16,6 +16,9 @@ function handler(event) {
   });
   headers['x-ms-request-id'] = { value: event.context.requestId };
   headers['x-ms-version'] = { value: '2025-11-05' };
+  // This is the management page's origin too: no browser may take what a job saved for a page.
+  headers['content-security-policy'] = { value: "default-src 'none'; sandbox" };
+  headers['x-content-type-options'] = { value: 'nosniff' };
 
   if (event.request.method === 'PUT') {
     if (response.statusCode === 200) {
@@ -29,6 +32,7 @@ function handler(event) {
     return response;
   }
 
+  headers['content-type'] = { value: 'application/octet-stream' };
   const found = ARCHIVE.exec(event.request.uri);
   if (found !== null) headers.etag = { value: `"${found[1]}"` };
   headers['x-ms-blob-type'] = { value: 'BlockBlob' };

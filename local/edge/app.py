@@ -15,6 +15,7 @@ from local.edge import event as cloudfront
 from local.edge.distribution import Behavior, Distribution
 from local.edge.event import Headers
 from local.edge.origin_bucket import BucketOrigin, BucketUnreachable, answer_headers
+from local.edge.refusals import refusal
 from local.edge.runtime import EdgeRuntime, FunctionFailed
 
 logger = logging.getLogger(__name__)
@@ -52,11 +53,11 @@ class Edge:
         request_id = cloudfront.new_request_id()
         refusal = _refusal_of_head(scope)
         if refusal is not None:
-            await _refuse(send, request_id, *refusal)
+            await _refuse(scope, send, request_id, *refusal)
             return
         behavior = self.distribution.behavior(scope["raw_path"].decode("latin-1"))
         if scope["method"] not in behavior.methods:
-            await _refuse(send, request_id, HTTPStatus.FORBIDDEN, "this method isn't allowed here")
+            await _refuse(scope, send, request_id, HTTPStatus.FORBIDDEN, "this method isn't allowed here")
             return
         event = cloudfront.viewer_request(scope, request_id)
         try:
@@ -64,7 +65,7 @@ class Edge:
             result = await self.runtime.run("viewer-request", event)
         except FunctionFailed as failure:
             logger.exception("viewer-request failed")
-            await _refuse(send, request_id, failure.status, str(failure))
+            await _refuse(scope, send, request_id, failure.status, str(failure))
             return
         if "response" in result:
             await _send_whole(send, result["response"])
@@ -128,7 +129,7 @@ class _Exchange:
                 raise  # the connection breaks, since nothing else can say that bytes are missing
             # CloudFront itself would say 502 in HTML. 503, since @actions/cache sends a block again on no other.
             logger.warning("the bucket doesn't answer: %s", fault)
-            await _refuse(send, self.event["context"]["requestId"], 503, "the bucket doesn't answer; try again")
+            await _refuse(scope, send, self.event["context"]["requestId"], 503, "the bucket doesn't answer; try again")
 
     def _headers_for_api(self) -> Headers:
         allowed = self.behavior.forwarded_headers
@@ -185,9 +186,10 @@ def _has_body(scope: Scope) -> bool:
     return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
 
 
-async def _refuse(send: Send, request_id: str, status: int, message: str) -> None:
-    answer = azure.error(status, "ServerBusy" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "Forbidden", message)
-    headers = {**answer.headers, **azure.base_headers(request_id), "content-length": str(len(answer.body))}
+async def _refuse(scope: Scope, send: Send, request_id: str, status: int, message: str) -> None:
+    answer = refusal(scope["path"], status, message)
+    of_blobs = azure.base_headers(request_id) if scope["path"].startswith("/blobs/") else {}
+    headers = {**answer.headers, **of_blobs, "content-length": str(len(answer.body))}
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": answer.body})

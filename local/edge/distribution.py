@@ -73,4 +73,9 @@ def _added_headers(template: Template, policy: Mapping[str, Any] | None) -> dict
     if policy is None:
         return {}
     config = template.properties(policy["Ref"])["ResponseHeadersPolicyConfig"]
-    return {it["Header"]: it["Value"] for it in config["CustomHeadersConfig"]["Items"]}
+    security = config["SecurityHeadersConfig"]
+    return {
+        **{it["Header"]: it["Value"] for it in config["CustomHeadersConfig"]["Items"]},
+        "x-content-type-options": "nosniff",
+        "content-security-policy": security["ContentSecurityPolicy"]["ContentSecurityPolicy"],
+    }

@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import click
 
+from actions_cache.adapters.aws import s3_client
 from actions_cache.domain.access import GITHUB, qualified
 from actions_cache.domain.entry import EntryFamily, EntryName, check_name
 from actions_cache.domain.errors import CacheError
@@ -152,13 +153,13 @@ def storage_of(
     server: OperatorPlane, directory: Path | None, bucket: str | None, endpoint_url: str | None, profile: str | None
 ) -> Storage:
     control = server.control
-    to = Bringer(control.session.client("s3", config=control.calls), control.settings.bucket)
+    to = Bringer(s3_client(control.session, control.calls), control.settings.bucket)
     if directory and not bucket:
         return FolderStorage(directory, to)
     if not bucket or directory:
         raise CommandFailed("say where its objects are: --bucket NAME or --directory DIRECTORY")
     session = boto3.Session(profile_name=profile) if profile else control.session
-    s3 = session.client("s3", config=control.calls, endpoint_url=endpoint_url)
+    s3 = s3_client(session, control.calls, endpoint_url)
     return BucketStorage(s3, bucket, to, inside_s3=endpoint_url is None)
 
 

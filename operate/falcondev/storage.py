@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from boto3.s3.transfer import TransferConfig
 
 from actions_cache.adapters.aws import answers
+from actions_cache.domain.archive import OCTET_STREAM
 from actions_cache.usecases.import_entry import Piece
 from operate.falcondev.catalogue import Row
 
@@ -24,6 +25,9 @@ KEY_PREFIX = "gh-actions-cache"
 MIB = 1024 * 1024
 TRANSFER = TransferConfig(multipart_threshold=64 * MIB, multipart_chunksize=64 * MIB, max_concurrency=8)
 """Up to 640 GB. Larger pieces: fewer requests; smaller: less to send again where one fails."""
+
+
+TYPED = {"ContentType": OCTET_STREAM}
 
 
 class Unusable(Exception):
@@ -84,7 +88,7 @@ class FilePiece:
     def bring(self, key: str) -> None:
         # Not upload_file, whose errors are no ClientErrors.
         with answers(), self.path.open("rb") as file:
-            self.to.s3.upload_fileobj(file, self.to.bucket, key, Config=TRANSFER)
+            self.to.s3.upload_fileobj(file, self.to.bucket, key, ExtraArgs=TYPED, Config=TRANSFER)
 
 
 @dataclass(frozen=True)
@@ -128,10 +132,10 @@ class ObjectPiece:
                     {"Bucket": storage.bucket, "Key": self.key},
                     to.bucket,
                     key,
-                    ExtraArgs={"CopySourceIfMatch": self.etag},
+                    ExtraArgs={"CopySourceIfMatch": self.etag, "MetadataDirective": "REPLACE", **TYPED},
                     SourceClient=storage.s3,
                     Config=TRANSFER,
                 )
                 return
             body = storage.s3.get_object(Bucket=storage.bucket, Key=self.key, IfMatch=self.etag)["Body"]
-            to.s3.upload_fileobj(body, to.bucket, key, Config=TRANSFER)
+            to.s3.upload_fileobj(body, to.bucket, key, ExtraArgs=TYPED, Config=TRANSFER)

@@ -60,6 +60,11 @@ class Context:
     unmerged_url: str | None = None
     """The large one's, from the lookup right after its finalize."""
 
+    @property
+    def seeking_base(self) -> str:
+        """What URLs begin with of those who seek by x-ms-range."""
+        return self.stack.api_url if self.stack and self.stack.api_url else self.address.base
+
     def saving_job(self) -> Job:
         """Raises Skipped."""
         if self.job is None:

@@ -15,11 +15,11 @@ from scripts.verify_deployment.room import Room
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-RUNNER_URL, BUCKET, SECRET = "RunnerUrl", "BucketName", "UrlSigningSecretArn"
+RUNNER_URL, BUCKET, SECRET, API_URL = "RunnerUrl", "BucketName", "UrlSigningSecretArn", "ApiUrl"
 """Outputs of template.yaml."""
 
-MERGE_WORKERS = "MergeWorkers"
-"""A parameter of template.yaml."""
+MERGE_WORKERS, SEEK_THROUGH = "MergeWorkers", "SeekThrough"
+"""Parameters of template.yaml."""
 
 NEVER_MADE = ("CREATE_FAILED", "ROLLBACK_IN_PROGRESS", "ROLLBACK_FAILED", "ROLLBACK_COMPLETE")
 
@@ -38,6 +38,8 @@ class Stack:
     runner_url: str
     room: Room | None = None
     """None: these credentials may not ask."""
+    api_url: str | None = None
+    """The API's own, where clients that seek are sent past the edge (SeekThrough=api)."""
 
     def signed_path(self, direction: Direction, subject: str, seconds: float = URL_SECONDS) -> str:
         """A path with its query, good for that long; expired for as long where negative."""
@@ -78,9 +80,16 @@ def read_stack(name: str) -> Stack:
         if (failure := creation_failure(described, formation)) is not None:
             raise StackUnreadable(failure)
         outputs = outputs_of(described)
+        past_edge = {"ParameterKey": SEEK_THROUGH, "ParameterValue": "api"} in described.get("Parameters", ())
         secret = session.client("secretsmanager").get_secret_value(SecretId=outputs[SECRET])["SecretString"]
-        room = room_of(described, session.client("lambda"))
-        return Stack(session.client("s3"), outputs[BUCKET], signing_secret(secret), outputs[RUNNER_URL], room)
+        return Stack(
+            session.client("s3"),
+            outputs[BUCKET],
+            signing_secret(secret),
+            outputs[RUNNER_URL],
+            room_of(described, session.client("lambda")),
+            outputs[API_URL] if past_edge else None,
+        )
     except KeyError as missing:
         raise StackUnreadable(
             f"the stack {name} has no output {missing}; is it a stack of this project, and deployed to its end?"

@@ -84,6 +84,16 @@ def test_a_copy_of_what_is_gone_is_told_apart_from_a_fault(bucket):
         bucket.copy_part(upload, 1, whole(Part("archives/missing", 1, '"etag"')))
 
 
+def test_no_object_is_stored_as_a_page(bucket, journey):
+    """Whoever reads the bucket, by whatever way."""
+    bucket.write_once("archives/once", b"<html>")
+    upload = bucket.start_upload("archives/merged")
+    bucket.complete_upload(upload, [bucket.upload_part(upload, 1, b"<html>")])
+    for key in ("archives/once", "archives/merged"):
+        told = journey.s3.head_object(Bucket=journey.control.settings.bucket, Key=key)
+        assert told["ContentType"] == "application/octet-stream"
+
+
 def test_bodies_are_not_hashed_for_a_signature(journey, bucket):
     """TLS and the ETag that comes back vouch for them; botocore would hash each byte of a merge once more."""
     signed: list[bytes] = []

@@ -3,13 +3,14 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Error, Page, expect
 
 from tests.clients.runtime_token import runtime_token
-from tests.clients.wire import Job
+from tests.clients.wire import GO, Job
 from tests.page.chromium import chromium_for_tests
 
 
@@ -25,18 +26,23 @@ def _token(repository: str) -> str:
     return runtime_token(repository=repository, oidc_extra=extra)
 
 
+def signed_in(browser: Browser, server: str, server_directory: Path) -> Page:
+    env = (server_directory / "data" / "env").read_text()
+    [token] = re.findall(r"^export ADMIN_TOKEN=(\S+)$", env, re.MULTILINE)
+    page = browser.new_page()
+    page.goto(server)
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("button", name="Sign in")).to_have_count(0)
+    return page
+
+
 def test_what_a_job_saved_is_found_on_the_page_and_deleted(
     server: str, server_directory: Path, repository: str, browser: Browser
 ) -> None:
     job = Job(server, _token(repository))
     job.save("npm-1", b"x" * 1000, b"y" * 1000)
-    env = (server_directory / "data" / "env").read_text()
-    [token] = re.findall(r"^export ADMIN_TOKEN=(\S+)$", env, re.MULTILINE)
-
-    page = browser.new_page()
-    page.goto(server)
-    page.get_by_label("Token").fill(token)
-    page.get_by_role("button", name="Sign in").click()
+    page = signed_in(browser, server, server_directory)
     page.get_by_role("link", name=f"acme/of-{repository}").click()
     expect(page.locator(".entries")).to_contain_text("1.95 KiB")
     page.locator(".entries").get_by_role("button", name="Delete").click()
@@ -44,3 +50,27 @@ def test_what_a_job_saved_is_found_on_the_page_and_deleted(
     expect(page.get_by_text("The entry is deleted.")).to_be_visible()
     page.close()
     assert job.look_up("npm-1")["ok"] is False
+
+
+def test_a_page_that_a_job_saved_cannot_act_for_the_operator_who_opens_it(
+    server: str, server_directory: Path, repository: str, browser: Browser
+) -> None:
+    """It has the page's origin, and the operator's session with it: it must come as a file, and never as a page."""
+    job = Job(server, _token(repository), GO)
+    job.save("precious", b"bytes")
+    attack = (
+        "<!doctype html><title>evil</title><script>"
+        f"fetch('/manage/repositories/{repository}/entries?key=precious', {{method: 'DELETE'}})"
+        ".then((answer) => { document.title = `done ${answer.status}`; })</script>"
+    ).encode()
+    job.save("one object", attack)
+    job.save("in parts", attack[:50], attack[50:])
+    page = signed_in(browser, server, server_directory)
+    for key in ("one object", "in parts"):
+        with suppress(Error):  # a download is no navigation
+            page.goto(job.download_url(key))
+        page.wait_for_timeout(500)
+        assert "evil" not in page.title()
+        assert "done" not in page.title()
+    page.close()
+    assert job.look_up("precious")["ok"] is True

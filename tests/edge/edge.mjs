@@ -91,6 +91,16 @@ export function assertToBucket(outcome, uri) {
   assert.deepEqual(outcome.request.cookies, {});
 }
 
+// Whatever type the client named: an object must never be shown as a page.
+export function assertTyped(request, isPut) {
+  assert.equal(request.headers['content-type']?.value, isPut ? 'application/octet-stream' : undefined);
+}
+
+export function assertInert(headers) {
+  assert.equal(headers['content-security-policy'].value, "default-src 'none'; sandbox");
+  assert.equal(headers['x-content-type-options'].value, 'nosniff');
+}
+
 export function assertToApi(outcome, sent) {
   assert.equal(outcome.origin, 'api', JSON.stringify(outcome));
   const { 'x-viewer-host': viewerHost, ...headers } = outcome.request.headers;
@@ -108,6 +118,7 @@ export function assertRefused(outcome, status, code) {
   assert.equal(headers['content-type'].value, 'application/xml');
   assert.equal(headers['x-ms-request-id'].value, REQUEST_ID);
   assert.equal(headers['x-ms-version'].value, '2025-11-05');
+  assertInert(headers);
   const [declaration, content] = [body.slice(0, 38), body.slice(38)];
   assert.equal(declaration, '<?xml version="1.0" encoding="utf-8"?>');
   assert.match(content, new RegExp(`^<Error><Code>${code}</Code><Message>[^<>&]+</Message></Error>$`));

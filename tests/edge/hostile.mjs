@@ -57,8 +57,8 @@ export const HOSTILE_HEADERS = {
 };
 
 const TO_BUCKET = [
-  ['PUT', edge.uploadUrl(), []],
-  ['PUT', `${edge.uploadUrl()}&comp=block&blockid=QQ==`, []],
+  ['PUT', edge.uploadUrl(), ['content-type']],
+  ['PUT', `${edge.uploadUrl()}&comp=block&blockid=QQ==`, ['content-type']],
   ['GET', edge.objectUrl(), ['range']],
 ];
 
@@ -69,6 +69,7 @@ export function hostileHeadersStayOut(run) {
     edge.assertToBucket(outcome, /^\/archives\//);
     const names = Object.keys(outcome.request.headers);
     assert.deepEqual(names.filter((name) => ![...edge.READ_ONLY, ...mayStay].includes(name)), []);
+    edge.assertTyped(outcome.request, method === 'PUT');
   }
 }
 
@@ -224,7 +225,8 @@ export function nothingElseReachesTheBucket(run, rounds = 1_500) {
       assert.ok(outcome.request.uri.startsWith(place), outcome.request.uri);
       assert.match(outcome.request.uri, /^[A-Za-z0-9_/-]+$/);
       const names = Object.keys(outcome.request.headers);
-      assert.deepEqual(names.filter((name) => ![...edge.READ_ONLY, 'range'].includes(name)), []);
+      assert.deepEqual(names.filter((name) => ![...edge.READ_ONLY, 'content-type', 'range'].includes(name)), []);
+      edge.assertTyped(outcome.request, sent.request.method === 'PUT');
     }
   }
   assert.deepEqual([...reached].sort(), ['api', 'bucket', 'refusal']);

@@ -57,6 +57,7 @@ test('a long query and long headers are read like short ones', () => {
 const MUTANTS = {
   hostileHeadersStayOut: [
     ['the headers allow-list', 'request.headers = headers;', 'Object.assign(request.headers, headers);'],
+    ['the type of parts', "{ 'content-type': { value: 'application/octet-stream' } }", '{}'],
   ],
   otherSignaturesAreRefused: [
     ['the comparison', 'return difference === 0;', 'return true;'],
@@ -73,7 +74,7 @@ const MUTANTS = {
   ],
   pathsThatNoObjectCanHaveAreNotFound: [['the alphabet of objects', '[A-Za-z0-9_\\/-]+)$/', '.+)$/']],
   nothingElseReachesTheBucket: [['the method', "|| request.method !== 'PUT'", '']],
-  malformedEscapesAreRefused: [['the malformed escape', "id = ''; // a malformed escape", 'throw fault;']],
+  malformedEscapesAreRefused: [['the malformed escape', 'catch (fault) {}', 'catch (fault) { throw fault; }']],
 };
 
 for (const [check, mutants] of Object.entries(MUTANTS)) {

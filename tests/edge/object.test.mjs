@@ -92,3 +92,13 @@ test("if-match holds for the archive's ETag and for no other", () => {
     edge.assertRefused(read({ 'if-match': tag }), 412, 'ConditionNotMet');
   }
 });
+
+test('a plain range holds only while if-range names this very archive', () => {
+  const ours = `"${edge.ARCHIVE}"`;
+  const rangeFor = (tag, name = 'range') => read({ 'if-range': tag, [name]: 'bytes=1-2' }).request.headers.range?.value;
+  for (const tag of [ours, ` ${ours} `]) assert.equal(rangeFor(tag), 'bytes=1-2', tag);
+  const others = ['"x"', `W/${ours}`, `${ours}, "x"`, 'Wed, 21 Oct 2015 07:28:00 GMT', '*', ''];
+  for (const tag of others) assert.equal(rangeFor(tag), undefined, tag);
+  assert.equal(rangeFor('"x"', 'x-ms-range'), 'bytes=1-2', 'which is no Range');
+  assert.deepEqual(Object.keys(read({ 'if-range': '"x"', range: `bytes=${edge.SIZE}-` }).request.headers), ['host']);
+});

@@ -15,6 +15,11 @@ const OF_S3 = {
   'x-amz-version-id': 'c',
 };
 
+const INERT = {
+  'content-security-policy': { value: "default-src 'none'; sandbox" },
+  'x-content-type-options': { value: 'nosniff' },
+};
+
 function respond(method, uri, status, headers = OF_S3) {
   return run.run(edge.responseEvent(method, uri, status, headers), edge.NOW).response;
 }
@@ -24,6 +29,7 @@ test("S3's 200 for a part becomes the 201 that the clients take", () => {
     const response = respond('PUT', uri, 200);
     assert.deepEqual([response.statusCode, response.statusDescription], [201, 'Created']);
     assert.deepEqual(response.headers, {
+      ...INERT,
       etag: { value: OF_S3.etag },
       'last-modified': { value: new Date(edge.NOW).toUTCString() },
       server: { value: 'AmazonS3' },
@@ -60,7 +66,9 @@ test("what was read has the archive's ETag, whichever path CloudFront shows", ()
       const response = respond(method, uri, status, { ...OF_S3, 'content-range': 'bytes 0-0/9' });
       assert.equal(response.statusCode, status);
       assert.deepEqual(response.headers, {
+        ...INERT,
         'content-range': { value: 'bytes 0-0/9' },
+        'content-type': { value: 'application/octet-stream' },
         etag: { value: `"${edge.ARCHIVE}"` },
         server: { value: 'AmazonS3' },
         'x-ms-blob-type': { value: 'BlockBlob' },
@@ -68,6 +76,14 @@ test("what was read has the archive's ETag, whichever path CloudFront shows", ()
         'x-ms-version': { value: '2025-11-05' },
       });
     }
+  }
+});
+
+test('no type that S3 says makes a page of what a job saved', () => {
+  for (const method of ['GET', 'HEAD']) {
+    const { headers } = respond(method, SENT.GET, 200, { ...OF_S3, 'content-type': 'text/html' });
+    assert.equal(headers['content-type'].value, 'application/octet-stream');
+    edge.assertInert(headers);
   }
 });
 

@@ -11,12 +11,15 @@ from urllib.parse import quote, urlsplit
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from starlette.requests import Request
 
 from actions_cache.domain.byte_range import parse_range
 from actions_cache.domain.errors import InvalidRequest, RangeNotSatisfiable
 from actions_cache.domain.layout import ArchiveKeys, check_block_id, object_subject
+from actions_cache.domain.preconditions import fits_if_match, range_applies
 from actions_cache.domain.signed_url import Direction, signed_path
 from actions_cache.web import azure
+from functions.api.uploads import block_id_of
 
 ROOT = Path(__file__).parents[2]
 KEYS = ArchiveKeys("0123456789abcdef0123456789abcdef")
@@ -103,6 +106,29 @@ def test_a_block_has_the_same_key_at_the_edge_and_in_the_core(edge: Edge, block_
         key = "/" + KEYS.block(block_id, 0, SAFE_REQUEST_ID)
         millis = int(arrival(answer, key))
         assert answer["request"]["uri"] == "/" + KEYS.block(block_id, millis, SAFE_REQUEST_ID)
+
+
+@given(block_id=block_ids)
+@example(block_id="+/+/")
+def test_a_block_id_is_the_same_at_the_edge_and_at_the_api_escaped_or_not(edge: Edge, block_id: str) -> None:
+    """API Gateway hands on a raw `+` as a space, as every decoder of queries does; the edge sees it undecoded."""
+    for sent in (quote(block_id, safe=""), quote(block_id, safe="+/="), block_id):
+        request = Request({"type": "http", "query_string": f"comp=block&blockid={sent}".encode(), "headers": []})
+        assert block_id_of(request) == block_id
+        arrival(edge.put_block(sent), "/" + KEYS.block(block_id_of(request), 0, SAFE_REQUEST_ID))
+
+
+tags = st.sampled_from(['"{id}"', 'W/"{id}"', '"x"', "*", "", " ", ",", "Wed, 21 Oct 2015 07:28:00 GMT"])
+
+
+@given(sent=st.lists(tags, min_size=1, max_size=3).map(", ".join))
+def test_an_etag_pins_the_same_at_the_edge_and_in_the_core(edge: Edge, sent: str) -> None:
+    header, etag = sent.replace("{id}", KEYS.archive_id), f'"{KEYS.archive_id}"'
+    url = signed_path(Direction.OBJECT, object_subject(KEYS.merged("3f2a"), 9), FAR_FUTURE, SECRETS[0])
+    answer = edge.ask("GET", url, **{"if-match": header})
+    assert ("request" in answer) == fits_if_match(header, etag)
+    ranged = edge.ask("GET", url, **{"if-range": header, "range": "bytes=0-1"})
+    assert ("range" in ranged["request"]["headers"]) == range_applies(header, etag)
 
 
 def test_a_put_blob_has_the_same_key_at_the_edge_and_in_the_core(edge: Edge) -> None:

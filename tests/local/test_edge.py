@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from actions_cache.adapters.s3_signing import S3Signer
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.signed_url import Direction, signed_path
+from actions_cache.web import azure
 from local.edge import runtime as runtime_module
 from local.edge.app import API_HOST, Edge
 from local.edge.distribution import Distribution
@@ -32,6 +33,7 @@ from tests.serving import served
 
 SECRET = "known-to-edge-and-api"
 DATA = bytes(range(256)) * 8
+PAGE = b"<!doctype html><script>alert()</script>"
 MIB = 1024 * 1024
 
 
@@ -302,6 +304,8 @@ def test_if_match_holds_for_the_archives_etag_and_for_no_other(stage: Stage):
     url = stage.signed(Direction.OBJECT, stage.store("merged/0"))
 
     assert send("GET", url, headers={"If-Match": f'"{stage.archive}"', "x-ms-range": "bytes=0-0"}).body == DATA[:1]
+    for tag, status in ((f'"{stage.archive}"', 206), ('"another"', 200)):
+        assert send("GET", url, headers={"If-Range": tag, "Range": "bytes=0-0"}).status == status
     other = send("GET", url, headers={"If-Match": '"another"'})
     assert (other.status, other.headers["x-ms-error-code"]) == (412, "ConditionNotMet")
 
@@ -327,6 +331,57 @@ def test_what_the_bucket_refuses_carries_an_id_all_the_same(stage: Stage):
     assert missing.status in (403, 404)
     assert missing.headers["x-ms-request-id"]
     assert b"<Error>" in missing.body
+
+
+INERT = {name.lower(): value for name, value in azure.INERT.items()}
+
+
+def inert(reply: Reply) -> dict[str, str]:
+    return {name: reply.headers.get(name, "") for name in INERT}
+
+
+@pytest.mark.parametrize("place", ["parts/blob/1-r", "merged/0"])
+def test_what_a_job_saved_is_no_page_of_this_origin(stage: Stage, place: str):
+    """Nor is what another tool put there, with whatever type."""
+    subject = f"{stage.archive}/{place}"
+    stage.s3.put_object(Bucket=stage.bucket, Key=f"archives/{subject}", Body=PAGE, ContentType="text/html")
+    url = stage.signed(Direction.OBJECT, f"{len(PAGE)}/{subject}")
+
+    for reply in (send("GET", url), send("HEAD", url), send("GET", url, headers={"x-ms-range": "bytes=1-2"})):
+        assert reply.headers["Content-Type"] == "application/octet-stream"
+        assert inert(reply) == INERT
+
+
+def test_errors_of_blobs_are_no_pages_either(stage: Stage):
+    missing = send("GET", stage.signed(Direction.OBJECT, f"9/{stage.archive}/merged/never"))
+    unsigned = send("GET", f"{stage.url}/blobs/object/9/{stage.archive}/merged/0?se=1&sig=x")
+    too_long = send("GET", f"{stage.url}/blobs/object/{'x' * 9000}")
+    assert [inert(reply) for reply in (missing, unsigned, too_long)] == [INERT] * 3
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-ms-blob-type": "AppendBlob"}, {"content-type": "text/html"}], ids=str)
+def test_a_part_is_stored_with_the_type_that_no_page_has(stage: Stage, headers: dict[str, str]):
+    body = b"" if "x-ms-blob-type" in headers else PAGE
+    assert send("PUT", stage.upload_url, body, headers).status == 201
+    assert stage.stored()["ContentType"] == "application/octet-stream"
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "said"),
+    [
+        ("/blobs/download/x", "application/xml", "<Code>InvalidUri</Code>"),
+        ("/twirp/service/method", "application/json", '"code": "invalid_argument"'),
+        ("/_apis/artifactcache/cache", "application/json", '"typeKey"'),
+        ("/repos/a/b/actions/caches", "application/json; charset=utf-8", '"documentation_url"'),
+        ("/manage/role", "application/json; charset=utf-8", '"documentation_url"'),
+        ("/", "application/json", '"msg"'),
+    ],
+)
+def test_what_the_edge_refuses_by_itself_is_said_as_the_path_wants_it(stage: Stage, path: str, kind: str, said: str):
+    reply = send("POST", f"{stage.url}{path}?a={'x' * 9000}", b"")
+    assert (reply.status, reply.headers["Content-Type"]) == (414, kind)
+    assert said in reply.body.decode()
+    assert "8192" in reply.body.decode()
 
 
 def test_a_manifest_is_no_object_whatever_its_signature(stage: Stage):

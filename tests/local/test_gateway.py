@@ -18,7 +18,7 @@ def gateway(template: Template) -> Gateway:
         ("POST", "/twirp/one/two/three", "ApiFunction"),
         ("PUT", "/blobs/upload/0123", "ApiFunction"),
         ("GET", "/blobs/download/0123", "DownloadFunction"),
-        ("HEAD", "/blobs/download/0123", "DownloadFunction"),
+        ("HEAD", "/blobs/download/0123", "ApiFunction"),
         ("GET", "/blobs/download/0123/more", "ApiFunction"),
         ("GET", "/health", "ApiFunction"),
         ("GET", "/_apis/artifactcache/cache", "ApiFunction"),

@@ -43,7 +43,7 @@ def test_an_entry_is_saved_streamed_merged_and_restored(stage: Stage) -> None:
 
     streamed = stage.download.invoke(events.blob("download", url))
     assert (streamed["statusCode"], events.body_of(streamed)) == (200, b"".join(BLOCKS))
-    described = stage.download.invoke(events.blob("head-download", url))
+    described = stage.api.invoke(events.blob("head-download", url))
     assert (described["statusCode"], described["headers"]["content-length"]) == (200, "500002")
     ranged = stage.download.invoke(events.blob("download-range", url, headers={"x-ms-range": "bytes=299999-300001"}))
     assert (ranged["statusCode"], events.body_of(ranged)) == (206, b"".join(BLOCKS)[299_999:300_002])

@@ -57,7 +57,7 @@ def test_of_what_does_not_fit_a_range_does(stage: Stage, too_long: tuple[str, by
     url, body = too_long
     answer = stage.download.invoke(events.blob("download-range", url, headers={"x-ms-range": "bytes=999998-1000001"}))
     assert (answer["statusCode"], events.body_of(answer)) == (206, body[999_998:1_000_002])
-    described = stage.download.invoke(events.blob("head-download", url))
+    described = stage.api.invoke(events.blob("head-download", url))
     assert described["headers"]["content-length"] == str(len(body))
 
 

@@ -4,6 +4,7 @@ What the adapter does is taken from its source, v1.0.0: github.com/awslabs/aws-l
 """
 
 import asyncio
+import base64
 import json
 import os
 import sys
@@ -32,6 +33,18 @@ STOP_SECONDS = 2
 
 DEATH_SECONDS = 0.5
 """Between a connection's end and the news that its process ended, should it have."""
+
+
+def error_text(fault: Exception) -> bytes:
+    """What the adapter sends, as more of the body, when the app's connection breaks; then it ends the answer properly.
+
+    lambda_runtime's `to_tailer`: github.com/awslabs/aws-lambda-rust-runtime, lambda-runtime/src/requests.rs, types.rs.
+    """
+    told = json.dumps({"errorType": "Runtime.StreamError", "errorMessage": str(fault)})
+    body = base64.b64encode(told.encode()).decode()
+    return (
+        f"Lambda-Runtime-Function-Error-Type: Runtime.StreamError\r\nLambda-Runtime-Function-Error-Body: {body}\r\n"
+    ).encode()
 
 
 class NoAnswer(Exception):

@@ -30,14 +30,20 @@ def repository() -> str:
 
 
 @pytest.fixture
-def merge_all(unmerged: LocalRun, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], object]]:
-    """Does what the merge workers would, had `unmerged` any."""
+def stored(unmerged: LocalRun, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journey]:
+    """What `unmerged` stores, past its server."""
     for name, value in unmerged.variables().items():
         monkeypatch.setenv(name, value)
     clients = Clients.of(boto3.Session())
-    yield Journey(ControlPlane(Settings()), SetClock(), clients.s3, clients.sqs).merge_all
+    yield Journey(ControlPlane(Settings()), SetClock(), clients.s3, clients.sqs)
     clients.s3.close()
     clients.sqs.close()
+
+
+@pytest.fixture
+def merge_all(stored: Journey) -> Callable[[], object]:
+    """Does what the merge workers would, had `unmerged` any."""
+    return stored.merge_all
 
 
 class Counted(NamedTuple):

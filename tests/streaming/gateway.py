@@ -11,8 +11,9 @@ from http import HTTPStatus
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict
 
-from tests.streaming.adapter import EnvironmentFailed, NoAnswer, StreamingFunction
+from tests.streaming.adapter import EnvironmentFailed, NoAnswer, StreamingFunction, error_text
 from tests.streaming.caps import Caps, Pace
 from tests.streaming.proxying import Traffic, answer_of, broken, connections, end_to_end, passed_on, served
 
@@ -20,6 +21,12 @@ CHUNK_BYTES = 32 * 1024
 """What is paced at a time."""
 
 API_HOST = "api.execute-api.local"
+
+STAGE = "/v1/"
+"""What paths at the API's own host begin with."""
+
+VIEWER_HOST = "X-Viewer-Host"
+"""What the edge adds."""
 
 
 @dataclass
@@ -30,11 +37,15 @@ class Gateway:
         local_run: its URL.
         download: the function behind `/blobs/download/`.
         caps: on both.
+        api: the URL of the function behind all else; None for the local run's.
+        edge_drops_ranges: whether the CDN edge answers with the whole where only `x-ms-range` asked for a part.
     """
 
     local_run: str
     download: StreamingFunction
     caps: Caps
+    api: str | None = None
+    edge_drops_ranges: bool = False
     through_api: Traffic = field(default_factory=Traffic)
     through_download: Traffic = field(default_factory=Traffic)
     url: str = ""
@@ -52,13 +63,24 @@ class Gateway:
             await self.download.stop()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        if request.path.startswith("/blobs/download/"):
+        request = self._at_the_api(request) if request.path.startswith(STAGE) else self._through_the_edge(request)
+        if request.path.startswith("/blobs/download/") and request.method == "GET":
             return await self._download(request)
         if _is_the_edges(request):
             body = request.content if request.body_exists else None
             async with answer_of(self.local_run, request, body, self._session) as answer:
                 return await passed_on(request, answer)
         return await self._api(request)
+
+    def _at_the_api(self, request: web.Request) -> web.Request:
+        """Past the edge, at the API's own host: the path has the stage."""
+        return request.clone(rel_url=request.raw_path.removeprefix(STAGE.rstrip("/")))
+
+    def _through_the_edge(self, request: web.Request) -> web.Request:
+        dropped = ("x-ms-range",) if self.edge_drops_ranges else ()
+        headers = CIMultiDict((name, value) for name, value in request.headers.items() if name.lower() not in dropped)
+        headers[VIEWER_HOST] = request.host
+        return request.clone(headers=headers)
 
     # ---------------------------------------------------------------- a function that doesn't stream
 
@@ -67,7 +89,7 @@ class Gateway:
         if body is None:
             return _too_large()
         self.through_api.received += len(body)
-        async with answer_of(self.local_run, request, body or None, self._session) as answer:
+        async with answer_of(self.api or self.local_run, request, body or None, self._session) as answer:
             content = await answer.read()
             self.through_api.sent += len(content)
             if len(content) > self.caps.lambda_binary:
@@ -81,8 +103,8 @@ class Gateway:
         if body is None:
             return _too_large()
         self.through_download.received += len(body)
-        # The edge sends the viewer's host, and API Gateway the scheme.
-        told = {"Host": API_HOST, "X-Viewer-Host": request.host, "X-Forwarded-Proto": request.scheme}
+        # API Gateway sends the scheme.
+        told = {"Host": API_HOST, "X-Forwarded-Proto": request.scheme}
         headers = {**end_to_end(request.headers), **told}
         clock = asyncio.get_running_loop().time
         answer_by = clock() + self.caps.headers_seconds
@@ -103,20 +125,29 @@ class Gateway:
             return broken(request)
 
     async def _streamed(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+        """What comes passes with the announced length; what stays short of it breaks the client's connection.
+
+        An answer without a body never ends: reported of Lambda's streaming, by aws-lambda-web-adapter#499 and others.
+        """
         caps, clock, left = self.caps, asyncio.get_running_loop().time, self.caps.max_stream
         paces = Pace(caps.lambda_burst, caps.per_second), Pace(caps.gateway_burst, caps.per_second)
         response = web.StreamResponse(status=answer.status, headers=end_to_end(answer.headers))
         await response.prepare(request)
-        async for arrived in answer.content.iter_any():
+        announced = int(answer.headers["Content-Length"])
+        passed = 0
+        async for arrived in _as_the_adapter_sends(answer):
             for at in range(0, len(arrived), CHUNK_BYTES):
                 chunk = arrived[at : at + CHUNK_BYTES][:left]
                 if not chunk:
                     return broken(request)
                 await asyncio.sleep(max(pace.delay(len(chunk), clock()) for pace in paces))
                 self.through_download.sent += len(chunk)
-                await response.write(chunk)
+                await response.write(chunk[: announced - passed])
                 left -= len(chunk)
-        return response
+                passed += len(chunk)
+        if not passed:
+            await asyncio.sleep(caps.total_seconds)
+        return response if passed >= announced else broken(request)
 
     async def _body(self, request: web.Request) -> bytes | None:
         """None where API Gateway, or Lambda behind it, takes no such body."""
@@ -127,6 +158,14 @@ class Gateway:
             if len(body) > limit:
                 return None
         return bytes(body)
+
+
+async def _as_the_adapter_sends(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    try:
+        async for arrived in answer.content.iter_any():
+            yield arrived
+    except aiohttp.ClientError as fault:
+        yield error_text(fault)
 
 
 def _is_the_edges(request: web.Request) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.clients.server import running_server
 from tests.streaming.adapter import StreamingFunction, template_variables
@@ -36,9 +37,10 @@ class LocalRun:
         return self.directory / "download.log"
 
     @contextmanager
-    def behind(self, caps: Caps, settings: Mapping[str, str] | None = None) -> Iterator[Gateway]:
+    def behind(self, caps: Caps, settings: Mapping[str, str] | None = None, **more: Any) -> Iterator[Gateway]:
+        """Args: more: fields of Gateway."""
         variables = self.download_variables(caps, settings or {})
-        with Gateway(self.url, StreamingFunction(variables, self.download_log), caps).served() as gateway:
+        with Gateway(self.url, StreamingFunction(variables, self.download_log), caps, **more).served() as gateway:
             yield gateway
 
 

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.clients.runtime_token import runtime_token
 from tests.clients.wire import GO, Job, send
+from tests.journey import Journey
 from tests.streaming.caps import MB, Caps
 from tests.streaming.gateway import Gateway
 from tests.streaming.local_run import PLAIN_STREAMING, LocalRun
@@ -78,7 +80,8 @@ def test_head_tells_the_length_and_moves_no_byte(unmerged: LocalRun, job):
     with unmerged.behind(AWS) as gateway:
         reply = send("HEAD", just_finalized(job(gateway)))
         assert (reply.status, reply.headers["Content-Length"], reply.body) == (200, str(len(CONTENT)), b"")
-        assert gateway.through_download.sent == 0
+        assert gateway.through_download.sent == 0, "and it is the function that doesn't stream which answers"
+        assert not gateway.download.environments
 
 
 @pytest.mark.parametrize("header", ["Range", "x-ms-range"])
@@ -143,6 +146,32 @@ def test_a_wait_longer_than_api_gateways_patience_would_be_its_504(unmerged: Loc
         assert (reply.status, json.loads(reply.body)["code"]) == (504, "deadline_exceeded")
 
 
+# ------------------------------------------------------------------ no answer without a body
+
+
+def test_a_redirect_has_a_body_so_that_it_ends(unmerged: LocalRun, job, merge_all: Callable[[], object]):
+    with unmerged.behind(replace(SMALL, total_seconds=5)) as gateway:
+        url = just_finalized(job(gateway))
+        merge_all()
+        reply = send("GET", url)
+        assert (reply.status, reply.headers["Content-Type"].partition(";")[0]) == (302, "text/plain")
+        assert reply.body
+        assert send("GET", reply.headers["Location"]).body == CONTENT
+
+
+def test_an_empty_archive_is_redirected_to_which_can_end_without_a_body(unmerged: LocalRun, job):
+    with unmerged.behind(replace(SMALL, total_seconds=5)) as gateway:
+        client = job(gateway)
+        client.save("empty", b"")
+        url = client.download_url("empty")
+        assert "/blobs/download/" in url
+        reply = send("GET", url)
+        assert reply.status == 302
+        empty = send("GET", reply.headers["Location"])
+        assert (empty.status, empty.headers["Content-Length"], empty.body) == (200, "0", b"")
+        assert send("GET", url, headers={"x-ms-range": "bytes=0-"}).status == 416
+
+
 # ------------------------------------------------------------------ never a clean end with fewer bytes
 
 
@@ -152,6 +181,19 @@ def test_of_the_test_plain_streaming_hits_the_wall_and_its_client_sees_a_broken_
     assert (reading.status, reading.announced) == (200, len(CONTENT))
     assert (reading.size, reading.broken) == (SMALL.max_stream, True)
     assert reading.ended_after >= (SMALL.max_stream - SMALL.lambda_burst) / SMALL.per_second - 0.2
+
+
+@pytest.mark.parametrize("missing", [1, 150, 235, 600])
+def test_the_adapters_error_text_completes_no_body(unmerged: LocalRun, job, stored: Journey, missing: int):
+    """The last part is gone, and so short that the text which stands in for it could have just its length."""
+    with unmerged.behind(WALL_FAR_OFF, PLAIN_STREAMING) as gateway:
+        url = just_finalized(job(gateway), os.urandom(3 * MB), os.urandom(missing))
+        archive = stored.archive(urlsplit(url).path.rpartition("/")[2])
+        last = stored.control.manifests.of(archive).parts[-1]
+        stored.control.bucket.delete([last.key])
+        reading = read(url)
+    assert (reading.status, reading.announced, reading.broken) == (200, 3 * MB + missing, True)
+    assert 0 < reading.size < reading.announced
 
 
 def test_an_app_that_dies_in_mid_stream_breaks_the_connection_and_the_next_request_is_served(unmerged: LocalRun, job):

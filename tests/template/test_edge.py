@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from actions_cache.web import azure
 from local.edge.distribution import Distribution
 from local.template import Template
 from scripts.edge import FUNCTIONS, TEMPLATE, with_functions
@@ -107,6 +108,15 @@ def test_errors_of_the_buckets_carry_an_id_too(template: Template) -> None:
     """No function runs for them, and BuildKit panics without one."""
     for path in ("/blobs/upload/0", "/blobs/object/0"):
         assert "x-ms-request-id" in Distribution.of(template).behavior(path).added_headers
+
+
+def test_errors_of_the_buckets_are_no_pages_either(template: Template) -> None:
+    """The management page has the same origin."""
+    for path in ("/blobs/upload/0", "/blobs/object/0"):
+        added = Distribution.of(template).behavior(path).added_headers
+        assert {name: added[name.lower()] for name in azure.INERT} == azure.INERT
+    declared = template.properties("BlobErrors")["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
+    assert all(it["Override"] for it in declared.values())
 
 
 def test_the_stage_is_the_edges_business(template: Template) -> None:

@@ -4,6 +4,7 @@ But put-blob and put-block: their bytes go to the bucket past boto3, and so past
 """
 
 import asyncio
+import base64
 import importlib
 import json
 import os
@@ -111,6 +112,42 @@ def test_the_api_answers_each_of_its_events(
 
 
 @pytest.mark.parametrize(
+    ("seek_through", "user_agent", "begins"),
+    [
+        ("api", "go-actions-cache/1.0", "https://abcdef1234.execute-api.eu-central-1.amazonaws.com/v1/blobs/download/"),
+        ("api", "@actions/cache-6.3.0", "https://cache.example/blobs/download/"),
+        ("edge", "go-actions-cache/1.0", "https://cache.example/blobs/download/"),
+    ],
+)
+@pytest.mark.parametrize("is_merged", [False, True], ids=["in parts", "merged"])
+def test_who_may_seek_is_led_past_the_edge_if_so_set(
+    invoke: Callable[[str, str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    seek_through: str,
+    user_agent: str,
+    begins: str,
+    is_merged: bool,
+) -> None:
+    """To the API's own host and stage, as its event tells them."""
+    monkeypatch.setenv("SEEK_THROUGH", seek_through)
+    event = json.loads((ROOT / "events" / "apigateway-lookup.json").read_text())
+    asked = json.loads(base64.b64decode(event["body"]))
+    control = ControlPlane(Settings())
+    journey = Journey(control, SetClock(control.clock.now()), boto3.client("s3"), boto3.client("sqs"))
+    journey.save(name(asked["key"], "refs/heads/main", asked["version"], "123456789"), b"one", b"two")
+    if is_merged:
+        journey.merge_all()
+        begins = {"https://cache.example/blobs/download/": "https://"}.get(begins, begins)
+    for header, value in (("User-Agent", user_agent), ("X-Viewer-Host", "cache.example")):
+        event["headers"][header], event["multiValueHeaders"][header] = value, [value]
+    module = importlib.import_module(HANDLERS["api"])
+    module.asgi_app.cache_clear()
+    answer = json.loads(module.lambda_handler(event, Context())["body"])
+    assert answer["signed_download_url"].startswith(begins), answer
+    assert is_merged or "/blobs/download/" in answer["signed_download_url"]
+
+
+@pytest.mark.parametrize(
     ("event", "status", "said"),
     [
         ("list", 404, "no repository example/tools"),
@@ -129,9 +166,11 @@ def test_management_answers_each_of_its_events(
     assert (answer["statusCode"], said in answer["body"]) == (status, True), answer
 
 
-@pytest.mark.parametrize("event", ["download", "download-range", "head-download"])
-def test_an_archive_that_isnt_there_is_not_found(invoke: Callable[[str, str], Any], event: str) -> None:
-    assert invoke("download", f"apigateway-{event}")["statusCode"] == 404
+@pytest.mark.parametrize(
+    ("function", "event"), [("download", "download"), ("download", "download-range"), ("api", "head-download")]
+)
+def test_an_archive_that_isnt_there_is_not_found(invoke: Callable[[str, str], Any], function: str, event: str) -> None:
+    assert invoke(function, f"apigateway-{event}")["statusCode"] == 404
 
 
 def test_a_merge_of_an_archive_that_is_gone_ends_quietly(invoke: Callable[[str, str], Any]) -> None:

@@ -70,6 +70,23 @@ def test_the_web_acl_that_comes_with_it_lets_in_runners_and_nobody_else() -> Non
     assert "WebAclArn" in acl.body["Outputs"]
 
 
+# ------------------------------------------------------------------ who seeks
+
+
+@pytest.mark.parametrize(
+    ("seek_through", "acl", "is_refused"), [("edge", "arn", False), ("api", "", False), ("api", "arn", True)]
+)
+def test_seeking_past_the_edge_needs_an_api_that_answers_there(
+    template: Template, seek_through: str, acl: str, is_refused: bool
+) -> None:
+    """With the web ACL it answers only what came through the edge."""
+    chosen = template.with_parameters(SeekThrough=seek_through, WebAclArn=acl)
+    rule = chosen.body["Rules"]["SeekingNeedsAnOpenApi"]
+    [assertion] = rule["Assertions"]
+    assert (chosen._holds(rule["RuleCondition"]) and not chosen._holds(assertion["Assert"])) is is_refused
+    assert "WebAclArn" in assertion["AssertDescription"]
+
+
 # ------------------------------------------------------------------ cleanup
 
 

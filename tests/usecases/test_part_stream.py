@@ -5,12 +5,14 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from actions_cache.domain.archive import Part
 from actions_cache.domain.part_range import PartRange, whole
 from actions_cache.ports import ObjectGone, Unavailable
 from actions_cache.usecases import part_stream
-from actions_cache.usecases.part_stream import FIRST_REQUESTS, MOST_REQUESTS, read_ahead
+from actions_cache.usecases.part_stream import FIRST_REQUESTS, LAST_BYTES, MOST_REQUESTS, held_back, read_ahead
 
 CONTENT = {name: bytes([ord(name)]) * 1000 for name in "abcdefgh"}
 PARTS = [Part(name, len(content), f'"{name}"') for name, content in CONTENT.items()]
@@ -50,6 +52,13 @@ class ScriptedStore:
 async def ranges_of(parts: list[Part]) -> AsyncGenerator[PartRange, None]:
     for part in parts:
         yield whole(part)
+
+
+async def one_by_one(parts: list[Part]) -> AsyncGenerator[PartRange, None]:
+    """Each asked for once the one before has come."""
+    for part in parts:
+        for at in range(0, part.size, 100):
+            yield PartRange(part, at, at + 100)
 
 
 async def read_all(store: ScriptedStore, budget: int = 3000, parts: list[Part] = PARTS) -> bytes:
@@ -204,22 +213,107 @@ async def test_a_store_out_of_order_ends_the_stream_with_an_error(monkeypatch):
         await read_all(Dead())
 
 
-async def test_while_the_store_is_silent_the_reader_is_not(monkeypatch):
+@pytest.mark.parametrize("silent_at", [9000, 15_000, len(EVERYTHING) * 3 - 100])
+async def test_while_the_store_is_silent_the_reader_is_not(monkeypatch, silent_at: int):
     """The client gives up after 5 s without a byte; here the clock runs 100 times as fast."""
     monkeypatch.setattr(part_stream, "SILENCE_SECONDS", 0.02)
 
     class Sleepy(ScriptedStore):
         async def before_chunk(self, source: PartRange, offset: int) -> None:
-            if source.part.key == "b" and offset == 500:
+            if self.given == silent_at:
                 await asyncio.sleep(0.3)
 
     clock = asyncio.get_running_loop().time
-    last, longest, given = clock(), 0.0, b""
-    async for chunk in read_ahead(ranges_of(PARTS), Sleepy(), 1000):
-        longest = max(longest, clock() - last)
+    last, longest, given = 0.0, 0.0, b""
+    async for chunk in held_back(read_ahead(one_by_one(PARTS * 3), Sleepy(), 1000)):
+        assert chunk
+        longest = max(longest, clock() - (last or clock()))
         last, given = clock(), given + chunk
-    assert given == EVERYTHING
+    assert given == EVERYTHING * 3
     assert longest < 0.2
+
+
+ADAPTERS_ERROR = (
+    b"Lambda-Runtime-Function-Error-Type: Runtime.StreamError\r\nLambda-Runtime-Function-Error-Body: "
+    b"eyJlcnJvclR5cGUiOiJSdW50aW1lLlN0cmVhbUVycm9yIiwiZXJyb3JNZXNzYWdlIjoiZXJyb3IgcmVhZGluZyBhIGJvZHkgZnJvbSBjb25uZWN0"
+    b"aW9uIn0=\r\n"
+)
+"""What Lambda Web Adapter puts behind a body that breaks off, before it ends the answer properly."""
+
+SIZES = (1, 100, LAST_BYTES - 1, LAST_BYTES, LAST_BYTES + 1, 2 * LAST_BYTES, 3 * LAST_BYTES + 7, 100_000)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("chunk_size", [1000, 7777])
+async def test_no_error_text_can_complete_a_body(size: int, chunk_size: int):
+    """Whatever number of bytes is missing where the store's connection ends."""
+    body = bytes(size)
+    for missing in range(min(size, 600) + 1):
+        sent, is_whole = await received(body[: size - missing], chunk_size, fails=missing > 0)
+        assert is_whole is (missing == 0)
+        if missing:
+            assert len(sent) + max(len(ADAPTERS_ERROR), LAST_BYTES) < size or sent == b""
+        else:
+            assert sent == body
+
+
+@given(sizes=st.lists(st.integers(0, 3 * LAST_BYTES), max_size=12), fails=st.booleans(), silences=st.integers(0, 3))
+@settings(deadline=None)
+def test_what_is_held_back_is_the_last_bytes_in_order(sizes: list[int], fails: bool, silences: int):
+    body = bytes(at % 251 for at in range(sum(sizes)))
+
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        at = 0
+        for size in sizes:
+            yield body[at : at + size]
+            at += size
+            for _ in range(silences):
+                yield b""
+        if fails:
+            raise Unavailable("gone")
+
+    sent, is_whole = asyncio.run(taken(chunks()))
+    assert is_whole is not fails
+    assert body.startswith(sent)
+    assert len(sent) == len(body) if is_whole else len(sent) <= max(0, len(body) - LAST_BYTES)
+
+
+@given(sizes=st.lists(st.integers(1, 3 * LAST_BYTES), min_size=1, max_size=12))
+@settings(deadline=None)
+def test_a_stream_that_is_cut_short_at_any_time_lacks_the_last_bytes(sizes: list[int]):
+    """Between any two sends, as when its permitted time is up."""
+
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        for size in sizes:
+            yield bytes(size)
+
+    async def sends() -> list[int]:
+        return [len(chunk) async for chunk in held_back(chunks())]
+
+    *before, last = asyncio.run(sends())
+    assert last == min(sum(sizes), LAST_BYTES)
+    assert sum(before) + last == sum(sizes)
+
+
+async def received(body: bytes, chunk_size: int, *, fails: bool) -> tuple[bytes, bool]:
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        for at in range(0, len(body), chunk_size):
+            yield body[at : at + chunk_size]
+        if fails:
+            raise Unavailable("the connection ended")
+
+    return await taken(chunks())
+
+
+async def taken(chunks: AsyncGenerator[bytes, None]) -> tuple[bytes, bool]:
+    """What goes out, and whether it ends cleanly."""
+    sent = b""
+    try:
+        async for chunk in held_back(chunks):
+            sent += chunk
+    except Unavailable:
+        return sent, False
+    return sent, True
 
 
 async def test_what_is_known_is_asked_for_while_the_rest_is_waited_for_and_given_once_it_is_known():

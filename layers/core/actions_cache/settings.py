@@ -20,6 +20,11 @@ from actions_cache.domain.timing import SECOND
 MIB = 1024 * 1024
 DAY = 24 * 3600
 
+LONGEST_DOWNLOAD_URL_SECONDS = 3600
+"""A presigned URL ends with the credentials that signed it. A function gets its role's for 12 hours, and Lambda
+replaces an execution environment every few hours, so an hour is always left of them:
+https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html and github.com/boto/boto3/issues/2392"""
+
 CLOCK_MARGIN_SECONDS = 30
 """How far apart the clocks of API, download and cleanup may be (P3)."""
 
@@ -27,6 +32,11 @@ CLOCK_MARGIN_SECONDS = 30
 class MergeTrigger(StrEnum):
     FINALIZE = "finalize"
     FIRST_DOWNLOAD = "first-download"
+
+
+class SeekThrough(StrEnum):
+    EDGE = "edge"
+    API = "api"
 
 
 def _split(value: object) -> object:
@@ -95,10 +105,11 @@ class Settings(BaseSettings):
     # URLs and how long things live.
     public_url: str | None = None
     edge_key: str | None = None
-    upload_url_seconds: Seconds = 3600
-    download_url_seconds: Seconds = 600
-    reservation_seconds: Seconds = 3600
-    max_stream_seconds: Seconds = 900
+    seek_through: SeekThrough = SeekThrough.EDGE
+    upload_url_seconds: Annotated[int, Field(gt=0, le=12 * 3600)] = 3600
+    download_url_seconds: Annotated[int, Field(gt=0, le=LONGEST_DOWNLOAD_URL_SECONDS)] = 600
+    reservation_seconds: Annotated[int, Field(gt=0, le=12 * 3600)] = 3600
+    max_stream_seconds: Annotated[int, Field(gt=0, le=900)] = 900
     parts_grace_seconds: Seconds | None = None
     unused_entry_seconds: Seconds = 7 * DAY
     secret_rotation_seconds: Seconds = 30 * DAY
@@ -164,6 +175,15 @@ class Settings(BaseSettings):
                 f"{CLOCK_MARGIN_SECONDS} s between clocks. Raise it, lower those, or leave it unset."
             )
             raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _who_seeks_is_let_in(self) -> Self:
+        if self.seek_through is SeekThrough.API and self.edge_key is not None:
+            raise ValueError(
+                "SEEK_THROUGH=api sends clients past the edge, and with EDGE_KEY the API answers nobody there. Set "
+                "SEEK_THROUGH to edge, or leave EDGE_KEY unset."
+            )
         return self
 
     @model_validator(mode="after")

@@ -18,7 +18,7 @@ CHECKS = (
     Check("the signature fits the rewritten path", edge.hard_block_id),
     Check("an object comes back through the edge, by x-ms-range", edge.read_object),
     Check("a small entry is saved", streaming.save),
-    Check("Content-Length and HEAD come through response streaming", streaming.lengths),
+    Check("HEAD tells the length, and a stream keeps it", streaming.lengths),
     Check("a fault in mid-stream breaks the connection", streaming.fault),
     # The journey of an entry.
     Check("a block over 10 MB passes", large.upload),

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_exponential, wait_random
 
-from actions_cache.adapters.aws import answers, error_code
-from actions_cache.domain.archive import Part
+from actions_cache.adapters.aws import answers, error_code, seconds_left
+from actions_cache.domain.archive import OCTET_STREAM, Part
 from actions_cache.domain.checksum import contradict, etag_of
 from actions_cache.domain.layout import ROOT, archive_of_prefix, archive_prefix_after
 from actions_cache.domain.part_range import PartRange
 from actions_cache.ports import MultipartUpload, ObjectGone, Unavailable, UploadedPart, WriteConflict, WrongBytes
 
 if TYPE_CHECKING:
+    from botocore.credentials import Credentials
     from mypy_boto3_s3 import S3Client
 
 DELETE_BATCH = 1000
@@ -27,9 +28,11 @@ TAKEN = frozenset({"412", "PreconditionFailed", "409", "ConditionalRequestConfli
 class S3Bucket:
     """See ports.Bucket. A missing object is a 404 only to a role with ListBucket; without it, a 403."""
 
-    def __init__(self, client: "S3Client", name: str) -> None:
+    def __init__(self, client: "S3Client", name: str, credentials: "Credentials | None" = None) -> None:
+        """Args: credentials: the client's own, so that no presigned URL says that it outlives them."""
         self._s3 = client
         self._name = name
+        self._credentials = credentials
 
     def list(self, prefix: str) -> Iterator[Part]:
         with answers():
@@ -84,7 +87,9 @@ class S3Bucket:
     def write_once(self, key: str, body: bytes) -> Part:
         with answers():
             try:
-                written = self._s3.put_object(Bucket=self._name, Key=key, Body=body, IfNoneMatch="*")
+                written = self._s3.put_object(
+                    Bucket=self._name, Key=key, Body=body, IfNoneMatch="*", ContentType=OCTET_STREAM
+                )
             except ClientError as error:
                 if error_code(error) not in TAKEN:
                     raise
@@ -106,13 +111,16 @@ class S3Bucket:
                 raise Unavailable(f"{len(errors)} objects not deleted, the first: {errors[0]}")
 
     def presign_download(self, part: Part, seconds: int) -> str:
-        return self._s3.generate_presigned_url(
-            "get_object", Params={"Bucket": self._name, "Key": part.key}, ExpiresIn=seconds
-        )
+        with answers():
+            if self._credentials is not None:
+                seconds = min(seconds, seconds_left(self._credentials) or seconds)
+            return self._s3.generate_presigned_url(
+                "get_object", Params={"Bucket": self._name, "Key": part.key}, ExpiresIn=seconds
+            )
 
     def start_upload(self, key: str) -> MultipartUpload:
         with answers():
-            started = self._s3.create_multipart_upload(Bucket=self._name, Key=key)
+            started = self._s3.create_multipart_upload(Bucket=self._name, Key=key, ContentType=OCTET_STREAM)
         return MultipartUpload(key, started["UploadId"])
 
     def copy_part(self, upload: MultipartUpload, number: int, source: PartRange) -> UploadedPart:

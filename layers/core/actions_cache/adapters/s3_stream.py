@@ -8,7 +8,7 @@ import aiohttp
 
 from actions_cache.adapters.s3_connections import MAX_CONNECTIONS, READ_BUFFER_BYTES, ConnectionBroken, Connections
 from actions_cache.adapters.s3_signing import S3Signer
-from actions_cache.domain.archive import Part
+from actions_cache.domain.archive import OCTET_STREAM, Part
 from actions_cache.domain.part_range import PartRange
 from actions_cache.ports import Chunk, ObjectGone, Unavailable
 
@@ -44,7 +44,7 @@ class S3Stream:
             raise Unavailable(f"GET {source.part.key}: {error}") from error
 
     async def write(self, key: str, size: int, body: AsyncIterator[bytes]) -> Part:
-        url, headers = self._signer.signed("PUT", key, {"Content-Length": str(size)})
+        url, headers = self._signer.signed("PUT", key, {"Content-Length": str(size), "Content-Type": OCTET_STREAM})
         try:
             async with self._connections().put(url, headers=headers, data=body) as answer:
                 if answer.status != HTTPStatus.OK:

@@ -13,6 +13,9 @@ from enum import StrEnum
 from actions_cache.domain.entry import Entry, EntryName, Reservation
 from actions_cache.domain.timing import Lifetimes, Millis
 
+OCTET_STREAM = "application/octet-stream"
+"""The type of every object: what a job saved is never shown as a page, whoever reads the bucket."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:

@@ -74,17 +74,19 @@ class Source(StrEnum):
     OURS = "our own download URL"
 
 
-def choose_source(archive: Archive, *, reads_plainly: bool, has_edge: bool) -> Source:
+def choose_source(archive: Archive, *, reads_plainly: bool, has_edge: bool, may_seek: bool = True) -> Source:
     """Where an archive's bytes are to be had without passing a function of ours, if anywhere.
 
-    An empty object is ours to serve: whether S3's own 416 carries the total that OpenDAL needs isn't proven.
+    Ranges of an empty object are ours to refuse: whether S3's own 416 has the total that OpenDAL needs isn't proven.
+    The whole of one is S3's to serve: an answer without a body may not end when a Lambda streams it.
 
     Args:
         archive: as it is stored now.
         reads_plainly: whether this client never asks by `x-ms-range`, which S3 ignores (WIRE.md section 4).
         has_edge: whether the client reached us through the edge, which makes it a `Range`.
+        may_seek: whether the client may still ask for a range; False once its one request is known.
     """
-    if archive.object is None or archive.size == 0:
+    if archive.object is None or (archive.size == 0 and may_seek):
         return Source.OURS
     if reads_plainly:
         return Source.STORE

@@ -19,7 +19,7 @@ from actions_cache.domain.timing import SECOND, Lifetimes, Millis
 from actions_cache.ports import Chunk, Clock, ObjectGone, PartReader, Table, Telemetry, Unavailable, WrongBytes
 from actions_cache.usecases.claim_merge import ClaimMerge
 from actions_cache.usecases.manifests import Manifests
-from actions_cache.usecases.part_stream import FIRST_REQUESTS, read_ahead
+from actions_cache.usecases.part_stream import FIRST_REQUESTS, held_back, read_ahead
 from actions_cache.usecases.remove_entry import RemoveBroken
 from actions_cache.usecases.urls import SourceUrls
 
@@ -91,7 +91,7 @@ class Download:
         if archive.object is None:
             archive = await self._deliverable(archive, (wanted or ByteRange(0, archive.size)).size)
         size = (wanted or ByteRange(0, archive.size)).size
-        source = choose_source(archive, reads_plainly=reads_plainly, has_edge=through_edge)
+        source = choose_source(archive, reads_plainly=reads_plainly, has_edge=through_edge, may_seek=False)
         if source is Source.STORE or (source is Source.EDGE and self.limits.hinder(size)):
             return Redirect(await asyncio.to_thread(self.sources.url, source, archive))
         if archive.object is not None and not self.limits.allow(size):
@@ -118,7 +118,7 @@ class Download:
             size=archive.size,
             wanted=wanted or whole,
             is_partial=wanted is not None,
-            etag=f'"{archive.id}"',
+            etag=etag_of(archive.id),
             stored_at=archive.stored_at,
             chunks=self._chunks(archive, wanted or whole, asked_at),
         )
@@ -160,7 +160,20 @@ class Download:
             self.telemetry.tell(happenings.merge_unclaimed(archive, fault))
 
     async def _chunks(self, archive: Archive, wanted: ByteRange, asked_at: Millis) -> AsyncGenerator[Chunk, None]:
-        """Exactly the wanted bytes, or an error: never a clean end with fewer (P4)."""
+        """Exactly the wanted bytes, or an error: never a clean end with fewer (P4).
+
+        Nor are ever so few missing that an error's text could stand for them.
+        """
+        is_first = True
+        async with aclosing(self._right_chunks(archive, wanted)) as right, aclosing(held_back(right)) as chunks:
+            async for chunk in chunks:
+                if is_first:
+                    self.telemetry.tell(happenings.first_byte(archive, self.clock.now() - asked_at))
+                    is_first = False
+                yield chunk
+
+    async def _right_chunks(self, archive: Archive, wanted: ByteRange) -> AsyncGenerator[Chunk, None]:
+        """As far as it is checked: right bytes, none twice."""
         given = 0
         while given < wanted.size:
             rest = ByteRange(wanted.start + given, wanted.end)
@@ -174,8 +187,6 @@ class Download:
                         altered = passing.altered(chunk) if passing else None
                         if altered is not None:
                             raise WrongBytes(altered, "other bytes came than its ETag stands for")
-                        if given == 0:
-                            self.telemetry.tell(happenings.first_byte(archive, self.clock.now() - asked_at))
                         given += len(chunk)
                         yield chunk
             except ObjectGone as gone:
@@ -226,6 +237,11 @@ class _Reading:
 
     def _cover(self, parts: Sequence[Part]) -> Iterator[PartRange]:
         return cover(parts, self.wanted, self.longest)
+
+
+def etag_of(archive_id: str) -> str:
+    """As clients know an archive by, in parts and merged, from us and through the edge."""
+    return f'"{archive_id}"'
 
 
 def _why_not_yet(archive: Archive) -> str:

@@ -28,6 +28,12 @@ SILENCE_SECONDS = 2.0
 MORSELS = 64
 """Into how many pieces the chunk held back is cut while the store is silent: two minutes of patience."""
 
+LAST_BYTES = 4096
+"""What goes out at the very end, at once. Behind a body that breaks off, Lambda Web Adapter sends an error as more of
+the body, and ends it properly (lambda_runtime's `to_tailer`): some 150 bytes, which would make up the announced length
+if just so many were missing. Longer than any such text; a longer tail only comes later.
+https://github.com/awslabs/aws-lambda-rust-runtime/blob/main/lambda-runtime/src/types.rs"""
+
 MAX_FRUITLESS_TRIES = 6
 """Connections in a row that bring no byte before the store counts as out of order; about 10 s in all."""
 
@@ -44,8 +50,8 @@ async def read_ahead(ranges: AsyncIterable[PartRange], reader: PartReader, budge
     """The bytes of the ranges, in order.
 
     Several ranges are fetched at once, more whenever the stream comes to one that has brought nothing yet: while a
-    request waits for its first byte it holds no memory, so only what came is held against the budget. The last chunk is
-    held back: while the store is silent it goes out in morsels, so that the reader isn't met with silence as well.
+    request waits for its first byte it holds no memory, so only what came is held against the budget. While the store
+    is silent, an empty chunk says so every SILENCE_SECONDS (see held_back).
 
     Args:
         ranges: in order; short ones, so that several together are in the reader's near future. They are
@@ -60,7 +66,6 @@ async def read_ahead(ranges: AsyncIterable[PartRange], reader: PartReader, budge
     source = aiter(ranges)
     fetches = deque[_Fetch]()
     at_once = FIRST_REQUESTS
-    held: Chunk = b""
     try:
         while True:
             while len(fetches) < at_once and (following := await anext(source, None)) is not None:
@@ -69,23 +74,47 @@ async def read_ahead(ranges: AsyncIterable[PartRange], reader: PartReader, budge
                 break
             chunk = await fetches[0].next_chunk(SILENCE_SECONDS)
             if chunk is None:
-                morsel = held[: max(1, len(held) // MORSELS)]
-                held = held[len(morsel) :]
-                if morsel:
-                    yield morsel
+                yield b""
             elif chunk == b"":
                 fetches.popleft()
                 if fetches and fetches[0].has_brought_nothing:
                     at_once = min(2 * at_once, MOST_REQUESTS)
             else:
-                if held:
-                    yield held
-                held = chunk
-        if held:
-            yield held
+                yield chunk
     finally:
         for fetch in fetches:
             fetch.cancel()
+
+
+async def held_back(chunks: AsyncIterable[Chunk]) -> AsyncGenerator[Chunk, None]:
+    """The same bytes, the newest chunk always held back, and the last bytes until all is known to be there.
+
+    So a stream that fails lacks more than LAST_BYTES, or has sent nothing. What is held above those goes out in morsels
+    while the store is silent, so that the reader isn't met with silence as well.
+
+    Args: chunks: an empty one while the store is silent.
+    """
+    held = deque[Chunk]()
+    size = 0
+    async for chunk in chunks:
+        if chunk:
+            held.append(chunk)
+            size += len(chunk)
+            while size - len(held[0]) >= 2 * LAST_BYTES:
+                size -= len(held[0])
+                yield held.popleft()
+        elif size > LAST_BYTES:
+            morsel = held[0][: max(1, (size - LAST_BYTES) // MORSELS)]
+            held[0] = held[0][len(morsel) :]
+            size -= len(morsel)
+            if not held[0]:
+                held.popleft()
+            yield morsel
+    rest = memoryview(b"".join(held))
+    if size > LAST_BYTES:
+        yield rest[:-LAST_BYTES]
+    if rest:
+        yield rest[-LAST_BYTES:]
 
 
 @dataclass(slots=True, eq=False)

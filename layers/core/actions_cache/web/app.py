@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -18,9 +19,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actions_cache import logs
 from actions_cache.domain import happenings
+from actions_cache.domain.delivery import is_plain_reader
 from actions_cache.domain.errors import CacheError, InvalidRequest, PermissionDenied, TryAgain
 from actions_cache.domain.signed_url import EXPIRES, SIGNATURE, Direction
 from actions_cache.ports import Telemetry, Unavailable
+from actions_cache.settings import SeekThrough, Settings
 from actions_cache.usecases.urls import UrlSigner
 from actions_cache.web import artifact_cache, azure, twirp
 from actions_cache.web.answer import Answer
@@ -125,6 +128,32 @@ def base_url(request: Request, public_url: str | None) -> str:
         return public_url.rstrip("/")
     host = request.headers.get(VIEWER_HOST, "")
     return f"{request.url.scheme}://{host}" if _HOST.fullmatch(host) else str(request.base_url).rstrip("/")
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who looks an entry up."""
+
+    user_agent: str
+    through_edge: bool
+    """Whether it may be sent to the edge's object URLs."""
+    base_url: str
+    """What URLs of ours begin with that it is to read from."""
+
+
+def reader_of(request: Request, settings: Settings) -> Reader:
+    """Return the reader, past the edge where SEEK_THROUGH says so of clients that may ask by x-ms-range."""
+    user_agent, base = request.headers.get("user-agent", ""), base_url(request, settings.public_url)
+    if settings.seek_through is SeekThrough.EDGE or is_plain_reader(user_agent):
+        return Reader(user_agent, came_through_edge(request), base)
+    return Reader(user_agent, through_edge=False, base_url=api_url(request) or base)
+
+
+def api_url(request: Request) -> str | None:
+    """Return the API's own URL, which API Gateway's event tells; None where there is no such event."""
+    context = request.scope.get("aws.event", {}).get("requestContext", {})
+    host, stage = context.get("domainName"), context.get("stage")
+    return f"{request.url.scheme}://{host}/{stage}" if host and stage else None
 
 
 def absolute(url: str, base: str) -> str:

@@ -22,6 +22,9 @@ from actions_cache.web.answer import Answer
 API_VERSION = "2025-11-05"
 """What the clients of WIRE.md ask for; they don't compare it."""
 
+INERT = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
+"""So that a browser takes nothing that a job saved for a page of this origin, which the management page is too."""
+
 _CODES: tuple[tuple[type[CacheError], int, str], ...] = (
     (UnknownBlock, 400, "InvalidBlockList"),
     (InvalidRequest, 400, "InvalidInput"),
@@ -42,7 +45,7 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 def base_headers(request_id: str) -> dict[str, str]:
     """On every answer: BuildKit panics without the request id."""
-    return {"x-ms-request-id": request_id, "x-ms-version": API_VERSION}
+    return {"x-ms-request-id": request_id, "x-ms-version": API_VERSION, **INERT}
 
 
 def blob_headers(etag: str, last_modified: Millis) -> dict[str, str]:

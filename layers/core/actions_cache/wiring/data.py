@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+from actions_cache.adapters.aws import s3_client
 from actions_cache.adapters.s3_signing import S3Signer
 from actions_cache.adapters.s3_stream import S3Stream
 from actions_cache.domain.delivery import StreamLimits
@@ -25,7 +26,7 @@ class DataPlane:
         credentials = session.get_credentials()
         if credentials is None:
             raise RuntimeError("no AWS credentials: a Lambda has its role's, the local run its engines'")
-        client = session.client("s3", config=self.control.calls)
+        client = s3_client(session, self.control.calls)
         return S3Stream(S3Signer(client, self.control.settings.bucket, credentials))
 
     @cached_property

@@ -7,7 +7,7 @@ from functools import cached_property
 import boto3
 from botocore.config import Config
 
-from actions_cache.adapters.aws import QUICK_CALLS
+from actions_cache.adapters.aws import QUICK_CALLS, s3_client
 from actions_cache.adapters.dynamodb_items import Database
 from actions_cache.adapters.dynamodb_repositories import DynamoDbRepositories
 from actions_cache.adapters.dynamodb_schema import DynamoDbSchema
@@ -86,7 +86,8 @@ class Shared:
 
     @cached_property
     def bucket(self) -> S3Bucket:
-        return S3Bucket(self.session.client("s3", config=self.calls), self.settings.bucket)
+        client = s3_client(self.session, self.calls)
+        return S3Bucket(client, self.settings.bucket, self.session.get_credentials())
 
     @cached_property
     def queue(self) -> SqsMergeQueue:

@@ -1,0 +1,19 @@
+"""What RFC 9110 lets a client make of an archive's ETag. functions/edge/viewer_request.js has a twin.
+
+Behind one URL stand the same bytes for ever, so what only saves bytes (If-None-Match, If-Modified-Since) or asks for a
+date (If-Unmodified-Since) is ignored: nobody is hurt by it, and a 304 would be an answer without a body.
+"""
+
+
+def fits_if_match(header: str | None, etag: str) -> bool:
+    """Return whether If-Match lets the request through (section 13.1.1): weak tags never do."""
+    tags = ["*"] if header is None else [tag.strip() for tag in header.split(",")]
+    return "*" in tags or etag in tags
+
+
+def range_applies(if_range: str | None, etag: str) -> bool:
+    """Return whether `Range` is to be honoured (section 13.1.5): else the client gets the whole, to begin anew.
+
+    A date never fits: the edge, which answers for the same archive, doesn't know the archive's.
+    """
+    return if_range is None or if_range.strip() == etag
