@@ -2,11 +2,13 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from actions_cache.domain.access import GITHUB, Anybody, parse_rule
 from actions_cache.domain.layout import ArchiveKeys, object_subject
+from actions_cache.domain.refusal import Refusals
 from actions_cache.domain.signed_url import Direction, signed_path
 from actions_cache.domain.timing import SECOND
 
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 RUNNER_URL, BUCKET, SECRET = "RunnerUrl", "BucketName", "UrlSigningSecretArn"
 """Outputs of template.yaml."""
+
+CLAIMS, ISSUERS = "TokenClaims", "TokenIssuers"
+"""Parameters of it."""
 
 URL_SECONDS = 900
 
@@ -29,6 +34,18 @@ class Stack:
     bucket: str
     secret: str
     runner_url: str
+    token_claims: str = ""
+    token_issuers: str = GITHUB
+    refused: Callable[[], Sequence[Refusals]] = tuple
+    """Raises StackUnreadable."""
+
+    @property
+    def anybody_of(self) -> tuple[str, ...]:
+        """The issuers all of whose jobs may come in."""
+        rules = [parse_rule(text) for text in self.token_claims.split(",") if text]
+        open_to = {rule.issuer for rule in rules if isinstance(rule, Anybody)}
+        issuers = [issuer.rstrip("/") for issuer in self.token_issuers.split(",")]
+        return tuple(issuer for issuer in issuers if None in open_to or issuer in open_to)
 
     def signed_path(self, direction: Direction, subject: str, seconds: float = URL_SECONDS) -> str:
         """A path with its query, good for that long; expired for as long where negative."""
@@ -65,9 +82,19 @@ def read_stack(name: str) -> Stack:
     try:
         session = boto3.Session()
         formation: Any = session.client("cloudformation")
-        outputs = outputs_of(formation.describe_stacks(StackName=name)["Stacks"][0])
+        described = formation.describe_stacks(StackName=name)["Stacks"][0]
+        outputs = outputs_of(described)
+        told = {row["ParameterKey"]: row["ParameterValue"] for row in described.get("Parameters", ())}
         secret = session.client("secretsmanager").get_secret_value(SecretId=outputs[SECRET])["SecretString"]
-        return Stack(session.client("s3"), outputs[BUCKET], signing_secret(secret), outputs[RUNNER_URL])
+        return Stack(
+            session.client("s3"),
+            outputs[BUCKET],
+            signing_secret(secret),
+            outputs[RUNNER_URL],
+            told.get(CLAIMS, ""),
+            told.get(ISSUERS, GITHUB),
+            lambda: refused_jobs(name),
+        )
     except KeyError as missing:
         raise StackUnreadable(
             f"the stack {name} has no output {missing}; is it a stack of this project, and deployed to its end?"
@@ -81,6 +108,18 @@ def read_stack(name: str) -> Stack:
         raise StackUnreadable(
             f"{error}; STACK needs the deployer's credentials and region, as `sam deploy` does"
         ) from error
+
+
+def refused_jobs(name: str) -> Sequence[Refusals]:
+    """Return whose jobs a stack refused lately, as the operator's commands do. Raises StackUnreadable."""
+    from actions_cache.ports import Unavailable  # noqa: PLC0415 - only with STACK=
+    from operate.console import CommandFailed  # noqa: PLC0415
+    from operate.target import plane, stack_settings  # noqa: PLC0415
+
+    try:
+        return plane(stack_settings(name)).management.list_refused()
+    except (CommandFailed, Unavailable) as fault:
+        raise StackUnreadable(str(fault)) from fault
 
 
 def outputs_of(stack: Mapping[str, Any]) -> dict[str, str]:
