@@ -85,8 +85,9 @@ def tokens(context: Context) -> str:
     question = {"key": context.name, "version": VERSION}
     send = (context.client, context.address.base, "GetCacheEntryDownloadURL", question)
     reply = post(*send, unsigned, PLAIN_READER)
-    # TOKEN_CLAIMS is asked of verified tokens alone, so a server that refuses an unsigned one by it verifies none.
-    was_accepted = reply.status in (OK, FORBIDDEN)
+    # Where signatures are verified, that comes before TOKEN_CLAIMS.
+    refused_by_claims = reply.status == FORBIDDEN and b"cache read denied" in reply.body
+    was_accepted = reply.status == OK or refused_by_claims
     if context.given_token:
         context.why_no_job = "needs a token that the server accepts, and yours was refused above"
         with_token = post(*send, context.given_token, PLAIN_READER)
@@ -117,8 +118,8 @@ def admission(context: Context) -> str:
     claims = stack.token_claims
     if not claims:
         raise Failed(
-            "the stack's parameter TokenClaims is empty, so nobody comes in: deploy with repository_id=42, say, or with "
-            "any (docs/deploy.md)"
+            "the stack's parameter TokenClaims is empty, so nobody comes in: deploy with repository_id=42, say, or "
+            "with any (docs/deploy.md)"
         )
     if GITHUB in stack.anybody_of:
         return f"TokenClaims is {claims}: every job on github.com may store at your cost"
