@@ -5,6 +5,7 @@ from actions_cache.domain.refusal import KEPT, Refusals, RefusedJob
 from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.management import ManagementPlane
 from functions.manage.app import create_app
+from functions.manage.moments import shown
 from tests.manage.conftest import Manager
 from tests.serving import served
 
@@ -22,8 +23,8 @@ def test_refused_jobs_come_with_the_very_value_to_set(manager: Manager):
     control = ControlPlane(named, journey.clock)
     control.session = journey.control.session
     with served(create_app(ManagementPlane(control))) as url:
-        shown = Manager(manager.app, url, journey).get("/manage/refused-tokens")
-    assert shown == {
+        answer = Manager(manager.app, url, journey).get("/manage/refused-tokens")
+    assert answer == {
         "refused_tokens": [
             {
                 "issuer": GITHUB,
@@ -32,7 +33,7 @@ def test_refused_jobs_come_with_the_very_value_to_set(manager: Manager):
                 "owner_id": "7",
                 "owner": "octo",
                 "times": 3,
-                "last_at": "2027-01-15T08:00:00Z",
+                "last_at": shown(now),
                 "to_admit": ["repository_id=42", "repository_owner_id=7"],
             }
         ]

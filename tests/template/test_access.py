@@ -54,9 +54,9 @@ def test_whose_jobs_come_in_has_no_default(template: Template) -> None:
     assert "Default" not in template.body["Parameters"]["TokenClaims"]
 
 
-@pytest.mark.parametrize(
-    "value",
-    ["", "owner_id", "owner_id=", "=1", "owner_id=1,", "owner_id=1, owner_id=2", "Any", "anybody", "any@a", "*"],
-)
+WRONG = ["", "*", "owner_id", "owner_id=", "=1", "owner_id=1,", "owner_id=1, owner_id=2", "Any", "anyone", "any@a"]
+
+
+@pytest.mark.parametrize("value", WRONG)
 def test_claims_that_cannot_be_read_are_not_deployed(template: Template, value: str) -> None:
     assert not takes(template, "TokenClaims", value)
