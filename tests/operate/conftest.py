@@ -32,6 +32,8 @@ class Operated:
     journey: Journey
     run: Run
     dead_letter_queue_url: str
+    data: Path
+    """Where the run's two files are."""
 
     def everything(self) -> tuple[Any, ...]:
         """All that a command could change, but for what time changes."""
@@ -91,7 +93,10 @@ def operated(
         control = ControlPlane(settings_for(variables), clock)
         control.session = engine_session
         yield Operated(
-            Journey(control, clock, clients.s3, clients.sqs), Run(capsys), resources.refs["MergeDeadLetterQueue"]
+            Journey(control, clock, clients.s3, clients.sqs),
+            Run(capsys),
+            resources.refs["MergeDeadLetterQueue"],
+            tmp_path,
         )
     # SeaweedFS gives each bucket volumes of its own, until the disk has no room for more.
     clients.s3.delete_bucket(Bucket=control.settings.bucket)
