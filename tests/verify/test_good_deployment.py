@@ -22,6 +22,8 @@ MOST_TRAFFIC_BYTES = 60_000_000
 
 NEEDS_STACK = {
     "the stack can be read",
+    "it is said whose jobs may come in",
+    "refused jobs are known",
     "an object comes back through the edge, by x-ms-range",
     "a fault in mid-stream breaks the connection",
 }
@@ -43,6 +45,8 @@ def test_with_a_stack_nothing_is_skipped_but_the_tidying(server: str, stack: Sta
     }
     assert seen["a fault in mid-stream breaks the connection"].detail.startswith("it broke after")
     assert "an expired URL" in seen["altered and expired URLs are refused, in Azure's XML"].detail
+    assert seen["it is said whose jobs may come in"].detail.endswith("every job on github.com may store at your cost")
+    assert "no job was refused" in seen["refused jobs are known"].detail
     assert "left no trace" in seen["hostile headers change nothing"].detail
 
 
