@@ -37,7 +37,7 @@ MAX_SCOPE_CHARACTERS = 1024
 """Git's refs are files' names, so shorter."""
 
 _NUMBER = re.compile("[1-9][0-9]{0,63}")
-"""A repository's id at github.com, GHES, Gitea and Forgejo. Other names stand beside it in its table."""
+"""A repository's id at github.com. It stands bare in its table, beside names of the store's own."""
 
 _REPOSITORY = re.compile("(?!0$)[A-Za-z0-9_-]{1,64}")
 """Of an issuer that isn't GitHub's and may have ids of another kind: nothing that the tables tell names apart by."""

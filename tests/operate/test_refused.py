@@ -1,7 +1,5 @@
 """`refused`: whose jobs TOKEN_CLAIMS keeps out, and what to add to it."""
 
-from pathlib import Path
-
 from actions_cache.domain.access import GITHUB
 from actions_cache.domain.refusal import KEPT, Refusals, RefusedJob
 from tests.operate.conftest import Operated
@@ -10,17 +8,8 @@ JOB = RefusedJob(GITHUB, "42", "octo/app", "7", "octo", ("repository_id=42", "re
 NAMELESS = RefusedJob(GITHUB, "43", None, None, None, ())
 
 
-def refuse(operated: Operated, claims: str, *jobs: RefusedJob) -> None:
-    """Args: claims: the server's TOKEN_CLAIMS."""
-    now = operated.journey.clock.now()
-    for number, job in enumerate(jobs):
-        operated.journey.control.repositories.add_refusals(Refusals(job, 3, now - number), now + KEPT)
-    settings = Path(operated.data, "settings")
-    settings.write_text(settings.read_text().replace("TOKEN_CLAIMS=any", f"TOKEN_CLAIMS={claims}"))
-
-
 def test_refused_jobs_are_listed_with_the_very_value_to_set(operated: Operated):
-    refuse(operated, "repository_id=1", JOB, NAMELESS)
+    operated.refuse("repository_id=1", JOB, NAMELESS)
     answer = operated.run("refused")
     titles, first, second, last = answer.out.splitlines()
     assert titles.endswith("issuer                                       to let it in, add")
@@ -33,5 +22,5 @@ def test_refused_jobs_are_listed_with_the_very_value_to_set(operated: Operated):
 
 
 def test_who_comes_in_by_now_is_not_listed(operated: Operated):
-    refuse(operated, "repository_owner_id=7", JOB)
+    operated.refuse("repository_owner_id=7", JOB)
     assert operated.run("refused").out == "jobs of 0 repositories were refused\n"

@@ -59,7 +59,7 @@ def test_the_workflow_is_yaml_and_checks_the_deployment() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", PAGE):
+    for link in re.findall(r"\]\((?!https://)([^)#]+)(?:#[^)]*)?\)", PAGE):
         assert (ROOT / "docs" / link).exists(), link
 
 
