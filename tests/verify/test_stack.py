@@ -103,7 +103,7 @@ def create(name: str, resources: object, outputs: Mapping[str, object], **parame
         }
     )
     told = [{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()]
-    formation.create_stack(StackName=name, TemplateBody=body, Parameters=told)  # type: ignore[arg-type]
+    formation.create_stack(StackName=name, TemplateBody=body, Parameters=told)
     formation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
 
 
