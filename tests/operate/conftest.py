@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
-from actions_cache.domain.refusal import KEPT, RefusedJob, Refusals
+from actions_cache.domain.refusal import KEPT, Refusals, RefusedJob
 from actions_cache.domain.timing import SECOND
 from actions_cache.wiring.control import ControlPlane
 from local.endpoints import Endpoints

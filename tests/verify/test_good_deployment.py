@@ -79,6 +79,22 @@ def test_without_a_token_what_needs_no_save_is_checked_and_how_to_check_the_rest
     assert seen["it restores from S3"].detail == HOW_TO_SAVE
 
 
+def keeps_strangers_out(request: Request, ask: Callable[[], Answer]) -> Answer:
+    if "CacheService/" in request.path:
+        said = '{"code":"permission_denied","msg":"cache read denied: this cache isn\'t for jobs of repository 1"}'
+        return made(403, said, Content_Type="application/json")
+    return ask()
+
+
+def test_a_local_run_that_names_its_jobs_is_told_from_one_that_verifies(server: str, verify: Verify) -> None:
+    """An unsigned token that gets as far as TOKEN_CLAIMS wasn't verified."""
+    with spoiling_proxy(server, keeps_strangers_out) as url:
+        seen = verify(url, "signatures of tokens are verified", "a block over 10 MB passes")
+    verified = seen["signatures of tokens are verified"]
+    assert (verified.outcome, verified.detail[:8]) == (Outcome.OK, "not here")
+    assert seen["a block over 10 MB passes"].outcome is Outcome.SKIP
+
+
 def test_with_a_stack_and_no_token_the_edge_is_checked_and_nothing_stays(
     server: str, stack: Stack, verify: Verify
 ) -> None:
