@@ -58,7 +58,7 @@ class NoteRefused:
         try:
             self.repositories.add_refusals(refusals, refusals.last_at + KEPT)
         except WriteConflict:
-            """Another repository has the slot: the log has this one."""
+            pass  # another repository has the slot; the log has this one
         except Unavailable:
             logger.exception("a refused job wasn't noted")
         finally:
