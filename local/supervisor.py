@@ -126,6 +126,8 @@ def _check_settings(options: Options, template: Template) -> None:
     """Before anything is started, so with resources that stand for themselves."""
     nothing_yet = Resources(template, {}, tables_are_new=False)
     settings = checked_settings(Functions(nothing_yet, os.environ, {}, lifeline=0).http_environment())
+    if not os.environ.get("TOKEN_CLAIMS"):
+        say("TOKEN_CLAIMS is unset, so jobs of every repository come in, as with TOKEN_CLAIMS=any")
     if settings.verify_tokens:
         return
     if not options.is_loopback:

@@ -11,6 +11,9 @@ ROOT = Path(__file__).parents[1]
 
 NO_VALUE = "AWS::NoValue"
 
+WITHOUT_DEFAULT = {"TokenClaims": "any"}
+"""What a parameter is here that a deployer must choose."""
+
 
 class _Loader(yaml.CSafeLoader):
     """Turns `!Ref X` into `{"Ref": X}`, and so on."""
@@ -97,7 +100,8 @@ class Template:
             case {"Fn::If": [name, then, otherwise]}:
                 return self.resolve(then if self.condition(name) else otherwise, known)
             case {"Ref": str(name)}:
-                return known.get(name) or self.body["Parameters"].get(name, {"Default": name})["Default"]
+                parameter = self.body["Parameters"].get(name, {"Default": name})
+                return known.get(name) or parameter.get("Default", WITHOUT_DEFAULT.get(name))
             case {"Fn::FindInMap": [first, second, third]}:
                 return self.body["Mappings"][first][second][third]
             case {"Fn::GetAtt": [name, attribute]}:

@@ -15,6 +15,7 @@ from operate.commands.importing import import_
 from operate.commands.listing import list_
 from operate.commands.match import match
 from operate.commands.reconcile import reconcile
+from operate.commands.refused import refused
 from operate.commands.usage import usage
 from operate.commands.verify import verify
 
@@ -30,7 +31,7 @@ def cli() -> None:
     """
 
 
-for command in (delete, dlq, doctor, import_, list_, match, reconcile, usage, verify):
+for command in (delete, dlq, doctor, import_, list_, match, reconcile, refused, usage, verify):
     cli.add_command(command)
 
 

@@ -79,7 +79,8 @@ def serving(data: Path, port: int) -> Iterator[SamLocal]:
         image = _output("scripts/lambda_image.sh", ARCHITECTURE, str(BUILD))
         options = (
             *("--template-file", str(_template(variables)), "--invoke-image", image),
-            *("--skip-pull-image", "--parameter-overrides", f"Architecture={ARCHITECTURE}", "StreamDownloads=false"),
+            *("--skip-pull-image", "--parameter-overrides", f"Architecture={ARCHITECTURE}"),
+            *("StreamDownloads=false", "TokenClaims=any"),
         )
         # A variable of the shell's goes before the template's.
         environment = os.environ | variables | {"SAM_CLI_TELEMETRY": "0"}

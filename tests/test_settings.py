@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from actions_cache.domain.access import ClaimRule
+from actions_cache.domain.access import Anybody, ClaimRule
 from actions_cache.settings import Settings
 
 REQUIRED: dict[str, Any] = {
@@ -124,10 +124,17 @@ def test_an_issuer_is_a_url_that_a_key_of_the_table_has_room_for(wrong):
 
 def test_claims_are_separated_by_commas(monkeypatch):
     monkeypatch.setenv("TOKEN_ISSUERS", "https://one,https://two/")
-    monkeypatch.setenv("TOKEN_CLAIMS", "owner_id=1, owner_id=2@https://two")
+    monkeypatch.setenv("TOKEN_CLAIMS", "owner_id=2@https://two/, any@https://one")
     rules = Settings(**REQUIRED).token_claims
-    assert rules == (ClaimRule("owner_id", "1"), ClaimRule("owner_id", "2", "https://two"))
-    assert Settings(**REQUIRED, token_claims="").token_claims == ()
+    assert rules == (ClaimRule("repository_owner_id", "2", "https://two"), Anybody("https://one"))
+
+
+@pytest.mark.parametrize("empty", [None, "", ",", " , "])
+def test_without_claims_there_is_no_rule_that_lets_anybody_in(monkeypatch, empty):
+    monkeypatch.delenv("TOKEN_CLAIMS", raising=False)
+    if empty is not None:
+        monkeypatch.setenv("TOKEN_CLAIMS", empty)
+    assert Settings(**REQUIRED).token_claims == ()
 
 
 @pytest.mark.parametrize(
@@ -136,6 +143,8 @@ def test_claims_are_separated_by_commas(monkeypatch):
         ("owner_id", "claim=value"),
         ("owner_id=1,=2", "claim=value"),
         ("owner_id=1@https://three", "isn't in TOKEN_ISSUERS"),
+        ("any@https://three", "isn't in TOKEN_ISSUERS"),
+        ("any,owner_id=1", "contradicts itself"),
     ],
 )
 def test_a_claim_that_would_let_in_nobody_or_everybody_is_refused(monkeypatch, wrong, said):

@@ -19,7 +19,12 @@ def create_app(control: Requests, data: DataPlane) -> FastAPI:
     settings = control.settings
     trust = trusting(settings.extra_ca_certificates)
     tokens = TokenReader(
-        settings.token_issuers, settings.token_audience, settings.token_claims, settings.verify_tokens, trust
+        settings.token_issuers,
+        settings.token_audience,
+        settings.token_claims,
+        settings.verify_tokens,
+        trust,
+        control.note_refused,
     )
     app = new_app(control.telemetry, edge_key=settings.edge_key)
     app.include_router(cache_service.routes(control, tokens))

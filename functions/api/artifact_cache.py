@@ -27,6 +27,7 @@ from actions_cache.domain.entry import (
 )
 from actions_cache.domain.errors import InvalidRequest, NotFound
 from actions_cache.domain.pieces import check_takes_pieces, parse_content_range
+from actions_cache.domain.refusal import NotAdmitted
 from actions_cache.domain.timing import SECOND
 from actions_cache.usecases.look_up import Hit, Query
 from actions_cache.web.app import Reader, absolute, reader_of
@@ -57,7 +58,10 @@ def routes(control: Requests, data: DataPlane, tokens: TokenReader) -> APIRouter
     router = APIRouter(prefix=ROOT)
 
     async def read_caller(request: Request) -> Caller:
-        caller = await run_in_threadpool(tokens.read, request.headers.get("authorization"))
+        try:
+            caller = await run_in_threadpool(tokens.read, request.headers.get("authorization"))
+        except NotAdmitted as refusal:
+            raise (refusal if request.method == "GET" else refusal.of_a_write) from None
         logs.append(repository=caller.repository)
         return caller
 

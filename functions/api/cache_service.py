@@ -13,12 +13,13 @@ from actions_cache.domain import happenings
 from actions_cache.domain.access import Caller
 from actions_cache.domain.entry import MAX_RESTORE_KEYS, EntryFamily, EntryName, check_name
 from actions_cache.domain.errors import InvalidRequest, PermissionDenied
+from actions_cache.domain.refusal import NotAdmitted
 from actions_cache.usecases.look_up import Query
 from actions_cache.web import twirp
 from actions_cache.web.app import Reader, absolute, base_url, reader_of, respond
 from actions_cache.wiring.requests import Requests
 from functions.api.bodies import read_body
-from functions.api.codec import MalformedBody, codec_for
+from functions.api.codec import Codec, MalformedBody, codec_for
 from functions.api.proto.cache_pb2 import (
     CreateCacheEntryRequest,
     CreateCacheEntryResponse,
@@ -31,6 +32,12 @@ from functions.api.tokens import TokenReader
 
 SERVICE = "github.actions.results.api.v1.CacheService"
 MAX_BODY_BYTES = 256 * 1024
+
+WRITES: dict[str, Callable[..., Message]] = {
+    "CreateCacheEntry": CreateCacheEntryResponse,
+    "FinalizeCacheEntryUpload": FinalizeCacheEntryUploadResponse,
+}
+"""By method, what a job is denied with that may not write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +54,26 @@ class Call:
 class CacheService:
     control: Requests
 
-    def create(self, request: CreateCacheEntryRequest, call: Call) -> CreateCacheEntryResponse:
+    def create(self, request: CreateCacheEntryRequest, call: Call) -> Message:
         try:
             name = _name_to_write(request.key, request.version, call)
             self.control.admit(call.caller)
             path = self.control.reserve(name)
-        except PermissionDenied as denied:
-            self.control.telemetry.tell(happenings.refused("CreateCacheEntry", denied))
-            # 200: with an error's status, @actions/cache reports a key that another job is saving.
-            return CreateCacheEntryResponse(ok=False, message=str(denied))
+        except PermissionDenied as fault:
+            return self.denied("CreateCacheEntry", fault)
         return CreateCacheEntryResponse(ok=True, signed_upload_url=absolute(path, call.base_url))
 
-    def finalize(self, request: FinalizeCacheEntryUploadRequest, call: Call) -> FinalizeCacheEntryUploadResponse:
+    def finalize(self, request: FinalizeCacheEntryUploadRequest, call: Call) -> Message:
         try:
             entry = self.control.finalize(_name_to_write(request.key, request.version, call), request.size_bytes)
-        except PermissionDenied as denied:
-            self.control.telemetry.tell(happenings.refused("FinalizeCacheEntryUpload", denied))
-            return FinalizeCacheEntryUploadResponse(ok=False, message=str(denied))
+        except PermissionDenied as fault:
+            return self.denied("FinalizeCacheEntryUpload", fault)
         return FinalizeCacheEntryUploadResponse(ok=True, entry_id=entry.id)
+
+    def denied(self, method_name: str, fault: PermissionDenied) -> Message:
+        """With status 200: with an error's, @actions/cache reports a key that another job is saving."""
+        self.control.telemetry.tell(happenings.refused(method_name, fault))
+        return WRITES[method_name](ok=False, message=str(fault))
 
     def look_up(self, request: GetCacheEntryDownloadURLRequest, call: Call) -> GetCacheEntryDownloadURLResponse:
         if len(request.restore_keys) > MAX_RESTORE_KEYS:
@@ -102,6 +111,10 @@ def _name_to_write(key: str, version: str, call: Call) -> EntryName:
     return EntryName(EntryFamily(call.caller.repository, call.caller.writable_scope(), version), key)
 
 
+def encoded(message: Message, codec: Codec) -> Response:
+    return Response(codec.encode(message), headers={"Content-Type": codec.content_type})
+
+
 def routes(control: Requests, tokens: TokenReader) -> APIRouter:
     router = APIRouter()
     service = CacheService(control)
@@ -113,7 +126,12 @@ def routes(control: Requests, tokens: TokenReader) -> APIRouter:
         codec = codec_for(request.headers.get("content-type", ""))
         if codec is None:
             return respond(twirp.bad_route("the content type must be application/json or application/protobuf"))
-        caller = await run_in_threadpool(tokens.read, request.headers.get("authorization"))
+        try:
+            caller = await run_in_threadpool(tokens.read, request.headers.get("authorization"))
+        except NotAdmitted as refusal:
+            if method_name not in WRITES:
+                raise
+            return encoded(service.denied(method_name, refusal.of_a_write), codec)
         logs.append(repository=caller.repository)
         message_type, method = service.methods[method_name]
         try:
@@ -121,7 +139,6 @@ def routes(control: Requests, tokens: TokenReader) -> APIRouter:
         except MalformedBody as error:
             return respond(twirp.malformed(str(error)))
         call = Call(caller, base_url(request, control.settings.public_url), reader_of(request, control.settings))
-        answer = await run_in_threadpool(method, message, call)
-        return Response(codec.encode(answer), headers={"Content-Type": codec.content_type})
+        return encoded(await run_in_threadpool(method, message, call), codec)
 
     return router

@@ -1,9 +1,8 @@
 """Runtime tokens: whose they are, and what they allow (WIRE.md section 2)."""
 
-import json
 import re
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +11,19 @@ import jwt
 from actions_cache.domain.access import (
     GITHUB,
     MAX_ISSUER_CHARACTERS,
+    READ,
+    WRITE,
     Caller,
-    ClaimRule,
+    Rule,
     Scope,
     check_claims,
-    claim_of,
     qualified,
     without_slash,
 )
 from actions_cache.domain.errors import TryAgain, Unauthenticated
+from actions_cache.domain.refusal import NotAdmitted, RefusedJob
 from actions_cache.domain.repository import is_name
+from actions_cache.domain.token_claims import REPOSITORY, REPOSITORY_ID, json_of, values_of
 from actions_cache.settings import CLOCK_MARGIN_SECONDS
 from functions.api.issuer_keys import IssuerKeys
 
@@ -31,8 +33,19 @@ if TYPE_CHECKING:
 MAX_TOKEN_CHARACTERS = 16 * 1024
 MAX_SCOPES = 64
 
-_REPOSITORY = re.compile("(?!0$)[!-?A-~]{1,64}")
-"""No blank, and no `@`, by which a repository's name here is told from its issuer."""
+MAX_SCOPE_CHARACTERS = 1024
+"""Git's refs are files' names, so shorter."""
+
+_NUMBER = re.compile("[1-9][0-9]{0,63}")
+"""A repository's id at github.com. It stands bare in its table, beside names of the store's own."""
+
+_REPOSITORY = re.compile("(?!0$)[A-Za-z0-9_-]{1,64}")
+"""Of an issuer that isn't GitHub's and may have ids of another kind: nothing that the tables tell names apart by."""
+
+_ISSUER = re.compile(f"[!-~]{{1,{MAX_ISSUER_CHARACTERS}}}")
+
+_SCOPE = re.compile(r"[^\x00-\x1f\x7f-\x9f]*")
+"""No control characters, as in Git's refs. Empty is what Gitea writes."""
 
 _CLAIM_CHECKS: "Options" = {"verify_exp": True, "verify_nbf": True, "verify_iat": False}
 
@@ -44,16 +57,18 @@ class TokenReader:
     Args:
         issuers: whose tokens come in; each publishes its keys at `<issuer>/.well-known/jwks`. No slash ends them.
         audience: what `aud` must name, where it is set.
-        rules: what else a token must say.
+        rules: what else a token must say. Without any, nobody comes in.
         verify: False for the local run alone: claims count, signatures don't.
         trust: whose certificates are good where keys are fetched; None: public authorities'.
+        hear_refused: told of each job that the rules keep out, if its token was verified; must neither wait nor raise.
     """
 
     issuers: Sequence[str]
     audience: str | None
-    rules: Sequence[ClaimRule] = ()
+    rules: Sequence[Rule] = ()
     verify: bool = True
     trust: ssl.SSLContext | None = None
+    hear_refused: Callable[[RefusedJob], None] | None = None
     _keys: dict[str, IssuerKeys] = field(default_factory=dict)
 
     def read(self, authorization: str | None) -> Caller:
@@ -61,7 +76,7 @@ class TokenReader:
 
         Raises:
             Unauthenticated: no token, a malformed or expired one, or one whose signature doesn't hold.
-            PermissionDenied: a good token, but not of a job that this server is for.
+            NotAdmitted: a good token, but not of a job that this server is for.
             TryAgain: the issuer's keys can't be had now.
         """
         scheme, _, token = (authorization or "").partition(" ")
@@ -75,13 +90,19 @@ class TokenReader:
             raise TryAgain("the token's issuer doesn't answer with its keys; try again") from error
         except jwt.PyJWTError as error:
             raise Unauthenticated(f"the token isn't good: {error}") from error
-        issuer = str(claims.get("iss") or GITHUB)
+        issuer = _issuer(claims)
         caller = _caller(claims, issuer)
-        check_claims(self.rules, issuer, claims)
+        try:
+            check_claims(self.rules, issuer, claims, self.issuers)
+        except NotAdmitted as refusal:
+            if self.verify and self.hear_refused is not None:
+                self.hear_refused(refusal.job)
+            raise
         return caller
 
     def _unverified(self, token: str) -> dict[str, Any]:
         """Also one that never expires, as other servers' tests make them: whoever gets here can write any expiry."""
+        _check_times(_read(token))
         return jwt.decode(
             token,
             options={"verify_signature": False, "verify_aud": False, **_CLAIM_CHECKS},
@@ -89,7 +110,9 @@ class TokenReader:
         )
 
     def _verified(self, token: str) -> dict[str, Any]:
-        named = str(jwt.decode(token, options={"verify_signature": False}).get("iss"))
+        claims = _read(token)
+        _check_times(claims)
+        named = str(claims.get("iss"))
         issuer = without_slash(named)
         if issuer not in self.issuers:
             raise jwt.InvalidIssuerError(f"its issuer {named[:200]!r} isn't one of {', '.join(self.issuers)}")
@@ -104,32 +127,63 @@ class TokenReader:
         )
 
 
-def _caller(claims: dict[str, Any], issuer: str) -> Caller:
-    """Both names are part of a key in the table, which has no room for more, and must not be mixed up."""
-    # Tokens of early 2025 had it in oidc_extra alone; GHES may still.
-    repository = claim_of(claims, "repository_id") or claim_of(claims, "oidc_extra.repository_id") or ""
-    if not _REPOSITORY.fullmatch(repository):
-        raise Unauthenticated("the token names no repository_id; is it the job's ACTIONS_RUNTIME_TOKEN?")
-    if not issuer.isascii() or len(issuer) > MAX_ISSUER_CHARACTERS:
+def _read(token: str) -> dict[str, Any]:
+    """Return what a token says, whoever signed it."""
+    return jwt.decode(token, options={"verify_signature": False})
+
+
+def _check_times(claims: Mapping[str, Any]) -> None:
+    """PyJWT takes texts too, which other readers of the same token don't.
+
+    Raises:
+        jwt.DecodeError: a time isn't a number.
+    """
+    for name in ("exp", "nbf"):
+        value = claims.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise jwt.DecodeError(f"{name} isn't a number")
+
+
+def _issuer(claims: Mapping[str, Any]) -> str:
+    """Return the issuer; github.com where a token that isn't verified names none. It is part of a key in the table."""
+    named = claims.get("iss") or GITHUB
+    if not (isinstance(named, str) and _ISSUER.fullmatch(named)):
         raise Unauthenticated(f"the token's issuer isn't of at most {MAX_ISSUER_CHARACTERS} ASCII characters")
-    name = claim_of(claims, "repository") or claim_of(claims, "oidc_extra.repository")
-    known = name if name is not None and is_name(name) else None
-    return Caller(qualified(repository, issuer), _scopes(claims.get("ac")), known)
+    return named
+
+
+def _caller(claims: Mapping[str, Any], issuer: str) -> Caller:
+    """Both names are part of a key in the table, which has no room for more, and must not be mixed up."""
+    repository = "".join(values_of(claims, REPOSITORY_ID))
+    allowed = _NUMBER if without_slash(issuer) == GITHUB else _REPOSITORY
+    if not allowed.fullmatch(repository):
+        raise Unauthenticated("the token names no repository_id; is it the job's ACTIONS_RUNTIME_TOKEN?")
+    name = "".join(values_of(claims, REPOSITORY))
+    return Caller(qualified(repository, issuer), _scopes(claims.get("ac")), name if is_name(name) else None)
 
 
 def _scopes(ac: object) -> tuple[Scope, ...]:
     """`ac` is a JSON string: `[{"Scope": "refs/heads/main", "Permission": 3}]`."""
     try:
-        rows = json.loads(ac) if isinstance(ac, str) else None
-        scopes = tuple(Scope(_utf8(row["Scope"]), int(row["Permission"])) for row in rows or ())
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        rows = json_of(ac)
+        scopes = tuple(map(_scope, rows)) if isinstance(rows, list) else ()
+    except (ValueError, TypeError, KeyError):
         scopes = ()
     if not 1 <= len(scopes) <= MAX_SCOPES:
         raise Unauthenticated("the token's ac claim isn't a list of scopes; is it the job's ACTIONS_RUNTIME_TOKEN?")
     return scopes
 
 
-def _utf8(text: str) -> str:
-    """JSON can name half a character, a table can't hold one. Raises ValueError."""
-    str(text).encode()
-    return str(text)
+def _scope(row: Any) -> Scope:
+    """Return one of a token's scopes. Bits that nobody knows here count for nothing.
+
+    Raises:
+        ValueError, TypeError, KeyError: it isn't one.
+    """
+    name, permission = row["Scope"], row["Permission"]
+    if not isinstance(name, str) or len(name) > MAX_SCOPE_CHARACTERS or not _SCOPE.fullmatch(name):
+        raise ValueError("a scope is a ref")
+    name.encode()  # JSON can name half a character, a table can't hold one
+    if type(permission) is not int or permission < 0:
+        raise ValueError("a permission is a number of bits")
+    return Scope(name, permission & (READ | WRITE))

@@ -22,6 +22,7 @@ from functions.manage.shapes import (
     ExplanationShape,
     FailuresShape,
     HourShape,
+    RefusedTokensShape,
     RepositoriesShape,
     RepositoryShape,
     RoleShape,
@@ -107,6 +108,11 @@ def routes(management: ManagementPlane, doorkeeper: Doorkeeper) -> APIRouter:
     @router.get("/failures")
     def failures(_: Reader) -> FailuresShape:
         return FailuresShape.of(management.list_failures())
+
+    @router.get("/refused-tokens")
+    def refused_tokens(_: Reader) -> RefusedTokensShape:
+        """Jobs of the last seven days that TOKEN_CLAIMS keeps out, and what it lacks for each."""
+        return RefusedTokensShape.of(management.list_refused())
 
     @router.get("/cost")
     def cost(_: Reader, query: Annotated[asked.EstimateCost, Query()]) -> CostShape:

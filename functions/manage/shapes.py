@@ -1,6 +1,6 @@
 """What the management function says, as JSON. The `Github...` ones are as GitHub's documents have them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Self
 
 from pydantic import BaseModel, Field
@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from actions_cache.domain.activity import Tally
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.entry import Entry
+from actions_cache.domain.refusal import Refusals
 from actions_cache.domain.role import Role
 from actions_cache.domain.timing import Millis
 from actions_cache.usecases.delete_entries import Deletion
@@ -270,6 +271,43 @@ class FailuresShape(BaseModel):
         return cls(
             failed_merges=[FailedMergeShape.of(it) for it in failures.archives], dead_letters=failures.dead_letters
         )
+
+
+class RefusalsShape(BaseModel):
+    issuer: str
+    repository_id: str
+    repository: str | None = Field(description="`owner/repository`, where the token says it")
+    owner_id: str | None = Field(description="a number where the token has one, else the node id")
+    owner: str | None
+    times: int = Field(description="about so many in the last days")
+    last_at: Time
+    to_admit: list[str] = Field(
+        description="what TOKEN_CLAIMS lacks: each alone, added to it, lets such jobs in; empty where nothing would"
+    )
+
+    @classmethod
+    def of(cls, refusals: Refusals) -> Self:
+        job = refusals.job
+        return cls(
+            issuer=job.issuer,
+            repository_id=job.repository_id,
+            repository=job.repository,
+            owner_id=job.owner_id,
+            owner=job.owner,
+            times=refusals.times,
+            last_at=shown(refusals.last_at),
+            to_admit=list(job.to_admit),
+        )
+
+
+class RefusedTokensShape(BaseModel):
+    refused_tokens: list[RefusalsShape] = Field(
+        description="of jobs that TOKEN_CLAIMS keeps out, a repository each, the last one first; some of them"
+    )
+
+    @classmethod
+    def of(cls, refused: Sequence[Refusals]) -> Self:
+        return cls(refused_tokens=[RefusalsShape.of(it) for it in refused])
 
 
 class RequestsShape(BaseModel):

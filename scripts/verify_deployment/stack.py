@@ -2,11 +2,13 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from actions_cache.domain.access import GITHUB, Anybody, parse_rule
 from actions_cache.domain.layout import ArchiveKeys, object_subject
+from actions_cache.domain.refusal import Refusals
 from actions_cache.domain.signed_url import Direction, signed_path
 from actions_cache.domain.timing import SECOND
 from scripts.verify_deployment.diagnoses import of_creation
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 RUNNER_URL, BUCKET, SECRET, API_URL = "RunnerUrl", "BucketName", "UrlSigningSecretArn", "ApiUrl"
 """Outputs of template.yaml."""
 
-MERGE_WORKERS, SEEK_THROUGH = "MergeWorkers", "SeekThrough"
+CLAIMS, ISSUERS, MERGE_WORKERS, SEEK_THROUGH = "TokenClaims", "TokenIssuers", "MergeWorkers", "SeekThrough"
 """Parameters of template.yaml."""
 
 NEVER_MADE = ("CREATE_FAILED", "ROLLBACK_IN_PROGRESS", "ROLLBACK_FAILED", "ROLLBACK_COMPLETE")
@@ -36,10 +38,22 @@ class Stack:
     bucket: str
     secret: str
     runner_url: str
+    token_claims: str = ""
+    token_issuers: str = GITHUB
+    refused: Callable[[], Sequence[Refusals]] = tuple
+    """Raises StackUnreadable."""
     room: Room | None = None
     """None: these credentials may not ask."""
     api_url: str | None = None
     """The API's own, where clients that seek are sent past the edge (SeekThrough=api)."""
+
+    @property
+    def anybody_of(self) -> tuple[str, ...]:
+        """The issuers all of whose jobs may come in."""
+        rules = [parse_rule(text) for text in self.token_claims.split(",") if text]
+        open_to = {rule.issuer for rule in rules if isinstance(rule, Anybody)}
+        issuers = [issuer.rstrip("/") for issuer in self.token_issuers.split(",")]
+        return tuple(issuer for issuer in issuers if None in open_to or issuer in open_to)
 
     def signed_path(self, direction: Direction, subject: str, seconds: float = URL_SECONDS) -> str:
         """A path with its query, good for that long; expired for as long where negative."""
@@ -80,15 +94,18 @@ def read_stack(name: str) -> Stack:
         if (failure := creation_failure(described, formation)) is not None:
             raise StackUnreadable(failure)
         outputs = outputs_of(described)
-        past_edge = {"ParameterKey": SEEK_THROUGH, "ParameterValue": "api"} in described.get("Parameters", ())
+        told = {row["ParameterKey"]: row["ParameterValue"] for row in described.get("Parameters", ())}
         secret = session.client("secretsmanager").get_secret_value(SecretId=outputs[SECRET])["SecretString"]
         return Stack(
             session.client("s3"),
             outputs[BUCKET],
             signing_secret(secret),
             outputs[RUNNER_URL],
+            told.get(CLAIMS, ""),
+            told.get(ISSUERS, GITHUB),
+            lambda: refused_jobs(name),
             room_of(described, session.client("lambda")),
-            outputs[API_URL] if past_edge else None,
+            outputs[API_URL] if told.get(SEEK_THROUGH) == "api" else None,
         )
     except KeyError as missing:
         raise StackUnreadable(
@@ -103,6 +120,18 @@ def read_stack(name: str) -> Stack:
         raise StackUnreadable(
             f"{error}; STACK needs the deployer's credentials and region, as `sam deploy` does"
         ) from error
+
+
+def refused_jobs(name: str) -> Sequence[Refusals]:
+    """Return whose jobs a stack refused lately, as the operator's commands do. Raises StackUnreadable."""
+    from actions_cache.ports import Unavailable  # noqa: PLC0415 - only with STACK=
+    from operate.console import CommandFailed  # noqa: PLC0415
+    from operate.target import plane, stack_settings  # noqa: PLC0415
+
+    try:
+        return plane(stack_settings(name)).management.list_refused()
+    except (CommandFailed, Unavailable) as fault:
+        raise StackUnreadable(str(fault)) from fault
 
 
 def outputs_of(stack: Mapping[str, Any]) -> dict[str, str]:

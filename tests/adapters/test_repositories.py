@@ -9,6 +9,7 @@ from actions_cache.adapters.dynamodb_repositories import SHARDS
 from actions_cache.domain.activity import HOUR, NO_HITS, Hits, Tally
 from actions_cache.domain.archive import Merge, MergeState, deleted
 from actions_cache.domain.listing import EntryFilter
+from actions_cache.domain.refusal import SLOT_PAUSE, SLOTS, Refusals, RefusedJob
 from actions_cache.domain.repository import Repository
 from actions_cache.domain.timing import DAY
 from actions_cache.domain.usage import NO_USAGE, Usage
@@ -42,6 +43,39 @@ def test_a_renamed_repository_is_found_by_both_names_and_says_the_new_one(reposi
     repositories.note(replace(EXAMPLE, name="example/renamed"))
     assert repositories.ids_named("example/tools") == repositories.ids_named("example/renamed") == ["42"]
     assert repositories.repository("42").name == "example/renamed"
+
+
+def test_refused_jobs_stand_apart_from_repositories_and_counts(repositories):
+    repositories.note(EXAMPLE)
+    job = RefusedJob("https://ghes.example", "7", None, "O_x", None, ("repository_id=7", "repository_owner_id=O_x"))
+    first = Refusals(job, 2, 1_000)
+    repositories.add_refusals(first, DAY)
+    assert repositories.refusals() == [first]
+    repositories.add_refusals(Refusals(replace(job, owner="octo"), 3, 2_000), DAY)
+    assert repositories.refusals() == [Refusals(replace(job, owner="octo"), 5, 2_000)]
+    assert (repositories.ids(), repositories.store_usage()) == (["42"], NO_USAGE)
+
+
+def test_a_slot_goes_to_another_once_it_was_left_alone(repositories):
+    one, other = (RefusedJob("https://a.example", it, None, None, None, ()) for it in two_of_a_slot())
+    repositories.add_refusals(Refusals(one, 9, 1_000), DAY)
+    for too_soon in (1_000, SLOT_PAUSE + 999):
+        with pytest.raises(WriteConflict):
+            repositories.add_refusals(Refusals(other, 1, too_soon), DAY)
+    assert repositories.refusals() == [Refusals(one, 9, 1_000)]
+    repositories.add_refusals(Refusals(other, 1, SLOT_PAUSE + 1_000), DAY)
+    assert repositories.refusals() == [Refusals(other, 1, SLOT_PAUSE + 1_000)]
+
+
+def two_of_a_slot() -> tuple[str, str]:
+    """Two repositories' ids."""
+    by_slot: dict[int, str] = {}
+    for number in map(str, range(SLOTS + 1)):
+        slot = RefusedJob("https://a.example", number, None, None, None, ()).slot
+        if slot in by_slot:
+            return by_slot[slot], number
+        by_slot[slot] = number
+    raise AssertionError("more numbers than slots")
 
 
 def test_entries_are_counted_when_they_appear_and_when_they_go(journey, repositories):

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from actions_cache.adapters.results_service import NoAnswer, ResultsService
 from actions_cache.adapters.tls import trusting
+from actions_cache.domain.access import Anybody
 from actions_cache.domain.errors import TryAgain
 from actions_cache.settings import Settings
 from functions.api.tokens import TokenReader
@@ -32,7 +33,7 @@ def issuer(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def reader(issuer: Issuer, certificates: str | None) -> TokenReader:
-    return TokenReader((issuer.url,), None, trust=trusting(certificates))
+    return TokenReader((issuer.url,), None, (Anybody(),), trust=trusting(certificates))
 
 
 def test_tokens_of_an_issuer_behind_a_known_authority_are_good(issuer: Issuer, authority: Authority):

@@ -31,6 +31,7 @@ PARAMETERS = {
     "Architecture": "arm64" if platform.machine() == "aarch64" else "x86_64",
     # The emulator knows no layer of another account, and no Lambda Web Adapter.
     "StreamDownloads": "false",
+    "TokenClaims": "any",
     # The shortest there are, so that a test sees parts outlive their merge and go: 2 x 10 + 30 + 30 s of grace.
     "DownloadUrlSeconds": "10",
     "MaxStreamSeconds": "30",

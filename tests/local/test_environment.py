@@ -59,6 +59,12 @@ def test_signatures_are_verified_when_the_user_says_so(template: Template):
     assert environment(template, VERIFY_TOKENS="1")["VERIFY_TOKENS"] == "1"
 
 
+def test_jobs_of_every_repository_come_in_unless_the_user_says_whose(template: Template):
+    assert environment(template, "ApiFunction")["TOKEN_CLAIMS"] == "any"
+    assert environment(template, "ApiFunction", TOKEN_CLAIMS="")["TOKEN_CLAIMS"] == "any"
+    assert environment(template, "ApiFunction", TOKEN_CLAIMS="repository_id=42")["TOKEN_CLAIMS"] == "repository_id=42"
+
+
 @pytest.mark.parametrize("variable", ["AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"])
 def test_the_users_own_account_stays_out(template: Template, variable: str):
     assert variable not in environment(template, **{variable: "mine"})

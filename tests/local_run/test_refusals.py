@@ -48,6 +48,10 @@ def test_another_address_is_refused_while_signatures_are_not_verified(start_run:
         ({"LOCAL_MERGE_WORKERS": "-1"}, "LOCAL_MERGE_WORKERS: Input should be greater than or equal to 0"),
         ({"MERGE_TRIGGER": "never"}, "MERGE_TRIGGER: Input should be 'finalize' or 'first-download'"),
         ({"PARTS_GRACE_SECONDS": "5"}, "PARTS_GRACE_SECONDS is 5, but a reader may need its parts for 2130 s"),
+        (
+            {"TOKEN_CLAIMS": "any,repository_id=42"},
+            "TOKEN_CLAIMS contradicts itself: it lets in anybody of https://token",
+        ),
         ({"STORE_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": ""}, "AWS_ACCESS_KEY_ID"),
     ],
 )

@@ -24,6 +24,10 @@ from tests.local_run.conftest import StartRun
 from tests.local_run.local_run import LocalRun, wait_until
 
 
+def test_it_says_that_jobs_of_every_repository_come_in(run: LocalRun):
+    assert run.lines.count("TOKEN_CLAIMS is unset, so jobs of every repository come in, as with TOKEN_CLAIMS=any") == 1
+
+
 def test_the_ready_line_comes_once_health_answers(run: LocalRun):
     assert run.lines.count(f"ready {run.url}") == 1
     with urllib.request.urlopen(f"{run.url}/health") as answer:

@@ -140,6 +140,7 @@ def test_the_document_is_valid_and_has_every_route(manager: Manager) -> None:
     operations = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
     githubs = {("GET", "caches"), ("DELETE", "caches"), ("DELETE", "caches/{number}"), ("GET", "cache/usage")}
     ours = {"role", "repositories", "repositories/{repository}", "match", "activity", "failures", "cost"}
+    ours.add("refused-tokens")
     entries = {("GET", "entries"), ("DELETE", "entries"), ("DELETE", "entries/{number}")}
     assert operations == {
         *((method, f"/repos/{{owner}}/{{repo}}/actions/{path}") for method, path in githubs),

@@ -10,6 +10,8 @@ from typing import Any
 import boto3
 import pytest
 
+from actions_cache.domain.refusal import KEPT, Refusals, RefusedJob
+from actions_cache.domain.timing import SECOND
 from actions_cache.wiring.control import ControlPlane
 from local.endpoints import Endpoints
 from local.env_file import env_file
@@ -32,6 +34,16 @@ class Operated:
     journey: Journey
     run: Run
     dead_letter_queue_url: str
+    data: Path
+    """Where the run's two files are."""
+
+    def refuse(self, claims: str, *jobs: RefusedJob) -> None:
+        """Has jobs be refused, one a second. Args: claims: the server's TOKEN_CLAIMS."""
+        now = self.journey.clock.now()
+        for number, job in enumerate(jobs):
+            self.journey.control.repositories.add_refusals(Refusals(job, 3, now - number * SECOND), now + KEPT)
+        settings = self.data / "settings"
+        settings.write_text(settings.read_text().replace("TOKEN_CLAIMS=any", f"TOKEN_CLAIMS={claims}"))
 
     def everything(self) -> tuple[Any, ...]:
         """All that a command could change, but for what time changes."""
@@ -91,7 +103,10 @@ def operated(
         control = ControlPlane(settings_for(variables), clock)
         control.session = engine_session
         yield Operated(
-            Journey(control, clock, clients.s3, clients.sqs), Run(capsys), resources.refs["MergeDeadLetterQueue"]
+            Journey(control, clock, clients.s3, clients.sqs),
+            Run(capsys),
+            resources.refs["MergeDeadLetterQueue"],
+            tmp_path,
         )
     # SeaweedFS gives each bucket volumes of its own, until the disk has no room for more.
     clients.s3.delete_bucket(Bucket=control.settings.bucket)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from actions_cache.domain.access import GITHUB
+from actions_cache.domain.refusal import RefusedJob
 from actions_cache.domain.repository import Repository
 from local.template import ROOT
 from operate.__main__ import cli
@@ -17,6 +19,7 @@ from tests.operate.test_falcondev import STORAGE, database  # noqa: F401 - a fix
 
 PAGE = ROOT / "docs" / "operator.md"
 HOUR = 3600
+REFUSED = RefusedJob(GITHUB, "44", "beta/tool", "8", "beta", ("repository_owner_id=8",))
 MODULES = b"modules " * 1_000_000
 
 
@@ -69,6 +72,7 @@ def day(operated: Operated, database: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for number in range(2):
         journey.control.bucket.write_once(f"archives/{'0' * 32}/parts/blob/{number}", b"nobody's")
     poison(operated, "cargo-1")
+    operated.refuse("repository_owner_id=7", REFUSED)
     return operated
 
 

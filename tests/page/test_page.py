@@ -7,9 +7,11 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page, expect
 
+from actions_cache.domain.access import GITHUB
 from actions_cache.domain.activity import Tally
 from actions_cache.domain.archive import MergeState
 from actions_cache.domain.entry import Entry
+from actions_cache.domain.refusal import KEPT, Refusals, RefusedJob
 from actions_cache.domain.role import Role
 from actions_cache.domain.timing import DAY, SECOND
 from local.template import Template
@@ -18,7 +20,9 @@ from tests.page.world import MAIN, World, world
 
 GIB = 1024**3
 BRANCH = "refs/pull/7/merge"
-HOSTILE_ID = "43@https://ghes.example/_services/token"
+GHES = "https://ghes.example/_services/token"
+BOTH = f"{GITHUB},{GHES}"
+HOSTILE_ID = f"43@{GHES}"
 HOSTILE_PLACE = f"#/repositories/{quote(HOSTILE_ID, safe='')}"
 HOSTILE = {
     "markup": "<img src=x onerror=alert(1)><script>alert(2)</script>",
@@ -33,7 +37,7 @@ Opens = Callable[..., Window]
 
 @pytest.fixture(scope="module")
 def store(template: Template) -> Iterator[World]:
-    with world(template, "store") as made:
+    with world(template, "store", token_claims=f"any@{GHES},repository_id=42@{GITHUB}", token_issuers=BOTH) as made:
         website = made.repository("42", "acme/website")
         made.repository(HOSTILE_ID, "acme/<b>app</b>")
         for number in range(26):
@@ -360,3 +364,29 @@ def test_a_new_server_says_what_comes(empty_world: World, window: Opens) -> None
     expect(page.get_by_text("Nothing was saved yet.")).to_be_visible()
     expect(page.locator("#failures")).to_contain_text("Nothing")
     expect(page.get_by_text("No lookups in 7 days")).to_be_visible()
+
+
+# ------------------------------------------------------------------ jobs that were refused
+
+
+def test_jobs_that_were_refused_are_shown_once_there_are_some(store: World, window: Opens) -> None:
+    one = window(store, Role.READ_ONLY, bypass_csp=True)  # for axe's script
+    page = one.ready()
+    expect(page.locator("#refused")).to_be_hidden()
+    for number, names in {"9": ("octo/app", "octo"), "10": ("<img src=x onerror=alert(1)>", "\u202eevil")}.items():
+        to_admit = (f"repository_id={number}@{GITHUB}", f"repository_owner_id=7@{GITHUB}")
+        job = RefusedJob(GITHUB, number, names[0], "7", names[1], to_admit)
+        store.control.repositories.add_refusals(Refusals(job, 3, store.now), store.now + KEPT)
+    page.get_by_role("button", name="Refresh").click()
+    settled(page)
+    refused = page.locator("#refused")
+    expect(refused).to_be_visible()
+    expect(refused).to_contain_text("octo/app of octo")
+    expect(refused).to_contain_text("3 times")
+    expect(refused).to_contain_text(f"add to TokenClaims: repository_id=9@{GITHUB}")
+    expect(refused).to_contain_text("<img src=x onerror=alert(1)>")
+    assert page.locator("#refused img").count() == 0
+    add_axe(page)
+    assert violations(page) == []
+    page.set_viewport_size(PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]

@@ -86,14 +86,14 @@ class World:
 
 
 @contextmanager
-def world(template: Template, prefix: str) -> Iterator[World]:
-    """Args: prefix: of its resources' names, since all of a process stand side by side."""
+def world(template: Template, prefix: str, **changes: str) -> Iterator[World]:
+    """Args: prefix: of its resources' names, since all of a process stand side by side. changes: of its settings."""
     with pytest.MonkeyPatch.context() as environment, mock_aws():
         for variable, value in CREDENTIALS.items():
             environment.setenv(variable, value)
         session = boto3.Session()
         resources = create(template, Clients.of(session), prefix)
-        settings = settings_for(resources.environment("ManageFunction"))
+        settings = settings_for(resources.environment("ManageFunction"), **changes)
         control = ControlPlane(settings, SetClock())
         control.session = session
         assert settings.admin_secret_arn

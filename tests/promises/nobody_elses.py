@@ -41,6 +41,8 @@ from tests.local.test_edge import KnownValues
 from tests.serving import served
 
 OURS, THEIRS, ELSEWHERE = "42", "43", "42 of another issuer"
+NOT_MEANT = "43"
+"""Of the other issuer: a good token of a job that the server isn't for."""
 REPOSITORIES = (OURS, THEIRS, ELSEWHERE)
 FEATURE, MAIN, PULL = "refs/heads/feature", "refs/heads/main", "refs/pull/7/merge"
 PLAIN = "curl"
@@ -49,7 +51,10 @@ PLAIN = "curl"
 
 @dataclass
 class Stage:
-    """A server whose tokens `issuer` signs, and `other`, which has repositories of the same ids."""
+    """A server whose tokens `issuer` signs, and `other`, which has repositories of the same ids.
+
+    It is for all jobs of the one, and for those of one repository of the other.
+    """
 
     url: str
     control: ControlPlane
@@ -95,7 +100,12 @@ def verified_stage(template: Template, endpoints: Endpoints, session: boto3.Sess
             patch.setenv(variable, value)
         clients, clock = Clients.of(session), SetClock(now())
         resources = create(template, clients, prefix=f"test-{uuid.uuid4().hex[:8]}")
-        changes = {"stream_max_bytes": "", "verify_tokens": "1", "token_issuers": f"{issuer.url},{other.url}"}
+        changes = {
+            "stream_max_bytes": "",
+            "verify_tokens": "1",
+            "token_issuers": f"{issuer.url},{other.url}",
+            "token_claims": f"any@{issuer.url},repository_id={OURS}@{other.url}",
+        }
         control = ControlPlane(settings_for(resources.environment("ApiFunction"), **changes), clock)
         control.session = session
         data = DataPlane(control)

@@ -6,6 +6,7 @@ Signed URLs: test_nobody_elses_urls.py.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
+from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
@@ -14,12 +15,28 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from actions_cache.domain.timing import SECOND
+from actions_cache.wiring.management import ManagementPlane
+from functions.api.proto.cache_pb2 import CreateCacheEntryRequest, CreateCacheEntryResponse
 from local.endpoints import Endpoints
 from local.template import Template
+from tests.clients.actions_cache import ActionsCache
 from tests.clients.artifact_cache import V1
+from tests.clients.protobuf import protobuf
 from tests.clients.runtime_token import READ, READ_WRITE, WRITE
 from tests.clients.wire import VERSION, Job, put_blob
-from tests.promises.nobody_elses import FEATURE, MAIN, OURS, PULL, REPOSITORIES, THEIRS, Stage, now, verified_stage
+from tests.promises.nobody_elses import (
+    ELSEWHERE,
+    FEATURE,
+    MAIN,
+    NOT_MEANT,
+    OURS,
+    PULL,
+    REPOSITORIES,
+    THEIRS,
+    Stage,
+    now,
+    verified_stage,
+)
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +188,52 @@ def test_by_v1_an_upload_takes_pieces_as_long_as_its_url_would_be_good(stage: St
     late = v1.piece(number, "bytes 3-5/*", b"def")
     assert (late.status, "over" in late.json["message"]) == (404, True)
     assert stage.everything() == before
+
+
+def test_a_job_that_is_not_meant_changes_nothing_and_is_told_why(stage: Stage, tmp_path: Path):
+    """Each client in the words that it shows as a warning, with the very value to set; and the operator sees it."""
+    stage.job(ELSEWHERE, (FEATURE, READ_WRITE)).save("ours", b"ours")
+    number = V1(stage.url, stage.job(ELSEWHERE, (FEATURE, READ_WRITE)).token).reserve("pending by v1")
+    before = stage.everything()
+    extra = '{"repository":"octo/app","repository_owner":"octo"}'
+    job = stage.job(ELSEWHERE, (FEATURE, READ_WRITE), repository_id=NOT_MEANT, repository_owner_id=7, oidc_extra=extra)
+    value = f"repository_id={NOT_MEANT}@{stage.other.url}"
+
+    def says(text: str, action: str) -> bool:
+        return text.startswith(f"cache {action} denied: this cache isn't for jobs of octo/app: ") and value in text
+
+    look_up = job.call("GetCacheEntryDownloadURL", key="ours")
+    assert (look_up.status, look_up.json["code"]) == (403, "permission_denied")
+    assert says(look_up.json["msg"], "read")
+    for reply in (job.create("new"), job.finalize("new", 3)):
+        assert (reply.status, reply.json["ok"]) == (200, False)
+        assert says(reply.json["message"], "write")
+    created = protobuf(job, "CreateCacheEntry", CreateCacheEntryRequest(), CreateCacheEntryResponse())
+    assert not created.ok
+    assert says(created.message, "write")
+    by_v1 = V1(stage.url, job.token)
+    for reply in (by_v1.look_up("ours"), by_v1.list_similar("ours")):
+        assert (reply.status, says(reply.json["message"], "read")) == (403, True)
+    for reply in (
+        by_v1.post("caches", key="new", version=VERSION),
+        by_v1.piece(number, "bytes 0-2/*", b"abc"),
+        by_v1.commit(number, 0),
+    ):
+        assert (reply.status, says(reply.json["message"], "write")) == (403, True)
+    (tmp_path / "file").write_bytes(b"of a stranger")
+    client = ActionsCache(stage.url, tmp_path, job.token)
+    for outcome, action in ((client.save(["file"], "new"), "write"), (client.restore(["file"], "ours"), "read")):
+        assert outcome.result in (-1, None)
+        warnings = [line for line in outcome.log if "::warning::" in line]
+        assert any(f"cache {action} denied: " in line and value in line for line in warnings)
+    assert stage.everything() == before
+    deadline = time.monotonic() + 10
+    while not (found := ManagementPlane(stage.control).list_refused()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    [seen] = found
+    assert (seen.job.repository, seen.job.owner, seen.job.owner_id) == ("octo/app", "octo", "7")
+    assert seen.job.to_admit == (value,)
 
 
 def test_a_flawed_token_opens_no_route_and_changes_nothing(stage: Stage):

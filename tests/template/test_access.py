@@ -36,13 +36,27 @@ def test_what_is_not_the_caches_goes_to_github_when_deployed(template: Template)
 
 
 @pytest.mark.parametrize(
-    "value", ["", "owner_id=1", "owner_id=1,owner_id=2@https://token.actions.githubusercontent.com"]
+    "value",
+    [
+        "any",
+        "any@https://token.actions.githubusercontent.com",
+        "repository_id=1",
+        "owner_id=1,owner_id=2@https://token.actions.githubusercontent.com",
+        "any=1",
+    ],
 )
 def test_claims_that_can_be_deployed_start(template: Template, value: str) -> None:
     assert takes(template, "TokenClaims", value)
     Settings.model_validate(REQUIRED | {"token_claims": value})
 
 
-@pytest.mark.parametrize("value", ["owner_id", "owner_id=", "=1", "owner_id=1,", "owner_id=1, owner_id=2"])
+def test_whose_jobs_come_in_has_no_default(template: Template) -> None:
+    assert "Default" not in template.body["Parameters"]["TokenClaims"]
+
+
+WRONG = ["", "*", "owner_id", "owner_id=", "=1", "owner_id=1,", "owner_id=1, owner_id=2", "Any", "anyone", "any@a"]
+
+
+@pytest.mark.parametrize("value", WRONG)
 def test_claims_that_cannot_be_read_are_not_deployed(template: Template, value: str) -> None:
     assert not takes(template, "TokenClaims", value)

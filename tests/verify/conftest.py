@@ -47,7 +47,7 @@ def stack(server: str, run_directory: Path) -> Stack:
     secrets = session.client("secretsmanager", endpoint_url=env["AWS_ENDPOINT_URL_SECRETS_MANAGER"])
     value = secrets.get_secret_value(SecretId=env["URL_SIGNING_SECRET_ARN"])["SecretString"]
     s3 = session.client("s3", endpoint_url=env["AWS_ENDPOINT_URL_S3"])
-    return Stack(s3, env["BUCKET"], signing_secret(value), server, Room(1000, 1000, 20))
+    return Stack(s3, env["BUCKET"], signing_secret(value), server, "any", room=Room(1000, 1000, 20))
 
 
 @pytest.fixture

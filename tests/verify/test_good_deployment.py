@@ -23,6 +23,8 @@ MOST_TRAFFIC_BYTES = 60_000_000
 NEEDS_STACK = {
     "the stack can be read",
     "the account has room for it",
+    "it is said whose jobs may come in",
+    "refused jobs are known",
     "an object comes back through the edge, by x-ms-range",
     "a fault in mid-stream breaks the connection",
 }
@@ -44,6 +46,8 @@ def test_with_a_stack_nothing_is_skipped_but_the_tidying(server: str, stack: Sta
     }
     assert seen["a fault in mid-stream breaks the connection"].detail.startswith("it broke after")
     assert "an expired URL" in seen["altered and expired URLs are refused, in Azure's XML"].detail
+    assert seen["it is said whose jobs may come in"].detail.endswith("every job on github.com may store at your cost")
+    assert "no job was refused" in seen["refused jobs are known"].detail
     assert "left no trace" in seen["hostile headers change nothing"].detail
 
 
@@ -74,6 +78,22 @@ def test_without_a_token_what_needs_no_save_is_checked_and_how_to_check_the_rest
     assert seen["the clocks agree"].outcome is Outcome.OK
     assert seen["a block over 10 MB passes"].detail == HOW_TO_SAVE
     assert seen["it restores from S3"].detail == HOW_TO_SAVE
+
+
+def keeps_strangers_out(request: Request, ask: Callable[[], Answer]) -> Answer:
+    if "CacheService/" in request.path:
+        said = '{"code":"permission_denied","msg":"cache read denied: this cache isn\'t for jobs of repository 1"}'
+        return made(403, said, Content_Type="application/json")
+    return ask()
+
+
+def test_a_local_run_that_names_its_jobs_is_told_from_one_that_verifies(server: str, verify: Verify) -> None:
+    """An unsigned token that gets as far as TOKEN_CLAIMS wasn't verified."""
+    with spoiling_proxy(server, keeps_strangers_out) as url:
+        seen = verify(url, "signatures of tokens are verified", "a block over 10 MB passes")
+    verified = seen["signatures of tokens are verified"]
+    assert (verified.outcome, verified.detail[:8]) == (Outcome.OK, "not here")
+    assert seen["a block over 10 MB passes"].outcome is Outcome.SKIP
 
 
 def test_with_a_stack_and_no_token_the_edge_is_checked_and_nothing_stays(

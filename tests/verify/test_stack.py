@@ -12,11 +12,27 @@ import boto3
 import pytest
 from botocore.exceptions import WaiterError
 
+from actions_cache.domain.access import GITHUB
+from actions_cache.domain.refusal import Refusals, RefusedJob
 from local.engine import bare_environment, executable
 from local.template import Template
 from scripts.verify_deployment.__main__ import parsed, prepared
-from scripts.verify_deployment.stack import BUCKET, MERGE_WORKERS, RUNNER_URL, SECRET, StackUnreadable, read_stack
+from scripts.verify_deployment.address import read_address
+from scripts.verify_deployment.check import Outcome, Result
+from scripts.verify_deployment.context import Context
+from scripts.verify_deployment.stack import (
+    BUCKET,
+    CLAIMS,
+    ISSUERS,
+    MERGE_WORKERS,
+    RUNNER_URL,
+    SECRET,
+    Stack,
+    StackUnreadable,
+    read_stack,
+)
 from tests.clients.server import free_port
+from tests.verify.conftest import results
 
 START_SECONDS = 30
 NAME = "actions-cache"
@@ -76,28 +92,35 @@ def deployer(emulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
 
 
-def begin(name: str, resources: object, outputs: Mapping[str, object], **parameters: int) -> Any:
-    """Returns: the client of CloudFormation, which is at it."""
+def begin(name: str, resources: object, outputs: Mapping[str, object], **parameters: str | int) -> Any:
+    """Start to create a stack, and return CloudFormation's client."""
     formation = boto3.client("cloudformation")
     template = {
         "AWSTemplateFormatVersion": "2010-09-09",
-        "Parameters": {name: {"Type": "Number", "Default": value} for name, value in parameters.items()},
+        "Parameters": {name: {"Type": "String"} for name in parameters},
         "Resources": resources,
         "Outputs": {name: {"Value": value} for name, value in outputs.items()},
     }
-    formation.create_stack(StackName=name, TemplateBody=json.dumps({key: it for key, it in template.items() if it}))
+    formation.create_stack(
+        StackName=name,
+        TemplateBody=json.dumps({key: part for key, part in template.items() if part}),
+        Parameters=[{"ParameterKey": name, "ParameterValue": str(value)} for name, value in parameters.items()],
+    )
     return formation
 
 
-def create(name: str, resources: object, outputs: Mapping[str, object], **parameters: int) -> None:
+def create(name: str, resources: object, outputs: Mapping[str, object], **parameters: str | int) -> None:
     formation = begin(name, resources, outputs, **parameters)
     formation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
 
 
 @pytest.mark.usefixtures("deployer")
 def test_bucket_and_signing_secret_are_found_by_the_outputs() -> None:
-    create(NAME, RESOURCES, OUTPUTS)
+    create(NAME, RESOURCES, OUTPUTS, TokenClaims="repository_id=42")
     stack = read_stack(NAME)
+    assert (stack.token_claims, stack.token_issuers) == ("repository_id=42", GITHUB)
+    with pytest.raises(StackUnreadable, match="no output CleanupFunctionName"):
+        stack.refused()
     assert (stack.bucket, stack.secret, stack.runner_url) == ("the-bucket", "signs", OUTPUTS[RUNNER_URL])
     assert stack.key_of_block("0" * 32, "QUJD") is None
 
@@ -180,4 +203,53 @@ def test_neither_url_nor_stack_says_what_is_needed(capsys: pytest.CaptureFixture
 
 def test_the_template_has_the_outputs_that_are_looked_for(template: Template) -> None:
     assert {BUCKET, SECRET, RUNNER_URL} <= set(template.body["Outputs"])
-    assert MERGE_WORKERS in template.body["Parameters"]
+    assert {CLAIMS, ISSUERS, MERGE_WORKERS} <= set(template.body["Parameters"])
+
+
+# ---------------------------------------------------------------- whose jobs may come in
+
+GHES = "https://ghes.example/_services/token"
+
+
+def of_a_stack(title: str, claims: str = "any", issuers: str = GITHUB, *refused: RefusedJob) -> Result:
+    s3 = boto3.client("s3", region_name="us-east-1")
+    stack = Stack(s3, "b", "s", "https://x/", claims, issuers, lambda: [Refusals(it, 3, 0) for it in refused])
+    [result] = results(Context(read_address("https://x/"), None, stack), [title])
+    return result
+
+
+@pytest.mark.parametrize(
+    ("claims", "issuers", "outcome", "detail"),
+    [
+        ("any", GITHUB, Outcome.OK, "TokenClaims is any: every job on github.com may store at your cost"),
+        ("any", f"{GHES},{GITHUB}/", Outcome.OK, "TokenClaims is any: every job on github.com may store at your cost"),
+        (f"any@{GHES}", f"{GITHUB},{GHES}", Outcome.OK, f"TokenClaims is any@{GHES}: every job of {GHES}"),
+        ("any", GHES, Outcome.OK, f"TokenClaims is any: every job of {GHES}"),
+        ("repository_id=42", GITHUB, Outcome.OK, "TokenClaims is repository_id=42"),
+        ("", GITHUB, Outcome.FAIL, "the stack's parameter TokenClaims is empty, so nobody comes in"),
+    ],
+)
+def test_it_is_said_whose_jobs_may_come_in(claims: str, issuers: str, outcome: Outcome, detail: str) -> None:
+    result = of_a_stack("it is said whose jobs may come in", claims, issuers)
+    assert result.outcome is outcome
+    assert result.detail.startswith(detail)
+    assert outcome is Outcome.FAIL or result.detail == detail
+
+
+def test_refused_jobs_are_named_with_the_value_to_set() -> None:
+    title = "refused jobs are known"
+    assert of_a_stack(title).detail == "no job was refused in the last seven days"
+    jobs = [RefusedJob(GITHUB, str(it), f"octo/app-{it}", None, None, (f"repository_id={it}",)) for it in range(1, 8)]
+    result = of_a_stack(title, "repository_id=42", GITHUB, *jobs)
+    assert result.outcome is Outcome.OK
+    assert "octo/app-1 (3 times; to let it in, add repository_id=1); octo/app-2" in result.detail
+    assert result.detail.endswith("and 2 more, `actions-cache refused` has them")
+
+
+def test_a_table_that_cannot_be_read_says_nothing_of_the_deployment() -> None:
+    def unreadable() -> list[Refusals]:
+        raise StackUnreadable("AWS says AccessDenied")
+
+    stack = Stack(boto3.client("s3", region_name="us-east-1"), "b", "s", "https://x/", "any", GITHUB, unreadable)
+    [result] = results(Context(read_address("https://x/"), None, stack), ["refused jobs are known"])
+    assert (result.outcome, result.detail) == (Outcome.SKIP, "AWS says AccessDenied")

@@ -13,6 +13,7 @@ from mangum import Mangum
 
 from actions_cache.domain.errors import CacheError, InvalidRequest, NotFound, RangeNotSatisfiable, TooLarge, TryAgain
 from actions_cache.domain.happenings import ERRORS
+from actions_cache.domain.refusal import NotAdmitted, RefusedJob
 from actions_cache.ports import Unavailable
 from actions_cache.web.app import new_app
 from local.template import ROOT
@@ -21,9 +22,11 @@ from tests.told import Told
 
 TOLD = Told()
 
+STRANGER = RefusedJob("https://a.example", "42", "octo/app", "7", "octo", ("repository_id=42",))
 FAULTS = {
     "invalid": (InvalidRequest("the key is <odd> & long"), 400, "invalid_argument", "InvalidInput"),
     "missing": (NotFound("no such upload"), 404, "not_found", "BlobNotFound"),
+    "of a stranger": (NotAdmitted("not for octo/app", STRANGER), 403, "permission_denied", "AuthenticationFailed"),
     "large": (TooLarge("too much"), 413, "invalid_argument", "RequestBodyTooLarge"),
     "range": (RangeNotSatisfiable(7), 416, "invalid_argument", "InvalidRange"),
     "later": (TryAgain("merging", 9), 503, "unavailable", "ServerBusy"),
@@ -48,7 +51,7 @@ def base_url() -> Iterator[str]:
 
 def ask(url: str, method: str = "GET") -> urllib3.BaseHTTPResponse:
     with urllib3.PoolManager() as http:
-        return http.request(method, url, retries=False)
+        return http.request(method, url.replace(" ", "%20"), retries=False)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -135,3 +138,20 @@ def test_the_adapters_word_on_id_and_trace_counts_where_the_adapter_is(base_url,
     assert spoofed.headers["x-ms-request-id"] != "of-lambda" == told.headers["x-ms-request-id"]
     # Where botocore takes it from: its calls to SQS carry the trace to the worker.
     assert os.environ.pop("_X_AMZN_TRACE_ID") == trace
+
+
+def test_of_a_stranger_it_is_told_who_it_is_and_what_would_let_it_in(base_url):
+    TOLD.happenings.clear()
+    ask(f"{base_url}/twirp/of a stranger")
+    [told] = TOLD.happenings
+    assert told.fields == {
+        "asked": "GET /twirp/of a stranger",
+        "kind": "NotAdmitted",
+        "fault": "cache read denied: not for octo/app",
+        "repository": "42",
+        "repository_name": "octo/app",
+        "issuer": "https://a.example",
+        "owner": "octo",
+        "owner_id": "7",
+        "to_admit": ("repository_id=42",),
+    }

@@ -43,6 +43,7 @@ export async function activity(hours, repository = '') {
 
 export const match = (repository, { key, restoreKeys, refs, version }) => ask('GET', 'match', { query: { repository, key, restore_key: restoreKeys, ref: refs, version } });
 export const failures = () => ask('GET', 'failures');
+export const refusedTokens = () => ask('GET', 'refused-tokens');
 export const cost = () => ask('GET', 'cost');
 
 export const repository = (id) => ask('GET', `repositories/${segment(id)}`);

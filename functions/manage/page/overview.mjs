@@ -18,6 +18,8 @@ export function overview() {
     section('Repositories', () => repositories(asked), { id: 'repositories' }),
     activitySection(),
   ];
+  const refused = section('Jobs that were refused', () => refusedTokens(() => refused.element), { id: 'refused' });
+  refused.element.hidden = true; // until there are some
   const pair = [
     section('What failed lately', () => failures(asked), { id: 'failures' }),
     section('Cost of the month', () => cost(asked), { id: 'cost' }),
@@ -27,11 +29,12 @@ export function overview() {
     elements: [
       h('h1', { class: 'unseen', tabindex: '-1' }, 'Overview'),
       ...above.map((it) => it.element),
+      refused.element,
       h('div', { class: 'pair' }, pair.map((it) => it.element)),
     ],
     again: () => {
       Object.values(asked).forEach((it) => it.forget());
-      [...above, ...pair].forEach((it) => it.again());
+      [...above, refused, ...pair].forEach((it) => it.again());
     },
   };
 }
@@ -158,6 +161,26 @@ async function failures(asked) {
     merges.length ? h('ul', { class: 'failures' }, merges.map(item)) : null,
     merges.length ? h('p', { class: 'muted' }, 'Jobs still restore these, from their parts.') : null,
   ].filter(Boolean);
+}
+
+async function refusedTokens(element) {
+  const { refused_tokens: refused } = await api.refusedTokens().catch((error) => {
+    element().hidden = false; // so that the fault is seen
+    throw error;
+  });
+  element().hidden = !refused.length;
+  const now = Date.now();
+  const item = (it) => h(
+    'li',
+    {},
+    h('div', {}, named(it.repository ?? `repository ${it.repository_id}`), ' of ', named(it.owner ?? it.owner_id ?? 'an unknown owner')),
+    h('div', { class: 'muted' }, plural(it.times, 'time'), ' · ', when(it.last_at, now), ' · ', named(it.issuer)),
+    it.to_admit.map((value) => h('div', {}, 'To let it in, add to TokenClaims: ', named(value, 'key'))),
+  );
+  return [
+    h('p', { class: 'muted' }, 'Their tokens are good, but TokenClaims names others. Whoever they are, they go on without the cache.'),
+    h('ul', { class: 'failures' }, refused.map(item)),
+  ];
 }
 
 const PARTS = {

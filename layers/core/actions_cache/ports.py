@@ -15,6 +15,7 @@ from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservatio
 from actions_cache.domain.happenings import Happening
 from actions_cache.domain.keyring import Keyring
 from actions_cache.domain.part_range import PartRange
+from actions_cache.domain.refusal import Refusals
 from actions_cache.domain.repository import Repository
 from actions_cache.domain.role import ManagementTokens
 from actions_cache.domain.schema import Schema
@@ -218,6 +219,17 @@ class Repositories(Protocol):
 
     def hits(self, repository_id: str) -> Mapping[str, Hits]:
         """By the archive's id, without those that were never found."""
+        ...
+
+    def add_refusals(self, refusals: Refusals, forget_at: Millis) -> None:
+        """Adds to those of the same repository, or takes the slot of another whose last one is SLOT_PAUSE old.
+
+        Raises: WriteConflict: the slot's repository was refused just now.
+        """
+        ...
+
+    def refusals(self) -> Sequence[Refusals]:
+        """Of all slots; those whose time has come too, as long as they stand."""
         ...
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from actions_cache.domain.access import GITHUB, MAX_ISSUER_CHARACTERS, ClaimRule, without_slash
+from actions_cache.domain.access import GITHUB, MAX_ISSUER_CHARACTERS, Rule, check_rules, parse_rule, without_slash
 from actions_cache.domain.keyring import SETTLE
 from actions_cache.domain.timing import SECOND
 
@@ -45,7 +45,7 @@ def _split(value: object) -> object:
 
 def _rules(value: object) -> object:
     rules = _split(value)
-    return [ClaimRule.parse(it) for it in rules] if isinstance(rules, list) else rules
+    return [parse_rule(it) for it in rules] if isinstance(rules, list) else rules
 
 
 def _origin(url: str) -> str:
@@ -139,7 +139,8 @@ class Settings(BaseSettings):
     verify_tokens: bool = True
     token_issuers: Annotated[CommaSeparated, AfterValidator(_issuers)] = (GITHUB,)
     token_audience: str | None = None
-    token_claims: Annotated[tuple[ClaimRule, ...], NoDecode, BeforeValidator(_rules)] = ()
+    token_claims: Annotated[tuple[Rule, ...], NoDecode, BeforeValidator(_rules)] = ()
+    """Empty lets in nobody."""
 
     # Where what isn't ours goes.
     results_service_url: Annotated[str, AfterValidator(_origin)] | None = None
@@ -199,11 +200,6 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _claims_are_of_known_issuers(self) -> Self:
-        for rule in self.token_claims:
-            if rule.issuer is not None and rule.issuer not in self.token_issuers:
-                raise ValueError(
-                    f"TOKEN_CLAIMS names {rule.issuer}, which isn't in TOKEN_ISSUERS: {', '.join(self.token_issuers)}. "
-                    "Write it as it stands there, or leave it out for all issuers."
-                )
+    def _claims_say_what_is_meant(self) -> Self:
+        check_rules(self.token_claims, self.token_issuers)
         return self

@@ -11,6 +11,8 @@ CHECKS = (
     Check("signatures of tokens are verified", reach.tokens),
     Check("the stack can be read", reach.stack),
     Check("the account has room for it", reach.room),
+    Check("it is said whose jobs may come in", reach.admission),
+    Check("refused jobs are known", reach.refused),
     # AWS.md, "To prove on AWS first", in its order.
     Check("a block's place can be had", edge.reserve),
     Check("a block without a content hash reaches S3", edge.put_without_hash),

@@ -5,16 +5,20 @@ import ssl
 import time
 from urllib.parse import urlsplit
 
+from actions_cache.domain.access import GITHUB
 from scripts.verify_deployment.address import Address, origin
 from scripts.verify_deployment.context import Context
 from scripts.verify_deployment.explain import explain, json_object, quoted
 from scripts.verify_deployment.job import OK, PLAIN_READER, VERSION, Job, post
 from scripts.verify_deployment.room import described, shortage
+from scripts.verify_deployment.stack import StackUnreadable
 from scripts.verify_deployment.tokens import judge_unsigned, unsigned_token
-from scripts.verify_deployment.verdicts import Failed, Skipped
+from scripts.verify_deployment.verdicts import Failed, Skipped, needed
 from scripts.verify_deployment.wire import CONNECT_SECONDS, explain_tls_fault
 
 UNAUTHENTICATED = 401
+FORBIDDEN = 403
+REFUSED_SHOWN = 5
 HOW_TO_SAVE = (
     "needs a token, and the server refuses unsigned ones, as it must: run it in a job with the job's "
     "ACTIONS_RUNTIME_TOKEN (docs/deploy.md has the workflow), or with STACK= for what the edge does"
@@ -82,7 +86,9 @@ def tokens(context: Context) -> str:
     question = {"key": context.name, "version": VERSION}
     send = (context.client, context.address.base, "GetCacheEntryDownloadURL", question)
     reply = post(*send, unsigned, PLAIN_READER)
-    was_accepted = reply.status == OK
+    # Where signatures are verified, that comes before TOKEN_CLAIMS.
+    refused_by_claims = reply.status == FORBIDDEN and b"cache read denied" in reply.body
+    was_accepted = reply.status == OK or refused_by_claims
     if context.given_token:
         context.why_no_job = "needs a token that the server accepts, and yours was refused above"
         with_token = post(*send, context.given_token, PLAIN_READER)
@@ -90,7 +96,7 @@ def tokens(context: Context) -> str:
             said = explain(with_token.status, with_token.headers, with_token.body)
             raise Failed(f"your token isn't accepted: {said}; such tokens end with their job")
         context.job = Job(context.client, context.address.base, context.given_token)
-    elif was_accepted:
+    elif reply.status == OK:
         context.job = Job(context.client, context.address.base, unsigned)
     else:
         context.why_no_job = HOW_TO_SAVE
@@ -116,6 +122,37 @@ def room(context: Context) -> str:
     if (fault := shortage(context.stack.room)) is not None:
         raise Failed(fault)
     return described(context.stack.room)
+
+
+def admission(context: Context) -> str:
+    stack = needed(context.stack, "STACK=name and your AWS credentials")
+    claims = stack.token_claims
+    if not claims:
+        raise Failed(
+            "the stack's parameter TokenClaims is empty, so nobody comes in: deploy with repository_id=42, say, or "
+            "with any (docs/deploy.md)"
+        )
+    if GITHUB in stack.anybody_of:
+        return f"TokenClaims is {claims}: every job on github.com may store at your cost"
+    if stack.anybody_of:
+        return f"TokenClaims is {claims}: every job of {', '.join(stack.anybody_of)}"
+    return f"TokenClaims is {claims}"
+
+
+def refused(context: Context) -> str:
+    stack = needed(context.stack, "STACK=name and your AWS credentials")
+    try:
+        found = stack.refused()
+    except StackUnreadable as fault:
+        raise Skipped(str(fault)) from fault
+    if not found:
+        return "no job was refused in the last seven days"
+    named = [
+        f"{it.job.called} ({it.times} times; to let it in, add {' or '.join(it.job.to_admit) or 'nothing known'})"
+        for it in found[:REFUSED_SHOWN]
+    ]
+    more = f"; and {len(found) - len(named)} more, `actions-cache refused` has them" if len(found) > len(named) else ""
+    return f"TokenClaims refused {'; '.join(named)}{more}"
 
 
 def url_fault(given: str, context: Context) -> str | None:

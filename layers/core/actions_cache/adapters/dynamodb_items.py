@@ -3,7 +3,7 @@
 from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter
-from pynamodb.attributes import DynamicMapAttribute, NumberAttribute, UnicodeAttribute, VersionAttribute
+from pynamodb.attributes import DynamicMapAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute, VersionAttribute
 from pynamodb.connection import Connection
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex, KeysOnlyProjection, LocalSecondaryIndex
 from pynamodb.models import Model
@@ -184,6 +184,9 @@ class RepositoryItem(Model):
     saves: NumberAttribute = NumberAttribute(null=True)
     bytes_restored: NumberAttribute = NumberAttribute(null=True)
     bytes_saved: NumberAttribute = NumberAttribute(null=True)
+    job: JSONAttribute = JSONAttribute(null=True)
+    refused_repository = UnicodeAttribute(null=True)
+    times: NumberAttribute = NumberAttribute(null=True)
     expires_at: NumberAttribute = NumberAttribute(null=True)
     """In seconds: DynamoDB deletes the item after it. Only on counts; none of these items points to an object."""
 

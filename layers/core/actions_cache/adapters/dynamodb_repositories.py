@@ -7,24 +7,32 @@
 - ID, `creates#MINUTE`: how many uploads were begun.
 - ID, `tally#HOUR#SHARD`: what jobs did.
 - ID, `hits#ARCHIVE`: how often an entry was found.
+- `refused`, `refused#SLOT`: a repository whose jobs TOKEN_CLAIMS keeps out. Apart from `*`, which saves count in.
 """
 
 import secrets
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 
+from pydantic import TypeAdapter
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
 from actions_cache.adapters.dynamodb_answers import get, in_port_words, in_transaction
 from actions_cache.adapters.dynamodb_items import Database, RepositoryItem
 from actions_cache.domain.activity import NO_HITS, TALLIES_KEPT, Hits, Tally
+from actions_cache.domain.refusal import SLOT_PAUSE, Refusals, RefusedJob
 from actions_cache.domain.repository import Repository
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.domain.usage import Usage, total
+from actions_cache.ports import WriteConflict
 
 STORE = "*"
-"""No repository's id: it would need an issuer."""
+"""No repository's id: github.com's are digits, and those of other issuers have an `@` (functions/api/tokens.py)."""
+
+REFUSED = "refused"
+"""No repository's id either."""
 
 SHARDS = 16
 """Of each count, so that those who write at the same time seldom write the same item."""
@@ -36,6 +44,9 @@ AFTER_NUMBER_SIGN = "$"
 """In the order of sort keys."""
 
 CREATES_KEPT_SECONDS = 3600
+
+
+_JOB: TypeAdapter[RefusedJob] = TypeAdapter(RefusedJob)
 
 
 class DynamoDbRepositories:
@@ -125,6 +136,28 @@ class DynamoDbRepositories:
     def hits(self, repository_id: str) -> Mapping[str, Hits]:
         return {it.item.removeprefix("hits#"): _hits(it) for it in self._query(repository_id, "hits#")}
 
+    def add_refusals(self, refusals: Refusals, forget_at: Millis) -> None:
+        job = refusals.job
+        item = self._items(REFUSED, f"refused#{job.slot:02d}")
+        repository = f"{job.repository_id}@{job.issuer}"
+        last = [
+            RepositoryItem.job.set(asdict(job)),
+            RepositoryItem.noted_at.set(refusals.last_at),
+            RepositoryItem.expires_at.set(forget_at // SECOND),
+        ]
+        same = RepositoryItem.refused_repository == repository
+        free = RepositoryItem.noted_at.does_not_exist() | (RepositoryItem.noted_at <= refusals.last_at - SLOT_PAUSE)
+        with in_port_words():
+            try:
+                with in_port_words():
+                    item.update([RepositoryItem.times.add(refusals.times), *last], condition=same)
+            except WriteConflict:
+                taken = [RepositoryItem.refused_repository.set(repository), RepositoryItem.times.set(refusals.times)]
+                item.update([*taken, *last], condition=free)
+
+    def refusals(self) -> Sequence[Refusals]:
+        return [_refusals(item) for item in self._query(REFUSED, "refused#")]
+
     def _query(self, partition: str, begins: str) -> Iterator[RepositoryItem]:
         with in_port_words():
             condition = RepositoryItem.item.startswith(begins) if begins else None
@@ -144,6 +177,10 @@ def _more(usage: Usage) -> list[Action]:
 
 def _hits(item: RepositoryItem) -> Hits:
     return Hits(int(item.hits or 0), int(item.last_hit_at or 0))
+
+
+def _refusals(item: RepositoryItem) -> Refusals:
+    return Refusals(_JOB.validate_python(item.job), int(item.times or 0), int(item.noted_at or 0))
 
 
 def _tally(item: RepositoryItem) -> Tally:

@@ -1,12 +1,23 @@
 """Who is calling, and which scopes the caller may read and write (WIRE.md section 2)."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from actions_cache.domain.errors import PermissionDenied
+from actions_cache.domain.errors import PermissionDenied, Unauthenticated
+from actions_cache.domain.refusal import NotAdmitted, RefusedJob
+from actions_cache.domain.repository import is_name
+from actions_cache.domain.token_claims import (
+    OWNER,
+    OWNER_ID,
+    REPOSITORY,
+    REPOSITORY_ID,
+    SPELLINGS,
+    canonical,
+    is_number,
+    values_of,
+)
 
 READ = 1
 WRITE = 2
@@ -17,7 +28,18 @@ GITHUB = "https://token.actions.githubusercontent.com"
 MAX_ISSUER_CHARACTERS = 512
 """It is part of the table's partition key, which has 2,048 bytes."""
 
-_RULE = re.compile(r"(?P<claim>[^=\s]+)=(?P<value>.*?)(?:@(?P<issuer>https?://\S+))?")
+ANY = "any"
+"""What TOKEN_CLAIMS says where it means anybody."""
+
+_ISSUER = r"(?:@(?P<issuer>https?://\S+))?"
+_ANYBODY = re.compile(ANY + _ISSUER)
+_RULE = re.compile(r"(?P<claim>[^=\s]+)=(?P<value>.*?)" + _ISSUER)
+
+_PLAIN = re.compile(r"[A-Za-z0-9_.:/=+@-]{1,1000}")
+"""What may be proposed to an operator, whose shell reads it too: jobs choose some claims."""
+
+_OWNER = re.compile(r"[A-Za-z0-9_.=+/-]{1,100}")
+"""An owner's name, or one of its ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +100,7 @@ class ClaimRule:
     """One value that a claim may have.
 
     Args:
-        claim: its name; `a.b` is `b` in the JSON that the claim `a` holds, as `oidc_extra` does.
+        claim: its name, as token_claims.canonical has it.
         value: compared as text.
         issuer: whose tokens are meant; None for all.
     """
@@ -87,40 +109,152 @@ class ClaimRule:
     value: str
     issuer: str | None = None
 
-    @classmethod
-    def parse(cls, text: str) -> "ClaimRule":
-        """Of `claim=value` or `claim=value@https://issuer`. Raises ValueError."""
-        found = _RULE.fullmatch(text)
-        if found is None or not found["value"]:
-            raise ValueError(f"{text!r} isn't claim=value, or claim=value@https://issuer")
-        issuer = found["issuer"]
-        return cls(found["claim"], found["value"], None if issuer is None else without_slash(issuer))
+    def __str__(self) -> str:
+        return f"{self.claim}={self.value}{_suffix(self.issuer)}"
 
 
-def check_claims(rules: Sequence[ClaimRule], issuer: str, claims: Mapping[str, Any]) -> None:
-    """Raises PermissionDenied unless each claim that a rule names for this issuer has one of its rules' values."""
-    allowed: dict[str, set[str]] = {}
+@dataclass(frozen=True, slots=True)
+class Anybody:
+    """Every job of an issuer, or of all where it is None."""
+
+    issuer: str | None = None
+
+    def __str__(self) -> str:
+        return f"{ANY}{_suffix(self.issuer)}"
+
+
+Rule = ClaimRule | Anybody
+
+
+def parse_rule(text: str) -> Rule:
+    """Return what one rule of TOKEN_CLAIMS means.
+
+    Raises:
+        ValueError: it isn't `claim=value` or `any`, with or without `@https://issuer`.
+    """
+    if found := _ANYBODY.fullmatch(text):
+        return Anybody(_issuer_of(found))
+    found = _RULE.fullmatch(text)
+    if found is None or not found["value"]:
+        raise ValueError(f"{text!r} isn't claim=value, claim=value@https://issuer, any or any@https://issuer")
+    claim = canonical(found["claim"])
+    if claim in SPELLINGS and "@" in found["value"]:
+        raise ValueError(f"{text!r}: an issuer is a URL, as in {claim}=value@https://issuer")
+    return ClaimRule(claim, found["value"], _issuer_of(found))
+
+
+def check_rules(rules: Sequence[Rule], issuers: Sequence[str]) -> None:
+    """Check that rules say what is meant, of issuers that are trusted.
+
+    Raises:
+        ValueError: they name another issuer, say `any` and a claim for one issuer, or an id of nobody's where there are
+            several issuers.
+    """
     for rule in rules:
-        if rule.issuer in (None, without_slash(issuer)):
-            allowed.setdefault(rule.claim, set()).add(rule.value)
-    for claim, values in allowed.items():
-        value = claim_of(claims, claim)
-        if value not in values:
-            said = "says nothing of" if value is None else f"says {value[:100]!r} for"
-            raise PermissionDenied(
-                f"this cache isn't for jobs of this kind: the token {said} {claim}, which isn't among the values that "
-                "this server's TOKEN_CLAIMS allows"
+        if rule.issuer is not None and rule.issuer not in issuers:
+            raise ValueError(
+                f"TOKEN_CLAIMS names {rule.issuer}, which isn't in TOKEN_ISSUERS: {', '.join(issuers)}. "
+                "Write it as it stands there, or leave it out for all issuers."
+            )
+        if len(issuers) > 1 and rule.issuer is None and isinstance(rule, ClaimRule) and _is_counted(rule.claim):
+            raise ValueError(
+                f"TOKEN_CLAIMS has {rule} and TOKEN_ISSUERS has {len(issuers)} issuers: each gives its own ids and "
+                f"names, so another's job could have this one. Say whose it is, as in {rule}@{issuers[0]}"
+            )
+    for issuer in issuers:
+        named, lets_anybody_in = _rules_for(rules, issuer)
+        if named and lets_anybody_in:
+            raise ValueError(
+                f"TOKEN_CLAIMS contradicts itself: it lets in anybody of {issuer}, and has {named[0]} for it too. "
+                "Remove one of them, or write any@https://issuer for the issuers that are meant."
             )
 
 
-def claim_of(claims: Mapping[str, Any], name: str) -> str | None:
-    """A claim's value as text, numbers and strings alike; None where there is none. Names: see ClaimRule."""
-    if name not in claims and "." in name:
-        outer, _, name = name.partition(".")
-        try:
-            inner = json.loads(claims.get(outer, ""))
-        except (TypeError, ValueError, RecursionError):
-            return None
-        claims = inner if isinstance(inner, dict) else {}
-    value = claims.get(name)
-    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+def check_claims(rules: Sequence[Rule], issuer: str, claims: Mapping[str, Any], issuers: Sequence[str] = ()) -> None:
+    """Check that a job may come in: each claim that a rule names for its issuer has one of its rules' values.
+
+    Args:
+        rules: those of TOKEN_CLAIMS. An issuer without any lets nobody in.
+        issuer: the token's.
+        claims: the token's.
+        issuers: all that are trusted; where there are several, what is proposed names the token's.
+
+    Raises:
+        NotAdmitted: it may not.
+        Unauthenticated: the claims contradict each other.
+    """
+    named, lets_anybody_in = _rules_for(rules, issuer)
+    if not named:
+        if lets_anybody_in:
+            return
+        of_whom = f" of {without_slash(issuer)}" if len(issuers) > 1 else ""
+        why = f"its TOKEN_CLAIMS names no job{of_whom}"
+        proposed = [[REPOSITORY_ID], [OWNER_ID]]
+    else:
+        allowed: dict[str, set[str]] = {}
+        for rule in named:
+            allowed.setdefault(rule.claim, set()).add(rule.value)
+        lacking = [claim for claim, values in allowed.items() if values.isdisjoint(values_of(claims, claim))]
+        if not lacking:
+            return
+        why = f"the token {_said(claims, lacking[0])}, which its TOKEN_CLAIMS doesn't allow"
+        # Values of claims that are named already: naming a further claim would shut others out.
+        proposed = [lacking]
+    scope = without_slash(issuer) if len(issuers) > 1 else None
+    to_admit = tuple(text for claims_of_one in proposed if (text := _proposal(claims, claims_of_one, scope)))
+    job = _refused(issuer, claims, to_admit)
+    what_to_do = f"to add {to_admit[0]} to TOKEN_CLAIMS" if to_admit else "what its TOKEN_CLAIMS is to say of it"
+    raise NotAdmitted(f"this cache isn't for jobs of {job.called}: {why}. Ask its operator {what_to_do}", job)
+
+
+def _rules_for(rules: Sequence[Rule], issuer: str) -> tuple[list[ClaimRule], bool]:
+    """Return an issuer's claims, and whether anybody of it may come in."""
+    own = [rule for rule in rules if rule.issuer in (None, without_slash(issuer))]
+    return [rule for rule in own if isinstance(rule, ClaimRule)], any(isinstance(rule, Anybody) for rule in own)
+
+
+def _is_counted(claim: str) -> bool:
+    """Return whether each instance gives the claim's values itself, from 1 or to whoever comes first."""
+    return claim in SPELLINGS or claim.endswith("_id")
+
+
+def _said(claims: Mapping[str, Any], claim: str) -> str:
+    values = values_of(claims, claim)
+    return f"says {values[0][:100]!r} for {claim}" if values else f"says nothing of {claim}"
+
+
+def _proposal(claims: Mapping[str, Any], lacking: Sequence[str], issuer: str | None) -> str:
+    """Return the rules that would let a job in as far as these claims go; nothing where no rule can be written."""
+    rules = [ClaimRule(claim, value, issuer) for claim in lacking if (value := _best(claims, claim))]
+    texts = [str(rule) for rule in rules if _PLAIN.fullmatch(str(rule)) and parse_rule(str(rule)) == rule]
+    return ",".join(texts) if len(texts) == len(lacking) else ""
+
+
+def _refused(issuer: str, claims: Mapping[str, Any], to_admit: tuple[str, ...]) -> RefusedJob:
+    name, owner, owner_id = (_best(claims, claim) for claim in (REPOSITORY, OWNER, OWNER_ID))
+    return RefusedJob(
+        without_slash(issuer),
+        _best(claims, REPOSITORY_ID) or "",
+        name if name is not None and is_name(name) else None,
+        owner_id if owner_id is not None and _OWNER.fullmatch(owner_id) else None,
+        owner if owner is not None and _OWNER.fullmatch(owner) else None,
+        to_admit,
+    )
+
+
+def _best(claims: Mapping[str, Any], claim: str) -> str | None:
+    """Return the number, where a token has a number and a node id; None where it contradicts itself."""
+    try:
+        values = values_of(claims, claim)
+    except Unauthenticated:
+        return None
+    return next((value for value in values if is_number(value)), values[0] if values else None)
+
+
+def _suffix(issuer: str | None) -> str:
+    return "" if issuer is None else f"@{issuer}"
+
+
+def _issuer_of(found: re.Match[str]) -> str | None:
+    issuer = found["issuer"]
+    return None if issuer is None else without_slash(issuer)

@@ -11,6 +11,7 @@ from actions_cache.domain.activity import Tally
 from actions_cache.domain.archive import Archive, Part
 from actions_cache.domain.cost import CostPart, Estimate
 from actions_cache.domain.entry import Entry, EntryName
+from actions_cache.domain.refusal import NotAdmitted
 from actions_cache.domain.timing import Millis
 from actions_cache.domain.usage import Usage
 
@@ -247,7 +248,11 @@ def _month_cost(part: CostPart, usd: float) -> Happening:
 
 def refused(asked: str, fault: Exception) -> Happening:
     """What the client was told. Args: asked: method and path, no query: URLs carry signatures."""
-    fields = {"asked": asked, "kind": type(fault).__name__, "fault": str(fault)}
+    fields: dict[str, object] = {"asked": asked, "kind": type(fault).__name__, "fault": str(fault)}
+    if isinstance(fault, NotAdmitted):
+        job = fault.job
+        fields |= {"repository": job.repository_id, "repository_name": job.repository, "issuer": job.issuer}
+        fields |= {"owner": job.owner, "owner_id": job.owner_id, "to_admit": job.to_admit}
     return Happening(what="refused", fields=fields, metrics={ERRORS: 1})
 
 

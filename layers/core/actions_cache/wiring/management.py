@@ -9,6 +9,7 @@ from actions_cache.usecases.delete_entries import DeleteEntries
 from actions_cache.usecases.find_repository import FindRepository
 from actions_cache.usecases.list_entries import ListEntries
 from actions_cache.usecases.list_failures import ListFailures
+from actions_cache.usecases.list_refused import ListRefused
 from actions_cache.usecases.match import MatchKeys
 from actions_cache.usecases.usage import ReadUsage
 from actions_cache.wiring.insight import Insight
@@ -59,3 +60,8 @@ class ManagementPlane:
     @cached_property
     def list_failures(self) -> ListFailures:
         return ListFailures(self.control.table, self.dead_letters)
+
+    @cached_property
+    def list_refused(self) -> ListRefused:
+        control = self.control
+        return ListRefused(control.repositories, control.clock, control.settings.token_claims)

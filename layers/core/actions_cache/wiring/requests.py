@@ -11,6 +11,7 @@ from actions_cache.usecases.list_blocks import ListBlocks
 from actions_cache.usecases.list_similar import ListSimilar
 from actions_cache.usecases.look_up import LookUp
 from actions_cache.usecases.note_activity import NoteActivity
+from actions_cache.usecases.note_refused import NoteRefused
 from actions_cache.usecases.reserve import Reserve
 from actions_cache.usecases.seal import Seal
 from actions_cache.wiring.links import Links
@@ -24,6 +25,10 @@ class Requests(Links):
     @cached_property
     def note_activity(self) -> NoteActivity:
         return NoteActivity(self.repositories, self.clock, self.lifetimes, self.threads)
+
+    @cached_property
+    def note_refused(self) -> NoteRefused:
+        return NoteRefused(self.repositories, self.clock, self.threads)
 
     @cached_property
     def reserve(self) -> Reserve:

@@ -1,0 +1,38 @@
+"""`refused`: jobs that TOKEN_CLAIMS keeps out, and what it lacks for them."""
+
+import click
+
+from actions_cache.wiring.operator import OperatorPlane
+from functions.manage.shapes import RefusedTokensShape
+from operate.console import Output, counted, moment
+from operate.options import on_server
+
+
+@click.command()
+@on_server
+def refused(server: OperatorPlane, output: Output) -> int:
+    """Show whose jobs were refused in the last seven days, the last one first.
+
+    Their tokens were good, but TOKEN_CLAIMS (the parameter TokenClaims) names others. Each value of the last column,
+    added to it, lets such jobs in. Every job on github.com can be in this list, whatever its repository is called: add
+    what you know. It has room for 64 repositories, so strangers can hide each other; the log has all.
+    """
+    found = server.management.list_refused()
+    output.rows(
+        ("last", "times", "repository", "id", "owner", "issuer", "to let it in, add"),
+        (
+            (
+                moment(it.last_at),
+                str(it.times),
+                it.job.repository or "",
+                it.job.repository_id,
+                it.job.owner or it.job.owner_id or "",
+                it.job.issuer,
+                " or ".join(it.job.to_admit),
+            )
+            for it in found
+        ),
+    )
+    output.say(f"jobs of {counted(len(found), 'repository', 'repositories')} were refused")
+    output.document(RefusedTokensShape.of(found).model_dump())
+    return 0

@@ -1,0 +1,289 @@
+"""Whose jobs come in: what TOKEN_CLAIMS means, of each issuer and for each token."""
+
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from actions_cache.domain.access import (
+    GITHUB,
+    Anybody,
+    ClaimRule,
+    Rule,
+    check_claims,
+    check_rules,
+    parse_rule,
+)
+from actions_cache.domain.errors import Unauthenticated
+from actions_cache.domain.refusal import NotAdmitted, RefusedJob
+from actions_cache.domain.token_claims import SPELLINGS, canonical, values_of
+
+GHES = "https://ghes.example/_services/token"
+BOTH = (GITHUB, GHES)
+OF_42: dict[str, Any] = {"repository_id": "42", "repository_owner_id": "7", "environment": "prod"}
+OF_999: dict[str, Any] = {"repository_id": "999", "repository_owner_id": "8"}
+
+
+def rules(text: str) -> list[Rule]:
+    return [parse_rule(it) for it in text.split(",") if it]
+
+
+def comes_in(of: list[Rule], issuer: str, claims: dict[str, Any], issuers: tuple[str, ...] = BOTH) -> bool:
+    try:
+        check_claims(of, issuer, claims, issuers)
+    except NotAdmitted:
+        return False
+    return True
+
+
+# ---------------------------------------------------------------- issuers x rules x tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "github_42", "github_999", "ghes_42", "ghes_999"),
+    [
+        ("", False, False, False, False),
+        ("any", True, True, True, True),
+        (f"any@{GITHUB}", True, True, False, False),
+        (f"any@{GHES}", False, False, True, True),
+        (f"any@{GHES}/", False, False, True, True),
+        (f"any@{GITHUB},any@{GHES}", True, True, True, True),
+        (f"repository_id=42@{GHES}", False, False, True, False),
+        (f"repository_id=42@{GITHUB}", True, False, False, False),
+        (f"repository_id=42@{GHES},any@{GITHUB}", True, True, True, False),
+        (f"repository_id=42@{GHES},repository_id=999@{GITHUB}", False, True, True, False),
+        (f"repository_id=42@{GHES},repository_id=999@{GHES}", False, False, True, True),
+        (f"repository_id=42@{GHES},repository_owner_id=8@{GHES}", False, False, False, False),
+        (f"repository_id=42@{GHES},repository_owner_id=7@{GHES}", False, False, True, False),
+        ("environment=prod", True, False, True, False),
+        (f"environment=prod,repository_id=42@{GHES}", True, False, True, False),
+        (f"environment=test,repository_id=42@{GHES}", False, False, False, False),
+        ("environment=test,environment=prod", True, False, True, False),
+    ],
+)
+def test_an_issuer_lets_in_what_its_rules_say_and_else_nobody(text, github_42, github_999, ghes_42, ghes_999):
+    of = rules(text)
+    check_rules(of, BOTH)
+    seen = [comes_in(of, issuer, claims) for issuer in BOTH for claims in (OF_42, OF_999)]
+    assert seen == [github_42, github_999, ghes_42, ghes_999]
+
+
+ISSUERS = ("https://a.example", "https://b.example", "https://c.example/path")
+CLAIMS = ("repository_id", "owner_id", "environment", "oidc_extra.repository", "any")
+some_issuer = st.sampled_from(ISSUERS)
+some_rules = st.lists(
+    st.one_of(
+        st.builds(Anybody, some_issuer),
+        st.builds(ClaimRule, st.sampled_from(CLAIMS).map(canonical), st.sampled_from("123"), some_issuer),
+    ),
+    max_size=6,
+)
+some_claims = st.dictionaries(
+    st.sampled_from(sorted({*CLAIMS, "repository_owner_id", "repository"})),
+    st.one_of(st.sampled_from("123"), st.integers(0, 4), st.booleans(), st.none(), st.lists(st.integers(0, 3))),
+)
+
+
+@given(some_rules, some_issuer, some_claims)
+def test_no_job_of_an_issuer_without_a_rule_comes_in(of, issuer, claims):
+    others = [rule for rule in of if rule.issuer != issuer]
+    assert not comes_in(others, issuer, claims, ISSUERS)
+
+
+@given(some_rules, some_issuer, some_claims)
+def test_whoever_comes_in_has_one_value_of_each_claim_that_is_named(of, issuer, claims):
+    own = [rule for rule in of if rule.issuer == issuer]
+    named: dict[str, set[str]] = {}
+    for rule in own:
+        if isinstance(rule, ClaimRule):
+            named.setdefault(rule.claim, set()).add(rule.value)
+    try:
+        let_in = comes_in(of, issuer, claims, ISSUERS)
+        fits = all(values & set(values_of(claims, claim)) for claim, values in named.items())
+    except Unauthenticated:
+        return
+    assert let_in == (fits if named else bool(own))
+
+
+@given(some_rules, some_issuer, some_claims)
+def test_what_is_proposed_lets_the_job_in_and_shuts_nobody_out(of, issuer, claims):
+    claims = {"repository_id": "9"} | claims
+    try:
+        check_rules(of, ISSUERS)
+        check_claims(of, issuer, claims, ISSUERS)
+    except NotAdmitted as refusal:
+        proposed = refusal.job.to_admit
+    except (ValueError, Unauthenticated):
+        return
+    else:
+        return
+    assume(proposed)
+    for text in proposed:
+        more = [*of, *rules(text)]
+        check_rules(more, ISSUERS)
+        assert comes_in(more, issuer, claims, ISSUERS)
+        for other in ISSUERS:
+            for number in "123":
+                guest = {"repository_id": number, "owner_id": number, "environment": number, "repository": number}
+                assert comes_in(more, other, guest, ISSUERS) >= comes_in(of, other, guest, ISSUERS)
+
+
+# ---------------------------------------------------------------- what a rule says
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("any", Anybody()),
+        (f"any@{GHES}/", Anybody(GHES)),
+        ("any=5", ClaimRule("any", "5")),
+        ("repository_id=42", ClaimRule("repository_id", "42")),
+        ("oidc_extra.repository_id=42", ClaimRule("repository_id", "42")),
+        (f"owner_id=7@{GHES}", ClaimRule("repository_owner_id", "7", GHES)),
+        ("owner_id=MDQ6VXNlcjE=", ClaimRule("repository_owner_id", "MDQ6VXNlcjE=")),
+        ("oidc_extra.owner=octo", ClaimRule("repository_owner", "octo")),
+        ("workflow_ref=o/r/w.yml@refs/heads/main", ClaimRule("workflow_ref", "o/r/w.yml@refs/heads/main")),
+    ],
+)
+def test_a_rule_is_kept_under_the_name_that_its_spellings_share(text, rule):
+    assert parse_rule(text) == rule
+    assert parse_rule(str(rule)) == rule
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        *((it, "isn't claim=value") for it in ("owner_id", "=7", "owner_id=", "owner id=7", "owner_id=@https://x")),
+        *((it, "isn't claim=value") for it in ("", "Any", "ANY", "anybody", "any@", "any@ghes.example", "*")),
+        ("repository_id=42@ghes.example", "an issuer is a URL"),
+        ("owner=octo@ghes.example", "an issuer is a URL"),
+    ],
+)
+def test_a_rule_that_would_mean_something_else_is_refused(text, said):
+    with pytest.raises(ValueError, match=said):
+        parse_rule(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "issuers", "said"),
+    [
+        (f"repository_id=42@{GHES}", (GITHUB,), "isn't in TOKEN_ISSUERS"),
+        (f"any@{GHES}", (GITHUB,), "isn't in TOKEN_ISSUERS"),
+        ("any,repository_id=42", (GITHUB,), f"anybody of {GITHUB}, and has repository_id=42 for it too"),
+        (f"any@{GITHUB},repository_id=42@{GITHUB}", BOTH, "contradicts itself"),
+        (f"any,repository_id=42@{GHES}", BOTH, f"anybody of {GHES}"),
+        (f"any@{GHES},environment=prod", BOTH, "contradicts itself"),
+        *((f"{claim}=42", BOTH, "Say whose it is") for it in SPELLINGS.values() for claim in it),
+        ("actor_id=42", BOTH, f"as in actor_id=42@{GITHUB}"),
+    ],
+)
+def test_rules_that_cannot_be_meant_are_refused_at_the_start(text, issuers, said):
+    with pytest.raises(ValueError, match=said):
+        check_rules(rules(text), issuers)
+
+
+@pytest.mark.parametrize(
+    ("text", "issuers"),
+    [
+        ("", BOTH),
+        ("any", BOTH),
+        ("repository_id=42", (GITHUB,)),
+        ("environment=prod", BOTH),
+        (f"any@{GITHUB},repository_id=42@{GHES}", BOTH),
+        (f"any@{GITHUB},environment=prod@{GHES}", BOTH),
+    ],
+)
+def test_rules_that_say_whom_they_mean_are_taken(text, issuers):
+    check_rules(rules(text), issuers)
+
+
+# ---------------------------------------------------------------- spellings
+
+BY_SPELLING = [(claim, written, said) for claim, all_of in SPELLINGS.items() for written in all_of for said in all_of]
+
+
+def spelt(claim: str, value: str) -> dict[str, Any]:
+    outer, dot, inner = claim.partition(".")
+    return {outer: f'{{"{inner}":"{value}"}}'} if dot else {claim: value}
+
+
+@pytest.mark.parametrize(("claim", "written", "said"), BY_SPELLING)
+def test_a_rule_in_one_spelling_fits_a_token_in_another(claim, written, said):
+    [rule] = rules(f"{written}=42")
+    assert comes_in([rule], GITHUB, spelt(said, "42"), (GITHUB,))
+    assert not comes_in([rule], GITHUB, spelt(said, "43"), (GITHUB,))
+
+
+@pytest.mark.parametrize("claim", SPELLINGS)
+def test_a_token_whose_spellings_differ_is_refused(claim):
+    one, *_, other = SPELLINGS[claim]
+    with pytest.raises(Unauthenticated, match=f"contradicts itself: it says '42' and '43' for {claim}"):
+        check_claims(rules(f"{claim}=42"), GITHUB, spelt(one, "42") | spelt(other, "43"))
+
+
+def test_an_owners_number_and_node_id_are_both_its_own():
+    both = {"repository_owner_id": "7", "owner_id": "O_kgDOAbCdEf"}
+    for value in both.values():
+        check_claims(rules(f"repository_owner_id={value}"), GITHUB, both)
+    with pytest.raises(Unauthenticated):
+        check_claims(rules("owner_id=O_x"), GITHUB, both | {"oidc_extra": '{"owner_id":"O_y"}'})
+
+
+@pytest.mark.parametrize("value", [True, False, None, 7.0, [7], {"a": 7}, ""], ids=repr)
+def test_a_value_of_another_kind_is_none(value):
+    for text in ("7", "True", "true", "None", "7.0", "[7]"):
+        assert not comes_in(rules(f"environment={text}"), GITHUB, {"environment": value})
+
+
+# ---------------------------------------------------------------- what is said of who is refused
+
+
+def refused(text: str, claims: dict[str, Any], issuers: tuple[str, ...] = (GITHUB,)) -> NotAdmitted:
+    with pytest.raises(NotAdmitted) as refusal:
+        check_claims(rules(text), GITHUB, claims, issuers)
+    return refusal.value
+
+
+def test_a_refusal_says_whose_jobs_why_and_what_to_set():
+    said = refused("repository_owner_id=8", OF_42 | {"repository": "octo/app"})
+    assert str(said) == (
+        "cache read denied: this cache isn't for jobs of octo/app: the token says '7' for repository_owner_id, which "
+        "its TOKEN_CLAIMS doesn't allow. Ask its operator to add repository_owner_id=7 to TOKEN_CLAIMS"
+    )
+    assert str(said.of_a_write).startswith("cache write denied: this cache isn't for jobs of octo/app: ")
+
+
+HOSTILE = ("b,c", "b c", "$(id)", "b;c", "\u202e")
+
+
+@pytest.mark.parametrize(
+    ("text", "claims", "issuers", "to_admit"),
+    [
+        ("", OF_42, (GITHUB,), ("repository_id=42", "repository_owner_id=7")),
+        ("", OF_42, BOTH, (f"repository_id=42@{GITHUB}", f"repository_owner_id=7@{GITHUB}")),
+        ("", {"repository_id": "42", "owner_id": "O_x"}, (GITHUB,), ("repository_id=42", "repository_owner_id=O_x")),
+        ("", {"repository_id": "42"}, (GITHUB,), ("repository_id=42",)),
+        ("repository_id=1", OF_42, (GITHUB,), ("repository_id=42",)),
+        ("owner_id=8,repository_id=1", OF_42, (GITHUB,), ("repository_owner_id=7,repository_id=42",)),
+        ("owner_id=8,environment=prod", OF_42, (GITHUB,), ("repository_owner_id=7",)),
+        ("environment=test", OF_42, (GITHUB,), ("environment=prod",)),
+        ("ref=x", OF_42, (GITHUB,), ()),
+        *(("a=x", {"repository_id": "42", "a": bad}, (GITHUB,), ()) for bad in HOSTILE),
+    ],
+)
+def test_what_is_proposed_is_of_the_claims_that_lack(text, claims, issuers, to_admit):
+    """A claim that no rule names yet would shut out whom the others let in."""
+    assert refused(text, claims, issuers).job.to_admit == to_admit
+
+
+def test_names_that_are_none_are_not_repeated():
+    hostile = {"repository": "<img src=x>", "repository_owner": "\x1b[2J", "owner_id": "a b"}
+    job = refused("repository_id=1", {"repository_id": "42"} | hostile).job
+    assert job == RefusedJob(GITHUB, "42", None, None, None, ("repository_id=42",))
+    assert job.called == "repository 42"
+
+
+def test_a_refused_token_that_contradicts_itself_elsewhere_is_told_what_it_lacks():
+    job = refused("repository_id=1", OF_42 | {"owner_id": "8"}).job
+    assert (job.owner_id, job.to_admit) == (None, ("repository_id=42",))
