@@ -3,10 +3,13 @@
 import io
 import json
 import logging
+import timeit
 from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from actions_cache import logs
 from actions_cache.logs import LEFT_OUT, StreamBroken, without_secrets
@@ -56,6 +59,33 @@ def test_what_opens_something_is_left_out_and_the_rest_stays(text: str, secret: 
 )
 def test_what_only_resembles_a_secret_stays(text: str):
     assert without_secrets(text) == text
+
+
+BASE64URL = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-", min_size=8, max_size=40)
+AROUND = st.text(st.sampled_from("eyJ.-_ =&;:\"'/\\éx\n"), max_size=20)
+
+
+@given(AROUND, BASE64URL, BASE64URL, BASE64URL, AROUND)
+def test_json_web_token_is_masked_wherever_it_stands(before: str, header: str, payload: str, mac: str, after: str):
+    token = f"eyJ{header}.{payload}.{mac}"
+    assert f"{payload}.{mac}" not in without_secrets(f"{before}{token}{after}")
+
+
+@given(AROUND, st.sampled_from(["sig", "X-Amz-Signature", "X-Amz-Security-Token"]), BASE64URL, AROUND)
+def test_signature_is_masked_whatever_stands_before_it(before: str, name: str, mac: str, after: str):
+    assert f"={mac}" not in without_secrets(f"{before}&{name}={mac}{after}")
+    assert f"={mac}" not in without_secrets(f"eyJ{before}-{name}={mac}{after}")
+
+
+@pytest.mark.parametrize("piece", ["eyJ-", "eyJ", "eyJ.", "Bearer ", "Authorization: ", "sig=", " ", "eyJa.a. "])
+def test_filter_takes_time_in_proportion_to_its_text(piece: str):
+    """Of eight times as much, 64 times the time would be quadratic."""
+
+    def seconds(size: int) -> float:
+        text = piece * (size // len(piece))
+        return min(timeit.repeat(lambda: without_secrets(text), number=3, repeat=5))
+
+    assert seconds(64 * 1024) < 24 * seconds(8 * 1024) + 0.002
 
 
 def test_a_line_stays_json_though_a_traceback_in_it_quoted_a_url(written: io.StringIO):

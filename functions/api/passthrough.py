@@ -45,7 +45,7 @@ def routes(service: ResultsService | None) -> APIRouter:
             )
         except NoAnswer as fault:
             # Not the query: URLs carry signatures.
-            logger.warning("the results service doesn't answer", extra={"fault": str(fault), "asked_path": path})
+            logger.warning("the results service doesn't answer", extra={"fault": str(fault), "asked_path": path[:200]})
             return _bad_gateway(f"the results service at {service.url} doesn't answer; this isn't about the cache")
         except AnswerTooLarge:
             return _too_large(service)
