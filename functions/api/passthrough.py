@@ -15,7 +15,8 @@ from functions.api.forwarding import answer_headers, has_been_here, is_ours, req
 
 logger = logging.getLogger(__name__)
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+"""Those that API Gateway has routes for. No client of the results service asks for OPTIONS, which browsers send."""
 
 MAX_TEXT_BYTES = 6_000_000
 """What of Lambda's 6 MB a text may take that goes as a JSON string."""

@@ -9,6 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from actions_cache.adapters.aws import LONG_CALLS
 from actions_cache.adapters.sqs_queue import decode_message
+from actions_cache.invocation import refusal
 from actions_cache.logs import handled, logger
 from actions_cache.settings import Settings
 from actions_cache.usecases.merge import GivenUp
@@ -45,5 +46,21 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Any:
             queue.deliver_again_in(record.receipt_handle, FIRST_RETRY_SECONDS * 2 ** (deliveries - 1))
             raise
 
+    records = event.get("Records") if isinstance(event, dict) else None
+    sent = records if isinstance(records, list) else [records]
+    messages = [it for it in sent if _is_message(it)]
+    answer = {} if messages == sent else refusal(event, "messages of the merge queue, as in events/sqs-merge.json")
+    if not messages:
+        # BatchProcessor takes a batch of none for a fault.
+        return {"batchItemFailures": [], **answer}
     processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
-    return process_partial_response(event, merge, processor, context)
+    return {**process_partial_response({"Records": messages}, merge, processor, context), **answer}
+
+
+def _is_message(record: object) -> bool:
+    """Whether it has what is read of a message: without its id, nobody could be told that it failed."""
+    if not isinstance(record, dict):
+        return False
+    texts = (record.get(name) for name in ("messageId", "receiptHandle", "body"))
+    deliveries = (record.get("attributes") or {}).get("ApproximateReceiveCount", "")
+    return all(isinstance(text, str) for text in texts) and str(deliveries).isdecimal()

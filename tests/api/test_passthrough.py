@@ -68,7 +68,7 @@ def refusal(reply: Reply) -> tuple[int, str]:
 # ---------------------------------------------------------------- the way there
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
 def test_each_method_goes_to_the_results_service(url, upstream, method):
     send(method, f"{url}{PATH}?a=%2F&b", b"x" if method in ("POST", "PUT", "PATCH") else None)
     [asked] = upstream.asked

@@ -31,7 +31,7 @@ class StreamBroken(Exception):
 
 
 def without_secrets(text: str) -> str:
-    """Return the text without tokens and signatures, in linear time. Nothing logs them; a traceback that quotes would."""
+    """Return the text without tokens and signatures. Nothing logs them; a traceback that quotes a URL would."""
     named = _NAMED_SECRET.sub(lambda found: f"{found['name']}{LEFT_OUT}", text)
     return _MAYBE_TOKEN.sub(lambda found: LEFT_OUT if found[0].count(".") > 1 else found[0], named)
 
