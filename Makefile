@@ -13,7 +13,7 @@ NODE_PACKAGES = $(addsuffix /node_modules/.ready,tests/clients tests/edge tests/
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo deploy verify-deployment cli cost test test-deploy test-rie sam-local test-sam-local test-slow proofs soak \
-	bench bench-delivery check lint built-here build release validate doctor clients-page screenshots edge lock generate clean
+	bench bench-delivery check lint built-here build release validate doctor doctor-file clients-page screenshots edge lock generate clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/; s/\$$\$$/$$/' | expand -t 16
@@ -52,7 +52,10 @@ run: .venv/.ready .tools/engines/.ready ## Serves on 127.0.0.1:$$PORT (3000) wit
 demo: .venv/.ready .tools/engines/.ready tests/clients/node_modules/.ready ## Saves and restores 200 MB by the real @actions/cache, and checks every byte
 	@exec $(RUN) -m demo
 
-doctor: ## Packs the doctor into one file for runner images: python3 dist/doctor.pyz
+doctor: ## Says whether jobs of this machine's runner reach the cache: make doctor ARGS="--url https://... --runner DIR"
+	@$(PYTHON) -m doctor $(ARGS)
+
+doctor-file: ## Packs the doctor into one file for runner images: python3 dist/doctor.pyz
 	@rm -rf dist/doctor && mkdir -p dist/doctor/doctor && cp doctor/*.py dist/doctor/doctor/
 	@$(PYTHON) -m zipapp dist/doctor --output dist/doctor.pyz --python '/usr/bin/env python3' --main doctor.__main__:command
 	@rm -rf dist/doctor && echo dist/doctor.pyz

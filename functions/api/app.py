@@ -36,5 +36,5 @@ def create_app(control: Requests, data: DataPlane) -> FastAPI:
 
     # The last one, since it matches everything.
     results_url = settings.results_service_url
-    app.include_router(passthrough.routes(ResultsService(results_url, trust) if results_url else None))
+    app.include_router(passthrough.routes(ResultsService(results_url, trust) if results_url else None, tokens))
     return app
