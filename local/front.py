@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actions_cache.web import artifact_cache, azure, github, twirp
 from actions_cache.web.answer import Answer
+from doctor.printable import printable
 from functions.api.health import Health
 from local.env_file import STARTING
 from local.hosts import Hosts
@@ -118,7 +119,7 @@ class Front:
             self._said[fault] = now
             # Whoever read may be gone: that stops nothing.
             with contextlib.suppress(OSError):
-                os.write(self.terminal, f"error: nothing can be saved: {fault}\n".encode())
+                os.write(self.terminal, f"error: nothing can be saved: {printable(fault)}\n".encode())
 
 
 def misdirected(path: str, host: str) -> Answer:

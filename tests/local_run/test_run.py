@@ -74,7 +74,7 @@ def test_disk_that_fills_up_is_told_to_health_client_and_terminal(start_run: Sta
         url = job.reserve("key")
         subprocess.run(["fallocate", "-l", "2900M", str(run.data / "ballast")], check=True)
         wait_until(lambda: send("GET", f"{run.url}/health").status == 503, 20)
-        reply = put_blob(url, b"x" * 200_000_000)
+        reply = put_blob(url, os.urandom(300_000_000))
         assert (reply.status, reply.headers["x-ms-error-code"]) == (507, "InsufficientStorage")
         assert b"MiB left" in reply.body
         assert run.says("error: nothing can be saved: the disk of")

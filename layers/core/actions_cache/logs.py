@@ -37,7 +37,8 @@ def without_secrets(text: str) -> str:
 
 
 def _line(fields: Mapping[str, Any]) -> str:
-    return without_secrets(json.dumps(fields, default=str, separators=(",", ":"), ensure_ascii=False))
+    """ASCII alone: a key may hold what a terminal obeys, and the local run's logs are read in one."""
+    return without_secrets(json.dumps(fields, default=str, separators=(",", ":")))
 
 
 # RFC 3339: Lambda takes a line with another kind of time for one of level INFO, and LogLevel=ERROR would drop it.
