@@ -170,7 +170,8 @@ def relay(client: socket.socket, port: int) -> None:
     def copy(source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while chunk := source.recv(65536):
-                target.sendall(chunk)
+                # The local run answers to no other machine's name.
+                target.sendall(chunk.replace(b"Host: cache.test\r\n", b"Host: localhost\r\n"))
             target.shutdown(socket.SHUT_WR)
 
     with socket.create_connection(("127.0.0.1", port)) as server:
@@ -181,15 +182,18 @@ def relay(client: socket.socket, port: int) -> None:
 
 
 @contextmanager
-def by_tls(server: str, directory: Path) -> Iterator[tuple[str, Path]]:
-    """The server behind TLS, by a certificate that signs itself for localhost."""
+def by_tls(server: str | Callable[[], str], directory: Path) -> Iterator[tuple[str, Path]]:
+    """The server behind TLS, by a certificate that signs itself for localhost. It is told of no TLS.
+
+    Args: server: its URL, or what says it once a connection comes.
+    """
     certificate = self_signed(directory)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
 
     def serve(plain: socket.socket) -> None:
         with context.wrap_socket(plain, server_side=True) as secured:
-            relay(secured, urlsplit(server).port or 0)
+            relay(secured, urlsplit(server if isinstance(server, str) else server()).port or 0)
 
     with listening(serve) as port:
         yield f"https://localhost:{port}", certificate
