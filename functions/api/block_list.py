@@ -1,6 +1,7 @@
 """The XML of block lists: as they are put, and as they are got."""
 
 from collections.abc import Iterable, Mapping
+from typing import cast
 from xml.etree import ElementTree as ET
 
 from defusedxml import DefusedXmlException, ElementTree
@@ -37,7 +38,7 @@ def parse_block_list(body: bytes) -> tuple[str, ...]:
     try:
         for start in range(0, len(body), CHUNK_BYTES):
             parser.feed(body[start : start + CHUNK_BYTES])
-        ids: tuple[str, ...] = parser.close()
+        ids = cast("tuple[str, ...]", parser.close())
     except (ElementTree.ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise InvalidRequest(f"the block list isn't well-formed XML: {str(error)[:200]}") from error
     return ids

@@ -129,7 +129,7 @@ def test_each_method_of_an_apps_routes_is_one_of_the_templates(
     declared = {path for _, path in api_events(template, function)}
     for path in {re.sub(r"\{\w+\+?\}", "x", it) for it in declared} | {"/no/route"}:
         for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
-            scope = {"type": "http", "method": method, "path": path, "root_path": "", "headers": []}
+            scope: dict[str, Any] = {"type": "http", "method": method, "path": path, "root_path": "", "headers": []}
             if any(route.matches(scope)[0] is Match.FULL for route in app.routes):
                 assert gateway.function_for(method, path) is not None, (method, path)
 
