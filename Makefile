@@ -13,7 +13,7 @@ NODE_PACKAGES = $(addsuffix /node_modules/.ready,tests/clients tests/edge tests/
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo deploy verify-deployment cli cost test test-deploy test-rie sam-local test-sam-local test-slow proofs soak \
-	bench bench-delivery check lint built-here build release validate doctor clients-page screenshots edge lock generate clean
+	bench bench-delivery check lint built-here build release validate doctor doctor-file clients-page screenshots edge lock generate clean
 
 help: ## Lists the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/; s/\$$\$$/$$/' | expand -t 16
@@ -30,7 +30,9 @@ help: ## Lists the targets
 .tools/deployment/.ready .tools/runtime/.ready: PYTHON = $(shell scripts/python312.sh)
 
 .venv/.ready .tools/engines/.ready .tools/sam/.ready .tools/checkov/.ready .tools/deployment/.ready .tools/runtime/.ready:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/it"; exit 1; }
+	@found=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2], int(sys.version_info >= (3, 11)))' 2>&1) \
+		|| { echo "$(PYTHON) is no Python that runs ($${found##*$$'\n'}): make PYTHON=/path/to/python3.11, or newer"; exit 1; }; \
+		case "$$found" in *\ 1) ;; *) echo "$(PYTHON) is Python $${found% *}, and 3.11 or newer is needed: make PYTHON=/path/to/it"; exit 1;; esac
 	@echo "installing $< into $(@D) ..."
 	@rm -rf $(@D) && mkdir -p $(dir $(@D)) && $(PYTHON) -m venv $(@D)
 	@$(@D)/bin/python $(PIP_INSTALL) $< 2>&1 | { grep -v '^WARNING: Location' || true; }; exit $${PIPESTATUS[0]}
@@ -40,7 +42,7 @@ tests/clients/node_modules/.ready: tests/clients/package-lock.json
 tests/edge/node_modules/.ready: tests/edge/package-lock.json
 tests/page/node_modules/.ready: tests/page/package-lock.json
 $(NODE_PACKAGES):
-	@command -v npm > /dev/null || { echo "Node.js with npm is needed for the real clients"; exit 1; }
+	@npm --version > /dev/null 2>&1 || { echo "Node.js with npm is needed for the real clients, and npm doesn't run here"; exit 1; }
 	@cd $(dir $<) && npm ci --silent --no-audit --no-fund
 	@touch $@
 
@@ -50,9 +52,13 @@ run: .venv/.ready .tools/engines/.ready ## Serves on 127.0.0.1:$$PORT (3000) wit
 	@exec $(RUN) -m local
 
 demo: .venv/.ready .tools/engines/.ready tests/clients/node_modules/.ready ## Saves and restores 200 MB by the real @actions/cache, and checks every byte
+	@node --version > /dev/null 2>&1 || { echo "Node.js is needed for the demo, and node doesn't run here"; exit 1; }
 	@exec $(RUN) -m demo
 
-doctor: ## Packs the doctor into one file for runner images: python3 dist/doctor.pyz
+doctor: ## Says whether jobs of this machine's runner reach the cache: make doctor ARGS="--url https://... --runner DIR"
+	@$(PYTHON) -m doctor $(ARGS)
+
+doctor-file: ## Packs the doctor into one file for runner images: python3 dist/doctor.pyz
 	@rm -rf dist/doctor && mkdir -p dist/doctor/doctor && cp doctor/*.py dist/doctor/doctor/
 	@$(PYTHON) -m zipapp dist/doctor --output dist/doctor.pyz --python '/usr/bin/env python3' --main doctor.__main__:command
 	@rm -rf dist/doctor && echo dist/doctor.pyz

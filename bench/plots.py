@@ -19,7 +19,7 @@ SIZES = (128 * MIB, 256 * MIB, 512 * MIB, 1024 * MIB)
 
 SIDES = {
     "o--": "plain GET of one object",
-    "o:": "the same past a hop that only copies",
+    "o:": "the same past a process that copies (no bound)",
     "o-": "unmerged, from its parts",
 }
 """How each is drawn, in the order in which they are measured."""

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TaskID, TextColumn, TransferSpeedColumn
 from rich.table import Table
+
+from doctor.printable import printable
 
 MEGABYTE = 1_000_000
 NAME_COLUMNS = 24
@@ -79,9 +82,9 @@ class Screen:
         self._console.print(Panel(table, title=title, border_style="green", expand=False))
 
     def failure(self, title: str, details: Sequence[str]) -> None:
-        self._console.print(f"[bold red]✗ {title}[/]")
+        self._console.print(f"[bold red]✗ {escape(printable(title))}[/]")
         for line in details:
-            self._console.print(f"  {line}", markup=False, soft_wrap=True)
+            self._console.print(f"  {printable(line, keeps_lines=True)}", markup=False, soft_wrap=True)
 
     def _print(self, phase: Phase) -> None:
         seconds = f"{time.monotonic() - phase.began:6.1f} s"

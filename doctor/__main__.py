@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import NoReturn
 from doctor.examine import Case, examine
 from doctor.finding import OK, TROUBLE, UNKNOWN, WARNING, Finding
 from doctor.place import find_place, is_container
+from doctor.printable import as_json as document
 from doctor.runner import find_runner
 
 INTERRUPTED = 130
@@ -64,7 +64,7 @@ def summary(found: Sequence[Finding]) -> str:
 
 def as_json(found: Sequence[Finding]) -> str:
     rows = [{"title": row.title, "state": row.state, "detail": row.detail} for row in found]
-    return json.dumps({"trouble": bool(count(found, TROUBLE)), "findings": rows}, indent=1, ensure_ascii=False)
+    return document({"trouble": bool(count(found, TROUBLE)), "findings": rows})
 
 
 def command() -> NoReturn:

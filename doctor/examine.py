@@ -11,13 +11,14 @@ from doctor import node
 from doctor.address import Address, NotAUrl, judge_url, read_address
 from doctor.clients import judge_mode, judge_version, judge_way, proxy_for, uses_v1
 from doctor.finding import TROUBLE, Finding, trouble, unknown
+from doctor.hook import judge_files, read_settings
 from doctor.journey import Journey, not_tried
 from doctor.place import ACTION, HOST, Place, describe
 from doctor.reach import EXTRA, judge_certificates, judge_connection, system_fault, trust
 from doctor.runner import Runner, node_programs
 from doctor.server import ARTIFACTS, judge_clock, judge_dialect, judge_health, judge_others
 from doctor.token import judge_token, read_token
-from doctor.variable import CUSTOM, GITHUBS, VARIABLE, Seen, judge_variable
+from doctor.variable import CUSTOM, GITHUBS, VARIABLE, Seen, hook_of, judge_variable
 from doctor.wire import NoAnswer, Wire, explain_fault
 
 
@@ -51,12 +52,17 @@ class _Job:
 def examine(case: Case) -> Iterator[Finding]:
     yield describe(case.place)
     try:
-        expected = _address(case.url) or _address(_started_with(case).get(CUSTOM))
+        expected = _address(case.url) or _address(_named(case))
     except NotAUrl as fault:
         yield trouble("the URL", str(fault))
         return
     job = _look_through_node(case)
-    yield from judge_variable(_seen(case, job, expected))
+    seen = _seen(case, job, expected)
+    yield from judge_variable(seen)
+    env = case.runner.directory / ".env" if case.runner else None
+    files = judge_files(seen.hook, env if env and env.is_file() else None)
+    if files is not None and not case.place.is_container_job:
+        yield files
     if case.place.kind == ACTION:
         yield from _judge_job(job, expected)
     try:
@@ -87,14 +93,17 @@ def _ask(case: Case, job: _Job, server: Address) -> Iterator[Finding]:
         yield judge_health(health)
         yield judge_clock(health)
         anonymous = Journey(wire, server, "").ask("GetCacheEntryDownloadURL", {"key": "none"})
-        yield judge_dialect(anonymous)
-        others = wire.ask("POST", f"{server.base}{ARTIFACTS}", b"{}", {"Content-Type": "application/json"})
-        yield judge_others(others)
+        dialect = judge_dialect(anonymous)
+        yield dialect
+        # A stranger must not get the token.
+        shown = token if dialect.state != TROUBLE else ""
+        authorization = {"Authorization": f"Bearer {shown}"} if shown else {}
+        headers = {"Content-Type": "application/json", **authorization}
+        yield judge_others(wire.ask("POST", f"{server.base}{ARTIFACTS}", b"{}", headers), with_token=bool(shown))
     except NoAnswer as fault:
         yield trouble("server", str(fault))
         return
-    # A stranger must not get the token.
-    yield from _with_token(case, Journey(wire, server, token), is_ours=judge_dialect(anonymous).state != TROUBLE)
+    yield from _with_token(case, Journey(wire, server, token), is_ours=dialect.state != TROUBLE)
 
 
 def _with_token(case: Case, journey: Journey, *, is_ours: bool) -> Iterator[Finding]:
@@ -150,6 +159,13 @@ def _started_with(case: Case) -> dict[str, str]:
     if case.place.kind == HOST and case.runner is not None:
         return {**case.variables, **case.runner.env}
     return dict(case.variables)
+
+
+def _named(case: Case) -> str | None:
+    """The URL that the machine names: in the file beside the hook, or, where there is none, in the variable."""
+    variables = _started_with(case)
+    settings = read_settings(hook_of(variables))
+    return settings.url if settings is not None else variables.get(CUSTOM)
 
 
 def _look_through_node(case: Case) -> _Job:

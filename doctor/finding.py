@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from doctor.printable import printable
+
 OK = "ok"
 TROUBLE = "trouble"
 WARNING = "warning"
@@ -37,7 +39,7 @@ def unknown(title: str, detail: str) -> Finding:
 
 def one_line(text: str) -> str:
     """Printable: servers' answers are quoted in it, and a job's log obeys lines that begin with `::`."""
-    return " ".join("".join(c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text).split())
+    return printable(" ".join(text.split()))
 
 
 def quoted(text: str, most: int = 160) -> str:

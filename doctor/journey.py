@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 from doctor.address import Address, NotAUrl
 from doctor.finding import Finding, ok, quoted, trouble, unknown, warning
-from doctor.server import NO_CONTENT, OK_STATUS, SERVICE, V1, explain
+from doctor.server import NO_CONTENT, OK_STATUS, SERVICE, UNAUTHENTICATED, V1, explain
 from doctor.wire import NoAnswer, Reply, Wire
 
 CREATED = 201
@@ -27,7 +27,7 @@ LOOKUP_V1 = "lookup by v1"
 SAVE = "save and restore"
 
 HINTS = {
-    401: "; the server must know the token's issuer (TOKEN_ISSUERS), and the token must be this job's",
+    401: "; the token must be this job's own, whole",
     403: "; the token's scopes, or the server's rule of whose jobs it is for (TOKEN_CLAIMS)",
     503: "; try again, then see /health",
 }
@@ -140,7 +140,17 @@ class Journey:
 
 def _explained(reply: Reply) -> str:
     """With what to do, where it is this server that answers, or its API."""
-    return f"{explain(reply)}{HINTS.get(reply.status, '') if reply.json else ''}"
+    return f"{explain(reply)}{_hint(reply) if reply.json else ''}"
+
+
+def _hint(reply: Reply) -> str:
+    """By the status, and, of a refused token, by what the server says of it."""
+    said = str(reply.json.get("msg") or reply.json.get("message") or "").lower()
+    if reply.status == UNAUTHENTICATED and "expired" in said:
+        return "; a token ends with its job: run this in one that is running"
+    if reply.status == UNAUTHENTICATED and "issuer" in said:
+        return "; the server must know the token's issuer (TOKEN_ISSUERS)"
+    return HINTS.get(reply.status, "")
 
 
 def _granted(said: dict[str, Any], name: str, doing: str) -> str:

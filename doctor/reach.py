@@ -10,7 +10,7 @@ from pathlib import Path
 from doctor import node
 from doctor.address import Address
 from doctor.finding import Finding, ok, trouble, unknown
-from doctor.wire import CONNECT_SECONDS, explain_fault, explain_tls_fault
+from doctor.wire import CONNECT_SECONDS, explain_fault, explain_tls_fault, speaks_tls
 
 EXTRA = "NODE_EXTRA_CA_CERTS"
 
@@ -67,6 +67,8 @@ def judge_certificates(address: Address, system: str | None, by_node: node.TlsVi
     if by_node.fault is None:
         return [*findings, ok("node's certificates", "trusted by node, as actions run it")]
     said = explain_tls_fault(by_node.fault, address)
+    if not speaks_tls(by_node.fault):
+        return [*findings, trouble("node's certificates", said)]
     signed = f", signed by {by_node.issuer}" if by_node.issuer else ""
     if not extra:
         what = f"put that authority's certificate into a file, and {EXTRA}=/its/path into the runner's .env"

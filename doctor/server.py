@@ -15,7 +15,7 @@ UNAUTHENTICATED = 401
 
 SERVICE = "/twirp/github.actions.results.api.v1.CacheService/"
 ARTIFACTS = "/twirp/github.actions.results.api.v1.ArtifactService/ListArtifacts"
-"""A question that changes nothing, and that the results service refuses to whom sends no token."""
+"""A question that changes nothing, whatever is answered."""
 V1 = "/_apis/artifactcache/"
 """What clients of the v1 API put behind ACTIONS_CACHE_URL."""
 
@@ -65,8 +65,11 @@ def judge_clock(reply: Reply) -> Finding:
     )
 
 
-def judge_others(reply: Reply) -> Finding:
-    """Of a question to the artifact service, without a token, at the cache server."""
+def judge_others(reply: Reply, *, with_token: bool) -> Finding:
+    """Of a question to the artifact service, asked at the cache server.
+
+    Args: with_token: whether it was asked as a job; the server passes nothing on otherwise.
+    """
     title = "other services"
     said = reply.json
     code, message = str(said.get("code", "")), str(said.get("msg", ""))
@@ -79,8 +82,12 @@ def judge_others(reply: Reply) -> Finding:
         )
     if reply.status == 502 and code == "unavailable":  # noqa: PLR2004 - Bad Gateway
         return trouble(title, f"upload-artifact would fail: {quoted(message)}")
-    if reply.status in (401, 403):
-        return ok(title, f"passed on: the artifact service answers with {reply.status}, since no token was sent")
+    if reply.status == UNAUTHENTICATED and not with_token:
+        return unknown(title, "this server passes on what jobs ask, and no other; a job's token tells more")
+    if reply.status == UNAUTHENTICATED:
+        return unknown(title, f"the token is refused, by this server or behind it: {quoted(message)}")
+    if reply.status < 500:  # noqa: PLR2004 - what says no is there
+        return ok(title, f"passed on: the artifact service answers with {reply.status}")
     return unknown(title, f"the artifact service's path gets {explain(reply)}")
 
 

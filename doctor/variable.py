@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from doctor.address import Address, NotAUrl, read_address
 from doctor.finding import Finding, ok, trouble, unknown
+from doctor.hook import read_settings, url_fault
 from doctor.place import ACTION, HOW_IN_A_JOB, RUN_STEP, Place
 from doctor.runner import Runner
 
@@ -18,6 +19,12 @@ GITHUBS = "https://results-receiver.actions.githubusercontent.com/"
 """What the runner gives an action, and what a hook is tried with where there is no action."""
 
 WAYS = "docs/runners.md has the ways that work"
+
+
+def hook_of(variables: Mapping[str, str]) -> str | None:
+    """Return the file that NODE_OPTIONS has loaded first."""
+    found = re.search(r"(?:--require|-r|--import)[ =](\"[^\"]+\"|\S+)", variables.get("NODE_OPTIONS", ""))
+    return found[1].strip('"') if found else None
 
 
 @dataclass(frozen=True)
@@ -37,9 +44,7 @@ class Seen:
 
     @property
     def hook(self) -> str | None:
-        """The file that NODE_OPTIONS has loaded first."""
-        found = re.search(r"(?:--require|-r|--import)[ =](\"[^\"]+\"|\S+)", self.variables.get("NODE_OPTIONS", ""))
-        return found[1].strip('"') if found else None
+        return hook_of(self.variables)
 
     @property
     def custom(self) -> str:
@@ -103,8 +108,7 @@ def _why_not(seen: Seen) -> str:
     """Which of the ways was tried, and why it does nothing."""
     worker = seen.runner.worker if seen.runner else None
     if seen.hook:
-        lacks = "" if seen.custom else f"; {CUSTOM}, from which the project's hook takes the URL, isn't set"
-        return f"NODE_OPTIONS loads {seen.hook}, but it changed nothing{lacks}"
+        return f"NODE_OPTIONS loads {seen.hook}, but it changed nothing{_what_a_hook_lacks(seen)}"
     if seen.custom and worker and worker.honours_custom:
         return f"{CUSTOM} is set here, but not where the runner was started; put it into its .env and restart it"
     if seen.custom:
@@ -115,6 +119,17 @@ def _why_not(seen: Seen) -> str:
     if seen.place.kind == ACTION and seen.variables.get("GITHUB_WORKFLOW_REF"):
         return f"A workflow's env: can't set it; {WAYS}"
     return f"Nothing here changes that; {WAYS}"
+
+
+def _what_a_hook_lacks(seen: Seen) -> str:
+    """Of the project's own hook."""
+    settings = read_settings(seen.hook)
+    if settings is not None:
+        return f"; {settings.path} is beside it, and {settings.fault}" if settings.fault else ""
+    if not seen.custom:
+        return f"; there is no hook.json beside it, and {CUSTOM} isn't set, from which the hook takes the URL"
+    fault = url_fault(seen.custom)
+    return f"; {CUSTOM}: {fault}" if fault else ""
 
 
 def _foreseen(seen: Seen) -> Finding:

@@ -149,6 +149,12 @@ def explain_fault(fault: Exception, address: Address) -> str:
     return f"the connection to {address.host} broke before an answer came ({type(fault).__name__}: {str(fault)[:120]})"
 
 
+def speaks_tls(fault: str) -> bool:
+    """Return whether what failed was TLS at all: no authority helps where a port answers in plain HTTP."""
+    upper = fault.upper().replace(" ", "_")
+    return not any(word in upper for word in ("WRONG_VERSION_NUMBER", "PACKET_LENGTH", "HTTP_REQUEST"))
+
+
 def explain_tls_fault(text: str, address: Address) -> str:
     host, upper = address.host, text.upper().replace(" ", "_")
     if "HOSTNAME_MISMATCH" in upper or "IP_ADDRESS_MISMATCH" in upper or "ALTNAME" in upper:
@@ -160,7 +166,7 @@ def explain_tls_fault(text: str, address: Address) -> str:
             f"the certificate of {host} isn't signed by an authority that is known here: a proxy that reads TLS is on "
             "the way, or a private authority signed it"
         )
-    if "WRONG_VERSION_NUMBER" in upper or "PACKET_LENGTH" in upper:
+    if not speaks_tls(text):
         return f"{host} speaks no TLS on port {address.port}; a server without is asked by http://"
     if "HANDSHAKE_FAILURE" in upper or "UNRECOGNIZED_NAME" in upper:
         return f"no TLS with {host}: CloudFront refuses so a name that no distribution lists"

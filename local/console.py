@@ -3,6 +3,8 @@
 import contextlib
 import os
 
+from doctor.printable import printable
+
 STDOUT, STDERR = 1, 2
 
 
@@ -21,4 +23,4 @@ def complain(line: str) -> None:
 def _write(descriptor: int, line: str) -> None:
     """At once. Whoever read may be gone, as when `make` was killed: that stops nothing, and leaves nothing to flush."""
     with contextlib.suppress(OSError):
-        os.write(descriptor, f"{line}\n".encode())
+        os.write(descriptor, f"{printable(line)}\n".encode())

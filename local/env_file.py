@@ -7,6 +7,9 @@ from pathlib import Path
 
 from local.private_file import write_private
 
+STARTING = "local run"
+"""The part of `/health` that is in trouble until `.local/env` is written, and again once it is gone."""
+
 
 @contextmanager
 def env_file(path: Path, variables: Mapping[str, str]) -> Iterator[None]:

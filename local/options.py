@@ -1,6 +1,5 @@
 """What the local run itself is told by its environment; the functions' settings are actions_cache.settings."""
 
-import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -8,10 +7,12 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from actions_cache.refusals import explained
 from actions_cache.settings import Settings
 from local.console import RunFailed
 from local.endpoints import Credentials, NamedEndpoints
 from local.engines import REGION
+from local.hosts import is_loopback
 from local.template import ROOT
 
 
@@ -41,7 +42,7 @@ class Options(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            raise RunFailed(refusal(error)) from error
+            raise RunFailed(explained(error, cls)) from error
 
     @property
     def data_dir(self) -> Path:
@@ -53,10 +54,7 @@ class Options(BaseSettings):
 
     @property
     def is_loopback(self) -> bool:
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+        return is_loopback(self.host)
 
     @property
     def named(self) -> NamedEndpoints:
@@ -90,12 +88,4 @@ def checked_settings(environment: Mapping[str, str]) -> Settings:
     try:
         return Settings.model_validate({name: values[name] for name in Settings.model_fields if name in values})
     except ValidationError as error:
-        raise RunFailed(refusal(error)) from error
-
-
-def refusal(error: ValidationError) -> str:
-    """All that pydantic found, in one line, with the variables' names."""
-    return "; ".join(
-        ": ".join([*(str(part).upper() for part in fault["loc"][:1]), fault["msg"].removeprefix("Value error, ")])
-        for fault in error.errors()
-    )
+        raise RunFailed(explained(error, Settings)) from error

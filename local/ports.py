@@ -4,6 +4,8 @@ import random
 import socket
 from collections.abc import Iterable
 
+from local.console import RunFailed
+
 LOOPBACK = "127.0.0.1"
 
 CANDIDATES = range(12_000, 22_000)
@@ -18,7 +20,10 @@ def choose(names: Iterable[str], remembered: dict[str, int]) -> dict[str, int]:
     if remembered.keys() >= set(wanted) and all(_are_free(remembered[name]) for name in wanted):
         return {name: remembered[name] for name in wanted}
     free = (port for port in random.sample(CANDIDATES, len(CANDIDATES)) if _are_free(port))
-    return dict(zip(wanted, free, strict=False))
+    chosen = dict(zip(wanted, free, strict=False))
+    if len(chosen) < len(wanted):
+        raise RunFailed(f"the engines need {len(wanted)} ports from {CANDIDATES.start} on, and no more are free")
+    return chosen
 
 
 def listen(host: str, port: int) -> socket.socket:

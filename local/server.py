@@ -4,6 +4,7 @@ import argparse
 import gc
 import os
 import socket
+from pathlib import Path
 
 import boto3
 import uvicorn
@@ -21,9 +22,12 @@ from local.edge.key_value_store import EdgeKeyValueStore
 from local.edge.origin_bucket import BucketOrigin
 from local.edge.runtime import EdgeRuntime
 from local.execution import PATIENCE_SECONDS
+from local.front import Front
 from local.gateway import Gateway
+from local.hosts import Hosts
 from local.lifeline import stop_at_end_of
 from local.localhost import resolve_names_under_localhost
+from local.store import WritableStore
 from local.template import Template
 
 DRAIN_SECONDS = 5
@@ -66,15 +70,22 @@ def main() -> None:
     parser.add_argument("--lifeline", type=int, required=True)
     parser.add_argument("--listener", type=int, required=True, help="file descriptor of a bound socket")
     parser.add_argument("--edge-secrets", required=True, help="ARN of the edge's KeyValueStore")
+    parser.add_argument("--host", required=True, help="the address that the socket is bound to")
+    parser.add_argument("--ready-file", type=Path, required=True, help="there as long as the run can be used")
+    parser.add_argument("--terminal", type=int, required=True, help="file descriptor of what the user sees")
+    parser.add_argument("--store-directory", type=Path, help="of an engine that keeps objects on this machine")
     options = parser.parse_args()
 
     stop_at_end_of(options.lifeline, PATIENCE_SECONDS)
     template = Template.load()
     edge = edge_before(template, Gateway.of(template, apps()), options.edge_secrets)
+    store = WritableStore(boto3.client("s3", config=QUICK_CALLS), os.environ["BUCKET"], options.store_directory)
+    hosts = Hosts(options.host, os.environ.get("PUBLIC_URL"))
+    front = Front(edge, hosts, options.ready_file, store, options.terminal)
     # What three apps are made of stays: gone through by a full collection, it would hold up every stream for long.
     gc.freeze()
     config = uvicorn.Config(
-        edge,
+        front,
         loop="uvloop",
         http="httptools",
         lifespan="on",

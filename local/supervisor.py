@@ -1,13 +1,16 @@
 """`make run`: engines, resources, functions, in this order; and their end in the other."""
 
 import contextlib
+import json
 import os
 import re
 import signal
 import socket
+import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from contextlib import ExitStack
 from http import HTTPStatus
 from pathlib import Path
@@ -20,10 +23,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from actions_cache.adapters.management_secret import parse_tokens
 from actions_cache.settings import Settings
 from local import engines, ports
-from local.console import RunFailed, say
+from local.console import STDERR, RunFailed, say
+from local.disk import shortage
 from local.engine import POLL_SECONDS
 from local.engines import RunningEngines
-from local.env_file import env_file
+from local.env_file import STARTING, env_file
 from local.environment import resource_names
 from local.function_processes import Functions
 from local.lifeline import Lifeline
@@ -56,6 +60,11 @@ def run() -> NoReturn:
     with ExitStack() as stack:
         try:
             _start_and_watch(stack)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            hint = "what the run keeps must be writable; or give it another LOCAL_DATA_DIR"
+            raise RunFailed(f"{error.filename2 or error.filename}: {error.strerror}; {hint}") from error
         finally:
             _ignore_further_signals()
 
@@ -64,8 +73,10 @@ def _start_and_watch(stack: ExitStack) -> NoReturn:
     parent = os.getppid()
     options, template = Options.read(), Template.load()
     _check_settings(options, template)
+    _check_node()
     lock = stack.enter_context(DataLock.taken(options.data_dir))
     listener = stack.enter_context(_listen(options))
+    _check_disk(options)
 
     say("starting the engines ...")
     engines_lifeline = stack.enter_context(Lifeline.tied())
@@ -85,7 +96,8 @@ def _start_and_watch(stack: ExitStack) -> NoReturn:
     passed = [functions_lifeline.watch, engines_lifeline.keep, lock.processes]
     processes = FunctionProcesses(options.data_dir / "logs", passed)
     stack.callback(processes.stop)
-    processes.start(functions.server(listener.fileno()))
+    with _terminal() as terminal:
+        processes.start(functions.server(listener.fileno(), terminal, _server_options(options)))
     listener.close()
     # While the server loads: only uploads and downloads through the edge need it.
     for custom_resource in functions.custom_resources():
@@ -112,6 +124,21 @@ def _start_and_watch(stack: ExitStack) -> NoReturn:
         time.sleep(WATCH_SECONDS)
 
 
+@contextlib.contextmanager
+def _terminal() -> Iterator[int]:
+    """What the user sees, for a process whose own output is its log."""
+    terminal = os.dup(STDERR)
+    try:
+        yield terminal
+    finally:
+        os.close(terminal)
+
+
+def _server_options(options: Options) -> dict[str, object]:
+    own_store = {"store-directory": options.data_dir / "seaweedfs"} if options.named.store is None else {}
+    return {"host": options.host, "ready-file": options.data_dir / "env", **own_store}
+
+
 def _request_stop(_signal: int, _frame: FrameType | None) -> NoReturn:
     _ignore_further_signals()
     raise StopRequested
@@ -136,6 +163,28 @@ def _check_settings(options: Options, template: Template) -> None:
             "Use 127.0.0.1, or VERIFY_TOKENS=1 and TOKEN_ISSUERS."
         )
     say("tokens' signatures are NOT verified (VERIFY_TOKENS=1 turns that on): for this machine only")
+
+
+def _check_node() -> None:
+    """The edge's functions run in it (local/edge/runtime.py)."""
+    try:
+        ran = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False, timeout=START_SECONDS)
+    except FileNotFoundError:
+        raise RunFailed("node isn't on the PATH: install Node.js, which runs the edge's functions") from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise RunFailed(f"node can't be run ({error}): install Node.js, which runs the edge's functions") from error
+    if ran.returncode:
+        reason = (ran.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        raise RunFailed(
+            f"node --version ends with {ran.returncode} ({reason[:200]}): install Node.js, or put it first on the PATH"
+        )
+
+
+def _check_disk(options: Options) -> None:
+    if options.named.store is None:
+        is_new = not (options.data_dir / "seaweedfs").exists()
+        if (little := shortage(options.data_dir, is_new=is_new)) is not None:
+            raise RunFailed(little)
 
 
 def _listen(options: Options) -> socket.socket:
@@ -196,6 +245,11 @@ def _fault(url: str) -> str | None:
             return None if answer.status == HTTPStatus.OK else str(answer.status)
     except urllib.error.HTTPError as error:
         with contextlib.closing(error):
-            return f"{error.code} {error.read(300).decode(errors='replace')}"
+            said = error.read(3000)
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+            # Until this very process has written the file that the server waits for.
+            if json.loads(said)["faults"].keys() == {STARTING}:
+                return None
+        return f"{error.code} {said[:300].decode(errors='replace')}"
     except OSError as error:
         return str(error)

@@ -1,7 +1,6 @@
 """What a command shows: rows and lines, or one JSON document; and on standard error, how far it has come."""
 
 import datetime as dt
-import json
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from actions_cache.domain.timing import SECOND, Millis
+from doctor.printable import as_json, printable
 
 LOG_SECONDS = 30
 """Between lines of progress where nobody watches a terminal."""
@@ -25,6 +25,9 @@ class CommandFailed(click.ClickException):
     """Nothing could be done, or not all; the message is what its user reads."""
 
     exit_code = 2
+
+    def format_message(self) -> str:
+        return printable(self.message)
 
 
 class Bar(Protocol):
@@ -40,7 +43,7 @@ class Output:
 
     def say(self, line: str) -> None:
         if not self.as_json:
-            click.echo(line)
+            click.echo(printable(line))
 
     def rows(self, titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Columns as wide as their longest cell: a line is never broken, so that `grep` and `cut` can take it."""
@@ -55,7 +58,7 @@ class Output:
 
     def document(self, document: Mapping[str, Any]) -> None:
         if self.as_json:
-            click.echo(json.dumps(document, indent=1, ensure_ascii=False))
+            click.echo(as_json(document))
 
     @contextmanager
     def progress(self, what: str, total: int | None = None) -> Iterator[Bar]:
@@ -64,9 +67,8 @@ class Output:
             yield _Lines(what, total)
             return
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with Progress(
-            *columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=self.notes, transient=True
-        ) as bars:
+        note = TextColumn("{task.fields[note]}", markup=False)
+        with Progress(*columns, TimeRemainingColumn(), note, console=self.notes, transient=True) as bars:
             yield _Moving(bars, bars.add_task(what, total=total, note=""))
 
 
@@ -93,11 +95,6 @@ class _Lines:
         self.told_at = time.monotonic()
         of = f" of {self.total}" if self.total is not None else ""
         sys.stderr.write(f"{self.what}: {self.done}{of} {printable(note)}".rstrip() + "\n")
-
-
-def printable(text: str) -> str:
-    """A key may hold what would move a terminal's cursor."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def amount(size: int) -> str:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from actions_cache.adapters.aws import LONG_CALLS
+from actions_cache.refusals import explained
 from actions_cache.settings import Settings
 from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.operator import OperatorPlane
@@ -55,7 +56,7 @@ def plane(variables: Mapping[str, str]) -> OperatorPlane:
     try:
         settings = TheServers.model_validate({name: values[name] for name in Settings.model_fields if name in values})
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors())
+        faults = explained(error, TheServers)
         raise CommandFailed(
             f"its functions' settings aren't what this version knows ({faults}); use the version that was deployed"
         ) from error

@@ -17,6 +17,7 @@ from pathlib import Path
 import local  # noqa: F401 - puts the core's packages on the path
 from actions_cache.domain.migrations import KNOWN
 from actions_cache.release import UNKNOWN, Release, stamped
+from doctor.printable import printable
 from local.release import ROOT, release_of
 from scripts.finish_build import PLACE
 
@@ -128,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for file in make(release, builds, options.out, options.key):
             print(file)
     except (NotReady, OSError, subprocess.CalledProcessError) as fault:
-        print(fault, file=sys.stderr)
+        print(printable(fault), file=sys.stderr)
         return 1
     return 0
 

@@ -3,10 +3,14 @@
 import io
 import json
 import logging
+import time
+import timeit
 from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from actions_cache import logs
 from actions_cache.logs import LEFT_OUT, StreamBroken, without_secrets
@@ -58,12 +62,47 @@ def test_what_only_resembles_a_secret_stays(text: str):
     assert without_secrets(text) == text
 
 
+BASE64URL = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-", min_size=8, max_size=40)
+AROUND = st.text(st.sampled_from("eyJ.-_ =&;:\"'/\\éx\n"), max_size=20)
+
+
+@given(AROUND, BASE64URL, BASE64URL, BASE64URL, AROUND)
+def test_json_web_token_is_masked_wherever_it_stands(before: str, header: str, payload: str, mac: str, after: str):
+    token = f"eyJ{header}.{payload}.{mac}"
+    assert f"{payload}.{mac}" not in without_secrets(f"{before}{token}{after}")
+
+
+@given(AROUND, st.sampled_from(["sig", "X-Amz-Signature", "X-Amz-Security-Token"]), BASE64URL, AROUND)
+def test_signature_is_masked_whatever_stands_before_it(before: str, name: str, mac: str, after: str):
+    assert f"={mac}" not in without_secrets(f"{before}&{name}={mac}{after}")
+    assert f"={mac}" not in without_secrets(f"eyJ{before}-{name}={mac}{after}")
+
+
+@pytest.mark.parametrize("piece", ["eyJ-", "eyJ", "eyJ.", "Bearer ", "Authorization: ", "sig=", " ", "eyJa.a. "])
+def test_filter_takes_time_in_proportion_to_its_text(piece: str):
+    """Of eight times as much, 64 times the time would be quadratic."""
+
+    def seconds(size: int) -> float:
+        text = piece * (size // len(piece))
+        return min(timeit.repeat(lambda: without_secrets(text), time.process_time, number=1, repeat=9))
+
+    assert seconds(64 * 1024) < 32 * seconds(8 * 1024) + 0.02
+
+
 def test_a_line_stays_json_though_a_traceback_in_it_quoted_a_url(written: io.StringIO):
     fault = RuntimeError('GET "https://h/b?sig=secret": refused')
     logging.getLogger("actions_cache.anything").error("failed", exc_info=fault)
     [line] = lines(written)
     assert "secret" not in written.getvalue()
     assert f"sig={LEFT_OUT}" in str(line["exception"])
+
+
+def test_line_holds_nothing_that_a_terminal_obeys(written: io.StringIO):
+    key = "\x1b[2J\x7f\x9b\u202e\u2028"
+    logging.getLogger("actions_cache.anything").error(key)
+    assert written.getvalue().rstrip("\n").isprintable()
+    [line] = lines(written)
+    assert line["message"] == key
 
 
 def test_a_line_has_a_time_that_lambda_can_read(written: io.StringIO):

@@ -3,7 +3,6 @@
 from dataclasses import asdict
 
 from fastapi import FastAPI
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from actions_cache.adapters.results_service import ResultsService
@@ -12,6 +11,7 @@ from actions_cache.web.app import new_app
 from actions_cache.wiring.data import DataPlane
 from actions_cache.wiring.requests import Requests
 from functions.api import artifact_cache, cache_service, describing, passthrough, uploads
+from functions.api.health import Health
 from functions.api.tokens import TokenReader
 
 
@@ -32,13 +32,15 @@ def create_app(control: Requests, data: DataPlane) -> FastAPI:
     app.include_router(describing.routes(data))
     app.include_router(artifact_cache.routes(control, data, tokens))
 
+    health_of_all = Health(control.check_health)
+
     @app.get("/health")
     async def health() -> JSONResponse:
-        faults = await run_in_threadpool(control.check_health)
+        faults = await health_of_all.faults()
         said = {"ok": not faults, "faults": dict(faults), **asdict(control.release)}
         return JSONResponse(said, 503 if faults else 200)
 
     # The last one, since it matches everything.
     results_url = settings.results_service_url
-    app.include_router(passthrough.routes(ResultsService(results_url, trust) if results_url else None))
+    app.include_router(passthrough.routes(ResultsService(results_url, trust) if results_url else None, tokens))
     return app

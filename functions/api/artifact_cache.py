@@ -17,6 +17,7 @@ from actions_cache import logs
 from actions_cache.domain.access import Caller
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.entry import (
+    MAX_NAME_CHARACTERS,
     MAX_NUMBER,
     MAX_RESTORE_KEYS,
     Entry,
@@ -130,8 +131,13 @@ def _number(text: str) -> int:
 
 
 def _query(request: Request, caller: Caller, reader: Reader) -> Query:
-    """`keys` is one list, separated by commas: a key that holds one can't be asked for by this API."""
-    keys = [key for key in request.query_params.get("keys", "").split(",") if key]
+    """Read `keys`, one list that clients join by commas and percent-encode whole, the commas too.
+
+    So a comma of a key's own can't be told from a separator. @actions/cache refuses keys that hold one, other clients
+    don't: the undivided text is looked for too, as an exact key.
+    """
+    text = request.query_params.get("keys", "")
+    keys = [key for key in text.split(",") if key]
     if len(keys) > 1 + MAX_RESTORE_KEYS:
         raise InvalidRequest(f"keys has {len(keys)} of them; at most {1 + MAX_RESTORE_KEYS} are allowed")
     return Query(
@@ -142,6 +148,7 @@ def _query(request: Request, caller: Caller, reader: Reader) -> Query:
         restore_keys=tuple(check_name("keys", key) for key in keys[1:]),
         user_agent=reader.user_agent,
         through_edge=reader.through_edge,
+        undivided_key=text if "," in text and len(text) <= MAX_NAME_CHARACTERS else None,
     )
 
 

@@ -1,30 +1,85 @@
 """The XML of block lists: as they are put, and as they are got."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import cast
 from xml.etree import ElementTree as ET
 
 from defusedxml import DefusedXmlException, ElementTree
 
-from actions_cache.domain.errors import InvalidRequest
+from actions_cache.domain.commit import MAX_BLOCKS
+from actions_cache.domain.errors import InvalidRequest, TooLarge
+from actions_cache.domain.layout import MAX_BLOCK_ID_BYTES, check_block_id
 from actions_cache.usecases.list_blocks import Block, Blocks
 
 _ID_TAGS = frozenset({"Latest", "Uncommitted", "Committed"})
 """Where Azure looks for the block. Here a block is what arrived last, so they mean the same."""
 
+NOT_A_LIST = "the body must be a <BlockList> of <Latest>, <Uncommitted> or <Committed> block ids, and nothing else"
+
+
+CHUNK_BYTES = 64 * 1024
+"""How much of a list is parsed at once: after a fault in it, nothing more is."""
+
+MAX_ID_CHARACTERS = 4 * MAX_BLOCK_ID_BYTES
+"""Twice and more of what base64 makes of an id: room for blanks behind it."""
+
 
 def parse_block_list(body: bytes) -> tuple[str, ...]:
-    """The block ids, in order.
+    """Return the block ids, in order.
+
+    Memory is bounded by the list's length: what belongs to no list is refused where it begins, so that neither depth
+    nor names nor attributes pile up.
 
     Raises:
         InvalidRequest: not a block list.
+        TooLarge: more blocks than Azure allows.
     """
+    parser = ElementTree.XMLParser(target=_BlockIds(), forbid_dtd=True)
     try:
-        root = ElementTree.fromstring(body)
+        for start in range(0, len(body), CHUNK_BYTES):
+            parser.feed(body[start : start + CHUNK_BYTES])
+        ids = cast("tuple[str, ...]", parser.close())
     except (ElementTree.ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise InvalidRequest(f"the block list isn't well-formed XML: {str(error)[:200]}") from error
-    if root.tag != "BlockList" or any(child.tag not in _ID_TAGS for child in root):
-        raise InvalidRequest("the body must be a <BlockList> of <Latest>, <Uncommitted> or <Committed> block ids")
-    return tuple((child.text or "").strip() for child in root)
+    return ids
+
+
+class _BlockIds:
+    """What the parser calls, element by element."""
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._open: list[str] = []
+        self._text = ""
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        if attributes or not (tag == "BlockList" if not self._open else len(self._open) == 1 and tag in _ID_TAGS):
+            raise InvalidRequest(NOT_A_LIST)
+        if len(self._ids) == MAX_BLOCKS and self._open:
+            raise TooLarge(f"the block list names more than {MAX_BLOCKS} blocks; no more are allowed")
+        self._open.append(tag)
+        self._text = ""
+
+    def data(self, text: str) -> None:
+        """Called with pieces of any length; blanks around an id, and between ids, mean nothing."""
+        self._text = (self._text + text).lstrip()
+        if len(self._open) == 1 and self._text:
+            raise InvalidRequest(NOT_A_LIST)
+        if len(self._text) > MAX_ID_CHARACTERS:
+            raise InvalidRequest(
+                f"the block id {self._text[:100]!r} is too long; 1 to {MAX_BLOCK_ID_BYTES} bytes are allowed"
+            )
+
+    def end(self, tag: str) -> None:
+        self._open.pop()
+        if tag in _ID_TAGS:
+            block_id = self._text.rstrip()
+            check_block_id(block_id)
+            self._ids.append(block_id)
+        self._text = ""
+
+    def close(self) -> tuple[str, ...]:
+        return tuple(self._ids)
 
 
 def render_block_list(blocks: Blocks, wanted: str) -> bytes:

@@ -37,11 +37,12 @@ _HOP_BY_HOP = frozenset(
 """Of one connection, not of the message (RFC 9110, 7.6.1)."""
 
 _OF_THE_WAY_HERE = frozenset(
-    {b"content-length", b"expect", b"forwarded", b"host", b"via", b"x-amz-cf-id"}
+    {b"content-length", b"cookie", b"expect", b"forwarded", b"host", b"via", b"x-amz-cf-id"}
     | {VIEWER_HOST.encode(), ORIGIN_KEY.encode()}
 )
 """What CloudFront, API Gateway and the connection say, and is made anew or says nothing there. `Via` and `Forwarded`
-would tell GitHub of this server's inside, and of whoever asks by another way than GitHub knows it."""
+would tell GitHub of this server's inside, and of whoever asks by another way than GitHub knows it. No client of the
+results service sends a `Cookie`; a browser's would be this server's own session."""
 
 _PREFIXES_OF_THE_WAY_HERE = (b"cloudfront-", b"x-amzn-", b"x-forwarded-")
 
@@ -134,6 +135,34 @@ def has_been_here(headers: RawHeaders) -> bool:
     return any(name.lower() == LOOP_HEADER and LOOP_MARK in value.lower() for name, value in headers)
 
 
+_OF_ANOTHER_ORIGIN = frozenset(
+    {
+        b"alt-svc",
+        b"clear-site-data",
+        b"content-security-policy",
+        b"content-security-policy-report-only",
+        b"date",
+        b"nel",
+        b"refresh",
+        b"report-to",
+        b"reporting-endpoints",
+        b"service-worker-allowed",
+        b"set-cookie",
+        b"set-cookie2",
+        b"strict-transport-security",
+        b"x-content-type-options",
+    }
+)
+"""What a browser takes as said by this server's origin, where the page is; and `Date`, which whoever answers sets."""
+
+INERT = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; sandbox"),
+)
+"""So that what another server says is shown by a browser, if at all, in an origin of its own and without scripts."""
+
+
 def answer_headers(headers: RawHeaders) -> RawHeaders:
-    """What the client gets; `Date` is the server's that answers it, which sets its own."""
-    return [(name, value) for name, value in end_to_end(headers) if name.lower() != b"date"]
+    """Return what the client gets."""
+    kept = [(name, value) for name, value in end_to_end(headers) if name.lower() not in _OF_ANOTHER_ORIGIN]
+    return [*kept, *INERT]

@@ -2,29 +2,37 @@
 
 import json
 import logging
+from collections.abc import Sequence
+from contextlib import suppress
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from actions_cache.adapters.results_service import AnswerTooLarge, NoAnswer, RawAnswer, ResultsService
+from actions_cache.domain.errors import PermissionDenied, Unauthenticated
 from actions_cache.web import twirp
 from actions_cache.web.app import respond
 from functions.api.bodies import LAMBDA_BODY_BYTES, read_body
 from functions.api.forwarding import answer_headers, has_been_here, is_ours, request_headers, target_of
+from functions.api.tokens import TokenReader
 
 logger = logging.getLogger(__name__)
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+"""Those that API Gateway has routes for. No client of the results service asks for OPTIONS, which browsers send."""
 
 MAX_TEXT_BYTES = 6_000_000
 """What of Lambda's 6 MB a text may take that goes as a JSON string."""
 
 
-def routes(service: ResultsService | None) -> APIRouter:
-    """The last ones of an app: they match everything.
+def routes(service: ResultsService | None, tokens: TokenReader) -> APIRouter:
+    """Return the last routes of an app: they match everything.
 
-    Args: service: None where nothing is passed on.
+    Args:
+        service: where it goes; None where nothing is passed on.
+        tokens: which tokens are passed on.
     """
     router = APIRouter()
 
@@ -38,6 +46,7 @@ def routes(service: ResultsService | None) -> APIRouter:
         headers = request.headers.raw
         if has_been_here(headers):
             return _bad_gateway("RESULTS_SERVICE_URL leads back to this server; set it to GitHub's results service")
+        await run_in_threadpool(check_token, tokens, request.headers.getlist("authorization"))
         body = await read_body(request, LAMBDA_BODY_BYTES)
         try:
             answer = await service.ask(
@@ -45,7 +54,7 @@ def routes(service: ResultsService | None) -> APIRouter:
             )
         except NoAnswer as fault:
             # Not the query: URLs carry signatures.
-            logger.warning("the results service doesn't answer", extra={"fault": str(fault), "asked_path": path})
+            logger.warning("the results service doesn't answer", extra={"fault": str(fault), "asked_path": path[:200]})
             return _bad_gateway(f"the results service at {service.url} doesn't answer; this isn't about the cache")
         except AnswerTooLarge:
             return _too_large(service)
@@ -53,6 +62,22 @@ def routes(service: ResultsService | None) -> APIRouter:
 
     router.add_route("/{path:path}", forward, methods=METHODS)
     return router
+
+
+def check_token(tokens: TokenReader, authorizations: Sequence[str]) -> None:
+    """Let a job through, by a token of an issuer that is trusted here, verified.
+
+    TOKEN_CLAIMS isn't asked: a job that may not use this cache loses the cache, and neither its artifacts nor its
+    summary, which the runner sends by the same address.
+
+    Raises:
+        Unauthenticated: no such token, as the admin's is none, or more than one.
+        TryAgain: the issuer's keys can't be had now.
+    """
+    if len(authorizations) > 1:
+        raise Unauthenticated("the request has more than one Authorization header; send the job's token alone")
+    with suppress(PermissionDenied):
+        tokens.read(next(iter(authorizations), None))
 
 
 def _passed_on(answer: RawAnswer) -> Response:

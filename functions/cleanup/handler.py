@@ -12,6 +12,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from actions_cache.domain.timing import Millis
+from actions_cache.invocation import refusal
 from actions_cache.logs import handled, logger
 from actions_cache.settings import Settings
 from actions_cache.usecases.clean_up import DEADLINE_MARGIN
@@ -24,15 +25,17 @@ def control() -> Upkeep:
 
 
 @handled
-def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, int]:
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     remaining = context.get_remaining_time_in_millis
-    match event.get("find"):
+    match event.get("find") if isinstance(event, dict) else event:
         case "orphans":
             done = _compare(remaining)
         case "outdated":
             done = control().migrate(remaining, again=True)
-        case _:
+        case None if isinstance(event, dict):
             done = _clean_up(remaining) | control().migrate(remaining)
+        case _:
+            return refusal(event, "a schedule's event, whose `find` is orphans, outdated or not there")
     logger.info("cleaned up", done=done)
     return dict(done)
 

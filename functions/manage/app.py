@@ -22,6 +22,8 @@ def create_app(management: ManagementPlane) -> FastAPI:
         management.control.telemetry,
         github,
         edge_key=management.control.settings.edge_key,
+        public_url=management.control.settings.public_url,
+        is_for_people=True,
         openapi_url="/manage/openapi.json",
         docs_url=None,
         redoc_url=None,

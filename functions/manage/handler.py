@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from mangum import Mangum
 from mangum.types import LambdaContext
 
+from actions_cache.invocation import api_gateway_refusal
 from actions_cache.logs import handled
 from actions_cache.settings import Settings
 from actions_cache.wiring.insight import Insight
@@ -21,4 +22,4 @@ def asgi_app() -> FastAPI:
 
 @handled
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    return Mangum(asgi_app(), lifespan="off")(event, context)
+    return api_gateway_refusal(event) or Mangum(asgi_app(), lifespan="off")(event, context)

@@ -13,7 +13,7 @@ from actions_cache.domain.errors import PermissionDenied, Unauthenticated
 from actions_cache.domain.role import Role
 from actions_cache.domain.session import SESSION, Session, begun, opened, sealed
 from actions_cache.domain.timing import SECOND, Millis
-from actions_cache.web.app import base_url
+from actions_cache.web.app import base_url, is_secure
 from actions_cache.wiring.management import ManagementPlane
 from functions.manage.moments import shown
 
@@ -54,21 +54,21 @@ def routes(management: ManagementPlane) -> APIRouter:
         if role is None:
             raise Unauthenticated("this is neither the admin's token nor the read-only one")
         session = begun(role, control.clock.now())
-        _set_cookie(response, request, sealed(session, tokens), SESSION)
+        _set_cookie(response, request, sealed(session, tokens), SESSION, control.settings.public_url)
         return _standing(session)
 
     @router.delete("")
     def sign_out(request: Request, response: Response) -> Standing:
         """Has the browser forget the cookie."""
         check_same_origin(request, control.settings.public_url)
-        _set_cookie(response, request, "", 0)
+        _set_cookie(response, request, "", 0, control.settings.public_url)
         return Standing()
 
     return router
 
 
 def session_of(request: Request, management: ManagementPlane) -> Session | None:
-    value = request.cookies.get(_cookie_name(request))
+    value = request.cookies.get(_cookie_name(request, management.control.settings.public_url))
     if not value:
         return None
     return opened(value, management.control.clock.now(), management.secret.tokens())
@@ -87,26 +87,21 @@ def check_same_origin(request: Request, public_url: str | None) -> None:
     raise PermissionDenied("this has to come from this server's own page; scripts send `Authorization: Bearer` instead")
 
 
-def _set_cookie(response: Response, request: Request, value: str, lasts: Millis) -> None:
+def _set_cookie(response: Response, request: Request, value: str, lasts: Millis, public_url: str | None) -> None:
     response.set_cookie(
-        _cookie_name(request),
+        _cookie_name(request, public_url),
         value,
         max_age=lasts // SECOND,
         path=PATH,
-        secure=_is_secure(request),
+        secure=is_secure(request, public_url),
         httponly=True,
         samesite="strict",
     )
-    response.headers["Cache-Control"] = "no-store"
 
 
-def _cookie_name(request: Request) -> str:
-    return SECURE_COOKIE if _is_secure(request) else COOKIE
-
-
-def _is_secure(request: Request) -> bool:
+def _cookie_name(request: Request, public_url: str | None) -> str:
     """The local run alone has plain http, on loopback; browsers keep a secure cookie of it or don't, as they like."""
-    return request.url.scheme == "https"
+    return SECURE_COOKIE if is_secure(request, public_url) else COOKIE
 
 
 def _standing(session: Session | None) -> Standing:

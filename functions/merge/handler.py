@@ -12,6 +12,7 @@ from actions_cache.adapters.aws import LONG_CALLS
 from actions_cache.adapters.sqs_queue import decode_message
 from actions_cache.domain.redelivery import retry_after
 from actions_cache.domain.timing import Millis
+from actions_cache.invocation import refusal
 from actions_cache.logs import handled, logger
 from actions_cache.settings import Settings
 from actions_cache.usecases.merge import GivenUp
@@ -34,8 +35,15 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Any:
             control().queue.deliver_again_in(record.receipt_handle, retry_after(deliveries))
             raise
 
+    records = event.get("Records") if isinstance(event, dict) else None
+    sent = records if isinstance(records, list) else [records]
+    messages = [it for it in sent if _is_message(it)]
+    answer = {} if messages == sent else refusal(event, "messages of the merge queue, as in events/sqs-merge.json")
+    if not messages:
+        # BatchProcessor takes a batch of none for a fault.
+        return {"batchItemFailures": [], **answer}
     processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
-    return process_partial_response(event, merge, processor, context)
+    return {**process_partial_response({"Records": messages}, merge, processor, context), **answer}
 
 
 def _work_off(body: str, remaining: Callable[[], Millis]) -> None:
@@ -54,3 +62,12 @@ def _work_off(body: str, remaining: Callable[[], Millis]) -> None:
         control().merge(message, remaining)
     except GivenUp:
         control().queue.give_up(body)
+
+
+def _is_message(record: object) -> bool:
+    """Whether it has what is read of a message: without its id, nobody could be told that it failed."""
+    if not isinstance(record, dict):
+        return False
+    texts = (record.get(name) for name in ("messageId", "receiptHandle", "body"))
+    deliveries = (record.get("attributes") or {}).get("ApproximateReceiveCount", "")
+    return all(isinstance(text, str) for text in texts) and str(deliveries).isdecimal()

@@ -5,10 +5,14 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from actions_cache.invocation import refusal
 from actions_cache.logs import handled, logger
 from actions_cache.settings import Settings
 from actions_cache.wiring.secrets import SecretsPlane
 from functions.rotate.cloudformation import answered
+
+CUSTOM_RESOURCE = frozenset({"RequestType", "ResponseURL", "LogicalResourceId", "StackId", "RequestId"})
+"""What is read of a custom resource's event. One that lacks some of it can't be answered, and is no schedule's."""
 
 
 @cache
@@ -18,6 +22,9 @@ def secrets() -> SecretsPlane:
 
 @handled
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, str]:
+    if not isinstance(event, dict) or (CUSTOM_RESOURCE & event.keys() and not event.keys() >= CUSTOM_RESOURCE):
+        wanted = "a schedule's event, or CloudFormation's with " + ", ".join(sorted(CUSTOM_RESOURCE))
+        return refusal(event, wanted)
     if "RequestType" in event:
         return answered(event, context, lambda: secrets().rotate_secret.tell_edge())  # noqa: PLW0108 - settings too may fail
     phase = secrets().rotate_secret()

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from actions_cache.adapters.s3_signing import S3Signer
-from actions_cache.adapters.s3_stream import new_connections
+from actions_cache.adapters.s3_stream import SentBody, new_connections
 from local.edge.event import HIDDEN, Headers
 
 NOT_FORWARDED = frozenset({"host", "transfer-encoding", "date"})
@@ -27,7 +27,9 @@ class BucketOrigin:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Gives: the answer, its body not read yet.
 
-        Raises: BucketUnreachable.
+        Raises:
+            BucketUnreachable: the connection failed.
+            Exception: whatever the body raises.
         """
         named = {
             name.decode("latin-1"): value.decode("latin-1")
@@ -35,13 +37,16 @@ class BucketOrigin:
             if name.decode("latin-1") not in NOT_FORWARDED
         }
         url, signed = self._signer.signed(method, uri.removeprefix("/"), named)
+        sent = SentBody(body)
         try:
-            data = body if method == "PUT" else None
+            data = sent.chunks() if method == "PUT" else None
             async with self._connections().request(
                 method, url, headers=signed, data=data, allow_redirects=False
             ) as answer:
                 yield answer
         except (aiohttp.ClientError, OSError) as error:
+            if sent.fault is not None:
+                raise sent.fault from None
             raise BucketUnreachable(repr(error)) from error
 
     async def close(self) -> None:

@@ -74,17 +74,23 @@ class EdgeRuntime:
     async def _started(self) -> asyncio.subprocess.Process:
         async with self._starting:
             if self._process is None or self._process.returncode is not None:
-                self._process = await asyncio.create_subprocess_exec(
-                    "node",
-                    str(EMULATION),
-                    *(f"{event_type}={path}" for event_type, path in FUNCTIONS.items()),
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE,
-                    limit=LONGEST_LINE,
-                )
+                self._process = await self._new_process()
                 self._send(self._process, {"kvs": self._key_value_store})
                 self._reader = asyncio.create_task(self._read(self._process))
             return self._process
+
+    async def _new_process(self) -> asyncio.subprocess.Process:
+        try:
+            return await asyncio.create_subprocess_exec(
+                "node",
+                str(EMULATION),
+                *(f"{event_type}={path}" for event_type, path in FUNCTIONS.items()),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=LONGEST_LINE,
+            )
+        except OSError as error:
+            raise FunctionFailed(503, f"node, which runs the edge's functions, can't be started: {error}") from error
 
     def _send(self, process: asyncio.subprocess.Process, message: Mapping[str, Any]) -> None:
         if process.stdin is None or process.stdin.is_closing():

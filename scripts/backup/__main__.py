@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from doctor.printable import printable
 from scripts.backup import contents
 from scripts.backup.contents import Fitting, NotABackup
 from scripts.backup.tables import Refused, Tables
@@ -90,10 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             print(restore(tables, options.file, replace=options.replace))
     except (Refused, NotABackup, OSError) as fault:
-        print(fault, file=sys.stderr)
+        print(printable(fault), file=sys.stderr)
         return 1
     except (ClientError, BotoCoreError) as fault:
-        print(f"AWS says: {fault}; run it again, it goes on where it was", file=sys.stderr)
+        print(f"AWS says: {printable(fault)}; run it again, it goes on where it was", file=sys.stderr)
         return 1
     return 0
 

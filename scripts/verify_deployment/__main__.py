@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Console
 
 from doctor.address import NotAUrl
+from doctor.finding import one_line
 from scripts.verify_deployment import report
 from scripts.verify_deployment.address import read_address
 from scripts.verify_deployment.check import Check, Result, run
@@ -68,11 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         context = prepared(options)
     except (NotAUrl, StackUnreadable) as fault:
-        console.print(str(fault), style="bold red", markup=False, highlight=False, soft_wrap=True)
+        console.print(one_line(str(fault)), style="bold red", markup=False, highlight=False, soft_wrap=True)
         return 2
     console.print(
-        f"Checks {context.address.base}: up to {TRAFFIC_BYTES / MEGABYTE:.0f} MB go over the net. Entries called "
-        f"{context.name}* are saved; they expire by themselves, as all that nobody uses.\n",
+        f"Checks {one_line(context.address.base)}: up to {TRAFFIC_BYTES / MEGABYTE:.0f} MB go over the net. Entries "
+        f"called {context.name}* are saved; they expire by themselves, as all that nobody uses.\n",
         markup=False,
         highlight=False,
         soft_wrap=True,

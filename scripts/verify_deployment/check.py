@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from doctor.finding import one_line
 from scripts.verify_deployment.context import Context
 from scripts.verify_deployment.verdicts import Failed, Skipped
 from scripts.verify_deployment.wire import NoAnswer
@@ -44,4 +45,4 @@ def run(check: Check, context: Context) -> Result:
     except Exception as fault:  # noqa: BLE001 - see above
         detail = f"this check itself failed, so it proves nothing: {fault!r}; please report it with this line"
         outcome = Outcome.FAIL
-    return Result(check.title, outcome, " ".join(detail.split()))
+    return Result(check.title, outcome, one_line(detail))

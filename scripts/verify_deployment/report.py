@@ -1,11 +1,11 @@
 """Results for people, line by line as they come, and for programs."""
 
-import json
 from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
 
+from doctor.printable import as_json as document
 from scripts.verify_deployment.check import Outcome, Result
 
 COLOURS = {Outcome.OK: "green", Outcome.FAIL: "bold red", Outcome.SKIP: "yellow"}
@@ -37,7 +37,7 @@ def summary(results: Sequence[Result], megabytes: float) -> str:
 
 def as_json(url: str, results: Sequence[Result]) -> str:
     rows = [{"title": result.title, "outcome": result.outcome, "detail": result.detail} for result in results]
-    return json.dumps({"url": url, "failed": count_failed(results), "checks": rows}, indent=2)
+    return document({"url": url, "failed": count_failed(results), "checks": rows}, indent=2)
 
 
 def count_failed(results: Sequence[Result]) -> int:

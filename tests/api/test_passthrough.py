@@ -15,22 +15,36 @@ from mangum import Mangum
 
 from actions_cache.adapters import results_service
 from actions_cache.adapters.results_service import ResultsService
+from actions_cache.domain.access import GITHUB, ClaimRule
+from actions_cache.domain.errors import PermissionDenied
 from actions_cache.web.app import new_app
 from functions.api import passthrough
 from functions.api.bodies import LAMBDA_BODY_BYTES as LIMIT
-from tests.clients.wire import Reply, send
+from functions.api.tokens import TokenReader
+from tests.clients import wire
+from tests.clients.runtime_token import runtime_token
+from tests.clients.wire import Reply
+from tests.issuer import running_issuer
 from tests.serving import served
 from tests.told import Told
 from tests.upstream import Upstream, running_upstream
 
+TRUSTED = TokenReader((GITHUB,), None, (ClaimRule.parse("repository_owner_id=1"),), verify=False)
+TOKEN = runtime_token()
+JOB = {"Authorization": f"Bearer {TOKEN}"}
 PATH = "/twirp/github.actions.results.api.v1.ArtifactService/CreateArtifact"
 BODY = b'{"name":"a"}'
 
 
-def app_before(url: str | None) -> FastAPI:
+def app_before(url: str | None, tokens: TokenReader = TRUSTED) -> FastAPI:
     app = new_app(Told())
-    app.include_router(passthrough.routes(ResultsService(url) if url else None))
+    app.include_router(passthrough.routes(ResultsService(url) if url else None, tokens))
     return app
+
+
+def send(method: str, url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
+    """As a job: with its token, unless the headers name another."""
+    return wire.send(method, url, body, {**JOB, **(headers or {})})
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +82,7 @@ def refusal(reply: Reply) -> tuple[int, str]:
 # ---------------------------------------------------------------- the way there
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
 def test_each_method_goes_to_the_results_service(url, upstream, method):
     send(method, f"{url}{PATH}?a=%2F&b", b"x" if method in ("POST", "PUT", "PATCH") else None)
     [asked] = upstream.asked
@@ -78,12 +92,12 @@ def test_each_method_goes_to_the_results_service(url, upstream, method):
 def test_a_request_goes_on_byte_for_byte_and_names_the_service_as_its_host(url, upstream):
     body = bytes(range(256))
     headers = {
-        "Authorization": "Bearer a.b.c",
+        **JOB,
         "Content-Type": "application/protobuf",
         "User-Agent": "u",
-        "Cookie": "c",
     }
-    send("POST", f"{url}{PATH}", body, headers | {"X-Forwarded-For": "10.0.0.1", "Connection": "close"})
+    dropped = {"X-Forwarded-For": "10.0.0.1", "Connection": "close", "Cookie": "__Secure-actions-cache-session=s"}
+    send("POST", f"{url}{PATH}", body, headers | dropped)
     [asked] = upstream.asked
     assert asked.body == body
     assert sorted(asked.headers) == sorted(
@@ -105,8 +119,8 @@ def test_a_request_without_a_body_is_given_none(url, upstream):
 def test_a_request_in_chunks_goes_on_whole(url, upstream):
     answer = raw(
         url,
-        b"POST /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
-        b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
+        f"POST /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
+        + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
     )
     assert answer.startswith(b"HTTP/1.1 200")
     [asked] = upstream.asked
@@ -115,7 +129,8 @@ def test_a_request_in_chunks_goes_on_whole(url, upstream):
 
 @pytest.mark.parametrize("path", ["//evil.example/x", "/@evil.example/x", "/x/../y", "/a%2fb", "/%2F%2Fevil.example"])
 def test_no_path_leads_to_another_host(url, upstream, path):
-    raw(url, f"GET {path} HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n".encode())
+    head = f"Host: evil.example\r\nConnection: close\r\nAuthorization: Bearer {TOKEN}"
+    raw(url, f"GET {path} HTTP/1.1\r\n{head}\r\n\r\n".encode())
     [asked] = upstream.asked
     assert asked.line == f"GET {path} HTTP/1.1".encode()
     assert asked.header(b"host") == [urlsplit(upstream.url).netloc.encode()]
@@ -168,9 +183,76 @@ def test_a_service_that_is_this_server_is_found_out(url, upstream):
 def test_an_answer_comes_back_with_each_of_its_headers(url):
     reply = send("POST", f"{url}{PATH}", BODY)
     assert (reply.status, reply.body) == (200, b"{}")
-    assert reply.headers.get_all("Set-Cookie") == ["a=1; Path=/", "b=2"]
     assert reply.headers["X-GitHub-Request-Id"] == "1"
     assert reply.headers["Content-Type"] == "application/json"
+
+
+def test_answer_is_inert_where_a_browser_would_show_it(url, upstream):
+    upstream.answer = answer_of(
+        "200 OK",
+        b"<script>alert(1)</script>",
+        "Content-Type: text/html",
+        "Set-Cookie: actions-cache-session=x; path=/manage",
+        "Clear-Site-Data: *",
+        "Strict-Transport-Security: max-age=1; includeSubDomains",
+        "Content-Security-Policy: script-src 'unsafe-inline'",
+        "X-Content-Type-Options: other",
+        "Refresh: 0;url=/",
+    )
+    reply = send("GET", f"{url}/a")
+    assert reply.body == b"<script>alert(1)</script>"
+    dropped = ("Set-Cookie", "Clear-Site-Data", "Strict-Transport-Security", "Refresh")
+    assert [reply.headers[name] for name in dropped] == [None] * 4
+    assert reply.headers.get_all("X-Content-Type-Options") == ["nosniff"]
+    assert reply.headers.get_all("Content-Security-Policy") == ["default-src 'none'; sandbox"]
+
+
+ADMINS = "0123456789abcdef" * 4
+
+NO_TOKENS = {
+    "none": [],
+    "the admin's": [f"Bearer {ADMINS}"],
+    "the admin's, as gh sends it": [f"token {ADMINS}"],
+    "a job's by another scheme": [f"token {TOKEN}"],
+    "three segments of nothing": ["Bearer a.b.c"],
+    "of no issuer's claims": [f"Bearer {runtime_token(repository_id=None)}"],
+    "expired": [f"Bearer {runtime_token(exp=1)}"],
+    "two": [f"Bearer {TOKEN}", f"Bearer {ADMINS}"],
+    "the admin's first": [f"Bearer {ADMINS}", f"Bearer {TOKEN}"],
+}
+
+
+@pytest.mark.parametrize("headers", NO_TOKENS.values(), ids=NO_TOKENS)
+@pytest.mark.parametrize("path", [PATH, "/graphql", "/user", "/managex"])
+def test_what_is_no_jobs_token_is_not_passed_on(url, upstream, path, headers):
+    rows = "".join(f"Authorization: {value}\r\n" for value in headers)
+    answer = raw(
+        url, f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{rows}Content-Length: 0\r\n\r\n".encode()
+    )
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 401")
+    assert json.loads(body)["code"] == "unauthenticated"
+    assert upstream.asked == []
+
+
+def test_job_that_the_cache_refuses_keeps_its_artifacts(url, upstream):
+    """TRUSTED asks for an owner that the token lacks."""
+    with pytest.raises(PermissionDenied):
+        TRUSTED.read(JOB["Authorization"])
+    assert send("POST", f"{url}{PATH}", BODY).status == 200
+    assert len(upstream.asked) == 1
+
+
+def test_token_must_be_signed_by_a_trusted_issuer(upstream):
+    with running_issuer() as issuer, running_issuer() as stranger:
+        tokens = TokenReader((issuer.url,), None)
+        with served(app_before(upstream.url, tokens)) as url:
+            answers = [
+                send("POST", f"{url}{PATH}", BODY, {"Authorization": authorization}).status
+                for authorization in (issuer.sign(), stranger.sign(), f"Bearer {runtime_token(iss=issuer.url)}")
+            ]
+    assert answers == [200, 401, 401]
+    assert len(upstream.asked) == 1
 
 
 def test_the_cookies_of_one_job_are_not_sent_for_another(upstream):
@@ -306,7 +388,7 @@ def invoke(upstream: Upstream) -> Callable[..., Any]:
             "path": path,
             "httpMethod": "POST",
             "headers": {},
-            "multiValueHeaders": headers or {},
+            "multiValueHeaders": headers or {"Authorization": [JOB["Authorization"]]},
             "multiValueQueryStringParameters": None,
             "queryStringParameters": None,
             "requestContext": {"identity": {"sourceIp": "127.0.0.1"}},
@@ -322,12 +404,12 @@ def invoke(upstream: Upstream) -> Callable[..., Any]:
 def test_a_lambda_passes_on_too_and_again_after_it_was_kept(invoke, upstream):
     body = bytes(range(256))
     for _ in range(2):
-        answer = invoke(PATH, body, {"Authorization": ["Bearer t"], "X-Amzn-Trace-Id": ["Root=1"]})
+        answer = invoke(PATH, body, {"Authorization": [f"Bearer {TOKEN}"], "X-Amzn-Trace-Id": ["Root=1"]})
         assert (answer["statusCode"], answer["body"]) == (200, "{}")
-        assert answer["multiValueHeaders"]["set-cookie"] == ["a=1; Path=/", "b=2"]
+        assert "set-cookie" not in answer["multiValueHeaders"]
     for asked in upstream.asked:
         assert (asked.line, asked.body) == (f"POST {PATH} HTTP/1.1".encode(), body)
-        assert asked.header(b"authorization") == [b"Bearer t"]
+        assert asked.header(b"authorization") == [f"Bearer {TOKEN}".encode()]
         assert asked.header(b"x-amzn-trace-id") == []
 
 

@@ -18,8 +18,7 @@ RUN_HERE = {
 
 RUN_ELSEWHERE = {
     "make run": ("tests/local_run/test_kills.py", "start_run(command=MAKE)"),
-    "make doctor": ("tests/doctor/test_portable.py", '["make", "--silent", "doctor"'),
-    "python3 -m doctor": ("tests/e2e/test_doctor.py", '[sys.executable, "-m", "doctor"]'),
+    "make doctor-file": ("tests/doctor/test_portable.py", '["make", "--silent", "doctor-file"'),
     "curl http://127.0.0.1:3000/health": ("tests/local_run/test_run.py", 'urlopen(f"{run.url}/health")'),
     ".venv/bin/python -m scripts.backup save tables.jsonl.gz": (
         "tests/backup/test_drill.py",

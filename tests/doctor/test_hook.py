@@ -1,14 +1,17 @@
 """runners/hook.cjs in real node processes, and what the doctor sees of it."""
 
+import json
 import os
+import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from doctor import node
 from doctor.examine import Case, examine
-from doctor.finding import OK, TROUBLE
+from doctor.finding import OK, TROUBLE, WARNING
 from doctor.place import find_place
 from doctor.runner import find_runner
 from doctor.variable import GITHUBS
@@ -43,17 +46,99 @@ def test_without_a_good_url_the_hook_changes_nothing_and_says_nothing(url: str) 
     assert seen_by_node(CUSTOM_ACTIONS_RESULTS_URL=url, ACTIONS_RESULTS_URL=GITHUBS)["ACTIONS_RESULTS_URL"] == GITHUBS
 
 
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """A copy of the hook, in a directory of its own."""
+    return Path(shutil.copy(HOOK, tmp_path / "hook.cjs"))
+
+
+def led_to(hook: Path, **variables: str) -> str:
+    given = {"ACTIONS_RESULTS_URL": GITHUBS, **variables}
+    return seen_by_node(NODE_OPTIONS=f"--require {hook}", **given)["ACTIONS_RESULTS_URL"]
+
+
+ATTACKERS = "https://attacker.example/"
+
+
+def test_file_beside_the_hook_wins_over_what_a_workflow_can_set(installed: Path) -> None:
+    settings = {"url": "https://cache.example.com", "mode": "fast", "connections": 8, "when_down": "miss", "new": 1}
+    installed.with_name("hook.json").write_text(json.dumps(settings))
+    assert led_to(installed, CUSTOM_ACTIONS_RESULTS_URL=ATTACKERS) == URL
+    assert led_to(installed) == URL
+
+
+def test_file_may_begin_with_a_byte_order_mark(installed: Path) -> None:
+    installed.with_name("hook.json").write_text(json.dumps({"url": URL}), encoding="utf-8-sig")
+    assert led_to(installed) == URL
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "null",
+        "[]",
+        '"https://cache.example.com/"',
+        "{}",
+        '{"url": 5}',
+        '{"url": ["https://x.example"]}',
+        '{"url": "http://cache.example.com/"}',
+        '{"url": "cache.example.com:443"}',
+        '{"url": null}',
+        "[" * 100_000,
+    ],
+)
+def test_with_a_broken_file_the_hook_does_nothing_whatever_the_variable_says(installed: Path, content: str) -> None:
+    installed.with_name("hook.json").write_text(content)
+    assert led_to(installed, CUSTOM_ACTIONS_RESULTS_URL=ATTACKERS) == GITHUBS
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("nowhere")], ids=["directory", "dead link"])
+def test_what_only_stands_in_the_files_place_counts_too(installed: Path, make: Callable[[Path], None]) -> None:
+    make(installed.with_name("hook.json"))
+    assert led_to(installed, CUSTOM_ACTIONS_RESULTS_URL=ATTACKERS) == GITHUBS
+
+
+@pytest.mark.parametrize(
+    ("url", "is_taken"),
+    [
+        ("http://127.0.0.1:3000/", True),
+        ("http://127.9.8.7/", True),
+        ("http://localhost:3000/", True),
+        ("http://[::1]:3000/", True),
+        ("http://cache.example.com/", False),
+        ("http://127.0.0.1.example.com/", False),
+        ("http://localhost.example.com/", False),
+        ("http://[::2]/", False),
+        ("ftp://127.0.0.1/", False),
+    ],
+)
+@pytest.mark.parametrize("by_file", [True, False])
+def test_plain_http_is_for_this_machine_alone(installed: Path, url: str, *, is_taken: bool, by_file: bool) -> None:
+    if by_file:
+        installed.with_name("hook.json").write_text(json.dumps({"url": url}))
+    variables = {} if by_file else {"CUSTOM_ACTIONS_RESULTS_URL": url}
+    assert led_to(installed, **variables) == (url if is_taken else GITHUBS)
+
+
+def test_hook_is_written_for_the_node_of_old_actions() -> None:
+    """ES2018 is what node 10 takes whole."""
+    script = "require('acorn').parse(require('fs').readFileSync(process.argv[1], 'utf8'), { ecmaVersion: 2018 })"
+    subprocess.run(["node", "-e", script, str(HOOK)], cwd=ROOT / "tests" / "edge", check=True, capture_output=True)
+
+
 def test_outside_a_job_the_hook_sets_nothing() -> None:
     assert "ACTIONS_RESULTS_URL" not in seen_by_node(CUSTOM_ACTIONS_RESULTS_URL=URL)
 
 
-def on_machine(directory: Path, env: str) -> tuple[str, str]:
-    """What the doctor foresees on a runner's machine, from its .env."""
+def on_machine(directory: Path, env: str, title: str = "what jobs are told") -> tuple[str, str]:
+    """What the doctor says on a runner's machine, from its .env."""
     (directory / ".env").write_text(env)
     variables = {"PATH": os.environ["PATH"]}
     place = find_place(variables, is_container=False)
     case = Case(variables, place, find_runner(variables, str(directory)), url=URL)
-    found = next(finding for finding in examine(case) if finding.title == "what jobs are told")
+    found = next(finding for finding in examine(case) if finding.title == title)
     return found.state, found.detail
 
 
@@ -65,6 +150,69 @@ def test_the_doctor_on_the_machine_foresees_what_the_hook_will_do(tmp_path: Path
 def test_the_doctor_says_that_a_hook_without_the_url_does_nothing(tmp_path: Path) -> None:
     state, detail = on_machine(tmp_path, f"NODE_OPTIONS=--require {HOOK}\n")
     assert (state, "isn't set" in detail) == (TROUBLE, True), detail
+
+
+def test_the_doctor_says_which_file_keeps_the_hook_from_working(tmp_path: Path, installed: Path) -> None:
+    installed.with_name("hook.json").write_text("{")
+    env = f"CUSTOM_ACTIONS_RESULTS_URL={URL}\nNODE_OPTIONS=--require {installed}\n"
+    state, detail = on_machine(tmp_path, env)
+    assert (state, "hook.json is beside it" in detail) == (TROUBLE, True), detail
+    installed.with_name("hook.json").write_text('{"url": "http://cache.example.com/"}')
+    assert "isn't https" in on_machine(tmp_path, env)[1]
+    installed.with_name("hook.json").write_text(json.dumps({"url": URL}))
+    assert on_machine(tmp_path, f"NODE_OPTIONS=--require {installed}\n")[0] == OK
+
+
+def test_the_doctor_says_that_the_hook_takes_no_plain_http(tmp_path: Path) -> None:
+    env = f"CUSTOM_ACTIONS_RESULTS_URL=http://cache.example.com/\nNODE_OPTIONS=--require {HOOK}\n"
+    state, detail = on_machine(tmp_path, env)
+    assert (state, "isn't https" in detail) == (TROUBLE, True), detail
+
+
+WRITERS = "who may write the hook"
+
+
+@pytest.fixture
+def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[Path, tuple[int, int]]:
+    """Owner and mode of files, instead of their own; all others are root's alone."""
+    known: dict[Path, tuple[int, int]] = {}
+    plain = Path.stat
+
+    def stat(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        real = plain(path, follow_symlinks=follow_symlinks)
+        owner, mode = known.get(path, (0, 0o755))
+        return os.stat_result((real.st_mode & ~0o7777 | mode, *real[1:4], owner, *real[5:10]))
+
+    monkeypatch.setattr(Path, "stat", stat)
+    return known
+
+
+def test_the_doctor_finds_files_that_root_alone_may_write(
+    tmp_path: Path, installed: Path, roots: dict[Path, tuple[int, int]]
+) -> None:
+    installed.with_name("hook.json").write_text(json.dumps({"url": URL}))
+    roots[tmp_path.parent] = (0, 0o1777)
+    state, detail = on_machine(tmp_path, f"NODE_OPTIONS=--require {installed}\n", WRITERS)
+    assert (state, detail.count(str(tmp_path))) == (OK, 3), detail
+
+
+@pytest.mark.parametrize("name", ["hook.cjs", "hook.json", ".env", ""], ids=["hook", "settings", ".env", "directory"])
+@pytest.mark.parametrize("owner_and_mode", [(1001, 0o755), (0, 0o775), (0, 0o757)])
+def test_the_doctor_names_each_file_that_a_job_could_write(
+    tmp_path: Path, roots: dict[Path, tuple[int, int]], name: str, owner_and_mode: tuple[int, int]
+) -> None:
+    folder, runner = tmp_path / "opt", tmp_path / "runner"
+    folder.mkdir()
+    runner.mkdir()
+    shutil.copy(HOOK, folder)
+    (folder / "hook.json").write_text(json.dumps({"url": URL}))
+    # The runner works in its directory, so that it must be its own.
+    roots[runner] = (1001, 0o755)
+    weak = runner / name if name == ".env" else folder / name
+    roots[weak] = owner_and_mode
+    state, detail = on_machine(runner, f"NODE_OPTIONS=--require {folder / 'hook.cjs'}\n", WRITERS)
+    assert (state, "one job could leave code" in detail) == (WARNING, True), detail
+    assert f"{weak} belongs to user 1001" in detail or f"{weak} is writable" in detail
 
 
 def test_the_doctor_says_that_a_hook_which_is_not_there_stops_every_action(tmp_path: Path) -> None:

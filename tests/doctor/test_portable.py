@@ -38,10 +38,18 @@ def test_the_installed_command_is_the_one_of_the_module() -> None:
 
 def test_the_single_file_runs_alone_and_ends_with_the_findings_exit_code(tmp_path: Path) -> None:
     subprocess.run(
-        ["make", "--silent", "doctor", f"PYTHON={sys.executable}"], cwd=ROOT, check=True, capture_output=True
+        ["make", "--silent", "doctor-file", f"PYTHON={sys.executable}"], cwd=ROOT, check=True, capture_output=True
     )
     # -I: nothing of this directory or the environment is importable.
     command = [sys.executable, "-I", str(ROOT / "dist" / "doctor.pyz"), "--url", "nowhere"]
     ran = subprocess.run(command, cwd=tmp_path, env={}, capture_output=True, text=True, check=False)
     assert ran.returncode == 1, ran.stderr
     assert "give it as https://HOST/" in ran.stdout
+
+
+def test_make_doctor_runs_it_and_packs_nothing() -> None:
+    command = ["make", "--silent", "doctor", f"PYTHON={sys.executable}", "ARGS=--url nowhere"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode != 0
+    assert "give it as https://HOST/" in ran.stdout
+    assert "doctor.pyz" not in ran.stdout

@@ -72,8 +72,10 @@ def test_a_clock_is_wrong_beyond_the_margin_that_the_server_allows(answer: Reply
 @pytest.mark.parametrize(
     ("answer", "state", "said"),
     [
-        (reply(401, {"code": "unauthenticated", "msg": "x"}), OK, "passed on"),
+        (reply(200, {"artifacts": []}), OK, "passed on"),
+        (reply(400, {"code": "malformed", "msg": "x"}), OK, "passed on"),
         (reply(403, b"denied"), OK, "passed on"),
+        (reply(401, {"code": "unauthenticated", "msg": "the token isn't good"}), UNKNOWN, "the token is refused"),
         (reply(404, {"code": "bad_route", "msg": "x"}), WARNING, "upload-artifact and job summaries don't"),
         (reply(502, {"code": "unavailable", "msg": "it doesn't answer"}), TROUBLE, "it doesn't answer"),
         (reply(502, b"<html>"), UNKNOWN, "HTML"),
@@ -81,8 +83,13 @@ def test_a_clock_is_wrong_beyond_the_margin_that_the_server_allows(answer: Reply
     ],
 )
 def test_artifacts_work_where_their_service_answers(answer: Reply, state: str, said: str) -> None:
-    finding = judge_others(answer)
+    finding = judge_others(answer, with_token=True)
     assert (finding.state, said in finding.detail) == (state, True), finding
+
+
+def test_without_a_token_nothing_is_passed_on_that_could_be_seen() -> None:
+    finding = judge_others(reply(401, {"code": "unauthenticated", "msg": "no token"}), with_token=False)
+    assert (finding.state, "a job's token tells more" in finding.detail) == (UNKNOWN, True)
 
 
 def test_an_answer_is_explained_in_one_printable_line() -> None:

@@ -62,7 +62,7 @@ def test_an_action_that_is_told_the_expected_server_is_well() -> None:
         (action(GITHUBS, CUSTOM), "this runner ignores it: its program lacks the patch"),
         (action(GITHUBS, CUSTOM, worker=PLAIN), "lacks the patch"),
         (action(GITHUBS, CUSTOM, worker=FORK), "put it into its .env and restart"),
-        (action(GITHUBS, HOOK), "/opt/hook.cjs, but it changed nothing; CUSTOM_ACTIONS_RESULTS_URL"),
+        (action(GITHUBS, HOOK), "/opt/hook.cjs, but it changed nothing; there is no hook.json"),
         (action(GITHUBS, {**CUSTOM, **HOOK}), "/opt/hook.cjs, but it changed nothing"),
     ],
 )
@@ -153,4 +153,9 @@ def test_the_place_is_known_by_what_the_runner_sets(
 def test_in_a_container_the_line_says_that_the_machine_is_elsewhere() -> None:
     job = find_place({"ACTIONS_RESULTS_URL": URL, "GITHUB_WORKSPACE": "/__w/r/r"}, is_container=True)
     assert "NODE_OPTIONS and the runner's .env don't come in" in describe(job).detail
-    assert "127.0.0.1 isn't the machine" in describe(find_place({}, is_container=True)).detail
+    assert "; in a container; what jobs get" in describe(find_place({}, is_container=True)).detail
+
+
+def test_place_that_is_well_is_told_without_a_warning() -> None:
+    finding = describe(find_place({}, is_container=True))
+    assert (finding.state, "127.0.0.1" in finding.detail) == (OK, False)

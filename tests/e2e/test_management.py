@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.clients.artifact_cache import V1
 from tests.clients.runtime_token import BRANCH, runtime_token
-from tests.clients.server import ROOT
+from tests.clients.server import ROOT, running_server
 from tests.clients.wire import Job, send
 from tests.e2e.test_doctor import by_tls
 
@@ -44,13 +45,18 @@ class Managed:
 
 @pytest.fixture
 def managed(server: str, server_directory: Path, repository: str) -> Managed:
-    lines = (server_directory / "data" / "env").read_text().splitlines()
+    managed = managed_at(server, server_directory, repository)
+    for key in ("npm-1", "npm-2", "yarn-1"):
+        managed.job.save(key, key.encode())
+    return managed
+
+
+def managed_at(server: str, directory: Path, repository: str) -> Managed:
+    lines = (directory / "data" / "env").read_text().splitlines()
     known = dict(shlex.split(line)[1].split("=", 1) for line in lines)
     repo = f"repo-{repository}"
     token = runtime_token(repository=repository, oidc_extra=json.dumps({"repository": f"example/{repo}"}))
     job = Job(server, token)
-    for key in ("npm-1", "npm-2", "yarn-1"):
-        job.save(key, key.encode())
     return Managed(server, repo, job, known["ADMIN_TOKEN"], known["READ_ONLY_TOKEN"])
 
 
@@ -97,22 +103,46 @@ def test_octokit_is_told_what_its_token_may_not(managed: Managed) -> None:
 @contextmanager
 def gh_of(managed: Managed, directory: Path) -> Iterator[Any]:
     with by_tls(managed.url, directory) as (url, certificate):
-        host = url.removeprefix("https://")
-        variables = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(directory),
-            "SSL_CERT_FILE": str(certificate),
-            "GH_HOST": host,
-            "GH_ENTERPRISE_TOKEN": managed.admin,
-            "GH_NO_UPDATE_NOTIFIER": "1",
-        }
+        yield gh_at(url, certificate, managed)
 
-        def gh(*arguments: str) -> subprocess.CompletedProcess[str]:
-            return subprocess.run(
-                [GH, *arguments], env=variables, capture_output=True, text=True, check=False, timeout=60
-            )
 
-        yield lambda *arguments: gh(*(it.replace("REPO", f"{host}/example/{managed.repo}") for it in arguments))
+def gh_at(url: str, certificate: Path, managed: Managed) -> Any:
+    host = url.removeprefix("https://")
+    variables = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(certificate.parent),
+        "SSL_CERT_FILE": str(certificate),
+        "GH_HOST": host,
+        "GH_ENTERPRISE_TOKEN": managed.admin,
+        "GH_NO_UPDATE_NOTIFIER": "1",
+    }
+
+    def gh(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([GH, *arguments], env=variables, capture_output=True, text=True, check=False, timeout=60)
+
+    return lambda *arguments: gh(*(it.replace("REPO", f"{host}/example/{managed.repo}") for it in arguments))
+
+
+def test_gh_goes_from_page_to_page_behind_a_proxy_that_tells_of_no_tls(tmp_path: Path, repository: str) -> None:
+    """PUBLIC_URL says what the proxy doesn't."""
+    servers: list[str] = []
+    with by_tls(lambda: servers[0], tmp_path) as (url, certificate):
+        directory = tmp_path / "server"
+        with running_server(directory, {"PUBLIC_URL": url}) as server:
+            servers.append(server)
+            managed = managed_at(server, directory, repository)
+            # By the API whose uploads need no URL: those of v2 lead to the proxy.
+            job = V1(server, managed.job.token)
+            for key in ("npm-1", "npm-2", "yarn-1"):
+                number = job.reserve(key)
+                job.piece(number, "bytes 0-0/*", b"x")
+                assert job.commit(number, 1).status == 204
+            gh = gh_at(url, certificate, managed)
+            pages = gh("api", "--paginate", f"repos/example/{managed.repo}/actions/caches?per_page=1", "--jq", PAGED)
+    assert pages.stdout.split() == ["yarn-1", "npm-2", "npm-1"], pages.stderr
+
+
+PAGED = ".actions_caches[].key"
 
 
 def test_gh_lists_and_deletes_caches(managed: Managed, tmp_path: Path) -> None:

@@ -45,6 +45,14 @@ def test_what_v2_saved_v1_finds(v1: V1, job: Job):
     assert send("GET", v1.look_up().json["archiveLocation"]).body == b"saved by v2"
 
 
+def test_key_with_a_comma_goes_before_the_pieces_of_its_text(v1: V1, job: Job):
+    """Clients percent-encode the list whole, so its commas and a key's own look the same."""
+    for key in ("a,b", "apple", "b", "x,yz", "x"):
+        job.save(key, key.encode())
+    found = [v1.look_up(keys).json["cacheKey"] for keys in ("a%2Cb", "a,b", "a,c", "b,a", "x,y", f"{'k' * 512},b")]
+    assert found == ["a,b", "a,b", "apple", "b", "x", "b"]
+
+
 def test_after_a_miss_a_job_is_told_of_entries_by_other_versions_that_it_may_read(v1: V1, job: Job, repository: str):
     job.save("deps-1", b"data")
     others = [runtime_token(), runtime_token([("refs/heads/another", READ_WRITE)], repository)]

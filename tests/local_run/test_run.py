@@ -7,7 +7,9 @@ import stat
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
+from pathlib import Path
 
 import boto3
 import psutil
@@ -20,8 +22,9 @@ from local.processes import SHORTEST_LIFE_SECONDS
 from local.release import release_of
 from local.template import ROOT
 from operate.target import plane, read_exports
+from tests.clients.wire import Job, put_blob, send
 from tests.local_run.conftest import StartRun
-from tests.local_run.local_run import LocalRun, wait_until
+from tests.local_run.local_run import START_SECONDS, LocalRun, wait_until
 
 
 def test_it_says_that_jobs_of_every_repository_come_in(run: LocalRun):
@@ -39,6 +42,51 @@ def test_the_ready_line_comes_once_health_answers(run: LocalRun):
         release.version,
         release.commit.partition(".")[0],
     )
+
+
+def test_health_is_good_only_once_the_env_file_is_there(start_run: StartRun):
+    run = start_run()
+
+    def answers_well() -> bool:
+        try:
+            with urllib.request.urlopen(f"{run.url}/health", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    wait_until(answers_well, START_SECONDS)
+    assert (run.data / "env").exists()
+
+
+def test_other_machines_names_are_refused(run: LocalRun):
+    for path in ("/", "/health", "/twirp/a/b"):
+        request = urllib.request.Request(f"{run.url}{path}", headers={"Host": "evil.example"})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request)
+        with refused.value as answer:
+            assert answer.status == 421
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+def test_disk_that_fills_up_is_told_to_health_client_and_terminal(start_run: StartRun, tmp_path: Path):
+    (tmp_path / "data").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3g", "tmpfs", str(tmp_path / "data")], check=True)
+    try:
+        run = start_run().wait_until_ready()
+        job = Job(run.url)
+        job.save("fits", b"data")
+        url = job.reserve("key")
+        subprocess.run(["fallocate", "-l", "2900M", str(run.data / "ballast")], check=True)
+        wait_until(lambda: send("GET", f"{run.url}/health").status == 503, 20)
+        reply = put_blob(url, os.urandom(300_000_000))
+        assert (reply.status, reply.headers["x-ms-error-code"]) == (507, "InsufficientStorage")
+        assert b"MiB left" in reply.body
+        assert run.says("error: nothing can be saved: the disk of")
+        (run.data / "ballast").unlink()
+        wait_until(lambda: send("GET", f"{run.url}/health").status == 200, 20)
+    finally:
+        run.kill_everything()
+        subprocess.run(["umount", "-l", str(tmp_path / "data")], check=True)
 
 
 def test_it_says_that_signatures_are_not_verified(run: LocalRun):

@@ -77,8 +77,9 @@ class Scene:
         self.urls += [altered, "?sig=secret-of-a-query"]
         with socket.create_connection(("127.0.0.1", self.run.port)) as connection:
             head = (
-                f"POST /twirp/{SERVICE}/CreateCacheEntry HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-                f"Authorization: Bearer {self.job.token}\r\nContent-Length: 1000\r\n\r\nhalf"
+                f"POST /twirp/{SERVICE}/CreateCacheEntry HTTP/1.1\r\nHost: localhost\r\n"
+                f"Content-Type: application/json\r\nAuthorization: Bearer {self.job.token}\r\n"
+                "Content-Length: 1000\r\n\r\nhalf"
             )
             connection.sendall(head.encode())
 

@@ -2,12 +2,14 @@
 
 import importlib
 import os
+import re
 from typing import Any
 
 import pytest
 from starlette.routing import Match
 
 from actions_cache.settings import Settings
+from local.gateway import Gateway
 from local.template import ROOT, Template
 from tests.template.declared import api_events, handler
 
@@ -112,6 +114,24 @@ def test_every_event_path_is_a_route_of_the_app(template: Template, function: st
             anything = scope | {"path": "/no/route"}
             routes = [route for route in app.routes if route.matches(anything)[0] is not Match.FULL]
             assert any(route.matches(scope)[0] is Match.FULL for route in routes), (method, path)
+
+
+@pytest.mark.usefixtures("as_deployed")
+@pytest.mark.parametrize("function", ["ApiFunction", "DownloadFunction", "ManageFunction"])
+def test_each_method_of_an_apps_routes_is_one_of_the_templates(
+    template: Template, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A route that API Gateway doesn't have answers locally, and on AWS never."""
+    for name, value in template.environment("ManageFunction").items():
+        monkeypatch.setenv(name, str(template.resolve(value)))
+    app: Any = importlib.import_module(handler(template, function).rpartition(".")[0]).asgi_app()
+    gateway = Gateway.of(template, {})
+    declared = {path for _, path in api_events(template, function)}
+    for path in {re.sub(r"\{\w+\+?\}", "x", it) for it in declared} | {"/no/route"}:
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
+            scope: dict[str, Any] = {"type": "http", "method": method, "path": path, "root_path": "", "headers": []}
+            if any(route.matches(scope)[0] is Match.FULL for route in app.routes):
+                assert gateway.function_for(method, path) is not None, (method, path)
 
 
 def test_what_no_route_is_reaches_the_app_whatever_the_method(template: Template) -> None:

@@ -215,6 +215,43 @@ def test_the_schedules_correct_counts_evict_and_migrate(
     assert control.table.entry(name("npm-1")) is None
 
 
+NOT_AN_EVENT: tuple[object, ...] = (None, {}, [], "text", 0, {"Records": [{}]}, {"requestContext": None}, {"path": "/"})
+
+
+@pytest.mark.parametrize(
+    "event", [*NOT_AN_EVENT, {"resource": 1, "httpMethod": "GET", "path": "/", "requestContext": {}}]
+)
+@pytest.mark.parametrize("function", ["api", "download", "manage"])
+def test_http_function_answers_in_words_what_is_no_request(function: str, event: object) -> None:
+    answer = importlib.import_module(HANDLERS[function]).lambda_handler(event, Context())
+    assert answer["statusCode"] == 400
+    assert "API Gateway" in answer["message"]
+
+
+@pytest.mark.parametrize("event", [*NOT_AN_EVENT, {"Records": [{"messageId": "1"}]}, {"Records": {"messageId": "1"}}])
+def test_merge_answers_in_words_what_holds_no_messages(event: object) -> None:
+    answer = importlib.import_module(HANDLERS["merge"]).lambda_handler(event, Context())
+    assert answer["batchItemFailures"] == []
+    assert "merge queue" in answer["message"]
+
+
+def test_batch_without_messages_has_no_failures() -> None:
+    assert importlib.import_module(HANDLERS["merge"]).lambda_handler({"Records": []}, Context()) == {
+        "batchItemFailures": []
+    }
+
+
+@pytest.mark.parametrize("event", [None, [], "text", {"find": "orphan"}, {"find": ["orphans"]}, {"find": ""}])
+def test_cleanup_answers_in_words_what_no_schedule_sends(event: object) -> None:
+    assert "orphans, outdated" in cleanup.lambda_handler(event, Context())["message"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("event", [None, [], "text", {"RequestType": "Create"}, {"ResponseURL": "https://x.example/"}])
+def test_rotation_answers_in_words_what_is_neither_schedule_nor_resource(event: object) -> None:
+    answer = importlib.import_module(HANDLERS["rotate"]).lambda_handler(event, Context())
+    assert "ResponseURL" in answer["message"]
+
+
 def test_usage_leaves_orphans_half_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     left = iter([100, 80, 60, 49])
     seen: list[str] = []

@@ -66,7 +66,33 @@ def test_a_miss_says_whether_something_matched(journey: Journey, told: Told):
     journey.control.bucket.delete([journey.archive(entry.archive_id).object.key])
     journey.look_up("npm-1")
     assert told.counted(MISSES) == ["no match", "broken"]
-    assert told.words[-3:-1] == ["entry removed", "the entry's object is gone, so it was removed"]
+    assert told.words[-3:-1] == ["entry removed", "the entry's object is gone, so the entry was removed"]
+
+
+CHANGED = "the entry's object was changed, so the entry was removed"
+
+
+def test_changed_object_is_told_apart_from_one_that_is_gone(journey: Journey, told: Told):
+    """A lookup finds it in the one object of an archive, merged or of one part."""
+    entry = journey.save(KEY, ONE)
+    journey.overwrite(journey.archive(entry.archive_id).object.key, b"other")
+    assert journey.look_up("npm-1") is None
+    assert told.words[-3:-1] == ["entry removed", CHANGED]
+
+
+@pytest.mark.parametrize("kind", ["parts", "manifest"])
+@pytest.mark.parametrize("changed", [True, False])
+def test_merge_tells_what_became_of_a_part_or_the_manifest(journey: Journey, told: Told, kind: str, *, changed: bool):
+    entry = journey.save(KEY, ONE, TWO)
+    [*_, key] = sorted(it.key for it in journey.control.bucket.list(f"archives/{entry.archive_id}/{kind}/"))
+    if changed:
+        journey.overwrite(key, b"other")
+    else:
+        journey.control.bucket.delete([key])
+    journey.merge_all()
+    [broken] = [it for it in told.happenings if it.what.startswith("the entry's object")]
+    assert broken.what == (CHANGED if changed else "the entry's object is gone, so the entry was removed")
+    assert broken.fields["object"] == key
 
 
 def test_behind_a_broken_entry_the_next_match_is_a_hit_and_no_miss(journey: Journey, told: Told):

@@ -14,14 +14,16 @@ REQUEST_ID = "function_request_id"
 
 LEFT_OUT = "[left out]"
 
-_SECRETS = re.compile(
+_NAMED_SECRET = re.compile(
     r"""(?P<name>\b(?:sig|X-Amz-Signature|X-Amz-Security-Token|X-Amz-Credential|actions-cache-session)=|"""
-    r"""\bBearer\s+(?=\S{8})|\bAuthorization["']?\s*[:=]\s*["']?(?:token|Basic)\s+)[^&\s"'\\<>;]+"""
-    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*",
+    r"""\bBearer\s+(?=\S{8})|\bAuthorization["']?\s*[:=]\s*["']?(?:token|Basic)\s+)[^&\s"'\\<>;]+""",
     re.IGNORECASE,
 )
-"""A URL's signature, the page's session, an Authorization header's value (gh sends it as `token`), and a JSON web token
-wherever it stands."""
+"""A URL's signature, the page's session, and an Authorization header's value (gh sends it as `token`)."""
+
+_MAYBE_TOKEN = re.compile(r"eyJ[\w.-]*", re.ASCII)
+"""All that could belong to a JSON web token, wherever it stands. Whether it is one is decided apart: a pattern that
+asked for the dots too would try again at each `eyJ` of a text without them, in quadratic time."""
 
 
 class StreamBroken(Exception):
@@ -29,12 +31,14 @@ class StreamBroken(Exception):
 
 
 def without_secrets(text: str) -> str:
-    """The text without tokens and signatures. Nothing logs them; a traceback that quotes a URL would."""
-    return _SECRETS.sub(lambda found: f"{found['name'] or ''}{LEFT_OUT}", text)
+    """Return the text without tokens and signatures. Nothing logs them; a traceback that quotes a URL would."""
+    named = _NAMED_SECRET.sub(lambda found: f"{found['name']}{LEFT_OUT}", text)
+    return _MAYBE_TOKEN.sub(lambda found: LEFT_OUT if found[0].count(".") > 1 else found[0], named)
 
 
 def _line(fields: Mapping[str, Any]) -> str:
-    return without_secrets(json.dumps(fields, default=str, separators=(",", ":"), ensure_ascii=False))
+    """ASCII alone: a key may hold what a terminal obeys, and the local run's logs are read in one."""
+    return without_secrets(json.dumps(fields, default=str, separators=(",", ":")))
 
 
 # RFC 3339: Lambda takes a line with another kind of time for one of level INFO, and LogLevel=ERROR would drop it.

@@ -404,5 +404,10 @@ class PartReader(Protocol):
 
 class PartWriter(Protocol):
     async def write(self, key: str, size: int, body: AsyncIterator[bytes]) -> Part:
-        """One object of `size` bytes, or an error and no object."""
+        """Write one object of `size` bytes, or none.
+
+        Raises:
+            Unavailable: the store doesn't take it.
+            Exception: whatever the body raises, and nothing is written.
+        """
         ...

@@ -45,13 +45,15 @@ class S3Stream:
 
     async def write(self, key: str, size: int, body: AsyncIterator[bytes]) -> Part:
         url, headers = self._signer.signed("PUT", key, {"Content-Length": str(size), "Content-Type": OCTET_STREAM})
+        sent = SentBody(body)
         try:
-            async with self._connections().put(url, headers=headers, data=body) as answer:
-                if answer.status != HTTPStatus.OK:
-                    raise Unavailable(f"PUT {key}: {answer.status} {(await answer.text())[:300]}")
-                return Part(key, size, answer.headers["ETag"])
+            async with self._connections().put(url, headers=headers, data=sent.chunks()) as answer:
+                if answer.status == HTTPStatus.OK and sent.fault is None:
+                    return Part(key, size, answer.headers["ETag"])
+                fault = f"{answer.status} {(await answer.text())[:300]}"
         except (aiohttp.ClientError, OSError) as error:
-            raise Unavailable(f"PUT {key}: {error!r}") from error
+            fault = repr(error)
+        raise sent.fault or Unavailable(f"PUT {key}: {fault}")
 
     async def close(self) -> None:
         if self._reading is not None:
@@ -64,6 +66,22 @@ class S3Stream:
         if self._session is None:
             self._session = new_connections()
         return self._session
+
+
+class SentBody:
+    """A request's body that remembers why it ended early: aiohttp takes any fault of it for one of the connection."""
+
+    def __init__(self, body: AsyncIterator[bytes]) -> None:
+        self.fault: Exception | None = None
+        self._body = body
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._body:
+                yield chunk
+        except Exception as fault:
+            self.fault = fault
+            raise
 
 
 def new_connections(limit: int = MAX_CONNECTIONS) -> aiohttp.ClientSession:

@@ -72,7 +72,15 @@ METRICS = (
 class MissReason(StrEnum):
     NO_MATCH = "no match"
     BROKEN = "broken"
-    """Something matched, but its object was gone, so its entry was removed."""
+    """Something matched, but its object was gone or changed, so its entry was removed."""
+
+
+class Loss(StrEnum):
+    """What became of an object that an entry needs."""
+
+    GONE = "is gone"
+    CHANGED = "was changed"
+    """Another stands under its key: its ETag isn't the one that was pinned."""
 
 
 class RunEnd(StrEnum):
@@ -140,9 +148,10 @@ def entry_removed(archive: Archive) -> Happening:
     return Happening(what="entry removed", fields={**about(archive), **_named(archive.name)})
 
 
-def entry_broken(archive: Archive, lost: Part) -> Happening:
+def entry_broken(archive: Archive, lost: Part, loss: Loss) -> Happening:
+    """Tell of an entry that was removed. Args: lost: its part, manifest or merged object, by whose key it is known."""
     fields = {**about(archive), "object": lost.key}
-    return Happening(what="the entry's object is gone, so it was removed", fields=fields, is_error=True)
+    return Happening(what=f"the entry's object {loss}, so the entry was removed", fields=fields, is_error=True)
 
 
 def entries_deleted(repository: str, by: str, archives: Sequence[Archive]) -> Happening:

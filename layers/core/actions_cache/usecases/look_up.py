@@ -30,6 +30,9 @@ class Query:
     restore_keys: tuple[str, ...]
     user_agent: str
     through_edge: bool
+    undivided_key: str | None = None
+    """The whole text, where a client separates its keys by commas and a key may hold one: an entry of exactly this name
+    goes before those of the pieces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,8 @@ class LookUp:
         a pull request's first job finds it in a later scope: then nothing needs asking that comes after that scope.
         """
         families = [EntryFamily(query.repository, scope, query.version) for scope in _without_repeats(query.scopes)]
-        names = [EntryName(family, query.key) for family in families]
+        keys = [query.key] if query.undivided_key is None else [query.undivided_key, query.key]
+        names = [EntryName(family, key) for family in families for key in keys]
         exact = self.table.entries(names)
         nearest = next((exact[name] for name in names if name in exact), None)
         earlier = families[: families.index(nearest.name.family)] if nearest else families

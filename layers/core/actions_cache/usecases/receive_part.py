@@ -10,7 +10,7 @@ from actions_cache.domain.archive import Part
 from actions_cache.domain.byte_range import ByteRange
 from actions_cache.domain.errors import InvalidRequest
 from actions_cache.domain.layout import ArchiveKeys
-from actions_cache.ports import Clock, PartWriter, TokenSource, Unavailable
+from actions_cache.ports import Clock, PartWriter, TokenSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,38 +46,24 @@ class ReceivePart:
         Raises: InvalidRequest when the body has another length. Nothing is stored then.
         """
         key = ArchiveKeys(archive_id).piece(place, self.clock.now(), self.tokens.new())
-        exact = _Exactly(place.size, body)
-        try:
-            return await self.writer.write(key, place.size, exact.chunks())
-        except Unavailable:
-            if exact.fault is not None:
-                raise exact.fault from None
-            raise
+        return await self.writer.write(key, place.size, _exactly(place.size, body))
 
 
 async def _nothing() -> AsyncIterator[bytes]:
     yield b""
 
 
-class _Exactly:
-    """A body that breaks off, before its last chunk, unless it has so many bytes."""
-
-    def __init__(self, size: int, body: AsyncIterator[bytes]) -> None:
-        self.fault: InvalidRequest | None = None
-        self._size = size
-        self._body = body
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        held, got = b"", 0
-        async for chunk in self._body:
-            got += len(chunk)
-            if got > self._size:
-                break
-            if held:
-                yield held
-            held = chunk
-        if got != self._size:
-            came = "more" if got > self._size else f"only {got}"
-            self.fault = InvalidRequest(f"Content-Range announces {self._size} bytes, but {came} came")
-            raise self.fault
-        yield held
+async def _exactly(size: int, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield the body, and raise InvalidRequest before its last chunk unless it has so many bytes."""
+    held, got = b"", 0
+    async for chunk in body:
+        got += len(chunk)
+        if got > size:
+            break
+        if held:
+            yield held
+        held = chunk
+    if got != size:
+        came = "more" if got > size else f"only {got}"
+        raise InvalidRequest(f"Content-Range announces {size} bytes, but {came} came")
+    yield held

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from actions_cache.domain import happenings
 from actions_cache.domain.archive import Archive, Part, deleted
+from actions_cache.domain.happenings import Loss
 from actions_cache.ports import Bucket, Clock, Table, Telemetry, WriteConflict
 
 
@@ -32,21 +33,25 @@ class RemoveEntry:
 
 @dataclass(frozen=True, slots=True)
 class RemoveBroken:
-    """Removes the entry of an archive whose object is gone, so that the next lookup misses."""
+    """Removes the entry of an archive whose object is gone or changed, so that the next lookup misses."""
 
     bucket: Bucket
     remove_entry: RemoveEntry
     telemetry: Telemetry
 
-    def __call__(self, archive: Archive, lost: Part) -> bool:
-        """Only on the bucket's own word, and only while the archive still needs the object."""
+    def __call__(self, archive: Archive, lost: Part) -> Loss | None:
+        """Only on the bucket's own word, and only while the archive still needs the object.
+
+        Returns: why the entry was removed; None where it wasn't, or somebody else did it.
+        """
         stands = self.bucket.stat(lost.key)
         if stands is not None and stands.etag == lost.etag:
-            return False
-        removed = self.remove_entry(archive.id, lambda seen: _needs(seen, lost))
-        if removed:
-            self.telemetry.tell(happenings.entry_broken(archive, lost))
-        return removed
+            return None
+        if not self.remove_entry(archive.id, lambda seen: _needs(seen, lost)):
+            return None
+        loss = Loss.GONE if stands is None else Loss.CHANGED
+        self.telemetry.tell(happenings.entry_broken(archive, lost, loss))
+        return loss
 
 
 def _needs(archive: Archive, lost: Part) -> bool:

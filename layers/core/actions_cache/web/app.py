@@ -4,9 +4,10 @@ import hmac
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from fastapi import Depends, FastAPI, Request, Response
@@ -38,6 +39,10 @@ ORIGIN_KEY = "x-origin-key"
 REQUEST_ID = "request_id"
 """Where a request's scope has it."""
 
+HSTS_SECONDS = 365 * 24 * 3600
+"""How long a browser keeps to https, from its last visit on. Longer: fewer first visits by http; shorter: a name is
+sooner free for a server without TLS."""
+
 CLIENT_GONE = 499
 """What nginx's log says of it; nobody is left to read it."""
 
@@ -62,7 +67,13 @@ def respond(answer: Answer) -> Response:
 
 
 def new_app(
-    telemetry: Telemetry, dialect: Dialect | None = None, *, edge_key: str | None = None, **options: Any
+    telemetry: Telemetry,
+    dialect: Dialect | None = None,
+    *,
+    edge_key: str | None = None,
+    public_url: str | None = None,
+    is_for_people: bool = False,
+    **options: Any,
 ) -> FastAPI:
     """An app without routes that answers every fault in one dialect, or in that of the path that was asked for.
 
@@ -70,6 +81,8 @@ def new_app(
         telemetry: hears of every fault.
         dialect: None for the path's.
         edge_key: what requests must bring that came through the edge; None: all are answered.
+        public_url: what URLs of ours begin with, where it is set.
+        is_for_people: whether browsers come here, which are told to keep to https.
         options: FastAPI's own.
     """
     app = FastAPI(**{"openapi_url": None, "redirect_slashes": False, **options})
@@ -80,6 +93,7 @@ def new_app(
     if edge_key is not None:
         app.add_middleware(BehindEdge, edge_key=edge_key, dialect_of=dialect_of, telemetry=telemetry)
     app.add_middleware(RequestIds)
+    app.add_middleware(PrivateAnswers, public_url=public_url, is_for_people=is_for_people)
 
     @app.exception_handler(CacheError)
     async def refused(request: Request, fault: CacheError) -> Response:
@@ -102,6 +116,7 @@ def new_app(
             telemetry.tell(happenings.failed(_asked(request), fault))
         response = respond(dialect_of(request).internal_error())
         # This handler alone answers from outside the app's middleware.
+        response.headers.update(private_headers(request, response.headers, public_url, is_for_people=is_for_people))
         if _is_blob(request.url.path):
             response.headers.update(azure.base_headers(request.scope[REQUEST_ID]))
         return response
@@ -154,6 +169,29 @@ def api_url(request: Request) -> str | None:
     context = request.scope.get("aws.event", {}).get("requestContext", {})
     host, stage = context.get("domainName"), context.get("stage")
     return f"{request.url.scheme}://{host}/{stage}" if host and stage else None
+
+
+def is_secure(request: Request, public_url: str | None) -> bool:
+    """Return whether this client came by https: a proxy that ends TLS doesn't always say so, but PUBLIC_URL does."""
+    return base_url(request, public_url).startswith("https:")
+
+
+def private_headers(
+    request: Request, answered: Mapping[str, str], public_url: str | None, *, is_for_people: bool
+) -> dict[str, str]:
+    """Return what an answer says to caches and browsers, beside what it has.
+
+    No cache may keep an answer: some hold signed URLs, others what only the token's owner may see. Blobs have S3's and
+    Azure's headers, and no browser comes for them. Subdomains aren't ours to speak for; nor is `localhost`, whose other
+    ports would no longer be reached by http.
+    """
+    headers: dict[str, str] = {}
+    if "cache-control" not in answered and not _is_blob(request.url.path):
+        headers["Cache-Control"] = "no-store"
+    host = urlsplit(base_url(request, public_url)).hostname or ""
+    if is_for_people and is_secure(request, public_url) and host.rpartition(".")[2] != "localhost":
+        headers["Strict-Transport-Security"] = f"max-age={HSTS_SECONDS}"
+    return headers
 
 
 def absolute(url: str, base: str) -> str:
@@ -221,6 +259,30 @@ class BehindEdge:
                 await respond(self._dialect_of(request).cache_error(refused))(scope, receive, send)
                 return
         await self.app(scope, receive, send)
+
+
+class PrivateAnswers:
+    """Adds what caches and browsers are told."""
+
+    def __init__(self, app: ASGIApp, public_url: str | None, *, is_for_people: bool) -> None:
+        self.app = app
+        self._public_url = public_url
+        self._is_for_people = is_for_people
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(
+                    private_headers(Request(scope), headers, self._public_url, is_for_people=self._is_for_people)
+                )
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
 
 
 class RequestIds:

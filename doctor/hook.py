@@ -1,0 +1,99 @@
+"""The hook's own files: what the project's hook takes its URL from, and who could change it for later jobs."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from doctor.address import NotAUrl, read_address
+from doctor.finding import Finding, ok, warning
+
+TITLE = "who may write the hook"
+SETTINGS = "hook.json"
+
+
+@dataclass(frozen=True)
+class HookSettings:
+    """Of the file beside the hook: where there is one, no variable counts."""
+
+    path: Path
+    url: str | None
+    fault: str | None
+    """Why the hook does nothing by it; None where it does."""
+
+
+def read_settings(hook: str | None) -> HookSettings | None:
+    """Return what stands beside the hook, or None where there is no such file. Raises nothing."""
+    if not hook:
+        return None
+    path = Path(hook).parent / SETTINGS
+    try:
+        path = Path(hook).resolve().parent / SETTINGS
+        path.lstat()
+        url = json.loads(path.read_text(encoding="utf-8-sig"))["url"]
+    except FileNotFoundError:
+        return None if not path.is_symlink() else HookSettings(path, None, "it leads to a file that isn't there")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        return HookSettings(path, None, f"it doesn't hold what it must, a url ({type(error).__name__})")
+    return HookSettings(path, url if isinstance(url, str) else None, url_fault(url))
+
+
+def url_fault(url: object) -> str | None:
+    """Return why the hook takes no such URL, or None where it does."""
+    try:
+        address = read_address(url) if isinstance(url, str) else None
+    except NotAUrl as fault:
+        return str(fault)
+    if address is None:
+        return "its url is no text"
+    if not address.is_tls and not address.is_loopback:
+        return f"{address.base} isn't https, over which the hook sends no job's token"
+    return None
+
+
+def judge_files(hook: str | None, env: Path | None) -> Finding | None:
+    """Whether a job could leave code, or another server's name, for the jobs after it.
+
+    Args:
+        hook: the file that NODE_OPTIONS loads.
+        env: the runner's `.env`, where there is one.
+
+    Returns: None where there is nothing to look at, or no owner that means anything, as on Windows.
+    """
+    if os.name != "posix":
+        return None
+    files = [*([Path(hook), Path(hook).resolve().parent / SETTINGS] if hook else []), *([env] if env else [])]
+    seen = [path for path in files if path.exists()]
+    if not seen:
+        return None
+    faults = [fault for path in seen for fault in _faults(path, is_env=path == env)]
+    if not faults:
+        return ok(TITLE, f"root alone: {', '.join(map(str, seen))}")
+    return warning(
+        TITLE,
+        f"{'; '.join(faults)}. On a runner that is reused, one job could leave code for the secrets of all later ones: "
+        "give the files and their directories to root, writable for nobody else (docs/runners.md)",
+    )
+
+
+def _faults(path: Path, *, is_env: bool) -> list[str]:
+    """The file's own, and those of the directories in which somebody could put another in its place.
+
+    The directory of .env is the runner's, which needs it for its work.
+    """
+    real = path.resolve()
+    looked_at = [real] if is_env else [real, *real.parents]
+    found = []
+    for place in dict.fromkeys([*looked_at, *([] if is_env else [path.absolute().parent])]):
+        try:
+            state = place.stat()
+        except OSError:
+            continue
+        if state.st_uid != 0:
+            found.append(f"{place} belongs to user {state.st_uid}")
+        elif state.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not (place != real and state.st_mode & stat.S_ISVTX):
+            found.append(f"{place} is writable for others than its owner (mode {stat.S_IMODE(state.st_mode):03o})")
+    return found

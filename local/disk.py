@@ -1,0 +1,33 @@
+"""Whether the disk has room for the store: SeaweedFS starts without, and then refuses each object with a bare 500."""
+
+import shutil
+from pathlib import Path
+
+MIB = 1024 * 1024
+
+NEW_STORE_BYTES = 2_560 * MIB
+"""What a new store needs: SeaweedFS has as many volumes of 1 GiB as the disk has room for (local/seaweedfs.py), and our
+bucket takes one, as does that by which it is seen to be ready. Tried: with 1.1 GB it wrote nothing, with 2.2 GB all."""
+
+KEPT_STORE_BYTES = 256 * MIB
+"""What one that holds data needs, to take some more."""
+
+RESERVED_SHARE = 100
+"""SeaweedFS stops writing where less than a hundredth of the disk is free."""
+
+
+def shortage(directory: Path, *, is_new: bool = False) -> str | None:
+    """Return what is wrong with the room on a directory's disk, or None.
+
+    Args:
+        directory: there already.
+        is_new: whether the store has to begin there.
+    """
+    usage = shutil.disk_usage(directory)
+    least = max(NEW_STORE_BYTES if is_new else KEPT_STORE_BYTES, usage.total // RESERVED_SHARE)
+    if usage.free >= least:
+        return None
+    return (
+        f"the disk of {directory} has {usage.free // MIB} MiB left, and the store needs {least // MIB} MiB to write: "
+        "free some, or give a LOCAL_DATA_DIR on another disk"
+    )

@@ -1,0 +1,42 @@
+"""Which names the local run answers to.
+
+Signatures aren't checked here. A page that has its own name lead to 127.0.0.1 (DNS rebinding) would read the cache and
+write into it by tokens of its making; its browser still says that name as Host.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+_HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::\d{0,5})?")
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """Names that are answered.
+
+    Args:
+        bound: the address that is served on. On one that other machines reach, tokens are verified, so that another
+            name gains nothing, and nobody knows here by which names it is reached: all are answered.
+        public_url: of a proxy in front, whose host is answered too.
+    """
+
+    bound: str
+    public_url: str | None = None
+
+    def admit(self, hosts: Iterable[str]) -> bool:
+        """Return whether a request with these Host headers is answered; on any port, since a proxy may have another."""
+        names = [found["name"].lower() if (found := _HOST.fullmatch(host)) else "" for host in hosts]
+        if not is_loopback(self.bound):
+            return True
+        public = urlsplit(self.public_url or "").hostname
+        return bool(names) and all(is_loopback(name) or (name.strip("[]") == public) for name in names)
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,92 @@
+"""`/health` asks the dependencies once in some seconds, however often it is asked itself."""
+
+import asyncio
+import threading
+from collections.abc import Mapping
+
+import pytest
+
+from functions.api.health import FAULT_SECONDS, WELL_SECONDS, Health
+
+
+class Dependencies:
+    """Counts how often they are looked at; a look may be held up."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.looks = 0
+        self.faults: Mapping[str, str] = {}
+        self.error: Exception | None = None
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+
+    def look(self) -> Mapping[str, str]:
+        self.looks += 1
+        assert self.may_answer.wait(10)
+        if self.error is not None:
+            raise self.error
+        return self.faults
+
+    def health(self) -> Health:
+        return Health(self.look, lambda: self.now)
+
+
+@pytest.fixture
+def dependencies() -> Dependencies:
+    return Dependencies()
+
+
+@pytest.mark.parametrize(("faults", "seconds"), [({}, WELL_SECONDS), ({"table": "gone"}, FAULT_SECONDS)])
+async def test_answer_is_given_again_until_its_time_is_up(
+    dependencies: Dependencies, faults: Mapping[str, str], seconds: float
+):
+    health, dependencies.faults = dependencies.health(), faults
+    assert [await health.faults() for _ in range(100)] == [faults] * 100
+    dependencies.now += seconds - 0.01
+    assert (await health.faults(), dependencies.looks) == (faults, 1)
+    dependencies.now += 0.01
+    dependencies.faults = {"bucket": "slow"}
+    assert (await health.faults(), dependencies.looks) == ({"bucket": "slow"}, 2)
+
+
+def test_fault_is_remembered_for_less_time_than_health():
+    assert FAULT_SECONDS < WELL_SECONDS <= 10
+
+
+async def test_many_who_ask_at_once_share_one_look(dependencies: Dependencies):
+    health = dependencies.health()
+    dependencies.may_answer.clear()
+    asking = [asyncio.create_task(health.faults()) for _ in range(200)]
+    await asyncio.sleep(0.05)
+    asking[0].cancel()
+    dependencies.may_answer.set()
+    with pytest.raises(asyncio.CancelledError):
+        await asking[0]
+    assert await asyncio.gather(*asking[1:]) == [{}] * 199
+    assert dependencies.looks == 1
+
+
+async def test_look_that_fails_is_not_remembered(dependencies: Dependencies):
+    health, dependencies.error = dependencies.health(), RuntimeError("odd")
+    with pytest.raises(RuntimeError, match="odd"):
+        await health.faults()
+    dependencies.error = None
+    assert (await health.faults(), dependencies.looks) == ({}, 2)
+
+
+def test_answer_outlives_the_loop_that_brought_it(dependencies: Dependencies):
+    """On Lambda a request may have a loop of its own, and be broken off in the middle of a look."""
+    health = dependencies.health()
+    dependencies.may_answer.clear()
+
+    async def break_off() -> None:
+        asking = asyncio.create_task(health.faults())
+        await asyncio.sleep(0.05)
+        asking.cancel()
+        dependencies.may_answer.set()
+
+    asyncio.run(break_off())
+    dependencies.now += WELL_SECONDS
+    assert asyncio.run(health.faults()) == {}
+    assert asyncio.run(health.faults()) == {}
+    assert dependencies.looks == 2

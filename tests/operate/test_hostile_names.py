@@ -1,0 +1,157 @@
+"""Names that jobs and strangers chose reach no terminal as they are, whichever command shows them."""
+
+import json
+import re
+import sys
+import unicodedata
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from actions_cache.domain.entry import EntryFamily, EntryName
+from actions_cache.domain.repository import Repository
+from demo.screen import Screen
+from doctor.finding import trouble
+from doctor.printable import REPLACEMENT, as_json, printable
+from local import console
+from local.template import ROOT
+from operate.console import CommandFailed, Output
+from scripts.verify_deployment import report
+from scripts.verify_deployment.check import Check, run
+from scripts.verify_deployment.verdicts import Failed
+from tests.journey import REPOSITORY
+from tests.operate.conftest import Operated
+
+HOSTILE = "\x1b[2J\x1b]0;owned\x07\x08\r\x7f\x9b31m\u202egnp\u2066\u200f\u2028\u061c\x00\ttail"
+"""Escape sequences of both kinds, marks of direction, other breaks of lines."""
+HALF = "\ud83d"
+NEW_LINE = "\n::stop-commands::x"
+
+
+def harmful(text: str) -> set[str]:
+    """What a terminal obeys, or what reorders it."""
+    return {it for it in text if it != "\n" and unicodedata.category(it) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
+
+
+@pytest.mark.parametrize("text", [HOSTILE, HALF, NEW_LINE, "plain ä 日本 🎉", ""])
+def test_printable_text_holds_nothing_harmful_and_all_that_prints(text: str):
+    shown = printable(text)
+    assert harmful(shown) == set()
+    assert "\n" not in shown
+    assert [it for it in shown if it != REPLACEMENT] == [it for it in text if it.isprintable()]
+    assert printable(text, keeps_lines=True).count("\n") == text.count("\n")
+
+
+@pytest.mark.parametrize("text", [HOSTILE, HALF, NEW_LINE, "plain ä 日本 🎉", "\U000e0001", '"\\'])
+def test_json_holds_the_same_and_nothing_harmful(text: str):
+    written = as_json({"key": text, text: [text]})
+    assert harmful(written) == set()
+    assert json.loads(written) == {"key": text, text: [text]}
+    written.encode()
+
+
+@pytest.fixture
+def hostile(operated: Operated) -> Operated:
+    """A repository, refs, versions and keys of somebody who means harm; nothing here is checked before it's stored."""
+    journey = operated.journey
+    for ref in ("refs/heads/main", f"refs/heads/{HOSTILE}"):
+        for version in ("v" * 64, HOSTILE):
+            journey.save(EntryName(EntryFamily(REPOSITORY, ref, version), f"key-{HOSTILE}{NEW_LINE}"), b"data")
+    journey.control.repositories.note(Repository(REPOSITORY, f"acme/{HOSTILE}", 0))
+    return operated
+
+
+COMMANDS = [
+    ["list", REPOSITORY],
+    ["match", REPOSITORY, f"key-{HOSTILE}{NEW_LINE}", "--ref", "refs/heads/main"],
+    ["match", REPOSITORY, "key-", f"other-{HOSTILE}", "--ref", f"refs/heads/{HOSTILE}"],
+    ["match", REPOSITORY, f"none-{HOSTILE}", "--ref", HOSTILE, "--version", HOSTILE],
+    ["usage"],
+    ["usage", REPOSITORY],
+    ["usage", HOSTILE],
+    ["delete", REPOSITORY, "--key-prefix", "key-"],
+    ["delete", REPOSITORY, "--key", HOSTILE],
+    ["delete", HOSTILE, "--id", "1"],
+    ["delete", REPOSITORY, "--older-than", HOSTILE],
+    ["verify"],
+    ["reconcile"],
+    ["dlq", "show"],
+    ["import", "falcondev", "--rows", HOSTILE, "--directory", HOSTILE],
+    ["import", "falcondev", "--database", HOSTILE, "--bucket", HOSTILE],
+    ["delete", REPOSITORY, "--key-prefix", "key-", "--yes"],
+]
+
+
+def test_no_command_lets_a_hostile_name_through(hostile: Operated, monkeypatch: pytest.MonkeyPatch):
+    hostile.journey.sqs.send_message(QueueUrl=hostile.dead_letter_queue_url, MessageBody="odd \x85 \u202e x")
+    for arguments in COMMANDS:
+        answer = hostile.run(*[it.replace("\x00", "") for it in arguments])
+        assert harmful(answer.out + answer.err) == set(), arguments
+        assert "::stop-commands::" not in [line[:17] for line in answer.out.splitlines()], arguments
+        if "--yes" not in arguments:
+            as_document = hostile.run(*[it.replace("\x00", "") for it in arguments], "--json")
+            assert harmful(as_document.out + as_document.err) == set(), arguments
+
+
+def refuse(_: object) -> str:
+    raise Failed(f"the server says {HOSTILE}{HALF}{NEW_LINE}")
+
+
+def by_verification() -> None:
+    result = run(Check("a title", refuse), None)  # type: ignore[arg-type]
+    sys.stdout.write(report.line(result) + "\n" + report.as_json(f"https://{HOSTILE}/", [result]) + "\n")
+
+
+PRINTERS: dict[str, Callable[[], None]] = {
+    "the local run": lambda: (console.say(HOSTILE + HALF), console.complain(HOSTILE))[0],
+    "the demo": lambda: Screen().failure(f"[red]{HOSTILE}", [HOSTILE + HALF]),
+    "the doctor": lambda: print(trouble("t", HOSTILE + HALF + NEW_LINE).detail),  # noqa: T201 - as the doctor does
+    "the deployment check": by_verification,
+    "an operator's line": lambda: Output(as_json=False).say(HOSTILE + HALF),
+    "an operator's error": lambda: CommandFailed(HOSTILE + HALF + NEW_LINE).show(),
+}
+
+
+@pytest.mark.parametrize("show", PRINTERS.values(), ids=PRINTERS)
+def test_each_place_that_prints_makes_its_text_safe(capfd: pytest.CaptureFixture[str], show: Callable[[], None]):
+    show()
+    out, err = capfd.readouterr()
+    assert "tail" in out + err
+    assert harmful(out + err) == set()
+
+
+PRINTS = re.compile(r"\b(?:print|click\.echo|console\.print)\(|\bstd(?:out|err)\.write\(|\bos\.write\(")
+SAFE = re.compile(r"printable\(|one_line\(|as_json\(|summary\(|markup=|print\(file\)|\"stopped")
+
+
+OWN_WORDS = {
+    "demo/screen.py": 2,
+    "doctor/__main__.py": 1,
+    "doctor/node.py": 2,
+    "local/custom_resource.py": 1,
+    "local/execution.py": 1,
+    "scripts/backup/__main__.py": 2,
+    "scripts/bench_delivery.py": 3,
+    "scripts/check_build.py": 3,
+    "scripts/clients_page.py": 1,
+    "scripts/cost.py": 1,
+    "scripts/edge.py": 1,
+    "scripts/sam_local.py": 1,
+    "scripts/screenshots.py": 1,
+    "scripts/verify_deployment/__main__.py": 1,
+    "scripts/verify_deployment/report.py": 1,
+}
+"""How many lines of a file print past that place: its own words, and what is printable already."""
+
+
+def test_no_command_prints_past_that_place():
+    """A new line that prints is looked at: what others had a say in goes through `printable`."""
+    found = Counter(
+        str(path.relative_to(ROOT))
+        for folder in ("operate", "doctor", "local", "demo", "scripts")
+        for path in (ROOT / folder).rglob("*.py")
+        for line in path.read_text().splitlines()
+        if PRINTS.search(line) and not SAFE.search(line)
+    )
+    assert found == OWN_WORDS
