@@ -6,10 +6,10 @@ from actions_cache.domain.archive import ArchiveState
 from actions_cache.domain.errors import (
     AlreadyExists,
     CommittedDifferently,
+    InvalidBlockList,
     InvalidRequest,
     NotFound,
     TooLarge,
-    UnknownBlock,
 )
 from tests.journey import block_ids, name
 
@@ -135,7 +135,7 @@ def test_a_block_that_arrives_after_the_commit_changes_nothing(journey):
 def test_a_list_with_an_unknown_block_commits_nothing(journey):
     archive_id = journey.reserve(KEY)
     journey.put_block(archive_id, "YQ==", b"one")
-    with pytest.raises(UnknownBlock):
+    with pytest.raises(InvalidBlockList):
         journey.control.commit_blocks(archive_id, ["YQ==", "Yg=="])
     journey.control.commit_blocks(archive_id, ["YQ=="])
     journey.control.finalize(KEY, 3)

@@ -38,6 +38,10 @@ class ObjectGone(Exception):
         self.part = part
 
 
+class Unreadable(ObjectGone):
+    """The pinned object is there, byte for byte, and isn't what it has to be: nobody can make anything of it."""
+
+
 class WrongBytes(Unavailable):
     """Of the object, the store gave, took or copied other bytes than its ETag stands for. Another try may succeed."""
 
@@ -234,8 +238,8 @@ class UploadedPart:
 
 
 class Bucket(Protocol):
-    def list(self, prefix: str) -> Iterator[Part]:
-        """Every object whose key begins with the prefix, in any number of pages."""
+    def list(self, prefix: str, after: str = "") -> Iterator[Part]:
+        """Every object whose key begins with the prefix and comes after this one, by the page, in the keys' order."""
         ...
 
     def archive_ids(self, after: str) -> Iterator[str]:

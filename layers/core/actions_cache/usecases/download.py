@@ -192,7 +192,7 @@ class Download:
         now = self.table.archive(read.id)
         if now is not None and now.object is not None and now.object != read.object:
             return now
-        self.remove_broken(read, gone.part)
+        self.remove_broken(read, gone)
         raise NotFound("an object of this archive is gone, so its entry was removed") from gone
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from actions_cache.domain import happenings
 from actions_cache.domain.archive import Archive, Part, deleted
-from actions_cache.ports import Bucket, Clock, Table, Telemetry, WriteConflict
+from actions_cache.ports import Bucket, Clock, ObjectGone, Table, Telemetry, Unreadable, WriteConflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +32,16 @@ class RemoveEntry:
 
 @dataclass(frozen=True, slots=True)
 class RemoveBroken:
-    """Removes the entry of an archive whose object is gone, so that the next lookup misses."""
+    """Removes the entry of an archive whose object is gone or unreadable, so that the next lookup misses."""
 
     bucket: Bucket
     remove_entry: RemoveEntry
     telemetry: Telemetry
 
-    def __call__(self, archive: Archive, lost: Part) -> bool:
+    def __call__(self, archive: Archive, gone: ObjectGone) -> bool:
         """Only on the bucket's own word, and only while the archive still needs the object."""
-        stands = self.bucket.stat(lost.key)
+        lost = gone.part
+        stands = None if isinstance(gone, Unreadable) else self.bucket.stat(lost.key)
         if stands is not None and stands.etag == lost.etag:
             return False
         removed = self.remove_entry(archive.id, lambda seen: _needs(seen, lost))
