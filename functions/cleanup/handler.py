@@ -63,7 +63,6 @@ def _clean_up(remaining: Callable[[], Millis]) -> Counter[str]:
     """Each its part of the time, however much the one before it finds to do."""
     whole = remaining()
     done = control().clean_up(lambda: remaining() - whole * 2 // 5)
-    done["entries evicted"] += control().evict.everywhere(
-        lambda: remaining() > whole // 4, secrets.randbelow(1000) / 1000
-    )
+    begin = secrets.randbelow(1000) / 1000
+    done["entries evicted"] += control().evict.everywhere(lambda: remaining() > whole // 4, begin)
     return done | control().migrate(remaining)

@@ -104,7 +104,8 @@ def test_a_deleted_archives_readers_keep_their_bytes_and_a_put_that_outlasts_its
 
 def test_a_run_begins_anywhere_and_stops_between_two_when_its_time_is_over(journey: Journey):
     ids = [orphan(journey, digit) for digit in "05acf"]
-    times = iter([plenty(), plenty(), find_orphans.DEADLINE_MARGIN - 1])
+    # Each archive is begun, and its slice reckoned, by the time that is left.
+    times = iter([*[plenty()] * 4, find_orphans.DEADLINE_MARGIN - 1])
     from_seven = replace(journey.control.find_orphans, tokens=Begins("7" * 32))
 
     done = from_seven(lambda: next(times))

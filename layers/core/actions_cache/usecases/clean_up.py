@@ -43,8 +43,8 @@ MAX_DUTIES = 10
 DEADLINE_MARGIN: Millis = 15 * SECOND
 """One duty's time, or one page's of a longer one, on a bad day of S3's."""
 
-SLICE: Millis = 2 * SECOND
-"""Of one archive before the next one's turn: three pages or so. Longer: fewer writes; shorter: others wait less."""
+SLICE: Millis = SECOND
+"""Of one archive before the next one's turn: two pages or so. Longer: fewer writes; shorter: others wait less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +133,8 @@ class CleanUp:
         by = looked(archive, now)
         if by is None:
             return True
-        archive, walk = self.table.replace_archive(archive, by), archive.walk or Walk(now)
-        looked_before = archive.looked_at
+        walk, looked_before = archive.walk or Walk(now), archive.looked_at
+        archive = self.table.replace_archive(archive, by)
         for page in pages(self.bucket, ArchiveKeys(archive.id).parts_prefix, walk.after):
             walk = _walked(walk, page, page)
             if is_too_much(walk, self.open_upload_bytes):
