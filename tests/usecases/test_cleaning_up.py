@@ -301,7 +301,12 @@ def test_a_look_at_an_open_upload_is_one_listing(journey, monkeypatch):
     journey.upload(KEY, ONE, TWO)
     listed = []
     bucket_list = journey.control.bucket.list
-    monkeypatch.setattr(journey.control.bucket, "list", lambda *it: listed.append(it) or bucket_list(*it))
+
+    def noted(*asked):
+        listed.append(asked)
+        return bucket_list(*asked)
+
+    monkeypatch.setattr(journey.control.bucket, "list", noted)
     for seconds, looks in ((0, 0), (299, 0), (1, 1), (299, 1), (1, 2)):
         journey.clock.advance(seconds)
         journey.clean_up()

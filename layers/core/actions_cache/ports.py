@@ -220,8 +220,8 @@ class Repositories(Protocol):
 
     def hits_of(self, repository_id: str, archive_id: str) -> Hits: ...
 
-    def hits(self, repository_id: str) -> Mapping[str, Hits]:
-        """By the archive's id, without those that were never found."""
+    def hits(self, repository_id: str) -> Iterator[tuple[str, Hits]]:
+        """With the archive's id, page by page, without those that were never found."""
         ...
 
 

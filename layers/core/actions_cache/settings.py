@@ -105,7 +105,7 @@ class Settings(BaseSettings):
 
     # How much may be kept, and how fast it may come.
     repository_budget_bytes: OrNone = 10 * 1024**3
-    repository_budget_entries: OrNone = 100_000
+    repository_budget_entries: OrNone = 25_000
     store_budget_bytes: OrNone = 0
     max_entry_bytes: OrNone = 0
     max_open_upload_bytes: OrNone = 0

@@ -122,8 +122,8 @@ class DynamoDbRepositories:
         found = get(self._items, repository_id, f"hits#{archive_id}")
         return NO_HITS if found is None else _hits(found)
 
-    def hits(self, repository_id: str) -> Mapping[str, Hits]:
-        return {it.item.removeprefix("hits#"): _hits(it) for it in self._query(repository_id, "hits#")}
+    def hits(self, repository_id: str) -> Iterator[tuple[str, Hits]]:
+        return ((it.item.removeprefix("hits#"), _hits(it)) for it in self._query(repository_id, "hits#"))
 
     def _query(self, partition: str, begins: str) -> Iterator[RepositoryItem]:
         with in_port_words():

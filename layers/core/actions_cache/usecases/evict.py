@@ -1,6 +1,7 @@
 """Room is made: of a repository over its budget, or of the store, what was used longest ago goes first."""
 
 import heapq
+import random
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,10 @@ from actions_cache.usecases.remove_entry import RemoveEntry
 
 AT_A_SAVE = 25
 """Entries that a save evicts before it answers, some 20 ms each. The schedule evicts the rest."""
+
+
+MOST_ASKED = 100
+"""Repositories whose oldest entries are compared where the store is over its budget; a query of some 10 ms each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,10 @@ class Evict:
         return self._evict(lambda: self.budgets.is_store_over(self.repositories.store_usage()), self._all_by_use, most)
 
     def _all_by_use(self) -> Iterator[Archive]:
-        of_each = [self.table.stored_archives(repository_id) for repository_id in self.repositories.ids()]
+        """Of some, chosen anew each time, where there are so many repositories that asking all would take too long."""
+        ids = self.repositories.ids()
+        ids = random.sample(ids, MOST_ASKED) if len(ids) > MOST_ASKED else ids
+        of_each = [self.table.stored_archives(repository_id, at_once=AT_A_SAVE) for repository_id in ids]
         return heapq.merge(*of_each, key=lambda archive: archive.last_used_at)
 
     def _last_use(self, archive: Archive) -> Millis:
