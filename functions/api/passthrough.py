@@ -15,6 +15,9 @@ from functions.api.forwarding import answer_headers, has_been_here, is_ours, req
 
 logger = logging.getLogger(__name__)
 
+MAX_LOGGED_PATH = 200
+"""Characters: a path may have 8,192, and whoever asks chooses them."""
+
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 MAX_TEXT_BYTES = 6_000_000
@@ -45,7 +48,9 @@ def routes(service: ResultsService | None) -> APIRouter:
             )
         except NoAnswer as fault:
             # Not the query: URLs carry signatures.
-            logger.warning("the results service doesn't answer", extra={"fault": str(fault), "asked_path": path})
+            logger.warning(
+                "the results service doesn't answer", extra={"fault": str(fault), "asked_path": path[:MAX_LOGGED_PATH]}
+            )
             return _bad_gateway(f"the results service at {service.url} doesn't answer; this isn't about the cache")
         except AnswerTooLarge:
             return _too_large(service)

@@ -257,3 +257,11 @@ def test_a_repositorys_name_is_noted_once_and_when_it_changes(journey, monkeypat
         journey.control.admit(Caller("42", (), name_in_token))
     assert noted == ["a/b", "a/c"]
     assert journey.control.repositories.repository("42").name == "a/c"
+
+
+def test_a_repository_that_takes_too_long_to_count_is_left_alone(journey):
+    saved(journey, "a", 10)
+    journey.control.repositories.correct_usage(REPOSITORY, Usage(100, 3))
+    assert not journey.control.reconcile_usage(REPOSITORY, lambda: False)
+    assert journey.control.repositories.usage(REPOSITORY) == Usage(110, 4)
+    assert journey.control.reconcile_usage(REPOSITORY, lambda: True)
