@@ -217,8 +217,12 @@ def test_a_save_compares_no_more_repositories_than_it_has_time_for():
     repositories = Repositories(5000)
     each = cast("Any", repositories)
     removed = []
-    remove: Any = lambda archive_id, _: removed.append(archive_id) is None  # noqa: E731
-    evict = Evict(each, each, remove, Budgets(store=10), Told())
+
+    def remove(archive_id: str, _: object) -> bool:
+        removed.append(archive_id)
+        return True
+
+    evict = Evict(each, each, cast("Any", remove), Budgets(store=10), Told())
     object.__setattr__(
         evict,
         "repositories",
