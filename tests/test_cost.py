@@ -175,7 +175,7 @@ def test_no_dimension_has_more_values_than_are_paid_for() -> None:
     assert len(kinds | {"Unavailable", "Unexpected", "StreamBroken"}) <= MOST_VALUES["kind"]
     assert len(MissReason) <= MOST_VALUES["reason"]
     assert len(RunEnd) <= MOST_VALUES["outcome"]
-    assert len({*Duty, "failed", "delete orphans"}) <= MOST_VALUES["duty"]
+    assert len({*Duty, "failed", "delete orphans", "close the upload"}) <= MOST_VALUES["duty"]
     assert len(CostPart) == USUAL_VALUES["part"] == MOST_VALUES["part"]
 
 

@@ -20,6 +20,9 @@ from functions.api.tokens import TokenReader
 
 logger = logging.getLogger(__name__)
 
+MAX_LOGGED_PATH = 200
+"""Characters: a path may have 8,192, and whoever asks chooses them."""
+
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 """Those that API Gateway has routes for. No client of the results service asks for OPTIONS, which browsers send."""
 
@@ -54,7 +57,9 @@ def routes(service: ResultsService | None, tokens: TokenReader) -> APIRouter:
             )
         except NoAnswer as fault:
             # Not the query: URLs carry signatures.
-            logger.warning("the results service doesn't answer", extra={"fault": str(fault), "asked_path": path[:200]})
+            logger.warning(
+                "the results service doesn't answer", extra={"fault": str(fault), "asked_path": path[:MAX_LOGGED_PATH]}
+            )
             return _bad_gateway(f"the results service at {service.url} doesn't answer; this isn't about the cache")
         except AnswerTooLarge:
             return _too_large(service)

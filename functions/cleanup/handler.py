@@ -15,7 +15,6 @@ from actions_cache.domain.timing import Millis
 from actions_cache.invocation import refusal
 from actions_cache.logs import handled, logger
 from actions_cache.settings import Settings
-from actions_cache.usecases.clean_up import DEADLINE_MARGIN
 from actions_cache.wiring.upkeep import Upkeep
 
 
@@ -33,7 +32,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
         case "outdated":
             done = control().migrate(remaining, again=True)
         case None if isinstance(event, dict):
-            done = _clean_up(remaining) | control().migrate(remaining)
+            done = _clean_up(remaining)
         case _:
             return refusal(event, "a schedule's event, whose `find` is orphans, outdated or not there")
     logger.info("cleaned up", done=done)
@@ -59,11 +58,14 @@ def _correct_usage(remaining: Callable[[], Millis]) -> int:
     for repository_id in ids[first:] + ids[:first]:
         if remaining() < until:
             return corrected
-        corrected += control().reconcile_usage(repository_id)
+        corrected += control().reconcile_usage(repository_id, lambda: remaining() > until)
     return corrected + control().reconcile_usage.store()
 
 
 def _clean_up(remaining: Callable[[], Millis]) -> Counter[str]:
-    done = control().clean_up(remaining)
-    done["entries evicted"] += control().evict.everywhere(lambda: remaining() > DEADLINE_MARGIN)
-    return done
+    """Each its part of the time, however much the one before it finds to do."""
+    whole = remaining()
+    done = control().clean_up(lambda: remaining() - whole * 2 // 5)
+    begin = secrets.randbelow(1000) / 1000
+    done["entries evicted"] += control().evict.everywhere(lambda: remaining() > whole // 4, begin)
+    return done | control().migrate(remaining)

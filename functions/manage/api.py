@@ -65,13 +65,18 @@ def routes(management: ManagementPlane, doorkeeper: Doorkeeper) -> APIRouter:
         listing = management.list_entries(found.id, wanted, order, page)
         hits = management.list_entries.hits(found.id, listing)
         shapes = [EntryShape.of(it, hits) for it in listing.archives]
-        return EntriesShape(total=listing.total, page=page.number, per_page=page.size, entries=shapes)
+        return EntriesShape(
+            total=listing.total, more=not listing.is_whole, page=page.number, per_page=page.size, entries=shapes
+        )
 
     @of_one.delete("/entries")
     def delete_entries(
         request: Request, role: Admin, found: Found, query: Annotated[asked.DeleteEntries, Query()]
     ) -> DeletionShape:
-        """At least one filter, and all that are given must hold. At most 500 at once: `remaining` says what is left."""
+        """At least one filter, and all that are given must hold. At most 500 at once.
+
+        What is left is said by `remaining` and `more`.
+        """
         wanted = query.wanted(management.control.clock.now())
         deletion = management.delete_entries(found.id, wanted, dry_run=query.dry_run)
         return answered(request, role, found, deletion, dry_run=query.dry_run)

@@ -107,6 +107,7 @@ class StoreShape(BaseModel):
 
 class RepositoriesShape(BaseModel):
     repositories: list[RepositoryShape] = Field(description="the largest first")
+    unread: int = Field(description="so many more, that there was no time for")
     store: StoreShape
 
     @classmethod
@@ -114,6 +115,7 @@ class RepositoriesShape(BaseModel):
         store, budgets = overview.store, overview.budgets
         return cls(
             repositories=[RepositoryShape.of(it, budgets.repository) for it in overview.repositories],
+            unread=overview.unread,
             store=StoreShape(bytes=store.bytes, entries=store.entries, budget_bytes=budgets.store),
         )
 
@@ -146,7 +148,8 @@ class EntryShape(BaseModel):
 
 
 class EntriesShape(BaseModel):
-    total: int = Field(description="of all pages")
+    total: int = Field(description="of all pages; of what could be read in time")
+    more: bool = Field(description="there was no time for what was used the longest ago: narrow the search")
     page: int
     per_page: int
     entries: list[EntryShape]
@@ -155,12 +158,13 @@ class EntriesShape(BaseModel):
 class DeletionShape(BaseModel):
     dry_run: bool
     deleted: list[EntryShape] = Field(description="with dry_run, what would be")
-    remaining: int = Field(description="that the filter names too: ask again")
+    remaining: int = Field(description="that the filter names too, so many at least: ask again")
+    more: bool = Field(description="there was no time to look at all entries: narrow the filter")
 
     @classmethod
     def of(cls, deletion: Deletion, hits: Mapping[str, int], *, dry_run: bool) -> Self:
         deleted = [EntryShape.of(it, hits) for it in deletion.archives]
-        return cls(dry_run=dry_run, deleted=deleted, remaining=deletion.remaining)
+        return cls(dry_run=dry_run, deleted=deleted, remaining=deletion.remaining, more=not deletion.is_whole)
 
 
 class FoundShape(BaseModel):

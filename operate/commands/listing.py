@@ -43,5 +43,7 @@ def list_(
     output.rows(TITLES, as_rows(listing.archives, hits))
     output.say(f"page {page} of {shown.last_of(listing.total)}, {counted(listing.total, 'entry', 'entries')} in all")
     entries = [EntryShape.of(it, hits) for it in listing.archives]
-    output.document(EntriesShape(total=listing.total, page=page, per_page=per_page, entries=entries).model_dump())
+    output.document(
+        EntriesShape(total=listing.total, more=False, page=page, per_page=per_page, entries=entries).model_dump()
+    )
     return 0

@@ -83,10 +83,14 @@ def archives_of(find: FindOrphans, bar: Bar, *, deletes: bool) -> Iterator[str |
         bar.advance()
         if is_known:
             yield archive_id
-        elif objects := find.objects(archive_id):  # SeaweedFS lists folders that are empty.
-            yield Orphan(archive_id, len(objects), sum(part.size for part in objects))
+            continue
+        count, size = 0, 0
+        for page in find.objects(archive_id):
+            count, size = count + len(page), size + sum(part.size for part in page)
             if deletes:
-                find.delete(archive_id, objects)
+                find.delete(archive_id, page)
+        if count:
+            yield Orphan(archive_id, count, size)
 
 
 def summary(archives: int, orphans: list[Orphan], repositories: int, drifted: int, *, acts: bool) -> str:

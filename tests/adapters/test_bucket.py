@@ -3,9 +3,11 @@
 import pytest
 
 from actions_cache.domain.archive import Part
+from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.domain.part_range import PartRange, whole
 from actions_cache.ports import ObjectGone, WriteConflict
+from tests.journey import name
 
 
 @pytest.fixture
@@ -53,6 +55,25 @@ def test_more_objects_than_a_page_holds_are_all_listed(bucket, journey):
     for i in range(1003):
         journey.overwrite(f"archives/{i:04d}", b"")
     assert len(list(bucket.list("archives/"))) == 1003
+
+
+def test_a_listing_goes_on_behind_a_key_whether_it_is_still_there_or_not(bucket):
+    keys = [f"archives/a/{number}" for number in range(4)]
+    for key in [*keys, "archives/b/0"]:
+        bucket.write_once(key, b"x")
+    assert [part.key for part in bucket.list("archives/a/", keys[1])] == keys[2:]
+    bucket.delete(keys[:2])
+    assert [part.key for part in bucket.list("archives/a/", keys[1])] == keys[2:]
+    assert list(bucket.list("archives/a/", keys[3])) == []
+
+
+def test_on_a_real_store_too_a_listing_goes_on_behind_a_key(on_engines):
+    archive_id = on_engines.upload(name("a"), *[b"part"] * 4)
+    bucket = on_engines.control.bucket
+    listed = [part.key for part in bucket.list(ArchiveKeys(archive_id).prefix)]
+    assert len(listed) == 5
+    for number, key in enumerate(listed):
+        assert [part.key for part in bucket.list(ArchiveKeys(archive_id).prefix, key)] == listed[number + 1 :]
 
 
 def test_copied_and_uploaded_parts_make_one_object(bucket):

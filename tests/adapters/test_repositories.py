@@ -161,7 +161,7 @@ def test_tallies_are_read_from_an_hour_on(repositories):
 def test_hits_are_counted_by_the_archive(repositories):
     for at, archive_id in enumerate(("a" * 32, "b" * 32, "a" * 32)):
         repositories.add_hit("42", archive_id, at, 5_000)
-    assert repositories.hits("42") == {"a" * 32: Hits(2, 2), "b" * 32: Hits(1, 1)}
+    assert dict(repositories.hits("42")) == {"a" * 32: Hits(2, 2), "b" * 32: Hits(1, 1)}
     assert repositories.hits_of("42", "a" * 32) == Hits(2, 2)
     assert repositories.hits_of("7", "a" * 32) == NO_HITS
 

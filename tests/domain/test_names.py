@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from actions_cache.domain.access import Caller, Scope
 from actions_cache.domain.archive import Part
-from actions_cache.domain.commit import assemble, block_list_digest
+from actions_cache.domain.commit import assemble, block_list_digest, check_names_each_once
 from actions_cache.domain.entry import EntryFamily, check_name, sort_key, sort_key_prefix
-from actions_cache.domain.errors import InvalidRequest, PermissionDenied, UnknownBlock
+from actions_cache.domain.errors import InvalidBlockList, InvalidRequest, PermissionDenied
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.signed_url import Direction, check_signature, signed_path
 from tests.domain.build import NOW
@@ -71,12 +71,14 @@ def test_a_block_sent_again_replaces_the_earlier_one():
     assert [part.size for part in assemble(KEYS, ["YQ=="], arrivals)] == [90]
 
 
-def test_a_block_may_be_listed_twice():
-    assert len(assemble(KEYS, ["YQ==", "YQ=="], [arrival("YQ==", 7)])) == 2
+def test_a_block_is_listed_once():
+    check_names_each_once(["YQ==", "Yg==", "yq=="])
+    with pytest.raises(InvalidBlockList, match="'Yg==' twice"):
+        check_names_each_once(["YQ==", "Yg==", "Yg=="])
 
 
 def test_a_block_that_never_arrived_is_named():
-    with pytest.raises(UnknownBlock, match="Yg=="):
+    with pytest.raises(InvalidBlockList, match="Yg=="):
         assemble(KEYS, ["YQ==", "Yg=="], [arrival("YQ==", 7)])
 
 

@@ -327,6 +327,11 @@ BLOBS: dict[str, tuple[Attempt, int, str]] = {
     "an entity bomb": (block_list(BOMB), 400, "InvalidInput"),
     "an entity from outside": (block_list(OUTSIDE_ENTITY), 400, "InvalidInput"),
     "an unknown block in the list": (block_ids(base64_of(16)), 400, "InvalidBlockList"),
+    "a block named twice": (
+        lambda upload: put_block_list(upload.url, [upload.block_id, upload.block_id]),
+        400,
+        "InvalidBlockList",
+    ),
     "a block id in the list that isn't base64": (block_ids("no base64!"), 400, "InvalidInput"),
     "a nameless block in the list": (block_ids(""), 400, "InvalidInput"),
     "50,001 blocks": (block_ids(*["AAAA"] * 50_001), 413, "RequestBodyTooLarge"),

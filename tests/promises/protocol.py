@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 
 from actions_cache.domain.archive import Archive, ArchiveState, MergeState, Part
 from actions_cache.domain.claim import claimable_at
-from actions_cache.domain.errors import AlreadyExists, CommittedDifferently, InvalidRequest, NotFound, UnknownBlock
+from actions_cache.domain.errors import AlreadyExists, CommittedDifferently, InvalidBlockList, InvalidRequest, NotFound
 from actions_cache.domain.happenings import RunEnd
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.timing import SECOND, Millis
@@ -118,8 +118,8 @@ class Protocol(RuleBasedStateMachine):
         with self.life.of(death, takes_effect=takes_effect):
             try:
                 self.journey.control.commit_blocks(archive_id, ids)
-            except UnknownBlock:
-                assert not set(ids) <= set(upload.arrived)
+            except InvalidBlockList:
+                assert len(set(ids)) < len(ids) or not set(ids) <= set(upload.arrived)
             except (NotFound, CommittedDifferently):
                 pass
         archive = self.journey.control.table.archive(archive_id)

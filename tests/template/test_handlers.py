@@ -260,7 +260,7 @@ def test_usage_leaves_orphans_half_of_the_time(monkeypatch: pytest.MonkeyPatch) 
         repositories = SimpleNamespace(ids=lambda: list("abcdef"))
 
         @staticmethod
-        def reconcile_usage(repository_id: str) -> bool:
+        def reconcile_usage(repository_id: str, _: Callable[[], bool]) -> bool:
             seen.append(repository_id)
             return True
 

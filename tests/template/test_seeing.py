@@ -264,7 +264,7 @@ def test_the_page_has_each_metrics_dimension_and_its_values() -> None:
     values = {
         "reason": [*MissReason],
         "outcome": [*RunEnd],
-        "duty": [*Duty, "delete orphans", "failed"],
+        "duty": [*Duty, "close the upload", "delete orphans", "failed"],
         "part": [*CostPart],
     }
     for metric in METRICS:
@@ -285,7 +285,8 @@ TELLS = {
     "TimeToFirstByte": r"happenings\.first_byte\(",
     "Merges": r"happenings\.(merged|merge_ended|merge_claimed)\(",
     "MergeDuration": r"happenings\.merged\(",
-    "Cleanup": r"happenings\.(duty_done|duty_failed|orphans_deleted)\(",
+    "Cleanup": r"happenings\.(duty_done|duty_failed|upload_closed|orphans_deleted)\(",
+    "BytesDiscarded": r"happenings\.(bytes_discarded|orphans_deleted)\(",
     "Evictions": r"happenings\.evicted\(",
     "OrphanListingFailures": r"happenings\.orphans_stay\(",
     "StoredBytes": r"happenings\.reckoned\(",

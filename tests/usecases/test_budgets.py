@@ -7,7 +7,7 @@ import pytest
 
 from actions_cache.domain.access import Caller
 from actions_cache.domain.errors import NotFound, TooLarge, TooManyRequests
-from actions_cache.domain.usage import NO_USAGE, Budgets, Usage, by_last_use, excess
+from actions_cache.domain.usage import NO_USAGE, Budgets, Usage, by_last_use
 from actions_cache.ports import Unavailable
 from tests.domain.build import archive
 from tests.journey import REPOSITORY, fail, name
@@ -36,7 +36,34 @@ def kept(journey, repository=REPOSITORY):
 
 @pytest.mark.parametrize(("used", "budget", "over"), [(9, 10, 0), (10, 10, 0), (11, 10, 1), (11, None, 0)])
 def test_an_excess_begins_beyond_the_budget(used, budget, over):
-    assert excess(Usage(used, 1), budget) == over
+    assert Budgets(repository=budget).is_repository_over(Usage(used, 1)) == over
+    assert Budgets(repository_entries=budget).is_repository_over(Usage(1, used)) == over
+    assert Budgets(store=budget).is_store_over(Usage(used, 1)) == over
+
+
+def test_entries_without_bytes_are_evicted_by_their_number(journey):
+    with_settings(journey, repository_budget_entries=2)
+    for key in ("a", "b", "c"):
+        saved(journey, key, 0)
+    assert kept(journey) == {"b", "c"}
+    saved(journey, "of another one", 0, repository="7")
+    assert kept(journey) == {"b", "c"}
+
+
+def test_each_repository_has_its_turn_though_one_has_more_than_there_is_time_for(journey, monkeypatch):
+    with_settings(journey, repository_budget_entries=1)
+    monkeypatch.setattr("actions_cache.usecases.evict.AT_A_SAVE", 2)
+    monkeypatch.setattr(type(journey.control.evict), "after_save", lambda *_: 0)
+    for repository, entries in (("42", 9), ("7", 2)):
+        journey.control.admit(Caller(repository, ()))
+        for number in range(entries):
+            saved(journey, f"{number}", 0, repository=repository)
+    turns = iter([True] * 3)
+    journey.control.evict.everywhere(lambda: next(turns, False))
+    assert len(kept(journey, "7")) == 1
+    turns = iter([True] * 2)
+    journey.control.evict.everywhere(lambda: next(turns, False), 0.99)
+    assert 1 < len(kept(journey, "42")) < 9
 
 
 def test_a_save_that_goes_over_evicts_what_was_used_longest_ago(journey):
@@ -230,3 +257,11 @@ def test_a_repositorys_name_is_noted_once_and_when_it_changes(journey, monkeypat
         journey.control.admit(Caller("42", (), name_in_token))
     assert noted == ["a/b", "a/c"]
     assert journey.control.repositories.repository("42").name == "a/c"
+
+
+def test_a_repository_that_takes_too_long_to_count_is_left_alone(journey):
+    saved(journey, "a", 10)
+    journey.control.repositories.correct_usage(REPOSITORY, Usage(100, 3))
+    assert not journey.control.reconcile_usage(REPOSITORY, lambda: False)
+    assert journey.control.repositories.usage(REPOSITORY) == Usage(110, 4)
+    assert journey.control.reconcile_usage(REPOSITORY, lambda: True)

@@ -1,10 +1,13 @@
 """P3, P6 and P7: nobody cut off, nothing stuck, nothing leaked."""
 
+from dataclasses import replace
+
 import pytest
 
 from actions_cache.domain.archive import ArchiveState, MergeState
+from actions_cache.domain.errors import NotFound
 from actions_cache.domain.happenings import RunEnd
-from actions_cache.ports import Unavailable
+from actions_cache.ports import ObjectGone, Unavailable, WrongBytes
 from tests.journey import block_ids, fail, name, plenty
 
 KEY = name("npm-1")
@@ -186,3 +189,126 @@ def test_a_long_random_life_leaves_nothing_behind(journey):
         journey.clean_up()
     assert len(objects(journey)) == 4
     assert all("/merged/" in key for key in objects(journey))
+
+
+LOST = {
+    "gone": lambda journey, key: journey.control.bucket.delete([key]),
+    "replaced": lambda journey, key: journey.overwrite(key, b"other bytes"),
+}
+
+
+@pytest.mark.parametrize("how", LOST)
+def test_an_unmerged_archive_whose_manifest_is_lost_goes_at_its_first_sweep(journey, how):
+    """Nobody can restore it; cleanup isn't to fail on it every ten minutes for ever."""
+    entry = journey.save(KEY, ONE, TWO)
+    LOST[how](journey, journey.archive(entry.archive_id).commit.manifest.key)
+    journey.clock.advance(2 * HOUR)
+    done = journey.clean_up()
+    assert "failed" not in done
+    assert journey.archive(entry.archive_id).state is ArchiveState.DELETED
+    assert journey.control.table.entry(KEY) is None
+    journey.clock.advance(journey.control.settings.grace_seconds)
+    assert "failed" not in journey.clean_up()
+    assert objects(journey) == []
+    assert journey.control.table.archive(entry.archive_id) is None
+
+
+def unreadable(journey, archive_id, content=b"{}"):
+    """What this server never writes, though byte for byte what its ETag stands for."""
+    table = journey.control.table
+    seen = journey.archive(archive_id)
+    manifest = journey.control.bucket.write_once(f"{seen.commit.manifest.key}-unreadable", content)
+    table.replace_archive(seen, replace(seen, commit=replace(seen.commit, manifest=manifest)))
+
+
+@pytest.mark.parametrize("content", [b"{}", b"", b"[]", b'{"parts":[[1]]}', b'{"parts":7}', b"\xff"])
+def test_a_manifest_that_nobody_can_read_is_as_good_as_gone(journey, content):
+    entry = journey.save(KEY, ONE, TWO)
+    unreadable(journey, entry.archive_id, content)
+    journey.clock.advance(2 * HOUR)
+    assert "failed" not in journey.clean_up()
+    assert journey.archive(entry.archive_id).state is ArchiveState.DELETED
+
+
+def test_a_merged_archive_whose_manifest_is_lost_stays_and_is_swept(journey):
+    archive_id = merged(journey)
+    manifest = journey.archive(archive_id).commit.manifest.key
+    journey.control.bucket.delete([manifest])
+    journey.clock.advance(2 * HOUR)
+    assert "failed" not in journey.clean_up()
+    assert journey.content(archive_id) == ONE + TWO
+    [left] = journey.keys(archive_id)
+    assert left.startswith("merged/")
+
+
+def test_a_rotten_manifest_is_told_once_and_keeps_no_duty_from_its_turn(journey, monkeypatch):
+    entry = journey.save(KEY, ONE, TWO)
+    manifest = journey.archive(entry.archive_id).commit.manifest
+    read = journey.control.bucket.read
+    monkeypatch.setattr(
+        journey.control.bucket,
+        "read",
+        lambda it: fail(WrongBytes(manifest, "rot")) if it.part == manifest else read(it),
+    )
+    journey.clock.advance(2 * HOUR)
+    journey.clean_up()
+    assert journey.archive(entry.archive_id).is_stored, "it may have been on the way"
+    journey.clock.advance(7 * 24 * HOUR)
+    journey.clean_up()
+    assert journey.archive(entry.archive_id).state is ArchiveState.DELETED
+
+
+def test_a_manifest_that_the_bucket_still_has_costs_no_entry(journey, monkeypatch):
+    entry = journey.save(KEY, ONE, TWO)
+    manifest = journey.archive(entry.archive_id).commit.manifest
+    with monkeypatch.context() as faults:
+        faults.setattr(journey.control.bucket, "read", lambda _: fail(ObjectGone(manifest)))
+        journey.clock.advance(2 * HOUR)
+        assert journey.clean_up()["failed"] == 1
+    assert journey.content(entry.archive_id) == ONE + TWO
+
+
+def test_the_block_list_of_an_upload_whose_manifest_is_lost_removes_its_entry(journey):
+    entry = journey.save(KEY, ONE, TWO)
+    journey.control.bucket.delete([journey.archive(entry.archive_id).commit.manifest.key])
+    with pytest.raises(NotFound, match="its entry was removed"):
+        journey.control.list_blocks(entry.archive_id)
+    assert journey.archive(entry.archive_id).state is ArchiveState.DELETED
+
+
+@pytest.mark.parametrize("how", LOST)
+def test_a_merge_without_its_manifest_removes_the_entry(journey, how):
+    entry = journey.save(KEY, ONE, TWO)
+    LOST[how](journey, journey.archive(entry.archive_id).commit.manifest.key)
+    assert journey.merge_all() == [RunEnd.BROKEN]
+    assert journey.archive(entry.archive_id).state is ArchiveState.DELETED
+
+
+def test_a_merge_of_a_manifest_that_nobody_can_read_removes_the_entry(journey):
+    entry = journey.save(KEY, ONE, TWO)
+    unreadable(journey, entry.archive_id)
+    assert journey.merge_all() == [RunEnd.BROKEN]
+
+
+def test_an_upload_that_is_finalized_in_minutes_is_never_looked_at(journey):
+    entry = journey.save(KEY, ONE, TWO)
+    journey.clock.advance(301)
+    assert "look at the open upload" not in journey.clean_up()
+    assert journey.archive(entry.archive_id).looked_at == 0
+
+
+def test_a_look_at_an_open_upload_is_one_listing(journey, monkeypatch):
+    journey.upload(KEY, ONE, TWO)
+    listed = []
+    bucket_list = journey.control.bucket.list
+
+    def noted(*asked):
+        listed.append(asked)
+        return bucket_list(*asked)
+
+    monkeypatch.setattr(journey.control.bucket, "list", noted)
+    for seconds, looks in ((0, 0), (299, 0), (1, 1), (299, 1), (1, 2)):
+        journey.clock.advance(seconds)
+        journey.clean_up()
+        assert len(listed) == looks
+    assert journey.control.finalize(KEY, 2000).size == 2000

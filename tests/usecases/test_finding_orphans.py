@@ -104,7 +104,8 @@ def test_a_deleted_archives_readers_keep_their_bytes_and_a_put_that_outlasts_its
 
 def test_a_run_begins_anywhere_and_stops_between_two_when_its_time_is_over(journey: Journey):
     ids = [orphan(journey, digit) for digit in "05acf"]
-    times = iter([plenty(), plenty(), find_orphans.DEADLINE_MARGIN - 1])
+    # Each archive is begun, and its slice reckoned, by the time that is left.
+    times = iter([*[plenty()] * 4, find_orphans.DEADLINE_MARGIN - 1])
     from_seven = replace(journey.control.find_orphans, tokens=Begins("7" * 32))
 
     done = from_seven(lambda: next(times))
@@ -120,6 +121,29 @@ def test_the_way_round_ends_where_it_began(journey: Journey):
     bucket = Watched(journey.control.bucket, undeletable="archives")
     replace(journey.control.find_orphans, bucket=bucket, tokens=Begins(ids[1]))(plenty)
     assert bucket.listed == [*ids[2:], *ids[:2], ids[2]], "the last only to see that it was there already"
+
+
+def test_a_flood_of_orphans_takes_no_other_archives_turn(journey: Journey, monkeypatch):
+    """Page by page, and once its slice is over, after the others."""
+    monkeypatch.setattr("actions_cache.usecases.arrivals.PAGE", 2)
+    flood, other = "0" * 32, "1" * 32
+    for archive_id, count in ((flood, 9), (other, 1)):
+        for number in range(count):
+            journey.control.bucket.write_once(f"archives/{archive_id}/parts/blob/{number}", b"nobody's")
+    deleted: list[str] = []
+    clock = iter(range(10**6, 0, -find_orphans.SLICE))
+    bucket = Watched(journey.control.bucket)
+    delete = bucket.delete
+
+    def noted(keys):
+        deleted.append(keys[0].split("/")[1][0])
+        delete(keys)
+
+    monkeypatch.setattr(bucket, "delete", noted)
+    replace(journey.control.find_orphans, bucket=bucket, tokens=Begins("f" * 32))(lambda: next(clock))
+    assert "1" in deleted[:3], "the other had its turn after the first slice"
+    assert deleted.count("0") == 5
+    assert left(journey) == set()
 
 
 def test_a_run_without_time_deletes_nothing(journey: Journey):

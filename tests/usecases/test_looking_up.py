@@ -90,6 +90,15 @@ def test_an_entry_whose_object_is_gone_is_a_miss_and_frees_its_key(journey):
     assert journey.look_up("npm-1") is not None
 
 
+def test_an_entry_whose_manifest_is_gone_is_a_miss_and_frees_its_key(journey):
+    entry = journey.save(name("npm-1"), b"one", b"two")
+    journey.control.bucket.delete([journey.archive(entry.archive_id).commit.manifest.key])
+    assert journey.look_up("npm-1") is None
+    assert journey.archive(entry.archive_id).state is ArchiveState.DELETED
+    saved(journey, "npm-1", body=b"again")
+    assert journey.look_up("npm-1") is not None
+
+
 def test_behind_a_broken_entry_the_next_best_match_is_found(journey):
     saved(journey, "npm-1")
     broken = saved(journey, "npm-2")

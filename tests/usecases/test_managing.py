@@ -239,7 +239,7 @@ def test_a_match_says_what_was_asked_in_which_order_and_notes_no_use(journey, ma
     ]
     assert explanation.alike == ()
     assert [*journey.control.table.stored_archives(REPOSITORY)] == before
-    assert journey.control.repositories.hits(REPOSITORY) == {}
+    assert [*journey.control.repositories.hits(REPOSITORY)] == []
 
 
 def test_a_miss_names_what_has_such_a_key_elsewhere(journey, management):

@@ -187,7 +187,7 @@ def test_an_archive_that_cleanup_fails_on_is_told_with_its_fault(
     entry = journey.save(KEY, ONE, TWO)
     journey.merge_all()
     journey.clock.advance(3 * 3600)
-    monkeypatch.setattr(journey.control.bucket, "list", lambda _: fail(Unavailable("503")))
+    monkeypatch.setattr(journey.control.bucket, "list", lambda *_: fail(Unavailable("503")))
     journey.clean_up()
     [failure] = [it for it in told.happenings if it.what == "cleanup failed on an archive"]
     assert (failure.fields["archive_id"], told.counted(CLEANUP)) == (entry.archive_id, ["failed"])

@@ -132,6 +132,7 @@ function entriesSection(id, query, role, onDeleted) {
   const removeAllOf = async (ref, total) => {
     let count = 0;
     let left = 0;
+    let unseen = false;
     const done = await confirm({
       title: `Delete ${plural(total, 'entry', 'entries')}?`,
       text: [
@@ -141,23 +142,26 @@ function entriesSection(id, query, role, onDeleted) {
       yes: 'Delete all',
       action: async () => {
         for (let goes = true; goes;) {
-          const { deleted, remaining } = await api.deleteEntries(id, { ref });
+          const { deleted, remaining, more } = await api.deleteEntries(id, { ref });
           count += deleted.length;
           left = remaining;
+          unseen = more;
           goes = deleted.length > 0 && remaining > 0;
         }
       },
     });
-    const more = left > 0 ? ` ${plural(left, 'entry is', 'entries are')} left: try again.` : '';
-    if (done) await removed(`${plural(count, 'entry is', 'entries are')} deleted.${more}`);
+    const rest = left > 0 ? ` ${plural(left, 'entry is', 'entries are')} left: try again.` : '';
+    const others = unseen ? ' There was no time to look at all entries: the command line deletes the others.' : '';
+    if (done) await removed(`${plural(count, 'entry is', 'entries are')} deleted.${rest}${others}`);
   };
 
   const parts = [filters, h('div', { class: 'row between found' }, counted, rest), rows];
-  const paint = ({ search, ref, page }, entries, total, pages) => {
+  const paint = ({ search, ref, page }, { entries, total, more }, pages) => {
     asked.page = page;
     order.value = `${asked.sort} ${asked.direction}`;
     const isAdmin = role === 'admin';
-    counted.textContent = search || ref ? plural(total, 'entry matches', 'entries match') : plural(total, 'entry', 'entries');
+    const lately = more ? ' of those used last: narrow the search to see others' : '';
+    counted.textContent = (search || ref ? plural(total, 'entry matches', 'entries match') : plural(total, 'entry', 'entries')) + lately;
     rest.replaceChildren(
       isAdmin && ref && !search && total
         ? h('button', { type: 'button', class: 'danger', onclick: () => removeAllOf(ref, total) }, 'Delete all of this ref')
@@ -172,13 +176,13 @@ function entriesSection(id, query, role, onDeleted) {
   const load = async () => {
     const wanted = { ...asked };
     const ask = () => api.entries(id, { ...wanted, per_page: PER_PAGE });
-    let { entries, total } = await ask();
-    const pages = Math.max(1, Math.ceil(total / PER_PAGE));
+    let listing = await ask();
+    const pages = Math.max(1, Math.ceil(listing.total / PER_PAGE));
     if (wanted.page > pages) { // what was on it is deleted
       wanted.page = pages;
-      ({ entries, total } = await ask());
+      listing = await ask();
     }
-    return () => paint(wanted, entries, total, pages);
+    return () => paint(wanted, listing, pages);
   };
   const listed = section('Entries', load, { id: 'entries' });
   return listed;

@@ -39,6 +39,10 @@ class ObjectGone(Exception):
         self.part = part
 
 
+class Unreadable(ObjectGone):
+    """The pinned object is there, byte for byte, and isn't what it has to be: nobody can make anything of it."""
+
+
 class WrongBytes(Unavailable):
     """Of the object, the store gave, took or copied other bytes than its ETag stands for. Another try may succeed."""
 
@@ -217,8 +221,8 @@ class Repositories(Protocol):
 
     def hits_of(self, repository_id: str, archive_id: str) -> Hits: ...
 
-    def hits(self, repository_id: str) -> Mapping[str, Hits]:
-        """By the archive's id, without those that were never found."""
+    def hits(self, repository_id: str) -> Iterator[tuple[str, Hits]]:
+        """With the archive's id, page by page, without those that were never found."""
         ...
 
     def add_refusals(self, refusals: Refusals, forget_at: Millis) -> None:
@@ -246,8 +250,8 @@ class UploadedPart:
 
 
 class Bucket(Protocol):
-    def list(self, prefix: str) -> Iterator[Part]:
-        """Every object whose key begins with the prefix, in any number of pages."""
+    def list(self, prefix: str, after: str = "") -> Iterator[Part]:
+        """Every object whose key begins with the prefix and comes after this one, by the page, in the keys' order."""
         ...
 
     def archive_ids(self, after: str) -> Iterator[str]:

@@ -116,8 +116,10 @@ class Settings(BaseSettings):
 
     # How much may be kept, and how fast it may come.
     repository_budget_bytes: OrNone = 10 * 1024**3
+    repository_budget_entries: OrNone = 25_000
     store_budget_bytes: OrNone = 0
     max_entry_bytes: OrNone = 0
+    max_open_upload_bytes: OrNone = 0
     creates_per_minute: OrNone = 0
 
     # Merging.
@@ -148,6 +150,19 @@ class Settings(BaseSettings):
 
     release: str | None = None
     """`version+commit`, where no build has stamped it (release.py)."""
+
+    @property
+    def largest_entry_bytes(self) -> int | None:
+        """None for no limit."""
+        limits = (self.max_entry_bytes, self.repository_budget_bytes, self.store_budget_bytes)
+        return min((it for it in limits if it), default=None)
+
+    @property
+    def open_upload_bytes(self) -> int | None:
+        """Twice the largest entry unless it is set: each block may be sent twice. None for no limit."""
+        if self.max_open_upload_bytes:
+            return self.max_open_upload_bytes
+        return None if self.largest_entry_bytes is None else 2 * self.largest_entry_bytes
 
     @property
     def shortest_parts_grace_seconds(self) -> int:
@@ -184,6 +199,17 @@ class Settings(BaseSettings):
             raise ValueError(
                 "SEEK_THROUGH=api sends clients past the edge, and with EDGE_KEY the API answers nobody there. Set "
                 "SEEK_THROUGH to edge, or leave EDGE_KEY unset."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _the_largest_entry_can_be_uploaded(self) -> Self:
+        largest = self.largest_entry_bytes
+        if self.max_open_upload_bytes and largest is not None and self.max_open_upload_bytes < largest:
+            raise ValueError(
+                f"MAX_OPEN_UPLOAD_BYTES is {self.max_open_upload_bytes}, but one entry may have {largest} bytes "
+                "(MAX_ENTRY_BYTES, REPOSITORY_BUDGET_BYTES, STORE_BUDGET_BYTES), so that its upload would be closed. "
+                "Raise it, lower those, or leave it at 0: twice as much as an entry may have."
             )
         return self
 

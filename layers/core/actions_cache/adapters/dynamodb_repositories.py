@@ -133,8 +133,8 @@ class DynamoDbRepositories:
         found = get(self._items, repository_id, f"hits#{archive_id}")
         return NO_HITS if found is None else _hits(found)
 
-    def hits(self, repository_id: str) -> Mapping[str, Hits]:
-        return {it.item.removeprefix("hits#"): _hits(it) for it in self._query(repository_id, "hits#")}
+    def hits(self, repository_id: str) -> Iterator[tuple[str, Hits]]:
+        return ((it.item.removeprefix("hits#"), _hits(it)) for it in self._query(repository_id, "hits#"))
 
     def add_refusals(self, refusals: Refusals, forget_at: Millis) -> None:
         job = refusals.job

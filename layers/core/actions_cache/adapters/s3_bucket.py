@@ -34,9 +34,10 @@ class S3Bucket:
         self._name = name
         self._credentials = credentials
 
-    def list(self, prefix: str) -> Iterator[Part]:
+    def list(self, prefix: str, after: str = "") -> Iterator[Part]:
+        pages = self._s3.get_paginator("list_objects_v2")
         with answers():
-            for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix):
+            for page in pages.paginate(Bucket=self._name, Prefix=prefix, StartAfter=after):
                 for found in page.get("Contents", ()):
                     yield Part(found["Key"], found["Size"], found["ETag"])
 

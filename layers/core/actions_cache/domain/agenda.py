@@ -2,13 +2,18 @@
 
 from enum import StrEnum
 
-from actions_cache.domain.archive import Archive, ArchiveState, Manifest, MergeState
+from actions_cache.domain.archive import Archive, ArchiveState, Manifest, MergeState, Walk
 from actions_cache.domain.claim import claimable_at
+from actions_cache.domain.commit import MAX_ARRIVALS
 from actions_cache.domain.layout import ArchiveKeys
-from actions_cache.domain.timing import SEND_TIMEOUT, Lifetimes, Millis
+from actions_cache.domain.timing import SECOND, SEND_TIMEOUT, Lifetimes, Millis
+
+LOOK_EVERY: Millis = 300 * SECOND
+"""While an upload is open. Shorter: less arrives beyond its bound; longer: fewer requests for long uploads."""
 
 
 class Duty(StrEnum):
+    LOOK_AT_UPLOAD = "look at the open upload"
     DROP_RESERVATION = "drop the reservation"
     RETAKE_CLAIM = "retake the claim"
     SWEEP = "sweep"
@@ -25,7 +30,8 @@ def next_duty(archive: Archive, lifetimes: Lifetimes, *, merges_at_finalize: boo
 
 def _duties(archive: Archive, lifetimes: Lifetimes, *, merges_at_finalize: bool) -> list[tuple[Millis, Duty]]:
     if archive.state is ArchiveState.RESERVED:
-        return [(archive.reservation_expires_at, Duty.DROP_RESERVATION)]
+        look_at = max(archive.reserved_at, archive.looked_at) + LOOK_EVERY
+        return [(archive.reservation_expires_at, Duty.DROP_RESERVATION), (look_at, Duty.LOOK_AT_UPLOAD)]
     duties = [(at, Duty.SWEEP) for at in _sweep_times(archive, lifetimes) if at > archive.swept_at]
     if archive.is_stored:
         duties.append((archive.last_used_at + lifetimes.unused_entry, Duty.EXPIRE_ENTRY))
@@ -45,7 +51,8 @@ def _sweep_times(archive: Archive, lifetimes: Lifetimes) -> tuple[Millis, ...]:
     """When objects of this archive become nobody's."""
     last_arrival = archive.upload_closes_at + lifetimes.late_arrival
     if archive.state is ArchiveState.DELETED:
-        return removable_at(archive, lifetimes), last_arrival
+        again = min(max(archive.swept_at + LOOK_EVERY, archive.deleted_at), last_arrival)
+        return removable_at(archive, lifetimes), last_arrival, *([again] if archive.closed_at else [])
     if archive.merge.state is MergeState.MERGED:
         return parts_removable_at(archive, lifetimes), last_arrival
     if archive.merge.state is MergeState.FAILED:
@@ -69,6 +76,28 @@ def needs_parts(archive: Archive, now: Millis, lifetimes: Lifetimes) -> bool:
     is_gone = archive.state is ArchiveState.DELETED and removable_at(archive, lifetimes) <= now
     is_merged = archive.merge.state is MergeState.MERGED and parts_removable_at(archive, lifetimes) <= now
     return not (is_gone or is_merged)
+
+
+def is_too_much(walk: Walk, most_bytes: int | None) -> bool:
+    """Whether more has arrived than an open upload may have: bytes, or objects that no commit would list."""
+    return walk.objects > MAX_ARRIVALS or (most_bytes is not None and walk.bytes > most_bytes)
+
+
+def discarded_bytes(archive: Archive, bytes_of_parts: int, began_at: Millis, lifetimes: Lifetimes) -> int:
+    """How much of what a sweep deleted below `parts/` had never been in an entry.
+
+    Args:
+        archive: as it was before the sweep.
+        bytes_of_parts: that the sweep deleted.
+        began_at: when the sweep did.
+        lifetimes: the settings'.
+    """
+    if needs_parts(archive, began_at, lifetimes) or not archive.was_visible:
+        return bytes_of_parts
+    unneeded = [parts_removable_at(archive, lifetimes)] if archive.merge.state is MergeState.MERGED else []
+    unneeded += [removable_at(archive, lifetimes)] if archive.state is ArchiveState.DELETED else []
+    had_its_parts = archive.swept_at < min(unneeded)
+    return max(0, bytes_of_parts - (archive.size if had_its_parts else 0))
 
 
 def kept_keys(archive: Archive, manifest: Manifest | None, now: Millis, lifetimes: Lifetimes) -> frozenset[str]:

@@ -78,6 +78,17 @@ class Merge:
     ended_at: Millis = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """How far one pass over an archive's objects has come, which may take more than one run of the schedule."""
+
+    began_at: Millis
+    after: str = ""
+    """The last key that it saw."""
+    objects: int = 0
+    bytes: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archive:
     id: str
@@ -95,7 +106,13 @@ class Archive:
     deleted_at: Millis = 0
     swept_at: Millis = 0
     postponed_until: Millis = 0
-    """Cleanup failed on it, and looks at others first."""
+    """Cleanup has begun something that it may not survive, or failed, and looks at others first."""
+    looked_at: Millis = 0
+    """When cleanup last looked at what had arrived, while the upload was open."""
+    closed_at: Millis = 0
+    """More had arrived than an open upload may have."""
+    walk: Walk | None = None
+    """Cleanup's pass over its objects that isn't over yet."""
     revision: int = 0
     """Counted up by the table at each write; what a write is conditional on."""
 
@@ -118,6 +135,11 @@ class Archive:
     @property
     def entry(self) -> Entry:
         return Entry(self.name, self.id, self.size, self.stored_at)
+
+
+def needed_first(archive: Archive) -> Part | None:
+    """The object without which no reader gets a byte: the one that holds all of them, or names their parts."""
+    return archive.object or (archive.commit.manifest if archive.commit else None)
 
 
 def reserved(archive_id: str, name: EntryName, now: Millis, lifetimes: Lifetimes) -> Archive:
@@ -158,7 +180,9 @@ def stored(archive: Archive, now: Millis, past: Past | None = None) -> Archive |
     if archive.reservation_expires_at <= now:
         return None
     past = (past or Past(now, now)).until(now)
-    return replace(archive, state=ArchiveState.STORED, stored_at=past.saved_at, last_used_at=past.last_used_at)
+    return replace(
+        archive, state=ArchiveState.STORED, stored_at=past.saved_at, last_used_at=past.last_used_at, walk=None
+    )
 
 
 def used(archive: Archive, now: Millis, lifetimes: Lifetimes) -> Archive | None:
@@ -172,11 +196,38 @@ def deleted(archive: Archive, now: Millis) -> Archive | None:
     """A tombstone: its objects outlive it by its readers' grace (P3). None when it has one already."""
     if archive.state is ArchiveState.DELETED:
         return None
-    return replace(archive, state=ArchiveState.DELETED, deleted_at=now)
+    return replace(archive, state=ArchiveState.DELETED, deleted_at=now, walk=None)
 
 
-def swept(archive: Archive, now: Millis) -> Archive:
-    return replace(archive, swept_at=now, postponed_until=0)
+def closed(archive: Archive, now: Millis) -> Archive | None:
+    """A tombstone for an upload of which too much arrived. None when it is no longer open."""
+    if archive.state is not ArchiveState.RESERVED:
+        return None
+    return replace(archive, state=ArchiveState.DELETED, deleted_at=now, closed_at=now, walk=None)
+
+
+def why_gone(archive: Archive | None) -> str:
+    """For a client that goes on with an upload that is over."""
+    if archive is not None and archive.closed_at:
+        return "this upload was closed: more arrived than an open upload may have (MAX_OPEN_UPLOAD_BYTES)"
+    return "this upload is gone: its reservation expired, or its entry was removed"
+
+
+def looked(archive: Archive, now: Millis) -> Archive | None:
+    """None when the upload is no longer open."""
+    if archive.state is not ArchiveState.RESERVED:
+        return None
+    return replace(archive, looked_at=now, walk=None)
+
+
+def swept(archive: Archive, began_at: Millis) -> Archive:
+    """Args: began_at: of the pass that is over now. What came or became nobody's since, the next sweep sees."""
+    return replace(archive, swept_at=began_at, postponed_until=0, walk=None)
+
+
+def interrupted(archive: Archive, walk: Walk, now: Millis, looked_at: Millis) -> Archive:
+    """A pass that is out of time: due again at once, behind all that fell due before."""
+    return replace(archive, walk=walk, postponed_until=now, looked_at=looked_at)
 
 
 def postponed(archive: Archive, until: Millis) -> Archive:

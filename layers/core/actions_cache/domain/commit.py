@@ -7,11 +7,14 @@ from posixpath import basename, dirname
 
 from actions_cache.domain.appending import APPENDED_DIGEST, assemble_appended
 from actions_cache.domain.archive import Part
-from actions_cache.domain.errors import TooLarge, UnknownBlock
+from actions_cache.domain.errors import InvalidBlockList, TooLarge
 from actions_cache.domain.layout import ArchiveKeys
 
 MAX_BLOCKS = 50_000
 """Azure's limit for one blob."""
+
+MAX_ARRIVALS = 2 * MAX_BLOCKS
+"""Of one upload: each block may be sent twice. S3 lists 1,000 in some 150 ms, and API Gateway gives up at 29 s."""
 
 MAX_PART_BYTES = 5 * 1024**3
 """S3's cap on one PUT."""
@@ -20,6 +23,17 @@ MAX_PART_BYTES = 5 * 1024**3
 def block_list_digest(block_ids: Sequence[str]) -> str:
     """Tells a repeated block list from another one. Ids are base64, so no id holds the separator."""
     return hashlib.sha256("\n".join(block_ids).encode()).hexdigest()
+
+
+def check_names_each_once(block_ids: Sequence[str]) -> None:
+    """Raises InvalidBlockList: some bytes would grow to any number of them, without being sent."""
+    seen: set[str] = set()
+    for block_id in block_ids:
+        if block_id in seen:
+            raise InvalidBlockList(
+                f"the block list names {block_id[:100]!r} twice; send each block under an id of its own"
+            )
+        seen.add(block_id)
 
 
 BLOB_DIGEST = "blob"
@@ -40,7 +54,7 @@ def assemble(keys: ArchiveKeys, block_ids: Sequence[str], arrivals: Iterable[Par
     """The parts in the order of the block list, which alone orders them.
 
     Raises:
-        UnknownBlock: the list names a block that never arrived.
+        InvalidBlockList: the list names a block that never arrived.
         InvalidRequest: an id isn't base64.
     """
     newest = newest_arrivals(arrivals)
@@ -48,7 +62,7 @@ def assemble(keys: ArchiveKeys, block_ids: Sequence[str], arrivals: Iterable[Par
     for block_id in block_ids:
         part = newest.get(keys.block_prefix(block_id))
         if part is None:
-            raise UnknownBlock(f"the block list names {block_id!r}, but no block with this id was uploaded")
+            raise InvalidBlockList(f"the block list names {block_id!r}, but no block with this id was uploaded")
         parts.append(part)
     return tuple(parts)
 
@@ -75,19 +89,19 @@ def whole_blob(keys: ArchiveKeys, arrivals: Iterable[Part]) -> WholeBlob | None:
         InvalidRequest: what was appended doesn't fit together.
         TooLarge: it came in more pieces than Azure allows.
     """
-    arrivals = tuple(arrivals)
-    newest = newest_arrivals(arrivals)
-    blob, begun = newest.get(keys.blob_prefix), newest.get(keys.new_append_prefix)
+    blob, begun = None, None
+    appended: list[Part] = []
+    for part in arrivals:
+        if part.key.startswith(keys.blob_prefix):
+            blob = max(blob or part, part, key=_arrival)
+        elif part.key.startswith(keys.new_append_prefix):
+            begun = max(begun or part, part, key=_arrival)
+        elif part.key.startswith(keys.append_prefix):
+            appended.append(part)
     begun_at = _arrival(begun) if begun else ""
     if blob is not None and _arrival(blob) > begun_at:
         return WholeBlob(BLOB_DIGEST, (blob,))
-    appended = [
-        part
-        for part in arrivals
-        if part.key.startswith(keys.append_prefix)
-        and not part.key.startswith(keys.new_append_prefix)
-        and _arrival(part) > begun_at
-    ]
+    appended = [part for part in appended if _arrival(part) > begun_at]
     if begun is None and not appended:
         return None
     if len(appended) > MAX_BLOCKS:

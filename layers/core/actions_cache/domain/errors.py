@@ -36,8 +36,8 @@ class CommittedDifferently(CacheError):
     """The upload was committed with another block list; what is committed stays (P5)."""
 
 
-class UnknownBlock(InvalidRequest):
-    """A block list names a block that never arrived."""
+class InvalidBlockList(InvalidRequest):
+    """A block list names a block that never arrived, or names one twice."""
 
 
 class PreconditionFailed(CacheError):

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
 from actions_cache.domain.activity import Tally
-from actions_cache.domain.archive import Archive, Part
+from actions_cache.domain.archive import Archive, Part, Walk
 from actions_cache.domain.cost import CostPart, Estimate
 from actions_cache.domain.entry import Entry, EntryName
+from actions_cache.domain.layout import is_part_key
 from actions_cache.domain.refusal import NotAdmitted
 from actions_cache.domain.timing import Millis
 from actions_cache.domain.usage import Usage
@@ -44,6 +45,7 @@ TIME_TO_FIRST_BYTE = Metric("TimeToFirstByte", Unit.MILLISECONDS)
 MERGES = Metric("Merges", Unit.COUNT, "outcome")
 MERGE_DURATION = Metric("MergeDuration", Unit.MILLISECONDS)
 CLEANUP = Metric("Cleanup", Unit.COUNT, "duty")
+BYTES_DISCARDED = Metric("BytesDiscarded", Unit.BYTES)
 EVICTIONS = Metric("Evictions", Unit.COUNT)
 ORPHAN_LISTING_FAILURES = Metric("OrphanListingFailures", Unit.COUNT)
 ERRORS = Metric("Errors", Unit.COUNT, "kind")
@@ -60,6 +62,7 @@ METRICS = (
     MERGES,
     MERGE_DURATION,
     CLEANUP,
+    BYTES_DISCARDED,
     EVICTIONS,
     ORPHAN_LISTING_FAILURES,
     ERRORS,
@@ -81,6 +84,8 @@ class Loss(StrEnum):
     GONE = "is gone"
     CHANGED = "was changed"
     """Another stands under its key: its ETag isn't the one that was pinned."""
+    UNREADABLE = "can't be read"
+    """It is there as it was pinned, but isn't what it has to be."""
 
 
 class RunEnd(StrEnum):
@@ -217,9 +222,27 @@ def duty_failed(archive_id: str, fault: Exception) -> Happening:
     return Happening(what=what, fields=fields, metrics={CLEANUP: 1}, is_error=True, fault=fault)
 
 
-def orphans_deleted(archive_id: str) -> Happening:
-    fields = {"archive_id": archive_id, "duty": "delete orphans"}
-    return Happening(what="orphaned objects deleted", fields=fields, metrics={CLEANUP: 1})
+def upload_closed(archive: Archive, walk: Walk) -> Happening:
+    """Args: walk: over what had arrived; there may be more."""
+    fields = {**about(archive), **_named(archive.name), "objects": walk.objects, "bytes": walk.bytes}
+    return Happening(
+        what="open upload closed: too much arrived",
+        fields={**fields, "duty": "close the upload"},
+        metrics={CLEANUP: 1},
+        is_error=True,
+    )
+
+
+def bytes_discarded(fields: Mapping[str, object], size: int) -> Happening:
+    """Of parts that arrived and never were an entry's. Args: fields: `about` the archive, or what of it is known."""
+    return Happening(what="bytes discarded that no entry had", fields=fields, metrics={BYTES_DISCARDED: size})
+
+
+def orphans_deleted(archive_id: str, page: Sequence[Part]) -> Iterator[Happening]:
+    """A page of them."""
+    fields = {"archive_id": archive_id, "objects": len(page)}
+    yield Happening(what="orphaned objects deleted", fields={**fields, "duty": "delete orphans"}, metrics={CLEANUP: 1})
+    yield bytes_discarded(fields, sum(part.size for part in page if is_part_key(part.key)))
 
 
 def orphans_stay(fault: Exception, archive_id: str | None = None) -> Happening:

@@ -112,6 +112,11 @@ class ArchiveKeys:
         return encoded + "=" * (-len(encoded) % 4)
 
 
+def is_part_key(key: str) -> bool:
+    """Whether an object's bytes came from a client."""
+    return key.removeprefix(ROOT).partition("/")[2].startswith("parts/")
+
+
 def archive_prefix_after(archive_id: str) -> str:
     """What every key of this archive, and of those before it, sorts before."""
     return f"{ROOT}{archive_id}0" if archive_id else ROOT

@@ -32,11 +32,23 @@ def total(usages: Iterable[Usage]) -> Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budgets:
-    """In bytes; None for no limit."""
+    """In bytes, but where it says entries; None for no limit."""
 
     repository: int | None = None
+    repository_entries: int | None = None
     store: int | None = None
     entry: int | None = None
+
+    @property
+    def limits_repositories(self) -> bool:
+        return (self.repository, self.repository_entries) != (None, None)
+
+    def is_repository_over(self, usage: Usage) -> bool:
+        """By either: an entry of no bytes costs requests and time all the same, wherever entries are listed."""
+        return _is_over(usage.bytes, self.repository) or _is_over(usage.entries, self.repository_entries)
+
+    def is_store_over(self, usage: Usage) -> bool:
+        return _is_over(usage.bytes, self.store)
 
     def check_entry(self, size: int) -> None:
         """Raises TooLarge for an entry that no eviction makes room for."""
@@ -52,9 +64,8 @@ class Budgets:
                 )
 
 
-def excess(usage: Usage, budget: int | None) -> int:
-    """Bytes to be freed."""
-    return 0 if budget is None else max(0, usage.bytes - budget)
+def _is_over(used: int, budget: int | None) -> bool:
+    return budget is not None and used > budget
 
 
 def by_last_use(noted: Iterable[Archive], last_use: Callable[[Archive], Millis]) -> Iterator[tuple[Millis, Archive]]:

@@ -10,6 +10,9 @@ from actions_cache.ports import Clock, Repositories
 
 MINUTE: Millis = 60 * SECOND
 
+MOST_NOTED = 10_000
+"""Repositories that a process remembers, some 2 MB. Beyond that it forgets all: another read for each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Admit:
@@ -42,4 +45,6 @@ class Admit:
         known = self.repositories.repository(repository)
         if known is None or name not in (None, known.name):
             self.repositories.note(Repository(repository, name, self.clock.now()))
+        if len(self._noted) >= MOST_NOTED:
+            self._noted.clear()
         self._noted[repository] = name or (known.name if known else None)

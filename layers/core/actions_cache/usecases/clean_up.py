@@ -1,19 +1,37 @@
-"""The schedule's work: whatever is due, one archive after the other, until there is nothing or no time left."""
+"""The schedule's work: whatever is due, one archive after the other, until there is nothing or no time left.
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+Whoever has an upload URL may put hundreds of thousands of objects under one archive. So no archive gets more than a
+slice of the time while others wait, and a pass over one's objects goes on where the last run left it.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from actions_cache.domain import claim, happenings
-from actions_cache.domain.agenda import Duty, kept_keys, needs_parts, next_duty
-from actions_cache.domain.archive import Archive, ArchiveState, deleted, postponed, swept
+from actions_cache.domain.agenda import Duty, discarded_bytes, is_too_much, kept_keys, needs_parts, next_duty
+from actions_cache.domain.archive import (
+    Archive,
+    ArchiveState,
+    Manifest,
+    Part,
+    Walk,
+    closed,
+    deleted,
+    interrupted,
+    looked,
+    postponed,
+    swept,
+)
 from actions_cache.domain.happenings import RunEnd, about
-from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.layout import ArchiveKeys, is_part_key
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
-from actions_cache.ports import Bucket, Clock, Table, Telemetry, WriteConflict
+from actions_cache.ports import Bucket, Clock, ObjectGone, Table, Telemetry, WriteConflict, WrongBytes
+from actions_cache.usecases import arrivals
+from actions_cache.usecases.arrivals import pages
 from actions_cache.usecases.claim_merge import ClaimMerge
 from actions_cache.usecases.manifests import Manifests
-from actions_cache.usecases.remove_entry import RemoveEntry
+from actions_cache.usecases.remove_entry import RemoveBroken, RemoveEntry
 from actions_cache.usecases.transition import transition
 
 POSTPONED_FOR: Millis = 600 * SECOND
@@ -23,7 +41,10 @@ MAX_DUTIES = 10
 """Of one archive in one run. Its whole life has fewer, so more means that one of them changes nothing."""
 
 DEADLINE_MARGIN: Millis = 15 * SECOND
-"""One duty's time: the listing and deletion of 10,000 parts."""
+"""One duty's time, or one page's of a longer one, on a bad day of S3's."""
+
+SLICE: Millis = SECOND
+"""Of one archive before the next one's turn: two pages or so. Longer: fewer writes; shorter: others wait less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +55,11 @@ class CleanUp:
     clock: Clock
     claim_merge: ClaimMerge
     remove_entry: RemoveEntry
+    remove_broken: RemoveBroken
     lifetimes: Lifetimes
     max_attempts: int
     merges_at_finalize: bool
+    open_upload_bytes: int | None
     telemetry: Telemetry
 
     def __call__(self, remaining: Callable[[], Millis]) -> Counter[str]:
@@ -45,47 +68,91 @@ class CleanUp:
         Returns: how often each duty was done, and how many archives it failed on.
         """
         done: Counter[str] = Counter()
-        for archive_id in self.table.due_archives(self.clock.now()):
+        unfinished: deque[str] = deque()
+        for archive_id in self._turns(unfinished):
             if remaining() < DEADLINE_MARGIN:
                 done["left for the next run"] += 1
                 break
             try:
-                self._do_duties(archive_id, done, remaining)
+                if not self._do_duties(archive_id, done, remaining):
+                    unfinished.append(archive_id)
             except Exception as fault:  # noqa: BLE001 - told, with where it came from; the others still get their turn
                 self.telemetry.tell(happenings.duty_failed(archive_id, fault))
                 done["failed"] += 1
                 self._postpone(archive_id)
         return done
 
-    def _do_duties(self, archive_id: str, done: Counter[str], remaining: Callable[[], Millis]) -> None:
-        """Each duty done makes the next one due at another time; a lost write means that others took it up."""
+    def _turns(self, unfinished: deque[str]) -> Iterator[str]:
+        """All that is due; then, as long as there is time, what takes more than one slice of it."""
+        yield from self.table.due_archives(self.clock.now())
+        while unfinished:
+            yield unfinished.popleft()
+
+    def _do_duties(self, archive_id: str, done: Counter[str], remaining: Callable[[], Millis]) -> bool:
+        """Each duty done makes the next one due at another time; a lost write means that others took it up.
+
+        Returns: whether the archive is done with, rather than out of its slice of the time.
+        """
+        until = max(remaining() - SLICE, DEADLINE_MARGIN)
         for _ in range(MAX_DUTIES):
             archive = self.table.archive(archive_id)
             if archive is None or remaining() < DEADLINE_MARGIN:
-                return
+                return True
             due_at, duty = next_duty(archive, self.lifetimes, merges_at_finalize=self.merges_at_finalize)
             if due_at > self.clock.now():
-                return
+                return True
             try:
-                self._do(duty, archive)
+                if not self._do(duty, archive, lambda: remaining() > until):
+                    return False
             except WriteConflict:
                 continue
             done[duty] += 1
             self.telemetry.tell(happenings.duty_done(archive, duty))
         raise RuntimeError(f"{archive_id} stays due after {MAX_DUTIES} duties")
 
-    def _do(self, duty: Duty, archive: Archive) -> None:
+    def _do(self, duty: Duty, archive: Archive, is_time_left: Callable[[], bool]) -> bool:
+        """Returns: whether it is done; the next turn goes on with it otherwise."""
         match duty:
+            case Duty.LOOK_AT_UPLOAD:
+                return self._look_at_upload(archive, is_time_left)
             case Duty.DROP_RESERVATION:
                 self._drop_reservation(archive)
             case Duty.RETAKE_CLAIM:
                 self._retake_claim(archive)
             case Duty.SWEEP:
-                self._sweep(archive)
+                return self._sweep(archive, is_time_left)
             case Duty.EXPIRE_ENTRY:
                 self.remove_entry(archive.id, lambda seen: seen.last_used_at == archive.last_used_at)
             case Duty.FORGET:
                 self.table.forget_archive(archive)
+        return True
+
+    def _look_at_upload(self, archive: Archive, is_time_left: Callable[[], bool]) -> bool:
+        """Closes the upload if more has arrived than it may have. What a killed run saw, the next look sees again."""
+        now = self.clock.now()
+        by = looked(archive, now)
+        if by is None:
+            return True
+        walk, looked_before = archive.walk or Walk(now), archive.looked_at
+        archive = self.table.replace_archive(archive, by)
+        for page in pages(self.bucket, ArchiveKeys(archive.id).parts_prefix, walk.after):
+            walk = _walked(walk, page, page)
+            if is_too_much(walk, self.open_upload_bytes):
+                self._close(archive, walk)
+                return True
+            if len(page) == arrivals.PAGE and not is_time_left():
+                by = interrupted(archive, walk, self.clock.now(), looked_before)
+                self.table.replace_archive(archive, by)
+                return False
+        return True
+
+    def _close(self, archive: Archive, walk: Walk) -> None:
+        """The tombstone decides against a Finalize in the same moment, as for a reservation that expired."""
+        by = closed(archive, self.clock.now())
+        if by is not None:
+            self.table.replace_archive(archive, by)
+            self.table.drop_reservation(archive.reservation)
+            self.telemetry.tell(happenings.upload_closed(by, walk))
 
     def _drop_reservation(self, archive: Archive) -> None:
         """The tombstone decides against a Finalize in the same moment; the reservation only holds the key."""
@@ -102,19 +169,69 @@ class CleanUp:
             return
         self.claim_merge(archive.id)
 
-    def _sweep(self, listed_before: Archive) -> None:
-        """Deletes the archive's orphans. Lists first, reads the archive after: see kept_keys."""
+    def _sweep(self, seen: Archive, is_time_left: Callable[[], bool]) -> bool:
+        """Deletes the archive's orphans. Lists a page first and reads the archive after: see kept_keys.
+
+        What dies in the midst of it, for whatever reason, meets others first the next time.
+        """
         now = self.clock.now()
-        listed = [part.key for part in self.bucket.list(ArchiveKeys(listed_before.id).prefix)]
-        archive = self.table.archive(listed_before.id)
-        if archive is None or archive.state is ArchiveState.RESERVED:
-            return
-        manifest = self.manifests.of(archive) if needs_parts(archive, now, self.lifetimes) else None
-        kept = kept_keys(archive, manifest, now, self.lifetimes)
-        self.bucket.delete([key for key in listed if key not in kept])
-        if archive.state is ArchiveState.DELETED:
-            self.table.drop_reservation(archive.reservation)
-        self.table.replace_archive(archive, swept(archive, now))
+        walk = seen.walk or Walk(now)
+        self.table.replace_archive(seen, postponed(seen, now + POSTPONED_FOR))
+        manifest: Manifest | None = None
+        for page in pages(self.bucket, ArchiveKeys(seen.id).prefix, walk.after):
+            archive = self.table.archive(seen.id)
+            if archive is None:
+                return True
+            if manifest is None and needs_parts(archive, walk.began_at, self.lifetimes):
+                manifest = self._manifest(archive)
+                if manifest is None:
+                    # Nobody can say what is to be kept; all of it goes once the archive's own time is over.
+                    break
+            kept = kept_keys(archive, manifest, walk.began_at, self.lifetimes)
+            orphans = [part for part in page if part.key not in kept]
+            self.bucket.delete([part.key for part in orphans])
+            walk = _walked(walk, page, orphans)
+            if len(page) == arrivals.PAGE and not is_time_left():
+                self._interrupt(seen, walk)
+                return False
+        self._end_sweep(seen, walk)
+        return True
+
+    def _manifest(self, archive: Archive) -> Manifest | None:
+        """None where it is gone or rotten: without it nobody reads the parts either.
+
+        Raises: ObjectGone: the bucket doesn't confirm that.
+        """
+        try:
+            return self.manifests.of(archive)
+        except ObjectGone as gone:
+            is_needed = archive.is_stored and archive.object is None
+            if is_needed and not self.remove_broken(archive, gone):
+                raise
+        except WrongBytes as fault:
+            self.telemetry.tell(happenings.duty_failed(archive.id, fault))
+        return None
+
+    def _interrupt(self, seen: Archive, walk: Walk) -> None:
+        """Not where the archive has gone on to another state meanwhile: its next sweep begins anew."""
+        transition(
+            self.table,
+            seen.id,
+            lambda now: interrupted(now, walk, self.clock.now(), now.looked_at) if now.state is seen.state else None,
+        )
+
+    def _end_sweep(self, seen: Archive, walk: Walk) -> None:
+        by = transition(self.table, seen.id, lambda now: swept(now, walk.began_at))
+        if by is not None and by.state is ArchiveState.DELETED:
+            self.table.drop_reservation(by.reservation)
+        if discarded := discarded_bytes(seen, walk.bytes, walk.began_at, self.lifetimes):
+            self.telemetry.tell(happenings.bytes_discarded(about(seen), discarded))
 
     def _postpone(self, archive_id: str) -> None:
         transition(self.table, archive_id, lambda seen: postponed(seen, self.clock.now() + POSTPONED_FOR))
+
+
+def _walked(walk: Walk, page: list[Part], counted: list[Part]) -> Walk:
+    """Args: counted: of the page, what isn't passed over; the bytes are those of parts alone."""
+    size = sum(part.size for part in counted if is_part_key(part.key))
+    return replace(walk, after=page[-1].key, objects=walk.objects + len(counted), bytes=walk.bytes + size)

@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-from actions_cache.domain.archive import Archive, ArchiveState, committed
+from actions_cache.domain.archive import Archive, ArchiveState, committed, why_gone
 from actions_cache.domain.entry import Entry
 from actions_cache.domain.errors import NotFound
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.pieces import assemble_pieces, pieces_digest
-from actions_cache.ports import Bucket, Table
+from actions_cache.ports import Bucket, Clock, Table
+from actions_cache.usecases.arrivals import arrivals
 from actions_cache.usecases.finalize import Finalize
 from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.transition import transition
@@ -18,6 +19,7 @@ class CommitPieces:
     table: Table
     bucket: Bucket
     manifests: Manifests
+    clock: Clock
     finalize: Finalize
 
     def __call__(self, archive: Archive, size: int) -> Entry:
@@ -29,13 +31,14 @@ class CommitPieces:
 
         Raises:
             InvalidRequest: the pieces aren't `size` bytes without a gap. Nothing was changed.
+            TooLarge: more arrived than a request has time to list.
             NotFound: the upload is gone, or took longer than its reservation.
         """
         if archive.state is ArchiveState.DELETED:
-            raise NotFound("this upload is gone: its reservation expired, or its entry was removed")
+            raise NotFound(why_gone(archive))
         if archive.commit is None:
             keys = ArchiveKeys(archive.id)
-            parts = assemble_pieces(keys, size, self.bucket.list(keys.pieces_prefix))
+            parts = assemble_pieces(keys, size, arrivals(self.bucket, self.clock, keys.pieces_prefix))
             commit, only_part = self.manifests.commit(keys, parts, pieces_digest(size))
             transition(self.table, archive.id, lambda seen: committed(seen, commit, only_part))
         return self.finalize(archive.name, size, archive.id)

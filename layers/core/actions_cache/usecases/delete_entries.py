@@ -1,15 +1,16 @@
 """Entries that people delete: those that a filter names, and never one more."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.entry import numbered_archive_id
-from actions_cache.domain.errors import InvalidRequest
+from actions_cache.domain.errors import InvalidRequest, TryAgain
 from actions_cache.domain.listing import EntryFilter
-from actions_cache.domain.timing import Lifetimes
-from actions_cache.ports import Table
+from actions_cache.domain.timing import Lifetimes, Millis
+from actions_cache.ports import Clock, Table
+from actions_cache.usecases.reading import READ_AT_ONCE, Reading
 from actions_cache.usecases.remove_entry import RemoveEntry
 
 AT_ONCE = 500
@@ -25,7 +26,9 @@ class Deletion:
     archives: tuple[Archive, ...]
     """Whose entries are deleted, or would be."""
     remaining: int
-    """What else the filter names, for another call."""
+    """What else the filter names, for another call: so many at least."""
+    is_whole: bool = True
+    """Else there was no time to look at all entries, and the filter may name others that were used since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,9 @@ class DeleteEntries:
     table: Table
     remove_entry: RemoveEntry
     lifetimes: Lifetimes
+    clock: Clock
+    reading_time: Millis | None
+    """None for as much as it takes."""
 
     def __call__(self, repository_id: str, wanted: EntryFilter, *, dry_run: bool = False) -> Deletion:
         """At most AT_ONCE, those unused the longest first. What no longer matches by then stays.
@@ -42,13 +48,17 @@ class DeleteEntries:
         if wanted.asks_nothing:
             raise InvalidRequest("nothing says which entries are to go: give at least one filter, and not an empty one")
         wanted = self._strictly(wanted)
-        found = [it for it in self.table.stored_archives(repository_id) if wanted.matches(it)]
+        reading = self._reading(self.table.stored_archives(repository_id, at_once=READ_AT_ONCE))
+        found = [it for it in reading if wanted.matches(it)]
         chosen = found[:AT_ONCE]
         removed = chosen if dry_run else self._remove(repository_id, wanted, chosen)
-        return Deletion(tuple(removed), len(found) - len(chosen))
+        return Deletion(tuple(removed), len(found) - len(chosen), reading.is_whole)
 
     def numbered(self, repository_id: str, number: int, *, dry_run: bool = False) -> Deletion:
-        """The entry that clients know by this number (Entry.id)."""
+        """The entry that clients know by this number (Entry.id).
+
+        Raises: TryAgain: there was no time to look at all entries.
+        """
         archive = self._numbered(repository_id, number)
         if archive is None:
             return Deletion((), 0)
@@ -61,8 +71,18 @@ class DeleteEntries:
         archive = self.table.archive(numbered_archive_id(number))
         if archive is not None and archive.is_stored and archive.name.family.repository == repository_id:
             return archive
-        stored = self.table.stored_archives(repository_id, newest_use_first=True)
-        return next((it for it in stored if it.entry.id == number), None)
+        stored = self.table.stored_archives(repository_id, newest_use_first=True, at_once=READ_AT_ONCE)
+        reading = self._reading(stored)
+        found = next((it for it in reading if it.entry.id == number), None)
+        if found is None and not reading.is_whole:
+            raise TryAgain(
+                "this repository has more entries than can be looked at in time; delete the entry by its key, or by "
+                "the command line, which has no such limit"
+            )
+        return found
+
+    def _reading(self, of: Iterable[Archive]) -> Reading[Archive]:
+        return Reading(of, self.clock, None if self.reading_time is None else self.clock.now() + self.reading_time)
 
     def _strictly(self, wanted: EntryFilter) -> EntryFilter:
         """A use may be noted earlier than it was, by as much as uses go unnoted."""

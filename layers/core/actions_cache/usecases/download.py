@@ -203,7 +203,7 @@ class Download:
         now = self.table.archive(read.id)
         if now is not None and now.object is not None and now.object != read.object:
             return now
-        loss = self.remove_broken(read, gone.part)
+        loss = self.remove_broken(read, gone)
         # Somebody else may have removed it a moment ago, and know which.
         what = loss or "is gone or was changed"
         raise NotFound(f"an object of this archive {what}, so its entry was removed") from gone

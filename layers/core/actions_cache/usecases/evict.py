@@ -1,18 +1,24 @@
 """Room is made: of a repository over its budget, or of the store, what was used longest ago goes first."""
 
 import heapq
+import random
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from actions_cache.domain import happenings
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.timing import Millis
-from actions_cache.domain.usage import Budgets, Usage, by_last_use, excess
+from actions_cache.domain.usage import Budgets, by_last_use
 from actions_cache.ports import Repositories, Table, Telemetry
 from actions_cache.usecases.remove_entry import RemoveEntry
 
 AT_A_SAVE = 25
 """Entries that a save evicts before it answers, some 20 ms each. The schedule evicts the rest."""
+
+
+MOST_ASKED = 100
+"""Repositories whose oldest entries are compared where the store is over its budget; a query of some 10 ms each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +36,34 @@ class Evict:
         room -= self._evict_of_any(room)
         return AT_A_SAVE - room
 
-    def everywhere(self, is_time_left: Callable[[], bool]) -> int:
-        """What a save left, or one that died: each repository, then the store."""
-        if self.budgets.repository is None and self.budgets.store is None:
-            return 0
+    def everywhere(self, is_time_left: Callable[[], bool], begin: float = 0.0) -> int:
+        """What a save left, or one that died: the store, then each repository in turns.
+
+        Args:
+            is_time_left: asked before each few evictions.
+            begin: where among the repositories, from 0 to 1. Another one at each run: then each has its turn within
+                some runs, however many there are.
+        """
         evicted = 0
-        for repository_id in self.repositories.ids():
-            while is_time_left() and (count := self._evict_of(repository_id, AT_A_SAVE)):
-                evicted += count
         while is_time_left() and (count := self._evict_of_any(AT_A_SAVE)):
             evicted += count
+        if not self.budgets.limits_repositories:
+            return evicted
+        ids = [*self.repositories.ids()]
+        first = int(begin * len(ids))
+        waiting = deque(ids[first:] + ids[:first])
+        while waiting and is_time_left():
+            repository_id = waiting.popleft()
+            if count := self._evict_of(repository_id, AT_A_SAVE):
+                evicted += count
+                waiting.append(repository_id)
         return evicted
 
     def _evict_of(self, repository_id: str, most: int) -> int:
-        if self.budgets.repository is None:
+        if not self.budgets.limits_repositories:
             return 0
         return self._evict(
-            lambda: self.repositories.usage(repository_id),
-            self.budgets.repository,
+            lambda: self.budgets.is_repository_over(self.repositories.usage(repository_id)),
             lambda: self.table.stored_archives(repository_id),
             most,
         )
@@ -55,25 +71,26 @@ class Evict:
     def _evict_of_any(self, most: int) -> int:
         if self.budgets.store is None:
             return 0
-        return self._evict(self.repositories.store_usage, self.budgets.store, self._all_by_use, most)
+        return self._evict(lambda: self.budgets.is_store_over(self.repositories.store_usage()), self._all_by_use, most)
 
     def _all_by_use(self) -> Iterator[Archive]:
-        of_each = [self.table.stored_archives(repository_id) for repository_id in self.repositories.ids()]
+        """Of some, chosen anew each time, where there are so many repositories that asking all would take too long."""
+        ids = self.repositories.ids()
+        ids = random.sample(ids, MOST_ASKED) if len(ids) > MOST_ASKED else ids
+        of_each = [self.table.stored_archives(repository_id, at_once=AT_A_SAVE) for repository_id in ids]
         return heapq.merge(*of_each, key=lambda archive: archive.last_used_at)
 
     def _last_use(self, archive: Archive) -> Millis:
         hits = self.repositories.hits_of(archive.name.family.repository, archive.id)
         return max(archive.last_used_at, hits.last_at)
 
-    def _evict(
-        self, usage: Callable[[], Usage], budget: int, candidates: Callable[[], Iterator[Archive]], most: int
-    ) -> int:
+    def _evict(self, is_over: Callable[[], bool], candidates: Callable[[], Iterator[Archive]], most: int) -> int:
         """Asks for the usage anew before each: others evict at the same time, and make the same room."""
         evicted = 0
-        if not excess(usage(), budget):
+        if not is_over():
             return evicted
         for used_at, archive in by_last_use(candidates(), self._last_use):
-            if evicted >= most or not excess(usage(), budget):
+            if evicted >= most or not is_over():
                 break
             if self.remove_entry(archive.id, self._unused_since(used_at)):
                 evicted += 1

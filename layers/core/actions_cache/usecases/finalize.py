@@ -11,6 +11,7 @@ from actions_cache.domain.errors import InvalidRequest, NotFound, TryAgain
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.usage import Budgets
 from actions_cache.ports import Bucket, Clock, Table, Telemetry, Unavailable, WriteConflict
+from actions_cache.usecases.arrivals import arrivals
 from actions_cache.usecases.claim_merge import ClaimMerge
 from actions_cache.usecases.evict import Evict
 from actions_cache.usecases.manifests import Manifests
@@ -43,7 +44,8 @@ class Finalize:
         Raises:
             NotFound: nothing holds the key: never reserved, or expired.
             InvalidRequest: `size` isn't what arrived, or nothing was committed. Nothing was changed.
-            TooLarge: no eviction makes room for it. Nothing was changed.
+            TooLarge: no eviction makes room for it, or more arrived than a request has time to list. Nothing was
+                changed.
         """
         for _ in range(MAX_ROUNDS):
             archive = self._held_archive(name)
@@ -91,7 +93,7 @@ class Finalize:
         if archive.commit is not None:
             return archive
         keys = ArchiveKeys(archive.id)
-        blob = whole_blob(keys, self.bucket.list(keys.parts_prefix))
+        blob = whole_blob(keys, arrivals(self.bucket, self.clock, keys.parts_prefix))
         if blob is None:
             raise InvalidRequest(f"nothing was uploaded for the key {archive.name.key!r}, or no block list followed")
         _check_size(archive.name, size, blob.size)

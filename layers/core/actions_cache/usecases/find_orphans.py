@@ -9,7 +9,7 @@ archive's, and no reader's:
   (domain/agenda.py). A PUT in flight beyond that can still end, but what it brings was never committed.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, takewhile
@@ -19,12 +19,17 @@ from actions_cache.domain.archive import Part
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.ports import Bucket, Table, Telemetry, TokenSource, Unavailable
+from actions_cache.usecases import arrivals
+from actions_cache.usecases.arrivals import pages
 
 BATCH = 100
 """BatchGetItem takes so many keys."""
 
 DEADLINE_MARGIN: Millis = 15 * SECOND
-"""One archive's time: the listing and deletion of 10,000 parts."""
+"""One page's time, on a bad day of S3's."""
+
+SLICE: Millis = 10 * SECOND
+"""Of one archive before the next one's turn; what is left of it goes on once all had theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +57,30 @@ class FindOrphans:
 
     def _find(self, remaining: Callable[[], Millis]) -> Counter[str]:
         done: Counter[str] = Counter()
-        for archive_id, is_known in self.archives():
+        unfinished: deque[tuple[str, bool]] = deque()
+        for archive_id, is_known in chain(self.archives(), _taken_from(unfinished)):
             if remaining() < DEADLINE_MARGIN:
                 done["left for another run"] += 1
                 break
             done["archives seen"] += 1
             try:
-                done["orphaned archives deleted"] += not is_known and self.delete(archive_id, self.objects(archive_id))
+                deletes = not is_known and self._delete_in(remaining, archive_id, unfinished)
+                done["orphaned archives deleted"] += deletes
             except Unavailable as fault:
                 self.telemetry.tell(happenings.orphans_stay(fault, archive_id))
                 done["failed"] += 1
         return done
+
+    def _delete_in(self, remaining: Callable[[], Millis], archive_id: str, unfinished: deque[tuple[str, bool]]) -> bool:
+        """Page by page, up to the end of the archive's slice. Whether there was anything, and none is left."""
+        until = max(remaining() - SLICE, DEADLINE_MARGIN)
+        there_was_any = False
+        for page in self.objects(archive_id):
+            there_was_any |= self.delete(archive_id, page)
+            if len(page) == arrivals.PAGE and remaining() < until:
+                unfinished.append((archive_id, False))
+                return False
+        return there_was_any
 
     def archives(self) -> Iterator[tuple[str, bool]]:
         """Each id that objects stand under, and whether the table knows it.
@@ -79,15 +97,21 @@ class FindOrphans:
         before = takewhile(lambda archive_id: archive_id <= first, self.bucket.archive_ids(""))
         return chain(self.bucket.archive_ids(first), before)
 
-    def objects(self, archive_id: str) -> list[Part]:
-        return list(self.bucket.list(ArchiveKeys(archive_id).prefix))
+    def objects(self, archive_id: str) -> Iterator[list[Part]]:
+        """In pages. There may be none: SeaweedFS goes on listing folders that are empty."""
+        return pages(self.bucket, ArchiveKeys(archive_id).prefix)
 
-    def delete(self, archive_id: str, objects: Sequence[Part]) -> bool:
-        """Whether there was anything: SeaweedFS goes on listing folders that are empty."""
-        self.bucket.delete([part.key for part in objects])
-        if objects:
-            self.telemetry.tell(happenings.orphans_deleted(archive_id))
-        return bool(objects)
+    def delete(self, archive_id: str, page: Sequence[Part]) -> bool:
+        """Whether there was anything."""
+        self.bucket.delete([part.key for part in page])
+        for happening in happenings.orphans_deleted(archive_id, page) if page else ():
+            self.telemetry.tell(happening)
+        return bool(page)
+
+
+def _taken_from(waiting: deque[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
+    while waiting:
+        yield waiting.popleft()
 
 
 def _batches(ids: Iterable[str]) -> Iterator[list[str]]:

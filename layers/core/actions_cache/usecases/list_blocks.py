@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from actions_cache.domain.archive import Archive, ArchiveState, Part
+from actions_cache.domain.archive import Archive, ArchiveState, Part, why_gone
 from actions_cache.domain.commit import newest_arrivals
 from actions_cache.domain.errors import NotFound
 from actions_cache.domain.layout import ArchiveKeys
-from actions_cache.ports import Bucket, ObjectGone, Table
+from actions_cache.ports import Bucket, Clock, ObjectGone, Table
+from actions_cache.usecases.arrivals import arrivals
 from actions_cache.usecases.manifests import Manifests
+from actions_cache.usecases.remove_entry import RemoveBroken
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +32,23 @@ class ListBlocks:
     table: Table
     bucket: Bucket
     manifests: Manifests
+    clock: Clock
+    remove_broken: RemoveBroken
 
     def __call__(self, archive_id: str) -> Blocks:
-        """Raises: NotFound: the upload is gone, or nothing came."""
+        """What can be known of the upload now.
+
+        Raises:
+            NotFound: the upload is gone, or nothing came.
+            TooLarge: more arrived than a request has time to list.
+        """
         archive = self.table.archive(archive_id)
         if archive is None or archive.state is ArchiveState.DELETED:
-            raise NotFound("this upload is gone: its reservation expired, or its entry was removed")
+            raise NotFound(why_gone(archive))
         keys = ArchiveKeys(archive_id)
         if archive.commit is not None:
             return Blocks(_blocks(keys, self._committed(archive)), ())
-        arrived = newest_arrivals(self.bucket.list(keys.parts_prefix)).values()
+        arrived = newest_arrivals(arrivals(self.bucket, self.clock, keys.parts_prefix)).values()
         if not arrived:
             raise NotFound("nothing was uploaded here")
         return Blocks((), tuple(sorted(_blocks(keys, arrived), key=lambda block: block.id)))
@@ -47,7 +56,9 @@ class ListBlocks:
     def _committed(self, archive: Archive) -> tuple[Part, ...]:
         try:
             return self.manifests.of(archive).parts
-        except ObjectGone:
+        except ObjectGone as gone:
+            if archive.object is None and self.remove_broken(archive, gone):
+                raise NotFound("the list of this upload's blocks is gone, so its entry was removed") from gone
             raise NotFound("the blocks of this upload were merged since, and are gone") from None
 
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from itertools import product
 
 from actions_cache.domain import happenings
-from actions_cache.domain.archive import Archive, used
+from actions_cache.domain.archive import Archive, needed_first, used
 from actions_cache.domain.delivery import choose_source, is_plain_reader
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
 from actions_cache.domain.happenings import MissReason
 from actions_cache.domain.timing import Lifetimes
-from actions_cache.ports import Bucket, Clock, Table, Telemetry, WriteConflict
+from actions_cache.ports import Bucket, Clock, ObjectGone, Table, Telemetry, WriteConflict
 from actions_cache.usecases.note_activity import NoteActivity
 from actions_cache.usecases.remove_entry import RemoveBroken
 from actions_cache.usecases.urls import SourceUrls
@@ -60,7 +60,10 @@ class LookUp:
     """Prefixes are asked for by them, side by side; shared by all lookups."""
 
     def __call__(self, query: Query) -> Hit | None:
-        """None for a miss. An entry whose one object is gone is removed on the way; parts are checked when read."""
+        """None for a miss.
+
+        An entry whose one object or manifest is gone is removed on the way; parts are checked when read.
+        """
         hit = self._hit(query)
         if hit is None:
             self.note_activity.miss(query.repository)
@@ -75,8 +78,9 @@ class LookUp:
             archive = self.table.archive(entry.archive_id)
             if archive is None or not archive.is_stored:
                 continue
-            if archive.object is not None and self.bucket.stat(archive.object.key) != archive.object:
-                self.remove_broken(archive, archive.object)
+            needed = needed_first(archive)
+            if needed is not None and self.bucket.stat(needed.key) != needed:
+                self.remove_broken(archive, ObjectGone(needed))
                 reason = MissReason.BROKEN
                 continue
             self._note_use(archive)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from actions_cache.domain.archive import Archive, Commit, Manifest, Part
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.part_range import whole
-from actions_cache.ports import Bucket, TokenSource
+from actions_cache.ports import Bucket, TokenSource, Unreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,14 @@ class Manifests:
         """The parts as committed, whether they are merged by now or not.
 
         Raises:
-            ObjectGone: the manifest is missing or changed.
+            ObjectGone: the manifest is missing or changed, or no manifest at all.
         """
         if archive.commit is None or archive.commit.manifest is None:
             return Manifest((archive.object,) if archive.object else ())
-        keys = ArchiveKeys(archive.id)
-        rows = json.loads(self.bucket.read(whole(archive.commit.manifest)))["parts"]
-        return Manifest(tuple(Part(keys.prefix + key, size, etag) for key, size, etag in rows))
+        keys, manifest = ArchiveKeys(archive.id), archive.commit.manifest
+        body = self.bucket.read(whole(manifest))
+        try:
+            rows = json.loads(body)["parts"]
+            return Manifest(tuple(Part(keys.prefix + key, size, etag) for key, size, etag in rows))
+        except (ValueError, KeyError, TypeError) as error:
+            raise Unreadable(manifest) from error

@@ -7,7 +7,9 @@ from itertools import islice
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
 from actions_cache.domain.errors import InvalidRequest
-from actions_cache.ports import Table
+from actions_cache.domain.timing import Millis
+from actions_cache.ports import Clock, Table
+from actions_cache.usecases.reading import READ_AT_ONCE, Reading
 
 MOST_ELSEWHERE = 20
 
@@ -79,6 +81,9 @@ class MatchKeys:
     """Decides as a lookup does (usecases/look_up.py); a test holds the two together."""
 
     table: Table
+    clock: Clock
+    reading_time: Millis | None
+    """None for as much as it takes."""
 
     def __call__(self, question: Question) -> Explanation:
         """Raises: InvalidRequest for a question that takes too long."""
@@ -108,8 +113,10 @@ class MatchKeys:
                 yield Attempt(name.family.scope, prefix, is_exact=False, found=found)
 
     def _alike(self, question: Question) -> tuple[Archive, ...]:
-        stored = self.table.stored_archives(question.repository, newest_use_first=True)
-        alike = (it for it in stored if it.name.key.startswith(question.prefixes))
+        """Among as many as there is time for, those that were used last."""
+        stored = self.table.stored_archives(question.repository, newest_use_first=True, at_once=READ_AT_ONCE)
+        until = None if self.reading_time is None else self.clock.now() + self.reading_time
+        alike = (it for it in Reading(stored, self.clock, until) if it.name.key.startswith(question.prefixes))
         return tuple(islice(alike, MOST_ELSEWHERE))
 
 

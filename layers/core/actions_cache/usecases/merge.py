@@ -96,7 +96,7 @@ class MergeArchive:
         except RunLost:
             return self._ended(about(archive), RunEnd.LOST)
         except ObjectGone as gone:
-            if self.remove_broken(archive, gone.part):
+            if self.remove_broken(archive, gone):
                 return self._ended(about(archive), RunEnd.BROKEN)
             self._fail(archive, run_token, gone)
             raise

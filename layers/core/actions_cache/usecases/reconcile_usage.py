@@ -1,13 +1,18 @@
 """What is counted, held against what is there: they differ only where tables were changed by hand, or restored."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from actions_cache.domain.archive import Archive
 from actions_cache.domain.usage import NO_USAGE, Usage, total
 from actions_cache.ports import Repositories, Table
 
 logger = logging.getLogger(__name__)
+
+
+class OutOfTime(Exception):
+    """A count takes longer than there is time for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +33,16 @@ class ReconcileUsage:
     repositories: Repositories
     settle: Callable[[], None]
 
-    def __call__(self, repository_id: str) -> bool:
-        """Corrects the repository's usage, and the store's by as much. Returns: whether it was wrong."""
-        count = self.wrong_count(repository_id)
+    def __call__(self, repository_id: str, is_time_left: Callable[[], bool] = lambda: True) -> bool:
+        """Corrects the repository's usage, and the store's by as much.
+
+        Returns: whether it was wrong; of one that there was no time to count, nothing is known.
+        """
+        try:
+            count = self.wrong_count(repository_id, is_time_left)
+        except OutOfTime:
+            logger.info("no time left to count a repository", extra={"repository": repository_id})
+            return False
         if count is not None:
             self.correct(repository_id, count)
         return count is not None
@@ -47,9 +59,9 @@ class ReconcileUsage:
             _log("the store", count)
         return count is not None
 
-    def wrong_count(self, repository_id: str) -> Count | None:
-        """None where it is right, as far as can be told."""
-        return self._wrong(lambda: self._count(repository_id))
+    def wrong_count(self, repository_id: str, is_time_left: Callable[[], bool] = lambda: True) -> Count | None:
+        """None where it is right, as far as can be told. Raises: OutOfTime."""
+        return self._wrong(lambda: self._count(repository_id, is_time_left))
 
     def _wrong(self, look: Callable[[], Count]) -> Count | None:
         """While jobs save and remove, the two are read at different times, and the index of what is there lags.
@@ -62,14 +74,23 @@ class ReconcileUsage:
         self.settle()
         return first if look() == first else None
 
-    def _count(self, repository_id: str) -> Count:
+    def _count(self, repository_id: str, is_time_left: Callable[[], bool]) -> Count:
         counted = self.repositories.usage(repository_id)
-        stands = total(Usage(archive.size, 1) for archive in self.table.stored_archives(repository_id))
+        stored = _while_time_is_left(self.table.stored_archives(repository_id), is_time_left)
+        stands = total(Usage(archive.size, 1) for archive in stored)
         return Count(counted, stands)
 
     def _count_store(self) -> Count:
         counted = self.repositories.store_usage()
         return Count(counted, total(map(self.repositories.usage, self.repositories.ids())))
+
+
+def _while_time_is_left(archives: Iterable[Archive], is_time_left: Callable[[], bool]) -> Iterator[Archive]:
+    """Raises: OutOfTime."""
+    for archive in archives:
+        if not is_time_left():
+            raise OutOfTime
+        yield archive
 
 
 def _log(whose: str, count: Count) -> None:

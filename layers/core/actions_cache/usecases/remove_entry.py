@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from actions_cache.domain import happenings
 from actions_cache.domain.archive import Archive, Part, deleted
 from actions_cache.domain.happenings import Loss
-from actions_cache.ports import Bucket, Clock, Table, Telemetry, WriteConflict
+from actions_cache.ports import Bucket, Clock, ObjectGone, Table, Telemetry, Unreadable, WriteConflict
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,25 +33,31 @@ class RemoveEntry:
 
 @dataclass(frozen=True, slots=True)
 class RemoveBroken:
-    """Removes the entry of an archive whose object is gone or changed, so that the next lookup misses."""
+    """Removes the entry of an archive whose object is gone, changed or unreadable, so that the next lookup misses."""
 
     bucket: Bucket
     remove_entry: RemoveEntry
     telemetry: Telemetry
 
-    def __call__(self, archive: Archive, lost: Part) -> Loss | None:
+    def __call__(self, archive: Archive, gone: ObjectGone) -> Loss | None:
         """Only on the bucket's own word, and only while the archive still needs the object.
 
         Returns: why the entry was removed; None where it wasn't, or somebody else did it.
         """
-        stands = self.bucket.stat(lost.key)
-        if stands is not None and stands.etag == lost.etag:
+        lost, loss = gone.part, self._loss(gone)
+        if loss is None or not self.remove_entry(archive.id, lambda seen: _needs(seen, lost)):
             return None
-        if not self.remove_entry(archive.id, lambda seen: _needs(seen, lost)):
-            return None
-        loss = Loss.GONE if stands is None else Loss.CHANGED
         self.telemetry.tell(happenings.entry_broken(archive, lost, loss))
         return loss
+
+    def _loss(self, gone: ObjectGone) -> Loss | None:
+        """Ask the bucket, and return None where the object is there as it was pinned."""
+        if isinstance(gone, Unreadable):
+            return Loss.UNREADABLE
+        existing = self.bucket.stat(gone.part.key)
+        if existing is None:
+            return Loss.GONE
+        return None if existing.etag == gone.part.etag else Loss.CHANGED
 
 
 def _needs(archive: Archive, lost: Part) -> bool:

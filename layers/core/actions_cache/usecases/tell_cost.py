@@ -1,10 +1,14 @@
 """Tells what is stored and what the month costs, as metrics: so that a graph and an alarm of CloudWatch's can."""
 
+import logging
 from dataclasses import dataclass
 
 from actions_cache.domain import happenings
+from actions_cache.domain.errors import TryAgain
 from actions_cache.ports import Telemetry
 from actions_cache.usecases.estimate_cost import USUAL_HOURS, EstimateCost
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +17,11 @@ class TellCost:
     telemetry: Telemetry
 
     def __call__(self) -> None:
-        now = self.estimate_cost(USUAL_HOURS)
+        """Nothing where there are more repositories than there is time for: what else the schedule does comes first."""
+        try:
+            now = self.estimate_cost(USUAL_HOURS)
+        except TryAgain as fault:
+            logger.warning("the month's cost isn't told", extra={"fault": str(fault)})
+            return
         for happening in happenings.reckoned(now.stored, now.done, now.hours, now.month):
             self.telemetry.tell(happening)

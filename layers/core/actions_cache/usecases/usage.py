@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from actions_cache.domain.repository import Repository
 from actions_cache.domain.timing import Millis
 from actions_cache.domain.usage import Budgets, Usage
-from actions_cache.ports import Repositories, Table
+from actions_cache.ports import Clock, Repositories, Table
+
+SIDE_BY_SIDE = 100
+"""Repositories between two looks at the clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,8 @@ class Overview:
     """The largest first."""
     store: Usage
     budgets: Budgets
+    unread: int = 0
+    """So many more repositories, that there was no time for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,9 @@ class ReadUsage:
     repositories: Repositories
     budgets: Budgets
     threads: Executor
+    clock: Clock
+    reading_time: Millis | None
+    """None for as much as it takes."""
 
     def __call__(self, repository: Repository) -> RepositoryUsage:
         newest = next(self.table.stored_archives(repository.id, newest_use_first=True, at_once=1), None)
@@ -39,8 +47,15 @@ class ReadUsage:
         return RepositoryUsage(repository, usage, newest.last_used_at if newest else None)
 
     def everywhere(self) -> Overview:
-        each = [it for it in self.threads.map(self._known, self.repositories.ids()) if it is not None]
-        return Overview(sorted(each, key=_largest_first), self.repositories.store_usage(), self.budgets)
+        until = None if self.reading_time is None else self.clock.now() + self.reading_time
+        ids, read = self.repositories.ids(), 0
+        each: list[RepositoryUsage] = []
+        while read < len(ids) and (until is None or self.clock.now() < until):
+            batch = ids[read : read + SIDE_BY_SIDE]
+            each += filter(None, self.threads.map(self._known, batch))
+            read += len(batch)
+        unread = len(ids) - read
+        return Overview(sorted(each, key=_largest_first), self.repositories.store_usage(), self.budgets, unread)
 
     def _known(self, repository_id: str) -> RepositoryUsage | None:
         repository = self.repositories.repository(repository_id)

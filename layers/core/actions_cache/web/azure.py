@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 from actions_cache.domain.errors import (
     CacheError,
     CommittedDifferently,
+    InvalidBlockList,
     InvalidRequest,
     NotFound,
     PermissionDenied,
@@ -14,7 +15,6 @@ from actions_cache.domain.errors import (
     RangeNotSatisfiable,
     TooLarge,
     TryAgain,
-    UnknownBlock,
 )
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.web.answer import Answer
@@ -26,7 +26,7 @@ INERT = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "defaul
 """So that a browser takes nothing that a job saved for a page of this origin, which the management page is too."""
 
 _CODES: tuple[tuple[type[CacheError], int, str], ...] = (
-    (UnknownBlock, 400, "InvalidBlockList"),
+    (InvalidBlockList, 400, "InvalidBlockList"),
     (InvalidRequest, 400, "InvalidInput"),
     (PermissionDenied, 403, "AuthenticationFailed"),
     (NotFound, 404, "BlobNotFound"),

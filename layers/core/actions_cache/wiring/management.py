@@ -5,12 +5,14 @@ from functools import cached_property
 
 from actions_cache.adapters.management_secret import SecretsManagerTokens
 from actions_cache.adapters.sqs_queue import SqsDeadLetters
+from actions_cache.domain.timing import Millis
 from actions_cache.usecases.delete_entries import DeleteEntries
 from actions_cache.usecases.find_repository import FindRepository
 from actions_cache.usecases.list_entries import ListEntries
 from actions_cache.usecases.list_failures import ListFailures
 from actions_cache.usecases.list_refused import ListRefused
 from actions_cache.usecases.match import MatchKeys
+from actions_cache.usecases.reading import READING_TIME
 from actions_cache.usecases.usage import ReadUsage
 from actions_cache.wiring.insight import Insight
 
@@ -18,6 +20,8 @@ from actions_cache.wiring.insight import Insight
 @dataclass
 class ManagementPlane:
     control: Insight
+    reading_time: Millis | None = READING_TIME
+    """None where no client gives up on the answer."""
 
     @cached_property
     def secret(self) -> SecretsManagerTokens:
@@ -42,20 +46,24 @@ class ManagementPlane:
 
     @cached_property
     def list_entries(self) -> ListEntries:
-        return ListEntries(self.control.table, self.control.repositories, self.control.threads)
+        control = self.control
+        return ListEntries(control.table, control.repositories, control.threads, control.clock, self.reading_time)
 
     @cached_property
     def delete_entries(self) -> DeleteEntries:
-        return DeleteEntries(self.control.table, self.control.remove_entry, self.control.lifetimes)
+        control = self.control
+        return DeleteEntries(control.table, control.remove_entry, control.lifetimes, control.clock, self.reading_time)
 
     @cached_property
     def match(self) -> MatchKeys:
-        return MatchKeys(self.control.table)
+        return MatchKeys(self.control.table, self.control.clock, self.reading_time)
 
     @cached_property
     def read_usage(self) -> ReadUsage:
         control = self.control
-        return ReadUsage(control.table, control.repositories, control.budgets, control.threads)
+        return ReadUsage(
+            control.table, control.repositories, control.budgets, control.threads, control.clock, self.reading_time
+        )
 
     @cached_property
     def list_failures(self) -> ListFailures:

@@ -17,7 +17,7 @@ class OperatorPlane:
 
     @cached_property
     def management(self) -> ManagementPlane:
-        return ManagementPlane(self.control)
+        return ManagementPlane(self.control, reading_time=None)
 
     @cached_property
     def scrub(self) -> Scrub:

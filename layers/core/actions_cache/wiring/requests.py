@@ -36,11 +36,11 @@ class Requests(Links):
 
     @cached_property
     def commit_blocks(self) -> CommitBlocks:
-        return CommitBlocks(self.table, self.bucket, self.manifests)
+        return CommitBlocks(self.table, self.bucket, self.manifests, self.clock)
 
     @cached_property
     def list_blocks(self) -> ListBlocks:
-        return ListBlocks(self.table, self.bucket, self.manifests)
+        return ListBlocks(self.table, self.bucket, self.manifests, self.clock, self.remove_broken)
 
     @cached_property
     def list_similar(self) -> ListSimilar:
@@ -48,11 +48,11 @@ class Requests(Links):
 
     @cached_property
     def seal(self) -> Seal:
-        return Seal(self.table, self.bucket, self.manifests)
+        return Seal(self.table, self.bucket, self.manifests, self.clock)
 
     @cached_property
     def commit_pieces(self) -> CommitPieces:
-        return CommitPieces(self.table, self.bucket, self.manifests, self.finalize)
+        return CommitPieces(self.table, self.bucket, self.manifests, self.clock, self.finalize)
 
     @cached_property
     def finalize(self) -> Finalize:

@@ -120,6 +120,7 @@ class Shared:
         settings = self.settings
         return Budgets(
             repository=settings.repository_budget_bytes or None,
+            repository_entries=settings.repository_budget_entries or None,
             store=settings.store_budget_bytes or None,
             entry=settings.max_entry_bytes or None,
         )

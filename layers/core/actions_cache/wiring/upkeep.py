@@ -28,9 +28,11 @@ class Upkeep(Insight):
             self.clock,
             self.claim_merge,
             self.remove_entry,
+            self.remove_broken,
             self.lifetimes,
             max_attempts=self.settings.merge_attempts,
             merges_at_finalize=self.merges_at_finalize,
+            open_upload_bytes=self.settings.open_upload_bytes,
             telemetry=self.telemetry,
         )
 

@@ -1,0 +1,34 @@
+"""What can grow, and what bounds it: each row of docs/security.md names tests that exist."""
+
+import re
+
+import pytest
+
+from local.template import ROOT
+
+HEADING = "## What can grow, and what bounds it"
+SECTION = (ROOT / "docs" / "security.md").read_text().partition(f"{HEADING}\n")[2].partition("\n## ")[0]
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split(" | ")]
+    for line in SECTION.splitlines()
+    if line.startswith("| ") and not line.startswith(("| what ", "|---"))
+]
+NAMED = re.compile(r"`(tests/[\w/.]+\.(?:py|mjs))::([^`]+)`")
+
+
+def test_the_table_is_there() -> None:
+    assert len(ROWS) > 30
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0][:40])
+def test_a_row_says_what_bounds_it_what_happens_beyond_and_which_test_shows_it(row: list[str]) -> None:
+    assert len(row) == 4
+    assert all(row)
+    named = NAMED.findall(row[3])
+    assert named, row[3]
+    for file, test in named:
+        path = ROOT / file
+        assert path.exists(), file
+        text = path.read_text()
+        found = f"def {test}(" in text if file.endswith(".py") else f"test('{test}'" in text
+        assert found, f"{file} has no test {test}"
