@@ -1,6 +1,6 @@
 """The bucket port on S3, by boto3."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableSequence, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -122,7 +122,7 @@ class S3Bucket:
             self._delete([*keys[start : start + DELETE_BATCH]])
 
     @again_while_contended
-    def _delete(self, left: list[str]) -> None:
+    def _delete(self, left: MutableSequence[str]) -> None:
         """Args: left: loses the keys that are gone, so that another try asks for no more than the others."""
         with answers():
             answer = self._s3.delete_objects(

@@ -19,7 +19,6 @@ from actions_cache.domain.archive import Part
 from actions_cache.domain.part_range import PartRange
 from actions_cache.ports import Chunk, ObjectGone, Unavailable
 
-
 MOST_SAID = 4096
 """Of a refusal's body; S3's have some 300 bytes."""
 

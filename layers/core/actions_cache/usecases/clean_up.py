@@ -2,15 +2,17 @@
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from actions_cache.domain import claim, happenings
 from actions_cache.domain.agenda import Duty, kept_keys, needs_parts, next_duty
 from actions_cache.domain.archive import Archive, ArchiveState, deleted, postponed, swept
+from actions_cache.domain.errors import TryAgain
 from actions_cache.domain.happenings import RunEnd, about
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
-from actions_cache.ports import Bucket, Clock, Table, Telemetry, WriteConflict
+from actions_cache.ports import Bucket, Clock, Table, Telemetry, Unavailable, WriteConflict
 from actions_cache.usecases.claim_merge import ClaimMerge
 from actions_cache.usecases.manifests import Manifests
 from actions_cache.usecases.remove_entry import RemoveEntry
@@ -117,4 +119,6 @@ class CleanUp:
         self.table.replace_archive(archive, swept(archive, now))
 
     def _postpone(self, archive_id: str) -> None:
-        transition(self.table, archive_id, lambda seen: postponed(seen, self.clock.now() + POSTPONED_FOR))
+        # What the table doesn't take now is due at the next run again; the others still get their turn.
+        with suppress(Unavailable, TryAgain):
+            transition(self.table, archive_id, lambda seen: postponed(seen, self.clock.now() + POSTPONED_FOR))
