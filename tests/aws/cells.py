@@ -1,6 +1,7 @@
 """The matrix: a step of a function, one of its calls, what that is answered with, and for how long."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, cycle
 from math import inf
@@ -11,7 +12,7 @@ from tests.aws.kinds import Kind, kinds_of
 from tests.aws.meaner import Call
 from tests.aws.raw_store import RAW_KINDS, RawKind
 from tests.aws.steps import STEPS, Step
-from tests.aws.world import Asked, World
+from tests.aws.world import FUNCTIONS, Asked, World
 
 ONCE, LONGER_THAN_RETRIES = 1, 40
 LENGTHS = (ONCE, LONGER_THAN_RETRIES, inf)
@@ -38,12 +39,21 @@ class Cell:
 RAW = "s3 by a stream"
 
 
+def warm_up(world: World) -> None:
+    """Has each function ask what its process asks but once."""
+    for function in FUNCTIONS:
+        step = steps_of(function)[0]
+        given = step.begin(world, _key())
+        world.invoke(function, step.event(world, given))
+
+
 def calls_of(world: World, step: Step) -> list[Call]:
     """What the step asks when nothing goes wrong, streams' own requests among it; and that it is done then."""
     given = step.begin(world, _key())
+    event = step.event(world, given)
     world.aws.count_from_now()
     world.store.asked.clear()
-    asked = world.invoke(step.function, step.event(world, given))
+    asked = world.invoke(step.function, event)
     calls = list(world.aws.calls)
     by_streams = list(dict.fromkeys(world.store.asked))
     assert step.is_done(world, given, asked), (str(step), asked)
@@ -63,6 +73,27 @@ def cells_of(step: Step, calls: Sequence[Call]) -> Iterator[Cell]:
     for call in calls:
         for kind in kinds_for(call):
             yield Cell(step, call, kind, next(lengths))
+
+
+def chosen(calls: Mapping[Step, Sequence[Call]], each: int) -> Iterator[Cell]:
+    """So few that they fit every run: each operation of each function so often, and each kind of each service once."""
+    used: Counter[tuple[str, str]] = Counter()
+    lengths = cycle(LENGTHS)
+    places: dict[tuple[str, str, str], tuple[Step, Call]] = {}
+    for step, asked in calls.items():
+        for call in asked:
+            if call.number == 1 and not step.is_slow:
+                places.setdefault((step.function, call.service, call.operation), (step, call))
+    for step, call in places.values():
+        kinds = sorted(kinds_for(call), key=lambda kind: used[call.service, kind.name])
+        for kind in kinds[:each]:
+            used[call.service, kind.name] += 1
+            yield Cell(step, call, kind, next(lengths))
+    for step, call in places.values():
+        for kind in kinds_for(call):
+            if not used[call.service, kind.name]:
+                used[call.service, kind.name] += 1
+                yield Cell(step, call, kind, next(lengths))
 
 
 def kinds_for(call: Call) -> Sequence[Kind | RawKind]:

@@ -290,6 +290,10 @@ S3 = S3_READS | S3_UPLOADS | {"DeleteObjects", "PutObject"}
 ERRORS_OF_S3 = "https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html#ErrorCodeList"
 
 
+BUCKET_REGION = {"x-amz-bucket-region": "eu-central-1"}
+"""With each redirect; botocore would ask for it by a HeadBucket, which is redirected too, and so on without end."""
+
+
 def _s3(name: str, answer: Answer, source: str = ERRORS_OF_S3, operations: frozenset[str] = S3, **more: Any) -> Kind:
     return Kind(name, "s3", operations, source, answer, **more)
 
@@ -308,12 +312,18 @@ OF_S3 = (
             "TemporaryRedirect",
             more="<Endpoint>bucket.s3.eu-central-1.amazonaws.com</Endpoint>",
             Location="https://bucket.s3.eu-central-1.amazonaws.com/key",
+            **BUCKET_REGION,
         ),
         "https://docs.aws.amazon.com/AmazonS3/latest/userguide/Redirects.html",
     ),
     _s3(
         "301 PermanentRedirect",
-        _xml(301, "PermanentRedirect", more="<Endpoint>bucket.s3.eu-central-1.amazonaws.com</Endpoint>"),
+        _xml(
+            301,
+            "PermanentRedirect",
+            more="<Endpoint>bucket.s3.eu-central-1.amazonaws.com</Endpoint>",
+            **BUCKET_REGION,
+        ),
         "https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingRouting.html",
     ),
     _s3(

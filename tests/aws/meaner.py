@@ -40,13 +40,43 @@ class _Fault:
 
 
 @dataclass
+class EdgeStore:
+    """CloudFront's KeyValueStore, which moto doesn't know."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    version: int = 1
+
+    def answer(self, request: AWSPreparedRequest) -> AWSResponse:
+        path = unquote(urlsplit(request.url or "").path)
+        _, is_key, key = path.partition("/keys/")
+        if not is_key:
+            return self._said(request, 200, {"ItemCount": len(self.values), "TotalSizeInBytes": 0, "KvsARN": path})
+        if request.method == "PUT":
+            if str(request.headers["If-Match"]) not in (str(self.version), f"b'{self.version}'"):
+                return self._said(request, 409, {"__type": "ConflictException", "message": "another version"})
+            self.values[key] = json.loads(request.body or b"{}")["Value"]
+            self.version += 1
+            return self._said(request, 200, {"ItemCount": len(self.values), "TotalSizeInBytes": 0})
+        if key not in self.values:
+            return self._said(request, 404, {"__type": "ResourceNotFoundException", "message": "no such key"})
+        value = {"Key": key, "Value": self.values[key], "ItemCount": len(self.values), "TotalSizeInBytes": 0}
+        return self._said(request, 200, value)
+
+    def _said(self, request: AWSPreparedRequest, status: int, body: dict[str, Any]) -> AWSResponse:
+        headers = {"Content-Type": "application/json", "ETag": str(self.version)}
+        if "__type" in body:
+            headers["x-amzn-errortype"] = body["__type"]
+        return AWSResponse(request.url, status, headers, MockRawResponse(json.dumps(body).encode()))  # type: ignore[arg-type]
+
+
+@dataclass
 class Meaner:
     calls: list[Call] = field(default_factory=list)
     reached: dict[Site, set[str]] = field(default_factory=dict)
     """Which operations each place in the adapters asked for."""
     met: int = 0
     """Requests that were answered by the fault."""
-    edge: "EdgeStore" = field(default_factory=lambda: EdgeStore())
+    edge: EdgeStore = field(default_factory=EdgeStore)
     _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     _fault: _Fault | None = None
     _one_at_a_time: Any = field(default_factory=threading.RLock)
@@ -117,33 +147,3 @@ def meaner_aws() -> Iterator[Meaner]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BotocoreStubber, "__call__", answer)
         yield meaner
-
-
-@dataclass
-class EdgeStore:
-    """CloudFront's KeyValueStore, which moto doesn't know."""
-
-    values: dict[str, str] = field(default_factory=dict)
-    version: int = 1
-
-    def answer(self, request: AWSPreparedRequest) -> AWSResponse:
-        path = unquote(urlsplit(request.url or "").path)
-        _, is_key, key = path.partition("/keys/")
-        if not is_key:
-            return self._said(request, 200, {"ItemCount": len(self.values), "TotalSizeInBytes": 0, "KvsARN": path})
-        if request.method == "PUT":
-            if str(request.headers["If-Match"]) not in (str(self.version), f"b'{self.version}'"):
-                return self._said(request, 409, {"__type": "ConflictException", "message": "another version"})
-            self.values[key] = json.loads(request.body or b"{}")["Value"]
-            self.version += 1
-            return self._said(request, 200, {"ItemCount": len(self.values), "TotalSizeInBytes": 0})
-        if key not in self.values:
-            return self._said(request, 404, {"__type": "ResourceNotFoundException", "message": "no such key"})
-        value = {"Key": key, "Value": self.values[key], "ItemCount": len(self.values), "TotalSizeInBytes": 0}
-        return self._said(request, 200, value)
-
-    def _said(self, request: AWSPreparedRequest, status: int, body: dict[str, Any]) -> AWSResponse:
-        headers = {"Content-Type": "application/json", "ETag": str(self.version)}
-        if "__type" in body:
-            headers["x-amzn-errortype"] = body["__type"]
-        return AWSResponse(request.url, status, headers, MockRawResponse(json.dumps(body).encode()))  # type: ignore[arg-type]

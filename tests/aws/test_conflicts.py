@@ -1,4 +1,4 @@
-"""Writes that meet others' in DynamoDB: tried again where nothing was decided on what changed, and decided anew where it was."""
+"""Writes that meet others' in DynamoDB: tried again, or, where they were decided on what changed, decided anew."""
 
 import json
 import time

@@ -6,7 +6,7 @@ import functools
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,12 +20,13 @@ from moto.s3 import models as moto_s3
 from actions_cache.adapters import management_secret, secrets_manager
 from actions_cache.adapters.system import SystemClock
 from actions_cache.domain import merge_plan
-from actions_cache.domain.archive import Archive, MergeState
+from actions_cache.domain.archive import Archive, ArchiveState, MergeState
 from actions_cache.domain.claim import needs_merge
 from actions_cache.domain.entry import EntryName
 from actions_cache.domain.errors import TryAgain
 from actions_cache.ports import Unavailable
 from actions_cache.wiring.control import ControlPlane
+from actions_cache.wiring.data import DataPlane
 from actions_cache.wiring.requests import Requests
 from functions.api import handler as api
 from functions.cleanup import handler as cleanup
@@ -106,9 +107,8 @@ class World:
     clients: Clients
     resources: Resources
     journey: Journey
-    requests: Requests
-    """Those of the API's handler."""
     unexpected: list[str]
+    starting: "_Starting"
     saved: dict[EntryName, bytes] = field(default_factory=dict)
     """What was acknowledged, and so must be there in the end."""
 
@@ -119,6 +119,15 @@ class World:
     @property
     def control(self) -> ControlPlane:
         return self.journey.control
+
+    @property
+    def requests(self) -> Requests:
+        """Those of the API's handler."""
+        return self.starting.requests[-1]
+
+    def start_anew(self, function: str) -> None:
+        """As in a new execution environment."""
+        self.starting.start(function)
 
     def invoke(self, function: str, event: Mapping[str, Any]) -> Asked:
         context = LambdaContext(function, 512, 600, "us-east-1")
@@ -169,18 +178,23 @@ class World:
                 assert not cleaned.answer.get("failed"), cleaned.answer
             self.journey.merge_all()
 
+    def check_saved(self) -> None:
+        for entry_name, content in self.saved.items():
+            entry = self.control.table.entry(entry_name)
+            assert entry is not None, f"{entry_name.key} is lost"
+            assert self.journey.content(entry.archive_id) == content, entry_name.key
+
     def check(self) -> None:
         """Nothing is lost, stuck, or left behind."""
         self.settle()
         found = audit(self.control, self.clock.now(), HOUR)
-        assert found.violations == {}
-        assert not any(archive.state == "reserved" for archive in self.archives())
-        for entry_name, content in self.saved.items():
-            entry = self.control.table.entry(entry_name)
-            assert entry is not None, f"{entry_name.key} is lost"
-            archive = self.journey.archive(entry.archive_id)
-            assert self.journey.content(entry.archive_id) == content, entry_name.key
-            assert archive.merge.state is MergeState.MERGED or not needs_merge(archive), f"{entry_name.key} is stuck"
+        assert found.violations == {}, found.violations
+        archives = self.archives()
+        open_ones = [archive.name.key for archive in archives if archive.state is ArchiveState.RESERVED]
+        assert open_ones == [], f"still reserved: {open_ones}"
+        self.check_saved()
+        for archive in archives:
+            assert archive.merge.state is MergeState.MERGED or not needs_merge(archive), f"{archive.name.key} is stuck"
 
 
 def is_an_outage(fault: BaseException | None) -> bool:
@@ -261,39 +275,71 @@ def world_on_moto(template: Template, session: boto3.Session) -> Iterator[World]
         control.session = session
         journey = Journey(control, clock, clients.s3, clients.sqs)
         store = stack.enter_context(raw_store(clients.s3, resources.refs["Bucket"]))
-        requests = _start(resources, patch, stack)
+        starting = stack.enter_context(_Starting.of(resources))
+        for function in FUNCTIONS:
+            starting.start(function)
         heard = _Unexpected()
         telling = logging.getLogger("actions_cache.adapters.telemetry")
         telling.addHandler(heard)
         stack.callback(telling.removeHandler, heard)
-        yield World(aws, store, clients, resources, journey, requests, heard.heard)
+        yield World(aws, store, clients, resources, journey, heard.heard, starting)
 
 
 async def _at_once(sleep: Any, seconds: float, *_: object) -> None:
     await sleep(min(seconds, 0.001))
 
 
-def _start(resources: Resources, patch: pytest.MonkeyPatch, stack: ExitStack) -> Requests:
-    """Each function with its own environment, as at its cold start."""
-    made: list[Requests] = []
+@dataclass
+class _Starting:
+    """Starts each function with its own environment, as at its cold start, and ends what it leaves."""
 
-    def kept(*arguments: Any) -> Requests:
-        made.append(Requests(*arguments))
+    resources: Resources
+    loop: asyncio.AbstractEventLoop
+    requests: list[Requests] = field(default_factory=list)
+    """Those of the API's handler, the present one last."""
+    data: list[DataPlane] = field(default_factory=list)
+
+    @classmethod
+    @contextmanager
+    def of(cls, resources: Resources) -> Iterator["_Starting"]:
+        starting = cls(resources, asyncio.new_event_loop())
+        asyncio.set_event_loop(starting.loop)  # the one that Mangum takes
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(api, "Requests", _kept(Requests, starting.requests))
+            for module in (api, download):
+                patch.setattr(module, "DataPlane", _kept(DataPlane, starting.data))
+            try:
+                yield starting
+            finally:
+                starting.end()
+
+    def start(self, function: str) -> None:
+        start = _start_of(function)
+        start.cache_clear()
+        environment = self.resources.environment(f"{function.capitalize()}Function") | CHANGES
+        with pytest.MonkeyPatch.context() as patch:
+            for variable, value in environment.items():
+                patch.setenv(variable, value)
+            start()
+
+    def end(self) -> None:
+        for data in self.data:
+            self.loop.run_until_complete(data.stream.close())
+        self.loop.run_until_complete(self.loop.shutdown_default_executor())
+        asyncio.set_event_loop(None)
+        self.loop.close()
+        for function in FUNCTIONS:
+            _start_of(function).cache_clear()
+
+
+def _start_of(function: str) -> Any:
+    name_of = {"rotate": "secrets", "merge": "control", "cleanup": "control"}
+    return getattr(FUNCTIONS[function], name_of.get(function, "asgi_app"))
+
+
+def _kept(kind: Any, made: list[Any]) -> Callable[..., Any]:
+    def make(*arguments: Any) -> Any:
+        made.append(kind(*arguments))
         return made[-1]
 
-    patch.setattr(api, "Requests", kept)
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)  # the one that Mangum takes
-    stack.callback(loop.close)
-    stack.callback(asyncio.set_event_loop, None)
-    for function, module in FUNCTIONS.items():
-        start = getattr(
-            module, {"rotate": "secrets", "merge": "control", "cleanup": "control"}.get(function, "asgi_app")
-        )
-        start.cache_clear()
-        stack.callback(start.cache_clear)
-        with pytest.MonkeyPatch.context() as of_the_function:
-            for variable, value in (resources.environment(f"{function.capitalize()}Function") | CHANGES).items():
-                of_the_function.setenv(variable, value)
-            start()
-    return made[0]
+    return make

@@ -4,7 +4,7 @@ import boto3
 import pytest
 
 from local.template import Template
-from tests.aws.cells import calls_of, cells_of, strike
+from tests.aws.cells import calls_of, cells_of, strike, warm_up
 from tests.aws.steps import STEPS, Step
 from tests.aws.world import world_on_moto
 
@@ -13,6 +13,7 @@ from tests.aws.world import world_on_moto
 @pytest.mark.parametrize("step", STEPS, ids=str)
 def test_a_step_survives_each_answer_to_each_of_its_calls(template: Template, boto_session: boto3.Session, step: Step):
     with world_on_moto(template, boto_session) as world:
+        warm_up(world)
         failed: dict[str, str] = {}
         for cell in cells_of(step, calls_of(world, step)):
             try:

@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 
 import boto3
@@ -52,12 +53,22 @@ def mistrust_strangers(events: BaseEventHooks) -> None:
     Else a page of a proxy's, under status 200, would be read as an answer that says nothing: an item that isn't there,
     an empty bucket.
     """
-    events.register("before-parse.*.*", _mistrust, unique_id="mistrust-strangers")
+    events.register_first("before-parse.*.*", _mistrust, unique_id="mistrust-strangers")
+    events.register_first("needs-retry.*.*", _believe_the_mistrust, unique_id="believe-the-mistrust")
 
 
 def _mistrust(operation_model: OperationModel, response_dict: dict[str, Any], **_: object) -> None:
-    if response_dict["status_code"] < 300 and not _is_plausible(operation_model, response_dict["body"]):  # noqa: PLR2004 - a success's
-        response_dict["status_code"] = 502
+    if response_dict["status_code"] < HTTPStatus.MULTIPLE_CHOICES and not _is_plausible(
+        operation_model, response_dict["body"]
+    ):
+        response_dict["status_code"] = HTTPStatus.BAD_GATEWAY
+
+
+def _believe_the_mistrust(response: tuple[Any, Mapping[str, Any]] | None, **_: object) -> None:
+    """As botocore does after its own look into S3's answers, so that retries and errors go by it."""
+    if response is not None:
+        answer, parsed = response
+        answer.status_code = parsed["ResponseMetadata"].get("HTTPStatusCode", answer.status_code)
 
 
 def _is_plausible(operation: OperationModel, body: bytes) -> bool:

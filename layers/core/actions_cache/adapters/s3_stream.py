@@ -63,7 +63,8 @@ class S3Stream:
         with answers():
             url, headers = self._signer.signed("PUT", key, {"Content-Length": str(size)})
         try:
-            async with self._connections().put(url, headers=headers, data=body) as answer:
+            # A redirect's host would get what is signed for another one.
+            async with self._connections().put(url, headers=headers, data=body, allow_redirects=False) as answer:
                 if answer.status != HTTPStatus.OK or "ETag" not in answer.headers:
                     said = (await answer.content.read(MOST_SAID)).decode(errors="replace")
                     if answer.status == HTTPStatus.FORBIDDEN and ACCESS_DENIED in said:
@@ -71,7 +72,7 @@ class S3Stream:
                     raise Unavailable(f"PUT {key}: {answer.status} {said}")
                 return Part(key, size, answer.headers["ETag"])
         except (aiohttp.ClientError, OSError) as error:
-            raise Unavailable(f"PUT {key}: {error!r}") from error
+            raise Unavailable(f"PUT {key}: {in_words(error)}") from error
 
     async def close(self) -> None:
         if self._reading is not None:
@@ -84,6 +85,12 @@ class S3Stream:
         if self._session is None:
             self._session = new_connections()
         return self._session
+
+
+def in_words(error: Exception) -> str:
+    """Without the request's headers, which aiohttp's own words bring: they carry its credentials."""
+    said = error.message if isinstance(error, aiohttp.ClientResponseError) else error
+    return f"{type(error).__name__}: {said}"
 
 
 async def _said(answer: Connection) -> str:
