@@ -1,19 +1,27 @@
 """How every boto3 client here is made, and what its errors mean."""
 
-from collections.abc import Iterator
+import logging
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
+import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.hooks import BaseEventHooks
+from botocore.model import OperationModel
+from botocore.parsers import ResponseParserError
 
 from actions_cache.ports import Unavailable
 
 if TYPE_CHECKING:
-    import boto3
     from botocore.credentials import Credentials
     from mypy_boto3_s3 import S3Client
+
+logger = logging.getLogger(__name__)
 
 
 def _config(read_timeout: int, attempts: int) -> Config:
@@ -45,7 +53,13 @@ LONG_CALLS = _config(read_timeout=60, attempts=4)
 """The merge's: a copy of 256 MiB, and the Complete of 10,000 parts, take S3 a while."""
 
 
-def s3_client(session: "boto3.Session", calls: Config, endpoint_url: str | None = None) -> "S3Client":
+def new_session() -> boto3.Session:
+    session = boto3.Session()
+    mistrust_strangers(session.events)
+    return session
+
+
+def s3_client(session: boto3.Session, calls: Config, endpoint_url: str | None = None) -> "S3Client":
     """Return a client that asks S3 at a bucket's regional host, and any other endpoint by path.
 
     Args:
@@ -72,6 +86,45 @@ def seconds_left(credentials: "Credentials") -> int | None:
     return None if ends_at is None else max(1, int((ends_at - datetime.now(UTC)).total_seconds()))
 
 
+def mistrust_strangers(events: BaseEventHooks) -> None:
+    """Has whatever isn't a service's own success counted as a 502, which botocore tries again.
+
+    Else a page of a proxy's, under status 200, would be read as an answer that says nothing: an item that isn't there,
+    an empty bucket.
+    """
+    events.register_first("before-parse.*.*", _mistrust, unique_id="mistrust-strangers")
+    events.register_first("needs-retry.*.*", _believe_the_mistrust, unique_id="believe-the-mistrust")
+
+
+def _mistrust(operation_model: OperationModel, response_dict: dict[str, Any], **_: object) -> None:
+    if response_dict["status_code"] < HTTPStatus.MULTIPLE_CHOICES and not _is_plausible(
+        operation_model, response_dict["body"]
+    ):
+        response_dict["status_code"] = HTTPStatus.BAD_GATEWAY
+
+
+def _believe_the_mistrust(response: tuple[Any, Mapping[str, Any]] | None, **_: object) -> None:
+    """As botocore does after its own look into S3's answers, so that retries and errors go by it."""
+    if response is not None:
+        answer, parsed = response
+        answer.status_code = parsed["ResponseMetadata"].get("HTTPStatusCode", answer.status_code)
+
+
+def _is_plausible(operation: OperationModel, body: bytes) -> bool:
+    if operation.has_streaming_output or not _has_body(operation):
+        return True
+    start = body.lstrip()[:15].lower()
+    if operation.service_model.protocol.endswith("json"):
+        return start.startswith(b"{")
+    return start.startswith(b"<") and not start.startswith((b"<html", b"<!doctype html"))
+
+
+def _has_body(operation: OperationModel) -> bool:
+    """Whether a success says anything beside its headers."""
+    members = operation.output_shape.members.values() if operation.output_shape else ()
+    return any("location" not in member.serialization for member in members)
+
+
 def error_code(error: ClientError) -> str:
     return error.response.get("Error", {}).get("Code", "")
 
@@ -81,5 +134,52 @@ def answers() -> Iterator[None]:
     """Whatever isn't handled more closely inside: the service doesn't answer as it should."""
     try:
         yield
-    except (ClientError, BotoCoreError) as error:
+    except ClientError as error:
+        note_refusal(error)
         raise Unavailable(str(error)) from error
+    except (BotoCoreError, ResponseParserError) as error:
+        raise Unavailable(str(error)) from error
+    except KeyError as error:
+        raise Unavailable(f"an answer lacks {error}") from error
+
+
+# ---------------------------------------------------------------- permissions that lack
+
+REFUSED = frozenset({"403", "AccessDenied", "AccessDeniedException"})
+"""HEAD has no body that could say more than its status."""
+
+S3_ACTIONS: Mapping[str, str] = {
+    "AbortMultipartUpload": "s3:AbortMultipartUpload",
+    "CompleteMultipartUpload": "s3:PutObject",
+    "CreateMultipartUpload": "s3:PutObject",
+    "DeleteObjects": "s3:DeleteObject",
+    "GetObject": "s3:GetObject, or s3:ListBucket if the object is missing",
+    "HeadBucket": "s3:ListBucket",
+    "HeadObject": "s3:GetObject, or s3:ListBucket if the object is missing",
+    "ListObjectsV2": "s3:ListBucket",
+    "PutObject": "s3:PutObject",
+    "UploadPart": "s3:PutObject",
+    "UploadPartCopy": "s3:PutObject or s3:GetObject",
+}
+"""Where S3 doesn't say it: https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html."""
+
+_NAMED_ACTION = re.compile(r"not authorized to perform: ([\w-]+:\w+)")
+
+_told: set[str] = set()
+"""Permissions whose lack this process has told."""
+
+
+def note_refusal(error: ClientError) -> None:
+    """Logs once, if it is one, which permission the role lacks: a fault of the deployment, and no outage."""
+    if error_code(error) in REFUSED:
+        note_denied(error.operation_name, error.response.get("Error", {}).get("Message", ""))
+
+
+def note_denied(operation: str, said: str) -> None:
+    named = _NAMED_ACTION.search(said)
+    permission = named[1] if named else S3_ACTIONS.get(operation, operation)
+    if permission not in _told:
+        _told.add(permission)
+        logger.error(
+            "the function's role lacks a permission: %s", permission, extra={"permission": permission, "said": said}
+        )

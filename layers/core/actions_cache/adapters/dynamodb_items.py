@@ -2,12 +2,14 @@
 
 from typing import Any, TypeVar, cast
 
+import botocore.session
 from pydantic import TypeAdapter
 from pynamodb.attributes import DynamicMapAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute, VersionAttribute
 from pynamodb.connection import Connection
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex, KeysOnlyProjection, LocalSecondaryIndex
 from pynamodb.models import Model
 
+from actions_cache.adapters.aws import mistrust_strangers
 from actions_cache.domain.archive import Archive, MergeState
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
 from actions_cache.domain.migrations import upgraded
@@ -197,6 +199,16 @@ MAX_CONNECTIONS = 64
 ModelT = TypeVar("ModelT", bound=Model)
 
 
+class _Connection(Connection):
+    """pynamodb's, whose sessions are those of the threads that make its client."""
+
+    @property
+    def session(self) -> botocore.session.Session:
+        session = super().session
+        mistrust_strangers(session.get_component("event_emitter"))
+        return session
+
+
 class Database:
     """One connection for all models and for transactions; the endpoint is AWS's, or AWS_ENDPOINT_URL_DYNAMODB.
 
@@ -206,7 +218,7 @@ class Database:
     def __init__(self, region: str) -> None:
         self._region = region
         self._bound: dict[str, type[Model]] = {}
-        self.connection = Connection(
+        self.connection = _Connection(
             region,
             connect_timeout_seconds=3,
             read_timeout_seconds=5,

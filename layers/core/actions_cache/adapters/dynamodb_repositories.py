@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
-from actions_cache.adapters.dynamodb_answers import get, in_port_words, in_transaction
+from actions_cache.adapters.dynamodb_answers import get, in_port_words, transact, write
 from actions_cache.adapters.dynamodb_items import Database, RepositoryItem
 from actions_cache.domain.activity import NO_HITS, TALLIES_KEPT, Hits, Tally
 from actions_cache.domain.refusal import SLOT_PAUSE, Refusals, RefusedJob
@@ -36,9 +36,6 @@ REFUSED = "refused"
 
 SHARDS = 16
 """Of each count, so that those who write at the same time seldom write the same item."""
-
-USAGES_OF_AN_ENTRY = 2
-"""Its repository's, and the store's."""
 
 AFTER_NUMBER_SIGN = "$"
 """In the order of sort keys."""
@@ -57,13 +54,12 @@ class DynamoDbRepositories:
         self._items = database.bind(RepositoryItem, repositories)
 
     def note(self, repository: Repository) -> None:
-        with in_port_words():
-            # The profile last: who finds it there knows that the others are.
-            if repository.name is not None:
-                self._items(_partition_of(repository.name), repository.id).save()
-            self._items(STORE, f"repository#{repository.id}").save()
-            profile = self._items(repository.id, "profile", name=repository.name, noted_at=repository.noted_at)
-            profile.save()
+        named = {"name": repository.name, "noted_at": repository.noted_at}
+        # The profile last: who finds it there knows that the others are.
+        if (name := repository.name) is not None:
+            write(lambda: self._items(_partition_of(name), repository.id).save())
+        write(lambda: self._items(STORE, f"repository#{repository.id}").save())
+        write(lambda: self._items(repository.id, "profile", **named).save())
 
     def repository(self, repository_id: str) -> Repository | None:
         found = get(self._items, repository_id, "profile")
@@ -82,34 +78,28 @@ class DynamoDbRepositories:
         return self.usage(STORE)
 
     def correct_usage(self, repository_id: str, by: Usage) -> None:
-        with in_transaction(self._connection) as write:
-            add_usage(write, self._items, repository_id, by)
+        transact(self._connection, lambda items: add_usage(items, self._items, repository_id, by))
 
     def correct_store_usage(self, by: Usage) -> None:
-        with in_transaction(self._connection) as write:
-            write.update(self._items(STORE, f"usage#{_shard()}"), _more(by))
+        transact(self._connection, lambda items: items.update(self._items(STORE, f"usage#{_shard()}"), _more(by)))
 
     def count_create(self, repository_id: str, minute: int) -> int:
         item = self._items(repository_id, f"creates#{minute}")
-        with in_port_words():
-            item.update(
-                [RepositoryItem.creates.add(1), RepositoryItem.expires_at.set(minute * 60 + CREATES_KEPT_SECONDS)]
-            )
+        expires_at = RepositoryItem.expires_at.set(minute * 60 + CREATES_KEPT_SECONDS)
+        write(lambda: item.update([RepositoryItem.creates.add(1), expires_at]))
         return int(item.creates)
 
     def add_tally(self, repository_id: str, hour: Millis, tally: Tally) -> None:
         item = self._items(repository_id, f"tally#{hour:015d}#{_shard()}")
-        with in_port_words():
-            item.update(
-                [
-                    RepositoryItem.hits.add(tally.hits),
-                    RepositoryItem.misses.add(tally.misses),
-                    RepositoryItem.saves.add(tally.saves),
-                    RepositoryItem.bytes_restored.add(tally.bytes_restored),
-                    RepositoryItem.bytes_saved.add(tally.bytes_saved),
-                    RepositoryItem.expires_at.set((hour + TALLIES_KEPT) // SECOND),
-                ]
-            )
+        more = [
+            RepositoryItem.hits.add(tally.hits),
+            RepositoryItem.misses.add(tally.misses),
+            RepositoryItem.saves.add(tally.saves),
+            RepositoryItem.bytes_restored.add(tally.bytes_restored),
+            RepositoryItem.bytes_saved.add(tally.bytes_saved),
+            RepositoryItem.expires_at.set((hour + TALLIES_KEPT) // SECOND),
+        ]
+        write(lambda: item.update(more))
 
     def tallies(self, repository_id: str, since: Millis) -> Mapping[Millis, Tally]:
         found: defaultdict[Millis, Tally] = defaultdict(Tally)
@@ -120,14 +110,12 @@ class DynamoDbRepositories:
         return dict(found)
 
     def add_hit(self, repository_id: str, archive_id: str, at: Millis, forget_at: Millis) -> None:
-        with in_port_words():
-            self._items(repository_id, f"hits#{archive_id}").update(
-                [
-                    RepositoryItem.hits.add(1),
-                    RepositoryItem.last_hit_at.set(at),
-                    RepositoryItem.expires_at.set(forget_at // SECOND),
-                ]
-            )
+        more = [
+            RepositoryItem.hits.add(1),
+            RepositoryItem.last_hit_at.set(at),
+            RepositoryItem.expires_at.set(forget_at // SECOND),
+        ]
+        write(lambda: self._items(repository_id, f"hits#{archive_id}").update(more))
 
     def hits_of(self, repository_id: str, archive_id: str) -> Hits:
         found = get(self._items, repository_id, f"hits#{archive_id}")
@@ -164,11 +152,11 @@ class DynamoDbRepositories:
             yield from self._items.query(partition, condition, consistent_read=True)
 
 
-def add_usage(write: TransactWrite, items: type[RepositoryItem], repository_id: str, change: Usage) -> None:
+def add_usage(counts: TransactWrite, items: type[RepositoryItem], repository_id: str, change: Usage) -> None:
     """Counts in the transaction of what is counted, so that the counts are right whatever dies."""
     shard = _shard()
     for partition in (repository_id, STORE):
-        write.update(items(partition, f"usage#{shard}"), _more(change))
+        counts.update(items(partition, f"usage#{shard}"), _more(change))
 
 
 def _more(usage: Usage) -> list[Action]:

@@ -3,18 +3,15 @@
 It has none of the attributes by which archives are found (adapters/dynamodb_items.py), but a scan meets it.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
 from pydantic import TypeAdapter
 from pynamodb.connection import Connection
 
-from actions_cache.adapters.aws import answers, error_code
+from actions_cache.adapters.dynamodb_answers import in_port_words, write
 from actions_cache.domain.schema import Schema
-from actions_cache.ports import WriteConflict
 
 KEY = "schema"
 """No archive's id: those have 32 digits."""
@@ -31,7 +28,7 @@ class DynamoDbSchema:
     archives_table: str
 
     def read(self) -> Schema | None:
-        with answers():
+        with in_port_words():
             item = self._call("GetItem", Key={"archive_id": {"S": KEY}}, ConsistentRead=True).get("Item")
         if item is None:
             return None
@@ -47,13 +44,12 @@ class DynamoDbSchema:
         )
         names = {} if seen is None else {f"#{it}": it for it in asdict(seen)}
         values = {} if seen is None else {f":{name}": _attribute(value) for name, value in asdict(seen).items()}
-        with _unless_lost():
-            self._call(
-                "PutItem",
-                Item={"archive_id": {"S": KEY}} | {name: _attribute(value) for name, value in asdict(by).items()},
-                ConditionExpression=" AND ".join(conditions),
-                **({"ExpressionAttributeNames": names, "ExpressionAttributeValues": values} if seen else {}),
-            )
+        put: dict[str, Any] = {
+            "Item": {"archive_id": {"S": KEY}} | {name: _attribute(value) for name, value in asdict(by).items()},
+            "ConditionExpression": " AND ".join(conditions),
+            **({"ExpressionAttributeNames": names, "ExpressionAttributeValues": values} if seen else {}),
+        }
+        write(lambda: self._call("PutItem", **put))
 
     def _call(self, operation: str, **arguments: Any) -> Mapping[str, Any]:
         answer: Mapping[str, Any] = self.connection.dispatch(operation, {"TableName": self.archives_table} | arguments)
@@ -66,14 +62,3 @@ def _attribute(value: str | int) -> dict[str, str]:
 
 def _value(attribute: Mapping[str, str]) -> str | int:
     return attribute["S"] if "S" in attribute else int(attribute["N"])
-
-
-@contextmanager
-def _unless_lost() -> Iterator[None]:
-    with answers():
-        try:
-            yield
-        except ClientError as error:
-            if error_code(error) == "ConditionalCheckFailedException":
-                raise WriteConflict from error
-            raise

@@ -4,11 +4,10 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from pynamodb.exceptions import TransactWriteError
 from pynamodb.expressions.condition import Condition
 from pynamodb.transactions import TransactWrite
 
-from actions_cache.adapters.dynamodb_answers import get, in_port_words, in_transaction
+from actions_cache.adapters.dynamodb_answers import batch_get, get, in_port_words, transact, write
 from actions_cache.adapters.dynamodb_items import (
     AGENDA_SHARDS,
     FAILED_SHARD,
@@ -21,18 +20,15 @@ from actions_cache.adapters.dynamodb_items import (
     entry_attributes,
     reservation_attributes,
 )
-from actions_cache.adapters.dynamodb_repositories import USAGES_OF_AN_ENTRY, add_usage
+from actions_cache.adapters.dynamodb_repositories import add_usage
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation, sort_key_prefix
 from actions_cache.domain.timing import Millis
 from actions_cache.domain.usage import NO_USAGE, Usage
-from actions_cache.ports import Unavailable, WriteConflict
+from actions_cache.ports import WriteConflict
 
 PREFIX_PAGE = 100
 """Entries read at once in a prefix lookup: some 40 KB. Fewer than this match nearly every prefix in use."""
-
-COUNT_ROUNDS = 20
-"""A transaction whose count another one is writing at that moment is written again, with another shard."""
 
 
 class DynamoDbTable:
@@ -69,9 +65,8 @@ class DynamoDbTable:
         return item.to_entry() if item else None
 
     def entries(self, names: Sequence[EntryName]) -> Mapping[EntryName, Entry]:
-        keys = [(name.family.partition, name.sort_key) for name in names]
-        with in_port_words():
-            found = [item.to_entry() for item in self._entries.batch_get(keys, consistent_read=True)]
+        keys = [{"partition": name.family.partition, "sort_key": name.sort_key} for name in names]
+        found = [item.to_entry() for item in batch_get(self._entries, keys)]
         return {entry.name: entry for entry in found}
 
     def newest_entry(self, family: EntryFamily, prefix: str) -> Entry | None:
@@ -135,9 +130,8 @@ class DynamoDbTable:
             yield from (item.archive_id for item in failed)
 
     def known_archives(self, ids: Sequence[str]) -> frozenset[str]:
-        with in_port_words():
-            found = self._archives.batch_get(ids, consistent_read=True, attributes_to_get=["archive_id"])
-            return frozenset(item.archive_id for item in found)
+        found = batch_get(self._archives, [{"archive_id": it} for it in ids], ["archive_id"])
+        return frozenset(item.archive_id for item in found)
 
     def all_archives(self, after: str) -> Iterator[tuple[str, bool]]:
         with in_port_words():
@@ -157,48 +151,50 @@ class DynamoDbTable:
     # ---------------------------------------------------------------- writing
 
     def replace_archive(self, seen: Archive, by: Archive) -> Archive:
-        with in_port_words():
-            self._archive_item(seen, by).save()
+        write(lambda: self._archive_item(seen, by).save())
         return _as_written(seen, by)
 
     def reserve(self, archive: Archive, now: Millis) -> None:
         entry_absent = EntryItem.partition.does_not_exist()
         reservation_absent = ReservationItem.partition.does_not_exist()
         reservation_expired = ReservationItem.expires_at <= now
-        with in_transaction(self._connection) as write:
-            write.condition_check(
-                self._entries, archive.name.family.partition, archive.name.sort_key, condition=entry_absent
-            )
-            write.save(self._reservation_item(archive.reservation), reservation_absent | reservation_expired)
-            write.save(self._archive_item(archive, archive))
+
+        def fill(items: TransactWrite) -> None:
+            family, sort_key = archive.name.family, archive.name.sort_key
+            items.condition_check(self._entries, family.partition, sort_key, condition=entry_absent)
+            items.save(self._reservation_item(archive.reservation), reservation_absent | reservation_expired)
+            items.save(self._archive_item(archive, archive))
+
+        transact(self._connection, fill)
 
     def publish_entry(self, seen: Archive, by: Archive) -> Archive:
-        def fill(write: TransactWrite) -> None:
-            write.save(self._entries(**entry_attributes(by.entry)), EntryItem.partition.does_not_exist())
-            write.delete(self._reservation_item(seen.reservation), _holds_for(ReservationItem, seen.id))
-            write.save(self._archive_item(seen, by))
+        def fill(items: TransactWrite) -> None:
+            items.save(self._entries(**entry_attributes(by.entry)), EntryItem.partition.does_not_exist())
+            items.delete(self._reservation_item(seen.reservation), _holds_for(ReservationItem, seen.id))
+            items.save(self._archive_item(seen, by))
+            self._count(items, by, Usage(by.size, 1))
 
-        self._write_counted(fill, by, Usage(by.size, 1))
+        transact(self._connection, fill)
         return _as_written(seen, by)
 
     def remove_entry(self, seen: Archive, by: Archive) -> Archive:
-        def fill(write: TransactWrite) -> None:
-            write.delete(self._entries(**entry_attributes(seen.entry)), _holds_for(EntryItem, seen.id))
-            write.save(self._archive_item(seen, by))
+        def fill(items: TransactWrite) -> None:
+            items.delete(self._entries(**entry_attributes(seen.entry)), _holds_for(EntryItem, seen.id))
+            items.save(self._archive_item(seen, by))
+            self._count(items, seen, NO_USAGE - Usage(seen.size, 1))
 
-        self._write_counted(fill, seen, NO_USAGE - Usage(seen.size, 1))
+        transact(self._connection, fill)
         return _as_written(seen, by)
 
     def drop_reservation(self, reservation: Reservation) -> None:
+        holds = _holds_for(ReservationItem, reservation.archive_id)
         try:
-            with in_port_words():
-                self._reservation_item(reservation).delete(_holds_for(ReservationItem, reservation.archive_id))
+            write(lambda: self._reservation_item(reservation).delete(holds))
         except WriteConflict:
             return
 
     def forget_archive(self, seen: Archive) -> None:
-        with in_port_words():
-            self._archive_item(seen, seen).delete()
+        write(lambda: self._archive_item(seen, seen).delete())
 
     def _is_outdated(self, item: ArchiveItem) -> bool:
         try:
@@ -213,29 +209,13 @@ class DynamoDbTable:
     def _reservation_item(self, reservation: Reservation) -> ReservationItem:
         return self._reservations(**reservation_attributes(reservation))
 
-    def _write_counted(self, fill: Callable[[TransactWrite], None], archive: Archive, change: Usage) -> None:
-        """Raises: WriteConflict for what `fill` writes; a count in another transaction's hands is no conflict."""
-        for _ in range(COUNT_ROUNDS):
-            try:
-                with in_transaction(self._connection) as write:
-                    fill(write)
-                    add_usage(write, self._repositories, archive.name.family.repository, change)
-            except WriteConflict as conflict:
-                if not _is_of_counts_alone(conflict):
-                    raise
-            else:
-                return
-        raise Unavailable("too many writers of the same counts")
+    def _count(self, items: TransactWrite, archive: Archive, change: Usage) -> None:
+        """Of shards that are drawn anew for each try: whoever counts the same meanwhile seldom meets it twice."""
+        add_usage(items, self._repositories, archive.name.family.repository, change)
 
 
 def _holds_for(model: type[EntryItem | ReservationItem], archive_id: str) -> Condition:
     return model.archive_id == archive_id
-
-
-def _is_of_counts_alone(conflict: WriteConflict) -> bool:
-    """DynamoDB gives a reason for each item of a transaction, in order, and pynamodb puts updates last."""
-    error = conflict.__cause__
-    return isinstance(error, TransactWriteError) and not any(error.cancellation_reasons[:-USAGES_OF_AN_ENTRY])
 
 
 def _as_written(seen: Archive, by: Archive) -> Archive:

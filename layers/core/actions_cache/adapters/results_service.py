@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import aiohttp
 from yarl import URL
 
+from actions_cache.adapters.s3_stream import in_words
+
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
 CONNECT_SECONDS = 5
@@ -81,7 +83,7 @@ class ResultsService:
             ):
                 return RawAnswer(answer.status, answer.raw_headers, await _read(answer, max_answer_bytes))
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise NoAnswer(repr(error)) from error
+            raise NoAnswer(in_words(error)) from error
 
 
 async def _read(answer: aiohttp.ClientResponse, limit: int) -> bytes:

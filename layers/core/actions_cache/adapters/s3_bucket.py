@@ -1,13 +1,13 @@
 """The bucket port on S3, by boto3."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableSequence, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_exponential, wait_random
 
-from actions_cache.adapters.aws import answers, error_code, seconds_left
+from actions_cache.adapters.aws import REFUSED, answers, error_code, note_denied, seconds_left
 from actions_cache.domain.archive import OCTET_STREAM, Part
 from actions_cache.domain.checksum import contradict, etag_of
 from actions_cache.domain.layout import ROOT, archive_of_prefix, archive_prefix_after
@@ -22,7 +22,26 @@ DELETE_BATCH = 1000
 """DeleteObjects takes so many keys."""
 
 GONE = frozenset({"404", "NoSuchKey", "412", "PreconditionFailed"})
-TAKEN = frozenset({"412", "PreconditionFailed", "409", "ConditionalRequestConflict"})
+TAKEN = frozenset({"412", "PreconditionFailed"})
+CONTENDED = frozenset({"409", "ConditionalRequestConflict", "OperationAborted"})
+"""Another write of the key is under way; the same again succeeds, or finds the key taken.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html."""
+
+PASSING = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted"})
+"""What DeleteObjects says of single keys, in an answer that botocore takes for a success, and that is over soon.
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html."""
+
+
+class Contended(Unavailable):
+    """Others are at the same keys, or the store is busy with them; the same again may succeed."""
+
+
+again_while_contended = retry(
+    retry=retry_if_exception_type(Contended),
+    stop=stop_after_attempt(5) | stop_after_delay(10),
+    wait=wait_exponential(multiplier=0.2, max=3) + wait_random(0, 0.2),
+    reraise=True,
+)
 
 
 class S3Bucket:
@@ -58,7 +77,7 @@ class S3Bucket:
                 if error_code(error) in GONE:
                     return None
                 raise
-        return Part(key, head["ContentLength"], head["ETag"])
+            return Part(key, head["ContentLength"], head["ETag"])
 
     # boto3 retries up to the headers; a body that breaks off is ours to ask for again.
     @retry(
@@ -85,6 +104,7 @@ class S3Bucket:
             raise WrongBytes(source.part, f"bytes came whose ETag is {etag_of([body])}")
         return body
 
+    @again_while_contended
     def write_once(self, key: str, body: bytes) -> Part:
         with answers():
             try:
@@ -92,6 +112,8 @@ class S3Bucket:
                     Bucket=self._name, Key=key, Body=body, IfNoneMatch="*", ContentType=OCTET_STREAM
                 )
             except ClientError as error:
+                if error_code(error) in CONTENDED:
+                    raise Contended(str(error)) from error
                 if error_code(error) not in TAKEN:
                     raise
                 # A retry whose first answer was lost meets its own object.
@@ -99,17 +121,30 @@ class S3Bucket:
                 if stands != Part(key, len(body), etag_of([body])):
                     raise WriteConflict(key) from error
                 return stands
-        return Part(key, len(body), written["ETag"])
+            return Part(key, len(body), written["ETag"])
 
     def delete(self, keys: Sequence[str]) -> None:
         for start in range(0, len(keys), DELETE_BATCH):
-            batch = keys[start : start + DELETE_BATCH]
-            with answers():
-                answer = self._s3.delete_objects(
-                    Bucket=self._name, Delete={"Objects": [{"Key": key} for key in batch], "Quiet": True}
-                )
-            if errors := answer.get("Errors"):
-                raise Unavailable(f"{len(errors)} objects not deleted, the first: {errors[0]}")
+            self._delete([*keys[start : start + DELETE_BATCH]])
+
+    @again_while_contended
+    def _delete(self, left: MutableSequence[str]) -> None:
+        """Args: left: loses the keys that are gone, so that another try asks for no more than the others."""
+        with answers():
+            answer = self._s3.delete_objects(
+                Bucket=self._name, Delete={"Objects": [{"Key": key} for key in left], "Quiet": True}
+            )
+        errors = answer.get("Errors", [])
+        if not errors:
+            return
+        left[:] = [error.get("Key", "") for error in errors]
+        said = f"{len(errors)} objects not deleted, the first: {errors[0]}"
+        lasting = [error for error in errors if error.get("Code") not in PASSING]
+        if not lasting:
+            raise Contended(said)
+        if lasting[0].get("Code") in REFUSED:
+            note_denied("DeleteObjects", lasting[0].get("Message", ""))
+        raise Unavailable(said)
 
     def presign_download(self, part: Part, seconds: int) -> str:
         with answers():
@@ -122,7 +157,7 @@ class S3Bucket:
     def start_upload(self, key: str) -> MultipartUpload:
         with answers():
             started = self._s3.create_multipart_upload(Bucket=self._name, Key=key, ContentType=OCTET_STREAM)
-        return MultipartUpload(key, started["UploadId"])
+            return MultipartUpload(key, started["UploadId"])
 
     def copy_part(self, upload: MultipartUpload, number: int, source: PartRange) -> UploadedPart:
         # botocore leaves out what is None only where it isn't given at all.
@@ -137,14 +172,14 @@ class S3Bucket:
                 CopySourceIfMatch=source.part.etag,
                 **piece,  # type: ignore[arg-type]
             )
-        return UploadedPart(number, copied["CopyPartResult"]["ETag"])
+            return UploadedPart(number, copied["CopyPartResult"]["ETag"])
 
     def upload_part(self, upload: MultipartUpload, number: int, body: bytes) -> UploadedPart:
         with answers():
             uploaded = self._s3.upload_part(
                 Bucket=self._name, Key=upload.key, UploadId=upload.upload_id, PartNumber=number, Body=body
             )
-        return UploadedPart(number, uploaded["ETag"])
+            return UploadedPart(number, uploaded["ETag"])
 
     def complete_upload(self, upload: MultipartUpload, parts: Sequence[UploadedPart]) -> None:
         with answers():

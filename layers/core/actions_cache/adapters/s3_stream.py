@@ -6,11 +6,23 @@ from http import HTTPStatus
 
 import aiohttp
 
-from actions_cache.adapters.s3_connections import MAX_CONNECTIONS, READ_BUFFER_BYTES, ConnectionBroken, Connections
+from actions_cache.adapters.aws import answers, note_denied
+from actions_cache.adapters.s3_connections import (
+    MAX_CONNECTIONS,
+    READ_BUFFER_BYTES,
+    Connection,
+    ConnectionBroken,
+    Connections,
+)
 from actions_cache.adapters.s3_signing import S3Signer
 from actions_cache.domain.archive import OCTET_STREAM, Part
 from actions_cache.domain.part_range import PartRange
 from actions_cache.ports import Chunk, ObjectGone, Unavailable
+
+MOST_SAID = 4096
+"""Of a refusal's body; S3's have some 300 bytes."""
+
+ACCESS_DENIED = "<Code>AccessDenied</Code>"
 
 
 class S3Stream:
@@ -25,7 +37,8 @@ class S3Stream:
         headers = {"If-Match": source.part.etag}
         if not source.is_whole:
             headers["Range"] = f"bytes={source.start}-{source.end - 1}"
-        url, headers = self._signer.signed("GET", source.part.key, headers)
+        with answers():
+            url, headers = self._signer.signed("GET", source.part.key, headers)
         if self._reading is None:
             self._reading = Connections()
         try:
@@ -36,7 +49,10 @@ class S3Stream:
                     answer.status != (HTTPStatus.OK if source.is_whole else HTTPStatus.PARTIAL_CONTENT)
                     or answer.size != source.size
                 ):
-                    raise Unavailable(f"GET {source.part.key}: {answer.status}, {answer.size} bytes")
+                    said = await _said(answer)
+                    if answer.status == HTTPStatus.FORBIDDEN and ACCESS_DENIED in said:
+                        note_denied("GetObject", said)
+                    raise Unavailable(f"GET {source.part.key}: {answer.status}, {answer.size} bytes {said}")
                 async with aclosing(answer.body()) as chunks:
                     async for chunk in chunks:
                         yield chunk
@@ -44,15 +60,22 @@ class S3Stream:
             raise Unavailable(f"GET {source.part.key}: {error}") from error
 
     async def write(self, key: str, size: int, body: AsyncIterator[bytes]) -> Part:
-        url, headers = self._signer.signed("PUT", key, {"Content-Length": str(size), "Content-Type": OCTET_STREAM})
+        with answers():
+            url, headers = self._signer.signed("PUT", key, {"Content-Length": str(size), "Content-Type": OCTET_STREAM})
         sent = SentBody(body)
         try:
-            async with self._connections().put(url, headers=headers, data=sent.chunks()) as answer:
-                if answer.status == HTTPStatus.OK and sent.fault is None:
+            # A redirect's host would get what is signed for another one.
+            async with self._connections().put(
+                url, headers=headers, data=sent.chunks(), allow_redirects=False
+            ) as answer:
+                if answer.status == HTTPStatus.OK and sent.fault is None and "ETag" in answer.headers:
                     return Part(key, size, answer.headers["ETag"])
-                fault = f"{answer.status} {(await answer.text())[:300]}"
+                said = (await answer.content.read(MOST_SAID)).decode(errors="replace")
+                if answer.status == HTTPStatus.FORBIDDEN and ACCESS_DENIED in said:
+                    note_denied("PutObject", said)
+                fault = f"{answer.status} {said}"
         except (aiohttp.ClientError, OSError) as error:
-            fault = repr(error)
+            fault = in_words(error)
         raise sent.fault or Unavailable(f"PUT {key}: {fault}")
 
     async def close(self) -> None:
@@ -82,6 +105,19 @@ class SentBody:
         except Exception as fault:
             self.fault = fault
             raise
+
+
+def in_words(error: Exception) -> str:
+    """Without the request's headers, which aiohttp's own words bring: they carry its credentials."""
+    said = error.message if isinstance(error, aiohttp.ClientResponseError) else error
+    return f"{type(error).__name__}: {said}"
+
+
+async def _said(answer: Connection) -> str:
+    """The beginning of what the store has to say against it; bytes that nobody asked for are none of it."""
+    if answer.status < HTTPStatus.BAD_REQUEST or answer.size > MOST_SAID:
+        return ""
+    return b"".join([bytes(chunk) async for chunk in answer.body()]).decode(errors="replace")
 
 
 def new_connections(limit: int = MAX_CONNECTIONS) -> aiohttp.ClientSession:

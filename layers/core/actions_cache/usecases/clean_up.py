@@ -6,6 +6,7 @@ slice of the time while others wait, and a pass over one's objects goes on where
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from actions_cache.domain import claim, happenings
@@ -23,10 +24,20 @@ from actions_cache.domain.archive import (
     postponed,
     swept,
 )
+from actions_cache.domain.errors import TryAgain
 from actions_cache.domain.happenings import RunEnd, about
 from actions_cache.domain.layout import ArchiveKeys, is_part_key
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
-from actions_cache.ports import Bucket, Clock, ObjectGone, Table, Telemetry, WriteConflict, WrongBytes
+from actions_cache.ports import (
+    Bucket,
+    Clock,
+    ObjectGone,
+    Table,
+    Telemetry,
+    Unavailable,
+    WriteConflict,
+    WrongBytes,
+)
 from actions_cache.usecases import arrivals
 from actions_cache.usecases.arrivals import pages
 from actions_cache.usecases.claim_merge import ClaimMerge
@@ -228,7 +239,9 @@ class CleanUp:
             self.telemetry.tell(happenings.bytes_discarded(about(seen), discarded))
 
     def _postpone(self, archive_id: str) -> None:
-        transition(self.table, archive_id, lambda seen: postponed(seen, self.clock.now() + POSTPONED_FOR))
+        # What the table doesn't take now is due at the next run again; the others still get their turn.
+        with suppress(Unavailable, TryAgain):
+            transition(self.table, archive_id, lambda seen: postponed(seen, self.clock.now() + POSTPONED_FOR))
 
 
 def _walked(walk: Walk, page: list[Part], counted: list[Part]) -> Walk:

@@ -5,7 +5,7 @@ from functools import cached_property
 
 import boto3
 
-from actions_cache.adapters.aws import QUICK_CALLS
+from actions_cache.adapters.aws import QUICK_CALLS, new_session
 from actions_cache.adapters.edge_secrets import SIGV4A_CALLS, KeyValueStoreSecrets
 from actions_cache.adapters.secrets_manager import SecretsManagerKeyring
 from actions_cache.adapters.system import RandomTokens, SystemClock
@@ -24,7 +24,7 @@ class SecretsPlane:
 
     @cached_property
     def session(self) -> boto3.Session:
-        return boto3.Session()
+        return new_session()
 
     @cached_property
     def rotate_secret(self) -> RotateSecret:

@@ -7,7 +7,7 @@ from functools import cached_property
 import boto3
 from botocore.config import Config
 
-from actions_cache.adapters.aws import QUICK_CALLS, s3_client
+from actions_cache.adapters.aws import QUICK_CALLS, new_session, s3_client
 from actions_cache.adapters.dynamodb_items import Database
 from actions_cache.adapters.dynamodb_repositories import DynamoDbRepositories
 from actions_cache.adapters.dynamodb_schema import DynamoDbSchema
@@ -53,7 +53,7 @@ class Shared:
 
     @cached_property
     def session(self) -> boto3.Session:
-        return boto3.Session()
+        return new_session()
 
     @cached_property
     def database(self) -> Database:

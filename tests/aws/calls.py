@@ -1,0 +1,117 @@
+"""Every place in the adapters that asks somebody outside, found in the code, so that a new one can't be forgotten."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import botocore.session
+
+from local.template import ROOT
+
+ADAPTERS = f"{ROOT / 'layers' / 'core' / 'actions_cache' / 'adapters'}/"
+CODE = (ROOT / "layers" / "core" / "actions_cache", ROOT / "functions")
+
+OF_PYNAMODB = frozenset(
+    {
+        *("batch_get", "batch_get_item", "batch_write", "condition_check", "count", "delete", "dispatch", "exists"),
+        *("get_item", "query", "refresh", "save", "scan", "update"),
+    }
+)
+OF_DYNAMODB_ANSWERS = frozenset({"batch_get", "get", "transact", "write"})
+"""The helpers that all of it goes by; whoever calls one asks too."""
+
+OF_TRANSACTIONS = frozenset({"counts", "items"})
+"""Names of what gathers a transaction's writes, which `transact` sends."""
+
+HTTP_LIBRARIES = frozenset({"aiohttp", "h11", "http.client", "httpx", "jwt", "requests", "socket", "urllib", "urllib3"})
+
+
+@dataclass(frozen=True, order=True)
+class Site:
+    file: str
+    function: str
+    """With its class."""
+
+
+def sites() -> set[Site]:
+    """In the adapters, all functions in which AWS is asked for something by boto3, pynamodb or Powertools."""
+    return {
+        Site(file.name, function)
+        for file in Path(ADAPTERS).glob("*.py")
+        for function, call in _calls(ast.parse(file.read_text()))
+        if _asks_aws(file.name, call)
+    }
+
+
+def _calls(tree: ast.AST, path: tuple[str, ...] = (), *, in_function: bool = False) -> Iterator[tuple[str, ast.Call]]:
+    """Each call, with the function in which it stands; functions within functions count as the outer one."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.ClassDef):
+            yield from _calls(node, (*path, node.name), in_function=in_function)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not in_function:
+            yield from _calls(ast.Module(node.body, []), (*path, node.name), in_function=True)
+        else:
+            if isinstance(node, ast.Call):
+                yield ".".join(path), node
+            yield from _calls(node, path, in_function=in_function)
+
+
+def _asks_aws(file: str, call: ast.Call) -> bool:
+    function = call.func
+    if isinstance(function, ast.Name):
+        return file.startswith("dynamodb_") and function.id in OF_DYNAMODB_ANSWERS
+    if not isinstance(function, ast.Attribute):
+        return False
+    receiver = ast.unparse(function.value)
+    if file.startswith("dynamodb_"):
+        if receiver in OF_TRANSACTIONS:
+            return False
+        return function.attr in OF_PYNAMODB or (function.attr == "get" and receiver == "model")
+    return function.attr in _methods_of_boto3() or receiver.endswith("_provider")
+
+
+@cache
+def _methods_of_boto3() -> frozenset[str]:
+    """Of all services that the wiring makes clients of, and what leads to their operations."""
+    session = botocore.session.Session()
+    loader = session.get_component("data_loader")
+    operations = {
+        operation
+        for service in services()
+        for operation in loader.load_service_model(service, "service-2")["operations"]
+    }
+    return frozenset({botocore.xform_name(it) for it in operations} | {"get_paginator", "get_waiter"}) - {
+        "generate_presigned_url"
+    }
+
+
+def services() -> set[str]:
+    """By the names that boto3 has for them."""
+    found = {
+        call.args[0].value
+        for file in (ROOT / "layers" / "core" / "actions_cache" / "wiring").glob("*.py")
+        for _, call in _calls(ast.parse(file.read_text()))
+        if isinstance(call.func, ast.Attribute)
+        and call.func.attr == "client"
+        and isinstance(call.args[0], ast.Constant)
+    }
+    return {str(it) for it in found}
+
+
+def modules_with_http() -> set[str]:
+    """All in the core and the functions that bring a way of their own to ask anybody."""
+    return {
+        str(file.relative_to(ROOT)) for root in CODE for file in root.rglob("*.py") if _imports(file) & HTTP_LIBRARIES
+    }
+
+
+def _imports(file: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found | {name.partition(".")[0] for name in found}

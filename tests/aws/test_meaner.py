@@ -1,0 +1,103 @@
+"""Each function meets each kind of answer that AWS gives and engines don't: as many as fit every run.
+
+tests/proofs/aws has every call with every kind.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from local.template import ROOT
+from tests.aws.calls import Site, modules_with_http, services, sites
+from tests.aws.cells import RAW, Cell, calls_of, chosen, kinds_for, strike, warm_up
+from tests.aws.kinds import KINDS, SERVICES
+from tests.aws.meaner import Call
+from tests.aws.page import rows
+from tests.aws.raw_store import RAW_KINDS
+from tests.aws.steps import STEPS, Step
+from tests.aws.world import FUNCTIONS, World
+
+EACH = 1
+"""Kinds for each operation of each function."""
+
+OF_THE_COMMAND_LINE = {
+    Site("sqs_queue.py", f"SqsDeadLetters.{name}") for name in ("_receive_all", "_release", "behind", "delete")
+}
+"""No function asks for these: who replays letters sees what went wrong (operate/)."""
+
+HTTP_MODULES = {
+    "functions/api/forwarding.py": "urllib.parse alone",
+    "functions/api/issuer_keys.py": "tests/api/test_tokens.py, `trouble`",
+    "functions/api/tokens.py": "PyJWT, which asks by issuer_keys.py",
+    "functions/rotate/cloudformation.py": "tests/rotate/test_cloudformation.py",
+    "layers/core/actions_cache/adapters/results_service.py": "tests/api/test_passthrough.py",
+    "layers/core/actions_cache/adapters/s3_connections.py": "raw_store.py, and tests/adapters/test_connections.py",
+    "layers/core/actions_cache/adapters/s3_stream.py": "raw_store.py",
+}
+"""What has a way of its own to ask anybody, and where its faults are."""
+
+
+@pytest.fixture(scope="module")
+def life(world: World) -> Mapping[Step, Sequence[Call]]:
+    """What each step asks when nothing goes wrong."""
+    warm_up(world)
+    return {step: calls_of(world, step) for step in STEPS}
+
+
+@pytest.fixture(scope="module")
+def cells(life: Mapping[Step, Sequence[Call]]) -> Sequence[Cell]:
+    return list(chosen(life, EACH))
+
+
+def test_every_place_in_the_code_that_asks_aws_is_reached(world: World, life: object):
+    missed = sites() - world.aws.reached.keys()
+    assert missed == OF_THE_COMMAND_LINE, "give the step that asks for it to tests/aws/steps.py"
+
+
+def test_every_operation_that_is_asked_for_has_its_kinds(life: Mapping[Step, Sequence[Call]]):
+    asked = {call.operation: call for calls in life.values() for call in calls}
+    bare = [str(call) for call in asked.values() if len(kinds_for(call)) < len(SERVICES)]
+    assert bare == [], "add it to the tables of tests/aws/kinds.py"
+
+
+def test_the_table_has_no_operation_that_nobody_asks_for(life: Mapping[Step, Sequence[Call]]):
+    asked = {(call.service, call.operation) for calls in life.values() for call in calls}
+    inside_streams = {("s3", "PutObject"), ("s3", "GetObject")}
+    listed = {(service, operation) for service, operations in SERVICES.items() for operation in operations}
+    assert listed - inside_streams <= asked
+
+
+def test_every_service_that_a_client_is_made_of_is_in_the_table():
+    named = {"secretsmanager": "secrets-manager"}
+    assert {named.get(it, it) for it in services()} | {"dynamodb"} == SERVICES.keys()
+
+
+def test_every_module_with_http_of_its_own_has_its_faults():
+    assert modules_with_http() == HTTP_MODULES.keys(), "say where they are tested"
+
+
+def test_every_kind_has_a_source():
+    for kind in (*KINDS, *RAW_KINDS):
+        assert kind.source.startswith("https://"), kind.name
+
+
+def test_the_reliability_page_has_the_table():
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    assert "\n".join(rows()) in page, "put what `python -m tests.aws.page` prints there"
+
+
+def test_each_kind_is_met_in_every_run(cells: Sequence[Cell]):
+    met = {(cell.call.service, cell.kind.name) for cell in cells}
+    assert met >= {(kind.service, kind.name) for kind in KINDS} | {(RAW, kind.name) for kind in RAW_KINDS}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_outlives_what_aws_answers(world: World, cells: Sequence[Cell], function: str):
+    of_it = [cell for cell in cells if cell.step.function == function]
+    for cell in of_it:
+        try:
+            strike(world, cell)
+        except (AssertionError, pytest.fail.Exception) as fault:
+            pytest.fail(f"{cell}: {fault}")
+    world.check()
+    world.saved.clear()

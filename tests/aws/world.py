@@ -1,0 +1,345 @@
+"""The functions' own handlers in process, on an AWS that is meaner than moto, and what must hold in the end."""
+
+import asyncio
+import base64
+import functools
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import boto3
+import pytest
+from moto import mock_aws
+from moto.s3 import models as moto_s3
+
+from actions_cache.adapters import management_secret, secrets_manager
+from actions_cache.adapters.system import SystemClock
+from actions_cache.domain import merge_plan
+from actions_cache.domain.archive import Archive, ArchiveState, MergeState
+from actions_cache.domain.claim import needs_merge
+from actions_cache.domain.entry import EntryName
+from actions_cache.domain.errors import TryAgain
+from actions_cache.ports import Unavailable
+from actions_cache.wiring.control import ControlPlane
+from actions_cache.wiring.data import DataPlane
+from actions_cache.wiring.requests import Requests
+from functions.api import handler as api
+from functions.cleanup import handler as cleanup
+from functions.download import handler as download
+from functions.manage import handler as manage
+from functions.merge import handler as merge
+from functions.rotate import handler as rotate
+from local.lambda_context import LambdaContext
+from local.resources import Clients, Resources, create
+from local.template import Template
+from tests.aws.meaner import Meaner, meaner_aws
+from tests.aws.raw_store import RawStore, raw_store
+from tests.clients.runtime_token import READ_WRITE, runtime_token
+from tests.clients.wire import SERVICE, VERSION
+from tests.conftest import CREDENTIALS, settings_for
+from tests.journey import Journey, SetClock, name
+from tests.rie import events
+from tests.soak.audit import audit
+from tests.template.test_events import ADMIN_TOKEN
+
+FUNCTIONS: Mapping[str, Any] = {
+    "api": api,
+    "download": download,
+    "merge": merge,
+    "cleanup": cleanup,
+    "manage": manage,
+    "rotate": rotate,
+}
+"""Their handlers, in the order in which an entry meets them."""
+
+REPOSITORY, SCOPE = "123456789", "refs/heads/main"
+LEAST_COPIED_BYTES = 64
+"""In place of S3's 5 MiB."""
+
+LONG = b"a part that S3 copies".ljust(LEAST_COPIED_BYTES, b".")
+SHORT = b"a part that is read and uploaded"
+CHANGES = {"VERIFY_TOKENS": "0", "CREATES_PER_MINUTE": "1000000", "STORE_BUDGET_BYTES": str(10**12), "EDGE_KEY": ""}
+HOUR = 3600
+DAY = 24 * HOUR
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What came out of one invocation."""
+
+    answer: Any = None
+    fault: BaseException | None = None
+
+    @property
+    def status(self) -> int:
+        return 0 if self.answer is None else int(self.answer["statusCode"])
+
+    @property
+    def body(self) -> bytes:
+        return events.body_of(self.answer)
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class _Unexpected(logging.Handler):
+    """Hears of faults that nobody expected: each was answered with 500, and logged with a stack trace."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.getMessage() == "unexpected error":
+            self.heard.append(str(record.exc_info and record.exc_info[1]))
+
+
+@dataclass
+class World:
+    aws: Meaner
+    store: RawStore
+    clients: Clients
+    resources: Resources
+    journey: Journey
+    unexpected: list[str]
+    starting: "_Starting"
+    saved: dict[EntryName, bytes] = field(default_factory=dict)
+    """What was acknowledged, and so must be there in the end."""
+
+    @property
+    def clock(self) -> SetClock:
+        return self.journey.clock
+
+    @property
+    def control(self) -> ControlPlane:
+        return self.journey.control
+
+    @property
+    def requests(self) -> Requests:
+        """Those of the API's handler."""
+        return self.starting.requests[-1]
+
+    def start_anew(self, function: str) -> None:
+        """As in a new execution environment."""
+        self.starting.start(function)
+
+    def invoke(self, function: str, event: Mapping[str, Any]) -> Asked:
+        context = LambdaContext(function, 512, 600, "us-east-1")
+        try:
+            return Asked(FUNCTIONS[function].lambda_handler(event, context))
+        except Exception as fault:  # noqa: BLE001 - to be judged
+            return Asked(fault=fault)
+
+    def name(self, key: str, repository: str = REPOSITORY) -> EntryName:
+        return name(key, SCOPE, VERSION, repository)
+
+    def save(self, key: str, *parts: bytes) -> str:
+        """Without the functions, and without a fault. Returns the archive's id."""
+        self.saved[self.name(key)] = b"".join(parts)
+        return self.journey.save(self.name(key), *parts).archive_id
+
+    def save_merged(self, key: str) -> str:
+        archive_id = self.save(key, LONG, SHORT)
+        self.journey.merge_all()
+        assert self.journey.archive(archive_id).object is not None
+        return archive_id
+
+    def take_message(self, archive_id: str) -> dict[str, Any]:
+        """Of the archive's merge, as Lambda's event."""
+        queue = self.resources.refs["MergeQueue"]
+        while True:
+            [message] = self.clients.sqs.receive_message(QueueUrl=queue)["Messages"]
+            if archive_id in message["Body"]:
+                break
+            self.clients.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        event = events.load("sqs-merge")
+        event["Records"][0] |= {"body": message["Body"], "receiptHandle": message["ReceiptHandle"]}
+        return event
+
+    def archives(self) -> list[Archive]:
+        table = self.control.table
+        return [self.journey.archive(archive_id) for archive_id, _ in table.all_archives("")]
+
+    # ---------------------------------------------------------------- what must hold
+
+    def settle(self) -> None:
+        """Hours pass, with the queue's and the schedule's work."""
+        for hours in (1, 1, 1, 3, 6):
+            self.clock.advance(hours * HOUR)
+            for event in ({}, {"find": "orphans"}):
+                cleaned = self.invoke("cleanup", event)
+                assert cleaned.fault is None, repr(cleaned.fault)
+                assert not cleaned.answer.get("failed"), cleaned.answer
+            self.journey.merge_all()
+
+    def check_saved(self) -> None:
+        for entry_name, content in self.saved.items():
+            entry = self.control.table.entry(entry_name)
+            assert entry is not None, f"{entry_name.key} is lost"
+            assert self.journey.content(entry.archive_id) == content, entry_name.key
+
+    def check(self) -> None:
+        """Nothing is lost, stuck, or left behind."""
+        self.settle()
+        found = audit(self.control, self.clock.now(), HOUR)
+        assert found.violations == {}, found.violations
+        archives = self.archives()
+        open_ones = [archive.name.key for archive in archives if archive.state is ArchiveState.RESERVED]
+        assert open_ones == [], f"still reserved: {open_ones}"
+        self.check_saved()
+        for archive in archives:
+            assert archive.merge.state is MergeState.MERGED or not needs_merge(archive), f"{archive.name.key} is stuck"
+
+
+def is_an_outage(fault: BaseException | None) -> bool:
+    """What a function that nobody waits for may end with: its next run takes up what was left."""
+    return isinstance(fault, Unavailable | TryAgain)
+
+
+# ---------------------------------------------------------------- events
+
+
+def http(
+    method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, **query: str
+) -> dict[str, Any]:
+    event = events.load("apigateway-health")
+    parts = urlsplit(url)
+    asked = {key: values[-1] for key, values in parse_qs(parts.query).items()} | query
+    sent = event["headers"] | {"Content-Length": str(len(body or b""))} | dict(headers or {})
+    return event | {
+        "httpMethod": method,
+        "path": parts.path,
+        "pathParameters": None,
+        "queryStringParameters": asked or None,
+        "multiValueQueryStringParameters": {key: [value] for key, value in asked.items()} or None,
+        "headers": sent,
+        "multiValueHeaders": {key: [value] for key, value in sent.items()},
+        "body": None if body is None else base64.b64encode(body).decode(),
+        "isBase64Encoded": body is not None,
+    }
+
+
+def of_a_job(repository: str = REPOSITORY) -> dict[str, str]:
+    token = runtime_token(
+        [(SCOPE, READ_WRITE)], repository, oidc_extra=json.dumps({"repository": f"octo/{repository}"})
+    )
+    return {
+        "Authorization": f"Bearer {token}",
+        "Content-Type": "application/json",
+        "User-Agent": "@actions/cache-6.3.0",
+    }
+
+
+def twirp(method: str, *, repository: str = REPOSITORY, **message: Any) -> dict[str, Any]:
+    body = json.dumps({"version": VERSION, **message}).encode()
+    return http("POST", f"/twirp/{SERVICE}/{method}", body, of_a_job(repository))
+
+
+def managing(method: str, path: str, **query: str) -> dict[str, Any]:
+    return http(method, path, None, {"Authorization": f"token {ADMIN_TOKEN}"}, **query)
+
+
+# ---------------------------------------------------------------- making it
+
+
+@contextmanager
+def world_on_moto(template: Template, session: boto3.Session) -> Iterator[World]:
+    with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        stack.enter_context(mock_aws())
+        aws = stack.enter_context(meaner_aws())
+        for variable, value in CREDENTIALS.items():
+            patch.setenv(variable, value)
+        patch.setattr(time, "sleep", lambda _: None)
+        patch.setattr(asyncio, "sleep", functools.partial(_at_once, asyncio.sleep))
+        # Else the first answer would be good for minutes.
+        patch.setattr(secrets_manager, "CACHED_SECONDS", 0)
+        patch.setattr(management_secret, "CACHED_SECONDS", 0)
+        patch.setattr(merge_plan, "MIN_UPLOAD_PART_BYTES", LEAST_COPIED_BYTES)
+        patch.setattr(moto_s3, "S3_UPLOAD_PART_MIN_SIZE", 1)
+        clients = Clients.of(session)
+        resources = create(template, clients)
+        clients.secretsmanager.put_secret_value(
+            SecretId=resources.refs["AdminSecret"], SecretString=json.dumps({"admin": ADMIN_TOKEN})
+        )
+        clock = SetClock()
+        patch.setattr(SystemClock, "now", lambda _: clock.now())
+        environment = resources.environment("ApiFunction") | resources.environment("ManageFunction") | CHANGES
+        control = ControlPlane(settings_for(environment), clock)
+        control.session = session
+        journey = Journey(control, clock, clients.s3, clients.sqs)
+        store = stack.enter_context(raw_store(clients.s3, resources.refs["Bucket"]))
+        starting = stack.enter_context(_Starting.of(resources))
+        for function in FUNCTIONS:
+            starting.start(function)
+        heard = _Unexpected()
+        telling = logging.getLogger("actions_cache.adapters.telemetry")
+        telling.addHandler(heard)
+        stack.callback(telling.removeHandler, heard)
+        yield World(aws, store, clients, resources, journey, heard.heard, starting)
+
+
+async def _at_once(sleep: Any, seconds: float, *_: object) -> None:
+    await sleep(min(seconds, 0.001))
+
+
+@dataclass
+class _Starting:
+    """Starts each function with its own environment, as at its cold start, and ends what it leaves."""
+
+    resources: Resources
+    loop: asyncio.AbstractEventLoop
+    requests: list[Requests] = field(default_factory=list)
+    """Those of the API's handler, the present one last."""
+    data: list[DataPlane] = field(default_factory=list)
+
+    @classmethod
+    @contextmanager
+    def of(cls, resources: Resources) -> Iterator["_Starting"]:
+        starting = cls(resources, asyncio.new_event_loop())
+        asyncio.set_event_loop(starting.loop)  # the one that Mangum takes
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(api, "Requests", _kept(Requests, starting.requests))
+            for module in (api, download):
+                patch.setattr(module, "DataPlane", _kept(DataPlane, starting.data))
+            try:
+                yield starting
+            finally:
+                starting.end()
+
+    def start(self, function: str) -> None:
+        start = _start_of(function)
+        start.cache_clear()
+        environment = self.resources.environment(f"{function.capitalize()}Function") | CHANGES
+        with pytest.MonkeyPatch.context() as patch:
+            for variable, value in environment.items():
+                patch.setenv(variable, value)
+            start()
+
+    def end(self) -> None:
+        for data in self.data:
+            self.loop.run_until_complete(data.stream.close())
+        self.loop.run_until_complete(self.loop.shutdown_default_executor())
+        asyncio.set_event_loop(None)
+        self.loop.close()
+        for function in FUNCTIONS:
+            _start_of(function).cache_clear()
+
+
+def _start_of(function: str) -> Any:
+    name_of = {"rotate": "secrets", "merge": "control", "cleanup": "control"}
+    return getattr(FUNCTIONS[function], name_of.get(function, "asgi_app"))
+
+
+def _kept(kind: Any, made: list[Any]) -> Callable[..., Any]:
+    def make(*arguments: Any) -> Any:
+        made.append(kind(*arguments))
+        return made[-1]
+
+    return make
