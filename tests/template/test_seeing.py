@@ -270,5 +270,11 @@ def _owner(file: Path, named: list[str]) -> str:
 
 
 def test_a_request_is_traced_from_the_api_on(template: Template) -> None:
-    assert template.properties("Api")["TracingEnabled"] is True
-    assert template.body["Globals"]["Function"]["Tracing"] == "Active"
+    assert template.resolve(template.properties("Api")["TracingEnabled"]) == "true"
+    assert template.resolve(template.body["Globals"]["Function"]["Tracing"]) == "Active"
+
+
+def test_no_trace_is_made_where_they_are_turned_off(template: Template) -> None:
+    chosen = template.with_parameters(Traces="false")
+    assert chosen.resolve(chosen.properties("Api")["TracingEnabled"]) == "false"
+    assert chosen.resolve(chosen.body["Globals"]["Function"]["Tracing"]) == "PassThrough"
