@@ -74,7 +74,9 @@ def test_the_web_acl_that_comes_with_it_lets_in_runners_and_nobody_else() -> Non
 
 def test_the_web_acl_blocks_a_flood_before_it_lets_anybody_in() -> None:
     acl = Template.load(ROOT / "deploy" / "web-acl.yaml")
-    floods, *letting_in = [acl.with_parameters(RunnerAddressesV6="").resolve(it) for it in acl.properties("WebAcl")["Rules"]]
+    floods, *letting_in = [
+        acl.with_parameters(RunnerAddressesV6="").resolve(it) for it in acl.properties("WebAcl")["Rules"]
+    ]
     assert floods["Action"] == {"Block": {}}
     limited = floods["Statement"]["RateBasedStatement"]
     assert (limited["AggregateKeyType"], limited["Limit"]) == ("IP", 300_000)

@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
 from actions_cache.domain.activity import Tally
+from actions_cache.domain.agenda import Duty
 from actions_cache.domain.archive import Archive, Part
 from actions_cache.domain.cost import CostPart, Estimate
 from actions_cache.domain.entry import Entry, EntryName
+from actions_cache.domain.errors import CacheError
 from actions_cache.domain.timing import Millis
 from actions_cache.domain.usage import Usage
 
@@ -33,39 +35,15 @@ class Metric:
     unit: Unit
     dimension: str | None = None
     """The field of the line that tells its values apart."""
+    values: frozenset[str] = frozenset()
+    """All that the dimension may have: no request can make another one."""
+
+    def value(self, named: object) -> str:
+        """Return the dimension's value as it is sent, which is one of `values`, or OTHER."""
+        return str(named) if str(named) in self.values else OTHER
 
 
-HITS = Metric("Hits", Unit.COUNT)
-MISSES = Metric("Misses", Unit.COUNT, "reason")
-BYTES_UP = Metric("BytesUp", Unit.BYTES)
-BYTES_DOWN = Metric("BytesDown", Unit.BYTES)
-TIME_TO_FIRST_BYTE = Metric("TimeToFirstByte", Unit.MILLISECONDS)
-MERGES = Metric("Merges", Unit.COUNT, "outcome")
-MERGE_DURATION = Metric("MergeDuration", Unit.MILLISECONDS)
-CLEANUP = Metric("Cleanup", Unit.COUNT, "duty")
-EVICTIONS = Metric("Evictions", Unit.COUNT)
-ORPHAN_LISTING_FAILURES = Metric("OrphanListingFailures", Unit.COUNT)
-ERRORS = Metric("Errors", Unit.COUNT, "kind")
-STORED_BYTES = Metric("StoredBytes", Unit.BYTES)
-STORED_ENTRIES = Metric("StoredEntries", Unit.COUNT)
-MONTH_COST = Metric("MonthCost", Unit.NONE, "part")
-
-METRICS = (
-    HITS,
-    MISSES,
-    BYTES_UP,
-    BYTES_DOWN,
-    TIME_TO_FIRST_BYTE,
-    MERGES,
-    MERGE_DURATION,
-    CLEANUP,
-    EVICTIONS,
-    ORPHAN_LISTING_FAILURES,
-    ERRORS,
-    STORED_BYTES,
-    STORED_ENTRIES,
-    MONTH_COST,
-)
+OTHER = "other"
 
 
 class MissReason(StrEnum):
@@ -84,6 +62,63 @@ class RunEnd(StrEnum):
     FAILED = "failed"
     GIVEN_UP = "given up"
     RETAKEN = "retaken"
+
+
+class Cleaning(StrEnum):
+    """What cleanup does beside what the agenda names."""
+
+    DELETE_ORPHANS = "delete orphans"
+    FAILED = "failed"
+
+
+class Fault(StrEnum):
+    """What fails beside what a request is refused for."""
+
+    UNAVAILABLE = "Unavailable"
+    UNEXPECTED = "Unexpected"
+    STREAM_BROKEN = "StreamBroken"
+
+
+def _names(kind: type[CacheError]) -> Iterator[str]:
+    yield kind.__name__
+    for narrower in kind.__subclasses__():
+        yield from _names(narrower)
+
+
+HITS = Metric("Hits", Unit.COUNT)
+MISSES = Metric("Misses", Unit.COUNT, "reason", frozenset(MissReason))
+BYTES_UP = Metric("BytesUp", Unit.BYTES)
+BYTES_DOWN = Metric("BytesDown", Unit.BYTES)
+TIME_TO_FIRST_BYTE = Metric("TimeToFirstByte", Unit.MILLISECONDS)
+MERGES = Metric("Merges", Unit.COUNT, "outcome", frozenset(RunEnd))
+MERGE_DURATION = Metric("MergeDuration", Unit.MILLISECONDS)
+CLEANUP = Metric("Cleanup", Unit.COUNT, "duty", frozenset((*Duty, *Cleaning)))
+EVICTIONS = Metric("Evictions", Unit.COUNT)
+ORPHAN_LISTING_FAILURES = Metric("OrphanListingFailures", Unit.COUNT)
+ERRORS = Metric("Errors", Unit.COUNT, "kind", frozenset((*_names(CacheError), *Fault)))
+STORED_BYTES = Metric("StoredBytes", Unit.BYTES)
+STORED_ENTRIES = Metric("StoredEntries", Unit.COUNT)
+MONTH_COST = Metric("MonthCost", Unit.NONE, "part", frozenset(CostPart))
+
+METRICS = (
+    HITS,
+    MISSES,
+    BYTES_UP,
+    BYTES_DOWN,
+    TIME_TO_FIRST_BYTE,
+    MERGES,
+    MERGE_DURATION,
+    CLEANUP,
+    EVICTIONS,
+    ORPHAN_LISTING_FAILURES,
+    ERRORS,
+    STORED_BYTES,
+    STORED_ENTRIES,
+    MONTH_COST,
+)
+
+MAX_FAULT_CHARACTERS = 500
+"""Of a message in a line: our own are shorter, but some quote what a client sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,18 +232,18 @@ def merge_ended(fields: Mapping[str, object], end: RunEnd, fault: BaseException 
 # ---------------------------------------------------------------- cleaned up
 
 
-def duty_done(archive: Archive, duty: str) -> Happening:
+def duty_done(archive: Archive, duty: Duty) -> Happening:
     return Happening(what=duty, fields={**about(archive), "duty": duty}, metrics={CLEANUP: 1})
 
 
 def duty_failed(archive_id: str, fault: Exception) -> Happening:
-    fields = {"archive_id": archive_id, "duty": "failed"}
+    fields = {"archive_id": archive_id, "duty": Cleaning.FAILED}
     what = "cleanup failed on an archive"
     return Happening(what=what, fields=fields, metrics={CLEANUP: 1}, is_error=True, fault=fault)
 
 
 def orphans_deleted(archive_id: str) -> Happening:
-    fields = {"archive_id": archive_id, "duty": "delete orphans"}
+    fields = {"archive_id": archive_id, "duty": Cleaning.DELETE_ORPHANS}
     return Happening(what="orphaned objects deleted", fields=fields, metrics={CLEANUP: 1})
 
 
@@ -245,26 +280,31 @@ def _month_cost(part: CostPart, usd: float) -> Happening:
 # ---------------------------------------------------------------- refused and failed
 
 
-def refused(asked: str, fault: Exception) -> Happening:
+def refused(asked: str, fault: CacheError) -> Happening:
     """What the client was told. Args: asked: method and path, no query: URLs carry signatures."""
-    fields = {"asked": asked, "kind": type(fault).__name__, "fault": str(fault)}
+    fields = {"asked": asked, "kind": type(fault).__name__, "fault": _said(fault)}
     return Happening(what="refused", fields=fields, metrics={ERRORS: 1})
 
 
 def unavailable(asked: str, fault: Exception) -> Happening:
-    fields = {"asked": asked, "kind": "Unavailable", "fault": str(fault)}
+    fields = {"asked": asked, "kind": Fault.UNAVAILABLE, "fault": _said(fault)}
     return Happening(what="a dependency doesn't answer", fields=fields, metrics={ERRORS: 1}, is_error=True)
 
 
 def failed(asked: str, fault: Exception) -> Happening:
-    fields = {"asked": asked, "kind": "Unexpected"}
+    fields = {"asked": asked, "kind": Fault.UNEXPECTED}
     return Happening(what="unexpected error", fields=fields, metrics={ERRORS: 1}, is_error=True, fault=fault)
 
 
 def stream_broken(sent: int, size: int, fault: BaseException) -> Happening:
     """P4: what can't end with the right bytes ends with a broken connection. Args: sent, size: bytes."""
-    fields = {"kind": "StreamBroken", "sent": sent, "bytes": size, "fault": f"{type(fault).__name__}: {fault}"}
+    said = f"{type(fault).__name__}: {_said(fault)}"
+    fields = {"kind": Fault.STREAM_BROKEN, "sent": sent, "bytes": size, "fault": said}
     return Happening(what="stream broken off", fields=fields, metrics={ERRORS: 1}, is_error=True)
+
+
+def _said(fault: BaseException) -> str:
+    return str(fault)[:MAX_FAULT_CHARACTERS]
 
 
 def client_gone(asked: str) -> Happening:

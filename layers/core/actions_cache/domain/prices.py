@@ -42,6 +42,8 @@ PRICES: Mapping[str, Price] = {
     "S3 to internet": Price(0.09, 1, "GB", "usage.ai, 2026-06"),
     "Lambda call": _million(0.20, "calls", "github.com/api-evangelist/aws-lambda, from AWS's page, 2026-09"),
     "Lambda GB-second": Price(0.0000133334, 1, "GB-second, arm64", "artillery 2.0.28 (npm), prices.js"),
+    "Lambda streamed": Price(0.008, 1, "GB, after 6 MB of each answer", NOT_CHECKED),
+    "Lambda to internet": Price(0.09, 1, "GB", "as S3 to internet, " + NOT_CHECKED),
     "API Gateway": _million(3.50, "calls", "apigatewaycost.com, 2026"),
     "DynamoDB write": _million(0.625, "units", "airbyte.com, 2025-07"),
     "DynamoDB read": _million(0.125, "units", "airbyte.com, 2025-07"),
