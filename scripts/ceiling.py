@@ -1,7 +1,7 @@
-"""What one token can cost in an hour: `python -m scripts.cost --ceiling` prints it.
+"""Reckon what one token can cost in an hour; `python -m scripts.cost --ceiling` prints it.
 
-The token is a job's, with the URLs it is given, on a runner that has LINK each way and as many connections as it likes.
-Whatever bounds a line is read from the template, or is one of the constants below; nothing here was measured on AWS.
+One job has the token and the URLs it is given, on a runner with a fast link and as many connections as it likes. What
+bounds a line is read from the template, or is one of the constants below. Nothing here was measured on AWS.
 """
 
 import math
@@ -30,7 +30,7 @@ LINK_BITS_A_SECOND = 10e9
 LINK_GIGABYTES = LINK_BITS_A_SECOND / 8 * HOUR / GIGABYTE
 """What the link carries in an hour, each way."""
 
-# AWS's default quotas and paces; most can be raised on request.
+# AWS's default quotas and rates; most can be raised on request.
 EDGE_REQUESTS_A_SECOND = 250_000
 """Of a distribution: https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cloudfront-limits.html."""
 ACCOUNT_REQUESTS_A_SECOND = 10_000
@@ -39,7 +39,7 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request
 LAMBDA_CONCURRENCY = 1000
 """Of an account in a region: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
 BUCKET_WRITES_A_SECOND, BUCKET_READS_A_SECOND = 3500, 5500
-"""Of a prefix to begin with, lists among the reads; S3 gives more to a load that lasts:
+"""Of a prefix at first, lists among the reads; S3 raises them under lasting load:
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html."""
 TABLE_READ_UNITS_A_SECOND = 40_000
 """Of a table: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html."""
@@ -49,19 +49,19 @@ EDGE_ANSWER_BYTES = 600
 """Of a refusal, headers included."""
 HEALTH_READ_UNITS = 5
 PLATFORM_LOG_BYTES = 1500
-"""Lambda's own lines of a request, as JSON: its start and its report."""
+"""Of Lambda's own lines of a request: its start and its report, as JSON."""
 LONGEST_LINE_BYTES = 7500
-"""A hit's, whose two keys have 512 characters each that JSON escapes; a test writes it."""
+"""Of a hit, whose two keys have 512 characters each that JSON escapes; a test writes such a line."""
 TRACED = 1.0
-"""What part of the requests is traced: a client may ask for it by the header X-Amzn-Trace-Id, which X-Ray obeys. Of
-those that don't ask, 5%."""
+"""The traced part of the requests. X-Ray samples 5%, but obeys a client that asks for a trace by X-Amzn-Trace-Id:
+https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader."""
 
 NOTHING = "nothing"
 ACCOUNTS_CONCURRENCY = "the account's concurrency of Lambda"
 
 
 class Shared(StrEnum):
-    """What lines compete for: of those that name the same, only the dearest counts in the sum."""
+    """Names what lines compete for; of those with the same name, the sum has only the dearest."""
 
     UP = "the link up"
     DOWN = "the link down"
@@ -75,14 +75,14 @@ class Shared(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spending:
-    """A line of the worst hour."""
+    """Is a line of the worst hour."""
 
     what: str
     quantity: float
     """In an hour."""
     unit: str
     bound: str
-    """The parameter or quota that keeps it from being more."""
+    """The parameter or quota that keeps the quantity from being more."""
     lines: tuple[Line, ...]
     shared: Shared | None = None
     told_by: str | None = None
@@ -94,7 +94,7 @@ class Spending:
 
 
 def ceiling(spendings: Iterable[Spending]) -> float:
-    """Return what all of it costs in an hour, in USD: what competes for one thing counts once."""
+    """Return what all lines cost together in an hour, in USD; those that compete for one thing count once."""
     dearest: dict[str, float] = {}
     for it in spendings:
         name = it.shared or it.what
@@ -103,7 +103,7 @@ def ceiling(spendings: Iterable[Spending]) -> float:
 
 
 def seconds_until_told(template: Template) -> Mapping[str, float]:
-    """Return how long each alarm takes, from the moment on at which its metric is too much."""
+    """Return how long each alarm takes from the moment when its metric first exceeds the threshold."""
     told = {}
     for name in template.of_type("AWS::CloudWatch::Alarm"):
         alarm = template.properties(name)
@@ -141,10 +141,10 @@ def _requests(template: Template) -> tuple[Spending, ...]:
     by_method = rate * HOUR
     return (
         Spending(
-            what="refused at the edge, for their signature",
+            what="requests that the edge refuses",
             quantity=refused_at_edge,
             unit="requests",
-            bound="CloudFront's quota; `RequestsPerAddress` of deploy/web-acl.yaml",
+            bound="CloudFront's quota; with a web ACL `RequestsPerAddress`",
             lines=(
                 *_at_edge(refused_at_edge, functions=1),
                 Line("answers", "CloudFront to internet", refused_at_edge * EDGE_ANSWER_BYTES / GIGABYTE),
@@ -157,16 +157,16 @@ def _requests(template: Template) -> tuple[Spending, ...]:
             Line("reads", "DynamoDB read", by_method * LOOKUP_READ_UNITS),
             Line("tally", "DynamoDB write", by_method * LOOKUP_WRITE_UNITS),
         ),
-        call(f"creates, refused but {creates:,}", Shared.CALLS, Line("count", "DynamoDB write", by_method)),
-        call("finalizes of nothing", Shared.CALLS, Line("reads", "DynamoDB read", by_method * 2)),
+        call(f"creates, of which {creates:,} are accepted", Shared.CALLS, Line("count", "DynamoDB write", by_method)),
+        call("finalizes without an upload", Shared.CALLS, Line("reads", "DynamoDB read", by_method * 2)),
         call("block lists", None, Line("archive", "DynamoDB read", by_method)),
         call("Get Block List", Shared.READS, Line("archive", "DynamoDB read", by_method)),
-        call("v1's calls, refused requests, what is passed on", Shared.READS, methods=3),
+        call("v1's calls, refused requests, and requests passed on", Shared.READS, methods=3),
         call(
             "downloads through the function, GET and HEAD", None, Line("archive", "DynamoDB read", by_method), methods=2
         ),
         Spending(
-            what="/health, the management's, and methods that nobody sends",
+            what="/health, management, and methods that no job uses",
             quantity=rest * HOUR,
             unit="requests",
             bound="the template's throttle of other methods",
@@ -185,7 +185,7 @@ def _at_edge(count: float, *, functions: int) -> tuple[Line, ...]:
 
 
 def _through_api(count: float) -> tuple[Line, ...]:
-    """Without Lambda's time, logs and traces, which have lines of their own."""
+    """Return what each request costs, but for Lambda's time, logs and traces, which have lines of their own."""
     return (
         Line("edge", "CloudFront request", count),
         Line("function", "CloudFront Function", count),
@@ -208,31 +208,32 @@ def _bucket(template: Template) -> tuple[Spending, ...]:
             what="PUTs of empty blocks",
             quantity=writes,
             unit="requests",
-            bound="S3's pace; `RequestsPerAddress` of deploy/web-acl.yaml",
+            bound="S3's rate; with a web ACL `RequestsPerAddress`",
             lines=(*_at_edge(writes, functions=2), Line("PUTs", "S3 write", writes)),
             shared=Shared.BUCKET_WRITES,
         ),
         Spending(
-            what="reads of a byte of an object, through the edge",
+            what="object reads of one byte, through the edge",
             quantity=reads,
             unit="requests",
-            bound="S3's pace; `RequestsPerAddress` of deploy/web-acl.yaml",
+            bound="S3's rate; with a web ACL `RequestsPerAddress`",
             lines=(*_at_edge(reads, functions=2), Line("GETs", "S3 read", reads)),
             shared=Shared.BUCKET_READS,
         ),
         Spending(
-            what="lists of what arrived, for block lists and finalizes",
+            what="listings of an upload, for block lists and finalizes",
             quantity=lists,
-            unit="lists",
-            bound="S3's pace, Lambda's concurrency",
+            unit="listings",
+            bound="S3's rate, Lambda's concurrency",
             lines=(Line("lists", "S3 write", lists),),
             shared=Shared.BUCKET_READS,
+            told_by="ApiThrottledAlarm" if lists < reads else None,
         ),
         Spending(
-            what="merges: copies of parts of 5 MiB, in runs that fail",
+            what="merges: copies of 5 MiB parts, in failing runs",
             quantity=copies,
             unit="copies",
-            bound="the link, attempts at a merge",
+            bound="the link, the attempts at a merge",
             lines=(Line("copies", "S3 write", copies),),
         ),
     )
@@ -271,7 +272,7 @@ def _bytes(template: Template) -> tuple[Spending, ...]:
             what="bytes up, passed on to the results service",
             quantity=up,
             unit="GB",
-            bound=f"{NOTHING}; no `ResultsServiceUrl`, no such bytes",
+            bound=f"{NOTHING}; none without `ResultsServiceUrl`",
             lines=(
                 Line("to the API", "CloudFront to origin", up),
                 Line("from the API", "Lambda to internet", up),
@@ -280,7 +281,12 @@ def _bytes(template: Template) -> tuple[Spending, ...]:
             told_by=_flood_alarm(template, passed_on),
         ),
         out("bytes down, through the edge", "CloudFront to internet", up, NOTHING),
-        out("bytes down, from S3 out of the region", "S3 to internet", up, f"{NOTHING}; `RunnerAddresses`"),
+        out(
+            "bytes down, from S3 to another region or the internet",
+            "S3 to internet",
+            up,
+            f"{NOTHING}; `RunnerAddresses`",
+        ),
         out(
             "bytes down, through the function",
             "CloudFront to internet",
@@ -289,7 +295,7 @@ def _bytes(template: Template) -> tuple[Spending, ...]:
             Line("streamed", "Lambda streamed", down),
         ),
         Spending(
-            what="storage of what is uploaded, and merged, until it is swept",
+            what="storage of uploads and their merged copies, until they are swept",
             quantity=stored,
             unit="GB-months",
             bound="`UploadUrlSeconds`, twice; `CleanupIntervalMinutes`",
@@ -333,7 +339,7 @@ def _work(template: Template) -> tuple[Spending, ...]:
         time("the download function's time", "DownloadConcurrency", "HttpMemory", "DownloadThrottledAlarm"),
         time("the merges' time", "MergeWorkers", "MergeMemory", "MergeBacklogAlarm", merge_seconds),
         Spending(
-            what="saves, from their beginning to their eviction",
+            what="saves, from create to eviction",
             quantity=creates,
             unit="entries",
             bound="`CreatesPerMinute`",
@@ -346,7 +352,7 @@ def _work(template: Template) -> tuple[Spending, ...]:
             ),
         ),
         Spending(
-            what="entries that lookups read through, thousands each",
+            what="DynamoDB reads of lookups, thousands of entries each",
             quantity=reads,
             unit="read units",
             bound="DynamoDB's quota of a table",
@@ -374,7 +380,7 @@ def _seeing(template: Template) -> tuple[Spending, ...]:
     alarm = _flood_alarm(template, requests)
     return (
         Spending(
-            what="log lines, of keys and paths as long as can be",
+            what="log lines, with the longest keys and messages",
             quantity=log_gigabytes,
             unit="GB",
             bound="`RequestsPerSecond`, the length of a key; `LogLevel`",
@@ -382,14 +388,14 @@ def _seeing(template: Template) -> tuple[Spending, ...]:
             told_by=alarm,
         ),
         Spending(
-            what="metrics, each value of each dimension",
+            what="metrics, with all values of their dimensions",
             quantity=metrics,
             unit="metrics",
-            bound="fixed sets in the code",
+            bound="fixed sets of values",
             lines=(Line("metrics", "Metric", metrics / HOURS_A_MONTH),),
         ),
         Spending(
-            what="traces, of requests that ask for one",
+            what="traces, one a request",
             quantity=traces,
             unit="traces",
             bound="`RequestsPerSecond`; `Traces`",
@@ -411,12 +417,12 @@ def _mapped(template: Template, *place: str) -> int:
 
 
 def _job_rate(template: Template) -> int:
-    """Of each method that jobs use."""
+    """Return the requests a second of each method that jobs use."""
     return min(_set(template, "RequestsPerSecond"), ACCOUNT_REQUESTS_A_SECOND)
 
 
 def _rest_rate(template: Template) -> int:
-    """Of all methods that jobs don't use together."""
+    """Return the requests a second of all other methods together."""
     return _mapped(template, "Http", "Throttle", "RequestsPerSecond") * _rest_methods(template)
 
 
@@ -430,7 +436,7 @@ def _job_methods(template: Template) -> int:
 
 
 def _api_rate(template: Template) -> int:
-    """Of all methods together."""
+    """Return the requests a second of all methods together."""
     return min(_job_rate(template) * _job_methods(template) + _rest_rate(template), ACCOUNT_REQUESTS_A_SECOND)
 
 

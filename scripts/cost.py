@@ -99,7 +99,7 @@ def idle_month(template: Template) -> tuple[Line, ...]:
         Line("the dashboard", "Dashboard", len(template.of_type("AWS::CloudWatch::Dashboard"))),
         Line("custom metrics: what is stored, what the month costs", "Metric", metrics / HOURS_A_MONTH),
         Line(
-            "S3's request metrics, when the bucket is listed",
+            "S3's request metrics, while cleanup lists the bucket",
             "Metric",
             BUCKET_METRICS_OF_A_LISTING * orphan_runs_a_month(template) / HOURS_A_MONTH,
         ),
@@ -219,26 +219,27 @@ def _metrics_table() -> list[str]:
     )
     rows = ["## A month's metrics", "", _row("", "custom metrics", "USD"), _row("---", "---", "---:")]
     rows += [_row(when, line.what, dollars(line.usd)) for when, line in cases]
-    for when, hours in (("the bucket read or written, ten hours a day", BUSY_HOURS), ("at every hour", HOURS_A_MONTH)):
+    for when, hours in (
+        ("the bucket read or written, ten hours a day", BUSY_HOURS),
+        ("the same, at every hour", HOURS_A_MONTH),
+    ):
         line = Line("", "Metric", BUCKET_METRICS * hours / HOURS_A_MONTH)
-        rows.append(
-            _row(when, f"{BUCKET_METRICS} request metrics of S3's, in {hours:,} hours of it", dollars(line.usd))
-        )
+        rows.append(_row(when, f"{BUCKET_METRICS} request metrics of S3, in {hours:,} hours of it", dollars(line.usd)))
     return rows
 
 
 def _ceiling_table(template: Template) -> list[str]:
     spendings, told = worst_hour(template), seconds_until_told(template)
-    unheard = sum(it.told_by is None for it in spendings)
+    unheard, gigabits = sum(it.told_by is None for it in spendings), LINK_BITS_A_SECOND / 1e9
     rows = [
         "## What one token can cost in an hour",
         "",
-        f"A job with a token and its URLs, on a runner with {LINK_BITS_A_SECOND / 1e9:g} Gbit/s each way and any number",
-        "of connections; the template's defaults. Each line is the most that it can be by itself. Of those that compete",
-        "for one thing (the link, a method's throttle, the bucket's pace, Lambda's concurrency), only the dearest",
-        f"counts in the sum. {unheard} lines of {len(spendings)} sound no alarm. USD.",
+        f"One job, with its token and URLs, on a runner with {gigabits:g} Gbit/s each way and any number",
+        "of connections, against the template's defaults. Each line is the most that it can cost by itself. Lines may",
+        "compete for one thing (the link, a method's throttle, S3's rate, Lambda's concurrency); of those, the sum has",
+        f"only the dearest. {unheard} of {len(spendings)} lines set off no alarm. USD.",
         "",
-        _row("", "in an hour", "bounded by", "USD an hour", "told by", "USD by then"),
+        _row("", "in an hour", "bounded by", "USD an hour", "alarm, and when", "USD by then"),
         _row("---", "---:", "---", "---:", "---", "---:"),
     ]
     rows += [_spending_row(it, told) for it in spendings]

@@ -1,4 +1,4 @@
-"""What one token can cost in an hour: each line follows the template, and adds up."""
+"""The worst hour of one token follows the template, and its lines add up."""
 
 import io
 import json
@@ -33,7 +33,7 @@ from scripts.cost import DOCUMENT, idle_month, main
 from tests.template.declared import api_events
 
 ESCAPED = "\x01"
-"""JSON writes six characters for it."""
+"""A character for which JSON writes six."""
 
 
 def line(template: Template, what: str) -> Spending:
@@ -149,7 +149,7 @@ def test_a_bound_that_is_named_is_a_parameter(template: Template) -> None:
 
 
 def test_each_parameter_that_the_page_names_exists(template: Template) -> None:
-    section = DOCUMENT.read_text().partition("## Where the bill ends")[2].partition("\n## ")[0]
+    section = DOCUMENT.read_text().partition("## What limits the bill")[2].partition("\n## ")[0]
     known = {*template.body["Parameters"], *Template.load(ROOT / "deploy" / "web-acl.yaml").body["Parameters"]}
     assert set(re.findall(r"`([A-Z][a-z]\w+)(?:=\w+)?`", section)) <= known
 
@@ -221,7 +221,7 @@ def test_the_command_prints_the_worst_hour_alone(capsys: pytest.CaptureFixture[s
 
 def test_the_documentation_says_how_many_lines_sound_no_alarm(template: Template) -> None:
     silent = sum(it.told_by is None for it in worst_hour(template))
-    assert f"{silent} lines of {len(worst_hour(template))} sound no alarm" in DOCUMENT.read_text()
+    assert f"{silent} of {len(worst_hour(template))} lines set off no alarm" in DOCUMENT.read_text()
 
 
 def _shown(option: str) -> Any:
