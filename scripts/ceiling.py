@@ -383,8 +383,11 @@ def _seeing(template: Template) -> tuple[Spending, ...]:
             what="log lines, with the longest keys and messages",
             quantity=log_gigabytes,
             unit="GB",
-            bound="`RequestsPerSecond`, the length of a key; `LogLevel`",
-            lines=(Line("lines", "Log", log_gigabytes),),
+            bound="`RequestsPerSecond`, the length of a key; `LogLevel`, `LogRetentionDays`",
+            lines=(
+                Line("lines", "Log", log_gigabytes),
+                Line("kept", "Log storage", log_gigabytes * _set(template, "LogRetentionDays") * 24 / HOURS_A_MONTH),
+            ),
             told_by=alarm,
         ),
         Spending(

@@ -101,6 +101,7 @@ def test_no_requests_are_more_than_the_account_takes(template: Template) -> None
     [
         ("RequestsPerSecond", "lookups"),
         ("RequestsPerSecond", "log lines"),
+        ("LogRetentionDays", "log lines"),
         ("CreatesPerMinute", "saves"),
         ("UploadUrlSeconds", "storage"),
         ("HttpMemory", "the API's time"),

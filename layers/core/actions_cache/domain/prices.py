@@ -55,6 +55,7 @@ PRICES: Mapping[str, Price] = {
     "Secrets Manager": Price(0.05, 10_000, "10,000 calls", NOT_CHECKED),
     "Alarm": Price(0.10, 1, "alarm and month", NOT_CHECKED),
     "Log": Price(0.50, 1, "GB taken in", "factualminds.com, 2026-06"),
+    "Log storage": Price(0.03, 1, "GB and month", NOT_CHECKED),
     "Metric": Price(0.30, 1, "metric and month, by the hour", "signoz.io, 2026-02; that hours count, " + NOT_CHECKED),
     "Dashboard": Price(3.00, 1, "dashboard and month", "factualminds.com, 2026-06"),
     "Trace": _million(5.00, "traces", "awsnegotiations.com, without a date"),
