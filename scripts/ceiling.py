@@ -57,6 +57,7 @@ TRACED = 1.0
 https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader."""
 
 NOTHING = "nothing"
+DISCARDED_ALARM = "BytesDiscardedAlarm"
 ACCOUNTS_CONCURRENCY = "the account's concurrency of Lambda"
 
 
@@ -110,6 +111,8 @@ def seconds_until_told(template: Template) -> Mapping[str, float]:
         told[name] = alarm["Period"] * alarm["EvaluationPeriods"]
         if alarm["MetricName"] == "ApproximateAgeOfOldestMessage":
             told[name] += alarm["Threshold"]
+        if name == DISCARDED_ALARM:
+            told[name] += _seconds_until_swept(template)
     return told
 
 
@@ -245,8 +248,7 @@ def _bucket(template: Template) -> tuple[Spending, ...]:
 def _bytes(template: Template) -> tuple[Spending, ...]:
     up, down = LINK_GIGABYTES, _streamed_gigabytes(template)
     passed_on = up * GIGABYTE / LAMBDA_BODY_BYTES
-    kept_hours = (2 * _set(template, "UploadUrlSeconds") + 60 * _set(template, "CleanupIntervalMinutes")) / HOUR
-    stored = 2 * up * kept_hours / HOURS_A_MONTH
+    stored = 2 * up * _seconds_until_swept(template) / HOUR / HOURS_A_MONTH
 
     def out(what: str, price: str, quantity: float, bound: str, *more: Line) -> Spending:
         return Spending(
@@ -264,9 +266,10 @@ def _bytes(template: Template) -> tuple[Spending, ...]:
             what="bytes up, to the bucket",
             quantity=up,
             unit="GB",
-            bound=NOTHING,
+            bound=_open_uploads_bound(template),
             lines=(Line("to the bucket", "CloudFront to origin", up),),
             shared=Shared.UP,
+            told_by=DISCARDED_ALARM if DISCARDED_ALARM in template.body["Resources"] else None,
         ),
         Spending(
             what="bytes up, passed on to the results service",
@@ -302,6 +305,16 @@ def _bytes(template: Template) -> tuple[Spending, ...]:
             lines=(Line("stored", "S3 storage", stored),),
         ),
     )
+
+
+def _open_uploads_bound(template: Template) -> str:
+    bounded = "MaxOpenUploadBytes" in template.body["Parameters"]
+    return "`MaxOpenUploadBytes` each, `CreatesPerMinute`" if bounded else NOTHING
+
+
+def _seconds_until_swept(template: Template) -> float:
+    """Return how long parts stay that no entry has: until their URL, and whoever began to use it, is past."""
+    return 2 * _set(template, "UploadUrlSeconds") + 60 * _set(template, "CleanupIntervalMinutes")
 
 
 def _streamed_gigabytes(template: Template) -> float:

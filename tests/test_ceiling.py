@@ -142,6 +142,20 @@ def test_what_reserves_functions_bounds_their_time(template: Template, parameter
     assert (reserved.quantity, reserved.bound, reserved.shared) == (20 * HOUR, f"`{parameter}`", None)
 
 
+def test_bytes_that_are_discarded_are_told_once_they_are_swept(template: Template) -> None:
+    alarm = template.body["Resources"]["OrphanListingFailsAlarm"]
+    resources = template.body["Resources"] | {
+        "BytesDiscardedAlarm": alarm | {"Properties": alarm["Properties"] | {"Period": 3600, "EvaluationPeriods": 1}}
+    }
+    chosen = Template(with_parameter(template, "MaxOpenUploadBytes", 0).body | {"Resources": resources})
+    uploaded = line(chosen, "bytes up, to the bucket")
+    assert (uploaded.told_by, uploaded.bound) == (
+        "BytesDiscardedAlarm",
+        "`MaxOpenUploadBytes` each, `CreatesPerMinute`",
+    )
+    assert seconds_until_told(chosen)["BytesDiscardedAlarm"] == 3600 + 2 * 3600 + 300
+
+
 def test_a_bound_that_is_named_is_a_parameter(template: Template) -> None:
     known = {*template.body["Parameters"], *Template.load(ROOT / "deploy" / "web-acl.yaml").body["Parameters"]}
     named = {name for it in worst_hour(template) for name in re.findall(r"`(\w+)`", it.bound)}

@@ -116,14 +116,14 @@ def test_a_throttle_names_methods_that_the_api_has(template: Template) -> None:
     assert throttles(template).keys() - {("*", "*")} == JOBS_SEND <= declared
 
 
-def test_what_jobs_send_has_the_parameters_throttle_and_all_else_a_low_one(template: Template) -> None:
+def test_jobs_requests_have_the_parameters_throttle_others_a_low_one(template: Template) -> None:
     chosen = throttles(template.with_parameters(RequestsPerSecond="123"))
     others, _ = chosen.pop(("*", "*"))
     assert {rate for rate, _ in chosen.values()} == {123}
     assert others == 50
 
 
-def test_ten_thousand_jobs_that_start_and_save_within_a_minute_meet_no_throttle(template: Template) -> None:
+def test_ten_thousand_jobs_in_a_minute_meet_no_throttle(template: Template) -> None:
     """Each looks up, creates and finalizes, all by one method; and somebody's artifacts come by it too."""
     rate, burst = throttles(template)["POST", "/twirp/{service}/{method}"]
     assert rate * 60 + burst > 10_000 * 6
@@ -146,7 +146,7 @@ def test_what_api_gateway_throttles_is_told_when_to_come_again(template: Templat
 
 
 @pytest.mark.parametrize(("gigabytes", "has_metrics"), [("150", True), ("0", False)])
-def test_the_buckets_metrics_are_paid_for_where_an_alarm_looks_at_them(
+def test_the_bucket_has_metrics_only_where_an_alarm_needs_them(
     template: Template, gigabytes: str, has_metrics: bool
 ) -> None:
     chosen = template.with_parameters(DownloadAlarmGigabytes=gigabytes)

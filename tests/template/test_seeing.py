@@ -10,7 +10,7 @@ import pytest
 from actions_cache.adapters.telemetry import NAMESPACE
 from actions_cache.domain.agenda import Duty
 from actions_cache.domain.cost import CostPart
-from actions_cache.domain.happenings import METRICS, MissReason, RunEnd
+from actions_cache.domain.happenings import METRICS, Cleaning, MissReason, RunEnd
 from local.template import ROOT, Template
 
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
@@ -223,7 +223,7 @@ def test_the_page_has_each_metrics_dimension_and_its_values() -> None:
     values = {
         "reason": [*MissReason],
         "outcome": [*RunEnd],
-        "duty": [*Duty, "delete orphans", "failed"],
+        "duty": [*Duty, *Cleaning],
         "part": [*CostPart],
     }
     for metric in METRICS:
@@ -231,6 +231,7 @@ def test_the_page_has_each_metrics_dimension_and_its_values() -> None:
         if metric.dimension is None:
             assert said == "\N{EN DASH}"
         elif metric.dimension in values:
+            assert set(values[metric.dimension]) == metric.values
             assert said == f"`{metric.dimension}`: {', '.join(values[metric.dimension])}"
         else:
             assert said.startswith(f"`{metric.dimension}`: ")

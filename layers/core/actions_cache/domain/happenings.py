@@ -35,15 +35,48 @@ class Metric:
     unit: Unit
     dimension: str | None = None
     """The field of the line that tells its values apart."""
-    values: frozenset[str] = frozenset()
-    """All that the dimension may have: no request can make another one."""
+
+    @property
+    def values(self) -> frozenset[str]:
+        """Return all values that the dimension may have. No request can make another one."""
+        return VALUES[self.dimension] if self.dimension else frozenset()
 
     def value(self, named: object) -> str:
-        """Return the dimension's value as it is sent, which is one of `values`, or OTHER."""
+        """Return the dimension's value as it is sent: one of `values`, or OTHER."""
         return str(named) if str(named) in self.values else OTHER
 
 
-OTHER = "other"
+HITS = Metric("Hits", Unit.COUNT)
+MISSES = Metric("Misses", Unit.COUNT, "reason")
+BYTES_UP = Metric("BytesUp", Unit.BYTES)
+BYTES_DOWN = Metric("BytesDown", Unit.BYTES)
+TIME_TO_FIRST_BYTE = Metric("TimeToFirstByte", Unit.MILLISECONDS)
+MERGES = Metric("Merges", Unit.COUNT, "outcome")
+MERGE_DURATION = Metric("MergeDuration", Unit.MILLISECONDS)
+CLEANUP = Metric("Cleanup", Unit.COUNT, "duty")
+EVICTIONS = Metric("Evictions", Unit.COUNT)
+ORPHAN_LISTING_FAILURES = Metric("OrphanListingFailures", Unit.COUNT)
+ERRORS = Metric("Errors", Unit.COUNT, "kind")
+STORED_BYTES = Metric("StoredBytes", Unit.BYTES)
+STORED_ENTRIES = Metric("StoredEntries", Unit.COUNT)
+MONTH_COST = Metric("MonthCost", Unit.NONE, "part")
+
+METRICS = (
+    HITS,
+    MISSES,
+    BYTES_UP,
+    BYTES_DOWN,
+    TIME_TO_FIRST_BYTE,
+    MERGES,
+    MERGE_DURATION,
+    CLEANUP,
+    EVICTIONS,
+    ORPHAN_LISTING_FAILURES,
+    ERRORS,
+    STORED_BYTES,
+    STORED_ENTRIES,
+    MONTH_COST,
+)
 
 
 class MissReason(StrEnum):
@@ -65,14 +98,14 @@ class RunEnd(StrEnum):
 
 
 class Cleaning(StrEnum):
-    """What cleanup does beside what the agenda names."""
+    """What cleanup does beside the agenda's duties."""
 
     DELETE_ORPHANS = "delete orphans"
     FAILED = "failed"
 
 
 class Fault(StrEnum):
-    """What fails beside what a request is refused for."""
+    """What fails, where a CacheError would be a refusal."""
 
     UNAVAILABLE = "Unavailable"
     UNEXPECTED = "Unexpected"
@@ -85,37 +118,16 @@ def _names(kind: type[CacheError]) -> Iterator[str]:
         yield from _names(narrower)
 
 
-HITS = Metric("Hits", Unit.COUNT)
-MISSES = Metric("Misses", Unit.COUNT, "reason", frozenset(MissReason))
-BYTES_UP = Metric("BytesUp", Unit.BYTES)
-BYTES_DOWN = Metric("BytesDown", Unit.BYTES)
-TIME_TO_FIRST_BYTE = Metric("TimeToFirstByte", Unit.MILLISECONDS)
-MERGES = Metric("Merges", Unit.COUNT, "outcome", frozenset(RunEnd))
-MERGE_DURATION = Metric("MergeDuration", Unit.MILLISECONDS)
-CLEANUP = Metric("Cleanup", Unit.COUNT, "duty", frozenset((*Duty, *Cleaning)))
-EVICTIONS = Metric("Evictions", Unit.COUNT)
-ORPHAN_LISTING_FAILURES = Metric("OrphanListingFailures", Unit.COUNT)
-ERRORS = Metric("Errors", Unit.COUNT, "kind", frozenset((*_names(CacheError), *Fault)))
-STORED_BYTES = Metric("StoredBytes", Unit.BYTES)
-STORED_ENTRIES = Metric("StoredEntries", Unit.COUNT)
-MONTH_COST = Metric("MonthCost", Unit.NONE, "part", frozenset(CostPart))
+VALUES: Mapping[str, frozenset[str]] = {
+    "reason": frozenset(MissReason),
+    "outcome": frozenset(RunEnd),
+    "duty": frozenset((*Duty, *Cleaning)),
+    "kind": frozenset((*_names(CacheError), *Fault)),
+    "part": frozenset(CostPart),
+}
+"""Of each dimension."""
 
-METRICS = (
-    HITS,
-    MISSES,
-    BYTES_UP,
-    BYTES_DOWN,
-    TIME_TO_FIRST_BYTE,
-    MERGES,
-    MERGE_DURATION,
-    CLEANUP,
-    EVICTIONS,
-    ORPHAN_LISTING_FAILURES,
-    ERRORS,
-    STORED_BYTES,
-    STORED_ENTRIES,
-    MONTH_COST,
-)
+OTHER = "other"
 
 MAX_FAULT_CHARACTERS = 500
 """Of a message in a line: our own are shorter, but some quote what a client sent."""
