@@ -386,7 +386,7 @@ def _concurrency(template: Template, parameter: str) -> tuple[int, str]:
 
 def _seeing(template: Template) -> tuple[Spending, ...]:
     requests = _api_rate(template) * HOUR
-    log_gigabytes = requests * (PLATFORM_LOG_BYTES + LONGEST_LINE_BYTES) / GIGABYTE
+    log_gigabytes = requests * (_platform_log_bytes(template) + LONGEST_LINE_BYTES) / GIGABYTE
     metrics = sum(len(it.values) or 1 for it in METRICS)
     is_traced = template.resolve({"Ref": "Traces"}) == "true"
     traces = requests * TRACED if is_traced else 0
@@ -419,6 +419,11 @@ def _seeing(template: Template) -> tuple[Spending, ...]:
             told_by=alarm,
         ),
     )
+
+
+def _platform_log_bytes(template: Template) -> int:
+    level = template.body["Globals"]["Function"]["LoggingConfig"].get("SystemLogLevel", "INFO")
+    return 0 if template.resolve(level) == "WARN" else PLATFORM_LOG_BYTES
 
 
 # ---------------------------------------------------------------- what the template says

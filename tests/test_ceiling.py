@@ -113,6 +113,16 @@ def test_a_lower_setting_makes_its_line_cheaper(template: Template, parameter: s
     assert line(template.with_parameters(**{parameter: half}), what).usd < line(template, what).usd
 
 
+def test_lambdas_own_lines_cost_nothing_where_they_are_left_out(template: Template) -> None:
+    function = template.body["Globals"]["Function"]
+    gigabytes = {}
+    for level in ("INFO", "WARN"):
+        config = {"LoggingConfig": function["LoggingConfig"] | {"SystemLogLevel": level}}
+        chosen = Template(template.body | {"Globals": {"Function": function | config}})
+        gigabytes[level] = line(chosen, "log lines").quantity
+    assert gigabytes["WARN"] * (1500 + LONGEST_LINE_BYTES) == pytest.approx(gigabytes["INFO"] * LONGEST_LINE_BYTES)
+
+
 def test_what_is_turned_off_costs_nothing(template: Template) -> None:
     assert line(template.with_parameters(Traces="false"), "traces").usd == 0
 
