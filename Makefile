@@ -74,7 +74,7 @@ verify-deployment: .venv/.ready ## Saves and restores at URL=..., and says what 
 cli: .venv/.ready ## The operator's commands: make cli ARGS="usage --stack actions-cache", or ARGS=--help
 	@$(RUN) -m operate $(ARGS)
 
-cost: .venv/.ready ## What a terabyte costs, and what costs while nobody builds
+cost: .venv/.ready ## What a terabyte costs, and an idle month; COST_OPTIONS=--ceiling says what one token can cost in an hour
 	@$(RUN) -m scripts.cost $(COST_OPTIONS)
 
 # Once for all targets of one make, since a second build finds nothing to do and takes half a minute for it.

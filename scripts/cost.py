@@ -27,6 +27,7 @@ from actions_cache.domain.merge_plan import MIB
 from actions_cache.domain.prices import GIGABYTE, HOURS_A_MONTH, PRICES, Line, total
 from actions_cache.domain.usage import Usage
 from local.template import ROOT, Template
+from scripts.ceiling import LINK_BITS_A_SECOND, Spending, ceiling, seconds_until_told, worst_hour
 
 DOCUMENT = ROOT / "docs" / "cost.md"
 BEGIN, END = "<!-- written by: python -m scripts.cost --write -->\n", "<!-- end -->\n"
@@ -36,7 +37,10 @@ IDLE_RUN_SECONDS = 0.5
 IDLE_RUN_LOG_BYTES = 2000
 USUAL_VALUES = {"reason": 1, "outcome": 1, "duty": 3, "kind": 2, "part": 5}
 """How many values of a metric's dimension come up in an hour in which jobs run; each counts as a metric."""
-MOST_VALUES = {"reason": 2, "outcome": 7, "duty": 9, "kind": 17, "part": 5}
+MOST_VALUES = {it.dimension: len(it.values) for it in METRICS if it.dimension}
+BUCKET_METRICS, BUCKET_METRICS_OF_A_LISTING = 13, 7
+"""S3's request metrics, without those of S3 Select; and those that a listing makes: all requests and lists, bytes down,
+the two latencies, the two errors. https://docs.aws.amazon.com/AmazonS3/latest/userguide/metrics-dimensions.html."""
 BUSY_HOURS = 22 * 10
 """Of a month, in which jobs run: ten hours a day from Monday to Friday."""
 NEVER_WELL = (ORPHAN_LISTING_FAILURES,)
@@ -95,6 +99,11 @@ def idle_month(template: Template) -> tuple[Line, ...]:
         Line("scheduled runs: traces", "Trace", all_runs),
         Line("the dashboard", "Dashboard", len(template.of_type("AWS::CloudWatch::Dashboard"))),
         Line("custom metrics: what is stored, what the month costs", "Metric", metrics / HOURS_A_MONTH),
+        Line(
+            "S3's request metrics, while cleanup lists the bucket",
+            "Metric",
+            BUCKET_METRICS_OF_A_LISTING * orphan_runs_a_month(template) / HOURS_A_MONTH,
+        ),
     )
 
 
@@ -159,8 +168,14 @@ def dollars(usd: float) -> str:
 
 
 def markdown(columns: Mapping[str, Saving], template: Template) -> str:
-    """The tables: a terabyte in each way of saving, an idle month, and the prices."""
-    tables = [_terabyte_table(columns), _idle_table(template), _metrics_table(), _price_table()]
+    """The tables: a terabyte in each way of saving, an idle month, the worst hour, and the prices."""
+    tables = [
+        _terabyte_table(columns),
+        _idle_table(template),
+        _metrics_table(),
+        _ceiling_table(template),
+        _price_table(),
+    ]
     return "\n\n".join("\n".join(rows) for rows in tables) + "\n"
 
 
@@ -204,7 +219,44 @@ def _metrics_table() -> list[str]:
         ("everything that can happen, at every hour", metrics_month(HOURS_A_MONTH, MOST_VALUES)),
     )
     rows = ["## A month's metrics", "", _row("", "custom metrics", "USD"), _row("---", "---", "---:")]
-    return rows + [_row(when, line.what, dollars(line.usd)) for when, line in cases]
+    rows += [_row(when, line.what, dollars(line.usd)) for when, line in cases]
+    for when, hours in (
+        ("the bucket read or written, ten hours a day", BUSY_HOURS),
+        ("the same, at every hour", HOURS_A_MONTH),
+    ):
+        line = Line("", "Metric", BUCKET_METRICS * hours / HOURS_A_MONTH)
+        rows.append(_row(when, f"{BUCKET_METRICS} request metrics of S3, in {hours:,} hours of it", dollars(line.usd)))
+    return rows
+
+
+def _ceiling_table(template: Template) -> list[str]:
+    spendings, told = worst_hour(template), seconds_until_told(template)
+    unheard, gigabits = sum(it.told_by is None for it in spendings), LINK_BITS_A_SECOND / 1e9
+    rows = [
+        "## What one token can cost in an hour",
+        "",
+        f"One job, with its token and URLs, on a runner with {gigabits:g} Gbit/s each way and any number",
+        "of connections, against the template's defaults. Each line is the most that it can cost by itself. Lines may",
+        "compete for one thing (the link, a method's throttle, S3's rate, Lambda's concurrency); of those, the sum has",
+        f"only the dearest. {unheard} of {len(spendings)} lines set off no alarm. USD.",
+        "",
+        _row("", "in an hour", "bounded by", "USD an hour", "alarm, and when", "USD by then"),
+        _row("---", "---:", "---", "---:", "---", "---:"),
+    ]
+    rows += [_spending_row(it, told) for it in spendings]
+    rows.append(_row("**all of it**", "", "", f"**{ceiling(spendings):,.0f}**", "", ""))
+    return rows
+
+
+def _spending_row(it: Spending, told: Mapping[str, float]) -> str:
+    alarm = f"`{it.told_by}`, {told[it.told_by] / 60:g} min" if it.told_by else "none"
+    by_then = dollars(it.usd * told[it.told_by] / 3600) if it.told_by else ""
+    return _row(it.what, f"{_amount(it.quantity)} {it.unit}", it.bound, dollars(it.usd), alarm, by_then)
+
+
+def _amount(quantity: float) -> str:
+    millions = quantity / 1e6
+    return f"{millions:,.1f} million" if millions >= 1 else f"{quantity:,.0f}"
 
 
 def _price_table() -> list[str]:
@@ -244,9 +296,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--block-mib", type=float, default=64)
     parser.add_argument("--restores", type=float, default=3, help="of each entry")
     parser.add_argument("--early", type=float, default=0.1, help="part of the restores that comes before the merge")
+    parser.add_argument("--ceiling", action="store_true", help="only what one token can cost in an hour")
     parser.add_argument("--write", action="store_true", help="into docs/cost.md")
     options = parser.parse_args(arguments)
     template = Template.load()
+    if options.ceiling:
+        sys.stdout.write("\n".join(_ceiling_table(template)) + "\n")
+        return
     saving = Saving(options.entry_mb * 1e6, options.block_mib * MIB, options.restores, options.early)
     tables = markdown(usual_columns(saving, template), template)
     if options.write:

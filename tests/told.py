@@ -11,6 +11,9 @@ class Told:
     happenings: list[Happening] = field(default_factory=list)
 
     def tell(self, happening: Happening) -> None:
+        for metric in happening.metrics:
+            named = happening.fields[metric.dimension] if metric.dimension else None
+            assert named is None or str(named) in metric.values, "a metric of its own, which nobody asked for"
         self.happenings.append(happening)
 
     def about(self, archive: Archive) -> None:

@@ -135,7 +135,9 @@ def of_api_gateway(status: int) -> str:
                 "the bucket"
             )
         case HTTPStatus.TOO_MANY_REQUESTS:
-            return "the account's or stage's request rate is used up; raise the throttling limit, or wait"
+            return (
+                "the API's request rate is used up (RequestsPerSecond, or the account's throttling); raise it, or wait"
+            )
         case HTTPStatus.GATEWAY_TIMEOUT:
             return "the function didn't answer within 29 s; see its log"
     return "the function failed before it could answer; see the log groups of the stack's functions"

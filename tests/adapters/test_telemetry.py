@@ -6,7 +6,16 @@ import pytest
 
 from actions_cache.adapters.telemetry import NAMESPACE, LoggedTelemetry, embedded_metrics
 from actions_cache.domain import happenings
-from actions_cache.domain.happenings import METRICS, Happening, Metric, MissReason, RunEnd
+from actions_cache.domain.errors import InvalidRequest
+from actions_cache.domain.happenings import (
+    MAX_FAULT_CHARACTERS,
+    METRICS,
+    OTHER,
+    Happening,
+    Metric,
+    MissReason,
+    RunEnd,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +25,7 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda it: it.name)
 def test_every_metric_is_named_in_its_line_with_its_unit_and_dimensions(metric: Metric):
-    fields = {metric.dimension: "value"} if metric.dimension else {}
+    fields = {metric.dimension: min(metric.values)} if metric.dimension else {}
     line = embedded_metrics(Happening(what="happened", fields=fields, metrics={metric: 7}))
     [directive] = line["_aws"]["CloudWatchMetrics"]  # type: ignore[index]
     assert directive["Namespace"] == NAMESPACE
@@ -25,6 +34,45 @@ def test_every_metric_is_named_in_its_line_with_its_unit_and_dimensions(metric: 
     assert set(dimensions) == {"service", *fields}
     assert {name: line[name] for name in dimensions} == {"service": "stack", **fields}
     assert line[metric.name] == 7, "a plain number, which a query can sum"
+
+
+@pytest.mark.parametrize("metric", [it for it in METRICS if it.dimension], ids=lambda it: it.name)
+def test_no_request_makes_a_new_value_of_a_dimension(metric: Metric, caplog: pytest.LogCaptureFixture):
+    """Each would be one more metric, for $0.30 a month."""
+    assert metric.dimension
+    assert 2 <= len(metric.values) <= 30
+    caplog.set_level(logging.INFO, "actions_cache")
+    LoggedTelemetry().tell(
+        Happening(what="happened", fields={metric.dimension: "a key of a job's"}, metrics={metric: 1})
+    )
+    assert vars(caplog.records[0])[metric.dimension] == OTHER
+
+
+@pytest.mark.parametrize(
+    ("happening", "value"),
+    [
+        (happenings.refused("GET /", InvalidRequest("no")), "InvalidRequest"),
+        (happenings.unavailable("GET /", RuntimeError("S3")), "Unavailable"),
+        (happenings.failed("GET /", RuntimeError("odd")), "Unexpected"),
+        (happenings.stream_broken(1, 2, RuntimeError("gone")), "StreamBroken"),
+        (happenings.duty_failed("5f", RuntimeError("odd")), "failed"),
+        (happenings.orphans_deleted("5f"), "delete orphans"),
+        (happenings.missed("42", (), "npm-1", MissReason.NO_MATCH), "no match"),
+        (happenings.merge_ended({}, RunEnd.NOT_OURS), "not ours"),
+    ],
+)
+def test_what_is_told_has_a_value_that_its_dimension_knows(happening: Happening, value: str):
+    [metric] = happening.metrics
+    assert metric.dimension
+    assert value in metric.values
+    assert embedded_metrics(happening)[metric.dimension] == value
+
+
+def test_a_message_that_quotes_a_client_is_cut():
+    asked = InvalidRequest("comp=" + "x" * 8000)
+    for happening in (happenings.refused("PUT /", asked), happenings.unavailable("PUT /", asked)):
+        assert len(str(happening.fields["fault"])) == MAX_FAULT_CHARACTERS
+    assert len(str(happenings.stream_broken(1, 2, asked).fields["fault"])) < 2 * MAX_FAULT_CHARACTERS
 
 
 def test_what_counts_for_nothing_is_a_plain_line():

@@ -1,10 +1,12 @@
 """What limits who comes in, and what pauses the cleanup: off by default, and whole where it is on."""
 
+import json
 import re
 
 import pytest
 
 from local.template import ROOT, Template
+from tests.template.declared import api_events
 from tests.template.test_edge import statement
 
 RUNNERS = "203.0.113.0/24,2001:db8::/32"
@@ -64,10 +66,95 @@ def test_the_web_acl_that_comes_with_it_lets_in_runners_and_nobody_else() -> Non
     acl = Template.load(ROOT / "deploy" / "web-acl.yaml")
     assert acl.properties("WebAcl")["Scope"] == "CLOUDFRONT"
     assert acl.properties("WebAcl")["DefaultAction"] == {"Block": {}}
-    first, second = acl.properties("WebAcl")["Rules"]
+    _, first, second = acl.properties("WebAcl")["Rules"]
     assert first["Statement"] == {"IPSetReferenceStatement": {"Arn": {"Fn::GetAtt": ["Runners", "Arn"]}}}
     assert second["Fn::If"][0] == "HasV6"
     assert "WebAclArn" in acl.body["Outputs"]
+
+
+def test_the_web_acl_blocks_a_flood_before_it_lets_anybody_in() -> None:
+    acl = Template.load(ROOT / "deploy" / "web-acl.yaml")
+    floods, *letting_in = [
+        acl.with_parameters(RunnerAddressesV6="").resolve(it) for it in acl.properties("WebAcl")["Rules"]
+    ]
+    assert floods["Action"] == {"Block": {}}
+    limited = floods["Statement"]["RateBasedStatement"]
+    assert (limited["AggregateKeyType"], limited["Limit"]) == ("IP", 300_000)
+    assert "ScopeDownStatement" not in limited, "for every address"
+    assert all(floods["Priority"] < it["Priority"] for it in letting_in if it != "AWS::NoValue")
+
+
+# ------------------------------------------------------------------ requests
+
+JOBS_SEND = {
+    ("POST", "/twirp/{service}/{method}"),
+    ("PUT", "/blobs/upload/{archive}"),
+    ("GET", "/blobs/download/{archive}"),
+    ("HEAD", "/blobs/download/{archive}"),
+    # Get Block List, v1's lookups and saves, and what is passed on.
+    ("GET", "/{path+}"),
+    ("POST", "/{path+}"),
+    ("PATCH", "/{path+}"),
+}
+
+
+def throttles(template: Template) -> dict[tuple[str, str], tuple[int, int]]:
+    """Requests a second, and at once, by method and path as events name them."""
+    settings = template.properties("Api")["MethodSettings"]
+    return {
+        (it["HttpMethod"], it["ResourcePath"].removeprefix("/").replace("~1", "/")): (
+            template.number(it["ThrottlingRateLimit"]),
+            template.number(it["ThrottlingBurstLimit"]),
+        )
+        for it in settings
+    }
+
+
+def test_a_throttle_names_methods_that_the_api_has(template: Template) -> None:
+    """API Gateway refuses another, in the middle of the deploy."""
+    declared = {event for function in template.functions for event in api_events(template, function)}
+    assert throttles(template).keys() - {("*", "*")} == JOBS_SEND <= declared
+
+
+def test_jobs_requests_have_the_parameters_throttle_others_a_low_one(template: Template) -> None:
+    chosen = throttles(template.with_parameters(RequestsPerSecond="123"))
+    others, _ = chosen.pop(("*", "*"))
+    assert {rate for rate, _ in chosen.values()} == {123}
+    assert others == 50
+
+
+def test_ten_thousand_jobs_in_a_minute_meet_no_throttle(template: Template) -> None:
+    """Each looks up, creates and finalizes, all by one method; and somebody's artifacts come by it too."""
+    rate, burst = throttles(template)["POST", "/twirp/{service}/{method}"]
+    assert rate * 60 + burst > 10_000 * 6
+
+
+@pytest.mark.parametrize("value", [0, -1])
+def test_no_throttle_can_be_turned_off(template: Template, value: int) -> None:
+    """0 would refuse everybody."""
+    assert template.body["Parameters"]["RequestsPerSecond"]["MinValue"] > value
+
+
+def test_what_api_gateway_throttles_is_told_when_to_come_again(template: Template) -> None:
+    throttled = template.properties("Api")["GatewayResponses"]["THROTTLED"]
+    said = json.loads(throttled["ResponseTemplates"]["application/json"])
+    assert (throttled["StatusCode"], said["code"]) == (429, "resource_exhausted")
+    assert throttled["ResponseParameters"]["Headers"]["Retry-After"] == "'1'", "quoted: a text, and no mapping"
+
+
+# ------------------------------------------------------------------ bytes out
+
+
+@pytest.mark.parametrize(("gigabytes", "has_metrics"), [("150", True), ("0", False)])
+def test_the_bucket_has_metrics_only_where_an_alarm_needs_them(
+    template: Template, gigabytes: str, has_metrics: bool
+) -> None:
+    chosen = template.with_parameters(DownloadAlarmGigabytes=gigabytes)
+    bucket, alarm = (chosen.resolve(chosen.properties(it)) for it in ("Bucket", "DownloadsAlarm"))
+    wanted = [{"Name": "BucketName", "Value": "Bucket"}, {"Name": "FilterId", "Value": "all"}]
+    assert alarm["Dimensions"] == wanted
+    assert bucket.get("MetricsConfigurations") == ([{"Id": "all"}] if has_metrics else None)
+    assert alarm["Threshold"] == {"Fn::Sub": "${DownloadAlarmGigabytes}000000000"}, "bytes, where the parameter has GB"
 
 
 # ------------------------------------------------------------------ who seeks

@@ -31,7 +31,7 @@ def test_no_action_and_no_resource_is_a_wildcard(template: Template, function: s
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_lambda_may_send_the_traces_it_is_told_to_make(template: Template, function: str) -> None:
     """Else the deploy fails: Lambda checks the role for it."""
-    assert template.body["Globals"]["Function"]["Tracing"] == "Active"
+    assert template.resolve(template.body["Globals"]["Function"]["Tracing"]) == "Active"
     assert [it["Action"] for it in statements(template, function) if it["Sid"] == "Trace"] == [TRACING]
 
 

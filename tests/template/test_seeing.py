@@ -10,7 +10,7 @@ import pytest
 from actions_cache.adapters.telemetry import NAMESPACE
 from actions_cache.domain.agenda import Duty
 from actions_cache.domain.cost import CostPart
-from actions_cache.domain.happenings import METRICS, MissReason, RunEnd
+from actions_cache.domain.happenings import METRICS, Cleaning, MissReason, RunEnd
 from local.template import ROOT, Template
 
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
@@ -264,7 +264,7 @@ def test_the_page_has_each_metrics_dimension_and_its_values() -> None:
     values = {
         "reason": [*MissReason],
         "outcome": [*RunEnd],
-        "duty": [*Duty, "close the upload", "delete orphans", "failed"],
+        "duty": [*Duty, *Cleaning],
         "part": [*CostPart],
     }
     for metric in METRICS:
@@ -272,6 +272,7 @@ def test_the_page_has_each_metrics_dimension_and_its_values() -> None:
         if metric.dimension is None:
             assert said == "\N{EN DASH}"
         elif metric.dimension in values:
+            assert set(values[metric.dimension]) == metric.values
             assert said == f"`{metric.dimension}`: {', '.join(values[metric.dimension])}"
         else:
             assert said.startswith(f"`{metric.dimension}`: ")
@@ -312,5 +313,11 @@ def _owner(file: Path, named: list[str]) -> str:
 
 
 def test_a_request_is_traced_from_the_api_on(template: Template) -> None:
-    assert template.properties("Api")["TracingEnabled"] is True
-    assert template.body["Globals"]["Function"]["Tracing"] == "Active"
+    assert template.resolve(template.properties("Api")["TracingEnabled"]) == "true"
+    assert template.resolve(template.body["Globals"]["Function"]["Tracing"]) == "Active"
+
+
+def test_no_trace_is_made_where_they_are_turned_off(template: Template) -> None:
+    chosen = template.with_parameters(Traces="false")
+    assert chosen.resolve(chosen.properties("Api")["TracingEnabled"]) == "false"
+    assert chosen.resolve(chosen.body["Globals"]["Function"]["Tracing"]) == "PassThrough"

@@ -25,7 +25,7 @@ class LoggedTelemetry:
 
     def tell(self, happening: Happening) -> None:
         level = logging.ERROR if happening.is_error else logging.INFO
-        extra = {**embedded_metrics(happening), **happening.fields}
+        extra = {**happening.fields, **embedded_metrics(happening)}
         logger.log(level, happening.what, extra=extra, exc_info=happening.fault, stacklevel=2)
 
 
@@ -40,7 +40,7 @@ def embedded_metrics(happening: Happening) -> dict[str, object]:
     for metric, value in happening.metrics.items():
         metrics.add_metric(metric.name, metric.unit.value, value)
         if metric.dimension is not None:
-            metrics.add_dimension(metric.dimension, str(happening.fields[metric.dimension]))
+            metrics.add_dimension(metric.dimension, metric.value(happening.fields[metric.dimension]))
     # Plain numbers, where Powertools has lists: so a query can sum them by their names.
     numbers = {metric.name: value for metric, value in happening.metrics.items()}
     return {**metrics.serialize_metric_set(), **numbers}

@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
 from actions_cache.domain.activity import Tally
+from actions_cache.domain.agenda import Duty
 from actions_cache.domain.archive import Archive, Part, Walk
 from actions_cache.domain.cost import CostPart, Estimate
 from actions_cache.domain.entry import Entry, EntryName
+from actions_cache.domain.errors import CacheError
 from actions_cache.domain.layout import is_part_key
 from actions_cache.domain.refusal import NotAdmitted
 from actions_cache.domain.timing import Millis
@@ -35,6 +37,15 @@ class Metric:
     unit: Unit
     dimension: str | None = None
     """The field of the line that tells its values apart."""
+
+    @property
+    def values(self) -> frozenset[str]:
+        """Return all values that the dimension may have. No request can make another one."""
+        return VALUES[self.dimension] if self.dimension else frozenset()
+
+    def value(self, named: object) -> str:
+        """Return the dimension's value as it is sent: one of `values`, or OTHER."""
+        return str(named) if str(named) in self.values else OTHER
 
 
 HITS = Metric("Hits", Unit.COUNT)
@@ -98,6 +109,43 @@ class RunEnd(StrEnum):
     FAILED = "failed"
     GIVEN_UP = "given up"
     RETAKEN = "retaken"
+
+
+class Cleaning(StrEnum):
+    """What cleanup does beside the agenda's duties."""
+
+    CLOSE_UPLOAD = "close the upload"
+    DELETE_ORPHANS = "delete orphans"
+    FAILED = "failed"
+
+
+class Fault(StrEnum):
+    """What fails, where a CacheError would be a refusal."""
+
+    UNAVAILABLE = "Unavailable"
+    UNEXPECTED = "Unexpected"
+    STREAM_BROKEN = "StreamBroken"
+
+
+def _names(kind: type[CacheError]) -> Iterator[str]:
+    yield kind.__name__
+    for narrower in kind.__subclasses__():
+        yield from _names(narrower)
+
+
+VALUES: Mapping[str, frozenset[str]] = {
+    "reason": frozenset(MissReason),
+    "outcome": frozenset(RunEnd),
+    "duty": frozenset((*Duty, *Cleaning)),
+    "kind": frozenset((*_names(CacheError), *Fault)),
+    "part": frozenset(CostPart),
+}
+"""Of each dimension."""
+
+OTHER = "other"
+
+MAX_FAULT_CHARACTERS = 500
+"""Of a message in a line: our own are shorter, but some quote what a client sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,12 +260,12 @@ def merge_ended(fields: Mapping[str, object], end: RunEnd, fault: BaseException 
 # ---------------------------------------------------------------- cleaned up
 
 
-def duty_done(archive: Archive, duty: str) -> Happening:
+def duty_done(archive: Archive, duty: Duty) -> Happening:
     return Happening(what=duty, fields={**about(archive), "duty": duty}, metrics={CLEANUP: 1})
 
 
 def duty_failed(archive_id: str, fault: Exception) -> Happening:
-    fields = {"archive_id": archive_id, "duty": "failed"}
+    fields = {"archive_id": archive_id, "duty": Cleaning.FAILED}
     what = "cleanup failed on an archive"
     return Happening(what=what, fields=fields, metrics={CLEANUP: 1}, is_error=True, fault=fault)
 
@@ -227,7 +275,7 @@ def upload_closed(archive: Archive, walk: Walk) -> Happening:
     fields = {**about(archive), **_named(archive.name), "objects": walk.objects, "bytes": walk.bytes}
     return Happening(
         what="open upload closed: too much arrived",
-        fields={**fields, "duty": "close the upload"},
+        fields={**fields, "duty": Cleaning.CLOSE_UPLOAD},
         metrics={CLEANUP: 1},
         is_error=True,
     )
@@ -241,7 +289,9 @@ def bytes_discarded(fields: Mapping[str, object], size: int) -> Happening:
 def orphans_deleted(archive_id: str, page: Sequence[Part]) -> Iterator[Happening]:
     """A page of them."""
     fields = {"archive_id": archive_id, "objects": len(page)}
-    yield Happening(what="orphaned objects deleted", fields={**fields, "duty": "delete orphans"}, metrics={CLEANUP: 1})
+    yield Happening(
+        what="orphaned objects deleted", fields={**fields, "duty": Cleaning.DELETE_ORPHANS}, metrics={CLEANUP: 1}
+    )
     yield bytes_discarded(fields, sum(part.size for part in page if is_part_key(part.key)))
 
 
@@ -278,9 +328,9 @@ def _month_cost(part: CostPart, usd: float) -> Happening:
 # ---------------------------------------------------------------- refused and failed
 
 
-def refused(asked: str, fault: Exception) -> Happening:
+def refused(asked: str, fault: CacheError) -> Happening:
     """What the client was told. Args: asked: method and path, no query: URLs carry signatures."""
-    fields: dict[str, object] = {"asked": asked, "kind": type(fault).__name__, "fault": str(fault)}
+    fields: dict[str, object] = {"asked": asked, "kind": type(fault).__name__, "fault": _said(fault)}
     if isinstance(fault, NotAdmitted):
         job = fault.job
         fields |= {"repository": job.repository_id, "repository_name": job.repository, "issuer": job.issuer}
@@ -289,19 +339,24 @@ def refused(asked: str, fault: Exception) -> Happening:
 
 
 def unavailable(asked: str, fault: Exception) -> Happening:
-    fields = {"asked": asked, "kind": "Unavailable", "fault": str(fault)}
+    fields = {"asked": asked, "kind": Fault.UNAVAILABLE, "fault": _said(fault)}
     return Happening(what="a dependency doesn't answer", fields=fields, metrics={ERRORS: 1}, is_error=True)
 
 
 def failed(asked: str, fault: Exception) -> Happening:
-    fields = {"asked": asked, "kind": "Unexpected"}
+    fields = {"asked": asked, "kind": Fault.UNEXPECTED}
     return Happening(what="unexpected error", fields=fields, metrics={ERRORS: 1}, is_error=True, fault=fault)
 
 
 def stream_broken(sent: int, size: int, fault: BaseException) -> Happening:
     """P4: what can't end with the right bytes ends with a broken connection. Args: sent, size: bytes."""
-    fields = {"kind": "StreamBroken", "sent": sent, "bytes": size, "fault": f"{type(fault).__name__}: {fault}"}
+    said = f"{type(fault).__name__}: {_said(fault)}"
+    fields = {"kind": Fault.STREAM_BROKEN, "sent": sent, "bytes": size, "fault": said}
     return Happening(what="stream broken off", fields=fields, metrics={ERRORS: 1}, is_error=True)
+
+
+def _said(fault: BaseException) -> str:
+    return str(fault)[:MAX_FAULT_CHARACTERS]
 
 
 def client_gone(asked: str) -> Happening:
