@@ -13,7 +13,15 @@ import pytest
 from local.engine import bare_environment, executable
 from local.template import Template
 from scripts.verify_deployment.__main__ import parsed, prepared
-from scripts.verify_deployment.stack import BUCKET, RUNNER_URL, SECRET, StackUnreadable, read_stack
+from scripts.verify_deployment.stack import (
+    API_URL,
+    BUCKET,
+    RUNNER_URL,
+    SECRET,
+    SEEK_THROUGH,
+    StackUnreadable,
+    read_stack,
+)
 from tests.clients.server import free_port
 
 START_SECONDS = 30
@@ -74,10 +82,17 @@ def deployer(emulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
 
 
-def create(name: str, resources: object, outputs: Mapping[str, object]) -> None:
+def create(name: str, resources: object, outputs: Mapping[str, object], seek_through: str = "edge") -> None:
     formation = boto3.client("cloudformation")
     rows = {name: {"Value": value} for name, value in outputs.items()}
-    body = json.dumps({"AWSTemplateFormatVersion": "2010-09-09", "Resources": resources, "Outputs": rows})
+    body = json.dumps(
+        {
+            "AWSTemplateFormatVersion": "2010-09-09",
+            "Parameters": {SEEK_THROUGH: {"Type": "String", "Default": seek_through}},
+            "Resources": resources,
+            "Outputs": rows,
+        }
+    )
     formation.create_stack(StackName=name, TemplateBody=body)
     formation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
 
@@ -88,6 +103,13 @@ def test_bucket_and_signing_secret_are_found_by_the_outputs() -> None:
     stack = read_stack(NAME)
     assert (stack.bucket, stack.secret, stack.runner_url) == ("the-bucket", "signs", OUTPUTS[RUNNER_URL])
     assert stack.key_of_block("0" * 32, "QUJD") is None
+
+
+@pytest.mark.usefixtures("deployer")
+@pytest.mark.parametrize(("seek_through", "expected"), [("edge", None), ("api", "https://a.example/v1")])
+def test_the_apis_url_is_known_where_clients_seek_past_the_edge(seek_through: str, expected: str | None) -> None:
+    create(f"seeks-{seek_through}", NAMELESS, {**OUTPUTS, API_URL: "https://a.example/v1"}, seek_through)
+    assert read_stack(f"seeks-{seek_through}").api_url == expected
 
 
 @pytest.mark.usefixtures("deployer")
