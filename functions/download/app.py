@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import aclosing
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from starlette.responses import StreamingResponse
@@ -21,6 +22,9 @@ from actions_cache.wiring.data import DataPlane
 
 ANSWER_SECONDS = 25
 """How long the wait for a merge and for the first bytes may take in all; API Gateway gives up at 29 s."""
+
+RESERVED = ":/%#?=@[]!$&'()*+,;"
+"""What of a URL stays as it is in a header; the rest of PUBLIC_URL might be no ASCII."""
 
 FIRST_BYTES_SECONDS = 4
 """What the first bytes get at least, however long the merge was waited for: 25 s at most (MERGE_WAIT_SECONDS)."""
@@ -59,7 +63,7 @@ def redirect(url: str) -> Response:
 
     https://github.com/awslabs/aws-lambda-web-adapter/issues/499
     """
-    return Response("its bytes are at Location\n", 302, {"Location": url}, "text/plain")
+    return Response("its bytes are at Location\n", 302, {"Location": quote(url, safe=RESERVED)}, "text/plain")
 
 
 class ArchiveResponse(StreamingResponse):

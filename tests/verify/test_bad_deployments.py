@@ -1,12 +1,14 @@
 """Each fault that a deployment can have, by a proxy before a real server: it is seen, and said in the right words."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from http.client import IncompleteRead
 
 import pytest
 
 from scripts.verify_deployment.address import read_address
 from scripts.verify_deployment.check import Outcome
+from scripts.verify_deployment.checks import CHECKS, edge, restore, streaming
 from scripts.verify_deployment.context import Context
 from scripts.verify_deployment.stack import Stack
 from tests.verify.conftest import Verify, results
@@ -185,6 +187,29 @@ def test_a_stream_that_ends_cleanly_though_a_part_is_gone_fails(server: str, sta
     failed = seen["a fault in mid-stream breaks the connection"]
     assert failed.outcome is Outcome.FAIL
     assert "ended as if it were whole" in failed.detail
+
+
+def test_where_clients_seek_past_the_edge_so_does_the_check(server: str, stack: Stack, verify: Verify) -> None:
+    """With SeekThrough=api an edge that loses ranges is no matter."""
+
+    def spoil(request: Request, ask: Ask) -> Answer:
+        return whole(server, request) if "x-ms-range" in request.headers else ask()
+
+    through_edge, broken = (
+        "an object comes back through the edge, by x-ms-range",
+        "a fault in mid-stream breaks the connection",
+    )
+    with spoiling_proxy(server, spoil) as url:
+        seen = verify(url, *PUTS, through_edge, broken, stack=stack)
+        past = verify(url, *PUTS, through_edge, broken, stack=replace(stack, api_url=server))
+    assert seen[through_edge].outcome is Outcome.FAIL
+    assert "SeekThrough=api" in str(seen[through_edge].detail)
+    assert (past[through_edge].outcome, past[broken].outcome) == (Outcome.SKIP, Outcome.OK)
+
+
+def test_seeking_through_the_edge_is_the_first_read_that_is_checked() -> None:
+    looks = [check.look for check in CHECKS]
+    assert all(looks.index(edge.read_object) < looks.index(read) for read in (streaming.lengths, restore.unmerged))
 
 
 def test_a_range_that_is_ignored_is_said_to_corrupt_buildkits_restores(server: str, verify: Verify) -> None:

@@ -21,12 +21,14 @@ from scripts.verify_deployment.address import read_address
 from scripts.verify_deployment.check import Outcome, Result
 from scripts.verify_deployment.context import Context
 from scripts.verify_deployment.stack import (
+    API_URL,
     BUCKET,
     CLAIMS,
     ISSUERS,
     MERGE_WORKERS,
     RUNNER_URL,
     SECRET,
+    SEEK_THROUGH,
     Stack,
     StackUnreadable,
     read_stack,
@@ -153,6 +155,13 @@ def test_stack_that_was_never_made_says_what_failed_first() -> None:
         )
     with pytest.raises(StackUnreadable, match=r"never made \(ROLLBACK_COMPLETE\)\. Nobody: .*mend it, then"):
         read_stack("never-made")
+
+
+@pytest.mark.usefixtures("deployer")
+@pytest.mark.parametrize(("seek_through", "expected"), [("edge", None), ("api", "https://a.example/v1")])
+def test_the_apis_url_is_known_where_clients_seek_past_the_edge(seek_through: str, expected: str | None) -> None:
+    create(f"seeks-{seek_through}", NAMELESS, {**OUTPUTS, API_URL: "https://a.example/v1"}, SeekThrough=seek_through)
+    assert read_stack(f"seeks-{seek_through}").api_url == expected
 
 
 @pytest.mark.usefixtures("deployer")
