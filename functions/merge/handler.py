@@ -26,7 +26,7 @@ def control() -> Merging:
 
 
 @handled
-def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Any:
+def lambda_handler(event: Any, context: LambdaContext) -> Any:
     def merge(record: SQSRecord, lambda_context: LambdaContext) -> None:
         queue = control().queue
         try:
