@@ -41,14 +41,14 @@ class Front:
     Args:
         app: the edge.
         hosts: which names are answered.
-        ready_file: there as long as the run can be used.
+        ready_file: there as long as the run can be used; None: it always can.
         store: which is asked when a write failed, and for `/health`.
         terminal: file descriptor of what the user sees.
     """
 
     app: ASGIApp
     hosts: Hosts
-    ready_file: Path
+    ready_file: Path | None
     store: Store
     terminal: int
     _said: dict[str, float] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Front:
             for message in caught:
                 await send(message)
             return
-        if not self.ready_file.exists():
+        if self.ready_file is not None and not self.ready_file.exists():
             faults[STARTING] = f"it starts, or stops: {self.ready_file} isn't there"
         body = json.dumps({**said, "ok": not faults, "faults": faults}).encode()
         status = HTTPStatus.SERVICE_UNAVAILABLE if faults else HTTPStatus.OK

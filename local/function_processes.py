@@ -18,19 +18,23 @@ class Functions:
     endpoints: Mapping[str, str]
     lifeline: int
 
-    def server(self, listener: int, terminal: int, options: Mapping[str, object]) -> FunctionProcess:
+    def server(
+        self, listener: int, terminal: int | None = None, options: Mapping[str, object] | None = None
+    ) -> FunctionProcess:
         """Return the process for all of HTTP.
 
         Args:
             listener: file descriptor of the socket to serve.
-            terminal: file descriptor of what the user sees.
+            terminal: file descriptor of what the user sees; None: there is nobody.
             options: further ones of its command line.
         """
         [store] = self.resources.template.of_type("AWS::CloudFront::KeyValueStore")
         edge_secrets = self.resources.refs[f"{store}.Arn"]
-        own = {"lifeline": self.lifeline, "listener": listener, "terminal": terminal, "edge-secrets": edge_secrets}
-        environment, passed = self.http_environment(), [listener, terminal]
-        return FunctionProcess("server", "local.server", own | dict(options), environment, passed, replaced=False)
+        own = {"lifeline": self.lifeline, "listener": listener, "edge-secrets": edge_secrets, **(options or {})}
+        if terminal is not None:
+            own["terminal"] = terminal
+        passed = [listener, *([terminal] if terminal is not None else [])]
+        return FunctionProcess("server", "local.server", own, self.http_environment(), passed, replaced=False)
 
     def http_environment(self) -> dict[str, str]:
         return self._environment(sorted({function for function, _ in self._events("Api")}))

@@ -16,6 +16,7 @@ from actions_cache.adapters.s3_signing import S3Signer
 from functions.api import handler as api
 from functions.download import handler as download
 from functions.manage import handler as manage
+from local.console import STDERR
 from local.edge.app import Edge
 from local.edge.distribution import Distribution
 from local.edge.key_value_store import EdgeKeyValueStore
@@ -27,6 +28,7 @@ from local.gateway import Gateway
 from local.hosts import Hosts
 from local.lifeline import stop_at_end_of
 from local.localhost import resolve_names_under_localhost
+from local.ports import LOOPBACK
 from local.store import WritableStore
 from local.template import Template
 
@@ -70,9 +72,9 @@ def main() -> None:
     parser.add_argument("--lifeline", type=int, required=True)
     parser.add_argument("--listener", type=int, required=True, help="file descriptor of a bound socket")
     parser.add_argument("--edge-secrets", required=True, help="ARN of the edge's KeyValueStore")
-    parser.add_argument("--host", required=True, help="the address that the socket is bound to")
-    parser.add_argument("--ready-file", type=Path, required=True, help="there as long as the run can be used")
-    parser.add_argument("--terminal", type=int, required=True, help="file descriptor of what the user sees")
+    parser.add_argument("--host", default=LOOPBACK, help="the address that the socket is bound to")
+    parser.add_argument("--ready-file", type=Path, help="there as long as the run can be used")
+    parser.add_argument("--terminal", type=int, default=STDERR, help="file descriptor of what the user sees")
     parser.add_argument("--store-directory", type=Path, help="of an engine that keeps objects on this machine")
     options = parser.parse_args()
 

@@ -33,8 +33,9 @@ CLIENTS = {
     "@actions/cache": (
         "Node. Asks in JSON with snake_case. Uploads by Azure's SDK: one PUT up to 128 MiB, else blocks of 64 MiB, "
         "eight at a time and out of order; by v1 pieces of 32 MiB, four at a time, without a Content-Length; these "
-        "pass API Gateway and Lambda, so on AWS `upload-chunk-size: 4000000` is needed. v1 parts the keys of a lookup "
-        "by commas, so there a key that holds one is looked up as several. Downloads by one plain GET; from a host "
+        "pass API Gateway and Lambda, so on AWS `upload-chunk-size: 4000000` is needed. v1 joins the keys of a lookup "
+        "by commas, percent-encoded like the rest, so a key's own comma can't be told from a separator: the whole text "
+        "is looked for first, as one exact key, then its pieces. Downloads by one plain GET; from a host "
         "under `blob.core.windows.net` in pieces of 4 MiB, eight at a time. The end-to-end tests of "
         "falcondev-oss/github-actions-cache-server, which drive 6.0.0 by 1 B to 512 MiB, passed by hand; they save one "
         "key five times, so each needs a repository of its own in its token."

@@ -57,7 +57,7 @@ def test_several_faults_stand_in_one_line():
     refusal = said(
         Settings, **{name: value for name, value in REQUIRED.items() if name != "bucket"}, merge_attempts="x"
     )
-    assert refusal == "BUCKET: is missing; MERGE_ATTEMPTS: 'x' isn't a whole number from 1 on"
+    assert refusal == "BUCKET is missing; MERGE_ATTEMPTS: 'x' isn't a whole number from 1 on"
 
 
 def test_no_setting_is_refused_in_another_librarys_words():

@@ -24,7 +24,7 @@ def control() -> Upkeep:
 
 
 @handled
-def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def lambda_handler(event: Any, context: LambdaContext) -> dict[str, Any]:
     remaining = context.get_remaining_time_in_millis
     match event.get("find") if isinstance(event, dict) else event:
         case "orphans":

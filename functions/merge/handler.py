@@ -25,7 +25,7 @@ def control() -> Merging:
 
 
 @handled
-def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Any:
+def lambda_handler(event: Any, context: LambdaContext) -> Any:
     def merge(record: SQSRecord, lambda_context: LambdaContext) -> None:
         try:
             _work_off(record.body, lambda_context.get_remaining_time_in_millis)

@@ -21,7 +21,7 @@ def secrets() -> SecretsPlane:
 
 
 @handled
-def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, str]:
+def lambda_handler(event: Any, context: LambdaContext) -> dict[str, str]:
     if not isinstance(event, dict) or (CUSTOM_RESOURCE & event.keys() and not event.keys() >= CUSTOM_RESOURCE):
         wanted = "a schedule's event, or CloudFormation's with " + ", ".join(sorted(CUSTOM_RESOURCE))
         return refusal(event, wanted)

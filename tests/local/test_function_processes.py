@@ -58,4 +58,5 @@ def test_a_rate_that_a_parameter_says_is_no_rate_of_the_templates(expression: An
 
 def test_only_the_server_gets_the_listening_socket(functions: Functions):
     assert functions.server(4).passed == [4]
+    assert functions.server(4, 5).passed == [4, 5]
     assert all(not process.passed for process in (*functions.workers(1), *functions.schedules(1)))

@@ -104,7 +104,8 @@ def by_verification() -> None:
 
 
 PRINTERS: dict[str, Callable[[], None]] = {
-    "the local run": lambda: (console.say(HOSTILE + HALF), console.complain(HOSTILE))[0],
+    "the local run": lambda: console.say(HOSTILE + HALF),
+    "the local run's errors": lambda: console.complain(HOSTILE),
     "the demo": lambda: Screen().failure(f"[red]{HOSTILE}", [HOSTILE + HALF]),
     "the doctor": lambda: print(trouble("t", HOSTILE + HALF + NEW_LINE).detail),  # noqa: T201 - as the doctor does
     "the deployment check": by_verification,

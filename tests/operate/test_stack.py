@@ -89,7 +89,7 @@ def test_without_credentials_it_says_which_are_meant(monkeypatch: pytest.MonkeyP
 
 
 def test_a_stack_of_another_version_is_refused_with_words() -> None:
-    with pytest.raises(CommandFailed, match=r"REPOSITORIES_TABLE: Field required.*use the version that was deployed"):
+    with pytest.raises(CommandFailed, match=r"REPOSITORIES_TABLE is missing.*use the version that was deployed"):
         plane({name: value for name, value in VARIABLES.items() if name != "REPOSITORIES_TABLE"})
 
 

@@ -33,6 +33,8 @@ def _one(fault: Mapping[str, Any], model: type[BaseModel]) -> str:
     place = [str(part) for part in fault["loc"][:1]]
     name = "".join(place).upper()
     said = _said(fault, name, model)
+    if fault["type"] == "missing":
+        return f"{name} {said}"
     return f"{name}: {said}" if name else said
 
 
