@@ -57,7 +57,7 @@ def test_more_objects_than_a_page_holds_are_all_listed(bucket, journey):
     assert len(list(bucket.list("archives/"))) == 1003
 
 
-def test_a_listing_goes_on_behind_a_key_whether_it_is_still_there_or_not(bucket):
+def test_a_listing_goes_on_behind_a_key_be_it_there_or_not(bucket):
     keys = [f"archives/a/{number}" for number in range(4)]
     for key in [*keys, "archives/b/0"]:
         bucket.write_once(key, b"x")

@@ -21,7 +21,7 @@ def test_the_table_is_there() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0][:40])
-def test_a_row_says_what_bounds_it_what_happens_beyond_and_which_test_shows_it(row: list[str]) -> None:
+def test_a_row_says_what_bounds_it_and_names_tests_that_exist(row: list[str]) -> None:
     assert len(row) == 4
     assert all(row)
     named = NAMED.findall(row[3])

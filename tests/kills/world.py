@@ -168,7 +168,8 @@ class World:
         archive = self.the_archive()
         lifetimes = self.control.lifetimes
         last_arrival = archive.upload_closes_at + lifetimes.late_arrival
-        due_at = max(parts_removable_at(archive, lifetimes), last_arrival)
+        # A sweep that died waits for a while, and others come first.
+        due_at = max(parts_removable_at(archive, lifetimes), last_arrival, archive.postponed_until)
         self.advance(max(0, due_at - self.clock.now()) / SECOND + 1)
         assert "failed" not in self.journey.clean_up()
         assert self.journey.clean_up() == {}

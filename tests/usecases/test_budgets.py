@@ -50,7 +50,7 @@ def test_entries_without_bytes_are_evicted_by_their_number(journey):
     assert kept(journey) == {"b", "c"}
 
 
-def test_each_repository_has_its_turn_though_one_has_more_than_there_is_time_for(journey, monkeypatch):
+def test_each_repository_has_its_turn_however_much_one_has(journey, monkeypatch):
     with_settings(journey, repository_budget_entries=1)
     monkeypatch.setattr("actions_cache.usecases.evict.AT_A_SAVE", 2)
     monkeypatch.setattr(type(journey.control.evict), "after_save", lambda *_: 0)

@@ -198,7 +198,7 @@ LOST = {
 
 
 @pytest.mark.parametrize("how", LOST)
-def test_an_unmerged_archive_whose_manifest_is_lost_goes_at_its_first_sweep(journey, how):
+def test_an_unmerged_archive_without_its_manifest_is_removed(journey, how):
     """Nobody can restore it; cleanup isn't to fail on it every ten minutes for ever."""
     entry = journey.save(KEY, ONE, TWO)
     LOST[how](journey, journey.archive(entry.archive_id).commit.manifest.key)
@@ -241,7 +241,7 @@ def test_a_merged_archive_whose_manifest_is_lost_stays_and_is_swept(journey):
     assert left.startswith("merged/")
 
 
-def test_a_rotten_manifest_is_told_once_and_keeps_no_duty_from_its_turn(journey, monkeypatch):
+def test_a_rotten_manifest_keeps_no_duty_from_its_turn(journey, monkeypatch):
     entry = journey.save(KEY, ONE, TWO)
     manifest = journey.archive(entry.archive_id).commit.manifest
     read = journey.control.bucket.read
@@ -268,7 +268,7 @@ def test_a_manifest_that_the_bucket_still_has_costs_no_entry(journey, monkeypatc
     assert journey.content(entry.archive_id) == ONE + TWO
 
 
-def test_the_block_list_of_an_upload_whose_manifest_is_lost_removes_its_entry(journey):
+def test_asking_for_blocks_without_a_manifest_removes_the_entry(journey):
     entry = journey.save(KEY, ONE, TWO)
     journey.control.bucket.delete([journey.archive(entry.archive_id).commit.manifest.key])
     with pytest.raises(NotFound, match="its entry was removed"):

@@ -108,7 +108,7 @@ def test_within_its_budget_a_repository_is_searched_whole(question):
     assert many.read == many.entries
 
 
-def test_the_last_page_of_all_is_had_in_time_within_the_budget_and_ends_in_time_beyond_it():
+def test_the_last_page_of_all_is_had_in_time():
     many = Many(IN_TIME - 100)
     last = listing(many)("42", EntryFilter(), Order(), Page(many.entries // 100, 100))
     assert last.is_whole
@@ -131,7 +131,7 @@ def deleting(many: Many, reading_time: Millis | None = READING_TIME) -> DeleteEn
     return DeleteEntries(cast("Any", many), unused, LIFETIMES, many.clock, reading_time)
 
 
-def test_a_deletion_says_what_it_had_no_time_for_and_how_much_is_left_at_least():
+def test_a_deletion_says_what_it_had_no_time_for():
     many = Many(10 * IN_TIME)
     began = many.clock.at
     deletion = deleting(many)("42", EntryFilter(key_prefix="npm-3-"), dry_run=True)
@@ -141,7 +141,7 @@ def test_a_deletion_says_what_it_had_no_time_for_and_how_much_is_left_at_least()
     assert deleting(many, None)("42", EntryFilter(key_prefix="npm-3-"), dry_run=True).is_whole
 
 
-def test_an_entry_that_there_was_no_time_to_find_is_not_called_unknown():
+def test_an_entry_that_wasnt_found_in_time_isnt_called_unknown():
     with pytest.raises(TryAgain, match="by its key"):
         deleting(Many(10 * IN_TIME)).numbered("42", 5)
     assert deleting(Many(100)).numbered("42", 5).archives == ()
@@ -186,7 +186,7 @@ class Repositories:
         yield stored_archive(id=f"{int(repository):032x}")
 
 
-def test_of_more_repositories_than_there_is_time_for_the_rest_is_counted():
+def test_repositories_that_there_was_no_time_for_are_counted():
     repositories = Repositories(5000)
     each = cast("Any", repositories)
     began = repositories.clock.at
@@ -199,7 +199,7 @@ def test_of_more_repositories_than_there_is_time_for_the_rest_is_counted():
         assert whole.unread == 0
 
 
-def test_what_cant_be_added_up_in_time_is_refused_and_costs_the_schedule_nothing():
+def test_activity_that_cant_be_added_up_in_time_is_refused():
     repositories = Repositories(5000)
     began = repositories.clock.at
     with ThreadPoolExecutor(1) as threads:

@@ -235,7 +235,7 @@ def test_a_block_list_whose_manifest_is_gone_is_not_found(journey):
         journey.control.list_blocks(archive_id)
 
 
-def test_a_block_list_that_names_a_block_twice_is_refused_and_changes_nothing(journey):
+def test_a_block_list_that_names_a_block_twice_is_refused(journey):
     """A few bytes would become any number of them: 59 sent, 50,000 times named, were 2.95 MB."""
     archive_id = journey.reserve(KEY)
     journey.put_block(archive_id, "YQ==", b"one")

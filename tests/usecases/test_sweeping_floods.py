@@ -113,7 +113,7 @@ def test_sixteen_floods_keep_nobody_waiting_and_go_within_a_day(monkeypatch):
 
 
 @pytest.mark.parametrize("kept", [0, 25, 50_000 // SCALE])
-def test_a_run_that_is_killed_in_each_slice_meets_others_first_the_next_time(monkeypatch, kept):
+def test_a_run_that_is_killed_meets_others_first_the_next_time(monkeypatch, kept):
     """Out of memory, say, whenever it reads this archive."""
     flooded = Flooded()
     poison, other = (stored_archive(id=id_of("0", number)) for number in (0, 1))
