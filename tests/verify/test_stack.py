@@ -211,8 +211,8 @@ def test_neither_url_nor_stack_says_what_is_needed(capsys: pytest.CaptureFixture
 
 
 def test_the_template_has_the_outputs_that_are_looked_for(template: Template) -> None:
-    assert {BUCKET, SECRET, RUNNER_URL} <= set(template.body["Outputs"])
-    assert {CLAIMS, ISSUERS, MERGE_WORKERS} <= set(template.body["Parameters"])
+    assert {API_URL, BUCKET, SECRET, RUNNER_URL} <= set(template.body["Outputs"])
+    assert {CLAIMS, ISSUERS, MERGE_WORKERS, SEEK_THROUGH} <= set(template.body["Parameters"])
 
 
 # ---------------------------------------------------------------- whose jobs may come in
