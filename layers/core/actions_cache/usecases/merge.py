@@ -43,8 +43,8 @@ class RunLost(Exception):
 class GivenUp(Exception):
     """Every run of the message's claim failed or died: it belongs into the dead-letter queue, where people see it.
 
-    The queue's own count says neither: the schedule retakes what died long before the queue delivers its message again,
-    and a delivery that Lambda had no room for was no try.
+    The queue's own count doesn't say so: the schedule retakes what died long before the queue delivers its message
+    again, and a delivery that Lambda had no room for was no try.
     """
 
 
