@@ -150,7 +150,7 @@ def test_a_wait_longer_than_api_gateways_patience_would_be_its_504(unmerged: Loc
 
 
 def test_a_redirect_has_a_body_so_that_it_ends(unmerged: LocalRun, job, merge_all: Callable[[], object]):
-    with unmerged.behind(replace(SMALL, total_seconds=5)) as gateway:
+    with unmerged.behind(replace(SMALL, total_seconds=30)) as gateway:
         url = just_finalized(job(gateway))
         merge_all()
         reply = send("GET", url)
@@ -160,7 +160,7 @@ def test_a_redirect_has_a_body_so_that_it_ends(unmerged: LocalRun, job, merge_al
 
 
 def test_an_empty_archive_is_redirected_to_which_can_end_without_a_body(unmerged: LocalRun, job):
-    with unmerged.behind(replace(SMALL, total_seconds=5)) as gateway:
+    with unmerged.behind(replace(SMALL, total_seconds=30)) as gateway:
         client = job(gateway)
         client.save("empty", b"")
         url = client.download_url("empty")
