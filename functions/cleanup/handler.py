@@ -26,12 +26,12 @@ def control() -> Upkeep:
 @handled
 def lambda_handler(event: Any, context: LambdaContext) -> dict[str, Any]:
     remaining = context.get_remaining_time_in_millis
-    match event.get("find") if isinstance(event, dict) else event:
+    match event.get("find") if isinstance(event, dict) else "no event":
         case "orphans":
             done = _compare(remaining)
         case "outdated":
             done = control().migrate(remaining, again=True)
-        case None if isinstance(event, dict):
+        case None:
             done = _clean_up(remaining)
         case _:
             return refusal(event, "a schedule's event, whose `find` is orphans, outdated or not there")

@@ -241,7 +241,7 @@ def test_batch_without_messages_has_no_failures() -> None:
     }
 
 
-@pytest.mark.parametrize("event", [None, [], "text", {"find": "orphan"}, {"find": ["orphans"]}, {"find": ""}])
+@pytest.mark.parametrize("event", [None, [], "orphans", {"find": "orphan"}, {"find": ["orphans"]}, {"find": ""}])
 def test_cleanup_answers_in_words_what_no_schedule_sends(event: object) -> None:
     assert "orphans, outdated" in cleanup.lambda_handler(event, Context())["message"]  # type: ignore[arg-type]
 

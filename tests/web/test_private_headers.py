@@ -73,6 +73,14 @@ def test_browsers_are_told_over_https_alone_and_never_of_localhost(url: str, hos
     assert (asked(url, host=host, proto=proto).headers.get("Strict-Transport-Security") is not None) is is_told
 
 
+@pytest.mark.parametrize("host", ["[", "[::1", "a]b", "a:b:c", "%"])
+def test_host_that_is_none_is_answered_all_the_same(url: str, host: str):
+    with urllib3.PoolManager() as http:
+        named = {"Host": HOST, "X-Viewer-Host": host, "X-Forwarded-Proto": "https"}
+        answer = http.request("GET", f"{url}/manage/role", headers=named, retries=False)
+    assert (answer.status, answer.headers.get("Cache-Control")) == (200, "no-store")
+
+
 def test_public_url_tells_of_a_proxys_tls_that_the_proxy_doesnt_tell_of():
     with served(app(public_url=f"https://{HOST}/")) as url:
         assert asked(url, host="127.0.0.1:3000", proto="http").headers.get("Strict-Transport-Security") == HSTS

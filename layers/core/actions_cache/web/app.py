@@ -182,16 +182,24 @@ def private_headers(
     """Return what an answer says to caches and browsers, beside what it has.
 
     No cache may keep an answer: some hold signed URLs, others what only the token's owner may see. Blobs have S3's and
-    Azure's headers, and no browser comes for them. Subdomains aren't ours to speak for; nor is `localhost`, whose other
-    ports would no longer be reached by http.
+    Azure's headers instead. Subdomains aren't ours to speak for; nor is `localhost`, whose other ports would no longer
+    be reached by http.
     """
     headers: dict[str, str] = {}
-    if "cache-control" not in answered and not _is_blob(request.url.path):
+    if "cache-control" not in answered and not _is_blob(request.scope["path"]):
         headers["Cache-Control"] = "no-store"
-    host = urlsplit(base_url(request, public_url)).hostname or ""
-    if is_for_people and is_secure(request, public_url) and host.rpartition(".")[2] != "localhost":
+    if is_for_people and _is_secure_name(request, public_url):
         headers["Strict-Transport-Security"] = f"max-age={HSTS_SECONDS}"
     return headers
+
+
+def _is_secure_name(request: Request, public_url: str | None) -> bool:
+    try:
+        asked = urlsplit(base_url(request, public_url))
+        return asked.scheme == "https" and (asked.hostname or "").rpartition(".")[2] != "localhost"
+    except ValueError:
+        # Its Host is none, half of an IPv6 address say.
+        return False
 
 
 def absolute(url: str, base: str) -> str:
