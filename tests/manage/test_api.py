@@ -1,5 +1,6 @@
 """This server's own management API, and its document."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,9 +8,12 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from actions_cache.domain.errors import InvalidRequest
 from actions_cache.domain.timing import DAY, SECOND
+from actions_cache.wiring.management import ManagementPlane
+from functions.manage.app import create_app
 from functions.manage.moments import parse_moment, shown
 from tests.journey import SCOPE, name
 from tests.manage.conftest import Manager
+from tests.serving import served
 
 ENTRIES = "/manage/repositories/42/entries"
 NOW = 1_800_000_000 * SECOND
@@ -33,6 +37,7 @@ def test_repositories_stand_beside_their_budget(manager: Manager) -> None:
                 "last_used_at": "2027-01-15T08:00:01.000Z",
             }
         ],
+        "unread": 0,
         "store": {"bytes": 7, "entries": 1, "budget_bytes": None},
     }
     assert manager.get("/manage/repositories/example/tools") == answer["repositories"][0]
@@ -181,3 +186,19 @@ def test_what_is_no_moment_is_named(text: str) -> None:
 def test_a_moment_is_shown_as_github_shows_it(at: int, text: str) -> None:
     assert shown(at) == text
     assert parse_moment("x", text, NOW) == at
+
+
+def test_a_search_that_had_no_time_for_all_says_so(manager: Manager) -> None:
+    manager.save("npm-1")
+    with served(create_app(ManagementPlane(manager.journey.control, reading_time=-1))) as url:
+        hasty = replace(manager, url=url)
+        found = hasty.get(ENTRIES, search="npm")
+        assert (found["more"], found["total"], found["entries"]) == (True, 0, [])
+        dry = hasty.ask("DELETE", f"{ENTRIES}?key_prefix=npm-&dry_run=true").json()
+        assert (dry["more"], dry["deleted"]) == (True, [])
+        overview = hasty.get("/manage/repositories")
+        assert (overview["repositories"], overview["unread"]) == ([], 1)
+        lost = hasty.ask("DELETE", f"{ENTRIES}/5")
+        assert lost.status == 503
+        assert "by its key" in lost.json()["message"]
+    assert manager.get(ENTRIES, search="npm")["more"] is False
