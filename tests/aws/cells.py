@@ -110,6 +110,7 @@ def strike(world: World, cell: Cell) -> None:
     asked, met = _asked_in_fault(world, cell, given)
     assert met, "nothing met the fault"
     step.judge(world, given, asked)
+    again: Asked | None = None
     for _ in range(ROUNDS):
         again = world.invoke(step.function, step.event(world, given))
         if step.is_done(world, given, again) or (step.may_be_taken and again.status == 409):
