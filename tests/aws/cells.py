@@ -49,6 +49,9 @@ def warm_up(world: World) -> None:
 
 def calls_of(world: World, step: Step) -> list[Call]:
     """What the step asks when nothing goes wrong, streams' own requests among it; and that it is done then."""
+    if step.function == "cleanup":
+        # Or what other steps left would be its work too.
+        world.settle()
     given = step.begin(world, _key())
     event = step.event(world, given)
     world.aws.count_from_now()
