@@ -49,6 +49,9 @@ def warm_up(world: World) -> None:
 
 def calls_of(world: World, step: Step) -> list[Call]:
     """What the step asks when nothing goes wrong, streams' own requests among it; and that it is done then."""
+    if step.function == "cleanup":
+        # Or what other steps left would be its work too.
+        world.settle()
     given = step.begin(world, _key())
     event = step.event(world, given)
     world.aws.count_from_now()
@@ -110,6 +113,7 @@ def strike(world: World, cell: Cell) -> None:
     asked, met = _asked_in_fault(world, cell, given)
     assert met, "nothing met the fault"
     step.judge(world, given, asked)
+    again: Asked | None = None
     for _ in range(ROUNDS):
         again = world.invoke(step.function, step.event(world, given))
         if step.is_done(world, given, again) or (step.may_be_taken and again.status == 409):

@@ -60,6 +60,11 @@ class _Raw(BytesIO):
             yield piece
 
 
+def body_of(request: AWSPreparedRequest) -> Any:
+    assert isinstance(request.body, bytes | str)
+    return json.loads(request.body)
+
+
 def _respond(request: AWSPreparedRequest, status: int, body: bytes, **headers: str) -> AWSResponse:
     return AWSResponse(request.url, status, {**headers, "Content-Length": str(len(body))}, _Raw(body))  # type: ignore[arg-type]
 
@@ -94,7 +99,7 @@ def _canceled(*reasons: str) -> Answer:
     """Those of the first items; the others have none."""
 
     def answer(request: AWSPreparedRequest, operation: str, effect: Effect) -> AWSResponse:
-        count = len(json.loads(request.body or b"{}")["TransactItems"])
+        count = len(body_of(request)["TransactItems"])
         codes = [*reasons[:count], *["None"] * (count - len(reasons))]
         message = f"Transaction cancelled, please refer cancellation reasons for specific reasons [{', '.join(codes)}]"
         listed = [{"Code": code} if code == "None" else {"Code": code, "Message": "made up"} for code in codes]
@@ -147,7 +152,7 @@ def _malformed(request: AWSPreparedRequest, _: str, effect: Effect) -> AWSRespon
 
 def _unprocessed(request: AWSPreparedRequest, _: str, __: Effect) -> AWSResponse:
     """None of the keys was looked at."""
-    asked = json.loads(request.body or b"{}")["RequestItems"]
+    asked = body_of(request)["RequestItems"]
     body = json.dumps({"Responses": {}, "UnprocessedKeys": asked}).encode()
     return _respond(request, 200, body, **{"Content-Type": "application/x-amz-json-1.0"})
 

@@ -16,7 +16,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
 
 from tests.aws.calls import ADAPTERS, Site
-from tests.aws.kinds import Kind
+from tests.aws.kinds import Kind, body_of
 
 _AS_MOTO = BotocoreStubber.__call__
 
@@ -54,7 +54,7 @@ class EdgeStore:
         if request.method == "PUT":
             if str(request.headers["If-Match"]) not in (str(self.version), f"b'{self.version}'"):
                 return self._said(request, 409, {"__type": "ConflictException", "message": "another version"})
-            self.values[key] = json.loads(request.body or b"{}")["Value"]
+            self.values[key] = body_of(request)["Value"]
             self.version += 1
             return self._said(request, 200, {"ItemCount": len(self.values), "TotalSizeInBytes": 0})
         if key not in self.values:

@@ -1,7 +1,7 @@
 """The store that streams ask by connections of their own: moto's bucket, but for requests that are to meet a fault."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,7 +22,7 @@ class Exchange:
     work: Callable[[], tuple[int, dict[str, str], bytes]]
     """Has the store do what was asked. Gives status, headers and body."""
 
-    def say(self, status: int, body: bytes, size: int | None = None, **headers: str) -> None:
+    def say(self, status: int, body: bytes, headers: Mapping[str, str], size: int | None = None) -> None:
         """Args: size: as announced."""
         announced = str(len(body) if size is None else size)
         head = "".join(f"{name}: {value}\r\n" for name, value in {**headers, "Content-Length": announced}.items())
@@ -45,11 +45,11 @@ class RawKind:
 
 
 def _refuses(status: int, code: str, **headers: str) -> Callable[[Exchange], None]:
-    return lambda it: it.say(status, xml_error(code), **{"Content-Type": "application/xml", **headers})
+    return lambda it: it.say(status, xml_error(code), {"Content-Type": "application/xml", **headers})
 
 
 def _page(status: int, body: bytes) -> Callable[[Exchange], None]:
-    return lambda it: it.say(status, body, **{"Content-Type": "text/html"})
+    return lambda it: it.say(status, body, {"Content-Type": "text/html"})
 
 
 def _hangs_up(exchange: Exchange) -> None:
@@ -63,7 +63,7 @@ def _loses_the_answer(exchange: Exchange) -> None:
 
 def _cuts(exchange: Exchange) -> None:
     status, headers, body = exchange.work()
-    exchange.say(status, body[: len(body) // 2], len(body), **headers)
+    exchange.say(status, body[: len(body) // 2], headers, len(body))
     exchange.hang_up()
 
 
@@ -143,7 +143,7 @@ class RawStore:
             fault[1].answer(exchange)
             return
         status, headers, content = exchange.work()
-        exchange.say(status, content, **headers)
+        exchange.say(status, content, headers)
 
     def _work(self, handler: BaseHTTPRequestHandler, key: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
         if handler.command == "PUT":

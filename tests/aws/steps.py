@@ -19,7 +19,6 @@ from tests.aws.world import (
     LONG,
     REPOSITORY,
     SHORT,
-    VERSION,
     Asked,
     World,
     http,
@@ -28,7 +27,7 @@ from tests.aws.world import (
     of_a_job,
     twirp,
 )
-from tests.clients.wire import block_list_xml
+from tests.clients.wire import VERSION, block_list_xml
 from tests.journey import block_ids
 from tests.rie.events import load
 

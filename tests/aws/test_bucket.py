@@ -20,7 +20,7 @@ from actions_cache.adapters.s3_stream import S3Stream, in_words
 from actions_cache.domain.archive import Part
 from actions_cache.domain.part_range import whole
 from actions_cache.ports import ObjectGone, Unavailable, WriteConflict
-from tests.aws.kinds import KINDS, Kind, _keys_fail
+from tests.aws.kinds import KINDS, Kind, _keys_fail, _respond
 from tests.aws.meaner import Call, Meaner, meaner_aws
 from tests.journey import Journey
 
@@ -75,8 +75,7 @@ def test_only_the_keys_that_stayed_are_asked_for_again(bucket: S3Bucket, aws: Me
         if len(asked) > 1:
             return answer
         body = f"<DeleteResult><Error><Key>{written[1]}</Key><Code>InternalError</Code></Error></DeleteResult>"
-        answer._content = body.encode()
-        return answer
+        return _respond(request, 200, body.encode())
 
     with aws.answering(DELETE, Kind("one", "s3", frozenset(), "", one_stays), 2):
         bucket.delete(written)
@@ -146,7 +145,7 @@ def test_credentials_that_lack_are_an_outage(of_the_module: Journey, monkeypatch
     def lack(*_: object, **__: object) -> None:
         raise NoCredentialsError
 
-    monkeypatch.setattr(client._request_signer._credentials, "get_frozen_credentials", lack)
+    monkeypatch.setattr(vars(client)["_request_signer"]._credentials, "get_frozen_credentials", lack)
     with pytest.raises(Unavailable, match="credentials"):
         S3Bucket(client, "bucket").presign_download(Part("key", 1, '"etag"'), 60)
 
@@ -221,7 +220,7 @@ async def test_a_redirect_of_a_put_gets_no_credentials():
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
-    [socket] = site._server.sockets  # type: ignore[union-attr]
+    [socket] = site._server.sockets
     stream = S3Stream(FixedSigner(f"http://127.0.0.1:{socket.getsockname()[1]}"))  # type: ignore[arg-type]
     try:
         with pytest.raises(Unavailable, match="307"):

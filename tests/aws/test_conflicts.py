@@ -16,7 +16,7 @@ from actions_cache.domain.errors import AlreadyExists
 from actions_cache.domain.repository import Repository
 from actions_cache.domain.usage import NO_USAGE, Usage
 from actions_cache.ports import Unavailable, WriteConflict
-from tests.aws.kinds import OF_DYNAMODB, Effect, Kind, _canceled
+from tests.aws.kinds import OF_DYNAMODB, Effect, Kind, _canceled, _respond, body_of
 from tests.aws.meaner import Call, Meaner, meaner_aws
 from tests.journey import REPOSITORY, Journey, name
 
@@ -194,7 +194,7 @@ def test_each_try_of_a_canceled_transaction_has_a_token_of_its_own(emptied: Jour
     tokens: list[str] = []
 
     def note(request: AWSPreparedRequest, operation: str, effect: Effect) -> AWSResponse:
-        tokens.append(json.loads(request.body or b"")["ClientRequestToken"])
+        tokens.append(body_of(request)["ClientRequestToken"])
         return _canceled("TransactionConflict")(request, operation, effect)
 
     with aws.answering(TRANSACTION, Kind("noted", "dynamodb", frozenset(), "", note), 3):
@@ -226,15 +226,14 @@ def test_what_a_batch_read_at_first_is_kept(emptied: Journey, aws: Meaner, waits
     entries = [emptied.save(name(f"npm-{it}"), b"content") for it in range(3)]
 
     def leaves_one(request: AWSPreparedRequest, _: str, effect: Effect) -> AWSResponse:
-        asked: Any = json.loads(request.body or b"")["RequestItems"]
+        asked: Any = body_of(request)["RequestItems"]
         [(table, keys)] = asked.items()
         answer = effect()
         body = json.loads(answer.content)
         left = keys["Keys"][-1]
         body["Responses"][table] = [it for it in body["Responses"][table] if it["sort_key"] != left["sort_key"]]
         body["UnprocessedKeys"] = {table: {**keys, "Keys": [left]}}
-        answer._content = json.dumps(body).encode()
-        return answer
+        return _respond(request, 200, json.dumps(body).encode())
 
     with aws.answering(BATCH, Kind("one left", "dynamodb", frozenset(), "", leaves_one), 1):
         found = emptied.control.table.entries([entry.name for entry in entries])

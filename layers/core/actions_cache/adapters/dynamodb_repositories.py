@@ -54,12 +54,12 @@ class DynamoDbRepositories:
         self._items = database.bind(RepositoryItem, repositories)
 
     def note(self, repository: Repository) -> None:
-        named = {"name": repository.name, "noted_at": repository.noted_at}
         # The profile last: who finds it there knows that the others are.
         if (name := repository.name) is not None:
             write(lambda: self._items(_partition_of(name), repository.id).save())
         write(lambda: self._items(STORE, f"repository#{repository.id}").save())
-        write(lambda: self._items(repository.id, "profile", **named).save())
+        known = self._items(repository.id, "profile", name=repository.name, noted_at=repository.noted_at)
+        write(known.save)
 
     def repository(self, repository_id: str) -> Repository | None:
         found = get(self._items, repository_id, "profile")
@@ -91,7 +91,7 @@ class DynamoDbRepositories:
 
     def add_tally(self, repository_id: str, hour: Millis, tally: Tally) -> None:
         item = self._items(repository_id, f"tally#{hour:015d}#{_shard()}")
-        more = [
+        more: list[Action] = [
             RepositoryItem.hits.add(tally.hits),
             RepositoryItem.misses.add(tally.misses),
             RepositoryItem.saves.add(tally.saves),
@@ -110,7 +110,7 @@ class DynamoDbRepositories:
         return dict(found)
 
     def add_hit(self, repository_id: str, archive_id: str, at: Millis, forget_at: Millis) -> None:
-        more = [
+        more: list[Action] = [
             RepositoryItem.hits.add(1),
             RepositoryItem.last_hit_at.set(at),
             RepositoryItem.expires_at.set(forget_at // SECOND),
