@@ -60,17 +60,16 @@ def test_a_grace_that_would_cut_readers_off_is_refused_with_what_to_do():
     ids=str,
 )
 def test_an_open_upload_may_have_twice_the_largest_entry(limits, largest):
-    settings = Settings(**REQUIRED, **limits)
+    settings = Settings.model_validate(REQUIRED | limits)
     assert settings.largest_entry_bytes == largest
     assert settings.open_upload_bytes == (None if largest is None else 2 * largest)
-    assert Settings(**REQUIRED, **limits, max_open_upload_bytes=10**12).open_upload_bytes == 10**12
+    assert Settings.model_validate(REQUIRED | limits | {"max_open_upload_bytes": 10**12}).open_upload_bytes == 10**12
 
 
 def test_a_bound_that_closes_uploads_of_good_entries_is_refused():
-    at_most = {"max_entry_bytes": 100}
-    assert Settings(**REQUIRED, **at_most, max_open_upload_bytes=100).open_upload_bytes == 100
+    assert Settings(**REQUIRED, max_entry_bytes=100, max_open_upload_bytes=100).open_upload_bytes == 100
     with pytest.raises(ValidationError, match=r"MAX_OPEN_UPLOAD_BYTES is 99, .* 100 bytes.*Raise it"):
-        Settings(**REQUIRED, **at_most, max_open_upload_bytes=99)
+        Settings(**REQUIRED, max_entry_bytes=100, max_open_upload_bytes=99)
 
 
 @pytest.mark.parametrize("longest", ["upload_url_seconds", "download_url_seconds"])

@@ -56,7 +56,7 @@ def test_no_request_makes_a_new_value_of_a_dimension(metric: Metric, caplog: pyt
         (happenings.failed("GET /", RuntimeError("odd")), "Unexpected"),
         (happenings.stream_broken(1, 2, RuntimeError("gone")), "StreamBroken"),
         (happenings.duty_failed("5f", RuntimeError("odd")), "failed"),
-        (happenings.orphans_deleted("5f"), "delete orphans"),
+        (next(happenings.orphans_deleted("5f", [])), "delete orphans"),
         (happenings.missed("42", (), "npm-1", MissReason.NO_MATCH), "no match"),
         (happenings.merge_ended({}, RunEnd.NOT_OURS), "not ours"),
     ],

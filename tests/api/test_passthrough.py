@@ -15,7 +15,7 @@ from mangum import Mangum
 
 from actions_cache.adapters import results_service
 from actions_cache.adapters.results_service import ResultsService
-from actions_cache.domain.access import GITHUB, ClaimRule
+from actions_cache.domain.access import GITHUB, parse_rule
 from actions_cache.domain.errors import PermissionDenied
 from actions_cache.web.app import new_app
 from functions.api import passthrough
@@ -29,7 +29,7 @@ from tests.serving import served
 from tests.told import Told
 from tests.upstream import Upstream, running_upstream
 
-TRUSTED = TokenReader((GITHUB,), None, (ClaimRule.parse("repository_owner_id=1"),), verify=False)
+TRUSTED = TokenReader((GITHUB,), None, (parse_rule("repository_owner_id=1"),), verify=False)
 TOKEN = runtime_token()
 JOB = {"Authorization": f"Bearer {TOKEN}"}
 PATH = "/twirp/github.actions.results.api.v1.ArtifactService/CreateArtifact"

@@ -53,15 +53,26 @@ def test_an_alarm_is_heard_where_a_topic_is_named(template: Template, alarm: str
     assert properties["AlarmDescription"]
 
 
+def threshold_of(alarm: dict[str, Any]) -> float:
+    """Return it with every parameter at its default."""
+    match alarm["Threshold"]:
+        case {"Fn::Sub": str(text)}:
+            parameters = Template.load().body["Parameters"]
+            return float(re.sub(r"\$\{(\w+)\}", lambda found: str(parameters[found[1]]["Default"]), text))
+        case number:
+            return float(number)
+
+
 def state(alarm: dict[str, Any], values: list[float]) -> str:
     """What CloudWatch makes of the last periods that have data; those that have none are the others.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
     """
+    threshold = threshold_of(alarm)
     breaches = {
-        "GreaterThanThreshold": lambda value: value > alarm["Threshold"],
-        "GreaterThanOrEqualToThreshold": lambda value: value >= alarm["Threshold"],
-        "LessThanThreshold": lambda value: value < alarm["Threshold"],
+        "GreaterThanThreshold": lambda value: value > threshold,
+        "GreaterThanOrEqualToThreshold": lambda value: value >= threshold,
+        "LessThanThreshold": lambda value: value < threshold,
     }[alarm["ComparisonOperator"]]
     periods = [breaches(value) for value in values]
     match alarm["TreatMissingData"]:
@@ -85,7 +96,7 @@ def test_new_alarm_calls_nobody(template: Template, alarm: str) -> None:
 @pytest.mark.parametrize("alarm", ALARMS)
 def test_alarm_ends_when_the_fault_is_over(template: Template, alarm: str) -> None:
     properties = template.properties(alarm)
-    fault, none = (0.0, 100.0) if properties["ComparisonOperator"] == "LessThanThreshold" else (1e9, 0.0)
+    fault, none = (0.0, 100.0) if properties["ComparisonOperator"] == "LessThanThreshold" else (1e15, 0.0)
     periods = properties["EvaluationPeriods"]
     assert state(properties, [fault] * periods) == "ALARM"
     assert state(properties, [*[fault] * (periods - 1), none]) == "OK"

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from actions_cache.adapters.results_service import NoAnswer
 from actions_cache.domain import happenings
-from actions_cache.domain.access import Caller
+from actions_cache.domain.access import GITHUB, Caller
 from actions_cache.domain.errors import TryAgain
 from actions_cache.domain.happenings import METRICS, Happening
 from actions_cache.ports import WriteConflict
@@ -19,6 +19,8 @@ from actions_cache.usecases.admit import Admit
 from actions_cache.usecases.list_failures import MOST, ListFailures
 from actions_cache.web.app import _asked
 from functions.api import passthrough
+from functions.api.tokens import TokenReader
+from tests.clients.runtime_token import runtime_token
 from tests.domain.build import archive, stored_archive
 from tests.journey import SetClock, name
 
@@ -68,7 +70,7 @@ async def test_a_path_is_logged_up_to_a_length(caplog):
         "path": path,
         "raw_path": path.encode(),
         "query_string": b"",
-        "headers": [],
+        "headers": [(b"authorization", f"Bearer {runtime_token()}".encode())],
     }
 
     async def nothing():
@@ -80,7 +82,8 @@ async def test_a_path_is_logged_up_to_a_length(caplog):
     async def silent(*_: object, **__: object):
         raise NoAnswer("timeout")
 
-    [route] = passthrough.routes(cast("Any", SimpleNamespace(ask=silent, url="https://results"))).routes
+    results = cast("Any", SimpleNamespace(ask=silent, url="https://results"))
+    [route] = passthrough.routes(results, TokenReader((GITHUB,), None, verify=False)).routes
     assert (await cast("Any", route).endpoint(request)).status_code == 502
     [line] = caplog.records
     assert len(line.asked_path) == 200
