@@ -11,7 +11,6 @@ from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.signed_url import Direction
 from actions_cache.domain.timing import SECOND
 from actions_cache.domain.usage import Usage
-from actions_cache.logs import StreamBroken
 from actions_cache.web.artifact_cache import ROOT as V1
 from tests.aws.world import (
     DAY,
@@ -65,9 +64,16 @@ class Step:
             failed = asked.answer["batchItemFailures"]
             assert failed in ([], [{"itemIdentifier": record["messageId"]}])
         else:
-            assert asked.fault is None or isinstance(asked.fault, StreamBroken), repr(asked.fault)
+            assert asked.fault is None, repr(asked.fault)
             is_refused = asked.status == TRY_AGAIN or (self.may_be_taken and asked.status == 409)
-            assert is_refused or self.is_done(world, given, asked), f"{asked.status} {asked.body[:300]!r}"
+            assert is_refused or is_broken_off(asked) or self.is_done(world, given, asked), (
+                f"{asked.status} {asked.body[:300]!r}"
+            )
+
+
+def is_broken_off(asked: Asked) -> bool:
+    """Mangum's word for an answer that ended before its last byte; a refusal of ours would be in a dialect."""
+    return asked.status == 500 and asked.body == b"Internal Server Error"
 
 
 def answered(status: int) -> Callable[[World, Any, Asked], bool]:
@@ -392,8 +398,14 @@ def _no_message(world: World, _: str) -> dict[str, Any]:
     return event
 
 
-def _is_reported(_: World, event: dict[str, Any], asked: Asked) -> bool:
-    return bool(asked.answer["batchItemFailures"] == [{"itemIdentifier": event["Records"][0]["messageId"]}])
+def _is_reported(world: World, event: dict[str, Any], asked: Asked) -> bool:
+    [record] = event["Records"]
+    is_reported = bool(asked.answer["batchItemFailures"] == [{"itemIdentifier": record["messageId"]}])
+    if is_reported:
+        # The queue would bring it to the dead letters; moto's brings it back.
+        queue = world.resources.refs["MergeQueue"]
+        world.clients.sqs.delete_message(QueueUrl=queue, ReceiptHandle=record["receiptHandle"])
+    return is_reported
 
 
 OF_MERGE = (

@@ -11,7 +11,7 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
 from actions_cache.adapters.dynamodb_answers import ROUNDS
 from actions_cache.domain.activity import Tally
-from actions_cache.domain.archive import MergeState, postponed
+from actions_cache.domain.archive import ArchiveState, MergeState, postponed
 from actions_cache.domain.errors import AlreadyExists
 from actions_cache.domain.repository import Repository
 from actions_cache.domain.usage import NO_USAGE, Usage
@@ -132,6 +132,24 @@ def test_a_merge_goes_on_past_conflicts_with_single_writes(emptied: Journey, aws
     with aws.answering(PUT, CONFLICT, 5):
         emptied.merge_all()
     assert emptied.archive(archive_id).merge.state is MergeState.MERGED
+
+
+def test_an_archive_that_no_write_reaches_keeps_no_other_from_its_turn(emptied: Journey, aws: Meaner, waits):
+    stuck, free = (emptied.upload(name(key), b"one", b"two") for key in ("npm-1", "npm-2"))
+    emptied.clock.advance(2 * 3600)
+
+    def refuses_one(request: AWSPreparedRequest, operation: str, effect: Effect) -> AWSResponse:
+        is_stuck = stuck in json.dumps(body_of(request))
+        return CONFLICT.answer(request, operation, effect) if is_stuck else effect()
+
+    with aws.answering(PUT, Kind("one", "dynamodb", frozenset(), "", refuses_one), inf):
+        done = emptied.clean_up()
+    assert done["failed"] == 1
+    assert emptied.control.table.archive(free) is None
+    assert emptied.archive(stuck).state is ArchiveState.RESERVED
+    emptied.clock.advance(700)
+    assert "failed" not in emptied.clean_up()
+    assert emptied.control.table.archive(stuck) is None
 
 
 # ---------------------------------------------------------------- transactions

@@ -17,6 +17,9 @@ from tests.aws.raw_store import RAW_KINDS
 from tests.aws.steps import STEPS, Step
 from tests.aws.world import FUNCTIONS, World
 
+pytestmark = pytest.mark.timeout(900)
+"""The first test waits for a whole life, on a busy machine for minutes."""
+
 EACH = 1
 """Kinds for each operation of each function."""
 
