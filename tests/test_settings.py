@@ -67,7 +67,7 @@ def test_an_open_upload_may_have_twice_the_largest_entry(limits, largest):
 
 
 def test_a_bound_that_closes_uploads_of_good_entries_is_refused():
-    at_most = {"max_entry_bytes": 100}
+    at_most: dict[str, Any] = {"max_entry_bytes": 100}
     assert Settings(**REQUIRED, **at_most, max_open_upload_bytes=100).open_upload_bytes == 100
     with pytest.raises(ValidationError, match=r"MAX_OPEN_UPLOAD_BYTES is 99, .* 100 bytes.*Raise it"):
         Settings(**REQUIRED, **at_most, max_open_upload_bytes=99)
