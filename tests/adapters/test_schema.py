@@ -119,7 +119,7 @@ def test_what_was_stored_before_usage_was_counted_is_found_by_its_last_use_and_c
 
 
 def test_a_migration_leaves_alone_what_has_todays_shape_and_is_done_once(journey: Journey):
-    ids = [put(journey, FIRST["reserved"])]
+    ids = [journey.reserve(name("yarn"))]
     saved = journey.save(name("npm"), b"a").archive_id
     revisions = {archive_id: journey.archive(archive_id).revision for archive_id in [*ids, saved]}
     assert journey.control.migrate(plenty) == {"archives looked at": 2}

@@ -6,6 +6,7 @@ import pytest
 from pynamodb.connection.base import Connection
 
 from actions_cache.adapters import dynamodb_table
+from actions_cache.domain.agenda import LOOK_EVERY
 from actions_cache.domain.archive import ArchiveState, Commit, Part, committed, reserved, stored
 from actions_cache.ports import WriteConflict
 from tests.journey import name
@@ -159,9 +160,9 @@ def test_due_archives_are_all_found_and_no_other(journey, table, now, monkeypatc
     archives = [new_archive(journey, name(f"npm-{i}")) for i in range(40)]
     for archive in archives:
         table.reserve(archive, now)
-    expiry = archives[0].reservation_expires_at
-    assert list(table.due_archives(expiry - 1)) == []
-    assert sorted(table.due_archives(expiry)) == sorted(archive.id for archive in archives)
+    first_look = archives[0].reserved_at + LOOK_EVERY
+    assert list(table.due_archives(first_look - 1)) == []
+    assert sorted(table.due_archives(first_look)) == sorted(archive.id for archive in archives)
 
 
 @pytest.fixture
