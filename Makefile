@@ -59,10 +59,8 @@ doctor: ## Packs the doctor into one file for runner images: python3 dist/doctor
 
 # ------------------------------------------------------------------ deploy
 
-deploy: .venv/.ready .tools/sam/.ready ## Builds, and deploys into your AWS account, asking what to set; CONFIG=prod takes samconfig.toml's
-	@PATH="$$(dirname "$$(scripts/python312.sh)"):$$PATH" $(SAM) build
-	@"$$(scripts/python312.sh)" -m scripts.finish_build .aws-sam/build
-	@$(SAM) deploy $(if $(CONFIG),--config-env $(CONFIG),--guided)
+deploy: .venv/.ready .tools/sam/.ready ## Deploys into your AWS account, by six questions at most; CONFIG=prod is another set of answers
+	@$(RUN) -m scripts.deploy
 
 verify-deployment: .venv/.ready ## Saves and restores at URL=..., and says what is wrong; TOKEN=... inside a job, STACK=... with AWS credentials
 	@$(RUN) -m scripts.verify_deployment $(if $(URL),--url "$(URL)") $(if $(STACK),--stack "$(STACK)") $(VERIFY_OPTIONS)

@@ -1,0 +1,130 @@
+"""What a deploy runs: the build, `sam deploy` and the deployment check, each as a process of its own."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from local.template import ROOT
+
+SAM = ROOT / ".tools" / "sam" / "bin" / "sam"
+SAMS_PYTHON = SAM.with_name("python")
+FREE_BYTES = 2_000_000_000
+"""A build takes a quarter of it, and its cache as much again."""
+DEFAULT_ARCHITECTURE = "arm64"
+CAPABILITIES = "CAPABILITY_IAM"
+
+
+class StepFailed(Exception):
+    """Raised when one of them fails; the message says which, and what to do."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The programs that a deploy runs.
+
+    Args:
+        say: shows one line of a program's output.
+        root: the checkout.
+    """
+
+    say: Callable[[str], None]
+    root: Path = ROOT
+    build_command: Sequence[str] = field(default_factory=lambda: [str(ROOT / "scripts" / "build.sh")])
+    sam: str = str(SAM)
+
+    def check_machine(self) -> None:
+        """Raises StepFailed."""
+        python = subprocess.run([self.root / "scripts" / "python312.sh"], capture_output=True, text=True, check=False)
+        if python.returncode != 0:
+            raise StepFailed(python.stderr.strip() or "Python 3.12, the functions' runtime, wasn't found")
+        free = shutil.disk_usage(self.root).free
+        if free < FREE_BYTES:
+            raise StepFailed(
+                f"{free / 1e9:.1f} GB are free where this checkout is, and a build wants {FREE_BYTES / 1e9:.0f} GB"
+            )
+
+    def made_of_template(self) -> dict[str, dict[str, Any]]:
+        """Return type, condition and properties of each resource that SAM makes of it. Raises StepFailed."""
+        made = subprocess.run(
+            [SAMS_PYTHON, self.root / "scripts" / "deploy" / "transformed.py", self.root / "template.yaml"],
+            env=os.environ | {"AWS_DEFAULT_REGION": "us-east-1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if made.returncode != 0:
+            reason = (made.stderr.strip() or "no reason given").splitlines()[-1]
+            raise StepFailed(f"template.yaml can't be read: {reason}")
+        resources: dict[str, dict[str, Any]] = json.loads(made.stdout)
+        return resources
+
+    def built_template(self, architecture: str) -> Path:
+        base = self.root / ".aws-sam"
+        place = base if architecture == DEFAULT_ARCHITECTURE else base / architecture
+        return place / "build" / "template.yaml"
+
+    def build(self, architecture: str) -> None:
+        """Raises StepFailed."""
+        if self._shown([*self.build_command, architecture], {}) != 0:
+            raise StepFailed("the build failed, as shown above; nothing was changed in your account")
+
+    def deploy(
+        self, stack: str, region: str, architecture: str, parameters: Mapping[str, str], tags: Mapping[str, str]
+    ) -> None:
+        """Raises StepFailed."""
+        command = [
+            *(self.sam, "deploy", "--template-file", str(self.built_template(architecture))),
+            *("--stack-name", stack, "--region", region, "--resolve-s3", "--s3-prefix", stack),
+            *("--capabilities", CAPABILITIES, "--no-confirm-changeset", "--no-fail-on-empty-changeset"),
+            "--no-progressbar",
+            *("--parameter-overrides", *(f"{name}={quoted(value)}" for name, value in parameters.items())),
+            *(("--tags", *(f"{name}={quoted(value)}" for name, value in tags.items())) if tags else ()),
+        ]
+        if self._shown(command, {"SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": region}) != 0:
+            raise StepFailed("the deploy failed")
+
+    def check(self, stack: str, region: str, url: str) -> None:
+        """Raises StepFailed."""
+        command = [sys.executable, "-m", "scripts.verify_deployment", "--stack", stack, "--url", url]
+        # Inside a job its token would be taken, whoever's it is.
+        if self._shown(command, {"AWS_DEFAULT_REGION": region, "AWS_REGION": region}) != 0:
+            raise StepFailed(
+                "it is deployed, and the check found what is wrong, above. A new distribution may take some minutes "
+                f"to be everywhere; to check again: make verify-deployment STACK={stack}"
+            )
+
+    def _shown(self, command: Sequence[str], environment: dict[str, str]) -> int:
+        """Run it with its output shown line by line, made safe."""
+        with subprocess.Popen(
+            command,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"} | environment,
+            cwd=self.root,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                self.say(without_colours(line.rstrip("\n")))
+        return process.returncode
+
+
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def without_colours(line: str) -> str:
+    return COLOURS.sub("", line)
+
+
+def quoted(value: str) -> str:
+    """As `sam deploy` splits its overrides: https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-cli-command-reference-sam-deploy.html."""
+    return '"' + value.replace('"', '\\"') + '"'
