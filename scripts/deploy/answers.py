@@ -85,7 +85,6 @@ def gathered(root: Path, chosen: str, environment: Mapping[str, str]) -> Answers
     told: dict[str, Any] = {key: environment[name] for key, name in VARIABLES.items() if environment.get(name)}
     for key, name in TABLES.items():
         told[key] = pairs(environment.get(name, ""), name)
-    # Whose jobs come in is said by either; an older claim mustn't outlive a newer owner.
     _take(answers, told, "the environment")
     architecture = answers.get("architecture")
     if architecture is not None and architecture not in ARCHITECTURES:
@@ -100,12 +99,14 @@ def gathered(root: Path, chosen: str, environment: Mapping[str, str]) -> Answers
 def _take(answers: Answers, told: Mapping[str, Any], source: str) -> None:
     for key, value in told.items():
         if key in TABLES:
-            getattr(answers, key).update(value)
-        else:
+            table = getattr(answers, key)
+            if table | value != table:
+                answers.sources[key] = source
+            table.update(value)
+        elif answers.get(key) != value:
             # An older claim mustn't outlive a newer owner, nor an older certificate its domain.
-            if answers.get(key) != value:
-                for follows in {"whose_jobs": ("token_claims",), "domain": ("certificate",)}.get(key, ()):
-                    answers.values.pop(follows, None)
+            for follows in {"whose_jobs": ("token_claims",), "domain": ("certificate",)}.get(key, ()):
+                answers.values.pop(follows, None)
             answers.put(key, value, source)
 
 

@@ -98,12 +98,13 @@ class Flow:
     ) -> None:
         """Raises: Wrong, StepFailed, AwsRefused."""
         template = Template.load(self.root / "template.yaml")
-        if unknown := plan.unknown_parameters(template, parameters):
-            raise Wrong(f"template.yaml has no parameter {', '.join(unknown)}; docs/deploy.md lists all")
+        if faults := plan.parameter_faults(template, parameters):
+            raise Wrong("; ".join(faults))
         template = template.with_parameters(**parameters)
         values, name = answers.values, answers.values["stack"]
         say = self.terminal.say
-        say(f"\nIn {account.region}, stack {name}, for {values['whose_jobs']} ({values['token_claims']}):")
+        whose, claims = values["whose_jobs"], values["token_claims"]
+        say(f"\nIn {account.region}, stack {name}, for {whose}{f' ({claims})' if claims != whose else ''}:")
         then = plan.present(self.steps.made_of_template(), template)
         if goes_first:
             say("An earlier deploy of it failed. What that left is deleted first; it holds no data.")
@@ -138,7 +139,7 @@ class Flow:
 
     def _confirm(self, answers: Answers, interview: Interview) -> None:
         """Raises: Unanswered, Stopped."""
-        news = {ENVIRONMENT, YOU, DEFAULT} & {answers.sources.get(key, "") for key in answers.values}
+        news = {ENVIRONMENT, YOU, DEFAULT} & set(answers.sources.values())
         if self._is_agreed or not (news or interview.asked):
             return
         if not self.terminal.is_interactive:
@@ -183,6 +184,8 @@ class Flow:
                 "What was made is gone again. Mend it, and run this again: it deletes the empty stack first"
             ),
             "UPDATE_ROLLBACK_COMPLETE": "The update was taken back, and the cache goes on as before",
+            "CREATE_COMPLETE": "Nothing was changed, and the cache goes on as before",
+            "UPDATE_COMPLETE": "Nothing was changed, and the cache goes on as before",
         }.get(stack.status, f"The stack is {stack.status}: look at its events in CloudFormation's console")
         return ":\n  " + "\n  ".join(reasons) + f"\n{todo}. Your answers are kept in {FILE}."
 

@@ -1,5 +1,7 @@
 """What a deploy will make, change and cost, in words. Pure: it is told what there is."""
 
+import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -30,9 +32,9 @@ KINDS = {
     "AWS::S3::BucketPolicy": ("S3 bucket", None),
     "AWS::DynamoDB::Table": ("DynamoDB table", "paid by the request; kept when the stack is deleted"),
     "AWS::SQS::Queue": ("SQS queue", "for merges, and for those that failed"),
-    "AWS::SecretsManager::Secret": ("secret", "in Secrets Manager: one signs URLs, one is the administrator's token"),
+    "AWS::SecretsManager::Secret": ("secret", "one signs URLs, one is the administrator's token"),
     "AWS::IAM::Role": ("IAM role", "each with what its function does and nothing else"),
-    "AWS::Scheduler::Schedule": ("schedule", "that clean up, and rotate the secret"),
+    "AWS::Scheduler::Schedule": ("schedule", "they clean up, and rotate the secret"),
     "AWS::Logs::LogGroup": ("log group", ""),
     "AWS::CloudWatch::Alarm": ("alarm", "in CloudWatch"),
     "AWS::CloudWatch::Dashboard": ("dashboard", "in CloudWatch"),
@@ -106,7 +108,7 @@ def in_words(types: Mapping[str, int]) -> list[str]:
         purposes.setdefault(what, purpose)
     order = list(dict.fromkeys(what for what, _ in KINDS.values()))
     named = sorted(counts, key=lambda what: order.index(what) if what in order else len(order))
-    return [f"{plural(counts[what], what)}{f' {purposes[what]}' if purposes[what] else ''}" for what in named]
+    return [f"{plural(counts[what], what)}{f': {purposes[what]}' if purposes[what] else ''}" for what in named]
 
 
 def plural(count: int, what: str) -> str:
@@ -145,8 +147,29 @@ def parameters(answers: Mapping[str, str], claims: str, extra: Mapping[str, str]
     }
 
 
-def unknown_parameters(template: Template, chosen: Mapping[str, str]) -> list[str]:
-    return sorted(name for name in chosen if name not in template.body["Parameters"])
+def parameter_faults(template: Template, chosen: Mapping[str, str]) -> list[str]:
+    """Say what CloudFormation would refuse, before anything is built."""
+    declared = template.body["Parameters"]
+    return [
+        fault
+        for name, value in chosen.items()
+        if (fault := _fault(name, value, declared[name]) if name in declared else f"template.yaml has no {name}")
+    ]
+
+
+def _fault(name: str, value: str, declared: Mapping[str, Any]) -> str:
+    if declared["Type"] == "Number":
+        low, high = declared.get("MinValue", -math.inf), declared.get("MaxValue", math.inf)
+        if not (value.isascii() and value.isdecimal() and low <= int(value) <= high):
+            most = "" if high == math.inf else f" and at most {high}"
+            return f'{name} can\'t be "{value}": say a number of at least {low}{most}'
+    allowed = [str(one) for one in declared.get("AllowedValues", ())]
+    if allowed and value not in allowed:
+        return f'{name} can\'t be "{value}": say one of {", ".join(allowed)}'
+    pattern = declared.get("AllowedPattern")
+    if pattern is not None and re.fullmatch(pattern, value) is None:
+        return f'{name} can\'t be "{value}": {declared.get("ConstraintDescription", pattern)}'
+    return ""
 
 
 def changes(stack: DeployedStack, chosen: Mapping[str, str], defaults: Mapping[str, Any]) -> list[str]:

@@ -6,10 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from local.template import ROOT
 
@@ -72,7 +73,7 @@ class Steps:
 
     def build(self, architecture: str) -> None:
         """Raises StepFailed."""
-        if self._shown([*self.build_command, architecture], {}) != 0:
+        if self._run([*self.build_command, architecture], {}, self.say) != 0:
             raise StepFailed("the build failed, as shown above; nothing was changed in your account")
 
     def deploy(
@@ -87,21 +88,32 @@ class Steps:
             *("--parameter-overrides", *(f"{name}={quoted(value)}" for name, value in parameters.items())),
             *(("--tags", *(f"{name}={quoted(value)}" for name, value in tags.items())) if tags else ()),
         ]
-        if self._shown(command, {"SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": region}) != 0:
-            raise StepFailed("the deploy failed")
+        self.deploy_log.parent.mkdir(exist_ok=True)
+        with self.deploy_log.open("w") as log:
+            told = Progress(self.say, log)
+            if self._run(command, {"SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": region}, told.hear) != 0:
+                for line in told.errors:
+                    self.say(line)
+                raise StepFailed(
+                    f"the deploy failed (all that sam said is in {self.deploy_log.relative_to(self.root)})"
+                )
 
     def check(self, stack: str, region: str, url: str) -> None:
         """Raises StepFailed."""
         command = [sys.executable, "-m", "scripts.verify_deployment", "--stack", stack, "--url", url]
         # Inside a job its token would be taken, whoever's it is.
-        if self._shown(command, {"AWS_DEFAULT_REGION": region, "AWS_REGION": region}) != 0:
+        if self._run(command, {"AWS_DEFAULT_REGION": region, "AWS_REGION": region}, self.say) != 0:
             raise StepFailed(
                 "it is deployed, and the check found what is wrong, above. A new distribution may take some minutes "
                 f"to be everywhere; to check again: make verify-deployment STACK={stack}"
             )
 
-    def _shown(self, command: Sequence[str], environment: dict[str, str]) -> int:
-        """Run it with its output shown line by line, made safe."""
+    @property
+    def deploy_log(self) -> Path:
+        return self.root / ".aws-sam" / "deploy.log"
+
+    def _run(self, command: Sequence[str], environment: dict[str, str], hear: Callable[[str], None]) -> int:
+        """Run it, and hand over what it says line by line."""
         with subprocess.Popen(
             command,
             env=os.environ | {"PYTHONUNBUFFERED": "1"} | environment,
@@ -114,10 +126,32 @@ class Steps:
         ) as process:
             assert process.stdout is not None
             for line in process.stdout:
-                self.say(without_colours(line.rstrip("\n")))
+                hear(without_colours(line.rstrip("\n")).expandtabs())
         return process.returncode
 
 
+@dataclass
+class Progress:
+    """Of sam's hundreds of lines, how far it is, and what went wrong; all of them go into the log."""
+
+    say: Callable[[str], None]
+    log: TextIO
+    done: int = 0
+    told_at: float = field(default_factory=time.monotonic)
+    errors: list[str] = field(default_factory=list)
+
+    def hear(self, line: str) -> None:
+        self.log.write(f"{line}\n")
+        if line.startswith("Error:") or self.errors:
+            self.errors.append(line)
+        self.done += bool(ONE_DONE.match(line))
+        if time.monotonic() - self.told_at > TELL_SECONDS:
+            self.told_at = time.monotonic()
+            self.say(f"... {self.done} resources are done")
+
+
+ONE_DONE = re.compile(r"(CREATE|UPDATE|DELETE)_COMPLETE\b")
+TELL_SECONDS = 10
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
