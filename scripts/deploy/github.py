@@ -79,7 +79,7 @@ class GitHub:
                 f"{self.api}/{path}",
                 headers={"Accept": "application/vnd.github+json", "User-Agent": "serverless-actions-cache"},
                 timeout=SECONDS,
-                retries=urllib3.Retry(0, redirect=2),
+                retries=urllib3.Retry(2, connect=0, read=0, other=0),
                 preload_content=False,
             )
             body = answer.read(MAX_BYTES)

@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.template import ROOT
-from scripts.deploy.answers import FILE, SAM_FILE, VARIABLES, Answers, BadAnswers, as_toml, check_set_name, gathered, keep
+from scripts.deploy.answers import (
+    FILE,
+    SAM_FILE,
+    VARIABLES,
+    Answers,
+    BadAnswers,
+    as_toml,
+    check_set_name,
+    gathered,
+    keep,
+)
 
 
 def written(directory: Path, text: str, name: str = FILE) -> None:
@@ -123,7 +133,7 @@ def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path, monkeypatc
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="No space"):
         keep(tmp_path, "default", Answers({"stack": "new"}))
-    assert os.listdir(tmp_path) == [FILE]
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
     assert gathered(tmp_path, "default", {}).get("stack") == "old"
 
 
