@@ -27,6 +27,7 @@ class Flow:
     terminal: Terminal
     steps: Steps
     root: Path
+    """Where the answers are kept."""
     environment: Mapping[str, str]
     github: GitHub
     began: str = ""
@@ -97,7 +98,7 @@ class Flow:
         goes_first: bool,
     ) -> None:
         """Raises: Wrong, StepFailed, AwsRefused."""
-        template = Template.load(self.root / "template.yaml")
+        template = Template.load(self.steps.root / "template.yaml")
         if faults := plan.parameter_faults(template, parameters):
             raise Wrong("; ".join(faults))
         template = template.with_parameters(**parameters)
@@ -118,7 +119,7 @@ class Flow:
                 "What changes, beside the code:"
             )
             now = Counter(kind for kind, _ in account.resources(name).values())
-            lines = plan.changes(stack, parameters, Template.load(self.root / "template.yaml").body["Parameters"])
+            lines = plan.changes(stack, parameters, Template.load(self.steps.root / "template.yaml").body["Parameters"])
             for line in [*lines, *plan.differences(now, then)] or ["nothing"]:
                 say(f"  {line}")
         say("It costs, by list prices of us-east-1 (docs/cost.md):")
@@ -144,7 +145,8 @@ class Flow:
             return
         if not self.terminal.is_interactive:
             raise Unanswered([A_YES])
-        if self.terminal.ask("\nGo on? [y/N] ").lower() not in YES:
+        self.terminal.say()
+        if self.terminal.ask("Go on? [y/N] ").lower() not in YES:
             raise Stopped
 
     # ---------------------------------------------------------------- the work

@@ -65,7 +65,7 @@ def test_a_line_is_read_as_it_is_edited(how: str, typed: str, got: str) -> None:
     with asked(how) as master:
         read_until(master, "how much")
         os.write(master, typed.encode())
-        assert got in read_until(master, "got ")
+        assert got in read_until(master, r"got .+\n")
 
 
 @pytest.mark.parametrize("how", ["plain", "hint"])
@@ -73,7 +73,7 @@ def test_an_interrupt_at_a_question_ends_it(how: str) -> None:
     with asked(how) as master:
         read_until(master, "how much")
         os.write(master, b"5\x03")
-        assert "got an interrupt" in read_until(master, "got ")
+        assert "got an interrupt" in read_until(master, r"got .+\n")
 
 
 def test_the_hint_follows_what_is_typed_key_by_key() -> None:
@@ -94,7 +94,7 @@ def test_the_terminal_is_as_it_was_afterwards() -> None:
         read_until(master, "<>")
         assert not termios.tcgetattr(master)[3] & termios.ECHO
         os.write(master, b"\x03")
-        read_until(master, "got ")
+        read_until(master, r"got .+\n")
         assert termios.tcgetattr(master)[3] & termios.ECHO
 
 
