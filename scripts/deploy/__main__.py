@@ -12,7 +12,8 @@ from scripts.deploy.github import GitHub
 from scripts.deploy.steps import Steps
 from scripts.deploy.terminal import Terminal
 
-HOW = f"""It asks what it isn't told. Told by the environment ({", ".join([*VARIABLES.values(), *TABLES.values()])}; CONFIG
+NAMES = ", ".join([*VARIABLES.values(), *TABLES.values()])
+HOW = f"""It asks what it isn't told. Told by the environment ({NAMES}; CONFIG
 names a set of answers, YES=1 agrees beforehand), by {FILE}, and by samconfig.toml; docs/deploy.md explains each."""
 
 

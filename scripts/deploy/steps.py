@@ -108,6 +108,21 @@ class Steps:
                 f"to be everywhere; to check again: make verify-deployment STACK={stack}"
             )
 
+    def checked(self, stack: str, region: str, url: str, token: str) -> list[Mapping[str, Any]]:
+        """Return what the check found, row by row, asking with a job's token. Raises StepFailed."""
+        command = [sys.executable, "-m", "scripts.verify_deployment", "--json", "--stack", stack, "--url", url]
+        lines: list[str] = []
+        self._run(command, {"AWS_DEFAULT_REGION": region, "AWS_REGION": region, "TOKEN": token}, lines.append)
+        try:
+            # What comes before the document is said to people.
+            document = json.loads("\n".join(lines[lines.index("{") :]))
+        except ValueError:
+            raise StepFailed(
+                f"the deployment check couldn't run: {lines[-1] if lines else 'it said nothing'}"
+            ) from None
+        rows: list[Mapping[str, Any]] = document["checks"]
+        return rows
+
     @property
     def deploy_log(self) -> Path:
         return self.root / ".aws-sam" / "deploy.log"
@@ -125,8 +140,12 @@ class Steps:
             errors="replace",
         ) as process:
             assert process.stdout is not None
-            for line in process.stdout:
-                hear(without_colours(line.rstrip("\n")).expandtabs())
+            try:
+                for line in process.stdout:
+                    hear(without_colours(line.rstrip("\n")).expandtabs())
+            except BaseException:
+                process.terminate()
+                raise
         return process.returncode
 
 

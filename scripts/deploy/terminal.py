@@ -6,6 +6,7 @@ import sys
 import termios
 import tty
 from collections.abc import Callable, Iterator
+from typing import TextIO
 
 from operate.console import printable
 
@@ -18,10 +19,19 @@ class Stopped(Exception):
 
 
 class Terminal:
+    """Somebody who reads, and perhaps answers.
+
+    Args:
+        out: where lines are written; standard output for None.
+    """
+
+    def __init__(self, out: TextIO | None = None) -> None:
+        self._out = out
+
     @property
     def is_interactive(self) -> bool:
         """Whether somebody can answer."""
-        return sys.stdin.isatty() and sys.stdout.isatty()
+        return sys.stdin.isatty() and self._stream.isatty()
 
     def say(self, text: str = "") -> None:
         """Write lines, none of which can move the cursor or colour anything."""
@@ -72,12 +82,15 @@ class Terminal:
                     elif key.isprintable():
                         typed += key
 
-    @staticmethod
-    def _write(text: str) -> None:
+    @property
+    def _stream(self) -> TextIO:
+        return self._out or sys.stdout
+
+    def _write(self, text: str) -> None:
         # Whoever read may be gone: that stops nothing that AWS does.
         with contextlib.suppress(OSError):
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            self._stream.write(text)
+            self._stream.flush()
 
 
 @contextlib.contextmanager
