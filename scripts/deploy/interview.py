@@ -57,6 +57,8 @@ class Interview:
     is_agreed: bool = False
     """Whether a yes was given beforehand."""
     asked: int = 0
+    _last: str = ""
+    """What was asked last: asked again it is no other question."""
 
     def hold(self) -> None:
         """Have an answer to everything.
@@ -110,10 +112,12 @@ class Interview:
 
     def _ask(self, question: Question) -> str:
         """Raises Stopped."""
-        self.asked += 1
-        self.terminal.say(f"\n{self.asked}. {question.title}")
-        for line in question.says.split("\n"):
-            self.terminal.say(f"   {line}")
+        if question.name != self._last:
+            self._last = question.name
+            self.asked += 1
+            self.terminal.say(f"\n{self.asked}. {question.title}")
+            for line in question.says.split("\n"):
+                self.terminal.say(f"   {line}")
         shown = f" [{question.default}]" if question.default is not None else ""
         while True:
             typed = self.terminal.ask(f"   >{shown} ", question.hint)
@@ -136,8 +140,6 @@ class Interview:
                 if not by_you:
                     raise
                 self.terminal.say(f"   {wrong}")
-                # The same question again, not one more.
-                self.asked -= 1
                 del self.answers.values[question.name]
                 continue
             self.answers.put("token_claims", claims, self.answers.sources[question.name])
@@ -202,7 +204,6 @@ class Interview:
             if certificate != NONE:
                 self.answers.put("certificate", certificate, source)
                 return
-            self.asked -= 1
             del self.answers.values[question.name]
 
     def _certificate(self, domain: str, region: str) -> str:

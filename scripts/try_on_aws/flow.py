@@ -8,6 +8,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import urllib3
 from urllib3.exceptions import HTTPError
@@ -162,7 +163,7 @@ class Try:
         if made is None:
             raise StepFailed("the issuer's stack is gone")
         url = self.environment.get("TRY_ISSUER") or made.outputs[OUTPUT]
-        _wait_for(f"{url}{PATH}", ISSUER_SECONDS)
+        _wait_for(f"{url}{PATH}", ISSUER_SECONDS, lambda body: body == issuer.key_set)
         say("Building ...")
         self.steps.build(result.architecture)
         say("Deploying; CloudFront takes some minutes ...")
@@ -174,7 +175,7 @@ class Try:
         if stack is None or "RunnerUrl" not in stack.outputs:
             raise StepFailed("the stack has no output RunnerUrl")
         base = (self.environment.get("TRY_URL") or stack.outputs["RunnerUrl"]).rstrip("/")
-        _wait_for(f"{base}/health", EDGE_SECONDS)
+        _wait_for(f"{base}/health", EDGE_SECONDS, lambda body: isinstance(body, dict))
         token = issuer.token(url)
         say("Checking ...")
         result.checks = self.steps.checked(self.name, region, base, token)
@@ -201,16 +202,16 @@ class Try:
 SIZES = {"ENTRIES": "3", "ENTRY_MIB": "128", "BLOCK_MIB": "32"}
 
 
-def _wait_for(url: str, seconds: float) -> None:
-    """Wait until it answers 200: new names take a while to be known everywhere. Raises StepFailed."""
+def _wait_for(url: str, seconds: float, is_wanted: Callable[[Any], bool]) -> None:
+    """Wait for a good answer in JSON: new names take a while to be known everywhere. Raises StepFailed."""
     end, last = time.monotonic() + seconds, "no answer"
     while time.monotonic() < end:
         try:
             answer = urllib3.request("GET", url, timeout=10, retries=False)
-            if answer.status == 200:  # noqa: PLR2004
+            if answer.status == 200 and is_wanted(json.loads(answer.data)):  # noqa: PLR2004
                 return
             last = f"status {answer.status}"
-        except HTTPError as fault:
+        except (HTTPError, ValueError) as fault:
             last = str(fault)
         time.sleep(2)
     raise StepFailed(f"{url} didn't answer well in {seconds:.0f} s: {last}")

@@ -6,13 +6,15 @@ So no runner is needed, and nobody else's token comes in.
 import json
 import secrets
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 STAGE = "v1"
-PATH = "/.well-known/jwks"
+FOLDER, FILE = ".well-known", "jwks"
+PATH = f"/{FOLDER}/{FILE}"
 OUTPUT = "IssuerUrl"
 READ_WRITE = 3
 VALID_SECONDS = 4 * 3600
@@ -46,18 +48,19 @@ class ThrowawayIssuer:
 
     def template(self) -> dict[str, Any]:
         """Return a stack that serves the public key and runs nothing."""
-        integration = {
-            "type": "mock",
-            "requestTemplates": {"application/json": '{"statusCode": 200}'},
-            "responses": {
-                "default": {"statusCode": "200", "responseTemplates": {"application/json": json.dumps(self.key_set)}}
+        method = {
+            "RestApiId": {"Ref": "Api"},
+            "ResourceId": {"Ref": "KeySet"},
+            "HttpMethod": "GET",
+            "AuthorizationType": "NONE",
+            "MethodResponses": [{"StatusCode": "200"}],
+            "Integration": {
+                "Type": "MOCK",
+                "RequestTemplates": {"application/json": '{"statusCode": 200}'},
+                "IntegrationResponses": [
+                    {"StatusCode": "200", "ResponseTemplates": {"application/json": json.dumps(self.key_set)}}
+                ],
             },
-        }
-        answers = {"200": {"description": "the key", "content": {"application/json": {}}}}
-        body = {
-            "openapi": "3.0.1",
-            "info": {"title": {"Ref": "AWS::StackName"}, "version": "1"},
-            "paths": {PATH: {"get": {"responses": answers, "x-amazon-apigateway-integration": integration}}},
         }
         return {
             "AWSTemplateFormatVersion": "2010-09-09",
@@ -65,9 +68,19 @@ class ThrowawayIssuer:
             "Resources": {
                 "Api": {
                     "Type": "AWS::ApiGateway::RestApi",
-                    "Properties": {"Body": body, "EndpointConfiguration": {"Types": ["REGIONAL"]}},
+                    "Properties": {
+                        "Name": {"Ref": "AWS::StackName"},
+                        "EndpointConfiguration": {"Types": ["REGIONAL"]},
+                    },
                 },
-                "Deployment": {"Type": "AWS::ApiGateway::Deployment", "Properties": {"RestApiId": {"Ref": "Api"}}},
+                "WellKnown": _resource(FOLDER, {"Fn::GetAtt": ["Api", "RootResourceId"]}),
+                "KeySet": _resource(FILE, {"Ref": "WellKnown"}),
+                "GetKeySet": {"Type": "AWS::ApiGateway::Method", "Properties": method},
+                "Deployment": {
+                    "Type": "AWS::ApiGateway::Deployment",
+                    "DependsOn": "GetKeySet",
+                    "Properties": {"RestApiId": {"Ref": "Api"}},
+                },
                 "Stage": {
                     "Type": "AWS::ApiGateway::Stage",
                     "Properties": {
@@ -83,3 +96,10 @@ class ThrowawayIssuer:
                 }
             },
         }
+
+
+def _resource(path: str, parent: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "Type": "AWS::ApiGateway::Resource",
+        "Properties": {"RestApiId": {"Ref": "Api"}, "ParentId": parent, "PathPart": path},
+    }

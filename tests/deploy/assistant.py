@@ -2,28 +2,39 @@
 
 import os
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.deploy.flow import Flow
 from scripts.deploy.github import GitHub
 from scripts.deploy.steps import Steps
 from scripts.deploy.terminal import Terminal
-from tests.deploy.stack import Stack
+from tests.deploy.stack import EMULATED, Stack
 
 
+@dataclass(frozen=True)
 class WithTemplate(Steps):
     """Deploys a template that the emulator can do all of."""
+
+    template: Path = EMULATED
 
     def build(self, architecture: str) -> None:
         super().build(architecture)
         Stack.write_template()
 
     def built_template(self, architecture: str) -> Path:
-        return Path(sys.argv[2])
+        return self.template
+
+
+def with_template(terminal: Terminal, template: Path, build: Sequence[str]) -> Steps:
+    """Args: build: the command; empty for the real one."""
+    if build:
+        return WithTemplate(terminal.say, build_command=build, template=template)
+    return WithTemplate(terminal.say, template=template)
 
 
 if __name__ == "__main__":
     terminal = Terminal()
-    build = {"build_command": sys.argv[3:]} if sys.argv[3:] else {}
-    steps = WithTemplate(terminal.say, **build)
+    steps = with_template(terminal, Path(sys.argv[2]), sys.argv[3:])
     sys.exit(Flow(terminal, steps, Path(sys.argv[1]), os.environ, GitHub.from_environment(os.environ)).run())
