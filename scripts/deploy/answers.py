@@ -19,7 +19,6 @@ VARIABLES = {
     "region": "REGION",
     "stack": "STACK",
     "whose_jobs": "WHOSE_JOBS",
-    "token_claims": "TOKEN_CLAIMS",
     "budget_gib": "BUDGET_GIB",
     "domain": "DOMAIN",
     "certificate": "CERTIFICATE",
@@ -27,8 +26,9 @@ VARIABLES = {
     "architecture": "ARCHITECTURE",
 }
 """By the key in the file: the environment's name for it."""
-TABLES = {"parameters": "PARAMETERS", "tags": "TAGS"}
-"""Tables of names and values: in the environment `Name=value Name=value`, as a shell splits it."""
+TABLES = {"parameters": "PARAMETERS", "tags": "TAGS", "ids": ""}
+"""Tables of names and values: in the environment `Name=value Name=value`, as a shell splits it. The ids are GitHub's
+numbers of what `whose_jobs` names, so that they are looked up once; nobody sets them."""
 
 SET_NAME = re.compile(r"[A-Za-z0-9_-]+")
 ARCHITECTURES = ("arm64", "x86_64")
@@ -55,6 +55,7 @@ class Answers:
     values: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     """By key: "the environment", "deploy.local.toml", "samconfig.toml", "you"."""
 
@@ -84,7 +85,7 @@ def gathered(root: Path, chosen: str, environment: Mapping[str, str]) -> Answers
     _take(answers, _of_file(root / FILE, chosen), FILE)
     told: dict[str, Any] = {key: environment[name] for key, name in VARIABLES.items() if environment.get(name)}
     for key, name in TABLES.items():
-        told[key] = pairs(environment.get(name, ""), name)
+        told[key] = pairs(environment.get(name, ""), name) if name else {}
     _take(answers, told, "the environment")
     architecture = answers.get("architecture")
     if architecture is not None and architecture not in ARCHITECTURES:
@@ -104,9 +105,9 @@ def _take(answers: Answers, told: Mapping[str, Any], source: str) -> None:
                 answers.sources[key] = source
             table.update(value)
         elif answers.get(key) != value:
-            # An older claim mustn't outlive a newer owner, nor an older certificate its domain.
-            for follows in {"whose_jobs": ("token_claims",), "domain": ("certificate",)}.get(key, ()):
-                answers.values.pop(follows, None)
+            if key == "domain":
+                # An older one's certificate mustn't outlive it.
+                answers.values.pop("certificate", None)
             answers.put(key, value, source)
 
 
@@ -166,14 +167,18 @@ def _answers_of(parameters: Mapping[str, str]) -> dict[str, str]:
     told = {"architecture": parameters.get("Architecture"), "certificate": parameters.get("CertificateArn")}
     told["domain"] = parameters.get("DomainName")
     told["alarms"] = parameters.get("AlarmEmail") or parameters.get("AlarmTopicArn")
-    told["whose_jobs"] = told["token_claims"] = parameters.get("TokenClaims")
+    told["whose_jobs"] = parameters.get("TokenClaims")
     if budget := parameters.get("StoreBudgetBytes"):
         told["budget_gib"] = "none" if budget == "0" else f"{int(budget) / 1024**3:g}"
     return {key: value for key, value in told.items() if value}
 
 
 def keep(root: Path, chosen: str, answers: Answers) -> Path:
-    """Write the answers into the file, beside those of other sets; all of it or nothing."""
+    """Write the answers into the file, beside those of other sets; all of it or nothing.
+
+    Raises:
+        BadAnswers: it can't be written.
+    """
     path = root / FILE
     document = {name: table for name, table in _document(path).items() if isinstance(table, dict)}
     document[chosen] = {key: answers.values[key] for key in VARIABLES if key in answers.values}
@@ -182,8 +187,9 @@ def keep(root: Path, chosen: str, answers: Answers) -> Path:
     try:
         beside.write_text(HEADER + as_toml(document))
         os.replace(beside, path)  # noqa: PTH105 - so that a test can see it fail
-    finally:
+    except OSError as fault:
         beside.unlink(missing_ok=True)
+        raise BadAnswers(f"{path.name} can't be written: {fault.strerror}") from fault
     return path
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from local.template import Template
 from scripts.deploy import plan
-from scripts.deploy.answers import FILE, Answers, BadAnswers, check_set_name, gathered, keep
-from scripts.deploy.aws import Account, AwsRefused, Denied, DeployedStack, home_region, known_regions
+from scripts.deploy.answers import DEFAULT_SET, FILE, SAM_FILE, Answers, BadAnswers, check_set_name, gathered, keep
+from scripts.deploy.aws import DEFAULT_REGION, Account, AwsRefused, Denied, DeployedStack, home_region, known_regions
 from scripts.deploy.github import GitHub
 from scripts.deploy.interview import A_YES, DEFAULT, YOU, Interview, Unanswered
 from scripts.deploy.questions import NONE, Wrong
@@ -57,14 +57,16 @@ class Flow:
         chosen = check_set_name(self.environment.get("CONFIG") or "default")
         answers = gathered(self.root, chosen, self.environment)
         self.steps.check_machine()
-        region = answers.get("region") or home_region()
-        identity = Account(region).identity()
+        regions, home = known_regions(), home_region()
+        # A region that there isn't is told with its question.
+        region = next((it for it in (answers.get("region"), home) if it in regions), DEFAULT_REGION)
+        identity = Account(region or DEFAULT_REGION).identity()
         self.terminal.say(f"AWS account {identity.account}, as {plan.identity_words(identity.arn)}")
         if FILE in answers.sources.values():
             self.terminal.say(f"Answers come from {FILE}, [{chosen}]; change them there.")
-        interview = Interview(
-            self.terminal, answers, self.github, Account, known_regions(), home_region(), self._is_agreed
-        )
+        elif chosen != DEFAULT_SET and SAM_FILE not in answers.sources.values():
+            self.terminal.say(f"CONFIG={chosen} is new: neither {FILE} nor {SAM_FILE} has it.")
+        interview = Interview(self.terminal, answers, self.github, Account, regions, home, self._is_agreed)
         interview.hold()
         answers.values.setdefault("architecture", DEFAULT_ARCHITECTURE)
 
@@ -72,7 +74,7 @@ class Flow:
         name = answers.values["stack"]
         stack = account.stack(name)
         kind, goes_first = plan.what_happens(name, stack)
-        parameters = plan.parameters(answers.values, answers.values["token_claims"], answers.parameters)
+        parameters = plan.parameters(answers.values, interview.claims, answers.parameters)
         self._show(answers, account, stack if kind == plan.IS_UPDATED else None, parameters, goes_first=goes_first)
         self._confirm(answers, interview)
 
@@ -104,7 +106,7 @@ class Flow:
         template = template.with_parameters(**parameters)
         values, name = answers.values, answers.values["stack"]
         say = self.terminal.say
-        whose, claims = values["whose_jobs"], values["token_claims"]
+        whose, claims = values["whose_jobs"], parameters["TokenClaims"]
         say(f"\nIn {account.region}, stack {name}, for {whose}{f' ({claims})' if claims != whose else ''}:")
         then = plan.present(self.steps.made_of_template(), template)
         if goes_first:

@@ -56,6 +56,8 @@ class Interview:
     """The region that the environment names."""
     is_agreed: bool = False
     """Whether a yes was given beforehand."""
+    claims: str = ""
+    """What `whose_jobs` becomes: the template's parameter TokenClaims."""
     asked: int = 0
     _last: str = ""
     """What was asked last: asked again it is no other question."""
@@ -142,7 +144,7 @@ class Interview:
                 self.terminal.say(f"   {wrong}")
                 del self.answers.values[question.name]
                 continue
-            self.answers.put("token_claims", claims, self.answers.sources[question.name])
+            self.claims = claims
             return
 
     def _claims(self, whose: str, *, by_you: bool) -> str:
@@ -154,10 +156,10 @@ class Interview:
                     raise Wrong("then name an owner or a repository")
             return ANY
         wanted = subjects(whose)
-        kept = self.answers.get("token_claims")
-        if not wanted or kept:
-            return kept or whose
-        return ",".join(f"{subject.claim}={self._id(subject)}" for subject in wanted)
+        for subject in wanted:
+            if subject.name not in self.answers.ids:
+                self.answers.ids[subject.name] = self._id(subject)
+        return ",".join(f"{it.claim}={self.answers.ids[it.name]}" for it in wanted) or whose
 
     def _id(self, subject: Subject) -> str:
         """Raises: Wrong, Unanswered, Stopped."""

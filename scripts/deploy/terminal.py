@@ -52,7 +52,10 @@ class Terminal:
         if hint is not None and self.is_interactive:
             return self._ask_with_hint(prompt, hint)
         self._write(prompt)
-        line = sys.stdin.readline()
+        try:
+            line = sys.stdin.readline()
+        except UnicodeDecodeError:
+            line = "\N{REPLACEMENT CHARACTER}\n"  # which no question takes
         if not line:
             self._write("\n")
             raise Stopped

@@ -146,7 +146,11 @@ class Try:
         finally:
             with _patient(self.terminal.say, self.name):
                 self.terminal.say("\nDeleting everything; CloudFront takes some minutes ...")
-                result.left = teardown.run()
+                try:
+                    result.left = teardown.run()
+                except KeyboardInterrupt:
+                    code = INTERRUPTED
+                    result.left = [*teardown.left, f"what it didn't come to: make try-on-aws CLEAN={self.name}"]
         self.terminal.say("Nothing is left." if not result.left else "This is left, and costs money:")
         for one in result.left:
             self.terminal.say(f"  {one}")

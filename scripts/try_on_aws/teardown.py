@@ -115,6 +115,8 @@ class Teardown:
                 delete()
             except AwsRefused as refused:
                 self.left.append(f"{what}: {refused}")
+            except Exception as fault:  # noqa: BLE001 - the rest has to go, whatever this is
+                self.left.append(f"{what}: {fault!r}")
         return self.left
 
     def _all(self) -> Iterator[tuple[str, Callable[[], None]]]:

@@ -55,25 +55,17 @@ def test_parameters_of_samconfig_that_are_answers_become_them(tmp_path: Path) ->
     answers = gathered(tmp_path, "prod", {})
     assert answers.values == {
         "whose_jobs": "repository_id=4",
-        "token_claims": "repository_id=4",
         "budget_gib": "50",
         "alarms": "a@b.c",
     }
     assert (answers.parameters, answers.tags) == ({"LogLevel": "WARN"}, {"team": "build"})
 
 
-def test_a_newer_owner_takes_the_older_ones_claim_along(tmp_path: Path) -> None:
-    written(
-        tmp_path,
-        '[default]\nwhose_jobs = "octo-org"\ntoken_claims = "repository_owner_id=1"\ndomain = "a.b.c"\n'
-        'certificate = "arn:aws:acm:us-east-1:123456789012:certificate/1"\n',
-    )
-    same = gathered(tmp_path, "default", {"WHOSE_JOBS": "octo-org", "DOMAIN": "a.b.c"})
-    assert same.get("token_claims") == "repository_owner_id=1"
-    assert same.get("certificate")
-    other = gathered(tmp_path, "default", {"WHOSE_JOBS": "other", "DOMAIN": "d.b.c"})
-    assert other.get("token_claims") is None
-    assert other.get("certificate") is None
+def test_a_newer_domain_takes_the_older_ones_certificate_along(tmp_path: Path) -> None:
+    arn = "arn:aws:acm:us-east-1:123456789012:certificate/1"
+    written(tmp_path, f'[default]\ndomain = "a.b.c"\ncertificate = "{arn}"\n')
+    assert gathered(tmp_path, "default", {"DOMAIN": "a.b.c"}).get("certificate") == arn
+    assert gathered(tmp_path, "default", {"DOMAIN": "d.b.c"}).get("certificate") is None
 
 
 @pytest.mark.parametrize(
@@ -131,7 +123,7 @@ def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(BadAnswers, match="can't be written: No space"):
         keep(tmp_path, "default", Answers({"stack": "new"}))
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
     assert gathered(tmp_path, "default", {}).get("stack") == "old"

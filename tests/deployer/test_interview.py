@@ -97,12 +97,12 @@ def test_six_answers_are_all_that_is_asked() -> None:
         "region": "eu-central-1",
         "stack": "cache",
         "whose_jobs": "octo-org",
-        "token_claims": "repository_owner_id=9919",
         "budget_gib": "50",
         "domain": "none",
         "alarms": "ops@example.com",
     }
     assert interview.asked == len(interview.prompts) == 6
+    assert (interview.claims, interview.answers.ids) == ("repository_owner_id=9919", {"octo-org": "9919"})
     assert "octo-org has the id 9919" in interview.said
     assert "$1.23" in interview.said
 
@@ -113,7 +113,6 @@ def test_enter_takes_every_default_but_whose_jobs() -> None:
         "region": "us-east-1",
         "stack": "actions-cache",
         "whose_jobs": "octo-org/widgets",
-        "token_claims": "repository_id=42",
         "budget_gib": "100",
         "domain": "none",
         "alarms": "none",
@@ -147,14 +146,14 @@ def test_what_is_known_isnt_asked() -> None:
 
 def test_everybody_comes_in_only_when_it_is_written_twice() -> None:
     interview = held("", "", "any", "yes", "any", "any", "", "", "")
-    assert interview.answers.values["token_claims"] == "any"
+    assert interview.claims == "any"
     assert interview.said.count("stores them at your cost") == 2
 
 
 def test_where_github_cant_be_asked_the_id_is_typed() -> None:
     offline = Known(fault=NotAsked("https://api.github.com can't be reached"))
     interview = held("", "", "octo-org", "x", "9919", "", "", "", github=offline)
-    assert interview.answers.values["token_claims"] == "repository_owner_id=9919"
+    assert interview.claims == "repository_owner_id=9919"
     assert 'the number at "id" of https://api.github.com/users/octo-org' in interview.said
     assert '"x" is no id' in interview.said
 
@@ -162,7 +161,7 @@ def test_where_github_cant_be_asked_the_id_is_typed() -> None:
 def test_another_name_can_be_said_instead_of_an_id() -> None:
     private = Known(ids={"octo-org": "9919"})
     interview = held("", "", "octo-org/secret", "", "octo-org", "", "", "", github=private)
-    assert interview.answers.values["token_claims"] == "repository_owner_id=9919"
+    assert interview.claims == "repository_owner_id=9919"
     assert interview.asked == 6
 
 
@@ -255,7 +254,7 @@ def test_without_terminal_and_github_the_claim_has_to_be_given() -> None:
     with pytest.raises(Wrong, match="say WHOSE_JOBS=repository_owner_id=NUMBER"):
         held(answers=given(whose_jobs="octo-org"), github=offline, there=False)
     interview = held(answers=given(whose_jobs="repository_owner_id=9919"), github=offline, there=False)
-    assert interview.answers.values["token_claims"] == "repository_owner_id=9919"
+    assert interview.claims == "repository_owner_id=9919"
 
 
 def test_without_a_terminal_a_missing_certificate_is_named() -> None:
@@ -264,7 +263,11 @@ def test_without_a_terminal_a_missing_certificate_is_named() -> None:
     assert [variable for _, variable, _ in unanswered.value.missing] == ["CERTIFICATE"]
 
 
-def test_a_kept_claim_isnt_looked_up_again() -> None:
+def test_an_id_is_looked_up_once_and_never_taken_for_another_name() -> None:
     offline = Known(fault=NotAsked("no network"))
-    known = given(whose_jobs="octo-org", token_claims="repository_owner_id=1")
-    assert held(answers=known, github=offline, there=False).answers.values["token_claims"] == "repository_owner_id=1"
+    known = given(whose_jobs="octo-org")
+    known.ids["octo-org"] = "1"
+    assert held(answers=known, github=offline, there=False).claims == "repository_owner_id=1"
+    known.put("whose_jobs", "octo-org,octo-two", "deploy.local.toml")
+    with pytest.raises(Wrong, match="the id of octo-two isn't known"):
+        held(answers=known, github=offline, there=False)

@@ -65,7 +65,7 @@ def test_a_stack_of_another_project_is_left_alone() -> None:
 
 
 def test_what_is_made_is_named_in_words_without_its_parts(template: Template) -> None:
-    made = {"A": {"type": "AWS::DynamoDB::Table", "condition": None}, "B": {"type": "AWS::S3::BucketPolicy"}}
+    made: dict[str, dict[str, Any]] = {"A": {"type": "AWS::DynamoDB::Table"}, "B": {"type": "AWS::S3::BucketPolicy"}}
     made |= {"C": {"type": "AWS::DynamoDB::Table"}, "D": {"type": "AWS::CloudWatch::Dashboard"}, "E": {"type": "X::Y"}}
     conditions = {"D": "HasDashboard"}
     resources: dict[str, Any] = {name: {"condition": conditions.get(name)} | it for name, it in made.items()}
