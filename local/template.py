@@ -81,8 +81,6 @@ class Template:
                 return bool(self.resolve(one) == self.resolve(other))
             case {"Fn::Not": [inner]}:
                 return not self._holds(inner)
-            case {"Fn::Or": [*several]}:
-                return any(self._holds(inner) for inner in several)
             case {"Condition": str(name)}:
                 return self.condition(name)
         raise ValueError(f"a condition of a kind that isn't known here: {condition}")

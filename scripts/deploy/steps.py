@@ -101,7 +101,6 @@ class Steps:
     def check(self, stack: str, region: str, url: str) -> None:
         """Raises StepFailed."""
         command = [sys.executable, "-m", "scripts.verify_deployment", "--stack", stack, "--url", url]
-        # Inside a job its token would be taken, whoever's it is.
         if self._run(command, {"AWS_DEFAULT_REGION": region, "AWS_REGION": region}, self.say) != 0:
             raise StepFailed(
                 "it is deployed, and the check found what is wrong, above. A new distribution may take some minutes "
