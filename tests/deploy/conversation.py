@@ -36,7 +36,7 @@ class Conversation:
         self.expect(prompt)
         self.type(f"{line}\r")
 
-    def end(self, seconds: float = 120) -> int:
+    def end(self, seconds: float = 300) -> int:
         """Return the exit code."""
         end = time.monotonic() + seconds
         while self._hear():

@@ -24,7 +24,7 @@ from tests.deploy.issuer import Issuer
 from tests.deploy.stack import EMULATED, PARAMETERS, ROOT, Emulator, Stack, eventually
 from tests.deploy.test_deploy import NOBODY_SIGNALS
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1500)
 
 NAME = "assisted"
 SETTLED = "_COMPLETE"
@@ -244,9 +244,9 @@ def test_six_answers_deploy_check_and_say_what_is_next(account: Account, edge: s
     talk.expect("idle: $2.64 a month")  # cleanup runs oftener here
     talk.answer("Go on? [y/N]", "y")
     talk.expect("Deleting what the failed deploy", 60)
-    talk.expect("building for", 60)
-    talk.expect("Deploying", 120)
-    talk.expect("Checking", 240)
+    talk.expect("building for", 120)
+    talk.expect("Deploying", 400)
+    talk.expect("Checking", 400)
     code = talk.end(300)
     assert code == 0, talk.heard
     for said in (

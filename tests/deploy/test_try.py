@@ -26,7 +26,7 @@ from tests.deploy.issuer import HOST, Issuer
 from tests.deploy.stack import EMULATED, PARAMETERS, ROOT, Emulator, Stack
 from tests.deploy.test_deploy import NOBODY_SIGNALS
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1500)
 
 
 @dataclass
@@ -103,7 +103,7 @@ class Running:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def until(self, text: str, seconds: float = 240) -> None:
+    def until(self, text: str, seconds: float = 400) -> None:
         end = time.monotonic() + seconds
         while text not in self.log.read_text():
             assert time.monotonic() < end, self.log.read_text()
@@ -114,7 +114,7 @@ class Running:
         """As a terminal does: the whole group hears it."""
         os.killpg(self.process.pid, signal.SIGINT)
 
-    def end(self, seconds: float = 400) -> int:
+    def end(self, seconds: float = 600) -> int:
         return self.process.wait(seconds)
 
     @property
