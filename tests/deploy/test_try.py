@@ -226,9 +226,8 @@ def test_the_whole_try_is_good_and_leaves_nothing(account: Account) -> None:
 )
 def test_an_interrupt_at_any_moment_leaves_nothing(account: Account, moment: str) -> None:
     suffix = f"stop{moment[:4].lower().strip()}"
-    with account.rehearsed(
-        suffix, EMULATED, "sleep" if moment == "Building" else "true", *(["9"] * (moment == "Building"))
-    ) as running:
+    build = ["sh", "-c", "sleep 30"] if moment == "Building" else ["true"]
+    with account.rehearsed(suffix, EMULATED, *build) as running:
         running.until(moment)
         time.sleep(1)
         running.interrupt()
