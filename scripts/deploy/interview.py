@@ -22,7 +22,6 @@ from scripts.deploy.questions import (
     question_of_whose,
     read_certificate,
     read_id,
-    storage_usd,
     subjects,
 )
 from scripts.deploy.terminal import Terminal
@@ -75,10 +74,7 @@ class Interview:
         region = self._settle(question_of_region(self.home, self.regions))
         self._settle(question_of_stack(DEFAULT_STACK, region))
         self._settle_whose()
-        budget = self._settle(question_of_budget())
-        if self.answers.sources["budget_gib"] == YOU:
-            said = f"that is ${storage_usd(budget):,.2f} of storage a month when full"
-            self.terminal.say("   no limit: the bill has no end" if budget == NONE else f"   {said}")
+        self._settle(question_of_budget())
         self._settle_domain(region)
         self._settle(question_of_alarms(region))
 

@@ -9,6 +9,7 @@ from actions_cache.domain.prices import GIGABYTE, PRICES
 GIB = 1024**3
 NONE, ANY = "none", "any"
 
+DEFAULT_BUDGET = "100"
 LARGEST_BUDGET_GIB = 1_000_000
 LONGEST_NAME = 64
 """CloudFront's limit on the name of a function: https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_CreateFunction.html."""
@@ -243,9 +244,9 @@ def question_of_budget() -> Question:
         "How much may be kept in all, in GiB",
         f"Beyond it, what was used longest ago goes. Examples: 50 is ${storage_usd('50'):.2f} a month when full, "
         f'1000 is\n${storage_usd("1000"):.2f}; "none" is no limit.',
-        "100",
+        DEFAULT_BUDGET,
         read_budget,
-        budget_hint,
+        lambda typed: budget_hint(typed or DEFAULT_BUDGET),
     )
 
 

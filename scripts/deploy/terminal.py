@@ -65,12 +65,10 @@ class Terminal:
         typed = ""
         with _each_key():
             while True:
-                beside = printable(hint(typed.strip()))
-                # The cursor goes back to the end of what was typed.
-                back = f"\x1b[{len(beside) + 2}D" if beside else ""
-                self._write(f"{ERASE_LINE}{prompt}{typed}{f'  {beside}' if beside else ''}{back}")
+                self._draw(prompt, typed, hint)
                 for key in os.read(sys.stdin.fileno(), 1024).decode(errors="replace") or END_OF_INPUT:
                     if key in "\r\n":
+                        self._draw(prompt, typed, hint)
                         self._write("\n")
                         return typed.strip()
                     if key == INTERRUPT:
@@ -84,6 +82,12 @@ class Terminal:
                         typed = ""
                     elif key.isprintable():
                         typed += key
+
+    def _draw(self, prompt: str, typed: str, hint: Callable[[str], str]) -> None:
+        beside = printable(hint(typed.strip()))
+        # The cursor goes back to the end of what was typed.
+        back = f"\x1b[{len(beside) + 2}D" if beside else ""
+        self._write(f"{ERASE_LINE}{prompt}{typed}{f'  {beside}' if beside else ''}{back}")
 
     @property
     def _stream(self) -> TextIO:

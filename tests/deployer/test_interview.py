@@ -104,7 +104,6 @@ def test_six_answers_are_all_that_is_asked() -> None:
     assert interview.asked == len(interview.prompts) == 6
     assert (interview.claims, interview.answers.ids) == ("repository_owner_id=9919", {"octo-org": "9919"})
     assert "octo-org has the id 9919" in interview.said
-    assert "$1.23" in interview.said
 
 
 def test_enter_takes_every_default_but_whose_jobs() -> None:

@@ -160,6 +160,9 @@ def test_a_budget_is_said_in_dollars_of_the_price_table() -> None:
     assert budget_hint("100") == "($2.47 a month when full)"
     assert budget_hint("none") == "(no limit: the bill has no end)"
     assert budget_hint("1x") == budget_hint("") == ""
+    hint = questions.question_of_budget().hint
+    assert hint is not None
+    assert hint("") == hint("100"), "what Enter would take"
 
 
 @pytest.mark.parametrize("typed", ["cache.example.com", "https://Cache.Example.com/", " cache.example.com. "])

@@ -89,6 +89,13 @@ def test_the_hint_follows_what_is_typed_key_by_key() -> None:
         read_until(master, "got '1'")
 
 
+def test_a_line_that_comes_at_once_is_shown_with_its_hint() -> None:
+    with asked("hint") as master:
+        read_until(master, "<>")
+        os.write(master, b"50\r")
+        assert "how much? 50  <50>" in read_until(master, "got '50'")
+
+
 def test_the_terminal_is_as_it_was_afterwards() -> None:
     with asked("hint") as master:
         read_until(master, "<>")
