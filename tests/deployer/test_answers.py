@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.template import ROOT
+from local.template import ROOT, Template
 from scripts.deploy.answers import (
     FILE,
     SAM_FILE,
@@ -20,6 +20,7 @@ from scripts.deploy.answers import (
     gathered,
     keep,
 )
+from scripts.deploy.plan import parameter_faults
 
 
 def written(directory: Path, text: str, name: str = FILE) -> None:
@@ -40,13 +41,14 @@ def test_saying_the_same_again_is_no_news(tmp_path: Path) -> None:
     assert set(answers.sources.values()) == {FILE}
 
 
-def test_a_set_of_samconfig_is_a_set_of_answers(tmp_path: Path) -> None:
+def test_a_set_of_samconfig_is_a_set_of_answers(tmp_path: Path, template: Template) -> None:
     written(tmp_path, (ROOT / SAM_FILE).read_text(), SAM_FILE)
     dev, prod = (gathered(tmp_path, name, {}) for name in ("dev", "prod"))
     assert dev.get("stack") == "actions-cache-dev"
     assert dev.parameters["LogLevel"] == "DEBUG"
     assert prod.get("stack") == "actions-cache"
     assert prod.parameters["LogRetentionDays"] == "90"
+    assert parameter_faults(template, dev.parameters) == parameter_faults(template, prod.parameters) == []
 
 
 def test_parameters_of_samconfig_that_are_answers_become_them(tmp_path: Path) -> None:
