@@ -56,6 +56,8 @@ class Answers:
     parameters: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
+    of_sam: Mapping[str, Any] = field(default_factory=dict)
+    """What samconfig.toml says, which is read there each time and not kept twice."""
     sources: dict[str, str] = field(default_factory=dict)
     """By key: "the environment", "deploy.local.toml", "samconfig.toml", "you"."""
 
@@ -81,7 +83,8 @@ def gathered(root: Path, chosen: str, environment: Mapping[str, str]) -> Answers
         BadAnswers: a file or a variable can't be read.
     """
     answers = Answers()
-    _take(answers, _of_sam(root / SAM_FILE, chosen), SAM_FILE)
+    answers.of_sam = _of_sam(root / SAM_FILE, chosen)
+    _take(answers, answers.of_sam, SAM_FILE)
     _take(answers, _of_file(root / FILE, chosen), FILE)
     told: dict[str, Any] = {key: environment[name] for key, name in VARIABLES.items() if environment.get(name)}
     for key, name in TABLES.items():
@@ -181,8 +184,10 @@ def keep(root: Path, chosen: str, answers: Answers) -> Path:
     """
     path = root / FILE
     document = {name: table for name, table in _document(path).items() if isinstance(table, dict)}
-    document[chosen] = {key: answers.values[key] for key in VARIABLES if key in answers.values}
-    document[chosen] |= {key: dict(getattr(answers, key)) for key in TABLES if getattr(answers, key)}
+    document[chosen] = _unlike(answers.of_sam, {key: it for key, it in answers.values.items() if key in VARIABLES})
+    for key in TABLES:
+        if table := _unlike(answers.of_sam.get(key, {}), getattr(answers, key)):
+            document[chosen][key] = table
     beside = path.with_suffix(".new")
     try:
         beside.write_text(HEADER + as_toml(document))
@@ -191,6 +196,10 @@ def keep(root: Path, chosen: str, answers: Answers) -> Path:
         beside.unlink(missing_ok=True)
         raise BadAnswers(f"{path.name} can't be written: {fault.strerror}") from fault
     return path
+
+
+def _unlike(other: Mapping[str, Any], table: Mapping[str, str]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if other.get(key) != value}
 
 
 def as_toml(document: Mapping[str, Mapping[str, Any]]) -> str:

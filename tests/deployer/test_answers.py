@@ -118,6 +118,18 @@ def test_answers_are_kept_beside_those_of_other_sets(tmp_path: Path) -> None:
     assert (again.values, again.parameters, set(again.sources.values())) == (answers.values, answers.parameters, {FILE})
 
 
+def test_what_samconfig_says_stays_there_alone(tmp_path: Path) -> None:
+    """Else what is taken out of it, a pause say, would go on."""
+    sam = '[prod.global.parameters]\nstack_name = "cache"\n[prod.deploy.parameters]\nparameter_overrides = ["{}"]\n'
+    written(tmp_path, sam.format("CleanupPaused=true"), SAM_FILE)
+    answers = gathered(tmp_path, "prod", {"WHOSE_JOBS": "octo-org", "PARAMETERS": "LogLevel=WARN"})
+    keep(tmp_path, "prod", answers)
+    written(tmp_path, sam.format("MergeMemory=2048"), SAM_FILE)
+    again = gathered(tmp_path, "prod", {})
+    assert again.values == {"stack": "cache", "whose_jobs": "octo-org"}
+    assert again.parameters == {"LogLevel": "WARN", "MergeMemory": "2048"}
+
+
 def test_a_write_that_fails_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path, '[default]\nstack = "old"\n')
 
