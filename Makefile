@@ -12,7 +12,7 @@ HERE = $(subst aarch64,arm64,$(shell uname -m))
 NODE_PACKAGES = $(addsuffix /node_modules/.ready,tests/clients tests/edge tests/page)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo deploy verify-deployment cli cost test test-deploy test-rie sam-local test-sam-local test-slow proofs soak \
+.PHONY: help run demo deploy try-on-aws verify-deployment cli cost test test-deploy test-rie sam-local test-sam-local test-slow proofs soak \
 	bench bench-delivery check lint built-here build release validate doctor doctor-file clients-page screenshots edge lock generate clean
 
 help: ## Lists the targets
@@ -65,8 +65,11 @@ doctor-file: ## Packs the doctor into one file for runner images: python3 dist/d
 
 # ------------------------------------------------------------------ deploy
 
-deploy: .venv/.ready .tools/sam/.ready ## Builds, and deploys into your AWS account, asking what to set; CONFIG=prod takes samconfig.toml's, ARCHITECTURE=x86_64 sets that
-	@$(RUN) -m scripts.deploy $(if $(CONFIG),--config-env "$(CONFIG)") $(if $(ARCHITECTURE),--architecture "$(ARCHITECTURE)")
+deploy: .venv/.ready .tools/sam/.ready ## Deploys into your AWS account, by six questions at most; CONFIG=prod is another set of answers
+	@$(RUN) -m scripts.deploy
+
+try-on-aws: .venv/.ready .tools/sam/.ready ## Makes a throwaway stack, checks and measures it, and deletes all: MAX_USD=1; CLEAN=name deletes what one left
+	@$(RUN) -m scripts.try_on_aws $(if $(CLEAN),--clean "$(CLEAN)")
 
 verify-deployment: .venv/.ready ## Saves and restores at URL=..., and says what is wrong; TOKEN=... inside a job, STACK=... with AWS credentials
 	@$(RUN) -m scripts.verify_deployment $(if $(URL),--url "$(URL)") $(if $(STACK),--stack "$(STACK)") $(VERIFY_OPTIONS)

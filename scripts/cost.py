@@ -84,6 +84,7 @@ def idle_month(template: Template) -> tuple[Line, ...]:
     by_default = [it for it in secrets if "Condition" not in it or template.condition(it["Condition"])]
     rotations, cleanups = runs["RotateFunction"], runs["CleanupFunction"]
     metrics = custom_metrics(BY_THE_SCHEDULE, MOST_VALUES) * orphan_runs_a_month(template)
+    dashboards = template.of_type("AWS::CloudWatch::Dashboard")
     return (
         Line("the secrets: of URLs, of those who manage", "Secret", len(by_default)),
         Line("reading the one, at each rotation", "Secrets Manager", rotations),
@@ -97,7 +98,7 @@ def idle_month(template: Template) -> tuple[Line, ...]:
         Line("scheduled runs: queries", "DynamoDB read", cleanups * len(AGENDA_SHARDS) / 2),
         Line("scheduled runs: logs", "Log", all_runs * IDLE_RUN_LOG_BYTES / GIGABYTE),
         Line("scheduled runs: traces", "Trace", all_runs),
-        Line("the dashboard", "Dashboard", len(template.of_type("AWS::CloudWatch::Dashboard"))),
+        Line("the dashboard, if wanted", "Dashboard", len(dashboards) if template.condition("HasDashboard") else 0),
         Line("custom metrics: what is stored, what the month costs", "Metric", metrics / HOURS_A_MONTH),
         Line(
             "S3's request metrics, while cleanup lists the bucket",

@@ -203,6 +203,7 @@ def test_nothing_in_the_template_costs_by_the_hour(template: Template) -> None:
         "AWS::Serverless::Api",
         "AWS::Serverless::Function",
         "AWS::Serverless::LayerVersion",
+        "AWS::SNS::Topic",
         "AWS::SQS::Queue",
         "Custom::EdgeSecrets",
     }

@@ -137,7 +137,6 @@ OWN_WORDS = {
     "scripts/check_build.py": 3,
     "scripts/clients_page.py": 1,
     "scripts/cost.py": 2,
-    "scripts/deploy.py": 1,
     "scripts/edge.py": 1,
     "scripts/sam_local.py": 1,
     "scripts/screenshots.py": 1,

@@ -47,10 +47,28 @@ def test_a_paragraph_says_what_it_means_how_to_look_and_what_to_do(alarm: str) -
 
 
 @pytest.mark.parametrize("alarm", ALARMS)
-def test_an_alarm_is_heard_where_a_topic_is_named(template: Template, alarm: str) -> None:
+def test_an_alarm_is_heard_where_a_topic_or_an_address_is_named(template: Template, alarm: str) -> None:
     properties = template.properties(alarm)
-    assert properties["AlarmActions"]["Fn::If"][:2] == ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}]]
+    arn = "arn:aws:sns:us-east-1:123456789012:pager"
+    for named, heard_by in (
+        ({}, None),
+        ({"AlarmTopicArn": arn}, [arn]),
+        ({"AlarmEmail": "ops@example.com"}, ["the topic"]),
+        ({"AlarmTopicArn": arn, "AlarmEmail": "ops@example.com"}, ["the topic"]),
+    ):
+        resolved = template.with_parameters(**named).resolve(properties, {"AlarmTopic": "the topic"})
+        assert resolved.get("AlarmActions") == heard_by
     assert properties["AlarmDescription"]
+
+
+def test_the_address_is_told_by_a_topic_that_goes_with_the_stack(template: Template) -> None:
+    topic = template.body["Resources"]["AlarmTopic"]
+    chosen = template.with_parameters(AlarmEmail="ops@example.com")
+    assert chosen.condition(topic["Condition"])
+    assert not template.condition(topic["Condition"])
+    assert "DeletionPolicy" not in topic
+    [subscription] = chosen.resolve(topic["Properties"])["Subscription"]
+    assert subscription == {"Protocol": "email", "Endpoint": "ops@example.com"}
 
 
 def threshold_of(alarm: dict[str, Any]) -> float:

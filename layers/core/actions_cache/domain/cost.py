@@ -199,5 +199,5 @@ _SERVICES = (
     ("Trace", "X-Ray"),
 )
 
-IDLE_MONTH_USD = 5.96
+IDLE_MONTH_USD = 2.96
 """What scripts/cost.py reckons from the template for a month in which nobody builds; a test holds them together."""

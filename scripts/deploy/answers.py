@@ -1,0 +1,225 @@
+"""The answers: where they come from (environment, file, samconfig.toml), and the file that keeps them."""
+
+import json
+import os
+import re
+import shlex
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+FILE = "deploy.local.toml"
+SAM_FILE = "samconfig.toml"
+DEFAULT_SET = "default"
+HEADER = "# What `make deploy` was told, a table for each CONFIG=NAME. Git ignores it; docs/deploy.md lists the keys.\n"
+
+VARIABLES = {
+    "region": "REGION",
+    "stack": "STACK",
+    "whose_jobs": "WHOSE_JOBS",
+    "budget_gib": "BUDGET_GIB",
+    "domain": "DOMAIN",
+    "certificate": "CERTIFICATE",
+    "alarms": "ALARMS",
+    "architecture": "ARCHITECTURE",
+}
+"""By the key in the file: the environment's name for it."""
+TABLES = {"parameters": "PARAMETERS", "tags": "TAGS", "ids": ""}
+"""Tables of names and values: in the environment `Name=value Name=value`, as a shell splits it. The ids are GitHub's
+numbers of what `whose_jobs` names, so that they are looked up once; nobody sets them."""
+
+SET_NAME = re.compile(r"[A-Za-z0-9_-]+")
+ARCHITECTURES = ("arm64", "x86_64")
+OWN_PARAMETERS = {
+    "Architecture": "architecture",
+    "TokenClaims": "whose_jobs",
+    "StoreBudgetBytes": "budget_gib",
+    "DomainName": "domain",
+    "CertificateArn": "certificate",
+    "AlarmEmail": "alarms",
+    "AlarmTopicArn": "alarms",
+}
+"""Parameters of the template that an answer sets."""
+
+
+class BadAnswers(Exception):
+    """Raised when what was said beforehand can't be read; the message says where, and what is wrong."""
+
+
+@dataclass
+class Answers:
+    """What is known so far, each with where it came from."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
+    of_sam: Mapping[str, Any] = field(default_factory=dict)
+    """What samconfig.toml says, which is read there each time and not kept twice."""
+    sources: dict[str, str] = field(default_factory=dict)
+    """By key: "the environment", "deploy.local.toml", "samconfig.toml", "you"."""
+
+    def get(self, key: str) -> str | None:
+        return self.values.get(key)
+
+    def put(self, key: str, value: str, source: str) -> None:
+        self.values[key] = value
+        self.sources[key] = source
+
+
+def check_set_name(name: str) -> str:
+    """Raises BadAnswers."""
+    if not SET_NAME.fullmatch(name):
+        raise BadAnswers(f'CONFIG="{name}": take letters, digits, hyphens and underscores')
+    return name
+
+
+def gathered(root: Path, chosen: str, environment: Mapping[str, str]) -> Answers:
+    """Return what was said beforehand: the environment goes before the file, and that before samconfig.toml.
+
+    Raises:
+        BadAnswers: a file or a variable can't be read.
+    """
+    answers = Answers()
+    answers.of_sam = _of_sam(root / SAM_FILE, chosen)
+    _take(answers, answers.of_sam, SAM_FILE)
+    _take(answers, _of_file(root / FILE, chosen), FILE)
+    told: dict[str, Any] = {key: environment[name] for key, name in VARIABLES.items() if environment.get(name)}
+    for key, name in TABLES.items():
+        told[key] = pairs(environment.get(name, ""), name) if name else {}
+    _take(answers, told, "the environment")
+    architecture = answers.get("architecture")
+    if architecture is not None and architecture not in ARCHITECTURES:
+        raise BadAnswers(f'architecture "{architecture}" is none of Lambda\'s: take {" or ".join(ARCHITECTURES)}')
+    for name in answers.parameters:
+        if name in OWN_PARAMETERS:
+            key = OWN_PARAMETERS[name]
+            raise BadAnswers(f"the parameter {name} is set by the answer {key} ({VARIABLES[key]} in the environment)")
+    return answers
+
+
+def _take(answers: Answers, told: Mapping[str, Any], source: str) -> None:
+    for key, value in told.items():
+        if key in TABLES:
+            table = getattr(answers, key)
+            if table | value != table:
+                answers.sources[key] = source
+            table.update(value)
+        elif answers.get(key) != value:
+            if key == "domain":
+                # An older one's certificate mustn't outlive it.
+                answers.values.pop("certificate", None)
+            answers.put(key, value, source)
+
+
+def pairs(text: str, where: str) -> dict[str, str]:
+    """Read `Name=value Name="a b"`. Raises BadAnswers."""
+    try:
+        words = shlex.split(text)
+    except ValueError as fault:
+        raise BadAnswers(f"{where}: {fault}") from fault
+    if bad := [word for word in words if not word.partition("=")[0] or "=" not in word]:
+        raise BadAnswers(f'{where}: "{bad[0]}" is no Name=value')
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as fault:
+        raise BadAnswers(f"{path.name} can't be read: {fault}") from fault
+
+
+def _of_file(path: Path, chosen: str) -> dict[str, Any]:
+    table = _document(path).get(chosen, {})
+    if not isinstance(table, dict):
+        raise BadAnswers(f"{path.name}: {chosen} is no table; write [{chosen}]")
+    for key, value in table.items():
+        where = f"{path.name}, [{chosen}]"
+        if key in TABLES:
+            if not isinstance(value, dict) or not all(isinstance(it, str) for it in value.values()):
+                raise BadAnswers(f'{where}: {key} has to hold lines like Name = "value"')
+        elif key not in VARIABLES:
+            raise BadAnswers(f"{where}: nobody knows the key {key}; known are {', '.join([*VARIABLES, *TABLES])}")
+        elif isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise BadAnswers(f"{where}: put the value of {key} into quotes")
+    return {key: value if key in TABLES else str(value) for key, value in table.items()}
+
+
+def _of_sam(path: Path, chosen: str) -> dict[str, Any]:
+    """Return what samconfig.toml's environment of that name says, as `sam deploy` reads it."""
+    commands = _document(path).get(chosen, {})
+    told: dict[str, Any] = {}
+    for command in ("global", "deploy"):
+        given = commands.get(command, {}).get("parameters", {})
+        told |= {ours: given[sams] for ours, sams in (("stack", "stack_name"), ("region", "region")) if sams in given}
+        for ours, sams in (("parameters", "parameter_overrides"), ("tags", "tags")):
+            value = given.get(sams, [])
+            text = value if isinstance(value, str) else " ".join(shlex.quote(str(one)) for one in value)
+            told[ours] = told.get(ours, {}) | pairs(text, f"{path.name}, {sams}")
+    own: dict[str, str] = {name: told["parameters"].pop(name) for name in OWN_PARAMETERS if name in told["parameters"]}
+    return told | _answers_of(own)
+
+
+def _answers_of(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Return the answers that parameters of the template stand for."""
+    told = {"architecture": parameters.get("Architecture"), "certificate": parameters.get("CertificateArn")}
+    told["domain"] = parameters.get("DomainName")
+    told["alarms"] = parameters.get("AlarmEmail") or parameters.get("AlarmTopicArn")
+    told["whose_jobs"] = parameters.get("TokenClaims")
+    if budget := parameters.get("StoreBudgetBytes"):
+        told["budget_gib"] = "none" if budget == "0" else f"{int(budget) / 1024**3:g}"
+    return {key: value for key, value in told.items() if value}
+
+
+def keep(root: Path, chosen: str, answers: Answers) -> Path:
+    """Write the answers into the file, beside those of other sets; all of it or nothing.
+
+    Raises:
+        BadAnswers: it can't be written.
+    """
+    path = root / FILE
+    document = {name: table for name, table in _document(path).items() if isinstance(table, dict)}
+    document[chosen] = _unlike(answers.of_sam, {key: it for key, it in answers.values.items() if key in VARIABLES})
+    for key in TABLES:
+        if table := _unlike(answers.of_sam.get(key, {}), getattr(answers, key)):
+            document[chosen][key] = table
+    beside = path.with_suffix(".new")
+    try:
+        beside.write_text(HEADER + as_toml(document))
+        os.replace(beside, path)  # noqa: PTH105 - so that a test can see it fail
+    except OSError as fault:
+        beside.unlink(missing_ok=True)
+        raise BadAnswers(f"{path.name} can't be written: {fault.strerror}") from fault
+    return path
+
+
+def _unlike(other: Mapping[str, Any], table: Mapping[str, str]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if other.get(key) != value}
+
+
+def as_toml(document: Mapping[str, Mapping[str, Any]]) -> str:
+    """Write tables of strings and numbers, and such tables in them: all that the file may hold."""
+    blocks = []
+    for name, table in document.items():
+        blocks.append(_table(_key(name), {key: it for key, it in table.items() if not isinstance(it, dict)}))
+        blocks += [_table(f"{_key(name)}.{_key(key)}", it) for key, it in table.items() if isinstance(it, dict)]
+    return "".join(blocks)
+
+
+def _table(title: str, rows: Mapping[str, str]) -> str:
+    lines = (f"{_key(key)} = {_string(value)}\n" for key, value in rows.items())
+    return f"\n[{title}]\n{''.join(lines)}"
+
+
+def _key(name: str) -> str:
+    return name if SET_NAME.fullmatch(name) else _string(name)
+
+
+def _string(value: Any) -> str:
+    """JSON's strings and numbers are TOML's, but for DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

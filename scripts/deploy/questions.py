@@ -1,0 +1,274 @@
+"""The six questions: what each says, and what each takes. Nothing here asks anybody or anything."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from actions_cache.domain.prices import GIGABYTE, PRICES
+
+GIB = 1024**3
+NONE, ANY = "none", "any"
+
+DEFAULT_BUDGET = "100"
+LARGEST_BUDGET_GIB = 1_000_000
+LONGEST_NAME = 64
+"""CloudFront's limit on the name of a function: https://docs.aws.amazon.com/cloudfront/latest/APIReference/API_CreateFunction.html."""
+LONGEST_STACK_NAME = 128
+
+STACK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
+OWNER = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,38})"
+WHOSE = re.compile(rf"(?P<owner>{OWNER})(?:/(?P<repository>[A-Za-z0-9._-]{{1,100}}))?")
+CLAIM = r"[^,=@\s]+=[^,@\s]+(?:@https://[^,\s]+)?"
+CLAIMS = re.compile(rf"(?:{CLAIM}|any@https://[^,\s]+)(?:,{CLAIM}|,any@https://[^,\s]+)*")
+"""What the template's parameter TokenClaims takes, but for a bare `any`."""
+DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})+")
+CERTIFICATE = re.compile(r"arn:[a-z-]+:acm:us-east-1:[0-9]{12}:certificate/\S+")
+TOPIC = re.compile(r"arn:[a-z-]+:sns:(?P<region>[a-z0-9-]+):[0-9]{12}:\S+")
+EMAIL = re.compile(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+")
+
+
+class Wrong(Exception):
+    """Raised for an answer that can't be taken; the message says why, and what can."""
+
+
+@dataclass(frozen=True)
+class Question:
+    name: str
+    """Its key in the file of answers."""
+    variable: str
+    """The environment's name for it."""
+    title: str
+    says: str
+    """What it is for, an example, and what it costs."""
+    default: str | None
+    """None where somebody has to say."""
+    read: Callable[[str], str]
+    """Returns the answer as it is kept. Raises Wrong."""
+    hint: Callable[[str], str] | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One owner, or one repository, that GitHub is to be asked for."""
+
+    owner: str
+    repository: str | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.owner}/{self.repository}" if self.repository else self.owner
+
+    @property
+    def kind(self) -> str:
+        return "repository" if self.repository else "owner"
+
+    @property
+    def claim(self) -> str:
+        return "repository_id" if self.repository else "repository_owner_id"
+
+
+def read_region(text: str, known: frozenset[str]) -> str:
+    """Raises Wrong."""
+    region = text.strip().lower()
+    if region in known:
+        return region
+    near = sorted(it for it in known if it.split("-")[0] == region.split("-")[0]) or sorted(known)
+    raise Wrong(f'AWS has no region "{region}" with Lambda; near it: {", ".join(near)}')
+
+
+def read_stack(text: str, region: str) -> str:
+    """Raises Wrong."""
+    name = text.strip()
+    if not STACK_NAME.fullmatch(name):
+        raise Wrong(f"\"{name}\" can't be a stack's name: take letters, digits and hyphens, a letter first")
+    room = LONGEST_NAME - len(f"-{region}-response")
+    if len(name) > min(room, LONGEST_STACK_NAME):
+        raise Wrong(
+            f"{name} has {len(name)} characters, and {room} is the most in {region}: CloudFront's names are made of it"
+        )
+    return name
+
+
+def read_whose(text: str) -> str:
+    """Raises Wrong."""
+    whose = text.strip().removeprefix("https://github.com/").strip("/")
+    if whose == ANY or CLAIMS.fullmatch(whose):
+        return whose
+    if whose.lower() == ANY:
+        raise Wrong('write "any", in lower case, if everybody is meant')
+    if not whose:
+        raise Wrong("this has no default: without it nobody is let in. Name an owner or owner/repository")
+    kinds = {subject.kind for subject in subjects(whose)}
+    if len(kinds) > 1:
+        raise Wrong(
+            "owners and repositories together would let in only what fits both; name only owners, or only repositories"
+        )
+    return whose
+
+
+def subjects(whose: str) -> list[Subject]:
+    """Returns what GitHub has to be asked for; nothing for `any` and for claims. Raises Wrong."""
+    if whose == ANY or CLAIMS.fullmatch(whose):
+        return []
+    found = []
+    for one in whose.split(","):
+        match = WHOSE.fullmatch(one.strip())
+        if match is None:
+            raise Wrong(
+                f'"{one.strip()}" is no owner and no owner/repository. Examples: octo-org, octo-org/widgets, '
+                "or a claim by its number: repository_owner_id=9919"
+            )
+        found.append(Subject(match["owner"], match["repository"]))
+    return found
+
+
+def read_id(text: str) -> str:
+    """Raises Wrong."""
+    number = text.strip()
+    if not number.isascii() or not number.isdecimal() or number.startswith("0"):
+        raise Wrong(f'"{number}" is no id: GitHub\'s ids are numbers, as 9919')
+    return number
+
+
+def read_budget(text: str) -> str:
+    """Returns GiB as they were said, or `none`. Raises Wrong."""
+    said = re.sub(r"\s*(gib|gb|g)$", "", text.strip().lower())
+    if said == NONE:
+        return NONE
+    try:
+        gib = float(said)
+    except ValueError:
+        raise Wrong(f'"{text.strip()}" is no number of GiB. Examples: 100, 0.5, none') from None
+    if not 0 < gib <= LARGEST_BUDGET_GIB:
+        raise Wrong(f'say more than 0 and at most {LARGEST_BUDGET_GIB:,} GiB, or "none" for no limit')
+    return said
+
+
+def budget_bytes(budget: str) -> int:
+    """Returns 0, which is no limit, for `none`."""
+    return 0 if budget == NONE else max(1, round(float(budget) * GIB))
+
+
+def storage_usd(budget: str) -> float:
+    """Return what a month of so much storage costs."""
+    return PRICES["S3 storage"].of(budget_bytes(budget) / GIGABYTE)
+
+
+def budget_hint(typed: str) -> str:
+    """Return what stands beside a number while it is typed."""
+    try:
+        budget = read_budget(typed)
+    except Wrong:
+        return ""
+    return "(no limit: the bill has no end)" if budget == NONE else f"(${storage_usd(budget):,.2f} a month when full)"
+
+
+def read_domain(text: str) -> str:
+    """Raises Wrong."""
+    domain = text.strip().lower().removeprefix("https://").rstrip("/.")
+    if domain == NONE or DOMAIN.fullmatch(domain):
+        return domain
+    raise Wrong(f'"{domain}" is no domain name. Examples: cache.example.com, none')
+
+
+def read_certificate(text: str) -> str:
+    """Raises Wrong."""
+    arn = text.strip()
+    if arn == NONE or CERTIFICATE.fullmatch(arn):
+        return arn
+    raise Wrong(
+        f'"{arn}" is no ARN of a certificate in us-east-1, where CloudFront looks whatever the stack\'s region. '
+        "Example: arn:aws:acm:us-east-1:123456789012:certificate/0a1b2c3d"
+    )
+
+
+def read_alarms(text: str, region: str) -> str:
+    """Raises Wrong."""
+    heard_by = text.strip()
+    if heard_by == NONE or EMAIL.fullmatch(heard_by):
+        return heard_by
+    topic = TOPIC.fullmatch(heard_by)
+    if topic is None:
+        raise Wrong(f'"{heard_by}" is no e-mail address and no ARN of an SNS topic. Examples: ops@example.com, none')
+    if topic["region"] != region:
+        raise Wrong(f"that topic is in {topic['region']}, and CloudWatch tells only topics of its own region, {region}")
+    return heard_by
+
+
+WHAT_ANY_MEANS = (
+    '"any" lets in every job of everybody on github.com who learns the URL: each sees its own repository\'s entries '
+    "alone, but stores them at your cost."
+)
+
+
+def question_of_region(default: str, known: frozenset[str]) -> Question:
+    return Question(
+        "region",
+        "REGION",
+        "Region",
+        "Where bucket, tables and functions are. Restores cost nothing to runners in the same region; elsewhere $90 a\n"
+        "terabyte. Prices below are us-east-1's; most regions ask up to a third more. Example: eu-central-1",
+        default,
+        lambda text: read_region(text, known),
+    )
+
+
+def question_of_stack(default: str, region: str) -> Question:
+    return Question(
+        "stack",
+        "STACK",
+        "Stack name",
+        "What everything is called in your account; another name is another cache. It costs nothing. Example: "
+        "actions-cache",
+        default,
+        lambda text: read_stack(text, region),
+    )
+
+
+def question_of_whose() -> Question:
+    return Question(
+        "whose_jobs",
+        "WHOSE_JOBS",
+        "Whose jobs may use it",
+        "An owner (all its repositories), an owner/repository, or several of one kind with commas. It costs nothing.\n"
+        'Examples: octo-org, octo-org/widgets. "any" is everybody on github.com, at your cost.',
+        None,
+        read_whose,
+    )
+
+
+def question_of_budget() -> Question:
+    return Question(
+        "budget_gib",
+        "BUDGET_GIB",
+        "How much may be kept in all, in GiB",
+        f"Beyond it, what was used longest ago goes. Examples: 50 is ${storage_usd('50'):.2f} a month when full, "
+        f'1000 is\n${storage_usd("1000"):.2f}; "none" is no limit.',
+        DEFAULT_BUDGET,
+        read_budget,
+        lambda typed: budget_hint(typed or DEFAULT_BUDGET),
+    )
+
+
+def question_of_domain() -> Question:
+    return Question(
+        "domain",
+        "DOMAIN",
+        "A domain of yours for it",
+        "A name that outlives the stack. It needs a certificate of ACM in us-east-1, which is free, and a DNS record.\n"
+        '"none" takes the name that CloudFront gives. Example: cache.example.com',
+        NONE,
+        read_domain,
+    )
+
+
+def question_of_alarms(region: str) -> Question:
+    return Question(
+        "alarms",
+        "ALARMS",
+        "Who hears alarms",
+        "An e-mail address, which AWS asks for a confirmation, or the ARN of an SNS topic. A thousand mails a month\n"
+        'are free. "none" leaves alarms in CloudWatch alone. Example: ops@example.com',
+        NONE,
+        lambda text: read_alarms(text, region),
+    )

@@ -1,0 +1,22 @@
+"""`make try-on-aws` against the emulator: `python -m tests.deploy.rehearsal TEMPLATE RESULT [BUILD ...]`."""
+
+import os
+import sys
+from pathlib import Path
+
+from scripts.deploy.terminal import Terminal
+from scripts.try_on_aws.flow import Try
+from scripts.try_on_aws.report import Result, markdown
+from scripts.try_on_aws.teardown import PREFIX
+from tests.deploy.assistant import with_template
+
+if __name__ == "__main__":
+    template, result, build = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
+    terminal = Terminal(sys.stderr)
+    steps = with_template(terminal, template, build)
+    name = f"{PREFIX}{os.environ['TRY_SUFFIX']}"
+
+    def publish(it: Result) -> None:
+        result.write_text(markdown(it))
+
+    sys.exit(Try(terminal, steps, os.environ, name, publish).run())

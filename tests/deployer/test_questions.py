@@ -1,0 +1,199 @@
+"""What each question of a deploy takes, and what it says to the rest."""
+
+import re
+
+import pytest
+
+from actions_cache.domain.prices import GIGABYTE, PRICES
+from local.template import Template
+from scripts.deploy import questions
+from scripts.deploy.questions import (
+    Question,
+    Wrong,
+    budget_bytes,
+    budget_hint,
+    read_alarms,
+    read_budget,
+    read_certificate,
+    read_domain,
+    read_id,
+    read_region,
+    read_stack,
+    read_whose,
+    storage_usd,
+    subjects,
+)
+
+REGIONS = frozenset({"us-east-1", "us-west-2", "eu-central-1"})
+CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0a1b"
+TOPIC = "arn:aws:sns:eu-central-1:123456789012:pager"
+
+ALL: list[Question] = [
+    questions.question_of_region("us-east-1", REGIONS),
+    questions.question_of_stack("actions-cache", "us-east-1"),
+    questions.question_of_whose(),
+    questions.question_of_budget(),
+    questions.question_of_domain(),
+    questions.question_of_alarms("us-east-1"),
+]
+
+
+def test_there_are_six_and_no_more() -> None:
+    assert len({question.name for question in ALL}) == len(ALL) == 6
+
+
+@pytest.mark.parametrize("question", ALL, ids=lambda it: it.name)
+def test_a_question_shows_an_example_and_what_it_costs(question: Question) -> None:
+    assert "xample" in question.says
+    assert re.search(r"\$\d|free|costs? nothing|at your cost", question.says)
+    assert all(len(line) <= 116 for line in question.says.split("\n"))
+
+
+@pytest.mark.parametrize("question", ALL, ids=lambda it: it.name)
+def test_a_default_is_an_answer(question: Question) -> None:
+    if question.default is None:
+        assert question.name == "whose_jobs", "the one thing that nobody else can know"
+    else:
+        assert question.read(question.default) == question.default
+
+
+@pytest.mark.parametrize(("typed", "taken"), [("eu-central-1", "eu-central-1"), (" US-EAST-1 ", "us-east-1")])
+def test_a_region_is_one_that_aws_has(typed: str, taken: str) -> None:
+    assert read_region(typed, REGIONS) == taken
+
+
+def test_a_region_that_isnt_there_is_told_with_those_near_it() -> None:
+    with pytest.raises(Wrong, match=r'"eu-central-9".*near it: eu-central-1$'):
+        read_region("eu-central-9", REGIONS)
+
+
+def test_a_stacks_name_leaves_room_for_what_cloudfront_makes_of_it() -> None:
+    longest = "a" * (64 - len("-us-east-1-response"))
+    assert read_stack(longest, "us-east-1") == longest
+    with pytest.raises(Wrong, match="has 46 characters, and 45 is the most in us-east-1"):
+        read_stack(f"{longest}a", "us-east-1")
+
+
+@pytest.mark.parametrize("typed", ["", "1cache", "my cache", "cache_1", "a.b", "-a", "a\nb"])
+def test_a_name_that_cloudformation_refuses_is_told(typed: str) -> None:
+    with pytest.raises(Wrong, match="letters, digits and hyphens"):
+        read_stack(typed, "us-east-1")
+
+
+@pytest.mark.parametrize(
+    ("typed", "claims"),
+    [
+        ("octo-org", ["repository_owner_id"]),
+        ("octo-org/widgets", ["repository_id"]),
+        ("https://github.com/octo-org/widgets", ["repository_id"]),
+        ("octo-org, other_org", ["repository_owner_id", "repository_owner_id"]),
+        ("octo-org/a,octo-org/b.c", ["repository_id", "repository_id"]),
+        ("any", []),
+        ("repository_owner_id=9919", []),
+        ("repository_id=1,repository_id=2", []),
+        ("owner_id=O_kg,runner_type=self-hosted", []),
+        ("repository_id=5@https://ghes.example/_services/token", []),
+        ("any@https://ghes.example", []),
+    ],
+)
+def test_names_are_looked_up_and_claims_arent(typed: str, claims: list[str]) -> None:
+    assert [subject.claim for subject in subjects(read_whose(typed))] == claims
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("", "has no default"),
+        ("ANY", "lower case"),
+        ("octo org", "is no owner"),
+        ("octo-org/a/b", "is no owner"),
+        ("-org", "is no owner"),
+        ("a" * 40, "is no owner"),
+        ("octo-org,octo-org/widgets", "only owners, or only repositories"),
+        ("repository_id=", "is no owner"),
+        ("octo-org;rm", "is no owner"),
+        ("any,octo-org=", "is no owner"),
+    ],
+)
+def test_whose_jobs_is_never_guessed(typed: str, said: str) -> None:
+    with pytest.raises(Wrong, match=said):
+        read_whose(typed)
+
+
+@pytest.mark.parametrize("claims", ["repository_owner_id=9919", "repository_id=42,repository_id=43"])
+def test_the_template_takes_what_names_become(template: Template, claims: str) -> None:
+    assert re.fullmatch(template.body["Parameters"]["TokenClaims"]["AllowedPattern"], claims)
+
+
+@pytest.mark.parametrize("typed", ["", "x", "-1", "1.5", "0", "012", "\uff19", "1 2"])
+def test_an_id_is_a_number_of_githubs(typed: str) -> None:
+    assert read_id(" 9919 ") == "9919"
+    with pytest.raises(Wrong, match="is no id"):
+        read_id(typed)
+
+
+@pytest.mark.parametrize(
+    ("typed", "taken", "size"),
+    [
+        ("100", "100", 100 * 1024**3),
+        ("100 GiB", "100", 100 * 1024**3),
+        ("0.5", "0.5", 1024**3 // 2),
+        ("1000000", "1000000", 10**6 * 1024**3),
+        ("NONE", "none", 0),
+        ("0.0000000001", "0.0000000001", 1),
+    ],
+)
+def test_a_budget_is_gib_or_none(typed: str, taken: str, size: int) -> None:
+    assert read_budget(typed) == taken
+    assert budget_bytes(taken) == size
+
+
+@pytest.mark.parametrize("typed", ["", "0", "-1", "1000001", "much", "nan", "inf", "1e400"])
+def test_a_budget_of_nothing_or_without_end_is_refused(typed: str) -> None:
+    """0 means no limit to the server: nobody shall get there by a typing error."""
+    with pytest.raises(Wrong):
+        read_budget(typed)
+
+
+def test_a_budget_is_said_in_dollars_of_the_price_table() -> None:
+    assert storage_usd("100") == pytest.approx(100 * 1024**3 / GIGABYTE * PRICES["S3 storage"].usd)
+    assert budget_hint("100") == "($2.47 a month when full)"
+    assert budget_hint("none") == "(no limit: the bill has no end)"
+    assert budget_hint("1x") == budget_hint("") == ""
+    hint = questions.question_of_budget().hint
+    assert hint is not None
+    assert hint("") == hint("100"), "what Enter would take"
+
+
+@pytest.mark.parametrize("typed", ["cache.example.com", "https://Cache.Example.com/", " cache.example.com. "])
+def test_a_domain_is_taken_however_it_is_written(typed: str) -> None:
+    assert read_domain(typed) == "cache.example.com"
+
+
+@pytest.mark.parametrize("typed", ["", "cache", "a b.c", "*.example.com", "x.y/z", f"{'a' * 64}.com"])
+def test_what_is_no_domain_is_told(typed: str) -> None:
+    with pytest.raises(Wrong, match="is no domain name"):
+        read_domain(typed)
+
+
+def test_a_certificate_is_one_that_cloudfront_finds() -> None:
+    assert read_certificate(f" {CERTIFICATE} ") == CERTIFICATE
+    for arn in ("", "certificate", CERTIFICATE.replace("us-east-1", "eu-central-1")):
+        with pytest.raises(Wrong, match="in us-east-1, where CloudFront looks"):
+            read_certificate(arn)
+
+
+@pytest.mark.parametrize("typed", ["none", "ops@example.com", TOPIC])
+def test_alarms_are_heard_by_mail_a_topic_or_nobody(typed: str) -> None:
+    assert read_alarms(f" {typed} ", "eu-central-1") == typed
+
+
+@pytest.mark.parametrize("typed", ["", "ops", "ops@example", "a b@example.com", "arn:aws:sqs:eu-central-1:1:q"])
+def test_who_cant_hear_alarms_is_told(typed: str) -> None:
+    with pytest.raises(Wrong, match="is no e-mail address and no ARN"):
+        read_alarms(typed, "eu-central-1")
+
+
+def test_a_topic_of_another_region_is_told() -> None:
+    with pytest.raises(Wrong, match="in eu-central-1, and CloudWatch tells only topics of its own region, us-east-1"):
+        read_alarms(TOPIC, "us-east-1")

@@ -1,0 +1,112 @@
+"""How lines are shown and read, on a real pseudo-terminal."""
+
+import os
+import pty
+import re
+import select
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+PROGRAM = """
+import sys
+from scripts.deploy.terminal import Stopped, Terminal
+terminal = Terminal()
+try:
+    print("got", repr(terminal.ask("how much? ", (lambda text: f"<{text}>") if sys.argv[1] == "hint" else None)))
+except Stopped:
+    print("got the end")
+except KeyboardInterrupt:
+    print("got an interrupt")
+"""
+
+
+@contextmanager
+def asked(how: str) -> Iterator[int]:
+    """Yields the terminal's other side."""
+    child, master = pty.fork()
+    if child == 0:
+        os.execv(sys.executable, [sys.executable, "-c", PROGRAM, how])
+    try:
+        yield master
+    finally:
+        os.close(master)
+        os.waitpid(child, 0)
+
+
+def read_until(master: int, pattern: str, seconds: float = 10) -> str:
+    text, end = "", time.monotonic() + seconds
+    while not re.search(pattern, text):
+        assert time.monotonic() < end, text
+        if select.select([master], [], [], 0.1)[0]:
+            try:
+                text += os.read(master, 4096).decode()
+            except OSError:
+                break
+    return text
+
+
+@pytest.mark.parametrize("how", ["plain", "hint"])
+@pytest.mark.parametrize(
+    ("typed", "got"),
+    [
+        ("100\r", "got '100'"),
+        (" 1x\x7f2 \r", "got '12'"),
+        ("9\x155\r", "got '5'"),
+        ("\r", "got ''"),
+        ("\x04", "the end"),
+    ],
+)
+def test_a_line_is_read_as_it_is_edited(how: str, typed: str, got: str) -> None:
+    with asked(how) as master:
+        read_until(master, "how much")
+        os.write(master, typed.encode())
+        assert got in read_until(master, r"got .+\n")
+
+
+@pytest.mark.parametrize("how", ["plain", "hint"])
+def test_an_interrupt_at_a_question_ends_it(how: str) -> None:
+    with asked(how) as master:
+        read_until(master, "how much")
+        os.write(master, b"5\x03")
+        assert "got an interrupt" in read_until(master, r"got .+\n")
+
+
+def test_the_hint_follows_what_is_typed_key_by_key() -> None:
+    with asked("hint") as master:
+        read_until(master, re.escape("<>"))
+        os.write(master, b"1")
+        read_until(master, re.escape("<1>"))
+        os.write(master, b"0")
+        read_until(master, re.escape("<10>"))
+        os.write(master, b"\x7f")
+        read_until(master, re.escape("<1>"))
+        os.write(master, b"\r")
+        read_until(master, "got '1'")
+
+
+def test_a_line_that_comes_at_once_is_shown_with_its_hint() -> None:
+    with asked("hint") as master:
+        read_until(master, "<>")
+        os.write(master, b"50\r")
+        assert "how much? 50  <50>" in read_until(master, "got '50'")
+
+
+def test_the_terminal_is_as_it_was_afterwards() -> None:
+    with asked("hint") as master:
+        read_until(master, "<>")
+        assert not termios.tcgetattr(master)[3] & termios.ECHO
+        os.write(master, b"\x03")
+        read_until(master, r"got .+\n")
+        assert termios.tcgetattr(master)[3] & termios.ECHO
+
+
+def test_others_text_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    from scripts.deploy.terminal import Terminal  # noqa: PLC0415
+
+    Terminal().say("a name \x1b[2Jof\r\x07 AWS's\nnext")
+    assert capsys.readouterr().out == "a name \ufffd[2Jof\ufffd\ufffd AWS's\nnext\n"
