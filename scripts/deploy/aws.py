@@ -17,6 +17,8 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ProfileNotFound,
 )
+from botocore.loaders import create_loader
+from botocore.regions import EndpointResolver
 
 CERTIFICATES_REGION = "us-east-1"
 DEFAULT_REGION = "us-east-1"
@@ -143,8 +145,9 @@ def home_region() -> str:
 
 
 def known_regions() -> frozenset[str]:
-    """Return those with Lambda, of the part of AWS that has CloudFront."""
-    return frozenset(boto3.Session(aws_access_key_id="", aws_secret_access_key="").get_available_regions("lambda"))
+    """Return those with Lambda, of the part of AWS that has CloudFront; no configuration is read for it."""
+    endpoints = EndpointResolver(create_loader().load_data("endpoints"))
+    return frozenset(endpoints.get_available_endpoints("lambda"))
 
 
 @dataclass

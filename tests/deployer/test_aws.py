@@ -40,6 +40,7 @@ def test_no_credentials_are_told_with_the_ways_to_get_some() -> None:
 def test_a_profile_that_isnt_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "gone")
     assert home_region() == "us-east-1"
+    assert "us-east-1" in known_regions()
     with pytest.raises(AwsRefused, match=r"profile \(gone\).*list-profiles"):
         Account("us-east-1").identity()
 
