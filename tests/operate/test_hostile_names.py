@@ -137,9 +137,11 @@ OWN_WORDS = {
     "scripts/check_build.py": 3,
     "scripts/clients_page.py": 1,
     "scripts/cost.py": 2,
+    "scripts/deploy/transformed.py": 1,
     "scripts/edge.py": 1,
     "scripts/sam_local.py": 1,
     "scripts/screenshots.py": 1,
+    "scripts/try_on_aws/__main__.py": 1,
     "scripts/verify_deployment/__main__.py": 1,
     "scripts/verify_deployment/report.py": 1,
 }
