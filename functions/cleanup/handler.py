@@ -63,7 +63,7 @@ def _correct_usage(remaining: Callable[[], Millis]) -> int:
 
 
 def _clean_up(remaining: Callable[[], Millis]) -> Counter[str]:
-    """Each its part of the time, however much the one before it finds to do."""
+    """Run each task within its share of the time, however much the one before it finds to do."""
     whole = remaining()
     done = control().clean_up(lambda: remaining() - whole * 2 // 5)
     begin = secrets.randbelow(1000) / 1000
