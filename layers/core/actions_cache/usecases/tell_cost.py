@@ -17,7 +17,10 @@ class TellCost:
     telemetry: Telemetry
 
     def __call__(self) -> None:
-        """Nothing where there are more repositories than there is time for: what else the schedule does comes first."""
+        """Record the cost; with more repositories than there is time for, do nothing.
+
+        The schedule's other work comes first.
+        """
         try:
             now = self.estimate_cost(USUAL_HOURS)
         except TryAgain as fault:
