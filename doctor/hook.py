@@ -1,4 +1,4 @@
-"""The hook's own files: what the project's hook takes its URL from, and who could change it for later jobs."""
+"""Examines the hook's own files: where its URL comes from, and who could change it for later jobs."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ SETTINGS = "hook.json"
 
 @dataclass(frozen=True)
 class HookSettings:
-    """Of the file beside the hook: where there is one, no variable counts."""
+    """Holds the settings in the file beside the hook; if that file exists, the variable is ignored."""
 
     path: Path
     url: str | None
     fault: str | None
-    """Why the hook does nothing by it; None where it does."""
+    """Reason why the hook ignores the settings; None if it takes them."""
 
 
 def read_settings(hook: str | None) -> HookSettings | None:
-    """Return what stands beside the hook, or None where there is no such file. Raises nothing."""
+    """Return the settings beside the hook, or None if there is no such file. Raises nothing."""
     if not hook:
         return None
     path = Path(hook).parent / SETTINGS
@@ -42,7 +42,7 @@ def read_settings(hook: str | None) -> HookSettings | None:
 
 
 def url_fault(url: object) -> str | None:
-    """Return why the hook takes no such URL, or None where it does."""
+    """Return why the hook refuses this URL, or None if it takes it."""
     try:
         address = read_address(url) if isinstance(url, str) else None
     except NotAUrl as fault:
@@ -55,13 +55,14 @@ def url_fault(url: object) -> str | None:
 
 
 def judge_files(hook: str | None, env: Path | None) -> Finding | None:
-    """Whether a job could leave code, or another server's name, for the jobs after it.
+    """Judge whether a job could leave code, or another server's name, for later jobs.
 
     Args:
         hook: the file that NODE_OPTIONS loads.
-        env: the runner's `.env`, where there is one.
+        env: the runner's `.env`, if there is one.
 
-    Returns: None where there is nothing to look at, or no owner that means anything, as on Windows.
+    Returns:
+        None if there is nothing to look at, or ownership means nothing here, as on Windows.
     """
     if os.name != "posix":
         return None
@@ -80,9 +81,9 @@ def judge_files(hook: str | None, env: Path | None) -> Finding | None:
 
 
 def _faults(path: Path, *, is_env: bool) -> list[str]:
-    """The file's own, and those of the directories in which somebody could put another in its place.
+    """Return the faults of the file and of the directories in which somebody could replace it.
 
-    The directory of .env is the runner's, which needs it for its work.
+    The directory of .env belongs to the runner, which needs it for its work.
     """
     real = path.resolve()
     looked_at = [real] if is_env else [real, *real.parents]

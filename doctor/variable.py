@@ -22,7 +22,7 @@ WAYS = "docs/runners.md has the ways that work"
 
 
 def hook_of(variables: Mapping[str, str]) -> str | None:
-    """Return the file that NODE_OPTIONS has loaded first."""
+    """Return the file that NODE_OPTIONS loads first."""
     found = re.search(r"(?:--require|-r|--import)[ =](\"[^\"]+\"|\S+)", variables.get("NODE_OPTIONS", ""))
     return found[1].strip('"') if found else None
 
@@ -122,7 +122,7 @@ def _why_not(seen: Seen) -> str:
 
 
 def _what_a_hook_lacks(seen: Seen) -> str:
-    """Of the project's own hook."""
+    """Return what the project's own hook lacks."""
     settings = read_settings(seen.hook)
     if settings is not None:
         return f"; {settings.path} is beside it, and {settings.fault}" if settings.fault else ""

@@ -1,8 +1,8 @@
-"""Build, and deploy what was built: `make deploy`. One choice of the architecture goes to both.
+"""Builds and deploys (`make deploy`), with one choice of the architecture for both.
 
-`sam build` and `sam deploy` each take parameters of their own, and functions that were built for another processor than
-they run on can't start. So the architecture is what is said here, else what samconfig.toml says for the deploy, else
-the template's default.
+`sam build` and `sam deploy` each take parameters of their own, and functions can't start on another processor than they
+were built for. The architecture is the command's, else the one that samconfig.toml has for the deploy, else the
+template's default.
 """
 
 import argparse
@@ -25,11 +25,11 @@ DEFAULT_ENVIRONMENT = "default"
 
 
 class Refused(Exception):
-    """Nothing was sent. The message says why, and what to do."""
+    """Raised when nothing was sent. The message says why, and what to do."""
 
 
 def overrides_of(config: Mapping[str, Any], environment: str) -> dict[str, str]:
-    """Return the parameters that samconfig.toml has `sam deploy` set, in either of the forms that it takes."""
+    """Return the parameters that samconfig.toml sets for `sam deploy`, in either of its two forms."""
     of_environment = config.get(environment, {})
     for command in ("deploy", "global"):
         found = of_environment.get(command, {}).get("parameters", {}).get("parameter_overrides")
@@ -45,7 +45,11 @@ def _pair(word: str) -> tuple[str, str]:
 
 
 def architecture(asked: str | None, overrides: Mapping[str, str], template: Template) -> str:
-    """Return the one that is built and deployed. Raises: Refused: there is no such."""
+    """Return the architecture to build and deploy.
+
+    Raises:
+        Refused: there is no such architecture.
+    """
     parameter = template.body["Parameters"][PARAMETER]
     chosen = asked or overrides.get(PARAMETER) or parameter["Default"]
     if chosen not in parameter["AllowedValues"]:
@@ -58,21 +62,32 @@ def build_command(sam: Path, chosen: str) -> list[str]:
 
 
 def deploy_command(sam: Path, environment: str | None, overrides: Mapping[str, str], chosen: str) -> list[str]:
-    """All parameters of samconfig.toml again, since what a command line says there takes the place of all of them."""
+    """Return the command. It repeats samconfig.toml's parameters, since those on a command line replace them all."""
     told = {**overrides, PARAMETER: chosen}
     how = ["--config-env", environment] if environment else ["--guided"]
     return [str(sam), "deploy", *how, "--parameter-overrides", *(f'{name}="{value}"' for name, value in told.items())]
 
 
 def refuse_other(build: Path, chosen: str) -> None:
-    """Raises: Refused: what was built can't run where it would be deployed."""
+    """Check that the build can run where it is deployed.
+
+    Raises:
+        Refused: it was built for another architecture.
+    """
     built = architecture_of(build)
     if built != chosen:
         raise Refused(f"{build} was built for {built or 'no single architecture'}, not for {chosen}; build it again")
 
 
 def deploy(asked: str | None, environment: str | None, *, root: Path = ROOT, sam: Path = SAM) -> int:
-    """Returns: the exit code of what failed, or 0. Raises: Refused."""
+    """Build and deploy.
+
+    Returns:
+        The exit code of the command that failed, or 0.
+
+    Raises:
+        Refused: nothing was sent.
+    """
     config = tomllib.loads((root / "samconfig.toml").read_text())
     if environment is not None and environment not in config:
         raise Refused(

@@ -1,4 +1,4 @@
-"""`refused`: jobs that TOKEN_CLAIMS keeps out, and what it lacks for them."""
+"""Implements `refused`, which lists the jobs that TOKEN_CLAIMS keeps out and the values it lacks for them."""
 
 import click
 
