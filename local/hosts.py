@@ -2,9 +2,6 @@
 
 Signatures aren't checked here. A page whose own name resolves to 127.0.0.1 (DNS rebinding) could read the cache and
 write into it with tokens that it made up; but its browser still sends that name as Host.
-
-Signatures aren't checked here. A page that has its own name lead to 127.0.0.1 (DNS rebinding) would read the cache and
-write into it by tokens of its making; its browser still says that name as Host.
 """
 
 import ipaddress

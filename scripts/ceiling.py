@@ -2,9 +2,6 @@
 
 One job has the token and the URLs that it is given, on a runner with a fast link and as many connections as it likes.
 The bounds come from the template, or from the constants below. Nothing here was measured on AWS.
-
-One job has the token and the URLs it is given, on a runner with a fast link and as many connections as it likes. What
-bounds a line is read from the template, or is one of the constants below. Nothing here was measured on AWS.
 """
 
 import math

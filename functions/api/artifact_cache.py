@@ -135,9 +135,6 @@ def _query(request: Request, caller: Caller, reader: Reader) -> Query:
 
     So a comma inside a key can't be told from a separator. @actions/cache refuses keys that hold one, other clients
     don't, so the undivided text is looked up as well, as an exact key.
-
-    So a comma of a key's own can't be told from a separator. @actions/cache refuses keys that hold one, other clients
-    don't: the undivided text is looked for too, as an exact key.
     """
     text = request.query_params.get("keys", "")
     keys = [key for key in text.split(",") if key]

@@ -30,9 +30,6 @@ def parse_block_list(body: bytes) -> tuple[str, ...]:
     Memory is bounded by the list's length: anything that doesn't belong in a block list is refused where it begins, so
     neither depth nor names nor attributes pile up.
 
-    Memory is bounded by the list's length: what belongs to no list is refused where it begins, so that neither depth
-    nor names nor attributes pile up.
-
     Raises:
         InvalidRequest: not a block list.
         TooLarge: more blocks than Azure allows.

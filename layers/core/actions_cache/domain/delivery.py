@@ -80,9 +80,6 @@ def choose_source(archive: Archive, *, reads_plainly: bool, has_edge: bool, may_
     Ranges of an empty object are ours to refuse: it isn't proven that S3's own 416 has the total that OpenDAL needs. S3
     serves an empty object as a whole: an answer without a body may not end when a Lambda streams it.
 
-    Ranges of an empty object are ours to refuse: whether S3's own 416 has the total that OpenDAL needs isn't proven.
-    The whole of one is S3's to serve: an answer without a body may not end when a Lambda streams it.
-
     Args:
         archive: as it is stored now.
         reads_plainly: whether this client never asks by `x-ms-range`, which S3 ignores (WIRE.md section 4).

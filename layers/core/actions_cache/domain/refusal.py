@@ -72,9 +72,6 @@ class NotAdmitted(PermissionDenied):
 
     Clients recognize the message by its beginning: @actions/cache shows as a warning any that begins with `cache write
     denied:` or contains `cache read denied:`.
-
-    Clients know the message by its beginning: @actions/cache shows as a warning what begins with `cache write denied:`
-    or has `cache read denied:` in it.
     """
 
     def __init__(self, why: str, job: RefusedJob, action: str = "read") -> None:

@@ -2,9 +2,6 @@
 
 Anybody with an upload URL may put hundreds of thousands of objects under one archive. So no archive gets more than a
 slice of the time while others wait, and a pass over an archive's objects resumes where the last run left it.
-
-Whoever has an upload URL may put hundreds of thousands of objects under one archive. So no archive gets more than a
-slice of the time while others wait, and a pass over one's objects goes on where the last run left it.
 """
 
 from collections import Counter, deque

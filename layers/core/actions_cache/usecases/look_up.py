@@ -63,8 +63,6 @@ class LookUp:
         """Return the hit, or None for a miss.
 
         An entry whose only object or manifest is gone is removed on the way; parts are checked when read.
-
-        An entry whose one object or manifest is gone is removed on the way; parts are checked when read.
         """
         hit = self._hit(query)
         if hit is None:

@@ -53,10 +53,6 @@ async def read_ahead(ranges: AsyncIterable[PartRange], reader: PartReader, budge
     for its first byte holds no memory, so only received bytes count against the budget. While the store is silent, an
     empty chunk says so every SILENCE_SECONDS (see held_back).
 
-    Several ranges are fetched at once, more whenever the stream comes to one that has brought nothing yet: while a
-    request waits for its first byte it holds no memory, so only what came is held against the budget. While the store
-    is silent, an empty chunk says so every SILENCE_SECONDS (see held_back).
-
     Args:
         ranges: in order; short ones, so that several together are in the reader's near future. They are
             waited for while what was asked for before is on its way, and before the first byte is given.

@@ -184,10 +184,6 @@ def private_headers(
     No cache may keep an answer: some hold signed URLs, others what only the token's owner may see. Blobs have S3's and
     Azure's headers instead. HSTS leaves out subdomains, which may not be ours, and `localhost`, whose other ports would
     no longer be reachable by http.
-
-    No cache may keep an answer: some hold signed URLs, others what only the token's owner may see. Blobs have S3's and
-    Azure's headers instead. Subdomains aren't ours to speak for; nor is `localhost`, whose other ports would no longer
-    be reached by http.
     """
     headers: dict[str, str] = {}
     if "cache-control" not in answered and not _is_blob(request.scope["path"]):
