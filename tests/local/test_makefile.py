@@ -1,4 +1,4 @@
-"""What `make` needs of the machine is said at once, in words, and by its name."""
+"""`make` says at once, in words, what it lacks on the machine."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""`make deploy`: the architecture that is built is the one that is deployed, wherever it was chosen."""
+"""`make deploy` builds and deploys one architecture, wherever it was chosen."""
 
 import json
 import os
@@ -66,7 +66,12 @@ def project(tmp_path: Path) -> Path:
 
 
 def sam(project: Path, always: str = "") -> Path:
-    """A program in sam's place. Args: always: what it builds for, whatever it is told."""
+    """Install a program in sam's place.
+
+    Args:
+        project: the project's directory.
+        always: the architecture it builds for, whatever it is told.
+    """
     place = project / "sam"
     place.write_text(SAM.format(python=sys.executable, always=always, machines=MACHINES))
     place.chmod(0o755)
@@ -109,7 +114,7 @@ def test_what_was_built_for_another_processor_is_not_sent(project: Path) -> None
 
 @pytest.mark.parametrize("name", ["arm64", "x86_64"])
 def test_built_template_leaves_no_other_choice(tmp_path: Path, name: str) -> None:
-    """So that a bare `sam deploy`, or an answer to its question, can't deploy the other one."""
+    """A bare `sam deploy`, or an answer to its question, must not deploy the other one."""
     library(tmp_path / "CoreLayer" / "a.so", name)
     (tmp_path / "template.yaml").write_text(BUILT)
     for _ in range(2):
@@ -162,7 +167,7 @@ def test_projects_own_environments_are_read() -> None:
 
 
 def test_make_passes_variable_on(tmp_path: Path) -> None:
-    """From the command line or the environment."""
+    """The variable comes from the command line or the environment."""
     dry = ["make", "--dry-run", "--old-file", ".venv/.ready", "--old-file", ".tools/sam/.ready", "deploy"]
     ran = subprocess.run(
         [*dry, "CONFIG=prod"],

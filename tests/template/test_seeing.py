@@ -54,7 +54,7 @@ def test_an_alarm_is_heard_where_a_topic_is_named(template: Template, alarm: str
 
 
 def threshold_of(alarm: dict[str, Any]) -> float:
-    """Return it with every parameter at its default."""
+    """Return the threshold with every parameter at its default."""
     match alarm["Threshold"]:
         case {"Fn::Sub": str(text)}:
             parameters = Template.load().body["Parameters"]
@@ -64,7 +64,7 @@ def threshold_of(alarm: dict[str, Any]) -> float:
 
 
 def state(alarm: dict[str, Any], values: list[float]) -> str:
-    """What CloudWatch makes of the last periods that have data; those that have none are the others.
+    """Return the alarm's state in CloudWatch after these values; earlier periods have no data.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
     """
@@ -89,7 +89,7 @@ def state(alarm: dict[str, Any], values: list[float]) -> str:
 
 @pytest.mark.parametrize("alarm", ALARMS)
 def test_new_alarm_calls_nobody(template: Template, alarm: str) -> None:
-    """It begins with INSUFFICIENT_DATA and with no data, and actions follow a change from another state."""
+    """It begins with INSUFFICIENT_DATA and without data, and actions follow a change from another state."""
     assert state(template.properties(alarm), []) != "ALARM"
 
 
@@ -143,7 +143,7 @@ def test_a_schedule_that_stops_is_noticed_whatever_its_interval(template: Templa
     alarm = template.properties("CleanupNotRunAlarm")
     longest = template.body["Parameters"]["CleanupIntervalMinutes"]["MaxValue"] * 60
     assert alarm["Period"] >= longest
-    # No call, no metric. It is the change of state that is heard.
+    # Without a call there is no metric. Only a change of state notifies.
     assert state(alarm, [1, 1, 1]) == "OK"
     assert state(alarm, []) == "INSUFFICIENT_DATA"
     assert alarm["InsufficientDataActions"] == alarm["AlarmActions"]
