@@ -54,7 +54,7 @@ def urls_of(region: str, calls: Config, endpoint_url: str | None = None) -> list
 @pytest.mark.parametrize("calls", [QUICK_CALLS, LONG_CALLS], ids=["quick", "long"])
 @pytest.mark.parametrize("region", REGIONS)
 def test_buckets_are_asked_at_their_regional_host(region: str, calls: Config):
-    """S3's global host answers 307 while a bucket is new, and 400 in young regions; its signature wouldn't fit either."""
+    """S3's global host answers 307 while a bucket is new, and 400 in young regions; no signature fits both."""
     assert urls_of(region, calls) == [f"https://{BUCKET}.s3.{region}.amazonaws.com/{KEY}"] * 3
 
 
