@@ -35,9 +35,9 @@ def read_settings(hook: str | None) -> HookSettings | None:
         path.lstat()
         url = json.loads(path.read_text(encoding="utf-8-sig"))["url"]
     except FileNotFoundError:
-        return None if not path.is_symlink() else HookSettings(path, None, "it leads to a file that isn't there")
+        return None if not path.is_symlink() else HookSettings(path, None, "it links to a missing file")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        return HookSettings(path, None, f"it doesn't hold what it must, a url ({type(error).__name__})")
+        return HookSettings(path, None, f"it doesn't have a url in JSON ({type(error).__name__})")
     return HookSettings(path, url if isinstance(url, str) else None, url_fault(url))
 
 
@@ -48,9 +48,9 @@ def url_fault(url: object) -> str | None:
     except NotAUrl as fault:
         return str(fault)
     if address is None:
-        return "its url is no text"
+        return "its url isn't text"
     if not address.is_tls and not address.is_loopback:
-        return f"{address.base} isn't https, over which the hook sends no job's token"
+        return f"{address.base} isn't https, so the hook sends no job's token there"
     return None
 
 
@@ -72,11 +72,11 @@ def judge_files(hook: str | None, env: Path | None) -> Finding | None:
         return None
     faults = [fault for path in seen for fault in _faults(path, is_env=path == env)]
     if not faults:
-        return ok(TITLE, f"root alone: {', '.join(map(str, seen))}")
+        return ok(TITLE, f"only root: {', '.join(map(str, seen))}")
     return warning(
         TITLE,
         f"{'; '.join(faults)}. On a runner that is reused, one job could leave code for the secrets of all later ones: "
-        "give the files and their directories to root, writable for nobody else (docs/runners.md)",
+        "let root own the files and their directories, and nobody else write them (docs/runners.md)",
     )
 
 
@@ -96,5 +96,5 @@ def _faults(path: Path, *, is_env: bool) -> list[str]:
         if state.st_uid != 0:
             found.append(f"{place} belongs to user {state.st_uid}")
         elif state.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not (place != real and state.st_mode & stat.S_ISVTX):
-            found.append(f"{place} is writable for others than its owner (mode {stat.S_IMODE(state.st_mode):03o})")
+            found.append(f"{place} is writable by others than its owner (mode {stat.S_IMODE(state.st_mode):03o})")
     return found

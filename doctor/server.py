@@ -85,7 +85,7 @@ def judge_others(reply: Reply, *, with_token: bool) -> Finding:
     if reply.status == 502 and code == "unavailable":  # noqa: PLR2004 - Bad Gateway
         return trouble(title, f"upload-artifact would fail: {quoted(message)}")
     if reply.status == UNAUTHENTICATED and not with_token:
-        return unknown(title, "this server passes on what jobs ask, and no other; a job's token tells more")
+        return unknown(title, "this server only passes on jobs' requests; a job's token tells more")
     if reply.status == UNAUTHENTICATED:
         return unknown(title, f"the token is refused, by this server or behind it: {quoted(message)}")
     if reply.status < 500:  # noqa: PLR2004 - what says no is there

@@ -30,5 +30,5 @@ def shortage(directory: Path, *, is_new: bool = False) -> str | None:
         return None
     return (
         f"the disk of {directory} has {usage.free // MIB} MiB left, and the store needs {least // MIB} MiB to write: "
-        "free some, or give a LOCAL_DATA_DIR on another disk"
+        "free some, or set LOCAL_DATA_DIR to another disk"
     )

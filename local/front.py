@@ -87,7 +87,7 @@ class Front:
                 await send(message)
             return
         if self.ready_file is not None and not self.ready_file.exists():
-            faults[STARTING] = f"it starts, or stops: {self.ready_file} isn't there"
+            faults[STARTING] = f"it is starting or stopping: {self.ready_file} isn't there"
         body = json.dumps({**said, "ok": not faults, "faults": faults}).encode()
         status = HTTPStatus.SERVICE_UNAVAILABLE if faults else HTTPStatus.OK
         await _answer(send, Answer(status, body, {"Content-Type": "application/json", "Cache-Control": "no-store"}))
@@ -126,7 +126,7 @@ def misdirected(path: str, host: str) -> Answer:
     """Return the refusal of a name, in the dialect of the path's clients."""
     message = (
         f"this is a local run, for 127.0.0.1, localhost and [::1] alone, not {host[:100]!r}; "
-        "behind a proxy, set PUBLIC_URL to the URL that is asked"
+        "behind a proxy, set PUBLIC_URL to the URL that clients ask"
     )
     status = HTTPStatus.MISDIRECTED_REQUEST
     return _in_dialect(path, status, "permission_denied", "InvalidHostName", message)

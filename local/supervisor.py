@@ -63,7 +63,7 @@ def run() -> NoReturn:
         except OSError as error:
             if error.filename is None:
                 raise
-            hint = "what the run keeps must be writable; or give it another LOCAL_DATA_DIR"
+            hint = "make it writable, or set LOCAL_DATA_DIR to another directory"
             raise RunFailed(f"{error.filename2 or error.filename}: {error.strerror}; {hint}") from error
         finally:
             _ignore_further_signals()

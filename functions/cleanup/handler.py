@@ -34,7 +34,7 @@ def lambda_handler(event: Any, context: LambdaContext) -> dict[str, Any]:
         case None:
             done = _clean_up(remaining)
         case _:
-            return refusal(event, "a schedule's event, whose `find` is orphans, outdated or not there")
+            return refusal(event, "a schedule's event, whose `find` is orphans, outdated or absent")
     logger.info("cleaned up", done=done)
     return dict(done)
 

@@ -13,7 +13,7 @@ def refusal(event: object, wanted: str) -> dict[str, str]:
         wanted: what the function reads, with the file in `events/` that shows it.
     """
     fields = sorted(map(str, event))[:20] if isinstance(event, dict) else type(event).__name__
-    message = f"this event isn't one that the function reads, so nothing was done: {wanted}"
+    message = f"this event isn't one that the function reads, so nothing was done; it reads {wanted}"
     logger.error("an event that the function doesn't read", fields=fields, wanted=wanted)
     return {"message": message}
 

@@ -129,7 +129,7 @@ def admission(context: Context) -> str:
     claims = stack.token_claims
     if not claims:
         raise Failed(
-            "the stack's parameter TokenClaims is empty, so nobody comes in: deploy with repository_id=42, say, or "
+            "the stack's parameter TokenClaims is empty, so no job comes in: deploy with repository_id=42, say, or "
             "with any (docs/deploy.md)"
         )
     if GITHUB in stack.anybody_of:

@@ -203,7 +203,7 @@ def check_claims(rules: Sequence[Rule], issuer: str, claims: Mapping[str, Any], 
     scope = without_slash(issuer) if len(issuers) > 1 else None
     to_admit = tuple(text for claims_of_one in proposed if (text := _proposal(claims, claims_of_one, scope)))
     job = _refused(issuer, claims, to_admit)
-    what_to_do = f"to add {to_admit[0]} to TOKEN_CLAIMS" if to_admit else "what its TOKEN_CLAIMS is to say of it"
+    what_to_do = f"to add {to_admit[0]} to TOKEN_CLAIMS" if to_admit else "which rule of TOKEN_CLAIMS would admit it"
     raise NotAdmitted(f"this cache isn't for jobs of {job.called}: {why}. Ask its operator {what_to_do}", job)
 
 

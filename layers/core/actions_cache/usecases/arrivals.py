@@ -34,7 +34,7 @@ def arrivals(bucket: Bucket, clock: Clock, prefix: str) -> Iterator[Part]:
     for number, part in enumerate(bucket.list(prefix)):
         if number == MAX_ARRIVALS:
             raise TooLarge(
-                f"more than {MAX_ARRIVALS} parts arrived for this upload, sent again ones counted; "
+                f"more than {MAX_ARRIVALS} parts arrived for this upload, including those sent again; "
                 "reserve another key, and send fewer and larger parts"
             )
         if number % PAGE == 0 and clock.now() > until:

@@ -24,7 +24,7 @@ class TellCost:
         try:
             now = self.estimate_cost(USUAL_HOURS)
         except TryAgain as fault:
-            logger.warning("the month's cost isn't told", extra={"fault": str(fault)})
+            logger.warning("the month's cost wasn't recorded", extra={"fault": str(fault)})
             return
         for happening in happenings.reckoned(now.stored, now.done, now.hours, now.month):
             self.telemetry.tell(happening)
