@@ -127,7 +127,7 @@ def _what_a_hook_lacks(seen: Seen) -> str:
     if settings is not None:
         return f"; {settings.path} is beside it, and {settings.fault}" if settings.fault else ""
     if not seen.custom:
-        return f"; it takes its URL from hook.json beside it, or from {CUSTOM}, and neither is set"
+        return f"; there is no hook.json beside it to name the URL, and {CUSTOM} isn't set either"
     fault = url_fault(seen.custom)
     return f"; {CUSTOM}: {fault}" if fault else ""
 
