@@ -31,7 +31,7 @@ help: ## Lists the targets
 
 .venv/.ready .tools/engines/.ready .tools/sam/.ready .tools/checkov/.ready .tools/deployment/.ready .tools/runtime/.ready:
 	@found=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2], int(sys.version_info >= (3, 11)))' 2>&1) \
-		|| { echo "$(PYTHON) is no Python that runs ($${found##*$$'\n'}): make PYTHON=/path/to/python3.11, or newer"; exit 1; }; \
+		|| { echo "$(PYTHON) doesn't run as Python ($${found##*$$'\n'}): make PYTHON=/path/to/python3.11, or newer"; exit 1; }; \
 		case "$$found" in *\ 1) ;; *) echo "$(PYTHON) is Python $${found% *}, and 3.11 or newer is needed: make PYTHON=/path/to/it"; exit 1;; esac
 	@echo "installing $< into $(@D) ..."
 	@rm -rf $(@D) && mkdir -p $(dir $(@D)) && $(PYTHON) -m venv $(@D)

@@ -162,7 +162,7 @@ def _started_with(case: Case) -> dict[str, str]:
 
 
 def _named(case: Case) -> str | None:
-    """The URL that the machine names: in the file beside the hook, or, where there is none, in the variable."""
+    """Return the URL that the machine names: in the file beside the hook or, without that file, in the variable."""
     variables = _started_with(case)
     settings = read_settings(hook_of(variables))
     return settings.url if settings is not None else variables.get(CUSTOM)

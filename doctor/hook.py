@@ -1,4 +1,4 @@
-"""The hook's own files: what the project's hook takes its URL from, and who could change it for later jobs."""
+"""Examines the hook's own files: where its URL comes from, and who could change it for later jobs."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ SETTINGS = "hook.json"
 
 @dataclass(frozen=True)
 class HookSettings:
-    """Of the file beside the hook: where there is one, no variable counts."""
+    """Holds the settings in the file beside the hook; if that file exists, the variable is ignored."""
 
     path: Path
     url: str | None
     fault: str | None
-    """Why the hook does nothing by it; None where it does."""
+    """Reason why the hook ignores the settings; None if it takes them."""
 
 
 def read_settings(hook: str | None) -> HookSettings | None:
-    """Return what stands beside the hook, or None where there is no such file. Raises nothing."""
+    """Return the settings beside the hook, or None if there is no such file. Raises nothing."""
     if not hook:
         return None
     path = Path(hook).parent / SETTINGS
@@ -35,33 +35,34 @@ def read_settings(hook: str | None) -> HookSettings | None:
         path.lstat()
         url = json.loads(path.read_text(encoding="utf-8-sig"))["url"]
     except FileNotFoundError:
-        return None if not path.is_symlink() else HookSettings(path, None, "it leads to a file that isn't there")
+        return None if not path.is_symlink() else HookSettings(path, None, "it links to a missing file")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        return HookSettings(path, None, f"it doesn't hold what it must, a url ({type(error).__name__})")
+        return HookSettings(path, None, f"it doesn't have a url in JSON ({type(error).__name__})")
     return HookSettings(path, url if isinstance(url, str) else None, url_fault(url))
 
 
 def url_fault(url: object) -> str | None:
-    """Return why the hook takes no such URL, or None where it does."""
+    """Return why the hook refuses this URL, or None if it takes it."""
     try:
         address = read_address(url) if isinstance(url, str) else None
     except NotAUrl as fault:
         return str(fault)
     if address is None:
-        return "its url is no text"
+        return "its url isn't text"
     if not address.is_tls and not address.is_loopback:
-        return f"{address.base} isn't https, over which the hook sends no job's token"
+        return f"{address.base} isn't https, so the hook sends no job's token there"
     return None
 
 
 def judge_files(hook: str | None, env: Path | None) -> Finding | None:
-    """Whether a job could leave code, or another server's name, for the jobs after it.
+    """Judge whether a job could leave code, or another server's name, for later jobs.
 
     Args:
         hook: the file that NODE_OPTIONS loads.
-        env: the runner's `.env`, where there is one.
+        env: the runner's `.env`, if there is one.
 
-    Returns: None where there is nothing to look at, or no owner that means anything, as on Windows.
+    Returns:
+        None if there is nothing to look at, or ownership means nothing here, as on Windows.
     """
     if os.name != "posix":
         return None
@@ -71,18 +72,18 @@ def judge_files(hook: str | None, env: Path | None) -> Finding | None:
         return None
     faults = [fault for path in seen for fault in _faults(path, is_env=path == env)]
     if not faults:
-        return ok(TITLE, f"root alone: {', '.join(map(str, seen))}")
+        return ok(TITLE, f"only root: {', '.join(map(str, seen))}")
     return warning(
         TITLE,
         f"{'; '.join(faults)}. On a runner that is reused, one job could leave code for the secrets of all later ones: "
-        "give the files and their directories to root, writable for nobody else (docs/runners.md)",
+        "let root own the files and their directories, and nobody else write them (docs/runners.md)",
     )
 
 
 def _faults(path: Path, *, is_env: bool) -> list[str]:
-    """The file's own, and those of the directories in which somebody could put another in its place.
+    """Return the faults of the file and of the directories in which somebody could replace it.
 
-    The directory of .env is the runner's, which needs it for its work.
+    The directory of .env belongs to the runner, which needs it for its work.
     """
     real = path.resolve()
     looked_at = [real] if is_env else [real, *real.parents]
@@ -95,5 +96,5 @@ def _faults(path: Path, *, is_env: bool) -> list[str]:
         if state.st_uid != 0:
             found.append(f"{place} belongs to user {state.st_uid}")
         elif state.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not (place != real and state.st_mode & stat.S_ISVTX):
-            found.append(f"{place} is writable for others than its owner (mode {stat.S_IMODE(state.st_mode):03o})")
+            found.append(f"{place} is writable by others than its owner (mode {stat.S_IMODE(state.st_mode):03o})")
     return found

@@ -144,7 +144,7 @@ def _explained(reply: Reply) -> str:
 
 
 def _hint(reply: Reply) -> str:
-    """By the status, and, of a refused token, by what the server says of it."""
+    """Return a hint by the status and, for a refused token, by the server's message."""
     said = str(reply.json.get("msg") or reply.json.get("message") or "").lower()
     if reply.status == UNAUTHENTICATED and "expired" in said:
         return "; a token ends with its job: run this in one that is running"

@@ -58,7 +58,7 @@ def describe(place: Place) -> Finding:
             "here (docs/runners.md, container jobs)"
         )
     elif place.is_container:
-        # What 127.0.0.1 is in there is said where a connection to it fails (reach.py): elsewhere it does no harm.
+        # A failed connection (reach.py) explains what 127.0.0.1 means in a container; elsewhere it does no harm.
         inside = "; in a container"
     if place.kind == RUN_STEP:
         return unknown(title, f"{place.kind}{inside}; {HOW_IN_A_JOB}")

@@ -15,7 +15,7 @@ UNAUTHENTICATED = 401
 
 SERVICE = "/twirp/github.actions.results.api.v1.CacheService/"
 ARTIFACTS = "/twirp/github.actions.results.api.v1.ArtifactService/ListArtifacts"
-"""A question that changes nothing, whatever is answered."""
+"""Path of a question that changes nothing, whatever the answer."""
 V1 = "/_apis/artifactcache/"
 """What clients of the v1 API put behind ACTIONS_CACHE_URL."""
 
@@ -66,9 +66,11 @@ def judge_clock(reply: Reply) -> Finding:
 
 
 def judge_others(reply: Reply, *, with_token: bool) -> Finding:
-    """Of a question to the artifact service, asked at the cache server.
+    """Judge the answer of the cache server to a question for the artifact service.
 
-    Args: with_token: whether it was asked as a job; the server passes nothing on otherwise.
+    Args:
+        reply: the answer.
+        with_token: whether a job's token was sent; the server passes nothing on without one.
     """
     title = "other services"
     said = reply.json
@@ -83,7 +85,7 @@ def judge_others(reply: Reply, *, with_token: bool) -> Finding:
     if reply.status == 502 and code == "unavailable":  # noqa: PLR2004 - Bad Gateway
         return trouble(title, f"upload-artifact would fail: {quoted(message)}")
     if reply.status == UNAUTHENTICATED and not with_token:
-        return unknown(title, "this server passes on what jobs ask, and no other; a job's token tells more")
+        return unknown(title, "this server only passes on jobs' requests; a job's token tells more")
     if reply.status == UNAUTHENTICATED:
         return unknown(title, f"the token is refused, by this server or behind it: {quoted(message)}")
     if reply.status < 500:  # noqa: PLR2004 - what says no is there

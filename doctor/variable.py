@@ -22,7 +22,7 @@ WAYS = "docs/runners.md has the ways that work"
 
 
 def hook_of(variables: Mapping[str, str]) -> str | None:
-    """Return the file that NODE_OPTIONS has loaded first."""
+    """Return the file that NODE_OPTIONS loads first."""
     found = re.search(r"(?:--require|-r|--import)[ =](\"[^\"]+\"|\S+)", variables.get("NODE_OPTIONS", ""))
     return found[1].strip('"') if found else None
 
@@ -122,12 +122,12 @@ def _why_not(seen: Seen) -> str:
 
 
 def _what_a_hook_lacks(seen: Seen) -> str:
-    """Of the project's own hook."""
+    """Return what the project's own hook lacks."""
     settings = read_settings(seen.hook)
     if settings is not None:
         return f"; {settings.path} is beside it, and {settings.fault}" if settings.fault else ""
     if not seen.custom:
-        return f"; there is no hook.json beside it, and {CUSTOM} isn't set, from which the hook takes the URL"
+        return f"; there is no hook.json beside it to name the URL, and {CUSTOM} isn't set either"
     fault = url_fault(seen.custom)
     return f"; {CUSTOM}: {fault}" if fault else ""
 

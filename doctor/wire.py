@@ -150,7 +150,7 @@ def explain_fault(fault: Exception, address: Address) -> str:
 
 
 def speaks_tls(fault: str) -> bool:
-    """Return whether what failed was TLS at all: no authority helps where a port answers in plain HTTP."""
+    """Return whether the peer spoke TLS at all: no authority helps if the port answers in plain HTTP."""
     upper = fault.upper().replace(" ", "_")
     return not any(word in upper for word in ("WRONG_VERSION_NUMBER", "PACKET_LENGTH", "HTTP_REQUEST"))
 

@@ -1,4 +1,4 @@
-"""Whether the disk has room for the store: SeaweedFS starts without, and then refuses each object with a bare 500."""
+"""Checks the disk's room for the store: SeaweedFS starts without it, then refuses each object with a bare 500."""
 
 import shutil
 from pathlib import Path
@@ -6,22 +6,23 @@ from pathlib import Path
 MIB = 1024 * 1024
 
 NEW_STORE_BYTES = 2_560 * MIB
-"""What a new store needs: SeaweedFS has as many volumes of 1 GiB as the disk has room for (local/seaweedfs.py), and our
-bucket takes one, as does that by which it is seen to be ready. Tried: with 1.1 GB it wrote nothing, with 2.2 GB all."""
+"""Bytes that a new store needs: SeaweedFS has as many volumes of 1 GiB as the disk has room for (local/seaweedfs.py);
+our bucket takes one, and the readiness probe another. Measured: with 1.1 GB it wrote nothing, with 2.2 GB
+everything."""
 
 KEPT_STORE_BYTES = 256 * MIB
-"""What one that holds data needs, to take some more."""
+"""Bytes that a store with data needs in order to take some more."""
 
 RESERVED_SHARE = 100
-"""SeaweedFS stops writing where less than a hundredth of the disk is free."""
+"""SeaweedFS stops writing when less than a hundredth of the disk is free."""
 
 
 def shortage(directory: Path, *, is_new: bool = False) -> str | None:
     """Return what is wrong with the room on a directory's disk, or None.
 
     Args:
-        directory: there already.
-        is_new: whether the store has to begin there.
+        directory: an existing directory.
+        is_new: whether the store has to be created there.
     """
     usage = shutil.disk_usage(directory)
     least = max(NEW_STORE_BYTES if is_new else KEPT_STORE_BYTES, usage.total // RESERVED_SHARE)
@@ -29,5 +30,5 @@ def shortage(directory: Path, *, is_new: bool = False) -> str | None:
         return None
     return (
         f"the disk of {directory} has {usage.free // MIB} MiB left, and the store needs {least // MIB} MiB to write: "
-        "free some, or give a LOCAL_DATA_DIR on another disk"
+        "free some, or set LOCAL_DATA_DIR to another disk"
     )

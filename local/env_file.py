@@ -8,7 +8,7 @@ from pathlib import Path
 from local.private_file import write_private
 
 STARTING = "local run"
-"""The part of `/health` that is in trouble until `.local/env` is written, and again once it is gone."""
+"""Component that `/health` reports until `.local/env` is written, and again once that file is gone."""
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def function_environment(
     defaults = {name: value for name, value in declared.items() if name not in FITTED_TO_LAMBDA | AGAINST_STRANGERS}
     users = {name: value for name, value in chosen.items() if name not in OF_OTHER_ACCOUNTS}
     if not users.get("TOKEN_CLAIMS"):
-        # Empty is unset here too, and would let in nobody.
+        # Empty means unset here too, and would admit nobody.
         users.pop("TOKEN_CLAIMS", None)
     return {
         "VERIFY_TOKENS": "0",

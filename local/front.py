@@ -1,4 +1,4 @@
-"""What the local run answers by itself: to other machines' names, while it starts, and when its store is full."""
+"""Answers requests for other machines' names, during the start, and with a full store itself."""
 
 import contextlib
 import json
@@ -23,27 +23,27 @@ from local.env_file import STARTING
 from local.hosts import Hosts
 
 SAID_AGAIN_SECONDS = 60
-"""How often the terminal is told the same."""
+"""Seconds until the terminal is told the same again."""
 
 WRITING = frozenset({"PUT", "POST", "PATCH"})
 
 
 class Store(Protocol):
     def fault(self) -> str | None:
-        """Return why it takes no object, or None. It may block, and raises nothing."""
+        """Return why the store takes no object, or None. It may block, and raises nothing."""
         ...
 
 
 @dataclass
 class Front:
-    """Answers by itself where the edge behind it can't know.
+    """Answers in place of the edge where the edge can't know.
 
     Args:
         app: the edge.
-        hosts: which names are answered.
-        ready_file: there as long as the run can be used; None: it always can.
-        store: which is asked when a write failed, and for `/health`.
-        terminal: file descriptor of what the user sees.
+        hosts: names that are answered.
+        ready_file: a file that exists while the run can be used; None if it always can.
+        store: the store to ask when a write failed, and for `/health`.
+        terminal: file descriptor of the user's terminal.
     """
 
     app: ASGIApp
@@ -72,7 +72,7 @@ class Front:
             await self.app(scope, receive, send)
 
     async def _health(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with the functions' own findings and those of the run."""
+        """Answer with the findings of the functions and of the run."""
         caught: list[Message] = []
 
         async def keep(message: Message) -> None:
@@ -87,7 +87,7 @@ class Front:
                 await send(message)
             return
         if self.ready_file is not None and not self.ready_file.exists():
-            faults[STARTING] = f"it starts, or stops: {self.ready_file} isn't there"
+            faults[STARTING] = f"it is starting or stopping: {self.ready_file} isn't there"
         body = json.dumps({**said, "ok": not faults, "faults": faults}).encode()
         status = HTTPStatus.SERVICE_UNAVAILABLE if faults else HTTPStatus.OK
         await _answer(send, Answer(status, body, {"Content-Type": "application/json", "Cache-Control": "no-store"}))
@@ -117,23 +117,23 @@ class Front:
         now = time.monotonic()
         if now - self._said.get(fault, float("-inf")) > SAID_AGAIN_SECONDS:
             self._said[fault] = now
-            # Whoever read may be gone: that stops nothing.
+            # The terminal may be gone, which stops nothing.
             with contextlib.suppress(OSError):
                 os.write(self.terminal, f"error: nothing can be saved: {printable(fault)}\n".encode())
 
 
 def misdirected(path: str, host: str) -> Answer:
-    """Return the refusal of a name, in the dialect of whoever asks for such a path."""
+    """Return the refusal of a name, in the dialect of the path's clients."""
     message = (
         f"this is a local run, for 127.0.0.1, localhost and [::1] alone, not {host[:100]!r}; "
-        "behind a proxy, set PUBLIC_URL to the URL that is asked"
+        "behind a proxy, set PUBLIC_URL to the URL that clients ask"
     )
     status = HTTPStatus.MISDIRECTED_REQUEST
     return _in_dialect(path, status, "permission_denied", "InvalidHostName", message)
 
 
 def full(path: str, fault: str) -> Answer:
-    """Return what a client that writes is told; no client tries such an answer again."""
+    """Return what a writing client is told; no client tries again after this answer."""
     status = HTTPStatus.INSUFFICIENT_STORAGE
     return _in_dialect(path, status, "resource_exhausted", "InsufficientStorage", f"nothing can be saved: {fault}")
 

@@ -25,8 +25,8 @@ class Functions:
 
         Args:
             listener: file descriptor of the socket to serve.
-            terminal: file descriptor of what the user sees; None: there is nobody.
-            options: further ones of its command line.
+            terminal: file descriptor of the user's terminal, or None.
+            options: further command-line options.
         """
         [store] = self.resources.template.of_type("AWS::CloudFront::KeyValueStore")
         edge_secrets = self.resources.refs[f"{store}.Arn"]

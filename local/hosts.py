@@ -1,7 +1,7 @@
-"""Which names the local run answers to.
+"""Decides which names the local run answers to.
 
-Signatures aren't checked here. A page that has its own name lead to 127.0.0.1 (DNS rebinding) would read the cache and
-write into it by tokens of its making; its browser still says that name as Host.
+Signatures aren't checked here. A page whose own name resolves to 127.0.0.1 (DNS rebinding) could read the cache and
+write into it with tokens that it made up; but its browser still sends that name as Host.
 """
 
 import ipaddress
@@ -15,19 +15,19 @@ _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::\d{0,5})?")
 
 @dataclass(frozen=True)
 class Hosts:
-    """Names that are answered.
+    """Lists the names that are answered.
 
     Args:
-        bound: the address that is served on. On one that other machines reach, tokens are verified, so that another
-            name gains nothing, and nobody knows here by which names it is reached: all are answered.
-        public_url: of a proxy in front, whose host is answered too.
+        bound: the address that is served on. If other machines can reach it, all names are answered: tokens are
+            verified, so another name gains nothing, and the machine's names aren't known here.
+        public_url: URL of a proxy in front, whose host is answered too.
     """
 
     bound: str
     public_url: str | None = None
 
     def admit(self, hosts: Iterable[str]) -> bool:
-        """Return whether a request with these Host headers is answered; on any port, since a proxy may have another."""
+        """Return whether a request with these Host headers is answered, on any port, since a proxy may have another."""
         names = [found["name"].lower() if (found := _HOST.fullmatch(host)) else "" for host in hosts]
         if not is_loopback(self.bound):
             return True

@@ -22,7 +22,7 @@ def choose(names: Iterable[str], remembered: dict[str, int]) -> dict[str, int]:
     free = (port for port in random.sample(CANDIDATES, len(CANDIDATES)) if _are_free(port))
     chosen = dict(zip(wanted, free, strict=False))
     if len(chosen) < len(wanted):
-        raise RunFailed(f"the engines need {len(wanted)} ports from {CANDIDATES.start} on, and no more are free")
+        raise RunFailed(f"the engines need {len(wanted)} ports from {CANDIDATES.start} on, and too few are free")
     return chosen
 
 

@@ -1,4 +1,4 @@
-"""Whether the local run's store takes objects, tried by one."""
+"""Tests whether the local run's store takes objects, by writing one."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +12,23 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PROBE = "health/probe"
-"""Beside `archives/`, which alone cleanup looks through."""
+"""Key beside `archives/`, the only prefix that cleanup lists."""
 
 
 @dataclass(frozen=True)
 class WritableStore:
-    """Args: directory: of the engine on this machine; None for one that was named."""
+    """Tests the local run's store.
+
+    Args:
+        directory: the engine's directory on this machine; None for a store that was named.
+    """
 
     client: "S3Client"
     bucket: str
     directory: Path | None
 
     def fault(self) -> str | None:
-        """Return why it takes no object, or None. Raises nothing."""
+        """Return why the store takes no object, or None. Raises nothing."""
         try:
             if self.directory is not None and (little := shortage(self.directory)) is not None:
                 return little

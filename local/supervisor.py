@@ -63,7 +63,7 @@ def run() -> NoReturn:
         except OSError as error:
             if error.filename is None:
                 raise
-            hint = "what the run keeps must be writable; or give it another LOCAL_DATA_DIR"
+            hint = "make it writable, or set LOCAL_DATA_DIR to another directory"
             raise RunFailed(f"{error.filename2 or error.filename}: {error.strerror}; {hint}") from error
         finally:
             _ignore_further_signals()
@@ -126,7 +126,7 @@ def _start_and_watch(stack: ExitStack) -> NoReturn:
 
 @contextlib.contextmanager
 def _terminal() -> Iterator[int]:
-    """What the user sees, for a process whose own output is its log."""
+    """Provide the user's terminal to a process whose own output is its log."""
     terminal = os.dup(STDERR)
     try:
         yield terminal
@@ -166,7 +166,7 @@ def _check_settings(options: Options, template: Template) -> None:
 
 
 def _check_node() -> None:
-    """The edge's functions run in it (local/edge/runtime.py)."""
+    """Check for Node, which runs the edge's functions (local/edge/runtime.py)."""
     try:
         ran = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False, timeout=START_SECONDS)
     except FileNotFoundError:
@@ -247,7 +247,7 @@ def _fault(url: str) -> str | None:
         with contextlib.closing(error):
             said = error.read(3000)
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
-            # Until this very process has written the file that the server waits for.
+            # The server is only waiting for the file that this very process is about to write.
             if json.loads(said)["faults"].keys() == {STARTING}:
                 return None
         return f"{error.code} {said[:300].decode(errors='replace')}"

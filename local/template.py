@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 NO_VALUE = "AWS::NoValue"
 
 WITHOUT_DEFAULT = {"TokenClaims": "any"}
-"""What a parameter is here that a deployer must choose."""
+"""Values here of parameters that a deployer must choose."""
 
 
 class _Loader(yaml.CSafeLoader):

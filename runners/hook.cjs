@@ -7,7 +7,7 @@
 // the v1 API go by; it is replaced only where it is set.
 //
 // Where there is a hook.json, CUSTOM_ACTIONS_RESULTS_URL counts for nothing, even if the file is broken: a workflow's
-// env: and a step's $GITHUB_ENV can set that variable, and whoever names the server gets the job's token.
+// env: and a step's $GITHUB_ENV can set that variable, and the server that it names gets the job's token.
 'use strict'
 
 function settings() {
@@ -22,7 +22,7 @@ function settings() {
   return JSON.parse(fs.readFileSync(file, 'utf8').replace(/^\uFEFF/, ''))
 }
 
-// The token goes readable over plain http, and host:3000 is a URL too, of the protocol `host:`.
+// Plain http shows the token to others. host:3000 is a URL too, of the protocol `host:`.
 function leadsSafely(url) {
   const isLoopback = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/.test(url.hostname)
   return url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback)

@@ -1,7 +1,7 @@
-"""Reckon what one token can cost in an hour; `python -m scripts.cost --ceiling` prints it.
+"""Estimates what one token can cost in an hour; `python -m scripts.cost --ceiling` prints it.
 
-One job has the token and the URLs it is given, on a runner with a fast link and as many connections as it likes. What
-bounds a line is read from the template, or is one of the constants below. Nothing here was measured on AWS.
+One job has the token and the URLs that it is given, on a runner with a fast link and as many connections as it likes.
+The bounds come from the template, or from the constants below. Nothing here was measured on AWS.
 """
 
 import math
@@ -28,32 +28,33 @@ HOUR = 3600
 
 LINK_BITS_A_SECOND = 10e9
 LINK_GIGABYTES = LINK_BITS_A_SECOND / 8 * HOUR / GIGABYTE
-"""What the link carries in an hour, each way."""
+"""Gigabytes that the link carries in an hour, each way."""
 
 # AWS's default quotas and rates; most can be raised on request.
 EDGE_REQUESTS_A_SECOND = 250_000
-"""Of a distribution: https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cloudfront-limits.html."""
+"""Quota of a distribution:
+https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/cloudfront-limits.html."""
 ACCOUNT_REQUESTS_A_SECOND = 10_000
-"""Of all REST APIs of an account in a region:
+"""Quota of all REST APIs of an account in a region:
 https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-request-throttling.html."""
 LAMBDA_CONCURRENCY = 1000
-"""Of an account in a region: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
+"""Quota of an account in a region: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
 BUCKET_WRITES_A_SECOND, BUCKET_READS_A_SECOND = 3500, 5500
-"""Of a prefix at first, lists among the reads; S3 raises them under lasting load:
+"""Rates of a prefix at first, lists among the reads; S3 raises them under lasting load:
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/optimizing-performance.html."""
 TABLE_READ_UNITS_A_SECOND = 40_000
-"""Of a table: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html."""
+"""Quota of a table: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html."""
 
 # Estimates from reading the code.
 EDGE_ANSWER_BYTES = 600
-"""Of a refusal, headers included."""
+"""Bytes of a refusal, headers included."""
 HEALTH_READ_UNITS = 5
 PLATFORM_LOG_BYTES = 1500
-"""Of Lambda's own lines of a request: its start and its report, as JSON."""
+"""Bytes of Lambda's own two lines of a request, its start and its report, as JSON."""
 LONGEST_LINE_BYTES = 7500
-"""Of a hit, whose two keys have 512 characters each that JSON escapes; a test writes such a line."""
+"""Bytes of a hit's line with two keys of 512 characters that JSON escapes; a test writes such a line."""
 TRACED = 1.0
-"""The traced part of the requests. X-Ray samples 5%, but obeys a client that asks for a trace by X-Amzn-Trace-Id:
+"""Traced share of the requests. X-Ray samples 5%, but obeys a client that asks for a trace by X-Amzn-Trace-Id:
 https://docs.aws.amazon.com/xray/latest/devguide/xray-concepts.html#xray-concepts-tracingheader."""
 
 NOTHING = "nothing"
@@ -62,7 +63,7 @@ ACCOUNTS_CONCURRENCY = "the account's concurrency of Lambda"
 
 
 class Shared(StrEnum):
-    """Names what lines compete for; of those with the same name, the sum has only the dearest."""
+    """Names what several lines compete for; the sum has only the dearest line of each name."""
 
     UP = "the link up"
     DOWN = "the link down"
@@ -76,18 +77,18 @@ class Shared(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spending:
-    """Is a line of the worst hour."""
+    """Describes a line of the worst hour."""
 
     what: str
     quantity: float
-    """In an hour."""
+    """Quantity in an hour."""
     unit: str
     bound: str
-    """The parameter or quota that keeps the quantity from being more."""
+    """Parameter or quota that limits the quantity."""
     lines: tuple[Line, ...]
     shared: Shared | None = None
     told_by: str | None = None
-    """The alarm."""
+    """Alarm that reports it."""
 
     @property
     def usd(self) -> float:
@@ -95,7 +96,7 @@ class Spending:
 
 
 def ceiling(spendings: Iterable[Spending]) -> float:
-    """Return what all lines cost together in an hour, in USD; those that compete for one thing count once."""
+    """Return the cost of all lines together in an hour, in USD; only the dearest of competing lines counts."""
     dearest: dict[str, float] = {}
     for it in spendings:
         name = it.shared or it.what
@@ -104,7 +105,7 @@ def ceiling(spendings: Iterable[Spending]) -> float:
 
 
 def seconds_until_told(template: Template) -> Mapping[str, float]:
-    """Return how long each alarm takes from the moment when its metric first exceeds the threshold."""
+    """Return the seconds that each alarm takes from the moment when its metric first exceeds the threshold."""
     told = {}
     for name in template.of_type("AWS::CloudWatch::Alarm"):
         alarm = template.properties(name)
@@ -188,7 +189,7 @@ def _at_edge(count: float, *, functions: int) -> tuple[Line, ...]:
 
 
 def _through_api(count: float) -> tuple[Line, ...]:
-    """Return what each request costs, but for Lambda's time, logs and traces, which have lines of their own."""
+    """Return the cost of each request without Lambda's time, logs and traces, which have lines of their own."""
     return (
         Line("edge", "CloudFront request", count),
         Line("function", "CloudFront Function", count),
@@ -313,7 +314,7 @@ def _open_uploads_bound(template: Template) -> str:
 
 
 def _seconds_until_swept(template: Template) -> float:
-    """Return how long parts stay that no entry has: until their URL, and whoever began to use it, is past."""
+    """Return how long parts without an entry stay: until their URL has expired and its last uploads have ended."""
     return 2 * _set(template, "UploadUrlSeconds") + 60 * _set(template, "CleanupIntervalMinutes")
 
 
@@ -375,7 +376,7 @@ def _work(template: Template) -> tuple[Spending, ...]:
 
 
 def _concurrency(template: Template, parameter: str) -> tuple[int, str]:
-    """Return how many functions may run at a time, and what says so. A parameter of 0 reserves nothing."""
+    """Return how many functions may run at a time, and what limits them. A parameter of 0 reserves nothing."""
     said = template.body["Parameters"].get(parameter, {"Default": 0})
     reserved = int(said["Default"])
     return (reserved, f"`{parameter}`") if reserved else (LAMBDA_CONCURRENCY, ACCOUNTS_CONCURRENCY)

@@ -66,13 +66,13 @@ def import_error(build: Path, function: Path) -> str | None:
 
 
 def architecture_of(build: Path) -> str | None:
-    """Return what the libraries in it run on, as Lambda calls it; None where they run on several, or there are none."""
+    """Return the architecture of a build's libraries, in Lambda's words; None if they have several or none."""
     found = {ELF_MACHINES.get(_elf_machine(library)) for library in build.rglob("*.so")} - {None}
     return found.pop() if len(found) == 1 else None
 
 
 def _elf_machine(library: Path) -> int:
-    """As its header says: https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html."""
+    """Return the machine in a library's header: https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html."""
     with library.open("rb") as file:
         header = file.read(20)
     return int.from_bytes(header[18:20], "little")

@@ -39,8 +39,9 @@ USUAL_VALUES = {"reason": 1, "outcome": 1, "duty": 3, "kind": 2, "part": 5}
 """How many values of a metric's dimension come up in an hour in which jobs run; each counts as a metric."""
 MOST_VALUES = {it.dimension: len(it.values) for it in METRICS if it.dimension}
 BUCKET_METRICS, BUCKET_METRICS_OF_A_LISTING = 13, 7
-"""S3's request metrics, without those of S3 Select; and those that a listing makes: all requests and lists, bytes down,
-the two latencies, the two errors. https://docs.aws.amazon.com/AmazonS3/latest/userguide/metrics-dimensions.html."""
+"""Numbers of S3's request metrics without those of S3 Select, and of those that a listing makes: all requests and
+lists, bytes down, the two latencies, the two errors.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/metrics-dimensions.html."""
 BUSY_HOURS = 22 * 10
 """Of a month, in which jobs run: ten hours a day from Monday to Friday."""
 NEVER_WELL = (ORPHAN_LISTING_FAILURES,)
@@ -169,7 +170,7 @@ def dollars(usd: float) -> str:
 
 
 def markdown(columns: Mapping[str, Saving], template: Template) -> str:
-    """The tables: a terabyte in each way of saving, an idle month, the worst hour, and the prices."""
+    """Return the tables: a terabyte in each way of saving, an idle month, the worst hour, and the prices."""
     tables = [
         _terabyte_table(columns),
         _idle_table(template),

@@ -15,7 +15,7 @@ from scripts.check_build import architecture_of
 _ARCHITECTURE = re.compile(
     r"(\n  Architecture:\n    Type: String\n    Default: )\w+(\n    AllowedValues:\n)(?:    - \w+\n)+"
 )
-"""The parameter, in the template that SAM built."""
+"""The parameter in the template that SAM built."""
 
 LAYER = "CoreLayer"
 PLACE = Path(LAYER, "python", "actions_cache", "release.txt")
@@ -35,9 +35,10 @@ def stamp(build: Path) -> Path:
 
 
 def pin_architecture(build: Path) -> None:
-    """Make what was built the only choice: CloudFormation then refuses a deploy that asks for the other, at once.
+    """Make the build's architecture the only choice, so that CloudFormation refuses to deploy the other one at once.
 
-    Raises: ValueError: what was built is for several architectures, or its template isn't as SAM writes it.
+    Raises:
+        ValueError: the build has several architectures, or its template isn't as SAM writes it.
     """
     built, place = architecture_of(build), build / "template.yaml"
     text, count = _ARCHITECTURE.subn(rf"\g<1>{built}\g<2>    - {built}\n", place.read_text())

@@ -1,4 +1,4 @@
-"""A bucket that makes its keys up, a table in memory, and time that passes with each call: for floods of any size."""
+"""Builds a bucket with made-up keys, a table in memory, and time that passes with each call, for floods of any size."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -22,20 +22,20 @@ TABLE_CALL: Millis = 5
 
 
 class Killed(BaseException):
-    """Lambda ends the process: no `except Exception` sees it."""
+    """Stands for Lambda's end of the process: no `except Exception` sees it."""
 
 
 @dataclass
 class Line:
-    """All calls go by it: they take time, and one may be a process's last."""
+    """Counts all calls: each takes time, and one may be the process's last."""
 
     clock: SetClock
     killed_at: Millis | None = None
     calls: int = 0
     dies_at: int | None = None
-    """The call, from 1."""
+    """Number of the last call, from 1."""
     after_it: bool = False
-    """The call takes effect first."""
+    """Whether the last call takes effect."""
 
     def begin(self, takes: Millis) -> None:
         self.calls += 1
@@ -52,13 +52,13 @@ class Line:
 
 @dataclass
 class Heap:
-    """The objects of one archive, by their numbers: the first `kept` are its manifest's, the others nobody's."""
+    """Numbers the objects of one archive: its manifest has the first `kept` ones, the others are orphans."""
 
     count: int
     kept: int = 0
     size: int = 0
     gone: int = 0
-    """How many of those of nobody."""
+    """Number of orphans deleted so far."""
 
     def number_after(self, number: int) -> int | None:
         number = number + 1 if number + 1 < self.kept else max(number + 1, self.kept + self.gone)
@@ -92,7 +92,7 @@ class Bucket:
         for key in keys:
             heap, number = self.heaps[key.split("/")[1]], _number(key)
             assert number >= heap.kept, "deleted under a reader"
-            # What a killed run deleted is listed no more, so that each run deletes from the first one on.
+            # A later run doesn't list what a killed run deleted, so each deletes from the first one on.
             assert number == heap.kept + heap.gone
             heap.gone += 1
         self.line.end()

@@ -33,7 +33,7 @@ from scripts.cost import DOCUMENT, idle_month, main
 from tests.template.declared import api_events
 
 ESCAPED = "\x01"
-"""A character for which JSON writes six."""
+"""A character that JSON writes as six."""
 
 
 def line(template: Template, what: str) -> Spending:
@@ -63,7 +63,7 @@ def test_the_link_carries_4500_gigabytes_an_hour_and_no_line_more(template: Temp
 
 
 def test_the_worst_hour_is_what_its_lines_say(template: Template) -> None:
-    """By hand, from the prices of a terabyte and a million."""
+    """It is reckoned by hand, from the prices of a terabyte and a million."""
     assert line(template, "bytes up, to the bucket").usd == pytest.approx(4.5 * 20)
     assert line(template, "bytes down, through the edge").usd == pytest.approx(4.5 * 85)
     assert line(template, "bytes down, from S3").usd == pytest.approx(4.5 * 90)
@@ -73,13 +73,13 @@ def test_the_worst_hour_is_what_its_lines_say(template: Template) -> None:
 
 
 def test_no_price_is_forgotten(template: Template) -> None:
-    """What isn't spent by what jobs do is spent while they do nothing."""
+    """Prices that jobs' work doesn't use appear in the idle month."""
     spent = {it.price for one in worst_hour(template) for it in one.lines}
     idle = {it.price for it in idle_month(template)}
     assert set(PRICES) - spent - idle == {"DynamoDB recovery"}, "of what is stored alone"
 
 
-# ---------------------------------------------------------------- what bounds it
+# ---------------------------------------------------------------- bounds
 
 
 def test_requests_of_all_kinds_are_what_the_throttles_let_in(template: Template) -> None:
@@ -179,7 +179,7 @@ def test_each_parameter_that_the_page_names_exists(template: Template) -> None:
     assert set(re.findall(r"`([A-Z][a-z]\w+)(?:=\w+)?`", section)) <= known
 
 
-# ---------------------------------------------------------------- who tells
+# ---------------------------------------------------------------- alarms
 
 
 def test_an_alarm_that_is_named_exists_and_takes_its_periods(template: Template) -> None:

@@ -113,7 +113,7 @@ def test_a_schedule_that_is_no_rate_is_refused(template: Template, expression: s
 def test_an_idle_month_counts_what_the_template_has(template: Template) -> None:
     lines = idle_month(template)
     assert usd(lines, "alarms") == pytest.approx(0.10 * len(template.of_type("AWS::CloudWatch::Alarm")))
-    # But the edge's, which comes with a web ACL.
+    # The edge's secret only comes with a web ACL.
     assert usd(lines, "the secrets: of URLs, of those who manage") == pytest.approx(
         0.40 * (len(template.of_type("AWS::SecretsManager::Secret")) - 1)
     )

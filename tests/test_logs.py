@@ -80,7 +80,7 @@ def test_signature_is_masked_whatever_stands_before_it(before: str, name: str, m
 
 @pytest.mark.parametrize("piece", ["eyJ-", "eyJ", "eyJ.", "Bearer ", "Authorization: ", "sig=", " ", "eyJa.a. "])
 def test_filter_takes_time_in_proportion_to_its_text(piece: str):
-    """Of eight times as much, 64 times the time would be quadratic."""
+    """With eight times the text, quadratic time would be 64 times as long."""
 
     def seconds(size: int) -> float:
         text = piece * (size // len(piece))

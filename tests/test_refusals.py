@@ -1,4 +1,4 @@
-"""Settings that can't be are refused in words that say what to write."""
+"""Impossible settings are refused in words that say what to write."""
 
 import pytest
 from pydantic import ValidationError

@@ -97,7 +97,7 @@ def test_a_setting_out_of_bounds_is_refused(wrong):
 
 
 def test_the_template_bounds_what_settings_bound(template):
-    """Above, the same; below, the template may want more, since tests and local runs live in seconds."""
+    """Upper bounds are the same; the template's lower ones may be higher, since tests and local runs use seconds."""
     variables = template.body["Globals"]["Function"]["Environment"]["Variables"]
     bounded = {value["Ref"]: name for name, value in variables.items() if isinstance(value, dict) and "Ref" in value}
     parameters = {it: template.body["Parameters"].get(it, {}) for it in bounded}

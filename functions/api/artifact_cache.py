@@ -131,10 +131,10 @@ def _number(text: str) -> int:
 
 
 def _query(request: Request, caller: Caller, reader: Reader) -> Query:
-    """Read `keys`, one list that clients join by commas and percent-encode whole, the commas too.
+    """Read `keys`: one list that clients join by commas and then percent-encode whole, commas included.
 
-    So a comma of a key's own can't be told from a separator. @actions/cache refuses keys that hold one, other clients
-    don't: the undivided text is looked for too, as an exact key.
+    So a comma inside a key can't be told from a separator. @actions/cache refuses keys that hold one, other clients
+    don't, so the undivided text is looked up as well, as an exact key.
     """
     text = request.query_params.get("keys", "")
     keys = [key for key in text.split(",") if key]

@@ -18,17 +18,17 @@ NOT_A_LIST = "the body must be a <BlockList> of <Latest>, <Uncommitted> or <Comm
 
 
 CHUNK_BYTES = 64 * 1024
-"""How much of a list is parsed at once: after a fault in it, nothing more is."""
+"""Size of the pieces in which a list is parsed; nothing after the piece with a fault is parsed."""
 
 MAX_ID_CHARACTERS = 4 * MAX_BLOCK_ID_BYTES
-"""Twice and more of what base64 makes of an id: room for blanks behind it."""
+"""More than twice what base64 makes of an id, which leaves room for blanks behind it."""
 
 
 def parse_block_list(body: bytes) -> tuple[str, ...]:
     """Return the block ids, in order.
 
-    Memory is bounded by the list's length: what belongs to no list is refused where it begins, so that neither depth
-    nor names nor attributes pile up.
+    Memory is bounded by the list's length: anything that doesn't belong in a block list is refused where it begins, so
+    neither depth nor names nor attributes pile up.
 
     Raises:
         InvalidRequest: not a block list.
@@ -45,7 +45,7 @@ def parse_block_list(body: bytes) -> tuple[str, ...]:
 
 
 class _BlockIds:
-    """What the parser calls, element by element."""
+    """Collects block ids from the parser's callbacks."""
 
     def __init__(self) -> None:
         self._ids: list[str] = []
@@ -61,7 +61,7 @@ class _BlockIds:
         self._text = ""
 
     def data(self, text: str) -> None:
-        """Called with pieces of any length; blanks around an id, and between ids, mean nothing."""
+        """Take a piece of text of any length; blanks around an id, and between ids, mean nothing."""
         self._text = (self._text + text).lstrip()
         if len(self._open) == 1 and self._text:
             raise InvalidRequest(NOT_A_LIST)

@@ -37,7 +37,7 @@ WRITES: dict[str, Callable[..., Message]] = {
     "CreateCacheEntry": CreateCacheEntryResponse,
     "FinalizeCacheEntryUpload": FinalizeCacheEntryUploadResponse,
 }
-"""By method, what a job is denied with that may not write."""
+"""The answer, by method, that denies a write to a job that may not write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Call:
 
     caller: Caller
     base_url: str
-    """What an upload's URL begins with."""
+    """Beginning of an upload's URL."""
     reader: Reader
 
 
@@ -71,7 +71,7 @@ class CacheService:
         return FinalizeCacheEntryUploadResponse(ok=True, entry_id=entry.id)
 
     def denied(self, method_name: str, fault: PermissionDenied) -> Message:
-        """With status 200: with an error's, @actions/cache reports a key that another job is saving."""
+        """Answer with status 200: on an error status, @actions/cache reports that another job is saving the key."""
         self.control.telemetry.tell(happenings.refused(method_name, fault))
         return WRITES[method_name](ok=False, message=str(fault))
 

@@ -1,7 +1,7 @@
-"""HEAD of a download URL.
+"""Answers HEAD requests for download URLs.
 
-Not the download function's, though its GET is: that one streams, and a streamed answer without a body was reported not
-to end (https://github.com/awslabs/aws-lambda-web-adapter/issues/499).
+The download function handles only GET: it streams, and streamed answers without a body have been reported never to end
+(https://github.com/awslabs/aws-lambda-web-adapter/issues/499).
 """
 
 from fastapi import APIRouter, Request, Response

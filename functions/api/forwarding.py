@@ -40,8 +40,8 @@ _OF_THE_WAY_HERE = frozenset(
     {b"content-length", b"cookie", b"expect", b"forwarded", b"host", b"via", b"x-amz-cf-id"}
     | {VIEWER_HOST.encode(), ORIGIN_KEY.encode()}
 )
-"""What CloudFront, API Gateway and the connection say, and is made anew or says nothing there. `Via` and `Forwarded`
-would tell GitHub of this server's inside, and of whoever asks by another way than GitHub knows it. No client of the
+"""Headers that CloudFront, API Gateway and the connection add; they are set again or meaningless on the next hop. `Via`
+and `Forwarded` would reveal this server's internals, and a client's other addresses, to GitHub. No client of the
 results service sends a `Cookie`; a browser's would be this server's own session."""
 
 _PREFIXES_OF_THE_WAY_HERE = (b"cloudfront-", b"x-amzn-", b"x-forwarded-")
@@ -153,16 +153,17 @@ _OF_ANOTHER_ORIGIN = frozenset(
         b"x-content-type-options",
     }
 )
-"""What a browser takes as said by this server's origin, where the page is; and `Date`, which whoever answers sets."""
+"""Headers that a browser applies to this server's whole origin, which has the management page; and `Date`, which the
+answering server sets itself."""
 
 INERT = (
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; sandbox"),
 )
-"""So that what another server says is shown by a browser, if at all, in an origin of its own and without scripts."""
+"""Headers that make a browser show another server's answer, if at all, in an origin of its own and without scripts."""
 
 
 def answer_headers(headers: RawHeaders) -> RawHeaders:
-    """Return what the client gets."""
+    """Return the headers that the client gets."""
     kept = [(name, value) for name, value in end_to_end(headers) if name.lower() not in _OF_ANOTHER_ORIGIN]
     return [*kept, *INERT]

@@ -1,4 +1,4 @@
-"""What `/health` answers. Anybody may ask, and each look is seven calls to AWS, so an answer is remembered."""
+"""Answers `/health`. Anybody may ask, and each look is seven calls to AWS, so an answer is remembered."""
 
 import asyncio
 import time
@@ -9,14 +9,14 @@ from starlette.concurrency import run_in_threadpool
 Faults = Mapping[str, str]
 
 WELL_SECONDS = 5.0
-"""How long a good answer is given again. Longer: fewer calls; shorter: a fault is seen sooner."""
+"""Seconds that a good answer is reused. Longer: fewer calls; shorter: a fault is seen sooner."""
 
 FAULT_SECONDS = 1.0
-"""How long a fault is: who waits for its end, as the local run does where it starts, sees that soon."""
+"""Seconds that a fault is reused: short, since the local run polls until its start has succeeded."""
 
 
 class Health:
-    """Remembers one answer for a process; while a look is under way, nobody begins another.
+    """Remembers one answer for a process; only one look is under way at a time.
 
     Args:
         look: what is wrong, by component; it may block.
@@ -31,14 +31,14 @@ class Health:
         self._looking: asyncio.Task[Faults] | None = None
 
     async def faults(self) -> Faults:
-        """Return what is wrong, or was some seconds ago."""
+        """Return what is wrong now, or was some seconds ago."""
         if self._now() < self._good_until:
             return self._known
         looking = self._looking
-        # On Lambda each request may have a loop of its own: a task of another one is never done here.
+        # On Lambda each request may have its own event loop, where a task of another loop never finishes.
         if looking is None or looking.done() or looking.get_loop() is not asyncio.get_running_loop():
             looking = self._looking = asyncio.create_task(self._look_again())
-        # A client that goes away ends its own wait, and nobody else's.
+        # A client that goes away ends only its own wait.
         return await asyncio.shield(looking)
 
     async def _look_again(self) -> Faults:

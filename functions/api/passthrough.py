@@ -21,10 +21,10 @@ from functions.api.tokens import TokenReader
 logger = logging.getLogger(__name__)
 
 MAX_LOGGED_PATH = 200
-"""Characters: a path may have 8,192, and whoever asks chooses them."""
+"""Characters of a path that are logged; a client may send 8,192."""
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-"""Those that API Gateway has routes for. No client of the results service asks for OPTIONS, which browsers send."""
+"""Methods that API Gateway has routes for. Browsers send OPTIONS, but no client of the results service does."""
 
 MAX_TEXT_BYTES = 6_000_000
 """What of Lambda's 6 MB a text may take that goes as a JSON string."""
@@ -34,8 +34,8 @@ def routes(service: ResultsService | None, tokens: TokenReader) -> APIRouter:
     """Return the last routes of an app: they match everything.
 
     Args:
-        service: where it goes; None where nothing is passed on.
-        tokens: which tokens are passed on.
+        service: the service that requests go to; None passes nothing on.
+        tokens: decides which tokens are passed on.
     """
     router = APIRouter()
 
@@ -70,14 +70,14 @@ def routes(service: ResultsService | None, tokens: TokenReader) -> APIRouter:
 
 
 def check_token(tokens: TokenReader, authorizations: Sequence[str]) -> None:
-    """Let a job through, by a token of an issuer that is trusted here, verified.
+    """Check that a job has a verified token of a trusted issuer.
 
-    TOKEN_CLAIMS isn't asked: a job that may not use this cache loses the cache, and neither its artifacts nor its
-    summary, which the runner sends by the same address.
+    TOKEN_CLAIMS isn't checked: a job that may not use this cache still keeps its artifacts and its summary, which the
+    runner sends to the same address.
 
     Raises:
-        Unauthenticated: no such token, as the admin's is none, or more than one.
-        TryAgain: the issuer's keys can't be had now.
+        Unauthenticated: there is no job's token (the admin's isn't one), or more than one.
+        TryAgain: the issuer's keys can't be fetched now.
     """
     if len(authorizations) > 1:
         raise Unauthenticated("the request has more than one Authorization header; send the job's token alone")

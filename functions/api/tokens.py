@@ -34,33 +34,33 @@ MAX_TOKEN_CHARACTERS = 16 * 1024
 MAX_SCOPES = 64
 
 MAX_SCOPE_CHARACTERS = 1024
-"""Git's refs are files' names, so shorter."""
+"""Git's refs are file names, so they are shorter than this."""
 
 _NUMBER = re.compile("[1-9][0-9]{0,63}")
-"""A repository's id at github.com. It stands bare in its table, beside names of the store's own."""
+"""Pattern of github.com's repository ids. They are table keys as they are, beside keys of the store's own."""
 
 _REPOSITORY = re.compile("(?!0$)[A-Za-z0-9_-]{1,64}")
-"""Of an issuer that isn't GitHub's and may have ids of another kind: nothing that the tables tell names apart by."""
+"""Pattern of other issuers' repository ids: none of the characters that separate names in the tables."""
 
 _ISSUER = re.compile(f"[!-~]{{1,{MAX_ISSUER_CHARACTERS}}}")
 
 _SCOPE = re.compile(r"[^\x00-\x1f\x7f-\x9f]*")
-"""No control characters, as in Git's refs. Empty is what Gitea writes."""
+"""Pattern of scopes: no control characters, as in Git's refs. Gitea writes the empty one."""
 
 _CLAIM_CHECKS: "Options" = {"verify_exp": True, "verify_nbf": True, "verify_iat": False}
 
 
 @dataclass(frozen=True)
 class TokenReader:
-    """Reads tokens, and trusts whom it is told to.
+    """Reads tokens of trusted issuers.
 
     Args:
-        issuers: whose tokens come in; each publishes its keys at `<issuer>/.well-known/jwks`. No slash ends them.
-        audience: what `aud` must name, where it is set.
-        rules: what else a token must say. Without any, nobody comes in.
-        verify: False for the local run alone: claims count, signatures don't.
-        trust: whose certificates are good where keys are fetched; None: public authorities'.
-        hear_refused: told of each job that the rules keep out, if its token was verified; must neither wait nor raise.
+        issuers: trusted issuers, without a slash at the end; each publishes its keys at `<issuer>/.well-known/jwks`.
+        audience: value that `aud` must name, if set.
+        rules: further rules that a token must meet; without any, no token is admitted.
+        verify: False only for the local run: claims are checked, signatures aren't.
+        trust: authorities whose certificates are accepted where keys are fetched; None for the public ones.
+        hear_refused: called for each job with a verified token that the rules keep out; must neither block nor raise.
     """
 
     issuers: Sequence[str]
@@ -72,12 +72,12 @@ class TokenReader:
     _keys: dict[str, IssuerKeys] = field(default_factory=dict)
 
     def read(self, authorization: str | None) -> Caller:
-        """The caller that an `Authorization` header names.
+        """Return the caller that an `Authorization` header names.
 
         Raises:
-            Unauthenticated: no token, a malformed or expired one, or one whose signature doesn't hold.
-            NotAdmitted: a good token, but not of a job that this server is for.
-            TryAgain: the issuer's keys can't be had now.
+            Unauthenticated: there is no token, it is malformed or expired, or its signature doesn't hold.
+            NotAdmitted: the token is good, but this server isn't for its job.
+            TryAgain: the issuer's keys can't be fetched now.
         """
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
@@ -128,12 +128,12 @@ class TokenReader:
 
 
 def _read(token: str) -> dict[str, Any]:
-    """Return what a token says, whoever signed it."""
+    """Return a token's claims without checking its signature."""
     return jwt.decode(token, options={"verify_signature": False})
 
 
 def _check_times(claims: Mapping[str, Any]) -> None:
-    """PyJWT takes texts too, which other readers of the same token don't.
+    """Check that a token's times are numbers: PyJWT also takes strings, which other readers of the token don't.
 
     Raises:
         jwt.DecodeError: a time isn't a number.
@@ -145,10 +145,12 @@ def _check_times(claims: Mapping[str, Any]) -> None:
 
 
 def _issuer(claims: Mapping[str, Any]) -> str:
-    """Return the issuer; github.com where a token that isn't verified names none. It is part of a key in the table."""
+    """Return the issuer, which becomes part of a table key; github.com if an unverified token names none."""
     named = claims.get("iss") or GITHUB
     if not (isinstance(named, str) and _ISSUER.fullmatch(named)):
-        raise Unauthenticated(f"the token's issuer isn't of at most {MAX_ISSUER_CHARACTERS} ASCII characters")
+        raise Unauthenticated(
+            f"the token's issuer must have at most {MAX_ISSUER_CHARACTERS} characters, all of them ASCII"
+        )
     return named
 
 
@@ -175,15 +177,15 @@ def _scopes(ac: object) -> tuple[Scope, ...]:
 
 
 def _scope(row: Any) -> Scope:
-    """Return one of a token's scopes. Bits that nobody knows here count for nothing.
+    """Return one of a token's scopes. Permission bits that are unknown here are ignored.
 
     Raises:
-        ValueError, TypeError, KeyError: it isn't one.
+        ValueError, TypeError, KeyError: it isn't a scope.
     """
     name, permission = row["Scope"], row["Permission"]
     if not isinstance(name, str) or len(name) > MAX_SCOPE_CHARACTERS or not _SCOPE.fullmatch(name):
         raise ValueError("a scope is a ref")
-    name.encode()  # JSON can name half a character, a table can't hold one
+    name.encode()  # JSON can hold half a surrogate pair, a table can't
     if type(permission) is not int or permission < 0:
         raise ValueError("a permission is a number of bits")
     return Scope(name, permission & (READ | WRITE))

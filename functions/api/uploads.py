@@ -102,7 +102,10 @@ def routes(control: Requests, data: DataPlane) -> APIRouter:
 
 
 def block_id_of(request: Request) -> str:
-    """A `+` that came unescaped was decoded to a space, which base64 hasn't; the edge takes it for a `+` as well."""
+    """Return the block id.
+
+    An unescaped `+` arrives as a space, which base64 doesn't have; the edge reads it as `+` too.
+    """
     return request.query_params.get("blockid", "").replace(" ", "+")
 
 

@@ -34,7 +34,7 @@ def lambda_handler(event: Any, context: LambdaContext) -> dict[str, Any]:
         case None:
             done = _clean_up(remaining)
         case _:
-            return refusal(event, "a schedule's event, whose `find` is orphans, outdated or not there")
+            return refusal(event, "a schedule's event, whose `find` is orphans, outdated or absent")
     logger.info("cleaned up", done=done)
     return dict(done)
 
@@ -63,7 +63,7 @@ def _correct_usage(remaining: Callable[[], Millis]) -> int:
 
 
 def _clean_up(remaining: Callable[[], Millis]) -> Counter[str]:
-    """Each its part of the time, however much the one before it finds to do."""
+    """Run each task within its share of the time, however much the one before it finds to do."""
     whole = remaining()
     done = control().clean_up(lambda: remaining() - whole * 2 // 5)
     begin = secrets.randbelow(1000) / 1000

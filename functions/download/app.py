@@ -1,4 +1,4 @@
-"""GET of a download URL; its HEAD is the API's (functions/api/describing.py)."""
+"""Answers GET requests for download URLs; the API answers HEAD (functions/api/describing.py)."""
 
 import asyncio
 from contextlib import aclosing
@@ -24,7 +24,7 @@ ANSWER_SECONDS = 25
 """How long the wait for a merge and for the first bytes may take in all; API Gateway gives up at 29 s."""
 
 RESERVED = ":/%#?=@[]!$&'()*+,;"
-"""What of a URL stays as it is in a header; the rest of PUBLIC_URL might be no ASCII."""
+"""Characters of a URL that stay as they are in a header; other parts of PUBLIC_URL might not be ASCII."""
 
 FIRST_BYTES_SECONDS = 4
 """What the first bytes get at least, however long the merge was waited for: 25 s at most (MERGE_WAIT_SECONDS)."""
@@ -59,7 +59,7 @@ def plain_range(request: Request, archive_id: str) -> str | None:
 
 
 def redirect(url: str) -> Response:
-    """Return it with a body, without which a streamed answer was reported not to end.
+    """Return a redirect with a body: streamed answers without one have been reported never to end.
 
     https://github.com/awslabs/aws-lambda-web-adapter/issues/499
     """

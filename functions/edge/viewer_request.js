@@ -119,7 +119,7 @@ function isSigned(message, signature, secrets) {
   return fits;
 }
 
-// No early exit: as long for any other text.
+// No early exit, so any text takes as long.
 function isSame(expected, text) {
   let difference = expected.length ^ text.length;
   for (let at = 0; at < expected.length; at += 1) difference |= expected.codePointAt(at) ^ text.codePointAt(at);

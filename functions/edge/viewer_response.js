@@ -16,7 +16,7 @@ function handler(event) {
   });
   headers['x-ms-request-id'] = { value: event.context.requestId };
   headers['x-ms-version'] = { value: '2025-11-05' };
-  // This is the management page's origin too: no browser may take what a job saved for a page.
+  // The management page has this origin too: no browser may show a saved file as a page.
   headers['content-security-policy'] = { value: "default-src 'none'; sandbox" };
   headers['x-content-type-options'] = { value: 'nosniff' };
 

@@ -73,9 +73,9 @@ def routes(management: ManagementPlane, doorkeeper: Doorkeeper) -> APIRouter:
     def delete_entries(
         request: Request, role: Admin, found: Found, query: Annotated[asked.DeleteEntries, Query()]
     ) -> DeletionShape:
-        """At least one filter, and all that are given must hold. At most 500 at once.
+        """Delete entries that match all given filters, of which there must be one, at most 500 at once.
 
-        What is left is said by `remaining` and `more`.
+        `remaining` and `more` say what is left.
         """
         wanted = query.wanted(management.control.clock.now())
         deletion = management.delete_entries(found.id, wanted, dry_run=query.dry_run)
@@ -116,7 +116,7 @@ def routes(management: ManagementPlane, doorkeeper: Doorkeeper) -> APIRouter:
 
     @router.get("/refused-tokens")
     def refused_tokens(_: Reader) -> RefusedTokensShape:
-        """Jobs of the last seven days that TOKEN_CLAIMS keeps out, and what it lacks for each."""
+        """Return jobs of the last seven days that TOKEN_CLAIMS keeps out, and what it lacks for each."""
         return RefusedTokensShape.of(management.list_refused())
 
     @router.get("/cost")

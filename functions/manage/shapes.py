@@ -107,7 +107,7 @@ class StoreShape(BaseModel):
 
 class RepositoriesShape(BaseModel):
     repositories: list[RepositoryShape] = Field(description="the largest first")
-    unread: int = Field(description="so many more, that there was no time for")
+    unread: int = Field(description="number of further repositories, which there was no time to read")
     store: StoreShape
 
     @classmethod
@@ -148,8 +148,8 @@ class EntryShape(BaseModel):
 
 
 class EntriesShape(BaseModel):
-    total: int = Field(description="of all pages; of what could be read in time")
-    more: bool = Field(description="there was no time for what was used the longest ago: narrow the search")
+    total: int = Field(description="of all pages, as far as they could be read in time")
+    more: bool = Field(description="there was no time for the entries unused the longest: narrow the search")
     page: int
     per_page: int
     entries: list[EntryShape]
@@ -158,7 +158,7 @@ class EntriesShape(BaseModel):
 class DeletionShape(BaseModel):
     dry_run: bool
     deleted: list[EntryShape] = Field(description="with dry_run, what would be")
-    remaining: int = Field(description="that the filter names too, so many at least: ask again")
+    remaining: int = Field(description="least number of further entries that the filter matches: ask again")
     more: bool = Field(description="there was no time to look at all entries: narrow the filter")
 
     @classmethod
@@ -283,10 +283,10 @@ class RefusalsShape(BaseModel):
     repository: str | None = Field(description="`owner/repository`, where the token says it")
     owner_id: str | None = Field(description="a number where the token has one, else the node id")
     owner: str | None
-    times: int = Field(description="about so many in the last days")
+    times: int = Field(description="approximate number in the last seven days")
     last_at: Time
     to_admit: list[str] = Field(
-        description="what TOKEN_CLAIMS lacks: each alone, added to it, lets such jobs in; empty where nothing would"
+        description="values, each of which alone would admit these jobs if added to TOKEN_CLAIMS; may be empty"
     )
 
     @classmethod
@@ -306,7 +306,7 @@ class RefusalsShape(BaseModel):
 
 class RefusedTokensShape(BaseModel):
     refused_tokens: list[RefusalsShape] = Field(
-        description="of jobs that TOKEN_CLAIMS keeps out, a repository each, the last one first; some of them"
+        description="jobs that TOKEN_CLAIMS keeps out, by repository, the latest first; not always all of them"
     )
 
     @classmethod

@@ -40,17 +40,18 @@ def lambda_handler(event: Any, context: LambdaContext) -> Any:
     messages = [it for it in sent if _is_message(it)]
     answer = {} if messages == sent else refusal(event, "messages of the merge queue, as in events/sqs-merge.json")
     if not messages:
-        # BatchProcessor takes a batch of none for a fault.
+        # BatchProcessor treats an empty batch as an error.
         return {"batchItemFailures": [], **answer}
     processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
     return {**process_partial_response({"Records": messages}, merge, processor, context), **answer}
 
 
 def _work_off(body: str, remaining: Callable[[], Millis]) -> None:
-    """Merge, or bring to the dead-letter queue what waiting won't make better.
+    """Merge, or send a message that waiting won't mend to the dead-letter queue.
 
-    Not by the queue's own count of deliveries, which also has those that Lambda had no room for. Who dies between the
-    letter and the message's deletion leaves a second letter, which a replay finds answered by the first.
+    The queue's own count of deliveries doesn't decide: it includes those that Lambda had no room for. A worker that
+    dies after it wrote the letter and before it deleted the message leaves a second letter; once the first is replayed,
+    replaying the second does nothing.
     """
     try:
         message = decode_message(body)
@@ -65,7 +66,7 @@ def _work_off(body: str, remaining: Callable[[], Millis]) -> None:
 
 
 def _is_message(record: object) -> bool:
-    """Whether it has what is read of a message: without its id, nobody could be told that it failed."""
+    """Return whether a record has the fields that are read; without its id, its failure couldn't be reported."""
     if not isinstance(record, dict):
         return False
     texts = (record.get(name) for name in ("messageId", "receiptHandle", "body"))

@@ -25,8 +25,8 @@ LAST_WORDS_SECONDS = 8.0
 """Before the function's timeout: an answer that it failed. Three attempts of 2 s fit."""
 
 RETRY_SECONDS = 3.0
-"""Between two attempts: in a new stack the role's rights and the store are seconds old. Longer: a deploy waits for
-nothing. Shorter: more calls, a tenth of a cent each."""
+"""Seconds between two attempts: in a new stack the role's rights and the store are seconds old. Longer: a deploy waits
+for nothing. Shorter: more calls, a tenth of a cent each."""
 
 REASON_CHARACTERS = 500
 """An answer may have 4,096 bytes, and JSON makes six of a character that isn't ASCII."""
@@ -37,14 +37,16 @@ class Untold(Exception):
 
 
 def answered(event: Event, context: LambdaContext, create_or_update: Callable[[], object]) -> dict[str, str]:
-    """Does what CloudFormation asks for, and tells it how that ended. Nothing is to be done at a Delete.
+    """Do what CloudFormation asks for, and report how that ended. A Delete does nothing.
 
-    A service that doesn't answer as it should is asked again while there is time: one fault would take back the stack.
+    A service that doesn't answer as it should is asked again while there is time: a single fault would roll back the
+    stack.
 
-    What takes too long is told as a failure by a timer, and goes on here until the function's timeout ends it: left
-    behind in a thread, it would be frozen with the function, and write what it read long ago when that is thawed.
+    If the work takes too long, a timer reports a failure while the work goes on until the function's timeout ends it: a
+    thread left behind would be frozen with the function, and write outdated values once it is thawed.
 
-    Raises: Untold.
+    Raises:
+        Untold: CloudFormation couldn't be told.
     """
     answer = _Answer(event)
     seconds = max(0.0, context.get_remaining_time_in_millis() / 1000 - LAST_WORDS_SECONDS)
@@ -73,14 +75,18 @@ def _failure(do: Callable[[], object]) -> str | None:
 
 @dataclass
 class _Work:
-    """What is tried again until it succeeds."""
+    """Tries the work again until it succeeds."""
 
     do: Callable[[], object]
     reason: str = ""
-    """Why the last attempt failed, to be added to a sentence."""
+    """Why the last attempt failed, as the end of a sentence."""
 
     def done(self, context: LambdaContext) -> None:
-        """Raises: Exception: the last attempt's; no other one would end in time."""
+        """Do the work.
+
+        Raises:
+            Exception: the last attempt's error, when no other attempt would end in time.
+        """
         while True:
             try:
                 self.do()
@@ -95,7 +101,7 @@ class _Work:
 
 
 def _is_time_left(seconds: float) -> bool:
-    """Return whether another attempt may begin, after its wait, with this left until the function's timeout."""
+    """Return whether this many seconds before the function's timeout leave time for a wait and another attempt."""
     return seconds - RETRY_SECONDS > LAST_WORDS_SECONDS
 
 

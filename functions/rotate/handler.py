@@ -12,7 +12,8 @@ from actions_cache.wiring.secrets import SecretsPlane
 from functions.rotate.cloudformation import answered
 
 CUSTOM_RESOURCE = frozenset({"RequestType", "ResponseURL", "LogicalResourceId", "StackId", "RequestId"})
-"""What is read of a custom resource's event. One that lacks some of it can't be answered, and is no schedule's."""
+"""Fields of a custom resource's event that are read. An event without all of them can't be answered, and isn't the
+schedule's."""
 
 
 @cache

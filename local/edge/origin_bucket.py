@@ -25,7 +25,7 @@ class BucketOrigin:
     async def answer(
         self, method: str, uri: str, headers: Headers, body: AsyncIterator[bytes]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """Gives: the answer, its body not read yet.
+        """Return the answer, with its body not read yet.
 
         Raises:
             BucketUnreachable: the connection failed.

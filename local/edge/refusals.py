@@ -1,4 +1,4 @@
-"""What the distribution refuses by itself, in the dialect of the path: CloudFront's own pages are HTML."""
+"""Builds the distribution's own refusals in the dialect of the path: CloudFront's own pages are HTML."""
 
 from http import HTTPStatus
 
@@ -16,7 +16,7 @@ _AZURE = {
 
 
 def refusal(path: str, status: int, message: str) -> Answer:
-    """Return the error as clients of the path read it; 5xx means that they are to try again."""
+    """Return the error as clients of the path read it; 5xx tells them to try again."""
     is_busy = status >= HTTPStatus.INTERNAL_SERVER_ERROR
     if path.startswith("/blobs/"):
         return azure.error(status, "ServerBusy" if is_busy else _AZURE[HTTPStatus(status)], message)

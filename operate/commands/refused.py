@@ -1,4 +1,4 @@
-"""`refused`: jobs that TOKEN_CLAIMS keeps out, and what it lacks for them."""
+"""Implements `refused`, which lists the jobs that TOKEN_CLAIMS keeps out and the values it lacks for them."""
 
 import click
 
@@ -11,11 +11,11 @@ from operate.options import on_server
 @click.command()
 @on_server
 def refused(server: OperatorPlane, output: Output) -> int:
-    """Show whose jobs were refused in the last seven days, the last one first.
+    """Show the jobs that were refused in the last seven days, the last one first.
 
-    Their tokens were good, but TOKEN_CLAIMS (the parameter TokenClaims) names others. Each value of the last column,
-    added to it, lets such jobs in. Every job on github.com can be in this list, whatever its repository is called: add
-    what you know. It has room for 64 repositories, so strangers can hide each other; the log has all.
+    Their tokens were good, but TOKEN_CLAIMS (the parameter TokenClaims) names other jobs. Any value of the last column,
+    added to it, admits such jobs. Any job on github.com can get onto this list, under any repository name, so add only
+    what you know. The list has room for 64 repositories, so strangers can hide others; the log has all of them.
     """
     found = server.management.list_refused()
     output.rows(

@@ -62,7 +62,7 @@ class Context:
 
     @property
     def seeking_base(self) -> str:
-        """What URLs begin with of those who seek by x-ms-range."""
+        """Return the beginning of the URLs for clients that seek by x-ms-range."""
         return self.stack.api_url if self.stack and self.stack.api_url else self.address.base
 
     def saving_job(self) -> Job:

@@ -71,11 +71,11 @@ _CREATION = {
     "TooManyRequests": f"AWS was asked too much at once: {_AGAIN}",
     "Throttling": f"AWS was asked too much at once: {_AGAIN}",
 }
-"""By words of CloudFormation's reason."""
+"""Advice by words in CloudFormation's reason."""
 
 
 def of_creation(reason: str) -> str:
-    """Return what to do about a resource that couldn't be made."""
+    """Return what to do about a resource that couldn't be created."""
     return next(
         (meaning for words, meaning in _CREATION.items() if words.lower() in reason.lower()),
         f"That is AWS's own reason; mend it, then {_AGAIN}",

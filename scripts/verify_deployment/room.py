@@ -1,9 +1,9 @@
-"""Whether the account lets the deployment run as much at once as it needs."""
+"""Checks that the account lets the deployment run as much at once as it needs."""
 
 from dataclasses import dataclass
 
 USUAL = 1000
-"""Concurrent executions in a region; a new account has fewer, down to 10:
+"""Usual concurrent executions in a region; a new account has fewer, down to 10:
 https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html."""
 
 ASK = "ask AWS for more (Service Quotas, AWS Lambda, Concurrent executions)"
@@ -12,15 +12,15 @@ ASK = "ask AWS for more (Service Quotas, AWS Lambda, Concurrent executions)"
 @dataclass(frozen=True, slots=True)
 class Room:
     executions: int
-    """What all functions of the account may run at once in this region."""
+    """Concurrent executions of all functions of the account in this region."""
     unreserved: int
-    """What of it no function has reserved."""
+    """Concurrent executions that no function has reserved."""
     merge_workers: int | None
-    """What of it merges may take; None: the stack has no such bound."""
+    """Concurrent executions that merges may take; None if the stack has no such bound."""
 
 
 def shortage(room: Room) -> str | None:
-    """Return what is too small, what comes of it and what to do; None where there is room enough."""
+    """Return what is too small, its consequence and its remedy; None if there is room enough."""
     if room.merge_workers is None:
         return (
             f"merges may take all {room.unreserved} executions that Lambda has for this account here, so that lookups "
@@ -36,7 +36,7 @@ def shortage(room: Room) -> str | None:
 
 
 def described(room: Room) -> str:
-    """Return what is seen where there is room enough."""
+    """Return the figures that show room enough."""
     seen = f"{room.unreserved} executions at once, of which merges take {room.merge_workers} at most"
     if room.executions < USUAL:
         seen += f"; fewer than the usual {USUAL}, so before many jobs run at once {ASK}"

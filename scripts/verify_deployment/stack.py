@@ -21,7 +21,7 @@ RUNNER_URL, BUCKET, SECRET, API_URL = "RunnerUrl", "BucketName", "UrlSigningSecr
 """Outputs of template.yaml."""
 
 CLAIMS, ISSUERS, MERGE_WORKERS, SEEK_THROUGH = "TokenClaims", "TokenIssuers", "MergeWorkers", "SeekThrough"
-"""Parameters of template.yaml."""
+"""Names of parameters of template.yaml."""
 
 NEVER_MADE = ("CREATE_FAILED", "ROLLBACK_IN_PROGRESS", "ROLLBACK_FAILED", "ROLLBACK_COMPLETE")
 
@@ -41,15 +41,15 @@ class Stack:
     token_claims: str = ""
     token_issuers: str = GITHUB
     refused: Callable[[], Sequence[Refusals]] = tuple
-    """Raises StackUnreadable."""
+    """Return the refused jobs. Raises StackUnreadable."""
     room: Room | None = None
-    """None: these credentials may not ask."""
+    """None if these credentials may not ask."""
     api_url: str | None = None
-    """The API's own, where clients that seek are sent past the edge (SeekThrough=api)."""
+    """URL of the API itself, where clients that seek are sent past the edge (SeekThrough=api)."""
 
     @property
     def anybody_of(self) -> tuple[str, ...]:
-        """The issuers all of whose jobs may come in."""
+        """Return the issuers whose jobs are all admitted."""
         rules = [parse_rule(text) for text in self.token_claims.split(",") if text]
         open_to = {rule.issuer for rule in rules if isinstance(rule, Anybody)}
         issuers = [issuer.rstrip("/") for issuer in self.token_issuers.split(",")]
@@ -123,7 +123,11 @@ def read_stack(name: str) -> Stack:
 
 
 def refused_jobs(name: str) -> Sequence[Refusals]:
-    """Return whose jobs a stack refused lately, as the operator's commands do. Raises StackUnreadable."""
+    """Return the jobs that a stack refused lately, as the operator's commands do.
+
+    Raises:
+        StackUnreadable: the stack can't be asked.
+    """
     from actions_cache.ports import Unavailable  # noqa: PLC0415 - only with STACK=
     from operate.console import CommandFailed  # noqa: PLC0415
     from operate.target import plane, stack_settings  # noqa: PLC0415
@@ -140,7 +144,7 @@ def outputs_of(stack: Mapping[str, Any]) -> dict[str, str]:
 
 
 def creation_failure(stack: Mapping[str, Any], formation: Any) -> str | None:
-    """Return why CloudFormation couldn't make the stack, by its first failure; None where it could."""
+    """Return the first failure in CloudFormation's creation of the stack; None if the creation succeeded."""
     name, status = stack["StackName"], stack["StackStatus"]
     if status not in NEVER_MADE:
         return None
@@ -160,7 +164,7 @@ def creation_failure(stack: Mapping[str, Any], formation: Any) -> str | None:
 
 
 def room_of(stack: Mapping[str, Any], functions: Any) -> Room | None:
-    """None where the credentials may not ask Lambda."""
+    """Return the account's room; None if the credentials may not ask Lambda."""
     from botocore.exceptions import ClientError  # noqa: PLC0415 - only with STACK=
 
     try:

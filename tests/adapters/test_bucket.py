@@ -106,7 +106,7 @@ def test_a_copy_of_what_is_gone_is_told_apart_from_a_fault(bucket):
 
 
 def test_no_object_is_stored_as_a_page(bucket, journey):
-    """Whoever reads the bucket, by whatever way."""
+    """A browser may read the bucket in any way."""
     bucket.write_once("archives/once", b"<html>")
     upload = bucket.start_upload("archives/merged")
     bucket.complete_upload(upload, [bucket.upload_part(upload, 1, b"<html>")])

@@ -1,4 +1,4 @@
-"""Which host a bucket is asked at: its regional one on AWS, any other endpoint by path."""
+"""Buckets are asked at their regional host on AWS, and by path at any other endpoint."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ from tests.journey import Journey
 BUCKET = "stack-bucket-1a2b3c"
 KEY = "archives/0123/merged/1-a"
 
-# One that is S3's global host's own, an old one, two that were launched after March 2019, and an opt-in one.
+# One of S3's global host, an old one, two launched after March 2019, and an opt-in one.
 REGIONS = ("us-east-1", "eu-west-1", "eu-south-1", "me-central-1", "af-south-1")
 ELSEWHERE = ("http://127.0.0.1:8333", "http://localhost:9000", "http://store:9000", "https://store.example")
 
@@ -33,7 +33,7 @@ def no_endpoints(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def urls_of(region: str, calls: Config, endpoint_url: str | None = None) -> list[str]:
-    """A presigned URL, and those of the stream's own GET and PUT, each checked to be signed for the host it names."""
+    """Return the URLs of presigning and of the stream's GET and PUT, each checked to be signed for its host."""
     session = boto3.Session("key", "secret", "token", region_name=region)
     client = s3_client(session, calls, endpoint_url)
     presigned = S3Bucket(client, BUCKET).presign_download(Part(KEY, 1, '"e"'), 60)
@@ -54,13 +54,13 @@ def urls_of(region: str, calls: Config, endpoint_url: str | None = None) -> list
 @pytest.mark.parametrize("calls", [QUICK_CALLS, LONG_CALLS], ids=["quick", "long"])
 @pytest.mark.parametrize("region", REGIONS)
 def test_buckets_are_asked_at_their_regional_host(region: str, calls: Config):
-    """The global one answers 307 while a bucket is new, and 400 in young regions; neither's signature would fit."""
+    """S3's global host answers 307 while a bucket is new, and 400 in young regions; no signature fits both."""
     assert urls_of(region, calls) == [f"https://{BUCKET}.s3.{region}.amazonaws.com/{KEY}"] * 3
 
 
 @pytest.mark.parametrize("endpoint", ELSEWHERE)
 def test_other_stores_are_asked_by_path(endpoint: str, monkeypatch: pytest.MonkeyPatch):
-    """A bucket has no name of its own under `localhost`, or a container's."""
+    """A bucket has no name of its own under `localhost`, or under a container's."""
     expected = [f"{endpoint}/{BUCKET}/{KEY}"] * 3
     assert urls_of("eu-west-1", QUICK_CALLS, endpoint) == expected
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
@@ -82,7 +82,7 @@ def test_presigned_urls_never_outlive_their_credentials(left: int, wanted: int, 
 
 
 def test_credentials_that_name_no_end_last_as_long_as_the_setting(journey: Journey):
-    """Lambda's, which come by environment variables."""
+    """Lambda's credentials come by environment variables."""
     bucket = journey.control.bucket
     assert bucket._credentials is not None
     [announced] = parse_qs(urlsplit(bucket.presign_download(Part(KEY, 1, '"e"'), 600)).query)["X-Amz-Expires"]
@@ -103,7 +103,7 @@ def test_other_services_are_asked_in_their_region(service: str, host: str):
 
 
 def test_s3_clients_are_made_in_one_place():
-    """But for the deployment check's, which neither presigns nor signs by itself."""
+    """The deployment check's client is exempt: it neither presigns nor signs by itself."""
     shipped = [
         path for folder in ("layers", "functions", "operate", "scripts") for path in (ROOT / folder).rglob("*.py")
     ]

@@ -68,7 +68,7 @@ def test_a_slot_goes_to_another_once_it_was_left_alone(repositories):
 
 
 def two_of_a_slot() -> tuple[str, str]:
-    """Two repositories' ids."""
+    """Return two repositories' ids that share a slot."""
     by_slot: dict[int, str] = {}
     for number in map(str, range(SLOTS + 1)):
         slot = RefusedJob("https://a.example", number, None, None, None, ()).slot

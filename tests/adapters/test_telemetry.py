@@ -38,7 +38,7 @@ def test_every_metric_is_named_in_its_line_with_its_unit_and_dimensions(metric: 
 
 @pytest.mark.parametrize("metric", [it for it in METRICS if it.dimension], ids=lambda it: it.name)
 def test_no_request_makes_a_new_value_of_a_dimension(metric: Metric, caplog: pytest.LogCaptureFixture):
-    """Each would be one more metric, for $0.30 a month."""
+    """Each value would be one more metric, for $0.30 a month."""
     assert metric.dimension
     assert 2 <= len(metric.values) <= 30
     caplog.set_level(logging.INFO, "actions_cache")

@@ -1,4 +1,4 @@
-"""The XML of block lists: what clients send is read, and everything else is refused in bounded memory."""
+"""Reads clients' block lists, and refuses everything else in bounded memory."""
 
 import base64
 import tracemalloc
@@ -11,18 +11,18 @@ from functions.api.block_list import parse_block_list
 
 MIB = 1024 * 1024
 SIZE = 4_200_000
-"""Of a hostile body: just under what is read of one."""
+"""Bytes of a hostile body: just under the limit."""
 
 
 @pytest.mark.parametrize(
     "body",
     [
-        # @actions/cache, and Azure's SDK for Python.
+        # This is @actions/cache's, and that of Azure's SDK for Python.
         b'<?xml version="1.0" encoding="UTF-8" standalone="yes"?><BlockList><Latest>QQ==</Latest></BlockList>',
         b"<?xml version='1.0' encoding='utf-8'?>\n<BlockList><Latest>QQ==</Latest></BlockList>",
-        # BuildKit: no declaration.
+        # BuildKit sends no declaration.
         b"<BlockList><Latest>QQ==</Latest></BlockList>",
-        # wireit.
+        # This is wireit's.
         b"<BlockList>\n  <Uncommitted>QQ==</Uncommitted>\n</BlockList>\n",
         b"\xef\xbb\xbf<BlockList><Committed>QQ==</Committed></BlockList>",
         '<?xml version="1.0" encoding="UTF-16"?><BlockList><Latest>QQ==</Latest></BlockList>'.encode("utf-16"),

@@ -10,7 +10,7 @@ from functions.api.health import FAULT_SECONDS, WELL_SECONDS, Health
 
 
 class Dependencies:
-    """Counts how often they are looked at; a look may be held up."""
+    """Counts the looks at the dependencies; a look may be held up."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -75,7 +75,7 @@ async def test_look_that_fails_is_not_remembered(dependencies: Dependencies):
 
 
 def test_answer_outlives_the_loop_that_brought_it(dependencies: Dependencies):
-    """On Lambda a request may have a loop of its own, and be broken off in the middle of a look."""
+    """On Lambda a request may have its own loop, and be broken off in the middle of a look."""
     health = dependencies.health()
     dependencies.may_answer.clear()
 

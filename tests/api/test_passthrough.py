@@ -43,7 +43,7 @@ def app_before(url: str | None, tokens: TokenReader = TRUSTED) -> FastAPI:
 
 
 def send(method: str, url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
-    """As a job: with its token, unless the headers name another."""
+    """Send a request as a job: with its token, unless the headers name another."""
     return wire.send(method, url, body, {**JOB, **(headers or {})})
 
 

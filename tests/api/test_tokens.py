@@ -67,7 +67,7 @@ def signed_by_a_key_in_the_header(issuer: Issuer) -> str:
 
 
 def signed_anyhow(issuer: Issuer, **claims: object) -> str:
-    """With claims that PyJWT wouldn't sign."""
+    """Return a token with claims that PyJWT wouldn't sign."""
     [(key_id, key)] = issuer.keys.items()
     usual = {"iss": issuer.url, "exp": int(time.time()) + 600, "repository_id": "42", "ac": scope()}
     payload = json.dumps(usual | claims).encode()
@@ -222,7 +222,7 @@ def test_github_coms_repositories_keep_their_bare_ids(issuer):
 
 @pytest.mark.parametrize("wrong", ["*", "a#b", "name#a/b", "042", "0", "-1", "+1", "4a", "a", "\uff14\uff12", "4" * 65])
 def test_a_repository_of_github_com_is_a_number(issuer, wrong):
-    """Ids stand bare in the tables, beside names of the store's own."""
+    """Ids are table keys as they are, beside keys of the store's own."""
     reader = TokenReader((), None, ANYBODY, verify=False)
     assert reader.read(issuer.sign(iss=GITHUB, repository_id="1")).repository == "1"
     with pytest.raises(Unauthenticated, match="no repository_id"):
@@ -339,7 +339,7 @@ def test_made_up_key_ids_do_not_make_this_server_call_the_issuer_each_time(issue
     assert issuer.requests == 1
 
 
-# ---------------------------------------------------------------- whose jobs come in: rules are in tests/domain
+# ---------------------------------------------------------------- admission: rules are in tests/domain
 
 
 def rules(*texts: str) -> tuple[Rule, ...]:
@@ -379,7 +379,7 @@ def test_an_owner_that_is_two_is_refused(issuer):
 
 
 def test_rules_of_one_issuer_open_nothing_to_another(issuer):
-    """Each counts from 1, and a token of an issuer without a rule is nobody's."""
+    """Each issuer counts from 1, and a token of an issuer without a rule isn't admitted."""
     with running_issuer("/_services/token") as ghes:
         reader = TokenReader((issuer.url, ghes.url), None, rules(f"repository_id=42@{ghes.url}"))
         reader.read(ghes.sign())

@@ -1,4 +1,4 @@
-"""Every place in the adapters that asks somebody outside, found in the code, so that a new one can't be forgotten."""
+"""Finds every place in the adapters that makes an outside call, so that a new one can't be forgotten."""
 
 import ast
 from collections.abc import Iterator
@@ -20,10 +20,10 @@ OF_PYNAMODB = frozenset(
     }
 )
 OF_DYNAMODB_ANSWERS = frozenset({"batch_get", "get", "transact", "write"})
-"""The helpers that all of it goes by; whoever calls one asks too."""
+"""Helpers that make the calls to DynamoDB; their callers count as well."""
 
 OF_TRANSACTIONS = frozenset({"counts", "items"})
-"""Names of what gathers a transaction's writes, which `transact` sends."""
+"""Names of the arguments that gather a transaction's writes, which `transact` sends."""
 
 HTTP_LIBRARIES = frozenset({"aiohttp", "h11", "http.client", "httpx", "jwt", "requests", "socket", "urllib", "urllib3"})
 
@@ -32,11 +32,11 @@ HTTP_LIBRARIES = frozenset({"aiohttp", "h11", "http.client", "httpx", "jwt", "re
 class Site:
     file: str
     function: str
-    """With its class."""
+    """Name of the function, with its class."""
 
 
 def sites() -> set[Site]:
-    """In the adapters, all functions in which AWS is asked for something by boto3, pynamodb or Powertools."""
+    """Return all functions of the adapters that call AWS by boto3, pynamodb or Powertools."""
     return {
         Site(file.name, function)
         for file in Path(ADAPTERS).glob("*.py")
@@ -46,7 +46,7 @@ def sites() -> set[Site]:
 
 
 def _calls(tree: ast.AST, path: tuple[str, ...] = (), *, in_function: bool = False) -> Iterator[tuple[str, ast.Call]]:
-    """Each call, with the function in which it stands; functions within functions count as the outer one."""
+    """Yield each call with its function; functions within functions count as the outer one."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.ClassDef):
             yield from _calls(node, (*path, node.name), in_function=in_function)
@@ -74,7 +74,7 @@ def _asks_aws(file: str, call: ast.Call) -> bool:
 
 @cache
 def _methods_of_boto3() -> frozenset[str]:
-    """Of all services that the wiring makes clients of, and what leads to their operations."""
+    """Return the methods of all clients that the wiring makes, and what leads to their operations."""
     session = botocore.session.Session()
     loader = session.get_component("data_loader")
     operations = {
@@ -88,7 +88,7 @@ def _methods_of_boto3() -> frozenset[str]:
 
 
 def services() -> set[str]:
-    """By the names that boto3 has for them."""
+    """Return the services by boto3's names."""
     found = {
         call.args[0].value
         for file in (ROOT / "layers" / "core" / "actions_cache" / "wiring").glob("*.py")
@@ -101,7 +101,7 @@ def services() -> set[str]:
 
 
 def modules_with_http() -> set[str]:
-    """All in the core and the functions that bring a way of their own to ask anybody."""
+    """Return all modules of the core and the functions that import an HTTP client of their own."""
     return {
         str(file.relative_to(ROOT)) for root in CODE for file in root.rglob("*.py") if _imports(file) & HTTP_LIBRARIES
     }

@@ -1,4 +1,4 @@
-"""The matrix: a step of a function, one of its calls, what that is answered with, and for how long."""
+"""Builds the matrix: a function's step, one of its calls, the answer to that, and how long it lasts."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,10 +16,10 @@ from tests.aws.world import FUNCTIONS, Asked, World
 
 ONCE, LONGER_THAN_RETRIES = 1, 40
 LENGTHS = (ONCE, LONGER_THAN_RETRIES, inf)
-"""In requests."""
+"""Lengths of a fault, in requests."""
 
 ROUNDS = 4
-"""After a fault is over, until what was asked must be done."""
+"""Attempts after a fault, within which the work must be done."""
 
 _numbers = count()
 
@@ -40,7 +40,7 @@ RAW = "s3 by a stream"
 
 
 def warm_up(world: World) -> None:
-    """Has each function ask what its process asks but once."""
+    """Let each function ask what its process asks only once."""
     for function in FUNCTIONS:
         step = steps_of(function)[0]
         given = step.begin(world, _key())
@@ -48,9 +48,9 @@ def warm_up(world: World) -> None:
 
 
 def calls_of(world: World, step: Step) -> list[Call]:
-    """What the step asks when nothing goes wrong, streams' own requests among it; and that it is done then."""
+    """Return a step's calls without a fault, streams' own requests included, and check that its work is done."""
     if step.function == "cleanup":
-        # Or what other steps left would be its work too.
+        # Otherwise the step would do the work that other steps left.
         world.settle()
     given = step.begin(world, _key())
     event = step.event(world, given)
@@ -66,12 +66,12 @@ def calls_of(world: World, step: Step) -> list[Call]:
 
 
 def _is_the_stores(step: Step, call: Call) -> bool:
-    """Asked by the raw store behind a stream; what the function itself reads or writes there is another's step."""
+    """Return whether the raw store answers it for a stream; the function's own reads and writes are another step's."""
     return step.function in ("api", "download")
 
 
 def cells_of(step: Step, calls: Sequence[Call]) -> Iterator[Cell]:
-    """Each call with each kind of answer; how long it lasts takes turns."""
+    """Yield each call with each kind of answer; the lengths take turns."""
     lengths = cycle(LENGTHS)
     for call in calls:
         for kind in kinds_for(call):
@@ -79,7 +79,7 @@ def cells_of(step: Step, calls: Sequence[Call]) -> Iterator[Cell]:
 
 
 def chosen(calls: Mapping[Step, Sequence[Call]], each: int) -> Iterator[Cell]:
-    """So few that they fit every run: each operation of each function so often, and each kind of each service once."""
+    """Yield few enough cells for every run: `each` of a function's operation, and each kind of a service once."""
     used: Counter[tuple[str, str]] = Counter()
     lengths = cycle(LENGTHS)
     places: dict[tuple[str, str, str], tuple[Step, Call]] = {}
@@ -106,7 +106,7 @@ def kinds_for(call: Call) -> Sequence[Kind | RawKind]:
 
 
 def strike(world: World, cell: Cell) -> None:
-    """One cell: the fault, its end, and what was asked for, done."""
+    """Apply one cell: the fault, its end, and the work, which must be done."""
     step = cell.step
     given = step.begin(world, _key())
     world.unexpected.clear()
@@ -132,7 +132,7 @@ def _asked_in_fault(world: World, cell: Cell, given: object) -> tuple[Asked, int
 
 
 def _key() -> str:
-    """Each time another one, since what an archive is known by can't be had twice."""
+    """Return a new key each time, since an archive's key can't be taken twice."""
     return f"npm-{next(_numbers):06d}-x"
 
 

@@ -1,4 +1,4 @@
-"""The functions on an AWS that is meaner than the engines."""
+"""Runs the functions on an AWS that is meaner than the engines."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What AWS answers and local engines don't: a written table, each row with where it is documented or reported.
+"""Lists answers that AWS gives and local engines don't, each with where it is documented or reported.
 
 botocore's models name few of these: S3's lists no SlowDown and no redirect, DynamoDB's no throttled reason.
 """
@@ -14,10 +14,11 @@ from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, 
 from urllib3.exceptions import ProtocolError
 
 Effect = Callable[[], AWSResponse]
-"""Has the engine do what was asked."""
+"""Lets the engine do what was asked."""
 
 Answer = Callable[[AWSPreparedRequest, str, Effect], AWSResponse]
-"""What comes instead. Args: the request, its operation, and its effect. Raises what botocore's HTTP client would."""
+"""Returns an answer in place of the engine's, from the request, its operation and its effect. Raises what botocore's
+HTTP client would."""
 
 OUTAGE = "as for a short outage"
 CONFLICT = "tried again at once, with jitter; then as for a short outage"
@@ -33,17 +34,17 @@ class Kind:
     answer: Answer
     outcome: str = OUTAGE
     takes_effect: bool = False
-    """Whether what was asked may have been done all the same."""
+    """Whether the call may have taken effect all the same."""
 
     def __str__(self) -> str:
         return self.name
 
 
-# ---------------------------------------------------------------- how they are put
+# ---------------------------------------------------------------- forms of answers
 
 
 class _Raw(BytesIO):
-    """A body as urllib3 brings it."""
+    """Provides a body as urllib3 does."""
 
     def __init__(self, body: bytes, *, breaks: bool = False) -> None:
         super().__init__(body)
@@ -86,7 +87,7 @@ def xml_error(code: str, message: str = "made up by a test", more: str = "") -> 
 
 
 def _xml(status: int, code: str, message: str = "made up by a test", more: str = "", **headers: str) -> Answer:
-    """HEAD has no body, so there only the status says what it is."""
+    """Return an XML error; the answer to a HEAD has no body, so only its status tells."""
 
     def answer(request: AWSPreparedRequest, _: str, __: Effect) -> AWSResponse:
         body = b"" if request.method == "HEAD" else xml_error(code, message, more)
@@ -96,7 +97,7 @@ def _xml(status: int, code: str, message: str = "made up by a test", more: str =
 
 
 def _canceled(*reasons: str) -> Answer:
-    """Those of the first items; the others have none."""
+    """Return a canceled transaction with reasons for the first items; the others have none."""
 
     def answer(request: AWSPreparedRequest, operation: str, effect: Effect) -> AWSResponse:
         count = len(body_of(request)["TransactItems"])
@@ -126,7 +127,7 @@ def _lost(request: AWSPreparedRequest, _: str, effect: Effect) -> AWSResponse:
 
 
 def _cut(request: AWSPreparedRequest, _: str, effect: Effect) -> AWSResponse:
-    """Half of the body. An answer that isn't streamed is read by botocore's HTTP client, which says that it broke."""
+    """Return half of the body. For an answer that isn't streamed, botocore's HTTP client reports that it broke."""
     whole = effect()
     body = whole.raw.read()
     if not request.stream_output:
@@ -135,7 +136,7 @@ def _cut(request: AWSPreparedRequest, _: str, effect: Effect) -> AWSResponse:
 
 
 def _early(request: AWSPreparedRequest, _: str, effect: Effect) -> AWSResponse:
-    """Half of the body, and an orderly end."""
+    """Return half of the body, and an orderly end."""
     whole = effect()
     body = whole.raw.read()
     if not request.stream_output:
@@ -145,20 +146,20 @@ def _early(request: AWSPreparedRequest, _: str, effect: Effect) -> AWSResponse:
 
 
 def _malformed(request: AWSPreparedRequest, _: str, effect: Effect) -> AWSResponse:
-    """An XML document that breaks off, under the length that it has."""
+    """Return an XML document that breaks off, with the length that it has."""
     body = effect().content
     return _respond(request, 200, body[: len(body) // 2], **{"Content-Type": "application/xml"})
 
 
 def _unprocessed(request: AWSPreparedRequest, _: str, __: Effect) -> AWSResponse:
-    """None of the keys was looked at."""
+    """Return an answer in which no key was looked at."""
     asked = body_of(request)["RequestItems"]
     body = json.dumps({"Responses": {}, "UnprocessedKeys": asked}).encode()
     return _respond(request, 200, body, **{"Content-Type": "application/x-amz-json-1.0"})
 
 
 def _keys_fail(code: str) -> Answer:
-    """Of a DeleteObjects: every key stays, under status 200."""
+    """Return a DeleteObjects answer in which every key stays, under status 200."""
 
     def answer(request: AWSPreparedRequest, _: str, __: Effect) -> AWSResponse:
         keys = str(request.body.decode() if isinstance(request.body, bytes) else request.body).split("<Key>")[1:]
@@ -296,7 +297,7 @@ ERRORS_OF_S3 = "https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.h
 
 
 BUCKET_REGION = {"x-amz-bucket-region": "eu-central-1"}
-"""With each redirect; botocore would ask for it by a HeadBucket, which is redirected too, and so on without end."""
+"""Every redirect has it; otherwise botocore would look for it by a HeadBucket, which is redirected too, without end."""
 
 
 def _s3(name: str, answer: Answer, source: str = ERRORS_OF_S3, operations: frozenset[str] = S3, **more: Any) -> Kind:
@@ -402,7 +403,7 @@ OF_S3 = (
     _s3("a body that ends early", _early, "https://github.com/boto/botocore/pull/210", frozenset({"GetObject"})),
 )
 
-# ---------------------------------------------------------------- the others
+# ---------------------------------------------------------------- other services
 
 SQS = frozenset({"ChangeMessageVisibility", "GetQueueAttributes", "SendMessage"})
 ERRORS_OF_SQS = (

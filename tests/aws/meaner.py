@@ -1,4 +1,4 @@
-"""An AWS in process that is moto, but for one call, which it answers as a row of the table says (kinds.py)."""
+"""Runs moto as AWS, except for one call, which gets an answer of the table (kinds.py)."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ class Call:
     service: str
     operation: str
     number: int
-    """From 1, among the calls of this operation since the count began."""
+    """Number of the call, from 1, among the calls of this operation since the count began."""
 
     def __str__(self) -> str:
         return f"{self.service} {self.operation} {self.number}"
@@ -41,7 +41,7 @@ class _Fault:
 
 @dataclass
 class EdgeStore:
-    """CloudFront's KeyValueStore, which moto doesn't know."""
+    """Stands for CloudFront's KeyValueStore, which moto doesn't have."""
 
     values: dict[str, str] = field(default_factory=dict)
     version: int = 1
@@ -73,9 +73,9 @@ class EdgeStore:
 class Meaner:
     calls: list[Call] = field(default_factory=list)
     reached: dict[Site, set[str]] = field(default_factory=dict)
-    """Which operations each place in the adapters asked for."""
+    """Operations that each place in the adapters called."""
     met: int = 0
-    """Requests that were answered by the fault."""
+    """Number of requests that the fault answered."""
     edge: EdgeStore = field(default_factory=EdgeStore)
     _counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     _fault: _Fault | None = None
@@ -87,7 +87,7 @@ class Meaner:
 
     @contextmanager
     def answering(self, call: Call, kind: Kind, times: float = inf) -> Iterator[None]:
-        """From this call on, so many requests of its operation meet the fault, botocore's own retries among them."""
+        """From this call on, let the fault answer this many of the operation's requests, botocore's retries too."""
         self.count_from_now()
         self.met = 0
         self._fault = _Fault(call, kind, times)
@@ -127,7 +127,7 @@ class Meaner:
 
 
 def _sites() -> Iterator[Site]:
-    """Functions of the adapters that the present call comes through."""
+    """Yield the adapters' functions that the present call comes through."""
     frame = sys._getframe()
     while (following := frame.f_back) is not None:
         frame = following
@@ -138,7 +138,7 @@ def _sites() -> Iterator[Site]:
 
 @contextmanager
 def meaner_aws() -> Iterator[Meaner]:
-    """Within moto's mock."""
+    """Provide the meaner AWS within moto's mock."""
     meaner = Meaner()
 
     def answer(self: BotocoreStubber, event_name: str, request: AWSPreparedRequest, **_: Any) -> AWSResponse | None:

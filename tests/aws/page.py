@@ -1,4 +1,4 @@
-"""The tables of kinds as docs/reliability.md shows them: `python -m tests.aws.page` prints them."""
+"""Prints the tables of kinds as docs/reliability.md shows them: `python -m tests.aws.page`."""
 
 from collections.abc import Iterable, Iterator
 

@@ -1,4 +1,4 @@
-"""The store that streams ask by connections of their own: moto's bucket, but for requests that are to meet a fault."""
+"""Serves the streams' own connections: moto's bucket, but for requests that are to meet a fault."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -20,10 +20,17 @@ from tests.aws.kinds import ERRORS_OF_S3, OUTAGE, xml_error
 class Exchange:
     handler: BaseHTTPRequestHandler
     work: Callable[[], tuple[int, dict[str, str], bytes]]
-    """Has the store do what was asked. Gives status, headers and body."""
+    """Lets the store do what was asked, and returns status, headers and body."""
 
     def say(self, status: int, body: bytes, headers: Mapping[str, str], size: int | None = None) -> None:
-        """Args: size: as announced."""
+        """Answer.
+
+        Args:
+            status: the status.
+            body: the bytes to send.
+            headers: the headers.
+            size: the announced length, if another one.
+        """
         announced = str(len(body) if size is None else size)
         head = "".join(f"{name}: {value}\r\n" for name, value in {**headers, "Content-Length": announced}.items())
         self.handler.wfile.write(f"HTTP/1.1 {status} Said\r\n{head}\r\n".encode() + body)
@@ -159,7 +166,7 @@ class RawStore:
 
 @contextmanager
 def raw_store(s3: Any, bucket: str) -> Iterator[RawStore]:
-    """What streams ask for goes to it."""
+    """Serve the requests of streams."""
     store = RawStore(s3, bucket)
 
     class Handler(BaseHTTPRequestHandler):
@@ -173,7 +180,7 @@ def raw_store(s3: Any, bucket: str) -> Iterator[RawStore]:
         do_GET = do_PUT = answer  # noqa: N815 - http.server's names
 
         def log_message(self, *_: object) -> None:
-            """Says nothing: pytest's output is for the tests."""
+            """Log nothing: pytest's output is for the tests."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

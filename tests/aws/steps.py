@@ -1,4 +1,4 @@
-"""What each function is asked in a whole life of entries, and what shows that it was done."""
+"""Lists what each function is asked in the life of an entry, and checks that it was done."""
 
 import json
 from collections.abc import Callable
@@ -40,21 +40,21 @@ class Step:
     name: str
     function: str
     begin: Callable[[World, str], Any]
-    """Prepares it, by a key of its own, before the fault."""
+    """Prepares the step before the fault, with a key of its own."""
     event: Callable[[World, Any], dict[str, Any]]
     is_done: Callable[[World, Any, Asked], bool]
     patience: float = 1
-    """Seconds after which it is asked again."""
+    """Seconds until it is asked again."""
     is_slow: bool = False
-    """Too slow for every run but once, without a fault."""
+    """Whether it is too slow for every run, except once without a fault."""
     may_be_taken: bool = False
-    """A key that was reserved by a call whose answer was lost is taken for its client too, until that runs out."""
+    """Whether the key may stay taken for its own client: a call that reserved it lost its answer."""
 
     def __str__(self) -> str:
         return f"{self.function}: {self.name}"
 
     def judge(self, world: World, given: Any, asked: Asked) -> None:
-        """What may come out while the fault lasts."""
+        """Check the answer while the fault lasts."""
         assert world.unexpected == []
         if self.function in ("cleanup", "rotate"):
             assert asked.fault is None or is_an_outage(asked.fault), repr(asked.fault)
@@ -72,7 +72,7 @@ class Step:
 
 
 def is_broken_off(asked: Asked) -> bool:
-    """Mangum's word for an answer that ended before its last byte; a refusal of ours would be in a dialect."""
+    """Return whether Mangum reported an answer that ended before its last byte; our refusals have a dialect."""
     return asked.status == 500 and asked.body == b"Internal Server Error"
 
 
@@ -88,7 +88,7 @@ def _ok(_: World, __: Any, asked: Asked) -> bool:
 
 
 def _reserved(world: World, key: str) -> str:
-    """Returns the upload URL."""
+    """Reserve a key and return the upload URL."""
     return world.control.reserve(world.name(key))
 
 
@@ -133,7 +133,7 @@ def _is_finalized(world: World, given: tuple[str, str], asked: Asked) -> bool:
 
 
 def _new_repository(world: World, key: str) -> str:
-    """To this process too."""
+    """Save in a repository that is new to this process too."""
     world.requests.admit._noted.clear()
     return key
 
@@ -179,11 +179,11 @@ def _saved(world: World, key: str) -> str:
 
 
 def _cold(function: str, begin: Callable[[World, str], Any]) -> Callable[[World, str], Any]:
-    """Whose process asks first which shape the tables have; what fails there must not stay."""
+    """Start a process that first asks for the tables' schema; an error in that must not stay."""
 
     def start(world: World, key: str) -> Any:
         given = begin(world, key)
-        # Not noted by any release yet.
+        # No release has noted it yet.
         world.clients.dynamodb.delete_item(
             TableName=world.resources.refs["ArchivesTable"], Key={"archive_id": {"S": "schema"}}
         )
@@ -307,7 +307,7 @@ def _is_streamed(_: World, __: Any, asked: Asked) -> bool:
 
 
 def _unclaimed(world: World, key: str) -> str:
-    """Its merge was never claimed, as after a Finalize whose message couldn't be sent."""
+    """Save without claiming the merge, as after a Finalize whose message couldn't be sent."""
     archive_id = world.save(key, LONG, SHORT)
     archive = world.journey.archive(archive_id)
     world.control.table.replace_archive(archive, replace(archive, merge=Merge()))
@@ -373,7 +373,7 @@ def _is_merged(world: World, given: tuple[str, Any], asked: Asked) -> bool:
 
 
 def _message_of_a_broken_one(world: World, key: str) -> tuple[str, dict[str, Any]]:
-    """One of its parts is gone, which only the bucket can confirm."""
+    """Return the message of an archive without one of its parts, which only the bucket can confirm."""
     archive_id = world.save(key, LONG, SHORT, SHORT)
     del world.saved[world.name(key)]
     lost = next(it for it in world.journey.keys(archive_id) if it.startswith("parts/"))
@@ -387,7 +387,7 @@ def _is_removed(world: World, given: tuple[str, Any], asked: Asked) -> bool:
 
 
 def _no_message(world: World, _: str) -> dict[str, Any]:
-    """It will never be one, so it goes on to the dead-letter queue at once."""
+    """Send what will never be a message, so that it goes to the dead-letter queue at once."""
     queue = world.resources.refs["MergeQueue"]
     while taken := world.clients.sqs.receive_message(QueueUrl=queue).get("Messages"):
         world.clients.sqs.delete_message(QueueUrl=queue, ReceiptHandle=taken[0]["ReceiptHandle"])
@@ -402,7 +402,7 @@ def _is_reported(world: World, event: dict[str, Any], asked: Asked) -> bool:
     [record] = event["Records"]
     is_reported = bool(asked.answer["batchItemFailures"] == [{"itemIdentifier": record["messageId"]}])
     if is_reported:
-        # The queue would bring it to the dead letters; moto's brings it back.
+        # The queue would move it to the dead letters; moto's delivers it again.
         queue = world.resources.refs["MergeQueue"]
         world.clients.sqs.delete_message(QueueUrl=queue, ReceiptHandle=record["receiptHandle"])
     return is_reported
@@ -433,7 +433,7 @@ def _abandoned(world: World, key: str) -> list[str]:
 
 
 def _are_gone(world: World, ids: list[str], _: Asked) -> bool:
-    """As far as readers and writers go; its tombstone stays for a while."""
+    """Return whether readers and writers find none of them; the tombstones stay for a while."""
     archives = [world.control.table.archive(it) for it in ids]
     return all(archive is None or archive.state is ArchiveState.DELETED for archive in archives)
 
@@ -449,7 +449,7 @@ def _hold_one_object(world: World, ids: list[str], _: Asked) -> bool:
 
 
 def _left_by_the_dead(world: World, key: str) -> list[str]:
-    """Their messages are lost."""
+    """Return archives whose messages are lost."""
     ids = [world.save(f"{key}{it}", LONG, SHORT) for it in "ab"]
     world.journey.messages()
     world.clock.advance(5 * HOUR)
@@ -463,7 +463,7 @@ def _are_claimed_anew(world: World, ids: list[str], _: Asked) -> bool:
 
 def _unused(world: World, key: str) -> list[str]:
     ids = [world.save(f"{key}{it}", CONTENT) for it in "ab"]
-    # Days pass here, and with them what else was saved.
+    # Days pass here, which expires whatever else was saved.
     world.check_saved()
     world.saved.clear()
     world.clock.advance(8 * DAY)
@@ -496,7 +496,7 @@ def _orphaned(world: World, key: str) -> list[str]:
 
 
 def _outdated(world: World, key: str) -> list[str]:
-    """Their due times are those of other settings."""
+    """Return archives whose due times belong to other settings."""
     ids = [world.save(f"{key}{it}", CONTENT) for it in "ab"]
     table = world.control.table
     for archive_id in ids:
@@ -530,7 +530,7 @@ OF_CLEANUP = (
 
 
 def _noted(world: World, key: str) -> str:
-    """With an entry, and its repository known by name."""
+    """Save an entry in a repository that is known by name."""
     found = world.invoke("api", twirp("CreateCacheEntry", key=f"{key}-reserved"))
     assert found.status == 200
     world.save(key, CONTENT)
@@ -542,7 +542,7 @@ def _deleting(_: World, key: str) -> dict[str, Any]:
 
 
 def _is_deleted(world: World, key: str, asked: Asked) -> bool:
-    """Asked again, nothing is left to delete."""
+    """Return whether nothing is left to delete when asked again."""
     if asked.status == 200:
         world.saved.pop(world.name(key), None)
     return asked.status == 200 and world.control.table.entry(world.name(key)) is None
@@ -569,7 +569,7 @@ OF_MANAGE = (
 
 
 def _due(world: World, _: str) -> list[str]:
-    """The next step of the rotation is."""
+    """Make the next step of the rotation due."""
     world.saved.clear()
     world.clock.advance(31 * DAY)
     arn = world.resources.refs["UrlSigningSecret"]
@@ -578,7 +578,7 @@ def _due(world: World, _: str) -> list[str]:
 
 
 def _edge_agrees(world: World, before: list[str], asked: Asked) -> bool:
-    """Edge and functions have the same secrets, and none that signs until now is gone before its time."""
+    """Check that edge and functions have the same secrets, and that no secret goes before its URLs expire."""
     if asked.fault is not None:
         return False
     arn = world.resources.refs["UrlSigningSecret"]

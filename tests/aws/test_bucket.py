@@ -1,4 +1,4 @@
-"""What S3 and whoever stands in its place say of the bucket's calls, in the port's words."""
+"""Errors of S3, and of anything in its place, reach the bucket's callers in the port's words."""
 
 import logging
 import time
@@ -43,7 +43,7 @@ def aws(of_the_module: Journey, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mea
 
 @pytest.fixture
 def bucket(of_the_module: Journey, aws: Meaner) -> S3Bucket:
-    """Of a session as the functions make it."""
+    """Return a bucket with a session as the functions make it."""
     return S3Bucket(new_session().client("s3", config=QUICK_CALLS), of_the_module.control.settings.bucket)
 
 
@@ -94,7 +94,7 @@ def test_keys_that_stay_for_good_are_asked_for_once(bucket: S3Bucket, aws: Meane
 
 
 def test_a_write_beside_another_of_its_key_is_tried_again(bucket: S3Bucket, aws: Meaner):
-    """Its 409 says nothing about who has the key."""
+    """S3's 409 doesn't say whose key it is."""
     key = f"some/{time.monotonic_ns()}"
     with aws.answering(PUT, kind("409 ConditionalRequestConflict"), 2):
         assert bucket.write_once(key, b"mine").size == 4
@@ -106,7 +106,7 @@ def test_a_write_beside_another_of_its_key_is_tried_again(bucket: S3Bucket, aws:
 
 @pytest.mark.parametrize("name", ["403 AccessDenied", "503 SlowDown", "400 ExpiredToken", "no credentials"])
 def test_an_object_that_cannot_be_asked_for_is_not_called_gone(bucket: S3Bucket, aws: Meaner, name):
-    """Without ListBucket, S3 says 403 of a missing one too."""
+    """Without ListBucket, S3 says 403 of a missing object too."""
     with aws.answering(HEAD, kind(name), inf), pytest.raises(Unavailable):
         bucket.stat("some/missing")
     with aws.answering(GET, kind(name), inf), pytest.raises(Unavailable):
@@ -138,7 +138,7 @@ def test_what_is_no_item_is_not_read_as_a_missing_one(of_the_module: Journey, aw
 
 
 def test_credentials_that_lack_are_an_outage(of_the_module: Journey, monkeypatch: pytest.MonkeyPatch):
-    """Presigning asks nobody, and needs them all the same."""
+    """Presigning makes no request, but still needs them."""
     session = boto3.Session("key", "secret", region_name="us-east-1")
     client = session.client("s3", config=QUICK_CALLS)
 
@@ -192,7 +192,7 @@ def test_the_permission_is_the_one_that_aws_names(
 
 
 class FixedSigner:
-    """Signs nothing, and leads to a server of the test's."""
+    """Signs nothing, and leads to the test's server."""
 
     def __init__(self, url: str) -> None:
         self._url = URL(url)
@@ -231,7 +231,7 @@ async def test_a_redirect_of_a_put_gets_no_credentials():
     assert came == ["/key"]
 
 
-def test_what_an_http_client_says_is_told_without_its_requests_headers():
+def test_an_http_clients_error_never_quotes_request_headers():
     request = aiohttp.RequestInfo(URL("http://store/key"), "PUT", {"X-Amz-Security-Token": "the-roles-own"}, URL())  # type: ignore[arg-type]
     error = aiohttp.ClientResponseError(request, (), status=400, message="Bad status line")
     assert "the-roles-own" in repr(error), "why it isn't told as it is"

@@ -1,4 +1,4 @@
-"""Writes that meet others' in DynamoDB: tried again, or, where they were decided on what changed, decided anew."""
+"""Conflicting writes to DynamoDB are tried again or, if what they were decided on has changed, decided anew."""
 
 import json
 import time
@@ -62,8 +62,8 @@ def test_a_single_write_in_a_transactions_way_is_tried_again(emptied: Journey, a
     assert len(waits) == times, "with a pause before each"
 
 
-def test_a_write_that_is_decided_on_what_changed_meanwhile_is_decided_anew(emptied: Journey, aws: Meaner, waits):
-    """The transaction in the way was of the same archive, and has won."""
+def test_a_write_decided_on_outdated_state_is_decided_again(emptied: Journey, aws: Meaner, waits):
+    """The transaction in the way wrote the same archive, and has won."""
     seen = emptied.archive(saved(emptied))
     mine, others = postponed(seen, emptied.clock.now() + 1), postponed(seen, emptied.clock.now() + 2)
     assert mine is not None
@@ -74,7 +74,7 @@ def test_a_write_that_is_decided_on_what_changed_meanwhile_is_decided_anew(empti
 
 
 def test_an_item_that_stays_in_the_way_is_an_outage_and_no_lost_write(emptied: Journey, aws: Meaner, waits):
-    """Who took it for one would call a free key taken, and a merge somebody else's."""
+    """Taken for a lost write, it would make a free key look taken, and a merge look like another worker's."""
     seen = emptied.archive(saved(emptied))
     with aws.answering(PUT, CONFLICT, inf), pytest.raises(Unavailable, match="TransactionConflict"):
         emptied.control.table.replace_archive(seen, seen)
@@ -134,7 +134,7 @@ def test_a_merge_goes_on_past_conflicts_with_single_writes(emptied: Journey, aws
     assert emptied.archive(archive_id).merge.state is MergeState.MERGED
 
 
-def test_an_archive_that_no_write_reaches_keeps_no_other_from_its_turn(emptied: Journey, aws: Meaner, waits):
+def test_an_unwritable_archive_takes_no_other_ones_turn(emptied: Journey, aws: Meaner, waits):
     stuck, free = (emptied.upload(name(key), b"one", b"two") for key in ("npm-1", "npm-2"))
     emptied.clock.advance(2 * 3600)
 
@@ -160,7 +160,7 @@ PASSING = [
     ("ProvisionedThroughputExceeded",),
     ("ThrottlingError", "TransactionConflict", "None", "TransactionConflict"),
 ]
-"""Botocore tries none of them again."""
+"""Reasons that botocore doesn't try again."""
 
 
 @pytest.mark.parametrize("reasons", PASSING, ids=" ".join)
@@ -185,13 +185,13 @@ def test_a_free_key_in_a_transactions_hands_is_never_called_taken(emptied: Journ
 
 @pytest.mark.parametrize("others", ["TransactionConflict", "ThrottlingError", "ValidationError"])
 def test_a_failed_condition_among_other_reasons_is_decided_anew(emptied: Journey, aws: Meaner, waits, others):
-    """The same again would fail again, however often it is tried."""
+    """A retry would fail too, however often it is made."""
     with aws.answering(TRANSACTION, canceled(others, "ConditionalCheckFailed"), inf), pytest.raises(AlreadyExists):
         emptied.reserve(name("npm-1"))
     assert (aws.met, waits) == (1, [])
 
 
-def test_a_conflict_of_counts_beside_a_failed_condition_is_no_conflict_of_counts(emptied: Journey, aws: Meaner, waits):
+def test_a_failed_condition_outranks_a_conflict_of_counts(emptied: Journey, aws: Meaner, waits):
     archive_id = saved(emptied)
     seen = emptied.archive(archive_id)
     reasons = canceled("ConditionalCheckFailed", "None", "TransactionConflict")
@@ -208,7 +208,7 @@ def test_what_no_other_try_mends_is_tried_once(emptied: Journey, aws: Meaner, wa
 
 
 def test_each_try_of_a_canceled_transaction_has_a_token_of_its_own(emptied: Journey, aws: Meaner, waits):
-    """Its counts go to other shards, and DynamoDB refuses another payload under a token that it knows."""
+    """Its counts go to other shards, and DynamoDB refuses another payload under a known token."""
     tokens: list[str] = []
 
     def note(request: AWSPreparedRequest, operation: str, effect: Effect) -> AWSResponse:
@@ -224,7 +224,7 @@ def test_each_try_of_a_canceled_transaction_has_a_token_of_its_own(emptied: Jour
 # ---------------------------------------------------------------- batches
 
 
-def test_keys_that_a_batch_left_unread_are_asked_for_again_after_a_while(emptied: Journey, aws: Meaner, waits):
+def test_keys_left_unread_by_a_batch_are_read_after_a_wait(emptied: Journey, aws: Meaner, waits):
     entry = emptied.save(name("npm-1"), b"content")
     with aws.answering(BATCH, UNREAD, ROUNDS - 1):
         assert emptied.control.table.entries([entry.name]) == {entry.name: entry}
@@ -234,7 +234,7 @@ def test_keys_that_a_batch_left_unread_are_asked_for_again_after_a_while(emptied
 
 
 def test_a_batch_that_is_never_read_to_its_end_is_an_outage(emptied: Journey, aws: Meaner, waits):
-    """Pynamodb would ask at once, and without an end."""
+    """pynamodb would ask at once, and without end."""
     with aws.answering(BATCH, UNREAD, inf), pytest.raises(Unavailable, match="1 of 1"):
         emptied.control.table.entries([name("npm-1")])
     assert aws.met == ROUNDS

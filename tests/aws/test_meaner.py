@@ -1,4 +1,4 @@
-"""Each function meets each kind of answer that AWS gives and engines don't: as many as fit every run.
+"""Each function meets each kind of AWS's answers that the engines don't give, as many as fit every run.
 
 tests/proofs/aws has every call with every kind.
 """
@@ -18,7 +18,7 @@ from tests.aws.steps import STEPS, Step
 from tests.aws.world import FUNCTIONS, World
 
 pytestmark = pytest.mark.timeout(900)
-"""The first test waits for a whole life, on a busy machine for minutes."""
+"""The first test waits for an entry's whole life, which takes minutes on a busy machine."""
 
 EACH = 1
 """Kinds for each operation of each function."""
@@ -26,7 +26,7 @@ EACH = 1
 OF_THE_COMMAND_LINE = {
     Site("sqs_queue.py", f"SqsDeadLetters.{name}") for name in ("_receive_all", "_release", "behind", "delete")
 }
-"""No function asks for these: who replays letters sees what went wrong (operate/)."""
+"""Operations that no function calls: an operator who replays letters sees what went wrong (operate/)."""
 
 HTTP_MODULES = {
     "functions/api/forwarding.py": "urllib.parse alone",
@@ -37,12 +37,12 @@ HTTP_MODULES = {
     "layers/core/actions_cache/adapters/s3_connections.py": "raw_store.py, and tests/adapters/test_connections.py",
     "layers/core/actions_cache/adapters/s3_stream.py": "raw_store.py",
 }
-"""What has a way of its own to ask anybody, and where its faults are."""
+"""Modules with an HTTP client of their own, and where their faults are tested."""
 
 
 @pytest.fixture(scope="module")
 def life(world: World) -> Mapping[Step, Sequence[Call]]:
-    """What each step asks when nothing goes wrong."""
+    """Return each step's calls when nothing goes wrong."""
     warm_up(world)
     return {step: calls_of(world, step) for step in STEPS}
 

@@ -1,4 +1,4 @@
-"""The functions' own handlers in process, on an AWS that is meaner than moto, and what must hold in the end."""
+"""Runs the functions' own handlers in process, on an AWS that is meaner than moto, and checks the outcome."""
 
 import asyncio
 import base64
@@ -55,11 +55,11 @@ FUNCTIONS: Mapping[str, Any] = {
     "manage": manage,
     "rotate": rotate,
 }
-"""Their handlers, in the order in which an entry meets them."""
+"""Handlers, in the order in which an entry meets them."""
 
 REPOSITORY, SCOPE = "123456789", "refs/heads/main"
 LEAST_COPIED_BYTES = 64
-"""In place of S3's 5 MiB."""
+"""Replaces S3's 5 MiB."""
 
 LONG = b"a part that S3 copies".ljust(LEAST_COPIED_BYTES, b".")
 SHORT = b"a part that is read and uploaded"
@@ -70,7 +70,7 @@ DAY = 24 * HOUR
 
 @dataclass(frozen=True)
 class Asked:
-    """What came out of one invocation."""
+    """Holds the outcome of one invocation."""
 
     answer: Any = None
     fault: BaseException | None = None
@@ -89,7 +89,7 @@ class Asked:
 
 
 class _Unexpected(logging.Handler):
-    """Hears of faults that nobody expected: each was answered with 500, and logged with a stack trace."""
+    """Collects unexpected faults: each was answered with 500, and logged with a stack trace."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class World:
     unexpected: list[str]
     starting: "_Starting"
     saved: dict[EntryName, bytes] = field(default_factory=dict)
-    """What was acknowledged, and so must be there in the end."""
+    """Acknowledged entries, which must be there in the end."""
 
     @property
     def clock(self) -> SetClock:
@@ -122,11 +122,11 @@ class World:
 
     @property
     def requests(self) -> Requests:
-        """Those of the API's handler."""
+        """Return the use cases of the API's handler."""
         return self.starting.requests[-1]
 
     def start_anew(self, function: str) -> None:
-        """As in a new execution environment."""
+        """Start a function again, as in a new execution environment."""
         self.starting.start(function)
 
     def invoke(self, function: str, event: Mapping[str, Any]) -> Asked:
@@ -142,7 +142,7 @@ class World:
         return name(key, SCOPE, VERSION, repository)
 
     def save(self, key: str, *parts: bytes) -> str:
-        """Without the functions, and without a fault. Returns the archive's id."""
+        """Save an entry without the functions and without a fault, and return the archive's id."""
         self.saved[self.name(key)] = b"".join(parts)
         return self.journey.save(self.name(key), *parts).archive_id
 
@@ -153,7 +153,7 @@ class World:
         return archive_id
 
     def take_message(self, archive_id: str) -> dict[str, Any]:
-        """Of the archive's merge, as Lambda's event."""
+        """Take the message of the archive's merge, as Lambda's event."""
         queue = self.resources.refs["MergeQueue"]
         while True:
             [message] = self.clients.sqs.receive_message(QueueUrl=queue)["Messages"]
@@ -168,10 +168,10 @@ class World:
         table = self.control.table
         return [self.journey.archive(archive_id) for archive_id, _ in table.all_archives("")]
 
-    # ---------------------------------------------------------------- what must hold
+    # ---------------------------------------------------------------- checks
 
     def settle(self) -> None:
-        """Hours pass, with the queue's and the schedule's work."""
+        """Let hours pass, with the work of the queue and the schedule."""
         for hours, event in ((2, {}), (4, {}), (6, {}), (0, {"find": "orphans"})):
             self.clock.advance(hours * HOUR)
             cleaned = self.invoke("cleanup", event)
@@ -186,7 +186,7 @@ class World:
             assert self.journey.content(entry.archive_id) == content, entry_name.key
 
     def check(self) -> None:
-        """Nothing is lost, stuck, or left behind."""
+        """Check that nothing is lost, stuck, or left behind."""
         self.settle()
         found = audit(self.control, self.clock.now(), HOUR)
         assert found.violations == {}, found.violations
@@ -199,7 +199,7 @@ class World:
 
 
 def is_an_outage(fault: BaseException | None) -> bool:
-    """What a function that nobody waits for may end with: its next run takes up what was left."""
+    """Return whether a function without a client may end with this: its next run takes up what was left."""
     return isinstance(fault, Unavailable | TryAgain)
 
 
@@ -246,7 +246,7 @@ def managing(method: str, path: str, **query: str) -> dict[str, Any]:
     return http(method, path, None, {"Authorization": f"token {ADMIN_TOKEN}"}, **query)
 
 
-# ---------------------------------------------------------------- making it
+# ---------------------------------------------------------------- construction
 
 
 @contextmanager
@@ -259,7 +259,7 @@ def world_on_moto(template: Template, session: boto3.Session) -> Iterator[World]
             patch.setenv(variable, value)
         patch.setattr(time, "sleep", lambda _: None)
         patch.setattr(asyncio, "sleep", functools.partial(_at_once, asyncio.sleep))
-        # Else the first answer would be good for minutes.
+        # Otherwise the first answer would be good for minutes.
         patch.setattr(secrets_manager, "CACHED_SECONDS", 0)
         patch.setattr(management_secret, "CACHED_SECONDS", 0)
         patch.setattr(merge_plan, "MIN_UPLOAD_PART_BYTES", LEAST_COPIED_BYTES)
@@ -297,14 +297,14 @@ class _Starting:
     resources: Resources
     loop: asyncio.AbstractEventLoop
     requests: list[Requests] = field(default_factory=list)
-    """Those of the API's handler, the present one last."""
+    """Use cases of the API's handlers, the present one last."""
     data: list[DataPlane] = field(default_factory=list)
 
     @classmethod
     @contextmanager
     def of(cls, resources: Resources) -> Iterator["_Starting"]:
         starting = cls(resources, asyncio.new_event_loop())
-        asyncio.set_event_loop(starting.loop)  # the one that Mangum takes
+        asyncio.set_event_loop(starting.loop)  # Mangum takes this one
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(api, "Requests", _kept(Requests, starting.requests))
             for module in (api, download):
@@ -324,7 +324,7 @@ class _Starting:
             start()
 
     def finish(self) -> None:
-        """What a request left running beside its answer, such as a claim: the next one thaws it."""
+        """Finish what a request left running beside its answer, such as a claim: the next one thaws it."""
         if beside := asyncio.all_tasks(self.loop):
             self.loop.run_until_complete(asyncio.wait(beside, timeout=10))
 

@@ -8,7 +8,7 @@ from tests.deploy.stack import Emulator, Stack
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Issuer]]:
-    """An empty one: its endpoint, and whose tokens come in."""
+    """Provide an empty account: its endpoint, and the issuer of its jobs' tokens."""
     directory = tmp_path_factory.mktemp("account")
     issuer = Issuer(directory)
     emulator = Emulator(directory, issuer.certificate)
@@ -22,13 +22,13 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Iss
 
 @pytest.fixture(scope="module")
 def stack(account: tuple[str, Issuer]) -> Iterator[Stack]:
-    """Deployed, and empty."""
+    """Deploy an empty stack."""
     yield from _deployed("actions-cache", *account)
 
 
 @pytest.fixture(scope="module")
 def neighbour(stack: Stack, account: tuple[str, Issuer]) -> Iterator[Stack]:
-    """A second one, in the same account and region, whose edge is behind a web ACL."""
+    """Deploy a second stack in the same account and region, with its edge behind a web ACL."""
     acl = f"arn:aws:wafv2:us-east-1:000000000000:global/webacl/runners/{'0' * 8}-0000-0000-0000-{'0' * 12}"
     yield from _deployed("actions-cache-dev", *account, WebAclArn=acl)
 

@@ -110,7 +110,11 @@ class Emulator:
 
 
 class Stack:
-    """Args: parameters: of its own, which an update keeps."""
+    """Describes a stack.
+
+    Args:
+        parameters: its own, which an update keeps.
+    """
 
     def __init__(self, name: str, endpoint: str, issuer: Issuer, parameters: dict[str, str]) -> None:
         self.name = name
@@ -169,7 +173,7 @@ class Stack:
         streaming = "ResponseTransferMode: RESPONSE_STREAM\n"
         text = BUILT.read_text()
         assert text.count(streaming) == 2, "GET and HEAD of a download"
-        # The emulator counts by what a parameter gives it, which is text.
+        # The emulator counts with the parameter's value, which is text.
         workers = re.compile(r"MaximumConcurrency:\s+(!Ref |Ref: )MergeWorkers")
         assert len(workers.findall(text)) == 1
         EMULATED.write_text(workers.sub("MaximumConcurrency: 20", text.replace(streaming, "\n")))
@@ -187,13 +191,13 @@ class Stack:
         return str(found["StackResourceDetail"]["PhysicalResourceId"])
 
     def distribution(self) -> dict[str, Any]:
-        """What the edge is set to."""
+        """Return the edge's settings."""
         found = self.client("cloudfront").get_distribution(Id=self.resource("Edge"))["Distribution"]
         config: dict[str, Any] = found["DistributionConfig"]
         return config | {"DomainName": found["DomainName"]}
 
     def says_edge_key(self) -> str:
-        """Make requests as the edge makes them: by what it says to the API, which this returns."""
+        """Make requests as the edge does, by the key that it sends to the API, and return that key."""
         [api] = [it for it in self.distribution()["Origins"]["Items"] if it["Id"] == "api"]
         [said] = api["CustomHeaders"]["Items"]
         self._edge_headers = {said["HeaderName"]: said["HeaderValue"]}
@@ -206,7 +210,7 @@ class Stack:
         return {it["Key"]: it["Value"] for it in listed}
 
     def deployed(self, function: str) -> dict[str, Any]:
-        """A function's configuration."""
+        """Return a function's configuration."""
         name = self.resource(function)
         configuration: dict[str, Any] = self.client("lambda").get_function_configuration(FunctionName=name)
         return configuration

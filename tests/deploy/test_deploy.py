@@ -1,9 +1,9 @@
-"""What `sam deploy` makes works: driven through the deployed API, queue and schedule, then updated and deleted.
+"""Drives a stack of `sam deploy` through its API, queue and schedule, then updates and deletes it.
 
-All that beside a second stack of the same account and region, which goes on working.
+Meanwhile a second stack in the same account and region goes on working.
 
-Not here, because the emulator has none of it: limits of Lambda and API Gateway, and what a role forbids.
-The tests build on each other, in this order: it is one stack's life, and its neighbour's.
+The emulator lacks limits of Lambda and API Gateway, and what a role forbids, so these tests do too.
+The tests build on each other, in this order: they are the life of one stack, and of its neighbour.
 """
 
 import json
@@ -112,7 +112,7 @@ def test_a_second_stack_is_made_beside_it(stack: Stack, neighbour: Stack) -> Non
 
 
 def test_the_edge_is_known_by_a_generated_secret(neighbour: Stack) -> None:
-    """With WebAclArn alone: nobody comes past the web ACL."""
+    """WebAclArn alone is set: nobody comes past the web ACL."""
     key = neighbour.says_edge_key()
     assert len(key) == 64
     assert neighbour.deployed("ApiFunction")["Environment"]["Variables"]["EDGE_KEY"] == key
@@ -126,7 +126,7 @@ def _secret(stack: Stack, logical_id: str) -> str:
 
 
 def _works(stack: Stack, key: str) -> bool:
-    """Whether it restores what it had, and saves and merges."""
+    """Return whether the stack restores what it had, and saves and merges."""
     stack.save(key, UPLOADED)
     url = eventually(lambda: stack.merged_url(key), seconds=60)
     return stack.request("GET", url).body == b"".join(UPLOADED) and stack.restore("in-both") == b"the second one's"

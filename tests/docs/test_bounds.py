@@ -1,4 +1,4 @@
-"""What can grow, and what bounds it: each row of docs/security.md names tests that exist."""
+"""Each row of docs/security.md on what can grow names tests that exist."""
 
 import re
 

@@ -48,7 +48,7 @@ def test_without_a_good_url_the_hook_changes_nothing_and_says_nothing(url: str) 
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """A copy of the hook, in a directory of its own."""
+    """Return a copy of the hook, in a directory of its own."""
     return Path(shutil.copy(HOOK, tmp_path / "hook.cjs"))
 
 
@@ -89,7 +89,7 @@ def test_file_may_begin_with_a_byte_order_mark(installed: Path) -> None:
         "[" * 100_000,
     ],
 )
-def test_with_a_broken_file_the_hook_does_nothing_whatever_the_variable_says(installed: Path, content: str) -> None:
+def test_a_broken_file_disables_the_hook_despite_the_variable(installed: Path, content: str) -> None:
     installed.with_name("hook.json").write_text(content)
     assert led_to(installed, CUSTOM_ACTIONS_RESULTS_URL=ATTACKERS) == GITHUBS
 
@@ -123,7 +123,7 @@ def test_plain_http_is_for_this_machine_alone(installed: Path, url: str, *, is_t
 
 
 def test_hook_is_written_for_the_node_of_old_actions() -> None:
-    """ES2018 is what node 10 takes whole."""
+    """Node 10 supports all of ES2018."""
     script = "require('acorn').parse(require('fs').readFileSync(process.argv[1], 'utf8'), { ecmaVersion: 2018 })"
     subprocess.run(["node", "-e", script, str(HOOK)], cwd=ROOT / "tests" / "edge", check=True, capture_output=True)
 
@@ -133,7 +133,7 @@ def test_outside_a_job_the_hook_sets_nothing() -> None:
 
 
 def on_machine(directory: Path, env: str, title: str = "what jobs are told") -> tuple[str, str]:
-    """What the doctor says on a runner's machine, from its .env."""
+    """Return the doctor's finding on a runner's machine, from its .env."""
     (directory / ".env").write_text(env)
     variables = {"PATH": os.environ["PATH"]}
     place = find_place(variables, is_container=False)
@@ -174,7 +174,7 @@ WRITERS = "who may write the hook"
 
 @pytest.fixture
 def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[Path, tuple[int, int]]:
-    """Owner and mode of files, instead of their own; all others are root's alone."""
+    """Provide owner and mode of files, instead of their own; all others belong to root alone."""
     known: dict[Path, tuple[int, int]] = {}
     plain = Path.stat
 
@@ -206,7 +206,7 @@ def test_the_doctor_names_each_file_that_a_job_could_write(
     runner.mkdir()
     shutil.copy(HOOK, folder)
     (folder / "hook.json").write_text(json.dumps({"url": URL}))
-    # The runner works in its directory, so that it must be its own.
+    # The runner works in its directory, which must therefore be its own.
     roots[runner] = (1001, 0o755)
     weak = runner / name if name == ".env" else folder / name
     roots[weak] = owner_and_mode

@@ -1,4 +1,4 @@
-"""Whose jobs come in: what TOKEN_CLAIMS means, of each issuer and for each token."""
+"""TOKEN_CLAIMS decides which jobs are admitted, for each issuer and each token."""
 
 from typing import Any
 
@@ -129,7 +129,7 @@ def test_what_is_proposed_lets_the_job_in_and_shuts_nobody_out(of, issuer, claim
                 assert comes_in(more, other, guest, ISSUERS) >= comes_in(of, other, guest, ISSUERS)
 
 
-# ---------------------------------------------------------------- what a rule says
+# ---------------------------------------------------------------- meaning of a rule
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_a_value_of_another_kind_is_none(value):
         assert not comes_in(rules(f"environment={text}"), GITHUB, {"environment": value})
 
 
-# ---------------------------------------------------------------- what is said of who is refused
+# ---------------------------------------------------------------- messages to refused jobs
 
 
 def refused(text: str, claims: dict[str, Any], issuers: tuple[str, ...] = (GITHUB,)) -> NotAdmitted:
@@ -273,7 +273,7 @@ HOSTILE = ("b,c", "b c", "$(id)", "b;c", "\u202e")
     ],
 )
 def test_what_is_proposed_is_of_the_claims_that_lack(text, claims, issuers, to_admit):
-    """A claim that no rule names yet would shut out whom the others let in."""
+    """A rule for a claim without rules would shut out those whom the others admit."""
     assert refused(text, claims, issuers).job.to_admit == to_admit
 
 
@@ -284,6 +284,6 @@ def test_names_that_are_none_are_not_repeated():
     assert job.called == "repository 42"
 
 
-def test_a_refused_token_that_contradicts_itself_elsewhere_is_told_what_it_lacks():
+def test_a_refused_contradictory_token_is_told_what_it_lacks():
     job = refused("repository_id=1", OF_42 | {"owner_id": "8"}).job
     assert (job.owner_id, job.to_admit) == (None, ("repository_id=42",))

@@ -1,4 +1,4 @@
-"""When a merge message whose run failed is delivered again."""
+"""A merge message is delivered again some time after its run failed."""
 
 import pytest
 

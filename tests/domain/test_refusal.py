@@ -1,4 +1,4 @@
-"""How much is kept, and written, of jobs that are refused."""
+"""Storage and writes for refused jobs are bounded."""
 
 from collections import Counter
 

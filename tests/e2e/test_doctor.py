@@ -170,7 +170,7 @@ def relay(client: socket.socket, port: int) -> None:
     def copy(source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while chunk := source.recv(65536):
-                # The local run answers to no other machine's name.
+                # The local run doesn't answer to other machines' names.
                 target.sendall(chunk.replace(b"Host: cache.test\r\n", b"Host: localhost\r\n"))
             target.shutdown(socket.SHUT_WR)
 
@@ -183,9 +183,11 @@ def relay(client: socket.socket, port: int) -> None:
 
 @contextmanager
 def by_tls(server: str | Callable[[], str], directory: Path) -> Iterator[tuple[str, Path]]:
-    """The server behind TLS, by a certificate that signs itself for localhost. It is told of no TLS.
+    """Serve the server over TLS, with a self-signed certificate for localhost. It doesn't know of TLS.
 
-    Args: server: its URL, or what says it once a connection comes.
+    Args:
+        server: its URL, or a function that returns it once a connection comes.
+        directory: the certificate's.
     """
     certificate = self_signed(directory)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

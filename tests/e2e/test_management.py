@@ -123,7 +123,7 @@ def gh_at(url: str, certificate: Path, managed: Managed) -> Any:
     return lambda *arguments: gh(*(it.replace("REPO", f"{host}/example/{managed.repo}") for it in arguments))
 
 
-def test_gh_goes_from_page_to_page_behind_a_proxy_that_tells_of_no_tls(tmp_path: Path, repository: str) -> None:
+def test_gh_turns_pages_behind_a_proxy_that_hides_its_tls(tmp_path: Path, repository: str) -> None:
     """PUBLIC_URL says what the proxy doesn't."""
     servers: list[str] = []
     with by_tls(lambda: servers[0], tmp_path) as (url, certificate):
@@ -131,7 +131,7 @@ def test_gh_goes_from_page_to_page_behind_a_proxy_that_tells_of_no_tls(tmp_path:
         with running_server(directory, {"PUBLIC_URL": url}) as server:
             servers.append(server)
             managed = managed_at(server, directory, repository)
-            # By the API whose uploads need no URL: those of v2 lead to the proxy.
+            # The uploads of v1 need no URL: those of v2 lead to the proxy.
             job = V1(server, managed.job.token)
             for key in ("npm-1", "npm-2", "yarn-1"):
                 number = job.reserve(key)

@@ -52,10 +52,10 @@ def test_what_a_job_saved_is_found_on_the_page_and_deleted(
     assert job.look_up("npm-1")["ok"] is False
 
 
-def test_a_page_that_a_job_saved_cannot_act_for_the_operator_who_opens_it(
+def test_a_saved_page_cannot_act_for_the_operator(
     server: str, server_directory: Path, repository: str, browser: Browser
 ) -> None:
-    """It has the page's origin, and the operator's session with it: it must come as a file, and never as a page."""
+    """It has the page's origin, and thus the operator's session: it must come as a file, and never as a page."""
     job = Job(server, _token(repository), GO)
     job.save("precious", b"bytes")
     attack = (

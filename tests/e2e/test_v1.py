@@ -46,7 +46,7 @@ def test_what_v2_saved_v1_finds(v1: V1, job: Job):
 
 
 def test_key_with_a_comma_goes_before_the_pieces_of_its_text(v1: V1, job: Job):
-    """Clients percent-encode the list whole, so its commas and a key's own look the same."""
+    """Clients percent-encode the whole list, so its commas and a key's own look the same."""
     for key in ("a,b", "apple", "b", "x,yz", "x"):
         job.save(key, key.encode())
     found = [v1.look_up(keys).json["cacheKey"] for keys in ("a%2Cb", "a,b", "a,c", "b,a", "x,y", f"{'k' * 512},b")]

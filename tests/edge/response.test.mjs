@@ -79,7 +79,7 @@ test("what was read has the archive's ETag, whichever path CloudFront shows", ()
   }
 });
 
-test('no type that S3 says makes a page of what a job saved', () => {
+test('a saved file is no page, whatever type S3 names', () => {
   for (const method of ['GET', 'HEAD']) {
     const { headers } = respond(method, SENT.GET, 200, { ...OF_S3, 'content-type': 'text/html' });
     assert.equal(headers['content-type'].value, 'application/octet-stream');

@@ -110,8 +110,8 @@ def test_a_block_has_the_same_key_at_the_edge_and_in_the_core(edge: Edge, block_
 
 @given(block_id=block_ids)
 @example(block_id="+/+/")
-def test_a_block_id_is_the_same_at_the_edge_and_at_the_api_escaped_or_not(edge: Edge, block_id: str) -> None:
-    """API Gateway hands on a raw `+` as a space, as every decoder of queries does; the edge sees it undecoded."""
+def test_edge_and_api_agree_on_a_block_id_escaped_or_not(edge: Edge, block_id: str) -> None:
+    """API Gateway decodes a raw `+` to a space, as query decoders do; the edge sees it undecoded."""
     for sent in (quote(block_id, safe=""), quote(block_id, safe="+/="), block_id):
         request = Request({"type": "http", "query_string": f"comp=block&blockid={sent}".encode(), "headers": []})
         assert block_id_of(request) == block_id

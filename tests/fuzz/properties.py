@@ -50,7 +50,7 @@ def _check_dialect(sent: bytes, answer: Heard) -> None:
     if b"Invalid HTTP request received." in answer.body or sent.startswith(b"HEAD "):
         return
     content_type = answer.head.lower().partition(b"content-type:")[2].strip().partition(b"\r\n")[0]
-    # GitHub's dialect, in which the page's path is refused, names the charset.
+    # GitHub's dialect, which refuses the page's path, names the charset.
     known = (b"application/json", b"application/xml", b"application/json; charset=utf-8")
     assert content_type in known, (sent[:1000], answer)
     if content_type == b"application/json":

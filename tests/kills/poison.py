@@ -10,7 +10,7 @@ DEAD_LETTERS = "MergeDeadLetterQueue"
 
 
 def send_what_is_no_message(world: World) -> None:
-    """It becomes a dead letter at its first delivery, and a good message behind it is done meanwhile."""
+    """It becomes a dead letter at its first delivery, and the good message behind it is processed meanwhile."""
     queue = world.resources.refs["MergeQueue"]
     world.clients.sqs.send_message(QueueUrl=queue, MessageBody="no merge message")
     world.journey.save(entry_name(KEY), *PARTS)

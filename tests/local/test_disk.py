@@ -1,4 +1,4 @@
-"""What the store needs of its disk, at each boundary; and what it says of itself where it can't write."""
+"""The store's need for disk is checked at each boundary, and a full one is reported."""
 
 import shutil
 from collections import namedtuple

@@ -342,7 +342,7 @@ def inert(reply: Reply) -> dict[str, str]:
 
 @pytest.mark.parametrize("place", ["parts/blob/1-r", "merged/0"])
 def test_what_a_job_saved_is_no_page_of_this_origin(stage: Stage, place: str):
-    """Nor is what another tool put there, with whatever type."""
+    """The same goes for another tool's object of whatever type."""
     subject = f"{stage.archive}/{place}"
     stage.s3.put_object(Bucket=stage.bucket, Key=f"archives/{subject}", Body=PAGE, ContentType="text/html")
     url = stage.signed(Direction.OBJECT, f"{len(PAGE)}/{subject}")

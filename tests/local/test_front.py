@@ -1,4 +1,4 @@
-"""What the local run answers before any function: to other names, while it starts, and when its store is full."""
+"""The local run itself answers other names, requests during its start, and writes to a full store."""
 
 import json
 import os
@@ -31,7 +31,7 @@ class SomeStore:
 
 
 async def edge(scope: Scope, receive: Receive, send: Send) -> None:
-    """A server that is well, and whose uploads fail where their path says so."""
+    """Serve as a healthy server whose uploads fail where their path says so."""
     request = Request(scope, receive)
     await request.body()
     answer: Response = Response("done", 201)
@@ -110,7 +110,7 @@ def test_each_of_several_host_headers_counts_and_none_is_too_few():
 
 
 def test_another_address_has_names_that_nobody_here_knows():
-    """There tokens are verified, so that another name gains nothing."""
+    """Tokens are verified there, so another name gains nothing."""
     assert Hosts("0.0.0.0").admit(["box.example:3000"])
 
 
@@ -184,9 +184,7 @@ def test_health_that_is_none_comes_through_as_it_is(tmp_path: Path):
         ("POST", "/twirp/a/fails", '"code": "resource_exhausted"'),
     ],
 )
-def test_write_that_fails_for_want_of_room_says_so_to_client_and_terminal(
-    stage: Stage, method: str, path: str, said: str
-):
+def test_write_without_room_tells_client_and_terminal(stage: Stage, method: str, path: str, said: str):
     stage.store.why = "the disk has 3 MiB left"
     replies = [send(method, f"{stage.url}{path}", b"x") for _ in range(2)]
     for reply in replies:

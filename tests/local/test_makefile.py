@@ -1,4 +1,4 @@
-"""What `make` needs of the machine is said at once, in words, and by its name."""
+"""`make` says at once, in words, what it lacks on the machine."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ def program(path: Path, script: str) -> Path:
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        (None, "no Python that runs"),
+        (None, "run as Python"),
         ("echo 'pyenv: python3: command not found' >&2; exit 127", "(pyenv: python3: command not found)"),
         ("echo '3.10 0'", "is Python 3.10, and 3.11 or newer is needed"),
     ],

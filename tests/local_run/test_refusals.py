@@ -78,7 +78,7 @@ def test_an_endpoint_that_does_not_answer_is_named(start_run: StartRun):
 
 
 def path_without(tmp_path: Path, program: str, script: str | None = None) -> str:
-    """A PATH on which a program isn't, or is another."""
+    """Return a PATH without a program, or with another in its place."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for directory in os.environ["PATH"].split(":"):

@@ -1,4 +1,4 @@
-"""Whose jobs TOKEN_CLAIMS keeps out, as those who manage are shown it."""
+"""The management API lists the jobs that TOKEN_CLAIMS keeps out."""
 
 from actions_cache.domain.access import GITHUB, parse_rule
 from actions_cache.domain.refusal import KEPT, Refusals, RefusedJob

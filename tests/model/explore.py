@@ -120,5 +120,5 @@ def _broken_by(state: State, step: Step, bounds: Bounds) -> Iterator[str]:
 
 
 def most_attempts(bounds: Bounds) -> int:
-    """A claim is made while fewer than `max_attempts` were; its message is then delivered once more often than that."""
+    """A claim is made after fewer than `max_attempts`; its message is then delivered once more than that."""
     return 2 * bounds.max_attempts

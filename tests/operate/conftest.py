@@ -35,10 +35,15 @@ class Operated:
     run: Run
     dead_letter_queue_url: str
     data: Path
-    """Where the run's two files are."""
+    """Directory of the run's two files."""
 
     def refuse(self, claims: str, *jobs: RefusedJob) -> None:
-        """Has jobs be refused, one a second. Args: claims: the server's TOKEN_CLAIMS."""
+        """Refuse jobs, one a second.
+
+        Args:
+            claims: the server's TOKEN_CLAIMS.
+            jobs: the jobs.
+        """
         now = self.journey.clock.now()
         for number, job in enumerate(jobs):
             self.journey.control.repositories.add_refusals(Refusals(job, 3, now - number * SECOND), now + KEPT)

@@ -1,4 +1,4 @@
-"""Names that jobs and strangers chose reach no terminal as they are, whichever command shows them."""
+"""No command sends names that jobs and strangers chose to a terminal unescaped."""
 
 import json
 import re
@@ -24,13 +24,13 @@ from tests.journey import REPOSITORY
 from tests.operate.conftest import Operated
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\x08\r\x7f\x9b31m\u202egnp\u2066\u200f\u2028\u061c\x00\ttail"
-"""Escape sequences of both kinds, marks of direction, other breaks of lines."""
+"""Escape sequences of both kinds, direction marks, and unusual line breaks."""
 HALF = "\ud83d"
 NEW_LINE = "\n::stop-commands::x"
 
 
 def harmful(text: str) -> set[str]:
-    """What a terminal obeys, or what reorders it."""
+    """Return the characters that a terminal obeys, or that reorder text."""
     return {it for it in text if it != "\n" and unicodedata.category(it) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
 
 
@@ -53,7 +53,7 @@ def test_json_holds_the_same_and_nothing_harmful(text: str):
 
 @pytest.fixture
 def hostile(operated: Operated) -> Operated:
-    """A repository, refs, versions and keys of somebody who means harm; nothing here is checked before it's stored."""
+    """Provide an attacker's repository, refs, versions and keys, stored without any check."""
     journey = operated.journey
     for ref in ("refs/heads/main", f"refs/heads/{HOSTILE}"):
         for version in ("v" * 64, HOSTILE):
@@ -145,11 +145,11 @@ OWN_WORDS = {
     "scripts/verify_deployment/__main__.py": 1,
     "scripts/verify_deployment/report.py": 1,
 }
-"""How many lines of a file print past that place: its own words, and what is printable already."""
+"""Lines of a file that print without `printable`: its own words, and text that is printable already."""
 
 
 def test_no_command_prints_past_that_place():
-    """A new line that prints is looked at: what others had a say in goes through `printable`."""
+    """A new line that prints is reviewed: text that others had a say in goes through `printable`."""
     found = Counter(
         str(path.relative_to(ROOT))
         for folder in ("operate", "doctor", "local", "demo", "scripts")

@@ -1,4 +1,4 @@
-"""`refused`: whose jobs TOKEN_CLAIMS keeps out, and what to add to it."""
+"""`refused` lists the jobs that TOKEN_CLAIMS keeps out, and what to add to it."""
 
 from actions_cache.domain.access import GITHUB
 from actions_cache.domain.refusal import RefusedJob

@@ -87,7 +87,13 @@ class World:
 
 @contextmanager
 def world(template: Template, prefix: str, **changes: str) -> Iterator[World]:
-    """Args: prefix: of its resources' names, since all of a process stand side by side. changes: of its settings."""
+    """Provide a world.
+
+    Args:
+        template: the template.
+        prefix: of its resources' names, since those of a process share one engine.
+        changes: changes of its settings.
+    """
     with pytest.MonkeyPatch.context() as environment, mock_aws():
         for variable, value in CREDENTIALS.items():
             environment.setenv(variable, value)

@@ -42,7 +42,7 @@ from tests.serving import served
 
 OURS, THEIRS, ELSEWHERE = "42", "43", "42 of another issuer"
 NOT_MEANT = "43"
-"""Of the other issuer: a good token of a job that the server isn't for."""
+"""A repository of the other issuer: its tokens are good, but the server isn't for its jobs."""
 REPOSITORIES = (OURS, THEIRS, ELSEWHERE)
 FEATURE, MAIN, PULL = "refs/heads/feature", "refs/heads/main", "refs/pull/7/merge"
 PLAIN = "curl"
@@ -51,9 +51,9 @@ PLAIN = "curl"
 
 @dataclass
 class Stage:
-    """A server whose tokens `issuer` signs, and `other`, which has repositories of the same ids.
+    """Runs a server that trusts the tokens of `issuer` and of `other`, which has repositories with the same ids.
 
-    It is for all jobs of the one, and for those of one repository of the other.
+    It admits all jobs of the first, and those of one repository of the second.
     """
 
     url: str

@@ -191,7 +191,7 @@ def test_by_v1_an_upload_takes_pieces_as_long_as_its_url_would_be_good(stage: St
 
 
 def test_a_job_that_is_not_meant_changes_nothing_and_is_told_why(stage: Stage, tmp_path: Path):
-    """Each client in the words that it shows as a warning, with the very value to set; and the operator sees it."""
+    """Each client is shown a warning with the very value to set, and the operator sees the job too."""
     stage.job(ELSEWHERE, (FEATURE, READ_WRITE)).save("ours", b"ours")
     number = V1(stage.url, stage.job(ELSEWHERE, (FEATURE, READ_WRITE)).token).reserve("pending by v1")
     before = stage.everything()

@@ -68,7 +68,7 @@ class Stage:
         self.clients.s3.delete_object(Bucket=self.resources.refs["Bucket"], Key=f"archives/{archive_id}/{part}")
 
     def spoil_manifest(self, archive_id: str) -> None:
-        """So that its merge fails, for no fault of the bucket's."""
+        """Make the merge fail without a fault of the bucket's."""
         control = self.journey.control
         spoilt = control.bucket.write_once(ArchiveKeys(archive_id).manifest("spoilt"), b"no manifest")
 

@@ -79,7 +79,7 @@ def api_journey(stage: Stage) -> None:
 
 def download_journey(stage: Stage) -> None:
     download, journey = stage.download, stage.journey
-    # So long ago that its claim is stale: this download retakes it.
+    # This long ago, the claim is stale, and this download retakes it.
     journey.clock.at = SystemClock().now() - journey.control.lifetimes.queue_retention - HOUR
     journey.save(name("policies-unclaimed"), b"a", b"b")
     journey.clock.at = SystemClock().now()
@@ -119,7 +119,7 @@ def merge_journey(stage: Stage) -> None:
     archive_id = journey.save(name("policies-failing"), LARGE, b"small").archive_id
     stage.spoil_manifest(archive_id)
     assert merge.invoke(stage.merge_event())["batchItemFailures"]
-    # It is back in the queue in some seconds.
+    # The message is back in the queue in some seconds.
     stage.clients.sqs.purge_queue(QueueUrl=stage.resources.refs["MergeQueue"])
 
 

@@ -56,7 +56,13 @@ class Stage:
         return str(answer["phase"])
 
     def deploy(self, name: str, url: ResponseUrl, *, tries: bool = True) -> dict[str, Any]:
-        """Args: tries: whether there is time to try again (tests/rotate/test_new_stack.py)."""
+        """Deploy a resource.
+
+        Args:
+            name: its name.
+            url: where the answer goes.
+            tries: whether there is time for another attempt (tests/rotate/test_new_stack.py).
+        """
         handler.lambda_handler(event(name, url), context() if tries else context(LAST_WORDS_SECONDS + RETRY_SECONDS))
         return url.answer
 

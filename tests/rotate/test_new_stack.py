@@ -1,4 +1,4 @@
-"""In a stack that is seconds old, the custom resource waits for what isn't ready, as long as it may and no longer."""
+"""In a new stack, the custom resource waits for what isn't ready, as long as it may and no longer."""
 
 import threading
 import time
@@ -25,7 +25,7 @@ CONFLICT = TryAgain("too many at once tell the edge the signing secrets")
 
 @dataclass
 class Invocation:
-    """The function's time, which passes as it waits and as attempts take it."""
+    """Keeps the function's time, which passes with each wait and each attempt."""
 
     seconds: float
     now: float = 0.0
@@ -56,7 +56,7 @@ def invocation(template: Template, monkeypatch: pytest.MonkeyPatch) -> Invocatio
 
 
 def asked(invocation: Invocation, do: Callable[[], None]) -> dict[str, Any]:
-    """What CloudFormation is told."""
+    """Return the answer to CloudFormation."""
     with response_url() as url:
         answered(event("create", url), cast("Any", invocation), do)
     return url.answer
@@ -79,7 +79,7 @@ def test_what_is_never_ready_is_told_before_the_last_words_are_due(invocation: I
         "FAILED",
         f"the edge couldn't be told the signing secret: {NOT_READY}",
     )
-    # The last attempt began in time. Should it take longer than there is, the timer speaks first.
+    # The last attempt began in time. If it takes too long, the timer speaks first.
     assert invocation.now - takes < invocation.seconds - LAST_WORDS_SECONDS
     assert invocation.now + RETRY_SECONDS >= invocation.seconds - LAST_WORDS_SECONDS, "as long as it may"
 

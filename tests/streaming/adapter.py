@@ -36,7 +36,7 @@ DEATH_SECONDS = 0.5
 
 
 def error_text(fault: Exception) -> bytes:
-    """What the adapter sends, as more of the body, when the app's connection breaks; then it ends the answer properly.
+    """Return the text that the adapter sends as more of the body when the app's connection breaks, before a proper end.
 
     lambda_runtime's `to_tailer`: github.com/awslabs/aws-lambda-rust-runtime, lambda-runtime/src/requests.rs, types.rs.
     """

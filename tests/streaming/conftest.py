@@ -31,7 +31,7 @@ def repository() -> str:
 
 @pytest.fixture
 def stored(unmerged: LocalRun, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journey]:
-    """What `unmerged` stores, past its server."""
+    """Provide the store of `unmerged`, without its server."""
     for name, value in unmerged.variables().items():
         monkeypatch.setenv(name, value)
     clients = Clients.of(boto3.Session())
@@ -42,7 +42,7 @@ def stored(unmerged: LocalRun, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jour
 
 @pytest.fixture
 def merge_all(stored: Journey) -> Callable[[], object]:
-    """Does what the merge workers would, had `unmerged` any."""
+    """Return a function that does the merge workers' work, since `unmerged` has none."""
     return stored.merge_all
 
 

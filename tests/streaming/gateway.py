@@ -23,20 +23,20 @@ CHUNK_BYTES = 32 * 1024
 API_HOST = "api.execute-api.local"
 
 STAGE = "/v1/"
-"""What paths at the API's own host begin with."""
+"""Beginning of paths at the API's own host."""
 
 VIEWER_HOST = "X-Viewer-Host"
-"""What the edge adds."""
+"""Name of the header that the edge adds."""
 
 
 @dataclass
 class Gateway:
-    """Where clients come in: a job's server.
+    """Stands for the place where clients come in: a job's server.
 
     Args:
         local_run: its URL.
         download: the function behind `/blobs/download/`.
-        caps: on both.
+        caps: limits of both.
         api: the URL of the function behind all else; None for the local run's.
         edge_drops_ranges: whether the CDN edge answers with the whole where only `x-ms-range` asked for a part.
     """
@@ -73,7 +73,7 @@ class Gateway:
         return await self._api(request)
 
     def _at_the_api(self, request: web.Request) -> web.Request:
-        """Past the edge, at the API's own host: the path has the stage."""
+        """Return the request as it comes past the edge, at the API's own host: the path has the stage."""
         return request.clone(rel_url=request.raw_path.removeprefix(STAGE.rstrip("/")))
 
     def _through_the_edge(self, request: web.Request) -> web.Request:
@@ -125,7 +125,7 @@ class Gateway:
             return broken(request)
 
     async def _streamed(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-        """What comes passes with the announced length; what stays short of it breaks the client's connection.
+        """Pass the body on with the announced length; if it falls short, break the client's connection.
 
         An answer without a body never ends: reported of Lambda's streaming, by aws-lambda-web-adapter#499 and others.
         """

@@ -38,7 +38,13 @@ class LocalRun:
 
     @contextmanager
     def behind(self, caps: Caps, settings: Mapping[str, str] | None = None, **more: Any) -> Iterator[Gateway]:
-        """Args: more: fields of Gateway."""
+        """Put the run behind a gateway.
+
+        Args:
+            caps: limits of the gateway.
+            settings: changes of the run's.
+            more: fields of Gateway.
+        """
         variables = self.download_variables(caps, settings or {})
         with Gateway(self.url, StreamingFunction(variables, self.download_log), caps, **more).served() as gateway:
             yield gateway

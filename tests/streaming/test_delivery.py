@@ -159,7 +159,7 @@ def test_a_redirect_has_a_body_so_that_it_ends(unmerged: LocalRun, job, merge_al
         assert send("GET", reply.headers["Location"]).body == CONTENT
 
 
-def test_an_empty_archive_is_redirected_to_which_can_end_without_a_body(unmerged: LocalRun, job):
+def test_an_empty_archive_answers_with_a_redirect(unmerged: LocalRun, job):
     with unmerged.behind(replace(SMALL, total_seconds=30)) as gateway:
         client = job(gateway)
         client.save("empty", b"")
@@ -185,7 +185,7 @@ def test_of_the_test_plain_streaming_hits_the_wall_and_its_client_sees_a_broken_
 
 @pytest.mark.parametrize("missing", [1, 150, 235, 600])
 def test_the_adapters_error_text_completes_no_body(unmerged: LocalRun, job, stored: Journey, missing: int):
-    """The last part is gone, and so short that the text which stands in for it could have just its length."""
+    """The last part is gone, and short enough for the error text to have its exact length."""
     with unmerged.behind(WALL_FAR_OFF, PLAIN_STREAMING) as gateway:
         url = just_finalized(job(gateway), os.urandom(3 * MB), os.urandom(missing))
         archive = stored.archive(urlsplit(url).path.rpartition("/")[2])

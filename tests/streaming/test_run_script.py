@@ -61,7 +61,7 @@ async def test_a_connection_that_idled_and_was_frozen_is_never_closed_by_the_app
     reader, writer = await asyncio.open_connection("127.0.0.1", environment.port)
 
     async def head() -> bytes:
-        """Which is the API's to answer; here it is the shortest thing to ask."""
+        """The API answers this; here it is the shortest thing to ask."""
         writer.write(f"HEAD {path} HTTP/1.1\r\nHost: app\r\n\r\n".encode())
         return await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
 

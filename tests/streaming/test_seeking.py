@@ -1,4 +1,4 @@
-"""SEEK_THROUGH=api: a client that seeks by `x-ms-range` is right also where the CDN edge loses such a range."""
+"""With SEEK_THROUGH=api, clients that seek by `x-ms-range` get the right bytes where the CDN edge loses the range."""
 
 import os
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ MIB = 1024 * 1024
 
 
 class BehindApiGateway:
-    """Tells the app where it stands, as the event does that Mangum puts into the scope."""
+    """Tells the app its own address, as API Gateway's event does through Mangum's scope."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -74,7 +74,7 @@ def test_past_the_edge_buildkit_seeks_rightly(unmerged: LocalRun, stored: Journe
 def test_through_such_an_edge_seeks_bring_other_bytes(
     unmerged: LocalRun, stored: Journey, repository, layer, is_merged: bool
 ):
-    """What the setting is for."""
+    """The setting exists for this."""
     with (
         behind_an_edge_that_drops_ranges(unmerged, stored, SeekThrough.EDGE) as gateway,
         closing(BuildKit(gateway.url, runtime_token(repository=repository))) as client,

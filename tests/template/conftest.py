@@ -8,7 +8,7 @@ from local.template import ROOT, Template
 
 @pytest.fixture(scope="session")
 def transformed() -> Template:
-    """What CloudFormation gets: the template after SAM's transform."""
+    """Return the template after SAM's transform, as CloudFormation gets it."""
     ran = subprocess.run(
         [ROOT / ".tools" / "sam" / "bin" / "python", ROOT / "tests" / "template" / "transform.py", "template.yaml"],
         cwd=ROOT,

@@ -38,7 +38,7 @@ def _global_properties(template: Template, resource: dict[str, Any]) -> Any:
 
 
 def named_resources(value: Any) -> Iterator[str]:
-    """Everything that a part of the template refers to, parameters included."""
+    """Yield everything that a part of the template refers to, parameters included."""
     match value:
         case {"Ref": str(name)}:
             yield name

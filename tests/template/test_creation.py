@@ -1,4 +1,4 @@
-"""What a first deploy needs: an order in which resources find complete what they use, and a region that has it all."""
+"""A first deploy finds each resource's needs complete, and a region that has everything."""
 
 from graphlib import TopologicalSorter
 from typing import Any
@@ -12,9 +12,9 @@ from tests.template.dependencies import named_resources
 USED_AT_CREATION = {
     # CloudFront associates no store that is still being provisioned.
     ("AWS::CloudFront::Function", "AWS::CloudFront::KeyValueStore"),
-    # Nor does a distribution take a function before it is published.
+    # A distribution takes no function before it is published.
     ("AWS::CloudFront::Distribution", "AWS::CloudFront::Function"),
-    # It is called, by its role, with the store and the secret.
+    # Its role uses the store and the secret.
     ("Custom::EdgeSecrets", "AWS::CloudFront::KeyValueStore"),
     ("Custom::EdgeSecrets", "AWS::SecretsManager::Secret"),
     ("Custom::EdgeSecrets", "AWS::Lambda::Function"),
@@ -22,19 +22,19 @@ USED_AT_CREATION = {
     # Lambda tries the role, and writes into the group from the first call on.
     ("AWS::Lambda::Function", "AWS::IAM::Role"),
     ("AWS::Lambda::Function", "AWS::Logs::LogGroup"),
-    # Lambda asks whether the function's role may receive, and about the queue.
+    # Lambda checks that the function's role may receive, and reads the queue.
     ("AWS::Lambda::EventSourceMapping", "AWS::IAM::Role"),
     ("AWS::Lambda::EventSourceMapping", "AWS::SQS::Queue"),
     # A redrive policy names a queue that exists.
     ("AWS::SQS::Queue", "AWS::SQS::Queue"),
 }
-"""By type: whose creation fails, now and then, where the other one is named but not complete. A Ref or GetAtt lets it
-start once the other is configured, and only DependsOn waits until it is complete:
+"""Pairs of types: creating the first may fail while the second isn't complete. A Ref or GetAtt lets it start once the
+other is configured; only DependsOn waits until that is complete:
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-resource-configuration-complete.html"""
 
 
 def used(template: Template, logical_id: str) -> set[str]:
-    """The resources that one names, itself or by what it names: a role by its function, say."""
+    """Return the resources that one names, directly or through others: a role through its function, say."""
     found: set[str] = set()
     following = {logical_id}
     while following:
@@ -50,7 +50,7 @@ def used(template: Template, logical_id: str) -> set[str]:
 
 
 def complete_before(template: Template, logical_id: str) -> set[str]:
-    """What is sure to be complete when one starts: what it, or whatever starts before it, DependsOn."""
+    """Return what is surely complete when a resource starts: all that its DependsOn names, and theirs."""
     resources = template.body["Resources"]
     earlier = used(template, logical_id) | {logical_id}
     return {it for one in earlier for it in explicit(resources[one])}
@@ -75,7 +75,7 @@ def test_what_is_used_at_creation_is_complete_by_then(transformed: Template) -> 
 
 
 def _is_its_own(template: Template, logical_id: str, other: str) -> bool:
-    """Whether it uses the other one itself; a function's role, and what that allows, is used with the function."""
+    """Return whether it uses the other one itself; a function's role and permissions are used with the function."""
     resource, kind = template.body["Resources"][logical_id], template.body["Resources"][other]["Type"]
     if other in named_resources(resource):
         return True
@@ -110,16 +110,16 @@ def test_nothing_waits_for_itself(transformed: Template) -> None:
 
 
 def test_edge_reads_no_store_that_is_empty(transformed: Template) -> None:
-    """Not even while an update replaces the store."""
+    """An update that replaces the store must not leave it empty either."""
     assert "EdgeKnowsSecret" in complete_before(transformed, "ViewerRequest")
 
 
 def test_an_import_warning_of_api_gateways_fails_no_deploy(transformed: Template) -> None:
-    """The API's document is generated, on the day of the deploy, by whatever version of the transform AWS runs."""
+    """The transform that AWS runs on the day of the deploy generates the API's document."""
     assert not transformed.properties("Api").get("FailOnWarnings", False)
 
 
-# ------------------------------------------------------------------ where it can be deployed
+# ---------------------------------------------------------------- regions
 
 
 PARTITIONS = {
@@ -129,7 +129,7 @@ PARTITIONS = {
 
 
 def holds(template: Template, assertion: Any, region: str) -> bool:
-    """Whether a rule's assertion does, in this region."""
+    """Return whether a rule's assertion holds in this region."""
     match assertion:
         case {"Fn::Not": [inner]}:
             return not holds(template, inner, region)

@@ -121,7 +121,7 @@ def test_every_event_path_is_a_route_of_the_app(template: Template, function: st
 def test_each_method_of_an_apps_routes_is_one_of_the_templates(
     template: Template, function: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A route that API Gateway doesn't have answers locally, and on AWS never."""
+    """A route that API Gateway lacks works in the local run, and never on AWS."""
     for name, value in template.environment("ManageFunction").items():
         monkeypatch.setenv(name, str(template.resolve(value)))
     app: Any = importlib.import_module(handler(template, function).rpartition(".")[0]).asgi_app()

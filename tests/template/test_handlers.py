@@ -128,7 +128,7 @@ def test_who_may_seek_is_led_past_the_edge_if_so_set(
     begins: str,
     is_merged: bool,
 ) -> None:
-    """To the API's own host and stage, as its event tells them."""
+    """They go to the API's own host and stage, which its event names."""
     monkeypatch.setenv("SEEK_THROUGH", seek_through)
     event = json.loads((ROOT / "events" / "apigateway-lookup.json").read_text())
     asked = json.loads(base64.b64decode(event["body"]))
@@ -247,7 +247,7 @@ def test_cleanup_answers_in_words_what_no_schedule_sends(event: object) -> None:
 
 
 @pytest.mark.parametrize("event", [None, [], "text", {"RequestType": "Create"}, {"ResponseURL": "https://x.example/"}])
-def test_rotation_answers_in_words_what_is_neither_schedule_nor_resource(event: object) -> None:
+def test_rotation_refuses_other_events_in_words(event: object) -> None:
     answer = importlib.import_module(HANDLERS["rotate"]).lambda_handler(event, Context())
     assert "ResponseURL" in answer["message"]
 

@@ -91,7 +91,7 @@ JOBS_SEND = {
     ("PUT", "/blobs/upload/{archive}"),
     ("GET", "/blobs/download/{archive}"),
     ("HEAD", "/blobs/download/{archive}"),
-    # Get Block List, v1's lookups and saves, and what is passed on.
+    # It has Get Block List, v1's lookups and saves, and whatever is passed on.
     ("GET", "/{path+}"),
     ("POST", "/{path+}"),
     ("PATCH", "/{path+}"),
@@ -99,7 +99,7 @@ JOBS_SEND = {
 
 
 def throttles(template: Template) -> dict[tuple[str, str], tuple[int, int]]:
-    """Requests a second, and at once, by method and path as events name them."""
+    """Return rate and burst, by method and path as events name them."""
     settings = template.properties("Api")["MethodSettings"]
     return {
         (it["HttpMethod"], it["ResourcePath"].removeprefix("/").replace("~1", "/")): (
@@ -111,7 +111,7 @@ def throttles(template: Template) -> dict[tuple[str, str], tuple[int, int]]:
 
 
 def test_a_throttle_names_methods_that_the_api_has(template: Template) -> None:
-    """API Gateway refuses another, in the middle of the deploy."""
+    """API Gateway refuses any other, in the middle of the deploy."""
     declared = {event for function in template.functions for event in api_events(template, function)}
     assert throttles(template).keys() - {("*", "*")} == JOBS_SEND <= declared
 
@@ -124,7 +124,7 @@ def test_jobs_requests_have_the_parameters_throttle_others_a_low_one(template: T
 
 
 def test_ten_thousand_jobs_in_a_minute_meet_no_throttle(template: Template) -> None:
-    """Each looks up, creates and finalizes, all by one method; and somebody's artifacts come by it too."""
+    """Each job looks up, creates and finalizes, all by one method, which other jobs' artifacts use too."""
     rate, burst = throttles(template)["POST", "/twirp/{service}/{method}"]
     assert rate * 60 + burst > 10_000 * 6
 
@@ -157,7 +157,7 @@ def test_the_bucket_has_metrics_only_where_an_alarm_needs_them(
     assert alarm["Threshold"] == {"Fn::Sub": "${DownloadAlarmGigabytes}000000000"}, "bytes, where the parameter has GB"
 
 
-# ------------------------------------------------------------------ who seeks
+# ---------------------------------------------------------------- clients that seek
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_the_bucket_has_metrics_only_where_an_alarm_needs_them(
 def test_seeking_past_the_edge_needs_an_api_that_answers_there(
     template: Template, seek_through: str, acl: str, is_refused: bool
 ) -> None:
-    """With the web ACL it answers only what came through the edge."""
+    """With the web ACL, the API answers only requests through the edge."""
     chosen = template.with_parameters(SeekThrough=seek_through, WebAclArn=acl)
     rule = chosen.body["Rules"]["SeekingNeedsAnOpenApi"]
     [assertion] = rule["Assertions"]

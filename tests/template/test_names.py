@@ -1,4 +1,4 @@
-"""Physical names: no two stacks share one, and each fits where it is used, however long the stack's own name is."""
+"""No two stacks share a physical name, and each name fits its service, however long the stack's own name is."""
 
 import uuid
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from botocore.session import Session
 from local.template import Template
 
 LONGEST_STACK_NAME = 128
-"""https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html"""
+"""The limit is from https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html"""
 
 _REGIONS = Session().get_available_regions("lambda")
 
@@ -23,7 +23,7 @@ class Stack:
     id: str
 
     def value(self, of: Any, parameters: dict[str, Any]) -> str:
-        """Return what CloudFormation makes of a name in the template."""
+        """Return CloudFormation's value for a name in the template."""
         match of:
             case str():
                 return of
@@ -54,7 +54,13 @@ def stack(name: str = "actions-cache", region: str = "eu-central-1") -> Stack:
 
 @dataclass(frozen=True)
 class Name:
-    """Args: path: the property; longest: what its service takes; is_global: whether all regions share it."""
+    """Describes a name.
+
+    Args:
+        path: the property.
+        longest: its service's limit.
+        is_global: whether all regions share it.
+    """
 
     path: tuple[str, ...]
     longest: int
@@ -75,7 +81,7 @@ NAMES = {
     "AWS::CloudFront::OriginAccessControl": Name(
         ("OriginAccessControlConfig", "Name"), 64, f"{CLOUDFRONT}/API_OriginAccessControlConfig.html", is_global=True
     ),
-    # No page says how long a policy's name may be; it is held to the least that CloudFront takes elsewhere.
+    # No page gives the limit of a policy's name; this is the least of CloudFront's other limits.
     "AWS::CloudFront::OriginRequestPolicy": Name(
         ("OriginRequestPolicyConfig", "Name"), 64, f"{CLOUDFRONT}/API_OriginRequestPolicyConfig.html", is_global=True
     ),
@@ -101,11 +107,11 @@ NAMES = {
         "https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html",
     ),
 }
-"""Where the template names a resource itself. All others are named by CloudFormation, which makes each name unique and
-short enough. A distribution's comment is no name, but is made of one and ends as names do."""
+"""Names that the template gives to resources. CloudFormation names all others, and makes each name unique and short
+enough. A distribution's comment isn't a name, but is made from one and ends as names do."""
 
 NO_NAMES = {
-    # Of something inside the resource, or of another resource.
+    # These name something inside the resource, or another resource.
     "AWS::ApiGateway::Stage": {"StageName"},
     "AWS::CloudFront::Distribution": {"DomainName", "HeaderName"},
     "AWS::CloudWatch::Alarm": {"MetricName", "Name"},
@@ -118,7 +124,7 @@ NO_NAMES = {
 
 
 def named(properties: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every property that is called a name, however deep."""
+    """Yield every property that is called a name, at any depth."""
     if isinstance(properties, dict):
         for key, value in properties.items():
             if key.endswith("Name") and not key.startswith(("Fn::", "aws:")):
@@ -130,7 +136,7 @@ def named(properties: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
 
 
 def names(template: Template, of: Stack) -> dict[str, str]:
-    """Each named resource's name, by its logical id."""
+    """Return each named resource's name, by its logical id."""
     return {
         logical_id: of.value(_at(resource["Properties"], NAMES[resource["Type"]].path), template.body["Parameters"])
         for logical_id, resource in template.of_type(*NAMES).items()
@@ -144,10 +150,10 @@ def _at(properties: Any, path: tuple[str, ...]) -> Any:
 
 
 def test_every_name_in_the_template_is_known_here(transformed: Template) -> None:
-    """So a schedule that SAM names itself, say, is seen."""
+    """So a schedule that SAM names itself, say, is found."""
     for logical_id, resource in transformed.body["Resources"].items():
         kind = resource["Type"]
-        # An API's body names operations and headers, never a resource of AWS's.
+        # An API's body names operations and headers, never an AWS resource.
         properties = {key: value for key, value in resource.get("Properties", {}).items() if key != "Body"}
         for path, value in named(properties):
             is_its_own = kind in NAMES and path == NAMES[kind].path
@@ -176,7 +182,7 @@ def test_two_stacks_share_no_name(transformed: Template, other: Stack) -> None:
 
 
 def test_a_stack_made_again_meets_no_name_at_the_edge_of_before(transformed: Template) -> None:
-    """What is deleted at the edge takes minutes to be gone."""
+    """Deletions at the edge take minutes."""
     first, again = names(transformed, stack()), names(transformed, stack())
     edge = [
         logical_id
@@ -195,5 +201,5 @@ def test_names_fit_with_the_longest_stack_name_and_region(transformed: Template)
 
 
 def test_no_output_is_exported(transformed: Template) -> None:
-    """An export's name is the account's in its region."""
+    """Exports share one namespace in their account and region."""
     assert not [name for name, output in transformed.body["Outputs"].items() if "Export" in output]

@@ -62,7 +62,7 @@ def test_a_poison_message_reaches_the_dead_letter_queue_before_it_expires(templa
 
 
 def test_no_lack_of_room_makes_a_dead_letter_within_hours(template: Template) -> None:
-    """A delivery that is throttled costs the visibility timeout, and counts as received."""
+    """A throttled delivery costs the visibility timeout, and counts as received."""
     queue = template.properties("MergeQueue")
     receives = template.number(queue["RedrivePolicy"]["maxReceiveCount"])
     attempts = template.number(template.environment("MergeFunction")["MERGE_ATTEMPTS"])
@@ -75,7 +75,7 @@ def test_merges_leave_lambda_room_for_all_else(template: Template) -> None:
     source = template.functions["MergeFunction"]["Events"]["MergeMessages"]["Properties"]
     assert source["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "MergeWorkers"}}
     parameter = template.body["Parameters"]["MergeWorkers"]
-    # What Lambda takes: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+    # These are Lambda's limits: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
     assert (parameter["MinValue"], parameter["Default"], parameter["MaxValue"]) == (2, 20, 1000)
 
 
@@ -89,7 +89,7 @@ def test_concurrency_is_reserved_where_a_deployer_says_so(template: Template, na
 
 @pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARN", "ERROR"])
 def test_lambdas_own_lines_are_kept_where_all_is(template: Template, level: str) -> None:
-    """They are more than a kilobyte an invocation; those of one that failed are kept at WARN."""
+    """They have more than a kilobyte for each invocation; WARN keeps those of failed ones."""
     logging = template.with_parameters(LogLevel=level).resolve(template.body["Globals"]["Function"]["LoggingConfig"])
     assert logging["SystemLogLevel"] == ("INFO" if level == "DEBUG" else "WARN")
     assert logging["ApplicationLogLevel"] == level

@@ -72,7 +72,7 @@ def test_the_address_is_told_by_a_topic_that_goes_with_the_stack(template: Templ
 
 
 def threshold_of(alarm: dict[str, Any]) -> float:
-    """Return it with every parameter at its default."""
+    """Return the threshold with every parameter at its default."""
     match alarm["Threshold"]:
         case {"Fn::Sub": str(text)}:
             parameters = Template.load().body["Parameters"]
@@ -82,7 +82,7 @@ def threshold_of(alarm: dict[str, Any]) -> float:
 
 
 def state(alarm: dict[str, Any], values: list[float]) -> str:
-    """What CloudWatch makes of the last periods that have data; those that have none are the others.
+    """Return the alarm's state in CloudWatch after these values; earlier periods have no data.
 
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-missing-data.html
     """
@@ -107,7 +107,7 @@ def state(alarm: dict[str, Any], values: list[float]) -> str:
 
 @pytest.mark.parametrize("alarm", ALARMS)
 def test_new_alarm_calls_nobody(template: Template, alarm: str) -> None:
-    """It begins with INSUFFICIENT_DATA and with no data, and actions follow a change from another state."""
+    """It begins with INSUFFICIENT_DATA and without data, and actions follow a change from another state."""
     assert state(template.properties(alarm), []) != "ALARM"
 
 
@@ -161,7 +161,7 @@ def test_a_schedule_that_stops_is_noticed_whatever_its_interval(template: Templa
     alarm = template.properties("CleanupNotRunAlarm")
     longest = template.body["Parameters"]["CleanupIntervalMinutes"]["MaxValue"] * 60
     assert alarm["Period"] >= longest
-    # No call, no metric. It is the change of state that is heard.
+    # Without a call there is no metric. Only a change of state notifies.
     assert state(alarm, [1, 1, 1]) == "OK"
     assert state(alarm, []) == "INSUFFICIENT_DATA"
     assert alarm["InsufficientDataActions"] == alarm["AlarmActions"]

@@ -1,6 +1,6 @@
-"""Print template.yaml as the transform hands it to CloudFormation; run by an interpreter that has SAM's translator.
+"""Prints template.yaml as the transform hands it to CloudFormation; needs an interpreter with SAM's translator.
 
-Packages are taken for uploaded: the transform takes no local directory.
+It pretends that packages are uploaded: the transform takes no local directory.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a request lists of an upload is bounded in number, memory and time, whatever an upload URL was used for."""
+"""A request's listing of an upload is bounded in number, memory and time, however its URL was used."""
 
 import tracemalloc
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ KEYS = ArchiveKeys(ID)
 
 @dataclass
 class Flooded:
-    """A bucket with so many arrivals, made up as they are listed; each page takes its time."""
+    """Makes up any number of arrivals as they are listed; each page takes its time."""
 
     clock: SetClock
     arrivals: int
@@ -114,7 +114,7 @@ def test_at_s3s_pace_there_is_time_for_all_that_a_client_may_send():
 
 @pytest.mark.parametrize("what", WAYS)
 def test_a_flood_takes_no_more_memory_than_its_bound(what, monkeypatch):
-    """At a tenth of it. Measured: 800,000 arrivals in one dict were 472 MB; an API function has 1,024."""
+    """It is tested at a tenth of it. Measured: 800,000 arrivals in one dict were 472 MB; an API function has 1,024."""
     monkeypatch.setattr("actions_cache.usecases.arrivals.MAX_ARRIVALS", MAX_ARRIVALS // 10)
     clock = SetClock()
     tracemalloc.start()

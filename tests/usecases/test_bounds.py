@@ -1,4 +1,4 @@
-"""What else a stranger could lengthen, row by row of docs/security.md."""
+"""Other things that a stranger could lengthen are bounded, row by row of docs/security.md."""
 
 from dataclasses import replace
 from itertools import count
@@ -41,7 +41,7 @@ def test_a_process_remembers_so_many_repositories(monkeypatch):
 
 
 def test_no_metric_has_a_value_that_a_stranger_chooses():
-    """Each costs. `kind` is an exception's name, the others are enumerations."""
+    """Each value costs. `kind` is an exception's name, the others are enumerations."""
     stranger = "x" * 500
     seen = stored_archive(name=name(stranger))
     told: list[Happening] = [
@@ -62,7 +62,7 @@ def test_no_metric_has_a_value_that_a_stranger_chooses():
 
 
 async def test_a_path_is_logged_up_to_a_length(caplog):
-    """Whoever asks chooses it, and a URL may have 8,192 bytes."""
+    """The client chooses it, and a URL may have 8,192 bytes."""
     path = f"/{'x' * 8000}"
     scope = {
         "type": "http",

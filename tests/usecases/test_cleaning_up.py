@@ -199,7 +199,7 @@ LOST = {
 
 @pytest.mark.parametrize("how", LOST)
 def test_an_unmerged_archive_without_its_manifest_is_removed(journey, how):
-    """Nobody can restore it; cleanup isn't to fail on it every ten minutes for ever."""
+    """Nobody can restore it, and cleanup must not fail on it every ten minutes for ever."""
     entry = journey.save(KEY, ONE, TWO)
     LOST[how](journey, journey.archive(entry.archive_id).commit.manifest.key)
     journey.clock.advance(2 * HOUR)
@@ -214,7 +214,7 @@ def test_an_unmerged_archive_without_its_manifest_is_removed(journey, how):
 
 
 def unreadable(journey, archive_id, content=b"{}"):
-    """What this server never writes, though byte for byte what its ETag stands for."""
+    """Store a manifest that this server never writes, with the right ETag."""
     table = journey.control.table
     seen = journey.archive(archive_id)
     manifest = journey.control.bucket.write_once(f"{seen.commit.manifest.key}-unreadable", content)

@@ -104,7 +104,7 @@ def test_a_deleted_archives_readers_keep_their_bytes_and_a_put_that_outlasts_its
 
 def test_a_run_begins_anywhere_and_stops_between_two_when_its_time_is_over(journey: Journey):
     ids = [orphan(journey, digit) for digit in "05acf"]
-    # Each archive is begun, and its slice reckoned, by the time that is left.
+    # Each archive's start and slice read the time that is left.
     times = iter([*[plenty()] * 4, find_orphans.DEADLINE_MARGIN - 1])
     from_seven = replace(journey.control.find_orphans, tokens=Begins("7" * 32))
 
@@ -124,7 +124,7 @@ def test_the_way_round_ends_where_it_began(journey: Journey):
 
 
 def test_a_flood_of_orphans_takes_no_other_archives_turn(journey: Journey, monkeypatch):
-    """Page by page, and once its slice is over, after the others."""
+    """It goes page by page and, once its slice is over, after the others."""
     monkeypatch.setattr("actions_cache.usecases.arrivals.PAGE", 2)
     flood, other = "0" * 32, "1" * 32
     for archive_id, count in ((flood, 9), (other, 1)):

@@ -1,4 +1,4 @@
-"""What becomes of a merge message: merged, delivered again soon, or a dead letter, whatever the queue has counted."""
+"""A merge message ends merged, delivered again soon, or a dead letter, whatever the queue's count."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ from tests.journey import Journey, fail, name
 
 
 class Queue:
-    """The journey's queue as Lambda's event source reads it, with the visibility timeouts that the worker asks for."""
+    """Reads the journey's queue as Lambda's event source does, with the worker's visibility timeouts."""
 
     def __init__(self, journey: Journey, monkeypatch: pytest.MonkeyPatch) -> None:
         self._journey = journey
@@ -29,7 +29,11 @@ class Queue:
         monkeypatch.setattr(journey.control.queue, "deliver_again_in", deliver_again_in)
 
     def deliver(self, *, counted: int = 0) -> bool:
-        """Return whether the worker has done the next message. Args: counted: deliveries that had no room before."""
+        """Return whether the worker has done the next message.
+
+        Args:
+            counted: earlier deliveries that had no room.
+        """
         sqs = self._journey.sqs
         [message] = sqs.receive_message(QueueUrl=self.url, MessageSystemAttributeNames=["All"])["Messages"]
         received = int(message["Attributes"]["ApproximateReceiveCount"])
@@ -78,7 +82,7 @@ def test_failed_merge_is_a_dead_letter_after_its_own_attempts(journey: Journey, 
 
 
 def test_deliveries_without_room_are_no_attempts(journey: Journey, queue: Queue) -> None:
-    """Four times five: as many as the queue gives, but for the last."""
+    """Four times five is one less than the queue gives."""
     entry = journey.save(name("npm-1"), b"one", b"two")
     assert queue.deliver(counted=18)
     assert queue.letters() == []

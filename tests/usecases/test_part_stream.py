@@ -55,7 +55,7 @@ async def ranges_of(parts: list[Part]) -> AsyncGenerator[PartRange, None]:
 
 
 async def one_by_one(parts: list[Part]) -> AsyncGenerator[PartRange, None]:
-    """Each asked for once the one before has come."""
+    """Yield each range once the one before has come."""
     for part in parts:
         for at in range(0, part.size, 100):
             yield PartRange(part, at, at + 100)
@@ -238,7 +238,7 @@ ADAPTERS_ERROR = (
     b"eyJlcnJvclR5cGUiOiJSdW50aW1lLlN0cmVhbUVycm9yIiwiZXJyb3JNZXNzYWdlIjoiZXJyb3IgcmVhZGluZyBhIGJvZHkgZnJvbSBjb25uZWN0"
     b"aW9uIn0=\r\n"
 )
-"""What Lambda Web Adapter puts behind a body that breaks off, before it ends the answer properly."""
+"""Texts that Lambda Web Adapter adds to a body that breaks off, before a proper end."""
 
 SIZES = (1, 100, LAST_BYTES - 1, LAST_BYTES, LAST_BYTES + 1, 2 * LAST_BYTES, 3 * LAST_BYTES + 7, 100_000)
 
@@ -246,7 +246,7 @@ SIZES = (1, 100, LAST_BYTES - 1, LAST_BYTES, LAST_BYTES + 1, 2 * LAST_BYTES, 3 *
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("chunk_size", [1000, 7777])
 async def test_no_error_text_can_complete_a_body(size: int, chunk_size: int):
-    """Whatever number of bytes is missing where the store's connection ends."""
+    """The store's connection may end with any number of bytes missing."""
     body = bytes(size)
     for missing in range(min(size, 600) + 1):
         sent, is_whole = await received(body[: size - missing], chunk_size, fails=missing > 0)
@@ -281,7 +281,7 @@ def test_what_is_held_back_is_the_last_bytes_in_order(sizes: list[int], fails: b
 @given(sizes=st.lists(st.integers(1, 3 * LAST_BYTES), min_size=1, max_size=12))
 @settings(deadline=None)
 def test_a_stream_that_is_cut_short_at_any_time_lacks_the_last_bytes(sizes: list[int]):
-    """Between any two sends, as when its permitted time is up."""
+    """It may be cut between any two sends, as when its permitted time is up."""
 
     async def chunks() -> AsyncGenerator[bytes, None]:
         for size in sizes:
@@ -306,7 +306,7 @@ async def received(body: bytes, chunk_size: int, *, fails: bool) -> tuple[bytes,
 
 
 async def taken(chunks: AsyncGenerator[bytes, None]) -> tuple[bytes, bool]:
-    """What goes out, and whether it ends cleanly."""
+    """Return what goes out, and whether it ends cleanly."""
     sent = b""
     try:
         async for chunk in held_back(chunks):

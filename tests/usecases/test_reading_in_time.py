@@ -1,4 +1,4 @@
-"""What people ask of a repository ends in time, whatever it holds, and says what it left out."""
+"""Searches of a repository of any size end in time, and say what they left out."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ from tests.journey import SetClock
 from tests.told import Told
 
 ONE_READ: Millis = 1
-"""Slower than Lambda reads: 0.4 ms an entry."""
+"""Time of one read, longer than Lambda's 0.4 ms an entry."""
 
 IN_TIME = READING_TIME // ONE_READ
 API_GATEWAY: Millis = 29 * SECOND
@@ -36,7 +36,7 @@ API_GATEWAY: Millis = 29 * SECOND
 
 @dataclass
 class Many:
-    """A table, and what is counted beside it, with so many entries in one repository; each read takes its time."""
+    """Holds any number of entries in one repository, with their counts; each read takes its time."""
 
     entries: int
     clock: SetClock = field(default_factory=SetClock)
@@ -99,7 +99,7 @@ def test_a_search_says_that_there_was_no_time_for_all(question):
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_within_its_budget_a_repository_is_searched_whole(question):
-    """At 0.4 ms an entry: the budget by default, in less than there is time for."""
+    """At 0.4 ms an entry, the default budget is read in less than the time there is."""
     budget = Settings.model_fields["repository_budget_entries"].default
     assert budget * 4 // 10 < READING_TIME
     many = Many(IN_TIME - 100)
@@ -158,7 +158,7 @@ def test_what_is_alike_is_looked_for_as_long_as_there_is_time():
 
 @dataclass
 class Repositories:
-    """So many, each of which takes its time to be asked for."""
+    """Holds any number of repositories, each of which takes time to read."""
 
     count: int
     clock: SetClock = field(default_factory=SetClock)

@@ -1,4 +1,4 @@
-"""What is noted of jobs that TOKEN_CLAIMS keeps out: enough to see whose they are, and never much."""
+"""Notes of the jobs that TOKEN_CLAIMS keeps out show whose they are, and stay few."""
 
 import threading
 import time
@@ -80,7 +80,7 @@ def test_who_is_let_in_since_is_not_listed(journey: Journey, rule: str):
     assert listed(journey, parse_rule(rule)) == []
 
 
-def test_another_repository_takes_a_slot_that_was_left_alone_for_a_minute(journey: Journey):
+def test_another_repository_takes_a_slot_unused_for_a_minute(journey: Journey):
     mine, others = job(), in_slot_of(job())
     one, other = noting(journey), noting(journey)
     one(mine)
@@ -128,7 +128,7 @@ def test_a_table_that_fails_fails_no_request_and_the_next_is_noted(
     assert [it.times for it in listed(journey)] == [1]
 
 
-def test_a_table_that_does_not_answer_holds_no_request_up_and_one_thread():
+def test_a_silent_table_holds_up_one_thread_and_no_request():
     hangs, asked = threading.Event(), []
 
     class Hanging:

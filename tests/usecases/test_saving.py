@@ -236,7 +236,7 @@ def test_a_block_list_whose_manifest_is_gone_is_not_found(journey):
 
 
 def test_a_block_list_that_names_a_block_twice_is_refused(journey):
-    """A few bytes would become any number of them: 59 sent, 50,000 times named, were 2.95 MB."""
+    """A few bytes could become any number of them: 59 sent, 50,000 times named, were 2.95 MB."""
     archive_id = journey.reserve(KEY)
     journey.put_block(archive_id, "YQ==", b"one")
     journey.put_block(archive_id, "Yg==", b"two")
@@ -250,7 +250,7 @@ def test_a_block_list_that_names_a_block_twice_is_refused(journey):
 
 @pytest.mark.parametrize("spelling", ["YQ", "YQ=", "YQ===", "YR==", "yq==", " YQ=="])
 def test_another_spelling_of_a_blocks_id_is_not_that_block(journey, spelling):
-    """So one that arrived once can't be named twice: Python reads YR== as the byte of YQ== too."""
+    """Otherwise a block that arrived once could be named twice: Python reads YR== as the byte of YQ== too."""
     archive_id = journey.reserve(KEY)
     journey.put_block(archive_id, "YQ==", b"one")
     with pytest.raises(InvalidRequest):

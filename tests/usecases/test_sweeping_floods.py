@@ -1,4 +1,4 @@
-"""P3, P6 and P7 under a flood: one archive with very many objects takes no other's turn, and goes in the end."""
+"""P3, P6 and P7 hold in a flood: an archive with very many objects takes no other's turn, and goes in the end."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -17,10 +17,10 @@ from tests.domain.build import LIFETIMES, archive, stored_archive
 from tests.flood import Flooded, Heap, Killed, due_at
 
 SCALE = 100
-"""Each object stands for so many, so that a page of ten takes as long as one of a thousand."""
+"""Objects that each one stands for, so that a page of ten takes as long as one of a thousand."""
 
 TIMEOUT, INTERVAL = 110, 300
-"""Seconds: of the function, and between its runs."""
+"""Seconds until the function's timeout, and between its runs."""
 
 HOUR = 3600 * SECOND
 SHARDS = "0123456789abcdef"
@@ -36,7 +36,7 @@ def id_of(shard, number):
 
 
 def at(flooded, made, **changes):
-    """As it would have been made now."""
+    """Return the archive as if it were made now."""
     now = flooded.clock.at
     return replace(
         made,
@@ -48,7 +48,7 @@ def at(flooded, made, **changes):
 
 
 def run_by_schedule(flooded, monkeypatch):
-    """One run of the function, in Lambda's time. Returns: whether it was killed, and what had a turn."""
+    """Run the function once, in Lambda's time. Return whether it was killed, and which archives had a turn."""
     began = flooded.clock.at
     turns: Counter[str] = Counter()
     flooded.line.killed_at = began + TIMEOUT * SECOND
@@ -74,7 +74,7 @@ def run_by_schedule(flooded, monkeypatch):
 
 
 def test_sixteen_floods_keep_nobody_waiting_and_go_within_a_day(monkeypatch):
-    """One for each shard of the agenda, of 800,000 objects; half of them behind 50,000 parts that are kept."""
+    """Each shard of the agenda has one, of 800,000 objects; half of them have 50,000 parts that are kept."""
     flooded = Flooded()
     for shard in SHARDS[::2]:
         flood = archive(id=id_of(shard, 0))
@@ -114,7 +114,7 @@ def test_sixteen_floods_keep_nobody_waiting_and_go_within_a_day(monkeypatch):
 
 @pytest.mark.parametrize("kept", [0, 25, 50_000 // SCALE])
 def test_a_run_that_is_killed_meets_others_first_the_next_time(monkeypatch, kept):
-    """Out of memory, say, whenever it reads this archive."""
+    """It runs out of memory, say, whenever it reads this archive."""
     flooded = Flooded()
     poison, other = (stored_archive(id=id_of("0", number)) for number in (0, 1))
     flooded.add(at(flooded, poison), Heap(800_000 // SCALE, kept=kept))

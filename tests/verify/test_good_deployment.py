@@ -87,8 +87,8 @@ def keeps_strangers_out(request: Request, ask: Callable[[], Answer]) -> Answer:
     return ask()
 
 
-def test_a_local_run_that_names_its_jobs_is_told_from_one_that_verifies(server: str, verify: Verify) -> None:
-    """An unsigned token that gets as far as TOKEN_CLAIMS wasn't verified."""
+def test_naming_jobs_is_not_taken_for_verifying_tokens(server: str, verify: Verify) -> None:
+    """A server that checks TOKEN_CLAIMS for an unsigned token didn't verify it."""
     with spoiling_proxy(server, keeps_strangers_out) as url:
         seen = verify(url, "signatures of tokens are verified", "a block over 10 MB passes")
     verified = seen["signatures of tokens are verified"]

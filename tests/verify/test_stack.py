@@ -215,7 +215,7 @@ def test_the_template_has_the_outputs_that_are_looked_for(template: Template) ->
     assert {CLAIMS, ISSUERS, MERGE_WORKERS, SEEK_THROUGH} <= set(template.body["Parameters"])
 
 
-# ---------------------------------------------------------------- whose jobs may come in
+# ---------------------------------------------------------------- admitted jobs
 
 GHES = "https://ghes.example/_services/token"
 

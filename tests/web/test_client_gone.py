@@ -1,4 +1,4 @@
-"""A client that breaks off its own upload is logged as that, and not as a fault of the store."""
+"""A client that breaks off its own upload is logged as such, and not as a fault of the store."""
 
 import socket
 import time
@@ -31,7 +31,7 @@ SIZE = 10_000
 
 
 async def store(request: web.Request) -> web.StreamResponse:
-    """Take an object, or refuse it at once where its key ends in `refused`."""
+    """Take an object, or refuse it at once if its key ends in `refused`."""
     if request.path.endswith("refused"):
         return web.Response(status=500, text="no free volumes left")
     await request.read()
@@ -75,7 +75,7 @@ def url(signer: S3Signer, told: Told) -> Iterator[str]:
 
 
 def broken_off(url: str, method: str, path: str, *, chunked: bool) -> None:
-    """Send half of a body, and go."""
+    """Send half of a body, then close the connection."""
     address = urlsplit(url)
     length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % SIZE
     head = f"{method} {path} HTTP/1.1\r\nHost: x\r\n".encode() + length + b"\r\n\r\n"

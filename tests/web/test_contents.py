@@ -1,4 +1,4 @@
-"""What is said of an archive's bytes by those who send them, on a real store: their type, and what pins them."""
+"""Answers about an archive's bytes, on a real store, have a safe type and honour its pins."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Functions:
         return self.journey.control.urls.sign(direction, archive_id, self.journey.clock.now() + 60 * SECOND)
 
     def saved(self, *parts: bytes) -> str:
-        """The path of its download URL."""
+        """Save an entry, and return the path of its download URL."""
         self.journey.clock.advance(1)
         entry = self.journey.save(name(f"npm-{self.journey.clock.now()}"), *parts)
         return self.signed(Direction.DOWNLOAD, entry.archive_id)
@@ -70,7 +70,7 @@ def test_errors_and_redirects_of_blobs_are_no_pages_either(functions: Functions)
         assert_inert(reply)
 
 
-def test_what_the_api_stores_is_stored_as_bytes_whatever_its_client_says(functions: Functions):
+def test_the_api_stores_bytes_whatever_type_its_client_names(functions: Functions):
     archive_id = functions.journey.reserve(name("npm-1"))
     url = functions.api + functions.signed(Direction.UPLOAD, archive_id)
     named = {"Content-Type": "text/html", "x-ms-blob-content-type": "text/html"}
@@ -98,7 +98,7 @@ TAGS = {
 
 
 def test_a_range_holds_only_while_if_range_names_this_archive(functions: Functions):
-    """RFC 9110, 13.1.5: else the client would join two archives' bytes. The store, once merged, knows another ETag."""
+    """RFC 9110, 13.1.5: otherwise the client would join two archives' bytes. The merged object has another ETag."""
     path = functions.saved(b"0123", b"456789")
     for merge in (list, functions.journey.merge_all):
         merge()
@@ -109,7 +109,7 @@ def test_a_range_holds_only_while_if_range_names_this_archive(functions: Functio
 
 
 def test_if_range_is_nothing_to_azures_range(functions: Functions):
-    """Which its clients take for honoured, whatever the status."""
+    """Azure's clients take it for honoured, whatever the status."""
     path = functions.saved(b"0123", b"456789")
     reply = send("GET", functions.download + path, headers={"If-Range": '"another"', "x-ms-range": "bytes=2-5"})
     assert (reply.status, reply.body) == (206, b"2345")
@@ -124,7 +124,7 @@ SAVERS = [
 
 
 def test_what_could_only_save_bytes_is_ignored(functions: Functions):
-    """The bytes behind a URL never change, and a 304 has no body, without which a streamed answer may not end."""
+    """The bytes behind a URL never change, and a streamed answer without a body, as 304 has, may not end."""
     path = functions.saved(b"0123", b"456789")
     for header, value in SAVERS:
         reply = send("GET", functions.download + path, headers={header: value.replace("{id}", archive_of(path))})

@@ -1,4 +1,4 @@
-"""What caches and browsers are told: to keep nothing, and, of the page's host, to come by https."""
+"""Answers tell caches and browsers to keep nothing, and browsers to reach the page's host by https."""
 
 from collections.abc import Iterator
 
@@ -43,7 +43,7 @@ def asked(url: str, path: str = "/manage/role", host: str = HOST, proto: str = "
 
 
 @pytest.mark.parametrize("path", ["/manage/role", "/manage/missing", "/manage/odd", "/nothing"])
-def test_each_answer_of_management_is_kept_by_no_cache_and_keeps_to_https(url: str, path: str):
+def test_management_answers_forbid_caching_and_require_https(url: str, path: str):
     reply = asked(url, path)
     assert reply.headers.getlist("Cache-Control") == ["no-store"]
     assert reply.headers.getlist("Strict-Transport-Security") == [HSTS]
@@ -81,7 +81,7 @@ def test_host_that_is_none_is_answered_all_the_same(url: str, host: str):
     assert (answer.status, answer.headers.get("Cache-Control")) == (200, "no-store")
 
 
-def test_public_url_tells_of_a_proxys_tls_that_the_proxy_doesnt_tell_of():
+def test_public_url_reveals_tls_that_its_proxy_hides():
     with served(app(public_url=f"https://{HOST}/")) as url:
         assert asked(url, host="127.0.0.1:3000", proto="http").headers.get("Strict-Transport-Security") == HSTS
 

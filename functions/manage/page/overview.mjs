@@ -178,7 +178,7 @@ async function refusedTokens(element) {
     it.to_admit.map((value) => h('div', {}, 'To let it in, add to TokenClaims: ', named(value, 'key'))),
   );
   return [
-    h('p', { class: 'muted' }, 'Their tokens are good, but TokenClaims names others. Whoever they are, they go on without the cache.'),
+    h('p', { class: 'muted' }, 'Their tokens are good, but TokenClaims names other jobs. They go on without the cache.'),
     h('ul', { class: 'failures' }, refused.map(item)),
   ];
 }

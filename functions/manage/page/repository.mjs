@@ -151,7 +151,7 @@ function entriesSection(id, query, role, onDeleted) {
       },
     });
     const rest = left > 0 ? ` ${plural(left, 'entry is', 'entries are')} left: try again.` : '';
-    const others = unseen ? ' There was no time to look at all entries: the command line deletes the others.' : '';
+    const others = unseen ? ' There was no time to look at all entries: use the command line to delete the others.' : '';
     if (done) await removed(`${plural(count, 'entry is', 'entries are')} deleted.${rest}${others}`);
   };
 
@@ -160,7 +160,7 @@ function entriesSection(id, query, role, onDeleted) {
     asked.page = page;
     order.value = `${asked.sort} ${asked.direction}`;
     const isAdmin = role === 'admin';
-    const lately = more ? ' of those used last: narrow the search to see others' : '';
+    const lately = more ? ' among those used last: narrow the search to see others' : '';
     counted.textContent = (search || ref ? plural(total, 'entry matches', 'entries match') : plural(total, 'entry', 'entries')) + lately;
     rest.replaceChildren(
       isAdmin && ref && !search && total

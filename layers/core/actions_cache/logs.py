@@ -19,11 +19,11 @@ _NAMED_SECRET = re.compile(
     r"""\bBearer\s+(?=\S{8})|\bAuthorization["']?\s*[:=]\s*["']?(?:token|Basic)\s+)[^&\s"'\\<>;]+""",
     re.IGNORECASE,
 )
-"""A URL's signature, the page's session, and an Authorization header's value (gh sends it as `token`)."""
+"""Matches a URL's signature, the page's session, and an Authorization header's value (gh sends it as `token`)."""
 
 _MAYBE_TOKEN = re.compile(r"eyJ[\w.-]*", re.ASCII)
-"""All that could belong to a JSON web token, wherever it stands. Whether it is one is decided apart: a pattern that
-asked for the dots too would try again at each `eyJ` of a text without them, in quadratic time."""
+"""Matches anything that could belong to a JSON web token. Whether it is one is decided apart: a pattern with the dots
+would try again at each `eyJ` of a text without them, in quadratic time."""
 
 
 class StreamBroken(Exception):
@@ -31,13 +31,13 @@ class StreamBroken(Exception):
 
 
 def without_secrets(text: str) -> str:
-    """Return the text without tokens and signatures. Nothing logs them; a traceback that quotes a URL would."""
+    """Return the text without tokens and signatures. No code logs them, but a traceback might quote a URL."""
     named = _NAMED_SECRET.sub(lambda found: f"{found['name']}{LEFT_OUT}", text)
     return _MAYBE_TOKEN.sub(lambda found: LEFT_OUT if found[0].count(".") > 1 else found[0], named)
 
 
 def _line(fields: Mapping[str, Any]) -> str:
-    """ASCII alone: a key may hold what a terminal obeys, and the local run's logs are read in one."""
+    """Return a line of ASCII: a key may hold terminal escapes, and the local run's logs are read in a terminal."""
     return without_secrets(json.dumps(fields, default=str, separators=(",", ":")))
 
 

@@ -40,7 +40,7 @@ class ObjectGone(Exception):
 
 
 class Unreadable(ObjectGone):
-    """The pinned object is there, byte for byte, and isn't what it has to be: nobody can make anything of it."""
+    """Raised when the pinned object is there, byte for byte, but can't be read."""
 
 
 class WrongBytes(Unavailable):
@@ -222,18 +222,19 @@ class Repositories(Protocol):
     def hits_of(self, repository_id: str, archive_id: str) -> Hits: ...
 
     def hits(self, repository_id: str) -> Iterator[tuple[str, Hits]]:
-        """With the archive's id, page by page, without those that were never found."""
+        """Yield hits with the archive's id, page by page, without archives that were never found."""
         ...
 
     def add_refusals(self, refusals: Refusals, forget_at: Millis) -> None:
-        """Adds to those of the same repository, or takes the slot of another whose last one is SLOT_PAUSE old.
+        """Add to the refusals of the same repository, or take a slot that another left alone for SLOT_PAUSE.
 
-        Raises: WriteConflict: the slot's repository was refused just now.
+        Raises:
+            WriteConflict: the slot's repository was refused just now.
         """
         ...
 
     def refusals(self) -> Sequence[Refusals]:
-        """Of all slots; those whose time has come too, as long as they stand."""
+        """Return the refusals in all slots, expired ones included until they are deleted."""
         ...
 
 
@@ -251,7 +252,7 @@ class UploadedPart:
 
 class Bucket(Protocol):
     def list(self, prefix: str, after: str = "") -> Iterator[Part]:
-        """Every object whose key begins with the prefix and comes after this one, by the page, in the keys' order."""
+        """Yield the objects whose keys begin with the prefix and come after this key, in order, page by page."""
         ...
 
     def archive_ids(self, after: str) -> Iterator[str]:
@@ -315,9 +316,10 @@ class MergeQueue(Protocol):
         ...
 
     def give_up(self, body: str) -> None:
-        """Put a message that can't be worked off into the dead-letter queue, as it came.
+        """Put a message that can't be processed into the dead-letter queue, as it came.
 
-        Raises: Unavailable: it may not be there, so the message must come again.
+        Raises:
+            Unavailable: it may not be there, so the message must come again.
         """
         ...
 
@@ -412,6 +414,6 @@ class PartWriter(Protocol):
 
         Raises:
             Unavailable: the store doesn't take it.
-            Exception: whatever the body raises, and nothing is written.
+            Exception: whatever the body raises; nothing is written.
         """
         ...

@@ -1,4 +1,4 @@
-"""What pydantic has against a setting, in words that say what to write instead."""
+"""Translates pydantic's errors about settings into sentences that say what to write instead."""
 
 import re
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ _BYTES = {
 
 
 def explained(error: ValidationError, model: type[BaseModel]) -> str:
-    """Return all that was found, in one line, with the variables' names.
+    """Return all errors in one line, with the variables' names.
 
     Args:
-        error: of `model`.
-        model: whose fields are variables.
+        error: an error of `model`.
+        model: the settings whose fields are variables.
     """
     return "; ".join(_one(fault, model) for fault in error.errors())
 
@@ -54,7 +54,7 @@ def _said(fault: Mapping[str, Any], name: str, model: type[BaseModel]) -> str:
 
 
 def _number(name: str, model: type[BaseModel], *, is_whole: bool) -> str:
-    """Return what a number may be: of seconds, and from where to where."""
+    """Return the range of a number, and its unit if that is seconds."""
     field = model.model_fields.get(name.lower())
     bounds: dict[str, Any] = {}
     for constraint in _constraints(field.metadata, field.annotation) if field else ():
@@ -73,14 +73,14 @@ def _number(name: str, model: type[BaseModel], *, is_whole: bool) -> str:
 
 
 def _constraints(metadata: list[Any], annotation: object) -> list[Any]:
-    """Return those of a field, and those of what it may be beside None."""
+    """Return a field's constraints, and those of its type without None."""
     inner = [it for kind in getattr(annotation, "__args__", ()) for it in getattr(kind, "__metadata__", ())]
     flat = [*metadata, *inner]
     return [one for it in flat for one in (getattr(it, "metadata", None) or [it])]
 
 
 def _converted(name: str, given: str) -> str:
-    """Return what was meant, where it was written with a unit."""
+    """Return the number that a value with a unit stands for."""
     found = re.fullmatch(r"\s*(\d{1,6})\s*([a-z]{1,3})\s*", given.lower(), re.ASCII)
     if found is None:
         return ""

@@ -22,7 +22,7 @@ DAY = 24 * 3600
 
 LONGEST_DOWNLOAD_URL_SECONDS = 3600
 """A presigned URL ends with the credentials that signed it. A function gets its role's for 12 hours, and Lambda
-replaces an execution environment every few hours, so an hour is always left of them:
+replaces an execution environment every few hours, so they always last another hour:
 https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html and github.com/boto/boto3/issues/2392"""
 
 CLOCK_MARGIN_SECONDS = 30
@@ -142,7 +142,7 @@ class Settings(BaseSettings):
     token_issuers: Annotated[CommaSeparated, AfterValidator(_issuers)] = (GITHUB,)
     token_audience: str | None = None
     token_claims: Annotated[tuple[Rule, ...], NoDecode, BeforeValidator(_rules)] = ()
-    """Empty lets in nobody."""
+    """Empty admits nobody."""
 
     # Where what isn't ours goes.
     results_service_url: Annotated[str, AfterValidator(_origin)] | None = None
@@ -153,13 +153,16 @@ class Settings(BaseSettings):
 
     @property
     def largest_entry_bytes(self) -> int | None:
-        """None for no limit."""
+        """Return the size of the largest entry; None for no limit."""
         limits = (self.max_entry_bytes, self.repository_budget_bytes, self.store_budget_bytes)
         return min((it for it in limits if it), default=None)
 
     @property
     def open_upload_bytes(self) -> int | None:
-        """Twice the largest entry unless it is set: each block may be sent twice. None for no limit."""
+        """Return the bytes that an open upload may have.
+
+        Twice the largest entry unless set, since each block may be sent twice. None for no limit.
+        """
         if self.max_open_upload_bytes:
             return self.max_open_upload_bytes
         return None if self.largest_entry_bytes is None else 2 * self.largest_entry_bytes

@@ -91,7 +91,7 @@ def read_object(context: Context) -> str:
     if stack is None:
         raise Skipped("needs STACK= to sign such a URL; the merged entry is read this way below")
     if stack.api_url is not None:
-        raise Skipped("with SeekThrough=api nobody seeks through the edge")
+        raise Skipped("with SeekThrough=api no client seeks through the edge")
     proof = needed(context.proof, "an upload URL")
     block_id, body = next(iter(proof.blocks.items()), (None, b""))
     key = stack.key_of_block(proof.archive_id, needed(block_id, "a block that S3 took"))

@@ -86,7 +86,7 @@ def tokens(context: Context) -> str:
     question = {"key": context.name, "version": VERSION}
     send = (context.client, context.address.base, "GetCacheEntryDownloadURL", question)
     reply = post(*send, unsigned, PLAIN_READER)
-    # Where signatures are verified, that comes before TOKEN_CLAIMS.
+    # A server that verifies signatures does so before it looks at TOKEN_CLAIMS.
     refused_by_claims = reply.status == FORBIDDEN and b"cache read denied" in reply.body
     was_accepted = reply.status == OK or refused_by_claims
     if context.given_token:
@@ -129,7 +129,7 @@ def admission(context: Context) -> str:
     claims = stack.token_claims
     if not claims:
         raise Failed(
-            "the stack's parameter TokenClaims is empty, so nobody comes in: deploy with repository_id=42, say, or "
+            "the stack's parameter TokenClaims is empty, so no job comes in: deploy with repository_id=42, say, or "
             "with any (docs/deploy.md)"
         )
     if GITHUB in stack.anybody_of:

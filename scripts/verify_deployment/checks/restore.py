@@ -67,7 +67,7 @@ def seek(context: Context) -> str:
 
 
 def is_stores(url: str) -> bool:
-    """Whether it leads to S3 itself, and not to this server, by the edge or past it."""
+    """Return whether a URL leads to S3 itself, and not to this server, by the edge or past it."""
     return "X-Amz-Signature=" in urlsplit(url).query
 
 

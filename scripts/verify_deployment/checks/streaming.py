@@ -74,7 +74,7 @@ def lengths(context: Context) -> str:
 
 
 def described_fault(headers: Mapping[str, str], size: int) -> str | None:
-    """What is wrong with the answer to a HEAD, None if nothing."""
+    """Return what is wrong with the answer to a HEAD, or None."""
     length = {name.lower(): value for name, value in headers.items()}.get("content-length")
     if length == str(size):
         return None

@@ -35,10 +35,11 @@ def _config(read_timeout: int, attempts: int) -> Config:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         s3={
-            # Of bodies, TLS and the ETags that come back vouch for them; else the merge's were hashed a third time.
+            # TLS and the returned ETags vouch for bodies; signing payloads would hash the merge's a third time.
             "payload_signing_enabled": False,
-            # The bucket's own host, <bucket>.s3.<region>.amazonaws.com. Left alone, boto3 presigns for S3's global
-            # one, which answers 307 while a bucket is new, and 400 for good in regions launched after March 2019:
+            # This addresses the bucket's own host, <bucket>.s3.<region>.amazonaws.com. By default, boto3 presigns for
+            # S3's global host, which answers 307 while a bucket is new, and always 400 in regions launched after March
+            # 2019:
             # https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
             "addressing_style": "virtual",
             "us_east_1_regional_endpoint": "regional",
@@ -63,9 +64,9 @@ def s3_client(session: boto3.Session, calls: Config, endpoint_url: str | None = 
     """Return a client that asks S3 at a bucket's regional host, and any other endpoint by path.
 
     Args:
-        session: whose credentials, region and endpoint variables count.
+        session: source of the credentials, region and endpoint variables.
         calls: QUICK_CALLS or LONG_CALLS.
-        endpoint_url: None for the one that the session's environment names, or else AWS's.
+        endpoint_url: None for the one in the session's environment, or else AWS's.
     """
     client = session.client("s3", config=calls, endpoint_url=endpoint_url)
     if ".amazonaws.com" in client.meta.endpoint_url:
@@ -76,21 +77,20 @@ def s3_client(session: boto3.Session, calls: Config, endpoint_url: str | None = 
 
 
 def seconds_left(credentials: "Credentials") -> int | None:
-    """Return how long the credentials are good, renewed if they are due; None where their end isn't known.
+    """Return how long the credentials last, renewing them if they are due; None if they have no known end.
 
     Lambda's environment variables name no end; credentials of a container, an instance or an assumed role have one.
     """
     credentials.get_frozen_credentials()
-    # botocore tells it by no public name.
+    # botocore has no public name for it.
     ends_at: datetime | None = getattr(credentials, "_expiry_time", None)
     return None if ends_at is None else max(1, int((ends_at - datetime.now(UTC)).total_seconds()))
 
 
 def mistrust_strangers(events: BaseEventHooks) -> None:
-    """Has whatever isn't a service's own success counted as a 502, which botocore tries again.
+    """Make botocore treat any answer that isn't a service's own success as a 502, which it tries again.
 
-    Else a page of a proxy's, under status 200, would be read as an answer that says nothing: an item that isn't there,
-    an empty bucket.
+    Otherwise a proxy's page under status 200 would be read as an empty answer: a missing item, an empty bucket.
     """
     events.register_first("before-parse.*.*", _mistrust, unique_id="mistrust-strangers")
     events.register_first("needs-retry.*.*", _believe_the_mistrust, unique_id="believe-the-mistrust")
@@ -104,7 +104,7 @@ def _mistrust(operation_model: OperationModel, response_dict: dict[str, Any], **
 
 
 def _believe_the_mistrust(response: tuple[Any, Mapping[str, Any]] | None, **_: object) -> None:
-    """As botocore does after its own look into S3's answers, so that retries and errors go by it."""
+    """Replace the parsed answer, as botocore's own check of S3's does, so that retries and errors follow from it."""
     if response is not None:
         answer, parsed = response
         answer.status_code = parsed["ResponseMetadata"].get("HTTPStatusCode", answer.status_code)
@@ -120,7 +120,7 @@ def _is_plausible(operation: OperationModel, body: bytes) -> bool:
 
 
 def _has_body(operation: OperationModel) -> bool:
-    """Whether a success says anything beside its headers."""
+    """Return whether a success has a body."""
     members = operation.output_shape.members.values() if operation.output_shape else ()
     return any("location" not in member.serialization for member in members)
 
@@ -143,10 +143,10 @@ def answers() -> Iterator[None]:
         raise Unavailable(f"an answer lacks {error}") from error
 
 
-# ---------------------------------------------------------------- permissions that lack
+# ---------------------------------------------------------------- missing permissions
 
 REFUSED = frozenset({"403", "AccessDenied", "AccessDeniedException"})
-"""HEAD has no body that could say more than its status."""
+"""Codes of a refusal: the answer to a HEAD has no body, so botocore reports its status."""
 
 S3_ACTIONS: Mapping[str, str] = {
     "AbortMultipartUpload": "s3:AbortMultipartUpload",
@@ -161,16 +161,17 @@ S3_ACTIONS: Mapping[str, str] = {
     "UploadPart": "s3:PutObject",
     "UploadPartCopy": "s3:PutObject or s3:GetObject",
 }
-"""Where S3 doesn't say it: https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html."""
+"""Permissions where S3's answer doesn't name them:
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html."""
 
 _NAMED_ACTION = re.compile(r"not authorized to perform: ([\w-]+:\w+)")
 
 _told: set[str] = set()
-"""Permissions whose lack this process has told."""
+"""Missing permissions that this process has logged."""
 
 
 def note_refusal(error: ClientError) -> None:
-    """Logs once, if it is one, which permission the role lacks: a fault of the deployment, and no outage."""
+    """Log once which permission the role lacks, if any: a fault of the deployment, and no outage."""
     if error_code(error) in REFUSED:
         note_denied(error.operation_name, error.response.get("Error", {}).get("Message", ""))
 

@@ -21,16 +21,16 @@ ResultT = TypeVar("ResultT")
 CONDITION_FAILED = "ConditionalCheckFailed"
 
 PASSING = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"})
-"""Reasons of a canceled transaction that say nothing about what it was decided on. botocore tries none of them again:
+"""Reasons for a canceled transaction that don't affect the decision behind it. botocore doesn't try these again:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html#transaction-conflict-handling."""
 
 ROUNDS = 10
-"""Of a write, or of a batch, that meets others: 1.3 s in all on average, 2.6 s at most. More: a client waits longer for
-an answer; fewer: an item that many write refuses more of them."""
+"""Attempts at a write or a batch that conflicts with others: 1.3 s in all on average, 2.6 s at most. More: a client
+waits longer for an answer; fewer: more writes to a busy item are refused."""
 
 
 class Busy(Unavailable):
-    """Nothing was written, or only some was read, since others are at it; the same again may succeed."""
+    """Raised when nothing was written, or only some was read, because of concurrent calls; a retry may succeed."""
 
 
 again_while_busy = retry(
@@ -39,12 +39,18 @@ again_while_busy = retry(
     wait=wait_random_exponential(multiplier=0.02, max=0.5),
     reraise=True,
 )
-"""With jitter: those who met would meet again."""
+"""Retries with jitter: writers that met once would meet again."""
 
 
 @contextmanager
 def in_port_words() -> Iterator[None]:
-    """Raises: WriteConflict, Busy, Unavailable."""
+    """Translate DynamoDB's errors into the port's.
+
+    Raises:
+        WriteConflict: a condition doesn't hold.
+        Busy: others are at the same items.
+        Unavailable: anything else.
+    """
     try:
         yield
     except PynamoDBException as error:
@@ -59,7 +65,7 @@ def _meaning(error: Exception, cause: Exception | None) -> Exception:
     note_refusal(cause)
     code = error_code(cause)
     reasons = {reason.code for reason in getattr(cause, "cancellation_reasons", ()) if reason}
-    # What was decided on no longer holds, whatever else was in the way: the same again would fail again.
+    # The decision no longer holds, whatever else went wrong: a retry would fail too.
     if code == f"{CONDITION_FAILED}Exception" or CONDITION_FAILED in reasons:
         return WriteConflict()
     if code == "TransactionConflictException" or (reasons and reasons <= PASSING):
@@ -69,11 +75,13 @@ def _meaning(error: Exception, cause: Exception | None) -> Exception:
 
 @again_while_busy
 def write(item: Callable[[], object]) -> None:
-    """One write, again while the item is in a transaction's hands.
+    """Write an item, and again while a transaction holds it.
 
-    Args: item: does it; asked anew for each try.
+    Args:
+        item: does the write; called again for each attempt.
 
-    Raises: WriteConflict: its condition doesn't hold.
+    Raises:
+        WriteConflict: the write's condition doesn't hold.
     """
     with in_port_words():
         item()
@@ -81,14 +89,17 @@ def write(item: Callable[[], object]) -> None:
 
 @again_while_busy
 def transact(connection: Connection, fill: Callable[[TransactWrite], None]) -> None:
-    """Writes all or nothing, and again while others are at the same items.
+    """Write all or nothing, and again while others are at the same items.
 
-    Each try has a token of its own, since a canceled one wrote nothing; by it, botocore's own retry of one whose answer
-    was lost succeeds again.
+    Each attempt has a token of its own, since a canceled one wrote nothing. The token lets botocore's own retry succeed
+    when only the answer was lost.
 
-    Args: fill: says what is written; asked anew for each try.
+    Args:
+        connection: the connection to the table.
+        fill: adds the writes; called again for each attempt.
 
-    Raises: WriteConflict: a condition doesn't hold.
+    Raises:
+        WriteConflict: a condition doesn't hold.
     """
     with in_port_words(), TransactWrite(connection=connection, client_request_token=uuid.uuid4().hex) as items:
         fill(items)
@@ -105,7 +116,7 @@ def get(model: type[ModelT], hash_key: str, range_key: str | None = None) -> Mod
 def batch_get(
     model: type[ModelT], keys: Sequence[Mapping[str, str]], attributes: Sequence[str] | None = None
 ) -> list[ModelT]:
-    """The items of at most 100 keys that are there.
+    """Return the existing items among at most 100 keys.
 
     What DynamoDB leaves unprocessed is asked for again after a while; pynamodb would ask at once, and without end.
     https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html

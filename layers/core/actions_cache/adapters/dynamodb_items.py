@@ -200,7 +200,7 @@ ModelT = TypeVar("ModelT", bound=Model)
 
 
 class _Connection(Connection):
-    """pynamodb's, whose sessions are those of the threads that make its client."""
+    """Uses pynamodb's connection with sessions of the threads that create its client."""
 
     @property
     def session(self) -> botocore.session.Session:

@@ -29,10 +29,10 @@ from actions_cache.domain.usage import Usage, total
 from actions_cache.ports import WriteConflict
 
 STORE = "*"
-"""No repository's id: github.com's are digits, and those of other issuers have an `@` (functions/api/tokens.py)."""
+"""This can't be a repository's id: github.com's are digits, other issuers' have an `@` (functions/api/tokens.py)."""
 
 REFUSED = "refused"
-"""No repository's id either."""
+"""This can't be a repository's id either."""
 
 SHARDS = 16
 """Of each count, so that those who write at the same time seldom write the same item."""
@@ -54,7 +54,7 @@ class DynamoDbRepositories:
         self._items = database.bind(RepositoryItem, repositories)
 
     def note(self, repository: Repository) -> None:
-        # The profile last: who finds it there knows that the others are.
+        # The profile is written last: it shows that the others exist.
         if (name := repository.name) is not None:
             write(lambda: self._items(_partition_of(name), repository.id).save())
         write(lambda: self._items(STORE, f"repository#{repository.id}").save())

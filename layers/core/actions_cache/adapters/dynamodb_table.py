@@ -210,7 +210,7 @@ class DynamoDbTable:
         return self._reservations(**reservation_attributes(reservation))
 
     def _count(self, items: TransactWrite, archive: Archive, change: Usage) -> None:
-        """Of shards that are drawn anew for each try: whoever counts the same meanwhile seldom meets it twice."""
+        """Count in shards that are drawn anew for each attempt, so that concurrent writers seldom meet twice."""
         add_usage(items, self._repositories, archive.name.family.repository, change)
 
 

@@ -24,16 +24,16 @@ DELETE_BATCH = 1000
 GONE = frozenset({"404", "NoSuchKey", "412", "PreconditionFailed"})
 TAKEN = frozenset({"412", "PreconditionFailed"})
 CONTENDED = frozenset({"409", "ConditionalRequestConflict", "OperationAborted"})
-"""Another write of the key is under way; the same again succeeds, or finds the key taken.
+"""Codes for another write of the key under way; a retry succeeds, or finds the key taken.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html."""
 
 PASSING = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted"})
-"""What DeleteObjects says of single keys, in an answer that botocore takes for a success, and that is over soon.
+"""Passing errors of single keys in DeleteObjects' answer, which botocore takes for a success.
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html."""
 
 
 class Contended(Unavailable):
-    """Others are at the same keys, or the store is busy with them; the same again may succeed."""
+    """Raised when others are at the same keys, or the store is busy with them; a retry may succeed."""
 
 
 again_while_contended = retry(
@@ -48,7 +48,13 @@ class S3Bucket:
     """See ports.Bucket. A missing object is a 404 only to a role with ListBucket; without it, a 403."""
 
     def __init__(self, client: "S3Client", name: str, credentials: "Credentials | None" = None) -> None:
-        """Args: credentials: the client's own, so that no presigned URL says that it outlives them."""
+        """Wrap a bucket.
+
+        Args:
+            client: the client that asks it.
+            name: the bucket's name.
+            credentials: the client's own, so that no presigned URL claims to outlive them.
+        """
         self._s3 = client
         self._name = name
         self._credentials = credentials
@@ -129,7 +135,11 @@ class S3Bucket:
 
     @again_while_contended
     def _delete(self, left: MutableSequence[str]) -> None:
-        """Args: left: loses the keys that are gone, so that another try asks for no more than the others."""
+        """Delete keys.
+
+        Args:
+            left: keys to delete; those that are gone are removed from it, so that a retry asks only for the rest.
+        """
         with answers():
             answer = self._s3.delete_objects(
                 Bucket=self._name, Delete={"Objects": [{"Key": key} for key in left], "Quiet": True}

@@ -20,7 +20,7 @@ from actions_cache.domain.part_range import PartRange
 from actions_cache.ports import Chunk, ObjectGone, Unavailable
 
 MOST_SAID = 4096
-"""Of a refusal's body; S3's have some 300 bytes."""
+"""Bytes of a refusal's body that are kept; S3's have some 300."""
 
 ACCESS_DENIED = "<Code>AccessDenied</Code>"
 
@@ -64,7 +64,7 @@ class S3Stream:
             url, headers = self._signer.signed("PUT", key, {"Content-Length": str(size), "Content-Type": OCTET_STREAM})
         sent = SentBody(body)
         try:
-            # A redirect's host would get what is signed for another one.
+            # A redirect would send the other host what was signed for this one.
             async with self._connections().put(
                 url, headers=headers, data=sent.chunks(), allow_redirects=False
             ) as answer:
@@ -92,7 +92,7 @@ class S3Stream:
 
 
 class SentBody:
-    """A request's body that remembers why it ended early: aiohttp takes any fault of it for one of the connection."""
+    """Records why a request's body ended early: aiohttp reports any error in it as one of the connection."""
 
     def __init__(self, body: AsyncIterator[bytes]) -> None:
         self.fault: Exception | None = None
@@ -108,13 +108,13 @@ class SentBody:
 
 
 def in_words(error: Exception) -> str:
-    """Without the request's headers, which aiohttp's own words bring: they carry its credentials."""
+    """Return the error without the request's headers, which aiohttp's own message quotes: they hold its credentials."""
     said = error.message if isinstance(error, aiohttp.ClientResponseError) else error
     return f"{type(error).__name__}: {said}"
 
 
 async def _said(answer: Connection) -> str:
-    """The beginning of what the store has to say against it; bytes that nobody asked for are none of it."""
+    """Return the beginning of the store's error message, without bytes of any other kind."""
     if answer.status < HTTPStatus.BAD_REQUEST or answer.size > MOST_SAID:
         return ""
     return b"".join([bytes(chunk) async for chunk in answer.body()]).decode(errors="replace")

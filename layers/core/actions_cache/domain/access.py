@@ -29,14 +29,14 @@ MAX_ISSUER_CHARACTERS = 512
 """It is part of the table's partition key, which has 2,048 bytes."""
 
 ANY = "any"
-"""What TOKEN_CLAIMS says where it means anybody."""
+"""Rule of TOKEN_CLAIMS that admits everybody."""
 
 _ISSUER = r"(?:@(?P<issuer>https?://\S+))?"
 _ANYBODY = re.compile(ANY + _ISSUER)
 _RULE = re.compile(r"(?P<claim>[^=\s]+)=(?P<value>.*?)" + _ISSUER)
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/=+@-]{1,1000}")
-"""What may be proposed to an operator, whose shell reads it too: jobs choose some claims."""
+"""Values that may be proposed to an operator, who pastes them into a shell: jobs choose some claims."""
 
 _OWNER = re.compile(r"[A-Za-z0-9_.=+/-]{1,100}")
 """An owner's name, or one of its ids."""
@@ -97,7 +97,7 @@ def qualified(repository_id: str, issuer: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ClaimRule:
-    """One value that a claim may have.
+    """Allows a claim one value.
 
     Args:
         claim: its name, as token_claims.canonical has it.
@@ -115,7 +115,7 @@ class ClaimRule:
 
 @dataclass(frozen=True, slots=True)
 class Anybody:
-    """Every job of an issuer, or of all where it is None."""
+    """Admits every job of an issuer, or of all issuers where it is None."""
 
     issuer: str | None = None
 
@@ -127,7 +127,7 @@ Rule = ClaimRule | Anybody
 
 
 def parse_rule(text: str) -> Rule:
-    """Return what one rule of TOKEN_CLAIMS means.
+    """Return the meaning of one rule of TOKEN_CLAIMS.
 
     Raises:
         ValueError: it isn't `claim=value` or `any`, with or without `@https://issuer`.
@@ -144,11 +144,11 @@ def parse_rule(text: str) -> Rule:
 
 
 def check_rules(rules: Sequence[Rule], issuers: Sequence[str]) -> None:
-    """Check that rules say what is meant, of issuers that are trusted.
+    """Check that rules are unambiguous and name trusted issuers.
 
     Raises:
-        ValueError: they name another issuer, say `any` and a claim for one issuer, or an id of nobody's where there are
-            several issuers.
+        ValueError: they name another issuer, have both `any` and a claim for one issuer, or have an id without an
+            issuer where there are several.
     """
     for rule in rules:
         if rule.issuer is not None and rule.issuer not in issuers:
@@ -171,16 +171,16 @@ def check_rules(rules: Sequence[Rule], issuers: Sequence[str]) -> None:
 
 
 def check_claims(rules: Sequence[Rule], issuer: str, claims: Mapping[str, Any], issuers: Sequence[str] = ()) -> None:
-    """Check that a job may come in: each claim that a rule names for its issuer has one of its rules' values.
+    """Check that a job is admitted: each claim that has rules for its issuer must match one of them.
 
     Args:
-        rules: those of TOKEN_CLAIMS. An issuer without any lets nobody in.
+        rules: those of TOKEN_CLAIMS. An issuer without any admits nobody.
         issuer: the token's.
         claims: the token's.
-        issuers: all that are trusted; where there are several, what is proposed names the token's.
+        issuers: all trusted issuers; where there are several, proposed rules name the token's.
 
     Raises:
-        NotAdmitted: it may not.
+        NotAdmitted: the job isn't admitted.
         Unauthenticated: the claims contradict each other.
     """
     named, lets_anybody_in = _rules_for(rules, issuer)
@@ -198,23 +198,23 @@ def check_claims(rules: Sequence[Rule], issuer: str, claims: Mapping[str, Any], 
         if not lacking:
             return
         why = f"the token {_said(claims, lacking[0])}, which its TOKEN_CLAIMS doesn't allow"
-        # Values of claims that are named already: naming a further claim would shut others out.
+        # Only claims that have rules already: a rule for a further claim would shut others out.
         proposed = [lacking]
     scope = without_slash(issuer) if len(issuers) > 1 else None
     to_admit = tuple(text for claims_of_one in proposed if (text := _proposal(claims, claims_of_one, scope)))
     job = _refused(issuer, claims, to_admit)
-    what_to_do = f"to add {to_admit[0]} to TOKEN_CLAIMS" if to_admit else "what its TOKEN_CLAIMS is to say of it"
+    what_to_do = f"to add {to_admit[0]} to TOKEN_CLAIMS" if to_admit else "which rule of TOKEN_CLAIMS would admit it"
     raise NotAdmitted(f"this cache isn't for jobs of {job.called}: {why}. Ask its operator {what_to_do}", job)
 
 
 def _rules_for(rules: Sequence[Rule], issuer: str) -> tuple[list[ClaimRule], bool]:
-    """Return an issuer's claims, and whether anybody of it may come in."""
+    """Return an issuer's claim rules, and whether everybody of it is admitted."""
     own = [rule for rule in rules if rule.issuer in (None, without_slash(issuer))]
     return [rule for rule in own if isinstance(rule, ClaimRule)], any(isinstance(rule, Anybody) for rule in own)
 
 
 def _is_counted(claim: str) -> bool:
-    """Return whether each instance gives the claim's values itself, from 1 or to whoever comes first."""
+    """Return whether each instance assigns the claim's values itself: counted from 1, or first come, first served."""
     return claim in SPELLINGS or claim.endswith("_id")
 
 
@@ -224,7 +224,7 @@ def _said(claims: Mapping[str, Any], claim: str) -> str:
 
 
 def _proposal(claims: Mapping[str, Any], lacking: Sequence[str], issuer: str | None) -> str:
-    """Return the rules that would let a job in as far as these claims go; nothing where no rule can be written."""
+    """Return the rules that would admit a job as far as these claims go; empty if no rule can be written."""
     rules = [ClaimRule(claim, value, issuer) for claim in lacking if (value := _best(claims, claim))]
     texts = [str(rule) for rule in rules if _PLAIN.fullmatch(str(rule)) and parse_rule(str(rule)) == rule]
     return ",".join(texts) if len(texts) == len(lacking) else ""
@@ -243,7 +243,7 @@ def _refused(issuer: str, claims: Mapping[str, Any], to_admit: tuple[str, ...]) 
 
 
 def _best(claims: Mapping[str, Any], claim: str) -> str | None:
-    """Return the number, where a token has a number and a node id; None where it contradicts itself."""
+    """Return the number where a token has a number and a node id; None where it contradicts itself."""
     try:
         values = values_of(claims, claim)
     except Unauthenticated:

@@ -9,7 +9,8 @@ from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.timing import SECOND, SEND_TIMEOUT, Lifetimes, Millis
 
 LOOK_EVERY: Millis = 300 * SECOND
-"""While an upload is open. Shorter: less arrives beyond its bound; longer: fewer requests for long uploads."""
+"""Time between two looks at an open upload. Shorter: less arrives beyond its bound; longer: fewer requests for long
+uploads."""
 
 
 class Duty(StrEnum):
@@ -79,17 +80,17 @@ def needs_parts(archive: Archive, now: Millis, lifetimes: Lifetimes) -> bool:
 
 
 def is_too_much(walk: Walk, most_bytes: int | None) -> bool:
-    """Whether more has arrived than an open upload may have: bytes, or objects that no commit would list."""
+    """Return whether more has arrived than an open upload may have: bytes, or objects that no commit would list."""
     return walk.objects > MAX_ARRIVALS or (most_bytes is not None and walk.bytes > most_bytes)
 
 
 def discarded_bytes(archive: Archive, bytes_of_parts: int, began_at: Millis, lifetimes: Lifetimes) -> int:
-    """How much of what a sweep deleted below `parts/` had never been in an entry.
+    """Return how many of the bytes that a sweep deleted below `parts/` had never been in an entry.
 
     Args:
         archive: as it was before the sweep.
-        bytes_of_parts: that the sweep deleted.
-        began_at: when the sweep did.
+        bytes_of_parts: bytes that the sweep deleted.
+        began_at: when the sweep began.
         lifetimes: the settings'.
     """
     if needs_parts(archive, began_at, lifetimes) or not archive.was_visible:

@@ -14,7 +14,7 @@ from actions_cache.domain.entry import Entry, EntryName, Reservation
 from actions_cache.domain.timing import Lifetimes, Millis
 
 OCTET_STREAM = "application/octet-stream"
-"""The type of every object: what a job saved is never shown as a page, whoever reads the bucket."""
+"""Type of every object, so that no reader of the bucket is shown saved bytes as a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +80,11 @@ class Merge:
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """How far one pass over an archive's objects has come, which may take more than one run of the schedule."""
+    """Records how far a pass over an archive's objects has come; it may take several runs of the schedule."""
 
     began_at: Millis
     after: str = ""
-    """The last key that it saw."""
+    """Last key that the pass saw."""
     objects: int = 0
     bytes: int = 0
 
@@ -106,13 +106,13 @@ class Archive:
     deleted_at: Millis = 0
     swept_at: Millis = 0
     postponed_until: Millis = 0
-    """Cleanup has begun something that it may not survive, or failed, and looks at others first."""
+    """Time until which cleanup looks at others first, since it failed here or may not survive what it began."""
     looked_at: Millis = 0
-    """When cleanup last looked at what had arrived, while the upload was open."""
+    """When cleanup last looked at the arrivals of the open upload."""
     closed_at: Millis = 0
-    """More had arrived than an open upload may have."""
+    """When the upload was closed because too much had arrived."""
     walk: Walk | None = None
-    """Cleanup's pass over its objects that isn't over yet."""
+    """Cleanup's unfinished pass over the archive's objects."""
     revision: int = 0
     """Counted up by the table at each write; what a write is conditional on."""
 
@@ -138,7 +138,7 @@ class Archive:
 
 
 def needed_first(archive: Archive) -> Part | None:
-    """The object without which no reader gets a byte: the one that holds all of them, or names their parts."""
+    """Return the object without which nothing can be read: the whole content, or the manifest."""
     return archive.object or (archive.commit.manifest if archive.commit else None)
 
 
@@ -200,33 +200,38 @@ def deleted(archive: Archive, now: Millis) -> Archive | None:
 
 
 def closed(archive: Archive, now: Millis) -> Archive | None:
-    """A tombstone for an upload of which too much arrived. None when it is no longer open."""
+    """Return a tombstone for an upload that received too much; None if it is no longer open."""
     if archive.state is not ArchiveState.RESERVED:
         return None
     return replace(archive, state=ArchiveState.DELETED, deleted_at=now, closed_at=now, walk=None)
 
 
 def why_gone(archive: Archive | None) -> str:
-    """For a client that goes on with an upload that is over."""
+    """Return the message for a client that goes on with an upload that is over."""
     if archive is not None and archive.closed_at:
         return "this upload was closed: more arrived than an open upload may have (MAX_OPEN_UPLOAD_BYTES)"
     return "this upload is gone: its reservation expired, or its entry was removed"
 
 
 def looked(archive: Archive, now: Millis) -> Archive | None:
-    """None when the upload is no longer open."""
+    """Return the archive with the time of this look; None if the upload is no longer open."""
     if archive.state is not ArchiveState.RESERVED:
         return None
     return replace(archive, looked_at=now, walk=None)
 
 
 def swept(archive: Archive, began_at: Millis) -> Archive:
-    """Args: began_at: of the pass that is over now. What came or became nobody's since, the next sweep sees."""
+    """Return the archive after a finished pass.
+
+    Args:
+        archive: as it was.
+        began_at: when the pass began. The next sweep sees what came or was orphaned since.
+    """
     return replace(archive, swept_at=began_at, postponed_until=0, walk=None)
 
 
 def interrupted(archive: Archive, walk: Walk, now: Millis, looked_at: Millis) -> Archive:
-    """A pass that is out of time: due again at once, behind all that fell due before."""
+    """Return an archive whose pass ran out of time: due again at once, behind all that was due before."""
     return replace(archive, walk=walk, postponed_until=now, looked_at=looked_at)
 
 

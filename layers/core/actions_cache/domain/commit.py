@@ -14,7 +14,8 @@ MAX_BLOCKS = 50_000
 """Azure's limit for one blob."""
 
 MAX_ARRIVALS = 2 * MAX_BLOCKS
-"""Of one upload: each block may be sent twice. S3 lists 1,000 in some 150 ms, and API Gateway gives up at 29 s."""
+"""Most objects that one upload may have: each block may be sent twice. S3 lists 1,000 in some 150 ms, and API Gateway
+gives up at 29 s."""
 
 MAX_PART_BYTES = 5 * 1024**3
 """S3's cap on one PUT."""
@@ -26,7 +27,11 @@ def block_list_digest(block_ids: Sequence[str]) -> str:
 
 
 def check_names_each_once(block_ids: Sequence[str]) -> None:
-    """Raises InvalidBlockList: some bytes would grow to any number of them, without being sent."""
+    """Check that no id is named twice: a small upload could otherwise become an entry of any size.
+
+    Raises:
+        InvalidBlockList: an id is named twice.
+    """
     seen: set[str] = set()
     for block_id in block_ids:
         if block_id in seen:
@@ -51,7 +56,7 @@ def newest_arrivals(arrivals: Iterable[Part]) -> dict[str, Part]:
 
 
 def assemble(keys: ArchiveKeys, block_ids: Sequence[str], arrivals: Iterable[Part]) -> tuple[Part, ...]:
-    """The parts in the order of the block list, which alone orders them.
+    """Return the parts in the order of the block list, which alone orders them.
 
     Raises:
         InvalidBlockList: the list names a block that never arrived.

@@ -75,10 +75,10 @@ class Source(StrEnum):
 
 
 def choose_source(archive: Archive, *, reads_plainly: bool, has_edge: bool, may_seek: bool = True) -> Source:
-    """Where an archive's bytes are to be had without passing a function of ours, if anywhere.
+    """Return where an archive's bytes can be had without passing one of our functions, if anywhere.
 
-    Ranges of an empty object are ours to refuse: whether S3's own 416 has the total that OpenDAL needs isn't proven.
-    The whole of one is S3's to serve: an answer without a body may not end when a Lambda streams it.
+    Ranges of an empty object are ours to refuse: it isn't proven that S3's own 416 has the total that OpenDAL needs. S3
+    serves an empty object as a whole: an answer without a body may not end when a Lambda streams it.
 
     Args:
         archive: as it is stored now.

@@ -37,7 +37,7 @@ class CommittedDifferently(CacheError):
 
 
 class InvalidBlockList(InvalidRequest):
-    """A block list names a block that never arrived, or names one twice."""
+    """Raised when a block list names a block that never arrived, or names one twice."""
 
 
 class PreconditionFailed(CacheError):

@@ -40,7 +40,7 @@ class Metric:
 
     @property
     def values(self) -> frozenset[str]:
-        """Return all values that the dimension may have. No request can make another one."""
+        """Return all values that the dimension may have. No request can add one."""
         return VALUES[self.dimension] if self.dimension else frozenset()
 
     def value(self, named: object) -> str:
@@ -90,11 +90,11 @@ class MissReason(StrEnum):
 
 
 class Loss(StrEnum):
-    """What became of an object that an entry needs."""
+    """Names what became of an object that an entry needs."""
 
     GONE = "is gone"
     CHANGED = "was changed"
-    """Another stands under its key: its ETag isn't the one that was pinned."""
+    """Another object has its key: its ETag isn't the pinned one."""
     UNREADABLE = "can't be read"
     """It is there as it was pinned, but isn't what it has to be."""
 
@@ -112,7 +112,7 @@ class RunEnd(StrEnum):
 
 
 class Cleaning(StrEnum):
-    """What cleanup does beside the agenda's duties."""
+    """Names cleanup's work beside the agenda's duties."""
 
     CLOSE_UPLOAD = "close the upload"
     DELETE_ORPHANS = "delete orphans"
@@ -120,7 +120,7 @@ class Cleaning(StrEnum):
 
 
 class Fault(StrEnum):
-    """What fails, where a CacheError would be a refusal."""
+    """Names what failed, where a CacheError would be a refusal."""
 
     UNAVAILABLE = "Unavailable"
     UNEXPECTED = "Unexpected"
@@ -140,12 +140,12 @@ VALUES: Mapping[str, frozenset[str]] = {
     "kind": frozenset((*_names(CacheError), *Fault)),
     "part": frozenset(CostPart),
 }
-"""Of each dimension."""
+"""Values of each dimension."""
 
 OTHER = "other"
 
 MAX_FAULT_CHARACTERS = 500
-"""Of a message in a line: our own are shorter, but some quote what a client sent."""
+"""Characters of a message in a line: our own are shorter, but some quote what a client sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +202,13 @@ def entry_removed(archive: Archive) -> Happening:
 
 
 def entry_broken(archive: Archive, lost: Part, loss: Loss) -> Happening:
-    """Tell of an entry that was removed. Args: lost: its part, manifest or merged object, by whose key it is known."""
+    """Return the event of a removed entry.
+
+    Args:
+        archive: the entry's.
+        lost: the part, manifest or merged object that identifies it by its key.
+        loss: what became of that object.
+    """
     fields = {**about(archive), "object": lost.key}
     return Happening(what=f"the entry's object {loss}, so the entry was removed", fields=fields, is_error=True)
 
@@ -271,7 +277,12 @@ def duty_failed(archive_id: str, fault: Exception) -> Happening:
 
 
 def upload_closed(archive: Archive, walk: Walk) -> Happening:
-    """Args: walk: over what had arrived; there may be more."""
+    """Return the event of an upload that was closed.
+
+    Args:
+        archive: the upload's.
+        walk: pass over the arrivals; there may be more.
+    """
     fields = {**about(archive), **_named(archive.name), "objects": walk.objects, "bytes": walk.bytes}
     return Happening(
         what="open upload closed: too much arrived",
@@ -282,12 +293,17 @@ def upload_closed(archive: Archive, walk: Walk) -> Happening:
 
 
 def bytes_discarded(fields: Mapping[str, object], size: int) -> Happening:
-    """Of parts that arrived and never were an entry's. Args: fields: `about` the archive, or what of it is known."""
+    """Return the event of parts that arrived and never belonged to an entry.
+
+    Args:
+        fields: `about` the archive, or what is known of it.
+        size: bytes of the parts.
+    """
     return Happening(what="bytes discarded that no entry had", fields=fields, metrics={BYTES_DISCARDED: size})
 
 
 def orphans_deleted(archive_id: str, page: Sequence[Part]) -> Iterator[Happening]:
-    """A page of them."""
+    """Yield the events of a page of orphans."""
     fields = {"archive_id": archive_id, "objects": len(page)}
     yield Happening(
         what="orphaned objects deleted", fields={**fields, "duty": Cleaning.DELETE_ORPHANS}, metrics={CLEANUP: 1}

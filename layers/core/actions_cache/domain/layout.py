@@ -113,7 +113,7 @@ class ArchiveKeys:
 
 
 def is_part_key(key: str) -> bool:
-    """Whether an object's bytes came from a client."""
+    """Return whether an object's bytes came from a client."""
     return key.removeprefix(ROOT).partition("/")[2].startswith("parts/")
 
 

@@ -1,7 +1,7 @@
-"""What RFC 9110 lets a client make of an archive's ETag. functions/edge/viewer_request.js has a twin.
+"""Implements RFC 9110's preconditions on an archive's ETag. functions/edge/viewer_request.js has a twin.
 
-Behind one URL stand the same bytes for ever, so what only saves bytes (If-None-Match, If-Modified-Since) or asks for a
-date (If-Unmodified-Since) is ignored: nobody is hurt by it, and a 304 would be an answer without a body.
+A URL always has the same bytes, so headers that only save bytes (If-None-Match, If-Modified-Since) or ask for a date
+(If-Unmodified-Since) are ignored: that hurts nobody, and a 304 would be an answer without a body.
 """
 
 
@@ -12,8 +12,8 @@ def fits_if_match(header: str | None, etag: str) -> bool:
 
 
 def range_applies(if_range: str | None, etag: str) -> bool:
-    """Return whether `Range` is to be honoured (section 13.1.5): else the client gets the whole, to begin anew.
+    """Return whether `Range` is honoured (section 13.1.5); otherwise the client gets the whole, to begin anew.
 
-    A date never fits: the edge, which answers for the same archive, doesn't know the archive's.
+    A date never fits: the edge, which answers for the same archive, doesn't know its date.
     """
     return if_range is None or if_range.strip() == etag

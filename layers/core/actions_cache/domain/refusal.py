@@ -1,6 +1,6 @@
-"""Jobs that TOKEN_CLAIMS keeps out: what their operator is shown of them, and how much of it is kept.
+"""Describes the jobs that TOKEN_CLAIMS keeps out, and bounds how much of them is kept.
 
-Every job on github.com can be refused as often as it likes, so what is kept, and what is written, is bounded.
+Every job on github.com can be refused as often as it likes, so both storage and writes are bounded.
 """
 
 import hashlib
@@ -10,28 +10,28 @@ from actions_cache.domain.errors import PermissionDenied
 from actions_cache.domain.timing import DAY, SECOND, Millis
 
 SLOTS = 64
-"""More: fewer jobs of strangers hide each other. Fewer: less to read, and to write."""
+"""Repositories that are kept. More: fewer jobs of strangers hide each other. Fewer: less to read, and to write."""
 
 KEPT: Millis = 7 * DAY
 
 SLOT_PAUSE: Millis = 60 * SECOND
-"""How long a slot is left alone after a write, by each process and in the table."""
+"""Time that a slot is left alone after a write, by each process and in the table."""
 
 WRITE_PAUSE: Millis = SECOND
-"""Between any two writes of one process."""
+"""Time between any two writes of one process."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedJob:
-    """What a verified token said of a job that was refused.
+    """Describes a refused job as its verified token did.
 
     Args:
         issuer: without a slash at its end.
         repository_id: as it stands in the token.
-        repository: `owner/repository`; None where the token doesn't say it, as plain runtime tokens don't.
-        owner_id: a number where the token has one, else its node id.
+        repository: `owner/repository`; None if the token doesn't name it, as plain runtime tokens don't.
+        owner_id: a number if the token has one, else its node id.
         owner: its name.
-        to_admit: what TOKEN_CLAIMS lacks. Each alone, added to it, lets the job in; none where nothing would.
+        to_admit: rules, each of which alone would admit the job if added to TOKEN_CLAIMS; may be empty.
     """
 
     issuer: str
@@ -47,19 +47,19 @@ class RefusedJob:
 
     @property
     def slot(self) -> int:
-        """The one of SLOTS that the repository is kept in."""
+        """Return the repository's slot, one of SLOTS."""
         digest = hashlib.sha256(f"{self.repository_id}@{self.issuer}".encode()).digest()
         return int.from_bytes(digest[:8]) % SLOTS
 
 
 @dataclass(frozen=True, slots=True)
 class Refusals:
-    """A repository's, together.
+    """Counts the refusals of one repository.
 
     Args:
-        job: the last one.
-        times: about so many; what a process couldn't write isn't in it.
-        last_at: when the last one was refused.
+        job: the latest job.
+        times: number of refusals, without those that a process couldn't write.
+        last_at: time of the latest refusal.
     """
 
     job: RefusedJob
@@ -68,10 +68,10 @@ class Refusals:
 
 
 class NotAdmitted(PermissionDenied):
-    """A good token of a job that this server isn't for.
+    """Raised for a job whose token is good, but which this server isn't for.
 
-    Clients know the message by its beginning: @actions/cache shows as a warning what begins with `cache write denied:`
-    or has `cache read denied:` in it.
+    Clients recognize the message by its beginning: @actions/cache shows as a warning any that begins with `cache write
+    denied:` or contains `cache read denied:`.
     """
 
     def __init__(self, why: str, job: RefusedJob, action: str = "read") -> None:
@@ -85,11 +85,11 @@ class NotAdmitted(PermissionDenied):
 
 
 def may_write(slot_written_at: Millis | None, written_at: Millis | None, now: Millis) -> bool:
-    """Return whether a process may write a refusal down.
+    """Return whether a process may record a refusal.
 
     Args:
         slot_written_at: when it last wrote into the same slot, or None.
-        written_at: when it last wrote any, or None.
+        written_at: when it last wrote into any, or None.
         now: the time now.
     """
     rested = slot_written_at is None or now - slot_written_at >= SLOT_PAUSE

@@ -1,4 +1,4 @@
-"""What a token says of its job, in whichever spelling its issuer has for it."""
+"""Reads a token's claims about its job, in whichever spelling its issuer uses."""
 
 import json
 from collections.abc import Mapping
@@ -17,19 +17,19 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     REPOSITORY: ("repository", "oidc_extra.repository"),
     OWNER: ("repository_owner", "owner", "oidc_extra.repository_owner", "oidc_extra.owner"),
 }
-"""By the one that rules are kept under. GitHub documents none of them for runtime tokens: docs/deploy.md has what each
-is known from."""
+"""Spellings of each claim, by the one that rules are kept under. GitHub documents none of them for runtime tokens;
+docs/deploy.md has their sources."""
 
 _CANONICAL = {spelling: claim for claim, spellings in SPELLINGS.items() for spelling in spellings}
 
 
 def canonical(claim: str) -> str:
-    """Return the name that a claim's spellings have in common; a claim with one spelling is its own."""
+    """Return the common name of a claim's spellings; a claim with one spelling is its own."""
     return _CANONICAL.get(claim, claim)
 
 
 def values_of(claims: Mapping[str, Any], claim: str) -> tuple[str, ...]:
-    """Return what a token says for a claim in any of its spellings; nothing where it doesn't say it.
+    """Return a token's values of a claim in any of its spellings; empty if it has none.
 
     An owner has two ids, a number and a node id, and a token may have both.
 
@@ -47,11 +47,11 @@ def values_of(claims: Mapping[str, Any], claim: str) -> tuple[str, ...]:
 
 
 def claim_of(claims: Mapping[str, Any], name: str) -> str | None:
-    """Return a claim's value as text, be it a number or a string; None where there is none, or one of another kind.
+    """Return a claim's value as text, be it a number or a string; None if it is missing or of another kind.
 
     Args:
         claims: a token's.
-        name: `a.b` is `b` in the JSON that the claim `a` holds, as `oidc_extra` does.
+        name: `a.b` means `b` in the JSON that the claim `a` holds, as `oidc_extra` does.
     """
     if name not in claims and "." in name:
         outer, _, name = name.partition(".")
@@ -65,10 +65,11 @@ def claim_of(claims: Mapping[str, Any], name: str) -> str | None:
 
 
 def json_of(text: object) -> Any:
-    """Return what a claim's JSON holds.
+    """Return the value of a claim that holds JSON.
 
     Raises:
-        ValueError: it isn't a string, not JSON, too deep, or names a key twice, of which each reader may take another.
+        ValueError: it isn't a string, isn't JSON, is nested too deeply, or has a key twice, which readers resolve
+            differently.
     """
     if not isinstance(text, str):
         raise ValueError("not a string")  # noqa: TRY004 - one exception for all that can be wrong with it

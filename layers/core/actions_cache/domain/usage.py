@@ -32,7 +32,7 @@ def total(usages: Iterable[Usage]) -> Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budgets:
-    """In bytes, but where it says entries; None for no limit."""
+    """Limits of bytes or, where the name says so, entries; None for no limit."""
 
     repository: int | None = None
     repository_entries: int | None = None
@@ -44,7 +44,7 @@ class Budgets:
         return (self.repository, self.repository_entries) != (None, None)
 
     def is_repository_over(self, usage: Usage) -> bool:
-        """By either: an entry of no bytes costs requests and time all the same, wherever entries are listed."""
+        """Return whether either budget is exceeded: even an empty entry costs requests, and time in every listing."""
         return _is_over(usage.bytes, self.repository) or _is_over(usage.entries, self.repository_entries)
 
     def is_store_over(self, usage: Usage) -> bool:

@@ -11,7 +11,7 @@ from actions_cache.ports import Clock, Repositories
 MINUTE: Millis = 60 * SECOND
 
 MOST_NOTED = 10_000
-"""Repositories that a process remembers, some 2 MB. Beyond that it forgets all: another read for each."""
+"""Repositories that a process remembers, some 2 MB. At the limit it forgets all, which costs another read for each."""
 
 
 @dataclass(frozen=True, slots=True)

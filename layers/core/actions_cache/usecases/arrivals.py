@@ -1,4 +1,4 @@
-"""What stands in the bucket, listed within bounds: whoever has an upload URL may put any number of objects there."""
+"""Lists objects of an upload within bounds: anybody with an upload URL may put any number of them there."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -10,21 +10,21 @@ from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.ports import Bucket, Clock
 
 PAGE = 1000
-"""S3 lists so many objects at once, and deletes so many."""
+"""Number of objects in one of S3's lists, and in one deletion."""
 
 LISTING_TIME: Millis = 20 * SECOND
-"""Of a request: API Gateway gives up at 29 s, and what was listed has to be written down yet."""
+"""Time that a request may spend listing: API Gateway gives up at 29 s, and the result must still be written."""
 
 
 def pages(bucket: Bucket, prefix: str, after: str = "") -> Iterator[list[Part]]:
-    """All objects of the prefix that come after this key; each page is asked for no sooner than it is wanted."""
+    """Yield pages of the prefix's objects after this key; each page is requested only when it is wanted."""
     found = iter(bucket.list(prefix, after))
     while page := list(islice(found, PAGE)):
         yield page
 
 
 def arrivals(bucket: Bucket, clock: Clock, prefix: str) -> Iterator[Part]:
-    """What arrived under the prefix, as far as a request has time for it.
+    """Yield the objects under the prefix, as far as a request has time for them.
 
     Raises:
         TooLarge: more arrived than any client needs to send.
@@ -34,7 +34,7 @@ def arrivals(bucket: Bucket, clock: Clock, prefix: str) -> Iterator[Part]:
     for number, part in enumerate(bucket.list(prefix)):
         if number == MAX_ARRIVALS:
             raise TooLarge(
-                f"more than {MAX_ARRIVALS} parts arrived for this upload, sent again ones counted; "
+                f"more than {MAX_ARRIVALS} parts arrived for this upload, including those sent again; "
                 "reserve another key, and send fewer and larger parts"
             )
         if number % PAGE == 0 and clock.now() > until:

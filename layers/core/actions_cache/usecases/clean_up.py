@@ -1,7 +1,7 @@
-"""The schedule's work: whatever is due, one archive after the other, until there is nothing or no time left.
+"""Does the schedule's work: whatever is due, one archive after the other, until nothing or no time is left.
 
-Whoever has an upload URL may put hundreds of thousands of objects under one archive. So no archive gets more than a
-slice of the time while others wait, and a pass over one's objects goes on where the last run left it.
+Anybody with an upload URL may put hundreds of thousands of objects under one archive. So no archive gets more than a
+slice of the time while others wait, and a pass over an archive's objects resumes where the last run left it.
 """
 
 from collections import Counter, deque
@@ -52,10 +52,10 @@ MAX_DUTIES = 10
 """Of one archive in one run. Its whole life has fewer, so more means that one of them changes nothing."""
 
 DEADLINE_MARGIN: Millis = 15 * SECOND
-"""One duty's time, or one page's of a longer one, on a bad day of S3's."""
+"""Time for one duty, or one page of a longer one, on a bad day of S3's."""
 
 SLICE: Millis = SECOND
-"""Of one archive before the next one's turn: two pages or so. Longer: fewer writes; shorter: others wait less."""
+"""Time of one archive before the next one's turn: two pages or so. Longer: fewer writes; shorter: others wait less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +94,18 @@ class CleanUp:
         return done
 
     def _turns(self, unfinished: deque[str]) -> Iterator[str]:
-        """All that is due; then, as long as there is time, what takes more than one slice of it."""
+        """Yield everything that is due; then, while there is time, what needs more than one slice of it."""
         yield from self.table.due_archives(self.clock.now())
         while unfinished:
             yield unfinished.popleft()
 
     def _do_duties(self, archive_id: str, done: Counter[str], remaining: Callable[[], Millis]) -> bool:
-        """Each duty done makes the next one due at another time; a lost write means that others took it up.
+        """Do an archive's duties.
 
-        Returns: whether the archive is done with, rather than out of its slice of the time.
+        Each makes the next one due at another time; a lost write means that others took over.
+
+        Returns:
+            Whether the archive is done with, rather than out of its slice of the time.
         """
         until = max(remaining() - SLICE, DEADLINE_MARGIN)
         for _ in range(MAX_DUTIES):
@@ -122,7 +125,11 @@ class CleanUp:
         raise RuntimeError(f"{archive_id} stays due after {MAX_DUTIES} duties")
 
     def _do(self, duty: Duty, archive: Archive, is_time_left: Callable[[], bool]) -> bool:
-        """Returns: whether it is done; the next turn goes on with it otherwise."""
+        """Do one duty.
+
+        Returns:
+            Whether it is done; otherwise the next turn goes on with it.
+        """
         match duty:
             case Duty.LOOK_AT_UPLOAD:
                 return self._look_at_upload(archive, is_time_left)
@@ -139,7 +146,7 @@ class CleanUp:
         return True
 
     def _look_at_upload(self, archive: Archive, is_time_left: Callable[[], bool]) -> bool:
-        """Closes the upload if more has arrived than it may have. What a killed run saw, the next look sees again."""
+        """Close the upload if more has arrived than it may have. If the run is killed, the next look finds the same."""
         now = self.clock.now()
         by = looked(archive, now)
         if by is None:
@@ -158,7 +165,7 @@ class CleanUp:
         return True
 
     def _close(self, archive: Archive, walk: Walk) -> None:
-        """The tombstone decides against a Finalize in the same moment, as for a reservation that expired."""
+        """Close an upload. As for an expired reservation, the tombstone decides against a concurrent Finalize."""
         by = closed(archive, self.clock.now())
         if by is not None:
             self.table.replace_archive(archive, by)
@@ -181,9 +188,9 @@ class CleanUp:
         self.claim_merge(archive.id)
 
     def _sweep(self, seen: Archive, is_time_left: Callable[[], bool]) -> bool:
-        """Deletes the archive's orphans. Lists a page first and reads the archive after: see kept_keys.
+        """Delete the archive's orphans. Lists a page first and reads the archive after: see kept_keys.
 
-        What dies in the midst of it, for whatever reason, meets others first the next time.
+        If a run dies in the midst of it, for whatever reason, the next run serves others first.
         """
         now = self.clock.now()
         walk = seen.walk or Walk(now)
@@ -196,7 +203,7 @@ class CleanUp:
             if manifest is None and needs_parts(archive, walk.began_at, self.lifetimes):
                 manifest = self._manifest(archive)
                 if manifest is None:
-                    # Nobody can say what is to be kept; all of it goes once the archive's own time is over.
+                    # What to keep is unknown; everything goes once the archive's own time is over.
                     break
             kept = kept_keys(archive, manifest, walk.began_at, self.lifetimes)
             orphans = [part for part in page if part.key not in kept]
@@ -209,9 +216,10 @@ class CleanUp:
         return True
 
     def _manifest(self, archive: Archive) -> Manifest | None:
-        """None where it is gone or rotten: without it nobody reads the parts either.
+        """Return the manifest; None if it is gone or unreadable, since then nobody can read the parts either.
 
-        Raises: ObjectGone: the bucket doesn't confirm that.
+        Raises:
+            ObjectGone: the bucket doesn't confirm that.
         """
         try:
             return self.manifests.of(archive)
@@ -224,7 +232,7 @@ class CleanUp:
         return None
 
     def _interrupt(self, seen: Archive, walk: Walk) -> None:
-        """Not where the archive has gone on to another state meanwhile: its next sweep begins anew."""
+        """Record an interrupted pass, unless the archive has changed its state: then its next sweep begins again."""
         transition(
             self.table,
             seen.id,
@@ -239,12 +247,18 @@ class CleanUp:
             self.telemetry.tell(happenings.bytes_discarded(about(seen), discarded))
 
     def _postpone(self, archive_id: str) -> None:
-        # What the table doesn't take now is due at the next run again; the others still get their turn.
+        # If the table refuses the write, the archive is due again at the next run; the others still get their turn.
         with suppress(Unavailable, TryAgain):
             transition(self.table, archive_id, lambda seen: postponed(seen, self.clock.now() + POSTPONED_FOR))
 
 
 def _walked(walk: Walk, page: list[Part], counted: list[Part]) -> Walk:
-    """Args: counted: of the page, what isn't passed over; the bytes are those of parts alone."""
+    """Return the pass after a page.
+
+    Args:
+        walk: the pass so far.
+        page: the objects that it saw.
+        counted: objects of the page to count; only parts count by their bytes.
+    """
     size = sum(part.size for part in counted if is_part_key(part.key))
     return replace(walk, after=page[-1].key, objects=walk.objects + len(counted), bytes=walk.bytes + size)

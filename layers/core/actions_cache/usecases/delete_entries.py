@@ -26,9 +26,9 @@ class Deletion:
     archives: tuple[Archive, ...]
     """Whose entries are deleted, or would be."""
     remaining: int
-    """What else the filter names, for another call: so many at least."""
+    """Least number of further entries that the filter matches, for another call."""
     is_whole: bool = True
-    """Else there was no time to look at all entries, and the filter may name others that were used since."""
+    """False if there was no time to look at all entries: the filter may match others that were used more recently."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class DeleteEntries:
     lifetimes: Lifetimes
     clock: Clock
     reading_time: Millis | None
-    """None for as much as it takes."""
+    """None for as much time as it takes."""
 
     def __call__(self, repository_id: str, wanted: EntryFilter, *, dry_run: bool = False) -> Deletion:
         """At most AT_ONCE, those unused the longest first. What no longer matches by then stays.
@@ -55,9 +55,10 @@ class DeleteEntries:
         return Deletion(tuple(removed), len(found) - len(chosen), reading.is_whole)
 
     def numbered(self, repository_id: str, number: int, *, dry_run: bool = False) -> Deletion:
-        """The entry that clients know by this number (Entry.id).
+        """Delete the entry that clients know by this number (Entry.id).
 
-        Raises: TryAgain: there was no time to look at all entries.
+        Raises:
+            TryAgain: there was no time to look at all entries.
         """
         archive = self._numbered(repository_id, number)
         if archive is None:

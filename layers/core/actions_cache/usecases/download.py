@@ -160,9 +160,9 @@ class Download:
             self.telemetry.tell(happenings.merge_unclaimed(archive, fault))
 
     async def _chunks(self, archive: Archive, wanted: ByteRange, asked_at: Millis) -> AsyncGenerator[Chunk, None]:
-        """Exactly the wanted bytes, or an error: never a clean end with fewer (P4).
+        """Yield exactly the wanted bytes, or raise: never end cleanly with fewer (P4).
 
-        Nor are ever so few missing that an error's text could stand for them.
+        Never are so few bytes missing that an error's text could take their place.
         """
         is_first = True
         async with aclosing(self._right_chunks(archive, wanted)) as right, aclosing(held_back(right)) as chunks:
@@ -173,7 +173,7 @@ class Download:
                 yield chunk
 
     async def _right_chunks(self, archive: Archive, wanted: ByteRange) -> AsyncGenerator[Chunk, None]:
-        """As far as it is checked: right bytes, none twice."""
+        """Yield right bytes, none twice, as far as they are checked."""
         given = 0
         while given < wanted.size:
             rest = ByteRange(wanted.start + given, wanted.end)
@@ -204,7 +204,7 @@ class Download:
         if now is not None and now.object is not None and now.object != read.object:
             return now
         loss = self.remove_broken(read, gone)
-        # Somebody else may have removed it a moment ago, and know which.
+        # Another request may have removed it a moment ago, and know which.
         what = loss or "is gone or was changed"
         raise NotFound(f"an object of this archive {what}, so its entry was removed") from gone
 
@@ -242,7 +242,7 @@ class _Reading:
 
 
 def etag_of(archive_id: str) -> str:
-    """As clients know an archive by, in parts and merged, from us and through the edge."""
+    """Return an archive's ETag: the same in parts and merged, from us and through the edge."""
     return f'"{archive_id}"'
 
 

@@ -18,7 +18,7 @@ AT_A_SAVE = 25
 
 
 MOST_ASKED = 100
-"""Repositories whose oldest entries are compared where the store is over its budget; a query of some 10 ms each."""
+"""Repositories whose oldest entries are compared when the store is over its budget; a query of some 10 ms each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,12 @@ class Evict:
         return AT_A_SAVE - room
 
     def everywhere(self, is_time_left: Callable[[], bool], begin: float = 0.0) -> int:
-        """What a save left, or one that died: the store, then each repository in turns.
+        """Evict what saves left over budget: in the store, then in each repository in turn.
 
         Args:
-            is_time_left: asked before each few evictions.
-            begin: where among the repositories, from 0 to 1. Another one at each run: then each has its turn within
-                some runs, however many there are.
+            is_time_left: asked before every few evictions.
+            begin: where to begin among the repositories, from 0 to 1. With another value at each run, each repository
+                has its turn within some runs, however many there are.
         """
         evicted = 0
         while is_time_left() and (count := self._evict_of_any(AT_A_SAVE)):
@@ -74,7 +74,7 @@ class Evict:
         return self._evict(lambda: self.budgets.is_store_over(self.repositories.store_usage()), self._all_by_use, most)
 
     def _all_by_use(self) -> Iterator[Archive]:
-        """Of some, chosen anew each time, where there are so many repositories that asking all would take too long."""
+        """Yield archives by use. Of very many repositories, only a random sample is asked."""
         ids = self.repositories.ids()
         ids = random.sample(ids, MOST_ASKED) if len(ids) > MOST_ASKED else ids
         of_each = [self.table.stored_archives(repository_id, at_once=AT_A_SAVE) for repository_id in ids]

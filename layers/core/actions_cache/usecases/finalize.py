@@ -33,7 +33,7 @@ class Finalize:
     telemetry: Telemetry
 
     def __call__(self, name: EntryName, size: int, archive_id: str | None = None, past: Past | None = None) -> Entry:
-        """Makes the upload that holds the key visible. The same Finalize again gives the same entry.
+        """Make the upload that holds the key visible. The same Finalize again gives the same entry.
 
         Args:
             name: whose upload it is.

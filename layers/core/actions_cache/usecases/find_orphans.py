@@ -26,10 +26,10 @@ BATCH = 100
 """BatchGetItem takes so many keys."""
 
 DEADLINE_MARGIN: Millis = 15 * SECOND
-"""One page's time, on a bad day of S3's."""
+"""Time of one page on a bad day of S3's."""
 
 SLICE: Millis = 10 * SECOND
-"""Of one archive before the next one's turn; what is left of it goes on once all had theirs."""
+"""Time of one archive before the next one's turn; the rest of it follows once all had theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class FindOrphans:
         return done
 
     def _delete_in(self, remaining: Callable[[], Millis], archive_id: str, unfinished: deque[tuple[str, bool]]) -> bool:
-        """Page by page, up to the end of the archive's slice. Whether there was anything, and none is left."""
+        """Delete page by page within the archive's slice. Return whether there was anything, and none is left."""
         until = max(remaining() - SLICE, DEADLINE_MARGIN)
         there_was_any = False
         for page in self.objects(archive_id):
@@ -98,11 +98,11 @@ class FindOrphans:
         return chain(self.bucket.archive_ids(first), before)
 
     def objects(self, archive_id: str) -> Iterator[list[Part]]:
-        """In pages. There may be none: SeaweedFS goes on listing folders that are empty."""
+        """Yield pages of objects. There may be none: SeaweedFS goes on listing empty folders."""
         return pages(self.bucket, ArchiveKeys(archive_id).prefix)
 
     def delete(self, archive_id: str, page: Sequence[Part]) -> bool:
-        """Whether there was anything."""
+        """Delete a page, and return whether there was anything."""
         self.bucket.delete([part.key for part in page])
         for happening in happenings.orphans_deleted(archive_id, page) if page else ():
             self.telemetry.tell(happening)

@@ -36,7 +36,7 @@ class ListBlocks:
     remove_broken: RemoveBroken
 
     def __call__(self, archive_id: str) -> Blocks:
-        """What can be known of the upload now.
+        """Return what can be known of the upload now.
 
         Raises:
             NotFound: the upload is gone, or nothing came.

@@ -24,7 +24,7 @@ class Listing:
     hits: Mapping[str, int] | None = None
     """By the archive's id, of the whole repository; None where the order needs none."""
     is_whole: bool = True
-    """Else there was no time for those that were used the longest ago: neither listed nor counted."""
+    """False if there was no time for those unused the longest: they are neither listed nor counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class ListEntries:
     threads: Executor
     clock: Clock
     reading_time: Millis | None
-    """None for as much as it takes."""
+    """None for as much time as it takes."""
 
     def __call__(self, repository_id: str, wanted: EntryFilter, order: Order, page: Page) -> Listing:
         """All entries by their last use are read up to the page's end; any other question reads the repository."""
@@ -69,5 +69,5 @@ class ListEntries:
         return dict(zip(ids, found, strict=True))
 
     def _all_hits(self, repository_id: str) -> Mapping[str, int]:
-        """Of as many as there is time for; no hits are shown of the others."""
+        """Return the hits of as many entries as there is time for; the others show none."""
         return {archive_id: hits.count for archive_id, hits in self._reading(self.repositories.hits(repository_id))}

@@ -1,4 +1,4 @@
-"""The jobs that were refused lately, and what TOKEN_CLAIMS lacks for each."""
+"""Lists the jobs that were refused lately, and what TOKEN_CLAIMS lacks for each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,18 @@ from actions_cache.ports import Clock, Repositories
 
 @dataclass(frozen=True, slots=True)
 class ListRefused:
-    """Args: rules: as they are now. Whom they let in since isn't listed any more."""
+    """Lists refused jobs.
+
+    Args:
+        rules: the present rules. Jobs that they admit aren't listed any more.
+    """
 
     repositories: Repositories
     clock: Clock
     rules: Sequence[Rule]
 
     def __call__(self) -> Sequence[Refusals]:
-        """Return them, the last one first."""
+        """Return the refused jobs, the last one first."""
         since = self.clock.now() - KEPT
         found = [it for it in self.repositories.refusals() if it.last_at > since and not self._comes_in(it.job)]
         return sorted(found, key=lambda it: it.last_at, reverse=True)

@@ -31,8 +31,8 @@ class Query:
     user_agent: str
     through_edge: bool
     undivided_key: str | None = None
-    """The whole text, where a client separates its keys by commas and a key may hold one: an entry of exactly this name
-    goes before those of the pieces."""
+    """Whole text of a client's comma-separated keys, since a key may hold a comma: an entry of exactly this name goes
+    before those of the pieces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +60,9 @@ class LookUp:
     """Prefixes are asked for by them, side by side; shared by all lookups."""
 
     def __call__(self, query: Query) -> Hit | None:
-        """None for a miss.
+        """Return the hit, or None for a miss.
 
-        An entry whose one object or manifest is gone is removed on the way; parts are checked when read.
+        An entry whose only object or manifest is gone is removed on the way; parts are checked when read.
         """
         hit = self._hit(query)
         if hit is None:

@@ -32,7 +32,7 @@ class Manifests:
         return Commit(digest, size, len(parts), self.write(keys, parts), parts[0]), None
 
     def of(self, archive: Archive) -> Manifest:
-        """The parts as committed, whether they are merged by now or not.
+        """Return the parts as committed, whether or not they are merged by now.
 
         Raises:
             ObjectGone: the manifest is missing or changed, or no manifest at all.

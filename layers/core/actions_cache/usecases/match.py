@@ -83,7 +83,7 @@ class MatchKeys:
     table: Table
     clock: Clock
     reading_time: Millis | None
-    """None for as much as it takes."""
+    """None for as much time as it takes."""
 
     def __call__(self, question: Question) -> Explanation:
         """Raises: InvalidRequest for a question that takes too long."""
@@ -113,7 +113,7 @@ class MatchKeys:
                 yield Attempt(name.family.scope, prefix, is_exact=False, found=found)
 
     def _alike(self, question: Question) -> tuple[Archive, ...]:
-        """Among as many as there is time for, those that were used last."""
+        """Return the most recently used candidates, as many as there is time for."""
         stored = self.table.stored_archives(question.repository, newest_use_first=True, at_once=READ_AT_ONCE)
         until = None if self.reading_time is None else self.clock.now() + self.reading_time
         alike = (it for it in Reading(stored, self.clock, until) if it.name.key.startswith(question.prefixes))

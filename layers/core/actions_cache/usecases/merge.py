@@ -41,10 +41,12 @@ class RunLost(Exception):
 
 
 class GivenUp(Exception):
-    """Every run of the message's claim failed or died: it belongs into the dead-letter queue, where people see it.
+    """Raised when every run of the message's claim failed or died.
 
-    The queue's own count doesn't say so: the schedule retakes what died long before the queue delivers its message
-    again, and a delivery that Lambda had no room for was no try.
+    It belongs in the dead-letter queue, for people to see.
+
+    The queue's own count can't decide this: the schedule reclaims dead runs long before the queue delivers their
+    message again, and a delivery that Lambda had no room for was no attempt.
     """
 
 

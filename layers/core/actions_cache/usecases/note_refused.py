@@ -1,4 +1,4 @@
-"""Which jobs TOKEN_CLAIMS keeps out, for people to see. It holds no request up, and fails none."""
+"""Records which jobs TOKEN_CLAIMS keeps out, for people to see. It neither delays nor fails a request."""
 
 import logging
 from concurrent.futures import Executor
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Slot:
-    """What this process knows of a slot."""
+    """Holds what this process knows of a slot."""
 
     repository: tuple[str, str]
     written_at: Millis | None = None
@@ -23,7 +23,7 @@ class _Slot:
 
 @dataclass(slots=True)
 class NoteRefused:
-    """Writes seldom, and one at a time: who is refused may ask as often as they like."""
+    """Writes seldom, and one at a time: refused jobs may ask as often as they like."""
 
     repositories: Repositories
     clock: Clock
@@ -34,7 +34,7 @@ class NoteRefused:
     _writing: Lock = field(default_factory=Lock)
 
     def __call__(self, job: RefusedJob) -> None:
-        """Counts the refusal, and has another thread write it down if it is time."""
+        """Count the refusal, and let another thread write it if it is time."""
         now = self.clock.now()
         with self._lock:
             times = self._times(job, now)
@@ -42,7 +42,7 @@ class NoteRefused:
             self.threads.submit(self._write, Refusals(job, times, now))
 
     def _times(self, job: RefusedJob, now: Millis) -> int:
-        """Return how many refusals are to be written now; 0 for none."""
+        """Return how many refusals to write now; 0 for none."""
         repository = (job.issuer, job.repository_id)
         slot = self._slots.setdefault(job.slot, _Slot(repository))
         if slot.repository != repository:

@@ -29,10 +29,10 @@ MORSELS = 64
 """Into how many pieces the chunk held back is cut while the store is silent: two minutes of patience."""
 
 LAST_BYTES = 4096
-"""What goes out at the very end, at once. Behind a body that breaks off, Lambda Web Adapter sends an error as more of
-the body, and ends it properly (lambda_runtime's `to_tailer`): some 150 bytes, which would make up the announced length
-if just so many were missing. Longer than any such text; a longer tail only comes later.
-https://github.com/awslabs/aws-lambda-rust-runtime/blob/main/lambda-runtime/src/types.rs"""
+"""Size of the last chunk, which goes out at once. After a body that breaks off, Lambda Web Adapter sends an error as
+more of the body, and ends it properly (lambda_runtime's `to_tailer`): some 150 bytes, which would complete the
+announced length if just so many were missing. This is longer than any such text; an even longer tail would only come
+later. https://github.com/awslabs/aws-lambda-rust-runtime/blob/main/lambda-runtime/src/types.rs"""
 
 MAX_FRUITLESS_TRIES = 6
 """Connections in a row that bring no byte before the store counts as out of order; about 10 s in all."""
@@ -47,11 +47,11 @@ once it is wanted. Else readers that stand still would take all connections, and
 
 
 async def read_ahead(ranges: AsyncIterable[PartRange], reader: PartReader, budget: int) -> AsyncGenerator[Chunk, None]:
-    """The bytes of the ranges, in order.
+    """Yield the bytes of the ranges, in order.
 
-    Several ranges are fetched at once, more whenever the stream comes to one that has brought nothing yet: while a
-    request waits for its first byte it holds no memory, so only what came is held against the budget. While the store
-    is silent, an empty chunk says so every SILENCE_SECONDS (see held_back).
+    Several ranges are fetched at once, and more whenever the next one to yield has no bytes yet: a request that waits
+    for its first byte holds no memory, so only received bytes count against the budget. While the store is silent, an
+    empty chunk says so every SILENCE_SECONDS (see held_back).
 
     Args:
         ranges: in order; short ones, so that several together are in the reader's near future. They are
@@ -87,12 +87,13 @@ async def read_ahead(ranges: AsyncIterable[PartRange], reader: PartReader, budge
 
 
 async def held_back(chunks: AsyncIterable[Chunk]) -> AsyncGenerator[Chunk, None]:
-    """The same bytes, the newest chunk always held back, and the last bytes until all is known to be there.
+    """Yield the same bytes, always holding the newest chunk back, and the last bytes until all are known to be there.
 
-    So a stream that fails lacks more than LAST_BYTES, or has sent nothing. What is held above those goes out in morsels
-    while the store is silent, so that the reader isn't met with silence as well.
+    So a stream that fails lacks more than LAST_BYTES, or has sent nothing. While the store is silent, the surplus above
+    LAST_BYTES goes out in morsels, so that the reader isn't left in silence as well.
 
-    Args: chunks: an empty one while the store is silent.
+    Args:
+        chunks: an empty one while the store is silent.
     """
     held = deque[Chunk]()
     size = 0

@@ -20,7 +20,7 @@ class ReadActivity:
     threads: Executor
 
     def __call__(self, repository_id: str | None, hours: int) -> Mapping[Millis, Tally]:
-        """Of the hour that is running and those before it, the earliest first, those in which nothing was done too.
+        """Return the tallies of this hour and those before it, the earliest first, empty hours included.
 
         Args:
             repository_id: None for all of them together.

@@ -1,4 +1,4 @@
-"""As much of what is read one after the other as an answer has time for."""
+"""Reads as much of a sequence as an answer has time for."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -8,8 +8,9 @@ from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.ports import Clock
 
 READING_TIME: Millis = 12 * SECOND
-"""Of a request: API Gateway gives up at 29 s, and what was read has to be deleted, sorted or shown yet. Some 30,000
-entries are read in it, at 0.4 ms of a function with 1,024 MB: more than a repository's default budget of entries."""
+"""Time that a request may spend reading: API Gateway gives up at 29 s, and the result must still be deleted, sorted or
+shown. That is some 30,000 entries, at 0.4 ms each in a function with 1,024 MB: more than a repository's default budget
+of entries."""
 
 READ_AT_ONCE = 1000
 """Entries in a page where a repository is read whole; DynamoDB ends a page at 1 MB."""
@@ -21,13 +22,17 @@ T = TypeVar("T")
 
 @dataclass
 class Reading(Generic[T]):
-    """Args: until: None where there is time for everything."""
+    """Reads until the time is up.
+
+    Args:
+        until: when to stop; None if there is time for everything.
+    """
 
     of: Iterable[T]
     clock: Clock
     until: Millis | None
     is_whole: bool = True
-    """Nothing was left out; known once it has ended."""
+    """Whether nothing was left out; known once the reading has ended."""
 
     def __iter__(self) -> Iterator[T]:
         for number, each in enumerate(self.of):

@@ -54,7 +54,7 @@ async def _nothing() -> AsyncIterator[bytes]:
 
 
 async def _exactly(size: int, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the body, and raise InvalidRequest before its last chunk unless it has so many bytes."""
+    """Yield the body, and raise InvalidRequest before its last chunk unless it has this many bytes."""
     held, got = b"", 0
     async for chunk in body:
         got += len(chunk)

@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 class OutOfTime(Exception):
-    """A count takes longer than there is time for it."""
+    """Raised when there is no time to finish a count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,10 @@ class ReconcileUsage:
     settle: Callable[[], None]
 
     def __call__(self, repository_id: str, is_time_left: Callable[[], bool] = lambda: True) -> bool:
-        """Corrects the repository's usage, and the store's by as much.
+        """Correct the repository's usage, and the store's by as much.
 
-        Returns: whether it was wrong; of one that there was no time to count, nothing is known.
+        Returns:
+            Whether it was wrong; False if there was no time to count.
         """
         try:
             count = self.wrong_count(repository_id, is_time_left)
@@ -60,7 +61,11 @@ class ReconcileUsage:
         return count is not None
 
     def wrong_count(self, repository_id: str, is_time_left: Callable[[], bool] = lambda: True) -> Count | None:
-        """None where it is right, as far as can be told. Raises: OutOfTime."""
+        """Return the wrong count; None if it is right, as far as can be told.
+
+        Raises:
+            OutOfTime: there was no time to count.
+        """
         return self._wrong(lambda: self._count(repository_id, is_time_left))
 
     def _wrong(self, look: Callable[[], Count]) -> Count | None:
@@ -86,7 +91,11 @@ class ReconcileUsage:
 
 
 def _while_time_is_left(archives: Iterable[Archive], is_time_left: Callable[[], bool]) -> Iterator[Archive]:
-    """Raises: OutOfTime."""
+    """Yield archives while there is time.
+
+    Raises:
+        OutOfTime: there is none left.
+    """
     for archive in archives:
         if not is_time_left():
             raise OutOfTime

@@ -40,9 +40,10 @@ class RemoveBroken:
     telemetry: Telemetry
 
     def __call__(self, archive: Archive, gone: ObjectGone) -> Loss | None:
-        """Only on the bucket's own word, and only while the archive still needs the object.
+        """Remove the entry, but only if the bucket confirms the loss and the archive still needs the object.
 
-        Returns: why the entry was removed; None where it wasn't, or somebody else did it.
+        Returns:
+            Why the entry was removed; None if it wasn't, or others removed it.
         """
         lost, loss = gone.part, self._loss(gone)
         if loss is None or not self.remove_entry(archive.id, lambda seen: _needs(seen, lost)):
@@ -51,7 +52,7 @@ class RemoveBroken:
         return loss
 
     def _loss(self, gone: ObjectGone) -> Loss | None:
-        """Ask the bucket, and return None where the object is there as it was pinned."""
+        """Ask the bucket, and return None if the object is there as it was pinned."""
         if isinstance(gone, Unreadable):
             return Loss.UNREADABLE
         existing = self.bucket.stat(gone.part.key)

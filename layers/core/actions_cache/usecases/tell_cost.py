@@ -17,11 +17,14 @@ class TellCost:
     telemetry: Telemetry
 
     def __call__(self) -> None:
-        """Nothing where there are more repositories than there is time for: what else the schedule does comes first."""
+        """Record the cost; with more repositories than there is time for, do nothing.
+
+        The schedule's other work comes first.
+        """
         try:
             now = self.estimate_cost(USUAL_HOURS)
         except TryAgain as fault:
-            logger.warning("the month's cost isn't told", extra={"fault": str(fault)})
+            logger.warning("the month's cost wasn't recorded", extra={"fault": str(fault)})
             return
         for happening in happenings.reckoned(now.stored, now.done, now.hours, now.month):
             self.telemetry.tell(happening)

@@ -28,7 +28,7 @@ class Overview:
     store: Usage
     budgets: Budgets
     unread: int = 0
-    """So many more repositories, that there was no time for."""
+    """Number of further repositories that there was no time for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class ReadUsage:
     threads: Executor
     clock: Clock
     reading_time: Millis | None
-    """None for as much as it takes."""
+    """None for as much time as it takes."""
 
     def __call__(self, repository: Repository) -> RepositoryUsage:
         newest = next(self.table.stored_archives(repository.id, newest_use_first=True, at_once=1), None)

@@ -40,7 +40,7 @@ REQUEST_ID = "request_id"
 """Where a request's scope has it."""
 
 HSTS_SECONDS = 365 * 24 * 3600
-"""How long a browser keeps to https, from its last visit on. Longer: fewer first visits by http; shorter: a name is
+"""Seconds that a browser keeps to https after its last visit. Longer: fewer first visits by http; shorter: a name is
 sooner free for a server without TLS."""
 
 CLIENT_GONE = 499
@@ -75,13 +75,13 @@ def new_app(
     is_for_people: bool = False,
     **options: Any,
 ) -> FastAPI:
-    """An app without routes that answers every fault in one dialect, or in that of the path that was asked for.
+    """Return an app without routes that answers every fault in one dialect, or in that of the requested path.
 
     Args:
         telemetry: hears of every fault.
         dialect: None for the path's.
-        edge_key: what requests must bring that came through the edge; None: all are answered.
-        public_url: what URLs of ours begin with, where it is set.
+        edge_key: value that proves a request came through the edge; None answers all requests.
+        public_url: beginning of our URLs, if set.
         is_for_people: whether browsers come here, which are told to keep to https.
         options: FastAPI's own.
     """
@@ -147,17 +147,17 @@ def base_url(request: Request, public_url: str | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Who looks an entry up."""
+    """Describes the client that looks an entry up."""
 
     user_agent: str
     through_edge: bool
     """Whether it may be sent to the edge's object URLs."""
     base_url: str
-    """What URLs of ours begin with that it is to read from."""
+    """Beginning of the URLs that the client reads from."""
 
 
 def reader_of(request: Request, settings: Settings) -> Reader:
-    """Return the reader, past the edge where SEEK_THROUGH says so of clients that may ask by x-ms-range."""
+    """Return the reader; SEEK_THROUGH may send clients that can ask by x-ms-range past the edge."""
     user_agent, base = request.headers.get("user-agent", ""), base_url(request, settings.public_url)
     if settings.seek_through is SeekThrough.EDGE or is_plain_reader(user_agent):
         return Reader(user_agent, came_through_edge(request), base)
@@ -165,7 +165,7 @@ def reader_of(request: Request, settings: Settings) -> Reader:
 
 
 def api_url(request: Request) -> str | None:
-    """Return the API's own URL, which API Gateway's event tells; None where there is no such event."""
+    """Return the API's own URL from API Gateway's event; None without such an event."""
     context = request.scope.get("aws.event", {}).get("requestContext", {})
     host, stage = context.get("domainName"), context.get("stage")
     return f"{request.url.scheme}://{host}/{stage}" if host and stage else None
@@ -179,11 +179,11 @@ def is_secure(request: Request, public_url: str | None) -> bool:
 def private_headers(
     request: Request, answered: Mapping[str, str], public_url: str | None, *, is_for_people: bool
 ) -> dict[str, str]:
-    """Return what an answer says to caches and browsers, beside what it has.
+    """Return the headers for caches and browsers that an answer lacks.
 
     No cache may keep an answer: some hold signed URLs, others what only the token's owner may see. Blobs have S3's and
-    Azure's headers instead. Subdomains aren't ours to speak for; nor is `localhost`, whose other ports would no longer
-    be reached by http.
+    Azure's headers instead. HSTS leaves out subdomains, which may not be ours, and `localhost`, whose other ports would
+    no longer be reachable by http.
     """
     headers: dict[str, str] = {}
     if "cache-control" not in answered and not _is_blob(request.scope["path"]):
@@ -198,7 +198,7 @@ def _is_secure_name(request: Request, public_url: str | None) -> bool:
         asked = urlsplit(base_url(request, public_url))
         return asked.scheme == "https" and (asked.hostname or "").rpartition(".")[2] != "localhost"
     except ValueError:
-        # Its Host is none, half of an IPv6 address say.
+        # The Host header is invalid, half of an IPv6 address say.
         return False
 
 
@@ -270,7 +270,7 @@ class BehindEdge:
 
 
 class PrivateAnswers:
-    """Adds what caches and browsers are told."""
+    """Adds headers for caches and browsers."""
 
     def __init__(self, app: ASGIApp, public_url: str | None, *, is_for_people: bool) -> None:
         self.app = app

@@ -23,7 +23,7 @@ API_VERSION = "2025-11-05"
 """What the clients of WIRE.md ask for; they don't compare it."""
 
 INERT = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
-"""So that a browser takes nothing that a job saved for a page of this origin, which the management page is too."""
+"""Headers that keep a browser from showing a saved file as a page of this origin, which has the management page."""
 
 _CODES: tuple[tuple[type[CacheError], int, str], ...] = (
     (InvalidBlockList, 400, "InvalidBlockList"),

@@ -1,4 +1,4 @@
-"""An archive's headers, for those who send its bytes and those who only describe it."""
+"""Builds an archive's headers, for answers with its bytes and for those that only describe it."""
 
 from fastapi import Request
 
@@ -10,14 +10,18 @@ from actions_cache.web import azure
 
 
 def check_if_match(request: Request, content: Content) -> None:
-    """Azure's SDKs pin what they read in pieces. Raises PreconditionFailed."""
+    """Check If-Match, by which Azure's SDKs pin what they read in pieces.
+
+    Raises:
+        PreconditionFailed: it names another archive.
+    """
     wanted = request.headers.get("if-match")
     if not fits_if_match(wanted, content.etag):
         raise PreconditionFailed(f"If-Match names {(wanted or '')[:100]}, but the archive's ETag is {content.etag}")
 
 
 def content_headers(content: Content) -> dict[str, str]:
-    """Return them with the type that no browser shows as a page, whatever a job saved."""
+    """Return the headers, with a type that no browser shows as a page, whatever a job saved."""
     headers = {
         "Accept-Ranges": "bytes",
         "Content-Length": str(content.wanted.size),
