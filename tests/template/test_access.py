@@ -86,18 +86,38 @@ def test_issuers_that_the_form_takes_can_be_read(template: Template, value: str,
         Settings.model_validate(REQUIRED | {"token_issuers": value})
 
 
+PUBLIC_URLS = {
+    **dict.fromkeys(["", "https://a.example", "https://a.example:8443/b/c", "https://localhost/~x"], True),
+    **dict.fromkeys(
+        ["http://a.example", "https://a.example/", "https://a.example/?b", "https://[", "https://:1"], False
+    ),
+    **dict.fromkeys(
+        ["https://a.example?b", "https://a.example#b", "https://a.example:x", "https://a.example:0"], False
+    ),
+}
+
+
+@pytest.mark.parametrize(("value", "taken"), PUBLIC_URLS.items())
+def test_public_url_that_the_form_takes_starts(template: Template, value: str, taken: bool) -> None:
+    assert takes(template, "PublicUrl", value) == taken
+    if taken:
+        Settings.model_validate(REQUIRED | {"public_url": value or None})
+
+
 WRONG = [
-    "",
-    "*",
-    "owner_id",
-    "owner_id=",
-    "ref=@https://a.example",
-    "=1",
-    "owner_id=1,",
-    "owner_id=1, owner_id=2",
-    "Any",
-    "anyone",
-    "any@a",
+    *(
+        "",
+        "*",
+        "owner_id",
+        "owner_id=",
+        "ref=@https://a.example",
+        "=1",
+        "owner_id=1,",
+        "owner_id=1, owner_id=2",
+        "Any",
+        "anyone",
+        "any@a",
+    ),
 ]
 
 
