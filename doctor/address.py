@@ -41,6 +41,8 @@ def read_address(text: str) -> Address:
     try:
         parts = urlsplit(text.strip())
         host, port = parts.hostname, parts.port
+        # As it is looked up: a label may be too long, or empty.
+        (host or "").encode("idna")
     except ValueError as error:
         raise NotAUrl(f"{text!r} isn't a URL: {error}") from None
     if parts.scheme not in ("http", "https") or not host:

@@ -31,7 +31,7 @@ def read_settings(hook: str | None) -> HookSettings | None:
         return None
     path = Path(hook).parent / SETTINGS
     try:
-        path = Path(hook).resolve().parent / SETTINGS
+        path = _real(Path(hook)).parent / SETTINGS
         path.lstat()
         url = json.loads(path.read_text(encoding="utf-8-sig"))["url"]
     except FileNotFoundError:
@@ -66,8 +66,8 @@ def judge_files(hook: str | None, env: Path | None) -> Finding | None:
     """
     if os.name != "posix":
         return None
-    files = [*([Path(hook), Path(hook).resolve().parent / SETTINGS] if hook else []), *([env] if env else [])]
-    seen = [path for path in files if path.exists()]
+    files = [*([Path(hook), _real(Path(hook)).parent / SETTINGS] if hook else []), *([env] if env else [])]
+    seen = [path for path in files if os.path.exists(path)]  # noqa: PTH110 - the other raises for a name too long
     if not seen:
         return None
     faults = [fault for path in seen for fault in _faults(path, is_env=path == env)]
@@ -80,12 +80,17 @@ def judge_files(hook: str | None, env: Path | None) -> Finding | None:
     )
 
 
+def _real(path: Path) -> Path:
+    """Return where a path leads. Path.resolve raises for links that go round, before Python 3.13."""
+    return Path(os.path.realpath(path))
+
+
 def _faults(path: Path, *, is_env: bool) -> list[str]:
     """Return the faults of the file and of the directories in which somebody could replace it.
 
     The directory of .env belongs to the runner, which needs it for its work.
     """
-    real = path.resolve()
+    real = _real(path)
     looked_at = [real] if is_env else [real, *real.parents]
     found = []
     for place in dict.fromkeys([*looked_at, *([] if is_env else [path.absolute().parent])]):

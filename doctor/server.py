@@ -50,7 +50,7 @@ def judge_clock(reply: Reply) -> Finding:
     title = "clock"
     try:
         server = parsedate_to_datetime(reply.headers["date"]).timestamp()
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return unknown(title, "the answer has no Date")
     # What can be said whatever the way took: the answer was made between question and arrival.
     behind = max(0.0, server - reply.answered_at)

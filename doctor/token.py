@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +16,14 @@ READ = 1
 WRITE = 2
 CLOCK_MARGIN_SECONDS = 30
 """What the server allows between clocks."""
+
+FAR = 10**12
+"""Seconds. What is further away than that is as far."""
+
+GITHUB = "https://token.actions.githubusercontent.com"
+_GITHUBS_ID = re.compile("[1-9][0-9]{0,63}")
+_OTHERS_ID = re.compile("(?!0$)[A-Za-z0-9_-]{1,64}")
+"""A repository's, as the server takes it."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,7 @@ def read_token(text: str, now: float) -> Token:
     """
     try:
         claims = json.loads(_decoded(text.split(".")[1])) if text.count(".") == 2 else None  # noqa: PLR2004 - a JWT's
-    except ValueError:
+    except (ValueError, RecursionError):
         claims = None
     if not isinstance(claims, dict):
         return Token((), (), "isn't a JWT; it must be the job's own ACTIONS_RUNTIME_TOKEN, whole")
@@ -46,25 +56,50 @@ def read_token(text: str, now: float) -> Token:
 
 
 def _fault(claims: dict[str, Any], scopes: tuple[str, ...], now: float) -> str | None:
-    expires, begins = claims.get("exp"), claims.get("nbf")
-    if not isinstance(expires, (int, float)):
-        return "has no exp, so the server refuses it"
+    expires, begins = _seconds(claims.get("exp")), _seconds(claims.get("nbf"))
+    if expires is None:
+        return "has no exp that is a number, so the server refuses it"
+    if begins is None and claims.get("nbf") is not None:
+        return "has an nbf that is no number, so the server refuses it"
     if expires + CLOCK_MARGIN_SECONDS < now:
         return f"expired {now - expires:.0f} s ago by this machine's clock; tokens end with their job"
-    if isinstance(begins, (int, float)) and begins - CLOCK_MARGIN_SECONDS > now:
+    if begins is not None and begins - CLOCK_MARGIN_SECONDS > now:
         return f"begins in {begins - now:.0f} s by this machine's clock; see the clock"
-    if claims.get("repository_id") in (None, ""):
-        return "names no repository_id; it must be the job's own ACTIONS_RUNTIME_TOKEN"
+    if not _is_repository(claims.get("repository_id"), claims.get("iss")):
+        return "names no repository_id that the server takes; it must be the job's own ACTIONS_RUNTIME_TOKEN"
     if not scopes:
         return "has no ac claim that names a scope; it must be the job's own ACTIONS_RUNTIME_TOKEN"
     return None
 
 
+def _seconds(value: object) -> float | None:
+    """Return a moment that a claim names; None for what is no number, as true and Infinity are none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return max(-FAR, min(value, FAR))
+
+
+def _is_repository(named: object, issuer: object) -> bool:
+    if isinstance(named, bool) or not isinstance(named, (int, str)):
+        return False
+    is_githubs = str(issuer or GITHUB).rstrip("/") == GITHUB
+    return (_GITHUBS_ID if is_githubs else _OTHERS_ID).fullmatch(str(named)) is not None
+
+
+def _permission(value: object) -> int:
+    """Raises ValueError for what isn't a number of bits."""
+    if type(value) is not int or value < 0:
+        raise ValueError("not a number of bits")
+    return value
+
+
 def _scopes(ac: object) -> tuple[tuple[str, ...], tuple[str, ...]]:
     try:
         rows = json.loads(ac) if isinstance(ac, str) else []
-        bits = [(str(row["Scope"]), int(row["Permission"])) for row in rows]
-    except (ValueError, TypeError, KeyError):
+        bits = [(str(row["Scope"]), _permission(row["Permission"])) for row in rows]
+    except (ValueError, TypeError, KeyError, RecursionError):
         return (), ()
     return tuple(s for s, bit in bits if bit & READ), tuple(s for s, bit in bits if bit & WRITE)
 

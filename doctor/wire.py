@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from doctor.address import Address, read_address
+from doctor.address import Address, NotAUrl, read_address
 from doctor.clients import proxy_for, shown
 
 CONNECT_SECONDS = 10
@@ -47,7 +47,7 @@ class Reply:
         """Empty for what isn't a JSON object."""
         try:
             value = json.loads(self.text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return value if isinstance(value, dict) else {}
 
@@ -91,10 +91,13 @@ class Wire:
         """Raises: NoAnswer. Through a proxy by CONNECT, with TLS or without, as @actions/http-client's tunnel does."""
         host, port = address.host, address.port
         if proxy is not None:
-            via = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-            if via.scheme != "http" or not via.hostname:
+            try:
+                via = read_address(proxy if "://" in proxy else f"http://{proxy}")
+            except NotAUrl:
+                via = None
+            if via is None or via.is_tls:
                 raise NoAnswer(f"the proxy {shown(proxy)} can't be asked by this check, only http://HOST:PORT")
-            host, port = via.hostname, via.port or 80
+            host, port = via.host, via.port
         connection: http.client.HTTPConnection
         if address.is_tls:
             connection = http.client.HTTPSConnection(host, port, timeout=CONNECT_SECONDS, context=self.trust)

@@ -90,6 +90,8 @@ def main() -> None:
         front,
         loop="uvloop",
         http="httptools",
+        # No function behind API Gateway's REST API has any: whoever asks for one gets a plain answer.
+        ws="none",
         lifespan="on",
         # URLs carry signatures.
         access_log=False,

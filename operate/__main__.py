@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import click
 
+from doctor.printable import printable
 from operate.commands.delete import delete
 from operate.commands.dlq import dlq
 from operate.commands.doctor import doctor
@@ -52,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with unlogged():
             return cli.main(arguments, prog_name="actions-cache", standalone_mode=False) or 0
     except click.ClickException as fault:
+        # Click's own quote what was typed, which may have come out of a variable.
+        fault.message = printable(fault.message, keeps_lines=True)
         fault.show()
         return fault.exit_code
     except (click.Abort, KeyboardInterrupt):

@@ -100,6 +100,8 @@ def local_settings(data: Path) -> Mapping[str, str]:
         raise CommandFailed(
             f"no local run is ready with its data in {data}: start one by `make run`, or set LOCAL_DATA_DIR"
         ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandFailed(f"{data} can't be read as a local run's data ({error}); set LOCAL_DATA_DIR") from error
     for name in OF_OTHER_ACCOUNTS:
         os.environ.pop(name, None)
     os.environ.update({name: value for name, value in endpoints.items() if name.startswith("AWS_")})

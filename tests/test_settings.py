@@ -35,6 +35,35 @@ def test_no_setting_is_documented_that_does_not_exist():
     assert named <= local | {setting.upper() for setting in Settings.model_fields}
 
 
+@pytest.mark.parametrize(
+    "url", ["https://a.example", "https://a.example/", "http://[::1]:3000/b/c", "https://é.example"]
+)
+def test_public_url_is_what_urls_begin_with(url):
+    assert Settings(**REQUIRED, public_url=url).public_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense",
+        "http://[",
+        "https://",
+        "https:///x",
+        "ftp://a.example",
+        "https://a.example:x",
+        "https://a.example:70000",
+        "https://a.example/?b",
+        "https://a.example#b",
+        "https://a.example /b",
+        "//a.example",
+        "https://a.example:0",
+    ],
+)
+def test_public_url_that_no_url_can_begin_with_is_refused(url):
+    with pytest.raises(ValidationError, match="https://host"):
+        Settings(**REQUIRED, public_url=url)
+
+
 def test_the_grace_is_derived_from_what_a_reader_may_need():
     """P3."""
     settings = Settings(**REQUIRED, download_url_seconds=100, max_stream_seconds=50)

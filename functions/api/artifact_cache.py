@@ -42,17 +42,25 @@ from functions.api.tokens import TokenReader
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
 
+MAX_SIZE = 2**63 - 1
+"""What v2's `size_bytes` can say."""
+
+Size = Annotated[int, Field(ge=0, le=MAX_SIZE)]
+
+
 class ReserveRequest(BaseModel):
+    model_config = ConfigDict(strict=True)
+
     key: str
     version: str
-    size: int | None = Field(None, alias="cacheSize")
+    size: Size | None = Field(None, alias="cacheSize")
     """As far as the client knows it now."""
 
 
 class CommitRequest(BaseModel):
     model_config = ConfigDict(strict=True)
 
-    size: Annotated[int, Field(ge=0)]
+    size: Size
 
 
 def routes(control: Requests, data: DataPlane, tokens: TokenReader) -> APIRouter:

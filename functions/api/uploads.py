@@ -5,6 +5,7 @@ from starlette.concurrency import run_in_threadpool
 
 from actions_cache.domain.commit import MAX_PART_BYTES
 from actions_cache.domain.errors import InvalidRequest
+from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.signed_url import Direction
 from actions_cache.web import azure
 from actions_cache.web.app import respond, signed
@@ -80,7 +81,7 @@ def routes(control: Requests, data: DataPlane) -> APIRouter:
         offset = request.headers.get(APPEND_POSITION)
         part = await data.receive_part.appended(archive, offset, size, request.stream())
         answer = answered(part.etag)
-        answer.headers["x-ms-blob-append-offset"] = offset or "0"
+        answer.headers["x-ms-blob-append-offset"] = str(ArchiveKeys(archive).offset_of_appended(part.key) or 0)
         return answer
 
     async def put_block_list(archive: str, request: Request) -> Response:

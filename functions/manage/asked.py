@@ -3,10 +3,11 @@
 A parameter that isn't known is refused: a misspelt filter would filter nothing.
 """
 
+import re
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from actions_cache.domain.activity import HOUR, TALLIES_KEPT
 from actions_cache.domain.entry import MAX_NAME_CHARACTERS, MAX_RESTORE_KEYS
@@ -17,9 +18,19 @@ from actions_cache.usecases.match import MAX_REFS
 from functions.manage.moments import parse_moment
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
-PageNumber = Annotated[int, Field(ge=1, le=100_000)]
-PerPage = Annotated[int, Field(ge=1, le=MAX_PER_PAGE)]
-Hours = Annotated[int, Field(ge=1, le=TALLIES_KEPT // HOUR)]
+
+
+def _digits(value: object) -> object:
+    """Raises ValueError for what pydantic takes for a number beside digits: `1.0`, `1_0`, `+1`, spaces."""
+    if isinstance(value, str) and not re.fullmatch("-?[0-9]+", value):
+        raise ValueError("it is no whole number in digits")
+    return value
+
+
+Digits = BeforeValidator(_digits)
+PageNumber = Annotated[int, Digits, Field(ge=1, le=100_000)]
+PerPage = Annotated[int, Digits, Field(ge=1, le=MAX_PER_PAGE)]
+Hours = Annotated[int, Digits, Field(ge=1, le=TALLIES_KEPT // HOUR)]
 
 
 class Asked(BaseModel):

@@ -17,11 +17,11 @@ from actions_cache.usecases.delete_entries import Deletion
 from actions_cache.usecases.list_entries import Listing
 from actions_cache.wiring.management import ManagementPlane
 from functions.manage.access import Doorkeeper, name_of
-from functions.manage.asked import GithubDelete, GithubList
+from functions.manage.asked import Digits, GithubDelete, GithubList
 from functions.manage.links import links
 from functions.manage.shapes import GithubCaches, GithubError, GithubUsage
 
-Number = Annotated[int, Path(ge=0, lt=MAX_NUMBER)]
+Number = Annotated[int, Digits, Path(ge=0, lt=MAX_NUMBER)]
 
 FAULTS: dict[int | str, dict[str, Any]] = {status: {"model": GithubError} for status in (401, 403, 404, 422, 503)}
 

@@ -1,5 +1,6 @@
 """SQS's event in, one merge a message, the failed ones out."""
 
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -17,6 +18,8 @@ from actions_cache.logs import handled, logger
 from actions_cache.settings import Settings
 from actions_cache.usecases.merge import GivenUp
 from actions_cache.wiring.merging import Merging
+
+_COUNT = re.compile("[0-9]{1,9}")
 
 
 @cache
@@ -70,5 +73,6 @@ def _is_message(record: object) -> bool:
     if not isinstance(record, dict):
         return False
     texts = (record.get(name) for name in ("messageId", "receiptHandle", "body"))
-    deliveries = (record.get("attributes") or {}).get("ApproximateReceiveCount", "")
-    return all(isinstance(text, str) for text in texts) and str(deliveries).isdecimal()
+    attributes = record.get("attributes")
+    deliveries = attributes.get("ApproximateReceiveCount") if isinstance(attributes, dict) else None
+    return all(isinstance(text, str) for text in texts) and _COUNT.fullmatch(str(deliveries)) is not None

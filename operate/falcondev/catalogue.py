@@ -60,12 +60,16 @@ def read_database(path: Path) -> list[Row]:
 def read_rows(path: Path) -> list[Row]:
     """Of one JSON object a line, with QUERY's columns. Raises: CommandFailed."""
     rows = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandFailed(f"{path} can't be read: {error}") from error
+    for number, line in enumerate(lines, start=1):
         try:
             rows.append(Row.model_validate(json.loads(line)))
         except ValidationError as error:
             raise CommandFailed(f"{path}, line {number}: {_first(error)}") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise CommandFailed(f"{path}, line {number}, isn't JSON: {error}") from error
     return in_order(rows)
 

@@ -65,7 +65,7 @@ def json_object(text: str) -> dict[str, Any]:
     """Empty for what is none."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -82,7 +82,7 @@ def message_of(reply: Reply) -> dict[str, Any]:
     """A twirp answer's message. Raises Failed for anything else."""
     try:
         message = json.loads(reply.body) if reply.status == OK else None
-    except ValueError:
+    except (ValueError, RecursionError):
         message = None
     if not isinstance(message, dict):
         raise Failed(explain(reply.status, reply.headers, reply.body))

@@ -182,7 +182,7 @@ def signing_secret(value: str) -> str:
     """The one that signs, of the secret's JSON. Raises StackUnreadable."""
     try:
         return str(json.loads(value)["current"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise StackUnreadable(
             'the signing secret isn\'t JSON with "current"; deploy again, so that the RotateFunction puts it in order'
         ) from None

@@ -33,7 +33,18 @@ def test_a_missing_slash_is_shown_with_the_host_that_v1_would_ask_and_the_right_
     assert detail.endswith("write https://cache.example.com/")
 
 
-@pytest.mark.parametrize("text", ["cache.example.com", "ftp://cache.example.com/", "https://", "https://[::1", ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://a..b/",
+        f"https://{'a' * 64}.example/",
+        "cache.example.com",
+        "ftp://cache.example.com/",
+        "https://",
+        "https://[::1",
+        "",
+    ],
+)
 def test_what_is_no_url_is_refused_with_the_form_it_should_have(text: str) -> None:
     with pytest.raises(NotAUrl, match="isn't a URL"):
         read_address(text)

@@ -5,7 +5,7 @@ import pytest
 
 from doctor.finding import OK, TROUBLE, UNKNOWN, WARNING
 from doctor.server import explain, judge_clock, judge_dialect, judge_health, judge_others
-from doctor.wire import Reply
+from doctor.wire import NoAnswer, Reply, Wire
 
 NOW = 1_800_000_000.0
 
@@ -28,6 +28,7 @@ def dated(server: float, asked_at: float = NOW, answered_at: float = NOW) -> Rep
         (reply(404, {"code": "bad_route", "msg": "no"}), TROUBLE, "404 bad_route"),
         (reply(200, b"<html><title>Sign in</title>"), TROUBLE, "a proxy or sign-in page"),
         (reply(200, [1]), TROUBLE, "isn't this project's server"),
+        (reply(200, b"[" * 100_000), TROUBLE, "isn't this project's server"),
     ],
 )
 def test_health_names_the_part_that_is_unwell_or_who_answers_instead(answer: Reply, state: str, said: str) -> None:
@@ -90,6 +91,21 @@ def test_artifacts_work_where_their_service_answers(answer: Reply, state: str, s
 def test_without_a_token_nothing_is_passed_on_that_could_be_seen() -> None:
     finding = judge_others(reply(401, {"code": "unauthenticated", "msg": "no token"}), with_token=False)
     assert (finding.state, "a job's token tells more" in finding.detail) == (UNKNOWN, True)
+
+
+@pytest.mark.parametrize(
+    "date", ["", "yesterday", f"Mon, {'9' * 14} Jan 2026 00:00:00 GMT", "1 Jan 2026 +99999999999999"]
+)
+def test_date_that_is_none_says_nothing_of_the_clock(date: str) -> None:
+    assert judge_clock(reply(200, date=date)).state == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://[", "http://h:x", "http://h:99999", f"http://{'a' * 64}.example", "http://a..b"]
+)
+def test_proxy_that_is_none_is_said_so(proxy: str) -> None:
+    with pytest.raises(NoAnswer, match="can't be asked by this check"):
+        Wire({"https_proxy": proxy}).ask("GET", "https://cache.example/")
 
 
 def test_an_answer_is_explained_in_one_printable_line() -> None:

@@ -1,7 +1,14 @@
+import base64
+import json
+import time
+
 import pytest
 
+from actions_cache.domain.access import parse_rule
+from actions_cache.domain.errors import Unauthenticated
 from doctor.finding import OK, TROUBLE, UNKNOWN
 from doctor.token import judge_token, read_token
+from functions.api.tokens import TokenReader
 from tests.clients.runtime_token import READ, READ_WRITE, WRITE, ac_claim, encode
 
 NOW = 1_800_000_000
@@ -69,3 +76,32 @@ def test_what_is_no_jwt_is_trouble(text: str) -> None:
 
 def test_without_a_token_nothing_is_wrong_but_untold() -> None:
     assert judge_token(None).state == UNKNOWN
+
+
+GHES = "https://ghes.example/_services/token"
+FAR = 10**400
+ODD_CLAIMS = [
+    *({"exp": it} for it in (True, "5", float("inf"), float("nan"), FAR, -FAR, 1.5)),
+    *({"nbf": it} for it in (True, "5", [], FAR, -FAR)),
+    *({"repository_id": it} for it in (7, True, 12.5, "*", "a#b", "0", "042", [], "\uff14", "a-b", "7" * 65)),
+    *({"repository_id": it, "iss": GHES} for it in ("a-b", "0", "a#b", "042")),
+    *({"ac": json.dumps([{"Scope": "x", "Permission": it}])} for it in ("3", 2.9, True, -1, None, 3, 7)),
+    {"ac": "[" * 100_000},
+]
+
+
+@pytest.mark.parametrize("claims", ODD_CLAIMS, ids=lambda it: str(it)[:40])
+def test_odd_token_is_judged_as_the_server_judges_it(claims: dict[str, object]) -> None:
+    now = int(time.time())
+    text = token(**{"exp": now + 100, "nbf": now - 10, **claims})
+    reader = TokenReader(("unread",), None, (parse_rule("any"),), verify=False, trust=None, hear_refused=None)
+    try:
+        reader.read(f"Bearer {text}")
+        is_taken = True
+    except Unauthenticated:
+        is_taken = False
+    assert (read_token(text, now).fault is None) == is_taken
+
+
+def test_token_that_is_deeper_than_python_is_none() -> None:
+    assert "isn't a JWT" in judged("a." + base64.urlsafe_b64encode(b"[" * 100_002).decode() + ".c")[1]

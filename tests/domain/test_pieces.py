@@ -18,7 +18,7 @@ def piece(start: int, end: int, at: int = 1) -> Part:
 
 @pytest.mark.parametrize(
     ("header", "wanted"),
-    [("bytes 0-0/*", (0, 1)), ("bytes 10-19/*", (10, 20)), ("bytes 10-19/4000", (10, 20))],
+    [("bytes 0-0/*", (0, 1)), ("bytes 10-19/*", (10, 20)), ("bytes 10-19/4000", (10, 20)), ("bytes 0-4/5", (0, 5))],
 )
 def test_a_piece_says_where_it_belongs(header, wanted):
     assert parse_content_range(header) == ByteRange(*wanted)
@@ -36,6 +36,7 @@ def test_a_piece_says_where_it_belongs(header, wanted):
         "bytes 0-1",
         f"bytes 0-{'9' * 16}/*",
         "bytes -1-1/*",
+        "bytes 0-4/4",
     ],
 )
 def test_what_says_no_place_is_refused(header):

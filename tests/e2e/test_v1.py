@@ -138,10 +138,15 @@ def test_what_makes_no_sense_is_refused_in_json(v1: V1, method: str, path: str, 
     assert_refused(v1.ask(method, path, body), status)
 
 
-@pytest.mark.parametrize("size", ["1", -1, None, 1.5, 10**30])
+@pytest.mark.parametrize("size", ["1", -1, None, 1.5, 10**30, True, 10**4000])
 def test_a_size_that_is_none_is_refused(v1: V1, size: object):
     number = v1.reserve()
-    assert_refused(v1.post(f"caches/{number}", size=size), 400)
+    assert_refused(v1.post(f"caches/{number}", size=size), 400, "size: ")
+
+
+@pytest.mark.parametrize("size", ["1", -1, 2.0, True, 10**4000])
+def test_reservation_of_a_size_that_is_none_is_refused(v1: V1, size: object):
+    assert_refused(v1.post("caches", key="key", version=VERSION, cacheSize=size), 400, "cacheSize: ")
 
 
 def test_without_a_token_nothing_is_served(server: str):

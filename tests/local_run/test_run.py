@@ -67,6 +67,18 @@ def test_other_machines_names_are_refused(run: LocalRun):
             assert answer.status == 421
 
 
+def test_websocket_is_answered_as_any_request(run: LocalRun):
+    """Its upgrade is the client's wish, which a server need not grant (RFC 9110, 7.8)."""
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+    }
+    for host, status in (("127.0.0.1", 200), ("evil.example", 421)):
+        assert send("GET", f"{run.url}/health", headers=upgrade | {"Host": host}).status == status
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
 def test_disk_that_fills_up_is_told_to_health_client_and_terminal(start_run: StartRun, tmp_path: Path):
     (tmp_path / "data").mkdir()

@@ -112,6 +112,7 @@ def test_links_lead_to_where_the_edge_was_asked(manager: Manager) -> None:
         ("per_page=x", "per_page: "),
         ("page=0", "page: "),
         ("page=99999999999999999999", "page: "),
+        *((f"page={number}", "page: ") for number in ("1.0", "1_0", "%2B1", "%201", "%EF%BC%91")),
         ("sort=name", "sort: "),
         ("direction=up", "direction: "),
         ("key=", "key: "),
@@ -163,9 +164,10 @@ def test_a_cache_is_deleted_by_its_id(manager: Manager) -> None:
     assert keys(manager.get(CACHES)) == ["npm-2"]
 
 
-@pytest.mark.parametrize("number", ["-1", "x", "4503599627370496", "9" * 40])
-def test_what_is_no_id_is_refused(manager: Manager, number: str) -> None:
-    assert manager.ask("DELETE", f"{CACHES}/{number}").status == 422
+@pytest.mark.parametrize("number", ["-1", "x", "4503599627370496", "9" * 40, "1.0", "1_0", "+1", "%201", "%EF%BC%91"])
+@pytest.mark.parametrize("of_one", [CACHES, "/manage/repositories/42/entries"])
+def test_what_is_no_id_is_refused(manager: Manager, of_one: str, number: str) -> None:
+    assert manager.ask("DELETE", f"{of_one}/{number}").status == 422
 
 
 def test_who_deleted_what_is_logged_and_the_token_isnt(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:

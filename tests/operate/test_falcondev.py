@@ -182,8 +182,12 @@ def test_what_is_no_database_of_that_server_is_refused_with_words(tmp_path: Path
     (tmp_path / "rows.jsonl").write_text('{"key": "k"}\n')
     with pytest.raises(CommandFailed, match="line 1: version"):
         read_rows(tmp_path / "rows.jsonl")
-    (tmp_path / "rows.jsonl").write_text("key,version\n")
-    with pytest.raises(CommandFailed, match="line 1, isn't JSON"):
+    for text in ("key,version\n", "[" * 100_000):
+        (tmp_path / "rows.jsonl").write_text(text)
+        with pytest.raises(CommandFailed, match="line 1, isn't JSON"):
+            read_rows(tmp_path / "rows.jsonl")
+    (tmp_path / "rows.jsonl").write_bytes(b"\xff")
+    with pytest.raises(CommandFailed, match="can't be read"):
         read_rows(tmp_path / "rows.jsonl")
 
 

@@ -8,13 +8,15 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import boto3
 import pytest
 from moto import mock_aws
 
+from operate.__main__ import main
 from operate.console import CommandFailed
-from operate.target import plane, stack_settings
+from operate.target import local_settings, plane, stack_settings
 from tests.conftest import CREDENTIALS
 
 VARIABLES = {
@@ -100,3 +102,19 @@ def test_nothing_of_the_shells_is_among_a_servers_settings(monkeypatch: pytest.M
     settings = plane(VARIABLES).control.settings
     assert (settings.store_budget_bytes, settings.public_url) == (0, None)
     assert settings.unused_entry_seconds == 86_400
+
+
+@pytest.mark.parametrize("name", ["file", "round", "has-directory", "has-bytes", "a" * 300])
+def test_data_directory_that_is_none_is_said_so(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    (tmp_path / "has-directory" / "env").mkdir(parents=True)
+    (tmp_path / "has-bytes").mkdir()
+    (tmp_path / "has-bytes" / "env").write_bytes(b"\xff")
+    with pytest.raises(CommandFailed, match="LOCAL_DATA_DIR"):
+        local_settings(tmp_path / name)
+
+
+def test_refusal_of_what_was_typed_is_printable(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["usage", "one", "\N{RIGHT-TO-LEFT OVERRIDE}two"]) == 2
+    assert "\N{REPLACEMENT CHARACTER}two" in capsys.readouterr().err

@@ -105,6 +105,14 @@ def test_a_malformed_sign_in_is_refused_in_words(store, body):
     assert answer.json()["message"]
 
 
+@pytest.mark.parametrize("body", [b"[" * 100_000, b"\xff", b"{"], ids=["deep", "not UTF-8", "cut"])
+def test_a_sign_in_that_is_no_json_is_refused_in_words(store, body):
+    headers = {"Content-Type": "application/json", "Sec-Fetch-Site": "same-origin"}
+    answer = urllib3.request("POST", f"{store.url}/manage/session", body=body, headers=headers, timeout=30)
+    assert answer.status == 422, answer.data
+    assert "JSON" in answer.json()["message"]
+
+
 @pytest.mark.parametrize("role", Role)
 def test_the_cookie_lets_its_role_look_and_no_longer_than_its_life(store, role):
     cookie = sign_in(store, role)

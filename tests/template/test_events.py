@@ -77,3 +77,9 @@ def test_the_merge_event_is_a_merge_message_and_the_poison_one_is_not() -> None:
     assert decode_message(merge).archive_id
     with pytest.raises(ValueError, match="Expecting value"):
         decode_message(poison)
+
+
+@pytest.mark.parametrize("body", ["[" * 100_000, "[]", "1", '{"archive_id": 1, "claim_token": "t"}', ""])
+def test_body_that_is_no_merge_message_is_told_as_such(body: str) -> None:
+    with pytest.raises(ValueError, match=r"not a merge message|Expecting value"):
+        decode_message(body)

@@ -228,7 +228,29 @@ def test_http_function_answers_in_words_what_is_no_request(function: str, event:
     assert "API Gateway" in answer["message"]
 
 
-@pytest.mark.parametrize("event", [*NOT_AN_EVENT, {"Records": [{"messageId": "1"}]}, {"Records": {"messageId": "1"}}])
+def message(attributes: object) -> dict[str, object]:
+    return {"messageId": "1", "receiptHandle": "r", "body": "{}", "attributes": attributes}
+
+
+ODD_ATTRIBUTES = (
+    "text",
+    [1],
+    5,
+    None,
+    {},
+    *({"ApproximateReceiveCount": it} for it in (True, -1, "1" * 5000, "٣", {})),
+)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        *NOT_AN_EVENT,
+        {"Records": [{"messageId": "1"}]},
+        {"Records": {"messageId": "1"}},
+        *({"Records": [message(it)]} for it in ODD_ATTRIBUTES),
+    ],
+)
 def test_merge_answers_in_words_what_holds_no_messages(event: object) -> None:
     answer = importlib.import_module(HANDLERS["merge"]).lambda_handler(event, Context())
     assert answer["batchItemFailures"] == []

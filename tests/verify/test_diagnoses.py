@@ -14,7 +14,8 @@ from scripts.verify_deployment.checks.large import hostile_traces
 from scripts.verify_deployment.checks.reach import url_fault
 from scripts.verify_deployment.context import Context
 from scripts.verify_deployment.diagnoses import of_creation
-from scripts.verify_deployment.explain import explain
+from scripts.verify_deployment.explain import explain, json_object
+from scripts.verify_deployment.job import message_of
 from scripts.verify_deployment.room import Room, described, shortage
 from scripts.verify_deployment.stack import StackUnreadable, outputs_of, signing_secret
 from scripts.verify_deployment.tokens import judge_unsigned
@@ -329,3 +330,12 @@ def test_room_enough_is_described(room: Room, words: str) -> None:
 def test_creation_that_failed_is_explained(reason: str, words: str) -> None:
     assert words in of_creation(reason)
     assert "deploy again" in of_creation(reason)
+
+
+def test_answer_that_is_deeper_than_python_is_explained() -> None:
+    deep = b"[" * 100_000
+    assert json_object(deep.decode()) == {}
+    with pytest.raises(Failed, match="200 with"):
+        message_of(Reply(200, JSON, deep))
+    with pytest.raises(StackUnreadable):
+        signing_secret(deep.decode())

@@ -9,6 +9,7 @@ import ssl
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -52,6 +53,18 @@ def _origin(url: str) -> str:
     if not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+/?", url):
         raise ValueError(f"{url!r} isn't https://host or https://host:port; clients drop any path of such a URL")
     return without_slash(url)
+
+
+def _public_url(url: str) -> str:
+    """Raises ValueError: no URL can begin with it, which each answer with a URL would be the first to tell."""
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url or re.search(r"[\s?#]", url):
+        raise ValueError(f"{url[:100]!r} isn't https://host or https://host/path, of which a port may be part")
+    return url
 
 
 def _certificates(value: str) -> str:
@@ -103,7 +116,7 @@ class Settings(BaseSettings):
     merge_dead_letter_queue_url: str | None = None
 
     # URLs and how long things live.
-    public_url: str | None = None
+    public_url: Annotated[str, AfterValidator(_public_url)] | None = None
     edge_key: str | None = None
     seek_through: SeekThrough = SeekThrough.EDGE
     upload_url_seconds: Annotated[int, Field(gt=0, le=12 * 3600)] = 3600

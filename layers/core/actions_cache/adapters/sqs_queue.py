@@ -135,7 +135,10 @@ def encode_message(message: MergeMessage) -> str:
 
 def decode_message(body: str) -> MergeMessage:
     """Raises ValueError when the body isn't a merge message."""
-    fields = json.loads(body)
+    try:
+        fields = json.loads(body)
+    except RecursionError:
+        fields = None
     if not isinstance(fields, dict) or not all(
         isinstance(fields.get(name), str) for name in ("archive_id", "claim_token")
     ):

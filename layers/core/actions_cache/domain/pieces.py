@@ -11,18 +11,18 @@ from actions_cache.domain.errors import InvalidRequest, NotFound, TooLarge
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.timing import Millis
 
-_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/(?:\*|[0-9]{1,15})")
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/(?:\*|([0-9]{1,15}))")
 
 
 def parse_content_range(header: str | None) -> ByteRange:
     """Where a piece belongs.
 
     Raises:
-        InvalidRequest: it isn't `bytes FIRST-LAST/*`.
+        InvalidRequest: it isn't `bytes FIRST-LAST/*`, or ends behind the size that it names.
         TooLarge: no object may have so many bytes.
     """
     found = _CONTENT_RANGE.fullmatch(header or "")
-    if found is None or int(found[2]) < int(found[1]):
+    if found is None or int(found[2]) < int(found[1]) or (found[3] and int(found[3]) <= int(found[2])):
         raise InvalidRequest("Content-Range must say where the piece belongs: bytes FIRST-LAST/*")
     place = ByteRange(int(found[1]), int(found[2]) + 1)
     if place.size > MAX_PART_BYTES:

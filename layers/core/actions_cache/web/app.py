@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -127,7 +128,10 @@ def new_app(
         return Response(status_code=CLIENT_GONE)
 
     @app.exception_handler(HTTPException)
-    async def no_route(request: Request, fault: HTTPException) -> Response:  # noqa: ARG001 - the framework's shape
+    async def no_route(request: Request, fault: HTTPException) -> Response:
+        if fault.status_code == HTTPStatus.BAD_REQUEST:
+            # The framework's, of a body that it can't decode, or that is nested too deep.
+            return await refused(request, InvalidRequest("the body isn't JSON that can be read"))
         return respond(dialect_of(request).no_route(request.method, request.url.path))
 
     return app
