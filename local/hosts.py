@@ -13,6 +13,11 @@ from urllib.parse import urlsplit
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::\d{0,5})?")
 
 
+AZURE_BLOBS = ".blob.core.windows.net"
+"""Suffix of names from which @actions/cache restores in pieces. A machine may resolve one to itself, to try that; a page
+can't, since Azure alone answers for these names."""
+
+
 @dataclass(frozen=True)
 class Hosts:
     """Lists the names that are answered.
@@ -31,8 +36,11 @@ class Hosts:
         names = [found["name"].lower() if (found := _HOST.fullmatch(host)) else "" for host in hosts]
         if not is_loopback(self.bound):
             return True
+        return bool(names) and all(map(self._is_ours, names))
+
+    def _is_ours(self, name: str) -> bool:
         public = urlsplit(self.public_url or "").hostname
-        return bool(names) and all(is_loopback(name) or (name.strip("[]") == public) for name in names)
+        return is_loopback(name) or name.endswith(AZURE_BLOBS) or name.strip("[]") == public
 
 
 def is_loopback(host: str) -> bool:

@@ -86,17 +86,6 @@ def test_a_block_sent_again_replaces_the_earlier_one(unmerged_job: Job):
     assert unmerged_job.restore("key").body == b"better better better "
 
 
-def test_a_block_may_stand_in_the_list_twice(unmerged_job: Job):
-    once, twice = random_block_id(), random_block_id()
-    url = unmerged_job.reserve("key")
-    put_block(url, once, b"once")
-    put_block(url, twice, b"twice")
-
-    commit(unmerged_job, "key", url, [twice, once, twice], len(b"twiceoncetwice"))
-
-    assert unmerged_job.restore("key").body == b"twiceoncetwice"
-
-
 def test_a_block_that_the_list_leaves_out_is_no_part_of_the_archive(job: Job):
     listed, left_out = random_block_id(), random_block_id()
     url = job.reserve("key")

@@ -31,10 +31,10 @@ class CommitBlocks:
         """
         if len(block_ids) > MAX_BLOCKS:
             raise TooLarge(f"the block list names {len(block_ids)} blocks; at most {MAX_BLOCKS} are allowed")
-        check_names_each_once(block_ids)
         digest = block_list_digest(block_ids)
         archive = self.table.archive(archive_id)
         if _is_open(archive):
+            check_names_each_once(block_ids)
             keys = ArchiveKeys(archive_id)
             parts = assemble(keys, block_ids, arrivals(self.bucket, self.clock, keys.blocks_prefix))
             commit, only_part = self.manifests.commit(keys, parts, digest)
