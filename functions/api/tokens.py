@@ -148,9 +148,7 @@ def _issuer(claims: Mapping[str, Any]) -> str:
     """Return the issuer, which becomes part of a table key; github.com if an unverified token names none."""
     named = claims.get("iss") or GITHUB
     if not (isinstance(named, str) and _ISSUER.fullmatch(named)):
-        raise Unauthenticated(
-            f"the token's issuer must have at most {MAX_ISSUER_CHARACTERS} characters, all of them ASCII"
-        )
+        raise Unauthenticated(f"the token's issuer must be text of at most {MAX_ISSUER_CHARACTERS} ASCII characters")
     return named
 
 

@@ -43,7 +43,7 @@ class Stack:
     refused: Callable[[], Sequence[Refusals]] = tuple
     """Return the refused jobs. Raises StackUnreadable."""
     room: Room | None = None
-    """None if these credentials may not ask."""
+    """Concurrency of the account; None if these credentials may not ask."""
     api_url: str | None = None
     """URL of the API itself, where clients that seek are sent past the edge (SeekThrough=api)."""
 

@@ -155,7 +155,7 @@ class Settings(BaseSettings):
     token_issuers: Annotated[CommaSeparated, AfterValidator(_issuers)] = (GITHUB,)
     token_audience: str | None = None
     token_claims: Annotated[tuple[Rule, ...], NoDecode, BeforeValidator(_rules)] = ()
-    """Empty admits nobody."""
+    """Rules for admitting jobs; empty admits nobody."""
 
     # Where what isn't ours goes.
     results_service_url: Annotated[str, AfterValidator(_origin)] | None = None

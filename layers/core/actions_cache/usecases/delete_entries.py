@@ -38,7 +38,7 @@ class DeleteEntries:
     lifetimes: Lifetimes
     clock: Clock
     reading_time: Millis | None
-    """None for as much time as it takes."""
+    """Time that reading may take; None for as much as it needs."""
 
     def __call__(self, repository_id: str, wanted: EntryFilter, *, dry_run: bool = False) -> Deletion:
         """At most AT_ONCE, those unused the longest first. What no longer matches by then stays.

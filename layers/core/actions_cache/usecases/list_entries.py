@@ -36,7 +36,7 @@ class ListEntries:
     threads: Executor
     clock: Clock
     reading_time: Millis | None
-    """None for as much time as it takes."""
+    """Time that reading may take; None for as much as it needs."""
 
     def __call__(self, repository_id: str, wanted: EntryFilter, order: Order, page: Page) -> Listing:
         """All entries by their last use are read up to the page's end; any other question reads the repository."""

@@ -83,7 +83,7 @@ class MatchKeys:
     table: Table
     clock: Clock
     reading_time: Millis | None
-    """None for as much time as it takes."""
+    """Time that reading may take; None for as much as it needs."""
 
     def __call__(self, question: Question) -> Explanation:
         """Raises: InvalidRequest for a question that takes too long."""

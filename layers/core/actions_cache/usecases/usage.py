@@ -39,7 +39,7 @@ class ReadUsage:
     threads: Executor
     clock: Clock
     reading_time: Millis | None
-    """None for as much time as it takes."""
+    """Time that reading may take; None for as much as it needs."""
 
     def __call__(self, repository: Repository) -> RepositoryUsage:
         newest = next(self.table.stored_archives(repository.id, newest_use_first=True, at_once=1), None)

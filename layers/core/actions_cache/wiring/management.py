@@ -21,7 +21,7 @@ from actions_cache.wiring.insight import Insight
 class ManagementPlane:
     control: Insight
     reading_time: Millis | None = READING_TIME
-    """None where no client gives up on the answer."""
+    """Time that reading may take; None where no client gives up on the answer."""
 
     @cached_property
     def secret(self) -> SecretsManagerTokens:
