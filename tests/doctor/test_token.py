@@ -78,6 +78,10 @@ def test_without_a_token_nothing_is_wrong_but_untold() -> None:
     assert judge_token(None).state == UNKNOWN
 
 
+def claims_of(*named: tuple[str, object]) -> dict[str, object]:
+    return dict(named)
+
+
 GHES = "https://ghes.example/_services/token"
 FAR = 10**400
 ODD_VALUES: tuple[tuple[str, tuple[object, ...]], ...] = (
@@ -87,10 +91,10 @@ ODD_VALUES: tuple[tuple[str, tuple[object, ...]], ...] = (
     ("ac", ("[" * 100_000,)),
 )
 PERMISSIONS: tuple[object, ...] = ("3", 2.9, True, -1, None, 3, 7)
-ODD_CLAIMS: list[dict[str, object]] = [
-    *({name: value} for name, values in ODD_VALUES for value in values),
-    *({"repository_id": value, "iss": GHES} for value in ("a-b", "0", "a#b", "042")),
-    *({"ac": json.dumps([{"Scope": "x", "Permission": value}])} for value in PERMISSIONS),
+ODD_CLAIMS = [
+    *(claims_of((name, value)) for name, values in ODD_VALUES for value in values),
+    *(claims_of(("repository_id", value), ("iss", GHES)) for value in ("a-b", "0", "a#b", "042")),
+    *(claims_of(("ac", json.dumps([{"Scope": "x", "Permission": value}]))) for value in PERMISSIONS),
 ]
 
 
