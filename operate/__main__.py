@@ -52,9 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with unlogged():
             return cli.main(arguments, prog_name="actions-cache", standalone_mode=False) or 0
-    except click.ClickException as fault:
+    except click.UsageError as fault:
         # Click's own quote what was typed, which may have come out of a variable.
-        fault.message = printable(fault.message, keeps_lines=True)
+        click.UsageError(printable(fault.format_message(), keeps_lines=True), fault.ctx).show()
+        return fault.exit_code
+    except click.ClickException as fault:
         fault.show()
         return fault.exit_code
     except (click.Abort, KeyboardInterrupt):

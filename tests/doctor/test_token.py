@@ -78,15 +78,23 @@ def test_without_a_token_nothing_is_wrong_but_untold() -> None:
     assert judge_token(None).state == UNKNOWN
 
 
+def claims_of(*named: tuple[str, object]) -> dict[str, object]:
+    return dict(named)
+
+
 GHES = "https://ghes.example/_services/token"
 FAR = 10**400
+ODD_VALUES: tuple[tuple[str, tuple[object, ...]], ...] = (
+    ("exp", (True, "5", float("inf"), float("nan"), FAR, -FAR, 1.5)),
+    ("nbf", (True, "5", [], FAR, -FAR)),
+    ("repository_id", (7, True, 12.5, "*", "a#b", "0", "042", [], "\uff14", "a-b", "7" * 65)),
+    ("ac", ("[" * 100_000,)),
+)
+PERMISSIONS: tuple[object, ...] = ("3", 2.9, True, -1, None, 3, 7)
 ODD_CLAIMS = [
-    *({"exp": it} for it in (True, "5", float("inf"), float("nan"), FAR, -FAR, 1.5)),
-    *({"nbf": it} for it in (True, "5", [], FAR, -FAR)),
-    *({"repository_id": it} for it in (7, True, 12.5, "*", "a#b", "0", "042", [], "\uff14", "a-b", "7" * 65)),
-    *({"repository_id": it, "iss": GHES} for it in ("a-b", "0", "a#b", "042")),
-    *({"ac": json.dumps([{"Scope": "x", "Permission": it}])} for it in ("3", 2.9, True, -1, None, 3, 7)),
-    {"ac": "[" * 100_000},
+    *(claims_of((name, value)) for name, values in ODD_VALUES for value in values),
+    *(claims_of(("repository_id", value), ("iss", GHES)) for value in ("a-b", "0", "a#b", "042")),
+    *(claims_of(("ac", json.dumps([{"Scope": "x", "Permission": value}]))) for value in PERMISSIONS),
 ]
 
 

@@ -232,13 +232,10 @@ def message(attributes: object) -> dict[str, object]:
     return {"messageId": "1", "receiptHandle": "r", "body": "{}", "attributes": attributes}
 
 
-ODD_ATTRIBUTES = (
-    "text",
-    [1],
-    5,
-    None,
-    {},
-    *({"ApproximateReceiveCount": it} for it in (True, -1, "1" * 5000, "٣", {})),
+ODD_COUNTS: tuple[object, ...] = (True, -1, "1" * 5000, "٣", {})
+ODD_ATTRIBUTES: tuple[object, ...] = (
+    *("text", [1], 5, None, {}),
+    *({"ApproximateReceiveCount": count} for count in ODD_COUNTS),
 )
 
 
