@@ -12,11 +12,12 @@ HERE = $(subst aarch64,arm64,$(shell uname -m))
 NODE_PACKAGES = $(addsuffix /node_modules/.ready,tests/clients tests/edge tests/page)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo deploy try-on-aws verify-deployment cli cost test test-deploy test-rie sam-local test-sam-local test-slow proofs soak \
+.PHONY: help run demo token deploy try-on-aws verify-deployment cli cost test test-deploy test-rie sam-local test-sam-local test-slow proofs soak \
 	bench bench-delivery check lint built-here build release validate doctor doctor-file clients-page screenshots edge lock generate clean
 
 help: ## Lists the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/; s/\$$\$$/$$/' | expand -t 16
+	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  %-19s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # ------------------------------------------------------------------ environments
 
@@ -46,39 +47,48 @@ $(NODE_PACKAGES):
 	@cd $(dir $<) && npm ci --silent --no-audit --no-fund
 	@touch $@
 
-# ------------------------------------------------------------------ use
+##@ Use it
 
-run: .venv/.ready .tools/engines/.ready ## Serves on 127.0.0.1:$$PORT (3000) with real local engines
+run: .venv/.ready .tools/engines/.ready ## Serves on 127.0.0.1:3000, or PORT=..., with real local engines
 	@exec $(RUN) -m local
 
 demo: .venv/.ready .tools/engines/.ready tests/clients/node_modules/.ready ## Saves and restores 200 MB by the real @actions/cache, and checks every byte
 	@node --version > /dev/null 2>&1 || { echo "Node.js is needed for the demo, and node doesn't run here"; exit 1; }
 	@exec $(RUN) -m demo
 
-doctor: ## Says whether jobs of this machine's runner reach the cache: make doctor ARGS="--url https://... --runner DIR"
+token: .venv/.ready ## Prints the token that opens the page of `make run`
+	@$(RUN) -m local.token
+
+deploy: .venv/.ready .tools/sam/.ready ## Deploys into your AWS account by six questions; CONFIG=prod: other answers
+	@$(RUN) -m scripts.deploy
+
+verify-deployment: .venv/.ready ## Saves and restores at URL=...; TOKEN=... in a job, STACK=... outside of one
+	@$(RUN) -m scripts.verify_deployment $(if $(URL),--url "$(URL)") $(if $(STACK),--stack "$(STACK)") $(VERIFY_OPTIONS)
+
+cli: .venv/.ready ## Operates it: ARGS="usage --stack actions-cache", or ARGS=--help
+	@$(RUN) -m operate $(ARGS)
+
+doctor: ## Says whether a runner's jobs reach it: ARGS="--url https://... --runner DIR"
 	@$(PYTHON) -m doctor $(ARGS)
+
+test: .venv/.ready .tools/engines/.ready .tools/sam/.ready $(NODE_PACKAGES) ## Runs the tests, on real engines and with real clients
+	@# They wait a third of their time, so three keep two cores busy. In their order: the long ones aren't the last.
+	@$(RUN) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+
+##@ Try it on AWS
+
+try-on-aws: .venv/.ready .tools/sam/.ready ## Proves it on a throwaway stack, for MAX_USD=1; CLEAN=name deletes a stack left
+	@$(RUN) -m scripts.try_on_aws $(if $(CLEAN),--clean "$(CLEAN)")
+
+cost: .venv/.ready ## Costs of a terabyte and an idle month; COST_OPTIONS=--ceiling: of one token
+	@$(RUN) -m scripts.cost $(COST_OPTIONS)
+
+##@ Build and release it
 
 doctor-file: ## Packs the doctor into one file for runner images: python3 dist/doctor.pyz
 	@rm -rf dist/doctor && mkdir -p dist/doctor/doctor && cp doctor/*.py dist/doctor/doctor/
 	@$(PYTHON) -m zipapp dist/doctor --output dist/doctor.pyz --python '/usr/bin/env python3' --main doctor.__main__:command
 	@rm -rf dist/doctor && echo dist/doctor.pyz
-
-# ------------------------------------------------------------------ deploy
-
-deploy: .venv/.ready .tools/sam/.ready ## Deploys into your AWS account, by six questions at most; CONFIG=prod is another set of answers
-	@$(RUN) -m scripts.deploy
-
-try-on-aws: .venv/.ready .tools/sam/.ready ## Makes a throwaway stack, checks and measures it, and deletes all: MAX_USD=1; CLEAN=name deletes what one left
-	@$(RUN) -m scripts.try_on_aws $(if $(CLEAN),--clean "$(CLEAN)")
-
-verify-deployment: .venv/.ready ## Saves and restores at URL=..., and says what is wrong; TOKEN=... inside a job, STACK=... with AWS credentials
-	@$(RUN) -m scripts.verify_deployment $(if $(URL),--url "$(URL)") $(if $(STACK),--stack "$(STACK)") $(VERIFY_OPTIONS)
-
-cli: .venv/.ready ## The operator's commands: make cli ARGS="usage --stack actions-cache", or ARGS=--help
-	@$(RUN) -m operate $(ARGS)
-
-cost: .venv/.ready ## What a terabyte costs, and an idle month; COST_OPTIONS=--ceiling says what one token can cost in an hour
-	@$(RUN) -m scripts.cost $(COST_OPTIONS)
 
 # Once for all targets of one make, since a second build finds nothing to do and takes half a minute for it.
 built-here: .venv/.ready .tools/sam/.ready
@@ -87,7 +97,7 @@ built-here: .venv/.ready .tools/sam/.ready
 build: built-here ## Builds what is deployed, for arm64 and x86_64, and says how large it is
 	@scripts/build.sh $(filter-out $(HERE),arm64 x86_64)
 
-release: build ## Packs what was built, and makes signed notes with checksums: VERSION=1.2.3 KEY=~/.ssh/release
+release: build ## Packs it with signed notes and checksums: VERSION=1.2.3 KEY=~/.ssh/release
 	@$(RUN) -m scripts.release_notes "$(VERSION)" --key "$(KEY)" --package arm64=.aws-sam/build --package x86_64=.aws-sam/x86_64/build
 
 validate: .tools/sam/.ready .tools/checkov/.ready ## Lints the template
@@ -95,28 +105,26 @@ validate: .tools/sam/.ready .tools/checkov/.ready ## Lints the template
 	@.tools/sam/bin/cfn-lint --regions us-east-1 -- template.yaml deploy/web-acl.yaml
 	@.tools/checkov/bin/checkov --config-file .checkov.yaml
 
+##@ Test what was built
+
 test-deploy: built-here .tools/deployment/.ready ## Deploys, drives, updates, rolls back and deletes the stack in an emulator
 	@$(RUN) -m pytest tests/deploy
 
-test-rie: built-here .tools/engines/.ready .tools/runtime/.ready ## Runs the built functions as Lambda does, and holds their roles against their calls
+test-rie: built-here .tools/engines/.ready .tools/runtime/.ready ## Runs the built functions as Lambda does, and holds roles against their calls
 	@$(RUN) -m pytest tests/rie
 
-sam-local: built-here .tools/engines/.ready .tools/runtime/.ready ## Builds and serves the API by `sam local start-api`, on local engines; needs Docker, or root on Debian
+sam-local: built-here .tools/engines/.ready .tools/runtime/.ready ## Serves by `sam local start-api`; needs Docker, or root on Debian
 	@exec scripts/docker_engine.sh $(RUN) -m scripts.sam_local
 
-test-sam-local: built-here .tools/engines/.ready .tools/runtime/.ready ## Saves and restores through `sam local start-api`, and invokes every event; skipped without Docker
+test-sam-local: built-here .tools/engines/.ready .tools/runtime/.ready ## Saves and restores through `sam local start-api`; skipped without Docker
 	@scripts/docker_engine.sh $(RUN) -m pytest tests/sam_local || { code=$$?; [ $$code = 69 ] || exit $$code; }
 
-# ------------------------------------------------------------------ develop
+##@ Test and measure it
 
-test: .venv/.ready .tools/engines/.ready .tools/sam/.ready $(NODE_PACKAGES) ## Runs the tests, on real engines and with real clients
-	@# They wait a third of their time, so three keep two cores busy. In their order: the long ones aren't the last.
-	@$(RUN) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
-
-test-slow: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Streaming under AWS's caps, the deployment check behind faulty proxies, the local run started and killed, a short soak
+test-slow: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Streaming under AWS's caps, faulty proxies, kills of the run, a short soak
 	@$(RUN) -m pytest tests/streaming tests/verify tests/local_run tests/soak
 
-check: lint test ## Everything but what needs Python 3.12 (build, test-deploy, test-rie, test-sam-local)
+check: lint test ## Runs lint and test: everything but what needs Python 3.12
 
 proofs: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## The slowest proofs of the promises: races, models, kills, readers
 	@$(RUN) -m pytest tests/proofs
@@ -127,8 +135,10 @@ soak: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Mixed work of CLIEN
 bench-delivery: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Restores 705 MB just saved under AWS's caps, beside plain streaming
 	@$(RUN) -m scripts.bench_delivery
 
-bench: .venv/.ready .tools/engines/.ready .tools/sam/.ready ## Measures speed, memory and requests, beside plain GETs and PUTs of the same store
+bench: .venv/.ready .tools/engines/.ready .tools/sam/.ready ## Measures speed, memory and requests, beside plain GETs and PUTs of the store
 	@$(RUN) -m bench $(BENCH_OPTIONS)
+
+##@ Change it
 
 lint: .venv/.ready validate ## Style, types, import contracts, lock files and template
 	@.venv/bin/ruff check

@@ -28,6 +28,12 @@ SETTINGS = {"MERGE_TRIGGER": "first-download"}
 MERGE_TRIES = 10
 SHOWN_DIFFERENCES = 12
 
+NEXT = {
+    "make run": "the same server for runners of this machine; it says how to point one at it",
+    "make token": "opens the page of that server, http://127.0.0.1:3000/ (PORT=... is another)",
+    "make deploy": "puts it into your AWS account, by six questions at most",
+}
+
 SENT = re.compile(r"Sent (\d+) of (\d+)")
 
 
@@ -174,6 +180,7 @@ def main() -> int:
         except KeyboardInterrupt:
             screen.failure("interrupted; what was started is stopped", [])
         else:
+            screen.steps("What to do next", NEXT)
             return 0
     return 1
 

@@ -1,7 +1,7 @@
 """What the demo shows: a line for each finished phase and, on a terminal, a moving one for the phase under way."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -80,6 +80,12 @@ class Screen:
         for name, text in rows.items():
             table.add_row(f"[bold]{name}[/]", text)
         self._console.print(Panel(table, title=title, border_style="green", expand=False))
+
+    def steps(self, title: str, steps: Mapping[str, str]) -> None:
+        """Args: steps: commands, and what each does."""
+        self._console.print(f"{title}:")
+        for command, text in steps.items():
+            self._console.print(f"  [bold]{command:13}[/]{text}", soft_wrap=True)
 
     def failure(self, title: str, details: Sequence[str]) -> None:
         self._console.print(f"[bold red]✗ {escape(printable(title))}[/]")

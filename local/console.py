@@ -2,10 +2,14 @@
 
 import contextlib
 import os
+import select
 
 from doctor.printable import printable
 
 STDOUT, STDERR = 1, 2
+
+PATIENCE_MS = 1000
+"""With a reader that takes no more lines: a full pipe, or a terminal that was stopped by Ctrl-S."""
 
 
 class RunFailed(Exception):
@@ -20,7 +24,18 @@ def complain(line: str) -> None:
     _write(STDERR, f"error: {line}")
 
 
-def _write(descriptor: int, line: str) -> None:
-    """At once. Whoever read may be gone, as when `make` was killed: that stops nothing, and leaves nothing to flush."""
-    with contextlib.suppress(OSError):
-        os.write(descriptor, f"{printable(line)}\n".encode())
+def mention(line: str, descriptor: int = STDOUT) -> None:
+    """Say what holds nothing up: it is lost if it would have to wait for its reader."""
+    _write(descriptor, line, patience_ms=0)
+
+
+def _write(descriptor: int, line: str, patience_ms: int = PATIENCE_MS) -> None:
+    """At once. Whoever read may be gone, as when `make` was killed: that stops nothing, and leaves nothing to flush.
+
+    Nor does one who doesn't read any more, and who has a pipe fill up: then the line is lost.
+    """
+    writable = select.poll()
+    writable.register(descriptor, select.POLLOUT)
+    if writable.poll(patience_ms):
+        with contextlib.suppress(OSError):
+            os.write(descriptor, f"{printable(line)}\n".encode())

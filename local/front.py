@@ -1,8 +1,6 @@
 """Answers requests for other machines' names, during the start, and with a full store itself."""
 
-import contextlib
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,8 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actions_cache.web import artifact_cache, azure, github, twirp
 from actions_cache.web.answer import Answer
-from doctor.printable import printable
 from functions.api.health import Health
+from local.console import mention
 from local.env_file import STARTING
 from local.hosts import Hosts
 
@@ -117,9 +115,7 @@ class Front:
         now = time.monotonic()
         if now - self._said.get(fault, float("-inf")) > SAID_AGAIN_SECONDS:
             self._said[fault] = now
-            # The terminal may be gone, which stops nothing.
-            with contextlib.suppress(OSError):
-                os.write(self.terminal, f"error: nothing can be saved: {printable(fault)}\n".encode())
+            mention(f"error: nothing can be saved: {fault}", self.terminal)
 
 
 def misdirected(path: str, host: str) -> Answer:

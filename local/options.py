@@ -15,13 +15,15 @@ from local.engines import REGION
 from local.hosts import is_loopback
 from local.template import ROOT
 
+DATA_DIR = ROOT / ".local"
+
 
 class Options(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65535)] = 3000
-    local_data_dir: Path = ROOT / ".local"
+    local_data_dir: Path = DATA_DIR
     local_merge_workers: Annotated[int, Field(ge=0, le=64)] = 1
     cleanup_interval_seconds: Annotated[float, Field(gt=0)] = 30
     orphans_interval_seconds: Annotated[float, Field(gt=0)] | None = None

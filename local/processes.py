@@ -50,8 +50,11 @@ class FunctionProcesses:
         self._passed = passed
         self._running: list[_Running] = []
 
-    def start(self, process: FunctionProcess) -> None:
-        """In a session of its own: Ctrl-C is for the supervisor, which stops everything in order."""
+    def start(self, process: FunctionProcess) -> Path:
+        """In a session of its own: Ctrl-C is for the supervisor, which stops everything in order.
+
+        Returns: its log.
+        """
         log = fresh_log(self._logs, process.name)
         with log.open("wb") as output:
             popen = subprocess.Popen(
@@ -65,6 +68,7 @@ class FunctionProcesses:
                 start_new_session=True,
             )
         self._running.append(_Running(process, popen, log, time.monotonic()))
+        return log
 
     def wait_for(self, name: str, seconds: float) -> None:
         """Until a process that is to end by itself has.

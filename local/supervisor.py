@@ -23,7 +23,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from actions_cache.adapters.management_secret import parse_tokens
 from actions_cache.settings import Settings
 from local import engines, ports
-from local.console import STDERR, RunFailed, say
+from local.activity import Activity
+from local.console import STDERR, RunFailed, mention, say
 from local.disk import shortage
 from local.engine import POLL_SECONDS
 from local.engines import RunningEngines
@@ -32,6 +33,7 @@ from local.environment import resource_names
 from local.function_processes import Functions
 from local.lifeline import Lifeline
 from local.lock import DataLock
+from local.next_steps import next_steps
 from local.options import Options, checked_settings
 from local.processes import FunctionProcesses
 from local.release import release_of
@@ -97,7 +99,8 @@ def _start_and_watch(stack: ExitStack) -> NoReturn:
     processes = FunctionProcesses(options.data_dir / "logs", passed)
     stack.callback(processes.stop)
     with _terminal() as terminal:
-        processes.start(functions.server(listener.fileno(), terminal, _server_options(options)))
+        log = processes.start(functions.server(listener.fileno(), terminal, _server_options(options)))
+    activity = stack.enter_context(contextlib.closing(Activity(log)))
     listener.close()
     # While the server loads: only uploads and downloads through the edge need it.
     for custom_resource in functions.custom_resources():
@@ -114,10 +117,14 @@ def _start_and_watch(stack: ExitStack) -> NoReturn:
     stack.enter_context(env_file(options.data_dir / "env", endpoints | _names(functions) | _tokens(resources)))
     stack.callback(lock.stopping)
     stack.callback(say, "stopping ...")
+    for line in next_steps(options, os.environ.get("PUBLIC_URL")):
+        say(line)
     say(f"ready {options.url}")
     while True:
         running.check()
         processes.check()
+        for line in activity.lines():
+            mention(line)
         # A SIGKILL of `make` reaches nobody else.
         if "MAKELEVEL" in os.environ and os.getppid() != parent:
             raise StopRequested

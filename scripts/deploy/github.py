@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from operate.console import printable
+from doctor.printable import printable
 from scripts.deploy.questions import Subject
 
 API = "https://api.github.com"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from operate.console import printable
+from doctor.printable import printable
 from scripts.deploy.answers import Answers
 from scripts.deploy.aws import Account, AwsRefused
 from scripts.deploy.github import GitHub, NoSuch, NotAsked

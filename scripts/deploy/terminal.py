@@ -8,7 +8,7 @@ import tty
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
-from operate.console import printable
+from doctor.printable import printable
 
 ERASE_LINE = "\r\x1b[K"
 BACKSPACES, KILL, END_OF_INPUT, INTERRUPT = ("\x7f", "\b"), "\x15", "\x04", "\x03"

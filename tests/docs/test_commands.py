@@ -18,6 +18,7 @@ RUN_HERE = {
 
 RUN_ELSEWHERE = {
     "make run": ("tests/local_run/test_kills.py", "start_run(command=MAKE)"),
+    "make token": ("tests/local_run/test_run.py", '[*MAKE_ALONE, "token"]'),
     "make doctor-file": ("tests/doctor/test_portable.py", '["make", "--silent", "doctor-file"'),
     "curl http://127.0.0.1:3000/health": ("tests/local_run/test_run.py", 'urlopen(f"{run.url}/health")'),
     ".venv/bin/python -m scripts.backup save tables.jsonl.gz": (

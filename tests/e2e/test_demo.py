@@ -1,5 +1,6 @@
 """The demo's own promise: it fails when anything isn't as it was saved."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +42,18 @@ def test_the_demo_notices_every_difference(tree: Path, change: Callable[[Path], 
     change(tree)
 
     assert differences(before, fingerprint(tree)) == told
+
+
+def test_the_demo_ends_with_what_to_do_next(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(demo, "run", lambda *_: None)
+
+    assert demo.main() == 0
+
+    title, *steps = capsys.readouterr().out.splitlines()
+    assert title == "What to do next:"
+    named = [re.match(r"  make ([a-z]+) +\S", step) for step in steps]
+    assert [it and it[1] for it in named] == ["run", "token", "deploy"]
+    assert max(map(len, steps)) <= 100
 
 
 def test_the_demo_ends_with_1_when_something_differs(

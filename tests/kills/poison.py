@@ -4,7 +4,7 @@ from actions_cache.domain.archive import MergeState
 from actions_cache.domain.timing import FAILED_MERGE_RETRY, SECOND, Millis
 from tests.kills.gate import Call, Fault, Gate, Point
 from tests.kills.merging import CONTENT, KEY, PARTS
-from tests.kills.world import VISIBILITY_SECONDS, World, entry_name, wait_until
+from tests.kills.world import World, entry_name, wait_until
 
 DEAD_LETTERS = "MergeDeadLetterQueue"
 
@@ -30,7 +30,7 @@ def die_before_the_message_is_deleted(world: World) -> None:
         wait_until(lambda: worker.poll() is not None)
     assert (world.waiting("MergeQueue"), world.waiting(DEAD_LETTERS)) == (1, 1)
     with world.stage.worker(Gate()):
-        wait_until(lambda: world.waiting("MergeQueue") == 0, 3 * VISIBILITY_SECONDS)
+        wait_until(lambda: world.waiting("MergeQueue") == 0)
     assert world.waiting(DEAD_LETTERS) == 2
 
 

@@ -23,7 +23,8 @@ POLL_SECONDS = 0.05
 
 PYTHON = (sys.executable, "-m", "local")
 # What it would install is there: the tests run on it.
-MAKE = ("make", "--silent", "-o", ".venv/.ready", "-o", ".tools/engines/.ready", "run")
+MAKE_ALONE = ("make", "--silent", "-o", ".venv/.ready", "-o", ".tools/engines/.ready")
+MAKE = (*MAKE_ALONE, "run")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """`make run` while all is well: what it says, where it listens, what it keeps."""
 
+import contextlib
 import json
 import os
 import signal
@@ -24,7 +25,7 @@ from local.template import ROOT
 from operate.target import plane, read_exports
 from tests.clients.wire import Job, put_blob, send
 from tests.local_run.conftest import StartRun
-from tests.local_run.local_run import START_SECONDS, LocalRun, wait_until
+from tests.local_run.local_run import MAKE_ALONE, START_SECONDS, LocalRun, wait_until
 
 
 def test_it_says_that_jobs_of_every_repository_come_in(run: LocalRun):
@@ -42,6 +43,28 @@ def test_the_ready_line_comes_once_health_answers(run: LocalRun):
         release.version,
         release.commit.partition(".")[0],
     )
+
+
+def test_it_says_where_its_page_and_logs_are_and_what_points_a_runner(run: LocalRun):
+    said = "\n".join(run.lines[: run.lines.index(f"ready {run.url}")])
+    assert f"{run.url}/, and its token by: make token LOCAL_DATA_DIR={run.data}" in said
+    assert f'/opt/hook.json:     {{"url": "{run.url}/"}}' in said
+    assert "NODE_OPTIONS=--require /opt/hook.cjs" in said
+    assert f"{run.data}/logs" in said
+    assert (run.data / "logs" / "server.log").exists()
+
+
+def test_make_token_prints_the_admins_token_alone(run: LocalRun):
+    variables = {**os.environ, "LOCAL_DATA_DIR": str(run.data)}
+    ran = subprocess.run([*MAKE_ALONE, "token"], cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (0, f"{run.variables['ADMIN_TOKEN']}\n"), ran.stderr
+
+
+def test_make_token_without_a_run_says_what_starts_one(tmp_path: Path):
+    variables = {**os.environ, "LOCAL_DATA_DIR": str(tmp_path)}
+    ran = subprocess.run([*MAKE_ALONE, "token"], cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+    assert (ran.returncode != 0, ran.stdout) == (True, "")
+    assert f"error: no local run is ready with its data in {tmp_path}: start one by `make run`" in ran.stderr
 
 
 def test_health_is_good_only_once_the_env_file_is_there(start_run: StartRun):
@@ -205,6 +228,34 @@ def test_it_stops_in_order_though_nobody_reads_its_lines_any_more(start_run: Sta
     supervisor.terminate()
     assert supervisor.wait(30) in (0, None)
     assert run.processes() == []
+
+
+def test_a_full_pipe_that_nobody_reads_holds_up_neither_jobs_nor_the_end(start_run: StartRun, tmp_path: Path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    writer = os.open(pipe, os.O_WRONLY)
+    try:
+        run = start_run(command=["bash", "-c", f"exec {sys.executable} -m local > {pipe}"])
+        said = b""
+        while f"ready {run.url}\n".encode() not in said:
+            assert run.process.poll() is None
+            time.sleep(0.1)
+            with contextlib.suppress(BlockingIOError):
+                said += os.read(reader, 65536)
+        os.set_blocking(writer, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, b"x")
+        job = Job(run.url)
+        job.save("key", b"data")
+        assert job.look_up("key")["ok"]
+        time.sleep(0.5)
+        assert run.stop() == 0
+        assert run.processes() == []
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 def test_ctrl_c_stops_it_in_order_while_it_starts(start_run: StartRun):

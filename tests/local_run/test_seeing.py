@@ -20,6 +20,8 @@ from tests.local_run.local_run import LocalRun, wait_until
 UNUSED_SECONDS = 5
 REPOSITORY, OTHER_REPOSITORY = "987654321", "123456789"
 PART = b"p" * 300_000
+HOSTILE = "npm-\x1b[2J\u202e\u061c" + "k" * 200
+"""A key that a terminal would obey, and longer than its line."""
 
 
 class Scene:
@@ -33,6 +35,7 @@ class Scene:
 
     def play(self) -> "Scene":
         self._a_life()
+        self._a_hostile_key()
         self._a_break()
         self._refusals()
         wait_until(lambda: "expire the entry" in self.told(self.archive_id), 60)
@@ -52,6 +55,11 @@ class Scene:
         merged = job.download_url("life")
         assert send("GET", merged).body == PART + PART
         self.urls += [url, merged]
+
+    def _a_hostile_key(self) -> None:
+        assert not self.job.look_up(HOSTILE)["ok"]
+        self.job.save(HOSTILE, PART)
+        self.urls.append(self.job.download_url(HOSTILE))
 
     def _a_break(self) -> None:
         """Its last part is gone before it is read."""
@@ -179,6 +187,29 @@ def test_a_client_that_goes_away_is_no_error(scene: Scene):
 def test_refusals_are_counted_by_their_kind(scene: Scene):
     kinds = {(it["kind"], it["asked"].partition(" ")[0]) for it in scene.all if it["message"] == "refused"}
     assert {("PermissionDenied", "GET"), ("Unauthenticated", "POST"), ("PermissionDenied", "CreateCacheEntry")} <= kinds
+
+
+def test_the_terminal_has_a_line_for_each_save_restore_and_miss(scene: Scene):
+    told = [line.partition("  ")[2] for line in scene.run.lines if line.endswith("  life")]
+    assert told[:3] == [
+        "miss               repository 987654321  life",
+        "save     600.0 kB  repository 987654321  life",
+        "restore  600.0 kB  repository 987654321  life",
+    ]
+    shown = [line for line in scene.run.lines if re.match(r"\d\d:\d\d:\d\d  (save|restore|miss) ", line)]
+    assert len(shown) == len([it for it in scene.all if it["message"] in ("saved", "hit", "miss")])
+
+
+def test_a_hostile_key_reaches_the_terminal_harmless_and_cut(scene: Scene):
+    shown = "npm-\ufffd[2J\ufffd\ufffd" + "k" * 87 + "..."
+    told = [line.split()[1] for line in scene.run.lines if line.endswith(f"  repository {REPOSITORY}  {shown}")]
+    assert told == ["miss", "save", "restore"]
+    text = scene.run.output.read_text()
+    assert [it for it in HOSTILE if not it.isprintable() and it in text] == []
+
+
+def test_the_ready_line_stays_alone_on_its_line(scene: Scene):
+    assert [line for line in scene.run.lines if "ready" in line] == [f"ready {scene.run.url}"]
 
 
 def test_no_log_holds_a_token_a_signature_or_a_secret(scene: Scene):

@@ -1,0 +1,33 @@
+"""`make help` is read by people: in groups, the targets of a user first, on a terminal of 100 columns."""
+
+import re
+import subprocess
+
+from local.template import ROOT
+
+OF_A_USER = ["run", "demo", "token", "deploy", "verify-deployment", "cli", "doctor", "test"]
+
+
+def groups() -> list[list[str]]:
+    """The lines of each group; that of `help` itself comes before them."""
+    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [block.splitlines() for block in said.split("\n\n")]
+
+
+def test_a_users_eight_targets_come_first() -> None:
+    _, (_, *lines), *_ = groups()
+    assert [line.split()[0] for line in lines] == OF_A_USER
+
+
+def test_each_target_stands_once_in_a_group_with_a_heading() -> None:
+    (own,), *others = groups()
+    assert own.split()[0] == "help"
+    assert len(others) > 3
+    assert all(re.match(r"\S.*", heading) and lines for heading, *lines in others)
+    listed = [line.split()[0] for _, *lines in others for line in lines]
+    described = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert sorted(["help", *listed]) == sorted(described)
+
+
+def test_each_line_fits_100_columns() -> None:
+    assert [line for group in groups() for line in group if len(line) > 100] == []
