@@ -36,7 +36,7 @@ class Site:
 
 
 def sites() -> set[Site]:
-    """In the adapters, all functions in which AWS is asked for something by boto3, pynamodb or Powertools."""
+    """In the adapters, all functions in which AWS is asked for something by boto3 or pynamodb."""
     return {
         Site(file.name, function)
         for file in Path(ADAPTERS).glob("*.py")
@@ -69,12 +69,12 @@ def _asks_aws(file: str, call: ast.Call) -> bool:
         if receiver in OF_TRANSACTIONS:
             return False
         return function.attr in OF_PYNAMODB or (function.attr == "get" and receiver == "model")
-    return function.attr in _methods_of_boto3() or receiver.endswith("_provider")
+    return function.attr in _methods_of_boto3()
 
 
 @cache
 def _methods_of_boto3() -> frozenset[str]:
-    """Of all services that the wiring makes clients of, and what leads to their operations."""
+    """Of all services that clients are made of, and what leads to their operations."""
     session = botocore.session.Session()
     loader = session.get_component("data_loader")
     operations = {
@@ -89,9 +89,10 @@ def _methods_of_boto3() -> frozenset[str]:
 
 def services() -> set[str]:
     """By the names that boto3 has for them."""
+    made_in = [*(ROOT / "layers" / "core" / "actions_cache" / "wiring").glob("*.py"), Path(ADAPTERS) / "aws.py"]
     found = {
         call.args[0].value
-        for file in (ROOT / "layers" / "core" / "actions_cache" / "wiring").glob("*.py")
+        for file in made_in
         for _, call in _calls(ast.parse(file.read_text()))
         if isinstance(call.func, ast.Attribute)
         and call.func.attr == "client"

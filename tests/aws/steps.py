@@ -193,6 +193,10 @@ def _cold(function: str, begin: Callable[[World, str], Any]) -> Callable[[World,
     return start
 
 
+def _url(world: World, archive_id: str) -> str:
+    return world.control.urls.sign(Direction.DOWNLOAD, archive_id, world.clock.now() + 600 * SECOND)
+
+
 OF_API = (
     Step("health", "api", lambda _, key: key, lambda _, __: http("GET", "/health"), _ok),
     Step(
@@ -293,13 +297,16 @@ OF_API = (
         lambda _, key: http("GET", f"{V1}/caches", None, of_a_job(), key=key),
         lambda _, __, asked: asked.status == 200 and asked.json["totalCount"] >= 1,
     ),
+    Step(
+        "what a download is",
+        "api",
+        lambda world, key: world.save(key, LONG, SHORT),
+        lambda world, archive_id: http("HEAD", _url(world, archive_id)),
+        answered(200),
+    ),
 )
 
 # ---------------------------------------------------------------- download
-
-
-def _url(world: World, archive_id: str) -> str:
-    return world.control.urls.sign(Direction.DOWNLOAD, archive_id, world.clock.now() + 600 * SECOND)
 
 
 def _is_streamed(_: World, __: Any, asked: Asked) -> bool:
@@ -350,13 +357,6 @@ OF_DOWNLOAD = (
         lambda world, key: world.save_merged(key),
         lambda world, archive_id: http("GET", _url(world, archive_id), None, {"x-ms-range": "bytes=0-9"}),
         lambda _, __, asked: asked.status == 206 and asked.body == CONTENT[:10],
-    ),
-    Step(
-        "what it is",
-        "download",
-        lambda world, key: world.save(key, LONG, SHORT),
-        lambda world, archive_id: http("HEAD", _url(world, archive_id)),
-        answered(200),
     ),
 )
 

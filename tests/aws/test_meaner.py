@@ -32,10 +32,13 @@ HTTP_MODULES = {
     "functions/api/forwarding.py": "urllib.parse alone",
     "functions/api/issuer_keys.py": "tests/api/test_tokens.py, `trouble`",
     "functions/api/tokens.py": "PyJWT, which asks by issuer_keys.py",
+    "functions/download/app.py": "urllib.parse alone",
     "functions/rotate/cloudformation.py": "tests/rotate/test_cloudformation.py",
+    "layers/core/actions_cache/adapters/http_faults.py": "aiohttp's errors alone",
     "layers/core/actions_cache/adapters/results_service.py": "tests/api/test_passthrough.py",
     "layers/core/actions_cache/adapters/s3_connections.py": "raw_store.py, and tests/adapters/test_connections.py",
     "layers/core/actions_cache/adapters/s3_stream.py": "raw_store.py",
+    "layers/core/actions_cache/web/app.py": "urllib.parse alone",
 }
 """What has a way of its own to ask anybody, and where its faults are."""
 
