@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import boto3
 import pytest
 from moto import mock_aws
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
 from moto.s3 import models as moto_s3
 from moto.sqs.models import sqs_backends
@@ -179,7 +179,7 @@ class World:
 
     def take_letters(self) -> set[str]:
         """Returns the bodies of what stands in the dead-letter queue."""
-        queue = self.control.settings.merge_dead_letter_queue_url
+        queue = self.resources.refs["MergeDeadLetterQueue"]
         bodies = set()
         while letters := self.clients.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
             bodies |= {it["Body"] for it in letters}
