@@ -17,7 +17,7 @@ HTTP = ("fastapi", "mangum", "aiohttp", "h11")
 LIBRARIES = {
     "api": (*SHARED, *LOGS, *HTTP, "jwt", "google.protobuf.json_format", "defusedxml.ElementTree"),
     "download": (*SHARED, *LOGS, *HTTP),
-    "manage": (*SHARED, *LOGS, "fastapi", "mangum", "aws_lambda_powertools.utilities.parameters"),
+    "manage": (*SHARED, *LOGS, "fastapi", "mangum"),
     "merge": (*SHARED, *LOGS, "aws_lambda_powertools.utilities.batch"),
     "cleanup": (*SHARED, *LOGS),
     "rotate": (*LOGS, "boto3", "pydantic_settings", "awscrt.auth"),

@@ -3,21 +3,29 @@
 import json
 import logging
 import socket
+import time
 import uuid
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 
-from actions_cache.adapters import secrets_manager
+from actions_cache.adapters import kept_secret, management_secret, secrets_manager
 from actions_cache.adapters.edge_secrets import KEY, SIGV4A_CALLS, KeyValueStoreSecrets
 from actions_cache.adapters.management_secret import SecretsManagerTokens
-from actions_cache.adapters.secrets_manager import CACHED_SECONDS, SecretsManagerKeyring, SecretsManagerSecrets
-from actions_cache.domain.keyring import Keyring
+from actions_cache.adapters.secrets_manager import (
+    CACHED_SECONDS,
+    KEPT_SECONDS,
+    SecretsManagerKeyring,
+    SecretsManagerSecrets,
+)
+from actions_cache.domain.keyring import SETTLE, Keyring
+from actions_cache.domain.timing import SECOND
 from actions_cache.ports import KnownToEdge, Unavailable, WriteConflict
 from local.endpoints import Endpoints
 from local.localhost import resolve_names_under_localhost
@@ -80,21 +88,15 @@ def test_functions_sign_with_the_current_one_and_verify_by_all(keyrings, secrets
 
 
 class Ahead:
-    """By how many seconds Powertools' clock is set forward."""
+    """By how many seconds the clock of kept secrets is set forward."""
 
     seconds = 0
 
 
 @pytest.fixture
 def ahead(monkeypatch):
-    by = Ahead()
-
-    class Later(datetime):
-        @classmethod
-        def now(cls, tz=None):
-            return datetime.now(tz) + timedelta(seconds=by.seconds)
-
-    monkeypatch.setattr("aws_lambda_powertools.utilities.parameters.base.datetime", Later)
+    by, began = Ahead(), time.time()
+    monkeypatch.setattr(kept_secret, "time", SimpleNamespace(time=lambda: began + by.seconds))
     return by
 
 
@@ -120,6 +122,120 @@ def test_management_tokens_that_were_replaced_are_nobodys_within_a_minute(secret
     assert secret.tokens().admin == old
     ahead.seconds = 60
     assert secret.tokens().admin == new
+
+
+# ------------------------------------------------------------------ Secrets Manager, out of reach
+
+
+class Store:
+    """Secrets Manager as a function's client asks it, which can be taken away."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.is_down = False
+        self.asked = 0
+
+    def get_secret_value(self, **wanted: Any) -> Any:
+        self.asked += 1
+        if self.is_down:
+            raise EndpointConnectionError(endpoint_url=UNREACHABLE)
+        return self._client.get_secret_value(**wanted)
+
+
+@pytest.fixture
+def store(secretsmanager: Any) -> Store:
+    return Store(secretsmanager)
+
+
+@pytest.fixture(params=["signing", "management"])
+def kept(request, secretsmanager, secret_id, store):
+    """A function's reader of a secret, and how long the last value stands in."""
+    if request.param == "signing":
+        return SecretsManagerSecrets(store, secret_id).current, KEPT_SECONDS
+    secretsmanager.put_secret_value(SecretId=secret_id, SecretString=json.dumps({"admin": OLD}))
+    return SecretsManagerTokens(store, secret_id).tokens, management_secret.KEPT_SECONDS
+
+
+def test_the_last_value_stands_in_for_one_that_cannot_be_read(kept, store, ahead, caplog):
+    read, kept_seconds = kept
+    value = read()
+    store.is_down = True
+    ahead.seconds = kept_seconds - 1
+    assert read() == value
+    assert "its last value stands in" in caplog.text
+    assert OLD not in caplog.text
+
+
+def test_the_last_value_is_no_longer_good_after_its_time(kept, store, ahead):
+    read, kept_seconds = kept
+    read()
+    store.is_down = True
+    for ahead.seconds in (kept_seconds, kept_seconds + kept_secret.RETRY_SECONDS + 1):
+        with pytest.raises(Unavailable):
+            read()
+
+
+def test_a_clock_that_was_set_back_makes_no_value_younger(kept, store, ahead):
+    read, _ = kept
+    read()
+    store.is_down = True
+    ahead.seconds = -1
+    with pytest.raises(Unavailable):
+        read()
+
+
+def test_a_value_grows_too_old_while_its_next_one_is_waited_for(kept, store, ahead):
+    read, kept_seconds = kept
+    read()
+    ahead.seconds = kept_seconds - 1
+
+    def waits_in_vain(**_: Any) -> None:
+        ahead.seconds += 10
+        raise EndpointConnectionError(endpoint_url=UNREACHABLE)
+
+    store.get_secret_value = waits_in_vain
+    with pytest.raises(Unavailable):
+        read()
+
+
+def test_a_store_that_is_down_is_asked_by_one_request_in_a_while(kept, store, ahead):
+    read, _ = kept
+    read()
+    store.is_down = True
+    ahead.seconds = CACHED_SECONDS
+    for _ in range(9):
+        read()
+    assert store.asked == 2
+    ahead.seconds += kept_secret.RETRY_SECONDS
+    read()
+    assert store.asked == 3
+
+
+def test_a_new_value_is_noticed_as_soon_as_the_store_is_back(keyrings, secret_id, store, ahead):
+    secrets = SecretsManagerSecrets(store, secret_id)
+    secrets.current()
+    store.is_down = True
+    ahead.seconds = CACHED_SECONDS
+    secrets.current()
+    keyrings.write(Keyring(current=OLD, next=NEW))
+    store.is_down = False
+    ahead.seconds += kept_secret.RETRY_SECONDS
+    assert secrets.current() == (OLD, NEW)
+
+
+def test_a_value_that_was_read_and_is_no_secret_has_no_stand_in(secretsmanager, secret_id, ahead):
+    """Whoever put it may have meant to end the last one."""
+    secrets = SecretsManagerSecrets(secretsmanager, secret_id)
+    secrets.current()
+    secretsmanager.put_secret_value(SecretId=secret_id, SecretString="{}")
+    ahead.seconds = CACHED_SECONDS
+    with pytest.raises(Unavailable, match="put such a value"):
+        secrets.current()
+
+
+def test_the_rotation_goes_on_only_when_no_function_can_believe_what_was_before():
+    of_a_run = 60
+    assert CACHED_SECONDS < KEPT_SECONDS <= SETTLE // SECOND - of_a_run
 
 
 GOOD = "x" * 16

@@ -69,7 +69,7 @@ def _asks_aws(file: str, call: ast.Call) -> bool:
         if receiver in OF_TRANSACTIONS:
             return False
         return function.attr in OF_PYNAMODB or (function.attr == "get" and receiver == "model")
-    return function.attr in _methods_of_boto3() or receiver.endswith("_provider")
+    return function.attr in _methods_of_boto3()
 
 
 @cache
@@ -89,9 +89,10 @@ def _methods_of_boto3() -> frozenset[str]:
 
 def services() -> set[str]:
     """Return the services by boto3's names."""
+    made_in = [*(ROOT / "layers" / "core" / "actions_cache" / "wiring").glob("*.py"), Path(ADAPTERS) / "aws.py"]
     found = {
         call.args[0].value
-        for file in (ROOT / "layers" / "core" / "actions_cache" / "wiring").glob("*.py")
+        for file in made_in
         for _, call in _calls(ast.parse(file.read_text()))
         if isinstance(call.func, ast.Attribute)
         and call.func.attr == "client"

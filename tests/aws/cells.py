@@ -49,14 +49,16 @@ def warm_up(world: World) -> None:
 
 def calls_of(world: World, step: Step) -> list[Call]:
     """Return a step's calls without a fault, streams' own requests included, and check that its work is done."""
+    # Or what other steps left would be its work too.
+    world.empty()
     if step.function == "cleanup":
-        # Otherwise the step would do the work that other steps left.
+        # Cold starts leave tables that are to be migrated.
         world.settle()
     given = step.begin(world, _key())
     event = step.event(world, given)
     world.aws.count_from_now()
     world.store.asked.clear()
-    asked = world.invoke(step.function, event)
+    asked = world.invoke(step.function, event, step.seconds)
     calls = list(world.aws.calls)
     by_streams = list(dict.fromkeys(world.store.asked))
     assert step.is_done(world, given, asked), (str(step), asked)
@@ -115,7 +117,7 @@ def strike(world: World, cell: Cell) -> None:
     step.judge(world, given, asked)
     again: Asked | None = None
     for _ in range(ROUNDS):
-        again = world.invoke(step.function, step.event(world, given))
+        again = world.invoke(step.function, step.event(world, given), step.seconds)
         if step.is_done(world, given, again) or (step.may_be_taken and again.status == 409):
             return
         world.clock.advance(step.patience)
@@ -126,9 +128,9 @@ def _asked_in_fault(world: World, cell: Cell, given: object) -> tuple[Asked, int
     event = cell.step.event(world, given)
     if isinstance(cell.kind, RawKind):
         with world.store.answering(cell.call.operation, cell.kind, cell.length):
-            return world.invoke(cell.step.function, event), world.store.met
+            return world.invoke(cell.step.function, event, cell.step.seconds), world.store.met
     with world.aws.answering(cell.call, cell.kind, cell.length):
-        return world.invoke(cell.step.function, event), world.aws.met
+        return world.invoke(cell.step.function, event, cell.step.seconds), world.aws.met
 
 
 def _key() -> str:

@@ -440,8 +440,11 @@ ERRORS_OF_SECRETS = (
 )
 
 
-def _secret(name: str, answer: Answer, **more: Any) -> Kind:
-    return Kind(name, "secrets-manager", SECRETS, ERRORS_OF_SECRETS, answer, **more)
+KEPT = "what was read last stands in for a while; then "
+
+
+def _secret(name: str, answer: Answer, outcome: str = OUTAGE) -> Kind:
+    return Kind(name, "secrets-manager", SECRETS, ERRORS_OF_SECRETS, answer, KEPT + outcome)
 
 
 OF_SECRETS_MANAGER = (

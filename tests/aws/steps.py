@@ -11,6 +11,7 @@ from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.signed_url import Direction
 from actions_cache.domain.timing import SECOND
 from actions_cache.domain.usage import Usage
+from actions_cache.usecases.merge import DEADLINE_MARGIN
 from actions_cache.web.artifact_cache import ROOT as V1
 from tests.aws.world import (
     DAY,
@@ -47,6 +48,8 @@ class Step:
     """Seconds until it is asked again."""
     is_slow: bool = False
     """Whether it is too slow for every run, except once without a fault."""
+    seconds: float = 600
+    """Timeout of the function in seconds."""
     may_be_taken: bool = False
     """Whether the key may stay taken for its own client: a call that reserved it lost its answer."""
 
@@ -193,6 +196,10 @@ def _cold(function: str, begin: Callable[[World, str], Any]) -> Callable[[World,
     return start
 
 
+def _url(world: World, archive_id: str) -> str:
+    return world.control.urls.sign(Direction.DOWNLOAD, archive_id, world.clock.now() + 600 * SECOND)
+
+
 OF_API = (
     Step("health", "api", lambda _, key: key, lambda _, __: http("GET", "/health"), _ok),
     Step(
@@ -293,13 +300,16 @@ OF_API = (
         lambda _, key: http("GET", f"{V1}/caches", None, of_a_job(), key=key),
         lambda _, __, asked: asked.status == 200 and asked.json["totalCount"] >= 1,
     ),
+    Step(
+        "what a download is",
+        "api",
+        lambda world, key: world.save(key, LONG, SHORT),
+        lambda world, archive_id: http("HEAD", _url(world, archive_id)),
+        answered(200),
+    ),
 )
 
 # ---------------------------------------------------------------- download
-
-
-def _url(world: World, archive_id: str) -> str:
-    return world.control.urls.sign(Direction.DOWNLOAD, archive_id, world.clock.now() + 600 * SECOND)
 
 
 def _is_streamed(_: World, __: Any, asked: Asked) -> bool:
@@ -351,13 +361,6 @@ OF_DOWNLOAD = (
         lambda world, archive_id: http("GET", _url(world, archive_id), None, {"x-ms-range": "bytes=0-9"}),
         lambda _, __, asked: asked.status == 206 and asked.body == CONTENT[:10],
     ),
-    Step(
-        "what it is",
-        "download",
-        lambda world, key: world.save(key, LONG, SHORT),
-        lambda world, archive_id: http("HEAD", _url(world, archive_id)),
-        answered(200),
-    ),
 )
 
 # ---------------------------------------------------------------- merge
@@ -386,26 +389,21 @@ def _is_removed(world: World, given: tuple[str, Any], asked: Asked) -> bool:
     return archive is None or archive.state is ArchiveState.DELETED
 
 
-def _no_message(world: World, _: str) -> dict[str, Any]:
-    """Send what will never be a message, so that it goes to the dead-letter queue at once."""
-    queue = world.resources.refs["MergeQueue"]
-    while taken := world.clients.sqs.receive_message(QueueUrl=queue).get("Messages"):
-        world.clients.sqs.delete_message(QueueUrl=queue, ReceiptHandle=taken[0]["ReceiptHandle"])
-    world.clients.sqs.send_message(QueueUrl=queue, MessageBody="no message")
-    [message] = world.clients.sqs.receive_message(QueueUrl=queue)["Messages"]
+def _no_message(_: World, key: str) -> dict[str, Any]:
+    """Return a message that will never be one of merges, so that it becomes a dead letter at once."""
     event = load("sqs-merge")
-    event["Records"][0] |= {"body": message["Body"], "receiptHandle": message["ReceiptHandle"]}
+    event["Records"][0]["body"] = f"no message {key}"
     return event
 
 
-def _is_reported(world: World, event: dict[str, Any], asked: Asked) -> bool:
+def _is_a_letter(world: World, event: dict[str, Any], asked: Asked) -> bool:
     [record] = event["Records"]
-    is_reported = bool(asked.answer["batchItemFailures"] == [{"itemIdentifier": record["messageId"]}])
-    if is_reported:
-        # The queue would move it to the dead letters; moto's delivers it again.
-        queue = world.resources.refs["MergeQueue"]
-        world.clients.sqs.delete_message(QueueUrl=queue, ReceiptHandle=record["receiptHandle"])
-    return is_reported
+    return asked.answer["batchItemFailures"] == [] and record["body"] in world.take_letters()
+
+
+def _is_to_come_again(_: World, given: tuple[str, Any], asked: Asked) -> bool:
+    [record] = given[1]["Records"]
+    return bool(asked.answer["batchItemFailures"] == [{"itemIdentifier": record["messageId"]}])
 
 
 OF_MERGE = (
@@ -419,7 +417,16 @@ OF_MERGE = (
         patience=90,
         is_slow=True,
     ),
-    Step("what is no message", "merge", _no_message, lambda _, event: event, _is_reported),
+    Step("what is no message", "merge", _no_message, lambda _, event: event, _is_a_letter),
+    Step(
+        "too little time",
+        "merge",
+        _message,
+        lambda _, given: given[1],
+        _is_to_come_again,
+        patience=90,
+        seconds=DEADLINE_MARGIN / SECOND,
+    ),
     Step("a lost part", "merge", _message_of_a_broken_one, lambda _, given: given[1], _is_removed, patience=90),
 )
 
@@ -449,9 +456,13 @@ def _hold_one_object(world: World, ids: list[str], _: Asked) -> bool:
 
 
 def _left_by_the_dead(world: World, key: str) -> list[str]:
-    """Return archives whose messages are lost."""
+    """Return archives whose claimers died before the messages were sent."""
+    world.journey.merge_all()
     ids = [world.save(f"{key}{it}", LONG, SHORT) for it in "ab"]
     world.journey.messages()
+    for archive in map(world.journey.archive, ids):
+        unsent = replace(archive, merge=replace(archive.merge, sent_at=None))
+        world.control.table.replace_archive(archive, unsent)
     world.clock.advance(5 * HOUR)
     return ids
 

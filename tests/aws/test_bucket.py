@@ -15,8 +15,9 @@ from yarl import URL
 
 from actions_cache.adapters import aws as adapter
 from actions_cache.adapters.aws import QUICK_CALLS, new_session
+from actions_cache.adapters.http_faults import in_words
 from actions_cache.adapters.s3_bucket import S3Bucket
-from actions_cache.adapters.s3_stream import S3Stream, in_words
+from actions_cache.adapters.s3_stream import S3Stream
 from actions_cache.domain.archive import Part
 from actions_cache.domain.part_range import whole
 from actions_cache.ports import ObjectGone, Unavailable, WriteConflict

@@ -94,6 +94,15 @@ def test_counts_that_meet_others_are_counted_once(emptied: Journey, aws: Meaner,
     assert repositories.hits_of(REPOSITORY, "a" * 32).count == 1
 
 
+@pytest.mark.parametrize("bookkeeping", [PUT, UPDATE], ids=["its last use", "activity"])
+def test_what_cannot_be_noted_of_a_hit_costs_no_hit(emptied: Journey, aws: Meaner, waits, bookkeeping):
+    emptied.save(name("npm-1"), b"content")
+    emptied.clock.advance(3 * 3600)
+    with aws.answering(bookkeeping, CONFLICT, inf):
+        assert emptied.look_up("npm-1") is not None
+        assert aws.met
+
+
 def test_a_repository_is_noted_though_its_items_are_in_others_hands(emptied: Journey, aws: Meaner, waits):
     wanted = Repository("77", "octo/noted", 1)
     with aws.answering(PUT, CONFLICT, 3):

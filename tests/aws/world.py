@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,20 +15,28 @@ from urllib.parse import parse_qs, urlsplit
 import boto3
 import pytest
 from moto import mock_aws
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.dynamodb.models import dynamodb_backends
 from moto.s3 import models as moto_s3
+from moto.sqs.models import sqs_backends
 
-from actions_cache.adapters import management_secret, secrets_manager
+from actions_cache.adapters import kept_secret, management_secret, secrets_manager
+from actions_cache.adapters.dynamodb_schema import KEY as SCHEMA
+from actions_cache.adapters.sqs_queue import decode_message
 from actions_cache.adapters.system import SystemClock
 from actions_cache.domain import merge_plan
 from actions_cache.domain.archive import Archive, ArchiveState, MergeState
 from actions_cache.domain.claim import needs_merge
 from actions_cache.domain.entry import EntryName
 from actions_cache.domain.errors import TryAgain
-from actions_cache.ports import Unavailable
+from actions_cache.ports import MergeMessage, Unavailable
+from actions_cache.usecases.merge import GivenUp
+from actions_cache.usecases.note_repository import note_unnamed
 from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.data import DataPlane
 from actions_cache.wiring.requests import Requests
 from functions.api import handler as api
+from functions.api import health
 from functions.cleanup import handler as cleanup
 from functions.download import handler as download
 from functions.manage import handler as manage
@@ -42,7 +50,7 @@ from tests.aws.raw_store import RawStore, raw_store
 from tests.clients.runtime_token import READ_WRITE, runtime_token
 from tests.clients.wire import SERVICE, VERSION
 from tests.conftest import CREDENTIALS, settings_for
-from tests.journey import Journey, SetClock, name
+from tests.journey import Journey, SetClock, name, plenty
 from tests.rie import events
 from tests.soak.audit import audit
 from tests.template.test_events import ADMIN_TOKEN
@@ -66,6 +74,7 @@ SHORT = b"a part that is read and uploaded"
 CHANGES = {"VERIFY_TOKENS": "0", "CREATES_PER_MINUTE": "1000000", "STORE_BUDGET_BYTES": str(10**12), "EDGE_KEY": ""}
 HOUR = 3600
 DAY = 24 * HOUR
+REGION = "us-east-1"
 
 
 @dataclass(frozen=True)
@@ -111,6 +120,8 @@ class World:
     starting: "_Starting"
     saved: dict[EntryName, bytes] = field(default_factory=dict)
     """Acknowledged entries, which must be there in the end."""
+    taken: list[MergeMessage] = field(default_factory=list)
+    """Messages of the merge queue, which delivers again what was not worked off."""
 
     @property
     def clock(self) -> SetClock:
@@ -129,8 +140,8 @@ class World:
         """Start a function again, as in a new execution environment."""
         self.starting.start(function)
 
-    def invoke(self, function: str, event: Mapping[str, Any]) -> Asked:
-        context = LambdaContext(function, 512, 600, "us-east-1")
+    def invoke(self, function: str, event: Mapping[str, Any], seconds: float = 600) -> Asked:
+        context = LambdaContext(function, 512, seconds, REGION)
         try:
             return Asked(FUNCTIONS[function].lambda_handler(event, context))
         except Exception as fault:  # noqa: BLE001 - to be judged
@@ -157,16 +168,45 @@ class World:
         queue = self.resources.refs["MergeQueue"]
         while True:
             [message] = self.clients.sqs.receive_message(QueueUrl=queue)["Messages"]
-            if archive_id in message["Body"]:
+            taken = decode_message(message["Body"])
+            self.taken.append(taken)
+            if taken.archive_id == archive_id:
                 break
             self.clients.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
         event = events.load("sqs-merge")
         event["Records"][0] |= {"body": message["Body"], "receiptHandle": message["ReceiptHandle"]}
         return event
 
+    def take_letters(self) -> set[str]:
+        """Returns the bodies of what stands in the dead-letter queue."""
+        queue = self.resources.refs["MergeDeadLetterQueue"]
+        bodies = set()
+        while letters := self.clients.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
+            bodies |= {it["Body"] for it in letters}
+            for it in letters:
+                self.clients.sqs.delete_message(QueueUrl=queue, ReceiptHandle=it["ReceiptHandle"])
+        return bodies
+
     def archives(self) -> list[Archive]:
         table = self.control.table
         return [self.journey.archive(archive_id) for archive_id, _ in table.all_archives("")]
+
+    def empty(self) -> None:
+        """Empty tables, bucket and queues past their APIs: item by item it would take longer than a step."""
+        for table in dynamodb_backends[DEFAULT_ACCOUNT_ID][REGION].tables.values():
+            for key in [key for key in table.items if key.value != SCHEMA]:
+                del table.items[key]
+        for bucket in moto_s3.s3_backends[DEFAULT_ACCOUNT_ID]["aws"].buckets.values():
+            bucket.keys.clear()
+            bucket.multiparts.clear()
+        for queue in sqs_backends[DEFAULT_ACCOUNT_ID][REGION].queues.values():
+            queue._messages.clear()
+        self.saved.clear()
+        self.taken.clear()
+        self.requests.admit._noted.clear()
+        self.journey.control.admit._noted.clear()
+        # As the API does before it reserves a key; else the store's usage would be corrected to that of nobody.
+        note_unnamed(self.control.repositories, REPOSITORY, self.clock.now())
 
     # ---------------------------------------------------------------- checks
 
@@ -177,7 +217,13 @@ class World:
             cleaned = self.invoke("cleanup", event)
             assert cleaned.fault is None, repr(cleaned.fault)
             assert not cleaned.answer.get("failed"), cleaned.answer
+            self.bring_again()
             self.journey.merge_all()
+
+    def bring_again(self) -> None:
+        while self.taken:
+            with suppress(GivenUp):
+                self.control.merge(self.taken.pop(), plenty)
 
     def check_saved(self) -> None:
         for entry_name, content in self.saved.items():
@@ -259,7 +305,10 @@ def world_on_moto(template: Template, session: boto3.Session) -> Iterator[World]
             patch.setenv(variable, value)
         patch.setattr(time, "sleep", lambda _: None)
         patch.setattr(asyncio, "sleep", functools.partial(_at_once, asyncio.sleep))
-        # Otherwise the first answer would be good for minutes.
+        # Else the first answer would be good for minutes, and the first fault for seconds.
+        patch.setattr(health, "WELL_SECONDS", 0)
+        patch.setattr(health, "FAULT_SECONDS", 0)
+        patch.setattr(kept_secret, "RETRY_SECONDS", 0)
         patch.setattr(secrets_manager, "CACHED_SECONDS", 0)
         patch.setattr(management_secret, "CACHED_SECONDS", 0)
         patch.setattr(merge_plan, "MIN_UPLOAD_PART_BYTES", LEAST_COPIED_BYTES)
@@ -283,7 +332,9 @@ def world_on_moto(template: Template, session: boto3.Session) -> Iterator[World]
         telling = logging.getLogger("actions_cache.adapters.telemetry")
         telling.addHandler(heard)
         stack.callback(telling.removeHandler, heard)
-        yield World(aws, store, clients, resources, journey, heard.heard, starting)
+        world = World(aws, store, clients, resources, journey, heard.heard, starting)
+        world.empty()
+        yield world
 
 
 async def _at_once(sleep: Any, seconds: float, *_: object) -> None:

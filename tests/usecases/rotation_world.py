@@ -10,16 +10,17 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from actions_cache.adapters.secrets_manager import CACHED_SECONDS
+from actions_cache.adapters.secrets_manager import KEPT_SECONDS
 from actions_cache.domain.keyring import Keyring, RotationTimes
 from actions_cache.domain.timing import DAY, SECOND, Millis
 from actions_cache.ports import KnownToEdge, WriteConflict
 from actions_cache.usecases.rotate_secret import RotateSecret
 from tests.domain.build import NOW
 
-CACHED: Millis = CACHED_SECONDS * SECOND
+BELIEVED: Millis = KEPT_SECONDS * SECOND
+"""By a function that can't read the secret anew."""
 SPREADS: Millis = 600 * SECOND
-"""The slowest edge: SETTLE without what a function caches."""
+"""The slowest edge."""
 RUN: Millis = 60 * SECOND
 """The function's timeout, which ends a run wherever it stands."""
 URL_LIFE: Millis = 3600 * SECOND
@@ -80,13 +81,13 @@ class World:
     def check(self) -> None:
         """Every URL that a function may have signed, and that isn't over, verifies everywhere."""
         views = [("edge", secrets) for secrets in self._within(SPREADS, self.told)]
-        views += [("function", ring.verifying) for ring in self._within(CACHED, self.rings)]
+        views += [("function", ring.verifying) for ring in self._within(BELIEVED, self.rings)]
         for secret in self.secrets_of_good_urls():
             for who, verifying in views:
                 assert secret in verifying, f"a URL signed with {secret} is good, and the {who} knows {verifying}"
 
     def secrets_of_good_urls(self) -> set[str]:
-        return {ring.current for ring in self._within(CACHED + URL_LIFE - 1, self.rings)}
+        return {ring.current for ring in self._within(BELIEVED + URL_LIFE - 1, self.rings)}
 
     def _within(self, delay: Millis, history: Sequence[tuple[Millis, T]]) -> list[T]:
         """What was true at some moment within the delay before now."""

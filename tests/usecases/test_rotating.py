@@ -13,7 +13,7 @@ from actions_cache.domain.errors import TryAgain
 from actions_cache.domain.keyring import SETTLE, Keyring, Phase, RotationTimes, unknown_to_edge
 from actions_cache.domain.timing import DAY, SECOND, Millis
 from actions_cache.usecases.rotate_secret import MAX_ROUNDS, RotateSecret
-from tests.usecases.rotation_world import CACHED, RUN, SPREADS, TIMES, URL_LIFE, World
+from tests.usecases.rotation_world import BELIEVED, RUN, SPREADS, TIMES, URL_LIFE, World
 
 HOUR: Millis = 3600 * SECOND
 BEGINS = st.sampled_from([RotateSecret.__call__, RotateSecret.tell_edge])
@@ -47,7 +47,7 @@ def test_a_rotation_replaces_the_secret_and_the_old_one_verifies_nowhere_any_mor
     rotate(world)
     assert "first" not in world.ring.verifying
     assert world.told[-1][1] == world.ring.verifying
-    world.wait(SPREADS + URL_LIFE + CACHED + 1)
+    world.wait(SPREADS + URL_LIFE + BELIEVED + 1)
     assert world.secrets_of_good_urls() == {world.ring.current}
     world.check()
 
@@ -231,7 +231,7 @@ class Rotation(RuleBasedStateMachine):
         super().__init__()
         self.world = World(times=self.times)
 
-    @rule(passed=st.sampled_from([1, SECOND, 20 * SECOND, RUN, CACHED, SPREADS, SETTLE, HOUR, DAY]))
+    @rule(passed=st.sampled_from([1, SECOND, 20 * SECOND, RUN, BELIEVED, SPREADS, SETTLE, HOUR, DAY]))
     def time_passes(self, passed: Millis) -> None:
         self.world.wait(passed)
 
@@ -284,7 +284,7 @@ class Rotation(RuleBasedStateMachine):
             self.world.wait(self.world.until_due())
             self.world.run()
             rotate(self.world)
-        self.world.wait(SPREADS + URL_LIFE + CACHED + 1)
+        self.world.wait(SPREADS + URL_LIFE + BELIEVED + 1)
         assert old not in self.world.ring.verifying
         assert self.world.secrets_of_good_urls() == {self.world.ring.current}
 
@@ -310,7 +310,7 @@ def _breaks(machine: type[Rotation]) -> None:
         )
 
 
-@pytest.mark.parametrize("settles", [CACHED - SECOND, SPREADS - SECOND], ids=["below a cache's", "below the edge's"])
+@pytest.mark.parametrize("settles", [BELIEVED - SECOND, SPREADS - SECOND], ids=["below a cache's", "below the edge's"])
 def test_waiting_less_than_everybody_needs_breaks_urls(monkeypatch: pytest.MonkeyPatch, settles: Millis):
     monkeypatch.setattr(keyring, "SETTLE", settles)
     _breaks(Rotation)

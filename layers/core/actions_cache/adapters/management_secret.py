@@ -6,10 +6,9 @@ Only `admin` is required; the template has it generated. Without the other, doma
 import re
 from typing import TYPE_CHECKING
 
-from aws_lambda_powertools.utilities.parameters import SecretsProvider
-from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from pydantic import TypeAdapter, ValidationError
 
+from actions_cache.adapters.kept_secret import KeptSecret
 from actions_cache.domain.role import ManagementTokens
 from actions_cache.ports import Unavailable
 
@@ -18,6 +17,10 @@ if TYPE_CHECKING:
 
 CACHED_SECONDS = 60
 """Longer: a token that was replaced is believed longer. Shorter: more requests, each a few ms and a part of a cent."""
+
+KEPT_SECONDS = 3600
+"""How old what was read may be when it can't be read anew. Longer: an outage of Secrets Manager's is survived longer.
+Shorter: a token that was replaced during one is believed for less long."""
 
 _USABLE = re.compile(r"[!-~]{32,256}")
 """Shorter ones can be guessed: nothing counts who tries."""
@@ -29,16 +32,10 @@ class SecretsManagerTokens:
     """See ports.ManagementSecret. A wrong token is no reason to read again, or anybody could have us ask."""
 
     def __init__(self, client: "SecretsManagerClient", secret_id: str) -> None:
-        # Without one it makes a session of its own, which takes a quarter of a second.
-        self._provider = SecretsProvider(boto3_client=client)
-        self._secret_id = secret_id
+        self._secret = KeptSecret(client, secret_id)
 
     def tokens(self) -> ManagementTokens:
-        try:
-            value = self._provider.get(self._secret_id, max_age=CACHED_SECONDS)
-        except GetParameterError as error:
-            raise Unavailable(str(error)) from error
-        return parse_tokens(str(value))
+        return parse_tokens(self._secret.text(CACHED_SECONDS, KEPT_SECONDS))
 
 
 def parse_tokens(value: str) -> ManagementTokens:

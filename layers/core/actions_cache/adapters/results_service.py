@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import aiohttp
 from yarl import URL
 
-from actions_cache.adapters.s3_stream import in_words
+from actions_cache.adapters.http_faults import in_words
 
 RawHeaders = Sequence[tuple[bytes, bytes]]
 

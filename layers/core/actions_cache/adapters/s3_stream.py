@@ -7,6 +7,7 @@ from http import HTTPStatus
 import aiohttp
 
 from actions_cache.adapters.aws import answers, note_denied
+from actions_cache.adapters.http_faults import in_words
 from actions_cache.adapters.s3_connections import (
     MAX_CONNECTIONS,
     READ_BUFFER_BYTES,
@@ -105,12 +106,6 @@ class SentBody:
         except Exception as fault:
             self.fault = fault
             raise
-
-
-def in_words(error: Exception) -> str:
-    """Return the error without the request's headers, which aiohttp's own message quotes: they hold its credentials."""
-    said = error.message if isinstance(error, aiohttp.ClientResponseError) else error
-    return f"{type(error).__name__}: {said}"
 
 
 async def _said(answer: Connection) -> str:

@@ -6,11 +6,10 @@ Only `current` is required; the template has it generated (domain/keyring.py has
 import re
 from typing import TYPE_CHECKING
 
-from aws_lambda_powertools.utilities.parameters import SecretsProvider
-from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from pydantic import TypeAdapter, ValidationError
 
 from actions_cache.adapters.aws import answers
+from actions_cache.adapters.kept_secret import KeptSecret
 from actions_cache.domain.keyring import Keyring
 from actions_cache.ports import Unavailable
 
@@ -18,8 +17,12 @@ if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient
 
 CACHED_SECONDS = 300
-"""Longer: a rotated secret is believed longer, and SETTLE (domain/keyring.py) must grow. Shorter: more requests, each a
-few ms and a part of a cent."""
+"""Longer: a rotated secret is believed longer. Shorter: more requests, each a few ms and a part of a cent."""
+
+KEPT_SECONDS = 720
+"""How old what was read may be when it can't be read anew. Longer: an outage of Secrets Manager's is survived longer,
+and SETTLE (domain/keyring.py) must grow: functions must know a change before the rotation goes on. Shorter: requests
+fail sooner."""
 
 _USABLE = re.compile(r"[!-~]{16,256}")
 """Short ones can be guessed from one URL, spaces separate them at the edge, whose values end at 1,024 characters:
@@ -36,16 +39,10 @@ class SecretsManagerSecrets:
     """
 
     def __init__(self, client: "SecretsManagerClient", secret_id: str) -> None:
-        # Without one it makes a session of its own, which takes a quarter of a second.
-        self._provider = SecretsProvider(boto3_client=client)
-        self._secret_id = secret_id
+        self._secret = KeptSecret(client, secret_id)
 
     def current(self) -> tuple[str, ...]:
-        try:
-            value = self._provider.get(self._secret_id, max_age=CACHED_SECONDS)
-        except GetParameterError as error:
-            raise Unavailable(str(error)) from error
-        return parse_keyring(str(value)).verifying
+        return parse_keyring(self._secret.text(CACHED_SECONDS, KEPT_SECONDS)).verifying
 
 
 class SecretsManagerKeyring:

@@ -23,10 +23,10 @@ from enum import StrEnum
 from actions_cache.domain.timing import SECOND, Millis
 
 SETTLE: Millis = 900 * SECOND
-"""Until everybody knows a change, and what races can take off that. Functions believe what they read for 300 s
-(adapters/secrets_manager.py); the edge's KeyValueStore spreads "within a few seconds", says AWS, and promises nothing;
-of two runs of the rotation at once, one may undo what the other noted, each within its function's 60 s. Longer: slower
-rotations. Shorter than what it takes: URLs that fail."""
+"""Until everybody knows a change, and what races can take off that. Functions believe what they read for 300 s, and for
+720 s when it can't be read anew (adapters/secrets_manager.py); the edge's KeyValueStore spreads "within a few seconds",
+says AWS, and promises nothing; of two runs of the rotation at once, one may undo what the other noted, each within its
+function's 60 s. Longer: slower rotations. Shorter than what it takes: URLs that fail."""
 
 
 class Phase(StrEnum):

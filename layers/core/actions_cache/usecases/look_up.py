@@ -1,5 +1,6 @@
 """GetCacheEntryDownloadURL: which entry matches, and where its bytes are to be had."""
 
+import logging
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -11,10 +12,12 @@ from actions_cache.domain.delivery import choose_source, is_plain_reader
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
 from actions_cache.domain.happenings import MissReason
 from actions_cache.domain.timing import Lifetimes
-from actions_cache.ports import Bucket, Clock, ObjectGone, Table, Telemetry, WriteConflict
+from actions_cache.ports import Bucket, Clock, ObjectGone, Table, Telemetry, Unavailable, WriteConflict
 from actions_cache.usecases.note_activity import NoteActivity
 from actions_cache.usecases.remove_entry import RemoveBroken
 from actions_cache.usecases.urls import SourceUrls
+
+logger = logging.getLogger(__name__)
 
 MAX_BROKEN = 5
 """Entries found broken in one lookup before it is called a miss."""
@@ -127,6 +130,9 @@ class LookUp:
             except WriteConflict:
                 # Somebody else noted it, or the merge went on: a use is noted at the next lookup then.
                 return
+            except Unavailable:
+                # The hit is known; the next lookup notes the use.
+                logger.exception("a use wasn't noted")
 
 
 def _without_repeats(keys: Sequence[str]) -> tuple[str, ...]:
