@@ -14,8 +14,8 @@ _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::\d{0,5})?")
 
 
 AZURE_BLOBS = ".blob.core.windows.net"
-"""Suffix of names from which @actions/cache restores in pieces. A machine may resolve one to itself, to try that; a page
-can't, since Azure alone answers for these names."""
+"""Suffix of names from which @actions/cache restores in pieces. A machine may resolve one to itself, to try that.
+A page can't, since Azure alone has DNS for these names."""
 
 
 @dataclass(frozen=True)

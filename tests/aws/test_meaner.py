@@ -46,6 +46,7 @@ HTTP_MODULES = {
     "layers/core/actions_cache/adapters/results_service.py": "tests/api/test_passthrough.py",
     "layers/core/actions_cache/adapters/s3_connections.py": "raw_store.py, and tests/adapters/test_connections.py",
     "layers/core/actions_cache/adapters/s3_stream.py": "raw_store.py",
+    "layers/core/actions_cache/settings.py": "urllib.parse alone",
     "layers/core/actions_cache/web/app.py": "urllib.parse alone",
 }
 """Modules with an HTTP client of their own, and where their faults are tested."""
