@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from actions_cache.domain.happenings import BYTES_DOWN, BYTES_UP
 from operate.console import amount
 
-MOST_BYTES = 1024 * 1024
+MOST_BYTES = 256 * 1024
 """Of the log at a time; the rest comes with the next look."""
 
 MOST_LINES = 20
