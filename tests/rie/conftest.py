@@ -68,9 +68,11 @@ class Stage:
         self.clients.s3.delete_object(Bucket=self.resources.refs["Bucket"], Key=f"archives/{archive_id}/{part}")
 
     def spoil_manifest(self, archive_id: str) -> None:
-        """Make the merge fail without a fault of the bucket's."""
-        control = self.journey.control
-        spoilt = control.bucket.write_once(ArchiveKeys(archive_id).manifest("spoilt"), b"no manifest")
+        """Make the merge fail without a fault of the bucket: a part is said to be longer than it is."""
+        control, archive = self.journey.control, self.journey.archive(archive_id)
+        first, *others = control.manifests.of(archive).parts
+        longer = (replace(first, size=first.size + 1), *others)
+        spoilt = control.manifests.write(ArchiveKeys(archive_id), longer)
 
         def points_to_it(archive: Archive) -> Archive | None:
             return replace(archive, commit=replace(archive.commit, manifest=spoilt)) if archive.commit else None

@@ -58,7 +58,8 @@ def api_journey(stage: Stage) -> None:
     assert events.json_of(api.invoke(events.call("finalize", key="policies-b", size_bytes=4)))["ok"]
     presigned = events.json_of(api.invoke(events.call("lookup", key="policies-b")))["signed_download_url"]
     assert stage.read(presigned) == b"blob"
-    described = events.blob("head-download", stage.url_of("policies-a"))
+    unmerged = events.json_of(api.invoke(events.call("lookup", key="policies-a")))["signed_download_url"]
+    described = events.blob("head-download", unmerged)
     assert api.invoke(described)["statusCode"] == 200
 
     put_more_than_a_page(stage, name("policies-many-", SCOPE, VERSION, REPOSITORY))
