@@ -1,5 +1,6 @@
 """The one way of talking to whoever deploys. Names from AWS and GitHub are others' text, so every line is made safe."""
 
+import codecs
 import contextlib
 import os
 import sys
@@ -64,24 +65,25 @@ class Terminal:
     def _ask_with_hint(self, prompt: str, hint: Callable[[str], str]) -> str:
         typed = ""
         with _each_key():
-            while True:
+            self._draw(prompt, typed, hint)
+            for key in _keys():
+                if key in "\r\n":
+                    self._draw(prompt, typed, hint)
+                    self._write("\n")
+                    return typed.strip()
+                if key == INTERRUPT:
+                    raise KeyboardInterrupt
+                if key == END_OF_INPUT:
+                    break
+                if key in BACKSPACES:
+                    typed = typed[:-1]
+                elif key == KILL:
+                    typed = ""
+                elif key.isprintable():
+                    typed += key
                 self._draw(prompt, typed, hint)
-                for key in os.read(sys.stdin.fileno(), 1024).decode(errors="replace") or END_OF_INPUT:
-                    if key in "\r\n":
-                        self._draw(prompt, typed, hint)
-                        self._write("\n")
-                        return typed.strip()
-                    if key == INTERRUPT:
-                        raise KeyboardInterrupt
-                    if key == END_OF_INPUT:
-                        self._write("\n")
-                        raise Stopped
-                    if key in BACKSPACES:
-                        typed = typed[:-1]
-                    elif key == KILL:
-                        typed = ""
-                    elif key.isprintable():
-                        typed += key
+        self._write("\n")
+        raise Stopped
 
     def _draw(self, prompt: str, typed: str, hint: Callable[[str], str]) -> None:
         beside = printable(hint(typed.strip()))
@@ -100,13 +102,21 @@ class Terminal:
             self._stream.flush()
 
 
+def _keys() -> Iterator[str]:
+    """Read key by key until the input ends, and nothing ahead: what follows a line answers the next question."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    while data := os.read(sys.stdin.fileno(), 1):
+        yield from decoder.decode(data)
+
+
 @contextlib.contextmanager
 def _each_key() -> Iterator[None]:
     """Have keys as they are typed, and the terminal as it was afterwards."""
     descriptor = sys.stdin.fileno()
     before = termios.tcgetattr(descriptor)
     try:
-        tty.setcbreak(descriptor)
+        # Not by its default, which would drop what was typed before the question was asked.
+        tty.setcbreak(descriptor, termios.TCSADRAIN)
         yield
     finally:
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

@@ -69,6 +69,13 @@ def test_a_line_is_read_as_it_is_edited(how: str, typed: str, got: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["plain", "hint"])
+def test_what_is_typed_before_the_question_answers_it(how: str) -> None:
+    with asked(how) as master:
+        os.write(master, b"100\r")
+        assert "got '100'" in read_until(master, r"got .+\n")
+
+
+@pytest.mark.parametrize("how", ["plain", "hint"])
 def test_an_interrupt_at_a_question_ends_it(how: str) -> None:
     with asked(how) as master:
         read_until(master, "how much")
