@@ -1,6 +1,5 @@
 """A release's files: what is in them, and that nobody else's are taken for them. With a key that is thrown away."""
 
-import re
 import shutil
 import subprocess
 import zipfile
