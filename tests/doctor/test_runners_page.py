@@ -77,8 +77,8 @@ def test_a_machines_lines_lead_node_to_the_server(way: str, tmp_path: Path) -> N
     runner.mkdir()
     (runner / ".env").write_text("LANG=C.UTF-8\n")
     script = "\n".join(["set -e", "umask 077", *lines])
-    script = re.sub(r"\bsudo | -o root -g \w+|chown root:\w+ \.env && ", "", script)
-    script = re.sub(r"(?:~|/opt)/actions-runner", str(runner), script)
+    script = re.sub(r"\bsudo | -o root -g \w+|chown root:\w+ \S+(?: && |\n)", "", script)
+    script = re.sub(r"(?:~|/opt|/Users/runner)/actions-runner", str(runner), script)
     script = re.sub(r"(?<![\w/])/opt\b", str(opt), script)
     subprocess.run(["bash", "-c", script], cwd=ROOT, check=True, capture_output=True)
 
