@@ -9,11 +9,20 @@ from local.template import ROOT
 
 PAGES = sorted(path for pattern in ("*.md", "docs/**/*.md") for path in ROOT.glob(pattern))
 
-MARKS = ("AWS", "runner", "key", "peer", "long")
-"""What a command may be marked with, in a comment at its end: it needs an AWS account, a runner, a secret of the
-reader's, another cache server's database, or minutes, as whatever needs a local run that stands."""
+NEEDS = {
+    "aws": "an AWS account, with a stack or to put one into",
+    "runner": "a runner: its machine, its cluster, or Terraform that makes it",
+    "local-run": "a run of `make run` that stands",
+    "minutes": "more time than the tests take, or the network",
+    "key": "a secret of the reader's",
+    "peer": "another cache server's database",
+}
+"""What a block's commands may need that the tests don't have, by the words after the language in its fence: GitHub
+highlights by the first word and shows none of them, so nobody copies them."""
 
-_BLOCK = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+SHELLS = ("console", "sh", "bash", "shell")
+
+_BLOCK = re.compile(r"^( *)```(\w*)([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _COMMENT = re.compile(r"\s+# (.*)$", re.MULTILINE)
 
 
@@ -23,20 +32,27 @@ class Command:
     text: str
     """Without its comments, in one line."""
     comments: tuple[str, ...]
-
-    @property
-    def mark(self) -> str | None:
-        return next((mark for comment in self.comments for mark in MARKS if re.match(rf"{mark}\b", comment)), None)
+    needs: tuple[str, ...]
+    """As its block's fence says."""
 
 
-def commands(page: str, text: str) -> Iterator[Command]:
-    """Of its blocks of `console`, what stands after each `$`, with its continuation lines; of `sh`, each line."""
-    for indent, language, block in _BLOCK.findall(text):
+@dataclass(frozen=True)
+class Block:
+    page: str
+    language: str
+    needs: tuple[str, ...]
+    commands: tuple[Command, ...]
+
+
+def blocks(page: str, text: str) -> Iterator[Block]:
+    """Of `console`, commands are what stands after each `$`, with its continuation lines; of `sh`, each line."""
+    for indent, language, words, block in _BLOCK.findall(text):
         lines = [line.removeprefix(indent) for line in block.splitlines()]
-        if language == "console":
-            yield from (_command(page, it) for it in _after_prompts(lines))
-        elif language in ("sh", "bash", "shell"):
-            yield from (_command(page, line) for line in lines if line.strip() and not line.startswith("#"))
+        typed = list(_after_prompts(lines)) if language == "console" else []
+        if language in SHELLS[1:]:
+            typed = [line for line in lines if line.strip() and not line.startswith("#")]
+        needs = tuple(words.split())
+        yield Block(page, language, needs, tuple(_command(page, it, needs) for it in typed))
 
 
 def _after_prompts(lines: list[str]) -> Iterator[str]:
@@ -56,14 +72,18 @@ def _after_prompts(lines: list[str]) -> Iterator[str]:
         yield "\n".join(typed)
 
 
-def _command(page: str, typed: str) -> Command:
+def _command(page: str, typed: str, needs: tuple[str, ...]) -> Command:
     text = _COMMENT.sub("", typed)
-    return Command(page, " ".join(text.replace("\\\n", " ").split()), tuple(_COMMENT.findall(typed)))
+    return Command(page, " ".join(text.replace("\\\n", " ").split()), tuple(_COMMENT.findall(typed)), needs)
 
 
 def read(path: Path) -> tuple[str, str]:
     return str(path.relative_to(ROOT)), path.read_text()
 
 
-def all_commands() -> list[Command]:
-    return [command for path in PAGES for command in commands(*read(path))]
+def all_blocks() -> list[Block]:
+    return [block for path in PAGES for block in blocks(*read(path))]
+
+
+def commands(page: str, text: str) -> list[Command]:
+    return [command for block in blocks(page, text) for command in block.commands]

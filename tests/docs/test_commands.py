@@ -1,14 +1,13 @@
-"""Every command on every page is run by a test, here or elsewhere, or says what it needs that a test doesn't have."""
+"""Each command on each page is run by a test, here or elsewhere, or its fence says what it needs that tests lack."""
 
 import re
 import subprocess
 import sys
-from collections import Counter
 
 import pytest
 
 from local.template import ROOT
-from tests.docs.pages import MARKS, PAGES, Command, all_commands, commands
+from tests.docs.pages import NEEDS, PAGES, SHELLS, Block, Command, all_blocks, blocks
 
 RUN_HERE = {
     "make help": "Lists the targets",
@@ -34,12 +33,19 @@ RUN_ELSEWHERE = {
 """By the test file named, which has this line in it."""
 
 RUN_BY_THEIR_PAGES_TEST = {
-    ("docs/operator.md", "actions-cache "): ("tests/operate/test_page.py", "(actions-cache .*)"),
-    ("docs/management.md", "curl "): ("tests/e2e/test_management.py", "(curl (?:"),
+    ("docs/operator.md", r"actions-cache "): ("tests/operate/test_page.py", "(actions-cache .*)"),
+    ("docs/management.md", r"curl .*\$URL"): ("tests/e2e/test_management.py", "(curl (?:"),
 }
-"""Those of a page that begin so: by a test that finds them there itself, by this expression."""
+"""Those of a page that begin so: by a test that finds them there itself, by the second expression."""
 
-SHOWN = all_commands()
+BLOCKS = all_blocks()
+SHOWN = [command for block in BLOCKS for command in block.commands]
+OLD_MARK = re.compile(r"(AWS|runner|key|peer|long)(:|$)")
+
+
+def is_run(command: Command) -> bool:
+    by_page = any(command.page == page and re.match(it, command.text) for page, it in RUN_BY_THEIR_PAGES_TEST)
+    return command.text in RUN_HERE or command.text in RUN_ELSEWHERE or by_page
 
 
 def test_the_pages_are_read_at_all() -> None:
@@ -48,10 +54,27 @@ def test_the_pages_are_read_at_all() -> None:
 
 
 @pytest.mark.parametrize("command", SHOWN, ids=lambda it: f"{it.page}: {it.text[:60]}")
-def test_each_command_is_run_by_a_test_or_says_what_it_needs(command: Command) -> None:
-    by_page = any(command.page == page and command.text.startswith(it) for page, it in RUN_BY_THEIR_PAGES_TEST)
-    is_run = command.text in RUN_HERE or command.text in RUN_ELSEWHERE or by_page
-    assert is_run or command.mark, f"name the test that runs it, or mark it with one of # {', # '.join(MARKS)}"
+def test_each_command_is_run_by_a_test_or_its_fence_says_why_not(command: Command) -> None:
+    said = f"name the test that runs it, or write what it needs after its fence's language: {', '.join(NEEDS)}"
+    assert is_run(command) or command.needs, said
+
+
+@pytest.mark.parametrize("block", [it for it in BLOCKS if it.needs], ids=lambda it: f"{it.page}: {it.needs}")
+def test_a_fence_says_known_needs_and_no_idle_ones(block: Block) -> None:
+    assert block.language in SHELLS
+    assert set(block.needs) <= set(NEEDS)
+    assert not all(map(is_run, block.commands)), "tests run all of it: it needs nothing"
+
+
+@pytest.mark.parametrize("command", [it for it in SHOWN if it.comments], ids=lambda it: f"{it.page}: {it.text[:60]}")
+def test_a_comment_is_for_readers_and_no_mark_for_tests(command: Command) -> None:
+    assert [it for it in command.comments if OLD_MARK.match(it)] == []
+
+
+def test_contributors_are_told_each_need() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    (line,) = re.findall(r"^- \*\*A command in the docs\*\*.*(?:\n  .*)*", page, re.MULTILINE)
+    assert set(re.findall(r"`([a-z-]+)`", line)) - {"console"} == set(NEEDS)
 
 
 def test_what_is_named_here_stands_on_a_page() -> None:
@@ -97,11 +120,14 @@ def test_each_module_that_a_command_starts_exists() -> None:
             assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), command
 
 
-def test_commands_are_found_with_their_comments_and_without_what_they_print() -> None:
+def test_commands_are_found_with_their_needs_and_without_what_they_print() -> None:
     page = (
-        "```console\n$ one \\\n    --two     # AWS: why\nprinted\n$ three\n```\n\n"
-        "  ```sh\n  four # no mark\n  ```\n```yaml\nfive\n```\n"
+        "```console aws key\n$ one \\\n    --two     # why\nprinted\n$ three\n```\n\n"
+        "  ```sh\n  four # plainly\n  ```\n```yaml\nfive\n```\n"
     )
-    found = list(commands("page", page))
-    assert [(it.text, it.mark) for it in found] == [("one --two", "AWS"), ("three", None), ("four", None)]
-    assert Counter(it.page for it in found) == {"page": 3}
+    found = [(it.text, it.comments, it.needs) for block in blocks("page", page) for it in block.commands]
+    assert found == [
+        ("one --two", ("why",), ("aws", "key")),
+        ("three", (), ("aws", "key")),
+        ("four", ("plainly",), ()),
+    ]

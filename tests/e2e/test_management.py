@@ -169,7 +169,7 @@ def test_gh_lists_and_deletes_caches(managed: Managed, tmp_path: Path) -> None:
 
 
 def test_what_the_documentation_asks_of_a_local_run_works(managed: Managed) -> None:
-    blocks = re.findall(r"```console\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    blocks = re.findall(r"```console[^\n]*\n(.*?)```", PAGE.read_text(), re.DOTALL)
     found = [it for block in blocks for it in re.findall(r"^\$ (curl (?:.*\\\n)*.*)$", block, re.MULTILINE)]
     commands = [it for it in found if "$URL" in it]
     assert len(commands) == 4

@@ -35,7 +35,7 @@ class Example:
 
 def examples(page: str) -> list[Example]:
     found = []
-    for block in re.findall(r"^```console\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
+    for block in re.findall(r"^```console[^\n]*\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
         for command, output in re.findall(r"^\$ (actions-cache .*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
             found.append(Example(command, output))
     return found
