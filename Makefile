@@ -13,7 +13,7 @@ NODE_PACKAGES = $(addsuffix /node_modules/.ready,tests/clients tests/edge tests/
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo token deploy try-on-aws verify-deployment cli cost test test-deploy test-rie sam-local test-sam-local test-slow proofs soak \
-	bench bench-delivery check lint built-here build release validate doctor doctor-file clients-page screenshots edge lock generate clean
+	bench bench-delivery check lint built-here build release validate doctor doctor-file clients-page screenshots recording edge lock generate clean
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } \
@@ -154,6 +154,9 @@ clients-page: .venv/.ready ## Makes docs/clients.md of the tests
 
 screenshots: .venv/.ready ## Makes docs/images of the page, by a headless Chromium
 	@$(RUN) -m scripts.screenshots
+
+recording: .venv/.ready .tools/engines/.ready tests/clients/node_modules/.ready ## Makes docs/images/demo.svg of a run of the demo
+	@$(RUN) -m scripts.record_demo $(RECORD_OPTIONS)
 
 edge: .venv/.ready ## Puts the edge's functions into template.yaml
 	@$(RUN) -m scripts.edge

@@ -14,8 +14,10 @@ from typing import Literal
 from playwright.sync_api import Browser, ViewportSize
 
 import local  # noqa: F401 - puts the core's packages on the path
+from actions_cache.domain.access import GITHUB
 from actions_cache.domain.activity import HOUR, Tally
 from actions_cache.domain.archive import MergeState
+from actions_cache.domain.refusal import KEPT, Refusals, RefusedJob
 from actions_cache.domain.role import Role
 from actions_cache.domain.timing import DAY
 from local.template import ROOT, Template
@@ -37,6 +39,10 @@ REPOSITORIES: Mapping[str, tuple[str, float, int]] = {
     "45": ("acme/infrastructure", 0.4, 3),
 }
 """By id: the name, GiB and entries."""
+
+CLAIMS = "repository_owner_id=5"
+ADMITTING = (f"repository_id=61@{GITHUB}", f"repository_owner_id=8@{GITHUB}")
+REFUSED = RefusedJob(GITHUB, "61", "acme-labs/prototype", "8", "acme-labs", ADMITTING)
 
 KEYS = (
     "node-modules-linux-x64-",
@@ -81,6 +87,7 @@ def fill(store: World) -> None:
                 )
                 store.hour(repository, ago, tally)
     store.entry("43", "buildkit-layers-with-a-lost-part", 2 * GIB, created=DAY, used=3 * HOUR, merge=MergeState.FAILED)
+    store.control.repositories.add_refusals(Refusals(REFUSED, 3, store.now - 2 * HOUR), store.now + KEPT)
 
 
 def _busyness(at: int) -> float:
@@ -134,7 +141,7 @@ PICTURES = (
 def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     try:
-        with chromium() as browser, world(Template.load(), "screenshots") as store:
+        with chromium() as browser, world(Template.load(), "screenshots", token_claims=CLAIMS) as store:
             fill(store)
             for picture in PICTURES:
                 file = picture.take(browser, store)

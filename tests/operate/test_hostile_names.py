@@ -139,6 +139,7 @@ OWN_WORDS = {
     "scripts/cost.py": 2,
     "scripts/deploy/transformed.py": 1,
     "scripts/edge.py": 1,
+    "scripts/record_demo.py": 2,
     "scripts/sam_local.py": 1,
     "scripts/screenshots.py": 1,
     "scripts/try_on_aws/__main__.py": 1,

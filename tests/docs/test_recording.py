@@ -1,0 +1,175 @@
+"""The demo's picture is drawn from the recording beside it, shows today's demo, and depends on nothing else."""
+
+import os
+import re
+import sys
+from signal import SIGINT
+from subprocess import PIPE, CalledProcessError, Popen
+from textwrap import dedent
+
+import pytest
+from defusedxml import ElementTree
+
+from demo.__main__ import NEXT
+from local.template import ROOT
+from scripts.record_demo import (
+    CAST,
+    COLUMNS,
+    FRAME_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    PICTURE,
+    ROWS,
+    SPEED,
+    Line,
+    Output,
+    Terminal,
+    Unreadable,
+    as_cast,
+    frames,
+    lines_of,
+    of_cast,
+    picture,
+    recorded,
+)
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def shown_at_the_end() -> list[str]:
+    """The lines of the picture where nothing moves: where CSS animation is off, or once all is over."""
+    groups = ElementTree.fromstring(PICTURE.read_text()).iter(f"{SVG}g")
+    return [" ".join(group.itertext()) for group in groups if "gone" not in group.get("class", "")]
+
+
+def written(*texts: str) -> list[str]:
+    terminal = Terminal()
+    for text in texts:
+        terminal.write(text)
+    return terminal.lines
+
+
+# ------------------------------------------------------------------ the picture in the repository
+
+
+def test_the_picture_is_drawn_from_the_recording_beside_it():
+    assert PICTURE.read_text() == picture(of_cast(CAST.read_text())), "make recording RECORD_OPTIONS=--render"
+
+
+def test_the_picture_ends_as_the_demo_of_today_does():
+    lines = shown_at_the_end()
+    text = "\n".join(lines)
+    assert lines[0] == "$ make demo"
+    for named in ("✓ save", "✓ restore ", "✓ restore again", "every byte came back, twice", "What to do next:"):
+        assert named in text
+    assert re.search(r"│ Saved \d+ MB in [\d,]+ files by the real @actions/cache: \d+ MB/s", text)
+    assert [f"{command} {told}" for command, told in NEXT.items()] == lines[-len(NEXT) :], "make recording"
+
+
+def test_the_picture_is_small_and_asks_nobody_for_anything():
+    text = PICTURE.read_text()
+    assert len(text.encode()) < 200_000
+    assert {element.tag.removeprefix(SVG) for element in ElementTree.fromstring(text).iter()} == {
+        *("svg", "title", "desc", "style", "rect", "text", "g")
+    }
+    assert re.findall(r"url\(|@import|@font-face|href|https?://(?!127\.0\.0\.1:|www\.w3\.org/2000/svg\")", text) == []
+
+
+@pytest.mark.parametrize("file", [CAST, PICTURE], ids=["recording", "picture"])
+def test_nothing_in_it_names_a_path_of_the_machine_it_was_made_on(file):
+    """A URL's path has its host before it, and `MB/s` a letter."""
+    assert re.findall(r"(?<![\w<:/.])/(?!>)\w[\w.-]*/\S*", file.read_text()) == []
+    assert str(ROOT) not in file.read_text()
+
+
+def test_the_readme_shows_the_picture():
+    assert f'<img src="{PICTURE.relative_to(ROOT)}"' in (ROOT / "README.md").read_text()
+
+
+# ------------------------------------------------------------------ the recorder
+
+
+def test_a_command_is_recorded_on_a_terminal_of_a_fixed_size():
+    program = "import os; print(os.isatty(1), *os.get_terminal_size(), os.environ.get('NO_COLOR'), 'ü')"
+    outputs = recorded([sys.executable, "-c", program])
+    assert "".join(output.text for output in outputs) == f"True {COLUMNS} {ROWS} None ü\r\n"
+    assert of_cast(as_cast(outputs)) == outputs
+
+
+def test_a_command_that_fails_is_no_recording_and_says_why():
+    with pytest.raises(CalledProcessError) as failed:
+        recorded([sys.executable, "-c", "print('told'); raise SystemExit(3)"])
+    assert (failed.value.returncode, failed.value.output) == (3, "told\r\n")
+
+
+def test_an_interrupted_recording_lets_the_command_stop_what_it_started(tmp_path):
+    """It writes more, meanwhile, than a terminal keeps."""
+    ready, stopped = tmp_path / "ready", tmp_path / "stopped"
+    os.mkfifo(ready)
+    program = dedent(f"""
+        import pathlib, signal, time
+        def stop(*_):
+            print("x" * 100_000, flush=True)
+            pathlib.Path({str(stopped)!r}).touch()
+            raise SystemExit(1)
+        signal.signal(signal.SIGTERM, stop)
+        pathlib.Path({str(ready)!r}).write_text('now')
+        time.sleep(60)
+    """)
+    recorder = f"import sys; from scripts.record_demo import recorded; recorded([sys.executable, '-c', {program!r}])"
+    with Popen([sys.executable, "-c", recorder], cwd=ROOT, stderr=PIPE, text=True) as process:
+        assert ready.read_text() == "now"
+        process.send_signal(SIGINT)
+        assert "KeyboardInterrupt" in process.communicate(timeout=30)[1]
+    assert stopped.exists()
+
+
+# ------------------------------------------------------------------ the terminal
+
+
+def test_a_line_that_moves_is_written_over_itself():
+    assert written("one", "\r\x1b[2K", "two\r\n\x1b[?25h", "\r\x1b[1A\x1b[2K", "three\r\n") == ["three", ""]
+
+
+def test_a_sequence_may_come_in_two_pieces():
+    assert written("\x1b[32", "mgreen\x1b", "[0m") == ["\x1b[32mgreen\x1b[0m"]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("\x1b[5;5H", r"'\\x1b\[5;5H' in line 1"),
+        ("one\rtwo", "wasn't erased"),
+        ("one\x1b[1A", "in line 1"),
+        ("\r\n" * ROWS, f"more than {ROWS} lines"),
+        ("x" * (COLUMNS + 1), f"wider than {COLUMNS} columns"),
+    ],
+)
+def test_what_the_terminal_cannot_show_is_said(text, why):
+    with pytest.raises(Unreadable, match=why):
+        written(text)
+
+
+def test_a_screen_of_full_size_is_shown():
+    assert written("\r\n".join(["x" * COLUMNS] * ROWS)) == ["x" * COLUMNS] * ROWS
+
+
+def test_a_colour_without_a_pair_for_light_and_dark_is_said():
+    with pytest.raises(Unreadable, match="COLOURS"):
+        picture([Output(1, "\x1b[38;5;99mviolet\x1b[0m")])
+
+
+# ------------------------------------------------------------------ time
+
+
+def test_frames_are_faster_than_the_run_and_long_pauses_shorter():
+    first, second, third = frames([Output(3 * SPEED * FRAME_SECONDS, "a"), Output(1000, "b")])
+    assert first == (0, ("$ \x1b[1mmake demo\x1b[0m", ""))
+    assert second[0] == pytest.approx(3 * FRAME_SECONDS)
+    assert second[1][1] == "a"
+    assert third[0] == pytest.approx(second[0] + LONGEST_PAUSE_SECONDS / SPEED, abs=FRAME_SECONDS)
+    assert third[1][1] == "ab"
+
+
+def test_a_line_stands_from_its_frame_until_another_takes_its_place():
+    screens = [(0.0, ("a",)), (1.0, ("a", "b")), (2.0, ("a", "c")), (3.0, ("a", ""))]
+    assert lines_of(screens) == [Line(1, "b", 1, 2), Line(1, "c", 2, 3), Line(0, "a", 0)]
