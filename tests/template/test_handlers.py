@@ -100,6 +100,7 @@ def invoke(
         ("lookup", 200, '"ok":false'),
         ("put-blocklist", 404, "<Code>"),
         ("health", 200, '"ok":true'),
+        ("hook", 200, "ACTIONS_RESULTS_URL"),
         ("unknown-route", 404, '"bad_route"'),
         ("unknown-path", 404, '"bad_route"'),
     ],
