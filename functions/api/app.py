@@ -10,7 +10,7 @@ from actions_cache.adapters.tls import trusting
 from actions_cache.web.app import new_app
 from actions_cache.wiring.data import DataPlane
 from actions_cache.wiring.requests import Requests
-from functions.api import artifact_cache, cache_service, describing, passthrough, uploads
+from functions.api import artifact_cache, cache_service, describing, hook, passthrough, uploads
 from functions.api.health import Health
 from functions.api.tokens import TokenReader
 
@@ -31,6 +31,7 @@ def create_app(control: Requests, data: DataPlane) -> FastAPI:
     app.include_router(uploads.routes(control, data))
     app.include_router(describing.routes(data))
     app.include_router(artifact_cache.routes(control, data, tokens))
+    app.include_router(hook.routes())
 
     health_of_all = Health(control.check_health)
 

@@ -9,11 +9,13 @@ from actions_cache.adapters.results_service import RawHeaders
 from actions_cache.domain.errors import InvalidRequest
 from actions_cache.web.app import ORIGIN_KEY, VIEWER_HOST
 from actions_cache.web.artifact_cache import ROOT as ARTIFACT_CACHE
+from functions.api.hook import ROOT as HOOK
 
 OUR_SERVICE = "github.actions.results.api.v1.cacheservice"
 OUR_PATHS = (
     *("/", "/api", "/blobs", "/health", "/iam", "/manage", "/repos", "/repositories"),
     ARTIFACT_CACHE,
+    HOOK,
 )
 """With all below them, but for the root. `/api`, `/repos` and `/repositories` are GitHub's REST API, as it looks on
 other hosts. Whoever asks there shows a token of those who manage this server, which is for nobody else."""

@@ -244,6 +244,7 @@ def next_steps(outputs: Mapping[str, str], region: str, stack: str, *, domain: s
         "NODE_OPTIONS=--require /opt/hook.cjs",
         "",
         f"Then ask the doctor there: python3 doctor.pyz --url {url} (docs/runners.md has it, and other ways)",
+        "To try it on any runner, a GitHub-hosted one too, copy two steps into a workflow: docs/workflow.md",
         "",
         f"The page, with what is kept and what jobs do: {url}",
         "Its token:",

@@ -100,6 +100,7 @@ def invoke(
         ("lookup", 200, '"ok":false'),
         ("put-blocklist", 404, "<Code>"),
         ("health", 200, '"ok":true'),
+        ("hook", 200, "ACTIONS_RESULTS_URL"),
         ("unknown-route", 404, '"bad_route"'),
         ("unknown-path", 404, '"bad_route"'),
     ],
@@ -109,6 +110,14 @@ def test_the_api_answers_each_of_its_events(
 ) -> None:
     answer = invoke("api", f"apigateway-{event}")
     assert (answer["statusCode"], said in answer["body"].replace(": ", ":")) == (status, True), answer
+
+
+def test_head_of_the_hook_leaves_lambda_without_a_body(invoke: Callable[[str, str], Any]) -> None:
+    invoke("api", "apigateway-hook")
+    event = json.loads((ROOT / "events" / "apigateway-hook.json").read_text()) | {"httpMethod": "HEAD"}
+    answer = importlib.import_module(HANDLERS["api"]).lambda_handler(event, Context())
+    assert (answer["statusCode"], answer["body"]) == (200, "")
+    assert int(answer["headers"]["content-length"]) > 1000
 
 
 @pytest.mark.parametrize(
