@@ -261,7 +261,7 @@ def test_six_answers_deploy_check_and_say_what_is_next(account: Account, edge: s
         "octo-org has the id 9919",
         "($1.23 a month when full)",
         "nothing failed",
-        "CUSTOM_ACTIONS_RESULTS_URL=https://",
+        '{"url": "https://',
         "get-secret-value --region us-east-1",
     ):
         assert said in talk.heard, said
@@ -330,7 +330,7 @@ def test_a_check_that_fails_still_says_what_is_next(account: Account) -> None:
     ran = account.unattended(CHECK_URL="http://127.0.0.1:9")
     assert ran.returncode == 1
     assert "takes no connections" in ran.stdout
-    assert "CUSTOM_ACTIONS_RESULTS_URL=" in ran.stdout
+    assert '{"url": "' in ran.stdout
     assert f"make verify-deployment STACK={NAME}" in ran.stdout
 
 

@@ -182,7 +182,7 @@ OUTPUTS = {"RunnerUrl": "https://cache.example.com/", "EdgeDomainName": "d1.clou
 def test_the_end_says_what_to_do_next() -> None:
     lines = plan.next_steps(OUTPUTS, "eu-west-1", "cache", domain="none", is_pointed=True)
     text = "\n".join(lines)
-    assert "CUSTOM_ACTIONS_RESULTS_URL=https://cache.example.com/" in lines
+    assert '{"url": "https://cache.example.com/"}' in lines
     assert "NODE_OPTIONS=--require /opt/hook.cjs" in lines
     assert any("docs/workflow.md" in line for line in lines)
     assert "get-secret-value --region eu-west-1 --secret-id arn:s" in text
