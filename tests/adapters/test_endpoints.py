@@ -103,7 +103,7 @@ def test_other_services_are_asked_in_their_region(service: str, host: str):
 
 
 def test_s3_clients_are_made_in_one_place():
-    """Exempt are the clients of the deployment check and of a try's end, which neither presign nor sign by themselves."""
+    """Exempt are the deployment check and the end of a try: they neither presign nor sign by themselves."""
     shipped = [
         path for folder in ("layers", "functions", "operate", "scripts") for path in (ROOT / folder).rglob("*.py")
     ]
