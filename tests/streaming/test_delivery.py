@@ -16,6 +16,7 @@ import pytest
 from tests.clients.runtime_token import runtime_token
 from tests.clients.wire import GO, Job, send
 from tests.journey import Journey
+from tests.kills.world import wait_until
 from tests.streaming.caps import MB, Caps
 from tests.streaming.gateway import Gateway
 from tests.streaming.local_run import PLAIN_STREAMING, LocalRun
@@ -203,6 +204,8 @@ def test_an_app_that_dies_in_mid_stream_breaks_the_connection_and_the_next_reque
         reading = read(url, on_first_byte=lambda: os.kill(gateway.download.environments[0].process.pid, signal.SIGKILL))
         assert (reading.status, reading.broken) == (200, True)
         assert 0 < reading.size < reading.announced
+        # The emulation hears of the death a moment later; Lambda sends no request to a dead environment.
+        wait_until(lambda: not gateway.download.environments[0].is_alive)
         assert send("GET", url, headers={"Range": "bytes=0-9"}).body == CONTENT[:10]
 
 

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from actions_cache.domain.access import Anybody
 from actions_cache.settings import SeekThrough
 from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.data import DataPlane
@@ -37,7 +38,8 @@ class BehindApiGateway:
 
 @contextmanager
 def behind_an_edge_that_drops_ranges(run: LocalRun, stored: Journey, seek_through: SeekThrough) -> Iterator[Gateway]:
-    settings = stored.control.settings.model_copy(update={"seek_through": seek_through, "verify_tokens": False})
+    whoever = {"verify_tokens": False, "token_claims": [Anybody()]}
+    settings = stored.control.settings.model_copy(update={"seek_through": seek_through, **whoever})
     control = ControlPlane(settings)
     api = BehindApiGateway(create_app(control, DataPlane(control)))
     with (

@@ -235,7 +235,7 @@ def of_a_stack(title: str, claims: str = "any", issuers: str = GITHUB, *refused:
         (f"any@{GHES}", f"{GITHUB},{GHES}", Outcome.OK, f"TokenClaims is any@{GHES}: every job of {GHES}"),
         ("any", GHES, Outcome.OK, f"TokenClaims is any: every job of {GHES}"),
         ("repository_id=42", GITHUB, Outcome.OK, "TokenClaims is repository_id=42"),
-        ("", GITHUB, Outcome.FAIL, "the stack's parameter TokenClaims is empty, so nobody comes in"),
+        ("", GITHUB, Outcome.FAIL, "the stack's parameter TokenClaims is empty, so no job comes in"),
     ],
 )
 def test_it_is_said_whose_jobs_may_come_in(claims: str, issuers: str, outcome: Outcome, detail: str) -> None:
