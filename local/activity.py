@@ -1,6 +1,6 @@
-"""What jobs do, for the terminal of the run: a line for each save, restore and miss, read from the functions' log.
+"""Shows what jobs do on the run's terminal: a line for each save, restore and miss, read from the functions' log.
 
-So no request waits for it: the server writes its log anyway, and another process reads that.
+No request waits for it: the server writes its log anyway, and another process reads that.
 """
 
 import datetime as dt
@@ -14,18 +14,18 @@ from actions_cache.domain.happenings import BYTES_DOWN, BYTES_UP
 from operate.console import amount
 
 MOST_BYTES = 256 * 1024
-"""Of the log at a time; the rest comes with the next look."""
+"""Most bytes of the log to read at a time; the next call reads on."""
 
 MOST_LINES = 20
-"""At a time, which is 100 a second: more than anybody reads, and little for a terminal."""
+"""Most lines to show at a time, which is 100 a second: more than anybody reads, and little for a terminal."""
 
 MOST_CHARACTERS = 100
-"""Of a name. A key may have 512, and an id of a repository 2,048."""
+"""Most characters of a name to show. A key may have 512, and a repository's id 2,048."""
 
 
 @dataclass(frozen=True)
 class _Told:
-    """How a line of the log is shown: by which word, and which of its fields hold the key and the size."""
+    """Describes how a line of the log is shown: by which word, and which of its fields hold the key and the size."""
 
     word: str
     key: str
@@ -37,7 +37,7 @@ TOLD: Mapping[str, _Told] = {
     "hit": _Told("restore", "key", BYTES_DOWN.name),
     "miss": _Told("miss", "asked", None),
 }
-"""By the `what` of happenings.saved, hit and missed."""
+"""Maps the `what` of happenings.saved, hit and missed to how its line is shown."""
 
 
 class Activity:

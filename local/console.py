@@ -1,4 +1,4 @@
-"""What the user reads: one line each."""
+"""Writes what the user reads, one line at a time."""
 
 import contextlib
 import os
@@ -9,11 +9,11 @@ from doctor.printable import printable
 STDOUT, STDERR = 1, 2
 
 PATIENCE_MS = 1000
-"""With a reader that takes no more lines: a full pipe, or a terminal that was stopped by Ctrl-S."""
+"""Time to wait for a reader that takes no more lines: a full pipe, or a terminal stopped by Ctrl-S."""
 
 
 class RunFailed(Exception):
-    """The run can't start, or can't go on; the message is the line its user reads."""
+    """Raised when the run can't start, or can't go on; the message is the line its user reads."""
 
 
 def say(line: str) -> None:

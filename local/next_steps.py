@@ -1,4 +1,4 @@
-"""What the run says once it serves: where its page is, what points a runner at it, and where its logs are."""
+"""Says, once the run serves, where its page is, what points a runner at it, and where its logs are."""
 
 import json
 import shlex

@@ -35,7 +35,7 @@ PROMPT = "$ \x1b[1mmake demo\x1b[0m"
 
 SPEED = 2
 LONGEST_PAUSE_SECONDS = 1.5
-"""Of the recording, that is played; the demo is silent while it stops its engines."""
+"""Longest pause of the recording that is played; the demo is silent while it stops its engines."""
 
 FRAME_SECONDS = 0.15
 HOLD_SECONDS = 8.0
@@ -52,7 +52,7 @@ COLOURS = {
     197: ("#d61f63", "#f92672"),
     237: ("#d0d7de", "#3a3f47"),
 }
-"""By number: in a light window, and in a dark one."""
+"""Maps each color's number to its shade in a light window and in a dark one."""
 
 PIECE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\n]|[^\x1b\r\n]+")
 CUT_SHORT = re.compile(r"\x1b(\[[0-9;?]*)?\Z")
@@ -64,7 +64,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Output:
-    """What was written, and how many seconds after the beginning."""
+    """Describes a piece of output, and how many seconds after the beginning it was written."""
 
     seconds: float
     text: str

@@ -43,7 +43,7 @@ BodyT = TypeVar("BodyT", bound=BaseModel)
 
 
 MAX_SIZE = 2**63 - 1
-"""What v2's `size_bytes` can say."""
+"""Largest value that v2's `size_bytes` can hold."""
 
 Size = Annotated[int, Field(ge=0, le=MAX_SIZE)]
 

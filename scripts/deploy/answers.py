@@ -25,7 +25,7 @@ VARIABLES = {
     "alarms": "ALARMS",
     "architecture": "ARCHITECTURE",
 }
-"""By the key in the file: the environment's name for it."""
+"""Maps each key of the file to the environment variable that sets it."""
 TABLES = {"parameters": "PARAMETERS", "tags": "TAGS", "ids": ""}
 """Tables of names and values: in the environment `Name=value Name=value`, as a shell splits it. The ids are GitHub's
 numbers of what `whose_jobs` names, so that they are looked up once; nobody sets them."""
@@ -50,16 +50,16 @@ class BadAnswers(Exception):
 
 @dataclass
 class Answers:
-    """What is known so far, each with where it came from."""
+    """Holds the answers known so far, each with where it came from."""
 
     values: dict[str, str] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
     of_sam: Mapping[str, Any] = field(default_factory=dict)
-    """What samconfig.toml says, which is read there each time and not kept twice."""
+    """Settings of samconfig.toml, which are read there each time and not kept twice."""
     sources: dict[str, str] = field(default_factory=dict)
-    """By key: "the environment", "deploy.local.toml", "samconfig.toml", "you"."""
+    """Source of each key's answer: "the environment", "deploy.local.toml", "samconfig.toml" or "you"."""
 
     def get(self, key: str) -> str | None:
         return self.values.get(key)

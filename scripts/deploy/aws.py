@@ -1,4 +1,4 @@
-"""What is asked of AWS before and after a deploy, each failure in words."""
+"""Asks AWS what a deploy needs to know before and after it, and puts each failure into words."""
 
 import datetime as dt
 import json
@@ -248,7 +248,7 @@ class Account:
 
 
 def covers(name: str, domain: str) -> bool:
-    """Whether a certificate's name holds for the domain; `*` stands for one label."""
+    """Return whether a certificate's name covers the domain; `*` stands for one label."""
     if name.startswith("*."):
         return domain.partition(".")[2] == name[2:]
     return name == domain

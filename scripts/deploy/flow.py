@@ -27,11 +27,11 @@ class Flow:
     terminal: Terminal
     steps: Steps
     root: Path
-    """Where the answers are kept."""
+    """Directory where the answers are kept."""
     environment: Mapping[str, str]
     github: GitHub
     began: str = ""
-    """What an interruption would leave half done."""
+    """Step that an interruption would leave half done."""
 
     def run(self) -> int:
         """Return the exit code; whatever happens is said in words."""
@@ -221,7 +221,7 @@ class Flow:
 
 
 def leads_to(domain: str, edge: str) -> bool:
-    """Whether the two names have an address in common."""
+    """Return whether the two names have an address in common."""
     try:
         ours, theirs = ({row[4][0] for row in socket.getaddrinfo(name, 443)} for name in (domain, edge))
     except OSError:

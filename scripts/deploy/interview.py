@@ -56,10 +56,10 @@ class Interview:
     is_agreed: bool = False
     """Whether a yes was given beforehand."""
     claims: str = ""
-    """What `whose_jobs` becomes: the template's parameter TokenClaims."""
+    """Value of the template's parameter TokenClaims, made from `whose_jobs`."""
     asked: int = 0
     _last: str = ""
-    """What was asked last: asked again it is no other question."""
+    """Name of the last question; asking it again doesn't count as another."""
 
     def hold(self) -> None:
         """Have an answer to everything.
@@ -79,7 +79,7 @@ class Interview:
         self._settle(question_of_alarms(region))
 
     def _see_that_nothing_is_missing(self) -> None:
-        """Everything at once, so that nobody has to start six times."""
+        """Name everything that is missing at once, so that nobody has to start six times."""
         missing = []
         if self.answers.get("whose_jobs") is None:
             question = question_of_whose()

@@ -1,4 +1,4 @@
-"""What a deploy will make, change and cost, in words. Pure: it is told what there is."""
+"""Says in words what a deploy will make, change and cost. It is pure: it is told what there is."""
 
 import math
 import re
@@ -41,12 +41,12 @@ KINDS = {
     "AWS::SNS::Topic": ("SNS topic", "which mails the alarms"),
     "Custom::EdgeSecrets": ("Lambda function", None),
 }
-"""By type: what it is called, and what it is for; None for what is a part of another."""
+"""Maps each resource type to its name and its purpose; the purpose is None for a part of another resource."""
 
 PLURALS = {"store of keys and values": "stores of keys and values", "policy": "policies"}
 
 FEW_AT_ONCE = 100
-"""Of Lambda: a matrix of jobs asks so much at once. New accounts have 10."""
+"""Concurrent Lambda calls that a matrix of jobs may make. New accounts have 10."""
 LARGE_MEMORY = 3008
 """MB: the most that new accounts may give a function, which no API tells."""
 

@@ -20,7 +20,7 @@ OWNER = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,38})"
 WHOSE = re.compile(rf"(?P<owner>{OWNER})(?:/(?P<repository>[A-Za-z0-9._-]{{1,100}}))?")
 CLAIM = r"[^,=@\s]+=[^,@\s]+(?:@https://[^,\s]+)?"
 CLAIMS = re.compile(rf"(?:{CLAIM}|any@https://[^,\s]+)(?:,{CLAIM}|,any@https://[^,\s]+)*")
-"""What the template's parameter TokenClaims takes, but for a bare `any`."""
+"""Matches what the template's parameter TokenClaims takes, except a bare `any`."""
 DOMAIN = re.compile(r"(?=.{1,253}$)[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63})+")
 CERTIFICATE = re.compile(r"arn:[a-z-]+:acm:us-east-1:[0-9]{12}:certificate/\S+")
 TOPIC = re.compile(r"arn:[a-z-]+:sns:(?P<region>[a-z0-9-]+):[0-9]{12}:\S+")
@@ -34,12 +34,12 @@ class Wrong(Exception):
 @dataclass(frozen=True)
 class Question:
     name: str
-    """Its key in the file of answers."""
+    """Key in the file of answers."""
     variable: str
-    """The environment's name for it."""
+    """Environment variable that answers it."""
     title: str
     says: str
-    """What it is for, an example, and what it costs."""
+    """Explanation of what it is for, with an example and what it costs."""
     default: str | None
     """None where somebody has to say."""
     read: Callable[[str], str]
@@ -49,7 +49,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Subject:
-    """One owner, or one repository, that GitHub is to be asked for."""
+    """Names one owner, or one repository, to look up on GitHub."""
 
     owner: str
     repository: str | None

@@ -1,4 +1,4 @@
-"""What a deploy runs: the build, `sam deploy` and the deployment check, each as a process of its own."""
+"""Runs the steps of a deploy: the build, `sam deploy` and the deployment check, each as a process of its own."""
 
 import json
 import os
@@ -161,7 +161,7 @@ class Steps:
 
 @dataclass
 class Progress:
-    """Of sam's hundreds of lines, how far it is, and what went wrong; all of them go into the log."""
+    """Tells from sam's hundreds of lines how far it is and what went wrong; all of them go into the log."""
 
     say: Callable[[str], None]
     log: TextIO
@@ -189,5 +189,5 @@ def without_colours(line: str) -> str:
 
 
 def quoted(value: str) -> str:
-    """As `sam deploy` splits its overrides: https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-cli-command-reference-sam-deploy.html."""
+    """Quote the value as `sam deploy` splits its overrides: https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/sam-cli-command-reference-sam-deploy.html."""
     return '"' + value.replace('"', '\\"') + '"'

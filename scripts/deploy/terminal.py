@@ -31,7 +31,7 @@ class Terminal:
 
     @property
     def is_interactive(self) -> bool:
-        """Whether somebody can answer."""
+        """Return whether somebody can answer."""
         return sys.stdin.isatty() and self._stream.isatty()
 
     def say(self, text: str = "") -> None:

@@ -21,7 +21,7 @@ from scripts.verify_deployment.wire import Client
 
 PARTIAL = 206
 UPLOADS_AT_ONCE = 4
-"""As @actions/cache has it."""
+"""Number of concurrent uploads, as in @actions/cache."""
 POLL_SECONDS = 0.25
 READ_BYTES = 1024 * 1024
 CUT_SECONDS = 120
@@ -180,7 +180,7 @@ class Bench:
     def _ask(
         self, method: str, url: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> urllib3.BaseHTTPResponse:
-        """A whole answer. S3 may say 503 SlowDown, and a connection may break: one more time, and counted."""
+        """Return a whole answer. S3 may say 503 SlowDown, or a connection break: it is tried once more, and counted."""
         for is_last in (False, True):
             try:
                 reply = self._pool.request(method, url, body=body, headers=headers, redirect=False)

@@ -1,4 +1,4 @@
-"""What a try may cost at most, reckoned before it begins: its bytes and requests, by the tables of `make cost`."""
+"""Calculates before a try what it may cost at most: its bytes and requests, priced by the tables of `make cost`."""
 
 import math
 from collections.abc import Iterable
@@ -14,19 +14,19 @@ from scripts.verify_deployment.__main__ import TRAFFIC_BYTES
 HOURS = 2
 """AWS bills alarms and secrets by the hour; a try takes half of one."""
 POLLS_AN_ENTRY = 240
-"""Look-ups while a merge is waited for, at most."""
+"""Most look-ups while an entry's merge is waited for."""
 COLD_CALLS, WARM_CALLS = 3, 10
 CONNECTIONS = (1, 8)
 RESTORES = 2
-"""With each number of connections."""
+"""Number of restores of an entry with each number of connections."""
 CHECK_ENTRIES, CHECK_RESTORES, CHECK_BLOCKS = 4, 4, 8
 MOST_ENTRIES, LARGEST_BLOCK_MIB = 1000, 128
 LARGEST_MIB = 2048
-"""It is held in memory, twice."""
+"""Largest entry, which is held in memory twice."""
 DEPLOY_REQUESTS = 2000
-"""Of the S3 that sam puts code into, and of deleting everything."""
+"""Number of requests to the S3 bucket that sam puts code into, and for deleting everything."""
 SAFETY = 1.5
-"""What fails is tried again, and the stack deletes itself in its own time."""
+"""Margin for retries, and for the time that the stack takes to delete itself."""
 
 
 class TooMuch(Exception):
@@ -49,7 +49,7 @@ class Sizes:
 
     @property
     def blocks(self) -> list[int]:
-        """Bytes of each."""
+        """Return the bytes of each block."""
         count = math.ceil(self.entry_mib / self.block_mib)
         return [min(self.block_mib, self.entry_mib - at * self.block_mib) * MIB for at in range(count)]
 
@@ -59,7 +59,7 @@ class Sizes:
 
     @property
     def restores(self) -> int:
-        """Of one entry."""
+        """Return the number of restores of one entry."""
         return RESTORES * len(CONNECTIONS)
 
     @property
@@ -76,7 +76,7 @@ class Sizes:
 
     @property
     def requests(self) -> int:
-        """What is sent to the server and to S3 at most."""
+        """Return the most requests that are sent to the server and to S3."""
         gets = RESTORES * sum(CONNECTIONS)
         one = 3 + len(self.blocks) + gets + self.restores + POLLS_AN_ENTRY
         return self.entries * one + COLD_CALLS + WARM_CALLS + CHECK_ENTRIES * (CHECK_BLOCKS + 3 * CHECK_RESTORES)

@@ -223,7 +223,7 @@ def _wait_for(url: str, seconds: float, is_wanted: Callable[[Any], bool]) -> Non
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """A workflow that is cancelled says SIGTERM."""
+    """Treat SIGTERM, which a cancelled workflow sends, as an interrupt."""
 
     def interrupt(_number: int, _frame: types.FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -237,7 +237,7 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 @contextmanager
 def _patient(say: Callable[[str], None], name: str) -> Iterator[None]:
-    """While it deletes, an interrupt is answered, and only the third one obeyed."""
+    """Answer interrupts while the try is deleted, and obey only the third."""
     count = 0
 
     def hear(_number: int, _frame: types.FrameType | None) -> None:

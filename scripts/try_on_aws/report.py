@@ -17,7 +17,7 @@ ACCOUNT = re.compile(r"(?<![0-9a-f])[0-9]{12}(?![0-9a-f])")
 
 @dataclass
 class Result:
-    """What is known when it ends, however it ends."""
+    """Describes what is known when a try ends, however it ends."""
 
     region: str
     architecture: str
@@ -143,6 +143,6 @@ def _left(result: Result) -> str:
 
 
 def _plain(text: str) -> str:
-    """What others said, in one cell and without markup of theirs."""
+    """Return others' text so that it fits one cell and none of its markup takes effect."""
     kept = "".join(character if character.isprintable() else " " for character in ACCOUNT.sub("<account>", text))
     return kept.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("@", "@\u200b")

@@ -18,7 +18,7 @@ class NoTry(Exception):
 
 @dataclass
 class Sweeper(Account):
-    """What deleting needs of AWS beyond a deploy."""
+    """Makes the calls to AWS that deleting needs beyond those of a deploy."""
 
     @in_words
     def tables(self, prefix: str) -> list[str]:
@@ -97,7 +97,7 @@ class Teardown:
     name: str
     say: Callable[[str], None]
     left: list[str] = field(default_factory=list)
-    """What couldn't be deleted, each with why."""
+    """Things that couldn't be deleted, each with why."""
 
     def __post_init__(self) -> None:
         if not self.name.startswith(PREFIX) or len(self.name) <= len(PREFIX):
@@ -150,6 +150,6 @@ class Teardown:
         self.account.delete_bucket(bucket)
 
     def _delete_code(self) -> None:
-        """Of sam's own bucket what is this try's; bucket and stack of it are shared by all stacks, and stay."""
+        """Delete this try's code from sam's own bucket; all stacks share that bucket and its stack, so both stay."""
         if (managed := self.account.stack(MANAGED_STACK)) is not None:
             self.account.empty_bucket(managed.outputs[MANAGED_BUCKET], f"{self.name}/")

@@ -88,7 +88,7 @@ def test_functions_sign_with_the_current_one_and_verify_by_all(keyrings, secrets
 
 
 class Ahead:
-    """By how many seconds the clock of kept secrets is set forward."""
+    """Holds how many seconds the clock of kept secrets is set forward."""
 
     seconds = 0
 
@@ -233,7 +233,7 @@ def test_a_value_that_was_read_and_is_no_secret_has_no_stand_in(secretsmanager, 
         secrets.current()
 
 
-def test_the_rotation_goes_on_only_when_no_function_can_believe_what_was_before():
+def test_rotation_waits_until_no_function_believes_the_secret_before():
     of_a_run = 60
     assert CACHED_SECONDS < KEPT_SECONDS <= SETTLE // SECOND - of_a_run
 

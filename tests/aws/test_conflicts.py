@@ -217,7 +217,7 @@ def test_what_no_other_try_mends_is_tried_once(emptied: Journey, aws: Meaner, wa
 
 
 def test_each_try_of_a_canceled_transaction_has_a_token_of_its_own(emptied: Journey, aws: Meaner, waits):
-    """Its counts go to other shards, and DynamoDB refuses another payload under a known token."""
+    """Each attempt counts in other shards, and DynamoDB refuses another payload under a known token."""
     tokens: list[str] = []
 
     def note(request: AWSPreparedRequest, operation: str, effect: Effect) -> AWSResponse:

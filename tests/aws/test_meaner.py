@@ -31,7 +31,7 @@ OF_THE_COMMAND_LINE = {
 BESIDE = {
     Site("dynamodb_repositories.py", "DynamoDbRepositories.add_refusals"): "tests/usecases/test_refused_jobs.py",
 }
-"""What no step asks for, since no request waits for it, and where its faults are."""
+"""Maps each operation that no step makes, since no request waits for it, to the test of its faults."""
 
 CHECKED_TOGETHER = 20
 """Cells. Fewer: more checks. More: each of cleanup's has what those before it left as its work too."""

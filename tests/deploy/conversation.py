@@ -50,7 +50,7 @@ class Conversation:
         self.end()
 
     def _hear(self) -> bool:
-        """Whether there may be more."""
+        """Read what has been said, and return whether there may be more."""
         if select.select([self._terminal], [], [], 0.2)[0]:
             try:
                 data = os.read(self._terminal, 65536)

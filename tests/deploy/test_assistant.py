@@ -129,7 +129,7 @@ def account(tmp_path_factory: pytest.TempPathFactory, github: str) -> Iterator[A
 
 @pytest.fixture(scope="module")
 def edge(account: Account) -> Iterator[str]:
-    """What serves the stack's distribution, as soon as there is the stack."""
+    """Serve the stack's distribution as soon as the stack exists; yield its URL."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -315,7 +315,7 @@ def test_a_changed_answer_is_shown_and_asked_about(account: Account) -> None:
 
 
 def test_tags_and_other_parameters_reach_the_stack(account: Account, edge: str) -> None:
-    """The emulator gives no role its boundary: tests/deploy/test_policy.py sees to that."""
+    """The emulator gives no role its boundary; tests/deploy/test_policy.py covers that."""
     boundary = "arn:aws:iam::000000000000:policy/bound"
     parameters = f"{account.environment['PARAMETERS']} PermissionsBoundary={boundary}"
     ran = account.unattended(CHECK_URL=edge, YES="1", TAGS='team="build it"', PARAMETERS=parameters)

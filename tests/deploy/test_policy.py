@@ -1,4 +1,4 @@
-"""What SAM makes of the template: each role is bounded where that is wanted, and the deployer's policy is enough.
+"""Checks what SAM makes of the template: roles have a boundary where one is set, and the deployer's policy suffices.
 
 The emulator holds nobody to a policy, and gives no role its boundary.
 """
@@ -58,7 +58,7 @@ NEEDED = {
     "AWS::SecretsManager::Secret": ["secretsmanager:CreateSecret", "secretsmanager:DeleteSecret"],
     "Custom::EdgeSecrets": ["lambda:InvokeFunction"],
 }
-"""By type: what CloudFormation does in the deployer's name, at least."""
+"""Maps each resource type to the least that CloudFormation does in the deployer's name."""
 BY_THE_COMMANDS = [
     "sts:GetCallerIdentity",
     "lambda:GetAccountSettings",
@@ -76,7 +76,7 @@ BY_THE_COMMANDS = [
     "s3:ListBucket",
     "s3:DeleteObject",
 ]
-"""What make deploy, sam and the deployment check ask themselves."""
+"""Actions that make deploy, sam and the deployment check call themselves."""
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_the_policy_is_one_that_iam_takes() -> None:
     assert {one["Effect"] for one in statements()} == {"Allow"}
 
 
-def test_only_cloudformation_deletes_tables_as_it_takes_a_failed_deploy_back() -> None:
+def test_tables_are_deleted_only_by_cloudformation_on_a_rollback() -> None:
     """A bucket goes only when it is empty, which S3 sees to."""
     [deleting] = [one for one in statements() if "dynamodb:DeleteTable" in one["Action"]]
     called = deleting["Condition"]["ForAnyValue:StringEquals"]["aws:CalledVia"]

@@ -82,7 +82,7 @@ class Account:
                 serving.kill()
 
     def left(self, suffix: str) -> list[str]:
-        """What of a try is still there."""
+        """Return what is still there of a try."""
         name = f"{PREFIX}{suffix}"
         stacks = self.client("cloudformation").describe_stacks()["Stacks"]
         found = [it["StackName"] for it in stacks if it["StackStatus"] != "DELETE_COMPLETE"]
@@ -111,7 +111,7 @@ class Running:
             time.sleep(0.05)
 
     def interrupt(self) -> None:
-        """As a terminal does: the whole group hears it."""
+        """Interrupt the whole process group, as a terminal does."""
         os.killpg(self.process.pid, signal.SIGINT)
 
     def end(self, seconds: float = 600) -> int:
@@ -197,7 +197,7 @@ def broken(account: Account) -> Iterator[Path]:
 
 
 def test_the_whole_try_is_good_and_leaves_nothing(account: Account) -> None:
-    """With the real build, once."""
+    """This is the one try with the real build."""
     with account.rehearsed("whole") as running:
         code = running.end()
         said = running.said

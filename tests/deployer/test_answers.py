@@ -1,4 +1,4 @@
-"""Where the answers of a deploy come from, which goes before which, and the file that keeps them."""
+"""Tests where the answers of a deploy come from, which takes precedence, and the file that keeps them."""
 
 import os
 import tomllib
@@ -27,7 +27,7 @@ def written(directory: Path, text: str, name: str = FILE) -> None:
     (directory / name).write_text(text)
 
 
-def test_the_environment_goes_before_the_file_and_that_before_samconfig(tmp_path: Path) -> None:
+def test_environment_precedes_file_and_file_precedes_samconfig(tmp_path: Path) -> None:
     written(tmp_path, '[default.global.parameters]\nstack_name = "of-sam"\nregion = "eu-west-1"\n', SAM_FILE)
     written(tmp_path, '[default]\nstack = "of-file"\nbudget_gib = 50\n')
     answers = gathered(tmp_path, "default", {"BUDGET_GIB": "70"})
@@ -119,7 +119,7 @@ def test_answers_are_kept_beside_those_of_other_sets(tmp_path: Path) -> None:
 
 
 def test_what_samconfig_says_stays_there_alone(tmp_path: Path) -> None:
-    """Else what is taken out of it, a pause say, would go on."""
+    """Otherwise what is removed from the file, such as a pause, would go on."""
     sam = '[prod.global.parameters]\nstack_name = "cache"\n[prod.deploy.parameters]\nparameter_overrides = ["{}"]\n'
     written(tmp_path, sam.format("CleanupPaused=true"), SAM_FILE)
     answers = gathered(tmp_path, "prod", {"WHOSE_JOBS": "octo-org", "PARAMETERS": "LogLevel=WARN"})

@@ -1,4 +1,4 @@
-"""AWS's refusals in words that say what to do."""
+"""Tests that AWS's refusals are put into words that say what to do."""
 
 from collections.abc import Iterator
 

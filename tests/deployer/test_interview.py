@@ -1,4 +1,4 @@
-"""What is asked, in which order, again until it can be taken, and what is said when nobody can be asked."""
+"""Tests what is asked, in which order, again until it is valid, and what is said when nobody can be asked."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ ARN = "arn:aws:acm:us-east-1:123456789012:certificate/1"
 
 
 class Scripted(Terminal):
-    """Somebody who types these lines, and then ends the input."""
+    """Stands for somebody who types these lines, and then ends the input."""
 
     def __init__(self, lines: Sequence[str], *, is_there: bool = True) -> None:
         self.lines = list(lines)
@@ -188,7 +188,7 @@ def test_a_domains_certificate_is_found(name: str) -> None:
     assert interview.asked == len(interview.prompts) == 6
 
 
-def test_without_a_certificate_its_arn_is_asked_within_the_same_question() -> None:
+def test_missing_certificate_is_asked_for_in_the_same_question() -> None:
     interview = held("", "", "octo-org", "", "cache.example.com", "arn:x", ARN, "")
     assert interview.answers.values["certificate"] == ARN
     assert "aws acm request-certificate --region us-east-1 --domain-name cache.example.com" in interview.said

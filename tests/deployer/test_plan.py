@@ -1,4 +1,4 @@
-"""What a deploy says that it will make, change and cost, and which stacks it can do nothing with."""
+"""Tests what a deploy says that it will make, change and cost, and which stacks it can't update."""
 
 import re
 from collections import Counter

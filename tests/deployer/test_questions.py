@@ -1,4 +1,4 @@
-"""What each question of a deploy takes, and what it says to the rest."""
+"""Tests which answers each question of a deploy accepts, and what it says to the others."""
 
 import re
 

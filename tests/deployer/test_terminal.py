@@ -1,4 +1,4 @@
-"""How lines are shown and read, on a real pseudo-terminal."""
+"""Tests how lines are shown and read, on a real pseudo-terminal."""
 
 import os
 import pty
@@ -27,7 +27,7 @@ except KeyboardInterrupt:
 
 @contextmanager
 def asked(how: str) -> Iterator[int]:
-    """Yields the terminal's other side."""
+    """Yield the terminal's other side."""
     child, master = pty.fork()
     if child == 0:
         os.execv(sys.executable, [sys.executable, "-c", PROGRAM, how])

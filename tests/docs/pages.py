@@ -17,7 +17,7 @@ NEEDS = {
     "key": "a secret of the reader's",
     "peer": "another cache server's database",
 }
-"""What a block's commands may need that the tests don't have, by the words after the language in its fence: GitHub
+"""Maps a word after the language in a block's fence to what its commands need that the tests don't have: GitHub
 highlights by the first word and shows none of them, so nobody copies them."""
 
 SHELLS = ("console", "sh", "bash", "shell")
@@ -30,10 +30,10 @@ _COMMENT = re.compile(r"\s+# (.*)$", re.MULTILINE)
 class Command:
     page: str
     text: str
-    """Without its comments, in one line."""
+    """Command in one line, without its comments."""
     comments: tuple[str, ...]
     needs: tuple[str, ...]
-    """As its block's fence says."""
+    """Needs named in the fence of the command's block."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Block:
 
 
 def blocks(page: str, text: str) -> Iterator[Block]:
-    """Of `console`, commands are what stands after each `$`, with its continuation lines; of `sh`, each line."""
+    """Yield the blocks. In `console` each `$` starts a command, with its continuation lines; in `sh` each line does."""
     for indent, language, words, block in _BLOCK.findall(text):
         lines = [line.removeprefix(indent) for line in block.splitlines()]
         typed = list(_after_prompts(lines)) if language == "console" else []
@@ -56,7 +56,7 @@ def blocks(page: str, text: str) -> Iterator[Block]:
 
 
 def _after_prompts(lines: list[str]) -> Iterator[str]:
-    """What is indented, or follows a backslash, goes on with the command; all else is what it says."""
+    """Yield the commands. An indented line, or one after a backslash, continues a command; the rest is its output."""
     typed: list[str] = []
     for line in lines:
         if line.startswith("$ "):

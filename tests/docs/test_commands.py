@@ -30,13 +30,13 @@ RUN_ELSEWHERE = {
     "ssh-keygen -Y verify -f release-signers -I release@serverless-actions-cache -n serverless-actions-cache "
     "-s NOTES.md.sig < NOTES.md": ("tests/release/test_release_notes.py", "## Verify a release"),
 }
-"""By the test file named, which has this line in it."""
+"""Maps each command to the test file that runs it, and to a line of that file."""
 
 RUN_BY_THEIR_PAGES_TEST = {
     ("docs/operator.md", r"actions-cache "): ("tests/operate/test_page.py", "(actions-cache .*)"),
     ("docs/management.md", r"curl .*\$URL"): ("tests/e2e/test_management.py", "(curl (?:"),
 }
-"""Those of a page that begin so: by a test that finds them there itself, by the second expression."""
+"""Maps a page and how its commands begin to the test that finds and runs them, and to that test's own expression."""
 
 BLOCKS = all_blocks()
 SHOWN = [command for block in BLOCKS for command in block.commands]
@@ -120,7 +120,7 @@ def test_each_module_that_a_command_starts_exists() -> None:
             assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), command
 
 
-def test_commands_are_found_with_their_needs_and_without_what_they_print() -> None:
+def test_commands_are_found_with_their_needs_without_output() -> None:
     page = (
         "```console aws key\n$ one \\\n    --two     # why\nprinted\n$ three\n```\n\n"
         "  ```sh\n  four # plainly\n  ```\n```yaml\nfive\n```\n"

@@ -36,7 +36,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def shown_at_the_end() -> list[str]:
-    """The lines of the picture where nothing moves: where CSS animation is off, or once all is over."""
+    """Return the picture's lines where nothing moves: with CSS animation off, or once it has ended."""
     groups = ElementTree.fromstring(PICTURE.read_text()).iter(f"{SVG}g")
     return [" ".join(group.itertext()) for group in groups if "gone" not in group.get("class", "")]
 
@@ -101,8 +101,8 @@ def test_a_command_that_fails_is_no_recording_and_says_why():
     assert (failed.value.returncode, failed.value.output) == (3, "told\r\n")
 
 
-def test_an_interrupted_recording_lets_the_command_stop_what_it_started(tmp_path):
-    """It writes more, meanwhile, than a terminal keeps."""
+def test_interrupted_recording_lets_the_command_clean_up(tmp_path):
+    """The command meanwhile writes more than a terminal buffers."""
     ready, stopped = tmp_path / "ready", tmp_path / "stopped"
     os.mkfifo(ready)
     program = dedent(f"""

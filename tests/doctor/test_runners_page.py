@@ -62,7 +62,7 @@ def typed(heading: str) -> list[str]:
 
 
 def user_data() -> list[str]:
-    """As Terraform makes it."""
+    """Return the lines of the page's user data, as Terraform renders them."""
     (lines,) = re.findall(r"<<-EOT\n(.*?)^EOT", section("terraform-aws-github-runner"), re.DOTALL | re.MULTILINE)
     hook = base64.b64encode((ROOT / "runners" / "hook.cjs").read_bytes()).decode()
     return [line.strip() for line in lines.replace('${filebase64("${path.module}/hook.cjs")}', hook).splitlines()]

@@ -31,14 +31,14 @@ BY_OUTPUT = USE["env"]
 [BY_PATH] = [dict([it.split(": ", 1)]) for it in re.findall(r"`(NODE_OPTIONS: --require [^`]*)`", PAGE)]
 
 SHELLS = {"bash": ("bash", "--noprofile", "--norc", "-eo", "pipefail"), "sh": ("sh", "-e")}
-"""As the runner starts them."""
+"""Maps each shell to the arguments with which the runner starts it."""
 
 EXPRESSION = re.compile(r"\$\{\{ ([\w.-]+) \}\}")
 
 
 @pytest.fixture
 def github() -> Iterator[Upstream]:
-    """GitHub's own service: it knows no entry, and takes none."""
+    """Stands for GitHub's own service, which has no entry and takes none."""
     with running_upstream() as service:
         yield service
 
@@ -80,7 +80,7 @@ class Job:
         return ran.stdout
 
     def action(self, env: Mapping[str, str]) -> "Action":
-        """One stage of an action, with the step's `env:`; what a context lacks is empty."""
+        """Run one stage of an action, with the step's `env:`; what a context lacks is empty."""
         known = {**self.outputs, "runner.temp": str(self.temporary)}
         evaluated = {name: EXPRESSION.sub(lambda it: known.get(it[1], ""), value) for name, value in env.items()}
         token = runtime_token(repository=self.repository)
@@ -115,7 +115,7 @@ class Action(ActionsCache):
 
 @pytest.fixture
 def jobs(github: Upstream, tmp_path: Path, repository: str) -> Iterator[Job]:
-    """Jobs, one after the other, of one workflow."""
+    """Return the workflow's jobs, one after the other."""
 
     def each() -> Iterator[Job]:
         for number in itertools.count():

@@ -23,7 +23,7 @@ def send_what_is_no_message(world: World) -> None:
 
 
 def die_before_the_message_is_deleted(world: World) -> None:
-    """Its letter was written. The message comes again, and leaves a second letter rather than none."""
+    """Die once the letter is written: the message comes again, and leaves a second letter rather than none."""
     queue = world.resources.refs["MergeQueue"]
     world.clients.sqs.send_message(QueueUrl=queue, MessageBody="no merge message")
     with world.stage.worker(Gate(point=Point(Fault.DIES_AFTER, Call("SendMessage", 1)))) as worker:

@@ -1,4 +1,4 @@
-"""What is said to somebody who doesn't read holds nothing up."""
+"""Tests that output which nobody reads holds nothing up."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""What a run says to do next fits the URL by which jobs reach it."""
+"""Tests that a run's next steps fit the URL by which jobs reach it."""
 
 from pathlib import Path
 

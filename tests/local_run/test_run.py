@@ -91,7 +91,7 @@ def test_other_machines_names_are_refused(run: LocalRun):
 
 
 def test_websocket_is_answered_as_any_request(run: LocalRun):
-    """Its upgrade is the client's wish, which a server need not grant (RFC 9110, 7.8)."""
+    """An upgrade is the client's wish, which a server need not grant (RFC 9110, 7.8)."""
     upgrade = {
         "Connection": "Upgrade",
         "Upgrade": "websocket",
@@ -230,7 +230,7 @@ def test_it_stops_in_order_though_nobody_reads_its_lines_any_more(start_run: Sta
     assert run.processes() == []
 
 
-def test_a_full_pipe_that_nobody_reads_holds_up_neither_jobs_nor_the_end(start_run: StartRun, tmp_path: Path):
+def test_full_pipe_holds_up_neither_jobs_nor_the_end(start_run: StartRun, tmp_path: Path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)

@@ -1,4 +1,4 @@
-"""With SEEK_THROUGH=api, clients that seek by `x-ms-range` get the right bytes where the CDN edge loses the range."""
+"""Clients that seek by `x-ms-range` get the right bytes with SEEK_THROUGH=api, where the CDN edge loses the range."""
 
 import os
 from collections.abc import Iterator

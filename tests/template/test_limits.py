@@ -166,7 +166,7 @@ def test_the_bucket_has_metrics_only_where_an_alarm_needs_them(
 def test_seeking_past_the_edge_needs_an_api_that_answers_there(
     template: Template, seek_through: str, acl: str, is_refused: bool
 ) -> None:
-    """With the web ACL, the API answers only requests through the edge."""
+    """The API answers only requests through the edge where there is a web ACL."""
     chosen = template.with_parameters(SeekThrough=seek_through, WebAclArn=acl)
     rule = chosen.body["Rules"]["SeekingNeedsAnOpenApi"]
     [assertion] = rule["Assertions"]

@@ -18,7 +18,7 @@ from actions_cache.usecases.rotate_secret import RotateSecret
 from tests.domain.build import NOW
 
 BELIEVED: Millis = KEPT_SECONDS * SECOND
-"""By a function that can't read the secret anew."""
+"""Time for which a function that can't read the secret anew believes the old one."""
 SPREADS: Millis = 600 * SECOND
 """The slowest edge."""
 RUN: Millis = 60 * SECOND

@@ -190,7 +190,7 @@ def test_a_stream_that_ends_cleanly_though_a_part_is_gone_fails(server: str, sta
 
 
 def test_where_clients_seek_past_the_edge_so_does_the_check(server: str, stack: Stack, verify: Verify) -> None:
-    """With SeekThrough=api it doesn't matter that an edge loses ranges."""
+    """An edge that loses ranges doesn't matter with SeekThrough=api."""
 
     def spoil(request: Request, ask: Ask) -> Answer:
         return whole(server, request) if "x-ms-range" in request.headers else ask()

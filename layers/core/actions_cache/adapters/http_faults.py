@@ -1,4 +1,4 @@
-"""What went wrong with a request of aiohttp's, in words that may be logged."""
+"""Describes what went wrong with a request of aiohttp's, in words that may be logged."""
 
 import aiohttp
 
