@@ -41,7 +41,11 @@ TOLD: Mapping[str, _Told] = {
 
 
 class Activity:
-    """Args: log: of the server, from its beginning on."""
+    """Reads the server's log as it grows.
+
+    Args:
+        log: The server's log, read from its beginning.
+    """
 
     def __init__(self, log: Path) -> None:
         self._file: BinaryIO = log.open("rb")

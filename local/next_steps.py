@@ -9,7 +9,12 @@ from local.options import DATA_DIR, Options
 
 
 def next_steps(options: Options, public_url: str | None) -> Iterator[str]:
-    """Args: public_url: of a proxy in front."""
+    """Yield the lines that say what to do next.
+
+    Args:
+        options: Options of the run.
+        public_url: URL of a proxy in front, if there is one.
+    """
     url = f"{(public_url or options.url).rstrip('/')}/"
     chosen = "" if options.data_dir == DATA_DIR else f" LOCAL_DATA_DIR={shlex.quote(str(options.data_dir))}"
     yield f"page:    {url}, and its token by: make token{chosen}"

@@ -52,7 +52,7 @@ COLOURS = {
     197: ("#d61f63", "#f92672"),
     237: ("#d0d7de", "#3a3f47"),
 }
-"""Maps each color's number to its shade in a light window and in a dark one."""
+"""Maps each colour's number to its shade in a light window and in a dark one."""
 
 PIECE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\r\n]|[^\x1b\r\n]+")
 CUT_SHORT = re.compile(r"\x1b(\[[0-9;?]*)?\Z")
@@ -74,7 +74,11 @@ class Output:
 
 
 def recorded(command: Sequence[str]) -> list[Output]:
-    """Run the command on a terminal, and return what it wrote. Raises: CalledProcessError."""
+    """Run the command on a terminal, and return what it wrote.
+
+    Raises:
+        CalledProcessError: the command fails.
+    """
     ours, its = pty.openpty()
     termios.tcsetwinsize(its, (ROWS, COLUMNS))
     others = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "COLORTERM", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
@@ -144,7 +148,11 @@ class Terminal:
     _rest: str = ""
 
     def write(self, text: str) -> None:
-        """Raises: Unreadable."""
+        """Take what a program writes to the terminal.
+
+        Raises:
+            Unreadable: this small terminal can't show it.
+        """
         text = self._rest + text
         cut_short = CUT_SHORT.search(text)
         self._rest = cut_short[0] if cut_short else ""
@@ -224,7 +232,11 @@ def lines_of(screens: Iterable[Frame]) -> list[Line]:
 
 
 def picture(outputs: Sequence[Output]) -> str:
-    """Return an SVG without scripts and foreign fonts, which shows the end where nothing moves. Raises: Unreadable."""
+    """Return an SVG without scripts and foreign fonts, which shows the end where nothing moves.
+
+    Raises:
+        Unreadable: the small terminal can't show the output, or COLOURS lacks one of its colours.
+    """
     screens = frames(outputs)
     lines = sorted(lines_of(screens), key=lambda line: (line.row, line.begins))
     seconds = screens[-1][0] + HOLD_SECONDS
@@ -298,7 +310,11 @@ def _drawn(line: Line, moment: str | None) -> str:
 
 
 def _classes(style: Style | None) -> str:
-    """Raises: Unreadable."""
+    """Return the attribute with the CSS classes of the style.
+
+    Raises:
+        Unreadable: its colour has no entry in COLOURS.
+    """
     if not style:
         return ""
     number = style.color.number if style.color else None

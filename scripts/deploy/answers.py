@@ -70,7 +70,11 @@ class Answers:
 
 
 def check_set_name(name: str) -> str:
-    """Raises BadAnswers."""
+    """Return the name of a set of answers if it is one.
+
+    Raises:
+        BadAnswers: it has other characters than letters, digits, hyphens and underscores.
+    """
     if not SET_NAME.fullmatch(name):
         raise BadAnswers(f'CONFIG="{name}": take letters, digits, hyphens and underscores')
     return name
@@ -115,7 +119,11 @@ def _take(answers: Answers, told: Mapping[str, Any], source: str) -> None:
 
 
 def pairs(text: str, where: str) -> dict[str, str]:
-    """Read `Name=value Name="a b"`. Raises BadAnswers."""
+    """Read `Name=value Name="a b"`.
+
+    Raises:
+        BadAnswers: a shell couldn't split it, or a word isn't `Name=value`.
+    """
     try:
         words = shlex.split(text)
     except ValueError as fault:

@@ -220,7 +220,11 @@ class Account:
 
     @in_words
     def delete_stack(self, name: str) -> None:
-        """Start it, and wait for its end. Raises AwsRefused, also where it fails."""
+        """Delete the stack, and wait until it is gone.
+
+        Raises:
+            AwsRefused: AWS refuses, or the deletion fails.
+        """
         formation = self.client("cloudformation")
         formation.delete_stack(StackName=name)
         # CloudFront takes some minutes to give up a distribution.

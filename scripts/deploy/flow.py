@@ -31,7 +31,7 @@ class Flow:
     environment: Mapping[str, str]
     github: GitHub
     began: str = ""
-    """Step that an interruption would leave half done."""
+    """Words for what an interruption leaves half done, and how to go on."""
 
     def run(self) -> int:
         """Return the exit code; whatever happens is said in words."""
@@ -99,7 +99,13 @@ class Flow:
         *,
         goes_first: bool,
     ) -> None:
-        """Raises: Wrong, StepFailed, AwsRefused."""
+        """Show what the deploy will make, change and cost.
+
+        Raises:
+            Wrong: CloudFormation would refuse a parameter.
+            StepFailed: SAM can't read the template.
+            AwsRefused: AWS couldn't be asked.
+        """
         template = Template.load(self.steps.root / "template.yaml")
         if faults := plan.parameter_faults(template, parameters):
             raise Wrong("; ".join(faults))
@@ -141,7 +147,12 @@ class Flow:
         return self.environment.get("YES") == "1"
 
     def _confirm(self, answers: Answers, interview: Interview) -> None:
-        """Raises: Unanswered, Stopped."""
+        """Ask for a yes, unless one was given beforehand or nothing is new.
+
+        Raises:
+            Unanswered: nobody can be asked.
+            Stopped: the answer was no, or the input ended.
+        """
         news = {ENVIRONMENT, YOU, DEFAULT} & set(answers.sources.values())
         if self._is_agreed or not (news or interview.asked):
             return
@@ -154,7 +165,12 @@ class Flow:
     # ---------------------------------------------------------------- the work
 
     def _build_and_deploy(self, answers: Answers, account: Account, parameters: Mapping[str, str]) -> None:
-        """Raises: StepFailed, AwsRefused."""
+        """Build and deploy the stack, and protect its data.
+
+        Raises:
+            StepFailed: the build or the deploy failed.
+            AwsRefused: AWS couldn't be asked.
+        """
         values, name = answers.values, answers.values["stack"]
         self.steps.build(values["architecture"])
         since = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=1)
@@ -194,7 +210,12 @@ class Flow:
         return ":\n  " + "\n  ".join(reasons) + f"\n{todo}. Your answers are kept in {FILE}."
 
     def _check(self, answers: Answers, account: Account) -> int:
-        """Raises: StepFailed, AwsRefused."""
+        """Check the deployed stack, and say what to do next.
+
+        Raises:
+            StepFailed: the check found a fault, or the stack has no URL to check.
+            AwsRefused: AWS couldn't be asked.
+        """
         name = answers.values["stack"]
         stack = account.stack(name)
         if stack is None or "RunnerUrl" not in stack.outputs:

@@ -96,7 +96,11 @@ class GitHub:
 
 
 def _object(body: bytes) -> Mapping[str, object]:
-    """Raises NotAsked."""
+    """Return the JSON object in the body.
+
+    Raises:
+        NotAsked: there is none in it.
+    """
     try:
         document = json.loads(body)
     except ValueError:

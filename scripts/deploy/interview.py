@@ -88,7 +88,12 @@ class Interview:
             raise Unanswered([*missing, *([] if self.is_agreed else [A_YES])])
 
     def _settle(self, question: Question) -> str:
-        """Take what was given, or ask. Raises Wrong, Stopped."""
+        """Take the answer that was given beforehand, or ask.
+
+        Raises:
+            Wrong: the given answer can't be taken.
+            Stopped: the input ended.
+        """
         given = self.answers.get(question.name)
         if given is not None:
             source = self.answers.sources[question.name]
@@ -109,7 +114,11 @@ class Interview:
         return value
 
     def _ask(self, question: Question) -> str:
-        """Raises Stopped."""
+        """Ask until the answer can be taken, and return it.
+
+        Raises:
+            Stopped: the input ended.
+        """
         if question.name != self._last:
             self._last = question.name
             self.asked += 1
@@ -127,7 +136,13 @@ class Interview:
     # ---------------------------------------------------------------- whose jobs: a name becomes a claim
 
     def _settle_whose(self) -> None:
-        """Raises: Wrong, Unanswered, Stopped."""
+        """Settle whose jobs are let in, and the claims that say so.
+
+        Raises:
+            Wrong: the given answer can't be taken.
+            Unanswered: nobody can be asked.
+            Stopped: the input ended.
+        """
         question = question_of_whose()
         while True:
             whose = self._settle(question)
@@ -144,7 +159,12 @@ class Interview:
             return
 
     def _claims(self, whose: str, *, by_you: bool) -> str:
-        """Return the value of TokenClaims. Raises: Wrong, Unanswered, Stopped."""
+        """Return the value of TokenClaims.
+
+        Raises:
+            Wrong: an id isn't known, or `any` wasn't confirmed.
+            Stopped: the input ended.
+        """
         if whose == ANY:
             if by_you:
                 self.terminal.say(f"   {WHAT_ANY_MEANS}")
@@ -158,7 +178,12 @@ class Interview:
         return ",".join(f"{it.claim}={self.answers.ids[it.name]}" for it in wanted) or whose
 
     def _id(self, subject: Subject) -> str:
-        """Raises: Wrong, Unanswered, Stopped."""
+        """Return the id of an owner or a repository, from GitHub or from whoever deploys.
+
+        Raises:
+            Wrong: GitHub knows no such owner or repository, or nobody could say the id.
+            Stopped: the input ended.
+        """
         try:
             number = self.github.id_of(subject)
         except NoSuch as nobody:
@@ -187,7 +212,13 @@ class Interview:
     # ---------------------------------------------------------------- a domain, and its certificate
 
     def _settle_domain(self, region: str) -> None:
-        """Raises: Wrong, Unanswered, Stopped."""
+        """Settle the domain and its certificate.
+
+        Raises:
+            Wrong: a given answer can't be taken.
+            Unanswered: nobody can be asked.
+            Stopped: the input ended.
+        """
         question = question_of_domain()
         while True:
             domain = self._settle(question)
@@ -205,7 +236,12 @@ class Interview:
             del self.answers.values[question.name]
 
     def _certificate(self, domain: str, region: str) -> str:
-        """Return NONE where another domain is to be named. Raises: Unanswered, Stopped."""
+        """Return the ARN, or NONE where another domain is to be named.
+
+        Raises:
+            Unanswered: nobody can be asked.
+            Stopped: the input ended.
+        """
         try:
             found = self.account_in(region).certificates(domain)
         except AwsRefused as refused:

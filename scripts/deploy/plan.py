@@ -259,5 +259,9 @@ def next_steps(outputs: Mapping[str, str], region: str, stack: str, *, domain: s
 
 
 def missing_words(missing: Sequence[tuple[str, str, str]]) -> list[str]:
-    """Args: missing: key, variable and title of each."""
+    """Say how each missing answer can be given beforehand.
+
+    Args:
+        missing: Key, variable and title of each.
+    """
     return [f"{variable}=...   {title}{f' ({key} in the file)' if key else ''}" for key, variable, title in missing]

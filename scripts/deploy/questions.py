@@ -43,7 +43,7 @@ class Question:
     default: str | None
     """None where somebody has to say."""
     read: Callable[[str], str]
-    """Returns the answer as it is kept. Raises Wrong."""
+    """Function that returns the answer as it is kept, or raises Wrong."""
     hint: Callable[[str], str] | None = None
 
 
@@ -68,7 +68,11 @@ class Subject:
 
 
 def read_region(text: str, known: frozenset[str]) -> str:
-    """Raises Wrong."""
+    """Return the region.
+
+    Raises:
+        Wrong: AWS has no such region with Lambda.
+    """
     region = text.strip().lower()
     if region in known:
         return region
@@ -77,7 +81,11 @@ def read_region(text: str, known: frozenset[str]) -> str:
 
 
 def read_stack(text: str, region: str) -> str:
-    """Raises Wrong."""
+    """Return the stack's name.
+
+    Raises:
+        Wrong: it can't be a stack's name, or is too long for the names that are made of it.
+    """
     name = text.strip()
     if not STACK_NAME.fullmatch(name):
         raise Wrong(f"\"{name}\" can't be a stack's name: take letters, digits and hyphens, a letter first")
@@ -90,7 +98,11 @@ def read_stack(text: str, region: str) -> str:
 
 
 def read_whose(text: str) -> str:
-    """Raises Wrong."""
+    """Return whose jobs are let in.
+
+    Raises:
+        Wrong: it names nobody, or both owners and repositories.
+    """
     whose = text.strip().removeprefix("https://github.com/").strip("/")
     if whose == ANY or CLAIMS.fullmatch(whose):
         return whose
@@ -107,7 +119,11 @@ def read_whose(text: str) -> str:
 
 
 def subjects(whose: str) -> list[Subject]:
-    """Returns what GitHub has to be asked for; nothing for `any` and for claims. Raises Wrong."""
+    """Return what GitHub has to be asked for: nothing for `any` and for claims.
+
+    Raises:
+        Wrong: a part is neither an owner nor a repository.
+    """
     if whose == ANY or CLAIMS.fullmatch(whose):
         return []
     found = []
@@ -123,7 +139,11 @@ def subjects(whose: str) -> list[Subject]:
 
 
 def read_id(text: str) -> str:
-    """Raises Wrong."""
+    """Return the id.
+
+    Raises:
+        Wrong: it isn't a number, as GitHub's ids are.
+    """
     number = text.strip()
     if not number.isascii() or not number.isdecimal() or number.startswith("0"):
         raise Wrong(f'"{number}" is no id: GitHub\'s ids are numbers, as 9919')
@@ -131,7 +151,11 @@ def read_id(text: str) -> str:
 
 
 def read_budget(text: str) -> str:
-    """Returns GiB as they were said, or `none`. Raises Wrong."""
+    """Return the GiB as they were typed, or `none`.
+
+    Raises:
+        Wrong: it isn't a number of GiB, or is out of bounds.
+    """
     said = re.sub(r"\s*(gib|gb|g)$", "", text.strip().lower())
     if said == NONE:
         return NONE
@@ -145,7 +169,7 @@ def read_budget(text: str) -> str:
 
 
 def budget_bytes(budget: str) -> int:
-    """Returns 0, which is no limit, for `none`."""
+    """Return the budget in bytes; `none` is 0, which means no limit."""
     return 0 if budget == NONE else max(1, round(float(budget) * GIB))
 
 
@@ -164,7 +188,11 @@ def budget_hint(typed: str) -> str:
 
 
 def read_domain(text: str) -> str:
-    """Raises Wrong."""
+    """Return the domain, or `none`.
+
+    Raises:
+        Wrong: it isn't a domain name.
+    """
     domain = text.strip().lower().removeprefix("https://").rstrip("/.")
     if domain == NONE or DOMAIN.fullmatch(domain):
         return domain
@@ -172,7 +200,11 @@ def read_domain(text: str) -> str:
 
 
 def read_certificate(text: str) -> str:
-    """Raises Wrong."""
+    """Return the certificate's ARN, or `none`.
+
+    Raises:
+        Wrong: it isn't the ARN of a certificate in us-east-1.
+    """
     arn = text.strip()
     if arn == NONE or CERTIFICATE.fullmatch(arn):
         return arn
@@ -183,7 +215,11 @@ def read_certificate(text: str) -> str:
 
 
 def read_alarms(text: str, region: str) -> str:
-    """Raises Wrong."""
+    """Return the e-mail address or topic that hears alarms, or `none`.
+
+    Raises:
+        Wrong: it is neither, or a topic of another region.
+    """
     heard_by = text.strip()
     if heard_by == NONE or EMAIL.fullmatch(heard_by):
         return heard_by

@@ -42,7 +42,11 @@ class Steps:
     sam: str = str(SAM)
 
     def check_machine(self) -> None:
-        """Raises StepFailed."""
+        """Check that this machine can build.
+
+        Raises:
+            StepFailed: Python 3.12 is missing, or too little disk space is free.
+        """
         python = subprocess.run([self.root / "scripts" / "python312.sh"], capture_output=True, text=True, check=False)
         if python.returncode != 0:
             raise StepFailed(python.stderr.strip() or "Python 3.12, the functions' runtime, wasn't found")
@@ -53,7 +57,11 @@ class Steps:
             )
 
     def made_of_template(self) -> dict[str, dict[str, Any]]:
-        """Return type, condition and properties of each resource that SAM makes of it. Raises StepFailed."""
+        """Return type, condition and properties of each resource that SAM makes of the template.
+
+        Raises:
+            StepFailed: SAM can't read the template.
+        """
         made = subprocess.run(
             [SAMS_PYTHON, self.root / "scripts" / "deploy" / "transformed.py", self.root / "template.yaml"],
             env=os.environ | {"AWS_DEFAULT_REGION": "us-east-1"},
@@ -73,14 +81,22 @@ class Steps:
         return place / "build" / "template.yaml"
 
     def build(self, architecture: str) -> None:
-        """Raises StepFailed."""
+        """Build for the architecture.
+
+        Raises:
+            StepFailed: the build fails.
+        """
         if self._run([*self.build_command, architecture], {}, self.say) != 0:
             raise StepFailed("the build failed, as shown above; nothing was changed in your account")
 
     def deploy(
         self, stack: str, region: str, architecture: str, parameters: Mapping[str, str], tags: Mapping[str, str]
     ) -> None:
-        """Raises StepFailed."""
+        """Deploy what was built.
+
+        Raises:
+            StepFailed: the deploy fails, or the build is for another architecture.
+        """
         self._refuse_other(architecture)
         command = [
             *(self.sam, "deploy", "--template-file", str(self.built_template(architecture))),
@@ -110,7 +126,11 @@ class Steps:
             )
 
     def check(self, stack: str, region: str, url: str) -> None:
-        """Raises StepFailed."""
+        """Run the deployment check, and show what it says.
+
+        Raises:
+            StepFailed: the check finds a fault.
+        """
         command = [sys.executable, "-m", "scripts.verify_deployment", "--stack", stack, "--url", url]
         if self._run(command, {"AWS_DEFAULT_REGION": region, "AWS_REGION": region}, self.say) != 0:
             raise StepFailed(
@@ -119,7 +139,11 @@ class Steps:
             )
 
     def checked(self, stack: str, region: str, url: str, token: str) -> list[Mapping[str, Any]]:
-        """Return what the check found, row by row, asking with a job's token. Raises StepFailed."""
+        """Return what the check found, row by row, asking with a job's token.
+
+        Raises:
+            StepFailed: the check couldn't run.
+        """
         command = [sys.executable, "-m", "scripts.verify_deployment", "--json", "--stack", stack, "--url", url]
         lines: list[str] = []
         self._run(command, {"AWS_DEFAULT_REGION": region, "AWS_REGION": region, "TOKEN": token}, lines.append)

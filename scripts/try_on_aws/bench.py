@@ -48,7 +48,11 @@ class Meter:
     _lock: Any = field(default_factory=Lock)
 
     def count(self, *, sent: int = 0, received: int = 0) -> None:
-        """Count one request before it is made, with the bytes that it takes. Raises OverCeiling."""
+        """Count one request before it is made, with the bytes that it takes.
+
+        Raises:
+            OverCeiling: it would go beyond the ceiling.
+        """
         with self._lock:
             self.requests += 1
             self.sent += sent
@@ -71,7 +75,11 @@ class Measured:
 
 @dataclass
 class Bench:
-    """Args: chill: has Lambda start the API's function anew at its next call."""
+    """Times saves and restores.
+
+    Args:
+        chill: Has Lambda start the API's function anew at its next call.
+    """
 
     base: str
     token: str
@@ -88,7 +96,14 @@ class Bench:
         )
 
     def run(self) -> Measured:
-        """Raises: BenchFailed, OverCeiling, NoAnswer, Failed."""
+        """Save and restore all entries, time the starts, and return what was measured.
+
+        Raises:
+            BenchFailed: something can't be measured.
+            OverCeiling: the next request would go beyond the ceiling.
+            NoAnswer: the server can't be reached.
+            Failed: the server answers wrongly.
+        """
         for number in range(self.sizes.entries):
             key = f"try-{number}-{os.urandom(4).hex()}"
             wanted = self._save(key)
@@ -101,7 +116,7 @@ class Bench:
         return self.measured
 
     def _save(self, key: str) -> bytes:
-        """Returns the digest of what was saved."""
+        """Save an entry, and return the digest of its bytes."""
         bodies = [os.urandom(size) for size in self.sizes.blocks]
         digest = hashlib.sha256()
         for body in bodies:
@@ -130,7 +145,7 @@ class Bench:
             raise BenchFailed(f"a block: {explain(reply.status, reply.headers, reply.data)}")
 
     def _merged(self, key: str) -> str:
-        """Returns the URL of S3 that the look-up gives once the parts are one object."""
+        """Wait until the parts are one object, and return the look-up's S3 URL for it."""
         began = time.monotonic()
         for _ in range(POLLS_AN_ENTRY):
             self.meter.count()

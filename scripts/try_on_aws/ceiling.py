@@ -101,7 +101,11 @@ def ceiling_usd(sizes: Sizes, template: Template) -> float:
 
 
 def check(sizes: Sizes, template: Template, most_usd: float) -> float:
-    """Return the ceiling. Raises TooMuch."""
+    """Return the ceiling in dollars.
+
+    Raises:
+        TooMuch: it is more than may be spent.
+    """
     usd = ceiling_usd(sizes, template)
     if usd > most_usd:
         raise TooMuch(

@@ -102,14 +102,22 @@ class Try:
         return self._try(account, parameters, result)
 
     def _number(self, name: str) -> int:
-        """Raises BadAnswers."""
+        """Return the whole number that the environment gives, or its default.
+
+        Raises:
+            BadAnswers: it isn't a number.
+        """
         text = self.environment.get(name) or SIZES[name]
         if not (text.isascii() and text.isdecimal()):
             raise BadAnswers(f'{name}="{text}" is no number')
         return int(text)
 
     def _dollars(self) -> float:
-        """Raises BadAnswers."""
+        """Return the most dollars that the try may cost.
+
+        Raises:
+            BadAnswers: it isn't a number of dollars.
+        """
         text = self.environment.get("MAX_USD") or DEFAULT_MAX_USD
         try:
             usd = float(text)
@@ -120,7 +128,12 @@ class Try:
         return usd
 
     def _confirm(self) -> None:
-        """Raises: BadAnswers, Stopped."""
+        """Ask for a yes, unless one was given beforehand.
+
+        Raises:
+            BadAnswers: nobody can be asked.
+            Stopped: the answer was no, or the input ended.
+        """
         if self.environment.get("YES") == "1":
             return
         if not self.terminal.is_interactive:
@@ -158,7 +171,16 @@ class Try:
         return DONE if result.is_good else code
 
     def _measure(self, account: Sweeper, parameters: Mapping[str, str], result: Result) -> None:
-        """Raises: StepFailed, AwsRefused, BenchFailed, OverCeiling, NoAnswer, Failed."""
+        """Deploy the try, check it, and measure it into the result.
+
+        Raises:
+            StepFailed: the build, the deploy or the check failed.
+            AwsRefused: AWS refuses, or couldn't be asked.
+            BenchFailed: something can't be measured.
+            OverCeiling: the next request would go beyond the ceiling.
+            NoAnswer: the server can't be reached.
+            Failed: the server answers wrongly.
+        """
         say, region = self.terminal.say, account.region
         issuer = ThrowawayIssuer()
         say("\nMaking an issuer of tokens ...")
@@ -207,7 +229,11 @@ SIZES = {"ENTRIES": "3", "ENTRY_MIB": "128", "BLOCK_MIB": "32"}
 
 
 def _wait_for(url: str, seconds: float, is_wanted: Callable[[Any], bool]) -> None:
-    """Wait for a good answer in JSON: new names take a while to be known everywhere. Raises StepFailed."""
+    """Wait for a good answer in JSON: new names take a while to be known everywhere.
+
+    Raises:
+        StepFailed: there is none in time.
+    """
     end, last = time.monotonic() + seconds, "no answer"
     while time.monotonic() < end:
         try:

@@ -74,7 +74,11 @@ class Sweeper(Account):
 
     @in_words
     def create_stack(self, name: str, template: str) -> None:
-        """Start it, and wait for its end. Raises AwsRefused, also where it fails."""
+        """Create the stack, and wait until it is there.
+
+        Raises:
+            AwsRefused: AWS refuses, or the creation fails.
+        """
         formation = self.client("cloudformation")
         formation.create_stack(StackName=name, TemplateBody=template, OnFailure="DELETE")
         formation.get_waiter("stack_create_complete").wait(
@@ -108,7 +112,7 @@ class Teardown:
         return f"{self.name}-issuer"
 
     def run(self) -> list[str]:
-        """Delete all that can be; one thing that can't keeps none of the others. Returns what is left."""
+        """Delete all that can be, and return what is left; one failure doesn't stop the rest."""
         self.left.clear()
         for what, delete in self._all():
             try:

@@ -26,7 +26,7 @@ NOT_FORWARDED = {"host", "connection", "transfer-encoding", "content-length"}
 
 
 class DeployedApi:
-    """The API where the emulator serves what AWS serves at its own URL."""
+    """Serves the API as the emulator does, for what AWS serves at the API's own URL."""
 
     def __init__(self, url: str) -> None:
         self._url = url

@@ -265,7 +265,7 @@ class Stack:
         assert saved.json().get("ok") is True, saved
 
     def look_up(self, key: str) -> str | None:
-        """The download URL."""
+        """Return the download URL."""
         found = self.call("GetCacheEntryDownloadURL", key=key).json()
         return str(found["signed_download_url"]) if found["ok"] else None
 
@@ -279,6 +279,6 @@ class Stack:
         return answer.body
 
     def merged_url(self, key: str) -> str | None:
-        """The look-up's URL once it is the store's own."""
+        """Return the look-up's URL once it is the store's own."""
         url = self.look_up(key)
         return url if url is not None and "X-Amz-Signature" in url else None

@@ -40,7 +40,7 @@ SIX = (
 
 @dataclass
 class Account:
-    """An account of the emulator's, and this machine's part."""
+    """Describes an account of the emulator's, and this machine's part."""
 
     endpoint: str
     directory: Path
@@ -88,7 +88,7 @@ def github() -> Iterator[str]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -98,7 +98,7 @@ def github() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory, github: str) -> Iterator[Account]:
-    """Empty."""
+    """Provide an empty account."""
     directory = tmp_path_factory.mktemp("account")
     (directory / "answers").mkdir()
     issuer = Issuer(directory)

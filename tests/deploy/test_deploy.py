@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def merge_mapping(stack: Stack) -> str:
-    """The event source that feeds the worker."""
+    """Return the id of the event source that feeds the worker."""
     [mapping] = stack.client("lambda").list_event_source_mappings(FunctionName=stack.resource("MergeFunction"))[
         "EventSourceMappings"
     ]

@@ -36,7 +36,7 @@ class Account:
     environment: dict[str, str]
     certificate: Path
     issuer: str
-    """Where the emulator's issuer is reached by https."""
+    """URL of the emulator's issuer, by https."""
 
     def client(self, service: str) -> Any:
         return boto3.Session("test", "test", region_name="us-east-1").client(service, endpoint_url=self.endpoint)  # type: ignore[call-overload]
@@ -147,7 +147,7 @@ def serving_issuers(endpoint: str, certificate: Path) -> Iterator[str]:
             self.wfile.write(answer.data)
 
         def log_message(self, *_: object) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     with ThreadingHTTPServer((HOST, 0), Handler) as server:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

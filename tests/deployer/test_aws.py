@@ -12,7 +12,7 @@ from scripts.deploy.aws import Account, AwsRefused, Denied, covers, fault, home_
 
 @pytest.fixture
 def nobody(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A machine without credentials."""
+    """Make this a machine without credentials."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
     directory = tmp_path_factory.mktemp("home")

@@ -44,7 +44,7 @@ class Scripted(Terminal):
 
 @dataclass(frozen=True)
 class Known(GitHub):
-    """A GitHub that knows these."""
+    """Stands for a GitHub that knows these ids."""
 
     ids: dict[str, str] = field(default_factory=lambda: {"octo-org": "9919", "octo-org/widgets": "42"})
     fault: Exception | None = None
