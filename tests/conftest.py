@@ -1,5 +1,6 @@
 """What every test may start from: the template's resources, in process or on real engines."""
 
+import signal
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,10 @@ from tests.journey import Journey, SetClock
 # An example that takes long on a busy machine is no failure of what is tested.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+# A shell has what it starts in the background ignore interrupts, and tests' own processes would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "local",

@@ -9,8 +9,10 @@ OF_A_USER = ["run", "demo", "token", "deploy", "verify-deployment", "cli", "doct
 
 
 def groups() -> list[list[str]]:
-    """The lines of each group; that of `help` itself comes before them."""
-    said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    """Return the lines of each group; that of `help` itself comes before them."""
+    # `make test` would have a make below it say which directory it enters.
+    command = ["make", "--no-print-directory", "help"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [block.splitlines() for block in said.split("\n\n")]
 
 
