@@ -1,7 +1,7 @@
 """SQS's event in, one merge a message, the failed ones out."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -34,8 +34,7 @@ def lambda_handler(event: Any, context: LambdaContext) -> Any:
             _work_off(record.body, lambda_context.get_remaining_time_in_millis)
         except Exception:
             # The message's own visibility timeout is for workers that died.
-            deliveries = int(record.attributes.approximate_receive_count)
-            control().queue.deliver_again_in(record.receipt_handle, retry_after(deliveries))
+            control().queue.deliver_again_in(record.receipt_handle, retry_after(deliveries_of(record.raw_event)))
             raise
 
     records = event.get("Records") if isinstance(event, dict) else None
@@ -69,10 +68,14 @@ def _work_off(body: str, remaining: Callable[[], Millis]) -> None:
 
 
 def _is_message(record: object) -> bool:
-    """Return whether a record has the fields that are read; without its id, its failure couldn't be reported."""
+    """Return whether a record has the fields that a merge needs; without its id, its failure couldn't be reported."""
     if not isinstance(record, dict):
         return False
-    texts = (record.get(name) for name in ("messageId", "receiptHandle", "body"))
+    return all(isinstance(record.get(name), str) for name in ("messageId", "receiptHandle", "body"))
+
+
+def deliveries_of(record: Mapping[str, Any]) -> int:
+    """Return how often a message was delivered: once where that can't be read, since no message may be left out."""
     attributes = record.get("attributes")
-    deliveries = attributes.get("ApproximateReceiveCount") if isinstance(attributes, dict) else None
-    return all(isinstance(text, str) for text in texts) and _COUNT.fullmatch(str(deliveries)) is not None
+    count = attributes.get("ApproximateReceiveCount") if isinstance(attributes, dict) else None
+    return int(count) if isinstance(count, str) and _COUNT.fullmatch(count) else 1

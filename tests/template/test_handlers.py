@@ -24,6 +24,7 @@ from actions_cache.settings import Settings
 from actions_cache.usecases.check_schema import NewerSchema
 from actions_cache.wiring.control import ControlPlane
 from functions.cleanup import handler as cleanup
+from functions.merge import handler as merge
 from local.resources import Clients, create
 from local.template import ROOT, Template
 from tests.conftest import CREDENTIALS
@@ -237,10 +238,6 @@ def test_http_function_answers_in_words_what_is_no_request(function: str, event:
     assert "API Gateway" in answer["message"]
 
 
-def message(attributes: object) -> dict[str, object]:
-    return {"messageId": "1", "receiptHandle": "r", "body": "{}", "attributes": attributes}
-
-
 ODD_COUNTS: tuple[object, ...] = (True, -1, "1" * 5000, "٣", {})
 ODD_ATTRIBUTES: tuple[object, ...] = (
     *("text", [1], 5, None, {}),
@@ -254,13 +251,21 @@ ODD_ATTRIBUTES: tuple[object, ...] = (
         *NOT_AN_EVENT,
         {"Records": [{"messageId": "1"}]},
         {"Records": {"messageId": "1"}},
-        *({"Records": [message(it)]} for it in ODD_ATTRIBUTES),
     ],
 )
 def test_merge_answers_in_words_what_holds_no_messages(event: object) -> None:
     answer = importlib.import_module(HANDLERS["merge"]).lambda_handler(event, Context())
     assert answer["batchItemFailures"] == []
     assert "merge queue" in answer["message"]
+
+
+@pytest.mark.parametrize("attributes", ODD_ATTRIBUTES, ids=lambda it: str(it)[:40])
+def test_message_of_odd_attributes_counts_as_delivered_once(attributes: object) -> None:
+    assert merge.deliveries_of({"attributes": attributes}) == merge.deliveries_of({}) == 1
+
+
+def test_message_is_delivered_as_often_as_the_queue_says() -> None:
+    assert merge.deliveries_of({"attributes": {"ApproximateReceiveCount": "7"}}) == 7
 
 
 def test_batch_without_messages_has_no_failures() -> None:
