@@ -122,7 +122,7 @@ class Job:
         raise Failed("the archive isn't merged", [f"{MERGE_TRIES} restores were all streamed from its parts"])
 
     def came_from_us(self, restored: Outcome) -> bool:
-        """Whether the server streamed, and the bytes didn't come from the store."""
+        """Return whether the server streamed, and the bytes didn't come from the store."""
         return restored.downloads[-1].url.startswith(self.cache.server)
 
     def _received_bytes(self) -> int:

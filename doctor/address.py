@@ -63,7 +63,7 @@ def is_loopback(host: str) -> bool:
 
 
 def judge_url(address: Address) -> Finding:
-    """Whether every client makes the right addresses of it."""
+    """Return whether every client makes the right addresses of it."""
     faults = url_faults(address)
     parts = urlsplit(address.given)
     if not (parts.path or parts.query or parts.fragment):

@@ -88,7 +88,7 @@ def proxy_for(address: Address, variables: Mapping[str, str]) -> str | None:
 
 
 def judge_way(address: Address, variables: Mapping[str, str]) -> Finding | None:
-    """Whether requests go through a proxy. None where no proxy is set at all."""
+    """Return whether requests go through a proxy. None where no proxy is set at all."""
     title = "proxy"
     proxy = proxy_for(address, variables)
     if proxy is not None:

@@ -27,7 +27,7 @@ class Place:
     """HOST, RUN_STEP or ACTION."""
     is_container: bool
     is_container_job: bool
-    """Whether the runner made the container for the job or the action, and so is outside."""
+    """True if the runner made the container for the job or the action, and so is outside."""
 
 
 def find_place(variables: Mapping[str, str], *, is_container: bool) -> Place:

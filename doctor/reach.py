@@ -16,7 +16,7 @@ EXTRA = "NODE_EXTRA_CA_CERTS"
 
 
 def judge_connection(address: Address, *, is_container: bool) -> Finding:
-    """Whether the name has an address and something takes connections there."""
+    """Return whether the name has an address and something takes connections there."""
     title = "connection"
     try:
         with socket.create_connection((address.host, address.port), CONNECT_SECONDS) as connection:
@@ -53,7 +53,7 @@ def trust(variables: Mapping[str, str]) -> ssl.SSLContext:
 
 
 def judge_certificates(address: Address, system: str | None, by_node: node.TlsView | None, extra: str) -> list[Finding]:
-    """Whether those who sign for the host are known here.
+    """Return whether those who sign for the host are known here.
 
     Args:
         address: the server's.

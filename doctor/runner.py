@@ -21,9 +21,9 @@ class Worker:
     """What Runner.Worker.dll does before it starts an action."""
 
     overwrites: bool
-    """Whether it sets ACTIONS_RESULTS_URL; False where that name was replaced in the file."""
+    """True if it sets ACTIONS_RESULTS_URL; False where that name was replaced in the file."""
     honours_custom: bool
-    """Whether it then takes CUSTOM_ACTIONS_RESULTS_URL, as falcondev-oss/github-actions-runner does."""
+    """True if it then takes CUSTOM_ACTIONS_RESULTS_URL, as falcondev-oss/github-actions-runner does."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ FAR = 10**12
 GITHUB = "https://token.actions.githubusercontent.com"
 _GITHUBS_ID = re.compile("[1-9][0-9]{0,63}")
 _OTHERS_ID = re.compile("(?!0$)[A-Za-z0-9_-]{1,64}")
-"""A repository's, as the server takes it."""
+"""Repository id from another issuer, as the server accepts it."""
 
 
 @dataclass(frozen=True)

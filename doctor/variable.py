@@ -1,4 +1,4 @@
-"""Whether jobs will be told of the server: what ACTIONS_RESULTS_URL is in an action, or will be, and why."""
+"""Checks whether jobs will be told of the server: what ACTIONS_RESULTS_URL is in an action, or will be, and why."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Interrupted(Exception):
 
 
 class Stop:
-    """Whether this process is to stop: by SIGTERM, SIGINT or the end of its lifeline."""
+    """Tells whether this process is to stop: by SIGTERM, SIGINT or the end of its lifeline."""
 
     def __init__(self, lifeline: int) -> None:
         self.requested = False

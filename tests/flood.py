@@ -35,7 +35,7 @@ class Line:
     dies_at: int | None = None
     """Number of the last call, from 1."""
     after_it: bool = False
-    """Whether the last call takes effect."""
+    """True if the last call takes effect."""
 
     def begin(self, takes: Millis) -> None:
         self.calls += 1

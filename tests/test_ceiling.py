@@ -33,7 +33,7 @@ from scripts.cost import DOCUMENT, idle_month, main
 from tests.template.declared import api_events
 
 ESCAPED = "\x01"
-"""A character that JSON writes as six."""
+"""Character that JSON escapes to six bytes, the most there is."""
 
 
 def line(template: Template, what: str) -> Spending:

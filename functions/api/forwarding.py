@@ -75,7 +75,7 @@ def target_of(scope: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def is_ours(path: str) -> bool:
-    """Whether the path is this server's own, or could be read so by whoever normalizes it.
+    """Return whether the path is this server's own, or could be read so by whoever normalizes it.
 
     Raises: InvalidRequest: it is encoded so often that nobody can say.
     """

@@ -54,7 +54,7 @@ class Interview:
     home: str
     """The region that the environment names."""
     is_agreed: bool = False
-    """Whether a yes was given beforehand."""
+    """True if a yes was given beforehand."""
     claims: str = ""
     """Value of the template's parameter TokenClaims, made from `whose_jobs`."""
     asked: int = 0

@@ -31,7 +31,7 @@ class Reply:
     """Names in any case."""
     body: bytes
     broken: bool = False
-    """Whether the connection broke before the announced end."""
+    """True if the connection broke before the announced end."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Client:
     sent_bytes: int = 0
     received_bytes: int = 0
     is_cut_off: bool = False
-    """Whether the host is known to be out of reach, so that nothing need be tried."""
+    """True if the host is known to be out of reach, so that nothing need be tried."""
     _pool: urllib3.PoolManager = field(
         default_factory=lambda: urllib3.PoolManager(
             timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=SILENCE_SECONDS), retries=False, maxsize=2

@@ -34,7 +34,7 @@ class Kind:
     answer: Answer
     outcome: str = OUTAGE
     takes_effect: bool = False
-    """Whether the call may have taken effect all the same."""
+    """True if the call may have taken effect despite the error."""
 
     def __str__(self) -> str:
         return self.name

@@ -47,11 +47,11 @@ class Step:
     patience: float = 1
     """Seconds until it is asked again."""
     is_slow: bool = False
-    """Whether it is too slow for every run, except once without a fault."""
+    """True if only the full matrix strikes it with faults; `make test` runs it once, without any."""
     seconds: float = 600
     """Timeout of the function in seconds."""
     may_be_taken: bool = False
-    """Whether the key may stay taken for its own client: a call that reserved it lost its answer."""
+    """True if the key may stay taken for its own client: a call that reserved it lost its answer."""
 
     def __str__(self) -> str:
         return f"{self.function}: {self.name}"

@@ -60,7 +60,7 @@ class BuildKit:
     # ---------------------------------------------------------------- what BuildKit does
 
     def export_layer(self, layer: bytes) -> bool:
-        """Whether it had to be sent."""
+        """Return whether it had to be sent."""
         key = layer_key(layer)
         if self.load(key) is not None:
             return False

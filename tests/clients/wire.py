@@ -151,7 +151,7 @@ class Job:
         return send("GET", reply.headers["Location"], headers=headers) if reply.status == 302 else reply
 
     def is_ours(self, url: str) -> bool:
-        """Whether the URL is this server's own, and not the store's."""
+        """Return whether the URL is this server's own, and not the store's."""
         return url.startswith(f"{self.server}/")
 
     def wait_until_merged(self, key: str) -> None:

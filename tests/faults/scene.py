@@ -63,7 +63,7 @@ def read(url: str) -> bytes | None:
 
 
 def merge_once(journey: Journey, archive_id: str) -> bool:
-    """Whether it was merged. If not, its message is back in the queue, as the queue itself would have it."""
+    """Return whether it was merged. If not, its message is back in the queue, as the queue itself would have it."""
     [message] = journey.messages()
     try:
         outcome = journey.control.merge(message, plenty)

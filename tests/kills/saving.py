@@ -21,7 +21,7 @@ class Saved:
     calls: list[Call]
     """Of the server behind the gate."""
     was_visible: bool | None
-    """Whether the entry was, before anybody asked again; None where nobody had to."""
+    """True if the entry was visible before anybody asked again; None where nobody had to."""
 
 
 def save(world: World, point: Point | None) -> Saved:
@@ -52,7 +52,7 @@ class _Save:
     was_visible: bool | None = None
 
     def run(self) -> bool:
-        """Whether it was saved. It isn't where the reservation's answer was lost: nobody knows the upload's URL."""
+        """Return whether it was saved. With the reservation's answer lost, nobody knows the upload's URL."""
         created = self._ask(lambda server: Job(server).create(KEY))
         if created.status == 409:
             return False

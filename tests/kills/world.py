@@ -131,7 +131,7 @@ class World:
         assert watch.faults == [], watch.faults
 
     def check_all_or_nothing(self, key: str, size: int) -> bool:
-        """Whether the entry is visible; its parts in the three tables agree on it (P5)."""
+        """Return whether the entry is visible; its parts in the three tables agree on it (P5)."""
         table, entry = self.control.table, entry_name(key)
         found, reservation, archive = table.entry(entry), table.reservation(entry), self.the_archive()
         if found is None:

@@ -86,10 +86,10 @@ class Bounds(NamedTuple):
     claimers: int = 1
     max_attempts: int = 2
     sweeps: bool = False
-    """Whether objects are followed, and deleted by cleanup."""
+    """True if objects are followed, and deleted by cleanup."""
     removes: bool = True
     replays: bool = True
-    """Whether an operator replays dead letters."""
+    """True if an operator replays dead letters."""
     compares: bool = True
     """False: the table takes each write, whatever was written since. To see the rules broken."""
 
@@ -133,7 +133,7 @@ class Queue(NamedTuple):
     deliveries: int = 0
     """How often the current claim's message will still be delivered, if at all."""
     has_old: bool = False
-    """Whether messages of earlier claims are about."""
+    """True if messages of earlier claims are about."""
 
 
 class State(NamedTuple):

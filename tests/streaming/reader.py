@@ -26,7 +26,7 @@ class Reading:
     size: int = 0
     digest: str = ""
     broken: bool = False
-    """Whether the connection ended before the announced end."""
+    """True if the connection ended before the announced end."""
     redirects: list[str] = field(default_factory=list)
 
     @property

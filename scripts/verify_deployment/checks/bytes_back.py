@@ -1,4 +1,4 @@
-"""Whether what comes back is what was sent."""
+"""Checks whether what comes back is what was sent."""
 
 from collections.abc import Mapping
 from http import HTTPStatus

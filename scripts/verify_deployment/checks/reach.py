@@ -1,4 +1,4 @@
-"""Whether there is a server at all, and whom it lets in."""
+"""Checks whether there is a server at all, and whom it lets in."""
 
 import socket
 import ssl

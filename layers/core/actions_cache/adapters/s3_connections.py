@@ -171,7 +171,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def is_at_rest(self) -> bool:
-        """Whether it can be asked."""
+        """Return whether it can be asked."""
         is_read = not self._left and self._taken == self._filled
         return self._is_kept and is_read and not (self._is_reading_head or self._broken)
 

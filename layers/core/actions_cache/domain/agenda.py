@@ -73,7 +73,7 @@ def parts_removable_at(archive: Archive, lifetimes: Lifetimes) -> Millis:
 
 
 def needs_parts(archive: Archive, now: Millis, lifetimes: Lifetimes) -> bool:
-    """Whether anybody may still read the parts, or the manifest that names them."""
+    """Return whether anybody may still read the parts, or the manifest that names them."""
     is_gone = archive.state is ArchiveState.DELETED and removable_at(archive, lifetimes) <= now
     is_merged = archive.merge.state is MergeState.MERGED and parts_removable_at(archive, lifetimes) <= now
     return not (is_gone or is_merged)

@@ -36,7 +36,7 @@ def etag_of_upload(part_etags: Sequence[str]) -> str | None:
 
 
 def contradict(one: str, other: str) -> bool:
-    """Whether both are the MD5s of bytes, and of different ones."""
+    """Return whether both are the MD5s of bytes, and of different ones."""
     digests = _md5(one), _md5(other)
     return None not in digests and digests[0] != digests[1]
 

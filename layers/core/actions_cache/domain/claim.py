@@ -94,7 +94,7 @@ def given_up(archive: Archive, now: Millis, lifetimes: Lifetimes, max_attempts: 
 
 
 def is_given_up(archive: Archive, token: str, now: Millis, lifetimes: Lifetimes, max_attempts: int) -> bool:
-    """Whether this claim, the current one, has nothing left to try, noted as failed or not yet."""
+    """Return whether this claim, the current one, has nothing left to try, noted as failed or not yet."""
     if not archive.is_stored or archive.merge.claim_token != token:
         return False
     is_failed = archive.merge.state is MergeState.FAILED

@@ -42,7 +42,7 @@ class Saving:
     early: float = 0.1
     """What part of the restores comes before the merge is done."""
     seeks: bool = False
-    """Whether the client reads by x-ms-range, so through the edge and not from S3 itself."""
+    """True if the client reads by x-ms-range, so through the edge and not from S3 itself."""
     http_gigabytes: float = 1
     merge_gigabytes: float = 1
 

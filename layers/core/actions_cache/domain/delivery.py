@@ -38,7 +38,7 @@ class StreamLimits:
         return 0.0 if self.bytes_per_second is None else max(0, size - self.burst_bytes) / self.bytes_per_second
 
     def hinder(self, size: int) -> bool:
-        """Whether a response of this size is better had from elsewhere."""
+        """Return whether a response of this size is better had from elsewhere."""
         return not self.allow(size) or self.seconds(size) > 0
 
 

@@ -36,7 +36,7 @@ class EntryFilter:
         return all(getattr(self, it.name) in (None, "") for it in fields(self))
 
     def matches(self, archive: Archive) -> bool:
-        """Whether the entry of a stored archive is asked for."""
+        """Return whether the entry of a stored archive is asked for."""
         name = archive.name
         return (
             (self.key is None or name.key == self.key)

@@ -30,7 +30,7 @@ def is_name(text: str) -> bool:
 
 
 def may_be_id(text: str) -> bool:
-    """Whether a table has room for it: a partition key has 2,048 bytes, and one at least."""
+    """Return whether a table has room for it: a partition key has 2,048 bytes, and one at least."""
     return 0 < len(text.encode(errors="replace")) <= MAX_ID_BYTES
 
 

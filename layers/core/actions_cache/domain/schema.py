@@ -46,7 +46,7 @@ def refusal(found: Schema | None, known: int = KNOWN) -> str | None:
 
 
 def is_whole(schema: Schema, known: int = KNOWN) -> bool:
-    """Whether nothing is left to migrate."""
+    """Return whether nothing is left to migrate."""
     return schema.oldest >= known
 
 

@@ -1,4 +1,4 @@
-"""Whether table, bucket and queue answer, and this release may work on the tables."""
+"""Checks whether table, bucket and queue answer, and this release may work on the tables."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Whether this release may work on the tables, asked before it does."""
+"""Checks whether this release may work on the tables, asked before it does."""
 
 from dataclasses import dataclass
 

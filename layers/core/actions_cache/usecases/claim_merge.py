@@ -20,7 +20,7 @@ class ClaimMerge:
     telemetry: Telemetry
 
     def __call__(self, archive_id: str) -> bool:
-        """Whether this call won the claim. Whoever calls needn't care: a merge is under way, or needless.
+        """Return whether this call won the claim. Whoever calls needn't care: a merge is under way, or needless.
 
         Raises:
             Unavailable: the message couldn't be sent; the claim is released.

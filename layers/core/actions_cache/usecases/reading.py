@@ -32,7 +32,7 @@ class Reading(Generic[T]):
     clock: Clock
     until: Millis | None
     is_whole: bool = True
-    """Whether nothing was left out; known once the reading has ended."""
+    """True if nothing was left out; known once the reading has ended."""
 
     def __iter__(self) -> Iterator[T]:
         for number, each in enumerate(self.of):

@@ -155,7 +155,7 @@ class Reader:
 
     user_agent: str
     through_edge: bool
-    """Whether it may be sent to the edge's object URLs."""
+    """True if the request may be redirected to the edge's object URLs."""
     base_url: str
     """Beginning of the URLs that the client reads from."""
 
