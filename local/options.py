@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from actions_cache.refusals import explained
 from actions_cache.settings import Settings
+from actions_cache.settings_errors import explained
 from local.console import RunFailed
 from local.endpoints import Credentials, NamedEndpoints
 from local.engines import REGION

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from actions_cache.adapters.aws import LONG_CALLS
-from actions_cache.refusals import explained
 from actions_cache.settings import Settings
+from actions_cache.settings_errors import explained
 from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.operator import OperatorPlane
 from operate.console import CommandFailed

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from actions_cache.refusals import explained
 from actions_cache.settings import Settings
+from actions_cache.settings_errors import explained
 from local.options import Options
 from tests.test_settings import REQUIRED
 
