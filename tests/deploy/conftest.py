@@ -1,9 +1,20 @@
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.deploy.issuer import Issuer
-from tests.deploy.stack import Emulator, Stack
+from tests.deploy.stack import EMULATED, Emulator, Stack
+
+NOBODY_SIGNALS = """
+Resources:
+  NobodySignals:
+    Type: AWS::CloudFormation::WaitCondition
+    DependsOn: [ApiFunction, DownloadFunction]
+    Properties: { Handle: !Ref NobodysHandle, Timeout: "1" }
+  NobodysHandle:
+    Type: AWS::CloudFormation::WaitConditionHandle
+"""
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +42,15 @@ def neighbour(stack: Stack, account: tuple[str, Issuer]) -> Iterator[Stack]:
     """Deploy a second stack in the same account and region, with its edge behind a web ACL."""
     acl = f"arn:aws:wafv2:us-east-1:000000000000:global/webacl/runners/{'0' * 8}-0000-0000-0000-{'0' * 12}"
     yield from _deployed("actions-cache-dev", *account, WebAclArn=acl)
+
+
+@pytest.fixture
+def broken() -> Iterator[Path]:
+    """Write the template with a resource that never succeeds; whoever wrote EMULATED comes first."""
+    path = EMULATED.with_name("broken.yaml")  # beside the packages it refers to
+    path.write_text(EMULATED.read_text().replace("\nResources:\n", NOBODY_SIGNALS))
+    yield path
+    path.unlink(missing_ok=True)
 
 
 def _deployed(name: str, endpoint: str, issuer: Issuer, **parameters: str) -> Iterator[Stack]:

@@ -22,7 +22,6 @@ from scripts.deploy.answers import FILE
 from tests.deploy.conversation import END, INTERRUPT, Conversation
 from tests.deploy.issuer import Issuer
 from tests.deploy.stack import EMULATED, PARAMETERS, ROOT, Emulator, Stack, eventually
-from tests.deploy.test_deploy import NOBODY_SIGNALS
 
 pytestmark = pytest.mark.timeout(1500)
 
@@ -211,14 +210,6 @@ def test_a_build_that_fails_keeps_the_answers_and_changes_nothing(account: Accou
     assert "the build failed" in talk.heard
     assert account.stacks == {}
     assert 'whose_jobs = "octo-org"' in account.answers.read_text()
-
-
-@pytest.fixture
-def broken(account: Account) -> Iterator[Path]:
-    path = EMULATED.with_name("broken.yaml")  # beside the packages it refers to
-    path.write_text(EMULATED.read_text().replace("\nResources:\n", NOBODY_SIGNALS))
-    yield path
-    path.unlink(missing_ok=True)
 
 
 def test_a_deploy_that_fails_says_why_and_what_to_do(account: Account, broken: Path) -> None:

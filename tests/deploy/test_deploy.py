@@ -8,10 +8,11 @@ The tests build on each other, in this order: they are the life of one stack, an
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
-from tests.deploy.stack import EMULATED, Stack, eventually
+from tests.deploy.stack import Stack, eventually
 
 MIB = 1024 * 1024
 COPIED = [os.urandom(5 * MIB), os.urandom(5 * MIB), os.urandom(1000)]
@@ -163,24 +164,8 @@ def test_an_update_keeps_what_was_saved(stack: Stack, neighbour: Stack) -> None:
     assert _works(neighbour, "after-an-update")
 
 
-NOBODY_SIGNALS = """
-Resources:
-  NobodySignals:
-    Type: AWS::CloudFormation::WaitCondition
-    DependsOn: [ApiFunction, DownloadFunction]
-    Properties: { Handle: !Ref NobodysHandle, Timeout: "1" }
-  NobodysHandle:
-    Type: AWS::CloudFormation::WaitConditionHandle
-"""
-
-
-def test_a_broken_update_rolls_back_and_goes_on_serving(stack: Stack, neighbour: Stack) -> None:
-    broken = EMULATED.with_name("broken.yaml")  # beside the packages it refers to
-    broken.write_text(EMULATED.read_text().replace("\nResources:\n", NOBODY_SIGNALS))
-    try:
-        failed = stack.deploy(broken, LogLevel="ERROR")
-    finally:
-        broken.unlink()
+def test_a_broken_update_rolls_back_and_goes_on_serving(stack: Stack, neighbour: Stack, broken: Path) -> None:
+    failed = stack.deploy(broken, LogLevel="ERROR")
     assert stack.status == "UPDATE_ROLLBACK_COMPLETE", failed.stdout + failed.stderr
     assert stack.log_level("ApiFunction") != "ERROR"
     assert stack.restore("copied") == b"".join(COPIED)

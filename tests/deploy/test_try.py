@@ -24,7 +24,6 @@ import urllib3
 from scripts.try_on_aws.teardown import MANAGED_STACK, PREFIX
 from tests.deploy.issuer import HOST, Issuer
 from tests.deploy.stack import EMULATED, PARAMETERS, ROOT, Emulator, Stack
-from tests.deploy.test_deploy import NOBODY_SIGNALS
 
 pytestmark = pytest.mark.timeout(1500)
 
@@ -186,14 +185,6 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
             yield Account(emulator.endpoint, directory, environment, made.certificate, issuer)
     finally:
         emulator.stop()
-
-
-@pytest.fixture
-def broken(account: Account) -> Iterator[Path]:
-    path = EMULATED.with_name("broken.yaml")  # beside the packages it refers to
-    path.write_text(EMULATED.read_text().replace("\nResources:\n", NOBODY_SIGNALS))
-    yield path
-    path.unlink(missing_ok=True)
 
 
 def test_the_whole_try_is_good_and_leaves_nothing(account: Account) -> None:

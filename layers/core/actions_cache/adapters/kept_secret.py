@@ -1,4 +1,4 @@
-"""A secret of Secrets Manager's that is read every so often, and stands in for itself when it can't be read anew."""
+"""Reads a secret every so often; while Secrets Manager fails, the last value stands in."""
 
 import logging
 import time
@@ -23,12 +23,12 @@ class _Known(NamedTuple):
     """When the read began: whatever was written later may be missing."""
 
     def is_good(self, seconds: float) -> bool:
-        """A clock that was set back makes it older, not younger."""
+        """Return whether it is younger than this. A clock that was set back makes it too old."""
         return 0 <= time.time() - self.at < seconds
 
 
 class KeptSecret:
-    """The text of one secret.
+    """Holds the text of one secret.
 
     Ages go by the wall clock: a monotonic one may stand still while Lambda freezes the process.
     """
