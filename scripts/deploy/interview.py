@@ -80,12 +80,10 @@ class Interview:
 
     def _see_that_nothing_is_missing(self) -> None:
         """Name everything that is missing at once, so that nobody has to start six times."""
-        missing = []
         if self.answers.get("whose_jobs") is None:
             question = question_of_whose()
-            missing.append((question.name, question.variable, question.title))
-        if missing:
-            raise Unanswered([*missing, *([] if self.is_agreed else [A_YES])])
+            missing = (question.name, question.variable, question.title)
+            raise Unanswered([missing] if self.is_agreed else [missing, A_YES])
 
     def _settle(self, question: Question) -> str:
         """Take the answer that was given beforehand, or ask.
@@ -126,10 +124,22 @@ class Interview:
             for line in question.says.split("\n"):
                 self.terminal.say(f"   {line}")
         shown = f" [{question.default}]" if question.default is not None else ""
+
+        def read(typed: str) -> str:
+            return question.read(typed or question.default or "")
+
+        return self._ask_until(read, f"   >{shown} ", question.hint)
+
+    def _ask_until(self, read: Callable[[str], str], prompt: str, hint: Callable[[str], str] | None = None) -> str:
+        """Ask until `read` takes the answer, and return what it makes of it.
+
+        Raises:
+            Stopped: the input ended.
+        """
         while True:
-            typed = self.terminal.ask(f"   >{shown} ", question.hint)
+            typed = self.terminal.ask(prompt, hint)
             try:
-                return question.read(typed or question.default or "")
+                return read(typed)
             except Wrong as wrong:
                 self.terminal.say(f"   {wrong}")
 
@@ -200,14 +210,11 @@ class Interview:
             return number
         path = "repos" if subject.repository else "users"
         self.terminal.say(f'   It is the number at "id" of https://api.github.com/{path}/{subject.name}')
-        while True:
-            typed = self.terminal.ask(f"   id of {subject.name}, or nothing to name another: ")
-            if not typed:
-                raise Wrong("then name another owner or repository")
-            try:
-                return read_id(typed)
-            except Wrong as wrong:
-                self.terminal.say(f"   {wrong}")
+        prompt = f"   id of {subject.name}, or nothing to name another: "
+        number = self._ask_until(lambda typed: typed and read_id(typed), prompt)
+        if not number:
+            raise Wrong("then name another owner or repository")
+        return number
 
     # ---------------------------------------------------------------- a domain, and its certificate
 
@@ -257,9 +264,5 @@ class Interview:
             )
         if not self.terminal.is_interactive:
             raise Unanswered([("certificate", "CERTIFICATE", f"the ARN of a certificate for {domain} in us-east-1")])
-        while True:
-            typed = self.terminal.ask('   ARN of its certificate, or "none" to go on without this domain: ')
-            try:
-                return read_certificate(typed or NONE)
-            except Wrong as wrong:
-                self.terminal.say(f"   {wrong}")
+        prompt = '   ARN of its certificate, or "none" to go on without this domain: '
+        return self._ask_until(lambda typed: read_certificate(typed or NONE), prompt)
