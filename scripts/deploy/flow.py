@@ -54,13 +54,13 @@ class Flow:
             return INTERRUPTED
 
     def _run(self) -> int:
-        chosen = check_set_name(self.environment.get("CONFIG") or "default")
+        chosen = check_set_name(self.environment.get("CONFIG") or DEFAULT_SET)
         answers = gathered(self.root, chosen, self.environment)
         self.steps.check_machine()
         regions, home = known_regions(), home_region()
         # A region that there isn't is told with its question.
         region = next((it for it in (answers.get("region"), home) if it in regions), DEFAULT_REGION)
-        identity = Account(region or DEFAULT_REGION).identity()
+        identity = Account(region).identity()
         self.terminal.say(f"AWS account {identity.account}, as {plan.identity_words(identity.arn)}")
         if FILE in answers.sources.values():
             self.terminal.say(f"Answers come from {FILE}, [{chosen}]; change them there.")
@@ -79,7 +79,7 @@ class Flow:
         self._confirm(answers, interview)
 
         path = keep(self.root, chosen, answers)
-        again = f"`make deploy{f' CONFIG={chosen}' if chosen != 'default' else ''}`"
+        again = f"`make deploy{f' CONFIG={chosen}' if chosen != DEFAULT_SET else ''}`"
         self.terminal.say(f"\nThe answers are in {path.name}: {again} asks nothing any more; change them there.")
         self.began = f"your answers are kept in {path.name}, and {again} goes on"
         if goes_first:
@@ -106,10 +106,10 @@ class Flow:
             StepFailed: SAM can't read the template.
             AwsRefused: AWS couldn't be asked.
         """
-        template = Template.load(self.steps.root / "template.yaml")
-        if faults := plan.parameter_faults(template, parameters):
+        declared = Template.load(self.steps.root / "template.yaml")
+        if faults := plan.parameter_faults(declared, parameters):
             raise Wrong("; ".join(faults))
-        template = template.with_parameters(**parameters)
+        template = declared.with_parameters(**parameters)
         values, name = answers.values, answers.values["stack"]
         say = self.terminal.say
         whose, claims = values["whose_jobs"], parameters["TokenClaims"]
@@ -127,7 +127,7 @@ class Flow:
                 "What changes, beside the code:"
             )
             now = Counter(kind for kind, _ in account.resources(name).values())
-            lines = plan.changes(stack, parameters, Template.load(self.steps.root / "template.yaml").body["Parameters"])
+            lines = plan.changes(stack, parameters, declared.body["Parameters"])
             for line in [*lines, *plan.differences(now, then)] or ["nothing"]:
                 say(f"  {line}")
         say("It costs, by list prices of us-east-1 (docs/cost.md):")

@@ -187,9 +187,7 @@ def changes(stack: DeployedStack, chosen: Mapping[str, str], defaults: Mapping[s
 
 def differences(now: Mapping[str, int], then: Mapping[str, int]) -> list[str]:
     """Say what an update adds and removes, by kind."""
-    more = Counter({kind: count for kind, count in then.items() if kind in KINDS or "::" in kind})
-    less = Counter({kind: count for kind, count in now.items() if kind in KINDS or "::" in kind})
-    added, removed = more - less, less - more
+    added, removed = Counter(then) - Counter(now), Counter(now) - Counter(then)
     return [f"adds {it}" for it in in_words(added)] + [f"removes {it}" for it in in_words(removed)]
 
 
