@@ -135,13 +135,11 @@ class DynamoDbRepositories:
         ]
         same = RepositoryItem.refused_repository == repository
         free = RepositoryItem.noted_at.does_not_exist() | (RepositoryItem.noted_at <= refusals.last_at - SLOT_PAUSE)
-        with in_port_words():
-            try:
-                with in_port_words():
-                    item.update([RepositoryItem.times.add(refusals.times), *last], condition=same)
-            except WriteConflict:
-                taken = [RepositoryItem.refused_repository.set(repository), RepositoryItem.times.set(refusals.times)]
-                item.update([*taken, *last], condition=free)
+        try:
+            write(lambda: item.update([RepositoryItem.times.add(refusals.times), *last], condition=same))
+        except WriteConflict:
+            taken = [RepositoryItem.refused_repository.set(repository), RepositoryItem.times.set(refusals.times)]
+            write(lambda: item.update([*taken, *last], condition=free))
 
     def refusals(self) -> Sequence[Refusals]:
         return [_refusals(item) for item in self._query(REFUSED, "refused#")]
