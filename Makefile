@@ -21,14 +21,14 @@ help: ## Lists the targets
 
 # ------------------------------------------------------------------ environments
 
-.venv/.ready: requirements/dev.txt
-.tools/engines/.ready: requirements/engines.txt
-.tools/sam/.ready: requirements/sam.txt
-.tools/checkov/.ready: requirements/checkov.txt
-.tools/deployment/.ready: requirements/deployment.txt
-.tools/runtime/.ready: requirements/runtime.txt
+.venv/.ready: dev/requirements/dev.txt
+.tools/engines/.ready: dev/requirements/engines.txt
+.tools/sam/.ready: dev/requirements/sam.txt
+.tools/checkov/.ready: dev/requirements/checkov.txt
+.tools/deployment/.ready: dev/requirements/deployment.txt
+.tools/runtime/.ready: dev/requirements/runtime.txt
 # MiniStack runs deployed functions with its own interpreter, so this one is theirs; as is the runtime's.
-.tools/deployment/.ready .tools/runtime/.ready: PYTHON = $(shell scripts/python312.sh)
+.tools/deployment/.ready .tools/runtime/.ready: PYTHON = $(shell dev/build/python312.sh)
 
 .venv/.ready .tools/engines/.ready .tools/sam/.ready .tools/checkov/.ready .tools/deployment/.ready .tools/runtime/.ready:
 	@found=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2], int(sys.version_info >= (3, 11)))' 2>&1) \
@@ -50,26 +50,26 @@ $(NODE_PACKAGES):
 ##@ Use it
 
 run: .venv/.ready .tools/engines/.ready ## Serves on 127.0.0.1:3000, or PORT=..., with real local engines
-	@exec $(RUN) -m local
+	@exec $(RUN) -m dev.local
 
 demo: .venv/.ready .tools/engines/.ready tests/clients/node_modules/.ready ## Saves and restores 200 MB by the real @actions/cache, and checks every byte
 	@node --version > /dev/null 2>&1 || { echo "Node.js is needed for the demo, and node doesn't run here"; exit 1; }
-	@exec $(RUN) -m demo
+	@exec $(RUN) -m dev.demo
 
 token: .venv/.ready ## Prints the token that opens the page of `make run`
-	@$(RUN) -m local.token
+	@$(RUN) -m dev.local.token
 
 deploy: .venv/.ready .tools/sam/.ready ## Deploys into your AWS account by six questions; CONFIG=prod: other answers
-	@$(RUN) -m scripts.deploy
+	@$(RUN) -m actions_cache_cli.deploy
 
 verify-deployment: .venv/.ready ## Saves and restores at URL=...; TOKEN=... in a job, STACK=... outside of one
-	@$(RUN) -m scripts.verify_deployment $(if $(URL),--url "$(URL)") $(if $(STACK),--stack "$(STACK)") $(VERIFY_OPTIONS)
+	@$(RUN) -m actions_cache_cli.deployment_check $(if $(URL),--url "$(URL)") $(if $(STACK),--stack "$(STACK)") $(VERIFY_OPTIONS)
 
 cli: .venv/.ready ## Operates it: ARGS="usage --stack actions-cache", or ARGS=--help
-	@$(RUN) -m operate $(ARGS)
+	@$(RUN) -m actions_cache_cli $(ARGS)
 
 doctor: ## Says whether a runner's jobs reach it: ARGS="--url https://... --runner DIR"
-	@$(PYTHON) -m doctor $(ARGS)
+	@$(PYTHON) -m actions_cache_cli.doctor $(ARGS)
 
 test: .venv/.ready .tools/engines/.ready .tools/sam/.ready $(NODE_PACKAGES) ## Runs the tests, on real engines and with real clients
 	@# They wait a third of their time, so three keep two cores busy. In their order: the long ones aren't the last.
@@ -78,32 +78,32 @@ test: .venv/.ready .tools/engines/.ready .tools/sam/.ready $(NODE_PACKAGES) ## R
 ##@ Try it on AWS
 
 try-on-aws: .venv/.ready .tools/sam/.ready ## Proves it on a throwaway stack, for MAX_USD=1; CLEAN=name deletes a stack left
-	@$(RUN) -m scripts.try_on_aws $(if $(CLEAN),--clean "$(CLEAN)")
+	@$(RUN) -m actions_cache_cli.try_on_aws $(if $(CLEAN),--clean "$(CLEAN)")
 
 cost: .venv/.ready ## Costs of a terabyte and an idle month; COST_OPTIONS=--ceiling: of one token
-	@$(RUN) -m scripts.cost $(COST_OPTIONS)
+	@$(RUN) -m dev.cost.cost $(COST_OPTIONS)
 
 ##@ Build and release it
 
 doctor-file: ## Packs the doctor into one file for runner images: python3 dist/doctor.pyz
-	@rm -rf dist/doctor && mkdir -p dist/doctor/doctor && cp doctor/*.py dist/doctor/doctor/
-	@$(PYTHON) -m zipapp dist/doctor --output dist/doctor.pyz --python '/usr/bin/env python3' --main doctor.__main__:command
+	@rm -rf dist/doctor && mkdir -p dist/doctor/actions_cache_cli/doctor && cp actions_cache_cli/__init__.py dist/doctor/actions_cache_cli/ && cp actions_cache_cli/doctor/*.py dist/doctor/actions_cache_cli/doctor/
+	@$(PYTHON) -m zipapp dist/doctor --output dist/doctor.pyz --python '/usr/bin/env python3' --main actions_cache_cli.doctor.__main__:command
 	@rm -rf dist/doctor && echo dist/doctor.pyz
 
 # Once for all targets of one make, since a second build finds nothing to do and takes half a minute for it.
 built-here: .venv/.ready .tools/sam/.ready
-	@scripts/build.sh $(HERE)
+	@dev/build/build.sh $(HERE)
 
 build: built-here ## Builds what is deployed, for arm64 and x86_64, and says how large it is
-	@scripts/build.sh $(filter-out $(HERE),arm64 x86_64)
+	@dev/build/build.sh $(filter-out $(HERE),arm64 x86_64)
 
 release: build ## Packs it with signed notes and checksums: VERSION=1.2.3 KEY=~/.ssh/release
-	@$(RUN) -m scripts.release_notes "$(VERSION)" --key "$(KEY)" --package arm64=.aws-sam/build --package x86_64=.aws-sam/x86_64/build
+	@$(RUN) -m dev.build.release_notes "$(VERSION)" --key "$(KEY)" --package arm64=.aws-sam/build --package x86_64=.aws-sam/x86_64/build
 
 validate: .tools/sam/.ready .tools/checkov/.ready ## Lints the template
 	@$(SAM) validate --lint
 	@.tools/sam/bin/cfn-lint --regions us-east-1 -- template.yaml deploy/web-acl.yaml
-	@.tools/checkov/bin/checkov --config-file .checkov.yaml
+	@.tools/checkov/bin/checkov --config-file dev/checkov.yaml
 
 ##@ Test what was built
 
@@ -114,10 +114,10 @@ test-rie: built-here .tools/engines/.ready .tools/runtime/.ready ## Runs the bui
 	@$(RUN) -m pytest tests/rie
 
 sam-local: built-here .tools/engines/.ready .tools/runtime/.ready ## Serves by `sam local start-api`; needs Docker, or root on Debian
-	@exec scripts/docker_engine.sh $(RUN) -m scripts.sam_local
+	@exec dev/sam_local/docker_engine.sh $(RUN) -m dev.sam_local.serve
 
 test-sam-local: built-here .tools/engines/.ready .tools/runtime/.ready ## Saves and restores through `sam local start-api`; skipped without Docker
-	@scripts/docker_engine.sh $(RUN) -m pytest tests/sam_local || { code=$$?; [ $$code = 69 ] || exit $$code; }
+	@dev/sam_local/docker_engine.sh $(RUN) -m pytest tests/sam_local || { code=$$?; [ $$code = 69 ] || exit $$code; }
 
 ##@ Test and measure it
 
@@ -133,10 +133,10 @@ soak: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Mixed work of CLIEN
 	@$(RUN) -m tests.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CLIENTS),--clients $(CLIENTS))
 
 bench-delivery: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Restores 705 MB just saved under AWS's caps, beside plain streaming
-	@$(RUN) -m scripts.bench_delivery
+	@$(RUN) -m dev.bench.delivery
 
 bench: .venv/.ready .tools/engines/.ready .tools/sam/.ready ## Measures speed, memory and requests, beside plain GETs and PUTs of the store
-	@$(RUN) -m bench $(BENCH_OPTIONS)
+	@$(RUN) -m dev.bench $(BENCH_OPTIONS)
 
 ##@ Change it
 
@@ -145,28 +145,28 @@ lint: .venv/.ready validate ## Style, types, import contracts, lock files and te
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@PYTHONPATH=layers/core:. .venv/bin/lint-imports
-	@scripts/lock.sh --check
-	@$(RUN) -m scripts.edge --check
-	@$(RUN) -m scripts.clients_page --check
+	@dev/build/lock.sh --check
+	@$(RUN) -m dev.build.edge --check
+	@$(RUN) -m dev.docs.clients_page --check
 
 clients-page: .venv/.ready ## Makes docs/clients.md of the tests
-	@$(RUN) -m scripts.clients_page
+	@$(RUN) -m dev.docs.clients_page
 
 screenshots: .venv/.ready ## Makes docs/images of the page, by a headless Chromium
-	@$(RUN) -m scripts.screenshots
+	@$(RUN) -m dev.docs.screenshots
 
 recording: .venv/.ready .tools/engines/.ready tests/clients/node_modules/.ready ## Makes docs/images/demo.svg of a run of the demo
-	@$(RUN) -m scripts.record_demo $(RECORD_OPTIONS)
+	@$(RUN) -m dev.docs.record_demo $(RECORD_OPTIONS)
 
 edge: .venv/.ready ## Puts the edge's functions into template.yaml
-	@$(RUN) -m scripts.edge
+	@$(RUN) -m dev.build.edge
 
 generate: .venv/.ready ## Generates the code of the twirp messages from their schema
 	@PATH=$$PWD/.venv/bin:$$PATH $(RUN) -m grpc_tools.protoc -I functions/api/proto \
 		--python_out=functions/api/proto --mypy_out=quiet:functions/api/proto functions/api/proto/cache.proto
 
 lock: .venv/.ready ## Resolves pyproject's dependencies into the pinned requirement files
-	@scripts/lock.sh
+	@dev/build/lock.sh
 
 clean: ## Removes what make installed and built; the local run's data too
 	rm -rf .venv .tools .local .aws-sam tests/{clients,edge,page}/node_modules

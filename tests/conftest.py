@@ -16,10 +16,10 @@ from moto import mock_aws
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.settings import Settings
 from actions_cache.wiring.control import ControlPlane
-from local import engines
-from local.endpoints import Endpoints
-from local.resources import Clients, Resources, create
-from local.template import Template
+from dev.local import engines
+from dev.local.endpoints import Endpoints
+from dev.local.resources import Clients, Resources, create
+from dev.local.template import Template
 from tests.journey import Journey, SetClock
 
 # An example that takes long on a busy machine is no failure of what is tested.

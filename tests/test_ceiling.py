@@ -17,8 +17,7 @@ from actions_cache.domain.entry import MAX_NAME_CHARACTERS, Entry, EntryFamily, 
 from actions_cache.domain.errors import InvalidRequest
 from actions_cache.domain.happenings import MissReason
 from actions_cache.domain.prices import PRICES, Line
-from local.template import ROOT, Template
-from scripts.ceiling import (
+from dev.cost.ceiling import (
     ACCOUNT_REQUESTS_A_SECOND,
     HOUR,
     LINK_GIGABYTES,
@@ -29,7 +28,8 @@ from scripts.ceiling import (
     seconds_until_told,
     worst_hour,
 )
-from scripts.cost import DOCUMENT, idle_month, main
+from dev.cost.cost import DOCUMENT, idle_month, main
+from dev.local.template import ROOT, Template
 from tests.template.declared import api_events
 
 ESCAPED = "\x01"

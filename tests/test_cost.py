@@ -10,8 +10,7 @@ from actions_cache.domain.errors import CacheError
 from actions_cache.domain.happenings import ERRORS, METRICS, STORED_BYTES, STORED_ENTRIES
 from actions_cache.domain.prices import HOURS_A_MONTH, NOT_CHECKED, PRICES, Line, total
 from actions_cache.domain.usage import NO_USAGE, Usage
-from local.template import Template
-from scripts.cost import (
+from dev.cost.cost import (
     BY_THE_SCHEDULE,
     DOCUMENT,
     LARGE_IDLE_USD,
@@ -32,6 +31,7 @@ from scripts.cost import (
     transfer_out,
     usual_columns,
 )
+from dev.local.template import Template
 
 PLAIN, BUILDKIT = Saving(), Saving(block_bytes=1024 * 1024, seeks=True)
 
@@ -226,7 +226,7 @@ def test_amounts_are_shown_in_cents(amount: float, text: str) -> None:
 def test_the_documentation_has_these_tables(template: Template) -> None:
     document = DOCUMENT.read_text()
     tables = markdown(usual_columns(PLAIN, template), template)
-    assert document == documented(document, tables), "run: python -m scripts.cost --write"
+    assert document == documented(document, tables), "run: python -m dev.cost.cost --write"
 
 
 def test_a_document_without_its_place_is_refused() -> None:

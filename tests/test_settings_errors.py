@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from actions_cache.settings import Settings
 from actions_cache.settings_errors import explained
-from local.options import Options
+from dev.local.options import Options
 from tests.test_settings import REQUIRED
 
 

@@ -14,7 +14,7 @@ from actions_cache.adapters.aws import LONG_CALLS, QUICK_CALLS, s3_client
 from actions_cache.adapters.s3_bucket import S3Bucket
 from actions_cache.adapters.s3_signing import S3Signer, host_header
 from actions_cache.domain.archive import Part
-from local.template import ROOT
+from dev.local.template import ROOT
 from tests.journey import Journey
 
 BUCKET = "stack-bucket-1a2b3c"
@@ -105,10 +105,10 @@ def test_other_services_are_asked_in_their_region(service: str, host: str):
 def test_s3_clients_are_made_in_one_place():
     """Exempt are the deployment check and the end of a try: they neither presign nor sign by themselves."""
     shipped = [
-        path for folder in ("layers", "functions", "operate", "scripts") for path in (ROOT / folder).rglob("*.py")
+        path for folder in ("layers", "functions", "actions_cache_cli") for path in (ROOT / folder).rglob("*.py")
     ]
     made = [
         path.relative_to(ROOT).as_posix() for path in shipped if re.search(r"client\(\s*[\"']s3[\"']", path.read_text())
     ]
-    exempt = {"scripts/try_on_aws/teardown.py", "scripts/verify_deployment/stack.py"}
+    exempt = {"actions_cache_cli/try_on_aws/teardown.py", "actions_cache_cli/deployment_check/stack.py"}
     assert set(made) == {"layers/core/actions_cache/adapters/aws.py", *exempt}

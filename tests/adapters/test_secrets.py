@@ -27,8 +27,8 @@ from actions_cache.adapters.secrets_manager import (
 from actions_cache.domain.keyring import SETTLE, Keyring
 from actions_cache.domain.timing import SECOND
 from actions_cache.ports import KnownToEdge, Unavailable, WriteConflict
-from local.endpoints import Endpoints
-from local.localhost import resolve_names_under_localhost
+from dev.local.endpoints import Endpoints
+from dev.local.localhost import resolve_names_under_localhost
 from tests.conftest import CREDENTIALS
 from tests.rie.recorder import Call, recording
 

@@ -10,8 +10,8 @@ import pytest
 
 from actions_cache.web import azure
 from actions_cache.web.app import new_app
+from dev.local.template import ROOT
 from functions.api import hook
-from local.template import ROOT
 from tests.clients.wire import send
 from tests.serving import served
 from tests.told import Told

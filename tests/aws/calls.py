@@ -8,7 +8,7 @@ from pathlib import Path
 
 import botocore.session
 
-from local.template import ROOT
+from dev.local.template import ROOT
 
 ADAPTERS = f"{ROOT / 'layers' / 'core' / 'actions_cache' / 'adapters'}/"
 CODE = (ROOT / "layers" / "core" / "actions_cache", ROOT / "functions")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
-from local.template import Template
+from dev.local.template import Template
 from tests.aws.world import World, world_on_moto
 
 

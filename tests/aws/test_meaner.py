@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from local.template import ROOT
+from dev.local.template import ROOT
 from tests.aws.calls import Site, modules_with_http, services, sites
 from tests.aws.cells import RAW, Cell, calls_of, chosen, kinds_for, strike, warm_up
 from tests.aws.kinds import KINDS, SERVICES
@@ -26,7 +26,7 @@ EACH = 1
 OF_THE_COMMAND_LINE = {
     Site("sqs_queue.py", f"SqsDeadLetters.{name}") for name in ("_receive_all", "_release", "behind", "delete")
 }
-"""Operations that no function calls: an operator who replays letters sees what went wrong (operate/)."""
+"""Operations that no function calls: an operator who replays letters sees what went wrong (actions_cache_cli/)."""
 
 BESIDE = {
     Site("dynamodb_repositories.py", "DynamoDbRepositories.add_refusals"): "tests/usecases/test_refused_jobs.py",

@@ -35,6 +35,9 @@ from actions_cache.usecases.note_repository import note_unnamed
 from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.data import DataPlane
 from actions_cache.wiring.requests import Requests
+from dev.local.lambda_context import LambdaContext
+from dev.local.resources import Clients, Resources, create
+from dev.local.template import Template
 from functions.api import handler as api
 from functions.api import health
 from functions.cleanup import handler as cleanup
@@ -42,9 +45,6 @@ from functions.download import handler as download
 from functions.manage import handler as manage
 from functions.merge import handler as merge
 from functions.rotate import handler as rotate
-from local.lambda_context import LambdaContext
-from local.resources import Clients, Resources, create
-from local.template import Template
 from tests.aws.meaner import Meaner, meaner_aws
 from tests.aws.raw_store import RawStore, raw_store
 from tests.clients.runtime_token import READ_WRITE, runtime_token

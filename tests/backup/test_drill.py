@@ -7,10 +7,10 @@ import pytest
 
 from actions_cache.domain.migrations import KNOWN
 from actions_cache.domain.schema import Schema
-from scripts.backup import contents
-from scripts.backup.__main__ import main, restore, save
-from scripts.backup.contents import ENTRIES, NotABackup, Row
-from scripts.backup.tables import Refused, Tables
+from dev.backup import contents
+from dev.backup.__main__ import main, restore, save
+from dev.backup.contents import ENTRIES, NotABackup, Row
+from dev.backup.tables import Refused, Tables
 from tests.journey import Journey, name, plenty
 
 HOUR = 3600

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from moto import mock_aws
 
-from local.template import Template
-from scripts.backup.__main__ import main
+from dev.backup.__main__ import main
+from dev.local.template import Template
 from tests.conftest import CREDENTIALS
 
 

@@ -1,4 +1,4 @@
-"""The local run as a user starts it: `python -m local`, on a port and with data of its own."""
+"""The local run as a user starts it: `python -m dev.local`, on a port and with data of its own."""
 
 import os
 import shutil
@@ -38,7 +38,7 @@ def running_server(directory: Path, settings: Mapping[str, str] | None = None) -
     variables = {**os.environ, **(settings or {}), "PORT": str(port), "LOCAL_DATA_DIR": str(data)}
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "local"], cwd=ROOT, env=variables, stdout=output, stderr=subprocess.STDOUT
+            [sys.executable, "-m", "dev.local"], cwd=ROOT, env=variables, stdout=output, stderr=subprocess.STDOUT
         )
     try:
         url = f"http://127.0.0.1:{port}"

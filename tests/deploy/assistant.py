@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.deploy.flow import Flow
-from scripts.deploy.github import GitHub
-from scripts.deploy.steps import Steps
-from scripts.deploy.terminal import Terminal
+from actions_cache_cli.deploy.flow import Flow
+from actions_cache_cli.deploy.github import GitHub
+from actions_cache_cli.deploy.steps import Steps
+from actions_cache_cli.deploy.terminal import Terminal
 from tests.deploy.stack import EMULATED, Stack
 
 

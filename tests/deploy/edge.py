@@ -19,8 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from local.server import edge_before
-from local.template import Template
+from dev.local.server import edge_before
+from dev.local.template import Template
 
 NOT_FORWARDED = {"host", "connection", "transfer-encoding", "content-length"}
 

@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 import boto3
 import urllib3
 
-from local.localhost import resolve_names_under_localhost
+from dev.local.localhost import resolve_names_under_localhost
 from tests.deploy.issuer import Issuer
 
 ROOT = Path(__file__).parents[2]
@@ -139,7 +139,7 @@ class Stack:
 
     def operate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """One of the operator's commands."""
-        return self._run(sys.executable, "-m", "operate", *arguments, "--stack", self.name)
+        return self._run(sys.executable, "-m", "actions_cache_cli", *arguments, "--stack", self.name)
 
     def _run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -18,7 +18,7 @@ from typing import Any
 import boto3
 import pytest
 
-from scripts.deploy.answers import FILE
+from actions_cache_cli.deploy.answers import FILE
 from tests.deploy.conversation import END, INTERRUPT, Conversation
 from tests.deploy.issuer import Issuer
 from tests.deploy.stack import EMULATED, PARAMETERS, ROOT, Emulator, Stack, eventually

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from local.template import ROOT
-from scripts.deploy.steps import Steps
+from actions_cache_cli.deploy.steps import Steps
+from dev.local.template import ROOT
 
 POLICY = ROOT / "deploy" / "deployer-policy.json"
 LONGEST_POLICY = 6144

@@ -21,7 +21,7 @@ import boto3
 import pytest
 import urllib3
 
-from scripts.try_on_aws.teardown import MANAGED_STACK, PREFIX
+from actions_cache_cli.try_on_aws.teardown import MANAGED_STACK, PREFIX
 from tests.deploy.issuer import HOST, Issuer
 from tests.deploy.stack import EMULATED, PARAMETERS, ROOT, Emulator, Stack
 
@@ -289,7 +289,7 @@ def test_what_cant_begin_makes_nothing(account: Account, told: dict[str, str], s
 
 def cleaned(account: Account, name: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "scripts.try_on_aws", "--clean", name],
+        [sys.executable, "-m", "actions_cache_cli.try_on_aws", "--clean", name],
         env=account.environment,
         cwd=ROOT,
         capture_output=True,

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.template import ROOT, Template
-from scripts.deploy.answers import (
+from actions_cache_cli.deploy.answers import (
     FILE,
     SAM_FILE,
     VARIABLES,
@@ -20,7 +19,8 @@ from scripts.deploy.answers import (
     gathered,
     keep,
 )
-from scripts.deploy.plan import parameter_faults
+from actions_cache_cli.deploy.plan import parameter_faults
+from dev.local.template import ROOT, Template
 
 
 def written(directory: Path, text: str, name: str = FILE) -> None:

@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from scripts.deploy.aws import Account, AwsRefused, Denied, covers, fault, home_region, known_regions, refusal
+from actions_cache_cli.deploy.aws import Account, AwsRefused, Denied, covers, fault, home_region, known_regions, refusal
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.deploy.github import GitHub, NoSuch, NotAsked
-from scripts.deploy.questions import Subject
+from actions_cache_cli.deploy.github import GitHub, NoSuch, NotAsked
+from actions_cache_cli.deploy.questions import Subject
 
 OWNER, REPOSITORY = Subject("octo-org", None), Subject("octo-org", "widgets")
 ANSWERS = {

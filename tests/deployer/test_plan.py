@@ -9,10 +9,10 @@ import pytest
 
 from actions_cache.domain.cost import Saving
 from actions_cache.domain.prices import total
-from local.template import Template
-from scripts.cost import idle_month, terabyte_saved
-from scripts.deploy import plan
-from scripts.deploy.aws import DeployedStack, Quotas
+from actions_cache_cli.deploy import plan
+from actions_cache_cli.deploy.aws import DeployedStack, Quotas
+from dev.cost.cost import idle_month, terabyte_saved
+from dev.local.template import Template
 
 OURS = DeployedStack("UPDATE_COMPLETE", "", {"TokenIssuers": "x", "UnusedEntrySeconds": "604800"}, {}, {})
 ANSWERS = {

@@ -5,9 +5,8 @@ import re
 import pytest
 
 from actions_cache.domain.prices import GIGABYTE, PRICES
-from local.template import Template
-from scripts.deploy import questions
-from scripts.deploy.questions import (
+from actions_cache_cli.deploy import questions
+from actions_cache_cli.deploy.questions import (
     Question,
     Wrong,
     budget_bytes,
@@ -23,6 +22,7 @@ from scripts.deploy.questions import (
     storage_usd,
     subjects,
 )
+from dev.local.template import Template
 
 REGIONS = frozenset({"us-east-1", "us-west-2", "eu-central-1"})
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0a1b"

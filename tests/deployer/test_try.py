@@ -10,13 +10,13 @@ import pytest
 import yaml
 
 from actions_cache.domain.prices import PRICES, total
-from local.template import ROOT, Template
-from scripts.try_on_aws.bench import Measured, Meter, OverCeiling
-from scripts.try_on_aws.ceiling import HOURS, SAFETY, Sizes, TooMuch, ceiling_usd, check, lines
-from scripts.try_on_aws.issuer import ThrowawayIssuer
-from scripts.try_on_aws.report import Result, counted_usd, markdown
-from scripts.try_on_aws.teardown import PREFIX
-from scripts.verify_deployment.__main__ import TRAFFIC_BYTES
+from actions_cache_cli.deployment_check.__main__ import TRAFFIC_BYTES
+from actions_cache_cli.try_on_aws.bench import Measured, Meter, OverCeiling
+from actions_cache_cli.try_on_aws.ceiling import HOURS, SAFETY, Sizes, TooMuch, ceiling_usd, check, lines
+from actions_cache_cli.try_on_aws.issuer import ThrowawayIssuer
+from actions_cache_cli.try_on_aws.report import Result, counted_usd, markdown
+from actions_cache_cli.try_on_aws.teardown import PREFIX
+from dev.local.template import ROOT, Template
 
 MIB = 1024 * 1024
 USUAL = Sizes()

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from local.template import ROOT
+from dev.local.template import ROOT
 
 HEADING = "## What can grow, and what bounds it"
 SECTION = (ROOT / "docs" / "security.md").read_text().partition(f"{HEADING}\n")[2].partition("\n## ")[0]

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from local.template import ROOT
+from dev.local.template import ROOT
 from tests.docs.pages import NEEDS, PAGES, SHELLS, Block, Command, all_blocks, blocks
 
 RUN_HERE = {
@@ -20,7 +20,7 @@ RUN_ELSEWHERE = {
     "make token": ("tests/local_run/test_run.py", '[*MAKE_ALONE, "token"]'),
     "make doctor-file": ("tests/doctor/test_portable.py", '["make", "--silent", "doctor-file"'),
     "curl http://127.0.0.1:3000/health": ("tests/local_run/test_run.py", 'urlopen(f"{run.url}/health")'),
-    ".venv/bin/python -m scripts.backup save tables.jsonl.gz": (
+    ".venv/bin/python -m dev.backup save tables.jsonl.gz": (
         "tests/backup/test_drill.py",
         'main(["save", str(file)])',
     ),

@@ -3,7 +3,7 @@
 import re
 import subprocess
 
-from local.template import ROOT
+from dev.local.template import ROOT
 
 OF_A_USER = ["run", "demo", "token", "deploy", "verify-deployment", "cli", "doctor", "test"]
 

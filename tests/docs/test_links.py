@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from local.template import ROOT
+from dev.local.template import ROOT
 from tests.docs.pages import PAGES
 
 LINK = re.compile(r"\]\((?!https?://|mailto:)([^)\s]*)\)")
@@ -15,16 +15,12 @@ ROOTS = (
     "core",
     "functions",
     "tests",
-    "local",
-    "scripts",
     "layers",
-    "doctor",
     "runners",
-    "bench",
-    "demo",
     "events",
     "deploy",
-    "operate",
+    "dev",
+    "actions_cache_cli",
 )
 
 

@@ -8,7 +8,7 @@ import yaml
 
 from actions_cache.domain.access import GITHUB
 from actions_cache.settings import Settings
-from local.template import ROOT, Template
+from dev.local.template import ROOT, Template
 from tests.test_settings import REQUIRED
 
 PAGE = (ROOT / "docs" / "operations.md").read_text()

@@ -6,18 +6,18 @@ import sys
 
 import pytest
 
-from local.template import ROOT
+from dev.local.template import ROOT
 
 BY_ITSELF = {
     "pytest",  # not ours
     "grpc_tools.protoc",  # not ours
-    "local",  # has no options: tests/local_run starts it
-    "demo",  # has no options: tests/e2e/test_demo.py
-    "scripts.edge",  # --check is a part of `make lint`
-    "scripts.clients_page",  # likewise
-    "scripts.sam_local",  # tests/sam_local starts it
-    "scripts.bench_delivery",  # has no options
-    "scripts.screenshots",  # has no options
+    "dev.local",  # has no options: tests/local_run starts it
+    "dev.demo",  # has no options: tests/e2e/test_demo.py
+    "dev.build.edge",  # --check is a part of `make lint`
+    "dev.docs.clients_page",  # likewise
+    "dev.sam_local.serve",  # tests/sam_local starts it
+    "dev.bench.delivery",  # has no options
+    "dev.docs.screenshots",  # has no options
 }
 """Of no use here, each for a reason."""
 

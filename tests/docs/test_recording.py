@@ -10,9 +10,8 @@ from textwrap import dedent
 import pytest
 from defusedxml import ElementTree
 
-from demo.__main__ import NEXT
-from local.template import ROOT
-from scripts.record_demo import (
+from dev.demo.__main__ import NEXT
+from dev.docs.record_demo import (
     CAST,
     COLUMNS,
     FRAME_SECONDS,
@@ -31,6 +30,7 @@ from scripts.record_demo import (
     picture,
     recorded,
 )
+from dev.local.template import ROOT
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -115,7 +115,7 @@ def test_interrupted_recording_lets_the_command_clean_up(tmp_path):
         pathlib.Path({str(ready)!r}).write_text('now')
         time.sleep(60)
     """)
-    recorder = f"import sys; from scripts.record_demo import recorded; recorded([sys.executable, '-c', {program!r}])"
+    recorder = f"import sys; from dev.docs.record_demo import recorded; recorded([sys.executable, '-c', {program!r}])"
     with Popen([sys.executable, "-c", recorder], cwd=ROOT, stderr=PIPE, text=True) as process:
         assert ready.read_text() == "now"
         process.send_signal(SIGINT)

@@ -1,7 +1,7 @@
 import pytest
 
-from doctor.address import NotAUrl, judge_url, read_address
-from doctor.finding import OK, TROUBLE
+from actions_cache_cli.doctor.address import NotAUrl, judge_url, read_address
+from actions_cache_cli.doctor.finding import OK, TROUBLE
 
 
 def test_a_url_at_the_root_with_its_slash_is_well() -> None:

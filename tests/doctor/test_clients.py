@@ -2,9 +2,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from doctor.address import read_address
-from doctor.clients import judge_mode, judge_version, judge_way, proxy_for
-from doctor.finding import OK, TROUBLE, UNKNOWN
+from actions_cache_cli.doctor.address import read_address
+from actions_cache_cli.doctor.clients import judge_mode, judge_version, judge_way, proxy_for
+from actions_cache_cli.doctor.finding import OK, TROUBLE, UNKNOWN
 
 SERVER = read_address("https://cache.example.com/")
 GHES = {"GITHUB_SERVER_URL": "https://github.corp.example", "ACTIONS_CACHE_SERVICE_V2": "True"}

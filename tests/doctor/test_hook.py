@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from doctor import node
-from doctor.examine import Case, examine
-from doctor.finding import OK, TROUBLE, WARNING
-from doctor.place import find_place
-from doctor.runner import find_runner
-from doctor.variable import GITHUBS
+from actions_cache_cli.doctor import node
+from actions_cache_cli.doctor.examine import Case, examine
+from actions_cache_cli.doctor.finding import OK, TROUBLE, WARNING
+from actions_cache_cli.doctor.place import find_place
+from actions_cache_cli.doctor.runner import find_runner
+from actions_cache_cli.doctor.variable import GITHUBS
 from tests.clients.server import ROOT
 
 HOOK = ROOT / "runners" / "hook.cjs"

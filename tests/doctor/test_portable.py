@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,7 +12,7 @@ import pytest
 
 from tests.clients.server import ROOT
 
-MODULES = sorted((ROOT / "doctor").glob("*.py"))
+MODULES = sorted((ROOT / "actions_cache_cli" / "doctor").glob("*.py"))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
@@ -19,8 +20,9 @@ def test_it_is_python_3_9_and_uses_the_standard_library_alone(path: Path) -> Non
     tree = ast.parse(path.read_text(), feature_version=(3, 9))
     imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
     imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    foreign = {name.partition(".")[0] for name in imported} - set(sys.stdlib_module_names) - {"doctor"}
+    foreign = {name.partition(".")[0] for name in imported} - set(sys.stdlib_module_names) - {"actions_cache_cli"}
     assert not foreign
+    assert not re.search(r"actions_cache_cli\.(?!doctor\b)", path.read_text())
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
@@ -32,7 +34,7 @@ def test_the_installed_command_is_the_one_of_the_module() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     module, _, name = project["project"]["scripts"]["actions-cache-doctor"].partition(":")
     assert importlib.import_module(module).main is getattr(importlib.import_module(module), name)
-    assert "doctor" in project["tool"]["setuptools"]["packages"]
+    assert "actions_cache_cli.doctor" in project["tool"]["setuptools"]["packages"]
     assert project["project"]["dependencies"] == []
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from doctor.runner import Worker, find_runner, node_programs, read_env, read_worker
+from actions_cache_cli.doctor.runner import Worker, find_runner, node_programs, read_env, read_worker
 
 OURS = "\0\x27ACTIONS_RESULTS_URL\0"
 CUSTOM = "\0\x35CUSTOM_ACTIONS_RESULTS_URL\0"

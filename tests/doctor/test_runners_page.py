@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from doctor.runner import Worker, read_env, read_worker
-from doctor.variable import GITHUBS
+from actions_cache_cli.doctor.runner import Worker, read_env, read_worker
+from actions_cache_cli.doctor.variable import GITHUBS
 from tests.clients.server import ROOT
 from tests.docs.pages import commands
 
@@ -136,7 +136,7 @@ def test_the_page_names_only_tests_and_files_that_exist() -> None:
 
 
 def test_each_line_of_the_doctor_is_on_the_page() -> None:
-    source = "".join(path.read_text() for path in (ROOT / "doctor").glob("*.py"))
+    source = "".join(path.read_text() for path in (ROOT / "actions_cache_cli" / "doctor").glob("*.py"))
     titles = re.findall(r'(?:title|TITLE|LOOKUP|SAVE) = "([^"]+)"', source)
     assert len(titles) > 10
     missing = {title for title in titles if title.split("'s ")[-1] not in PAGE}

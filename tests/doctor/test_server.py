@@ -3,9 +3,9 @@ from email.utils import formatdate
 
 import pytest
 
-from doctor.finding import OK, TROUBLE, UNKNOWN, WARNING
-from doctor.server import explain, judge_clock, judge_dialect, judge_health, judge_others
-from doctor.wire import NoAnswer, Reply, Wire
+from actions_cache_cli.doctor.finding import OK, TROUBLE, UNKNOWN, WARNING
+from actions_cache_cli.doctor.server import explain, judge_clock, judge_dialect, judge_health, judge_others
+from actions_cache_cli.doctor.wire import NoAnswer, Reply, Wire
 
 NOW = 1_800_000_000.0
 

@@ -6,8 +6,8 @@ import pytest
 
 from actions_cache.domain.access import parse_rule
 from actions_cache.domain.errors import Unauthenticated
-from doctor.finding import OK, TROUBLE, UNKNOWN
-from doctor.token import judge_token, read_token
+from actions_cache_cli.doctor.finding import OK, TROUBLE, UNKNOWN
+from actions_cache_cli.doctor.token import judge_token, read_token
 from functions.api.tokens import TokenReader
 from tests.clients.runtime_token import READ, READ_WRITE, WRITE, ac_claim, encode
 

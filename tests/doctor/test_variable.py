@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from doctor.address import read_address
-from doctor.finding import OK, TROUBLE, UNKNOWN
-from doctor.place import ACTION, HOST, RUN_STEP, Place, describe, find_place
-from doctor.runner import Runner, Worker
-from doctor.variable import GITHUBS, Seen, judge_variable
+from actions_cache_cli.doctor.address import read_address
+from actions_cache_cli.doctor.finding import OK, TROUBLE, UNKNOWN
+from actions_cache_cli.doctor.place import ACTION, HOST, RUN_STEP, Place, describe, find_place
+from actions_cache_cli.doctor.runner import Runner, Worker
+from actions_cache_cli.doctor.variable import GITHUBS, Seen, judge_variable
 
 URL = "https://cache.example.com/"
 SERVER = read_address(URL)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from demo import __main__ as demo
-from demo.tree import differences, fingerprint
+from dev.demo import __main__ as demo
+from dev.demo.tree import differences, fingerprint
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from doctor import wire
-from doctor.examine import Case, examine
-from doctor.finding import OK, TROUBLE, UNKNOWN, WARNING, Finding
-from doctor.place import find_place
-from doctor.variable import GITHUBS
+from actions_cache_cli.doctor import wire
+from actions_cache_cli.doctor.examine import Case, examine
+from actions_cache_cli.doctor.finding import OK, TROUBLE, UNKNOWN, WARNING, Finding
+from actions_cache_cli.doctor.place import find_place
+from actions_cache_cli.doctor.variable import GITHUBS
 from tests.clients.runtime_token import BRANCH, READ, ac_claim, runtime_token
 from tests.clients.server import ROOT, free_port
 from tests.listening import listening, self_signed
@@ -65,7 +65,7 @@ def with_artifacts(request: Request, ask: Ask) -> Answer:
 
 def test_in_a_good_job_all_is_well_and_the_saved_bytes_come_back(server: str) -> None:
     with spoiling_proxy(server, with_artifacts) as url:
-        command = [sys.executable, "-m", "doctor", "--json", "--write", "--url", url]
+        command = [sys.executable, "-m", "actions_cache_cli.doctor", "--json", "--write", "--url", url]
         ran = subprocess.run(command, cwd=ROOT, env=job(url), capture_output=True, text=True, check=False)
     document = json.loads(ran.stdout)
     states = {row["title"]: row["state"] for row in document["findings"]}
@@ -77,7 +77,7 @@ def test_in_a_good_job_all_is_well_and_the_saved_bytes_come_back(server: str) ->
 
 
 def said_in(variables: Mapping[str, str]) -> tuple[list[str], int]:
-    command = [sys.executable, "-m", "doctor"]
+    command = [sys.executable, "-m", "actions_cache_cli.doctor"]
     ran = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
     return ran.stdout.splitlines(), ran.returncode
 

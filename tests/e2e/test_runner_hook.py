@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from doctor.variable import GITHUBS
+from actions_cache_cli.doctor.variable import GITHUBS
 from tests.clients.actions_cache import NEWEST, VERSION_3, ActionsCache, Outcome
 from tests.clients.runtime_token import runtime_token
 from tests.clients.server import ROOT

@@ -69,7 +69,7 @@ class Edge:
 @pytest.fixture(scope="module")
 def edge() -> Iterator[Edge]:
     process = subprocess.Popen(
-        ["node", ROOT / "local/edge/runtime.mjs", f"viewer-request={ROOT / 'functions/edge/viewer_request.js'}"],
+        ["node", ROOT / "dev/local/edge/runtime.mjs", f"viewer-request={ROOT / 'functions/edge/viewer_request.js'}"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

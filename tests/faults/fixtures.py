@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.endpoints import Endpoints
+from dev.local.endpoints import Endpoints
 from tests.faults.scene import faulty_store
 from tests.faults.store import FaultyStore
 from tests.journey import Journey

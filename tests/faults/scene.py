@@ -12,8 +12,8 @@ from actions_cache.domain.happenings import RunEnd
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.usecases import part_stream
 from actions_cache.wiring.data import DataPlane
+from dev.local.endpoints import Endpoints
 from functions.download.app import create_app
-from local.endpoints import Endpoints
 from tests.clients.wire import GO, send
 from tests.faults.store import FaultyStore, reads_of
 from tests.journey import Journey, name, plenty

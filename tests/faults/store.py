@@ -15,7 +15,7 @@ from itertools import repeat
 import aiohttp
 from aiohttp import web
 
-from local.endpoints import Endpoints
+from dev.local.endpoints import Endpoints
 from tests.faults.kinds import Exchange, Fault, works
 from tests.streaming.proxying import answer_of, connections, served
 

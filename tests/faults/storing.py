@@ -13,7 +13,7 @@ import boto3
 from aiohttp import web
 
 from actions_cache.domain.checksum import etag_of
-from local.endpoints import Endpoints
+from dev.local.endpoints import Endpoints
 from tests.faults.kinds import Exchange, Fault
 from tests.faults.store import copies
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
-from local.endpoints import Endpoints
-from local.template import Template
+from dev.local.endpoints import Endpoints
+from dev.local.template import Template
 from tests.kills.world import World, world_on
 
 

@@ -8,7 +8,6 @@ import importlib
 import sys
 from pathlib import Path
 
-import local  # noqa: F401 - brings the core's packages into the path
 from actions_cache.adapters.system import SystemClock
 from tests.kills.clock import MovedClock
 

@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from local import ports
-from local.function_processes import Functions
-from local.lifeline import Lifeline
-from local.processes import FunctionProcess
-from local.resources import Resources
-from local.template import ROOT
+from dev.local import ports
+from dev.local.function_processes import Functions
+from dev.local.lifeline import Lifeline
+from dev.local.processes import FunctionProcess
+from dev.local.resources import Resources
+from dev.local.template import ROOT
 from tests.kills.gate import Gate, gated
 
 START_SECONDS = 30

@@ -21,10 +21,10 @@ from actions_cache.domain.timing import SECOND, SEND_TIMEOUT
 from actions_cache.settings import Settings
 from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.secrets import SecretsPlane
-from local.endpoints import Endpoints
-from local.localhost import resolve_names_under_localhost
-from local.resources import Clients, Resources, create
-from local.template import Template
+from dev.local.endpoints import Endpoints
+from dev.local.localhost import resolve_names_under_localhost
+from dev.local.resources import Clients, Resources, create
+from dev.local.template import Template
 from tests.clients.runtime_token import BRANCH, REPOSITORY
 from tests.clients.wire import VERSION, Job, send
 from tests.journey import Journey, name

@@ -9,7 +9,7 @@ import pytest
 
 from actions_cache.domain import happenings
 from actions_cache.domain.happenings import MissReason
-from local.activity import MOST_BYTES, MOST_LINES, Activity
+from dev.local.activity import MOST_BYTES, MOST_LINES, Activity
 
 NOISE = [
     b"Traceback (most recent call last):",

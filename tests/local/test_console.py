@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from local import console
-from local.console import mention, say
+from dev.local import console
+from dev.local.console import mention, say
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ClientError
 
-from local.disk import KEPT_STORE_BYTES, MIB, NEW_STORE_BYTES, shortage
-from local.store import PROBE, WritableStore
+from dev.local.disk import KEPT_STORE_BYTES, MIB, NEW_STORE_BYTES, shortage
+from dev.local.store import PROBE, WritableStore
 
 Usage = namedtuple("Usage", "total used free")  # noqa: PYI024 - as shutil's
 TB = 10**12

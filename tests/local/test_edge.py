@@ -21,13 +21,13 @@ from actions_cache.adapters.s3_signing import S3Signer
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.signed_url import Direction, signed_path
 from actions_cache.web import azure
-from local.edge import runtime as runtime_module
-from local.edge.app import API_HOST, Edge
-from local.edge.distribution import Distribution
-from local.edge.origin_bucket import BucketOrigin
-from local.edge.runtime import FUNCTIONS, EdgeRuntime
-from local.endpoints import Endpoints
-from local.template import Template
+from dev.local.edge import runtime as runtime_module
+from dev.local.edge.app import API_HOST, Edge
+from dev.local.edge.distribution import Distribution
+from dev.local.edge.origin_bucket import BucketOrigin
+from dev.local.edge.runtime import FUNCTIONS, EdgeRuntime
+from dev.local.endpoints import Endpoints
+from dev.local.template import Template
 from tests.clients.wire import Reply, block_list_xml, send
 from tests.serving import served
 

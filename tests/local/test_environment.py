@@ -2,10 +2,10 @@
 
 import pytest
 
-from local.environment import function_environment
-from local.options import Options
-from local.resources import Resources
-from local.template import Template
+from dev.local.environment import function_environment
+from dev.local.options import Options
+from dev.local.resources import Resources
+from dev.local.template import Template
 
 ENDPOINTS = {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1"}
 

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from local.events import schedule_event, sqs_event
-from local.template import ROOT
+from dev.local.events import schedule_event, sqs_event
+from dev.local.template import ROOT
 
 
 def recorded(name: str) -> Any:

@@ -8,14 +8,14 @@ import time
 
 import pytest
 
-from local.execution import DRAIN_SECONDS
-from local.lambda_context import LambdaContext
-from local.template import ROOT
+from dev.local.execution import DRAIN_SECONDS
+from dev.local.lambda_context import LambdaContext
+from dev.local.template import ROOT
 
 PROGRAM = """
 import sys, time
-from local.execution import Execution, Stop
-from local.template import Template
+from dev.local.execution import Execution, Stop
+from dev.local.template import Template
 
 def lambda_handler(event, context):
     print("invoked", flush=True)

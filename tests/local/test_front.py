@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from local.front import Front
-from local.hosts import Hosts
+from dev.local.front import Front
+from dev.local.hosts import Hosts
 from tests.clients.wire import Reply, send
 from tests.serving import served
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from local.function_processes import Functions, rate_seconds
-from local.resources import Resources
-from local.template import Template
+from dev.local.function_processes import Functions, rate_seconds
+from dev.local.resources import Resources
+from dev.local.template import Template
 
 
 @pytest.fixture

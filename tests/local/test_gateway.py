@@ -2,8 +2,8 @@
 
 import pytest
 
-from local.gateway import Gateway
-from local.template import Template
+from dev.local.gateway import Gateway
+from dev.local.template import Template
 
 
 @pytest.fixture(scope="module")

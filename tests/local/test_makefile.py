@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from local.template import ROOT
+from dev.local.template import ROOT
 
 
 def make(directory: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     shutil.copy(ROOT / "Makefile", directory)
-    shutil.copytree(ROOT / "requirements", directory / "requirements", dirs_exist_ok=True)
+    shutil.copytree(ROOT / "dev" / "requirements", directory / "dev" / "requirements", dirs_exist_ok=True)
     command = ["make", "--silent", *arguments]
     return subprocess.run(
         command, cwd=directory, env={**os.environ, **variables}, capture_output=True, text=True, check=False, timeout=30

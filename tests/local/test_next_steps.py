@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from local.next_steps import next_steps
-from local.options import Options
+from dev.local.next_steps import next_steps
+from dev.local.options import Options
 
 
 def said(public_url: str | None = None, **options: object) -> str:

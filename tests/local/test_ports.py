@@ -2,7 +2,7 @@
 
 import socket
 
-from local.ports import CANDIDATES, GRPC_OFFSET, LOOPBACK, choose
+from dev.local.ports import CANDIDATES, GRPC_OFFSET, LOOPBACK, choose
 
 NAMES = ("one", "two", "three")
 

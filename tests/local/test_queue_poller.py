@@ -9,7 +9,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from local.queue_poller import QueuePoller, done_records
+from dev.local.queue_poller import QueuePoller, done_records
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -8,9 +8,9 @@ from typing import NoReturn
 import pytest
 
 from actions_cache.release import Release, stamped
-from local.release import release_of
-from local.template import ROOT
-from scripts import finish_build
+from dev.build import finish_build
+from dev.local.release import release_of
+from dev.local.template import ROOT
 
 PROJECT = '[project]\nversion = "1.2.3"\n'
 GIT = ("git", "-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false")

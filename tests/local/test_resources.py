@@ -9,8 +9,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from local.resources import Clients, DeclaredAnew, create
-from local.template import Template
+from dev.local.resources import Clients, DeclaredAnew, create
+from dev.local.template import Template
 
 
 @pytest.fixture

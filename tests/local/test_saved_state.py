@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from local import ministack
+from dev.local import ministack
 
 WHOLE = '{"__ministack_format__": 2, "payload": {}}'
 

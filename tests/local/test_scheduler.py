@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from local.scheduler import event_of, run_once, seconds_until_next
-from local.template import Template
+from dev.local.scheduler import event_of, run_once, seconds_until_next
+from dev.local.template import Template
 
 
 @pytest.mark.parametrize(

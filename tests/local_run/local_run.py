@@ -14,14 +14,14 @@ import boto3
 import psutil
 
 from actions_cache.adapters.dynamodb_schema import KEY as SCHEMA
-from local.resources import Clients
-from local.template import ROOT
+from dev.local.resources import Clients
+from dev.local.template import ROOT
 from tests.clients.server import free_port
 
 START_SECONDS = 60
 POLL_SECONDS = 0.05
 
-PYTHON = (sys.executable, "-m", "local")
+PYTHON = (sys.executable, "-m", "dev.local")
 # What it would install is there: the tests run on it.
 MAKE_ALONE = ("make", "--silent", "-o", ".venv/.ready", "-o", ".tools/engines/.ready")
 MAKE = (*MAKE_ALONE, "run")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from local import ministack
+from dev.local import ministack
 from tests.local_run.conftest import StartRun
 from tests.local_run.local_run import MAKE, LocalRun
 
@@ -48,7 +48,7 @@ def test_a_restart_at_once_waits_until_the_engines_of_the_killed_run_are_gone(st
 
 def test_an_engine_saves_its_state_though_its_leash_is_killed(start_run: StartRun):
     run = start_run(**FEWER_PROCESSES).wait_until_ready()
-    for leash in run.running("local.leash"):
+    for leash in run.running("dev.local.leash"):
         leash.kill()
     assert run.process.wait(30) == 1
     run.wait_until_gone(GONE_SECONDS)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from local import engine
-from local.console import RunFailed
-from local.template import ROOT
+from dev.local import engine
+from dev.local.console import RunFailed
+from dev.local.template import ROOT
 from tests.clients.server import free_port
 from tests.local_run.conftest import StartRun
 from tests.local_run.local_run import LocalRun
@@ -107,7 +107,7 @@ def test_missing_node_is_said_at_once(start_run: StartRun, tmp_path: Path, scrip
 @pytest.mark.parametrize("directory", ["/proc/x", "/dev/null/x", "/dev/null"])
 def test_data_directory_that_cannot_be_is_one_line(tmp_path: Path, directory: str):
     ran = subprocess.run(
-        [sys.executable, "-m", "local"],
+        [sys.executable, "-m", "dev.local"],
         cwd=ROOT,
         env={**os.environ, "LOCAL_DATA_DIR": directory, "PORT": str(free_port())},
         capture_output=True,
@@ -135,7 +135,7 @@ def test_disk_that_is_too_small_is_said_before_anything_starts(tmp_path: Path):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", str(tmp_path)], check=True)
     try:
         ran = subprocess.run(
-            [sys.executable, "-m", "local"],
+            [sys.executable, "-m", "dev.local"],
             cwd=ROOT,
             env={**os.environ, "LOCAL_DATA_DIR": str(tmp_path / "data"), "PORT": str(free_port())},
             capture_output=True,

@@ -18,11 +18,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 from actions_cache.domain.timing import SECOND
-from local.endpoints import Endpoints
-from local.processes import SHORTEST_LIFE_SECONDS
-from local.release import release_of
-from local.template import ROOT
-from operate.target import plane, read_exports
+from actions_cache_cli.target import plane, read_exports
+from dev.local.endpoints import Endpoints
+from dev.local.processes import SHORTEST_LIFE_SECONDS
+from dev.local.release import release_of
+from dev.local.template import ROOT
 from tests.clients.wire import Job, put_blob, send
 from tests.local_run.conftest import StartRun
 from tests.local_run.local_run import MAKE_ALONE, START_SECONDS, LocalRun, wait_until
@@ -148,7 +148,7 @@ def test_the_operators_commands_find_the_run_and_its_settings(run: LocalRun):
     assert settings["BUCKET"] == run.variables["BUCKET"]
     assert plane(settings).control.lifetimes.upload_url == int(settings["UPLOAD_URL_SECONDS"]) * SECOND
     done = subprocess.run(
-        [sys.executable, "-m", "operate", "verify", "--local"],
+        [sys.executable, "-m", "actions_cache_cli", "verify", "--local"],
         cwd=ROOT,
         env={**os.environ, "LOCAL_DATA_DIR": str(run.data), "ACTIONS_CACHE_STACK": ""},
         capture_output=True,
@@ -198,11 +198,11 @@ def test_what_the_tables_dont_know_is_found_in_the_bucket_as_often_as_wanted(run
 
 
 def test_a_worker_that_dies_is_replaced(run: LocalRun):
-    [worker] = run.running("local.queue_poller")
+    [worker] = run.running("dev.local.queue_poller")
     time.sleep(max(0, worker.create_time() + SHORTEST_LIFE_SECONDS + 0.5 - time.time()))
     worker.kill()
     worker.wait(10)
-    wait_until(lambda: run.running("local.queue_poller"))
+    wait_until(lambda: run.running("dev.local.queue_poller"))
     assert run.says("the merge worker 1 ended: starting another")
 
 
@@ -222,9 +222,9 @@ def test_a_restart_after_sigterm_finds_everything(start_run: StartRun):
 
 
 def test_it_stops_in_order_though_nobody_reads_its_lines_any_more(start_run: StartRun):
-    run = start_run(command=["bash", "-c", f"{sys.executable} -m local | grep --max-count 1 --line-buffered ready"])
+    run = start_run(command=["bash", "-c", f"{sys.executable} -m dev.local | grep --max-count 1 --line-buffered ready"])
     wait_until(lambda: run.says("ready"), 60)
-    [supervisor] = run.running("local")
+    [supervisor] = run.running("dev.local")
     supervisor.terminate()
     assert supervisor.wait(30) in (0, None)
     assert run.processes() == []
@@ -236,7 +236,7 @@ def test_full_pipe_holds_up_neither_jobs_nor_the_end(start_run: StartRun, tmp_pa
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     writer = os.open(pipe, os.O_WRONLY)
     try:
-        run = start_run(command=["bash", "-c", f"exec {sys.executable} -m local > {pipe}"])
+        run = start_run(command=["bash", "-c", f"exec {sys.executable} -m dev.local > {pipe}"])
         said = b""
         while f"ready {run.url}\n".encode() not in said:
             assert run.process.poll() is None
@@ -274,7 +274,7 @@ def test_engines_that_are_named_are_used_and_not_started_but_the_edges(start_run
         "SECRETS_ENDPOINT_URL": endpoints.secrets,
     }
     run = start_run(**named, **endpoints.environment()).wait_until_ready()
-    [leash] = run.running("local.leash")
+    [leash] = run.running("dev.local.leash")
     assert "ministack" in leash.cmdline()[-1], "it keeps the edge's secrets"
     assert run.variables["AWS_ENDPOINT_URL_S3"] == endpoints.store
     assert run.variables["AWS_ENDPOINT_URL_DYNAMODB"] == endpoints.table

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from mangum import Mangum
 
-from local.template import ROOT
+from dev.local.template import ROOT
 from tests.manage.conftest import Manager
 from tests.template.test_handlers import Context
 

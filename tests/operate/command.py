@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from local.template import ROOT
-from operate.__main__ import main
+from actions_cache_cli.__main__ import main
+from dev.local.template import ROOT
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Run:
 def process(*arguments: str, **variables: str) -> Answer:
     """With the variables that the test has set."""
     done = subprocess.run(
-        [sys.executable, "-m", "operate", *arguments],
+        [sys.executable, "-m", "actions_cache_cli", *arguments],
         cwd=ROOT,
         env={**os.environ, **variables},
         capture_output=True,

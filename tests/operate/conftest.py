@@ -13,10 +13,10 @@ import pytest
 from actions_cache.domain.refusal import KEPT, Refusals, RefusedJob
 from actions_cache.domain.timing import SECOND
 from actions_cache.wiring.control import ControlPlane
-from local.endpoints import Endpoints
-from local.env_file import env_file
-from local.resources import Clients, create
-from local.template import Template
+from dev.local.endpoints import Endpoints
+from dev.local.env_file import env_file
+from dev.local.resources import Clients, create
+from dev.local.template import Template
 from tests.conftest import settings_for
 from tests.journey import Journey, SetClock
 from tests.operate.command import Run

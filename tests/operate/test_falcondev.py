@@ -10,9 +10,9 @@ import pytest
 from actions_cache.domain.access import qualified
 from actions_cache.ports import Unavailable
 from actions_cache.usecases.import_entry import ImportEntry
-from operate.console import CommandFailed
-from operate.falcondev.catalogue import QUERY, Row, in_order, read_database, read_rows
-from operate.falcondev.storage import Bringer, FilePiece, Unusable, choose
+from actions_cache_cli.console import CommandFailed
+from actions_cache_cli.falcondev.catalogue import QUERY, Row, in_order, read_database, read_rows
+from actions_cache_cli.falcondev.storage import Bringer, FilePiece, Unusable, choose
 from tests.journey import SCOPE, name
 from tests.operate.command import process
 from tests.operate.conftest import Operated

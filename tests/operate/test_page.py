@@ -10,8 +10,8 @@ import pytest
 from actions_cache.domain.access import GITHUB
 from actions_cache.domain.refusal import RefusedJob
 from actions_cache.domain.repository import Repository
-from local.template import ROOT
-from operate.__main__ import cli
+from actions_cache_cli.__main__ import cli
+from dev.local.template import ROOT
 from tests.journey import name
 from tests.operate.conftest import Operated
 from tests.operate.poisoning import poison

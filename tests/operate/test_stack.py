@@ -14,9 +14,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from operate.__main__ import main
-from operate.console import CommandFailed
-from operate.target import local_settings, plane, stack_settings
+from actions_cache_cli.__main__ import main
+from actions_cache_cli.console import CommandFailed
+from actions_cache_cli.target import local_settings, plane, stack_settings
 from tests.conftest import CREDENTIALS
 
 VARIABLES = {

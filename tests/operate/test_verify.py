@@ -4,7 +4,7 @@ import pytest
 
 from actions_cache.domain.repository import Repository
 from actions_cache.domain.usage import Usage
-from operate.__main__ import main
+from actions_cache_cli.__main__ import main
 from tests.journey import name
 from tests.operate.command import process
 from tests.operate.conftest import Operated

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
 
 from actions_cache.domain.role import Role
-from local.template import Template
+from dev.local.template import Template
 from tests.page.chromium import chromium_for_tests
 from tests.page.world import World, world
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 from actions_cache.domain.role import Role
 from actions_cache.domain.timing import DAY
 from actions_cache.usecases.match import MAX_REFS
-from local.template import Template
+from dev.local.template import Template
 from tests.page.conftest import DESKTOP, PHONE, Window, add_axe, settled, violations
 from tests.page.world import MAIN, World, world
 

@@ -14,7 +14,7 @@ from actions_cache.domain.entry import Entry
 from actions_cache.domain.refusal import KEPT, Refusals, RefusedJob
 from actions_cache.domain.role import Role
 from actions_cache.domain.timing import DAY, SECOND
-from local.template import Template
+from dev.local.template import Template
 from tests.page.conftest import DESKTOP, PHONE, Window, add_axe, settled, violations
 from tests.page.world import MAIN, World, world
 

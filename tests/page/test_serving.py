@@ -14,9 +14,9 @@ from actions_cache.domain.role import Role
 from actions_cache.domain.session import SESSION
 from actions_cache.domain.timing import SECOND
 from actions_cache.wiring.management import ManagementPlane
+from dev.local.template import Template
 from functions.manage.app import create_app
 from functions.manage.page import FOLDER, TYPES
-from local.template import Template
 from tests.page.world import World, world
 
 HOST = "cache.example.com"

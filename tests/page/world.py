@@ -21,9 +21,9 @@ from actions_cache.domain.role import ManagementTokens
 from actions_cache.domain.timing import DAY, Millis
 from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.management import ManagementPlane
+from dev.local.resources import Clients, create
+from dev.local.template import Template
 from functions.manage.app import create_app
-from local.resources import Clients, create
-from local.template import Template
 from tests.conftest import CREDENTIALS, settings_for
 from tests.journey import SetClock
 from tests.serving import served

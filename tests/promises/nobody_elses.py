@@ -21,17 +21,17 @@ from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.data import DataPlane
 from actions_cache.wiring.management import ManagementPlane
+from dev.local.edge.app import Edge
+from dev.local.edge.distribution import Distribution
+from dev.local.edge.origin_bucket import BucketOrigin
+from dev.local.edge.runtime import EdgeRuntime
+from dev.local.endpoints import Endpoints
+from dev.local.gateway import Gateway
+from dev.local.resources import Clients, create
+from dev.local.template import Template
 from functions.api.app import create_app as create_api
 from functions.download.app import create_app as create_download
 from functions.manage.app import create_app as create_management
-from local.edge.app import Edge
-from local.edge.distribution import Distribution
-from local.edge.origin_bucket import BucketOrigin
-from local.edge.runtime import EdgeRuntime
-from local.endpoints import Endpoints
-from local.gateway import Gateway
-from local.resources import Clients, create
-from local.template import Template
 from tests.clients.runtime_token import ac_claim
 from tests.clients.wire import VERSION, Job
 from tests.conftest import settings_for

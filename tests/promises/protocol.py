@@ -29,8 +29,8 @@ from actions_cache.domain.usage import Usage, total
 from actions_cache.ports import MergeMessage  # noqa: TC001 - hypothesis reads annotations
 from actions_cache.usecases.merge import GivenUp
 from actions_cache.wiring.control import ControlPlane
-from local.resources import Clients, create
-from local.template import Template
+from dev.local.resources import Clients, create
+from dev.local.template import Template
 from tests.conftest import settings_for
 from tests.journey import REPOSITORY, Journey, SetClock, block_ids, name, plenty
 from tests.promises.mortal import Life, make_mortal

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from actions_cache.domain.timing import SECOND
 from actions_cache.wiring.management import ManagementPlane
+from dev.local.endpoints import Endpoints
+from dev.local.template import Template
 from functions.api.proto.cache_pb2 import CreateCacheEntryRequest, CreateCacheEntryResponse
-from local.endpoints import Endpoints
-from local.template import Template
 from tests.clients.actions_cache import ActionsCache
 from tests.clients.artifact_cache import V1
 from tests.clients.protobuf import protobuf

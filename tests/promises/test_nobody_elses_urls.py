@@ -18,8 +18,8 @@ from actions_cache.domain.archive import Archive
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.signed_url import Direction, signed_path
 from actions_cache.domain.timing import SECOND
-from local.endpoints import Endpoints
-from local.template import Template
+from dev.local.endpoints import Endpoints
+from dev.local.template import Template
 from tests.clients.runtime_token import READ_WRITE
 from tests.clients.wire import (
     Reply,

@@ -18,8 +18,8 @@ from actions_cache.usecases.clean_up import CleanUp
 from actions_cache.usecases.find_orphans import FindOrphans
 from actions_cache.usecases.merge import GivenUp
 from actions_cache.wiring.control import ControlPlane
-from local.resources import Clients, create
-from local.template import Template
+from dev.local.resources import Clients, create
+from dev.local.template import Template
 from tests.conftest import CREDENTIALS, settings_for
 from tests.journey import Journey, SetClock, block_ids, name, plenty
 from tests.soak.audit import Audit, audit

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from local.template import Template
-from scripts import finish_build
-from scripts.check_build import architecture_of
-from scripts.deploy.steps import StepFailed, Steps
+from actions_cache_cli.deploy.steps import StepFailed, Steps
+from dev.build import finish_build
+from dev.build.check_build import architecture_of
+from dev.local.template import Template
 
 MACHINES = {"arm64": 183, "x86_64": 62}
 

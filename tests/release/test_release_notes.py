@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from actions_cache.release import Release
-from local.template import ROOT
-from scripts import release_notes
-from scripts.finish_build import PLACE
-from scripts.release_notes import NOTES, SUMS, NotReady, changes, check, check_build, make
+from dev.build import release_notes
+from dev.build.finish_build import PLACE
+from dev.build.release_notes import NOTES, SUMS, NotReady, changes, check, check_build, make
+from dev.local.template import ROOT
 from tests.docs.pages import commands
 
 PAGE = (ROOT / "docs" / "releasing.md").read_text()

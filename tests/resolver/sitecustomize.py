@@ -3,7 +3,7 @@
 import importlib.util
 from pathlib import Path
 
-_SOURCE = Path(__file__).parents[2] / "local" / "localhost.py"
+_SOURCE = Path(__file__).parents[2] / "dev" / "local" / "localhost.py"
 _spec = importlib.util.spec_from_file_location("localhost", _SOURCE)
 assert _spec is not None
 assert _spec.loader is not None

@@ -13,9 +13,9 @@ from actions_cache.domain.archive import Archive
 from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.usecases.transition import transition
 from actions_cache.wiring.control import ControlPlane
-from local.endpoints import Endpoints
-from local.resources import Clients, Resources, create
-from local.template import Template
+from dev.local.endpoints import Endpoints
+from dev.local.resources import Clients, Resources, create
+from dev.local.template import Template
 from tests.conftest import settings_for
 from tests.journey import Journey, SetClock
 from tests.rie import events

@@ -12,7 +12,7 @@ from typing import Any
 
 import urllib3
 
-from local.template import ROOT, Template
+from dev.local.template import ROOT, Template
 
 BUILD = ROOT / ".aws-sam" / ("build" if platform.machine() == "aarch64" else "x86_64/build")
 RESOLVER = ROOT / "tests" / "resolver"

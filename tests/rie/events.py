@@ -5,7 +5,7 @@ import json
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from local.template import ROOT
+from dev.local.template import ROOT
 
 Event = dict[str, Any]
 

@@ -15,8 +15,8 @@ from actions_cache.domain.entry import Entry, EntryName
 from actions_cache.domain.merge_plan import MIN_UPLOAD_PART_BYTES
 from actions_cache.domain.timing import DAY, SECOND
 from actions_cache.domain.usage import NO_USAGE, Usage
-from local.custom_resource import ResponseUrl
-from local.template import Template
+from dev.local.custom_resource import ResponseUrl
+from dev.local.template import Template
 from tests.journey import block_ids, name
 from tests.rie import events
 from tests.rie.actions import Permission, permissions

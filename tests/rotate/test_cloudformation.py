@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from dev.local.lambda_context import LambdaContext
+from dev.local.template import ROOT, Template
 from functions.rotate.cloudformation import LAST_WORDS_SECONDS, Untold, answered
-from local.lambda_context import LambdaContext
-from local.template import ROOT, Template
 from tests.journey import fail
 from tests.rotate.response_url import SIGNED, ResponseUrl, response_url
 

@@ -21,12 +21,12 @@ from actions_cache.logs import logger
 from actions_cache.settings import Settings
 from actions_cache.usecases.urls import UrlSigner
 from actions_cache.wiring.secrets import SecretsPlane
+from dev.local.endpoints import Endpoints
+from dev.local.localhost import resolve_names_under_localhost
+from dev.local.resources import Clients, create
+from dev.local.template import ROOT, Template
 from functions.rotate import handler
 from functions.rotate.cloudformation import LAST_WORDS_SECONDS, RETRY_SECONDS
-from local.endpoints import Endpoints
-from local.localhost import resolve_names_under_localhost
-from local.resources import Clients, create
-from local.template import ROOT, Template
 from tests.conftest import settings_for
 from tests.journey import SetClock
 from tests.rie.recorder import Call, recording

@@ -10,9 +10,9 @@ import pytest
 
 from actions_cache.domain.errors import TryAgain
 from actions_cache.ports import Unavailable
+from dev.local.template import Template
 from functions.rotate import cloudformation
 from functions.rotate.cloudformation import LAST_WORDS_SECONDS, RETRY_SECONDS, answered
-from local.template import Template
 from tests.rotate.response_url import response_url
 from tests.rotate.test_cloudformation import event
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.events import sqs_event
-from scripts.sam_local import SamLocal, serving
+from dev.local.events import sqs_event
+from dev.sam_local.serve import SamLocal, serving
 from tests.clients.wire import Job
 from tests.rie import events
 

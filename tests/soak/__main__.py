@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-import local  # noqa: F401 - puts the core's packages on the path
+import dev  # noqa: F401 - puts the core's packages on the path
 from tests.soak.report import show
 from tests.soak.run import soak
 

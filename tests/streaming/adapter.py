@@ -18,7 +18,7 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
-from local.template import ROOT, Template
+from dev.local.template import ROOT, Template
 from tests.clients.server import free_port
 from tests.streaming.proxying import connections
 

@@ -9,8 +9,8 @@ import pytest
 
 from actions_cache.settings import Settings
 from actions_cache.wiring.control import ControlPlane
-from local import engines
-from local.resources import Clients
+from dev.local import engines
+from dev.local.resources import Clients
 from tests.journey import Journey, SetClock
 from tests.streaming.local_run import LocalRun, local_run
 from tests.streaming.store_proxy import StoreProxy

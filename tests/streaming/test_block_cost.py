@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from local import engines
+from dev.local import engines
 from tests.clients.buildkit import BLOCK_BYTES, BuildKit
 from tests.clients.runtime_token import runtime_token
 from tests.streaming.local_run import local_run

@@ -4,8 +4,8 @@ import pytest
 from annotated_types import Le
 
 from actions_cache.settings import Settings
+from dev.local.template import Template
 from functions.download import app
-from local.template import Template
 from tests.streaming.adapter import FUNCTION, template_variables
 from tests.streaming.caps import MB, Caps, Pace
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench import memory
+from dev.bench import memory
 from tests.streaming.caps import MB, Caps
 from tests.streaming.local_run import PLAIN_STREAMING, LocalRun
 

@@ -3,7 +3,7 @@ import subprocess
 
 import pytest
 
-from local.template import ROOT, Template
+from dev.local.template import ROOT, Template
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from local.template import Template
+from dev.local.template import Template
 
 
 def statements(template: Template, function: str) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from actions_cache.domain.access import parse_rule
 from actions_cache.settings import Settings
-from local.template import Template
+from dev.local.template import Template
 from tests.test_settings import REQUIRED
 
 

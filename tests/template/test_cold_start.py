@@ -8,7 +8,7 @@ import pytest
 
 from actions_cache.domain.signed_url import Direction
 from actions_cache.wiring.data import DataPlane
-from local.template import ROOT
+from dev.local.template import ROOT
 from tests.conftest import SparingSession
 from tests.journey import Journey, name
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from botocore.loaders import create_loader
 
-from local.template import Template
+from dev.local.template import Template
 from tests.template.dependencies import named_resources
 
 USED_AT_CREATION = {

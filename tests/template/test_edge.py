@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from actions_cache.web import azure
-from local.edge.distribution import Distribution
-from local.template import Template
-from scripts.edge import FUNCTIONS, TEMPLATE, with_functions
+from dev.build.edge import FUNCTIONS, TEMPLATE, with_functions
+from dev.local.edge.distribution import Distribution
+from dev.local.template import Template
 from tests.template.dependencies import dependencies
 
 LARGEST_FUNCTION_BYTES = 10 * 1024

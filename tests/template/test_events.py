@@ -10,7 +10,7 @@ import pytest
 
 from actions_cache.adapters.sqs_queue import decode_message
 from actions_cache.domain.signed_url import Direction, check_signature
-from local.template import ROOT, Template
+from dev.local.template import ROOT, Template
 from tests.template.declared import api_events
 
 SIGNED_WITH = "known-to-events-and-tests-only"

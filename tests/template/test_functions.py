@@ -9,8 +9,8 @@ import pytest
 from starlette.routing import Match
 
 from actions_cache.settings import Settings
-from local.gateway import Gateway
-from local.template import ROOT, Template
+from dev.local.gateway import Gateway
+from dev.local.template import ROOT, Template
 from tests.template.declared import api_events, handler
 
 FUNCTIONS = sorted(Template.load().functions)

@@ -23,10 +23,10 @@ from actions_cache.domain.usage import Usage
 from actions_cache.settings import Settings
 from actions_cache.usecases.check_schema import NewerSchema
 from actions_cache.wiring.control import ControlPlane
+from dev.local.resources import Clients, create
+from dev.local.template import ROOT, Template
 from functions.cleanup import handler as cleanup
 from functions.merge import handler as merge
-from local.resources import Clients, create
-from local.template import ROOT, Template
 from tests.conftest import CREDENTIALS
 from tests.journey import Journey, SetClock, name
 from tests.template.test_events import ADMIN_TOKEN, SIGNED_WITH

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from local.template import ROOT, Template
+from dev.local.template import ROOT, Template
 from tests.template.declared import api_events
 from tests.template.test_edge import statement
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.session import Session
 
-from local.template import Template
+from dev.local.template import Template
 
 LONGEST_STACK_NAME = 128
 """The limit is from https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_CreateStack.html"""

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.imports import LIBRARIES
-from local.template import ROOT, Template
+from dev.bench.imports import LIBRARIES
+from dev.local.template import ROOT, Template
 
 FUNCTIONS = ("api", "download", "manage", "merge", "cleanup", "rotate")
-TESTED = ROOT / "requirements" / "dev.txt"
+TESTED = ROOT / "dev" / "requirements" / "dev.txt"
 LAYER = ROOT / "layers" / "core" / "requirements.txt"
 HTTP = {"fastapi", "starlette", "aiohttp", "mangum"}
 

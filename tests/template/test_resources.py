@@ -5,7 +5,7 @@ import json
 import pytest
 
 from actions_cache.domain.redelivery import retry_after
-from local.template import Template
+from dev.local.template import Template
 
 HOLDS_WHAT_JOBS_SAVED = ("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::S3::BucketPolicy")
 GOES_WITH_THE_STACK = (

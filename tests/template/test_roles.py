@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.template import Template
+from dev.local.template import Template
 from tests.template.declared import statements
 
 FUNCTIONS = sorted(Template.load().functions)

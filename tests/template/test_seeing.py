@@ -11,7 +11,7 @@ from actions_cache.adapters.telemetry import NAMESPACE
 from actions_cache.domain.agenda import Duty
 from actions_cache.domain.cost import CostPart
 from actions_cache.domain.happenings import METRICS, Cleaning, MissReason, RunEnd
-from local.template import ROOT, Template
+from dev.local.template import ROOT, Template
 
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
 METRICS_PAGE = (ROOT / "docs" / "metrics.md").read_text()

@@ -7,9 +7,9 @@ import pytest
 
 from actions_cache.domain.archive import MergeState
 from actions_cache.ports import Unavailable
+from dev.local.events import sqs_event
+from dev.local.lambda_context import LambdaContext
 from functions.merge import handler
-from local.events import sqs_event
-from local.lambda_context import LambdaContext
 from tests.journey import Journey, fail, name
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import boto3
 import pytest
 
-from scripts.verify_deployment.__main__ import run_all
-from scripts.verify_deployment.address import read_address
-from scripts.verify_deployment.check import Result
-from scripts.verify_deployment.checks import CHECKS
-from scripts.verify_deployment.context import Context
-from scripts.verify_deployment.room import Room
-from scripts.verify_deployment.stack import Stack, signing_secret
+from actions_cache_cli.deployment_check.__main__ import run_all
+from actions_cache_cli.deployment_check.address import read_address
+from actions_cache_cli.deployment_check.check import Result
+from actions_cache_cli.deployment_check.checks import CHECKS
+from actions_cache_cli.deployment_check.context import Context
+from actions_cache_cli.deployment_check.room import Room
+from actions_cache_cli.deployment_check.stack import Stack, signing_secret
 from tests.clients.server import running_server
 
 Verify = Callable[..., Mapping[str, Result]]

@@ -6,11 +6,11 @@ from http.client import IncompleteRead
 
 import pytest
 
-from scripts.verify_deployment.address import read_address
-from scripts.verify_deployment.check import Outcome
-from scripts.verify_deployment.checks import CHECKS, edge, restore, streaming
-from scripts.verify_deployment.context import Context
-from scripts.verify_deployment.stack import Stack
+from actions_cache_cli.deployment_check.address import read_address
+from actions_cache_cli.deployment_check.check import Outcome
+from actions_cache_cli.deployment_check.checks import CHECKS, edge, restore, streaming
+from actions_cache_cli.deployment_check.context import Context
+from actions_cache_cli.deployment_check.stack import Stack
 from tests.verify.conftest import Verify, results
 from tests.verify.proxy import Answer, Request, made, spoiling_proxy, whole
 

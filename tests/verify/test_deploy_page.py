@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from local.template import ROOT, Template
+from dev.local.template import ROOT, Template
 from tests.docs.pages import commands
 
 PAGE = (ROOT / "docs" / "deploy.md").read_text()

@@ -6,21 +6,21 @@ from email.utils import formatdate
 import pytest
 from urllib3 import exceptions
 
-from doctor.address import NotAUrl, is_loopback
-from scripts.verify_deployment.address import read_address
-from scripts.verify_deployment.checks.answers import clock_verdict
-from scripts.verify_deployment.checks.bytes_back import SEEK_BYTES, SEEK_FROM, restore_fault, seek_answer_fault
-from scripts.verify_deployment.checks.large import hostile_traces
-from scripts.verify_deployment.checks.reach import url_fault
-from scripts.verify_deployment.context import Context
-from scripts.verify_deployment.diagnoses import of_creation
-from scripts.verify_deployment.explain import explain, json_object
-from scripts.verify_deployment.job import message_of
-from scripts.verify_deployment.room import Room, described, shortage
-from scripts.verify_deployment.stack import StackUnreadable, outputs_of, signing_secret
-from scripts.verify_deployment.tokens import judge_unsigned
-from scripts.verify_deployment.verdicts import Failed
-from scripts.verify_deployment.wire import Reply, explain_fault, explain_tls_fault
+from actions_cache_cli.deployment_check.address import read_address
+from actions_cache_cli.deployment_check.checks.answers import clock_verdict
+from actions_cache_cli.deployment_check.checks.bytes_back import SEEK_BYTES, SEEK_FROM, restore_fault, seek_answer_fault
+from actions_cache_cli.deployment_check.checks.large import hostile_traces
+from actions_cache_cli.deployment_check.checks.reach import url_fault
+from actions_cache_cli.deployment_check.context import Context
+from actions_cache_cli.deployment_check.diagnoses import of_creation
+from actions_cache_cli.deployment_check.explain import explain, json_object
+from actions_cache_cli.deployment_check.job import message_of
+from actions_cache_cli.deployment_check.room import Room, described, shortage
+from actions_cache_cli.deployment_check.stack import StackUnreadable, outputs_of, signing_secret
+from actions_cache_cli.deployment_check.tokens import judge_unsigned
+from actions_cache_cli.deployment_check.verdicts import Failed
+from actions_cache_cli.deployment_check.wire import Reply, explain_fault, explain_tls_fault
+from actions_cache_cli.doctor.address import NotAUrl, is_loopback
 
 S3 = {"x-amz-request-id": "R", "Content-Type": "application/xml"}
 CLOUDFRONT = {"Server": "CloudFront", "Content-Type": "text/html"}

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
-from scripts.verify_deployment.__main__ import TRAFFIC_BYTES, main
-from scripts.verify_deployment.address import read_address
-from scripts.verify_deployment.check import Outcome
-from scripts.verify_deployment.checks import CHECKS
-from scripts.verify_deployment.checks.reach import HOW_TO_SAVE
-from scripts.verify_deployment.context import Context
-from scripts.verify_deployment.stack import Stack
+from actions_cache_cli.deployment_check.__main__ import TRAFFIC_BYTES, main
+from actions_cache_cli.deployment_check.address import read_address
+from actions_cache_cli.deployment_check.check import Outcome
+from actions_cache_cli.deployment_check.checks import CHECKS
+from actions_cache_cli.deployment_check.checks.reach import HOW_TO_SAVE
+from actions_cache_cli.deployment_check.context import Context
+from actions_cache_cli.deployment_check.stack import Stack
 from tests.clients.server import ROOT
 from tests.verify.conftest import Verify, results
 from tests.verify.proxy import Answer, Request, made, spoiling_proxy
@@ -52,7 +52,7 @@ def test_with_a_stack_nothing_is_skipped_but_the_tidying(server: str, stack: Sta
 
 
 def test_lines_are_one_each_and_the_exit_code_is_0(server: str) -> None:
-    command = [sys.executable, "-m", "scripts.verify_deployment", "--url", server]
+    command = [sys.executable, "-m", "actions_cache_cli.deployment_check", "--url", server]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     first, *lines, summary = [line for line in ran.stdout.splitlines() if line]
     assert (ran.returncode, ran.stderr) == (0, "")
@@ -125,7 +125,7 @@ def count_objects(stack: Stack) -> int:
 def test_json_names_each_check_with_its_outcome(
     server: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scripts.verify_deployment.__main__.CHECKS", CHECKS[:5])
+    monkeypatch.setattr("actions_cache_cli.deployment_check.__main__.CHECKS", CHECKS[:5])
     assert main(["--url", server, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["url"], document["failed"]) == (server, 0)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from scripts.verify_deployment import wire
-from scripts.verify_deployment.__main__ import main
-from scripts.verify_deployment.address import read_address
-from scripts.verify_deployment.check import Check, Outcome, run
-from scripts.verify_deployment.context import Context
+from actions_cache_cli.deployment_check import wire
+from actions_cache_cli.deployment_check.__main__ import main
+from actions_cache_cli.deployment_check.address import read_address
+from actions_cache_cli.deployment_check.check import Check, Outcome, run
+from actions_cache_cli.deployment_check.context import Context
 from tests.clients.server import ROOT, free_port
 from tests.listening import listening, self_signed
 from tests.verify.conftest import Verify
@@ -106,6 +106,8 @@ def test_the_exit_code_is_1_when_something_failed_and_2_when_nothing_could_be_as
 
 
 def test_a_reader_that_stops_reading_sees_no_stack_trace() -> None:
-    command = f"'{sys.executable}' -m scripts.verify_deployment --url http://127.0.0.1:{free_port()} | head -n 1"
+    command = (
+        f"'{sys.executable}' -m actions_cache_cli.deployment_check --url http://127.0.0.1:{free_port()} | head -n 1"
+    )
     ran = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.stderr == ""

@@ -14,13 +14,11 @@ from botocore.exceptions import WaiterError
 
 from actions_cache.domain.access import GITHUB
 from actions_cache.domain.refusal import Refusals, RefusedJob
-from local.engine import bare_environment, executable
-from local.template import Template
-from scripts.verify_deployment.__main__ import parsed, prepared
-from scripts.verify_deployment.address import read_address
-from scripts.verify_deployment.check import Outcome, Result
-from scripts.verify_deployment.context import Context
-from scripts.verify_deployment.stack import (
+from actions_cache_cli.deployment_check.__main__ import parsed, prepared
+from actions_cache_cli.deployment_check.address import read_address
+from actions_cache_cli.deployment_check.check import Outcome, Result
+from actions_cache_cli.deployment_check.context import Context
+from actions_cache_cli.deployment_check.stack import (
     API_URL,
     BUCKET,
     CLAIMS,
@@ -33,6 +31,8 @@ from scripts.verify_deployment.stack import (
     StackUnreadable,
     read_stack,
 )
+from dev.local.engine import bare_environment, executable
+from dev.local.template import Template
 from tests.clients.server import free_port
 from tests.verify.conftest import results
 

@@ -15,11 +15,11 @@ from actions_cache.web.app import ORIGIN_KEY, new_app
 from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.data import DataPlane
 from actions_cache.wiring.management import ManagementPlane
+from dev.local.template import ROOT, Template
 from functions.api import app as api
 from functions.api.forwarding import request_headers
 from functions.download import app as download
 from functions.manage import app as manage
-from local.template import ROOT, Template
 from tests.clients.wire import send
 from tests.journey import Journey
 from tests.serving import served

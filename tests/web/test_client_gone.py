@@ -21,7 +21,7 @@ from actions_cache.domain.errors import InvalidRequest
 from actions_cache.ports import Unavailable
 from actions_cache.usecases.receive_part import ReceivePart
 from actions_cache.web.app import new_app
-from local.edge.origin_bucket import BucketOrigin, BucketUnreachable
+from dev.local.edge.origin_bucket import BucketOrigin, BucketUnreachable
 from tests.serving import served
 from tests.streaming.proxying import served as store_served
 from tests.told import Told

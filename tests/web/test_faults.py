@@ -16,7 +16,7 @@ from actions_cache.domain.happenings import ERRORS
 from actions_cache.domain.refusal import NotAdmitted, RefusedJob
 from actions_cache.ports import Unavailable
 from actions_cache.web.app import new_app
-from local.template import ROOT
+from dev.local.template import ROOT
 from tests.serving import served
 from tests.told import Told
 

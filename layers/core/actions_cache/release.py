@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 STAMP = Path(__file__).with_name("release.txt")
-"""Put beside this module, in what was built, by scripts/finish_build.py."""
+"""Put beside this module, in what was built, by dev/build/finish_build.py."""
 
 UNKNOWN = "unknown"
 

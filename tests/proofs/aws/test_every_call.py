@@ -3,7 +3,7 @@
 import boto3
 import pytest
 
-from local.template import Template
+from dev.local.template import Template
 from tests.aws.cells import calls_of, cells_of, strike, warm_up
 from tests.aws.steps import STEPS, Step
 from tests.aws.world import world_on_moto

@@ -55,7 +55,7 @@ def block_list(target: Target, body: bytes) -> Reply:
 
 def resident_mib(run: LocalRun) -> float:
     """Of the server and the runtime of its edge."""
-    [server] = run.running("local.server")
+    [server] = run.running("dev.local.server")
     return sum(process.memory_info().rss for process in (server, *server.children(recursive=True))) / MIB
 
 
@@ -255,7 +255,7 @@ def test_readers_that_never_read_hold_bounded_memory(fuzzed):
 def _still_one_server(fuzzed: tuple[Target, LocalRun]) -> Iterator[None]:
     """The same process as before: none is replaced because it died."""
     _, run = fuzzed
-    [before] = run.running("local.server")
+    [before] = run.running("dev.local.server")
     yield
     assert psutil.pid_exists(before.pid)
     assert run.process.poll() is None

@@ -4,7 +4,7 @@ import boto3
 import pytest
 from hypothesis import Phase
 
-from local.template import Template
+from dev.local.template import Template
 from tests.promises.test_nothing_leaked import check_runs
 
 EXAMPLES = 100

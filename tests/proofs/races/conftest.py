@@ -7,9 +7,9 @@ import boto3
 import pytest
 
 from actions_cache.wiring.control import ControlPlane
-from local.endpoints import Endpoints
-from local.resources import Clients, create
-from local.template import Template
+from dev.local.endpoints import Endpoints
+from dev.local.resources import Clients, create
+from dev.local.template import Template
 from tests.conftest import settings_for
 from tests.journey import Journey, SetClock
 from tests.proofs.races.dynamodb_local import CannotRun, DynamoDbLocal, running

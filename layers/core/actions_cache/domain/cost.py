@@ -200,4 +200,4 @@ _SERVICES = (
 )
 
 IDLE_MONTH_USD = 2.96
-"""What scripts/cost.py reckons from the template for a month in which nobody builds; a test holds them together."""
+"""What dev/cost/cost.py reckons from the template for a month in which nobody builds; a test holds them together."""

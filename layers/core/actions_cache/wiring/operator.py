@@ -1,4 +1,4 @@
-"""What only people run, by the command line (operate/)."""
+"""What only people run, by the command line (actions_cache_cli/)."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,0 +1,170 @@
+"""The save of an entry that no Lambda could take, and what must not spoil it."""
+
+from http import HTTPStatus
+
+from actions_cache.domain.signed_url import Direction
+from actions_cache_cli.deployment_check import job
+from actions_cache_cli.deployment_check.checks.bytes_back import made_up
+from actions_cache_cli.deployment_check.checks.edge import accepted, signed_here
+from actions_cache_cli.deployment_check.context import Context, Upload
+from actions_cache_cli.deployment_check.explain import explain, xml_error
+from actions_cache_cli.deployment_check.verdicts import Failed, Skipped, needed
+from actions_cache_cli.deployment_check.wire import Reply
+
+MIB = 1024 * 1024
+BLOCK_BYTES = (11 * MIB, 5 * MIB, MIB // 2)
+"""Over API Gateway's 10 MB; S3's least that is copied in a merge; and one that is smaller."""
+
+HOSTILE = {
+    "x-amz-copy-source": "/another-bucket/another/object",
+    "x-amz-tagging": "verify=deployment",
+    "x-amz-storage-class": "GLACIER",
+    "x-amz-acl": "public-read",
+    "x-amz-meta-verify": "deployment",
+    "x-amz-website-redirect-location": "/elsewhere",
+    "x-amz-server-side-encryption": "aws:kms",
+    "x-amz-server-side-encryption-customer-algorithm": "AES256",
+    "Content-Encoding": "gzip",
+    "Content-MD5": "AAAAAAAAAAAAAAAAAAAAAA==",
+    "Cache-Control": "max-age=31536000",
+}
+"""What S3 would obey, were it signed for us by the edge."""
+
+FORBIDDEN = 403
+AZURE_CODE = "AuthenticationFailed"
+
+
+def upload(context: Context) -> str:
+    if context.job is not None:
+        context.saved = Upload(context.name, context.job.reserve(context.name))
+    elif context.stack is not None:
+        context.saved = signed_here(context)
+    else:
+        raise Skipped(context.why_no_job)
+    for number, size in enumerate(BLOCK_BYTES[:2]):
+        put(context, context.saved, number, size)
+    return f"{BLOCK_BYTES[0] // MIB} MiB in one PUT"
+
+
+def put(context: Context, entry: Upload, number: int, size: int, headers: dict[str, str] | None = None) -> str:
+    """Returns the block's id. Raises: NoAnswer, Failed."""
+    block_id, body = job.plain_block_id(number), made_up(10 + number, size)
+    accepted(job.put_block(context.client, entry.url, block_id, body, headers))
+    entry.blocks[block_id] = body
+    return block_id
+
+
+def altered_urls(context: Context) -> str:
+    entry = needed(context.saved or context.proof, "an upload URL")
+    attempts = {"another signature": altered(entry.url, "sig"), "another expiry": altered(entry.url, "se")}
+    attempts["another archive"] = entry.url.replace(entry.archive_id, f"{'0' * 31}1")
+    if context.stack is not None:
+        expired = context.stack.signed_path(Direction.UPLOAD, entry.archive_id, seconds=-60)
+        attempts["an expired URL"] = context.address.base + expired
+    for what, url in attempts.items():
+        if fault := refusal_fault(job.put_block(context.client, url, job.plain_block_id(9), b"altered")):
+            raise Failed(f"{what}: {fault}")
+    unproven = "" if context.stack else "; an expired one with a good signature can't be had without STACK="
+    return f"{', '.join(attempts)}: 403 {AZURE_CODE}{unproven}"
+
+
+def altered(url: str, parameter: str) -> str:
+    """With one character of a query parameter's value changed."""
+    head, name, rest = url.partition(f"{parameter}=")
+    return f"{head}{name}{'1' if rest[0] != '1' else '2'}{rest[1:]}"
+
+
+def refusal_fault(reply: Reply) -> str | None:
+    """What is wrong with how a bad URL was refused, None if nothing."""
+    if reply.status < HTTPStatus.BAD_REQUEST:
+        return (
+            f"it was answered {reply.status}: whoever guesses an archive's id can write into it; viewer_request.js "
+            "isn't at viewer-request of this behaviour, or doesn't check"
+        )
+    names = {name.lower(): value for name, value in reply.headers.items()}
+    error = xml_error(names, reply.body.decode("utf-8", "replace"))
+    if reply.status != FORBIDDEN or error is None or error.from_s3 or error.code != AZURE_CODE:
+        return f"not refused as it should be, 403 {AZURE_CODE}; {explain(reply.status, reply.headers, reply.body)}"
+    if "x-ms-request-id" not in names:
+        return "the refusal has no x-ms-request-id, without which BuildKit crashes; viewer_request.js must add it"
+    return None
+
+
+def hostile_headers(context: Context) -> str:
+    entry = needed(context.saved, "an upload URL")
+    if len(entry.blocks) < len(BLOCK_BYTES) - 1:
+        raise Skipped("needs the blocks before it, and they weren't taken above")
+    try:
+        block_id = put(context, entry, len(BLOCK_BYTES) - 1, BLOCK_BYTES[-1], HOSTILE)
+    except Failed as failed:
+        # Without them the entry can still be saved and restored.
+        put(context, entry, len(BLOCK_BYTES) - 1, BLOCK_BYTES[-1])
+        raise Failed(
+            f"a PUT with them fails, so a client's headers reach S3 and are signed for; viewer_request.js must let "
+            f"none through: {failed}"
+        ) from failed
+    if context.stack is None:
+        return f"{len(HOSTILE)} of them; the restore below shows the bytes, STACK= would show the object's attributes"
+    key = needed(context.stack.key_of_block(entry.archive_id, block_id), "the object, which isn't in the bucket")
+    if traces := hostile_traces(dict(context.stack.describe(key))):
+        raise Failed(f"S3 obeyed {', '.join(traces)} of a client; viewer_request.js must let no such header through")
+    return f"{len(HOSTILE)} of them left no trace on the object"
+
+
+def hostile_traces(described: dict[str, object]) -> list[str]:
+    """What of HOSTILE stands in S3's description of an object."""
+    suspects = (
+        "Metadata",
+        "TagCount",
+        "StorageClass",
+        "WebsiteRedirectLocation",
+        "CacheControl",
+        "SSECustomerAlgorithm",
+    )
+    traces = [name for name in suspects if described.get(name)]
+    traces += ["ContentEncoding"] if described.get("ContentEncoding") else []
+    return traces + (["ServerSideEncryption"] if described.get("ServerSideEncryption") == "aws:kms" else [])
+
+
+def block_list(context: Context) -> str:
+    context.saving_job()
+    entry = needed(context.saved, "an upload URL")
+    if len(entry.blocks) != len(BLOCK_BYTES):
+        raise Skipped("needs all blocks, and not all were taken above")
+    accepted(job.put_block_list(context.client, entry.url, list(entry.blocks)))
+    entry.is_committed = True
+    return f"{len(entry.blocks)} blocks"
+
+
+def wrong_size(context: Context) -> str:
+    saving, entry = context.saving_job(), committed(context)
+    reply = saving.finalize(context.name, len(entry.content) + 1)
+    if reply.status == HTTPStatus.OK and job.message_of(reply).get("ok"):
+        raise Failed("a size one byte too large was accepted, so a cut upload would be saved as whole")
+    if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise Failed(explain(reply.status, reply.headers, reply.body))
+    # By its name: the small entry's key begins with this one's, so a lookup finds that one.
+    if saving.look_up(context.name).get("matched_key") == context.name:
+        raise Failed("it was refused, and yet the entry can be found")
+    return f"{reply.status}, and nothing is visible"
+
+
+def finalize(context: Context) -> str:
+    entry = committed(context)
+    answer = job.message_of(context.saving_job().finalize(context.name, len(entry.content)))
+    if not answer.get("ok"):
+        raise Failed(f"the finalize says {answer}")
+    if not isinstance(answer.get("entry_id"), str):
+        raise Failed(f"entry_id is {answer.get('entry_id')!r}; BuildKit's client takes a JSON string only")
+    entry.is_finalized = True
+    # At once, before the merge is done: later lookups tell whether it is.
+    context.unmerged_url = context.saving_job().download_url(context.name)
+    return f"{len(entry.content)} bytes"
+
+
+def committed(context: Context) -> Upload:
+    """The large entry with its block list. Raises Skipped."""
+    entry = needed(context.saved, "an upload URL")
+    if not entry.is_committed:
+        raise Skipped("needs the block list, which wasn't taken above")
+    return entry

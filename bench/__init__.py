@@ -1,3 +1,0 @@
-"""`make bench`: the benchmark tables of docs/performance.md."""
-
-import local  # noqa: F401 - puts the core's packages on the path

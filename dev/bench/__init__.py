@@ -1,0 +1,1 @@
+"""`make bench`: the benchmark tables of docs/performance.md."""

@@ -1,0 +1,28 @@
+"""Calls the API function as Lambda does, one event after the other, and prints the most memory it was seen to hold."""
+
+import os
+import sys
+from typing import Any
+
+from dev.bench.resident import most_resident
+from dev.local.lambda_context import LambdaContext
+from functions.api.handler import lambda_handler
+from tests.rie import events
+
+
+def main() -> None:
+    context: Any = LambdaContext("ApiFunction", 1024, 29, "us-east-1")
+    restore_keys = [f"none-{number}" for number in range(5)]
+    for number in range(int(sys.argv[1])):
+        for event in (
+            events.call("create-entry", key=f"memory-{number}"),
+            events.call("lookup", key=f"memory-{number}", restore_keys=restore_keys),
+        ):
+            answer = lambda_handler(event, context)
+            if answer["statusCode"] != 200:
+                raise RuntimeError(answer)
+    print(most_resident(os.getpid()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Cleanup: what an archive costs from the end of its use to the last trace of it, among few and among many."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from actions_cache.domain.archive import Commit, Part, committed, reserved, stored
+from actions_cache.domain.layout import ArchiveKeys
+from dev.bench.row import Row
+from dev.bench.scene import Store, put_all
+from dev.bench.workbench import Workbench, workbench
+from tests.journey import Journey, name, plenty
+from tests.metering import hooked
+
+FEW, MANY = 50, 200
+LIKE = 100_000
+"""Archives that the figures are reckoned up to."""
+
+GRACES = 3
+"""After so many, twice that of the deletion at the most, nothing of an archive is left to be done."""
+
+OBJECTS = 2_500
+"""Of one archive: three pages of the listing, and three requests to delete them."""
+
+
+def cleaning(store: Store, _rounds: int) -> Iterator[Row]:
+    with workbench(store) as bench:
+        by_count = [(count, *_cleaned(bench, count)) for count in (FEW, MANY)]
+        (_, few_seconds, few_requests), (_, seconds, requests) = by_count
+        yield Row(
+            f"cleanup of {MANY} expired archives: of each",
+            f"of {FEW}: {1000 * few_seconds / FEW:.0f} ms, {few_requests / FEW:.1f} requests",
+            f"{1000 * seconds / MANY:.0f} ms, {requests / MANY:.1f} requests",
+            (seconds / MANY) / (few_seconds / FEW),
+            "about 1",
+            f"{60 * MANY / seconds:,.0f} in a minute; {LIKE:,} in {LIKE * seconds / MANY / 3600:.1f} h of runs",
+        )
+        calls = _swept(bench, OBJECTS)
+        yield Row(
+            f"sweep of an archive of {OBJECTS:,} objects",
+            "",
+            f"{calls['ListObjectsV2']} listings, {calls['DeleteObjects']} deletions",
+            None,
+            "1,000 keys a request",
+        )
+
+
+def _cleaned(bench: Workbench, count: int) -> tuple[float, int]:
+    """Seconds and requests until nothing of so many archives, unused for too long, is left."""
+    journey = bench.journey
+    ids = [_stored(journey, number) for number in range(count)]
+    put_all([(bench.presigned("put_object", ArchiveKeys(it).blob(1, "1")), 1) for it in ids], at_once=8)
+    control, seconds, failures = journey.control, 0.0, 0
+    journey.clock.advance(control.settings.unused_entry_seconds)
+    with counted(journey) as calls:
+        for _ in range(GRACES):
+            began = time.perf_counter()
+            failures += control.clean_up(plenty)["failed"]
+            seconds += time.perf_counter() - began
+            journey.clock.advance(control.settings.grace_seconds)
+    if failures or any(control.table.archive(it) for it in ids):
+        raise RuntimeError(f"cleanup left something, and failed {failures} times")
+    return seconds, calls.total()
+
+
+def _stored(journey: Journey, number: int) -> str:
+    """An archive of one object and its entry, as a save leaves them in the tables. Returns its id."""
+    control, now = journey.control, journey.clock.now()
+    archive = reserved(control.tokens.new(), name(f"old-{number}"), now, control.lifetimes)
+    control.table.reserve(archive, now)
+    seen = control.table.archive(archive.id)
+    part = Part(ArchiveKeys(archive.id).blob(1, "1"), 1, "etag")
+    held = committed(seen, Commit("digest", 1, 1, None), part) if seen else None
+    visible = stored(held, now) if held else None
+    if seen is None or visible is None:
+        raise RuntimeError("the archive wasn't saved")
+    return control.table.publish_entry(seen, visible).id
+
+
+def _swept(bench: Workbench, objects: int) -> Counter[str]:
+    """The requests that deleting what was uploaded to one abandoned archive takes."""
+    journey = bench.journey
+    archive_id = journey.reserve(name("abandoned"))
+    keys = [ArchiveKeys(archive_id).blob(1, str(number)) for number in range(objects)]
+    put_all([(bench.presigned("put_object", it), 1) for it in keys], at_once=8)
+    journey.clock.advance(journey.control.settings.reservation_seconds)
+    with counted(journey) as calls:
+        journey.clean_up()
+    return calls
+
+
+@contextmanager
+def counted(journey: Journey) -> Iterator[Counter[str]]:
+    """Requests to table and bucket in the block, by operation."""
+    calls: Counter[str] = Counter()
+    table, bucket = journey.control.table._connection.client, journey.control.bucket._s3  # noqa: SLF001 - seen nowhere else
+
+    def note(model: Any, **_: object) -> None:
+        calls[model.name] += 1
+
+    with hooked(table, "after-call", note), hooked(bucket, "after-call", note):
+        yield calls

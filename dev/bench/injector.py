@@ -1,0 +1,133 @@
+"""A proxy in front of the store that delays each request by a fixed time and moves bytes as cheaply as Linux can.
+
+Both sides of a comparison go through it, so it must be able to carry far more than either does; `make bench` measures
+that in the same run. One that copies is the least that a server between reader and store can be: what it loses is what
+ours can't win.
+"""
+
+import argparse
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+PIPE_BYTES = 1024 * 1024
+"""What an unprivileged process may make a pipe hold (/proc/sys/fs/pipe-max-size)."""
+
+COPY_BYTES = 512 * 1024
+"""As our own server reads (adapters/s3_connections.py)."""
+
+BACKLOG = 512
+
+Carry = Callable[[socket.socket, socket.socket, Callable[[], None]], None]
+"""From a source to a sink, calling the last before anything is sent. Raises OSError."""
+
+
+class Exchange:
+    """One connection of a client's, and the one to the store that answers it."""
+
+    def __init__(self, client: socket.socket, upstream: tuple[str, int], delay: float, carry: Carry) -> None:
+        self._client = client
+        self._store = socket.create_connection(upstream)
+        self._delay = delay
+        self._carry = carry
+        self._answered = True
+        for one in (self._client, self._store):
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def run(self) -> None:
+        answers = threading.Thread(target=self._pass, args=(self._store, self._client, self._note_answer), daemon=True)
+        answers.start()
+        self._pass(self._client, self._store, self._hold_request)
+        answers.join()
+        self._client.close()
+        self._store.close()
+
+    def _hold_request(self) -> None:
+        """What the client says after the store has spoken is a new request: nobody here pipelines."""
+        if self._answered:
+            self._answered = False
+            time.sleep(self._delay)
+
+    def _note_answer(self) -> None:
+        self._answered = True
+
+    def _pass(self, source: socket.socket, sink: socket.socket, before_sending: Callable[[], None]) -> None:
+        """Until one of them closes."""
+        try:
+            self._carry(source, sink, before_sending)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            # One side broke off, which is all that the other one can be told.
+            for one in (source, sink):
+                with suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+
+
+def splice(source: socket.socket, sink: socket.socket, before_sending: Callable[[], None]) -> None:
+    """By the system call of this name: nothing is copied into this process."""
+    out, into = os.pipe()
+    fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    try:
+        while (size := os.splice(source.fileno(), into, PIPE_BYTES)) > 0:
+            before_sending()
+            while size > 0:
+                size -= os.splice(out, sink.fileno(), size)
+    finally:
+        os.close(out)
+        os.close(into)
+
+
+def copy(source: socket.socket, sink: socket.socket, before_sending: Callable[[], None]) -> None:
+    buffer = memoryview(bytearray(COPY_BYTES))
+    while size := source.recv_into(buffer):
+        before_sending()
+        sink.sendall(buffer[:size])
+
+
+def serve(listener: socket.socket, upstream: tuple[str, int], delay: float, carry: Carry) -> None:
+    while True:
+        client, _ = listener.accept()
+        threading.Thread(target=_exchange, args=(client, upstream, delay, carry), daemon=True).start()
+
+
+def _exchange(client: socket.socket, upstream: tuple[str, int], delay: float, carry: Carry) -> None:
+    Exchange(client, upstream, delay, carry).run()
+
+
+@contextmanager
+def injector(port: int, milliseconds: float, *, copies: bool = False) -> Iterator[str]:
+    """The injector as a process of its own. Yields a URL that leads to the port, each request by so much later."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        command = ["--listener", listener.fileno(), "--upstream", port, "--milliseconds", milliseconds]
+        command += ["--copies"] if copies else []
+        with subprocess.Popen(
+            [sys.executable, "-m", "dev.bench.injector", *map(str, command)], pass_fds=[listener.fileno()]
+        ) as process:
+            try:
+                yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            finally:
+                process.kill()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="dev.bench.injector")
+    parser.add_argument("--listener", type=int, required=True, help="file descriptor of a bound socket")
+    parser.add_argument("--upstream", type=int, required=True, help="port of the store on loopback")
+    parser.add_argument("--milliseconds", type=float, required=True, help="added to each request")
+    parser.add_argument("--copies", action="store_true")
+    options = parser.parse_args()
+    listener = socket.socket(fileno=options.listener)
+    listener.listen(BACKLOG)
+    serve(listener, ("127.0.0.1", options.upstream), options.milliseconds / 1000, copy if options.copies else splice)
+
+
+if __name__ == "__main__":
+    main()

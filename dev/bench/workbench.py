@@ -1,0 +1,60 @@
+"""The use cases in this process, on real engines: for what is counted, or timed without HTTP before it."""
+
+import os
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from unittest.mock import patch
+
+import boto3
+
+from actions_cache.domain.entry import EntryName
+from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.wiring.control import ControlPlane
+from dev.bench.scene import Store, presigned, put_all
+from dev.local.resources import Clients, create
+from dev.local.template import Template
+from tests.conftest import settings_for
+from tests.journey import Journey, SetClock, block_ids
+
+
+@dataclass(frozen=True)
+class Workbench:
+    journey: Journey
+    variables: Mapping[str, str]
+    """For a process that does the same."""
+
+    def presigned(self, method: str, key: str) -> str:
+        """Args: method: as boto3 calls it."""
+        return presigned(self.journey.s3, method, self.journey.control.settings.bucket, key)
+
+    def put_blocks(self, entry_name: EntryName, sizes: Sequence[int]) -> tuple[str, list[str]]:
+        """Reserves, and puts blocks of random bytes. Returns what the block list needs: the archive's id and theirs."""
+        archive_id = self.journey.reserve(entry_name)
+        ids, keys, now = block_ids(len(sizes)), ArchiveKeys(archive_id), self.journey.clock.now()
+        objects = [keys.block(block_id, now, "0") for block_id in ids]
+        put_all([(self.presigned("put_object", it), size) for it, size in zip(objects, sizes, strict=True)], at_once=8)
+        return archive_id, ids
+
+    def upload(self, entry_name: EntryName, sizes: Sequence[int]) -> list[str]:
+        """Up to the block list. Returns the keys of the parts."""
+        archive_id, ids = self.put_blocks(entry_name, sizes)
+        self.journey.control.commit_blocks(archive_id, ids)
+        return [ArchiveKeys(archive_id).block(block_id, self.journey.clock.now(), "0") for block_id in ids]
+
+
+@contextmanager
+def workbench(store: Store, **endpoints: str) -> Iterator[Workbench]:
+    """On tables and a bucket of its own. Args: endpoints: variables that name other ones than the store's run has."""
+    environment = store.endpoints.environment() | endpoints
+    with patch.dict(os.environ, environment):
+        keys = store.endpoints.credentials
+        session = boto3.Session(keys.access_key_id, keys.secret_access_key, region_name=store.endpoints.region)
+        clients = Clients.of(session)
+        resources = create(Template.load(), clients, prefix=f"bench-{uuid.uuid4().hex[:8]}")
+        clock = SetClock()
+        variables = resources.environment("ApiFunction")
+        control = ControlPlane(settings_for(variables), clock)
+        control.session = session
+        yield Workbench(Journey(control, clock, clients.s3, clients.sqs), environment | variables)

@@ -1,0 +1,137 @@
+"""Makes a release's files: packages, their checksums, the notes, and signatures of what names the checksums.
+
+    python -m dev.build.release_notes 1.2.3 --key ~/.ssh/release --package arm64=.aws-sam/build
+
+docs/releasing.md has the whole way. Packages are the same bytes for the same build: times and owners are left out.
+"""
+
+import argparse
+import hashlib
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from actions_cache.domain.migrations import KNOWN
+from actions_cache.release import UNKNOWN, Release, stamped
+from actions_cache_cli.doctor.printable import printable
+from dev.local.release import ROOT, release_of
+from dev.build.finish_build import PLACE
+
+NAME = "serverless-actions-cache"
+NAMESPACE = NAME
+"""What a signature is for: one made for something else doesn't count."""
+
+SUMS, NOTES = "SHA256SUMS", "NOTES.md"
+EARLIEST = (1980, 1, 1, 0, 0, 0)
+
+
+class NotReady(Exception):
+    """The message says what is missing."""
+
+
+def changes(changelog: str, version: str) -> str:
+    """What CHANGELOG.md says of a version.
+
+    Raises: NotReady: nothing.
+    """
+    found = re.search(rf"^## {re.escape(version)}(?: [^\n]*)?\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
+    if found is None or not found[1].strip():
+        raise NotReady(f"CHANGELOG.md has nothing under `## {version}`: rename its section Unreleased")
+    return found[1].strip()
+
+
+def check(release: Release, version: str) -> None:
+    """Raises: NotReady."""
+    if release.version != version:
+        raise NotReady(f"pyproject.toml says {release.version}, not {version}")
+    if release.commit == UNKNOWN:
+        raise NotReady("this is no checkout of git's: a release says which commit it was made of")
+    if release.commit.endswith(".changed"):
+        raise NotReady("files differ from the commit: a release is what stands in git")
+
+
+def check_build(build: Path, release: Release) -> None:
+    """Raises: NotReady: it was made of something else."""
+    made_of = stamped(build / PLACE)
+    if made_of != release:
+        raise NotReady(f"{build} was made of {made_of}, and this is {release}: `make build` first")
+
+
+def pack(build: Path, package: Path) -> None:
+    """What `sam build` made, as one file; unpacked, `sam deploy --template-file template.yaml` takes it."""
+    if not (build / "template.yaml").is_file():
+        raise NotReady(f"{build} has no template.yaml: `make build` first")
+    with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(path for path in build.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(str(file.relative_to(build)), EARLIEST)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = (0o755 if file.stat().st_mode & 0o100 else 0o644) << 16
+            archive.writestr(entry, file.read_bytes())
+
+
+def sums(files: Iterable[Path]) -> str:
+    """As `sha256sum --check` reads them."""
+    return "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
+
+
+def notes(release: Release, text: str, checksums: str) -> str:
+    return (
+        f"# {NAME} {release.version}\n\n{text}\n\n"
+        f"Made of commit {release.commit}. The tables' schema version is {KNOWN}: a release that knows less can't be "
+        f"deployed again after this one (docs/operations.md).\n\n```\n{checksums}```\n"
+    )
+
+
+def sign(file: Path, key: Path) -> Path:
+    """Raises: subprocess.CalledProcessError."""
+    signature = file.with_name(f"{file.name}.sig")
+    signature.unlink(missing_ok=True)  # ssh-keygen asks before it overwrites
+    subprocess.run(
+        ["ssh-keygen", "-Y", "sign", "-q", "-f", str(key), "-n", NAMESPACE, str(file)],  # noqa: S607 - the user's own
+        check=True,
+    )
+    return signature
+
+
+def make(release: Release, builds: Mapping[str, Path], out: Path, key: Path) -> list[Path]:
+    """Args: builds: by architecture. Returns the files. Raises: NotReady."""
+    text = changes((ROOT / "CHANGELOG.md").read_text(), release.version)
+    out.mkdir(parents=True, exist_ok=True)
+    packages = []
+    for architecture, build in builds.items():
+        check_build(build, release)
+        packages.append(out / f"{NAME}-{release.version}-{architecture}.zip")
+        pack(build, packages[-1])
+    checksums, document = out / SUMS, out / NOTES
+    checksums.write_text(sums(packages))
+    document.write_text(notes(release, text, checksums.read_text()))
+    return [*packages, checksums, sign(checksums, key), document, sign(document, key)]
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="release_notes", description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("version")
+    parser.add_argument("--key", type=Path, required=True, help="an SSH key: the private one, or one that an agent has")
+    parser.add_argument("--package", action="append", required=True, metavar="ARCHITECTURE=BUILD")
+    parser.add_argument("--out", type=Path, default=ROOT / "dist")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options, release = parsed(arguments), release_of()
+    try:
+        check(release, options.version)
+        builds = {name: Path(build) for name, _, build in (it.partition("=") for it in options.package)}
+        for file in make(release, builds, options.out, options.key):
+            print(file)
+    except (NotReady, OSError, subprocess.CalledProcessError) as fault:
+        print(printable(fault), file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,316 @@
+"""What a terabyte costs, and what an idle month does: `python -m dev.cost.cost [--write]` prints it as markdown.
+
+The requests are counted from the design (domain/cost.py of the core), the prices are list prices, with where they were
+last seen (domain/prices.py). Nothing here was measured on AWS.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from actions_cache.adapters.dynamodb_items import AGENDA_SHARDS
+from actions_cache.domain.cost import TERABYTE, Saving, entry_saved, stored_a_month
+from actions_cache.domain.happenings import (
+    METRICS,
+    MONTH_COST,
+    ORPHAN_LISTING_FAILURES,
+    STORED_BYTES,
+    STORED_ENTRIES,
+    Metric,
+)
+from actions_cache.domain.merge_plan import MIB
+from actions_cache.domain.prices import GIGABYTE, HOURS_A_MONTH, PRICES, Line, total
+from actions_cache.domain.usage import Usage
+from dev.cost.ceiling import LINK_BITS_A_SECOND, Spending, ceiling, seconds_until_told, worst_hour
+from dev.local.template import ROOT, Template
+
+DOCUMENT = ROOT / "docs" / "cost.md"
+BEGIN, END = "<!-- written by: python -m dev.cost.cost --write -->\n", "<!-- end -->\n"
+
+# Estimates of what an idle run needs, from reading the code.
+IDLE_RUN_SECONDS = 0.5
+IDLE_RUN_LOG_BYTES = 2000
+USUAL_VALUES = {"reason": 1, "outcome": 1, "duty": 3, "kind": 2, "part": 5}
+"""How many values of a metric's dimension come up in an hour in which jobs run; each counts as a metric."""
+MOST_VALUES = {it.dimension: len(it.values) for it in METRICS if it.dimension}
+BUCKET_METRICS, BUCKET_METRICS_OF_A_LISTING = 13, 7
+"""Numbers of S3's request metrics without those of S3 Select, and of those that a listing makes: all requests and
+lists, bytes down, the two latencies, the two errors.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/metrics-dimensions.html."""
+BUSY_HOURS = 22 * 10
+"""Of a month, in which jobs run: ten hours a day from Monday to Friday."""
+NEVER_WELL = (ORPHAN_LISTING_FAILURES,)
+"""Not sent while all is well."""
+BY_THE_SCHEDULE = (STORED_BYTES, STORED_ENTRIES, MONTH_COST)
+"""Sent whether anybody builds or not, at each run that looks for orphans: in an hour each, of which a day has two."""
+IDLE_POLLS_A_SECOND = 5 / 20
+"""Lambda keeps five long polls of 20 s open at a queue, which count as requests."""
+ROTATION_KVS_CALLS = 2
+"""What RotateFunction asks the KeyValueStore each time: its ETag, and the secrets."""
+
+
+def terabyte_saved(saving: Saving) -> tuple[Line, ...]:
+    """What a terabyte costs from its save to its end, without storage and transfer out."""
+    return tuple(Line(line.what, line.price, line.quantity * saving.entries) for line in entry_saved(saving))
+
+
+def transfer_out(saving: Saving, *, outside_aws: bool) -> Line:
+    """What the restores' bytes cost on their way to the runners."""
+    gigabytes = saving.restores * TERABYTE / GIGABYTE
+    if saving.seeks:
+        return Line("to runners anywhere, through the edge", "CloudFront to internet", gigabytes)
+    if outside_aws:
+        return Line("to runners outside AWS, from S3", "S3 to internet", gigabytes)
+    return Line("to runners in the region, from S3", "S3 to internet", 0)
+
+
+def storage_a_month(saving: Saving) -> tuple[Line, ...]:
+    """Of a terabyte."""
+    return stored_a_month(Usage(int(TERABYTE), math.ceil(saving.entries)))
+
+
+def idle_month(template: Template) -> tuple[Line, ...]:
+    """What a month costs in which nobody builds and nothing is stored."""
+    expressions = schedules(template)
+    runs = {name: sum(runs_a_month(template, one) for one in several) for name, several in expressions.items()}
+    memory = {name: float(default_of(template, template.functions[name]["MemorySize"])) / 1024 for name in runs}
+    seconds = {name: count * IDLE_RUN_SECONDS * memory[name] for name, count in runs.items()}
+    all_runs = sum(runs.values())
+    secrets = template.of_type("AWS::SecretsManager::Secret").values()
+    by_default = [it for it in secrets if "Condition" not in it or template.condition(it["Condition"])]
+    rotations, cleanups = runs["RotateFunction"], runs["CleanupFunction"]
+    metrics = custom_metrics(BY_THE_SCHEDULE, MOST_VALUES) * orphan_runs_a_month(template)
+    dashboards = template.of_type("AWS::CloudWatch::Dashboard")
+    return (
+        Line("the secrets: of URLs, of those who manage", "Secret", len(by_default)),
+        Line("reading the one, at each rotation", "Secrets Manager", rotations),
+        Line("the KeyValueStore, asked at each run", "KeyValueStore API", rotations * ROTATION_KVS_CALLS),
+        Line("alarms", "Alarm", len(template.of_type("AWS::CloudWatch::Alarm"))),
+        Line("Lambda's polling of the merge queue", "SQS", IDLE_POLLS_A_SECOND * HOURS_A_MONTH * 3600),
+        Line("scheduled runs: Scheduler", "Scheduler", all_runs),
+        Line("scheduled runs: calls", "Lambda call", all_runs),
+        Line("scheduled runs: time", "Lambda GB-second", sum(seconds.values())),
+        # One a shard, half a read unit each when nothing is due.
+        Line("scheduled runs: queries", "DynamoDB read", cleanups * len(AGENDA_SHARDS) / 2),
+        Line("scheduled runs: logs", "Log", all_runs * IDLE_RUN_LOG_BYTES / GIGABYTE),
+        Line("scheduled runs: traces", "Trace", all_runs),
+        Line("the dashboard, if wanted", "Dashboard", len(dashboards) if template.condition("HasDashboard") else 0),
+        Line("custom metrics: what is stored, what the month costs", "Metric", metrics / HOURS_A_MONTH),
+        Line(
+            "S3's request metrics, while cleanup lists the bucket",
+            "Metric",
+            BUCKET_METRICS_OF_A_LISTING * orphan_runs_a_month(template) / HOURS_A_MONTH,
+        ),
+    )
+
+
+def metrics_month(hours: float, values: Mapping[str, int]) -> Line:
+    """What a month's custom metrics cost, in so many hours of which each came up; the others cost nothing.
+
+    Without the schedule's own, which an idle month has too.
+    """
+    count = custom_metrics((it for it in METRICS if it not in (*NEVER_WELL, *BY_THE_SCHEDULE)), values)
+    return Line(f"{count} custom metrics, in {hours:,.0f} hours of it", "Metric", count * hours / HOURS_A_MONTH)
+
+
+def custom_metrics(metrics: Iterable[Metric], values: Mapping[str, int]) -> int:
+    """As they are billed: each value of a dimension counts."""
+    return sum(values[metric.dimension] if metric.dimension else 1 for metric in metrics)
+
+
+def orphan_runs_a_month(template: Template) -> float:
+    events = (it["Properties"] for it in template.functions["CleanupFunction"]["Events"].values())
+    [expression] = [
+        it["ScheduleExpression"] for it in events if json.loads(it.get("Input", "{}")) == {"find": "orphans"}
+    ]
+    return runs_a_month(template, expression)
+
+
+def schedules(template: Template) -> dict[str, list[str]]:
+    """The expressions of each function that schedules call."""
+    expressions: dict[str, list[str]] = {}
+    for name, function in template.functions.items():
+        for event in function.get("Events", {}).values():
+            if event["Type"] == "ScheduleV2":
+                expression = default_of(template, event["Properties"]["ScheduleExpression"])
+                expressions.setdefault(name, []).append(expression)
+    return expressions
+
+
+def runs_a_month(template: Template, expression: str) -> float:
+    """Of `rate(5 minutes)` and the like, with a parameter's default for its name. Raises ValueError for others."""
+    for name, parameter in template.body["Parameters"].items():
+        expression = expression.replace(f"${{{name}}}", str(parameter.get("Default", "")))
+    count, _, unit = expression.removeprefix("rate(").removesuffix(")").partition(" ")
+    hours = {"minute": 1 / 60, "hour": 1, "day": 24}.get(unit.removesuffix("s"))
+    if hours is None or not count.isdecimal():
+        raise ValueError(f"{expression!r} is no rate(N minutes|hours|days)")
+    return HOURS_A_MONTH / (int(count) * hours)
+
+
+def default_of(template: Template, value: Any) -> str:
+    """A property's value, where it is a parameter its default."""
+    if isinstance(value, dict):
+        if "Ref" in value:
+            return str(template.body["Parameters"][value["Ref"]]["Default"])
+        return str(value["Fn::Sub"])
+    return str(value)
+
+
+LARGE_IDLE_USD = 1.0
+
+
+def dollars(usd: float) -> str:
+    return "0" if usd == 0 else "< 0.01" if usd < 0.005 else f"{usd:,.2f}"
+
+
+def markdown(columns: Mapping[str, Saving], template: Template) -> str:
+    """Return the tables: a terabyte in each way of saving, an idle month, the worst hour, and the prices."""
+    tables = [
+        _terabyte_table(columns),
+        _idle_table(template),
+        _metrics_table(),
+        _ceiling_table(template),
+        _price_table(),
+    ]
+    return "\n\n".join("\n".join(rows) for rows in tables) + "\n"
+
+
+def _terabyte_table(columns: Mapping[str, Saving]) -> list[str]:
+    saved = [terabyte_saved(saving) for saving in columns.values()]
+    first = next(iter(columns.values()))
+    how = (
+        f"{first.entries:,.0f} entries of {first.entry_bytes / 1e6:,.0f} MB, each restored {first.restores:g} times; "
+        f"{first.early:.0%} of the restores come before the merge is done. USD."
+    )
+    rows = [
+        "## A terabyte saved",
+        "",
+        how,
+        "",
+        _row("", *columns),
+        _row("---", *["---:"] * len(columns)),
+    ]
+    rows += [_row(lines[0].what, *(dollars(line.usd) for line in lines)) for lines in zip(*saved, strict=True)]
+    rows.append(_row("**saved, merged and looked up**", *(f"**{total(lines):,.2f}**" for lines in saved)))
+    for where, outside in (("restores, runners in the region", False), ("restores, runners elsewhere", True)):
+        out = [transfer_out(saving, outside_aws=outside).usd for saving in columns.values()]
+        rows.append(_row(where, *map(dollars, out)))
+    rows.append(_row("storage, a month of it", *(dollars(total(storage_a_month(it))) for it in columns.values())))
+    return rows
+
+
+def _idle_table(template: Template) -> list[str]:
+    lines = idle_month(template)
+    rows = ["## An idle month", "", "Nobody builds, nothing is stored. USD.", "", _row("", "USD"), _row("---", "---:")]
+    rows += [_row(line.what, dollars(line.usd)) for line in lines]
+    rows.append(_row("**idle**", f"**{total(lines):,.2f}**"))
+    large = [f"{line.what} (${line.usd:,.2f})" for line in lines if line.usd > LARGE_IDLE_USD]
+    return [*rows, "", f"Over ${LARGE_IDLE_USD:.0f} a month: {', '.join(large) or 'nothing'}."]
+
+
+def _metrics_table() -> list[str]:
+    cases = (
+        ("jobs on workdays, ten hours a day", metrics_month(BUSY_HOURS, USUAL_VALUES)),
+        ("jobs at every hour", metrics_month(HOURS_A_MONTH, USUAL_VALUES)),
+        ("everything that can happen, at every hour", metrics_month(HOURS_A_MONTH, MOST_VALUES)),
+    )
+    rows = ["## A month's metrics", "", _row("", "custom metrics", "USD"), _row("---", "---", "---:")]
+    rows += [_row(when, line.what, dollars(line.usd)) for when, line in cases]
+    for when, hours in (
+        ("the bucket read or written, ten hours a day", BUSY_HOURS),
+        ("the same, at every hour", HOURS_A_MONTH),
+    ):
+        line = Line("", "Metric", BUCKET_METRICS * hours / HOURS_A_MONTH)
+        rows.append(_row(when, f"{BUCKET_METRICS} request metrics of S3, in {hours:,} hours of it", dollars(line.usd)))
+    return rows
+
+
+def _ceiling_table(template: Template) -> list[str]:
+    spendings, told = worst_hour(template), seconds_until_told(template)
+    unheard, gigabits = sum(it.told_by is None for it in spendings), LINK_BITS_A_SECOND / 1e9
+    rows = [
+        "## What one token can cost in an hour",
+        "",
+        f"One job, with its token and URLs, on a runner with {gigabits:g} Gbit/s each way and any number",
+        "of connections, against the template's defaults. Each line is the most that it can cost by itself. Lines may",
+        "compete for one thing (the link, a method's throttle, S3's rate, Lambda's concurrency); of those, the sum has",
+        f"only the dearest. {unheard} of {len(spendings)} lines set off no alarm. USD.",
+        "",
+        _row("", "in an hour", "bounded by", "USD an hour", "alarm, and when", "USD by then"),
+        _row("---", "---:", "---", "---:", "---", "---:"),
+    ]
+    rows += [_spending_row(it, told) for it in spendings]
+    rows.append(_row("**all of it**", "", "", f"**{ceiling(spendings):,.0f}**", "", ""))
+    return rows
+
+
+def _spending_row(it: Spending, told: Mapping[str, float]) -> str:
+    alarm = f"`{it.told_by}`, {told[it.told_by] / 60:g} min" if it.told_by else "none"
+    by_then = dollars(it.usd * told[it.told_by] / 3600) if it.told_by else ""
+    return _row(it.what, f"{_amount(it.quantity)} {it.unit}", it.bound, dollars(it.usd), alarm, by_then)
+
+
+def _amount(quantity: float) -> str:
+    millions = quantity / 1e6
+    return f"{millions:,.1f} million" if millions >= 1 else f"{quantity:,.0f}"
+
+
+def _price_table() -> list[str]:
+    rows = ["## The prices", "", _row("", "USD", "per", "seen"), _row("---", "---:", "---", "---")]
+    return rows + [_row(name, f"{price.usd:g}", price.unit, price.seen) for name, price in PRICES.items()]
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def documented(document: str, tables: str) -> str:
+    """The document with the tables in their place. Raises ValueError where the place isn't marked."""
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{DOCUMENT.name} lacks the line {BEGIN if not begin else END}")
+    return f"{before}{BEGIN}\n{tables}\n{END}{after}"
+
+
+def usual_columns(saving: Saving, template: Template) -> dict[str, Saving]:
+    """@actions/cache as given, and BuildKit beside it, with the template's memory."""
+    plain = replace(
+        saving,
+        http_gigabytes=float(default_of(template, {"Ref": "HttpMemory"})) / 1024,
+        merge_gigabytes=float(default_of(template, {"Ref": "MergeMemory"})) / 1024,
+    )
+    return {
+        f"actions/cache, {saving.block_bytes / MIB:g} MiB blocks": plain,
+        "BuildKit, 1 MiB blocks": replace(plain, block_bytes=MIB, seeks=True),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="cost", description=__doc__)
+    parser.add_argument("--entry-mb", type=float, default=705)
+    parser.add_argument("--block-mib", type=float, default=64)
+    parser.add_argument("--restores", type=float, default=3, help="of each entry")
+    parser.add_argument("--early", type=float, default=0.1, help="part of the restores that comes before the merge")
+    parser.add_argument("--ceiling", action="store_true", help="only what one token can cost in an hour")
+    parser.add_argument("--write", action="store_true", help="into docs/cost.md")
+    options = parser.parse_args(arguments)
+    template = Template.load()
+    if options.ceiling:
+        sys.stdout.write("\n".join(_ceiling_table(template)) + "\n")
+        return
+    saving = Saving(options.entry_mb * 1e6, options.block_mib * MIB, options.restores, options.early)
+    tables = markdown(usual_columns(saving, template), template)
+    if options.write:
+        DOCUMENT.write_text(documented(DOCUMENT.read_text(), tables))
+    else:
+        sys.stdout.write(tables)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""`make screenshots`: docs/images, of the page on a store with a week's history, by a headless Chromium.
+
+Names, numbers and the clock are made up and always the same, so a picture changes when the page does.
+"""
+
+import math
+import random
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from playwright.sync_api import Browser, ViewportSize
+
+from actions_cache.domain.access import GITHUB
+from actions_cache.domain.activity import HOUR, Tally
+from actions_cache.domain.archive import MergeState
+from actions_cache.domain.refusal import KEPT, Refusals, RefusedJob
+from actions_cache.domain.role import Role
+from actions_cache.domain.timing import DAY
+from dev.local.template import ROOT, Template
+from tests.page.chromium import NoChromium, chromium
+from tests.page.conftest import PHONE, settled, sign_in
+from tests.page.world import MAIN, World, world
+
+IMAGES = ROOT / "docs" / "images"
+GIB, MIB = 1024**3, 1024**2
+WEBSITE, DAYS = "42", 7
+
+WHOLE: ViewportSize = {"width": 1000, "height": 900}
+"""As long as the page is."""
+
+REPOSITORIES: Mapping[str, tuple[str, float, int]] = {
+    WEBSITE: ("acme/website", 9.4, 14),
+    "43": ("acme/mobile-app", 6.2, 9),
+    "44": ("acme/engine", 3.1, 5),
+    "45": ("acme/infrastructure", 0.4, 3),
+}
+"""By id: the name, GiB and entries."""
+
+CLAIMS = "repository_owner_id=5"
+ADMITTING = (f"repository_id=61@{GITHUB}", f"repository_owner_id=8@{GITHUB}")
+REFUSED = RefusedJob(GITHUB, "61", "acme-labs/prototype", "8", "acme-labs", ADMITTING)
+
+KEYS = (
+    "node-modules-linux-x64-",
+    "playwright-browsers-",
+    "pip-linux-3.12-",
+    "cargo-registry-",
+    "gradle-wrapper-",
+    "buildkit-layers-",
+    "go-build-",
+)
+REFS = (MAIN, MAIN, MAIN, "refs/pull/118/merge", "refs/heads/release/2.4")
+STATES = (*[MergeState.MERGED] * 6, MergeState.RUNNING)
+
+
+def fill(store: World) -> None:
+    dice = random.Random(8)  # noqa: S311 - the same each time
+    for repository, (name, gibibytes, count) in REPOSITORIES.items():
+        store.repository(repository, name)
+        weights = [dice.uniform(0.3, 2) for _ in range(count)]
+        for number, weight in enumerate(weights):
+            created = int(dice.uniform(0.5, 6.5) * DAY)
+            store.entry(
+                repository,
+                f"{KEYS[number % len(KEYS)]}{dice.randbytes(20).hex()}",
+                int(gibibytes * GIB * weight / sum(weights)),
+                ref=dice.choice(REFS),
+                version=str(number),
+                created=created,
+                used=int(dice.betavariate(1, 6) * created),
+                hits=dice.randrange(12),
+                merge=dice.choice(STATES),
+            )
+        for ago in range(DAYS * 24):
+            busy = _busyness(store.now - ago * HOUR) * gibibytes / 2
+            lookups = int(busy * dice.uniform(0.6, 1.4))
+            if lookups:
+                hits = round(lookups * dice.uniform(0.78, 0.97))
+                each = 180 * MIB
+                saves = lookups - hits
+                tally = Tally(
+                    hits=hits, misses=saves, saves=saves, bytes_restored=hits * each, bytes_saved=saves * each
+                )
+                store.hour(repository, ago, tally)
+    store.entry("43", "buildkit-layers-with-a-lost-part", 2 * GIB, created=DAY, used=3 * HOUR, merge=MergeState.FAILED)
+    store.control.repositories.add_refusals(Refusals(REFUSED, 3, store.now - 2 * HOUR), store.now + KEPT)
+
+
+def _busyness(at: int) -> float:
+    """People work by day, and less at weekends."""
+    hour, weekday = at // HOUR % 24, (at // DAY + 3) % 7
+    return 12 * max(0.05, math.sin((hour - 6) / 14 * math.pi)) * (1 if weekday < 5 else 0.15)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Args: click: a selector, or nothing."""
+
+    name: str
+    place: str
+    size: ViewportSize
+    scheme: Literal["light", "dark"]
+    click: str = ""
+
+    def take(self, browser: Browser, store: World) -> Path:
+        context = browser.new_context(
+            viewport=self.size,
+            color_scheme=self.scheme,
+            locale="en-GB",
+            timezone_id="UTC",
+            reduced_motion="reduce",
+        )
+        sign_in(context, store, Role.ADMIN)
+        page = context.new_page()
+        page.clock.set_fixed_time(store.now / 1000)
+        page.goto(f"{store.url}/{self.place}")
+        settled(page)
+        page.wait_for_selector(".chart svg")
+        if self.click:
+            page.locator(self.click).first.click()
+        file = IMAGES / f"{self.name}.png"
+        page.screenshot(path=file, animations="disabled", full_page=self.size is WHOLE)
+        context.close()
+        return file
+
+
+OF_ONE = f"#/repositories/{WEBSITE}"
+PICTURES = (
+    Picture("overview", "", WHOLE, "light"),
+    Picture("repository", OF_ONE, {"width": 1000, "height": 760}, "dark"),
+    Picture("phone-overview", "", PHONE, "dark"),
+    Picture("phone-repository", OF_ONE, PHONE, "light"),
+    Picture("phone-delete", OF_ONE, PHONE, "light", ".entries button.danger"),
+)
+
+
+def main() -> None:
+    IMAGES.mkdir(exist_ok=True)
+    try:
+        with chromium() as browser, world(Template.load(), "screenshots", token_claims=CLAIMS) as store:
+            fill(store)
+            for picture in PICTURES:
+                file = picture.take(browser, store)
+                print(f"{file.relative_to(ROOT)}: {file.stat().st_size // 1024} KiB")
+    except NoChromium as missing:
+        sys.exit(str(missing))
+
+
+if __name__ == "__main__":
+    main()
