@@ -9,7 +9,7 @@ PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-deps --req
 SAM = SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} .tools/sam/bin/sam
 # The architecture that runs here, as Lambda calls it.
 HERE = $(subst aarch64,arm64,$(shell uname -m))
-NODE_PACKAGES = $(addsuffix /node_modules/.ready,tests/clients tests/edge tests/page)
+NODE_PACKAGES = $(addsuffix /node_modules/.ready,tests/support/clients tests/integration/edge tests/e2e/page)
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo token deploy try-on-aws verify-deployment cli cost test test-deploy test-rie sam-local test-sam-local test-slow proofs soak \
@@ -39,9 +39,9 @@ help: ## Lists the targets
 	@$(@D)/bin/python $(PIP_INSTALL) $< 2>&1 | { grep -v '^WARNING: Location' || true; }; exit $${PIPESTATUS[0]}
 	@touch $@
 
-tests/clients/node_modules/.ready: tests/clients/package-lock.json
-tests/edge/node_modules/.ready: tests/edge/package-lock.json
-tests/page/node_modules/.ready: tests/page/package-lock.json
+tests/support/clients/node_modules/.ready: tests/support/clients/package-lock.json
+tests/integration/edge/node_modules/.ready: tests/integration/edge/package-lock.json
+tests/e2e/page/node_modules/.ready: tests/e2e/page/package-lock.json
 $(NODE_PACKAGES):
 	@npm --version > /dev/null 2>&1 || { echo "Node.js with npm is needed for the real clients, and npm doesn't run here"; exit 1; }
 	@cd $(dir $<) && npm ci --silent --no-audit --no-fund
@@ -52,7 +52,7 @@ $(NODE_PACKAGES):
 run: .venv/.ready .tools/engines/.ready ## Serves on 127.0.0.1:3000, or PORT=..., with real local engines
 	@exec $(RUN) -m dev.local
 
-demo: .venv/.ready .tools/engines/.ready tests/clients/node_modules/.ready ## Saves and restores 200 MB by the real @actions/cache, and checks every byte
+demo: .venv/.ready .tools/engines/.ready tests/support/clients/node_modules/.ready ## Saves and restores 200 MB by the real @actions/cache, and checks every byte
 	@node --version > /dev/null 2>&1 || { echo "Node.js is needed for the demo, and node doesn't run here"; exit 1; }
 	@exec $(RUN) -m dev.demo
 
@@ -108,29 +108,29 @@ validate: .tools/sam/.ready .tools/checkov/.ready ## Lints the template
 ##@ Test what was built
 
 test-deploy: built-here .tools/deployment/.ready ## Deploys, drives, updates, rolls back and deletes the stack in an emulator
-	@$(RUN) -m pytest tests/deploy
+	@$(RUN) -m pytest tests/aws/deploy
 
 test-rie: built-here .tools/engines/.ready .tools/runtime/.ready ## Runs the built functions as Lambda does, and holds roles against their calls
-	@$(RUN) -m pytest tests/rie
+	@$(RUN) -m pytest tests/aws/rie
 
 sam-local: built-here .tools/engines/.ready .tools/runtime/.ready ## Serves by `sam local start-api`; needs Docker, or root on Debian
 	@exec dev/sam_local/docker_engine.sh $(RUN) -m dev.sam_local.serve
 
 test-sam-local: built-here .tools/engines/.ready .tools/runtime/.ready ## Saves and restores through `sam local start-api`; skipped without Docker
-	@dev/sam_local/docker_engine.sh $(RUN) -m pytest tests/sam_local || { code=$$?; [ $$code = 69 ] || exit $$code; }
+	@dev/sam_local/docker_engine.sh $(RUN) -m pytest tests/aws/sam_local || { code=$$?; [ $$code = 69 ] || exit $$code; }
 
 ##@ Test and measure it
 
 test-slow: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Streaming under AWS's caps, faulty proxies, kills of the run, a short soak
-	@$(RUN) -m pytest tests/streaming tests/verify tests/local_run tests/soak
+	@$(RUN) -m pytest tests/integration/streaming tests/integration/deployment_check tests/integration/local_run tests/guarantees/soak
 
 check: lint test ## Runs lint and test: everything but what needs Python 3.12
 
 proofs: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## The slowest proofs of the promises: races, models, kills, readers
-	@$(RUN) -m pytest tests/proofs
+	@$(RUN) -m pytest tests/guarantees/slow
 
 soak: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Mixed work of CLIENTS=32 for SECONDS=900, every byte and the bucket checked
-	@$(RUN) -m tests.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CLIENTS),--clients $(CLIENTS))
+	@$(RUN) -m tests.guarantees.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CLIENTS),--clients $(CLIENTS))
 
 bench-delivery: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Restores 705 MB just saved under AWS's caps, beside plain streaming
 	@$(RUN) -m dev.bench.delivery
@@ -155,7 +155,7 @@ clients-page: .venv/.ready ## Makes docs/clients.md of the tests
 screenshots: .venv/.ready ## Makes docs/images of the page, by a headless Chromium
 	@$(RUN) -m dev.docs.screenshots
 
-recording: .venv/.ready .tools/engines/.ready tests/clients/node_modules/.ready ## Makes docs/images/demo.svg of a run of the demo
+recording: .venv/.ready .tools/engines/.ready tests/support/clients/node_modules/.ready ## Makes docs/images/demo.svg of a run of the demo
 	@$(RUN) -m dev.docs.record_demo $(RECORD_OPTIONS)
 
 edge: .venv/.ready ## Puts the edge's functions into template.yaml
@@ -169,4 +169,4 @@ lock: .venv/.ready ## Resolves pyproject's dependencies into the pinned requirem
 	@dev/build/lock.sh
 
 clean: ## Removes what make installed and built; the local run's data too
-	rm -rf .venv .tools .local .aws-sam tests/{clients,edge,page}/node_modules
+	rm -rf .venv .tools .local .aws-sam tests/{support/clients,integration/edge,e2e/page}/node_modules

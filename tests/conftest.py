@@ -20,7 +20,7 @@ from dev.local import engines
 from dev.local.endpoints import Endpoints
 from dev.local.resources import Clients, Resources, create
 from dev.local.template import Template
-from tests.journey import Journey, SetClock
+from tests.support.journey import Journey, SetClock
 
 # An example that takes long on a busy machine is no failure of what is tested.
 settings.register_profile("patient", deadline=None)

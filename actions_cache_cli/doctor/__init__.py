@@ -1,5 +1,5 @@
 """`actions-cache-doctor`: says whether the jobs of a runner will reach the cache server, and if not why.
 
 It stands alone: runner images have Python 3.9 or newer and none of this project's packages, so it uses the standard
-library only, and nothing of the project (tests/doctor/test_portable.py).
+library only, and nothing of the project (tests/unit/doctor/test_portable.py).
 """

@@ -11,8 +11,8 @@ from actions_cache.domain.layout import ArchiveKeys
 from dev.bench.row import Row
 from dev.bench.scene import Store, put_all
 from dev.bench.workbench import Workbench, workbench
-from tests.journey import Journey, name, plenty
-from tests.metering import hooked
+from tests.support.journey import Journey, name, plenty
+from tests.support.metering import hooked
 
 FEW, MANY = 50, 200
 LIKE = 100_000

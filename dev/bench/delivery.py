@@ -1,7 +1,7 @@
 """`make bench-delivery`: an entry saved a moment ago, restored under AWS's caps by the delivery rule and by streaming.
 
-The caps are emulated (tests/streaming); client, store, merge and the download function's own server are the real ones
-of the local run. Prints a table in Markdown; takes some three minutes, and 4 GB of disk for a while.
+The caps are emulated (tests/integration/streaming); client, store, merge and the download function's own server are the
+real ones of the local run. Prints a table in Markdown; takes some three minutes, and 4 GB of disk for a while.
 """
 
 import os
@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
 
-from tests.clients.actions_cache import ActionsCache
-from tests.clients.runtime_token import runtime_token
-from tests.clients.wire import Job
-from tests.streaming.caps import MB, Caps
-from tests.streaming.gateway import Gateway
-from tests.streaming.local_run import PLAIN_STREAMING, LocalRun, local_run
-from tests.streaming.reader import Reading, read
+from tests.integration.streaming.caps import MB, Caps
+from tests.integration.streaming.gateway import Gateway
+from tests.integration.streaming.local_run import PLAIN_STREAMING, LocalRun, local_run
+from tests.integration.streaming.reader import Reading, read
+from tests.support.clients.actions_cache import ActionsCache
+from tests.support.clients.runtime_token import runtime_token
+from tests.support.clients.wire import Job
 
 ENTRY_BYTES = 705 * MB
 BLOCK_BYTES = 64 * 1024 * 1024

@@ -9,7 +9,7 @@ from dev.bench.row import Row
 from dev.bench.scene import Store
 from dev.build.built import ARCHITECTURE, BUILD
 from dev.build.finish_build import LAYER
-from tests.clients.server import ROOT
+from tests.support.clients.server import ROOT
 
 SHARED = ("boto3", "pynamodb.models", "pynamodb.transactions", "pydantic_settings", "tenacity")
 LOGS = ("aws_lambda_powertools.logging",)

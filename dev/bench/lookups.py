@@ -11,10 +11,10 @@ from pathlib import Path
 from dev.bench.row import Row
 from dev.bench.scene import Store
 from dev.bench.workbench import workbench
-from tests.journey import Journey, name
-from tests.many_entries import EXACT, LOOKUPS, add_entries
-from tests.metering import metered
-from tests.proofs.races import dynamodb_local
+from tests.guarantees.slow.races import dynamodb_local
+from tests.support.journey import Journey, name
+from tests.support.many_entries import EXACT, LOOKUPS, add_entries
+from tests.support.metering import metered
 
 FEW, MANY = 100, 100_000
 

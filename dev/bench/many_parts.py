@@ -8,7 +8,7 @@ from dev.bench.cleaning import counted
 from dev.bench.row import Row
 from dev.bench.scene import Store
 from dev.bench.workbench import Workbench, workbench
-from tests.journey import name
+from tests.support.journey import name
 
 FEW, MANY = 1_000, 10_000
 

@@ -13,11 +13,11 @@ from dev.bench.resident import most_resident
 from dev.bench.row import Row
 from dev.bench.scene import Store, get_all, save
 from dev.local.template import ROOT
-from tests.clients.runtime_token import runtime_token
-from tests.clients.wire import Job
-from tests.streaming.adapter import ExecutionEnvironment
-from tests.streaming.caps import Caps
-from tests.streaming.local_run import PLAIN_STREAMING, LocalRun, local_run
+from tests.integration.streaming.adapter import ExecutionEnvironment
+from tests.integration.streaming.caps import Caps
+from tests.integration.streaming.local_run import PLAIN_STREAMING, LocalRun, local_run
+from tests.support.clients.runtime_token import runtime_token
+from tests.support.clients.wire import Job
 
 MB, MIB = 10**6, 1024 * 1024
 SIZES = (100 * MB, 705 * MB, 2000 * MB)

@@ -14,7 +14,7 @@ from typing import Any
 from actions_cache.adapters.sqs_queue import decode_message
 from dev.bench.resident import most_resident
 from functions.merge.handler import control
-from tests.journey import plenty
+from tests.support.journey import plenty
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from dev.bench.merge_worker import Call
 from dev.bench.row import Row
 from dev.bench.scene import Store, exchange_all
 from dev.bench.workbench import Workbench, workbench
-from tests.clients.server import ROOT
-from tests.journey import name
-from tests.simulated import merge_of_copies
+from tests.support.clients.server import ROOT
+from tests.support.journey import name
+from tests.support.simulated import merge_of_copies
 
 MIB = 1024 * 1024
 MILLISECONDS = 100

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from dev.bench.row import Row
 from dev.bench.scene import Store, get_all, save, scene
 from dev.bench.transfers import BLOCK_BYTES, LATENCIES, MB, MIB, in_turn
-from tests.clients.server import ROOT
+from tests.support.clients.server import ROOT
 
 PICTURE = ROOT / "docs" / "restore.png"
 SIZES = (128 * MIB, 256 * MIB, 512 * MIB, 1024 * MIB)

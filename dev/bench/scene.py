@@ -17,9 +17,9 @@ from dev.bench.injector import injector
 from dev.bench.load import Transfer
 from dev.local import engines
 from dev.local.endpoints import Endpoints
-from tests.clients.runtime_token import runtime_token
-from tests.clients.server import running_server
-from tests.clients.wire import Job, put_block_list, random_block_id, with_query
+from tests.support.clients.runtime_token import runtime_token
+from tests.support.clients.server import running_server
+from tests.support.clients.wire import Job, put_block_list, random_block_id, with_query
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -10,7 +10,7 @@ from dev.bench.injector import injector
 from dev.bench.row import Row
 from dev.bench.scene import Scene, Store, get_all, put_all, save, scene
 from dev.bench.source import served_zeros
-from tests.clients.wire import random_block_id, with_query
+from tests.support.clients.wire import random_block_id, with_query
 
 MB, MIB = 10**6, 1024 * 1024
 ENTRY_BYTES = 705 * MB

@@ -16,7 +16,7 @@ from dev.bench.scene import Store, presigned, put_all
 from dev.local.resources import Clients, create
 from dev.local.template import Template
 from tests.conftest import settings_for
-from tests.journey import Journey, SetClock, block_ids
+from tests.support.journey import Journey, SetClock, block_ids
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from dev.demo.screen import MEGABYTE, Screen
 from dev.demo.tree import FileState, differences, fingerprint, grow
-from tests.clients.actions_cache import ActionsCache, Outcome, SentRequest, StepFailed
-from tests.clients.runtime_token import runtime_token
-from tests.clients.server import ServerFailed, running_server
+from tests.support.clients.actions_cache import ActionsCache, Outcome, SentRequest, StepFailed
+from tests.support.clients.runtime_token import runtime_token
+from tests.support.clients.server import ServerFailed, running_server
 
 TREE = "project"
 KEY = "demo"

@@ -20,9 +20,9 @@ from actions_cache.domain.refusal import KEPT, Refusals, RefusedJob
 from actions_cache.domain.role import Role
 from actions_cache.domain.timing import DAY
 from dev.local.template import ROOT, Template
-from tests.page.chromium import NoChromium, chromium
-from tests.page.conftest import PHONE, settled, sign_in
-from tests.page.world import MAIN, World, world
+from tests.e2e.page.chromium import NoChromium, chromium
+from tests.e2e.page.conftest import PHONE, settled, sign_in
+from tests.e2e.page.world import MAIN, World, world
 
 IMAGES = ROOT / "docs" / "images"
 GIB, MIB = 1024**3, 1024**2

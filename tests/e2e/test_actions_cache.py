@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.actions_cache import (
+from tests.support.clients.actions_cache import (
     BLOB_HOST,
     NEWEST,
     VERSION_3,
@@ -20,9 +20,9 @@ from tests.clients.actions_cache import (
     Package,
     version_of,
 )
-from tests.clients.job_variables import Api
-from tests.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, runtime_token
-from tests.clients.wire import MERGE_SECONDS
+from tests.support.clients.job_variables import Api
+from tests.support.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, runtime_token
+from tests.support.clients.wire import MERGE_SECONDS
 
 pytestmark = pytest.mark.client("@actions/cache")
 

@@ -13,8 +13,8 @@ from functions.api.proto.cache_pb2 import (
     FinalizeCacheEntryUploadRequest,
     FinalizeCacheEntryUploadResponse,
 )
-from tests.clients.protobuf import protobuf
-from tests.clients.wire import VERSION, Job, Reply, put_blob, put_block, put_block_list, send, with_query
+from tests.support.clients.protobuf import protobuf
+from tests.support.clients.wire import VERSION, Job, Reply, put_blob, put_block, put_block_list, send, with_query
 
 MIB = 1024 * 1024
 

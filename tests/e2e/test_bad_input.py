@@ -13,8 +13,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from _pytest.mark import ParameterSet
 
-from tests.clients.runtime_token import BRANCH, READ_WRITE, ac_claim, encode, runtime_token
-from tests.clients.wire import (
+from tests.e2e.conftest import IMPATIENT_SECONDS
+from tests.support.clients.runtime_token import BRANCH, READ_WRITE, ac_claim, encode, runtime_token
+from tests.support.clients.wire import (
     SERVICE,
     VERSION,
     Job,
@@ -27,7 +28,6 @@ from tests.clients.wire import (
     send,
     with_query,
 )
-from tests.e2e.conftest import IMPATIENT_SECONDS
 
 KEY = "key"
 DATA = b"data"

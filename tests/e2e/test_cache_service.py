@@ -15,9 +15,9 @@ from functions.api.proto.cache_pb2 import (
     GetCacheEntryDownloadURLRequest,
     GetCacheEntryDownloadURLResponse,
 )
-from tests.clients.protobuf import protobuf
-from tests.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, READ_WRITE, WRITE, runtime_token
-from tests.clients.wire import VERSION, Job, put_blob, send
+from tests.support.clients.protobuf import protobuf
+from tests.support.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, READ_WRITE, WRITE, runtime_token
+from tests.support.clients.wire import VERSION, Job, put_blob, send
 
 PULL_REQUEST = "refs/pull/7/merge"
 

@@ -21,10 +21,10 @@ from actions_cache_cli.doctor.examine import Case, examine
 from actions_cache_cli.doctor.finding import OK, TROUBLE, UNKNOWN, WARNING, Finding
 from actions_cache_cli.doctor.place import find_place
 from actions_cache_cli.doctor.variable import GITHUBS
-from tests.clients.runtime_token import BRANCH, READ, ac_claim, runtime_token
-from tests.clients.server import ROOT, free_port
-from tests.listening import listening, self_signed
-from tests.verify.proxy import Answer, Request, made, spoiling_proxy
+from tests.integration.deployment_check.proxy import Answer, Request, made, spoiling_proxy
+from tests.support.clients.runtime_token import BRANCH, READ, ac_claim, runtime_token
+from tests.support.clients.server import ROOT, free_port
+from tests.support.listening import listening, self_signed
 
 HOOK = ROOT / "runners" / "hook.cjs"
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.clients.wire import ACTIONS_CACHE, GO, OPENDAL, Job, Reply, send
+from tests.support.clients.wire import ACTIONS_CACHE, GO, OPENDAL, Job, Reply, send
 
 SCCACHE = "sccache/0.16.0"
 PLAIN_READERS = [ACTIONS_CACHE, OPENDAL, SCCACHE]

@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from tests.clients.artifact_cache import V1
-from tests.clients.runtime_token import BRANCH, runtime_token
-from tests.clients.server import ROOT, running_server
-from tests.clients.wire import Job, send
 from tests.e2e.test_doctor import by_tls
+from tests.support.clients.artifact_cache import V1
+from tests.support.clients.runtime_token import BRANCH, runtime_token
+from tests.support.clients.server import ROOT, running_server
+from tests.support.clients.wire import Job, send
 
 GH = Path(sys.executable).with_name("gh")
 PAGE = ROOT / "docs" / "management.md"
-OCTOKIT = ROOT / "tests" / "clients" / "octokit.mjs"
+OCTOKIT = ROOT / "tests" / "support" / "clients" / "octokit.mjs"
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import opendal
 import pytest
 from azure.storage.blob import BlobClient
 
-from tests.clients.job_variables import job_variables
-from tests.clients.runtime_token import runtime_token
-from tests.clients.services import Service, services
-from tests.clients.wire import VERSION, Job
+from tests.support.clients.job_variables import job_variables
+from tests.support.clients.runtime_token import runtime_token
+from tests.support.clients.services import Service, services
+from tests.support.clients.wire import VERSION, Job
 
 MIB = 1024 * 1024
 

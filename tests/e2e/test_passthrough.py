@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.clients.runtime_token import runtime_token
-from tests.clients.server import running_server
-from tests.clients.wire import SERVICE, Job, send
-from tests.upstream import Upstream, running_upstream
+from tests.support.clients.runtime_token import runtime_token
+from tests.support.clients.server import running_server
+from tests.support.clients.wire import SERVICE, Job, send
+from tests.support.upstream import Upstream, running_upstream
 
 ARTIFACTS = "/twirp/github.actions.results.api.v1.ArtifactService"
 JSON = "application/json"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.job_variables import Api, job_variables
-from tests.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, runtime_token
-from tests.clients.sccache import PROJECT, Stats, compiler, running_sccache
-from tests.clients.services import services
+from tests.support.clients.job_variables import Api, job_variables
+from tests.support.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, runtime_token
+from tests.support.clients.sccache import PROJECT, Stats, compiler, running_sccache
+from tests.support.clients.services import services
 
 pytestmark = [
     pytest.mark.client("sccache"),

@@ -4,9 +4,9 @@ from datetime import datetime
 
 import pytest
 
-from tests.clients.artifact_cache import ROOT, V1
-from tests.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, READ_WRITE, runtime_token
-from tests.clients.wire import VERSION, Job, Reply, send
+from tests.support.clients.artifact_cache import ROOT, V1
+from tests.support.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, READ_WRITE, runtime_token
+from tests.support.clients.wire import VERSION, Job, Reply, send
 
 
 @pytest.fixture

@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from tests.clients.actions_cache import ActionsCache, Outcome, StepFailed
-from tests.clients.job_variables import job_variables
-from tests.clients.runtime_token import runtime_token
-from tests.clients.server import ROOT, free_port
-from tests.upstream import Upstream, running_upstream
+from tests.support.clients.actions_cache import ActionsCache, Outcome, StepFailed
+from tests.support.clients.job_variables import job_variables
+from tests.support.clients.runtime_token import runtime_token
+from tests.support.clients.server import ROOT, free_port
+from tests.support.upstream import Upstream, running_upstream
 
 PAGE = (ROOT / "docs" / "workflow.md").read_text()
 [FETCH], [USE], *OTHERS = [yaml.safe_load(it) for it in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]

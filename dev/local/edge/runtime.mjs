@@ -4,7 +4,7 @@
 // Sources: the CloudFront Developer Guide's pages "JavaScript runtime 2.0 features", "Event structure",
 // "Helper methods for key value stores", "Helper methods for origin modification", "Restrictions on all edge
 // functions", "Restrictions on CloudFront Functions" and "Quotas", as of 2026.
-// Not emulated: syntax (tests/edge holds the sources to the page's list), memory (2 MB) and compute utilization.
+// Not emulated: syntax (tests/integration/edge holds the sources to the page's list), memory (2 MB) and compute utilization.
 //
 // As a process, `node runtime.mjs viewer-request=PATH viewer-response=PATH`, it speaks JSON lines:
 //   in   {"kvs": {"key": "value"}}                             replaces the KeyValueStore's content

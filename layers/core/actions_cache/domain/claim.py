@@ -19,7 +19,7 @@ Timeline of one merge, with what makes each write lose:
 A transition gives None where it loses. The write of what it gives is conditional on nothing having changed
 since the archive was read, so of any number of simultaneous winners here, one writes.
 
-The specification is tests/model/claim_model.py: it asks these very functions, in every state that workers,
+The specification is tests/guarantees/model/claim_model.py: it asks these very functions, in every state that workers,
 messages and clocks can lead to.
 """
 

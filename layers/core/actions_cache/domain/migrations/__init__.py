@@ -4,8 +4,8 @@ Each rewrites the archive's document (a map, as `adapters/dynamodb_items.py` wri
 before to its own, and leaves one that has its shape already as it is: old and new stand side by side while the tables
 are migrated. Every read goes through all of them, so nothing has to be migrated before it can be read.
 
-A new version: a module here, its migration at the end of MIGRATIONS, and a test in tests/domain/test_migrations.py with
-an item as the release before wrote it. A field with a default needs none.
+A new version: a module here, its migration at the end of MIGRATIONS, and a test in tests/unit/domain/test_migrations.py
+with an item as the release before wrote it. A field with a default needs none.
 """
 
 from collections.abc import Sequence

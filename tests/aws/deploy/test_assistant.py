@@ -1,0 +1,366 @@
+"""`make deploy` on a pseudo-terminal, against the emulator: six answers, wrong ones, and what fails half-way.
+
+The tests build on each other, in this order: it is one account's life.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from actions_cache_cli.deploy.answers import FILE
+from tests.aws.deploy.conversation import END, INTERRUPT, Conversation
+from tests.aws.deploy.issuer import Issuer
+from tests.aws.deploy.stack import EMULATED, PARAMETERS, ROOT, Emulator, Stack, eventually
+
+pytestmark = pytest.mark.timeout(1500)
+
+NAME = "assisted"
+SETTLED = "_COMPLETE"
+SIX = (
+    ("1. Region", "us-east-1"),
+    ("2. Stack name", NAME),
+    ("3. Whose jobs", "octo-org"),
+    ("4. How much", "50"),
+    ("5. A domain", "none"),
+    ("6. Who hears alarms", "ops@example.com"),
+)
+
+
+@dataclass
+class Account:
+    """Describes an account of the emulator's, and this machine's part."""
+
+    endpoint: str
+    directory: Path
+    environment: dict[str, str]
+    issuer: Issuer
+
+    def client(self, service: str) -> Any:
+        return boto3.Session("test", "test", region_name="us-east-1").client(service, endpoint_url=self.endpoint)  # type: ignore[call-overload]
+
+    def command(self, template: Path = EMULATED, build: tuple[str, ...] = ("true",)) -> list[str | Path]:
+        return [sys.executable, "-m", "tests.aws.deploy.assistant", self.directory, template, *build]
+
+    def talk(self, *command: str | Path, **environment: str) -> Conversation:
+        return Conversation(command or self.command(), self.environment | environment, ROOT)
+
+    def unattended(self, *command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command or self.command(),
+            env=self.environment | environment,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    @property
+    def stacks(self) -> dict[str, str]:
+        rows = self.client("cloudformation").describe_stacks()["Stacks"]
+        return {it["StackName"]: it["StackStatus"] for it in rows if it["StackStatus"] != "DELETE_COMPLETE"}
+
+    @property
+    def answers(self) -> Path:
+        return self.directory / FILE
+
+
+@pytest.fixture(scope="module")
+def github() -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b'{"id": 9919}' if self.path == "/users/octo-org" else b"{}"
+            self.send_response(200 if self.path == "/users/octo-org" else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Log nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory, github: str) -> Iterator[Account]:
+    """Provide an empty account."""
+    directory = tmp_path_factory.mktemp("account")
+    (directory / "answers").mkdir()
+    issuer = Issuer(directory)
+    emulator = Emulator(directory, issuer.certificate)
+    Stack.write_template()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "GH_", "GITHUB_"))}
+    parameters = PARAMETERS | {"TokenIssuers": issuer.url}
+    architecture = parameters.pop("Architecture")
+    # Whose jobs come in is an answer.
+    del parameters["TokenClaims"]
+    environment = kept | {
+        "AWS_ENDPOINT_URL": emulator.endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "GITHUB_API_URL": github,
+        "ARCHITECTURE": architecture,
+        "PARAMETERS": " ".join(f"{name}={value}" for name, value in parameters.items()),
+        "SSL_CERT_FILE": str(issuer.certificate),
+        "TERM": "xterm",
+    }
+    try:
+        yield Account(emulator.endpoint, directory / "answers", environment, issuer)
+    finally:
+        emulator.stop()
+        issuer.stop()
+
+
+@pytest.fixture(scope="module")
+def edge(account: Account) -> Iterator[str]:
+    """Serve the stack's distribution as soon as the stack exists; yield its URL."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "tests.aws.deploy.edge",
+        NAME,
+        str(port),
+        account.issuer.certificate,
+    ]
+    with subprocess.Popen(command, env=account.environment, cwd=ROOT) as process:
+        yield f"https://127.0.0.1:{port}"
+        process.terminate()
+
+
+# ---------------------------------------------------------------- before anything is asked or made
+
+
+def test_without_credentials_nothing_is_asked(account: Account) -> None:
+    nobody = {name: value for name, value in account.environment.items() if not name.startswith("AWS_")}
+    nobody |= {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/none", "AWS_SHARED_CREDENTIALS_FILE": "/none"}
+    talk = Conversation(account.command(), nobody, ROOT)
+    assert talk.end() == 1
+    assert "no AWS credentials were found" in talk.heard
+    assert "aws configure" in talk.heard
+    assert "1. Region" not in talk.heard
+
+
+def test_without_a_terminal_what_is_missing_is_named(account: Account) -> None:
+    ran = account.unattended()
+    assert ran.returncode == 2
+    assert "WHOSE_JOBS=" in ran.stdout
+    assert "YES=" in ran.stdout
+    assert "Traceback" not in ran.stdout + ran.stderr
+    assert not account.answers.exists()
+
+
+@pytest.mark.parametrize("key", [INTERRUPT, END], ids=["interrupt", "end"])
+@pytest.mark.parametrize("count", range(len(SIX) + 1))
+def test_stopping_at_any_question_leaves_nothing_behind(account: Account, count: int, key: str) -> None:
+    talk = account.talk()
+    for title, line in SIX[:count]:
+        talk.expect(title)
+        talk.answer("> ", line)
+    talk.expect(SIX[count][0] if count < len(SIX) else "Go on? [y/N]")
+    if count < len(SIX):
+        talk.expect(">")
+    talk.type(key)
+    assert talk.end() == 130
+    assert "nothing was changed, and nothing was kept" in talk.heard
+    assert "Traceback" not in talk.heard
+    assert not list(account.directory.iterdir())
+    assert account.stacks == {}
+
+
+def test_a_no_leaves_nothing_behind(account: Account) -> None:
+    talk = account.talk(
+        WHOSE_JOBS="octo-org", STACK=NAME, REGION="us-east-1", BUDGET_GIB="5", DOMAIN="none", ALARMS="none"
+    )
+    talk.answer("Go on? [y/N]", "")
+    assert talk.end() == 130
+    assert account.stacks == {}
+    assert not account.answers.exists()
+
+
+def test_a_parameter_that_aws_would_refuse_is_told_before_the_build(account: Account) -> None:
+    ran = account.unattended(WHOSE_JOBS="octo-org", YES="1", PARAMETERS="Dashboard=maybe")
+    assert ran.returncode == 2
+    assert 'Dashboard can\'t be "maybe": say one of true, false' in ran.stdout
+    assert not account.answers.exists()
+
+
+# ---------------------------------------------------------------- half-way
+
+
+def test_a_build_that_fails_keeps_the_answers_and_changes_nothing(account: Account) -> None:
+    build = ("sh", "-c", "echo no such package; exit 3")
+    talk = account.talk(*account.command(build=build))
+    for title, line in SIX:
+        talk.expect(title)
+        talk.answer("> ", line)
+    talk.answer("Go on? [y/N]", "y")
+    assert talk.end() == 1
+    assert "no such package" in talk.heard
+    assert "the build failed" in talk.heard
+    assert account.stacks == {}
+    assert 'whose_jobs = "octo-org"' in account.answers.read_text()
+
+
+def test_a_deploy_that_fails_says_why_and_what_to_do(account: Account, broken: Path) -> None:
+    talk = account.talk(*account.command(broken))
+    assert talk.end(300) == 1
+    assert "NobodySignals (AWS::CloudFormation::WaitCondition)" in talk.heard
+    assert "What was made is gone again" in talk.heard
+    assert "Go on?" not in talk.heard, "these answers were agreed to"
+    assert account.stacks[NAME] == "ROLLBACK_COMPLETE"
+
+
+def test_six_answers_deploy_check_and_say_what_is_next(account: Account, edge: str) -> None:
+    """Wrong ones are told and asked again; what a failed deploy left goes first; the build is the real one."""
+    account.answers.unlink()
+    talk = account.talk(*account.command(build=()), CHECK_URL=edge)
+    wrong = {"1.": "mars-1", "2.": "my cache", "3.": "nobody-at-all", "4.": "much", "5.": "x", "6.": "me"}
+    for title, line in SIX:
+        talk.expect(title)
+        talk.answer("> ", wrong[title[:2]])
+        talk.answer("> ", line)
+    talk.expect("An earlier deploy of it failed")
+    talk.expect("It will create")
+    talk.expect("4 DynamoDB tables")
+    talk.expect("1 SNS topic: which mails the alarms")
+    talk.expect("idle: $3.11 a month")  # cleanup runs oftener here
+    talk.answer("Go on? [y/N]", "y")
+    talk.expect("Deleting what the failed deploy", 60)
+    talk.expect("building for", 120)
+    talk.expect("Deploying", 400)
+    talk.expect("Checking", 400)
+    code = talk.end(300)
+    assert code == 0, talk.heard
+    for said in (
+        'AWS has no region "mars-1"',
+        "\"my cache\" can't be a stack's name",
+        "GitHub shows no owner called nobody-at-all",
+        '"much" is no number of GiB',
+        '"x" is no domain name',
+        '"me" is no e-mail address',
+        "octo-org has the id 9919",
+        "($1.23 a month when full)",
+        "nothing failed",
+        '{"url": "https://',
+        "get-secret-value --region us-east-1",
+    ):
+        assert said in talk.heard, said
+    assert talk.heard.count("[y/N]") == 1
+    assert "7. " not in talk.heard
+    assert "\x1b[2J" not in talk.heard
+
+
+def test_what_was_answered_is_what_is_deployed(account: Account) -> None:
+    [row] = account.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"]
+    parameters = {it["ParameterKey"]: it["ParameterValue"] for it in row["Parameters"]}
+    assert parameters["TokenClaims"] == "repository_owner_id=9919"
+    assert parameters["StoreBudgetBytes"] == str(50 * 1024**3)
+    assert parameters["AlarmEmail"] == "ops@example.com"
+    [topic] = account.client("sns").list_topics()["Topics"]
+    [subscription] = account.client("sns").list_subscriptions_by_topic(TopicArn=topic["TopicArn"])["Subscriptions"]
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "ops@example.com")
+    alarms = account.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    assert alarms
+    assert {tuple(it["AlarmActions"]) for it in alarms} == {(topic["TopicArn"],)}
+
+
+def test_the_stack_is_protected_against_updates_that_lose_data(account: Account) -> None:
+    policy = json.loads(account.client("cloudformation").get_stack_policy(StackName=NAME)["StackPolicyBody"])
+    [denied] = [it for it in policy["Statement"] if it["Effect"] == "Deny"]
+    assert denied["Action"] == ["Update:Replace", "Update:Delete"]
+
+
+@pytest.mark.parametrize("attend", [True, False], ids=["terminal", "none"])
+def test_the_next_run_asks_nothing_and_names_the_file(account: Account, edge: str, attend: bool) -> None:
+    if attend:
+        talk = account.talk(CHECK_URL=edge)
+        code, heard = talk.end(300), talk.heard
+    else:
+        ran = account.unattended(CHECK_URL=edge)
+        code, heard = ran.returncode, ran.stdout
+    assert code == 0, heard
+    assert f"Answers come from {FILE}, [default]" in heard
+    assert "will be updated" in heard
+    assert ">" not in heard.replace("->", "").partition("Checking")[0]
+    assert "[y/N]" not in heard
+
+
+def test_a_changed_answer_is_shown_and_asked_about(account: Account) -> None:
+    before = account.answers.read_text()
+    talk = account.talk(BUDGET_GIB="60", TAGS='team="build it"')
+    talk.expect(f'StoreBudgetBytes: "{50 * 1024**3}" becomes "{60 * 1024**3}"')
+    talk.answer("Go on? [y/N]", "n")
+    assert talk.end() == 130
+    assert account.answers.read_text() == before
+
+
+def test_tags_and_other_parameters_reach_the_stack(account: Account, edge: str) -> None:
+    """The emulator gives no role its boundary; tests/aws/deploy/test_policy.py covers that."""
+    boundary = "arn:aws:iam::000000000000:policy/bound"
+    parameters = f"{account.environment['PARAMETERS']} PermissionsBoundary={boundary}"
+    ran = account.unattended(CHECK_URL=edge, YES="1", TAGS='team="build it"', PARAMETERS=parameters)
+    assert ran.returncode == 0, ran.stdout
+    [row] = account.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"]
+    assert {it["Key"]: it["Value"] for it in row["Tags"]}["team"] == "build it"
+    told = {it["ParameterKey"]: it["ParameterValue"] for it in row["Parameters"]}
+    assert told["PermissionsBoundary"] == boundary
+
+
+def test_a_check_that_fails_still_says_what_is_next(account: Account) -> None:
+    ran = account.unattended(CHECK_URL="http://127.0.0.1:9")
+    assert ran.returncode == 1
+    assert "takes no connections" in ran.stdout
+    assert '{"url": "' in ran.stdout
+    assert f"make verify-deployment STACK={NAME}" in ran.stdout
+
+
+def test_an_update_that_fails_is_taken_back_and_says_so(account: Account, broken: Path) -> None:
+    ran = account.unattended(*account.command(broken))
+    assert ran.returncode == 1
+    assert "NobodySignals" in ran.stdout
+    assert "The update was taken back, and the cache goes on as before" in ran.stdout
+    assert account.stacks[NAME] == "UPDATE_ROLLBACK_COMPLETE"
+
+
+def test_an_interrupt_while_cloudformation_works_says_that_it_goes_on(account: Account, broken: Path) -> None:
+    talk = account.talk(*account.command(broken))
+    talk.expect("Deploying")
+    eventually(lambda: account.stacks[NAME].endswith("_IN_PROGRESS"), seconds=60, every=0.05)
+    talk.type(INTERRUPT)
+    assert talk.end() == 130
+    assert "CloudFormation goes on by itself" in talk.heard
+    assert "Traceback" not in talk.heard
+    again = account.unattended()
+    assert again.returncode in (1, 2)
+    assert (
+        "CloudFormation is at work" in again.stdout or "CHECK" in again.stdout or account.stacks[NAME].endswith(SETTLED)
+    )
+    settled: Callable[[], bool] = lambda: not account.stacks[NAME].endswith("_IN_PROGRESS")  # noqa: E731
+    eventually(settled, seconds=120)
+    assert account.stacks[NAME] == "UPDATE_ROLLBACK_COMPLETE"
+
+
+def test_deleting_the_stack_takes_the_topic_along(account: Account) -> None:
+    deleted = account.unattended(
+        ROOT / ".tools" / "sam" / "bin" / "sam", "delete", "--stack-name", NAME, "--no-prompts", "--region", "us-east-1"
+    )
+    assert deleted.returncode == 0, deleted.stdout + deleted.stderr
+    assert account.client("sns").list_topics()["Topics"] == []

@@ -1,0 +1,329 @@
+"""`make try-on-aws` rehearsed whole against the emulator, and stopped and failing half-way: nothing is ever left."""
+
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import pytest
+import urllib3
+
+from actions_cache_cli.try_on_aws.teardown import MANAGED_STACK, PREFIX
+from tests.aws.deploy.issuer import HOST, Issuer
+from tests.aws.deploy.stack import EMULATED, PARAMETERS, ROOT, Emulator, Stack
+
+pytestmark = pytest.mark.timeout(1500)
+
+
+@dataclass
+class Account:
+    endpoint: str
+    directory: Path
+    environment: dict[str, str]
+    certificate: Path
+    issuer: str
+    """URL of the emulator's issuer, by https."""
+
+    def client(self, service: str) -> Any:
+        return boto3.Session("test", "test", region_name="us-east-1").client(service, endpoint_url=self.endpoint)  # type: ignore[call-overload]
+
+    def command(self, suffix: str, template: Path = EMULATED, *build: str) -> list[str | Path]:
+        return [sys.executable, "-m", "tests.aws.deploy.rehearsal", template, self.result(suffix), *build]
+
+    def result(self, suffix: str) -> Path:
+        return self.directory / f"{suffix}.md"
+
+    @contextmanager
+    def rehearsed(self, suffix: str, template: Path = EMULATED, *build: str, **told: str) -> "Iterator[Running]":
+        with socket.socket() as free:
+            free.bind((HOST, 0))
+            port = free.getsockname()[1]
+        log = self.directory / f"{suffix}.log"
+        environment = self.environment | {"TRY_SUFFIX": suffix, "TRY_URL": f"https://{HOST}:{port}"} | told
+        edge: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "tests.aws.deploy.edge",
+            f"{PREFIX}{suffix}",
+            str(port),
+            self.certificate,
+        ]
+        with (
+            subprocess.Popen(edge, env=environment, cwd=ROOT) as serving,
+            log.open("w") as out,
+            subprocess.Popen(
+                self.command(suffix, template, *build),
+                env=environment,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            ) as process,
+        ):
+            try:
+                yield Running(process, log)
+            finally:
+                process.kill()
+                serving.kill()
+
+    def left(self, suffix: str) -> list[str]:
+        """Return what is still there of a try."""
+        name = f"{PREFIX}{suffix}"
+        stacks = self.client("cloudformation").describe_stacks()["Stacks"]
+        found = [it["StackName"] for it in stacks if it["StackStatus"] != "DELETE_COMPLETE"]
+        [*managed] = (it for it in stacks if it["StackName"] == MANAGED_STACK)
+        found += self.client("dynamodb").list_tables()["TableNames"]
+        found += [it["Name"] for it in self.client("s3").list_buckets()["Buckets"]]
+        found += [it["logGroupName"] for it in self.client("logs").describe_log_groups()["logGroups"]]
+        found += self.client("sqs").list_queues().get("QueueUrls", ())
+        for stack in managed:
+            [bucket] = [it["OutputValue"] for it in stack["Outputs"] if it["OutputKey"] == "SourceBucket"]
+            listed = self.client("s3").list_objects_v2(Bucket=bucket, Prefix=name)
+            found += [it["Key"] for it in listed.get("Contents", ())]
+        return [it for it in found if name in it]
+
+
+@dataclass
+class Running:
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def until(self, text: str, seconds: float = 400) -> None:
+        end = time.monotonic() + seconds
+        while text not in self.log.read_text():
+            assert time.monotonic() < end, self.log.read_text()
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.05)
+
+    def interrupt(self) -> None:
+        """Interrupt the whole process group, as a terminal does."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def end(self, seconds: float = 600) -> int:
+        return self.process.wait(seconds)
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text()
+
+
+@contextmanager
+def serving_issuers(endpoint: str, certificate: Path) -> Iterator[str]:
+    """Serves by https what the emulator serves of the newest issuer, as AWS does by itself."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            formation = boto3.Session("test", "test", region_name="us-east-1").client(
+                "cloudformation", endpoint_url=endpoint
+            )
+            stacks = formation.describe_stacks()["Stacks"]
+            outputs = {
+                it["OutputKey"]: it["OutputValue"]
+                for stack in stacks
+                if stack["StackStatus"] == "CREATE_COMPLETE"
+                for it in stack.get("Outputs", ())
+            }
+            url = urlsplit(outputs["IssuerUrl"])
+            place = f"{endpoint}/restapis/{url.netloc.split('.')[0]}{url.path}/_user_request_{self.path}"
+            answer = urllib3.request("GET", place)
+            self.send_response(answer.status)
+            self.send_header("Content-Length", str(len(answer.data)))
+            self.end_headers()
+            self.wfile.write(answer.data)
+
+        def log_message(self, *_: object) -> None:
+            """Log nothing."""
+
+    with ThreadingHTTPServer((HOST, 0), Handler) as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"https://{HOST}:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+    directory = tmp_path_factory.mktemp("try")
+    made = Issuer(directory)
+    made.stop()  # its certificate is all that is wanted
+    emulator = Emulator(directory, made.certificate)
+    Stack.write_template()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    architecture = PARAMETERS["Architecture"]
+    try:
+        with serving_issuers(emulator.endpoint, made.certificate) as issuer:
+            environment = kept | {
+                "AWS_ENDPOINT_URL": emulator.endpoint,
+                "AWS_ACCESS_KEY_ID": "test",
+                "AWS_SECRET_ACCESS_KEY": "test",
+                "AWS_DEFAULT_REGION": "us-east-1",
+                "SSL_CERT_FILE": str(made.certificate),
+                "TRY_ISSUER": issuer,
+                "ARCHITECTURE": architecture,
+                "PARAMETERS": "StreamDownloads=false",
+                "YES": "1",
+                "ENTRIES": "2",
+                "ENTRY_MIB": "11",
+                "BLOCK_MIB": "5",
+            }
+            yield Account(emulator.endpoint, directory, environment, made.certificate, issuer)
+    finally:
+        emulator.stop()
+
+
+def test_the_whole_try_is_good_and_leaves_nothing(account: Account) -> None:
+    """This is the one try with the real build."""
+    with account.rehearsed("whole") as running:
+        code = running.end()
+        said = running.said
+    assert "Nothing is left." in said
+    result = account.result("whole").read_text()
+    assert code == 0, said + result
+    assert "everything that was tried works" in result
+    for row in (
+        "save, 4 blocks at once",
+        "merge, from the finalize's answer",
+        "restore from S3, 1 connection |",
+        "restore from S3, 8 connections |",
+        "look-up by a function that has to start",
+        "look-up by one that runs",
+        "its cost, by list prices",
+        "ceiling reckoned before it began",
+    ):
+        assert row in result, row
+    assert "| FAIL |" not in result
+    assert account.left("whole") == []
+    assert account.endpoint not in result
+
+
+@pytest.mark.parametrize(
+    "moment", ["Making an issuer", "Building", "Deploying", "Checking", "Measuring"], ids=lambda it: it.split()[0]
+)
+def test_an_interrupt_at_any_moment_leaves_nothing(account: Account, moment: str) -> None:
+    suffix = f"stop{moment[:4].lower().strip()}"
+    build = ["sh", "-c", "sleep 30"] if moment == "Building" else ["true"]
+    with account.rehearsed(suffix, EMULATED, *build) as running:
+        running.until(moment)
+        time.sleep(1)
+        running.interrupt()
+        code = running.end()
+        said = running.said
+    assert code == 130, said
+    assert "Nothing is left." in said
+    assert "Traceback" not in said
+    assert account.left(suffix) == []
+    assert "it was interrupted" in account.result(suffix).read_text()
+
+
+def test_an_interrupt_while_it_deletes_is_answered_and_it_goes_on(account: Account) -> None:
+    with account.rehearsed("again", EMULATED, "false") as running:
+        running.until("Deleting everything")
+        os.kill(running.process.pid, signal.SIGINT)
+        code = running.end()
+        said = running.said
+    assert code == 1
+    assert "still deleting" in said
+    assert "Nothing is left." in said
+    assert account.left("again") == []
+
+
+def test_a_build_that_fails_is_told_and_leaves_nothing(account: Account) -> None:
+    with account.rehearsed("build", EMULATED, "false") as running:
+        assert running.end() == 1
+        assert "Nothing is left." in running.said
+    assert "- the build failed" in account.result("build").read_text()
+    assert account.left("build") == []
+
+
+def test_a_deploy_that_fails_is_told_and_leaves_nothing(account: Account, broken: Path) -> None:
+    with account.rehearsed("deploy", broken, "true") as running:
+        assert running.end() == 1
+        assert "Nothing is left." in running.said
+    assert "- the deploy failed" in account.result("deploy").read_text()
+    assert account.left("deploy") == []
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"MAX_USD": "0.001"}, r"may cost \$"),
+        ({"MAX_USD": "much"}, "is no number of dollars"),
+        ({"ENTRIES": "0"}, "ENTRIES from 1 to 1000"),
+        ({"YES": ""}, "say YES=1"),
+        ({"ARCHITECTURE": "sparc"}, "arm64 or x86_64"),
+        ({"REGION": "mars-1"}, "AWS has no region"),
+        ({"PARAMETERS": "Dashboard=maybe"}, "say one of true, false"),
+    ],
+)
+def test_what_cant_begin_makes_nothing(account: Account, told: dict[str, str], said: str) -> None:
+    ran = subprocess.run(
+        account.command("never", EMULATED, "true"),
+        env=account.environment | {"TRY_SUFFIX": "never"} | told,
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 2, ran.stderr
+    assert re.search(said, ran.stderr)
+    assert not account.result("never").exists()
+    assert account.left("never") == []
+
+
+def cleaned(account: Account, name: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "actions_cache_cli.try_on_aws", "--clean", name],
+        env=account.environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_what_cant_be_deleted_is_named_and_the_rest_goes(account: Account) -> None:
+    tables, s3 = account.client("dynamodb"), account.client("s3")
+    name = f"{PREFIX}stuck"
+    shape: Any = {
+        "BillingMode": "PAY_PER_REQUEST",
+        "KeySchema": [{"AttributeName": "a", "KeyType": "HASH"}],
+        "AttributeDefinitions": [{"AttributeName": "a", "AttributeType": "S"}],
+    }
+    tables.create_table(TableName=f"{name}-kept", DeletionProtectionEnabled=True, **shape)
+    tables.create_table(TableName=f"{name}-goes", **shape)
+    tables.create_table(TableName="somebody-elses", **shape)
+    s3.create_bucket(Bucket=f"{name}-bucket")
+    s3.put_object(Bucket=f"{name}-bucket", Key="archives/x", Body=b"x")
+    s3.create_multipart_upload(Bucket=f"{name}-bucket", Key="archives/y")
+    first = cleaned(account, name)
+    assert first.returncode == 1
+    assert f"table {name}-kept: " in first.stderr
+    assert account.left("stuck") == [f"{name}-kept"]
+    tables.update_table(TableName=f"{name}-kept", DeletionProtectionEnabled=False)
+    again = cleaned(account, name)
+    assert (again.returncode, again.stderr.splitlines()[-1]) == (0, "Nothing is left.")
+    assert "somebody-elses" in tables.list_tables()["TableNames"]
+
+
+@pytest.mark.parametrize("name", ["actions-cache", PREFIX, "aws-sam-cli-managed-default"])
+def test_only_a_try_is_cleaned(account: Account, name: str) -> None:
+    ran = cleaned(account, name)
+    assert ran.returncode == 2
+    assert "isn't a try's name" in ran.stderr

@@ -1,0 +1,154 @@
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import boto3
+import pytest
+import urllib3
+
+from actions_cache.domain.archive import Archive
+from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.usecases.transition import transition
+from actions_cache.wiring.control import ControlPlane
+from dev.local.endpoints import Endpoints
+from dev.local.resources import Clients, Resources, create
+from dev.local.template import Template
+from tests.aws.rie import events
+from tests.aws.rie.emulator import BuiltFunction
+from tests.aws.rie.recorder import Call, recording
+from tests.conftest import settings_for
+from tests.support.journey import Journey, SetClock
+from tests.unit.template.test_events import ADMIN_TOKEN, SIGNED_WITH
+
+RECORDED = (
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL_DYNAMODB",
+    "AWS_ENDPOINT_URL_SQS",
+    "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+    "AWS_ENDPOINT_URL_CLOUDFRONT_KEYVALUESTORE",
+)
+
+
+@dataclass
+class Stage:
+    """The functions on resources of their own, and `journey`, the same use cases at any other time."""
+
+    template: Template
+    resources: Resources
+    clients: Clients
+    endpoints: dict[str, str]
+    journey: Journey
+    functions: dict[str, BuiltFunction] = field(default_factory=dict)
+    calls: dict[str, list[Call]] = field(default_factory=dict)
+
+    def environment(self, function: str, **changes: str) -> dict[str, str]:
+        # The tokens in events/ are signed by nobody.
+        return self.resources.environment(function) | self.endpoints | {"VERIFY_TOKENS": "0"} | changes
+
+    @property
+    def entries(self) -> Any:
+        return boto3.resource("dynamodb").Table(self.resources.refs["EntriesTable"])
+
+    def url_of(self, key: str) -> str:
+        """The download URL of what `journey` saved."""
+        hit = self.journey.look_up(key)
+        assert hit is not None
+        return hit.url if hit.url.startswith("http") else f"https://api{hit.url}"
+
+    def read(self, presigned: str) -> bytes:
+        answer = urllib3.request("GET", presigned)
+        assert answer.status == 200, answer.data
+        return answer.data
+
+    def lose_a_part(self, archive_id: str) -> None:
+        part = next(key for key in self.journey.keys(archive_id) if key.startswith("parts/"))
+        self.clients.s3.delete_object(Bucket=self.resources.refs["Bucket"], Key=f"archives/{archive_id}/{part}")
+
+    def spoil_manifest(self, archive_id: str) -> None:
+        """Make the merge fail without a fault of the bucket: a part is said to be longer than it is."""
+        control, archive = self.journey.control, self.journey.archive(archive_id)
+        first, *others = control.manifests.of(archive).parts
+        longer = (replace(first, size=first.size + 1), *others)
+        spoilt = control.manifests.write(ArchiveKeys(archive_id), longer)
+
+        def points_to_it(archive: Archive) -> Archive | None:
+            return replace(archive, commit=replace(archive.commit, manifest=spoilt)) if archive.commit else None
+
+        transition(control.table, archive_id, points_to_it)
+
+    def merge_event(self) -> events.Event:
+        """Of the message that stands in the queue; it stays there, taken, as when Lambda polls."""
+        queue = self.resources.refs["MergeQueue"]
+        [message] = self.clients.sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
+        event = events.load("sqs-merge")
+        event["Records"][0] |= {"body": message["Body"], "receiptHandle": message["ReceiptHandle"]}
+        return event
+
+    @property
+    def api(self) -> BuiltFunction:
+        return self.functions["ApiFunction"]
+
+    @property
+    def download(self) -> BuiltFunction:
+        return self.functions["DownloadFunction"]
+
+    @property
+    def merge(self) -> BuiltFunction:
+        return self.functions["MergeFunction"]
+
+    @property
+    def cleanup(self) -> BuiltFunction:
+        return self.functions["CleanupFunction"]
+
+    @property
+    def manage(self) -> BuiltFunction:
+        return self.functions["ManageFunction"]
+
+    @property
+    def rotate(self) -> BuiltFunction:
+        return self.functions["RotateFunction"]
+
+
+@pytest.fixture(scope="session")
+def template() -> Template:
+    """The emulator knows no Lambda Web Adapter."""
+    return Template.load().with_parameters(StreamDownloads="false")
+
+
+@pytest.fixture(scope="session")
+def stage(
+    template: Template,
+    endpoints: Endpoints,
+    engine_session: boto3.Session,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Stage]:
+    logs = tmp_path_factory.mktemp("functions")
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as running:
+        for variable, value in endpoints.environment().items():
+            patch.setenv(variable, value)
+        clients = Clients.of(engine_session)
+        resources = create(template, clients, prefix=f"rie-{uuid.uuid4().hex[:8]}")
+        clients.secretsmanager.put_secret_value(
+            SecretId=resources.refs["UrlSigningSecret"], SecretString=json.dumps({"current": SIGNED_WITH})
+        )
+        clients.secretsmanager.put_secret_value(
+            SecretId=resources.refs["AdminSecret"], SecretString=json.dumps({"admin": ADMIN_TOKEN})
+        )
+        clock = SetClock()
+        control = ControlPlane(settings_for(resources.environment("ApiFunction")), clock)
+        control.session = engine_session
+        journey = Journey(control, clock, clients.s3, clients.sqs)
+        stage = Stage(template, resources, clients, endpoints.environment(), journey)
+        for name in template.functions:
+            calls = stage.calls[name] = []
+            recorded = {it: running.enter_context(recording(stage.endpoints[it], calls)) for it in RECORDED}
+            # Asked under a name that begins with the account.
+            store = "AWS_ENDPOINT_URL_CLOUDFRONT_KEYVALUESTORE"
+            recorded[store] = recorded[store].replace("127.0.0.1", "localhost")
+            function = BuiltFunction(template, name, stage.environment(name, **recorded), logs / f"{name}.log")
+            running.callback(function.stop)
+            stage.functions[name] = function
+        yield stage

@@ -1,0 +1,89 @@
+"""A built function under Lambda's Runtime Interface Emulator: its real runtime, its 6 MB and its timeout."""
+
+import json
+import os
+import platform
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import urllib3
+
+from dev.local.template import ROOT, Template
+
+BUILD = ROOT / ".aws-sam" / ("build" if platform.machine() == "aarch64" else "x86_64/build")
+RESOLVER = ROOT / "tests" / "support" / "resolver"
+RUNTIME = ROOT / ".tools" / "runtime" / "bin" / "python"
+LAMBDAS_OWN_ANSWER_SECONDS = 60
+
+
+class BuiltFunction:
+    """Sees its package, the layer and the runtime's own client, nothing of this source tree.
+
+    Args:
+        name: logical id.
+        environment: what Lambda sets; nothing is inherited.
+        log: gets what it prints.
+    """
+
+    def __init__(self, template: Template, name: str, environment: Mapping[str, str], log: Path) -> None:
+        declared = template.functions[name]
+        self.name = name
+        self._address, runtime_api = _free_address(), _free_address()
+        self._http = urllib3.PoolManager()
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [
+                    _emulator(),
+                    # Both, or it listens on all interfaces.
+                    *("--runtime-interface-emulator-address", self._address, "--runtime-api-address", runtime_api),
+                    *(RUNTIME, "-B", "-m", "awslambdaric", template.resolve(declared["Handler"])),
+                ],
+                cwd=BUILD / name,
+                env={
+                    "PATH": os.defpath,
+                    "PYTHONPATH": os.pathsep.join(map(str, (BUILD / name, BUILD / "CoreLayer" / "python", RESOLVER))),
+                    "AWS_LAMBDA_FUNCTION_NAME": name,
+                    "AWS_LAMBDA_FUNCTION_TIMEOUT": str(template.number(declared["Timeout"])),
+                    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(template.number(declared["MemorySize"])),
+                    **environment,
+                },
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def invoke(self, event: Mapping[str, Any]) -> Any:
+        """One at a time: the emulator crashes on a second one."""
+        answer = self._http.request(
+            "POST",
+            f"http://{self._address}/2015-03-31/functions/function/invocations",
+            body=json.dumps(event),
+            retries=urllib3.Retry(connect=10, read=False, backoff_factor=0.05),
+            timeout=LAMBDAS_OWN_ANSWER_SECONDS,
+        )
+        try:
+            return json.loads(answer.data)
+        except ValueError:
+            return {"errorMessage": answer.data.decode()}
+
+    def stop(self) -> None:
+        self._http.clear()
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+def _emulator() -> Path:
+    """The one that aws-sam-cli brings for `sam local`."""
+    machine = "arm64" if platform.machine() == "aarch64" else "x86_64"
+    [found] = ROOT.glob(f".tools/sam/lib/python*/site-packages/samcli/local/rapid/aws-lambda-rie-{machine}")
+    return found
+
+
+def _free_address() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"

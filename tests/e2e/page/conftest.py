@@ -1,0 +1,109 @@
+"""A browser with the page open, signed in or not."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
+
+from actions_cache.domain.role import Role
+from dev.local.template import Template
+from tests.e2e.page.chromium import chromium_for_tests
+from tests.e2e.page.world import World, world
+
+DESKTOP: ViewportSize = {"width": 1200, "height": 900}
+PHONE: ViewportSize = {"width": 360, "height": 740}
+PATIENCE_MILLISECONDS = 20_000
+AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
+
+expect.set_options(timeout=PATIENCE_MILLISECONDS)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium_for_tests() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def empty_world(template: Template) -> Iterator[World]:
+    with world(template, "empty") as made:
+        yield made
+
+
+@dataclass
+class Window:
+    """A page, and whatever it shouldn't have done."""
+
+    page: Page
+    world: World
+    faults: list[str] = field(default_factory=list)
+
+    def watch(self) -> None:
+        self.page.on("console", lambda it: self.faults.append(it.text) if it.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda it: self.faults.append(str(it)))
+        self.page.on("dialog", lambda it: self.faults.append(f"a dialog of the browser's: {it.message}"))
+        self.page.on(
+            "request",
+            lambda it: None if it.url.startswith((self.world.url, "data:")) else self.faults.append(f"asked {it.url}"),
+        )
+
+    def open(self, path: str = "") -> Page:
+        self.page.goto(f"{self.world.url}/{path}")
+        return self.page
+
+    def ready(self, path: str = "") -> Page:
+        """With all its parts there."""
+        page = self.open(path)
+        settled(page)
+        return page
+
+
+def settled(page: Page) -> None:
+    """Each part of the page has what it asked for."""
+    page.wait_for_selector("section")
+    expect(page.locator("[aria-busy=true]")).to_have_count(0)
+
+
+def add_axe(page: Page) -> None:
+    if not AXE.exists():
+        pytest.fail("axe-core isn't installed: run `make test`, or `npm ci` in tests/e2e/page")
+    page.add_script_tag(path=AXE)
+
+
+def violations(page: Page) -> list[str]:
+    """Of what axe-core holds against the page as it stands."""
+    found = page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"]
+    return [f"{it['id']}: {node['html'][:200]} {node['failureSummary']}" for it in found for node in it["nodes"]]
+
+
+def sign_in(context: BrowserContext, world: World, role: Role) -> None:
+    token = world.tokens.admin if role is Role.ADMIN else world.tokens.for_reading
+    answer = context.request.post(f"{world.url}/manage/session", data={"token": token}, headers={"Origin": world.url})
+    assert answer.ok, answer.text()
+
+
+@pytest.fixture
+def window(browser: Browser) -> Iterator[Callable[..., Window]]:
+    """Opens one; at the end none of them may have done what it shouldn't."""
+    opened: list[Window] = []
+    contexts: list[BrowserContext] = []
+
+    def make(world: World, role: Role | None = Role.ADMIN, **options: Any) -> Window:
+        context = browser.new_context(**{"viewport": DESKTOP, "locale": "en-GB", **options})
+        contexts.append(context)
+        context.set_default_timeout(PATIENCE_MILLISECONDS)
+        if role is not None:
+            sign_in(context, world, role)
+        one = Window(context.new_page(), world)
+        one.page.clock.set_fixed_time(world.now / 1000)
+        one.watch()
+        opened.append(one)
+        return one
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert [fault for one in opened for fault in one.faults] == []

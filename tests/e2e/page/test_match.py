@@ -1,0 +1,220 @@
+"""The page says what a key would restore, and why: on a desk and on a phone, by mouse and by keyboard."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from actions_cache.domain.role import Role
+from actions_cache.domain.timing import DAY
+from actions_cache.usecases.match import MAX_REFS
+from dev.local.template import Template
+from tests.e2e.page.conftest import DESKTOP, PHONE, Window, add_axe, settled, violations
+from tests.e2e.page.world import MAIN, World, world
+
+FEATURE, OTHER = "refs/heads/feature", "refs/pull/9/merge"
+HOSTILE_ID = "43@https://ghes.example/_services/token"
+MARKUP = "<img src=x onerror=alert(1)>"
+
+Opens = Callable[..., Window]
+
+
+@pytest.fixture(scope="module")
+def store(template: Template) -> Iterator[World]:
+    with world(template, "match") as made:
+        website = made.repository("42", "acme/website")
+        made.entry(website, "npm-1", 1024**2, version="one", created=2 * DAY)
+        made.entry(website, "npm-2", 2 * 1024**2, version="one", created=DAY)
+        made.entry(website, "pip-1", 5, version="one", ref=OTHER, created=DAY)
+        made.entry(website, "go-1", 5, version="one")
+        made.entry(website, "go-1", 6, version="two")
+        made.repository(HOSTILE_ID, "acme/<b>app</b>")
+        made.entry(HOSTILE_ID, f"{MARKUP}-1", 1, ref=f"refs/heads/{MARKUP}{'x' * 300}")
+        yield made
+
+
+def version(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def ask(page: Page, key: str, restore_keys: str = "", refs: str | None = None, version: str = "") -> Locator:
+    """Returns the answer."""
+    form = page.locator("#match")
+    form.get_by_label("Key", exact=True).fill(key)
+    form.get_by_label("Restore keys").fill(restore_keys)
+    if refs is not None:
+        form.get_by_label("Refs").fill(refs)
+    form.get_by_label("Version").fill(version)
+    form.get_by_role("button", name="Match").click()
+    settled(page)
+    return page.get_by_role("region", name="What a job would restore")
+
+
+def attempts(answer: Locator) -> list[str]:
+    return answer.locator(".attempts li").all_inner_texts()
+
+
+def test_an_exact_key_is_found_and_said_to_be(store: World, window: Opens) -> None:
+    page = window(store, role=Role.READ_ONLY).ready("#/repositories/42")
+    answer = ask(page, "npm-1")
+    expect(answer).to_contain_text("Hit It restores npm-1 of refs/heads/main, 1 MiB, created 2 days ago")
+    expect(answer).to_contain_text("it has exactly this key.")
+    expect(answer).to_contain_text(f"Version {version('one')}")
+    expect(answer.get_by_role("heading", name="What a job would restore")).to_be_focused()
+    assert attempts(answer) == [
+        "In refs/heads/main, the entry with exactly the key npm-1: found, created 2 days ago.",
+    ]
+
+
+def test_each_attempt_is_told_in_the_order_of_a_lookup_up_to_the_one_that_found(store: World, window: Opens) -> None:
+    page = window(store).ready("#/repositories/42")
+    answer = ask(page, " npm-3 ", " nothing-\n\n npm- ", f"{FEATURE}\n\n{MAIN} ")
+    expect(answer).to_contain_text("it is the newest whose key begins with the restore key npm-.")
+    assert attempts(answer) == [
+        "In refs/heads/feature, the entry with exactly the key npm-3: none.",
+        "In refs/heads/feature, the newest entry whose key begins with npm-3: none.",
+        "In refs/heads/feature, the newest entry whose key begins with nothing-: none.",
+        "In refs/heads/feature, the newest entry whose key begins with npm-: none.",
+        "In refs/heads/main, the entry with exactly the key npm-3: none.",
+        "In refs/heads/main, the newest entry whose key begins with npm-3: none.",
+        "In refs/heads/main, the newest entry whose key begins with nothing-: none.",
+        "In refs/heads/main, the newest entry whose key begins with npm-: found npm-2, created 1 day ago.",
+    ]
+
+
+def test_the_key_s_own_beginning_is_no_restore_key(store: World, window: Opens) -> None:
+    answer = ask(window(store).ready("#/repositories/42"), "npm")
+    expect(answer).to_contain_text("it is the newest whose key begins with the one asked for.")
+
+
+def test_each_version_has_its_own_answer_and_one_that_is_named_the_only_one(store: World, window: Opens) -> None:
+    page = window(store).ready("#/repositories/42")
+    answer = ask(page, "go-1")
+    expect(answer).to_contain_text("saved with 2 versions")
+    heads = answer.get_by_role("heading", level=3).all_inner_texts()
+    assert sorted(heads) == sorted(f"Version {version(it)}" for it in ("one", "two"))
+    expect(answer.locator("details[open]")).to_have_count(0)  # many attempts at once are asked for
+    answer = ask(page, "go-1", version=version("two"))
+    expect(answer.get_by_role("heading", level=3)).to_have_text([f"Version {version('two')}"])
+    expect(answer).to_contain_text("6 B")
+
+
+@pytest.mark.parametrize(
+    ("refs", "asked", "why"),
+    [
+        (MAIN, "one", "of another ref"),
+        (OTHER, "three", "of another version"),
+        (MAIN, "three", "of another ref, and of another version"),
+    ],
+)
+def test_a_miss_says_where_similar_entries_are_and_why_they_do_not_count(
+    store: World, window: Opens, refs: str, asked: str, why: str
+) -> None:
+    page = window(store).ready("#/repositories/42")
+    answer = ask(page, "pip-1", refs=refs, version=version(asked))
+    expect(answer).to_contain_text("Miss It restores nothing")
+    row = answer.get_by_role("table", name="Similar entries elsewhere").get_by_role("row").filter(has_text="pip-1")
+    expect(row.locator(".why")).to_have_text(why)
+    expect(row).to_contain_text(f"Ref {OTHER}")
+    expect(row).to_contain_text(f"Version {version('one')}")
+
+
+@pytest.mark.parametrize("asked", ["", "three"])
+def test_what_is_like_nothing_says_so(store: World, window: Opens, asked: str) -> None:
+    answer = ask(window(store).ready("#/repositories/42"), "x", version=asked)
+    expect(answer).to_contain_text("No entry of this repository has a key that begins with one of these.")
+    expect(answer.get_by_role("table")).to_have_count(0)
+
+
+def test_the_main_branch_stands_there_already_and_after_it_a_ref_that_is_looked_at(store: World, window: Opens) -> None:
+    page = window(store).ready("#/repositories/42")
+    expect(page.get_by_label("Refs")).to_have_value(MAIN)
+    page = window(store).ready(f"#/repositories/42?ref={OTHER}")
+    expect(page.get_by_label("Refs")).to_have_value(f"{OTHER}\n{MAIN}")
+
+
+@pytest.mark.parametrize(("key", "refs", "missing"), [("  ", MAIN, "Key"), ("npm-1", " \n ", "Refs")])
+def test_blanks_are_not_asked_for(store: World, window: Opens, key: str, refs: str, missing: str) -> None:
+    page = window(store).ready("#/repositories/42")
+    page.locator("#match").get_by_label("Key", exact=True).fill(key)
+    page.get_by_label("Refs").fill(refs)
+    page.get_by_role("button", name="Match").click()
+    expect(page.locator("#match").get_by_label(missing, exact=True)).to_be_focused()
+    expect(page.locator("#answer")).to_have_count(0)
+
+
+def test_what_the_server_refuses_is_told_below_the_question_and_can_be_asked_otherwise(
+    store: World, window: Opens
+) -> None:
+    one = window(store)
+    page = one.ready("#/repositories/42")
+    answer = ask(page, "npm-1", refs="\n".join(f"refs/heads/{number}" for number in range(MAX_REFS + 1)))
+    expect(answer.get_by_role("alert")).to_contain_text("ref")
+    expect(page.locator("#match").get_by_label("Key", exact=True)).to_have_value("npm-1")
+    one.faults.clear()  # the browser's own word of the refusal
+    expect(ask(page, "npm-1", refs=MAIN)).to_contain_text("it has exactly this key.")
+
+
+def test_a_server_that_does_not_answer_is_asked_again(store: World, window: Opens) -> None:
+    one = window(store)
+    page = one.ready("#/repositories/42")
+    page.route("**/manage/match*", lambda route: route.abort())
+    answer = ask(page, "npm-1")
+    expect(answer.get_by_role("alert")).to_contain_text("be reached. Look at the network")
+    one.faults.clear()  # the browser's own word of what was aborted
+    page.unroute("**/manage/match*")
+    answer.get_by_role("button", name="Try again").click()
+    expect(answer).to_contain_text("it has exactly this key.")
+
+
+def test_refreshing_asks_anew_what_was_asked(store: World, window: Opens) -> None:
+    page = window(store).ready("#/repositories/42")
+    answer = ask(page, "late-1")
+    expect(answer).to_contain_text("No entry of this repository")
+    store.entry("42", "late-1", 7)
+    page.get_by_role("button", name="Refresh").click()
+    expect(answer).to_contain_text("it has exactly this key.")
+
+
+def test_it_goes_by_keyboard(store: World, window: Opens) -> None:
+    page = window(store).ready("#/repositories/42")
+    page.locator("#match").get_by_label("Key", exact=True).focus()
+    page.keyboard.insert_text("npm-9")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Restore keys")).to_be_focused()
+    page.keyboard.insert_text("npm-")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Match")).to_be_focused()
+    page.keyboard.press("Enter")
+    heading = page.get_by_role("heading", name="What a job would restore")
+    expect(heading).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_text("What was looked for: 3 attempts")).to_be_focused()
+    expect(page.locator(".attempts")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.locator(".attempts")).to_be_hidden()
+
+
+@pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
+def test_axe_finds_nothing_and_whatever_jobs_named_is_text_within_the_screen(
+    store: World, window: Opens, size, scheme
+) -> None:
+    one = window(store, viewport=size, color_scheme=scheme, reduced_motion="reduce", bypass_csp=True)
+    page = one.ready("#/repositories/42")
+    add_axe(page)
+    ask(page, "npm-9", "npm-", f"{FEATURE}\n{MAIN}")
+    assert violations(page) == [], "hit"
+    page.evaluate(f"location.hash = '#/repositories/{quote(HOSTILE_ID, safe='')}'")
+    expect(page.get_by_role("heading", level=1)).to_have_text("acme/<b>app</b>")
+    settled(page)
+    answer = ask(page, MARKUP)
+    expect(answer).to_contain_text(f"{MARKUP}-1")
+    assert page.locator("main img, main b").count() == 0
+    assert violations(page) == [], "miss"
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+    page.set_viewport_size({"width": 320, "height": 640})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320

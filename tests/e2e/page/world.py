@@ -1,0 +1,109 @@
+"""A store with a history, made by the core's own transitions on moto, and the management app that shows it.
+
+No bytes stand behind it: an archive of 2 GiB is what its commit says. What the screenshots and the browser's tests see.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from actions_cache.domain.activity import HOUR, Tally
+from actions_cache.domain.archive import Commit, Merge, MergeState, Part, committed, reserved, stored
+from actions_cache.domain.entry import Entry, EntryFamily, EntryName
+from actions_cache.domain.repository import Repository
+from actions_cache.domain.role import ManagementTokens
+from actions_cache.domain.timing import DAY, Millis
+from actions_cache.wiring.control import ControlPlane
+from actions_cache.wiring.management import ManagementPlane
+from dev.local.resources import Clients, create
+from dev.local.template import Template
+from functions.manage.app import create_app
+from tests.conftest import CREDENTIALS, settings_for
+from tests.support.journey import SetClock
+from tests.support.serving import served
+
+MAIN = "refs/heads/main"
+PARTS = 12
+
+
+@dataclass
+class World:
+    url: str
+    tokens: ManagementTokens
+    control: ControlPlane
+
+    @property
+    def now(self) -> Millis:
+        return self.control.clock.now()
+
+    def repository(self, repository_id: str, name: str | None) -> str:
+        self.control.repositories.note(Repository(repository_id, name, self.now))
+        return repository_id
+
+    def entry(
+        self,
+        repository: str,
+        key: str,
+        size: int,
+        *,
+        ref: str = MAIN,
+        version: str = "v",
+        created: Millis = DAY,
+        used: Millis = HOUR,
+        hits: int = 0,
+        merge: MergeState = MergeState.MERGED,
+    ) -> Entry:
+        """Args: created, used: so long ago."""
+        table, at = self.control.table, self.now - created
+        family = EntryFamily(repository, ref, hashlib.sha256(version.encode()).hexdigest())
+        archive_id = hashlib.sha256(json.dumps([repository, ref, version, key]).encode()).hexdigest()[:32]
+        archive = reserved(archive_id, EntryName(family, key), at, self.control.lifetimes)
+        table.reserve(archive, at)
+        manifest = Part(f"archives/{archive_id}/manifest/m", 99, '"m"')
+        by_parts = committed(replace(archive, revision=1), Commit("digest", size, PARTS, manifest), None)
+        assert by_parts is not None
+        with_parts = table.replace_archive(by_parts, by_parts)
+        visible = stored(with_parts, at)
+        assert visible is not None
+        merged = Part(f"archives/{archive_id}/merged/r", size, '"o"') if merge is MergeState.MERGED else None
+        state = Merge(state=merge, attempts=5 if merge is MergeState.FAILED else 1, ended_at=self.now - used)
+        last_used_at = self.now - min(created, used)
+        published = table.publish_entry(
+            with_parts, replace(visible, merge=state, object=merged, last_used_at=last_used_at)
+        )
+        for _ in range(hits):
+            self.control.repositories.add_hit(repository, archive_id, last_used_at, self.now + 7 * DAY)
+        return published.entry
+
+    def hour(self, repository: str, ago: int, tally: Tally) -> None:
+        self.control.repositories.add_tally(repository, self.now - self.now % HOUR - ago * HOUR, tally)
+
+
+@contextmanager
+def world(template: Template, prefix: str, **changes: str) -> Iterator[World]:
+    """Provide a world.
+
+    Args:
+        template: the template.
+        prefix: of its resources' names, since those of a process share one engine.
+        changes: changes of its settings.
+    """
+    with pytest.MonkeyPatch.context() as environment, mock_aws():
+        for variable, value in CREDENTIALS.items():
+            environment.setenv(variable, value)
+        session = boto3.Session()
+        resources = create(template, Clients.of(session), prefix)
+        settings = settings_for(resources.environment("ManageFunction"), **changes)
+        control = ControlPlane(settings, SetClock())
+        control.session = session
+        assert settings.admin_secret_arn
+        secret = session.client("secretsmanager").get_secret_value(SecretId=settings.admin_secret_arn)
+        tokens = ManagementTokens(json.loads(secret["SecretString"])["admin"])
+        with served(create_app(ManagementPlane(control))) as url:
+            yield World(url, tokens, control)

@@ -1,0 +1,278 @@
+"""Resources of a scenario on real engines, a witness who restores throughout, and what must hold in the end."""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from actions_cache.domain.agenda import parts_removable_at
+from actions_cache.domain.archive import Archive, ArchiveState, MergeState
+from actions_cache.domain.entry import EntryName
+from actions_cache.domain.timing import SECOND, SEND_TIMEOUT
+from actions_cache.settings import Settings
+from actions_cache.wiring.control import ControlPlane
+from actions_cache.wiring.secrets import SecretsPlane
+from dev.local.endpoints import Endpoints
+from dev.local.localhost import resolve_names_under_localhost
+from dev.local.resources import Clients, Resources, create
+from dev.local.template import Template
+from tests.guarantees.crashes.clock import MovedClock
+from tests.guarantees.crashes.processes import SERIAL, Stage
+from tests.support.clients.runtime_token import BRANCH, REPOSITORY
+from tests.support.clients.wire import VERSION, Job, send
+from tests.support.journey import Journey, name
+
+VISIBILITY_SECONDS = 2
+"""How long the queue keeps a dead worker's message: on AWS six times its timeout, which no test can wait for."""
+
+POLL_SECONDS = 0.05
+
+
+WAIT_SECONDS = 30
+
+
+def wait_until(condition: Callable[[], object], seconds: float = WAIT_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not in {seconds} s"
+        time.sleep(0.02)
+
+
+def entry_name(key: str) -> EntryName:
+    """As `Job` names it by its token."""
+    return name(key, BRANCH, VERSION, REPOSITORY)
+
+
+@dataclass
+class World:
+    stage: Stage
+    resources: Resources
+    clients: Clients
+    clock: MovedClock
+    journey: Journey
+    """Who takes over from the dead: the same use cases in this process, which knows nothing of theirs."""
+    secrets: SecretsPlane
+    witness: str
+    """URL of a server that nobody kills."""
+    moving: threading.Lock = field(default_factory=threading.Lock)
+    """Time doesn't move between a lookup and its download, whose URL would be over."""
+
+    @property
+    def control(self) -> ControlPlane:
+        return self.journey.control
+
+    @property
+    def job(self) -> Job:
+        return Job(self.witness)
+
+    def advance(self, seconds: float) -> None:
+        with self.moving:
+            self.clock.advance(seconds)
+
+    # ---------------------------------------------------------------- what stands
+
+    def archives(self) -> list[Archive]:
+        return [self.journey.archive(archive_id) for archive_id, _ in self.control.table.all_archives("")]
+
+    def the_archive(self) -> Archive:
+        [archive] = self.archives()
+        return archive
+
+    def waiting(self, queue: str) -> int:
+        """Messages in a queue, whether one works on them or not."""
+        known = self.clients.sqs.get_queue_attributes(QueueUrl=self.resources.refs[queue], AttributeNames=["All"])
+        attributes = known["Attributes"]
+        return int(attributes["ApproximateNumberOfMessages"]) + int(attributes["ApproximateNumberOfMessagesNotVisible"])
+
+    def objects(self) -> list[str]:
+        return [part.key for part in self.control.bucket.list("archives/")]
+
+    def restore(self, key: str) -> bytes | None:
+        """From the witness. None for a miss."""
+        hit = self.job.look_up(key)
+        if not hit["ok"]:
+            return None
+        reply = send("GET", hit["signed_download_url"])
+        if reply.status == 302:
+            reply = send("GET", reply.headers["Location"])
+        assert reply.status == 200, reply.body
+        return reply.body
+
+    def empty(self) -> None:
+        """As it was at first, for the next scenario."""
+        for logical_id in self.resources.template.of_type("AWS::DynamoDB::Table"):
+            table, keys = self.resources.refs[logical_id], self.resources.template.properties(logical_id)["KeySchema"]
+            for item in self.clients.dynamodb.scan(TableName=table)["Items"]:
+                key = {it["AttributeName"]: item[it["AttributeName"]] for it in keys}
+                self.clients.dynamodb.delete_item(TableName=table, Key=key)
+        for queue in self.resources.template.of_type("AWS::SQS::Queue"):
+            self.clients.sqs.purge_queue(QueueUrl=self.resources.refs[queue])
+        self.control.bucket.delete(self.objects())
+
+    # ---------------------------------------------------------------- what must hold
+
+    @contextmanager
+    def watched(self, key: str, content: bytes) -> Iterator["Watch"]:
+        """Restores all the time, once started. Once the entry was seen, each restore must bring it, byte for byte."""
+        watch = Watch(self, key, content)
+        try:
+            yield watch
+        finally:
+            watch.stop()
+        assert watch.faults == [], watch.faults
+
+    def check_all_or_nothing(self, key: str, size: int) -> bool:
+        """Return whether the entry is visible; its parts in the three tables agree on it (P5)."""
+        table, entry = self.control.table, entry_name(key)
+        found, reservation, archive = table.entry(entry), table.reservation(entry), self.the_archive()
+        if found is None:
+            assert (archive.state, reservation) == (ArchiveState.RESERVED, archive.reservation)
+            return False
+        assert (archive.state, reservation) == (ArchiveState.STORED, None)
+        assert (found.archive_id, found.size, archive.size) == (archive.id, size, size)
+        return True
+
+    def merge_in_the_end(self, *, by_schedule: bool) -> None:
+        """Time passes, until others have merged what the dead left: by the schedule, or by the queue alone (P6).
+
+        No reader meanwhile: it would retake the claim itself.
+        """
+        lifetimes = self.control.lifetimes
+        with self.moving:
+            if not by_schedule:
+                self.clock.advance(lifetimes.merge_lease / SECOND + 1)
+                wait_until(self._merged_by_the_queue, 3 * VISIBILITY_SECONDS)
+                return
+            for patience in (0, lifetimes.merge_lease, SEND_TIMEOUT, lifetimes.queue_retention):
+                self.clock.advance(patience / SECOND + 1)
+                assert "failed" not in self.journey.clean_up()
+                if self._merged_by_the_queue():
+                    return
+            raise AssertionError(f"stuck: {self.the_archive()}")
+
+    def _merged_by_the_queue(self) -> bool:
+        self.journey.merge_all()
+        return self.the_archive().merge.state is MergeState.MERGED
+
+    def check_no_orphan_is_left(self, key: str, content: bytes) -> None:
+        """Once everybody's grace is over: the merged object alone, and it is the content (P7)."""
+        archive = self.the_archive()
+        lifetimes = self.control.lifetimes
+        last_arrival = archive.upload_closes_at + lifetimes.late_arrival
+        # A sweep that died waits for a while, and others come first.
+        due_at = max(parts_removable_at(archive, lifetimes), last_arrival, archive.postponed_until)
+        self.advance(max(0, due_at - self.clock.now()) / SECOND + 1)
+        assert "failed" not in self.journey.clean_up()
+        assert self.journey.clean_up() == {}
+        assert archive.object is not None
+        assert self.objects() == [archive.object.key]
+        assert self.restore(key) == content
+        self.check_late_messages_do_nothing()
+
+    def check_nothing_is_left(self) -> None:
+        """Once every grace is over: no archive, no object, and nothing that holds the key (P6, P7)."""
+        lifetimes = self.control.lifetimes
+        self.advance((lifetimes.upload_url + lifetimes.late_arrival + lifetimes.grace) / SECOND + 1)
+        assert "failed" not in self.journey.clean_up()
+        assert (self.archives(), self.objects(), self._reservations()) == ([], [], 0)
+
+    def _reservations(self) -> int:
+        return self.clients.dynamodb.scan(TableName=self.resources.refs["ReservationsTable"])["Count"]
+
+    def check_late_messages_do_nothing(self) -> None:
+        """Those that the dead had received; whoever gets them finds the merge done."""
+        before = self.archives()
+
+        def all_are_taken() -> bool:
+            self.journey.merge_all()
+            return self.waiting("MergeQueue") == 0
+
+        wait_until(all_are_taken, 3 * VISIBILITY_SECONDS)
+        assert self.archives() == before
+
+
+@dataclass
+class Watch:
+    world: World
+    key: str
+    content: bytes
+    must_be_there: bool = False
+    faults: list[str] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    _thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        if self._thread is not None:
+            self._stop.set()
+            self._thread.join()
+        self._look()
+
+    def _run(self) -> None:
+        while not self._stop.wait(POLL_SECONDS):
+            self._look()
+
+    def _look(self) -> None:
+        must_be_there = self.must_be_there
+        try:
+            with self.world.moving:
+                restored = self.world.restore(self.key)
+        except (AssertionError, OSError, HTTPException) as fault:
+            self.faults.append(repr(fault))
+            return
+        if restored is None:
+            if must_be_there:
+                self.faults.append("a miss, though it was there before")
+            return
+        self.must_be_there = True
+        if restored != self.content:
+            self.faults.append(f"other bytes: {len(restored)} of {len(self.content)}")
+
+
+@contextmanager
+def world_on(endpoints: Endpoints, session: boto3.Session, template: Template, directory: Path) -> Iterator[World]:
+    with pytest.MonkeyPatch.context() as patch:
+        for variable, value in endpoints.environment().items():
+            patch.setenv(variable, value)
+        patch.setattr(socket, "getaddrinfo", socket.getaddrinfo)  # as it was, afterwards
+        resolve_names_under_localhost()
+        clients = Clients.of(session)
+        resources = create(template, clients, prefix=f"kills-{os.urandom(4).hex()}")
+        clients.sqs.set_queue_attributes(
+            QueueUrl=resources.refs["MergeQueue"], Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)}
+        )
+        moved = directory / "moved"
+        moved.write_text("0")
+        clock = MovedClock(moved)
+        settings = _settings(resources)
+        control = ControlPlane(settings, clock)
+        control.session = session
+        secrets = SecretsPlane(settings, clock)
+        secrets.session = session
+        secrets.rotate_secret.tell_edge()
+        stage = Stage(resources, endpoints.environment(), moved, directory)
+        journey = Journey(control, clock, clients.s3, clients.sqs)  # type: ignore[arg-type]
+        with stage.server() as witness:
+            yield World(stage, resources, clients, clock, journey, secrets, witness)
+
+
+def _settings(resources: Resources) -> Settings:
+    """As the functions' processes have them, the rotation's among them."""
+    variables: dict[str, Any] = {**resources.environment("ApiFunction"), **resources.environment("RotateFunction")}
+    known = {name.lower(): value for name, value in (variables | SERIAL).items()}
+    limits = ("stream_max_bytes", "stream_burst_bytes", "stream_bytes_per_second")
+    return Settings.model_validate({name: value for name, value in known.items() if name not in limits})

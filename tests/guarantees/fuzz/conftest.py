@@ -1,0 +1,15 @@
+"""One server for all that is sent."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.guarantees.fuzz.properties import Target
+from tests.guarantees.fuzz.targets import target
+from tests.integration.local_run.local_run import LocalRun
+
+
+@pytest.fixture(scope="session")
+def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Target, LocalRun]]:
+    with target(tmp_path_factory.mktemp("fuzzed")) as running:
+        yield running

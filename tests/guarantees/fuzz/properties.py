@@ -1,0 +1,376 @@
+"""What may be sent to each route, and what must hold for all of it."""
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+from hypothesis import strategies as st
+
+from tests.guarantees.fuzz.raw import CLOSED, Heard, exchange, request
+from tests.support.clients.artifact_cache import ROOT
+from tests.support.clients.runtime_token import ac_claim, runtime_token
+from tests.support.clients.wire import SERVICE, VERSION, block_list_xml
+
+V1_PATH = f"/{ROOT}/"
+
+METHODS = ("CreateCacheEntry", "FinalizeCacheEntryUpload", "GetCacheEntryDownloadURL")
+
+Strategy = st.SearchStrategy[bytes]
+"""Of whole requests."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A server, with a good URL of each kind."""
+
+    server: str
+    token: str
+    upload: str
+    download: str
+    """Of an archive in parts."""
+    object: str
+    number: int
+    """Of a v1 upload, which is never committed: its pieces leave a gap."""
+    restores: Callable[[], None]
+    """A save and a restore of the server's, as a good client does it. Raises AssertionError."""
+
+
+def check(target: Target, sent: bytes, *, is_whole: bool) -> None:
+    """It is answered in time, isn't the server's fault, and is said in the dialect of the path."""
+    answer = exchange(target.server, sent, is_whole=is_whole)
+    assert answer.status == CLOSED or 100 <= answer.status < 500, (sent[:1000], answer)
+    if answer.status >= 400:
+        _check_dialect(sent, answer)
+
+
+def _check_dialect(sent: bytes, answer: Heard) -> None:
+    """What isn't HTTP, uvicorn refuses as text, before any of us has seen a path."""
+    if b"Invalid HTTP request received." in answer.body or sent.startswith(b"HEAD "):
+        return
+    content_type = answer.head.lower().partition(b"content-type:")[2].strip().partition(b"\r\n")[0]
+    # GitHub's dialect, which refuses the page's path, names the charset.
+    known = (b"application/json", b"application/xml", b"application/json; charset=utf-8")
+    assert content_type in known, (sent[:1000], answer)
+    if content_type == b"application/json":
+        of_v1 = sent.partition(b" ")[2].startswith(V1_PATH.encode())
+        assert json.loads(answer.body).keys() >= ({"message", "typeKey"} if of_v1 else {"code", "msg"}), answer
+
+
+# ------------------------------------------------------------------ pieces
+
+texts = st.text(max_size=40)
+odd_texts = st.one_of(
+    texts, st.sampled_from(["", "\0", "../", "%00", "\U0001f600" * 130, "k" * 512, "\u017f", "\u00e9"])
+)
+scalars = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), odd_texts)
+json_values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4), max_leaves=12
+)
+header_names = st.sampled_from(
+    [
+        *("range", "x-ms-range", "if-match", "if-range", "x-ms-blob-type", "content-type", "content-encoding"),
+        *("expect", "x-viewer-host", "x-forwarded-for", "cookie", "accept-encoding", "te", "trailer"),
+        *("x-amz-copy-source", "x-amz-acl", "authorization", "date", "x-http-method-override"),
+    ]
+).map(str.encode)
+header_values = st.binary(max_size=60).map(lambda raw: raw.replace(b"\r", b" ").replace(b"\n", b" "))
+ranges = st.from_regex(r"(bytes|items)?[= ]*[0-9]{0,25}-[0-9]{0,25}(,[0-9]{0,5}-[0-9]{0,5})?", fullmatch=True).map(
+    str.encode
+)
+headers = st.lists(
+    st.one_of(
+        st.tuples(header_names, header_values),
+        st.tuples(st.sampled_from([b"range", b"x-ms-range"]), ranges),
+        st.tuples(st.sampled_from([b"if-match", b"if-range"]), st.sampled_from([b"*", b'""', b'W/"a"', b"," * 50])),
+    ),
+    max_size=6,
+)
+
+
+def _authorized(token: str) -> list[tuple[bytes, bytes]]:
+    return [(b"Authorization", f"Bearer {token}".encode())]
+
+
+# ------------------------------------------------------------------ the cache service
+
+
+def messages(target: Target) -> Strategy:
+    """Good tokens; messages that resemble good ones."""
+    fields = st.fixed_dictionaries(
+        {},
+        optional={
+            name: st.one_of(odd_texts, json_values)
+            for name in ("key", "version", "size_bytes", "sizeBytes", "restore_keys", "restoreKeys", "metadata", "x")
+        },
+    )
+    likely = st.builds(
+        lambda key, version, size, keys: {"key": key, "version": version, "size_bytes": size, "restore_keys": keys},
+        odd_texts,
+        odd_texts,
+        st.one_of(st.integers(), st.floats(), texts),
+        st.lists(odd_texts, max_size=40),
+    )
+    body = st.one_of(fields, likely, json_values).map(lambda value: json.dumps(value).encode())
+    encoded = st.one_of(body, body.map(lambda raw: raw[: len(raw) // 2]), st.binary(max_size=200))
+    return st.builds(
+        lambda method, content_type, raw, more: request(
+            b"POST",
+            f"/twirp/{SERVICE}/{method}".encode(),
+            [(b"Content-Type", content_type), *_authorized(target.token), *more],
+            raw,
+        ),
+        st.sampled_from(METHODS),
+        st.sampled_from(
+            [b"application/json", b"application/protobuf", b"application/json; charset=utf-16", b"text/xml"]
+        ),
+        encoded,
+        headers.map(lambda rows: [row for row in rows if row[0] != b"authorization"]),
+    )
+
+
+def tokens(_: Target) -> Strategy:
+    """Claims of any type, and tokens that are hardly any."""
+    claims = st.fixed_dictionaries(
+        {},
+        optional={
+            "exp": json_values,
+            "nbf": json_values,
+            "iss": json_values,
+            "aud": json_values,
+            "iat": json_values,
+            "repository_id": json_values,
+            "ac": st.one_of(json_values, json_values.map(json.dumps), _scopes()),
+        },
+    ).map(lambda changed: runtime_token(**changed))
+    parts = st.lists(
+        st.one_of(
+            st.binary(max_size=40).map(lambda raw: base64.urlsafe_b64encode(raw).decode().rstrip("=")),
+            json_values.map(lambda value: base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")),
+        ),
+        min_size=0,
+        max_size=5,
+    ).map(".".join)
+    body = json.dumps({"key": "fuzzed", "version": VERSION}).encode()
+    return st.builds(
+        lambda method, scheme, token: request(
+            b"POST",
+            f"/twirp/{SERVICE}/{method}".encode(),
+            [(b"Content-Type", b"application/json"), (b"Authorization", scheme + b" " + token)],
+            body,
+        ),
+        st.sampled_from(METHODS),
+        st.sampled_from([b"Bearer", b"bearer", b"Bearer ", b"Basic", b""]),
+        st.one_of(claims.map(str.encode), parts.map(str.encode), header_values),
+    )
+
+
+def _scopes() -> st.SearchStrategy[str]:
+    scope = st.fixed_dictionaries({}, optional={"Scope": json_values, "Permission": json_values})
+    return st.one_of(
+        st.lists(scope, max_size=4).map(json.dumps), st.tuples(odd_texts, st.integers()).map(lambda s: ac_claim([s]))
+    )
+
+
+def v1(target: Target) -> Strategy:
+    """Its routes, and what resembles them: odd numbers, ranges, sizes, keys, bodies."""
+    numbers = st.one_of(
+        st.just(str(target.number)), st.integers().map(str), odd_texts.map(quote), st.just("%C2%B2"), st.just("1/2")
+    )
+    keys = st.lists(odd_texts.map(quote), max_size=40).map(",".join)
+    queries = st.one_of(
+        st.builds(lambda key, version: f"keys={key}&version={version}", keys, odd_texts.map(quote)),
+        st.sampled_from(["keys=k", "version=v", "keys=%ff&version=%00", "keys=%2C%2C&version=v", "%", ""]),
+    )
+    paths = st.one_of(
+        numbers.map(lambda number: f"caches/{number}"),
+        queries.map(lambda query: f"cache?{query}"),
+        odd_texts.map(lambda key: f"caches?key={quote(key)}"),
+        st.sampled_from(["caches", "caches/", "cache", ""]),
+    )
+    fields = st.fixed_dictionaries(
+        {}, optional={name: st.one_of(odd_texts, json_values) for name in ("key", "version", "cacheSize", "size")}
+    )
+    bodies = st.one_of(fields, json_values).map(lambda value: json.dumps(value).encode())
+    body = st.one_of(bodies, st.binary(max_size=9))
+    places = st.one_of(
+        st.integers(1, 5).map(lambda first: f"bytes {first}-{first + 2}/*".encode()),
+        ranges,
+        ranges.map(lambda found: found.replace(b"=", b" ") + b"/*"),
+        header_values,
+    )
+    return st.builds(
+        lambda method, path, place, raw, more: request(
+            method, (V1_PATH + path).encode(), [*_authorized(target.token), (b"Content-Range", place), *more], raw
+        ),
+        st.sampled_from([b"PATCH", b"POST", b"GET", b"HEAD", b"PUT", b"DELETE"]),
+        paths,
+        places,
+        body,
+        headers.map(lambda rows: [row for row in rows if row[0] != b"authorization"]),
+    )
+
+
+# ------------------------------------------------------------------ blobs
+
+NEVER_SENT = "bmV2ZXIgc2VudA=="
+"""A block in each list that would otherwise be good: the upload stays open for the next one."""
+
+
+def urls(target: Target) -> Strategy:
+    """Paths and queries that resemble good ones, by every method."""
+
+    def around(url: str) -> Strategy:
+        parts = urlsplit(url)
+        path = st.one_of(
+            st.just(parts.path),
+            st.tuples(st.integers(0, len(parts.path)), odd_texts).map(
+                lambda at: parts.path[: at[0]] + quote(at[1]) + parts.path[at[0] :]
+            ),
+            st.integers(0, len(parts.path)).map(lambda at: parts.path[:at] or "/"),
+        )
+        pairs = st.lists(
+            st.tuples(
+                st.sampled_from(["comp", "blockid", "se", "sig", "timeout", "restype", "a", ""]),
+                st.one_of(
+                    odd_texts.map(quote), st.sampled_from(["block", "blocklist", "%", "%zz", "%ff", "AAAA", "+", "="])
+                ),
+            ),
+            max_size=5,
+        ).map(lambda rows: "&".join(f"{name}={value}" for name, value in rows))
+        query = st.one_of(
+            pairs, pairs.map(lambda more: f"{parts.query}&{more}"), pairs.map(lambda more: f"{more}&{parts.query}")
+        )
+        return st.builds(lambda where, what: f"{where}?{what}".encode(), path, query)
+
+    where = st.one_of(*(around(url) for url in (target.upload, target.download, target.object)))
+    method = st.sampled_from([b"GET", b"HEAD", b"PUT", b"POST", b"DELETE", b"PATCH", b"OPTIONS"])
+    return st.builds(request, method, where, headers, st.binary(max_size=100))
+
+
+def reads(target: Target) -> Strategy:
+    """Good URLs with ranges and conditions of every kind."""
+    where = st.sampled_from([target.download, target.object]).map(lambda url: url.removeprefix(target.server).encode())
+    return st.builds(request, st.sampled_from([b"GET", b"HEAD"]), where, headers)
+
+
+def block_lists(target: Target) -> Strategy:
+    url = urlsplit(target.upload)
+    ids = st.one_of(odd_texts, st.binary(min_size=1, max_size=70).map(lambda raw: base64.b64encode(raw).decode()))
+    good = st.lists(ids, max_size=6).map(lambda all_ids: block_list_xml([*all_ids, NEVER_SENT]))
+    tags = st.sampled_from(
+        ["<Latest>", "</Latest>", "<Committed>", "<BlockList>", "</BlockList>", "<!--", "]]>", "<?a?>", "&a;"]
+    )
+    soup = st.lists(st.one_of(tags, texts), max_size=12).map(lambda bits: "".join(bits).encode())
+    encodings = st.sampled_from(["utf-16", "utf-7", "latin-1", "utf-32", "cp037", "idna", "base64", "rot13", "zip"])
+    declared = st.builds(lambda name, raw: f'<?xml version="1.0" encoding="{name}"?>'.encode() + raw, encodings, good)
+    mutated = st.builds(
+        lambda raw, at, bit: raw[: at % len(raw)] + bit + raw[at % len(raw) + 1 :],
+        good,
+        st.integers(0),
+        st.binary(max_size=3),
+    )
+    body = st.one_of(good, soup, declared, mutated, st.binary(max_size=100))
+    where = f"{url.path}?{url.query}&comp=blocklist".encode()
+    return body.map(lambda raw: request(b"PUT", where, [(b"Content-Type", b"application/xml")], raw))
+
+
+# ------------------------------------------------------------------ HTTP itself
+
+
+def framing(target: Target) -> Strategy:
+    """Bodies framed wrongly: lengths that are none, two of them, chunks that lie."""
+    upload, download = (url.removeprefix(target.server).encode() for url in (target.upload, target.download))
+    twirp = f"/twirp/{SERVICE}/CreateCacheEntry".encode()
+    where = st.sampled_from(
+        [upload, upload + b"&comp=block&blockid=AAAA", upload + b"&comp=blocklist", download, twirp, b"/health"]
+    )
+    lengths = st.sampled_from(
+        [b"-1", b"+5", b"5, 5", b"0x5", b"1e3", b"", b" 5", b"5 ", b"99999999999999999999", b"\xb2"]
+    )
+    framed = st.one_of(
+        st.lists(lengths, min_size=1, max_size=3).map(lambda values: [(b"Content-Length", value) for value in values]),
+        st.sampled_from(
+            [b"chunked", b"Chunked", b"chunked, chunked", b"gzip, chunked", b"identity", b"x", b"chunked\x0b"]
+        ).map(lambda value: [(b"Transfer-Encoding", value)]),
+        st.just([(b"Transfer-Encoding", b"chunked"), (b"Content-Length", b"5")]),
+    )
+    chunks = st.lists(
+        st.sampled_from(
+            [
+                b"5\r\nhello\r\n",
+                b"0\r\n\r\n",
+                b"-1\r\n",
+                b"ffffffffffffffffff\r\n",
+                b"5;a=b\r\nhello\r\n",
+                b"5\nhello\n",
+                b"zz\r\n",
+                b"5\r\nhi",
+            ]
+        ),
+        max_size=5,
+    ).map(b"".join)
+    return st.builds(
+        lambda method, target_, rows, body: request(
+            method,
+            target_,
+            [*_authorized(target.token), (b"Content-Type", b"application/json"), *rows],
+            body,
+            with_length=False,
+        ),
+        st.sampled_from([b"PUT", b"POST", b"GET"]),
+        where,
+        framed,
+        st.one_of(chunks, st.binary(max_size=60)),
+    )
+
+
+def noise(target: Target) -> Strategy:
+    """Hardly HTTP."""
+    lines = st.one_of(
+        st.binary(max_size=80),
+        st.sampled_from(
+            [b"GET / HTTP/1.1", b"GET  /  HTTP/1.1", b"PRI * HTTP/2.0", b"CONNECT a:1 HTTP/1.1", b"GET * HTTP/1.1"]
+        ),
+        st.sampled_from(
+            [
+                b"GET http://elsewhere/ HTTP/1.1",
+                b"GET /\x80\xff HTTP/1.1",
+                b"GET /%00%ff HTTP/1.1",
+                b"GET /a#b HTTP/1.0",
+            ]
+        ),
+        st.sampled_from(
+            [
+                b"GET //x//../ HTTP/1.1",
+                b"GET /?%=&=&&%ff=%00 HTTP/1.1",
+                b"G\0T / HTTP/1.1",
+                b"GET /blobs/object/1/ HTTP/1.1",
+            ]
+        ),
+    )
+    rows = st.lists(
+        st.one_of(st.binary(max_size=50), st.just(b"Host: a"), st.just(b" folded"), st.just(b"A\0: b")), max_size=5
+    )
+    return st.builds(
+        lambda line, more, end: b"\r\n".join([line, *more]) + end,
+        lines,
+        rows,
+        st.sampled_from([b"\r\n\r\n", b"\n\n", b"\r\n", b""]),
+    )
+
+
+HALF = {"framing", "noise"}
+"""Whose requests may lack their end."""
+
+PROPERTIES: Mapping[str, Callable[[Target], Strategy]] = {
+    "messages": messages,
+    "tokens": tokens,
+    "v1": v1,
+    "URLs": urls,
+    "reads": reads,
+    "block lists": block_lists,
+    "framing": framing,
+    "noise": noise,
+}

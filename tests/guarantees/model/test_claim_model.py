@@ -1,0 +1,115 @@
+"""P2, P3 and P6, in every state that the claim can get into: claim_model.py is the protocol, explore.py has the rules.
+
+Larger worlds: tests/guarantees/slow/model.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from actions_cache.domain import claim
+from actions_cache.domain.agenda import Duty
+from actions_cache.domain.archive import ArchiveState, MergeState
+from tests.guarantees.model import claim_model
+from tests.guarantees.model.claim_model import Bounds
+from tests.guarantees.model.explore import RuleBroken, explore
+
+SMALL = Bounds(workers=1)
+TWO_WORKERS = Bounds(workers=2, removes=False, max_attempts=1)
+WITH_OBJECTS = Bounds(workers=1, max_attempts=1, sweeps=True, replays=False)
+
+
+@pytest.mark.parametrize("bounds", [SMALL, TWO_WORKERS, WITH_OBJECTS], ids=["removals", "two workers", "objects"])
+def test_no_rule_is_broken_in_any_state(bounds):
+    assert len(explore(bounds).came_from) > 1_000
+
+
+def started_though_a_run_lives(archive, token, run, now, lifetimes, max_attempts):
+    expired = replace(archive, merge=replace(archive.merge, lease_until=0))
+    return claim.started(expired, token, run, now, lifetimes, max_attempts)
+
+
+def started_though_all_attempts_were_made(archive, token, run, now, lifetimes, max_attempts):
+    return claim.started(archive, token, run, now, lifetimes, max_attempts + 1)
+
+
+def published_by_any_run(archive, run, merged, now):
+    if archive.merge.state is not MergeState.RUNNING:
+        return None
+    return claim.published(archive, archive.merge.run_token or run, merged, now)
+
+
+def published_twice(archive, run, merged, now):
+    if archive.object is None:
+        return claim.published(archive, run, merged, now)
+    return replace(archive, object=merged)
+
+
+def published_though_removed(archive, run, merged, now):
+    return claim.published(replace(archive, state=ArchiveState.STORED), run, merged, now)
+
+
+def claimed_though_a_run_lives(archive, token, now, lifetimes, max_attempts):
+    expired = replace(archive, merge=replace(archive.merge, lease_until=0))
+    return claim.claimed(expired, token, now, lifetimes, max_attempts)
+
+
+def replayed_though_a_run_lives(archive, letter_token, token, now):
+    expired = replace(archive, merge=replace(archive.merge, lease_until=0))
+    return claim.replayed(expired, letter_token, token, now)
+
+
+def replayed_though_merged(archive, letter_token, token, now):
+    return claim.replayed(replace(archive, object=None), letter_token, token, now)
+
+
+def never(*_):
+    return None
+
+
+BREAKS = {
+    "a run starts beside a live one": ("started", started_though_a_run_lives, "two runs live"),
+    "a claim is retaken from a live run": ("claimed", claimed_though_a_run_lives, "two runs live"),
+    "a letter is replayed beside a live run": ("replayed", replayed_though_a_run_lives, "two runs live"),
+    "what is merged is replayed": ("replayed", replayed_though_merged, "merged no longer, or otherwise"),
+    "runs go on after the last attempt": ("started", started_though_all_attempts_were_made, "attempt 3 was made"),
+    "any run publishes": ("published", published_by_any_run, "was published, but the current run was"),
+    "a run publishes what is merged already": ("published", published_twice, "merged no longer, or otherwise"),
+    "a removed archive is published": ("published", published_though_removed, "a removed archive came back"),
+    "nothing is given up": ("given_up", never, "nothing leads on"),
+    "nothing is claimed": ("claimed", never, "nothing leads on"),
+}
+
+OF_ONE_WORKER = ("nothing leads on", "attempt 3 was made", "a removed archive came back")
+"""Rules that are broken in a world of one worker too, where that is found sooner."""
+
+
+@pytest.mark.parametrize(("function", "broken", "rule"), BREAKS.values(), ids=BREAKS)
+def test_without_a_guard_a_rule_is_broken(monkeypatch, function, broken, rule):
+    """The model asks the product's own functions, so it sees what is wrong with them."""
+    monkeypatch.setattr(claim_model, "claim", Broken(function, broken))
+    with pytest.raises(RuleBroken, match=rule):
+        explore(SMALL if rule in OF_ONE_WORKER else Bounds())
+
+
+def test_without_the_comparison_at_each_write_a_rule_is_broken():
+    with pytest.raises(RuleBroken):
+        explore(Bounds(compares=False))
+
+
+class Broken:
+    """The domain's claim but for one function."""
+
+    def __init__(self, name, function):
+        setattr(self, name, function)
+
+    def __getattr__(self, name):
+        return getattr(claim, name)
+
+
+def test_without_the_grace_a_rule_is_broken(monkeypatch):
+    """Two guards: a sweep isn't due before, and leaves the parts alone if it comes before all the same."""
+    monkeypatch.setattr(claim_model, "_due_duty", lambda _: Duty.SWEEP)
+    monkeypatch.setattr(claim_model, "needs_parts", lambda *_: False)
+    with pytest.raises(RuleBroken, match="a reader may still need"):
+        explore(WITH_OBJECTS)

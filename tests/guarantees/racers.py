@@ -1,0 +1,131 @@
+"""Processes that do the same thing at the same moment, round after round: as Lambda's, they share nothing but AWS."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any, Protocol
+
+from actions_cache.domain import claim
+from actions_cache.domain.archive import Archive, Commit, Part, committed, reserved, stored
+from actions_cache.domain.entry import EntryName
+from actions_cache.domain.errors import AlreadyExists
+from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.settings import Settings
+from actions_cache.usecases.transition import transition
+from actions_cache.wiring.control import ControlPlane
+from tests.support.journey import Journey
+
+PATIENCE_SECONDS = 60
+
+
+class Barrier(Protocol):
+    def wait(self, timeout: float) -> int: ...
+
+
+Deed = Callable[..., Any]
+"""Takes a ControlPlane, the racer's number and the round's arguments. True if it won."""
+
+
+def claims(control: ControlPlane, _racer: int, archive_id: str) -> bool:
+    return control.claim_merge(archive_id)
+
+
+def starts(control: ControlPlane, racer: int, archive_id: str, claim_token: str) -> bool:
+    """What MergeArchive does first with a message."""
+    run = f"run {racer}"
+    now, lifetimes, attempts = control.clock.now(), control.lifetimes, control.settings.merge_attempts
+    return bool(
+        transition(
+            control.table, archive_id, lambda seen: claim.started(seen, claim_token, run, now, lifetimes, attempts)
+        )
+    )
+
+
+def publishes(control: ControlPlane, racer: int, archive_id: str) -> bool:
+    """What MergeArchive does last; each racer has a run and a merged object of its own."""
+    run = f"run {racer}"
+    merged = Part(ArchiveKeys(archive_id).merged(run), 2, run)
+    return bool(
+        transition(control.table, archive_id, lambda seen: claim.published(seen, run, merged, control.clock.now()))
+    )
+
+
+def reserves(control: ControlPlane, _racer: int, name: EntryName) -> bool:
+    try:
+        control.reserve(name)
+    except AlreadyExists:
+        return False
+    return True
+
+
+@dataclass(frozen=True)
+class Racers:
+    lines: list[Connection]
+
+    def race(self, deed: Deed, *arguments: Any) -> list[int]:
+        """Who won, by their numbers. What one raises is raised here."""
+        for line in self.lines:
+            line.send((deed, arguments))
+        answers = []
+        for line in self.lines:
+            assert line.poll(PATIENCE_SECONDS), "a racer doesn't answer"
+            answers.append(line.recv())
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return [racer for racer, won in enumerate(answers) if won]
+
+
+@contextmanager
+def racers(number: int, settings: Settings, environment: Mapping[str, str]) -> Iterator[Racers]:
+    """Live until the block ends. Spawned, not forked: no socket or random state is shared."""
+    context = multiprocessing.get_context("spawn")
+    together = context.Barrier(number)
+    lines, processes = [], []
+    for racer in range(number):
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_run, args=(racer, theirs, together, settings, dict(environment)), daemon=True)
+        process.start()
+        theirs.close()
+        lines.append(ours)
+        processes.append(process)
+    try:
+        yield Racers(lines)
+    finally:
+        for line in lines:
+            line.close()
+        for process in processes:
+            process.join(10)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+
+def _run(racer: int, line: Connection, together: Barrier, settings: Settings, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    control = ControlPlane(settings)
+    while True:
+        try:
+            deed, arguments = line.recv()
+        except EOFError:
+            return
+        try:
+            together.wait(PATIENCE_SECONDS)
+            line.send(deed(control, racer, *arguments))
+        except Exception as error:  # noqa: BLE001 - the other end raises it
+            line.send(RuntimeError(repr(error)))
+
+
+def save_without_bytes(journey: Journey, entry_name: EntryName) -> Archive:
+    """An entry of two parts that nobody has claimed, in two writes."""
+    control, now = journey.control, journey.control.clock.now()
+    archive = reserved(control.tokens.new(), entry_name, now, control.lifetimes)
+    control.table.reserve(archive, now)
+    seen = journey.archive(archive.id)
+    upload = committed(seen, Commit("digest", 2, 2, Part(ArchiveKeys(archive.id).manifest("m"), 1, "m")), None)
+    entry = stored(upload, now) if upload else None
+    assert entry is not None
+    return control.table.publish_entry(seen, entry)

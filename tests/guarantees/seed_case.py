@@ -1,0 +1,164 @@
+"""The case that this project came from, as one scenario that a test can run against any variant.
+
+Eight readers start together on an unmerged entry of thirteen parts, while its merge stands half-way. Seven read as
+fast as they can; the eighth dawdles until the merge has ended.
+"""
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.request import urlopen
+
+from actions_cache.domain.archive import MergeState
+from actions_cache.domain.happenings import RunEnd
+from actions_cache.domain.merge_plan import MIB
+from actions_cache.domain.part_range import PartRange
+from actions_cache.ports import Chunk, MergeMessage, MultipartUpload, PartReader, UploadedPart
+from actions_cache.wiring.data import DataPlane
+from functions.download.app import create_app
+from tests.support.journey import Journey, name, plenty
+from tests.support.serving import served
+
+PARTS = [bytes([i]) * (6 * MIB + i) for i in range(13)]
+CONTENT = b"".join(PARTS)
+KEY = name("linux-npm-1")
+READERS = 8
+
+Merge = Callable[[MergeMessage, Callable[[], int]], RunEnd]
+
+
+@dataclass
+class HalfWay:
+    """The bucket as the merge sees it: copies stop half-way until they may go on."""
+
+    bucket: Any
+    reached: threading.Event = field(default_factory=threading.Event)
+    may_go_on: threading.Event = field(default_factory=threading.Event)
+    copied: set[str] = field(default_factory=set)
+    completed: int = 0
+
+    def __getattr__(self, method: str) -> Any:
+        return getattr(self.bucket, method)
+
+    def copy_part(self, upload: MultipartUpload, number: int, source: PartRange) -> UploadedPart:
+        if number > len(PARTS) // 2:
+            self.reached.set()
+            assert self.may_go_on.wait(60)
+        copied: UploadedPart = self.bucket.copy_part(upload, number, source)
+        self.copied.add(source.part.key)
+        return copied
+
+    def complete_upload(self, upload: MultipartUpload, parts: Sequence[UploadedPart]) -> None:
+        self.bucket.complete_upload(upload, parts)
+        self.completed += 1
+
+
+@dataclass
+class SeedCase:
+    journey: Journey
+    break_merge: Callable[[Merge, Journey], Merge] = lambda merge, _: merge
+    break_reader: Callable[[PartReader, HalfWay], PartReader] = lambda reader, _: reader
+    patience_seconds: float = 60
+
+    def run(self) -> None:
+        """Raises: AssertionError: naming the promise that was broken."""
+        journey = self.journey
+        half_way = HalfWay(journey.control.bucket)
+        merge = self.break_merge(replace(journey.control.merge, bucket=half_way), journey)
+        data = DataPlane(journey.control)
+        data.download = replace(data.download, reader=self.break_reader(data.stream, half_way))
+
+        entry = journey.save(KEY, *PARTS)
+        parts = [key for key in journey.keys(entry.archive_id) if key.startswith("parts/")]
+        [message] = journey.messages()
+        merge_ended = threading.Event()
+        with ThreadPoolExecutor(2 + READERS) as threads, served(create_app(data)) as base_url:
+            try:
+                # The queue delivers at least once: here twice, at the same time.
+                merges = [threads.submit(merge, message, plenty) for _ in range(2)]
+                assert half_way.reached.wait(30), "the merge didn't get half-way"
+                together = threading.Barrier(READERS)
+                readers = [
+                    threads.submit(self._read, base_url, together, merge_ended if i == 0 else None)
+                    for i in range(READERS)
+                ]
+                self._assert_fast_readers_did_not_wait(readers[1:], entry.archive_id)
+                half_way.may_go_on.set()
+                outcomes = {one.result(60) for one in merges}
+                assert outcomes == {RunEnd.MERGED, RunEnd.NOT_OURS}, f"P2: {outcomes}"
+                assert half_way.completed == 1, f"P2: {half_way.completed} merges were completed"
+                left = [key for key in journey.keys(entry.archive_id) if key.startswith("parts/")]
+                assert left == parts, f"P3: {len(parts) - len(left)} parts were gone when the merge ended"
+                merge_ended.set()
+                assert {one.result(60) for one in readers} == {digest(CONTENT)}, "P4: a reader got other bytes"
+            finally:
+                half_way.may_go_on.set()
+                merge_ended.set()
+        self._assert_merged_entry_restores()
+        journey.clock.advance(journey.control.settings.grace_seconds)
+        journey.clean_up()
+        [left_over] = journey.keys(entry.archive_id)
+        assert left_over.startswith("merged/")
+        self._assert_merged_entry_restores()
+
+    def _read(self, base_url: str, together: threading.Barrier, dawdles_until: threading.Event | None) -> str:
+        hit = self.journey.look_up(KEY.key)
+        assert hit is not None
+        assert hit.url.startswith("/blobs/download/")
+        together.wait(30)
+        sha = hashlib.sha256()
+        with urlopen(base_url + hit.url, timeout=60) as answer:
+            sha.update(answer.read(MIB))
+            if dawdles_until:
+                dawdles_until.wait(60)
+            while chunk := answer.read(MIB):
+                sha.update(chunk)
+        return sha.hexdigest()
+
+    def _assert_fast_readers_did_not_wait(self, fast: Sequence[Future[str]], archive_id: str) -> None:
+        ended, waiting = wait(fast, timeout=self.patience_seconds)
+        assert not waiting, f"P1: {len(waiting)} readers waited for the merge"
+        assert {one.result() for one in ended} == {digest(CONTENT)}
+        assert self.journey.archive(archive_id).merge.state is MergeState.RUNNING
+
+    def _assert_merged_entry_restores(self) -> None:
+        hit = self.journey.look_up(KEY.key)
+        assert hit is not None
+        assert hit.url.startswith(self.journey.s3.meta.endpoint_url), "not presigned"
+        with urlopen(hit.url, timeout=60) as answer:
+            assert digest(answer.read()) == digest(CONTENT)
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def deletes_parts_inline(merge: Merge, journey: Journey) -> Merge:
+    """The peer's second defect."""
+
+    def broken(message: MergeMessage, remaining: Callable[[], int]) -> RunEnd:
+        outcome = merge(message, remaining)
+        if outcome is RunEnd.MERGED:
+            parts = journey.control.manifests.of(journey.archive(message.archive_id)).parts
+            journey.control.bucket.delete([part.key for part in parts])
+        return outcome
+
+    return broken
+
+
+@dataclass
+class FedByTheMerge:
+    """The peer's first defect: a part's bytes reach readers only as the merge gets to them."""
+
+    reader: PartReader
+    half_way: HalfWay
+
+    async def read(self, source: PartRange) -> AsyncGenerator[Chunk, None]:
+        while source.part.key not in self.half_way.copied:  # noqa: ASYNC110 - set in another thread
+            await asyncio.sleep(0.05)
+        async for chunk in self.reader.read(source):
+            yield chunk

@@ -1,0 +1,3 @@
+from tests.guarantees.fuzz.conftest import fuzzed
+
+__all__ = ["fuzzed"]

@@ -1,0 +1,187 @@
+"""A soak run: a local run with short lives, clients on it for a while, and what is left at the end."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from threading import Event, Lock
+
+import psutil
+
+from actions_cache.domain.entry import EntryFamily, EntryName
+from actions_cache.settings import Settings
+from actions_cache.wiring.control import ControlPlane
+from tests.guarantees.soak.audit import Audit, audit
+from tests.guarantees.soak.client import SoakClient
+from tests.guarantees.soak.entries import Slot
+from tests.guarantees.soak.memory import Memory, watch
+from tests.guarantees.soak.tally import Tally
+from tests.integration.local_run.local_run import LocalRun
+from tests.support.clients.runtime_token import BRANCH, REPOSITORY, runtime_token
+from tests.support.clients.wire import VERSION
+
+SLOTS_PER_CLIENT = 3
+
+LIVES = {
+    "UPLOAD_URL_SECONDS": "60",
+    "RESERVATION_SECONDS": "60",
+    "DOWNLOAD_URL_SECONDS": "15",
+    "MAX_STREAM_SECONDS": "30",
+    "UNUSED_ENTRY_SECONDS": "300",
+    "CLEANUP_INTERVAL_SECONDS": "2",
+    "ORPHANS_INTERVAL_SECONDS": "10",
+}
+"""Short, so that within minutes everything also expires, is deleted and swept."""
+
+LIMIT_SECONDS = 60
+"""How old an orphan may get here: some cleanups, of which one may take a while on a busy machine."""
+
+MODULES = {"dev.local.server": "server", "dev.local.queue_poller": "merge worker", "dev.local.scheduler": "schedule"}
+
+
+@dataclass
+class Soak:
+    """What a run found."""
+
+    seconds: float
+    clients: int
+    tally: Tally = field(default_factory=Tally)
+    memories: Mapping[str, Memory] = field(default_factory=dict)
+    audit: Audit = field(default_factory=Audit)
+    errors_logged: list[str] = field(default_factory=list)
+
+    @property
+    def violations(self) -> dict[str, int]:
+        found = dict(self.tally.violations)
+        found |= {kind: len(details) for kind, details in self.audit.violations.items()}
+        found |= {f"{name} grows": 1 for name, memory in self.memories.items() if not memory.is_flat()}
+        if self.errors_logged:
+            found["logged errors"] = len(self.errors_logged)
+        return found
+
+
+def soak(directory: Path, seconds: float, clients: int, seed: int, *, settles: bool = True) -> Soak:
+    """Runs it.
+
+    Args:
+        directory: for data and logs.
+        settles: whether it waits at the end until every orphan should be gone; else the audit excuses young ones.
+    """
+    found = Soak(seconds, clients)
+    run = LocalRun.start(directory / "data", **LIVES)
+    try:
+        run.wait_until_ready()
+        control = _control(run)
+        with _sampled(run) as found.memories:
+            _let_clients_work(found, run, control, seed)
+            if settles:
+                time.sleep(_longest_life(control.settings) + LIMIT_SECONDS)
+        found.audit = audit(control, control.clock.now(), LIMIT_SECONDS)
+    finally:
+        run.stop()
+    found.errors_logged = _errors_in(directory / "data" / "logs")
+    return found
+
+
+def _let_clients_work(found: Soak, run: LocalRun, control: ControlPlane, seed: int) -> None:
+    slots = [[Slot(f"soak {i:04d} {j}") for j in range(SLOTS_PER_CLIENT)] for i in range(found.clients)]
+    every_slot = [slot for own in slots for slot in own]
+    stop, token = Event(), runtime_token(exp=int(time.time() + found.seconds) + 3600)
+    with ThreadPoolExecutor(found.clients, thread_name_prefix="client") as threads:
+        working = [
+            threads.submit(
+                SoakClient(
+                    run.url,
+                    token,
+                    own,
+                    every_slot,
+                    _remover(control),
+                    control.settings.unused_entry_seconds,
+                    found.tally,
+                    Random(f"{seed}/{number}"),
+                ).run,
+                stop,
+            )
+            for number, own in enumerate(slots)
+        ]
+        until = time.monotonic() + found.seconds
+        while time.monotonic() < until and run.process.poll() is None:
+            stop.wait(0.2)
+        stop.set()
+        for client in working:
+            client.result()
+    assert run.process.poll() is None, run.lines
+
+
+def _control(run: LocalRun) -> ControlPlane:
+    """The use cases on the same engines, for what no client can ask for, and for the audit."""
+    names = {name: value for name, value in run.variables.items() if name.isupper()}
+    os.environ.update({name: value for name, value in names.items() if name.startswith("AWS_")})
+    values = {name.lower(): value for name, value in (names | LIVES).items()}
+    return ControlPlane(Settings.model_validate(values))
+
+
+_one_at_a_time = Lock()
+"""pynamodb's models share a connection."""
+
+
+def _remover(control: ControlPlane) -> Callable[[str], bool]:
+    def remove(key: str) -> bool:
+        """Until it is gone: a lookup that notes its use in between makes one try lose."""
+        name = EntryName(EntryFamily(REPOSITORY, BRANCH, VERSION), key)
+        with _one_at_a_time:
+            while (entry := control.table.entry(name)) is not None:
+                if control.remove_entry(entry.archive_id, lambda _: True):
+                    return True
+        return False
+
+    return remove
+
+
+@contextmanager
+def _sampled(run: LocalRun) -> Iterator[Mapping[str, Memory]]:
+    memories: dict[str, Memory] = {}
+    stop = Event()
+    with ThreadPoolExecutor(1) as threads:
+        watching = threads.submit(watch, lambda: _function_processes(run), stop, memories)
+        try:
+            yield memories
+        finally:
+            stop.set()
+            watching.result()
+
+
+def _function_processes(run: LocalRun) -> Iterator[tuple[str, psutil.Process]]:
+    for process in psutil.Process(run.process.pid).children(recursive=True):
+        try:
+            command = process.cmdline()
+        except psutil.Error:
+            continue
+        for module, name in MODULES.items():
+            if module in command:
+                options = dict(it.removeprefix("--").split("=", 1) for it in command if it.startswith("--"))
+                function, event = (options.get(it, "") for it in ("function", "event"))
+                yield " ".join(filter(None, (name, function.removesuffix("Function"), event))), process
+        if any(it.endswith("runtime.mjs") for it in command):
+            yield "edge functions (Node)", process
+
+
+def _longest_life(settings: Settings) -> int:
+    """From the last client's last act to the last sweep that it made necessary."""
+    return max(2 * settings.upload_url_seconds, settings.grace_seconds)
+
+
+def _errors_in(logs: Path) -> list[str]:
+    """Of the functions: an unexpected error is logged as one, whatever its client saw."""
+    marks = ('"level":"ERROR"', "Traceback (most recent call last)")
+    return [
+        f"{log.name}: {line[:400]}"
+        for log in logs.iterdir()
+        if any(name in log.name for name in ("server", "worker", "schedule", "orphans"))
+        for line in log.read_text(errors="replace").splitlines()
+        if any(mark in line for mark in marks)
+    ]

@@ -1,0 +1,152 @@
+"""GETs on connections that are kept, of a server that answers by script."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from yarl import URL
+
+from actions_cache.adapters.s3_connections import LEAST_READ_BYTES, READ_BUFFER_BYTES, ConnectionBroken, Connections
+from tests.support.authority import Authority
+
+MIB = 1024 * 1024
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+
+
+class ScriptedServer:
+    """Answers the requests of all its connections, in turn, by what it was given; None closes the connection."""
+
+    def __init__(self, *answers: bytes | None) -> None:
+        self._answers = list(answers)
+        self.requests: list[bytes] = []
+        self._writers: list[asyncio.StreamWriter] = []
+
+    @property
+    def connections(self) -> int:
+        return len(self._writers)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        while self._answers:
+            try:
+                self.requests.append(await reader.readuntil(b"\r\n\r\n"))
+            except asyncio.IncompleteReadError:
+                break
+            answer = self._answers.pop(0)
+            if answer is None:
+                break
+            writer.write(answer)
+        writer.close()
+
+    @asynccontextmanager
+    async def url(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[URL]:
+        server = await asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=tls)
+        scheme = "https" if tls else "http"
+        try:
+            yield URL(f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}/bucket/key?x=%2F", encoded=True)
+        finally:
+            server.close()
+            for writer in self._writers:
+                writer.close()
+                with suppress(ConnectionError):
+                    await writer.wait_closed()
+
+
+async def get(connections: Connections, url: URL) -> tuple[int, bytes]:
+    async with connections.get(url, {"If-Match": '"etag"'}) as answer:
+        return answer.status, b"".join([chunk async for chunk in answer.body()])
+
+
+async def test_a_connection_is_kept_once_its_answer_was_read():
+    server = ScriptedServer(OK + b"first", OK + b"again")
+    async with server.url() as url:
+        connections = Connections()
+        assert [await get(connections, url), await get(connections, url)] == [(200, b"first"), (200, b"again")]
+        connections.close()
+    assert server.connections == 1
+    assert server.requests[0].startswith(b"GET /bucket/key?x=%2F HTTP/1.1\r\n")
+    assert b'if-match: "etag"' in server.requests[0].lower()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\nfirst",
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+    ],
+    ids=["closes", "keeps"],
+)
+async def test_a_connection_that_the_store_closes_isnt_asked_again(answer):
+    server = ScriptedServer(answer, None, OK + b"again")
+    async with server.url() as url:
+        connections = Connections()
+        await get(connections, url)
+        if b"close" not in answer:
+            with pytest.raises(ConnectionBroken):
+                await get(connections, url)
+            assert await get(connections, url) == (200, b"again")
+            assert server.connections == 2
+        connections.close()
+
+
+async def test_a_body_that_wasnt_read_to_its_end_ends_its_connection():
+    server = ScriptedServer(OK + b"fir", OK + b"again")
+    async with server.url() as url:
+        connections = Connections()
+        async with connections.get(url, {}) as answer:
+            assert answer.size == 5
+        assert await get(connections, url) == (200, b"again")
+        connections.close()
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        b"HTTP/1.1 200",
+        b"no HTTP at all\r\n\r\n",
+        OK + b"four",
+        OK + b"sixsix",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5x\r\n\r\nfirst",
+    ],
+    ids=["nothing", "half a head", "no HTTP", "too short", "too long", "a length that is none"],
+)
+async def test_what_isnt_a_whole_answer_is_a_broken_connection(answer):
+    async with ScriptedServer(answer).url() as url:
+        with pytest.raises(ConnectionBroken):
+            await get(Connections(), url)
+
+
+async def test_nobody_listening_is_a_broken_connection(unused_tcp_port_factory: Callable[[], int]):
+    with pytest.raises(ConnectionBroken):
+        await get(Connections(), URL(f"http://127.0.0.1:{unused_tcp_port_factory()}/"))
+
+
+@pytest.fixture(params=["http", "https"])
+def tls(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext | None:
+    """What the server speaks: a buffer is filled by other code of asyncio's over TLS."""
+    if request.param == "http":
+        return None
+    authority, known = Authority(), tmp_path / "known.pem"
+    known.write_text(authority.pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(known))
+    return authority.serving(tmp_path)
+
+
+@pytest.mark.parametrize("size", [0, 1, LEAST_READ_BYTES, READ_BUFFER_BYTES, READ_BUFFER_BYTES + 1, 8 * MIB + 3])
+async def test_an_answer_in_pieces_and_longer_than_what_is_held_unread_comes_whole(size, tls):
+    body = (bytes(range(251)) * (size // 251 + 1))[:size]
+    answers = [b"HTTP/1.1 206 Partial Content\r\nContent-Length: %d\r\n\r\n" % size + body] * 2
+    server, connections = ScriptedServer(*answers), Connections()
+    async with server.url(tls) as url:
+        for _ in answers:
+            async with connections.get(url, {}) as answer:
+                await asyncio.sleep(0.05)
+                assert answer.status == 206
+                assert b"".join([chunk async for chunk in answer.body()]) == body
+        connections.close()
+    assert server.connections == 1

@@ -1,0 +1,194 @@
+"""The repositories port's contract (ports.Repositories), and what the table port counts in it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from actions_cache.adapters.dynamodb_repositories import SHARDS
+from actions_cache.domain.activity import HOUR, NO_HITS, Hits, Tally
+from actions_cache.domain.archive import Merge, MergeState, deleted
+from actions_cache.domain.listing import EntryFilter
+from actions_cache.domain.refusal import SLOT_PAUSE, SLOTS, Refusals, RefusedJob
+from actions_cache.domain.repository import Repository
+from actions_cache.domain.timing import DAY
+from actions_cache.domain.usage import NO_USAGE, Usage
+from actions_cache.ports import WriteConflict
+from actions_cache.wiring.management import ManagementPlane
+from tests.integration.aws.test_table import publish
+from tests.support.journey import REPOSITORY
+
+EXAMPLE = Repository("42", "Example/Tools", 1_000)
+
+
+@pytest.fixture
+def repositories(journey):
+    return journey.control.repositories
+
+
+def test_a_noted_repository_is_found_by_id_and_by_name_in_any_case(repositories):
+    repositories.note(EXAMPLE)
+    repositories.note(Repository("7@https://ghes.example", None, 1_000))
+    assert repositories.repository("42") == EXAMPLE
+    assert repositories.ids_named("example/TOOLS") == ["42"]
+    assert repositories.ids_named("example/tool") == []
+    assert {it: repositories.repository(it).name for it in repositories.ids()} == {
+        "42": "Example/Tools",
+        "7@https://ghes.example": None,
+    }
+
+
+def test_a_renamed_repository_is_found_by_both_names_and_says_the_new_one(repositories):
+    repositories.note(EXAMPLE)
+    repositories.note(replace(EXAMPLE, name="example/renamed"))
+    assert repositories.ids_named("example/tools") == repositories.ids_named("example/renamed") == ["42"]
+    assert repositories.repository("42").name == "example/renamed"
+
+
+def test_refused_jobs_stand_apart_from_repositories_and_counts(repositories):
+    repositories.note(EXAMPLE)
+    job = RefusedJob("https://ghes.example", "7", None, "O_x", None, ("repository_id=7", "repository_owner_id=O_x"))
+    first = Refusals(job, 2, 1_000)
+    repositories.add_refusals(first, DAY)
+    assert repositories.refusals() == [first]
+    repositories.add_refusals(Refusals(replace(job, owner="octo"), 3, 2_000), DAY)
+    assert repositories.refusals() == [Refusals(replace(job, owner="octo"), 5, 2_000)]
+    assert (repositories.ids(), repositories.store_usage()) == (["42"], NO_USAGE)
+
+
+def test_a_slot_goes_to_another_once_it_was_left_alone(repositories):
+    one, other = (RefusedJob("https://a.example", it, None, None, None, ()) for it in two_of_a_slot())
+    repositories.add_refusals(Refusals(one, 9, 1_000), DAY)
+    for too_soon in (1_000, SLOT_PAUSE + 999):
+        with pytest.raises(WriteConflict):
+            repositories.add_refusals(Refusals(other, 1, too_soon), DAY)
+    assert repositories.refusals() == [Refusals(one, 9, 1_000)]
+    repositories.add_refusals(Refusals(other, 1, SLOT_PAUSE + 1_000), DAY)
+    assert repositories.refusals() == [Refusals(other, 1, SLOT_PAUSE + 1_000)]
+
+
+def two_of_a_slot() -> tuple[str, str]:
+    """Return two repositories' ids that share a slot."""
+    by_slot: dict[int, str] = {}
+    for number in map(str, range(SLOTS + 1)):
+        slot = RefusedJob("https://a.example", number, None, None, None, ()).slot
+        if slot in by_slot:
+            return by_slot[slot], number
+        by_slot[slot] = number
+    raise AssertionError("more numbers than slots")
+
+
+def test_entries_are_counted_when_they_appear_and_when_they_go(journey, repositories):
+    published = [publish(journey, key) for key in ("npm", "yarn")]
+    assert repositories.usage(REPOSITORY) == repositories.store_usage() == Usage(6, 2)
+    journey.control.table.remove_entry(published[0], deleted(published[0], journey.clock.now()))
+    assert repositories.usage(REPOSITORY) == repositories.store_usage() == Usage(3, 1)
+    assert repositories.usage("7") == NO_USAGE
+
+
+def test_what_is_refused_is_not_counted(journey, repositories):
+    seen = publish(journey, "npm")
+    with pytest.raises(WriteConflict):
+        journey.control.table.publish_entry(seen, seen)
+    by = deleted(seen, journey.clock.now())
+    journey.control.table.remove_entry(seen, by)
+    with pytest.raises(WriteConflict):
+        journey.control.table.remove_entry(seen, by)
+    assert repositories.usage(REPOSITORY) == NO_USAGE
+
+
+def test_stored_archives_come_by_their_last_use(journey):
+    table = journey.control.table
+    for key, at in (("b", 2_000), ("a", 1_000), ("c", 3_000)):
+        publish(journey, key, at)
+    gone = publish(journey, "gone", 500)
+    table.remove_entry(gone, deleted(gone, journey.clock.now()))
+    assert [it.name.key for it in table.stored_archives(REPOSITORY)] == ["a", "b", "c"]
+    assert [it.name.key for it in table.stored_archives(REPOSITORY, newest_use_first=True)] == ["c", "b", "a"]
+    assert list(table.stored_archives("7")) == []
+
+
+def test_archives_come_in_pages_of_any_size(journey):
+    for key, at in (("a", 1_000), ("b", 2_000), ("c", 3_000)):
+        publish(journey, key, at)
+    stored = journey.control.table.stored_archives
+    assert [it.name.key for it in stored(REPOSITORY, newest_use_first=True, at_once=1)] == ["c", "b", "a"]
+
+
+def test_what_failed_to_merge_is_found_as_long_as_jobs_can_find_it_and_is_due_as_before(journey):
+    table = journey.control.table
+    publish(journey, "fine")
+    seen = publish(journey, "failed")
+    failed = table.replace_archive(seen, replace(seen, merge=Merge(state=MergeState.FAILED, ended_at=1)))
+    assert list(table.failed_archives()) == [failed.id]
+    assert failed.id in set(table.due_archives(journey.clock.now() + 30 * DAY))
+    again = table.replace_archive(failed, replace(failed, merge=Merge()))
+    assert list(table.failed_archives()) == []
+    failed = table.replace_archive(again, replace(again, merge=Merge(state=MergeState.FAILED, ended_at=1)))
+    table.remove_entry(failed, deleted(failed, journey.clock.now()))
+    assert list(table.failed_archives()) == []
+
+
+def test_a_usage_is_corrected_in_repository_and_store(repositories):
+    repositories.correct_usage("42", Usage(10, 2))
+    repositories.correct_usage("42", NO_USAGE - Usage(4, 1))
+    assert repositories.usage("42") == repositories.store_usage() == Usage(6, 1)
+    repositories.correct_store_usage(Usage(1, 1))
+    assert (repositories.usage("42"), repositories.store_usage()) == (Usage(6, 1), Usage(7, 2))
+
+
+def test_creates_are_counted_by_the_minute(repositories):
+    assert [repositories.count_create("42", minute) for minute in (1, 1, 2, 1)] == [1, 2, 1, 3]
+    assert repositories.count_create("7", 1) == 1
+
+
+def test_tallies_add_up_by_the_hour(repositories):
+    for hour, tally in ((HOUR, Tally(hits=1)), (HOUR, Tally(hits=2, bytes_restored=5)), (3 * HOUR, Tally(misses=1))):
+        repositories.add_tally("42", hour, tally)
+    assert repositories.tallies("42", 0) == {HOUR: Tally(hits=3, bytes_restored=5), 3 * HOUR: Tally(misses=1)}
+    assert repositories.tallies("42", 2 * HOUR) == {3 * HOUR: Tally(misses=1)}
+    assert repositories.tallies("7", 0) == {}
+
+
+def test_tallies_are_read_from_an_hour_on(repositories):
+    for hour in (9 * HOUR, 10 * HOUR, 11 * HOUR):
+        repositories.add_tally("42", hour, Tally(hits=1))
+    repositories.add_hit("42", "a" * 32, 1, 5_000)
+    for since, hours in ((10 * HOUR, {10, 11}), (10 * HOUR + 1, {11}), (10 * HOUR - 1, {10, 11}), (-1, {9, 10, 11})):
+        assert {hour // HOUR for hour in repositories.tallies("42", since)} == hours
+
+
+def test_hits_are_counted_by_the_archive(repositories):
+    for at, archive_id in enumerate(("a" * 32, "b" * 32, "a" * 32)):
+        repositories.add_hit("42", archive_id, at, 5_000)
+    assert dict(repositories.hits("42")) == {"a" * 32: Hits(2, 2), "b" * 32: Hits(1, 1)}
+    assert repositories.hits_of("42", "a" * 32) == Hits(2, 2)
+    assert repositories.hits_of("7", "a" * 32) == NO_HITS
+
+
+def test_only_counts_of_the_hour_and_the_minute_end_by_themselves(journey, repositories):
+    repositories.note(EXAMPLE)
+    publish(journey, "npm")
+    repositories.count_create("42", 1)
+    repositories.add_tally("42", HOUR, Tally(hits=1))
+    repositories.add_hit("42", "a" * 32, 1, 5_000)
+    ending = {item.item.partition("#")[0]: item.expires_at is not None for item in repositories._items.scan()}
+    assert {kind for kind, ends in ending.items() if ends} == {"creates", "tally", "hits"}
+    assert {"profile", "repository", "usage"} <= ending.keys()
+
+
+def test_deletions_side_by_side_lose_no_count(on_engines):
+    archives = [publish(on_engines, f"key-{number}") for number in range(20)]
+    management = ManagementPlane(on_engines.control)
+    gone = management.delete_entries(REPOSITORY, EntryFilter(key_prefix="key-1"))
+    assert (len(gone.archives), gone.remaining) == (11, 0)
+    assert on_engines.control.repositories.usage(REPOSITORY) == Usage(3 * (len(archives) - 11), len(archives) - 11)
+
+
+def test_writers_of_the_same_counts_do_not_lose_to_each_other(on_engines, monkeypatch):
+    """All in one shard, so that every transaction meets the others there; no entry is in another's way."""
+    monkeypatch.setattr("actions_cache.adapters.dynamodb_repositories.SHARDS", 1)
+    assert SHARDS > 1
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: publish(on_engines, f"key-{number}"), range(24)))
+    assert on_engines.control.repositories.usage(REPOSITORY) == Usage(72, 24)

@@ -1,0 +1,410 @@
+"""The signing secrets' two stores: Secrets Manager on moto, CloudFront's KeyValueStore on a real engine."""
+
+import json
+import logging
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import EndpointConnectionError
+from moto import mock_aws
+
+from actions_cache.adapters import kept_secret, management_secret, secrets_manager
+from actions_cache.adapters.edge_secrets import KEY, SIGV4A_CALLS, KeyValueStoreSecrets
+from actions_cache.adapters.management_secret import SecretsManagerTokens
+from actions_cache.adapters.secrets_manager import (
+    CACHED_SECONDS,
+    KEPT_SECONDS,
+    SecretsManagerKeyring,
+    SecretsManagerSecrets,
+)
+from actions_cache.domain.keyring import SETTLE, Keyring
+from actions_cache.domain.timing import SECOND
+from actions_cache.ports import KnownToEdge, Unavailable, WriteConflict
+from dev.local.endpoints import Endpoints
+from dev.local.localhost import resolve_names_under_localhost
+from tests.aws.rie.recorder import Call, recording
+from tests.conftest import CREDENTIALS
+
+OLD, NEW, NEWEST = "old-" * 16, "new-" * 16, "newest-" * 9
+NOW = 1_790_000_000_000
+UNREACHABLE = "http://127.0.0.1:9"
+
+# ------------------------------------------------------------------ Secrets Manager
+
+
+@pytest.fixture
+def secretsmanager(monkeypatch: pytest.MonkeyPatch, boto_session: boto3.Session) -> Iterator[Any]:
+    for variable, value in CREDENTIALS.items():
+        monkeypatch.setenv(variable, value)
+    with mock_aws():
+        yield boto_session.client("secretsmanager")
+
+
+@pytest.fixture
+def secret_id(secretsmanager: Any) -> str:
+    """As the template's GenerateSecretString makes it."""
+    arn: str = secretsmanager.create_secret(Name="signing", SecretString=json.dumps({"current": OLD}))["ARN"]
+    return arn
+
+
+@pytest.fixture
+def keyrings(secretsmanager: Any, secret_id: str) -> SecretsManagerKeyring:
+    return SecretsManagerKeyring(secretsmanager, secret_id)
+
+
+@pytest.mark.parametrize(
+    "ring",
+    [
+        Keyring(current=NEW, changed_at=NOW),
+        Keyring(current=OLD, next=NEW),
+        Keyring(current=NEW, previous=OLD, changed_at=NOW),
+    ],
+    ids=lambda ring: ring.phase,
+)
+def test_a_ring_is_read_as_it_was_written(keyrings, ring):
+    assert keyrings.read() == Keyring(current=OLD)
+    keyrings.write(ring)
+    assert keyrings.read() == ring
+
+
+def test_slots_that_are_empty_are_not_written(keyrings, secretsmanager, secret_id):
+    keyrings.write(Keyring(current=OLD, next=NEW))
+    assert json.loads(secretsmanager.get_secret_value(SecretId=secret_id)["SecretString"]) == {
+        "current": OLD,
+        "next": NEW,
+    }
+
+
+def test_functions_sign_with_the_current_one_and_verify_by_all(keyrings, secretsmanager, secret_id):
+    keyrings.write(Keyring(current=NEW, previous=OLD))
+    assert SecretsManagerSecrets(secretsmanager, secret_id).current() == (NEW, OLD)
+
+
+class Ahead:
+    """Holds how many seconds the clock of kept secrets is set forward."""
+
+    seconds = 0
+
+
+@pytest.fixture
+def ahead(monkeypatch):
+    by, began = Ahead(), time.time()
+    monkeypatch.setattr(kept_secret, "time", SimpleNamespace(time=lambda: began + by.seconds))
+    return by
+
+
+def test_functions_believe_what_they_read_for_a_while_and_no_longer(keyrings, secretsmanager, secret_id, ahead):
+    secrets = SecretsManagerSecrets(secretsmanager, secret_id)
+    assert secrets.current() == (OLD,)
+    keyrings.write(Keyring(current=OLD, next=NEW))
+    assert secrets.current() == (OLD,)
+    assert keyrings.read().next == NEW
+    ahead.seconds = CACHED_SECONDS - 30
+    assert secrets.current() == (OLD,)
+    ahead.seconds = CACHED_SECONDS
+    assert secrets.current() == (OLD, NEW)
+
+
+def test_management_tokens_that_were_replaced_are_nobodys_within_a_minute(secretsmanager, secret_id, ahead):
+    old, new = "o" * 64, "n" * 64
+    secretsmanager.put_secret_value(SecretId=secret_id, SecretString=json.dumps({"admin": old}))
+    secret = SecretsManagerTokens(secretsmanager, secret_id)
+    assert secret.tokens().admin == old
+    secretsmanager.put_secret_value(SecretId=secret_id, SecretString=json.dumps({"admin": new}))
+    ahead.seconds = 30
+    assert secret.tokens().admin == old
+    ahead.seconds = 60
+    assert secret.tokens().admin == new
+
+
+# ------------------------------------------------------------------ Secrets Manager, out of reach
+
+
+class Store:
+    """Secrets Manager as a function's client asks it, which can be taken away."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.is_down = False
+        self.asked = 0
+
+    def get_secret_value(self, **wanted: Any) -> Any:
+        self.asked += 1
+        if self.is_down:
+            raise EndpointConnectionError(endpoint_url=UNREACHABLE)
+        return self._client.get_secret_value(**wanted)
+
+
+@pytest.fixture
+def store(secretsmanager: Any) -> Store:
+    return Store(secretsmanager)
+
+
+@pytest.fixture(params=["signing", "management"])
+def kept(request, secretsmanager, secret_id, store):
+    """A function's reader of a secret, and how long the last value stands in."""
+    if request.param == "signing":
+        return SecretsManagerSecrets(store, secret_id).current, KEPT_SECONDS
+    secretsmanager.put_secret_value(SecretId=secret_id, SecretString=json.dumps({"admin": OLD}))
+    return SecretsManagerTokens(store, secret_id).tokens, management_secret.KEPT_SECONDS
+
+
+def test_the_last_value_stands_in_for_one_that_cannot_be_read(kept, store, ahead, caplog):
+    read, kept_seconds = kept
+    value = read()
+    store.is_down = True
+    ahead.seconds = kept_seconds - 1
+    assert read() == value
+    assert "its last value stands in" in caplog.text
+    assert OLD not in caplog.text
+
+
+def test_the_last_value_is_no_longer_good_after_its_time(kept, store, ahead):
+    read, kept_seconds = kept
+    read()
+    store.is_down = True
+    for ahead.seconds in (kept_seconds, kept_seconds + kept_secret.RETRY_SECONDS + 1):
+        with pytest.raises(Unavailable):
+            read()
+
+
+def test_a_clock_that_was_set_back_makes_no_value_younger(kept, store, ahead):
+    read, _ = kept
+    read()
+    store.is_down = True
+    ahead.seconds = -1
+    with pytest.raises(Unavailable):
+        read()
+
+
+def test_a_value_grows_too_old_while_its_next_one_is_waited_for(kept, store, ahead):
+    read, kept_seconds = kept
+    read()
+    ahead.seconds = kept_seconds - 1
+
+    def waits_in_vain(**_: Any) -> None:
+        ahead.seconds += 10
+        raise EndpointConnectionError(endpoint_url=UNREACHABLE)
+
+    store.get_secret_value = waits_in_vain
+    with pytest.raises(Unavailable):
+        read()
+
+
+def test_a_store_that_is_down_is_asked_by_one_request_in_a_while(kept, store, ahead):
+    read, _ = kept
+    read()
+    store.is_down = True
+    ahead.seconds = CACHED_SECONDS
+    for _ in range(9):
+        read()
+    assert store.asked == 2
+    ahead.seconds += kept_secret.RETRY_SECONDS
+    read()
+    assert store.asked == 3
+
+
+def test_a_new_value_is_noticed_as_soon_as_the_store_is_back(keyrings, secret_id, store, ahead):
+    secrets = SecretsManagerSecrets(store, secret_id)
+    secrets.current()
+    store.is_down = True
+    ahead.seconds = CACHED_SECONDS
+    secrets.current()
+    keyrings.write(Keyring(current=OLD, next=NEW))
+    store.is_down = False
+    ahead.seconds += kept_secret.RETRY_SECONDS
+    assert secrets.current() == (OLD, NEW)
+
+
+def test_a_value_that_was_read_and_is_no_secret_has_no_stand_in(secretsmanager, secret_id, ahead):
+    """Whoever put it may have meant to end the last one."""
+    secrets = SecretsManagerSecrets(secretsmanager, secret_id)
+    secrets.current()
+    secretsmanager.put_secret_value(SecretId=secret_id, SecretString="{}")
+    ahead.seconds = CACHED_SECONDS
+    with pytest.raises(Unavailable, match="put such a value"):
+        secrets.current()
+
+
+def test_rotation_waits_until_no_function_believes_the_secret_before():
+    of_a_run = 60
+    assert CACHED_SECONDS < KEPT_SECONDS <= SETTLE // SECOND - of_a_run
+
+
+GOOD = "x" * 16
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a plain string of before",
+        "[]",
+        "{}",
+        '{"next": "' + NEW + '"}',
+        '{"current": ""}',
+        '{"current": null}',
+        '{"current": "' + GOOD[1:] + '"}',
+        '{"current": "' + "x" * 257 + '"}',
+        '{"current": "two words ' + GOOD + '"}',
+        '{"current": "' + GOOD + '\\n"}',
+        '{"current": "' + "\N{LATIN SMALL LETTER E WITH ACUTE}" * 16 + '"}',
+        '{"current": "' + GOOD + '", "next": ""}',
+        '{"current": "' + GOOD + '", "previous": "a b"}',
+        '{"current": "' + GOOD + '", "changed_at": "yesterday"}',
+    ],
+)
+def test_a_secret_that_cannot_sign_safely_is_an_error_that_says_what_to_do_and_not_what_it_is(
+    secretsmanager, secret_id, keyrings, value
+):
+    secretsmanager.put_secret_value(SecretId=secret_id, SecretString=value)
+    for read in (keyrings.read, SecretsManagerSecrets(secretsmanager, secret_id).current):
+        with pytest.raises(Unavailable, match=r'JSON like \{"current".* put such a value') as raised:
+            read()
+        assert raised.value.__cause__ is None
+        assert not any(text in str(raised.value) for text in ("xxxx", "two words", "plain", "yesterday"))
+
+
+@pytest.mark.parametrize("length", [16, 256])
+def test_a_secret_of_any_usual_length_is_taken(keyrings, length):
+    keyrings.write(Keyring(current="x" * length))
+    assert keyrings.read().current == "x" * length
+
+
+def test_three_of_the_longest_secrets_fit_a_value_at_the_edge():
+    """1,024 characters: https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/kvs-with-functions-create-s3-kvp.html."""
+    secrets_manager.parse_keyring(json.dumps(dict.fromkeys(("current", "next", "previous"), "x" * 256)))
+    assert len(" ".join(["x" * 256] * 3)) <= 1024
+
+
+def test_a_secret_that_is_gone_or_out_of_reach_is_unavailable(secretsmanager, boto_session):
+    missing = SecretsManagerKeyring(secretsmanager, "missing")
+    with pytest.raises(Unavailable, match="ResourceNotFound"):
+        missing.read()
+    with pytest.raises(Unavailable, match="ResourceNotFound"):
+        missing.write(Keyring(current=OLD))
+    with pytest.raises(Unavailable):
+        SecretsManagerSecrets(secretsmanager, "missing").current()
+
+
+def test_a_secrets_manager_that_does_not_answer_is_unavailable(boto_session):
+    client = boto_session.client("secretsmanager", endpoint_url=UNREACHABLE, config=Config(retries={"max_attempts": 0}))
+    with pytest.raises(Unavailable):
+        SecretsManagerKeyring(client, "any").read()
+
+
+# ------------------------------------------------------------------ CloudFront's KeyValueStore
+
+
+@pytest.fixture
+def calls() -> list[Call]:
+    return []
+
+
+@pytest.fixture
+def edge_session(
+    endpoints: Endpoints, engine_session: boto3.Session, calls: list[Call], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[boto3.Session]:
+    """Told by the environment alone where the engine is, with all its calls recorded on their way."""
+    monkeypatch.setattr(socket, "getaddrinfo", socket.getaddrinfo)
+    resolve_names_under_localhost()
+    with recording(endpoints.edge, calls) as proxy:
+        url = proxy.replace("127.0.0.1", "localhost")
+        for variable, value in endpoints.environment().items():
+            monkeypatch.setenv(variable, value)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFRONT", url)
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFRONT_KEYVALUESTORE", url)
+        yield engine_session
+
+
+@pytest.fixture
+def arn(edge_session: boto3.Session) -> str:
+    made = edge_session.client("cloudfront").create_key_value_store(Name=f"test-{uuid.uuid4().hex[:8]}")
+    return str(made["KeyValueStore"]["ARN"])
+
+
+@pytest.fixture
+def kvs(edge_session: boto3.Session) -> Any:
+    return edge_session.client("cloudfront-keyvaluestore", config=SIGV4A_CALLS)
+
+
+@pytest.fixture
+def edge(kvs: Any, arn: str) -> KeyValueStoreSecrets:
+    return KeyValueStoreSecrets(kvs, arn)
+
+
+def test_an_edge_that_was_never_told_knows_none(edge):
+    knows = edge.read()
+    assert knows.secrets == ()
+    assert knows.version
+
+
+def test_the_edge_knows_what_it_was_told_in_that_order(edge):
+    edge.write([OLD], edge.read())
+    edge.write([NEW, OLD], edge.read())
+    assert edge.read().secrets == (NEW, OLD)
+
+
+def test_the_edges_functions_find_the_secrets_separated_by_a_space(edge, kvs, arn):
+    edge.write([NEW, OLD], edge.read())
+    assert KEY == "url-signing-secrets"
+    assert kvs.get_key(KvsARN=arn, Key="url-signing-secrets")["Value"] == f"{NEW} {OLD}"
+
+
+def test_a_write_loses_to_one_that_came_between(edge):
+    seen = edge.read()
+    edge.write([NEW], edge.read())
+    with pytest.raises(WriteConflict):
+        edge.write([NEWEST], seen)
+    assert edge.read().secrets == (NEW,)
+
+
+def test_a_read_pins_the_version_before_the_value_so_what_changes_between_makes_its_write_lose(edge, kvs, arn):
+    def overtake(**_: Any) -> None:
+        kvs.meta.events.unregister("before-call.cloudfront-keyvaluestore.GetKey", overtake)
+        version = kvs.describe_key_value_store(KvsARN=arn)["ETag"]
+        kvs.put_key(KvsARN=arn, Key=KEY, Value=NEW, IfMatch=version)
+
+    kvs.meta.events.register("before-call.cloudfront-keyvaluestore.GetKey", overtake)
+    seen = edge.read()
+    assert seen.secrets == (NEW,)
+    with pytest.raises(WriteConflict):
+        edge.write([NEWEST], seen)
+
+
+def test_a_store_that_is_gone_is_unavailable_and_not_empty(kvs):
+    gone = KeyValueStoreSecrets(kvs, "arn:aws:cloudfront::000000000000:key-value-store/never")
+    with pytest.raises(Unavailable, match="ResourceNotFound"):
+        gone.read()
+    with pytest.raises(Unavailable, match="ResourceNotFound"):
+        gone.write([OLD], KnownToEdge((), "version"))
+
+
+def test_a_store_that_does_not_answer_is_unavailable(edge_session, arn, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFRONT_KEYVALUESTORE", "http://localhost:9")
+    client = edge_session.client("cloudfront-keyvaluestore", config=Config(retries={"max_attempts": 0}))
+    with pytest.raises(Unavailable):
+        KeyValueStoreSecrets(client, arn).read()
+
+
+def test_requests_go_where_the_environment_says_under_the_account_and_are_signed_by_sigv4a(edge, calls):
+    edge.write([OLD], edge.read())
+    data = [call for call in calls if call.path.startswith("/key-value-stores/")]
+    assert [call.method for call in data] == ["GET", "GET", "PUT"]
+    for call in data:
+        assert call.headers["host"].startswith("000000000000.localhost:")
+        assert call.headers["authorization"].startswith("AWS4-ECDSA-P256-SHA256 ")
+        assert call.headers["x-amz-region-set"] == "*"
+
+
+def test_no_secret_is_logged_or_shown_by_what_was_read(edge, caplog):
+    caplog.set_level(logging.INFO)
+    edge.write([OLD], edge.read())
+    assert OLD not in repr(edge.read())
+    assert OLD not in caplog.text

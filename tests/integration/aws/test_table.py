@@ -1,0 +1,202 @@
+"""The table port's contract (ports.Table)."""
+
+from dataclasses import replace
+
+import pytest
+from pynamodb.connection.base import Connection
+
+from actions_cache.adapters import dynamodb_table
+from actions_cache.domain.agenda import LOOK_EVERY
+from actions_cache.domain.archive import ArchiveState, Commit, Part, committed, reserved, stored
+from actions_cache.ports import WriteConflict
+from tests.support.journey import name
+
+ONE_PART = Part("archives/x/parts/blob/1", 3, '"etag"')
+
+
+@pytest.fixture
+def table(journey):
+    return journey.control.table
+
+
+@pytest.fixture
+def now(journey):
+    return journey.clock.now()
+
+
+def new_archive(journey, entry_name):
+    return reserved(journey.control.tokens.new(), entry_name, journey.clock.now(), journey.control.lifetimes)
+
+
+def finished(seen, at):
+    by = committed(seen, Commit("d", 3, 1, None), ONE_PART)
+    assert by is not None
+    return stored(by, at)
+
+
+def publish(journey, key, at=None):
+    """An entry in two writes, without bucket."""
+    archive = new_archive(journey, name(key))
+    journey.control.table.reserve(archive, archive.reserved_at)
+    seen = journey.control.table.archive(archive.id)
+    return journey.control.table.publish_entry(seen, finished(seen, at or journey.clock.now()))
+
+
+def test_an_archive_is_read_as_it_was_written(journey, table, now):
+    archive = new_archive(journey, name("npm \N{GRINNING FACE}"))
+    table.reserve(archive, now)
+    assert table.archive(archive.id) == replace(archive, revision=1)
+    by = committed(table.archive(archive.id), Commit("d", 2**40, 10_000, ONE_PART), None)
+    assert table.replace_archive(table.archive(archive.id), by) == table.archive(archive.id)
+    assert table.archive("f" * 32) is None
+
+
+def test_of_several_names_those_that_are_entries_come_at_once(journey, table):
+    in_main, elsewhere = publish(journey, "npm").entry, name("npm", scope="refs/heads/other")
+    assert table.entries([elsewhere, in_main.name]) == {in_main.name: in_main}
+    assert table.entries([elsewhere]) == {}
+
+
+def test_a_write_loses_when_anything_was_written_since_the_read(journey, table, now):
+    archive = new_archive(journey, name("npm"))
+    table.reserve(archive, now)
+    seen = table.archive(archive.id)
+    table.replace_archive(seen, replace(seen, swept_at=1))
+    for lost in (
+        lambda: table.replace_archive(seen, replace(seen, swept_at=2)),
+        lambda: table.forget_archive(seen),
+        lambda: table.publish_entry(seen, replace(seen, state=ArchiveState.STORED, commit=Commit("d", 0, 1, None))),
+    ):
+        with pytest.raises(WriteConflict):
+            lost()
+    assert table.archive(archive.id).swept_at == 1
+
+
+def test_a_name_is_reserved_once(journey, table, now):
+    first, second = (new_archive(journey, name("npm")) for _ in range(2))
+    table.reserve(first, now)
+    with pytest.raises(WriteConflict):
+        table.reserve(second, now)
+    assert table.archive(second.id) is None
+    assert table.reservation(name("npm")).archive_id == first.id
+
+
+def test_an_expired_reservation_is_replaced_and_its_archive_stays_for_cleanup(journey, table):
+    first = new_archive(journey, name("npm"))
+    table.reserve(first, first.reserved_at)
+    second = new_archive(journey, name("npm"))
+    table.reserve(second, first.reservation_expires_at)
+    assert table.reservation(name("npm")).archive_id == second.id
+    assert table.archive(first.id) is not None
+
+
+def test_publishing_drops_the_reservation_and_shows_the_entry_or_does_nothing(journey, table, now):
+    archive = publish(journey, "npm")
+    assert table.reservation(name("npm")) is None
+    assert table.entry(name("npm")) == archive.entry
+    with pytest.raises(WriteConflict):
+        table.reserve(new_archive(journey, name("npm")), now)
+
+
+def test_nothing_is_published_on_another_archives_reservation(journey, table):
+    first = new_archive(journey, name("npm"))
+    table.reserve(first, first.reserved_at)
+    table.reserve(new_archive(journey, name("npm")), first.reservation_expires_at)
+    seen = table.archive(first.id)
+    with pytest.raises(WriteConflict):
+        table.publish_entry(seen, finished(seen, first.reserved_at))
+    assert table.entry(name("npm")) is None
+    assert table.archive(first.id) == seen
+
+
+def test_removing_takes_the_entry_only_from_its_own_archive(journey, table):
+    old = publish(journey, "npm")
+    table.remove_entry(old, replace(old, state=ArchiveState.DELETED))
+    new = publish(journey, "npm")
+    stale = table.archive(old.id)
+    with pytest.raises(WriteConflict):
+        table.remove_entry(stale, replace(stale, deleted_at=9))
+    assert table.entry(name("npm")).archive_id == new.id
+
+
+def test_dropping_a_reservation_leaves_its_successors_alone(journey, table):
+    first = new_archive(journey, name("npm"))
+    table.reserve(first, first.reserved_at)
+    second = new_archive(journey, name("npm"))
+    table.reserve(second, first.reservation_expires_at)
+    table.drop_reservation(first.reservation)
+    assert table.reservation(name("npm")).archive_id == second.id
+    table.drop_reservation(second.reservation)
+    table.drop_reservation(second.reservation)
+    assert table.reservation(name("npm")) is None
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 100])
+def test_the_newest_entry_with_a_prefix_is_found_whether_few_match_or_many(journey, table, now, monkeypatch, page):
+    monkeypatch.setattr(dynamodb_table, "PREFIX_PAGE", page)
+    for i, key in enumerate(["npm-b", "npm-c", "npm-a", "yarn-1", "npm", "np", "zzz"]):
+        publish(journey, key, now + i)
+    family = name("").family
+    assert table.newest_entry(family, "npm-").name.key == "npm-a"
+    assert table.newest_entry(family, "npm").name.key == "npm"
+    assert table.newest_entry(family, "n").name.key == "np"
+    assert table.newest_entry(family, "npm-c").name.key == "npm-c"
+    assert table.newest_entry(family, "npm-d") is None
+
+
+def test_a_prefix_longer_than_a_sort_key_keeps_tells_keys_apart(journey, table, now):
+    long = "\N{GRINNING FACE}" * 400
+    publish(journey, long + "one", now)
+    publish(journey, long + "two", now + 1)
+    family = name("").family
+    assert table.newest_entry(family, long + "o").name.key == long + "one"
+    assert table.newest_entry(family, long).name.key == long + "two"
+    assert table.newest_entry(family, long + "x") is None
+    assert table.entry(name(long + "one")).name.key == long + "one"
+
+
+def test_due_archives_are_all_found_and_no_other(journey, table, now, monkeypatch):
+    monkeypatch.setattr(dynamodb_table, "PREFIX_PAGE", 2)
+    archives = [new_archive(journey, name(f"npm-{i}")) for i in range(40)]
+    for archive in archives:
+        table.reserve(archive, now)
+    first_look = archives[0].reserved_at + LOOK_EVERY
+    assert list(table.due_archives(first_look - 1)) == []
+    assert sorted(table.due_archives(first_look)) == sorted(archive.id for archive in archives)
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """The batch reads, each answered for one key alone: DynamoDB may leave others unprocessed.
+
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html.
+    """
+    seen = []
+    call = Connection._make_api_call
+
+    def for_one_key(connection, operation, request):
+        if operation != "BatchGetItem":
+            return call(connection, operation, request)
+        [(table_name, read)] = request["RequestItems"].items()
+        seen.append(read)
+        one, others = ({table_name: {**read, "Keys": keys}} for keys in (read["Keys"][:1], read["Keys"][1:]))
+        answer = call(connection, operation, {**request, "RequestItems": one})
+        return {**answer, "UnprocessedKeys": others if read["Keys"][1:] else {}}
+
+    monkeypatch.setattr(Connection, "_make_api_call", for_one_key)
+    return seen
+
+
+def test_every_known_archive_is_told_by_its_id_from_what_the_table_itself_has_now(journey, table, now, batches):
+    """What a batch leaves out, or a replica doesn't know yet, would count as forgotten."""
+    archives = [new_archive(journey, name(f"npm-{i}")) for i in range(3)]
+    for archive in archives:
+        table.reserve(archive, now)
+    ids = [archive.id for archive in archives]
+    assert table.known_archives([*ids, "f" * 32]) == set(ids)
+    assert [read["ConsistentRead"] for read in batches] == [True] * 4
+    assert {name for read in batches for name in read["ExpressionAttributeNames"].values()} == {"archive_id"}
+
+
+def test_a_table_that_answers_is_healthy(table):
+    table.check()

@@ -1,0 +1,223 @@
+"""The edge makes of a URL what the core makes of it. The runtime is the process that the local run starts."""
+
+import base64
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from starlette.requests import Request
+
+from actions_cache.domain.byte_range import parse_range
+from actions_cache.domain.errors import InvalidRequest, RangeNotSatisfiable
+from actions_cache.domain.layout import ArchiveKeys, check_block_id, object_subject
+from actions_cache.domain.preconditions import fits_if_match, range_applies
+from actions_cache.domain.signed_url import Direction, signed_path
+from actions_cache.web import azure
+from functions.api.uploads import block_id_of
+
+ROOT = Path(__file__).parents[3]
+KEYS = ArchiveKeys("0123456789abcdef0123456789abcdef")
+REQUEST_ID = "JzrC_x-9=="
+SAFE_REQUEST_ID = "JzrC_x-9"
+SECRETS = ("älteres-geheimnis", "newer-secret")
+FAR_FUTURE = 99_999_999_999_000
+
+block_ids = st.binary(min_size=1, max_size=64).map(lambda raw: base64.b64encode(raw).decode())
+texts = st.text(alphabet="AQg01+/=-_ %\néß€", max_size=100)
+
+
+class Edge:
+    """The process; one call at a time."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+
+    def send(self, message: dict[str, Any]) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(message) + "\n")
+        self.process.stdin.flush()
+
+    def ask(self, method: str, url: str, **headers: str) -> dict[str, Any]:
+        """`url` as it goes over the wire."""
+        path, _, query = url.partition("?")
+        pairs = [pair.partition("=") for pair in query.split("&")]
+        sent = {"host": "cache.example", "content-length": "5"} | headers
+        request = {
+            "method": method,
+            "uri": path,
+            "querystring": {name: {"value": value} for name, _, value in pairs},
+            "headers": {name: {"value": value} for name, value in sent.items()},
+            "cookies": {},
+        }
+        context = {"eventType": "viewer-request", "requestId": REQUEST_ID}
+        self.send({"id": 1, "run": "viewer-request", "event": {"context": context, "request": request}})
+        assert self.process.stdout is not None
+        answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+        assert "error" not in answer, answer
+        return answer
+
+    def put_block(self, sent_block_id: str) -> dict[str, Any]:
+        return self.ask("PUT", f"{upload_url()}&comp=block&blockid={sent_block_id}")
+
+
+@pytest.fixture(scope="module")
+def edge() -> Iterator[Edge]:
+    process = subprocess.Popen(
+        ["node", ROOT / "dev/local/edge/runtime.mjs", f"viewer-request={ROOT / 'functions/edge/viewer_request.js'}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        running = Edge(process)
+        running.send({"kvs": {"url-signing-secrets": " ".join(SECRETS)}})
+        yield running
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(10) == 0
+
+
+def upload_url(secret: str = SECRETS[1]) -> str:
+    return signed_path(Direction.UPLOAD, KEYS.archive_id, FAR_FUTURE, secret)
+
+
+def arrival(answer: dict[str, Any], expected: str) -> str:
+    """The rewritten path, checked to be `expected`'s but for the time of the arrival."""
+    uri: str = answer["request"]["uri"]
+    head, _, tail = uri.rpartition("/")
+    millis, request_id = tail.split("-", 1)
+    assert head == expected.rpartition("/")[0]
+    assert request_id == SAFE_REQUEST_ID
+    assert len(millis) == 13
+    return millis
+
+
+@given(block_id=block_ids)
+@example(block_id=base64.b64encode(b"\xfb\xff\xbe" * 21).decode())
+def test_a_block_has_the_same_key_at_the_edge_and_in_the_core(edge: Edge, block_id: str) -> None:
+    for sent in (quote(block_id, safe=""), block_id, block_id.replace("+", " ")):
+        answer = edge.put_block(sent)
+        key = "/" + KEYS.block(block_id, 0, SAFE_REQUEST_ID)
+        millis = int(arrival(answer, key))
+        assert answer["request"]["uri"] == "/" + KEYS.block(block_id, millis, SAFE_REQUEST_ID)
+
+
+@given(block_id=block_ids)
+@example(block_id="+/+/")
+def test_edge_and_api_agree_on_a_block_id_escaped_or_not(edge: Edge, block_id: str) -> None:
+    """API Gateway decodes a raw `+` to a space, as query decoders do; the edge sees it undecoded."""
+    for sent in (quote(block_id, safe=""), quote(block_id, safe="+/="), block_id):
+        request = Request({"type": "http", "query_string": f"comp=block&blockid={sent}".encode(), "headers": []})
+        assert block_id_of(request) == block_id
+        arrival(edge.put_block(sent), "/" + KEYS.block(block_id_of(request), 0, SAFE_REQUEST_ID))
+
+
+tags = st.sampled_from(['"{id}"', 'W/"{id}"', '"x"', "*", "", " ", ",", "Wed, 21 Oct 2015 07:28:00 GMT"])
+
+
+@given(sent=st.lists(tags, min_size=1, max_size=3).map(", ".join))
+def test_an_etag_pins_the_same_at_the_edge_and_in_the_core(edge: Edge, sent: str) -> None:
+    header, etag = sent.replace("{id}", KEYS.archive_id), f'"{KEYS.archive_id}"'
+    url = signed_path(Direction.OBJECT, object_subject(KEYS.merged("3f2a"), 9), FAR_FUTURE, SECRETS[0])
+    answer = edge.ask("GET", url, **{"if-match": header})
+    assert ("request" in answer) == fits_if_match(header, etag)
+    ranged = edge.ask("GET", url, **{"if-range": header, "range": "bytes=0-1"})
+    assert ("range" in ranged["request"]["headers"]) == range_applies(header, etag)
+
+
+def test_a_put_blob_has_the_same_key_at_the_edge_and_in_the_core(edge: Edge) -> None:
+    answer = edge.ask("PUT", upload_url())
+    millis = int(arrival(answer, "/" + KEYS.blob(0, SAFE_REQUEST_ID)))
+    assert answer["request"]["uri"] == "/" + KEYS.blob(millis, SAFE_REQUEST_ID)
+
+
+def test_an_append_blob_begins_under_the_same_key_at_the_edge_and_in_the_core(edge: Edge) -> None:
+    answer = edge.ask("PUT", upload_url(), **{"x-ms-blob-type": "AppendBlob", "content-length": "0"})
+    millis = int(arrival(answer, "/" + KEYS.new_append(0, SAFE_REQUEST_ID)))
+    assert answer["request"]["uri"] == "/" + KEYS.new_append(millis, SAFE_REQUEST_ID)
+
+
+@pytest.mark.parametrize("offset", [None, "0", "007", "999999999999999", "1" * 16, "x"])
+def test_an_append_block_has_the_same_key_at_the_edge_and_in_the_core(edge: Edge, offset: str | None) -> None:
+    headers = {} if offset is None else {"x-ms-blob-condition-appendpos": offset}
+    answer = edge.ask("PUT", f"{upload_url()}&comp=appendblock", **headers)
+    millis = int(arrival(answer, "/" + KEYS.appended(offset, 0, SAFE_REQUEST_ID)))
+    assert answer["request"]["uri"] == "/" + KEYS.appended(offset, millis, SAFE_REQUEST_ID)
+
+
+@given(block_id=block_ids | texts)
+@example(block_id="")
+@example(block_id="QQ")
+@example(block_id="QQ==\n")
+@example(block_id="QR==")
+@example(block_id=base64.b64encode(bytes(65)).decode())
+@example(block_id=base64.b64encode(bytes(66)).decode())
+def test_the_edge_takes_the_block_ids_that_the_core_takes(edge: Edge, block_id: str) -> None:
+    try:
+        # A space is what a decoded `+` may have become.
+        check_block_id(block_id.replace(" ", "+"))
+    except InvalidRequest:
+        taken_by_core = False
+    else:
+        taken_by_core = True
+    answer = edge.put_block(quote(block_id, safe=""))
+    assert ("request" in answer) == taken_by_core
+    if not taken_by_core:
+        assert answer["response"]["statusCode"] == 400
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_what_the_core_signs_the_edge_takes(edge: Edge, secret: str) -> None:
+    assert "request" in edge.ask("PUT", upload_url(secret))
+    for key in (KEYS.merged("3f2a"), KEYS.blob(1, "r"), KEYS.block("+/+/", 1, "r-_")):
+        url = signed_path(Direction.OBJECT, object_subject(key, 1), FAR_FUTURE, secret)
+        assert edge.ask("GET", url)["request"]["uri"] == f"/{key}"
+
+
+offsets = st.one_of(st.just(""), st.integers(0, 120).map(str), st.just("9" * 30), st.just("007"))
+ranges = st.one_of(st.builds("bytes={}-{}".format, offsets, offsets), st.text("bytes=- 0123456789,", max_size=14))
+
+
+@given(header=ranges, size=st.integers(1, 100))
+@example(header="bytes=-0", size=1)
+@example(header=" BYTES = 1 - 2 ", size=100)
+def test_a_range_means_the_same_at_the_edge_and_in_the_core(edge: Edge, header: str, size: int) -> None:
+    url = signed_path(Direction.OBJECT, object_subject(KEYS.merged("3f2a"), size), FAR_FUTURE, SECRETS[0])
+    answer = edge.ask("GET", url, **{"x-ms-range": header})
+    try:
+        wanted = parse_range(header, size)
+    except RangeNotSatisfiable:
+        refused = answer["response"]
+        assert (refused["statusCode"], refused["headers"]["content-range"]["value"]) == (416, f"bytes */{size}")
+    else:
+        sent = answer["request"]["headers"].get("range")
+        assert sent == (None if wanted is None else {"value": f"bytes={wanted.start}-{wanted.end - 1}"})
+
+
+def test_what_the_core_signs_for_something_else_the_edge_refuses(edge: Edge) -> None:
+    download = urlsplit(signed_path(Direction.DOWNLOAD, KEYS.archive_id, FAR_FUTURE, SECRETS[0])).query
+    other = urlsplit(signed_path(Direction.UPLOAD, "f" * 32, FAR_FUTURE, SECRETS[0])).query
+    unknown = urlsplit(upload_url("another-secret")).query
+    for query in (download, other, unknown):
+        answer = edge.ask("PUT", f"/blobs/upload/{KEYS.archive_id}?{query}")
+        assert answer["response"]["statusCode"] == 403
+
+
+def test_both_refuse_in_the_same_words(edge: Edge) -> None:
+    forged = edge.ask("PUT", f"/blobs/upload/{KEYS.archive_id}?se=1&sig=x")["response"]
+    message = "the signature of this upload URL doesn't fit; ask the cache service for a new one"
+    expected = azure.error(403, "AuthenticationFailed", message)
+    headers = {**expected.headers, **azure.base_headers(REQUEST_ID)}
+    assert forged["statusCode"] == expected.status
+    assert forged["headers"] == {name.lower(): {"value": value} for name, value in headers.items()}
+    # The declarations quote differently.
+    assert forged["body"].partition("?>")[2].encode() == expected.body.partition(b"?>")[2].strip()
+    expired = signed_path(Direction.UPLOAD, KEYS.archive_id, 1_000_000_000_000, SECRETS[0])
+    refusal = "this upload URL has expired; ask the cache service for a new one"
+    assert refusal in edge.ask("PUT", expired)["response"]["body"]

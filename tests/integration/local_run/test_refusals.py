@@ -1,0 +1,149 @@
+"""What can't start says why in one line, and leaves nothing behind."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dev.local import engine
+from dev.local.console import RunFailed
+from dev.local.template import ROOT
+from tests.integration.local_run.conftest import StartRun
+from tests.integration.local_run.local_run import LocalRun
+from tests.support.clients.server import free_port
+
+
+def refusal(run: LocalRun) -> str:
+    """The one line that a run says before it ends."""
+    assert run.process.wait(30) == 1
+    assert run.processes() == []
+    [line] = [line for line in run.lines if line.startswith("error: ")]
+    assert "Traceback" not in run.output.read_text()
+    return line
+
+
+def test_a_busy_port_is_named(start_run: StartRun):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert f"port {port} of 127.0.0.1 can't be had" in refusal(start_run(PORT=str(port)))
+
+
+def test_a_second_run_on_the_same_data_is_refused_at_once(run: LocalRun):
+    second = LocalRun.start(run.data)
+    assert second.process.wait(10) == 1
+    [line] = second.lines[-1:]
+    assert line.startswith(f"error: another run uses {run.data}")
+    assert run.process.poll() is None
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "cache.example"])
+def test_another_address_is_refused_while_signatures_are_not_verified(start_run: StartRun, host: str):
+    assert f"HOST={host} is refused" in refusal(start_run(HOST=host))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"PORT": "70000"}, "PORT: '70000' isn't a whole number from 1 to 65535"),
+        ({"LOCAL_MERGE_WORKERS": "-1"}, "LOCAL_MERGE_WORKERS: '-1' isn't a whole number from 0 to 64"),
+        ({"MERGE_TRIGGER": "never"}, "MERGE_TRIGGER: 'never' isn't known; it may be finalize or first-download"),
+        ({"PARTS_GRACE_SECONDS": "5"}, "PARTS_GRACE_SECONDS is 5, but a reader may need its parts for 2130 s"),
+        (
+            {"TOKEN_CLAIMS": "any,repository_id=42"},
+            "TOKEN_CLAIMS contradicts itself: it lets in anybody of https://token",
+        ),
+        ({"STORE_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": ""}, "AWS_ACCESS_KEY_ID"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_by_their_name(start_run: StartRun, settings: dict[str, str], words: str):
+    assert words in refusal(start_run(**settings))
+
+
+def test_a_missing_engine_says_what_installs_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(engine, "EXECUTABLES", ROOT / "nowhere")
+    with pytest.raises(RunFailed, match="nowhere/weed is missing: `make run` installs the engines first"):
+        engine.executable("weed")
+
+
+def test_an_endpoint_that_does_not_answer_is_named(start_run: StartRun):
+    credentials = {"AWS_ACCESS_KEY_ID": "theirs", "AWS_SECRET_ACCESS_KEY": "theirs"}
+    run = start_run(STORE_ENDPOINT_URL="http://127.0.0.1:1", **credentials)
+    assert "http://127.0.0.1:1" in refusal(run)
+
+
+def path_without(tmp_path: Path, program: str, script: str | None = None) -> str:
+    """Return a PATH without a program, or with another in its place."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for directory in os.environ["PATH"].split(":"):
+        for found in Path(directory).iterdir() if Path(directory).is_dir() else ():
+            if found.name != program and not (folder / found.name).exists():
+                (folder / found.name).symlink_to(found)
+    if script is not None:
+        (folder / program).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / program).chmod(0o755)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (None, "node isn't on the PATH: install Node.js"),
+        ("echo 'pyenv: node: command not found' >&2; exit 127", "ends with 127 (pyenv: node: command not found)"),
+    ],
+)
+def test_missing_node_is_said_at_once(start_run: StartRun, tmp_path: Path, script: str | None, words: str):
+    began = time.monotonic()
+    assert words in refusal(start_run(PATH=path_without(tmp_path, "node", script)))
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("directory", ["/proc/x", "/dev/null/x", "/dev/null"])
+def test_data_directory_that_cannot_be_is_one_line(tmp_path: Path, directory: str):
+    ran = subprocess.run(
+        [sys.executable, "-m", "dev.local"],
+        cwd=ROOT,
+        env={**os.environ, "LOCAL_DATA_DIR": directory, "PORT": str(free_port())},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert ran.returncode == 1
+    assert ran.stderr.startswith(f"error: {directory}")
+    assert "LOCAL_DATA_DIR" in ran.stderr
+    assert ran.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["logs", "engines.json", "s3.json"])
+def test_file_in_the_place_of_what_the_run_keeps_is_one_line(start_run: StartRun, tmp_path: Path, name: str):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / name).touch() if name == "logs" else (data / name).mkdir()
+    line = refusal(start_run())
+    assert str(data / name) in line
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+def test_disk_that_is_too_small_is_said_before_anything_starts(tmp_path: Path):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", str(tmp_path)], check=True)
+    try:
+        ran = subprocess.run(
+            [sys.executable, "-m", "dev.local"],
+            cwd=ROOT,
+            env={**os.environ, "LOCAL_DATA_DIR": str(tmp_path / "data"), "PORT": str(free_port())},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+    assert (ran.returncode, "starting the engines" in ran.stdout) == (1, False)
+    assert "60 MiB left, and the store needs 2560 MiB" in ran.stderr

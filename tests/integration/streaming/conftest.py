@@ -1,0 +1,67 @@
+"""Local runs for AWS's caps, and the store behind one of them counted."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import boto3
+import pytest
+
+from actions_cache.settings import Settings
+from actions_cache.wiring.control import ControlPlane
+from dev.local import engines
+from dev.local.resources import Clients
+from tests.integration.streaming.local_run import LocalRun, local_run
+from tests.integration.streaming.store_proxy import StoreProxy
+from tests.support.journey import Journey, SetClock
+
+
+@pytest.fixture(scope="session")
+def unmerged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRun]:
+    """Nothing is merged here, unless a test does it."""
+    with local_run(tmp_path_factory.mktemp("unmerged"), {"LOCAL_MERGE_WORKERS": "0"}) as run:
+        yield run
+
+
+@pytest.fixture
+def repository() -> str:
+    """One of its own for each test, so that no other test's entries match."""
+    return str(uuid.uuid4().int % 10**12)
+
+
+@pytest.fixture
+def stored(unmerged: LocalRun, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journey]:
+    """Provide the store of `unmerged`, without its server."""
+    for name, value in unmerged.variables().items():
+        monkeypatch.setenv(name, value)
+    clients = Clients.of(boto3.Session())
+    yield Journey(ControlPlane(Settings()), SetClock(), clients.s3, clients.sqs)
+    clients.s3.close()
+    clients.sqs.close()
+
+
+@pytest.fixture
+def merge_all(stored: Journey) -> Callable[[], object]:
+    """Return a function that does the merge workers' work, since `unmerged` has none."""
+    return stored.merge_all
+
+
+class Counted(NamedTuple):
+    run: LocalRun
+    store: StoreProxy
+
+
+@pytest.fixture(scope="session")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counted]:
+    """It merges what was finalized at once, as it comes."""
+    with engines.start(tmp_path_factory.mktemp("engines")) as endpoints:
+        store = StoreProxy(endpoints.store)
+        with store.served() as url:
+            settings = {
+                "STORE_ENDPOINT_URL": url,
+                "AWS_ACCESS_KEY_ID": endpoints.credentials.access_key_id,
+                "AWS_SECRET_ACCESS_KEY": endpoints.credentials.secret_access_key,
+                "AWS_REGION": endpoints.region,
+            }
+            with local_run(tmp_path_factory.mktemp("merging"), settings) as run:
+                yield Counted(run, store)

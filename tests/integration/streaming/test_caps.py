@@ -1,0 +1,53 @@
+"""The caps as these tests have them, and the template's settings that are to fit them."""
+
+import pytest
+from annotated_types import Le
+
+from actions_cache.settings import Settings
+from dev.local.template import Template
+from functions.download import app
+from tests.integration.streaming.adapter import FUNCTION, template_variables
+from tests.integration.streaming.caps import MB, Caps, Pace
+
+AWS = Caps()
+HEADERS_BYTES = 64 * 1024
+"""More than a response's headers have; Lambda counts them too."""
+
+
+def passing_seconds(pace: Pace, size: int, chunk: int = 10_000) -> float:
+    now = 0.0
+    for _ in range(size // chunk):
+        now += pace.delay(chunk, now)
+    return now
+
+
+@pytest.mark.parametrize(("megabytes", "seconds"), [(1, 0), (6, 0), (8, 1), (26, 10), (200, 97)])
+def test_a_pace_lets_the_burst_pass_at_once_and_the_rest_evenly(megabytes: int, seconds: float):
+    assert passing_seconds(Pace(6 * MB, 2 * MB), megabytes * MB) == pytest.approx(seconds, abs=0.11)
+
+
+def test_a_pace_gives_no_credit_for_a_stall():
+    pace = Pace(0, 2 * MB)
+    passing_seconds(pace, 2 * MB)
+    assert pace.delay(2 * MB, 60.0) == pytest.approx(1, abs=0.11)
+
+
+def test_the_templates_settings_are_these_caps_and_keep_off_the_wall():
+    variables = template_variables()
+    assert int(variables["STREAM_MAX_BYTES"]) + HEADERS_BYTES < AWS.max_stream
+    assert int(variables["STREAM_BURST_BYTES"]) == AWS.lambda_burst
+    assert int(variables["STREAM_BYTES_PER_SECOND"]) == AWS.per_second
+
+
+def test_the_longest_stream_of_the_template_ends_before_the_function_does():
+    template = Template.load()
+    longest = int(template_variables()["STREAM_MAX_BYTES"])
+    seconds = (longest - AWS.lambda_burst) / AWS.per_second
+    assert seconds < template.number(template.functions[FUNCTION]["Timeout"]) <= AWS.total_seconds
+
+
+def test_the_longest_wait_is_answered_before_api_gateway_gives_up():
+    bounds = Settings.model_fields["merge_wait_seconds"].metadata
+    [longest_wait] = (bound.le for bound in bounds if isinstance(bound, Le))
+    assert longest_wait == app.ANSWER_SECONDS
+    assert longest_wait + app.FIRST_BYTES_SECONDS <= AWS.headers_seconds

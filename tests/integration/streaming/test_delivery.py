@@ -1,0 +1,220 @@
+"""The delivery rule under AWS's caps: `run.sh` behind the adapter's side of Lambda, and API Gateway."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from hashlib import sha256
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.guarantees.crashes.world import wait_until
+from tests.integration.streaming.caps import MB, Caps
+from tests.integration.streaming.gateway import Gateway
+from tests.integration.streaming.local_run import PLAIN_STREAMING, LocalRun
+from tests.integration.streaming.proxying import Traffic
+from tests.integration.streaming.reader import read
+from tests.support.clients.runtime_token import runtime_token
+from tests.support.clients.wire import GO, Job, send
+from tests.support.journey import Journey
+
+AWS = Caps()
+SMALL = AWS.scaled(sizes=1 / 20, speed=4)
+"""300 kB at once, then 8 MB/s, and a wall at 10 MB."""
+WALL_FAR_OFF = replace(SMALL, max_stream=200 * MB)
+
+BLOCKS = [os.urandom(6 * MB), os.urandom(6 * MB)]
+CONTENT = b"".join(BLOCKS)
+DIGEST = sha256(CONTENT).hexdigest()
+HEADERS = 4096
+"""More than a refusal or a redirect has."""
+
+SILENCE_SECONDS = 5
+"""After which @actions/cache gives up (WIRE.md section 4)."""
+
+
+@pytest.fixture
+def job(repository: str) -> Callable[[Gateway], Job]:
+    return lambda gateway: Job(gateway.url, runtime_token(repository=repository), GO)
+
+
+@pytest.fixture(scope="module")
+def small_gateway(unmerged: LocalRun) -> Iterator[Gateway]:
+    with unmerged.behind(SMALL) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def small(small_gateway: Gateway) -> Gateway:
+    """Of which nothing was counted yet."""
+    small_gateway.through_download = Traffic()
+    return small_gateway
+
+
+def just_finalized(job: Job, *blocks: bytes) -> str:
+    """The URL of an entry of these blocks, and of nobody's but ours: it isn't merged."""
+    job.save("key", *blocks or BLOCKS)
+    url = job.download_url("key")
+    assert "/blobs/download/" in url
+    return url
+
+
+# ------------------------------------------------------------------ what fits streams at once
+
+
+def test_a_small_archive_streams_at_once_with_its_length(unmerged: LocalRun, job):
+    blocks = os.urandom(4 * MB), os.urandom(3 * MB)
+    with unmerged.behind(AWS) as gateway:
+        reading = read(just_finalized(job(gateway), *blocks))
+    assert (reading.status, reading.announced, reading.broken) == (200, 7 * MB, False)
+    assert reading.digest == sha256(b"".join(blocks)).hexdigest()
+    assert reading.longest_silence < SILENCE_SECONDS
+    assert reading.ended_after >= (7 * MB - AWS.lambda_burst) / AWS.per_second - 0.2, "the shim didn't cap it"
+
+
+def test_head_tells_the_length_and_moves_no_byte(unmerged: LocalRun, job):
+    with unmerged.behind(AWS) as gateway:
+        reply = send("HEAD", just_finalized(job(gateway)))
+        assert (reply.status, reply.headers["Content-Length"], reply.body) == (200, str(len(CONTENT)), b"")
+        assert gateway.through_download.sent == 0, "and it is the function that doesn't stream which answers"
+        assert not gateway.download.environments
+
+
+@pytest.mark.parametrize("header", ["Range", "x-ms-range"])
+def test_a_short_range_of_an_archive_beyond_the_wall_streams_at_once(small: Gateway, job, header: str):
+    first, last = len(BLOCKS[0]) - 50, len(BLOCKS[0]) + 49
+    reply = send("GET", just_finalized(job(small)), headers={header: f"bytes={first}-{last}"})
+    assert (reply.status, reply.headers["Content-Length"]) == (206, "100")
+    assert reply.headers["Content-Range"] == f"bytes {first}-{last}/{len(CONTENT)}"
+    assert reply.body == CONTENT[first : last + 1]
+    assert small.through_download.sent == 100
+
+
+def test_requests_at_once_have_an_environment_each_and_the_next_one_uses_them_again(unmerged: LocalRun, job):
+    blocks = os.urandom(MB), os.urandom(MB)
+    with unmerged.behind(SMALL) as gateway, ThreadPoolExecutor(2) as readers:
+        url = just_finalized(job(gateway), *blocks)
+        digests = {reading.digest for reading in readers.map(read, [url] * 2)}
+        digests.add(read(url).digest)
+        assert digests == {sha256(b"".join(blocks)).hexdigest()}
+        assert len(gateway.download.environments) == 2
+
+
+# ------------------------------------------------------------------ what doesn't, waits and is redirected
+
+
+def test_beyond_the_wall_a_download_waits_for_the_merge_and_is_redirected(
+    small: Gateway, job, merge_all: Callable[[], object]
+):
+    url = just_finalized(job(small))
+    merge = threading.Timer(1, merge_all)
+    merge.start()
+    reading = read(url)
+    merge.join()
+    assert (reading.digest, reading.broken) == (DIGEST, False)
+    assert len(reading.redirects) == 1
+    assert 1 <= reading.headers_after < AWS.headers_seconds
+    assert small.through_download.sent < HEADERS
+
+
+def test_what_can_be_neither_streamed_nor_merged_in_time_is_to_be_asked_for_again(unmerged: LocalRun, job):
+    with unmerged.behind(SMALL, {"MERGE_WAIT_SECONDS": "1"}) as gateway:
+        reply = send("GET", just_finalized(job(gateway)))
+        assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
+        assert b"<Code>ServerBusy</Code>" in reply.body
+        assert b"too large to be streamed" in reply.body
+        assert gateway.through_download.sent < HEADERS
+
+
+def test_what_fits_the_wall_streams_in_the_end_though_its_merge_never_comes(unmerged: LocalRun, job):
+    slow, blocks = AWS.scaled(sizes=1 / 20), (bytes(2_300_000), bytes(2_300_000))
+    with unmerged.behind(slow, {"MERGE_WAIT_SECONDS": "1"}) as gateway:
+        reading = read(just_finalized(job(gateway), *blocks))
+        assert reading.headers_after >= 1
+        assert (reading.size, reading.broken) == (4_600_000, False)
+        assert reading.longest_silence < SILENCE_SECONDS
+
+
+def test_a_wait_longer_than_api_gateways_patience_would_be_its_504(unmerged: LocalRun, job):
+    impatient = replace(SMALL, headers_seconds=1)
+    with unmerged.behind(impatient, {"MERGE_WAIT_SECONDS": "2"}) as gateway:
+        reply = send("GET", just_finalized(job(gateway)))
+        assert (reply.status, json.loads(reply.body)["code"]) == (504, "deadline_exceeded")
+
+
+# ------------------------------------------------------------------ no answer without a body
+
+
+def test_a_redirect_has_a_body_so_that_it_ends(unmerged: LocalRun, job, merge_all: Callable[[], object]):
+    with unmerged.behind(replace(SMALL, total_seconds=30)) as gateway:
+        url = just_finalized(job(gateway))
+        merge_all()
+        reply = send("GET", url)
+        assert (reply.status, reply.headers["Content-Type"].partition(";")[0]) == (302, "text/plain")
+        assert reply.body
+        assert send("GET", reply.headers["Location"]).body == CONTENT
+
+
+def test_an_empty_archive_answers_with_a_redirect(unmerged: LocalRun, job):
+    with unmerged.behind(replace(SMALL, total_seconds=30)) as gateway:
+        client = job(gateway)
+        client.save("empty", b"")
+        url = client.download_url("empty")
+        assert "/blobs/download/" in url
+        reply = send("GET", url)
+        assert reply.status == 302
+        empty = send("GET", reply.headers["Location"])
+        assert (empty.status, empty.headers["Content-Length"], empty.body) == (200, "0", b"")
+        assert send("GET", url, headers={"x-ms-range": "bytes=0-"}).status == 416
+
+
+# ------------------------------------------------------------------ never a clean end with fewer bytes
+
+
+def test_of_the_test_plain_streaming_hits_the_wall_and_its_client_sees_a_broken_connection(unmerged: LocalRun, job):
+    with unmerged.behind(SMALL, PLAIN_STREAMING) as gateway:
+        reading = read(just_finalized(job(gateway)))
+    assert (reading.status, reading.announced) == (200, len(CONTENT))
+    assert (reading.size, reading.broken) == (SMALL.max_stream, True)
+    assert reading.ended_after >= (SMALL.max_stream - SMALL.lambda_burst) / SMALL.per_second - 0.2
+
+
+@pytest.mark.parametrize("missing", [1, 150, 235, 600])
+def test_the_adapters_error_text_completes_no_body(unmerged: LocalRun, job, stored: Journey, missing: int):
+    """The last part is gone, and short enough for the error text to have its exact length."""
+    with unmerged.behind(WALL_FAR_OFF, PLAIN_STREAMING) as gateway:
+        url = just_finalized(job(gateway), os.urandom(3 * MB), os.urandom(missing))
+        archive = stored.archive(urlsplit(url).path.rpartition("/")[2])
+        last = stored.control.manifests.of(archive).parts[-1]
+        stored.control.bucket.delete([last.key])
+        reading = read(url)
+    assert (reading.status, reading.announced, reading.broken) == (200, 3 * MB + missing, True)
+    assert 0 < reading.size < reading.announced
+
+
+def test_an_app_that_dies_in_mid_stream_breaks_the_connection_and_the_next_request_is_served(unmerged: LocalRun, job):
+    with unmerged.behind(WALL_FAR_OFF, PLAIN_STREAMING) as gateway:
+        url = just_finalized(job(gateway), *BLOCKS, *BLOCKS)
+
+        reading = read(url, on_first_byte=lambda: os.kill(gateway.download.environments[0].process.pid, signal.SIGKILL))
+        assert (reading.status, reading.broken) == (200, True)
+        assert 0 < reading.size < reading.announced
+        # The emulation hears of the death a moment later; Lambda sends no request to a dead environment.
+        wait_until(lambda: not gateway.download.environments[0].is_alive)
+        assert send("GET", url, headers={"Range": "bytes=0-9"}).body == CONTENT[:10]
+
+
+def test_a_stream_that_outlasts_its_permitted_time_breaks(unmerged: LocalRun, job):
+    """P3: the grace of parts counts on it, so it holds under Lambda's web server too."""
+    slow = replace(WALL_FAR_OFF, per_second=2 * AWS.per_second)
+    with unmerged.behind(slow, PLAIN_STREAMING | {"MAX_STREAM_SECONDS": "1"}) as gateway:
+        url = just_finalized(job(gateway), *BLOCKS, *BLOCKS)
+        began = time.monotonic()
+        reading = read(url)
+        assert (reading.status, reading.broken) == (200, True)
+        assert time.monotonic() - began >= 1

@@ -1,0 +1,32 @@
+"""What the functions that serve HTTP hold in memory, as the operating system sees it (`make bench` has more sizes)."""
+
+import pytest
+
+from dev.bench import memory
+from tests.integration.streaming.caps import MB, Caps
+from tests.integration.streaming.local_run import PLAIN_STREAMING, LocalRun
+
+
+@pytest.fixture
+def variables(unmerged: LocalRun) -> dict[str, str]:
+    return unmerged.download_variables(Caps(), PLAIN_STREAMING)
+
+
+def test_a_stream_of_any_length_is_held_in_little_memory_and_so_is_each_further_reader(unmerged, variables):
+    """All that may be read ahead is, since the readers pause."""
+    short, long = (memory.saved(unmerged, size) for size in (100 * MB, 400 * MB))
+    alone = memory.of_download(unmerged, variables, [short])
+    assert alone <= memory.DOWNLOAD
+    assert memory.of_download(unmerged, variables, [long]) <= memory.DOWNLOAD
+    further = 3
+    together = memory.of_download(unmerged, variables, [long] * (1 + further))
+    assert together <= memory.DOWNLOAD + further * memory.FURTHER_READER
+
+
+def test_parts_of_a_mebibyte_take_no_more(unmerged, variables):
+    layer = memory.saved(unmerged, 100 * memory.MIB, block_bytes=memory.MIB)
+    assert memory.of_download(unmerged, variables, [layer]) <= memory.DOWNLOAD
+
+
+def test_the_api_holds_little(unmerged):
+    assert memory.of_api(unmerged, calls=50) <= memory.API

@@ -1,0 +1,113 @@
+"""functions/download/run.sh, as Lambda and the adapter see it."""
+
+import asyncio
+import json
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.integration.streaming.adapter import EnvironmentFailed, ExecutionEnvironment
+from tests.integration.streaming.caps import Caps
+from tests.integration.streaming.local_run import LocalRun
+from tests.support.clients.runtime_token import runtime_token
+from tests.support.clients.wire import GO, Job
+
+LONGER_THAN_UVICORNS_OWN_KEEP_ALIVE = 5.5
+
+BLOCKS = bytes(100), bytes(100)
+
+
+@pytest.fixture
+def variables(unmerged: LocalRun) -> dict[str, str]:
+    return unmerged.download_variables(Caps(), {"STREAM_BURST_BYTES": str(len(BLOCKS[0]))})
+
+
+@pytest.fixture
+async def environment(variables: dict[str, str], tmp_path: Path) -> AsyncIterator[ExecutionEnvironment]:
+    one = await ExecutionEnvironment.started(variables, tmp_path / "log")
+    yield one
+    await one.stop()
+
+
+@pytest.fixture
+def path(unmerged: LocalRun, repository: str) -> str:
+    """Of a download URL; its archive has two parts."""
+    job = Job(unmerged.url, runtime_token(repository=repository), GO)
+    job.save("key", *BLOCKS)
+    return job.download_url("key").removeprefix(unmerged.url)
+
+
+async def test_a_setting_that_is_missing_ends_the_process_with_its_name(variables: dict[str, str], tmp_path: Path):
+    """Lambda sees the end of the process, not a port that never opens."""
+    del variables["BUCKET"]
+    with pytest.raises(EnvironmentFailed, match="bucket"):
+        await ExecutionEnvironment.started(variables, tmp_path / "log")
+
+
+async def test_a_port_that_is_taken_ends_the_process(variables: dict[str, str], tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        one = await ExecutionEnvironment.launched(variables, tmp_path / "log", port=taken.getsockname()[1])
+        assert await asyncio.wait_for(one.process.wait(), 20) != 0
+        await one.stop()
+
+
+async def test_a_connection_that_idled_and_was_frozen_is_never_closed_by_the_app(
+    environment: ExecutionEnvironment, path: str
+):
+    """The adapter may send on it at any time until it drops it itself."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", environment.port)
+
+    async def head() -> bytes:
+        """The API answers this; here it is the shortest thing to ask."""
+        writer.write(f"HEAD {path} HTTP/1.1\r\nHost: app\r\n\r\n".encode())
+        return await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+
+    assert (await head()).startswith(b"HTTP/1.1 405")
+    await asyncio.sleep(0.1)
+    environment.process.send_signal(signal.SIGSTOP)
+    await asyncio.sleep(LONGER_THAN_UVICORNS_OWN_KEEP_ALIVE)
+    environment.process.send_signal(signal.SIGCONT)
+    await asyncio.sleep(0.1)
+    assert (await head()).startswith(b"HTTP/1.1 405")
+    writer.close()
+
+
+async def test_nothing_tells_of_the_server_and_no_log_of_the_signature(
+    environment: ExecutionEnvironment, path: str, tmp_path: Path
+):
+    for asked, status in ((path, 200), (path.replace("sig=", "sig=x"), 403)):
+        async with environment.request("GET", asked, {}, b"", within=10) as answer:
+            assert answer.status == status
+            assert "Server" not in answer.headers
+    assert "sig=" not in (tmp_path / "log").read_text()
+
+
+async def test_its_lines_are_structured_and_found_by_the_id_that_lambda_gave(
+    environment: ExecutionEnvironment, path: str, tmp_path: Path
+):
+    async with environment.request("GET", path, {}, b"", within=10) as answer:
+        request_id = answer.headers["x-ms-request-id"]
+        await answer.read()
+    assert "-" in request_id, "as Lambda's are; one of our own has none"
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert "first byte" in [line["message"] for line in lines if line["function_request_id"] == request_id]
+
+
+async def test_an_event_that_is_no_request_does_no_harm(environment: ExecutionEnvironment):
+    """The adapter posts to /events what it can't take for one, whoever invoked the function with it."""
+    async with environment.request("POST", "/events", {}, b"{}", within=10) as answer:
+        assert answer.status == 404
+
+
+async def test_redirects_to_ourselves_have_the_scheme_that_api_gateway_was_asked_by(
+    environment: ExecutionEnvironment, path: str, merge_all: Callable[[], object]
+):
+    await asyncio.to_thread(merge_all)
+    through_edge = {"X-Viewer-Host": "cache.example.org", "X-Forwarded-Proto": "https"}
+    long_range = {"x-ms-range": f"bytes=0-{len(BLOCKS[0])}"}
+    async with environment.request("GET", path, {**through_edge, **long_range}, b"", within=10) as answer:
+        assert answer.status == 302
+        assert answer.headers["Location"].startswith("https://cache.example.org/blobs/object/")

@@ -1,0 +1,100 @@
+"""Clients that seek by `x-ms-range` get the right bytes with SEEK_THROUGH=api, where the CDN edge loses the range."""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import pytest
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from actions_cache.domain.access import Anybody
+from actions_cache.settings import SeekThrough
+from actions_cache.wiring.control import ControlPlane
+from actions_cache.wiring.data import DataPlane
+from functions.api.app import create_app
+from tests.integration.streaming.caps import Caps
+from tests.integration.streaming.gateway import Gateway
+from tests.integration.streaming.local_run import LocalRun
+from tests.support.clients.buildkit import BuildKit, layer_key
+from tests.support.clients.runtime_token import runtime_token
+from tests.support.clients.wire import ACTIONS_CACHE, Job, send
+from tests.support.journey import Journey
+from tests.support.serving import served
+
+MIB = 1024 * 1024
+
+
+class BehindApiGateway:
+    """Tells the app its own address, as API Gateway's event does through Mangum's scope."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.host = ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        context = {"domainName": self.host, "stage": "v1"}
+        await self._app({**scope, "aws.event": {"requestContext": context}}, receive, send)
+
+
+@contextmanager
+def behind_an_edge_that_drops_ranges(run: LocalRun, stored: Journey, seek_through: SeekThrough) -> Iterator[Gateway]:
+    whoever = {"verify_tokens": False, "token_claims": [Anybody()]}
+    settings = stored.control.settings.model_copy(update={"seek_through": seek_through, **whoever})
+    control = ControlPlane(settings)
+    api = BehindApiGateway(create_app(control, DataPlane(control)))
+    with (
+        served(api) as api_url,
+        run.behind(Caps(), {"SEEK_THROUGH": seek_through}, api=api_url, edge_drops_ranges=True) as gateway,
+    ):
+        api.host = gateway.url.removeprefix("http://")
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def layer() -> bytes:
+    return os.urandom(3 * MIB + 12_345)
+
+
+@pytest.mark.parametrize("is_merged", [False, True], ids=["in parts", "merged"])
+def test_past_the_edge_buildkit_seeks_rightly(unmerged: LocalRun, stored: Journey, repository, layer, is_merged: bool):
+    with (
+        behind_an_edge_that_drops_ranges(unmerged, stored, SeekThrough.API) as gateway,
+        closing(BuildKit(gateway.url, runtime_token(repository=repository))) as client,
+    ):
+        assert client.export_layer(layer)
+        if is_merged:
+            stored.merge_all()
+        entry = client.load(layer_key(layer))
+        assert entry is not None
+        assert entry.url.startswith(f"{gateway.url}/v1/blobs/download/")
+        for offset in (1, MIB, 2 * MIB + 7, len(layer) - 1):
+            assert entry.read_at(offset, MIB) == layer[offset : offset + MIB]
+        assert entry.read() == layer
+
+
+@pytest.mark.parametrize("is_merged", [False, True], ids=["in parts", "merged"])
+def test_through_such_an_edge_seeks_bring_other_bytes(
+    unmerged: LocalRun, stored: Journey, repository, layer, is_merged: bool
+):
+    """The setting exists for this."""
+    with (
+        behind_an_edge_that_drops_ranges(unmerged, stored, SeekThrough.EDGE) as gateway,
+        closing(BuildKit(gateway.url, runtime_token(repository=repository))) as client,
+    ):
+        assert client.export_layer(layer)
+        if is_merged:
+            stored.merge_all()
+        entry = client.load(layer_key(layer))
+        assert entry is not None
+        assert entry.url.startswith(f"{gateway.url}/blobs/")
+        reply = send("GET", entry.url, headers={"x-ms-range": "bytes=7-16"})
+        assert (reply.status, reply.body) == (200, layer)
+
+
+def test_who_reads_plainly_stays_at_the_edge_and_the_store(unmerged: LocalRun, stored: Journey, repository):
+    with behind_an_edge_that_drops_ranges(unmerged, stored, SeekThrough.API) as gateway:
+        job = Job(gateway.url, runtime_token(repository=repository), ACTIONS_CACHE)
+        job.save("key", b"one", b"two")
+        assert job.download_url("key").startswith(f"{gateway.url}/blobs/download/")
+        stored.merge_all()
+        assert "X-Amz-Signature=" in job.download_url("key")

@@ -1,3 +1,0 @@
-from tests.fuzz.conftest import fuzzed
-
-__all__ = ["fuzzed"]

@@ -1,0 +1,111 @@
+"""A store and a table that take no time, hold no bytes and answer as S3 and DynamoDB do: for merges of any size."""
+
+import time
+import tracemalloc
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import md5
+from typing import Any, cast
+
+from actions_cache.adapters.system import RandomTokens
+from actions_cache.domain import claim
+from actions_cache.domain.archive import Archive, Part, committed, reserved, stored
+from actions_cache.domain.checksum import etag_of, etag_of_upload
+from actions_cache.domain.happenings import RunEnd
+from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.part_range import PartRange
+from actions_cache.domain.timing import SECOND, Lifetimes, Millis
+from actions_cache.ports import MergeMessage, MultipartUpload, UploadedPart
+from actions_cache.usecases.manifests import Manifests
+from actions_cache.usecases.merge import MergeArchive
+from tests.support.journey import SetClock, name, plenty
+from tests.support.told import Told
+
+MAX_ATTEMPTS = 5
+HOUR: Millis = 3600 * SECOND
+LIFETIMES = Lifetimes(
+    upload_url=HOUR,
+    download_url=HOUR,
+    reservation=HOUR,
+    grace=HOUR,
+    unused_entry=HOUR,
+    merge_lease=HOUR,
+    queue_retention=HOUR,
+)
+
+
+@dataclass
+class Store:
+    bodies: dict[str, bytes] = field(default_factory=dict)
+    merged: Part | None = None
+    copied: dict[int, int] = field(default_factory=dict)
+    """Bytes, by the number of the part."""
+
+    def write_once(self, key: str, body: bytes) -> Part:
+        self.bodies[key] = body
+        return Part(key, len(body), etag_of([body]))
+
+    def read(self, source: PartRange) -> bytes:
+        return self.bodies[source.part.key]
+
+    def start_upload(self, key: str) -> MultipartUpload:
+        return MultipartUpload(key, "upload")
+
+    def copy_part(self, _upload: MultipartUpload, number: int, source: PartRange) -> UploadedPart:
+        self.copied[number] = source.size
+        return UploadedPart(number, source.part.etag)
+
+    def complete_upload(self, upload: MultipartUpload, parts: Sequence[UploadedPart]) -> None:
+        self.merged = Part(upload.key, sum(self.copied.values()), etag_of_upload([part.etag for part in parts]) or "")
+
+    def stat(self, _key: str) -> Part | None:
+        return self.merged
+
+
+@dataclass
+class Table:
+    """Of one archive."""
+
+    row: Archive
+
+    def archive(self, _archive_id: str) -> Archive | None:
+        return self.row
+
+    def replace_archive(self, seen: Archive, by: Archive) -> Archive:
+        self.row = replace(by, revision=seen.revision + 1)
+        return self.row
+
+
+def merge_of_copies(count: int, size: int) -> tuple[float, int]:
+    """Merges so many parts, all copied. Returns: seconds of processor time, and bytes at the most."""
+    clock, tokens, store = SetClock(), RandomTokens(), Store()
+    archive_id = tokens.new()
+    keys, manifests = ArchiveKeys(archive_id), Manifests(cast("Any", store), tokens)
+    parts = [Part(keys.blob(n, f"{n:08d}"), size, f'"{md5(b"%d" % n).hexdigest()}"') for n in range(count)]
+    commit, only_part = manifests.commit(keys, parts, "digest")
+    del parts
+    held = committed(reserved(archive_id, name("huge"), clock.now(), LIFETIMES), commit, only_part)
+    visible = stored(cast("Archive", held), clock.now())
+    claimed = claim.claimed(cast("Archive", visible), "token", clock.now(), LIFETIMES, MAX_ATTEMPTS)
+    table, unused = Table(cast("Archive", claimed)), cast("Any", None)
+    merge = MergeArchive(
+        cast("Any", table),
+        cast("Any", store),
+        manifests,
+        clock,
+        tokens,
+        unused,
+        LIFETIMES,
+        max_attempts=MAX_ATTEMPTS,
+        concurrency=16,
+        telemetry=Told(),
+    )
+    tracemalloc.start()
+    began = time.process_time()
+    outcome = merge(MergeMessage(archive_id, "token"), plenty)
+    seconds = time.process_time() - began
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (outcome, table.row.object) == (RunEnd.MERGED, store.merged)
+    assert sum(store.copied.values()) == count * size
+    return seconds, most

@@ -1,0 +1,68 @@
+"""The hook is served as runners/ has it: to anybody, with its checksum, and as no page of this origin."""
+
+import hashlib
+import subprocess
+from collections.abc import Iterator
+from email.message import Message
+from pathlib import Path
+
+import pytest
+
+from actions_cache.web import azure
+from actions_cache.web.app import new_app
+from dev.local.template import ROOT
+from functions.api import hook
+from tests.support.clients.wire import send
+from tests.support.serving import served
+from tests.support.told import Told
+
+SOURCE = ROOT / "runners" / "hook.cjs"
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    app = new_app(Told())
+    app.include_router(hook.routes())
+    with served(app) as url:
+        yield url
+
+
+def test_the_hook_that_is_deployed_is_the_one_in_runners() -> None:
+    assert hook.FILE.read_bytes() == SOURCE.read_bytes(), f"cp {SOURCE} {hook.FILE}"
+    assert hook.FILE.parent == ROOT / "functions" / "api", "which is all that the function's package has"
+    assert not hook.FILE.is_symlink(), "a checkout on Windows, and `sam build --use-container`, would lose its target"
+
+
+def test_the_hook_comes_with_a_checksum_that_fits(url: str, tmp_path: Path) -> None:
+    fetched, checksum = send("GET", f"{url}/runner/hook.cjs"), send("GET", f"{url}/runner/hook.cjs.sha256")
+    assert (fetched.status, fetched.body) == (200, SOURCE.read_bytes())
+    assert checksum.body.decode() == f"{hashlib.sha256(fetched.body).hexdigest()}  hook.cjs\n"
+    (tmp_path / "hook.cjs").write_bytes(fetched.body)
+    (tmp_path / "hook.cjs.sha256").write_bytes(checksum.body)
+    subprocess.run(["sha256sum", "--check", "--strict", "hook.cjs.sha256"], cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize(("path", "media_type"), [("hook.cjs", "text/javascript"), ("hook.cjs.sha256", "text/plain")])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_hook_and_checksum_are_inert_and_kept_for_minutes(url: str, method: str, path: str, media_type: str) -> None:
+    reply = send(method, f"{url}/runner/{path}")
+    expected = {
+        **azure.INERT,
+        "Content-Type": f"{media_type}; charset=utf-8",
+        "Cache-Control": "public, max-age=300",
+        "Content-Length": str(len(send("GET", f"{url}/runner/{path}").body)),
+    }
+    assert {name: values_of(reply.headers, name) for name in expected} == {it: [expected[it]] for it in expected}
+    assert reply.body == b"" or method == "GET"
+
+
+@pytest.mark.parametrize(
+    "asked", ["POST /runner/hook.cjs", "GET /runner/hook.json", "GET /runner/", "GET /runner/hook.cjs/x"]
+)
+def test_nothing_else_is_served_there(url: str, asked: str) -> None:
+    method, path = asked.split()
+    assert send(method, url + path).status in (404, 405)
+
+
+def values_of(headers: Message, name: str) -> list[str]:
+    return headers.get_all(name, [])

@@ -1,0 +1,439 @@
+"""What isn't ours is passed on to the results service and back, through uvicorn and through Lambda's events."""
+
+import base64
+import gzip
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import pytest
+from fastapi import FastAPI
+from mangum import Mangum
+
+from actions_cache.adapters import results_service
+from actions_cache.adapters.results_service import ResultsService
+from actions_cache.domain.access import GITHUB, parse_rule
+from actions_cache.domain.errors import PermissionDenied
+from actions_cache.web.app import new_app
+from functions.api import passthrough
+from functions.api.bodies import LAMBDA_BODY_BYTES as LIMIT
+from functions.api.tokens import TokenReader
+from tests.support.clients import wire
+from tests.support.clients.runtime_token import runtime_token
+from tests.support.clients.wire import Reply
+from tests.support.issuer import running_issuer
+from tests.support.serving import served
+from tests.support.told import Told
+from tests.support.upstream import Upstream, running_upstream
+
+TRUSTED = TokenReader((GITHUB,), None, (parse_rule("repository_owner_id=1"),), verify=False)
+TOKEN = runtime_token()
+JOB = {"Authorization": f"Bearer {TOKEN}"}
+PATH = "/twirp/github.actions.results.api.v1.ArtifactService/CreateArtifact"
+BODY = b'{"name":"a"}'
+
+
+def app_before(url: str | None, tokens: TokenReader = TRUSTED) -> FastAPI:
+    app = new_app(Told())
+    app.include_router(passthrough.routes(ResultsService(url) if url else None, tokens))
+    return app
+
+
+def send(method: str, url: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Reply:
+    """Send a request as a job: with its token, unless the headers name another."""
+    return wire.send(method, url, body, {**JOB, **(headers or {})})
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[tuple[str, Upstream]]:
+    with running_upstream() as upstream, served(app_before(upstream.url)) as url:
+        yield url, upstream
+
+
+@pytest.fixture
+def url(running: tuple[str, Upstream], upstream: Upstream) -> str:
+    return running[0]
+
+
+@pytest.fixture
+def upstream(running: tuple[str, Upstream]) -> Upstream:
+    return running[1].as_new()
+
+
+def raw(url: str, request: bytes) -> bytes:
+    """The answer to a request as it is, line by line."""
+    address = urlsplit(url)
+    with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+        connection.sendall(request)
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+    return answer
+
+
+def refusal(reply: Reply) -> tuple[int, str]:
+    assert reply.headers["Content-Type"] == "application/json"
+    return reply.status, reply.json["code"]
+
+
+# ---------------------------------------------------------------- the way there
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+def test_each_method_goes_to_the_results_service(url, upstream, method):
+    send(method, f"{url}{PATH}?a=%2F&b", b"x" if method in ("POST", "PUT", "PATCH") else None)
+    [asked] = upstream.asked
+    assert asked.line == f"{method} {PATH}?a=%2F&b HTTP/1.1".encode()
+
+
+def test_a_request_goes_on_byte_for_byte_and_names_the_service_as_its_host(url, upstream):
+    body = bytes(range(256))
+    headers = {
+        **JOB,
+        "Content-Type": "application/protobuf",
+        "User-Agent": "u",
+    }
+    dropped = {"X-Forwarded-For": "10.0.0.1", "Connection": "close", "Cookie": "__Secure-actions-cache-session=s"}
+    send("POST", f"{url}{PATH}", body, headers | dropped)
+    [asked] = upstream.asked
+    assert asked.body == body
+    assert sorted(asked.headers) == sorted(
+        [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        + [(b"Host", urlsplit(upstream.url).netloc.encode()), (b"Content-Length", b"256")]
+        + [(b"cdn-loop", b"serverless-actions-cache")]
+    )
+
+
+def test_a_request_without_a_body_is_given_none(url, upstream):
+    send("GET", f"{url}/a")
+    send("POST", f"{url}/b", b"")
+    assert [(asked.header(b"content-length"), asked.header(b"transfer-encoding")) for asked in upstream.asked] == [
+        ([], []),
+        ([b"0"], []),
+    ]
+
+
+def test_a_request_in_chunks_goes_on_whole(url, upstream):
+    answer = raw(
+        url,
+        f"POST /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
+        + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
+    )
+    assert answer.startswith(b"HTTP/1.1 200")
+    [asked] = upstream.asked
+    assert (asked.body, asked.header(b"transfer-encoding"), asked.header(b"content-length")) == (b"abcde", [], [b"5"])
+
+
+@pytest.mark.parametrize("path", ["//evil.example/x", "/@evil.example/x", "/x/../y", "/a%2fb", "/%2F%2Fevil.example"])
+def test_no_path_leads_to_another_host(url, upstream, path):
+    head = f"Host: evil.example\r\nConnection: close\r\nAuthorization: Bearer {TOKEN}"
+    raw(url, f"GET {path} HTTP/1.1\r\n{head}\r\n\r\n".encode())
+    [asked] = upstream.asked
+    assert asked.line == f"GET {path} HTTP/1.1".encode()
+    assert asked.header(b"host") == [urlsplit(upstream.url).netloc.encode()]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/",
+        "/blobs/upload/0",
+        "/health",
+        "/repos/o/r/actions/caches",
+        "/_apis/artifactcache/cache",
+        "/x/../health",
+        "/x/..%2fblobs/upload/0",
+        "/twirp/github.actions.results.api.v1.CacheService/DeleteEverything",
+        "//twirp/github.actions.results.api.v1.CacheService/CreateCacheEntry",
+    ],
+)
+def test_nothing_of_ours_goes_anywhere(url, upstream, target):
+    answer = raw(url, f"POST {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode())
+    assert answer.split(b" ")[1] in (b"404", b"405")
+    assert upstream.asked == []
+
+
+@pytest.mark.parametrize("target", ["http://evil.example/blobs/x", "*"])
+def test_a_target_that_is_no_path_stays_here_or_goes_to_the_same_host(url, upstream, target):
+    answer = raw(url, f"OPTIONS {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    assert int(answer.split(b" ")[1]) in (400, 404, 405)
+    assert upstream.asked == []
+
+
+def test_nothing_is_passed_on_where_no_service_is_set():
+    with served(app_before(None)) as url:
+        reply = send("POST", f"{url}{PATH}", BODY)
+    assert refusal(reply) == (404, "bad_route")
+    assert "RESULTS_SERVICE_URL" in reply.json["msg"]
+
+
+def test_a_service_that_is_this_server_is_found_out(url, upstream):
+    reply = send("POST", f"{url}{PATH}", BODY, {"CDN-Loop": "serverless-actions-cache"})
+    assert refusal(reply) == (502, "unavailable")
+    assert "leads back" in reply.json["msg"]
+    assert upstream.asked == []
+
+
+# ---------------------------------------------------------------- the way back
+
+
+def test_an_answer_comes_back_with_each_of_its_headers(url):
+    reply = send("POST", f"{url}{PATH}", BODY)
+    assert (reply.status, reply.body) == (200, b"{}")
+    assert reply.headers["X-GitHub-Request-Id"] == "1"
+    assert reply.headers["Content-Type"] == "application/json"
+
+
+def test_answer_is_inert_where_a_browser_would_show_it(url, upstream):
+    upstream.answer = answer_of(
+        "200 OK",
+        b"<script>alert(1)</script>",
+        "Content-Type: text/html",
+        "Set-Cookie: actions-cache-session=x; path=/manage",
+        "Clear-Site-Data: *",
+        "Strict-Transport-Security: max-age=1; includeSubDomains",
+        "Content-Security-Policy: script-src 'unsafe-inline'",
+        "X-Content-Type-Options: other",
+        "Refresh: 0;url=/",
+    )
+    reply = send("GET", f"{url}/a")
+    assert reply.body == b"<script>alert(1)</script>"
+    dropped = ("Set-Cookie", "Clear-Site-Data", "Strict-Transport-Security", "Refresh")
+    assert [reply.headers[name] for name in dropped] == [None] * 4
+    assert reply.headers.get_all("X-Content-Type-Options") == ["nosniff"]
+    assert reply.headers.get_all("Content-Security-Policy") == ["default-src 'none'; sandbox"]
+
+
+ADMINS = "0123456789abcdef" * 4
+
+NO_TOKENS = {
+    "none": [],
+    "the admin's": [f"Bearer {ADMINS}"],
+    "the admin's, as gh sends it": [f"token {ADMINS}"],
+    "a job's by another scheme": [f"token {TOKEN}"],
+    "three segments of nothing": ["Bearer a.b.c"],
+    "of no issuer's claims": [f"Bearer {runtime_token(repository_id=None)}"],
+    "expired": [f"Bearer {runtime_token(exp=1)}"],
+    "two": [f"Bearer {TOKEN}", f"Bearer {ADMINS}"],
+    "the admin's first": [f"Bearer {ADMINS}", f"Bearer {TOKEN}"],
+}
+
+
+@pytest.mark.parametrize("headers", NO_TOKENS.values(), ids=NO_TOKENS)
+@pytest.mark.parametrize("path", [PATH, "/graphql", "/user", "/managex"])
+def test_what_is_no_jobs_token_is_not_passed_on(url, upstream, path, headers):
+    rows = "".join(f"Authorization: {value}\r\n" for value in headers)
+    answer = raw(
+        url, f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{rows}Content-Length: 0\r\n\r\n".encode()
+    )
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 401")
+    assert json.loads(body)["code"] == "unauthenticated"
+    assert upstream.asked == []
+
+
+def test_job_that_the_cache_refuses_keeps_its_artifacts(url, upstream):
+    """TRUSTED asks for an owner that the token lacks."""
+    with pytest.raises(PermissionDenied):
+        TRUSTED.read(JOB["Authorization"])
+    assert send("POST", f"{url}{PATH}", BODY).status == 200
+    assert len(upstream.asked) == 1
+
+
+def test_token_must_be_signed_by_a_trusted_issuer(upstream):
+    with running_issuer() as issuer, running_issuer() as stranger:
+        tokens = TokenReader((issuer.url,), None)
+        with served(app_before(upstream.url, tokens)) as url:
+            answers = [
+                send("POST", f"{url}{PATH}", BODY, {"Authorization": authorization}).status
+                for authorization in (issuer.sign(), stranger.sign(), f"Bearer {runtime_token(iss=issuer.url)}")
+            ]
+    assert answers == [200, 401, 401]
+    assert len(upstream.asked) == 1
+
+
+def test_the_cookies_of_one_job_are_not_sent_for_another(upstream):
+    """By a name: of an address, aiohttp keeps no cookies."""
+    with served(app_before(upstream.url.replace("127.0.0.1", "localhost"))) as url:
+        for _ in range(2):
+            send("POST", f"{url}{PATH}", BODY)
+    assert [asked.header(b"cookie") for asked in upstream.asked] == [[], []]
+
+
+def answer_of(status: str, body: bytes = b"", *headers: str) -> bytes:
+    rows = [f"HTTP/1.1 {status}", *headers, f"Content-Length: {len(body)}"]
+    return "\r\n".join([*rows, "", ""]).encode() + body
+
+
+def test_an_error_of_the_services_own_comes_back_as_it_is(url, upstream):
+    upstream.answer = answer_of("403 Forbidden", b'{"code":"permission_denied"}', "Content-Type: application/json")
+    reply = send("POST", f"{url}{PATH}", BODY)
+    assert (reply.status, reply.body) == (403, b'{"code":"permission_denied"}')
+
+
+def test_a_redirect_is_the_clients_to_follow(url, upstream):
+    upstream.answer = answer_of("302 Found", b"", "Location: http://elsewhere.example/")
+    reply = send("GET", f"{url}/a")
+    assert (reply.status, reply.headers["Location"]) == (302, "http://elsewhere.example/")
+    assert len(upstream.asked) == 1
+
+
+def test_a_compressed_answer_stays_compressed(url, upstream):
+    packed = gzip.compress(b"{}")
+    upstream.answer = answer_of("200 OK", packed, "Content-Encoding: gzip")
+    reply = send("GET", f"{url}/a", headers={"Accept-Encoding": "gzip"})
+    assert (reply.body, reply.headers["Content-Encoding"]) == (packed, "gzip")
+
+
+def test_an_answer_in_chunks_comes_back_whole(url, upstream):
+    upstream.answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    reply = send("GET", f"{url}/a")
+    assert (reply.body, reply.headers["Content-Length"], reply.headers["Transfer-Encoding"]) == (b"abcde", "5", None)
+
+
+def test_the_length_of_what_head_does_not_bring_comes_back(url, upstream):
+    upstream.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n"
+    reply = send("HEAD", f"{url}/a")
+    assert (reply.status, reply.headers["Content-Length"], reply.body) == (200, "1234", b"")
+
+
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+def test_an_answer_without_a_body_has_none(url, upstream, status):
+    upstream.answer = f"HTTP/1.1 {status}\r\nETag: x\r\n\r\n".encode()
+    reply = send("GET", f"{url}/a")
+    assert (reply.status, reply.headers["ETag"], reply.body) == (int(status[:3]), "x", b"")
+
+
+# ---------------------------------------------------------------- limits
+
+
+def test_a_body_of_the_most_goes_and_one_byte_more_is_refused(url, upstream):
+    assert send("POST", f"{url}/a", bytes(LIMIT)).status == 200
+    assert refusal(send("POST", f"{url}/a", bytes(LIMIT + 1))) == (413, "invalid_argument")
+    assert [len(asked.body) for asked in upstream.asked] == [LIMIT]
+
+
+def test_an_answer_of_the_most_comes_and_one_byte_more_is_a_502(url, upstream):
+    upstream.answer = answer_of("200 OK", b"\xff" * LIMIT)
+    assert len(send("GET", f"{url}/a").body) == LIMIT
+    upstream.answer = answer_of("200 OK", b"\xff" * (LIMIT + 1))
+    assert refusal(send("GET", f"{url}/a")) == (502, "unavailable")
+
+
+def test_a_text_counts_as_it_leaves_a_lambda(url, upstream):
+    """A quotation mark leaves as two bytes."""
+    upstream.answer = answer_of("200 OK", b'"' * 2_999_999)
+    assert send("GET", f"{url}/a").status == 200
+    upstream.answer = answer_of("200 OK", b'"' * 3_000_000)
+    assert refusal(send("GET", f"{url}/a")) == (502, "unavailable")
+
+
+# ---------------------------------------------------------------- a service in trouble
+
+
+TROUBLES: dict[str, bytes | None] = {
+    "closes the connection": b"",
+    "says what isn't HTTP": b"SSH-2.0-OpenSSH\r\n\r\n",
+    "breaks off in its headers": b"HTTP/1.1 200 OK\r\nContent-",
+    "breaks off in its body": b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
+    "breaks off in a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc",
+    "says nothing": None,
+}
+
+
+@pytest.mark.parametrize("answer", TROUBLES.values(), ids=TROUBLES)
+def test_a_service_in_trouble_is_a_502_in_time(url, upstream, answer, monkeypatch):
+    monkeypatch.setattr(results_service, "TOTAL_SECONDS", 0.5)
+    upstream.answer = answer
+    began = time.monotonic()
+    reply = send("POST", f"{url}{PATH}", BODY)
+    assert refusal(reply) == (502, "unavailable")
+    assert upstream.url in reply.json["msg"]
+    assert time.monotonic() - began < 5
+    assert len(upstream.asked) == 1, "what isn't idempotent is sent once"
+
+
+def test_a_service_that_drips_is_given_up_in_time(url, upstream, monkeypatch):
+    monkeypatch.setattr(results_service, "TOTAL_SECONDS", 0.5)
+    upstream.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
+    upstream.drips = True
+    assert refusal(send("POST", f"{url}{PATH}", BODY)) == (502, "unavailable")
+
+
+@pytest.mark.parametrize("gone", ["http://127.0.0.1:1", "http://no-such-host.invalid", "https://127.0.0.1:1"])
+def test_a_service_that_is_gone_is_a_502(gone):
+    with served(app_before(gone)) as url:
+        assert refusal(send("POST", f"{url}{PATH}", BODY)) == (502, "unavailable")
+
+
+def test_the_whole_exchange_fits_before_api_gateway_gives_up():
+    assert results_service.TOTAL_SECONDS <= 25
+    assert results_service.CONNECT_SECONDS < results_service.TOTAL_SECONDS
+
+
+# ---------------------------------------------------------------- as Lambda hands it over
+
+
+@pytest.fixture
+def invoke(upstream: Upstream) -> Callable[..., Any]:
+    """Each time through the same app, as a Lambda that is kept does it."""
+    app = app_before(upstream.url)
+
+    def call(path: str, body: bytes = b"", headers: dict[str, list[str]] | None = None, **event: Any) -> Any:
+        request = {
+            "resource": "/{path+}",
+            "path": path,
+            "httpMethod": "POST",
+            "headers": {},
+            "multiValueHeaders": headers or {"Authorization": [JOB["Authorization"]]},
+            "multiValueQueryStringParameters": None,
+            "queryStringParameters": None,
+            "requestContext": {"identity": {"sourceIp": "127.0.0.1"}},
+            "body": base64.b64encode(body).decode(),
+            "isBase64Encoded": True,
+            **event,
+        }
+        return Mangum(app, lifespan="off")(request, cast("Any", None))
+
+    return call
+
+
+def test_a_lambda_passes_on_too_and_again_after_it_was_kept(invoke, upstream):
+    body = bytes(range(256))
+    for _ in range(2):
+        answer = invoke(PATH, body, {"Authorization": [f"Bearer {TOKEN}"], "X-Amzn-Trace-Id": ["Root=1"]})
+        assert (answer["statusCode"], answer["body"]) == (200, "{}")
+        assert "set-cookie" not in answer["multiValueHeaders"]
+    for asked in upstream.asked:
+        assert (asked.line, asked.body) == (f"POST {PATH} HTTP/1.1".encode(), body)
+        assert asked.header(b"authorization") == [f"Bearer {TOKEN}".encode()]
+        assert asked.header(b"x-amzn-trace-id") == []
+
+
+def test_an_answer_in_bytes_leaves_a_lambda_as_it_came(invoke, upstream):
+    packed = gzip.compress(b"{}")
+    upstream.answer = answer_of("200 OK", packed, "Content-Encoding: gzip", "Content-Type: application/json")
+    answer = invoke(PATH)
+    assert (answer["isBase64Encoded"], base64.b64decode(answer["body"])) == (True, packed)
+
+
+def test_a_target_that_was_decoded_on_the_way_is_encoded_anew(invoke, upstream):
+    invoke("/a b?c", multiValueQueryStringParameters={"q": ["a b\n", "ä"]})
+    [asked] = upstream.asked
+    assert asked.line == b"POST /a%20b%3Fc?q=a+b%0A&q=%C3%A4 HTTP/1.1"
+
+
+def test_a_line_break_in_a_path_goes_nowhere(invoke, upstream):
+    assert invoke("/a HTTP/1.1\r\nHost: evil.example\r\n\r\n")["statusCode"] == 404
+    assert upstream.asked == []
+
+
+def test_the_largest_answers_fit_into_what_a_lambda_may_answer(invoke, upstream):
+    for body in (b"\xff" * LIMIT, b'"' * 2_999_999, "ä".encode() * (LIMIT // 2)):
+        upstream.answer = answer_of("200 OK", body, "Content-Type: application/json")
+        answer = invoke(PATH)
+        assert answer["statusCode"] == 200
+        assert len(json.dumps(answer, ensure_ascii=False).encode()) < 6 * 1024 * 1024

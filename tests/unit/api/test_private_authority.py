@@ -1,0 +1,72 @@
+"""GHES behind an authority of its own: its keys and its results service, by TLS as it is."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from actions_cache.adapters.results_service import NoAnswer, ResultsService
+from actions_cache.adapters.tls import trusting
+from actions_cache.domain.access import Anybody
+from actions_cache.domain.errors import TryAgain
+from actions_cache.settings import Settings
+from functions.api.tokens import TokenReader
+from tests.support.authority import Authority
+from tests.support.issuer import Issuer, running_issuer
+from tests.unit.test_settings import REQUIRED
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+@pytest.fixture(scope="module")
+def issuer(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
+    """Which serves anything that is asked for as a results service would, too."""
+    with running_issuer("/_services/token") as issuer:
+        context = authority.serving(tmp_path_factory.mktemp("tls"))
+        issuer.server.socket = context.wrap_socket(issuer.server.socket, server_side=True)
+        issuer.url = issuer.url.replace("http:", "https:")
+        yield issuer
+
+
+def reader(issuer: Issuer, certificates: str | None) -> TokenReader:
+    return TokenReader((issuer.url,), None, (Anybody(),), trust=trusting(certificates))
+
+
+def test_tokens_of_an_issuer_behind_a_known_authority_are_good(issuer: Issuer, authority: Authority):
+    assert reader(issuer, authority.pem).read(issuer.sign()).repository == f"42@{issuer.url}"
+
+
+@pytest.mark.parametrize("other", ["nobody's", "another's"])
+def test_an_issuer_behind_an_unknown_authority_is_not_asked_for_keys(issuer: Issuer, other: str):
+    before = issuer.requests
+    with pytest.raises(TryAgain):
+        reader(issuer, None if other == "nobody's" else Authority().pem).read(issuer.sign())
+    assert issuer.requests == before
+
+
+async def test_a_results_service_behind_a_known_authority_answers_and_no_other_does(
+    issuer: Issuer, authority: Authority
+):
+    url = issuer.url.removesuffix("/_services/token")
+    asked = ("GET", ("/_services/token/.well-known/jwks", ""), (), b"", 100_000)
+    assert (await ResultsService(url, trusting(authority.pem)).ask(*asked)).status == 200
+    with pytest.raises(NoAnswer):
+        await ResultsService(url).ask(*asked)
+
+
+def test_certificates_are_a_text_or_a_file(tmp_path: Path, authority: Authority):
+    file = tmp_path / "authorities.pem"
+    file.write_text(authority.pem + Authority().pem)
+    assert Settings(**REQUIRED, extra_ca_certificates=authority.pem).extra_ca_certificates == authority.pem
+    assert Settings(**REQUIRED, extra_ca_certificates=str(file)).extra_ca_certificates == file.read_text()
+    assert Settings(**REQUIRED).extra_ca_certificates is None
+
+
+@pytest.mark.parametrize("wrong", ["/no/such/file.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n", "a name"])
+def test_certificates_that_cannot_be_read_are_refused_at_start_with_what_to_give(wrong: str):
+    with pytest.raises(ValidationError, match="in PEM, or a file of them by its absolute path"):
+        Settings(**REQUIRED, extra_ca_certificates=wrong)

@@ -1,0 +1,429 @@
+"""P8: whose tokens come in, with keys served the way an issuer serves them."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable, Iterator
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from actions_cache.domain.access import GITHUB, READ, WRITE, Anybody, Rule, Scope, parse_rule
+from actions_cache.domain.errors import PermissionDenied, TryAgain, Unauthenticated
+from actions_cache.domain.refusal import NotAdmitted, RefusedJob
+from functions.api import issuer_keys
+from functions.api.tokens import TokenReader
+from tests.support.issuer import Issuer, running_issuer
+
+ANYBODY = (Anybody(),)
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    with running_issuer() as issuer:
+        yield issuer
+
+
+@pytest.fixture
+def reader(issuer: Issuer) -> TokenReader:
+    return TokenReader((issuer.url,), None, ANYBODY)
+
+
+def test_a_good_token_says_the_repository_and_its_scopes_in_order(issuer, reader):
+    caller = reader.read(issuer.sign())
+    assert caller.repository == f"42@{issuer.url}"
+    assert caller.scopes == (Scope("refs/pull/7/merge", 3), Scope("refs/heads/main", 1))
+
+
+def test_keys_are_fetched_once_and_again_when_an_unknown_one_signed(issuer, reader, monkeypatch):
+    monkeypatch.setattr(issuer_keys, "COOLDOWN_SECONDS", 0)
+    for _ in range(3):
+        reader.read(issuer.sign())
+    assert issuer.requests == 1
+    issuer.rotate("second")
+    assert reader.read(issuer.sign()).repository == f"42@{issuer.url}"
+    assert issuer.requests == 2
+
+
+def signed_with_hmac(issuer: Issuer) -> str:
+    """By a secret that everybody knows: the public key. By hand, since PyJWT refuses to make such a token."""
+    [key] = issuer.keys.values()
+    secret = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    _, claims, _ = issuer.sign().removeprefix("Bearer ").split(".")
+    header = _base64url(json.dumps({"alg": "HS256", "typ": "JWT", "kid": "first"}).encode())
+    signature = _base64url(hmac.digest(secret, f"{header}.{claims}".encode(), hashlib.sha256))
+    return f"Bearer {header}.{claims}.{signature}"
+
+
+def signed_by_a_key_in_the_header(issuer: Issuer) -> str:
+    """Or at an address in it."""
+    own = generate_private_key(65537, 2048)
+    jwk = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(own.public_key()))
+    return issuer.sign(own, header={"jwk": jwk, "jku": f"{issuer.url}/mine", "x5u": "file:///dev/null"})
+
+
+def signed_anyhow(issuer: Issuer, **claims: object) -> str:
+    """Return a token with claims that PyJWT wouldn't sign."""
+    [(key_id, key)] = issuer.keys.items()
+    usual = {"iss": issuer.url, "exp": int(time.time()) + 600, "repository_id": "42", "ac": scope()}
+    payload = json.dumps(usual | claims).encode()
+    return "Bearer " + jwt.api_jws.encode(payload, key, "RS256", {"kid": key_id})
+
+
+def scope(name: object = "refs/heads/main", permission: object = 3) -> str:
+    return json.dumps([{"Scope": name, "Permission": permission}])
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+BAD: dict[str, Callable[[Issuer], str | None]] = {
+    "no header": lambda _: None,
+    "not bearer": lambda issuer: issuer.sign().replace("Bearer", "Basic"),
+    "no token": lambda _: "Bearer ",
+    "not a token": lambda _: "Bearer abc.def",
+    "endless": lambda _: "Bearer " + "x" * 20_000,
+    "expired": lambda issuer: issuer.sign(exp=int(time.time()) - 60),
+    "no expiry": lambda issuer: issuer.sign(exp=None),
+    "not valid yet": lambda issuer: issuer.sign(nbf=int(time.time()) + 60),
+    "another issuer": lambda issuer: issuer.sign(iss="https://elsewhere.example"),
+    "no issuer": lambda issuer: issuer.sign(iss=None),
+    "signed by another": lambda issuer: issuer.sign(generate_private_key(65537, 2048)),
+    "unsigned": lambda issuer: "Bearer " + jwt.encode({"iss": issuer.url, "exp": time.time() + 60}, "", "none"),
+    "no repository": lambda issuer: issuer.sign(repository_id=None),
+    "endless repository": lambda issuer: issuer.sign(repository_id="4" * 65),
+    "another issuer's repository": lambda issuer: issuer.sign(repository_id="42@https://ghes.example"),
+    "a repository with a blank": lambda issuer: issuer.sign(repository_id="4 2"),
+    "repository 0": lambda issuer: issuer.sign(repository_id=0),
+    "a repository that is true": lambda issuer: issuer.sign(repository_id=True),
+    "a list of repositories": lambda issuer: issuer.sign(repository_id=["42"]),
+    "signed by the public key as a secret": signed_with_hmac,
+    "an unknown key": lambda issuer: issuer.sign(header={"kid": "second"}),
+    "a key that is a file": lambda issuer: issuer.sign(header={"kid": "../../../dev/null"}),
+    "a key of the token's own": signed_by_a_key_in_the_header,
+    "no key": lambda issuer: issuer.sign(header={"kid": ""}),
+    "no ac": lambda issuer: issuer.sign(ac=None),
+    "ac not JSON": lambda issuer: issuer.sign(ac="[{"),
+    "ac no string": lambda issuer: issuer.sign(ac=[{"Scope": "a", "Permission": 3}]),
+    "ac no list": lambda issuer: issuer.sign(ac="5"),
+    "ac empty": lambda issuer: issuer.sign(ac="[]"),
+    "ac without permission": lambda issuer: issuer.sign(ac='[{"Scope": "a"}]'),
+    "ac with endless permission": lambda issuer: issuer.sign(ac='[{"Scope": "a", "Permission": 1e999}]'),
+    "ac with half a character": lambda issuer: issuer.sign(ac='[{"Scope": "\\ud800", "Permission": 3}]'),
+    "ac with a negative permission": lambda issuer: issuer.sign(ac=scope(permission=-1)),
+    "ac with a permission that is text": lambda issuer: issuer.sign(ac=scope(permission="3")),
+    "ac with a permission in blanks": lambda issuer: issuer.sign(ac=scope(permission=" 3 ")),
+    "ac with a fullwidth permission": lambda issuer: issuer.sign(ac=scope(permission="\uff13")),
+    "ac with a broken permission": lambda issuer: issuer.sign(ac=scope(permission=2.9)),
+    "ac with a permission that is true": lambda issuer: issuer.sign(ac=scope(permission=True)),
+    "ac with a scope that is a number": lambda issuer: issuer.sign(ac=scope(5)),
+    "ac with a scope that is a list": lambda issuer: issuer.sign(ac=scope(["refs/heads/main"])),
+    "ac with a control character": lambda issuer: issuer.sign(ac=scope("refs/heads/a\nb")),
+    "ac with a delete character": lambda issuer: issuer.sign(ac=scope("refs/heads/a\x7f")),
+    "ac with an endless scope": lambda issuer: issuer.sign(ac=scope("x" * 1025)),
+    "ac with a scope named twice": lambda issuer: issuer.sign(ac='[{"Scope":"a","Scope":"b","Permission":3}]'),
+    "ac with a permission named twice": lambda issuer: issuer.sign(ac='[{"Scope":"a","Permission":1,"Permission":3}]'),
+    "ac an object": lambda issuer: issuer.sign(ac='{"Scope": "a", "Permission": 3}'),
+    "ac with a scope that is text": lambda issuer: issuer.sign(ac='["refs/heads/main"]'),
+    "an expiry that is text": lambda issuer: issuer.sign(exp=str(int(time.time()) + 600)),
+    "an expiry that is true": lambda issuer: issuer.sign(exp=True),
+    "an endless expiry": lambda issuer: issuer.sign(exp=float("inf")),
+    "a beginning that is text": lambda issuer: issuer.sign(nbf="0"),
+    "a list of issuers": lambda issuer: signed_anyhow(issuer, iss=[issuer.url]),
+    "repository *": lambda issuer: issuer.sign(repository_id="*"),
+    "repository a#b": lambda issuer: issuer.sign(repository_id="a#b"),
+    "a repository's name for its id": lambda issuer: issuer.sign(repository_id="name#a/b"),
+    "a fullwidth repository": lambda issuer: issuer.sign(repository_id="\uff14\uff12"),
+    "a repository that is broken": lambda issuer: issuer.sign(repository_id=42.0),
+    "two repositories": lambda issuer: issuer.sign(oidc_extra='{"repository_id":"43"}'),
+    "ac too deep": lambda issuer: issuer.sign(ac="[" * 5000 + "]" * 5000),
+}
+
+
+@pytest.mark.parametrize("token", BAD.values(), ids=BAD)
+def test_a_bad_token_is_refused(issuer, reader, token):
+    with pytest.raises(Unauthenticated):
+        reader.read(token(issuer))
+
+
+def test_a_clock_that_is_half_a_minute_off_is_forgiven(issuer, reader):
+    now = int(time.time())
+    reader.read(issuer.sign(exp=now - 20))
+    reader.read(issuer.sign(nbf=now + 20))
+
+
+def test_the_audience_counts_where_one_is_set(issuer):
+    reader = TokenReader((issuer.url,), "actions-cache", ANYBODY)
+    reader.read(issuer.sign(aud="actions-cache"))
+    for wrong in ({}, {"aud": "other"}):
+        with pytest.raises(Unauthenticated):
+            reader.read(issuer.sign(**wrong))
+
+
+def test_an_issuer_that_does_not_answer_is_no_fault_of_the_token(issuer):
+    gone = "http://127.0.0.1:1"
+    with pytest.raises(TryAgain):
+        TokenReader((gone,), None, ANYBODY).read(issuer.sign(iss=gone))
+
+
+def test_without_verification_claims_still_count(issuer):
+    reader = TokenReader((), None, ANYBODY, verify=False)
+    assert reader.read(issuer.sign(generate_private_key(65537, 2048), iss=GITHUB)).repository == "42"
+    for wrong in ({"exp": 1}, {"nbf": 2**40}, {"ac": None}, {"repository_id": None}):
+        with pytest.raises(Unauthenticated):
+            reader.read(issuer.sign(**wrong))
+
+
+def test_without_verification_a_token_may_say_nothing_of_when_it_expires(issuer):
+    """The end-to-end tests of falcondev-oss/github-actions-cache-server, say, sign such."""
+    token = issuer.sign(exp=None, nbf=None, iss=None)
+    assert TokenReader((), None, ANYBODY, verify=False).read(token).repository == "42"
+
+
+@pytest.mark.parametrize("repository_id", ["42", 42])
+def test_a_repository_is_the_same_as_a_text_and_as_a_number(issuer, reader, repository_id):
+    assert reader.read(issuer.sign(repository_id=repository_id)).repository == f"42@{issuer.url}"
+
+
+def test_a_repository_that_is_only_in_the_oidc_claims_is_found_there(issuer, reader):
+    extra = json.dumps({"repository_id": "43"})
+    assert reader.read(issuer.sign(repository_id=None, oidc_extra=extra)).repository == f"43@{issuer.url}"
+    assert reader.read(issuer.sign(repository_id=43, oidc_extra=extra)).repository == f"43@{issuer.url}"
+    with pytest.raises(Unauthenticated, match="contradicts itself: it says '42' and '43' for repository_id"):
+        reader.read(issuer.sign(oidc_extra=extra))
+
+
+def test_each_issuer_signs_for_itself_alone(issuer):
+    """GHES's issuers have a path; a slash at the end, in the token or in the setting, makes no other."""
+    with running_issuer("/_services/token") as ghes:
+        reader = TokenReader((issuer.url, ghes.url), None, ANYBODY)
+        assert reader.read(issuer.sign()).repository == f"42@{issuer.url}"
+        assert reader.read(ghes.sign()).repository == f"42@{ghes.url}"
+        assert reader.read(ghes.sign(iss=f"{ghes.url}/")).repository == f"42@{ghes.url}"
+        others_key = next(iter(ghes.keys.values()))
+        for forged in (ghes.sign(iss=issuer.url), issuer.sign(others_key), ghes.sign(iss=ghes.url.upper())):
+            with pytest.raises(Unauthenticated):
+                reader.read(forged)
+        assert (issuer.requests, ghes.requests) == (1, 1)
+
+
+def test_github_coms_repositories_keep_their_bare_ids(issuer):
+    unverified = TokenReader((), None, ANYBODY, verify=False)
+    assert unverified.read(issuer.sign(iss=GITHUB)).repository == "42"
+    assert unverified.read(issuer.sign(iss=f"{GITHUB}/")).repository == "42"
+    assert unverified.read(issuer.sign(iss=None)).repository == "42"
+    assert unverified.read(issuer.sign(iss=f"{GITHUB}.example")).repository == f"42@{GITHUB}.example"
+
+
+@pytest.mark.parametrize("wrong", ["*", "a#b", "name#a/b", "042", "0", "-1", "+1", "4a", "a", "\uff14\uff12", "4" * 65])
+def test_a_repository_of_github_com_is_a_number(issuer, wrong):
+    """Ids are table keys as they are, beside keys of the store's own."""
+    reader = TokenReader((), None, ANYBODY, verify=False)
+    assert reader.read(issuer.sign(iss=GITHUB, repository_id="1")).repository == "1"
+    with pytest.raises(Unauthenticated, match="no repository_id"):
+        reader.read(issuer.sign(iss=GITHUB, repository_id=wrong))
+
+
+@pytest.mark.parametrize("wrong", [["https://a.example"], 5, "https://a.example\n", {"a": 1}], ids=str)
+def test_an_issuer_is_a_line_of_text_without_verification_too(issuer, wrong):
+    reader = TokenReader((), None, ANYBODY, verify=False)
+    with pytest.raises(Unauthenticated, match="512 ASCII"):
+        reader.read(signed_anyhow(issuer, iss=wrong))
+
+
+@pytest.mark.parametrize(("permission", "bits"), [(0, 0), (1, 1), (2, 2), (3, 3), (4, 0), (7, 3), (2**40, 0)])
+def test_unknown_bits_of_a_permission_count_for_nothing(issuer, reader, permission, bits):
+    assert reader.read(issuer.sign(ac=scope(permission=permission))).scopes == (Scope("refs/heads/main", bits),)
+
+
+def test_a_scope_may_be_empty_as_giteas_is_and_as_long_as_a_ref(issuer, reader):
+    for name in ("", "x" * 1024, "refs/heads/\u00e4 \U0001f600"):
+        assert reader.read(issuer.sign(ac=scope(name))).readable_scopes() == (name,)
+
+
+@pytest.mark.parametrize("wrong", ["https://" + "x" * 505, "https://\u00e4.example"])
+def test_an_issuer_that_has_no_room_in_a_key_is_refused(issuer, wrong):
+    reader = TokenReader((), None, ANYBODY, verify=False)
+    with pytest.raises(Unauthenticated, match="512 ASCII"):
+        reader.read(issuer.sign(iss=wrong))
+
+
+def test_a_scope_that_is_named_twice_is_searched_once_and_has_what_either_says(issuer, reader):
+    twice = json.dumps([{"Scope": "a", "Permission": READ}, {"Scope": "a", "Permission": READ | WRITE}])
+    caller = reader.read(issuer.sign(ac=twice))
+    assert (caller.readable_scopes(), caller.writable_scope()) == (("a",), "a")
+
+
+def test_a_read_only_token_reads_and_does_not_write(issuer, reader):
+    caller = reader.read(issuer.sign(ac=json.dumps([{"Scope": "a", "Permission": READ}])))
+    assert caller.readable_scopes() == ("a",)
+    with pytest.raises(PermissionDenied, match=r"^cache write denied"):
+        caller.writable_scope()
+
+
+# ---------------------------------------------------------------- an issuer in trouble
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Puts PyJWT's clock, and that of the keys, so many seconds ahead."""
+    real = time.monotonic
+
+    def ahead(seconds: float) -> None:
+        monkeypatch.setattr(time, "monotonic", lambda: real() + seconds)
+
+    return ahead
+
+
+TROUBLES: dict[str, Callable[[Issuer], None]] = {
+    "fails": lambda issuer: setattr(issuer, "status", 500),
+    "moved": lambda issuer: setattr(issuer, "status", 302),
+    "says what isn't JSON": lambda issuer: setattr(issuer, "says", b"<html>"),
+    "says what isn't text": lambda issuer: setattr(issuer, "says", b"\xff"),
+    "says what isn't keys": lambda issuer: setattr(issuer, "says", b"[]"),
+    "has no keys": lambda issuer: setattr(issuer, "says", b'{"keys": []}'),
+    "is gone": lambda issuer: issuer.stop(),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES)
+def test_known_keys_stay_good_for_a_day_while_the_issuer_does_not_answer(trouble, now):
+    with running_issuer() as issuer:
+        reader = TokenReader((issuer.url,), None, ANYBODY)
+        reader.read(issuer.sign())
+        trouble(issuer)
+        now(issuer_keys.CACHED_SECONDS + 1)
+        assert reader.read(issuer.sign()).repository == f"42@{issuer.url}"
+        now(issuer_keys.STALE_SECONDS + 60)
+        with pytest.raises(TryAgain):
+            reader.read(issuer.sign())
+
+
+@pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES)
+def test_an_issuer_in_trouble_is_no_fault_of_the_token(trouble):
+    with running_issuer() as issuer:
+        trouble(issuer)
+        with pytest.raises(TryAgain):
+            TokenReader((issuer.url,), None, ANYBODY).read(issuer.sign())
+
+
+def test_a_key_that_cannot_be_looked_up_now_may_be_good(issuer, reader, now):
+    reader.read(issuer.sign())
+    issuer.status = 500
+    now(issuer_keys.COOLDOWN_SECONDS + 1)
+    with pytest.raises(TryAgain):
+        reader.read(issuer.sign(header={"kid": "second"}))
+
+
+def test_one_request_waits_for_an_issuer_in_trouble_and_not_each(issuer, reader, now):
+    issuer.status = 500
+    for _ in range(3):
+        with pytest.raises(TryAgain):
+            reader.read(issuer.sign())
+    assert issuer.requests == 1
+    issuer.status = 200
+    now(issuer_keys.RETRY_SECONDS + 1)
+    reader.read(issuer.sign())
+
+
+def test_made_up_key_ids_do_not_make_this_server_call_the_issuer_each_time(issuer, reader):
+    reader.read(issuer.sign())
+    for number in range(3):
+        with pytest.raises(Unauthenticated):
+            reader.read(issuer.sign(header={"kid": f"made up {number}"}))
+    assert issuer.requests == 1
+
+
+# ---------------------------------------------------------------- admission: rules are in tests/unit/domain
+
+
+def rules(*texts: str) -> tuple[Rule, ...]:
+    return tuple(parse_rule(text) for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("listed", "claims", "comes_in"),
+    [
+        (["repository_owner_id=7"], {"repository_owner_id": "7"}, True),
+        (["repository_owner_id=7"], {"repository_owner_id": 7}, True),
+        (["repository_owner_id=7"], {"owner_id": "7"}, True),
+        (["repository_owner_id=7"], {"oidc_extra": '{"repository_owner_id":"7"}'}, True),
+        (["owner_id=O_kgDOA"], {"repository_owner_id": "7", "owner_id": "O_kgDOA"}, True),
+        (["owner_id=7"], {"repository_owner_id": "7", "owner_id": "O_kgDOA"}, True),
+        (["owner_id=7"], {"owner_id": "77"}, False),
+        (["owner_id=7"], {}, False),
+        (["owner_id=True"], {"owner_id": True}, False),
+        (["any"], {}, True),
+        ([], {"owner_id": "7"}, False),
+    ],
+    ids=str,
+)
+def test_a_token_comes_in_by_what_it_says(issuer, listed, claims, comes_in):
+    reader = TokenReader((issuer.url,), None, rules(*listed))
+    if comes_in:
+        reader.read(issuer.sign(**claims))
+    else:
+        with pytest.raises(PermissionDenied, match=r"^cache read denied: this cache isn't for jobs of repository 42"):
+            reader.read(issuer.sign(**claims))
+
+
+def test_an_owner_that_is_two_is_refused(issuer):
+    reader = TokenReader((issuer.url,), None, rules("repository_owner_id=7"))
+    with pytest.raises(Unauthenticated, match="'7' and '8' for repository_owner_id"):
+        reader.read(issuer.sign(repository_owner_id="7", owner_id="8"))
+
+
+def test_rules_of_one_issuer_open_nothing_to_another(issuer):
+    """Each issuer counts from 1, and a token of an issuer without a rule isn't admitted."""
+    with running_issuer("/_services/token") as ghes:
+        reader = TokenReader((issuer.url, ghes.url), None, rules(f"repository_id=42@{ghes.url}"))
+        reader.read(ghes.sign())
+        with pytest.raises(NotAdmitted, match=f"names no job of {issuer.url}"):
+            reader.read(issuer.sign())
+        with pytest.raises(NotAdmitted):
+            reader.read(issuer.sign(repository_id="999"))
+        reader = TokenReader((issuer.url, ghes.url), None, rules(f"any@{issuer.url}"))
+        reader.read(issuer.sign(repository_id="999"))
+        with pytest.raises(NotAdmitted):
+            reader.read(ghes.sign())
+
+
+def test_rules_count_without_verification_too(issuer):
+    with pytest.raises(PermissionDenied, match="'9' for repository_owner_id"):
+        TokenReader((), None, rules("owner_id=7"), verify=False).read(issuer.sign(owner_id="9"))
+
+
+def test_a_refused_job_is_heard_of_if_its_token_was_verified(issuer):
+    heard: list[RefusedJob] = []
+    reader = TokenReader((issuer.url,), None, rules("repository_id=1"), hear_refused=heard.append)
+    for bad in (
+        issuer.sign(generate_private_key(65537, 2048)),
+        issuer.sign(exp=1),
+        issuer.sign(ac="[]"),
+        "Bearer a.b.c",
+    ):
+        with pytest.raises(Unauthenticated):
+            reader.read(bad)
+    reader.read(issuer.sign(repository_id=1))
+    unverified = TokenReader((), None, rules("repository_id=1"), verify=False, hear_refused=heard.append)
+    with pytest.raises(NotAdmitted):
+        unverified.read(issuer.sign())
+    assert heard == []
+    with pytest.raises(NotAdmitted):
+        reader.read(issuer.sign(oidc_extra='{"repository":"octo/app","repository_owner":"octo"}', owner_id="O_x"))
+    assert heard == [RefusedJob(issuer.url, "42", "octo/app", "O_x", "octo", ("repository_id=42",))]
+
+
+UNREADABLE = ["[" * 4000 + "]" * 4000, '{"repository_id":' * 400, "{", 7, '{"repository_id":"1","repository_id":"1"}']
+
+
+@pytest.mark.parametrize("extra", UNREADABLE, ids=["deep", "deep objects", "broken", "a number", "named twice"])
+def test_what_cannot_be_read_beside_the_claims_says_nothing(issuer, reader, extra):
+    assert reader.read(issuer.sign(oidc_extra=extra)).repository == f"42@{issuer.url}"
+    with pytest.raises(Unauthenticated, match="no repository_id"):
+        reader.read(issuer.sign(repository_id=None, oidc_extra=extra))

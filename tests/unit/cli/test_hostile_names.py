@@ -1,0 +1,161 @@
+"""No command sends names that jobs and strangers chose to a terminal unescaped."""
+
+import json
+import re
+import sys
+import unicodedata
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from actions_cache.domain.entry import EntryFamily, EntryName
+from actions_cache.domain.repository import Repository
+from actions_cache_cli.console import CommandFailed, Output
+from actions_cache_cli.deployment_check import report
+from actions_cache_cli.deployment_check.check import Check, run
+from actions_cache_cli.deployment_check.verdicts import Failed
+from actions_cache_cli.doctor.finding import trouble
+from actions_cache_cli.doctor.printable import REPLACEMENT, as_json, printable
+from dev.demo.screen import Screen
+from dev.local import console
+from dev.local.template import ROOT
+from tests.support.journey import REPOSITORY
+from tests.unit.cli.conftest import Operated
+
+HOSTILE = "\x1b[2J\x1b]0;owned\x07\x08\r\x7f\x9b31m\u202egnp\u2066\u200f\u2028\u061c\x00\ttail"
+"""Escape sequences of both kinds, direction marks, and unusual line breaks."""
+HALF = "\ud83d"
+NEW_LINE = "\n::stop-commands::x"
+
+
+def harmful(text: str) -> set[str]:
+    """Return the characters that a terminal obeys, or that reorder text."""
+    return {it for it in text if it != "\n" and unicodedata.category(it) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
+
+
+@pytest.mark.parametrize("text", [HOSTILE, HALF, NEW_LINE, "plain ä 日本 🎉", ""])
+def test_printable_text_holds_nothing_harmful_and_all_that_prints(text: str):
+    shown = printable(text)
+    assert harmful(shown) == set()
+    assert "\n" not in shown
+    assert [it for it in shown if it != REPLACEMENT] == [it for it in text if it.isprintable()]
+    assert printable(text, keeps_lines=True).count("\n") == text.count("\n")
+
+
+@pytest.mark.parametrize("text", [HOSTILE, HALF, NEW_LINE, "plain ä 日本 🎉", "\U000e0001", '"\\'])
+def test_json_holds_the_same_and_nothing_harmful(text: str):
+    written = as_json({"key": text, text: [text]})
+    assert harmful(written) == set()
+    assert json.loads(written) == {"key": text, text: [text]}
+    written.encode()
+
+
+@pytest.fixture
+def hostile(operated: Operated) -> Operated:
+    """Provide an attacker's repository, refs, versions and keys, stored without any check."""
+    journey = operated.journey
+    for ref in ("refs/heads/main", f"refs/heads/{HOSTILE}"):
+        for version in ("v" * 64, HOSTILE):
+            journey.save(EntryName(EntryFamily(REPOSITORY, ref, version), f"key-{HOSTILE}{NEW_LINE}"), b"data")
+    journey.control.repositories.note(Repository(REPOSITORY, f"acme/{HOSTILE}", 0))
+    return operated
+
+
+COMMANDS = [
+    ["list", REPOSITORY],
+    ["match", REPOSITORY, f"key-{HOSTILE}{NEW_LINE}", "--ref", "refs/heads/main"],
+    ["match", REPOSITORY, "key-", f"other-{HOSTILE}", "--ref", f"refs/heads/{HOSTILE}"],
+    ["match", REPOSITORY, f"none-{HOSTILE}", "--ref", HOSTILE, "--version", HOSTILE],
+    ["usage"],
+    ["usage", REPOSITORY],
+    ["usage", HOSTILE],
+    ["delete", REPOSITORY, "--key-prefix", "key-"],
+    ["delete", REPOSITORY, "--key", HOSTILE],
+    ["delete", HOSTILE, "--id", "1"],
+    ["delete", REPOSITORY, "--older-than", HOSTILE],
+    ["verify"],
+    ["reconcile"],
+    ["dlq", "show"],
+    ["import", "falcondev", "--rows", HOSTILE, "--directory", HOSTILE],
+    ["import", "falcondev", "--database", HOSTILE, "--bucket", HOSTILE],
+    ["delete", REPOSITORY, "--key-prefix", "key-", "--yes"],
+]
+
+
+def test_no_command_lets_a_hostile_name_through(hostile: Operated, monkeypatch: pytest.MonkeyPatch):
+    hostile.journey.sqs.send_message(QueueUrl=hostile.dead_letter_queue_url, MessageBody="odd \x85 \u202e x")
+    for arguments in COMMANDS:
+        answer = hostile.run(*[it.replace("\x00", "") for it in arguments])
+        assert harmful(answer.out + answer.err) == set(), arguments
+        assert "::stop-commands::" not in [line[:17] for line in answer.out.splitlines()], arguments
+        if "--yes" not in arguments:
+            as_document = hostile.run(*[it.replace("\x00", "") for it in arguments], "--json")
+            assert harmful(as_document.out + as_document.err) == set(), arguments
+
+
+def refuse(_: object) -> str:
+    raise Failed(f"the server says {HOSTILE}{HALF}{NEW_LINE}")
+
+
+def by_verification() -> None:
+    result = run(Check("a title", refuse), None)  # type: ignore[arg-type]
+    sys.stdout.write(report.line(result) + "\n" + report.as_json(f"https://{HOSTILE}/", [result]) + "\n")
+
+
+PRINTERS: dict[str, Callable[[], None]] = {
+    "the local run": lambda: console.say(HOSTILE + HALF),
+    "the local run's errors": lambda: console.complain(HOSTILE),
+    "the demo": lambda: Screen().failure(f"[red]{HOSTILE}", [HOSTILE + HALF]),
+    "the doctor": lambda: print(trouble("t", HOSTILE + HALF + NEW_LINE).detail),  # noqa: T201 - as the doctor does
+    "the deployment check": by_verification,
+    "an operator's line": lambda: Output(as_json=False).say(HOSTILE + HALF),
+    "an operator's error": lambda: CommandFailed(HOSTILE + HALF + NEW_LINE).show(),
+}
+
+
+@pytest.mark.parametrize("show", PRINTERS.values(), ids=PRINTERS)
+def test_each_place_that_prints_makes_its_text_safe(capfd: pytest.CaptureFixture[str], show: Callable[[], None]):
+    show()
+    out, err = capfd.readouterr()
+    assert "tail" in out + err
+    assert harmful(out + err) == set()
+
+
+PRINTS = re.compile(r"\b(?:print|click\.echo|console\.print)\(|\bstd(?:out|err)\.write\(|\bos\.write\(")
+SAFE = re.compile(r"printable\(|one_line\(|as_json\(|summary\(|markup=|print\(file\)|\"stopped")
+
+
+OWN_WORDS = {
+    "dev/demo/screen.py": 4,
+    "actions_cache_cli/doctor/__main__.py": 1,
+    "actions_cache_cli/doctor/node.py": 2,
+    "dev/local/custom_resource.py": 1,
+    "dev/local/execution.py": 1,
+    "dev/backup/__main__.py": 2,
+    "dev/build/check_build.py": 3,
+    "dev/docs/clients_page.py": 1,
+    "dev/cost/cost.py": 2,
+    "actions_cache_cli/deploy/transformed.py": 1,
+    "dev/build/edge.py": 1,
+    "dev/docs/record_demo.py": 2,
+    "dev/sam_local/serve.py": 1,
+    "dev/docs/screenshots.py": 1,
+    "actions_cache_cli/try_on_aws/__main__.py": 1,
+    "actions_cache_cli/deployment_check/__main__.py": 1,
+    "actions_cache_cli/deployment_check/report.py": 1,
+}
+"""Lines of a file that print without `printable`: its own words, and text that is printable already."""
+
+
+def test_no_command_prints_past_that_place():
+    """A new line that prints is reviewed: text that others had a say in goes through `printable`."""
+    found = Counter(
+        str(path.relative_to(ROOT))
+        for folder in ("actions_cache_cli", "dev")
+        for path in (ROOT / folder).rglob("*.py")
+        if path.parent.name != "bench"  # prints figures alone
+        for line in path.read_text().splitlines()
+        if PRINTS.search(line) and not SAFE.search(line)
+    )
+    assert found == OWN_WORDS

@@ -1,0 +1,95 @@
+"""docs/operator.md: each example is run, in their order, and shows what the command shows."""
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from actions_cache.domain.access import GITHUB
+from actions_cache.domain.refusal import RefusedJob
+from actions_cache.domain.repository import Repository
+from actions_cache_cli.__main__ import cli
+from dev.local.template import ROOT
+from tests.support.journey import name
+from tests.unit.cli.conftest import Operated
+from tests.unit.cli.poisoning import poison
+from tests.unit.cli.test_falcondev import STORAGE, database  # noqa: F401 - a fixture
+
+PAGE = ROOT / "docs" / "operator.md"
+HOUR = 3600
+REFUSED = RefusedJob(GITHUB, "44", "beta/tool", "8", "beta", ("repository_owner_id=8",))
+MODULES = b"modules " * 1_000_000
+
+
+@dataclass(frozen=True)
+class Example:
+    command: str
+    output: str
+
+    @property
+    def arguments(self) -> list[str]:
+        return shlex.split(self.command)[1:]
+
+
+def examples(page: str) -> list[Example]:
+    found = []
+    for block in re.findall(r"^```console[^\n]*\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
+        for command, output in re.findall(r"^\$ (actions-cache .*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
+            found.append(Example(command, output))
+    return found
+
+
+def same_each_time(output: str) -> str:
+    """Without what is another each time: ids, moments, and the widths of columns."""
+    for changing, word in {
+        r"[0-9a-f]{32}": "ID",
+        r"\b\d{13,16}\b": "NUMBER",
+        r"\d{4}-\d\d-\d\d \d\d:\d\d": "MOMENT",
+        " +": " ",
+    }.items():
+        output = re.sub(changing, word, output)
+    return output
+
+
+@pytest.fixture
+def day(operated: Operated, database: Path, monkeypatch: pytest.MonkeyPatch) -> Operated:  # noqa: F811
+    """An operator's."""
+    monkeypatch.chdir(database.parent)
+    Path("storage").symlink_to(STORAGE)
+    journey = operated.journey
+    for repository, called in (("42", "acme/app"), ("43", "acme/lib")):
+        journey.control.repositories.note(Repository(repository, called, journey.clock.now()))
+    journey.clock.advance(-4 * HOUR)
+    journey.save(name("npm-1"), MODULES)
+    journey.clock.advance(2 * HOUR)
+    journey.save(name("npm-2"), MODULES + b"and more")
+    journey.clock.advance(2 * HOUR)
+    damaged = journey.save(name("pip-1"), b"a wheel")
+    journey.overwrite(journey.archive(damaged.archive_id).object.key, b"a whale")
+    journey.save(name("go-1", repository="43"), b"a module")
+    for number in range(2):
+        journey.control.bucket.write_once(f"archives/{'0' * 32}/parts/blob/{number}", b"nobody's")
+    poison(operated, "cargo-1")
+    operated.refuse("repository_owner_id=7", REFUSED)
+    return operated
+
+
+def test_the_examples_show_what_the_commands_show(day: Operated, tmp_path: Path):
+    page = shown = PAGE.read_text()
+    for example in examples(page):
+        out = day.run(*example.arguments).out
+        if same_each_time(out) != same_each_time(example.output):
+            shown = shown.replace(f"$ {example.command}\n{example.output}", f"$ {example.command}\n{out}", 1)
+    (tmp_path / "operator.md").write_text(shown)
+    assert shown == page, f"what the commands show now stands in {tmp_path}/operator.md"
+
+
+def test_the_page_has_an_example_of_each_command():
+    lines = [it.arguments for it in examples(PAGE.read_text())]
+    commands = {words[0] for words in lines} | {" ".join(words[:2]) for words in lines}
+    wanted = set()
+    for command, found in cli.commands.items():
+        wanted |= {f"{command} {sub}" for sub in getattr(found, "commands", {})} or {command}
+    assert wanted - commands == {"doctor"}, "which runners.md shows"

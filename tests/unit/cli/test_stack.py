@@ -1,0 +1,120 @@
+"""`--stack`: what CloudFormation and Lambda say about a server is what the commands work with.
+
+On moto, since the local engines have neither service; tests/aws/deploy asks an emulator of CloudFormation that deploys
+the template.
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from actions_cache_cli.__main__ import main
+from actions_cache_cli.console import CommandFailed
+from actions_cache_cli.target import local_settings, plane, stack_settings
+from tests.conftest import CREDENTIALS
+
+VARIABLES = {
+    "ENTRIES_TABLE": "entries",
+    "RESERVATIONS_TABLE": "reservations",
+    "ARCHIVES_TABLE": "archives",
+    "REPOSITORIES_TABLE": "repositories",
+    "BUCKET": "bucket",
+    "MERGE_QUEUE_URL": "https://sqs/merge",
+    "URL_SIGNING_SECRET_ARN": "arn:secret",
+    "UNUSED_ENTRY_SECONDS": "86400",
+    "PUBLIC_URL": "",
+    "OF_A_LATER_VERSION": "1",
+}
+
+
+@pytest.fixture
+def region(monkeypatch: pytest.MonkeyPatch) -> Iterator[boto3.Session]:
+    for variable, value in CREDENTIALS.items():
+        monkeypatch.setenv(variable, value)
+    with mock_aws():
+        yield boto3.Session()
+
+
+def deploy(region: boto3.Session, stack: str, outputs: dict[str, str]) -> None:
+    template = {
+        "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
+        "Outputs": {name: {"Value": value} for name, value in outputs.items()},
+    }
+    region.client("cloudformation").create_stack(StackName=stack, TemplateBody=json.dumps(template))
+
+
+def create_function(region: boto3.Session, name: str) -> None:
+    trust = {"Version": "2012-10-17", "Statement": []}
+    role = region.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as code:
+        code.writestr("handler.py", "")
+    region.client("lambda").create_function(
+        FunctionName=name,
+        Runtime="python3.12",
+        Role=role,
+        Handler="handler.handler",
+        Code={"ZipFile": archive.getvalue()},
+        Environment={"Variables": VARIABLES},
+    )
+
+
+def test_the_settings_are_those_of_the_stacks_functions(region: boto3.Session) -> None:
+    create_function(region, "cleanup")
+    deploy(region, "cache", {"CleanupFunctionName": "cleanup"})
+    control = plane(stack_settings("cache")).control
+    assert control.settings.bucket == "bucket"
+    assert control.lifetimes.unused_entry == 86_400_000
+    assert control.settings.public_url is None, "what is empty isn't set"
+
+
+def test_what_is_no_stack_of_ours_is_refused_with_words(region: boto3.Session) -> None:
+    with pytest.raises(CommandFailed, match=r"AWS says .*is the stack nowhere in this region"):
+        stack_settings("nowhere")
+    deploy(region, "other", {})
+    with pytest.raises(CommandFailed, match="no output CleanupFunctionName"):
+        stack_settings("other")
+
+
+def test_without_credentials_it_says_which_are_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in (*CREDENTIALS, "AWS_PROFILE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    with pytest.raises(CommandFailed, match="AWS_REGION"):
+        stack_settings("cache")
+
+
+def test_a_stack_of_another_version_is_refused_with_words() -> None:
+    with pytest.raises(CommandFailed, match=r"REPOSITORIES_TABLE is missing.*use the version that was deployed"):
+        plane({name: value for name, value in VARIABLES.items() if name != "REPOSITORIES_TABLE"})
+
+
+def test_nothing_of_the_shells_is_among_a_servers_settings(monkeypatch: pytest.MonkeyPatch):
+    """What a stack leaves empty has its default there."""
+    monkeypatch.setenv("STORE_BUDGET_BYTES", "7")
+    monkeypatch.setenv("PUBLIC_URL", "https://other.example")
+    settings = plane(VARIABLES).control.settings
+    assert (settings.store_budget_bytes, settings.public_url) == (0, None)
+    assert settings.unused_entry_seconds == 86_400
+
+
+@pytest.mark.parametrize("name", ["file", "round", "has-directory", "has-bytes", "a" * 300])
+def test_data_directory_that_is_none_is_said_so(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    (tmp_path / "has-directory" / "env").mkdir(parents=True)
+    (tmp_path / "has-bytes").mkdir()
+    (tmp_path / "has-bytes" / "env").write_bytes(b"\xff")
+    with pytest.raises(CommandFailed, match="LOCAL_DATA_DIR"):
+        local_settings(tmp_path / name)
+
+
+def test_refusal_of_what_was_typed_is_printable(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["usage", "one", "\N{RIGHT-TO-LEFT OVERRIDE}two"]) == 2
+    assert "\N{REPLACEMENT CHARACTER}two" in capsys.readouterr().err

@@ -1,0 +1,266 @@
+"""The worst hour of one token follows the template, and its lines add up."""
+
+import io
+import json
+import logging
+import re
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+
+from actions_cache import logs
+from actions_cache.adapters.telemetry import LoggedTelemetry
+from actions_cache.domain import happenings
+from actions_cache.domain.entry import MAX_NAME_CHARACTERS, Entry, EntryFamily, EntryName
+from actions_cache.domain.errors import InvalidRequest
+from actions_cache.domain.happenings import MissReason
+from actions_cache.domain.prices import PRICES, Line
+from dev.cost.ceiling import (
+    ACCOUNT_REQUESTS_A_SECOND,
+    HOUR,
+    LINK_GIGABYTES,
+    LONGEST_LINE_BYTES,
+    Shared,
+    Spending,
+    ceiling,
+    seconds_until_told,
+    worst_hour,
+)
+from dev.cost.cost import DOCUMENT, idle_month, main
+from dev.local.template import ROOT, Template
+from tests.unit.template.declared import api_events
+
+ESCAPED = "\x01"
+"""Character that JSON escapes to six bytes, the most there is."""
+
+
+def line(template: Template, what: str) -> Spending:
+    [found] = [it for it in worst_hour(template) if it.what.startswith(what)]
+    return found
+
+
+def spending(usd: float, shared: Shared | None, what: str = "") -> Spending:
+    gigabytes = usd / PRICES["Log"].usd
+    return Spending(
+        what=what or f"{usd}", quantity=1, unit="", bound="", lines=(Line("", "Log", gigabytes),), shared=shared
+    )
+
+
+# ---------------------------------------------------------------- the sum
+
+
+def test_what_competes_for_one_thing_counts_once_and_the_dearest() -> None:
+    up, more_up, down = spending(3, Shared.UP), spending(5, Shared.UP), spending(7, Shared.DOWN)
+    assert ceiling([up, more_up, down, spending(11, None), spending(13, None)]) == pytest.approx(5 + 7 + 11 + 13)
+    assert ceiling([]) == 0
+
+
+def test_the_link_carries_4500_gigabytes_an_hour_and_no_line_more(template: Template) -> None:
+    assert LINK_GIGABYTES == 4500
+    assert max(it.quantity for it in worst_hour(template) if it.unit == "GB" and it.shared) == LINK_GIGABYTES
+
+
+def test_the_worst_hour_is_what_its_lines_say(template: Template) -> None:
+    """It is reckoned by hand, from the prices of a terabyte and a million."""
+    assert line(template, "bytes up, to the bucket").usd == pytest.approx(4.5 * 20)
+    assert line(template, "bytes down, through the edge").usd == pytest.approx(4.5 * 85)
+    assert line(template, "bytes down, from S3").usd == pytest.approx(4.5 * 90)
+    assert line(template, "block lists").usd == pytest.approx(3.6 * (1 + 0.1 + 3.5 + 0.2 + 0.125))
+    assert line(template, "PUTs of empty blocks").usd == pytest.approx(12.6 * (5 + 1 + 0.2 + 0.03))
+    assert line(template, "the API's time").usd == pytest.approx(3.6 * 13.3334)
+
+
+def test_no_price_is_forgotten(template: Template) -> None:
+    """Prices that jobs' work doesn't use appear in the idle month."""
+    spent = {it.price for one in worst_hour(template) for it in one.lines}
+    idle = {it.price for it in idle_month(template)}
+    assert set(PRICES) - spent - idle == {"DynamoDB recovery"}, "of what is stored alone"
+
+
+# ---------------------------------------------------------------- bounds
+
+
+def test_requests_of_all_kinds_are_what_the_throttles_let_in(template: Template) -> None:
+    methods = len({event for function in template.functions for event in api_events(template, function)})
+    jobs, rest = 7 * 1000, (methods - 7) * 50
+    by_api = [it for it in worst_hour(template) if any(one.price == "API Gateway" for one in it.lines)]
+    dearest = {it.shared or it.what: it.quantity for it in sorted(by_api, key=lambda it: it.quantity)}
+    assert sum(dearest.values()) == (jobs + rest) * HOUR
+    assert line(template, "traces").quantity == (jobs + rest) * HOUR
+
+
+def test_no_requests_are_more_than_the_account_takes(template: Template) -> None:
+    chosen = template.with_parameters(RequestsPerSecond="5000")
+    assert line(chosen, "traces").quantity == ACCOUNT_REQUESTS_A_SECOND * HOUR
+
+
+@pytest.mark.parametrize(
+    ("parameter", "what"),
+    [
+        ("RequestsPerSecond", "lookups"),
+        ("RequestsPerSecond", "log lines"),
+        ("LogRetentionDays", "log lines"),
+        ("CreatesPerMinute", "saves"),
+        ("UploadUrlSeconds", "storage"),
+        ("HttpMemory", "the API's time"),
+        ("MergeMemory", "the merges' time"),
+    ],
+)
+def test_a_lower_setting_makes_its_line_cheaper(template: Template, parameter: str, what: str) -> None:
+    half = str(template.number({"Ref": parameter}) // 2)
+    assert line(template.with_parameters(**{parameter: half}), what).usd < line(template, what).usd
+
+
+def test_lambdas_own_lines_cost_nothing_where_they_are_left_out(template: Template) -> None:
+    function = template.body["Globals"]["Function"]
+    gigabytes = {}
+    for level in ("INFO", "WARN"):
+        config = {"LoggingConfig": function["LoggingConfig"] | {"SystemLogLevel": level}}
+        chosen = Template(template.body | {"Globals": {"Function": function | config}})
+        gigabytes[level] = line(chosen, "log lines").quantity
+    assert gigabytes["WARN"] * (1500 + LONGEST_LINE_BYTES) == pytest.approx(gigabytes["INFO"] * LONGEST_LINE_BYTES)
+
+
+def test_what_is_turned_off_costs_nothing(template: Template) -> None:
+    assert line(template.with_parameters(Traces="false"), "traces").usd == 0
+
+
+def without(template: Template, *parameters: str) -> Template:
+    kept = {name: it for name, it in template.body["Parameters"].items() if name not in parameters}
+    return Template(template.body | {"Parameters": kept})
+
+
+def with_parameter(template: Template, name: str, default: int) -> Template:
+    return Template(template.body | {"Parameters": template.body["Parameters"] | {name: {"Default": default}}})
+
+
+@pytest.mark.parametrize(
+    ("parameter", "what"),
+    [
+        ("ApiConcurrency", "the API's time"),
+        ("DownloadConcurrency", "the download function's time"),
+        ("MergeWorkers", "the merges' time"),
+    ],
+)
+def test_what_reserves_functions_bounds_their_time(template: Template, parameter: str, what: str) -> None:
+    free = line(without(template, parameter), what)
+    assert free.quantity == 1000 * HOUR
+    assert line(with_parameter(template, parameter, 0), what) == free, "0 reserves nothing"
+    reserved = line(with_parameter(template, parameter, 20), what)
+    assert (reserved.quantity, reserved.bound, reserved.shared) == (20 * HOUR, f"`{parameter}`", None)
+
+
+def test_bytes_that_are_discarded_are_told_once_they_are_swept(template: Template) -> None:
+    alarm = template.body["Resources"]["OrphanListingFailsAlarm"]
+    resources = template.body["Resources"] | {
+        "BytesDiscardedAlarm": alarm | {"Properties": alarm["Properties"] | {"Period": 3600, "EvaluationPeriods": 1}}
+    }
+    chosen = Template(with_parameter(template, "MaxOpenUploadBytes", 0).body | {"Resources": resources})
+    uploaded = line(chosen, "bytes up, to the bucket")
+    assert (uploaded.told_by, uploaded.bound) == (
+        "BytesDiscardedAlarm",
+        "`MaxOpenUploadBytes` each, `CreatesPerMinute`",
+    )
+    assert seconds_until_told(chosen)["BytesDiscardedAlarm"] == 3600 + 2 * 3600 + 300
+
+
+def test_a_bound_that_is_named_is_a_parameter(template: Template) -> None:
+    known = {*template.body["Parameters"], *Template.load(ROOT / "deploy" / "web-acl.yaml").body["Parameters"]}
+    named = {name for it in worst_hour(template) for name in re.findall(r"`(\w+)`", it.bound)}
+    assert len(named) > 5
+    assert named <= known
+
+
+def test_each_parameter_that_the_page_names_exists(template: Template) -> None:
+    section = DOCUMENT.read_text().partition("## What limits the bill")[2].partition("\n## ")[0]
+    known = {*template.body["Parameters"], *Template.load(ROOT / "deploy" / "web-acl.yaml").body["Parameters"]}
+    assert set(re.findall(r"`([A-Z][a-z]\w+)(?:=\w+)?`", section)) <= known
+
+
+# ---------------------------------------------------------------- alarms
+
+
+def test_an_alarm_that_is_named_exists_and_takes_its_periods(template: Template) -> None:
+    told = seconds_until_told(template)
+    assert {it.told_by for it in worst_hour(template)} - {None} <= told.keys()
+    assert told["RequestFloodAlarm"] == 300
+    assert told["DownloadsAlarm"] == 3 * 300
+    assert told["MergeBacklogAlarm"] == 900 + 3 * 300, "the oldest message has to grow old first"
+
+
+@pytest.mark.parametrize(("rate", "alarm"), [("250", "RequestFloodAlarm"), ("249", None)])
+def test_a_flood_below_its_alarm_is_told_by_nobody(template: Template, rate: str, alarm: str | None) -> None:
+    assert line(template.with_parameters(RequestsPerSecond=rate), "lookups").told_by == alarm
+
+
+@pytest.mark.parametrize(("gigabytes", "alarm"), [("374", "DownloadsAlarm"), ("375", None), ("0", None)])
+def test_bytes_out_below_their_alarm_are_told_by_nobody(template: Template, gigabytes: str, alarm: str | None) -> None:
+    """10 Gbit/s are 375 GB in five minutes."""
+    assert line(template.with_parameters(DownloadAlarmGigabytes=gigabytes), "bytes down, from S3").told_by == alarm
+
+
+def test_bytes_passed_on_are_told_though_each_request_has_the_most(template: Template) -> None:
+    assert line(template, "bytes up, passed on").told_by == "RequestFloodAlarm"
+
+
+# ---------------------------------------------------------------- log lines
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> io.StringIO:
+    stream = io.StringIO()
+    [handler] = logs.logger.handlers
+    monkeypatch.setattr(handler, "stream", stream)
+    caplog.set_level(logging.INFO, "actions_cache")
+    return stream
+
+
+def test_no_line_of_a_request_is_longer_than_is_reckoned(written: io.StringIO) -> None:
+    key, scope = ESCAPED * MAX_NAME_CHARACTERS, f"refs/heads/{'x' * 255}"
+    repository = f"{'4' * 64}@{'h' * 200}"
+    entry = Entry(EntryName(EntryFamily(repository, scope, "v"), key), "5f" * 16, 10**12, 10**12)
+    logs.begin("r" * 36)
+    logs.append(repository=repository, archive_id="5f" * 16)
+    telemetry = LoggedTelemetry()
+    telemetry.tell(happenings.hit(entry, key, is_one_object=True))
+    telemetry.tell(happenings.missed(repository, (scope,) * 3, key, MissReason.NO_MATCH))
+    telemetry.tell(happenings.refused(f"PUT {ESCAPED * 200}", InvalidRequest(ESCAPED * 8000)))
+    logs.logger.thread_safe_clear_keys()
+    lengths = [len(it.encode()) + 1 for it in written.getvalue().splitlines()]
+    assert len(lengths) == 3
+    assert max(lengths) <= LONGEST_LINE_BYTES < 1.1 * max(lengths)
+
+
+# ---------------------------------------------------------------- shown
+
+
+def test_the_command_prints_the_worst_hour_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--ceiling"])
+    printed = capsys.readouterr().out
+    assert printed.startswith("## What one token can cost in an hour\n")
+    assert printed.count("\n## ") == 0
+    assert printed in DOCUMENT.read_text()
+
+
+def test_the_documentation_says_how_many_lines_sound_no_alarm(template: Template) -> None:
+    silent = sum(it.told_by is None for it in worst_hour(template))
+    assert f"{silent} of {len(worst_hour(template))} lines set off no alarm" in DOCUMENT.read_text()
+
+
+def _shown(option: str) -> Any:
+    [text] = re.findall(rf"--{option} '(.*)'", DOCUMENT.read_text())
+    return json.loads(text)
+
+
+def test_the_budget_that_is_shown_is_one_that_aws_takes() -> None:
+    operation = botocore.session.get_session().get_service_model("budgets").operation_model("CreateBudget")
+    asked = {
+        "AccountId": "123456789012",
+        "Budget": _shown("budget"),
+        "NotificationsWithSubscribers": _shown("notifications-with-subscribers"),
+    }
+    assert operation.input_shape
+    report = ParamValidator().validate(asked, operation.input_shape)
+    assert not report.has_errors(), report.generate_report()

@@ -1,0 +1,272 @@
+"""Tests what is asked, in which order, again until it is valid, and what is said when nobody can be asked."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from actions_cache_cli.deploy.answers import Answers
+from actions_cache_cli.deploy.aws import Account, AwsRefused
+from actions_cache_cli.deploy.github import GitHub, NoSuch, NotAsked
+from actions_cache_cli.deploy.interview import Interview, Unanswered
+from actions_cache_cli.deploy.questions import Subject, Wrong
+from actions_cache_cli.deploy.terminal import Stopped, Terminal
+from tests.unit.deploy.certificates import certificate_for
+
+REGIONS = frozenset({"us-east-1", "eu-central-1"})
+ARN = "arn:aws:acm:us-east-1:123456789012:certificate/1"
+
+
+class Scripted(Terminal):
+    """Stands for somebody who types these lines, and then ends the input."""
+
+    def __init__(self, lines: Sequence[str], *, is_there: bool = True) -> None:
+        self.lines = list(lines)
+        self.is_there = is_there
+        self.prompts: list[str] = []
+        self.said = ""
+
+    @property
+    def is_interactive(self) -> bool:
+        return self.is_there
+
+    def say(self, text: str = "") -> None:
+        self.said += f"{text}\n"
+
+    def ask(self, prompt: str, hint: object = None) -> str:
+        self.prompts.append(prompt)
+        if not self.lines:
+            raise Stopped
+        return self.lines.pop(0)
+
+
+@dataclass(frozen=True)
+class Known(GitHub):
+    """Stands for a GitHub that knows these ids."""
+
+    ids: dict[str, str] = field(default_factory=lambda: {"octo-org": "9919", "octo-org/widgets": "42"})
+    fault: Exception | None = None
+
+    def id_of(self, subject: Subject) -> str:
+        if self.fault:
+            raise self.fault
+        if subject.name not in self.ids:
+            raise NoSuch(f"GitHub shows no {subject.kind} called {subject.name}")
+        return self.ids[subject.name]
+
+
+class NoAcm(Account):
+    def certificates(self, domain: str) -> list[object]:  # type: ignore[override]
+        raise AwsRefused("these credentials may not ListCertificates")
+
+
+@pytest.fixture(autouse=True)
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    with mock_aws():
+        yield
+
+
+class Held(Interview):
+    terminal: Scripted
+
+    @property
+    def said(self) -> str:
+        return self.terminal.said
+
+    @property
+    def prompts(self) -> list[str]:
+        return self.terminal.prompts
+
+
+def held(*lines: str, answers: Answers | None = None, github: GitHub | None = None, there: bool = True) -> Held:
+    terminal = Scripted(lines, is_there=there)
+    interview = Held(terminal, answers or Answers(), github or Known(), Account, REGIONS, "us-east-1")
+    interview.hold()
+    return interview
+
+
+def test_six_answers_are_all_that_is_asked() -> None:
+    interview = held("eu-central-1", "cache", "octo-org", "50", "none", "ops@example.com")
+    assert interview.answers.values == {
+        "region": "eu-central-1",
+        "stack": "cache",
+        "whose_jobs": "octo-org",
+        "budget_gib": "50",
+        "domain": "none",
+        "alarms": "ops@example.com",
+    }
+    assert interview.asked == len(interview.prompts) == 6
+    assert (interview.claims, interview.answers.ids) == ("repository_owner_id=9919", {"octo-org": "9919"})
+    assert "octo-org has the id 9919" in interview.said
+
+
+def test_enter_takes_every_default_but_whose_jobs() -> None:
+    interview = held("", "", "", "octo-org/widgets", "", "", "")
+    assert interview.answers.values == {
+        "region": "us-east-1",
+        "stack": "actions-cache",
+        "whose_jobs": "octo-org/widgets",
+        "budget_gib": "100",
+        "domain": "none",
+        "alarms": "none",
+    }
+    assert "this has no default" in interview.said
+    assert interview.asked == 6
+
+
+def test_a_wrong_answer_is_told_and_asked_again() -> None:
+    interview = held(
+        *("mars-1", "us-east-1", "1x", "cache", "no one", "nobody", "octo-org", "0", "5", "x", "none", "me", "none")
+    )
+    for said in (
+        'no region "mars-1"',
+        '"1x" can',
+        '"no one" is no owner',
+        "no owner called nobody",
+        "at most 1,000,000",
+    ):
+        assert said in interview.said
+    assert interview.asked == 6
+
+
+def test_what_is_known_isnt_asked() -> None:
+    known = Answers()
+    for key, value in (("region", "us-east-1"), ("stack", "c"), ("whose_jobs", "octo-org"), ("budget_gib", "5")):
+        known.put(key, value, "the environment")
+    interview = held("none", "none", answers=known)
+    assert interview.asked == 2
+
+
+def test_everybody_comes_in_only_when_it_is_written_twice() -> None:
+    interview = held("", "", "any", "yes", "any", "any", "", "", "")
+    assert interview.claims == "any"
+    assert interview.said.count("stores them at your cost") == 2
+
+
+def test_where_github_cant_be_asked_the_id_is_typed() -> None:
+    offline = Known(fault=NotAsked("https://api.github.com can't be reached"))
+    interview = held("", "", "octo-org", "x", "9919", "", "", "", github=offline)
+    assert interview.claims == "repository_owner_id=9919"
+    assert 'the number at "id" of https://api.github.com/users/octo-org' in interview.said
+    assert '"x" is no id' in interview.said
+
+
+def test_another_name_can_be_said_instead_of_an_id() -> None:
+    private = Known(ids={"octo-org": "9919"})
+    interview = held("", "", "octo-org/secret", "", "octo-org", "", "", "", github=private)
+    assert interview.claims == "repository_owner_id=9919"
+    assert interview.asked == 6
+
+
+@pytest.mark.parametrize("count", range(6))
+def test_the_end_of_the_input_ends_it_at_every_question(count: int) -> None:
+    with pytest.raises(Stopped):
+        held(*("us-east-1", "cache", "octo-org", "5", "none", "none")[:count])
+
+
+# ---------------------------------------------------------------- a domain
+
+
+def issued(name: str) -> str:
+    acm = boto3.client("acm", region_name="us-east-1")
+    certificate, key = certificate_for(name)
+    return str(acm.import_certificate(Certificate=certificate, PrivateKey=key)["CertificateArn"])
+
+
+@pytest.mark.parametrize("name", ["cache.example.com", "*.example.com"])
+def test_a_domains_certificate_is_found(name: str) -> None:
+    arn = issued(name)
+    issued("other.example.org")
+    interview = held("eu-central-1", "", "octo-org", "", "cache.example.com", "")
+    assert interview.answers.values["certificate"] == arn
+    assert interview.asked == len(interview.prompts) == 6
+
+
+def test_missing_certificate_is_asked_for_in_the_same_question() -> None:
+    interview = held("", "", "octo-org", "", "cache.example.com", "arn:x", ARN, "")
+    assert interview.answers.values["certificate"] == ARN
+    assert "aws acm request-certificate --region us-east-1 --domain-name cache.example.com" in interview.said
+    assert interview.asked == 6
+
+
+def test_without_a_certificate_one_can_go_on_without_the_domain() -> None:
+    interview = held("", "", "octo-org", "", "cache.example.com", "none", "none", "")
+    assert interview.answers.values["domain"] == "none"
+    assert "certificate" not in interview.answers.values
+    assert interview.asked == 6
+
+
+def test_where_acm_refuses_the_arn_is_asked() -> None:
+    terminal = Scripted(["", "", "octo-org", "", "cache.example.com", ARN, ""])
+    interview = Interview(terminal, Answers(), Known(), NoAcm, REGIONS, "us-east-1")
+    interview.hold()
+    assert interview.answers.values["certificate"] == ARN
+    assert "may not ListCertificates" in terminal.said
+
+
+# ---------------------------------------------------------------- nobody there
+
+
+def test_nobody_is_asked_where_there_is_no_terminal() -> None:
+    with pytest.raises(Unanswered) as unanswered:
+        held(there=False)
+    assert [variable for _, variable, _ in unanswered.value.missing] == ["WHOSE_JOBS", "YES"]
+
+
+def given(**values: str) -> Answers:
+    answers = Answers()
+    for key, value in values.items():
+        answers.put(key, value, "the environment")
+    return answers
+
+
+def test_without_a_terminal_the_rest_has_defaults() -> None:
+    interview = held(answers=given(whose_jobs="octo-org"), there=False)
+    assert interview.answers.values["stack"] == "actions-cache"
+    assert interview.answers.sources["stack"] == "the default"
+    assert interview.prompts == []
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"region": "mars-1"}, r"REGION \(from the environment\): AWS has no region"),
+        ({"budget_gib": "x"}, "BUDGET_GIB .from the environment.: .x. is no number of GiB"),
+        ({"alarms": "x"}, "ALARMS"),
+        ({"whose_jobs": "nobody"}, "no owner called nobody"),
+    ],
+)
+def test_a_wrong_value_that_was_given_is_told_by_its_variable(values: dict[str, str], said: str) -> None:
+    for there in (True, False):
+        with pytest.raises(Wrong, match=said):
+            held("", "", "octo-org", "", "", "", answers=given(**{"whose_jobs": "octo-org"} | values), there=there)
+
+
+def test_without_terminal_and_github_the_claim_has_to_be_given() -> None:
+    offline = Known(fault=NotAsked("no network"))
+    with pytest.raises(Wrong, match="say WHOSE_JOBS=repository_owner_id=NUMBER"):
+        held(answers=given(whose_jobs="octo-org"), github=offline, there=False)
+    interview = held(answers=given(whose_jobs="repository_owner_id=9919"), github=offline, there=False)
+    assert interview.claims == "repository_owner_id=9919"
+
+
+def test_without_a_terminal_a_missing_certificate_is_named() -> None:
+    with pytest.raises(Unanswered) as unanswered:
+        held(answers=given(whose_jobs="octo-org", domain="cache.example.com"), there=False)
+    assert [variable for _, variable, _ in unanswered.value.missing] == ["CERTIFICATE"]
+
+
+def test_an_id_is_looked_up_once_and_never_taken_for_another_name() -> None:
+    offline = Known(fault=NotAsked("no network"))
+    known = given(whose_jobs="octo-org")
+    known.ids["octo-org"] = "1"
+    assert held(answers=known, github=offline, there=False).claims == "repository_owner_id=1"
+    known.put("whose_jobs", "octo-org,octo-two", "deploy.local.toml")
+    with pytest.raises(Wrong, match="the id of octo-two isn't known"):
+        held(answers=known, github=offline, there=False)

@@ -1,0 +1,207 @@
+"""A try's ceiling, issuer, counting and results, without AWS; tests/aws/deploy/test_try.py rehearses it whole."""
+
+import json
+import re
+from dataclasses import replace
+from typing import Any
+
+import jwt
+import pytest
+import yaml
+
+from actions_cache.domain.prices import PRICES, total
+from actions_cache_cli.deployment_check.__main__ import TRAFFIC_BYTES
+from actions_cache_cli.try_on_aws.bench import Measured, Meter, OverCeiling
+from actions_cache_cli.try_on_aws.ceiling import HOURS, SAFETY, Sizes, TooMuch, ceiling_usd, check, lines
+from actions_cache_cli.try_on_aws.issuer import ThrowawayIssuer
+from actions_cache_cli.try_on_aws.report import Result, counted_usd, markdown
+from actions_cache_cli.try_on_aws.teardown import PREFIX
+from dev.local.template import ROOT, Template
+
+MIB = 1024 * 1024
+USUAL = Sizes()
+
+
+# ---------------------------------------------------------------- the ceiling
+
+
+def test_a_usual_try_costs_less_than_a_dollar(template: Template) -> None:
+    assert 0.1 < check(USUAL, template, 1.0) < 1.0
+
+
+def test_all_bytes_are_in_the_ceiling(template: Template) -> None:
+    by_price: dict[str, float] = {}
+    for line in lines(USUAL, template):
+        by_price[line.price] = by_price.get(line.price, 0) + line.quantity
+    assert by_price["CloudFront to origin"] * 1e9 >= USUAL.uploaded == 3 * 128 * MIB + TRAFFIC_BYTES
+    assert by_price["S3 to internet"] * 1e9 >= USUAL.downloaded == 3 * 4 * 128 * MIB + TRAFFIC_BYTES
+    assert by_price["API Gateway"] >= USUAL.requests - 3 * (USUAL.restores * 9 + 4)
+    assert by_price["Alarm"] == len(template.of_type("AWS::CloudWatch::Alarm")) * HOURS / 730
+
+
+def test_the_ceiling_is_what_the_lines_cost_and_a_margin(template: Template) -> None:
+    assert ceiling_usd(USUAL, template) == pytest.approx(SAFETY * total(lines(USUAL, template)))
+
+
+@pytest.mark.parametrize("larger", [{"entries": 30}, {"entry_mib": 1280}, {"block_mib": 1}])
+def test_more_costs_more(template: Template, larger: dict[str, int]) -> None:
+    assert ceiling_usd(replace(USUAL, **larger), template) > ceiling_usd(USUAL, template)
+
+
+def test_what_costs_more_than_it_may_isnt_begun(template: Template) -> None:
+    usd = ceiling_usd(USUAL, template)
+    assert check(USUAL, template, usd) == usd
+    with pytest.raises(TooMuch, match=r"may cost \$.*MAX_USD is .*fewer ENTRIES"):
+        check(USUAL, template, usd - 0.001)
+
+
+@pytest.mark.parametrize("wrong", [{"entries": 0}, {"entries": 1001}, {"entry_mib": 2049}, {"block_mib": 129}])
+def test_sizes_have_bounds(wrong: dict[str, int]) -> None:
+    with pytest.raises(TooMuch, match="ENTRIES from 1 to 1000"):
+        replace(USUAL, **wrong)
+
+
+def test_blocks_add_up_to_the_entry() -> None:
+    assert Sizes(1, 11, 5).blocks == [5 * MIB, 5 * MIB, MIB]
+    assert Sizes(1, 4, 5).blocks == [4 * MIB]
+
+
+def test_no_request_goes_beyond_what_was_reckoned() -> None:
+    meter = Meter(most_requests=2, most_sent=10, most_received=10)
+    meter.count(sent=10)
+    meter.count(received=10)
+    with pytest.raises(OverCeiling, match="stopped at 3 requests"):
+        meter.count()
+    for over in ({"sent": 11}, {"received": 11}):
+        with pytest.raises(OverCeiling):
+            Meter(most_requests=2, most_sent=10, most_received=10).count(**over)
+
+
+# ---------------------------------------------------------------- the issuer
+
+
+def test_a_token_is_verified_by_the_key_that_is_served() -> None:
+    issuer = ThrowawayIssuer()
+    [method] = [it for it in issuer.template()["Resources"].values() if it["Type"] == "AWS::ApiGateway::Method"]
+    [answer] = method["Properties"]["Integration"]["IntegrationResponses"]
+    served = answer["ResponseTemplates"]["application/json"]
+    assert not set(served) & {"$", "#"}, "API Gateway would read them as its template language"
+    [key] = json.loads(served)["keys"]
+    assert "d" not in key, "the private half stays here"
+    token = issuer.token("https://issuer.example/v1")
+    claims = jwt.decode(token, jwt.PyJWK(key).key, algorithms=["RS256"])
+    assert claims["iss"] == "https://issuer.example/v1"
+    assert issuer.claims(claims["iss"]) == f"repository_id={claims['repository_id']}@https://issuer.example/v1"
+
+
+def test_the_template_takes_the_issuer_and_its_claim(template: Template) -> None:
+    issuer, url = ThrowawayIssuer(), "https://0123456789.execute-api.us-east-1.amazonaws.com/v1"
+    parameters = template.body["Parameters"]
+    assert re.fullmatch(parameters["TokenClaims"]["AllowedPattern"], issuer.claims(url))
+    assert re.fullmatch(parameters["TokenIssuers"]["AllowedPattern"], url)
+
+
+def test_no_two_tries_share_a_key() -> None:
+    one, other = ThrowawayIssuer(), ThrowawayIssuer()
+    assert one.key_set != other.key_set
+    assert one.repository != other.repository
+
+
+# ---------------------------------------------------------------- the results
+
+CHECKS: list[dict[str, Any]] = [
+    {"outcome": "ok", "title": "the URL is one", "detail": "https://x/ | <b> @everyone"},
+    {"outcome": "skip", "title": "a domain", "detail": "role arn:aws:iam::123456789012:role/x"},
+]
+GOOD = Result(
+    "us-east-1",
+    "arm64",
+    "1.0.0",
+    "2026-12-01",
+    USUAL,
+    0.5,
+    CHECKS,
+    Measured([2.0, 4.0], [1.0], {1: [4.0], 8: [1.0]}, [1.5], [0.1]),
+    Meter(10**6, 10**12, 10**12, 1000, 10**9, 10**10),
+    180.0,
+)
+
+
+def test_the_results_say_what_was_measured() -> None:
+    text = markdown(GOOD)
+    assert "everything that was tried works" in text
+    for row in (
+        "| save, 4 blocks at once | 3.00 s, 43 MiB/s (median of 2; 2.00 to 4.00) |",
+        "| restore from S3, 1 connection | 4.00 s, 32 MiB/s (median of 1; 4.00 to 4.00) |",
+        "| restore from S3, 8 connections | 1.00 s, 128 MiB/s (median of 1; 1.00 to 1.00) |",
+        "| look-up by a function that has to start | 1.50 s (median of 1; 1.50 to 1.50) |",
+        "| deploy, until CloudFront has it | 180 s |",
+        "1 ok, 0 failed, 1 skipped",
+    ):
+        assert row in text, row
+
+
+def test_others_words_are_no_markup_and_no_accounts_number_is_shown() -> None:
+    text = markdown(GOOD)
+    assert "https://x/ \\| &lt;b> @\u200beveryone" in text
+    assert "123456789012" not in text
+
+
+def test_the_cost_is_of_what_was_counted() -> None:
+    assert GOOD.meter is not None
+    bytes_usd = PRICES["CloudFront to origin"].of(1) + PRICES["S3 to internet"].of(10)
+    calls_usd = PRICES["API Gateway"].of(1000) + PRICES["CloudFront request"].of(1000)
+    assert counted_usd(GOOD.meter, USUAL, None) == pytest.approx(bytes_usd + calls_usd)
+    assert counted_usd(GOOD.meter, USUAL, GOOD.measured) > bytes_usd + calls_usd
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"faults": ["the deploy failed"]}, "- the deploy failed"),
+        ({"left": ["table x: denied"]}, "**Not deleted, and to be deleted by hand:**\n\n- table x: denied"),
+        ({"checks": [{"outcome": "FAIL", "title": "t", "detail": "d"}]}, "1 checks failed"),
+        ({"checks": ()}, "it didn't end well"),
+        ({"measured": None}, "it didn't end well"),
+    ],
+)
+def test_what_went_wrong_stands_first(changes: dict[str, Any], said: str) -> None:
+    result = replace(GOOD, **changes)
+    assert not result.is_good
+    assert said in markdown(result)
+    assert "works" not in markdown(result).split("\n", maxsplit=1)[0]
+
+
+# ---------------------------------------------------------------- the workflow
+
+WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "try-on-aws.yml").read_text())
+[JOB] = WORKFLOW["jobs"].values()
+STEPS = JOB["steps"]
+
+
+def test_the_workflow_has_no_more_rights_than_it_needs() -> None:
+    assert WORKFLOW["permissions"] == {}
+    assert JOB["permissions"] == {"contents": "read", "id-token": "write"}
+    assert "secrets." not in json.dumps(WORKFLOW)
+
+
+@pytest.mark.parametrize("action", [it["uses"] for it in STEPS if "uses" in it])
+def test_each_action_is_pinned_to_a_commit(action: str) -> None:
+    assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action)
+
+
+def test_what_somebody_types_into_the_form_is_no_program() -> None:
+    assert [it["run"] for it in STEPS if "${{" in it.get("run", "")] == []
+
+
+def test_the_workflow_deletes_what_a_cancelled_run_leaves() -> None:
+    last = STEPS[-1]
+    assert last["if"] == "always()"
+    assert last["run"] == f'make --silent try-on-aws CLEAN="{PREFIX}$TRY_SUFFIX"'
+
+
+def test_the_workflow_names_targets_that_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    assert "\ntry-on-aws: " in makefile
+    for target in (".venv/.ready", ".tools/sam/.ready"):
+        assert f"\n{target}" in makefile

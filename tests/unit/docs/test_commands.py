@@ -1,0 +1,133 @@
+"""Each command on each page is run by a test, here or elsewhere, or its fence says what it needs that tests lack."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from dev.local.template import ROOT
+from tests.unit.docs.pages import NEEDS, PAGES, SHELLS, Block, Command, all_blocks, blocks
+
+RUN_HERE = {
+    "make help": "Lists the targets",
+    ".venv/bin/python -m pytest tests/unit/domain/test_claim.py -k lease": "passed",
+}
+"""Run as they stand, in this checkout; each must say so."""
+
+RUN_ELSEWHERE = {
+    "make run": ("tests/integration/local_run/test_kills.py", "start_run(command=MAKE)"),
+    "make token": ("tests/integration/local_run/test_run.py", '[*MAKE_ALONE, "token"]'),
+    "make doctor-file": ("tests/unit/doctor/test_portable.py", '["make", "--silent", "doctor-file"'),
+    "curl http://127.0.0.1:3000/health": ("tests/integration/local_run/test_run.py", 'urlopen(f"{run.url}/health")'),
+    ".venv/bin/python -m dev.backup save tables.jsonl.gz": (
+        "tests/unit/backup/test_drill.py",
+        'main(["save", str(file)])',
+    ),
+    "sha256sum --check SHA256SUMS": ("tests/unit/release/test_release_notes.py", "## Verify a release"),
+    "ssh-keygen -Y verify -f release-signers -I release@serverless-actions-cache -n serverless-actions-cache "
+    "-s SHA256SUMS.sig < SHA256SUMS": ("tests/unit/release/test_release_notes.py", "## Verify a release"),
+    "ssh-keygen -Y verify -f release-signers -I release@serverless-actions-cache -n serverless-actions-cache "
+    "-s NOTES.md.sig < NOTES.md": ("tests/unit/release/test_release_notes.py", "## Verify a release"),
+}
+"""Maps each command to the test file that runs it, and to a line of that file."""
+
+RUN_BY_THEIR_PAGES_TEST = {
+    ("docs/operator.md", r"actions-cache "): ("tests/unit/cli/test_page.py", "(actions-cache .*)"),
+    ("docs/management.md", r"curl .*\$URL"): ("tests/e2e/test_management.py", "(curl (?:"),
+}
+"""Maps a page and how its commands begin to the test that finds and runs them, and to that test's own expression."""
+
+BLOCKS = all_blocks()
+SHOWN = [command for block in BLOCKS for command in block.commands]
+OLD_MARK = re.compile(r"(AWS|runner|key|peer|long)(:|$)")
+
+
+def is_run(command: Command) -> bool:
+    by_page = any(command.page == page and re.match(it, command.text) for page, it in RUN_BY_THEIR_PAGES_TEST)
+    return command.text in RUN_HERE or command.text in RUN_ELSEWHERE or by_page
+
+
+def test_the_pages_are_read_at_all() -> None:
+    assert len(PAGES) > 20
+    assert len(SHOWN) > 40
+
+
+@pytest.mark.parametrize("command", SHOWN, ids=lambda it: f"{it.page}: {it.text[:60]}")
+def test_each_command_is_run_by_a_test_or_its_fence_says_why_not(command: Command) -> None:
+    said = f"name the test that runs it, or write what it needs after its fence's language: {', '.join(NEEDS)}"
+    assert is_run(command) or command.needs, said
+
+
+@pytest.mark.parametrize("block", [it for it in BLOCKS if it.needs], ids=lambda it: f"{it.page}: {it.needs}")
+def test_a_fence_says_known_needs_and_no_idle_ones(block: Block) -> None:
+    assert block.language in SHELLS
+    assert set(block.needs) <= set(NEEDS)
+    assert not all(map(is_run, block.commands)), "tests run all of it: it needs nothing"
+
+
+@pytest.mark.parametrize("command", [it for it in SHOWN if it.comments], ids=lambda it: f"{it.page}: {it.text[:60]}")
+def test_a_comment_is_for_readers_and_no_mark_for_tests(command: Command) -> None:
+    assert [it for it in command.comments if OLD_MARK.match(it)] == []
+
+
+def test_contributors_are_told_each_need() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    (line,) = re.findall(r"^- \*\*A command in the docs\*\*.*(?:\n  .*)*", page, re.MULTILINE)
+    assert set(re.findall(r"`([a-z-]+)`", line)) - {"console"} == set(NEEDS)
+
+
+def test_what_is_named_here_stands_on_a_page() -> None:
+    assert set(RUN_HERE) | set(RUN_ELSEWHERE) <= {command.text for command in SHOWN}
+
+
+@pytest.mark.parametrize("command", RUN_ELSEWHERE)
+def test_the_test_that_is_named_does_run_it(command: str) -> None:
+    path, line = RUN_ELSEWHERE[command]
+    assert line in (ROOT / path).read_text()
+
+
+@pytest.mark.parametrize("page", RUN_BY_THEIR_PAGES_TEST)
+def test_the_pages_own_test_runs_what_stands_on_it(page: tuple[str, str]) -> None:
+    path, expression = RUN_BY_THEIR_PAGES_TEST[page]
+    assert expression in (ROOT / path).read_text()
+
+
+@pytest.mark.parametrize("command", RUN_HERE)
+def test_it_runs(command: str) -> None:
+    here = command.replace(".venv/bin/python", sys.executable)
+    ran = subprocess.run(["bash", "-c", here], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert RUN_HERE[command] in ran.stdout
+
+
+def test_each_make_target_that_a_page_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        (str(path.relative_to(ROOT)), target)
+        for path in PAGES
+        for command in re.findall(r"(?:`|^\s*\$ )make ([a-z][a-z -]*)", path.read_text(), re.MULTILINE)
+        for target in command.split()
+    }
+    assert len(named) > 20
+    assert {it for it in named if it[1] not in targets} == set()
+
+
+def test_each_module_that_a_command_starts_exists() -> None:
+    for command in SHOWN:
+        for module in re.findall(r"python3? -m ((?:scripts|doctor|local|demo|bench|operate)[\w.]*)", command.text):
+            place = ROOT / module.replace(".", "/")
+            assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), command
+
+
+def test_commands_are_found_with_their_needs_without_output() -> None:
+    page = (
+        "```console aws key\n$ one \\\n    --two     # why\nprinted\n$ three\n```\n\n"
+        "  ```sh\n  four # plainly\n  ```\n```yaml\nfive\n```\n"
+    )
+    found = [(it.text, it.comments, it.needs) for block in blocks("page", page) for it in block.commands]
+    assert found == [
+        ("one --two", ("why",), ("aws", "key")),
+        ("three", (), ("aws", "key")),
+        ("four", ("plainly",), ()),
+    ]

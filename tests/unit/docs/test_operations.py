@@ -1,0 +1,52 @@
+"""docs/operations.md: its snippets are what functions and template take, and what it names exists."""
+
+import json
+import re
+
+import pytest
+import yaml
+
+from actions_cache.domain.access import GITHUB
+from actions_cache.settings import Settings
+from dev.local.template import ROOT, Template
+from tests.unit.test_settings import REQUIRED
+
+PAGE = (ROOT / "docs" / "operations.md").read_text()
+
+
+def block(language: str, beginning: str) -> str:
+    [found] = [it for it in re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL) if it.startswith(beginning)]
+    return str(found)
+
+
+def test_the_example_of_several_issuers_can_be_deployed_and_starts(
+    template: Template, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = dict(line.split("=", 1) for line in block("ini", "TokenIssuers=").splitlines())
+    for name, value in values.items():
+        assert re.fullmatch(template.body["Parameters"][name]["AllowedPattern"], value), name
+        monkeypatch.setenv(re.sub("(?<!^)(?=[A-Z])", "_", name).upper(), value)
+    settings = Settings(**REQUIRED)
+    assert len(settings.token_issuers) == 2
+    assert all(rule.issuer for rule in settings.token_claims), "each says whose it is"
+    assert {rule.issuer for rule in settings.token_claims} == set(settings.token_issuers)
+    assert GITHUB in settings.token_issuers
+
+
+def test_the_policies_read_as_policies() -> None:
+    endpoint = json.loads(block("json", "{"))
+    assert endpoint["Statement"][0]["Action"] == "s3:GetObject"
+    text = block("yaml", "- Sid").replace("!Sub ", "")
+    [statement] = yaml.safe_load(text)
+    assert statement["Effect"] == "Deny"
+
+
+def test_each_function_output_and_parameter_that_is_named_exists(template: Template) -> None:
+    named = set(re.findall(r"<([A-Z]\w+)>", PAGE))
+    assert named <= set(template.body["Outputs"]) | set(template.functions)
+    parameters = set(template.body["Parameters"])
+    for name in ("CleanupPaused", "RunnerAddresses", "WebAclArn", "ExtraCaParameter"):
+        assert name in PAGE
+        assert name in parameters
+    assert set(re.findall(r"remote invoke (\w+)", PAGE)) <= set(template.functions)
+    assert all((ROOT / it).exists() for it in re.findall(r"events/[\w-]+\.json", PAGE))

@@ -1,0 +1,35 @@
+"""What the Makefile starts by `python -m` starts, in a checkout, whatever was imported before."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from dev.local.template import ROOT
+
+BY_ITSELF = {
+    "pytest",  # not ours
+    "grpc_tools.protoc",  # not ours
+    "dev.local",  # has no options: tests/integration/local_run starts it
+    "dev.demo",  # has no options: tests/e2e/test_demo.py
+    "dev.build.edge",  # --check is a part of `make lint`
+    "dev.docs.clients_page",  # likewise
+    "dev.sam_local.serve",  # tests/aws/sam_local starts it
+    "dev.bench.delivery",  # has no options
+    "dev.docs.screenshots",  # has no options
+}
+"""Of no use here, each for a reason."""
+
+STARTED = set(re.findall(r"\$\(RUN\) -m ([\w.]+)", (ROOT / "Makefile").read_text()))
+
+
+def test_the_makefile_is_read_at_all() -> None:
+    assert BY_ITSELF < STARTED
+
+
+@pytest.mark.parametrize("module", sorted(STARTED - BY_ITSELF))
+def test_a_program_says_how_it_is_used(module):
+    command = [sys.executable, "-m", module, "--help"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (run.returncode, run.stdout[:6].lower()) == (0, "usage:"), run.stderr

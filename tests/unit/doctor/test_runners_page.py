@@ -1,0 +1,143 @@
+"""What docs/runners.md tells people to run, as far as it runs without a runner."""
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from actions_cache_cli.doctor.runner import Worker, read_env, read_worker
+from actions_cache_cli.doctor.variable import GITHUBS
+from tests.support.clients.server import ROOT
+from tests.unit.docs.pages import commands
+
+PAGE = (ROOT / "docs" / "runners.md").read_text()
+PROGRAM = b"MZ\0" + "\0\x27ACTIONS_RESULTS_URL\0ACTIONS_CACHE_URL\0".encode("utf-16-le")
+
+
+def replace_name(directory: Path) -> subprocess.CompletedProcess[str]:
+    (script,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    return subprocess.run([sys.executable, "-c", script], cwd=directory, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Path:
+    path = tmp_path / "bin" / "Runner.Worker.dll"
+    path.parent.mkdir()
+    path.write_bytes(PROGRAM)
+    return path
+
+
+def test_the_pages_lines_replace_the_name_and_nothing_else(tmp_path: Path, worker: Path) -> None:
+    assert replace_name(tmp_path).returncode == 0
+    assert len(worker.read_bytes()) == len(PROGRAM)
+    assert sum(a != b for a, b in zip(worker.read_bytes(), PROGRAM, strict=True)) == 1
+    assert read_worker(worker.read_bytes()) == Worker(overwrites=False, honours_custom=False)
+
+
+def test_run_a_second_time_they_say_so_and_change_nothing(tmp_path: Path, worker: Path) -> None:
+    replace_name(tmp_path)
+    once = worker.read_bytes()
+    again = replace_name(tmp_path)
+    assert "done already" in again.stderr
+    assert worker.read_bytes() == once
+
+
+def section(heading: str) -> str:
+    _, found, after = PAGE.partition(f"### {heading}\n")
+    assert found
+    return re.split(r"^#", after, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def typed(heading: str) -> list[str]:
+    """All but the restart, which comes last and needs a runner."""
+    *lines, last = (it.text for it in commands("docs/runners.md", section(heading)))
+    assert last == "./svc.sh stop && ./svc.sh start"
+    return lines
+
+
+def user_data() -> list[str]:
+    """Return the lines of the page's user data, as Terraform renders them."""
+    (lines,) = re.findall(r"<<-EOT\n(.*?)^EOT", section("terraform-aws-github-runner"), re.DOTALL | re.MULTILINE)
+    hook = base64.b64encode((ROOT / "runners" / "hook.cjs").read_bytes()).decode()
+    return [line.strip() for line in lines.replace('${filebase64("${path.module}/hook.cjs")}', hook).splitlines()]
+
+
+@pytest.mark.parametrize("way", ["Linux", "macOS", "terraform-aws-github-runner"])
+def test_a_machines_lines_lead_node_to_the_server(way: str, tmp_path: Path) -> None:
+    """In another place than /opt, and with nobody's rights but the test's."""
+    lines = user_data() if way.startswith("terraform") else typed(way)
+    opt, runner = tmp_path / "opt", tmp_path / "actions-runner"
+    opt.mkdir()
+    runner.mkdir()
+    (runner / ".env").write_text("LANG=C.UTF-8\n")
+    script = "\n".join(["set -e", "umask 077", *lines])
+    script = re.sub(r"\bsudo | -o root -g \w+|chown root:\w+ \S+(?: && |\n)", "", script)
+    script = re.sub(r"(?:~|/opt|/Users/runner)/actions-runner", str(runner), script)
+    script = re.sub(r"(?<![\w/])/opt\b", str(opt), script)
+    subprocess.run(["bash", "-c", script], cwd=ROOT, check=True, capture_output=True)
+
+    env = read_env((runner / ".env").read_text())
+    assert env == {"LANG": "C.UTF-8", "NODE_OPTIONS": f"--require {opt}/hook.cjs"}
+    assert [(opt / name).stat().st_mode & 0o777 for name in ("hook.cjs", "hook.json")] == [0o644, 0o644]
+    shown = ["node", "-p", "process.env.ACTIONS_RESULTS_URL"]
+    given = {"PATH": os.environ["PATH"], "ACTIONS_RESULTS_URL": GITHUBS, **env}
+    told = subprocess.run(shown, env=given, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "https://cache.example.com/"
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ("--require C:/actions-cache/hook.cjs", "C:/actions-cache/hook.cjs"),
+        (r'--require "C:\\Program Files\\hook.cjs"', r"C:\Program Files\hook.cjs"),
+    ],
+)
+def test_node_reads_the_paths_of_windows_as_the_page_says(options: str, path: str) -> None:
+    assert options in section("Windows")
+    given = {"PATH": os.environ["PATH"], "NODE_OPTIONS": options}
+    ran = subprocess.run(["node", "-e", "0"], env=given, capture_output=True, text=True, check=False)
+    assert f"Cannot find module '{path}'" in ran.stderr
+
+
+def test_the_files_of_windows_are_the_hooks() -> None:
+    (script,) = re.findall(r"```powershell\n(.*?)```", section("Windows"), re.DOTALL)
+    (settings,) = re.findall(r"Set-Content .*\\hook\.json '(.*)'", script)
+    assert json.loads(settings) == {"url": "https://cache.example.com/"}
+    directories = set(re.findall(r"(C:[\\/][\w-]+)[\\/]hook\.", script.replace("/", "\\")))
+    assert directories == {r"C:\actions-cache"}
+
+
+def test_the_pods_mounts_and_variable_name_what_the_config_map_holds() -> None:
+    part = PAGE.partition("## ARC\n")[2].partition("\n## ")[0]
+    (values,) = re.findall(r"```yaml\n(.*?)```", part, re.DOTALL)
+    spec = yaml.safe_load(values)["template"]["spec"]
+    [runner] = spec["containers"]
+    assert runner["env"] == [{"name": "NODE_OPTIONS", "value": "--require /opt/hook.cjs"}]
+    assert all(it["mountPath"] == f"/opt/{it['subPath']}" and it["readOnly"] for it in runner["volumeMounts"])
+    [volume] = spec["volumes"]
+    assert {it["name"] for it in runner["volumeMounts"]} == {volume["name"]}
+    [create] = [it.text for it in commands("docs/runners.md", part) if it.text.startswith("kubectl create configmap")]
+    assert create.split()[3] == volume["configMap"]["name"]
+    held = {"hook.cjs" for it in re.findall(r"--from-file=(\S+)", create) if it == "runners/hook.cjs"}
+    held |= set(re.findall(r"--from-literal=([\w.]+)=", create))
+    assert held == {it["subPath"] for it in runner["volumeMounts"]}
+
+
+def test_the_page_names_only_tests_and_files_that_exist() -> None:
+    named = re.findall(r"`(tests/[\w/.]+)`", PAGE) + re.findall(r"\]\(\.\./([\w/.]+)\)", PAGE)
+    assert named
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_each_line_of_the_doctor_is_on_the_page() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "actions_cache_cli" / "doctor").glob("*.py"))
+    titles = re.findall(r'(?:title|TITLE|LOOKUP|SAVE) = "([^"]+)"', source)
+    assert len(titles) > 10
+    missing = {title for title in titles if title.split("'s ")[-1] not in PAGE}
+    assert missing == {"where this runs"}

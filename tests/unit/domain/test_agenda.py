@@ -1,0 +1,229 @@
+"""P3 and P7, the decisions: what falls due when, and what a sweep leaves alone."""
+
+from dataclasses import replace
+
+import pytest
+
+from actions_cache.domain.agenda import (
+    LOOK_EVERY,
+    Duty,
+    discarded_bytes,
+    is_too_much,
+    kept_keys,
+    needs_parts,
+    next_duty,
+)
+from actions_cache.domain.archive import (
+    ArchiveState,
+    Commit,
+    Manifest,
+    Merge,
+    MergeState,
+    Part,
+    Walk,
+    closed,
+    deleted,
+    looked,
+    stored,
+    swept,
+    why_gone,
+)
+from actions_cache.domain.commit import MAX_ARRIVALS
+from actions_cache.domain.timing import SEND_TIMEOUT
+from tests.unit.domain.build import (
+    ID,
+    LIFETIMES,
+    MANIFEST,
+    MERGED,
+    NOW,
+    archive,
+    merged_archive,
+    queued,
+    running,
+    stored_archive,
+)
+
+PARTS = tuple(Part(f"archives/{ID}/parts/blocks/{i}/1", 10, f'"{i}"') for i in range(3))
+LAST_ARRIVAL = NOW + 2 * LIFETIMES.upload_url
+PARTS_REMOVABLE = NOW + LIFETIMES.grace
+
+
+def due(seen, *, merges_at_finalize=True):
+    return next_duty(seen, LIFETIMES, merges_at_finalize=merges_at_finalize)
+
+
+def closed_upload(**changes):
+    tombstone = closed(archive(), NOW + 9)
+    assert tombstone is not None
+    return replace(tombstone, **changes)
+
+
+DUTIES = {
+    "an open upload is looked at some minutes after it began": (archive(), NOW + LOOK_EVERY, Duty.LOOK_AT_UPLOAD),
+    "and again as long after each look": (archive(looked_at=NOW + 7), NOW + 7 + LOOK_EVERY, Duty.LOOK_AT_UPLOAD),
+    "a committed one too": (
+        archive(commit=Commit("d", 30, 3, MANIFEST), looked_at=NOW + 7),
+        NOW + 7 + LOOK_EVERY,
+        Duty.LOOK_AT_UPLOAD,
+    ),
+    "a reservation is dropped when it expires": (
+        archive(looked_at=NOW + LIFETIMES.reservation - LOOK_EVERY),
+        NOW + LIFETIMES.reservation,
+        Duty.DROP_RESERVATION,
+    ),
+    "a closed upload is swept at once": (closed_upload(), NOW + 9, Duty.SWEEP),
+    "and again, as long as its URL takes more": (
+        closed_upload(swept_at=NOW + 9),
+        NOW + 9 + LOOK_EVERY,
+        Duty.SWEEP,
+    ),
+    "and for the last time when nothing can arrive any more": (
+        closed_upload(swept_at=LAST_ARRIVAL - 1),
+        LAST_ARRIVAL,
+        Duty.SWEEP,
+    ),
+    "then it is forgotten": (closed_upload(swept_at=LAST_ARRIVAL), LAST_ARRIVAL, Duty.FORGET),
+    "an unclaimed archive is claimed": (stored_archive(), NOW + SEND_TIMEOUT, Duty.RETAKE_CLAIM),
+    "a claim whose message was never sent is retaken": (queued(), NOW + SEND_TIMEOUT, Duty.RETAKE_CLAIM),
+    "a dead run's claim is retaken": (running(), NOW + LIFETIMES.merge_lease, Duty.RETAKE_CLAIM),
+    "a merged archive's parts go after the grace": (merged_archive(), PARTS_REMOVABLE, Duty.SWEEP),
+    "late arrivals are swept when no upload can be under way": (
+        merged_archive(swept_at=PARTS_REMOVABLE),
+        LAST_ARRIVAL,
+        Duty.SWEEP,
+    ),
+    "late arrivals of one part too": (
+        stored_archive(object=PARTS[0], commit=Commit("d", 10, 1, None)),
+        LAST_ARRIVAL,
+        Duty.SWEEP,
+    ),
+    "an entry that nobody used goes": (
+        merged_archive(swept_at=LAST_ARRIVAL),
+        NOW + LIFETIMES.unused_entry,
+        Duty.EXPIRE_ENTRY,
+    ),
+    "a use puts that off": (
+        merged_archive(swept_at=LAST_ARRIVAL, last_used_at=NOW + 5),
+        NOW + 5 + LIFETIMES.unused_entry,
+        Duty.EXPIRE_ENTRY,
+    ),
+    "a deleted archive's objects go after its readers' grace": (
+        merged_archive(state=ArchiveState.DELETED, deleted_at=NOW + 9),
+        NOW + 9 + LIFETIMES.grace,
+        Duty.SWEEP,
+    ),
+    "an archive that was never visible had no readers": (
+        archive(state=ArchiveState.DELETED, deleted_at=NOW + 9),
+        NOW + 9,
+        Duty.SWEEP,
+    ),
+    "an archive is forgotten once nothing can arrive any more": (
+        archive(state=ArchiveState.DELETED, deleted_at=NOW + 9, swept_at=LAST_ARRIVAL),
+        LAST_ARRIVAL,
+        Duty.FORGET,
+    ),
+    "one that cleanup failed on waits": (archive(postponed_until=NOW + 10**9), NOW + 10**9, Duty.LOOK_AT_UPLOAD),
+}
+
+
+@pytest.mark.parametrize(("seen", "at", "duty"), DUTIES.values(), ids=DUTIES)
+def test_next_duty(seen, at, duty):
+    assert due(seen) == (at, duty)
+
+
+def test_merging_at_the_first_download_leaves_unread_archives_unmerged():
+    assert due(stored_archive(), merges_at_finalize=False) == (LAST_ARRIVAL, Duty.SWEEP)
+
+
+def test_a_duty_done_is_not_due_again():
+    merged = merged_archive()
+    at, _ = due(merged)
+    assert due(swept(merged, at))[0] > at
+
+
+@pytest.mark.parametrize(
+    ("walk", "most", "too_much"),
+    [
+        (Walk(NOW, "", 1, 100), 100, False),
+        (Walk(NOW, "", 1, 101), 100, True),
+        (Walk(NOW, "", 1, 10**15), None, False),
+        (Walk(NOW, "", MAX_ARRIVALS, 0), 100, False),
+        (Walk(NOW, "", MAX_ARRIVALS + 1, 0), None, True),
+    ],
+)
+def test_an_open_upload_may_have_so_many_bytes_and_objects(walk, most, too_much):
+    assert is_too_much(walk, most) == too_much
+
+
+DISCARDED = {
+    "an upload that was never finalized, whole": (closed_upload(), 50, NOW + 9, 50),
+    "what an unmerged archive doesn't keep": (stored_archive(), 50, LAST_ARRIVAL, 50),
+    "of a merged one, what is more than it was saved with": (merged_archive(), 50, PARTS_REMOVABLE, 20),
+    "what came after its parts had gone": (merged_archive(swept_at=PARTS_REMOVABLE), 50, LAST_ARRIVAL, 50),
+    "none of a removed one": (
+        stored_archive(state=ArchiveState.DELETED, deleted_at=NOW),
+        30,
+        NOW + LIFETIMES.grace,
+        0,
+    ),
+    "none where the parts had gone and the object goes": (
+        merged_archive(state=ArchiveState.DELETED, deleted_at=LAST_ARRIVAL, swept_at=LAST_ARRIVAL),
+        0,
+        LAST_ARRIVAL + LIFETIMES.grace,
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize(("seen", "deleted", "at", "discarded"), DISCARDED.values(), ids=DISCARDED)
+def test_what_no_entry_had_is_counted_as_discarded(seen, deleted, at, discarded):
+    assert discarded_bytes(seen, deleted, at, LIFETIMES) == discarded
+
+
+def test_a_closed_upload_is_gone_for_good():
+    assert closed(stored_archive(), NOW) is None
+    assert closed(closed_upload(), NOW) is None
+    assert stored(closed_upload(commit=Commit("d", 30, 3, MANIFEST)), NOW + 10) is None
+    assert "MAX_OPEN_UPLOAD_BYTES" in why_gone(closed_upload())
+    assert "expired" in why_gone(None)
+
+
+def test_a_pass_over_the_objects_ends_with_the_state_that_it_was_for():
+    walk = Walk(NOW, "archives/x")
+    upload = archive(commit=Commit("d", 30, 3, MANIFEST), walk=walk)
+    assert [it and it.walk for it in (stored(upload, NOW), deleted(upload, NOW), looked(upload, NOW))] == [None] * 3
+
+
+def kept(seen, now):
+    return kept_keys(seen, Manifest(PARTS) if needs_parts(seen, now, LIFETIMES) else None, now, LIFETIMES)
+
+
+PART_KEYS = {part.key for part in PARTS}
+
+
+def test_the_parts_of_a_merged_archive_are_kept_until_the_grace_is_over():
+    assert kept(merged_archive(), PARTS_REMOVABLE - 1) == PART_KEYS | {MANIFEST.key, MERGED.key}
+    assert kept(merged_archive(), PARTS_REMOVABLE) == {MERGED.key}
+
+
+def test_an_unmerged_archive_keeps_its_parts_however_old_it_is():
+    assert kept(stored_archive(), NOW + 10**12) == PART_KEYS | {MANIFEST.key}
+
+
+def test_the_current_runs_object_is_kept_and_a_lost_runs_is_not():
+    assert f"archives/{ID}/merged/run" in kept(running(), NOW)
+    assert f"archives/{ID}/merged/lost" not in kept(running(), NOW)
+
+
+def test_a_deleted_archive_keeps_everything_for_its_readers_grace_and_then_nothing():
+    deleted = replace(stored_archive(), state=ArchiveState.DELETED, deleted_at=NOW)
+    assert kept(deleted, NOW + LIFETIMES.grace - 1) == PART_KEYS | {MANIFEST.key}
+    assert kept(deleted, NOW + LIFETIMES.grace) == frozenset()
+
+
+def test_a_deleted_archive_whose_parts_went_before_keeps_its_object_for_the_grace():
+    merge = Merge(state=MergeState.MERGED, ended_at=NOW)
+    late = PARTS_REMOVABLE + 5
+    deleted = stored_archive(merge, object=MERGED, state=ArchiveState.DELETED, deleted_at=late)
+    assert kept(deleted, late) == {MERGED.key}
+    assert kept(deleted, late + LIFETIMES.grace) == frozenset()

@@ -1,0 +1,80 @@
+"""The rotation's steps: each waits its time, and whatever signs is known to all that verify."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actions_cache.adapters.secrets_manager import CACHED_SECONDS
+from actions_cache.domain.keyring import (
+    SETTLE,
+    Keyring,
+    Phase,
+    RotationTimes,
+    advanced,
+    known_to_edge,
+    unknown_to_edge,
+)
+from actions_cache.domain.timing import DAY, SECOND
+from tests.unit.domain.build import NOW
+
+TIMES = RotationTimes(interval=30 * DAY, url_life=3600 * SECOND)
+SETTLED = Keyring(current="old", changed_at=NOW)
+INTRODUCED = Keyring(current="old", next="new", changed_at=NOW)
+PROMOTED = Keyring(current="new", previous="old", changed_at=NOW)
+
+STEPS = {
+    "a settled ring after the interval": (SETTLED, 30 * DAY, Keyring(current="old", next="new")),
+    "an introduced one once all know it": (INTRODUCED, SETTLE, Keyring(current="new", previous="old")),
+    "a promoted one after the last URL's life": (PROMOTED, 3600 * SECOND + SETTLE, Keyring(current="new")),
+}
+
+
+@pytest.mark.parametrize(("ring", "lasts", "following"), STEPS.values(), ids=STEPS)
+def test_a_step_is_taken_when_its_time_has_come_and_not_a_moment_before(ring, lasts, following):
+    assert advanced(ring, NOW + lasts - 1, TIMES, "new") is None
+    assert advanced(ring, NOW + lasts, TIMES, "new") == following
+
+
+@pytest.mark.parametrize(("ring", "lasts", "following"), STEPS.values(), ids=STEPS)
+def test_no_step_follows_one_that_the_edge_was_not_seen_to_know(ring, lasts, following):
+    assert following.changed_at is None
+    assert advanced(unknown_to_edge(ring), NOW + 10 * lasts, TIMES, "new") is None
+
+
+@pytest.mark.parametrize("ring", [SETTLED, INTRODUCED, PROMOTED], ids=lambda ring: ring.phase)
+def test_what_the_edge_is_told_again_waits_its_whole_time_again(ring):
+    later = NOW + 5 * DAY
+    told = known_to_edge(unknown_to_edge(ring), later)
+    assert advanced(told, later + TIMES.of(ring.phase) - 1, TIMES, "new") is None
+    assert advanced(told, later + TIMES.of(ring.phase), TIMES, "new") is not None
+
+
+@pytest.mark.parametrize(
+    ("ring", "phase", "verifying"),
+    [
+        (SETTLED, Phase.SETTLED, ("old",)),
+        (INTRODUCED, Phase.INTRODUCED, ("old", "new")),
+        (PROMOTED, Phase.PROMOTED, ("new", "old")),
+    ],
+    ids=str,
+)
+def test_the_slots_say_the_phase_and_all_of_them_verify_the_signing_one_first(ring, phase, verifying):
+    assert (ring.phase, ring.verifying) == (phase, verifying)
+
+
+@given(st.sampled_from([SETTLED, INTRODUCED, PROMOTED]), st.integers(0, 100 * DAY))
+def test_what_signs_after_a_step_verified_before_it_and_what_signed_before_it_verifies_after_it(ring, passed):
+    following = advanced(ring, NOW + passed, TIMES, "newest") or ring
+    assert following.current in ring.verifying
+    assert ring.current in following.verifying
+    assert following.verifying != ring.verifying or following is ring
+
+
+def test_settling_outlasts_every_cache_twice():
+    """Once for what a function believes, once for what the edge does; the rest is for races."""
+    assert SETTLE >= 2 * CACHED_SECONDS * SECOND
+
+
+def test_no_secret_shows_where_a_ring_is_printed():
+    assert "old" not in f"{INTRODUCED!r} {PROMOTED!r} {INTRODUCED} {SETTLED}"
+    assert "new" not in f"{INTRODUCED!r} {PROMOTED!r}"

@@ -1,0 +1,126 @@
+"""Other things that a stranger could lengthen are bounded, row by row of docs/security.md."""
+
+from dataclasses import replace
+from itertools import count
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from starlette.requests import Request
+
+from actions_cache.adapters.results_service import NoAnswer
+from actions_cache.domain import happenings
+from actions_cache.domain.access import GITHUB, Caller
+from actions_cache.domain.errors import TryAgain
+from actions_cache.domain.happenings import METRICS, Happening
+from actions_cache.ports import WriteConflict
+from actions_cache.usecases import admit, look_up, transition
+from actions_cache.usecases.admit import Admit
+from actions_cache.usecases.list_failures import MOST, ListFailures
+from actions_cache.web.app import _asked
+from functions.api import passthrough
+from functions.api.tokens import TokenReader
+from tests.support.clients.runtime_token import runtime_token
+from tests.support.journey import SetClock, name
+from tests.unit.domain.build import archive, stored_archive
+
+
+def test_a_process_remembers_so_many_repositories(monkeypatch):
+    monkeypatch.setattr(admit, "MOST_NOTED", 3)
+    read = []
+
+    def repository(repository_id):
+        read.append(repository_id)
+        return SimpleNamespace(name=None)
+
+    admitted = Admit(cast("Any", SimpleNamespace(repository=repository)), SetClock(), None)
+    for repository_id in ("1", "2", "3", "3", "4", "4", "1"):
+        admitted(Caller(repository_id, ()))
+        assert len(admitted._noted) <= 3
+    assert read == ["1", "2", "3", "4", "1"]
+
+
+def test_no_metric_has_a_value_that_a_stranger_chooses():
+    """Each value costs. `kind` is an exception's name, the others are enumerations."""
+    stranger = "x" * 500
+    seen = stored_archive(name=name(stranger))
+    told: list[Happening] = [
+        happenings.reserved(seen),
+        happenings.saved(seen),
+        happenings.hit(seen.entry, stranger, is_one_object=True),
+        happenings.missed(stranger, (stranger,), stranger, happenings.MissReason.NO_MATCH),
+        happenings.refused(f"GET /{stranger}", TryAgain(stranger)),
+        happenings.unavailable(stranger, OSError(stranger)),
+        happenings.failed(stranger, OSError(stranger)),
+        happenings.evicted(seen),
+        happenings.bytes_discarded(happenings.about(seen), 1),
+    ]
+    assert {it.dimension for it in METRICS} == {None, "reason", "outcome", "duty", "part", "kind"}
+    for one in told:
+        for metric in one.metrics:
+            assert metric.dimension is None or len(str(one.fields[metric.dimension])) < 40
+
+
+async def test_a_path_is_logged_up_to_a_length(caplog):
+    """The client chooses it, and a URL may have 8,192 bytes."""
+    path = f"/{'x' * 8000}"
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(b"authorization", f"Bearer {runtime_token()}".encode())],
+    }
+
+    async def nothing():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    request = Request(scope, nothing)
+    assert len(_asked(request)) <= 210
+
+    async def silent(*_: object, **__: object):
+        raise NoAnswer("timeout")
+
+    results = cast("Any", SimpleNamespace(ask=silent, url="https://results"))
+    [route] = passthrough.routes(results, TokenReader((GITHUB,), None, verify=False)).routes
+    assert (await cast("Any", route).endpoint(request)).status_code == 502
+    [line] = caplog.records
+    assert len(line.asked_path) == 200
+
+
+def test_a_lookup_meets_so_many_broken_entries(journey, monkeypatch):
+    for number in range(look_up.MAX_BROKEN + 2):
+        journey.clock.advance(1)
+        entry = journey.save(name(f"npm-{number}"), b"content")
+        journey.control.bucket.delete([journey.archive(entry.archive_id).object.key])
+    assert journey.look_up("npm-") is None
+    left = [*journey.control.table.stored_archives("42")]
+    assert len(left) == 2
+
+
+def test_a_write_that_keeps_losing_is_tried_so_often():
+    tried = count()
+
+    def lose(*_: object) -> None:
+        next(tried)
+        raise WriteConflict
+
+    revisions = count(1)
+    table = SimpleNamespace(archive=lambda _: archive(revision=10 * next(revisions)), replace_archive=lose)
+    with pytest.raises(TryAgain):
+        transition.transition(cast("Any", table), "id", lambda seen: replace(seen, looked_at=1))
+    assert next(tried) == transition.MAX_ROUNDS
+
+
+def test_of_failed_merges_so_many_are_listed():
+    read = count()
+
+    def failed():
+        for number in count():
+            next(read)
+            yield f"{number:032x}"
+
+    table = SimpleNamespace(failed_archives=failed, archive=lambda _: None)
+    assert ListFailures(cast("Any", table), cast("Any", SimpleNamespace(count=lambda: 0)))().archives == ()
+    assert next(read) <= MOST + 1

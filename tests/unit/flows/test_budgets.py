@@ -1,0 +1,267 @@
+"""What one repository, and all together, may keep (usecases/evict.py), and how fast it may come (admit.py)."""
+
+from dataclasses import replace
+from itertools import count
+
+import pytest
+
+from actions_cache.domain.access import Caller
+from actions_cache.domain.errors import NotFound, TooLarge, TooManyRequests
+from actions_cache.domain.usage import NO_USAGE, Budgets, Usage, by_last_use
+from actions_cache.ports import Unavailable
+from tests.support.journey import REPOSITORY, fail, name
+from tests.unit.domain.build import archive
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """No index lags here."""
+    monkeypatch.setattr("actions_cache.wiring.upkeep.INDEX_LAG_SECONDS", 0)
+
+
+def with_settings(journey, **changes):
+    """Before anything is made of the settings."""
+    journey.control.settings = journey.control.settings.model_copy(update=changes)
+    return journey
+
+
+def saved(journey, key, size, repository=REPOSITORY):
+    journey.clock.advance(1)
+    journey.save(name(key, repository=repository), bytes(size))
+
+
+def kept(journey, repository=REPOSITORY):
+    return {it.name.key for it in journey.control.table.stored_archives(repository)}
+
+
+@pytest.mark.parametrize(("used", "budget", "over"), [(9, 10, 0), (10, 10, 0), (11, 10, 1), (11, None, 0)])
+def test_an_excess_begins_beyond_the_budget(used, budget, over):
+    assert Budgets(repository=budget).is_repository_over(Usage(used, 1)) == over
+    assert Budgets(repository_entries=budget).is_repository_over(Usage(1, used)) == over
+    assert Budgets(store=budget).is_store_over(Usage(used, 1)) == over
+
+
+def test_entries_without_bytes_are_evicted_by_their_number(journey):
+    with_settings(journey, repository_budget_entries=2)
+    for key in ("a", "b", "c"):
+        saved(journey, key, 0)
+    assert kept(journey) == {"b", "c"}
+    saved(journey, "of another one", 0, repository="7")
+    assert kept(journey) == {"b", "c"}
+
+
+def test_each_repository_has_its_turn_however_much_one_has(journey, monkeypatch):
+    with_settings(journey, repository_budget_entries=1)
+    monkeypatch.setattr("actions_cache.usecases.evict.AT_A_SAVE", 2)
+    monkeypatch.setattr(type(journey.control.evict), "after_save", lambda *_: 0)
+    for repository, entries in (("42", 9), ("7", 2)):
+        journey.control.admit(Caller(repository, ()))
+        for number in range(entries):
+            saved(journey, f"{number}", 0, repository=repository)
+    turns = iter([True] * 3)
+    journey.control.evict.everywhere(lambda: next(turns, False))
+    assert len(kept(journey, "7")) == 1
+    turns = iter([True] * 2)
+    journey.control.evict.everywhere(lambda: next(turns, False), 0.99)
+    assert 1 < len(kept(journey, "42")) < 9
+
+
+def test_a_save_that_goes_over_evicts_what_was_used_longest_ago(journey):
+    with_settings(journey, repository_budget_bytes=30)
+    for key in ("a", "b", "c"):
+        saved(journey, key, 10)
+    journey.clock.advance(1)
+    journey.look_up("a")
+    saved(journey, "d", 15)
+    assert kept(journey) == {"a", "d"}
+    assert journey.control.repositories.usage(REPOSITORY) == Usage(25, 2)
+
+
+@pytest.mark.parametrize(
+    ("hits", "order"),
+    [
+        ({}, "abcd"),
+        ({"a": 25}, "bacd"),
+        ({"a": 30}, "bacd"),
+        ({"a": 31}, "bcad"),
+        ({"a": 99, "b": 98, "c": 97}, "dcba"),
+        ({"a": 5, "d": 99}, "abcd"),
+    ],
+)
+def test_what_was_used_longest_ago_comes_first_though_not_every_use_was_noted(hits, order):
+    noted = [archive(id=key, last_used_at=at) for key, at in (("a", 10), ("b", 20), ("c", 30), ("d", 40))]
+    used = list(by_last_use(noted, lambda it: max(it.last_used_at, hits.get(it.id, 0))))
+    assert "".join(it.id for _, it in used) == order
+    assert [at for at, _ in used] == sorted(at for at, _ in used)
+
+
+def test_readers_of_an_evicted_entry_have_their_grace(journey):
+    """P3: the objects go with the sweep, when nobody can be reading them."""
+    with_settings(journey, repository_budget_bytes=10)
+    archive_id = journey.upload(name("a"), bytes(10))
+    journey.control.finalize(name("a"), 10)
+    saved(journey, "b", 10)
+    assert journey.look_up("a", version="v1") is None or kept(journey) == {"b"}
+    journey.clock.advance(journey.control.settings.grace_seconds - 1)
+    journey.clean_up()
+    assert journey.keys(archive_id)
+    journey.clock.advance(2)
+    journey.clean_up()
+    assert not journey.keys(archive_id)
+
+
+def test_another_repository_has_a_budget_of_its_own(journey):
+    with_settings(journey, repository_budget_bytes=10)
+    saved(journey, "a", 10)
+    saved(journey, "b", 10, repository="7")
+    assert kept(journey) == {"a"}
+    assert kept(journey, "7") == {"b"}
+
+
+def test_over_the_stores_budget_the_oldest_of_any_repository_goes(journey):
+    with_settings(journey, store_budget_bytes=25)
+    for repository in ("7", "42", "8"):
+        journey.control.admit(Caller(repository, ()))
+    saved(journey, "a", 10, repository="7")
+    saved(journey, "b", 10)
+    saved(journey, "c", 10, repository="8")
+    assert (kept(journey, "7"), kept(journey), kept(journey, "8")) == (set(), {"b"}, {"c"})
+
+
+@pytest.mark.parametrize("limit", ["repository_budget_bytes", "store_budget_bytes", "max_entry_bytes"])
+def test_an_entry_that_no_eviction_makes_room_for_is_refused_and_nothing_goes(journey, limit):
+    with_settings(journey, **{limit: 10})
+    saved(journey, "a", 10)
+    with pytest.raises(TooLarge, match=f"has 11 bytes.*{limit.upper()}.* is 10"):
+        saved(journey, "b", 11)
+    assert kept(journey) == {"a"}
+    with pytest.raises(NotFound):
+        journey.control.finalize(name("never"), 1)
+
+
+def test_no_limit_is_no_limit():
+    Budgets().check_entry(10**15)
+
+
+def test_the_schedule_evicts_what_a_dead_save_left(journey, monkeypatch):
+    """P6: the counts stand in the transaction that made the entry visible."""
+    with_settings(journey, repository_budget_bytes=20, store_budget_bytes=1000)
+    journey.control.admit(Caller(REPOSITORY, ()))
+    monkeypatch.setattr(type(journey.control.evict), "after_save", lambda *_: fail(Unavailable("died")))
+    for key in ("a", "b", "c", "d"):
+        saved(journey, key, 10)
+    assert kept(journey) == {"a", "b", "c", "d"}
+    assert journey.control.evict.everywhere(lambda: True) == 2
+    assert kept(journey) == {"c", "d"}
+    assert journey.control.evict.everywhere(lambda: True) == 0
+
+
+def test_a_usage_that_is_wrong_is_corrected_and_the_stores_with_it(journey):
+    saved(journey, "a", 10)
+    saved(journey, "b", 5)
+    for wrong in (Usage(100, 3), NO_USAGE - Usage(7, 1)):
+        journey.control.repositories.correct_usage(REPOSITORY, wrong)
+        assert journey.control.reconcile_usage(REPOSITORY)
+        assert journey.control.repositories.usage(REPOSITORY) == Usage(15, 2)
+        assert journey.control.repositories.store_usage() == Usage(15, 2)
+    assert not journey.control.reconcile_usage(REPOSITORY)
+
+
+def test_a_stores_usage_that_is_not_its_repositories_is_corrected(journey):
+    journey.control.admit(Caller(REPOSITORY, ()))
+    saved(journey, "a", 10)
+    for wrong in (Usage(100, 3), NO_USAGE - Usage(7, 1)):
+        journey.control.repositories.correct_store_usage(wrong)
+        assert journey.control.reconcile_usage.store()
+        assert journey.control.repositories.store_usage() == Usage(10, 1)
+    assert not journey.control.reconcile_usage.store()
+
+
+def test_what_moves_while_it_is_looked_at_is_not_corrected(journey, monkeypatch):
+    """The first look is wrong: an index that lags has shown a save that isn't counted yet, say."""
+    saved(journey, "a", 10)
+    usages = iter([Usage(5, 1), Usage(10, 1)])
+    monkeypatch.setattr(type(journey.control.repositories), "usage", lambda *_: next(usages))
+    assert not journey.control.reconcile_usage(REPOSITORY)
+    monkeypatch.undo()
+    assert journey.control.repositories.usage(REPOSITORY) == Usage(10, 1)
+
+
+def test_an_index_that_lags_is_waited_for_before_a_count_is_called_wrong(journey, monkeypatch):
+    saved(journey, "a", 10)
+    table = type(journey.control.table)
+    stored_archives, looks = table.stored_archives, count()
+    monkeypatch.setattr(
+        table, "stored_archives", lambda self, of: iter(()) if next(looks) == 0 else stored_archives(self, of)
+    )
+    waited: list[float] = []
+    monkeypatch.setattr("actions_cache.wiring.upkeep.time.sleep", waited.append)
+    assert not journey.control.reconcile_usage(REPOSITORY)
+    assert waited == [0], "as long as is set above"
+
+
+def test_an_entry_that_is_found_after_it_was_chosen_is_not_evicted(journey, monkeypatch):
+    """P3, for a use too soon after the last noted one to be noted itself."""
+    with_settings(journey, repository_budget_bytes=10)
+    saved(journey, "a", 10)
+    evict = type(journey.control.evict)
+    last_use = evict._last_use
+
+    def found_after_the_first_look(self, archive):
+        used_at = last_use(self, archive)
+        if archive.name.key == "a":
+            journey.clock.advance(1)
+            journey.look_up("a")
+        return used_at
+
+    monkeypatch.setattr(evict, "_last_use", found_after_the_first_look)
+    saved(journey, "b", 10)
+    assert "a" in kept(journey)
+
+
+def test_an_entry_that_was_used_meanwhile_is_not_evicted(journey, monkeypatch):
+    with_settings(journey, repository_budget_bytes=10)
+    saved(journey, "a", 10)
+    stale = [replace(it, last_used_at=1) for it in journey.control.table.stored_archives(REPOSITORY)]
+    monkeypatch.setattr(type(journey.control.table), "stored_archives", lambda *_, **__: iter(stale))
+    saved(journey, "b", 10)
+    monkeypatch.undo()
+    assert kept(journey) == {"a", "b"}
+
+
+def test_more_creates_than_a_minute_may_have_are_told_when_to_come_again(journey):
+    with_settings(journey, creates_per_minute=2)
+    journey.clock.at -= journey.clock.at % 60_000
+    journey.clock.advance(10)
+    for _ in range(2):
+        journey.control.admit(Caller("42", ()))
+    journey.control.admit(Caller("7", ()))
+    with pytest.raises(TooManyRequests, match="2 uploads in this minute") as refused:
+        journey.control.admit(Caller("42", ()))
+    assert refused.value.retry_after_seconds == 50
+    journey.clock.advance(50)
+    journey.control.admit(Caller("42", ()))
+
+
+def test_a_repositorys_name_is_noted_once_and_when_it_changes(journey, monkeypatch):
+    noted = []
+    repositories = type(journey.control.repositories)
+    note = repositories.note
+
+    def noting(self, repository):
+        noted.append(repository.name)
+        note(self, repository)
+
+    monkeypatch.setattr(repositories, "note", noting)
+    for name_in_token in ("a/b", "a/b", None, "a/c", "a/c"):
+        journey.control.admit(Caller("42", (), name_in_token))
+    assert noted == ["a/b", "a/c"]
+    assert journey.control.repositories.repository("42").name == "a/c"
+
+
+def test_a_repository_that_takes_too_long_to_count_is_left_alone(journey):
+    saved(journey, "a", 10)
+    journey.control.repositories.correct_usage(REPOSITORY, Usage(100, 3))
+    assert not journey.control.reconcile_usage(REPOSITORY, lambda: False)
+    assert journey.control.repositories.usage(REPOSITORY) == Usage(110, 4)
+    assert journey.control.reconcile_usage(REPOSITORY, lambda: True)

@@ -1,0 +1,119 @@
+"""What a lookup and a save ask the table: as much among few entries as among many (`make bench`: 100,000)."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actions_cache.adapters.dynamodb_repositories import SHARDS
+from actions_cache.domain.entry import Entry, EntryFamily, EntryName
+from actions_cache.usecases.look_up import LookUp, Query
+from tests.support.journey import REPOSITORY, VERSION, Journey, name
+from tests.support.many_entries import FIVE, LOOKUPS, PULL_REQUEST, add_entries
+from tests.support.metering import hooked, metered
+from tests.support.told import Told
+
+FEW, MANY = 150, 1_000
+
+
+def asked_by(journey: Journey, ask, *arguments, **changes) -> tuple[Counter[str], int]:
+    """The requests by operation, and how many items they looked at."""
+    with metered(journey.control) as asked:
+        ask(*arguments, **changes)
+    return Counter(one.operation for one in asked), sum(one.examined for one in asked)
+
+
+def test_a_lookup_asks_as_much_among_many_entries_as_among_few(on_engines: Journey):
+    journey = on_engines
+    archive_id = journey.save(name("npm-exact"), b"content").archive_id
+    add_entries(journey, archive_id, 0, FEW)
+
+    def costs():
+        return {
+            what: asked_by(journey, journey.look_up, *keys, **changes) for what, (keys, changes, _) in LOOKUPS.items()
+        }
+
+    among_few = costs()
+    add_entries(journey, archive_id, FEW, MANY - FEW)
+    assert costs() == among_few
+    assert {what: requests for what, (requests, _) in among_few.items()} == {
+        what: expected for what, (_, _, expected) in LOOKUPS.items()
+    }
+
+
+def test_a_save_asks_as_much_among_many_entries_as_among_few(on_engines: Journey):
+    journey = on_engines
+
+    def costs(key: str):
+        return asked_by(journey, journey.save, name(key), b"one", b"two")
+
+    among_none = costs("first")
+    add_entries(journey, "f" * 32, 0, MANY)
+    asked, examined = costs("second")
+    assert asked == among_none[0]
+    assert examined <= SHARDS, "the repository's usage alone is queried"
+
+
+def test_all_prefixes_are_asked_for_at_the_same_time(on_engines: Journey):
+    """Not one answer comes before all of them were asked."""
+    journey = on_engines
+    all_asked = Barrier(18)
+
+    def wait_for_all(**_: object) -> None:
+        all_asked.wait(10)
+
+    with hooked(journey.control.table._connection.client, "before-send.dynamodb.Query", wait_for_all):
+        assert journey.look_up("none", *FIVE, scopes=PULL_REQUEST) is None
+
+
+class Entries(dict[EntryName, Entry]):
+    """The part of the table port that the match needs."""
+
+    def entries(self, names: Sequence[EntryName]) -> Mapping[EntryName, Entry]:
+        return {name: self[name] for name in names if name in self}
+
+    def newest_entry(self, family: EntryFamily, prefix: str) -> Entry | None:
+        found = [it for it in self.values() if it.name.family == family and it.name.key.startswith(prefix)]
+        return max(found, key=lambda it: it.created_at, default=None)
+
+
+def one_after_the_other(table: Entries, query: Query) -> Entry | None:
+    """The rule in its own words: WIRE.md section 1."""
+    for scope in query.scopes:
+        family = EntryFamily(query.repository, scope, query.version)
+        if exact := table.get(EntryName(family, query.key)):
+            return exact
+        for prefix in (query.key, *query.restore_keys):
+            if newest := table.newest_entry(family, prefix):
+                return newest
+    return None
+
+
+KEYS = st.text("ab", min_size=1, max_size=3)
+SCOPES = st.sampled_from("123")
+
+
+@pytest.fixture(scope="module")
+def threads():
+    with ThreadPoolExecutor(4) as executor:
+        yield executor
+
+
+@given(
+    saved=st.lists(st.tuples(SCOPES, KEYS), max_size=6, unique=True),
+    scopes=st.lists(SCOPES, min_size=1, max_size=4),
+    key=KEYS,
+    restore_keys=st.lists(KEYS, max_size=3),
+)
+def test_asking_at_once_matches_what_asking_one_after_the_other_does(threads, saved, scopes, key, restore_keys):
+    names = [EntryName(EntryFamily(REPOSITORY, scope, VERSION), saved_key) for scope, saved_key in saved]
+    table = Entries({it: Entry(it, f"{number:032x}", 1, number) for number, it in enumerate(names)})
+    query = Query(REPOSITORY, tuple(scopes), VERSION, key, tuple(restore_keys), "", through_edge=False)
+    unused: Any = None
+    look_up = LookUp(cast("Any", table), unused, unused, unused, unused, unused, unused, Told(), threads)
+    assert look_up._match(query) == one_after_the_other(table, query)

@@ -1,0 +1,108 @@
+"""A merge message ends merged, delivered again soon, or a dead letter, whatever the queue's count."""
+
+import json
+from typing import Any
+
+import pytest
+
+from actions_cache.domain.archive import MergeState
+from actions_cache.ports import Unavailable
+from dev.local.events import sqs_event
+from dev.local.lambda_context import LambdaContext
+from functions.merge import handler
+from tests.support.journey import Journey, fail, name
+
+
+class Queue:
+    """Reads the journey's queue as Lambda's event source does, with the worker's visibility timeouts."""
+
+    def __init__(self, journey: Journey, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._journey = journey
+        self.url = journey.control.settings.merge_queue_url
+        self.retries: list[int] = []
+        change = journey.control.queue.deliver_again_in
+
+        def deliver_again_in(receipt_handle: str, seconds: int) -> None:
+            self.retries.append(seconds)
+            change(receipt_handle, 0)
+
+        monkeypatch.setattr(journey.control.queue, "deliver_again_in", deliver_again_in)
+
+    def deliver(self, *, counted: int = 0) -> bool:
+        """Return whether the worker has done the next message.
+
+        Args:
+            counted: earlier deliveries that had no room.
+        """
+        sqs = self._journey.sqs
+        [message] = sqs.receive_message(QueueUrl=self.url, MessageSystemAttributeNames=["All"])["Messages"]
+        received = int(message["Attributes"]["ApproximateReceiveCount"])
+        message["Attributes"]["ApproximateReceiveCount"] = str(received + counted)
+        event = sqs_event([message], "arn:aws:sqs:eu-central-1:1:merge", "eu-central-1")
+        context: Any = LambdaContext("MergeFunction", 1024, 300, "eu-central-1")
+        failed = handler.lambda_handler(event, context)["batchItemFailures"]
+        if not failed:
+            sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
+        return not failed
+
+    def letters(self) -> list[str]:
+        url = self._journey.control.settings.merge_dead_letter_queue_url
+        received = self._journey.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0)
+        return [message["Body"] for message in received.get("Messages", [])]
+
+
+@pytest.fixture
+def queue(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> Queue:
+    monkeypatch.setattr(handler, "control", lambda: journey.control)
+    return Queue(journey, monkeypatch)
+
+
+@pytest.fixture
+def failing(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journey.control.bucket, "upload_part", lambda *_: fail(Unavailable("503")))
+
+
+def test_message_of_no_merge_is_a_dead_letter_at_once(journey: Journey, queue: Queue) -> None:
+    journey.sqs.send_message(QueueUrl=queue.url, MessageBody="no merge message")
+    assert queue.deliver()
+    assert queue.letters() == ["no merge message"]
+    assert queue.retries == []
+
+
+@pytest.mark.usefixtures("failing")
+def test_failed_merge_is_a_dead_letter_after_its_own_attempts(journey: Journey, queue: Queue) -> None:
+    entry = journey.save(name("npm-1"), b"one", b"two")
+    for _ in range(journey.control.settings.merge_attempts):
+        assert queue.letters() == []
+        assert not queue.deliver()
+    assert queue.deliver()
+    assert [json.loads(letter)["archive_id"] for letter in queue.letters()] == [entry.archive_id]
+    assert journey.archive(entry.archive_id).merge.state is MergeState.FAILED
+    assert queue.retries == [10, 20, 40, 80, 160]
+
+
+def test_deliveries_without_room_are_no_attempts(journey: Journey, queue: Queue) -> None:
+    """Four times five is one less than the queue gives."""
+    entry = journey.save(name("npm-1"), b"one", b"two")
+    assert queue.deliver(counted=18)
+    assert queue.letters() == []
+    assert journey.archive(entry.archive_id).merge.state is MergeState.MERGED
+
+
+@pytest.mark.usefixtures("failing")
+def test_late_failure_is_retried_within_minutes(journey: Journey, queue: Queue) -> None:
+    journey.save(name("npm-1"), b"one", b"two")
+    assert not queue.deliver(counted=18)
+    assert queue.retries == [300]
+
+
+def test_message_stays_while_no_letter_can_be_written(
+    journey: Journey, queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journey.sqs.send_message(QueueUrl=queue.url, MessageBody="no merge message")
+    with monkeypatch.context() as faults:
+        faults.setattr(journey.control.queue, "give_up", lambda _: fail(Unavailable("503")))
+        assert not queue.deliver()
+    assert queue.retries == [10]
+    assert queue.deliver()
+    assert queue.letters() == ["no merge message"]

@@ -1,0 +1,245 @@
+"""Searches of a repository of any size end in time, and say what they left out."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from actions_cache.domain.archive import Archive
+from actions_cache.domain.entry import EntryName
+from actions_cache.domain.errors import TryAgain
+from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy
+from actions_cache.domain.repository import Repository
+from actions_cache.domain.timing import SECOND, Millis
+from actions_cache.domain.usage import Budgets, Usage
+from actions_cache.settings import Settings
+from actions_cache.usecases.delete_entries import DeleteEntries
+from actions_cache.usecases.evict import AT_A_SAVE, MOST_ASKED, Evict
+from actions_cache.usecases.list_entries import ListEntries
+from actions_cache.usecases.match import MatchKeys, Question
+from actions_cache.usecases.read_activity import ReadActivity
+from actions_cache.usecases.reading import READING_TIME, Reading
+from actions_cache.usecases.tell_cost import TellCost
+from actions_cache.usecases.usage import ReadUsage
+from tests.support.journey import SetClock
+from tests.support.told import Told
+from tests.unit.domain.build import LIFETIMES, NAME, stored_archive
+
+ONE_READ: Millis = 1
+"""Time of one read, longer than Lambda's 0.4 ms an entry."""
+
+IN_TIME = READING_TIME // ONE_READ
+API_GATEWAY: Millis = 29 * SECOND
+
+
+@dataclass
+class Many:
+    """Holds any number of entries in one repository, with their counts; each read takes its time."""
+
+    entries: int
+    clock: SetClock = field(default_factory=SetClock)
+    read: int = 0
+
+    def stored_archives(self, repository: str, *, newest_use_first: bool = False, at_once: int | None = None) -> Any:
+        numbers = range(self.entries)
+        for number in reversed(numbers) if newest_use_first else numbers:
+            self.clock.at += ONE_READ
+            self.read += 1
+            yield entry(number)
+
+    def usage(self, repository_id: str) -> Usage:
+        return Usage(0, self.entries)
+
+    def archive(self, archive_id: str) -> Archive | None:
+        return None
+
+    def entries_of(self, names: Any) -> Any:
+        return {}
+
+    def newest_entry(self, *_: Any) -> None:
+        return None
+
+    def hits(self, repository_id: str) -> Any:
+        for number in range(self.entries):
+            self.clock.at += ONE_READ
+            yield entry(number).id, SimpleNamespace(count=number)
+
+
+def entry(number: int) -> Archive:
+    name = EntryName(NAME.family, f"npm-{number % 10}-{number}")
+    return stored_archive(id=f"{number:032x}", name=name, last_used_at=number)
+
+
+def listing(many: Many, reading_time: Millis | None = READING_TIME) -> ListEntries:
+    table = cast("Any", many)
+    return ListEntries(table, table, ThreadPoolExecutor(1), many.clock, reading_time)
+
+
+FIRST = Page(1, 100)
+QUESTIONS = {
+    "a filter": (EntryFilter(search="NPM-3-"), Order()),
+    "another order": (EntryFilter(), Order(SortBy.CREATED_AT)),
+    "by hits": (EntryFilter(), Order(SortBy.HITS)),
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_a_search_says_that_there_was_no_time_for_all(question):
+    many = Many(10 * IN_TIME)
+    began = many.clock.at
+    found = listing(many)("42", *QUESTIONS[question], FIRST)
+    assert not found.is_whole
+    assert many.clock.at - began < API_GATEWAY - 2 * SECOND
+    assert len(found.archives) == 100
+    assert found.total <= many.read
+    assert max(it.last_used_at for it in found.archives) >= 9 * IN_TIME, "those used last are looked at first"
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_within_its_budget_a_repository_is_searched_whole(question):
+    """At 0.4 ms an entry, the default budget is read in less than the time there is."""
+    budget = Settings.model_fields["repository_budget_entries"].default
+    assert budget * 4 // 10 < READING_TIME
+    many = Many(IN_TIME - 100)
+    found = listing(many)("42", *QUESTIONS[question], FIRST)
+    assert found.is_whole
+    assert many.read == many.entries
+
+
+def test_the_last_page_of_all_is_had_in_time():
+    many = Many(IN_TIME - 100)
+    last = listing(many)("42", EntryFilter(), Order(), Page(many.entries // 100, 100))
+    assert last.is_whole
+    assert len(last.archives) == 100
+    many = Many(10 * IN_TIME)
+    began = many.clock.at
+    beyond = listing(many)("42", EntryFilter(), Order(direction=Direction.ASCENDING), Page(1000, 100))
+    assert (beyond.is_whole, beyond.archives) == (False, ())
+    assert many.clock.at - began < API_GATEWAY
+
+
+def test_the_commands_take_their_time_and_read_all():
+    many = Many(2 * IN_TIME)
+    found = listing(many, None)("42", EntryFilter(search="npm-3-"), Order(), FIRST)
+    assert (found.is_whole, found.total) == (True, many.entries // 10)
+
+
+def deleting(many: Many, reading_time: Millis | None = READING_TIME) -> DeleteEntries:
+    unused = cast("Any", None)
+    return DeleteEntries(cast("Any", many), unused, LIFETIMES, many.clock, reading_time)
+
+
+def test_a_deletion_says_what_it_had_no_time_for():
+    many = Many(10 * IN_TIME)
+    began = many.clock.at
+    deletion = deleting(many)("42", EntryFilter(key_prefix="npm-3-"), dry_run=True)
+    assert not deletion.is_whole
+    assert len(deletion.archives) + deletion.remaining <= many.read // 10 + 1
+    assert many.clock.at - began < API_GATEWAY - 10 * SECOND
+    assert deleting(many, None)("42", EntryFilter(key_prefix="npm-3-"), dry_run=True).is_whole
+
+
+def test_an_entry_that_wasnt_found_in_time_isnt_called_unknown():
+    with pytest.raises(TryAgain, match="by its key"):
+        deleting(Many(10 * IN_TIME)).numbered("42", 5)
+    assert deleting(Many(100)).numbered("42", 5).archives == ()
+
+
+def test_what_is_alike_is_looked_for_as_long_as_there_is_time():
+    many = Many(10 * IN_TIME)
+    table = cast("Any", SimpleNamespace(stored_archives=many.stored_archives, entries=many.entries_of))
+    began = many.clock.at
+    explained = MatchKeys(table, many.clock, READING_TIME)(Question("42", ("main",), None, "nothing like it"))
+    assert explained.alike == ()
+    assert many.clock.at - began < API_GATEWAY
+
+
+@dataclass
+class Repositories:
+    """Holds any number of repositories, each of which takes time to read."""
+
+    count: int
+    clock: SetClock = field(default_factory=SetClock)
+    asked: int = 0
+
+    def ids(self) -> list[str]:
+        return [f"{number}" for number in range(self.count)]
+
+    def repository(self, repository_id: str) -> Repository:
+        self.clock.at += 10
+        return Repository(repository_id, None, 0)
+
+    def usage(self, repository_id: str) -> Usage:
+        return Usage(1, 1)
+
+    def store_usage(self) -> Usage:
+        return Usage(self.count, self.count)
+
+    def tallies(self, repository_id: str, since: Millis) -> Any:
+        self.clock.at += 10
+        return {}
+
+    def stored_archives(self, repository: str, **_: Any) -> Any:
+        self.asked += 1
+        yield stored_archive(id=f"{int(repository):032x}")
+
+
+def test_repositories_that_there_was_no_time_for_are_counted():
+    repositories = Repositories(5000)
+    each = cast("Any", repositories)
+    began = repositories.clock.at
+    with ThreadPoolExecutor(1) as threads:
+        overview = ReadUsage(each, each, Budgets(), threads, repositories.clock, READING_TIME).everywhere()
+        assert len(overview.repositories) + overview.unread == 5000
+        assert overview.unread > 0 < len(overview.repositories)
+        assert repositories.clock.at - began < API_GATEWAY
+        whole = ReadUsage(each, each, Budgets(), threads, repositories.clock, None).everywhere()
+        assert whole.unread == 0
+
+
+def test_activity_that_cant_be_added_up_in_time_is_refused():
+    repositories = Repositories(5000)
+    began = repositories.clock.at
+    with ThreadPoolExecutor(1) as threads:
+        read = ReadActivity(cast("Any", repositories), repositories.clock, threads)
+        with pytest.raises(TryAgain, match="ask for one"):
+            read(None, 24)
+        assert repositories.clock.at - began < API_GATEWAY
+        assert len(read("7", 24)) == 24
+        told = Told()
+        TellCost(cast("Any", lambda hours: read(None, hours)), told)()
+    assert told.happenings == []
+
+
+def test_a_save_compares_no_more_repositories_than_it_has_time_for():
+    repositories = Repositories(5000)
+    each = cast("Any", repositories)
+    removed = []
+
+    def remove(archive_id: str, _: object) -> bool:
+        removed.append(archive_id)
+        return True
+
+    evict = Evict(each, each, cast("Any", remove), Budgets(store=10), Told())
+    object.__setattr__(
+        evict,
+        "repositories",
+        SimpleNamespace(
+            ids=repositories.ids, store_usage=repositories.store_usage, hits_of=lambda *_: SimpleNamespace(last_at=0)
+        ),
+    )
+    assert evict.after_save("1") == AT_A_SAVE == len(removed)
+    assert repositories.asked == MOST_ASKED
+
+
+def test_reading_stops_when_its_time_is_over():
+    clock = SetClock()
+    reading = Reading(range(200), clock, clock.at)
+    seen = []
+    for number in reading:
+        seen.append(number)
+        clock.at += number == 99
+    assert (seen, reading.is_whole) == ([*range(100)], False)
+    assert [*Reading(range(3), clock, None)] == [0, 1, 2]

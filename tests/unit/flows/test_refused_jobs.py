@@ -1,0 +1,148 @@
+"""Notes of the jobs that TOKEN_CLAIMS keeps out show whose they are, and stay few."""
+
+import threading
+import time
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from actions_cache.domain.access import GITHUB, Rule, parse_rule
+from actions_cache.domain.refusal import KEPT, SLOTS, Refusals, RefusedJob
+from actions_cache.domain.timing import SECOND
+from actions_cache.ports import Unavailable, WriteConflict
+from actions_cache.usecases.list_refused import ListRefused
+from actions_cache.usecases.note_refused import NoteRefused
+from tests.support.journey import Journey, SetClock, fail
+
+MINUTE = 60
+
+
+def job(number: int = 42) -> RefusedJob:
+    return RefusedJob(GITHUB, str(number), f"octo/app-{number}", "7", "octo", (f"repository_id={number}",))
+
+
+def in_slot_of(one: RefusedJob) -> RefusedJob:
+    return next(it for number in range(1000, 9999) if (it := job(number)).slot == one.slot)
+
+
+class AtOnce(Executor):
+    """Runs what it is given before it returns."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(fn(*args, **kwargs))
+        return done
+
+
+def noting(journey: Journey, threads: Executor | None = None) -> NoteRefused:
+    return NoteRefused(journey.control.repositories, journey.clock, threads or AtOnce())
+
+
+def listed(journey: Journey, *rules: Rule) -> list[Refusals]:
+    return list(ListRefused(journey.control.repositories, journey.clock, rules)())
+
+
+@pytest.fixture
+def journey(emptied: Journey) -> Journey:
+    return emptied
+
+
+def test_a_refused_job_is_listed_with_when_and_how_often(journey: Journey):
+    note = noting(journey)
+    note(job())
+    assert listed(journey) == [Refusals(job(), 1, journey.clock.now())]
+    for _ in range(3):
+        note(job())
+    journey.clock.advance(MINUTE)
+    note(replace(job(), repository="octo/renamed"))
+    assert listed(journey) == [Refusals(replace(job(), repository="octo/renamed"), 5, journey.clock.now())]
+
+
+def test_the_last_one_stands_first_and_each_for_a_week(journey: Journey):
+    note = noting(journey)
+    for number in (1, 2, 3):
+        journey.clock.advance(1)
+        note(job(number))
+    assert [it.job.repository_id for it in listed(journey)] == ["3", "2", "1"]
+    journey.clock.advance(KEPT // SECOND - 1)
+    assert [it.job.repository_id for it in listed(journey)] == ["3"]
+    journey.clock.advance(1)
+    assert listed(journey) == []
+
+
+@pytest.mark.parametrize("rule", ["any", "repository_id=42", "owner_id=7", "repository=octo/app-42"])
+def test_who_is_let_in_since_is_not_listed(journey: Journey, rule: str):
+    noting(journey)(job())
+    assert listed(journey, parse_rule("repository_id=43"))
+    assert listed(journey, parse_rule(rule)) == []
+
+
+def test_another_repository_takes_a_slot_unused_for_a_minute(journey: Journey):
+    mine, others = job(), in_slot_of(job())
+    one, other = noting(journey), noting(journey)
+    one(mine)
+    journey.clock.advance(MINUTE - 1)
+    other(others)
+    assert [it.job for it in listed(journey)] == [mine]
+    with pytest.raises(WriteConflict):
+        journey.control.repositories.add_refusals(Refusals(others, 1, journey.clock.now()), 0)
+    journey.clock.advance(MINUTE)
+    other(others)
+    assert listed(journey) == [Refusals(others, 1, journey.clock.now())]
+
+
+def test_processes_add_up(journey: Journey):
+    for note in (noting(journey), noting(journey), noting(journey)):
+        note(job())
+    assert [it.times for it in listed(journey)] == [3]
+
+
+def test_whatever_strangers_do_there_are_so_many_items_and_writes(journey: Journey, monkeypatch: pytest.MonkeyPatch):
+    writes: list[Refusals] = []
+    monkeypatch.setattr(journey.control.repositories, "add_refusals", lambda refusals, _: writes.append(refusals))
+    note, began = noting(journey), journey.clock.now()
+    for number in range(20_000):
+        journey.clock.at += 10
+        note(job(number))
+    seconds = (journey.clock.now() - began) // SECOND
+    assert 0 < len(writes) <= seconds + 1
+    assert len(note._slots) == SLOTS
+    for slot in range(SLOTS):
+        times = [it.last_at for it in writes if it.job.slot == slot]
+        assert all(later - earlier >= MINUTE * SECOND for earlier, later in pairwise(times))
+
+
+@pytest.mark.parametrize("fault", [Unavailable("the table"), WriteConflict()])
+def test_a_table_that_fails_fails_no_request_and_the_next_is_noted(
+    journey: Journey, monkeypatch: pytest.MonkeyPatch, fault: Exception
+):
+    note = noting(journey)
+    with monkeypatch.context() as broken:
+        broken.setattr(journey.control.repositories, "add_refusals", lambda *_: fail(fault))
+        note(job())
+    journey.clock.advance(MINUTE)
+    note(job())
+    assert [it.times for it in listed(journey)] == [1]
+
+
+def test_a_silent_table_holds_up_one_thread_and_no_request():
+    hangs, asked = threading.Event(), []
+
+    class Hanging:
+        def add_refusals(self, refusals: Refusals, _: int) -> None:
+            asked.append(refusals)
+            hangs.wait(30)
+
+    with ThreadPoolExecutor(4) as threads:
+        clock = SetClock()
+        note = NoteRefused(Hanging(), clock, threads)  # type: ignore[arg-type]
+        began = time.monotonic()
+        for number in range(100):
+            clock.advance(2)
+            note(job(number))
+        assert time.monotonic() - began < 5
+        hangs.set()
+    assert len(asked) == 1

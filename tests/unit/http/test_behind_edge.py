@@ -1,0 +1,134 @@
+"""Where the edge has a web ACL, the API answers nobody who comes past it; and what is passed on keeps the key back."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from fastapi import FastAPI
+from mangum import Mangum
+
+from actions_cache.domain.signed_url import Direction
+from actions_cache.domain.timing import SECOND
+from actions_cache.web.app import ORIGIN_KEY, new_app
+from actions_cache.wiring.control import ControlPlane
+from actions_cache.wiring.data import DataPlane
+from actions_cache.wiring.management import ManagementPlane
+from dev.local.template import ROOT, Template
+from functions.api import app as api
+from functions.api.forwarding import request_headers
+from functions.download import app as download
+from functions.manage import app as manage
+from tests.support.clients.wire import send
+from tests.support.journey import Journey
+from tests.support.serving import served
+from tests.unit.template.test_handlers import Context
+
+if TYPE_CHECKING:
+    from mangum.types import LambdaContext
+from tests.support.told import Told
+
+KEY = "5d5e2c30-1b7e-11f0-8a6d-0e0b1c2d3e4f"
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    app = new_app(Told(), edge_key=KEY)
+
+    @app.get("/{path:path}")
+    async def answer(path: str) -> str:
+        return path
+
+    with served(app) as url:
+        yield url
+
+
+def test_a_request_through_the_edge_is_answered(url: str):
+    assert send("GET", f"{url}/health", headers={ORIGIN_KEY: KEY}).status == 200
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {ORIGIN_KEY: ""}, {ORIGIN_KEY: KEY[:-1]}, {ORIGIN_KEY: f"{KEY}, {KEY}"}], ids=str
+)
+@pytest.mark.parametrize("path", ["/health", "/twirp/any/thing", "/blobs/upload/0", "/no/route"])
+def test_a_request_past_the_edge_is_refused_in_its_clients_dialect(url: str, path: str, headers: dict[str, str]):
+    refused = send("GET", url + path, headers=headers)
+    assert refused.status == 403
+    if path.startswith("/blobs/"):
+        assert b"<Code>" in refused.body
+        assert refused.headers["x-ms-request-id"]
+    else:
+        assert json.loads(refused.body)["code"] == "permission_denied"
+    assert b"RunnerUrl" in refused.body
+
+
+# ---------------------------------------------------------------- the three apps that there are
+
+
+def with_key(journey: Journey) -> ControlPlane:
+    settings = journey.control.settings.model_copy(update={"edge_key": KEY})
+    control = ControlPlane(settings, journey.clock)
+    control.session = journey.control.session
+    return control
+
+
+APPS: dict[str, Callable[[ControlPlane], FastAPI]] = {
+    "api": lambda control: api.create_app(control, DataPlane(control)),
+    "download": lambda control: download.create_app(DataPlane(control)),
+    "manage": lambda control: manage.create_app(ManagementPlane(control)),
+}
+
+
+def asked(function: str, journey: Journey) -> tuple[str, int]:
+    """A path, and what it is answered with through the edge."""
+    if function == "download":
+        expires_at = journey.clock.now() + 60 * SECOND
+        return journey.control.urls.sign(Direction.DOWNLOAD, "0" * 32, expires_at), 404
+    return {"api": ("/health", 200), "manage": ("/manage/role", 401)}[function]
+
+
+@pytest.mark.parametrize("function", APPS)
+def test_each_function_answers_who_comes_through_the_edge_and_nobody_else(emptied: Journey, function: str):
+    path, status = asked(function, emptied)
+    with served(APPS[function](with_key(emptied))) as url:
+        assert send("GET", url + path, headers={ORIGIN_KEY: KEY}).status == status
+        for past in ({}, {ORIGIN_KEY: KEY[1:]}):
+            assert send("GET", url + path, headers=past).status == 403
+        assert b"RunnerUrl" in send("GET", url + path).body, "refused for this, and for nothing else"
+
+
+@pytest.mark.parametrize(("resource", "status"), [("/iam/{path+}", 200), ("/manage/{path+}", 403)])
+def test_who_signed_by_iam_comes_in_without_the_key(emptied: Journey, resource: str, status: int):
+    """At the API's own URL, since CloudFront can't sign for its viewers; API Gateway says so of this resource alone."""
+    event = json.loads((ROOT / "events" / "apigateway-manage-iam.json").read_text()) | {"resource": resource}
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)  # the one that Mangum takes
+    try:
+        app = Mangum(APPS["manage"](with_key(emptied)), lifespan="off")
+        assert app(event, cast("LambdaContext", Context()))["statusCode"] == status
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+def test_the_key_goes_to_no_other_service():
+    sent = request_headers([(ORIGIN_KEY.encode(), KEY.encode()), (b"accept", b"*/*")])
+    assert ORIGIN_KEY.encode() not in {name.lower() for name, _ in sent}
+
+
+def test_edge_and_functions_have_the_same_key_and_only_with_a_web_acl(template: Template):
+    told = template.body["Globals"]["Function"]["Environment"]["Variables"]["EDGE_KEY"]["Fn::If"]
+    origins = template.properties("Edge")["DistributionConfig"]["Origins"]
+    [api] = [it for it in origins if it["Id"] == "api"]
+    condition, [header], _ = api["OriginCustomHeaders"]["Fn::If"]
+    assert (condition, header["HeaderName"]) == ("HasWebAcl", ORIGIN_KEY)
+    assert told[:2] == ["HasWebAcl", header["HeaderValue"]]
+    assert header["HeaderValue"] == {"Fn::Sub": "{{resolve:secretsmanager:${EdgeKey}:SecretString:key}}"}
+    key = template.body["Resources"]["EdgeKey"]
+    generated = key["Properties"]["GenerateSecretString"]
+    assert (key["Condition"], generated["GenerateStringKey"]) == ("HasWebAcl", "key"), "a secret that nobody chose"
+    assert generated["PasswordLength"] >= 32
+    assert template.properties("Edge")["DistributionConfig"]["WebACLId"]["Fn::If"][0] == "HasWebAcl"
+    assert not template.condition("HasWebAcl")
+    assert all("OriginCustomHeaders" not in origin for origin in origins if origin["Id"] != "api")

@@ -1,0 +1,160 @@
+"""A client that breaks off its own upload is logged as such, and not as a fault of the store."""
+
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import pytest
+from aiohttp import web
+from botocore.credentials import Credentials
+from fastapi import Request, Response
+
+from actions_cache.adapters.s3_signing import S3Signer
+from actions_cache.adapters.s3_stream import S3Stream
+from actions_cache.adapters.system import RandomTokens, SystemClock
+from actions_cache.domain.byte_range import ByteRange
+from actions_cache.domain.errors import InvalidRequest
+from actions_cache.ports import Unavailable
+from actions_cache.usecases.receive_part import ReceivePart
+from actions_cache.web.app import new_app
+from dev.local.edge.origin_bucket import BucketOrigin, BucketUnreachable
+from tests.integration.streaming.proxying import served as store_served
+from tests.support.serving import served
+from tests.support.told import Told
+
+ARCHIVE = "0123456789abcdef0123456789abcdef"
+SIZE = 10_000
+
+
+async def store(request: web.Request) -> web.StreamResponse:
+    """Take an object, or refuse it at once if its key ends in `refused`."""
+    if request.path.endswith("refused"):
+        return web.Response(status=500, text="no free volumes left")
+    await request.read()
+    return web.Response(headers={"ETag": '"e"'})
+
+
+@pytest.fixture(scope="module")
+def signer() -> Iterator[S3Signer]:
+    with store_served(store, nullcontext()) as url:
+        client = boto3.Session("key", "secret", region_name="eu-west-1").client("s3", endpoint_url=url)
+        yield S3Signer(client, "bucket", Credentials("key", "secret"))
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def url(signer: S3Signer, told: Told) -> Iterator[str]:
+    receive = ReceivePart(S3Stream(signer), SystemClock(), RandomTokens())
+    app = new_app(told)
+
+    @app.put("/blobs/upload/{kind}")
+    @app.patch("/_apis/artifactcache/{kind}")
+    async def upload(kind: str, request: Request) -> Response:
+        body = request.stream()
+        match kind:
+            case "blob":
+                await receive(ARCHIVE, None, SIZE, body)
+            case "block":
+                await receive(ARCHIVE, "QQ==", SIZE, body)
+            case "append":
+                await receive.appended(ARCHIVE, None, SIZE, body)
+            case "piece":
+                await receive.piece(ARCHIVE, ByteRange(0, SIZE), body)
+        return Response(status_code=201)
+
+    with served(app) as url:
+        yield url
+
+
+def broken_off(url: str, method: str, path: str, *, chunked: bool) -> None:
+    """Send half of a body, then close the connection."""
+    address = urlsplit(url)
+    length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % SIZE
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\n".encode() + length + b"\r\n\r\n"
+    half = b"x" * (SIZE // 2)
+    with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+        connection.sendall(head + (b"%x\r\n%s\r\n" % (len(half), half) if chunked else half))
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("PUT", "/blobs/upload/blob"),
+        ("PUT", "/blobs/upload/block"),
+        ("PUT", "/blobs/upload/append"),
+        ("PATCH", "/_apis/artifactcache/piece"),
+    ],
+)
+def test_client_that_breaks_off_its_upload_is_no_error(url: str, told: Told, method: str, path: str, *, chunked: bool):
+    broken_off(url, method, path, chunked=chunked)
+    until = time.monotonic() + 10
+    while not told.happenings and time.monotonic() < until:
+        time.sleep(0.02)
+    assert [(it.what, it.is_error, dict(it.metrics)) for it in told.happenings] == [("the client went away", False, {})]
+    assert told.happenings[0].fields == {"asked": f"{method} {path}"}
+
+
+class Gone(Exception):
+    pass
+
+
+async def half_a_body() -> AsyncIterator[bytes]:
+    yield b"x" * (SIZE // 2)
+    raise Gone
+
+
+async def whole_body() -> AsyncIterator[bytes]:
+    yield b"x" * SIZE
+
+
+@pytest.mark.parametrize("key", ["parts", "refused"])
+async def test_fault_of_a_body_is_told_before_any_of_the_stores(signer: S3Signer, key: str):
+    stream = S3Stream(signer)
+    try:
+        with pytest.raises(Gone):
+            await stream.write(key, SIZE, half_a_body())
+    finally:
+        await stream.close()
+
+
+async def test_store_that_refuses_a_whole_body_is_unavailable(signer: S3Signer):
+    stream = S3Stream(signer)
+    try:
+        with pytest.raises(Unavailable, match="no free volumes"):
+            await stream.write("refused", SIZE, whole_body())
+    finally:
+        await stream.close()
+
+
+async def test_piece_of_another_length_is_the_clients_fault(signer: S3Signer):
+    stream = S3Stream(signer)
+    receive = ReceivePart(stream, SystemClock(), RandomTokens())
+    try:
+        with pytest.raises(InvalidRequest, match="announces"):
+            await receive.piece(ARCHIVE, ByteRange(0, SIZE + 1), whole_body())
+    finally:
+        await stream.close()
+
+
+async def test_local_edge_tells_its_client_from_its_bucket(signer: S3Signer):
+    origin = BucketOrigin(signer)
+    headers: Any = [(b"content-length", str(SIZE).encode())]
+    try:
+        with pytest.raises(Gone):
+            async with origin.answer("PUT", "/parts", headers, half_a_body()):
+                pass
+        async with origin.answer("PUT", "/parts", headers, whole_body()) as answer:
+            assert answer.status == 200
+    finally:
+        await origin.close()
+    assert not issubclass(Gone, BucketUnreachable)

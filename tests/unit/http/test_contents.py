@@ -1,0 +1,143 @@
+"""Answers about an archive's bytes, on a real store, have a safe type and honour its pins."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import pytest
+
+from actions_cache.domain.signed_url import Direction
+from actions_cache.domain.timing import SECOND
+from actions_cache.web import azure
+from actions_cache.wiring.data import DataPlane
+from functions.api import app as api
+from functions.download import app as download
+from tests.support.clients.wire import Reply, send
+from tests.support.journey import Journey, name
+from tests.support.serving import served
+
+PAGE = b"<!doctype html><script>alert(document.cookie)</script>"
+OCTET_STREAM = "application/octet-stream"
+
+
+@dataclass
+class Functions:
+    journey: Journey
+    api: str
+    download: str
+
+    def signed(self, direction: Direction, archive_id: str) -> str:
+        return self.journey.control.urls.sign(direction, archive_id, self.journey.clock.now() + 60 * SECOND)
+
+    def saved(self, *parts: bytes) -> str:
+        """Save an entry, and return the path of its download URL."""
+        self.journey.clock.advance(1)
+        entry = self.journey.save(name(f"npm-{self.journey.clock.now()}"), *parts)
+        return self.signed(Direction.DOWNLOAD, entry.archive_id)
+
+
+@pytest.fixture
+def functions(on_engines: Journey) -> Iterator[Functions]:
+    data = DataPlane(on_engines.control)
+    with served(api.create_app(on_engines.control, data)) as api_url, served(download.create_app(data)) as download_url:
+        yield Functions(on_engines, api_url, download_url)
+
+
+def assert_inert(reply: Reply) -> None:
+    assert {header: reply.headers[header] for header in azure.INERT} == azure.INERT
+
+
+# ------------------------------------------------------------------ no browser shows it as a page
+
+
+def test_a_saved_page_is_streamed_as_bytes(functions: Functions):
+    path = functions.saved(PAGE[:20], PAGE[20:])
+    streamed, described = send("GET", functions.download + path), send("HEAD", functions.api + path)
+    ranged = send("GET", functions.download + path, headers={"x-ms-range": "bytes=1-"})
+    assert (streamed.body, ranged.body) == (PAGE, PAGE[1:])
+    for reply in (streamed, described, ranged):
+        assert reply.headers["Content-Type"] == OCTET_STREAM
+        assert_inert(reply)
+
+
+def test_errors_and_redirects_of_blobs_are_no_pages_either(functions: Functions):
+    refused = send("GET", f"{functions.download}/blobs/download/x?se=1&sig=x")
+    behind = send("GET", functions.download + functions.saved(PAGE), headers={"x-ms-range": "bytes=999-"})
+    redirect = send("GET", functions.download + functions.saved(PAGE))
+    unknown = send("DELETE", f"{functions.api}/blobs/upload/x")
+    assert [reply.status for reply in (refused, behind, redirect, unknown)] == [403, 416, 302, 405]
+    for reply in (refused, behind, redirect, unknown):
+        assert_inert(reply)
+
+
+def test_the_api_stores_bytes_whatever_type_its_client_names(functions: Functions):
+    archive_id = functions.journey.reserve(name("npm-1"))
+    url = functions.api + functions.signed(Direction.UPLOAD, archive_id)
+    named = {"Content-Type": "text/html", "x-ms-blob-content-type": "text/html"}
+    for query in ("", "&comp=block&blockid=QQ=="):
+        assert send("PUT", url + query, PAGE, named).status == 201
+    bucket = functions.journey.control.settings.bucket
+    for key in functions.journey.keys(archive_id):
+        stored = functions.journey.s3.head_object(Bucket=bucket, Key=f"archives/{archive_id}/{key}")
+        assert stored["ContentType"] == OCTET_STREAM, key
+
+
+# ------------------------------------------------------------------ If-Match, If-Range
+
+
+TAGS = {
+    '"{id}"': True,
+    ' "{id}" ': True,
+    'W/"{id}"': False,
+    '"another"': False,
+    '"{id}", "another"': False,
+    "Wed, 21 Oct 2015 07:28:00 GMT": False,
+    "*": False,
+    "": False,
+}
+
+
+def test_a_range_holds_only_while_if_range_names_this_archive(functions: Functions):
+    """RFC 9110, 13.1.5: otherwise the client would join two archives' bytes. The merged object has another ETag."""
+    path = functions.saved(b"0123", b"456789")
+    for merge in (list, functions.journey.merge_all):
+        merge()
+        for tag, applies in TAGS.items():
+            headers = {"If-Range": tag.replace("{id}", archive_of(path)), "Range": "bytes=2-5"}
+            reply = send("GET", functions.download + path, headers=headers)
+            assert (reply.status, reply.body) == ((206, b"2345") if applies else (200, b"0123456789")), tag
+
+
+def test_if_range_is_nothing_to_azures_range(functions: Functions):
+    """Azure's clients take it for honoured, whatever the status."""
+    path = functions.saved(b"0123", b"456789")
+    reply = send("GET", functions.download + path, headers={"If-Range": '"another"', "x-ms-range": "bytes=2-5"})
+    assert (reply.status, reply.body) == (206, b"2345")
+
+
+SAVERS = [
+    ("If-None-Match", '"{id}"'),
+    ("If-None-Match", "*"),
+    ("If-Modified-Since", "Fri, 31 Dec 2100 23:59:59 GMT"),
+    ("If-Unmodified-Since", "Wed, 21 Oct 2015 07:28:00 GMT"),
+]
+
+
+def test_what_could_only_save_bytes_is_ignored(functions: Functions):
+    """The bytes behind a URL never change, and a streamed answer without a body, as 304 has, may not end."""
+    path = functions.saved(b"0123", b"456789")
+    for header, value in SAVERS:
+        reply = send("GET", functions.download + path, headers={header: value.replace("{id}", archive_of(path))})
+        assert (reply.status, reply.body) == (200, b"0123456789"), (header, value)
+
+
+def test_if_match_compares_strongly(functions: Functions):
+    path = functions.saved(b"0123", b"456789")
+    for tag, status in {"*": 200, '"x", "{id}"': 200, 'W/"{id}"': 412, '"x"': 412, "": 412}.items():
+        headers = {"If-Match": tag.replace("{id}", archive_of(path))}
+        assert send("GET", functions.download + path, headers=headers).status == status, tag
+        assert send("HEAD", functions.api + path, headers=headers).status == status, tag
+
+
+def archive_of(path: str) -> str:
+    return urlsplit(path).path.rpartition("/")[2]

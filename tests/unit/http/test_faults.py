@@ -1,0 +1,157 @@
+"""Whatever goes wrong is said in the dialect of whoever asked, with nothing of the inside in it."""
+
+import asyncio
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+import urllib3
+from mangum import Mangum
+
+from actions_cache.domain.errors import CacheError, InvalidRequest, NotFound, RangeNotSatisfiable, TooLarge, TryAgain
+from actions_cache.domain.happenings import ERRORS
+from actions_cache.domain.refusal import NotAdmitted, RefusedJob
+from actions_cache.ports import Unavailable
+from actions_cache.web.app import new_app
+from dev.local.template import ROOT
+from tests.support.serving import served
+from tests.support.told import Told
+
+TOLD = Told()
+
+STRANGER = RefusedJob("https://a.example", "42", "octo/app", "7", "octo", ("repository_id=42",))
+FAULTS = {
+    "invalid": (InvalidRequest("the key is <odd> & long"), 400, "invalid_argument", "InvalidInput"),
+    "missing": (NotFound("no such upload"), 404, "not_found", "BlobNotFound"),
+    "of a stranger": (NotAdmitted("not for octo/app", STRANGER), 403, "permission_denied", "AuthenticationFailed"),
+    "large": (TooLarge("too much"), 413, "invalid_argument", "RequestBodyTooLarge"),
+    "range": (RangeNotSatisfiable(7), 416, "invalid_argument", "InvalidRange"),
+    "later": (TryAgain("merging", 9), 503, "unavailable", "ServerBusy"),
+    "store down": (Unavailable("secret endpoint 10.0.0.1"), 503, "unavailable", "ServerBusy"),
+    "bug": (RuntimeError("secret value"), 500, "internal", "InternalError"),
+    "new kind": (CacheError("something"), 400, "invalid_argument", "InvalidInput"),
+}
+
+
+@pytest.fixture(scope="module")
+def base_url() -> Iterator[str]:
+    app = new_app(TOLD)
+
+    @app.get("/blobs/{fault}")
+    @app.get("/twirp/{fault}")
+    async def fail(fault: str) -> None:
+        raise FAULTS[fault][0]
+
+    with served(app) as url:
+        yield url
+
+
+def ask(url: str, method: str = "GET") -> urllib3.BaseHTTPResponse:
+    with urllib3.PoolManager() as http:
+        return http.request(method, url.replace(" ", "%20"), retries=False)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_twirp_clients_are_told_in_json(base_url, fault):
+    error, status, code, _ = FAULTS[fault]
+    answer = ask(f"{base_url}/twirp/{fault}")
+    assert (answer.status, answer.headers["Content-Type"]) == (status if status != 416 else 400, "application/json")
+    body = json.loads(answer.data)
+    assert body["code"] == code
+    assert "secret" not in body["msg"]
+    assert isinstance(error, Unavailable | RuntimeError) or body["msg"] == str(error)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_blob_clients_are_told_in_xml_with_a_request_id(base_url, fault):
+    error, status, _, code = FAULTS[fault]
+    answer = ask(f"{base_url}/blobs/{fault}")
+    document = ET.fromstring(answer.data)
+    assert (answer.status, answer.headers["x-ms-error-code"], document.findtext("Code")) == (status, code, code)
+    assert answer.headers["x-ms-request-id"]
+    message = document.findtext("Message") or ""
+    assert "secret" not in message
+    assert isinstance(error, Unavailable | RuntimeError) or message == str(error)
+
+
+def test_who_is_to_come_again_is_told_when(base_url):
+    for dialect in ("twirp", "blobs"):
+        assert ask(f"{base_url}/{dialect}/later").headers["Retry-After"] == "9"
+
+
+def test_who_asks_behind_the_end_is_told_where_it_is(base_url):
+    assert ask(f"{base_url}/blobs/range").headers["Content-Range"] == "bytes */7"
+
+
+def test_an_unknown_route_or_method_is_told_in_the_dialect_of_its_path(base_url):
+    assert json.loads(ask(f"{base_url}/nowhere").data)["code"] == "bad_route"
+    assert json.loads(ask(f"{base_url}/twirp/bug", "DELETE").data)["code"] == "bad_route"
+    assert ask(f"{base_url}/blobs/bug", "PATCH").headers["x-ms-error-code"] == "UnsupportedHttpVerb"
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_is_counted_once_by_its_kind_and_an_error_only_if_it_is_ours(base_url, fault):
+    error = FAULTS[fault][0]
+    TOLD.happenings.clear()
+    ask(f"{base_url}/blobs/{fault}")
+    [told] = TOLD.happenings
+    kind = {Unavailable: "Unavailable", RuntimeError: "Unexpected"}.get(type(error), type(error).__name__)
+    assert TOLD.counted(ERRORS) == [kind]
+    assert told.is_error == (not isinstance(error, CacheError))
+    assert told.fields["asked"] == f"GET /blobs/{fault}"
+
+
+def test_a_fault_is_told_without_the_query_of_its_url(base_url):
+    TOLD.happenings.clear()
+    ask(f"{base_url}/blobs/missing?sig=secret")
+    assert "secret" not in str(TOLD.happenings)
+
+
+class LambdasContext:
+    aws_request_id = "of-lambda"
+
+
+def test_the_id_of_an_answer_is_lambdas_own():
+    """By Mangum, which hands the context on."""
+    event = json.loads((ROOT / "events" / "apigateway-download.json").read_text()) | {"path": "/blobs/none"}
+    context: Any = LambdasContext()
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    answer = Mangum(new_app(Told()), lifespan="off")(event, context)
+    asyncio.set_event_loop(None)
+    loop.close()
+    assert answer["headers"]["x-ms-request-id"] == "of-lambda"
+
+
+def test_the_adapters_word_on_id_and_trace_counts_where_the_adapter_is(base_url, monkeypatch):
+    trace = "Root=1-67891233-abcdef012345678912345678;Parent=53995c3f42cd8ad8;Sampled=1"
+    context = {"x-amzn-lambda-context": json.dumps({"request_id": "of-lambda", "xray_trace_id": trace})}
+    monkeypatch.delenv("_X_AMZN_TRACE_ID", raising=False)
+    with urllib3.PoolManager() as http:
+        spoofed = http.request("GET", f"{base_url}/blobs/missing", headers=context)
+        assert "_X_AMZN_TRACE_ID" not in os.environ
+        monkeypatch.setenv("AWS_LWA_PORT", "8080")
+        told = http.request("GET", f"{base_url}/blobs/missing", headers=context)
+    assert spoofed.headers["x-ms-request-id"] != "of-lambda" == told.headers["x-ms-request-id"]
+    # Where botocore takes it from: its calls to SQS carry the trace to the worker.
+    assert os.environ.pop("_X_AMZN_TRACE_ID") == trace
+
+
+def test_of_a_stranger_it_is_told_who_it_is_and_what_would_let_it_in(base_url):
+    TOLD.happenings.clear()
+    ask(f"{base_url}/twirp/of a stranger")
+    [told] = TOLD.happenings
+    assert told.fields == {
+        "asked": "GET /twirp/of a stranger",
+        "kind": "NotAdmitted",
+        "fault": "cache read denied: not for octo/app",
+        "repository": "42",
+        "repository_name": "octo/app",
+        "issuer": "https://a.example",
+        "owner": "octo",
+        "owner_id": "7",
+        "to_admit": ("repository_id=42",),
+    }

@@ -1,0 +1,63 @@
+"""`make` says at once, in words, what it lacks on the machine."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dev.local.template import ROOT
+
+
+def make(directory: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    shutil.copy(ROOT / "Makefile", directory)
+    shutil.copytree(ROOT / "dev" / "requirements", directory / "dev" / "requirements", dirs_exist_ok=True)
+    command = ["make", "--silent", *arguments]
+    return subprocess.run(
+        command, cwd=directory, env={**os.environ, **variables}, capture_output=True, text=True, check=False, timeout=30
+    )
+
+
+def program(path: Path, script: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (None, "run as Python"),
+        ("echo 'pyenv: python3: command not found' >&2; exit 127", "(pyenv: python3: command not found)"),
+        ("echo '3.10 0'", "is Python 3.10, and 3.11 or newer is needed"),
+    ],
+)
+def test_python_that_is_none_is_told_from_one_that_is_too_old(tmp_path: Path, script: str | None, said: str):
+    python = tmp_path / "python"
+    if script is not None:
+        program(python, script)
+    ran = make(tmp_path, ".venv/.ready", f"PYTHON={python}")
+    assert ran.returncode != 0
+    assert said in ran.stdout
+    assert "make PYTHON=/path/to" in ran.stdout
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_demo_without_node_says_so_before_it_starts_anything(tmp_path: Path):
+    program(tmp_path / "node", "exit 127")
+    kept = [
+        it
+        for name in (".venv/.ready", ".tools/engines/.ready", "tests/support/clients/node_modules/.ready")
+        for it in ("-o", name)
+    ]
+    ran = make(tmp_path, *kept, "demo", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert (ran.returncode != 0, "Node.js is needed for the demo" in ran.stdout) == (True, True)
+
+
+def test_clients_without_npm_say_so(tmp_path: Path):
+    program(tmp_path / "npm", "exit 127")
+    (tmp_path / "tests" / "support" / "clients").mkdir(parents=True)
+    (tmp_path / "tests" / "support" / "clients" / "package-lock.json").touch()
+    ran = make(tmp_path, "tests/support/clients/node_modules/.ready", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert (ran.returncode != 0, "Node.js with npm is needed" in ran.stdout) == (True, True)

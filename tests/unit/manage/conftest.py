@@ -1,0 +1,71 @@
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import urllib3
+from fastapi import FastAPI
+
+from actions_cache.adapters import management_secret
+from actions_cache.domain.access import Caller
+from actions_cache.domain.role import read_only_token
+from actions_cache.wiring.management import ManagementPlane
+from functions.manage.app import create_app
+from tests.support.journey import REPOSITORY, Journey, name
+from tests.support.serving import served
+
+ADMIN = "a" * 64
+READ_ONLY = read_only_token(ADMIN)
+
+
+@dataclass
+class Manager:
+    """Asks the app, with a token or without."""
+
+    app: FastAPI
+    url: str
+    journey: Journey
+
+    def ask(self, method: str, path: str, token: str | None = ADMIN, scheme: str = "Bearer", **headers: str) -> Any:
+        known = {} if token is None else {"Authorization": f"{scheme} {token}"}
+        return urllib3.request(method, f"{self.url}{path}", headers=known | headers, retries=False, timeout=60)
+
+    def get(self, path: str, **query: Any) -> Any:
+        encoded = f"?{urlencode(query, doseq=True)}" if query else ""
+        answer = self.ask("GET", f"{path}{encoded}", READ_ONLY)
+        assert answer.status == 200, answer.data
+        return answer.json()
+
+    def save(self, *keys: str, **where: str) -> None:
+        for key in keys:
+            self.journey.clock.advance(1)
+            self.journey.save(name(key, **where), b"content")
+
+    def put_secret(self, **tokens: str) -> None:
+        secrets = self.journey.control.session.client("secretsmanager")
+        arn = self.journey.control.settings.admin_secret_arn
+        assert arn is not None
+        secrets.put_secret_value(SecretId=arn, SecretString=json.dumps(tokens))
+
+
+@pytest.fixture(scope="module")
+def url_of_app(of_the_module: Journey) -> Iterator[tuple[str, FastAPI]]:
+    app = create_app(ManagementPlane(of_the_module.control))
+    with served(app) as url:
+        yield url, app
+
+
+@pytest.fixture
+def manager(emptied: Journey, url_of_app: tuple[str, FastAPI], monkeypatch: pytest.MonkeyPatch) -> Manager:
+    """Of a server where example/tools has saved nothing yet."""
+    monkeypatch.setattr(
+        "actions_cache.usecases.delete_entries.SIDE_BY_SIDE", 1
+    )  # see tests/unit/flows/test_managing.py
+    monkeypatch.setattr(management_secret, "CACHED_SECONDS", 0)
+    emptied.control.admit(Caller(REPOSITORY, (), "example/tools"))
+    url, app = url_of_app
+    manager = Manager(app, url, emptied)
+    manager.put_secret(admin=ADMIN)
+    return manager

@@ -1,0 +1,204 @@
+"""This server's own management API, and its document."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from actions_cache.domain.errors import InvalidRequest
+from actions_cache.domain.timing import DAY, SECOND
+from actions_cache.wiring.management import ManagementPlane
+from functions.manage.app import create_app
+from functions.manage.moments import parse_moment, shown
+from tests.support.journey import SCOPE, name
+from tests.support.serving import served
+from tests.unit.manage.conftest import Manager
+
+ENTRIES = "/manage/repositories/42/entries"
+NOW = 1_800_000_000 * SECOND
+
+
+def keys(entries: list[dict[str, Any]]) -> list[str]:
+    return [it["key"] for it in entries]
+
+
+def test_repositories_stand_beside_their_budget(manager: Manager) -> None:
+    manager.save("npm-1")
+    answer = manager.get("/manage/repositories")
+    assert answer == {
+        "repositories": [
+            {
+                "id": "42",
+                "name": "example/tools",
+                "bytes": 7,
+                "entries": 1,
+                "budget_bytes": 10 * 1024**3,
+                "last_used_at": "2027-01-15T08:00:01.000Z",
+            }
+        ],
+        "unread": 0,
+        "store": {"bytes": 7, "entries": 1, "budget_bytes": None},
+    }
+    assert manager.get("/manage/repositories/example/tools") == answer["repositories"][0]
+
+
+def test_an_entry_says_how_often_it_was_found_and_where_its_merge_stands(manager: Manager) -> None:
+    manager.save("one")
+    manager.journey.save(name("two"), b"a", b"b")
+    manager.journey.look_up("one")
+    entries = {it["key"]: it for it in manager.get(ENTRIES)["entries"]}
+    assert {key: (it["hits"], it["merge"]) for key, it in entries.items()} == {
+        "one": (1, "single"),
+        "two": (0, "queued"),
+    }
+    manager.journey.merge_all()
+    assert manager.get(ENTRIES, search="TWO")["entries"][0]["merge"] == "merged"
+
+
+def test_entries_are_searched_sorted_and_paged(manager: Manager) -> None:
+    manager.save("npm-1", "yarn-1", "npm-2")
+    assert keys(manager.get(ENTRIES, search="PM-", sort="key", direction="asc")["entries"]) == ["npm-1", "npm-2"]
+    page = manager.get(ENTRIES, sort="key", per_page=2, page=2)
+    assert (page["total"], page["page"], page["per_page"], keys(page["entries"])) == (3, 2, 2, ["npm-1"])
+
+
+def test_a_filter_deletes_what_it_names_after_a_dry_run_that_said_so(manager: Manager) -> None:
+    manager.save("npm-1", "npm-2", "yarn-1")
+    path = f"{ENTRIES}?key_prefix=npm-&ref={SCOPE}"
+    dry = manager.ask("DELETE", f"{path}&dry_run=true").json()
+    assert (dry["dry_run"], sorted(keys(dry["deleted"])), dry["remaining"]) == (True, ["npm-1", "npm-2"], 0)
+    assert manager.get(ENTRIES)["total"] == 3
+    done = manager.ask("DELETE", path).json()
+    assert (done["dry_run"], done["deleted"]) == (False, dry["deleted"])
+    assert keys(manager.get(ENTRIES)["entries"]) == ["yarn-1"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("", "?dry_run=false", "?key_prefix=", "?keyprefix=npm", "?ref=&version=", "?key=" + "x" * 513),
+        *("?older_than=soon", "?older_than=2026-01-01", "?unused_since=-1d"),
+    ],
+)
+def test_a_filter_that_names_nothing_or_cannot_be_read_deletes_nothing(manager: Manager, query: str) -> None:
+    manager.save("npm-1")
+    assert manager.ask("DELETE", f"{ENTRIES}{query}").status == 422
+    assert manager.get(ENTRIES)["total"] == 1
+
+
+def test_old_entries_go_by_their_age(manager: Manager) -> None:
+    manager.save("old")
+    manager.journey.clock.advance(3600)
+    manager.save("new")
+    assert keys(manager.ask("DELETE", f"{ENTRIES}?older_than=30m").json()["deleted"]) == ["old"]
+
+
+def test_an_entry_goes_by_its_id_after_a_dry_run(manager: Manager) -> None:
+    manager.save("a", "b")
+    [_, entry] = manager.get(ENTRIES)["entries"]
+    for query in ("?dry_run=true", ""):
+        assert keys(manager.ask("DELETE", f"{ENTRIES}/{entry['id']}{query}").json()["deleted"]) == ["a"]
+    assert manager.ask("DELETE", f"{ENTRIES}/{entry['id']}").status == 404
+
+
+def test_a_match_says_what_is_restored_and_why(manager: Manager) -> None:
+    manager.save("npm-1")
+    asked = {
+        "repository": "example/tools",
+        "key": "npm-2",
+        "restore_key": ["x-", "npm-"],
+        "ref": ["refs/heads/b", SCOPE],
+    }
+    [match] = manager.get("/manage/match", **asked)["matches"]
+    assert match["found"]["key"] == "npm-1"
+    assert [(it["ref"], it["key"], it["exact"]) for it in match["attempts"]][-1] == (SCOPE, "npm-", False)
+    assert len(match["attempts"]) == 8
+    miss = manager.get("/manage/match", repository="42", key="npm-", ref="refs/heads/b", version="v1")
+    assert (miss["matches"][0]["found"], [it["key"] for it in miss["alike"]]) == (None, ["npm-1"])
+
+
+def test_activity_and_cost_tell_what_jobs_did(manager: Manager) -> None:
+    manager.save("npm-1")
+    manager.journey.look_up("npm-1")
+    manager.journey.look_up("nope")
+    activity = manager.get("/manage/activity", repository="example/tools", hours=2)
+    assert activity["repository"] == "42"
+    *_, now = activity["hours"]
+    counted = {"hits": 1, "misses": 1, "saves": 1, "bytes_restored": 7, "bytes_saved": 7}
+    assert now == {"hour": "2027-01-15T08:00:00.000Z", **counted}
+    cost = manager.get("/manage/cost", hours=1)
+    assert (cost["stored_bytes"], cost["requests"]) == (7, counted)
+    assert cost["month_usd"] == pytest.approx(sum(cost["by_part"].values()))
+
+
+@pytest.mark.parametrize(
+    "path", ["/manage/activity?hours=0", "/manage/activity?hours=841", "/manage/match?repository=42&key=a"]
+)
+def test_a_question_that_cannot_be_answered_is_refused(manager: Manager, path: str) -> None:
+    assert manager.ask("GET", path).status == 422
+
+
+def test_the_document_is_valid_and_has_every_route(manager: Manager) -> None:
+    document = manager.ask("GET", "/manage/openapi.json", None).json()
+    OpenAPIV31SpecValidator(document).validate()
+    operations = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
+    githubs = {("GET", "caches"), ("DELETE", "caches"), ("DELETE", "caches/{number}"), ("GET", "cache/usage")}
+    ours = {"role", "repositories", "repositories/{repository}", "match", "activity", "failures", "cost"}
+    ours.add("refused-tokens")
+    entries = {("GET", "entries"), ("DELETE", "entries"), ("DELETE", "entries/{number}")}
+    assert operations == {
+        *((method, f"/repos/{{owner}}/{{repo}}/actions/{path}") for method, path in githubs),
+        *((method, f"/repositories/{{repository_id}}/actions/{path}") for method, path in githubs),
+        *(("GET", f"/manage/{path}") for path in ours),
+        *((method, f"/manage/repositories/{{repository}}/{path}") for method, path in entries),
+    }
+    secured = [operation for item in document["paths"].values() for operation in item.values()]
+    assert all(operation["security"] == [{"HTTPBearer": []}] for operation in secured)
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("0s", NOW),
+        ("90s", NOW - 90 * SECOND),
+        ("5m", NOW - 300 * SECOND),
+        ("12h", NOW - DAY // 2),
+        ("30d", NOW - 30 * DAY),
+        ("2w", NOW - 14 * DAY),
+        ("2027-01-15T08:00:00Z", NOW),
+        ("2027-01-15T09:00:00.250+01:00", NOW + 250),
+    ],
+)
+def test_a_moment_is_an_age_or_a_time_with_its_zone(text: str, at: int) -> None:
+    assert parse_moment("older_than", text, NOW) == at
+
+
+@pytest.mark.parametrize(
+    "text", ["", "30", "d", "-1d", "1.5d", "1y", "2027-01-15", "2027-01-15T08:00:00", "soon", "9" * 20 + "d"]
+)
+def test_what_is_no_moment_is_named(text: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"older_than: .* neither an age"):
+        parse_moment("older_than", text, NOW)
+
+
+@pytest.mark.parametrize(("at", "text"), [(0, "1970-01-01T00:00:00.000Z"), (NOW + 7, "2027-01-15T08:00:00.007Z")])
+def test_a_moment_is_shown_as_github_shows_it(at: int, text: str) -> None:
+    assert shown(at) == text
+    assert parse_moment("x", text, NOW) == at
+
+
+def test_a_search_that_had_no_time_for_all_says_so(manager: Manager) -> None:
+    manager.save("npm-1")
+    with served(create_app(ManagementPlane(manager.journey.control, reading_time=-1))) as url:
+        hasty = replace(manager, url=url)
+        found = hasty.get(ENTRIES, search="npm")
+        assert (found["more"], found["total"], found["entries"]) == (True, 0, [])
+        dry = hasty.ask("DELETE", f"{ENTRIES}?key_prefix=npm-&dry_run=true").json()
+        assert (dry["more"], dry["deleted"]) == (True, [])
+        overview = hasty.get("/manage/repositories")
+        assert (overview["repositories"], overview["unread"]) == ([], 1)
+        lost = hasty.ask("DELETE", f"{ENTRIES}/5")
+        assert lost.status == 503
+        assert "by its key" in lost.json()["message"]
+    assert manager.get(ENTRIES, search="npm")["more"] is False

@@ -1,0 +1,56 @@
+"""What is asked for in a query is what is looked for: each filter by its own name, none left out."""
+
+import pytest
+
+from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy
+from actions_cache.domain.timing import DAY, SECOND
+from functions.manage.asked import DeleteEntries, GithubDelete, GithubList, GithubSort, ListEntries
+from tests.unit.domain.build import NOW
+
+
+def test_of_a_list():
+    asked = ListEntries(
+        search="s",
+        key_prefix="p",
+        ref="r",
+        version="v",
+        sort=SortBy.SIZE,
+        direction=Direction.ASCENDING,
+        per_page=7,
+        page=3,
+    )
+    wanted = EntryFilter(search="s", key_prefix="p", ref="r", version="v")
+    assert asked.wanted() == (wanted, Order(SortBy.SIZE, Direction.ASCENDING), Page(3, 7))
+    assert ListEntries().wanted() == (EntryFilter(), Order(SortBy.LAST_USED_AT, Direction.DESCENDING), Page(1, 30))
+
+
+def test_of_a_deletion():
+    asked = DeleteEntries(key="k", key_prefix="p", ref="r", version="v", older_than="30d", unused_since="12h")
+    assert asked.wanted(NOW) == EntryFilter(
+        key="k",
+        key_prefix="p",
+        ref="r",
+        version="v",
+        created_before=NOW - 30 * DAY,
+        unused_since=NOW - 12 * 3600 * SECOND,
+    )
+    assert DeleteEntries().wanted(NOW).asks_nothing
+
+
+@pytest.mark.parametrize(
+    ("sort", "by"),
+    [
+        (GithubSort.CREATED_AT, SortBy.CREATED_AT),
+        (GithubSort.LAST_ACCESSED_AT, SortBy.LAST_USED_AT),
+        (GithubSort.SIZE_IN_BYTES, SortBy.SIZE),
+    ],
+)
+def test_of_githubs_list(sort, by):
+    asked = GithubList(key="p", ref="r", sort=sort, direction=Direction.ASCENDING, per_page=7, page=3)
+    wanted = EntryFilter(key_prefix="p", ref="r"), Order(by, Direction.ASCENDING), Page(3, 7)
+    assert asked.wanted() == wanted
+
+
+def test_of_githubs_deletion():
+    assert GithubDelete(key="k", ref="r").wanted() == EntryFilter(key="k", ref="r")
+    assert GithubDelete(key="k").wanted() == EntryFilter(key="k")

@@ -1,0 +1,179 @@
+"""GitHub's endpoints: the shapes of its documents, its filters, its statuses."""
+
+import re
+from typing import Any
+
+import pytest
+
+from actions_cache.domain.access import Caller
+from tests.support.journey import SCOPE, VERSION
+from tests.unit.manage.conftest import Manager
+
+CACHES = "/repos/example/tools/actions/caches"
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+def keys(answer: Any) -> list[str]:
+    return [it["key"] for it in answer["actions_caches"]]
+
+
+def test_a_cache_looks_as_githubs_documents_have_it(manager: Manager) -> None:
+    """https://docs.github.com/rest/actions/cache#list-github-actions-caches-for-a-repository."""
+    manager.save("npm-1")
+    answer = manager.get(CACHES)
+    [cache] = answer["actions_caches"]
+    assert (list(answer), list(cache)) == (
+        ["total_count", "actions_caches"],
+        ["id", "ref", "key", "version", "last_accessed_at", "created_at", "size_in_bytes"],
+    )
+    assert (cache["ref"], cache["key"], cache["version"], cache["size_in_bytes"]) == (SCOPE, "npm-1", VERSION, 7)
+    assert isinstance(cache["id"], int)
+    assert cache["id"] < 2**53
+    assert cache["created_at"] == "2027-01-15T08:00:01.000Z"
+    assert TIME.fullmatch(cache["last_accessed_at"])
+
+
+def test_usage_looks_as_githubs_documents_have_it(manager: Manager) -> None:
+    manager.save("npm-1", "npm-2")
+    assert manager.get("/repos/Example/Tools/actions/cache/usage") == {
+        "full_name": "example/tools",
+        "active_caches_size_in_bytes": 14,
+        "active_caches_count": 2,
+    }
+
+
+@pytest.mark.parametrize("root", ["/repos/example/tools", "/api/v3/repos/EXAMPLE/tools", "/repositories/42"])
+def test_it_stands_where_each_client_asks(manager: Manager, root: str) -> None:
+    manager.save("npm-1")
+    assert keys(manager.get(f"{root}/actions/caches")) == ["npm-1"]
+    assert manager.get(f"{root}/actions/cache/usage")["active_caches_count"] == 1
+    assert manager.ask("DELETE", f"{root}/actions/caches?key=npm-1").status == 200
+
+
+@pytest.mark.parametrize("path", ["7@https://ghes.example", "7%40https%3A%2F%2Fghes.example"])
+def test_an_id_of_another_issuer_is_asked_for_with_its_slashes_or_encoded(manager: Manager, path: str) -> None:
+    manager.journey.control.admit(Caller("7@https://ghes.example", (), None))
+    manager.save("npm-1", repository="7@https://ghes.example")
+    assert keys(manager.get(f"/repositories/{path}/actions/caches")) == ["npm-1"]
+    assert manager.get(f"/repositories/{path}/actions/cache/usage")["full_name"] == "7@https://ghes.example"
+
+
+@pytest.mark.parametrize(
+    ("query", "listed"),
+    [
+        ({}, ["b-3", "a-2", "a-1"]),
+        ({"key": "a-"}, ["a-2", "a-1"]),
+        ({"key": "a-", "ref": SCOPE}, ["a-1"]),
+        ({"ref": "refs/pull/7/merge"}, ["b-3", "a-2"]),
+        ({"ref": "main"}, []),
+        ({"sort": "created_at", "direction": "asc"}, ["a-1", "a-2", "b-3"]),
+        ({"sort": "last_accessed_at", "direction": "asc"}, ["a-1", "a-2", "b-3"]),
+        ({"sort": "size_in_bytes"}, None),
+        ({"per_page": 1, "page": 2}, ["a-2"]),
+        ({"per_page": 2, "page": 3}, []),
+    ],
+    ids=str,
+)
+def test_filters_sort_and_pages_as_at_github(manager: Manager, query: dict[str, Any], listed: list[str] | None) -> None:
+    manager.save("a-1")
+    manager.save("a-2", "b-3", scope="refs/pull/7/merge")
+    answer = manager.get(CACHES, **query)
+    assert listed is None or keys(answer) == listed
+    assert answer["total_count"] == (3 if listed is None or "per_page" in query else len(listed))
+
+
+@pytest.mark.parametrize(
+    ("page", "rels"),
+    [(1, {"next": 2, "last": 3}), (2, {"prev": 1, "next": 3, "last": 3, "first": 1}), (3, {"prev": 2, "first": 1})],
+)
+def test_pages_are_linked(manager: Manager, page: int, rels: dict[str, int]) -> None:
+    manager.save("a", "b", "c")
+    header = manager.ask("GET", f"{CACHES}?key=&per_page=1&page={page}".replace("key=&", "")).headers["link"]
+    found = {rel: int(number) for number, rel in re.findall(r'<http://127.0.0.1:[^>]*page=(\d)>; rel="(\w+)"', header)}
+    assert found == rels
+
+
+def test_one_page_has_no_links(manager: Manager) -> None:
+    manager.save("a")
+    assert "link" not in manager.ask("GET", CACHES).headers
+
+
+def test_links_lead_to_where_the_edge_was_asked(manager: Manager) -> None:
+    manager.save("a", "b")
+    answer = manager.ask("GET", f"{CACHES}?per_page=1", **{"x-viewer-host": "cache.example.com"})
+    assert answer.headers["link"].startswith(f"<http://cache.example.com{CACHES}?per_page=1&page=2>")
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("per_page=101", "per_page: "),
+        ("per_page=0", "per_page: "),
+        ("per_page=x", "per_page: "),
+        ("page=0", "page: "),
+        ("page=99999999999999999999", "page: "),
+        *((f"page={number}", "page: ") for number in ("1.0", "1_0", "%2B1", "%201", "%EF%BC%91")),
+        ("sort=name", "sort: "),
+        ("direction=up", "direction: "),
+        ("key=", "key: "),
+        ("branch=main", "branch: "),
+    ],
+)
+def test_a_bad_value_is_named(manager: Manager, query: str, said: str) -> None:
+    answer = manager.ask("GET", f"{CACHES}?{query}")
+    assert (answer.status, answer.json()["message"].startswith(said)) == (422, True), answer.data
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/repos/example/none/actions/caches", "/repos/example/none/actions/cache/usage", f"{CACHES}/x/y"),
+        *("/repositories/7/actions/caches", "/repos/example/tools/actions/runs", "/repos/a%00b/tools/actions/caches"),
+    ],
+)
+def test_what_is_not_there_is_not_found(manager: Manager, path: str) -> None:
+    answer = manager.ask("GET", path)
+    assert (answer.status, answer.json()["status"]) == (404, "404")
+
+
+def test_a_key_is_deleted_in_all_refs_or_in_one_and_never_by_its_beginning(manager: Manager) -> None:
+    manager.save("npm-1", "npm-12")
+    manager.save("npm-1", "npm-12", scope="refs/pull/7/merge")
+    one = manager.ask("DELETE", f"{CACHES}?key=npm-12&ref=refs/pull/7/merge")
+    assert (one.status, one.json()["total_count"], keys(one.json())) == (200, 1, ["npm-12"])
+    both = manager.ask("DELETE", f"{CACHES}?key=npm-1")
+    assert (both.json()["total_count"], keys(both.json())) == (2, ["npm-1", "npm-1"])
+    assert keys(manager.get(CACHES)) == ["npm-12"]
+    again = manager.ask("DELETE", f"{CACHES}?key=npm-1")
+    assert (again.status, again.json()["message"]) == (404, "no cache has the key 'npm-1'")
+
+
+@pytest.mark.parametrize("query", ["", "?ref=refs/heads/main", "?key=", "?key=npm-1&reff=x"])
+def test_a_deletion_that_names_no_key_or_what_is_not_known_deletes_nothing(manager: Manager, query: str) -> None:
+    manager.save("npm-1")
+    assert manager.ask("DELETE", f"{CACHES}{query}").status == 422
+    assert keys(manager.get(CACHES)) == ["npm-1"]
+
+
+def test_a_cache_is_deleted_by_its_id(manager: Manager) -> None:
+    manager.save("npm-1", "npm-2")
+    [_, cache] = manager.get(CACHES)["actions_caches"]
+    gone = manager.ask("DELETE", f"{CACHES}/{cache['id']}")
+    assert (gone.status, gone.data) == (204, b"")
+    assert manager.ask("DELETE", f"{CACHES}/{cache['id']}").status == 404
+    assert keys(manager.get(CACHES)) == ["npm-2"]
+
+
+@pytest.mark.parametrize("number", ["-1", "x", "4503599627370496", "9" * 40, "1.0", "1_0", "+1", "%201", "%EF%BC%91"])
+@pytest.mark.parametrize("of_one", [CACHES, "/manage/repositories/42/entries"])
+def test_what_is_no_id_is_refused(manager: Manager, of_one: str, number: str) -> None:
+    assert manager.ask("DELETE", f"{of_one}/{number}").status == 422
+
+
+def test_who_deleted_what_is_logged_and_the_token_isnt(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
+    manager.save("npm-1")
+    with caplog.at_level("INFO"):
+        manager.ask("DELETE", f"{CACHES}?key=npm-1")
+    [record] = [it for it in caplog.records if it.message == "entries deleted"]
+    assert (record.by, record.repository, record.bytes) == ("admin's token", "42", 7)  # type: ignore[attr-defined]
+    assert "a" * 64 not in caplog.text

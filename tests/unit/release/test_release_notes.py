@@ -1,0 +1,133 @@
+"""A release's files: what is in them, and that nobody else's are taken for them. With a key that is thrown away."""
+
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from actions_cache.release import Release
+from dev.build import release_notes
+from dev.build.finish_build import PLACE
+from dev.build.release_notes import NOTES, SUMS, NotReady, changes, check, check_build, make
+from dev.local.template import ROOT
+from tests.unit.docs.pages import commands
+
+PAGE = (ROOT / "docs" / "releasing.md").read_text()
+RELEASE = Release("1.2.3", "abcdef")
+SIGNER = "release@serverless-actions-cache"
+
+needs_ssh = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-keygen isn't there")
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`good` and `other`, and what a user has: docs/release-signers, here with the good one's public key."""
+    directory = tmp_path_factory.mktemp("keys")
+    for name in ("good", "other"):
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(directory / name)]
+        subprocess.run(command, check=True)
+    (directory / "release-signers").write_text(f"{SIGNER} {(directory / 'good.pub').read_text()}")
+    return directory
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Path:
+    place = tmp_path / "build"
+    (place / "DownloadFunction").mkdir(parents=True)
+    (place / "template.yaml").write_text("Resources: {}\n")
+    (place / PLACE).parent.mkdir(parents=True)
+    (place / PLACE).write_text(f"{RELEASE}\n")
+    script = place / "DownloadFunction" / "run.sh"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    return place
+
+
+@pytest.fixture
+def released(build: Path, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's directory: what was made, and the signers' file where the documented command expects it."""
+    changelog = tmp_path / "root"
+    changelog.mkdir()
+    (changelog / "CHANGELOG.md").write_text("# Changelog\n\n## Unreleased\n\n## 1.2.3 (2026-11-27)\n\n- New.\n")
+    monkeypatch.setattr(release_notes, "ROOT", changelog)
+    out = tmp_path / "out"
+    make(RELEASE, {"arm64": build}, out, keys / "good")
+    shutil.copy(keys / "release-signers", out)
+    return out
+
+
+def verified(directory: Path) -> bool:
+    """By the very commands of docs/releasing.md."""
+    section = PAGE.partition("## Verify a release")[2].partition("\n## ")[0]
+    typed = [it.text for it in commands("docs/releasing.md", section) if not it.needs]
+    assert any("ssh-keygen -Y verify" in command for command in typed)
+    assert any("sha256sum --check" in command for command in typed)
+    script = "\n".join(["set -e", *typed])
+    return subprocess.run(["bash", "-c", script], cwd=directory, capture_output=True, check=False).returncode == 0
+
+
+@needs_ssh
+def test_a_release_is_verified_by_the_documented_commands(released: Path) -> None:
+    assert verified(released)
+
+
+@needs_ssh
+@pytest.mark.parametrize("file", [SUMS, NOTES, "serverless-actions-cache-1.2.3-arm64.zip"])
+def test_a_changed_file_is_not(released: Path, file: str) -> None:
+    (released / file).write_bytes((released / file).read_bytes() + b"\n")
+    assert not verified(released)
+
+
+@needs_ssh
+def test_another_key_or_another_purpose_is_not(released: Path, keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    release_notes.sign(released / SUMS, keys / "other")
+    assert not verified(released)
+    release_notes.sign(released / SUMS, keys / "good")
+    assert verified(released)
+    monkeypatch.setattr(release_notes, "NAMESPACE", "file")
+    release_notes.sign(released / SUMS, keys / "good")
+    assert not verified(released)
+
+
+@needs_ssh
+def test_the_notes_have_the_changes_the_commit_and_the_checksums(released: Path) -> None:
+    notes = (released / NOTES).read_text()
+    assert "- New." in notes
+    assert "commit abcdef" in notes
+    assert (released / SUMS).read_text() in notes
+
+
+@needs_ssh
+def test_a_package_is_the_same_bytes_each_time_and_keeps_run_bits(released: Path, build: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.zip"
+    (build / "template.yaml").touch()
+    release_notes.pack(build, again)
+    first = released / "serverless-actions-cache-1.2.3-arm64.zip"
+    assert again.read_bytes() == first.read_bytes()
+    modes = {it.filename: it.external_attr >> 16 for it in zipfile.ZipFile(first).infolist()}
+    assert modes == {str(PLACE): 0o644, "template.yaml": 0o644, "DownloadFunction/run.sh": 0o755}
+
+
+@pytest.mark.parametrize("stamp", ["1.2.3+other", "1.2.2+abcdef", None])
+def test_what_was_built_of_another_commit_is_no_release(build: Path, stamp: str | None) -> None:
+    check_build(build, RELEASE)
+    place = build / PLACE
+    place.write_text(stamp) if stamp else place.unlink()
+    with pytest.raises(NotReady, match=r"and this is 1\.2\.3\+abcdef"):
+        check_build(build, RELEASE)
+
+
+def test_a_version_without_changes_is_no_release() -> None:
+    for changelog in ("## Unreleased\n\n- New.\n", "## 1.2.3\n\n## 1.2.2\n\n- Old.\n", "## 1.2.30\n\n- Other.\n"):
+        with pytest.raises(NotReady, match="Unreleased"):
+            changes(changelog, "1.2.3")
+    assert changes("## 1.2.3\n\n- New.\n\n## 1.2.2\n\n- Old.\n", "1.2.3") == "- New."
+
+
+@pytest.mark.parametrize(("version", "commit"), [("1.2.4", "abc"), ("1.2.3", "abc.changed"), ("1.2.3", "unknown")])
+def test_what_isnt_in_git_as_it_says_is_no_release(version: str, commit: str) -> None:
+    with pytest.raises(NotReady):
+        check(Release(version, commit), "1.2.3")
+    check(Release("1.2.3", "abc"), "1.2.3")

@@ -1,0 +1,110 @@
+"""In a new stack, the custom resource waits for what isn't ready, as long as it may and no longer."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from actions_cache.domain.errors import TryAgain
+from actions_cache.ports import Unavailable
+from dev.local.template import Template
+from functions.rotate import cloudformation
+from functions.rotate.cloudformation import LAST_WORDS_SECONDS, RETRY_SECONDS, answered
+from tests.unit.rotate.response_url import response_url
+from tests.unit.rotate.test_cloudformation import event
+
+NOT_READY = Unavailable(
+    "An error occurred (ResourceNotFoundException) when calling the DescribeKeyValueStore operation"
+)
+DENIED = Unavailable("An error occurred (AccessDeniedException) when calling the GetSecretValue operation")
+CONFLICT = TryAgain("too many at once tell the edge the signing secrets")
+
+
+@dataclass
+class Invocation:
+    """Keeps the function's time, which passes with each wait and each attempt."""
+
+    seconds: float
+    now: float = 0.0
+    waits: list[float] = field(default_factory=list)
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int((self.seconds - self.now) * 1000)
+
+    def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now += seconds
+
+    def attempt(self, fault: Exception, *, ready_at: float, takes: float = 0.5) -> Callable[[], None]:
+        def do() -> None:
+            began = self.now
+            self.now += takes
+            if began < ready_at:
+                raise fault
+
+        return do
+
+
+@pytest.fixture
+def invocation(template: Template, monkeypatch: pytest.MonkeyPatch) -> Invocation:
+    invocation = Invocation(template.functions["RotateFunction"]["Timeout"])
+    monkeypatch.setattr(time, "sleep", invocation.sleep)
+    return invocation
+
+
+def asked(invocation: Invocation, do: Callable[[], None]) -> dict[str, Any]:
+    """Return the answer to CloudFormation."""
+    with response_url() as url:
+        answered(event("create", url), cast("Any", invocation), do)
+    return url.answer
+
+
+@pytest.mark.parametrize(
+    ("fault", "ready_at"), [(NOT_READY, 20), (DENIED, 8), (CONFLICT, 8)], ids=["store", "role", "conflict"]
+)
+def test_what_is_not_ready_yet_is_waited_for(invocation: Invocation, fault: Exception, ready_at: float) -> None:
+    answer = asked(invocation, invocation.attempt(fault, ready_at=ready_at))
+    assert answer["Status"] == "SUCCESS"
+    assert ready_at < invocation.now < ready_at + RETRY_SECONDS + 1
+    assert set(invocation.waits) == {RETRY_SECONDS}
+
+
+@pytest.mark.parametrize("takes", [0.1, 0.5, 5, 16])
+def test_what_is_never_ready_is_told_before_the_last_words_are_due(invocation: Invocation, takes: float) -> None:
+    answer = asked(invocation, invocation.attempt(NOT_READY, ready_at=1e9, takes=takes))
+    assert (answer["Status"], answer["Reason"]) == (
+        "FAILED",
+        f"the edge couldn't be told the signing secret: {NOT_READY}",
+    )
+    # The last attempt began in time. If it takes too long, the timer speaks first.
+    assert invocation.now - takes < invocation.seconds - LAST_WORDS_SECONDS
+    assert invocation.now + RETRY_SECONDS >= invocation.seconds - LAST_WORDS_SECONDS, "as long as it may"
+
+
+def test_what_will_not_get_better_is_told_at_once(invocation: Invocation) -> None:
+    answer = asked(invocation, invocation.attempt(ValueError("no keyring"), ready_at=1e9))
+    assert answer["Status"] == "FAILED"
+    assert invocation.waits == []
+
+
+def test_timer_says_what_the_last_attempt_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second attempt hangs until CloudFormation has its answer."""
+    monkeypatch.setattr(cloudformation, "RETRY_SECONDS", 0.1)
+    attempts: list[int] = []
+
+    def do() -> None:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise DENIED
+        told.wait(10)
+
+    told = threading.Event()
+    with response_url() as url:
+        seen = threading.Timer(1, told.set)
+        seen.start()
+        context = cast("Any", Invocation(LAST_WORDS_SECONDS + 0.4))
+        assert answered(event("create", url), context, do) == {"status": "FAILED"}
+    assert url.answer["Reason"] == f"the edge couldn't be told the signing secret in 0 s: {DENIED}"

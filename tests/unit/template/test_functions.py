@@ -1,0 +1,139 @@
+"""What the template says of a function is there in the code."""
+
+import importlib
+import os
+import re
+from typing import Any
+
+import pytest
+from starlette.routing import Match
+
+from actions_cache.settings import Settings
+from dev.local.gateway import Gateway
+from dev.local.template import ROOT, Template
+from tests.unit.template.declared import api_events, handler
+
+FUNCTIONS = sorted(Template.load().functions)
+NOT_OURS = {
+    "POWERTOOLS_SERVICE_NAME",
+    # Lambda Web Adapter's.
+    "AWS_LAMBDA_EXEC_WRAPPER",
+    "AWS_LWA_INVOKE_MODE",
+    "AWS_LWA_PORT",
+    "AWS_LWA_READINESS_CHECK_PROTOCOL",
+}
+
+
+@pytest.fixture
+def as_deployed(template: Template, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in template.environment("ApiFunction").items():
+        monkeypatch.setenv(name, str(template.resolve(value)))
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "placeholder")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "placeholder")
+
+
+@pytest.mark.usefixtures("as_deployed")
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_handler_is_a_callable(template: Template, function: str) -> None:
+    module, _, name = handler(template, function).rpartition(".")
+    assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_a_function_that_streams_starts_a_script_that_can_be_run(template: Template) -> None:
+    """Lambda Web Adapter executes it, so its mode must survive the checkout and the build."""
+    [streaming] = [it for it in template.functions.values() if isinstance(it["Handler"], dict)]
+    condition, script, _ = streaming["Handler"]["Fn::If"]
+    assert condition == "Streams"
+    assert os.access(ROOT / script, os.X_OK)
+    routes = [it["Properties"] for it in streaming["Events"].values()]
+    assert {it["ResponseTransferMode"] for it in routes} == {"RESPONSE_STREAM"}
+    assert {it["TimeoutInMillis"] for it in routes} == {900_000}, "else API Gateway may end a stream after 29 s"
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_the_package_that_is_built_is_the_one_that_the_handler_names(template: Template, function: str) -> None:
+    package = template.functions[function]["CodeUri"].replace("/", ".")
+    built = template.body["Resources"][function]["Metadata"]["BuildProperties"]
+    assert built == {"ParentPackageMode": "explicit", "ParentPackages": package}
+    assert handler(template, function) == f"{package}.handler.lambda_handler"
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_variable_is_a_setting_and_every_required_setting_a_variable(template: Template, function: str) -> None:
+    variables = set(template.environment(function)) - NOT_OURS
+    fields = {name.upper(): field for name, field in Settings.model_fields.items()}
+    assert variables <= set(fields)
+    assert {name for name, field in fields.items() if field.is_required()} <= variables
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_the_parameters_defaults_are_settings_that_a_function_starts_with(
+    template: Template, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in template.resolve(template.environment(function)).items():
+        monkeypatch.setenv(name, str(value))
+    Settings()
+
+
+@pytest.mark.parametrize("bound", ["MinValue", "MaxValue"])
+def test_a_parameter_allows_nothing_that_a_function_would_refuse(
+    template: Template, bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the deploy succeeds, and every request after it fails."""
+    for name, value in template.environment("ApiFunction").items():
+        monkeypatch.setenv(name, str(template.resolve(value)))
+        if parameter := template.body["Parameters"].get(value.get("Ref") if isinstance(value, dict) else None):
+            monkeypatch.setenv(name, str(parameter.get(bound, parameter.get("Default", "any"))))
+    Settings()
+
+
+def test_verification_of_tokens_cannot_be_deployed_away(template: Template) -> None:
+    assert all("VERIFY_TOKENS" not in template.environment(function) for function in template.functions)
+
+
+def test_each_method_is_named_because_emulators_drop_any(template: Template) -> None:
+    methods = {method for function in template.functions for method, _ in api_events(template, function)}
+    assert methods <= {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
+
+
+@pytest.mark.usefixtures("as_deployed")
+@pytest.mark.parametrize("function", ["ApiFunction", "DownloadFunction"])
+def test_every_event_path_is_a_route_of_the_app(template: Template, function: str) -> None:
+    """But the greedy ones, of template and app: they are there for what no route is."""
+    module = handler(template, function).rpartition(".")[0]
+    app: Any = importlib.import_module(module).asgi_app()
+    for method, path in api_events(template, function):
+        if "+}" not in path:
+            called = path.format(
+                archive="5f0c2a9d1b7e4c3f8a6d9e0b1c2d3e4f",
+                service="github.actions.results.api.v1.CacheService",
+                method="CreateCacheEntry",
+            )
+            scope = {"type": "http", "method": method, "path": called, "root_path": "", "headers": []}
+            anything = scope | {"path": "/no/route"}
+            routes = [route for route in app.routes if route.matches(anything)[0] is not Match.FULL]
+            assert any(route.matches(scope)[0] is Match.FULL for route in routes), (method, path)
+
+
+@pytest.mark.usefixtures("as_deployed")
+@pytest.mark.parametrize("function", ["ApiFunction", "DownloadFunction", "ManageFunction"])
+def test_each_method_of_an_apps_routes_is_one_of_the_templates(
+    template: Template, function: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A route that API Gateway lacks works in the local run, and never on AWS."""
+    for name, value in template.environment("ManageFunction").items():
+        monkeypatch.setenv(name, str(template.resolve(value)))
+    app: Any = importlib.import_module(handler(template, function).rpartition(".")[0]).asgi_app()
+    gateway = Gateway.of(template, {})
+    declared = {path for _, path in api_events(template, function)}
+    for path in {re.sub(r"\{\w+\+?\}", "x", it) for it in declared} | {"/no/route"}:
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
+            scope: dict[str, Any] = {"type": "http", "method": method, "path": path, "root_path": "", "headers": []}
+            if any(route.matches(scope)[0] is Match.FULL for route in app.routes):
+                assert gateway.function_for(method, path) is not None, (method, path)
+
+
+def test_what_no_route_is_reaches_the_app_whatever_the_method(template: Template) -> None:
+    greedy = {method for method, path in api_events(template, "ApiFunction") if path == "/{path+}"}
+    assert greedy == {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}

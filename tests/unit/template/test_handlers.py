@@ -1,0 +1,365 @@
+"""Each event in events/ goes through the handler that its trigger calls, on an empty store.
+
+But put-blob and put-block: their bytes go to the bucket past boto3, and so past moto.
+"""
+
+import asyncio
+import base64
+import importlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from actions_cache.domain.access import Caller
+from actions_cache.domain.usage import Usage
+from actions_cache.settings import Settings
+from actions_cache.usecases.check_schema import NewerSchema
+from actions_cache.wiring.control import ControlPlane
+from dev.local.resources import Clients, create
+from dev.local.template import ROOT, Template
+from functions.cleanup import handler as cleanup
+from functions.merge import handler as merge
+from tests.conftest import CREDENTIALS
+from tests.support.journey import Journey, SetClock, name
+from tests.unit.template.test_events import ADMIN_TOKEN, SIGNED_WITH
+
+HANDLERS = {name: f"functions.{name}.handler" for name in ("api", "download", "manage", "merge", "cleanup", "rotate")}
+
+
+@dataclass(frozen=True)
+class Context:
+    """What Lambda hands to a handler beside the event."""
+
+    function_name: str = "function"
+    function_version: str = "$LATEST"
+    invoked_function_arn: str = "arn:aws:lambda:eu-central-1:123456789012:function:function"
+    memory_limit_in_mb: str = "1024"
+    aws_request_id: str = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 10_000
+
+
+@pytest.fixture
+def event_loop_of_the_runtime() -> Iterator[None]:
+    """The one that Mangum takes, or makes and leaves open."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
+
+
+@pytest.fixture
+def invoke(
+    template: Template,
+    boto_session: boto3.Session,
+    monkeypatch: pytest.MonkeyPatch,
+    event_loop_of_the_runtime: None,
+) -> Iterator[Callable[[str, str], Any]]:
+    for variable, value in CREDENTIALS.items():
+        monkeypatch.setenv(variable, value)
+    with mock_aws():
+        clients = Clients.of(boto_session)
+        resources = create(template, clients)
+        clients.secretsmanager.put_secret_value(
+            SecretId=resources.refs["UrlSigningSecret"], SecretString=json.dumps({"current": SIGNED_WITH})
+        )
+        clients.secretsmanager.put_secret_value(
+            SecretId=resources.refs["AdminSecret"], SecretString=json.dumps({"admin": ADMIN_TOKEN})
+        )
+        for function in ("ApiFunction", "ManageFunction"):
+            for name, value in resources.environment(function).items():
+                monkeypatch.setenv(name, value)
+        # The tokens in events/ are signed by nobody.
+        monkeypatch.setenv("VERIFY_TOKENS", "0")
+
+        def call(function: str, event: str) -> Any:
+            module = importlib.import_module(HANDLERS[function])
+            for wiring in ("asgi_app", "control"):
+                if hasattr(module, wiring):
+                    getattr(module, wiring).cache_clear()
+            return module.lambda_handler(json.loads((ROOT / "events" / f"{event}.json").read_text()), Context())
+
+        yield call
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "said"),
+    [
+        ("create-entry", 200, '"ok":true'),
+        ("create-entry-protobuf", 200, ""),
+        ("finalize", 404, '"not_found"'),
+        ("lookup", 200, '"ok":false'),
+        ("put-blocklist", 404, "<Code>"),
+        ("health", 200, '"ok":true'),
+        ("hook", 200, "ACTIONS_RESULTS_URL"),
+        ("unknown-route", 404, '"bad_route"'),
+        ("unknown-path", 404, '"bad_route"'),
+    ],
+)
+def test_the_api_answers_each_of_its_events(
+    invoke: Callable[[str, str], Any], event: str, status: int, said: str
+) -> None:
+    answer = invoke("api", f"apigateway-{event}")
+    assert (answer["statusCode"], said in answer["body"].replace(": ", ":")) == (status, True), answer
+
+
+def test_head_of_the_hook_leaves_lambda_without_a_body(invoke: Callable[[str, str], Any]) -> None:
+    invoke("api", "apigateway-hook")
+    event = json.loads((ROOT / "events" / "apigateway-hook.json").read_text()) | {"httpMethod": "HEAD"}
+    answer = importlib.import_module(HANDLERS["api"]).lambda_handler(event, Context())
+    assert (answer["statusCode"], answer["body"]) == (200, "")
+    assert int(answer["headers"]["content-length"]) > 1000
+
+
+@pytest.mark.parametrize(
+    ("seek_through", "user_agent", "begins"),
+    [
+        ("api", "go-actions-cache/1.0", "https://abcdef1234.execute-api.eu-central-1.amazonaws.com/v1/blobs/download/"),
+        ("api", "@actions/cache-6.3.0", "https://cache.example/blobs/download/"),
+        ("edge", "go-actions-cache/1.0", "https://cache.example/blobs/download/"),
+    ],
+)
+@pytest.mark.parametrize("is_merged", [False, True], ids=["in parts", "merged"])
+def test_who_may_seek_is_led_past_the_edge_if_so_set(
+    invoke: Callable[[str, str], Any],
+    monkeypatch: pytest.MonkeyPatch,
+    seek_through: str,
+    user_agent: str,
+    begins: str,
+    is_merged: bool,
+) -> None:
+    """They go to the API's own host and stage, which its event names."""
+    monkeypatch.setenv("SEEK_THROUGH", seek_through)
+    event = json.loads((ROOT / "events" / "apigateway-lookup.json").read_text())
+    asked = json.loads(base64.b64decode(event["body"]))
+    control = ControlPlane(Settings())
+    journey = Journey(control, SetClock(control.clock.now()), boto3.client("s3"), boto3.client("sqs"))
+    journey.save(name(asked["key"], "refs/heads/main", asked["version"], "123456789"), b"one", b"two")
+    if is_merged:
+        journey.merge_all()
+        begins = {"https://cache.example/blobs/download/": "https://"}.get(begins, begins)
+    for header, value in (("User-Agent", user_agent), ("X-Viewer-Host", "cache.example")):
+        event["headers"][header], event["multiValueHeaders"][header] = value, [value]
+    module = importlib.import_module(HANDLERS["api"])
+    module.asgi_app.cache_clear()
+    answer = json.loads(module.lambda_handler(event, Context())["body"])
+    assert answer["signed_download_url"].startswith(begins), answer
+    assert is_merged or "/blobs/download/" in answer["signed_download_url"]
+
+
+@pytest.mark.parametrize(
+    ("event", "status", "said"),
+    [
+        ("list", 404, "no repository example/tools"),
+        ("delete", 404, "no repository example/tools"),
+        ("entries", 404, "no repository example/tools"),
+        ("by-id", 404, "no repository '42@https://ghes.example'"),
+        ("iam", 200, '{"role":"read-only"}'),
+        ("page", 200, "<!doctype html>"),
+        ("sign-in", 200, '"role":"admin"'),
+    ],
+)
+def test_management_answers_each_of_its_events(
+    invoke: Callable[[str, str], Any], event: str, status: int, said: str
+) -> None:
+    answer = invoke("manage", f"apigateway-manage-{event}")
+    assert (answer["statusCode"], said in answer["body"]) == (status, True), answer
+
+
+@pytest.mark.parametrize(
+    ("function", "event"), [("download", "download"), ("download", "download-range"), ("api", "head-download")]
+)
+def test_an_archive_that_isnt_there_is_not_found(invoke: Callable[[str, str], Any], function: str, event: str) -> None:
+    assert invoke(function, f"apigateway-{event}")["statusCode"] == 404
+
+
+def test_a_merge_of_an_archive_that_is_gone_ends_quietly(invoke: Callable[[str, str], Any]) -> None:
+    assert invoke("merge", "sqs-merge") == {"batchItemFailures": []}
+
+
+def test_a_poison_message_is_done_since_it_is_a_dead_letter_now(invoke: Callable[[str, str], Any]) -> None:
+    """tests/unit/flows/test_merge_messages.py reads the letter."""
+    assert invoke("merge", "sqs-poison") == {"batchItemFailures": []}
+
+
+@pytest.mark.parametrize("event", ["scheduler-cleanup", "scheduler-outdated", "scheduler-orphans"])
+def test_the_schedule_finds_nothing_to_do(invoke: Callable[[str, str], Any], event: str) -> None:
+    assert not any(invoke("cleanup", event).values())
+
+
+def test_the_schedules_correct_counts_evict_and_migrate(
+    invoke: Callable[[str, str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actions_cache.wiring.upkeep.INDEX_LAG_SECONDS", 0)
+    monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda _: 110_000)
+    control, dynamodb = ControlPlane(Settings()), boto3.client("dynamodb")
+    journey = Journey(control, SetClock(control.clock.now()), boto3.client("s3"), boto3.client("sqs"))
+    control.admit(Caller("42", ()))
+    archive_id = journey.save(name("npm-1"), b"1").archive_id
+
+    control.repositories.correct_usage("42", Usage(5, 5))
+    assert invoke("cleanup", "scheduler-orphans")["usages corrected"] == 1
+    control.repositories.correct_store_usage(Usage(5, 5))
+    assert invoke("cleanup", "scheduler-orphans")["usages corrected"] == 1
+    assert control.repositories.usage("42") == control.repositories.store_usage() == Usage(1, 1)
+
+    key = {"archive_id": {"S": archive_id}}
+    dynamodb.update_item(TableName=os.environ["ARCHIVES_TABLE"], Key=key, UpdateExpression="REMOVE repository")
+    assert invoke("cleanup", "scheduler-cleanup")["archives migrated"] == 1
+    dynamodb.update_item(TableName=os.environ["ARCHIVES_TABLE"], Key=key, UpdateExpression="REMOVE repository")
+    assert invoke("cleanup", "scheduler-outdated")["archives migrated"] == 1
+
+    journey.save(name("npm-2"), b"2")
+    monkeypatch.setenv("REPOSITORY_BUDGET_BYTES", "1")
+    assert invoke("cleanup", "scheduler-cleanup")["entries evicted"] == 1
+    assert control.table.entry(name("npm-1")) is None
+
+
+NOT_AN_EVENT: tuple[object, ...] = (None, {}, [], "text", 0, {"Records": [{}]}, {"requestContext": None}, {"path": "/"})
+
+
+@pytest.mark.parametrize(
+    "event", [*NOT_AN_EVENT, {"resource": 1, "httpMethod": "GET", "path": "/", "requestContext": {}}]
+)
+@pytest.mark.parametrize("function", ["api", "download", "manage"])
+def test_http_function_answers_in_words_what_is_no_request(function: str, event: object) -> None:
+    answer = importlib.import_module(HANDLERS[function]).lambda_handler(event, Context())
+    assert answer["statusCode"] == 400
+    assert "API Gateway" in answer["message"]
+
+
+ODD_COUNTS: tuple[object, ...] = (True, -1, "1" * 5000, "٣", {})
+ODD_ATTRIBUTES: tuple[object, ...] = (
+    *("text", [1], 5, None, {}),
+    *({"ApproximateReceiveCount": count} for count in ODD_COUNTS),
+)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        *NOT_AN_EVENT,
+        {"Records": [{"messageId": "1"}]},
+        {"Records": {"messageId": "1"}},
+    ],
+)
+def test_merge_answers_in_words_what_holds_no_messages(event: object) -> None:
+    answer = importlib.import_module(HANDLERS["merge"]).lambda_handler(event, Context())
+    assert answer["batchItemFailures"] == []
+    assert "merge queue" in answer["message"]
+
+
+@pytest.mark.parametrize("attributes", ODD_ATTRIBUTES, ids=lambda it: str(it)[:40])
+def test_message_of_odd_attributes_counts_as_delivered_once(attributes: object) -> None:
+    assert merge.deliveries_of({"attributes": attributes}) == merge.deliveries_of({}) == 1
+
+
+def test_message_is_delivered_as_often_as_the_queue_says() -> None:
+    assert merge.deliveries_of({"attributes": {"ApproximateReceiveCount": "7"}}) == 7
+
+
+def test_batch_without_messages_has_no_failures() -> None:
+    assert importlib.import_module(HANDLERS["merge"]).lambda_handler({"Records": []}, Context()) == {
+        "batchItemFailures": []
+    }
+
+
+@pytest.mark.parametrize("event", [None, [], "orphans", {"find": "orphan"}, {"find": ["orphans"]}, {"find": ""}])
+def test_cleanup_answers_in_words_what_no_schedule_sends(event: object) -> None:
+    assert "orphans, outdated" in cleanup.lambda_handler(event, Context())["message"]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("event", [None, [], "text", {"RequestType": "Create"}, {"ResponseURL": "https://x.example/"}])
+def test_rotation_refuses_other_events_in_words(event: object) -> None:
+    answer = importlib.import_module(HANDLERS["rotate"]).lambda_handler(event, Context())
+    assert "ResponseURL" in answer["message"]
+
+
+def test_usage_leaves_orphans_half_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = iter([100, 80, 60, 49])
+    seen: list[str] = []
+
+    class Control:
+        repositories = SimpleNamespace(ids=lambda: list("abcdef"))
+
+        @staticmethod
+        def reconcile_usage(repository_id: str, _: Callable[[], bool]) -> bool:
+            seen.append(repository_id)
+            return True
+
+    monkeypatch.setattr(cleanup, "control", lambda: Control)
+    assert cleanup._correct_usage(lambda: next(left)) == len(seen) == 2
+
+
+@dataclass
+class Comparing:
+    """What the run that looks for orphans does, in its order."""
+
+    faulty: str | None = None
+    did: list[str] = field(default_factory=list)
+
+    def _do(self, what: str) -> None:
+        self.did.append(what)
+        if what == self.faulty:
+            raise RuntimeError(what)
+
+    def correct_usage(self, _: Callable[[], int]) -> int:
+        self._do("correct")
+        return 1
+
+    def tell_cost(self) -> None:
+        self._do("tell the cost")
+
+    def find_orphans(self, _: Callable[[], int]) -> Counter[str]:
+        self._do("find orphans")
+        return Counter({"archives seen": 1})
+
+
+@pytest.fixture
+def comparing(monkeypatch: pytest.MonkeyPatch) -> Comparing:
+    comparing = Comparing()
+    monkeypatch.setattr(cleanup, "_correct_usage", comparing.correct_usage)
+    monkeypatch.setattr(cleanup, "control", lambda: comparing)
+    return comparing
+
+
+def test_the_cost_is_told_once_of_usage_that_is_corrected(comparing: Comparing) -> None:
+    assert cleanup._compare(lambda: 100) == {"archives seen": 1, "usages corrected": 1}
+    assert comparing.did == ["correct", "tell the cost", "find orphans"]
+
+
+@pytest.mark.parametrize("faulty", ["correct", "tell the cost"])
+def test_whatever_fails_before_it_orphans_have_their_turn_and_the_run_its_fault(
+    comparing: Comparing, faulty: str
+) -> None:
+    comparing.faulty = faulty
+    with pytest.raises(RuntimeError, match=faulty):
+        cleanup._compare(lambda: 100)
+    assert comparing.did[-1] == "find orphans"
+
+
+def test_an_older_release_answers_in_its_clients_dialect_and_names_the_schema_in_health(
+    invoke: Callable[[str, str], Any],
+) -> None:
+    table = os.environ["ARCHIVES_TABLE"]
+    values = {"newest": {"N": "999"}, "oldest": {"N": "0"}, "migrated_up_to": {"S": ""}}
+    boto3.client("dynamodb").put_item(TableName=table, Item={"archive_id": {"S": "schema"}, **values})
+    lookup = invoke("api", "apigateway-lookup")
+    assert (lookup["statusCode"], json.loads(lookup["body"])["code"]) == (503, "unavailable")
+    health = invoke("api", "apigateway-health")
+    assert health["statusCode"] == 503
+    assert "schema version 999" in json.loads(health["body"])["faults"]["schema"]
+    assert invoke("download", "apigateway-download")["statusCode"] == 503
+    assert invoke("merge", "sqs-merge")["batchItemFailures"]
+    with pytest.raises(NewerSchema, match="deploy the newer release"):
+        invoke("cleanup", "scheduler-cleanup")

@@ -1,0 +1,220 @@
+"""Settings: their bounds, and that each is documented."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from actions_cache.domain.access import Anybody, ClaimRule
+from actions_cache.settings import Settings
+
+REQUIRED: dict[str, Any] = {
+    "entries_table": "entries",
+    "reservations_table": "reservations",
+    "archives_table": "archives",
+    "repositories_table": "repositories",
+    "bucket": "bucket",
+    "merge_queue_url": "https://queue",
+    "url_signing_secret_arn": "arn",
+}
+PAGE = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+
+
+@pytest.mark.parametrize("setting", sorted(Settings.model_fields))
+def test_every_setting_is_documented(setting):
+    assert f"`{setting.upper()}`" in PAGE
+
+
+def test_no_setting_is_documented_that_does_not_exist():
+    local = {"PORT", "HOST", "LOCAL_DATA_DIR", "LOCAL_MERGE_WORKERS"}
+    local |= {"CLEANUP_INTERVAL_SECONDS", "ORPHANS_INTERVAL_SECONDS"}
+    local |= {"STORE_ENDPOINT_URL", "TABLE_ENDPOINT_URL", "QUEUE_ENDPOINT_URL"}
+    named = {name for row in re.findall(r"^\| (`.*?) \|", PAGE, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    assert named <= local | {setting.upper() for setting in Settings.model_fields}
+
+
+@pytest.mark.parametrize(
+    "url", ["https://a.example", "https://a.example/", "http://[::1]:3000/b/c", "https://é.example"]
+)
+def test_public_url_is_what_urls_begin_with(url):
+    assert Settings(**REQUIRED, public_url=url).public_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense",
+        "http://[",
+        "https://",
+        "https:///x",
+        "ftp://a.example",
+        "https://a.example:x",
+        "https://a.example:70000",
+        "https://a.example/?b",
+        "https://a.example#b",
+        "https://a.example /b",
+        "//a.example",
+        "https://a.example:0",
+    ],
+)
+def test_public_url_that_no_url_can_begin_with_is_refused(url):
+    with pytest.raises(ValidationError, match="https://host"):
+        Settings(**REQUIRED, public_url=url)
+
+
+def test_the_grace_is_derived_from_what_a_reader_may_need():
+    """P3."""
+    settings = Settings(**REQUIRED, download_url_seconds=100, max_stream_seconds=50)
+    assert settings.grace_seconds == 2 * 100 + 50 + 30
+    assert Settings(**REQUIRED).grace_seconds == 2130
+
+
+def test_a_grace_that_would_cut_readers_off_is_refused_with_what_to_do():
+    assert Settings(**REQUIRED, parts_grace_seconds=2130).grace_seconds == 2130
+    with pytest.raises(ValidationError, match=r"PARTS_GRACE_SECONDS is 2129.*2130 s.*Raise it"):
+        Settings(**REQUIRED, parts_grace_seconds=2129)
+
+
+@pytest.mark.parametrize(
+    ("limits", "largest"),
+    [
+        ({}, 10 * 1024**3),
+        ({"repository_budget_bytes": 0}, None),
+        ({"max_entry_bytes": 7}, 7),
+        ({"max_entry_bytes": 7, "store_budget_bytes": 5}, 5),
+        ({"repository_budget_bytes": 3, "max_entry_bytes": 7}, 3),
+    ],
+    ids=str,
+)
+def test_an_open_upload_may_have_twice_the_largest_entry(limits, largest):
+    settings = Settings.model_validate(REQUIRED | limits)
+    assert settings.largest_entry_bytes == largest
+    assert settings.open_upload_bytes == (None if largest is None else 2 * largest)
+    assert Settings.model_validate(REQUIRED | limits | {"max_open_upload_bytes": 10**12}).open_upload_bytes == 10**12
+
+
+def test_a_bound_that_closes_uploads_of_good_entries_is_refused():
+    assert Settings(**REQUIRED, max_entry_bytes=100, max_open_upload_bytes=100).open_upload_bytes == 100
+    with pytest.raises(ValidationError, match=r"MAX_OPEN_UPLOAD_BYTES is 99, .* 100 bytes.*Raise it"):
+        Settings(**REQUIRED, max_entry_bytes=100, max_open_upload_bytes=99)
+
+
+@pytest.mark.parametrize("longest", ["upload_url_seconds", "download_url_seconds"])
+def test_rotations_of_the_secret_that_would_overlap_are_refused_with_what_to_do(longest):
+    lives: dict[str, Any] = {"upload_url_seconds": 60, "download_url_seconds": 60, longest: 3600}
+    assert Settings(**REQUIRED, **lives, secret_rotation_seconds=5400).secret_rotation_seconds == 5400
+    with pytest.raises(ValidationError, match=r"SECRET_ROTATION_SECONDS is 5399.* takes 5400 s.*Raise it"):
+        Settings(**REQUIRED, **lives, secret_rotation_seconds=5399)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"upload_url_seconds": 0},
+        {"download_url_seconds": 3601},
+        {"merge_wait_seconds": 26},
+        {"merge_trigger": "never"},
+        {"merge_attempts": 0},
+    ],
+    ids=str,
+)
+def test_a_setting_out_of_bounds_is_refused(wrong):
+    with pytest.raises(ValidationError):
+        Settings.model_validate(REQUIRED | wrong)
+
+
+def test_the_template_bounds_what_settings_bound(template):
+    """Upper bounds are the same; the template's lower ones may be higher, since tests and local runs use seconds."""
+    variables = template.body["Globals"]["Function"]["Environment"]["Variables"]
+    bounded = {value["Ref"]: name for name, value in variables.items() if isinstance(value, dict) and "Ref" in value}
+    parameters = {it: template.body["Parameters"].get(it, {}) for it in bounded}
+    numbers = [it for it, declared in parameters.items() if declared.get("Type") == "Number"]
+    assert len(numbers) >= 10
+    for parameter in numbers:
+        constraints = Settings.model_fields[bounded[parameter].lower()].metadata
+        assert parameters[parameter].get("MaxValue") == upper(constraints), parameter
+        assert lower(constraints) <= parameters[parameter]["MinValue"], parameter
+
+
+def upper(constraints):
+    return next((it.le for it in constraints if hasattr(it, "le")), None)
+
+
+def lower(constraints):
+    return next(
+        it.ge if hasattr(it, "ge") else it.gt + 1 for it in constraints if hasattr(it, "ge") or hasattr(it, "gt")
+    )
+
+
+def test_seeking_past_the_edge_is_refused_where_the_api_is_closed():
+    assert Settings(**REQUIRED, seek_through="api").seek_through == "api"
+    assert Settings(**REQUIRED, edge_key="key").edge_key == "key"
+    with pytest.raises(ValidationError, match="SEEK_THROUGH to edge"):
+        Settings(**REQUIRED, seek_through="api", edge_key="key")
+
+
+def test_issuers_are_separated_by_commas(monkeypatch):
+    monkeypatch.setenv("TOKEN_ISSUERS", "https://one, https://two")
+    assert Settings(**REQUIRED).token_issuers == ("https://one", "https://two")
+
+
+def test_a_slash_at_an_issuers_end_does_not_matter():
+    assert Settings(**REQUIRED, token_issuers=("https://one/", "https://two/a/")).token_issuers == (
+        "https://one",
+        "https://two/a",
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong", ["one", "file:///keys", "https://", "https://a b", "https://ä", "https://" + "x" * 505]
+)
+def test_an_issuer_is_a_url_that_a_key_of_the_table_has_room_for(wrong):
+    with pytest.raises(ValidationError, match="512 ASCII"):
+        Settings(**REQUIRED, token_issuers=(wrong,))
+
+
+def test_claims_are_separated_by_commas(monkeypatch):
+    monkeypatch.setenv("TOKEN_ISSUERS", "https://one,https://two/")
+    monkeypatch.setenv("TOKEN_CLAIMS", "owner_id=2@https://two/, any@https://one")
+    rules = Settings(**REQUIRED).token_claims
+    assert rules == (ClaimRule("repository_owner_id", "2", "https://two"), Anybody("https://one"))
+
+
+@pytest.mark.parametrize("empty", [None, "", ",", " , "])
+def test_without_claims_there_is_no_rule_that_lets_anybody_in(monkeypatch, empty):
+    monkeypatch.delenv("TOKEN_CLAIMS", raising=False)
+    if empty is not None:
+        monkeypatch.setenv("TOKEN_CLAIMS", empty)
+    assert Settings(**REQUIRED).token_claims == ()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ("owner_id", "claim=value"),
+        ("owner_id=1,=2", "claim=value"),
+        ("owner_id=1@https://three", "isn't in TOKEN_ISSUERS"),
+        ("any@https://three", "isn't in TOKEN_ISSUERS"),
+        ("any,owner_id=1", "contradicts itself"),
+    ],
+)
+def test_a_claim_that_would_let_in_nobody_or_everybody_is_refused(monkeypatch, wrong, said):
+    monkeypatch.setenv("TOKEN_CLAIMS", wrong)
+    with pytest.raises(ValidationError, match=said):
+        Settings(**REQUIRED)
+
+
+@pytest.mark.parametrize("url", ["https://results.example", "https://results.example/", "http://127.0.0.1:1"])
+def test_a_results_service_is_an_origin(url):
+    assert Settings(**REQUIRED, results_service_url=url).results_service_url == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["results.example", "ftp://a", "https://a/b", "https://a?b", "https://u:p@a", "https://a\n", "https://a:b:c/d"],
+)
+def test_what_is_no_origin_is_refused(wrong):
+    with pytest.raises(ValidationError, match="https://host"):
+        Settings(**REQUIRED, results_service_url=wrong)

@@ -1,0 +1,67 @@
+"""Impossible settings are refused in words that say what to write."""
+
+import pytest
+from pydantic import ValidationError
+
+from actions_cache.settings import Settings
+from actions_cache.settings_errors import explained
+from dev.local.options import Options
+from tests.unit.test_settings import REQUIRED
+
+
+def said(model: type, **given: object) -> str:
+    with pytest.raises(ValidationError) as refused:
+        model(**given)
+    return explained(refused.value, model)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "words"),
+    [
+        ("unused_entry_seconds", "7d", "'7d' isn't a number of seconds over 0 (7 days are 604800)"),
+        ("unused_entry_seconds", "1 h", "'1 h' isn't a number of seconds over 0 (1 hour is 3600)"),
+        ("unused_entry_seconds", "0", "'0' isn't a number of seconds over 0"),
+        ("unused_entry_seconds", "1.5", "'1.5' isn't a number of seconds over 0"),
+        ("parts_grace_seconds", "1w", "'1w' isn't a number of seconds over 0 (1 week is 604800)"),
+        ("merge_wait_seconds", "26", "'26' isn't a number of seconds from 0 to 25"),
+        ("repository_budget_bytes", "10GiB", "'10GiB' isn't a number of bytes from 0 on (10GiB is 10737418240)"),
+        ("merge_attempts", "many", "'many' isn't a whole number from 1 on"),
+        ("merge_trigger", "never", "'never' isn't known; it may be finalize or first-download"),
+        ("verify_tokens", "maybe", "'maybe' is neither true (1) nor false (0)"),
+        (
+            "results_service_url",
+            "x",
+            "'x' isn't https://host or https://host:port; clients drop any path of such a URL",
+        ),
+    ],
+)
+def test_setting_out_of_bounds_is_refused_by_name_and_bound(name: str, given: str, words: str):
+    assert said(Settings, **REQUIRED, **{name: given}) == f"{name.upper()}: {words}"
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "words"),
+    [
+        ("port", "abc", "'abc' isn't a whole number from 1 to 65535"),
+        ("port", "70000", "'70000' isn't a whole number from 1 to 65535"),
+        ("local_merge_workers", "-1", "'-1' isn't a whole number from 0 to 64"),
+        ("cleanup_interval_seconds", "soon", "'soon' isn't a number of seconds over 0"),
+        ("cleanup_interval_seconds", "1h", "'1h' isn't a number of seconds over 0 (1 hour is 3600)"),
+    ],
+)
+def test_option_of_the_local_run_is_refused_in_the_same_words(name: str, given: str, words: str):
+    assert said(Options, **{name: given}) == f"{name.upper()}: {words}"
+
+
+def test_several_faults_stand_in_one_line():
+    refusal = said(
+        Settings, **{name: value for name, value in REQUIRED.items() if name != "bucket"}, merge_attempts="x"
+    )
+    assert refusal == "BUCKET is missing; MERGE_ATTEMPTS: 'x' isn't a whole number from 1 on"
+
+
+def test_no_setting_is_refused_in_another_librarys_words():
+    with pytest.raises(ValidationError) as refused:
+        Settings.model_validate(dict.fromkeys(Settings.model_fields, "\0 odd"))
+    assert refused.value.error_count() > 20
+    assert "Input should" not in explained(refused.value, Settings)
