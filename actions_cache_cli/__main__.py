@@ -11,7 +11,6 @@ import click
 from actions_cache_cli.commands.delete import delete
 from actions_cache_cli.commands.dlq import dlq
 from actions_cache_cli.commands.doctor import doctor
-from actions_cache_cli.commands.importing import import_
 from actions_cache_cli.commands.listing import list_
 from actions_cache_cli.commands.match import match
 from actions_cache_cli.commands.reconcile import reconcile
@@ -32,7 +31,7 @@ def cli() -> None:
     """
 
 
-for command in (delete, dlq, doctor, import_, list_, match, reconcile, refused, usage, verify):
+for command in (delete, dlq, doctor, list_, match, reconcile, refused, usage, verify):
     cli.add_command(command)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from dev.bench.resident import most_resident
 from dev.local.lambda_context import LambdaContext
 from functions.api.handler import lambda_handler
-from tests.aws.rie import events
+from tests.support import events
 
 
 def main() -> None:

@@ -16,10 +16,10 @@ from actions_cache.wiring.control import ControlPlane
 from dev.local.endpoints import Endpoints
 from dev.local.resources import Clients, Resources, create
 from dev.local.template import Template
-from tests.aws.rie import events
 from tests.aws.rie.emulator import BuiltFunction
 from tests.aws.rie.recorder import Call, recording
 from tests.conftest import settings_for
+from tests.support import events
 from tests.support.journey import Journey, SetClock
 from tests.unit.template.test_events import ADMIN_TOKEN, SIGNED_WITH
 

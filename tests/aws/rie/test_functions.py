@@ -5,8 +5,8 @@ import re
 
 from actions_cache.adapters.system import SystemClock
 from functions.manage.page import FOLDER
-from tests.aws.rie import events
 from tests.aws.rie.conftest import Stage
+from tests.support import events
 from tests.support.journey import name
 
 BLOCKS = [os.urandom(300_000), os.urandom(200_001), os.urandom(1)]

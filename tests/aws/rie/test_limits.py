@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from actions_cache.adapters.system import SystemClock
-from tests.aws.rie import events
 from tests.aws.rie.conftest import Stage
 from tests.aws.rie.emulator import BuiltFunction
+from tests.support import events
 from tests.support.journey import name
 
 MOST = 4_500_000

@@ -17,9 +17,9 @@ from actions_cache.domain.timing import DAY, SECOND
 from actions_cache.domain.usage import NO_USAGE, Usage
 from dev.local.custom_resource import ResponseUrl
 from dev.local.template import Template
-from tests.aws.rie import events
 from tests.aws.rie.actions import Permission, permissions
 from tests.aws.rie.conftest import Stage
+from tests.support import events
 from tests.support.journey import block_ids, name
 from tests.unit.template.declared import statements
 

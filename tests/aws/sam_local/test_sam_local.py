@@ -11,7 +11,7 @@ import pytest
 
 from dev.local.events import sqs_event
 from dev.sam_local.serve import SamLocal, serving
-from tests.aws.rie import events
+from tests.support import events
 from tests.support.clients.wire import Job
 
 pytestmark = pytest.mark.timeout(600)

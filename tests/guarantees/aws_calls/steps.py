@@ -13,7 +13,6 @@ from actions_cache.domain.timing import SECOND
 from actions_cache.domain.usage import Usage
 from actions_cache.usecases.merge import DEADLINE_MARGIN
 from actions_cache.web.artifact_cache import ROOT as V1
-from tests.aws.rie.events import load
 from tests.guarantees.aws_calls.world import (
     DAY,
     HOUR,
@@ -29,6 +28,7 @@ from tests.guarantees.aws_calls.world import (
     twirp,
 )
 from tests.support.clients.wire import VERSION, block_list_xml
+from tests.support.events import load
 from tests.support.journey import block_ids
 
 CONTENT = LONG + SHORT

@@ -45,11 +45,11 @@ from functions.download import handler as download
 from functions.manage import handler as manage
 from functions.merge import handler as merge
 from functions.rotate import handler as rotate
-from tests.aws.rie import events
 from tests.conftest import CREDENTIALS, settings_for
 from tests.guarantees.aws_calls.meaner import Meaner, meaner_aws
 from tests.guarantees.aws_calls.raw_store import RawStore, raw_store
 from tests.guarantees.soak.audit import audit
+from tests.support import events
 from tests.support.clients.runtime_token import READ_WRITE, runtime_token
 from tests.support.clients.wire import SERVICE, VERSION
 from tests.support.journey import Journey, SetClock, name, plenty

@@ -77,8 +77,6 @@ COMMANDS = [
     ["verify"],
     ["reconcile"],
     ["dlq", "show"],
-    ["import", "falcondev", "--rows", HOSTILE, "--directory", HOSTILE],
-    ["import", "falcondev", "--database", HOSTILE, "--bucket", HOSTILE],
     ["delete", REPOSITORY, "--key-prefix", "key-", "--yes"],
 ]
 
@@ -132,7 +130,6 @@ OWN_WORDS = {
     "actions_cache_cli/doctor/node.py": 2,
     "dev/local/custom_resource.py": 1,
     "dev/local/execution.py": 1,
-    "dev/backup/__main__.py": 2,
     "dev/build/check_build.py": 3,
     "dev/docs/clients_page.py": 1,
     "dev/cost/cost.py": 2,

@@ -15,7 +15,6 @@ from dev.local.template import ROOT
 from tests.support.journey import name
 from tests.unit.cli.conftest import Operated
 from tests.unit.cli.poisoning import poison
-from tests.unit.cli.test_falcondev import STORAGE, database  # noqa: F401 - a fixture
 
 PAGE = ROOT / "docs" / "operator.md"
 HOUR = 3600
@@ -54,10 +53,8 @@ def same_each_time(output: str) -> str:
 
 
 @pytest.fixture
-def day(operated: Operated, database: Path, monkeypatch: pytest.MonkeyPatch) -> Operated:  # noqa: F811
+def day(operated: Operated) -> Operated:
     """An operator's."""
-    monkeypatch.chdir(database.parent)
-    Path("storage").symlink_to(STORAGE)
     journey = operated.journey
     for repository, called in (("42", "acme/app"), ("43", "acme/lib")):
         journey.control.repositories.note(Repository(repository, called, journey.clock.now()))

@@ -15,7 +15,6 @@ NEEDS = {
     "local-run": "a run of `make run` that stands",
     "minutes": "more time than the tests take, or the network",
     "key": "a secret of the reader's",
-    "peer": "another cache server's database",
 }
 """Maps a word after the language in a block's fence to what its commands need that the tests don't have: GitHub
 highlights by the first word and shows none of them, so nobody copies them."""

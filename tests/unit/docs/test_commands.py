@@ -20,10 +20,6 @@ RUN_ELSEWHERE = {
     "make token": ("tests/integration/local_run/test_run.py", '[*MAKE_ALONE, "token"]'),
     "make doctor-file": ("tests/unit/doctor/test_portable.py", '["make", "--silent", "doctor-file"'),
     "curl http://127.0.0.1:3000/health": ("tests/integration/local_run/test_run.py", 'urlopen(f"{run.url}/health")'),
-    ".venv/bin/python -m dev.backup save tables.jsonl.gz": (
-        "tests/unit/backup/test_drill.py",
-        'main(["save", str(file)])',
-    ),
     "sha256sum --check SHA256SUMS": ("tests/unit/release/test_release_notes.py", "## Verify a release"),
     "ssh-keygen -Y verify -f release-signers -I release@serverless-actions-cache -n serverless-actions-cache "
     "-s SHA256SUMS.sig < SHA256SUMS": ("tests/unit/release/test_release_notes.py", "## Verify a release"),
@@ -40,7 +36,7 @@ RUN_BY_THEIR_PAGES_TEST = {
 
 BLOCKS = all_blocks()
 SHOWN = [command for block in BLOCKS for command in block.commands]
-OLD_MARK = re.compile(r"(AWS|runner|key|peer|long)(:|$)")
+OLD_MARK = re.compile(r"(AWS|runner|key|long)(:|$)")
 
 
 def is_run(command: Command) -> bool:

@@ -9,6 +9,7 @@ import yaml
 from actions_cache.domain.access import GITHUB
 from actions_cache.settings import Settings
 from dev.local.template import ROOT, Template
+from tests.support.events import load
 from tests.unit.test_settings import REQUIRED
 
 PAGE = (ROOT / "docs" / "operations.md").read_text()
@@ -49,4 +50,5 @@ def test_each_function_output_and_parameter_that_is_named_exists(template: Templ
         assert name in PAGE
         assert name in parameters
     assert set(re.findall(r"remote invoke (\w+)", PAGE)) <= set(template.functions)
-    assert all((ROOT / it).exists() for it in re.findall(r"events/[\w-]+\.json", PAGE))
+    events = [json.loads(it) for it in re.findall(r"--event '([^']*)'", PAGE)]
+    assert events == [load("scheduler-outdated"), load("scheduler-orphans")]

@@ -15,12 +15,13 @@ from actions_cache.web.app import ORIGIN_KEY, new_app
 from actions_cache.wiring.control import ControlPlane
 from actions_cache.wiring.data import DataPlane
 from actions_cache.wiring.management import ManagementPlane
-from dev.local.template import ROOT, Template
+from dev.local.template import Template
 from functions.api import app as api
 from functions.api.forwarding import request_headers
 from functions.download import app as download
 from functions.manage import app as manage
 from tests.support.clients.wire import send
+from tests.support.events import load
 from tests.support.journey import Journey
 from tests.support.serving import served
 from tests.unit.template.test_handlers import Context
@@ -101,7 +102,7 @@ def test_each_function_answers_who_comes_through_the_edge_and_nobody_else(emptie
 @pytest.mark.parametrize(("resource", "status"), [("/iam/{path+}", 200), ("/manage/{path+}", 403)])
 def test_who_signed_by_iam_comes_in_without_the_key(emptied: Journey, resource: str, status: int):
     """At the API's own URL, since CloudFront can't sign for its viewers; API Gateway says so of this resource alone."""
-    event = json.loads((ROOT / "events" / "apigateway-manage-iam.json").read_text()) | {"resource": resource}
+    event = load("apigateway-manage-iam") | {"resource": resource}
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)  # the one that Mangum takes
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from mangum import Mangum
 
-from dev.local.template import ROOT
+from tests.support.events import load
 from tests.unit.manage.conftest import Manager
 from tests.unit.template.test_handlers import Context
 
@@ -28,7 +28,7 @@ def event_loop_of_the_runtime() -> Iterator[None]:
 
 
 def answered(manager: Manager, method: str, path: str, resource: str, identity: dict[str, Any], **query: str) -> Any:
-    event = json.loads((ROOT / "events" / "apigateway-manage-iam.json").read_text())
+    event = load("apigateway-manage-iam")
     event |= {"httpMethod": method, "path": path, "resource": resource}
     event |= {"queryStringParameters": query, "multiValueQueryStringParameters": {k: [v] for k, v in query.items()}}
     event["requestContext"]["identity"] = {"sourceIp": "203.0.113.7", **identity}

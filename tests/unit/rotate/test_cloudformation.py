@@ -1,6 +1,5 @@
 """A custom resource's answer reaches CloudFormation in every case, once, and says what was wrong."""
 
-import json
 import logging
 import socket
 import threading
@@ -11,8 +10,9 @@ from typing import Any
 import pytest
 
 from dev.local.lambda_context import LambdaContext
-from dev.local.template import ROOT, Template
+from dev.local.template import Template
 from functions.rotate.cloudformation import LAST_WORDS_SECONDS, Untold, answered
+from tests.support.events import load
 from tests.support.journey import fail
 from tests.unit.rotate.response_url import SIGNED, ResponseUrl, response_url
 
@@ -20,8 +20,7 @@ EVENTS = ("create", "update", "delete")
 
 
 def event(name: str, url: ResponseUrl | str) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((ROOT / "events" / f"cloudformation-{name}.json").read_text())
-    return loaded | {"ResponseURL": url if isinstance(url, str) else url.url}
+    return load(f"cloudformation-{name}") | {"ResponseURL": url if isinstance(url, str) else url.url}
 
 
 def context(seconds: float = 60) -> Any:

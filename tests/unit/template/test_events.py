@@ -2,15 +2,15 @@
 
 import base64
 import hashlib
-import json
-from pathlib import Path
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 
 from actions_cache.adapters.sqs_queue import decode_message
 from actions_cache.domain.signed_url import Direction, check_signature
-from dev.local.template import ROOT, Template
+from dev.local.template import Template
+from tests.support import events
 from tests.unit.template.declared import api_events
 
 SIGNED_WITH = "known-to-events-and-tests-only"
@@ -19,26 +19,25 @@ LONG_BEFORE_THEY_EXPIRE = 1_700_000_000_000
 
 
 def _load(pattern: str) -> list[Any]:
-    return [
-        pytest.param(json.loads(file.read_text()), id=file.stem) for file in sorted(Path(ROOT, "events").glob(pattern))
-    ]
+    """Return the events whose names match, of events/ and derived."""
+    return [pytest.param(events.load(name), id=name) for name in events.names() if fnmatchcase(name, pattern)]
 
 
-@pytest.mark.parametrize("event", _load("apigateway-*.json"))
+@pytest.mark.parametrize("event", _load("apigateway-*"))
 def test_an_api_event_comes_by_a_route_that_the_template_declares(template: Template, event: dict[str, Any]) -> None:
     routes = [route for function in template.functions for route in api_events(template, function)]
     assert (event["httpMethod"], event["resource"]) in routes
     assert event["resource"].replace("+", "").format_map(event["pathParameters"] or {}) == event["path"]
 
 
-@pytest.mark.parametrize("event", _load("apigateway-*.json"))
+@pytest.mark.parametrize("event", _load("apigateway-*"))
 def test_a_body_is_base64_because_every_media_type_is_binary(event: dict[str, Any]) -> None:
     assert event["isBase64Encoded"] == (event["body"] is not None)
     if event["body"] is not None:
         assert str(len(base64.b64decode(event["body"]))) == event["headers"]["Content-Length"]
 
 
-@pytest.mark.parametrize("event", _load("apigateway-*.json"))
+@pytest.mark.parametrize("event", _load("apigateway-*"))
 def test_the_single_values_are_the_multiple_ones(event: dict[str, Any]) -> None:
     for one, many in (
         ("headers", "multiValueHeaders"),
@@ -47,7 +46,7 @@ def test_the_single_values_are_the_multiple_ones(event: dict[str, Any]) -> None:
         assert {name: values[-1] for name, values in (event[many] or {}).items()} == (event[one] or {})
 
 
-@pytest.mark.parametrize("event", [*_load("apigateway-put-*.json"), *_load("apigateway-*download*.json")])
+@pytest.mark.parametrize("event", [*_load("apigateway-put-*"), *_load("apigateway-*download*")])
 def test_a_blob_event_carries_a_signature_that_fits(event: dict[str, Any]) -> None:
     query = event["queryStringParameters"]
     direction = Direction.UPLOAD if event["httpMethod"] == "PUT" else Direction.DOWNLOAD
@@ -61,7 +60,7 @@ def test_a_blob_event_carries_a_signature_that_fits(event: dict[str, Any]) -> No
     )
 
 
-@pytest.mark.parametrize("event", _load("sqs-*.json"))
+@pytest.mark.parametrize("event", _load("sqs-*"))
 def test_a_queue_event_is_one_message_as_the_template_asks(template: Template, event: dict[str, Any]) -> None:
     source = template.functions["MergeFunction"]["Events"]["MergeMessages"]["Properties"]
     assert len(event["Records"]) == source["BatchSize"]
@@ -70,10 +69,7 @@ def test_a_queue_event_is_one_message_as_the_template_asks(template: Template, e
 
 
 def test_the_merge_event_is_a_merge_message_and_the_poison_one_is_not() -> None:
-    merge, poison = (
-        json.loads((ROOT / "events" / name).read_text())["Records"][0]["body"]
-        for name in ("sqs-merge.json", "sqs-poison.json")
-    )
+    merge, poison = (events.load(name)["Records"][0]["body"] for name in ("sqs-merge", "sqs-poison"))
     assert decode_message(merge).archive_id
     with pytest.raises(ValueError, match="Expecting value"):
         decode_message(poison)

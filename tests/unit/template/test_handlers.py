@@ -1,4 +1,4 @@
-"""Each event in events/ goes through the handler that its trigger calls, on an empty store.
+"""Each event of events/, and each derived from one, goes through the handler that its trigger calls, on an empty store.
 
 But put-blob and put-block: their bytes go to the bucket past boto3, and so past moto.
 """
@@ -24,10 +24,11 @@ from actions_cache.settings import Settings
 from actions_cache.usecases.check_schema import NewerSchema
 from actions_cache.wiring.control import ControlPlane
 from dev.local.resources import Clients, create
-from dev.local.template import ROOT, Template
+from dev.local.template import Template
 from functions.cleanup import handler as cleanup
 from functions.merge import handler as merge
 from tests.conftest import CREDENTIALS
+from tests.support import events
 from tests.support.journey import Journey, SetClock, name
 from tests.unit.template.test_events import ADMIN_TOKEN, SIGNED_WITH
 
@@ -87,7 +88,7 @@ def invoke(
             for wiring in ("asgi_app", "control"):
                 if hasattr(module, wiring):
                     getattr(module, wiring).cache_clear()
-            return module.lambda_handler(json.loads((ROOT / "events" / f"{event}.json").read_text()), Context())
+            return module.lambda_handler(events.load(event), Context())
 
         yield call
 
@@ -115,7 +116,7 @@ def test_the_api_answers_each_of_its_events(
 
 def test_head_of_the_hook_leaves_lambda_without_a_body(invoke: Callable[[str, str], Any]) -> None:
     invoke("api", "apigateway-hook")
-    event = json.loads((ROOT / "events" / "apigateway-hook.json").read_text()) | {"httpMethod": "HEAD"}
+    event = events.load("apigateway-hook") | {"httpMethod": "HEAD"}
     answer = importlib.import_module(HANDLERS["api"]).lambda_handler(event, Context())
     assert (answer["statusCode"], answer["body"]) == (200, "")
     assert int(answer["headers"]["content-length"]) > 1000
@@ -140,7 +141,7 @@ def test_who_may_seek_is_led_past_the_edge_if_so_set(
 ) -> None:
     """They go to the API's own host and stage, which its event names."""
     monkeypatch.setenv("SEEK_THROUGH", seek_through)
-    event = json.loads((ROOT / "events" / "apigateway-lookup.json").read_text())
+    event = events.load("apigateway-lookup")
     asked = json.loads(base64.b64decode(event["body"]))
     control = ControlPlane(Settings())
     journey = Journey(control, SetClock(control.clock.now()), boto3.client("s3"), boto3.client("sqs"))

@@ -60,20 +60,19 @@ def new_session() -> boto3.Session:
     return session
 
 
-def s3_client(session: boto3.Session, calls: Config, endpoint_url: str | None = None) -> "S3Client":
+def s3_client(session: boto3.Session, calls: Config) -> "S3Client":
     """Return a client that asks S3 at a bucket's regional host, and any other endpoint by path.
 
     Args:
         session: source of the credentials, region and endpoint variables.
         calls: QUICK_CALLS or LONG_CALLS.
-        endpoint_url: None for the one in the session's environment, or else AWS's.
     """
-    client = session.client("s3", config=calls, endpoint_url=endpoint_url)
+    client = session.client("s3", config=calls)
     if ".amazonaws.com" in client.meta.endpoint_url:
         return client
     # Another store's host has no name for each bucket.
     by_path = Config(s3={"payload_signing_enabled": False, "addressing_style": "path"})
-    return session.client("s3", config=calls.merge(by_path), endpoint_url=endpoint_url)
+    return session.client("s3", config=calls.merge(by_path))
 
 
 def seconds_left(credentials: "Credentials") -> int | None:

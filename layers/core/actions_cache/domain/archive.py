@@ -159,30 +159,13 @@ def committed(archive: Archive, commit: Commit, only_part: Part | None) -> Archi
     return replace(archive, commit=commit, object=only_part)
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
-    """What an entry brings from another server: the newest wins a lookup by prefix, and the longest unused goes first.
-
-    What another server says counts as far as it can be true here: neither lies ahead, and who was saved was visible.
-    """
-
-    saved_at: Millis
-    last_used_at: Millis
-
-    def until(self, now: Millis) -> "Past":
-        return Past(min(max(self.saved_at, 1), now), min(self.last_used_at, now))
-
-
-def stored(archive: Archive, now: Millis, past: Past | None = None) -> Archive | None:
+def stored(archive: Archive, now: Millis) -> Archive | None:
     """None unless it is committed and its reservation still holds the key."""
     if archive.state is not ArchiveState.RESERVED or archive.commit is None:
         return None
     if archive.reservation_expires_at <= now:
         return None
-    past = (past or Past(now, now)).until(now)
-    return replace(
-        archive, state=ArchiveState.STORED, stored_at=past.saved_at, last_used_at=past.last_used_at, walk=None
-    )
+    return replace(archive, state=ArchiveState.STORED, stored_at=now, last_used_at=now, walk=None)
 
 
 def used(archive: Archive, now: Millis, lifetimes: Lifetimes) -> Archive | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from actions_cache.domain import happenings
-from actions_cache.domain.archive import Archive, ArchiveState, Past, committed, stored
+from actions_cache.domain.archive import Archive, ArchiveState, committed, stored
 from actions_cache.domain.claim import needs_merge
 from actions_cache.domain.commit import whole_blob
 from actions_cache.domain.entry import Entry, EntryName
@@ -32,14 +32,13 @@ class Finalize:
     merges_at_finalize: bool
     telemetry: Telemetry
 
-    def __call__(self, name: EntryName, size: int, archive_id: str | None = None, past: Past | None = None) -> Entry:
+    def __call__(self, name: EntryName, size: int, archive_id: str | None = None) -> Entry:
         """Make the upload that holds the key visible. The same Finalize again gives the same entry.
 
         Args:
             name: whose upload it is.
             size: what the client sent.
             archive_id: where the caller says which upload is meant, as by the v1 API; another one is left alone.
-            past: of an entry that comes from elsewhere.
 
         Raises:
             NotFound: nothing holds the key: never reserved, or expired.
@@ -54,7 +53,7 @@ class Finalize:
             committed_archive = self._committed(archive, size)
             _check_size(name, size, committed_archive.size)
             self.budgets.check_entry(size)
-            by = stored(committed_archive, self.clock.now(), past)
+            by = stored(committed_archive, self.clock.now())
             if by is None:
                 continue
             try:

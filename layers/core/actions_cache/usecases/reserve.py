@@ -26,15 +26,8 @@ class Reserve:
 
         Raises: AlreadyExists when the key is saved or validly reserved.
         """
-        archive = self.held(name)
+        archive = self._reserved(self.tokens.new(), name)
         return self.urls.sign(Direction.UPLOAD, archive.id, archive.upload_closes_at)
-
-    def held(self, name: EntryName) -> Archive:
-        """The same for who needs no URL.
-
-        Raises: AlreadyExists when the key is saved or validly reserved.
-        """
-        return self._reserved(self.tokens.new(), name)
 
     def numbered(self, name: EntryName) -> int:
         """Returns: the number by which the v1 API's client names the upload; not 0, which is nothing in JavaScript.

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from actions_cache.adapters.sqs_queue import SqsDeadLetters
-from actions_cache.usecases.import_entry import ImportEntry
 from actions_cache.usecases.replay_letters import ReplayLetters
 from actions_cache.usecases.scrub import Scrub
 from actions_cache.wiring.control import ControlPlane
@@ -30,19 +29,3 @@ class OperatorPlane:
         sqs = control.session.client("sqs", config=control.calls)
         letters = SqsDeadLetters.behind(sqs, control.settings.merge_queue_url)
         return ReplayLetters(control.table, letters, control.clock, control.claim_merge)
-
-    @cached_property
-    def import_entry(self) -> ImportEntry:
-        control = self.control
-        return ImportEntry(
-            control.table,
-            control.clock,
-            control.tokens,
-            control.reserve,
-            control.commit_blocks,
-            control.finalize,
-            control.repositories,
-            control.budgets,
-            control.lifetimes.unused_entry,
-            control.settings.merge_concurrency,
-        )
