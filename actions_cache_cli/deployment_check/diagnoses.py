@@ -1,4 +1,4 @@
-"""What each known fault means and what to do about it. Sources: AWS.md's edge list, and AWS's troubleshooting pages.
+"""What each known fault means and what to do about it. Sources: docs/design/aws-limits.md and AWS's own pages.
 
 CloudFront's are "Troubleshooting error responses from your origin" and "HTTP 403 status code (Permission Denied)".
 """

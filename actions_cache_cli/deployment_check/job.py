@@ -1,4 +1,4 @@
-"""A job's part of the conversation: twirp and Azure's uploads (WIRE.md sections 1 and 3)."""
+"""A job's part of the conversation: twirp and Azure's uploads (docs/design/protocol.md#cache-service and #uploads)."""
 
 import base64
 import json

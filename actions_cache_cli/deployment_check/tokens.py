@@ -13,7 +13,7 @@ SCOPE = "refs/heads/verify-deployment"
 
 
 def unsigned_token(now: float) -> str:
-    """As a job's (WIRE.md section 2), for a repository that doesn't exist. Args: now: seconds since 1970."""
+    """As a job's (docs/design/protocol.md#tokens), of no repository. Args: now: seconds since 1970."""
     claims: dict[str, Any] = {
         "iss": "https://token.actions.githubusercontent.com",
         "nbf": int(now) - 60,

@@ -12,7 +12,8 @@ from actions_cache_cli.deployment_check.verdicts import Skipped
 
 CONNECT_SECONDS = 10
 SILENCE_SECONDS = 60
-"""CloudFront gives an origin 30 s, or what the distribution says, up to 60 (AWS.md); then it answers by itself."""
+"""CloudFront gives an origin 30 s, or what the distribution says, up to 60
+(docs/design/aws-limits.md#requests-and-responses); then it answers by itself."""
 TRANSFER_SECONDS = 180
 """Of one whole answer: 17 MB at a tenth of a megabyte a second."""
 

@@ -19,7 +19,8 @@ class NotAUrl(Exception):
 class Address:
     given: str
     base: str
-    """Scheme, host and port; no slash at the end. @actions/cache's v2 keeps no more of a URL (WIRE.md section 1)."""
+    """Scheme, host and port; no slash at the end. Clients keep no more of a URL
+    (docs/design/protocol.md#cache-service)."""
     host: str
     port: int
 

@@ -20,7 +20,8 @@ SAVED_BYTES = 65536
 MAX_REDIRECTS = 3
 
 USER_AGENT = "@actions/cache-6.3.0 (actions-cache-doctor)"
-"""The server gives each kind of client the URL it can read from (WIRE.md section 4); most jobs use this one."""
+"""The server gives each kind of client the URL it can read from (docs/design/protocol.md#x-ms-range); most jobs use
+this one."""
 
 LOOKUP = "lookup"
 LOOKUP_V1 = "lookup by v1"

@@ -1,4 +1,4 @@
-"""A job's token, as far as it can be judged without its issuer's keys (WIRE.md section 2)."""
+"""A job's token, as far as it can be judged without its issuer's keys (docs/design/protocol.md#tokens)."""
 
 from __future__ import annotations
 

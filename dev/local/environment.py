@@ -7,7 +7,7 @@ from dev.local.resources import Resources
 FITTED_TO_LAMBDA = frozenset(
     {"STREAM_MAX_BYTES", "STREAM_BURST_BYTES", "STREAM_BYTES_PER_SECOND", "CHECK_STREAMED_PARTS"}
 )
-"""The template's values go with AWS's caps, which nothing has here (DESIGN.md, "The delivery rule"): what checks cost
+"""The template's values go with AWS's caps, which nothing has here (docs/delivery.md): what checks cost
 nothing at 2 MB a second would halve the speed of a stream that isn't held back."""
 
 AGAINST_STRANGERS = frozenset({"CREATES_PER_MINUTE"})

@@ -122,7 +122,7 @@ def routes(control: Requests, data: DataPlane, tokens: TokenReader) -> APIRouter
         return Response(status_code=204)
 
     def _own_upload(number: str, caller: Caller) -> Archive:
-        """Raises NotFound where it isn't one that the caller may write (P8)."""
+        """Raises NotFound where it isn't one that the caller may write."""
         scope = caller.writable_scope()
         archive = control.table.archive(numbered_archive_id(_number(number)))
         if archive is None or (archive.name.family.repository, archive.name.family.scope) != (caller.repository, scope):

@@ -35,7 +35,7 @@ class JsonCodec:
             raise MalformedBody(f"the body isn't a {into.DESCRIPTOR.name}: {str(error)[:200]}") from error
 
     def encode(self, message: Message) -> bytes:
-        """snake_case, 64-bit numbers as strings: Go fails on anything else (WIRE.md section 1)."""
+        """snake_case, 64-bit numbers as strings: Go fails on anything else (docs/design/protocol.md#encodings)."""
         return json_format.MessageToJson(
             message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True, indent=None
         ).encode()

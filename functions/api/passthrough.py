@@ -1,4 +1,4 @@
-"""Every path that isn't ours, passed on to the real results service (WIRE.md section 5)."""
+"""Every path that isn't ours, passed on to the real results service (docs/design/protocol.md#results-service)."""
 
 import json
 import logging

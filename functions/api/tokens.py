@@ -1,4 +1,4 @@
-"""Runtime tokens: whose they are, and what they allow (WIRE.md section 2)."""
+"""Runtime tokens: whose they are, and what they allow (docs/design/protocol.md#tokens)."""
 
 import re
 import ssl

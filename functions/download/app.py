@@ -38,7 +38,8 @@ def create_app(data: DataPlane) -> FastAPI:
 
     @app.get("/blobs/download/{archive}", dependencies=by_signature)
     async def download(archive: str, request: Request) -> Response:
-        # x-ms-range wins over Range; S3 would ignore it, so its askers aren't sent there (WIRE.md section 4).
+        # x-ms-range wins over Range; S3 would ignore it, so its askers aren't sent there
+        # (docs/design/protocol.md#x-ms-range).
         azure_range = request.headers.get("x-ms-range")
         wanted = azure_range if azure_range is not None else plain_range(request, archive)
         pins_our_etag = "if-match" in request.headers or "if-range" in request.headers
@@ -67,7 +68,7 @@ def redirect(url: str) -> Response:
 
 
 class ArchiveResponse(StreamingResponse):
-    """Ends only after the last byte: any fault, and the end of the permitted time, breaks the connection (P4)."""
+    """Ends only after the last byte: any fault, and the end of the permitted time, breaks the connection."""
 
     def __init__(self, content: Content, first_chunk: Chunk, max_seconds: int, telemetry: Telemetry) -> None:
         super().__init__(content.chunks, 206 if content.is_partial else 200, content_headers(content))

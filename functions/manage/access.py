@@ -1,6 +1,6 @@
 """Who asks: by a token from the management secret, by the page's session, or signed by IAM.
 
-Jobs' tokens mean nothing here (P8).
+Jobs' tokens mean nothing here.
 """
 
 from dataclasses import dataclass

@@ -186,7 +186,7 @@ def test_what_the_documentation_asks_of_a_local_run_works(managed: Managed) -> N
 
 
 def test_an_admins_token_is_no_jobs_and_goes_nowhere_else(managed: Managed) -> None:
-    """P8. Where it could be taken for a path of the results service's, nothing is passed on."""
+    """Isolation: where it could be taken for a path of the results service's, nothing is passed on."""
     admin = Job(managed.url, managed.admin)
     assert admin.call("GetCacheEntryDownloadURL", key="npm-1").status == 401
     assert admin.create("npm-3").status == 401

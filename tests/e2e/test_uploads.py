@@ -279,7 +279,7 @@ def put_late_block(url: str, ids: list[str]) -> Reply:
 
 @pytest.mark.parametrize("put_late", [put_late_blob, put_late_block])
 def test_a_put_after_the_commit_changes_nothing(unmerged_job: Job, put_late: Callable[[str, list[str]], Reply]):
-    """An upload URL lives for an hour, and a client's retry may come any time (P4)."""
+    """An upload URL lives for an hour, and a client's retry may come any time."""
     url, ids = committed_upload(unmerged_job, "key")
     put_late(url, ids)
     assert unmerged_job.finalize("key", 8).json["ok"]

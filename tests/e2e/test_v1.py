@@ -65,7 +65,7 @@ def test_after_a_miss_a_job_is_told_of_entries_by_other_versions_that_it_may_rea
         "scope": BRANCH,
     }
     assert datetime.fromisoformat(found["creationTime"]).tzinfo is not None
-    assert [reply.json for reply in unseen] == [{"totalCount": 0, "artifactCaches": []}] * 2, "P8"
+    assert [reply.json for reply in unseen] == [{"totalCount": 0, "artifactCaches": []}] * 2, "isolation"
 
 
 @pytest.mark.parametrize("pieces", [[], [b"one piece"]], ids=["none", "one"])

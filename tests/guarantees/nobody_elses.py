@@ -1,4 +1,4 @@
-"""What the proofs of P8 ask: all of a request's way, on real engines, with tokens whose signatures are checked.
+"""What the proofs of isolation ask: all of a request's way, on real engines, with tokens whose signatures are checked.
 
 The edge's functions, the API and the download function; nothing between client and engines is left out.
 """

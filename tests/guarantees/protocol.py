@@ -1,7 +1,7 @@
 """The whole protocol as a machine for hypothesis: what may happen, in any order, and what must hold after each step.
 
-P2, P3, P4, P5, P6 and P7 together. What tests/guarantees/model explores exhaustively, for one archive and without
-bytes, is here driven through the use cases and adapters, with keys that are saved again and again.
+All guarantees but full speed and isolation, together. What tests/guarantees/model explores exhaustively, for one
+archive and without bytes, is here driven through the use cases and adapters, with keys that are saved again and again.
 """
 
 from dataclasses import dataclass, field
@@ -236,7 +236,7 @@ class Protocol(RuleBasedStateMachine):
 
     @invariant()
     def usage_is_of_what_can_be_found(self) -> None:
-        """P7: every byte counts, whoever died between which writes."""
+        """Nothing leaks: every byte counts, whoever died between which writes."""
         control = self.journey.control
         stands = total(Usage(archive.size, 1) for archive in control.table.stored_archives(REPOSITORY))
         assert control.repositories.usage(REPOSITORY) == control.repositories.store_usage() == stands
@@ -244,7 +244,7 @@ class Protocol(RuleBasedStateMachine):
     # ------------------------------------------------------------------ and in the end
 
     def teardown(self) -> None:
-        """P6 and P7: two days without faults later, all is merged and the bucket is what the table points to."""
+        """Two days without faults later, all is merged and the bucket is what the table points to."""
         for _ in range(8):
             self.journey.clock.advance(6 * HOUR)
             self.journey.clean_up()

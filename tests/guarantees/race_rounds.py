@@ -1,4 +1,4 @@
-"""The races of P2 and P5, for any table engine whose conditional writes are atomic; moto's aren't."""
+"""The races for a merge and for a key, for any table engine whose conditional writes are atomic; moto's aren't."""
 
 from collections import Counter
 from dataclasses import replace
@@ -50,7 +50,7 @@ def race_to_publish(journey: Journey, racers: Racers, rounds: int) -> None:
 
 
 def race_for_keys(journey: Journey, racers: Racers, rounds: int) -> None:
-    """P5."""
+    """An entry is saved whole or not at all."""
     for i in range(rounds):
         assert len(racers.race(reserves, name(f"key-{i}"))) == 1
 

@@ -89,12 +89,12 @@ class SeedCase:
                 self._assert_fast_readers_did_not_wait(readers[1:], entry.archive_id)
                 half_way.may_go_on.set()
                 outcomes = {one.result(60) for one in merges}
-                assert outcomes == {RunEnd.MERGED, RunEnd.NOT_OURS}, f"P2: {outcomes}"
-                assert half_way.completed == 1, f"P2: {half_way.completed} merges were completed"
+                assert outcomes == {RunEnd.MERGED, RunEnd.NOT_OURS}, f"not a single merge: {outcomes}"
+                assert half_way.completed == 1, f"{half_way.completed} merges were completed"
                 left = [key for key in journey.keys(entry.archive_id) if key.startswith("parts/")]
-                assert left == parts, f"P3: {len(parts) - len(left)} parts were gone when the merge ended"
+                assert left == parts, f"{len(parts) - len(left)} parts were gone when the merge ended"
                 merge_ended.set()
-                assert {one.result(60) for one in readers} == {digest(CONTENT)}, "P4: a reader got other bytes"
+                assert {one.result(60) for one in readers} == {digest(CONTENT)}, "a reader got other bytes"
             finally:
                 half_way.may_go_on.set()
                 merge_ended.set()
@@ -121,7 +121,7 @@ class SeedCase:
 
     def _assert_fast_readers_did_not_wait(self, fast: Sequence[Future[str]], archive_id: str) -> None:
         ended, waiting = wait(fast, timeout=self.patience_seconds)
-        assert not waiting, f"P1: {len(waiting)} readers waited for the merge"
+        assert not waiting, f"{len(waiting)} readers waited for the merge"
         assert {one.result() for one in ended} == {digest(CONTENT)}
         assert self.journey.archive(archive_id).merge.state is MergeState.RUNNING
 

@@ -1,4 +1,4 @@
-"""P3 and P4 over HTTP, on a real store: right bytes, or a broken connection."""
+"""Over HTTP, on a real store: right bytes or a broken connection, and no reader is cut off."""
 
 import threading
 import time
@@ -182,7 +182,7 @@ def test_readers_of_a_removed_entry_finish_in_its_grace_and_nobody_starts_after_
 
 
 def test_a_stream_ends_with_its_permitted_time_by_breaking(on_engines, get):
-    """P3: the grace counts on it."""
+    """No reader is cut off: the grace counts on it."""
     on_engines.save(KEY, *[b"x" * (20 * MIB)] * 3)
     settings = on_engines.control.settings.model_copy(update={"max_stream_seconds": 1})
     control = ControlPlane(settings, on_engines.clock)

@@ -1,4 +1,4 @@
-"""P3: while cleanup runs all the time, no reader loses a byte, whatever its speed and whenever it began.
+"""While cleanup runs all the time, no reader loses a byte, whatever its speed and whenever it began.
 
 On real engines and sockets. The clock that the lifetimes go by is twenty times as fast as the readers'.
 """

@@ -1,4 +1,4 @@
-"""P8: a token reads and writes in its own repository and scopes, and nothing else gets through.
+"""Isolation: a token reads and writes in its own repository and scopes, and nothing else gets through.
 
 Signed URLs: test_nobody_elses_urls.py.
 """

@@ -1,4 +1,4 @@
-"""P8: a signed URL is good for what it was signed for: one archive or object, one direction, and a while.
+"""Isolation: a signed URL is good for what it was signed for: one archive or object, one direction, and a while.
 
 Tokens: test_nobody_elses.py.
 """

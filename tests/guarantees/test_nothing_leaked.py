@@ -1,4 +1,4 @@
-"""P7: every object is reachable from the table, or gone within a day, by our own sweep."""
+"""Nothing leaks: every object is reachable from the table, or gone within a day, by our own sweep."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress

@@ -1,4 +1,4 @@
-"""P6: whoever dies, and wherever, the archive ends merged, the entry restores throughout, and no message is lost.
+"""Whoever dies, and wherever, the archive ends merged, the entry restores throughout, and no message is lost.
 
 A sample of the most delicate points; tests/guarantees/slow/crashes strikes at every call.
 """

@@ -1,4 +1,4 @@
-"""P2: of any number of simultaneous claimers, and of deliveries, exactly one wins. On atomic writes, so not on moto.
+"""Of any number of simultaneous claimers, and of deliveries, exactly one wins. On atomic writes, so not on moto.
 
 A thousand rounds of each race, on AWS's own DynamoDB Local too: tests/guarantees/slow/races.
 """
@@ -70,7 +70,7 @@ def test_of_simultaneous_deliveries_one_starts_a_run(on_engines):
 
 
 def test_of_simultaneous_reservations_and_finalizes_one_entry_comes_out(on_engines):
-    """P5."""
+    """An entry is saved whole or not at all."""
 
     def reserve(_):
         try:

@@ -1,4 +1,4 @@
-"""P4 behind a store that fails by script: right bytes, or a broken connection; never a clean end with others.
+"""Behind a store that fails by script: right bytes, or a broken connection; never a clean end with others.
 
 On a real store, whose requests meet the faults of tests/guarantees/faults. Each fault by itself:
 tests/guarantees/slow/readers.

@@ -65,7 +65,7 @@ def test_public_url_that_no_url_can_begin_with_is_refused(url):
 
 
 def test_the_grace_is_derived_from_what_a_reader_may_need():
-    """P3."""
+    """No reader is cut off."""
     settings = Settings(**REQUIRED, download_url_seconds=100, max_stream_seconds=50)
     assert settings.grace_seconds == 2 * 100 + 50 + 30
     assert Settings(**REQUIRED).grace_seconds == 2130

@@ -1,4 +1,4 @@
-"""All checks, in the order in which they run: what was never seen on AWS comes first (AWS.md)."""
+"""All checks, in the order in which they run: what AWS never showed is first (docs/design/aws-limits.md)."""
 
 from actions_cache_cli.deployment_check.check import Check
 from actions_cache_cli.deployment_check.checks import answers, edge, large, reach, restore, streaming
@@ -13,7 +13,7 @@ CHECKS = (
     Check("the account has room for it", reach.room),
     Check("it is said whose jobs may come in", reach.admission),
     Check("refused jobs are known", reach.refused),
-    # AWS.md, "To prove on AWS first", in its order.
+    # In the order of docs/design/aws-limits.md#to-prove-on-aws-first.
     Check("a block's place can be had", edge.reserve),
     Check("a block without a content hash reaches S3", edge.put_without_hash),
     Check("its answer is 201, with x-ms-request-id", edge.created_with_id),

@@ -29,7 +29,7 @@ def errors(context: Context) -> str:
 
 
 def error_fault(reply: Reply, status: int, code: str) -> str | None:
-    """What is wrong with an error's answer, None if nothing (WIRE.md section 1)."""
+    """What is wrong with an error's answer, None if nothing (docs/design/protocol.md#errors)."""
     message = json_object(reply.body.decode("utf-8", "replace"))
     if reply.status != status or message.get("code") != code or "msg" not in message:
         said = explain(reply.status, reply.headers, reply.body)

@@ -57,7 +57,7 @@ def created_with_id(context: Context) -> str:
 
 
 def created_faults(status: int, headers: Mapping[str, str]) -> list[str]:
-    """What the clients miss in the answer of a PUT that was taken (WIRE.md section 3)."""
+    """What the clients miss in the answer of a PUT that was taken (docs/design/protocol.md#uploads)."""
     request_id = {name.lower(): value for name, value in headers.items()}.get("x-ms-request-id")
     faults = []
     if status != job.CREATED:

@@ -27,7 +27,7 @@ would try again at each `eyJ` of a text without them, in quadratic time."""
 
 
 class StreamBroken(Exception):
-    """A stream was broken off on purpose (P4), and that was logged: the web server needn't say it again."""
+    """A stream was broken off on purpose, and that was logged: the web server needn't say it again."""
 
 
 def without_secrets(text: str) -> str:

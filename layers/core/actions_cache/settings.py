@@ -27,7 +27,7 @@ replaces an execution environment every few hours, so they always last another h
 https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html and github.com/boto/boto3/issues/2392"""
 
 CLOCK_MARGIN_SECONDS = 30
-"""How far apart the clocks of API, download and cleanup may be (P3)."""
+"""How far apart the clocks of API, download and cleanup may be; the readers' grace counts on it."""
 
 
 class MergeTrigger(StrEnum):
@@ -182,7 +182,7 @@ class Settings(BaseSettings):
 
     @property
     def shortest_parts_grace_seconds(self) -> int:
-        """P3: our URL may redirect, in its last second, to a presigned one whose reader then takes its time."""
+        """Our URL may redirect, in its last second, to a presigned one whose reader then takes its time."""
         return 2 * self.download_url_seconds + self.max_stream_seconds + CLOCK_MARGIN_SECONDS
 
     @property

@@ -68,7 +68,7 @@ def test_once_merged_the_client_is_sent_to_the_store(stage: Stage, too_long: tup
 
 
 def test_a_client_that_cannot_be_sent_there_is_answered_all_the_same(stage: Stage, too_long: tuple[str, bytes]) -> None:
-    """S3 ignores `x-ms-range` (WIRE.md section 4), so who sends it is served from here, merged or not."""
+    """Who sends it is served from here, merged or not, since S3 ignores it: docs/design/protocol.md#x-ms-range."""
     stage.journey.merge_all()
     answer = stage.download.invoke(events.blob("download-range", too_long[0], headers={"x-ms-range": "bytes=0-"}))
     assert (answer.get("statusCode"), "<Error>" in str(answer.get("body"))) == (503, True), answer

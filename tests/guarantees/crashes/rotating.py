@@ -1,4 +1,4 @@
-"""Each step of the signing secret's rotation, taken by the schedule's process (P6, P8)."""
+"""Each step of the signing secret's rotation, taken by the schedule's process (nothing gets stuck, isolation)."""
 
 from actions_cache.domain.keyring import Keyring, Phase
 from actions_cache.domain.timing import SECOND

@@ -1,4 +1,4 @@
-"""P6: a merge that no worker survives is given up, and people see it."""
+"""Nothing gets stuck: a merge that no worker survives is given up, and people see it."""
 
 import pytest
 

@@ -131,7 +131,7 @@ class World:
         assert watch.faults == [], watch.faults
 
     def check_all_or_nothing(self, key: str, size: int) -> bool:
-        """Return whether the entry is visible; its parts in the three tables agree on it (P5)."""
+        """Return whether the entry is visible; its parts in the three tables agree on it (all or nothing)."""
         table, entry = self.control.table, entry_name(key)
         found, reservation, archive = table.entry(entry), table.reservation(entry), self.the_archive()
         if found is None:
@@ -142,7 +142,7 @@ class World:
         return True
 
     def merge_in_the_end(self, *, by_schedule: bool) -> None:
-        """Time passes, until others have merged what the dead left: by the schedule, or by the queue alone (P6).
+        """Time passes, until others have merged what the dead left: by the schedule, or by the queue alone.
 
         No reader meanwhile: it would retake the claim itself.
         """
@@ -164,7 +164,7 @@ class World:
         return self.the_archive().merge.state is MergeState.MERGED
 
     def check_no_orphan_is_left(self, key: str, content: bytes) -> None:
-        """Once everybody's grace is over: the merged object alone, and it is the content (P7)."""
+        """Once everybody's grace is over: the merged object alone, and it is the content (nothing leaks)."""
         archive = self.the_archive()
         lifetimes = self.control.lifetimes
         last_arrival = archive.upload_closes_at + lifetimes.late_arrival
@@ -179,7 +179,7 @@ class World:
         self.check_late_messages_do_nothing()
 
     def check_nothing_is_left(self) -> None:
-        """Once every grace is over: no archive, no object, and nothing that holds the key (P6, P7)."""
+        """Once every grace is over: no archive, no object, and nothing that holds the key."""
         lifetimes = self.control.lifetimes
         self.advance((lifetimes.upload_url + lifetimes.late_arrival + lifetimes.grace) / SECOND + 1)
         assert "failed" not in self.journey.clean_up()

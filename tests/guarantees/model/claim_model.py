@@ -1,9 +1,9 @@
 """The claim protocol as a model that is explored completely: every state, whatever happens in whatever order.
 
-This is the specification of the merge's claim (P2, and of it P3 and P6). It has no rules of its own: what may be
-claimed, started, renewed, published, failed, given up and swept is asked of the very functions that the product
-runs, domain/claim.py and domain/agenda.py, so that model and product can't drift apart. What is modelled is the
-world around them.
+This is the specification of the merge's claim (single merge; and so no reader is cut off, and nothing gets stuck). It
+has no rules of its own: what may be claimed, started, renewed, published, failed, given up and swept is asked of the
+very functions that the product runs, domain/claim.py and domain/agenda.py, so that model and product can't drift apart.
+What is modelled is the world around them.
 
 Of one archive of several parts, already saved:
 

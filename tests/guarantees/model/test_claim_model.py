@@ -1,4 +1,4 @@
-"""P2, P3 and P6, in every state that the claim can get into: claim_model.py is the protocol, explore.py has the rules.
+"""The guarantees in every state that the claim can get into: claim_model.py is the protocol, explore.py has the rules.
 
 Larger worlds: tests/guarantees/slow/model.
 """

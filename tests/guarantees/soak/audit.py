@@ -1,4 +1,4 @@
-"""The bucket against the table (P7): what is missing, what is nobody's, and what a sweep is still owed."""
+"""The bucket against the table: what is missing, what is nobody's, and what a sweep is still owed."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping

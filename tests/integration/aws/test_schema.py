@@ -95,7 +95,7 @@ def test_every_item_of_the_first_commit_still_reads(journey: Journey):
 
 
 def test_the_leftovers_of_a_merge_given_up_before_are_due_after_the_migration(journey: Journey):
-    """P7: the first release's rule came back to them only when the entry expired."""
+    """Nothing leaks: the first release's rule came back to them only when the entry expired."""
     archive_id = put(journey, FIRST["given up and swept"])
     before = journey.archive(archive_id)
     done = journey.control.migrate(plenty)

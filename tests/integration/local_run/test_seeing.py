@@ -171,7 +171,7 @@ def test_bytes_up_and_down_are_counted_where_the_repository_stands(scene: Scene)
 
 
 def test_a_stream_that_breaks_on_purpose_is_told_in_one_line_and_no_traceback(scene: Scene):
-    """P4."""
+    """A reader gets the right bytes or a broken connection."""
     line = the(scene, "stream broken off")
     assert (line["archive_id"], line["kind"], line["bytes"]) == (scene.broken_id, "StreamBroken", 3 * len(PART))
     assert 0 < line["sent"] < line["bytes"]

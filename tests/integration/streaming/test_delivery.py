@@ -35,7 +35,7 @@ HEADERS = 4096
 """More than a refusal or a redirect has."""
 
 SILENCE_SECONDS = 5
-"""After which @actions/cache gives up (WIRE.md section 4)."""
+"""After which @actions/cache gives up (docs/design/protocol.md#downloads)."""
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_an_app_that_dies_in_mid_stream_breaks_the_connection_and_the_next_reque
 
 
 def test_a_stream_that_outlasts_its_permitted_time_breaks(unmerged: LocalRun, job):
-    """P3: the grace of parts counts on it, so it holds under Lambda's web server too."""
+    """No reader is cut off: the grace of parts counts on it, so it holds under Lambda's web server too."""
     slow = replace(WALL_FAR_OFF, per_second=2 * AWS.per_second)
     with unmerged.behind(slow, PLAIN_STREAMING | {"MAX_STREAM_SECONDS": "1"}) as gateway:
         url = just_finalized(job(gateway), *BLOCKS, *BLOCKS)

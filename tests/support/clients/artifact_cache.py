@@ -1,4 +1,4 @@
-"""Raw requests of the v1 API's clients (WIRE.md section 7), one connection each."""
+"""Raw requests of the v1 API's clients (docs/design/protocol.md#v1-api), one connection each."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""P8: whose tokens come in, with keys served the way an issuer serves them."""
+"""Isolation: whose tokens come in, with keys served the way an issuer serves them."""
 
 import base64
 import hashlib

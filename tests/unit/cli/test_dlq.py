@@ -1,4 +1,4 @@
-"""`dlq`: merges that failed for good get another try, and never two at once (P2)."""
+"""`dlq`: merges that failed for good get another try, and never two at once."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace

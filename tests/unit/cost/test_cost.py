@@ -66,7 +66,7 @@ def test_twice_the_restores_cost_twice_the_transfer_and_nothing_more_of_the_save
 
 
 def test_the_numbers_of_the_design_come_out() -> None:
-    """AWS.md, "What a terabyte costs": 1,418 entries of 705 MB."""
+    """docs/design/aws-limits.md#what-a-terabyte-costs: 1,418 entries of 705 MB."""
     lines = terabyte_saved(PLAIN)
     assert round(PLAIN.entries) == 1418
     assert len(PLAIN.manifest.parts) == 11

@@ -1,4 +1,4 @@
-"""P3 and P7, the decisions: what falls due when, and what a sweep leaves alone."""
+"""No reader is cut off and nothing leaks: what falls due when, and what a sweep leaves alone."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""P2, the transitions. That only one of simultaneous winners writes is the table's: tests/integration/aws."""
+"""Single merge, the transitions. That only one of simultaneous winners writes is the table's: tests/integration/aws."""
 
 from dataclasses import replace
 

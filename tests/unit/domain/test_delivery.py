@@ -22,7 +22,7 @@ def choose(size, limits, *, parts=2, state=MergeState.QUEUED, may_wait=True):
 @pytest.mark.parametrize("state", [MergeState.UNMERGED, MergeState.QUEUED, MergeState.RUNNING, MergeState.FAILED])
 @pytest.mark.parametrize("size", [0, 1, 10**13])
 def test_without_limits_every_archive_streams_at_once_whatever_its_merge_does(size, state):
-    """P1."""
+    """A stream never waits for a merge."""
     assert choose(size, NONE, state=state) is Delivery.STREAM
 
 

@@ -37,7 +37,7 @@ def test_long_keys_that_differ_in_their_last_character_do_too():
 
 
 def test_no_separator_makes_two_families_one():
-    """P8: else a version could name another scope."""
+    """Isolation: else a version could name another scope."""
     one, other = EntryFamily("1", "refs/heads/a", "b:v"), EntryFamily("1", "refs/heads/a:b", "v")
     assert one.partition != other.partition
     assert EntryFamily("1", "s", "v").partition != EntryFamily("2", "s", "v").partition
@@ -100,7 +100,7 @@ def test_the_digest_tells_lists_apart_by_order_and_by_content():
 
 
 def test_signatures_are_good_for_one_archive_one_direction_and_a_while():
-    """P8."""
+    """Repositories and scopes are isolated from each other."""
     path, _, query = signed_path(Direction.UPLOAD, "abc", NOW + 60_000, "secret").partition("?")
     expires, signature = (pair.partition("=")[2] for pair in query.split("&"))
     assert path == "/blobs/upload/abc"

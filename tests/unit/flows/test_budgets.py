@@ -96,7 +96,7 @@ def test_what_was_used_longest_ago_comes_first_though_not_every_use_was_noted(hi
 
 
 def test_readers_of_an_evicted_entry_have_their_grace(journey):
-    """P3: the objects go with the sweep, when nobody can be reading them."""
+    """No reader is cut off: the objects go with the sweep, when nobody can be reading them."""
     with_settings(journey, repository_budget_bytes=10)
     archive_id = journey.upload(name("a"), bytes(10))
     journey.control.finalize(name("a"), 10)
@@ -144,7 +144,7 @@ def test_no_limit_is_no_limit():
 
 
 def test_the_schedule_evicts_what_a_dead_save_left(journey, monkeypatch):
-    """P6: the counts stand in the transaction that made the entry visible."""
+    """Nothing gets stuck: the counts stand in the transaction that made the entry visible."""
     with_settings(journey, repository_budget_bytes=20, store_budget_bytes=1000)
     journey.control.admit(Caller(REPOSITORY, ()))
     monkeypatch.setattr(type(journey.control.evict), "after_save", lambda *_: fail(Unavailable("died")))
@@ -201,7 +201,7 @@ def test_an_index_that_lags_is_waited_for_before_a_count_is_called_wrong(journey
 
 
 def test_an_entry_that_is_found_after_it_was_chosen_is_not_evicted(journey, monkeypatch):
-    """P3, for a use too soon after the last noted one to be noted itself."""
+    """No reader is cut off, even by a use too soon after the last noted one to be noted itself."""
     with_settings(journey, repository_budget_bytes=10)
     saved(journey, "a", 10)
     evict = type(journey.control.evict)

@@ -1,4 +1,4 @@
-"""P3, P6 and P7: nobody cut off, nothing stuck, nothing leaked."""
+"""No reader is cut off, nothing gets stuck, nothing leaks."""
 
 from dataclasses import replace
 
@@ -178,7 +178,7 @@ def test_an_archive_that_cleanup_fails_on_waits_and_the_others_do_not(journey, m
 
 
 def test_a_long_random_life_leaves_nothing_behind(journey):
-    """P7: in the end the bucket holds exactly what the table points to."""
+    """Nothing leaks: in the end the bucket holds exactly what the table points to."""
     for i in range(4):
         journey.save(name(f"npm-{i}"), ONE, TWO)
         journey.reserve(name(f"dead-{i}"))

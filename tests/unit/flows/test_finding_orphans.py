@@ -1,4 +1,4 @@
-"""P7: objects that the table forgot are found in the bucket; all others stay."""
+"""Nothing leaks: objects that the table forgot are found in the bucket; all others stay."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace

@@ -26,7 +26,7 @@ def test_entries_of_every_version_whose_key_begins_so_are_listed_newest_first(jo
 
 
 def test_nobody_elses_entries_and_none_of_another_scope_are_listed(journey):
-    """P8."""
+    """Repositories and scopes are isolated from each other."""
     saved(journey, "npm-main")
     saved(journey, "npm-pull", scope="refs/pull/7/merge")
     saved(journey, "npm-theirs", repository="7")

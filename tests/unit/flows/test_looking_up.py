@@ -39,7 +39,7 @@ def test_all_keys_in_one_scope_come_before_the_next_scope(journey):
 
 
 def test_another_version_scope_or_repository_is_not_seen(journey):
-    """P8."""
+    """Repositories and scopes are isolated from each other."""
     saved(journey, "npm-1")
     assert journey.look_up("npm-1", version="v2") is None
     assert journey.look_up("npm-1", scopes=("refs/heads/other",)) is None

@@ -83,7 +83,7 @@ class Entries(dict[EntryName, Entry]):
 
 
 def one_after_the_other(table: Entries, query: Query) -> Entry | None:
-    """The rule in its own words: WIRE.md section 1."""
+    """The rule in its own words: docs/design/protocol.md#lookup."""
     for scope in query.scopes:
         family = EntryFamily(query.repository, scope, query.version)
         if exact := table.get(EntryName(family, query.key)):

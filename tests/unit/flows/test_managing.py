@@ -163,7 +163,7 @@ def test_an_entry_that_is_used_between_the_look_and_the_deletion_stays(journey, 
 
 
 def test_a_deleted_key_can_be_saved_again_at_once_and_its_readers_have_their_grace(journey, management):
-    """P3."""
+    """No reader is cut off."""
     saved(journey, "a")
     [archive] = management.delete_entries(REPOSITORY, EntryFilter(key="a")).archives
     saved(journey, "a", body=b"again")

@@ -1,4 +1,4 @@
-"""P2 and P6: one merge, and whatever fails, the archive stays claimable."""
+"""One merge, and whatever fails, the archive stays claimable."""
 
 import threading
 
@@ -51,7 +51,7 @@ def test_finalize_claims_once_and_one_part_needs_no_merge(journey):
 
 
 def test_a_merge_deletes_nothing(journey):
-    """P3."""
+    """No reader is cut off."""
     entry = journey.save(KEY, SMALL, SMALL)
     before = journey.keys(entry.archive_id)
     journey.merge_all()
@@ -129,7 +129,7 @@ def test_what_a_lost_run_wrote_is_never_published(journey, monkeypatch):
 
 
 def test_a_part_that_is_gone_removes_the_entry(journey):
-    """P4."""
+    """A reader gets the right bytes or a broken connection."""
     entry = journey.save(KEY, SMALL, SMALL)
     part = next(key for key in journey.keys(entry.archive_id) if key.startswith("parts/"))
     journey.control.bucket.delete([f"archives/{entry.archive_id}/{part}"])
@@ -139,7 +139,7 @@ def test_a_part_that_is_gone_removes_the_entry(journey):
 
 
 def test_a_part_replaced_by_other_bytes_of_its_length_is_never_merged(journey):
-    """P4: the ETag pins the bytes."""
+    """The ETag pins the bytes."""
     entry = journey.save(KEY, SMALL, SMALL)
     part = next(key for key in journey.keys(entry.archive_id) if key.startswith("parts/"))
     journey.overwrite(f"archives/{entry.archive_id}/{part}", b"X" * len(SMALL))

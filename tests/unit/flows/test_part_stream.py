@@ -1,4 +1,4 @@
-"""P1 and P4, the stream by itself: a scripted store, so that each fault comes exactly where it should."""
+"""The stream by itself, its speed and its bytes: a scripted store, so that each fault comes exactly where it should."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable

@@ -1,4 +1,4 @@
-"""The signing secret's rotation: no URL fails by it, whatever dies and whoever else runs (P6, P8)."""
+"""The signing secret's rotation: no URL fails by it, whatever dies and whoever else runs."""
 
 import logging
 

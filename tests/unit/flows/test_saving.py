@@ -1,4 +1,4 @@
-"""P5: all or nothing, and lost answers can be asked again."""
+"""All or nothing, and lost answers can be asked again."""
 
 import pytest
 
@@ -123,7 +123,7 @@ def test_a_block_sent_again_replaces_the_earlier_one(journey):
 
 
 def test_a_block_that_arrives_after_the_commit_changes_nothing(journey):
-    """P4: parts are write-once."""
+    """Parts are write-once."""
     archive_id = journey.upload(KEY, b"one", b"two")
     journey.clock.advance(1)
     journey.put_block(archive_id, block_ids(2)[0], b"late")

@@ -1,4 +1,4 @@
-"""P3, P6 and P7 hold in a flood: an archive with very many objects takes no other's turn, and goes in the end."""
+"""The guarantees hold in a flood: an archive with very many objects takes no other's turn, and goes in the end."""
 
 from collections import Counter
 from collections.abc import Callable

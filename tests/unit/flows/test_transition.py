@@ -1,4 +1,4 @@
-"""P6: a write whose answer was lost."""
+"""Nothing gets stuck: a write whose answer was lost."""
 
 from actions_cache.domain import claim
 from actions_cache.ports import WriteConflict

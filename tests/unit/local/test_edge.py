@@ -138,7 +138,7 @@ def test_a_block_stands_where_the_block_list_looks_for_it(stage: Stage):
 
 
 def test_each_arrival_has_a_key_of_its_own_and_the_later_one_sorts_last(stage: Stage):
-    """P4: parts are write-once."""
+    """Parts are write-once."""
     for body in (b"first", b"second"):
         assert stage.put(stage.upload_url, body).status == 201
         time.sleep(0.002)
@@ -193,7 +193,7 @@ def copying_from(stage: Stage) -> Mapping[str, str]:
 
 
 def test_no_repository_can_copy_another_ones_bytes_into_its_own_archive(stage: Stage):
-    """P8."""
+    """Repositories and scopes are isolated from each other."""
     assert send("PUT", stage.upload_url, DATA, copying_from(stage)).status == 201
     assert stage.stored()["Bytes"] == DATA
 

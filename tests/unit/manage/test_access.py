@@ -42,7 +42,7 @@ ROUTES = [*(("GET", path) for path in READS), *(("DELETE", path) for path in DEL
     ids=["none", "empty", "wrong", "basic", "signed", "a job's"],
 )
 def test_nobody_else_gets_in_anywhere(manager: Manager, token: str | None, scheme: str) -> None:
-    """P8: least of all a job."""
+    """Isolation: least of all a job."""
     manager.save("npm-1")
     for method, path in ROUTES:
         answer = manager.ask(method, path, token, scheme)

@@ -31,7 +31,7 @@ def test_tokens_are_sent_to_an_https_origin_alone(template: Template, value: str
 
 
 def test_what_is_not_the_caches_goes_to_github_when_deployed(template: Template) -> None:
-    """upload-artifact asks the same host (WIRE.md section 5). The API alone is told."""
+    """upload-artifact asks the same host (docs/design/protocol.md#results-service). The API alone is told."""
     default = template.body["Parameters"]["ResultsServiceUrl"]["Default"]
     assert default == "https://results-receiver.actions.githubusercontent.com"
     told = {function for function in template.functions if "RESULTS_SERVICE_URL" in template.environment(function)}

@@ -120,7 +120,7 @@ def test_errors_of_the_buckets_are_no_pages_either(template: Template) -> None:
 
 
 def test_the_stage_is_the_edges_business(template: Template) -> None:
-    """Clients drop any path of the runner's URL (WIRE.md section 1)."""
+    """Clients drop any path of the runner's URL (docs/design/protocol.md#cache-service)."""
     [api] = [it for it in template.properties("Edge")["DistributionConfig"]["Origins"] if it["Id"] == "api"]
     assert api["OriginPath"] == f"/{template.properties('Api')['StageName']}"
 

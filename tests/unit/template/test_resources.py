@@ -113,13 +113,13 @@ def test_two_runs_of_cleanup_dont_overlap(template: Template) -> None:
 
 
 def test_a_buffered_stream_fits_lambdas_answer(template: Template) -> None:
-    """6 MB in all (AWS.md says so of a synchronous answer), base64 in a JSON body, and room for headers."""
+    """6 MB in all, base64 in JSON, and room for headers: docs/design/aws-limits.md#requests-and-responses."""
     largest = template.number(template.body["Mappings"]["Http"]["Buffered"]["StreamMaxBytes"])
     assert largest * 4 / 3 < 6 * 1024 * 1024 - 64 * 1024
 
 
 def test_a_stream_ends_before_lambda_cuts_it_off(template: Template) -> None:
-    """At 200 MB, of which the adapter's own head takes a little, and in 15 minutes (AWS.md)."""
+    """At 200 MB, the adapter's own head included, and in 15 minutes: docs/design/aws-limits.md#response-streaming."""
     streamed = {name: int(value) for name, value in template.body["Mappings"]["Http"]["Streamed"].items()}
     assert streamed["StreamMaxBytes"] <= 200 * 1000**2 - 64 * 1024
     slowest = (streamed["StreamMaxBytes"] - streamed["StreamBurstBytes"]) / streamed["StreamBytesPerSecond"]

@@ -64,7 +64,7 @@ def test_a_function_logs_into_its_own_group_and_nowhere_else(template: Template,
 
 
 def test_only_cleanup_deletes_objects(template: Template) -> None:
-    """P3: whatever goes wrong elsewhere, nobody else can cut a reader off."""
+    """Whatever goes wrong elsewhere, nobody else can cut a reader off."""
     deleting = {
         function
         for function in template.functions

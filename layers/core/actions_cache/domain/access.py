@@ -1,4 +1,4 @@
-"""Who is calling, and which scopes the caller may read and write (WIRE.md section 2)."""
+"""Who is calling, and which scopes the caller may read and write (docs/design/protocol.md#tokens)."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -88,7 +88,7 @@ def without_slash(issuer: str) -> str:
 
 
 def qualified(repository_id: str, issuer: str) -> str:
-    """A repository's name here: each instance of GitHub counts its repositories from 1 (P8).
+    """A repository's name here: each instance of GitHub counts its repositories from 1, so ids alone isolate nothing.
 
     github.com's ids stay bare, as everything is stored that was saved before. No id has an `@`.
     """

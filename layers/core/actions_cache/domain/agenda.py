@@ -63,12 +63,12 @@ def _sweep_times(archive: Archive, lifetimes: Lifetimes) -> tuple[Millis, ...]:
 
 
 def removable_at(archive: Archive, lifetimes: Lifetimes) -> Millis:
-    """When no reader of a deleted archive can be left (P3). One that was never visible had none."""
+    """When no reader of a deleted archive can be left. One that was never visible had none."""
     return archive.deleted_at + (lifetimes.grace if archive.was_visible else 0)
 
 
 def parts_removable_at(archive: Archive, lifetimes: Lifetimes) -> Millis:
-    """When no reader of a merged archive's parts can be left (P3)."""
+    """When no reader of a merged archive's parts can be left."""
     return archive.merge.ended_at + lifetimes.grace
 
 

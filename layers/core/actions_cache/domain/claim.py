@@ -1,4 +1,4 @@
-r"""The claim of a merge: one worker, and only the current run's result (P2).
+r"""The claim of a merge: one worker, and only the current run's result.
 
     UNMERGED --claimed--> QUEUED --started--> RUNNING --published--> MERGED
                  ^          ^  \--(unsent)--\   |  \--(died)--\

@@ -13,7 +13,7 @@ MERGE_START_SECONDS = 2.0
 
 COPY_BYTES_PER_SECOND = 1024 * MIB
 UPLOAD_BYTES_PER_SECOND = 80 * MIB
-"""What a merge gets done by copies in parallel, and through the worker. Estimates from AWS.md's sources."""
+"""What a merge gets done by copies in parallel, and through the worker. Estimates: docs/design/aws-limits.md#s3."""
 
 
 class Delivery(StrEnum):
@@ -82,7 +82,8 @@ def choose_source(archive: Archive, *, reads_plainly: bool, has_edge: bool, may_
 
     Args:
         archive: as it is stored now.
-        reads_plainly: whether this client never asks by `x-ms-range`, which S3 ignores (WIRE.md section 4).
+        reads_plainly: whether this client never asks by `x-ms-range`, which S3 ignores
+            (docs/design/protocol.md#x-ms-range).
         has_edge: whether the client reached us through the edge, which makes it a `Range`.
         may_seek: whether the client may still ask for a range; False once its one request is known.
     """
@@ -95,7 +96,7 @@ def choose_source(archive: Archive, *, reads_plainly: bool, has_edge: bool, may_
 
 PLAIN_READERS = ("@actions/cache-", "actions/cache", "opendal/", "sccache/")
 """Clients that S3 serves rightly: they read plainly or by `Range`. S3 ignores `x-ms-range`, and a client that
-seeks by it would get the wrong bytes without an error (WIRE.md section 4)."""
+seeks by it would get the wrong bytes without an error (docs/design/protocol.md#x-ms-range)."""
 
 
 def is_plain_reader(user_agent: str) -> bool:

@@ -365,7 +365,7 @@ def failed(asked: str, fault: Exception) -> Happening:
 
 
 def stream_broken(sent: int, size: int, fault: BaseException) -> Happening:
-    """P4: what can't end with the right bytes ends with a broken connection. Args: sent, size: bytes."""
+    """A stream that can't end with the right bytes ends with a broken connection. Args: sent, size: bytes."""
     said = f"{type(fault).__name__}: {_said(fault)}"
     fields = {"kind": Fault.STREAM_BROKEN, "sent": sent, "bytes": size, "fault": said}
     return Happening(what="stream broken off", fields=fields, metrics={ERRORS: 1}, is_error=True)

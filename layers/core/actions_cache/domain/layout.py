@@ -1,7 +1,7 @@
 """Where things stand in the bucket. Only here are keys made.
 
     archives/<archive id>/
-        parts/blocks/<block id>/<arrival>   a block; each arrival gets a key of its own (P4: write-once)
+        parts/blocks/<block id>/<arrival>   a block; each arrival gets a key of its own (write-once)
         parts/blob/<arrival>                a Put Blob
         parts/append/new/<arrival>          an append blob begun anew
         parts/append/<offset>/<arrival>     an Append Block, at the offset that its client named, or at `next`
@@ -23,7 +23,7 @@ from actions_cache.domain.errors import InvalidRequest
 from actions_cache.domain.timing import Millis
 
 MAX_BLOCK_ID_BYTES = 64
-"""Azure's limit before base64, and what BuildKit sends (WIRE.md section 3)."""
+"""Azure's limit before base64, and what BuildKit sends (docs/design/protocol.md#uploads)."""
 
 ROOT = "archives/"
 _NEXT = "next"

@@ -1,4 +1,4 @@
-"""Uploads of the v1 API: pieces that say where they belong, in any order (WIRE.md section 7)."""
+"""Uploads of the v1 API: pieces that say where they belong, in any order (docs/design/protocol.md#v1-api)."""
 
 import re
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ def parse_content_range(header: str | None) -> ByteRange:
 
 
 def check_takes_pieces(archive: Archive, now: Millis) -> None:
-    """As a signed URL's expiry does for v2: after the last sweep for late arrivals nobody would delete a piece (P7).
+    """As a signed URL's expiry does for v2: after the last sweep for late arrivals nobody would delete a piece.
 
     Raises:
         NotFound: the upload is over: its time has passed, or it was removed.

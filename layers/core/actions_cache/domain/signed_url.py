@@ -1,7 +1,7 @@
-"""Signatures of our URLs: each is good for one archive or object, one direction, and a while (P8).
+"""Signatures of our URLs: each is good for one archive or object, one direction, and a while.
 
-The values are signed, never the query string: clients re-sort and re-encode it (WIRE.md section 3). The
-message is what the CDN edge can rebuild from the path and the query alone; functions/edge/viewer_request.js does.
+The values are signed, never the query string: clients re-sort and re-encode it (docs/design/protocol.md#upload-urls).
+The message is what the CDN edge can rebuild from the path and the query alone; functions/edge/viewer_request.js does.
 """
 
 import base64

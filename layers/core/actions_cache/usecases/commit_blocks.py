@@ -21,7 +21,7 @@ class CommitBlocks:
     clock: Clock
 
     def __call__(self, archive_id: str, block_ids: Sequence[str]) -> None:
-        """Commit the upload. Doing so again with the same list succeeds, since its answer may have been lost (P5).
+        """Commit the upload. Doing so again with the same list succeeds, since its answer may have been lost.
 
         Raises:
             TooLarge: more blocks than Azure allows, or more arrived than a request has time to list.

@@ -23,7 +23,7 @@ class CommitPieces:
     finalize: Finalize
 
     def __call__(self, archive: Archive, size: int) -> Entry:
-        """Commit and finalize. Doing so again succeeds, since the answer may have been lost (P5).
+        """Commit and finalize. Doing so again succeeds, since the answer may have been lost.
 
         Args:
             archive: as it was read, the caller's own.

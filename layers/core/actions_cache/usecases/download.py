@@ -103,7 +103,7 @@ class Download:
         return self._content(await self._readable(archive_id), None, self.clock.now())
 
     async def _readable(self, archive_id: str) -> Archive:
-        """A deleted archive is readable through its grace: its URLs were given out before (P3)."""
+        """A deleted archive is readable through its grace: its URLs were given out before."""
         archive = await asyncio.to_thread(self.table.archive, archive_id)
         if archive is None or not archive.was_visible:
             raise NotFound("no such archive")
@@ -146,7 +146,7 @@ class Download:
         return archive
 
     def _claim_if_nobody_has(self, archive: Archive) -> None:
-        """The first download's claim, or the retaking of a dead one: beside the stream, never before it (P1)."""
+        """The first download's claim, or the retaking of a dead one: beside the stream, never before it."""
         claimable = claimable_at(archive, self.lifetimes)
         if claimable is not None and claimable <= self.clock.now():
             claim = asyncio.create_task(self._claim(archive))
@@ -160,7 +160,7 @@ class Download:
             self.telemetry.tell(happenings.merge_unclaimed(archive, fault))
 
     async def _chunks(self, archive: Archive, wanted: ByteRange, asked_at: Millis) -> AsyncGenerator[Chunk, None]:
-        """Yield exactly the wanted bytes, or raise: never end cleanly with fewer (P4).
+        """Yield exactly the wanted bytes, or raise: never end cleanly with fewer.
 
         Never are so few bytes missing that an error's text could take their place.
         """

@@ -1,4 +1,4 @@
-"""FinalizeCacheEntryUpload: all or nothing (P5)."""
+"""FinalizeCacheEntryUpload: all or nothing."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What arrived after the table had forgotten its archive: found by listing the bucket, twice a day (P7).
+"""What arrived after the table had forgotten its archive: found by listing the bucket, twice a day.
 
 The bucket is listed first and the table asked after. Then an id that the table doesn't know can only be a forgotten
 archive's, and no reader's:

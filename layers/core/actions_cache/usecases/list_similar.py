@@ -19,7 +19,7 @@ class ListSimilar:
     table: Table
 
     def __call__(self, repository: str, scopes: Sequence[str], prefix: str) -> tuple[Entry, ...]:
-        """Of any version, those in these scopes (P8) whose key begins with the prefix; what was used last comes first.
+        """Of any version, those in these scopes whose key begins with the prefix; what was used last comes first.
 
         In a repository of more than MOST_READ entries those that were used long ago aren't found.
         """

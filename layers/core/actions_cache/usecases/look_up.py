@@ -136,5 +136,5 @@ class LookUp:
 
 
 def _without_repeats(keys: Sequence[str]) -> tuple[str, ...]:
-    """Some clients send the primary key among the restore keys too (WIRE.md section 1)."""
+    """Some clients send the primary key among the restore keys too (docs/design/protocol.md#encodings)."""
     return tuple(dict.fromkeys(keys))

@@ -1,4 +1,4 @@
-"""The merge of one archive: from its own reads, never a reader's, and deleting nothing (P1, P3)."""
+"""The merge of one archive: from its own reads, never a reader's, and deleting nothing."""
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ThreadPoolExecutor, wait

@@ -1,6 +1,6 @@
 """The part stream: an archive's bytes in order, read ahead from its parts, within a budget of memory.
 
-Nothing here knows of merges (P1), and nothing waits but for the store and the reader.
+Nothing here knows of merges, and nothing waits but for the store and the reader.
 """
 
 import asyncio
@@ -23,7 +23,8 @@ MOST_REQUESTS = 64
 """With 1 MiB parts and 30 ms a request, what 2 GB/s takes."""
 
 SILENCE_SECONDS = 2.0
-"""@actions/cache gives up after 5 s without a byte (WIRE.md section 4): well before that, some are sent."""
+"""@actions/cache gives up after 5 s without a byte (docs/design/protocol.md#downloads): well before that, some are
+sent."""
 
 MORSELS = 64
 """Into how many pieces the chunk held back is cut while the store is silent: two minutes of patience."""
@@ -159,7 +160,7 @@ class _Fetch:
         self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def _fill(self) -> None:
-        """Fetches the range; a connection that dies is resumed at its offset, not restarted (P4)."""
+        """Fetches the range; a connection that dies is resumed at its offset, not restarted."""
         offset = self.source.start
         fruitless = 0
         while offset < self.source.end:

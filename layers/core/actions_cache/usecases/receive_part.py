@@ -1,4 +1,4 @@
-"""Put Blob and Put Block: one new object in the bucket and nothing else (P4: parts are write-once).
+"""Put Blob and Put Block: one new object in the bucket and nothing else (parts are write-once).
 
 On AWS no function sees these bytes; what arrived is learnt from the bucket, at the block list and at Finalize.
 """

@@ -1,4 +1,4 @@
-"""An entry goes: a tombstone first, its objects after its readers' grace (P3)."""
+"""An entry goes: a tombstone first, its objects after its readers' grace."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -52,7 +52,7 @@ class ReplayLetters:
         """Each letter, with what its replay did, or would do.
 
         A claim is written on condition that nothing has changed since the archive was read, and its message carries a
-        token of its own: whatever still holds the old one ends without an effect (P2). The letter goes last, so that it
+        token of its own: whatever still holds the old one ends without an effect. The letter goes last, so that it
         is still there where anything fails.
 
         Args:

@@ -21,7 +21,7 @@ class Seal:
     clock: Clock
 
     def __call__(self, archive_id: str) -> None:
-        """Commit the upload. Doing so again succeeds, since the answer may have been lost (P5).
+        """Commit the upload. Doing so again succeeds, since the answer may have been lost.
 
         Raises:
             InvalidRequest: the pieces don't follow each other, or a Put Blob replaced them.

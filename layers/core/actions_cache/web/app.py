@@ -212,7 +212,7 @@ def absolute(url: str, base: str) -> str:
 
 
 def signed(urls: UrlSigner, direction: Direction) -> Any:
-    """A dependency of a route with `{archive}` in its path: the URL's signature must be good (P8)."""
+    """A dependency of a route with `{archive}` in its path: the URL's signature must be good."""
 
     async def check(archive: str, request: Request) -> None:
         query = request.query_params

@@ -1,4 +1,4 @@
-"""The v1 API's errors: twirp's statuses, and JSON with a message, which its clients show (WIRE.md section 7)."""
+"""The v1 API's errors: twirp's statuses, and JSON with a message for users (docs/design/protocol.md#v1-api)."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Azure Blob Storage's answers, as its clients read them (WIRE.md section 3)."""
+"""Azure Blob Storage's answers, as its clients read them (docs/design/protocol.md#uploads)."""
 
 import re
 from email.utils import formatdate
@@ -20,7 +20,7 @@ from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.web.answer import Answer
 
 API_VERSION = "2025-11-05"
-"""What the clients of WIRE.md ask for; they don't compare it."""
+"""What the clients ask for; they don't compare it."""
 
 INERT = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
 """Headers that keep a browser from showing a saved file as a page of this origin, which has the management page."""

@@ -1,4 +1,4 @@
-"""Twirp's errors: JSON, whatever the request's encoding, with no charset (WIRE.md section 1)."""
+"""Twirp's errors: JSON in either encoding, without a charset (docs/design/protocol.md#errors)."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""P5, P6: whoever dies at whichever of its calls, nothing is stuck, half done, lost or left behind.
+"""Whoever dies at whichever of its calls, nothing is stuck, half done, lost or left behind.
 
 A first run of each scenario learns its calls; then each has a run of its own for each thing that can happen there.
 """

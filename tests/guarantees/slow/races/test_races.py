@@ -1,4 +1,4 @@
-"""P2 and P5: eight processes, a thousand rounds of each race, on each table engine with atomic conditional writes."""
+"""Eight processes, a thousand rounds of each race, on each table engine with atomic conditional writes."""
 
 import pytest
 

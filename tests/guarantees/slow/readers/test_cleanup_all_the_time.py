@@ -1,4 +1,4 @@
-"""P3 through the whole local run, cleaning up every second: readers of every speed, at every moment, of every fate.
+"""A local run that cleans up every second cuts off no reader: readers of every speed, at every moment, of every fate.
 
 Its shortest grace is bounded by the margin for clocks, so one life of an entry takes two minutes.
 """

@@ -1,4 +1,4 @@
-"""P4, each fault by itself, on readers of parts and on the merge's sources; tests/guarantees has the mix."""
+"""Right bytes: each fault by itself, on readers of parts and on the merge's sources; tests/guarantees has the mix."""
 
 import pytest
 

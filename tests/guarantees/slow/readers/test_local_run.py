@@ -1,4 +1,4 @@
-"""P4 through the whole local run, its store behind the faulty one: edge, functions, queue and worker as they are."""
+"""Right bytes from the local run, its store behind the faulty one: edge, functions, queue and worker as they are."""
 
 import random
 from concurrent.futures import ThreadPoolExecutor

@@ -2,8 +2,8 @@
 
 The documents have the same shape. But what stands beside them was written by older rules:
 
-- An archive is looked at again only when it is due, and due times never came back to the leftovers of a merge given up
-  (P7).
+- An archive is looked at again only when it is due, and due times never came back to the leftovers of a merge given up,
+which leaked.
 - Archives stored before usage was counted aren't in the index by last use: they count towards no budget and are
   evicted by none.
 
