@@ -11,12 +11,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from actions_cache.adapters.aws import LONG_CALLS
-from actions_cache.settings import Settings
-from actions_cache.settings_errors import explained
-from actions_cache.wiring.control import ControlPlane
-from actions_cache.wiring.operator import OperatorPlane
+from actions_cache.aws.clients import LONG_CALLS
+from actions_cache.settings import Settings, explained
 from actions_cache_cli.console import CommandFailed
+from actions_cache_cli.services import OperatorServices
 
 FUNCTION = "CleanupFunctionName"
 """An output of template.yaml. Its environment has every setting that all functions share."""
@@ -40,7 +38,7 @@ class TheServers(Settings):
         return (init_settings,)
 
 
-def connect(stack: str | None, *, local: bool) -> OperatorPlane:
+def connect(stack: str | None, *, local: bool) -> OperatorServices:
     """Raises: CommandFailed."""
     if local and stack:
         raise CommandFailed("--stack and --local name two servers; say one of them")
@@ -51,7 +49,7 @@ def connect(stack: str | None, *, local: bool) -> OperatorPlane:
     raise CommandFailed("say which server: --stack NAME (or ACTIONS_CACHE_STACK), or --local for the local run")
 
 
-def plane(variables: Mapping[str, str]) -> OperatorPlane:
+def plane(variables: Mapping[str, str]) -> OperatorServices:
     values = {name.lower(): value for name, value in variables.items() if value}
     try:
         settings = TheServers.model_validate({name: values[name] for name in Settings.model_fields if name in values})
@@ -60,7 +58,7 @@ def plane(variables: Mapping[str, str]) -> OperatorPlane:
         raise CommandFailed(
             f"its functions' settings aren't what this version knows ({faults}); use the version that was deployed"
         ) from error
-    return OperatorPlane(ControlPlane(settings, calls=LONG_CALLS))
+    return OperatorServices(settings, calls=LONG_CALLS)
 
 
 def stack_settings(name: str) -> Mapping[str, str]:

@@ -4,12 +4,12 @@ import click
 
 from actions_cache.domain.errors import NotFound
 from actions_cache.domain.listing import EntryFilter
-from actions_cache.usecases.delete_entries import Deletion
-from actions_cache.wiring.operator import OperatorPlane
+from actions_cache.http.schemas import DeletionShape
+from actions_cache.manage import Deletion
 from actions_cache_cli.commands.entries import TITLES, as_rows, filtered, filters, repository_argument
 from actions_cache_cli.console import CommandFailed, Output, amount, counted
 from actions_cache_cli.options import changes, on_server
-from functions.manage.shapes import DeletionShape
+from actions_cache_cli.services import OperatorServices
 
 
 @click.command()
@@ -20,7 +20,7 @@ from functions.manage.shapes import DeletionShape
 @on_server
 @filtered
 def delete(
-    server: OperatorPlane,
+    server: OperatorServices,
     output: Output,
     *,
     repository: str,
@@ -52,7 +52,7 @@ def delete(
 
 
 def delete_all(
-    server: OperatorPlane, output: Output, repository_id: str, wanted: EntryFilter, *, acts: bool
+    server: OperatorServices, output: Output, repository_id: str, wanted: EntryFilter, *, acts: bool
 ) -> Deletion:
     """In as many rounds as it takes, until one removes nothing: then what is left is used right now."""
     delete_entries = server.management.delete_entries

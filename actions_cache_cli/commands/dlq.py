@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from actions_cache.usecases.replay_letters import Prospect, Reading
-from actions_cache.wiring.operator import OperatorPlane
+from actions_cache.integrity import Prospect, Reading
 from actions_cache_cli.console import Output, counted, moment
 from actions_cache_cli.options import changes, on_server
+from actions_cache_cli.services import OperatorServices
 
 SHOWN_BODY = 80
 
@@ -25,7 +25,7 @@ def dlq() -> None:
 
 @dlq.command()
 @on_server
-def show(server: OperatorPlane, output: Output) -> int:
+def show(server: OperatorServices, output: Output) -> int:
     """Each message, the archive it names, and what a replay would do."""
     readings = list(server.replay_letters(acts=False))
     show_all(output, readings)
@@ -37,7 +37,7 @@ def show(server: OperatorPlane, output: Output) -> int:
 @click.option("--drop-unreadable", is_flag=True, help="Drop what is no merge message too: nothing else would.")
 @changes("Replay.")
 @on_server
-def replay(server: OperatorPlane, output: Output, *, drop_unreadable: bool, yes: bool) -> int:
+def replay(server: OperatorServices, output: Output, *, drop_unreadable: bool, yes: bool) -> int:
     """Try those merges again.
 
     Each archive that still needs its merge is claimed anew, with all its attempts, by one conditional write, and one

@@ -9,11 +9,10 @@ import click
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.listing import EntryFilter
 from actions_cache.domain.timing import Millis
-from actions_cache.wiring.operator import OperatorPlane
+from actions_cache.http.schemas import EntryShape, parse_moment
 from actions_cache_cli.console import Output, amount, moment
 from actions_cache_cli.options import Command, Decorated
-from functions.manage.moments import parse_moment
-from functions.manage.shapes import EntryShape
+from actions_cache_cli.services import OperatorServices
 
 TITLES = ("id", "key", "ref", "size", "created", "last used", "hits", "merge")
 
@@ -41,7 +40,7 @@ def filtered(command: Command) -> Command:
 
     @wraps(command)
     def by_filter(
-        server: OperatorPlane,
+        server: OperatorServices,
         output: Output,
         *,
         key: str | None,
@@ -53,7 +52,7 @@ def filtered(command: Command) -> Command:
         unused_since: str | None,
         **options: Any,
     ) -> int:
-        now = server.control.clock.now()
+        now = server.clock.now()
         wanted = EntryFilter(
             key=key,
             key_prefix=key_prefix,

@@ -3,11 +3,11 @@
 import click
 
 from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy
-from actions_cache.wiring.operator import OperatorPlane
+from actions_cache.http.schemas import EntriesShape, EntryShape
 from actions_cache_cli.commands.entries import TITLES, as_rows, filtered, filters, repository_argument
 from actions_cache_cli.console import Output, counted
 from actions_cache_cli.options import on_server
-from functions.manage.shapes import EntriesShape, EntryShape
+from actions_cache_cli.services import OperatorServices
 
 
 @click.command("list")
@@ -20,7 +20,7 @@ from functions.manage.shapes import EntriesShape, EntryShape
 @on_server
 @filtered
 def list_(
-    server: OperatorPlane,
+    server: OperatorServices,
     output: Output,
     *,
     repository: str,

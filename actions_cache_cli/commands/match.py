@@ -2,12 +2,12 @@
 
 import click
 
-from actions_cache.usecases.match import Question
-from actions_cache.wiring.operator import OperatorPlane
+from actions_cache.explain import Question
+from actions_cache.http.schemas import ExplanationShape
 from actions_cache_cli.commands.entries import repository_argument
 from actions_cache_cli.console import Output, amount, moment
 from actions_cache_cli.options import on_server
-from functions.manage.shapes import ExplanationShape
+from actions_cache_cli.services import OperatorServices
 
 
 @click.command()
@@ -24,7 +24,7 @@ from functions.manage.shapes import ExplanationShape
 @click.option("--version", help="As clients make it of paths and compression. Default: each that such a key has.")
 @on_server
 def match(
-    server: OperatorPlane,
+    server: OperatorServices,
     output: Output,
     *,
     repository: str,

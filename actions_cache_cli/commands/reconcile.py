@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import click
 
-from actions_cache.usecases.find_orphans import FindOrphans
-from actions_cache.wiring.operator import OperatorPlane
+from actions_cache.cleanup import FindOrphans
 from actions_cache_cli.console import Bar, Output, amount, counted
 from actions_cache_cli.options import changes, on_server
+from actions_cache_cli.services import OperatorServices
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Orphan:
 @click.command()
 @changes("Delete what nobody owns, and correct the counts.")
 @on_server
-def reconcile(server: OperatorPlane, output: Output, *, yes: bool) -> int:
+def reconcile(server: OperatorServices, output: Output, *, yes: bool) -> int:
     """Look for orphaned objects and wrong counts.
 
     Lists the bucket, and asks the table for each archive that objects stand under. What the table doesn't know, no
@@ -31,18 +31,18 @@ def reconcile(server: OperatorPlane, output: Output, *, yes: bool) -> int:
     Then each repository's usage, which its budget is held against, is counted anew from its entries.
     """
     with output.progress("archives in the bucket") as bar:
-        found = list(archives_of(server.control.find_orphans, bar, deletes=yes))
+        found = list(archives_of(server.find_orphans, bar, deletes=yes))
     orphans = [archive for archive in found if isinstance(archive, Orphan)]
-    repositories = server.control.repositories.ids()
+    repositories = server.repositories.ids()
     drifted = []
     with output.progress("repositories", len(repositories)) as bar:
         for repository in repositories:
             bar.advance()
-            count = server.control.reconcile_usage.wrong_count(repository)
+            count = server.reconcile_usage.wrong_count(repository)
             if count is not None:
                 drifted.append((repository, count))
                 if yes:
-                    server.control.reconcile_usage.correct(repository, count)
+                    server.reconcile_usage.correct(repository, count)
     output.rows(("archive", "objects", "size"), ((it.archive_id, str(it.objects), amount(it.size)) for it in orphans))
     output.rows(
         ("repository", "counted", "stored"),

@@ -2,15 +2,15 @@
 
 import click
 
-from actions_cache.wiring.operator import OperatorPlane
+from actions_cache.http.schemas import RefusedTokensShape
 from actions_cache_cli.console import Output, counted, moment
 from actions_cache_cli.options import on_server
-from functions.manage.shapes import RefusedTokensShape
+from actions_cache_cli.services import OperatorServices
 
 
 @click.command()
 @on_server
-def refused(server: OperatorPlane, output: Output) -> int:
+def refused(server: OperatorServices, output: Output) -> int:
     """Show the jobs that were refused in the last seven days, the last one first.
 
     Their tokens were good, but TOKEN_CLAIMS (the parameter TokenClaims) names other jobs. Any value of the last column,

@@ -2,17 +2,17 @@
 
 import click
 
-from actions_cache.usecases.usage import Overview, RepositoryUsage
-from actions_cache.wiring.operator import OperatorPlane
+from actions_cache.http.schemas import RepositoriesShape, RepositoryShape
+from actions_cache.usage import Overview, RepositoryUsage
 from actions_cache_cli.console import Output, amount, counted, moment
 from actions_cache_cli.options import on_server
-from functions.manage.shapes import RepositoriesShape, RepositoryShape
+from actions_cache_cli.services import OperatorServices
 
 
 @click.command()
 @click.argument("repository", required=False)
 @on_server
-def usage(server: OperatorPlane, output: Output, *, repository: str | None) -> int:
+def usage(server: OperatorServices, output: Output, *, repository: str | None) -> int:
     """Show what repositories keep, the largest first.
 
     Held against the budgets that are set (REPOSITORY_BUDGET_BYTES, STORE_BUDGET_BYTES). What is being uploaded doesn't
@@ -21,7 +21,7 @@ def usage(server: OperatorPlane, output: Output, *, repository: str | None) -> i
     management = server.management
     if repository is not None:
         of_one = management.read_usage(management.find_repository(repository))
-        budget = server.control.budgets.repository
+        budget = server.budgets.repository
         show(output, [of_one], budget)
         output.document(RepositoryShape.of(of_one, budget).model_dump())
         return 0

@@ -4,10 +4,10 @@ from typing import Any
 
 import click
 
-from actions_cache.usecases.scrub import Damage, Scrubbed
-from actions_cache.wiring.operator import OperatorPlane
+from actions_cache.integrity import Damage, Scrubbed
 from actions_cache_cli.console import CommandFailed, Output, amount, counted
 from actions_cache_cli.options import changes, on_server
+from actions_cache_cli.services import OperatorServices
 
 
 @click.command()
@@ -16,7 +16,7 @@ from actions_cache_cli.options import changes, on_server
 @click.option("--at-once", type=click.IntRange(1, 64), default=8, show_default=True, help="Archives.")
 @changes("Let --repair remove them.")
 @on_server
-def verify(server: OperatorPlane, output: Output, *, deep: bool, repair: bool, at_once: int, yes: bool) -> int:
+def verify(server: OperatorServices, output: Output, *, deep: bool, repair: bool, at_once: int, yes: bool) -> int:
     """Look for lost and changed objects.
 
     Every archive of the table is held against the bucket: whether the objects that its next reader needs are there,

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from actions_cache.domain.cost import Saving
-from actions_cache.domain.prices import total
+from actions_cache.cost import Saving, total
 from actions_cache_cli.deploy.aws import DeployedStack, Quotas
 from actions_cache_cli.deploy.questions import ANY, EMAIL, NONE, budget_bytes, storage_usd
 from dev.cost.cost import idle_month, storage_a_month, terabyte_saved, transfer_out

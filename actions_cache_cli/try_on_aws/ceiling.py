@@ -4,9 +4,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from actions_cache.domain.cost import Saving, entry_saved, restored
+from actions_cache.cost import GIGABYTE, HOURS_A_MONTH, Line, Saving, entry_saved, restored, total
 from actions_cache.domain.merge_plan import MIB
-from actions_cache.domain.prices import GIGABYTE, HOURS_A_MONTH, Line, total
 from actions_cache_cli.deployment_check.__main__ import TRAFFIC_BYTES
 from dev.cost.cost import idle_month
 from dev.local.template import Template

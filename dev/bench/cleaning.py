@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from actions_cache.domain.archive import Commit, Part, committed, reserved, stored
-from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.object_keys import ArchiveKeys
 from dev.bench.row import Row
 from dev.bench.scene import Store, put_all
 from dev.bench.workbench import Workbench, workbench

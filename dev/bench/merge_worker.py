@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from actions_cache.adapters.sqs_queue import decode_message
+from actions_cache.aws.sqs import decode_message
 from dev.bench.resident import most_resident
 from functions.merge.handler import control
 from tests.support.journey import plenty

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from actions_cache.adapters.sqs_queue import encode_message
+from actions_cache.aws.sqs import encode_message
 from dev.bench.injector import injector
 from dev.bench.merge_worker import Call
 from dev.bench.row import Row

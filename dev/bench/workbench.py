@@ -10,11 +10,11 @@ from unittest.mock import patch
 import boto3
 
 from actions_cache.domain.entry import EntryName
-from actions_cache.domain.layout import ArchiveKeys
-from actions_cache.wiring.control import ControlPlane
+from actions_cache.domain.object_keys import ArchiveKeys
 from dev.bench.scene import Store, presigned, put_all
 from dev.local.resources import Clients, create
 from dev.local.template import Template
+from dev.services import AllServices
 from tests.conftest import settings_for
 from tests.support.journey import Journey, SetClock, block_ids
 
@@ -55,6 +55,6 @@ def workbench(store: Store, **endpoints: str) -> Iterator[Workbench]:
         resources = create(Template.load(), clients, prefix=f"bench-{uuid.uuid4().hex[:8]}")
         clock = SetClock()
         variables = resources.environment("ApiFunction")
-        control = ControlPlane(settings_for(variables), clock)
+        control = AllServices(settings_for(variables), clock)
         control.session = session
         yield Workbench(Journey(control, clock, clients.s3, clients.sqs), environment | variables)

@@ -14,8 +14,8 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from actions_cache.domain.migrations import KNOWN
-from actions_cache.release import UNKNOWN, Release, stamped
+from actions_cache.domain.schema import KNOWN
+from actions_cache.settings import UNKNOWN, Release, stamped
 from actions_cache_cli.doctor.printable import printable
 from dev.local.release import ROOT, release_of
 from dev.build.finish_build import PLACE

@@ -1,7 +1,7 @@
 """What a terabyte costs, and what an idle month does: `python -m dev.cost.cost [--write]` prints it as markdown.
 
-The requests are counted from the design (domain/cost.py of the core), the prices are list prices, with where they were
-last seen (domain/prices.py). Nothing here was measured on AWS.
+The requests are counted from the design (cost.py of the core), the prices are list prices, with where they were
+last seen (cost.py). Nothing here was measured on AWS.
 """
 
 import argparse
@@ -12,9 +12,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from actions_cache.adapters.dynamodb_items import AGENDA_SHARDS
-from actions_cache.domain.cost import TERABYTE, Saving, entry_saved, stored_a_month
-from actions_cache.domain.happenings import (
+from actions_cache.aws.dynamodb_items import AGENDA_SHARDS
+from actions_cache.cost import (
+    GIGABYTE,
+    HOURS_A_MONTH,
+    PRICES,
+    TERABYTE,
+    Line,
+    Saving,
+    entry_saved,
+    stored_a_month,
+    total,
+)
+from actions_cache.domain.budgets import Usage
+from actions_cache.domain.merge_plan import MIB
+from actions_cache.events import (
     METRICS,
     MONTH_COST,
     ORPHAN_LISTING_FAILURES,
@@ -22,9 +34,6 @@ from actions_cache.domain.happenings import (
     STORED_ENTRIES,
     Metric,
 )
-from actions_cache.domain.merge_plan import MIB
-from actions_cache.domain.prices import GIGABYTE, HOURS_A_MONTH, PRICES, Line, total
-from actions_cache.domain.usage import Usage
 from dev.cost.ceiling import LINK_BITS_A_SECOND, Spending, ceiling, seconds_until_told, worst_hour
 from dev.local.template import ROOT, Template
 

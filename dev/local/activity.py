@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from actions_cache.domain.happenings import BYTES_DOWN, BYTES_UP
+from actions_cache.events import BYTES_DOWN, BYTES_UP
 from actions_cache_cli.console import amount
 
 MOST_BYTES = 256 * 1024

@@ -13,8 +13,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from actions_cache.web import artifact_cache, azure, github, twirp
-from actions_cache.web.answer import Answer
+from actions_cache.http import artifact_cache, azure, github, twirp
+from actions_cache.http.answer import Answer
 from dev.local.console import mention
 from dev.local.env_file import STARTING
 from dev.local.hosts import Hosts

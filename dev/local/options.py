@@ -7,8 +7,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from actions_cache.settings import Settings
-from actions_cache.settings_errors import explained
+from actions_cache.settings import Settings, explained
 from dev.local.console import RunFailed
 from dev.local.endpoints import Credentials, NamedEndpoints
 from dev.local.engines import REGION

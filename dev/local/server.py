@@ -10,9 +10,9 @@ import boto3
 import uvicorn
 from starlette.types import ASGIApp
 
-from actions_cache.adapters.aws import QUICK_CALLS, s3_client
-from actions_cache.adapters.edge_secrets import SIGV4A_CALLS
-from actions_cache.adapters.s3_signing import S3Signer
+from actions_cache.aws.clients import QUICK_CALLS, s3_client
+from actions_cache.aws.s3_stream import S3Signer
+from actions_cache.aws.secrets import SIGV4A_CALLS
 from dev.local.console import STDERR
 from dev.local.edge.app import Edge
 from dev.local.edge.distribution import Distribution

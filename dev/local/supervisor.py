@@ -20,7 +20,7 @@ from typing import NoReturn
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from actions_cache.adapters.management_secret import parse_tokens
+from actions_cache.aws.secrets import parse_tokens
 from actions_cache.settings import Settings
 from dev.local import engines, ports
 from dev.local.activity import Activity

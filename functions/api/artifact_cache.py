@@ -27,17 +27,16 @@ from actions_cache.domain.entry import (
     numbered_archive_id,
 )
 from actions_cache.domain.errors import InvalidRequest, NotFound
-from actions_cache.domain.pieces import check_takes_pieces, parse_content_range
-from actions_cache.domain.refusal import NotAdmitted
+from actions_cache.domain.refused_job import NotAdmitted
 from actions_cache.domain.timing import SECOND
-from actions_cache.usecases.look_up import Hit, Query
-from actions_cache.web.app import Reader, absolute, reader_of
-from actions_cache.web.artifact_cache import ROOT
-from actions_cache.wiring.data import DataPlane
-from actions_cache.wiring.requests import Requests
-from functions.api.bodies import read_body
+from actions_cache.domain.uploads import check_takes_pieces, parse_content_range
+from actions_cache.http.app import Reader, absolute, reader_of
+from actions_cache.http.artifact_cache import ROOT
+from actions_cache.lookup import Hit, Query
 from functions.api.cache_service import MAX_BODY_BYTES
+from functions.api.services import ApiServices
 from functions.api.tokens import TokenReader
+from functions.api.uploads import read_body
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
@@ -63,7 +62,7 @@ class CommitRequest(BaseModel):
     size: Size
 
 
-def routes(control: Requests, data: DataPlane, tokens: TokenReader) -> APIRouter:
+def routes(control: ApiServices, tokens: TokenReader) -> APIRouter:
     router = APIRouter(prefix=ROOT)
 
     async def read_caller(request: Request) -> Caller:
@@ -111,7 +110,7 @@ def routes(control: Requests, data: DataPlane, tokens: TokenReader) -> APIRouter
         place = parse_content_range(request.headers.get("content-range"))
         archive = await run_in_threadpool(_own_upload, number, caller)
         check_takes_pieces(archive, control.clock.now())
-        await data.receive_part.piece(archive.id, place, request.stream())
+        await control.receive_part.piece(archive.id, place, request.stream())
         return Response(status_code=204)
 
     @router.post("/caches/{number}")

@@ -12,15 +12,14 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from actions_cache.domain.timing import Millis
-from actions_cache.invocation import refusal
-from actions_cache.logs import handled, logger
+from actions_cache.logs import handled, logger, refusal
 from actions_cache.settings import Settings
-from actions_cache.wiring.upkeep import Upkeep
+from functions.cleanup.services import CleanupServices
 
 
 @cache
-def control() -> Upkeep:
-    return Upkeep(Settings())
+def control() -> CleanupServices:
+    return CleanupServices(Settings())
 
 
 @handled

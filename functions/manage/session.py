@@ -1,21 +1,55 @@
-"""The page's sessions: a token comes in once, and a signed cookie stands for it from then on.
+"""Keep people signed in: the page's sessions are signed cookies."""
 
-Nobody counts who guesses, since nobody can: a token has at least 32 characters (adapters/management_secret.py), and the
-generated ones have 64, of 256 bits and more. A lock after some tries would only let strangers lock people out.
-"""
-
+import hashlib
+import hmac
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
+from actions_cache.domain.access import ManagementTokens, Role
 from actions_cache.domain.errors import PermissionDenied, Unauthenticated
-from actions_cache.domain.role import Role
-from actions_cache.domain.session import SESSION, Session, begun, opened, sealed
 from actions_cache.domain.timing import SECOND, Millis
-from actions_cache.web.app import base_url, is_secure
-from actions_cache.wiring.management import ManagementPlane
-from functions.manage.moments import shown
+from actions_cache.http.app import base_url, is_secure
+from actions_cache.http.schemas import shown
+from actions_cache.management_services import ManagementServices
+
+SESSION: Millis = 8 * 3600 * SECOND
+"""Shorter: people sign in more than once a day. Longer: so is a browser that was left open, or a cookie that leaked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    role: Role
+    expires_at: Millis
+
+
+def begun(role: Role, now: Millis) -> Session:
+    return Session(role, now + SESSION)
+
+
+def sealed(session: Session, tokens: ManagementTokens) -> str:
+    """What a cookie may hold: letters, digits, hyphens and points. No token follows from it."""
+    expires = str(session.expires_at // SECOND)
+    return f"{session.role}.{expires}.{_sign(session.role, expires, tokens)}"
+
+
+def opened(value: str, now: Millis, tokens: ManagementTokens) -> Session | None:
+    """None when it was altered, signed by other tokens, or is over."""
+    role, _, rest = value.partition(".")
+    expires, _, signature = rest.partition(".")
+    if not hmac.compare_digest(signature.encode(errors="replace"), _sign(role, expires, tokens).encode()):
+        return None
+    session = Session(Role(role), int(expires) * SECOND)
+    return session if session.expires_at > now else None
+
+
+def _sign(role: str, expires: str, tokens: ManagementTokens) -> str:
+    """Its beginning keeps it apart from the other token that is made of the admin's (domain/access.py)."""
+    message = f"session\n{tokens.for_reading}\n{role}\n{expires}"
+    return hmac.digest(tokens.admin.encode(), message.encode(errors="replace"), hashlib.sha256).hex()
+
 
 PATH = "/manage"
 """Of the cookie: what isn't ours goes on to other services from other paths, with its headers."""
@@ -36,7 +70,7 @@ class Standing(BaseModel):
     expires_at: str | None = None
 
 
-def routes(management: ManagementPlane) -> APIRouter:
+def routes(management: ManagementServices) -> APIRouter:
     router = APIRouter(prefix=f"{PATH}/session", include_in_schema=False)
     control = management.control
 
@@ -67,7 +101,7 @@ def routes(management: ManagementPlane) -> APIRouter:
     return router
 
 
-def session_of(request: Request, management: ManagementPlane) -> Session | None:
+def session_of(request: Request, management: ManagementServices) -> Session | None:
     value = request.cookies.get(_cookie_name(request, management.control.settings.public_url))
     if not value:
         return None

@@ -9,22 +9,21 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from actions_cache.adapters.aws import LONG_CALLS
-from actions_cache.adapters.sqs_queue import decode_message
-from actions_cache.domain.redelivery import retry_after
+from actions_cache.aws.clients import LONG_CALLS
+from actions_cache.aws.sqs import decode_message
+from actions_cache.domain.claim import retry_after
 from actions_cache.domain.timing import Millis
-from actions_cache.invocation import refusal
-from actions_cache.logs import handled, logger
+from actions_cache.logs import handled, logger, refusal
+from actions_cache.merge import GivenUp
 from actions_cache.settings import Settings
-from actions_cache.usecases.merge import GivenUp
-from actions_cache.wiring.merging import Merging
+from functions.merge.services import MergeServices
 
 _COUNT = re.compile("[0-9]{1,9}")
 
 
 @cache
-def control() -> Merging:
-    return Merging(Settings(), calls=LONG_CALLS)
+def control() -> MergeServices:
+    return MergeServices(Settings(), calls=LONG_CALLS)
 
 
 @handled

@@ -14,13 +14,11 @@ from typing import Any, cast
 import boto3
 import pytest
 
-from actions_cache.adapters.s3_signing import S3Signer
+from actions_cache.aws.s3_stream import S3Signer
 from actions_cache.domain.access import qualified
 from actions_cache.domain.entry import EntryFamily, EntryName
 from actions_cache.domain.timing import SECOND, Millis
-from actions_cache.wiring.control import ControlPlane
-from actions_cache.wiring.data import DataPlane
-from actions_cache.wiring.management import ManagementPlane
+from actions_cache.management_services import ManagementServices
 from dev.local.edge.app import Edge
 from dev.local.edge.distribution import Distribution
 from dev.local.edge.origin_bucket import BucketOrigin
@@ -29,9 +27,10 @@ from dev.local.endpoints import Endpoints
 from dev.local.gateway import Gateway
 from dev.local.resources import Clients, create
 from dev.local.template import Template
-from functions.api.app import create_app as create_api
-from functions.download.app import create_app as create_download
-from functions.manage.app import create_app as create_management
+from dev.services import AllServices
+from functions.api.handler import create_app as create_api
+from functions.download.handler import create_app as create_download
+from functions.manage.handler import create_app as create_management
 from tests.conftest import settings_for
 from tests.support.clients.runtime_token import ac_claim
 from tests.support.clients.wire import VERSION, Job
@@ -57,7 +56,7 @@ class Stage:
     """
 
     url: str
-    control: ControlPlane
+    control: AllServices
     issuer: Issuer
     other: Issuer
     journey: Journey
@@ -106,16 +105,15 @@ def verified_stage(template: Template, endpoints: Endpoints, session: boto3.Sess
             "token_issuers": f"{issuer.url},{other.url}",
             "token_claims": f"any@{issuer.url},repository_id={OURS}@{other.url}",
         }
-        control = ControlPlane(settings_for(resources.environment("ApiFunction"), **changes), clock)
+        control = AllServices(settings_for(resources.environment("ApiFunction"), **changes), clock)
         control.session = session
-        data = DataPlane(control)
         s3 = session.client("s3", endpoint_url=endpoints.store)
         signer = S3Signer(s3, control.settings.bucket, cast("Any", session.get_credentials()))
         known = KnownValues({"url-signing-secrets": " ".join(control.urls.secrets.current())})
         apps = {
-            "ApiFunction": create_api(control, data),
-            "DownloadFunction": create_download(data),
-            "ManageFunction": create_management(ManagementPlane(control)),
+            "ApiFunction": create_api(control),
+            "DownloadFunction": create_download(control.downloads),
+            "ManageFunction": create_management(ManagementServices(control)),
         }
         behind = Gateway.of(template, apps)
         edge = Edge(Distribution.of(template), EdgeRuntime(), known, BucketOrigin(signer), behind)

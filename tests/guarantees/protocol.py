@@ -20,17 +20,17 @@ from hypothesis.stateful import (
 )
 
 from actions_cache.domain.archive import Archive, ArchiveState, MergeState, Part
+from actions_cache.domain.budgets import Usage, total
 from actions_cache.domain.claim import claimable_at
 from actions_cache.domain.errors import AlreadyExists, CommittedDifferently, InvalidBlockList, InvalidRequest, NotFound
-from actions_cache.domain.happenings import RunEnd
-from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.timing import SECOND, Millis
-from actions_cache.domain.usage import Usage, total
+from actions_cache.events import RunEnd
+from actions_cache.merge import GivenUp
 from actions_cache.ports import MergeMessage  # noqa: TC001 - hypothesis reads annotations
-from actions_cache.usecases.merge import GivenUp
-from actions_cache.wiring.control import ControlPlane
 from dev.local.resources import Clients, create
 from dev.local.template import Template
+from dev.services import AllServices
 from tests.conftest import settings_for
 from tests.guarantees.mortal import Life, make_mortal
 from tests.support.journey import REPOSITORY, Journey, SetClock, block_ids, name, plenty
@@ -294,7 +294,7 @@ def run_on_moto(template: Template, session: boto3.Session, runs: settings) -> N
             clients = Clients.of(session)
             resources = create(template, clients, prefix=f"run-{next(prefixes)}")
             clock, self.life = SetClock(), Life()
-            control = ControlPlane(settings_for(resources.environment("ApiFunction")), clock)
+            control = AllServices(settings_for(resources.environment("ApiFunction")), clock)
             control.session = session
             make_mortal(control, self.life)
             self.journey = Journey(control, clock, clients.s3, clients.sqs)

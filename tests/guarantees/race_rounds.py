@@ -3,17 +3,17 @@
 from collections import Counter
 from dataclasses import replace
 
-from actions_cache.adapters.system import SystemClock
 from actions_cache.domain import claim
 from actions_cache.domain.archive import Archive, Merge, MergeState
-from actions_cache.wiring.control import ControlPlane
+from actions_cache.system import SystemClock
+from dev.services import AllServices
 from tests.guarantees.racers import Racers, claims, publishes, reserves, save_without_bytes, starts
 from tests.support.journey import Journey, name
 
 
 def on_real_time(journey: Journey) -> Journey:
     """The racers have no common clock that a test could set."""
-    control = ControlPlane(journey.control.settings, SystemClock())
+    control = AllServices(journey.control.settings, SystemClock())
     control.session = journey.control.session
     return replace(journey, control=control)
 

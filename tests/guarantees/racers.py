@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
+from actions_cache.archives import transition
 from actions_cache.domain import claim
 from actions_cache.domain.archive import Archive, Commit, Part, committed, reserved, stored
 from actions_cache.domain.entry import EntryName
 from actions_cache.domain.errors import AlreadyExists
-from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.settings import Settings
-from actions_cache.usecases.transition import transition
-from actions_cache.wiring.control import ControlPlane
+from dev.services import AllServices
 from tests.support.journey import Journey
 
 PATIENCE_SECONDS = 60
@@ -26,14 +26,14 @@ class Barrier(Protocol):
 
 
 Deed = Callable[..., Any]
-"""Takes a ControlPlane, the racer's number and the round's arguments. True if it won."""
+"""Takes a AllServices, the racer's number and the round's arguments. True if it won."""
 
 
-def claims(control: ControlPlane, _racer: int, archive_id: str) -> bool:
+def claims(control: AllServices, _racer: int, archive_id: str) -> bool:
     return control.claim_merge(archive_id)
 
 
-def starts(control: ControlPlane, racer: int, archive_id: str, claim_token: str) -> bool:
+def starts(control: AllServices, racer: int, archive_id: str, claim_token: str) -> bool:
     """What MergeArchive does first with a message."""
     run = f"run {racer}"
     now, lifetimes, attempts = control.clock.now(), control.lifetimes, control.settings.merge_attempts
@@ -44,7 +44,7 @@ def starts(control: ControlPlane, racer: int, archive_id: str, claim_token: str)
     )
 
 
-def publishes(control: ControlPlane, racer: int, archive_id: str) -> bool:
+def publishes(control: AllServices, racer: int, archive_id: str) -> bool:
     """What MergeArchive does last; each racer has a run and a merged object of its own."""
     run = f"run {racer}"
     merged = Part(ArchiveKeys(archive_id).merged(run), 2, run)
@@ -53,7 +53,7 @@ def publishes(control: ControlPlane, racer: int, archive_id: str) -> bool:
     )
 
 
-def reserves(control: ControlPlane, _racer: int, name: EntryName) -> bool:
+def reserves(control: AllServices, _racer: int, name: EntryName) -> bool:
     try:
         control.reserve(name)
     except AlreadyExists:
@@ -106,7 +106,7 @@ def racers(number: int, settings: Settings, environment: Mapping[str, str]) -> I
 
 def _run(racer: int, line: Connection, together: Barrier, settings: Settings, environment: dict[str, str]) -> None:
     os.environ.update(environment)
-    control = ControlPlane(settings)
+    control = AllServices(settings)
     while True:
         try:
             deed, arguments = line.recv()

@@ -14,12 +14,12 @@ from typing import Any
 from urllib.request import urlopen
 
 from actions_cache.domain.archive import MergeState
-from actions_cache.domain.happenings import RunEnd
 from actions_cache.domain.merge_plan import MIB
-from actions_cache.domain.part_range import PartRange
+from actions_cache.domain.ranges import PartRange
+from actions_cache.download_services import DownloadServices
+from actions_cache.events import RunEnd
 from actions_cache.ports import Chunk, MergeMessage, MultipartUpload, PartReader, UploadedPart
-from actions_cache.wiring.data import DataPlane
-from functions.download.app import create_app
+from functions.download.handler import create_app
 from tests.support.journey import Journey, name, plenty
 from tests.support.serving import served
 
@@ -69,7 +69,7 @@ class SeedCase:
         journey = self.journey
         half_way = HalfWay(journey.control.bucket)
         merge = self.break_merge(replace(journey.control.merge, bucket=half_way), journey)
-        data = DataPlane(journey.control)
+        data = DownloadServices(journey.control)
         data.download = replace(data.download, reader=self.break_reader(data.stream, half_way))
 
         entry = journey.save(KEY, *PARTS)

@@ -9,18 +9,17 @@ from dataclasses import replace
 import pytest
 import urllib3
 
-from actions_cache.adapters.s3_stream import S3Stream
+from actions_cache.archives import Manifests, transition
+from actions_cache.aws.s3_stream import S3Stream
 from actions_cache.domain.archive import Archive, Manifest
 from actions_cache.domain.delivery import StreamLimits
-from actions_cache.domain.happenings import TIME_TO_FIRST_BYTE
 from actions_cache.domain.merge_plan import MIB
-from actions_cache.domain.part_range import PartRange
+from actions_cache.domain.ranges import PartRange
+from actions_cache.download_services import DownloadServices
+from actions_cache.events import TIME_TO_FIRST_BYTE
 from actions_cache.ports import Chunk
-from actions_cache.usecases.manifests import Manifests
-from actions_cache.usecases.transition import transition
-from actions_cache.wiring.control import ControlPlane
-from actions_cache.wiring.data import DataPlane
-from functions.download.app import create_app
+from dev.services import AllServices
+from functions.download.handler import create_app
 from tests.integration.local_run.local_run import wait_until
 from tests.support.journey import Journey, name, plenty
 from tests.support.serving import served
@@ -35,7 +34,7 @@ SIZE = len(CONTENT)
 @contextmanager
 def downloads(journey: Journey, **changes: object) -> Iterator[str]:
     """The download function on a port; `changes` are fields of its use case."""
-    data = DataPlane(journey.control)
+    data = DownloadServices(journey.control)
     data.download = replace(data.download, **changes)  # type: ignore[arg-type]
     with served(create_app(data)) as base_url:
         yield base_url
@@ -185,9 +184,9 @@ def test_a_stream_ends_with_its_permitted_time_by_breaking(on_engines, get):
     """No reader is cut off: the grace counts on it."""
     on_engines.save(KEY, *[b"x" * (20 * MIB)] * 3)
     settings = on_engines.control.settings.model_copy(update={"max_stream_seconds": 1})
-    control = ControlPlane(settings, on_engines.clock)
+    control = AllServices(settings, on_engines.clock)
     control.session = on_engines.control.session
-    with served(create_app(DataPlane(control))) as base_url:
+    with served(create_app(DownloadServices(control))) as base_url:
         answer = get(url_of(on_engines, base_url))
         answer.read(MIB)
         time.sleep(2)
@@ -228,7 +227,7 @@ def test_the_time_to_the_first_byte_is_told_once_from_the_request_on(on_engines,
 
 def test_the_first_download_claims_the_merge_if_nobody_has(on_engines, get):
     settings = on_engines.control.settings.model_copy(update={"merge_trigger": "first-download"})
-    control = ControlPlane(settings, on_engines.clock)
+    control = AllServices(settings, on_engines.clock)
     control.session = on_engines.control.session
     lazy = replace(on_engines, control=control)
     lazy.save(KEY, *PARTS)

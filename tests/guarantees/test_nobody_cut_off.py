@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import cycle
 
+from actions_cache.archives import transition
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.domain.timing import SECOND, Millis
-from actions_cache.usecases.transition import transition
-from actions_cache.wiring.control import ControlPlane
-from actions_cache.wiring.data import DataPlane
-from functions.download.app import create_app
+from actions_cache.download_services import DownloadServices
+from dev.services import AllServices
+from functions.download.handler import create_app
 from tests.guarantees.faults.slow_reader import Refused, read_at
 from tests.support.clients.wire import GO
 from tests.support.journey import Journey, SetClock, name, plenty
@@ -103,9 +103,9 @@ def scene(on_engines: Journey) -> Iterator[Scene]:
         "merge_lease_seconds": 3600,
     }
     settings = on_engines.control.settings.model_copy(update=times)
-    control = ControlPlane(settings, clock)
+    control = AllServices(settings, clock)
     # The stream's limit goes by the readers' time.
-    serving = ControlPlane(
+    serving = AllServices(
         settings.model_copy(
             update={
                 "max_stream_seconds": LONGEST_STREAM_SECONDS // PACE,
@@ -123,7 +123,7 @@ def scene(on_engines: Journey) -> Iterator[Scene]:
             done = journey.clean_up()
             assert "failed" not in done, done
 
-    with served(create_app(DataPlane(serving))) as server, ThreadPoolExecutor(32) as threads:
+    with served(create_app(DownloadServices(serving))) as server, ThreadPoolExecutor(32) as threads:
         cleaning = threads.submit(clean_up_all_the_time)
         try:
             yield Scene(journey, clock, server, threads)

@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from actions_cache.domain.timing import SECOND
-from actions_cache.wiring.management import ManagementPlane
+from actions_cache.management_services import ManagementServices
 from dev.local.endpoints import Endpoints
 from dev.local.template import Template
 from functions.api.proto.cache_pb2 import CreateCacheEntryRequest, CreateCacheEntryResponse
@@ -228,7 +228,7 @@ def test_a_job_that_is_not_meant_changes_nothing_and_is_told_why(stage: Stage, t
         assert any(f"cache {action} denied: " in line and value in line for line in warnings)
     assert stage.everything() == before
     deadline = time.monotonic() + 10
-    while not (found := ManagementPlane(stage.control).list_refused()):
+    while not (found := ManagementServices(stage.control).list_refused()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     [seen] = found

@@ -15,8 +15,8 @@ import boto3
 import pytest
 
 from actions_cache.domain.archive import Archive
-from actions_cache.domain.layout import ArchiveKeys
-from actions_cache.domain.signed_url import Direction, signed_path
+from actions_cache.domain.object_keys import ArchiveKeys
+from actions_cache.domain.signing import Direction, signed_path
 from actions_cache.domain.timing import SECOND
 from dev.local.endpoints import Endpoints
 from dev.local.template import Template

@@ -12,14 +12,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 
+from actions_cache.cleanup import CleanUp, FindOrphans
 from actions_cache.domain.timing import DAY, SECOND, Millis
+from actions_cache.merge import GivenUp
 from actions_cache.ports import MergeMessage
-from actions_cache.usecases.clean_up import CleanUp
-from actions_cache.usecases.find_orphans import FindOrphans
-from actions_cache.usecases.merge import GivenUp
-from actions_cache.wiring.control import ControlPlane
 from dev.local.resources import Clients, create
 from dev.local.template import Template
+from dev.services import AllServices
 from tests.conftest import CREDENTIALS, settings_for
 from tests.guarantees.soak.audit import Audit, audit
 from tests.support.journey import Journey, SetClock, block_ids, name, plenty
@@ -165,7 +164,7 @@ def new_world(template: Template, session: boto3.Session) -> Iterator[World]:
         for variable, value in CREDENTIALS.items():
             patch.setenv(variable, value)
         clients, clock = Clients.of(session), SetClock()
-        control = ControlPlane(settings_for(create(template, clients).environment("ApiFunction")), clock)
+        control = AllServices(settings_for(create(template, clients).environment("ApiFunction")), clock)
         control.session = session
         yield World(Journey(control, clock, clients.s3, clients.sqs))
 

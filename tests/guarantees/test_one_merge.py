@@ -9,10 +9,10 @@ from functools import partial
 from threading import Barrier
 from typing import Any
 
+from actions_cache.archives import transition
 from actions_cache.domain import claim
 from actions_cache.domain.entry import Entry
 from actions_cache.domain.errors import AlreadyExists
-from actions_cache.usecases.transition import transition
 from tests.guarantees.race_rounds import RACES, on_real_time
 from tests.guarantees.racers import racers
 from tests.support.journey import Journey, name

@@ -8,8 +8,8 @@ import pytest
 
 from actions_cache.domain.archive import MergeState
 from actions_cache.domain.checksum import etag_of_upload
-from actions_cache.domain.happenings import RunEnd
 from actions_cache.domain.merge_plan import MIB
+from actions_cache.events import RunEnd
 from actions_cache.ports import WrongBytes
 from tests.guarantees.faults.kinds import (
     INTERNAL_ERROR,

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NoReturn
 
-from actions_cache.adapters.sqs_queue import decode_message
+from actions_cache.aws.sqs import decode_message
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
-from actions_cache.domain.happenings import RunEnd
-from actions_cache.domain.layout import ArchiveKeys
-from actions_cache.domain.part_range import whole
+from actions_cache.domain.object_keys import ArchiveKeys
+from actions_cache.domain.ranges import whole
 from actions_cache.domain.timing import SECOND, Millis
+from actions_cache.events import RunEnd
+from actions_cache.lookup import Hit, Query
 from actions_cache.ports import MergeMessage
-from actions_cache.usecases.look_up import Hit, Query
-from actions_cache.wiring.control import ControlPlane
+from dev.services import AllServices
 
 REPOSITORY, SCOPE, VERSION = "42", "refs/heads/main", "v1"
 PLENTY: Millis = 600 * SECOND
@@ -52,7 +52,7 @@ def fail(fault: BaseException) -> NoReturn:
 
 @dataclass
 class Journey:
-    control: ControlPlane
+    control: AllServices
     clock: SetClock
     s3: Any
     sqs: Any

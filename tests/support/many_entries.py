@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from actions_cache.adapters.dynamodb_items import entry_attributes
+from actions_cache.aws.dynamodb_items import entry_attributes
 from actions_cache.domain.entry import Entry
 from tests.support.journey import SCOPE, Journey, name
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from actions_cache.wiring.control import ControlPlane
+from dev.services import AllServices
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def hooked(client: Any, event: str, handler: Callable[..., None]) -> Iterator[No
 
 
 @contextmanager
-def metered(control: ControlPlane) -> Iterator[list[Asked]]:
+def metered(control: AllServices) -> Iterator[list[Asked]]:
     """What is asked in the block, in the order in which the answers came."""
     client = control.table._connection.client
     asked: list[Asked] = []

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from actions_cache.domain.archive import Archive
-from actions_cache.domain.happenings import Happening, Metric
+from actions_cache.events import Happening, Metric
 
 
 @dataclass

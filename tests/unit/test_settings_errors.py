@@ -3,8 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from actions_cache.settings import Settings
-from actions_cache.settings_errors import explained
+from actions_cache.settings import Settings, explained
 from dev.local.options import Options
 from tests.unit.test_settings import REQUIRED
 

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Mapping
 
-from actions_cache.domain.signed_url import Direction
+from actions_cache.domain.signing import Direction
 from actions_cache_cli.deployment_check import job
 from actions_cache_cli.deployment_check.checks.bytes_back import made_up, seek_fault
 from actions_cache_cli.deployment_check.checks.reach import url_fault
@@ -98,7 +98,7 @@ def read_object(context: Context) -> str:
     if key is None:
         raise Failed(
             "the block was acknowledged, but isn't in the bucket where the server looks: viewer_request.js must make "
-            "keys as layers/core/actions_cache/domain/layout.py does"
+            "keys as layers/core/actions_cache/domain/object_keys.py does"
         )
     url = context.address.base + stack.object_path(key, len(body))
     if fault := seek_fault(context.client, url, body):

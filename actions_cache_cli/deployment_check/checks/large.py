@@ -2,7 +2,7 @@
 
 from http import HTTPStatus
 
-from actions_cache.domain.signed_url import Direction
+from actions_cache.domain.signing import Direction
 from actions_cache_cli.deployment_check import job
 from actions_cache_cli.deployment_check.checks.bytes_back import made_up
 from actions_cache_cli.deployment_check.checks.edge import accepted, signed_here

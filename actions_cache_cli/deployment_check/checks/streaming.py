@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from actions_cache.domain.signed_url import Direction
+from actions_cache.domain.signing import Direction
 from actions_cache_cli.deployment_check import job
 from actions_cache_cli.deployment_check.checks.bytes_back import SEEK_IGNORED, body_fault, length_fault, made_up
 from actions_cache_cli.deployment_check.checks.edge import accepted

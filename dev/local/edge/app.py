@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from actions_cache.web import azure
+from actions_cache.http import azure
 from dev.local.edge import event as cloudfront
 from dev.local.edge.distribution import Behavior, Distribution
 from dev.local.edge.event import Headers

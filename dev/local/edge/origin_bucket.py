@@ -5,8 +5,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
-from actions_cache.adapters.s3_signing import S3Signer
-from actions_cache.adapters.s3_stream import SentBody, new_connections
+from actions_cache.aws.s3_stream import S3Signer, SentBody, new_connections
 from dev.local.edge.event import HIDDEN, Headers
 
 NOT_FORWARDED = frozenset({"host", "transfer-encoding", "date"})

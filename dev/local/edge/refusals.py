@@ -2,8 +2,8 @@
 
 from http import HTTPStatus
 
-from actions_cache.web import artifact_cache, azure, github, twirp
-from actions_cache.web.answer import Answer
+from actions_cache.http import artifact_cache, azure, github, twirp
+from actions_cache.http.answer import Answer
 
 MANAGED = ("/manage/", "/repos/", "/repositories/", "/api/v3/")
 

@@ -9,18 +9,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from actions_cache.domain.activity import Hits, Tally
+from actions_cache.domain.access import ManagementTokens
 from actions_cache.domain.archive import Archive, Part
+from actions_cache.domain.budgets import Hits, Repository, Tally, Usage
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
-from actions_cache.domain.happenings import Happening
-from actions_cache.domain.keyring import Keyring
-from actions_cache.domain.part_range import PartRange
-from actions_cache.domain.refusal import Refusals
-from actions_cache.domain.repository import Repository
-from actions_cache.domain.role import ManagementTokens
+from actions_cache.domain.ranges import PartRange
+from actions_cache.domain.refused_job import Refusals
 from actions_cache.domain.schema import Schema
+from actions_cache.domain.signing import Keyring
 from actions_cache.domain.timing import Millis
-from actions_cache.domain.usage import Usage
+from actions_cache.events import Happening
 
 
 class Unavailable(Exception):

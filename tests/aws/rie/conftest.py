@@ -9,13 +9,13 @@ import boto3
 import pytest
 import urllib3
 
+from actions_cache.archives import transition
 from actions_cache.domain.archive import Archive
-from actions_cache.domain.layout import ArchiveKeys
-from actions_cache.usecases.transition import transition
-from actions_cache.wiring.control import ControlPlane
+from actions_cache.domain.object_keys import ArchiveKeys
 from dev.local.endpoints import Endpoints
 from dev.local.resources import Clients, Resources, create
 from dev.local.template import Template
+from dev.services import AllServices
 from tests.aws.rie.emulator import BuiltFunction
 from tests.aws.rie.recorder import Call, recording
 from tests.conftest import settings_for
@@ -138,7 +138,7 @@ def stage(
             SecretId=resources.refs["AdminSecret"], SecretString=json.dumps({"admin": ADMIN_TOKEN})
         )
         clock = SetClock()
-        control = ControlPlane(settings_for(resources.environment("ApiFunction")), clock)
+        control = AllServices(settings_for(resources.environment("ApiFunction")), clock)
         control.session = engine_session
         journey = Journey(control, clock, clients.s3, clients.sqs)
         stage = Stage(template, resources, clients, endpoints.environment(), journey)

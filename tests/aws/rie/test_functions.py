@@ -3,7 +3,7 @@
 import os
 import re
 
-from actions_cache.adapters.system import SystemClock
+from actions_cache.system import SystemClock
 from functions.manage.page import FOLDER
 from tests.aws.rie.conftest import Stage
 from tests.support import events

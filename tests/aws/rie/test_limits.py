@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from actions_cache.adapters.system import SystemClock
+from actions_cache.system import SystemClock
 from tests.aws.rie.conftest import Stage
 from tests.aws.rie.emulator import BuiltFunction
 from tests.support import events

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from actions_cache.adapters.dynamodb_items import entry_attributes
-from actions_cache.adapters.dynamodb_table import PREFIX_PAGE
-from actions_cache.adapters.system import SystemClock
+from actions_cache.aws.dynamodb import PREFIX_PAGE
+from actions_cache.aws.dynamodb_items import entry_attributes
 from actions_cache.domain.access import Caller
+from actions_cache.domain.budgets import NO_USAGE, Usage
 from actions_cache.domain.entry import Entry, EntryName
 from actions_cache.domain.merge_plan import MIN_UPLOAD_PART_BYTES
 from actions_cache.domain.timing import DAY, SECOND
-from actions_cache.domain.usage import NO_USAGE, Usage
+from actions_cache.system import SystemClock
 from dev.local.custom_resource import ResponseUrl
 from dev.local.template import Template
 from tests.aws.rie.actions import Permission, permissions

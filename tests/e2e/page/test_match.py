@@ -7,9 +7,9 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from actions_cache.domain.role import Role
+from actions_cache.domain.access import Role
 from actions_cache.domain.timing import DAY
-from actions_cache.usecases.match import MAX_REFS
+from actions_cache.explain import MAX_REFS
 from dev.local.template import Template
 from tests.e2e.page.conftest import DESKTOP, PHONE, Window, add_axe, settled, violations
 from tests.e2e.page.world import MAIN, World, world

@@ -7,12 +7,11 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page, expect
 
-from actions_cache.domain.access import GITHUB
-from actions_cache.domain.activity import Tally
+from actions_cache.domain.access import GITHUB, Role
 from actions_cache.domain.archive import MergeState
+from actions_cache.domain.budgets import Tally
 from actions_cache.domain.entry import Entry
-from actions_cache.domain.refusal import KEPT, Refusals, RefusedJob
-from actions_cache.domain.role import Role
+from actions_cache.domain.refused_job import KEPT, Refusals, RefusedJob
 from actions_cache.domain.timing import DAY, SECOND
 from dev.local.template import Template
 from tests.e2e.page.conftest import DESKTOP, PHONE, Window, add_axe, settled, violations

@@ -10,13 +10,13 @@ import pytest
 import urllib3
 from mangum import Mangum
 
-from actions_cache.domain.role import Role
-from actions_cache.domain.session import SESSION
+from actions_cache.domain.access import Role
 from actions_cache.domain.timing import SECOND
-from actions_cache.wiring.management import ManagementPlane
+from actions_cache.management_services import ManagementServices
 from dev.local.template import Template
-from functions.manage.app import create_app
+from functions.manage.handler import create_app
 from functions.manage.page import FOLDER, TYPES
+from functions.manage.session import SESSION
 from tests.e2e.page.world import World, world
 
 HOST = "cache.example.com"
@@ -185,7 +185,7 @@ def through_lambda(store: World, method: str, path: str, body: Any = None, **hea
         "body": json.dumps(body),
         "isBase64Encoded": False,
     }
-    answer: dict[str, Any] = Mangum(create_app(ManagementPlane(store.control)), lifespan="off")(event, None)  # type: ignore[arg-type]
+    answer: dict[str, Any] = Mangum(create_app(ManagementServices(store.control)), lifespan="off")(event, None)  # type: ignore[arg-type]
     return answer
 
 

@@ -13,17 +13,16 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from actions_cache.domain.activity import HOUR, Tally
+from actions_cache.domain.access import ManagementTokens
 from actions_cache.domain.archive import Commit, Merge, MergeState, Part, committed, reserved, stored
+from actions_cache.domain.budgets import HOUR, Repository, Tally
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
-from actions_cache.domain.repository import Repository
-from actions_cache.domain.role import ManagementTokens
 from actions_cache.domain.timing import DAY, Millis
-from actions_cache.wiring.control import ControlPlane
-from actions_cache.wiring.management import ManagementPlane
+from actions_cache.management_services import ManagementServices
 from dev.local.resources import Clients, create
 from dev.local.template import Template
-from functions.manage.app import create_app
+from dev.services import AllServices
+from functions.manage.handler import create_app
 from tests.conftest import CREDENTIALS, settings_for
 from tests.support.journey import SetClock
 from tests.support.serving import served
@@ -36,7 +35,7 @@ PARTS = 12
 class World:
     url: str
     tokens: ManagementTokens
-    control: ControlPlane
+    control: AllServices
 
     @property
     def now(self) -> Millis:
@@ -100,10 +99,10 @@ def world(template: Template, prefix: str, **changes: str) -> Iterator[World]:
         session = boto3.Session()
         resources = create(template, Clients.of(session), prefix)
         settings = settings_for(resources.environment("ManageFunction"), **changes)
-        control = ControlPlane(settings, SetClock())
+        control = AllServices(settings, SetClock())
         control.session = session
         assert settings.admin_secret_arn
         secret = session.client("secretsmanager").get_secret_value(SecretId=settings.admin_secret_arn)
         tokens = ManagementTokens(json.loads(secret["SecretString"])["admin"])
-        with served(create_app(ManagementPlane(control))) as url:
+        with served(create_app(ManagementServices(control))) as url:
             yield World(url, tokens, control)

@@ -10,7 +10,7 @@ import botocore.session
 
 from dev.local.template import ROOT
 
-ADAPTERS = f"{ROOT / 'layers' / 'core' / 'actions_cache' / 'adapters'}/"
+ADAPTERS = f"{ROOT / 'layers' / 'core' / 'actions_cache' / 'aws'}/"
 CODE = (ROOT / "layers" / "core" / "actions_cache", ROOT / "functions")
 
 OF_PYNAMODB = frozenset(
@@ -89,7 +89,8 @@ def _methods_of_boto3() -> frozenset[str]:
 
 def services() -> set[str]:
     """Return the services by boto3's names."""
-    made_in = [*(ROOT / "layers" / "core" / "actions_cache" / "wiring").glob("*.py"), Path(ADAPTERS) / "aws.py"]
+    made_in = [file for root in CODE for file in root.rglob("*.py") if file.stem.endswith("services")]
+    made_in.append(Path(ADAPTERS) / "clients.py")
     found = {
         call.args[0].value
         for file in made_in

@@ -7,12 +7,12 @@ from typing import Any
 from zlib import crc32
 
 from actions_cache.domain.archive import ArchiveState, Merge, MergeState
-from actions_cache.domain.layout import ArchiveKeys
-from actions_cache.domain.signed_url import Direction
+from actions_cache.domain.budgets import Usage
+from actions_cache.domain.object_keys import ArchiveKeys
+from actions_cache.domain.signing import Direction
 from actions_cache.domain.timing import SECOND
-from actions_cache.domain.usage import Usage
-from actions_cache.usecases.merge import DEADLINE_MARGIN
-from actions_cache.web.artifact_cache import ROOT as V1
+from actions_cache.http.artifact_cache import ROOT as V1
+from actions_cache.merge import DEADLINE_MARGIN
 from tests.guarantees.aws_calls.world import (
     DAY,
     HOUR,

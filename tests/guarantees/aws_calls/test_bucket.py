@@ -13,13 +13,12 @@ from aiohttp import web
 from botocore.exceptions import NoCredentialsError
 from yarl import URL
 
-from actions_cache.adapters import aws as adapter
-from actions_cache.adapters.aws import QUICK_CALLS, new_session
-from actions_cache.adapters.http_faults import in_words
-from actions_cache.adapters.s3_bucket import S3Bucket
-from actions_cache.adapters.s3_stream import S3Stream
+from actions_cache.aws import clients as adapter
+from actions_cache.aws.clients import QUICK_CALLS, new_session
+from actions_cache.aws.s3 import S3Bucket
+from actions_cache.aws.s3_stream import S3Stream, in_words
 from actions_cache.domain.archive import Part
-from actions_cache.domain.part_range import whole
+from actions_cache.domain.ranges import whole
 from actions_cache.ports import ObjectGone, Unavailable, WriteConflict
 from tests.guarantees.aws_calls.kinds import KINDS, Kind, _keys_fail, _respond
 from tests.guarantees.aws_calls.meaner import Call, Meaner, meaner_aws

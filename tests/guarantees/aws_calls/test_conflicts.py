@@ -9,12 +9,10 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
-from actions_cache.adapters.dynamodb_answers import ROUNDS
-from actions_cache.domain.activity import Tally
+from actions_cache.aws.dynamodb_items import ROUNDS
 from actions_cache.domain.archive import ArchiveState, MergeState, postponed
+from actions_cache.domain.budgets import NO_USAGE, Repository, Tally, Usage
 from actions_cache.domain.errors import AlreadyExists
-from actions_cache.domain.repository import Repository
-from actions_cache.domain.usage import NO_USAGE, Usage
 from actions_cache.ports import Unavailable, WriteConflict
 from tests.guarantees.aws_calls.kinds import OF_DYNAMODB, Effect, Kind, _canceled, _respond, body_of
 from tests.guarantees.aws_calls.meaner import Call, Meaner, meaner_aws

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
-from actions_cache.adapters.dynamodb_items import AGENDA_SHARDS
+from actions_cache.archives import transition
+from actions_cache.aws.dynamodb_items import AGENDA_SHARDS
 from actions_cache.domain import claim
 from actions_cache.domain.archive import ArchiveState
 from actions_cache.domain.timing import SECOND, SEND_TIMEOUT
-from actions_cache.usecases.transition import transition
 from tests.guarantees.crashes.gate import Call, Fault, Gate, Point
 from tests.guarantees.crashes.saving import CONTENT, KEY, PARTS
 from tests.guarantees.crashes.world import World, entry_name, wait_until

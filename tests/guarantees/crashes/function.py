@@ -8,7 +8,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from actions_cache.adapters.system import SystemClock
+from actions_cache.system import SystemClock
 from tests.guarantees.crashes.clock import MovedClock
 
 

@@ -2,11 +2,11 @@
 
 import pytest
 
+from actions_cache.archives import transition
 from actions_cache.domain import claim
 from actions_cache.domain.archive import MergeState
 from actions_cache.domain.timing import SECOND
 from actions_cache.ports import MergeMessage
-from actions_cache.usecases.transition import transition
 from tests.support.journey import Journey, name, plenty
 
 

@@ -14,17 +14,17 @@ from typing import Any
 import boto3
 import pytest
 
-from actions_cache.domain.agenda import parts_removable_at
 from actions_cache.domain.archive import Archive, ArchiveState, MergeState
+from actions_cache.domain.cleanup_schedule import parts_removable_at
 from actions_cache.domain.entry import EntryName
 from actions_cache.domain.timing import SECOND, SEND_TIMEOUT
 from actions_cache.settings import Settings
-from actions_cache.wiring.control import ControlPlane
-from actions_cache.wiring.secrets import SecretsPlane
 from dev.local.endpoints import Endpoints
 from dev.local.localhost import resolve_names_under_localhost
 from dev.local.resources import Clients, Resources, create
 from dev.local.template import Template
+from dev.services import AllServices
+from functions.rotate.services import RotateServices
 from tests.guarantees.crashes.clock import MovedClock
 from tests.guarantees.crashes.processes import SERIAL, Stage
 from tests.support.clients.runtime_token import BRANCH, REPOSITORY
@@ -60,14 +60,14 @@ class World:
     clock: MovedClock
     journey: Journey
     """Who takes over from the dead: the same use cases in this process, which knows nothing of theirs."""
-    secrets: SecretsPlane
+    secrets: RotateServices
     witness: str
     """URL of a server that nobody kills."""
     moving: threading.Lock = field(default_factory=threading.Lock)
     """Time doesn't move between a lookup and its download, whose URL would be over."""
 
     @property
-    def control(self) -> ControlPlane:
+    def control(self) -> AllServices:
         return self.journey.control
 
     @property
@@ -259,9 +259,9 @@ def world_on(endpoints: Endpoints, session: boto3.Session, template: Template, d
         moved.write_text("0")
         clock = MovedClock(moved)
         settings = _settings(resources)
-        control = ControlPlane(settings, clock)
+        control = AllServices(settings, clock)
         control.session = session
-        secrets = SecretsPlane(settings, clock)
+        secrets = RotateServices(settings, clock)
         secrets.session = session
         secrets.rotate_secret.tell_edge()
         stage = Stage(resources, endpoints.environment(), moved, directory)

@@ -7,13 +7,13 @@ from http.client import HTTPException
 
 import pytest
 
+from actions_cache import part_stream
 from actions_cache.domain.archive import MergeState
-from actions_cache.domain.happenings import RunEnd
 from actions_cache.domain.merge_plan import MIB
-from actions_cache.usecases import part_stream
-from actions_cache.wiring.data import DataPlane
+from actions_cache.download_services import DownloadServices
+from actions_cache.events import RunEnd
 from dev.local.endpoints import Endpoints
-from functions.download.app import create_app
+from functions.download.handler import create_app
 from tests.guarantees.faults.store import FaultyStore, reads_of
 from tests.support.clients.wire import GO, send
 from tests.support.journey import Journey, name, plenty
@@ -47,7 +47,7 @@ def faulty_store(endpoints: Endpoints) -> Iterator[FaultyStore]:
 def download_url(journey: Journey, **settings: object) -> Iterator[str]:
     """Of KEY's entry, at a download function of its own."""
     journey.control.settings = journey.control.settings.model_copy(update=settings)
-    with served(create_app(DataPlane(journey.control))) as base_url:
+    with served(create_app(DownloadServices(journey.control))) as base_url:
         hit = journey.look_up(KEY.key, user_agent=GO)
         assert hit is not None
         yield base_url + hit.url

@@ -2,8 +2,8 @@
 
 This is the specification of the merge's claim (single merge; and so no reader is cut off, and nothing gets stuck). It
 has no rules of its own: what may be claimed, started, renewed, published, failed, given up and swept is asked of the
-very functions that the product runs, domain/claim.py and domain/agenda.py, so that model and product can't drift apart.
-What is modelled is the world around them.
+very functions that the product runs, domain/claim.py and domain/cleanup_schedule.py, so that model and product can't
+drift apart. What is modelled is the world around them.
 
 Of one archive of several parts, already saved:
 
@@ -20,7 +20,7 @@ Of one archive of several parts, already saved:
     clock      goes on by a minute, or by a day where nothing happens sooner
 
 Everyone but the clock may die between any two steps. A write succeeds if nobody wrote since the archive was read
-for it, and is decided on anew otherwise (usecases/transition.py). Reading and deciding are one step: a decision on
+for it, and is decided on anew otherwise (archives.py). Reading and deciding are one step: a decision on
 what has changed since can only lose, or give up what it would have given up sooner. So is a whole transition that
 gives its writer no right to anything (sent, released, failed, given up): only at its write does it do something.
 
@@ -41,7 +41,6 @@ from functools import cache
 from typing import NamedTuple
 
 from actions_cache.domain import claim
-from actions_cache.domain.agenda import Duty, kept_keys, needs_parts, next_duty
 from actions_cache.domain.archive import (
     Archive,
     Commit,
@@ -54,8 +53,9 @@ from actions_cache.domain.archive import (
     stored,
     swept,
 )
+from actions_cache.domain.cleanup_schedule import Duty, kept_keys, needs_parts, next_duty
 from actions_cache.domain.entry import EntryFamily, EntryName
-from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.timing import DAY, SEND_TIMEOUT, Lifetimes, Millis
 from tests.guarantees.model.ages import NOW, older
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from actions_cache.domain import claim
-from actions_cache.domain.agenda import Duty
 from actions_cache.domain.archive import ArchiveState, MergeState
+from actions_cache.domain.cleanup_schedule import Duty
 from tests.guarantees.model import claim_model
 from tests.guarantees.model.claim_model import Bounds
 from tests.guarantees.model.explore import RuleBroken, explore

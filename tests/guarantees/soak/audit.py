@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from actions_cache.adapters.dynamodb_items import ArchiveItem
+from actions_cache.aws.dynamodb_items import ArchiveItem
 from actions_cache.domain.archive import Archive, ArchiveState, MergeState, Part
+from actions_cache.domain.budgets import Usage, total
 from actions_cache.domain.timing import SECOND, Millis
-from actions_cache.domain.usage import Usage, total
 from actions_cache.settings import Settings
-from actions_cache.wiring.control import ControlPlane
+from dev.services import AllServices
 
 ROOT = "archives/"
 
@@ -44,7 +44,7 @@ class Audit:
         return {kind: details for kind, details in found.items() if details}
 
 
-def audit(control: ControlPlane, now: Millis, limit_seconds: float) -> Audit:
+def audit(control: AllServices, now: Millis, limit_seconds: float) -> Audit:
     """Reads everything there is, so only for runs where nothing else happens.
 
     Args:
@@ -82,7 +82,7 @@ def audit(control: ControlPlane, now: Millis, limit_seconds: float) -> Audit:
 
 
 def _needed(
-    control: ControlPlane, archive: Archive, now: Millis, objects: Mapping[str, Part], found: Audit
+    control: AllServices, archive: Archive, now: Millis, objects: Mapping[str, Part], found: Audit
 ) -> list[Part]:
     """What a reader who may still come reads: all of a visible entry, and of a gone one within its grace."""
     grace = control.settings.grace_seconds * SECOND
@@ -132,7 +132,7 @@ def _compare_tables(archives: Mapping[str, Archive], with_entry: set[str], found
     found.contradictions += [f"the stored archive {id_} has no entry" for id_ in stored - with_entry]
 
 
-def _compare_usage(control: ControlPlane, archives: Iterable[Archive], found: Audit) -> None:
+def _compare_usage(control: AllServices, archives: Iterable[Archive], found: Audit) -> None:
     stands: defaultdict[str, Usage] = defaultdict(Usage)
     for archive in archives:
         if archive.is_stored:

@@ -14,7 +14,7 @@ import psutil
 
 from actions_cache.domain.entry import EntryFamily, EntryName
 from actions_cache.settings import Settings
-from actions_cache.wiring.control import ControlPlane
+from dev.services import AllServices
 from tests.guarantees.soak.audit import Audit, audit
 from tests.guarantees.soak.client import SoakClient
 from tests.guarantees.soak.entries import Slot
@@ -87,7 +87,7 @@ def soak(directory: Path, seconds: float, clients: int, seed: int, *, settles: b
     return found
 
 
-def _let_clients_work(found: Soak, run: LocalRun, control: ControlPlane, seed: int) -> None:
+def _let_clients_work(found: Soak, run: LocalRun, control: AllServices, seed: int) -> None:
     slots = [[Slot(f"soak {i:04d} {j}") for j in range(SLOTS_PER_CLIENT)] for i in range(found.clients)]
     every_slot = [slot for own in slots for slot in own]
     stop, token = Event(), runtime_token(exp=int(time.time() + found.seconds) + 3600)
@@ -117,19 +117,19 @@ def _let_clients_work(found: Soak, run: LocalRun, control: ControlPlane, seed: i
     assert run.process.poll() is None, run.lines
 
 
-def _control(run: LocalRun) -> ControlPlane:
+def _control(run: LocalRun) -> AllServices:
     """The use cases on the same engines, for what no client can ask for, and for the audit."""
     names = {name: value for name, value in run.variables.items() if name.isupper()}
     os.environ.update({name: value for name, value in names.items() if name.startswith("AWS_")})
     values = {name.lower(): value for name, value in (names | LIVES).items()}
-    return ControlPlane(Settings.model_validate(values))
+    return AllServices(Settings.model_validate(values))
 
 
 _one_at_a_time = Lock()
 """pynamodb's models share a connection."""
 
 
-def _remover(control: ControlPlane) -> Callable[[str], bool]:
+def _remover(control: AllServices) -> Callable[[str], bool]:
     def remove(key: str) -> bool:
         """Until it is gone: a lookup that notes its use in between makes one try lose."""
         name = EntryName(EntryFamily(REPOSITORY, BRANCH, VERSION), key)

@@ -3,9 +3,9 @@
 import pytest
 
 from actions_cache.domain.archive import Part
-from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.merge_plan import MIB
-from actions_cache.domain.part_range import PartRange, whole
+from actions_cache.domain.object_keys import ArchiveKeys
+from actions_cache.domain.ranges import PartRange, whole
 from actions_cache.ports import ObjectGone, WriteConflict
 from tests.support.journey import name
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from yarl import URL
 
-from actions_cache.adapters.s3_connections import LEAST_READ_BYTES, READ_BUFFER_BYTES, ConnectionBroken, Connections
+from actions_cache.aws.s3_stream import LEAST_READ_BYTES, READ_BUFFER_BYTES, ConnectionBroken, Connections
 from tests.support.authority import Authority
 
 MIB = 1024 * 1024

@@ -10,9 +10,9 @@ import pytest
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
 
-from actions_cache.adapters.aws import LONG_CALLS, QUICK_CALLS, s3_client
-from actions_cache.adapters.s3_bucket import S3Bucket
-from actions_cache.adapters.s3_signing import S3Signer, host_header
+from actions_cache.aws.clients import LONG_CALLS, QUICK_CALLS, s3_client
+from actions_cache.aws.s3 import S3Bucket
+from actions_cache.aws.s3_stream import S3Signer, host_header
 from actions_cache.domain.archive import Part
 from dev.local.template import ROOT
 from tests.support.journey import Journey
@@ -109,4 +109,4 @@ def test_s3_clients_are_made_in_one_place():
         path.relative_to(ROOT).as_posix() for path in shipped if re.search(r"client\(\s*[\"']s3[\"']", path.read_text())
     ]
     exempt = {"actions_cache_cli/try_on_aws/teardown.py", "actions_cache_cli/deployment_check/stack.py"}
-    assert set(made) == {"layers/core/actions_cache/adapters/aws.py", *exempt}
+    assert set(made) == {"layers/core/actions_cache/aws/clients.py", *exempt}

@@ -5,16 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from actions_cache.adapters.dynamodb_repositories import SHARDS
-from actions_cache.domain.activity import HOUR, NO_HITS, Hits, Tally
+from actions_cache.aws.repositories import SHARDS
 from actions_cache.domain.archive import Merge, MergeState, deleted
+from actions_cache.domain.budgets import HOUR, NO_HITS, NO_USAGE, Hits, Repository, Tally, Usage
 from actions_cache.domain.listing import EntryFilter
-from actions_cache.domain.refusal import SLOT_PAUSE, SLOTS, Refusals, RefusedJob
-from actions_cache.domain.repository import Repository
+from actions_cache.domain.refused_job import SLOT_PAUSE, SLOTS, Refusals, RefusedJob
 from actions_cache.domain.timing import DAY
-from actions_cache.domain.usage import NO_USAGE, Usage
+from actions_cache.management_services import ManagementServices
 from actions_cache.ports import WriteConflict
-from actions_cache.wiring.management import ManagementPlane
 from tests.integration.aws.test_table import publish
 from tests.support.journey import REPOSITORY
 
@@ -179,7 +177,7 @@ def test_only_counts_of_the_hour_and_the_minute_end_by_themselves(journey, repos
 
 def test_deletions_side_by_side_lose_no_count(on_engines):
     archives = [publish(on_engines, f"key-{number}") for number in range(20)]
-    management = ManagementPlane(on_engines.control)
+    management = ManagementServices(on_engines.control)
     gone = management.delete_entries(REPOSITORY, EntryFilter(key_prefix="key-1"))
     assert (len(gone.archives), gone.remaining) == (11, 0)
     assert on_engines.control.repositories.usage(REPOSITORY) == Usage(3 * (len(archives) - 11), len(archives) - 11)
@@ -187,7 +185,7 @@ def test_deletions_side_by_side_lose_no_count(on_engines):
 
 def test_writers_of_the_same_counts_do_not_lose_to_each_other(on_engines, monkeypatch):
     """All in one shard, so that every transaction meets the others there; no entry is in another's way."""
-    monkeypatch.setattr("actions_cache.adapters.dynamodb_repositories.SHARDS", 1)
+    monkeypatch.setattr("actions_cache.aws.repositories.SHARDS", 1)
     assert SHARDS > 1
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: publish(on_engines, f"key-{number}"), range(24)))

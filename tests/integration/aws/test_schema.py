@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
+from actions_cache import schema
 from actions_cache.domain.archive import ArchiveState, MergeState
-from actions_cache.domain.migrations import KNOWN
-from actions_cache.domain.schema import Schema
+from actions_cache.domain.budgets import Usage
+from actions_cache.domain.schema import KNOWN, Schema
 from actions_cache.domain.timing import SECOND
-from actions_cache.domain.usage import Usage
 from actions_cache.ports import Unavailable, WriteConflict
-from actions_cache.usecases import migrate
-from actions_cache.usecases.check_schema import NewerSchema
+from actions_cache.schema import NewerSchema
 from tests.support.journey import Journey, fail, name, plenty
 
 FIRST: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "items_of_the_first_commit.json").read_text())
@@ -27,7 +26,7 @@ HOUR = 3600 * SECOND
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No index lags here."""
-    monkeypatch.setattr("actions_cache.wiring.upkeep.INDEX_LAG_SECONDS", 0)
+    monkeypatch.setattr("actions_cache.usage.INDEX_LAG_SECONDS", 0)
 
 
 def put(journey: Journey, item: dict[str, Any]) -> str:
@@ -146,7 +145,7 @@ def test_a_run_that_ends_early_is_taken_up_by_the_next(journey: Journey):
         item = json.loads(json.dumps(FIRST["given up and swept"]))
         item["archive_id"]["S"] = item["archive"]["M"]["id"]["S"] = archive_id
         put(journey, item)
-    times = iter([plenty(), plenty(), migrate.DEADLINE_MARGIN - 1])
+    times = iter([plenty(), plenty(), schema.DEADLINE_MARGIN - 1])
     first = journey.control.migrate(lambda: next(times))
     assert first == {"archives looked at": 2, "archives migrated": 2, "left for another run": 1}
     seen = journey.control.schema.read()
@@ -170,7 +169,7 @@ def test_an_archive_that_cant_be_read_keeps_no_other_and_the_tables_unmigrated(j
     assert seen.oldest == 0
     assert journey.control.migrate(plenty) == {}, "each try reads the whole table"
     assert journey.control.migrate(plenty, again=True)["archives not migrated"] == 1
-    journey.clock.advance(migrate.RETRY / SECOND)
+    journey.clock.advance(schema.RETRY / SECOND)
     assert journey.control.migrate(plenty)["archives not migrated"] == 1
 
 

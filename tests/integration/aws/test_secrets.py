@@ -15,16 +15,19 @@ from botocore.config import Config
 from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 
-from actions_cache.adapters import kept_secret, management_secret, secrets_manager
-from actions_cache.adapters.edge_secrets import KEY, SIGV4A_CALLS, KeyValueStoreSecrets
-from actions_cache.adapters.management_secret import SecretsManagerTokens
-from actions_cache.adapters.secrets_manager import (
-    CACHED_SECONDS,
-    KEPT_SECONDS,
+from actions_cache.aws import secrets
+from actions_cache.aws.secrets import (
+    KEY,
+    RETRY_SECONDS,
+    SIGNING_CACHED_SECONDS,
+    SIGNING_KEPT_SECONDS,
+    SIGV4A_CALLS,
+    KeyValueStoreSecrets,
     SecretsManagerKeyring,
     SecretsManagerSecrets,
+    SecretsManagerTokens,
 )
-from actions_cache.domain.keyring import SETTLE, Keyring
+from actions_cache.domain.signing import SETTLE, Keyring
 from actions_cache.domain.timing import SECOND
 from actions_cache.ports import KnownToEdge, Unavailable, WriteConflict
 from dev.local.endpoints import Endpoints
@@ -96,7 +99,7 @@ class Ahead:
 @pytest.fixture
 def ahead(monkeypatch):
     by, began = Ahead(), time.time()
-    monkeypatch.setattr(kept_secret, "time", SimpleNamespace(time=lambda: began + by.seconds))
+    monkeypatch.setattr(secrets, "time", SimpleNamespace(time=lambda: began + by.seconds))
     return by
 
 
@@ -106,9 +109,9 @@ def test_functions_believe_what_they_read_for_a_while_and_no_longer(keyrings, se
     keyrings.write(Keyring(current=OLD, next=NEW))
     assert secrets.current() == (OLD,)
     assert keyrings.read().next == NEW
-    ahead.seconds = CACHED_SECONDS - 30
+    ahead.seconds = SIGNING_CACHED_SECONDS - 30
     assert secrets.current() == (OLD,)
-    ahead.seconds = CACHED_SECONDS
+    ahead.seconds = SIGNING_CACHED_SECONDS
     assert secrets.current() == (OLD, NEW)
 
 
@@ -151,9 +154,9 @@ def store(secretsmanager: Any) -> Store:
 def kept(request, secretsmanager, secret_id, store):
     """A function's reader of a secret, and how long the last value stands in."""
     if request.param == "signing":
-        return SecretsManagerSecrets(store, secret_id).current, KEPT_SECONDS
+        return SecretsManagerSecrets(store, secret_id).current, SIGNING_KEPT_SECONDS
     secretsmanager.put_secret_value(SecretId=secret_id, SecretString=json.dumps({"admin": OLD}))
-    return SecretsManagerTokens(store, secret_id).tokens, management_secret.KEPT_SECONDS
+    return SecretsManagerTokens(store, secret_id).tokens, secrets.MANAGEMENT_KEPT_SECONDS
 
 
 def test_the_last_value_stands_in_for_one_that_cannot_be_read(kept, store, ahead, caplog):
@@ -170,7 +173,7 @@ def test_the_last_value_is_no_longer_good_after_its_time(kept, store, ahead):
     read, kept_seconds = kept
     read()
     store.is_down = True
-    for ahead.seconds in (kept_seconds, kept_seconds + kept_secret.RETRY_SECONDS + 1):
+    for ahead.seconds in (kept_seconds, kept_seconds + RETRY_SECONDS + 1):
         with pytest.raises(Unavailable):
             read()
 
@@ -202,11 +205,11 @@ def test_a_store_that_is_down_is_asked_by_one_request_in_a_while(kept, store, ah
     read, _ = kept
     read()
     store.is_down = True
-    ahead.seconds = CACHED_SECONDS
+    ahead.seconds = SIGNING_CACHED_SECONDS
     for _ in range(9):
         read()
     assert store.asked == 2
-    ahead.seconds += kept_secret.RETRY_SECONDS
+    ahead.seconds += RETRY_SECONDS
     read()
     assert store.asked == 3
 
@@ -215,11 +218,11 @@ def test_a_new_value_is_noticed_as_soon_as_the_store_is_back(keyrings, secret_id
     secrets = SecretsManagerSecrets(store, secret_id)
     secrets.current()
     store.is_down = True
-    ahead.seconds = CACHED_SECONDS
+    ahead.seconds = SIGNING_CACHED_SECONDS
     secrets.current()
     keyrings.write(Keyring(current=OLD, next=NEW))
     store.is_down = False
-    ahead.seconds += kept_secret.RETRY_SECONDS
+    ahead.seconds += RETRY_SECONDS
     assert secrets.current() == (OLD, NEW)
 
 
@@ -228,14 +231,14 @@ def test_a_value_that_was_read_and_is_no_secret_has_no_stand_in(secretsmanager, 
     secrets = SecretsManagerSecrets(secretsmanager, secret_id)
     secrets.current()
     secretsmanager.put_secret_value(SecretId=secret_id, SecretString="{}")
-    ahead.seconds = CACHED_SECONDS
+    ahead.seconds = SIGNING_CACHED_SECONDS
     with pytest.raises(Unavailable, match="put such a value"):
         secrets.current()
 
 
 def test_rotation_waits_until_no_function_believes_the_secret_before():
     of_a_run = 60
-    assert CACHED_SECONDS < KEPT_SECONDS <= SETTLE // SECOND - of_a_run
+    assert SIGNING_CACHED_SECONDS < SIGNING_KEPT_SECONDS <= SETTLE // SECOND - of_a_run
 
 
 GOOD = "x" * 16
@@ -279,7 +282,7 @@ def test_a_secret_of_any_usual_length_is_taken(keyrings, length):
 
 def test_three_of_the_longest_secrets_fit_a_value_at_the_edge():
     """1,024 characters: https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/kvs-with-functions-create-s3-kvp.html."""
-    secrets_manager.parse_keyring(json.dumps(dict.fromkeys(("current", "next", "previous"), "x" * 256)))
+    secrets.parse_keyring(json.dumps(dict.fromkeys(("current", "next", "previous"), "x" * 256)))
     assert len(" ".join(["x" * 256] * 3)) <= 1024
 
 

@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from yarl import URL
 
-from actions_cache.adapters.s3_signing import S3Signer, host_header
+from actions_cache.aws.s3_stream import S3Signer, host_header
 
 KEY = "archives/0123/parts/blocks/-_azAZ09/0000000000001-a1"
 

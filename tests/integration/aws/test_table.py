@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from pynamodb.connection.base import Connection
 
-from actions_cache.adapters import dynamodb_table
-from actions_cache.domain.agenda import LOOK_EVERY
+from actions_cache.aws import dynamodb
 from actions_cache.domain.archive import ArchiveState, Commit, Part, committed, reserved, stored
+from actions_cache.domain.cleanup_schedule import LOOK_EVERY
 from actions_cache.ports import WriteConflict
 from tests.support.journey import name
 
@@ -133,7 +133,7 @@ def test_dropping_a_reservation_leaves_its_successors_alone(journey, table):
 
 @pytest.mark.parametrize("page", [1, 2, 3, 100])
 def test_the_newest_entry_with_a_prefix_is_found_whether_few_match_or_many(journey, table, now, monkeypatch, page):
-    monkeypatch.setattr(dynamodb_table, "PREFIX_PAGE", page)
+    monkeypatch.setattr(dynamodb, "PREFIX_PAGE", page)
     for i, key in enumerate(["npm-b", "npm-c", "npm-a", "yarn-1", "npm", "np", "zzz"]):
         publish(journey, key, now + i)
     family = name("").family
@@ -156,7 +156,7 @@ def test_a_prefix_longer_than_a_sort_key_keeps_tells_keys_apart(journey, table, 
 
 
 def test_due_archives_are_all_found_and_no_other(journey, table, now, monkeypatch):
-    monkeypatch.setattr(dynamodb_table, "PREFIX_PAGE", 2)
+    monkeypatch.setattr(dynamodb, "PREFIX_PAGE", 2)
     archives = [new_archive(journey, name(f"npm-{i}")) for i in range(40)]
     for archive in archives:
         table.reserve(archive, now)

@@ -4,10 +4,10 @@ import logging
 
 import pytest
 
-from actions_cache.adapters.telemetry import NAMESPACE, LoggedTelemetry, embedded_metrics
-from actions_cache.domain import happenings
+from actions_cache import events
+from actions_cache.aws.telemetry import NAMESPACE, LoggedTelemetry, embedded_metrics
 from actions_cache.domain.errors import InvalidRequest
-from actions_cache.domain.happenings import (
+from actions_cache.events import (
     MAX_FAULT_CHARACTERS,
     METRICS,
     OTHER,
@@ -51,14 +51,14 @@ def test_no_request_makes_a_new_value_of_a_dimension(metric: Metric, caplog: pyt
 @pytest.mark.parametrize(
     ("happening", "value"),
     [
-        (happenings.refused("GET /", InvalidRequest("no")), "InvalidRequest"),
-        (happenings.unavailable("GET /", RuntimeError("S3")), "Unavailable"),
-        (happenings.failed("GET /", RuntimeError("odd")), "Unexpected"),
-        (happenings.stream_broken(1, 2, RuntimeError("gone")), "StreamBroken"),
-        (happenings.duty_failed("5f", RuntimeError("odd")), "failed"),
-        (next(happenings.orphans_deleted("5f", [])), "delete orphans"),
-        (happenings.missed("42", (), "npm-1", MissReason.NO_MATCH), "no match"),
-        (happenings.merge_ended({}, RunEnd.NOT_OURS), "not ours"),
+        (events.refused("GET /", InvalidRequest("no")), "InvalidRequest"),
+        (events.unavailable("GET /", RuntimeError("S3")), "Unavailable"),
+        (events.failed("GET /", RuntimeError("odd")), "Unexpected"),
+        (events.stream_broken(1, 2, RuntimeError("gone")), "StreamBroken"),
+        (events.duty_failed("5f", RuntimeError("odd")), "failed"),
+        (next(events.orphans_deleted("5f", [])), "delete orphans"),
+        (events.missed("42", (), "npm-1", MissReason.NO_MATCH), "no match"),
+        (events.merge_ended({}, RunEnd.NOT_OURS), "not ours"),
     ],
 )
 def test_what_is_told_has_a_value_that_its_dimension_knows(happening: Happening, value: str):
@@ -70,9 +70,9 @@ def test_what_is_told_has_a_value_that_its_dimension_knows(happening: Happening,
 
 def test_a_message_that_quotes_a_client_is_cut():
     asked = InvalidRequest("comp=" + "x" * 8000)
-    for happening in (happenings.refused("PUT /", asked), happenings.unavailable("PUT /", asked)):
+    for happening in (events.refused("PUT /", asked), events.unavailable("PUT /", asked)):
         assert len(str(happening.fields["fault"])) == MAX_FAULT_CHARACTERS
-    assert len(str(happenings.stream_broken(1, 2, asked).fields["fault"])) < 2 * MAX_FAULT_CHARACTERS
+    assert len(str(events.stream_broken(1, 2, asked).fields["fault"])) < 2 * MAX_FAULT_CHARACTERS
 
 
 def test_what_counts_for_nothing_is_a_plain_line():
@@ -82,9 +82,9 @@ def test_what_counts_for_nothing_is_a_plain_line():
 def test_a_line_has_its_words_its_level_and_its_fault(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO, "actions_cache")
     telemetry = LoggedTelemetry()
-    telemetry.tell(happenings.missed("42", ("refs/heads/main",), "npm-1", MissReason.BROKEN))
+    telemetry.tell(events.missed("42", ("refs/heads/main",), "npm-1", MissReason.BROKEN))
     fault = RuntimeError("odd")
-    telemetry.tell(happenings.merge_ended({"archive_id": "5f"}, RunEnd.FAILED, fault))
+    telemetry.tell(events.merge_ended({"archive_id": "5f"}, RunEnd.FAILED, fault))
     miss, failure = caplog.records
     assert (miss.levelname, miss.message, vars(miss)["reason"]) == ("INFO", "miss", "broken")
     assert (failure.levelname, failure.message) == ("ERROR", "merge failed")

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import WaiterError
 
 from actions_cache.domain.access import GITHUB
-from actions_cache.domain.refusal import Refusals, RefusedJob
+from actions_cache.domain.refused_job import Refusals, RefusedJob
 from actions_cache_cli.deployment_check.__main__ import parsed, prepared
 from actions_cache_cli.deployment_check.address import read_address
 from actions_cache_cli.deployment_check.check import Outcome, Result

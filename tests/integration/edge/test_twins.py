@@ -13,12 +13,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from actions_cache.domain.byte_range import parse_range
 from actions_cache.domain.errors import InvalidRequest, RangeNotSatisfiable
-from actions_cache.domain.layout import ArchiveKeys, check_block_id, object_subject
-from actions_cache.domain.preconditions import fits_if_match, range_applies
-from actions_cache.domain.signed_url import Direction, signed_path
-from actions_cache.web import azure
+from actions_cache.domain.object_keys import ArchiveKeys, check_block_id, object_subject
+from actions_cache.domain.ranges import fits_if_match, parse_range, range_applies
+from actions_cache.domain.signing import Direction, signed_path
+from actions_cache.http import azure
 from functions.api.uploads import block_id_of
 
 ROOT = Path(__file__).parents[3]

@@ -13,7 +13,7 @@ from pathlib import Path
 import boto3
 import psutil
 
-from actions_cache.adapters.dynamodb_schema import KEY as SCHEMA
+from actions_cache.aws.dynamodb import KEY as SCHEMA
 from dev.local.resources import Clients
 from dev.local.template import ROOT
 from tests.support.clients.server import free_port

@@ -146,7 +146,7 @@ def test_nobody_else_can_read_the_env_file(run: LocalRun):
 def test_the_operators_commands_find_the_run_and_its_settings(run: LocalRun):
     settings = read_exports(run.data / "settings")
     assert settings["BUCKET"] == run.variables["BUCKET"]
-    assert plane(settings).control.lifetimes.upload_url == int(settings["UPLOAD_URL_SECONDS"]) * SECOND
+    assert plane(settings).lifetimes.upload_url == int(settings["UPLOAD_URL_SECONDS"]) * SECOND
     done = subprocess.run(
         [sys.executable, "-m", "actions_cache_cli", "verify", "--local"],
         cwd=ROOT,

@@ -5,7 +5,7 @@ from annotated_types import Le
 
 from actions_cache.settings import Settings
 from dev.local.template import Template
-from functions.download import app
+from functions.download import handler
 from tests.integration.streaming.adapter import FUNCTION, template_variables
 from tests.integration.streaming.caps import MB, Caps, Pace
 
@@ -49,5 +49,5 @@ def test_the_longest_stream_of_the_template_ends_before_the_function_does():
 def test_the_longest_wait_is_answered_before_api_gateway_gives_up():
     bounds = Settings.model_fields["merge_wait_seconds"].metadata
     [longest_wait] = (bound.le for bound in bounds if isinstance(bound, Le))
-    assert longest_wait == app.ANSWER_SECONDS
-    assert longest_wait + app.FIRST_BYTES_SECONDS <= AWS.headers_seconds
+    assert longest_wait == handler.ANSWER_SECONDS
+    assert longest_wait + handler.FIRST_BYTES_SECONDS <= AWS.headers_seconds

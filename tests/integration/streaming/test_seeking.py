@@ -9,9 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actions_cache.domain.access import Anybody
 from actions_cache.settings import SeekThrough
-from actions_cache.wiring.control import ControlPlane
-from actions_cache.wiring.data import DataPlane
-from functions.api.app import create_app
+from dev.services import AllServices
+from functions.api.handler import create_app
 from tests.integration.streaming.caps import Caps
 from tests.integration.streaming.gateway import Gateway
 from tests.integration.streaming.local_run import LocalRun
@@ -40,8 +39,8 @@ class BehindApiGateway:
 def behind_an_edge_that_drops_ranges(run: LocalRun, stored: Journey, seek_through: SeekThrough) -> Iterator[Gateway]:
     whoever = {"verify_tokens": False, "token_claims": [Anybody()]}
     settings = stored.control.settings.model_copy(update={"seek_through": seek_through, **whoever})
-    control = ControlPlane(settings)
-    api = BehindApiGateway(create_app(control, DataPlane(control)))
+    control = AllServices(settings)
+    api = BehindApiGateway(create_app(control))
     with (
         served(api) as api_url,
         run.behind(Caps(), {"SEEK_THROUGH": seek_through}, api=api_url, edge_drops_ranges=True) as gateway,

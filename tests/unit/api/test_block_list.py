@@ -5,9 +5,9 @@ import tracemalloc
 
 import pytest
 
-from actions_cache.domain.commit import MAX_BLOCKS
 from actions_cache.domain.errors import InvalidRequest, TooLarge
-from functions.api.block_list import parse_block_list
+from actions_cache.domain.uploads import MAX_BLOCKS
+from functions.api.uploads import parse_block_list
 
 MIB = 1024 * 1024
 SIZE = 4_200_000

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from actions_cache.domain.errors import InvalidRequest
-from functions.api.forwarding import INERT, answer_headers, has_been_here, is_ours, request_headers, target_of
+from functions.api.passthrough import INERT, answer_headers, has_been_here, is_ours, request_headers, target_of
 
 SERVICE = "github.actions.results.api.v1.CacheService"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from actions_cache.web import azure
-from actions_cache.web.app import new_app
+from actions_cache.http import azure
+from actions_cache.http.app import new_app
 from dev.local.template import ROOT
 from functions.api import hook
 from tests.support.clients.wire import send

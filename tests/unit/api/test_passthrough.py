@@ -13,14 +13,13 @@ import pytest
 from fastapi import FastAPI
 from mangum import Mangum
 
-from actions_cache.adapters import results_service
-from actions_cache.adapters.results_service import ResultsService
 from actions_cache.domain.access import GITHUB, parse_rule
 from actions_cache.domain.errors import PermissionDenied
-from actions_cache.web.app import new_app
+from actions_cache.http.app import new_app
 from functions.api import passthrough
-from functions.api.bodies import LAMBDA_BODY_BYTES as LIMIT
+from functions.api.passthrough import ResultsService
 from functions.api.tokens import TokenReader
+from functions.api.uploads import LAMBDA_BODY_BYTES as LIMIT
 from tests.support.clients import wire
 from tests.support.clients.runtime_token import runtime_token
 from tests.support.clients.wire import Reply
@@ -346,7 +345,7 @@ TROUBLES: dict[str, bytes | None] = {
 
 @pytest.mark.parametrize("answer", TROUBLES.values(), ids=TROUBLES)
 def test_a_service_in_trouble_is_a_502_in_time(url, upstream, answer, monkeypatch):
-    monkeypatch.setattr(results_service, "TOTAL_SECONDS", 0.5)
+    monkeypatch.setattr(passthrough, "TOTAL_SECONDS", 0.5)
     upstream.answer = answer
     began = time.monotonic()
     reply = send("POST", f"{url}{PATH}", BODY)
@@ -357,7 +356,7 @@ def test_a_service_in_trouble_is_a_502_in_time(url, upstream, answer, monkeypatc
 
 
 def test_a_service_that_drips_is_given_up_in_time(url, upstream, monkeypatch):
-    monkeypatch.setattr(results_service, "TOTAL_SECONDS", 0.5)
+    monkeypatch.setattr(passthrough, "TOTAL_SECONDS", 0.5)
     upstream.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
     upstream.drips = True
     assert refusal(send("POST", f"{url}{PATH}", BODY)) == (502, "unavailable")
@@ -370,8 +369,8 @@ def test_a_service_that_is_gone_is_a_502(gone):
 
 
 def test_the_whole_exchange_fits_before_api_gateway_gives_up():
-    assert results_service.TOTAL_SECONDS <= 25
-    assert results_service.CONNECT_SECONDS < results_service.TOTAL_SECONDS
+    assert passthrough.TOTAL_SECONDS <= 25
+    assert passthrough.CONNECT_SECONDS < passthrough.TOTAL_SECONDS
 
 
 # ---------------------------------------------------------------- as Lambda hands it over

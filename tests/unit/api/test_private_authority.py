@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from actions_cache.adapters.results_service import NoAnswer, ResultsService
-from actions_cache.adapters.tls import trusting
+from actions_cache.aws.clients import trusting
 from actions_cache.domain.access import Anybody
 from actions_cache.domain.errors import TryAgain
 from actions_cache.settings import Settings
+from functions.api.passthrough import NoAnswer, ResultsService
 from functions.api.tokens import TokenReader
 from tests.support.authority import Authority
 from tests.support.issuer import Issuer, running_issuer

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from actions_cache.domain.access import GITHUB, READ, WRITE, Anybody, Rule, Scope, parse_rule
 from actions_cache.domain.errors import PermissionDenied, TryAgain, Unauthenticated
-from actions_cache.domain.refusal import NotAdmitted, RefusedJob
-from functions.api import issuer_keys
+from actions_cache.domain.refused_job import NotAdmitted, RefusedJob
+from functions.api import tokens
 from functions.api.tokens import TokenReader
 from tests.support.issuer import Issuer, running_issuer
 
@@ -40,7 +40,7 @@ def test_a_good_token_says_the_repository_and_its_scopes_in_order(issuer, reader
 
 
 def test_keys_are_fetched_once_and_again_when_an_unknown_one_signed(issuer, reader, monkeypatch):
-    monkeypatch.setattr(issuer_keys, "COOLDOWN_SECONDS", 0)
+    monkeypatch.setattr(tokens, "COOLDOWN_SECONDS", 0)
     for _ in range(3):
         reader.read(issuer.sign())
     assert issuer.requests == 1
@@ -297,9 +297,9 @@ def test_known_keys_stay_good_for_a_day_while_the_issuer_does_not_answer(trouble
         reader = TokenReader((issuer.url,), None, ANYBODY)
         reader.read(issuer.sign())
         trouble(issuer)
-        now(issuer_keys.CACHED_SECONDS + 1)
+        now(tokens.CACHED_SECONDS + 1)
         assert reader.read(issuer.sign()).repository == f"42@{issuer.url}"
-        now(issuer_keys.STALE_SECONDS + 60)
+        now(tokens.STALE_SECONDS + 60)
         with pytest.raises(TryAgain):
             reader.read(issuer.sign())
 
@@ -315,7 +315,7 @@ def test_an_issuer_in_trouble_is_no_fault_of_the_token(trouble):
 def test_a_key_that_cannot_be_looked_up_now_may_be_good(issuer, reader, now):
     reader.read(issuer.sign())
     issuer.status = 500
-    now(issuer_keys.COOLDOWN_SECONDS + 1)
+    now(tokens.COOLDOWN_SECONDS + 1)
     with pytest.raises(TryAgain):
         reader.read(issuer.sign(header={"kid": "second"}))
 
@@ -327,7 +327,7 @@ def test_one_request_waits_for_an_issuer_in_trouble_and_not_each(issuer, reader,
             reader.read(issuer.sign())
     assert issuer.requests == 1
     issuer.status = 200
-    now(issuer_keys.RETRY_SECONDS + 1)
+    now(tokens.RETRY_SECONDS + 1)
     reader.read(issuer.sign())
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import boto3
 import pytest
 
-from actions_cache.domain.refusal import KEPT, Refusals, RefusedJob
+from actions_cache.domain.refused_job import KEPT, Refusals, RefusedJob
 from actions_cache.domain.timing import SECOND
-from actions_cache.wiring.control import ControlPlane
 from dev.local.endpoints import Endpoints
 from dev.local.env_file import env_file
 from dev.local.resources import Clients, create
 from dev.local.template import Template
+from dev.services import AllServices
 from tests.conftest import settings_for
 from tests.support.journey import Journey, SetClock
 from tests.unit.cli.command import Run
@@ -105,7 +105,7 @@ def operated(
         files.enter_context(env_file(tmp_path / "settings", variables))
         # The commands' clock is the machine's.
         clock = SetClock(int(time.time() * 1000))
-        control = ControlPlane(settings_for(variables), clock)
+        control = AllServices(settings_for(variables), clock)
         control.session = engine_session
         yield Operated(
             Journey(control, clock, clients.s3, clients.sqs),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from actions_cache.adapters.sqs_queue import decode_message
+from actions_cache.aws.sqs import decode_message
 from actions_cache.domain.archive import MergeState
 from actions_cache.ports import MergeMessage, Unavailable
 from tests.support.journey import name, plenty

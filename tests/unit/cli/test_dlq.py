@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from actions_cache.adapters.sqs_queue import SqsDeadLetters, SqsMergeQueue
+from actions_cache.aws.sqs import SqsDeadLetters, SqsMergeQueue
 from actions_cache.domain.archive import MergeState
-from actions_cache.domain.happenings import RunEnd
+from actions_cache.events import RunEnd
 from actions_cache.ports import MergeMessage, Unavailable
 from tests.support.journey import fail, plenty
 from tests.unit.cli.command import process

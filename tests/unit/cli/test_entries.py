@@ -2,8 +2,8 @@
 
 import pytest
 
-from actions_cache.domain.repository import Repository
-from actions_cache.usecases import delete_entries
+from actions_cache import manage
+from actions_cache.domain.budgets import Repository
 from tests.support.journey import name
 from tests.unit.cli.command import process
 from tests.unit.cli.conftest import Operated
@@ -83,7 +83,7 @@ def test_delete_takes_what_it_names_only_by_yes_and_nothing_else(saved: Operated
 
 
 def test_delete_goes_on_until_all_that_it_names_are_gone(saved: Operated, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(delete_entries, "AT_ONCE", 1)
+    monkeypatch.setattr(manage, "AT_ONCE", 1)
     dry = saved.run("delete", "42", "--older-than", "30m")
     assert dry.last_line == "1 entry (6 B), and 1 more; nothing was changed: --yes deletes"
     assert saved.run("delete", "42", "--older-than", "30m", "--yes").last_line == "2 entries (12 B) deleted"

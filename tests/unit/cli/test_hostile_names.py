@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
+from actions_cache.domain.budgets import Repository
 from actions_cache.domain.entry import EntryFamily, EntryName
-from actions_cache.domain.repository import Repository
 from actions_cache_cli.console import CommandFailed, Output
 from actions_cache_cli.deployment_check import report
 from actions_cache_cli.deployment_check.check import Check, run

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from actions_cache.domain.access import GITHUB
-from actions_cache.domain.refusal import RefusedJob
-from actions_cache.domain.repository import Repository
+from actions_cache.domain.budgets import Repository
+from actions_cache.domain.refused_job import RefusedJob
 from actions_cache_cli.__main__ import cli
 from dev.local.template import ROOT
 from tests.support.journey import name

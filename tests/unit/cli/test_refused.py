@@ -1,7 +1,7 @@
 """`refused` lists the jobs that TOKEN_CLAIMS keeps out, and what to add to it."""
 
 from actions_cache.domain.access import GITHUB
-from actions_cache.domain.refusal import RefusedJob
+from actions_cache.domain.refused_job import RefusedJob
 from tests.unit.cli.conftest import Operated
 
 JOB = RefusedJob(GITHUB, "42", "octo/app", "7", "octo", ("repository_id=42", "repository_owner_id=7"))

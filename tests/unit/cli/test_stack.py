@@ -68,7 +68,7 @@ def create_function(region: boto3.Session, name: str) -> None:
 def test_the_settings_are_those_of_the_stacks_functions(region: boto3.Session) -> None:
     create_function(region, "cleanup")
     deploy(region, "cache", {"CleanupFunctionName": "cleanup"})
-    control = plane(stack_settings("cache")).control
+    control = plane(stack_settings("cache"))
     assert control.settings.bucket == "bucket"
     assert control.lifetimes.unused_entry == 86_400_000
     assert control.settings.public_url is None, "what is empty isn't set"
@@ -99,7 +99,7 @@ def test_nothing_of_the_shells_is_among_a_servers_settings(monkeypatch: pytest.M
     """What a stack leaves empty has its default there."""
     monkeypatch.setenv("STORE_BUDGET_BYTES", "7")
     monkeypatch.setenv("PUBLIC_URL", "https://other.example")
-    settings = plane(VARIABLES).control.settings
+    settings = plane(VARIABLES).settings
     assert (settings.store_budget_bytes, settings.public_url) == (0, None)
     assert settings.unused_entry_seconds == 86_400
 

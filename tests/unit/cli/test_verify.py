@@ -2,8 +2,7 @@
 
 import pytest
 
-from actions_cache.domain.repository import Repository
-from actions_cache.domain.usage import Usage
+from actions_cache.domain.budgets import Repository, Usage
 from actions_cache_cli.__main__ import main
 from tests.support.journey import name
 from tests.unit.cli.command import process

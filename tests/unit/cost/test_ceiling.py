@@ -10,13 +10,12 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
-from actions_cache import logs
-from actions_cache.adapters.telemetry import LoggedTelemetry
-from actions_cache.domain import happenings
+from actions_cache import events, logs
+from actions_cache.aws.telemetry import LoggedTelemetry
+from actions_cache.cost import PRICES, Line
 from actions_cache.domain.entry import MAX_NAME_CHARACTERS, Entry, EntryFamily, EntryName
 from actions_cache.domain.errors import InvalidRequest
-from actions_cache.domain.happenings import MissReason
-from actions_cache.domain.prices import PRICES, Line
+from actions_cache.events import MissReason
 from dev.cost.ceiling import (
     ACCOUNT_REQUESTS_A_SECOND,
     HOUR,
@@ -224,9 +223,9 @@ def test_no_line_of_a_request_is_longer_than_is_reckoned(written: io.StringIO) -
     logs.begin("r" * 36)
     logs.append(repository=repository, archive_id="5f" * 16)
     telemetry = LoggedTelemetry()
-    telemetry.tell(happenings.hit(entry, key, is_one_object=True))
-    telemetry.tell(happenings.missed(repository, (scope,) * 3, key, MissReason.NO_MATCH))
-    telemetry.tell(happenings.refused(f"PUT {ESCAPED * 200}", InvalidRequest(ESCAPED * 8000)))
+    telemetry.tell(events.hit(entry, key, is_one_object=True))
+    telemetry.tell(events.missed(repository, (scope,) * 3, key, MissReason.NO_MATCH))
+    telemetry.tell(events.refused(f"PUT {ESCAPED * 200}", InvalidRequest(ESCAPED * 8000)))
     logs.logger.thread_safe_clear_keys()
     lengths = [len(it.encode()) + 1 for it in written.getvalue().splitlines()]
     assert len(lengths) == 3

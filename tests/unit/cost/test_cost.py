@@ -4,12 +4,21 @@ from dataclasses import replace
 
 import pytest
 
-from actions_cache.domain.activity import Tally
-from actions_cache.domain.cost import IDLE_MONTH_USD, TERABYTE, CostPart, Saving, month_like
+from actions_cache.cost import (
+    HOURS_A_MONTH,
+    IDLE_MONTH_USD,
+    NOT_CHECKED,
+    PRICES,
+    TERABYTE,
+    CostPart,
+    Line,
+    Saving,
+    month_like,
+    total,
+)
+from actions_cache.domain.budgets import NO_USAGE, Tally, Usage
 from actions_cache.domain.errors import CacheError
-from actions_cache.domain.happenings import ERRORS, METRICS, STORED_BYTES, STORED_ENTRIES
-from actions_cache.domain.prices import HOURS_A_MONTH, NOT_CHECKED, PRICES, Line, total
-from actions_cache.domain.usage import NO_USAGE, Usage
+from actions_cache.events import ERRORS, METRICS, STORED_BYTES, STORED_ENTRIES
 from dev.cost.cost import (
     BY_THE_SCHEDULE,
     DOCUMENT,

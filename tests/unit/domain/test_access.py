@@ -8,16 +8,18 @@ from hypothesis import strategies as st
 
 from actions_cache.domain.access import (
     GITHUB,
+    SPELLINGS,
     Anybody,
     ClaimRule,
     Rule,
+    canonical,
     check_claims,
     check_rules,
     parse_rule,
+    values_of,
 )
 from actions_cache.domain.errors import Unauthenticated
-from actions_cache.domain.refusal import NotAdmitted, RefusedJob
-from actions_cache.domain.token_claims import SPELLINGS, canonical, values_of
+from actions_cache.domain.refused_job import NotAdmitted, RefusedJob
 
 GHES = "https://ghes.example/_services/token"
 BOTH = (GITHUB, GHES)

@@ -4,15 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from actions_cache.domain.agenda import (
-    LOOK_EVERY,
-    Duty,
-    discarded_bytes,
-    is_too_much,
-    kept_keys,
-    needs_parts,
-    next_duty,
-)
 from actions_cache.domain.archive import (
     ArchiveState,
     Commit,
@@ -28,8 +19,17 @@ from actions_cache.domain.archive import (
     swept,
     why_gone,
 )
-from actions_cache.domain.commit import MAX_ARRIVALS
+from actions_cache.domain.cleanup_schedule import (
+    LOOK_EVERY,
+    Duty,
+    discarded_bytes,
+    is_too_much,
+    kept_keys,
+    needs_parts,
+    next_duty,
+)
 from actions_cache.domain.timing import SEND_TIMEOUT
+from actions_cache.domain.uploads import MAX_ARRIVALS
 from tests.unit.domain.build import (
     ID,
     LIFETIMES,

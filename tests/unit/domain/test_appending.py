@@ -1,9 +1,9 @@
 import pytest
 
-from actions_cache.domain.appending import assemble_appended
 from actions_cache.domain.archive import Part
 from actions_cache.domain.errors import InvalidRequest
-from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.object_keys import ArchiveKeys
+from actions_cache.domain.uploads import assemble_appended
 
 KEYS = ArchiveKeys("0" * 32)
 

@@ -4,7 +4,7 @@ import pytest
 
 from actions_cache.domain.archive import Part
 from actions_cache.domain.checksum import PassingBytes, contradict, etag_of, etag_of_upload
-from actions_cache.domain.part_range import PartRange, whole
+from actions_cache.domain.ranges import PartRange, whole
 
 EMPTY, A, ABC = (
     '"d41d8cd98f00b204e9800998ecf8427e"',

@@ -5,9 +5,9 @@ from itertools import permutations
 import pytest
 
 from actions_cache.domain.archive import Part
-from actions_cache.domain.commit import MAX_BLOCKS, assemble, whole_blob
 from actions_cache.domain.errors import TooLarge
-from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.object_keys import ArchiveKeys
+from actions_cache.domain.uploads import MAX_BLOCKS, assemble, whole_blob
 
 KEYS = ArchiveKeys("0" * 32)
 IDS = ("QQ==", "Qg==", "Qw==")

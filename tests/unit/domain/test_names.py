@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from actions_cache.domain.access import Caller, Scope
 from actions_cache.domain.archive import Part
-from actions_cache.domain.commit import assemble, block_list_digest, check_names_each_once
 from actions_cache.domain.entry import EntryFamily, check_name, sort_key, sort_key_prefix
 from actions_cache.domain.errors import InvalidBlockList, InvalidRequest, PermissionDenied
-from actions_cache.domain.layout import ArchiveKeys
-from actions_cache.domain.signed_url import Direction, check_signature, signed_path
+from actions_cache.domain.object_keys import ArchiveKeys
+from actions_cache.domain.signing import Direction, check_signature, signed_path
+from actions_cache.domain.uploads import assemble, block_list_digest, check_names_each_once
 from tests.unit.domain.build import NOW
 
 NAMES = st.text(min_size=1, max_size=512).filter(lambda text: text.isprintable())

@@ -1,12 +1,17 @@
 import pytest
 
 from actions_cache.domain.archive import Archive, ArchiveState, Part
-from actions_cache.domain.byte_range import ByteRange
-from actions_cache.domain.commit import MAX_BLOCKS, MAX_PART_BYTES
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, numbered_archive_id
 from actions_cache.domain.errors import InvalidRequest, NotFound, TooLarge
-from actions_cache.domain.layout import ArchiveKeys
-from actions_cache.domain.pieces import assemble_pieces, check_takes_pieces, parse_content_range
+from actions_cache.domain.object_keys import ArchiveKeys
+from actions_cache.domain.ranges import ByteRange
+from actions_cache.domain.uploads import (
+    MAX_BLOCKS,
+    MAX_PART_BYTES,
+    assemble_pieces,
+    check_takes_pieces,
+    parse_content_range,
+)
 from tests.unit.domain.build import LIFETIMES, NOW, archive, stored_archive
 
 KEYS = ArchiveKeys("0" * 32)

@@ -3,9 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actions_cache.domain.archive import Part
-from actions_cache.domain.byte_range import ByteRange, parse_range
 from actions_cache.domain.errors import RangeNotSatisfiable
-from actions_cache.domain.part_range import cover
+from actions_cache.domain.ranges import ByteRange, cover, parse_range
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from actions_cache.domain.redelivery import LONGEST_RETRY_SECONDS, retry_after
+from actions_cache.domain.claim import LONGEST_RETRY_SECONDS, retry_after
 
 LONGEST_OF_SQS = 12 * 3600
 

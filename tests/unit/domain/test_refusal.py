@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from actions_cache.domain.refusal import SLOTS, RefusedJob, may_write
+from actions_cache.domain.refused_job import SLOTS, RefusedJob, may_write
 
 
 def job(number: int, issuer: str = "https://a.example") -> RefusedJob:

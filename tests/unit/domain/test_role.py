@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from actions_cache.domain.role import ManagementTokens, Role, read_only_token
+from actions_cache.domain.access import ManagementTokens, Role, read_only_token
 
 ADMIN = "a" * 64
 

@@ -4,9 +4,19 @@ from typing import Any
 
 import pytest
 
-from actions_cache.domain.migrations import KNOWN, MIGRATIONS, upgraded
-from actions_cache.domain.migrations.migration import Document, Migration, unchanged
-from actions_cache.domain.schema import Schema, admitted, is_whole, migrated, refusal
+from actions_cache.domain.schema import (
+    KNOWN,
+    MIGRATIONS,
+    Document,
+    Migration,
+    Schema,
+    admitted,
+    is_whole,
+    migrated,
+    refusal,
+    unchanged,
+    upgraded,
+)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actions_cache.domain.role import ManagementTokens, Role
-from actions_cache.domain.session import SESSION, Session, begun, opened, sealed
+from actions_cache.domain.access import ManagementTokens, Role
 from actions_cache.domain.timing import SECOND
+from functions.manage.session import SESSION, Session, begun, opened, sealed
 from tests.unit.domain.build import NOW
 
 TOKENS = ManagementTokens("a" * 64, "b" * 64)

@@ -9,17 +9,13 @@ from typing import Any, cast
 
 import pytest
 
+from actions_cache.archives import LISTING_TIME, PAGE
 from actions_cache.domain.archive import Archive, Part
-from actions_cache.domain.commit import MAX_ARRIVALS, MAX_BLOCKS
 from actions_cache.domain.errors import NotFound, TooLarge, TryAgain
-from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.timing import SECOND
-from actions_cache.usecases.arrivals import LISTING_TIME, PAGE
-from actions_cache.usecases.commit_blocks import CommitBlocks
-from actions_cache.usecases.commit_pieces import CommitPieces
-from actions_cache.usecases.finalize import Finalize
-from actions_cache.usecases.list_blocks import ListBlocks
-from actions_cache.usecases.seal import Seal
+from actions_cache.domain.uploads import MAX_ARRIVALS, MAX_BLOCKS
+from actions_cache.save import CommitBlocks, CommitPieces, Finalize, ListBlocks, Seal
 from tests.support.journey import SetClock
 from tests.unit.domain.build import ID, archive
 
@@ -115,7 +111,7 @@ def test_at_s3s_pace_there_is_time_for_all_that_a_client_may_send():
 @pytest.mark.parametrize("what", WAYS)
 def test_a_flood_takes_no_more_memory_than_its_bound(what, monkeypatch):
     """It is tested at a tenth of it. Measured: 800,000 arrivals in one dict were 472 MB; an API function has 1,024."""
-    monkeypatch.setattr("actions_cache.usecases.arrivals.MAX_ARRIVALS", MAX_ARRIVALS // 10)
+    monkeypatch.setattr("actions_cache.archives.MAX_ARRIVALS", MAX_ARRIVALS // 10)
     clock = SetClock()
     tracemalloc.start()
     try:

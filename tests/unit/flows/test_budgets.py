@@ -1,4 +1,4 @@
-"""What one repository, and all together, may keep (usecases/evict.py), and how fast it may come (admit.py)."""
+"""What one repository, and all together, may keep (evict.py), and how fast it may come (admit.py)."""
 
 from dataclasses import replace
 from itertools import count
@@ -6,8 +6,8 @@ from itertools import count
 import pytest
 
 from actions_cache.domain.access import Caller
+from actions_cache.domain.budgets import NO_USAGE, Budgets, Usage, by_last_use
 from actions_cache.domain.errors import NotFound, TooLarge, TooManyRequests
-from actions_cache.domain.usage import NO_USAGE, Budgets, Usage, by_last_use
 from actions_cache.ports import Unavailable
 from tests.support.journey import REPOSITORY, fail, name
 from tests.unit.domain.build import archive
@@ -16,7 +16,7 @@ from tests.unit.domain.build import archive
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """No index lags here."""
-    monkeypatch.setattr("actions_cache.wiring.upkeep.INDEX_LAG_SECONDS", 0)
+    monkeypatch.setattr("actions_cache.usage.INDEX_LAG_SECONDS", 0)
 
 
 def with_settings(journey, **changes):
@@ -52,7 +52,7 @@ def test_entries_without_bytes_are_evicted_by_their_number(journey):
 
 def test_each_repository_has_its_turn_however_much_one_has(journey, monkeypatch):
     with_settings(journey, repository_budget_entries=1)
-    monkeypatch.setattr("actions_cache.usecases.evict.AT_A_SAVE", 2)
+    monkeypatch.setattr("actions_cache.evict.AT_A_SAVE", 2)
     monkeypatch.setattr(type(journey.control.evict), "after_save", lambda *_: 0)
     for repository, entries in (("42", 9), ("7", 2)):
         journey.control.admit(Caller(repository, ()))
@@ -195,7 +195,7 @@ def test_an_index_that_lags_is_waited_for_before_a_count_is_called_wrong(journey
         table, "stored_archives", lambda self, of: iter(()) if next(looks) == 0 else stored_archives(self, of)
     )
     waited: list[float] = []
-    monkeypatch.setattr("actions_cache.wiring.upkeep.time.sleep", waited.append)
+    monkeypatch.setattr("actions_cache.usage.time.sleep", waited.append)
     assert not journey.control.reconcile_usage(REPOSITORY)
     assert waited == [0], "as long as is set above"
 

@@ -6,7 +6,7 @@ import pytest
 
 from actions_cache.domain.archive import ArchiveState, MergeState
 from actions_cache.domain.errors import NotFound
-from actions_cache.domain.happenings import RunEnd
+from actions_cache.events import RunEnd
 from actions_cache.ports import ObjectGone, Unavailable, WrongBytes
 from tests.support.journey import block_ids, fail, name, plenty
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from actions_cache import cleanup
 from actions_cache.domain.entry import EntryFamily, EntryName
-from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.ports import Unavailable
-from actions_cache.usecases import find_orphans
 from tests.support.journey import Journey, block_ids, plenty
 
 NAME = EntryName(EntryFamily("1", "refs/heads/main", "v"), "key")
@@ -62,7 +62,7 @@ def left(journey: Journey) -> set[str]:
 
 @pytest.mark.parametrize("batch", [1, 2, 100])
 def test_what_no_archive_owns_is_deleted_wherever_it_begins_and_nothing_else(journey: Journey, monkeypatch, batch: int):
-    monkeypatch.setattr(find_orphans, "BATCH", batch)
+    monkeypatch.setattr(cleanup, "BATCH", batch)
     saved = journey.save(NAME, b"a", b"b").archive_id
     for digit in "0f":
         orphan(journey, digit)
@@ -105,7 +105,7 @@ def test_a_deleted_archives_readers_keep_their_bytes_and_a_put_that_outlasts_its
 def test_a_run_begins_anywhere_and_stops_between_two_when_its_time_is_over(journey: Journey):
     ids = [orphan(journey, digit) for digit in "05acf"]
     # Each archive's start and slice read the time that is left.
-    times = iter([*[plenty()] * 4, find_orphans.DEADLINE_MARGIN - 1])
+    times = iter([*[plenty()] * 4, cleanup.ORPHANS_DEADLINE_MARGIN - 1])
     from_seven = replace(journey.control.find_orphans, tokens=Begins("7" * 32))
 
     done = from_seven(lambda: next(times))
@@ -125,13 +125,13 @@ def test_the_way_round_ends_where_it_began(journey: Journey):
 
 def test_a_flood_of_orphans_takes_no_other_archives_turn(journey: Journey, monkeypatch):
     """It goes page by page and, once its slice is over, after the others."""
-    monkeypatch.setattr("actions_cache.usecases.arrivals.PAGE", 2)
+    monkeypatch.setattr("actions_cache.archives.PAGE", 2)
     flood, other = "0" * 32, "1" * 32
     for archive_id, count in ((flood, 9), (other, 1)):
         for number in range(count):
             journey.control.bucket.write_once(f"archives/{archive_id}/parts/blob/{number}", b"nobody's")
     deleted: list[str] = []
-    clock = iter(range(10**6, 0, -find_orphans.SLICE))
+    clock = iter(range(10**6, 0, -cleanup.ORPHANS_SLICE))
     bucket = Watched(journey.control.bucket)
     delete = bucket.delete
 
@@ -148,7 +148,7 @@ def test_a_flood_of_orphans_takes_no_other_archives_turn(journey: Journey, monke
 
 def test_a_run_without_time_deletes_nothing(journey: Journey):
     archive_id = orphan(journey, "5")
-    assert journey.control.find_orphans(lambda: find_orphans.DEADLINE_MARGIN - 1) == {"left for another run": 1}
+    assert journey.control.find_orphans(lambda: cleanup.ORPHANS_DEADLINE_MARGIN - 1) == {"left for another run": 1}
     assert left(journey) == {archive_id}
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from actions_cache.usecases import list_similar
+from actions_cache import lookup
 from tests.support.journey import REPOSITORY, SCOPE, name
 
 
@@ -47,8 +47,8 @@ def test_a_reservation_and_a_removed_entry_are_not_listed(journey):
     ("most_listed", "most_read", "expected"), [(2, 100, ["4", "2"]), (9, 3, ["4", "2"]), (9, 9, ["4", "2", "0"])]
 )
 def test_a_list_is_short_and_so_is_the_search_for_it(journey, monkeypatch, most_listed, most_read, expected):
-    monkeypatch.setattr(list_similar, "MOST_LISTED", most_listed)
-    monkeypatch.setattr(list_similar, "MOST_READ", most_read)
+    monkeypatch.setattr(lookup, "MOST_LISTED", most_listed)
+    monkeypatch.setattr(lookup, "MOST_READ", most_read)
     for i in range(5):
         saved(journey, f"npm-{i}", scope=SCOPE if i % 2 == 0 else "another")
     assert [key.removeprefix("npm-") for key, _, _ in listed(journey, "npm-")] == expected

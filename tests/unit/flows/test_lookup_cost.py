@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actions_cache.adapters.dynamodb_repositories import SHARDS
+from actions_cache.aws.repositories import SHARDS
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
-from actions_cache.usecases.look_up import LookUp, Query
+from actions_cache.lookup import LookUp, Query
 from tests.support.journey import REPOSITORY, VERSION, Journey, name
 from tests.support.many_entries import FIVE, LOOKUPS, PULL_REQUEST, add_entries
 from tests.support.metering import hooked, metered

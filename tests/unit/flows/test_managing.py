@@ -6,15 +6,14 @@ from itertools import product
 import pytest
 
 from actions_cache.domain.access import Caller
-from actions_cache.domain.activity import HOUR, Tally
 from actions_cache.domain.archive import ArchiveState, MergeState
+from actions_cache.domain.budgets import HOUR, Repository, Tally
 from actions_cache.domain.errors import InvalidRequest, NotFound
 from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy
-from actions_cache.domain.repository import Repository
 from actions_cache.domain.timing import FAILED_MERGE_RETRY, SECOND
+from actions_cache.explain import Question
+from actions_cache.management_services import ManagementServices
 from actions_cache.ports import Unavailable
-from actions_cache.usecases.match import Question
-from actions_cache.wiring.management import ManagementPlane
 from tests.support.journey import REPOSITORY, SCOPE, VERSION, fail, name, plenty
 
 BRANCH = "refs/heads/feature"
@@ -28,8 +27,8 @@ def journey(emptied):
 @pytest.fixture
 def management(journey, monkeypatch):
     # moto's transactions aren't, between threads; tests/integration/aws has the real engine for that.
-    monkeypatch.setattr("actions_cache.usecases.delete_entries.SIDE_BY_SIDE", 1)
-    return ManagementPlane(journey.control)
+    monkeypatch.setattr("actions_cache.manage.SIDE_BY_SIDE", 1)
+    return ManagementServices(journey.control)
 
 
 def saved(journey, *keys, body=b"content", **where):
@@ -176,7 +175,7 @@ def test_a_deleted_key_can_be_saved_again_at_once_and_its_readers_have_their_gra
 
 
 def test_more_than_fit_an_answer_are_left_for_the_next_one(journey, management, monkeypatch):
-    monkeypatch.setattr("actions_cache.usecases.delete_entries.AT_ONCE", 2)
+    monkeypatch.setattr("actions_cache.manage.AT_ONCE", 2)
     saved(journey, "a", "b", "c")
     first = management.delete_entries(REPOSITORY, EntryFilter(ref=SCOPE))
     assert (keys(first.archives), first.remaining) == (["a", "b"], 1)
@@ -312,11 +311,11 @@ def test_activity_has_every_hour_and_adds_repositories_up(journey, management):
     now = journey.clock.now()
     for repository, hour in (("7", now), ("42", now), ("42", now - 2 * HOUR), ("42", now - 3 * HOUR)):
         journey.control.repositories.add_tally(repository, hour, Tally(hits=1))
-    assert [it.hits for it in management.control.read_activity("42", 3).values()] == [1, 0, 1]
-    everybody = management.control.read_activity(None, 3)
+    assert [it.hits for it in management.read_activity("42", 3).values()] == [1, 0, 1]
+    everybody = management.read_activity(None, 3)
     assert list(everybody) == [now - 2 * HOUR, now - HOUR, now]
     assert [it.hits for it in everybody.values()] == [1, 0, 2]
-    assert management.control.estimate_cost(3).done == Tally(hits=3)
+    assert management.estimate_cost(3).done == Tally(hits=3)
 
 
 def test_a_merge_that_failed_for_good_is_listed_until_its_entry_is_gone(journey, management, monkeypatch):

@@ -5,11 +5,11 @@ import threading
 import pytest
 
 from actions_cache.domain.archive import ArchiveState, MergeState
-from actions_cache.domain.happenings import RunEnd
 from actions_cache.domain.merge_plan import MIB
+from actions_cache.events import RunEnd
+from actions_cache.merge import OutOfTime
 from actions_cache.ports import MergeMessage, Unavailable
-from actions_cache.usecases.merge import OutOfTime
-from actions_cache.wiring.control import ControlPlane
+from dev.services import AllServices
 from tests.support.journey import Journey, fail, name, plenty
 
 KEY = name("npm-1")
@@ -171,7 +171,7 @@ def test_a_claim_whose_message_could_not_be_sent_is_released_and_the_save_succee
 
 def test_with_the_first_download_as_trigger_finalize_claims_nothing(journey):
     settings = journey.control.settings.model_copy(update={"merge_trigger": "first-download"})
-    lazy = Journey(ControlPlane(settings, journey.clock), journey.clock, journey.s3, journey.sqs)
+    lazy = Journey(AllServices(settings, journey.clock), journey.clock, journey.s3, journey.sqs)
     lazy.save(KEY, SMALL, SMALL)
     lazy.clock.advance(3600)
     lazy.clean_up()

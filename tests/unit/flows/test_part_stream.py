@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actions_cache import part_stream
 from actions_cache.domain.archive import Part
-from actions_cache.domain.part_range import PartRange, whole
+from actions_cache.domain.ranges import PartRange, whole
+from actions_cache.part_stream import FIRST_REQUESTS, LAST_BYTES, MOST_REQUESTS, held_back, read_ahead
 from actions_cache.ports import ObjectGone, Unavailable
-from actions_cache.usecases import part_stream
-from actions_cache.usecases.part_stream import FIRST_REQUESTS, LAST_BYTES, MOST_REQUESTS, held_back, read_ahead
 
 CONTENT = {name: bytes([ord(name)]) * 1000 for name in "abcdefgh"}
 PARTS = [Part(name, len(content), f'"{name}"') for name, content in CONTENT.items()]

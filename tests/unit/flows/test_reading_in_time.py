@@ -7,22 +7,19 @@ from typing import Any, cast
 
 import pytest
 
+from actions_cache.activity import ReadActivity
+from actions_cache.archives import READING_TIME, Reading
 from actions_cache.domain.archive import Archive
+from actions_cache.domain.budgets import Budgets, Repository, Usage
 from actions_cache.domain.entry import EntryName
 from actions_cache.domain.errors import TryAgain
 from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy
-from actions_cache.domain.repository import Repository
 from actions_cache.domain.timing import SECOND, Millis
-from actions_cache.domain.usage import Budgets, Usage
+from actions_cache.evict import AT_A_SAVE, MOST_ASKED, Evict
+from actions_cache.explain import MatchKeys, Question
+from actions_cache.manage import DeleteEntries, ListEntries
 from actions_cache.settings import Settings
-from actions_cache.usecases.delete_entries import DeleteEntries
-from actions_cache.usecases.evict import AT_A_SAVE, MOST_ASKED, Evict
-from actions_cache.usecases.list_entries import ListEntries
-from actions_cache.usecases.match import MatchKeys, Question
-from actions_cache.usecases.read_activity import ReadActivity
-from actions_cache.usecases.reading import READING_TIME, Reading
-from actions_cache.usecases.tell_cost import TellCost
-from actions_cache.usecases.usage import ReadUsage
+from actions_cache.usage import ReadUsage, TellCost
 from tests.support.journey import SetClock
 from tests.support.told import Told
 from tests.unit.domain.build import LIFETIMES, NAME, stored_archive

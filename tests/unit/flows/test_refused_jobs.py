@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
+from actions_cache.activity import ListRefused, NoteRefused
 from actions_cache.domain.access import GITHUB, Rule, parse_rule
-from actions_cache.domain.refusal import KEPT, SLOTS, Refusals, RefusedJob
+from actions_cache.domain.refused_job import KEPT, SLOTS, Refusals, RefusedJob
 from actions_cache.domain.timing import SECOND
 from actions_cache.ports import Unavailable, WriteConflict
-from actions_cache.usecases.list_refused import ListRefused
-from actions_cache.usecases.note_refused import NoteRefused
 from tests.support.journey import Journey, SetClock, fail
 
 MINUTE = 60

@@ -8,11 +8,11 @@ from hypothesis import Phase as Stage
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from actions_cache.domain import keyring
+from actions_cache.domain import signing
 from actions_cache.domain.errors import TryAgain
-from actions_cache.domain.keyring import SETTLE, Keyring, Phase, RotationTimes, unknown_to_edge
+from actions_cache.domain.signing import SETTLE, Keyring, Phase, RotationTimes, unknown_to_edge
 from actions_cache.domain.timing import DAY, SECOND, Millis
-from actions_cache.usecases.rotate_secret import MAX_ROUNDS, RotateSecret
+from actions_cache.rotate import MAX_ROUNDS, RotateSecret
 from tests.unit.flows.rotation_world import BELIEVED, RUN, SPREADS, TIMES, URL_LIFE, World
 
 HOUR: Millis = 3600 * SECOND
@@ -312,7 +312,7 @@ def _breaks(machine: type[Rotation]) -> None:
 
 @pytest.mark.parametrize("settles", [BELIEVED - SECOND, SPREADS - SECOND], ids=["below a cache's", "below the edge's"])
 def test_waiting_less_than_everybody_needs_breaks_urls(monkeypatch: pytest.MonkeyPatch, settles: Millis):
-    monkeypatch.setattr(keyring, "SETTLE", settles)
+    monkeypatch.setattr(signing, "SETTLE", settles)
     _breaks(Rotation)
 
 

@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from actions_cache import cleanup
 from actions_cache.domain.archive import ArchiveState
-from actions_cache.domain.commit import MAX_ARRIVALS
-from actions_cache.domain.happenings import BYTES_DISCARDED
 from actions_cache.domain.timing import SECOND
-from actions_cache.usecases import clean_up
-from functions.cleanup import handler as cleanup
+from actions_cache.domain.uploads import MAX_ARRIVALS
+from actions_cache.events import BYTES_DISCARDED
+from functions.cleanup import handler
 from tests.support.flood import Flooded, Heap, Killed, due_at
 from tests.unit.domain.build import LIFETIMES, archive, stored_archive
 
@@ -28,7 +28,7 @@ SHARDS = "0123456789abcdef"
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch):
-    monkeypatch.setattr("actions_cache.usecases.arrivals.PAGE", 1000 // SCALE)
+    monkeypatch.setattr("actions_cache.archives.PAGE", 1000 // SCALE)
 
 
 def id_of(shard, number):
@@ -62,10 +62,10 @@ def run_by_schedule(flooded, monkeypatch):
         return Counter()
 
     control = SimpleNamespace(clean_up=flooded.clean_up, evict=SimpleNamespace(everywhere=evict), migrate=migrate)
-    monkeypatch.setattr(cleanup, "control", lambda: control)
+    monkeypatch.setattr(handler, "control", lambda: control)
     killed = False
     try:
-        cleanup._clean_up(flooded.remaining_of(TIMEOUT))
+        handler._clean_up(flooded.remaining_of(TIMEOUT))
     except Killed:
         killed = True
     flooded.line.killed_at = None
@@ -140,11 +140,11 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("slice_of", [clean_up.SLICE, 0])
+@pytest.mark.parametrize("slice_of", [cleanup.SLICE, 0])
 @pytest.mark.parametrize("after_it", [False, True])
 @pytest.mark.parametrize("of", SMALL)
 def test_killed_at_any_call_the_next_runs_end_it(monkeypatch, of, after_it, slice_of):
-    monkeypatch.setattr(clean_up, "SLICE", slice_of)
+    monkeypatch.setattr(cleanup, "SLICE", slice_of)
     calls = 1
     for dies_at in range(1, 200):
         make, heap, due_in, left = SMALL[of]
@@ -198,7 +198,7 @@ def test_what_goes_on_arriving_at_a_closed_upload_goes_at_each_run(monkeypatch):
 
 
 def test_more_objects_than_a_commit_lists_close_an_upload_of_no_bytes(monkeypatch):
-    monkeypatch.setattr("actions_cache.domain.agenda.MAX_ARRIVALS", MAX_ARRIVALS // SCALE)
+    monkeypatch.setattr("actions_cache.domain.cleanup_schedule.MAX_ARRIVALS", MAX_ARRIVALS // SCALE)
     flooded = Flooded()
     flooded.add(at(flooded, archive(id=id_of("0", 0))), Heap(MAX_ARRIVALS // SCALE + 1))
     flooded.add(at(flooded, archive(id=id_of("1", 0))), Heap(MAX_ARRIVALS // SCALE))

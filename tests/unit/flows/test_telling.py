@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from actions_cache.cost import CostPart
 from actions_cache.domain.access import Caller
-from actions_cache.domain.cost import CostPart
-from actions_cache.domain.happenings import (
+from actions_cache.events import (
     BYTES_DOWN,
     BYTES_UP,
     CLEANUP,
@@ -21,7 +21,7 @@ from actions_cache.domain.happenings import (
     STORED_ENTRIES,
 )
 from actions_cache.ports import MultipartUpload, Unavailable, UploadedPart
-from actions_cache.wiring.control import ControlPlane
+from dev.services import AllServices
 from tests.support.journey import Journey, fail, name, plenty
 from tests.support.told import Told
 
@@ -222,7 +222,7 @@ def test_orphans_that_cannot_be_deleted_count_as_a_failed_listing(
 def test_what_a_save_over_budget_evicts_is_counted_and_named(on_moto: Journey):
     told = Told()
     settings = on_moto.control.settings.model_copy(update={"repository_budget_bytes": 2500})
-    control = ControlPlane(settings, on_moto.clock, telemetry=told)
+    control = AllServices(settings, on_moto.clock, telemetry=told)
     control.session = on_moto.control.session
     journey = Journey(control, on_moto.clock, on_moto.s3, on_moto.sqs)
     first = journey.save(name("npm-1"), ONE, TWO)
@@ -245,7 +245,7 @@ def test_what_is_stored_is_told_and_what_the_month_costs_by_part(journey: Journe
 
     assert told.counted(MONTH_COST) == [*CostPart]
     month = [it.metrics[MONTH_COST] for it in told.happenings if MONTH_COST in it.metrics]
-    assert sum(month) == stored.fields["month_usd"] == journey.control.estimate_cost(168).month.total
+    assert sum(month) == stored.fields["month_usd"] == journey.control.tell_cost.estimate_cost(168).month.total
     assert all(usd > 0 for usd in month)
 
 

@@ -9,17 +9,17 @@ import pytest
 from fastapi import FastAPI
 from mangum import Mangum
 
-from actions_cache.domain.signed_url import Direction
+from actions_cache.domain.signing import Direction
 from actions_cache.domain.timing import SECOND
-from actions_cache.web.app import ORIGIN_KEY, new_app
-from actions_cache.wiring.control import ControlPlane
-from actions_cache.wiring.data import DataPlane
-from actions_cache.wiring.management import ManagementPlane
+from actions_cache.download_services import DownloadServices
+from actions_cache.http.app import ORIGIN_KEY, new_app
+from actions_cache.management_services import ManagementServices
 from dev.local.template import Template
-from functions.api import app as api
-from functions.api.forwarding import request_headers
-from functions.download import app as download
-from functions.manage import app as manage
+from dev.services import AllServices
+from functions.api import handler as api
+from functions.api.passthrough import request_headers
+from functions.download import handler as download
+from functions.manage import handler as manage
 from tests.support.clients.wire import send
 from tests.support.events import load
 from tests.support.journey import Journey
@@ -67,17 +67,17 @@ def test_a_request_past_the_edge_is_refused_in_its_clients_dialect(url: str, pat
 # ---------------------------------------------------------------- the three apps that there are
 
 
-def with_key(journey: Journey) -> ControlPlane:
+def with_key(journey: Journey) -> AllServices:
     settings = journey.control.settings.model_copy(update={"edge_key": KEY})
-    control = ControlPlane(settings, journey.clock)
+    control = AllServices(settings, journey.clock)
     control.session = journey.control.session
     return control
 
 
-APPS: dict[str, Callable[[ControlPlane], FastAPI]] = {
-    "api": lambda control: api.create_app(control, DataPlane(control)),
-    "download": lambda control: download.create_app(DataPlane(control)),
-    "manage": lambda control: manage.create_app(ManagementPlane(control)),
+APPS: dict[str, Callable[[AllServices], FastAPI]] = {
+    "api": api.create_app,
+    "download": lambda control: download.create_app(DownloadServices(control)),
+    "manage": lambda control: manage.create_app(ManagementServices(control)),
 }
 
 

@@ -13,14 +13,13 @@ from aiohttp import web
 from botocore.credentials import Credentials
 from fastapi import Request, Response
 
-from actions_cache.adapters.s3_signing import S3Signer
-from actions_cache.adapters.s3_stream import S3Stream
-from actions_cache.adapters.system import RandomTokens, SystemClock
-from actions_cache.domain.byte_range import ByteRange
+from actions_cache.aws.s3_stream import S3Signer, S3Stream
 from actions_cache.domain.errors import InvalidRequest
+from actions_cache.domain.ranges import ByteRange
+from actions_cache.http.app import new_app
 from actions_cache.ports import Unavailable
-from actions_cache.usecases.receive_part import ReceivePart
-from actions_cache.web.app import new_app
+from actions_cache.save import ReceivePart
+from actions_cache.system import RandomTokens, SystemClock
 from dev.local.edge.origin_bucket import BucketOrigin, BucketUnreachable
 from tests.integration.streaming.proxying import served as store_served
 from tests.support.serving import served

@@ -6,12 +6,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from actions_cache.domain.signed_url import Direction
+from actions_cache.domain.signing import Direction
 from actions_cache.domain.timing import SECOND
-from actions_cache.web import azure
-from actions_cache.wiring.data import DataPlane
-from functions.api import app as api
-from functions.download import app as download
+from actions_cache.http import azure
+from functions.api import handler as api
+from functions.download import handler as download
 from tests.support.clients.wire import Reply, send
 from tests.support.journey import Journey, name
 from tests.support.serving import served
@@ -38,8 +37,8 @@ class Functions:
 
 @pytest.fixture
 def functions(on_engines: Journey) -> Iterator[Functions]:
-    data = DataPlane(on_engines.control)
-    with served(api.create_app(on_engines.control, data)) as api_url, served(download.create_app(data)) as download_url:
+    control = on_engines.control
+    with served(api.create_app(control)) as api_url, served(download.create_app(control.downloads)) as download_url:
         yield Functions(on_engines, api_url, download_url)
 
 

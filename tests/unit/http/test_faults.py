@@ -12,10 +12,10 @@ import urllib3
 from mangum import Mangum
 
 from actions_cache.domain.errors import CacheError, InvalidRequest, NotFound, RangeNotSatisfiable, TooLarge, TryAgain
-from actions_cache.domain.happenings import ERRORS
-from actions_cache.domain.refusal import NotAdmitted, RefusedJob
+from actions_cache.domain.refused_job import NotAdmitted, RefusedJob
+from actions_cache.events import ERRORS
+from actions_cache.http.app import new_app
 from actions_cache.ports import Unavailable
-from actions_cache.web.app import new_app
 from dev.local.template import ROOT
 from tests.support.serving import served
 from tests.support.told import Told

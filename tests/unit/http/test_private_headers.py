@@ -7,8 +7,8 @@ import urllib3
 from fastapi import FastAPI, Response
 
 from actions_cache.domain.errors import NotFound
-from actions_cache.web import github
-from actions_cache.web.app import HSTS_SECONDS, new_app
+from actions_cache.http import github
+from actions_cache.http.app import HSTS_SECONDS, new_app
 from tests.support.serving import served
 from tests.support.told import Told
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from actions_cache.domain import happenings
-from actions_cache.domain.happenings import MissReason
+from actions_cache import events
+from actions_cache.events import MissReason
 from dev.local.activity import MOST_BYTES, MOST_LINES, Activity
 
 NOISE = [
@@ -51,7 +51,7 @@ def append(log: Path, *parts: bytes) -> None:
 
 
 def test_the_words_are_those_that_are_told():
-    missed = happenings.missed("1", (), "k", MissReason.NO_MATCH)
+    missed = events.missed("1", (), "k", MissReason.NO_MATCH)
     assert (missed.what, "asked" in missed.fields) == ("miss", True)
 
 

@@ -17,10 +17,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from actions_cache.adapters.s3_signing import S3Signer
-from actions_cache.domain.layout import ArchiveKeys
-from actions_cache.domain.signed_url import Direction, signed_path
-from actions_cache.web import azure
+from actions_cache.aws.s3_stream import S3Signer
+from actions_cache.domain.object_keys import ArchiveKeys
+from actions_cache.domain.signing import Direction, signed_path
+from actions_cache.http import azure
 from dev.local.edge import runtime as runtime_module
 from dev.local.edge.app import API_HOST, Edge
 from dev.local.edge.distribution import Distribution

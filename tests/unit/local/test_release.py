@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import pytest
 
-from actions_cache.release import Release, stamped
+from actions_cache.settings import Release, stamped
 from dev.build import finish_build
 from dev.local.release import release_of
 from dev.local.template import ROOT

@@ -8,11 +8,10 @@ import pytest
 import urllib3
 from fastapi import FastAPI
 
-from actions_cache.adapters import management_secret
-from actions_cache.domain.access import Caller
-from actions_cache.domain.role import read_only_token
-from actions_cache.wiring.management import ManagementPlane
-from functions.manage.app import create_app
+from actions_cache.aws import secrets
+from actions_cache.domain.access import Caller, read_only_token
+from actions_cache.management_services import ManagementServices
+from functions.manage.handler import create_app
 from tests.support.journey import REPOSITORY, Journey, name
 from tests.support.serving import served
 
@@ -52,7 +51,7 @@ class Manager:
 
 @pytest.fixture(scope="module")
 def url_of_app(of_the_module: Journey) -> Iterator[tuple[str, FastAPI]]:
-    app = create_app(ManagementPlane(of_the_module.control))
+    app = create_app(ManagementServices(of_the_module.control))
     with served(app) as url:
         yield url, app
 
@@ -60,10 +59,8 @@ def url_of_app(of_the_module: Journey) -> Iterator[tuple[str, FastAPI]]:
 @pytest.fixture
 def manager(emptied: Journey, url_of_app: tuple[str, FastAPI], monkeypatch: pytest.MonkeyPatch) -> Manager:
     """Of a server where example/tools has saved nothing yet."""
-    monkeypatch.setattr(
-        "actions_cache.usecases.delete_entries.SIDE_BY_SIDE", 1
-    )  # see tests/unit/flows/test_managing.py
-    monkeypatch.setattr(management_secret, "CACHED_SECONDS", 0)
+    monkeypatch.setattr("actions_cache.manage.SIDE_BY_SIDE", 1)  # see tests/unit/flows/test_managing.py
+    monkeypatch.setattr(secrets, "MANAGEMENT_CACHED_SECONDS", 0)
     emptied.control.admit(Caller(REPOSITORY, (), "example/tools"))
     url, app = url_of_app
     manager = Manager(app, url, emptied)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from actions_cache.adapters.management_secret import parse_tokens
+from actions_cache.aws.secrets import parse_tokens
 from actions_cache.ports import Unavailable
 from tests.support.clients.runtime_token import runtime_token
 from tests.unit.manage.conftest import ADMIN, READ_ONLY, Manager

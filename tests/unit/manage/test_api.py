@@ -8,9 +8,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from actions_cache.domain.errors import InvalidRequest
 from actions_cache.domain.timing import DAY, SECOND
-from actions_cache.wiring.management import ManagementPlane
-from functions.manage.app import create_app
-from functions.manage.moments import parse_moment, shown
+from actions_cache.http.schemas import parse_moment, shown
+from actions_cache.management_services import ManagementServices
+from functions.manage.handler import create_app
 from tests.support.journey import SCOPE, name
 from tests.support.serving import served
 from tests.unit.manage.conftest import Manager
@@ -190,7 +190,7 @@ def test_a_moment_is_shown_as_github_shows_it(at: int, text: str) -> None:
 
 def test_a_search_that_had_no_time_for_all_says_so(manager: Manager) -> None:
     manager.save("npm-1")
-    with served(create_app(ManagementPlane(manager.journey.control, reading_time=-1))) as url:
+    with served(create_app(ManagementServices(manager.journey.control, reading_time=-1))) as url:
         hasty = replace(manager, url=url)
         found = hasty.get(ENTRIES, search="npm")
         assert (found["more"], found["total"], found["entries"]) == (True, 0, [])

@@ -4,7 +4,7 @@ import pytest
 
 from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy
 from actions_cache.domain.timing import DAY, SECOND
-from functions.manage.asked import DeleteEntries, GithubDelete, GithubList, GithubSort, ListEntries
+from functions.manage.query_params import DeleteEntries, GithubDelete, GithubList, GithubSort, ListEntries
 from tests.unit.domain.build import NOW
 
 

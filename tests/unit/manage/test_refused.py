@@ -1,11 +1,11 @@
 """The management API lists the jobs that TOKEN_CLAIMS keeps out."""
 
 from actions_cache.domain.access import GITHUB, parse_rule
-from actions_cache.domain.refusal import KEPT, Refusals, RefusedJob
-from actions_cache.wiring.control import ControlPlane
-from actions_cache.wiring.management import ManagementPlane
-from functions.manage.app import create_app
-from functions.manage.moments import shown
+from actions_cache.domain.refused_job import KEPT, Refusals, RefusedJob
+from actions_cache.http.schemas import shown
+from actions_cache.management_services import ManagementServices
+from dev.services import AllServices
+from functions.manage.handler import create_app
 from tests.support.serving import served
 from tests.unit.manage.conftest import Manager
 
@@ -20,9 +20,9 @@ def test_refused_jobs_come_with_the_very_value_to_set(manager: Manager):
     assert manager.get("/manage/refused-tokens") == {"refused_tokens": []}, "the fixture's TOKEN_CLAIMS is any"
 
     named = journey.control.settings.model_copy(update={"token_claims": (parse_rule("repository_id=1"),)})
-    control = ControlPlane(named, journey.clock)
+    control = AllServices(named, journey.clock)
     control.session = journey.control.session
-    with served(create_app(ManagementPlane(control))) as url:
+    with served(create_app(ManagementServices(control))) as url:
         answer = Manager(manager.app, url, journey).get("/manage/refused-tokens")
     assert answer == {
         "refused_tokens": [

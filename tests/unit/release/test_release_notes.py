@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actions_cache.release import Release
+from actions_cache.settings import Release
 from dev.build import release_notes
 from dev.build.finish_build import PLACE
 from dev.build.release_notes import NOTES, SUMS, NotReady, changes, check, check_build, make

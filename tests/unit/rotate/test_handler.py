@@ -14,19 +14,18 @@ import boto3
 import pytest
 
 from actions_cache.domain.errors import PermissionDenied
-from actions_cache.domain.keyring import SETTLE
-from actions_cache.domain.signed_url import Direction, check_signature
+from actions_cache.domain.signing import SETTLE, Direction, check_signature
 from actions_cache.domain.timing import SECOND
 from actions_cache.logs import logger
 from actions_cache.settings import Settings
-from actions_cache.usecases.urls import UrlSigner
-from actions_cache.wiring.secrets import SecretsPlane
+from actions_cache.urls import UrlSigner
 from dev.local.endpoints import Endpoints
 from dev.local.localhost import resolve_names_under_localhost
 from dev.local.resources import Clients, create
 from dev.local.template import ROOT, Template
 from functions.rotate import handler
 from functions.rotate.cloudformation import LAST_WORDS_SECONDS, RETRY_SECONDS
+from functions.rotate.services import RotateServices
 from tests.aws.rie.recorder import Call, recording
 from tests.conftest import settings_for
 from tests.support.journey import SetClock
@@ -41,7 +40,7 @@ ARCHIVE = "0123456789abcdef0123456789abcdef"
 class Stage:
     """Args: plane: what the handler calls; its clock is the test's."""
 
-    plane: SecretsPlane
+    plane: RotateServices
     clock: SetClock
     clients: Clients
     calls: list[Call]
@@ -110,7 +109,7 @@ def stage(
         monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets_url)
         monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFRONT_KEYVALUESTORE", edge.replace("127.0.0.1", "localhost"))
         clock, logs = SetClock(), io.StringIO()
-        plane = SecretsPlane(settings_for(resources.environment("RotateFunction")), clock)
+        plane = RotateServices(settings_for(resources.environment("RotateFunction")), clock)
         monkeypatch.setattr(handler, "secrets", lambda: plane)
         monkeypatch.setattr(logger.registered_handler, "stream", logs)
         yield Stage(plane, clock, clients, calls, logs)
@@ -130,7 +129,7 @@ def test_an_update_tells_the_edge_again_when_its_store_was_replaced(stage: Stage
     name = f"another-{uuid.uuid4().hex[:8]}"
     another = stage.clients.cloudfront.create_key_value_store(Name=name)["KeyValueStore"]["ARN"]
     settings = stage.plane.settings.model_copy(update={"edge_secrets_arn": another})
-    stage.plane = SecretsPlane(settings, stage.clock)
+    stage.plane = RotateServices(settings, stage.clock)
     monkeypatch.setattr(handler, "secrets", lambda: stage.plane)
     assert stage.edge() == []
     with response_url() as url:
@@ -151,7 +150,7 @@ def test_a_deploy_takes_no_step_of_a_rotation_that_is_due(stage: Stage):
 def test_a_delete_touches_nothing_and_succeeds_though_nothing_is_there_any_more(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(handler, "secrets", lambda: SecretsPlane(Settings.model_validate({})))
+    monkeypatch.setattr(handler, "secrets", lambda: RotateServices(Settings.model_validate({})))
     with response_url() as url:
         assert stage.deploy("delete", url)["Status"] == "SUCCESS"
     assert stage.calls == []
@@ -160,7 +159,7 @@ def test_a_delete_touches_nothing_and_succeeds_though_nothing_is_there_any_more(
 def test_a_deploy_fails_with_the_reason_when_the_store_is_gone(stage: Stage, monkeypatch: pytest.MonkeyPatch):
     gone = "arn:aws:cloudfront::000000000000:key-value-store/never"
     settings = stage.plane.settings.model_copy(update={"edge_secrets_arn": gone})
-    monkeypatch.setattr(handler, "secrets", lambda: SecretsPlane(settings, stage.clock))
+    monkeypatch.setattr(handler, "secrets", lambda: RotateServices(settings, stage.clock))
     with response_url() as url:
         answer = stage.deploy("create", url, tries=False)
     assert answer["Status"] == "FAILED"
@@ -172,7 +171,7 @@ def test_a_deploy_fails_with_the_reason_when_the_function_is_not_told_where_the_
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ):
     settings = stage.plane.settings.model_copy(update={"edge_secrets_arn": None})
-    monkeypatch.setattr(handler, "secrets", lambda: SecretsPlane(settings))
+    monkeypatch.setattr(handler, "secrets", lambda: RotateServices(settings))
     with response_url() as url:
         assert "EDGE_SECRETS_ARN is missing" in stage.deploy("create", url)["Reason"]
 
@@ -278,4 +277,4 @@ def test_the_function_loads_no_web_framework_no_tables_and_no_control_plane():
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     loaded = set(ran.stdout.split())
     assert "botocore" in loaded
-    assert not loaded & {"fastapi", "starlette", "aiohttp", "mangum", "pynamodb", "actions_cache.wiring.shared"}
+    assert not loaded & {"fastapi", "starlette", "aiohttp", "mangum", "pynamodb", "actions_cache.services"}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actions_cache.web import azure
+from actions_cache.http import azure
 from dev.build.edge import FUNCTIONS, TEMPLATE, with_functions
 from dev.local.edge.distribution import Distribution
 from dev.local.template import Template

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from actions_cache.adapters.sqs_queue import decode_message
-from actions_cache.domain.signed_url import Direction, check_signature
+from actions_cache.aws.sqs import decode_message
+from actions_cache.domain.signing import Direction, check_signature
 from dev.local.template import Template
 from tests.support import events
 from tests.unit.template.declared import api_events

@@ -19,12 +19,12 @@ import pytest
 from moto import mock_aws
 
 from actions_cache.domain.access import Caller
-from actions_cache.domain.usage import Usage
+from actions_cache.domain.budgets import Usage
+from actions_cache.schema import NewerSchema
 from actions_cache.settings import Settings
-from actions_cache.usecases.check_schema import NewerSchema
-from actions_cache.wiring.control import ControlPlane
 from dev.local.resources import Clients, create
 from dev.local.template import Template
+from dev.services import AllServices
 from functions.cleanup import handler as cleanup
 from functions.merge import handler as merge
 from tests.conftest import CREDENTIALS
@@ -143,7 +143,7 @@ def test_who_may_seek_is_led_past_the_edge_if_so_set(
     monkeypatch.setenv("SEEK_THROUGH", seek_through)
     event = events.load("apigateway-lookup")
     asked = json.loads(base64.b64decode(event["body"]))
-    control = ControlPlane(Settings())
+    control = AllServices(Settings())
     journey = Journey(control, SetClock(control.clock.now()), boto3.client("s3"), boto3.client("sqs"))
     journey.save(name(asked["key"], "refs/heads/main", asked["version"], "123456789"), b"one", b"two")
     if is_merged:
@@ -201,9 +201,9 @@ def test_the_schedule_finds_nothing_to_do(invoke: Callable[[str, str], Any], eve
 def test_the_schedules_correct_counts_evict_and_migrate(
     invoke: Callable[[str, str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actions_cache.wiring.upkeep.INDEX_LAG_SECONDS", 0)
+    monkeypatch.setattr("actions_cache.usage.INDEX_LAG_SECONDS", 0)
     monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda _: 110_000)
-    control, dynamodb = ControlPlane(Settings()), boto3.client("dynamodb")
+    control, dynamodb = AllServices(Settings()), boto3.client("dynamodb")
     journey = Journey(control, SetClock(control.clock.now()), boto3.client("s3"), boto3.client("sqs"))
     control.admit(Caller("42", ()))
     archive_id = journey.save(name("npm-1"), b"1").archive_id

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from actions_cache.domain.redelivery import retry_after
+from actions_cache.domain.claim import retry_after
 from dev.local.template import Template
 
 HOLDS_WHAT_JOBS_SAVED = ("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::S3::BucketPolicy")

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from actions_cache.adapters.telemetry import NAMESPACE
-from actions_cache.domain.agenda import Duty
-from actions_cache.domain.cost import CostPart
-from actions_cache.domain.happenings import METRICS, Cleaning, MissReason, RunEnd
+from actions_cache.aws.telemetry import NAMESPACE
+from actions_cache.cost import CostPart
+from actions_cache.domain.cleanup_schedule import Duty
+from actions_cache.events import METRICS, Cleaning, MissReason, RunEnd
 from dev.local.template import ROOT, Template
 
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
@@ -308,21 +308,21 @@ def test_the_page_has_each_metrics_dimension_and_its_values() -> None:
 
 
 TELLS = {
-    "Hits": r"happenings\.hit\(",
-    "Misses": r"happenings\.missed\(",
-    "BytesUp": r"happenings\.saved\(",
-    "BytesDown": r"happenings\.hit\(",
-    "TimeToFirstByte": r"happenings\.first_byte\(",
-    "Merges": r"happenings\.(merged|merge_ended|merge_claimed)\(",
-    "MergeDuration": r"happenings\.merged\(",
-    "Cleanup": r"happenings\.(duty_done|duty_failed|upload_closed|orphans_deleted)\(",
-    "BytesDiscarded": r"happenings\.(bytes_discarded|orphans_deleted)\(",
-    "Evictions": r"happenings\.evicted\(",
-    "OrphanListingFailures": r"happenings\.orphans_stay\(",
-    "StoredBytes": r"happenings\.reckoned\(",
-    "StoredEntries": r"happenings\.reckoned\(",
-    "MonthCost": r"happenings\.reckoned\(",
-    "Errors": r"happenings\.(refused|unavailable|failed|stream_broken)\(",
+    "Hits": r"events\.hit\(",
+    "Misses": r"events\.missed\(",
+    "BytesUp": r"events\.saved\(",
+    "BytesDown": r"events\.hit\(",
+    "TimeToFirstByte": r"events\.first_byte\(",
+    "Merges": r"events\.(merged|merge_ended|merge_claimed)\(",
+    "MergeDuration": r"events\.merged\(",
+    "Cleanup": r"events\.(duty_done|duty_failed|upload_closed|orphans_deleted)\(",
+    "BytesDiscarded": r"events\.(bytes_discarded|orphans_deleted)\(",
+    "Evictions": r"events\.evicted\(",
+    "OrphanListingFailures": r"events\.orphans_stay\(",
+    "StoredBytes": r"events\.reckoned\(",
+    "StoredEntries": r"events\.reckoned\(",
+    "MonthCost": r"events\.reckoned\(",
+    "Errors": r"events\.(refused|unavailable|failed|stream_broken)\(",
 }
 """By whom each is told."""
 

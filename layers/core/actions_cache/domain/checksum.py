@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from actions_cache.domain.archive import Part
-from actions_cache.domain.part_range import PartRange
+from actions_cache.domain.ranges import PartRange
 
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import count, pairwise
 
 from actions_cache.domain.archive import Manifest
-from actions_cache.domain.part_range import PartRange, whole
+from actions_cache.domain.ranges import PartRange, whole
 
 MIB = 1024 * 1024
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from actions_cache.domain.keyring import Phase
+from actions_cache.domain.signing import Phase
 from tests.guarantees.crashes.cleaning import DUTIES, clean_up
 from tests.guarantees.crashes.gate import Call, Point, points
 from tests.guarantees.crashes.merging import merge

@@ -16,7 +16,7 @@ import pytest
 from actions_cache.domain.archive import MergeState
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.settings import Settings
-from actions_cache.wiring.control import ControlPlane
+from dev.services import AllServices
 from tests.guarantees.faults.slow_reader import Refused, read_at
 from tests.integration.streaming.local_run import LocalRun, local_run
 from tests.support.clients.wire import GO, Job
@@ -53,12 +53,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRun]:
 
 
 @pytest.fixture(scope="module")
-def control(run: LocalRun) -> Iterator[ControlPlane]:
+def control(run: LocalRun) -> Iterator[AllServices]:
     """The run's own tables and bucket, for what no client can do, or see."""
     with pytest.MonkeyPatch.context() as environment:
         for name, value in run.variables().items():
             environment.setenv(name, value)
-        plane = ControlPlane(Settings())
+        plane = AllServices(Settings())
         plane.session = boto3.Session()
         yield plane
 
@@ -99,14 +99,14 @@ def readers() -> Iterator[Readers]:
         yield Readers(threads)
 
 
-def archive_id(job: Job, control: ControlPlane, key: str) -> str:
+def archive_id(job: Job, control: AllServices, key: str) -> str:
     url = job.download_url(key)
     found: str = url.partition("?")[0].rpartition("/")[2]
     assert control.table.archive(found) is not None
     return found
 
 
-def parts_left(control: ControlPlane, archive: str) -> int:
+def parts_left(control: AllServices, archive: str) -> int:
     return sum(1 for _ in control.bucket.list(f"archives/{archive}/parts/"))
 
 
