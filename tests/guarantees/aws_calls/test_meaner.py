@@ -24,12 +24,12 @@ EACH = 1
 """Kinds for each operation of each function."""
 
 OF_THE_COMMAND_LINE = {
-    Site("sqs_queue.py", f"SqsDeadLetters.{name}") for name in ("_receive_all", "_release", "behind", "delete")
+    Site("sqs.py", f"SqsDeadLetters.{name}") for name in ("_receive_all", "_release", "behind", "delete")
 }
 """Operations that no function calls: an operator who replays letters sees what went wrong (actions_cache_cli/)."""
 
 BESIDE = {
-    Site("dynamodb_repositories.py", "DynamoDbRepositories.add_refusals"): "tests/unit/flows/test_refused_jobs.py",
+    Site("repositories.py", "DynamoDbRepositories.add_refusals"): "tests/unit/flows/test_refused_jobs.py",
 }
 """Maps each operation that no step makes, since no request waits for it, to the test of its faults."""
 

@@ -8,6 +8,7 @@ import importlib
 import sys
 from pathlib import Path
 
+import dev  # noqa: F401 - puts the core's packages on the path
 from actions_cache.system import SystemClock
 from tests.guarantees.crashes.clock import MovedClock
 
