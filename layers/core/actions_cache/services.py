@@ -11,7 +11,7 @@ from actions_cache.archives import ClaimMerge, Manifests, RemoveBroken, RemoveEn
 from actions_cache.aws.clients import QUICK_CALLS, new_session, s3_client
 from actions_cache.aws.dynamodb import DynamoDbSchema, DynamoDbTable
 from actions_cache.aws.dynamodb_items import Database
-from actions_cache.aws.repositories import DynamoDbRepositories
+from actions_cache.aws.dynamodb_repositories import DynamoDbRepositories
 from actions_cache.aws.s3 import S3Bucket
 from actions_cache.aws.secrets import SecretsManagerSecrets
 from actions_cache.aws.sqs import SqsMergeQueue

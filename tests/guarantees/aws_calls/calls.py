@@ -61,11 +61,11 @@ def _calls(tree: ast.AST, path: tuple[str, ...] = (), *, in_function: bool = Fal
 def _asks_aws(file: str, call: ast.Call) -> bool:
     function = call.func
     if isinstance(function, ast.Name):
-        return file.startswith("dynamodb_") and function.id in OF_DYNAMODB_ANSWERS
+        return file.startswith("dynamodb") and function.id in OF_DYNAMODB_ANSWERS
     if not isinstance(function, ast.Attribute):
         return False
     receiver = ast.unparse(function.value)
-    if file.startswith("dynamodb_"):
+    if file.startswith("dynamodb"):
         if receiver in OF_TRANSACTIONS:
             return False
         return function.attr in OF_PYNAMODB or (function.attr == "get" and receiver == "model")

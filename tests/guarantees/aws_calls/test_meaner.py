@@ -29,7 +29,7 @@ OF_THE_COMMAND_LINE = {
 """Operations that no function calls: an operator who replays letters sees what went wrong (actions_cache_cli/)."""
 
 BESIDE = {
-    Site("repositories.py", "DynamoDbRepositories.add_refusals"): "tests/unit/flows/test_refused_jobs.py",
+    Site("dynamodb_repositories.py", "DynamoDbRepositories.add_refusals"): "tests/unit/flows/test_refused_jobs.py",
 }
 """Maps each operation that no step makes, since no request waits for it, to the test of its faults."""
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from actions_cache.aws.repositories import SHARDS
+from actions_cache.aws.dynamodb_repositories import SHARDS
 from actions_cache.domain.archive import Merge, MergeState, deleted
 from actions_cache.domain.budgets import HOUR, NO_HITS, NO_USAGE, Hits, Repository, Tally, Usage
 from actions_cache.domain.listing import EntryFilter
@@ -185,7 +185,7 @@ def test_deletions_side_by_side_lose_no_count(on_engines):
 
 def test_writers_of_the_same_counts_do_not_lose_to_each_other(on_engines, monkeypatch):
     """All in one shard, so that every transaction meets the others there; no entry is in another's way."""
-    monkeypatch.setattr("actions_cache.aws.repositories.SHARDS", 1)
+    monkeypatch.setattr("actions_cache.aws.dynamodb_repositories.SHARDS", 1)
     assert SHARDS > 1
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: publish(on_engines, f"key-{number}"), range(24)))

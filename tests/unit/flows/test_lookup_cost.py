@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actions_cache.aws.repositories import SHARDS
+from actions_cache.aws.dynamodb_repositories import SHARDS
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
 from actions_cache.lookup import LookUp, Query
 from tests.support.journey import REPOSITORY, VERSION, Journey, name

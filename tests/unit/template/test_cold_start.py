@@ -1,4 +1,4 @@
-"""A cold start imports what its function uses, and nothing of another's; and leaves little to the first request."""
+"""A cold start imports its own function's code only, and makes the clients before the first request."""
 
 import subprocess
 import sys
@@ -19,11 +19,11 @@ FLOWS = {
     "merge": {"merge"},
     "cleanup": {"cleanup", "schema"},
 }
-"""Flows that the one function has, and the others no use for. The older protocol has its downloads at the API."""
+"""Flows that belong to some functions only. The API needs downloads for the older protocol."""
 
 
 @pytest.mark.parametrize("function", FLOWS)
-def test_function_loads_its_own_flows_alone(function: str):
+def test_function_loads_only_its_own_flows(function: str):
     code = f"import functions.{function}.handler, sys; print(*sys.modules)"
     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'layers' / 'core'}", "POWERTOOLS_SERVICE_NAME": "test"}
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
@@ -33,7 +33,7 @@ def test_function_loads_its_own_flows_alone(function: str):
     assert not loaded & others
 
 
-def test_no_request_makes_a_client_once_the_function_is_connected(on_moto: Journey, monkeypatch: pytest.MonkeyPatch):
+def test_connected_function_makes_no_more_clients(on_moto: Journey, monkeypatch: pytest.MonkeyPatch):
     services = on_moto.control
     data = services.downloads
     data.connect()

@@ -27,7 +27,7 @@ from actions_cache.aws.dynamodb_items import (
     transact,
     write,
 )
-from actions_cache.aws.repositories import add_usage
+from actions_cache.aws.dynamodb_repositories import add_usage
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.budgets import NO_USAGE, Usage
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation, sort_key_prefix
