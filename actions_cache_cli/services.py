@@ -4,7 +4,7 @@ from functools import cached_property
 
 from actions_cache.aws.sqs import SqsDeadLetters
 from actions_cache.cleanup import FindOrphans
-from actions_cache.integrity import ReplayLetters, Scrub
+from actions_cache.integrity import RedriveDeadLetters, Scrub
 from actions_cache.management_services import ManagementServices
 from actions_cache.services import CoreServices
 from actions_cache.usage import ReconcileUsage, wait_for_index
@@ -28,7 +28,7 @@ class OperatorServices(CoreServices):
         return ReconcileUsage(self.table, self.repositories, wait_for_index)
 
     @cached_property
-    def replay_letters(self) -> ReplayLetters:
+    def redrive_dead_letters(self) -> RedriveDeadLetters:
         sqs = self.session.client("sqs", config=self.calls)
-        letters = SqsDeadLetters.behind(sqs, self.settings.merge_queue_url)
-        return ReplayLetters(self.table, letters, self.clock, self.claim_merge)
+        dead_letters = SqsDeadLetters.behind(sqs, self.settings.merge_queue_url)
+        return RedriveDeadLetters(self.table, dead_letters, self.clock, self.claim_merge)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from actions_cache.aws.clients import LONG_CALLS
-from actions_cache.settings import Settings, explained
+from actions_cache.settings import Settings, explain_validation_error
 from actions_cache_cli.console import CommandFailed
 from actions_cache_cli.services import OperatorServices
 
@@ -54,7 +54,7 @@ def plane(variables: Mapping[str, str]) -> OperatorServices:
     try:
         settings = TheServers.model_validate({name: values[name] for name in Settings.model_fields if name in values})
     except ValidationError as error:
-        faults = explained(error, TheServers)
+        faults = explain_validation_error(error, TheServers)
         raise CommandFailed(
             f"its functions' settings aren't what this version knows ({faults}); use the version that was deployed"
         ) from error

@@ -121,9 +121,9 @@ def moto_journey(template: Template, session: boto3.Session) -> Iterator[Journey
         clients = Clients.of(session)
         resources = create(template, clients)
         clock = SetClock()
-        control = AllServices(settings_for(environment(resources)), clock)
-        control.session = session
-        yield Journey(control, clock, clients.s3, clients.sqs)
+        services = AllServices(settings_for(environment(resources)), clock)
+        services.session = session
+        yield Journey(services, clock, clients.s3, clients.sqs)
 
 
 @pytest.fixture(scope="session")
@@ -152,8 +152,8 @@ def on_engines(
     changes = {"stream_max_bytes": "", "read_ahead_bytes": str(8 * MIB)}
     settings = settings_for(environment(resources), **changes)
     clock = SetClock()
-    control = AllServices(settings, clock)
-    control.session = engine_session
-    yield Journey(control, clock, clients.s3, clients.sqs)
+    services = AllServices(settings, clock)
+    services.session = engine_session
+    yield Journey(services, clock, clients.s3, clients.sqs)
     # SeaweedFS gives each bucket volumes of its own, until the disk has no room for more.
     clients.s3.delete_bucket(Bucket=settings.bucket)

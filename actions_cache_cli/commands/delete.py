@@ -4,7 +4,7 @@ import click
 
 from actions_cache.domain.errors import NotFound
 from actions_cache.domain.listing import EntryFilter
-from actions_cache.http.schemas import DeletionShape
+from actions_cache.http.schemas import DeletionResponse
 from actions_cache.manage import Deletion
 from actions_cache_cli.commands.entries import TITLES, as_rows, filtered, filters, repository_argument
 from actions_cache_cli.console import CommandFailed, Output, amount, counted
@@ -47,7 +47,7 @@ def delete(
     hits = management.list_entries.hits_of(found.id, deletion.archives)
     output.rows(TITLES, as_rows(deletion.archives, hits))
     output.say(summary(deletion, acts=yes))
-    output.document(DeletionShape.of(deletion, hits, dry_run=not yes).model_dump())
+    output.document(DeletionResponse.of(deletion, hits, dry_run=not yes).model_dump())
     return 0
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from actions_cache.integrity import Prospect, Reading
+from actions_cache.integrity import Reading, RedriveAction
 from actions_cache_cli.console import Output, counted, moment
 from actions_cache_cli.options import changes, on_server
 from actions_cache_cli.services import OperatorServices
@@ -27,7 +27,7 @@ def dlq() -> None:
 @on_server
 def show(server: OperatorServices, output: Output) -> int:
     """Each message, the archive it names, and what a replay would do."""
-    readings = list(server.replay_letters(acts=False))
+    readings = list(server.redrive_dead_letters(acts=False))
     show_all(output, readings)
     output.say(f"{counted(len(readings), 'message')} in the dead-letter queue")
     return 0
@@ -37,7 +37,7 @@ def show(server: OperatorServices, output: Output) -> int:
 @click.option("--drop-unreadable", is_flag=True, help="Drop what is no merge message too: nothing else would.")
 @changes("Replay.")
 @on_server
-def replay(server: OperatorServices, output: Output, *, drop_unreadable: bool, yes: bool) -> int:
+def redrive(server: OperatorServices, output: Output, *, drop_unreadable: bool, yes: bool) -> int:
     """Try those merges again.
 
     Each archive that still needs its merge is claimed anew, with all its attempts, by one conditional write, and one
@@ -50,7 +50,7 @@ def replay(server: OperatorServices, output: Output, *, drop_unreadable: bool, y
     """
     readings = []
     with output.progress("messages") as bar:
-        for reading in server.replay_letters(acts=yes, drops_unreadable=drop_unreadable):
+        for reading in server.redrive_dead_letters(acts=yes, drops_unreadable=drop_unreadable):
             readings.append(reading)
             bar.advance()
     show_all(output, readings)
@@ -67,8 +67,8 @@ def show_all(output: Output, readings: Sequence[Reading]) -> None:
         ("sent", "archive", "repository", "key", "merge", "a replay"),
         (
             (
-                moment(it.letter.sent_at),
-                it.letter.message.archive_id if it.letter.message else it.letter.body[:SHOWN_BODY],
+                moment(it.dead_letter.sent_at),
+                it.dead_letter.message.archive_id if it.dead_letter.message else it.dead_letter.body[:SHOWN_BODY],
                 it.archive.name.family.repository if it.archive else "",
                 it.archive.name.key if it.archive else "",
                 it.archive.merge.state if it.archive else "",
@@ -81,19 +81,19 @@ def show_all(output: Output, readings: Sequence[Reading]) -> None:
 
 
 def as_json(reading: Reading) -> dict[str, Any]:
-    letter, archive = reading.letter, reading.archive
-    message = letter.message
+    dead_letter, archive = reading.dead_letter, reading.archive
+    message = dead_letter.message
     return {
-        "message_id": letter.id,
-        "sent_at": letter.sent_at,
-        "body": None if message else letter.body,
+        "message_id": dead_letter.id,
+        "sent_at": dead_letter.sent_at,
+        "body": None if message else dead_letter.body,
         "archive_id": message.archive_id if message else None,
         "repository": archive.name.family.repository if archive else None,
         "scope": archive.name.family.scope if archive else None,
         "key": archive.name.key if archive else None,
         "merge": archive.merge.state if archive else None,
         "attempts": archive.merge.attempts if archive else None,
-        "replay": Prospect(reading.prospect).name.lower(),
+        "replay": RedriveAction(reading.prospect).name.lower(),
         "done": reading.is_done,
         "fault": reading.fault,
     }

@@ -9,7 +9,7 @@ import click
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.listing import EntryFilter
 from actions_cache.domain.timing import Millis
-from actions_cache.http.schemas import EntryShape, parse_moment
+from actions_cache.http.schemas import EntryResponse, parse_timestamp
 from actions_cache_cli.console import Output, amount, moment
 from actions_cache_cli.options import Command, Decorated
 from actions_cache_cli.services import OperatorServices
@@ -69,12 +69,12 @@ def filtered(command: Command) -> Command:
 
 def _ago(option: str, value: str | None, now: Millis) -> Millis | None:
     """Raises: InvalidRequest."""
-    return None if value is None else parse_moment(option, value, now)
+    return None if value is None else parse_timestamp(option, value, now)
 
 
 def as_rows(archives: Sequence[Archive], hits: Mapping[str, int]) -> Iterable[tuple[str, ...]]:
     for archive in archives:
-        shape = EntryShape.of(archive, hits)
+        shape = EntryResponse.of(archive, hits)
         yield (
             str(shape.id),
             shape.key,

@@ -3,7 +3,7 @@
 import click
 
 from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy
-from actions_cache.http.schemas import EntriesShape, EntryShape
+from actions_cache.http.schemas import EntriesResponse, EntryResponse
 from actions_cache_cli.commands.entries import TITLES, as_rows, filtered, filters, repository_argument
 from actions_cache_cli.console import Output, counted
 from actions_cache_cli.options import on_server
@@ -36,14 +36,16 @@ def list_(
     """
     management = server.management
     order = Order(SortBy(sort), Direction.ASCENDING if ascending else Direction.DESCENDING)
-    shown = Page(page, per_page)
+    format_timestamp = Page(page, per_page)
     found = management.find_repository(repository)
-    listing = management.list_entries(found.id, wanted, order, shown)
+    listing = management.list_entries(found.id, wanted, order, format_timestamp)
     hits = management.list_entries.hits(found.id, listing)
     output.rows(TITLES, as_rows(listing.archives, hits))
-    output.say(f"page {page} of {shown.last_of(listing.total)}, {counted(listing.total, 'entry', 'entries')} in all")
-    entries = [EntryShape.of(it, hits) for it in listing.archives]
+    output.say(
+        f"page {page} of {format_timestamp.last_of(listing.total)}, {counted(listing.total, 'entry', 'entries')} in all"
+    )
+    entries = [EntryResponse.of(it, hits) for it in listing.archives]
     output.document(
-        EntriesShape(total=listing.total, more=False, page=page, per_page=per_page, entries=entries).model_dump()
+        EntriesResponse(total=listing.total, more=False, page=page, per_page=per_page, entries=entries).model_dump()
     )
     return 0

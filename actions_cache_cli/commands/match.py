@@ -3,7 +3,7 @@
 import click
 
 from actions_cache.explain import Question
-from actions_cache.http.schemas import ExplanationShape
+from actions_cache.http.schemas import ExplanationResponse
 from actions_cache_cli.commands.entries import repository_argument
 from actions_cache_cli.console import Output, amount, moment
 from actions_cache_cli.options import on_server
@@ -67,5 +67,5 @@ def match(
         ("key that begins so", "ref", "version"),
         ((it.name.key, it.name.family.scope, it.name.family.version[:12]) for it in explanation.alike),
     )
-    output.document(ExplanationShape.of(explanation).model_dump())
+    output.document(ExplanationResponse.of(explanation).model_dump())
     return 0 if restores else 1

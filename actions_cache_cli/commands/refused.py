@@ -2,7 +2,7 @@
 
 import click
 
-from actions_cache.http.schemas import RefusedTokensShape
+from actions_cache.http.schemas import RefusedTokensResponse
 from actions_cache_cli.console import Output, counted, moment
 from actions_cache_cli.options import on_server
 from actions_cache_cli.services import OperatorServices
@@ -34,5 +34,5 @@ def refused(server: OperatorServices, output: Output) -> int:
         ),
     )
     output.say(f"jobs of {counted(len(found), 'repository', 'repositories')} were refused")
-    output.document(RefusedTokensShape.of(found).model_dump())
+    output.document(RefusedTokensResponse.of(found).model_dump())
     return 0

@@ -2,7 +2,7 @@
 
 import click
 
-from actions_cache.http.schemas import RepositoriesShape, RepositoryShape
+from actions_cache.http.schemas import RepositoriesResponse, RepositoryResponse
 from actions_cache.usage import Overview, RepositoryUsage
 from actions_cache_cli.console import Output, amount, counted, moment
 from actions_cache_cli.options import on_server
@@ -23,7 +23,7 @@ def usage(server: OperatorServices, output: Output, *, repository: str | None) -
         of_one = management.read_usage(management.find_repository(repository))
         budget = server.budgets.repository
         show(output, [of_one], budget)
-        output.document(RepositoryShape.of(of_one, budget).model_dump())
+        output.document(RepositoryResponse.of(of_one, budget).model_dump())
         return 0
     overview: Overview = management.read_usage.everywhere()
     show(output, list(overview.repositories), overview.budgets.repository)
@@ -32,7 +32,7 @@ def usage(server: OperatorServices, output: Output, *, repository: str | None) -
         f"{count}, {counted(overview.store.entries, 'entry', 'entries')}, "
         f"{of_budget(overview.store.bytes, overview.budgets.store)}"
     )
-    output.document(RepositoriesShape.of(overview).model_dump())
+    output.document(RepositoriesResponse.of(overview).model_dump())
     return 0
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from actions_cache.aws.dynamodb_items import AGENDA_SHARDS
+from actions_cache.aws.dynamodb_items import DUE_SHARDS
 from actions_cache.cost import (
     GIGABYTE,
     HOURS_A_MONTH,
@@ -43,7 +43,7 @@ BEGIN, END = "<!-- written by: python -m dev.cost.cost --write -->\n", "<!-- end
 # Estimates of what an idle run needs, from reading the code.
 IDLE_RUN_SECONDS = 0.5
 IDLE_RUN_LOG_BYTES = 2000
-USUAL_VALUES = {"reason": 1, "outcome": 1, "duty": 3, "kind": 2, "part": 5}
+USUAL_VALUES = {"reason": 1, "outcome": 1, "task": 3, "kind": 2, "part": 5}
 """How many values of a metric's dimension come up in an hour in which jobs run; each counts as a metric."""
 MOST_VALUES = {it.dimension: len(it.values) for it in METRICS if it.dimension}
 BUCKET_METRICS, BUCKET_METRICS_OF_A_LISTING = 13, 7
@@ -104,7 +104,7 @@ def idle_month(template: Template) -> tuple[Line, ...]:
         Line("scheduled runs: calls", "Lambda call", all_runs),
         Line("scheduled runs: time", "Lambda GB-second", sum(seconds.values())),
         # One a shard, half a read unit each when nothing is due.
-        Line("scheduled runs: queries", "DynamoDB read", cleanups * len(AGENDA_SHARDS) / 2),
+        Line("scheduled runs: queries", "DynamoDB read", cleanups * len(DUE_SHARDS) / 2),
         Line("scheduled runs: logs", "Log", all_runs * IDLE_RUN_LOG_BYTES / GIGABYTE),
         Line("scheduled runs: traces", "Trace", all_runs),
         Line("the dashboard, if wanted", "Dashboard", len(dashboards) if template.condition("HasDashboard") else 0),

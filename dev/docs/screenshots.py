@@ -85,7 +85,7 @@ def fill(store: World) -> None:
                 )
                 store.hour(repository, ago, tally)
     store.entry("43", "buildkit-layers-with-a-lost-part", 2 * GIB, created=DAY, used=3 * HOUR, merge=MergeState.FAILED)
-    store.control.repositories.add_refusals(Refusals(REFUSED, 3, store.now - 2 * HOUR), store.now + KEPT)
+    store.services.repositories.add_refusals(Refusals(REFUSED, 3, store.now - 2 * HOUR), store.now + KEPT)
 
 
 def _busyness(at: int) -> float:

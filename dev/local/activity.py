@@ -35,7 +35,7 @@ class _Told:
 TOLD: Mapping[str, _Told] = {
     "saved": _Told("save", "key", BYTES_UP.name),
     "hit": _Told("restore", "key", BYTES_DOWN.name),
-    "miss": _Told("miss", "asked", None),
+    "miss": _Told("miss", "requested_key", None),
 }
 """Maps the `what` of happenings.saved, hit and missed to how its line is shown."""
 

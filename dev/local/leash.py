@@ -26,7 +26,7 @@ def main() -> int:
         pass_fds=options.hold,
         preexec_fn=_second_rope(),  # noqa: PLW1509 - this process has no other thread yet
     )
-    stop = _stopper(engine, options.patience)
+    stop = _stopper(engine, options.timeout)
     signal.signal(signal.SIGTERM, lambda _signal, _frame: stop())
     threading.Thread(target=_stop_at_end, args=(options.lifeline, stop), daemon=True).start()
     try:

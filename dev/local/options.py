@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from actions_cache.settings import Settings, explained
+from actions_cache.settings import Settings, explain_validation_error
 from dev.local.console import RunFailed
 from dev.local.endpoints import Credentials, NamedEndpoints
 from dev.local.engines import REGION
@@ -43,7 +43,7 @@ class Options(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            raise RunFailed(explained(error, cls)) from error
+            raise RunFailed(explain_validation_error(error, cls)) from error
 
     @property
     def data_dir(self) -> Path:
@@ -89,4 +89,4 @@ def checked_settings(environment: Mapping[str, str]) -> Settings:
     try:
         return Settings.model_validate({name: values[name] for name in Settings.model_fields if name in values})
     except ValidationError as error:
-        raise RunFailed(explained(error, Settings)) from error
+        raise RunFailed(explain_validation_error(error, Settings)) from error

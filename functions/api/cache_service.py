@@ -110,28 +110,28 @@ class Call:
 
 @dataclass
 class CacheService:
-    control: ApiServices
+    services: ApiServices
 
     def create(self, request: CreateCacheEntryRequest, call: Call) -> Message:
         try:
             name = _name_to_write(request.key, request.version, call)
-            self.control.admit(call.caller)
-            path = self.control.reserve(name)
-        except PermissionDenied as fault:
-            return self.denied("CreateCacheEntry", fault)
+            self.services.admit(call.caller)
+            path = self.services.reserve(name)
+        except PermissionDenied as error:
+            return self.denied("CreateCacheEntry", error)
         return CreateCacheEntryResponse(ok=True, signed_upload_url=absolute(path, call.base_url))
 
     def finalize(self, request: FinalizeCacheEntryUploadRequest, call: Call) -> Message:
         try:
-            entry = self.control.finalize(_name_to_write(request.key, request.version, call), request.size_bytes)
-        except PermissionDenied as fault:
-            return self.denied("FinalizeCacheEntryUpload", fault)
+            entry = self.services.finalize(_name_to_write(request.key, request.version, call), request.size_bytes)
+        except PermissionDenied as error:
+            return self.denied("FinalizeCacheEntryUpload", error)
         return FinalizeCacheEntryUploadResponse(ok=True, entry_id=entry.id)
 
-    def denied(self, method_name: str, fault: PermissionDenied) -> Message:
+    def denied(self, method_name: str, error: PermissionDenied) -> Message:
         """Answer with status 200: on an error status, @actions/cache reports that another job is saving the key."""
-        self.control.telemetry.tell(events.refused(method_name, fault))
-        return WRITES[method_name](ok=False, message=str(fault))
+        self.services.telemetry.emit(events.refused(method_name, error))
+        return WRITES[method_name](ok=False, message=str(error))
 
     def look_up(self, request: GetCacheEntryDownloadURLRequest, call: Call) -> GetCacheEntryDownloadURLResponse:
         if len(request.restore_keys) > MAX_RESTORE_KEYS:
@@ -147,7 +147,7 @@ class CacheService:
             user_agent=call.reader.user_agent,
             through_edge=call.reader.through_edge,
         )
-        hit = self.control.look_up(query)
+        hit = self.services.look_up(query)
         if hit is None:
             return GetCacheEntryDownloadURLResponse(ok=False)
         url = absolute(hit.url, call.reader.base_url)
@@ -173,9 +173,9 @@ def encoded(message: Message, codec: Codec) -> Response:
     return Response(codec.encode(message), headers={"Content-Type": codec.content_type})
 
 
-def routes(control: ApiServices, tokens: TokenReader) -> APIRouter:
+def routes(services: ApiServices, tokens: TokenReader) -> APIRouter:
     router = APIRouter()
-    service = CacheService(control)
+    service = CacheService(services)
 
     @router.post(f"/twirp/{SERVICE}/{{method_name}}")
     async def call_method(method_name: str, request: Request) -> Response:
@@ -196,7 +196,7 @@ def routes(control: ApiServices, tokens: TokenReader) -> APIRouter:
             message = codec.decode(await read_body(request, MAX_BODY_BYTES), message_type())
         except MalformedBody as error:
             return respond(twirp.malformed(str(error)))
-        call = Call(caller, base_url(request, control.settings.public_url), reader_of(request, control.settings))
+        call = Call(caller, base_url(request, services.settings.public_url), reader_of(request, services.settings))
         return encoded(await run_in_threadpool(method, message, call), codec)
 
     return router

@@ -9,7 +9,7 @@ from mangum import Mangum
 from mangum.types import LambdaContext
 from starlette.responses import JSONResponse
 
-from actions_cache.aws.clients import trusting
+from actions_cache.aws.clients import create_ssl_context
 from actions_cache.http.app import new_app
 from actions_cache.logs import api_gateway_refusal, handled
 from actions_cache.settings import Settings
@@ -22,9 +22,9 @@ from functions.api.tokens import TokenReader
 
 @cache
 def asgi_app() -> FastAPI:
-    control = ApiServices(Settings())
-    control.downloads.connect()
-    return create_app(control)
+    services = ApiServices(Settings())
+    services.downloads.connect()
+    return create_app(services)
 
 
 @handled
@@ -32,30 +32,30 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     return api_gateway_refusal(event) or Mangum(asgi_app(), lifespan="off")(event, context)
 
 
-def create_app(control: ApiServices) -> FastAPI:
-    settings = control.settings
-    trust = trusting(settings.extra_ca_certificates)
+def create_app(services: ApiServices) -> FastAPI:
+    settings = services.settings
+    trust = create_ssl_context(settings.extra_ca_certificates)
     tokens = TokenReader(
         settings.token_issuers,
         settings.token_audience,
         settings.token_claims,
         settings.verify_tokens,
         trust,
-        control.note_refused,
+        services.note_refused,
     )
-    app = new_app(control.telemetry, edge_key=settings.edge_key)
-    app.include_router(cache_service.routes(control, tokens))
-    app.include_router(uploads.routes(control))
-    app.include_router(uploads.head_routes(control))
-    app.include_router(artifact_cache.routes(control, tokens))
+    app = new_app(services.telemetry, edge_key=settings.edge_key)
+    app.include_router(cache_service.routes(services, tokens))
+    app.include_router(uploads.routes(services))
+    app.include_router(uploads.head_routes(services))
+    app.include_router(artifact_cache.routes(services, tokens))
     app.include_router(hook.routes())
 
-    health_of_all = Health(control.check_health)
+    health_of_all = Health(services.check_health)
 
     @app.get("/health")
     async def health() -> JSONResponse:
         faults = await health_of_all.faults()
-        said = {"ok": not faults, "faults": dict(faults), **asdict(control.release)}
+        said = {"ok": not faults, "faults": dict(faults), **asdict(services.release)}
         return JSONResponse(said, 503 if faults else 200)
 
     # The last one, since it matches everything.

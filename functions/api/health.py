@@ -67,7 +67,7 @@ class CheckHealth:
             "bucket": self.bucket.check,
             "queue": self.queue.check,
         }
-        return {name: fault for name, check in checks.items() if (fault := _fault(check))}
+        return {name: error for name, check in checks.items() if (error := _fault(check))}
 
 
 def _fault(check: Callable[[], None]) -> str | None:

@@ -325,10 +325,10 @@ def routes(service: ResultsService | None, tokens: TokenReader) -> APIRouter:
             answer = await service.ask(
                 request.method, (path, query), request_headers(headers), body, max_answer_bytes=LAMBDA_BODY_BYTES
             )
-        except NoAnswer as fault:
+        except NoAnswer as error:
             # Not the query: URLs carry signatures.
             logger.warning(
-                "the results service doesn't answer", extra={"fault": str(fault), "asked_path": path[:MAX_LOGGED_PATH]}
+                "the results service doesn't answer", extra={"error": str(error), "asked_path": path[:MAX_LOGGED_PATH]}
             )
             return _bad_gateway(f"the results service at {service.url} doesn't answer; this isn't about the cache")
         except AnswerTooLarge:

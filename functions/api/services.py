@@ -5,7 +5,16 @@ from functools import cached_property
 from actions_cache.activity import NoteActivity, NoteRefused
 from actions_cache.download_services import DownloadServices
 from actions_cache.lookup import ListSimilar, LookUp
-from actions_cache.save import Admit, CommitBlocks, CommitPieces, Finalize, ListBlocks, ReceivePart, Reserve, Seal
+from actions_cache.save import (
+    CommitBlocks,
+    CommitChunks,
+    CreateRateLimit,
+    Finalize,
+    ListBlocks,
+    ReceivePart,
+    Reserve,
+    Seal,
+)
 from actions_cache.services import CoreServices
 from functions.api.health import CheckHealth
 
@@ -20,16 +29,16 @@ class ApiServices(CoreServices):
         return ReceivePart(self.downloads.stream, self.clock, self.tokens)
 
     @cached_property
-    def admit(self) -> Admit:
-        return Admit(self.repositories, self.clock, self.settings.creates_per_minute or None)
+    def admit(self) -> CreateRateLimit:
+        return CreateRateLimit(self.repositories, self.clock, self.settings.creates_per_minute or None)
 
     @cached_property
     def note_activity(self) -> NoteActivity:
-        return NoteActivity(self.repositories, self.clock, self.lifetimes, self.threads)
+        return NoteActivity(self.repositories, self.clock, self.lifetimes, self.executor)
 
     @cached_property
     def note_refused(self) -> NoteRefused:
-        return NoteRefused(self.repositories, self.clock, self.threads)
+        return NoteRefused(self.repositories, self.clock, self.executor)
 
     @cached_property
     def reserve(self) -> Reserve:
@@ -52,8 +61,8 @@ class ApiServices(CoreServices):
         return Seal(self.table, self.bucket, self.manifests, self.clock)
 
     @cached_property
-    def commit_pieces(self) -> CommitPieces:
-        return CommitPieces(self.table, self.bucket, self.manifests, self.clock, self.finalize)
+    def commit_chunks(self) -> CommitChunks:
+        return CommitChunks(self.table, self.bucket, self.manifests, self.clock, self.finalize)
 
     @cached_property
     def finalize(self) -> Finalize:
@@ -81,7 +90,7 @@ class ApiServices(CoreServices):
             self.note_activity,
             self.lifetimes,
             self.telemetry,
-            self.threads,
+            self.executor,
         )
 
     @cached_property

@@ -124,7 +124,7 @@ class TokenReader:
     rules: Sequence[Rule] = ()
     verify: bool = True
     trust: ssl.SSLContext | None = None
-    hear_refused: Callable[[RefusedJob], None] | None = None
+    on_refused: Callable[[RefusedJob], None] | None = None
     _keys: dict[str, IssuerKeys] = field(default_factory=dict)
 
     def read(self, authorization: str | None) -> Caller:
@@ -151,8 +151,8 @@ class TokenReader:
         try:
             check_claims(self.rules, issuer, claims, self.issuers)
         except NotAdmitted as refusal:
-            if self.verify and self.hear_refused is not None:
-                self.hear_refused(refusal.job)
+            if self.verify and self.on_refused is not None:
+                self.on_refused(refusal.job)
             raise
         return caller
 

@@ -131,10 +131,10 @@ APPEND_POSITION = "x-ms-blob-condition-appendpos"
 WRONG_APPEND_SIZE = "create an append blob with no bytes; append one at least"
 
 
-def routes(control: ApiServices) -> APIRouter:
+def routes(services: ApiServices) -> APIRouter:
     router = APIRouter()
 
-    @router.put("/blobs/upload/{archive}", dependencies=[signed(control.urls, Direction.UPLOAD)])
+    @router.put("/blobs/upload/{archive}", dependencies=[signed(services.urls, Direction.UPLOAD)])
     async def upload(archive: str, request: Request) -> Response:
         comp = request.query_params.get("comp")
         match comp and comp.lower():
@@ -147,20 +147,20 @@ def routes(control: ApiServices) -> APIRouter:
             case "appendblock":
                 return await append_block(archive, request)
             case "seal":
-                await run_in_threadpool(control.seal, archive)
+                await run_in_threadpool(services.seal, archive)
                 return answered(f'"{archive}"', 200)
             case _:
                 raise InvalidRequest(f"comp={comp} isn't supported; it may be block, blocklist, appendblock or seal")
 
-    @router.get("/blobs/upload/{archive}", dependencies=[signed(control.urls, Direction.UPLOAD)])
+    @router.get("/blobs/upload/{archive}", dependencies=[signed(services.urls, Direction.UPLOAD)])
     async def get_block_list(archive: str, request: Request) -> Response:
         if request.query_params.get("comp", "").lower() != "blocklist":
             message = "an upload URL can't be read from; ask the cache service for a download URL"
             return respond(azure.error(405, "UnsupportedHttpVerb", message))
         wanted = request.query_params.get("blocklisttype", "committed").lower()
-        blocks = await run_in_threadpool(control.list_blocks, archive)
+        blocks = await run_in_threadpool(services.list_blocks, archive)
         size = sum(block.size for block in blocks.committed)
-        headers = {**azure.blob_headers(f'"{archive}"', control.clock.now()), "x-ms-blob-content-length": str(size)}
+        headers = {**azure.blob_headers(f'"{archive}"', services.clock.now()), "x-ms-blob-content-length": str(size)}
         return Response(render_block_list(blocks, wanted), headers=headers, media_type="application/xml")
 
     async def put_part(archive: str, block_id: str | None, request: Request) -> Response:
@@ -172,7 +172,7 @@ def routes(control: ApiServices) -> APIRouter:
         size = _announced_size(request)
         if isinstance(size, Response):
             return size
-        part = await control.receive_part(archive, block_id, size, request.stream())
+        part = await services.receive_part(archive, block_id, size, request.stream())
         return answered(part.etag)
 
     async def create_append_blob(archive: str, request: Request) -> Response:
@@ -181,7 +181,7 @@ def routes(control: ApiServices) -> APIRouter:
             return size
         if size:
             return respond(azure.error(400, "InvalidHeaderValue", WRONG_APPEND_SIZE))
-        part = await control.receive_part.new_append(archive)
+        part = await services.receive_part.new_append(archive)
         return answered(part.etag)
 
     async def append_block(archive: str, request: Request) -> Response:
@@ -192,14 +192,14 @@ def routes(control: ApiServices) -> APIRouter:
         if not size:
             return respond(azure.error(400, "InvalidHeaderValue", WRONG_APPEND_SIZE))
         offset = request.headers.get(APPEND_POSITION)
-        part = await control.receive_part.appended(archive, offset, size, request.stream())
+        part = await services.receive_part.appended(archive, offset, size, request.stream())
         answer = answered(part.etag)
         answer.headers["x-ms-blob-append-offset"] = str(ArchiveKeys(archive).offset_of_appended(part.key) or 0)
         return answer
 
     async def put_block_list(archive: str, request: Request) -> Response:
         block_ids = parse_block_list(await read_body(request, LAMBDA_BODY_BYTES))
-        await run_in_threadpool(control.commit_blocks, archive, block_ids)
+        await run_in_threadpool(services.commit_blocks, archive, block_ids)
         return answered(f'"{archive}"')
 
     def answered(etag: str, status: int = 201) -> Response:
@@ -207,7 +207,7 @@ def routes(control: ApiServices) -> APIRouter:
         return Response(
             status_code=status,
             headers={
-                **azure.blob_headers(etag, control.clock.now()),
+                **azure.blob_headers(etag, services.clock.now()),
                 "x-ms-request-server-encrypted": "true",
             },
         )
@@ -234,12 +234,12 @@ def _announced_size(request: Request) -> int | Response:
     return int(size)
 
 
-def head_routes(control: ApiServices) -> APIRouter:
+def head_routes(services: ApiServices) -> APIRouter:
     router = APIRouter()
 
-    @router.head("/blobs/download/{archive}", dependencies=[signed(control.urls, Direction.DOWNLOAD)])
+    @router.head("/blobs/download/{archive}", dependencies=[signed(services.urls, Direction.DOWNLOAD)])
     async def describe(archive: str, request: Request) -> Response:
-        content = await control.downloads.download.describe(archive)
+        content = await services.downloads.download.describe(archive)
         check_if_match(request, content)
         return Response(headers=content_headers(content))
 

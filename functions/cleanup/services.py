@@ -6,7 +6,7 @@ from actions_cache.activity import ReadActivity
 from actions_cache.cleanup import CleanUp, FindOrphans
 from actions_cache.schema import Migrate
 from actions_cache.services import CoreServices
-from actions_cache.usage import EstimateCost, ReconcileUsage, TellCost, wait_for_index
+from actions_cache.usage import EstimateCost, PublishCost, ReconcileUsage, wait_for_index
 
 
 class CleanupServices(CoreServices):
@@ -36,9 +36,9 @@ class CleanupServices(CoreServices):
         return FindOrphans(self.table, self.bucket, self.tokens, self.telemetry)
 
     @cached_property
-    def tell_cost(self) -> TellCost:
-        activity = ReadActivity(self.repositories, self.clock, self.threads)
-        return TellCost(EstimateCost(self.repositories, activity), self.telemetry)
+    def publish_cost(self) -> PublishCost:
+        activity = ReadActivity(self.repositories, self.clock, self.executor)
+        return PublishCost(EstimateCost(self.repositories, activity), self.telemetry)
 
     @cached_property
     def migrate(self) -> Migrate:

@@ -49,10 +49,10 @@ FIRST_BYTES_SECONDS = 4
 
 
 def create_app(data: DownloadServices) -> FastAPI:
-    telemetry = data.control.telemetry
-    app = new_app(telemetry, edge_key=data.control.settings.edge_key)
-    by_signature = [signed(data.control.urls, Direction.DOWNLOAD)]
-    settings = data.control.settings
+    telemetry = data.core.telemetry
+    app = new_app(telemetry, edge_key=data.core.settings.edge_key)
+    by_signature = [signed(data.core.urls, Direction.DOWNLOAD)]
+    settings = data.core.settings
 
     @app.get("/blobs/download/{archive}", dependencies=by_signature)
     async def download(archive: str, request: Request) -> Response:
@@ -61,10 +61,10 @@ def create_app(data: DownloadServices) -> FastAPI:
         azure_range = request.headers.get("x-ms-range")
         wanted = azure_range if azure_range is not None else plain_range(request, archive)
         pins_our_etag = "if-match" in request.headers or "if-range" in request.headers
-        reads_plainly = azure_range is None and not pins_our_etag
+        can_read_from_s3 = azure_range is None and not pins_our_etag
         may_use_edge = came_through_edge(request) and settings.seek_through is SeekThrough.EDGE
         answer_by = asyncio.get_running_loop().time() + ANSWER_SECONDS
-        delivered = await data.download(archive, wanted, reads_plainly=reads_plainly, through_edge=may_use_edge)
+        delivered = await data.download(archive, wanted, can_read_from_s3=can_read_from_s3, through_edge=may_use_edge)
         if isinstance(delivered, Redirect):
             return redirect(absolute(delivered.url, base_url(request, settings.public_url)))
         check_if_match(request, delivered)
@@ -110,9 +110,9 @@ class ArchiveResponse(StreamingResponse):
             max_seconds: of the whole stream.
             telemetry: hears of a stream that broke.
         """
-        patience = max(FIRST_BYTES_SECONDS, answer_by - asyncio.get_running_loop().time())
+        timeout = max(FIRST_BYTES_SECONDS, answer_by - asyncio.get_running_loop().time())
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeout):
                 first_chunk = await anext(content.chunks, b"")
         except TimeoutError:
             raise TryAgain("the storage behind this cache doesn't bring the first bytes; try again") from None
@@ -122,9 +122,9 @@ class ArchiveResponse(StreamingResponse):
         """Raises StreamBroken, by which the web server breaks the connection."""
         try:
             await self._send_all(send)
-        except Exception as fault:
-            self._telemetry.tell(events.stream_broken(self._sent, self._content.wanted.size, fault))
-            raise StreamBroken from fault
+        except Exception as error:
+            self._telemetry.emit(events.stream_broken(self._sent, self._content.wanted.size, error))
+            raise StreamBroken from error
 
     async def _send_all(self, send: Send) -> None:
         async with asyncio.timeout(self._max_seconds), aclosing(self._content.chunks) as chunks:

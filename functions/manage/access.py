@@ -27,7 +27,7 @@ _DOCUMENTED = HTTPBearer(auto_error=False, description="The admin's token, or th
 
 
 @dataclass(frozen=True, slots=True)
-class Doorkeeper:
+class Authenticator:
     management: ManagementServices
 
     def role_of(self, request: Request) -> Role:
@@ -37,7 +37,7 @@ class Doorkeeper:
             return Role.READ_ONLY if request.method in READING else Role.ADMIN
         if "authorization" not in request.headers and (session := session_of(request, self.management)):
             if request.method not in READING:
-                check_same_origin(request, self.management.control.settings.public_url)
+                check_same_origin(request, self.management.core.settings.public_url)
             return session.role
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() not in SCHEMES or not token.strip():

@@ -19,7 +19,7 @@ from actions_cache.http.app import base_url, came_through_edge, signer
 from actions_cache.http.schemas import GithubCaches, GithubError, GithubUsage
 from actions_cache.manage import Deletion, Listing
 from actions_cache.management_services import ManagementServices
-from functions.manage.access import Doorkeeper, name_of
+from functions.manage.access import Authenticator, name_of
 from functions.manage.query_params import Digits, GithubDelete, GithubList
 
 Number = Annotated[int, Digits, Path(ge=0, lt=MAX_NUMBER)]
@@ -27,7 +27,7 @@ Number = Annotated[int, Digits, Path(ge=0, lt=MAX_NUMBER)]
 FAULTS: dict[int | str, dict[str, Any]] = {status: {"model": GithubError} for status in (401, 403, 404, 422, 503)}
 
 
-def routes(management: ManagementServices, doorkeeper: Doorkeeper) -> APIRouter:
+def routes(management: ManagementServices, authenticator: Authenticator) -> APIRouter:
     """By `owner/repository`, and by the id, which GitHub has too."""
     router = APIRouter(tags=["GitHub's REST endpoints"], responses=FAULTS)
 
@@ -37,24 +37,26 @@ def routes(management: ManagementServices, doorkeeper: Doorkeeper) -> APIRouter:
     def by_id(repository_id: str) -> Repository:
         return management.find_repository(repository_id)
 
-    router.include_router(_of_one(management, doorkeeper, by_name), prefix="/repos/{owner}/{repo}/actions")
+    router.include_router(_of_one(management, authenticator, by_name), prefix="/repos/{owner}/{repo}/actions")
     # Greedy: an id of an issuer that isn't github.com has slashes.
-    router.include_router(_of_one(management, doorkeeper, by_id), prefix="/repositories/{repository_id:path}/actions")
+    router.include_router(
+        _of_one(management, authenticator, by_id), prefix="/repositories/{repository_id:path}/actions"
+    )
     return router
 
 
-def _of_one(management: ManagementServices, doorkeeper: Doorkeeper, find: Callable[..., Repository]) -> APIRouter:
+def _of_one(management: ManagementServices, authenticator: Authenticator, find: Callable[..., Repository]) -> APIRouter:
     router = APIRouter()
-    settings = management.control.settings
-    Reader = Annotated[Role, Depends(doorkeeper.reader)]  # noqa: N806 - a type
-    Admin = Annotated[Role, Depends(doorkeeper.admin)]  # noqa: N806 - a type
+    settings = management.core.settings
+    Reader = Annotated[Role, Depends(authenticator.reader)]  # noqa: N806 - a type
+    Admin = Annotated[Role, Depends(authenticator.admin)]  # noqa: N806 - a type
     Found = Annotated[Repository, Depends(find)]  # noqa: N806 - a type
 
     @router.get("/caches")
     def list_caches(
         request: Request, response: Response, _: Reader, found: Found, asked: Annotated[GithubList, Query()]
     ) -> GithubCaches:
-        wanted, order, page = asked.wanted()
+        wanted, order, page = asked.to_filter()
         listing = management.list_entries(found.id, wanted, order, page)
         response.headers.update(links(request, settings.public_url, page, listing.total))
         return GithubCaches.of(listing)
@@ -63,7 +65,7 @@ def _of_one(management: ManagementServices, doorkeeper: Doorkeeper, find: Callab
     def delete_by_key(
         request: Request, role: Admin, found: Found, asked: Annotated[GithubDelete, Query()]
     ) -> GithubCaches:
-        deletion = management.delete_entries(found.id, asked.wanted())
+        deletion = management.delete_entries(found.id, asked.to_filter())
         note_deletion(management, request, role, found, deletion)
         if not deletion.archives:
             raise NotFound(f"no cache has the key {asked.key!r}" + (f" and the ref {asked.ref!r}" if asked.ref else ""))
@@ -89,14 +91,14 @@ def note_deletion(
     """Who deleted what; nothing where nothing was."""
     if deletion.archives:
         by = name_of(request, role)
-        management.control.telemetry.tell(events.entries_deleted(repository.id, by, deletion.archives))
+        management.core.telemetry.emit(events.entries_deleted(repository.id, by, deletion.archives))
 
 
 def links(request: Request, public_url: str | None, page: Page, total: int) -> dict[str, str]:
     """A header, or none where there is one page."""
     last = page.last_of(total)
     numbers = {"prev": page.number - 1, "next": page.number + 1, "last": last, "first": 1}
-    shown = {
+    format_timestamp = {
         rel: number
         for rel, number in numbers.items()
         if 1 <= number <= last
@@ -104,7 +106,7 @@ def links(request: Request, public_url: str | None, page: Page, total: int) -> d
         and not (rel in ("next", "last") and page.number >= last)
     }
     url = _asked(request, public_url)
-    written = [f'<{url.include_query_params(page=number)}>; rel="{rel}"' for rel, number in shown.items()]
+    written = [f'<{url.include_query_params(page=number)}>; rel="{rel}"' for rel, number in format_timestamp.items()]
     return {"Link": ", ".join(written)} if written else {}
 
 

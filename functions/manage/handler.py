@@ -14,7 +14,7 @@ from actions_cache.management_services import ManagementServices
 from actions_cache.services import CoreServices
 from actions_cache.settings import Settings
 from functions.manage import github_api, management_api, page, session
-from functions.manage.access import Doorkeeper, IamPaths
+from functions.manage.access import Authenticator, IamPaths
 
 
 @cache
@@ -37,10 +37,10 @@ API's own URL, for those who sign by IAM.
 
 def create_app(management: ManagementServices) -> FastAPI:
     app = new_app(
-        management.control.telemetry,
+        management.core.telemetry,
         github,
-        edge_key=management.control.settings.edge_key,
-        public_url=management.control.settings.public_url,
+        edge_key=management.core.settings.edge_key,
+        public_url=management.core.settings.public_url,
         is_for_people=True,
         openapi_url="/manage/openapi.json",
         docs_url=None,
@@ -50,10 +50,10 @@ def create_app(management: ManagementServices) -> FastAPI:
         description=DESCRIPTION,
     )
     app.add_middleware(IamPaths)
-    doorkeeper = Doorkeeper(management)
-    app.include_router(github_api.routes(management, doorkeeper))
-    app.include_router(github_api.routes(management, doorkeeper), prefix="/api/v3", include_in_schema=False)
+    authenticator = Authenticator(management)
+    app.include_router(github_api.routes(management, authenticator))
+    app.include_router(github_api.routes(management, authenticator), prefix="/api/v3", include_in_schema=False)
     app.include_router(session.routes(management))
     app.include_router(page.routes())
-    app.include_router(management_api.routes(management, doorkeeper))
+    app.include_router(management_api.routes(management, authenticator))
     return app

@@ -14,7 +14,7 @@ from actions_cache.domain.entry import MAX_NAME_CHARACTERS, MAX_RESTORE_KEYS
 from actions_cache.domain.listing import MAX_PER_PAGE, Direction, EntryFilter, Order, Page, SortBy
 from actions_cache.domain.timing import Millis
 from actions_cache.explain import MAX_REFS
-from actions_cache.http.schemas import parse_moment
+from actions_cache.http.schemas import parse_timestamp
 from actions_cache.usage import USUAL_HOURS
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
@@ -33,7 +33,7 @@ PerPage = Annotated[int, Digits, Field(ge=1, le=MAX_PER_PAGE)]
 Hours = Annotated[int, Digits, Field(ge=1, le=TALLIES_KEPT // HOUR)]
 
 
-class Asked(BaseModel):
+class QueryParams(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
@@ -50,7 +50,7 @@ _SORTED_BY = {
 }
 
 
-class GithubList(Asked):
+class GithubList(QueryParams):
     key: Text | None = Field(None, description="a key, or its beginning")
     ref: Text | None = Field(None, description="in full, as in `refs/heads/main` or `refs/pull/7/merge`")
     sort: GithubSort = GithubSort.LAST_ACCESSED_AT
@@ -58,20 +58,20 @@ class GithubList(Asked):
     per_page: PerPage = 30
     page: PageNumber = 1
 
-    def wanted(self) -> tuple[EntryFilter, Order, Page]:
+    def to_filter(self) -> tuple[EntryFilter, Order, Page]:
         order = Order(_SORTED_BY[self.sort], self.direction)
         return EntryFilter(key_prefix=self.key, ref=self.ref), order, Page(self.page, self.per_page)
 
 
-class GithubDelete(Asked):
+class GithubDelete(QueryParams):
     key: Text = Field(description="the whole key")
     ref: Text | None = Field(None, description="in full; without it the entries of all refs go")
 
-    def wanted(self) -> EntryFilter:
+    def to_filter(self) -> EntryFilter:
         return EntryFilter(key=self.key, ref=self.ref)
 
 
-class ListEntries(Asked):
+class ListEntries(QueryParams):
     search: Text | None = Field(None, description="stands somewhere in the key, in any case of letters")
     key_prefix: Text | None = None
     ref: Text | None = None
@@ -81,16 +81,16 @@ class ListEntries(Asked):
     per_page: PerPage = 30
     page: PageNumber = 1
 
-    def wanted(self) -> tuple[EntryFilter, Order, Page]:
+    def to_filter(self) -> tuple[EntryFilter, Order, Page]:
         wanted = EntryFilter(search=self.search, key_prefix=self.key_prefix, ref=self.ref, version=self.version)
         return wanted, Order(self.sort, self.direction), Page(self.page, self.per_page)
 
 
-class DeleteOne(Asked):
+class DeleteOne(QueryParams):
     dry_run: bool = False
 
 
-class DeleteEntries(Asked):
+class DeleteEntries(QueryParams):
     """At least one filter; all that are given must hold."""
 
     key: Text | None = Field(None, description="the whole key")
@@ -101,19 +101,19 @@ class DeleteEntries(Asked):
     unused_since: Text | None = Field(None, description="not restored since: as older_than")
     dry_run: bool = False
 
-    def wanted(self, now: Millis) -> EntryFilter:
+    def to_filter(self, now: Millis) -> EntryFilter:
         """Raises InvalidRequest for a moment that can't be read."""
         return EntryFilter(
             key=self.key,
             key_prefix=self.key_prefix,
             ref=self.ref,
             version=self.version,
-            created_before=None if self.older_than is None else parse_moment("older_than", self.older_than, now),
-            unused_since=None if self.unused_since is None else parse_moment("unused_since", self.unused_since, now),
+            created_before=None if self.older_than is None else parse_timestamp("older_than", self.older_than, now),
+            unused_since=None if self.unused_since is None else parse_timestamp("unused_since", self.unused_since, now),
         )
 
 
-class MatchKeys(Asked):
+class MatchKeys(QueryParams):
     repository: Text = Field(description="its id, or `owner/repository`")
     key: Text
     restore_key: list[Text] = Field([], max_length=MAX_RESTORE_KEYS, description="once for each, in their order")
@@ -123,10 +123,10 @@ class MatchKeys(Asked):
     version: Text | None = Field(None, description="without it, each that such a key was saved with")
 
 
-class ReadActivity(Asked):
+class ReadActivity(QueryParams):
     repository: Text | None = Field(None, description="its id, or `owner/repository`; without it, all together")
     hours: Hours = 24
 
 
-class EstimateCost(Asked):
+class EstimateCost(QueryParams):
     hours: Hours = Field(USUAL_HOURS, description="that the month is taken to go on like")

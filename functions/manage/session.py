@@ -12,7 +12,7 @@ from actions_cache.domain.access import ManagementTokens, Role
 from actions_cache.domain.errors import PermissionDenied, Unauthenticated
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.http.app import base_url, is_secure
-from actions_cache.http.schemas import shown
+from actions_cache.http.schemas import format_timestamp
 from actions_cache.management_services import ManagementServices
 
 SESSION: Millis = 8 * 3600 * SECOND
@@ -25,17 +25,17 @@ class Session:
     expires_at: Millis
 
 
-def begun(role: Role, now: Millis) -> Session:
+def new_session(role: Role, now: Millis) -> Session:
     return Session(role, now + SESSION)
 
 
-def sealed(session: Session, tokens: ManagementTokens) -> str:
+def encode_session(session: Session, tokens: ManagementTokens) -> str:
     """What a cookie may hold: letters, digits, hyphens and points. No token follows from it."""
     expires = str(session.expires_at // SECOND)
     return f"{session.role}.{expires}.{_sign(session.role, expires, tokens)}"
 
 
-def opened(value: str, now: Millis, tokens: ManagementTokens) -> Session | None:
+def decode_session(value: str, now: Millis, tokens: ManagementTokens) -> Session | None:
     """None when it was altered, signed by other tokens, or is over."""
     role, _, rest = value.partition(".")
     expires, _, signature = rest.partition(".")
@@ -63,7 +63,7 @@ class Token(BaseModel):
     token: Annotated[str, Field(max_length=1024)]
 
 
-class Standing(BaseModel):
+class SessionInfo(BaseModel):
     """Args: role: null for nobody."""
 
     role: Role | None = None
@@ -72,40 +72,40 @@ class Standing(BaseModel):
 
 def routes(management: ManagementServices) -> APIRouter:
     router = APIRouter(prefix=f"{PATH}/session", include_in_schema=False)
-    control = management.control
+    services = management.core
 
     @router.get("")
-    def standing(request: Request) -> Standing:
+    def standing(request: Request) -> SessionInfo:
         """Who is signed in, by the cookie; nobody is no error."""
-        return _standing(session_of(request, management))
+        return _session_info(session_of(request, management))
 
     @router.post("")
-    def sign_in(request: Request, given: Token, response: Response) -> Standing:
+    def sign_in(request: Request, given: Token, response: Response) -> SessionInfo:
         """Takes a token once, and sets the cookie."""
-        check_same_origin(request, control.settings.public_url)
+        check_same_origin(request, services.settings.public_url)
         tokens = management.secret.tokens()
         role = tokens.role_of(given.token.strip())
         if role is None:
             raise Unauthenticated("this is neither the admin's token nor the read-only one")
-        session = begun(role, control.clock.now())
-        _set_cookie(response, request, sealed(session, tokens), SESSION, control.settings.public_url)
-        return _standing(session)
+        session = new_session(role, services.clock.now())
+        _set_cookie(response, request, encode_session(session, tokens), SESSION, services.settings.public_url)
+        return _session_info(session)
 
     @router.delete("")
-    def sign_out(request: Request, response: Response) -> Standing:
+    def sign_out(request: Request, response: Response) -> SessionInfo:
         """Has the browser forget the cookie."""
-        check_same_origin(request, control.settings.public_url)
-        _set_cookie(response, request, "", 0, control.settings.public_url)
-        return Standing()
+        check_same_origin(request, services.settings.public_url)
+        _set_cookie(response, request, "", 0, services.settings.public_url)
+        return SessionInfo()
 
     return router
 
 
 def session_of(request: Request, management: ManagementServices) -> Session | None:
-    value = request.cookies.get(_cookie_name(request, management.control.settings.public_url))
+    value = request.cookies.get(_cookie_name(request, management.core.settings.public_url))
     if not value:
         return None
-    return opened(value, management.control.clock.now(), management.secret.tokens())
+    return decode_session(value, management.core.clock.now(), management.secret.tokens())
 
 
 def check_same_origin(request: Request, public_url: str | None) -> None:
@@ -138,5 +138,9 @@ def _cookie_name(request: Request, public_url: str | None) -> str:
     return SECURE_COOKIE if is_secure(request, public_url) else COOKIE
 
 
-def _standing(session: Session | None) -> Standing:
-    return Standing() if session is None else Standing(role=session.role, expires_at=shown(session.expires_at))
+def _session_info(session: Session | None) -> SessionInfo:
+    return (
+        SessionInfo()
+        if session is None
+        else SessionInfo(role=session.role, expires_at=format_timestamp(session.expires_at))
+    )

@@ -22,7 +22,7 @@ _COUNT = re.compile("[0-9]{1,9}")
 
 
 @cache
-def control() -> MergeServices:
+def services() -> MergeServices:
     return MergeServices(Settings(), calls=LONG_CALLS)
 
 
@@ -33,7 +33,7 @@ def lambda_handler(event: Any, context: LambdaContext) -> Any:
             _work_off(record.body, lambda_context.get_remaining_time_in_millis)
         except Exception:
             # The message's own visibility timeout is for workers that died.
-            control().queue.deliver_again_in(record.receipt_handle, retry_after(deliveries_of(record.raw_event)))
+            services().queue.deliver_again_in(record.receipt_handle, retry_after(deliveries_of(record.raw_event)))
             raise
 
     records = event.get("Records") if isinstance(event, dict) else None
@@ -58,12 +58,12 @@ def _work_off(body: str, remaining: Callable[[], Millis]) -> None:
         message = decode_message(body)
     except ValueError:
         logger.exception("not a merge message")
-        control().queue.give_up(body)
+        services().queue.give_up(body)
         return
     try:
-        control().merge(message, remaining)
+        services().merge(message, remaining)
     except GivenUp:
-        control().queue.give_up(body)
+        services().queue.give_up(body)
 
 
 def _is_message(record: object) -> bool:

@@ -7,7 +7,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from actions_cache.logs import handled, logger, refusal
 from actions_cache.settings import Settings
-from functions.rotate.cloudformation import answered
+from functions.rotate.cloudformation import run_and_respond
 from functions.rotate.services import RotateServices
 
 CUSTOM_RESOURCE = frozenset({"RequestType", "ResponseURL", "LogicalResourceId", "StackId", "RequestId"})
@@ -26,7 +26,7 @@ def lambda_handler(event: Any, context: LambdaContext) -> dict[str, str]:
         wanted = "a schedule's event, or CloudFormation's with " + ", ".join(sorted(CUSTOM_RESOURCE))
         return refusal(event, wanted)
     if "RequestType" in event:
-        return answered(event, context, lambda: secrets().rotate_secret.tell_edge())  # noqa: PLW0108 - settings too may fail
+        return run_and_respond(event, context, lambda: secrets().rotate_secret.tell_edge())  # noqa: PLW0108 - settings too may fail
     phase = secrets().rotate_secret()
     logger.info("rotation", phase=phase)
     return {"phase": phase}

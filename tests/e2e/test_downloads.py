@@ -8,7 +8,7 @@ import pytest
 from tests.support.clients.wire import ACTIONS_CACHE, GO, OPENDAL, Job, Reply, send
 
 SCCACHE = "sccache/0.16.0"
-PLAIN_READERS = [ACTIONS_CACHE, OPENDAL, SCCACHE]
+S3_READERS = [ACTIONS_CACHE, OPENDAL, SCCACHE]
 OTHERS = [GO, "azsdk-go-azblob/v1.5.0 (go1.24; linux)", "azsdk-python-storage-blob/12.31.1", "", "curl/8"]
 
 
@@ -19,7 +19,7 @@ def as_client(job: Job, user_agent: str) -> Job:
 # ------------------------------------------------------------------ where a client is sent
 
 
-@pytest.mark.parametrize("user_agent", PLAIN_READERS)
+@pytest.mark.parametrize("user_agent", S3_READERS)
 def test_clients_that_read_plainly_get_one_object_from_the_store_itself(job: Job, user_agent: str):
     job.save("key", b"data")
 

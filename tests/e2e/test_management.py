@@ -135,7 +135,7 @@ def test_gh_turns_pages_behind_a_proxy_that_hides_its_tls(tmp_path: Path, reposi
             job = V1(server, managed.job.token)
             for key in ("npm-1", "npm-2", "yarn-1"):
                 number = job.reserve(key)
-                job.piece(number, "bytes 0-0/*", b"x")
+                job.chunk(number, "bytes 0-0/*", b"x")
                 assert job.commit(number, 1).status == 204
             gh = gh_at(url, certificate, managed)
             pages = gh("api", "--paginate", f"repos/example/{managed.repo}/actions/caches?per_page=1", "--jq", PAGED)

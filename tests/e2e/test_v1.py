@@ -23,11 +23,11 @@ def assert_refused(reply: Reply, status: int, *words: str) -> None:
 def test_pieces_out_of_order_and_sent_again_become_an_entry_that_v2_restores_too(v1: V1, job: Job):
     number = v1.reserve()
     for place, body in (("6-9", b"6789"), ("0-2", b"???"), ("3-5", b"345"), ("0-2", b"012")):
-        assert v1.piece(number, f"bytes {place}/*", body).status == 204
+        assert v1.chunk(number, f"bytes {place}/*", body).status == 204
     assert v1.look_up().status == 204, "not visible before the commit"
     assert v1.commit(number, 10).status == 204
     assert v1.commit(number, 10).status == 204, "its answer may have been lost"
-    assert_refused(v1.piece(number, "bytes 0-2/*", b"???"), 400, "committed")
+    assert_refused(v1.chunk(number, "bytes 0-2/*", b"???"), 400, "committed")
     assert_refused(v1.commit(number, 9), 400, "10 bytes arrived")
 
     hit = v1.look_up("nothing,ke").json
@@ -72,17 +72,17 @@ def test_after_a_miss_a_job_is_told_of_entries_by_other_versions_that_it_may_rea
 def test_an_empty_cache_and_one_of_a_single_piece_are_saved(v1: V1, job: Job, pieces: list[bytes]):
     number, size = v1.reserve(), sum(map(len, pieces))
     for body in pieces:
-        assert v1.piece(number, f"bytes 0-{size - 1}/*", body).status == 204
+        assert v1.chunk(number, f"bytes 0-{size - 1}/*", body).status == 204
     assert v1.commit(number, size).status == 204
     assert job.restore("key").body == b"".join(pieces)
 
 
 def test_a_commit_that_names_another_size_changes_nothing(v1: V1, job: Job):
     number = v1.reserve()
-    v1.piece(number, "bytes 0-2/*", b"012")
+    v1.chunk(number, "bytes 0-2/*", b"012")
     assert_refused(v1.commit(number, 4), 400, "3 bytes arrived")
     assert v1.look_up().status == 204
-    v1.piece(number, "bytes 3-3/*", b"3")
+    v1.chunk(number, "bytes 3-3/*", b"3")
     assert v1.commit(number, 4).status == 204
     assert job.restore("key").body == b"0123"
 
@@ -90,18 +90,18 @@ def test_a_commit_that_names_another_size_changes_nothing(v1: V1, job: Job):
 @pytest.mark.parametrize("body", [b"01", b"0123", b""], ids=["too short", "too long", "empty"])
 def test_a_piece_of_another_length_than_announced_is_refused_and_not_kept(v1: V1, body: bytes):
     number = v1.reserve()
-    assert_refused(v1.piece(number, "bytes 0-2/*", body), 400, "announces 3 bytes")
+    assert_refused(v1.chunk(number, "bytes 0-2/*", body), 400, "announces 3 bytes")
     assert_refused(v1.commit(number, 3), 400, "0 bytes arrived")
 
 
 def test_a_piece_larger_than_the_store_takes_is_refused_before_its_bytes_come(v1: V1):
-    assert_refused(v1.piece(v1.reserve(), f"bytes 0-{10**15 - 1}/*", b""), 413, "the piece has")
+    assert_refused(v1.chunk(v1.reserve(), f"bytes 0-{10**15 - 1}/*", b""), 413, "the piece has")
 
 
 @pytest.mark.parametrize("number", ["0", "1", "-1", "x", "9" * 40, "%00", "²"])
 def test_an_upload_that_nobody_reserved_is_not_found(v1: V1, number: str):
     path = number.encode().decode("latin-1") if number.isascii() else "%C2%B2"
-    assert_refused(v1.piece(path, "bytes 0-0/*", b"0"), 404)
+    assert_refused(v1.chunk(path, "bytes 0-0/*", b"0"), 404)
     assert_refused(v1.commit(path, 1), 404)
 
 
@@ -109,10 +109,10 @@ def test_nobody_elses_upload_can_be_written_or_committed(v1: V1, repository: str
     number = v1.reserve()
     others = [runtime_token(), runtime_token([("refs/heads/another", READ_WRITE)], repository)]
     for other in (V1(v1.server, token) for token in others):
-        assert_refused(other.piece(number, "bytes 0-0/*", b"0"), 404)
+        assert_refused(other.chunk(number, "bytes 0-0/*", b"0"), 404)
         assert_refused(other.commit(number, 0), 404)
     reader = V1(v1.server, runtime_token([(BRANCH, READ), (DEFAULT_BRANCH, READ)], repository))
-    assert_refused(reader.piece(number, "bytes 0-0/*", b"0"), 403, "cache write denied")
+    assert_refused(reader.chunk(number, "bytes 0-0/*", b"0"), 403, "cache write denied")
     assert_refused(reader.post("caches", key="another", version=VERSION), 403, "cache write denied")
 
 

@@ -56,7 +56,7 @@ class Stage:
     """
 
     url: str
-    control: AllServices
+    services: AllServices
     issuer: Issuer
     other: Issuer
     journey: Journey
@@ -74,13 +74,13 @@ class Stage:
 
     def everything(self) -> tuple[Any, ...]:
         """What stands in tables and bucket."""
-        table = self.control.table
+        table = self.services.table
         items = [model.scan() for model in (table._archives, table._entries, table._reservations)]
         rows = [sorted(repr(sorted(item.attribute_values.items())) for item in all_of) for all_of in items]
-        return (*rows, sorted((part.key, part.etag) for part in self.control.bucket.list("")))
+        return (*rows, sorted((part.key, part.etag) for part in self.services.bucket.list("")))
 
     def archive_of(self, repository: str, scope: str, key: str) -> str | None:
-        entry = self.control.table.entry(self.entry_name(repository, scope, key))
+        entry = self.services.table.entry(self.entry_name(repository, scope, key))
         return entry.archive_id if entry else None
 
     def entry_name(self, repository: str, scope: str, key: str) -> EntryName:
@@ -105,20 +105,20 @@ def verified_stage(template: Template, endpoints: Endpoints, session: boto3.Sess
             "token_issuers": f"{issuer.url},{other.url}",
             "token_claims": f"any@{issuer.url},repository_id={OURS}@{other.url}",
         }
-        control = AllServices(settings_for(resources.environment("ApiFunction"), **changes), clock)
-        control.session = session
+        services = AllServices(settings_for(resources.environment("ApiFunction"), **changes), clock)
+        services.session = session
         s3 = session.client("s3", endpoint_url=endpoints.store)
-        signer = S3Signer(s3, control.settings.bucket, cast("Any", session.get_credentials()))
-        known = KnownValues({"url-signing-secrets": " ".join(control.urls.secrets.current())})
+        signer = S3Signer(s3, services.settings.bucket, cast("Any", session.get_credentials()))
+        known = KnownValues({"url-signing-secrets": " ".join(services.urls.secrets.current())})
         apps = {
-            "ApiFunction": create_api(control),
-            "DownloadFunction": create_download(control.downloads),
-            "ManageFunction": create_management(ManagementServices(control)),
+            "ApiFunction": create_api(services),
+            "DownloadFunction": create_download(services.downloads),
+            "ManageFunction": create_management(ManagementServices(services)),
         }
         behind = Gateway.of(template, apps)
         edge = Edge(Distribution.of(template), EdgeRuntime(), known, BucketOrigin(signer), behind)
         with served(edge, lifespan="on") as url:
-            yield Stage(url, control, issuer, other, Journey(control, clock, clients.s3, clients.sqs))
+            yield Stage(url, services, issuer, other, Journey(services, clock, clients.s3, clients.sqs))
 
 
 def now() -> Millis:

@@ -13,9 +13,9 @@ from tests.support.journey import Journey, name
 
 def on_real_time(journey: Journey) -> Journey:
     """The racers have no common clock that a test could set."""
-    control = AllServices(journey.control.settings, SystemClock())
-    control.session = journey.control.session
-    return replace(journey, control=control)
+    services = AllServices(journey.services.settings, SystemClock())
+    services.session = journey.services.session
+    return replace(journey, services=services)
 
 
 def race_for_claims(journey: Journey, racers: Racers, rounds: int) -> None:
@@ -65,9 +65,9 @@ RACES = {
 
 def _with(journey: Journey, archive: Archive, merge: Merge) -> Archive:
     """As after a claim, with plenty of lease."""
-    now = journey.control.clock.now()
+    now = journey.services.clock.now()
     merge = replace(merge, claim_token="claim", claimed_at=now, sent_at=now, lease_until=now + 10**6)
     if merge.state is MergeState.QUEUED:
         merge = replace(merge, lease_until=0)
     assert claim.needs_merge(archive)
-    return journey.control.table.replace_archive(archive, replace(archive, merge=merge))
+    return journey.services.table.replace_archive(archive, replace(archive, merge=merge))

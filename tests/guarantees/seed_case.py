@@ -67,23 +67,23 @@ class SeedCase:
     def run(self) -> None:
         """Raises: AssertionError: naming the promise that was broken."""
         journey = self.journey
-        half_way = HalfWay(journey.control.bucket)
-        merge = self.break_merge(replace(journey.control.merge, bucket=half_way), journey)
-        data = DownloadServices(journey.control)
+        half_way = HalfWay(journey.services.bucket)
+        merge = self.break_merge(replace(journey.services.merge, bucket=half_way), journey)
+        data = DownloadServices(journey.services)
         data.download = replace(data.download, reader=self.break_reader(data.stream, half_way))
 
         entry = journey.save(KEY, *PARTS)
         parts = [key for key in journey.keys(entry.archive_id) if key.startswith("parts/")]
         [message] = journey.messages()
         merge_ended = threading.Event()
-        with ThreadPoolExecutor(2 + READERS) as threads, served(create_app(data)) as base_url:
+        with ThreadPoolExecutor(2 + READERS) as executor, served(create_app(data)) as base_url:
             try:
                 # The queue delivers at least once: here twice, at the same time.
-                merges = [threads.submit(merge, message, plenty) for _ in range(2)]
+                merges = [executor.submit(merge, message, plenty) for _ in range(2)]
                 assert half_way.reached.wait(30), "the merge didn't get half-way"
                 together = threading.Barrier(READERS)
                 readers = [
-                    threads.submit(self._read, base_url, together, merge_ended if i == 0 else None)
+                    executor.submit(self._read, base_url, together, merge_ended if i == 0 else None)
                     for i in range(READERS)
                 ]
                 self._assert_fast_readers_did_not_wait(readers[1:], entry.archive_id)
@@ -99,7 +99,7 @@ class SeedCase:
                 half_way.may_go_on.set()
                 merge_ended.set()
         self._assert_merged_entry_restores()
-        journey.clock.advance(journey.control.settings.grace_seconds)
+        journey.clock.advance(journey.services.settings.grace_seconds)
         journey.clean_up()
         [left_over] = journey.keys(entry.archive_id)
         assert left_over.startswith("merged/")
@@ -143,8 +143,8 @@ def deletes_parts_inline(merge: Merge, journey: Journey) -> Merge:
     def broken(message: MergeMessage, remaining: Callable[[], int]) -> RunEnd:
         outcome = merge(message, remaining)
         if outcome is RunEnd.MERGED:
-            parts = journey.control.manifests.of(journey.archive(message.archive_id)).parts
-            journey.control.bucket.delete([part.key for part in parts])
+            parts = journey.services.manifests.of(journey.archive(message.archive_id)).parts
+            journey.services.bucket.delete([part.key for part in parts])
         return outcome
 
     return broken

@@ -8,7 +8,7 @@ from typing import Any, cast
 from actions_cache import archives
 from actions_cache.cleanup import CleanUp
 from actions_cache.domain.archive import Archive, ArchiveState, Manifest, Part
-from actions_cache.domain.cleanup_schedule import next_duty
+from actions_cache.domain.cleanup_schedule import next_task
 from actions_cache.domain.entry import Reservation
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.ports import WriteConflict
@@ -141,7 +141,7 @@ class Table:
 
 
 def due_at(archive: Archive) -> Millis:
-    return next_duty(archive, LIFETIMES, merges_at_finalize=False)[0]
+    return next_task(archive, LIFETIMES, merges_at_finalize=False)[0]
 
 
 @dataclass

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from actions_cache.settings import Settings, explained
+from actions_cache.settings import Settings, explain_validation_error
 from dev.local.options import Options
 from tests.unit.test_settings import REQUIRED
 
@@ -11,7 +11,7 @@ from tests.unit.test_settings import REQUIRED
 def said(model: type, **given: object) -> str:
     with pytest.raises(ValidationError) as refused:
         model(**given)
-    return explained(refused.value, model)
+    return explain_validation_error(refused.value, model)
 
 
 @pytest.mark.parametrize(
@@ -63,4 +63,4 @@ def test_no_setting_is_refused_in_another_librarys_words():
     with pytest.raises(ValidationError) as refused:
         Settings.model_validate(dict.fromkeys(Settings.model_fields, "\0 odd"))
     assert refused.value.error_count() > 20
-    assert "Input should" not in explained(refused.value, Settings)
+    assert "Input should" not in explain_validation_error(refused.value, Settings)

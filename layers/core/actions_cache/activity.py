@@ -28,13 +28,13 @@ class NoteActivity:
     repositories: Repositories
     clock: Clock
     lifetimes: Lifetimes
-    threads: Executor
+    executor: Executor
 
     def hit(self, archive: Archive) -> None:
         repository, now = archive.name.family.repository, self.clock.now()
         # An entry lives no longer than this without another hit.
         forget_at = now + 2 * self.lifetimes.unused_entry
-        beside = self.threads.submit(_try, lambda: self.repositories.add_hit(repository, archive.id, now, forget_at))
+        beside = self.executor.submit(_try, lambda: self.repositories.add_hit(repository, archive.id, now, forget_at))
         self._tally(repository, Tally(hits=1, bytes_restored=archive.size))
         beside.result()
 
@@ -70,7 +70,7 @@ class NoteRefused:
 
     repositories: Repositories
     clock: Clock
-    threads: Executor
+    executor: Executor
     _slots: dict[int, _Slot] = field(default_factory=dict)
     _written_at: Millis | None = None
     _lock: Lock = field(default_factory=Lock)
@@ -82,7 +82,7 @@ class NoteRefused:
         with self._lock:
             times = self._times(job, now)
         if times:
-            self.threads.submit(self._write, Refusals(job, times, now))
+            self.executor.submit(self._write, Refusals(job, times, now))
 
     def _times(self, job: RefusedJob, now: Millis) -> int:
         """Return how many refusals to write now; 0 for none."""
@@ -112,7 +112,7 @@ class NoteRefused:
 class ReadActivity:
     repositories: Repositories
     clock: Clock
-    threads: Executor
+    executor: Executor
 
     def __call__(self, repository_id: str | None, hours: int) -> Mapping[Millis, Tally]:
         """Return the tallies of this hour and those before it, the earliest first, empty hours included.
@@ -135,7 +135,7 @@ class ReadActivity:
                     f"{len(ids)} repositories are more than can be added up in time; ask for one, or for fewer hours"
                 )
             batch = ids[start : start + SIDE_BY_SIDE]
-            for tallies in self.threads.map(lambda each: self.repositories.tallies(each, first), batch):
+            for tallies in self.executor.map(lambda each: self.repositories.tallies(each, first), batch):
                 for hour, tally in tallies.items():
                     sums[hour] += tally
         return {hour: sums[hour] for hour in range(first, now + 1, HOUR)}

@@ -11,7 +11,7 @@ from actions_cache.domain import claim
 from actions_cache.domain.archive import Archive, Commit, Manifest, MergeState, Part, deleted
 from actions_cache.domain.errors import TooLarge, TryAgain
 from actions_cache.domain.object_keys import ArchiveKeys
-from actions_cache.domain.ranges import whole
+from actions_cache.domain.ranges import full_range
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
 from actions_cache.domain.uploads import MAX_ARRIVALS
 from actions_cache.events import Loss
@@ -43,16 +43,16 @@ def transition(table: Table, archive_id: str, decide: Decision) -> Archive | Non
     """
     attempted: Archive | None = None
     for _ in range(MAX_ROUNDS):
-        seen = table.archive(archive_id)
-        if seen is not None and seen == attempted:
-            return seen
-        by = decide(seen) if seen else None
-        if seen is None or by is None:
+        current = table.archive(archive_id)
+        if current is not None and current == attempted:
+            return current
+        updated = decide(current) if current else None
+        if current is None or updated is None:
             return None
         try:
-            return table.replace_archive(seen, by)
+            return table.replace_archive(current, updated)
         except WriteConflict:
-            attempted = replace(by, revision=seen.revision + 1)
+            attempted = replace(updated, revision=current.revision + 1)
     raise TryAgain("too many writers at once")
 
 
@@ -86,7 +86,7 @@ class Manifests:
         if archive.commit is None or archive.commit.manifest is None:
             return Manifest((archive.object,) if archive.object else ())
         keys, manifest = ArchiveKeys(archive.id), archive.commit.manifest
-        body = self.bucket.read(whole(manifest))
+        body = self.bucket.read(full_range(manifest))
         try:
             rows = json.loads(body)["parts"]
             return Manifest(tuple(Part(keys.prefix + key, size, etag) for key, size, etag in rows))
@@ -147,25 +147,25 @@ class ClaimMerge:
         return self._claim(
             archive_id,
             token,
-            lambda seen: claim.claimed(seen, token, self.clock.now(), self.lifetimes, self.max_attempts),
+            lambda current: claim.claimed(current, token, self.clock.now(), self.lifetimes, self.max_attempts),
         )
 
-    def again(self, letter: MergeMessage) -> bool:
+    def again(self, dead_letter: MergeMessage) -> bool:
         """The same for who holds a dead letter (domain/claim.py, `replayed`)."""
         token = self.tokens.new()
         return self._claim(
-            letter.archive_id,
+            dead_letter.archive_id,
             token,
-            lambda seen: claim.replayed(seen, letter.claim_token, token, self.clock.now()),
+            lambda current: claim.redriven(current, dead_letter.claim_token, token, self.clock.now()),
         )
 
     def _claim(self, archive_id: str, token: str, decide: Decision) -> bool:
         before = MergeState.UNMERGED
 
-        def claimed(seen: Archive) -> Archive | None:
+        def claimed(current: Archive) -> Archive | None:
             nonlocal before
-            before = seen.merge.state
-            return decide(seen)
+            before = current.merge.state
+            return decide(current)
 
         won = transition(self.table, archive_id, claimed)
         if won is None:
@@ -173,10 +173,10 @@ class ClaimMerge:
         try:
             self.queue.send(MergeMessage(archive_id, token))
         except Unavailable:
-            transition(self.table, archive_id, lambda seen: claim.released(seen, token))
+            transition(self.table, archive_id, lambda current: claim.released(current, token))
             raise
-        transition(self.table, archive_id, lambda seen: claim.sent(seen, token, self.clock.now()))
-        self.telemetry.tell(events.merge_claimed(won, is_retaken=before is not MergeState.UNMERGED))
+        transition(self.table, archive_id, lambda current: claim.sent(current, token, self.clock.now()))
+        self.telemetry.emit(events.merge_claimed(won, is_retaken=before is not MergeState.UNMERGED))
         return True
 
 
@@ -188,17 +188,17 @@ class RemoveEntry:
 
     def __call__(self, archive_id: str, still_wanted: Callable[[Archive], bool]) -> bool:
         """Removes the archive's entry if, at the write, `still_wanted` holds and nothing else has changed."""
-        seen = self.table.archive(archive_id)
-        if seen is None or not seen.is_stored or not still_wanted(seen):
+        current = self.table.archive(archive_id)
+        if current is None or not current.is_stored or not still_wanted(current):
             return False
-        by = deleted(seen, self.clock.now())
-        if by is None:
+        updated = deleted(current, self.clock.now())
+        if updated is None:
             return False
         try:
-            self.table.remove_entry(seen, by)
+            self.table.remove_entry(current, updated)
         except WriteConflict:
             return False
-        self.telemetry.tell(events.entry_removed(by))
+        self.telemetry.emit(events.entry_removed(updated))
         return True
 
 
@@ -217,9 +217,9 @@ class RemoveBroken:
             Why the entry was removed; None if it wasn't, or others removed it.
         """
         lost, loss = gone.part, self._loss(gone)
-        if loss is None or not self.remove_entry(archive.id, lambda seen: _needs(seen, lost)):
+        if loss is None or not self.remove_entry(archive.id, lambda current: _needs(current, lost)):
             return None
-        self.telemetry.tell(events.entry_broken(archive, lost, loss))
+        self.telemetry.emit(events.entry_broken(archive, lost, loss))
         return loss
 
     def _loss(self, gone: ObjectGone) -> Loss | None:

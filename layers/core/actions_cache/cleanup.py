@@ -22,7 +22,14 @@ from actions_cache.domain.archive import (
     postponed,
     swept,
 )
-from actions_cache.domain.cleanup_schedule import Duty, discarded_bytes, is_too_much, kept_keys, needs_parts, next_duty
+from actions_cache.domain.cleanup_schedule import (
+    CleanupTask,
+    discarded_bytes,
+    is_too_much,
+    kept_keys,
+    needs_parts,
+    next_task,
+)
 from actions_cache.domain.errors import TryAgain
 from actions_cache.domain.object_keys import ArchiveKeys, is_part_key
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
@@ -42,7 +49,7 @@ from actions_cache.ports import (
 POSTPONED_FOR: Millis = 600 * SECOND
 """An archive that cleanup failed on waits this long, lest it keep the others waiting at every run."""
 
-MAX_DUTIES = 10
+MAX_TASKS = 10
 """Of one archive in one run. Its whole life has fewer, so more means that one of them changes nothing."""
 
 DEADLINE_MARGIN: Millis = 15 * SECOND
@@ -79,10 +86,10 @@ class CleanUp:
                 done["left for the next run"] += 1
                 break
             try:
-                if not self._do_duties(archive_id, done, remaining):
+                if not self._do_tasks(archive_id, done, remaining):
                     unfinished.append(archive_id)
-            except Exception as fault:  # noqa: BLE001 - told, with where it came from; the others still get their turn
-                self.telemetry.tell(events.duty_failed(archive_id, fault))
+            except Exception as error:  # noqa: BLE001 - told, with where it came from; the others still get their turn
+                self.telemetry.emit(events.task_failed(archive_id, error))
                 done["failed"] += 1
                 self._postpone(archive_id)
         return done
@@ -93,7 +100,7 @@ class CleanUp:
         while unfinished:
             yield unfinished.popleft()
 
-    def _do_duties(self, archive_id: str, done: Counter[str], remaining: Callable[[], Millis]) -> bool:
+    def _do_tasks(self, archive_id: str, done: Counter[str], remaining: Callable[[], Millis]) -> bool:
         """Do an archive's duties.
 
         Each makes the next one due at another time; a lost write means that others took over.
@@ -102,96 +109,96 @@ class CleanUp:
             Whether the archive is done with, rather than out of its slice of the time.
         """
         until = max(remaining() - SLICE, DEADLINE_MARGIN)
-        for _ in range(MAX_DUTIES):
+        for _ in range(MAX_TASKS):
             archive = self.table.archive(archive_id)
             if archive is None or remaining() < DEADLINE_MARGIN:
                 return True
-            due_at, duty = next_duty(archive, self.lifetimes, merges_at_finalize=self.merges_at_finalize)
+            due_at, task = next_task(archive, self.lifetimes, merges_at_finalize=self.merges_at_finalize)
             if due_at > self.clock.now():
                 return True
             try:
-                if not self._do(duty, archive, lambda: remaining() > until):
+                if not self._do(task, archive, lambda: remaining() > until):
                     return False
             except WriteConflict:
                 continue
-            done[duty] += 1
-            self.telemetry.tell(events.duty_done(archive, duty))
-        raise RuntimeError(f"{archive_id} stays due after {MAX_DUTIES} duties")
+            done[task] += 1
+            self.telemetry.emit(events.task_done(archive, task))
+        raise RuntimeError(f"{archive_id} stays due after {MAX_TASKS} duties")
 
-    def _do(self, duty: Duty, archive: Archive, is_time_left: Callable[[], bool]) -> bool:
+    def _do(self, task: CleanupTask, archive: Archive, is_time_left: Callable[[], bool]) -> bool:
         """Do one duty.
 
         Returns:
             Whether it is done; otherwise the next turn goes on with it.
         """
-        match duty:
-            case Duty.LOOK_AT_UPLOAD:
+        match task:
+            case CleanupTask.LOOK_AT_UPLOAD:
                 return self._look_at_upload(archive, is_time_left)
-            case Duty.DROP_RESERVATION:
+            case CleanupTask.DROP_RESERVATION:
                 self._drop_reservation(archive)
-            case Duty.RETAKE_CLAIM:
+            case CleanupTask.RETAKE_CLAIM:
                 self._retake_claim(archive)
-            case Duty.SWEEP:
+            case CleanupTask.SWEEP:
                 return self._sweep(archive, is_time_left)
-            case Duty.EXPIRE_ENTRY:
-                self.remove_entry(archive.id, lambda seen: seen.last_used_at == archive.last_used_at)
-            case Duty.FORGET:
+            case CleanupTask.EXPIRE_ENTRY:
+                self.remove_entry(archive.id, lambda current: current.last_used_at == archive.last_used_at)
+            case CleanupTask.FORGET:
                 self.table.forget_archive(archive)
         return True
 
     def _look_at_upload(self, archive: Archive, is_time_left: Callable[[], bool]) -> bool:
         """Close the upload if more has arrived than it may have. If the run is killed, the next look finds the same."""
         now = self.clock.now()
-        by = looked(archive, now)
-        if by is None:
+        updated = looked(archive, now)
+        if updated is None:
             return True
         walk, looked_before = archive.walk or Walk(now), archive.looked_at
-        archive = self.table.replace_archive(archive, by)
+        archive = self.table.replace_archive(archive, updated)
         for page in pages(self.bucket, ArchiveKeys(archive.id).parts_prefix, walk.after):
             walk = _walked(walk, page, page)
             if is_too_much(walk, self.open_upload_bytes):
                 self._close(archive, walk)
                 return True
             if len(page) == archives.PAGE and not is_time_left():
-                by = interrupted(archive, walk, self.clock.now(), looked_before)
-                self.table.replace_archive(archive, by)
+                updated = interrupted(archive, walk, self.clock.now(), looked_before)
+                self.table.replace_archive(archive, updated)
                 return False
         return True
 
     def _close(self, archive: Archive, walk: Walk) -> None:
         """Close an upload. As for an expired reservation, the tombstone decides against a concurrent Finalize."""
-        by = closed(archive, self.clock.now())
-        if by is not None:
-            self.table.replace_archive(archive, by)
+        updated = closed(archive, self.clock.now())
+        if updated is not None:
+            self.table.replace_archive(archive, updated)
             self.table.drop_reservation(archive.reservation)
-            self.telemetry.tell(events.upload_closed(by, walk))
+            self.telemetry.emit(events.upload_closed(updated, walk))
 
     def _drop_reservation(self, archive: Archive) -> None:
         """The tombstone decides against a Finalize in the same moment; the reservation only holds the key."""
-        by = deleted(archive, self.clock.now())
-        if by is not None:
-            self.table.replace_archive(archive, by)
+        updated = deleted(archive, self.clock.now())
+        if updated is not None:
+            self.table.replace_archive(archive, updated)
         self.table.drop_reservation(archive.reservation)
 
     def _retake_claim(self, archive: Archive) -> None:
         given_up = claim.given_up(archive, self.clock.now(), self.lifetimes, self.max_attempts)
         if given_up is not None:
             self.table.replace_archive(archive, given_up)
-            self.telemetry.tell(events.merge_ended(about(archive), RunEnd.GIVEN_UP))
+            self.telemetry.emit(events.merge_ended(about(archive), RunEnd.GIVEN_UP))
             return
         self.claim_merge(archive.id)
 
-    def _sweep(self, seen: Archive, is_time_left: Callable[[], bool]) -> bool:
+    def _sweep(self, current: Archive, is_time_left: Callable[[], bool]) -> bool:
         """Delete the archive's orphans. Lists a page first and reads the archive after: see kept_keys.
 
         If a run dies in the midst of it, for whatever reason, the next run serves others first.
         """
         now = self.clock.now()
-        walk = seen.walk or Walk(now)
-        self.table.replace_archive(seen, postponed(seen, now + POSTPONED_FOR))
+        walk = current.walk or Walk(now)
+        self.table.replace_archive(current, postponed(current, now + POSTPONED_FOR))
         manifest: Manifest | None = None
-        for page in pages(self.bucket, ArchiveKeys(seen.id).prefix, walk.after):
-            archive = self.table.archive(seen.id)
+        for page in pages(self.bucket, ArchiveKeys(current.id).prefix, walk.after):
+            archive = self.table.archive(current.id)
             if archive is None:
                 return True
             if manifest is None and needs_parts(archive, walk.began_at, self.lifetimes):
@@ -204,9 +211,9 @@ class CleanUp:
             self.bucket.delete([part.key for part in orphans])
             walk = _walked(walk, page, orphans)
             if len(page) == archives.PAGE and not is_time_left():
-                self._interrupt(seen, walk)
+                self._interrupt(current, walk)
                 return False
-        self._end_sweep(seen, walk)
+        self._end_sweep(current, walk)
         return True
 
     def _manifest(self, archive: Archive) -> Manifest | None:
@@ -221,29 +228,29 @@ class CleanUp:
             is_needed = archive.is_stored and archive.object is None
             if is_needed and not self.remove_broken(archive, gone):
                 raise
-        except WrongBytes as fault:
-            self.telemetry.tell(events.duty_failed(archive.id, fault))
+        except WrongBytes as error:
+            self.telemetry.emit(events.task_failed(archive.id, error))
         return None
 
-    def _interrupt(self, seen: Archive, walk: Walk) -> None:
+    def _interrupt(self, current: Archive, walk: Walk) -> None:
         """Record an interrupted pass, unless the archive has changed its state: then its next sweep begins again."""
         transition(
             self.table,
-            seen.id,
-            lambda now: interrupted(now, walk, self.clock.now(), now.looked_at) if now.state is seen.state else None,
+            current.id,
+            lambda now: interrupted(now, walk, self.clock.now(), now.looked_at) if now.state is current.state else None,
         )
 
-    def _end_sweep(self, seen: Archive, walk: Walk) -> None:
-        by = transition(self.table, seen.id, lambda now: swept(now, walk.began_at))
-        if by is not None and by.state is ArchiveState.DELETED:
-            self.table.drop_reservation(by.reservation)
-        if discarded := discarded_bytes(seen, walk.bytes, walk.began_at, self.lifetimes):
-            self.telemetry.tell(events.bytes_discarded(about(seen), discarded))
+    def _end_sweep(self, current: Archive, walk: Walk) -> None:
+        updated = transition(self.table, current.id, lambda now: swept(now, walk.began_at))
+        if updated is not None and updated.state is ArchiveState.DELETED:
+            self.table.drop_reservation(updated.reservation)
+        if discarded := discarded_bytes(current, walk.bytes, walk.began_at, self.lifetimes):
+            self.telemetry.emit(events.bytes_discarded(about(current), discarded))
 
     def _postpone(self, archive_id: str) -> None:
         # If the table refuses the write, the archive is due again at the next run; the others still get their turn.
         with suppress(Unavailable, TryAgain):
-            transition(self.table, archive_id, lambda seen: postponed(seen, self.clock.now() + POSTPONED_FOR))
+            transition(self.table, archive_id, lambda current: postponed(current, self.clock.now() + POSTPONED_FOR))
 
 
 def _walked(walk: Walk, page: list[Part], counted: list[Part]) -> Walk:
@@ -287,8 +294,8 @@ class FindOrphans:
         """
         try:
             return self._find(remaining)
-        except Exception as fault:
-            self.telemetry.tell(events.orphans_stay(fault))
+        except Exception as error:
+            self.telemetry.emit(events.orphans_remain(error))
             raise
 
     def _find(self, remaining: Callable[[], Millis]) -> Counter[str]:
@@ -302,8 +309,8 @@ class FindOrphans:
             try:
                 deletes = not is_known and self._delete_in(remaining, archive_id, unfinished)
                 done["orphaned archives deleted"] += deletes
-            except Unavailable as fault:
-                self.telemetry.tell(events.orphans_stay(fault, archive_id))
+            except Unavailable as error:
+                self.telemetry.emit(events.orphans_remain(error, archive_id))
                 done["failed"] += 1
         return done
 
@@ -340,8 +347,8 @@ class FindOrphans:
     def delete(self, archive_id: str, page: Sequence[Part]) -> bool:
         """Delete a page, and return whether there was anything."""
         self.bucket.delete([part.key for part in page])
-        for happening in events.orphans_deleted(archive_id, page) if page else ():
-            self.telemetry.tell(happening)
+        for event in events.orphans_deleted(archive_id, page) if page else ():
+            self.telemetry.emit(event)
         return bool(page)
 
 

@@ -99,7 +99,7 @@ ITEM_BYTES = 4000
 """Of one entry and its archive in the tables, indexes included."""
 CALL_LOG_BYTES = 2500
 """Of one call: Lambda's own lines of its start and end, and one or two of ours."""
-DUTY_LOG_BYTES, DUTIES = 700, 4
+TASK_LOG_BYTES, TASKS = 700, 4
 """A line of cleanup's, and how many an entry has in its life."""
 
 
@@ -171,7 +171,7 @@ def entry_saved(saving: Saving) -> tuple[Line, ...]:
         ("DynamoDB, writes", "DynamoDB write", WRITE_UNITS + LOOKUP_WRITE_UNITS * saving.restores),
         ("DynamoDB, reads", "DynamoDB read", READ_UNITS + LOOKUP_READ_UNITS * saving.restores),
         ("SQS", "SQS", QUEUE_REQUESTS),
-        ("CloudWatch, logs", "Log", ((calls + early + 1) * CALL_LOG_BYTES + DUTIES * DUTY_LOG_BYTES) / GIGABYTE),
+        ("CloudWatch, logs", "Log", ((calls + early + 1) * CALL_LOG_BYTES + TASKS * TASK_LOG_BYTES) / GIGABYTE),
         ("X-Ray, were each call traced", "Trace", calls + early + 1),
     )
     return tuple(Line(what, price, quantity) for what, price, quantity in lines)

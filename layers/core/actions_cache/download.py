@@ -9,12 +9,12 @@ from itertools import islice
 from actions_cache import events
 from actions_cache.archives import ClaimMerge, Manifests, RemoveBroken
 from actions_cache.domain.archive import Archive, MergeState, Part
-from actions_cache.domain.checksum import PassingBytes
+from actions_cache.domain.checksum import StreamVerifier
 from actions_cache.domain.claim import claimable_at
 from actions_cache.domain.cleanup_schedule import removable_at
 from actions_cache.domain.delivery import Delivery, Source, StreamLimits, choose_delivery, choose_source
 from actions_cache.domain.errors import NotFound, TryAgain
-from actions_cache.domain.ranges import ByteRange, PartRange, cover, parse_range
+from actions_cache.domain.ranges import ByteRange, PartRange, parse_range, split
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
 from actions_cache.part_stream import FIRST_REQUESTS, held_back, read_ahead
 from actions_cache.ports import Chunk, Clock, ObjectGone, PartReader, Table, Telemetry, Unavailable, WrongBytes
@@ -67,14 +67,14 @@ class Download:
     _claims: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __call__(
-        self, archive_id: str, range_header: str | None, *, reads_plainly: bool, through_edge: bool
+        self, archive_id: str, range_header: str | None, *, can_read_from_s3: bool, through_edge: bool
     ) -> Redirect | Content:
         """Delivers an archive.
 
         Args:
             archive_id: from a URL whose signature was checked.
             range_header: the value of `Range` or `x-ms-range`.
-            reads_plainly: whether S3 itself would answer this request rightly.
+            can_read_from_s3: whether S3 itself would answer this request rightly.
             through_edge: whether it came through the edge, where object URLs are served.
 
         Raises:
@@ -88,10 +88,10 @@ class Download:
         if archive.object is None:
             archive = await self._deliverable(archive, (wanted or ByteRange(0, archive.size)).size)
         size = (wanted or ByteRange(0, archive.size)).size
-        source = choose_source(archive, reads_plainly=reads_plainly, has_edge=through_edge, may_seek=False)
-        if source is Source.STORE or (source is Source.EDGE and self.limits.hinder(size)):
+        source = choose_source(archive, can_read_from_s3=can_read_from_s3, has_edge=through_edge, may_seek=False)
+        if source is Source.S3 or (source is Source.CLOUDFRONT and self.limits.throttles(size)):
             return Redirect(await asyncio.to_thread(self.sources.url, source, archive))
-        if archive.object is not None and not self.limits.allow(size):
+        if archive.object is not None and not self.limits.fits(size):
             raise TryAgain(f"{size} bytes are more than can be streamed here; ask for a shorter range")
         return self._content(archive, wanted, asked_at)
 
@@ -110,14 +110,14 @@ class Download:
         return archive
 
     def _content(self, archive: Archive, wanted: ByteRange | None, asked_at: Millis) -> Content:
-        whole = ByteRange(0, archive.size)
+        full_range = ByteRange(0, archive.size)
         return Content(
             size=archive.size,
-            wanted=wanted or whole,
+            wanted=wanted or full_range,
             is_partial=wanted is not None,
             etag=etag_of(archive.id),
             stored_at=archive.stored_at,
-            chunks=self._chunks(archive, wanted or whole, asked_at),
+            chunks=self._chunks(archive, wanted or full_range, asked_at),
         )
 
     async def _deliverable(self, archive: Archive, size: int) -> Archive:
@@ -153,8 +153,8 @@ class Download:
     async def _claim(self, archive: Archive) -> None:
         try:
             await asyncio.to_thread(self.claim_merge, archive.id)
-        except (Unavailable, TryAgain) as fault:
-            self.telemetry.tell(events.merge_unclaimed(archive, fault))
+        except (Unavailable, TryAgain) as error:
+            self.telemetry.emit(events.merge_unclaimed(archive, error))
 
     async def _chunks(self, archive: Archive, wanted: ByteRange, asked_at: Millis) -> AsyncGenerator[Chunk, None]:
         """Yield exactly the wanted bytes, or raise: never end cleanly with fewer.
@@ -165,7 +165,7 @@ class Download:
         async with aclosing(self._right_chunks(archive, wanted)) as right, aclosing(held_back(right)) as chunks:
             async for chunk in chunks:
                 if is_first:
-                    self.telemetry.tell(events.first_byte(archive, self.clock.now() - asked_at))
+                    self.telemetry.emit(events.first_byte(archive, self.clock.now() - asked_at))
                     is_first = False
                 yield chunk
 
@@ -176,14 +176,14 @@ class Download:
             rest = ByteRange(wanted.start + given, wanted.end)
             try:
                 reading = _Reading(archive, rest, self.read_ahead_bytes // READ_AHEAD_RANGES, self._parts)
-                passing: PassingBytes | None = None
+                passing: StreamVerifier | None = None
                 async with aclosing(read_ahead(reading.ranges(), self.reader, self.read_ahead_bytes)) as chunks:
                     async for chunk in chunks:
                         if self.checks_parts and passing is None:
-                            passing = PassingBytes(cover(reading.parts, rest, archive.size))
-                        altered = passing.altered(chunk) if passing else None
-                        if altered is not None:
-                            raise WrongBytes(altered, "other bytes came than its ETag stands for")
+                            passing = StreamVerifier(split(reading.parts, rest, archive.size))
+                        feed = passing.feed(chunk) if passing else None
+                        if feed is not None:
+                            raise WrongBytes(feed, "other bytes came than its ETag stands for")
                         given += len(chunk)
                         yield chunk
             except ObjectGone as gone:
@@ -220,11 +220,11 @@ class _Reading:
 
     async def ranges(self) -> AsyncGenerator[PartRange, None]:
         """Raises ObjectGone when the manifest is."""
-        head_start = tuple(islice(self._cover(self._known_parts), HEAD_START_RANGES))
+        head_start = tuple(islice(self._split(self._known_parts), HEAD_START_RANGES))
         for part_range in head_start:
             yield part_range
         self.parts = await asyncio.to_thread(self.read_parts, self.archive)
-        for part_range in islice(self._cover(self.parts), len(head_start), None):
+        for part_range in islice(self._split(self.parts), len(head_start), None):
             yield part_range
 
     @property
@@ -234,8 +234,8 @@ class _Reading:
             return ()
         return (commit.first_part,)
 
-    def _cover(self, parts: Sequence[Part]) -> Iterator[PartRange]:
-        return cover(parts, self.wanted, self.longest)
+    def _split(self, parts: Sequence[Part]) -> Iterator[PartRange]:
+        return split(parts, self.wanted, self.longest)
 
 
 def etag_of(archive_id: str) -> str:

@@ -12,33 +12,33 @@ from actions_cache.services import CoreServices
 
 @dataclass
 class DownloadServices:
-    control: CoreServices
+    core: CoreServices
 
     def connect(self) -> None:
         """Makes the clients that requests go by: else the first one waits half a second for them. Asks AWS nothing."""
-        _ = self.control.bucket, self.control.queue, self.control.urls, self.stream
+        _ = self.core.bucket, self.core.queue, self.core.urls, self.stream
 
     @cached_property
     def stream(self) -> S3Stream:
-        session = self.control.session
+        session = self.core.session
         credentials = session.get_credentials()
         if credentials is None:
             raise RuntimeError("no AWS credentials: a Lambda has its role's, the local run its engines'")
-        client = s3_client(session, self.control.calls)
-        return S3Stream(S3Signer(client, self.control.settings.bucket, credentials))
+        client = s3_client(session, self.core.calls)
+        return S3Stream(S3Signer(client, self.core.settings.bucket, credentials))
 
     @cached_property
     def download(self) -> Download:
-        control, settings = self.control, self.control.settings
+        core, settings = self.core, self.core.settings
         return Download(
-            control.table,
-            control.sources,
-            control.manifests,
+            core.table,
+            core.sources,
+            core.manifests,
             self.stream,
-            control.clock,
-            control.claim_merge,
-            control.remove_broken,
-            control.lifetimes,
+            core.clock,
+            core.claim_merge,
+            core.remove_broken,
+            core.lifetimes,
             limits=StreamLimits(
                 max_bytes=settings.stream_max_bytes,
                 burst_bytes=settings.stream_burst_bytes,
@@ -47,5 +47,5 @@ class DownloadServices:
             merge_wait_seconds=settings.merge_wait_seconds,
             read_ahead_bytes=settings.read_ahead_bytes,
             checks_parts=settings.check_streamed_parts,
-            telemetry=control.telemetry,
+            telemetry=core.telemetry,
         )

@@ -94,9 +94,9 @@ class Evict:
                 break
             if self.remove_entry(archive.id, self._unused_since(used_at)):
                 evicted += 1
-                self.telemetry.tell(events.evicted(archive))
+                self.telemetry.emit(events.evicted(archive))
         return evicted
 
     def _unused_since(self, used_at: Millis) -> Callable[[Archive], bool]:
         """Asked once more right before the write, which a use that is noted would make fail (docs/decisions/0012)."""
-        return lambda seen: self._last_use(seen) == used_at
+        return lambda current: self._last_use(current) == used_at

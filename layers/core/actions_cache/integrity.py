@@ -10,10 +10,10 @@ from functools import partial
 from actions_cache.archives import ClaimMerge, Manifests, RemoveEntry
 from actions_cache.domain import claim
 from actions_cache.domain.archive import Archive, Manifest, Part
-from actions_cache.domain.checksum import contradict, etag_of
+from actions_cache.domain.checksum import etag_of, etags_conflict
 from actions_cache.domain.entry import EntryName
 from actions_cache.domain.errors import TryAgain
-from actions_cache.domain.ranges import PartRange, whole
+from actions_cache.domain.ranges import PartRange, full_range
 from actions_cache.domain.timing import DAY, Millis
 from actions_cache.events import about
 from actions_cache.ports import (
@@ -97,8 +97,8 @@ class Scrub:
     def _scrubbed(self, archive_id: str, *, deep: bool, removes: bool) -> Scrubbed:
         try:
             return self.archive(archive_id, deep=deep, removes=removes)
-        except Unavailable as fault:
-            return Scrubbed(archive_id, fault=str(fault))
+        except Unavailable as error:
+            return Scrubbed(archive_id, fault=str(error))
 
     def archive(self, archive_id: str, *, deep: bool, removes: bool) -> Scrubbed:
         """With the first damage to what this archive's next reader would read.
@@ -116,7 +116,7 @@ class Scrub:
             "silent damage",
             extra={**about(archive), "object": damage.object.key, "finding": damage.finding},
         )
-        is_removed = removes and self.remove_entry(archive_id, lambda seen: seen.object == archive.object)
+        is_removed = removes and self.remove_entry(archive_id, lambda current: current.object == archive.object)
         return Scrubbed(archive_id, archive.size, damage, is_removed)
 
     def _still_needs(self, archive: Archive) -> bool:
@@ -155,17 +155,17 @@ class Scrub:
             return Manifest((archive.object,))
 
     def _compared(self, part: Part) -> Finding | None:
-        stands = self.bucket.stat(part.key)
-        if stands is None:
+        existing = self.bucket.stat(part.key)
+        if existing is None:
             return Finding.GONE
-        return None if stands == part else Finding.REPLACED
+        return None if existing == part else Finding.REPLACED
 
     def _is_rotten(self, source: PartRange, etag: str) -> bool:
         """Only if it is so twice: a bit may have flipped on its way here.
 
         Raises: ObjectGone, WrongBytes.
         """
-        return all(contradict(etag_of(self._chunks(source)), etag) for _ in range(2))
+        return all(etags_conflict(etag_of(self._chunks(source)), etag) for _ in range(2))
 
     def _chunks(self, source: PartRange) -> Iterator[bytes]:
         for start in range(source.start, source.end, READ_BYTES):
@@ -177,13 +177,13 @@ def _checksums(archive: Archive, manifest: Manifest) -> Iterator[tuple[PartRange
     offset = 0
     for part in manifest.parts:
         if archive.object is None:
-            yield whole(part), part.etag
+            yield full_range(part), part.etag
         else:
             yield PartRange(archive.object, offset, offset + part.size), part.etag
         offset += part.size
 
 
-class Prospect(StrEnum):
+class RedriveAction(StrEnum):
     """What a letter's replay does."""
 
     CLAIM = "claims the merge anew"
@@ -195,25 +195,25 @@ class Prospect(StrEnum):
 
     @property
     def leaves(self) -> bool:
-        return self in (Prospect.LEAVE_RUNNING, Prospect.LEAVE_UNREADABLE)
+        return self in (RedriveAction.LEAVE_RUNNING, RedriveAction.LEAVE_UNREADABLE)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
     """A letter with what the table says about it."""
 
-    letter: DeadLetter
+    dead_letter: DeadLetter
     archive: Archive | None
-    prospect: Prospect
+    prospect: RedriveAction
     is_done: bool = False
     fault: str | None = None
     """Why it couldn't be done. Then the letter stays."""
 
 
 @dataclass(frozen=True, slots=True)
-class ReplayLetters:
+class RedriveDeadLetters:
     table: Table
-    letters: DeadLetters
+    dead_letters: DeadLetters
     clock: Clock
     claim_merge: ClaimMerge
 
@@ -228,36 +228,40 @@ class ReplayLetters:
             acts: else nothing changes.
             drops_unreadable: letters that are no merge messages go too.
         """
-        with self.letters.held() as letters:
-            for letter in letters:
-                reading = self._read(letter)
+        with self.dead_letters.held() as dead_letters:
+            for dead_letter in dead_letters:
+                reading = self._read(dead_letter)
                 yield self._act(reading, drops_unreadable=drops_unreadable) if acts else reading
 
-    def _read(self, letter: DeadLetter) -> Reading:
-        if letter.message is None:
-            return Reading(letter, None, Prospect.LEAVE_UNREADABLE)
-        archive = self.table.archive(letter.message.archive_id)
-        return Reading(letter, archive, self._prospect(archive, letter.message))
+    def _read(self, dead_letter: DeadLetter) -> Reading:
+        if dead_letter.message is None:
+            return Reading(dead_letter, None, RedriveAction.LEAVE_UNREADABLE)
+        archive = self.table.archive(dead_letter.message.archive_id)
+        return Reading(dead_letter, archive, self._prospect(archive, dead_letter.message))
 
-    def _prospect(self, archive: Archive | None, message: MergeMessage) -> Prospect:
+    def _prospect(self, archive: Archive | None, message: MergeMessage) -> RedriveAction:
         if archive is None or not archive.is_stored:
-            return Prospect.DROP_GONE
+            return RedriveAction.DROP_GONE
         if not claim.needs_merge(archive):
-            return Prospect.DROP_MERGED
-        if claim.replayed(archive, message.claim_token, "token", self.clock.now()):
-            return Prospect.CLAIM
+            return RedriveAction.DROP_MERGED
+        if claim.redriven(archive, message.claim_token, "token", self.clock.now()):
+            return RedriveAction.CLAIM
         is_current = archive.merge.claim_token == message.claim_token
-        return Prospect.LEAVE_RUNNING if is_current else Prospect.DROP_OVERTAKEN
+        return RedriveAction.LEAVE_RUNNING if is_current else RedriveAction.DROP_OVERTAKEN
 
     def _act(self, reading: Reading, *, drops_unreadable: bool) -> Reading:
-        letter, prospect = reading.letter, reading.prospect
+        dead_letter, prospect = reading.dead_letter, reading.prospect
         try:
-            if prospect is Prospect.CLAIM and letter.message and not self.claim_merge.again(letter.message):
-                return self._read(letter)
-            is_dropped = not prospect.leaves or (drops_unreadable and prospect is Prospect.LEAVE_UNREADABLE)
+            if (
+                prospect is RedriveAction.CLAIM
+                and dead_letter.message
+                and not self.claim_merge.again(dead_letter.message)
+            ):
+                return self._read(dead_letter)
+            is_dropped = not prospect.leaves or (drops_unreadable and prospect is RedriveAction.LEAVE_UNREADABLE)
             if is_dropped:
-                self.letters.delete(letter)
-        except (Unavailable, TryAgain) as fault:
-            logger.exception("a dead letter stays", extra={"letter": letter.id})
-            return Reading(letter, reading.archive, prospect, fault=str(fault))
-        return Reading(letter, reading.archive, prospect, is_done=is_dropped)
+                self.dead_letters.delete(dead_letter)
+        except (Unavailable, TryAgain) as error:
+            logger.exception("a dead letter stays", extra={"letter": dead_letter.id})
+            return Reading(dead_letter, reading.archive, prospect, fault=str(error))
+        return Reading(dead_letter, reading.archive, prospect, is_done=is_dropped)

@@ -10,7 +10,7 @@ from actions_cache import events
 from actions_cache.activity import NoteActivity
 from actions_cache.archives import RemoveBroken
 from actions_cache.domain.archive import Archive, needed_first, used
-from actions_cache.domain.delivery import choose_source, is_plain_reader
+from actions_cache.domain.delivery import choose_source, client_reads_from_s3
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
 from actions_cache.domain.timing import Lifetimes
 from actions_cache.events import MissReason
@@ -59,7 +59,7 @@ class LookUp:
     note_activity: NoteActivity
     lifetimes: Lifetimes
     telemetry: Telemetry
-    threads: Executor
+    executor: Executor
     """Prefixes are asked for by them, side by side; shared by all lookups."""
 
     def __call__(self, query: Query) -> Hit | None:
@@ -87,10 +87,10 @@ class LookUp:
                 reason = MissReason.BROKEN
                 continue
             self._note_use(archive)
-            self.telemetry.tell(events.hit(entry, query.key, is_one_object=archive.object is not None))
+            self.telemetry.emit(events.hit(entry, query.key, is_merged=archive.object is not None))
             self.note_activity.hit(archive)
             return Hit(entry, self._url(archive, query))
-        self.telemetry.tell(events.missed(query.repository, query.scopes, query.key, reason))
+        self.telemetry.emit(events.missed(query.repository, query.scopes, query.key, reason))
         return None
 
     def _match(self, query: Query) -> Entry | None:
@@ -110,7 +110,7 @@ class LookUp:
     def _newest(self, families: Sequence[EntryFamily], query: Query) -> Entry | None:
         """All asked at the same time. What hasn't been asked yet when the first match is known never is."""
         prefixes = _without_repeats((query.key, *query.restore_keys))
-        asked = [self.threads.submit(self.table.newest_entry, *it) for it in product(families, prefixes)]
+        asked = [self.executor.submit(self.table.newest_entry, *it) for it in product(families, prefixes)]
         try:
             return next(filter(None, (answer.result() for answer in asked)), None)
         finally:
@@ -118,15 +118,15 @@ class LookUp:
                 answer.cancel()
 
     def _url(self, archive: Archive, query: Query) -> str:
-        reads_plainly = is_plain_reader(query.user_agent)
-        source = choose_source(archive, reads_plainly=reads_plainly, has_edge=query.through_edge)
+        can_read_from_s3 = client_reads_from_s3(query.user_agent)
+        source = choose_source(archive, can_read_from_s3=can_read_from_s3, has_edge=query.through_edge)
         return self.sources.url(source, archive)
 
     def _note_use(self, archive: Archive) -> None:
-        by = used(archive, self.clock.now(), self.lifetimes)
-        if by is not None:
+        updated = used(archive, self.clock.now(), self.lifetimes)
+        if updated is not None:
             try:
-                self.table.replace_archive(archive, by)
+                self.table.replace_archive(archive, updated)
             except WriteConflict:
                 # Somebody else noted it, or the merge went on: a use is noted at the next lookup then.
                 return

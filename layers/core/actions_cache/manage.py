@@ -67,7 +67,7 @@ class ListEntries:
 
     table: Table
     repositories: Repositories
-    threads: Executor
+    executor: Executor
     clock: Clock
     reading_time: Millis | None
     """Time that reading may take; None for as much as it needs."""
@@ -99,7 +99,7 @@ class ListEntries:
         if len(archives) > MAX_PER_PAGE:
             return self._all_hits(repository_id)
         ids = [it.id for it in archives]
-        found = self.threads.map(lambda it: self.repositories.hits_of(repository_id, it).count, ids)
+        found = self.executor.map(lambda it: self.repositories.hits_of(repository_id, it).count, ids)
         return dict(zip(ids, found, strict=True))
 
     def _all_hits(self, repository_id: str) -> Mapping[str, int]:
@@ -188,15 +188,15 @@ class DeleteEntries:
     def _remove(self, repository_id: str, wanted: EntryFilter, chosen: Sequence[Archive]) -> list[Archive]:
         """Returns: which of them this call has removed."""
 
-        def is_wanted(seen: Archive) -> bool:
-            return seen.is_stored and seen.name.family.repository == repository_id and wanted.matches(seen)
+        def is_wanted(current: Archive) -> bool:
+            return current.is_stored and current.name.family.repository == repository_id and wanted.matches(current)
 
         def remove(archive: Archive) -> bool:
             for _ in range(ROUNDS):
                 if self.remove_entry(archive.id, is_wanted):
                     return True
-                seen = self.table.archive(archive.id)
-                if seen is None or not is_wanted(seen):
+                current = self.table.archive(archive.id)
+                if current is None or not is_wanted(current):
                     return False
             return False
 

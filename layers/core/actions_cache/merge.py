@@ -9,7 +9,7 @@ from actions_cache import events
 from actions_cache.archives import Manifests, RemoveBroken, transition
 from actions_cache.domain import claim
 from actions_cache.domain.archive import Archive, Manifest, Part
-from actions_cache.domain.checksum import contradict, etag_of, etag_of_upload
+from actions_cache.domain.checksum import etag_of, etag_of_upload, etags_conflict
 from actions_cache.domain.merge_plan import Copy, Upload, plan_merge
 from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
@@ -84,14 +84,14 @@ class MergeArchive:
         archive = transition(
             self.table,
             message.archive_id,
-            lambda seen: claim.started(
-                seen, message.claim_token, run_token, self.clock.now(), self.lifetimes, self.max_attempts
+            lambda current: claim.started(
+                current, message.claim_token, run_token, self.clock.now(), self.lifetimes, self.max_attempts
             ),
         )
         if archive is None:
             return self._not_ours(message)
         started_at = self.clock.now()
-        self.telemetry.tell(events.merge_started(archive))
+        self.telemetry.emit(events.merge_started(archive))
         try:
             merged = self._merge(archive, run_token, remaining)
         except RunLost:
@@ -101,19 +101,19 @@ class MergeArchive:
                 return self._ended(about(archive), RunEnd.BROKEN)
             self._fail(archive, run_token, gone)
             raise
-        except BaseException as fault:
-            self._fail(archive, run_token, fault)
+        except BaseException as error:
+            self._fail(archive, run_token, error)
             raise
         published = transition(
-            self.table, archive.id, lambda seen: claim.published(seen, run_token, merged, self.clock.now())
+            self.table, archive.id, lambda current: claim.published(current, run_token, merged, self.clock.now())
         )
         if published is None:
             return self._ended(about(archive), RunEnd.LOST)
-        self.telemetry.tell(events.merged(published, self.clock.now() - started_at))
+        self.telemetry.emit(events.merged(published, self.clock.now() - started_at))
         return RunEnd.MERGED
 
     def _ended(self, fields: Mapping[str, object], end: RunEnd) -> RunEnd:
-        self.telemetry.tell(events.merge_ended(fields, end))
+        self.telemetry.emit(events.merge_ended(fields, end))
         return end
 
     def _not_ours(self, message: MergeMessage) -> RunEnd:
@@ -121,17 +121,17 @@ class MergeArchive:
         archive = self.table.archive(message.archive_id)
         now = self.clock.now()
         if archive and claim.is_given_up(archive, message.claim_token, now, self.lifetimes, self.max_attempts):
-            self.telemetry.tell(events.merge_ended(about(archive), RunEnd.GIVEN_UP))
+            self.telemetry.emit(events.merge_ended(about(archive), RunEnd.GIVEN_UP))
             raise GivenUp(f"the merge of {archive.id} was given up: see the errors before")
         fields = about(archive) if archive else {"archive_id": message.archive_id}
         return self._ended(fields, RunEnd.NOT_OURS)
 
-    def _fail(self, archive: Archive, run_token: str, fault: BaseException) -> None:
-        self.telemetry.tell(events.merge_ended(about(archive), RunEnd.FAILED, fault))
+    def _fail(self, archive: Archive, run_token: str, error: BaseException) -> None:
+        self.telemetry.emit(events.merge_ended(about(archive), RunEnd.FAILED, error))
         transition(
             self.table,
             archive.id,
-            lambda seen: claim.failed(seen, run_token, self.clock.now(), self.max_attempts),
+            lambda current: claim.failed(current, run_token, self.clock.now(), self.max_attempts),
         )
 
     def _merge(self, archive: Archive, run_token: str, remaining: Callable[[], Millis]) -> Part:
@@ -188,8 +188,8 @@ class MergeArchive:
                 time_left = remaining() - DEADLINE_MARGIN
                 if time_left <= 0:
                     raise OutOfTime(f"the merge of {archive_id} doesn't fit into the worker's time")
-                patience = min(time_left, self.lifetimes.merge_lease // 3) / SECOND
-                finished, pending = wait(pending, timeout=patience, return_when=FIRST_EXCEPTION)
+                timeout = min(time_left, self.lifetimes.merge_lease // 3) / SECOND
+                finished, pending = wait(pending, timeout=timeout, return_when=FIRST_EXCEPTION)
                 for step in finished:
                     step.result()
                 if pending:
@@ -205,7 +205,7 @@ class MergeArchive:
     def _copy(self, step: Copy, upload: MultipartUpload) -> UploadedPart:
         """Raises WrongBytes: by its ETag, what the upload has now isn't what the step was to bring."""
         copied = self.bucket.copy_part(upload, step.number, step.source)
-        if step.source.is_whole and contradict(copied.etag, step.source.part.etag):
+        if step.source.is_whole and etags_conflict(copied.etag, step.source.part.etag):
             raise WrongBytes(step.source.part, f"the ETag of its copy is {copied.etag}")
         return copied
 
@@ -216,7 +216,7 @@ class MergeArchive:
         """
         body = b"".join(reads.map(self.bucket.read, step.sources))
         uploaded = self.bucket.upload_part(upload, step.number, body)
-        if contradict(uploaded.etag, sent := etag_of([body])):
+        if etags_conflict(uploaded.etag, sent := etag_of([body])):
             raise WrongBytes(Part(upload.key, len(body), sent), f"part {step.number} arrived with ETag {uploaded.etag}")
         return uploaded
 
@@ -224,7 +224,7 @@ class MergeArchive:
         renewed = transition(
             self.table,
             archive_id,
-            lambda seen: claim.renewed(seen, run_token, self.clock.now(), self.lifetimes),
+            lambda current: claim.renewed(current, run_token, self.clock.now(), self.lifetimes),
         )
         if renewed is None:
             raise RunLost(archive_id)

@@ -26,7 +26,7 @@ SILENCE_SECONDS = 2.0
 """@actions/cache gives up after 5 s without a byte (docs/design/protocol.md#downloads): well before that, some are
 sent."""
 
-MORSELS = 64
+KEEPALIVE_CHUNKS = 64
 """Into how many pieces the chunk held back is cut while the store is silent: two minutes of patience."""
 
 LAST_BYTES = 4096
@@ -35,7 +35,7 @@ more of the body, and ends it properly (lambda_runtime's `to_tailer`): some 150 
 announced length if just so many were missing. This is longer than any such text; an even longer tail would only come
 later. https://github.com/awslabs/aws-lambda-rust-runtime/blob/main/lambda-runtime/src/types.rs"""
 
-MAX_FRUITLESS_TRIES = 6
+MAX_ATTEMPTS_WITHOUT_PROGRESS = 6
 """Connections in a row that bring no byte before the store counts as out of order; about 10 s in all."""
 
 FIRST_BYTE_SECONDS = 15.0
@@ -106,7 +106,7 @@ async def held_back(chunks: AsyncIterable[Chunk]) -> AsyncGenerator[Chunk, None]
                 size -= len(held[0])
                 yield held.popleft()
         elif size > LAST_BYTES:
-            morsel = held[0][: max(1, (size - LAST_BYTES) // MORSELS)]
+            morsel = held[0][: max(1, (size - LAST_BYTES) // KEEPALIVE_CHUNKS)]
             held[0] = held[0][len(morsel) :]
             size -= len(morsel)
             if not held[0]:
@@ -140,10 +140,10 @@ class _Fetch:
     def has_brought_nothing(self) -> bool:
         return not self._chunks and not self._task.done()
 
-    async def next_chunk(self, patience: float) -> Chunk | None:
+    async def next_chunk(self, wait_seconds: float) -> Chunk | None:
         """The next bytes; none at the end; None when none came within so many seconds."""
         if self.has_brought_nothing:
-            await _set_by(_now() + patience, self._arrived)
+            await _set_by(_now() + wait_seconds, self._arrived)
         if self._chunks:
             chunk = self._chunks.popleft()
             self._held -= len(chunk)
@@ -162,7 +162,7 @@ class _Fetch:
     async def _fill(self) -> None:
         """Fetches the range; a connection that dies is resumed at its offset, not restarted."""
         offset = self.source.start
-        fruitless = 0
+        attempts_without_progress = 0
         while offset < self.source.end:
             before = offset
             try:
@@ -180,11 +180,11 @@ class _Fetch:
             except (Unavailable, TimeoutError) as error:
                 logger.warning("part connection lost", extra={"object": self.source.part.key, "error": str(error)})
             await self._has_room_by(inf)
-            fruitless = fruitless + 1 if offset == before else 0
-            if fruitless >= MAX_FRUITLESS_TRIES:
-                raise Unavailable(f"{self.source.part.key}: no byte in {fruitless} tries")
+            attempts_without_progress = attempts_without_progress + 1 if offset == before else 0
+            if attempts_without_progress >= MAX_ATTEMPTS_WITHOUT_PROGRESS:
+                raise Unavailable(f"{self.source.part.key}: no byte in {attempts_without_progress} tries")
             if offset < self.source.end:
-                await asyncio.sleep(0.1 * 2**fruitless - 0.1)
+                await asyncio.sleep(0.1 * 2**attempts_without_progress - 0.1)
 
     async def _has_room_by(self, time: float) -> bool:
         while self._held >= self.most_held and _now() < time:

@@ -28,11 +28,11 @@ from actions_cache.domain.uploads import (
     APPENDED_DIGEST,
     MAX_BLOCKS,
     assemble,
-    assemble_pieces,
+    assemble_chunks,
     block_list_digest,
     check_names_each_once,
+    chunks_digest,
     newest_arrivals,
-    pieces_digest,
     whole_blob,
 )
 from actions_cache.evict import Evict
@@ -84,7 +84,7 @@ class Reserve:
             self.table.reserve(archive, now)
         except WriteConflict:
             raise AlreadyExists(f"the key {name.key!r} is saved, or being saved by another job") from None
-        self.telemetry.tell(events.reserved(archive))
+        self.telemetry.emit(events.reserved(archive))
         return archive
 
 
@@ -95,7 +95,7 @@ MOST_NOTED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Admit:
+class CreateRateLimit:
     """Args: creates_per_minute: of one repository; None for no limit."""
 
     repositories: Repositories
@@ -157,12 +157,12 @@ class ReceivePart:
         key = ArchiveKeys(archive_id).appended(offset, self.clock.now(), self.tokens.new())
         return await self.writer.write(key, size, body)
 
-    async def piece(self, archive_id: str, place: ByteRange, body: AsyncIterator[bytes]) -> Part:
+    async def chunk(self, archive_id: str, place: ByteRange, body: AsyncIterator[bytes]) -> Part:
         """Stores one arrival of a piece of the v1 API, whose length only its place tells: it comes in chunks.
 
         Raises: InvalidRequest when the body has another length. Nothing is stored then.
         """
-        key = ArchiveKeys(archive_id).piece(place, self.clock.now(), self.tokens.new())
+        key = ArchiveKeys(archive_id).chunk(place, self.clock.now(), self.tokens.new())
         return await self.writer.write(key, place.size, _exactly(place.size, body))
 
 
@@ -211,7 +211,7 @@ class CommitBlocks:
             keys = ArchiveKeys(archive_id)
             parts = assemble(keys, block_ids, arrivals(self.bucket, self.clock, keys.blocks_prefix))
             commit, only_part = self.manifests.commit(keys, parts, digest)
-            transition(self.table, archive_id, lambda seen: committed(seen, commit, only_part))
+            transition(self.table, archive_id, lambda current: committed(current, commit, only_part))
             archive = self.table.archive(archive_id)
         _check_committed(archive, digest)
 
@@ -252,7 +252,7 @@ class Seal:
             if blob.digest != APPENDED_DIGEST:
                 raise InvalidRequest("a Put Blob replaced what was appended; only an append blob can be sealed")
             commit, only_part = self.manifests.commit(keys, blob.parts, APPENDED_DIGEST)
-            transition(self.table, archive_id, lambda seen: committed(seen, commit, only_part))
+            transition(self.table, archive_id, lambda current: committed(current, commit, only_part))
             archive = self.table.archive(archive_id)
         if archive is None or archive.state is ArchiveState.DELETED or archive.commit is None:
             raise NotFound(why_gone(archive))
@@ -348,14 +348,14 @@ class Finalize:
             committed_archive = self._committed(archive, size)
             _check_size(name, size, committed_archive.size)
             self.budgets.check_entry(size)
-            by = stored(committed_archive, self.clock.now())
-            if by is None:
+            updated = stored(committed_archive, self.clock.now())
+            if updated is None:
                 continue
             try:
-                finalized = self.table.publish_entry(archive, by)
+                finalized = self.table.publish_entry(archive, updated)
             except WriteConflict:
                 continue
-            self.telemetry.tell(events.saved(finalized))
+            self.telemetry.emit(events.saved(finalized))
             self._start_merge(finalized)
             self._make_room(finalized)
             self.note_activity.save(finalized.entry)
@@ -400,14 +400,14 @@ class Finalize:
             return
         try:
             self.claim_merge(archive.id)
-        except (Unavailable, TryAgain) as fault:
-            self.telemetry.tell(events.merge_unclaimed(archive, fault))
+        except (Unavailable, TryAgain) as error:
+            self.telemetry.emit(events.merge_unclaimed(archive, error))
 
     def _make_room(self, archive: Archive) -> None:
         try:
             self.evict.after_save(archive.name.family.repository)
-        except Unavailable as fault:
-            self.telemetry.tell(events.over_budget(archive, fault))
+        except Unavailable as error:
+            self.telemetry.emit(events.over_budget(archive, error))
 
 
 def _check_size(name: EntryName, claimed: int, arrived: int) -> None:
@@ -416,7 +416,7 @@ def _check_size(name: EntryName, claimed: int, arrived: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class CommitPieces:
+class CommitChunks:
     table: Table
     bucket: Bucket
     manifests: Manifests
@@ -439,7 +439,7 @@ class CommitPieces:
             raise NotFound(why_gone(archive))
         if archive.commit is None:
             keys = ArchiveKeys(archive.id)
-            parts = assemble_pieces(keys, size, arrivals(self.bucket, self.clock, keys.pieces_prefix))
-            commit, only_part = self.manifests.commit(keys, parts, pieces_digest(size))
-            transition(self.table, archive.id, lambda seen: committed(seen, commit, only_part))
+            parts = assemble_chunks(keys, size, arrivals(self.bucket, self.clock, keys.chunks_prefix))
+            commit, only_part = self.manifests.commit(keys, parts, chunks_digest(size))
+            transition(self.table, archive.id, lambda current: committed(current, commit, only_part))
         return self.finalize(archive.name, size, archive.id)

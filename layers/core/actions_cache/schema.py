@@ -29,14 +29,14 @@ class CheckSchema:
         Raises: NewerSchema.
         """
         for _ in range(MAX_ROUNDS):
-            seen = self.schema.read()
-            if (reason := refusal(seen)) is not None:
+            current = self.schema.read()
+            if (reason := refusal(current)) is not None:
                 raise NewerSchema(reason)
-            by = admitted(seen)
-            if by == seen:
+            updated = admitted(current)
+            if updated == current:
                 return
             try:
-                self.schema.write(seen, by)
+                self.schema.write(current, updated)
             except WriteConflict:
                 continue  # Another function starts too.
             return
@@ -67,11 +67,11 @@ class Migrate:
         Returns: how many archives it saw, rewrote and failed on, and whether it left some for another run.
         """
         done: Counter[str] = Counter()
-        seen = self.schema.read()
-        by = admitted(seen)
-        if not again and (is_whole(by) or self.clock.now() < by.again_at):
+        current = self.schema.read()
+        updated = admitted(current)
+        if not again and (is_whole(updated) or self.clock.now() < updated.again_at):
             return done
-        for archive_id, is_outdated in self.table.all_archives(by.migrated_up_to):
+        for archive_id, is_outdated in self.table.all_archives(updated.migrated_up_to):
             if remaining() < DEADLINE_MARGIN:
                 done["left for another run"] = 1
                 break
@@ -79,11 +79,15 @@ class Migrate:
             if is_outdated:
                 done["archives migrated" if self._rewritten(archive_id) else "archives not migrated"] += 1
             if not done["archives not migrated"]:
-                by = replace(by, migrated_up_to=archive_id)
+                updated = replace(updated, migrated_up_to=archive_id)
         else:
-            by = migrated(by) if not done["archives not migrated"] else begun_anew(by, self.clock.now() + RETRY)
+            updated = (
+                migrated(updated)
+                if not done["archives not migrated"]
+                else begun_anew(updated, self.clock.now() + RETRY)
+            )
         try:
-            self.schema.write(seen, by)
+            self.schema.write(current, updated)
         except WriteConflict:
             logger.info("another migration runs too")
         return +done

@@ -18,7 +18,7 @@ from actions_cache.aws.sqs import SqsMergeQueue
 from actions_cache.aws.telemetry import LoggedTelemetry
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.budgets import Budgets
-from actions_cache.domain.cleanup_schedule import next_duty
+from actions_cache.domain.cleanup_schedule import next_task
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
 from actions_cache.evict import Evict
 from actions_cache.ports import Clock, Telemetry, TokenSource
@@ -93,7 +93,7 @@ class CoreServices:
         return SqsMergeQueue(client, self.settings.merge_queue_url, self.settings.merge_dead_letter_queue_url)
 
     @cached_property
-    def threads(self) -> ThreadPoolExecutor:
+    def executor(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(LOOKUP_THREADS, thread_name_prefix="lookup")
 
     @cached_property
@@ -128,7 +128,7 @@ class CoreServices:
         return self.settings.merge_trigger is MergeTrigger.FINALIZE
 
     def _due_at(self, archive: Archive) -> Millis:
-        due_at, _ = next_duty(archive, self.lifetimes, merges_at_finalize=self.merges_at_finalize)
+        due_at, _ = next_task(archive, self.lifetimes, merges_at_finalize=self.merges_at_finalize)
         return due_at
 
     @cached_property

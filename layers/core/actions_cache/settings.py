@@ -262,7 +262,7 @@ _BYTES = {
 }
 
 
-def explained(error: ValidationError, model: type[BaseModel]) -> str:
+def explain_validation_error(error: ValidationError, model: type[BaseModel]) -> str:
     """Return all errors in one line, with the variables' names.
 
     Args:
@@ -272,28 +272,28 @@ def explained(error: ValidationError, model: type[BaseModel]) -> str:
     return "; ".join(_one(fault, model) for fault in error.errors())
 
 
-def _one(fault: Mapping[str, Any], model: type[BaseModel]) -> str:
-    place = [str(part) for part in fault["loc"][:1]]
+def _one(error: Mapping[str, Any], model: type[BaseModel]) -> str:
+    place = [str(part) for part in error["loc"][:1]]
     name = "".join(place).upper()
-    said = _said(fault, name, model)
-    if fault["type"] == "missing":
+    said = _said(error, name, model)
+    if error["type"] == "missing":
         return f"{name} {said}"
     return f"{name}: {said}" if name else said
 
 
-def _said(fault: Mapping[str, Any], name: str, model: type[BaseModel]) -> str:
-    kind, given = str(fault["type"]), str(fault["input"])[:60]
+def _said(error: Mapping[str, Any], name: str, model: type[BaseModel]) -> str:
+    kind, given = str(error["type"]), str(error["input"])[:60]
     match kind:
         case "missing":
             return "is missing"
         case "enum" | "literal_error":
-            allowed = str(fault["ctx"]["expected"]).replace("'", "")
+            allowed = str(error["ctx"]["expected"]).replace("'", "")
             return f"{given!r} isn't known; it may be {allowed}"
         case "bool_parsing" | "bool_type":
             return f"{given!r} is neither true (1) nor false (0)"
     if kind.startswith(("int_", "float_", "greater_", "less_", "finite_")):
         return f"{given!r} isn't {_number(name, model, is_whole=not kind.startswith('float'))}{_converted(name, given)}"
-    return str(fault["msg"]).removeprefix("Value error, ")
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _number(name: str, model: type[BaseModel], *, is_whole: bool) -> str:

@@ -36,8 +36,8 @@ class SourceUrls:
     def url(self, source: Source, archive: Archive) -> str:
         """Absolute, or a path of ours."""
         expires_at = self.clock.now() + self.lifetimes.download_url
-        if source is Source.OURS or archive.object is None:
+        if source is Source.SERVER or archive.object is None:
             return self.urls.sign(Direction.DOWNLOAD, archive.id, expires_at)
-        if source is Source.EDGE:
+        if source is Source.CLOUDFRONT:
             return self.urls.sign(Direction.OBJECT, object_subject(archive.object.key, archive.size), expires_at)
         return self.bucket.presign_download(archive.object, self.lifetimes.download_url // SECOND)

@@ -48,7 +48,7 @@ class ReadUsage:
     table: Table
     repositories: Repositories
     budgets: Budgets
-    threads: Executor
+    executor: Executor
     clock: Clock
     reading_time: Millis | None
     """Time that reading may take; None for as much as it needs."""
@@ -64,7 +64,7 @@ class ReadUsage:
         each: list[RepositoryUsage] = []
         while read < len(ids) and (until is None or self.clock.now() < until):
             batch = ids[read : read + SIDE_BY_SIDE]
-            each += filter(None, self.threads.map(self._known, batch))
+            each += filter(None, self.executor.map(self._known, batch))
             read += len(batch)
         unread = len(ids) - read
         return Overview(sorted(each, key=_largest_first), self.repositories.store_usage(), self.budgets, unread)
@@ -153,8 +153,8 @@ class ReconcileUsage:
     def _count(self, repository_id: str, is_time_left: Callable[[], bool]) -> Count:
         counted = self.repositories.usage(repository_id)
         stored = _while_time_is_left(self.table.stored_archives(repository_id), is_time_left)
-        stands = total(Usage(archive.size, 1) for archive in stored)
-        return Count(counted, stands)
+        existing = total(Usage(archive.size, 1) for archive in stored)
+        return Count(counted, existing)
 
     def _count_store(self) -> Count:
         counted = self.repositories.store_usage()
@@ -200,7 +200,7 @@ class EstimateCost:
 
 
 @dataclass(frozen=True, slots=True)
-class TellCost:
+class PublishCost:
     estimate_cost: EstimateCost
     telemetry: Telemetry
 
@@ -211,8 +211,8 @@ class TellCost:
         """
         try:
             now = self.estimate_cost(USUAL_HOURS)
-        except TryAgain as fault:
-            logger.warning("the month's cost wasn't recorded", extra={"fault": str(fault)})
+        except TryAgain as error:
+            logger.warning("the month's cost wasn't recorded", extra={"error": str(error)})
             return
-        for happening in events.reckoned(now.stored, now.done, now.hours, now.month):
-            self.telemetry.tell(happening)
+        for event in events.cost_estimated(now.stored, now.done, now.hours, now.month):
+            self.telemetry.emit(event)

@@ -151,8 +151,10 @@ def test_the_operators_commands_find_all_they_need_by_the_stacks_name(stack: Sta
     assert verified.returncode == 0, verified.stderr
     assert json.loads(verified.stdout)["archives"] > 0
     # The test before this one has looked at the letter, which hides it for half a minute.
-    [letter] = eventually(lambda: json.loads(stack.operate("dlq", "show", "--json").stdout)["messages"], seconds=90)
-    assert letter["replay"] == "leave_unreadable"
+    [dead_letter] = eventually(
+        lambda: json.loads(stack.operate("dlq", "show", "--json").stdout)["messages"], seconds=90
+    )
+    assert dead_letter["replay"] == "leave_unreadable"
 
 
 def test_an_update_keeps_what_was_saved(stack: Stack, neighbour: Stack) -> None:

@@ -54,7 +54,7 @@ def rows(page: Page) -> list[str]:
 
 
 def entries_left(store: World, repository: str) -> list[str]:
-    return sorted(it.name.key for it in store.control.table.stored_archives(repository))
+    return sorted(it.name.key for it in store.services.table.stored_archives(repository))
 
 
 def temporary(store: World, *names: str, repository: str = "44", ref: str = MAIN) -> list[Entry]:
@@ -245,7 +245,7 @@ def test_a_deletion_that_fails_is_told_in_the_dialog(store: World, window: Opens
     one = window(store)
     page = one.ready("#/repositories/46")
     page.get_by_role("button", name="Delete").click()
-    assert store.control.remove_entry(entry.archive_id, lambda _: True)
+    assert store.services.remove_entry(entry.archive_id, lambda _: True)
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text(f"no entry has the id {entry.id}")
     one.faults.clear()  # the browser's own word of the 404
@@ -375,7 +375,7 @@ def test_jobs_that_were_refused_are_shown_once_there_are_some(store: World, wind
     for number, names in {"9": ("octo/app", "octo"), "10": ("<img src=x onerror=alert(1)>", "\u202eevil")}.items():
         to_admit = (f"repository_id={number}@{GITHUB}", f"repository_owner_id=7@{GITHUB}")
         job = RefusedJob(GITHUB, number, names[0], "7", names[1], to_admit)
-        store.control.repositories.add_refusals(Refusals(job, 3, store.now), store.now + KEPT)
+        store.services.repositories.add_refusals(Refusals(job, 3, store.now), store.now + KEPT)
     page.get_by_role("button", name="Refresh").click()
     settled(page)
     refused = page.locator("#refused")

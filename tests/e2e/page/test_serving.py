@@ -118,13 +118,13 @@ def test_the_cookie_lets_its_role_look_and_no_longer_than_its_life(store, role):
     cookie = sign_in(store, role)
     assert ask(store, "GET", "/manage/session", cookie=cookie).json()["role"] == role
     assert ask(store, "GET", "/manage/repositories", cookie=cookie).status == 200
-    began = store.control.clock.at
+    began = store.services.clock.at
     try:
-        store.control.clock.at = began + SESSION
+        store.services.clock.at = began + SESSION
         assert ask(store, "GET", "/manage/repositories", cookie=cookie).status == 401
         assert ask(store, "GET", "/manage/session", cookie=cookie).json()["role"] is None
     finally:
-        store.control.clock.at = began
+        store.services.clock.at = began
 
 
 FROM_ELSEWHERE: dict[str, dict[str, str]] = {
@@ -145,7 +145,7 @@ def test_no_other_page_deletes_signs_in_or_signs_out(store, headers):
     assert ask(store, "DELETE", path, cookie=cookie, **headers).status == 403
     assert ask(store, "DELETE", "/manage/session", cookie=cookie, **headers).status == 403
     assert ask(store, "POST", "/manage/session", {"token": store.tokens.admin}, **headers).status == 403
-    assert store.control.repositories.usage("42").entries == 1
+    assert store.services.repositories.usage("42").entries == 1
 
 
 @pytest.mark.parametrize("headers", [{"sec_fetch_site": "same-origin"}, {"origin": "{ours}"}])
@@ -161,7 +161,7 @@ def test_a_reader_s_cookie_deletes_nothing(store):
     cookie = sign_in(store, Role.READ_ONLY)
     answer = ask(store, "DELETE", "/manage/repositories/42/entries?key=k", cookie=cookie, sec_fetch_site="same-origin")
     assert answer.status == 403
-    assert store.control.repositories.usage("42").entries == 1
+    assert store.services.repositories.usage("42").entries == 1
 
 
 def test_a_token_in_a_header_counts_before_a_cookie(store):
@@ -185,7 +185,7 @@ def through_lambda(store: World, method: str, path: str, body: Any = None, **hea
         "body": json.dumps(body),
         "isBase64Encoded": False,
     }
-    answer: dict[str, Any] = Mangum(create_app(ManagementServices(store.control)), lifespan="off")(event, None)  # type: ignore[arg-type]
+    answer: dict[str, Any] = Mangum(create_app(ManagementServices(store.services)), lifespan="off")(event, None)  # type: ignore[arg-type]
     return answer
 
 

@@ -128,8 +128,8 @@ class World:
         return self.journey.clock
 
     @property
-    def control(self) -> AllServices:
-        return self.journey.control
+    def services(self) -> AllServices:
+        return self.journey.services
 
     @property
     def requests(self) -> ApiServices:
@@ -181,14 +181,14 @@ class World:
         """Returns the bodies of what stands in the dead-letter queue."""
         queue = self.resources.refs["MergeDeadLetterQueue"]
         bodies = set()
-        while letters := self.clients.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
-            bodies |= {it["Body"] for it in letters}
-            for it in letters:
+        while dead_letters := self.clients.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
+            bodies |= {it["Body"] for it in dead_letters}
+            for it in dead_letters:
                 self.clients.sqs.delete_message(QueueUrl=queue, ReceiptHandle=it["ReceiptHandle"])
         return bodies
 
     def archives(self) -> list[Archive]:
-        table = self.control.table
+        table = self.services.table
         return [self.journey.archive(archive_id) for archive_id, _ in table.all_archives("")]
 
     def empty(self) -> None:
@@ -204,9 +204,9 @@ class World:
         self.saved.clear()
         self.taken.clear()
         self.requests.admit._noted.clear()
-        self.journey.control.admit._noted.clear()
+        self.journey.services.admit._noted.clear()
         # As the API does before it reserves a key; else the store's usage would be corrected to that of nobody.
-        note_unnamed(self.control.repositories, REPOSITORY, self.clock.now())
+        note_unnamed(self.services.repositories, REPOSITORY, self.clock.now())
 
     # ---------------------------------------------------------------- checks
 
@@ -223,18 +223,18 @@ class World:
     def bring_again(self) -> None:
         while self.taken:
             with suppress(GivenUp):
-                self.control.merge(self.taken.pop(), plenty)
+                self.services.merge(self.taken.pop(), plenty)
 
     def check_saved(self) -> None:
         for entry_name, content in self.saved.items():
-            entry = self.control.table.entry(entry_name)
+            entry = self.services.table.entry(entry_name)
             assert entry is not None, f"{entry_name.key} is lost"
             assert self.journey.content(entry.archive_id) == content, entry_name.key
 
     def check(self) -> None:
         """Check that nothing is lost, stuck, or left behind."""
         self.settle()
-        found = audit(self.control, self.clock.now(), HOUR)
+        found = audit(self.services, self.clock.now(), HOUR)
         assert found.violations == {}, found.violations
         archives = self.archives()
         open_ones = [archive.name.key for archive in archives if archive.state is ArchiveState.RESERVED]
@@ -321,9 +321,9 @@ def world_on_moto(template: Template, session: boto3.Session) -> Iterator[World]
         clock = SetClock()
         patch.setattr(SystemClock, "now", lambda _: clock.now())
         environment = resources.environment("ApiFunction") | resources.environment("ManageFunction") | CHANGES
-        control = AllServices(settings_for(environment), clock)
-        control.session = session
-        journey = Journey(control, clock, clients.s3, clients.sqs)
+        services = AllServices(settings_for(environment), clock)
+        services.session = session
+        journey = Journey(services, clock, clients.s3, clients.sqs)
         store = stack.enter_context(raw_store(clients.s3, resources.refs["Bucket"]))
         starting = stack.enter_context(_Starting.of(resources))
         for function in FUNCTIONS:

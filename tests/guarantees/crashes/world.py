@@ -67,8 +67,8 @@ class World:
     """Time doesn't move between a lookup and its download, whose URL would be over."""
 
     @property
-    def control(self) -> AllServices:
-        return self.journey.control
+    def services(self) -> AllServices:
+        return self.journey.services
 
     @property
     def job(self) -> Job:
@@ -81,7 +81,7 @@ class World:
     # ---------------------------------------------------------------- what stands
 
     def archives(self) -> list[Archive]:
-        return [self.journey.archive(archive_id) for archive_id, _ in self.control.table.all_archives("")]
+        return [self.journey.archive(archive_id) for archive_id, _ in self.services.table.all_archives("")]
 
     def the_archive(self) -> Archive:
         [archive] = self.archives()
@@ -94,7 +94,7 @@ class World:
         return int(attributes["ApproximateNumberOfMessages"]) + int(attributes["ApproximateNumberOfMessagesNotVisible"])
 
     def objects(self) -> list[str]:
-        return [part.key for part in self.control.bucket.list("archives/")]
+        return [part.key for part in self.services.bucket.list("archives/")]
 
     def restore(self, key: str) -> bytes | None:
         """From the witness. None for a miss."""
@@ -116,7 +116,7 @@ class World:
                 self.clients.dynamodb.delete_item(TableName=table, Key=key)
         for queue in self.resources.template.of_type("AWS::SQS::Queue"):
             self.clients.sqs.purge_queue(QueueUrl=self.resources.refs[queue])
-        self.control.bucket.delete(self.objects())
+        self.services.bucket.delete(self.objects())
 
     # ---------------------------------------------------------------- what must hold
 
@@ -132,7 +132,7 @@ class World:
 
     def check_all_or_nothing(self, key: str, size: int) -> bool:
         """Return whether the entry is visible; its parts in the three tables agree on it (all or nothing)."""
-        table, entry = self.control.table, entry_name(key)
+        table, entry = self.services.table, entry_name(key)
         found, reservation, archive = table.entry(entry), table.reservation(entry), self.the_archive()
         if found is None:
             assert (archive.state, reservation) == (ArchiveState.RESERVED, archive.reservation)
@@ -146,14 +146,14 @@ class World:
 
         No reader meanwhile: it would retake the claim itself.
         """
-        lifetimes = self.control.lifetimes
+        lifetimes = self.services.lifetimes
         with self.moving:
             if not by_schedule:
                 self.clock.advance(lifetimes.merge_lease / SECOND + 1)
                 wait_until(self._merged_by_the_queue, 3 * VISIBILITY_SECONDS)
                 return
-            for patience in (0, lifetimes.merge_lease, SEND_TIMEOUT, lifetimes.queue_retention):
-                self.clock.advance(patience / SECOND + 1)
+            for timeout in (0, lifetimes.merge_lease, SEND_TIMEOUT, lifetimes.queue_retention):
+                self.clock.advance(timeout / SECOND + 1)
                 assert "failed" not in self.journey.clean_up()
                 if self._merged_by_the_queue():
                     return
@@ -166,7 +166,7 @@ class World:
     def check_no_orphan_is_left(self, key: str, content: bytes) -> None:
         """Once everybody's grace is over: the merged object alone, and it is the content (nothing leaks)."""
         archive = self.the_archive()
-        lifetimes = self.control.lifetimes
+        lifetimes = self.services.lifetimes
         last_arrival = archive.upload_closes_at + lifetimes.late_arrival
         # A sweep that died waits for a while, and others come first.
         due_at = max(parts_removable_at(archive, lifetimes), last_arrival, archive.postponed_until)
@@ -180,7 +180,7 @@ class World:
 
     def check_nothing_is_left(self) -> None:
         """Once every grace is over: no archive, no object, and nothing that holds the key."""
-        lifetimes = self.control.lifetimes
+        lifetimes = self.services.lifetimes
         self.advance((lifetimes.upload_url + lifetimes.late_arrival + lifetimes.grace) / SECOND + 1)
         assert "failed" not in self.journey.clean_up()
         assert (self.archives(), self.objects(), self._reservations()) == ([], [], 0)
@@ -259,13 +259,13 @@ def world_on(endpoints: Endpoints, session: boto3.Session, template: Template, d
         moved.write_text("0")
         clock = MovedClock(moved)
         settings = _settings(resources)
-        control = AllServices(settings, clock)
-        control.session = session
+        services = AllServices(settings, clock)
+        services.session = session
         secrets = RotateServices(settings, clock)
         secrets.session = session
         secrets.rotate_secret.tell_edge()
         stage = Stage(resources, endpoints.environment(), moved, directory)
-        journey = Journey(control, clock, clients.s3, clients.sqs)  # type: ignore[arg-type]
+        journey = Journey(services, clock, clients.s3, clients.sqs)  # type: ignore[arg-type]
         with stage.server() as witness:
             yield World(stage, resources, clients, clock, journey, secrets, witness)
 

@@ -46,8 +46,8 @@ def faulty_store(endpoints: Endpoints) -> Iterator[FaultyStore]:
 @contextmanager
 def download_url(journey: Journey, **settings: object) -> Iterator[str]:
     """Of KEY's entry, at a download function of its own."""
-    journey.control.settings = journey.control.settings.model_copy(update=settings)
-    with served(create_app(DownloadServices(journey.control))) as base_url:
+    journey.services.settings = journey.services.settings.model_copy(update=settings)
+    with served(create_app(DownloadServices(journey.services))) as base_url:
         hit = journey.look_up(KEY.key, user_agent=GO)
         assert hit is not None
         yield base_url + hit.url
@@ -66,10 +66,10 @@ def merge_once(journey: Journey, archive_id: str) -> bool:
     """Return whether it was merged. If not, its message is back in the queue, as the queue itself would have it."""
     [message] = journey.messages()
     try:
-        outcome = journey.control.merge(message, plenty)
+        outcome = journey.services.merge(message, plenty)
     except Exception:  # noqa: BLE001 - whatever it is, the message comes again
         assert journey.archive(archive_id).merge.state is MergeState.QUEUED
-        journey.control.queue.send(message)
+        journey.services.queue.send(message)
         return False
     assert outcome is RunEnd.MERGED
     return True
@@ -79,5 +79,5 @@ def merged_content(journey: Journey, archive_id: str) -> bytes:
     """Past the faulty store."""
     merged = journey.archive(archive_id).object
     assert merged is not None
-    content: bytes = journey.s3.get_object(Bucket=journey.control.settings.bucket, Key=merged.key)["Body"].read()
+    content: bytes = journey.s3.get_object(Bucket=journey.services.settings.bucket, Key=merged.key)["Body"].read()
     return content

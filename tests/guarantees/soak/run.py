@@ -75,32 +75,32 @@ def soak(directory: Path, seconds: float, clients: int, seed: int, *, settles: b
     run = LocalRun.start(directory / "data", **LIVES)
     try:
         run.wait_until_ready()
-        control = _control(run)
+        services = _control(run)
         with _sampled(run) as found.memories:
-            _let_clients_work(found, run, control, seed)
+            _let_clients_work(found, run, services, seed)
             if settles:
-                time.sleep(_longest_life(control.settings) + LIMIT_SECONDS)
-        found.audit = audit(control, control.clock.now(), LIMIT_SECONDS)
+                time.sleep(_longest_life(services.settings) + LIMIT_SECONDS)
+        found.audit = audit(services, services.clock.now(), LIMIT_SECONDS)
     finally:
         run.stop()
     found.errors_logged = _errors_in(directory / "data" / "logs")
     return found
 
 
-def _let_clients_work(found: Soak, run: LocalRun, control: AllServices, seed: int) -> None:
+def _let_clients_work(found: Soak, run: LocalRun, services: AllServices, seed: int) -> None:
     slots = [[Slot(f"soak {i:04d} {j}") for j in range(SLOTS_PER_CLIENT)] for i in range(found.clients)]
     every_slot = [slot for own in slots for slot in own]
     stop, token = Event(), runtime_token(exp=int(time.time() + found.seconds) + 3600)
-    with ThreadPoolExecutor(found.clients, thread_name_prefix="client") as threads:
+    with ThreadPoolExecutor(found.clients, thread_name_prefix="client") as executor:
         working = [
-            threads.submit(
+            executor.submit(
                 SoakClient(
                     run.url,
                     token,
                     own,
                     every_slot,
-                    _remover(control),
-                    control.settings.unused_entry_seconds,
+                    _remover(services),
+                    services.settings.unused_entry_seconds,
                     found.tally,
                     Random(f"{seed}/{number}"),
                 ).run,
@@ -129,13 +129,13 @@ _one_at_a_time = Lock()
 """pynamodb's models share a connection."""
 
 
-def _remover(control: AllServices) -> Callable[[str], bool]:
+def _remover(services: AllServices) -> Callable[[str], bool]:
     def remove(key: str) -> bool:
         """Until it is gone: a lookup that notes its use in between makes one try lose."""
         name = EntryName(EntryFamily(REPOSITORY, BRANCH, VERSION), key)
         with _one_at_a_time:
-            while (entry := control.table.entry(name)) is not None:
-                if control.remove_entry(entry.archive_id, lambda _: True):
+            while (entry := services.table.entry(name)) is not None:
+                if services.remove_entry(entry.archive_id, lambda _: True):
                     return True
         return False
 
@@ -146,8 +146,8 @@ def _remover(control: AllServices) -> Callable[[str], bool]:
 def _sampled(run: LocalRun) -> Iterator[Mapping[str, Memory]]:
     memories: dict[str, Memory] = {}
     stop = Event()
-    with ThreadPoolExecutor(1) as threads:
-        watching = threads.submit(watch, lambda: _function_processes(run), stop, memories)
+    with ThreadPoolExecutor(1) as executor:
+        watching = executor.submit(watch, lambda: _function_processes(run), stop, memories)
         try:
             yield memories
         finally:

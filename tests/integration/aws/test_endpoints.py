@@ -81,7 +81,7 @@ def test_presigned_urls_never_outlive_their_credentials(left: int, wanted: int, 
 
 def test_credentials_that_name_no_end_last_as_long_as_the_setting(journey: Journey):
     """Lambda's credentials come by environment variables."""
-    bucket = journey.control.bucket
+    bucket = journey.services.bucket
     assert bucket._credentials is not None
     [announced] = parse_qs(urlsplit(bucket.presign_download(Part(KEY, 1, '"e"'), 600)).query)["X-Amz-Expires"]
     assert announced == "600"

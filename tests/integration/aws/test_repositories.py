@@ -21,7 +21,7 @@ EXAMPLE = Repository("42", "Example/Tools", 1_000)
 
 @pytest.fixture
 def repositories(journey):
-    return journey.control.repositories
+    return journey.services.repositories
 
 
 def test_a_noted_repository_is_found_by_id_and_by_name_in_any_case(repositories):
@@ -79,7 +79,7 @@ def two_of_a_slot() -> tuple[str, str]:
 def test_entries_are_counted_when_they_appear_and_when_they_go(journey, repositories):
     published = [publish(journey, key) for key in ("npm", "yarn")]
     assert repositories.usage(REPOSITORY) == repositories.store_usage() == Usage(6, 2)
-    journey.control.table.remove_entry(published[0], deleted(published[0], journey.clock.now()))
+    journey.services.table.remove_entry(published[0], deleted(published[0], journey.clock.now()))
     assert repositories.usage(REPOSITORY) == repositories.store_usage() == Usage(3, 1)
     assert repositories.usage("7") == NO_USAGE
 
@@ -87,16 +87,16 @@ def test_entries_are_counted_when_they_appear_and_when_they_go(journey, reposito
 def test_what_is_refused_is_not_counted(journey, repositories):
     seen = publish(journey, "npm")
     with pytest.raises(WriteConflict):
-        journey.control.table.publish_entry(seen, seen)
+        journey.services.table.publish_entry(seen, seen)
     by = deleted(seen, journey.clock.now())
-    journey.control.table.remove_entry(seen, by)
+    journey.services.table.remove_entry(seen, by)
     with pytest.raises(WriteConflict):
-        journey.control.table.remove_entry(seen, by)
+        journey.services.table.remove_entry(seen, by)
     assert repositories.usage(REPOSITORY) == NO_USAGE
 
 
 def test_stored_archives_come_by_their_last_use(journey):
-    table = journey.control.table
+    table = journey.services.table
     for key, at in (("b", 2_000), ("a", 1_000), ("c", 3_000)):
         publish(journey, key, at)
     gone = publish(journey, "gone", 500)
@@ -109,12 +109,12 @@ def test_stored_archives_come_by_their_last_use(journey):
 def test_archives_come_in_pages_of_any_size(journey):
     for key, at in (("a", 1_000), ("b", 2_000), ("c", 3_000)):
         publish(journey, key, at)
-    stored = journey.control.table.stored_archives
+    stored = journey.services.table.stored_archives
     assert [it.name.key for it in stored(REPOSITORY, newest_use_first=True, at_once=1)] == ["c", "b", "a"]
 
 
 def test_what_failed_to_merge_is_found_as_long_as_jobs_can_find_it_and_is_due_as_before(journey):
-    table = journey.control.table
+    table = journey.services.table
     publish(journey, "fine")
     seen = publish(journey, "failed")
     failed = table.replace_archive(seen, replace(seen, merge=Merge(state=MergeState.FAILED, ended_at=1)))
@@ -177,10 +177,10 @@ def test_only_counts_of_the_hour_and_the_minute_end_by_themselves(journey, repos
 
 def test_deletions_side_by_side_lose_no_count(on_engines):
     archives = [publish(on_engines, f"key-{number}") for number in range(20)]
-    management = ManagementServices(on_engines.control)
+    management = ManagementServices(on_engines.services)
     gone = management.delete_entries(REPOSITORY, EntryFilter(key_prefix="key-1"))
     assert (len(gone.archives), gone.remaining) == (11, 0)
-    assert on_engines.control.repositories.usage(REPOSITORY) == Usage(3 * (len(archives) - 11), len(archives) - 11)
+    assert on_engines.services.repositories.usage(REPOSITORY) == Usage(3 * (len(archives) - 11), len(archives) - 11)
 
 
 def test_writers_of_the_same_counts_do_not_lose_to_each_other(on_engines, monkeypatch):
@@ -189,4 +189,4 @@ def test_writers_of_the_same_counts_do_not_lose_to_each_other(on_engines, monkey
     assert SHARDS > 1
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: publish(on_engines, f"key-{number}"), range(24)))
-    assert on_engines.control.repositories.usage(REPOSITORY) == Usage(72, 24)
+    assert on_engines.services.repositories.usage(REPOSITORY) == Usage(72, 24)

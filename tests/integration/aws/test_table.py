@@ -16,7 +16,7 @@ ONE_PART = Part("archives/x/parts/blob/1", 3, '"etag"')
 
 @pytest.fixture
 def table(journey):
-    return journey.control.table
+    return journey.services.table
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def now(journey):
 
 
 def new_archive(journey, entry_name):
-    return reserved(journey.control.tokens.new(), entry_name, journey.clock.now(), journey.control.lifetimes)
+    return reserved(journey.services.tokens.new(), entry_name, journey.clock.now(), journey.services.lifetimes)
 
 
 def finished(seen, at):
@@ -37,9 +37,9 @@ def finished(seen, at):
 def publish(journey, key, at=None):
     """An entry in two writes, without bucket."""
     archive = new_archive(journey, name(key))
-    journey.control.table.reserve(archive, archive.reserved_at)
-    seen = journey.control.table.archive(archive.id)
-    return journey.control.table.publish_entry(seen, finished(seen, at or journey.clock.now()))
+    journey.services.table.reserve(archive, archive.reserved_at)
+    seen = journey.services.table.archive(archive.id)
+    return journey.services.table.publish_entry(seen, finished(seen, at or journey.clock.now()))
 
 
 def test_an_archive_is_read_as_it_was_written(journey, table, now):

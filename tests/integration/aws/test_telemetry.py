@@ -8,10 +8,10 @@ from actions_cache import events
 from actions_cache.aws.telemetry import NAMESPACE, LoggedTelemetry, embedded_metrics
 from actions_cache.domain.errors import InvalidRequest
 from actions_cache.events import (
-    MAX_FAULT_CHARACTERS,
+    MAX_ERROR_CHARACTERS,
     METRICS,
     OTHER,
-    Happening,
+    Event,
     Metric,
     MissReason,
     RunEnd,
@@ -26,7 +26,7 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("metric", METRICS, ids=lambda it: it.name)
 def test_every_metric_is_named_in_its_line_with_its_unit_and_dimensions(metric: Metric):
     fields = {metric.dimension: min(metric.values)} if metric.dimension else {}
-    line = embedded_metrics(Happening(what="happened", fields=fields, metrics={metric: 7}))
+    line = embedded_metrics(Event(name="happened", fields=fields, metrics={metric: 7}))
     [directive] = line["_aws"]["CloudWatchMetrics"]  # type: ignore[index]
     assert directive["Namespace"] == NAMESPACE
     assert directive["Metrics"] == [{"Name": metric.name, "Unit": metric.unit.value}]
@@ -42,9 +42,7 @@ def test_no_request_makes_a_new_value_of_a_dimension(metric: Metric, caplog: pyt
     assert metric.dimension
     assert 2 <= len(metric.values) <= 30
     caplog.set_level(logging.INFO, "actions_cache")
-    LoggedTelemetry().tell(
-        Happening(what="happened", fields={metric.dimension: "a key of a job's"}, metrics={metric: 1})
-    )
+    LoggedTelemetry().emit(Event(name="happened", fields={metric.dimension: "a key of a job's"}, metrics={metric: 1}))
     assert vars(caplog.records[0])[metric.dimension] == OTHER
 
 
@@ -55,36 +53,36 @@ def test_no_request_makes_a_new_value_of_a_dimension(metric: Metric, caplog: pyt
         (events.unavailable("GET /", RuntimeError("S3")), "Unavailable"),
         (events.failed("GET /", RuntimeError("odd")), "Unexpected"),
         (events.stream_broken(1, 2, RuntimeError("gone")), "StreamBroken"),
-        (events.duty_failed("5f", RuntimeError("odd")), "failed"),
+        (events.task_failed("5f", RuntimeError("odd")), "failed"),
         (next(events.orphans_deleted("5f", [])), "delete orphans"),
         (events.missed("42", (), "npm-1", MissReason.NO_MATCH), "no match"),
         (events.merge_ended({}, RunEnd.NOT_OURS), "not ours"),
     ],
 )
-def test_what_is_told_has_a_value_that_its_dimension_knows(happening: Happening, value: str):
-    [metric] = happening.metrics
+def test_what_is_told_has_a_value_that_its_dimension_knows(event: Event, value: str):
+    [metric] = event.metrics
     assert metric.dimension
     assert value in metric.values
-    assert embedded_metrics(happening)[metric.dimension] == value
+    assert embedded_metrics(event)[metric.dimension] == value
 
 
 def test_a_message_that_quotes_a_client_is_cut():
     asked = InvalidRequest("comp=" + "x" * 8000)
-    for happening in (events.refused("PUT /", asked), events.unavailable("PUT /", asked)):
-        assert len(str(happening.fields["fault"])) == MAX_FAULT_CHARACTERS
-    assert len(str(events.stream_broken(1, 2, asked).fields["fault"])) < 2 * MAX_FAULT_CHARACTERS
+    for event in (events.refused("PUT /", asked), events.unavailable("PUT /", asked)):
+        assert len(str(event.fields["error"])) == MAX_ERROR_CHARACTERS
+    assert len(str(events.stream_broken(1, 2, asked).fields["error"])) < 2 * MAX_ERROR_CHARACTERS
 
 
 def test_what_counts_for_nothing_is_a_plain_line():
-    assert embedded_metrics(Happening(what="happened")) == {}
+    assert embedded_metrics(Event(name="happened")) == {}
 
 
 def test_a_line_has_its_words_its_level_and_its_fault(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO, "actions_cache")
     telemetry = LoggedTelemetry()
-    telemetry.tell(events.missed("42", ("refs/heads/main",), "npm-1", MissReason.BROKEN))
+    telemetry.emit(events.missed("42", ("refs/heads/main",), "npm-1", MissReason.BROKEN))
     fault = RuntimeError("odd")
-    telemetry.tell(events.merge_ended({"archive_id": "5f"}, RunEnd.FAILED, fault))
+    telemetry.emit(events.merge_ended({"archive_id": "5f"}, RunEnd.FAILED, fault))
     miss, failure = caplog.records
     assert (miss.levelname, miss.message, vars(miss)["reason"]) == ("INFO", "miss", "broken")
     assert (failure.levelname, failure.message) == ("ERROR", "merge failed")

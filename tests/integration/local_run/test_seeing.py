@@ -185,7 +185,7 @@ def test_a_client_that_goes_away_is_no_error(scene: Scene):
 
 
 def test_refusals_are_counted_by_their_kind(scene: Scene):
-    kinds = {(it["kind"], it["asked"].partition(" ")[0]) for it in scene.all if it["message"] == "refused"}
+    kinds = {(it["kind"], it["request"].partition(" ")[0]) for it in scene.all if it["message"] == "refused"}
     assert {("PermissionDenied", "GET"), ("Unauthenticated", "POST"), ("PermissionDenied", "CreateCacheEntry")} <= kinds
 
 

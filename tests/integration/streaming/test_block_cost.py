@@ -9,7 +9,7 @@ import pytest
 
 from dev.local import engines
 from tests.integration.streaming.local_run import local_run
-from tests.integration.streaming.store_proxy import Asked, StoreProxy
+from tests.integration.streaming.store_proxy import QueryParams, StoreProxy
 from tests.support.clients.buildkit import BLOCK_BYTES, BuildKit
 from tests.support.clients.runtime_token import runtime_token
 
@@ -44,8 +44,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
 
 class Counted(NamedTuple):
-    by_store: list[Asked]
-    by_rest: list[Asked]
+    by_store: list[QueryParams]
+    by_rest: list[QueryParams]
 
 
 def asked_by(watched: Watched, blocks: int, repository: str) -> tuple[Counted, Counted]:

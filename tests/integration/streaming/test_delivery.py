@@ -190,8 +190,8 @@ def test_the_adapters_error_text_completes_no_body(unmerged: LocalRun, job, stor
     with unmerged.behind(WALL_FAR_OFF, PLAIN_STREAMING) as gateway:
         url = just_finalized(job(gateway), os.urandom(3 * MB), os.urandom(missing))
         archive = stored.archive(urlsplit(url).path.rpartition("/")[2])
-        last = stored.control.manifests.of(archive).parts[-1]
-        stored.control.bucket.delete([last.key])
+        last = stored.services.manifests.of(archive).parts[-1]
+        stored.services.bucket.delete([last.key])
         reading = read(url)
     assert (reading.status, reading.announced, reading.broken) == (200, 3 * MB + missing, True)
     assert 0 < reading.size < reading.announced

@@ -38,9 +38,9 @@ class BehindApiGateway:
 @contextmanager
 def behind_an_edge_that_drops_ranges(run: LocalRun, stored: Journey, seek_through: SeekThrough) -> Iterator[Gateway]:
     whoever = {"verify_tokens": False, "token_claims": [Anybody()]}
-    settings = stored.control.settings.model_copy(update={"seek_through": seek_through, **whoever})
-    control = AllServices(settings)
-    api = BehindApiGateway(create_app(control))
+    settings = stored.services.settings.model_copy(update={"seek_through": seek_through, **whoever})
+    services = AllServices(settings)
+    api = BehindApiGateway(create_app(services))
     with (
         served(api) as api_url,
         run.behind(Caps(), {"SEEK_THROUGH": seek_through}, api=api_url, edge_drops_ranges=True) as gateway,

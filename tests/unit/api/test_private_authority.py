@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from actions_cache.aws.clients import trusting
+from actions_cache.aws.clients import create_ssl_context
 from actions_cache.domain.access import Anybody
 from actions_cache.domain.errors import TryAgain
 from actions_cache.settings import Settings
@@ -33,7 +33,7 @@ def issuer(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def reader(issuer: Issuer, certificates: str | None) -> TokenReader:
-    return TokenReader((issuer.url,), None, (Anybody(),), trust=trusting(certificates))
+    return TokenReader((issuer.url,), None, (Anybody(),), trust=create_ssl_context(certificates))
 
 
 def test_tokens_of_an_issuer_behind_a_known_authority_are_good(issuer: Issuer, authority: Authority):
@@ -53,7 +53,7 @@ async def test_a_results_service_behind_a_known_authority_answers_and_no_other_d
 ):
     url = issuer.url.removesuffix("/_services/token")
     asked = ("GET", ("/_services/token/.well-known/jwks", ""), (), b"", 100_000)
-    assert (await ResultsService(url, trusting(authority.pem)).ask(*asked)).status == 200
+    assert (await ResultsService(url, create_ssl_context(authority.pem)).ask(*asked)).status == 200
     with pytest.raises(NoAnswer):
         await ResultsService(url).ask(*asked)
 

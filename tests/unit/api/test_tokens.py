@@ -400,7 +400,7 @@ def test_rules_count_without_verification_too(issuer):
 
 def test_a_refused_job_is_heard_of_if_its_token_was_verified(issuer):
     heard: list[RefusedJob] = []
-    reader = TokenReader((issuer.url,), None, rules("repository_id=1"), hear_refused=heard.append)
+    reader = TokenReader((issuer.url,), None, rules("repository_id=1"), on_refused=heard.append)
     for bad in (
         issuer.sign(generate_private_key(65537, 2048)),
         issuer.sign(exp=1),
@@ -410,7 +410,7 @@ def test_a_refused_job_is_heard_of_if_its_token_was_verified(issuer):
         with pytest.raises(Unauthenticated):
             reader.read(bad)
     reader.read(issuer.sign(repository_id=1))
-    unverified = TokenReader((), None, rules("repository_id=1"), verify=False, hear_refused=heard.append)
+    unverified = TokenReader((), None, rules("repository_id=1"), verify=False, on_refused=heard.append)
     with pytest.raises(NotAdmitted):
         unverified.read(issuer.sign())
     assert heard == []

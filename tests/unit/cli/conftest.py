@@ -46,15 +46,15 @@ class Operated:
         """
         now = self.journey.clock.now()
         for number, job in enumerate(jobs):
-            self.journey.control.repositories.add_refusals(Refusals(job, 3, now - number * SECOND), now + KEPT)
+            self.journey.services.repositories.add_refusals(Refusals(job, 3, now - number * SECOND), now + KEPT)
         settings = self.data / "settings"
         settings.write_text(settings.read_text().replace("TOKEN_CLAIMS=any", f"TOKEN_CLAIMS={claims}"))
 
     def everything(self) -> tuple[Any, ...]:
         """All that a command could change, but for what time changes."""
-        control = self.journey.control
-        settings = control.settings
-        dynamodb = control.session.client("dynamodb")
+        services = self.journey.services
+        settings = services.settings
+        dynamodb = services.session.client("dynamodb")
         tables = (
             settings.entries_table,
             settings.reservations_table,
@@ -65,10 +65,10 @@ class Operated:
             sorted(repr(item) for item in dynamodb.scan(TableName=table)["Items"] if not _is_schema(item))
             for table in tables
         ]
-        return items, sorted(part.key for part in control.bucket.list("")), self.waiting(), self.dead()
+        return items, sorted(part.key for part in services.bucket.list("")), self.waiting(), self.dead()
 
     def waiting(self) -> int:
-        return self._messages(self.journey.control.settings.merge_queue_url)
+        return self._messages(self.journey.services.settings.merge_queue_url)
 
     def dead(self) -> int:
         return self._messages(self.dead_letter_queue_url)
@@ -105,13 +105,13 @@ def operated(
         files.enter_context(env_file(tmp_path / "settings", variables))
         # The commands' clock is the machine's.
         clock = SetClock(int(time.time() * 1000))
-        control = AllServices(settings_for(variables), clock)
-        control.session = engine_session
+        services = AllServices(settings_for(variables), clock)
+        services.session = engine_session
         yield Operated(
-            Journey(control, clock, clients.s3, clients.sqs),
+            Journey(services, clock, clients.s3, clients.sqs),
             Run(capsys),
             resources.refs["MergeDeadLetterQueue"],
             tmp_path,
         )
     # SeaweedFS gives each bucket volumes of its own, until the disk has no room for more.
-    clients.s3.delete_bucket(Bucket=control.settings.bucket)
+    clients.s3.delete_bucket(Bucket=services.settings.bucket)

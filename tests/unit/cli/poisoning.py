@@ -29,10 +29,10 @@ class NoUploads:
 def poison(operated: Operated, key: str) -> MergeMessage:
     """Its merge fails until the queue gives its message up, by the queue's own rule. Returns that."""
     journey = operated.journey
-    control = journey.control
+    services = journey.services
     journey.save(name(key), *PARTS)
-    failing = replace(control.merge, bucket=NoUploads(control.bucket))
-    url = control.settings.merge_queue_url
+    failing = replace(services.merge, bucket=NoUploads(services.bucket))
+    url = services.settings.merge_queue_url
     message = None
     while received := journey.sqs.receive_message(QueueUrl=url, VisibilityTimeout=0).get("Messages"):
         message = decode_message(received[0]["Body"])

@@ -16,7 +16,7 @@ def saved(operated: Operated) -> Operated:
     """Three entries, an hour apart, the last of them just now, and another repository's."""
     journey = operated.journey
     for repository, called in (("42", "acme/app"), ("43", "acme/lib")):
-        journey.control.repositories.note(Repository(repository, called, journey.clock.now()))
+        journey.services.repositories.note(Repository(repository, called, journey.clock.now()))
     journey.clock.advance(-2 * HOUR)
     journey.save(name("npm-1"), b"first", b"!")
     journey.clock.advance(HOUR)
@@ -101,7 +101,7 @@ def test_delete_goes_on_until_all_that_it_names_are_gone(saved: Operated, monkey
     ],
 )
 def test_what_cant_be_meant_is_refused_with_words(operated: Operated, arguments, said):
-    operated.journey.control.repositories.note(Repository("42", "acme/app", 0))
+    operated.journey.services.repositories.note(Repository("42", "acme/app", 0))
     answer = operated.run(*arguments)
     assert answer.code == 2
     assert said in answer.err

@@ -58,7 +58,7 @@ def hostile(operated: Operated) -> Operated:
     for ref in ("refs/heads/main", f"refs/heads/{HOSTILE}"):
         for version in ("v" * 64, HOSTILE):
             journey.save(EntryName(EntryFamily(REPOSITORY, ref, version), f"key-{HOSTILE}{NEW_LINE}"), b"data")
-    journey.control.repositories.note(Repository(REPOSITORY, f"acme/{HOSTILE}", 0))
+    journey.services.repositories.note(Repository(REPOSITORY, f"acme/{HOSTILE}", 0))
     return operated
 
 

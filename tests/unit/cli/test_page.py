@@ -57,7 +57,7 @@ def day(operated: Operated) -> Operated:
     """An operator's."""
     journey = operated.journey
     for repository, called in (("42", "acme/app"), ("43", "acme/lib")):
-        journey.control.repositories.note(Repository(repository, called, journey.clock.now()))
+        journey.services.repositories.note(Repository(repository, called, journey.clock.now()))
     journey.clock.advance(-4 * HOUR)
     journey.save(name("npm-1"), MODULES)
     journey.clock.advance(2 * HOUR)
@@ -67,7 +67,7 @@ def day(operated: Operated) -> Operated:
     journey.overwrite(journey.archive(damaged.archive_id).object.key, b"a whale")
     journey.save(name("go-1", repository="43"), b"a module")
     for number in range(2):
-        journey.control.bucket.write_once(f"archives/{'0' * 32}/parts/blob/{number}", b"nobody's")
+        journey.services.bucket.write_once(f"archives/{'0' * 32}/parts/blob/{number}", b"nobody's")
     poison(operated, "cargo-1")
     operated.refuse("repository_owner_id=7", REFUSED)
     return operated

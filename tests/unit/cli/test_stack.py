@@ -68,10 +68,10 @@ def create_function(region: boto3.Session, name: str) -> None:
 def test_the_settings_are_those_of_the_stacks_functions(region: boto3.Session) -> None:
     create_function(region, "cleanup")
     deploy(region, "cache", {"CleanupFunctionName": "cleanup"})
-    control = plane(stack_settings("cache"))
-    assert control.settings.bucket == "bucket"
-    assert control.lifetimes.unused_entry == 86_400_000
-    assert control.settings.public_url is None, "what is empty isn't set"
+    services = plane(stack_settings("cache"))
+    assert services.settings.bucket == "bucket"
+    assert services.lifetimes.unused_entry == 86_400_000
+    assert services.settings.public_url is None, "what is empty isn't set"
 
 
 def test_what_is_no_stack_of_ours_is_refused_with_words(region: boto3.Session) -> None:

@@ -60,20 +60,20 @@ def test_reconcile_finds_what_nobody_owns_and_deletes_it_only_by_yes(operated: O
     kept = operated.journey.save(name("npm-1"), BODY).archive_id
     orphan = "0" * 32
     for number in range(2):
-        operated.journey.control.bucket.write_once(f"archives/{orphan}/parts/blob/{number}", b"nobody's")
+        operated.journey.services.bucket.write_once(f"archives/{orphan}/parts/blob/{number}", b"nobody's")
     before = operated.everything()
 
     orphans = [{"archive_id": orphan, "objects": 2, "bytes": 16, "deleted": False}]
     assert operated.run.json("reconcile")["orphans"] == orphans
     assert operated.everything() == before
     assert operated.run("reconcile", "--yes").last_line.endswith("0 counted wrong; mended")
-    assert {part.key.split("/")[1] for part in operated.journey.control.bucket.list("")} == {kept}
+    assert {part.key.split("/")[1] for part in operated.journey.services.bucket.list("")} == {kept}
 
 
 def test_reconcile_corrects_a_wrong_count_and_no_right_one(operated: Operated):
     operated.journey.save(name("npm-1"), BODY)
     operated.journey.save(name("npm-1", repository="43"), BODY)
-    repositories = operated.journey.control.repositories
+    repositories = operated.journey.services.repositories
     for repository in ("42", "43"):
         repositories.note(Repository(repository, None, 0))
     repositories.correct_usage("42", Usage(1_000, 3))

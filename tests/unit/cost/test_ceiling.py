@@ -223,9 +223,9 @@ def test_no_line_of_a_request_is_longer_than_is_reckoned(written: io.StringIO) -
     logs.begin("r" * 36)
     logs.append(repository=repository, archive_id="5f" * 16)
     telemetry = LoggedTelemetry()
-    telemetry.tell(events.hit(entry, key, is_one_object=True))
-    telemetry.tell(events.missed(repository, (scope,) * 3, key, MissReason.NO_MATCH))
-    telemetry.tell(events.refused(f"PUT {ESCAPED * 200}", InvalidRequest(ESCAPED * 8000)))
+    telemetry.emit(events.hit(entry, key, is_merged=True))
+    telemetry.emit(events.missed(repository, (scope,) * 3, key, MissReason.NO_MATCH))
+    telemetry.emit(events.refused(f"PUT {ESCAPED * 200}", InvalidRequest(ESCAPED * 8000)))
     logs.logger.thread_safe_clear_keys()
     lengths = [len(it.encode()) + 1 for it in written.getvalue().splitlines()]
     assert len(lengths) == 3

@@ -21,12 +21,12 @@ from actions_cache.domain.archive import (
 )
 from actions_cache.domain.cleanup_schedule import (
     LOOK_EVERY,
-    Duty,
+    CleanupTask,
     discarded_bytes,
     is_too_much,
     kept_keys,
     needs_parts,
-    next_duty,
+    next_task,
 )
 from actions_cache.domain.timing import SEND_TIMEOUT
 from actions_cache.domain.uploads import MAX_ARRIVALS
@@ -49,7 +49,7 @@ PARTS_REMOVABLE = NOW + LIFETIMES.grace
 
 
 def due(seen, *, merges_at_finalize=True):
-    return next_duty(seen, LIFETIMES, merges_at_finalize=merges_at_finalize)
+    return next_task(seen, LIFETIMES, merges_at_finalize=merges_at_finalize)
 
 
 def closed_upload(**changes):
@@ -58,81 +58,85 @@ def closed_upload(**changes):
     return replace(tombstone, **changes)
 
 
-DUTIES = {
-    "an open upload is looked at some minutes after it began": (archive(), NOW + LOOK_EVERY, Duty.LOOK_AT_UPLOAD),
-    "and again as long after each look": (archive(looked_at=NOW + 7), NOW + 7 + LOOK_EVERY, Duty.LOOK_AT_UPLOAD),
+TASKS = {
+    "an open upload is looked at some minutes after it began": (
+        archive(),
+        NOW + LOOK_EVERY,
+        CleanupTask.LOOK_AT_UPLOAD,
+    ),
+    "and again as long after each look": (archive(looked_at=NOW + 7), NOW + 7 + LOOK_EVERY, CleanupTask.LOOK_AT_UPLOAD),
     "a committed one too": (
         archive(commit=Commit("d", 30, 3, MANIFEST), looked_at=NOW + 7),
         NOW + 7 + LOOK_EVERY,
-        Duty.LOOK_AT_UPLOAD,
+        CleanupTask.LOOK_AT_UPLOAD,
     ),
     "a reservation is dropped when it expires": (
         archive(looked_at=NOW + LIFETIMES.reservation - LOOK_EVERY),
         NOW + LIFETIMES.reservation,
-        Duty.DROP_RESERVATION,
+        CleanupTask.DROP_RESERVATION,
     ),
-    "a closed upload is swept at once": (closed_upload(), NOW + 9, Duty.SWEEP),
+    "a closed upload is swept at once": (closed_upload(), NOW + 9, CleanupTask.SWEEP),
     "and again, as long as its URL takes more": (
         closed_upload(swept_at=NOW + 9),
         NOW + 9 + LOOK_EVERY,
-        Duty.SWEEP,
+        CleanupTask.SWEEP,
     ),
     "and for the last time when nothing can arrive any more": (
         closed_upload(swept_at=LAST_ARRIVAL - 1),
         LAST_ARRIVAL,
-        Duty.SWEEP,
+        CleanupTask.SWEEP,
     ),
-    "then it is forgotten": (closed_upload(swept_at=LAST_ARRIVAL), LAST_ARRIVAL, Duty.FORGET),
-    "an unclaimed archive is claimed": (stored_archive(), NOW + SEND_TIMEOUT, Duty.RETAKE_CLAIM),
-    "a claim whose message was never sent is retaken": (queued(), NOW + SEND_TIMEOUT, Duty.RETAKE_CLAIM),
-    "a dead run's claim is retaken": (running(), NOW + LIFETIMES.merge_lease, Duty.RETAKE_CLAIM),
-    "a merged archive's parts go after the grace": (merged_archive(), PARTS_REMOVABLE, Duty.SWEEP),
+    "then it is forgotten": (closed_upload(swept_at=LAST_ARRIVAL), LAST_ARRIVAL, CleanupTask.FORGET),
+    "an unclaimed archive is claimed": (stored_archive(), NOW + SEND_TIMEOUT, CleanupTask.RETAKE_CLAIM),
+    "a claim whose message was never sent is retaken": (queued(), NOW + SEND_TIMEOUT, CleanupTask.RETAKE_CLAIM),
+    "a dead run's claim is retaken": (running(), NOW + LIFETIMES.merge_lease, CleanupTask.RETAKE_CLAIM),
+    "a merged archive's parts go after the grace": (merged_archive(), PARTS_REMOVABLE, CleanupTask.SWEEP),
     "late arrivals are swept when no upload can be under way": (
         merged_archive(swept_at=PARTS_REMOVABLE),
         LAST_ARRIVAL,
-        Duty.SWEEP,
+        CleanupTask.SWEEP,
     ),
     "late arrivals of one part too": (
         stored_archive(object=PARTS[0], commit=Commit("d", 10, 1, None)),
         LAST_ARRIVAL,
-        Duty.SWEEP,
+        CleanupTask.SWEEP,
     ),
     "an entry that nobody used goes": (
         merged_archive(swept_at=LAST_ARRIVAL),
         NOW + LIFETIMES.unused_entry,
-        Duty.EXPIRE_ENTRY,
+        CleanupTask.EXPIRE_ENTRY,
     ),
     "a use puts that off": (
         merged_archive(swept_at=LAST_ARRIVAL, last_used_at=NOW + 5),
         NOW + 5 + LIFETIMES.unused_entry,
-        Duty.EXPIRE_ENTRY,
+        CleanupTask.EXPIRE_ENTRY,
     ),
     "a deleted archive's objects go after its readers' grace": (
         merged_archive(state=ArchiveState.DELETED, deleted_at=NOW + 9),
         NOW + 9 + LIFETIMES.grace,
-        Duty.SWEEP,
+        CleanupTask.SWEEP,
     ),
     "an archive that was never visible had no readers": (
         archive(state=ArchiveState.DELETED, deleted_at=NOW + 9),
         NOW + 9,
-        Duty.SWEEP,
+        CleanupTask.SWEEP,
     ),
     "an archive is forgotten once nothing can arrive any more": (
         archive(state=ArchiveState.DELETED, deleted_at=NOW + 9, swept_at=LAST_ARRIVAL),
         LAST_ARRIVAL,
-        Duty.FORGET,
+        CleanupTask.FORGET,
     ),
-    "one that cleanup failed on waits": (archive(postponed_until=NOW + 10**9), NOW + 10**9, Duty.LOOK_AT_UPLOAD),
+    "one that cleanup failed on waits": (archive(postponed_until=NOW + 10**9), NOW + 10**9, CleanupTask.LOOK_AT_UPLOAD),
 }
 
 
-@pytest.mark.parametrize(("seen", "at", "duty"), DUTIES.values(), ids=DUTIES)
-def test_next_duty(seen, at, duty):
-    assert due(seen) == (at, duty)
+@pytest.mark.parametrize(("seen", "at", "task"), TASKS.values(), ids=TASKS)
+def test_next_duty(seen, at, task):
+    assert due(seen) == (at, task)
 
 
 def test_merging_at_the_first_download_leaves_unread_archives_unmerged():
-    assert due(stored_archive(), merges_at_finalize=False) == (LAST_ARRIVAL, Duty.SWEEP)
+    assert due(stored_archive(), merges_at_finalize=False) == (LAST_ARRIVAL, CleanupTask.SWEEP)
 
 
 def test_a_duty_done_is_not_due_again():

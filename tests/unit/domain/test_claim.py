@@ -141,8 +141,8 @@ FAILED = stored_archive(Merge(state=MergeState.FAILED, claim_token="claim", ende
     ],
     ids=["failed", "failed since", "released", "its message is the letter", "run dead"],
 )
-def test_a_dead_letters_merge_is_claimed_anew_at_once_and_with_all_its_attempts(seen, letter):
-    after = claim.replayed(seen, letter, "new", NOW)
+def test_a_dead_letters_merge_is_claimed_anew_at_once_and_with_all_its_attempts(seen, dead_letter):
+    after = claim.redriven(seen, dead_letter, "new", NOW)
     assert after == replace(seen, merge=Merge(state=MergeState.QUEUED, claim_token="new", claimed_at=NOW))
 
 
@@ -159,8 +159,8 @@ def test_a_dead_letters_merge_is_claimed_anew_at_once_and_with_all_its_attempts(
     ],
     ids=["reserved", "merged", "one part", "deleted", "claimed since", "run of another claim", "run lives"],
 )
-def test_no_letter_is_replayed_where_nothing_is_to_be_merged_or_somebody_does_it(seen, letter):
-    assert claim.replayed(seen, letter, "new", NOW) is None
+def test_no_letter_is_replayed_where_nothing_is_to_be_merged_or_somebody_does_it(seen, dead_letter):
+    assert claim.redriven(seen, dead_letter, "new", NOW) is None
 
 
 def test_a_claim_whose_message_could_not_be_sent_is_released_at_once():

@@ -7,7 +7,7 @@ from actions_cache.domain.delivery import (
     Delivery,
     StreamLimits,
     choose_delivery,
-    is_plain_reader,
+    client_reads_from_s3,
     merge_seconds,
 )
 
@@ -83,7 +83,7 @@ def test_whatever_is_streamed_ends_before_the_wall_and_whoever_waits_gains_by_it
     if delivery is Delivery.WAIT:
         assert may_wait
         assert state is not MergeState.FAILED
-        assert not TEMPLATE.allow(size) or TEMPLATE.seconds(size) > merge_seconds(size, parts)
+        assert not TEMPLATE.fits(size) or TEMPLATE.seconds(size) > merge_seconds(size, parts)
 
 
 def test_without_a_pace_but_with_a_wall_only_what_hits_it_waits():
@@ -99,8 +99,8 @@ def test_the_bytes_that_are_asked_for_count_not_the_archives():
 
 
 def test_a_response_is_hindered_where_the_pace_begins_to_tell():
-    assert [TEMPLATE.hinder(size) for size in (6_000_000, 6_000_001, 199_000_001)] == [False, True, True]
-    assert not NONE.hinder(10**13)
+    assert [TEMPLATE.throttles(size) for size in (6_000_000, 6_000_001, 199_000_001)] == [False, True, True]
+    assert not NONE.throttles(10**13)
 
 
 def test_a_merge_by_copies_is_expected_to_take_little_more_than_its_start():
@@ -120,4 +120,4 @@ def test_a_merge_by_copies_is_expected_to_take_little_more_than_its_start():
     ],
 )
 def test_only_clients_known_to_read_plainly_are_sent_to_s3(user_agent, plainly):
-    assert is_plain_reader(user_agent) is plainly
+    assert client_reads_from_s3(user_agent) is plainly

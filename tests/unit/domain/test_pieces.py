@@ -8,8 +8,8 @@ from actions_cache.domain.ranges import ByteRange
 from actions_cache.domain.uploads import (
     MAX_BLOCKS,
     MAX_PART_BYTES,
-    assemble_pieces,
-    check_takes_pieces,
+    assemble_chunks,
+    check_takes_chunks,
     parse_content_range,
 )
 from tests.unit.domain.build import LIFETIMES, NOW, archive, stored_archive
@@ -18,7 +18,7 @@ KEYS = ArchiveKeys("0" * 32)
 
 
 def piece(start: int, end: int, at: int = 1) -> Part:
-    return Part(KEYS.piece(ByteRange(start, end), at, "request"), end - start, f"{at}")
+    return Part(KEYS.chunk(ByteRange(start, end), at, "request"), end - start, f"{at}")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_piece_larger_than_an_object_may_be_is_refused():
 
 @pytest.mark.parametrize("after", [0, LIFETIMES.upload_url - 1])
 def test_an_upload_takes_pieces_until_its_time_has_passed(after: int):
-    check_takes_pieces(archive(), NOW + after)
+    check_takes_chunks(archive(), NOW + after)
 
 
 @pytest.mark.parametrize(
@@ -72,17 +72,17 @@ def test_an_upload_takes_pieces_until_its_time_has_passed(after: int):
 )
 def test_an_upload_that_is_over_takes_none(upload: Archive, after: int, why: type[Exception]):
     with pytest.raises(why):
-        check_takes_pieces(upload, NOW + after)
+        check_takes_chunks(upload, NOW + after)
 
 
 def test_pieces_are_put_in_the_order_of_their_bytes_however_they_came():
     pieces = [piece(20, 25, 1), piece(0, 10, 3), piece(10, 20, 2)]
-    assert assemble_pieces(KEYS, 25, pieces) == (pieces[1], pieces[2], pieces[0])
-    assert assemble_pieces(KEYS, 0, []) == ()
+    assert assemble_chunks(KEYS, 25, pieces) == (pieces[1], pieces[2], pieces[0])
+    assert assemble_chunks(KEYS, 0, []) == ()
 
 
 def test_a_piece_sent_again_replaces_the_earlier_one():
-    assert assemble_pieces(KEYS, 10, [piece(0, 10, 2), piece(0, 10, 10), piece(0, 10, 9)]) == (piece(0, 10, 10),)
+    assert assemble_chunks(KEYS, 10, [piece(0, 10, 2), piece(0, 10, 10), piece(0, 10, 9)]) == (piece(0, 10, 10),)
 
 
 @pytest.mark.parametrize(
@@ -99,14 +99,14 @@ def test_a_piece_sent_again_replaces_the_earlier_one():
 )
 def test_pieces_that_arent_exactly_the_size_are_refused_with_what_is_wrong(pieces, size, why):
     with pytest.raises(InvalidRequest, match=why):
-        assemble_pieces(KEYS, size, pieces)
+        assemble_chunks(KEYS, size, pieces)
 
 
 def test_more_pieces_than_a_block_list_may_name_are_refused():
     pieces = [piece(at, at + 1) for at in range(MAX_BLOCKS + 1)]
-    assert len(assemble_pieces(KEYS, MAX_BLOCKS, pieces[:-1])) == MAX_BLOCKS
+    assert len(assemble_chunks(KEYS, MAX_BLOCKS, pieces[:-1])) == MAX_BLOCKS
     with pytest.raises(TooLarge, match=str(MAX_BLOCKS + 1)):
-        assemble_pieces(KEYS, MAX_BLOCKS + 1, pieces)
+        assemble_chunks(KEYS, MAX_BLOCKS + 1, pieces)
 
 
 def test_the_number_of_an_upload_is_its_entrys_and_leads_to_its_archive():

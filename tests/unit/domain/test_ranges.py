@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from actions_cache.domain.archive import Part
 from actions_cache.domain.errors import RangeNotSatisfiable
-from actions_cache.domain.ranges import ByteRange, cover, parse_range
+from actions_cache.domain.ranges import ByteRange, parse_range, split
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_the_cover_is_exactly_the_wanted_bytes_and_touches_no_other_part(sizes, 
     wanted = ByteRange(min(a, b, total), min(max(a, b), total))
     every_byte = [(part.key, offset) for part in parts for offset in range(part.size)]
 
-    pieces = list(cover(parts, wanted, longest))
+    pieces = list(split(parts, wanted, longest))
 
     assert [(p.part.key, i) for p in pieces for i in range(p.start, p.end)] == every_byte[wanted.start : wanted.end]
     assert all(0 < piece.size <= longest for piece in pieces)

@@ -15,7 +15,7 @@ from actions_cache.domain.errors import NotFound, TooLarge, TryAgain
 from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.timing import SECOND
 from actions_cache.domain.uploads import MAX_ARRIVALS, MAX_BLOCKS
-from actions_cache.save import CommitBlocks, CommitPieces, Finalize, ListBlocks, Seal
+from actions_cache.save import CommitBlocks, CommitChunks, Finalize, ListBlocks, Seal
 from tests.support.journey import SetClock
 from tests.unit.domain.build import ID, archive
 
@@ -43,7 +43,7 @@ class Flooded:
             yield Part(self._key(prefix, number), 1, f'"{number:032x}"')
 
     def _key(self, prefix: str, number: int) -> str:
-        if prefix == KEYS.pieces_prefix:
+        if prefix == KEYS.chunks_prefix:
             return f"{prefix}{number:015d}-{number + 1:015d}/{number:013d}-r"
         return f"{KEYS.blocks_prefix}{number:08d}/{number:013d}-r"
 
@@ -52,7 +52,7 @@ def asked(what: str, clock: SetClock, bucket: Flooded) -> Any:
     table = SimpleNamespace(archive=lambda _: open_upload(), reservation=lambda _: open_upload().reservation)
     unused = cast("Any", None)
     store: Any = bucket
-    commit_pieces = CommitPieces(cast("Any", table), store, unused, clock, unused)
+    commit_chunks = CommitChunks(cast("Any", table), store, unused, clock, unused)
     finalize = Finalize(
         cast("Any", table),
         store,
@@ -70,7 +70,7 @@ def asked(what: str, clock: SetClock, bucket: Flooded) -> Any:
         "Put Block List": lambda: CommitBlocks(cast("Any", table), store, unused, clock)(ID, ["QQ=="]),
         "Finalize": lambda: finalize(open_upload().name, 1),
         "Append Blob Seal": lambda: Seal(cast("Any", table), store, unused, clock)(ID),
-        "a commit of v1": lambda: commit_pieces(open_upload(), 1),
+        "a commit of v1": lambda: commit_chunks(open_upload(), 1),
     }
     return uses[what]()
 

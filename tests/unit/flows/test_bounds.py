@@ -11,11 +11,11 @@ from starlette.requests import Request
 from actions_cache import archives, events, lookup, save
 from actions_cache.domain.access import GITHUB, Caller
 from actions_cache.domain.errors import TryAgain
-from actions_cache.events import METRICS, Happening
+from actions_cache.events import METRICS, Event
 from actions_cache.http.app import _asked
 from actions_cache.manage import MOST, ListFailures
 from actions_cache.ports import WriteConflict
-from actions_cache.save import Admit
+from actions_cache.save import CreateRateLimit
 from functions.api import passthrough
 from functions.api.passthrough import NoAnswer
 from functions.api.tokens import TokenReader
@@ -32,7 +32,7 @@ def test_a_process_remembers_so_many_repositories(monkeypatch):
         read.append(repository_id)
         return SimpleNamespace(name=None)
 
-    admitted = Admit(cast("Any", SimpleNamespace(repository=repository)), SetClock(), None)
+    admitted = CreateRateLimit(cast("Any", SimpleNamespace(repository=repository)), SetClock(), None)
     for repository_id in ("1", "2", "3", "3", "4", "4", "1"):
         admitted(Caller(repository_id, ()))
         assert len(admitted._noted) <= 3
@@ -43,10 +43,10 @@ def test_no_metric_has_a_value_that_a_stranger_chooses():
     """Each value costs. `kind` is an exception's name, the others are enumerations."""
     stranger = "x" * 500
     seen = stored_archive(name=name(stranger))
-    told: list[Happening] = [
+    told: list[Event] = [
         events.reserved(seen),
         events.saved(seen),
-        events.hit(seen.entry, stranger, is_one_object=True),
+        events.hit(seen.entry, stranger, is_merged=True),
         events.missed(stranger, (stranger,), stranger, events.MissReason.NO_MATCH),
         events.refused(f"GET /{stranger}", TryAgain(stranger)),
         events.unavailable(stranger, OSError(stranger)),
@@ -54,7 +54,7 @@ def test_no_metric_has_a_value_that_a_stranger_chooses():
         events.evicted(seen),
         events.bytes_discarded(events.about(seen), 1),
     ]
-    assert {it.dimension for it in METRICS} == {None, "reason", "outcome", "duty", "part", "kind"}
+    assert {it.dimension for it in METRICS} == {None, "reason", "outcome", "task", "part", "kind"}
     for one in told:
         for metric in one.metrics:
             assert metric.dimension is None or len(str(one.fields[metric.dimension])) < 40
@@ -92,9 +92,9 @@ def test_a_lookup_meets_so_many_broken_entries(journey, monkeypatch):
     for number in range(lookup.MAX_BROKEN + 2):
         journey.clock.advance(1)
         entry = journey.save(name(f"npm-{number}"), b"content")
-        journey.control.bucket.delete([journey.archive(entry.archive_id).object.key])
+        journey.services.bucket.delete([journey.archive(entry.archive_id).object.key])
     assert journey.look_up("npm-") is None
-    left = [*journey.control.table.stored_archives("42")]
+    left = [*journey.services.table.stored_archives("42")]
     assert len(left) == 2
 
 

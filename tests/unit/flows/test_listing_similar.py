@@ -12,7 +12,7 @@ def saved(journey, key, **place):
 
 
 def listed(journey, prefix, scopes=(SCOPE,), repository=REPOSITORY):
-    found = journey.control.list_similar(repository, scopes, prefix)
+    found = journey.services.list_similar(repository, scopes, prefix)
     return [(entry.name.key, entry.name.family.scope, entry.name.family.version) for entry in found]
 
 
@@ -39,7 +39,7 @@ def test_nobody_elses_entries_and_none_of_another_scope_are_listed(journey):
 def test_a_reservation_and_a_removed_entry_are_not_listed(journey):
     journey.upload(name("npm-reserved"), b"content")
     gone = saved(journey, "npm-gone")
-    assert journey.control.remove_entry(gone.archive_id, lambda _: True)
+    assert journey.services.remove_entry(gone.archive_id, lambda _: True)
     assert listed(journey, "npm") == []
 
 

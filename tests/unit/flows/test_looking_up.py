@@ -83,7 +83,7 @@ def test_an_unmerged_entry_is_ours_for_everybody_until_it_is_merged(journey):
 
 def test_an_entry_whose_object_is_gone_is_a_miss_and_frees_its_key(journey):
     entry = saved(journey, "npm-1")
-    journey.control.bucket.delete([journey.archive(entry.archive_id).object.key])
+    journey.services.bucket.delete([journey.archive(entry.archive_id).object.key])
     assert journey.look_up("npm-1") is None
     assert journey.archive(entry.archive_id).state is ArchiveState.DELETED
     saved(journey, "npm-1", body=b"again")
@@ -92,7 +92,7 @@ def test_an_entry_whose_object_is_gone_is_a_miss_and_frees_its_key(journey):
 
 def test_an_entry_whose_manifest_is_gone_is_a_miss_and_frees_its_key(journey):
     entry = journey.save(name("npm-1"), b"one", b"two")
-    journey.control.bucket.delete([journey.archive(entry.archive_id).commit.manifest.key])
+    journey.services.bucket.delete([journey.archive(entry.archive_id).commit.manifest.key])
     assert journey.look_up("npm-1") is None
     assert journey.archive(entry.archive_id).state is ArchiveState.DELETED
     saved(journey, "npm-1", body=b"again")
@@ -102,7 +102,7 @@ def test_an_entry_whose_manifest_is_gone_is_a_miss_and_frees_its_key(journey):
 def test_behind_a_broken_entry_the_next_best_match_is_found(journey):
     saved(journey, "npm-1")
     broken = saved(journey, "npm-2")
-    journey.control.bucket.delete([journey.archive(broken.archive_id).object.key])
+    journey.services.bucket.delete([journey.archive(broken.archive_id).object.key])
     assert journey.look_up("npm-").key == "npm-1"
 
 

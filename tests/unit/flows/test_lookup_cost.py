@@ -23,7 +23,7 @@ FEW, MANY = 150, 1_000
 
 def asked_by(journey: Journey, ask, *arguments, **changes) -> tuple[Counter[str], int]:
     """The requests by operation, and how many items they looked at."""
-    with metered(journey.control) as asked:
+    with metered(journey.services) as asked:
         ask(*arguments, **changes)
     return Counter(one.operation for one in asked), sum(one.examined for one in asked)
 
@@ -67,7 +67,7 @@ def test_all_prefixes_are_asked_for_at_the_same_time(on_engines: Journey):
     def wait_for_all(**_: object) -> None:
         all_asked.wait(10)
 
-    with hooked(journey.control.table._connection.client, "before-send.dynamodb.Query", wait_for_all):
+    with hooked(journey.services.table._connection.client, "before-send.dynamodb.Query", wait_for_all):
         assert journey.look_up("none", *FIVE, scopes=PULL_REQUEST) is None
 
 
@@ -99,7 +99,7 @@ SCOPES = st.sampled_from("123")
 
 
 @pytest.fixture(scope="module")
-def threads():
+def executor():
     with ThreadPoolExecutor(4) as executor:
         yield executor
 
@@ -110,10 +110,10 @@ def threads():
     key=KEYS,
     restore_keys=st.lists(KEYS, max_size=3),
 )
-def test_asking_at_once_matches_what_asking_one_after_the_other_does(threads, saved, scopes, key, restore_keys):
+def test_asking_at_once_matches_what_asking_one_after_the_other_does(executor, saved, scopes, key, restore_keys):
     names = [EntryName(EntryFamily(REPOSITORY, scope, VERSION), saved_key) for scope, saved_key in saved]
     table = Entries({it: Entry(it, f"{number:032x}", 1, number) for number, it in enumerate(names)})
     query = Query(REPOSITORY, tuple(scopes), VERSION, key, tuple(restore_keys), "", through_edge=False)
     unused: Any = None
-    look_up = LookUp(cast("Any", table), unused, unused, unused, unused, unused, unused, Told(), threads)
+    look_up = LookUp(cast("Any", table), unused, unused, unused, unused, unused, unused, Told(), executor)
     assert look_up._match(query) == one_after_the_other(table, query)

@@ -28,7 +28,7 @@ def journey(emptied):
 def management(journey, monkeypatch):
     # moto's transactions aren't, between threads; tests/integration/aws has the real engine for that.
     monkeypatch.setattr("actions_cache.manage.SIDE_BY_SIDE", 1)
-    return ManagementServices(journey.control)
+    return ManagementServices(journey.services)
 
 
 def saved(journey, *keys, body=b"content", **where):
@@ -38,7 +38,7 @@ def saved(journey, *keys, body=b"content", **where):
 
 
 def kept(journey, repository=REPOSITORY):
-    return [it.name.key for it in journey.control.table.stored_archives(repository)]
+    return [it.name.key for it in journey.services.table.stored_archives(repository)]
 
 
 def keys(archives):
@@ -53,14 +53,14 @@ def test_without_a_question_entries_come_by_their_last_use_and_are_read_no_furth
 ):
     saved(journey, *"abcdef")
     read = []
-    stored = type(journey.control.table).stored_archives
+    stored = type(journey.services.table).stored_archives
 
     def noted(self, *args, **options):
         for archive in stored(self, *args, **options):
             read.append(archive.name.key)
             yield archive
 
-    monkeypatch.setattr(type(journey.control.table), "stored_archives", noted)
+    monkeypatch.setattr(type(journey.services.table), "stored_archives", noted)
     listing = management.list_entries(REPOSITORY, EntryFilter(), Order(), Page(2, 2))
     assert (listing.total, keys(listing.archives)) == (6, ["d", "c"])
     assert read == ["f", "e", "d", "c"]
@@ -119,7 +119,7 @@ def test_what_the_filter_names_goes_and_nothing_else(journey, management, wanted
     assert sorted(kept(journey)) == stays
     assert sorted([*keys(deletion.archives), *stays]) == sorted(before)
     assert kept(journey, "7") == ["npm-1"]
-    assert journey.control.repositories.usage(REPOSITORY).entries == len(stays)
+    assert journey.services.repositories.usage(REPOSITORY).entries == len(stays)
 
 
 def test_a_dry_run_says_what_would_go_and_lets_it_stand(journey, management):
@@ -140,7 +140,7 @@ def test_what_was_created_before_a_moment_goes_and_what_at_it_stays(journey, man
 
 def test_an_entry_whose_last_use_may_have_gone_unnoted_counts_as_used(journey, management):
     saved(journey, "used")
-    resolution = journey.control.lifetimes.last_use_resolution
+    resolution = journey.services.lifetimes.last_use_resolution
     moment = journey.clock.now() + resolution
     journey.clock.advance(resolution / 1000 - 1)
     assert journey.look_up("used")
@@ -150,12 +150,12 @@ def test_an_entry_whose_last_use_may_have_gone_unnoted_counts_as_used(journey, m
 
 def test_an_entry_that_is_used_between_the_look_and_the_deletion_stays(journey, management, monkeypatch):
     saved(journey, "a")
-    stale = list(journey.control.table.stored_archives(REPOSITORY))
-    journey.clock.advance(journey.control.lifetimes.last_use_resolution / 1000)
+    stale = list(journey.services.table.stored_archives(REPOSITORY))
+    journey.clock.advance(journey.services.lifetimes.last_use_resolution / 1000)
     since = journey.clock.now()
     journey.clock.advance(1)
     journey.look_up("a")
-    monkeypatch.setattr(type(journey.control.table), "stored_archives", lambda *_, **__: iter(stale))
+    monkeypatch.setattr(type(journey.services.table), "stored_archives", lambda *_, **__: iter(stale))
     assert management.delete_entries(REPOSITORY, EntryFilter(unused_since=since + 1)).archives == ()
     monkeypatch.undo()
     assert kept(journey) == ["a"]
@@ -168,7 +168,7 @@ def test_a_deleted_key_can_be_saved_again_at_once_and_its_readers_have_their_gra
     saved(journey, "a", body=b"again")
     assert journey.archive(archive.id).state is ArchiveState.DELETED
     assert journey.keys(archive.id)
-    journey.clock.advance(journey.control.settings.grace_seconds + 1)
+    journey.clock.advance(journey.services.settings.grace_seconds + 1)
     journey.clean_up()
     assert not journey.keys(archive.id)
     assert kept(journey) == ["a"]
@@ -185,8 +185,8 @@ def test_more_than_fit_an_answer_are_left_for_the_next_one(journey, management, 
 
 def test_an_entry_is_deleted_by_its_number_however_it_was_saved(journey, management):
     saved(journey, "by v2", "stays")
-    by_v1 = journey.control.reserve.numbered(name("by v1"))
-    [number] = [it.entry.id for it in journey.control.table.stored_archives(REPOSITORY) if it.name.key == "by v2"]
+    by_v1 = journey.services.reserve.numbered(name("by v1"))
+    [number] = [it.entry.id for it in journey.services.table.stored_archives(REPOSITORY) if it.name.key == "by v2"]
     assert keys(management.delete_entries.numbered(REPOSITORY, number).archives) == ["by v2"]
     assert management.delete_entries.numbered(REPOSITORY, number).archives == ()
     assert management.delete_entries.numbered(REPOSITORY, by_v1).archives == (), "it isn't saved yet"
@@ -195,7 +195,7 @@ def test_an_entry_is_deleted_by_its_number_however_it_was_saved(journey, managem
 
 def test_a_number_is_good_in_its_own_repository_alone(journey, management):
     saved(journey, "a")
-    [archive] = journey.control.table.stored_archives(REPOSITORY)
+    [archive] = journey.services.table.stored_archives(REPOSITORY)
     assert management.delete_entries.numbered("7", archive.entry.id).archives == ()
     assert kept(journey) == ["a"]
 
@@ -224,8 +224,8 @@ def test_a_match_says_what_a_lookup_restores(journey, management):
 
 def test_a_match_says_what_was_asked_in_which_order_and_notes_no_use(journey, management):
     saved(journey, "npm-1", scope=SCOPE)
-    before = [*journey.control.table.stored_archives(REPOSITORY)]
-    journey.clock.advance(journey.control.lifetimes.last_use_resolution)
+    before = [*journey.services.table.stored_archives(REPOSITORY)]
+    journey.clock.advance(journey.services.lifetimes.last_use_resolution)
     explanation = management.match(Question(REPOSITORY, (BRANCH, SCOPE), VERSION, "npm-2", ("npm-2", "npm-")))
     [match] = explanation.matches
     assert [(it.scope, it.key, it.is_exact, it.found is not None) for it in match.attempts] == [
@@ -237,8 +237,8 @@ def test_a_match_says_what_was_asked_in_which_order_and_notes_no_use(journey, ma
         (SCOPE, "npm-", False, True),
     ]
     assert explanation.alike == ()
-    assert [*journey.control.table.stored_archives(REPOSITORY)] == before
-    assert [*journey.control.repositories.hits(REPOSITORY)] == []
+    assert [*journey.services.table.stored_archives(REPOSITORY)] == before
+    assert [*journey.services.repositories.hits(REPOSITORY)] == []
 
 
 def test_a_miss_names_what_has_such_a_key_elsewhere(journey, management):
@@ -264,7 +264,7 @@ def test_without_a_version_each_that_such_a_key_has_is_tried(journey, management
 
 
 def test_a_repository_is_found_by_name_in_any_case_and_by_id(journey, management):
-    journey.control.admit(Caller("42", (), "Example/Tools"))
+    journey.services.admit(Caller("42", (), "Example/Tools"))
     for said in ("example/tools", "Example/Tools", "42"):
         assert management.find_repository(said).id == "42"
     for said in ("example/other", "43", "42@https://ghes.example", "a/b/c", "", "9" * 2049):
@@ -273,17 +273,17 @@ def test_a_repository_is_found_by_name_in_any_case_and_by_id(journey, management
 
 
 def test_a_renamed_repository_goes_by_its_old_name_until_another_has_it(journey, management):
-    journey.control.admit(Caller("42", (), "example/old"))
-    journey.control.repositories.note(Repository("42", "example/new", 2))
+    journey.services.admit(Caller("42", (), "example/old"))
+    journey.services.repositories.note(Repository("42", "example/new", 2))
     assert management.find_repository("example/old").id == management.find_repository("example/new").id == "42"
-    journey.control.admit(Caller("7", (), "example/old"))
+    journey.services.admit(Caller("7", (), "example/old"))
     assert management.find_repository("example/old").id == "7"
     assert management.find_repository("example/new").id == "42"
 
 
 def test_a_name_that_two_issuers_have_is_asked_for_by_id(journey, management):
     for repository in ("42", "42@https://ghes.example"):
-        journey.control.admit(Caller(repository, (), "example/tools"))
+        journey.services.admit(Caller(repository, (), "example/tools"))
     with pytest.raises(InvalidRequest, match="42, 42@https://ghes"):
         management.find_repository("example/tools")
     assert management.find_repository("42@https://ghes.example").name == "example/tools"
@@ -291,7 +291,7 @@ def test_a_name_that_two_issuers_have_is_asked_for_by_id(journey, management):
 
 def test_the_overview_has_every_repository_the_largest_first(journey, management):
     for repository in ("7", "42", "8"):
-        journey.control.admit(Caller(repository, ()))
+        journey.services.admit(Caller(repository, ()))
     saved(journey, "a", body=bytes(10), repository="7")
     saved(journey, "a", body=bytes(30))
     used_at = journey.clock.now()
@@ -306,11 +306,11 @@ def test_the_overview_has_every_repository_the_largest_first(journey, management
 
 def test_activity_has_every_hour_and_adds_repositories_up(journey, management):
     for repository in ("7", "42"):
-        journey.control.admit(Caller(repository, ()))
+        journey.services.admit(Caller(repository, ()))
     journey.clock.at -= journey.clock.at % HOUR
     now = journey.clock.now()
     for repository, hour in (("7", now), ("42", now), ("42", now - 2 * HOUR), ("42", now - 3 * HOUR)):
-        journey.control.repositories.add_tally(repository, hour, Tally(hits=1))
+        journey.services.repositories.add_tally(repository, hour, Tally(hits=1))
     assert [it.hits for it in management.read_activity("42", 3).values()] == [1, 0, 1]
     everybody = management.read_activity(None, 3)
     assert list(everybody) == [now - 2 * HOUR, now - HOUR, now]
@@ -323,11 +323,11 @@ def test_a_merge_that_failed_for_good_is_listed_until_its_entry_is_gone(journey,
     journey.merge_all()
     entry = journey.save(name("broken"), b"a", b"b")
     [message] = journey.messages()
-    monkeypatch.setattr(journey.control.bucket, "upload_part", lambda *_: fail(Unavailable("503")))
-    for _ in range(journey.control.settings.merge_attempts):
+    monkeypatch.setattr(journey.services.bucket, "upload_part", lambda *_: fail(Unavailable("503")))
+    for _ in range(journey.services.settings.merge_attempts):
         assert management.list_failures().archives == ()
         with pytest.raises(Unavailable):
-            journey.control.merge(message, plenty)
+            journey.services.merge(message, plenty)
     assert management.list_failures().archives == (journey.archive(entry.archive_id),)
     management.delete_entries(REPOSITORY, EntryFilter(key="broken"))
     assert management.list_failures().archives == ()
@@ -338,10 +338,10 @@ def test_a_failed_merge_is_tried_again_like_before(journey, management, monkeypa
     entry = journey.save(name("broken"), b"a", b"b")
     [message] = journey.messages()
     with monkeypatch.context() as faults:
-        faults.setattr(journey.control.bucket, "upload_part", lambda *_: fail(Unavailable("503")))
-        for _ in range(journey.control.settings.merge_attempts):
+        faults.setattr(journey.services.bucket, "upload_part", lambda *_: fail(Unavailable("503")))
+        for _ in range(journey.services.settings.merge_attempts):
             with pytest.raises(Unavailable):
-                journey.control.merge(message, plenty)
+                journey.services.merge(message, plenty)
     journey.clock.advance(FAILED_MERGE_RETRY / SECOND + 1)
     journey.look_up("broken")
     journey.clean_up()
@@ -352,5 +352,5 @@ def test_a_failed_merge_is_tried_again_like_before(journey, management, monkeypa
 
 def test_dead_letters_are_counted(journey, management):
     assert management.list_failures().dead_letters == 0
-    journey.sqs.send_message(QueueUrl=journey.control.settings.merge_dead_letter_queue_url, MessageBody="poison")
+    journey.sqs.send_message(QueueUrl=journey.services.settings.merge_dead_letter_queue_url, MessageBody="poison")
     assert management.list_failures().dead_letters == 1

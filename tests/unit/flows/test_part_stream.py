@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from actions_cache import part_stream
 from actions_cache.domain.archive import Part
-from actions_cache.domain.ranges import PartRange, whole
+from actions_cache.domain.ranges import PartRange, full_range
 from actions_cache.part_stream import FIRST_REQUESTS, LAST_BYTES, MOST_REQUESTS, held_back, read_ahead
 from actions_cache.ports import ObjectGone, Unavailable
 
@@ -51,7 +51,7 @@ class ScriptedStore:
 
 async def ranges_of(parts: list[Part]) -> AsyncGenerator[PartRange, None]:
     for part in parts:
-        yield whole(part)
+        yield full_range(part)
 
 
 async def one_by_one(parts: list[Part]) -> AsyncGenerator[PartRange, None]:
@@ -161,8 +161,8 @@ async def test_a_connection_that_brings_no_first_byte_is_dropped_and_another_goe
 
 
 async def test_what_the_reader_takes_its_time_for_is_not_held_against_the_store(monkeypatch):
-    for patience in ("FIRST_BYTE_SECONDS", "STALL_SECONDS"):
-        monkeypatch.setattr(part_stream, patience, 0.4)
+    for timeout in ("FIRST_BYTE_SECONDS", "STALL_SECONDS"):
+        monkeypatch.setattr(part_stream, timeout, 0.4)
     store = ScriptedStore()
     async with aclosing(read_ahead(ranges_of(PARTS), store, BUDGET)) as chunks:
         given = bytes(await anext(chunks))
@@ -324,11 +324,11 @@ async def test_what_is_known_is_asked_for_while_the_rest_is_waited_for_and_given
             asked.set()
 
     async def ranges() -> AsyncGenerator[PartRange, None]:
-        yield whole(PARTS[0])
+        yield full_range(PARTS[0])
         async with asyncio.timeout(5):
             await asked.wait()
         for part in PARTS[1:]:
-            yield whole(part)
+            yield full_range(part)
 
     assert b"".join([chunk async for chunk in read_ahead(ranges(), Noting(), 3000)]) == EVERYTHING
 
@@ -337,7 +337,7 @@ async def test_when_the_rest_stays_unknown_no_byte_is_given_and_every_connection
     store = ScriptedStore()
 
     async def ranges() -> AsyncGenerator[PartRange, None]:
-        yield whole(PARTS[0])
+        yield full_range(PARTS[0])
         await asyncio.sleep(0.01)
         raise ObjectGone(PARTS[1])
 

@@ -19,7 +19,7 @@ from actions_cache.evict import AT_A_SAVE, MOST_ASKED, Evict
 from actions_cache.explain import MatchKeys, Question
 from actions_cache.manage import DeleteEntries, ListEntries
 from actions_cache.settings import Settings
-from actions_cache.usage import ReadUsage, TellCost
+from actions_cache.usage import PublishCost, ReadUsage
 from tests.support.journey import SetClock
 from tests.support.told import Told
 from tests.unit.domain.build import LIFETIMES, NAME, stored_archive
@@ -187,26 +187,26 @@ def test_repositories_that_there_was_no_time_for_are_counted():
     repositories = Repositories(5000)
     each = cast("Any", repositories)
     began = repositories.clock.at
-    with ThreadPoolExecutor(1) as threads:
-        overview = ReadUsage(each, each, Budgets(), threads, repositories.clock, READING_TIME).everywhere()
+    with ThreadPoolExecutor(1) as executor:
+        overview = ReadUsage(each, each, Budgets(), executor, repositories.clock, READING_TIME).everywhere()
         assert len(overview.repositories) + overview.unread == 5000
         assert overview.unread > 0 < len(overview.repositories)
         assert repositories.clock.at - began < API_GATEWAY
-        whole = ReadUsage(each, each, Budgets(), threads, repositories.clock, None).everywhere()
+        whole = ReadUsage(each, each, Budgets(), executor, repositories.clock, None).everywhere()
         assert whole.unread == 0
 
 
 def test_activity_that_cant_be_added_up_in_time_is_refused():
     repositories = Repositories(5000)
     began = repositories.clock.at
-    with ThreadPoolExecutor(1) as threads:
-        read = ReadActivity(cast("Any", repositories), repositories.clock, threads)
+    with ThreadPoolExecutor(1) as executor:
+        read = ReadActivity(cast("Any", repositories), repositories.clock, executor)
         with pytest.raises(TryAgain, match="ask for one"):
             read(None, 24)
         assert repositories.clock.at - began < API_GATEWAY
         assert len(read("7", 24)) == 24
         told = Told()
-        TellCost(cast("Any", lambda hours: read(None, hours)), told)()
+        PublishCost(cast("Any", lambda hours: read(None, hours)), told)()
     assert told.happenings == []
 
 

@@ -36,12 +36,12 @@ class AtOnce(Executor):
         return done
 
 
-def noting(journey: Journey, threads: Executor | None = None) -> NoteRefused:
-    return NoteRefused(journey.control.repositories, journey.clock, threads or AtOnce())
+def noting(journey: Journey, executor: Executor | None = None) -> NoteRefused:
+    return NoteRefused(journey.services.repositories, journey.clock, executor or AtOnce())
 
 
 def listed(journey: Journey, *rules: Rule) -> list[Refusals]:
-    return list(ListRefused(journey.control.repositories, journey.clock, rules)())
+    return list(ListRefused(journey.services.repositories, journey.clock, rules)())
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_another_repository_takes_a_slot_unused_for_a_minute(journey: Journey):
     other(others)
     assert [it.job for it in listed(journey)] == [mine]
     with pytest.raises(WriteConflict):
-        journey.control.repositories.add_refusals(Refusals(others, 1, journey.clock.now()), 0)
+        journey.services.repositories.add_refusals(Refusals(others, 1, journey.clock.now()), 0)
     journey.clock.advance(MINUTE)
     other(others)
     assert listed(journey) == [Refusals(others, 1, journey.clock.now())]
@@ -101,7 +101,7 @@ def test_processes_add_up(journey: Journey):
 
 def test_whatever_strangers_do_there_are_so_many_items_and_writes(journey: Journey, monkeypatch: pytest.MonkeyPatch):
     writes: list[Refusals] = []
-    monkeypatch.setattr(journey.control.repositories, "add_refusals", lambda refusals, _: writes.append(refusals))
+    monkeypatch.setattr(journey.services.repositories, "add_refusals", lambda refusals, _: writes.append(refusals))
     note, began = noting(journey), journey.clock.now()
     for number in range(20_000):
         journey.clock.at += 10
@@ -120,7 +120,7 @@ def test_a_table_that_fails_fails_no_request_and_the_next_is_noted(
 ):
     note = noting(journey)
     with monkeypatch.context() as broken:
-        broken.setattr(journey.control.repositories, "add_refusals", lambda *_: fail(fault))
+        broken.setattr(journey.services.repositories, "add_refusals", lambda *_: fail(fault))
         note(job())
     journey.clock.advance(MINUTE)
     note(job())
@@ -135,9 +135,9 @@ def test_a_silent_table_holds_up_one_thread_and_no_request():
             asked.append(refusals)
             hangs.wait(30)
 
-    with ThreadPoolExecutor(4) as threads:
+    with ThreadPoolExecutor(4) as executor:
         clock = SetClock()
-        note = NoteRefused(Hanging(), clock, threads)  # type: ignore[arg-type]
+        note = NoteRefused(Hanging(), clock, executor)  # type: ignore[arg-type]
         began = time.monotonic()
         for number in range(100):
             clock.advance(2)

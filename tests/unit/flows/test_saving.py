@@ -19,7 +19,7 @@ KEY = name("linux-npm-1")
 def test_an_entry_is_visible_only_once_it_is_finalized(journey):
     journey.upload(KEY, b"one", b"two")
     assert journey.look_up("linux-npm-1") is None
-    journey.control.finalize(KEY, 6)
+    journey.services.finalize(KEY, 6)
     assert journey.look_up("linux-npm-1").key == "linux-npm-1"
 
 
@@ -49,34 +49,34 @@ def test_finalize_refuses_another_size_and_changes_nothing(journey, size):
     archive_id = journey.upload(KEY, b"one", b"two")
     before = journey.archive(archive_id)
     with pytest.raises(InvalidRequest, match="6 bytes arrived"):
-        journey.control.finalize(KEY, size)
+        journey.services.finalize(KEY, size)
     assert journey.archive(archive_id) == before
-    assert journey.control.finalize(KEY, 6).archive_id == archive_id
+    assert journey.services.finalize(KEY, 6).archive_id == archive_id
 
 
 def test_the_same_finalize_again_gives_the_same_entry(journey):
     entry = journey.save(KEY, b"one", b"two")
-    assert journey.control.finalize(KEY, 6) == entry
+    assert journey.services.finalize(KEY, 6) == entry
     with pytest.raises(InvalidRequest):
-        journey.control.finalize(KEY, 5)
+        journey.services.finalize(KEY, 5)
 
 
 def test_finalize_without_a_reservation_or_after_it_expired_is_refused(journey):
     with pytest.raises(NotFound):
-        journey.control.finalize(KEY, 6)
+        journey.services.finalize(KEY, 6)
     journey.upload(KEY, b"one", b"two")
     journey.clock.advance(3600)
     with pytest.raises(NotFound):
-        journey.control.finalize(KEY, 6)
+        journey.services.finalize(KEY, 6)
 
 
 def test_finalize_before_anything_was_committed_is_refused(journey):
     archive_id = journey.reserve(KEY)
     with pytest.raises(InvalidRequest, match="nothing was uploaded"):
-        journey.control.finalize(KEY, 0)
+        journey.services.finalize(KEY, 0)
     journey.put_block(archive_id, "YQ==", b"one")
     with pytest.raises(InvalidRequest, match="no block list"):
-        journey.control.finalize(KEY, 3)
+        journey.services.finalize(KEY, 3)
 
 
 def test_a_late_finalize_touches_only_the_successor_and_only_if_its_size_fits(journey):
@@ -85,22 +85,22 @@ def test_a_late_finalize_touches_only_the_successor_and_only_if_its_size_fits(jo
     journey.clock.advance(3600)
     successor = journey.upload(KEY, b"the second")
     with pytest.raises(InvalidRequest):
-        journey.control.finalize(KEY, len(b"the first upload"))
+        journey.services.finalize(KEY, len(b"the first upload"))
     assert journey.archive(successor).state is ArchiveState.RESERVED
 
 
 def test_the_same_block_list_again_succeeds_before_and_after_finalize(journey):
     archive_id = journey.upload(KEY, b"one", b"two")
-    journey.control.commit_blocks(archive_id, block_ids(2))
-    journey.control.finalize(KEY, 6)
-    journey.control.commit_blocks(archive_id, block_ids(2))
+    journey.services.commit_blocks(archive_id, block_ids(2))
+    journey.services.finalize(KEY, 6)
+    journey.services.commit_blocks(archive_id, block_ids(2))
 
 
 def test_another_block_list_is_refused_and_what_is_committed_stays(journey):
     archive_id = journey.upload(KEY, b"one", b"two")
     with pytest.raises(CommittedDifferently):
-        journey.control.commit_blocks(archive_id, block_ids(2)[::-1])
-    journey.control.finalize(KEY, 6)
+        journey.services.commit_blocks(archive_id, block_ids(2)[::-1])
+    journey.services.finalize(KEY, 6)
     assert journey.content(archive_id) == b"onetwo"
 
 
@@ -108,7 +108,7 @@ def test_only_the_block_list_orders_the_parts(journey):
     archive_id = journey.reserve(KEY)
     for block_id, body in zip(["enp6", "YWFh", "bW1t"], [b"3", b"1", b"2"], strict=True):
         journey.put_block(archive_id, block_id, body)
-    journey.control.commit_blocks(archive_id, ["YWFh", "bW1t", "enp6"])
+    journey.services.commit_blocks(archive_id, ["YWFh", "bW1t", "enp6"])
     assert journey.content(archive_id) == b"123"
 
 
@@ -118,7 +118,7 @@ def test_a_block_sent_again_replaces_the_earlier_one(journey):
         journey.put_block(archive_id, "YQ==", body)
         journey.put_block(archive_id, "Yg==", b"+")
         journey.clock.advance(1)
-    journey.control.commit_blocks(archive_id, ["YQ==", "Yg=="])
+    journey.services.commit_blocks(archive_id, ["YQ==", "Yg=="])
     assert journey.content(archive_id) == b"retry+"
 
 
@@ -127,8 +127,8 @@ def test_a_block_that_arrives_after_the_commit_changes_nothing(journey):
     archive_id = journey.upload(KEY, b"one", b"two")
     journey.clock.advance(1)
     journey.put_block(archive_id, block_ids(2)[0], b"late")
-    journey.control.commit_blocks(archive_id, block_ids(2))
-    journey.control.finalize(KEY, 6)
+    journey.services.commit_blocks(archive_id, block_ids(2))
+    journey.services.finalize(KEY, 6)
     assert journey.content(archive_id) == b"onetwo"
 
 
@@ -136,15 +136,15 @@ def test_a_list_with_an_unknown_block_commits_nothing(journey):
     archive_id = journey.reserve(KEY)
     journey.put_block(archive_id, "YQ==", b"one")
     with pytest.raises(InvalidBlockList):
-        journey.control.commit_blocks(archive_id, ["YQ==", "Yg=="])
-    journey.control.commit_blocks(archive_id, ["YQ=="])
-    journey.control.finalize(KEY, 3)
+        journey.services.commit_blocks(archive_id, ["YQ==", "Yg=="])
+    journey.services.commit_blocks(archive_id, ["YQ=="])
+    journey.services.finalize(KEY, 3)
 
 
 def test_more_blocks_than_azure_allows_are_refused(journey):
     archive_id = journey.reserve(KEY)
     with pytest.raises(TooLarge):
-        journey.control.commit_blocks(archive_id, ["YQ=="] * 50_001)
+        journey.services.commit_blocks(archive_id, ["YQ=="] * 50_001)
 
 
 def test_a_block_list_for_a_dropped_upload_is_refused(journey):
@@ -153,7 +153,7 @@ def test_a_block_list_for_a_dropped_upload_is_refused(journey):
     journey.clock.advance(3600)
     journey.clean_up()
     with pytest.raises(NotFound):
-        journey.control.commit_blocks(archive_id, ["YQ=="])
+        journey.services.commit_blocks(archive_id, ["YQ=="])
 
 
 def test_finalize_pins_the_newest_put_blob(journey):
@@ -162,8 +162,8 @@ def test_finalize_pins_the_newest_put_blob(journey):
     journey.clock.advance(1)
     journey.put_blob(archive_id, b"second try")
     with pytest.raises(InvalidRequest):
-        journey.control.finalize(KEY, 5)
-    journey.control.finalize(KEY, 10)
+        journey.services.finalize(KEY, 5)
+    journey.services.finalize(KEY, 10)
     journey.clock.advance(1)
     journey.put_blob(archive_id, b"too late!!")
     assert journey.content(archive_id) == b"second try"
@@ -180,7 +180,7 @@ def test_an_empty_archive_is_one_empty_object(journey, blocks):
 def test_an_empty_put_blob_is_saved(journey):
     """OpenDAL really sends it."""
     journey.put_blob(journey.reserve(KEY), b"")
-    assert journey.control.finalize(KEY, 0).size == 0
+    assert journey.services.finalize(KEY, 0).size == 0
 
 
 def test_a_key_of_2048_bytes_is_saved_found_and_refused_again(journey):
@@ -201,7 +201,7 @@ def test_a_finalize_of_another_size_pins_nothing_of_an_append_blob_and_writes_no
         journey.append(archive_id, piece)
     before = journey.archive(archive_id), journey.keys(archive_id)
     with pytest.raises(InvalidRequest, match="6 bytes arrived"):
-        journey.control.finalize(KEY, 5)
+        journey.services.finalize(KEY, 5)
     assert (journey.archive(archive_id), journey.keys(archive_id)) == before
 
 
@@ -211,11 +211,11 @@ def test_what_is_appended_late_changes_nothing_that_was_pinned_nor_does_a_late_s
     for piece in (b"one", b"two"):
         journey.append(archive_id, piece)
     if sealed:
-        journey.control.seal(archive_id)
+        journey.services.seal(archive_id)
         journey.append(archive_id, b"late")
-    journey.control.finalize(KEY, 6)
+    journey.services.finalize(KEY, 6)
     journey.append(archive_id, b"later")
-    journey.control.seal(archive_id)
+    journey.services.seal(archive_id)
     assert journey.content(archive_id) == b"onetwo"
 
 
@@ -223,16 +223,16 @@ def test_an_upload_that_is_gone_can_be_neither_sealed_nor_listed(journey):
     archive_id = journey.upload(KEY, b"one", b"two")
     journey.clock.advance(3600)
     journey.clean_up()
-    for asked in (journey.control.seal, journey.control.list_blocks):
+    for asked in (journey.services.seal, journey.services.list_blocks):
         with pytest.raises(NotFound, match="gone"):
             asked(archive_id)
 
 
 def test_a_block_list_whose_manifest_is_gone_is_not_found(journey):
     archive_id = journey.upload(KEY, b"one", b"two")
-    journey.control.bucket.delete([journey.archive(archive_id).commit.manifest.key])
+    journey.services.bucket.delete([journey.archive(archive_id).commit.manifest.key])
     with pytest.raises(NotFound, match="gone"):
-        journey.control.list_blocks(archive_id)
+        journey.services.list_blocks(archive_id)
 
 
 def test_a_block_list_that_names_a_block_twice_is_refused(journey):
@@ -242,10 +242,10 @@ def test_a_block_list_that_names_a_block_twice_is_refused(journey):
     journey.put_block(archive_id, "Yg==", b"two")
     for named in (["YQ=="] * 2, ["YQ==", "Yg==", "YQ=="], ["YQ=="] * 50_000):
         with pytest.raises(InvalidBlockList, match="'YQ==' twice"):
-            journey.control.commit_blocks(archive_id, named)
+            journey.services.commit_blocks(archive_id, named)
     assert journey.archive(archive_id).commit is None
-    journey.control.commit_blocks(archive_id, ["YQ==", "Yg=="])
-    assert journey.control.finalize(KEY, 6).size == 6
+    journey.services.commit_blocks(archive_id, ["YQ==", "Yg=="])
+    assert journey.services.finalize(KEY, 6).size == 6
 
 
 @pytest.mark.parametrize("spelling", ["YQ", "YQ=", "YQ===", "YR==", "yq==", " YQ=="])
@@ -254,7 +254,7 @@ def test_another_spelling_of_a_blocks_id_is_not_that_block(journey, spelling):
     archive_id = journey.reserve(KEY)
     journey.put_block(archive_id, "YQ==", b"one")
     with pytest.raises(InvalidRequest):
-        journey.control.commit_blocks(archive_id, ["YQ==", spelling])
+        journey.services.commit_blocks(archive_id, ["YQ==", spelling])
     assert journey.archive(archive_id).commit is None
 
 
@@ -262,23 +262,23 @@ def test_ids_that_only_the_case_of_letters_tells_apart_are_two_blocks(journey):
     archive_id = journey.reserve(KEY)
     journey.put_block(archive_id, "YQ==", b"one")
     journey.put_block(archive_id, "yQ==", b"two")
-    journey.control.commit_blocks(archive_id, ["YQ==", "yQ=="])
-    assert journey.control.finalize(KEY, 6).archive_id == archive_id
+    journey.services.commit_blocks(archive_id, ["YQ==", "yQ=="])
+    assert journey.services.finalize(KEY, 6).archive_id == archive_id
     assert journey.content(archive_id) == b"onetwo"
 
 
 def test_a_client_of_a_closed_upload_is_told_why(journey):
-    journey.control.settings = journey.control.settings.model_copy(update={"max_open_upload_bytes": 5})
+    journey.services.settings = journey.services.settings.model_copy(update={"max_open_upload_bytes": 5})
     archive_id = journey.upload(KEY, b"one", b"two")
     journey.clock.advance(300)
     journey.clean_up()
     with pytest.raises(NotFound, match="MAX_OPEN_UPLOAD_BYTES"):
-        journey.control.commit_blocks(archive_id, block_ids(2))
+        journey.services.commit_blocks(archive_id, block_ids(2))
     with pytest.raises(NotFound, match="MAX_OPEN_UPLOAD_BYTES"):
-        journey.control.list_blocks(archive_id)
+        journey.services.list_blocks(archive_id)
     with pytest.raises(NotFound, match="MAX_OPEN_UPLOAD_BYTES"):
-        journey.control.seal(archive_id)
+        journey.services.seal(archive_id)
     with pytest.raises(NotFound):
-        journey.control.finalize(KEY, 6)
+        journey.services.finalize(KEY, 6)
     assert journey.keys(archive_id) == []
     assert journey.save(KEY, b"a").archive_id != archive_id

@@ -16,8 +16,8 @@ LONG, SHORT = b"L" * (6 * MIB), b"s" * 1000
 
 
 def scrub_of(journey: Journey) -> Scrub:
-    control = journey.control
-    return Scrub(control.table, control.bucket, control.manifests, control.clock, control.remove_entry)
+    services = journey.services
+    return Scrub(services.table, services.bucket, services.manifests, services.clock, services.remove_entry)
 
 
 def findings(journey: Journey, *, deep: bool = False, removes: bool = False) -> list[tuple[str, Finding]]:
@@ -33,19 +33,19 @@ def save_all(journey: Journey) -> dict[str, str]:
     swept = journey.save(name("swept"), LONG, SHORT)
     journey.merge_all()
     parts = [f"archives/{swept.archive_id}/{key}" for key in journey.keys(swept.archive_id) if "merged/" not in key]
-    journey.control.bucket.delete(parts)
+    journey.services.bucket.delete(parts)
     single = journey.save(name("single"), SHORT)
     unmerged = journey.save(name("unmerged"), LONG, SHORT)
     journey.reserve(name("reserved"))
     removed = journey.save(name("removed"), SHORT)
-    journey.control.remove_entry(removed.archive_id, lambda _: True)
+    journey.services.remove_entry(removed.archive_id, lambda _: True)
     return {entry.name.key: entry.archive_id for entry in (merged, swept, single, unmerged)}
 
 
 def needed(journey: Journey, archive_id: str) -> str:
     """The key of an object that the archive can't do without."""
     archive = journey.archive(archive_id)
-    return archive.object.key if archive.object else journey.control.manifests.of(archive).parts[-1].key
+    return archive.object.key if archive.object else journey.services.manifests.of(archive).parts[-1].key
 
 
 @pytest.mark.parametrize("deep", [False, True])
@@ -56,7 +56,7 @@ def test_nothing_is_found_where_nothing_is_wrong(on_engines, deep):
 
 def test_what_is_gone_or_replaced_is_found_and_its_entry_removed_if_that_is_wanted(on_engines):
     archives = save_all(on_engines)
-    on_engines.control.bucket.delete([needed(on_engines, archives[key]) for key in ("merged", "unmerged")])
+    on_engines.services.bucket.delete([needed(on_engines, archives[key]) for key in ("merged", "unmerged")])
     for key, length in (("swept", len(LONG) + len(SHORT)), ("single", len(SHORT))):
         on_engines.overwrite(needed(on_engines, archives[key]), b"X" * length)
     expected = {
@@ -66,16 +66,16 @@ def test_what_is_gone_or_replaced_is_found_and_its_entry_removed_if_that_is_want
         ("single", Finding.REPLACED),
     }
     assert set(findings(on_engines)) == expected
-    assert all(on_engines.control.table.entry(name(key)) for key in archives), "only asked"
+    assert all(on_engines.services.table.entry(name(key)) for key in archives), "only asked"
     assert set(findings(on_engines, removes=True)) == expected
-    assert not any(on_engines.control.table.entry(name(key)) for key in archives)
+    assert not any(on_engines.services.table.entry(name(key)) for key in archives)
     assert findings(on_engines) == []
 
 
 def test_a_manifest_that_is_gone_is_found_while_it_is_needed(on_engines):
     archives = save_all(on_engines)
     for key in ("merged", "unmerged"):
-        on_engines.control.bucket.delete([on_engines.archive(archives[key]).commit.manifest.key])
+        on_engines.services.bucket.delete([on_engines.archive(archives[key]).commit.manifest.key])
     assert findings(on_engines, deep=True) == [("unmerged", Finding.GONE)]
 
 
@@ -114,12 +114,12 @@ def test_an_archive_that_is_merged_while_it_is_looked_at_is_not_damaged(on_engin
 
     class MergedMeanwhile:
         def __getattr__(self, method):
-            return getattr(on_engines.control.bucket, method)
+            return getattr(on_engines.services.bucket, method)
 
         def stat(self, key):
             on_engines.merge_all()
-            on_engines.control.bucket.delete([key])
-            return on_engines.control.bucket.stat(key)
+            on_engines.services.bucket.delete([key])
+            return on_engines.services.bucket.stat(key)
 
     scrub = replace(scrub, bucket=MergedMeanwhile())
     assert scrub.archive(entry.archive_id, deep=True, removes=True).damage is None

@@ -61,8 +61,8 @@ def run_by_schedule(flooded, monkeypatch):
         turns["migrate"] += remaining() > 10 * SECOND
         return Counter()
 
-    control = SimpleNamespace(clean_up=flooded.clean_up, evict=SimpleNamespace(everywhere=evict), migrate=migrate)
-    monkeypatch.setattr(handler, "control", lambda: control)
+    services = SimpleNamespace(clean_up=flooded.clean_up, evict=SimpleNamespace(everywhere=evict), migrate=migrate)
+    monkeypatch.setattr(handler, "services", lambda: services)
     killed = False
     try:
         handler._clean_up(flooded.remaining_of(TIMEOUT))
@@ -176,7 +176,7 @@ def test_an_upload_that_outgrows_its_bound_is_closed_swept_and_told(monkeypatch)
     assert flooded.bucket.left() == 100
     assert [row.state for row in flooded.table.rows.values()] == [ArchiveState.RESERVED, ArchiveState.DELETED]
     assert flooded.table.reservations == {id_of("0", 0)}, "the key is free again"
-    [closed] = [it for it in flooded.told.happenings if "closed" in it.what]
+    [closed] = [it for it in flooded.told.happenings if "closed" in it.name]
     assert closed.is_error
     assert closed.fields["repository"] == "42"
     assert (closed.fields["archive_id"], closed.fields["bytes"]) == (id_of("1", 0), 101)

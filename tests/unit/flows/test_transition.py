@@ -10,7 +10,7 @@ def test_a_claim_whose_answer_was_lost_is_known_as_won_and_its_message_is_sent(j
     with monkeypatch.context() as before:
         before.setattr(claim, "claimed", lambda *_: None)
         entry = journey.save(name("npm"), b"one", b"two")
-    table = journey.control.table
+    table = journey.services.table
     written = table.replace_archive
 
     def answer_lost(seen, by):
@@ -19,5 +19,5 @@ def test_a_claim_whose_answer_was_lost_is_known_as_won_and_its_message_is_sent(j
         raise WriteConflict
 
     monkeypatch.setattr(table, "replace_archive", answer_lost)
-    assert journey.control.claim_merge(entry.archive_id)
+    assert journey.services.claim_merge(entry.archive_id)
     assert len(journey.messages()) == 1

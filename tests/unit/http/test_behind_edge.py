@@ -68,16 +68,16 @@ def test_a_request_past_the_edge_is_refused_in_its_clients_dialect(url: str, pat
 
 
 def with_key(journey: Journey) -> AllServices:
-    settings = journey.control.settings.model_copy(update={"edge_key": KEY})
-    control = AllServices(settings, journey.clock)
-    control.session = journey.control.session
-    return control
+    settings = journey.services.settings.model_copy(update={"edge_key": KEY})
+    services = AllServices(settings, journey.clock)
+    services.session = journey.services.session
+    return services
 
 
 APPS: dict[str, Callable[[AllServices], FastAPI]] = {
     "api": api.create_app,
-    "download": lambda control: download.create_app(DownloadServices(control)),
-    "manage": lambda control: manage.create_app(ManagementServices(control)),
+    "download": lambda services: download.create_app(DownloadServices(services)),
+    "manage": lambda services: manage.create_app(ManagementServices(services)),
 }
 
 
@@ -85,7 +85,7 @@ def asked(function: str, journey: Journey) -> tuple[str, int]:
     """A path, and what it is answered with through the edge."""
     if function == "download":
         expires_at = journey.clock.now() + 60 * SECOND
-        return journey.control.urls.sign(Direction.DOWNLOAD, "0" * 32, expires_at), 404
+        return journey.services.urls.sign(Direction.DOWNLOAD, "0" * 32, expires_at), 404
     return {"api": ("/health", 200), "manage": ("/manage/role", 401)}[function]
 
 

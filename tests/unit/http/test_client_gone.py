@@ -66,7 +66,7 @@ def url(signer: S3Signer, told: Told) -> Iterator[str]:
             case "append":
                 await receive.appended(ARCHIVE, None, SIZE, body)
             case "piece":
-                await receive.piece(ARCHIVE, ByteRange(0, SIZE), body)
+                await receive.chunk(ARCHIVE, ByteRange(0, SIZE), body)
         return Response(status_code=201)
 
     with served(app) as url:
@@ -99,8 +99,8 @@ def test_client_that_breaks_off_its_upload_is_no_error(url: str, told: Told, met
     until = time.monotonic() + 10
     while not told.happenings and time.monotonic() < until:
         time.sleep(0.02)
-    assert [(it.what, it.is_error, dict(it.metrics)) for it in told.happenings] == [("the client went away", False, {})]
-    assert told.happenings[0].fields == {"asked": f"{method} {path}"}
+    assert [(it.name, it.is_error, dict(it.metrics)) for it in told.happenings] == [("the client went away", False, {})]
+    assert told.happenings[0].fields == {"request": f"{method} {path}"}
 
 
 class Gone(Exception):
@@ -140,7 +140,7 @@ async def test_piece_of_another_length_is_the_clients_fault(signer: S3Signer):
     receive = ReceivePart(stream, SystemClock(), RandomTokens())
     try:
         with pytest.raises(InvalidRequest, match="announces"):
-            await receive.piece(ARCHIVE, ByteRange(0, SIZE + 1), whole_body())
+            await receive.chunk(ARCHIVE, ByteRange(0, SIZE + 1), whole_body())
     finally:
         await stream.close()
 

@@ -26,7 +26,7 @@ class Functions:
     download: str
 
     def signed(self, direction: Direction, archive_id: str) -> str:
-        return self.journey.control.urls.sign(direction, archive_id, self.journey.clock.now() + 60 * SECOND)
+        return self.journey.services.urls.sign(direction, archive_id, self.journey.clock.now() + 60 * SECOND)
 
     def saved(self, *parts: bytes) -> str:
         """Save an entry, and return the path of its download URL."""
@@ -37,8 +37,8 @@ class Functions:
 
 @pytest.fixture
 def functions(on_engines: Journey) -> Iterator[Functions]:
-    control = on_engines.control
-    with served(api.create_app(control)) as api_url, served(download.create_app(control.downloads)) as download_url:
+    services = on_engines.services
+    with served(api.create_app(services)) as api_url, served(download.create_app(services.downloads)) as download_url:
         yield Functions(on_engines, api_url, download_url)
 
 
@@ -75,7 +75,7 @@ def test_the_api_stores_bytes_whatever_type_its_client_names(functions: Function
     named = {"Content-Type": "text/html", "x-ms-blob-content-type": "text/html"}
     for query in ("", "&comp=block&blockid=QQ=="):
         assert send("PUT", url + query, PAGE, named).status == 201
-    bucket = functions.journey.control.settings.bucket
+    bucket = functions.journey.services.settings.bucket
     for key in functions.journey.keys(archive_id):
         stored = functions.journey.s3.head_object(Bucket=bucket, Key=f"archives/{archive_id}/{key}")
         assert stored["ContentType"] == OCTET_STREAM, key

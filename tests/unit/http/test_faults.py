@@ -101,7 +101,7 @@ def test_each_fault_is_counted_once_by_its_kind_and_an_error_only_if_it_is_ours(
     kind = {Unavailable: "Unavailable", RuntimeError: "Unexpected"}.get(type(error), type(error).__name__)
     assert TOLD.counted(ERRORS) == [kind]
     assert told.is_error == (not isinstance(error, CacheError))
-    assert told.fields["asked"] == f"GET /blobs/{fault}"
+    assert told.fields["request"] == f"GET /blobs/{fault}"
 
 
 def test_a_fault_is_told_without_the_query_of_its_url(base_url):
@@ -145,9 +145,9 @@ def test_of_a_stranger_it_is_told_who_it_is_and_what_would_let_it_in(base_url):
     ask(f"{base_url}/twirp/of a stranger")
     [told] = TOLD.happenings
     assert told.fields == {
-        "asked": "GET /twirp/of a stranger",
+        "request": "GET /twirp/of a stranger",
         "kind": "NotAdmitted",
-        "fault": "cache read denied: not for octo/app",
+        "error": "cache read denied: not for octo/app",
         "repository": "42",
         "repository_name": "octo/app",
         "issuer": "https://a.example",

@@ -52,7 +52,7 @@ def append(log: Path, *parts: bytes) -> None:
 
 def test_the_words_are_those_that_are_told():
     missed = events.missed("1", (), "k", MissReason.NO_MATCH)
-    assert (missed.what, "asked" in missed.fields) == ("miss", True)
+    assert (missed.name, "requested_key" in missed.fields) == ("miss", True)
 
 
 def test_only_what_jobs_did_is_shown_whatever_else_stands_there(log: Path, activity: Activity):

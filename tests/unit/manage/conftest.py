@@ -43,15 +43,15 @@ class Manager:
             self.journey.save(name(key, **where), b"content")
 
     def put_secret(self, **tokens: str) -> None:
-        secrets = self.journey.control.session.client("secretsmanager")
-        arn = self.journey.control.settings.admin_secret_arn
+        secrets = self.journey.services.session.client("secretsmanager")
+        arn = self.journey.services.settings.admin_secret_arn
         assert arn is not None
         secrets.put_secret_value(SecretId=arn, SecretString=json.dumps(tokens))
 
 
 @pytest.fixture(scope="module")
 def url_of_app(of_the_module: Journey) -> Iterator[tuple[str, FastAPI]]:
-    app = create_app(ManagementServices(of_the_module.control))
+    app = create_app(ManagementServices(of_the_module.services))
     with served(app) as url:
         yield url, app
 
@@ -61,7 +61,7 @@ def manager(emptied: Journey, url_of_app: tuple[str, FastAPI], monkeypatch: pyte
     """Of a server where example/tools has saved nothing yet."""
     monkeypatch.setattr("actions_cache.manage.SIDE_BY_SIDE", 1)  # see tests/unit/flows/test_managing.py
     monkeypatch.setattr(secrets, "MANAGEMENT_CACHED_SECONDS", 0)
-    emptied.control.admit(Caller(REPOSITORY, (), "example/tools"))
+    emptied.services.admit(Caller(REPOSITORY, (), "example/tools"))
     url, app = url_of_app
     manager = Manager(app, url, emptied)
     manager.put_secret(admin=ADMIN)

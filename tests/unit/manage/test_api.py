@@ -8,7 +8,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from actions_cache.domain.errors import InvalidRequest
 from actions_cache.domain.timing import DAY, SECOND
-from actions_cache.http.schemas import parse_moment, shown
+from actions_cache.http.schemas import format_timestamp, parse_timestamp
 from actions_cache.management_services import ManagementServices
 from functions.manage.handler import create_app
 from tests.support.journey import SCOPE, name
@@ -171,7 +171,7 @@ def test_the_document_is_valid_and_has_every_route(manager: Manager) -> None:
     ],
 )
 def test_a_moment_is_an_age_or_a_time_with_its_zone(text: str, at: int) -> None:
-    assert parse_moment("older_than", text, NOW) == at
+    assert parse_timestamp("older_than", text, NOW) == at
 
 
 @pytest.mark.parametrize(
@@ -179,18 +179,18 @@ def test_a_moment_is_an_age_or_a_time_with_its_zone(text: str, at: int) -> None:
 )
 def test_what_is_no_moment_is_named(text: str) -> None:
     with pytest.raises(InvalidRequest, match=r"older_than: .* neither an age"):
-        parse_moment("older_than", text, NOW)
+        parse_timestamp("older_than", text, NOW)
 
 
 @pytest.mark.parametrize(("at", "text"), [(0, "1970-01-01T00:00:00.000Z"), (NOW + 7, "2027-01-15T08:00:00.007Z")])
 def test_a_moment_is_shown_as_github_shows_it(at: int, text: str) -> None:
-    assert shown(at) == text
-    assert parse_moment("x", text, NOW) == at
+    assert format_timestamp(at) == text
+    assert parse_timestamp("x", text, NOW) == at
 
 
 def test_a_search_that_had_no_time_for_all_says_so(manager: Manager) -> None:
     manager.save("npm-1")
-    with served(create_app(ManagementServices(manager.journey.control, reading_time=-1))) as url:
+    with served(create_app(ManagementServices(manager.journey.services, reading_time=-1))) as url:
         hasty = replace(manager, url=url)
         found = hasty.get(ENTRIES, search="npm")
         assert (found["more"], found["total"], found["entries"]) == (True, 0, [])

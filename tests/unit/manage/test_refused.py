@@ -2,7 +2,7 @@
 
 from actions_cache.domain.access import GITHUB, parse_rule
 from actions_cache.domain.refused_job import KEPT, Refusals, RefusedJob
-from actions_cache.http.schemas import shown
+from actions_cache.http.schemas import format_timestamp
 from actions_cache.management_services import ManagementServices
 from dev.services import AllServices
 from functions.manage.handler import create_app
@@ -16,13 +16,13 @@ def test_refused_jobs_come_with_the_very_value_to_set(manager: Manager):
     journey = manager.journey
     assert manager.get("/manage/refused-tokens") == {"refused_tokens": []}
     now = journey.clock.now()
-    journey.control.repositories.add_refusals(Refusals(JOB, 3, now), now + KEPT)
+    journey.services.repositories.add_refusals(Refusals(JOB, 3, now), now + KEPT)
     assert manager.get("/manage/refused-tokens") == {"refused_tokens": []}, "the fixture's TOKEN_CLAIMS is any"
 
-    named = journey.control.settings.model_copy(update={"token_claims": (parse_rule("repository_id=1"),)})
-    control = AllServices(named, journey.clock)
-    control.session = journey.control.session
-    with served(create_app(ManagementServices(control))) as url:
+    named = journey.services.settings.model_copy(update={"token_claims": (parse_rule("repository_id=1"),)})
+    services = AllServices(named, journey.clock)
+    services.session = journey.services.session
+    with served(create_app(ManagementServices(services))) as url:
         answer = Manager(manager.app, url, journey).get("/manage/refused-tokens")
     assert answer == {
         "refused_tokens": [
@@ -33,7 +33,7 @@ def test_refused_jobs_come_with_the_very_value_to_set(manager: Manager):
                 "owner_id": "7",
                 "owner": "octo",
                 "times": 3,
-                "last_at": shown(now),
+                "last_at": format_timestamp(now),
                 "to_admit": ["repository_id=42", "repository_owner_id=7"],
             }
         ]

@@ -52,7 +52,7 @@ def test_it_stands_where_each_client_asks(manager: Manager, root: str) -> None:
 
 @pytest.mark.parametrize("path", ["7@https://ghes.example", "7%40https%3A%2F%2Fghes.example"])
 def test_an_id_of_another_issuer_is_asked_for_with_its_slashes_or_encoded(manager: Manager, path: str) -> None:
-    manager.journey.control.admit(Caller("7@https://ghes.example", (), None))
+    manager.journey.services.admit(Caller("7@https://ghes.example", (), None))
     manager.save("npm-1", repository="7@https://ghes.example")
     assert keys(manager.get(f"/repositories/{path}/actions/caches")) == ["npm-1"]
     assert manager.get(f"/repositories/{path}/actions/cache/usage")["full_name"] == "7@https://ghes.example"

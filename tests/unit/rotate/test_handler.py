@@ -24,7 +24,7 @@ from dev.local.localhost import resolve_names_under_localhost
 from dev.local.resources import Clients, create
 from dev.local.template import ROOT, Template
 from functions.rotate import handler
-from functions.rotate.cloudformation import LAST_WORDS_SECONDS, RETRY_SECONDS
+from functions.rotate.cloudformation import RESPONSE_MARGIN_SECONDS, RETRY_SECONDS
 from functions.rotate.services import RotateServices
 from tests.aws.rie.recorder import Call, recording
 from tests.conftest import settings_for
@@ -62,7 +62,9 @@ class Stage:
             url: where the answer goes.
             tries: whether there is time for another attempt (tests/unit/rotate/test_new_stack.py).
         """
-        handler.lambda_handler(event(name, url), context() if tries else context(LAST_WORDS_SECONDS + RETRY_SECONDS))
+        handler.lambda_handler(
+            event(name, url), context() if tries else context(RESPONSE_MARGIN_SECONDS + RETRY_SECONDS)
+        )
         return url.answer
 
     def ring(self) -> dict[str, Any]:

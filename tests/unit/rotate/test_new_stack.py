@@ -12,7 +12,7 @@ from actions_cache.domain.errors import TryAgain
 from actions_cache.ports import Unavailable
 from dev.local.template import Template
 from functions.rotate import cloudformation
-from functions.rotate.cloudformation import LAST_WORDS_SECONDS, RETRY_SECONDS, answered
+from functions.rotate.cloudformation import RESPONSE_MARGIN_SECONDS, RETRY_SECONDS, run_and_respond
 from tests.unit.rotate.response_url import response_url
 from tests.unit.rotate.test_cloudformation import event
 
@@ -58,7 +58,7 @@ def invocation(template: Template, monkeypatch: pytest.MonkeyPatch) -> Invocatio
 def asked(invocation: Invocation, do: Callable[[], None]) -> dict[str, Any]:
     """Return the answer to CloudFormation."""
     with response_url() as url:
-        answered(event("create", url), cast("Any", invocation), do)
+        run_and_respond(event("create", url), cast("Any", invocation), do)
     return url.answer
 
 
@@ -80,8 +80,8 @@ def test_what_is_never_ready_is_told_before_the_last_words_are_due(invocation: I
         f"the edge couldn't be told the signing secret: {NOT_READY}",
     )
     # The last attempt began in time. If it takes too long, the timer speaks first.
-    assert invocation.now - takes < invocation.seconds - LAST_WORDS_SECONDS
-    assert invocation.now + RETRY_SECONDS >= invocation.seconds - LAST_WORDS_SECONDS, "as long as it may"
+    assert invocation.now - takes < invocation.seconds - RESPONSE_MARGIN_SECONDS
+    assert invocation.now + RETRY_SECONDS >= invocation.seconds - RESPONSE_MARGIN_SECONDS, "as long as it may"
 
 
 def test_what_will_not_get_better_is_told_at_once(invocation: Invocation) -> None:
@@ -105,6 +105,6 @@ def test_timer_says_what_the_last_attempt_met(monkeypatch: pytest.MonkeyPatch) -
     with response_url() as url:
         seen = threading.Timer(1, told.set)
         seen.start()
-        context = cast("Any", Invocation(LAST_WORDS_SECONDS + 0.4))
-        assert answered(event("create", url), context, do) == {"status": "FAILED"}
+        context = cast("Any", Invocation(RESPONSE_MARGIN_SECONDS + 0.4))
+        assert run_and_respond(event("create", url), context, do) == {"status": "FAILED"}
     assert url.answer["Reason"] == f"the edge couldn't be told the signing secret in 0 s: {DENIED}"

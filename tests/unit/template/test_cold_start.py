@@ -34,13 +34,13 @@ def test_function_loads_only_its_own_flows(function: str):
 
 
 def test_connected_function_makes_no_more_clients(on_moto: Journey, monkeypatch: pytest.MonkeyPatch):
-    services = on_moto.control
+    services = on_moto.services
     data = services.downloads
     data.connect()
     made: list[object] = []
     monkeypatch.setattr(boto3.Session, "client", lambda *asked, **_: made.append(asked))
     monkeypatch.setattr(SparingSession, "client", boto3.Session.client)
-    assert on_moto.control.urls.sign(Direction.UPLOAD, on_moto.reserve(name("entry")), on_moto.clock.now())
+    assert on_moto.services.urls.sign(Direction.UPLOAD, on_moto.reserve(name("entry")), on_moto.clock.now())
     assert data.download.reader == data.stream
     assert services.receive_part.writer == data.stream
     assert not made

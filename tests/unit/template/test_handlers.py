@@ -85,7 +85,7 @@ def invoke(
 
         def call(function: str, event: str) -> Any:
             module = importlib.import_module(HANDLERS[function])
-            for wiring in ("asgi_app", "control"):
+            for wiring in ("asgi_app", "services"):
                 if hasattr(module, wiring):
                     getattr(module, wiring).cache_clear()
             return module.lambda_handler(events.load(event), Context())
@@ -141,8 +141,8 @@ def test_seek_through_api_bypasses_the_edge(
     monkeypatch.setenv("SEEK_THROUGH", seek_through)
     event = events.load("apigateway-lookup")
     asked = json.loads(base64.b64decode(event["body"]))
-    control = AllServices(Settings())
-    journey = Journey(control, SetClock(control.clock.now()), boto3.client("s3"), boto3.client("sqs"))
+    services = AllServices(Settings())
+    journey = Journey(services, SetClock(services.clock.now()), boto3.client("s3"), boto3.client("sqs"))
     journey.save(name(asked["key"], "refs/heads/main", asked["version"], "123456789"), b"one", b"two")
     if is_merged:
         journey.merge_all()
@@ -199,16 +199,16 @@ def test_cleanup_corrects_evicts_and_migrates(
 ) -> None:
     monkeypatch.setattr("actions_cache.usage.INDEX_LAG_SECONDS", 0)
     monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda _: 110_000)
-    control, dynamodb = AllServices(Settings()), boto3.client("dynamodb")
-    journey = Journey(control, SetClock(control.clock.now()), boto3.client("s3"), boto3.client("sqs"))
-    control.admit(Caller("42", ()))
+    services, dynamodb = AllServices(Settings()), boto3.client("dynamodb")
+    journey = Journey(services, SetClock(services.clock.now()), boto3.client("s3"), boto3.client("sqs"))
+    services.admit(Caller("42", ()))
     archive_id = journey.save(name("npm-1"), b"1").archive_id
 
-    control.repositories.correct_usage("42", Usage(5, 5))
+    services.repositories.correct_usage("42", Usage(5, 5))
     assert invoke("cleanup", "scheduler-orphans")["usages corrected"] == 1
-    control.repositories.correct_store_usage(Usage(5, 5))
+    services.repositories.correct_store_usage(Usage(5, 5))
     assert invoke("cleanup", "scheduler-orphans")["usages corrected"] == 1
-    assert control.repositories.usage("42") == control.repositories.store_usage() == Usage(1, 1)
+    assert services.repositories.usage("42") == services.repositories.store_usage() == Usage(1, 1)
 
     key = {"archive_id": {"S": archive_id}}
     dynamodb.update_item(TableName=os.environ["ARCHIVES_TABLE"], Key=key, UpdateExpression="REMOVE repository")
@@ -219,7 +219,7 @@ def test_cleanup_corrects_evicts_and_migrates(
     journey.save(name("npm-2"), b"2")
     monkeypatch.setenv("REPOSITORY_BUDGET_BYTES", "1")
     assert invoke("cleanup", "scheduler-cleanup")["entries evicted"] == 1
-    assert control.table.entry(name("npm-1")) is None
+    assert services.table.entry(name("npm-1")) is None
 
 
 NOT_AN_EVENT: tuple[object, ...] = (None, {}, [], "text", 0, {"Records": [{}]}, {"requestContext": None}, {"path": "/"})
@@ -294,7 +294,7 @@ def test_usage_correction_stops_at_half_time(monkeypatch: pytest.MonkeyPatch) ->
             seen.append(repository_id)
             return True
 
-    monkeypatch.setattr(cleanup, "control", lambda: Control)
+    monkeypatch.setattr(cleanup, "services", lambda: Control)
     assert cleanup._correct_usage(lambda: next(left)) == len(seen) == 2
 
 
@@ -314,7 +314,7 @@ class Comparing:
         self._do("correct")
         return 1
 
-    def tell_cost(self) -> None:
+    def publish_cost(self) -> None:
         self._do("tell the cost")
 
     def find_orphans(self, _: Callable[[], int]) -> Counter[str]:
@@ -326,7 +326,7 @@ class Comparing:
 def comparing(monkeypatch: pytest.MonkeyPatch) -> Comparing:
     comparing = Comparing()
     monkeypatch.setattr(cleanup, "_correct_usage", comparing.correct_usage)
-    monkeypatch.setattr(cleanup, "control", lambda: comparing)
+    monkeypatch.setattr(cleanup, "services", lambda: comparing)
     return comparing
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from actions_cache.aws.telemetry import NAMESPACE
 from actions_cache.cost import CostPart
-from actions_cache.domain.cleanup_schedule import Duty
-from actions_cache.events import METRICS, Cleaning, MissReason, RunEnd
+from actions_cache.domain.cleanup_schedule import CleanupTask
+from actions_cache.events import METRICS, MissReason, OtherCleanup, RunEnd
 from dev.local.template import ROOT, Template
 
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
@@ -291,7 +291,7 @@ def test_page_lists_dimensions_and_values() -> None:
     values = {
         "reason": [*MissReason],
         "outcome": [*RunEnd],
-        "duty": [*Duty, *Cleaning],
+        "task": [*CleanupTask, *OtherCleanup],
         "part": [*CostPart],
     }
     for metric in METRICS:
@@ -313,7 +313,7 @@ TELLS = {
     "TimeToFirstByte": r"events\.first_byte\(",
     "Merges": r"events\.(merged|merge_ended|merge_claimed)\(",
     "MergeDuration": r"events\.merged\(",
-    "Cleanup": r"events\.(duty_done|duty_failed|upload_closed|orphans_deleted)\(",
+    "Cleanup": r"events\.(task_done|task_failed|upload_closed|orphans_deleted)\(",
     "BytesDiscarded": r"events\.(bytes_discarded|orphans_deleted)\(",
     "Evictions": r"events\.evicted\(",
     "OrphanListingFailures": r"events\.orphans_stay\(",

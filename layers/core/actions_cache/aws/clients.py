@@ -189,7 +189,7 @@ def note_denied(operation: str, said: str) -> None:
         )
 
 
-def trusting(extra_certificates: str | None) -> ssl.SSLContext | None:
+def create_ssl_context(extra_certificates: str | None) -> ssl.SSLContext | None:
     """The public authorities and these; None, the library's own choice, where there are no more.
 
     Args: extra_certificates: as settings.EXTRA_CA_CERTIFICATES has checked them: PEM.

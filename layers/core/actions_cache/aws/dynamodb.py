@@ -11,7 +11,7 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.transactions import TransactWrite
 
 from actions_cache.aws.dynamodb_items import (
-    AGENDA_SHARDS,
+    DUE_SHARDS,
     FAILED_SHARD,
     ArchiveItem,
     Database,
@@ -22,9 +22,9 @@ from actions_cache.aws.dynamodb_items import (
     batch_get,
     entry_attributes,
     get,
-    in_port_words,
     reservation_attributes,
     transact,
+    translate_errors,
     write,
 )
 from actions_cache.aws.dynamodb_repositories import add_usage
@@ -85,7 +85,7 @@ class DynamoDbTable:
         """
         begins = sort_key_prefix(prefix)
         key_begins = EntryItem.key.startswith(prefix)
-        with in_port_words():
+        with translate_errors():
             matches = self._entries.query(
                 family.partition,
                 EntryItem.sort_key.startswith(begins),
@@ -118,22 +118,22 @@ class DynamoDbTable:
 
     def due_archives(self, now: Millis) -> Iterator[str]:
         """The shards in random order: a run that ends early leaves another one behind each time."""
-        for shard in random.sample(AGENDA_SHARDS, len(AGENDA_SHARDS)):
-            with in_port_words():
+        for shard in random.sample(DUE_SHARDS, len(DUE_SHARDS)):
+            with translate_errors():
                 due = self._archives.agenda.query(shard, ArchiveItem.due_at <= now, page_size=PREFIX_PAGE)
                 yield from (item.archive_id for item in due)
 
     def stored_archives(
         self, repository: str, *, newest_use_first: bool = False, at_once: int | None = None
     ) -> Iterator[Archive]:
-        with in_port_words():
+        with translate_errors():
             found = self._archives.use.query(
                 repository, page_size=at_once or PREFIX_PAGE, scan_index_forward=not newest_use_first
             )
             yield from (item.to_archive() for item in found)
 
     def failed_archives(self) -> Iterator[str]:
-        with in_port_words():
+        with translate_errors():
             failed = self._archives.agenda.query(FAILED_SHARD, page_size=PREFIX_PAGE, scan_index_forward=False)
             yield from (item.archive_id for item in failed)
 
@@ -142,7 +142,7 @@ class DynamoDbTable:
         return frozenset(item.archive_id for item in found)
 
     def all_archives(self, after: str) -> Iterator[tuple[str, bool]]:
-        with in_port_words():
+        with translate_errors():
             scan = self._archives.scan(
                 ArchiveItem.agenda_shard.exists(),
                 last_evaluated_key={"archive_id": {"S": after}} if after else None,
@@ -158,9 +158,9 @@ class DynamoDbTable:
 
     # ---------------------------------------------------------------- writing
 
-    def replace_archive(self, seen: Archive, by: Archive) -> Archive:
-        write(lambda: self._archive_item(seen, by).save())
-        return _as_written(seen, by)
+    def replace_archive(self, current: Archive, updated: Archive) -> Archive:
+        write(lambda: self._archive_item(current, updated).save())
+        return _as_written(current, updated)
 
     def reserve(self, archive: Archive, now: Millis) -> None:
         entry_absent = EntryItem.partition.does_not_exist()
@@ -175,24 +175,24 @@ class DynamoDbTable:
 
         transact(self._connection, fill)
 
-    def publish_entry(self, seen: Archive, by: Archive) -> Archive:
+    def publish_entry(self, current: Archive, updated: Archive) -> Archive:
         def fill(items: TransactWrite) -> None:
-            items.save(self._entries(**entry_attributes(by.entry)), EntryItem.partition.does_not_exist())
-            items.delete(self._reservation_item(seen.reservation), _holds_for(ReservationItem, seen.id))
-            items.save(self._archive_item(seen, by))
-            self._count(items, by, Usage(by.size, 1))
+            items.save(self._entries(**entry_attributes(updated.entry)), EntryItem.partition.does_not_exist())
+            items.delete(self._reservation_item(current.reservation), _holds_for(ReservationItem, current.id))
+            items.save(self._archive_item(current, updated))
+            self._count(items, updated, Usage(updated.size, 1))
 
         transact(self._connection, fill)
-        return _as_written(seen, by)
+        return _as_written(current, updated)
 
-    def remove_entry(self, seen: Archive, by: Archive) -> Archive:
+    def remove_entry(self, current: Archive, updated: Archive) -> Archive:
         def fill(items: TransactWrite) -> None:
-            items.delete(self._entries(**entry_attributes(seen.entry)), _holds_for(EntryItem, seen.id))
-            items.save(self._archive_item(seen, by))
-            self._count(items, seen, NO_USAGE - Usage(seen.size, 1))
+            items.delete(self._entries(**entry_attributes(current.entry)), _holds_for(EntryItem, current.id))
+            items.save(self._archive_item(current, updated))
+            self._count(items, current, NO_USAGE - Usage(current.size, 1))
 
         transact(self._connection, fill)
-        return _as_written(seen, by)
+        return _as_written(current, updated)
 
     def drop_reservation(self, reservation: Reservation) -> None:
         holds = _holds_for(ReservationItem, reservation.archive_id)
@@ -201,8 +201,8 @@ class DynamoDbTable:
         except WriteConflict:
             return
 
-    def forget_archive(self, seen: Archive) -> None:
-        write(lambda: self._archive_item(seen, seen).delete())
+    def forget_archive(self, current: Archive) -> None:
+        write(lambda: self._archive_item(current, current).delete())
 
     def _is_outdated(self, item: ArchiveItem) -> bool:
         try:
@@ -211,8 +211,8 @@ class DynamoDbTable:
             return True
         return not item.is_written_as(archive, self._due_at(archive))
 
-    def _archive_item(self, seen: Archive, by: Archive) -> ArchiveItem:
-        return self._archives(**archive_attributes(replace(by, revision=seen.revision), self._due_at(by)))
+    def _archive_item(self, current: Archive, updated: Archive) -> ArchiveItem:
+        return self._archives(**archive_attributes(replace(updated, revision=current.revision), self._due_at(updated)))
 
     def _reservation_item(self, reservation: Reservation) -> ReservationItem:
         return self._reservations(**reservation_attributes(reservation))
@@ -226,8 +226,8 @@ def _holds_for(model: type[EntryItem | ReservationItem], archive_id: str) -> Con
     return model.archive_id == archive_id
 
 
-def _as_written(seen: Archive, by: Archive) -> Archive:
-    return replace(by, revision=seen.revision + 1)
+def _as_written(current: Archive, updated: Archive) -> Archive:
+    return replace(updated, revision=current.revision + 1)
 
 
 KEY = "schema"
@@ -245,26 +245,26 @@ class DynamoDbSchema:
     archives_table: str
 
     def read(self) -> Schema | None:
-        with in_port_words():
+        with translate_errors():
             item = self._call("GetItem", Key={"archive_id": {"S": KEY}}, ConsistentRead=True).get("Item")
         if item is None:
             return None
         return _SCHEMA.validate_python({name: _value(item[name]) for name in asdict(Schema(0)) if name in item})
 
-    def write(self, seen: Schema | None, by: Schema) -> None:
+    def write(self, current: Schema | None, updated: Schema) -> None:
         """All of what was seen must still stand there, field by field: a revision would be one more."""
         # A release that knew fewer fields wrote fewer: what isn't there was read as its default.
         conditions = (
             ["attribute_not_exists(archive_id)"]
-            if seen is None
-            else [f"(attribute_not_exists(#{it}) OR #{it} = :{it})" for it in asdict(seen)]
+            if current is None
+            else [f"(attribute_not_exists(#{it}) OR #{it} = :{it})" for it in asdict(current)]
         )
-        names = {} if seen is None else {f"#{it}": it for it in asdict(seen)}
-        values = {} if seen is None else {f":{name}": _attribute(value) for name, value in asdict(seen).items()}
+        names = {} if current is None else {f"#{it}": it for it in asdict(current)}
+        values = {} if current is None else {f":{name}": _attribute(value) for name, value in asdict(current).items()}
         put: dict[str, Any] = {
-            "Item": {"archive_id": {"S": KEY}} | {name: _attribute(value) for name, value in asdict(by).items()},
+            "Item": {"archive_id": {"S": KEY}} | {name: _attribute(value) for name, value in asdict(updated).items()},
             "ConditionExpression": " AND ".join(conditions),
-            **({"ExpressionAttributeNames": names, "ExpressionAttributeValues": values} if seen else {}),
+            **({"ExpressionAttributeNames": names, "ExpressionAttributeValues": values} if current else {}),
         }
         write(lambda: self._call("PutItem", **put))
 

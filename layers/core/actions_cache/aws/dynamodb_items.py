@@ -95,7 +95,7 @@ def reservation_attributes(reservation: Reservation) -> dict[str, Any]:
     }
 
 
-class AgendaIndex(GlobalSecondaryIndex["ArchiveItem"]):  # type: ignore[no-untyped-call]
+class DueIndex(GlobalSecondaryIndex["ArchiveItem"]):  # type: ignore[no-untyped-call]
     class Meta:
         index_name = "agenda"
         projection = KeysOnlyProjection()
@@ -117,7 +117,7 @@ class UseIndex(GlobalSecondaryIndex["ArchiveItem"]):  # type: ignore[no-untyped-
 FAILED_SHARD = "failed"
 """Of the agenda: archives whose merge failed for good stand apart, found without reading all others."""
 
-AGENDA_SHARDS = (*"0123456789abcdef", FAILED_SHARD)
+DUE_SHARDS = (*"0123456789abcdef", FAILED_SHARD)
 """One per first digit of an archive's id: an index partition takes 1,000 writes a second."""
 
 
@@ -131,7 +131,7 @@ class ArchiveItem(Model):
         table_name = "archives"
 
     archive_id = UnicodeAttribute(hash_key=True)
-    agenda = AgendaIndex()
+    agenda = DueIndex()
     agenda_shard = UnicodeAttribute()
     due_at: NumberAttribute = NumberAttribute()
     use = UseIndex()
@@ -276,7 +276,7 @@ again_while_busy = retry(
 
 
 @contextmanager
-def in_port_words() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Translate DynamoDB's errors into the port's.
 
     Raises:
@@ -316,7 +316,7 @@ def write(item: Callable[[], object]) -> None:
     Raises:
         WriteConflict: the write's condition doesn't hold.
     """
-    with in_port_words():
+    with translate_errors():
         item()
 
 
@@ -334,12 +334,12 @@ def transact(connection: Connection, fill: Callable[[TransactWrite], None]) -> N
     Raises:
         WriteConflict: a condition doesn't hold.
     """
-    with in_port_words(), TransactWrite(connection=connection, client_request_token=uuid.uuid4().hex) as items:
+    with translate_errors(), TransactWrite(connection=connection, client_request_token=uuid.uuid4().hex) as items:
         fill(items)
 
 
 def get(model: type[ModelT], hash_key: str, range_key: str | None = None) -> ModelT | None:
-    with in_port_words():
+    with translate_errors():
         try:
             return model.get(hash_key, range_key, consistent_read=True)
         except DoesNotExist:
@@ -361,7 +361,7 @@ def batch_get(
     @again_while_busy
     def ask() -> None:
         nonlocal left
-        with in_port_words():
+        with translate_errors():
             answer = connection.batch_get_item(left, consistent_read=True, attributes_to_get=attributes)
         found.extend(map(model.from_raw_data, answer["Responses"].get(connection.table_name, ())))
         left = answer.get("UnprocessedKeys", {}).get(connection.table_name, {}).get("Keys", [])

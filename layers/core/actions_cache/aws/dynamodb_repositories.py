@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
-from actions_cache.aws.dynamodb_items import Database, RepositoryItem, get, in_port_words, transact, write
+from actions_cache.aws.dynamodb_items import Database, RepositoryItem, get, transact, translate_errors, write
 from actions_cache.domain.budgets import NO_HITS, TALLIES_KEPT, Hits, Repository, Tally, Usage, total
 from actions_cache.domain.refused_job import SLOT_PAUSE, Refusals, RefusedJob
 from actions_cache.domain.timing import SECOND, Millis
@@ -101,7 +101,7 @@ class DynamoDbRepositories:
     def tallies(self, repository_id: str, since: Millis) -> Mapping[Millis, Tally]:
         found: defaultdict[Millis, Tally] = defaultdict(Tally)
         of_these_hours = RepositoryItem.item.between(f"tally#{max(0, since):015d}", f"tally{AFTER_NUMBER_SIGN}")
-        with in_port_words():
+        with translate_errors():
             for item in self._items.query(repository_id, of_these_hours, consistent_read=True):
                 found[int(item.item.split("#")[1])] += _tally(item)
         return dict(found)
@@ -142,7 +142,7 @@ class DynamoDbRepositories:
         return [_refusals(item) for item in self._query(REFUSED, "refused#")]
 
     def _query(self, partition: str, begins: str) -> Iterator[RepositoryItem]:
-        with in_port_words():
+        with translate_errors():
             condition = RepositoryItem.item.startswith(begins) if begins else None
             yield from self._items.query(partition, condition, consistent_read=True)
 

@@ -9,7 +9,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, stop_af
 
 from actions_cache.aws.clients import REFUSED, answers, error_code, note_denied, seconds_left
 from actions_cache.domain.archive import OCTET_STREAM, Part
-from actions_cache.domain.checksum import contradict, etag_of
+from actions_cache.domain.checksum import etag_of, etags_conflict
 from actions_cache.domain.object_keys import ROOT, archive_of_prefix, archive_prefix_after
 from actions_cache.domain.ranges import PartRange
 from actions_cache.ports import MultipartUpload, ObjectGone, Unavailable, UploadedPart, WriteConflict, WrongBytes
@@ -106,7 +106,7 @@ class S3Bucket:
             body = answer["Body"].read()
         if len(body) != source.size:
             raise Unavailable(f"{source.part.key}: {len(body)} bytes of {source.size}")
-        if source.is_whole and contradict(etag_of([body]), source.part.etag):
+        if source.is_whole and etags_conflict(etag_of([body]), source.part.etag):
             raise WrongBytes(source.part, f"bytes came whose ETag is {etag_of([body])}")
         return body
 

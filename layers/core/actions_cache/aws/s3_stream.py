@@ -356,8 +356,8 @@ class SentBody:
         try:
             async for chunk in self._body:
                 yield chunk
-        except Exception as fault:
-            self.fault = fault
+        except Exception as error:
+            self.fault = error
             raise
 
 

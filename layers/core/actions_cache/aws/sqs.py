@@ -77,31 +77,31 @@ class SqsDeadLetters:
 
     @contextmanager
     def held(self) -> Iterator[list[DeadLetter]]:
-        letters: dict[str, DeadLetter] = {}
+        dead_letters: dict[str, DeadLetter] = {}
         try:
-            self._receive_all(letters)
-            yield list(letters.values())
+            self._receive_all(dead_letters)
+            yield list(dead_letters.values())
         finally:
-            for letter in letters.values():
-                if letter.id not in self._deleted:
-                    self._release(letter)
+            for dead_letter in dead_letters.values():
+                if dead_letter.id not in self._deleted:
+                    self._release(dead_letter)
 
-    def _release(self, letter: DeadLetter) -> None:
+    def _release(self, dead_letter: DeadLetter) -> None:
         """One that can't be released now comes back by itself, and keeps no other from it."""
         try:
             with answers():
                 self._sqs.change_message_visibility(
-                    QueueUrl=self._url, ReceiptHandle=letter.receipt_handle, VisibilityTimeout=0
+                    QueueUrl=self._url, ReceiptHandle=dead_letter.receipt_handle, VisibilityTimeout=0
                 )
         except Unavailable:
-            logger.exception("a dead letter stays hidden for a while", extra={"message_id": letter.id})
+            logger.exception("a dead letter stays hidden for a while", extra={"message_id": dead_letter.id})
 
-    def delete(self, letter: DeadLetter) -> None:
+    def delete(self, dead_letter: DeadLetter) -> None:
         with answers():
-            self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=letter.receipt_handle)
-        self._deleted.add(letter.id)
+            self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=dead_letter.receipt_handle)
+        self._deleted.add(dead_letter.id)
 
-    def _receive_all(self, letters: dict[str, DeadLetter]) -> None:
+    def _receive_all(self, dead_letters: dict[str, DeadLetter]) -> None:
         """By id. Until none comes: a receive that waits asks all of SQS's servers."""
         while True:
             with answers():
@@ -114,7 +114,7 @@ class SqsDeadLetters:
                 ).get("Messages", [])
             if not received:
                 return
-            letters |= {letter.id: letter for letter in map(_dead_letter, received)}
+            dead_letters |= {dead_letter.id: dead_letter for dead_letter in map(_dead_letter, received)}
 
 
 def _dead_letter(received: "MessageTypeDef") -> DeadLetter:

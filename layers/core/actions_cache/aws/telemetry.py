@@ -10,7 +10,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics
 
 from actions_cache import logs
 from actions_cache.domain.archive import Archive
-from actions_cache.events import Happening, about
+from actions_cache.events import Event, about
 
 logger = logging.getLogger(__name__)
 
@@ -24,24 +24,24 @@ class LoggedTelemetry:
     def about(self, archive: Archive) -> None:
         logs.append(**about(archive))
 
-    def tell(self, happening: Happening) -> None:
-        level = logging.ERROR if happening.is_error else logging.INFO
-        extra = {**happening.fields, **embedded_metrics(happening)}
-        logger.log(level, happening.what, extra=extra, exc_info=happening.fault, stacklevel=2)
+    def emit(self, event: Event) -> None:
+        level = logging.ERROR if event.is_error else logging.INFO
+        extra = {**event.fields, **embedded_metrics(event)}
+        logger.log(level, event.name, extra=extra, exc_info=event.error, stacklevel=2)
 
 
-def embedded_metrics(happening: Happening) -> dict[str, object]:
+def embedded_metrics(event: Event) -> dict[str, object]:
     """https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html.
 
     The dimension `service` is POWERTOOLS_SERVICE_NAME, the stack.
     """
-    if not happening.metrics:
+    if not event.metrics:
         return {}
     metrics = EphemeralMetrics(namespace=NAMESPACE)
-    for metric, value in happening.metrics.items():
+    for metric, value in event.metrics.items():
         metrics.add_metric(metric.name, metric.unit.value, value)
         if metric.dimension is not None:
-            metrics.add_dimension(metric.dimension, metric.value(happening.fields[metric.dimension]))
+            metrics.add_dimension(metric.dimension, metric.value(event.fields[metric.dimension]))
     # Plain numbers, where Powertools has lists: so a query can sum them by their names.
-    numbers = {metric.name: value for metric, value in happening.metrics.items()}
+    numbers = {metric.name: value for metric, value in event.metrics.items()}
     return {**metrics.serialize_metric_set(), **numbers}

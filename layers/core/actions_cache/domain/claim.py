@@ -67,7 +67,7 @@ def claimed(archive: Archive, token: str, now: Millis, lifetimes: Lifetimes, max
     return replace(archive, merge=Merge(state=MergeState.QUEUED, claim_token=token, claimed_at=now, attempts=attempts))
 
 
-def replayed(archive: Archive, letter_token: str, token: str, now: Millis) -> Archive | None:
+def redriven(archive: Archive, letter_token: str, token: str, now: Millis) -> Archive | None:
     """A new claim, made by who holds a dead letter; the attempts before it don't count.
 
     None where there is nothing to merge, a run lives, or the queue may still hold a message: that of another claim than

@@ -13,7 +13,7 @@ LOOK_EVERY: Millis = 300 * SECOND
 uploads."""
 
 
-class Duty(StrEnum):
+class CleanupTask(StrEnum):
     LOOK_AT_UPLOAD = "look at the open upload"
     DROP_RESERVATION = "drop the reservation"
     RETAKE_CLAIM = "retake the claim"
@@ -22,24 +22,24 @@ class Duty(StrEnum):
     FORGET = "forget the archive"
 
 
-def next_duty(archive: Archive, lifetimes: Lifetimes, *, merges_at_finalize: bool) -> tuple[Millis, Duty]:
+def next_task(archive: Archive, lifetimes: Lifetimes, *, merges_at_finalize: bool) -> tuple[Millis, CleanupTask]:
     """The duty that falls due next, and when. There is always one: in the end an archive is forgotten."""
-    duties = _duties(archive, lifetimes, merges_at_finalize=merges_at_finalize)
-    due_at, duty = min(duties, key=lambda due: due[0])
-    return max(due_at, archive.postponed_until), duty
+    tasks = _tasks(archive, lifetimes, merges_at_finalize=merges_at_finalize)
+    due_at, task = min(tasks, key=lambda due: due[0])
+    return max(due_at, archive.postponed_until), task
 
 
-def _duties(archive: Archive, lifetimes: Lifetimes, *, merges_at_finalize: bool) -> list[tuple[Millis, Duty]]:
+def _tasks(archive: Archive, lifetimes: Lifetimes, *, merges_at_finalize: bool) -> list[tuple[Millis, CleanupTask]]:
     if archive.state is ArchiveState.RESERVED:
         look_at = max(archive.reserved_at, archive.looked_at) + LOOK_EVERY
-        return [(archive.reservation_expires_at, Duty.DROP_RESERVATION), (look_at, Duty.LOOK_AT_UPLOAD)]
-    duties = [(at, Duty.SWEEP) for at in _sweep_times(archive, lifetimes) if at > archive.swept_at]
+        return [(archive.reservation_expires_at, CleanupTask.DROP_RESERVATION), (look_at, CleanupTask.LOOK_AT_UPLOAD)]
+    tasks = [(at, CleanupTask.SWEEP) for at in _sweep_times(archive, lifetimes) if at > archive.swept_at]
     if archive.is_stored:
-        duties.append((archive.last_used_at + lifetimes.unused_entry, Duty.EXPIRE_ENTRY))
+        tasks.append((archive.last_used_at + lifetimes.unused_entry, CleanupTask.EXPIRE_ENTRY))
         retake_at = _retake_at(archive, lifetimes, merges_at_finalize=merges_at_finalize)
         if retake_at is not None:
-            duties.append((retake_at, Duty.RETAKE_CLAIM))
-    return duties or [(archive.swept_at, Duty.FORGET)]
+            tasks.append((retake_at, CleanupTask.RETAKE_CLAIM))
+    return tasks or [(archive.swept_at, CleanupTask.FORGET)]
 
 
 def _retake_at(archive: Archive, lifetimes: Lifetimes, *, merges_at_finalize: bool) -> Millis | None:

@@ -63,7 +63,7 @@ class ArchiveKeys:
         return f"{self.append_prefix}new/"
 
     @property
-    def pieces_prefix(self) -> str:
+    def chunks_prefix(self) -> str:
         return f"{self.prefix}parts/pieces/"
 
     def block(self, block_id: str, arrived_at: Millis, request_id: str) -> str:
@@ -86,12 +86,12 @@ class ArchiveKeys:
         place = key.removeprefix(self.append_prefix).partition("/")[0]
         return None if place == _NEXT else int(place)
 
-    def piece(self, place: ByteRange, arrived_at: Millis, request_id: str) -> str:
-        return f"{self.pieces_prefix}{place.start:015d}-{place.end:015d}/{arrived_at:013d}-{request_id}"
+    def chunk(self, place: ByteRange, arrived_at: Millis, request_id: str) -> str:
+        return f"{self.chunks_prefix}{place.start:015d}-{place.end:015d}/{arrived_at:013d}-{request_id}"
 
-    def place_of_piece(self, key: str) -> tuple[int, int]:
+    def place_of_chunk(self, key: str) -> tuple[int, int]:
         """Its first byte and its end."""
-        start, _, end = key.removeprefix(self.pieces_prefix).partition("/")[0].partition("-")
+        start, _, end = key.removeprefix(self.chunks_prefix).partition("/")[0].partition("-")
         return int(start), int(end)
 
     def manifest(self, token: str) -> str:

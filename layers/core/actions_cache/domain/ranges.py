@@ -72,11 +72,11 @@ class PartRange:
         return self.size == self.part.size
 
 
-def whole(part: Part) -> PartRange:
+def full_range(part: Part) -> PartRange:
     return PartRange(part, 0, part.size)
 
 
-def cover(parts: Iterable[Part], wanted: ByteRange, longest: int) -> Iterator[PartRange]:
+def split(parts: Iterable[Part], wanted: ByteRange, longest: int) -> Iterator[PartRange]:
     """The ranges of the parts that make up the wanted bytes, in order, none of more than `longest` bytes.
 
     Only parts that hold wanted bytes are touched.

@@ -181,7 +181,7 @@ def parse_content_range(header: str | None) -> ByteRange:
     return place
 
 
-def check_takes_pieces(archive: Archive, now: Millis) -> None:
+def check_takes_chunks(archive: Archive, now: Millis) -> None:
     """As a signed URL's expiry does for v2: after the last sweep for late arrivals nobody would delete a piece.
 
     Raises:
@@ -194,12 +194,12 @@ def check_takes_pieces(archive: Archive, now: Millis) -> None:
         raise InvalidRequest("this upload was committed, and takes no more pieces")
 
 
-def pieces_digest(size: int) -> str:
+def chunks_digest(size: int) -> str:
     """Stands for the digest of a block list, where there is none: a repeated commit is known by its size."""
     return f"pieces of {size}"
 
 
-def assemble_pieces(keys: ArchiveKeys, size: int, arrivals: Iterable[Part]) -> tuple[Part, ...]:
+def assemble_chunks(keys: ArchiveKeys, size: int, arrivals: Iterable[Part]) -> tuple[Part, ...]:
     """The pieces in the order of their bytes; of one that was sent again, what arrived last.
 
     Raises:
@@ -208,7 +208,7 @@ def assemble_pieces(keys: ArchiveKeys, size: int, arrivals: Iterable[Part]) -> t
     """
     newest: dict[tuple[int, int], Part] = {}
     for part in arrivals:
-        place = keys.place_of_piece(part.key)
+        place = keys.place_of_chunk(part.key)
         if place not in newest or basename(newest[place].key) < basename(part.key):
             newest[place] = part
     if len(newest) > MAX_BLOCKS:

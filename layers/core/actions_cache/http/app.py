@@ -20,7 +20,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actions_cache import events, logs
-from actions_cache.domain.delivery import is_plain_reader
+from actions_cache.domain.delivery import client_reads_from_s3
 from actions_cache.domain.errors import CacheError, InvalidRequest, PermissionDenied, TryAgain
 from actions_cache.domain.signing import EXPIRES, SIGNATURE, Direction
 from actions_cache.http import artifact_cache, azure, twirp
@@ -91,29 +91,29 @@ def new_app(
         return dialect or _dialect(request)
 
     if edge_key is not None:
-        app.add_middleware(BehindEdge, edge_key=edge_key, dialect_of=dialect_of, telemetry=telemetry)
+        app.add_middleware(RequireEdge, edge_key=edge_key, dialect_of=dialect_of, telemetry=telemetry)
     app.add_middleware(RequestIds)
-    app.add_middleware(PrivateAnswers, public_url=public_url, is_for_people=is_for_people)
+    app.add_middleware(PrivateHeaders, public_url=public_url, is_for_people=is_for_people)
 
     @app.exception_handler(CacheError)
-    async def refused(request: Request, fault: CacheError) -> Response:
-        telemetry.tell(events.refused(_asked(request), fault))
-        return respond(dialect_of(request).cache_error(fault))
+    async def refused(request: Request, error: CacheError) -> Response:
+        telemetry.emit(events.refused(_asked(request), error))
+        return respond(dialect_of(request).cache_error(error))
 
     @app.exception_handler(RequestValidationError)
-    async def malformed(request: Request, fault: RequestValidationError) -> Response:
-        return await refused(request, InvalidRequest("; ".join(map(_said, fault.errors()))))
+    async def malformed(request: Request, error: RequestValidationError) -> Response:
+        return await refused(request, InvalidRequest("; ".join(map(_said, error.errors()))))
 
     @app.exception_handler(Unavailable)
-    async def unavailable(request: Request, fault: Unavailable) -> Response:
-        telemetry.tell(events.unavailable(_asked(request), fault))
+    async def unavailable(request: Request, error: Unavailable) -> Response:
+        telemetry.emit(events.unavailable(_asked(request), error))
         silent = TryAgain("the storage behind this cache doesn't answer; try again")
         return respond(dialect_of(request).cache_error(silent))
 
     @app.exception_handler(Exception)
-    async def failed(request: Request, fault: Exception) -> Response:
-        if not isinstance(fault, logs.StreamBroken):
-            telemetry.tell(events.failed(_asked(request), fault))
+    async def failed(request: Request, error: Exception) -> Response:
+        if not isinstance(error, logs.StreamBroken):
+            telemetry.emit(events.failed(_asked(request), error))
         response = respond(dialect_of(request).internal_error())
         # This handler alone answers from outside the app's middleware.
         response.headers.update(private_headers(request, response.headers, public_url, is_for_people=is_for_people))
@@ -122,13 +122,13 @@ def new_app(
         return response
 
     @app.exception_handler(ClientDisconnect)
-    async def gone(request: Request, fault: ClientDisconnect) -> Response:  # noqa: ARG001 - the framework's shape
-        telemetry.tell(events.client_gone(_asked(request)))
+    async def gone(request: Request, error: ClientDisconnect) -> Response:  # noqa: ARG001 - the framework's shape
+        telemetry.emit(events.client_gone(_asked(request)))
         return Response(status_code=CLIENT_GONE)
 
     @app.exception_handler(HTTPException)
-    async def no_route(request: Request, fault: HTTPException) -> Response:
-        if fault.status_code == HTTPStatus.BAD_REQUEST:
+    async def no_route(request: Request, error: HTTPException) -> Response:
+        if error.status_code == HTTPStatus.BAD_REQUEST:
             # The framework's, of a body that it can't decode, or that is nested too deep.
             return await refused(request, InvalidRequest("the body isn't JSON that can be read"))
         return respond(dialect_of(request).no_route(request.method, request.url.path))
@@ -162,7 +162,7 @@ class Reader:
 def reader_of(request: Request, settings: Settings) -> Reader:
     """Return the reader; SEEK_THROUGH may send clients that can ask by x-ms-range past the edge."""
     user_agent, base = request.headers.get("user-agent", ""), base_url(request, settings.public_url)
-    if settings.seek_through is SeekThrough.EDGE or is_plain_reader(user_agent):
+    if settings.seek_through is SeekThrough.EDGE or client_reads_from_s3(user_agent):
         return Reader(user_agent, came_through_edge(request), base)
     return Reader(user_agent, through_edge=False, base_url=api_url(request) or base)
 
@@ -249,7 +249,7 @@ def signer(request: Request) -> str | None:
     return None if found is None else str(found)
 
 
-class BehindEdge:
+class RequireEdge:
     """Refuses what came past the edge, whose web ACL would mean nothing otherwise; but not whom IAM let in."""
 
     def __init__(
@@ -266,13 +266,13 @@ class BehindEdge:
             came_by_edge = hmac.compare_digest(request.headers.get(ORIGIN_KEY, "").encode(), self._edge_key)
             if not came_by_edge and signer(request) is None:
                 refused = PermissionDenied("this cache is reached through its edge alone: by the stack's RunnerUrl")
-                self._telemetry.tell(events.refused(_asked(request), refused))
+                self._telemetry.emit(events.refused(_asked(request), refused))
                 await respond(self._dialect_of(request).cache_error(refused))(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
 
-class PrivateAnswers:
+class PrivateHeaders:
     """Adds headers for caches and browsers."""
 
     def __init__(self, app: ASGIApp, public_url: str | None, *, is_for_people: bool) -> None:

@@ -38,8 +38,8 @@ class GithubCache(BaseModel):
             ref=archive.name.family.scope,
             key=archive.name.key,
             version=archive.name.family.version,
-            last_accessed_at=shown(archive.last_used_at),
-            created_at=shown(archive.stored_at),
+            last_accessed_at=format_timestamp(archive.last_used_at),
+            created_at=format_timestamp(archive.stored_at),
             size_in_bytes=archive.size,
         )
 
@@ -73,11 +73,11 @@ class GithubError(BaseModel):
     status: str
 
 
-class RoleShape(BaseModel):
+class RoleResponse(BaseModel):
     role: Role
 
 
-class RepositoryShape(BaseModel):
+class RepositoryResponse(BaseModel):
     id: str = Field(description="as in tokens; with `@` and the issuer where that isn't github.com")
     name: str | None = Field(description="`owner/repository`, where a token has said it")
     bytes: int
@@ -94,32 +94,32 @@ class RepositoryShape(BaseModel):
             bytes=of.usage.bytes,
             entries=of.usage.entries,
             budget_bytes=budget,
-            last_used_at=None if last is None else shown(last),
+            last_used_at=None if last is None else format_timestamp(last),
         )
 
 
-class StoreShape(BaseModel):
+class StoreResponse(BaseModel):
     bytes: int
     entries: int
     budget_bytes: int | None
 
 
-class RepositoriesShape(BaseModel):
-    repositories: list[RepositoryShape] = Field(description="the largest first")
+class RepositoriesResponse(BaseModel):
+    repositories: list[RepositoryResponse] = Field(description="the largest first")
     unread: int = Field(description="number of further repositories, which there was no time to read")
-    store: StoreShape
+    store: StoreResponse
 
     @classmethod
     def of(cls, overview: Overview) -> Self:
         store, budgets = overview.store, overview.budgets
         return cls(
-            repositories=[RepositoryShape.of(it, budgets.repository) for it in overview.repositories],
+            repositories=[RepositoryResponse.of(it, budgets.repository) for it in overview.repositories],
             unread=overview.unread,
-            store=StoreShape(bytes=store.bytes, entries=store.entries, budget_bytes=budgets.store),
+            store=StoreResponse(bytes=store.bytes, entries=store.entries, budget_bytes=budgets.store),
         )
 
 
-class EntryShape(BaseModel):
+class EntryResponse(BaseModel):
     id: int
     key: str
     ref: str
@@ -139,34 +139,34 @@ class EntryShape(BaseModel):
             ref=archive.name.family.scope,
             version=archive.name.family.version,
             size=archive.size,
-            created_at=shown(archive.stored_at),
-            last_used_at=shown(archive.last_used_at),
+            created_at=format_timestamp(archive.stored_at),
+            last_used_at=format_timestamp(archive.last_used_at),
             hits=hits.get(archive.id, 0),
             merge="single" if came_as_one else archive.merge.state,
         )
 
 
-class EntriesShape(BaseModel):
+class EntriesResponse(BaseModel):
     total: int = Field(description="of all pages, as far as they could be read in time")
     more: bool = Field(description="there was no time for the entries unused the longest: narrow the search")
     page: int
     per_page: int
-    entries: list[EntryShape]
+    entries: list[EntryResponse]
 
 
-class DeletionShape(BaseModel):
+class DeletionResponse(BaseModel):
     dry_run: bool
-    deleted: list[EntryShape] = Field(description="with dry_run, what would be")
+    deleted: list[EntryResponse] = Field(description="with dry_run, what would be")
     remaining: int = Field(description="least number of further entries that the filter matches: ask again")
     more: bool = Field(description="there was no time to look at all entries: narrow the filter")
 
     @classmethod
     def of(cls, deletion: Deletion, hits: Mapping[str, int], *, dry_run: bool) -> Self:
-        deleted = [EntryShape.of(it, hits) for it in deletion.archives]
+        deleted = [EntryResponse.of(it, hits) for it in deletion.archives]
         return cls(dry_run=dry_run, deleted=deleted, remaining=deletion.remaining, more=not deletion.is_whole)
 
 
-class FoundShape(BaseModel):
+class FoundResponse(BaseModel):
     id: int
     key: str
     ref: str
@@ -183,48 +183,50 @@ class FoundShape(BaseModel):
             ref=family.scope,
             version=family.version,
             size=entry.size,
-            created_at=shown(entry.created_at),
+            created_at=format_timestamp(entry.created_at),
         )
 
 
-class AttemptShape(BaseModel):
+class AttemptResponse(BaseModel):
     ref: str
     key: str
     exact: bool = Field(description="else the newest entry whose key begins so was looked for")
-    found: FoundShape | None
+    found: FoundResponse | None
 
     @classmethod
     def of(cls, attempt: Attempt) -> Self:
-        found = FoundShape.of(attempt.found) if attempt.found else None
+        found = FoundResponse.of(attempt.found) if attempt.found else None
         return cls(ref=attempt.scope, key=attempt.key, exact=attempt.is_exact, found=found)
 
 
-class MatchShape(BaseModel):
+class MatchResponse(BaseModel):
     version: str
-    found: FoundShape | None = Field(description="what would be restored")
-    attempts: list[AttemptShape] = Field(description="in the order of a lookup, up to the first that found something")
+    found: FoundResponse | None = Field(description="what would be restored")
+    attempts: list[AttemptResponse] = Field(
+        description="in the order of a lookup, up to the first that found something"
+    )
 
     @classmethod
     def of(cls, match: Match) -> Self:
-        found = FoundShape.of(match.found) if match.found else None
-        return cls(version=match.version, found=found, attempts=[AttemptShape.of(it) for it in match.attempts])
+        found = FoundResponse.of(match.found) if match.found else None
+        return cls(version=match.version, found=found, attempts=[AttemptResponse.of(it) for it in match.attempts])
 
 
-class ExplanationShape(BaseModel):
-    matches: list[MatchShape] = Field(description="one for each version")
-    alike: list[FoundShape] = Field(
+class ExplanationResponse(BaseModel):
+    matches: list[MatchResponse] = Field(description="one for each version")
+    alike: list[FoundResponse] = Field(
         description="where nothing is found: entries whose key begins so, of any version and ref"
     )
 
     @classmethod
     def of(cls, explanation: Explanation) -> Self:
         return cls(
-            matches=[MatchShape.of(it) for it in explanation.matches],
-            alike=[FoundShape.of(it.entry) for it in explanation.alike],
+            matches=[MatchResponse.of(it) for it in explanation.matches],
+            alike=[FoundResponse.of(it.entry) for it in explanation.alike],
         )
 
 
-class HourShape(BaseModel):
+class HourResponse(BaseModel):
     hour: Time = Field(description="its beginning")
     hits: int
     misses: int
@@ -235,7 +237,7 @@ class HourShape(BaseModel):
     @classmethod
     def of(cls, hour: Millis, tally: Tally) -> Self:
         return cls(
-            hour=shown(hour),
+            hour=format_timestamp(hour),
             hits=tally.hits,
             misses=tally.misses,
             saves=tally.saves,
@@ -244,14 +246,14 @@ class HourShape(BaseModel):
         )
 
 
-class ActivityShape(BaseModel):
+class ActivityResponse(BaseModel):
     repository: str | None = Field(description="its id; null for all of them together")
-    hours: list[HourShape]
+    hours: list[HourResponse]
 
 
-class FailedMergeShape(BaseModel):
+class FailedMergeResponse(BaseModel):
     repository: str
-    entry: EntryShape
+    entry: EntryResponse
     attempts: int
     failed_at: Time
 
@@ -259,24 +261,24 @@ class FailedMergeShape(BaseModel):
     def of(cls, archive: Archive) -> Self:
         return cls(
             repository=archive.name.family.repository,
-            entry=EntryShape.of(archive, {}),
+            entry=EntryResponse.of(archive, {}),
             attempts=archive.merge.attempts,
-            failed_at=shown(archive.merge.ended_at),
+            failed_at=format_timestamp(archive.merge.ended_at),
         )
 
 
-class FailuresShape(BaseModel):
-    failed_merges: list[FailedMergeShape] = Field(description="the latest first; they restore, from their parts")
+class FailuresResponse(BaseModel):
+    failed_merges: list[FailedMergeResponse] = Field(description="the latest first; they restore, from their parts")
     dead_letters: int = Field(description="about so many messages stand in the dead-letter queue")
 
     @classmethod
     def of(cls, failures: Failures) -> Self:
         return cls(
-            failed_merges=[FailedMergeShape.of(it) for it in failures.archives], dead_letters=failures.dead_letters
+            failed_merges=[FailedMergeResponse.of(it) for it in failures.archives], dead_letters=failures.dead_letters
         )
 
 
-class RefusalsShape(BaseModel):
+class RefusalsResponse(BaseModel):
     issuer: str
     repository_id: str
     repository: str | None = Field(description="`owner/repository`, where the token says it")
@@ -298,22 +300,22 @@ class RefusalsShape(BaseModel):
             owner_id=job.owner_id,
             owner=job.owner,
             times=refusals.times,
-            last_at=shown(refusals.last_at),
+            last_at=format_timestamp(refusals.last_at),
             to_admit=list(job.to_admit),
         )
 
 
-class RefusedTokensShape(BaseModel):
-    refused_tokens: list[RefusalsShape] = Field(
+class RefusedTokensResponse(BaseModel):
+    refused_tokens: list[RefusalsResponse] = Field(
         description="jobs that TOKEN_CLAIMS keeps out, by repository, the latest first; not always all of them"
     )
 
     @classmethod
     def of(cls, refused: Sequence[Refusals]) -> Self:
-        return cls(refused_tokens=[RefusalsShape.of(it) for it in refused])
+        return cls(refused_tokens=[RefusalsResponse.of(it) for it in refused])
 
 
-class RequestsShape(BaseModel):
+class RequestsResponse(BaseModel):
     hits: int
     misses: int
     saves: int
@@ -321,11 +323,11 @@ class RequestsShape(BaseModel):
     bytes_saved: int
 
 
-class CostShape(BaseModel):
+class CostResponse(BaseModel):
     stored_bytes: int
     stored_entries: int
     hours: int = Field(description="of which the requests are, and which the month is taken to go on like")
-    requests: RequestsShape
+    requests: RequestsResponse
     month_usd: Usd
     by_part: dict[str, Usd]
     by_service: dict[str, Usd]
@@ -338,7 +340,7 @@ class CostShape(BaseModel):
             stored_bytes=cost.stored.bytes,
             stored_entries=cost.stored.entries,
             hours=cost.hours,
-            requests=RequestsShape(
+            requests=RequestsResponse(
                 hits=done.hits,
                 misses=done.misses,
                 saves=done.saves,
@@ -356,12 +358,12 @@ _AGO = re.compile(r"(?P<count>[0-9]{1,6})(?P<unit>[smhdw])")
 _UNITS = {"s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND, "d": DAY, "w": 7 * DAY}
 
 
-def shown(at: Millis) -> str:
+def format_timestamp(at: Millis) -> str:
     """As GitHub's documents have it: `2019-01-24T22:45:36.000Z`."""
     return f"{datetime.fromtimestamp(at // SECOND, UTC):%Y-%m-%dT%H:%M:%S}.{at % SECOND:03d}Z"
 
 
-def parse_moment(field: str, text: str, now: Millis) -> Millis:
+def parse_timestamp(field: str, text: str, now: Millis) -> Millis:
     """Of `30d` ago (s, m, h, d, w), or of an ISO 8601 time with its zone. Raises InvalidRequest."""
     ago = _AGO.fullmatch(text)
     if ago is not None:

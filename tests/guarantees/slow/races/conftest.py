@@ -37,6 +37,6 @@ def on_dynamodb_local(
     clients = Clients.of(engine_session)
     resources = create(template, clients, prefix=f"race-{uuid.uuid4().hex[:8]}")
     clock = SetClock()
-    control = AllServices(settings_for(resources.environment("ApiFunction")), clock)
-    control.session = engine_session
-    return Journey(control, clock, clients.s3, clients.sqs)
+    services = AllServices(settings_for(resources.environment("ApiFunction")), clock)
+    services.session = engine_session
+    return Journey(services, clock, clients.s3, clients.sqs)
