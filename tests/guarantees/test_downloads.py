@@ -255,7 +255,7 @@ def test_where_streaming_is_slow_a_download_waits_for_the_merge_and_is_redirecte
         merge.join()
 
 
-def test_what_can_be_neither_streamed_nor_merged_in_time_is_to_be_asked_for_again(on_engines, get):
+def test_unmerged_large_download_returns_503(on_engines, get):
     on_engines.save(KEY, *PARTS)
     on_engines.clock.now = lambda: time.time_ns() // 10**6
     with downloads(on_engines, limits=LAMBDA, merge_wait_seconds=1) as base_url:

@@ -34,7 +34,7 @@ def said(model: type, **given: object) -> str:
         ),
     ],
 )
-def test_setting_out_of_bounds_is_refused_by_name_and_bound(name: str, given: str, words: str):
+def test_error_names_setting_and_bound(name: str, given: str, words: str):
     assert said(Settings, **REQUIRED, **{name: given}) == f"{name.upper()}: {words}"
 
 
@@ -48,18 +48,18 @@ def test_setting_out_of_bounds_is_refused_by_name_and_bound(name: str, given: st
         ("cleanup_interval_seconds", "1h", "'1h' isn't a number of seconds over 0 (1 hour is 3600)"),
     ],
 )
-def test_option_of_the_local_run_is_refused_in_the_same_words(name: str, given: str, words: str):
+def test_error_names_local_option_and_bound(name: str, given: str, words: str):
     assert said(Options, **{name: given}) == f"{name.upper()}: {words}"
 
 
-def test_several_faults_stand_in_one_line():
+def test_several_errors_share_one_line():
     refusal = said(
         Settings, **{name: value for name, value in REQUIRED.items() if name != "bucket"}, merge_attempts="x"
     )
     assert refusal == "BUCKET is missing; MERGE_ATTEMPTS: 'x' isn't a whole number from 1 on"
 
 
-def test_no_setting_is_refused_in_another_librarys_words():
+def test_library_error_text_is_never_shown():
     with pytest.raises(ValidationError) as refused:
         Settings.model_validate(dict.fromkeys(Settings.model_fields, "\0 odd"))
     assert refused.value.error_count() > 20

@@ -237,7 +237,7 @@ def _archive_of(url: str) -> str:
 
 
 @pytest.mark.parametrize("function", JOURNEYS)
-def test_a_role_allows_what_its_function_does_and_nothing_else(stage: Stage, function: str) -> None:
+def test_role_allows_exactly_needed_actions(stage: Stage, function: str) -> None:
     JOURNEYS[function](stage)
     names = {reference: logical_id for logical_id, reference in stage.resources.refs.items()}
     did = set().union(*(permissions(call, names) for call in stage.calls[function]))

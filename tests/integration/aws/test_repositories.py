@@ -24,7 +24,7 @@ def repositories(journey):
     return journey.services.repositories
 
 
-def test_a_noted_repository_is_found_by_id_and_by_name_in_any_case(repositories):
+def test_repository_is_found_by_id_and_name(repositories):
     repositories.note(EXAMPLE)
     repositories.note(Repository("7@https://ghes.example", None, 1_000))
     assert repositories.repository("42") == EXAMPLE
@@ -36,14 +36,14 @@ def test_a_noted_repository_is_found_by_id_and_by_name_in_any_case(repositories)
     }
 
 
-def test_a_renamed_repository_is_found_by_both_names_and_says_the_new_one(repositories):
+def test_renamed_repository_is_found_by_both_names(repositories):
     repositories.note(EXAMPLE)
     repositories.note(replace(EXAMPLE, name="example/renamed"))
     assert repositories.ids_named("example/tools") == repositories.ids_named("example/renamed") == ["42"]
     assert repositories.repository("42").name == "example/renamed"
 
 
-def test_refused_jobs_stand_apart_from_repositories_and_counts(repositories):
+def test_refused_jobs_do_not_count_as_repositories(repositories):
     repositories.note(EXAMPLE)
     job = RefusedJob("https://ghes.example", "7", None, "O_x", None, ("repository_id=7", "repository_owner_id=O_x"))
     first = Refusals(job, 2, 1_000)
@@ -54,7 +54,7 @@ def test_refused_jobs_stand_apart_from_repositories_and_counts(repositories):
     assert (repositories.ids(), repositories.store_usage()) == (["42"], NO_USAGE)
 
 
-def test_a_slot_goes_to_another_once_it_was_left_alone(repositories):
+def test_idle_refusal_slot_is_reassigned(repositories):
     one, other = (RefusedJob("https://a.example", it, None, None, None, ()) for it in two_of_a_slot())
     repositories.add_refusals(Refusals(one, 9, 1_000), DAY)
     for too_soon in (1_000, SLOT_PAUSE + 999):
@@ -76,7 +76,7 @@ def two_of_a_slot() -> tuple[str, str]:
     raise AssertionError("more numbers than slots")
 
 
-def test_entries_are_counted_when_they_appear_and_when_they_go(journey, repositories):
+def test_usage_follows_publish_and_removal(journey, repositories):
     published = [publish(journey, key) for key in ("npm", "yarn")]
     assert repositories.usage(REPOSITORY) == repositories.store_usage() == Usage(6, 2)
     journey.services.table.remove_entry(published[0], deleted(published[0], journey.clock.now()))
@@ -84,7 +84,7 @@ def test_entries_are_counted_when_they_appear_and_when_they_go(journey, reposito
     assert repositories.usage("7") == NO_USAGE
 
 
-def test_what_is_refused_is_not_counted(journey, repositories):
+def test_failed_writes_do_not_change_usage(journey, repositories):
     seen = publish(journey, "npm")
     with pytest.raises(WriteConflict):
         journey.services.table.publish_entry(seen, seen)
@@ -95,7 +95,7 @@ def test_what_is_refused_is_not_counted(journey, repositories):
     assert repositories.usage(REPOSITORY) == NO_USAGE
 
 
-def test_stored_archives_come_by_their_last_use(journey):
+def test_stored_archives_are_sorted_by_last_use(journey):
     table = journey.services.table
     for key, at in (("b", 2_000), ("a", 1_000), ("c", 3_000)):
         publish(journey, key, at)
@@ -106,14 +106,14 @@ def test_stored_archives_come_by_their_last_use(journey):
     assert list(table.stored_archives("7")) == []
 
 
-def test_archives_come_in_pages_of_any_size(journey):
+def test_stored_archives_are_read_in_pages(journey):
     for key, at in (("a", 1_000), ("b", 2_000), ("c", 3_000)):
         publish(journey, key, at)
     stored = journey.services.table.stored_archives
     assert [it.name.key for it in stored(REPOSITORY, newest_use_first=True, at_once=1)] == ["c", "b", "a"]
 
 
-def test_what_failed_to_merge_is_found_as_long_as_jobs_can_find_it_and_is_due_as_before(journey):
+def test_failed_merges_are_listed_while_stored(journey):
     table = journey.services.table
     publish(journey, "fine")
     seen = publish(journey, "failed")
@@ -127,7 +127,7 @@ def test_what_failed_to_merge_is_found_as_long_as_jobs_can_find_it_and_is_due_as
     assert list(table.failed_archives()) == []
 
 
-def test_a_usage_is_corrected_in_repository_and_store(repositories):
+def test_usage_correction_reaches_store_total(repositories):
     repositories.correct_usage("42", Usage(10, 2))
     repositories.correct_usage("42", NO_USAGE - Usage(4, 1))
     assert repositories.usage("42") == repositories.store_usage() == Usage(6, 1)
@@ -135,12 +135,12 @@ def test_a_usage_is_corrected_in_repository_and_store(repositories):
     assert (repositories.usage("42"), repositories.store_usage()) == (Usage(6, 1), Usage(7, 2))
 
 
-def test_creates_are_counted_by_the_minute(repositories):
+def test_creates_are_counted_per_minute(repositories):
     assert [repositories.count_create("42", minute) for minute in (1, 1, 2, 1)] == [1, 2, 1, 3]
     assert repositories.count_create("7", 1) == 1
 
 
-def test_tallies_add_up_by_the_hour(repositories):
+def test_tallies_add_up_per_hour(repositories):
     for hour, tally in ((HOUR, Tally(hits=1)), (HOUR, Tally(hits=2, bytes_restored=5)), (3 * HOUR, Tally(misses=1))):
         repositories.add_tally("42", hour, tally)
     assert repositories.tallies("42", 0) == {HOUR: Tally(hits=3, bytes_restored=5), 3 * HOUR: Tally(misses=1)}
@@ -148,7 +148,7 @@ def test_tallies_add_up_by_the_hour(repositories):
     assert repositories.tallies("7", 0) == {}
 
 
-def test_tallies_are_read_from_an_hour_on(repositories):
+def test_tallies_start_at_given_hour(repositories):
     for hour in (9 * HOUR, 10 * HOUR, 11 * HOUR):
         repositories.add_tally("42", hour, Tally(hits=1))
     repositories.add_hit("42", "a" * 32, 1, 5_000)
@@ -156,7 +156,7 @@ def test_tallies_are_read_from_an_hour_on(repositories):
         assert {hour // HOUR for hour in repositories.tallies("42", since)} == hours
 
 
-def test_hits_are_counted_by_the_archive(repositories):
+def test_hits_are_counted_per_archive(repositories):
     for at, archive_id in enumerate(("a" * 32, "b" * 32, "a" * 32)):
         repositories.add_hit("42", archive_id, at, 5_000)
     assert dict(repositories.hits("42")) == {"a" * 32: Hits(2, 2), "b" * 32: Hits(1, 1)}
@@ -164,7 +164,7 @@ def test_hits_are_counted_by_the_archive(repositories):
     assert repositories.hits_of("7", "a" * 32) == NO_HITS
 
 
-def test_only_counts_of_the_hour_and_the_minute_end_by_themselves(journey, repositories):
+def test_only_short_lived_counters_expire(journey, repositories):
     repositories.note(EXAMPLE)
     publish(journey, "npm")
     repositories.count_create("42", 1)
@@ -175,7 +175,7 @@ def test_only_counts_of_the_hour_and_the_minute_end_by_themselves(journey, repos
     assert {"profile", "repository", "usage"} <= ending.keys()
 
 
-def test_deletions_side_by_side_lose_no_count(on_engines):
+def test_concurrent_deletions_keep_usage_exact(on_engines):
     archives = [publish(on_engines, f"key-{number}") for number in range(20)]
     management = ManagementServices(on_engines.services)
     gone = management.delete_entries(REPOSITORY, EntryFilter(key_prefix="key-1"))
@@ -183,7 +183,7 @@ def test_deletions_side_by_side_lose_no_count(on_engines):
     assert on_engines.services.repositories.usage(REPOSITORY) == Usage(3 * (len(archives) - 11), len(archives) - 11)
 
 
-def test_writers_of_the_same_counts_do_not_lose_to_each_other(on_engines, monkeypatch):
+def test_concurrent_writers_keep_usage_exact(on_engines, monkeypatch):
     """All in one shard, so that every transaction meets the others there; no entry is in another's way."""
     monkeypatch.setattr("actions_cache.aws.dynamodb_repositories.SHARDS", 1)
     assert SHARDS > 1

@@ -43,7 +43,7 @@ def due_at(journey: Journey, archive_id: str) -> int:
 # ------------------------------------------------------------------ the version itself
 
 
-def test_the_version_is_written_once_and_a_writer_who_saw_less_is_told(journey: Journey):
+def test_stale_schema_write_conflicts(journey: Journey):
     schema = journey.services.schema
     assert schema.read() is None
     schema.write(None, Schema(1))
@@ -55,12 +55,12 @@ def test_the_version_is_written_once_and_a_writer_who_saw_less_is_told(journey: 
         schema.write(Schema(2, 1), Schema(3))
 
 
-def test_new_tables_get_this_releases_version_when_they_are_first_used(journey: Journey):
+def test_new_tables_get_current_version(journey: Journey):
     journey.reserve(name("npm"))
     assert journey.services.schema.read() == Schema(KNOWN)
 
 
-def test_a_release_refuses_tables_that_a_newer_one_has_written_into(journey: Journey):
+def test_newer_schema_is_refused(journey: Journey):
     journey.services.schema.write(None, Schema(KNOWN + 1))
     with pytest.raises(NewerSchema, match=f"version {KNOWN + 1}.*knows up to {KNOWN}"):
         journey.reserve(name("npm"))
@@ -69,7 +69,7 @@ def test_a_release_refuses_tables_that_a_newer_one_has_written_into(journey: Jou
         journey.clean_up()
 
 
-def test_a_function_that_runs_already_says_so_once_a_newer_release_has_come(journey: Journey):
+def test_health_check_reports_newer_schema(journey: Journey):
     journey.reserve(name("npm"))
     assert journey.services.check_health() == {}
     journey.services.schema.write(Schema(KNOWN), Schema(KNOWN + 1))
@@ -79,7 +79,7 @@ def test_a_function_that_runs_already_says_so_once_a_newer_release_has_come(jour
 # ------------------------------------------------------------------ what older releases wrote
 
 
-def test_every_item_of_the_first_commit_still_reads(journey: Journey):
+def test_first_release_items_are_readable(journey: Journey):
     ids = {kind: put(journey, item) for kind, item in FIRST.items()}
     found = {kind: journey.archive(archive_id) for kind, archive_id in ids.items()}
     assert found["reserved"].state is ArchiveState.RESERVED
@@ -93,7 +93,7 @@ def test_every_item_of_the_first_commit_still_reads(journey: Journey):
     assert found["merged"].revision == 9
 
 
-def test_the_leftovers_of_a_merge_given_up_before_are_due_after_the_migration(journey: Journey):
+def test_old_failed_merge_is_due_after_migration(journey: Journey):
     """Nothing leaks: the first release's rule came back to them only when the entry expired."""
     archive_id = put(journey, FIRST["given up and swept"])
     before = journey.archive(archive_id)
@@ -106,7 +106,7 @@ def test_the_leftovers_of_a_merge_given_up_before_are_due_after_the_migration(jo
     assert after.revision == before.revision + 1
 
 
-def test_what_was_stored_before_usage_was_counted_is_found_by_its_last_use_and_counted(journey: Journey):
+def test_migration_adds_old_archives_to_usage(journey: Journey):
     archive_id = put(journey, FIRST["merged"])
     assert list(journey.services.table.stored_archives("42")) == []
     assert journey.services.repositories.ids() == []
@@ -117,7 +117,7 @@ def test_what_was_stored_before_usage_was_counted_is_found_by_its_last_use_and_c
     assert journey.services.repositories.usage("42") == Usage(20_000_000, 1)
 
 
-def test_a_migration_leaves_alone_what_has_todays_shape_and_is_done_once(journey: Journey):
+def test_migration_skips_current_items_and_runs_once(journey: Journey):
     ids = [journey.reserve(name("yarn"))]
     saved = journey.save(name("npm"), b"a").archive_id
     revisions = {archive_id: journey.archive(archive_id).revision for archive_id in [*ids, saved]}
@@ -128,7 +128,7 @@ def test_a_migration_leaves_alone_what_has_todays_shape_and_is_done_once(journey
     assert journey.services.migrate(plenty, again=True) == {"archives looked at": 2}
 
 
-def test_a_document_that_lacks_what_came_later_reads_and_is_completed(journey: Journey):
+def test_missing_fields_get_defaults_in_migration(journey: Journey):
     item = json.loads(json.dumps(FIRST["stored"]))
     del item["archive"]["M"]["postponed_until"]
     del item["archive"]["M"]["merge"]["M"]["sent_at"]
@@ -139,7 +139,7 @@ def test_a_document_that_lacks_what_came_later_reads_and_is_completed(journey: J
     assert (document["postponed_until"], document["merge"]["sent_at"]) == (0, None)
 
 
-def test_a_run_that_ends_early_is_taken_up_by_the_next(journey: Journey):
+def test_interrupted_migration_resumes(journey: Journey):
     ids = {digit * 32 for digit in "1234567"}
     for archive_id in ids:
         item = json.loads(json.dumps(FIRST["given up and swept"]))
@@ -156,7 +156,7 @@ def test_a_run_that_ends_early_is_taken_up_by_the_next(journey: Journey):
     assert journey.services.schema.read() == Schema(KNOWN, KNOWN)
 
 
-def test_an_archive_that_cant_be_read_keeps_no_other_and_the_tables_unmigrated(journey: Journey):
+def test_unreadable_archive_does_not_stop_migration(journey: Journey):
     broken = json.loads(json.dumps(FIRST["given up and swept"]))
     broken["archive_id"]["S"] = "b" * 32
     broken["archive"]["M"]["state"]["S"] = "of no release"
@@ -173,7 +173,7 @@ def test_an_archive_that_cant_be_read_keeps_no_other_and_the_tables_unmigrated(j
     assert journey.services.migrate(plenty)["archives not migrated"] == 1
 
 
-def test_a_version_that_an_older_release_noted_with_fewer_fields_is_replaced(journey: Journey):
+def test_schema_with_fewer_fields_is_replaced(journey: Journey):
     table = journey.services.settings.archives_table
     noted = {"archive_id": {"S": "schema"}, "newest": {"N": str(KNOWN)}, "oldest": {"N": "0"}}
     journey.services.session.client("dynamodb").put_item(TableName=table, Item=noted)
@@ -185,13 +185,13 @@ def test_a_version_that_an_older_release_noted_with_fewer_fields_is_replaced(jou
         journey.services.schema.write(seen, Schema(KNOWN, KNOWN, "a" * 32))
 
 
-def test_a_start_that_always_loses_to_others_ends(journey: Journey, monkeypatch: pytest.MonkeyPatch):
+def test_schema_check_gives_up_after_conflicts(journey: Journey, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(type(journey.services.schema), "write", lambda *_: fail(WriteConflict()))
     with pytest.raises(Unavailable, match="too many functions"):
         journey.services.check_schema()
 
 
-def test_due_times_follow_the_settings_after_a_migration_that_is_asked_for(journey: Journey):
+def test_forced_migration_updates_due_times(journey: Journey):
     saved = journey.save(name("npm"), b"a").archive_id
     before = due_at(journey, saved)
     journey.services.lifetimes = replace(journey.services.lifetimes, unused_entry=60 * SECOND)

@@ -24,7 +24,7 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda it: it.name)
-def test_every_metric_is_named_in_its_line_with_its_unit_and_dimensions(metric: Metric):
+def test_metric_line_has_unit_and_dimensions(metric: Metric):
     fields = {metric.dimension: min(metric.values)} if metric.dimension else {}
     line = embedded_metrics(Event(name="happened", fields=fields, metrics={metric: 7}))
     [directive] = line["_aws"]["CloudWatchMetrics"]  # type: ignore[index]
@@ -37,7 +37,7 @@ def test_every_metric_is_named_in_its_line_with_its_unit_and_dimensions(metric: 
 
 
 @pytest.mark.parametrize("metric", [it for it in METRICS if it.dimension], ids=lambda it: it.name)
-def test_no_request_makes_a_new_value_of_a_dimension(metric: Metric, caplog: pytest.LogCaptureFixture):
+def test_unknown_dimension_value_becomes_other(metric: Metric, caplog: pytest.LogCaptureFixture):
     """Each value would be one more metric, for $0.30 a month."""
     assert metric.dimension
     assert 2 <= len(metric.values) <= 30
@@ -59,25 +59,25 @@ def test_no_request_makes_a_new_value_of_a_dimension(metric: Metric, caplog: pyt
         (events.merge_ended({}, RunEnd.NOT_OURS), "not ours"),
     ],
 )
-def test_what_is_told_has_a_value_that_its_dimension_knows(event: Event, value: str):
+def test_event_dimension_value_is_known(event: Event, value: str):
     [metric] = event.metrics
     assert metric.dimension
     assert value in metric.values
     assert embedded_metrics(event)[metric.dimension] == value
 
 
-def test_a_message_that_quotes_a_client_is_cut():
+def test_long_error_messages_are_truncated():
     asked = InvalidRequest("comp=" + "x" * 8000)
     for event in (events.refused("PUT /", asked), events.unavailable("PUT /", asked)):
         assert len(str(event.fields["error"])) == MAX_ERROR_CHARACTERS
     assert len(str(events.stream_broken(1, 2, asked).fields["error"])) < 2 * MAX_ERROR_CHARACTERS
 
 
-def test_what_counts_for_nothing_is_a_plain_line():
+def test_event_without_metric_has_no_emf():
     assert embedded_metrics(Event(name="happened")) == {}
 
 
-def test_a_line_has_its_words_its_level_and_its_fault(caplog: pytest.LogCaptureFixture):
+def test_log_record_has_message_level_and_error(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO, "actions_cache")
     telemetry = LoggedTelemetry()
     telemetry.emit(events.missed("42", ("refs/heads/main",), "npm-1", MissReason.BROKEN))
@@ -88,4 +88,4 @@ def test_a_line_has_its_words_its_level_and_its_fault(caplog: pytest.LogCaptureF
     assert (failure.levelname, failure.message) == ("ERROR", "merge failed")
     assert failure.exc_info
     assert failure.exc_info[1] is fault
-    assert miss.funcName == "test_a_line_has_its_words_its_level_and_its_fault", "whoever told it, not the adapter"
+    assert miss.funcName == "test_log_record_has_message_level_and_error", "whoever told it, not the adapter"

@@ -55,7 +55,7 @@ def layer() -> bytes:
 
 
 @pytest.mark.parametrize("is_merged", [False, True], ids=["in parts", "merged"])
-def test_past_the_edge_buildkit_seeks_rightly(unmerged: LocalRun, stored: Journey, repository, layer, is_merged: bool):
+def test_buildkit_seeks_correctly_through_api(unmerged: LocalRun, stored: Journey, repository, layer, is_merged: bool):
     with (
         behind_an_edge_that_drops_ranges(unmerged, stored, SeekThrough.API) as gateway,
         closing(BuildKit(gateway.url, runtime_token(repository=repository))) as client,
@@ -72,7 +72,7 @@ def test_past_the_edge_buildkit_seeks_rightly(unmerged: LocalRun, stored: Journe
 
 
 @pytest.mark.parametrize("is_merged", [False, True], ids=["in parts", "merged"])
-def test_through_such_an_edge_seeks_bring_other_bytes(
+def test_edge_without_ranges_returns_whole_body(
     unmerged: LocalRun, stored: Journey, repository, layer, is_merged: bool
 ):
     """The setting exists for this."""
@@ -90,7 +90,7 @@ def test_through_such_an_edge_seeks_bring_other_bytes(
         assert (reply.status, reply.body) == (200, layer)
 
 
-def test_who_reads_plainly_stays_at_the_edge_and_the_store(unmerged: LocalRun, stored: Journey, repository):
+def test_plain_readers_keep_edge_and_s3_urls(unmerged: LocalRun, stored: Journey, repository):
     with behind_an_edge_that_drops_ranges(unmerged, stored, SeekThrough.API) as gateway:
         job = Job(gateway.url, runtime_token(repository=repository), ACTIONS_CACHE)
         job.save("key", b"one", b"two")

@@ -36,21 +36,19 @@ def reader(issuer: Issuer, certificates: str | None) -> TokenReader:
     return TokenReader((issuer.url,), None, (Anybody(),), trust=create_ssl_context(certificates))
 
 
-def test_tokens_of_an_issuer_behind_a_known_authority_are_good(issuer: Issuer, authority: Authority):
+def test_issuer_with_known_ca_is_trusted(issuer: Issuer, authority: Authority):
     assert reader(issuer, authority.pem).read(issuer.sign()).repository == f"42@{issuer.url}"
 
 
 @pytest.mark.parametrize("other", ["nobody's", "another's"])
-def test_an_issuer_behind_an_unknown_authority_is_not_asked_for_keys(issuer: Issuer, other: str):
+def test_issuer_with_unknown_ca_gets_no_request(issuer: Issuer, other: str):
     before = issuer.requests
     with pytest.raises(TryAgain):
         reader(issuer, None if other == "nobody's" else Authority().pem).read(issuer.sign())
     assert issuer.requests == before
 
 
-async def test_a_results_service_behind_a_known_authority_answers_and_no_other_does(
-    issuer: Issuer, authority: Authority
-):
+async def test_results_service_needs_known_ca(issuer: Issuer, authority: Authority):
     url = issuer.url.removesuffix("/_services/token")
     asked = ("GET", ("/_services/token/.well-known/jwks", ""), (), b"", 100_000)
     assert (await ResultsService(url, create_ssl_context(authority.pem)).ask(*asked)).status == 200
@@ -58,7 +56,7 @@ async def test_a_results_service_behind_a_known_authority_answers_and_no_other_d
         await ResultsService(url).ask(*asked)
 
 
-def test_certificates_are_a_text_or_a_file(tmp_path: Path, authority: Authority):
+def test_ca_certificates_are_text_or_file(tmp_path: Path, authority: Authority):
     file = tmp_path / "authorities.pem"
     file.write_text(authority.pem + Authority().pem)
     assert Settings(**REQUIRED, extra_ca_certificates=authority.pem).extra_ca_certificates == authority.pem
@@ -67,6 +65,6 @@ def test_certificates_are_a_text_or_a_file(tmp_path: Path, authority: Authority)
 
 
 @pytest.mark.parametrize("wrong", ["/no/such/file.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n", "a name"])
-def test_certificates_that_cannot_be_read_are_refused_at_start_with_what_to_give(wrong: str):
+def test_unreadable_ca_certificates_are_refused(wrong: str):
     with pytest.raises(ValidationError, match="in PEM, or a file of them by its absolute path"):
         Settings(**REQUIRED, extra_ca_certificates=wrong)

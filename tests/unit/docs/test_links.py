@@ -50,7 +50,7 @@ def targets(page: Path) -> list[tuple[Path, str]]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda it: str(it.relative_to(ROOT)))
-def test_each_link_leads_somewhere(page: Path) -> None:
+def test_links_resolve(page: Path) -> None:
     for target, anchor in targets(page):
         assert target.exists(), target
         assert target.is_relative_to(ROOT), target
@@ -58,14 +58,14 @@ def test_each_link_leads_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda it: str(it.relative_to(ROOT)))
-def test_each_path_that_is_named_exists(page: Path) -> None:
+def test_named_paths_exist(page: Path) -> None:
     """`core` is the core's package, as docs/architecture.md says; a file's place may be named by its end alone."""
     named = re.findall(rf"`((?:{'|'.join(ROOTS)})/[\w./-]*)`", prose(page))
     missing = [path for path in named if not (ROOT / re.sub("^core/", CORE, path)).exists()]
     assert missing == []
 
 
-def test_every_page_is_found_from_the_readme() -> None:
+def test_readme_leads_to_every_page() -> None:
     """A folder that is linked shows its pages."""
     found, waiting = set(), [ROOT / "README.md"]
     while waiting:
@@ -108,7 +108,7 @@ def unknown_documents(source: Path) -> list[str]:
     return unknown
 
 
-def test_each_document_cited_in_code_exists() -> None:
+def test_cited_documents_exist() -> None:
     unknown = {str(source.relative_to(ROOT)): unknown_documents(source) for source in sources()}
     assert {source: names for source, names in unknown.items() if names} == {}
 

@@ -131,15 +131,15 @@ TASKS = {
 
 
 @pytest.mark.parametrize(("seen", "at", "task"), TASKS.values(), ids=TASKS)
-def test_next_duty(seen, at, task):
+def test_next_task_follows_archive_state(seen, at, task):
     assert due(seen) == (at, task)
 
 
-def test_merging_at_the_first_download_leaves_unread_archives_unmerged():
+def test_lazy_merge_leaves_unread_archive_unmerged():
     assert due(stored_archive(), merges_at_finalize=False) == (LAST_ARRIVAL, CleanupTask.SWEEP)
 
 
-def test_a_duty_done_is_not_due_again():
+def test_finished_task_is_not_due_again():
     merged = merged_archive()
     at, _ = due(merged)
     assert due(swept(merged, at))[0] > at
@@ -155,7 +155,7 @@ def test_a_duty_done_is_not_due_again():
         (Walk(NOW, "", MAX_ARRIVALS + 1, 0), None, True),
     ],
 )
-def test_an_open_upload_may_have_so_many_bytes_and_objects(walk, most, too_much):
+def test_open_upload_is_bounded(walk, most, too_much):
     assert is_too_much(walk, most) == too_much
 
 
@@ -180,11 +180,11 @@ DISCARDED = {
 
 
 @pytest.mark.parametrize(("seen", "deleted", "at", "discarded"), DISCARDED.values(), ids=DISCARDED)
-def test_what_no_entry_had_is_counted_as_discarded(seen, deleted, at, discarded):
+def test_unowned_bytes_count_as_discarded(seen, deleted, at, discarded):
     assert discarded_bytes(seen, deleted, at, LIFETIMES) == discarded
 
 
-def test_a_closed_upload_is_gone_for_good():
+def test_closed_upload_stays_closed():
     assert closed(stored_archive(), NOW) is None
     assert closed(closed_upload(), NOW) is None
     assert stored(closed_upload(commit=Commit("d", 30, 3, MANIFEST)), NOW + 10) is None
@@ -192,7 +192,7 @@ def test_a_closed_upload_is_gone_for_good():
     assert "expired" in why_gone(None)
 
 
-def test_a_pass_over_the_objects_ends_with_the_state_that_it_was_for():
+def test_state_change_discards_walk():
     walk = Walk(NOW, "archives/x")
     upload = archive(commit=Commit("d", 30, 3, MANIFEST), walk=walk)
     assert [it and it.walk for it in (stored(upload, NOW), deleted(upload, NOW), looked(upload, NOW))] == [None] * 3
@@ -205,27 +205,27 @@ def kept(seen, now):
 PART_KEYS = {part.key for part in PARTS}
 
 
-def test_the_parts_of_a_merged_archive_are_kept_until_the_grace_is_over():
+def test_merged_archive_keeps_parts_during_grace():
     assert kept(merged_archive(), PARTS_REMOVABLE - 1) == PART_KEYS | {MANIFEST.key, MERGED.key}
     assert kept(merged_archive(), PARTS_REMOVABLE) == {MERGED.key}
 
 
-def test_an_unmerged_archive_keeps_its_parts_however_old_it_is():
+def test_unmerged_archive_always_keeps_parts():
     assert kept(stored_archive(), NOW + 10**12) == PART_KEYS | {MANIFEST.key}
 
 
-def test_the_current_runs_object_is_kept_and_a_lost_runs_is_not():
+def test_only_current_run_object_is_kept():
     assert f"archives/{ID}/merged/run" in kept(running(), NOW)
     assert f"archives/{ID}/merged/lost" not in kept(running(), NOW)
 
 
-def test_a_deleted_archive_keeps_everything_for_its_readers_grace_and_then_nothing():
+def test_deleted_archive_keeps_objects_during_grace():
     deleted = replace(stored_archive(), state=ArchiveState.DELETED, deleted_at=NOW)
     assert kept(deleted, NOW + LIFETIMES.grace - 1) == PART_KEYS | {MANIFEST.key}
     assert kept(deleted, NOW + LIFETIMES.grace) == frozenset()
 
 
-def test_a_deleted_archive_whose_parts_went_before_keeps_its_object_for_the_grace():
+def test_deleted_merged_archive_keeps_its_object():
     merge = Merge(state=MergeState.MERGED, ended_at=NOW)
     late = PARTS_REMOVABLE + 5
     deleted = stored_archive(merge, object=MERGED, state=ArchiveState.DELETED, deleted_at=late)

@@ -15,7 +15,7 @@ TOKENS = ManagementTokens("a" * 64, "b" * 64)
 
 
 @pytest.mark.parametrize("role", Role)
-def test_a_session_is_its_role_s_until_its_last_second(role):
+def test_session_lasts_until_its_last_second(role):
     session = new_session(role, NOW)
     value = encode_session(session, TOKENS)
     assert decode_session(value, NOW, TOKENS) == session == Session(role, NOW + SESSION)
@@ -23,31 +23,31 @@ def test_a_session_is_its_role_s_until_its_last_second(role):
     assert decode_session(value, NOW + SESSION, TOKENS) is None
 
 
-def test_no_token_stands_in_the_cookie():
+def test_cookie_contains_no_token():
     value = encode_session(new_session(Role.ADMIN, NOW), TOKENS)
     assert TOKENS.admin not in value
     assert TOKENS.for_reading not in value
 
 
-def test_a_reader_can_not_make_an_admin_s_session_of_its_own():
+def test_reader_cannot_forge_admin_session():
     role, rest = encode_session(new_session(Role.READ_ONLY, NOW), TOKENS).split(".", 1)
     assert role == "read-only"
     assert decode_session(f"admin.{rest}", NOW, TOKENS) is None
 
 
-def test_a_session_can_not_be_prolonged():
+def test_session_cannot_be_extended():
     role, expires, signature = encode_session(new_session(Role.ADMIN, NOW), TOKENS).split(".")
     assert decode_session(f"{role}.{int(expires) + 1}.{signature}", NOW, TOKENS) is None
 
 
 @pytest.mark.parametrize("changed", [{"admin": "c" * 64}, {"read_only": "c" * 64}, {"read_only": None}])
 @pytest.mark.parametrize("role", Role)
-def test_a_replaced_token_ends_every_session(changed, role):
+def test_replaced_token_ends_every_session(changed, role):
     value = encode_session(new_session(role, NOW), TOKENS)
     assert decode_session(value, NOW, replace(TOKENS, **changed)) is None
 
 
-def test_neither_token_is_a_session():
+def test_token_is_not_accepted_as_session():
     derived = ManagementTokens("a" * 64)
     for token in (derived.admin, derived.for_reading):
         assert decode_session(token, NOW, derived) is None
@@ -55,5 +55,5 @@ def test_neither_token_is_a_session():
 
 
 @given(st.text())
-def test_what_nobody_signed_opens_nothing(value):
+def test_unsigned_session_is_refused(value):
     assert decode_session(value, NOW, TOKENS) is None

@@ -83,7 +83,7 @@ WAYS = ["the block list", "Put Block List", "Finalize", "Append Blob Seal", "a c
 
 
 @pytest.mark.parametrize("what", WAYS)
-def test_of_more_arrivals_than_a_client_needs_no_more_are_listed(what):
+def test_listing_stops_after_maximum_arrivals(what):
     clock = SetClock()
     bucket = Flooded(clock, 800_000)
     with pytest.raises(TooLarge, match=f"more than {MAX_ARRIVALS} parts arrived"):
@@ -92,7 +92,7 @@ def test_of_more_arrivals_than_a_client_needs_no_more_are_listed(what):
 
 
 @pytest.mark.parametrize("what", WAYS)
-def test_a_slow_listing_ends_before_api_gateway_gives_up(what):
+def test_slow_listing_ends_before_gateway_timeout(what):
     clock = SetClock()
     began = clock.at
     with pytest.raises(TryAgain, match="20 s"):
@@ -100,7 +100,7 @@ def test_a_slow_listing_ends_before_api_gateway_gives_up(what):
     assert LISTING_TIME < clock.at - began < (API_GATEWAY_SECONDS - 5) * SECOND
 
 
-def test_at_s3s_pace_there_is_time_for_all_that_a_client_may_send():
+def test_full_upload_is_listed_in_time():
     clock = SetClock()
     began = clock.at
     blocks = asked("the block list", clock, Flooded(clock, MAX_ARRIVALS, page_ms=150))
@@ -109,7 +109,7 @@ def test_at_s3s_pace_there_is_time_for_all_that_a_client_may_send():
 
 
 @pytest.mark.parametrize("what", WAYS)
-def test_a_flood_takes_no_more_memory_than_its_bound(what, monkeypatch):
+def test_flood_uses_bounded_memory(what, monkeypatch):
     """It is tested at a tenth of it. Measured: 800,000 arrivals in one dict were 472 MB; an API function has 1,024."""
     monkeypatch.setattr("actions_cache.archives.MAX_ARRIVALS", MAX_ARRIVALS // 10)
     clock = SetClock()
@@ -123,7 +123,7 @@ def test_a_flood_takes_no_more_memory_than_its_bound(what, monkeypatch):
     assert peak < 8 * MIB
 
 
-def test_nothing_at_all_is_still_nothing():
+def test_empty_upload_is_not_found():
     clock = SetClock()
     with pytest.raises(NotFound, match="nothing was uploaded"):
         asked("the block list", clock, Flooded(clock, 0))

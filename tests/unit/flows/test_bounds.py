@@ -24,7 +24,7 @@ from tests.support.journey import SetClock, name
 from tests.unit.domain.build import archive, stored_archive
 
 
-def test_a_process_remembers_so_many_repositories(monkeypatch):
+def test_remembered_repositories_are_bounded(monkeypatch):
     monkeypatch.setattr(save, "MOST_NOTED", 3)
     read = []
 
@@ -39,7 +39,7 @@ def test_a_process_remembers_so_many_repositories(monkeypatch):
     assert read == ["1", "2", "3", "4", "1"]
 
 
-def test_no_metric_has_a_value_that_a_stranger_chooses():
+def test_metric_dimensions_have_fixed_values():
     """Each value costs. `kind` is an exception's name, the others are enumerations."""
     stranger = "x" * 500
     seen = stored_archive(name=name(stranger))
@@ -60,7 +60,7 @@ def test_no_metric_has_a_value_that_a_stranger_chooses():
             assert metric.dimension is None or len(str(one.fields[metric.dimension])) < 40
 
 
-async def test_a_path_is_logged_up_to_a_length(caplog):
+async def test_logged_path_is_truncated(caplog):
     """The client chooses it, and a URL may have 8,192 bytes."""
     path = f"/{'x' * 8000}"
     scope = {
@@ -88,7 +88,7 @@ async def test_a_path_is_logged_up_to_a_length(caplog):
     assert len(line.asked_path) == 200
 
 
-def test_a_lookup_meets_so_many_broken_entries(journey, monkeypatch):
+def test_broken_entries_per_lookup_are_bounded(journey, monkeypatch):
     for number in range(lookup.MAX_BROKEN + 2):
         journey.clock.advance(1)
         entry = journey.save(name(f"npm-{number}"), b"content")
@@ -98,7 +98,7 @@ def test_a_lookup_meets_so_many_broken_entries(journey, monkeypatch):
     assert len(left) == 2
 
 
-def test_a_write_that_keeps_losing_is_tried_so_often():
+def test_conflicting_write_retries_are_bounded():
     tried = count()
 
     def lose(*_: object) -> None:
@@ -112,7 +112,7 @@ def test_a_write_that_keeps_losing_is_tried_so_often():
     assert next(tried) == archives.MAX_ROUNDS
 
 
-def test_of_failed_merges_so_many_are_listed():
+def test_listed_failed_merges_are_bounded():
     read = count()
 
     def failed():

@@ -61,7 +61,7 @@ def left(journey: Journey) -> set[str]:
 
 
 @pytest.mark.parametrize("batch", [1, 2, 100])
-def test_what_no_archive_owns_is_deleted_wherever_it_begins_and_nothing_else(journey: Journey, monkeypatch, batch: int):
+def test_only_orphans_are_deleted(journey: Journey, monkeypatch, batch: int):
     monkeypatch.setattr(cleanup, "BATCH", batch)
     saved = journey.save(NAME, b"a", b"b").archive_id
     for digit in "0f":
@@ -74,20 +74,20 @@ def test_what_no_archive_owns_is_deleted_wherever_it_begins_and_nothing_else(jou
     assert journey.services.find_orphans(plenty) == {"archives seen": 1, "orphaned archives deleted": 0}
 
 
-def test_an_upload_that_was_only_reserved_is_no_orphan(journey: Journey):
+def test_reserved_upload_is_not_orphan(journey: Journey):
     archive_id = journey.upload(NAME, b"a", b"b")
     journey.services.find_orphans(plenty)
     assert left(journey) == {archive_id}
 
 
-def test_what_is_saved_while_the_bucket_is_listed_stays(journey: Journey):
+def test_archive_saved_during_listing_stays(journey: Journey):
     bucket = Watched(journey.services.bucket, lambda: journey.save(replace(NAME, key=f"{len(left(journey))}"), b"a"))
     done = replace(journey.services.find_orphans, bucket=bucket, tokens=Begins("f" * 32))(plenty)
     assert done["archives seen"] == len(bucket.listed) > 0
     assert done["orphaned archives deleted"] == 0
 
 
-def test_a_deleted_archives_readers_keep_their_bytes_and_a_put_that_outlasts_its_tombstone_is_found(journey: Journey):
+def test_put_outlasting_tombstone_is_found(journey: Journey):
     archive_id = journey.save(NAME, b"a", b"b").archive_id
     readable = journey.keys(archive_id)
     journey.services.remove_entry(archive_id, lambda _: True)
@@ -102,7 +102,7 @@ def test_a_deleted_archives_readers_keep_their_bytes_and_a_put_that_outlasts_its
     assert left(journey) == set()
 
 
-def test_a_run_begins_anywhere_and_stops_between_two_when_its_time_is_over(journey: Journey):
+def test_run_starts_anywhere_and_stops_in_time(journey: Journey):
     ids = [orphan(journey, digit) for digit in "05acf"]
     # Each archive's start and slice read the time that is left.
     times = iter([*[plenty()] * 4, cleanup.ORPHANS_DEADLINE_MARGIN - 1])
@@ -116,14 +116,14 @@ def test_a_run_begins_anywhere_and_stops_between_two_when_its_time_is_over(journ
     assert left(journey) == set()
 
 
-def test_the_way_round_ends_where_it_began(journey: Journey):
+def test_orphan_search_ends_where_it_began(journey: Journey):
     ids = [orphan(journey, digit) for digit in "07acf"]
     bucket = Watched(journey.services.bucket, undeletable="archives")
     replace(journey.services.find_orphans, bucket=bucket, tokens=Begins(ids[1]))(plenty)
     assert bucket.listed == [*ids[2:], *ids[:2], ids[2]], "the last only to see that it was there already"
 
 
-def test_a_flood_of_orphans_takes_no_other_archives_turn(journey: Journey, monkeypatch):
+def test_orphan_flood_delays_no_other_archive(journey: Journey, monkeypatch):
     """It goes page by page and, once its slice is over, after the others."""
     monkeypatch.setattr("actions_cache.archives.PAGE", 2)
     flood, other = "0" * 32, "1" * 32
@@ -146,13 +146,13 @@ def test_a_flood_of_orphans_takes_no_other_archives_turn(journey: Journey, monke
     assert left(journey) == set()
 
 
-def test_a_run_without_time_deletes_nothing(journey: Journey):
+def test_run_without_time_deletes_nothing(journey: Journey):
     archive_id = orphan(journey, "5")
     assert journey.services.find_orphans(lambda: cleanup.ORPHANS_DEADLINE_MARGIN - 1) == {"left for another run": 1}
     assert left(journey) == {archive_id}
 
 
-def test_an_archive_that_cant_be_deleted_keeps_no_other(journey: Journey):
+def test_undeletable_archive_blocks_no_other(journey: Journey):
     ids = [orphan(journey, digit) for digit in "057f"]
     bucket = Watched(journey.services.bucket, undeletable=ids[2])
     done = replace(journey.services.find_orphans, bucket=bucket)(plenty)
@@ -160,7 +160,7 @@ def test_an_archive_that_cant_be_deleted_keeps_no_other(journey: Journey):
     assert done == {"archives seen": 4, "orphaned archives deleted": 3, "failed": 1}
 
 
-def test_a_table_that_doesnt_answer_costs_no_object(journey: Journey, monkeypatch):
+def test_failing_table_costs_no_object(journey: Journey, monkeypatch):
     archive_id = orphan(journey, "5")
 
     def out_of_order(ids: list[str]) -> frozenset[str]:
@@ -172,7 +172,7 @@ def test_a_table_that_doesnt_answer_costs_no_object(journey: Journey, monkeypatc
     assert left(journey) == {archive_id}
 
 
-def test_on_a_real_store_ids_are_listed_from_any_one_on(on_engines: Journey):
+def test_real_store_lists_ids_from_any_start(on_engines: Journey):
     ids = [orphan(on_engines, digit) for digit in "07f"]
     bucket = on_engines.services.bucket
     assert list(bucket.archive_ids("")) == ids

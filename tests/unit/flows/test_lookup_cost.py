@@ -28,7 +28,7 @@ def asked_by(journey: Journey, ask, *arguments, **changes) -> tuple[Counter[str]
     return Counter(one.operation for one in asked), sum(one.examined for one in asked)
 
 
-def test_a_lookup_asks_as_much_among_many_entries_as_among_few(on_engines: Journey):
+def test_lookup_cost_is_independent_of_entry_count(on_engines: Journey):
     journey = on_engines
     archive_id = journey.save(name("npm-exact"), b"content").archive_id
     add_entries(journey, archive_id, 0, FEW)
@@ -46,7 +46,7 @@ def test_a_lookup_asks_as_much_among_many_entries_as_among_few(on_engines: Journ
     }
 
 
-def test_a_save_asks_as_much_among_many_entries_as_among_few(on_engines: Journey):
+def test_save_cost_is_independent_of_entry_count(on_engines: Journey):
     journey = on_engines
 
     def costs(key: str):
@@ -59,7 +59,7 @@ def test_a_save_asks_as_much_among_many_entries_as_among_few(on_engines: Journey
     assert examined <= SHARDS, "the repository's usage alone is queried"
 
 
-def test_all_prefixes_are_asked_for_at_the_same_time(on_engines: Journey):
+def test_prefix_queries_run_concurrently(on_engines: Journey):
     """Not one answer comes before all of them were asked."""
     journey = on_engines
     all_asked = Barrier(18)
@@ -110,7 +110,7 @@ def executor():
     key=KEYS,
     restore_keys=st.lists(KEYS, max_size=3),
 )
-def test_asking_at_once_matches_what_asking_one_after_the_other_does(executor, saved, scopes, key, restore_keys):
+def test_concurrent_search_equals_sequential_one(executor, saved, scopes, key, restore_keys):
     names = [EntryName(EntryFamily(REPOSITORY, scope, VERSION), saved_key) for scope, saved_key in saved]
     table = Entries({it: Entry(it, f"{number:032x}", 1, number) for number, it in enumerate(names)})
     query = Query(REPOSITORY, tuple(scopes), VERSION, key, tuple(restore_keys), "", through_edge=False)

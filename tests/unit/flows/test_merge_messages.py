@@ -62,7 +62,7 @@ def failing(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journey.services.bucket, "upload_part", lambda *_: fail(Unavailable("503")))
 
 
-def test_message_of_no_merge_is_a_dead_letter_at_once(journey: Journey, queue: Queue) -> None:
+def test_invalid_message_becomes_dead_letter(journey: Journey, queue: Queue) -> None:
     journey.sqs.send_message(QueueUrl=queue.url, MessageBody="no merge message")
     assert queue.deliver()
     assert queue.dead_letters() == ["no merge message"]
@@ -70,7 +70,7 @@ def test_message_of_no_merge_is_a_dead_letter_at_once(journey: Journey, queue: Q
 
 
 @pytest.mark.usefixtures("failing")
-def test_failed_merge_is_a_dead_letter_after_its_own_attempts(journey: Journey, queue: Queue) -> None:
+def test_failed_merge_becomes_dead_letter(journey: Journey, queue: Queue) -> None:
     entry = journey.save(name("npm-1"), b"one", b"two")
     for _ in range(journey.services.settings.merge_attempts):
         assert queue.dead_letters() == []
@@ -81,7 +81,7 @@ def test_failed_merge_is_a_dead_letter_after_its_own_attempts(journey: Journey, 
     assert queue.retries == [10, 20, 40, 80, 160]
 
 
-def test_deliveries_without_room_are_no_attempts(journey: Journey, queue: Queue) -> None:
+def test_throttled_deliveries_are_no_attempts(journey: Journey, queue: Queue) -> None:
     """Four times five is one less than the queue gives."""
     entry = journey.save(name("npm-1"), b"one", b"two")
     assert queue.deliver(counted=18)
@@ -96,9 +96,7 @@ def test_late_failure_is_retried_within_minutes(journey: Journey, queue: Queue) 
     assert queue.retries == [300]
 
 
-def test_message_stays_while_no_letter_can_be_written(
-    journey: Journey, queue: Queue, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_message_stays_if_dead_letter_fails(journey: Journey, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     journey.sqs.send_message(QueueUrl=queue.url, MessageBody="no merge message")
     with monkeypatch.context() as faults:
         faults.setattr(journey.services.queue, "give_up", lambda _: fail(Unavailable("503")))

@@ -21,14 +21,14 @@ BIG, SMALL = b"B" * (5 * MIB), b"s" * 1000
     [(BIG, BIG), (BIG, SMALL), (SMALL, BIG, SMALL), (SMALL,) * 30, (BIG, SMALL, SMALL, BIG + SMALL, BIG)],
     ids=["copied", "copied, last one short", "topped up", "gathered", "mixed"],
 )
-def test_the_merged_object_is_the_parts_in_order(journey, parts):
+def test_merged_object_joins_parts_in_order(journey, parts):
     entry = journey.save(KEY, *parts)
     assert journey.merge_all() == [RunEnd.MERGED]
     assert journey.archive(entry.archive_id).merge.state is MergeState.MERGED
     assert journey.content(entry.archive_id) == b"".join(parts)
 
 
-def test_the_sources_of_an_upload_are_read_side_by_side(journey, monkeypatch):
+def test_upload_sources_are_read_concurrently(journey, monkeypatch):
     """One after the other, each would wait for the store's first byte."""
     entry = journey.save(KEY, *[SMALL] * 4)
     read, all_are_asked = journey.services.bucket.read, threading.Barrier(4)
@@ -43,14 +43,14 @@ def test_the_sources_of_an_upload_are_read_side_by_side(journey, monkeypatch):
     assert journey.content(entry.archive_id) == SMALL * 4
 
 
-def test_finalize_claims_once_and_one_part_needs_no_merge(journey):
+def test_finalize_claims_multipart_archive_once(journey):
     journey.save(KEY, SMALL, SMALL)
     journey.services.finalize(KEY, 2000)
     journey.save(name("npm-2"), SMALL)
     assert len(journey.messages()) == 1
 
 
-def test_a_merge_deletes_nothing(journey):
+def test_merge_deletes_nothing(journey):
     """No reader is cut off."""
     entry = journey.save(KEY, SMALL, SMALL)
     before = journey.keys(entry.archive_id)
@@ -58,21 +58,21 @@ def test_a_merge_deletes_nothing(journey):
     assert set(before) < set(journey.keys(entry.archive_id))
 
 
-def test_a_message_delivered_twice_merges_once(journey):
+def test_duplicate_message_merges_once(journey):
     journey.save(KEY, SMALL, SMALL)
     [message] = journey.messages()
     assert journey.services.merge(message, plenty) is RunEnd.MERGED
     assert journey.services.merge(message, plenty) is RunEnd.NOT_OURS
 
 
-def test_a_message_of_an_older_claim_ends_quietly(journey):
+def test_outdated_claim_message_ends_quietly(journey):
     entry = journey.save(KEY, SMALL, SMALL)
     journey.messages()
     assert journey.services.merge(MergeMessage(entry.archive_id, "old"), plenty) is RunEnd.NOT_OURS
     assert journey.services.merge(MergeMessage("f" * 32, "unknown"), plenty) is RunEnd.NOT_OURS
 
 
-def test_a_failed_run_leaves_no_upload_behind_and_its_message_succeeds_the_next_time(journey, monkeypatch):
+def test_failed_run_aborts_upload_and_is_retried(journey, monkeypatch):
     entry = journey.save(KEY, BIG, BIG)
     [message] = journey.messages()
     with monkeypatch.context() as faults:
@@ -85,7 +85,7 @@ def test_a_failed_run_leaves_no_upload_behind_and_its_message_succeeds_the_next_
     assert journey.services.merge(message, plenty) is RunEnd.MERGED
 
 
-def test_a_merge_that_fails_every_time_fails_for_good_and_the_entry_still_restores(journey, monkeypatch):
+def test_entry_survives_permanently_failed_merge(journey, monkeypatch):
     entry = journey.save(KEY, SMALL, SMALL)
     [message] = journey.messages()
     monkeypatch.setattr(journey.services.bucket, "upload_part", lambda *_: fail(Unavailable("503")))
@@ -97,7 +97,7 @@ def test_a_merge_that_fails_every_time_fails_for_good_and_the_entry_still_restor
     assert journey.look_up("npm-1") is not None
 
 
-def test_a_worker_out_of_time_releases_its_run(journey):
+def test_worker_out_of_time_releases_run(journey):
     entry = journey.save(KEY, SMALL, SMALL)
     [message] = journey.messages()
     with pytest.raises(OutOfTime):
@@ -105,7 +105,7 @@ def test_a_worker_out_of_time_releases_its_run(journey):
     assert journey.archive(entry.archive_id).merge.state is MergeState.QUEUED
 
 
-def test_what_a_lost_run_wrote_is_never_published(journey, monkeypatch):
+def test_lost_run_is_never_published(journey, monkeypatch):
     """Another worker takes over, its lease expired, while the first one completes its upload."""
     entry = journey.save(KEY, SMALL, SMALL)
     [message] = journey.messages()
@@ -128,7 +128,7 @@ def test_what_a_lost_run_wrote_is_never_published(journey, monkeypatch):
     assert journey.keys(entry.archive_id) == [published.partition(f"{entry.archive_id}/")[2]]
 
 
-def test_a_part_that_is_gone_removes_the_entry(journey):
+def test_missing_part_removes_entry(journey):
     """A reader gets the right bytes or a broken connection."""
     entry = journey.save(KEY, SMALL, SMALL)
     part = next(key for key in journey.keys(entry.archive_id) if key.startswith("parts/"))
@@ -138,7 +138,7 @@ def test_a_part_that_is_gone_removes_the_entry(journey):
     assert journey.archive(entry.archive_id).state is ArchiveState.DELETED
 
 
-def test_a_part_replaced_by_other_bytes_of_its_length_is_never_merged(journey):
+def test_replaced_part_is_never_merged(journey):
     """The ETag pins the bytes."""
     entry = journey.save(KEY, SMALL, SMALL)
     part = next(key for key in journey.keys(entry.archive_id) if key.startswith("parts/"))
@@ -147,7 +147,7 @@ def test_a_part_replaced_by_other_bytes_of_its_length_is_never_merged(journey):
     assert journey.look_up("npm-1") is None
 
 
-def test_an_entry_removed_during_its_merge_is_not_published(journey, monkeypatch):
+def test_entry_removed_during_merge_stays_removed(journey, monkeypatch):
     entry = journey.save(KEY, SMALL, SMALL)
     complete = journey.services.bucket.complete_upload
 
@@ -159,7 +159,7 @@ def test_an_entry_removed_during_its_merge_is_not_published(journey, monkeypatch
     assert journey.merge_all() == [RunEnd.LOST]
 
 
-def test_a_claim_whose_message_could_not_be_sent_is_released_and_the_save_succeeds(journey, monkeypatch):
+def test_save_survives_unsent_merge_message(journey, monkeypatch):
     with monkeypatch.context() as faults:
         faults.setattr(journey.services.queue, "send", lambda _: fail(Unavailable("503")))
         entry = journey.save(KEY, SMALL, SMALL)
@@ -169,7 +169,7 @@ def test_a_claim_whose_message_could_not_be_sent_is_released_and_the_save_succee
     assert journey.merge_all() == [RunEnd.MERGED]
 
 
-def test_with_the_first_download_as_trigger_finalize_claims_nothing(journey):
+def test_lazy_trigger_claims_nothing_on_finalize(journey):
     settings = journey.services.settings.model_copy(update={"merge_trigger": "first-download"})
     lazy = Journey(AllServices(settings, journey.clock), journey.clock, journey.s3, journey.sqs)
     lazy.save(KEY, SMALL, SMALL)

@@ -83,7 +83,7 @@ QUESTIONS = {
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_a_search_says_that_there_was_no_time_for_all(question):
+def test_incomplete_search_is_reported(question):
     many = Many(10 * IN_TIME)
     began = many.clock.at
     found = listing(many)("42", *QUESTIONS[question], FIRST)
@@ -95,7 +95,7 @@ def test_a_search_says_that_there_was_no_time_for_all(question):
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_within_its_budget_a_repository_is_searched_whole(question):
+def test_repository_within_budget_is_fully_searched(question):
     """At 0.4 ms an entry, the default budget is read in less than the time there is."""
     budget = Settings.model_fields["repository_budget_entries"].default
     assert budget * 4 // 10 < READING_TIME
@@ -105,7 +105,7 @@ def test_within_its_budget_a_repository_is_searched_whole(question):
     assert many.read == many.entries
 
 
-def test_the_last_page_of_all_is_had_in_time():
+def test_last_page_is_read_in_time():
     many = Many(IN_TIME - 100)
     last = listing(many)("42", EntryFilter(), Order(), Page(many.entries // 100, 100))
     assert last.is_whole
@@ -117,7 +117,7 @@ def test_the_last_page_of_all_is_had_in_time():
     assert many.clock.at - began < API_GATEWAY
 
 
-def test_the_commands_take_their_time_and_read_all():
+def test_commands_search_without_time_limit():
     many = Many(2 * IN_TIME)
     found = listing(many, None)("42", EntryFilter(search="npm-3-"), Order(), FIRST)
     assert (found.is_whole, found.total) == (True, many.entries // 10)
@@ -128,7 +128,7 @@ def deleting(many: Many, reading_time: Millis | None = READING_TIME) -> DeleteEn
     return DeleteEntries(cast("Any", many), unused, LIFETIMES, many.clock, reading_time)
 
 
-def test_a_deletion_says_what_it_had_no_time_for():
+def test_incomplete_deletion_is_reported():
     many = Many(10 * IN_TIME)
     began = many.clock.at
     deletion = deleting(many)("42", EntryFilter(key_prefix="npm-3-"), dry_run=True)
@@ -138,13 +138,13 @@ def test_a_deletion_says_what_it_had_no_time_for():
     assert deleting(many, None)("42", EntryFilter(key_prefix="npm-3-"), dry_run=True).is_whole
 
 
-def test_an_entry_that_wasnt_found_in_time_isnt_called_unknown():
+def test_entry_not_found_in_time_is_retryable():
     with pytest.raises(TryAgain, match="by its key"):
         deleting(Many(10 * IN_TIME)).numbered("42", 5)
     assert deleting(Many(100)).numbered("42", 5).archives == ()
 
 
-def test_what_is_alike_is_looked_for_as_long_as_there_is_time():
+def test_similar_entries_are_searched_in_time():
     many = Many(10 * IN_TIME)
     table = cast("Any", SimpleNamespace(stored_archives=many.stored_archives, entries=many.entries_of))
     began = many.clock.at
@@ -183,7 +183,7 @@ class Repositories:
         yield stored_archive(id=f"{int(repository):032x}")
 
 
-def test_repositories_that_there_was_no_time_for_are_counted():
+def test_unread_repositories_are_counted():
     repositories = Repositories(5000)
     each = cast("Any", repositories)
     began = repositories.clock.at
@@ -196,7 +196,7 @@ def test_repositories_that_there_was_no_time_for_are_counted():
         assert whole.unread == 0
 
 
-def test_activity_that_cant_be_added_up_in_time_is_refused():
+def test_incomplete_activity_is_refused():
     repositories = Repositories(5000)
     began = repositories.clock.at
     with ThreadPoolExecutor(1) as executor:
@@ -210,7 +210,7 @@ def test_activity_that_cant_be_added_up_in_time_is_refused():
     assert told.happenings == []
 
 
-def test_a_save_compares_no_more_repositories_than_it_has_time_for():
+def test_save_compares_few_repositories():
     repositories = Repositories(5000)
     each = cast("Any", repositories)
     removed = []
@@ -231,7 +231,7 @@ def test_a_save_compares_no_more_repositories_than_it_has_time_for():
     assert repositories.asked == MOST_ASKED
 
 
-def test_reading_stops_when_its_time_is_over():
+def test_reading_stops_at_deadline():
     clock = SetClock()
     reading = Reading(range(200), clock, clock.at)
     seen = []

@@ -49,7 +49,7 @@ def journey(emptied: Journey) -> Journey:
     return emptied
 
 
-def test_a_refused_job_is_listed_with_when_and_how_often(journey: Journey):
+def test_refused_job_is_listed_with_time_and_count(journey: Journey):
     note = noting(journey)
     note(job())
     assert listed(journey) == [Refusals(job(), 1, journey.clock.now())]
@@ -60,7 +60,7 @@ def test_a_refused_job_is_listed_with_when_and_how_often(journey: Journey):
     assert listed(journey) == [Refusals(replace(job(), repository="octo/renamed"), 5, journey.clock.now())]
 
 
-def test_the_last_one_stands_first_and_each_for_a_week(journey: Journey):
+def test_refused_jobs_are_sorted_and_expire(journey: Journey):
     note = noting(journey)
     for number in (1, 2, 3):
         journey.clock.advance(1)
@@ -73,13 +73,13 @@ def test_the_last_one_stands_first_and_each_for_a_week(journey: Journey):
 
 
 @pytest.mark.parametrize("rule", ["any", "repository_id=42", "owner_id=7", "repository=octo/app-42"])
-def test_who_is_let_in_since_is_not_listed(journey: Journey, rule: str):
+def test_job_admitted_since_is_not_listed(journey: Journey, rule: str):
     noting(journey)(job())
     assert listed(journey, parse_rule("repository_id=43"))
     assert listed(journey, parse_rule(rule)) == []
 
 
-def test_another_repository_takes_a_slot_unused_for_a_minute(journey: Journey):
+def test_unused_slot_is_taken_over(journey: Journey):
     mine, others = job(), in_slot_of(job())
     one, other = noting(journey), noting(journey)
     one(mine)
@@ -93,13 +93,13 @@ def test_another_repository_takes_a_slot_unused_for_a_minute(journey: Journey):
     assert listed(journey) == [Refusals(others, 1, journey.clock.now())]
 
 
-def test_processes_add_up(journey: Journey):
+def test_counts_add_up_across_processes(journey: Journey):
     for note in (noting(journey), noting(journey), noting(journey)):
         note(job())
     assert [it.times for it in listed(journey)] == [3]
 
 
-def test_whatever_strangers_do_there_are_so_many_items_and_writes(journey: Journey, monkeypatch: pytest.MonkeyPatch):
+def test_stored_refusals_are_bounded(journey: Journey, monkeypatch: pytest.MonkeyPatch):
     writes: list[Refusals] = []
     monkeypatch.setattr(journey.services.repositories, "add_refusals", lambda refusals, _: writes.append(refusals))
     note, began = noting(journey), journey.clock.now()
@@ -115,9 +115,7 @@ def test_whatever_strangers_do_there_are_so_many_items_and_writes(journey: Journ
 
 
 @pytest.mark.parametrize("fault", [Unavailable("the table"), WriteConflict()])
-def test_a_table_that_fails_fails_no_request_and_the_next_is_noted(
-    journey: Journey, monkeypatch: pytest.MonkeyPatch, fault: Exception
-):
+def test_failing_table_fails_no_request(journey: Journey, monkeypatch: pytest.MonkeyPatch, fault: Exception):
     note = noting(journey)
     with monkeypatch.context() as broken:
         broken.setattr(journey.services.repositories, "add_refusals", lambda *_: fail(fault))
@@ -127,7 +125,7 @@ def test_a_table_that_fails_fails_no_request_and_the_next_is_noted(
     assert [it.times for it in listed(journey)] == [1]
 
 
-def test_a_silent_table_holds_up_one_thread_and_no_request():
+def test_silent_table_blocks_one_thread():
     hangs, asked = threading.Event(), []
 
     class Hanging:

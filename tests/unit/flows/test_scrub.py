@@ -49,12 +49,12 @@ def needed(journey: Journey, archive_id: str) -> str:
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_nothing_is_found_where_nothing_is_wrong(on_engines, deep):
+def test_intact_archives_have_no_findings(on_engines, deep):
     save_all(on_engines)
     assert findings(on_engines, deep=deep, removes=True) == []
 
 
-def test_what_is_gone_or_replaced_is_found_and_its_entry_removed_if_that_is_wanted(on_engines):
+def test_lost_or_replaced_object_is_found(on_engines):
     archives = save_all(on_engines)
     on_engines.services.bucket.delete([needed(on_engines, archives[key]) for key in ("merged", "unmerged")])
     for key, length in (("swept", len(LONG) + len(SHORT)), ("single", len(SHORT))):
@@ -72,14 +72,14 @@ def test_what_is_gone_or_replaced_is_found_and_its_entry_removed_if_that_is_want
     assert findings(on_engines) == []
 
 
-def test_a_manifest_that_is_gone_is_found_while_it_is_needed(on_engines):
+def test_lost_manifest_is_found_while_needed(on_engines):
     archives = save_all(on_engines)
     for key in ("merged", "unmerged"):
         on_engines.services.bucket.delete([on_engines.archive(archives[key]).commit.manifest.key])
     assert findings(on_engines, deep=True) == [("unmerged", Finding.GONE)]
 
 
-def test_bytes_that_rotted_under_their_etag_are_found_by_hashing_them(on_engines, endpoints, monkeypatch):
+def test_deep_scrub_finds_corrupt_bytes(on_engines, endpoints, monkeypatch):
     monkeypatch.setattr(S3Bucket.read.retry, "sleep", lambda _: None)
     with faulty_store(endpoints) as faulty:
         archives = save_all(on_engines)
@@ -91,7 +91,7 @@ def test_bytes_that_rotted_under_their_etag_are_found_by_hashing_them(on_engines
         assert on_engines.look_up("swept") is not None
 
 
-def test_a_manifest_that_rotted_is_found_while_it_is_needed(on_engines, endpoints, monkeypatch):
+def test_corrupt_manifest_is_found_while_needed(on_engines, endpoints, monkeypatch):
     monkeypatch.setattr(S3Bucket.read.retry, "sleep", lambda _: None)
     with faulty_store(endpoints) as faulty:
         save_all(on_engines)
@@ -99,7 +99,7 @@ def test_a_manifest_that_rotted_is_found_while_it_is_needed(on_engines, endpoint
         assert findings(on_engines, deep=True) == [("unmerged", Finding.ROTTEN)]
 
 
-def test_a_bit_that_flipped_only_on_its_way_is_no_damage(on_engines, endpoints):
+def test_transfer_error_is_no_damage(on_engines, endpoints):
     with faulty_store(endpoints) as faulty:
         archives = save_all(on_engines)
         faulty.on(reads_of(needed(on_engines, archives["merged"])), in_turn(other_bytes(100)))
@@ -107,7 +107,7 @@ def test_a_bit_that_flipped_only_on_its_way_is_no_damage(on_engines, endpoints):
         assert faulty.met == 1
 
 
-def test_an_archive_that_is_merged_while_it_is_looked_at_is_not_damaged(on_engines):
+def test_archive_merged_during_scrub_is_intact(on_engines):
     """Its parts may be gone by then, and nobody needs them."""
     entry = on_engines.save(name("npm"), LONG, SHORT)
     scrub = scrub_of(on_engines)

@@ -73,7 +73,7 @@ def run_by_schedule(flooded, monkeypatch):
     return killed, turns
 
 
-def test_sixteen_floods_keep_nobody_waiting_and_go_within_a_day(monkeypatch):
+def test_floods_delay_no_other_archive(monkeypatch):
     """Each shard of the agenda has one, of 800,000 objects; half of them have 50,000 parts that are kept."""
     flooded = Flooded()
     for shard in SHARDS[::2]:
@@ -113,7 +113,7 @@ def test_sixteen_floods_keep_nobody_waiting_and_go_within_a_day(monkeypatch):
 
 
 @pytest.mark.parametrize("kept", [0, 25, 50_000 // SCALE])
-def test_a_run_that_is_killed_meets_others_first_the_next_time(monkeypatch, kept):
+def test_killed_run_is_followed_by_other_archives(monkeypatch, kept):
     """It runs out of memory, say, whenever it reads this archive."""
     flooded = Flooded()
     poison, other = (stored_archive(id=id_of("0", number)) for number in (0, 1))
@@ -143,7 +143,7 @@ SMALL = {
 @pytest.mark.parametrize("slice_of", [cleanup.SLICE, 0])
 @pytest.mark.parametrize("after_it", [False, True])
 @pytest.mark.parametrize("of", SMALL)
-def test_killed_at_any_call_the_next_runs_end_it(monkeypatch, of, after_it, slice_of):
+def test_crash_at_any_call_is_recovered(monkeypatch, of, after_it, slice_of):
     monkeypatch.setattr(cleanup, "SLICE", slice_of)
     calls = 1
     for dies_at in range(1, 200):
@@ -167,7 +167,7 @@ def test_killed_at_any_call_the_next_runs_end_it(monkeypatch, of, after_it, slic
     assert calls > 10
 
 
-def test_an_upload_that_outgrows_its_bound_is_closed_swept_and_told(monkeypatch):
+def test_oversized_upload_is_closed_and_reported(monkeypatch):
     flooded = Flooded(open_upload_bytes=100)
     flooded.add(at(flooded, archive(id=id_of("0", 0))), Heap(100, size=1))
     flooded.add(at(flooded, archive(id=id_of("1", 0))), Heap(101, size=1))
@@ -183,7 +183,7 @@ def test_an_upload_that_outgrows_its_bound_is_closed_swept_and_told(monkeypatch)
     assert flooded.told.counted(BYTES_DISCARDED) == [101]
 
 
-def test_what_goes_on_arriving_at_a_closed_upload_goes_at_each_run(monkeypatch):
+def test_arrivals_at_closed_upload_are_swept(monkeypatch):
     flooded = Flooded(open_upload_bytes=100)
     flooded.add(at(flooded, archive(id=id_of("0", 0))), Heap(101, size=1))
     for _ in range(2 * 12):
@@ -197,7 +197,7 @@ def test_what_goes_on_arriving_at_a_closed_upload_goes_at_each_run(monkeypatch):
     )
 
 
-def test_more_objects_than_a_commit_lists_close_an_upload_of_no_bytes(monkeypatch):
+def test_too_many_objects_close_upload(monkeypatch):
     monkeypatch.setattr("actions_cache.domain.cleanup_schedule.MAX_ARRIVALS", MAX_ARRIVALS // SCALE)
     flooded = Flooded()
     flooded.add(at(flooded, archive(id=id_of("0", 0))), Heap(MAX_ARRIVALS // SCALE + 1))

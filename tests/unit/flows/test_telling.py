@@ -37,7 +37,7 @@ def told(journey: Journey) -> Told:
     return told
 
 
-def test_a_save_counts_the_bytes_and_names_its_archive_and_repository(journey: Journey, told: Told):
+def test_save_event_names_bytes_and_archive(journey: Journey, told: Told):
     entry = journey.save(KEY, ONE, TWO)
     assert told.words == ["reserved", "saved", "merge claimed"]
     assert told.counted(BYTES_UP) == [1500]
@@ -45,13 +45,13 @@ def test_a_save_counts_the_bytes_and_names_its_archive_and_repository(journey: J
         assert (it.fields["archive_id"], it.fields["repository"]) == (entry.archive_id, KEY.family.repository)
 
 
-def test_a_finalize_that_is_asked_again_counts_once(journey: Journey, told: Told):
+def test_repeated_finalize_counts_once(journey: Journey, told: Told):
     journey.save(KEY, ONE, TWO)
     journey.services.finalize(KEY, 1500)
     assert told.counted(BYTES_UP) == [1500]
 
 
-def test_a_hit_counts_the_bytes_and_says_what_was_asked_for(journey: Journey, told: Told):
+def test_hit_event_names_bytes_and_request(journey: Journey, told: Told):
     entry = journey.save(KEY, ONE, TWO)
     journey.look_up("npm-")
     hit = told.happenings[-1]
@@ -64,7 +64,7 @@ def test_a_hit_counts_the_bytes_and_says_what_was_asked_for(journey: Journey, to
     )
 
 
-def test_a_miss_says_whether_something_matched(journey: Journey, told: Told):
+def test_miss_event_names_its_reason(journey: Journey, told: Told):
     journey.look_up("nothing")
     entry = journey.save(KEY, ONE)
     journey.services.bucket.delete([journey.archive(entry.archive_id).object.key])
@@ -76,7 +76,7 @@ def test_a_miss_says_whether_something_matched(journey: Journey, told: Told):
 CHANGED = "the entry's object was changed, so the entry was removed"
 
 
-def test_changed_object_is_told_apart_from_one_that_is_gone(journey: Journey, told: Told):
+def test_changed_object_differs_from_missing_one(journey: Journey, told: Told):
     """A lookup finds it in the one object of an archive, merged or of one part."""
     entry = journey.save(KEY, ONE)
     journey.overwrite(journey.archive(entry.archive_id).object.key, b"other")
@@ -86,7 +86,7 @@ def test_changed_object_is_told_apart_from_one_that_is_gone(journey: Journey, to
 
 @pytest.mark.parametrize("kind", ["parts", "manifest"])
 @pytest.mark.parametrize("changed", [True, False])
-def test_merge_tells_what_became_of_a_part_or_the_manifest(journey: Journey, told: Told, kind: str, *, changed: bool):
+def test_merge_event_names_broken_object(journey: Journey, told: Told, kind: str, *, changed: bool):
     entry = journey.save(KEY, ONE, TWO)
     [*_, key] = sorted(it.key for it in journey.services.bucket.list(f"archives/{entry.archive_id}/{kind}/"))
     if changed:
@@ -99,7 +99,7 @@ def test_merge_tells_what_became_of_a_part_or_the_manifest(journey: Journey, tol
     assert broken.fields["object"] == key
 
 
-def test_behind_a_broken_entry_the_next_match_is_a_hit_and_no_miss(journey: Journey, told: Told):
+def test_hit_after_broken_entry_is_no_miss(journey: Journey, told: Told):
     journey.save(KEY, ONE)
     journey.clock.advance(1)
     broken = journey.save(name("npm-2"), ONE)
@@ -108,7 +108,7 @@ def test_behind_a_broken_entry_the_next_match_is_a_hit_and_no_miss(journey: Jour
     assert (told.counted(HITS), told.counted(MISSES)) == ([1], [])
 
 
-def test_a_merge_counts_its_end_and_how_long_it_took(journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch):
+def test_merge_event_counts_end_and_duration(journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch):
     journey.save(KEY, ONE, TWO)
     complete = journey.services.bucket.complete_upload
 
@@ -122,7 +122,7 @@ def test_a_merge_counts_its_end_and_how_long_it_took(journey: Journey, told: Tol
     assert (told.counted(MERGES), told.counted(MERGE_DURATION)) == (["merged"], [2000])
 
 
-def test_every_other_end_of_a_merge_is_counted_too(journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch):
+def test_every_other_merge_end_is_counted(journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch):
     journey.save(KEY, ONE, TWO)
     [message] = journey.messages()
     bucket = journey.services.bucket
@@ -144,9 +144,7 @@ def test_every_other_end_of_a_merge_is_counted_too(journey: Journey, told: Told,
     assert "merge retaken" in told.words
 
 
-def test_a_run_that_lost_and_a_part_that_is_gone_are_counted(
-    journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch
-):
+def test_lost_and_broken_merges_are_counted(journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch):
     entry = journey.save(KEY, ONE, TWO)
     complete = journey.services.bucket.complete_upload
 
@@ -164,15 +162,13 @@ def test_a_run_that_lost_and_a_part_that_is_gone_are_counted(
     assert told.counted(MERGES) == ["lost", "broken"]
 
 
-def test_a_merge_that_cannot_be_claimed_at_finalize_is_an_error_of_nobodys_save(
-    journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch
-):
+def test_unclaimed_merge_fails_no_save(journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(journey.services.queue, "send", lambda _: fail(Unavailable("503")))
     journey.save(KEY, ONE, TWO)
     assert told.words == ["reserved", "saved", "merge not claimed; the schedule will"]
 
 
-def test_each_duty_of_cleanup_is_told_of_its_archive_down_to_its_end(journey: Journey, told: Told):
+def test_each_cleanup_task_emits_event(journey: Journey, told: Told):
     entry = journey.save(KEY, ONE, TWO)
     journey.merge_all()
     for _ in range(40):
@@ -185,9 +181,7 @@ def test_each_duty_of_cleanup_is_told_of_its_archive_down_to_its_end(journey: Jo
     assert {it.fields["repository"] for it in of_it} == {KEY.family.repository}
 
 
-def test_an_archive_that_cleanup_fails_on_is_told_with_its_fault(
-    journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch
-):
+def test_failed_cleanup_emits_event_with_error(journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch):
     entry = journey.save(KEY, ONE, TWO)
     journey.merge_all()
     journey.clock.advance(3 * 3600)
@@ -199,9 +193,7 @@ def test_an_archive_that_cleanup_fails_on_is_told_with_its_fault(
     assert isinstance(failure.error, Unavailable)
 
 
-def test_orphans_are_counted_and_a_listing_that_fails_is_too(
-    journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch
-):
+def test_orphans_and_failed_listings_are_counted(journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch):
     journey.services.bucket.write_once(f"archives/{'0' * 32}/parts/blob/1", b"nobody's")
     journey.services.find_orphans(plenty)
     assert (told.counted(CLEANUP), told.counted(ORPHAN_LISTING_FAILURES)) == (["delete orphans"], [])
@@ -213,9 +205,7 @@ def test_orphans_are_counted_and_a_listing_that_fails_is_too(
     assert told.counted(ORPHAN_LISTING_FAILURES) == [1]
 
 
-def test_orphans_that_cannot_be_deleted_count_as_a_failed_listing(
-    journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch
-):
+def test_undeletable_orphan_counts_as_listing_failure(journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch):
     journey.services.bucket.write_once(f"archives/{'0' * 32}/parts/blob/1", b"nobody's")
     monkeypatch.setattr(journey.services.bucket, "delete", lambda _: fail(Unavailable("403")))
     journey.services.find_orphans(plenty)
@@ -223,7 +213,7 @@ def test_orphans_that_cannot_be_deleted_count_as_a_failed_listing(
     assert told.happenings[-1].fields == {"archive_id": "0" * 32}
 
 
-def test_what_a_save_over_budget_evicts_is_counted_and_named(on_moto: Journey):
+def test_eviction_event_names_entry_and_bytes(on_moto: Journey):
     told = Told()
     settings = on_moto.services.settings.model_copy(update={"repository_budget_bytes": 2500})
     services = AllServices(settings, on_moto.clock, telemetry=told)
@@ -236,7 +226,7 @@ def test_what_a_save_over_budget_evicts_is_counted_and_named(on_moto: Journey):
     assert (eviction.fields["archive_id"], eviction.fields["bytes"]) == (first.archive_id, 1500)
 
 
-def test_what_is_stored_is_told_and_what_the_month_costs_by_part(journey: Journey, told: Told):
+def test_storage_and_monthly_cost_are_emitted(journey: Journey, told: Told):
     journey.services.admit(Caller(KEY.family.repository, ()))
     journey.save(KEY, ONE, TWO)
     journey.look_up("npm-1")
@@ -253,13 +243,13 @@ def test_what_is_stored_is_told_and_what_the_month_costs_by_part(journey: Journe
     assert all(usd > 0 for usd in month)
 
 
-def test_an_empty_store_is_told_too_so_that_nothing_stored_is_no_gap(journey: Journey, told: Told):
+def test_empty_store_emits_zero(journey: Journey, told: Told):
     journey.services.publish_cost()
     assert (told.counted(STORED_BYTES), told.counted(STORED_ENTRIES)) == ([0], [0])
     assert told.counted(MONTH_COST) == [*CostPart]
 
 
-def test_idle_runs_of_the_schedule_count_for_nothing(journey: Journey, told: Told):
+def test_idle_runs_emit_no_metrics(journey: Journey, told: Told):
     """A custom metric costs for each hour it is sent in."""
     journey.clean_up()
     journey.services.find_orphans(plenty)

@@ -5,7 +5,7 @@ from actions_cache.ports import WriteConflict
 from tests.support.journey import name
 
 
-def test_a_claim_whose_answer_was_lost_is_known_as_won_and_its_message_is_sent(journey, monkeypatch):
+def test_lost_claim_response_still_sends_message(journey, monkeypatch):
     """botocore asks again after a timeout, and the retry meets its own first write."""
     with monkeypatch.context() as before:
         before.setattr(claim, "claimed", lambda *_: None)

@@ -94,7 +94,7 @@ def broken_off(url: str, method: str, path: str, *, chunked: bool) -> None:
         ("PATCH", "/_apis/artifactcache/piece"),
     ],
 )
-def test_client_that_breaks_off_its_upload_is_no_error(url: str, told: Told, method: str, path: str, *, chunked: bool):
+def test_aborted_upload_is_no_error(url: str, told: Told, method: str, path: str, *, chunked: bool):
     broken_off(url, method, path, chunked=chunked)
     until = time.monotonic() + 10
     while not told.happenings and time.monotonic() < until:
@@ -117,7 +117,7 @@ async def whole_body() -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("key", ["parts", "refused"])
-async def test_fault_of_a_body_is_told_before_any_of_the_stores(signer: S3Signer, key: str):
+async def test_client_error_precedes_store_error(signer: S3Signer, key: str):
     stream = S3Stream(signer)
     try:
         with pytest.raises(Gone):
@@ -126,7 +126,7 @@ async def test_fault_of_a_body_is_told_before_any_of_the_stores(signer: S3Signer
         await stream.close()
 
 
-async def test_store_that_refuses_a_whole_body_is_unavailable(signer: S3Signer):
+async def test_store_refusing_whole_body_is_unavailable(signer: S3Signer):
     stream = S3Stream(signer)
     try:
         with pytest.raises(Unavailable, match="no free volumes"):
@@ -135,7 +135,7 @@ async def test_store_that_refuses_a_whole_body_is_unavailable(signer: S3Signer):
         await stream.close()
 
 
-async def test_piece_of_another_length_is_the_clients_fault(signer: S3Signer):
+async def test_chunk_of_wrong_length_is_client_error(signer: S3Signer):
     stream = S3Stream(signer)
     receive = ReceivePart(stream, SystemClock(), RandomTokens())
     try:
@@ -145,7 +145,7 @@ async def test_piece_of_another_length_is_the_clients_fault(signer: S3Signer):
         await stream.close()
 
 
-async def test_local_edge_tells_its_client_from_its_bucket(signer: S3Signer):
+async def test_local_edge_separates_client_and_bucket_errors(signer: S3Signer):
     origin = BucketOrigin(signer)
     headers: Any = [(b"content-length", str(SIZE).encode())]
     try:

@@ -8,7 +8,7 @@ from functions.manage.query_params import DeleteEntries, GithubDelete, GithubLis
 from tests.unit.domain.build import NOW
 
 
-def test_of_a_list():
+def test_list_query_becomes_filter():
     asked = ListEntries(
         search="s",
         key_prefix="p",
@@ -24,7 +24,7 @@ def test_of_a_list():
     assert ListEntries().to_filter() == (EntryFilter(), Order(SortBy.LAST_USED_AT, Direction.DESCENDING), Page(1, 30))
 
 
-def test_of_a_deletion():
+def test_deletion_query_becomes_filter():
     asked = DeleteEntries(key="k", key_prefix="p", ref="r", version="v", older_than="30d", unused_since="12h")
     assert asked.to_filter(NOW) == EntryFilter(
         key="k",
@@ -45,12 +45,12 @@ def test_of_a_deletion():
         (GithubSort.SIZE_IN_BYTES, SortBy.SIZE),
     ],
 )
-def test_of_githubs_list(sort, by):
+def test_github_list_query_becomes_filter(sort, by):
     asked = GithubList(key="p", ref="r", sort=sort, direction=Direction.ASCENDING, per_page=7, page=3)
     wanted = EntryFilter(key_prefix="p", ref="r"), Order(by, Direction.ASCENDING), Page(3, 7)
     assert asked.to_filter() == wanted
 
 
-def test_of_githubs_deletion():
+def test_github_deletion_query_becomes_filter():
     assert GithubDelete(key="k", ref="r").to_filter() == EntryFilter(key="k", ref="r")
     assert GithubDelete(key="k").to_filter() == EntryFilter(key="k")

@@ -12,7 +12,7 @@ from tests.unit.manage.conftest import Manager
 JOB = RefusedJob(GITHUB, "42", "octo/app", "7", "octo", ("repository_id=42", "repository_owner_id=7"))
 
 
-def test_refused_jobs_come_with_the_very_value_to_set(manager: Manager):
+def test_refused_job_is_listed_with_setting(manager: Manager):
     journey = manager.journey
     assert manager.get("/manage/refused-tokens") == {"refused_tokens": []}
     now = journey.clock.now()

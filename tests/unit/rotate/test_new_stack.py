@@ -65,7 +65,7 @@ def asked(invocation: Invocation, do: Callable[[], None]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("fault", "ready_at"), [(NOT_READY, 20), (DENIED, 8), (CONFLICT, 8)], ids=["store", "role", "conflict"]
 )
-def test_what_is_not_ready_yet_is_waited_for(invocation: Invocation, fault: Exception, ready_at: float) -> None:
+def test_unready_resource_is_awaited(invocation: Invocation, fault: Exception, ready_at: float) -> None:
     answer = asked(invocation, invocation.attempt(fault, ready_at=ready_at))
     assert answer["Status"] == "SUCCESS"
     assert ready_at < invocation.now < ready_at + RETRY_SECONDS + 1
@@ -73,7 +73,7 @@ def test_what_is_not_ready_yet_is_waited_for(invocation: Invocation, fault: Exce
 
 
 @pytest.mark.parametrize("takes", [0.1, 0.5, 5, 16])
-def test_what_is_never_ready_is_told_before_the_last_words_are_due(invocation: Invocation, takes: float) -> None:
+def test_waiting_ends_before_timeout(invocation: Invocation, takes: float) -> None:
     answer = asked(invocation, invocation.attempt(NOT_READY, ready_at=1e9, takes=takes))
     assert (answer["Status"], answer["Reason"]) == (
         "FAILED",
@@ -84,13 +84,13 @@ def test_what_is_never_ready_is_told_before_the_last_words_are_due(invocation: I
     assert invocation.now + RETRY_SECONDS >= invocation.seconds - RESPONSE_MARGIN_SECONDS, "as long as it may"
 
 
-def test_what_will_not_get_better_is_told_at_once(invocation: Invocation) -> None:
+def test_permanent_error_is_reported_at_once(invocation: Invocation) -> None:
     answer = asked(invocation, invocation.attempt(ValueError("no keyring"), ready_at=1e9))
     assert answer["Status"] == "FAILED"
     assert invocation.waits == []
 
 
-def test_timer_says_what_the_last_attempt_met(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timeout_reason_names_last_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second attempt hangs until CloudFormation has its answer."""
     monkeypatch.setattr(cloudformation, "RETRY_SECONDS", 0.1)
     attempts: list[int] = []
