@@ -15,8 +15,8 @@ from moto import mock_aws
 
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.settings import Settings
-from dev.local import engines
-from dev.local.endpoints import Endpoints
+from dev.local import emulators
+from dev.local.emulators import Endpoints
 from dev.local.resources import Clients, Resources, create
 from dev.local.template import Template
 from dev.services import AllServices
@@ -129,7 +129,7 @@ def moto_journey(template: Template, session: boto3.Session) -> Iterator[Journey
 @pytest.fixture(scope="session")
 def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
     """Real engines, for bytes, races and time-outs."""
-    with engines.start(tmp_path_factory.mktemp("engines")) as running:
+    with emulators.start(tmp_path_factory.mktemp("engines")) as running:
         yield running
 
 

@@ -26,7 +26,7 @@ from actions_cache_cli.try_on_aws.ceiling import Sizes, TooMuch, check
 from actions_cache_cli.try_on_aws.issuer import OUTPUT, PATH, ThrowawayIssuer
 from actions_cache_cli.try_on_aws.report import Result
 from actions_cache_cli.try_on_aws.teardown import NoTry, Sweeper, Teardown
-from dev.local.release import release_of
+from dev.build.release import release_of
 from dev.local.template import Template
 
 DONE, FAILED, CANNOT_START, INTERRUPTED = 0, 1, 2, 130

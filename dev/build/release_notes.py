@@ -18,7 +18,7 @@ from actions_cache.domain.schema import KNOWN
 from actions_cache.settings import UNKNOWN, Release, stamped
 from actions_cache_cli.doctor.printable import printable
 from dev.build.finish_build import PLACE
-from dev.local.release import ROOT, release_of
+from dev.build.release import ROOT, release_of
 
 NAME = "serverless-actions-cache"
 NAMESPACE = NAME

@@ -19,13 +19,11 @@ from actions_cache.domain.access import qualified
 from actions_cache.domain.entry import EntryFamily, EntryName
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.management_services import ManagementServices
-from dev.local.edge.app import Edge
-from dev.local.edge.distribution import Distribution
-from dev.local.edge.origin_bucket import BucketOrigin
+from dev.local.edge.app import BucketOrigin, Distribution, Edge
 from dev.local.edge.runtime import EdgeRuntime
-from dev.local.endpoints import Endpoints
-from dev.local.gateway import Gateway
+from dev.local.emulators import Endpoints
 from dev.local.resources import Clients, create
+from dev.local.server import Gateway
 from dev.local.template import Template
 from dev.services import AllServices
 from functions.api.handler import create_app as create_api

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from actions_cache.domain.timing import SECOND
 from actions_cache.management_services import ManagementServices
-from dev.local.endpoints import Endpoints
+from dev.local.emulators import Endpoints
 from dev.local.template import Template
 from functions.api.proto.cache_pb2 import CreateCacheEntryRequest, CreateCacheEntryResponse
 from tests.guarantees.nobody_elses import (

@@ -18,7 +18,7 @@ from actions_cache.domain.archive import Archive
 from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.signing import Direction, signed_path
 from actions_cache.domain.timing import SECOND
-from dev.local.endpoints import Endpoints
+from dev.local.emulators import Endpoints
 from dev.local.template import Template
 from tests.guarantees.nobody_elses import FEATURE, OURS, Stage, now, verified_stage
 from tests.support.clients.runtime_token import READ_WRITE

@@ -12,7 +12,7 @@ import urllib3
 from actions_cache.archives import transition
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.object_keys import ArchiveKeys
-from dev.local.endpoints import Endpoints
+from dev.local.emulators import Endpoints
 from dev.local.resources import Clients, Resources, create
 from dev.local.template import Template
 from dev.services import AllServices

@@ -15,8 +15,8 @@ from actions_cache.domain.entry import Entry, EntryName
 from actions_cache.domain.merge_plan import MIN_UPLOAD_PART_BYTES
 from actions_cache.domain.timing import DAY, SECOND
 from actions_cache.system import SystemClock
-from dev.local.custom_resource import ResponseUrl
 from dev.local.template import Template
+from dev.local.triggers import ResponseUrl
 from tests.aws.rie.actions import Permission, permissions
 from tests.aws.rie.conftest import Stage
 from tests.support import events

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dev.local.events import sqs_event
+from dev.local.triggers import sqs_event
 from dev.sam_local.serve import SamLocal, serving
 from tests.support import events
 from tests.support.clients.wire import Job

@@ -33,7 +33,7 @@ from actions_cache.download_services import DownloadServices
 from actions_cache.merge import GivenUp
 from actions_cache.ports import MergeMessage, Unavailable
 from actions_cache.system import SystemClock
-from dev.local.lambda_context import LambdaContext
+from dev.local.lambda_runtime import LambdaContext
 from dev.local.resources import Clients, Resources, create
 from dev.local.template import Template
 from dev.services import AllServices

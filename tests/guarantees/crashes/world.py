@@ -19,8 +19,7 @@ from actions_cache.domain.cleanup_schedule import parts_removable_at
 from actions_cache.domain.entry import EntryName
 from actions_cache.domain.timing import SECOND, SEND_TIMEOUT
 from actions_cache.settings import Settings
-from dev.local.endpoints import Endpoints
-from dev.local.localhost import resolve_names_under_localhost
+from dev.local.emulators import Endpoints, resolve_names_under_localhost
 from dev.local.resources import Clients, Resources, create
 from dev.local.template import Template
 from dev.services import AllServices

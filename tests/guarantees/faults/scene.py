@@ -12,7 +12,7 @@ from actions_cache.domain.archive import MergeState
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.download_services import DownloadServices
 from actions_cache.events import RunEnd
-from dev.local.endpoints import Endpoints
+from dev.local.emulators import Endpoints
 from functions.download.handler import create_app
 from tests.guarantees.faults.store import FaultyStore, reads_of
 from tests.support.clients.wire import GO, send

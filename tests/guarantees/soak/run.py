@@ -40,7 +40,7 @@ LIVES = {
 LIMIT_SECONDS = 60
 """How old an orphan may get here: some cleanups, of which one may take a while on a busy machine."""
 
-MODULES = {"dev.local.server": "server", "dev.local.queue_poller": "merge worker", "dev.local.scheduler": "schedule"}
+MODULES = {"dev.local.server": "server", "dev.local.triggers": ""}
 
 
 @dataclass

@@ -30,8 +30,7 @@ from actions_cache.aws.secrets import (
 from actions_cache.domain.signing import SETTLE, Keyring
 from actions_cache.domain.timing import SECOND
 from actions_cache.ports import KnownToEdge, Unavailable, WriteConflict
-from dev.local.endpoints import Endpoints
-from dev.local.localhost import resolve_names_under_localhost
+from dev.local.emulators import Endpoints, resolve_names_under_localhost
 from tests.aws.rie.recorder import Call, recording
 from tests.conftest import CREDENTIALS
 

@@ -31,7 +31,7 @@ from actions_cache_cli.deployment_check.stack import (
     StackUnreadable,
     read_stack,
 )
-from dev.local.engine import bare_environment, executable
+from dev.local.emulators import bare_environment, executable
 from dev.local.template import Template
 from tests.integration.deployment_check.conftest import results
 from tests.support.clients.server import free_port

@@ -8,7 +8,7 @@ import boto3
 import pytest
 
 from actions_cache.settings import Settings
-from dev.local import engines
+from dev.local import emulators
 from dev.local.resources import Clients
 from dev.services import AllServices
 from tests.integration.streaming.local_run import LocalRun, local_run
@@ -54,7 +54,7 @@ class Counted(NamedTuple):
 @pytest.fixture(scope="session")
 def counted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counted]:
     """It merges what was finalized at once, as it comes."""
-    with engines.start(tmp_path_factory.mktemp("engines")) as endpoints:
+    with emulators.start(tmp_path_factory.mktemp("engines")) as endpoints:
         store = StoreProxy(endpoints.store)
         with store.served() as url:
             settings = {

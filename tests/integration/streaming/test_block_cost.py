@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from dev.local import engines
+from dev.local import emulators
 from tests.integration.streaming.local_run import local_run
 from tests.integration.streaming.store_proxy import QueryParams, StoreProxy
 from tests.support.clients.buildkit import BLOCK_BYTES, BuildKit
@@ -27,7 +27,7 @@ class Watched(NamedTuple):
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """Nothing is asked here but for the requests: no worker polls the queue, and no schedule fires."""
     with ExitStack() as stack:
-        endpoints = stack.enter_context(engines.start(tmp_path_factory.mktemp("engines")))
+        endpoints = stack.enter_context(emulators.start(tmp_path_factory.mktemp("engines")))
         store, rest = StoreProxy(endpoints.store), StoreProxy(endpoints.table)
         rest_url = stack.enter_context(rest.served())
         settings = {

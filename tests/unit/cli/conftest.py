@@ -12,8 +12,8 @@ import pytest
 
 from actions_cache.domain.refused_job import KEPT, Refusals, RefusedJob
 from actions_cache.domain.timing import SECOND
-from dev.local.endpoints import Endpoints
-from dev.local.env_file import env_file
+from dev.local.emulators import Endpoints
+from dev.local.options import env_file
 from dev.local.resources import Clients, create
 from dev.local.template import Template
 from dev.services import AllServices

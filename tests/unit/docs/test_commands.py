@@ -16,7 +16,7 @@ RUN_HERE = {
 """Run as they stand, in this checkout; each must say so."""
 
 RUN_ELSEWHERE = {
-    "make run": ("tests/integration/local_run/test_kills.py", "start_run(command=MAKE)"),
+    "make run": ("tests/integration/local_run/test_crashes.py", "start_run(command=MAKE)"),
     "make token": ("tests/integration/local_run/test_run.py", '[*MAKE_ALONE, "token"]'),
     "make doctor-file": ("tests/unit/doctor/test_portable.py", '["make", "--silent", "doctor-file"'),
     "curl http://127.0.0.1:3000/health": ("tests/integration/local_run/test_run.py", 'urlopen(f"{run.url}/health")'),

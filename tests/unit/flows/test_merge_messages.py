@@ -7,8 +7,8 @@ import pytest
 
 from actions_cache.domain.archive import MergeState
 from actions_cache.ports import Unavailable
-from dev.local.events import sqs_event
-from dev.local.lambda_context import LambdaContext
+from dev.local.lambda_runtime import LambdaContext
+from dev.local.triggers import sqs_event
 from functions.merge import handler
 from tests.support.journey import Journey, fail, name
 

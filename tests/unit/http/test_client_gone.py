@@ -20,7 +20,7 @@ from actions_cache.http.app import new_app
 from actions_cache.ports import Unavailable
 from actions_cache.save import ReceivePart
 from actions_cache.system import RandomTokens, SystemClock
-from dev.local.edge.origin_bucket import BucketOrigin, BucketUnreachable
+from dev.local.edge.app import BucketOrigin, BucketUnreachable
 from tests.integration.streaming.proxying import served as store_served
 from tests.support.serving import served
 from tests.support.told import Told

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dev.local.lambda_context import LambdaContext
+from dev.local.lambda_runtime import LambdaContext
 from dev.local.template import Template
 from functions.rotate.cloudformation import RESPONSE_MARGIN_SECONDS, CallbackFailed, run_and_respond
 from tests.support.events import load

@@ -8,7 +8,7 @@ import pytest
 
 from actions_cache.http import azure
 from dev.build.edge import FUNCTIONS, TEMPLATE, with_functions
-from dev.local.edge.distribution import Distribution
+from dev.local.edge.app import Distribution
 from dev.local.template import Template
 from tests.unit.template.declared import bucket_statement
 from tests.unit.template.dependencies import dependencies

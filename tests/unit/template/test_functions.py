@@ -9,7 +9,7 @@ import pytest
 from starlette.routing import Match
 
 from actions_cache.settings import Settings
-from dev.local.gateway import Gateway
+from dev.local.server import Gateway
 from dev.local.template import ROOT, Template
 from tests.unit.template.declared import api_events, handler
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
-from dev.local.endpoints import Endpoints
+from dev.local.emulators import Endpoints
 from dev.local.resources import Clients, create
 from dev.local.template import Template
 from dev.services import AllServices

@@ -1,4 +1,4 @@
-"""The release that a checkout is: the version in pyproject.toml, and git's commit. Needs nothing but Python."""
+"""Reads a checkout's release: the version in pyproject.toml and git's commit. Needs nothing but Python."""
 
 import subprocess
 import tomllib
@@ -11,13 +11,14 @@ COMMIT_DIGITS = 12
 
 
 def release_of(checkout: Path = ROOT) -> Release:
+    """Return the release of a checkout."""
     with (checkout / "pyproject.toml").open("rb") as file:
         version = str(tomllib.load(file)["project"]["version"])
     return Release(version, _commit(checkout))
 
 
 def _commit(checkout: Path) -> str:
-    """Unknown in what isn't a repository of its own, or where there is no git."""
+    """Return the commit, or UNKNOWN where the checkout isn't a repository of its own, or there is no git."""
     try:
         top = _git(checkout, "rev-parse", "--show-toplevel")
         if Path(top).resolve() != checkout.resolve():

@@ -1,8 +1,8 @@
-"""A request of the local run goes to the function that API Gateway would call for it."""
+"""Tests that requests reach the function that API Gateway would call."""
 
 import pytest
 
-from dev.local.gateway import Gateway
+from dev.local.server import Gateway
 from dev.local.template import Template
 
 
@@ -35,7 +35,7 @@ def gateway(template: Template) -> Gateway:
         ("GET", "/blobs/upload/0123", "ApiFunction"),
     ],
 )
-def test_the_route_that_fits_best_is_taken(gateway: Gateway, method: str, path: str, function: str) -> None:
+def test_most_specific_route_is_taken(gateway: Gateway, method: str, path: str, function: str) -> None:
     assert gateway.function_for(method, path) == function
 
 
@@ -48,13 +48,11 @@ def test_the_route_that_fits_best_is_taken(gateway: Gateway, method: str, path: 
         ("DELETE", "/iam/repos/example/tools/actions/caches"),
     ],
 )
-def test_a_method_that_no_route_has_and_what_must_be_signed_lead_nowhere(
-    gateway: Gateway, method: str, path: str
-) -> None:
+def test_unknown_and_signed_routes_lead_nowhere(gateway: Gateway, method: str, path: str) -> None:
     assert gateway.function_for(method, path) is None
 
 
-def test_api_gateways_own_answer_is_the_templates(template: Template, gateway: Gateway) -> None:
+def test_answer_without_a_route_is_the_templates(template: Template, gateway: Gateway) -> None:
     declared = template.properties("Api")["GatewayResponses"]["MISSING_AUTHENTICATION_TOKEN"]
     assert gateway.unknown.status_code == declared["StatusCode"]
     assert b'"bad_route"' in gateway.unknown.body

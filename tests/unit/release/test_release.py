@@ -1,4 +1,4 @@
-"""Which release runs: from pyproject.toml and git into what is built, and from there into GET /health."""
+"""Tests the release: from pyproject.toml and git into the built package, and from there into GET /health."""
 
 import subprocess
 from importlib.util import cache_from_source
@@ -9,7 +9,7 @@ import pytest
 
 from actions_cache.settings import Release, stamped
 from dev.build import finish_build
-from dev.local.release import release_of
+from dev.build.release import release_of
 from dev.local.template import ROOT
 
 PROJECT = '[project]\nversion = "1.2.3"\n'
@@ -24,7 +24,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_checkout_is_its_version_and_commit_and_says_when_files_differ(checkout: Path):
+def test_checkout_has_version_and_commit(checkout: Path):
     head = subprocess.check_output([*GIT, "-C", str(checkout), "rev-parse", "HEAD"], text=True)
     release = release_of(checkout)
     assert release.version == "1.2.3"
@@ -34,13 +34,13 @@ def test_a_checkout_is_its_version_and_commit_and_says_when_files_differ(checkou
     assert release_of(checkout).commit == f"{release.commit}.changed"
 
 
-def test_an_archive_of_the_sources_has_a_version_and_no_commit(tmp_path: Path):
-    """Not that of a repository around it."""
+def test_source_archive_has_no_commit(tmp_path: Path):
+    """It has not even the commit of a repository around it."""
     (tmp_path / "pyproject.toml").write_text(PROJECT)
     assert release_of(tmp_path) == Release("1.2.3", "unknown")
 
 
-def test_a_git_that_does_not_answer_keeps_nobody_waiting(checkout: Path, monkeypatch: pytest.MonkeyPatch):
+def test_hanging_git_is_given_up(checkout: Path, monkeypatch: pytest.MonkeyPatch):
     def hangs(*_: object, **options: float) -> NoReturn:
         raise subprocess.TimeoutExpired("git", options["timeout"])
 
@@ -48,7 +48,7 @@ def test_a_git_that_does_not_answer_keeps_nobody_waiting(checkout: Path, monkeyp
     assert release_of(checkout) == Release("1.2.3", "unknown")
 
 
-def test_what_was_built_carries_its_release_and_what_wasnt_stamped_says_so(tmp_path: Path):
+def test_built_package_carries_its_release(tmp_path: Path):
     place = tmp_path / finish_build.PLACE
     place.parent.mkdir(parents=True)
     assert stamped(place) == Release("unknown", "unknown")
@@ -56,7 +56,7 @@ def test_what_was_built_carries_its_release_and_what_wasnt_stamped_says_so(tmp_p
     assert stamped(place) == release_of(ROOT)
 
 
-def test_what_was_built_carries_bytecode_that_is_taken_as_it_is_and_tells_of_no_machine(tmp_path: Path):
+def test_built_package_carries_unchecked_bytecode(tmp_path: Path):
     (place := tmp_path / finish_build.PLACE).parent.mkdir(parents=True)
     source = place.with_name("module.py")
     source.write_text("where = (lambda: 0).__code__.co_filename\n")
@@ -77,13 +77,12 @@ def test_what_was_built_carries_bytecode_that_is_taken_as_it_is_and_tells_of_no_
         ("+abc", Release("unknown", "abc")),
     ],
 )
-def test_a_release_is_read_as_it_is_written(text: str, release: Release):
+def test_release_is_read_as_it_is_written(text: str, release: Release):
     assert Release.parse(text) == release
     assert Release.parse(str(release)) == release
 
 
-def test_the_doctor_and_the_servers_package_have_one_version():
-    """It stands in pyproject.toml alone."""
+def test_version_is_in_pyproject_alone():
     elsewhere = [
         path
         for path in [*ROOT.glob("layers/core/**/*.py"), *ROOT.glob("doctor/*.py"), ROOT / "template.yaml"]

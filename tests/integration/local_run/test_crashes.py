@@ -1,4 +1,4 @@
-"""However the run is killed, its engines save their state and end; and what can't be saved leaves no contradiction."""
+"""Tests that after a crash nothing keeps running, the emulators have saved their state, and a restart finds it."""
 
 import os
 import signal
@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from dev.local import ministack
+from dev.local import emulators
 from tests.integration.local_run.conftest import StartRun
 from tests.integration.local_run.local_run import MAKE, LocalRun
 
 GONE_SECONDS = 15
 
 FEWER_PROCESSES = {"LOCAL_MERGE_WORKERS": "0"}
-"""Where only the engines matter, and a run starts sooner without."""
+"""Settings for tests of emulators alone: a run starts sooner with these."""
 
 
 def kill_make(run: LocalRun) -> None:
@@ -25,9 +25,7 @@ def kill_process_group(run: LocalRun) -> None:
 
 
 @pytest.mark.parametrize("kill", [kill_make, kill_process_group])
-def test_after_a_sigkill_all_processes_end_and_a_restart_finds_everything(
-    start_run: StartRun, kill: Callable[[LocalRun], None]
-):
+def test_restart_after_a_sigkill_finds_everything(start_run: StartRun, kill: Callable[[LocalRun], None]):
     run = start_run(command=MAKE).wait_until_ready()
     run.keep("before")
     before = run.kept()
@@ -36,7 +34,7 @@ def test_after_a_sigkill_all_processes_end_and_a_restart_finds_everything(
     assert start_run().wait_until_ready().kept() == before
 
 
-def test_a_restart_at_once_waits_until_the_engines_of_the_killed_run_are_gone(start_run: StartRun):
+def test_restart_at_once_waits_for_the_killed_run(start_run: StartRun):
     run = start_run().wait_until_ready()
     run.keep("before")
     before = run.kept()
@@ -46,21 +44,21 @@ def test_a_restart_at_once_waits_until_the_engines_of_the_killed_run_are_gone(st
     assert again.kept() == before
 
 
-def test_an_engine_saves_its_state_though_its_leash_is_killed(start_run: StartRun):
+def test_killed_guard_stops_the_run_in_order(start_run: StartRun):
     run = start_run(**FEWER_PROCESSES).wait_until_ready()
-    for leash in run.running("dev.local.leash"):
-        leash.kill()
+    for guard in run.running("dev.local.process"):
+        guard.kill()
     assert run.process.wait(30) == 1
+    assert run.says("the guard of the child processes ended")
     run.wait_until_gone(GONE_SECONDS)
-    assert ministack.has_saved_tables(run.data / "ministack")
+    assert emulators.has_saved_tables(run.data / "ministack")
 
 
-def test_objects_go_when_the_tables_that_pointed_to_them_were_lost(start_run: StartRun):
+def test_objects_without_tables_are_deleted(start_run: StartRun):
     run = start_run(**FEWER_PROCESSES).wait_until_ready()
     run.keep("before")
     secret = run.kept().secret
-    next(it for it in run.processes() if it.name() == "ministack").kill()
-    assert run.process.wait(30) == 1
+    kill_emulator(run, "ministack")
     assert run.says("MiniStack ended")
 
     again = start_run(**FEWER_PROCESSES).wait_until_ready()
@@ -70,11 +68,16 @@ def test_objects_go_when_the_tables_that_pointed_to_them_were_lost(start_run: St
     assert kept.secret != secret
 
 
-def test_a_killed_store_keeps_its_objects(start_run: StartRun):
+def test_killed_store_keeps_its_objects(start_run: StartRun):
     run = start_run(**FEWER_PROCESSES).wait_until_ready()
     run.keep("before")
     before = run.kept()
-    next(it for it in run.processes() if it.name() == "weed").kill()
-    assert run.process.wait(30) == 1
+    kill_emulator(run, "weed")
     assert run.says("SeaweedFS ended")
     assert start_run(**FEWER_PROCESSES).wait_until_ready().kept() == before
+
+
+def kill_emulator(run: LocalRun, emulator: str) -> None:
+    """Kill an emulator, which ends the run."""
+    next(process for process in run.processes() if process.name() == emulator).kill()
+    assert run.process.wait(30) == 1

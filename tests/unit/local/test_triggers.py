@@ -1,4 +1,4 @@
-"""Batches go to the function as Lambda hands them over, and only what it has done leaves the queue."""
+"""Tests that queues and schedules call functions as on AWS, with events as recorded in events/."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,16 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from dev.local.queue_poller import QueuePoller, done_records
+from dev.local.template import ROOT, Template
+from dev.local.triggers import (
+    QueuePoller,
+    done_records,
+    run_once,
+    schedule_event,
+    schedule_input,
+    seconds_until_next,
+    sqs_event,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -62,26 +71,26 @@ def poller(queues: Queues, function: Function, batch_size: int = 10, *, reports:
     return QueuePoller(queues.sqs, queues.url, function, batch_size=batch_size, reports_item_failures=reports)
 
 
-def test_only_the_messages_that_failed_stay(queues: Queues):
+def test_failed_messages_stay_in_the_queue(queues: Queues):
     queues.send("good", "bad", "good")
     poller(queues, Function()).poll()
     [left] = queues.sqs.receive_message(QueueUrl=queues.url, MaxNumberOfMessages=10)["Messages"]
     assert left["Body"] == "bad"
 
 
-def test_an_error_of_the_function_fails_the_whole_batch(queues: Queues):
+def test_error_fails_the_whole_batch(queues: Queues):
     queues.send("good", "good")
     poller(queues, Function(fails=True)).poll()
     assert queues.waiting(queues.url) == 2
 
 
-def test_a_function_that_does_not_report_items_has_done_them_all(queues: Queues):
+def test_batch_without_item_reports_is_done(queues: Queues):
     queues.send("good", "bad")
     poller(queues, Function(), reports=False).poll()
     assert queues.waiting(queues.url) == 0
 
 
-def test_a_poison_message_becomes_a_dead_letter(queues: Queues):
+def test_poison_message_becomes_a_dead_letter(queues: Queues):
     queues.send("bad")
     worker = poller(queues, Function())
     for _ in range(3):
@@ -89,14 +98,14 @@ def test_a_poison_message_becomes_a_dead_letter(queues: Queues):
     assert (queues.waiting(queues.url), queues.waiting(queues.dead_letters)) == (0, 1)
 
 
-def test_a_batch_is_no_larger_than_the_template_says(queues: Queues):
+def test_batch_size_is_limited(queues: Queues):
     queues.send("good", "good", "good")
     function = Function()
     poller(queues, function, batch_size=1).poll()
     assert [len(event["Records"]) for event in function.events] == [1]
 
 
-def test_an_empty_queue_calls_nobody(queues: Queues):
+def test_empty_queue_invokes_nothing(queues: Queues):
     function = Function()
     poller(queues, function).poll()
     assert function.events == []
@@ -106,7 +115,7 @@ RECORDS = [{"messageId": "a"}, {"messageId": "b"}]
 
 
 @pytest.mark.parametrize(
-    ("answer", "done"),
+    ("result", "done"),
     [
         (None, "ab"),
         ({}, "ab"),
@@ -120,5 +129,78 @@ RECORDS = [{"messageId": "a"}, {"messageId": "b"}]
         ({"batchItemFailures": [{"id": "a"}]}, ""),
     ],
 )
-def test_an_answer_that_names_no_message_of_the_batch_fails_it(answer: Any, done: str):
-    assert "".join(record["messageId"] for record in done_records(RECORDS, answer)) == done
+def test_records_done_follow_from_the_result(result: Any, done: str):
+    assert "".join(record["messageId"] for record in done_records(RECORDS, result)) == done
+
+
+# ------------------------------------------------------------------ schedules
+
+
+@pytest.mark.parametrize(
+    ("now", "seconds"),
+    [(0, 30), (1, 29), (29, 1), (30, 30), (59, 1), (61, 29)],
+    ids=["first", "after a short run", "just in time", "on the dot", "one turn missed", "two turns missed"],
+)
+def test_long_run_skips_turns(now: float, seconds: float):
+    assert seconds_until_next(0, now, 30) == seconds
+
+
+def test_failed_run_does_not_end_the_schedule():
+    events: list[Any] = []
+
+    def fail(event: Any) -> None:
+        events.append(event)
+        raise RuntimeError("not today")
+
+    run_once(fail, {"run": 1})
+    run_once(fail, {"run": 2})
+    assert events == [{"run": 1}, {"run": 2}]
+
+
+def test_input_of_the_template_is_the_whole_event(template: Template):
+    """https://docs.aws.amazon.com/scheduler/latest/APIReference/API_Target.html."""
+    schedules = template.functions["CleanupFunction"]["Events"]
+    assert schedule_input(schedules["Orphans"]["Properties"], "orphans", "us-east-1") == {"find": "orphans"}
+    usual = schedule_input(schedules["Schedule"]["Properties"], "usual", "us-east-1")
+    assert (usual["detail-type"], usual["resources"][0].rpartition("/")[2]) == ("Scheduled Event", "usual")
+
+
+# ------------------------------------------------------------------ events
+
+
+def recorded(name: str) -> Any:
+    return json.loads((ROOT / "events" / f"{name}.json").read_text())
+
+
+def test_sqs_event_is_like_the_recorded_one():
+    example = recorded("sqs-merge")["Records"][0]
+    message: Any = {
+        "MessageId": example["messageId"],
+        "ReceiptHandle": example["receiptHandle"],
+        "Body": example["body"],
+        "Attributes": example["attributes"],
+        "MD5OfBody": example["md5OfBody"],
+    }
+    assert sqs_event([message], example["eventSourceARN"], example["awsRegion"]) == recorded("sqs-merge")
+
+
+def test_message_attributes_have_lambdas_names():
+    message: Any = {
+        "MessageId": "id",
+        "ReceiptHandle": "handle",
+        "Body": "",
+        "MD5OfBody": "",
+        "MessageAttributes": {"trace": {"StringValue": "1", "DataType": "String"}},
+    }
+    [record] = sqs_event([message], "arn", "us-east-1")["Records"]
+    assert record["messageAttributes"] == {
+        "trace": {"stringValue": "1", "dataType": "String", "stringListValues": [], "binaryListValues": []}
+    }
+
+
+def test_schedule_event_is_like_the_recorded_one():
+    example = recorded("scheduler-cleanup")
+    event = schedule_event("schedule", example["region"])
+    assert event.keys() == example.keys()
+    fixed = ("version", "detail-type", "source", "region", "detail")
+    assert [event[name] for name in fixed] == [example[name] for name in fixed]
