@@ -11,7 +11,7 @@ from pathlib import Path
 from dev.bench.row import Row
 from dev.bench.scene import Store
 from dev.bench.workbench import workbench
-from tests.guarantees.slow.races import dynamodb_local
+from tests.guarantees import dynamodb_local
 from tests.support.journey import Journey, name
 from tests.support.many_entries import EXACT, LOOKUPS, add_entries
 from tests.support.metering import metered

@@ -7,7 +7,7 @@ from actions_cache.domain import claim
 from actions_cache.domain.archive import Archive, Merge, MergeState
 from actions_cache.system import SystemClock
 from dev.services import AllServices
-from tests.guarantees.racers import Racers, claims, publishes, reserves, save_without_bytes, starts
+from tests.guarantees.races import Racers, claims, publishes, reserves, save_without_bytes, starts
 from tests.support.journey import Journey, name
 
 

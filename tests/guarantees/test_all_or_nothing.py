@@ -3,9 +3,9 @@
 A sample; tests/guarantees/slow/crashes strikes at every call.
 """
 
+from tests.guarantees.crashes.environment import World
 from tests.guarantees.crashes.gate import Call, Fault, Point
-from tests.guarantees.crashes.saving import save
-from tests.guarantees.crashes.world import World
+from tests.guarantees.crashes.scenarios import save
 
 pytest_plugins = ["tests.guarantees.crashes.fixtures"]
 

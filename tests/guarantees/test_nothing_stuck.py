@@ -5,12 +5,12 @@ A sample of the most delicate points; tests/guarantees/slow/crashes strikes at e
 
 import pytest
 
-from tests.guarantees.crashes.cleaning import TASKS, clean_up
+from tests.guarantees.crashes.cleanup import TASKS, clean_up
+from tests.guarantees.crashes.environment import World
 from tests.guarantees.crashes.gate import Call, Fault, Point
 from tests.guarantees.crashes.merging import merge
 from tests.guarantees.crashes.poison import die_before_the_message_is_deleted, send_what_is_no_message
-from tests.guarantees.crashes.saving import save
-from tests.guarantees.crashes.world import World
+from tests.guarantees.crashes.scenarios import save
 
 pytest_plugins = ["tests.guarantees.crashes.fixtures"]
 

@@ -11,17 +11,7 @@ from actions_cache.domain.checksum import etag_of_upload
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.events import RunEnd
 from actions_cache.ports import WrongBytes
-from tests.guarantees.faults.kinds import (
-    INTERNAL_ERROR,
-    MISSING,
-    SLOW_DOWN,
-    ends_after,
-    other_bytes,
-    reset_after,
-    slow,
-    stalls_after,
-)
-from tests.guarantees.faults.scene import (
+from tests.guarantees.faults.environment import (
     KEY,
     LONG_PARTS,
     MANIFEST_READ,
@@ -32,8 +22,18 @@ from tests.guarantees.faults.scene import (
     merged_content,
     read,
 )
+from tests.guarantees.faults.kinds import (
+    INTERNAL_ERROR,
+    MISSING,
+    SLOW_DOWN,
+    ends_after,
+    other_bytes,
+    reset_after,
+    slow,
+    stalls_after,
+)
 from tests.guarantees.faults.store import always, copies, in_turn, reads_of
-from tests.guarantees.faults.storing import one_bit, same, stores
+from tests.guarantees.faults.uploads import one_bit, same, stores
 from tests.support.journey import plenty
 
 pytest_plugins = ["tests.guarantees.faults.fixtures"]

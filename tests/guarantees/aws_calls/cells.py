@@ -8,11 +8,11 @@ from math import inf
 
 import pytest
 
+from tests.guarantees.aws_calls.environment import FUNCTIONS, Asked, World
+from tests.guarantees.aws_calls.faulty_aws import Call
 from tests.guarantees.aws_calls.kinds import Kind, kinds_of
-from tests.guarantees.aws_calls.meaner import Call
 from tests.guarantees.aws_calls.raw_store import RAW_KINDS, RawKind
 from tests.guarantees.aws_calls.steps import STEPS, Step
-from tests.guarantees.aws_calls.world import FUNCTIONS, Asked, World
 
 ONCE, LONGER_THAN_RETRIES = 1, 40
 LENGTHS = (ONCE, LONGER_THAN_RETRIES, inf)

@@ -6,7 +6,7 @@ import boto3
 import pytest
 
 from dev.local.template import Template
-from tests.guarantees.aws_calls.world import World, world_on_moto
+from tests.guarantees.aws_calls.environment import World, world_on_moto
 
 
 @pytest.fixture(scope="module")

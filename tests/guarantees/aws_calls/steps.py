@@ -13,7 +13,7 @@ from actions_cache.domain.signing import Direction
 from actions_cache.domain.timing import SECOND
 from actions_cache.http.artifact_cache import ROOT as V1
 from actions_cache.merge import DEADLINE_MARGIN
-from tests.guarantees.aws_calls.world import (
+from tests.guarantees.aws_calls.environment import (
     DAY,
     HOUR,
     LONG,

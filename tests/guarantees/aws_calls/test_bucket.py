@@ -20,8 +20,8 @@ from actions_cache.aws.s3_stream import S3Stream, in_words
 from actions_cache.domain.archive import Part
 from actions_cache.domain.ranges import full_range
 from actions_cache.ports import ObjectGone, Unavailable, WriteConflict
+from tests.guarantees.aws_calls.faulty_aws import Call, Meaner, meaner_aws
 from tests.guarantees.aws_calls.kinds import KINDS, Kind, _keys_fail, _respond
-from tests.guarantees.aws_calls.meaner import Call, Meaner, meaner_aws
 from tests.support.journey import Journey
 
 LIST, HEAD, PUT, GET, DELETE = (

@@ -14,8 +14,8 @@ from actions_cache.domain.archive import ArchiveState, MergeState, postponed
 from actions_cache.domain.budgets import NO_USAGE, Repository, Tally, Usage
 from actions_cache.domain.errors import AlreadyExists
 from actions_cache.ports import Unavailable, WriteConflict
+from tests.guarantees.aws_calls.faulty_aws import Call, Meaner, meaner_aws
 from tests.guarantees.aws_calls.kinds import OF_DYNAMODB, Effect, Kind, _canceled, _respond, body_of
-from tests.guarantees.aws_calls.meaner import Call, Meaner, meaner_aws
 from tests.support.journey import REPOSITORY, Journey, name
 
 CONFLICT = next(kind for kind in OF_DYNAMODB if kind.name == "TransactionConflictException")

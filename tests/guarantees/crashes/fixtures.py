@@ -7,7 +7,7 @@ import pytest
 
 from dev.local.emulators import Endpoints
 from dev.local.template import Template
-from tests.guarantees.crashes.world import World, world_on
+from tests.guarantees.crashes.environment import World, world_on
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@
 
 from actions_cache.domain.archive import MergeState
 from actions_cache.domain.merge_plan import MIB
+from tests.guarantees.crashes.environment import World, entry_name, wait_until
 from tests.guarantees.crashes.gate import Call, Fault, Gate, Point
-from tests.guarantees.crashes.world import World, entry_name, wait_until
 
 KEY = "npm-1"
 PARTS = (b"a" * 5 * MIB, b"b" * 1000, b"c" * 1000)

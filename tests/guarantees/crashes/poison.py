@@ -2,9 +2,9 @@
 
 from actions_cache.domain.archive import MergeState
 from actions_cache.domain.timing import FAILED_MERGE_RETRY, SECOND, Millis
+from tests.guarantees.crashes.environment import World, entry_name, wait_until
 from tests.guarantees.crashes.gate import Call, Fault, Gate, Point
 from tests.guarantees.crashes.merging import CONTENT, KEY, PARTS
-from tests.guarantees.crashes.world import World, entry_name, wait_until
 
 DEAD_LETTERS = "MergeDeadLetterQueue"
 

@@ -3,8 +3,8 @@
 from actions_cache.domain.signing import Keyring, Phase
 from actions_cache.domain.timing import SECOND
 from actions_cache.rotate import RotateSecret
+from tests.guarantees.crashes.environment import World, wait_until
 from tests.guarantees.crashes.gate import Call, Fault, Gate, Point
-from tests.guarantees.crashes.world import World, wait_until
 
 ROTATION = "rotate schedule"
 LAST = Call("PutSecretValue", 2)

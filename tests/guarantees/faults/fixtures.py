@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from dev.local.emulators import Endpoints
-from tests.guarantees.faults.scene import faulty_store
+from tests.guarantees.faults.environment import faulty_store
 from tests.guarantees.faults.store import FaultyStore
 from tests.support.journey import Journey
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.guarantees.fuzz.properties import Target
-from tests.guarantees.fuzz.targets import target
+from tests.guarantees.fuzz.target import target
 from tests.integration.local_run.local_run import LocalRun
 
 

@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.guarantees.fuzz.properties import HALF, PROPERTIES, Target, check
 from tests.guarantees.fuzz.raw import CLOSED, exchange, request
-from tests.guarantees.fuzz.targets import errors_logged
+from tests.guarantees.fuzz.target import errors_logged
 from tests.integration.local_run.local_run import LocalRun
 
 MIB = 1024 * 1024

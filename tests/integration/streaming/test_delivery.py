@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.guarantees.crashes.world import wait_until
+from tests.guarantees.crashes.environment import wait_until
 from tests.integration.streaming.caps import MB, Caps
 from tests.integration.streaming.gateway import Gateway
 from tests.integration.streaming.local_run import PLAIN_STREAMING, LocalRun

@@ -7,8 +7,8 @@ import pytest
 from actions_cache.aws.s3 import S3Bucket
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.integrity import Finding, Scrub
+from tests.guarantees.faults.environment import MANIFEST_READ, faulty_store
 from tests.guarantees.faults.kinds import other_bytes
-from tests.guarantees.faults.scene import MANIFEST_READ, faulty_store
 from tests.guarantees.faults.store import always, in_turn, reads_of
 from tests.support.journey import Journey, name
 

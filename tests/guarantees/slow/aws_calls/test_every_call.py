@@ -5,8 +5,8 @@ import pytest
 
 from dev.local.template import Template
 from tests.guarantees.aws_calls.cells import calls_of, cells_of, strike, warm_up
+from tests.guarantees.aws_calls.environment import world_on_moto
 from tests.guarantees.aws_calls.steps import STEPS, Step
-from tests.guarantees.aws_calls.world import world_on_moto
 
 
 @pytest.mark.timeout(1800)

@@ -8,13 +8,13 @@ from collections.abc import Callable
 import pytest
 
 from actions_cache.domain.signing import Phase
-from tests.guarantees.crashes.cleaning import TASKS, clean_up
+from tests.guarantees.crashes.cleanup import TASKS, clean_up
+from tests.guarantees.crashes.environment import World
 from tests.guarantees.crashes.gate import Call, Point, points
 from tests.guarantees.crashes.merging import merge
 from tests.guarantees.crashes.poison import kill_every_worker
 from tests.guarantees.crashes.rotating import rotate
-from tests.guarantees.crashes.saving import save
-from tests.guarantees.crashes.world import World
+from tests.guarantees.crashes.scenarios import save
 
 pytest_plugins = ["tests.guarantees.crashes.fixtures"]
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.guarantees.fuzz.properties import HALF, PROPERTIES, Target, check
-from tests.guarantees.fuzz.targets import errors_logged
+from tests.guarantees.fuzz.target import errors_logged
 from tests.integration.local_run.local_run import LocalRun
 
 EXAMPLES = 1_000

@@ -1,9 +1,9 @@
-"""The guarantees all at once: longer lives than tests/guarantees/test_protocol.py has, and other ones each time."""
+"""The guarantees all at once: longer lives than tests/guarantees/model/test_protocol.py has, and other ones each time."""
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.guarantees.protocol import run_on_moto
+from tests.guarantees.model.protocol import run_on_moto
 
 LONG = settings(
     max_examples=300, stateful_step_count=80, deadline=None, database=None, suppress_health_check=list(HealthCheck)

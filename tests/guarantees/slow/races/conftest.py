@@ -11,7 +11,7 @@ from dev.local.resources import Clients, create
 from dev.local.template import Template
 from dev.services import AllServices
 from tests.conftest import settings_for
-from tests.guarantees.slow.races.dynamodb_local import CannotRun, DynamoDbLocal, running
+from tests.guarantees.dynamodb_local import CannotRun, DynamoDbLocal, running
 from tests.support.journey import Journey, SetClock
 
 

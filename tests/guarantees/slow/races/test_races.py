@@ -2,9 +2,9 @@
 
 import pytest
 
+from tests.guarantees.dynamodb_local import DynamoDbLocal
 from tests.guarantees.race_rounds import RACES, on_real_time
-from tests.guarantees.racers import racers
-from tests.guarantees.slow.races.dynamodb_local import DynamoDbLocal
+from tests.guarantees.races import racers
 from tests.support.journey import Journey
 
 RACERS, ROUNDS = 8, 1_000

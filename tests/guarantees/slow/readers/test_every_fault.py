@@ -5,6 +5,17 @@ import pytest
 from actions_cache.domain.archive import MergeState
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.events import RunEnd
+from tests.guarantees.faults.environment import (
+    KEY,
+    LONG_PARTS,
+    MANIFEST_READ,
+    PARTS_READ,
+    SHORT_PARTS,
+    download_url,
+    merge_once,
+    merged_content,
+    read,
+)
 from tests.guarantees.faults.kinds import (
     INTERNAL_ERROR,
     MISSING,
@@ -16,19 +27,8 @@ from tests.guarantees.faults.kinds import (
     slow,
     stalls_after,
 )
-from tests.guarantees.faults.scene import (
-    KEY,
-    LONG_PARTS,
-    MANIFEST_READ,
-    PARTS_READ,
-    SHORT_PARTS,
-    download_url,
-    merge_once,
-    merged_content,
-    read,
-)
 from tests.guarantees.faults.store import always, completions, copies, in_turn, part_uploads, reads_of
-from tests.guarantees.faults.storing import one_bit, same, stores
+from tests.guarantees.faults.uploads import one_bit, same, stores
 
 pytest_plugins = ["tests.guarantees.faults.fixtures"]
 

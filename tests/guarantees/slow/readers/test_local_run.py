@@ -4,6 +4,7 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 
 from actions_cache.domain.merge_plan import MIB
+from tests.guarantees.faults.environment import MANIFEST_READ, PARTS_READ, read
 from tests.guarantees.faults.kinds import (
     INTERNAL_ERROR,
     SLOW_DOWN,
@@ -12,9 +13,8 @@ from tests.guarantees.faults.kinds import (
     reset_after,
     stalls_after,
 )
-from tests.guarantees.faults.scene import MANIFEST_READ, PARTS_READ, read
 from tests.guarantees.faults.store import FaultyStore, always, copies, in_turn, reads_of
-from tests.guarantees.faults.storing import one_bit, stores
+from tests.guarantees.faults.uploads import one_bit, stores
 from tests.support.clients.server import running_server
 from tests.support.clients.wire import GO, Job
 

@@ -14,7 +14,7 @@ from actions_cache.domain import claim
 from actions_cache.domain.entry import Entry
 from actions_cache.domain.errors import AlreadyExists
 from tests.guarantees.race_rounds import RACES, on_real_time
-from tests.guarantees.racers import racers
+from tests.guarantees.races import racers
 from tests.support.journey import Journey, name
 
 RACERS, ROUNDS, PROCESS_ROUNDS = 8, 15, 10

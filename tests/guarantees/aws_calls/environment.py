@@ -46,7 +46,7 @@ from functions.manage import handler as manage
 from functions.merge import handler as merge
 from functions.rotate import handler as rotate
 from tests.conftest import CREDENTIALS, settings_for
-from tests.guarantees.aws_calls.meaner import Meaner, meaner_aws
+from tests.guarantees.aws_calls.faulty_aws import Meaner, meaner_aws
 from tests.guarantees.aws_calls.raw_store import RawStore, raw_store
 from tests.guarantees.soak.audit import audit
 from tests.support import events

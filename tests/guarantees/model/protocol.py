@@ -32,7 +32,7 @@ from dev.local.resources import Clients, create
 from dev.local.template import Template
 from dev.services import AllServices
 from tests.conftest import settings_for
-from tests.guarantees.mortal import Life, make_mortal
+from tests.guarantees.crash_injection import Life, make_mortal
 from tests.support.journey import REPOSITORY, Journey, SetClock, block_ids, name, plenty
 
 KEYS = ("npm", "npm-1")

@@ -20,7 +20,7 @@ from actions_cache.domain.signing import Direction, signed_path
 from actions_cache.domain.timing import SECOND
 from dev.local.emulators import Endpoints
 from dev.local.template import Template
-from tests.guarantees.nobody_elses import FEATURE, OURS, Stage, now, verified_stage
+from tests.guarantees.isolation import FEATURE, OURS, Stage, now, verified_stage
 from tests.support.clients.runtime_token import READ_WRITE
 from tests.support.clients.wire import (
     Reply,

@@ -5,7 +5,7 @@ In process, on moto: one actor at a time, so its writes needn't be atomic. Longe
 
 from hypothesis import HealthCheck, Phase, settings
 
-from tests.guarantees.protocol import run_on_moto
+from tests.guarantees.model.protocol import run_on_moto
 
 QUICK = settings(
     max_examples=6,

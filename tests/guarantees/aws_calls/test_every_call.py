@@ -10,12 +10,12 @@ import pytest
 from dev.local.template import ROOT
 from tests.guarantees.aws_calls.calls import Site, modules_with_http, services, sites
 from tests.guarantees.aws_calls.cells import RAW, Cell, calls_of, chosen, kinds_for, strike, warm_up
+from tests.guarantees.aws_calls.environment import FUNCTIONS, World
+from tests.guarantees.aws_calls.faulty_aws import Call
 from tests.guarantees.aws_calls.kinds import KINDS, SERVICES
-from tests.guarantees.aws_calls.meaner import Call
 from tests.guarantees.aws_calls.page import rows
 from tests.guarantees.aws_calls.raw_store import RAW_KINDS
 from tests.guarantees.aws_calls.steps import STEPS, Step
-from tests.guarantees.aws_calls.world import FUNCTIONS, World
 
 pytestmark = pytest.mark.timeout(900)
 """The first test waits for an entry's whole life, which takes minutes on a busy machine."""

@@ -9,9 +9,9 @@ from actions_cache.aws.dynamodb_items import DUE_SHARDS
 from actions_cache.domain import claim
 from actions_cache.domain.archive import ArchiveState
 from actions_cache.domain.timing import SECOND, SEND_TIMEOUT
+from tests.guarantees.crashes.environment import World, entry_name, wait_until
 from tests.guarantees.crashes.gate import Call, Fault, Gate, Point
-from tests.guarantees.crashes.saving import CONTENT, KEY, PARTS
-from tests.guarantees.crashes.world import World, entry_name, wait_until
+from tests.guarantees.crashes.scenarios import CONTENT, KEY, PARTS
 
 CLEANUP = "cleanup schedule"
 

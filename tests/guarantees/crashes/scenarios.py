@@ -7,8 +7,8 @@ from functools import partial
 from http.client import HTTPException
 
 from actions_cache.domain.timing import SECOND
+from tests.guarantees.crashes.environment import Watch, World
 from tests.guarantees.crashes.gate import Call, Gate, Point
-from tests.guarantees.crashes.world import Watch, World
 from tests.support.clients.wire import Job, Reply, put_block, put_block_list, random_block_id
 
 KEY = "npm-1"

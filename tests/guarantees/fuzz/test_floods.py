@@ -14,7 +14,7 @@ import pytest
 
 from tests.guarantees.fuzz.properties import Target
 from tests.guarantees.fuzz.raw import ANSWER_SECONDS, Heard, exchange, request
-from tests.guarantees.fuzz.targets import errors_logged
+from tests.guarantees.fuzz.target import errors_logged
 from tests.integration.local_run.local_run import LocalRun
 from tests.support.clients.runtime_token import ac_claim, runtime_token
 from tests.support.clients.wire import (

@@ -19,7 +19,7 @@ from actions_cache.management_services import ManagementServices
 from dev.local.emulators import Endpoints
 from dev.local.template import Template
 from functions.api.proto.cache_pb2 import CreateCacheEntryRequest, CreateCacheEntryResponse
-from tests.guarantees.nobody_elses import (
+from tests.guarantees.isolation import (
     ELSEWHERE,
     FEATURE,
     MAIN,
