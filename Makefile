@@ -12,7 +12,7 @@ HERE = $(subst aarch64,arm64,$(shell uname -m))
 NODE_PACKAGES = $(addsuffix /node_modules/.ready,tests/support/clients tests/integration/edge tests/e2e/page)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo token deploy try-on-aws verify-deployment cli cost test test-deploy test-rie sam-local test-sam-local test-slow proofs soak \
+.PHONY: help run demo token deploy try-on-aws verify-deployment cli cost test test-deploy test-rie sam-local test-sam-local test-slow test-long soak \
 	bench bench-delivery check lint built-here build release validate doctor doctor-file clients-page screenshots recording edge lock generate clean
 
 help: ## Lists the targets
@@ -126,8 +126,8 @@ test-slow: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Streaming unde
 
 check: lint test ## Runs lint and test: everything but what needs Python 3.12
 
-proofs: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## The slowest proofs of the promises: races, models, kills, readers
-	@$(RUN) -m pytest tests/guarantees/slow
+test-long: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## The guarantees at full size: races, models, crashes, readers; over an hour
+	@$(RUN) -m pytest tests/guarantees --long
 
 soak: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Mixed work of CLIENTS=32 for SECONDS=900, every byte and the bucket checked
 	@$(RUN) -m tests.guarantees.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CLIENTS),--clients $(CLIENTS))

@@ -1,4 +1,4 @@
-"""Workers that die at a chosen call to the outside: before it takes effect, or after it and before its answer."""
+"""Adapters that crash their caller at a chosen call: before it takes effect, or after it and before its answer."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,64 +9,70 @@ from typing import Any
 from dev.services import AllServices
 
 
-class Died(BaseException):
-    """No handler of the product's runs any more: each further call of the dead one dies too."""
+class Crashed(BaseException):
+    """Raised by each call of a crashed process, so that no handler of the product gets anything done any more."""
 
 
 @dataclass
-class Life:
+class Crashes:
+    """Counts the calls of a simulated process."""
+
     calls_left: int | None = None
-    """None: it lives on."""
+    """None if the process never crashes."""
     takes_effect: bool = False
-    is_over: bool = False
+    has_crashed: bool = False
 
     def __post_init__(self) -> None:
         self._lock = Lock()
 
     def call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         with self._lock:
-            if self.is_over:
-                raise Died
+            if self.has_crashed:
+                raise Crashed
             if self.calls_left is not None:
                 self.calls_left -= 1
-                self.is_over = self.calls_left < 0
-            dies = self.is_over
-        if dies and not self.takes_effect:
-            raise Died
+                self.has_crashed = self.calls_left < 0
+            crashes = self.has_crashed
+        if crashes and not self.takes_effect:
+            raise Crashed
         result = method(*args, **kwargs)
-        if dies:
-            raise Died
+        if crashes:
+            raise Crashed
         return result
 
+    def crash(self) -> None:
+        self.has_crashed = True
+        raise Crashed
+
     @contextmanager
-    def of(self, calls: int | None, *, takes_effect: bool) -> Iterator[None]:
-        """The block dies at call number `calls`, counted from 0."""
-        self.calls_left, self.takes_effect, self.is_over = calls, takes_effect, False
+    def at(self, call: int | None, *, takes_effect: bool = False) -> Iterator[None]:
+        """Crash the block at this call, counted from 0, and end it quietly."""
+        self.calls_left, self.takes_effect, self.has_crashed = call, takes_effect, False
         try:
             yield
-        except Died:
+        except Crashed:
             pass
         finally:
-            self.calls_left, self.is_over = None, False
+            self.calls_left, self.has_crashed = None, False
 
 
-class Mortal:
-    """An adapter whose every call is counted."""
-
-    def __init__(self, adapter: Any, life: Life) -> None:
+class CrashingAdapter:
+    def __init__(self, adapter: Any, crashes: Crashes) -> None:
         self._adapter = adapter
-        self._life = life
+        self._crashes = crashes
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._adapter, name)
+        if name.startswith("_"):
+            return method  # what tests look at is no call
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            return self._life.call(method, *args, **kwargs)
+            return self._crashes.call(method, *args, **kwargs)
 
         return call
 
 
-def make_mortal(services: AllServices, life: Life) -> None:
-    """Before any use case is made of it."""
+def inject_crashes(services: AllServices, crashes: Crashes) -> None:
+    """Wrap the adapters of a control plane that no use case was made of yet."""
     for adapter in ("table", "repositories", "bucket", "queue"):
-        services.__dict__[adapter] = Mortal(getattr(services, adapter), life)
+        services.__dict__[adapter] = CrashingAdapter(getattr(services, adapter), crashes)

@@ -1,6 +1,6 @@
-"""What the proofs of isolation ask: all of a request's way, on real engines, with tokens whose signatures are checked.
+"""Serves the whole way of a request on real emulators, with tokens whose signatures are verified.
 
-The edge's functions, the API and the download function; nothing between client and engines is left out.
+That is the edge's functions, the API and the download function: nothing between client and emulators is left out.
 """
 
 import time
@@ -38,16 +38,16 @@ from tests.support.serving import served
 from tests.unit.local.test_edge import KnownValues
 
 OURS, THEIRS, ELSEWHERE = "42", "43", "42 of another issuer"
-NOT_MEANT = "43"
-"""A repository of the other issuer: its tokens are good, but the server isn't for its jobs."""
+NOT_ADMITTED = "43"
+"""A repository of the other issuer. Its tokens are good, but the server doesn't admit its jobs."""
 REPOSITORIES = (OURS, THEIRS, ELSEWHERE)
 FEATURE, MAIN, PULL = "refs/heads/feature", "refs/heads/main", "refs/pull/7/merge"
 PLAIN = "curl"
-"""Of a client that nothing is known of, so that its URLs are ours and name their archive."""
+"""User agent of an unknown client, whose URLs lead to the server and name their archive."""
 
 
 @dataclass
-class Stage:
+class VerifiedServer:
     """Runs a server that trusts the tokens of `issuer` and of `other`, which has repositories with the same ids.
 
     It admits all jobs of the first, and those of one repository of the second.
@@ -61,7 +61,7 @@ class Stage:
     _numbers: Any = field(default_factory=count)
 
     def job(self, repository: str, *scopes: tuple[str, int], **claims: object) -> Job:
-        """A job of a good token, but for what the claims say."""
+        """Return a job with a good token, changed by these claims."""
         issuer, repository_id = self._named(repository)
         named: dict[str, Any] = {"repository_id": repository_id, "ac": ac_claim(scopes), **claims}
         token = issuer.sign(**named)
@@ -71,10 +71,10 @@ class Stage:
         return f"key {next(self._numbers):05d}."
 
     def everything(self) -> tuple[Any, ...]:
-        """What stands in tables and bucket."""
+        """Return all that tables and bucket hold."""
         table = self.services.table
         items = [model.scan() for model in (table._archives, table._entries, table._reservations)]
-        rows = [sorted(repr(sorted(item.attribute_values.items())) for item in all_of) for all_of in items]
+        rows = [sorted(repr(sorted(item.attribute_values.items())) for item in table_items) for table_items in items]
         return (*rows, sorted((part.key, part.etag) for part in self.services.bucket.list("")))
 
     def archive_of(self, repository: str, scope: str, key: str) -> str | None:
@@ -90,8 +90,8 @@ class Stage:
 
 
 @contextmanager
-def verified_stage(template: Template, endpoints: Endpoints, session: boto3.Session) -> Iterator[Stage]:
-    """With resources and issuers of its own."""
+def verified_server(template: Template, endpoints: Endpoints, session: boto3.Session) -> Iterator[VerifiedServer]:
+    """Serve with resources and issuers of its own."""
     with running_issuer() as issuer, running_issuer("/_services/token") as other, pytest.MonkeyPatch.context() as patch:
         for variable, value in endpoints.environment().items():
             patch.setenv(variable, value)
@@ -116,9 +116,9 @@ def verified_stage(template: Template, endpoints: Endpoints, session: boto3.Sess
         behind = Gateway.of(template, apps)
         edge = Edge(Distribution.of(template), EdgeRuntime(), known, BucketOrigin(signer), behind)
         with served(edge, lifespan="on") as url:
-            yield Stage(url, services, issuer, other, Journey(services, clock, clients.s3, clients.sqs))
+            yield VerifiedServer(url, services, issuer, other, Journey(services, clock, clients.s3, clients.sqs))
 
 
 def now() -> Millis:
-    """The edge's own clock is the machine's."""
+    """Return the machine's time, which is the edge's too."""
     return int(time.time()) * SECOND

@@ -1,78 +1,55 @@
-"""Processes that do the same thing at the same moment, round after round: as Lambda's, they share nothing but AWS."""
+"""Races between processes, for any table emulator whose conditional writes are atomic; moto's aren't.
+
+Like Lambda's, the processes share nothing but AWS. They start each round together, all with the same task.
+"""
 
 import multiprocessing
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
 from actions_cache.archives import transition
 from actions_cache.domain import claim
-from actions_cache.domain.archive import Archive, Commit, Part, committed, reserved, stored
+from actions_cache.domain.archive import Archive, Commit, Merge, MergeState, Part, committed, reserved, stored
 from actions_cache.domain.entry import EntryName
 from actions_cache.domain.errors import AlreadyExists
 from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.settings import Settings
+from actions_cache.system import SystemClock
 from dev.services import AllServices
-from tests.support.journey import Journey
+from tests.support.journey import Journey, name
 
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 
 
 class Barrier(Protocol):
     def wait(self, timeout: float) -> int: ...
 
 
-Deed = Callable[..., Any]
-"""Takes a AllServices, the racer's number and the round's arguments. True if it won."""
-
-
-def claims(services: AllServices, _racer: int, archive_id: str) -> bool:
-    return services.claim_merge(archive_id)
-
-
-def starts(services: AllServices, racer: int, archive_id: str, claim_token: str) -> bool:
-    """What MergeArchive does first with a message."""
-    run = f"run {racer}"
-    now, lifetimes, attempts = services.clock.now(), services.lifetimes, services.settings.merge_attempts
-    return bool(
-        transition(
-            services.table, archive_id, lambda seen: claim.started(seen, claim_token, run, now, lifetimes, attempts)
-        )
-    )
-
-
-def publishes(services: AllServices, racer: int, archive_id: str) -> bool:
-    """What MergeArchive does last; each racer has a run and a merged object of its own."""
-    run = f"run {racer}"
-    merged = Part(ArchiveKeys(archive_id).merged(run), 2, run)
-    return bool(
-        transition(services.table, archive_id, lambda seen: claim.published(seen, run, merged, services.clock.now()))
-    )
-
-
-def reserves(services: AllServices, _racer: int, name: EntryName) -> bool:
-    try:
-        services.reserve(name)
-    except AlreadyExists:
-        return False
-    return True
+Task = Callable[..., bool]
+"""Takes a AllServices, the racer's number and the round's arguments, and returns whether this racer won."""
 
 
 @dataclass(frozen=True)
 class Racers:
-    lines: list[Connection]
+    pipes: list[Connection]
 
-    def race(self, deed: Deed, *arguments: Any) -> list[int]:
-        """Who won, by their numbers. What one raises is raised here."""
-        for line in self.lines:
-            line.send((deed, arguments))
+    def race(self, task: Task, *arguments: Any) -> list[int]:
+        """Return the winners' numbers.
+
+        Raises:
+            RuntimeError: A racer raised an exception.
+        """
+        for pipe in self.pipes:
+            pipe.send((task, arguments))
         answers = []
-        for line in self.lines:
-            assert line.poll(PATIENCE_SECONDS), "a racer doesn't answer"
-            answers.append(line.recv())
+        for pipe in self.pipes:
+            assert pipe.poll(TIMEOUT_SECONDS), "a racer doesn't answer"
+            answers.append(pipe.recv())
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
@@ -81,22 +58,22 @@ class Racers:
 
 @contextmanager
 def racers(number: int, settings: Settings, environment: Mapping[str, str]) -> Iterator[Racers]:
-    """Live until the block ends. Spawned, not forked: no socket or random state is shared."""
+    """Run racers until the block ends. They are spawned, not forked, so that they share no socket or random state."""
     context = multiprocessing.get_context("spawn")
-    together = context.Barrier(number)
-    lines, processes = [], []
+    barrier = context.Barrier(number)
+    pipes, processes = [], []
     for racer in range(number):
         ours, theirs = context.Pipe()
-        process = context.Process(target=_run, args=(racer, theirs, together, settings, dict(environment)), daemon=True)
+        process = context.Process(target=_run, args=(racer, theirs, barrier, settings, dict(environment)), daemon=True)
         process.start()
         theirs.close()
-        lines.append(ours)
+        pipes.append(ours)
         processes.append(process)
     try:
-        yield Racers(lines)
+        yield Racers(pipes)
     finally:
-        for line in lines:
-            line.close()
+        for pipe in pipes:
+            pipe.close()
         for process in processes:
             process.join(10)
             if process.is_alive():
@@ -104,23 +81,116 @@ def racers(number: int, settings: Settings, environment: Mapping[str, str]) -> I
                 process.join()
 
 
-def _run(racer: int, line: Connection, together: Barrier, settings: Settings, environment: dict[str, str]) -> None:
+def _run(racer: int, pipe: Connection, barrier: Barrier, settings: Settings, environment: dict[str, str]) -> None:
     os.environ.update(environment)
     services = AllServices(settings)
     while True:
         try:
-            deed, arguments = line.recv()
+            task, arguments = pipe.recv()
         except EOFError:
             return
         try:
-            together.wait(PATIENCE_SECONDS)
-            line.send(deed(services, racer, *arguments))
-        except Exception as error:  # noqa: BLE001 - the other end raises it
-            line.send(RuntimeError(repr(error)))
+            barrier.wait(TIMEOUT_SECONDS)
+            pipe.send(task(services, racer, *arguments))
+        except Exception as error:  # noqa: BLE001 - raised at the other end
+            pipe.send(RuntimeError(repr(error)))
 
 
-def save_without_bytes(journey: Journey, entry_name: EntryName) -> Archive:
-    """An entry of two parts that nobody has claimed, in two writes."""
+# ------------------------------------------------------------------ tasks
+
+
+def claims(services: AllServices, _racer: int, archive_id: str) -> bool:
+    return services.claim_merge(archive_id)
+
+
+def starts(services: AllServices, racer: int, archive_id: str, claim_token: str) -> bool:
+    """Do what MergeArchive does first with a message."""
+    run, now, attempts = f"run {racer}", services.clock.now(), services.settings.merge_attempts
+
+    def start(seen: Archive) -> Archive | None:
+        return claim.started(seen, claim_token, run, now, services.lifetimes, attempts)
+
+    return transition(services.table, archive_id, start) is not None
+
+
+def publishes(services: AllServices, racer: int, archive_id: str) -> bool:
+    """Do what MergeArchive does last; each racer has a run and a merged object of its own."""
+    run, now = f"run {racer}", services.clock.now()
+    merged = Part(ArchiveKeys(archive_id).merged(run), 2, run)
+    return transition(services.table, archive_id, lambda seen: claim.published(seen, run, merged, now)) is not None
+
+
+def reserves(services: AllServices, _racer: int, entry_name: EntryName) -> bool:
+    try:
+        services.reserve(entry_name)
+    except AlreadyExists:
+        return False
+    return True
+
+
+# ------------------------------------------------------------------ races
+
+
+def on_real_time(journey: Journey) -> Journey:
+    """Return the same driver with the system's clock, since the racers share no clock that a test could set."""
+    services = AllServices(journey.services.settings, SystemClock())
+    services.session = journey.services.session
+    return replace(journey, services=services)
+
+
+def race_for_claims(journey: Journey, racers: Racers, rounds: int) -> None:
+    """Check that one racer claims, and that one message is sent."""
+    archives = [_save_without_bytes(journey, name(f"claim-{i}")) for i in range(rounds)]
+    for archive in archives:
+        assert len(racers.race(claims, archive.id)) == 1
+        assert journey.archive(archive.id).merge.state is MergeState.QUEUED
+    assert Counter(message.archive_id for message in journey.messages()) == {archive.id: 1 for archive in archives}
+
+
+def race_for_runs(journey: Journey, racers: Racers, rounds: int) -> None:
+    """Check that of one message's deliveries one starts a run, and that the table names that run."""
+    for i in range(rounds):
+        archive = _claimed(journey, f"run-{i}", Merge(state=MergeState.QUEUED))
+        [winner] = racers.race(starts, archive.id, "claim")
+        merge = journey.archive(archive.id).merge
+        assert (merge.state, merge.run_token, merge.attempts) == (MergeState.RUNNING, f"run {winner}", 1)
+
+
+def race_to_publish(journey: Journey, racers: Racers, rounds: int) -> None:
+    """Check that of all runs the current one alone publishes, and that its object stays."""
+    for i in range(rounds):
+        current = i % len(racers.pipes)
+        running = Merge(state=MergeState.RUNNING, run_token=f"run {current}")
+        archive = _claimed(journey, f"publish-{i}", running)
+        assert racers.race(publishes, archive.id) == [current]
+        assert journey.archive(archive.id).object.etag == f"run {current}"
+
+
+def race_for_keys(journey: Journey, racers: Racers, rounds: int) -> None:
+    """Check that one racer reserves a key."""
+    for i in range(rounds):
+        assert len(racers.race(reserves, name(f"key-{i}"))) == 1
+
+
+RACES = {
+    "claim": race_for_claims,
+    "start of a run": race_for_runs,
+    "publication": race_to_publish,
+    "reservation": race_for_keys,
+}
+
+
+def _claimed(journey: Journey, key: str, merge: Merge) -> Archive:
+    """Save an entry, and put its merge into this state of the claim "claim"."""
+    archive, now = _save_without_bytes(journey, name(key)), journey.services.clock.now()
+    assert claim.needs_merge(archive)
+    lease_until = now + 10**6 if merge.state is MergeState.RUNNING else 0
+    merge = replace(merge, claim_token="claim", claimed_at=now, sent_at=now, lease_until=lease_until)
+    return journey.services.table.replace_archive(archive, replace(archive, merge=merge))
+
+
+def _save_without_bytes(journey: Journey, entry_name: EntryName) -> Archive:
+    """Save an entry of two parts, in two writes, whose merge nobody has claimed."""
     services, now = journey.services, journey.services.clock.now()
     archive = reserved(services.tokens.new(), entry_name, now, services.lifetimes)
     services.table.reserve(archive, now)

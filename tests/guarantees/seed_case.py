@@ -1,7 +1,7 @@
-"""The case that this project came from, as one scenario that a test can run against any variant.
+"""The case that this project came from, as a scenario that a test can run against any variant.
 
-Eight readers start together on an unmerged entry of thirteen parts, while its merge stands half-way. Seven read as
-fast as they can; the eighth dawdles until the merge has ended.
+Eight readers start together on an unmerged entry of thirteen parts, while its merge is half-way. Seven read as fast as
+they can; the eighth dawdles until the merge has ended.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ Merge = Callable[[MergeMessage, Callable[[], int]], RunEnd]
 
 @dataclass
 class HalfWay:
-    """The bucket as the merge sees it: copies stop half-way until they may go on."""
+    """Wraps the merge's bucket, whose copies stop half-way until they may go on."""
 
     bucket: Any
     reached: threading.Event = field(default_factory=threading.Event)
@@ -62,10 +62,14 @@ class SeedCase:
     journey: Journey
     break_merge: Callable[[Merge, Journey], Merge] = lambda merge, _: merge
     break_reader: Callable[[PartReader, HalfWay], PartReader] = lambda reader, _: reader
-    patience_seconds: float = 60
+    timeout_seconds: float = 60
 
     def run(self) -> None:
-        """Raises: AssertionError: naming the promise that was broken."""
+        """Run the scenario.
+
+        Raises:
+            AssertionError: A guarantee, which the message names, is broken.
+        """
         journey = self.journey
         half_way = HalfWay(journey.services.bucket)
         merge = self.break_merge(replace(journey.services.merge, bucket=half_way), journey)
@@ -88,13 +92,14 @@ class SeedCase:
                 ]
                 self._assert_fast_readers_did_not_wait(readers[1:], entry.archive_id)
                 half_way.may_go_on.set()
-                outcomes = {one.result(60) for one in merges}
-                assert outcomes == {RunEnd.MERGED, RunEnd.NOT_OURS}, f"not a single merge: {outcomes}"
-                assert half_way.completed == 1, f"{half_way.completed} merges were completed"
+                outcomes = {future.result(60) for future in merges}
+                assert outcomes == {RunEnd.MERGED, RunEnd.NOT_OURS}, f"single merge: {outcomes}"
+                assert half_way.completed == 1, f"single merge: {half_way.completed} merges were completed"
                 left = [key for key in journey.keys(entry.archive_id) if key.startswith("parts/")]
-                assert left == parts, f"{len(parts) - len(left)} parts were gone when the merge ended"
+                assert left == parts, f"readers cut off: {len(parts) - len(left)} parts were gone when the merge ended"
                 merge_ended.set()
-                assert {one.result(60) for one in readers} == {digest(CONTENT)}, "a reader got other bytes"
+                digests = {future.result(60) for future in readers}
+                assert digests == {digest(CONTENT)}, "right bytes: a reader got others"
             finally:
                 half_way.may_go_on.set()
                 merge_ended.set()
@@ -120,9 +125,9 @@ class SeedCase:
         return sha.hexdigest()
 
     def _assert_fast_readers_did_not_wait(self, fast: Sequence[Future[str]], archive_id: str) -> None:
-        ended, waiting = wait(fast, timeout=self.patience_seconds)
-        assert not waiting, f"{len(waiting)} readers waited for the merge"
-        assert {one.result() for one in ended} == {digest(CONTENT)}
+        ended, waiting = wait(fast, timeout=self.timeout_seconds)
+        assert not waiting, f"full speed: {len(waiting)} readers waited for the merge"
+        assert {future.result() for future in ended} == {digest(CONTENT)}
         assert self.journey.archive(archive_id).merge.state is MergeState.RUNNING
 
     def _assert_merged_entry_restores(self) -> None:
@@ -138,7 +143,7 @@ def digest(content: bytes) -> str:
 
 
 def deletes_parts_inline(merge: Merge, journey: Journey) -> Merge:
-    """The peer's second defect."""
+    """Put the second defect of github-actions-cache-server into a merge."""
 
     def broken(message: MergeMessage, remaining: Callable[[], int]) -> RunEnd:
         outcome = merge(message, remaining)
@@ -152,7 +157,7 @@ def deletes_parts_inline(merge: Merge, journey: Journey) -> Merge:
 
 @dataclass
 class FedByTheMerge:
-    """The peer's first defect: a part's bytes reach readers only as the merge gets to them."""
+    """Has the first defect of github-actions-cache-server: parts reach readers only as the merge gets to them."""
 
     reader: PartReader
     half_way: HalfWay

@@ -1,31 +1,32 @@
-"""A server killed at a write of a save leaves its entry whole or not at all, and asking again succeeds.
+"""All or nothing: a server that crashes in a save leaves its entry whole or not at all, and asking again succeeds.
 
-A sample; tests/guarantees/slow/crashes strikes at every call.
+With `--long` it crashes at every call.
 """
 
-from tests.guarantees.crashes.environment import World
-from tests.guarantees.crashes.gate import Call, Fault, Point
-from tests.guarantees.crashes.scenarios import save
+import pytest
 
-pytest_plugins = ["tests.guarantees.crashes.fixtures"]
+from tests.guarantees.crashes.environment import CrashEnvironment
+from tests.guarantees.crashes.gate import Call, Fault, Point, points
+from tests.guarantees.crashes.scenarios import save
 
 RESERVE = Call("TransactWriteItems", 1)
 MANIFEST = Call("PutObject", 4)
-"""After the three parts."""
+"""Comes after the three parts."""
 FINALIZE = Call("TransactWriteItems", 2)
 
+WAS_VISIBLE = {
+    Point(Fault.CRASH_AFTER, RESERVE): False,
+    Point(Fault.CRASH_BEFORE, FINALIZE): False,
+    Point(Fault.CRASH_AFTER, FINALIZE): True,
+}
+"""Whether the entry is visible after the crash, before anybody asks again."""
 
-def test_a_finalize_killed_before_its_transaction_saved_nothing_and_succeeds_when_asked_again(world: World):
-    assert save(world, Point(Fault.DIES_BEFORE, FINALIZE)).was_visible is False
-
-
-def test_a_finalize_killed_after_its_transaction_saved_all_and_succeeds_when_asked_again(world: World):
-    assert save(world, Point(Fault.DIES_AFTER, FINALIZE)).was_visible is True
-
-
-def test_a_reservation_whose_answer_nobody_saw_holds_its_key_until_it_expires_and_no_longer(world: World):
-    assert save(world, Point(Fault.DIES_AFTER, RESERVE)).was_visible is False
+SAMPLE = [*WAS_VISIBLE, Point(Fault.ANSWER_LOST, MANIFEST)]
 
 
-def test_a_block_list_succeeds_though_the_answer_to_its_manifest_was_lost(world: World):
-    save(world, Point(Fault.ANSWER_LOST, MANIFEST))
+def test_crashed_save_is_whole_or_absent(environment: CrashEnvironment, subtests: pytest.Subtests, is_long: bool):
+    for point in points(save(environment, None).calls) if is_long else SAMPLE:
+        environment.empty()
+        with subtests.test(str(point)):
+            saved = save(environment, point)
+            assert saved.was_visible is WAS_VISIBLE.get(point, saved.was_visible)

@@ -1,6 +1,6 @@
-"""Isolation: a signed URL is good for what it was signed for: one archive or object, one direction, and a while.
+"""Isolation: a signed URL is good for one archive or object, one direction, and a while.
 
-Tokens: test_nobody_elses.py.
+Tokens have tests of their own: test_isolation.py.
 """
 
 import string
@@ -11,16 +11,13 @@ from itertools import product
 from typing import cast
 from urllib.parse import urlsplit
 
-import boto3
 import pytest
 
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.signing import Direction, signed_path
 from actions_cache.domain.timing import SECOND
-from dev.local.emulators import Endpoints
-from dev.local.template import Template
-from tests.guarantees.isolation import FEATURE, OURS, Stage, now, verified_stage
+from tests.guarantees.isolation import FEATURE, OURS, VerifiedServer
 from tests.support.clients.runtime_token import READ_WRITE
 from tests.support.clients.wire import (
     Reply,
@@ -34,21 +31,9 @@ from tests.support.clients.wire import (
 from tests.support.journey import block_ids
 
 
-@pytest.fixture(scope="module")
-def world(template: Template, endpoints: Endpoints, engine_session: boto3.Session) -> Iterator[Stage]:
-    with verified_stage(template, endpoints, engine_session) as stage:
-        yield stage
-
-
-@pytest.fixture
-def stage(world: Stage) -> Stage:
-    world.journey.clock.at = now()
-    return world
-
-
 @dataclass(frozen=True)
 class Signed:
-    """A URL for each direction; two archives of each kind, so that one's signature can be tried on the other."""
+    """Holds URLs for each direction, of two archives each, so that one's signature can be tried on the other."""
 
     uploads: tuple[str, str]
     downloads: tuple[str, str]
@@ -56,21 +41,17 @@ class Signed:
 
     @property
     def by_direction(self) -> dict[Direction, tuple[str, str]]:
-        return {
-            Direction.UPLOAD: self.uploads,
-            Direction.DOWNLOAD: self.downloads,
-            Direction.OBJECT: self.objects,
-        }
+        return {Direction.UPLOAD: self.uploads, Direction.DOWNLOAD: self.downloads, Direction.OBJECT: self.objects}
 
 
 @pytest.fixture
-def signed(stage: Stage) -> Signed:
-    """Open uploads, archives in parts, and archives of one object."""
-    job = stage.job(OURS, (FEATURE, READ_WRITE))
+def signed(server: VerifiedServer) -> Signed:
+    """Make open uploads, archives in parts, and archives of one object."""
+    job = server.job(OURS, (FEATURE, READ_WRITE))
     uploads, downloads, objects = [], [], []
     for _ in range(2):
-        uploads.append(job.reserve(stage.new_key()))
-        in_parts, whole = stage.new_key(), stage.new_key()
+        uploads.append(job.reserve(server.new_key()))
+        in_parts, whole = server.new_key(), server.new_key()
         job.save(in_parts, b"first part", b"second part")
         job.save(whole, b"one object")
         downloads.append(job.download_url(in_parts))
@@ -92,7 +73,12 @@ def _with(url: str, *, path: str | None = None, se: str | None = None, sig: str 
 
 
 def _altered(url: str, other: str) -> Iterator[tuple[str, str]]:
-    """Args: other: a good URL of the same direction for another archive."""
+    """Yield altered URLs.
+
+    Args:
+        url: A good URL.
+        other: A good URL of the same direction for another archive.
+    """
     parts = urlsplit(url)
     se, sig = (pair.partition("=")[2] for pair in parts.query.split("&"))
     for at in (0, len(sig) // 2, len(sig) - 1):
@@ -118,7 +104,7 @@ def _altered(url: str, other: str) -> Iterator[tuple[str, str]]:
 
 
 def _spelled_otherwise(url: str) -> Iterator[str]:
-    """With its own signature whole. Edge and API may read these differently, or not at all."""
+    """Yield spellings with the signature whole, which edge and API may read differently, or not at all."""
     path, _, query = url.partition("?")
     yield f"{path}?sig=A&{query}"
     yield f"{path}?se=9999999999&{query}"
@@ -147,88 +133,89 @@ ALLOWED = {
 }
 
 
-def test_a_good_url_opens_its_own_direction_and_no_other(stage: Stage, signed: Signed):
+def test_good_url_opens_its_own_direction_alone(server: VerifiedServer, signed: Signed):
     for direction, (url, _) in signed.by_direction.items():
-        opened = {what for what, reply in _attempts(url) if reply.status < 400}
+        opened = {attempt for attempt, reply in _attempts(url) if reply.status < 400}
         # An empty block list is a good one; only for uploads it's of any use.
         assert opened - {"PUT block list"} == ALLOWED[direction], direction
         assert ("PUT block list" in opened) is (direction is Direction.UPLOAD)
 
 
-def test_an_altered_url_opens_nothing_and_changes_nothing(stage: Stage, signed: Signed):
-    before = stage.everything()
+def test_altered_url_opens_and_changes_nothing(server: VerifiedServer, signed: Signed):
+    before = server.everything()
     opened = []
     for direction, (url, other) in signed.by_direction.items():
         for alteration, altered in _altered(url, other):
-            for what, reply in _attempts(altered):
+            for attempt, reply in _attempts(altered):
                 if reply.status < 400 or reply.status >= 500:
-                    opened.append((str(direction), alteration, what, reply.status))
+                    opened.append((str(direction), alteration, attempt, reply.status))
     assert not opened, "\n".join(map(str, opened))
-    assert stage.everything() == before
+    assert server.everything() == before
 
 
-def test_another_spelling_of_a_good_url_opens_no_more_than_it(stage: Stage, signed: Signed):
+def test_other_spelling_of_a_url_opens_no_more_than_it(server: VerifiedServer, signed: Signed):
     opened = []
     for direction, (url, _) in signed.by_direction.items():
         for spelling in _spelled_otherwise(url):
-            for what, reply in _attempts(spelling):
-                may_open = what in ALLOWED[direction] or (direction is Direction.UPLOAD and what == "PUT block list")
+            for attempt, reply in _attempts(spelling):
+                is_list = direction is Direction.UPLOAD and attempt == "PUT block list"
+                may_open = attempt in ALLOWED[direction] or is_list
                 if reply.status >= 500 or (reply.status < 400 and not may_open):
-                    opened.append((spelling, what, reply.status))
+                    opened.append((spelling, attempt, reply.status))
     assert not opened, "\n".join(map(str, opened))
 
 
-def test_a_url_signed_for_one_direction_or_subject_is_no_good_for_another(stage: Stage, signed: Signed):
-    """Each path that there is, with each good signature that isn't its own."""
-    before = stage.everything()
+def test_signature_is_good_for_no_other_path(server: VerifiedServer, signed: Signed):
+    """Each path is tried with each good signature that isn't its own."""
+    before = server.everything()
     urls = [url for pair in signed.by_direction.values() for url in pair]
-    paths = sorted({url.partition("?")[0] for url in (*urls, *_other_objects(stage, signed))})
+    paths = sorted({url.partition("?")[0] for url in (*urls, *_other_objects(server, signed))})
     opened = []
     for path, signed_as in product(paths, urls):
         good_path, _, signature = signed_as.partition("?")
         if path == good_path:
             continue
-        for what, reply in _attempts(f"{path}?{signature}"):
+        for attempt, reply in _attempts(f"{path}?{signature}"):
             if reply.status not in (403, 404, 405):
-                opened.append((path, signed_as, what, reply.status))
+                opened.append((path, signed_as, attempt, reply.status))
     assert not opened, "\n".join(map(str, opened))
-    assert stage.everything() == before
+    assert server.everything() == before
 
 
-def _other_objects(stage: Stage, signed: Signed) -> Iterator[str]:
-    """Object URLs that nobody was given: parts, a manifest, another size, the other directions' archives."""
+def _other_objects(server: VerifiedServer, signed: Signed) -> Iterator[str]:
+    """Yield object URLs that nobody was given: parts, a manifest, another size, the other directions' archives."""
     for url in (*signed.downloads, *signed.objects):
         archive_id = next(part for part in urlsplit(url).path.split("/") if len(part) == 32)
-        for part in stage.services.bucket.list(ArchiveKeys(archive_id).prefix):
-            yield f"{stage.url}/blobs/object/{part.size}/{part.key.removeprefix('archives/')}"
-            yield f"{stage.url}/blobs/object/{part.size + 1}/{part.key.removeprefix('archives/')}"
+        for part in server.services.bucket.list(ArchiveKeys(archive_id).prefix):
+            yield f"{server.url}/blobs/object/{part.size}/{part.key.removeprefix('archives/')}"
+            yield f"{server.url}/blobs/object/{part.size + 1}/{part.key.removeprefix('archives/')}"
     for url in (*signed.uploads, *signed.downloads):
         archive_id = urlsplit(url).path.rpartition("/")[2]
-        yield f"{stage.url}/blobs/upload/{archive_id}"
-        yield f"{stage.url}/blobs/download/{archive_id}"
+        yield f"{server.url}/blobs/upload/{archive_id}"
+        yield f"{server.url}/blobs/download/{archive_id}"
 
 
 @pytest.mark.parametrize("seconds_ago", [0, 1, 3600])
-def test_an_expired_url_opens_nothing(stage: Stage, signed: Signed, seconds_ago: int):
-    before, [secret, *_] = stage.everything(), stage.services.urls.secrets.current()
+def test_expired_url_opens_nothing(server: VerifiedServer, signed: Signed, seconds_ago: int):
+    before, [secret, *_] = server.everything(), server.services.urls.secrets.current()
     expired = int(time.time() - seconds_ago) * SECOND
-    stage.journey.clock.at = max(stage.journey.clock.at, expired)
+    server.journey.clock.at = max(server.journey.clock.at, expired)
     for direction, (url, _) in signed.by_direction.items():
         subject = urlsplit(url).path.removeprefix(f"/blobs/{direction}/")
-        for what, reply in _attempts(stage.url + signed_path(direction, subject, expired, secret)):
-            assert reply.status in (403, 405), (direction, what, reply.status)
-    assert stage.everything() == before
+        for attempt, reply in _attempts(server.url + signed_path(direction, subject, expired, secret)):
+            assert reply.status in (403, 405), (direction, attempt, reply.status)
+    assert server.everything() == before
 
 
 @pytest.mark.parametrize("secret", ["", " ", "another"])
-def test_a_url_of_anybodys_own_making_opens_nothing(stage: Stage, signed: Signed, secret: str):
-    before = stage.everything()
+def test_forged_url_opens_nothing(server: VerifiedServer, signed: Signed, secret: str):
+    before = server.everything()
     for direction, (url, _) in signed.by_direction.items():
         subject = urlsplit(url).path.removeprefix(f"/blobs/{direction}/")
-        forged = stage.url + signed_path(direction, subject, int(time.time() + 600) * SECOND, secret)
-        for what, reply in _attempts(forged):
-            assert reply.status in (403, 405), (direction, what, reply.status)
-    assert stage.everything() == before
+        forged = server.url + signed_path(direction, subject, int(time.time() + 600) * SECOND, secret)
+        for attempt, reply in _attempts(forged):
+            assert reply.status in (403, 405), (direction, attempt, reply.status)
+    assert server.everything() == before
 
 
 # ------------------------------------------------------------------ replays
@@ -247,8 +234,8 @@ def _as_saved(archive: Archive) -> tuple[object, ...]:
 
 
 @pytest.mark.parametrize("blocks", [0, 1, 3])
-def test_an_upload_url_used_again_after_the_commit_changes_nothing(stage: Stage, blocks: int):
-    job, key = stage.job(OURS, (FEATURE, READ_WRITE)), stage.new_key()
+def test_upload_url_changes_nothing_after_the_commit(server: VerifiedServer, blocks: int):
+    job, key = server.job(OURS, (FEATURE, READ_WRITE)), server.new_key()
     url, ids = job.reserve(key), block_ids(blocks)
     pieces = [f"piece {i}".encode() for i in range(blocks)] or [b"blob"]
     if blocks:
@@ -259,23 +246,23 @@ def test_an_upload_url_used_again_after_the_commit_changes_nothing(stage: Stage,
     else:
         assert put_blob(url, pieces[0]).status == 201
     assert job.finalize(key, sum(map(len, pieces))).json["ok"]
-    archive_id = cast("str", stage.archive_of(OURS, FEATURE, key))
-    saved = _as_saved(stage.journey.archive(archive_id))
+    archive_id = cast("str", server.archive_of(OURS, FEATURE, key))
+    saved = _as_saved(server.journey.archive(archive_id))
 
     _replay(url, ids)
 
-    assert _as_saved(stage.journey.archive(archive_id)) == saved
+    assert _as_saved(server.journey.archive(archive_id)) == saved
     assert job.restore(key).body == b"".join(pieces)
     assert job.finalize(key, len(b"replayed")).status == 400 or len(b"replayed") == sum(map(len, pieces))
 
 
-def test_urls_of_a_removed_entry_never_reach_its_successor(stage: Stage):
-    job, key = stage.job(OURS, (FEATURE, READ_WRITE)), stage.new_key()
+def test_urls_of_a_removed_entry_never_reach_its_successor(server: VerifiedServer):
+    job, key = server.job(OURS, (FEATURE, READ_WRITE)), server.new_key()
     old_upload = job.reserve(key)
     assert put_blob(old_upload, b"the old one").status == 201
     assert job.finalize(key, 11).json["ok"]
     old_download = job.download_url(key)
-    assert stage.services.remove_entry(cast("str", stage.archive_of(OURS, FEATURE, key)), lambda _: True)
+    assert server.services.remove_entry(cast("str", server.archive_of(OURS, FEATURE, key)), lambda _: True)
     new_upload = job.reserve(key)
     assert put_blob(new_upload, b"the new one").status == 201
 

@@ -1,119 +1,137 @@
-"""While cleanup runs all the time, no reader loses a byte, whatever its speed and whenever it began.
+"""No reader is cut off: while cleanup runs without a pause, readers of every speed, at every moment, get every byte.
 
-On real engines and sockets. The clock that the lifetimes go by is twenty times as fast as the readers'.
+On real emulators and sockets. In short runs the clock of the lifetimes is twenty times as fast as the readers'. With
+`--long`, a whole local run cleans up each second; the margin for clocks bounds its grace, so one life of an entry takes
+two minutes.
 """
 
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import cycle
+from itertools import cycle, product
+
+import boto3
+import pytest
+import urllib3
 
 from actions_cache.archives import transition
+from actions_cache.domain.archive import MergeState
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.download_services import DownloadServices
+from actions_cache.settings import Settings
 from dev.services import AllServices
 from functions.download.handler import create_app
+from tests.guarantees.faults.environment import KEY, download_url
 from tests.guarantees.faults.slow_reader import Refused, read_at
-from tests.support.clients.wire import GO
+from tests.integration.streaming.local_run import LocalRun, local_run
+from tests.support.clients.wire import GO, Job
 from tests.support.journey import Journey, SetClock, name, plenty
 from tests.support.serving import served
 
-PACE = 20
-PARTS = [random.Random(i).randbytes(6 * MIB) for i in range(2)]
-CONTENT = b"".join(PARTS)
-RATES = [3 * MIB, 6 * MIB, 1000 * MIB]
+BLOCKS = [random.Random(i).randbytes(6 * MIB) for i in range(4)]
+CONTENT, OTHER_CONTENT = b"".join(BLOCKS), b"".join(BLOCKS[::-1])
 
-DOWNLOAD_URL_SECONDS = 40
-LONGEST_STREAM_SECONDS = 140
-"""Seven of the readers' seconds; the slowest takes four."""
+HEADERS: Sequence[Mapping[str, str]] = [{}, {"x-ms-range": "bytes=0-"}]
+UNHURRIED = 1000 * MIB
+"""Bytes a second of a reader that reads as fast as it can."""
 
 
 @dataclass
 class FastClock(SetClock):
+    pace: int = 20
     began: float = field(default_factory=time.monotonic)
 
     def now(self) -> Millis:
-        return self.at + int((time.monotonic() - self.began) * PACE * SECOND)
+        return self.at + int((time.monotonic() - self.began) * self.pace * SECOND)
 
     def sleep(self, seconds: float) -> None:
-        time.sleep(seconds / PACE)
+        time.sleep(seconds / self.pace)
 
 
 @dataclass
-class Scene:
-    """Readers come one after the other, at every moment, until it ends."""
+class Readers:
+    """Starts readers, each of another speed, delay and header than the one before."""
 
-    journey: Journey
-    clock: FastClock
-    server: str
     executor: ThreadPoolExecutor
-    _rates: Iterator[float] = field(default_factory=lambda: cycle(RATES))
-    _kinds: Iterator[tuple[dict[str, str], float]] = field(
-        default_factory=lambda: cycle(
-            [
-                ({}, 0),
-                ({"x-ms-range": "bytes=0-"}, 0),
-                ({}, DOWNLOAD_URL_SECONDS - 10),
-                ({"x-ms-range": "bytes=0-"}, DOWNLOAD_URL_SECONDS - 10),
-            ]
-        )
-    )
+    clock: FastClock
+    kinds: Iterator[tuple[float, float, Mapping[str, str]]]
+    """Bytes a second, seconds from the lookup to the request, and headers."""
+    url_seconds: int
+    """Seconds after which a URL expires."""
+    _reading: list[Future[bytes | None]] = field(default_factory=list)
 
-    def reader(self, key: str) -> "Future[bytes | None]":
-        """Looks up now, and begins now, or when its URL is about to expire."""
-        hit = self.journey.look_up(key, user_agent=GO)
-        assert hit is not None
-        return self.reader_of(hit.url)
-
-    def reader_of(self, url: str) -> "Future[bytes | None]":
-        headers, waits = next(self._kinds)
-        rate = next(self._rates)
-        expires_at = self.clock.now() + DOWNLOAD_URL_SECONDS * SECOND
+    def start(self, url: str) -> None:
+        rate, waits, headers = next(self.kinds)
+        expires_at = self.clock.now() + self.url_seconds * SECOND
 
         def read() -> bytes | None:
             self.clock.sleep(waits)
             try:
-                return read_at(self.server + url, rate, headers)
+                return read_at(url, rate, headers)
             except Refused:
                 # On a busy machine it may begin too late.
                 if self.clock.now() < expires_at:
                     raise
                 return None
 
-        return self.executor.submit(read)
+        self._reading.append(self.executor.submit(read))
 
-    def objects(self, archive_id: str, kind: str) -> list[str]:
-        return [key for key in self.journey.keys(archive_id) if key.startswith(kind)]
+    def check(self, content: bytes) -> int:
+        """Check that all got the content but those that began too late, and return the number of the others."""
+        contents = [got for reading in self._reading if (got := reading.result(60)) is not None]
+        assert all(got == content for got in contents)
+        assert len(contents) > len(self._reading) / 2
+        return len(contents)
+
+
+# ------------------------------------------------------------------ a fast clock
+
+PARTS = BLOCKS[:2]
+PART_CONTENT = b"".join(PARTS)
+RATES = [3 * MIB, 6 * MIB, UNHURRIED]
+URL_SECONDS = 40
+LONGEST_STREAM_SECONDS = 140
+"""Seven of the readers' seconds; the slowest takes four."""
+
+
+@dataclass
+class Server:
+    """Serves downloads by a fast clock, while cleanup runs without a pause."""
+
+    journey: Journey
+    clock: FastClock
+    url: str
+    readers: Readers
+
+    def start_reader(self, key: str) -> None:
+        """Look up now, and begin to read now, or when the URL is about to expire."""
+        hit = self.journey.look_up(key, user_agent=GO)
+        assert hit is not None
+        self.readers.start(self.url + hit.url)
+
+    def has_parts(self, archive_id: str) -> bool:
+        return any(key.startswith("parts/") for key in self.journey.keys(archive_id))
 
 
 @contextmanager
-def scene(on_engines: Journey) -> Iterator[Scene]:
-    """With cleanup at work without a pause."""
+def fast_server(on_engines: Journey) -> Iterator[Server]:
     clock = FastClock()
-    times = {
-        "download_url_seconds": DOWNLOAD_URL_SECONDS,
+    lifetimes = {
+        "download_url_seconds": URL_SECONDS,
         "max_stream_seconds": LONGEST_STREAM_SECONDS,
         "read_ahead_bytes": MIB,
         # Renewed by the readers' time.
         "merge_lease_seconds": 3600,
     }
-    settings = on_engines.services.settings.model_copy(update=times)
-    services = AllServices(settings, clock)
-    # The stream's limit goes by the readers' time.
-    serving = AllServices(
-        settings.model_copy(
-            update={
-                "max_stream_seconds": LONGEST_STREAM_SECONDS // PACE,
-                "parts_grace_seconds": settings.grace_seconds,
-            }
-        ),
-        clock,
-    )
+    settings = on_engines.services.settings.model_copy(update=lifetimes)
+    # The limit of a stream goes by the readers' time.
+    limits = {"max_stream_seconds": LONGEST_STREAM_SECONDS // clock.pace, "parts_grace_seconds": settings.grace_seconds}
+    services, serving = AllServices(settings, clock), AllServices(settings.model_copy(update=limits), clock)
     services.session = serving.session = on_engines.services.session
     journey = replace(on_engines, services=services, clock=clock)
     ended = threading.Event()
@@ -123,62 +141,211 @@ def scene(on_engines: Journey) -> Iterator[Scene]:
             done = journey.clean_up()
             assert "failed" not in done, done
 
-    with served(create_app(DownloadServices(serving))) as server, ThreadPoolExecutor(32) as executor:
+    kinds = zip(cycle(RATES), cycle(product((0, URL_SECONDS - 10), HEADERS)), strict=False)
+    with served(create_app(DownloadServices(serving))) as url, ThreadPoolExecutor(32) as executor:
         cleaning = executor.submit(clean_up_all_the_time)
+        each = ((rate, waits, headers) for rate, (waits, headers) in kinds)
         try:
-            yield Scene(journey, clock, server, executor)
+            yield Server(journey, clock, url, Readers(executor, clock, each, URL_SECONDS))
         finally:
             ended.set()
             cleaning.result(60)
 
 
-def assert_all_read(readers: "list[Future[bytes | None]]") -> None:
-    """But for those that began too late; most must not have."""
-    contents = [content for reader in readers if (content := reader.result(60)) is not None]
-    assert all(content == CONTENT for content in contents)
-    assert len(contents) > len(readers) / 2
-
-
-def test_readers_from_before_the_merge_until_after_the_parts_are_gone_get_every_byte(on_engines):
-    with scene(on_engines) as it:
-        entry = it.journey.save(name("npm"), *PARTS)
-        grace = it.journey.services.lifetimes.grace
-        readers = [it.reader("npm") for _ in range(4)]
-        it.clock.sleep(10)
-        merge = it.executor.submit(it.journey.merge_all)
+def test_readers_around_a_merge_get_every_byte(on_engines: Journey):
+    """They come from before the merge until after the parts are gone."""
+    with fast_server(on_engines) as server:
+        entry = server.journey.save(name("npm"), *PARTS)
+        grace = server.journey.services.lifetimes.grace
+        for _ in range(4):
+            server.start_reader("npm")
+        server.clock.sleep(10)
+        merge = server.readers.executor.submit(server.journey.merge_all)
         seen_at = 0
-        while it.objects(entry.archive_id, "parts/"):
-            seen_at = it.clock.now()
-            readers.append(it.reader("npm"))
-            it.clock.sleep(15)
+        while server.has_parts(entry.archive_id):
+            seen_at = server.clock.now()
+            server.start_reader("npm")
+            server.clock.sleep(15)
         merge.result(60)
-        readers += [it.reader("npm") for _ in range(4)]
-        assert_all_read(readers)
-        archive = it.journey.archive(entry.archive_id)
-        gone_at = it.clock.now()
-        assert gone_at >= archive.merge.ended_at + grace
+        for _ in range(4):
+            server.start_reader("npm")
+        server.readers.check(PART_CONTENT)
+        archive = server.journey.archive(entry.archive_id)
+        assert server.clock.now() >= archive.merge.ended_at + grace
         assert seen_at >= archive.merge.ended_at + grace - 60 * SECOND, "watched closely until the end"
-        assert it.journey.content(entry.archive_id) == CONTENT
+        assert server.journey.content(entry.archive_id) == PART_CONTENT
 
 
-def evict(it: Scene, archive_id: str) -> None:
-    """As if no job had looked it up for long; cleanup does the rest."""
-    aged = transition(it.journey.services.table, archive_id, lambda seen: replace(seen, last_used_at=0))
-    assert aged is not None
-    while it.journey.services.table.entry(aged.name) is not None:
-        it.clock.sleep(1)
-
-
-def test_readers_of_an_entry_that_is_deleted_and_saved_again_or_evicted_get_its_bytes(on_engines):
-    """Each has a URL from before, and begins any time until that expires."""
-    with scene(on_engines) as it:
-        deleted, again, evicted = [it.journey.save(name(key), *PARTS) for key in ("deleted", "again", "evicted")]
-        [_, merging, _] = it.journey.messages()
-        it.journey.services.merge(merging, plenty)
-        readers = [it.reader(entry.name.key) for _ in range(4) for entry in (deleted, again, evicted)]
+def test_readers_of_removed_entries_get_every_byte(on_engines: Journey):
+    """Entries are deleted, deleted and saved again, and evicted. URLs are from before, and begun until they expire."""
+    with fast_server(on_engines) as server:
+        journey = server.journey
+        deleted, again, evicted = [journey.save(name(key), *PARTS) for key in ("deleted", "again", "evicted")]
+        [_, merging, _] = journey.messages()
+        journey.services.merge(merging, plenty)
+        for _ in range(4):
+            for entry in (deleted, again, evicted):
+                server.start_reader(entry.name.key)
         for entry in (deleted, again):
-            assert it.journey.services.remove_entry(entry.archive_id, lambda _: True)
-        evict(it, evicted.archive_id)
-        successor = it.journey.save(again.name, *PARTS[::-1])
-        assert_all_read(readers)
-        assert it.journey.content(successor.archive_id) == b"".join(PARTS[::-1])
+            assert journey.services.remove_entry(entry.archive_id, lambda _: True)
+        evict(server, evicted.archive_id)
+        successor = journey.save(again.name, *PARTS[::-1])
+        server.readers.check(PART_CONTENT)
+        assert journey.content(successor.archive_id) == b"".join(PARTS[::-1])
+
+
+def evict(server: Server, archive_id: str) -> None:
+    """Make the entry look long unused, so that cleanup evicts it."""
+    table = server.journey.services.table
+    aged = transition(table, archive_id, lambda seen: replace(seen, last_used_at=0))
+    assert aged is not None
+    while table.entry(aged.name) is not None:
+        server.clock.sleep(1)
+
+
+# ------------------------------------------------------------------ single readers
+
+
+def test_reader_whose_parts_go_reads_on_from_the_merged_object(on_engines: Journey, get):
+    """Should a grace ever be too short, the bytes are still the archive's."""
+    entry = on_engines.save(KEY, *BLOCKS)
+    with download_url(on_engines) as url:
+        answer = get(url)
+        begun = answer.read(MIB)
+        on_engines.merge_all()
+        parts = on_engines.services.manifests.of(on_engines.archive(entry.archive_id)).parts
+        on_engines.services.bucket.delete([part.key for part in parts])
+        assert begun + answer.read() == CONTENT
+    assert on_engines.look_up(KEY.key) is not None
+
+
+def test_removed_entry_can_be_read_until_its_grace_ends(on_engines: Journey, get):
+    entry = on_engines.save(KEY, *BLOCKS)
+    on_engines.merge_all()
+    with download_url(on_engines) as url:
+        on_engines.services.remove_entry(entry.archive_id, lambda _: True)
+        on_engines.clean_up()
+        assert get(url, x_ms_range="bytes=0-").read() == CONTENT
+        on_engines.clock.advance(on_engines.services.settings.grace_seconds)
+        assert get(url).status == 403
+
+
+def test_stream_breaks_at_its_permitted_time(on_engines: Journey, get):
+    """The grace counts on it."""
+    on_engines.save(KEY, *[b"x" * (20 * MIB)] * 3)
+    settings = on_engines.services.settings.model_copy(update={"max_stream_seconds": 1})
+    services = AllServices(settings, on_engines.clock)
+    services.session = on_engines.services.session
+    with download_url(replace(on_engines, services=services)) as url:
+        answer = get(url)
+        answer.read(MIB)
+        time.sleep(2)
+        with pytest.raises(urllib3.exceptions.ProtocolError):
+            answer.read()
+
+
+# ------------------------------------------------------------------ a whole local run
+
+RUN_URL_SECONDS = 8
+SETTINGS = {
+    "DOWNLOAD_URL_SECONDS": str(RUN_URL_SECONDS),
+    "MAX_STREAM_SECONDS": "20",
+    "UNUSED_ENTRY_SECONDS": "12",
+    "UPLOAD_URL_SECONDS": "10",
+    "RESERVATION_SECONDS": "30",
+    "CLEANUP_INTERVAL_SECONDS": "1",
+    "ORPHANS_INTERVAL_SECONDS": "1",
+    "READ_AHEAD_BYTES": str(MIB),
+    "MERGE_TRIGGER": "first-download",
+    "LOCAL_MERGE_WORKERS": "1",
+}
+GRACE_SECONDS = 2 * RUN_URL_SECONDS + 20 + 30
+
+KINDS = [
+    (rate, waits, headers)
+    for waits in (0.0, 1.5, 4.0)
+    for rate in (2 * MIB, 3 * MIB, 6 * MIB, 24 * MIB, UNHURRIED)
+    for headers in HEADERS
+]
+"""The slowest reads for 12 of the 20 seconds of a stream."""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRun]:
+    with local_run(tmp_path_factory.mktemp("readers"), SETTINGS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def services(run: LocalRun) -> Iterator[AllServices]:
+    """Provide the run's own tables and bucket, for what no client can do or see."""
+    with pytest.MonkeyPatch.context() as environment:
+        for variable, value in run.variables().items():
+            environment.setenv(variable, value)
+        services = AllServices(Settings())
+        services.session = boto3.Session()
+        yield services
+
+
+@pytest.fixture
+def readers() -> Iterator[Readers]:
+    with ThreadPoolExecutor(64) as executor:
+        yield Readers(executor, FastClock(pace=1), cycle(KINDS), RUN_URL_SECONDS)
+
+
+def archive_of(job: Job, services: AllServices, key: str) -> str:
+    found: str = job.download_url(key).partition("?")[0].rpartition("/")[2]
+    assert services.table.archive(found) is not None
+    return found
+
+
+def has_parts(services: AllServices, archive_id: str) -> bool:
+    return any(True for _ in services.bucket.list(f"archives/{archive_id}/parts/"))
+
+
+@pytest.mark.long
+def test_readers_of_a_local_run_around_a_merge_get_every_byte(run: LocalRun, services: AllServices, readers: Readers):
+    """They come from before the claim until after the parts are gone."""
+    job = Job(run.url, user_agent=GO)
+    job.save("npm", *BLOCKS)
+    archive_id = archive_of(job, services, "npm")
+    assert services.table.archive(archive_id).merge.state is MergeState.UNMERGED
+    began = time.monotonic()
+    while has_parts(services, archive_id):
+        readers.start(job.download_url("npm"))
+        time.sleep(0.5)
+        assert time.monotonic() - began < 2 * GRACE_SECONDS
+    gone_after = time.time() - services.table.archive(archive_id).merge.ended_at / 1000
+    for _ in range(6):
+        readers.start(job.download_url("npm"))
+    number = readers.check(CONTENT)
+    assert gone_after >= GRACE_SECONDS
+    assert number >= len(KINDS), "each kind"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("is_merged", [False, True], ids=["parts", "one object"])
+def test_readers_of_a_local_runs_removed_entries_get_every_byte(
+    run: LocalRun, services: AllServices, readers: Readers, is_merged: bool
+):
+    job = Job(run.url, user_agent=GO)
+    names = [f"{fate} {is_merged}" for fate in ("deleted", "saved again", "evicted")]
+    for key in names:
+        job.save(key, *BLOCKS)
+    archives = [archive_of(job, services, key) for key in names]
+    if is_merged:
+        for key, archive in zip(names, archives, strict=True):
+            read_at(job.download_url(key), UNHURRIED)
+            while services.table.archive(archive).object is None:
+                time.sleep(0.2)
+    for _ in range(20):
+        for key in names:
+            readers.start(job.download_url(key))
+    for archive in archives[:2]:
+        assert services.remove_entry(archive, lambda _: True)
+    job.save(names[1], *BLOCKS[::-1])
+    assert read_at(job.download_url(names[1]), UNHURRIED) == OTHER_CONTENT
+    assert readers.check(CONTENT) > 30
+    while services.table.entry(services.table.archive(archives[2]).name) is not None:
+        time.sleep(0.5)
+    assert not job.look_up(names[0])["ok"]

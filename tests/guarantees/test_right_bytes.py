@@ -1,16 +1,25 @@
-"""Behind a store that fails by script: right bytes, or a broken connection; never a clean end with others.
+"""Right bytes: a reader gets exactly what was committed, or a broken connection; never a clean end with other bytes.
 
-On a real store, whose requests meet the faults of tests/guarantees/faults. Each fault by itself:
-tests/guarantees/slow/readers.
+On a real store, whose requests meet the faults of tests/guarantees/faults. Short runs mix the faults; with `--long`,
+each also comes by itself, and a whole local run reads and merges through them.
 """
 
+import random
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
 import pytest
+import urllib3
 
 from actions_cache.domain.archive import MergeState
 from actions_cache.domain.checksum import etag_of_upload
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.events import RunEnd
 from actions_cache.ports import WrongBytes
+from dev.local.emulators import Endpoints
 from tests.guarantees.faults.environment import (
     KEY,
     LONG_PARTS,
@@ -26,33 +35,65 @@ from tests.guarantees.faults.kinds import (
     INTERNAL_ERROR,
     MISSING,
     SLOW_DOWN,
+    Fault,
     ends_after,
     other_bytes,
     reset_after,
     slow,
     stalls_after,
 )
-from tests.guarantees.faults.store import always, copies, in_turn, reads_of
+from tests.guarantees.faults.store import (
+    FaultyStore,
+    Requests,
+    always,
+    completions,
+    copies,
+    in_turn,
+    part_uploads,
+    reads_of,
+)
 from tests.guarantees.faults.uploads import one_bit, same, stores
-from tests.support.journey import plenty
-
-pytest_plugins = ["tests.guarantees.faults.fixtures"]
+from tests.support.clients.server import running_server
+from tests.support.clients.wire import GO, Job
+from tests.support.journey import Journey, plenty
 
 CONTENT = b"".join(LONG_PARTS)
 
 
-def test_faults_that_pass_cost_a_reader_no_byte(on_engines, faulty):
+def part_keys(journey: Journey, archive_id: str) -> list[str]:
+    return [part.key for part in journey.services.manifests.of(journey.archive(archive_id)).parts]
+
+
+# ------------------------------------------------------------------ readers behind faults
+
+PASSING: dict[str, Fault] = {
+    "reset before the first byte": reset_after(0),
+    "reset after a byte": reset_after(1),
+    "reset in the middle": reset_after(MIB + 7),
+    "reset before the last byte": reset_after(2 * MIB - 1),
+    "a clean end before the first byte": ends_after(0),
+    "a clean end in the middle": ends_after(MIB - 1),
+    "a stall before the second byte": stalls_after(1),
+    "a stall in the middle": stalls_after(MIB + 1),
+    "slow": slow(4 * MIB),
+    "SlowDown": SLOW_DOWN,
+    "500": INTERNAL_ERROR,
+}
+MIX = [
+    *(reset_after(0), reset_after(MIB + 7), ends_after(0), ends_after(MIB - 1), stalls_after(MIB + 1)),
+    *(slow(20 * MIB), SLOW_DOWN, INTERNAL_ERROR),
+]
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        pytest.param(MIX, id="all in turn"),
+        *(pytest.param([fault] * 3, id=kind, marks=pytest.mark.long) for kind, fault in PASSING.items()),
+    ],
+)
+def test_passing_faults_cost_a_reader_no_byte(on_engines: Journey, faulty: FaultyStore, faults: list[Fault]):
     on_engines.save(KEY, *LONG_PARTS)
-    faults = [
-        reset_after(0),
-        reset_after(MIB + 7),
-        ends_after(0),
-        ends_after(MIB - 1),
-        stalls_after(MIB + 1),
-        slow(20 * MIB),
-        SLOW_DOWN,
-        INTERNAL_ERROR,
-    ]
     with download_url(on_engines) as url:
         faulty.on(MANIFEST_READ, in_turn(other_bytes(120), reset_after(10)))
         faulty.on(PARTS_READ, in_turn(*faults))
@@ -60,57 +101,251 @@ def test_faults_that_pass_cost_a_reader_no_byte(on_engines, faulty):
     assert faulty.met == 2 + len(faults)
 
 
-def test_a_store_that_stays_out_of_order_breaks_the_connection_and_the_entry_outlives_it(on_engines, faulty):
-    """Nor is an object lost because one answer says 404: the bucket is asked again before an entry goes."""
-    entry = on_engines.save(KEY, *LONG_PARTS)
-    last = on_engines.services.manifests.of(on_engines.archive(entry.archive_id)).parts[-1]
+@pytest.mark.long
+def test_stream_resumes_at_its_offset_after_each_break(on_engines: Journey, faulty: FaultyStore):
+    """Each connection brings 300,000 bytes: were one restarted, the stream would never end."""
+    on_engines.save(KEY, *LONG_PARTS)
     with download_url(on_engines) as url:
-        for fault in (SLOW_DOWN, MISSING):
-            faulty.on(reads_of(last.key), always(fault))
-            assert read(url) is None
-            faulty.heal()
+        faulty.on(PARTS_READ, always(reset_after(300_000)))
+        assert read(url) == CONTENT
+    assert faulty.met >= len(CONTENT) // 300_000
+
+
+STAYING: dict[str, Fault] = {
+    "SlowDown": SLOW_DOWN,
+    "404, though it is there": MISSING,
+    "reset": reset_after(0),
+    "a clean end": ends_after(0),
+    "500": INTERNAL_ERROR,
+}
+FIRST, LAST = 0, -1
+
+
+@pytest.mark.parametrize(
+    ("fault", "part"),
+    [
+        pytest.param(
+            STAYING[kind],
+            part,
+            id=f"{kind}, {'from the first byte on' if part == FIRST else 'in the last part'}",
+            marks=[] if part == LAST and kind in ("SlowDown", "404, though it is there") else [pytest.mark.long],
+        )
+        for kind in STAYING
+        for part in (FIRST, LAST)
+    ],
+)
+def test_entry_outlives_an_outage_that_breaks_its_readers(
+    on_engines: Journey, faulty: FaultyStore, fault: Fault, part: int
+):
+    """Nor is an object lost because an answer says 404: the bucket is asked again before an entry goes."""
+    entry = on_engines.save(KEY, *LONG_PARTS)
+    key = part_keys(on_engines, entry.archive_id)[part]
+    with download_url(on_engines) as url:
+        faulty.on(reads_of(key), always(fault))
+        assert read(url) is None
+        faulty.heal()
         assert read(url) == CONTENT
     assert on_engines.look_up(KEY.key) is not None
 
 
-def test_a_bit_that_flips_on_its_way_from_the_store_never_ends_a_response_cleanly(on_engines, faulty):
-    """As deployed: the local run doesn't check, unless it is told to."""
+def test_flipped_bit_never_ends_a_response_cleanly(on_engines: Journey, faulty: FaultyStore):
+    """Parts are checked as deployed; the local run checks them only on request."""
     on_engines.save(KEY, *LONG_PARTS)
-    with download_url(on_engines, check_streamed_parts=True) as url:
+    with download_url(on_engines, checks_parts=True) as url:
         faulty.on(PARTS_READ, in_turn(other_bytes(MIB)))
         assert read(url) in (None, CONTENT)
 
 
-def test_a_merge_behind_faults_has_the_right_bytes_or_fails_and_succeeds_another_time(on_engines, faulty):
-    parts = [*SHORT_PARTS, *LONG_PARTS]
-    entry = on_engines.save(KEY, *parts)
-    faulty.on(MANIFEST_READ, in_turn(other_bytes(120)))
-    faulty.on(PARTS_READ, in_turn(reset_after(1000), ends_after(MIB // 2), other_bytes(MIB // 2), SLOW_DOWN))
-    faulty.on(copies, in_turn(reset_after(0), INTERNAL_ERROR, ends_after(20), SLOW_DOWN))
-    tries = 0
+# ------------------------------------------------------------------ readers of what is gone or replaced
+
+
+def test_missing_part_breaks_the_connection_and_its_entry_goes(on_engines: Journey, get):
+    entry = on_engines.save(KEY, *LONG_PARTS)
+    with download_url(on_engines) as url:
+        on_engines.services.bucket.delete([part_keys(on_engines, entry.archive_id)[-1]])
+        answer = get(url)
+        assert (answer.status, answer.headers["Content-Length"]) == (200, str(len(CONTENT)))
+        with pytest.raises(urllib3.exceptions.ProtocolError):
+            answer.read()
+    assert on_engines.look_up(KEY.key) is None
+    on_engines.save(KEY, b"the key is free again")
+
+
+def test_replaced_part_is_never_served(on_engines: Journey, get):
+    """Its bytes are others, of the same length."""
+    entry = on_engines.save(KEY, *LONG_PARTS)
+    with download_url(on_engines) as url:
+        on_engines.overwrite(part_keys(on_engines, entry.archive_id)[2], b"X" * (6 * MIB))
+        with pytest.raises(urllib3.exceptions.ProtocolError):
+            get(url).read()
+    assert on_engines.look_up(KEY.key) is None
+
+
+def test_archive_without_its_first_part_is_not_found(on_engines: Journey, get):
+    """It is noticed before the first byte, so the status can tell."""
+    entry = on_engines.save(KEY, *LONG_PARTS)
+    with download_url(on_engines) as url:
+        on_engines.services.bucket.delete([part_keys(on_engines, entry.archive_id)[0]])
+        assert [get(url).status for _ in range(2)] == [404, 404]
+
+
+def test_archive_without_its_manifest_is_not_found(on_engines: Journey, get):
+    """Its first part, of more ranges than are read ahead, is requested meanwhile all the same."""
+    entry = on_engines.save(KEY, *LONG_PARTS)
+    commit = on_engines.archive(entry.archive_id).commit
+    with download_url(on_engines, read_ahead_bytes=MIB) as url:
+        on_engines.services.bucket.delete([commit.manifest.key])
+        assert get(url).status == 404
+    assert on_engines.look_up(KEY.key) is None
+
+
+# ------------------------------------------------------------------ merges behind faults
+
+
+@dataclass(frozen=True)
+class MergeFaults:
+    parts: list[bytes]
+    rules: list[tuple[Requests, list[Fault]]]
+    fewest_met: int = 1
+    most_failures: int = 1
+    """Number of attempts that may fail."""
+
+
+ALL_IN_TURN = MergeFaults(
+    [*SHORT_PARTS, *LONG_PARTS],
+    [
+        (MANIFEST_READ, [other_bytes(120)]),
+        (PARTS_READ, [reset_after(1000), ends_after(MIB // 2), other_bytes(MIB // 2), SLOW_DOWN]),
+        (copies, [reset_after(0), INTERNAL_ERROR, ends_after(20), SLOW_DOWN]),
+    ],
+    fewest_met=9,
+    most_failures=4,
+)
+BY_ITSELF: dict[str, tuple[list[bytes], Requests, Fault]] = {
+    "copies: reset": (LONG_PARTS, copies, reset_after(0)),
+    "copies: SlowDown": (LONG_PARTS, copies, SLOW_DOWN),
+    "copies: 500": (LONG_PARTS, copies, INTERNAL_ERROR),
+    "copies: 404, though it is there": (LONG_PARTS, copies, MISSING),
+    "copies: the answer is cut": (LONG_PARTS, copies, ends_after(20)),
+    "reads: reset": (SHORT_PARTS, PARTS_READ, reset_after(1000)),
+    "reads: a clean end": (SHORT_PARTS, PARTS_READ, ends_after(MIB // 2)),
+    "reads: other bytes": (SHORT_PARTS, PARTS_READ, other_bytes(MIB // 2)),
+    "reads: SlowDown": (SHORT_PARTS, PARTS_READ, SLOW_DOWN),
+    "reads: 404, though it is there": (SHORT_PARTS, PARTS_READ, MISSING),
+    "uploads: reset": (SHORT_PARTS, part_uploads, reset_after(0)),
+    "uploads: 500": (SHORT_PARTS, part_uploads, INTERNAL_ERROR),
+    "completion: the answer is lost": (LONG_PARTS, completions, reset_after(0)),
+    "completion: SlowDown": (LONG_PARTS, completions, SLOW_DOWN),
+    "manifest: other bytes": (LONG_PARTS, MANIFEST_READ, other_bytes(120)),
+    "manifest: 404, though it is there": (LONG_PARTS, MANIFEST_READ, MISSING),
+}
+
+
+def each_by_itself() -> Iterable[object]:
+    for kind, (parts, requests, fault) in BY_ITSELF.items():
+        for times in (1, 2):
+            faults = MergeFaults(parts, [(requests, [fault] * times)], most_failures=times)
+            yield pytest.param(faults, id=f"{kind}, {times} times", marks=pytest.mark.long)
+
+
+@pytest.mark.parametrize("faults", [pytest.param(ALL_IN_TURN, id="all in turn"), *each_by_itself()])
+def test_merge_behind_faults_fails_or_has_the_right_bytes(
+    on_engines: Journey, faulty: FaultyStore, faults: MergeFaults
+):
+    entry = on_engines.save(KEY, *faults.parts)
+    for requests, in_order in faults.rules:
+        faulty.on(requests, in_turn(*in_order))
+    failures = 0
     while not merge_once(on_engines, entry.archive_id):
-        tries += 1
-        assert tries < on_engines.services.settings.merge_attempts
-    assert faulty.met == 9
+        failures += 1
+        assert failures <= faults.most_failures
+    assert faulty.met >= faults.fewest_met
+    assert merged_content(on_engines, entry.archive_id) == b"".join(faults.parts)
+
+
+@pytest.mark.parametrize(
+    ("parts", "requests", "denies"),
+    [
+        pytest.param(LONG_PARTS, copies, False, id="copied"),
+        pytest.param(LONG_PARTS, copies, True, id="copied, and denied", marks=pytest.mark.long),
+        pytest.param(SHORT_PARTS, part_uploads, False, id="uploaded", marks=pytest.mark.long),
+        pytest.param(SHORT_PARTS, part_uploads, True, id="uploaded, and denied", marks=pytest.mark.long),
+    ],
+)
+def test_merge_of_other_bytes_is_never_published(
+    on_engines: Journey, faulty: FaultyStore, endpoints: Endpoints, parts: list[bytes], requests: Requests, denies: bool
+):
+    """The chain of ETags shows them; or the store, which doesn't complete with an ETag that it hasn't."""
+    entry = on_engines.save(KEY, *parts)
+    faulty.on(requests, in_turn(stores(one_bit, endpoints, denies=denies)))
+    [message] = on_engines.messages()
+    with pytest.raises(Exception, match=r"ETag|InvalidPart") as error:
+        on_engines.services.merge(message, plenty)
+    assert denies or error.type is WrongBytes
+    assert on_engines.archive(entry.archive_id).merge.state is MergeState.QUEUED
+    faulty.heal()
+    faulty.on(requests, always(stores(same, endpoints)))
+    assert on_engines.services.merge(message, plenty) is RunEnd.MERGED
     assert merged_content(on_engines, entry.archive_id) == b"".join(parts)
 
 
-def test_a_copy_of_other_bytes_is_never_published(on_engines, faulty, endpoints):
-    entry = on_engines.save(KEY, *LONG_PARTS)
-    faulty.on(copies, in_turn(stores(one_bit, endpoints)))
-    [message] = on_engines.messages()
-    with pytest.raises(WrongBytes):
-        on_engines.services.merge(message, plenty)
-    assert on_engines.archive(entry.archive_id).merge.state is MergeState.QUEUED
-    assert on_engines.services.merge(message, plenty) is RunEnd.MERGED
-    assert merged_content(on_engines, entry.archive_id) == CONTENT
+@pytest.mark.parametrize("change", [{"size": 5}, {"etag": '"another"'}], ids=["size", "ETag"])
+def test_other_merged_object_is_never_published(
+    journey: Journey, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+):
+    """Size and ETag of the whole object are checked once it is complete."""
+    entry, bucket = journey.save(KEY, b"one", b"two"), journey.services.bucket
+    stat = bucket.stat
+    [message] = journey.messages()
+    with monkeypatch.context() as patch:
+        patch.setattr(bucket, "stat", lambda key: (found := stat(key)) and replace(found, **change))
+        with pytest.raises(WrongBytes):
+            journey.services.merge(message, plenty)
+    assert journey.archive(entry.archive_id).object is None
+    assert journey.services.merge(message, plenty) is RunEnd.MERGED
 
 
-def test_the_merged_objects_etag_follows_from_what_the_parts_contained_when_they_came_in(on_engines, faulty, endpoints):
-    """The chain from end to end, where copies are answered as S3 does."""
+def test_merged_etag_follows_from_the_parts(on_engines: Journey, faulty: FaultyStore, endpoints: Endpoints):
+    """The chain goes from what came in to the merged object, if copies are answered as S3 does."""
     entry = on_engines.save(KEY, *LONG_PARTS)
     faulty.on(copies, always(stores(same, endpoints)))
     assert merge_once(on_engines, entry.archive_id)
     archive = on_engines.archive(entry.archive_id)
     etags = [part.etag for part in on_engines.services.manifests.of(archive).parts]
     assert archive.object.etag == etag_of_upload(etags)
+
+
+# ------------------------------------------------------------------ a whole local run
+
+BLOCKS = [random.Random(i).randbytes(12 * MIB) for i in range(5)]
+READERS = 8
+
+
+@pytest.mark.long
+def test_local_run_behind_faults_serves_every_byte(endpoints: Endpoints, tmp_path: Path):
+    """Edge, functions, queue and worker are as they are; readers come before and after a merge."""
+    content, faulty = b"".join(BLOCKS), FaultyStore(endpoints)
+    with faulty.served() as store_url:
+        settings = {
+            "STORE_ENDPOINT_URL": store_url,
+            "AWS_ACCESS_KEY_ID": endpoints.credentials.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": endpoints.credentials.secret_access_key,
+            "AWS_REGION": endpoints.region,
+        }
+        with running_server(tmp_path / "run", settings) as server, ThreadPoolExecutor(READERS) as executor:
+            job = Job(server, user_agent=GO)
+            faulty.on(copies, always(INTERNAL_ERROR))
+            job.save("npm", *BLOCKS)
+            url = job.download_url("npm")
+            faulty.on(MANIFEST_READ, in_turn(other_bytes(120), SLOW_DOWN))
+            faults = [reset_after(MIB), ends_after(MIB), SLOW_DOWN, INTERNAL_ERROR, reset_after(0), stalls_after(MIB)]
+            faulty.on(PARTS_READ, in_turn(*faults * READERS))
+            assert list(executor.map(read, [url] * READERS)) == [content] * READERS
+            assert faulty.met >= len(faults) * READERS
+
+            faulty.heal()
+            faulty.on(copies, in_turn(SLOW_DOWN, stores(one_bit, endpoints), reset_after(0), ends_after(20)))
+            job.wait_until_merged("npm")
+            faulty.on(reads_of("/merged/"), in_turn(reset_after(MIB), ends_after(MIB)))
+            assert [read(job.download_url("npm")) == expected for expected in (None, None, content)] == [True] * 3
+            assert Job(server).restore("npm").body == content

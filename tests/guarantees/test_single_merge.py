@@ -1,6 +1,6 @@
-"""Of any number of simultaneous claimers, and of deliveries, exactly one wins. On atomic writes, so not on moto.
+"""Single merge: of any number of simultaneous claimers and deliveries, exactly one wins.
 
-A thousand rounds of each race, on AWS's own DynamoDB Local too: tests/guarantees/slow/races.
+On emulators whose writes are atomic, so not on moto. With `--long`, a thousand rounds, on DynamoDB Local too.
 """
 
 from collections.abc import Callable
@@ -9,54 +9,62 @@ from functools import partial
 from threading import Barrier
 from typing import Any
 
+import boto3
+import pytest
+
 from actions_cache.archives import transition
 from actions_cache.domain import claim
-from actions_cache.domain.entry import Entry
+from actions_cache.domain.archive import Archive
+from actions_cache.domain.entry import Entry, EntryName
 from actions_cache.domain.errors import AlreadyExists
-from tests.guarantees.race_rounds import RACES, on_real_time
-from tests.guarantees.races import racers
+from dev.local.emulators import Endpoints
+from dev.local.resources import Clients, create
+from dev.local.template import Template
+from dev.services import AllServices
+from tests.conftest import settings_for
+from tests.guarantees.races import RACES, on_real_time, racers
 from tests.support.journey import Journey, name
 
-RACERS, ROUNDS, PROCESS_ROUNDS = 8, 15, 10
+RACERS, ROUNDS = 8, 15
 
 
 def race(run: Callable[[int], Any]) -> list[Any]:
-    """What each racer got, all having started together."""
-    together = Barrier(RACERS)
+    """Start all racers together, and return their results."""
+    barrier = Barrier(RACERS)
 
     def start(racer: int) -> Any:
-        together.wait(30)
+        barrier.wait(30)
         return run(racer)
 
-    with ThreadPoolExecutor(RACERS) as racers:
-        return list(racers.map(start, range(RACERS)))
+    with ThreadPoolExecutor(RACERS) as executor:
+        return list(executor.map(start, range(RACERS)))
 
 
-def claim_for(journey: Journey, archive_id: str, _: int) -> bool:
+def claims_for(journey: Journey, archive_id: str, _: int) -> bool:
     return journey.services.claim_merge(archive_id)
 
 
-def finalize_for(journey: Journey, key: str, _: int) -> Entry:
-    return journey.services.finalize(name(key), 7)
+def finalizes(journey: Journey, entry_name: EntryName, _: int) -> Entry:
+    return journey.services.finalize(entry_name, 7)
 
 
-def test_of_simultaneous_claimers_one_wins_and_one_message_is_sent(on_engines, monkeypatch):
+def test_one_of_many_claimers_wins_and_sends_a_message(on_engines: Journey, monkeypatch: pytest.MonkeyPatch):
     for i in range(ROUNDS):
         with monkeypatch.context() as unclaimed:
             unclaimed.setattr(claim, "claimed", lambda *_: None)
-            entry = on_engines.save(name(f"npm-{i}"), b"one", b"two")
-        claims = race(partial(claim_for, on_engines, entry.archive_id))
+            archive_id = on_engines.save(name(f"npm-{i}"), b"one", b"two").archive_id
+        claims = race(partial(claims_for, on_engines, archive_id))
         assert sorted(claims) == [False] * (RACERS - 1) + [True]
-        assert [message.archive_id for message in on_engines.messages()] == [entry.archive_id]
+        assert [message.archive_id for message in on_engines.messages()] == [archive_id]
 
 
-def test_of_simultaneous_deliveries_one_starts_a_run(on_engines):
+def test_one_of_many_deliveries_starts_a_run(on_engines: Journey):
     services = on_engines.services
     for i in range(ROUNDS):
         entry = on_engines.save(name(f"npm-{i}"), b"one", b"two")
         [message] = on_engines.messages()
 
-        def start(racer, archive_id=entry.archive_id, token=message.claim_token):
+        def start(racer: int, archive_id: str = entry.archive_id, token: str = message.claim_token) -> Archive | None:
             now = on_engines.clock.now()
             return transition(
                 services.table,
@@ -69,27 +77,50 @@ def test_of_simultaneous_deliveries_one_starts_a_run(on_engines):
         assert on_engines.archive(entry.archive_id) == started[0]
 
 
-def test_of_simultaneous_reservations_and_finalizes_one_entry_comes_out(on_engines):
-    """An entry is saved whole or not at all."""
-
-    def reserve(_):
-        try:
-            return on_engines.reserve(name(key))
-        except AlreadyExists:
-            return None
-
+def test_racing_reservations_and_finalizes_make_one_entry(on_engines: Journey):
     for i in range(ROUNDS):
-        key = f"npm-{i}"
+        entry_name = name(f"npm-{i}")
+
+        def reserve(_: int, entry_name: EntryName = entry_name) -> str | None:
+            try:
+                return on_engines.reserve(entry_name)
+            except AlreadyExists:
+                return None
+
         [archive_id] = [won for won in race(reserve) if won]
         on_engines.put_blob(archive_id, b"content")
-        entries = race(partial(finalize_for, on_engines, key))
+        entries = race(partial(finalizes, on_engines, entry_name))
         assert {entry.archive_id for entry in entries} == {archive_id}
 
 
-def test_of_simultaneous_processes_one_claims_one_starts_the_current_one_publishes_and_one_reserves(
-    on_engines, endpoints
+@pytest.mark.parametrize("emulator", ["ministack", pytest.param("dynamodb_local", marks=pytest.mark.long)])
+def test_one_of_many_processes_wins_each_race(
+    on_engines: Journey,
+    endpoints: Endpoints,
+    engine_session: boto3.Session,
+    template: Template,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    subtests: pytest.Subtests,
+    emulator: str,
+    is_long: bool,
 ):
-    journey = on_real_time(on_engines)
-    with racers(RACERS, journey.services.settings, endpoints.environment()) as processes:
-        for run_race in RACES.values():
-            run_race(journey, processes, PROCESS_ROUNDS)
+    variables, journey = dict(endpoints.environment()), on_engines
+    if emulator == "dynamodb_local":
+        variables |= request.getfixturevalue("dynamodb_local").environment
+        monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", variables["AWS_ENDPOINT_URL_DYNAMODB"])
+        journey = on_dynamodb_local(on_engines, engine_session, template)
+    journey = on_real_time(journey)
+    with racers(RACERS, journey.services.settings, variables) as processes:
+        for kind, run_race in RACES.items():
+            with subtests.test(kind):
+                run_race(journey, processes, 1_000 if is_long else 10)
+
+
+def on_dynamodb_local(on_engines: Journey, session: boto3.Session, template: Template) -> Journey:
+    """Return a driver with tables on DynamoDB Local, as the environment says, and all else on the other emulators."""
+    clients = Clients.of(session)
+    resources = create(template, clients, prefix="race")
+    services = AllServices(settings_for(resources.environment("ApiFunction")), on_engines.clock)
+    services.session = session
+    return Journey(services, on_engines.clock, clients.s3, clients.sqs)

@@ -1,4 +1,4 @@
-"""Finds every place in the adapters that makes an outside call, so that a new one can't be forgotten."""
+"""Finds every place in the adapters that makes an outside call, so that no new one is forgotten."""
 
 import ast
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ OF_PYNAMODB = frozenset(
         *("get_item", "query", "refresh", "save", "scan", "update"),
     }
 )
-OF_DYNAMODB_ANSWERS = frozenset({"batch_get", "get", "transact", "write"})
+DYNAMODB_HELPERS = frozenset({"batch_get", "get", "transact", "write"})
 """Helpers that make the calls to DynamoDB; their callers count as well."""
 
 OF_TRANSACTIONS = frozenset({"counts", "items"})
@@ -41,7 +41,7 @@ def sites() -> set[Site]:
         Site(file.name, function)
         for file in Path(ADAPTERS).glob("*.py")
         for function, call in _calls(ast.parse(file.read_text()))
-        if _asks_aws(file.name, call)
+        if _calls_aws(file.name, call)
     }
 
 
@@ -58,10 +58,10 @@ def _calls(tree: ast.AST, path: tuple[str, ...] = (), *, in_function: bool = Fal
             yield from _calls(node, path, in_function=in_function)
 
 
-def _asks_aws(file: str, call: ast.Call) -> bool:
+def _calls_aws(file: str, call: ast.Call) -> bool:
     function = call.func
     if isinstance(function, ast.Name):
-        return file.startswith("dynamodb") and function.id in OF_DYNAMODB_ANSWERS
+        return file.startswith("dynamodb") and function.id in DYNAMODB_HELPERS
     if not isinstance(function, ast.Attribute):
         return False
     receiver = ast.unparse(function.value)
@@ -82,7 +82,7 @@ def _methods_of_boto3() -> frozenset[str]:
         for service in services()
         for operation in loader.load_service_model(service, "service-2")["operations"]
     }
-    return frozenset({botocore.xform_name(it) for it in operations} | {"get_paginator", "get_waiter"}) - {
+    return frozenset({botocore.xform_name(operation) for operation in operations} | {"get_paginator", "get_waiter"}) - {
         "generate_presigned_url"
     }
 
@@ -99,7 +99,7 @@ def services() -> set[str]:
         and call.func.attr == "client"
         and isinstance(call.args[0], ast.Constant)
     }
-    return {str(it) for it in found}
+    return {str(service) for service in found}
 
 
 def modules_with_http() -> set[str]:

@@ -1,4 +1,4 @@
-"""Builds the matrix: a function's step, one of its calls, the answer to that, and how long it lasts."""
+"""Builds the matrix of a function's step, one of its calls, the answer to that, and how long the fault lasts."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,11 +8,15 @@ from math import inf
 
 import pytest
 
-from tests.guarantees.aws_calls.environment import FUNCTIONS, Asked, World
+from tests.guarantees.aws_calls.background_steps import OF_CLEANUP, OF_MERGE, OF_ROTATE
+from tests.guarantees.aws_calls.environment import FUNCTIONS, Environment, Outcome
 from tests.guarantees.aws_calls.faulty_aws import Call
 from tests.guarantees.aws_calls.kinds import Kind, kinds_of
 from tests.guarantees.aws_calls.raw_store import RAW_KINDS, RawKind
-from tests.guarantees.aws_calls.steps import STEPS, Step
+from tests.guarantees.aws_calls.request_steps import OF_API, OF_DOWNLOAD, OF_MANAGE
+from tests.guarantees.aws_calls.step import Step
+
+STEPS = (*OF_API, *OF_DOWNLOAD, *OF_MERGE, *OF_CLEANUP, *OF_MANAGE, *OF_ROTATE)
 
 ONCE, LONGER_THAN_RETRIES = 1, 40
 LENGTHS = (ONCE, LONGER_THAN_RETRIES, inf)
@@ -39,29 +43,29 @@ class Cell:
 RAW = "s3 by a stream"
 
 
-def warm_up(world: World) -> None:
-    """Let each function ask what its process asks only once."""
+def warm_up(environment: Environment) -> None:
+    """Let each function make the calls that its process makes only once."""
     for function in FUNCTIONS:
         step = steps_of(function)[0]
-        given = step.begin(world, _key())
-        world.invoke(function, step.event(world, given))
+        given = step.begin(environment, _key())
+        environment.invoke(function, step.event(environment, given))
 
 
-def calls_of(world: World, step: Step) -> list[Call]:
+def calls_of(environment: Environment, step: Step) -> list[Call]:
     """Return a step's calls without a fault, streams' own requests included, and check that its work is done."""
-    # Or what other steps left would be its work too.
-    world.empty()
+    # Otherwise what other steps left would be its work too.
+    environment.empty()
     if step.function == "cleanup":
         # Cold starts leave tables that are to be migrated.
-        world.invoke("cleanup", {})
-    given = step.begin(world, _key())
-    event = step.event(world, given)
-    world.aws.count_from_now()
-    world.store.asked.clear()
-    asked = world.invoke(step.function, event, step.seconds)
-    calls = list(world.aws.calls)
-    by_streams = list(dict.fromkeys(world.store.asked))
-    assert step.is_done(world, given, asked), (str(step), asked)
+        environment.invoke("cleanup", {})
+    given = step.begin(environment, _key())
+    event = step.event(environment, given)
+    environment.aws.count_from_now()
+    environment.store.methods.clear()
+    outcome = environment.invoke(step.function, event, step.seconds)
+    calls = list(environment.aws.calls)
+    by_streams = list(dict.fromkeys(environment.store.methods))
+    assert step.is_done(environment, given, outcome), (str(step), outcome)
     inside = (lambda call: call.operation in ("GetObject", "PutObject")) if by_streams else lambda _: False
     ours = [call for call in calls if not (inside(call) and _is_the_stores(step, call))]
     return [*ours, *(Call(RAW, method, 1) for method in by_streams)]
@@ -80,13 +84,13 @@ def cells_of(step: Step, calls: Sequence[Call]) -> Iterator[Cell]:
             yield Cell(step, call, kind, next(lengths))
 
 
-def chosen(calls: Mapping[Step, Sequence[Call]], each: int) -> Iterator[Cell]:
+def sample(calls: Mapping[Step, Sequence[Call]], each: int) -> Iterator[Cell]:
     """Yield few enough cells for every run: `each` of a function's operation, and each kind of a service once."""
     used: Counter[tuple[str, str]] = Counter()
     lengths = cycle(LENGTHS)
     places: dict[tuple[str, str, str], tuple[Step, Call]] = {}
-    for step, asked in calls.items():
-        for call in asked:
+    for step, step_calls in calls.items():
+        for call in step_calls:
             if call.number == 1 and not step.is_slow:
                 places.setdefault((step.function, call.service, call.operation), (step, call))
     for step, call in places.values():
@@ -107,30 +111,30 @@ def kinds_for(call: Call) -> Sequence[Kind | RawKind]:
     return kinds_of(call.service, call.operation)
 
 
-def strike(world: World, cell: Cell) -> None:
+def strike(environment: Environment, cell: Cell) -> None:
     """Apply one cell: the fault, its end, and the work, which must be done."""
     step = cell.step
-    given = step.begin(world, _key())
-    world.unexpected.clear()
-    asked, met = _asked_in_fault(world, cell, given)
+    given = step.begin(environment, _key())
+    environment.unexpected.clear()
+    outcome, met = _invoke_in_fault(environment, cell, given)
     assert met, "nothing met the fault"
-    step.judge(world, given, asked)
-    again: Asked | None = None
+    step.judge(environment, given, outcome)
+    again: Outcome | None = None
     for _ in range(ROUNDS):
-        again = world.invoke(step.function, step.event(world, given), step.seconds)
-        if step.is_done(world, given, again) or (step.may_be_taken and again.status == 409):
+        again = environment.invoke(step.function, step.event(environment, given), step.seconds)
+        if step.is_done(environment, given, again) or (step.may_be_taken and again.status == 409):
             return
-        world.clock.advance(step.timeout)
+        environment.clock.advance(step.retry_seconds)
     pytest.fail(f"not done after the fault was over: {again}")
 
 
-def _asked_in_fault(world: World, cell: Cell, given: object) -> tuple[Asked, int]:
-    event = cell.step.event(world, given)
+def _invoke_in_fault(environment: Environment, cell: Cell, given: object) -> tuple[Outcome, int]:
+    event = cell.step.event(environment, given)
     if isinstance(cell.kind, RawKind):
-        with world.store.answering(cell.call.operation, cell.kind, cell.length):
-            return world.invoke(cell.step.function, event, cell.step.seconds), world.store.met
-    with world.aws.answering(cell.call, cell.kind, cell.length):
-        return world.invoke(cell.step.function, event, cell.step.seconds), world.aws.met
+        with environment.store.answering(cell.call.operation, cell.kind, cell.length):
+            return environment.invoke(cell.step.function, event, cell.step.seconds), environment.store.met
+    with environment.aws.answering(cell.call, cell.kind, cell.length):
+        return environment.invoke(cell.step.function, event, cell.step.seconds), environment.aws.met
 
 
 def _key() -> str:

@@ -1,4 +1,4 @@
-"""Runs the functions on an AWS that is meaner than the engines."""
+"""Provides an environment in which one call of AWS meets a fault."""
 
 from collections.abc import Iterator
 
@@ -6,10 +6,10 @@ import boto3
 import pytest
 
 from dev.local.template import Template
-from tests.guarantees.aws_calls.environment import World, world_on_moto
+from tests.guarantees.aws_calls.environment import Environment, moto_environment
 
 
 @pytest.fixture(scope="module")
-def world(template: Template, boto_session: boto3.Session) -> Iterator[World]:
-    with world_on_moto(template, boto_session) as world:
-        yield world
+def environment(template: Template, boto_session: boto3.Session) -> Iterator[Environment]:
+    with moto_environment(template, boto_session) as made:
+        yield made

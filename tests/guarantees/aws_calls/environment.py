@@ -1,4 +1,4 @@
-"""Runs the functions' own handlers in process, on an AWS that is meaner than moto, and checks the outcome."""
+"""Runs the functions' own handlers in process, on moto with injected faults, and checks the outcome."""
 
 import asyncio
 import base64
@@ -46,7 +46,7 @@ from functions.manage import handler as manage
 from functions.merge import handler as merge
 from functions.rotate import handler as rotate
 from tests.conftest import CREDENTIALS, settings_for
-from tests.guarantees.aws_calls.faulty_aws import Meaner, meaner_aws
+from tests.guarantees.aws_calls.faulty_aws import FaultyAws, faulty_aws
 from tests.guarantees.aws_calls.raw_store import RawStore, raw_store
 from tests.guarantees.soak.audit import audit
 from tests.support import events
@@ -63,7 +63,7 @@ FUNCTIONS: Mapping[str, Any] = {
     "manage": manage,
     "rotate": rotate,
 }
-"""Handlers, in the order in which an entry meets them."""
+"""Handlers in the order in which an entry meets them."""
 
 REPOSITORY, SCOPE = "123456789", "refs/heads/main"
 LEAST_COPIED_BYTES = 64
@@ -78,11 +78,11 @@ REGION = "us-east-1"
 
 
 @dataclass(frozen=True)
-class Asked:
+class Outcome:
     """Holds the outcome of one invocation."""
 
     answer: Any = None
-    fault: BaseException | None = None
+    error: BaseException | None = None
 
     @property
     def status(self) -> int:
@@ -97,31 +97,31 @@ class Asked:
         return json.loads(self.body)
 
 
-class _Unexpected(logging.Handler):
-    """Collects unexpected faults: each was answered with 500, and logged with a stack trace."""
+class _UnexpectedErrors(logging.Handler):
+    """Collects unexpected errors: each was answered with 500, and logged with a stack trace."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.heard: list[str] = []
+        self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.getMessage() == "unexpected error":
-            self.heard.append(str(record.exc_info and record.exc_info[1]))
+            self.messages.append(str(record.exc_info and record.exc_info[1]))
 
 
 @dataclass
-class World:
-    aws: Meaner
+class Environment:
+    aws: FaultyAws
     store: RawStore
     clients: Clients
     resources: Resources
     journey: Journey
     unexpected: list[str]
-    starting: "_Starting"
+    processes: "_Processes"
     saved: dict[EntryName, bytes] = field(default_factory=dict)
     """Acknowledged entries, which must be there in the end."""
     taken: list[MergeMessage] = field(default_factory=list)
-    """Messages of the merge queue, which delivers again what was not worked off."""
+    """Messages of the merge queue, which delivers again what was not processed."""
 
     @property
     def clock(self) -> SetClock:
@@ -134,20 +134,20 @@ class World:
     @property
     def requests(self) -> ApiServices:
         """Return the use cases of the API's handler."""
-        return self.starting.requests[-1]
+        return self.processes.requests[-1]
 
-    def start_anew(self, function: str) -> None:
+    def restart(self, function: str) -> None:
         """Start a function again, as in a new execution environment."""
-        self.starting.start(function)
+        self.processes.start(function)
 
-    def invoke(self, function: str, event: Mapping[str, Any], seconds: float = 600) -> Asked:
+    def invoke(self, function: str, event: Mapping[str, Any], seconds: float = 600) -> Outcome:
         context = LambdaContext(function, 512, seconds, REGION)
         try:
-            return Asked(FUNCTIONS[function].lambda_handler(event, context))
-        except Exception as fault:  # noqa: BLE001 - to be judged
-            return Asked(fault=fault)
+            return Outcome(FUNCTIONS[function].lambda_handler(event, context))
+        except Exception as error:  # noqa: BLE001 - to be judged
+            return Outcome(error=error)
         finally:
-            self.starting.finish()
+            self.processes.finish()
 
     def name(self, key: str, repository: str = REPOSITORY) -> EntryName:
         return name(key, SCOPE, VERSION, repository)
@@ -177,14 +177,14 @@ class World:
         event["Records"][0] |= {"body": message["Body"], "receiptHandle": message["ReceiptHandle"]}
         return event
 
-    def take_letters(self) -> set[str]:
-        """Returns the bodies of what stands in the dead-letter queue."""
+    def take_dead_letters(self) -> set[str]:
+        """Take all dead letters, and return their bodies."""
         queue = self.resources.refs["MergeDeadLetterQueue"]
         bodies = set()
         while dead_letters := self.clients.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
-            bodies |= {it["Body"] for it in dead_letters}
-            for it in dead_letters:
-                self.clients.sqs.delete_message(QueueUrl=queue, ReceiptHandle=it["ReceiptHandle"])
+            bodies |= {dead_letter["Body"] for dead_letter in dead_letters}
+            for dead_letter in dead_letters:
+                self.clients.sqs.delete_message(QueueUrl=queue, ReceiptHandle=dead_letter["ReceiptHandle"])
         return bodies
 
     def archives(self) -> list[Archive]:
@@ -205,7 +205,7 @@ class World:
         self.taken.clear()
         self.requests.admit._noted.clear()
         self.journey.services.admit._noted.clear()
-        # As the API does before it reserves a key; else the store's usage would be corrected to that of nobody.
+        # As the API does before it reserves a key; otherwise the store's usage would be corrected to zero.
         note_unnamed(self.services.repositories, REPOSITORY, self.clock.now())
 
     # ---------------------------------------------------------------- checks
@@ -215,12 +215,12 @@ class World:
         for hours, event in ((2, {}), (4, {}), (6, {}), (0, {"find": "orphans"})):
             self.clock.advance(hours * HOUR)
             cleaned = self.invoke("cleanup", event)
-            assert cleaned.fault is None, repr(cleaned.fault)
+            assert cleaned.error is None, repr(cleaned.error)
             assert not cleaned.answer.get("failed"), cleaned.answer
-            self.bring_again()
+            self.redeliver()
             self.journey.merge_all()
 
-    def bring_again(self) -> None:
+    def redeliver(self) -> None:
         while self.taken:
             with suppress(GivenUp):
                 self.services.merge(self.taken.pop(), plenty)
@@ -244,9 +244,9 @@ class World:
             assert archive.merge.state is MergeState.MERGED or not needs_merge(archive), f"{archive.name.key} is stuck"
 
 
-def is_an_outage(fault: BaseException | None) -> bool:
+def is_an_outage(error: BaseException | None) -> bool:
     """Return whether a function without a client may end with this: its next run takes up what was left."""
-    return isinstance(fault, Unavailable | TryAgain)
+    return isinstance(error, Unavailable | TryAgain)
 
 
 # ---------------------------------------------------------------- events
@@ -257,14 +257,14 @@ def http(
 ) -> dict[str, Any]:
     event = events.load("apigateway-health")
     parts = urlsplit(url)
-    asked = {key: values[-1] for key, values in parse_qs(parts.query).items()} | query
+    params = {key: values[-1] for key, values in parse_qs(parts.query).items()} | query
     sent = event["headers"] | {"Content-Length": str(len(body or b""))} | dict(headers or {})
     return event | {
         "httpMethod": method,
         "path": parts.path,
         "pathParameters": None,
-        "queryStringParameters": asked or None,
-        "multiValueQueryStringParameters": {key: [value] for key, value in asked.items()} or None,
+        "queryStringParameters": params or None,
+        "multiValueQueryStringParameters": {key: [value] for key, value in params.items()} or None,
         "headers": sent,
         "multiValueHeaders": {key: [value] for key, value in sent.items()},
         "body": None if body is None else base64.b64encode(body).decode(),
@@ -272,7 +272,7 @@ def http(
     }
 
 
-def of_a_job(repository: str = REPOSITORY) -> dict[str, str]:
+def job_headers(repository: str = REPOSITORY) -> dict[str, str]:
     token = runtime_token(
         [(SCOPE, READ_WRITE)], repository, oidc_extra=json.dumps({"repository": f"octo/{repository}"})
     )
@@ -285,10 +285,10 @@ def of_a_job(repository: str = REPOSITORY) -> dict[str, str]:
 
 def twirp(method: str, *, repository: str = REPOSITORY, **message: Any) -> dict[str, Any]:
     body = json.dumps({"version": VERSION, **message}).encode()
-    return http("POST", f"/twirp/{SERVICE}/{method}", body, of_a_job(repository))
+    return http("POST", f"/twirp/{SERVICE}/{method}", body, job_headers(repository))
 
 
-def managing(method: str, path: str, **query: str) -> dict[str, Any]:
+def manage_request(method: str, path: str, **query: str) -> dict[str, Any]:
     return http(method, path, None, {"Authorization": f"token {ADMIN_TOKEN}"}, **query)
 
 
@@ -296,16 +296,16 @@ def managing(method: str, path: str, **query: str) -> dict[str, Any]:
 
 
 @contextmanager
-def world_on_moto(template: Template, session: boto3.Session) -> Iterator[World]:
+def moto_environment(template: Template, session: boto3.Session) -> Iterator[Environment]:
     with ExitStack() as stack:
         patch = stack.enter_context(pytest.MonkeyPatch.context())
         stack.enter_context(mock_aws())
-        aws = stack.enter_context(meaner_aws())
+        aws = stack.enter_context(faulty_aws())
         for variable, value in CREDENTIALS.items():
             patch.setenv(variable, value)
         patch.setattr(time, "sleep", lambda _: None)
         patch.setattr(asyncio, "sleep", functools.partial(_at_once, asyncio.sleep))
-        # Else the first answer would be good for minutes, and the first fault for seconds.
+        # Otherwise the first answer would be kept for minutes, and the first error for seconds.
         patch.setattr(health, "WELL_SECONDS", 0)
         patch.setattr(health, "FAULT_SECONDS", 0)
         patch.setattr(secrets, "RETRY_SECONDS", 0)
@@ -320,21 +320,21 @@ def world_on_moto(template: Template, session: boto3.Session) -> Iterator[World]
         )
         clock = SetClock()
         patch.setattr(SystemClock, "now", lambda _: clock.now())
-        environment = resources.environment("ApiFunction") | resources.environment("ManageFunction") | CHANGES
-        services = AllServices(settings_for(environment), clock)
+        variables = resources.environment("ApiFunction") | resources.environment("ManageFunction") | CHANGES
+        services = AllServices(settings_for(variables), clock)
         services.session = session
         journey = Journey(services, clock, clients.s3, clients.sqs)
         store = stack.enter_context(raw_store(clients.s3, resources.refs["Bucket"]))
-        starting = stack.enter_context(_Starting.of(resources))
+        processes = stack.enter_context(_Processes.of(resources))
         for function in FUNCTIONS:
-            starting.start(function)
-        heard = _Unexpected()
-        telling = logging.getLogger("actions_cache.aws.telemetry")
-        telling.addHandler(heard)
-        stack.callback(telling.removeHandler, heard)
-        world = World(aws, store, clients, resources, journey, heard.heard, starting)
-        world.empty()
-        yield world
+            processes.start(function)
+        unexpected = _UnexpectedErrors()
+        logger = logging.getLogger("actions_cache.aws.telemetry")
+        logger.addHandler(unexpected)
+        stack.callback(logger.removeHandler, unexpected)
+        environment = Environment(aws, store, clients, resources, journey, unexpected.messages, processes)
+        environment.empty()
+        yield environment
 
 
 async def _at_once(sleep: Any, seconds: float, *_: object) -> None:
@@ -342,8 +342,8 @@ async def _at_once(sleep: Any, seconds: float, *_: object) -> None:
 
 
 @dataclass
-class _Starting:
-    """Starts each function with its own environment, as at its cold start, and ends what it leaves."""
+class _Processes:
+    """Starts each function with its own environment, as in a cold start, and ends what it leaves."""
 
     resources: Resources
     loop: asyncio.AbstractEventLoop
@@ -353,28 +353,28 @@ class _Starting:
 
     @classmethod
     @contextmanager
-    def of(cls, resources: Resources) -> Iterator["_Starting"]:
-        starting = cls(resources, asyncio.new_event_loop())
-        asyncio.set_event_loop(starting.loop)  # Mangum takes this one
+    def of(cls, resources: Resources) -> Iterator["_Processes"]:
+        processes = cls(resources, asyncio.new_event_loop())
+        asyncio.set_event_loop(processes.loop)  # Mangum takes this one
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(api, "ApiServices", _kept(ApiServices, starting.requests))
-            patch.setattr(download, "DownloadServices", _kept(DownloadServices, starting.data))
+            patch.setattr(api, "ApiServices", _recorded(ApiServices, processes.requests))
+            patch.setattr(download, "DownloadServices", _recorded(DownloadServices, processes.data))
             try:
-                yield starting
+                yield processes
             finally:
-                starting.end()
+                processes.end()
 
     def start(self, function: str) -> None:
         start = _start_of(function)
         start.cache_clear()
-        environment = self.resources.environment(f"{function.capitalize()}Function") | CHANGES
+        variables = self.resources.environment(f"{function.capitalize()}Function") | CHANGES
         with pytest.MonkeyPatch.context() as patch:
-            for variable, value in environment.items():
+            for variable, value in variables.items():
                 patch.setenv(variable, value)
             start()
 
     def finish(self) -> None:
-        """Finish what a request left running beside its answer, such as a claim: the next one thaws it."""
+        """Finish what a request left running beside its answer, such as a claim, as the next one's thaw would."""
         if beside := asyncio.all_tasks(self.loop):
             self.loop.run_until_complete(asyncio.wait(beside, timeout=10))
 
@@ -393,7 +393,7 @@ def _start_of(function: str) -> Any:
     return getattr(FUNCTIONS[function], name_of.get(function, "asgi_app"))
 
 
-def _kept(kind: Any, made: list[Any]) -> Callable[..., Any]:
+def _recorded(kind: Any, made: list[Any]) -> Callable[..., Any]:
     def make(*arguments: Any) -> Any:
         made.append(kind(*arguments))
         return made[-1]

@@ -1,4 +1,4 @@
-"""Runs moto as AWS, except for one call, which gets an answer of the table (kinds.py)."""
+"""Runs moto as AWS, but for one call, which gets an answer of the table (kinds.py)."""
 
 import json
 import sys
@@ -15,8 +15,9 @@ import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from moto.core.botocore_stubber import BotocoreStubber, MockRawResponse
 
+from tests.guarantees.aws_calls.answers import body_of
 from tests.guarantees.aws_calls.calls import ADAPTERS, Site
-from tests.guarantees.aws_calls.kinds import Kind, body_of
+from tests.guarantees.aws_calls.kinds import Kind
 
 _AS_MOTO = BotocoreStubber.__call__
 
@@ -41,7 +42,7 @@ class _Fault:
 
 @dataclass
 class EdgeStore:
-    """Stands for CloudFront's KeyValueStore, which moto doesn't have."""
+    """Stands for CloudFront's KeyValueStore, which moto lacks."""
 
     values: dict[str, str] = field(default_factory=dict)
     version: int = 1
@@ -50,19 +51,19 @@ class EdgeStore:
         path = unquote(urlsplit(request.url or "").path)
         _, is_key, key = path.partition("/keys/")
         if not is_key:
-            return self._said(request, 200, {"ItemCount": len(self.values), "TotalSizeInBytes": 0, "KvsARN": path})
+            return self._respond(request, 200, {"ItemCount": len(self.values), "TotalSizeInBytes": 0, "KvsARN": path})
         if request.method == "PUT":
             if str(request.headers["If-Match"]) not in (str(self.version), f"b'{self.version}'"):
-                return self._said(request, 409, {"__type": "ConflictException", "message": "another version"})
+                return self._respond(request, 409, {"__type": "ConflictException", "message": "another version"})
             self.values[key] = body_of(request)["Value"]
             self.version += 1
-            return self._said(request, 200, {"ItemCount": len(self.values), "TotalSizeInBytes": 0})
+            return self._respond(request, 200, {"ItemCount": len(self.values), "TotalSizeInBytes": 0})
         if key not in self.values:
-            return self._said(request, 404, {"__type": "ResourceNotFoundException", "message": "no such key"})
+            return self._respond(request, 404, {"__type": "ResourceNotFoundException", "message": "no such key"})
         value = {"Key": key, "Value": self.values[key], "ItemCount": len(self.values), "TotalSizeInBytes": 0}
-        return self._said(request, 200, value)
+        return self._respond(request, 200, value)
 
-    def _said(self, request: AWSPreparedRequest, status: int, body: dict[str, Any]) -> AWSResponse:
+    def _respond(self, request: AWSPreparedRequest, status: int, body: dict[str, Any]) -> AWSResponse:
         headers = {"Content-Type": "application/json", "ETag": str(self.version)}
         if "__type" in body:
             headers["x-amzn-errortype"] = body["__type"]
@@ -70,7 +71,7 @@ class EdgeStore:
 
 
 @dataclass
-class Meaner:
+class FaultyAws:
     calls: list[Call] = field(default_factory=list)
     reached: dict[Site, set[str]] = field(default_factory=dict)
     """Operations that each place in the adapters called."""
@@ -98,7 +99,7 @@ class Meaner:
 
     def __call__(self, stubber: BotocoreStubber, event_name: str, request: AWSPreparedRequest) -> AWSResponse | None:
         _, service, operation = event_name.split(".")
-        kind = self._noted(service, operation)
+        kind = self._note(service, operation)
 
         def effect() -> AWSResponse:
             if service == "cloudfront-keyvaluestore":
@@ -109,7 +110,7 @@ class Meaner:
 
         return kind.answer(request, operation, effect) if kind else effect()
 
-    def _noted(self, service: str, operation: str) -> Kind | None:
+    def _note(self, service: str, operation: str) -> Kind | None:
         with self._one_at_a_time:
             self._counts[service, operation] += 1
             call = Call(service, operation, self._counts[service, operation])
@@ -137,13 +138,13 @@ def _sites() -> Iterator[Site]:
 
 
 @contextmanager
-def meaner_aws() -> Iterator[Meaner]:
-    """Provide the meaner AWS within moto's mock."""
-    meaner = Meaner()
+def faulty_aws() -> Iterator[FaultyAws]:
+    """Inject faults into moto's mock."""
+    aws = FaultyAws()
 
     def answer(self: BotocoreStubber, event_name: str, request: AWSPreparedRequest, **_: Any) -> AWSResponse | None:
-        return meaner(self, event_name, request) if self.enabled else None
+        return aws(self, event_name, request) if self.enabled else None
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BotocoreStubber, "__call__", answer)
-        yield meaner
+        yield aws

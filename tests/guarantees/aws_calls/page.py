@@ -19,13 +19,13 @@ NAMES = {
 def rows() -> Iterator[str]:
     yield "| who | answer | to which calls | what comes out |"
     yield "|---|---|---|---|"
-    yield from (_row(NAMES[it.service], it, it.operations, SERVICES[it.service]) for it in KINDS)
+    yield from (_row(NAMES[kind.service], kind, kind.operations, SERVICES[kind.service]) for kind in KINDS)
     yield from (_row(NAMES[RAW], kind, kind.methods, BOTH) for kind in RAW_KINDS)
 
 
-def _row(who: str, kind: Kind | RawKind, operations: Iterable[str], of: frozenset[str]) -> str:
+def _row(who: str, kind: Kind | RawKind, operations: Iterable[str], all_of_them: frozenset[str]) -> str:
     named = sorted(operations)
-    left_out = sorted(of - set(named))
+    left_out = sorted(all_of_them - set(named))
     calls = ", ".join(named)
     if not left_out:
         calls = "all"

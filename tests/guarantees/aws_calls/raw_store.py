@@ -1,4 +1,4 @@
-"""Serves the streams' own connections: moto's bucket, but for requests that are to meet a fault."""
+"""Serves streams, which have connections of their own, from moto's bucket, but for requests that meet a fault."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -13,24 +13,18 @@ from botocore.exceptions import ClientError
 from yarl import URL
 
 from actions_cache.aws.s3_stream import S3Signer
-from tests.guarantees.aws_calls.kinds import ERRORS_OF_S3, OUTAGE, xml_error
+from tests.guarantees.aws_calls.answers import xml_error_body
+from tests.guarantees.aws_calls.kinds import ERRORS_OF_S3, OUTAGE
 
 
 @dataclass(frozen=True)
 class Exchange:
     handler: BaseHTTPRequestHandler
     work: Callable[[], tuple[int, dict[str, str], bytes]]
-    """Lets the store do what was asked, and returns status, headers and body."""
+    """Lets the store do what the request says, and returns status, headers and body."""
 
     def say(self, status: int, body: bytes, headers: Mapping[str, str], size: int | None = None) -> None:
-        """Answer.
-
-        Args:
-            status: the status.
-            body: the bytes to send.
-            headers: the headers.
-            size: the announced length, if another one.
-        """
+        """Answer, and announce this size if it isn't the body's."""
         announced = str(len(body) if size is None else size)
         head = "".join(f"{name}: {value}\r\n" for name, value in {**headers, "Content-Length": announced}.items())
         self.handler.wfile.write(f"HTTP/1.1 {status} Said\r\n{head}\r\n".encode() + body)
@@ -52,11 +46,11 @@ class RawKind:
 
 
 def _refuses(status: int, code: str, **headers: str) -> Callable[[Exchange], None]:
-    return lambda it: it.say(status, xml_error(code), {"Content-Type": "application/xml", **headers})
+    return lambda exchange: exchange.say(status, xml_error_body(code), {"Content-Type": "application/xml", **headers})
 
 
 def _page(status: int, body: bytes) -> Callable[[Exchange], None]:
-    return lambda it: it.say(status, body, {"Content-Type": "text/html"})
+    return lambda exchange: exchange.say(status, body, {"Content-Type": "text/html"})
 
 
 def _hangs_up(exchange: Exchange) -> None:
@@ -125,7 +119,7 @@ RAW_KINDS = (
 class RawStore:
     s3: Any
     bucket: str
-    asked: list[str] = field(default_factory=list)
+    methods: list[str] = field(default_factory=list)
     met: int = 0
     _fault: tuple[str, RawKind] | None = None
     _left: float = 0
@@ -141,7 +135,7 @@ class RawStore:
     def handle(self, handler: BaseHTTPRequestHandler) -> None:
         key = handler.path[handler.path.index("archives/") :]
         body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
-        self.asked.append(handler.command)
+        self.methods.append(handler.command)
         exchange = Exchange(handler, lambda: self._work(handler, key, body))
         fault = self._fault
         if fault is not None and fault[0] == handler.command and self._left > 0:
@@ -160,13 +154,13 @@ class RawStore:
             found = self.s3.get_object(Bucket=self.bucket, Key=key, IfMatch=handler.headers["If-Match"], **wanted)
         except ClientError as error:
             code = error.response["Error"]["Code"]
-            return (404 if code == "NoSuchKey" else 412), {}, xml_error(code)
+            return (404 if code == "NoSuchKey" else 412), {}, xml_error_body(code)
         return (206 if wanted else 200), {"ETag": found["ETag"]}, found["Body"].read()
 
 
 @contextmanager
 def raw_store(s3: Any, bucket: str) -> Iterator[RawStore]:
-    """Serve the requests of streams."""
+    """Serve the requests of streams until the block ends."""
     store = RawStore(s3, bucket)
 
     class Handler(BaseHTTPRequestHandler):
@@ -187,14 +181,14 @@ def raw_store(s3: Any, bucket: str) -> Iterator[RawStore]:
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     signed = S3Signer.signed
 
-    def signed_for_it(*asked: Any) -> tuple[URL, dict[str, str]]:
-        url, headers = signed(*asked)
+    def sign_for_server(*arguments: Any) -> tuple[URL, dict[str, str]]:
+        url, headers = signed(*arguments)
         there = URL.build(scheme="http", host="127.0.0.1", port=server.server_port, path=url.raw_path, encoded=True)
         return there, headers
 
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(S3Signer, "signed", signed_for_it)
+            patch.setattr(S3Signer, "signed", sign_for_server)
             yield store
     finally:
         server.shutdown()

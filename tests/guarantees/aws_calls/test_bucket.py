@@ -1,4 +1,4 @@
-"""Errors of S3, and of anything in its place, reach the bucket's callers in the port's words."""
+"""Errors of S3, and of whatever answers in its place, reach the bucket's callers as the port's exceptions."""
 
 import logging
 import time
@@ -20,8 +20,9 @@ from actions_cache.aws.s3_stream import S3Stream, in_words
 from actions_cache.domain.archive import Part
 from actions_cache.domain.ranges import full_range
 from actions_cache.ports import ObjectGone, Unavailable, WriteConflict
-from tests.guarantees.aws_calls.faulty_aws import Call, Meaner, meaner_aws
-from tests.guarantees.aws_calls.kinds import KINDS, Kind, _keys_fail, _respond
+from tests.guarantees.aws_calls.answers import keys_fail, respond
+from tests.guarantees.aws_calls.faulty_aws import Call, FaultyAws, faulty_aws
+from tests.guarantees.aws_calls.kinds import KINDS, Kind
 from tests.support.journey import Journey
 
 LIST, HEAD, PUT, GET, DELETE = (
@@ -30,19 +31,19 @@ LIST, HEAD, PUT, GET, DELETE = (
 
 
 def kind(name: str, service: str = "s3") -> Kind:
-    return next(it for it in KINDS if (it.name, it.service) == (name, service))
+    return next(kind for kind in KINDS if (kind.name, kind.service) == (name, service))
 
 
 @pytest.fixture
-def aws(of_the_module: Journey, monkeypatch: pytest.MonkeyPatch) -> Iterator[Meaner]:
+def aws(of_the_module: Journey, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyAws]:
     monkeypatch.setattr(time, "sleep", lambda _: None)
     monkeypatch.setattr(adapter, "_told", set())
-    with meaner_aws() as aws:
+    with faulty_aws() as aws:
         yield aws
 
 
 @pytest.fixture
-def bucket(of_the_module: Journey, aws: Meaner) -> S3Bucket:
+def bucket(of_the_module: Journey, aws: FaultyAws) -> S3Bucket:
     """Return a bucket with a session as the functions make it."""
     return S3Bucket(new_session().client("s3", config=QUICK_CALLS), of_the_module.services.settings.bucket)
 
@@ -56,16 +57,16 @@ def keys_of(bucket: S3Bucket) -> list[str]:
 
 @pytest.fixture
 def written(bucket: S3Bucket) -> list[str]:
-    return [bucket.write_once(f"some/{time.monotonic_ns()}-{it}", b"bytes").key for it in range(3)]
+    return [bucket.write_once(f"some/{time.monotonic_ns()}-{i}", b"bytes").key for i in range(3)]
 
 
-def test_keys_that_stay_for_now_are_asked_for_again(bucket: S3Bucket, aws: Meaner, written):
+def test_keys_that_stay_for_now_are_deleted_again(bucket: S3Bucket, aws: FaultyAws, written):
     with aws.answering(DELETE, kind("200 with SlowDown for each key"), 3):
         bucket.delete(written)
     assert not set(written) & set(keys_of(bucket))
 
 
-def test_only_the_keys_that_stayed_are_asked_for_again(bucket: S3Bucket, aws: Meaner, written):
+def test_only_keys_that_stayed_are_deleted_again(bucket: S3Bucket, aws: FaultyAws, written):
     asked: list[str] = []
 
     def one_stays(request: Any, operation: str, effect: Any) -> Any:
@@ -75,7 +76,7 @@ def test_only_the_keys_that_stayed_are_asked_for_again(bucket: S3Bucket, aws: Me
         if len(asked) > 1:
             return answer
         body = f"<DeleteResult><Error><Key>{written[1]}</Key><Code>InternalError</Code></Error></DeleteResult>"
-        return _respond(request, 200, body.encode())
+        return respond(request, 200, body.encode())
 
     with aws.answering(DELETE, Kind("one", "s3", frozenset(), "", one_stays), 2):
         bucket.delete(written)
@@ -83,8 +84,8 @@ def test_only_the_keys_that_stayed_are_asked_for_again(bucket: S3Bucket, aws: Me
     assert not set(written) & set(keys_of(bucket))
 
 
-def test_keys_that_stay_for_good_are_asked_for_once(bucket: S3Bucket, aws: Meaner, written):
-    with aws.answering(DELETE, Kind("mfa", "s3", frozenset(), "", _keys_fail("MethodNotAllowed")), inf):
+def test_keys_that_stay_for_good_are_deleted_once(bucket: S3Bucket, aws: FaultyAws, written):
+    with aws.answering(DELETE, Kind("mfa", "s3", frozenset(), "", keys_fail("MethodNotAllowed")), inf):
         with pytest.raises(Unavailable, match="MethodNotAllowed"):
             bucket.delete(written)
         assert aws.met == 1
@@ -93,8 +94,8 @@ def test_keys_that_stay_for_good_are_asked_for_once(bucket: S3Bucket, aws: Meane
 # ---------------------------------------------------------------- writing, reading, listing
 
 
-def test_a_write_beside_another_of_its_key_is_tried_again(bucket: S3Bucket, aws: Meaner):
-    """S3's 409 doesn't say whose key it is."""
+def test_write_in_conflict_is_tried_again(bucket: S3Bucket, aws: FaultyAws):
+    """S3's 409 doesn't tell who wins."""
     key = f"some/{time.monotonic_ns()}"
     with aws.answering(PUT, kind("409 ConditionalRequestConflict"), 2):
         assert bucket.write_once(key, b"mine").size == 4
@@ -105,8 +106,8 @@ def test_a_write_beside_another_of_its_key_is_tried_again(bucket: S3Bucket, aws:
 
 
 @pytest.mark.parametrize("name", ["403 AccessDenied", "503 SlowDown", "400 ExpiredToken", "no credentials"])
-def test_an_object_that_cannot_be_asked_for_is_not_called_gone(bucket: S3Bucket, aws: Meaner, name):
-    """Without ListBucket, S3 says 403 of a missing object too."""
+def test_refused_object_is_not_called_gone(bucket: S3Bucket, aws: FaultyAws, name):
+    """Without ListBucket, S3 answers 403 for a missing object too."""
     with aws.answering(HEAD, kind(name), inf), pytest.raises(Unavailable):
         bucket.stat("some/missing")
     with aws.answering(GET, kind(name), inf), pytest.raises(Unavailable):
@@ -117,7 +118,7 @@ def test_an_object_that_cannot_be_asked_for_is_not_called_gone(bucket: S3Bucket,
 
 
 @pytest.mark.parametrize("name", ["HTML from a proxy", "nothing from a proxy", "a page that breaks off"])
-def test_what_is_no_listing_is_not_read_as_an_empty_one(bucket: S3Bucket, aws: Meaner, written, name):
+def test_broken_listing_is_not_read_as_an_empty_one(bucket: S3Bucket, aws: FaultyAws, written, name):
     """A commit would refuse what arrived, and a sweep would leave it."""
     with aws.answering(LIST, kind(name), inf), pytest.raises(Unavailable):
         keys_of(bucket)
@@ -125,7 +126,7 @@ def test_what_is_no_listing_is_not_read_as_an_empty_one(bucket: S3Bucket, aws: M
 
 
 @pytest.mark.parametrize("name", ["HTML from a proxy", "nothing from a proxy"])
-def test_what_is_no_item_is_not_read_as_a_missing_one(of_the_module: Journey, aws: Meaner, name):
+def test_broken_item_is_not_read_as_a_missing_one(of_the_module: Journey, aws: FaultyAws, name):
     """A restore would miss, a Finalize would find no upload."""
     of_the_module.services.check_schema()
     for operation, ask in {
@@ -137,7 +138,7 @@ def test_what_is_no_item_is_not_read_as_a_missing_one(of_the_module: Journey, aw
             ask()
 
 
-def test_credentials_that_lack_are_an_outage(of_the_module: Journey, monkeypatch: pytest.MonkeyPatch):
+def test_missing_credentials_are_an_outage(of_the_module: Journey, monkeypatch: pytest.MonkeyPatch):
     """Presigning makes no request, but still needs them."""
     session = boto3.Session("key", "secret", region_name="us-east-1")
     client = session.client("s3", config=QUICK_CALLS)
@@ -161,8 +162,8 @@ def test_credentials_that_lack_are_an_outage(of_the_module: Journey, monkeypatch
         (PUT, "403 AccessDenied", "s3:PutObject"),
     ],
 )
-def test_a_permission_that_lacks_is_named_once(
-    bucket: S3Bucket, aws: Meaner, caplog: pytest.LogCaptureFixture, call, name, permission
+def test_missing_permission_is_logged_once(
+    bucket: S3Bucket, aws: FaultyAws, caplog: pytest.LogCaptureFixture, call, name, permission
 ):
     ask = {
         HEAD: lambda: bucket.stat("k"),
@@ -173,14 +174,14 @@ def test_a_permission_that_lacks_is_named_once(
         for _ in range(2):
             with pytest.raises(Unavailable):
                 ask[call]()
-    said = [record for record in caplog.records if "lacks a permission" in record.getMessage()]
-    assert [(record.levelno, record.getMessage().partition(": ")[2]) for record in said] == [
+    logged = [record for record in caplog.records if "lacks a permission" in record.getMessage()]
+    assert [(record.levelno, record.getMessage().partition(": ")[2]) for record in logged] == [
         (logging.ERROR, permission)
     ]
 
 
-def test_the_permission_is_the_one_that_aws_names(
-    of_the_module: Journey, aws: Meaner, caplog: pytest.LogCaptureFixture
+def test_logged_permission_is_the_one_aws_names(
+    of_the_module: Journey, aws: FaultyAws, caplog: pytest.LogCaptureFixture
 ):
     refused = kind("AccessDenied in a role's first seconds", "dynamodb")
     with aws.answering(Call("dynamodb", "GetItem", 1), refused, inf), pytest.raises(Unavailable):
@@ -205,12 +206,12 @@ async def nothing() -> Any:
     yield b"body"
 
 
-async def test_a_redirect_of_a_put_gets_no_credentials():
-    """They are signed for another host."""
-    came: list[str] = []
+async def test_redirect_of_a_put_gets_no_credentials():
+    """The signature is for another host."""
+    paths: list[str] = []
 
     async def answer(request: web.Request) -> web.Response:
-        came.append(request.path)
+        paths.append(request.path)
         await request.read()
         return web.Response(status=307, headers={"Location": "/elsewhere"})
 
@@ -228,11 +229,11 @@ async def test_a_redirect_of_a_put_gets_no_credentials():
     finally:
         await stream.close()
         await runner.cleanup()
-    assert came == ["/key"]
+    assert paths == ["/key"]
 
 
-def test_an_http_clients_error_never_quotes_request_headers():
+def test_http_error_never_quotes_request_headers():
     request = aiohttp.RequestInfo(URL("http://store/key"), "PUT", {"X-Amz-Security-Token": "the-roles-own"}, URL())  # type: ignore[arg-type]
     error = aiohttp.ClientResponseError(request, (), status=400, message="Bad status line")
-    assert "the-roles-own" in repr(error), "why it isn't told as it is"
+    assert "the-roles-own" in repr(error), "so it isn't quoted as it is"
     assert in_words(error) == "ClientResponseError: Bad status line"

@@ -1,4 +1,4 @@
-"""Conflicting writes to DynamoDB are tried again or, if what they were decided on has changed, decided anew."""
+"""Conflicting writes to DynamoDB are tried again, or decided anew if what they were decided on has changed."""
 
 import json
 import time
@@ -14,19 +14,21 @@ from actions_cache.domain.archive import ArchiveState, MergeState, postponed
 from actions_cache.domain.budgets import NO_USAGE, Repository, Tally, Usage
 from actions_cache.domain.errors import AlreadyExists
 from actions_cache.ports import Unavailable, WriteConflict
-from tests.guarantees.aws_calls.faulty_aws import Call, Meaner, meaner_aws
-from tests.guarantees.aws_calls.kinds import OF_DYNAMODB, Effect, Kind, _canceled, _respond, body_of
+from tests.guarantees.aws_calls.answers import Effect, body_of, respond
+from tests.guarantees.aws_calls.answers import canceled as canceled_with
+from tests.guarantees.aws_calls.faulty_aws import Call, FaultyAws, faulty_aws
+from tests.guarantees.aws_calls.kinds import OF_DYNAMODB, Kind
 from tests.support.journey import REPOSITORY, Journey, name
 
 CONFLICT = next(kind for kind in OF_DYNAMODB if kind.name == "TransactionConflictException")
 UNREAD = next(kind for kind in OF_DYNAMODB if kind.name == "UnprocessedKeys")
-PUT, UPDATE, DELETE = (Call("dynamodb", f"{it}Item", 1) for it in ("Put", "Update", "Delete"))
-TRANSACTION, BATCH = (Call("dynamodb", it, 1) for it in ("TransactWriteItems", "BatchGetItem"))
+PUT, UPDATE, DELETE = (Call("dynamodb", f"{verb}Item", 1) for verb in ("Put", "Update", "Delete"))
+TRANSACTION, BATCH = (Call("dynamodb", operation, 1) for operation in ("TransactWriteItems", "BatchGetItem"))
 
 
 @pytest.fixture
-def aws(emptied: Journey, monkeypatch: pytest.MonkeyPatch) -> Iterator[Meaner]:
-    with meaner_aws() as aws:
+def aws(emptied: Journey, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyAws]:
+    with faulty_aws() as aws:
         emptied.services.check_schema()
         yield aws
 
@@ -39,7 +41,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def canceled(*reasons: str) -> Kind:
-    return Kind(" and ".join(reasons), "dynamodb", frozenset({"TransactWriteItems"}), "", _canceled(*reasons))
+    return Kind(" and ".join(reasons), "dynamodb", frozenset({"TransactWriteItems"}), "", canceled_with(*reasons))
 
 
 def saved(journey: Journey) -> str:
@@ -50,20 +52,20 @@ def saved(journey: Journey) -> str:
 
 
 @pytest.mark.parametrize("times", [1, ROUNDS - 1])
-def test_a_single_write_in_a_transactions_way_is_tried_again(emptied: Journey, aws: Meaner, waits, times):
+def test_write_in_conflict_is_tried_again(emptied: Journey, aws: FaultyAws, waits, times):
     seen = emptied.archive(saved(emptied))
-    by = postponed(seen, emptied.clock.now() + 1)
-    assert by is not None
+    updated = postponed(seen, emptied.clock.now() + 1)
+    assert updated is not None
     with aws.answering(PUT, CONFLICT, times):
-        written = emptied.services.table.replace_archive(seen, by)
+        written = emptied.services.table.replace_archive(seen, updated)
     assert emptied.archive(seen.id) == written
     assert len(waits) == times, "with a pause before each"
 
 
-def test_a_write_decided_on_outdated_state_is_decided_again(emptied: Journey, aws: Meaner, waits):
-    """The transaction in the way wrote the same archive, and has won."""
+def test_write_on_outdated_state_is_decided_anew(emptied: Journey, aws: FaultyAws, waits):
+    """The transaction in conflict wrote the same archive, and has won."""
     seen = emptied.archive(saved(emptied))
-    mine, others = postponed(seen, emptied.clock.now() + 1), postponed(seen, emptied.clock.now() + 2)
+    mine, others = (postponed(seen, emptied.clock.now() + later) for later in (1, 2))
     assert mine is not None
     assert others is not None
     emptied.services.table.replace_archive(seen, others)
@@ -71,8 +73,8 @@ def test_a_write_decided_on_outdated_state_is_decided_again(emptied: Journey, aw
         emptied.services.table.replace_archive(seen, mine)
 
 
-def test_an_item_that_stays_in_the_way_is_an_outage_and_no_lost_write(emptied: Journey, aws: Meaner, waits):
-    """Taken for a lost write, it would make a free key look taken, and a merge look like another worker's."""
+def test_lasting_conflict_is_an_outage_and_no_lost_write(emptied: Journey, aws: FaultyAws, waits):
+    """As a lost write, it would make a free key look taken, and a merge look like another worker's."""
     seen = emptied.archive(saved(emptied))
     with aws.answering(PUT, CONFLICT, inf), pytest.raises(Unavailable, match="TransactionConflict"):
         emptied.services.table.replace_archive(seen, seen)
@@ -80,7 +82,7 @@ def test_an_item_that_stays_in_the_way_is_an_outage_and_no_lost_write(emptied: J
     assert sum(waits) < 3
 
 
-def test_counts_that_meet_others_are_counted_once(emptied: Journey, aws: Meaner, waits):
+def test_counts_in_conflict_are_counted_once(emptied: Journey, aws: FaultyAws, waits):
     repositories = emptied.services.repositories
     with aws.answering(UPDATE, CONFLICT, 2):
         assert repositories.count_create(REPOSITORY, 1) == 1
@@ -93,7 +95,7 @@ def test_counts_that_meet_others_are_counted_once(emptied: Journey, aws: Meaner,
 
 
 @pytest.mark.parametrize("bookkeeping", [PUT, UPDATE], ids=["its last use", "activity"])
-def test_what_cannot_be_noted_of_a_hit_costs_no_hit(emptied: Journey, aws: Meaner, waits, bookkeeping):
+def test_failed_bookkeeping_costs_no_hit(emptied: Journey, aws: FaultyAws, waits, bookkeeping):
     emptied.save(name("npm-1"), b"content")
     emptied.clock.advance(3 * 3600)
     with aws.answering(bookkeeping, CONFLICT, inf):
@@ -101,7 +103,7 @@ def test_what_cannot_be_noted_of_a_hit_costs_no_hit(emptied: Journey, aws: Meane
         assert aws.met
 
 
-def test_a_repository_is_noted_though_its_items_are_in_others_hands(emptied: Journey, aws: Meaner, waits):
+def test_repository_in_conflict_is_noted(emptied: Journey, aws: FaultyAws, waits):
     wanted = Repository("77", "octo/noted", 1)
     with aws.answering(PUT, CONFLICT, 3):
         emptied.services.repositories.note(wanted)
@@ -109,7 +111,7 @@ def test_a_repository_is_noted_though_its_items_are_in_others_hands(emptied: Jou
     assert emptied.services.repositories.ids_named("octo/noted") == ["77"]
 
 
-def test_a_reservation_in_a_transactions_hands_is_dropped_after_it(emptied: Journey, aws: Meaner, waits):
+def test_reservation_in_conflict_is_dropped_later(emptied: Journey, aws: FaultyAws, waits):
     reservation = emptied.archive(emptied.reserve(name("npm-1"))).reservation
     with aws.answering(DELETE, CONFLICT, 2):
         emptied.services.table.drop_reservation(reservation)
@@ -119,14 +121,14 @@ def test_a_reservation_in_a_transactions_hands_is_dropped_after_it(emptied: Jour
         emptied.services.table.drop_reservation(reservation)
 
 
-def test_an_archive_in_a_transactions_hands_is_forgotten_after_it(emptied: Journey, aws: Meaner, waits):
+def test_archive_in_conflict_is_forgotten_later(emptied: Journey, aws: FaultyAws, waits):
     seen = emptied.archive(saved(emptied))
     with aws.answering(DELETE, CONFLICT, 2):
         emptied.services.table.forget_archive(seen)
     assert emptied.services.table.archive(seen.id) is None
 
 
-def test_a_schema_note_in_the_way_of_another_is_written_after_it(emptied: Journey, aws: Meaner, waits):
+def test_schema_in_conflict_is_written_later(emptied: Journey, aws: FaultyAws, waits):
     schema = emptied.services.schema
     seen = schema.read()
     assert seen is not None
@@ -134,14 +136,14 @@ def test_a_schema_note_in_the_way_of_another_is_written_after_it(emptied: Journe
         schema.write(seen, seen)
 
 
-def test_a_merge_goes_on_past_conflicts_with_single_writes(emptied: Journey, aws: Meaner, waits):
+def test_merge_goes_on_after_conflicts(emptied: Journey, aws: FaultyAws, waits):
     archive_id = saved(emptied)
     with aws.answering(PUT, CONFLICT, 5):
         emptied.merge_all()
     assert emptied.archive(archive_id).merge.state is MergeState.MERGED
 
 
-def test_an_unwritable_archive_takes_no_other_ones_turn(emptied: Journey, aws: Meaner, waits):
+def test_unwritable_archive_takes_no_other_ones_turn(emptied: Journey, aws: FaultyAws, waits):
     stuck, free = (emptied.upload(name(key), b"one", b"two") for key in ("npm-1", "npm-2"))
     emptied.clock.advance(2 * 3600)
 
@@ -171,7 +173,7 @@ PASSING = [
 
 
 @pytest.mark.parametrize("reasons", PASSING, ids=" ".join)
-def test_a_transaction_that_others_hold_up_is_tried_again(emptied: Journey, aws: Meaner, waits, reasons):
+def test_canceled_transaction_is_tried_again(emptied: Journey, aws: FaultyAws, waits, reasons):
     with aws.answering(TRANSACTION, canceled(*reasons), ROUNDS - 1):
         emptied.reserve(name("npm-1"))
     assert len(waits) == ROUNDS - 1
@@ -184,21 +186,21 @@ def test_a_transaction_that_others_hold_up_is_tried_again(emptied: Journey, aws:
 
 
 @pytest.mark.parametrize("reasons", PASSING, ids=" ".join)
-def test_a_free_key_in_a_transactions_hands_is_never_called_taken(emptied: Journey, aws: Meaner, waits, reasons):
+def test_free_key_in_conflict_is_never_called_taken(emptied: Journey, aws: FaultyAws, waits, reasons):
     with aws.answering(TRANSACTION, canceled(*reasons), inf), pytest.raises(Unavailable):
         emptied.reserve(name("npm-1"))
     assert emptied.reserve(name("npm-1"))
 
 
 @pytest.mark.parametrize("others", ["TransactionConflict", "ThrottlingError", "ValidationError"])
-def test_a_failed_condition_among_other_reasons_is_decided_anew(emptied: Journey, aws: Meaner, waits, others):
+def test_failed_condition_among_reasons_is_decided_anew(emptied: Journey, aws: FaultyAws, waits, others):
     """A retry would fail too, however often it is made."""
     with aws.answering(TRANSACTION, canceled(others, "ConditionalCheckFailed"), inf), pytest.raises(AlreadyExists):
         emptied.reserve(name("npm-1"))
     assert (aws.met, waits) == (1, [])
 
 
-def test_a_failed_condition_outranks_a_conflict_of_counts(emptied: Journey, aws: Meaner, waits):
+def test_failed_condition_outranks_a_conflict_of_counts(emptied: Journey, aws: FaultyAws, waits):
     archive_id = saved(emptied)
     seen = emptied.archive(archive_id)
     reasons = canceled("ConditionalCheckFailed", "None", "TransactionConflict")
@@ -208,19 +210,19 @@ def test_a_failed_condition_outranks_a_conflict_of_counts(emptied: Journey, aws:
 
 
 @pytest.mark.parametrize("reason", ["ValidationError", "ItemCollectionSizeLimitExceeded"])
-def test_what_no_other_try_mends_is_tried_once(emptied: Journey, aws: Meaner, waits, reason):
+def test_hopeless_transaction_is_tried_once(emptied: Journey, aws: FaultyAws, waits, reason):
     with aws.answering(TRANSACTION, canceled("TransactionConflict", reason), inf), pytest.raises(Unavailable):
         emptied.reserve(name("npm-1"))
     assert aws.met == 1
 
 
-def test_each_try_of_a_canceled_transaction_has_a_token_of_its_own(emptied: Journey, aws: Meaner, waits):
+def test_each_try_of_a_transaction_has_its_own_token(emptied: Journey, aws: FaultyAws, waits):
     """Each attempt counts in other shards, and DynamoDB refuses another payload under a known token."""
     tokens: list[str] = []
 
     def note(request: AWSPreparedRequest, operation: str, effect: Effect) -> AWSResponse:
         tokens.append(body_of(request)["ClientRequestToken"])
-        return _canceled("TransactionConflict")(request, operation, effect)
+        return canceled_with("TransactionConflict")(request, operation, effect)
 
     with aws.answering(TRANSACTION, Kind("noted", "dynamodb", frozenset(), "", note), 3):
         emptied.services.repositories.correct_usage(REPOSITORY, Usage(5, 1))
@@ -231,7 +233,7 @@ def test_each_try_of_a_canceled_transaction_has_a_token_of_its_own(emptied: Jour
 # ---------------------------------------------------------------- batches
 
 
-def test_keys_left_unread_by_a_batch_are_read_after_a_wait(emptied: Journey, aws: Meaner, waits):
+def test_unread_keys_of_a_batch_are_read_after_a_wait(emptied: Journey, aws: FaultyAws, waits):
     entry = emptied.save(name("npm-1"), b"content")
     with aws.answering(BATCH, UNREAD, ROUNDS - 1):
         assert emptied.services.table.entries([entry.name]) == {entry.name: entry}
@@ -240,15 +242,15 @@ def test_keys_left_unread_by_a_batch_are_read_after_a_wait(emptied: Journey, aws
         assert emptied.services.table.known_archives([entry.archive_id, "f" * 32]) == {entry.archive_id}
 
 
-def test_a_batch_that_is_never_read_to_its_end_is_an_outage(emptied: Journey, aws: Meaner, waits):
-    """pynamodb would ask at once, and without end."""
+def test_batch_that_stays_unread_is_an_outage(emptied: Journey, aws: FaultyAws, waits):
+    """pynamodb would ask again at once, and without end."""
     with aws.answering(BATCH, UNREAD, inf), pytest.raises(Unavailable, match="1 of 1"):
         emptied.services.table.entries([name("npm-1")])
     assert aws.met == ROUNDS
 
 
-def test_what_a_batch_read_at_first_is_kept(emptied: Journey, aws: Meaner, waits):
-    entries = [emptied.save(name(f"npm-{it}"), b"content") for it in range(3)]
+def test_items_that_a_batch_read_first_are_kept(emptied: Journey, aws: FaultyAws, waits):
+    entries = [emptied.save(name(f"npm-{i}"), b"content") for i in range(3)]
 
     def leaves_one(request: AWSPreparedRequest, _: str, effect: Effect) -> AWSResponse:
         asked: Any = body_of(request)["RequestItems"]
@@ -256,9 +258,9 @@ def test_what_a_batch_read_at_first_is_kept(emptied: Journey, aws: Meaner, waits
         answer = effect()
         body = json.loads(answer.content)
         left = keys["Keys"][-1]
-        body["Responses"][table] = [it for it in body["Responses"][table] if it["sort_key"] != left["sort_key"]]
+        body["Responses"][table] = [item for item in body["Responses"][table] if item["sort_key"] != left["sort_key"]]
         body["UnprocessedKeys"] = {table: {**keys, "Keys": [left]}}
-        return _respond(request, 200, json.dumps(body).encode())
+        return respond(request, 200, json.dumps(body).encode())
 
     with aws.answering(BATCH, Kind("one left", "dynamodb", frozenset(), "", leaves_one), 1):
         found = emptied.services.table.entries([entry.name for entry in entries])

@@ -1,6 +1,6 @@
-"""Each function meets each kind of AWS's answers that the engines don't give, as many as fit every run.
+"""Functions outlive the answers of AWS that emulators don't give.
 
-tests/guarantees/slow/aws_calls has every call with every kind.
+Short runs give each kind to some call. With `--long`, every call of every step meets every kind.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,32 +9,32 @@ import pytest
 
 from dev.local.template import ROOT
 from tests.guarantees.aws_calls.calls import Site, modules_with_http, services, sites
-from tests.guarantees.aws_calls.cells import RAW, Cell, calls_of, chosen, kinds_for, strike, warm_up
-from tests.guarantees.aws_calls.environment import FUNCTIONS, World
+from tests.guarantees.aws_calls.cells import RAW, STEPS, Cell, calls_of, cells_of, kinds_for, sample, strike, warm_up
+from tests.guarantees.aws_calls.environment import FUNCTIONS, Environment
 from tests.guarantees.aws_calls.faulty_aws import Call
 from tests.guarantees.aws_calls.kinds import KINDS, SERVICES
 from tests.guarantees.aws_calls.page import rows
 from tests.guarantees.aws_calls.raw_store import RAW_KINDS
-from tests.guarantees.aws_calls.steps import STEPS, Step
+from tests.guarantees.aws_calls.step import Step
 
 pytestmark = pytest.mark.timeout(900)
 """The first test waits for an entry's whole life, which takes minutes on a busy machine."""
 
 EACH = 1
-"""Kinds for each operation of each function."""
+"""Number of kinds for each operation of each function in short runs."""
 
 OF_THE_COMMAND_LINE = {
     Site("sqs.py", f"SqsDeadLetters.{name}") for name in ("_receive_all", "_release", "behind", "delete")
 }
-"""Operations that no function calls: an operator who replays letters sees what went wrong (actions_cache_cli/)."""
+"""Operations that no function calls: an operator who redrives dead letters sees what went wrong."""
 
-BESIDE = {
-    Site("dynamodb_repositories.py", "DynamoDbRepositories.add_refusals"): "tests/unit/flows/test_refused_jobs.py",
+UNAWAITED = {
+    Site("dynamodb_repositories.py", "DynamoDbRepositories.add_refusals"): "tests/unit/flows/test_refused_jobs.py"
 }
-"""Maps each operation that no step makes, since no request waits for it, to the test of its faults."""
+"""Tests of the operations that no step makes, since no request waits for them."""
 
 CHECKED_TOGETHER = 20
-"""Cells. Fewer: more checks. More: each of cleanup's has what those before it left as its work too."""
+"""Number of cells in a row. Fewer: more checks. More: each of cleanup's has to do what those before it left."""
 
 HTTP_MODULES = {
     "functions/api/tokens.py": "tests/unit/api/test_tokens.py, `trouble`",
@@ -45,73 +45,82 @@ HTTP_MODULES = {
     "layers/core/actions_cache/settings.py": "urllib.parse alone",
     "layers/core/actions_cache/http/app.py": "urllib.parse alone",
 }
-"""Modules with an HTTP client of their own, and where their faults are tested."""
+"""Modules with an HTTP client of their own, and where its faults are tested."""
+
+
+Life = Mapping[Step, Sequence[Call]]
+"""The calls of each step when nothing goes wrong."""
 
 
 @pytest.fixture(scope="module")
-def life(world: World) -> Mapping[Step, Sequence[Call]]:
-    """Return each step's calls when nothing goes wrong."""
-    warm_up(world)
-    return {step: calls_of(world, step) for step in STEPS}
+def life(environment: Environment) -> Life:
+    warm_up(environment)
+    return {step: calls_of(environment, step) for step in STEPS}
 
 
 @pytest.fixture(scope="module")
-def cells(life: Mapping[Step, Sequence[Call]]) -> Sequence[Cell]:
-    return list(chosen(life, EACH))
+def cells(life: Life, is_long: bool) -> Sequence[Cell]:
+    if is_long:
+        return [cell for step, calls in life.items() for cell in cells_of(step, calls)]
+    return list(sample(life, EACH))
 
 
-def test_every_place_in_the_code_that_asks_aws_is_reached(world: World, life: object):
-    missed = sites() - world.aws.reached.keys()
-    assert missed == OF_THE_COMMAND_LINE | BESIDE.keys(), (
-        "give the step that asks for it to tests/guarantees/aws_calls/steps.py"
-    )
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_function_outlives_every_answer_of_aws(environment: Environment, cells: Sequence[Cell], function: str):
+    failed: dict[str, str] = {}
+    of_function = [cell for cell in cells if cell.step.function == function]
+    for start in range(0, len(of_function), CHECKED_TOGETHER):
+        environment.empty()
+        for cell in of_function[start : start + CHECKED_TOGETHER]:
+            try:
+                strike(environment, cell)
+            except (AssertionError, pytest.fail.Exception) as error:
+                failed[str(cell)] = str(error)[:500]
+        if not failed:
+            environment.check()
+    assert not failed, "\n".join(f"{cell}: {error}" for cell, error in failed.items())
 
 
-def test_every_operation_that_is_asked_for_has_its_kinds(life: Mapping[Step, Sequence[Call]]):
-    asked = {call.operation: call for calls in life.values() for call in calls}
-    bare = [str(call) for call in asked.values() if len(kinds_for(call)) < len(SERVICES)]
-    assert bare == [], "add it to the tables of tests/guarantees/aws_calls/kinds.py"
-
-
-def test_the_table_has_no_operation_that_nobody_asks_for(life: Mapping[Step, Sequence[Call]]):
-    asked = {(call.service, call.operation) for calls in life.values() for call in calls}
-    inside_streams = {("s3", "PutObject"), ("s3", "GetObject")}
-    listed = {(service, operation) for service, operations in SERVICES.items() for operation in operations}
-    assert listed - inside_streams <= asked
-
-
-def test_every_service_that_a_client_is_made_of_is_in_the_table():
-    named = {"secretsmanager": "secrets-manager"}
-    assert {named.get(it, it) for it in services()} | {"dynamodb"} == SERVICES.keys()
-
-
-def test_every_module_with_http_of_its_own_has_its_faults():
-    assert modules_with_http() == HTTP_MODULES.keys(), "say where they are tested"
-
-
-def test_every_kind_has_a_source():
-    sources = {it.name: it.source for it in KINDS} | {it.name: it.source for it in RAW_KINDS}
-    assert [name for name, source in sources.items() if not source.startswith("https://")] == []
-
-
-def test_the_reliability_page_has_the_table():
-    page = (ROOT / "docs" / "reliability.md").read_text()
-    assert "\n".join(rows()) in page, "put what `python -m tests.guarantees.aws_calls.page` prints there"
-
-
-def test_each_kind_is_met_in_every_run(cells: Sequence[Cell]):
+def test_every_kind_is_met(cells: Sequence[Cell]):
     met = {(cell.call.service, cell.kind.name) for cell in cells}
     assert met >= {(kind.service, kind.name) for kind in KINDS} | {(RAW, kind.name) for kind in RAW_KINDS}
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_function_outlives_what_aws_answers(world: World, cells: Sequence[Cell], function: str):
-    of_it = [cell for cell in cells if cell.step.function == function]
-    for start in range(0, len(of_it), CHECKED_TOGETHER):
-        world.empty()
-        for cell in of_it[start : start + CHECKED_TOGETHER]:
-            try:
-                strike(world, cell)
-            except (AssertionError, pytest.fail.Exception) as fault:
-                pytest.fail(f"{cell}: {fault}")
-        world.check()
+# ---------------------------------------------------------------- completeness of the tables
+
+
+def test_every_call_site_of_the_adapters_is_reached(environment: Environment, life: Life):
+    missed = sites() - environment.aws.reached.keys()
+    assert missed == OF_THE_COMMAND_LINE | UNAWAITED.keys(), "add the step that makes this call"
+
+
+def test_every_called_operation_has_its_kinds(life: Life):
+    called = {call.operation: call for calls in life.values() for call in calls}
+    bare = [str(call) for call in called.values() if len(kinds_for(call)) < len(SERVICES)]
+    assert bare == [], "add it to the tables of tests/guarantees/aws_calls/kinds.py"
+
+
+def test_every_operation_of_the_tables_is_called(life: Life):
+    called = {(call.service, call.operation) for calls in life.values() for call in calls}
+    inside_streams = {("s3", "PutObject"), ("s3", "GetObject")}
+    listed = {(service, operation) for service, operations in SERVICES.items() for operation in operations}
+    assert listed - inside_streams <= called
+
+
+def test_every_service_with_a_client_is_in_the_table():
+    named = {"secretsmanager": "secrets-manager"}
+    assert {named.get(service, service) for service in services()} | {"dynamodb"} == SERVICES.keys()
+
+
+def test_every_module_with_an_http_client_is_listed():
+    assert modules_with_http() == HTTP_MODULES.keys(), "say where its faults are tested"
+
+
+def test_every_kind_has_a_source():
+    sources = {kind.name: kind.source for kind in KINDS} | {kind.name: kind.source for kind in RAW_KINDS}
+    assert [name for name, source in sources.items() if not source.startswith("https://")] == []
+
+
+def test_reliability_page_has_the_table():
+    page = (ROOT / "docs" / "reliability.md").read_text()
+    assert "\n".join(rows()) in page, "put what `python -m tests.guarantees.aws_calls.page` prints there"

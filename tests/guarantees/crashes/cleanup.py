@@ -1,4 +1,4 @@
-"""Each duty of the cleanup, done by the schedule's process, while the witness restores what must still be there."""
+"""Each task of the cleanup, done by the schedule's process, while readers restore what must still be there."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -9,121 +9,126 @@ from actions_cache.aws.dynamodb_items import DUE_SHARDS
 from actions_cache.domain import claim
 from actions_cache.domain.archive import ArchiveState
 from actions_cache.domain.timing import SECOND, SEND_TIMEOUT
-from tests.guarantees.crashes.environment import World, entry_name, wait_until
+from tests.guarantees.crashes.environment import CrashEnvironment, entry_name, wait_until
 from tests.guarantees.crashes.gate import Call, Fault, Gate, Point
 from tests.guarantees.crashes.scenarios import CONTENT, KEY, PARTS
 
-CLEANUP = "cleanup schedule"
-
 
 @dataclass(frozen=True)
-class CleanupTask:
-    """Args: prepare: until it is due; check: what must hold in the end; has_readers: while it is done."""
+class CleanupCase:
+    prepare: Callable[[CrashEnvironment], None]
+    """Makes the task due."""
+    check: Callable[[CrashEnvironment], None]
+    """Checks the outcome."""
+    has_readers: bool = False
 
-    prepare: Callable[[World], None]
-    check: Callable[[World], None]
-    has_readers: bool
 
+def clean_up(environment: CrashEnvironment, case: CleanupCase, point: Point | None) -> list[Call]:
+    """Run the schedule, check the outcome, and return the calls of its first run.
 
-def clean_up(world: World, task: CleanupTask, point: Point | None) -> list[Call]:
-    """The calls of the schedule's first run. What must hold is checked.
-
-    Of its sixteen queries, a shard of the agenda each, in random order, the first stands for all.
+    Of its sixteen queries in random order, one of each shard of the due times, the first stands for all.
     """
-    task.prepare(world)
+    case.prepare(environment)
     gate = Gate(point=point)
-    with _watched(world) if task.has_readers else nullcontext():
-        with world.stage.schedule(CLEANUP, gate) as schedule:
-            dies = point is not None and point.fault is not Fault.ANSWER_LOST
-            next_run = len(DUE_SHARDS) + 1
-            wait_until(lambda: schedule.poll() is not None if dies else gate.counts["Query"] >= next_run)
+    crashes = point is not None and point.fault is not Fault.ANSWER_LOST
+    next_run = len(DUE_SHARDS) + 1
+    with _watched(environment) if case.has_readers else nullcontext():
+        with environment.runner.schedule("cleanup schedule", gate) as schedule:
+            wait_until(lambda: schedule.poll() is not None if crashes else gate.counts["Query"] >= next_run)
             assert gate.struck.is_set() == (point is not None)
-        task.check(world)
-    first_run = gate.calls[: gate.calls.index(Call("Query", next_run))] if not dies else gate.calls
+        case.check(environment)
+    first_run = gate.calls if crashes else gate.calls[: gate.calls.index(Call("Query", next_run))]
     return [call for call in first_run if call.operation != "Query" or call.number == 1]
 
 
 @contextmanager
-def _watched(world: World) -> Iterator[None]:
-    with world.watched(KEY, CONTENT) as watch:
+def _watched(environment: CrashEnvironment) -> Iterator[None]:
+    with environment.watched(KEY, CONTENT) as watch:
         watch.must_be_there = True
         watch.start()
         yield
 
 
-# ------------------------------------------------------------------ the duties
+# ------------------------------------------------------------------ preparations
 
 
-def _abandon(world: World) -> None:
-    world.journey.upload(entry_name(KEY), *PARTS)
-    world.advance(_last_arrival_seconds(world))
+def _abandon(environment: CrashEnvironment) -> None:
+    environment.journey.upload(entry_name(KEY), *PARTS)
+    environment.advance(_last_arrival_seconds(environment))
 
 
-def _leave_a_claim_unsent(world: World) -> None:
-    """As a server does that dies between the claim and the message."""
-    archive_id = world.journey.upload(entry_name(KEY), *PARTS)
-    replace(world.services.finalize, merges_at_finalize=False)(entry_name(KEY), len(CONTENT))
-    now, lifetimes, attempts = world.clock.now(), world.services.lifetimes, world.services.settings.merge_attempts
-    transition(
-        world.services.table, archive_id, lambda seen: claim.claimed(seen, "dead claimer", now, lifetimes, attempts)
-    )
-    world.advance(SEND_TIMEOUT / SECOND + 1)
+def _leave_a_claim_unsent(environment: CrashEnvironment) -> None:
+    """Do what a server does that crashes between the claim and the message."""
+    services, now = environment.services, environment.clock.now()
+    archive_id = environment.journey.upload(entry_name(KEY), *PARTS)
+    replace(services.finalize, merges_at_finalize=False)(entry_name(KEY), len(CONTENT))
+    lifetimes, attempts = services.lifetimes, services.settings.merge_attempts
+    transition(services.table, archive_id, lambda seen: claim.claimed(seen, "dead claimer", now, lifetimes, attempts))
+    environment.advance(SEND_TIMEOUT / SECOND + 1)
 
 
-def _merge_long_ago(world: World) -> None:
-    _merge(world)
-    world.advance(max(_last_arrival_seconds(world), world.services.lifetimes.grace / SECOND) + 1)
+def _merge_long_ago(environment: CrashEnvironment) -> None:
+    _merge(environment)
+    environment.advance(_sweep_seconds(environment))
 
 
-def _leave_unused(world: World) -> None:
-    _merge(world)
-    world.advance(world.services.lifetimes.unused_entry / SECOND + 1)
+def _leave_unused(environment: CrashEnvironment) -> None:
+    _merge(environment)
+    environment.advance(environment.services.lifetimes.unused_entry / SECOND + 1)
 
 
-def _remove_long_ago(world: World) -> None:
-    _merge(world)
-    assert world.services.remove_entry(world.the_archive().id, lambda _: True)
-    world.advance(max(_last_arrival_seconds(world), world.services.lifetimes.grace / SECOND) + 1)
+def _remove_long_ago(environment: CrashEnvironment) -> None:
+    _merge(environment)
+    assert environment.services.remove_entry(environment.the_archive().id, lambda _: True)
+    environment.advance(_sweep_seconds(environment))
 
 
-def _merge(world: World) -> None:
-    world.journey.save(entry_name(KEY), *PARTS)
-    world.journey.merge_all()
+def _merge(environment: CrashEnvironment) -> None:
+    environment.journey.save(entry_name(KEY), *PARTS)
+    environment.journey.merge_all()
 
 
-def _last_arrival_seconds(world: World) -> float:
-    return 2 * world.services.lifetimes.upload_url / SECOND + 1
+def _last_arrival_seconds(environment: CrashEnvironment) -> float:
+    return 2 * environment.services.lifetimes.upload_url / SECOND + 1
 
 
-def _check_gone(world: World) -> None:
-    world.check_nothing_is_left()
-    assert world.job.create(KEY).status == 200
+def _sweep_seconds(environment: CrashEnvironment) -> float:
+    return max(_last_arrival_seconds(environment), environment.services.lifetimes.grace / SECOND) + 1
 
 
-def _check_removed_whole(world: World) -> None:
-    """At each moment either the entry and its archive, or neither."""
-    for archive in world.archives():
-        assert (world.services.table.entry(entry_name(KEY)) is None) == (archive.state is ArchiveState.DELETED)
-    assert "failed" not in world.journey.clean_up()
-    assert world.restore(KEY) is None
-    _check_gone(world)
+# ------------------------------------------------------------------ checks
 
 
-def _check_merged(world: World) -> None:
-    with _watched(world):
-        world.merge_in_the_end(by_schedule=True)
-    world.check_no_orphan_is_left(KEY, CONTENT)
+def _check_gone(environment: CrashEnvironment) -> None:
+    environment.check_nothing_is_left()
+    assert environment.job.create(KEY).status == 200
 
 
-def _check_swept(world: World) -> None:
-    world.check_no_orphan_is_left(KEY, CONTENT)
+def _check_removed_whole(environment: CrashEnvironment) -> None:
+    """Check that there are either the entry and its archive, or neither."""
+    for archive in environment.archives():
+        has_entry = environment.services.table.entry(entry_name(KEY)) is not None
+        assert has_entry == (archive.state is not ArchiveState.DELETED)
+    assert "failed" not in environment.journey.clean_up()
+    assert environment.restore(KEY) is None
+    _check_gone(environment)
 
 
-TASKS: Mapping[str, CleanupTask] = {
-    "an abandoned reservation": CleanupTask(_abandon, _check_gone, has_readers=False),
+def _check_merged(environment: CrashEnvironment) -> None:
+    with _watched(environment):
+        environment.merge_in_the_end(by_schedule=True)
+    _check_swept(environment)
+
+
+def _check_swept(environment: CrashEnvironment) -> None:
+    environment.check_no_orphan_is_left(KEY, CONTENT)
+
+
+CLEANUPS: Mapping[str, CleanupCase] = {
+    "abandoned reservation": CleanupCase(_abandon, _check_gone),
     # Readers would retake it before the schedule does.
-    "an unsent claim": CleanupTask(_leave_a_claim_unsent, _check_merged, has_readers=False),
-    "parts of a merged archive": CleanupTask(_merge_long_ago, _check_swept, has_readers=True),
-    "an unused entry": CleanupTask(_leave_unused, _check_removed_whole, has_readers=False),
-    "a removed archive": CleanupTask(_remove_long_ago, _check_gone, has_readers=False),
+    "unsent claim": CleanupCase(_leave_a_claim_unsent, _check_merged),
+    "parts of a merged archive": CleanupCase(_merge_long_ago, _check_swept, has_readers=True),
+    "unused entry": CleanupCase(_leave_unused, _check_removed_whole),
+    "removed archive": CleanupCase(_remove_long_ago, _check_gone),
 }

@@ -1,4 +1,4 @@
-"""Resources of a scenario on real engines, a witness who restores throughout, and what must hold in the end."""
+"""Provides a scenario with resources on real emulators, a server that never crashes, and checks of the outcome."""
 
 import os
 import socket
@@ -24,18 +24,16 @@ from dev.local.resources import Clients, Resources, create
 from dev.local.template import Template
 from dev.services import AllServices
 from functions.rotate.services import RotateServices
-from tests.guarantees.crashes.clock import MovedClock
-from tests.guarantees.crashes.processes import SERIAL, Stage
+from tests.guarantees.crashes.function import MovedClock
+from tests.guarantees.crashes.processes import SERIAL, FunctionRunner
 from tests.support.clients.runtime_token import BRANCH, REPOSITORY
 from tests.support.clients.wire import VERSION, Job, send
 from tests.support.journey import Journey, name
 
 VISIBILITY_SECONDS = 2
-"""How long the queue keeps a dead worker's message: on AWS six times its timeout, which no test can wait for."""
+"""Seconds after which the queue delivers a dead worker's message again; on AWS six times the worker's timeout."""
 
 POLL_SECONDS = 0.05
-
-
 WAIT_SECONDS = 30
 
 
@@ -47,23 +45,23 @@ def wait_until(condition: Callable[[], object], seconds: float = WAIT_SECONDS) -
 
 
 def entry_name(key: str) -> EntryName:
-    """As `Job` names it by its token."""
+    """Return the name that a job of the default token gives to its entry."""
     return name(key, BRANCH, VERSION, REPOSITORY)
 
 
 @dataclass
-class World:
-    stage: Stage
+class CrashEnvironment:
+    runner: FunctionRunner
     resources: Resources
     clients: Clients
     clock: MovedClock
     journey: Journey
-    """Who takes over from the dead: the same use cases in this process, which knows nothing of theirs."""
+    """Takes over from dead processes, as the same use cases in this one."""
     secrets: RotateServices
-    witness: str
-    """URL of a server that nobody kills."""
+    survivor: str
+    """URL of a server that never crashes."""
     moving: threading.Lock = field(default_factory=threading.Lock)
-    """Time doesn't move between a lookup and its download, whose URL would be over."""
+    """Held while time must not move, as between a lookup and its download, whose URL would expire."""
 
     @property
     def services(self) -> AllServices:
@@ -71,13 +69,13 @@ class World:
 
     @property
     def job(self) -> Job:
-        return Job(self.witness)
+        return Job(self.survivor)
 
     def advance(self, seconds: float) -> None:
         with self.moving:
             self.clock.advance(seconds)
 
-    # ---------------------------------------------------------------- what stands
+    # ---------------------------------------------------------------- state
 
     def archives(self) -> list[Archive]:
         return [self.journey.archive(archive_id) for archive_id, _ in self.services.table.all_archives("")]
@@ -87,7 +85,7 @@ class World:
         return archive
 
     def waiting(self, queue: str) -> int:
-        """Messages in a queue, whether one works on them or not."""
+        """Return the number of messages in a queue, in flight or not."""
         known = self.clients.sqs.get_queue_attributes(QueueUrl=self.resources.refs[queue], AttributeNames=["All"])
         attributes = known["Attributes"]
         return int(attributes["ApproximateNumberOfMessages"]) + int(attributes["ApproximateNumberOfMessagesNotVisible"])
@@ -96,7 +94,7 @@ class World:
         return [part.key for part in self.services.bucket.list("archives/")]
 
     def restore(self, key: str) -> bytes | None:
-        """From the witness. None for a miss."""
+        """Restore from the server that never crashes, and return None for a miss."""
         hit = self.job.look_up(key)
         if not hit["ok"]:
             return None
@@ -107,30 +105,30 @@ class World:
         return reply.body
 
     def empty(self) -> None:
-        """As it was at first, for the next scenario."""
+        """Empty tables, queues and bucket for the next scenario."""
         for logical_id in self.resources.template.of_type("AWS::DynamoDB::Table"):
             table, keys = self.resources.refs[logical_id], self.resources.template.properties(logical_id)["KeySchema"]
             for item in self.clients.dynamodb.scan(TableName=table)["Items"]:
-                key = {it["AttributeName"]: item[it["AttributeName"]] for it in keys}
+                key = {part["AttributeName"]: item[part["AttributeName"]] for part in keys}
                 self.clients.dynamodb.delete_item(TableName=table, Key=key)
         for queue in self.resources.template.of_type("AWS::SQS::Queue"):
             self.clients.sqs.purge_queue(QueueUrl=self.resources.refs[queue])
         self.services.bucket.delete(self.objects())
 
-    # ---------------------------------------------------------------- what must hold
+    # ---------------------------------------------------------------- checks
 
     @contextmanager
     def watched(self, key: str, content: bytes) -> Iterator["Watch"]:
-        """Restores all the time, once started. Once the entry was seen, each restore must bring it, byte for byte."""
+        """Provide a watch, and check that once it saw the entry each restore brought it, byte for byte."""
         watch = Watch(self, key, content)
         try:
             yield watch
         finally:
             watch.stop()
-        assert watch.faults == [], watch.faults
+        assert watch.errors == [], watch.errors
 
     def check_all_or_nothing(self, key: str, size: int) -> bool:
-        """Return whether the entry is visible; its parts in the three tables agree on it (all or nothing)."""
+        """Return whether the entry is visible, on which its items in the three tables must agree."""
         table, entry = self.services.table, entry_name(key)
         found, reservation, archive = table.entry(entry), table.reservation(entry), self.the_archive()
         if found is None:
@@ -141,9 +139,9 @@ class World:
         return True
 
     def merge_in_the_end(self, *, by_schedule: bool) -> None:
-        """Time passes, until others have merged what the dead left: by the schedule, or by the queue alone.
+        """Let time pass until others have merged what the dead left, by the schedule or by the queue alone.
 
-        No reader meanwhile: it would retake the claim itself.
+        Nobody reads meanwhile: a reader would retake the claim itself.
         """
         lifetimes = self.services.lifetimes
         with self.moving:
@@ -151,8 +149,8 @@ class World:
                 self.clock.advance(lifetimes.merge_lease / SECOND + 1)
                 wait_until(self._merged_by_the_queue, 3 * VISIBILITY_SECONDS)
                 return
-            for timeout in (0, lifetimes.merge_lease, SEND_TIMEOUT, lifetimes.queue_retention):
-                self.clock.advance(timeout / SECOND + 1)
+            for waits in (0, lifetimes.merge_lease, SEND_TIMEOUT, lifetimes.queue_retention):
+                self.clock.advance(waits / SECOND + 1)
                 assert "failed" not in self.journey.clean_up()
                 if self._merged_by_the_queue():
                     return
@@ -163,7 +161,7 @@ class World:
         return self.the_archive().merge.state is MergeState.MERGED
 
     def check_no_orphan_is_left(self, key: str, content: bytes) -> None:
-        """Once everybody's grace is over: the merged object alone, and it is the content (nothing leaks)."""
+        """Check that once every grace is over the merged object alone is left, and has the content."""
         archive = self.the_archive()
         lifetimes = self.services.lifetimes
         last_arrival = archive.upload_closes_at + lifetimes.late_arrival
@@ -178,7 +176,7 @@ class World:
         self.check_late_messages_do_nothing()
 
     def check_nothing_is_left(self) -> None:
-        """Once every grace is over: no archive, no object, and nothing that holds the key."""
+        """Check that once every grace is over no archive, no object and no reservation is left."""
         lifetimes = self.services.lifetimes
         self.advance((lifetimes.upload_url + lifetimes.late_arrival + lifetimes.grace) / SECOND + 1)
         assert "failed" not in self.journey.clean_up()
@@ -188,7 +186,7 @@ class World:
         return self.clients.dynamodb.scan(TableName=self.resources.refs["ReservationsTable"])["Count"]
 
     def check_late_messages_do_nothing(self) -> None:
-        """Those that the dead had received; whoever gets them finds the merge done."""
+        """Check that messages that the dead had received find the merge done."""
         before = self.archives()
 
         def all_are_taken() -> bool:
@@ -201,13 +199,14 @@ class World:
 
 @dataclass
 class Watch:
-    world: World
+    """Restores the entry all the time, once started."""
+
+    environment: CrashEnvironment
     key: str
     content: bytes
     must_be_there: bool = False
-    faults: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
-
     _thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -228,29 +227,31 @@ class Watch:
     def _look(self) -> None:
         must_be_there = self.must_be_there
         try:
-            with self.world.moving:
-                restored = self.world.restore(self.key)
-        except (AssertionError, OSError, HTTPException) as fault:
-            self.faults.append(repr(fault))
+            with self.environment.moving:
+                restored = self.environment.restore(self.key)
+        except (AssertionError, OSError, HTTPException) as error:
+            self.errors.append(repr(error))
             return
         if restored is None:
             if must_be_there:
-                self.faults.append("a miss, though it was there before")
+                self.errors.append("a miss, though it was there before")
             return
         self.must_be_there = True
         if restored != self.content:
-            self.faults.append(f"other bytes: {len(restored)} of {len(self.content)}")
+            self.errors.append(f"other bytes: {len(restored)} of {len(self.content)}")
 
 
 @contextmanager
-def world_on(endpoints: Endpoints, session: boto3.Session, template: Template, directory: Path) -> Iterator[World]:
+def crash_environment(
+    endpoints: Endpoints, session: boto3.Session, template: Template, directory: Path
+) -> Iterator[CrashEnvironment]:
     with pytest.MonkeyPatch.context() as patch:
         for variable, value in endpoints.environment().items():
             patch.setenv(variable, value)
         patch.setattr(socket, "getaddrinfo", socket.getaddrinfo)  # as it was, afterwards
         resolve_names_under_localhost()
         clients = Clients.of(session)
-        resources = create(template, clients, prefix=f"kills-{os.urandom(4).hex()}")
+        resources = create(template, clients, prefix=f"crashes-{os.urandom(4).hex()}")
         clients.sqs.set_queue_attributes(
             QueueUrl=resources.refs["MergeQueue"], Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)}
         )
@@ -263,14 +264,14 @@ def world_on(endpoints: Endpoints, session: boto3.Session, template: Template, d
         secrets = RotateServices(settings, clock)
         secrets.session = session
         secrets.rotate_secret.tell_edge()
-        stage = Stage(resources, endpoints.environment(), moved, directory)
+        runner = FunctionRunner(resources, endpoints.environment(), moved, directory)
         journey = Journey(services, clock, clients.s3, clients.sqs)  # type: ignore[arg-type]
-        with stage.server() as witness:
-            yield World(stage, resources, clients, clock, journey, secrets, witness)
+        with runner.server() as survivor:
+            yield CrashEnvironment(runner, resources, clients, clock, journey, secrets, survivor)
 
 
 def _settings(resources: Resources) -> Settings:
-    """As the functions' processes have them, the rotation's among them."""
+    """Return the settings that the functions' processes have, the rotation's included."""
     variables: dict[str, Any] = {**resources.environment("ApiFunction"), **resources.environment("RotateFunction")}
     known = {name.lower(): value for name, value in (variables | SERIAL).items()}
     limits = ("stream_max_bytes", "stream_burst_bytes", "stream_bytes_per_second")

@@ -1,7 +1,7 @@
-"""Between one process and its engines: counts its calls, and at a chosen one kills it, or loses the answer.
+"""Stands between a process and its emulators: counts its calls, and at a chosen one kills it, or loses the answer.
 
-A call is named by its operation and how often that was called before, so that a point stays the same one when other
-calls come in another order.
+A call is named by its operation and its number among the calls of that operation, so that it stays the same one when
+other calls come in another order.
 """
 
 import threading
@@ -18,36 +18,27 @@ HOP_BY_HOP = frozenset({"connection", "expect", "keep-alive", "transfer-encoding
 
 READS = frozenset(
     {
-        "BatchGetItem",
-        "DescribeKeyValueStore",
-        "GetItem",
-        "GetKey",
-        "GetObject",
-        "GetQueueAttributes",
-        "GetSecretValue",
-        "HeadBucket",
-        "HeadObject",
-        "ListObjectsV2",
-        "Query",
+        *("BatchGetItem", "DescribeKeyValueStore", "GetItem", "GetKey", "GetObject", "GetQueueAttributes"),
+        *("GetSecretValue", "HeadBucket", "HeadObject", "ListObjectsV2", "Query"),
     }
 )
-"""They change nothing: to die after one is to die before the next call."""
+"""Operations that change nothing, so that a crash after one is a crash before the next call."""
 
 
 class Fault(StrEnum):
-    DIES_BEFORE = "dies before"
-    """The call never reaches the engine."""
-    DIES_AFTER = "dies after"
-    """It took effect, and nobody is left to see its answer."""
-    ANSWER_LOST = "loses the answer of"
-    """It took effect, the connection breaks, and the process goes on: it asks again, or gives up."""
+    CRASH_BEFORE = "crash before"
+    """The call never reaches the emulator."""
+    CRASH_AFTER = "crash after"
+    """The call takes effect, and nobody is left to see its answer."""
+    ANSWER_LOST = "lost answer of"
+    """The call takes effect, the connection breaks, and the process goes on: it asks again, or gives up."""
 
 
 @dataclass(frozen=True)
 class Call:
     operation: str
     number: int
-    """From 1, among the calls of this operation."""
+    """Number, from 1, among the calls of this operation."""
 
     def __str__(self) -> str:
         return f"{self.operation} {self.number}"
@@ -63,20 +54,19 @@ class Point:
 
 
 def points(calls: list[Call]) -> list[Point]:
-    """Every point of a scenario that made these calls."""
+    """Return every point of a scenario that made these calls."""
     return [
         Point(fault, call)
         for call in calls
         for fault in Fault
-        if fault is Fault.DIES_BEFORE or call.operation not in READS
+        if fault is Fault.CRASH_BEFORE or call.operation not in READS
     ]
 
 
 @dataclass
 class Gate:
-    """Args: kill: SIGKILLs the process, and waits until it is gone."""
-
     kill: Callable[[], None] = lambda: None
+    """Sends SIGKILL to the process, and waits until it is gone."""
     point: Point | None = None
     calls: list[Call] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -89,15 +79,15 @@ class Gate:
         self.point = point
 
     def pass_on(self, operation: str, ask: Callable[[], "Answer"]) -> "Answer | None":
-        """The engine's answer, or None where the process isn't to get one."""
+        """Return the emulator's answer, or None if the process isn't to get one."""
         fault = self._fault(operation)
         if fault is None:
             return ask()
-        if fault is Fault.DIES_BEFORE:
+        if fault is Fault.CRASH_BEFORE:
             self.kill()
         else:
             ask()
-            if fault is Fault.DIES_AFTER:
+            if fault is Fault.CRASH_AFTER:
                 self.kill()
         self.struck.set()
         return None
@@ -118,16 +108,16 @@ class Answer:
 
 
 @contextmanager
-def gated(engines: Mapping[str, str], gate: Gate) -> Iterator[dict[str, str]]:
-    """Args: engines: their URLs, by the variables that name them. Gives: the gate's, likewise."""
+def gated(emulators: Mapping[str, str], gate: Gate) -> Iterator[dict[str, str]]:
+    """Serve proxies of these emulators, and yield their URLs by the same variables."""
     with ExitStack() as stack:
-        yield {variable: stack.enter_context(_proxy(engine, gate)) for variable, engine in engines.items()}
+        yield {variable: stack.enter_context(_proxy(url, gate)) for variable, url in emulators.items()}
 
 
 @contextmanager
-def _proxy(engine: str, gate: Gate) -> Iterator[str]:
-    """Host stays as it is: it is signed."""
-    parts = urlsplit(engine)
+def _proxy(url: str, gate: Gate) -> Iterator[str]:
+    """Serve a proxy that keeps the header Host as it is, since it is signed."""
+    parts = urlsplit(url)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -157,7 +147,7 @@ def _proxy(engine: str, gate: Gate) -> Iterator[str]:
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = pass_on  # noqa: N815 - http.server's names
 
         def log_message(self, *_: object) -> None:
-            """Says nothing: pytest's output is for the tests."""
+            """Log nothing: pytest's output is for the tests."""
 
     def _ask(method: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
         connection = HTTPConnection(parts.netloc, timeout=60)
@@ -179,13 +169,20 @@ def _proxy(engine: str, gate: Gate) -> Iterator[str]:
 
 def _read(method: str, answer: HTTPResponse) -> Answer:
     body = answer.read()
-    headers = [it for it in answer.headers.items() if it[0].lower() not in HOP_BY_HOP | {"content-length"}]
+    dropped = HOP_BY_HOP | {"content-length"}
+    headers = [(name, value) for name, value in answer.headers.items() if name.lower() not in dropped]
     length = answer.headers["Content-Length"] if method == "HEAD" else str(len(body))
     return Answer(answer.status, [*headers, ("Content-Length", length or "0")], body)
 
 
 def operation(method: str, path: str, headers: Mapping[str, str]) -> str:
-    """The API's name of a call. Args: headers: their names in lower case."""
+    """Return the API's name of a call.
+
+    Args:
+        method: The HTTP method.
+        path: The path with its query.
+        headers: The headers, with names in lower case.
+    """
     target = headers.get("x-amz-target", "").rpartition(".")[2]
     if target:
         return target
@@ -208,4 +205,4 @@ S3_OPERATIONS: Mapping[str, Mapping[str, str]] = {
     "delete": {"POST": "DeleteObjects"},
     "list-type": {"GET": "ListObjectsV2"},
 }
-"""By the parameter that makes the operation another one."""
+"""Operations by the parameter that selects them, and by method."""

@@ -1,4 +1,4 @@
-"""Functions as processes of their own, behind a gate: what a scenario kills."""
+"""Runs functions as processes of their own, behind a gate, so that a scenario can kill them."""
 
 import os
 import subprocess
@@ -19,10 +19,10 @@ from tests.guarantees.crashes.gate import Gate, gated
 
 START_SECONDS = 30
 INTERVAL_SECONDS = 0.2
-"""Of a schedule."""
+"""Seconds between the runs of a schedule. Less: busier cores. More: slower tests."""
 
 SERIAL = {"MERGE_CONCURRENCY": "1", "MERGE_LEASE_SECONDS": "3"}
-"""A run's calls come one after the other, so a point is one moment of it."""
+"""Settings with which a run's calls come one after the other, so that a point is one moment of it."""
 
 OF_FUNCTIONS = (
     "AWS_ENDPOINT_URL_S3",
@@ -31,12 +31,12 @@ OF_FUNCTIONS = (
     "AWS_ENDPOINT_URL_SECRETS_MANAGER",
 )
 OF_ROTATION = (*OF_FUNCTIONS, "AWS_ENDPOINT_URL_CLOUDFRONT_KEYVALUESTORE")
-"""A server's calls of it are the emulated edge's, not a function's."""
+"""Endpoints that the rotation calls. A server's calls of the last one are the emulated edge's."""
 
 
 @dataclass(frozen=True)
-class Stage:
-    """What a process needs to run: resources, where their engines are, a clock, and where logs go."""
+class FunctionRunner:
+    """Starts processes with these resources, emulators, clock file and log directory."""
 
     resources: Resources
     endpoints: Mapping[str, str]
@@ -45,13 +45,13 @@ class Stage:
 
     @contextmanager
     def server(self, gate: Gate | None = None) -> Iterator[str]:
-        """The HTTP functions behind the edge. Gives the URL."""
+        """Run the HTTP functions behind the edge, and yield the URL."""
         listener = listen(LOOPBACK, 0)
         url = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
         with listener, self._gated(gate, OF_FUNCTIONS) as endpoints, Guard.started() as guard:
             process = self._functions(endpoints).server(listener.fileno())
             with self._running(process, guard, gate) as popen:
-                # Or it would take the dead one's connections, and answer none.
+                # Otherwise it would accept the dead server's connections, and answer none.
                 listener.close()
                 _wait_until_healthy(url, popen)
                 yield url

@@ -1,4 +1,4 @@
-"""Nothing gets stuck: a merge that no worker survives is given up, and people see it."""
+"""Nothing stuck: a merge that no worker survives is given up, where people see it."""
 
 import pytest
 
@@ -10,26 +10,14 @@ from actions_cache.ports import MergeMessage
 from tests.support.journey import Journey, name, plenty
 
 
-def start_a_run(journey: Journey, message: MergeMessage) -> None:
-    """Of a worker that then dies."""
-    services, now = journey.services, journey.clock.now()
-    transition(
-        services.table,
-        message.archive_id,
-        lambda seen: claim.started(
-            seen, message.claim_token, "dead run", now, services.lifetimes, services.settings.merge_attempts
-        ),
-    )
-
-
-def test_the_message_of_a_merge_that_was_given_up_fails_so_that_it_goes_on_to_the_dead_letter_queue(journey: Journey):
-    """The schedule retakes what died long before the queue delivers its message again: that alone counts no tries."""
+def test_message_of_a_given_up_merge_goes_on_failing(journey: Journey):
+    """So it becomes a dead letter. The schedule retakes a dead run's claim long before its message comes again."""
     services = journey.services
     entry = journey.save(name("npm-1"), b"one", b"two")
     messages: list[MergeMessage] = []
     for _ in range(services.settings.merge_attempts):
         messages += journey.messages()
-        start_a_run(journey, messages[-1])
+        _start_a_run(journey, messages[-1])
         journey.clock.advance(services.lifetimes.merge_lease / SECOND + 1)
         journey.clean_up()
     given_up = journey.archive(entry.archive_id)
@@ -40,3 +28,14 @@ def test_the_message_of_a_merge_that_was_given_up_fails_so_that_it_goes_on_to_th
     with pytest.raises(Exception, match="given up"):
         services.merge(last, plenty)
     assert journey.archive(entry.archive_id) == given_up
+
+
+def _start_a_run(journey: Journey, message: MergeMessage) -> None:
+    """Start a run whose worker then crashes."""
+    services, token, now = journey.services, message.claim_token, journey.clock.now()
+    lifetimes, attempts = services.lifetimes, services.settings.merge_attempts
+    transition(
+        services.table,
+        message.archive_id,
+        lambda seen: claim.started(seen, token, "dead run", now, lifetimes, attempts),
+    )

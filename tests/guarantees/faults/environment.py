@@ -1,8 +1,9 @@
-"""Archives to read and merge behind a store that fails by script, and what came of it."""
+"""Drives readers and merges behind a store that fails by script, and tells what came of them."""
 
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.client import HTTPException
 
 import pytest
@@ -21,9 +22,9 @@ from tests.support.serving import served
 
 KEY = name("npm-1")
 LONG_PARTS = [random.Random(i).randbytes(6 * MIB) for i in range(4)]
-"""S3 copies them."""
+"""Parts that S3 copies."""
 SHORT_PARTS = [random.Random(i).randbytes(MIB + i) for i in range(12)]
-"""Under S3's floor for copies: the worker reads and uploads them."""
+"""Parts under S3's minimum for copies, which the worker reads and uploads."""
 
 PARTS_READ = reads_of("/parts/")
 MANIFEST_READ = reads_of("/manifest/")
@@ -31,9 +32,9 @@ MANIFEST_READ = reads_of("/manifest/")
 
 @contextmanager
 def faulty_store(endpoints: Endpoints) -> Iterator[FaultyStore]:
-    """What use cases do on real engines goes through it, from their first call on; a journey's own client doesn't.
+    """Lead the use cases' requests through a faulty store, from their first call on; not those of a driver's client.
 
-    Stalls are told sooner, and outages given up on, than outside tests.
+    Stalls are noticed, and outages given up on, sooner than outside tests.
     """
     store = FaultyStore(endpoints)
     with store.served() as url, pytest.MonkeyPatch.context() as patched:
@@ -44,17 +45,23 @@ def faulty_store(endpoints: Endpoints) -> Iterator[FaultyStore]:
 
 
 @contextmanager
-def download_url(journey: Journey, **settings: object) -> Iterator[str]:
-    """Of KEY's entry, at a download function of its own."""
-    journey.services.settings = journey.services.settings.model_copy(update=settings)
-    with served(create_app(DownloadServices(journey.services))) as base_url:
+def download_url(journey: Journey, **changes: object) -> Iterator[str]:
+    """Serve a download function, and yield the URL of KEY's entry there.
+
+    Args:
+        journey: The driver whose control plane is served.
+        changes: Changed fields of the use case that downloads.
+    """
+    data = DownloadServices(journey.services)
+    data.download = replace(data.download, **changes)  # type: ignore[arg-type]
+    with served(create_app(data)) as base_url:
         hit = journey.look_up(KEY.key, user_agent=GO)
         assert hit is not None
         yield base_url + hit.url
 
 
 def read(url: str) -> bytes | None:
-    """What a response that ended as announced brought; None for a broken connection or a refusal."""
+    """Return the body of a response that ended as announced, or None for a broken connection or a refusal."""
     try:
         reply = send("GET", url)
     except (HTTPException, OSError):
@@ -63,11 +70,11 @@ def read(url: str) -> bytes | None:
 
 
 def merge_once(journey: Journey, archive_id: str) -> bool:
-    """Return whether it was merged. If not, its message is back in the queue, as the queue itself would have it."""
+    """Return whether the merge succeeded; otherwise its message is back in the queue, as the queue would have it."""
     [message] = journey.messages()
     try:
         outcome = journey.services.merge(message, plenty)
-    except Exception:  # noqa: BLE001 - whatever it is, the message comes again
+    except Exception:  # noqa: BLE001 - the message comes again whatever it is
         assert journey.archive(archive_id).merge.state is MergeState.QUEUED
         journey.services.queue.send(message)
         return False
@@ -76,7 +83,7 @@ def merge_once(journey: Journey, archive_id: str) -> bool:
 
 
 def merged_content(journey: Journey, archive_id: str) -> bytes:
-    """Past the faulty store."""
+    """Read the merged object past the faulty store."""
     merged = journey.archive(archive_id).object
     assert merged is not None
     content: bytes = journey.s3.get_object(Bucket=journey.services.settings.bucket, Key=merged.key)["Body"].read()

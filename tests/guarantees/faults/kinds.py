@@ -1,6 +1,6 @@
-"""What may befall one request to the store: each fault is a function of the exchange, and gives the client's answer.
+"""Faults of one request to the store: each is a function of the exchange, and returns the client's answer.
 
-A fault after so many bytes of the body leaves alone an answer that has no more than those.
+A fault after a number of bytes leaves alone an answer whose body has no more than those.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ TICK_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request, and how to have it answered by the real store."""
+    """Holds a request, and how to have it answered by the real store."""
 
     request: web.Request
     answer: Callable[[], AbstractAsyncContextManager[aiohttp.ClientResponse]]
@@ -28,13 +28,13 @@ Fault = Callable[[Exchange], Awaitable[web.StreamResponse]]
 
 
 async def works(exchange: Exchange) -> web.StreamResponse:
-    """None."""
+    """Answer without a fault."""
     async with exchange.answer() as answer:
         return await passed_on(exchange.request, answer)
 
 
 def answers(status: int, code: str) -> Fault:
-    """As S3 refuses; the store never hears of the request."""
+    """Refuse as S3 does; the store never hears of the request."""
     body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>made up by a test</Message></Error>"
 
     async def answer(exchange: Exchange) -> web.StreamResponse:
@@ -50,7 +50,7 @@ MISSING = answers(404, "NoSuchKey")
 
 
 def reset_after(size: int) -> Fault:
-    """So many bytes of the body, and then the connection is reset (TCP RST)."""
+    """Send this much of the body, and then reset the connection (TCP RST)."""
 
     async def reset(exchange: Exchange) -> web.StreamResponse:
         async with _begun(exchange) as (response, chunks):
@@ -62,7 +62,7 @@ def reset_after(size: int) -> Fault:
 
 
 def ends_after(size: int) -> Fault:
-    """So many bytes of the body under headers that announce all of it, and then an orderly end (TCP FIN)."""
+    """Send this much of the body under headers that announce all of it, and then end in order (TCP FIN)."""
 
     async def end(exchange: Exchange) -> web.StreamResponse:
         async with _begun(exchange) as (response, chunks):
@@ -73,7 +73,7 @@ def ends_after(size: int) -> Fault:
 
 
 def stalls_after(size: int) -> Fault:
-    """So many bytes of the body, and then nothing, for as long as the client cares to wait."""
+    """Send this much of the body, and then nothing for as long as the client waits."""
 
     async def stall(exchange: Exchange) -> web.StreamResponse:
         async with _begun(exchange) as (response, chunks):
@@ -87,7 +87,7 @@ def stalls_after(size: int) -> Fault:
 
 
 def slow(bytes_per_second: int) -> Fault:
-    """All of the body, at this rate."""
+    """Send the body at this rate."""
 
     async def trickle(exchange: Exchange) -> web.StreamResponse:
         async with _begun(exchange) as (response, chunks):
@@ -102,7 +102,7 @@ def slow(bytes_per_second: int) -> Fault:
 
 
 def other_bytes(at: int) -> Fault:
-    """One bit of the body's byte `at` is another; status, length and ETag are right."""
+    """Flip one bit of the body's byte `at`; status, length and ETag are right."""
 
     async def flip(exchange: Exchange) -> web.StreamResponse:
         async with _begun(exchange) as (response, chunks):
@@ -121,7 +121,7 @@ def other_bytes(at: int) -> Fault:
 
 
 class _begun:  # noqa: N801 - used as a function
-    """The store's answer, its headers passed on, its body not yet."""
+    """Passes on the headers of the store's answer, but not its body yet."""
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
@@ -138,7 +138,7 @@ class _begun:  # noqa: N801 - used as a function
 
 
 async def _cut(response: web.StreamResponse, chunks: AsyncIterator[bytes], size: int) -> bool:
-    """Passes so many bytes on. Whether there were more: a body that is shorter, or as long, comes whole."""
+    """Pass on this many bytes, and return whether there were more; a body that isn't longer is passed on whole."""
     async for chunk in chunks:
         if len(chunk) > size:
             await response.write(chunk[:size])

@@ -1,4 +1,4 @@
-"""A client that takes its time: what it doesn't take, the server can't send."""
+"""Reads slowly: the server can't send what the client doesn't take."""
 
 import socket
 import time
@@ -12,15 +12,16 @@ TIMEOUT_SECONDS = 60
 
 
 class Refused(Exception):
-    """The answer's status, and what it says."""
+    """Raised with the answer's status and body."""
 
 
 def read_at(url: str, bytes_per_second: float, headers: Mapping[str, str] | None = None) -> bytes:
-    """What the URL brings, redirects followed, at this rate.
+    """Read at this rate, following redirects.
 
     Raises:
-        HTTPException, OSError: the connection broke.
-        Refused: it isn't to be had by this URL, or not now.
+        HTTPException: The connection broke.
+        OSError: The connection broke.
+        Refused: The answer is neither content nor a redirect.
     """
     while True:
         parts = urlsplit(url)
@@ -46,7 +47,7 @@ def read_at(url: str, bytes_per_second: float, headers: Mapping[str, str] | None
 
 def _connected(host: str | None, port: int | None) -> socket.socket:
     connection = socket.socket()
-    # Before it connects: the window is settled then.
+    # Set before it connects, when the window is settled.
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
     connection.settimeout(TIMEOUT_SECONDS)
     connection.connect((host, port))

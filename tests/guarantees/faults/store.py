@@ -1,4 +1,4 @@
-"""A store that fails by script: a proxy in front of the real one.
+"""Serves a store that fails by script: a proxy in front of the real one.
 
     faulty = FaultyStore(endpoints)
     faulty.on(reads_of("/parts/"), in_turn(reset_after(MIB), SLOW_DOWN))
@@ -52,7 +52,7 @@ def always(fault: Fault) -> Iterable[Fault]:
 class FaultyStore:
     endpoints: Endpoints
     met: int = 0
-    """Requests that met a fault."""
+    """Number of requests that met a fault."""
     _rules: list[tuple[Requests, Iterator[Fault]]] = field(default_factory=list)
     _session: aiohttp.ClientSession = field(init=False)
 

@@ -1,7 +1,7 @@
-"""UploadPart and UploadPartCopy as S3 answers them, by a store that takes the right bytes or others.
+"""Answers UploadPart and UploadPartCopy as S3 does, and stores the right bytes or others.
 
 SeaweedFS answers a copy of more than 4 MiB with an ETag made of its chunks' MD5s, which says nothing about the part.
-So these copy by a GET and an UploadPart of their own, which SeaweedFS answers with the MD5 as S3 does.
+So copies are made by a GET and an UploadPart, which SeaweedFS answers with the MD5 as S3 does.
 """
 
 import asyncio
@@ -28,18 +28,18 @@ def same(body: bytes) -> bytes:
 
 
 def one_bit(body: bytes) -> bytes:
-    """Of another length there is nothing to prove: sizes are checked."""
+    """Flip a bit, and keep the length, which is checked anyway."""
     middle = len(body) // 2
     return body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
 
 
 def stores(change: Change, endpoints: Endpoints, *, denies: bool = False) -> Fault:
-    """What is uploaded or copied is changed on its way into the store.
+    """Change what is uploaded or copied on its way into the store.
 
     Args:
-        change: of the bytes.
-        endpoints: of the real store.
-        denies: whether the answer has the ETag of the right bytes, and not of those that are stored.
+        change: The change of the bytes.
+        endpoints: Endpoints of the real store.
+        denies: Whether the answer has the ETag of the right bytes, and not of those that are stored.
     """
     s3 = _client(endpoints)
 
@@ -68,7 +68,7 @@ def _client(endpoints: Endpoints) -> "S3Client":
 
 
 def _store(s3: "S3Client", request: web.Request, sent: bytes, change: Change) -> tuple[str, str]:
-    """The ETags of the right bytes and of those stored."""
+    """Store the changed bytes, and return the ETags of the right bytes and of those stored."""
     bucket, _, key = request.path.removeprefix("/").partition("/")
     if copies(request):
         _, _, source = unquote(request.headers["x-amz-copy-source"]).removeprefix("/").partition("/")

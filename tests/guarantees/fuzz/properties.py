@@ -1,14 +1,13 @@
-"""What may be sent to each route, and what must hold for all of it."""
+"""Strategies of what may be sent to each route, and the check of all answers."""
 
 import base64
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 from hypothesis import strategies as st
 
-from tests.guarantees.fuzz.raw import CLOSED, Heard, exchange, request
+from tests.guarantees.fuzz.target import CLOSED, Answer, Target, exchange, request
 from tests.support.clients.artifact_cache import ROOT
 from tests.support.clients.runtime_token import ac_claim, runtime_token
 from tests.support.clients.wire import SERVICE, VERSION, block_list_xml
@@ -18,39 +17,23 @@ V1_PATH = f"/{ROOT}/"
 METHODS = ("CreateCacheEntry", "FinalizeCacheEntryUpload", "GetCacheEntryDownloadURL")
 
 Strategy = st.SearchStrategy[bytes]
-"""Of whole requests."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """A server, with a good URL of each kind."""
-
-    server: str
-    token: str
-    upload: str
-    download: str
-    """Of an archive in parts."""
-    object: str
-    number: int
-    """Of a v1 upload, which is never committed: its pieces leave a gap."""
-    restores: Callable[[], None]
-    """A save and a restore of the server's, as a good client does it. Raises AssertionError."""
+"""Makes requests."""
 
 
 def check(target: Target, sent: bytes, *, is_whole: bool) -> None:
-    """It is answered in time, isn't the server's fault, and is said in the dialect of the path."""
+    """Check that the answer comes in time, is no 5xx, and is in the dialect of the path."""
     answer = exchange(target.server, sent, is_whole=is_whole)
     assert answer.status == CLOSED or 100 <= answer.status < 500, (sent[:1000], answer)
     if answer.status >= 400:
         _check_dialect(sent, answer)
 
 
-def _check_dialect(sent: bytes, answer: Heard) -> None:
-    """What isn't HTTP, uvicorn refuses as text, before any of us has seen a path."""
+def _check_dialect(sent: bytes, answer: Answer) -> None:
+    """Check the dialect; uvicorn refuses what isn't HTTP as text, before any function has seen a path."""
     if b"Invalid HTTP request received." in answer.body or sent.startswith(b"HEAD "):
         return
     content_type = answer.head.lower().partition(b"content-type:")[2].strip().partition(b"\r\n")[0]
-    # GitHub's dialect, which refuses the page's path, names the charset.
+    # GitHub's dialect names the charset, where it refuses the page's path.
     known = (b"application/json", b"application/xml", b"application/json; charset=utf-8")
     assert content_type in known, (sent[:1000], answer)
     if content_type == b"application/json":
@@ -58,7 +41,7 @@ def _check_dialect(sent: bytes, answer: Heard) -> None:
         assert json.loads(answer.body).keys() >= ({"message", "typeKey"} if of_v1 else {"code", "msg"}), answer
 
 
-# ------------------------------------------------------------------ pieces
+# ------------------------------------------------------------------ elements
 
 texts = st.text(max_size=40)
 odd_texts = st.one_of(
@@ -97,7 +80,7 @@ def _authorized(token: str) -> list[tuple[bytes, bytes]]:
 
 
 def messages(target: Target) -> Strategy:
-    """Good tokens; messages that resemble good ones."""
+    """Make messages that resemble good ones, with good tokens."""
     fields = st.fixed_dictionaries(
         {},
         optional={
@@ -131,7 +114,7 @@ def messages(target: Target) -> Strategy:
 
 
 def tokens(_: Target) -> Strategy:
-    """Claims of any type, and tokens that are hardly any."""
+    """Make tokens with claims of any type, and tokens that are hardly any."""
     claims = st.fixed_dictionaries(
         {},
         optional={
@@ -174,7 +157,7 @@ def _scopes() -> st.SearchStrategy[str]:
 
 
 def v1(target: Target) -> Strategy:
-    """Its routes, and what resembles them: odd numbers, ranges, sizes, keys, bodies."""
+    """Make requests that resemble good ones of v1, with odd numbers, ranges, sizes, keys and bodies."""
     numbers = st.one_of(
         st.just(str(target.number)), st.integers().map(str), odd_texts.map(quote), st.just("%C2%B2"), st.just("1/2")
     )
@@ -215,11 +198,11 @@ def v1(target: Target) -> Strategy:
 # ------------------------------------------------------------------ blobs
 
 NEVER_SENT = "bmV2ZXIgc2VudA=="
-"""A block in each list that would otherwise be good: the upload stays open for the next one."""
+"""Block in each list that would otherwise be good, so that the upload stays open for the next one."""
 
 
 def urls(target: Target) -> Strategy:
-    """Paths and queries that resemble good ones, by every method."""
+    """Make requests whose paths and queries resemble good ones, with every method."""
 
     def around(url: str) -> Strategy:
         parts = urlsplit(url)
@@ -250,7 +233,7 @@ def urls(target: Target) -> Strategy:
 
 
 def reads(target: Target) -> Strategy:
-    """Good URLs with ranges and conditions of every kind."""
+    """Make requests for good URLs with ranges and conditions of every kind."""
     where = st.sampled_from([target.download, target.object]).map(lambda url: url.removeprefix(target.server).encode())
     return st.builds(request, st.sampled_from([b"GET", b"HEAD"]), where, headers)
 
@@ -280,7 +263,7 @@ def block_lists(target: Target) -> Strategy:
 
 
 def framing(target: Target) -> Strategy:
-    """Bodies framed wrongly: lengths that are none, two of them, chunks that lie."""
+    """Make requests with wrong framing: no length, two of them, or wrong sizes of chunks."""
     upload, download = (url.removeprefix(target.server).encode() for url in (target.upload, target.download))
     twirp = f"/twirp/{SERVICE}/CreateCacheEntry".encode()
     where = st.sampled_from(
@@ -327,7 +310,7 @@ def framing(target: Target) -> Strategy:
 
 
 def noise(target: Target) -> Strategy:
-    """Hardly HTTP."""
+    """Make bytes that are hardly HTTP."""
     lines = st.one_of(
         st.binary(max_size=80),
         st.sampled_from(
@@ -362,7 +345,7 @@ def noise(target: Target) -> Strategy:
 
 
 HALF = {"framing", "noise"}
-"""Whose requests may lack their end."""
+"""Kinds whose requests may lack their end."""
 
 PROPERTIES: Mapping[str, Callable[[Target], Strategy]] = {
     "messages": messages,

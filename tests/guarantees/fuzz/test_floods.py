@@ -1,4 +1,4 @@
-"""Too much of anything: it is refused in time, memory stays bounded, and meanwhile others are served."""
+"""Too much of anything is refused in time, memory stays bounded, and meanwhile others are served."""
 
 import base64
 import json
@@ -12,9 +12,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from tests.guarantees.fuzz.properties import Target
-from tests.guarantees.fuzz.raw import ANSWER_SECONDS, Heard, exchange, request
-from tests.guarantees.fuzz.target import errors_logged
+from tests.guarantees.fuzz.target import ANSWER_SECONDS, Target, errors_logged, exchange, request
 from tests.integration.local_run.local_run import LocalRun
 from tests.support.clients.runtime_token import ac_claim, runtime_token
 from tests.support.clients.wire import (
@@ -29,14 +27,16 @@ from tests.support.clients.wire import (
     with_query,
 )
 
+pytestmark = pytest.mark.long
+
 logger = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 MAX_GROWTH_MIB = 128
-"""Of all the server's processes together, at any moment of a flood: a few bodies of 4.5 MB and their parse trees."""
+"""Growth of all the server's processes together in a flood: a few bodies of 4.5 MB and their parse trees."""
 
-LORISES = 300
+SLOW_CLIENTS = 300
 
 BOMB = b"".join(
     [
@@ -64,14 +64,14 @@ def block_list(target: Target, body: bytes) -> Reply:
 
 
 def resident_mib(run: LocalRun) -> float:
-    """Of the server and the runtime of its edge."""
+    """Return the resident memory of the server and of its edge's runtime."""
     [server] = run.running("dev.local.server")
     return sum(process.memory_info().rss for process in (server, *server.children(recursive=True))) / MIB
 
 
 @contextmanager
 def harmless(fuzzed: tuple[Target, LocalRun], seconds: float = ANSWER_SECONDS) -> Iterator[Target]:
-    """What is sent meanwhile is answered in time, and leaves the server as it was."""
+    """Check that the block is over in time, and leaves the server as it was."""
     target, run = fuzzed
     target.restores()
     errors, before, began = len(errors_logged(run)), resident_mib(run), time.monotonic()
@@ -88,8 +88,8 @@ def harmless(fuzzed: tuple[Target, LocalRun], seconds: float = ANSWER_SECONDS) -
 
 
 @pytest.mark.parametrize("query", ["&comp=blocklist", ""])
-def test_a_gigabyte_announced_as_a_block_list_is_refused_unread(fuzzed, query):
-    """A blob of that size isn't one: without `comp` it is 6 GB that are announced."""
+def test_gigabyte_of_a_block_list_is_refused_unread(fuzzed, query):
+    """As a blob, 6 GB are announced, since it may be larger."""
     size = GIB if query else 6 * GIB
     with harmless(fuzzed) as target:
         url = urlsplit(target.upload)
@@ -98,7 +98,7 @@ def test_a_gigabyte_announced_as_a_block_list_is_refused_unread(fuzzed, query):
 
 
 @pytest.mark.parametrize("where", ["block list", "message"])
-def test_a_chunked_body_without_end_is_refused_at_its_limit(fuzzed, where):
+def test_endless_chunked_body_is_refused_at_its_limit(fuzzed, where):
     with harmless(fuzzed, seconds=10) as target:
         url = urlsplit(target.upload)
         path = (
@@ -115,7 +115,7 @@ def test_a_chunked_body_without_end_is_refused_at_its_limit(fuzzed, where):
 
 
 def _pour(target: Target, head: bytes, chunk: bytes) -> int:
-    """Sends the chunk until the server has answered or hung up, a gigabyte at most. Returns: the bytes taken."""
+    """Send the chunk until the server answers or hangs up, a gigabyte at most, and return the number of bytes."""
     address = urlsplit(target.server)
     taken = 0
     with socket.create_connection(
@@ -132,13 +132,13 @@ def _pour(target: Target, head: bytes, chunk: bytes) -> int:
 
 
 @pytest.mark.parametrize("body", [BOMB, QUADRATIC, ATTRIBUTES], ids=["billion laughs", "quadratic", "attributes"])
-def test_xml_that_explodes_is_refused_before_it_does(fuzzed, body):
+def test_xml_bomb_is_refused(fuzzed, body):
     with harmless(fuzzed) as target:
         assert block_list(target, body).status == 400
 
 
-def test_the_longest_block_lists_are_read_in_time(fuzzed):
-    """50,000 unknown blocks, and as many of BuildKit's ids as fit."""
+def test_longest_block_lists_are_read_in_time(fuzzed):
+    """They name 50,000 unknown blocks, and as many of BuildKit's ids as fit."""
     short = [base64.b64encode(b"%06d" % i).decode() for i in range(50_000)]
     long = [base64.b64encode(b"%064d" % i).decode() for i in range(42_000)]
     for ids in (short, long):
@@ -148,7 +148,7 @@ def test_the_longest_block_lists_are_read_in_time(fuzzed):
             assert (reply.status, reply.headers["x-ms-error-code"]) == (400, "InvalidBlockList")
 
 
-def test_one_block_named_fifty_thousand_times_is_refused_in_time(fuzzed):
+def test_block_named_50000_times_is_refused_in_time(fuzzed):
     target, _ = fuzzed
     url = Job(target.server, target.token).reserve("fifty thousand")
     assert put_block(url, "AAAA", b"a").status == 201
@@ -173,12 +173,12 @@ DEEP = 100_000
     ],
     ids=["lists", "objects", "messages", "NULs", "exponent", "digits", "restore keys"],
 )
-def test_json_that_is_deep_or_endless_is_refused_in_time(fuzzed, body):
+def test_deep_or_endless_json_is_refused_in_time(fuzzed, body):
     with harmless(fuzzed) as target:
         assert twirp(target, body).status == 400
 
 
-def test_a_token_of_many_or_deep_scopes_is_refused_in_time(fuzzed):
+def test_token_of_many_or_deep_scopes_is_refused_in_time(fuzzed):
     many = runtime_token([("refs/heads/x", 3)] * 150)
     deep = runtime_token(ac="[" * 5_000 + "]" * 5_000)
     with harmless(fuzzed) as target:
@@ -202,23 +202,19 @@ HEADS: dict[str, tuple[bytes, list[tuple[bytes, bytes]]]] = {
 
 
 @pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
-def test_a_head_without_measure_is_refused_in_time(fuzzed, head):
+def test_huge_head_is_refused_in_time(fuzzed, head):
     """CloudFront takes a URL of 8,192 bytes and headers of 32,768 in all; nothing larger reaches a function."""
     target_path, rows = head
     with harmless(fuzzed) as target:
         answer = exchange(target.server, request(b"GET", target_path, rows))
-        assert answer.status in (400, 413, 414, 431, 494), _shown(answer)
+        assert answer.status in (400, 413, 414, 431, 494), (answer.status, answer.head[:500], answer.body[:500])
 
 
-def _shown(answer: Heard) -> str:
-    return repr((answer.status, answer.head[:500], answer.body[:500]))
-
-
-# ------------------------------------------------------------------ patience
+# ------------------------------------------------------------------ slow clients
 
 
 @pytest.mark.parametrize("part", ["head", "body", "chunks", "silence"])
-def test_those_who_never_finish_keep_nobody_waiting(fuzzed, part):
+def test_requests_that_never_end_keep_nobody_waiting(fuzzed, part):
     target, _ = fuzzed
     address, url = urlsplit(target.server), urlsplit(target.upload)
     path = f"{url.path}?{url.query}".encode()
@@ -230,7 +226,7 @@ def test_those_who_never_finish_keep_nobody_waiting(fuzzed, part):
     }[part]
     with harmless(fuzzed, seconds=20), ExitStack() as stack:
         slow = []
-        for _ in range(LORISES):
+        for _ in range(SLOW_CLIENTS):
             connection = socket.create_connection((str(address.hostname), int(address.port or 80)), timeout=5)
             slow.append(stack.enter_context(connection))
             connection.sendall(begun)
@@ -243,8 +239,8 @@ def test_those_who_never_finish_keep_nobody_waiting(fuzzed, part):
             assert time.monotonic() - began < ANSWER_SECONDS
 
 
-def test_readers_that_never_read_hold_bounded_memory(fuzzed):
-    """Each holds what one stream reads ahead at most, here an archive of 24 MB in parts."""
+def test_stalled_readers_hold_bounded_memory(fuzzed):
+    """Each holds at most what one stream reads ahead, of an archive of 24 MB in parts."""
     target, run = fuzzed
     job = Job(target.server, target.token, "curl")
     job.save("never read", *[bytes(6 * MIB)] * 4)
@@ -263,7 +259,7 @@ def test_readers_that_never_read_hold_bounded_memory(fuzzed):
 
 @pytest.fixture(autouse=True)
 def _still_one_server(fuzzed: tuple[Target, LocalRun]) -> Iterator[None]:
-    """The same process as before: none is replaced because it died."""
+    """Check that the server's process is the same as before, so that none was replaced because it died."""
     _, run = fuzzed
     [before] = run.running("dev.local.server")
     yield

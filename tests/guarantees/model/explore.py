@@ -1,29 +1,40 @@
-"""Visits every state of the claim model, and holds the rules against each state and each step."""
+"""Visits every state of the claim model, and checks the rules in each state and at each step."""
 
 from collections import defaultdict, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
+from typing import NamedTuple
 
 from actions_cache.domain.archive import Archive, ArchiveState, MergeState
-from tests.guarantees.model.ages import NOW
-from tests.guarantees.model.claim_model import LIFETIMES, PART_KEYS, At, Bounds, State, Step, initial, successors
-from tests.guarantees.model.names import canonical
+from tests.guarantees.model.claim_model import (
+    KEYS,
+    LIFETIMES,
+    NOW,
+    PART_KEYS,
+    Actor,
+    At,
+    Bounds,
+    State,
+    Step,
+    initial,
+    successors,
+)
 
 WORKING = frozenset({At.RUN, At.RENEW, At.COMPLETED, At.PUBLISH})
 
 
 class RuleBroken(AssertionError):
-    """With the shortest way there."""
+    """Raised with the shortest way to a state in which a rule is broken."""
 
 
 @dataclass
 class Explored:
-    """Every state that can be reached from the initial one, and how it was reached first."""
+    """Holds every state that can be reached from the initial one, and how it was reached first."""
 
     came_from: dict[State, tuple[State, str] | None] = field(default_factory=dict)
     gets_on_from: dict[State, list[State]] = field(default_factory=lambda: defaultdict(list))
-    """From which states the merge gets on to this one without a mishap."""
+    """States from which the merge gets on to this one without a mishap."""
     steps: int = 0
 
     def way_to(self, state: State) -> list[str]:
@@ -34,7 +45,7 @@ class Explored:
         return way[::-1]
 
     def stuck(self) -> set[State]:
-        """From where neither a merged archive nor a removed one can be reached without a mishap."""
+        """Return the states from which no merged or removed archive can be reached without a mishap."""
         waiting = deque(state for state in self.came_from if is_settled(state))
         unstuck = set(waiting)
         while waiting:
@@ -46,9 +57,10 @@ class Explored:
 
 
 def explore(bounds: Bounds) -> Explored:
-    """All of them, nearest first.
+    """Visit all states, nearest first.
 
-    Raises: RuleBroken: in a state, by a step, or since from a state the merge can't get on.
+    Raises:
+        RuleBroken: A rule is broken in a state or by a step, or the merge can't get on from a state.
     """
     named = cache(canonical)  # most steps lead where others led before
     start = named(initial(bounds))
@@ -92,7 +104,7 @@ def _broken_in(state: State, bounds: Bounds) -> Iterator[str]:
 
 
 def _needed(archive: Archive) -> frozenset[str]:
-    """No reader is cut off: what a reader may have been sent to, and for how long."""
+    """Return the keys that readers may have been sent to, for as long as they may read them."""
     if archive.state is ArchiveState.DELETED and archive.deleted_at + LIFETIMES.grace <= NOW:
         return frozenset()
     if archive.object is None:
@@ -119,6 +131,69 @@ def _broken_by(state: State, step: Step, bounds: Bounds) -> Iterator[str]:
         yield f"{published.etag} was published, but the current run was {before.merge.run_token}"
 
 
-def most_attempts(bounds: Bounds) -> int:
-    """A claim is made after fewer than `max_attempts`; its message is then delivered once more than that."""
-    return 2 * bounds.max_attempts
+# ------------------------------------------------------------------ names of runs
+
+DEAD, PUBLISHED, LOST = "dead run", "published run", "lost run"
+
+
+class _Rank(NamedTuple):
+    """Tells workers apart by what they do, whatever their names."""
+
+    at: str
+    token: str
+    lease: int
+    is_current: bool
+    has_read: bool
+
+
+def canonical(state: State) -> State:
+    """Return the one of all states that differ only in the names of dead and finished runs.
+
+    Workers come in one order, and runs are named after them. The current run of a worker that crashed is `dead`, the
+    one whose object is the archive's is `published`, and any other is `lost`: only its object is left, if it made one,
+    and no run publishes it.
+    """
+    archive = state.archive
+    if archive is None:
+        return state
+    current = archive.merge.run_token
+
+    def rank(worker: Actor) -> _Rank:
+        is_current = worker.run != "" and worker.run == current
+        return _Rank(worker.at, worker.token, worker.lease, is_current, worker.updated is not None)
+
+    workers = tuple(sorted(state.workers, key=rank)) if len(state.workers) > 1 else state.workers
+    new_names = {worker.run: f"run {i}" for i, worker in enumerate(workers) if worker.run}
+    published = archive.object.key if archive.object else ""
+
+    def name(run: str) -> str:
+        if run in new_names:
+            return new_names[run]
+        if KEYS.merged(run) == published:
+            return PUBLISHED
+        return DEAD if run == current else LOST
+
+    def key(old: str) -> str:
+        prefix = KEYS.merged("")
+        return KEYS.merged(name(old.removeprefix(prefix))) if old.startswith(prefix) else old
+
+    def renamed_archive(old: Archive) -> Archive:
+        if old.merge.run_token is None and old.object is None:
+            return old
+        merge = replace(old.merge, run_token=old.merge.run_token and name(old.merge.run_token))
+        held = old.object and replace(old.object, key=key(old.object.key), etag=name(old.object.etag))
+        return replace(old, merge=merge, object=held)
+
+    def renamed(actor: Actor) -> Actor:
+        if not (actor.updated or actor.run or actor.keys):
+            return actor
+        updated = actor.updated and renamed_archive(actor.updated)
+        return actor._replace(updated=updated, run=actor.run and name(actor.run), keys=frozenset(map(key, actor.keys)))
+
+    return state._replace(
+        archive=renamed_archive(archive),
+        objects=frozenset(map(key, state.objects)),
+        workers=tuple(map(renamed, workers)),
+        claimers=tuple(map(renamed, state.claimers)),
+        cleaner=renamed(state.cleaner),
+    )

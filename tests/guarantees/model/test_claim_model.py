@@ -1,6 +1,6 @@
-"""The guarantees in every state that the claim can get into: claim_model.py is the protocol, explore.py has the rules.
+"""Single merge, no reader cut off and nothing stuck, in every state that the claim can get into.
 
-Larger worlds: tests/guarantees/slow/model.
+claim_model.py is the protocol, explore.py has the rules. With `--long`, larger models are explored too.
 """
 
 from dataclasses import replace
@@ -16,12 +16,32 @@ from tests.guarantees.model.explore import RuleBroken, explore
 
 SMALL = Bounds(workers=1)
 TWO_WORKERS = Bounds(workers=2, removes=False, max_attempts=1)
+TWO_ATTEMPTS = Bounds(workers=2, removes=False, replays=False)
 WITH_OBJECTS = Bounds(workers=1, max_attempts=1, sweeps=True, replays=False)
 
 
-@pytest.mark.parametrize("bounds", [SMALL, TWO_WORKERS, WITH_OBJECTS], ids=["removals", "two workers", "objects"])
-def test_no_rule_is_broken_in_any_state(bounds):
-    assert len(explore(bounds).came_from) > 1_000
+MODELS = {"removals": SMALL, "two workers": TWO_WORKERS, "two attempts": TWO_ATTEMPTS, "objects": WITH_OBJECTS}
+LARGE_MODELS = {
+    "two workers, two attempts": Bounds(workers=2, removes=False),
+    "two workers, two claimers": Bounds(workers=2, claimers=2),
+    "three workers": Bounds(workers=3, removes=False, replays=False),
+    "three attempts": Bounds(workers=2, max_attempts=3, replays=False),
+    "two workers and their objects": Bounds(workers=2, max_attempts=1, sweeps=True, replays=False),
+    "replays and objects": Bounds(workers=1, max_attempts=1, sweeps=True),
+}
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        *(pytest.param(bounds, id=which) for which, bounds in MODELS.items()),
+        *(pytest.param(bounds, id=which, marks=pytest.mark.long) for which, bounds in LARGE_MODELS.items()),
+    ],
+)
+def test_no_rule_is_broken_in_any_state(bounds: Bounds):
+    found = explore(bounds)
+    print(f"{len(found.came_from)} states, {found.steps} steps")  # noqa: T201 - the figure
+    assert len(found.came_from) > 1_000
 
 
 def started_though_a_run_lives(archive, token, run, now, lifetimes, max_attempts):
@@ -70,35 +90,35 @@ def never(*_):
 BREAKS = {
     "a run starts beside a live one": ("started", started_though_a_run_lives, "two runs live"),
     "a claim is retaken from a live run": ("claimed", claimed_though_a_run_lives, "two runs live"),
-    "a letter is replayed beside a live run": ("replayed", replayed_though_a_run_lives, "two runs live"),
-    "what is merged is replayed": ("replayed", replayed_though_merged, "merged no longer, or otherwise"),
+    "a dead letter is redriven beside a live run": ("replayed", replayed_though_a_run_lives, "two runs live"),
+    "a merged archive is redriven": ("replayed", replayed_though_merged, "merged no longer, or otherwise"),
     "runs go on after the last attempt": ("started", started_though_all_attempts_were_made, "attempt 3 was made"),
     "any run publishes": ("published", published_by_any_run, "was published, but the current run was"),
-    "a run publishes what is merged already": ("published", published_twice, "merged no longer, or otherwise"),
+    "a run publishes a merged archive": ("published", published_twice, "merged no longer, or otherwise"),
     "a removed archive is published": ("published", published_though_removed, "a removed archive came back"),
     "nothing is given up": ("given_up", never, "nothing leads on"),
     "nothing is claimed": ("claimed", never, "nothing leads on"),
 }
 
 OF_ONE_WORKER = ("nothing leads on", "attempt 3 was made", "a removed archive came back")
-"""Rules that are broken in a world of one worker too, where that is found sooner."""
+"""Rules that are broken in a model of one worker too, where that is found sooner."""
 
 
 @pytest.mark.parametrize(("function", "broken", "rule"), BREAKS.values(), ids=BREAKS)
-def test_without_a_guard_a_rule_is_broken(monkeypatch, function, broken, rule):
-    """The model asks the product's own functions, so it sees what is wrong with them."""
+def test_removed_guard_breaks_a_rule(monkeypatch, function, broken, rule):
+    """The model asks the product's own functions, so it sees their defects."""
     monkeypatch.setattr(claim_model, "claim", Broken(function, broken))
     with pytest.raises(RuleBroken, match=rule):
         explore(SMALL if rule in OF_ONE_WORKER else Bounds())
 
 
-def test_without_the_comparison_at_each_write_a_rule_is_broken():
+def test_unconditional_writes_break_a_rule():
     with pytest.raises(RuleBroken):
         explore(Bounds(compares=False))
 
 
 class Broken:
-    """The domain's claim but for one function."""
+    """Stands for the domain's claim, but for one function."""
 
     def __init__(self, name, function):
         setattr(self, name, function)
@@ -107,8 +127,8 @@ class Broken:
         return getattr(claim, name)
 
 
-def test_without_the_grace_a_rule_is_broken(monkeypatch):
-    """Two guards: a sweep isn't due before, and leaves the parts alone if it comes before all the same."""
+def test_removed_grace_breaks_a_rule(monkeypatch):
+    """Two guards are removed: a sweep isn't due before, and leaves the parts alone if it comes all the same."""
     monkeypatch.setattr(claim_model, "_due_task", lambda _: CleanupTask.SWEEP)
     monkeypatch.setattr(claim_model, "needs_parts", lambda *_: False)
     with pytest.raises(RuleBroken, match="a reader may still need"):

@@ -1,3 +1,0 @@
-from tests.guarantees.fuzz.conftest import fuzzed
-
-__all__ = ["fuzzed"]
