@@ -389,7 +389,7 @@ class _Processes:
 
 
 def _start_of(function: str) -> Any:
-    name_of = {"rotate": "secrets", "merge": "control", "cleanup": "control"}
+    name_of = {"rotate": "secrets", "merge": "services", "cleanup": "services"}
     return getattr(FUNCTIONS[function], name_of.get(function, "asgi_app"))
 
 

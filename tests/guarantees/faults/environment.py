@@ -40,7 +40,7 @@ def faulty_store(endpoints: Endpoints) -> Iterator[FaultyStore]:
     with store.served() as url, pytest.MonkeyPatch.context() as patched:
         patched.setenv("AWS_ENDPOINT_URL_S3", url)
         patched.setattr(part_stream, "STALL_SECONDS", 0.5)
-        patched.setattr(part_stream, "MAX_FRUITLESS_TRIES", 4)
+        patched.setattr(part_stream, "MAX_ATTEMPTS_WITHOUT_PROGRESS", 4)
         yield store
 
 

@@ -90,8 +90,8 @@ def never(*_):
 BREAKS = {
     "a run starts beside a live one": ("started", started_though_a_run_lives, "two runs live"),
     "a claim is retaken from a live run": ("claimed", claimed_though_a_run_lives, "two runs live"),
-    "a dead letter is redriven beside a live run": ("replayed", replayed_though_a_run_lives, "two runs live"),
-    "a merged archive is redriven": ("replayed", replayed_though_merged, "merged no longer, or otherwise"),
+    "a dead letter is redriven beside a live run": ("redriven", replayed_though_a_run_lives, "two runs live"),
+    "a merged archive is redriven": ("redriven", replayed_though_merged, "merged no longer, or otherwise"),
     "runs go on after the last attempt": ("started", started_though_all_attempts_were_made, "attempt 3 was made"),
     "any run publishes": ("published", published_by_any_run, "was published, but the current run was"),
     "a run publishes a merged archive": ("published", published_twice, "merged no longer, or otherwise"),

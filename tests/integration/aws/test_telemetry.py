@@ -47,7 +47,7 @@ def test_unknown_dimension_value_becomes_other(metric: Metric, caplog: pytest.Lo
 
 
 @pytest.mark.parametrize(
-    ("happening", "value"),
+    ("event", "value"),
     [
         (events.refused("GET /", InvalidRequest("no")), "InvalidRequest"),
         (events.unavailable("GET /", RuntimeError("S3")), "Unavailable"),

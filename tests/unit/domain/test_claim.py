@@ -131,7 +131,7 @@ FAILED = stored_archive(Merge(state=MergeState.FAILED, claim_token="claim", ende
 
 
 @pytest.mark.parametrize(
-    ("seen", "letter"),
+    ("seen", "dead_letter"),
     [
         (FAILED, "claim"),
         (FAILED, "an earlier claim"),
@@ -147,7 +147,7 @@ def test_redriven_merge_regains_all_attempts(seen, dead_letter):
 
 
 @pytest.mark.parametrize(
-    ("seen", "letter"),
+    ("seen", "dead_letter"),
     [
         (archive(), "claim"),
         (merged_archive(), "claim"),

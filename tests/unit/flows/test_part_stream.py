@@ -203,7 +203,7 @@ async def test_missing_part_ends_stream_with_error():
 
 
 async def test_failing_store_ends_stream_with_error(monkeypatch):
-    monkeypatch.setattr(part_stream, "MAX_FRUITLESS_TRIES", 2)
+    monkeypatch.setattr(part_stream, "MAX_ATTEMPTS_WITHOUT_PROGRESS", 2)
 
     class Dead(ScriptedStore):
         async def before_chunk(self, source: PartRange, offset: int) -> None:
