@@ -17,7 +17,7 @@ from actions_cache_cli.commands.reconcile import reconcile
 from actions_cache_cli.commands.refused import refused
 from actions_cache_cli.commands.usage import usage
 from actions_cache_cli.commands.verify import verify
-from actions_cache_cli.doctor.printable import printable
+from actions_cache_cli.doctor.report import printable
 
 INTERRUPTED = 130
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from actions_cache.domain.timing import SECOND, Millis
-from actions_cache_cli.doctor.printable import as_json, printable
+from actions_cache_cli.doctor.report import as_json, printable
 
 LOG_SECONDS = 30
 """Between lines of progress where nobody watches a terminal."""

@@ -1,15 +1,16 @@
-"""Says in words what a deploy will make, change and cost. It is pure: it is told what there is."""
+"""Says in words what a deploy will create, change and cost; it asks nothing."""
 
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from actions_cache.domain.cost import Saving
 from actions_cache.domain.prices import total
-from actions_cache_cli.deploy.aws import DeployedStack, Quotas
+from actions_cache_cli.aws import DeployedStack, Quotas
 from actions_cache_cli.deploy.questions import ANY, EMAIL, NONE, budget_bytes, storage_usd
+from actions_cache_cli.terminal import CannotStart
 from dev.cost.cost import idle_month, storage_a_month, terabyte_saved, transfer_out
 from dev.local.template import Template
 
@@ -46,23 +47,23 @@ KINDS = {
 PLURALS = {"store of keys and values": "stores of keys and values", "policy": "policies"}
 
 FEW_AT_ONCE = 100
-"""Concurrent Lambda calls that a matrix of jobs may make. New accounts have 10."""
+"""Concurrent Lambda calls that a matrix of jobs may make; new accounts have 10."""
 LARGE_MEMORY = 3008
-"""MB: the most that new accounts may give a function, which no API tells."""
+"""Most MB that new accounts may give a function, which no API tells."""
 
 IS_CREATED = "create"
 IS_UPDATED = "update"
 
 
-class CannotDeploy(Exception):
-    """Raised where a stack is in a state that no deploy gets out of; the message says what does."""
+class CannotDeploy(CannotStart):
+    """Raised if a stack is in a state that no deploy gets out of; the message says what does."""
 
 
 def what_happens(name: str, stack: DeployedStack | None) -> tuple[str, bool]:
     """Say whether the stack is created or updated, and whether a failed one has to go first.
 
     Raises:
-        CannotDeploy: neither can be.
+        CannotDeploy: Neither can be.
     """
     if stack is None:
         return IS_CREATED, False
@@ -93,11 +94,13 @@ def what_happens(name: str, stack: DeployedStack | None) -> tuple[str, bool]:
 
 def present(made: Mapping[str, Mapping[str, Any]], template: Template) -> Counter[str]:
     """Count the resources of each type that there will be, with the template's parameters at their defaults."""
-    return Counter(it["type"] for it in made.values() if it["condition"] is None or template.condition(it["condition"]))
+    return Counter(
+        row["type"] for row in made.values() if row["condition"] is None or template.condition(row["condition"])
+    )
 
 
 def in_words(types: Mapping[str, int]) -> list[str]:
-    """Name what is made by kind; parts of a thing aren't counted beside it."""
+    """Name what is created by kind; parts of a thing aren't counted beside it."""
     counts: Counter[str] = Counter()
     purposes: dict[str, str] = {}
     for kind, count in types.items():
@@ -147,17 +150,17 @@ def parameters(answers: Mapping[str, str], claims: str, extra: Mapping[str, str]
     }
 
 
-def parameter_faults(template: Template, chosen: Mapping[str, str]) -> list[str]:
+def parameter_errors(template: Template, chosen: Mapping[str, str]) -> list[str]:
     """Say what CloudFormation would refuse, before anything is built."""
     declared = template.body["Parameters"]
     return [
-        fault
+        error
         for name, value in chosen.items()
-        if (fault := _fault(name, value, declared[name]) if name in declared else f"template.yaml has no {name}")
+        if (error := _error(name, value, declared[name]) if name in declared else f"template.yaml has no {name}")
     ]
 
 
-def _fault(name: str, value: str, declared: Mapping[str, Any]) -> str:
+def _error(name: str, value: str, declared: Mapping[str, Any]) -> str:
     if declared["Type"] == "Number":
         low, high = declared.get("MinValue", -math.inf), declared.get("MaxValue", math.inf)
         if not (value.isascii() and value.isdecimal() and low <= int(value) <= high):
@@ -173,8 +176,8 @@ def _fault(name: str, value: str, declared: Mapping[str, Any]) -> str:
 
 
 def changes(stack: DeployedStack, chosen: Mapping[str, str], defaults: Mapping[str, Any]) -> list[str]:
-    """Say which parameters an update sets to something else; what isn't chosen goes to its default."""
-    wanted = {name: str(it.get("Default", "")) for name, it in defaults.items()} | dict(chosen)
+    """Say which parameters an update changes; one that isn't chosen returns to its default."""
+    wanted = {name: str(row.get("Default", "")) for name, row in defaults.items()} | dict(chosen)
     lines = []
     for name, value in wanted.items():
         was = stack.parameters.get(name)
@@ -188,11 +191,11 @@ def changes(stack: DeployedStack, chosen: Mapping[str, str], defaults: Mapping[s
 def differences(now: Mapping[str, int], then: Mapping[str, int]) -> list[str]:
     """Say what an update adds and removes, by kind."""
     added, removed = Counter(then) - Counter(now), Counter(now) - Counter(then)
-    return [f"adds {it}" for it in in_words(added)] + [f"removes {it}" for it in in_words(removed)]
+    return [f"adds {line}" for line in in_words(added)] + [f"removes {line}" for line in in_words(removed)]
 
 
 def notes(quotas: Quotas | None, template: Template, whose: str) -> list[str]:
-    """Say what of the account may become too small, and what nobody can ask."""
+    """Say which limits of the account may be too small, and which of them can't be asked for."""
     lines = []
     if quotas is not None and quotas.unreserved < FEW_AT_ONCE:
         lines.append(
@@ -200,7 +203,7 @@ def notes(quotas: Quotas | None, template: Template, whose: str) -> list[str]:
             f"{quotas.unreserved} are free: many jobs at once are told to try again. Ask for more in Service Quotas "
             "(Lambda, Concurrent executions; it is free)"
         )
-    largest = max(int(template.resolve(it["MemorySize"])) for it in template.functions.values())
+    largest = max(int(template.resolve(function["MemorySize"])) for function in template.functions.values())
     if largest > LARGE_MEMORY:
         lines.append(
             f"a function wants {largest} MB of memory, and new accounts have at most {LARGE_MEMORY}: if the deploy "
@@ -254,12 +257,3 @@ def next_steps(outputs: Mapping[str, str], region: str, stack: str, *, domain: s
         "",
         f"To remove it: sam delete --stack-name {stack} --region {region} (docs/deploy.md says what stays)",
     ]
-
-
-def missing_words(missing: Sequence[tuple[str, str, str]]) -> list[str]:
-    """Say how each missing answer can be given beforehand.
-
-    Args:
-        missing: Key, variable and title of each.
-    """
-    return [f"{variable}=...   {title}{f' ({key} in the file)' if key else ''}" for key, variable, title in missing]

@@ -1,10 +1,11 @@
-"""The six questions: what each says, and what each takes. Nothing here asks anybody or anything."""
+"""The six questions: the text of each, and the answers that it takes. Nothing here asks anybody."""
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from actions_cache.domain.prices import GIGABYTE, PRICES
+from actions_cache_cli.terminal import CannotStart
 
 GIB = 1024**3
 NONE, ANY = "none", "any"
@@ -27,7 +28,7 @@ TOPIC = re.compile(r"arn:[a-z-]+:sns:(?P<region>[a-z0-9-]+):[0-9]{12}:\S+")
 EMAIL = re.compile(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+")
 
 
-class Wrong(Exception):
+class Wrong(CannotStart):
     """Raised for an answer that can't be taken; the message says why, and what can."""
 
 
@@ -41,7 +42,7 @@ class Question:
     says: str
     """Explanation of what it is for, with an example and what it costs."""
     default: str | None
-    """None where somebody has to say."""
+    """Answer to an empty line; None if there has to be one."""
     read: Callable[[str], str]
     """Function that returns the answer as it is kept, or raises Wrong."""
     hint: Callable[[str], str] | None = None
@@ -76,7 +77,7 @@ def read_region(text: str, known: frozenset[str]) -> str:
     region = text.strip().lower()
     if region in known:
         return region
-    near = sorted(it for it in known if it.split("-")[0] == region.split("-")[0]) or sorted(known)
+    near = sorted(name for name in known if name.split("-")[0] == region.split("-")[0]) or sorted(known)
     raise Wrong(f'AWS has no region "{region}" with Lambda; near it: {", ".join(near)}')
 
 
@@ -84,7 +85,7 @@ def read_stack(text: str, region: str) -> str:
     """Return the stack's name.
 
     Raises:
-        Wrong: it can't be a stack's name, or is too long for the names that are made of it.
+        Wrong: It can't be a stack's name, or is too long for the names that are made of it.
     """
     name = text.strip()
     if not STACK_NAME.fullmatch(name):
@@ -101,7 +102,7 @@ def read_whose(text: str) -> str:
     """Return whose jobs are let in.
 
     Raises:
-        Wrong: it names nobody, or both owners and repositories.
+        Wrong: It names nobody, or both owners and repositories.
     """
     whose = text.strip().removeprefix("https://github.com/").strip("/")
     if whose == ANY or CLAIMS.fullmatch(whose):
@@ -122,7 +123,7 @@ def subjects(whose: str) -> list[Subject]:
     """Return what GitHub has to be asked for: nothing for `any` and for claims.
 
     Raises:
-        Wrong: a part is neither an owner nor a repository.
+        Wrong: A part is neither an owner nor a repository.
     """
     if whose == ANY or CLAIMS.fullmatch(whose):
         return []
@@ -142,7 +143,7 @@ def read_id(text: str) -> str:
     """Return the id.
 
     Raises:
-        Wrong: it isn't a number, as GitHub's ids are.
+        Wrong: It isn't a number, as GitHub's ids are.
     """
     number = text.strip()
     if not number.isascii() or not number.isdecimal() or number.startswith("0"):
@@ -154,7 +155,7 @@ def read_budget(text: str) -> str:
     """Return the GiB as they were typed, or `none`.
 
     Raises:
-        Wrong: it isn't a number of GiB, or is out of bounds.
+        Wrong: It isn't a number of GiB, or is out of bounds.
     """
     said = re.sub(r"\s*(gib|gb|g)$", "", text.strip().lower())
     if said == NONE:
@@ -191,7 +192,7 @@ def read_domain(text: str) -> str:
     """Return the domain, or `none`.
 
     Raises:
-        Wrong: it isn't a domain name.
+        Wrong: It isn't a domain name.
     """
     domain = text.strip().lower().removeprefix("https://").rstrip("/.")
     if domain == NONE or DOMAIN.fullmatch(domain):
@@ -203,7 +204,7 @@ def read_certificate(text: str) -> str:
     """Return the certificate's ARN, or `none`.
 
     Raises:
-        Wrong: it isn't the ARN of a certificate in us-east-1.
+        Wrong: It isn't the ARN of a certificate in us-east-1.
     """
     arn = text.strip()
     if arn == NONE or CERTIFICATE.fullmatch(arn):
@@ -218,7 +219,7 @@ def read_alarms(text: str, region: str) -> str:
     """Return the e-mail address or topic that hears alarms, or `none`.
 
     Raises:
-        Wrong: it is neither, or a topic of another region.
+        Wrong: It is neither, or a topic of another region.
     """
     heard_by = text.strip()
     if heard_by == NONE or EMAIL.fullmatch(heard_by):

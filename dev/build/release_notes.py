@@ -16,7 +16,7 @@ from pathlib import Path
 
 from actions_cache.domain.migrations import KNOWN
 from actions_cache.release import UNKNOWN, Release, stamped
-from actions_cache_cli.doctor.printable import printable
+from actions_cache_cli.doctor.report import printable
 from dev.local.release import ROOT, release_of
 from dev.build.finish_build import PLACE
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 import select
 
-from actions_cache_cli.doctor.printable import printable
+from actions_cache_cli.doctor.report import printable
 
 STDOUT, STDERR = 1, 2
 

@@ -4,7 +4,7 @@ import json
 import shlex
 from collections.abc import Iterator
 
-from actions_cache_cli.doctor.hook import url_fault
+from actions_cache_cli.doctor.runner import url_fault
 from dev.local.options import DATA_DIR, Options
 
 

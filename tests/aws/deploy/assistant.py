@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from actions_cache_cli.deploy.flow import Flow
-from actions_cache_cli.deploy.github import GitHub
+from actions_cache_cli.deploy.__main__ import Flow
+from actions_cache_cli.deploy.answers import GitHub
 from actions_cache_cli.deploy.steps import Steps
-from actions_cache_cli.deploy.terminal import Terminal
+from actions_cache_cli.terminal import Terminal
 from tests.aws.deploy.stack import EMULATED, Stack
 
 

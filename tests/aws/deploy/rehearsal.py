@@ -4,10 +4,10 @@ import os
 import sys
 from pathlib import Path
 
-from actions_cache_cli.deploy.terminal import Terminal
-from actions_cache_cli.try_on_aws.flow import Try
+from actions_cache_cli.terminal import Terminal
+from actions_cache_cli.try_on_aws.__main__ import Try
 from actions_cache_cli.try_on_aws.report import Result, markdown
-from actions_cache_cli.try_on_aws.teardown import PREFIX
+from actions_cache_cli.try_on_aws.throwaway import PREFIX
 from tests.aws.deploy.assistant import with_template
 
 if __name__ == "__main__":

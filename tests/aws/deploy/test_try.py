@@ -21,7 +21,7 @@ import boto3
 import pytest
 import urllib3
 
-from actions_cache_cli.try_on_aws.teardown import MANAGED_STACK, PREFIX
+from actions_cache_cli.try_on_aws.throwaway import MANAGED_STACK, PREFIX
 from tests.aws.deploy.issuer import HOST, Issuer
 from tests.aws.deploy.stack import EMULATED, PARAMETERS, ROOT, Emulator, Stack
 
@@ -201,10 +201,10 @@ def test_the_whole_try_is_good_and_leaves_nothing(account: Account) -> None:
         "merge, from the finalize's answer",
         "restore from S3, 1 connection |",
         "restore from S3, 8 connections |",
-        "look-up by a function that has to start",
-        "look-up by one that runs",
+        "lookup by a function that has to start",
+        "lookup by one that runs",
         "its cost, by list prices",
-        "ceiling reckoned before it began",
+        "ceiling calculated before it began",
     ):
         assert row in result, row
     assert "| FAIL |" not in result

@@ -12,11 +12,9 @@ import pytest
 from actions_cache.domain.entry import EntryFamily, EntryName
 from actions_cache.domain.repository import Repository
 from actions_cache_cli.console import CommandFailed, Output
-from actions_cache_cli.deployment_check import report
-from actions_cache_cli.deployment_check.check import Check, run
-from actions_cache_cli.deployment_check.verdicts import Failed
-from actions_cache_cli.doctor.finding import trouble
-from actions_cache_cli.doctor.printable import REPLACEMENT, as_json, printable
+from actions_cache_cli.deployment_check import __main__ as report
+from actions_cache_cli.deployment_check.check import Check, Failed, run
+from actions_cache_cli.doctor.report import REPLACEMENT, as_json, printable, trouble
 from dev.demo.screen import Screen
 from dev.local import console
 from dev.local.template import ROOT
@@ -98,7 +96,7 @@ def refuse(_: object) -> str:
 
 def by_verification() -> None:
     result = run(Check("a title", refuse), None)  # type: ignore[arg-type]
-    sys.stdout.write(report.line(result) + "\n" + report.as_json(f"https://{HOSTILE}/", [result]) + "\n")
+    sys.stdout.write(report.line(result) + "\n" + report.results_as_json(f"https://{HOSTILE}/", [result]) + "\n")
 
 
 PRINTERS: dict[str, Callable[[], None]] = {
@@ -127,20 +125,19 @@ SAFE = re.compile(r"printable\(|one_line\(|as_json\(|summary\(|markup=|print\(fi
 OWN_WORDS = {
     "dev/demo/screen.py": 4,
     "actions_cache_cli/doctor/__main__.py": 1,
-    "actions_cache_cli/doctor/node.py": 2,
+    "actions_cache_cli/doctor/runner.py": 2,
     "dev/local/custom_resource.py": 1,
     "dev/local/execution.py": 1,
     "dev/build/check_build.py": 3,
     "dev/docs/clients_page.py": 1,
     "dev/cost/cost.py": 2,
-    "actions_cache_cli/deploy/transformed.py": 1,
+    "actions_cache_cli/deploy/steps.py": 1,
     "dev/build/edge.py": 1,
     "dev/docs/record_demo.py": 2,
     "dev/sam_local/serve.py": 1,
     "dev/docs/screenshots.py": 1,
     "actions_cache_cli/try_on_aws/__main__.py": 1,
-    "actions_cache_cli/deployment_check/__main__.py": 1,
-    "actions_cache_cli/deployment_check/report.py": 1,
+    "actions_cache_cli/deployment_check/__main__.py": 2,
 }
 """Lines of a file that print without `printable`: its own words, and text that is printable already."""
 

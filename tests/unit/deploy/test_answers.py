@@ -19,7 +19,7 @@ from actions_cache_cli.deploy.answers import (
     gathered,
     keep,
 )
-from actions_cache_cli.deploy.plan import parameter_faults
+from actions_cache_cli.deploy.plan import parameter_errors
 from dev.local.template import ROOT, Template
 
 
@@ -48,7 +48,7 @@ def test_a_set_of_samconfig_is_a_set_of_answers(tmp_path: Path, template: Templa
     assert dev.parameters["LogLevel"] == "DEBUG"
     assert prod.get("stack") == "actions-cache"
     assert prod.parameters["LogRetentionDays"] == "90"
-    assert parameter_faults(template, dev.parameters) == parameter_faults(template, prod.parameters) == []
+    assert parameter_errors(template, dev.parameters) == parameter_errors(template, prod.parameters) == []
 
 
 def test_parameters_of_samconfig_that_are_answers_become_them(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_newer_domain_takes_the_older_ones_certificate_along(tmp_path: Path) -
     [
         ("[default", "deploy.local.toml can't be read"),
         ("default = 1", "default is no table"),
-        ('[default]\nregoin = "x"', r"nobody knows the key regoin; known are region, stack"),
+        ('[default]\nregoin = "x"', r"there is no key regoin; there are region, stack"),
         ("[default]\nbudget_gib = true", "put the value of budget_gib into quotes"),
         ("[default]\nstack = [1]", "put the value of stack into quotes"),
         ("[default.parameters]\nLogLevel = 1", "parameters has to hold lines like"),

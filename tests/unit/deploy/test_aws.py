@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from actions_cache_cli.deploy.aws import Account, AwsRefused, Denied, covers, fault, home_region, known_regions, refusal
+from actions_cache_cli.aws import Account, AwsRefused, Denied, covers, explain, home_region, known_regions, refusal
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_anything_else_is_said_as_aws_says_it() -> None:
     assert str(refusal(error("Throttling", "Rate exceeded"))) == (
         "AWS refuses DescribeStacks: Throttling, Rate exceeded"
     )
-    assert str(fault(ValueError("bad endpoint"))) == "AWS can't be asked: bad endpoint"
+    assert str(explain(ValueError("bad endpoint"))) == "AWS can't be asked: bad endpoint"
 
 
 def test_the_regions_are_those_of_the_part_that_has_cloudfront() -> None:

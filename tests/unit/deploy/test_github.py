@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from actions_cache_cli.deploy.github import GitHub, NoSuch, NotAsked
+from actions_cache_cli.deploy.answers import GitHub, NoSuch, NotAsked
 from actions_cache_cli.deploy.questions import Subject
 
 OWNER, REPOSITORY = Subject("octo-org", None), Subject("octo-org", "widgets")

@@ -7,12 +7,11 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from actions_cache_cli.deploy.answers import Answers
-from actions_cache_cli.deploy.aws import Account, AwsRefused
-from actions_cache_cli.deploy.github import GitHub, NoSuch, NotAsked
+from actions_cache_cli.aws import Account, AwsRefused
+from actions_cache_cli.deploy.answers import Answers, GitHub, NoSuch, NotAsked
 from actions_cache_cli.deploy.interview import Interview, Unanswered
 from actions_cache_cli.deploy.questions import Subject, Wrong
-from actions_cache_cli.deploy.terminal import Stopped, Terminal
+from actions_cache_cli.terminal import Stopped, Terminal
 from tests.unit.deploy.certificates import certificate_for
 
 REGIONS = frozenset({"us-east-1", "eu-central-1"})

@@ -9,8 +9,8 @@ import pytest
 
 from actions_cache.domain.cost import Saving
 from actions_cache.domain.prices import total
+from actions_cache_cli.aws import DeployedStack, Quotas
 from actions_cache_cli.deploy import plan
-from actions_cache_cli.deploy.aws import DeployedStack, Quotas
 from dev.cost.cost import idle_month, terabyte_saved
 from dev.local.template import Template
 
@@ -114,7 +114,7 @@ def test_the_answers_become_parameters_that_the_template_takes(template: Templat
     paged = plan.parameters(ANSWERS | {"alarms": topic}, "repository_id=1", {})
     assert (paged["AlarmTopicArn"], paged["AlarmEmail"]) == (topic, "")
     for chosen in (plain, mailed, paged):
-        assert plan.parameter_faults(template, chosen) == []
+        assert plan.parameter_errors(template, chosen) == []
 
 
 @pytest.mark.parametrize(
@@ -133,13 +133,13 @@ def test_the_answers_become_parameters_that_the_template_takes(template: Templat
 def test_what_cloudformation_would_refuse_is_told_before_the_build(
     template: Template, name: str, value: str, said: str
 ) -> None:
-    [fault] = plan.parameter_faults(template, {name: value})
+    [fault] = plan.parameter_errors(template, {name: value})
     assert re.search(said, fault)
 
 
 def test_every_default_of_the_template_is_taken(template: Template) -> None:
     defaults = {name: str(it["Default"]) for name, it in template.body["Parameters"].items() if "Default" in it}
-    assert plan.parameter_faults(template, defaults) == []
+    assert plan.parameter_errors(template, defaults) == []
 
 
 def test_an_update_says_what_changes() -> None:

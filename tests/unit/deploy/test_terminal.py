@@ -14,7 +14,7 @@ import pytest
 
 PROGRAM = """
 import sys
-from actions_cache_cli.deploy.terminal import Stopped, Terminal
+from actions_cache_cli.terminal import Stopped, Terminal
 terminal = Terminal()
 try:
     print("got", repr(terminal.ask("how much? ", (lambda text: f"<{text}>") if sys.argv[1] == "hint" else None)))
@@ -113,7 +113,7 @@ def test_the_terminal_is_as_it_was_afterwards() -> None:
 
 
 def test_others_text_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
-    from actions_cache_cli.deploy.terminal import Terminal  # noqa: PLC0415
+    from actions_cache_cli.terminal import Terminal  # noqa: PLC0415
 
     Terminal().say("a name \x1b[2Jof\r\x07 AWS's\nnext")
     assert capsys.readouterr().out == "a name \ufffd[2Jof\ufffd\ufffd AWS's\nnext\n"

@@ -11,11 +11,20 @@ import yaml
 
 from actions_cache.domain.prices import PRICES, total
 from actions_cache_cli.deployment_check.__main__ import TRAFFIC_BYTES
-from actions_cache_cli.try_on_aws.bench import Measured, Meter, OverCeiling
-from actions_cache_cli.try_on_aws.ceiling import HOURS, SAFETY, Sizes, TooMuch, ceiling_usd, check, lines
-from actions_cache_cli.try_on_aws.issuer import ThrowawayIssuer
+from actions_cache_cli.try_on_aws.bench import (
+    HOURS,
+    SAFETY,
+    Measured,
+    Meter,
+    OverCeiling,
+    Sizes,
+    TooMuch,
+    ceiling_usd,
+    check,
+    lines,
+)
 from actions_cache_cli.try_on_aws.report import Result, counted_usd, markdown
-from actions_cache_cli.try_on_aws.teardown import PREFIX
+from actions_cache_cli.try_on_aws.throwaway import PREFIX, ThrowawayIssuer
 from dev.local.template import ROOT, Template
 
 MIB = 1024 * 1024
@@ -134,7 +143,7 @@ def test_the_results_say_what_was_measured() -> None:
         "| save, 4 blocks at once | 3.00 s, 43 MiB/s (median of 2; 2.00 to 4.00) |",
         "| restore from S3, 1 connection | 4.00 s, 32 MiB/s (median of 1; 4.00 to 4.00) |",
         "| restore from S3, 8 connections | 1.00 s, 128 MiB/s (median of 1; 1.00 to 1.00) |",
-        "| look-up by a function that has to start | 1.50 s (median of 1; 1.50 to 1.50) |",
+        "| lookup by a function that has to start | 1.50 s (median of 1; 1.50 to 1.50) |",
         "| deploy, until CloudFront has it | 180 s |",
         "1 ok, 0 failed, 1 skipped",
     ):
@@ -158,7 +167,7 @@ def test_the_cost_is_of_what_was_counted() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"faults": ["the deploy failed"]}, "- the deploy failed"),
+        ({"errors": ["the deploy failed"]}, "- the deploy failed"),
         ({"left": ["table x: denied"]}, "**Not deleted, and to be deleted by hand:**\n\n- table x: denied"),
         ({"checks": [{"outcome": "FAIL", "title": "t", "detail": "d"}]}, "1 checks failed"),
         ({"checks": ()}, "it didn't end well"),
