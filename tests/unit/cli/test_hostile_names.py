@@ -33,7 +33,7 @@ def harmful(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("text", [HOSTILE, HALF, NEW_LINE, "plain ä 日本 🎉", ""])
-def test_printable_text_holds_nothing_harmful_and_all_that_prints(text: str):
+def test_printable_text_holds_nothing_harmful(text: str):
     shown = printable(text)
     assert harmful(shown) == set()
     assert "\n" not in shown
@@ -42,7 +42,7 @@ def test_printable_text_holds_nothing_harmful_and_all_that_prints(text: str):
 
 
 @pytest.mark.parametrize("text", [HOSTILE, HALF, NEW_LINE, "plain ä 日本 🎉", "\U000e0001", '"\\'])
-def test_json_holds_the_same_and_nothing_harmful(text: str):
+def test_json_holds_nothing_harmful(text: str):
     written = as_json({"key": text, text: [text]})
     assert harmful(written) == set()
     assert json.loads(written) == {"key": text, text: [text]}
@@ -79,7 +79,7 @@ COMMANDS = [
 ]
 
 
-def test_no_command_lets_a_hostile_name_through(hostile: Operated, monkeypatch: pytest.MonkeyPatch):
+def test_commands_escape_hostile_names(hostile: Operated, monkeypatch: pytest.MonkeyPatch):
     hostile.journey.sqs.send_message(QueueUrl=hostile.dead_letter_queue_url, MessageBody="odd \x85 \u202e x")
     for arguments in COMMANDS:
         answer = hostile.run(*[it.replace("\x00", "") for it in arguments])
@@ -111,7 +111,7 @@ PRINTERS: dict[str, Callable[[], None]] = {
 
 
 @pytest.mark.parametrize("show", PRINTERS.values(), ids=PRINTERS)
-def test_each_place_that_prints_makes_its_text_safe(capfd: pytest.CaptureFixture[str], show: Callable[[], None]):
+def test_every_printer_escapes_text(capfd: pytest.CaptureFixture[str], show: Callable[[], None]):
     show()
     out, err = capfd.readouterr()
     assert "tail" in out + err
@@ -142,7 +142,7 @@ OWN_WORDS = {
 """Lines of a file that print without `printable`: its own words, and text that is printable already."""
 
 
-def test_no_command_prints_past_that_place():
+def test_every_print_is_reviewed():
     """A new line that prints is reviewed: text that others had a say in goes through `printable`."""
     found = Counter(
         str(path.relative_to(ROOT))
