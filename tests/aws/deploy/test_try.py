@@ -187,7 +187,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         emulator.stop()
 
 
-def test_the_whole_try_is_good_and_leaves_nothing(account: Account) -> None:
+def test_whole_try_succeeds_and_leaves_nothing(account: Account) -> None:
     """This is the one try with the real build."""
     with account.rehearsed("whole") as running:
         code = running.end()
@@ -215,7 +215,7 @@ def test_the_whole_try_is_good_and_leaves_nothing(account: Account) -> None:
 @pytest.mark.parametrize(
     "moment", ["Making an issuer", "Building", "Deploying", "Checking", "Measuring"], ids=lambda it: it.split()[0]
 )
-def test_an_interrupt_at_any_moment_leaves_nothing(account: Account, moment: str) -> None:
+def test_interrupted_try_leaves_nothing(account: Account, moment: str) -> None:
     suffix = f"stop{moment[:4].lower().strip()}"
     build = ["sh", "-c", "sleep 30"] if moment == "Building" else ["true"]
     with account.rehearsed(suffix, EMULATED, *build) as running:
@@ -231,7 +231,7 @@ def test_an_interrupt_at_any_moment_leaves_nothing(account: Account, moment: str
     assert "it was interrupted" in account.result(suffix).read_text()
 
 
-def test_an_interrupt_while_it_deletes_is_answered_and_it_goes_on(account: Account) -> None:
+def test_interrupted_deletion_goes_on(account: Account) -> None:
     with account.rehearsed("again", EMULATED, "false") as running:
         running.until("Deleting everything")
         os.kill(running.process.pid, signal.SIGINT)
@@ -243,7 +243,7 @@ def test_an_interrupt_while_it_deletes_is_answered_and_it_goes_on(account: Accou
     assert account.left("again") == []
 
 
-def test_a_build_that_fails_is_told_and_leaves_nothing(account: Account) -> None:
+def test_failed_build_leaves_nothing(account: Account) -> None:
     with account.rehearsed("build", EMULATED, "false") as running:
         assert running.end() == 1
         assert "Nothing is left." in running.said
@@ -251,7 +251,7 @@ def test_a_build_that_fails_is_told_and_leaves_nothing(account: Account) -> None
     assert account.left("build") == []
 
 
-def test_a_deploy_that_fails_is_told_and_leaves_nothing(account: Account, broken: Path) -> None:
+def test_failed_deploy_leaves_nothing(account: Account, broken: Path) -> None:
     with account.rehearsed("deploy", broken, "true") as running:
         assert running.end() == 1
         assert "Nothing is left." in running.said
@@ -271,7 +271,7 @@ def test_a_deploy_that_fails_is_told_and_leaves_nothing(account: Account, broken
         ({"PARAMETERS": "Dashboard=maybe"}, "say one of true, false"),
     ],
 )
-def test_what_cant_begin_makes_nothing(account: Account, told: dict[str, str], said: str) -> None:
+def test_invalid_try_creates_nothing(account: Account, told: dict[str, str], said: str) -> None:
     ran = subprocess.run(
         account.command("never", EMULATED, "true"),
         env=account.environment | {"TRY_SUFFIX": "never"} | told,
@@ -298,7 +298,7 @@ def cleaned(account: Account, name: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_what_cant_be_deleted_is_named_and_the_rest_goes(account: Account) -> None:
+def test_undeletable_things_are_named(account: Account) -> None:
     tables, s3 = account.client("dynamodb"), account.client("s3")
     name = f"{PREFIX}stuck"
     shape: Any = {

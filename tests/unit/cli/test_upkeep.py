@@ -203,7 +203,7 @@ def refuse(*_: object) -> None:
 
 
 def test_dlq_runs_as_a_process(operated: Operated):
-    assert process("dlq", "show", "--local").out == "0 messages in the dead-message queue\n"
+    assert process("dlq", "show", "--local").out == "0 messages in the dead-letter queue\n"
     assert process("dlq", "replay", "--local", "--json").document == {"messages": []}
 
 

@@ -1,10 +1,15 @@
 """Tests what is asked, in which order, again until it is valid, and what is said when nobody can be asked."""
 
+import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import boto3
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 from moto import mock_aws
 
 from actions_cache_cli.aws import Account, AwsRefused
@@ -12,7 +17,6 @@ from actions_cache_cli.deploy.answers import Answers, GitHub, NoSuch, NotAsked
 from actions_cache_cli.deploy.interview import Interview, Unanswered
 from actions_cache_cli.deploy.questions import Subject, Wrong
 from actions_cache_cli.terminal import Stopped, Terminal
-from tests.unit.deploy.certificates import certificate_for
 
 REGIONS = frozenset({"us-east-1", "eu-central-1"})
 ARN = "arn:aws:acm:us-east-1:123456789012:certificate/1"
@@ -90,7 +94,7 @@ def held(*lines: str, answers: Answers | None = None, github: GitHub | None = No
     return interview
 
 
-def test_six_answers_are_all_that_is_asked() -> None:
+def test_six_questions_are_asked() -> None:
     interview = held("eu-central-1", "cache", "octo-org", "50", "none", "ops@example.com")
     assert interview.answers.values == {
         "region": "eu-central-1",
@@ -105,7 +109,7 @@ def test_six_answers_are_all_that_is_asked() -> None:
     assert "octo-org has the id 9919" in interview.said
 
 
-def test_enter_takes_every_default_but_whose_jobs() -> None:
+def test_enter_takes_every_default_but_one() -> None:
     interview = held("", "", "", "octo-org/widgets", "", "", "")
     assert interview.answers.values == {
         "region": "us-east-1",
@@ -119,7 +123,7 @@ def test_enter_takes_every_default_but_whose_jobs() -> None:
     assert interview.asked == 6
 
 
-def test_a_wrong_answer_is_told_and_asked_again() -> None:
+def test_wrong_answer_is_asked_again() -> None:
     interview = held(
         *("mars-1", "us-east-1", "1x", "cache", "no one", "nobody", "octo-org", "0", "5", "x", "none", "me", "none")
     )
@@ -134,7 +138,7 @@ def test_a_wrong_answer_is_told_and_asked_again() -> None:
     assert interview.asked == 6
 
 
-def test_what_is_known_isnt_asked() -> None:
+def test_known_answers_are_not_asked() -> None:
     known = Answers()
     for key, value in (("region", "us-east-1"), ("stack", "c"), ("whose_jobs", "octo-org"), ("budget_gib", "5")):
         known.put(key, value, "the environment")
@@ -142,13 +146,13 @@ def test_what_is_known_isnt_asked() -> None:
     assert interview.asked == 2
 
 
-def test_everybody_comes_in_only_when_it_is_written_twice() -> None:
+def test_any_must_be_confirmed() -> None:
     interview = held("", "", "any", "yes", "any", "any", "", "", "")
     assert interview.claims == "any"
     assert interview.said.count("stores them at your cost") == 2
 
 
-def test_where_github_cant_be_asked_the_id_is_typed() -> None:
+def test_id_is_typed_if_github_is_unreachable() -> None:
     offline = Known(fault=NotAsked("https://api.github.com can't be reached"))
     interview = held("", "", "octo-org", "x", "9919", "", "", "", github=offline)
     assert interview.claims == "repository_owner_id=9919"
@@ -156,7 +160,7 @@ def test_where_github_cant_be_asked_the_id_is_typed() -> None:
     assert '"x" is no id' in interview.said
 
 
-def test_another_name_can_be_said_instead_of_an_id() -> None:
+def test_another_name_may_replace_an_id() -> None:
     private = Known(ids={"octo-org": "9919"})
     interview = held("", "", "octo-org/secret", "", "octo-org", "", "", "", github=private)
     assert interview.claims == "repository_owner_id=9919"
@@ -164,7 +168,7 @@ def test_another_name_can_be_said_instead_of_an_id() -> None:
 
 
 @pytest.mark.parametrize("count", range(6))
-def test_the_end_of_the_input_ends_it_at_every_question(count: int) -> None:
+def test_end_of_input_stops_every_question(count: int) -> None:
     with pytest.raises(Stopped):
         held(*("us-east-1", "cache", "octo-org", "5", "none", "none")[:count])
 
@@ -179,7 +183,7 @@ def issued(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["cache.example.com", "*.example.com"])
-def test_a_domains_certificate_is_found(name: str) -> None:
+def test_domains_certificate_is_found(name: str) -> None:
     arn = issued(name)
     issued("other.example.org")
     interview = held("eu-central-1", "", "octo-org", "", "cache.example.com", "")
@@ -187,21 +191,21 @@ def test_a_domains_certificate_is_found(name: str) -> None:
     assert interview.asked == len(interview.prompts) == 6
 
 
-def test_missing_certificate_is_asked_for_in_the_same_question() -> None:
+def test_missing_certificate_is_asked_for() -> None:
     interview = held("", "", "octo-org", "", "cache.example.com", "arn:x", ARN, "")
     assert interview.answers.values["certificate"] == ARN
     assert "aws acm request-certificate --region us-east-1 --domain-name cache.example.com" in interview.said
     assert interview.asked == 6
 
 
-def test_without_a_certificate_one_can_go_on_without_the_domain() -> None:
+def test_domain_can_be_dropped_without_a_certificate() -> None:
     interview = held("", "", "octo-org", "", "cache.example.com", "none", "none", "")
     assert interview.answers.values["domain"] == "none"
     assert "certificate" not in interview.answers.values
     assert interview.asked == 6
 
 
-def test_where_acm_refuses_the_arn_is_asked() -> None:
+def test_arn_is_asked_if_acm_refuses() -> None:
     terminal = Scripted(["", "", "octo-org", "", "cache.example.com", ARN, ""])
     interview = Interview(terminal, Answers(), Known(), NoAcm, REGIONS, "us-east-1")
     interview.hold()
@@ -212,7 +216,7 @@ def test_where_acm_refuses_the_arn_is_asked() -> None:
 # ---------------------------------------------------------------- nobody there
 
 
-def test_nobody_is_asked_where_there_is_no_terminal() -> None:
+def test_missing_terminal_asks_nothing() -> None:
     with pytest.raises(Unanswered) as unanswered:
         held(there=False)
     assert [variable for _, variable, _ in unanswered.value.missing] == ["WHOSE_JOBS", "YES"]
@@ -225,7 +229,7 @@ def given(**values: str) -> Answers:
     return answers
 
 
-def test_without_a_terminal_the_rest_has_defaults() -> None:
+def test_missing_terminal_takes_defaults() -> None:
     interview = held(answers=given(whose_jobs="octo-org"), there=False)
     assert interview.answers.values["stack"] == "actions-cache"
     assert interview.answers.sources["stack"] == "the default"
@@ -241,13 +245,13 @@ def test_without_a_terminal_the_rest_has_defaults() -> None:
         ({"whose_jobs": "nobody"}, "no owner called nobody"),
     ],
 )
-def test_a_wrong_value_that_was_given_is_told_by_its_variable(values: dict[str, str], said: str) -> None:
+def test_wrong_given_value_names_its_variable(values: dict[str, str], said: str) -> None:
     for there in (True, False):
         with pytest.raises(Wrong, match=said):
             held("", "", "octo-org", "", "", "", answers=given(**{"whose_jobs": "octo-org"} | values), there=there)
 
 
-def test_without_terminal_and_github_the_claim_has_to_be_given() -> None:
+def test_missing_terminal_and_github_need_a_claim() -> None:
     offline = Known(fault=NotAsked("no network"))
     with pytest.raises(Wrong, match="say WHOSE_JOBS=repository_owner_id=NUMBER"):
         held(answers=given(whose_jobs="octo-org"), github=offline, there=False)
@@ -255,13 +259,13 @@ def test_without_terminal_and_github_the_claim_has_to_be_given() -> None:
     assert interview.claims == "repository_owner_id=9919"
 
 
-def test_without_a_terminal_a_missing_certificate_is_named() -> None:
+def test_missing_terminal_names_the_certificate() -> None:
     with pytest.raises(Unanswered) as unanswered:
         held(answers=given(whose_jobs="octo-org", domain="cache.example.com"), there=False)
     assert [variable for _, variable, _ in unanswered.value.missing] == ["CERTIFICATE"]
 
 
-def test_an_id_is_looked_up_once_and_never_taken_for_another_name() -> None:
+def test_id_is_looked_up_once() -> None:
     offline = Known(fault=NotAsked("no network"))
     known = given(whose_jobs="octo-org")
     known.ids["octo-org"] = "1"
@@ -269,3 +273,27 @@ def test_an_id_is_looked_up_once_and_never_taken_for_another_name() -> None:
     known.put("whose_jobs", "octo-org,octo-two", "deploy.local.toml")
     with pytest.raises(Wrong, match="the id of octo-two isn't known"):
         held(answers=known, github=offline, there=False)
+
+
+KEY = rsa.generate_private_key(65537, 2048)
+
+
+def certificate_for(name: str) -> tuple[bytes, bytes]:
+    """Return the certificate and its key, both in PEM."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(KEY.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(KEY, hashes.SHA256())
+    )
+    private = KEY.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM), private
