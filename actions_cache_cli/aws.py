@@ -115,9 +115,9 @@ def refusal(error: ClientError) -> AwsRefused:
     code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
     if code in BAD_CREDENTIALS:
         return AwsRefused(
-            f"AWS doesn't take these credentials ({code}): they have ended or are mistyped, or the region isn't turned "
-            "on for the account. Sign in again (`aws sso login`, or new keys); `aws sts get-caller-identity` shows "
-            "whether it helped"
+            f"AWS doesn't accept these credentials ({code}): they have expired or are mistyped, or the region isn't "
+            "enabled for the account. Sign in again (`aws sso login`, or new keys); `aws sts get-caller-identity` "
+            "shows whether it helped"
         )
     if code in DENIED:
         return Denied(

@@ -1,4 +1,4 @@
-"""Talks to whoever deploys or tries, and turns errors into exit codes.
+"""Talks to the person who deploys or tries, and turns errors into exit codes.
 
 Names from AWS and GitHub are others' text, so every line is made safe.
 """

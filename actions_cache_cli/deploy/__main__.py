@@ -97,7 +97,7 @@ class Flow:
 
         path = keep(self.root, chosen, answers)
         again = f"`make deploy{f' CONFIG={chosen}' if chosen != DEFAULT_SET else ''}`"
-        self.terminal.say(f"\nThe answers are in {path.name}: {again} asks nothing any more; change them there.")
+        self.terminal.say(f"\nThe answers are in {path.name}: {again} asks nothing from now on; change them there.")
         self.began = f"your answers are kept in {path.name}, and {again} goes on"
         if goes_first:
             self.terminal.say(f"\nDeleting what the failed deploy of {name} left ...")
@@ -133,16 +133,13 @@ class Flow:
         say(f"\nIn {account.region}, stack {name}, for {whose}{f' ({claims})' if claims != whose else ''}:")
         then = plan.present(self.steps.made_of_template(), template)
         if goes_first:
-            say("An earlier deploy of it failed. What that left is deleted first; it holds no data.")
+            say("An earlier deploy of it failed. Its remains are deleted first; they hold no data.")
         if stack is None:
             say("It will create")
             for line in plan.in_words(then):
                 say(f"  {line}")
         else:
-            say(
-                f"It is there ({stack.status}), and will be updated. What is saved stays. "
-                "What changes, beside the code:"
-            )
+            say(f"It exists ({stack.status}) and will be updated; saved entries stay. Changes besides the code:")
             now = Counter(kind for kind, _ in account.resources(name).values())
             lines = plan.changes(stack, parameters, declared.body["Parameters"])
             for line in [*lines, *plan.differences(now, then)] or ["nothing"]:
@@ -154,7 +151,7 @@ class Flow:
         try:
             quotas = account.quotas()
         except Denied as denied:
-            say(f"Lambda's quotas weren't asked: {denied}")
+            say(f"Lambda's quotas couldn't be read: {denied}")
         say("Worth knowing:")
         for line in plan.notes(quotas, template, values["whose_jobs"]):
             say(f"  {line}")
@@ -218,11 +215,12 @@ class Flow:
         reasons = reasons or ["as shown above"]
         todo = {
             "ROLLBACK_COMPLETE": (
-                "What was made is gone again. Mend it, and run this again: it deletes the empty stack first"
+                "Everything that was created is deleted again. Fix the cause and run this again; it deletes the "
+                "empty stack first"
             ),
-            "UPDATE_ROLLBACK_COMPLETE": "The update was taken back, and the cache goes on as before",
-            "CREATE_COMPLETE": "Nothing was changed, and the cache goes on as before",
-            "UPDATE_COMPLETE": "Nothing was changed, and the cache goes on as before",
+            "UPDATE_ROLLBACK_COMPLETE": "The update was rolled back, and the cache works as before",
+            "CREATE_COMPLETE": "Nothing was changed, and the cache works as before",
+            "UPDATE_COMPLETE": "Nothing was changed, and the cache works as before",
         }.get(stack.status, f"The stack is {stack.status}: look at its events in CloudFormation's console")
         return ":\n  " + "\n  ".join(reasons) + f"\n{todo}. Your answers are kept in {FILE}."
 

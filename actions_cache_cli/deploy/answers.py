@@ -101,10 +101,10 @@ def gathered(root: Path, chosen: str, environment: Mapping[str, str]) -> Answers
     answers.of_sam = _of_sam(root / SAM_FILE, chosen)
     _take(answers, answers.of_sam, SAM_FILE)
     _take(answers, _of_file(root / FILE, chosen), FILE)
-    told: dict[str, Any] = {key: environment[name] for key, name in VARIABLES.items() if environment.get(name)}
+    found: dict[str, Any] = {key: environment[name] for key, name in VARIABLES.items() if environment.get(name)}
     for key, name in TABLES.items():
-        told[key] = pairs(environment.get(name, ""), name) if name else {}
-    _take(answers, told, "the environment")
+        found[key] = pairs(environment.get(name, ""), name) if name else {}
+    _take(answers, found, "the environment")
     architecture = answers.get("architecture")
     if architecture is not None and architecture not in ARCHITECTURES:
         raise BadAnswers(f'architecture "{architecture}" is none of Lambda\'s: take {" or ".join(ARCHITECTURES)}')
@@ -115,8 +115,8 @@ def gathered(root: Path, chosen: str, environment: Mapping[str, str]) -> Answers
     return answers
 
 
-def _take(answers: Answers, told: Mapping[str, Any], source: str) -> None:
-    for key, value in told.items():
+def _take(answers: Answers, found: Mapping[str, Any], source: str) -> None:
+    for key, value in found.items():
         if key in TABLES:
             table = getattr(answers, key)
             if table | value != table:
@@ -172,27 +172,29 @@ def _of_file(path: Path, chosen: str) -> dict[str, Any]:
 def _of_sam(path: Path, chosen: str) -> dict[str, Any]:
     """Return the answers in samconfig.toml's environment of that name, as `sam deploy` reads it."""
     commands = _document(path).get(chosen, {})
-    told: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for command in ("global", "deploy"):
         given = commands.get(command, {}).get("parameters", {})
-        told |= {ours: given[sams] for ours, sams in (("stack", "stack_name"), ("region", "region")) if sams in given}
+        found |= {ours: given[sams] for ours, sams in (("stack", "stack_name"), ("region", "region")) if sams in given}
         for ours, sams in (("parameters", "parameter_overrides"), ("tags", "tags")):
             value = given.get(sams, [])
             text = value if isinstance(value, str) else " ".join(shlex.quote(str(one)) for one in value)
-            told[ours] = told.get(ours, {}) | pairs(text, f"{path.name}, {sams}")
-    own: dict[str, str] = {name: told["parameters"].pop(name) for name in OWN_PARAMETERS if name in told["parameters"]}
-    return told | _answers_of(own)
+            found[ours] = found.get(ours, {}) | pairs(text, f"{path.name}, {sams}")
+    own: dict[str, str] = {
+        name: found["parameters"].pop(name) for name in OWN_PARAMETERS if name in found["parameters"]
+    }
+    return found | _answers_of(own)
 
 
 def _answers_of(parameters: Mapping[str, str]) -> dict[str, str]:
     """Return the answers that parameters of the template stand for."""
-    told = {"architecture": parameters.get("Architecture"), "certificate": parameters.get("CertificateArn")}
-    told["domain"] = parameters.get("DomainName")
-    told["alarms"] = parameters.get("AlarmEmail") or parameters.get("AlarmTopicArn")
-    told["whose_jobs"] = parameters.get("TokenClaims")
+    found = {"architecture": parameters.get("Architecture"), "certificate": parameters.get("CertificateArn")}
+    found["domain"] = parameters.get("DomainName")
+    found["alarms"] = parameters.get("AlarmEmail") or parameters.get("AlarmTopicArn")
+    found["whose_jobs"] = parameters.get("TokenClaims")
     if budget := parameters.get("StoreBudgetBytes"):
-        told["budget_gib"] = "none" if budget == "0" else f"{int(budget) / 1024**3:g}"
-    return {key: value for key, value in told.items() if value}
+        found["budget_gib"] = "none" if budget == "0" else f"{int(budget) / 1024**3:g}"
+    return {key: value for key, value in found.items() if value}
 
 
 def keep(root: Path, chosen: str, answers: Answers) -> Path:
@@ -331,7 +333,7 @@ class GitHub:
             hidden = ", or it is private and `gh auth login` wasn't done" if subject.repository else ""
             raise NoSuch(f"GitHub shows no {subject.kind} called {subject.name}: a typing error{hidden}")
         if answer.status in (FORBIDDEN, TOO_MANY):
-            raise NotAsked("GitHub answers no more questions from this address for an hour; `gh auth login` helps")
+            raise NotAsked("GitHub answers no more requests from this address for an hour; `gh auth login` helps")
         if answer.status != OK:
             raise NotAsked(f"{self.api} answers {answer.status}")
         return _object(body)

@@ -198,7 +198,7 @@ class Interview:
         return ",".join(f"{subject.claim}={self.answers.ids[subject.name]}" for subject in wanted) or whose
 
     def _id(self, subject: Subject) -> str:
-        """Return the id of an owner or a repository, from GitHub or from whoever deploys.
+        """Return the id of an owner or a repository, from GitHub or from the deployer.
 
         Raises:
             Wrong: GitHub knows no such owner or repository, or nobody could say the id.
@@ -206,10 +206,10 @@ class Interview:
         """
         try:
             number = self.github.id_of(subject)
-        except NoSuch as nobody:
+        except NoSuch as error:
             if not (subject.repository and self.terminal.is_interactive):
-                raise Wrong(str(nobody)) from nobody
-            self.terminal.say(f"   {nobody}")
+                raise Wrong(str(error)) from error
+            self.terminal.say(f"   {error}")
         except NotAsked as error:
             self.terminal.say(f"   GitHub wasn't asked for the id of {subject.name}: {error}.")
             if not self.terminal.is_interactive:

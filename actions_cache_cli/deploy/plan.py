@@ -29,17 +29,17 @@ KINDS = {
     "AWS::Lambda::EventSourceMapping": ("Lambda function", None),
     "AWS::Lambda::EventInvokeConfig": ("Lambda function", None),
     "AWS::Lambda::Permission": ("Lambda function", None),
-    "AWS::S3::Bucket": ("S3 bucket", "for what jobs save; kept when the stack is deleted"),
+    "AWS::S3::Bucket": ("S3 bucket", "for saved entries; kept when the stack is deleted"),
     "AWS::S3::BucketPolicy": ("S3 bucket", None),
     "AWS::DynamoDB::Table": ("DynamoDB table", "paid by the request; kept when the stack is deleted"),
     "AWS::SQS::Queue": ("SQS queue", "for merges, and for those that failed"),
     "AWS::SecretsManager::Secret": ("secret", "one signs URLs, one is the administrator's token"),
-    "AWS::IAM::Role": ("IAM role", "each with what its function does and nothing else"),
+    "AWS::IAM::Role": ("IAM role", "each with the permissions of its function and nothing else"),
     "AWS::Scheduler::Schedule": ("schedule", "they clean up, and rotate the secret"),
     "AWS::Logs::LogGroup": ("log group", ""),
     "AWS::CloudWatch::Alarm": ("alarm", "in CloudWatch"),
     "AWS::CloudWatch::Dashboard": ("dashboard", "in CloudWatch"),
-    "AWS::SNS::Topic": ("SNS topic", "which mails the alarms"),
+    "AWS::SNS::Topic": ("SNS topic", "which e-mails the alarms"),
     "Custom::EdgeSecrets": ("Lambda function", None),
 }
 """Maps each resource type to its name and its purpose; the purpose is None for a part of another resource."""
@@ -80,13 +80,13 @@ def what_happens(name: str, stack: DeployedStack | None) -> tuple[str, bool]:
             return IS_CREATED, True
         case "UPDATE_ROLLBACK_FAILED":
             raise CannotDeploy(
-                f"an update of {name} failed, and so did taking it back ({stack.reason or 'no reason given'}): mend "
+                f"an update of {name} failed, and so did its rollback ({stack.reason or 'no reason given'}): fix "
                 f"what that names, then `aws cloudformation continue-update-rollback --stack-name {name}`"
             )
         case "DELETE_FAILED":
             raise CannotDeploy(
                 f"{name} was to be deleted, and that failed ({stack.reason or 'no reason given'}): delete it in "
-                "CloudFormation's console, which offers to leave what can't go, or choose another name"
+                "CloudFormation's console, which offers to keep what can't be deleted, or choose another name"
             )
         case _:
             return IS_UPDATED, False
@@ -200,18 +200,18 @@ def notes(quotas: Quotas | None, template: Template, whose: str) -> list[str]:
     if quotas is not None and quotas.unreserved < FEW_AT_ONCE:
         lines.append(
             f"Lambda may run {quotas.concurrent} functions at once in this account and region, of which "
-            f"{quotas.unreserved} are free: many jobs at once are told to try again. Ask for more in Service Quotas "
+            f"{quotas.unreserved} are free: many jobs at once have to retry. Ask for more in Service Quotas "
             "(Lambda, Concurrent executions; it is free)"
         )
     largest = max(int(template.resolve(function["MemorySize"])) for function in template.functions.values())
     if largest > LARGE_MEMORY:
         lines.append(
-            f"a function wants {largest} MB of memory, and new accounts have at most {LARGE_MEMORY}: if the deploy "
+            f"a function needs {largest} MB of memory, and new accounts have at most {LARGE_MEMORY}: if the deploy "
             "fails for that, ask AWS's support for more"
         )
     lines.append(
-        "CloudFront may refuse a new account until AWS has verified it, which can't be asked beforehand: if the deploy "
-        "says so, write to AWS's support, and run this again"
+        "CloudFront may refuse a new account until AWS has verified it, which can't be checked beforehand: if the "
+        "deploy says so, write to AWS's support, then run this again"
     )
     if whose == ANY:
         lines.append("everybody on github.com may use it, at your cost")
@@ -250,7 +250,7 @@ def next_steps(outputs: Mapping[str, str], region: str, stack: str, *, domain: s
         f"Then ask the doctor there: python3 doctor.pyz --url {url} (docs/runners.md has it, and other ways)",
         "To try it on any runner, a GitHub-hosted one too, copy two steps into a workflow: docs/workflow.md",
         "",
-        f"The page, with what is kept and what jobs do: {url}",
+        f"The page that shows entries and activity: {url}",
         "Its token:",
         "",
         token,

@@ -110,11 +110,11 @@ def read_whose(text: str) -> str:
     if whose.lower() == ANY:
         raise Wrong('write "any", in lower case, if everybody is meant')
     if not whose:
-        raise Wrong("this has no default: without it nobody is let in. Name an owner or owner/repository")
+        raise Wrong("this has no default: without it nobody is admitted. Name an owner or owner/repository")
     kinds = {subject.kind for subject in subjects(whose)}
     if len(kinds) > 1:
         raise Wrong(
-            "owners and repositories together would let in only what fits both; name only owners, or only repositories"
+            "owners and repositories together would admit only what fits both; name only owners, or only repositories"
         )
     return whose
 
@@ -132,7 +132,7 @@ def subjects(whose: str) -> list[Subject]:
         match = WHOSE.fullmatch(one.strip())
         if match is None:
             raise Wrong(
-                f'"{one.strip()}" is no owner and no owner/repository. Examples: octo-org, octo-org/widgets, '
+                f'"{one.strip()}" is neither an owner nor an owner/repository. Examples: octo-org, octo-org/widgets, '
                 "or a claim by its number: repository_owner_id=9919"
             )
         found.append(Subject(match["owner"], match["repository"]))
@@ -147,7 +147,7 @@ def read_id(text: str) -> str:
     """
     number = text.strip()
     if not number.isascii() or not number.isdecimal() or number.startswith("0"):
-        raise Wrong(f'"{number}" is no id: GitHub\'s ids are numbers, as 9919')
+        raise Wrong(f"\"{number}\" isn't an id: GitHub's ids are numbers like 9919")
     return number
 
 
@@ -163,7 +163,7 @@ def read_budget(text: str) -> str:
     try:
         gib = float(said)
     except ValueError:
-        raise Wrong(f'"{text.strip()}" is no number of GiB. Examples: 100, 0.5, none') from None
+        raise Wrong(f'"{text.strip()}" isn\'t a number of GiB. Examples: 100, 0.5, none') from None
     if not 0 < gib <= LARGEST_BUDGET_GIB:
         raise Wrong(f'say more than 0 and at most {LARGEST_BUDGET_GIB:,} GiB, or "none" for no limit')
     return said
@@ -185,7 +185,7 @@ def budget_hint(typed: str) -> str:
         budget = read_budget(typed)
     except Wrong:
         return ""
-    return "(no limit: the bill has no end)" if budget == NONE else f"(${storage_usd(budget):,.2f} a month when full)"
+    return "(no limit, so none for the bill)" if budget == NONE else f"(${storage_usd(budget):,.2f} a month when full)"
 
 
 def read_domain(text: str) -> str:
@@ -197,7 +197,7 @@ def read_domain(text: str) -> str:
     domain = text.strip().lower().removeprefix("https://").rstrip("/.")
     if domain == NONE or DOMAIN.fullmatch(domain):
         return domain
-    raise Wrong(f'"{domain}" is no domain name. Examples: cache.example.com, none')
+    raise Wrong(f'"{domain}" isn\'t a domain name. Examples: cache.example.com, none')
 
 
 def read_certificate(text: str) -> str:
@@ -210,30 +210,34 @@ def read_certificate(text: str) -> str:
     if arn == NONE or CERTIFICATE.fullmatch(arn):
         return arn
     raise Wrong(
-        f'"{arn}" is no ARN of a certificate in us-east-1, where CloudFront looks whatever the stack\'s region. '
+        f"\"{arn}\" isn't the ARN of a certificate in us-east-1, where CloudFront looks whatever the stack's region. "
         "Example: arn:aws:acm:us-east-1:123456789012:certificate/0a1b2c3d"
     )
 
 
 def read_alarms(text: str, region: str) -> str:
-    """Return the e-mail address or topic that hears alarms, or `none`.
+    """Return the e-mail address or topic that receives alarms, or `none`.
 
     Raises:
         Wrong: It is neither, or a topic of another region.
     """
-    heard_by = text.strip()
-    if heard_by == NONE or EMAIL.fullmatch(heard_by):
-        return heard_by
-    topic = TOPIC.fullmatch(heard_by)
+    receiver = text.strip()
+    if receiver == NONE or EMAIL.fullmatch(receiver):
+        return receiver
+    topic = TOPIC.fullmatch(receiver)
     if topic is None:
-        raise Wrong(f'"{heard_by}" is no e-mail address and no ARN of an SNS topic. Examples: ops@example.com, none')
+        raise Wrong(
+            f'"{receiver}" is neither an e-mail address nor the ARN of an SNS topic. Examples: ops@example.com, none'
+        )
     if topic["region"] != region:
-        raise Wrong(f"that topic is in {topic['region']}, and CloudWatch tells only topics of its own region, {region}")
-    return heard_by
+        raise Wrong(
+            f"that topic is in {topic['region']}, and CloudWatch notifies only topics of its own region, {region}"
+        )
+    return receiver
 
 
 WHAT_ANY_MEANS = (
-    '"any" lets in every job of everybody on github.com who learns the URL: each sees its own repository\'s entries '
+    '"any" admits every job of everybody on github.com who learns the URL: each sees its own repository\'s entries '
     "alone, but stores them at your cost."
 )
 
@@ -244,7 +248,7 @@ def question_of_region(default: str, known: frozenset[str]) -> Question:
         "REGION",
         "Region",
         "Where bucket, tables and functions are. Restores cost nothing to runners in the same region; elsewhere $90 a\n"
-        "terabyte. Prices below are us-east-1's; most regions ask up to a third more. Example: eu-central-1",
+        "terabyte. Prices below are for us-east-1; most regions charge up to a third more. Example: eu-central-1",
         default,
         lambda text: read_region(text, known),
     )
@@ -255,8 +259,7 @@ def question_of_stack(default: str, region: str) -> Question:
         "stack",
         "STACK",
         "Stack name",
-        "What everything is called in your account; another name is another cache. It costs nothing. Example: "
-        "actions-cache",
+        "The name of everything in your account; another name makes another cache. It is free. Example: actions-cache",
         default,
         lambda text: read_stack(text, region),
     )
@@ -267,8 +270,8 @@ def question_of_whose() -> Question:
         "whose_jobs",
         "WHOSE_JOBS",
         "Whose jobs may use it",
-        "An owner (all its repositories), an owner/repository, or several of one kind with commas. It costs nothing.\n"
-        'Examples: octo-org, octo-org/widgets. "any" is everybody on github.com, at your cost.',
+        "An owner (all its repositories), an owner/repository, or several of one kind with commas between. Free.\n"
+        'Examples: octo-org, octo-org/widgets. "any" means everybody on github.com, at your cost.',
         None,
         read_whose,
     )
@@ -278,9 +281,10 @@ def question_of_budget() -> Question:
     return Question(
         "budget_gib",
         "BUDGET_GIB",
-        "How much may be kept in all, in GiB",
-        f"Beyond it, what was used longest ago goes. Examples: 50 is ${storage_usd('50'):.2f} a month when full, "
-        f'1000 is\n${storage_usd("1000"):.2f}; "none" is no limit.',
+        "Storage limit in GiB",
+        "Beyond it, the least recently used entries are deleted. Examples: when full, 50 costs "
+        f"${storage_usd('50'):.2f} a\n"
+        f'month and 1000 costs ${storage_usd("1000"):.2f}; "none" means no limit.',
         DEFAULT_BUDGET,
         read_budget,
         lambda typed: budget_hint(typed or DEFAULT_BUDGET),
@@ -291,9 +295,9 @@ def question_of_domain() -> Question:
     return Question(
         "domain",
         "DOMAIN",
-        "A domain of yours for it",
-        "A name that outlives the stack. It needs a certificate of ACM in us-east-1, which is free, and a DNS record.\n"
-        '"none" takes the name that CloudFront gives. Example: cache.example.com',
+        "Custom domain",
+        "A name that outlives the stack. It needs an ACM certificate in us-east-1, which is free, and a DNS record.\n"
+        '"none" uses the name that CloudFront assigns. Example: cache.example.com',
         NONE,
         read_domain,
     )
@@ -303,9 +307,9 @@ def question_of_alarms(region: str) -> Question:
     return Question(
         "alarms",
         "ALARMS",
-        "Who hears alarms",
-        "An e-mail address, which AWS asks for a confirmation, or the ARN of an SNS topic. A thousand mails a month\n"
-        'are free. "none" leaves alarms in CloudWatch alone. Example: ops@example.com',
+        "Who receives alarms",
+        "An e-mail address, which AWS asks to confirm, or the ARN of an SNS topic. A thousand e-mails a month are\n"
+        'free. "none" leaves alarms in CloudWatch only. Example: ops@example.com',
         NONE,
         lambda text: read_alarms(text, region),
     )

@@ -166,8 +166,8 @@ class Steps:
         command = [sys.executable, "-m", "actions_cache_cli.deployment_check", "--stack", stack, "--url", url]
         if self._run(command, {"AWS_DEFAULT_REGION": region, "AWS_REGION": region}, self.say) != 0:
             raise StepFailed(
-                "it is deployed, and the check found what is wrong, above. A new distribution may take some minutes "
-                f"to be everywhere; to check again: make verify-deployment STACK={stack}"
+                "it is deployed, and the check found errors, above. A new distribution may take some minutes to be "
+                f"everywhere; to check again: make verify-deployment STACK={stack}"
             )
 
     def checked(self, stack: str, region: str, url: str, token: str) -> list[Mapping[str, Any]]:

@@ -128,7 +128,7 @@ def _document(found: Sequence[Finding]) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Case:
-    """Describes what is examined.
+    """One case to examine.
 
     Args:
         variables: This process's variables.
@@ -304,11 +304,11 @@ def _told_or(server: Address, job: _Job) -> Address:
     """Return the server by the URL that jobs are told, if that leads to it."""
     for name in (VARIABLE, CUSTOM):
         try:
-            told = _address(job.variables.get(name))
+            named = _address(job.variables.get(name))
         except NotAUrl:
             continue
-        if told is not None and told.base == server.base:
-            return told
+        if named is not None and named.base == server.base:
+            return named
     return server
 
 

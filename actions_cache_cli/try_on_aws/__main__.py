@@ -95,15 +95,15 @@ class Try:
         return exit_code(self.terminal, self._run, lambda: "nothing was made", "; nothing was made")
 
     def _run(self) -> int:
-        say, told = self.terminal.say, self.environment
-        region = read_region(told.get("REGION") or home_region(), known_regions())
+        say, environment = self.terminal.say, self.environment
+        region = read_region(environment.get("REGION") or home_region(), known_regions())
         read_stack(self.name, region)
-        architecture = told.get("ARCHITECTURE") or DEFAULT_ARCHITECTURE
+        architecture = environment.get("ARCHITECTURE") or DEFAULT_ARCHITECTURE
         if architecture not in ARCHITECTURES:
             raise BadAnswers(f'ARCHITECTURE "{architecture}": take {" or ".join(ARCHITECTURES)}')
         sizes, most = Sizes(*(self._number(name) for name in SIZES)), self._dollars()
         template = Template.load(self.steps.root / "template.yaml")
-        parameters = pairs(told.get("PARAMETERS", ""), "PARAMETERS") | {"Architecture": architecture}
+        parameters = pairs(environment.get("PARAMETERS", ""), "PARAMETERS") | {"Architecture": architecture}
         if errors := plan.parameter_errors(template, parameters):
             raise Wrong("; ".join(errors))
         ceiling = check(sizes, template, most)

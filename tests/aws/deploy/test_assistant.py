@@ -33,7 +33,7 @@ SIX = (
     ("3. Whose jobs", "octo-org"),
     ("4. How much", "50"),
     ("5. A domain", "none"),
-    ("6. Who hears alarms", "ops@example.com"),
+    ("6. Who receives alarms", "ops@example.com"),
 )
 
 
@@ -223,7 +223,7 @@ def test_failed_deploy_says_why(account: Account, broken: Path) -> None:
     talk = account.talk(*account.command(broken))
     assert talk.end(300) == 1
     assert "NobodySignals (AWS::CloudFormation::WaitCondition)" in talk.heard
-    assert "What was made is gone again" in talk.heard
+    assert "Everything that was created is deleted again" in talk.heard
     assert "Go on?" not in talk.heard, "these answers were agreed to"
     assert account.stacks[NAME] == "ROLLBACK_COMPLETE"
 
@@ -240,7 +240,7 @@ def test_six_answers_deploy_and_check(account: Account, edge: str) -> None:
     talk.expect("An earlier deploy of it failed")
     talk.expect("It will create")
     talk.expect("4 DynamoDB tables")
-    talk.expect("1 SNS topic: which mails the alarms")
+    talk.expect("1 SNS topic: which e-mails the alarms")
     talk.expect("idle: $3.11 a month")  # cleanup runs oftener here
     talk.answer("Go on? [y/N]", "y")
     talk.expect("Deleting what the failed deploy", 60)
@@ -253,8 +253,8 @@ def test_six_answers_deploy_and_check(account: Account, edge: str) -> None:
         'AWS has no region "mars-1"',
         "\"my cache\" can't be a stack's name",
         "GitHub shows no owner called nobody-at-all",
-        '"much" is no number of GiB',
-        '"x" is no domain name',
+        '"much" isn\'t a number of GiB',
+        '"x" isn\'t a domain name',
         '"me" is no e-mail address',
         "octo-org has the id 9919",
         "($1.23 a month when full)",
@@ -336,7 +336,7 @@ def test_failed_update_is_rolled_back(account: Account, broken: Path) -> None:
     ran = account.unattended(*account.command(broken))
     assert ran.returncode == 1
     assert "NobodySignals" in ran.stdout
-    assert "The update was taken back, and the cache goes on as before" in ran.stdout
+    assert "The update was rolled back, and the cache works as before" in ran.stdout
     assert account.stacks[NAME] == "UPDATE_ROLLBACK_COMPLETE"
 
 

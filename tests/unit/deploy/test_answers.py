@@ -242,8 +242,8 @@ def test_unknown_name_may_be_private(api: str) -> None:
 @pytest.mark.parametrize(
     ("owner", "said"),
     [
-        ("limited", "no more questions"),
-        ("busy", "no more questions"),
+        ("limited", "no more requests"),
+        ("busy", "no more requests"),
         ("broken", "answers 502"),
         ("proxied", "isn't GitHub"),
         ("empty", "has no id"),

@@ -62,7 +62,7 @@ def error(code: str, message: str = "because") -> ClientError:
 @pytest.mark.parametrize("code", ["ExpiredToken", "InvalidClientTokenId", "UnrecognizedClientException"])
 def test_expired_credentials_are_explained(code: str) -> None:
     assert "aws sso login" in str(refusal(error(code)))
-    assert "the region isn't turned on" in str(refusal(error(code)))
+    assert "the region isn't enabled" in str(refusal(error(code)))
 
 
 def test_denied_call_names_the_deployers_policy() -> None:

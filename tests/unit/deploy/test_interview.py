@@ -130,7 +130,7 @@ def test_wrong_answer_is_asked_again() -> None:
     for said in (
         'no region "mars-1"',
         '"1x" can',
-        '"no one" is no owner',
+        '"no one" is neither an owner',
         "no owner called nobody",
         "at most 1,000,000",
     ):
@@ -157,7 +157,7 @@ def test_id_is_typed_if_github_is_unreachable() -> None:
     interview = held("", "", "octo-org", "x", "9919", "", "", "", github=offline)
     assert interview.claims == "repository_owner_id=9919"
     assert 'the number at "id" of https://api.github.com/users/octo-org' in interview.said
-    assert '"x" is no id' in interview.said
+    assert '"x" isn\'t an id' in interview.said
 
 
 def test_another_name_may_replace_an_id() -> None:
@@ -240,7 +240,7 @@ def test_missing_terminal_takes_defaults() -> None:
     ("values", "said"),
     [
         ({"region": "mars-1"}, r"REGION \(from the environment\): AWS has no region"),
-        ({"budget_gib": "x"}, "BUDGET_GIB .from the environment.: .x. is no number of GiB"),
+        ({"budget_gib": "x"}, "BUDGET_GIB .from the environment.: .x. isn't a number of GiB"),
         ({"alarms": "x"}, "ALARMS"),
         ({"whose_jobs": "nobody"}, "no owner called nobody"),
     ],

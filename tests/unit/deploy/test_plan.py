@@ -152,7 +152,7 @@ def test_update_shows_its_changes() -> None:
     now = Counter({"AWS::CloudWatch::Dashboard": 1, "AWS::DynamoDB::Table": 4})
     then = Counter({"AWS::SNS::Topic": 1, "AWS::DynamoDB::Table": 4})
     assert plan.differences(now, then) == [
-        "adds 1 SNS topic: which mails the alarms",
+        "adds 1 SNS topic: which e-mails the alarms",
         "removes 1 dashboard: in CloudWatch",
     ]
 
@@ -161,12 +161,12 @@ def test_low_concurrency_is_mentioned(template: Template) -> None:
     few, many = (plan.notes(Quotas(count, count), template, "octo-org") for count in (10, 1000))
     assert "Lambda may run 10 functions at once" in few[0]
     assert len(few) == len(many) + 1
-    assert "can't be asked" in many[0]
+    assert "can't be checked" in many[0]
 
 
 def test_large_memory_is_mentioned(template: Template) -> None:
     large = template.with_parameters(MergeMemory="4096")
-    assert "wants 4096 MB" in plan.notes(None, large, "octo-org")[0]
+    assert "needs 4096 MB" in plan.notes(None, large, "octo-org")[0]
     assert "wants" not in "\n".join(plan.notes(None, template, "octo-org"))
 
 

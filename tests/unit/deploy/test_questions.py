@@ -105,14 +105,14 @@ def test_only_names_are_looked_up(typed: str, claims: list[str]) -> None:
     [
         ("", "has no default"),
         ("ANY", "lower case"),
-        ("octo org", "is no owner"),
-        ("octo-org/a/b", "is no owner"),
-        ("-org", "is no owner"),
-        ("a" * 40, "is no owner"),
+        ("octo org", "is neither an owner"),
+        ("octo-org/a/b", "is neither an owner"),
+        ("-org", "is neither an owner"),
+        ("a" * 40, "is neither an owner"),
         ("octo-org,octo-org/widgets", "only owners, or only repositories"),
-        ("repository_id=", "is no owner"),
-        ("octo-org;rm", "is no owner"),
-        ("any,octo-org=", "is no owner"),
+        ("repository_id=", "is neither an owner"),
+        ("octo-org;rm", "is neither an owner"),
+        ("any,octo-org=", "is neither an owner"),
     ],
 )
 def test_whose_jobs_has_no_default(typed: str, said: str) -> None:
@@ -128,7 +128,7 @@ def test_claims_match_the_templates_pattern(template: Template, claims: str) -> 
 @pytest.mark.parametrize("typed", ["", "x", "-1", "1.5", "0", "012", "\uff19", "1 2"])
 def test_id_must_be_a_number(typed: str) -> None:
     assert read_id(" 9919 ") == "9919"
-    with pytest.raises(Wrong, match="is no id"):
+    with pytest.raises(Wrong, match="isn't an id"):
         read_id(typed)
 
 
@@ -158,7 +158,7 @@ def test_budget_has_bounds(typed: str) -> None:
 def test_budget_is_priced_by_the_table() -> None:
     assert storage_usd("100") == pytest.approx(100 * 1024**3 / GIGABYTE * PRICES["S3 storage"].usd)
     assert budget_hint("100") == "($2.47 a month when full)"
-    assert budget_hint("none") == "(no limit: the bill has no end)"
+    assert budget_hint("none") == "(no limit, so none for the bill)"
     assert budget_hint("1x") == budget_hint("") == ""
     hint = questions.question_of_budget().hint
     assert hint is not None
@@ -172,7 +172,7 @@ def test_domain_is_normalized(typed: str) -> None:
 
 @pytest.mark.parametrize("typed", ["", "cache", "a b.c", "*.example.com", "x.y/z", f"{'a' * 64}.com"])
 def test_invalid_domain_is_refused(typed: str) -> None:
-    with pytest.raises(Wrong, match="is no domain name"):
+    with pytest.raises(Wrong, match="isn't a domain name"):
         read_domain(typed)
 
 
@@ -190,10 +190,10 @@ def test_alarms_go_to_mail_a_topic_or_nowhere(typed: str) -> None:
 
 @pytest.mark.parametrize("typed", ["", "ops", "ops@example", "a b@example.com", "arn:aws:sqs:eu-central-1:1:q"])
 def test_invalid_alarm_target_is_refused(typed: str) -> None:
-    with pytest.raises(Wrong, match="is no e-mail address and no ARN"):
+    with pytest.raises(Wrong, match="is neither an e-mail address nor the ARN"):
         read_alarms(typed, "eu-central-1")
 
 
 def test_topic_of_another_region_is_refused() -> None:
-    with pytest.raises(Wrong, match="in eu-central-1, and CloudWatch tells only topics of its own region, us-east-1"):
+    with pytest.raises(Wrong, match="CloudWatch notifies only topics of its own region, us-east-1"):
         read_alarms(TOPIC, "us-east-1")
