@@ -15,7 +15,7 @@ from tests.aws.deploy.stack import EMULATED, Stack
 
 @dataclass(frozen=True)
 class WithTemplate(Steps):
-    """Deploys a template that the emulator can do all of."""
+    """Steps that deploy a template of which the emulator can do everything."""
 
     template: Path = EMULATED
 
@@ -28,7 +28,13 @@ class WithTemplate(Steps):
 
 
 def with_template(terminal: Terminal, template: Path, build: Sequence[str]) -> Steps:
-    """Args: build: the command; empty for the real one."""
+    """Return steps that deploy the template.
+
+    Args:
+        terminal: Where they say how far they are.
+        template: The template.
+        build: The command that builds; empty for the real one.
+    """
     if build:
         return WithTemplate(terminal.say, build_command=build, template=template)
     return WithTemplate(terminal.say, template=template)

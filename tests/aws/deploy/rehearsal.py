@@ -16,7 +16,7 @@ if __name__ == "__main__":
     steps = with_template(terminal, template, build)
     name = f"{PREFIX}{os.environ['TRY_SUFFIX']}"
 
-    def publish(it: Result) -> None:
-        result.write_text(markdown(it))
+    def publish(found: Result) -> None:
+        result.write_text(markdown(found))
 
     sys.exit(Try(terminal, steps, os.environ, name, publish).run())

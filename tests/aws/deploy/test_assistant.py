@@ -69,7 +69,7 @@ class Account:
     @property
     def stacks(self) -> dict[str, str]:
         rows = self.client("cloudformation").describe_stacks()["Stacks"]
-        return {it["StackName"]: it["StackStatus"] for it in rows if it["StackStatus"] != "DELETE_COMPLETE"}
+        return {row["StackName"]: row["StackStatus"] for row in rows if row["StackStatus"] != "DELETE_COMPLETE"}
 
     @property
     def answers(self) -> Path:
@@ -229,7 +229,7 @@ def test_failed_deploy_says_why(account: Account, broken: Path) -> None:
 
 
 def test_six_answers_deploy_and_check(account: Account, edge: str) -> None:
-    """Wrong ones are told and asked again; what a failed deploy left goes first; the build is the real one."""
+    """Wrong answers are asked again, the remains of a failed deploy are deleted first, and the build is real."""
     account.answers.unlink()
     talk = account.talk(*account.command(build=()), CHECK_URL=edge)
     wrong = {"1.": "mars-1", "2.": "my cache", "3.": "nobody-at-all", "4.": "much", "5.": "x", "6.": "me"}
@@ -270,7 +270,7 @@ def test_six_answers_deploy_and_check(account: Account, edge: str) -> None:
 
 def test_answers_are_deployed(account: Account) -> None:
     [row] = account.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"]
-    parameters = {it["ParameterKey"]: it["ParameterValue"] for it in row["Parameters"]}
+    parameters = {item["ParameterKey"]: item["ParameterValue"] for item in row["Parameters"]}
     assert parameters["TokenClaims"] == "repository_owner_id=9919"
     assert parameters["StoreBudgetBytes"] == str(50 * 1024**3)
     assert parameters["AlarmEmail"] == "ops@example.com"
@@ -279,12 +279,12 @@ def test_answers_are_deployed(account: Account) -> None:
     assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "ops@example.com")
     alarms = account.client("cloudwatch").describe_alarms()["MetricAlarms"]
     assert alarms
-    assert {tuple(it["AlarmActions"]) for it in alarms} == {(topic["TopicArn"],)}
+    assert {tuple(alarm["AlarmActions"]) for alarm in alarms} == {(topic["TopicArn"],)}
 
 
 def test_stack_is_protected_against_data_loss(account: Account) -> None:
     policy = json.loads(account.client("cloudformation").get_stack_policy(StackName=NAME)["StackPolicyBody"])
-    [denied] = [it for it in policy["Statement"] if it["Effect"] == "Deny"]
+    [denied] = [row for row in policy["Statement"] if row["Effect"] == "Deny"]
     assert denied["Action"] == ["Update:Replace", "Update:Delete"]
 
 
@@ -319,9 +319,9 @@ def test_tags_and_parameters_reach_the_stack(account: Account, edge: str) -> Non
     ran = account.unattended(CHECK_URL=edge, YES="1", TAGS='team="build it"', PARAMETERS=parameters)
     assert ran.returncode == 0, ran.stdout
     [row] = account.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"]
-    assert {it["Key"]: it["Value"] for it in row["Tags"]}["team"] == "build it"
-    told = {it["ParameterKey"]: it["ParameterValue"] for it in row["Parameters"]}
-    assert told["PermissionsBoundary"] == boundary
+    assert {item["Key"]: item["Value"] for item in row["Tags"]}["team"] == "build it"
+    given = {item["ParameterKey"]: item["ParameterValue"] for item in row["Parameters"]}
+    assert given["PermissionsBoundary"] == boundary
 
 
 def test_failed_check_still_says_what_is_next(account: Account) -> None:

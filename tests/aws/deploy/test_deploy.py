@@ -86,7 +86,9 @@ def test_edge_knows_the_secret_after_the_deploy(stack: Stack) -> None:
     secret = stack.client("secretsmanager").get_secret_value(SecretId=stack.output("UrlSigningSecretArn"))
     stores = stack.client("cloudfront").list_key_value_stores()["KeyValueStoreList"]["Items"]
     [store] = [
-        it for it in stores if it["Name"] == stack.resource("EdgeSecrets") or it["Id"] == stack.resource("EdgeSecrets")
+        row
+        for row in stores
+        if row["Name"] == stack.resource("EdgeSecrets") or row["Id"] == stack.resource("EdgeSecrets")
     ]
     assert stack.key_values(store["ARN"]) == {"url-signing-secrets": json.loads(secret["SecretString"])["current"]}
 
@@ -94,7 +96,7 @@ def test_edge_knows_the_secret_after_the_deploy(stack: Stack) -> None:
 def test_distribution_has_both_functions(stack: Stack) -> None:
     cloudfront = stack.client("cloudfront")
     live = cloudfront.list_functions(Stage="LIVE")["FunctionList"]["Items"]
-    assert {it["FunctionConfig"]["Runtime"] for it in live} == {"cloudfront-js-2.0"}
+    assert {row["FunctionConfig"]["Runtime"] for row in live} == {"cloudfront-js-2.0"}
     assert len(live) == 2, "and nobody else's yet"
     assert stack.output("RunnerUrl") == f"https://{stack.output('EdgeDomainName')}/"
     assert stack.distribution()["DomainName"] == stack.output("EdgeDomainName")
@@ -185,7 +187,7 @@ def test_schedule_removes_parts_after_the_grace(stack: Stack) -> None:
 
 
 def test_deletion_keeps_saved_entries(stack: Stack, neighbour: Stack) -> None:
-    bucket, tables = stack.output("BucketName"), [stack.output(f"{it}TableName") for it in ("Entries", "Archives")]
+    bucket, tables = stack.output("BucketName"), [stack.output(f"{item}TableName") for item in ("Entries", "Archives")]
     queue = stack.output("MergeQueueUrl")
     deleted = stack.sam("delete", "--stack-name", stack.name, "--no-prompts", "--region", "us-east-1")
     assert deleted.returncode == 0, deleted.stdout + deleted.stderr

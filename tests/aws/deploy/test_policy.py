@@ -89,20 +89,20 @@ def statements() -> Iterator[Mapping[str, Any]]:
 
 
 def allows(action: str) -> bool:
-    return any(fnmatchcase(action, it) for one in statements() for it in one["Action"])
+    return any(fnmatchcase(action, item) for one in statements() for item in one["Action"])
 
 
 def test_each_role_has_the_boundary(made: Mapping[str, Mapping[str, Any]]) -> None:
-    roles = {name: it["properties"] for name, it in made.items() if it["type"] == "AWS::IAM::Role"}
+    roles = {name: row["properties"] for name, row in made.items() if row["type"] == "AWS::IAM::Role"}
     assert len(roles) > 6, "SAM makes one for each schedule"
     wanted = {"Fn::If": ["HasPermissionsBoundary", {"Ref": "PermissionsBoundary"}, {"Ref": "AWS::NoValue"}]}
-    assert {name for name, it in roles.items() if it.get("PermissionsBoundary") != wanted} == set()
+    assert {name for name, item in roles.items() if item.get("PermissionsBoundary") != wanted} == set()
 
 
 def test_policy_covers_every_resource_type(made: Mapping[str, Mapping[str, Any]]) -> None:
-    types = {it["type"] for it in made.values()}
+    types = {row["type"] for row in made.values()}
     assert types <= set(NEEDED), "look up what a new type needs, here and in the policy"
-    assert [action for it in sorted(types) for action in NEEDED[it] if not allows(action)] == []
+    assert [action for item in sorted(types) for action in NEEDED[item] if not allows(action)] == []
 
 
 @pytest.mark.parametrize("action", BY_THE_COMMANDS)

@@ -47,12 +47,12 @@ class Account:
         return self.directory / f"{suffix}.md"
 
     @contextmanager
-    def rehearsed(self, suffix: str, template: Path = EMULATED, *build: str, **told: str) -> "Iterator[Running]":
+    def rehearsed(self, suffix: str, template: Path = EMULATED, *build: str, **given: str) -> "Iterator[Running]":
         with socket.socket() as free:
             free.bind((HOST, 0))
             port = free.getsockname()[1]
         log = self.directory / f"{suffix}.log"
-        environment = self.environment | {"TRY_SUFFIX": suffix, "TRY_URL": f"https://{HOST}:{port}"} | told
+        environment = self.environment | {"TRY_SUFFIX": suffix, "TRY_URL": f"https://{HOST}:{port}"} | given
         edge: list[str | Path] = [
             sys.executable,
             "-m",
@@ -84,17 +84,17 @@ class Account:
         """Return what is still there of a try."""
         name = f"{PREFIX}{suffix}"
         stacks = self.client("cloudformation").describe_stacks()["Stacks"]
-        found = [it["StackName"] for it in stacks if it["StackStatus"] != "DELETE_COMPLETE"]
-        [*managed] = (it for it in stacks if it["StackName"] == MANAGED_STACK)
+        found = [row["StackName"] for row in stacks if row["StackStatus"] != "DELETE_COMPLETE"]
+        [*managed] = (row for row in stacks if row["StackName"] == MANAGED_STACK)
         found += self.client("dynamodb").list_tables()["TableNames"]
-        found += [it["Name"] for it in self.client("s3").list_buckets()["Buckets"]]
-        found += [it["logGroupName"] for it in self.client("logs").describe_log_groups()["logGroups"]]
+        found += [row["Name"] for row in self.client("s3").list_buckets()["Buckets"]]
+        found += [row["logGroupName"] for row in self.client("logs").describe_log_groups()["logGroups"]]
         found += self.client("sqs").list_queues().get("QueueUrls", ())
         for stack in managed:
-            [bucket] = [it["OutputValue"] for it in stack["Outputs"] if it["OutputKey"] == "SourceBucket"]
+            [bucket] = [row["OutputValue"] for row in stack["Outputs"] if row["OutputKey"] == "SourceBucket"]
             listed = self.client("s3").list_objects_v2(Bucket=bucket, Prefix=name)
-            found += [it["Key"] for it in listed.get("Contents", ())]
-        return [it for it in found if name in it]
+            found += [row["Key"] for row in listed.get("Contents", ())]
+        return [item for item in found if name in item]
 
 
 @dataclass
@@ -132,10 +132,10 @@ def serving_issuers(endpoint: str, certificate: Path) -> Iterator[str]:
             )
             stacks = formation.describe_stacks()["Stacks"]
             outputs = {
-                it["OutputKey"]: it["OutputValue"]
+                row["OutputKey"]: row["OutputValue"]
                 for stack in stacks
                 if stack["StackStatus"] == "CREATE_COMPLETE"
-                for it in stack.get("Outputs", ())
+                for row in stack.get("Outputs", ())
             }
             url = urlsplit(outputs["IssuerUrl"])
             place = f"{endpoint}/restapis/{url.netloc.split('.')[0]}{url.path}/_user_request_{self.path}"
@@ -213,7 +213,7 @@ def test_whole_try_succeeds_and_leaves_nothing(account: Account) -> None:
 
 
 @pytest.mark.parametrize(
-    "moment", ["Making an issuer", "Building", "Deploying", "Checking", "Measuring"], ids=lambda it: it.split()[0]
+    "moment", ["Making an issuer", "Building", "Deploying", "Checking", "Measuring"], ids=lambda item: item.split()[0]
 )
 def test_interrupted_try_leaves_nothing(account: Account, moment: str) -> None:
     suffix = f"stop{moment[:4].lower().strip()}"
@@ -260,7 +260,7 @@ def test_failed_deploy_leaves_nothing(account: Account, broken: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("given", "said"),
     [
         ({"MAX_USD": "0.001"}, r"may cost \$"),
         ({"MAX_USD": "much"}, "is no number of dollars"),
@@ -271,10 +271,10 @@ def test_failed_deploy_leaves_nothing(account: Account, broken: Path) -> None:
         ({"PARAMETERS": "Dashboard=maybe"}, "say one of true, false"),
     ],
 )
-def test_invalid_try_creates_nothing(account: Account, told: dict[str, str], said: str) -> None:
+def test_invalid_try_creates_nothing(account: Account, given: dict[str, str], said: str) -> None:
     ran = subprocess.run(
         account.command("never", EMULATED, "true"),
-        env=account.environment | {"TRY_SUFFIX": "never"} | told,
+        env=account.environment | {"TRY_SUFFIX": "never"} | given,
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -28,7 +28,7 @@ def default(parameter: dict[str, Any]) -> str:
 
 def test_each_parameter_has_a_row(template: Template) -> None:
     parameters = template.body["Parameters"]
-    wanted = [[f"`{name}`", default(it), it["Description"]] for name, it in parameters.items()]
+    wanted = [[f"`{name}`", default(row), row["Description"]] for name, row in parameters.items()]
     assert [row[:-1] for row in rows()] == wanted
     assert all(len(row) == COLUMNS and len(row[-1].split()) > COLUMNS for row in rows())
 
@@ -50,7 +50,7 @@ def test_named_outputs_and_functions_exist(template: Template) -> None:
 def test_each_command_block_is_marked_aws() -> None:
     found = commands("docs/deploy.md", PAGE)
     assert len(found) > 10
-    assert [it.text for it in found if "aws" not in it.needs] == []
+    assert [item.text for item in found if "aws" not in item.needs] == []
 
 
 def test_workflow_checks_the_deployment() -> None:
@@ -65,6 +65,6 @@ def test_links_resolve() -> None:
 
 
 def test_resources_said_to_stay_are_retained(template: Template) -> None:
-    kept = {it["Type"] for it in template.body["Resources"].values() if "Retain" in it.get("DeletionPolicy", "")}
+    kept = {row["Type"] for row in template.body["Resources"].values() if "Retain" in row.get("DeletionPolicy", "")}
     assert kept == {"AWS::S3::Bucket", "AWS::S3::BucketPolicy", "AWS::DynamoDB::Table"}
     assert len(template.of_type("AWS::DynamoDB::Table")) == len(set(re.findall(r"`(\w+TableName)`", PAGE)))

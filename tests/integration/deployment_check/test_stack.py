@@ -45,7 +45,7 @@ RESOURCES = {
     },
 }
 
-NAMELESS = {name: {"Type": it["Type"], "Properties": {}} for name, it in RESOURCES.items()}
+NAMELESS = {name: {"Type": row["Type"], "Properties": {}} for name, row in RESOURCES.items()}
 NAMELESS["UrlSigningSecret"]["Properties"] = {"SecretString": '{"current": "signs"}'}
 OUTPUTS = {BUCKET: {"Ref": "Bucket"}, SECRET: {"Ref": "UrlSigningSecret"}, RUNNER_URL: "https://d111.cloudfront.net/"}
 
@@ -221,7 +221,7 @@ GHES = "https://ghes.example/_services/token"
 
 def of_a_stack(title: str, claims: str = "any", issuers: str = GITHUB, *refused: RefusedJob) -> Result:
     s3 = boto3.client("s3", region_name="us-east-1")
-    stack = Stack(s3, "b", "s", "https://x/", claims, issuers, lambda: [Refusals(it, 3, 0) for it in refused])
+    stack = Stack(s3, "b", "s", "https://x/", claims, issuers, lambda: [Refusals(item, 3, 0) for item in refused])
     [result] = results(Context(read_address("https://x/"), None, stack), [title])
     return result
 
@@ -247,7 +247,10 @@ def test_admitted_jobs_are_shown(claims: str, issuers: str, outcome: Outcome, de
 def test_refused_jobs_are_shown_with_the_value_to_add() -> None:
     title = "refused jobs are known"
     assert of_a_stack(title).detail == "no job was refused in the last seven days"
-    jobs = [RefusedJob(GITHUB, str(it), f"octo/app-{it}", None, None, (f"repository_id={it}",)) for it in range(1, 8)]
+    jobs = [
+        RefusedJob(GITHUB, str(item), f"octo/app-{item}", None, None, (f"repository_id={item}",))
+        for item in range(1, 8)
+    ]
     result = of_a_stack(title, "repository_id=42", GITHUB, *jobs)
     assert result.outcome is Outcome.OK
     assert "octo/app-1 (3 times; to let it in, add repository_id=1); octo/app-2" in result.detail

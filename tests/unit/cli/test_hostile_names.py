@@ -29,7 +29,7 @@ NEW_LINE = "\n::stop-commands::x"
 
 def harmful(text: str) -> set[str]:
     """Return the characters that a terminal obeys, or that reorder text."""
-    return {it for it in text if it != "\n" and unicodedata.category(it) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
+    return {item for item in text if item != "\n" and unicodedata.category(item) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
 
 
 @pytest.mark.parametrize("text", [HOSTILE, HALF, NEW_LINE, "plain ä 日本 🎉", ""])
@@ -37,7 +37,7 @@ def test_printable_text_holds_nothing_harmful(text: str):
     shown = printable(text)
     assert harmful(shown) == set()
     assert "\n" not in shown
-    assert [it for it in shown if it != REPLACEMENT] == [it for it in text if it.isprintable()]
+    assert [item for item in shown if item != REPLACEMENT] == [item for item in text if item.isprintable()]
     assert printable(text, keeps_lines=True).count("\n") == text.count("\n")
 
 
@@ -82,11 +82,11 @@ COMMANDS = [
 def test_commands_escape_hostile_names(hostile: Operated, monkeypatch: pytest.MonkeyPatch):
     hostile.journey.sqs.send_message(QueueUrl=hostile.dead_letter_queue_url, MessageBody="odd \x85 \u202e x")
     for arguments in COMMANDS:
-        answer = hostile.run(*[it.replace("\x00", "") for it in arguments])
+        answer = hostile.run(*[argument.replace("\x00", "") for argument in arguments])
         assert harmful(answer.out + answer.err) == set(), arguments
         assert "::stop-commands::" not in [line[:17] for line in answer.out.splitlines()], arguments
         if "--yes" not in arguments:
-            as_document = hostile.run(*[it.replace("\x00", "") for it in arguments], "--json")
+            as_document = hostile.run(*[argument.replace("\x00", "") for argument in arguments], "--json")
             assert harmful(as_document.out + as_document.err) == set(), arguments
 
 

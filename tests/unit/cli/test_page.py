@@ -83,7 +83,7 @@ def test_page_examples_match_the_output(day: Operated, tmp_path: Path):
 
 
 def test_page_has_an_example_of_each_command():
-    lines = [it.arguments for it in examples(PAGE.read_text())]
+    lines = [item.arguments for item in examples(PAGE.read_text())]
     commands = {words[0] for words in lines} | {" ".join(words[:2]) for words in lines}
     wanted = set()
     for command, found in cli.commands.items():

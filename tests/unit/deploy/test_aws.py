@@ -81,7 +81,7 @@ def test_other_errors_are_quoted() -> None:
 def test_regions_are_those_with_cloudfront() -> None:
     regions = known_regions()
     assert {"us-east-1", "eu-central-1", "ap-southeast-2"} <= regions
-    assert not {it for it in regions if it.startswith(("cn-", "us-gov-"))}
+    assert not {region for region in regions if region.startswith(("cn-", "us-gov-"))}
 
 
 @pytest.mark.parametrize(

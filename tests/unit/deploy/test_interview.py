@@ -50,11 +50,11 @@ class Known(GitHub):
     """Stands for a GitHub that knows these ids."""
 
     ids: dict[str, str] = field(default_factory=lambda: {"octo-org": "9919", "octo-org/widgets": "42"})
-    fault: Exception | None = None
+    error: Exception | None = None
 
     def id_of(self, subject: Subject) -> str:
-        if self.fault:
-            raise self.fault
+        if self.error:
+            raise self.error
         if subject.name not in self.ids:
             raise NoSuch(f"GitHub shows no {subject.kind} called {subject.name}")
         return self.ids[subject.name]
@@ -153,7 +153,7 @@ def test_any_must_be_confirmed() -> None:
 
 
 def test_id_is_typed_if_github_is_unreachable() -> None:
-    offline = Known(fault=NotAsked("https://api.github.com can't be reached"))
+    offline = Known(error=NotAsked("https://api.github.com can't be reached"))
     interview = held("", "", "octo-org", "x", "9919", "", "", "", github=offline)
     assert interview.claims == "repository_owner_id=9919"
     assert 'the number at "id" of https://api.github.com/users/octo-org' in interview.said
@@ -252,7 +252,7 @@ def test_wrong_given_value_names_its_variable(values: dict[str, str], said: str)
 
 
 def test_missing_terminal_and_github_need_a_claim() -> None:
-    offline = Known(fault=NotAsked("no network"))
+    offline = Known(error=NotAsked("no network"))
     with pytest.raises(Wrong, match="say WHOSE_JOBS=repository_owner_id=NUMBER"):
         held(answers=given(whose_jobs="octo-org"), github=offline, there=False)
     interview = held(answers=given(whose_jobs="repository_owner_id=9919"), github=offline, there=False)
@@ -266,7 +266,7 @@ def test_missing_terminal_names_the_certificate() -> None:
 
 
 def test_id_is_looked_up_once() -> None:
-    offline = Known(fault=NotAsked("no network"))
+    offline = Known(error=NotAsked("no network"))
     known = given(whose_jobs="octo-org")
     known.ids["octo-org"] = "1"
     assert held(answers=known, github=offline, there=False).claims == "repository_owner_id=1"

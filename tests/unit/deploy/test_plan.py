@@ -68,7 +68,7 @@ def test_resources_are_named_without_their_parts(template: Template) -> None:
     made: dict[str, dict[str, Any]] = {"A": {"type": "AWS::DynamoDB::Table"}, "B": {"type": "AWS::S3::BucketPolicy"}}
     made |= {"C": {"type": "AWS::DynamoDB::Table"}, "D": {"type": "AWS::CloudWatch::Dashboard"}, "E": {"type": "X::Y"}}
     conditions = {"D": "HasDashboard"}
-    resources: dict[str, Any] = {name: {"condition": conditions.get(name)} | it for name, it in made.items()}
+    resources: dict[str, Any] = {name: {"condition": conditions.get(name)} | item for name, item in made.items()}
     assert plan.in_words(plan.present(resources, template)) == [
         "2 DynamoDB tables: paid by the request; kept when the stack is deleted",
         "1 X::Y",
@@ -78,7 +78,7 @@ def test_resources_are_named_without_their_parts(template: Template) -> None:
 
 
 def test_each_resource_type_has_a_name(template: Template) -> None:
-    types = {it["Type"] for it in template.body["Resources"].values()}
+    types = {row["Type"] for row in template.body["Resources"].values()}
     sams = {"AWS::Serverless::Function", "AWS::Serverless::Api", "AWS::Serverless::LayerVersion"}
     assert types - sams <= set(plan.KINDS)
 
@@ -131,12 +131,12 @@ def test_answers_become_valid_parameters(template: Template) -> None:
     ],
 )
 def test_invalid_parameter_is_found_before_the_build(template: Template, name: str, value: str, said: str) -> None:
-    [fault] = plan.parameter_errors(template, {name: value})
-    assert re.search(said, fault)
+    [error] = plan.parameter_errors(template, {name: value})
+    assert re.search(said, error)
 
 
 def test_template_defaults_are_valid(template: Template) -> None:
-    defaults = {name: str(it["Default"]) for name, it in template.body["Parameters"].items() if "Default" in it}
+    defaults = {name: str(row["Default"]) for name, row in template.body["Parameters"].items() if "Default" in row}
     assert plan.parameter_errors(template, defaults) == []
 
 

@@ -42,14 +42,14 @@ def test_there_are_six_questions() -> None:
     assert len({question.name for question in ALL}) == len(ALL) == 6
 
 
-@pytest.mark.parametrize("question", ALL, ids=lambda it: it.name)
+@pytest.mark.parametrize("question", ALL, ids=lambda item: item.name)
 def test_question_shows_example_and_cost(question: Question) -> None:
     assert "xample" in question.says
     assert re.search(r"\$\d|free|costs? nothing|at your cost", question.says)
     assert all(len(line) <= 116 for line in question.says.split("\n"))
 
 
-@pytest.mark.parametrize("question", ALL, ids=lambda it: it.name)
+@pytest.mark.parametrize("question", ALL, ids=lambda item: item.name)
 def test_default_is_a_valid_answer(question: Question) -> None:
     if question.default is None:
         assert question.name == "whose_jobs", "the one thing that nobody else can know"

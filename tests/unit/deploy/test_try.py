@@ -91,7 +91,7 @@ def test_no_request_exceeds_the_ceiling() -> None:
 
 def test_token_verifies_with_the_served_key() -> None:
     issuer = ThrowawayIssuer()
-    [method] = [it for it in issuer.template()["Resources"].values() if it["Type"] == "AWS::ApiGateway::Method"]
+    [method] = [row for row in issuer.template()["Resources"].values() if row["Type"] == "AWS::ApiGateway::Method"]
     [answer] = method["Properties"]["Integration"]["IntegrationResponses"]
     served = answer["ResponseTemplates"]["application/json"]
     assert not set(served) & {"$", "#"}, "API Gateway would read them as its template language"
@@ -194,13 +194,13 @@ def test_workflow_has_least_privileges() -> None:
     assert "secrets." not in json.dumps(WORKFLOW)
 
 
-@pytest.mark.parametrize("action", [it["uses"] for it in STEPS if "uses" in it])
+@pytest.mark.parametrize("action", [row["uses"] for row in STEPS if "uses" in row])
 def test_actions_are_pinned_to_commits(action: str) -> None:
     assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action)
 
 
 def test_workflow_inputs_are_not_executed() -> None:
-    assert [it["run"] for it in STEPS if "${{" in it.get("run", "")] == []
+    assert [row["run"] for row in STEPS if "${{" in row.get("run", "")] == []
 
 
 def test_workflow_cleans_up_after_cancellation() -> None:

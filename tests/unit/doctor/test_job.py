@@ -43,9 +43,11 @@ def action(
     worker: Worker | None = None,
 ) -> Seen:
     """By default node sees what this process sees."""
-    told = {} if here is None else {"ACTIONS_RESULTS_URL": here}
+    given = {} if here is None else {"ACTIONS_RESULTS_URL": here}
     runner = Runner(Path("/r"), worker, {}) if worker else None
-    return Seen(IN_ACTION, {**(variables or {}), **told}, SERVER, by_node=by_node or here, has_node=True, runner=runner)
+    return Seen(
+        IN_ACTION, {**(variables or {}), **given}, SERVER, by_node=by_node or here, has_node=True, runner=runner
+    )
 
 
 def host(worker: Worker | None = None, variables: Mapping[str, str] | None = None, by_node: str = GITHUBS) -> Seen:
@@ -333,7 +335,7 @@ ODD_CLAIMS = [
 ]
 
 
-@pytest.mark.parametrize("claims", ODD_CLAIMS, ids=lambda it: str(it)[:40])
+@pytest.mark.parametrize("claims", ODD_CLAIMS, ids=lambda item: str(item)[:40])
 def test_odd_token_is_judged_as_by_the_server(claims: dict[str, object]) -> None:
     now = int(time.time())
     text = token(**{"exp": now + 100, "nbf": now - 10, **claims})

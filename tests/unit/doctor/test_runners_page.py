@@ -56,7 +56,7 @@ def section(heading: str) -> str:
 
 def typed(heading: str) -> list[str]:
     """All but the restart, which comes last and needs a runner."""
-    *lines, last = (it.text for it in commands("docs/runners.md", section(heading)))
+    *lines, last = (item.text for item in commands("docs/runners.md", section(heading)))
     assert last == "./svc.sh stop && ./svc.sh start"
     return lines
 
@@ -87,8 +87,8 @@ def test_page_commands_point_node_at_the_server(way: str, tmp_path: Path) -> Non
     assert [(opt / name).stat().st_mode & 0o777 for name in ("hook.cjs", "hook.json")] == [0o644, 0o644]
     shown = ["node", "-p", "process.env.ACTIONS_RESULTS_URL"]
     given = {"PATH": os.environ["PATH"], "ACTIONS_RESULTS_URL": GITHUBS, **env}
-    told = subprocess.run(shown, env=given, capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "https://cache.example.com/"
+    ran = subprocess.run(shown, env=given, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "https://cache.example.com/"
 
 
 @pytest.mark.parametrize(
@@ -119,14 +119,16 @@ def test_pod_mounts_match_the_config_map() -> None:
     spec = yaml.safe_load(values)["template"]["spec"]
     [runner] = spec["containers"]
     assert runner["env"] == [{"name": "NODE_OPTIONS", "value": "--require /opt/hook.cjs"}]
-    assert all(it["mountPath"] == f"/opt/{it['subPath']}" and it["readOnly"] for it in runner["volumeMounts"])
+    assert all(row["mountPath"] == f"/opt/{row['subPath']}" and row["readOnly"] for row in runner["volumeMounts"])
     [volume] = spec["volumes"]
-    assert {it["name"] for it in runner["volumeMounts"]} == {volume["name"]}
-    [create] = [it.text for it in commands("docs/runners.md", part) if it.text.startswith("kubectl create configmap")]
+    assert {row["name"] for row in runner["volumeMounts"]} == {volume["name"]}
+    [create] = [
+        item.text for item in commands("docs/runners.md", part) if item.text.startswith("kubectl create configmap")
+    ]
     assert create.split()[3] == volume["configMap"]["name"]
-    held = {"hook.cjs" for it in re.findall(r"--from-file=(\S+)", create) if it == "runners/hook.cjs"}
+    held = {"hook.cjs" for item in re.findall(r"--from-file=(\S+)", create) if item == "runners/hook.cjs"}
     held |= set(re.findall(r"--from-literal=([\w.]+)=", create))
-    assert held == {it["subPath"] for it in runner["volumeMounts"]}
+    assert held == {row["subPath"] for row in runner["volumeMounts"]}
 
 
 def test_page_names_existing_files() -> None:
