@@ -31,8 +31,8 @@ SIX = (
     ("1. Region", "us-east-1"),
     ("2. Stack name", NAME),
     ("3. Whose jobs", "octo-org"),
-    ("4. How much", "50"),
-    ("5. A domain", "none"),
+    ("4. Storage limit", "50"),
+    ("5. Custom domain", "none"),
     ("6. Who receives alarms", "ops@example.com"),
 )
 
