@@ -238,6 +238,8 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Job:
+    """A job that talks to the server; its methods raise NoAnswer if there is no whole answer."""
+
     client: Client
     base: str
     token: str
@@ -248,11 +250,7 @@ class Job:
     """Name of the client, by which the server chooses a URL that this client can read from."""
 
     def call(self, method: str, message: Mapping[str, Any], user_agent: str | None = None) -> Reply:
-        """Call a method of the cache service.
-
-        Raises:
-            NoAnswer: There is no whole answer.
-        """
+        """Call a method of the cache service."""
         body = json.dumps({"version": self.version, **message}).encode()
         headers = {"Content-Type": "application/json", "User-Agent": user_agent or self.user_agent}
         return self.client.ask("POST", f"{self.base}{SERVICE}{method}", body, headers | self.authorization)
@@ -265,7 +263,6 @@ class Job:
         """Return an upload URL for the key.
 
         Raises:
-            NoAnswer: There is no whole answer.
             Refused: The key isn't reserved.
         """
         message = message_of("CreateCacheEntry", self.call("CreateCacheEntry", {"key": key}))
@@ -277,11 +274,7 @@ class Job:
         return _url(message, "signed_upload_url")
 
     def finalize(self, key: str, size: int) -> Reply:
-        """Ask the server to make the entry visible.
-
-        Raises:
-            NoAnswer: There is no whole answer.
-        """
+        """Ask the server to make the entry visible."""
         # A string, as @actions/cache sends it.
         return self.call("FinalizeCacheEntryUpload", {"key": key, "size_bytes": str(size)})
 
@@ -289,7 +282,6 @@ class Job:
         """Return the answer to a lookup of the key.
 
         Raises:
-            NoAnswer: There is no whole answer.
             Refused: The answer is neither a hit nor a miss.
         """
         method = "GetCacheEntryDownloadURL"
@@ -299,7 +291,6 @@ class Job:
         """Return the download URL of an entry that was saved.
 
         Raises:
-            NoAnswer: There is no whole answer.
             Refused: The lookup doesn't find the entry.
         """
         message = self.look_up(key, user_agent)
@@ -333,30 +324,13 @@ def _url(message: Mapping[str, Any], name: str) -> str:
     return str(value)
 
 
-def put_blob(client: Client, url: str, content: bytes) -> Reply:
-    """Upload an entry in one request.
-
-    Raises:
-        NoAnswer: There is no whole answer.
-    """
-    return client.ask("PUT", url, content, {"x-ms-blob-type": "BlockBlob"})
-
-
 def put_block(client: Client, url: str, block_id: str, body: bytes, headers: Mapping[str, str] | None = None) -> Reply:
-    """Upload one block.
-
-    Raises:
-        NoAnswer: There is no whole answer.
-    """
+    """Upload one block."""
     return client.ask("PUT", f"{url}&comp=block&blockid={quote(block_id, safe='')}", body, headers)
 
 
 def put_block_list(client: Client, url: str, block_ids: Sequence[str]) -> Reply:
-    """Commit the blocks in this order.
-
-    Raises:
-        NoAnswer: There is no whole answer.
-    """
+    """Commit the blocks in this order."""
     rows = "".join(f"<Latest>{escape(block_id)}</Latest>" for block_id in block_ids)
     body = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{rows}</BlockList>'.encode()
     return client.ask("PUT", f"{url}&comp=blocklist", body)

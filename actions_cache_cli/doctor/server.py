@@ -35,7 +35,6 @@ from actions_cache_cli.doctor.probe import (
     download,
     identify,
     message_of,
-    put_blob,
     read_health,
     seconds_ahead,
 )
@@ -305,7 +304,7 @@ class Trial:
 
     def _save(self, content: bytes) -> None:
         url = self.job.reserve(self.key)
-        put = put_blob(self.job.client, url, content)
+        put = self.job.client.ask("PUT", url, content, {"x-ms-blob-type": "BlockBlob"})
         if put.status != CREATED:
             raise Refused(f"the upload to {urlsplit(url).netloc} got {explain(put)}, not 201")
         message = message_of("FinalizeCacheEntryUpload", self.job.finalize(self.key, len(content)))

@@ -135,7 +135,7 @@ class Try:
         """
         text = self.environment.get(name) or SIZES[name]
         if not (text.isascii() and text.isdecimal()):
-            raise BadAnswers(f'{name}="{text}" is no number')
+            raise BadAnswers(f'{name}="{text}" isn\'t a number')
         return int(text)
 
     def _dollars(self) -> float:
@@ -150,7 +150,7 @@ class Try:
         except ValueError:
             usd = -1.0
         if not 0 < usd < 10_000:  # noqa: PLR2004 - neither NaN nor a typing error
-            raise BadAnswers(f'MAX_USD="{text}" is no number of dollars')
+            raise BadAnswers(f'MAX_USD="{text}" isn\'t a number of dollars')
         return usd
 
     def _confirm(self) -> None:

@@ -163,12 +163,12 @@ class BenchFailed(Exception):
 
 
 class OverCeiling(Exception):
-    """Raised before a request that would go beyond what was reckoned."""
+    """Raised before a request that would go beyond what was calculated."""
 
 
 @dataclass
 class Meter:
-    """Counts requests and bytes, and lets none go beyond what was reckoned."""
+    """Counts requests and bytes, and lets none go beyond what was calculated."""
 
     most_requests: int
     most_sent: int
@@ -191,7 +191,7 @@ class Meter:
             if self.requests > self.most_requests or self.sent > self.most_sent or self.received > self.most_received:
                 raise OverCeiling(
                     f"stopped at {self.requests} requests, {self.sent} bytes sent and {self.received} received: more "
-                    "would go beyond what was reckoned"
+                    "would go beyond what was calculated"
                 )
 
 

@@ -263,7 +263,7 @@ def test_failed_deploy_leaves_nothing(account: Account, broken: Path) -> None:
     ("given", "said"),
     [
         ({"MAX_USD": "0.001"}, r"may cost \$"),
-        ({"MAX_USD": "much"}, "is no number of dollars"),
+        ({"MAX_USD": "much"}, "isn't a number of dollars"),
         ({"ENTRIES": "0"}, "ENTRIES from 1 to 1000"),
         ({"YES": ""}, "say YES=1"),
         ({"ARCHITECTURE": "sparc"}, "arm64 or x86_64"),
