@@ -1,6 +1,6 @@
-"""The command `make deploy`. Exit codes: 0: deployed and checked. 1: a step failed. 2: could not start. 130: stopped.
+"""Asks six questions at most, shows what it will create and what that costs, deploys, checks, and says what is next.
 
-It asks six questions at most, shows what it will create and what that costs, deploys, checks, and says what is next.
+Exit codes: 0: deployed and checked. 1: a step failed. 2: could not start. 130: stopped.
 """
 
 import argparse

@@ -1,6 +1,6 @@
-"""The command behind `make verify-deployment`: 0: nothing failed. 1: something failed. 2: nothing could be checked.
+"""Saves and restores at a deployment, and says in plain words what is wrong.
 
-130: Ctrl-C.
+Exit codes: 0: nothing failed. 1: something failed. 2: nothing could be checked. 130: Ctrl-C.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""The command `make try-on-aws`. Exit codes: 0: everything works and nothing is left. 1: something is wrong.
+"""Tries the cache on a throwaway stack; however that ends, everything that it made is deleted.
 
-2: could not start (the reason is on stderr). 130: stopped. Results go to standard output as markdown, all else to
-standard error. However a try ends, what it made is deleted.
+Results go to standard output as markdown, all else to standard error. Exit codes: 0: everything works and nothing is
+left. 1: something is wrong. 2: could not start (the reason is on stderr). 130: stopped.
 """
 
 import argparse
