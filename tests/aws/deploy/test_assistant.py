@@ -255,7 +255,7 @@ def test_six_answers_deploy_and_check(account: Account, edge: str) -> None:
         "GitHub shows no owner called nobody-at-all",
         '"much" isn\'t a number of GiB',
         '"x" isn\'t a domain name',
-        '"me" is no e-mail address',
+        '"me" is neither an e-mail address',
         "octo-org has the id 9919",
         "($1.23 a month when full)",
         "nothing failed",
