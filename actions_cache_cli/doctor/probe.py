@@ -50,6 +50,8 @@ SERVICE = "/twirp/github.actions.results.api.v1.CacheService/"
 
 @dataclass(frozen=True)
 class Limits:
+    """Limits of one answer; an answer beyond them is none."""
+
     silence_seconds: float
     """Longest wait for the next bytes. CloudFront gives an origin 30 s by default and then answers by itself."""
     transfer_seconds: float
@@ -114,7 +116,8 @@ class Client:
             answer = connection.getresponse()
             answered_at = time.time()
             content, is_broken = self._read(answer)
-        except (OSError, http.client.HTTPException) as error:
+        # A URL that a server made may hold what no request can.
+        except (OSError, ValueError, http.client.HTTPException) as error:
             connection.close()
             raise no_answer(error, address, proxy, silence=self.limits.silence_seconds) from error
         except BaseException:

@@ -1,4 +1,6 @@
 import json
+import select
+import socket
 from email.utils import formatdate
 
 import pytest
@@ -8,6 +10,7 @@ from actions_cache_cli.doctor.job import judge_url
 from actions_cache_cli.doctor.probe import Client, Limits, Reply
 from actions_cache_cli.doctor.report import OK, TROUBLE, UNKNOWN, WARNING
 from actions_cache_cli.doctor.server import explain, judge_clock, judge_dialect, judge_health, judge_others
+from tests.support.listening import listening
 
 NOW = 1_800_000_000.0
 
@@ -183,3 +186,27 @@ def test_githubs_hosts_are_recognized() -> None:
     assert read_address("https://results-receiver.actions.githubusercontent.com/").is_githubs
     assert read_address("https://results.octo.ghe.com/").is_githubs
     assert not read_address("https://githubusercontent.com.example.org/").is_githubs
+
+
+def test_unusable_url_gives_no_answer() -> None:
+    with listening(lambda connection: connection.close()) as port, pytest.raises(NoAnswer, match="broke before"):
+        Client(Limits(1, 1, 1)).send("GET", f"http://127.0.0.1:{port}/\N{SNOWMAN}")
+
+
+def test_connection_is_used_again_until_the_server_closes_it() -> None:
+    peers = []
+
+    def serve(connection: socket.socket) -> None:
+        peers.append(connection.getpeername())
+        for _ in range(2):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    with listening(serve) as port:
+        client = Client(Limits(5, 5, 100))
+        replies = [client.ask("GET", f"http://127.0.0.1:{port}/") for _ in range(2)]
+        [[idle]] = client._idle.values()
+        assert select.select([idle.sock], [], [], 5)[0], "the server has closed it"
+        replies += [client.ask("GET", f"http://127.0.0.1:{port}/") for _ in range(2)]
+    assert [reply.body for reply in replies] == [b"ok"] * 4
+    assert len(peers) == 2
