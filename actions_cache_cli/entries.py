@@ -10,22 +10,22 @@ from actions_cache.domain.archive import Archive
 from actions_cache.domain.errors import NotFound
 from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy
 from actions_cache.domain.timing import Millis
-from actions_cache.usecases.delete_entries import Deletion
-from actions_cache.usecases.match import Question
-from actions_cache.usecases.usage import Overview, RepositoryUsage
-from actions_cache.wiring.operator import OperatorPlane
-from actions_cache_cli.console import CommandFailed, Output, amount, counted, moment
-from actions_cache_cli.target import Command, Decorated, changes, on_server
-from functions.manage.moments import parse_moment
-from functions.manage.shapes import (
-    DeletionShape,
-    EntriesShape,
-    EntryShape,
-    ExplanationShape,
-    RefusedTokensShape,
-    RepositoriesShape,
-    RepositoryShape,
+from actions_cache.explain import Question
+from actions_cache.http.schemas import (
+    DeletionResponse,
+    EntriesResponse,
+    EntryResponse,
+    ExplanationResponse,
+    RefusedTokensResponse,
+    RepositoriesResponse,
+    RepositoryResponse,
+    parse_timestamp,
 )
+from actions_cache.manage import Deletion
+from actions_cache.usage import Overview, RepositoryUsage
+from actions_cache_cli.console import CommandFailed, Output, amount, counted, moment
+from actions_cache_cli.services import OperatorServices
+from actions_cache_cli.target import Command, Decorated, changes, on_server
 
 TITLES = ("id", "key", "ref", "size", "created", "last used", "hits", "merge")
 
@@ -53,7 +53,7 @@ def filtered(command: Command) -> Command:
 
     @wraps(command)
     def run(
-        server: OperatorPlane,
+        server: OperatorServices,
         output: Output,
         *,
         key: str | None,
@@ -65,7 +65,7 @@ def filtered(command: Command) -> Command:
         unused_since: str | None,
         **options: Any,
     ) -> int:
-        now = server.control.clock.now()
+        now = server.clock.now()
         wanted = EntryFilter(
             key=key,
             key_prefix=key_prefix,
@@ -81,12 +81,12 @@ def filtered(command: Command) -> Command:
 
 
 def _ago(option: str, value: str | None, now: Millis) -> Millis | None:
-    return None if value is None else parse_moment(option, value, now)
+    return None if value is None else parse_timestamp(option, value, now)
 
 
 def as_rows(archives: Sequence[Archive], hits: Mapping[str, int]) -> Iterable[tuple[str, ...]]:
     for archive in archives:
-        shape = EntryShape.of(archive, hits)
+        shape = EntryResponse.of(archive, hits)
         yield (
             str(shape.id),
             shape.key,
@@ -109,7 +109,7 @@ def as_rows(archives: Sequence[Archive], hits: Mapping[str, int]) -> Iterable[tu
 @on_server
 @filtered
 def list_(
-    server: OperatorPlane,
+    server: OperatorServices,
     output: Output,
     *,
     repository: str,
@@ -131,9 +131,9 @@ def list_(
     hits = management.list_entries.hits(found.id, listing)
     output.rows(TITLES, as_rows(listing.archives, hits))
     output.say(f"page {page} of {shown.last_of(listing.total)}, {counted(listing.total, 'entry', 'entries')} in all")
-    entries = [EntryShape.of(archive, hits) for archive in listing.archives]
+    entries = [EntryResponse.of(archive, hits) for archive in listing.archives]
     output.document(
-        EntriesShape(total=listing.total, more=False, page=page, per_page=per_page, entries=entries).model_dump()
+        EntriesResponse(total=listing.total, more=False, page=page, per_page=per_page, entries=entries).model_dump()
     )
     return 0
 
@@ -152,7 +152,7 @@ def list_(
 @click.option("--version", help="As clients make it of paths and compression. Default: each that such a key has.")
 @on_server
 def match(
-    server: OperatorPlane,
+    server: OperatorServices,
     output: Output,
     *,
     repository: str,
@@ -198,7 +198,7 @@ def match(
             for archive in explanation.alike
         ),
     )
-    output.document(ExplanationShape.of(explanation).model_dump())
+    output.document(ExplanationResponse.of(explanation).model_dump())
     return 0 if restores else 1
 
 
@@ -210,7 +210,7 @@ def match(
 @on_server
 @filtered
 def delete(
-    server: OperatorPlane,
+    server: OperatorServices,
     output: Output,
     *,
     repository: str,
@@ -240,12 +240,12 @@ def delete(
     more = f", and {deletion.remaining} more" if deletion.remaining else ""
     line = f"{counted(len(deletion.archives), 'entry', 'entries')} ({size}){more}"
     output.say(f"{line} deleted" if yes else f"{line}; nothing was changed: --yes deletes")
-    output.document(DeletionShape.of(deletion, hits, dry_run=not yes).model_dump())
+    output.document(DeletionResponse.of(deletion, hits, dry_run=not yes).model_dump())
     return 0
 
 
 def delete_all(
-    server: OperatorPlane, output: Output, repository_id: str, wanted: EntryFilter, *, acts: bool
+    server: OperatorServices, output: Output, repository_id: str, wanted: EntryFilter, *, acts: bool
 ) -> Deletion:
     """Delete in rounds until one removes nothing; what is left then is being used."""
     delete_entries = server.management.delete_entries
@@ -265,7 +265,7 @@ def delete_all(
 @click.command()
 @click.argument("repository", required=False)
 @on_server
-def usage(server: OperatorPlane, output: Output, *, repository: str | None) -> int:
+def usage(server: OperatorServices, output: Output, *, repository: str | None) -> int:
     """Show how much repositories keep, the largest first.
 
     It is shown beside the budgets that are set (REPOSITORY_BUDGET_BYTES, STORE_BUDGET_BYTES). Uploads in progress don't
@@ -274,9 +274,9 @@ def usage(server: OperatorPlane, output: Output, *, repository: str | None) -> i
     management = server.management
     if repository is not None:
         of_one = management.read_usage(management.find_repository(repository))
-        budget = server.control.budgets.repository
+        budget = server.budgets.repository
         show_usage(output, [of_one], budget)
-        output.document(RepositoryShape.of(of_one, budget).model_dump())
+        output.document(RepositoryResponse.of(of_one, budget).model_dump())
         return 0
     overview: Overview = management.read_usage.everywhere()
     show_usage(output, list(overview.repositories), overview.budgets.repository)
@@ -285,7 +285,7 @@ def usage(server: OperatorPlane, output: Output, *, repository: str | None) -> i
         f"{count}, {counted(overview.store.entries, 'entry', 'entries')}, "
         f"{of_budget(overview.store.bytes, overview.budgets.store)}"
     )
-    output.document(RepositoriesShape.of(overview).model_dump())
+    output.document(RepositoriesResponse.of(overview).model_dump())
     return 0
 
 
@@ -311,7 +311,7 @@ def of_budget(size: int, budget: int | None) -> str:
 
 @click.command()
 @on_server
-def refused(server: OperatorPlane, output: Output) -> int:
+def refused(server: OperatorServices, output: Output) -> int:
     """Show the jobs that were refused in the last seven days, the last one first.
 
     Their tokens were good, but TOKEN_CLAIMS (the parameter TokenClaims) names other jobs. Any value of the last column,
@@ -335,5 +335,5 @@ def refused(server: OperatorPlane, output: Output) -> int:
         ),
     )
     output.say(f"jobs of {counted(len(found), 'repository', 'repositories')} were refused")
-    output.document(RefusedTokensShape.of(found).model_dump())
+    output.document(RefusedTokensResponse.of(found).model_dump())
     return 0

@@ -13,14 +13,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
-from actions_cache.adapters.aws import LONG_CALLS
+from actions_cache.aws.clients import LONG_CALLS
 from actions_cache.domain.errors import CacheError
 from actions_cache.ports import Unavailable
-from actions_cache.settings import Settings
-from actions_cache.settings_errors import explained
-from actions_cache.wiring.control import ControlPlane
-from actions_cache.wiring.operator import OperatorPlane
+from actions_cache.settings import Settings, explain_validation_error
 from actions_cache_cli.console import CommandFailed, Output
+from actions_cache_cli.services import OperatorServices
 
 FUNCTION = "CleanupFunctionName"
 """Output of template.yaml that names a function whose environment has every shared setting."""
@@ -78,7 +76,7 @@ def changes(effect: str) -> Callable[[Decorated], Decorated]:
     return click.option("--yes", is_flag=True, help=f"{effect} Without it nothing changes, and you see what would.")
 
 
-def connect(stack: str | None, *, local: bool) -> OperatorPlane:
+def connect(stack: str | None, *, local: bool) -> OperatorServices:
     """Return the server that the options name.
 
     Raises:
@@ -93,18 +91,18 @@ def connect(stack: str | None, *, local: bool) -> OperatorPlane:
     raise CommandFailed("say which server: --stack NAME (or ACTIONS_CACHE_STACK), or --local for the local run")
 
 
-def plane(variables: Mapping[str, str]) -> OperatorPlane:
+def plane(variables: Mapping[str, str]) -> OperatorServices:
     values = {name.lower(): value for name, value in variables.items() if value}
     try:
         settings = ServerSettings.model_validate(
             {name: values[name] for name in Settings.model_fields if name in values}
         )
     except ValidationError as error:
-        errors = explained(error, ServerSettings)
+        errors = explain_validation_error(error, ServerSettings)
         raise CommandFailed(
             f"its functions' settings aren't what this version knows ({errors}); use the version that was deployed"
         ) from error
-    return OperatorPlane(ControlPlane(settings, calls=LONG_CALLS))
+    return OperatorServices(settings, calls=LONG_CALLS)
 
 
 def stack_settings(name: str) -> Mapping[str, str]:

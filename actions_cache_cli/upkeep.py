@@ -6,11 +6,10 @@ from typing import Any
 
 import click
 
-from actions_cache.usecases.find_orphans import FindOrphans
-from actions_cache.usecases.replay_letters import Prospect, Reading
-from actions_cache.usecases.scrub import Damage, Scrubbed
-from actions_cache.wiring.operator import OperatorPlane
+from actions_cache.cleanup import FindOrphans
+from actions_cache.integrity import Damage, Reading, RedriveAction, Scrubbed
 from actions_cache_cli.console import Bar, CommandFailed, Output, amount, counted, moment
+from actions_cache_cli.services import OperatorServices
 from actions_cache_cli.target import changes, on_server
 
 # ---------------------------------------------------------------- dlq
@@ -30,9 +29,9 @@ def dlq() -> None:
 
 @dlq.command()
 @on_server
-def show(server: OperatorPlane, output: Output) -> int:
+def show(server: OperatorServices, output: Output) -> int:
     """Show each message, the archive it names, and what a replay would do."""
-    results = list(server.replay_letters(acts=False))
+    results = list(server.redrive_dead_letters(acts=False))
     show_all(output, results)
     output.say(f"{counted(len(results), 'message')} in the dead-letter queue")
     return 0
@@ -42,7 +41,7 @@ def show(server: OperatorPlane, output: Output) -> int:
 @click.option("--drop-unreadable", is_flag=True, help="Drop what isn't a merge message too; nothing else would.")
 @changes("Replay.")
 @on_server
-def redrive(server: OperatorPlane, output: Output, *, drop_unreadable: bool, yes: bool) -> int:
+def redrive(server: OperatorServices, output: Output, *, drop_unreadable: bool, yes: bool) -> int:
     """Try those merges again.
 
     Each archive that still needs its merge is claimed anew, with all its attempts, by one conditional write, and one
@@ -55,7 +54,7 @@ def redrive(server: OperatorPlane, output: Output, *, drop_unreadable: bool, yes
     """
     results = []
     with output.progress("messages") as bar:
-        for result in server.replay_letters(acts=yes, drops_unreadable=drop_unreadable):
+        for result in server.redrive_dead_letters(acts=yes, drops_unreadable=drop_unreadable):
             results.append(result)
             bar.advance()
     show_all(output, results)
@@ -72,8 +71,8 @@ def show_all(output: Output, results: Sequence[Reading]) -> None:
         ("sent", "archive", "repository", "key", "merge", "a replay"),
         (
             (
-                moment(row.letter.sent_at),
-                row.letter.message.archive_id if row.letter.message else row.letter.body[:SHOWN_BODY],
+                moment(row.dead_letter.sent_at),
+                row.dead_letter.message.archive_id if row.dead_letter.message else row.dead_letter.body[:SHOWN_BODY],
                 row.archive.name.family.repository if row.archive else "",
                 row.archive.name.key if row.archive else "",
                 row.archive.merge.state if row.archive else "",
@@ -86,7 +85,7 @@ def show_all(output: Output, results: Sequence[Reading]) -> None:
 
 
 def _redrive_document(result: Reading) -> dict[str, Any]:
-    dead_letter, archive = result.letter, result.archive
+    dead_letter, archive = result.dead_letter, result.archive
     message = dead_letter.message
     return {
         "message_id": dead_letter.id,
@@ -98,7 +97,7 @@ def _redrive_document(result: Reading) -> dict[str, Any]:
         "key": archive.name.key if archive else None,
         "merge": archive.merge.state if archive else None,
         "attempts": archive.merge.attempts if archive else None,
-        "replay": Prospect(result.prospect).name.lower(),
+        "replay": RedriveAction(result.prospect).name.lower(),
         "done": result.is_done,
         "fault": result.fault,
     }
@@ -119,7 +118,7 @@ class Orphan:
 @click.command()
 @changes("Delete orphaned objects and correct the counts.")
 @on_server
-def reconcile(server: OperatorPlane, output: Output, *, yes: bool) -> int:
+def reconcile(server: OperatorServices, output: Output, *, yes: bool) -> int:
     """Find objects that no entry refers to, and wrong counts.
 
     It lists the bucket and looks each archive up in the table. No reader can reach an archive that the table doesn't
@@ -129,18 +128,18 @@ def reconcile(server: OperatorPlane, output: Output, *, yes: bool) -> int:
     Then it counts each repository's usage, which its budget is compared with, anew from its entries.
     """
     with output.progress("archives in the bucket") as bar:
-        found = list(archives_of(server.control.find_orphans, bar, deletes=yes))
+        found = list(archives_of(server.find_orphans, bar, deletes=yes))
     orphans = [archive for archive in found if isinstance(archive, Orphan)]
-    repositories = server.control.repositories.ids()
+    repositories = server.repositories.ids()
     drifted = []
     with output.progress("repositories", len(repositories)) as bar:
         for repository in repositories:
             bar.advance()
-            count = server.control.reconcile_usage.wrong_count(repository)
+            count = server.reconcile_usage.wrong_count(repository)
             if count is not None:
                 drifted.append((repository, count))
                 if yes:
-                    server.control.reconcile_usage.correct(repository, count)
+                    server.reconcile_usage.correct(repository, count)
     output.rows(
         ("archive", "objects", "size"),
         ((orphan.archive_id, str(orphan.objects), amount(orphan.size)) for orphan in orphans),
@@ -211,7 +210,7 @@ def archives_of(find: FindOrphans, bar: Bar, *, deletes: bool) -> Iterator[str |
 @click.option("--at-once", type=click.IntRange(1, 64), default=8, show_default=True, help="Archives.")
 @changes("Let --repair remove them.")
 @on_server
-def verify(server: OperatorPlane, output: Output, *, deep: bool, repair: bool, at_once: int, yes: bool) -> int:
+def verify(server: OperatorServices, output: Output, *, deep: bool, repair: bool, at_once: int, yes: bool) -> int:
     """Find lost and changed objects.
 
     It compares every archive of the table with the bucket: whether the objects that its next reader needs are there,

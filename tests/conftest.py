@@ -15,11 +15,11 @@ from moto import mock_aws
 
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.settings import Settings
-from actions_cache.wiring.control import ControlPlane
-from dev.local import engines
-from dev.local.endpoints import Endpoints
+from dev.local import emulators
+from dev.local.emulators import Endpoints
 from dev.local.resources import Clients, Resources, create
 from dev.local.template import Template
+from dev.services import AllServices
 from tests.support.journey import Journey, SetClock
 
 # An example that takes long on a busy machine is no failure of what is tested.
@@ -121,15 +121,15 @@ def moto_journey(template: Template, session: boto3.Session) -> Iterator[Journey
         clients = Clients.of(session)
         resources = create(template, clients)
         clock = SetClock()
-        control = ControlPlane(settings_for(environment(resources)), clock)
-        control.session = session
-        yield Journey(control, clock, clients.s3, clients.sqs)
+        services = AllServices(settings_for(environment(resources)), clock)
+        services.session = session
+        yield Journey(services, clock, clients.s3, clients.sqs)
 
 
 @pytest.fixture(scope="session")
 def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
     """Real engines, for bytes, races and time-outs."""
-    with engines.start(tmp_path_factory.mktemp("engines")) as running:
+    with emulators.start(tmp_path_factory.mktemp("engines")) as running:
         yield running
 
 
@@ -152,8 +152,8 @@ def on_engines(
     changes = {"stream_max_bytes": "", "read_ahead_bytes": str(8 * MIB)}
     settings = settings_for(environment(resources), **changes)
     clock = SetClock()
-    control = ControlPlane(settings, clock)
-    control.session = engine_session
-    yield Journey(control, clock, clients.s3, clients.sqs)
+    services = AllServices(settings, clock)
+    services.session = engine_session
+    yield Journey(services, clock, clients.s3, clients.sqs)
     # SeaweedFS gives each bucket volumes of its own, until the disk has no room for more.
     clients.s3.delete_bucket(Bucket=settings.bucket)

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from actions_cache.domain.cost import Saving
-from actions_cache.domain.prices import total
+from actions_cache.cost import Saving, total
 from actions_cache_cli.aws import DeployedStack, Quotas
 from actions_cache_cli.deploy.questions import ANY, EMAIL, NONE, budget_bytes, storage_usd
 from actions_cache_cli.terminal import CannotStart

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from actions_cache.domain.prices import GIGABYTE, PRICES
+from actions_cache.cost import GIGABYTE, PRICES
 from actions_cache_cli.terminal import CannotStart
 
 GIB = 1024**3

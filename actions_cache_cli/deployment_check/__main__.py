@@ -27,7 +27,7 @@ CHECKS = (
     Check("the account has room for it", reach.concurrency),
     Check("it is said whose jobs may come in", reach.admission),
     Check("refused jobs are known", reach.refused),
-    # What was never seen on AWS.
+    # What was never seen on AWS, in the order of docs/design/aws-limits.md#to-prove-on-aws-first.
     Check("a block's place can be had", edge.reserve),
     Check("a block without a content hash reaches S3", edge.put_without_hash),
     Check("its answer is 201, with x-ms-request-id", edge.created_with_id),

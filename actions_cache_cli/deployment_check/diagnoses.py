@@ -1,7 +1,7 @@
 """Explains to deployers what an unexpected answer or a broken connection means, and what to do about it.
 
-CloudFront's are in its documentation: "Troubleshooting error responses from your origin" and "HTTP 403 status code
-(Permission Denied)".
+Sources: docs/design/aws-limits.md, and CloudFront's "Troubleshooting error responses from your origin" and "HTTP 403
+status code (Permission Denied)".
 """
 
 from http import HTTPStatus

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from random import Random
 from urllib.parse import urlsplit
 
-from actions_cache.domain.signed_url import Direction
+from actions_cache.domain.signing import Direction
 from actions_cache_cli.deployment_check.check import SEEKING_READER, Client, Context, Failed, Skipped, Upload, needed
 from actions_cache_cli.deployment_check.diagnoses import explain
 from actions_cache_cli.deployment_check.reach import url_error
@@ -118,7 +118,7 @@ def read_object(context: Context) -> str:
     if key is None:
         raise Failed(
             "the block was acknowledged, but isn't in the bucket where the server looks: viewer_request.js must make "
-            "keys as layers/core/actions_cache/domain/layout.py does"
+            "keys as layers/core/actions_cache/domain/object_keys.py does"
         )
     url = context.address.base + stack.object_path(key, len(body))
     if error := seek_error(context.client, url, body):

@@ -3,7 +3,7 @@
 import time
 from http import HTTPStatus
 
-from actions_cache.domain.signed_url import Direction
+from actions_cache.domain.signing import Direction
 from actions_cache_cli.deployment_check.check import SEEKING_READER, Context, Failed, Skipped, Upload, needed
 from actions_cache_cli.deployment_check.diagnoses import explain
 from actions_cache_cli.deployment_check.edge import (

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from actions_cache.domain.access import GITHUB, Anybody, parse_rule
-from actions_cache.domain.layout import ArchiveKeys, object_subject
-from actions_cache.domain.refusal import Refusals
-from actions_cache.domain.signed_url import Direction, signed_path
+from actions_cache.domain.object_keys import ArchiveKeys, object_subject
+from actions_cache.domain.refused_job import Refusals
+from actions_cache.domain.signing import Direction, signed_path
 from actions_cache.domain.timing import SECOND
 from actions_cache_cli.deployment_check.diagnoses import of_creation
 

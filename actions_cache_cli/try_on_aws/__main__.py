@@ -34,7 +34,7 @@ from actions_cache_cli.terminal import DONE, FAILED, INTERRUPTED, YES, Stopped, 
 from actions_cache_cli.try_on_aws.bench import Bench, BenchFailed, Meter, OverCeiling, Sizes, check
 from actions_cache_cli.try_on_aws.report import Result, markdown
 from actions_cache_cli.try_on_aws.throwaway import OUTPUT, PATH, PREFIX, Sweeper, Teardown, ThrowawayIssuer
-from dev.local.release import release_of
+from dev.build.release import release_of
 from dev.local.template import Template
 
 SIZES = {"ENTRIES": "3", "ENTRY_MIB": "128", "BLOCK_MIB": "32"}

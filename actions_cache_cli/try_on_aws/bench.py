@@ -12,9 +12,8 @@ from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
-from actions_cache.domain.cost import Saving, entry_saved, restored
+from actions_cache.cost import GIGABYTE, HOURS_A_MONTH, Line, Saving, entry_saved, restored, total
 from actions_cache.domain.merge_plan import MIB
-from actions_cache.domain.prices import GIGABYTE, HOURS_A_MONTH, Line, total
 from actions_cache_cli.deployment_check.__main__ import TRAFFIC_BYTES
 from actions_cache_cli.deployment_check.check import new_job
 from actions_cache_cli.deployment_check.diagnoses import explain, explain_error

@@ -5,9 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from actions_cache.domain.cost import Saving, entry_saved
+from actions_cache.cost import GIGABYTE, PRICES, Saving, entry_saved, total
 from actions_cache.domain.merge_plan import MIB
-from actions_cache.domain.prices import GIGABYTE, PRICES, total
 from actions_cache_cli.deployment_check.check import Outcome
 from actions_cache_cli.try_on_aws.bench import CONNECTIONS, Measured, Meter, Sizes, middle
 

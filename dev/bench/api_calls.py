@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from dev.bench.resident import most_resident
-from dev.local.lambda_context import LambdaContext
+from dev.local.lambda_runtime import LambdaContext
 from functions.api.handler import lambda_handler
 from tests.support import events
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from actions_cache.domain.archive import Commit, Part, committed, reserved, stored
-from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.object_keys import ArchiveKeys
 from dev.bench.row import Row
 from dev.bench.scene import Store, put_all
 from dev.bench.workbench import Workbench, workbench
@@ -52,31 +52,31 @@ def _cleaned(bench: Workbench, count: int) -> tuple[float, int]:
     journey = bench.journey
     ids = [_stored(journey, number) for number in range(count)]
     put_all([(bench.presigned("put_object", ArchiveKeys(it).blob(1, "1")), 1) for it in ids], at_once=8)
-    control, seconds, failures = journey.control, 0.0, 0
-    journey.clock.advance(control.settings.unused_entry_seconds)
+    services, seconds, failures = journey.services, 0.0, 0
+    journey.clock.advance(services.settings.unused_entry_seconds)
     with counted(journey) as calls:
         for _ in range(GRACES):
             began = time.perf_counter()
-            failures += control.clean_up(plenty)["failed"]
+            failures += services.clean_up(plenty)["failed"]
             seconds += time.perf_counter() - began
-            journey.clock.advance(control.settings.grace_seconds)
-    if failures or any(control.table.archive(it) for it in ids):
+            journey.clock.advance(services.settings.grace_seconds)
+    if failures or any(services.table.archive(it) for it in ids):
         raise RuntimeError(f"cleanup left something, and failed {failures} times")
     return seconds, calls.total()
 
 
 def _stored(journey: Journey, number: int) -> str:
     """An archive of one object and its entry, as a save leaves them in the tables. Returns its id."""
-    control, now = journey.control, journey.clock.now()
-    archive = reserved(control.tokens.new(), name(f"old-{number}"), now, control.lifetimes)
-    control.table.reserve(archive, now)
-    seen = control.table.archive(archive.id)
+    services, now = journey.services, journey.clock.now()
+    archive = reserved(services.tokens.new(), name(f"old-{number}"), now, services.lifetimes)
+    services.table.reserve(archive, now)
+    seen = services.table.archive(archive.id)
     part = Part(ArchiveKeys(archive.id).blob(1, "1"), 1, "etag")
     held = committed(seen, Commit("digest", 1, 1, None), part) if seen else None
     visible = stored(held, now) if held else None
     if seen is None or visible is None:
         raise RuntimeError("the archive wasn't saved")
-    return control.table.publish_entry(seen, visible).id
+    return services.table.publish_entry(seen, visible).id
 
 
 def _swept(bench: Workbench, objects: int) -> Counter[str]:
@@ -85,7 +85,7 @@ def _swept(bench: Workbench, objects: int) -> Counter[str]:
     archive_id = journey.reserve(name("abandoned"))
     keys = [ArchiveKeys(archive_id).blob(1, str(number)) for number in range(objects)]
     put_all([(bench.presigned("put_object", it), 1) for it in keys], at_once=8)
-    journey.clock.advance(journey.control.settings.reservation_seconds)
+    journey.clock.advance(journey.services.settings.reservation_seconds)
     with counted(journey) as calls:
         journey.clean_up()
     return calls
@@ -95,7 +95,7 @@ def _swept(bench: Workbench, objects: int) -> Counter[str]:
 def counted(journey: Journey) -> Iterator[Counter[str]]:
     """Requests to table and bucket in the block, by operation."""
     calls: Counter[str] = Counter()
-    table, bucket = journey.control.table._connection.client, journey.control.bucket._s3  # noqa: SLF001 - seen nowhere else
+    table, bucket = journey.services.table._connection.client, journey.services.bucket._s3  # noqa: SLF001 - seen nowhere else
 
     def note(model: Any, **_: object) -> None:
         calls[model.name] += 1

@@ -20,7 +20,7 @@ PIPE_BYTES = 1024 * 1024
 """What an unprivileged process may make a pipe hold (/proc/sys/fs/pipe-max-size)."""
 
 COPY_BYTES = 512 * 1024
-"""As our own server reads (adapters/s3_connections.py)."""
+"""As our own server reads (aws/s3_stream.py)."""
 
 BACKLOG = 512
 

@@ -38,10 +38,10 @@ def lookups(store: Store, _rounds: int) -> Iterator[Row]:
 def costs(journey: Journey, new_key: str) -> dict[str, str]:
     found = {}
     for what, (keys, changes, _) in LOOKUPS.items():
-        with metered(journey.control) as asked:
+        with metered(journey.services) as asked:
             journey.look_up(*keys, **changes)
         found[f"lookup: {what}"] = f"{len(asked)} requests, {sum(one.units for one in asked):g} units"
-    with metered(journey.control) as asked:
+    with metered(journey.services) as asked:
         journey.save(name(new_key), b"one", b"two")
     found["save of two blocks"] = f"{len(asked)} requests, {sum(one.units for one in asked):g} units"
     return found

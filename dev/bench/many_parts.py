@@ -31,8 +31,8 @@ def _committed(bench: Workbench, parts: int) -> tuple[float, Counter[str]]:
     ids = bench.put_blocks(name(key), [1] * parts)
     with counted(journey) as calls:
         began = time.process_time()
-        journey.control.commit_blocks(*ids)
-        journey.control.finalize(name(key), parts)
+        journey.services.commit_blocks(*ids)
+        journey.services.finalize(name(key), parts)
         if journey.look_up(key) is None:
             raise RuntimeError("the entry wasn't saved")
         return time.process_time() - began, calls

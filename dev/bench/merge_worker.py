@@ -11,9 +11,9 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from actions_cache.adapters.sqs_queue import decode_message
+from actions_cache.aws.sqs import decode_message
 from dev.bench.resident import most_resident
-from functions.merge.handler import control
+from functions.merge.handler import services
 from tests.support.journey import plenty
 
 
@@ -38,7 +38,7 @@ class Merged:
 
 def main() -> None:
     message = decode_message(sys.stdin.read())
-    worker = control()
+    worker = services()
     calls: list[Call] = []
     began_at: ContextVar[float] = ContextVar("began_at")
     sent: ContextVar[int] = ContextVar("sent", default=0)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from actions_cache.adapters.sqs_queue import encode_message
+from actions_cache.aws.sqs import encode_message
 from dev.bench.injector import injector
 from dev.bench.merge_worker import Call
 from dev.bench.row import Row
@@ -93,7 +93,7 @@ def _read_and_written(bench: Workbench, objects: list[str]) -> float:
 
 
 def _merged(bench: Workbench, key: str, size: int) -> tuple[dict[str, Any], list[Call]]:
-    bench.journey.control.finalize(name(key), size)
+    bench.journey.services.finalize(name(key), size)
     [message] = bench.journey.messages()
     answer = subprocess.run(
         [sys.executable, "-m", "dev.bench.merge_worker"],

@@ -15,8 +15,8 @@ import boto3
 
 from dev.bench.injector import injector
 from dev.bench.load import Transfer
-from dev.local import engines
-from dev.local.endpoints import Endpoints
+from dev.local import emulators
+from dev.local.emulators import Endpoints
 from tests.support.clients.runtime_token import runtime_token
 from tests.support.clients.server import running_server
 from tests.support.clients.wire import Job, put_block_list, random_block_id, with_query
@@ -51,7 +51,7 @@ class Store:
 
 @contextmanager
 def store(directory: Path) -> Iterator[Store]:
-    with engines.start(directory) as endpoints:
+    with emulators.start(directory) as endpoints:
         one = Store(endpoints)
         one.client(endpoints.store).create_bucket(Bucket=PLAIN_BUCKET)
         yield one

@@ -10,11 +10,11 @@ from unittest.mock import patch
 import boto3
 
 from actions_cache.domain.entry import EntryName
-from actions_cache.domain.layout import ArchiveKeys
-from actions_cache.wiring.control import ControlPlane
+from actions_cache.domain.object_keys import ArchiveKeys
 from dev.bench.scene import Store, presigned, put_all
 from dev.local.resources import Clients, create
 from dev.local.template import Template
+from dev.services import AllServices
 from tests.conftest import settings_for
 from tests.support.journey import Journey, SetClock, block_ids
 
@@ -27,7 +27,7 @@ class Workbench:
 
     def presigned(self, method: str, key: str) -> str:
         """Args: method: as boto3 calls it."""
-        return presigned(self.journey.s3, method, self.journey.control.settings.bucket, key)
+        return presigned(self.journey.s3, method, self.journey.services.settings.bucket, key)
 
     def put_blocks(self, entry_name: EntryName, sizes: Sequence[int]) -> tuple[str, list[str]]:
         """Reserves, and puts blocks of random bytes. Returns what the block list needs: the archive's id and theirs."""
@@ -40,7 +40,7 @@ class Workbench:
     def upload(self, entry_name: EntryName, sizes: Sequence[int]) -> list[str]:
         """Up to the block list. Returns the keys of the parts."""
         archive_id, ids = self.put_blocks(entry_name, sizes)
-        self.journey.control.commit_blocks(archive_id, ids)
+        self.journey.services.commit_blocks(archive_id, ids)
         return [ArchiveKeys(archive_id).block(block_id, self.journey.clock.now(), "0") for block_id in ids]
 
 
@@ -55,6 +55,6 @@ def workbench(store: Store, **endpoints: str) -> Iterator[Workbench]:
         resources = create(Template.load(), clients, prefix=f"bench-{uuid.uuid4().hex[:8]}")
         clock = SetClock()
         variables = resources.environment("ApiFunction")
-        control = ControlPlane(settings_for(variables), clock)
-        control.session = session
-        yield Workbench(Journey(control, clock, clients.s3, clients.sqs), environment | variables)
+        services = AllServices(settings_for(variables), clock)
+        services.session = session
+        yield Workbench(Journey(services, clock, clients.s3, clients.sqs), environment | variables)

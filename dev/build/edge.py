@@ -1,6 +1,6 @@
-"""Puts the edge's functions into template.yaml, where CloudFormation wants their code: `make edge`.
+"""Paste the edge's functions into template.yaml, since CloudFormation takes no file for their code: `make edge`.
 
-`--check` writes nothing, and fails when the template has another code than functions/edge.
+`--check` writes nothing, and fails when the template has other code than functions/edge.
 """
 
 import re
@@ -14,16 +14,16 @@ FUNCTIONS = ROOT / "functions" / "edge"
 
 INDENT = " " * 8
 _BLOCK = re.compile(r"(# functions/edge/(\w+\.js), put here by .*\n +FunctionCode: \|\n)((?: {8}.*\n|\n)*)")
-"""What names the file, the file's name, and the code that stands under it."""
+"""The comment with the file's name, and the code beneath it."""
 
 
 def with_functions(template: str) -> str:
-    """The template's text with each function's code as its file has it."""
+    """Return the template's text with each function's code as its file has it."""
 
     def replaced(block: re.Match[str]) -> str:
         return block[1] + indent((FUNCTIONS / block[2]).read_text(), INDENT) + "\n"
 
-    return _BLOCK.sub(replaced, template)
+    return _BLOCK.sub(replaced, template).rstrip("\n") + "\n"
 
 
 def main() -> int:

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
-from dev.local.release import release_of
 from dev.build.check_build import architecture_of
+from dev.build.release import release_of
 
 _ARCHITECTURE = re.compile(
     r"(\n  Architecture:\n    Type: String\n    Default: )\w+(\n    AllowedValues:\n)(?:    - \w+\n)+"

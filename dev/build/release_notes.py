@@ -14,11 +14,11 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from actions_cache.domain.migrations import KNOWN
-from actions_cache.release import UNKNOWN, Release, stamped
+from actions_cache.domain.schema import KNOWN
+from actions_cache.settings import UNKNOWN, Release, stamped
 from actions_cache_cli.doctor.report import printable
-from dev.local.release import ROOT, release_of
 from dev.build.finish_build import PLACE
+from dev.build.release import ROOT, release_of
 
 NAME = "serverless-actions-cache"
 NAMESPACE = NAME
@@ -90,7 +90,7 @@ def sign(file: Path, key: Path) -> Path:
     signature = file.with_name(f"{file.name}.sig")
     signature.unlink(missing_ok=True)  # ssh-keygen asks before it overwrites
     subprocess.run(
-        ["ssh-keygen", "-Y", "sign", "-q", "-f", str(key), "-n", NAMESPACE, str(file)],  # noqa: S607 - the user's own
+        ["ssh-keygen", "-Y", "sign", "-q", "-f", str(key), "-n", NAMESPACE, str(file)],
         check=True,
     )
     return signature

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from actions_cache.domain.cost import (
+from actions_cache.cost import (
+    GIGABYTE,
+    HOURS_A_MONTH,
     ITEM_BYTES,
     LIST_SECONDS,
     LOOKUP_READ_UNITS,
@@ -17,12 +19,13 @@ from actions_cache.domain.cost import (
     QUEUE_REQUESTS,
     READ_UNITS,
     WRITE_UNITS,
+    Line,
+    total,
 )
-from actions_cache.domain.happenings import METRICS
 from actions_cache.domain.merge_plan import MIN_UPLOAD_PART_BYTES
-from actions_cache.domain.prices import GIGABYTE, HOURS_A_MONTH, Line, total
+from actions_cache.events import METRICS
 from dev.local.template import Template
-from functions.api.bodies import LAMBDA_BODY_BYTES
+from functions.api.uploads import LAMBDA_BODY_BYTES
 
 HOUR = 3600
 

@@ -1,7 +1,7 @@
 """What a terabyte costs, and what an idle month does: `python -m dev.cost.cost [--write]` prints it as markdown.
 
-The requests are counted from the design (domain/cost.py of the core), the prices are list prices, with where they were
-last seen (domain/prices.py). Nothing here was measured on AWS.
+The requests are counted from the design (cost.py of the core), the prices are list prices, with where they were
+last seen (cost.py). Nothing here was measured on AWS.
 """
 
 import argparse
@@ -12,9 +12,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from actions_cache.adapters.dynamodb_items import AGENDA_SHARDS
-from actions_cache.domain.cost import TERABYTE, Saving, entry_saved, stored_a_month
-from actions_cache.domain.happenings import (
+from actions_cache.aws.dynamodb_items import DUE_SHARDS
+from actions_cache.cost import (
+    GIGABYTE,
+    HOURS_A_MONTH,
+    PRICES,
+    TERABYTE,
+    Line,
+    Saving,
+    entry_saved,
+    stored_a_month,
+    total,
+)
+from actions_cache.domain.budgets import Usage
+from actions_cache.domain.merge_plan import MIB
+from actions_cache.events import (
     METRICS,
     MONTH_COST,
     ORPHAN_LISTING_FAILURES,
@@ -22,9 +34,6 @@ from actions_cache.domain.happenings import (
     STORED_ENTRIES,
     Metric,
 )
-from actions_cache.domain.merge_plan import MIB
-from actions_cache.domain.prices import GIGABYTE, HOURS_A_MONTH, PRICES, Line, total
-from actions_cache.domain.usage import Usage
 from dev.cost.ceiling import LINK_BITS_A_SECOND, Spending, ceiling, seconds_until_told, worst_hour
 from dev.local.template import ROOT, Template
 
@@ -34,7 +43,7 @@ BEGIN, END = "<!-- written by: python -m dev.cost.cost --write -->\n", "<!-- end
 # Estimates of what an idle run needs, from reading the code.
 IDLE_RUN_SECONDS = 0.5
 IDLE_RUN_LOG_BYTES = 2000
-USUAL_VALUES = {"reason": 1, "outcome": 1, "duty": 3, "kind": 2, "part": 5}
+USUAL_VALUES = {"reason": 1, "outcome": 1, "task": 3, "kind": 2, "part": 5}
 """How many values of a metric's dimension come up in an hour in which jobs run; each counts as a metric."""
 MOST_VALUES = {it.dimension: len(it.values) for it in METRICS if it.dimension}
 BUCKET_METRICS, BUCKET_METRICS_OF_A_LISTING = 13, 7
@@ -95,7 +104,7 @@ def idle_month(template: Template) -> tuple[Line, ...]:
         Line("scheduled runs: calls", "Lambda call", all_runs),
         Line("scheduled runs: time", "Lambda GB-second", sum(seconds.values())),
         # One a shard, half a read unit each when nothing is due.
-        Line("scheduled runs: queries", "DynamoDB read", cleanups * len(AGENDA_SHARDS) / 2),
+        Line("scheduled runs: queries", "DynamoDB read", cleanups * len(DUE_SHARDS) / 2),
         Line("scheduled runs: logs", "Log", all_runs * IDLE_RUN_LOG_BYTES / GIGABYTE),
         Line("scheduled runs: traces", "Trace", all_runs),
         Line("the dashboard, if wanted", "Dashboard", len(dashboards) if template.condition("HasDashboard") else 0),

@@ -13,11 +13,10 @@ from typing import Literal
 
 from playwright.sync_api import Browser, ViewportSize
 
-from actions_cache.domain.access import GITHUB
-from actions_cache.domain.activity import HOUR, Tally
+from actions_cache.domain.access import GITHUB, Role
 from actions_cache.domain.archive import MergeState
-from actions_cache.domain.refusal import KEPT, Refusals, RefusedJob
-from actions_cache.domain.role import Role
+from actions_cache.domain.budgets import HOUR, Tally
+from actions_cache.domain.refused_job import KEPT, Refusals, RefusedJob
 from actions_cache.domain.timing import DAY
 from dev.local.template import ROOT, Template
 from tests.e2e.page.chromium import NoChromium, chromium
@@ -86,7 +85,7 @@ def fill(store: World) -> None:
                 )
                 store.hour(repository, ago, tally)
     store.entry("43", "buildkit-layers-with-a-lost-part", 2 * GIB, created=DAY, used=3 * HOUR, merge=MergeState.FAILED)
-    store.control.repositories.add_refusals(Refusals(REFUSED, 3, store.now - 2 * HOUR), store.now + KEPT)
+    store.services.repositories.add_refusals(Refusals(REFUSED, 3, store.now - 2 * HOUR), store.now + KEPT)
 
 
 def _busyness(at: int) -> float:

@@ -1,1 +1,1 @@
-"""The local run: the deployed functions, on real engines that stand in for AWS (`make run`)."""
+"""The local run: the deployed functions, on emulators that stand in for AWS (`make run`)."""

@@ -1,4 +1,4 @@
-"""`python -m dev.local`: the local run. Exit code 0 when it was told to stop, 1 when it failed."""
+"""`python -m dev.local`: the local run. Exit code 0: stopped by a signal. 1: failed."""
 
 import sys
 

@@ -1,24 +1,44 @@
-"""What the local run itself is told by its environment; the functions' settings are actions_cache.settings."""
+"""The run's environment: the options it reads, the functions' variables, and the files that tell others about it."""
 
-from collections.abc import Mapping
+import ipaddress
+import json
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from actions_cache.settings import Settings
-from actions_cache.settings_errors import explained
+from actions_cache.settings import Settings, explain_validation_error
+from actions_cache_cli.doctor.runner import url_fault
 from dev.local.console import RunFailed
-from dev.local.endpoints import Credentials, NamedEndpoints
-from dev.local.engines import REGION
-from dev.local.hosts import is_loopback
+from dev.local.emulators import REGION, Credentials, NamedEndpoints, write_private
+from dev.local.resources import Resources
 from dev.local.template import ROOT
 
 DATA_DIR = ROOT / ".local"
 
+FITTED_TO_LAMBDA = frozenset(
+    {"STREAM_MAX_BYTES", "STREAM_BURST_BYTES", "STREAM_BYTES_PER_SECOND", "CHECK_STREAMED_PARTS"}
+)
+"""Variables whose values in the template go with AWS's caps, which nothing has here: checks that cost nothing at 2 MB a
+second would halve the speed of a stream that isn't throttled."""
+
+AGAINST_STRANGERS = frozenset({"CREATES_PER_MINUTE"})
+"""Variables whose values in the template bound what jobs of many repositories cost; here they would stop load tests."""
+
+OF_OTHER_ACCOUNTS = frozenset({"AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"})
+"""Variables of the user's that would lead the functions away from the emulators, or make these refuse them."""
+
+STARTING = "local run"
+"""Component that `/health` reports until `.local/env` is written, and again once that file is gone."""
+
 
 class Options(BaseSettings):
+    """The options of the local run itself; the functions' are in actions_cache.settings."""
+
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     host: str = "127.0.0.1"
@@ -28,7 +48,7 @@ class Options(BaseSettings):
     cleanup_interval_seconds: Annotated[float, Field(gt=0)] = 30
     orphans_interval_seconds: Annotated[float, Field(gt=0)] | None = None
 
-    # Engines that run already, with the usual AWS_... variables for how to get in.
+    # Services that run already, with the usual AWS_... variables for how to get in.
     store_endpoint_url: str | None = None
     table_endpoint_url: str | None = None
     queue_endpoint_url: str | None = None
@@ -40,11 +60,15 @@ class Options(BaseSettings):
 
     @classmethod
     def read(cls) -> "Options":
-        """Raises: RunFailed: one is out of bounds."""
+        """Read the environment.
+
+        Raises:
+            RunFailed: An option is out of bounds.
+        """
         try:
             return cls()
         except ValidationError as error:
-            raise RunFailed(explained(error, cls)) from error
+            raise RunFailed(explain_validation_error(error, cls)) from error
 
     @property
     def data_dir(self) -> Path:
@@ -66,9 +90,10 @@ class Options(BaseSettings):
 
     @property
     def credentials(self) -> Credentials | None:
-        """For named engines; the user's own stay out of ours.
+        """The user's credentials if they name a service; otherwise none, which keeps them out of the emulators.
 
-        Raises: RunFailed: they are missing.
+        Raises:
+            RunFailed: They are missing.
         """
         if self.named == NamedEndpoints():
             return None
@@ -81,13 +106,93 @@ class Options(BaseSettings):
         return (self.aws_region or self.aws_default_region or REGION) if self.credentials else REGION
 
 
-def checked_settings(environment: Mapping[str, str]) -> Settings:
-    """The functions' settings, as they will read them.
+def is_loopback(host: str) -> bool:
+    """Return whether a host, or the name `localhost`, is only reached from this machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
-    Raises: RunFailed: they would refuse them.
+
+# ------------------------------------------------------------------ the functions' variables
+
+
+def checked_settings(environment: Mapping[str, str]) -> Settings:
+    """Return the functions' settings, as they will read them.
+
+    Raises:
+        RunFailed: The functions would refuse them.
     """
     values = {name.lower(): value for name, value in environment.items() if value}
     try:
         return Settings.model_validate({name: values[name] for name in Settings.model_fields if name in values})
     except ValidationError as error:
-        raise RunFailed(explained(error, Settings)) from error
+        raise RunFailed(explain_validation_error(error, Settings)) from error
+
+
+def function_environment(
+    resources: Resources, functions: Iterable[str], chosen: Mapping[str, str], endpoints: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the environment of a process that runs some functions.
+
+    Args:
+        resources: Resources that the variables name.
+        functions: Logical ids of the functions.
+        chosen: The user's variables. They take precedence over the template's, but for the resources' names, which a
+            shell still has that sourced an earlier run's `.local/env`.
+        endpoints: Variables that say where the emulators are, with credentials.
+    """
+    declared: dict[str, str] = {}
+    for function in functions:
+        declared |= resources.environment(function)
+    defaults = {name: value for name, value in declared.items() if name not in FITTED_TO_LAMBDA | AGAINST_STRANGERS}
+    users = {name: value for name, value in chosen.items() if name not in OF_OTHER_ACCOUNTS}
+    if not users.get("TOKEN_CLAIMS"):
+        # Empty means unset here too, and would admit nobody.
+        users.pop("TOKEN_CLAIMS", None)
+    return {
+        "VERIFY_TOKENS": "0",
+        **defaults,
+        "POWERTOOLS_SERVICE_NAME": "local",
+        **users,
+        **resource_names(resources, declared),
+        **endpoints,
+    }
+
+
+def resource_names(resources: Resources, variables: Mapping[str, str]) -> dict[str, str]:
+    """Return those of the variables that name a resource."""
+    names = set(resources.refs.values())
+    return {name: value for name, value in variables.items() if value in names}
+
+
+# ------------------------------------------------------------------ what others are told
+
+
+@contextmanager
+def env_file(path: Path, variables: Mapping[str, str]) -> Iterator[None]:
+    """Write a file for `source` in a shell, as `.local/env` is, that exists until the block ends."""
+    write_private(path, "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def next_steps(options: Options, public_url: str | None) -> Iterator[str]:
+    """Yield lines that say where the page is, what points a runner at the run, and where its logs are.
+
+    Args:
+        options: Options of the run.
+        public_url: URL of a proxy in front, if there is one.
+    """
+    url = f"{(public_url or options.url).rstrip('/')}/"
+    chosen = "" if options.data_dir == DATA_DIR else f" LOCAL_DATA_DIR={shlex.quote(str(options.data_dir))}"
+    yield f"page:    {url}, and its token by: make token{chosen}"
+    if (error := url_fault(url)) is not None:
+        yield f"runner:  {error}; put a proxy with a certificate before it, and set PUBLIC_URL to its URL"
+    else:
+        yield "runner:  copy runners/hook.cjs to /opt, write these two, and restart it (docs/runners.md)"
+        yield f"         /opt/hook.json:     {json.dumps({'url': url})}"
+        yield "         the runner's .env:  NODE_OPTIONS=--require /opt/hook.cjs"
+    yield f"logs:    {options.data_dir / 'logs'}; each save, restore and miss gets a line here"

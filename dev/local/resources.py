@@ -1,7 +1,4 @@
-"""Creates on an engine what template.yaml declares: tables, bucket, queues, secret and the edge's KeyValueStore.
-
-Nothing is declared twice.
-"""
+"""Creates on emulators what template.yaml declares: tables, bucket, queues, secrets and the edge's KeyValueStore."""
 
 import json
 import secrets as randomness
@@ -38,16 +35,16 @@ TAKEN = frozenset(
 
 
 OUTSIDE = frozenset({"RESULTS_SERVICE_URL"})
-"""Leads to GitHub's own services, where nothing that runs here goes unless the user says so."""
+"""Variables that lead to GitHub's own services, where nothing goes unless the user says so."""
 
 
 class DeclaredAnew(Exception):
-    """A table stands from an earlier template, and keys can't be changed."""
+    """Raised when a table exists with other keys, from an earlier template: keys can't be changed."""
 
 
 @dataclass(frozen=True)
 class Clients:
-    """Of the engines; the endpoints come from the AWS_ENDPOINT_URL_... variables."""
+    """AWS clients; their endpoints come from the AWS_ENDPOINT_URL_... variables."""
 
     dynamodb: "DynamoDBClient"
     s3: "S3Client"
@@ -68,10 +65,13 @@ class Clients:
 
 @dataclass(frozen=True)
 class Resources:
-    """What stands on the engine.
+    """The resources that were created.
 
-    `refs` is what CloudFormation's `Ref` (and, as `Name.Attribute`, `GetAtt`) gives: a table's or bucket's name,
-    a queue's URL, a secret's ARN.
+    Args:
+        template: Template that declares them.
+        refs: What CloudFormation's `Ref` (and, as `Name.Attribute`, `GetAtt`) returns: the name of a table or bucket,
+            the URL of a queue, the ARN of a secret.
+        tables_are_new: Whether a table was missing.
     """
 
     template: Template
@@ -79,7 +79,7 @@ class Resources:
     tables_are_new: bool
 
     def environment(self, function: str) -> dict[str, str]:
-        """A function's variables, as Lambda would set them; empty ones are left out, and what leads outside."""
+        """Return a function's variables as Lambda would set them, without empty ones and those that lead outside."""
         variables = {
             name: str(self.template.resolve(value, self.refs))
             for name, value in self.template.environment(function).items()
@@ -88,10 +88,10 @@ class Resources:
 
 
 def create(template: Template, clients: Clients, prefix: str = "cache") -> Resources:
-    """Creates what isn't there yet. The prefix keeps several sets apart on one engine.
+    """Create the resources that don't exist yet. The prefix keeps several sets apart on one emulator.
 
     Raises:
-        DeclaredAnew: what stands there can't become what the template declares.
+        DeclaredAnew: An existing table can't become what the template declares.
     """
     refs: dict[str, str] = {}
     new_tables = [_table(template, clients.dynamodb, logical_id, refs, prefix) for logical_id in _tables(template)]
@@ -113,22 +113,22 @@ def _tables(template: Template) -> Mapping[str, Any]:
 
 
 def _table(template: Template, dynamodb: "DynamoDBClient", logical_id: str, refs: dict[str, str], prefix: str) -> bool:
-    """Returns: whether it is new."""
+    """Create a table unless it exists, and return whether it is new."""
     refs[logical_id] = f"{prefix}-{logical_id}"
     declared = template.resolve(template.properties(logical_id), refs)
     wanted = {name: value for name, value in declared.items() if name not in NOT_FOR_CREATE_TABLE}
     try:
         dynamodb.create_table(TableName=refs[logical_id], **wanted)
     except dynamodb.exceptions.ResourceInUseException:
-        stands: Mapping[str, Any] = dynamodb.describe_table(TableName=refs[logical_id])["Table"]
-        if _keys(stands) != _keys(wanted):
-            raise DeclaredAnew(f"{refs[logical_id]} stands with other keys than template.yaml declares") from None
+        existing: Mapping[str, Any] = dynamodb.describe_table(TableName=refs[logical_id])["Table"]
+        if _keys(existing) != _keys(wanted):
+            raise DeclaredAnew(f"{refs[logical_id]} exists with other keys than template.yaml declares") from None
         return False
     return True
 
 
 def _keys(table: Mapping[str, Any]) -> dict[str, Any]:
-    """By index; the table's own stand under its empty name."""
+    """Return the keys by index; those of the table itself have an empty name."""
     indexes = [*table.get("LocalSecondaryIndexes", ()), *table.get("GlobalSecondaryIndexes", ())]
     return {"": table["KeySchema"]} | {index["IndexName"]: index["KeySchema"] for index in indexes}
 
@@ -161,7 +161,7 @@ def _queue(template: Template, sqs: "SQSClient", logical_id: str, refs: dict[str
         if name in ("VisibilityTimeout", "MessageRetentionPeriod", "RedrivePolicy")
     }
     url = sqs.create_queue(QueueName=f"{prefix}-{logical_id}")["QueueUrl"]
-    # Apart: one that stands already may have others, of an earlier template.
+    # In a second call: an existing queue may have the attributes of an earlier template.
     sqs.set_queue_attributes(QueueUrl=url, Attributes=attributes)
     refs[logical_id] = url
     answer = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])

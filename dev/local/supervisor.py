@@ -1,6 +1,7 @@
-"""`make run`: engines, resources, functions, in this order; and their end in the other."""
+"""`make run`: starts emulators, resources and functions, in this order, watches them, and stops them in the other."""
 
 import contextlib
+import fcntl
 import json
 import os
 import re
@@ -10,7 +11,6 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from contextlib import ExitStack
 from http import HTTPStatus
 from pathlib import Path
@@ -20,23 +20,15 @@ from typing import NoReturn
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from actions_cache.adapters.management_secret import parse_tokens
+from actions_cache.aws.secrets import parse_tokens
 from actions_cache.settings import Settings
-from dev.local import engines, ports
-from dev.local.activity import Activity
-from dev.local.console import STDERR, RunFailed, mention, say
-from dev.local.disk import shortage
-from dev.local.engine import POLL_SECONDS
-from dev.local.engines import RunningEngines
-from dev.local.env_file import STARTING, env_file
-from dev.local.environment import resource_names
-from dev.local.function_processes import Functions
-from dev.local.lifeline import Lifeline
-from dev.local.lock import DataLock
-from dev.local.next_steps import next_steps
-from dev.local.options import Options, checked_settings
-from dev.local.processes import FunctionProcesses
-from dev.local.release import release_of
+from dev.build.release import release_of
+from dev.local import emulators
+from dev.local.console import Activity, RunFailed, mention, say
+from dev.local.emulators import RunningEmulators, disk_shortage
+from dev.local.lambda_runtime import STOP_SECONDS, Functions
+from dev.local.options import STARTING, Options, checked_settings, env_file, next_steps, resource_names
+from dev.local.process import POLL_SECONDS, Guard, Processes, listen
 from dev.local.resources import Clients, DeclaredAnew, Resources, create
 from dev.local.template import Template
 
@@ -44,18 +36,19 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 START_SECONDS = 60
 WATCH_SECONDS = 0.2
+LOCK_SECONDS = 30
 
 
 class StopRequested(BaseException):
-    """By a signal, or by the end of the `make` that started this."""
+    """Raised by a signal, or when the `make` that started this has ended."""
 
 
 def run() -> NoReturn:
-    """Runs until it is told to stop.
+    """Run until a signal says to stop.
 
     Raises:
-        StopRequested: it was told, and everything it started has ended.
-        RunFailed: it couldn't start, or go on, and everything it started has ended.
+        StopRequested: A signal came, and everything it started has ended.
+        RunFailed: It couldn't start, or go on, and everything it started has ended.
     """
     for number in STOP_SIGNALS:
         signal.signal(number, _request_stop)
@@ -76,30 +69,25 @@ def _start_and_watch(stack: ExitStack) -> NoReturn:
     options, template = Options.read(), Template.load()
     _check_settings(options, template)
     _check_node()
-    lock = stack.enter_context(DataLock.taken(options.data_dir))
+    lock = DataLock(options.data_dir)
+    lock.take()
     listener = stack.enter_context(_listen(options))
     _check_disk(options)
 
-    say("starting the engines ...")
-    engines_lifeline = stack.enter_context(Lifeline.tied())
+    say("starting the emulators ...")
     running = stack.enter_context(
-        engines.started(
-            options.data_dir, engines_lifeline, options.named, options.credentials, options.region, [lock.processes]
-        )
+        emulators.started(options.data_dir, options.named, options.credentials, options.region, [lock.processes])
     )
     endpoints = running.endpoints.environment()
     resources = _create_resources(template, endpoints, options.data_dir)
 
     say("starting the functions ...")
-    functions_lifeline = stack.enter_context(Lifeline.tied())
-    chosen = {"RELEASE": str(release_of()), **os.environ}
-    functions = Functions(resources, chosen, endpoints, functions_lifeline.watch)
-    # They keep the engines alive, which so end after them, even when this process is killed.
-    passed = [functions_lifeline.watch, engines_lifeline.keep, lock.processes]
-    processes = FunctionProcesses(options.data_dir / "logs", passed)
+    functions = Functions(resources, {"RELEASE": str(release_of()), **os.environ}, endpoints)
+    # Their guard keeps the emulators until they have ended, even when this process is killed.
+    guard = stack.enter_context(Guard.started(STOP_SECONDS, hold=[running.guard.keep]))
+    processes = Processes(options.data_dir / "logs", guard, STOP_SECONDS)
     stack.callback(processes.stop)
-    with _terminal() as terminal:
-        log = processes.start(functions.server(listener.fileno(), terminal, _server_options(options)))
+    log = processes.start(functions.server(listener.fileno(), _server_options(options)))
     activity = stack.enter_context(contextlib.closing(Activity(log)))
     listener.close()
     # While the server loads: only uploads and downloads through the edge need it.
@@ -107,7 +95,7 @@ def _start_and_watch(stack: ExitStack) -> NoReturn:
         processes.start(custom_resource)
         processes.wait_for(custom_resource.name, START_SECONDS)
     _wait_until_healthy(options.url, running, processes)
-    # Only now: while they all load, the server would be the slower.
+    # Only now: they would slow down the server's start.
     for worker in functions.workers(options.local_merge_workers):
         processes.start(worker)
     for schedule in functions.schedules(options.cleanup_interval_seconds, options.orphans_interval_seconds):
@@ -121,7 +109,7 @@ def _start_and_watch(stack: ExitStack) -> NoReturn:
         say(line)
     say(f"ready {options.url}")
     while True:
-        running.check()
+        running.processes.check()
         processes.check()
         for line in activity.lines():
             mention(line)
@@ -129,21 +117,6 @@ def _start_and_watch(stack: ExitStack) -> NoReturn:
         if "MAKELEVEL" in os.environ and os.getppid() != parent:
             raise StopRequested
         time.sleep(WATCH_SECONDS)
-
-
-@contextlib.contextmanager
-def _terminal() -> Iterator[int]:
-    """Provide the user's terminal to a process whose own output is its log."""
-    terminal = os.dup(STDERR)
-    try:
-        yield terminal
-    finally:
-        os.close(terminal)
-
-
-def _server_options(options: Options) -> dict[str, object]:
-    own_store = {"store-directory": options.data_dir / "seaweedfs"} if options.named.store is None else {}
-    return {"host": options.host, "ready-file": options.data_dir / "env", **own_store}
 
 
 def _request_stop(_signal: int, _frame: FrameType | None) -> NoReturn:
@@ -156,12 +129,59 @@ def _ignore_further_signals() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+class DataLock:
+    """Keeps a data directory for one run at a time, by two locks: a run that is over may still save its state.
+
+    `supervisor` is the file descriptor of the lock that the supervisor holds until it begins to stop. `processes` is
+    that of a lock which the emulators' guard holds, too: it is free when the last process of the run is gone.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.supervisor = os.open(data_dir / "supervisor.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        self.processes = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        self._data_dir = data_dir
+
+    def take(self) -> None:
+        """Take both locks; wait for the processes of a run that is over.
+
+        Raises:
+            RunFailed: Another run uses the directory, or one that is over doesn't end.
+        """
+        if not _try_to_lock(self.supervisor):
+            raise RunFailed(
+                f"another run uses {self._data_dir}: stop it, or give this one a LOCAL_DATA_DIR and PORT of its own"
+            )
+        deadline = None
+        while not _try_to_lock(self.processes):
+            if deadline is None:
+                say("waiting until the last run has saved its state ...")
+                deadline = time.monotonic() + LOCK_SECONDS
+            if time.monotonic() > deadline:
+                raise RunFailed(f"the last run on {self._data_dir} has processes left after {LOCK_SECONDS} s")
+            time.sleep(POLL_SECONDS)
+
+    def stopping(self) -> None:
+        """Let the next run wait, instead of failing."""
+        fcntl.flock(self.supervisor, fcntl.LOCK_UN)
+
+
+def _try_to_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+# ------------------------------------------------------------------ checks before the start
+
+
 def _check_settings(options: Options, template: Template) -> None:
-    """Before anything is started, so with resources that stand for themselves."""
     nothing_yet = Resources(template, {}, tables_are_new=False)
-    settings = checked_settings(Functions(nothing_yet, os.environ, {}, lifeline=0).http_environment())
+    settings = checked_settings(Functions(nothing_yet, os.environ, {}).http_environment())
     if not os.environ.get("TOKEN_CLAIMS"):
-        say("TOKEN_CLAIMS is unset, so jobs of every repository come in, as with TOKEN_CLAIMS=any")
+        say("TOKEN_CLAIMS is unset, so jobs of every repository are let in, as with TOKEN_CLAIMS=any")
     if settings.verify_tokens:
         return
     if not options.is_loopback:
@@ -174,33 +194,35 @@ def _check_settings(options: Options, template: Template) -> None:
 
 def _check_node() -> None:
     """Check for Node, which runs the edge's functions (dev/local/edge/runtime.py)."""
+    hint = "install Node.js, which runs the edge's functions, or put it first on the PATH"
     try:
         ran = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False, timeout=START_SECONDS)
     except FileNotFoundError:
-        raise RunFailed("node isn't on the PATH: install Node.js, which runs the edge's functions") from None
+        raise RunFailed(f"node isn't on the PATH: {hint}") from None
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise RunFailed(f"node can't be run ({error}): install Node.js, which runs the edge's functions") from error
+        raise RunFailed(f"node can't be run ({error}): {hint}") from error
     if ran.returncode:
         reason = (ran.stderr.strip().splitlines() or ["it says nothing"])[-1]
-        raise RunFailed(
-            f"node --version ends with {ran.returncode} ({reason[:200]}): install Node.js, or put it first on the PATH"
-        )
+        raise RunFailed(f"node --version ends with {ran.returncode} ({reason[:200]}): {hint}")
 
 
 def _check_disk(options: Options) -> None:
     if options.named.store is None:
         is_new = not (options.data_dir / "seaweedfs").exists()
-        if (little := shortage(options.data_dir, is_new=is_new)) is not None:
-            raise RunFailed(little)
+        if (shortage := disk_shortage(options.data_dir, is_new=is_new)) is not None:
+            raise RunFailed(shortage)
 
 
 def _listen(options: Options) -> socket.socket:
     try:
-        return ports.listen(options.host, options.port)
+        return listen(options.host, options.port)
     except OSError as error:
         raise RunFailed(
-            f"port {options.port} of {options.host} can't be had ({error.strerror}): choose another, PORT=3001 say"
+            f"port {options.port} of {options.host} can't be used ({error.strerror}): choose another, say PORT=3001"
         ) from error
+
+
+# ------------------------------------------------------------------ resources and functions
 
 
 def _create_resources(template: Template, endpoints: dict[str, str], data_dir: Path) -> Resources:
@@ -213,8 +235,13 @@ def _create_resources(template: Template, endpoints: dict[str, str], data_dir: P
         raise RunFailed(f"{error}: remove the data of the earlier version, {data_dir}") from error
 
 
+def _server_options(options: Options) -> dict[str, object]:
+    own_store = {"store-directory": options.data_dir / "seaweedfs"} if options.named.store is None else {}
+    return {"host": options.host, "ready-file": options.data_dir / "env", **own_store}
+
+
 def _names(functions: Functions) -> dict[str, str]:
-    """What the resources are called, for people who want to look inside."""
+    """Return variables with the resources' names, for people who want to look inside."""
     resources = functions.resources
     queues = {
         f"{re.sub('(?<!^)(?=[A-Z])', '_', queue).upper()}_URL": resources.refs[queue]
@@ -224,39 +251,40 @@ def _names(functions: Functions) -> dict[str, str]:
 
 
 def _settings(functions: Functions) -> dict[str, str]:
-    """What the functions run with, for the operator's commands. Not for a shell: its next run would take them over."""
+    """Return the functions' settings, for the operator's commands; a shell would pass them on to its next run."""
     environment = functions.http_environment()
     return {name: value for name, value in environment.items() if name.lower() in Settings.model_fields}
 
 
 def _tokens(resources: Resources) -> dict[str, str]:
-    """By which people manage what runs here."""
+    """Return the tokens with which people manage this run."""
     secret = boto3.client("secretsmanager").get_secret_value(SecretId=resources.refs["AdminSecret"])
     tokens = parse_tokens(secret["SecretString"])
     return {"ADMIN_TOKEN": tokens.admin, "READ_ONLY_TOKEN": tokens.for_reading}
 
 
-def _wait_until_healthy(url: str, running: RunningEngines, processes: FunctionProcesses) -> None:
+def _wait_until_healthy(url: str, running: RunningEmulators, processes: Processes) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while (fault := _fault(url)) is not None:
-        running.check()
+    while (reason := _unhealthy(url)) is not None:
+        running.processes.check()
         processes.check()
         if time.monotonic() > deadline:
-            raise RunFailed(f"GET /health isn't well after {START_SECONDS} s: {fault}")
+            raise RunFailed(f"GET /health isn't well after {START_SECONDS} s: {reason}")
         time.sleep(POLL_SECONDS)
 
 
-def _fault(url: str) -> str | None:
+def _unhealthy(url: str) -> str | None:
+    """Return why the server isn't healthy, or None."""
     try:
         with urllib.request.urlopen(f"{url}/health", timeout=10) as answer:  # noqa: S310 - our own URL
             return None if answer.status == HTTPStatus.OK else str(answer.status)
     except urllib.error.HTTPError as error:
         with contextlib.closing(error):
-            said = error.read(3000)
+            body = error.read(3000)
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
             # The server is only waiting for the file that this very process is about to write.
-            if json.loads(said)["faults"].keys() == {STARTING}:
+            if json.loads(body)["faults"].keys() == {STARTING}:
                 return None
-        return f"{error.code} {said[:300].decode(errors='replace')}"
+        return f"{error.code} {body[:300].decode(errors='replace')}"
     except OSError as error:
         return str(error)

@@ -1,4 +1,4 @@
-"""What template.yaml declares, read the way CloudFormation reads it. The local run and the tests build from it."""
+"""Reads template.yaml the way CloudFormation reads it. The local run and the tests build from it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 NO_VALUE = "AWS::NoValue"
 
 WITHOUT_DEFAULT = {"TokenClaims": "any"}
-"""Values here of parameters that a deployer must choose."""
+"""Values, in the local run, of parameters that a deployer must choose."""
 
 
 class _Loader(yaml.CSafeLoader):
@@ -43,15 +43,15 @@ class Template:
         return cls(yaml.load(path.read_text(), _Loader))  # noqa: S506 - a SafeLoader, with CloudFormation's tags
 
     def with_parameters(self, **values: str) -> "Template":
-        """With other defaults, which are what everything is resolved by here."""
+        """Return a template with other defaults, which everything here is resolved with."""
         parameters = {
-            name: it | {"Default": values[name]} if name in values else it
-            for name, it in self.body["Parameters"].items()
+            name: parameter | {"Default": values[name]} if name in values else parameter
+            for name, parameter in self.body["Parameters"].items()
         }
         return Template(self.body | {"Parameters": parameters})
 
     def of_type(self, *types: str) -> dict[str, dict[str, Any]]:
-        return {name: it for name, it in self.body["Resources"].items() if it["Type"] in types}
+        return {name: resource for name, resource in self.body["Resources"].items() if resource["Type"] in types}
 
     def properties(self, name: str) -> dict[str, Any]:
         properties: dict[str, Any] = self.body["Resources"][name]["Properties"]
@@ -60,22 +60,22 @@ class Template:
     @property
     def functions(self) -> dict[str, dict[str, Any]]:
         """Properties by logical id."""
-        return {name: it["Properties"] for name, it in self.of_type("AWS::Serverless::Function").items()}
+        return {name: function["Properties"] for name, function in self.of_type("AWS::Serverless::Function").items()}
 
     @property
     def custom_resources(self) -> dict[str, dict[str, Any]]:
         """Properties by logical id."""
         resources = self.body["Resources"].items()
-        return {name: it["Properties"] for name, it in resources if it["Type"].startswith("Custom::")}
+        return {name: found["Properties"] for name, found in resources if found["Type"].startswith("Custom::")}
 
     def environment(self, function: str) -> dict[str, Any]:
-        """The function's own variables over the global ones."""
+        """Return a function's variables; its own override the global ones."""
         everywhere: dict[str, Any] = self.body["Globals"]["Function"]["Environment"]["Variables"]
         own: dict[str, Any] = self.functions[function].get("Environment", {}).get("Variables", {})
         return everywhere | own
 
     def condition(self, name: str) -> bool:
-        """With every parameter at its default."""
+        """Return whether a condition holds with every parameter at its default."""
         return self._holds(self.body["Conditions"][name])
 
     def _holds(self, condition: Any) -> bool:
@@ -86,14 +86,14 @@ class Template:
                 return not self._holds(inner)
             case {"Condition": str(name)}:
                 return self.condition(name)
-        raise ValueError(f"a condition of a kind that isn't known here: {condition}")
+        raise ValueError(f"a condition of an unknown kind: {condition}")
 
     def resolve(self, value: Any, resources: Mapping[str, str] | None = None) -> Any:
-        """What a value becomes, with every parameter at its default. A property of `AWS::NoValue` goes.
+        """Return what a value becomes with every parameter at its default; properties of `AWS::NoValue` are dropped.
 
         Args:
-            value: anything that stands in the template.
-            resources: what `Ref` gives for each resource; one that isn't named stands for itself.
+            value: Any value of the template.
+            resources: What `Ref` returns for each resource; one that is missing stands for itself.
         """
         known = resources or {}
         match value:
@@ -115,5 +115,5 @@ class Template:
                 return value
 
     def number(self, value: Any) -> int:
-        """Of a mapping's value, say: CloudFormation has those as strings."""
+        """Return a value as a number; CloudFormation has those of mappings as strings."""
         return int(self.resolve(value))

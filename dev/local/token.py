@@ -1,4 +1,4 @@
-"""`make token`: prints the admin's token of the local run, by which its page and its management API open."""
+"""`make token`: prints the admin token of the local run, which opens its page and its management API."""
 
 import argparse
 import sys
@@ -10,7 +10,7 @@ from dev.local.console import complain, say
 def main() -> int:
     argparse.ArgumentParser(
         prog="dev.local.token",
-        description="Print the admin's token of the run with its data in LOCAL_DATA_DIR, or .local.",
+        description="Print the admin token of the run with its data in LOCAL_DATA_DIR, or .local.",
     ).parse_args()
     data = data_directory()
     try:

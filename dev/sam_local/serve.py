@@ -20,7 +20,7 @@ import boto3
 import urllib3
 
 from dev.build.built import ARCHITECTURE, BUILD
-from dev.local import engines
+from dev.local import emulators
 from dev.local.resources import Clients, Resources, create
 from dev.local.template import ROOT, Template
 from dev.sam_local.relay import relayed
@@ -64,7 +64,7 @@ def serving(data: Path, port: int) -> Iterator[SamLocal]:
         port: of the API.
     """
     with ExitStack() as running:
-        endpoints = running.enter_context(engines.start(data))
+        endpoints = running.enter_context(emulators.start(data))
         os.environ |= endpoints.environment()
         clients = Clients.of(boto3.Session())
         resources = create(Template.load(), clients)

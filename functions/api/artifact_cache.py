@@ -27,17 +27,16 @@ from actions_cache.domain.entry import (
     numbered_archive_id,
 )
 from actions_cache.domain.errors import InvalidRequest, NotFound
-from actions_cache.domain.pieces import check_takes_pieces, parse_content_range
-from actions_cache.domain.refusal import NotAdmitted
+from actions_cache.domain.refused_job import NotAdmitted
 from actions_cache.domain.timing import SECOND
-from actions_cache.usecases.look_up import Hit, Query
-from actions_cache.web.app import Reader, absolute, reader_of
-from actions_cache.web.artifact_cache import ROOT
-from actions_cache.wiring.data import DataPlane
-from actions_cache.wiring.requests import Requests
-from functions.api.bodies import read_body
+from actions_cache.domain.uploads import check_takes_chunks, parse_content_range
+from actions_cache.http.app import Reader, absolute, reader_of
+from actions_cache.http.artifact_cache import ROOT
+from actions_cache.lookup import Hit, Query
 from functions.api.cache_service import MAX_BODY_BYTES
+from functions.api.services import ApiServices
 from functions.api.tokens import TokenReader
+from functions.api.uploads import read_body
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
 
@@ -63,7 +62,7 @@ class CommitRequest(BaseModel):
     size: Size
 
 
-def routes(control: Requests, data: DataPlane, tokens: TokenReader) -> APIRouter:
+def routes(services: ApiServices, tokens: TokenReader) -> APIRouter:
     router = APIRouter(prefix=ROOT)
 
     async def read_caller(request: Request) -> Caller:
@@ -78,9 +77,9 @@ def routes(control: Requests, data: DataPlane, tokens: TokenReader) -> APIRouter
 
     @router.get("/cache")
     async def look_up(request: Request, caller: TheCaller) -> Response:
-        reader = reader_of(request, control.settings)
+        reader = reader_of(request, services.settings)
         query = _query(request, caller, reader)
-        hit = await run_in_threadpool(control.look_up, query)
+        hit = await run_in_threadpool(services.look_up, query)
         if hit is None:
             return Response(status_code=204)
         return JSONResponse(_found(hit, absolute(hit.url, reader.base_url)))
@@ -89,13 +88,13 @@ def routes(control: Requests, data: DataPlane, tokens: TokenReader) -> APIRouter
     async def list_similar(request: Request, caller: TheCaller) -> Response:
         """What @actions/cache prints in a job's debug log after a miss."""
         prefix = check_name("key", request.query_params.get("key", ""))
-        found = await run_in_threadpool(control.list_similar, caller.repository, caller.readable_scopes(), prefix)
+        found = await run_in_threadpool(services.list_similar, caller.repository, caller.readable_scopes(), prefix)
         return JSONResponse({"totalCount": len(found), "artifactCaches": [_described(entry) for entry in found]})
 
     def reserve_number(name: EntryName, caller: Caller, size: int | None) -> int:
-        control.budgets.check_entry(size or 0)
-        control.admit(caller)
-        return control.reserve.numbered(name)
+        services.budgets.check_entry(size or 0)
+        services.admit(caller)
+        return services.reserve.numbered(name)
 
     @router.post("/caches")
     async def reserve(request: Request, caller: TheCaller) -> Response:
@@ -107,24 +106,24 @@ def routes(control: Requests, data: DataPlane, tokens: TokenReader) -> APIRouter
         return JSONResponse({"cacheId": await run_in_threadpool(reserve_number, name, caller, wanted.size)}, 201)
 
     @router.patch("/caches/{number}")
-    async def receive_piece(number: str, request: Request, caller: TheCaller) -> Response:
+    async def receive_chunk(number: str, request: Request, caller: TheCaller) -> Response:
         place = parse_content_range(request.headers.get("content-range"))
         archive = await run_in_threadpool(_own_upload, number, caller)
-        check_takes_pieces(archive, control.clock.now())
-        await data.receive_part.piece(archive.id, place, request.stream())
+        check_takes_chunks(archive, services.clock.now())
+        await services.receive_part.chunk(archive.id, place, request.stream())
         return Response(status_code=204)
 
     @router.post("/caches/{number}")
     async def commit(number: str, request: Request, caller: TheCaller) -> Response:
         wanted = await _body(request, CommitRequest)
         archive = await run_in_threadpool(_own_upload, number, caller)
-        await run_in_threadpool(control.commit_pieces, archive, wanted.size)
+        await run_in_threadpool(services.commit_chunks, archive, wanted.size)
         return Response(status_code=204)
 
     def _own_upload(number: str, caller: Caller) -> Archive:
-        """Raises NotFound where it isn't one that the caller may write (P8)."""
+        """Raises NotFound where it isn't one that the caller may write."""
         scope = caller.writable_scope()
-        archive = control.table.archive(numbered_archive_id(_number(number)))
+        archive = services.table.archive(numbered_archive_id(_number(number)))
         if archive is None or (archive.name.family.repository, archive.name.family.scope) != (caller.repository, scope):
             raise NotFound(f"no upload {number[:20]}: it was never reserved, or its reservation expired")
         return archive

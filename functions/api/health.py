@@ -3,8 +3,12 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from starlette.concurrency import run_in_threadpool
+
+from actions_cache.ports import Bucket, MergeQueue, Table, Unavailable
+from actions_cache.schema import CheckSchema
 
 Faults = Mapping[str, str]
 
@@ -46,3 +50,29 @@ class Health:
         self._known = faults
         self._good_until = self._now() + (FAULT_SECONDS if faults else WELL_SECONDS)
         return faults
+
+
+@dataclass(frozen=True, slots=True)
+class CheckHealth:
+    check_schema: CheckSchema
+    table: Table
+    bucket: Bucket
+    queue: MergeQueue
+
+    def __call__(self) -> Mapping[str, str]:
+        """What is wrong, by component; empty when all is well."""
+        checks: Mapping[str, Callable[[], None]] = {
+            "schema": self.check_schema,
+            "table": self.table.check,
+            "bucket": self.bucket.check,
+            "queue": self.queue.check,
+        }
+        return {name: error for name, check in checks.items() if (error := _fault(check))}
+
+
+def _fault(check: Callable[[], None]) -> str | None:
+    try:
+        check()
+    except Unavailable as error:
+        return str(error)
+    return None

@@ -11,7 +11,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from actions_cache.web.azure import INERT
+from actions_cache.http.azure import INERT
 
 FILE = Path(__file__).parent / "hook.cjs"
 HOOK = FILE.read_bytes()

@@ -1,7 +1,8 @@
-"""Runtime tokens: whose they are, and what they allow (WIRE.md section 2)."""
+"""Verify jobs' tokens: whose they are, and what they allow (docs/design/protocol.md#tokens)."""
 
 import re
 import ssl
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,23 +13,78 @@ from actions_cache.domain.access import (
     GITHUB,
     MAX_ISSUER_CHARACTERS,
     READ,
+    REPOSITORY,
+    REPOSITORY_ID,
     WRITE,
     Caller,
     Rule,
     Scope,
     check_claims,
+    json_of,
     qualified,
+    values_of,
     without_slash,
 )
+from actions_cache.domain.budgets import is_name
 from actions_cache.domain.errors import TryAgain, Unauthenticated
-from actions_cache.domain.refusal import NotAdmitted, RefusedJob
-from actions_cache.domain.repository import is_name
-from actions_cache.domain.token_claims import REPOSITORY, REPOSITORY_ID, json_of, values_of
+from actions_cache.domain.refused_job import NotAdmitted, RefusedJob
 from actions_cache.settings import CLOCK_MARGIN_SECONDS
-from functions.api.issuer_keys import IssuerKeys
 
 if TYPE_CHECKING:
     from jwt.types import Options
+
+CACHED_SECONDS = 300
+TIMEOUT_SECONDS = 5
+
+COOLDOWN_SECONDS = 30
+"""Between fetches for keys that nobody knows, or made-up key ids would make this server call the issuer each time.
+An issuer publishes a new key before it signs with it."""
+
+RETRY_SECONDS = 5
+"""Between a fetch that failed and the next: one request waits for an issuer that is down, not each."""
+
+STALE_SECONDS = 24 * 3600
+"""How long keys stay good that can't be fetched anew. Longer: an outage of the issuer's is survived longer. Shorter:
+a key withdrawn meanwhile is good for less long."""
+
+
+class IssuerKeys(jwt.PyJWKClient):
+    """PyJWT's, but for an issuer's faults: each is a PyJWKClientConnectionError, and known keys outlive it."""
+
+    def __init__(self, issuer: str, trust: ssl.SSLContext | None = None) -> None:
+        """Args: trust: whose certificates are good; None: public authorities'."""
+        super().__init__(
+            f"{issuer.rstrip('/')}/.well-known/jwks",
+            lifespan=CACHED_SECONDS,
+            timeout=TIMEOUT_SECONDS,
+            ssl_context=trust,
+            cooldown_duration=COOLDOWN_SECONDS,
+        )
+        self._known: jwt.PyJWKSet | None = None
+        self._known_at = 0.0
+        self._failed_at = float("-inf")
+
+    def fetch_data(self) -> Any:
+        if time.monotonic() - self._failed_at < RETRY_SECONDS:
+            raise jwt.PyJWKClientConnectionError(f"{self.uri} didn't answer a moment ago")
+        try:
+            return super().fetch_data()
+        except (OSError, ValueError, jwt.PyJWKClientError, jwt.PyJWKSetError) as error:
+            self._failed_at = time.monotonic()
+            raise jwt.PyJWKClientConnectionError(f"{self.uri}: {error}") from error
+
+    def get_jwk_set(self, refresh: bool = False) -> jwt.PyJWKSet:  # noqa: FBT001, FBT002 - PyJWT's signature
+        """Args: refresh: for a key that isn't among the known ones, which then can't stand in."""
+        try:
+            keys = super().get_jwk_set(refresh)
+        except jwt.PyJWKClientConnectionError:
+            if refresh or self._known is None or time.monotonic() - self._known_at > STALE_SECONDS:
+                raise
+            return self._known
+        if keys is not self._known:
+            self._known, self._known_at = keys, time.monotonic()
+        return keys
+
 
 MAX_TOKEN_CHARACTERS = 16 * 1024
 MAX_SCOPES = 64
@@ -68,7 +124,7 @@ class TokenReader:
     rules: Sequence[Rule] = ()
     verify: bool = True
     trust: ssl.SSLContext | None = None
-    hear_refused: Callable[[RefusedJob], None] | None = None
+    on_refused: Callable[[RefusedJob], None] | None = None
     _keys: dict[str, IssuerKeys] = field(default_factory=dict)
 
     def read(self, authorization: str | None) -> Caller:
@@ -95,8 +151,8 @@ class TokenReader:
         try:
             check_claims(self.rules, issuer, claims, self.issuers)
         except NotAdmitted as refusal:
-            if self.verify and self.hear_refused is not None:
-                self.hear_refused(refusal.job)
+            if self.verify and self.on_refused is not None:
+                self.on_refused(refusal.job)
             raise
         return caller
 

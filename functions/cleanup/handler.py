@@ -12,15 +12,14 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from actions_cache.domain.timing import Millis
-from actions_cache.invocation import refusal
-from actions_cache.logs import handled, logger
+from actions_cache.logs import handled, logger, refusal
 from actions_cache.settings import Settings
-from actions_cache.wiring.upkeep import Upkeep
+from functions.cleanup.services import CleanupServices
 
 
 @cache
-def control() -> Upkeep:
-    return Upkeep(Settings())
+def services() -> CleanupServices:
+    return CleanupServices(Settings())
 
 
 @handled
@@ -30,7 +29,7 @@ def lambda_handler(event: Any, context: LambdaContext) -> dict[str, Any]:
         case "orphans":
             done = _compare(remaining)
         case "outdated":
-            done = control().migrate(remaining, again=True)
+            done = services().migrate(remaining, again=True)
         case None:
             done = _clean_up(remaining)
         case _:
@@ -44,28 +43,28 @@ def _compare(remaining: Callable[[], Millis]) -> Counter[str]:
     corrected = 0
     try:
         corrected = _correct_usage(remaining)
-        control().tell_cost()
+        services().publish_cost()
     finally:
-        found = control().find_orphans(remaining)
+        found = services().find_orphans(remaining)
     return found + Counter({"usages corrected": corrected})
 
 
 def _correct_usage(remaining: Callable[[], Millis]) -> int:
     """In half of the time, so that orphans have the other. From a random one on: each has its turn within some runs."""
-    until, ids = remaining() // 2, [*control().repositories.ids()]
+    until, ids = remaining() // 2, [*services().repositories.ids()]
     first = secrets.randbelow(len(ids) + 1)
     corrected = 0
     for repository_id in ids[first:] + ids[:first]:
         if remaining() < until:
             return corrected
-        corrected += control().reconcile_usage(repository_id, lambda: remaining() > until)
-    return corrected + control().reconcile_usage.store()
+        corrected += services().reconcile_usage(repository_id, lambda: remaining() > until)
+    return corrected + services().reconcile_usage.store()
 
 
 def _clean_up(remaining: Callable[[], Millis]) -> Counter[str]:
     """Run each task within its share of the time, however much the one before it finds to do."""
     whole = remaining()
-    done = control().clean_up(lambda: remaining() - whole * 2 // 5)
+    done = services().clean_up(lambda: remaining() - whole * 2 // 5)
     begin = secrets.randbelow(1000) / 1000
-    done["entries evicted"] += control().evict.everywhere(lambda: remaining() > whole // 4, begin)
-    return done | control().migrate(remaining)
+    done["entries evicted"] += services().evict.everywhere(lambda: remaining() > whole // 4, begin)
+    return done | services().migrate(remaining)

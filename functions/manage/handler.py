@@ -7,19 +7,53 @@ from fastapi import FastAPI
 from mangum import Mangum
 from mangum.types import LambdaContext
 
-from actions_cache.invocation import api_gateway_refusal
-from actions_cache.logs import handled
+from actions_cache.http import github
+from actions_cache.http.app import new_app
+from actions_cache.logs import api_gateway_refusal, handled
+from actions_cache.management_services import ManagementServices
+from actions_cache.services import CoreServices
 from actions_cache.settings import Settings
-from actions_cache.wiring.insight import Insight
-from actions_cache.wiring.management import ManagementPlane
-from functions.manage.app import create_app
+from functions.manage import github_api, management_api, page, session
+from functions.manage.access import Authenticator, IamPaths
 
 
 @cache
 def asgi_app() -> FastAPI:
-    return create_app(ManagementPlane(Insight(Settings())))
+    return create_app(ManagementServices(CoreServices(Settings())))
 
 
 @handled
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return api_gateway_refusal(event) or Mangum(asgi_app(), lifespan="off")(event, context)
+
+
+DESCRIPTION = """Lists, explains and deletes what this cache keeps.
+
+GitHub's own endpoints stand below `/repos` and, as on GitHub Enterprise, below `/api/v3/repos`; below
+`/repositories/{id}` for repositories that are known by their id alone. All of it stands once more below `/iam`, at the
+API's own URL, for those who sign by IAM.
+"""
+
+
+def create_app(management: ManagementServices) -> FastAPI:
+    app = new_app(
+        management.core.telemetry,
+        github,
+        edge_key=management.core.settings.edge_key,
+        public_url=management.core.settings.public_url,
+        is_for_people=True,
+        openapi_url="/manage/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        title="serverless-actions-cache",
+        version="1",
+        description=DESCRIPTION,
+    )
+    app.add_middleware(IamPaths)
+    authenticator = Authenticator(management)
+    app.include_router(github_api.routes(management, authenticator))
+    app.include_router(github_api.routes(management, authenticator), prefix="/api/v3", include_in_schema=False)
+    app.include_router(session.routes(management))
+    app.include_router(page.routes())
+    app.include_router(management_api.routes(management, authenticator))
+    return app

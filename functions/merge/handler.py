@@ -9,22 +9,21 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from actions_cache.adapters.aws import LONG_CALLS
-from actions_cache.adapters.sqs_queue import decode_message
-from actions_cache.domain.redelivery import retry_after
+from actions_cache.aws.clients import LONG_CALLS
+from actions_cache.aws.sqs import decode_message
+from actions_cache.domain.claim import retry_after
 from actions_cache.domain.timing import Millis
-from actions_cache.invocation import refusal
-from actions_cache.logs import handled, logger
+from actions_cache.logs import handled, logger, refusal
+from actions_cache.merge import GivenUp
 from actions_cache.settings import Settings
-from actions_cache.usecases.merge import GivenUp
-from actions_cache.wiring.merging import Merging
+from functions.merge.services import MergeServices
 
 _COUNT = re.compile("[0-9]{1,9}")
 
 
 @cache
-def control() -> Merging:
-    return Merging(Settings(), calls=LONG_CALLS)
+def services() -> MergeServices:
+    return MergeServices(Settings(), calls=LONG_CALLS)
 
 
 @handled
@@ -34,7 +33,7 @@ def lambda_handler(event: Any, context: LambdaContext) -> Any:
             _work_off(record.body, lambda_context.get_remaining_time_in_millis)
         except Exception:
             # The message's own visibility timeout is for workers that died.
-            control().queue.deliver_again_in(record.receipt_handle, retry_after(deliveries_of(record.raw_event)))
+            services().queue.deliver_again_in(record.receipt_handle, retry_after(deliveries_of(record.raw_event)))
             raise
 
     records = event.get("Records") if isinstance(event, dict) else None
@@ -59,12 +58,12 @@ def _work_off(body: str, remaining: Callable[[], Millis]) -> None:
         message = decode_message(body)
     except ValueError:
         logger.exception("not a merge message")
-        control().queue.give_up(body)
+        services().queue.give_up(body)
         return
     try:
-        control().merge(message, remaining)
+        services().merge(message, remaining)
     except GivenUp:
-        control().queue.give_up(body)
+        services().queue.give_up(body)
 
 
 def _is_message(record: object) -> bool:

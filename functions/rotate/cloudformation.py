@@ -21,7 +21,7 @@ from actions_cache.ports import Unavailable
 
 Event = Mapping[str, Any]
 
-LAST_WORDS_SECONDS = 8.0
+RESPONSE_MARGIN_SECONDS = 8.0
 """Before the function's timeout: an answer that it failed. Three attempts of 2 s fit."""
 
 RETRY_SECONDS = 3.0
@@ -32,11 +32,11 @@ REASON_CHARACTERS = 500
 """An answer may have 4,096 bytes, and JSON makes six of a character that isn't ASCII."""
 
 
-class Untold(Exception):
+class CallbackFailed(Exception):
     """CloudFormation didn't take the answer. Says no URL: it is presigned, and this is logged."""
 
 
-def answered(event: Event, context: LambdaContext, create_or_update: Callable[[], object]) -> dict[str, str]:
+def run_and_respond(event: Event, context: LambdaContext, create_or_update: Callable[[], object]) -> dict[str, str]:
     """Do what CloudFormation asks for, and report how that ended. A Delete does nothing.
 
     A service that doesn't answer as it should is asked again while there is time: a single fault would roll back the
@@ -49,10 +49,10 @@ def answered(event: Event, context: LambdaContext, create_or_update: Callable[[]
         Untold: CloudFormation couldn't be told.
     """
     answer = _Answer(event)
-    seconds = max(0.0, context.get_remaining_time_in_millis() / 1000 - LAST_WORDS_SECONDS)
+    seconds = max(0.0, context.get_remaining_time_in_millis() / 1000 - RESPONSE_MARGIN_SECONDS)
     work = _Work(create_or_update)
     late = threading.Timer(
-        seconds, lambda: answer.give(f"the edge couldn't be told the signing secret in {seconds:.0f} s{work.reason}")
+        seconds, lambda: answer.respond(f"the edge couldn't be told the signing secret in {seconds:.0f} s{work.reason}")
     )
     late.daemon = True
     late.start()
@@ -60,7 +60,7 @@ def answered(event: Event, context: LambdaContext, create_or_update: Callable[[]
         failure = None if event["RequestType"] == "Delete" else _failure(lambda: work.done(context))
     finally:
         late.cancel()
-    return {"status": answer.give(failure)}
+    return {"status": answer.respond(failure)}
 
 
 def _failure(do: Callable[[], object]) -> str | None:
@@ -94,7 +94,7 @@ class _Work:
                 self.reason = f": {error}"
                 if not _is_time_left(context.get_remaining_time_in_millis() / 1000):
                     raise
-                logger.warning("the edge isn't ready to be told the signing secret", extra={"fault": str(error)})
+                logger.warning("the edge isn't ready to be told the signing secret", extra={"error": str(error)})
             else:
                 return
             time.sleep(RETRY_SECONDS)
@@ -102,7 +102,7 @@ class _Work:
 
 def _is_time_left(seconds: float) -> bool:
     """Return whether this many seconds before the function's timeout leave time for a wait and another attempt."""
-    return seconds - RETRY_SECONDS > LAST_WORDS_SECONDS
+    return seconds - RETRY_SECONDS > RESPONSE_MARGIN_SECONDS
 
 
 @dataclass
@@ -113,7 +113,7 @@ class _Answer:
     status: str | None = None
     _giving: threading.Lock = field(default_factory=threading.Lock)
 
-    def give(self, failure: str | None) -> str:
+    def respond(self, failure: str | None) -> str:
         """Returns: the status that CloudFormation has now been told.
 
         Raises: Untold.
@@ -138,7 +138,7 @@ class _Answer:
 
 
 # Not by urllib3's own retries, which log the URL.
-@retry(retry=retry_if_exception_type(Untold), stop=stop_after_attempt(3), wait=wait_fixed(0.2), reraise=True)
+@retry(retry=retry_if_exception_type(CallbackFailed), stop=stop_after_attempt(3), wait=wait_fixed(0.2), reraise=True)
 def _put(url: str, body: bytes) -> None:
     try:
         # The URL is signed for no content type.
@@ -147,6 +147,6 @@ def _put(url: str, body: bytes) -> None:
             "PUT", url, body=body, headers=headers, timeout=urllib3.Timeout(2), retries=False
         ).status
     except urllib3.exceptions.HTTPError as error:
-        raise Untold(f"CloudFormation wasn't reached: {type(error).__name__}") from None
+        raise CallbackFailed(f"CloudFormation wasn't reached: {type(error).__name__}") from None
     if status not in range(200, 300):
-        raise Untold(f"CloudFormation refused the answer: status {status}")
+        raise CallbackFailed(f"CloudFormation refused the answer: status {status}")

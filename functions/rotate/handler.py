@@ -5,11 +5,10 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from actions_cache.invocation import refusal
-from actions_cache.logs import handled, logger
+from actions_cache.logs import handled, logger, refusal
 from actions_cache.settings import Settings
-from actions_cache.wiring.secrets import SecretsPlane
-from functions.rotate.cloudformation import answered
+from functions.rotate.cloudformation import run_and_respond
+from functions.rotate.services import RotateServices
 
 CUSTOM_RESOURCE = frozenset({"RequestType", "ResponseURL", "LogicalResourceId", "StackId", "RequestId"})
 """Fields of a custom resource's event that are read. An event without all of them can't be answered, and isn't the
@@ -17,8 +16,8 @@ schedule's."""
 
 
 @cache
-def secrets() -> SecretsPlane:
-    return SecretsPlane(Settings())
+def secrets() -> RotateServices:
+    return RotateServices(Settings())
 
 
 @handled
@@ -27,7 +26,7 @@ def lambda_handler(event: Any, context: LambdaContext) -> dict[str, str]:
         wanted = "a schedule's event, or CloudFormation's with " + ", ".join(sorted(CUSTOM_RESOURCE))
         return refusal(event, wanted)
     if "RequestType" in event:
-        return answered(event, context, lambda: secrets().rotate_secret.tell_edge())  # noqa: PLW0108 - settings too may fail
+        return run_and_respond(event, context, lambda: secrets().rotate_secret.tell_edge())  # noqa: PLW0108 - settings too may fail
     phase = secrets().rotate_secret()
     logger.info("rotation", phase=phase)
     return {"phase": phase}

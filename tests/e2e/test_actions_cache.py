@@ -127,7 +127,7 @@ def steps(request: pytest.FixtureRequest, server: str, tmp_path_factory: pytest.
 
 
 @pytest.mark.client(feature="saves and restores, every byte")
-def test_what_was_saved_is_restored_by_its_key(steps: Steps):
+def test_saved_entry_is_restored_by_key(steps: Steps):
     outcome, got = steps.exact
 
     assert isinstance(steps.saved.result, int)
@@ -138,7 +138,7 @@ def test_what_was_saved_is_restored_by_its_key(steps: Steps):
 
 
 @pytest.mark.client(feature="restore keys: the newest entry that begins with one")
-def test_a_restore_key_brings_the_newest_entry_that_it_begins(steps: Steps):
+def test_restore_key_finds_newest_match(steps: Steps):
     outcome, got = steps.by_restore_key
 
     assert outcome.result == "deps-second"
@@ -146,13 +146,13 @@ def test_a_restore_key_brings_the_newest_entry_that_it_begins(steps: Steps):
 
 
 @pytest.mark.client(feature="a miss: nothing restored, no warning")
-def test_a_miss_restores_nothing_and_warns_of_nothing(steps: Steps):
+def test_miss_restores_nothing_without_warning(steps: Steps):
     assert steps.missed.result is None
     assert steps.missed.log == []
 
 
 @pytest.mark.client(feature="a key that is taken: one line of information, a green job, the first save stays")
-def test_saving_a_key_again_is_one_friendly_line_and_a_green_job(steps: Steps):
+def test_second_save_logs_one_line_and_passes(steps: Steps):
     again = steps.saved_again
 
     assert again.result == -1
@@ -164,7 +164,7 @@ def test_saving_a_key_again_is_one_friendly_line_and_a_green_job(steps: Steps):
 
 
 @pytest.mark.client(feature="`lookup-only`: one request, no byte of the archive")
-def test_a_lookup_only_restore_fetches_no_byte(steps: Steps):
+def test_lookup_only_fetches_no_bytes(steps: Steps):
     assert steps.looked_up.result == "deps-first"
     assert len(steps.looked_up.requests) == 1
     assert steps.looked_up.downloads == []
@@ -172,7 +172,7 @@ def test_a_lookup_only_restore_fetches_no_byte(steps: Steps):
 
 
 @pytest.mark.client(feature="a token that may only read: told so, a green job")
-def test_a_job_that_may_only_read_is_told_so_and_stays_green(steps: Steps):
+def test_read_only_job_is_told_and_passes(steps: Steps):
     assert steps.denied.result == -1
     assert "cache write denied: " in "\n".join(steps.denied.log)
 
@@ -203,7 +203,7 @@ def in_parts(
 
 
 @pytest.mark.client(feature="several blocks, in parallel, restored from their parts")
-def test_an_entry_of_several_blocks_is_restored_from_its_parts(in_parts: Saved):
+def test_entry_of_several_blocks_is_restored(in_parts: Saved):
     outcome, got = restored(in_parts.client, "key")
 
     assert len(in_parts.saved.parts) >= 3
@@ -212,7 +212,7 @@ def test_an_entry_of_several_blocks_is_restored_from_its_parts(in_parts: Saved):
 
 
 @pytest.mark.client(feature="a host that is taken for Azure's: HEAD, then pieces of 4 MiB, eight at a time")
-def test_from_a_blob_host_an_entry_is_restored_in_pieces(in_parts: Saved):
+def test_blob_host_entry_is_restored_in_segments(in_parts: Saved):
     outcome, got = restored(in_parts.client.by_blob_host(), "key")
 
     head, *pieces = [
@@ -227,9 +227,7 @@ def test_from_a_blob_host_an_entry_is_restored_in_pieces(in_parts: Saved):
 
 @pytest.mark.client(feature="restored while its parts are merged, and merged from the store itself")
 @pytest.mark.parametrize("spoken", [EVERY[0], EVERY[3]])
-def test_an_entry_is_restored_while_it_is_merged_and_from_the_store_afterwards(
-    server: str, tmp_path: Path, repository: str, spoken: Spoken
-):
+def test_entry_is_restored_during_and_after_merge(server: str, tmp_path: Path, repository: str, spoken: Spoken):
     client = spoken.client(server, tmp_path, runtime_token(repository=repository))
     data = os.urandom(spoken.size_of_several_parts)
     (tmp_path / "data").write_bytes(data)
@@ -246,9 +244,7 @@ def test_an_entry_is_restored_while_it_is_merged_and_from_the_store_afterwards(
 
 @pytest.mark.client(feature="v1's debug log of a miss: what is there under such a key by another version")
 @pytest.mark.parametrize("spoken", [EVERY[0], EVERY[4]])
-def test_a_debug_log_says_which_entries_are_like_the_one_that_was_missed(
-    server: str, tmp_path: Path, repository: str, spoken: Spoken
-):
+def test_debug_log_lists_similar_entries(server: str, tmp_path: Path, repository: str, spoken: Spoken):
     """The version is made of the paths, so other paths miss."""
     client = replace(spoken.client(server, tmp_path, runtime_token(repository=repository)), debug=True)
     (tmp_path / "data").write_bytes(b"data")
@@ -268,7 +264,7 @@ def test_a_debug_log_says_which_entries_are_like_the_one_that_was_missed(
 @newest
 @pytest.mark.client(feature="any size in one PUT: nothing, a byte, more than 64 MiB")
 @pytest.mark.parametrize("size", [0, 1, 64 * MIB + 1], ids=["empty", "1 B", "64 MiB + 1"])
-def test_what_was_saved_in_one_put_is_restored(server: str, actions_cache: Client, tmp_path: Path, size: int):
+def test_single_put_entry_is_restored(server: str, actions_cache: Client, tmp_path: Path, size: int):
     client = actions_cache(server)
     data = os.urandom(size)
     (tmp_path / "data").write_bytes(data)
@@ -283,7 +279,7 @@ def test_what_was_saved_in_one_put_is_restored(server: str, actions_cache: Clien
 
 @newest
 @pytest.mark.client(feature="the signatures of URLs are masked in the log")
-def test_the_signatures_of_urls_are_masked_in_a_jobs_log(unmerged_server: str, actions_cache: Client, tmp_path: Path):
+def test_url_signatures_are_masked_in_log(unmerged_server: str, actions_cache: Client, tmp_path: Path):
     """Whoever can read a debug log could otherwise use them while they live."""
     client = actions_cache(unmerged_server)
     (tmp_path / "data").write_bytes(b"data")

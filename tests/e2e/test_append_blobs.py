@@ -43,7 +43,7 @@ def finalized(job: Job, size: int) -> Reply:
 
 
 @pytest.mark.client("magic-nix-cache", version="request by request", feature="append blob: create, append, seal")
-def test_what_magic_nix_appends_is_restored_from_its_parts_and_merged(job: Job):
+def test_magic_nix_append_is_restored_and_merged(job: Job):
     pieces = [os.urandom(6 * MIB), os.urandom(6 * MIB), os.urandom(5)]
     request = CreateCacheEntryRequest(key="key", version=VERSION)
     url = protobuf(job, "CreateCacheEntry", request, CreateCacheEntryResponse()).signed_upload_url
@@ -59,7 +59,7 @@ def test_what_magic_nix_appends_is_restored_from_its_parts_and_merged(job: Job):
 
 
 @azures_client(feature="append blobs, in pieces, never sealed")
-def test_azures_sdk_appends_in_pieces(job: Job):
+def test_azure_sdk_appends_in_chunks(job: Job):
     data = os.urandom(5 * MIB + 7)
     client = BlobClient.from_blob_url(job.reserve("key"), max_block_size=MIB)
     client.upload_blob(data, blob_type=BlobType.APPENDBLOB, overwrite=True)
@@ -68,7 +68,7 @@ def test_azures_sdk_appends_in_pieces(job: Job):
 
 
 @azures_client(feature="append blobs, call by call")
-def test_azures_sdk_creates_appends_and_seals(job: Job):
+def test_azure_sdk_creates_appends_and_seals(job: Job):
     client = BlobClient.from_blob_url(job.reserve("key"))
     client.create_append_blob()
     for piece in (b"first ", b"second ", b"third"):
@@ -78,7 +78,7 @@ def test_azures_sdk_creates_appends_and_seals(job: Job):
     assert job.restore("key").body == b"first second third"
 
 
-def test_a_piece_sent_again_to_its_offset_counts_once(job: Job):
+def test_repeated_append_counts_once(job: Job):
     url = job.reserve("key")
     create(url)
     answers = [append(url, b"0123", 0), append(url, b"4567", 4), append(url, b"4567", 4), append(url, b"89", 8)]
@@ -87,7 +87,7 @@ def test_a_piece_sent_again_to_its_offset_counts_once(job: Job):
     assert job.restore("key").body == b"0123456789"
 
 
-def test_what_is_appended_after_the_seal_changes_nothing(job: Job):
+def test_append_after_seal_changes_nothing(job: Job):
     url = job.reserve("key")
     create(url)
     append(url, b"before")
@@ -99,14 +99,14 @@ def test_what_is_appended_after_the_seal_changes_nothing(job: Job):
     assert job.restore("key").body == b"before"
 
 
-def test_an_empty_append_blob_is_an_empty_entry(job: Job):
+def test_empty_append_blob_becomes_empty_entry(job: Job):
     url = job.reserve("key")
     assert (create(url).status, seal(url).status) == (201, 200)
     assert finalized(job, 0).json["ok"]
     assert job.restore("key").body == b""
 
 
-def test_an_upload_committed_as_something_else_cant_be_sealed(job: Job):
+def test_committed_put_blob_cannot_be_sealed(job: Job):
     url = job.reserve("key")
     put_blob(url, b"a blob")
     assert finalized(job, 6).json["ok"]
@@ -114,7 +114,7 @@ def test_an_upload_committed_as_something_else_cant_be_sealed(job: Job):
     assert (reply.status, b"BlobAlreadyExists" in reply.body) == (409, True)
 
 
-def test_a_blob_of_another_type_is_refused(job: Job):
+def test_unknown_blob_type_is_refused(job: Job):
     reply = send("PUT", job.reserve("key"), b"", {"x-ms-blob-type": "PageBlob"})
     assert (reply.status, b"PageBlob" in reply.body) == (400, True)
 
@@ -122,7 +122,7 @@ def test_a_blob_of_another_type_is_refused(job: Job):
 # ------------------------------------------------------------------ begun anew, and mixed
 
 
-def test_a_failed_upload_is_begun_anew_and_nothing_of_it_stays(job: Job):
+def test_restarted_upload_discards_earlier_bytes(job: Job):
     """As Azure's SDK does it with `overwrite`: what the second one brings may be other bytes of the same length."""
     client = BlobClient.from_blob_url(job.reserve("key"), max_block_size=MIB)
     client.upload_blob(os.urandom(MIB), blob_type=BlobType.APPENDBLOB, overwrite=True)
@@ -135,7 +135,7 @@ def test_a_failed_upload_is_begun_anew_and_nothing_of_it_stays(job: Job):
 
 
 @azures_client(feature="append blobs, one upload after the other")
-def test_azures_sdk_appends_one_upload_after_the_other(job: Job):
+def test_azure_sdk_appends_consecutive_uploads(job: Job):
     """It counts the offsets of each from the answer to its first append."""
     client = BlobClient.from_blob_url(job.reserve("key"), max_block_size=MIB)
     first, second = os.urandom(2 * MIB + 3), os.urandom(2 * MIB + 5)
@@ -148,7 +148,7 @@ def test_azures_sdk_appends_one_upload_after_the_other(job: Job):
     assert job.restore("key").body == first + second
 
 
-def test_an_append_blob_replaces_a_put_blob_and_is_replaced_by_one(job: Job):
+def test_append_blob_and_put_blob_replace_each_other(job: Job):
     url = job.reserve("key")
     put_blob(url, b"a blob")
     create(url)
@@ -167,7 +167,7 @@ def test_an_append_blob_replaces_a_put_blob_and_is_replaced_by_one(job: Job):
     assert job.restore("other").body == b"a blob"
 
 
-def test_a_seal_or_a_block_list_stays_whichever_came_first(job: Job):
+def test_first_commit_wins_over_seal_or_block_list(job: Job):
     sealed, listed = job.reserve("sealed"), job.reserve("listed")
     for url in (sealed, listed):
         create(url)
@@ -183,13 +183,13 @@ def test_a_seal_or_a_block_list_stays_whichever_came_first(job: Job):
     assert (job.restore("sealed").body, job.restore("listed").body) == (b"appended", b"a block")
 
 
-def test_an_empty_append_blob_needs_no_seal(job: Job):
+def test_empty_append_blob_needs_no_seal(job: Job):
     create(job.reserve("key"))
     assert finalized(job, 0).json["ok"]
     assert job.restore("key").body == b""
 
 
-def test_an_append_of_nothing_and_a_creation_with_bytes_are_refused(job: Job):
+def test_empty_append_and_create_with_body_are_refused(job: Job):
     url = job.reserve("key")
     replies = [append(url, b""), send("PUT", url, b"bytes", {"x-ms-blob-type": "AppendBlob"})]
     for reply in replies:
@@ -197,7 +197,7 @@ def test_an_append_of_nothing_and_a_creation_with_bytes_are_refused(job: Job):
     assert b"NotFound" in seal(url).body, "neither began a blob"
 
 
-def test_offsets_that_leave_a_gap_are_refused_and_nothing_is_changed(job: Job):
+def test_offset_gap_is_refused_until_filled(job: Job):
     url = job.reserve("key")
     create(url)
     append(url, b"0123", 0)
@@ -212,7 +212,7 @@ def test_offsets_that_leave_a_gap_are_refused_and_nothing_is_changed(job: Job):
     assert job.restore("key").body == b"0123456789"
 
 
-def test_every_reply_to_an_append_blob_has_the_headers_that_clients_need(job: Job):
+def test_append_replies_have_required_headers(job: Job):
     url = job.reserve("key")
     replies = [create(url), append(url, b"data"), seal(url)]
     for reply in replies:

@@ -213,7 +213,7 @@ CALLS: dict[str, tuple[Attempt, int, str]] = {
 
 
 @pytest.mark.parametrize(("attempt", "status", "code"), rows(CALLS))
-def test_a_bad_call_is_refused_in_twirps_dialect(upload: Upload, attempt: Attempt, status: int, code: str):
+def test_bad_call_is_refused_in_twirp_dialect(upload: Upload, attempt: Attempt, status: int, code: str):
     reply = attempt(upload)
 
     assert (reply.status, reply.json["code"]) == (status, code), reply.json
@@ -340,7 +340,7 @@ BLOBS: dict[str, tuple[Attempt, int, str]] = {
 
 
 @pytest.mark.parametrize(("attempt", "status", "code"), rows(BLOBS))
-def test_a_bad_blob_request_is_refused_in_azures_dialect(upload: Upload, attempt: Attempt, status: int, code: str):
+def test_bad_blob_request_is_refused_in_azure_dialect(upload: Upload, attempt: Attempt, status: int, code: str):
     reply = attempt(upload)
 
     assert (reply.status, reply.headers["x-ms-error-code"]) == (status, code), reply.body
@@ -352,7 +352,7 @@ def test_a_bad_blob_request_is_refused_in_azures_dialect(upload: Upload, attempt
     assert_nothing_lost(upload)
 
 
-def test_another_block_list_for_a_committed_upload_is_refused(upload: Upload):
+def test_second_block_list_after_commit_is_refused(upload: Upload):
     assert put_block_list(upload.url, [upload.block_id]).status == 201
 
     refused = put_block_list(upload.url, [upload.block_id] * 2)
@@ -361,7 +361,7 @@ def test_another_block_list_for_a_committed_upload_is_refused(upload: Upload):
     assert_nothing_lost(upload)
 
 
-def test_a_put_that_breaks_off_leaves_the_block_as_it_was(upload: Upload):
+def test_interrupted_put_keeps_earlier_block(upload: Upload):
     url = urlsplit(with_query(upload.url, last={"comp": "block", "blockid": upload.block_id}))
     with socket.create_connection((url.hostname, url.port)) as connection:
         head = f"PUT {url.path}?{url.query} HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Length: {MIB}\r\n\r\n"
@@ -371,7 +371,7 @@ def test_a_put_that_breaks_off_leaves_the_block_as_it_was(upload: Upload):
     assert_nothing_lost(upload)
 
 
-def test_expired_urls_are_refused_and_new_ones_are_to_be_had(impatient_job: Job):
+def test_expired_url_is_refused_and_replaceable(impatient_job: Job):
     impatient_job.save("saved", DATA)
     download = Job(impatient_job.server, impatient_job.token, "curl").download_url("saved")
     upload = impatient_job.reserve(KEY)

@@ -19,7 +19,7 @@ def listed(blocks: Any) -> list[tuple[str, int]]:
 
 
 @azures_client(feature="Get Block List, before and after the commit")
-def test_azures_sdk_lists_what_arrived_and_then_what_was_committed(unmerged_job: Job):
+def test_azure_sdk_lists_staged_and_committed_blocks(unmerged_job: Job):
     """It encodes ids itself, once more than they are here."""
     client = BlobClient.from_blob_url(unmerged_job.reserve("key"))
     for block_id, body in (("b", b"old"), ("a", b"four"), ("b", b"newer"), ("c", b"left out")):
@@ -34,7 +34,7 @@ def test_azures_sdk_lists_what_arrived_and_then_what_was_committed(unmerged_job:
     assert [listed(it) for it in after] == [[("b", 5), ("a", 4)], []]
 
 
-def test_a_block_list_is_asked_for_by_its_type(job: Job):
+def test_block_list_type_selects_blocks(job: Job):
     url = job.reserve("key")
     put_block(url, SLASH_AND_PLUS, b"data")
 
@@ -57,7 +57,7 @@ def test_a_block_list_is_asked_for_by_its_type(job: Job):
     assert all(name in bodies["ALL"].headers for name in ("x-ms-request-id", "ETag", "Last-Modified"))
 
 
-def test_of_one_block_and_of_a_put_blob_the_list_says_what_was_committed(job: Job):
+def test_block_list_shows_committed_blocks(job: Job):
     one, blob = job.reserve("one"), job.reserve("blob")
     put_block(one, SLASH_AND_PLUS, b"data")
     put_block_list(one, [SLASH_AND_PLUS])
@@ -69,7 +69,7 @@ def test_of_one_block_and_of_a_put_blob_the_list_says_what_was_committed(job: Jo
     assert [reply.headers["x-ms-blob-content-length"] for reply in lists] == ["4", "0"]
 
 
-def test_nothing_else_is_read_from_an_upload_url(job: Job):
+def test_upload_url_reads_only_block_lists(job: Job):
     url = job.reserve("key")
     replies = [send(method, url) for method in ("GET", "HEAD", "DELETE", "POST")]
     empty = send("GET", with_query(url, last={"comp": "blocklist"}))

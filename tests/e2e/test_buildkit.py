@@ -59,7 +59,7 @@ def wait_until_merged(client: BuildKit, layer: bytes) -> None:
 
 
 @pytest.mark.client(feature="a layer of 300 blocks of 1 MiB, one after the other, read as a whole")
-def test_a_layer_of_300_blocks_is_read_as_a_whole_while_it_is_merged_and_afterwards(exported: Exported, layer: bytes):
+def test_large_layer_is_read_during_and_after_merge(exported: Exported, layer: bytes):
     assert exported.client.blocks_sent == BLOCKS
     assert exported.read_at_once == layer
     assert entry_of(exported.client, layer).read() == layer
@@ -67,7 +67,7 @@ def test_a_layer_of_300_blocks_is_read_as_a_whole_while_it_is_merged_and_afterwa
 
 @pytest.mark.client(feature="seeks, by `x-ms-range: bytes=N-`")
 @pytest.mark.parametrize("offset", [1, MIB - 1, MIB, 17 * MIB + 12345, 255 * MIB + 1, BLOCKS * MIB - 1])
-def test_a_reader_that_seeks_reads_on_from_there(exported: Exported, layer: bytes, offset: int):
+def test_reader_seeks_to_any_offset(exported: Exported, layer: bytes, offset: int):
     entry = entry_of(exported.client, layer)
 
     assert entry.read_at(offset, 3 * MIB) == layer[offset : offset + 3 * MIB]
@@ -75,7 +75,7 @@ def test_a_reader_that_seeks_reads_on_from_there(exported: Exported, layer: byte
 
 
 @pytest.mark.client(feature="a layer that is there isn't sent again")
-def test_a_layer_that_is_there_is_not_sent_again(exported: Exported, layer: bytes):
+def test_existing_layer_is_not_sent_again(exported: Exported, layer: bytes):
     blocks = exported.client.blocks_sent
 
     assert not exported.client.export_layer(layer)
@@ -85,7 +85,7 @@ def test_a_layer_that_is_there_is_not_sent_again(exported: Exported, layer: byte
 
 
 @pytest.mark.client(feature="a URL that has become invalid is asked for again, once")
-def test_a_url_that_is_refused_is_looked_up_again(exported: Exported, layer: bytes):
+def test_refused_url_is_looked_up_again(exported: Exported, layer: bytes):
     entry = entry_of(exported.client, layer)
     entry.url = entry.url.replace("sig=", "sig=A")
 
@@ -104,7 +104,7 @@ def client(request: pytest.FixtureRequest, server_name: str, repository: str) ->
 
 @both_servers
 @pytest.mark.client(feature="the index: the newest of a prefix, past the ninth, and what a dead export holds skipped")
-def test_the_index_that_is_read_is_the_newest_whatever_its_number(client: BuildKit):
+def test_newest_index_is_read_past_nine(client: BuildKit):
     """By their texts #9 would be the last."""
     keys = [client.export_index(BRANCH, f"index {i}".encode()) for i in range(1, 11)]
 
@@ -114,7 +114,7 @@ def test_the_index_that_is_read_is_the_newest_whatever_its_number(client: BuildK
 
 @both_servers
 @pytest.mark.client(feature="the index: the newest of a prefix, past the ninth, and what a dead export holds skipped")
-def test_a_number_that_a_dead_export_holds_is_skipped_and_never_read(client: BuildKit):
+def test_abandoned_index_number_is_skipped(client: BuildKit):
     client.export_index(BRANCH, b"first")
     client.reserve(f"{index_key(BRANCH)}#2")
 
@@ -125,7 +125,7 @@ def test_a_number_that_a_dead_export_holds_is_skipped_and_never_read(client: Bui
 
 @both_servers
 @pytest.mark.client(feature="index and layers of the default branch are imported on a branch, and the other way not")
-def test_a_branch_imports_what_the_default_branch_exported(client: BuildKit, repository: str, layer: bytes):
+def test_branch_imports_from_default_branch(client: BuildKit, repository: str, layer: bytes):
     on_default_branch = replace(client, token=runtime_token([(DEFAULT_BRANCH, READ_WRITE)], repository))
     on_branch = replace(client, token=runtime_token([(BRANCH, READ_WRITE), (DEFAULT_BRANCH, READ)], repository))
     common, own = layer[: 3 * MIB + 1], layer[: MIB - 1]
@@ -145,7 +145,7 @@ def test_a_branch_imports_what_the_default_branch_exported(client: BuildKit, rep
 
 @both_servers
 @pytest.mark.client(feature="a token that may only read fails the export")
-def test_a_read_only_token_fails_the_export(client: BuildKit, repository: str):
+def test_read_only_token_fails_export(client: BuildKit, repository: str):
     read_only = replace(client, token=runtime_token([(BRANCH, READ)], repository))
 
     with pytest.raises(GoFails, match="failed to reserve cache"):
@@ -154,7 +154,7 @@ def test_a_read_only_token_fails_the_export(client: BuildKit, repository: str):
 
 @both_servers
 @pytest.mark.client(feature="an `@actions/cache` of the same repository sees nothing of it")
-def test_another_clients_lookup_of_the_same_key_has_another_version(client: BuildKit):
+def test_lookup_by_other_client_misses(client: BuildKit):
     key = client.export_index(BRANCH, b"index")
 
     assert not Job(client.server, client.token, ACTIONS_CACHE).look_up(key)["ok"]

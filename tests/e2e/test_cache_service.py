@@ -27,7 +27,7 @@ PULL_REQUEST = "refs/pull/7/merge"
 
 @pytest.mark.parametrize("size", ["4", 4], ids=["string", "number"])
 @pytest.mark.parametrize("name", ["size_bytes", "sizeBytes"])
-def test_finalize_takes_both_cases_and_the_size_as_string_or_number(job: Job, name: str, size: str | int):
+def test_finalize_accepts_both_cases_and_size_types(job: Job, name: str, size: str | int):
     put_blob(job.reserve("key"), b"data")
 
     finalized = job.call("FinalizeCacheEntryUpload", key="key", **{name: size})
@@ -36,7 +36,7 @@ def test_finalize_takes_both_cases_and_the_size_as_string_or_number(job: Job, na
     assert job.restore("key").body == b"data"
 
 
-def test_json_replies_are_snake_case_with_the_entry_id_as_a_string(job: Job):
+def test_json_replies_are_snake_case(job: Job):
     created = job.create("key")
     put_blob(created.json["signed_upload_url"], b"data")
     finalized = job.finalize("key", 4)
@@ -49,13 +49,13 @@ def test_json_replies_are_snake_case_with_the_entry_id_as_a_string(job: Job):
     assert {reply.headers["Content-Type"] for reply in (created, finalized, found)} == {"application/json"}
 
 
-def test_a_miss_is_ok_false_with_status_200(job: Job):
+def test_miss_returns_ok_false_with_200(job: Job):
     missed = job.call("GetCacheEntryDownloadURL", key="never saved", restore_keys=["nor this"])
 
     assert (missed.status, missed.json["ok"]) == (200, False)
 
 
-def test_protobuf_requests_get_protobuf_replies_of_exactly_that_content_type(job: Job):
+def test_protobuf_request_gets_protobuf_reply(job: Job):
     created = protobuf(
         job, "CreateCacheEntry", CreateCacheEntryRequest(key="key", version=VERSION), CreateCacheEntryResponse()
     )
@@ -80,7 +80,7 @@ def test_protobuf_requests_get_protobuf_replies_of_exactly_that_content_type(job
     assert send("GET", found.signed_download_url).body == b"data"
 
 
-def test_an_error_for_a_protobuf_request_is_json_without_a_charset(job: Job):
+def test_protobuf_error_is_json_without_charset(job: Job):
     job.save("key", b"data")
 
     request = CreateCacheEntryRequest(key="key", version=VERSION)
@@ -93,7 +93,7 @@ def test_an_error_for_a_protobuf_request_is_json_without_a_charset(job: Job):
 # ------------------------------------------------------------------ who holds a key
 
 
-def test_a_saved_key_is_refused_to_the_next_one_as_already_existing(job: Job):
+def test_saved_key_already_exists(job: Job):
     job.save("key", b"data")
 
     refused = job.create("key")
@@ -101,7 +101,7 @@ def test_a_saved_key_is_refused_to_the_next_one_as_already_existing(job: Job):
     assert (refused.status, refused.json["code"]) == (409, "already_exists")
 
 
-def test_a_reserved_key_is_refused_to_the_next_one_as_already_existing(job: Job):
+def test_reserved_key_already_exists(job: Job):
     job.reserve("key")
 
     refused = job.create("key")
@@ -109,20 +109,20 @@ def test_a_reserved_key_is_refused_to_the_next_one_as_already_existing(job: Job)
     assert (refused.status, refused.json["code"]) == (409, "already_exists")
 
 
-def test_of_simultaneous_creates_of_a_key_exactly_one_gets_it(job: Job):
+def test_one_of_concurrent_creates_succeeds(job: Job):
     with ThreadPoolExecutor(16) as pool:
         replies = list(pool.map(job.create, ["key"] * 16))
 
     assert sorted(reply.status for reply in replies) == [200, *[409] * 15]
 
 
-def test_a_reserved_key_is_no_entry_before_it_is_finalized(job: Job):
+def test_reserved_key_is_no_hit_before_finalize(job: Job):
     put_blob(job.reserve("key"), b"data")
 
     assert not job.look_up("key")["ok"]
 
 
-def test_a_reservation_that_nobody_finishes_frees_its_key(impatient_job: Job):
+def test_abandoned_reservation_frees_its_key(impatient_job: Job):
     impatient_job.reserve("key")
     assert impatient_job.create("key").status == 409
 
@@ -132,7 +132,7 @@ def test_a_reservation_that_nobody_finishes_frees_its_key(impatient_job: Job):
     assert impatient_job.restore("key").body == b"second try"
 
 
-def test_a_late_finalize_doesnt_touch_the_upload_that_took_the_key_over(impatient_job: Job):
+def test_late_finalize_leaves_newer_upload_alone(impatient_job: Job):
     put_blob(impatient_job.reserve("key"), b"first")
     put_blob(reserve_once_free(impatient_job, "key"), b"the second's")
 
@@ -161,7 +161,7 @@ def of(job: Job, scopes: Mapping[str, int], repository: str) -> Job:
     return Job(job.server, runtime_token(list(scopes.items()), repository), job.user_agent)
 
 
-def test_a_job_writes_its_own_scope_and_no_other_branch_reads_it(job: Job, repository: str):
+def test_job_scope_is_hidden_from_other_branches(job: Job, repository: str):
     writer = of(job, {PULL_REQUEST: READ_WRITE, DEFAULT_BRANCH: READ}, repository)
     other_branch = of(job, {BRANCH: READ_WRITE, DEFAULT_BRANCH: READ}, repository)
     default_branch = of(job, {DEFAULT_BRANCH: READ_WRITE}, repository)
@@ -173,14 +173,14 @@ def test_a_job_writes_its_own_scope_and_no_other_branch_reads_it(job: Job, repos
     assert not default_branch.look_up("key")["ok"]
 
 
-def test_the_first_writable_scope_is_written_even_behind_one_that_is_not(job: Job, repository: str):
+def test_first_writable_scope_is_written(job: Job, repository: str):
     of(job, {BRANCH: READ, DEFAULT_BRANCH: READ_WRITE}, repository).save("key", b"data")
 
     assert of(job, {DEFAULT_BRANCH: READ}, repository).look_up("key")["ok"]
     assert not of(job, {BRANCH: READ}, repository).look_up("key")["ok"]
 
 
-def test_a_token_without_a_writable_scope_is_told_in_an_ok_false(job: Job, repository: str):
+def test_create_without_writable_scope_is_denied(job: Job, repository: str):
     reader = of(job, {BRANCH: READ, DEFAULT_BRANCH: READ}, repository)
 
     for reply in (reader.create("key"), reader.finalize("key", 1)):
@@ -188,14 +188,14 @@ def test_a_token_without_a_writable_scope_is_told_in_an_ok_false(job: Job, repos
         assert reply.json["message"].startswith("cache write denied:")
 
 
-def test_a_token_without_a_readable_scope_is_denied_the_lookup(job: Job, repository: str):
+def test_lookup_without_readable_scope_is_denied(job: Job, repository: str):
     denied = of(job, {BRANCH: WRITE}, repository).call("GetCacheEntryDownloadURL", key="key")
 
     assert (denied.status, denied.json["code"]) == (403, "permission_denied")
     assert "cache read denied:" in denied.json["msg"]
 
 
-def test_the_same_key_lives_once_in_each_scope_and_the_own_one_is_found_first(job: Job, repository: str):
+def test_own_scope_is_searched_first(job: Job, repository: str):
     of(job, {DEFAULT_BRANCH: READ_WRITE}, repository).save("key", b"the default branch's")
     branch = of(job, {BRANCH: READ_WRITE, DEFAULT_BRANCH: READ}, repository)
     assert branch.restore("key").body == b"the default branch's"
@@ -205,7 +205,7 @@ def test_the_same_key_lives_once_in_each_scope_and_the_own_one_is_found_first(jo
     assert branch.restore("key").body == b"the branch's own"
 
 
-def test_all_keys_are_tried_in_one_scope_before_the_next_scope(job: Job, repository: str):
+def test_all_keys_are_tried_before_next_scope(job: Job, repository: str):
     of(job, {DEFAULT_BRANCH: READ_WRITE}, repository).save("key-exact", b"exact, but the default branch's")
     branch = of(job, {BRANCH: READ_WRITE, DEFAULT_BRANCH: READ}, repository)
     branch.save("fallback-1", b"by the last restore key, but own")
@@ -213,14 +213,14 @@ def test_all_keys_are_tried_in_one_scope_before_the_next_scope(job: Job, reposit
     assert branch.look_up("key-exact", "nothing-", "fallback-")["matched_key"] == "fallback-1"
 
 
-def test_the_exact_key_goes_before_a_newer_one_that_it_begins(job: Job):
+def test_exact_key_wins_over_newer_prefix_match(job: Job):
     job.save("key", b"exact")
     job.save("key-and-more", b"newer")
 
     assert job.look_up("key")["matched_key"] == "key"
 
 
-def test_a_key_matches_as_a_prefix_the_newest_first_and_before_the_restore_keys(job: Job):
+def test_prefix_match_prefers_key_then_newest(job: Job):
     for key in ("other-1", "key-2", "key-1", "other-2"):
         job.save(key, key.encode())
 
@@ -228,7 +228,7 @@ def test_a_key_matches_as_a_prefix_the_newest_first_and_before_the_restore_keys(
     assert job.look_up("nothing-", "other-", "key-")["matched_key"] == "other-2"
 
 
-def test_other_versions_of_a_key_are_other_entries(job: Job):
+def test_versions_are_separate_entries(job: Job):
     job.save("key", b"data")
 
     missed: Any = job.call("GetCacheEntryDownloadURL", key="key", version="b" * 64).json
@@ -237,7 +237,7 @@ def test_other_versions_of_a_key_are_other_entries(job: Job):
 
 
 @pytest.mark.parametrize("key", ["k" * 512, "ключ-" * 100, "a/b c,d%2F+\"'<&\n\\", "nul\0l", "🦀"], ids=repr)
-def test_keys_may_hold_any_character_and_512_of_them(job: Job, key: str):
+def test_keys_accept_any_512_characters(job: Job, key: str):
     job.save(key, b"data")
 
     assert job.look_up(key)["matched_key"] == key
@@ -251,7 +251,7 @@ def test_keys_are_case_sensitive(job: Job):
     assert not job.look_up("key")["ok"]
 
 
-def test_another_repository_sees_nothing_and_saves_the_same_key_for_itself(job: Job):
+def test_repositories_are_isolated(job: Job):
     job.save("key", b"ours")
     stranger = of(job, {BRANCH: READ_WRITE, DEFAULT_BRANCH: READ}, "999")
 

@@ -36,7 +36,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], list[str]]] = {
 
 
 @pytest.mark.parametrize(("change", "told"), CHANGES.values(), ids=CHANGES)
-def test_the_demo_notices_every_difference(tree: Path, change: Callable[[Path], object], told: list[str]):
+def test_demo_detects_every_difference(tree: Path, change: Callable[[Path], object], told: list[str]):
     before = fingerprint(tree)
 
     change(tree)
@@ -44,7 +44,7 @@ def test_the_demo_notices_every_difference(tree: Path, change: Callable[[Path], 
     assert differences(before, fingerprint(tree)) == told
 
 
-def test_the_demo_ends_with_what_to_do_next(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_demo_prints_next_steps(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr(demo, "run", lambda *_: None)
 
     assert demo.main() == 0
@@ -56,9 +56,7 @@ def test_the_demo_ends_with_what_to_do_next(monkeypatch: pytest.MonkeyPatch, cap
     assert max(map(len, steps)) <= 100
 
 
-def test_the_demo_ends_with_1_when_something_differs(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+def test_demo_exits_with_1_on_difference(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     def differ(*_: object) -> None:
         raise demo.Failed("1 of 3 files differ", ["folder/file has other bytes"])
 

@@ -64,7 +64,7 @@ def with_artifacts(request: Request, ask: Ask) -> Answer:
     return ask()
 
 
-def test_in_a_good_job_all_is_well_and_the_saved_bytes_come_back(server: str) -> None:
+def test_healthy_job_passes_all_checks(server: str) -> None:
     with spoiling_proxy(server, with_artifacts) as url:
         command = [sys.executable, "-m", "actions_cache_cli.doctor", "--json", "--write", "--url", url]
         ran = subprocess.run(command, cwd=ROOT, env=job(url), capture_output=True, text=True, check=False)
@@ -83,7 +83,7 @@ def said_in(variables: Mapping[str, str]) -> tuple[list[str], int]:
     return ran.stdout.splitlines(), ran.returncode
 
 
-def test_the_local_run_is_well_but_for_what_it_passes_on_to_nobody(server: str) -> None:
+def test_local_run_passes_with_one_warning(server: str) -> None:
     lines, code = said_in(job(server))
     assert "ok         lookup: the server takes the token, and a key that nobody saved is a miss" in lines
     [warned] = [line for line in lines if line.startswith("warning ")]
@@ -93,7 +93,7 @@ def test_the_local_run_is_well_but_for_what_it_passes_on_to_nobody(server: str) 
     assert code == 0
 
 
-def test_lines_begin_with_the_state_and_trouble_is_the_exit_code(server: str) -> None:
+def test_trouble_sets_line_prefix_and_exit_code(server: str) -> None:
     lines, code = said_in(job(server, ACTIONS_RESULTS_URL=server))
     assert [line.split(":")[0] for line in lines if line.startswith("trouble ")] == ["trouble    the URL"]
     assert any(line.startswith("can't tell save and restore: not asked for; with --write") for line in lines)
@@ -101,13 +101,13 @@ def test_lines_begin_with_the_state_and_trouble_is_the_exit_code(server: str) ->
     assert code == 1
 
 
-def test_no_line_shows_the_token(server: str) -> None:
+def test_report_never_shows_token(server: str) -> None:
     token = runtime_token()
     details = " ".join(finding.detail for finding in examined(job(server, token), writes=True).values())
     assert not any(part in details for part in token.split(".") if len(part) > 30)
 
 
-def test_without_a_token_it_is_still_seen_what_kind_of_server_it_is(server: str) -> None:
+def test_server_is_checked_without_token(server: str) -> None:
     found = examined({"PATH": os.environ["PATH"]}, url=f"{server}/")
     assert found["server"].state == found["cache API"].state == OK
     assert found["token"].state == UNKNOWN
@@ -117,14 +117,14 @@ def test_without_a_token_it_is_still_seen_what_kind_of_server_it_is(server: str)
 # ------------------------------------------------------------------ what jobs are told
 
 
-def test_the_silent_no_op_of_an_unpatched_runner_is_seen_though_the_server_is_well(server: str) -> None:
+def test_unpatched_runner_is_detected(server: str) -> None:
     found = examined(job(server, ACTIONS_RESULTS_URL=GITHUBS, CUSTOM_ACTIONS_RESULTS_URL=f"{server}/"))
     assert "this runner ignores it" in found["what jobs are told"].detail
     assert in_trouble(found) == ["what jobs are told"]
     assert found["lookup"].state == OK
 
 
-def test_a_hook_points_nodes_processes_at_the_server_and_nothing_else(server: str) -> None:
+def test_hook_redirects_only_node_processes(server: str) -> None:
     found = examined(
         job(
             server,
@@ -139,7 +139,7 @@ def test_a_hook_points_nodes_processes_at_the_server_and_nothing_else(server: st
     assert found["the URL"].state == OK
 
 
-def test_a_wrong_expectation_is_trouble(server: str) -> None:
+def test_unexpected_server_url_is_trouble(server: str) -> None:
     found = examined(job(server), url=f"http://127.0.0.1:{free_port()}/")
     assert "another server" in found["what jobs are told"].detail
 
@@ -147,19 +147,19 @@ def test_a_wrong_expectation_is_trouble(server: str) -> None:
 # ------------------------------------------------------------------ the way
 
 
-def test_a_dead_port_is_one_trouble_and_nothing_more_is_asked() -> None:
+def test_dead_port_stops_further_checks() -> None:
     found = examined(job(f"http://127.0.0.1:{free_port()}"))
     assert in_trouble(found) == ["connection"]
     assert "the server isn't running" in found["connection"].detail
     assert found["server"].state == UNKNOWN
 
 
-def test_in_a_container_a_dead_loopback_is_explained() -> None:
+def test_dead_loopback_in_container_is_explained() -> None:
     found = examined(job(f"http://127.0.0.1:{free_port()}"), is_container=True)
     assert "the container itself, not the machine" in found["connection"].detail
 
 
-def test_a_name_without_an_address_is_trouble() -> None:
+def test_unresolvable_host_is_trouble() -> None:
     found = examined(job("https://no-such-host.invalid"))
     assert in_trouble(found) == ["connection"]
     assert "DNS record" in found["connection"].detail
@@ -211,7 +211,7 @@ def by_tls(server: str | Callable[[], str], directory: Path) -> Iterator[tuple[s
         (True, True, []),
     ],
 )
-def test_an_authority_must_be_known_to_node_and_to_the_system(
+def test_certificate_authority_is_checked_for_node_and_system(
     server: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -229,13 +229,13 @@ def test_an_authority_must_be_known_to_node_and_to_the_system(
     assert ("lookup" in found) is (node_knows or system_knows)
 
 
-def test_a_file_of_authorities_that_is_missing_is_named(server: str, tmp_path: Path) -> None:
+def test_missing_ca_file_is_named(server: str, tmp_path: Path) -> None:
     with by_tls(server, tmp_path) as (url, _):
         found = examined(job(url, NODE_EXTRA_CA_CERTS=str(tmp_path / "gone.pem")))
     assert "gone.pem, which isn't a file here" in found["node's certificates"].detail
 
 
-def test_https_to_a_server_without_tls_says_so(server: str) -> None:
+def test_https_to_plain_http_server_is_explained(server: str) -> None:
     found = examined(job(server.replace("http:", "https:")))
     for title in ("system's certificates", "node's certificates"):
         assert "speaks no TLS" in found[title].detail
@@ -260,7 +260,7 @@ def http_proxy(server: str, status: str = "200 OK") -> Iterator[tuple[str, list[
         yield f"http://user:pass@127.0.0.1:{port}", heads
 
 
-def test_through_a_proxy_the_server_is_asked_as_node_asks_it(server: str) -> None:
+def test_proxy_is_used_as_node_uses_it(server: str) -> None:
     with http_proxy(server) as (proxy, heads):
         found = examined(job("http://cache.test", HTTP_PROXY=proxy))
     assert found["proxy"].state == found["server"].state == found["lookup"].state == OK
@@ -269,14 +269,14 @@ def test_through_a_proxy_the_server_is_asked_as_node_asks_it(server: str) -> Non
     assert b"Proxy-Authorization: Basic dXNlcjpwYXNz" in heads[0]
 
 
-def test_a_proxy_that_refuses_is_named_without_its_password(server: str) -> None:
+def test_refusing_proxy_is_named_without_password(server: str) -> None:
     with http_proxy(server, "403 Forbidden") as (proxy, _):
         found = examined(job("http://cache.test", HTTP_PROXY=proxy))
     assert "403 Forbidden" in found["server"].detail
     assert f"through the proxy {proxy.replace('user:pass@', '')}" in found["server"].detail
 
 
-def test_a_server_that_hangs_or_drips_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hanging_server_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actions_cache_cli.doctor.__main__.LIMITS", Limits(0.2, 0.2, 1000))
 
     began = time.monotonic()
@@ -307,7 +307,7 @@ def test_a_server_that_hangs_or_drips_without_end_is_given_up(monkeypatch: pytes
 # ------------------------------------------------------------------ the server
 
 
-def test_a_wrong_clock_is_seen_by_the_answers_date(server: str) -> None:
+def test_wrong_clock_is_detected(server: str) -> None:
     def late(request: Request, ask: Ask) -> Answer:
         answer = ask().without("Date")
         return answer.but(headers={**answer.headers, "Date": formatdate(0, usegmt=True)})
@@ -318,7 +318,7 @@ def test_a_wrong_clock_is_seen_by_the_answers_date(server: str) -> None:
     assert found["clock"].state == TROUBLE
 
 
-def test_an_unwell_server_is_named_with_its_part(server: str) -> None:
+def test_unhealthy_server_names_failing_part(server: str) -> None:
     def unwell(request: Request, ask: Ask) -> Answer:
         faults = '{"ok": false, "faults": {"queue": "AccessDenied"}}'
         return made(503, faults) if request.path == "/health" else ask()
@@ -327,7 +327,7 @@ def test_an_unwell_server_is_named_with_its_part(server: str) -> None:
         assert 'queue: "AccessDenied"' in examined(job(url))["server"].detail
 
 
-def test_the_token_never_goes_to_what_is_no_cache_server(server: str) -> None:
+def test_token_is_sent_only_to_cache_server(server: str) -> None:
     seen = []
 
     def sign_in(request: Request, ask: Ask) -> Answer:
@@ -346,14 +346,14 @@ def test_the_token_never_goes_to_what_is_no_cache_server(server: str) -> None:
 # ------------------------------------------------------------------ the token, and the real try
 
 
-def test_a_read_only_token_looks_up_and_is_not_tried_for_saving(server: str) -> None:
+def test_read_only_token_skips_save_check(server: str) -> None:
     found = examined(job(server, runtime_token([(BRANCH, READ)])), writes=True)
     assert found["token"].detail.startswith("read-only")
     assert found["lookup"].state == OK
     assert found["save and restore"].state == UNKNOWN
 
 
-def test_what_the_server_says_against_a_token_is_quoted_with_what_to_do(server: str) -> None:
+def test_token_refusal_is_quoted_with_advice(server: str) -> None:
     found = examined(job(server, runtime_token(exp=1)), writes=True)
     assert "expired" in found["token"].detail
     assert "a token ends with its job" in found["lookup"].detail
@@ -361,7 +361,7 @@ def test_what_the_server_says_against_a_token_is_quoted_with_what_to_do(server: 
     assert found["save and restore"].state == UNKNOWN
 
 
-def test_a_token_that_only_the_server_refuses_is_trouble(server: str) -> None:
+def test_token_refused_only_by_server_is_trouble(server: str) -> None:
     found = examined(job(server, runtime_token(ac=ac_claim([(f"refs/heads/{n}", 3) for n in range(65)]))))
     assert found["token"].state == OK
     assert "401 unauthenticated" in found["lookup"].detail
@@ -371,7 +371,7 @@ def without_v1(request: Request, ask: Ask) -> Answer:
     return made(403, '{"message": "Missing"}') if request.path.startswith("/_apis/") else ask()
 
 
-def test_a_v1_api_that_does_not_answer_is_trouble_for_the_jobs_that_go_by_it_alone(server: str) -> None:
+def test_missing_v1_api_is_trouble_only_for_v1_jobs(server: str) -> None:
     with spoiling_proxy(server, without_v1) as url:
         by_v2, by_v1 = (
             examined(job(url, **changes))
@@ -392,7 +392,7 @@ def spoiled_save(server: str, spoil: Callable[[Request, Ask], Answer]) -> str:
     return found["save and restore"].detail
 
 
-def test_bytes_that_come_back_changed_are_trouble(server: str) -> None:
+def test_changed_bytes_are_trouble(server: str) -> None:
     def flip(request: Request, ask: Ask) -> Answer:
         if request.path == "/flipped":
             return made(200, "x" * 65536)
@@ -419,7 +419,7 @@ def test_bytes_that_come_back_changed_are_trouble(server: str) -> None:
         ("FinalizeCacheEntryUpload", "FinalizeCacheEntryUpload gets 503"),
     ],
 )
-def test_a_save_that_breaks_says_at_which_step(server: str, part: str, said: str) -> None:
+def test_failed_save_names_its_step(server: str, part: str, said: str) -> None:
     def refuse(request: Request, ask: Ask) -> Answer:
         return made(503, "no") if part in request.path else ask()
 

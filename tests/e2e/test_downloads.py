@@ -8,7 +8,7 @@ import pytest
 from tests.support.clients.wire import ACTIONS_CACHE, GO, OPENDAL, Job, Reply, send
 
 SCCACHE = "sccache/0.16.0"
-PLAIN_READERS = [ACTIONS_CACHE, OPENDAL, SCCACHE]
+S3_READERS = [ACTIONS_CACHE, OPENDAL, SCCACHE]
 OTHERS = [GO, "azsdk-go-azblob/v1.5.0 (go1.24; linux)", "azsdk-python-storage-blob/12.31.1", "", "curl/8"]
 
 
@@ -19,8 +19,8 @@ def as_client(job: Job, user_agent: str) -> Job:
 # ------------------------------------------------------------------ where a client is sent
 
 
-@pytest.mark.parametrize("user_agent", PLAIN_READERS)
-def test_clients_that_read_plainly_get_one_object_from_the_store_itself(job: Job, user_agent: str):
+@pytest.mark.parametrize("user_agent", S3_READERS)
+def test_plain_reader_gets_s3_url(job: Job, user_agent: str):
     job.save("key", b"data")
 
     url = as_client(job, user_agent).download_url("key")
@@ -30,7 +30,7 @@ def test_clients_that_read_plainly_get_one_object_from_the_store_itself(job: Job
 
 
 @pytest.mark.parametrize("user_agent", OTHERS)
-def test_any_other_client_gets_our_url_since_the_store_ignores_x_ms_range(job: Job, user_agent: str):
+def test_seeking_client_gets_server_url(job: Job, user_agent: str):
     job.save("key", b"0123456789")
 
     url = as_client(job, user_agent).download_url("key")
@@ -40,7 +40,7 @@ def test_any_other_client_gets_our_url_since_the_store_ignores_x_ms_range(job: J
 
 
 @pytest.mark.parametrize("user_agent", [ACTIONS_CACHE, GO])
-def test_an_archive_in_parts_comes_from_us_whoever_asks(unmerged_job: Job, user_agent: str):
+def test_unmerged_archive_is_served_by_server(unmerged_job: Job, user_agent: str):
     unmerged_job.save("key", b"da", b"ta")
 
     url = as_client(unmerged_job, user_agent).download_url("key")
@@ -49,7 +49,7 @@ def test_an_archive_in_parts_comes_from_us_whoever_asks(unmerged_job: Job, user_
     assert send("GET", url).body == b"data"
 
 
-def test_our_url_redirects_a_plain_get_once_the_archive_is_merged(job: Job):
+def test_merged_archive_redirects_plain_get(job: Job):
     job.save("key", b"da", b"ta")
     url = as_client(job, GO).download_url("key")
     job.wait_until_merged("key")
@@ -62,7 +62,7 @@ def test_our_url_redirects_a_plain_get_once_the_archive_is_merged(job: Job):
     assert send("GET", redirect.headers["Location"]).body == b"data"
 
 
-def test_no_client_that_asks_by_x_ms_range_is_redirected_to_the_store(job: Job):
+def test_x_ms_range_is_never_redirected_to_s3(job: Job):
     job.save("key", b"0123", b"456789")
     url = as_client(job, GO).download_url("key")
     job.wait_until_merged("key")
@@ -120,7 +120,7 @@ def get(url: str, **headers: str) -> Reply:
 
 @pytest.mark.parametrize("header", ["Range", "x_ms_range"])
 @pytest.mark.parametrize("wanted", RANGES, ids=lambda wanted: wanted.header)
-def test_a_range_brings_its_bytes_and_the_total(stored: str, header: str, wanted: Ranged):
+def test_range_returns_bytes_and_total(stored: str, header: str, wanted: Ranged):
     reply = get(stored, **{header: wanted.header})
 
     assert reply.status == 206
@@ -131,7 +131,7 @@ def test_a_range_brings_its_bytes_and_the_total(stored: str, header: str, wanted
 
 @pytest.mark.parametrize("header", ["Range", "x_ms_range"])
 @pytest.mark.parametrize("unsatisfiable", [f"bytes={SIZE}-", f"bytes={SIZE + 5}-{SIZE + 9}", "bytes=-0"])
-def test_a_range_behind_the_end_is_416_with_the_total(stored: str, header: str, unsatisfiable: str):
+def test_range_past_end_returns_416(stored: str, header: str, unsatisfiable: str):
     reply = get(stored, **{header: unsatisfiable})
 
     assert reply.status == 416
@@ -141,20 +141,20 @@ def test_a_range_behind_the_end_is_416_with_the_total(stored: str, header: str, 
 
 
 @pytest.mark.parametrize("ignored", ["bytes=5-2", "bytes=a-b", "lines=1-2", "bytes=0-1,3-4", "bytes=-", "bytes", ""])
-def test_what_is_no_single_byte_range_is_ignored(stored: str, ignored: str):
+def test_invalid_or_multiple_range_is_ignored(stored: str, ignored: str):
     reply = get(stored, x_ms_range=ignored)
 
     assert (reply.status, reply.body) == (200, DATA)
 
 
-def test_x_ms_range_wins_over_range(stored: str):
+def test_x_ms_range_overrides_range(stored: str):
     reply = get(stored, Range="bytes=0-9", x_ms_range="bytes=10-19")
 
     assert (reply.status, reply.body) == (206, DATA[10:20])
 
 
 @pytest.mark.parametrize("header", ["Range", "x_ms_range"])
-def test_a_range_of_an_empty_archive_is_416_with_a_total_of_nothing(job: Job, header: str):
+def test_range_of_empty_archive_returns_416(job: Job, header: str):
     """How OpenDAL learns that an object is empty."""
     client = as_client(job, GO)
     client.save("key", b"")
@@ -167,7 +167,7 @@ def test_a_range_of_an_empty_archive_is_416_with_a_total_of_nothing(job: Job, he
 # ------------------------------------------------------------------ HEAD, ETag, If-Match
 
 
-def test_head_tells_size_and_etag_and_sends_nothing(stored: str):
+def test_head_returns_size_and_etag(stored: str):
     reply = send("HEAD", stored)
 
     assert (reply.status, reply.body) == (200, b"")
@@ -176,7 +176,7 @@ def test_head_tells_size_and_etag_and_sends_nothing(stored: str):
         assert reply.headers[name], name
 
 
-def test_if_match_pins_the_archive(stored: str):
+def test_if_match_pins_archive(stored: str):
     etag = send("HEAD", stored).headers["ETag"]
 
     pinned = get(stored, If_Match=etag, x_ms_range="bytes=0-9")
@@ -188,7 +188,7 @@ def test_if_match_pins_the_archive(stored: str):
     assert other_head.status == 412
 
 
-def test_if_match_with_our_etag_holds_for_a_plain_range_once_merged(job: Job):
+def test_if_match_holds_after_merge(job: Job):
     job.save("key", b"0123", b"456789")
     url = as_client(job, GO).download_url("key")
     etag = send("HEAD", url).headers["ETag"]
@@ -199,7 +199,7 @@ def test_if_match_with_our_etag_holds_for_a_plain_range_once_merged(job: Job):
     assert (reply.status, reply.body) == (206, b"2345")
 
 
-def test_the_etag_and_the_date_stay_the_same_before_and_after_the_merge(job: Job):
+def test_etag_and_date_survive_merge(job: Job):
     job.save("key", b"da", b"ta")
     url = as_client(job, GO).download_url("key")
     before = send("HEAD", url)

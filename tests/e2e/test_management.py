@@ -60,7 +60,7 @@ def managed_at(server: str, directory: Path, repository: str) -> Managed:
     return Managed(server, repo, job, known["ADMIN_TOKEN"], known["READ_ONLY_TOKEN"])
 
 
-def test_octokit_lists_pages_counts_and_deletes(managed: Managed) -> None:
+def test_octokit_lists_counts_and_deletes(managed: Managed) -> None:
     paged, sorted_, usage, deleted, missing = managed.octokit(
         ("paginate", "getActionsCacheList", {"per_page": 1}),
         ("request", "getActionsCacheList", {"key": "npm-", "ref": BRANCH, "sort": "created_at", "direction": "asc"}),
@@ -85,14 +85,14 @@ def test_octokit_lists_pages_counts_and_deletes(managed: Managed) -> None:
     assert [it["key"] for it in after["data"]] == ["yarn-1"]
 
 
-def test_a_deleted_key_can_be_saved_again_at_once(managed: Managed) -> None:
+def test_deleted_key_can_be_saved_again(managed: Managed) -> None:
     managed.octokit(("request", "deleteActionsCacheByKey", {"key": "npm-1"}))
     assert managed.job.look_up("npm-1", "npm-")["matched_key"] == "npm-2"
     managed.job.save("npm-1", b"again")
     assert managed.job.restore("npm-1").body == b"again"
 
 
-def test_octokit_is_told_what_its_token_may_not(managed: Managed) -> None:
+def test_octokit_token_limits_are_enforced(managed: Managed) -> None:
     delete = ("request", "deleteActionsCacheByKey", {"key": "npm-1"})
     [refused] = managed.octokit(delete, token=managed.read_only)
     assert (refused["status"], "that takes the admin's" in refused["message"]) == (403, True)
@@ -123,7 +123,7 @@ def gh_at(url: str, certificate: Path, managed: Managed) -> Any:
     return lambda *arguments: gh(*(it.replace("REPO", f"{host}/example/{managed.repo}") for it in arguments))
 
 
-def test_gh_turns_pages_behind_a_proxy_that_hides_its_tls(tmp_path: Path, repository: str) -> None:
+def test_gh_pages_through_tls_proxy(tmp_path: Path, repository: str) -> None:
     """PUBLIC_URL says what the proxy doesn't."""
     servers: list[str] = []
     with by_tls(lambda: servers[0], tmp_path) as (url, certificate):
@@ -135,7 +135,7 @@ def test_gh_turns_pages_behind_a_proxy_that_hides_its_tls(tmp_path: Path, reposi
             job = V1(server, managed.job.token)
             for key in ("npm-1", "npm-2", "yarn-1"):
                 number = job.reserve(key)
-                job.piece(number, "bytes 0-0/*", b"x")
+                job.chunk(number, "bytes 0-0/*", b"x")
                 assert job.commit(number, 1).status == 204
             gh = gh_at(url, certificate, managed)
             pages = gh("api", "--paginate", f"repos/example/{managed.repo}/actions/caches?per_page=1", "--jq", PAGED)
@@ -168,7 +168,7 @@ def test_gh_lists_and_deletes_caches(managed: Managed, tmp_path: Path) -> None:
         assert gh("cache", "list", "-R", "REPO", "--json", "key").stdout.strip() in ("", "[]")
 
 
-def test_what_the_documentation_asks_of_a_local_run_works(managed: Managed) -> None:
+def test_documented_curl_commands_work(managed: Managed) -> None:
     blocks = re.findall(r"```console[^\n]*\n(.*?)```", PAGE.read_text(), re.DOTALL)
     found = [it for block in blocks for it in re.findall(r"^\$ (curl (?:.*\\\n)*.*)$", block, re.MULTILINE)]
     commands = [it for it in found if "$URL" in it]
@@ -185,8 +185,8 @@ def test_what_the_documentation_asks_of_a_local_run_works(managed: Managed) -> N
         assert "message" not in json.loads(done.stdout), (command, done.stdout)
 
 
-def test_an_admins_token_is_no_jobs_and_goes_nowhere_else(managed: Managed) -> None:
-    """P8. Where it could be taken for a path of the results service's, nothing is passed on."""
+def test_admin_token_works_only_for_management(managed: Managed) -> None:
+    """Isolation: where it could be taken for a path of the results service's, nothing is passed on."""
     admin = Job(managed.url, managed.admin)
     assert admin.call("GetCacheEntryDownloadURL", key="npm-1").status == 401
     assert admin.create("npm-3").status == 401

@@ -38,7 +38,7 @@ def operator(request: pytest.FixtureRequest, repository: str, monkeypatch: pytes
 
 @opendals_client(feature="writes at once, stats and reads; also nothing at all")
 @pytest.mark.parametrize("size", [0, 1, MIB], ids=["empty", "1 B", "1 MiB"])
-def test_opendal_reads_and_stats_what_it_wrote(operator: opendal.Operator, size: int):
+def test_opendal_reads_and_stats_written_object(operator: opendal.Operator, size: int):
     """An empty object is a Put Blob without a byte, and a Finalize of size 0."""
     data = os.urandom(size)
 
@@ -49,7 +49,7 @@ def test_opendal_reads_and_stats_what_it_wrote(operator: opendal.Operator, size:
 
 
 @opendals_client(feature="writes in blocks of the caller's size, under random ids")
-def test_opendal_writes_in_blocks_with_ids_of_its_own(operator: opendal.Operator):
+def test_opendal_writes_in_blocks(operator: opendal.Operator):
     data = os.urandom(11 * MIB)
 
     with operator.open("object", "wb", chunk=2 * MIB) as file:
@@ -73,13 +73,13 @@ def test_opendal_reads_from_any_offset(operator: opendal.Operator):
 
 @opendals_client(feature="finds nothing where nothing was written")
 @pytest.mark.parametrize("operation", ["read", "stat"])
-def test_opendal_finds_nothing_where_nothing_was_written(operator: opendal.Operator, operation: str):
+def test_opendal_reports_missing_object(operator: opendal.Operator, operation: str):
     with pytest.raises(opendal.exceptions.NotFound):
         getattr(operator, operation)("missing")
 
 
 @opendals_client(feature="a second write of a key is refused: it exists")
-def test_opendal_is_told_that_an_object_exists(operator: opendal.Operator):
+def test_opendal_reports_existing_object(operator: opendal.Operator):
     operator.write("object", b"first")
 
     with pytest.raises(opendal.exceptions.AlreadyExists):
@@ -119,7 +119,7 @@ def saved(job: Job, data: bytes, sizes: Mapping[str, Any] = SMALL_PIECES) -> Blo
 
 @azures_client(feature="up and down in small pieces, several at once, each pinned by If-Match")
 @pytest.mark.parametrize("size", [0, 5, 9 * MIB + 1])
-def test_azures_sdk_reads_in_pieces_what_it_wrote_in_pieces(azure_job: Job, size: int):
+def test_azure_sdk_round_trips_in_small_blocks(azure_job: Job, size: int):
     """HEAD, then x-ms-range with If-Match, several at once."""
     data = os.urandom(size)
 
@@ -131,7 +131,7 @@ def test_azures_sdk_reads_in_pieces_what_it_wrote_in_pieces(azure_job: Job, size
 
 @azures_client(feature="up and down with its default sizes: one PUT, and blocks of 4 MiB")
 @pytest.mark.parametrize("size", [4 * MIB + 1, LONGEST_SINGLE_PUT + 1])
-def test_azures_sdk_reads_by_its_own_sizes_what_it_wrote_by_them(unmerged_job: Job, size: int):
+def test_azure_sdk_round_trips_with_default_sizes(unmerged_job: Job, size: int):
     data = os.urandom(size)
 
     client = saved(Job(unmerged_job.server, unmerged_job.token, AZURE_SDK), data, {})
@@ -140,7 +140,7 @@ def test_azures_sdk_reads_by_its_own_sizes_what_it_wrote_by_them(unmerged_job: J
 
 
 @azures_client(feature="reads from any offset")
-def test_azures_sdk_reads_from_any_offset(azure_job: Job):
+def test_azure_sdk_reads_from_any_offset(azure_job: Job):
     data = os.urandom(6 * MIB)
 
     client = saved(azure_job, data)
@@ -149,7 +149,7 @@ def test_azures_sdk_reads_from_any_offset(azure_job: Job):
 
 
 @azures_client(feature="reads on, pinned, while the archive is merged")
-def test_azures_sdk_reads_on_while_the_archive_is_merged(job: Job):
+def test_azure_sdk_keeps_reading_during_merge(job: Job):
     data = os.urandom(6 * MIB)
     azure_job = Job(job.server, job.token, AZURE_SDK)
     client = saved(azure_job, data)
@@ -164,7 +164,7 @@ def test_azures_sdk_reads_on_while_the_archive_is_merged(job: Job):
 
 @azures_client(feature="keeps the signatures of our URLs")
 @pytest.mark.parametrize("url_of", [Job.reserve, Job.download_url], ids=["upload", "download"])
-def test_azures_sdk_keeps_the_signature_of_a_url(job: Job, url_of: Callable[[Job, str], str]):
+def test_azure_sdk_keeps_url_signature(job: Job, url_of: Callable[[Job, str], str]):
     if url_of is Job.download_url:
         job.save("key", b"data")
     url = url_of(Job(job.server, job.token, AZURE_SDK), "key")

@@ -37,7 +37,7 @@ def signed_in(browser: Browser, server: str, server_directory: Path) -> Page:
     return page
 
 
-def test_what_a_job_saved_is_found_on_the_page_and_deleted(
+def test_saved_entry_is_shown_and_deleted(
     server: str, server_directory: Path, repository: str, browser: Browser
 ) -> None:
     job = Job(server, _token(repository))
@@ -52,7 +52,7 @@ def test_what_a_job_saved_is_found_on_the_page_and_deleted(
     assert job.look_up("npm-1")["ok"] is False
 
 
-def test_a_saved_page_cannot_act_for_the_operator(
+def test_saved_html_cannot_use_admin_session(
     server: str, server_directory: Path, repository: str, browser: Browser
 ) -> None:
     """It has the page's origin, and thus the operator's session: it must come as a file, and never as a page."""

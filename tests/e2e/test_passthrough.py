@@ -43,7 +43,7 @@ def job(running: tuple[str, Upstream], upstream: Upstream, repository: str) -> J
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_upload_artifacts_requests_reach_the_results_service_byte_for_byte(job, upstream, name):
+def test_artifact_requests_are_forwarded_unchanged(job, upstream, name):
     content_type, body = RECORDED[name]
     path = f"{ARTIFACTS}/{name.replace(' ', '')}"
     client = {"authorization": f"Bearer {job.token}", "content-type": content_type, "user-agent": "@actions/artifact"}
@@ -62,7 +62,7 @@ def test_upload_artifacts_requests_reach_the_results_service_byte_for_byte(job, 
     assert len(reply.headers.get_all("Date", [])) == 1
 
 
-def test_the_cache_beside_it_asks_nobody(job, upstream):
+def test_cache_requests_are_not_forwarded(job, upstream):
     job.save("key", b"first ", b"second")
     assert job.restore("key").body == b"first second"
     assert job.look_up("none") == {"ok": False, "signed_download_url": "", "matched_key": ""}
@@ -81,26 +81,26 @@ def test_the_cache_beside_it_asks_nobody(job, upstream):
         "/x/%2e%2e/health",
     ],
 )
-def test_what_is_ours_or_looks_like_it_is_not_passed_on(job, upstream, path):
+def test_reserved_paths_are_not_forwarded(job, upstream, path):
     reply = send("POST", f"{job.server}{path}", b"{}", {"Authorization": f"Bearer {job.token}", "Content-Type": JSON})
     assert (reply.status, reply.json["code"]) == (404, "bad_route")
     assert upstream.asked == []
 
 
-def test_request_without_a_jobs_token_is_refused_here(job, upstream):
+def test_request_without_job_token_is_refused(job, upstream):
     reply = send("POST", f"{job.server}{ARTIFACTS}/ListArtifacts", b"{}", {"Content-Type": JSON})
     assert (reply.status, reply.json["code"]) == (401, "unauthenticated")
     assert upstream.asked == []
 
 
 @pytest.mark.parametrize("path", ["/blobs/elsewhere/1", "/x/..%2fblobs/upload/1"])
-def test_no_signed_url_is_passed_on(job, upstream, path):
+def test_signed_url_is_not_forwarded(job, upstream, path):
     reply = send("PUT", f"{job.server}{path}?sig=secret", b"x")
     assert reply.status in (404, 405)
     assert upstream.asked == []
 
 
-def test_an_answer_that_breaks_off_is_an_error_and_not_half_an_answer(job, upstream):
+def test_truncated_response_returns_502(job, upstream):
     upstream.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}"
     headers = {"Content-Type": JSON, "Authorization": f"Bearer {job.token}"}
     reply = send("POST", f"{job.server}{ARTIFACTS}/ListArtifacts", b"{}", headers)

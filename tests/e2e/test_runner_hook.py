@@ -44,9 +44,7 @@ def asked(*outcomes: Outcome) -> set[str]:
 
 
 @pytest.mark.parametrize(("job", "parts"), [("by_v2", 1), ("by_v1", 4)])
-def test_a_hooked_job_saves_and_restores_at_the_server_alone(
-    job: str, parts: int, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+def test_hooked_job_uses_only_this_server(job: str, parts: int, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     hooked: HookedJob = request.getfixturevalue(job)
     content = os.urandom(3 * MIB)
     (tmp_path / "data").write_bytes(content)

@@ -38,9 +38,7 @@ def built(asked: tuple[str, Api], workspace: Path, token: str) -> Stats:
 
 
 @pytest.mark.client(feature="compiles a C project, and takes every object from the cache the second time")
-def test_what_one_job_compiled_the_next_one_takes_from_the_cache(
-    asked: tuple[str, Api], tmp_path: Path, repository: str
-):
+def test_compiled_objects_are_reused_by_next_job(asked: tuple[str, Api], tmp_path: Path, repository: str):
     token = runtime_token(repository=repository)
 
     first = built(asked, tmp_path / "first", token)
@@ -51,9 +49,7 @@ def test_what_one_job_compiled_the_next_one_takes_from_the_cache(
 
 
 @pytest.mark.client(feature="a token that may only read: hits are used, and a miss is compiled")
-def test_a_job_that_may_only_read_takes_hits_and_compiles_misses(
-    asked: tuple[str, Api], tmp_path: Path, repository: str
-):
+def test_read_only_job_uses_hits_and_compiles_misses(asked: tuple[str, Api], tmp_path: Path, repository: str):
     read_only = runtime_token([(BRANCH, READ), (DEFAULT_BRANCH, READ)], repository)
 
     cold = built(asked, tmp_path / "cold", read_only)

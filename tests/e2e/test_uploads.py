@@ -48,7 +48,7 @@ def commit(job: Job, key: str, url: str, block_ids: list[str], size: int) -> Non
 
 
 @pytest.mark.parametrize("kind", BLOCK_IDS)
-def test_only_the_block_list_orders_the_blocks_whatever_their_ids(unmerged_job: Job, kind: str):
+def test_block_list_determines_order(unmerged_job: Job, kind: str):
     blocks = dict(zip(ids_of(kind, 12), some_blocks(12), strict=True))
     arrival_order, list_order = list(blocks), list(blocks)
     random.Random(1).shuffle(arrival_order)
@@ -62,7 +62,7 @@ def test_only_the_block_list_orders_the_blocks_whatever_their_ids(unmerged_job: 
     assert unmerged_job.restore("key").body == b"".join(blocks[block_id] for block_id in list_order)
 
 
-def test_the_order_stays_the_block_lists_when_the_blocks_are_merged(job: Job):
+def test_merge_keeps_block_list_order(job: Job):
     ids, blocks = ids_of("OpenDAL: 16 random bytes", 12), some_blocks(12)
     url = job.reserve("key")
     for block_id, block in sorted(zip(ids, blocks, strict=True)):
@@ -74,7 +74,7 @@ def test_the_order_stays_the_block_lists_when_the_blocks_are_merged(job: Job):
     assert job.restore("key").body == b"".join(blocks)
 
 
-def test_a_block_sent_again_replaces_the_earlier_one(unmerged_job: Job):
+def test_repeated_block_replaces_earlier_one(unmerged_job: Job):
     ids = [random_block_id() for _ in range(3)]
     url = unmerged_job.reserve("key")
     for content in (b"first ", b"better "):
@@ -86,7 +86,7 @@ def test_a_block_sent_again_replaces_the_earlier_one(unmerged_job: Job):
     assert unmerged_job.restore("key").body == b"better better better "
 
 
-def test_a_block_that_the_list_leaves_out_is_no_part_of_the_archive(job: Job):
+def test_unlisted_block_is_left_out(job: Job):
     listed, left_out = random_block_id(), random_block_id()
     url = job.reserve("key")
     put_block(url, listed, b"listed")
@@ -98,7 +98,7 @@ def test_a_block_that_the_list_leaves_out_is_no_part_of_the_archive(job: Job):
 
 
 @pytest.mark.parametrize("tag", ["Latest", "Uncommitted", "Committed"])
-def test_block_lists_come_with_any_of_azures_tags(job: Job, tag: str):
+def test_block_list_accepts_each_tag(job: Job, tag: str):
     block_id = random_block_id()
     url = job.reserve("key")
     put_block(url, block_id, b"data")
@@ -106,7 +106,7 @@ def test_block_lists_come_with_any_of_azures_tags(job: Job, tag: str):
     assert put_block_list(url, [block_id], tag).status == 201
 
 
-def test_a_block_list_may_mix_azures_tags(unmerged_job: Job):
+def test_block_list_accepts_mixed_tags(unmerged_job: Job):
     ids = [random_block_id() for _ in range(3)]
     url = unmerged_job.reserve("key")
     for block_id, body in zip(ids, (b"1", b"2", b"3"), strict=True):
@@ -122,14 +122,14 @@ def test_a_block_list_may_mix_azures_tags(unmerged_job: Job):
     assert unmerged_job.restore("key").body == b"123"
 
 
-def test_empty_blocks_take_their_place_and_add_nothing(unmerged_job: Job):
+def test_empty_blocks_add_no_bytes(unmerged_job: Job):
     blocks = [b"", b"first", b"", b"second", b""]
     unmerged_job.save("key", *blocks)
 
     assert unmerged_job.restore("key").body == b"firstsecond"
 
 
-def test_empty_blocks_dont_stop_a_merge(job: Job):
+def test_empty_blocks_do_not_stop_merge(job: Job):
     job.save("key", b"", b"first", b"", b"second", b"")
     job.wait_until_merged("key")
 
@@ -137,7 +137,7 @@ def test_empty_blocks_dont_stop_a_merge(job: Job):
 
 
 @pytest.mark.parametrize("blocks", [[b""], [b"", b""], []], ids=["one empty blob", "empty blocks", "no blocks"])
-def test_an_archive_may_be_empty(job: Job, blocks: list[bytes]):
+def test_archive_may_be_empty(job: Job, blocks: list[bytes]):
     job.save("key", *blocks)
 
     restored = job.restore("key")
@@ -171,9 +171,7 @@ def every_character_encoded(url: str, parameters: Mapping[str, str]) -> str:
 
 
 @pytest.mark.parametrize("put_together", [last, first, sorted_and_encoded_again, every_character_encoded])
-def test_the_signature_holds_however_a_client_writes_the_query(
-    job: Job, put_together: Callable[[str, Mapping[str, str]], str]
-):
+def test_signature_survives_query_rewriting(job: Job, put_together: Callable[[str, Mapping[str, str]], str]):
     block_id = base64.b64encode(b"\xfb\xff\xfe?>" + bytes(16)).decode()
     assert quote(block_id, safe="") != block_id, "an id with nothing to encode proves nothing"
     url = job.reserve("key")
@@ -185,7 +183,7 @@ def test_the_signature_holds_however_a_client_writes_the_query(
     assert job.finalize("key", 4).json["ok"]
 
 
-def test_what_a_request_asks_for_may_be_written_in_any_case(job: Job):
+def test_comp_value_is_case_insensitive(job: Job):
     block_id = random_block_id()
     url = job.reserve("key")
 
@@ -196,7 +194,7 @@ def test_what_a_request_asks_for_may_be_written_in_any_case(job: Job):
     assert job.finalize("key", 4).json["ok"]
 
 
-def test_an_upload_url_has_two_segments_a_query_and_only_unreserved_characters(job: Job):
+def test_upload_url_has_only_unreserved_characters(job: Job):
     """OpenDAL and sccache refuse any other."""
     base, _, query = job.reserve("key").removeprefix(job.server).partition("?")
 
@@ -209,7 +207,7 @@ def test_an_upload_url_has_two_segments_a_query_and_only_unreserved_characters(j
 # ------------------------------------------------------------------ replies
 
 
-def test_every_put_answers_201_with_the_headers_that_clients_need(job: Job):
+def test_put_replies_have_required_headers(job: Job):
     """200 is an error to the JavaScript client, and BuildKit panics without x-ms-request-id."""
     block_id = random_block_id()
     url = job.reserve("key")
@@ -234,7 +232,7 @@ def committed_upload(job: Job, key: str) -> tuple[str, list[str]]:
     return url, ids
 
 
-def test_the_same_block_list_again_succeeds_and_another_one_is_a_conflict(unmerged_job: Job):
+def test_block_list_commit_is_idempotent(unmerged_job: Job):
     url, ids = committed_upload(unmerged_job, "key")
 
     again = put_block_list(url, ids)
@@ -248,7 +246,7 @@ def test_the_same_block_list_again_succeeds_and_another_one_is_a_conflict(unmerg
     assert unmerged_job.restore("key").body == b"datadata"
 
 
-def test_the_same_finalize_again_gives_the_same_entry_and_another_size_none(job: Job):
+def test_finalize_is_idempotent(job: Job):
     put_blob(job.reserve("key"), b"data")
 
     replies = [job.finalize("key", 4), job.finalize("key", 4), job.finalize("key", "4")]
@@ -259,7 +257,7 @@ def test_the_same_finalize_again_gives_the_same_entry_and_another_size_none(job:
     assert job.restore("key").body == b"data"
 
 
-def test_of_a_put_blob_sent_twice_the_last_one_is_pinned_at_finalize(job: Job):
+def test_last_put_blob_wins_at_finalize(job: Job):
     url = job.reserve("key")
     put_blob(url, b"first")
     put_blob(url, b"the last one")
@@ -278,8 +276,8 @@ def put_late_block(url: str, ids: list[str]) -> Reply:
 
 
 @pytest.mark.parametrize("put_late", [put_late_blob, put_late_block])
-def test_a_put_after_the_commit_changes_nothing(unmerged_job: Job, put_late: Callable[[str, list[str]], Reply]):
-    """An upload URL lives for an hour, and a client's retry may come any time (P4)."""
+def test_put_after_commit_changes_nothing(unmerged_job: Job, put_late: Callable[[str, list[str]], Reply]):
+    """An upload URL lives for an hour, and a client's retry may come any time."""
     url, ids = committed_upload(unmerged_job, "key")
     put_late(url, ids)
     assert unmerged_job.finalize("key", 8).json["ok"]
@@ -288,7 +286,7 @@ def test_a_put_after_the_commit_changes_nothing(unmerged_job: Job, put_late: Cal
     assert unmerged_job.restore("key").body == b"datadata"
 
 
-def test_a_put_blob_after_finalize_changes_nothing(job: Job):
+def test_put_blob_after_finalize_changes_nothing(job: Job):
     url = job.reserve("key")
     put_blob(url, b"data")
     assert job.finalize("key", 4).json["ok"]
@@ -298,7 +296,7 @@ def test_a_put_blob_after_finalize_changes_nothing(job: Job):
     assert job.restore("key").body == b"data"
 
 
-def test_a_finalize_with_the_wrong_size_changes_nothing(job: Job):
+def test_wrong_finalize_size_changes_nothing(job: Job):
     put_blob(job.reserve("key"), b"data")
 
     wrong = [job.finalize("key", size) for size in (3, 5, 0, -1, 2**62)]

@@ -136,9 +136,7 @@ def host(url: str) -> set[str]:
     return {urlsplit(url).netloc}
 
 
-def test_what_post_saves_is_restored_by_main_of_the_next_job(
-    server: str, github: Upstream, jobs: Iterator[Job]
-) -> None:
+def test_post_step_save_is_restored_by_next_job(server: str, github: Upstream, jobs: Iterator[Job]) -> None:
     first = next(jobs)
     assert "::warning::" not in first.fetch(f"{server}/")
     missed = first.action(BY_OUTPUT).restore(["data"], "key")
@@ -157,7 +155,7 @@ def test_what_post_saves_is_restored_by_main_of_the_next_job(
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("name", ["_temp", "a b/_temp"])
-def test_other_shells_slashes_and_spaces_work_too(server: str, jobs: Iterator[Job], shell: str, name: str) -> None:
+def test_hook_works_in_other_shells_and_paths(server: str, jobs: Iterator[Job], shell: str, name: str) -> None:
     job = next(jobs)
     job.temporary = job.temporary / name
     job.temporary.mkdir(parents=True)
@@ -166,7 +164,7 @@ def test_other_shells_slashes_and_spaces_work_too(server: str, jobs: Iterator[Jo
     assert job.led_to({"NODE_OPTIONS": f"--no-warnings {BY_OUTPUT['NODE_OPTIONS']}"}) == f"{server}/"
 
 
-def test_pre_steps_and_steps_without_the_line_stay_with_github(server: str, jobs: Iterator[Job]) -> None:
+def test_steps_without_hook_stay_with_github(server: str, jobs: Iterator[Job]) -> None:
     job = next(jobs)
     before_the_fetch = job.led_to(BY_OUTPUT)
     job.fetch(f"{server}/")
@@ -174,7 +172,7 @@ def test_pre_steps_and_steps_without_the_line_stay_with_github(server: str, jobs
     assert job.led_to(BY_OUTPUT) == f"{server}/"
 
 
-def test_a_path_written_by_hand_breaks_what_runs_before_the_fetch(server: str, jobs: Iterator[Job]) -> None:
+def test_hardcoded_hook_path_breaks_earlier_steps(server: str, jobs: Iterator[Job]) -> None:
     job = next(jobs)
     with pytest.raises(StepFailed, match="Cannot find module"):
         job.action(BY_PATH).restore(["data"], "key")
@@ -182,7 +180,7 @@ def test_a_path_written_by_hand_breaks_what_runs_before_the_fetch(server: str, j
     assert job.led_to(BY_PATH) == f"{server}/"
 
 
-def test_a_server_that_is_down_costs_a_warning_and_no_step(jobs: Iterator[Job]) -> None:
+def test_down_server_costs_only_a_warning(jobs: Iterator[Job]) -> None:
     """The job goes on with GitHub's cache, which misses here and takes nothing."""
     job = next(jobs)
     assert "::warning::No hook from" in job.fetch(f"http://127.0.0.1:{free_port()}/")
@@ -195,7 +193,7 @@ def test_a_server_that_is_down_costs_a_warning_and_no_step(jobs: Iterator[Job]) 
     assert hosts(restored, saved) == host(job.github.url)
 
 
-def test_another_hook_than_the_pinned_one_is_not_loaded(server: str, github: Upstream, jobs: Iterator[Job]) -> None:
+def test_hook_with_wrong_checksum_is_not_loaded(server: str, github: Upstream, jobs: Iterator[Job]) -> None:
     job = next(jobs)
     assert "::warning::" in job.fetch(github.url), "which answers 200 with other bytes"
     assert "::warning::" in job.fetch(server, HOOK_SHA256=hashlib.sha256(b"").hexdigest())
@@ -203,7 +201,7 @@ def test_another_hook_than_the_pinned_one_is_not_loaded(server: str, github: Ups
 
 
 @pytest.mark.parametrize(("tools", "is_loaded"), [(["sha256sum"], True), (["shasum", "perl"], True), ([], False)])
-def test_no_tool_to_check_the_sum_is_no_hook(
+def test_hook_needs_checksum_tool(
     server: str, jobs: Iterator[Job], tmp_path: Path, tools: list[str], *, is_loaded: bool
 ) -> None:
     programs = tmp_path / "bin"
@@ -215,11 +213,11 @@ def test_no_tool_to_check_the_sum_is_no_hook(
     assert bool(job.outputs) is is_loaded
 
 
-def test_the_pages_sum_is_the_hooks() -> None:
+def test_documented_checksum_matches_hook() -> None:
     assert FETCH["env"]["HOOK_SHA256"] == hashlib.sha256((ROOT / "runners" / "hook.cjs").read_bytes()).hexdigest()
 
 
-def test_each_action_of_the_page_that_caches_loads_the_hook() -> None:
+def test_documented_cache_steps_load_hook() -> None:
     steps: list[dict[str, Any]] = [USE, *(step for block in OTHERS for step in block)]
     caching = [step for step in steps if "cache" in str(step.get("with")) or "/cache@" in step["uses"]]
     assert [step["uses"].partition("@")[0] for step in caching] == [

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
-from actions_cache.wiring.control import ControlPlane
+from dev.services import AllServices
 
 
 class Died(BaseException):
@@ -66,7 +66,7 @@ class Mortal:
         return call
 
 
-def make_mortal(control: ControlPlane, life: Life) -> None:
+def make_mortal(services: AllServices, life: Life) -> None:
     """Before any use case is made of it."""
     for adapter in ("table", "repositories", "bucket", "queue"):
-        control.__dict__[adapter] = Mortal(getattr(control, adapter), life)
+        services.__dict__[adapter] = Mortal(getattr(services, adapter), life)

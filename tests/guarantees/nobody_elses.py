@@ -1,4 +1,4 @@
-"""What the proofs of P8 ask: all of a request's way, on real engines, with tokens whose signatures are checked.
+"""What the proofs of isolation ask: all of a request's way, on real engines, with tokens whose signatures are checked.
 
 The edge's functions, the API and the download function; nothing between client and engines is left out.
 """
@@ -14,24 +14,21 @@ from typing import Any, cast
 import boto3
 import pytest
 
-from actions_cache.adapters.s3_signing import S3Signer
+from actions_cache.aws.s3_stream import S3Signer
 from actions_cache.domain.access import qualified
 from actions_cache.domain.entry import EntryFamily, EntryName
 from actions_cache.domain.timing import SECOND, Millis
-from actions_cache.wiring.control import ControlPlane
-from actions_cache.wiring.data import DataPlane
-from actions_cache.wiring.management import ManagementPlane
-from dev.local.edge.app import Edge
-from dev.local.edge.distribution import Distribution
-from dev.local.edge.origin_bucket import BucketOrigin
+from actions_cache.management_services import ManagementServices
+from dev.local.edge.app import BucketOrigin, Distribution, Edge
 from dev.local.edge.runtime import EdgeRuntime
-from dev.local.endpoints import Endpoints
-from dev.local.gateway import Gateway
+from dev.local.emulators import Endpoints
 from dev.local.resources import Clients, create
+from dev.local.server import Gateway
 from dev.local.template import Template
-from functions.api.app import create_app as create_api
-from functions.download.app import create_app as create_download
-from functions.manage.app import create_app as create_management
+from dev.services import AllServices
+from functions.api.handler import create_app as create_api
+from functions.download.handler import create_app as create_download
+from functions.manage.handler import create_app as create_management
 from tests.conftest import settings_for
 from tests.support.clients.runtime_token import ac_claim
 from tests.support.clients.wire import VERSION, Job
@@ -57,7 +54,7 @@ class Stage:
     """
 
     url: str
-    control: ControlPlane
+    services: AllServices
     issuer: Issuer
     other: Issuer
     journey: Journey
@@ -75,13 +72,13 @@ class Stage:
 
     def everything(self) -> tuple[Any, ...]:
         """What stands in tables and bucket."""
-        table = self.control.table
+        table = self.services.table
         items = [model.scan() for model in (table._archives, table._entries, table._reservations)]
         rows = [sorted(repr(sorted(item.attribute_values.items())) for item in all_of) for all_of in items]
-        return (*rows, sorted((part.key, part.etag) for part in self.control.bucket.list("")))
+        return (*rows, sorted((part.key, part.etag) for part in self.services.bucket.list("")))
 
     def archive_of(self, repository: str, scope: str, key: str) -> str | None:
-        entry = self.control.table.entry(self.entry_name(repository, scope, key))
+        entry = self.services.table.entry(self.entry_name(repository, scope, key))
         return entry.archive_id if entry else None
 
     def entry_name(self, repository: str, scope: str, key: str) -> EntryName:
@@ -106,21 +103,20 @@ def verified_stage(template: Template, endpoints: Endpoints, session: boto3.Sess
             "token_issuers": f"{issuer.url},{other.url}",
             "token_claims": f"any@{issuer.url},repository_id={OURS}@{other.url}",
         }
-        control = ControlPlane(settings_for(resources.environment("ApiFunction"), **changes), clock)
-        control.session = session
-        data = DataPlane(control)
+        services = AllServices(settings_for(resources.environment("ApiFunction"), **changes), clock)
+        services.session = session
         s3 = session.client("s3", endpoint_url=endpoints.store)
-        signer = S3Signer(s3, control.settings.bucket, cast("Any", session.get_credentials()))
-        known = KnownValues({"url-signing-secrets": " ".join(control.urls.secrets.current())})
+        signer = S3Signer(s3, services.settings.bucket, cast("Any", session.get_credentials()))
+        known = KnownValues({"url-signing-secrets": " ".join(services.urls.secrets.current())})
         apps = {
-            "ApiFunction": create_api(control, data),
-            "DownloadFunction": create_download(data),
-            "ManageFunction": create_management(ManagementPlane(control)),
+            "ApiFunction": create_api(services),
+            "DownloadFunction": create_download(services.downloads),
+            "ManageFunction": create_management(ManagementServices(services)),
         }
         behind = Gateway.of(template, apps)
         edge = Edge(Distribution.of(template), EdgeRuntime(), known, BucketOrigin(signer), behind)
         with served(edge, lifespan="on") as url:
-            yield Stage(url, control, issuer, other, Journey(control, clock, clients.s3, clients.sqs))
+            yield Stage(url, services, issuer, other, Journey(services, clock, clients.s3, clients.sqs))
 
 
 def now() -> Millis:

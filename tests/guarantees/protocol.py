@@ -1,7 +1,7 @@
 """The whole protocol as a machine for hypothesis: what may happen, in any order, and what must hold after each step.
 
-P2, P3, P4, P5, P6 and P7 together. What tests/guarantees/model explores exhaustively, for one archive and without
-bytes, is here driven through the use cases and adapters, with keys that are saved again and again.
+All guarantees but full speed and isolation, together. What tests/guarantees/model explores exhaustively, for one
+archive and without bytes, is here driven through the use cases and adapters, with keys that are saved again and again.
 """
 
 from dataclasses import dataclass, field
@@ -20,17 +20,17 @@ from hypothesis.stateful import (
 )
 
 from actions_cache.domain.archive import Archive, ArchiveState, MergeState, Part
+from actions_cache.domain.budgets import Usage, total
 from actions_cache.domain.claim import claimable_at
 from actions_cache.domain.errors import AlreadyExists, CommittedDifferently, InvalidBlockList, InvalidRequest, NotFound
-from actions_cache.domain.happenings import RunEnd
-from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.timing import SECOND, Millis
-from actions_cache.domain.usage import Usage, total
+from actions_cache.events import RunEnd
+from actions_cache.merge import GivenUp
 from actions_cache.ports import MergeMessage  # noqa: TC001 - hypothesis reads annotations
-from actions_cache.usecases.merge import GivenUp
-from actions_cache.wiring.control import ControlPlane
 from dev.local.resources import Clients, create
 from dev.local.template import Template
+from dev.services import AllServices
 from tests.conftest import settings_for
 from tests.guarantees.mortal import Life, make_mortal
 from tests.support.journey import REPOSITORY, Journey, SetClock, block_ids, name, plenty
@@ -103,7 +103,7 @@ class Protocol(RuleBasedStateMachine):
     @rule(archive_id=uploads, block_id=st.sampled_from(BLOCK_IDS))
     def put(self, archive_id: str, block_id: str) -> None:
         """Before the block list and after it, once or often, also long after the entry was removed."""
-        archive = archive_id and self.journey.control.table.archive(archive_id)
+        archive = archive_id and self.journey.services.table.archive(archive_id)
         if archive and self.now < archive.upload_closes_at:
             self.puts += 1
             body = b"%d of %s" % (self.puts, archive_id[:4].encode())
@@ -117,27 +117,27 @@ class Protocol(RuleBasedStateMachine):
         upload = self.known[archive_id]
         with self.life.of(death, takes_effect=takes_effect):
             try:
-                self.journey.control.commit_blocks(archive_id, ids)
+                self.journey.services.commit_blocks(archive_id, ids)
             except InvalidBlockList:
                 assert len(set(ids)) < len(ids) or not set(ids) <= set(upload.arrived)
             except (NotFound, CommittedDifferently):
                 pass
-        archive = self.journey.control.table.archive(archive_id)
+        archive = self.journey.services.table.archive(archive_id)
         if archive and archive.commit and upload.committed is None:
             upload.committed = b"".join(upload.arrived[block_id] for block_id in ids)
 
     @rule(key=st.sampled_from(KEYS), off_by=st.sampled_from([0, 0, 0, 1]), death=deaths, takes_effect=st.booleans())
     def finalize(self, key: str, off_by: int, death: int | None, takes_effect: bool) -> None:
         """Names no upload: a late one meets whatever holds the key by now."""
-        held = self.journey.control.table.reservation(name(key))
+        held = self.journey.services.table.reservation(name(key))
         upload = held and self.known.get(held.archive_id)
         size = len(upload.committed or b"") if upload else 0
-        before = self.journey.control.table.entry(name(key))
+        before = self.journey.services.table.entry(name(key))
         with self.life.of(death, takes_effect=takes_effect):
             try:
-                entry = self.journey.control.finalize(name(key), (before.size if before else size) + off_by)
+                entry = self.journey.services.finalize(name(key), (before.size if before else size) + off_by)
             except (InvalidRequest, NotFound):
-                assert self.journey.control.table.entry(name(key)) == before
+                assert self.journey.services.table.entry(name(key)) == before
             else:
                 assert off_by == 0
                 assert before in (None, entry)
@@ -147,34 +147,34 @@ class Protocol(RuleBasedStateMachine):
         """Looks up, and claims the merge if nobody has."""
         if self.journey.look_up(key) is None:
             return
-        entry = self.journey.control.table.entry(name(key))
+        entry = self.journey.services.table.entry(name(key))
         if entry is None:
             return
         archive = self.journey.archive(entry.archive_id)
-        chosen = self.journey.control.settings
+        chosen = self.journey.services.settings
         url_until = self.now + chosen.download_url_seconds * SECOND
         stream_until = self.now + chosen.max_stream_seconds * SECOND
         self.readers.append(Reader(archive.id, url_until, self.parts(archive), stream_until))
-        claimable = claimable_at(archive, self.journey.control.lifetimes)
+        claimable = claimable_at(archive, self.journey.services.lifetimes)
         if claimable is not None and claimable <= self.now:
-            self.journey.control.claim_merge(archive.id)
+            self.journey.services.claim_merge(archive.id)
 
     @rule(death=st.integers(0, 3), takes_effect=st.booleans(), archive_id=uploads)
     def claim_and_die(self, archive_id: str, death: int, takes_effect: bool) -> None:
         if archive_id not in self.known:
             return
         with self.life.of(death, takes_effect=takes_effect):
-            self.journey.control.claim_merge(archive_id)
+            self.journey.services.claim_merge(archive_id)
 
     @precondition(lambda self: self.messages)
     @rule(pick=st.integers(0, 99), death=deaths, takes_effect=st.booleans())
     def deliver(self, pick: int, death: int | None, takes_effect: bool) -> None:
         """Any message that ever was in the queue: late, out of order, or again."""
         message = self.messages[pick % len(self.messages)]
-        before = self.journey.control.table.archive(message.archive_id)
+        before = self.journey.services.table.archive(message.archive_id)
         with self.life.of(death, takes_effect=takes_effect):
             try:
-                outcome = self.journey.control.merge(message, plenty)
+                outcome = self.journey.services.merge(message, plenty)
             except GivenUp:
                 return
             if outcome is RunEnd.MERGED:
@@ -188,9 +188,9 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from(KEYS))
     def remove(self, key: str) -> None:
-        entry = self.journey.control.table.entry(name(key))
+        entry = self.journey.services.table.entry(name(key))
         if entry:
-            assert self.journey.control.remove_entry(entry.archive_id, lambda _: True)
+            assert self.journey.services.remove_entry(entry.archive_id, lambda _: True)
 
     @rule(seconds=st.sampled_from(WAITS))
     def wait(self, seconds: int) -> None:
@@ -205,7 +205,7 @@ class Protocol(RuleBasedStateMachine):
     @invariant()
     def every_entry_has_the_bytes_that_were_committed(self) -> None:
         for key in KEYS:
-            entry = self.journey.control.table.entry(name(key))
+            entry = self.journey.services.table.entry(name(key))
             if entry:
                 archive = self.journey.archive(entry.archive_id)
                 assert archive.is_stored
@@ -218,12 +218,12 @@ class Protocol(RuleBasedStateMachine):
                 assert self.journey.content(reader.archive_id) == self.known[reader.archive_id].committed
             if self.now < reader.stream_until:
                 for part in reader.objects:
-                    assert self.journey.control.bucket.stat(part.key) == part
+                    assert self.journey.services.bucket.stat(part.key) == part
 
     @invariant()
     def what_is_merged_stays_so_and_what_is_removed_stays_away(self) -> None:
         for archive_id in self.known:
-            archive = self.journey.control.table.archive(archive_id)
+            archive = self.journey.services.table.archive(archive_id)
             if archive is None or archive.state is ArchiveState.DELETED:
                 self.removed.add(archive_id)
                 continue
@@ -236,22 +236,22 @@ class Protocol(RuleBasedStateMachine):
 
     @invariant()
     def usage_is_of_what_can_be_found(self) -> None:
-        """P7: every byte counts, whoever died between which writes."""
-        control = self.journey.control
-        stands = total(Usage(archive.size, 1) for archive in control.table.stored_archives(REPOSITORY))
-        assert control.repositories.usage(REPOSITORY) == control.repositories.store_usage() == stands
+        """Nothing leaks: every byte counts, whoever died between which writes."""
+        services = self.journey.services
+        stands = total(Usage(archive.size, 1) for archive in services.table.stored_archives(REPOSITORY))
+        assert services.repositories.usage(REPOSITORY) == services.repositories.store_usage() == stands
 
     # ------------------------------------------------------------------ and in the end
 
     def teardown(self) -> None:
-        """P6 and P7: two days without faults later, all is merged and the bucket is what the table points to."""
+        """Two days without faults later, all is merged and the bucket is what the table points to."""
         for _ in range(8):
             self.journey.clock.advance(6 * HOUR)
             self.journey.clean_up()
             self.journey.merge_all()
         held: set[str] = set()
         for archive_id in self.known:
-            archive = self.journey.control.table.archive(archive_id)
+            archive = self.journey.services.table.archive(archive_id)
             if archive and archive.state is ArchiveState.DELETED:
                 assert self.now - archive.deleted_at < 12 * HOUR * SECOND, "it expired just now"
                 held.update(ArchiveKeys(archive_id).prefix + key for key in self.journey.keys(archive_id))
@@ -260,11 +260,11 @@ class Protocol(RuleBasedStateMachine):
                 assert archive.object is not None
                 assert self.journey.content(archive_id) == self.known[archive_id].committed
                 held.add(archive.object.key)
-        assert {part.key for part in self.journey.control.bucket.list("archives/")} == held
+        assert {part.key for part in self.journey.services.bucket.list("archives/")} == held
 
     def reserved(self, key: str) -> str:
         """The new archive's id, or an empty one where the key is taken."""
-        entry, held = self.journey.control.table.entry(name(key)), self.journey.control.table.reservation(name(key))
+        entry, held = self.journey.services.table.entry(name(key)), self.journey.services.table.reservation(name(key))
         is_held = held is not None and held.expires_at > self.now
         try:
             archive_id = self.journey.reserve(name(key))
@@ -281,7 +281,7 @@ class Protocol(RuleBasedStateMachine):
         return self.journey.clock.now()
 
     def parts(self, archive: Archive) -> tuple[Part, ...]:
-        return (archive.object,) if archive.object else self.journey.control.manifests.of(archive).parts
+        return (archive.object,) if archive.object else self.journey.services.manifests.of(archive).parts
 
 
 def run_on_moto(template: Template, session: boto3.Session, runs: settings) -> None:
@@ -294,9 +294,9 @@ def run_on_moto(template: Template, session: boto3.Session, runs: settings) -> N
             clients = Clients.of(session)
             resources = create(template, clients, prefix=f"run-{next(prefixes)}")
             clock, self.life = SetClock(), Life()
-            control = ControlPlane(settings_for(resources.environment("ApiFunction")), clock)
-            control.session = session
-            make_mortal(control, self.life)
-            self.journey = Journey(control, clock, clients.s3, clients.sqs)
+            services = AllServices(settings_for(resources.environment("ApiFunction")), clock)
+            services.session = session
+            make_mortal(services, self.life)
+            self.journey = Journey(services, clock, clients.s3, clients.sqs)
 
     run_state_machine_as_test(OnMoto, settings=runs)

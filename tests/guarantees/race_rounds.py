@@ -1,21 +1,21 @@
-"""The races of P2 and P5, for any table engine whose conditional writes are atomic; moto's aren't."""
+"""The races for a merge and for a key, for any table engine whose conditional writes are atomic; moto's aren't."""
 
 from collections import Counter
 from dataclasses import replace
 
-from actions_cache.adapters.system import SystemClock
 from actions_cache.domain import claim
 from actions_cache.domain.archive import Archive, Merge, MergeState
-from actions_cache.wiring.control import ControlPlane
+from actions_cache.system import SystemClock
+from dev.services import AllServices
 from tests.guarantees.racers import Racers, claims, publishes, reserves, save_without_bytes, starts
 from tests.support.journey import Journey, name
 
 
 def on_real_time(journey: Journey) -> Journey:
     """The racers have no common clock that a test could set."""
-    control = ControlPlane(journey.control.settings, SystemClock())
-    control.session = journey.control.session
-    return replace(journey, control=control)
+    services = AllServices(journey.services.settings, SystemClock())
+    services.session = journey.services.session
+    return replace(journey, services=services)
 
 
 def race_for_claims(journey: Journey, racers: Racers, rounds: int) -> None:
@@ -50,7 +50,7 @@ def race_to_publish(journey: Journey, racers: Racers, rounds: int) -> None:
 
 
 def race_for_keys(journey: Journey, racers: Racers, rounds: int) -> None:
-    """P5."""
+    """An entry is saved whole or not at all."""
     for i in range(rounds):
         assert len(racers.race(reserves, name(f"key-{i}"))) == 1
 
@@ -65,9 +65,9 @@ RACES = {
 
 def _with(journey: Journey, archive: Archive, merge: Merge) -> Archive:
     """As after a claim, with plenty of lease."""
-    now = journey.control.clock.now()
+    now = journey.services.clock.now()
     merge = replace(merge, claim_token="claim", claimed_at=now, sent_at=now, lease_until=now + 10**6)
     if merge.state is MergeState.QUEUED:
         merge = replace(merge, lease_until=0)
     assert claim.needs_merge(archive)
-    return journey.control.table.replace_archive(archive, replace(archive, merge=merge))
+    return journey.services.table.replace_archive(archive, replace(archive, merge=merge))

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
+from actions_cache.archives import transition
 from actions_cache.domain import claim
 from actions_cache.domain.archive import Archive, Commit, Part, committed, reserved, stored
 from actions_cache.domain.entry import EntryName
 from actions_cache.domain.errors import AlreadyExists
-from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.settings import Settings
-from actions_cache.usecases.transition import transition
-from actions_cache.wiring.control import ControlPlane
+from dev.services import AllServices
 from tests.support.journey import Journey
 
 PATIENCE_SECONDS = 60
@@ -26,36 +26,36 @@ class Barrier(Protocol):
 
 
 Deed = Callable[..., Any]
-"""Takes a ControlPlane, the racer's number and the round's arguments. True if it won."""
+"""Takes a AllServices, the racer's number and the round's arguments. True if it won."""
 
 
-def claims(control: ControlPlane, _racer: int, archive_id: str) -> bool:
-    return control.claim_merge(archive_id)
+def claims(services: AllServices, _racer: int, archive_id: str) -> bool:
+    return services.claim_merge(archive_id)
 
 
-def starts(control: ControlPlane, racer: int, archive_id: str, claim_token: str) -> bool:
+def starts(services: AllServices, racer: int, archive_id: str, claim_token: str) -> bool:
     """What MergeArchive does first with a message."""
     run = f"run {racer}"
-    now, lifetimes, attempts = control.clock.now(), control.lifetimes, control.settings.merge_attempts
+    now, lifetimes, attempts = services.clock.now(), services.lifetimes, services.settings.merge_attempts
     return bool(
         transition(
-            control.table, archive_id, lambda seen: claim.started(seen, claim_token, run, now, lifetimes, attempts)
+            services.table, archive_id, lambda seen: claim.started(seen, claim_token, run, now, lifetimes, attempts)
         )
     )
 
 
-def publishes(control: ControlPlane, racer: int, archive_id: str) -> bool:
+def publishes(services: AllServices, racer: int, archive_id: str) -> bool:
     """What MergeArchive does last; each racer has a run and a merged object of its own."""
     run = f"run {racer}"
     merged = Part(ArchiveKeys(archive_id).merged(run), 2, run)
     return bool(
-        transition(control.table, archive_id, lambda seen: claim.published(seen, run, merged, control.clock.now()))
+        transition(services.table, archive_id, lambda seen: claim.published(seen, run, merged, services.clock.now()))
     )
 
 
-def reserves(control: ControlPlane, _racer: int, name: EntryName) -> bool:
+def reserves(services: AllServices, _racer: int, name: EntryName) -> bool:
     try:
-        control.reserve(name)
+        services.reserve(name)
     except AlreadyExists:
         return False
     return True
@@ -106,7 +106,7 @@ def racers(number: int, settings: Settings, environment: Mapping[str, str]) -> I
 
 def _run(racer: int, line: Connection, together: Barrier, settings: Settings, environment: dict[str, str]) -> None:
     os.environ.update(environment)
-    control = ControlPlane(settings)
+    services = AllServices(settings)
     while True:
         try:
             deed, arguments = line.recv()
@@ -114,18 +114,18 @@ def _run(racer: int, line: Connection, together: Barrier, settings: Settings, en
             return
         try:
             together.wait(PATIENCE_SECONDS)
-            line.send(deed(control, racer, *arguments))
+            line.send(deed(services, racer, *arguments))
         except Exception as error:  # noqa: BLE001 - the other end raises it
             line.send(RuntimeError(repr(error)))
 
 
 def save_without_bytes(journey: Journey, entry_name: EntryName) -> Archive:
     """An entry of two parts that nobody has claimed, in two writes."""
-    control, now = journey.control, journey.control.clock.now()
-    archive = reserved(control.tokens.new(), entry_name, now, control.lifetimes)
-    control.table.reserve(archive, now)
+    services, now = journey.services, journey.services.clock.now()
+    archive = reserved(services.tokens.new(), entry_name, now, services.lifetimes)
+    services.table.reserve(archive, now)
     seen = journey.archive(archive.id)
     upload = committed(seen, Commit("digest", 2, 2, Part(ArchiveKeys(archive.id).manifest("m"), 1, "m")), None)
     entry = stored(upload, now) if upload else None
     assert entry is not None
-    return control.table.publish_entry(seen, entry)
+    return services.table.publish_entry(seen, entry)

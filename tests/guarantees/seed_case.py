@@ -14,12 +14,12 @@ from typing import Any
 from urllib.request import urlopen
 
 from actions_cache.domain.archive import MergeState
-from actions_cache.domain.happenings import RunEnd
 from actions_cache.domain.merge_plan import MIB
-from actions_cache.domain.part_range import PartRange
+from actions_cache.domain.ranges import PartRange
+from actions_cache.download_services import DownloadServices
+from actions_cache.events import RunEnd
 from actions_cache.ports import Chunk, MergeMessage, MultipartUpload, PartReader, UploadedPart
-from actions_cache.wiring.data import DataPlane
-from functions.download.app import create_app
+from functions.download.handler import create_app
 from tests.support.journey import Journey, name, plenty
 from tests.support.serving import served
 
@@ -67,39 +67,39 @@ class SeedCase:
     def run(self) -> None:
         """Raises: AssertionError: naming the promise that was broken."""
         journey = self.journey
-        half_way = HalfWay(journey.control.bucket)
-        merge = self.break_merge(replace(journey.control.merge, bucket=half_way), journey)
-        data = DataPlane(journey.control)
+        half_way = HalfWay(journey.services.bucket)
+        merge = self.break_merge(replace(journey.services.merge, bucket=half_way), journey)
+        data = DownloadServices(journey.services)
         data.download = replace(data.download, reader=self.break_reader(data.stream, half_way))
 
         entry = journey.save(KEY, *PARTS)
         parts = [key for key in journey.keys(entry.archive_id) if key.startswith("parts/")]
         [message] = journey.messages()
         merge_ended = threading.Event()
-        with ThreadPoolExecutor(2 + READERS) as threads, served(create_app(data)) as base_url:
+        with ThreadPoolExecutor(2 + READERS) as executor, served(create_app(data)) as base_url:
             try:
                 # The queue delivers at least once: here twice, at the same time.
-                merges = [threads.submit(merge, message, plenty) for _ in range(2)]
+                merges = [executor.submit(merge, message, plenty) for _ in range(2)]
                 assert half_way.reached.wait(30), "the merge didn't get half-way"
                 together = threading.Barrier(READERS)
                 readers = [
-                    threads.submit(self._read, base_url, together, merge_ended if i == 0 else None)
+                    executor.submit(self._read, base_url, together, merge_ended if i == 0 else None)
                     for i in range(READERS)
                 ]
                 self._assert_fast_readers_did_not_wait(readers[1:], entry.archive_id)
                 half_way.may_go_on.set()
                 outcomes = {one.result(60) for one in merges}
-                assert outcomes == {RunEnd.MERGED, RunEnd.NOT_OURS}, f"P2: {outcomes}"
-                assert half_way.completed == 1, f"P2: {half_way.completed} merges were completed"
+                assert outcomes == {RunEnd.MERGED, RunEnd.NOT_OURS}, f"not a single merge: {outcomes}"
+                assert half_way.completed == 1, f"{half_way.completed} merges were completed"
                 left = [key for key in journey.keys(entry.archive_id) if key.startswith("parts/")]
-                assert left == parts, f"P3: {len(parts) - len(left)} parts were gone when the merge ended"
+                assert left == parts, f"{len(parts) - len(left)} parts were gone when the merge ended"
                 merge_ended.set()
-                assert {one.result(60) for one in readers} == {digest(CONTENT)}, "P4: a reader got other bytes"
+                assert {one.result(60) for one in readers} == {digest(CONTENT)}, "a reader got other bytes"
             finally:
                 half_way.may_go_on.set()
                 merge_ended.set()
         self._assert_merged_entry_restores()
-        journey.clock.advance(journey.control.settings.grace_seconds)
+        journey.clock.advance(journey.services.settings.grace_seconds)
         journey.clean_up()
         [left_over] = journey.keys(entry.archive_id)
         assert left_over.startswith("merged/")
@@ -121,7 +121,7 @@ class SeedCase:
 
     def _assert_fast_readers_did_not_wait(self, fast: Sequence[Future[str]], archive_id: str) -> None:
         ended, waiting = wait(fast, timeout=self.patience_seconds)
-        assert not waiting, f"P1: {len(waiting)} readers waited for the merge"
+        assert not waiting, f"{len(waiting)} readers waited for the merge"
         assert {one.result() for one in ended} == {digest(CONTENT)}
         assert self.journey.archive(archive_id).merge.state is MergeState.RUNNING
 
@@ -143,8 +143,8 @@ def deletes_parts_inline(merge: Merge, journey: Journey) -> Merge:
     def broken(message: MergeMessage, remaining: Callable[[], int]) -> RunEnd:
         outcome = merge(message, remaining)
         if outcome is RunEnd.MERGED:
-            parts = journey.control.manifests.of(journey.archive(message.archive_id)).parts
-            journey.control.bucket.delete([part.key for part in parts])
+            parts = journey.services.manifests.of(journey.archive(message.archive_id)).parts
+            journey.services.bucket.delete([part.key for part in parts])
         return outcome
 
     return broken

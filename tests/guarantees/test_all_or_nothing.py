@@ -1,4 +1,4 @@
-"""P5: a server killed at a write of a save leaves its entry whole or not at all, and asking again succeeds.
+"""A server killed at a write of a save leaves its entry whole or not at all, and asking again succeeds.
 
 A sample; tests/guarantees/slow/crashes strikes at every call.
 """

@@ -1,4 +1,4 @@
-"""P3 and P4 over HTTP, on a real store: right bytes, or a broken connection."""
+"""Over HTTP, on a real store: right bytes or a broken connection, and no reader is cut off."""
 
 import threading
 import time
@@ -9,18 +9,17 @@ from dataclasses import replace
 import pytest
 import urllib3
 
-from actions_cache.adapters.s3_stream import S3Stream
+from actions_cache.archives import Manifests, transition
+from actions_cache.aws.s3_stream import S3Stream
 from actions_cache.domain.archive import Archive, Manifest
 from actions_cache.domain.delivery import StreamLimits
-from actions_cache.domain.happenings import TIME_TO_FIRST_BYTE
 from actions_cache.domain.merge_plan import MIB
-from actions_cache.domain.part_range import PartRange
+from actions_cache.domain.ranges import PartRange
+from actions_cache.download_services import DownloadServices
+from actions_cache.events import TIME_TO_FIRST_BYTE
 from actions_cache.ports import Chunk
-from actions_cache.usecases.manifests import Manifests
-from actions_cache.usecases.transition import transition
-from actions_cache.wiring.control import ControlPlane
-from actions_cache.wiring.data import DataPlane
-from functions.download.app import create_app
+from dev.services import AllServices
+from functions.download.handler import create_app
 from tests.integration.local_run.local_run import wait_until
 from tests.support.journey import Journey, name, plenty
 from tests.support.serving import served
@@ -35,7 +34,7 @@ SIZE = len(CONTENT)
 @contextmanager
 def downloads(journey: Journey, **changes: object) -> Iterator[str]:
     """The download function on a port; `changes` are fields of its use case."""
-    data = DataPlane(journey.control)
+    data = DownloadServices(journey.services)
     data.download = replace(data.download, **changes)  # type: ignore[arg-type]
     with served(create_app(data)) as base_url:
         yield base_url
@@ -73,14 +72,14 @@ def url_of(journey: Journey, base_url: str) -> str:
 
 
 def part_keys(journey: Journey, archive_id: str) -> list[str]:
-    return [part.key for part in journey.control.manifests.of(journey.archive(archive_id)).parts]
+    return [part.key for part in journey.services.manifests.of(journey.archive(archive_id)).parts]
 
 
 def test_a_part_that_is_gone_breaks_the_connection_and_the_next_lookup_misses(on_engines, get):
     entry = on_engines.save(KEY, *PARTS)
     with downloads(on_engines) as base_url:
         url = url_of(on_engines, base_url)
-        on_engines.control.bucket.delete([part_keys(on_engines, entry.archive_id)[-1]])
+        on_engines.services.bucket.delete([part_keys(on_engines, entry.archive_id)[-1]])
         answer = get(url)
         assert (answer.status, answer.headers["Content-Length"]) == (200, str(len(CONTENT)))
         with pytest.raises(urllib3.exceptions.ProtocolError):
@@ -104,7 +103,7 @@ def test_an_archive_whose_first_part_is_gone_is_no_archive(on_engines, get):
     entry = on_engines.save(KEY, *PARTS)
     with downloads(on_engines) as base_url:
         url = url_of(on_engines, base_url)
-        on_engines.control.bucket.delete([part_keys(on_engines, entry.archive_id)[0]])
+        on_engines.services.bucket.delete([part_keys(on_engines, entry.archive_id)[0]])
         assert get(url).status == 404
         assert get(url).status == 404
 
@@ -115,7 +114,7 @@ def test_an_archive_whose_manifest_is_gone_is_no_archive(on_engines, get):
     commit = on_engines.archive(entry.archive_id).commit
     with downloads(on_engines, read_ahead_bytes=MIB) as base_url:
         url = url_of(on_engines, base_url)
-        on_engines.control.bucket.delete([commit.manifest.key])
+        on_engines.services.bucket.delete([commit.manifest.key])
         assert get(url).status == 404
     assert on_engines.look_up(KEY.key) is None
 
@@ -152,7 +151,7 @@ def test_an_archive_that_an_older_release_committed_is_read_once_its_manifest_is
         assert seen.commit is not None
         return replace(seen, commit=replace(seen.commit, first_part=None))
 
-    assert transition(on_engines.control.table, entry.archive_id, as_before)
+    assert transition(on_engines.services.table, entry.archive_id, as_before)
     with downloads(on_engines) as base_url:
         assert get(url_of(on_engines, base_url)).read() == CONTENT
 
@@ -164,7 +163,7 @@ def test_a_reader_whose_parts_went_goes_on_with_the_merged_object(on_engines, ge
         answer = get(url_of(on_engines, base_url))
         begun = answer.read(MIB)
         on_engines.merge_all()
-        on_engines.control.bucket.delete(part_keys(on_engines, entry.archive_id))
+        on_engines.services.bucket.delete(part_keys(on_engines, entry.archive_id))
         assert begun + answer.read() == CONTENT
     assert on_engines.look_up(KEY.key) is not None
 
@@ -174,20 +173,20 @@ def test_readers_of_a_removed_entry_finish_in_its_grace_and_nobody_starts_after_
     on_engines.merge_all()
     with downloads(on_engines) as base_url:
         url = url_of(on_engines, base_url)
-        on_engines.control.remove_entry(entry.archive_id, lambda _: True)
+        on_engines.services.remove_entry(entry.archive_id, lambda _: True)
         on_engines.clean_up()
         assert get(url, x_ms_range="bytes=0-").read() == CONTENT
-        on_engines.clock.advance(on_engines.control.settings.grace_seconds)
+        on_engines.clock.advance(on_engines.services.settings.grace_seconds)
         assert get(url).status == 403
 
 
 def test_a_stream_ends_with_its_permitted_time_by_breaking(on_engines, get):
-    """P3: the grace counts on it."""
+    """No reader is cut off: the grace counts on it."""
     on_engines.save(KEY, *[b"x" * (20 * MIB)] * 3)
-    settings = on_engines.control.settings.model_copy(update={"max_stream_seconds": 1})
-    control = ControlPlane(settings, on_engines.clock)
-    control.session = on_engines.control.session
-    with served(create_app(DataPlane(control))) as base_url:
+    settings = on_engines.services.settings.model_copy(update={"max_stream_seconds": 1})
+    services = AllServices(settings, on_engines.clock)
+    services.session = on_engines.services.session
+    with served(create_app(DownloadServices(services))) as base_url:
         answer = get(url_of(on_engines, base_url))
         answer.read(MIB)
         time.sleep(2)
@@ -212,7 +211,7 @@ def test_a_merged_archive_is_redirected_to_but_not_for_who_asks_by_x_ms_range(on
 
 
 def test_the_time_to_the_first_byte_is_told_once_from_the_request_on(on_engines, get, monkeypatch):
-    told, manifests = Told(), type(on_engines.control.manifests)
+    told, manifests = Told(), type(on_engines.services.manifests)
     read = manifests.of
 
     def read_slowly(self, archive):
@@ -227,10 +226,10 @@ def test_the_time_to_the_first_byte_is_told_once_from_the_request_on(on_engines,
 
 
 def test_the_first_download_claims_the_merge_if_nobody_has(on_engines, get):
-    settings = on_engines.control.settings.model_copy(update={"merge_trigger": "first-download"})
-    control = ControlPlane(settings, on_engines.clock)
-    control.session = on_engines.control.session
-    lazy = replace(on_engines, control=control)
+    settings = on_engines.services.settings.model_copy(update={"merge_trigger": "first-download"})
+    services = AllServices(settings, on_engines.clock)
+    services.session = on_engines.services.session
+    lazy = replace(on_engines, services=services)
     lazy.save(KEY, *PARTS)
     assert lazy.messages() == []
     with downloads(lazy) as base_url:
@@ -248,7 +247,7 @@ def test_where_streaming_is_slow_a_download_waits_for_the_merge_and_is_redirecte
     with downloads(on_engines, limits=LAMBDA) as base_url:
         url = url_of(on_engines, base_url)
         [message] = on_engines.messages()
-        merge = threading.Timer(1, on_engines.control.merge, [message, plenty])
+        merge = threading.Timer(1, on_engines.services.merge, [message, plenty])
         merge.start()
         began = time.monotonic()
         assert get(url).status == 302
@@ -256,7 +255,7 @@ def test_where_streaming_is_slow_a_download_waits_for_the_merge_and_is_redirecte
         merge.join()
 
 
-def test_what_can_be_neither_streamed_nor_merged_in_time_is_to_be_asked_for_again(on_engines, get):
+def test_unmerged_large_download_returns_503(on_engines, get):
     on_engines.save(KEY, *PARTS)
     on_engines.clock.now = lambda: time.time_ns() // 10**6
     with downloads(on_engines, limits=LAMBDA, merge_wait_seconds=1) as base_url:

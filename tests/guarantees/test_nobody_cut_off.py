@@ -1,4 +1,4 @@
-"""P3: while cleanup runs all the time, no reader loses a byte, whatever its speed and whenever it began.
+"""While cleanup runs all the time, no reader loses a byte, whatever its speed and whenever it began.
 
 On real engines and sockets. The clock that the lifetimes go by is twenty times as fast as the readers'.
 """
@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import cycle
 
+from actions_cache.archives import transition
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.domain.timing import SECOND, Millis
-from actions_cache.usecases.transition import transition
-from actions_cache.wiring.control import ControlPlane
-from actions_cache.wiring.data import DataPlane
-from functions.download.app import create_app
+from actions_cache.download_services import DownloadServices
+from dev.services import AllServices
+from functions.download.handler import create_app
 from tests.guarantees.faults.slow_reader import Refused, read_at
 from tests.support.clients.wire import GO
 from tests.support.journey import Journey, SetClock, name, plenty
@@ -51,7 +51,7 @@ class Scene:
     journey: Journey
     clock: FastClock
     server: str
-    threads: ThreadPoolExecutor
+    executor: ThreadPoolExecutor
     _rates: Iterator[float] = field(default_factory=lambda: cycle(RATES))
     _kinds: Iterator[tuple[dict[str, str], float]] = field(
         default_factory=lambda: cycle(
@@ -85,7 +85,7 @@ class Scene:
                     raise
                 return None
 
-        return self.threads.submit(read)
+        return self.executor.submit(read)
 
     def objects(self, archive_id: str, kind: str) -> list[str]:
         return [key for key in self.journey.keys(archive_id) if key.startswith(kind)]
@@ -102,10 +102,10 @@ def scene(on_engines: Journey) -> Iterator[Scene]:
         # Renewed by the readers' time.
         "merge_lease_seconds": 3600,
     }
-    settings = on_engines.control.settings.model_copy(update=times)
-    control = ControlPlane(settings, clock)
+    settings = on_engines.services.settings.model_copy(update=times)
+    services = AllServices(settings, clock)
     # The stream's limit goes by the readers' time.
-    serving = ControlPlane(
+    serving = AllServices(
         settings.model_copy(
             update={
                 "max_stream_seconds": LONGEST_STREAM_SECONDS // PACE,
@@ -114,8 +114,8 @@ def scene(on_engines: Journey) -> Iterator[Scene]:
         ),
         clock,
     )
-    control.session = serving.session = on_engines.control.session
-    journey = replace(on_engines, control=control, clock=clock)
+    services.session = serving.session = on_engines.services.session
+    journey = replace(on_engines, services=services, clock=clock)
     ended = threading.Event()
 
     def clean_up_all_the_time() -> None:
@@ -123,10 +123,10 @@ def scene(on_engines: Journey) -> Iterator[Scene]:
             done = journey.clean_up()
             assert "failed" not in done, done
 
-    with served(create_app(DataPlane(serving))) as server, ThreadPoolExecutor(32) as threads:
-        cleaning = threads.submit(clean_up_all_the_time)
+    with served(create_app(DownloadServices(serving))) as server, ThreadPoolExecutor(32) as executor:
+        cleaning = executor.submit(clean_up_all_the_time)
         try:
-            yield Scene(journey, clock, server, threads)
+            yield Scene(journey, clock, server, executor)
         finally:
             ended.set()
             cleaning.result(60)
@@ -142,10 +142,10 @@ def assert_all_read(readers: "list[Future[bytes | None]]") -> None:
 def test_readers_from_before_the_merge_until_after_the_parts_are_gone_get_every_byte(on_engines):
     with scene(on_engines) as it:
         entry = it.journey.save(name("npm"), *PARTS)
-        grace = it.journey.control.lifetimes.grace
+        grace = it.journey.services.lifetimes.grace
         readers = [it.reader("npm") for _ in range(4)]
         it.clock.sleep(10)
-        merge = it.threads.submit(it.journey.merge_all)
+        merge = it.executor.submit(it.journey.merge_all)
         seen_at = 0
         while it.objects(entry.archive_id, "parts/"):
             seen_at = it.clock.now()
@@ -163,9 +163,9 @@ def test_readers_from_before_the_merge_until_after_the_parts_are_gone_get_every_
 
 def evict(it: Scene, archive_id: str) -> None:
     """As if no job had looked it up for long; cleanup does the rest."""
-    aged = transition(it.journey.control.table, archive_id, lambda seen: replace(seen, last_used_at=0))
+    aged = transition(it.journey.services.table, archive_id, lambda seen: replace(seen, last_used_at=0))
     assert aged is not None
-    while it.journey.control.table.entry(aged.name) is not None:
+    while it.journey.services.table.entry(aged.name) is not None:
         it.clock.sleep(1)
 
 
@@ -174,10 +174,10 @@ def test_readers_of_an_entry_that_is_deleted_and_saved_again_or_evicted_get_its_
     with scene(on_engines) as it:
         deleted, again, evicted = [it.journey.save(name(key), *PARTS) for key in ("deleted", "again", "evicted")]
         [_, merging, _] = it.journey.messages()
-        it.journey.control.merge(merging, plenty)
+        it.journey.services.merge(merging, plenty)
         readers = [it.reader(entry.name.key) for _ in range(4) for entry in (deleted, again, evicted)]
         for entry in (deleted, again):
-            assert it.journey.control.remove_entry(entry.archive_id, lambda _: True)
+            assert it.journey.services.remove_entry(entry.archive_id, lambda _: True)
         evict(it, evicted.archive_id)
         successor = it.journey.save(again.name, *PARTS[::-1])
         assert_all_read(readers)

@@ -1,4 +1,4 @@
-"""P8: a token reads and writes in its own repository and scopes, and nothing else gets through.
+"""Isolation: a token reads and writes in its own repository and scopes, and nothing else gets through.
 
 Signed URLs: test_nobody_elses_urls.py.
 """
@@ -15,8 +15,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from actions_cache.domain.timing import SECOND
-from actions_cache.wiring.management import ManagementPlane
-from dev.local.endpoints import Endpoints
+from actions_cache.management_services import ManagementServices
+from dev.local.emulators import Endpoints
 from dev.local.template import Template
 from functions.api.proto.cache_pb2 import CreateCacheEntryRequest, CreateCacheEntryResponse
 from tests.guarantees.nobody_elses import (
@@ -134,7 +134,7 @@ def _creates(stage: Stage, job: Job, repository: str, writable: Sequence[str]) -
     held = [
         (owner, scope)
         for owner, scope in product(REPOSITORIES, sorted(everywhere))
-        if stage.control.table.reservation(stage.entry_name(owner, scope, key))
+        if stage.services.table.reservation(stage.entry_name(owner, scope, key))
     ]
     done = (reply.status, reply.json["ok"], reply.json["message"].startswith("cache write denied"), held)
     return done, (200, True, False, [(repository, writable[0])]) if writable else (200, False, True, [])
@@ -161,7 +161,7 @@ def _does_by_v1(
     number = V1(stage.url, stage.job(OURS, (FEATURE, READ_WRITE)).token).reserve(key)
     found = v1.look_up("shared")
     where = found.json["scope"] if found.status == 200 else found.status
-    uploads = (v1.piece(number, "bytes 0-2/*", b"abc").status, v1.commit(number, 3).status)
+    uploads = (v1.chunk(number, "bytes 0-2/*", b"abc").status, v1.commit(number, 3).status)
     done = (where, *uploads, stage.archive_of(OURS, FEATURE, key) is not None)
     everywhere = next((scope for scope in readable if scope in (FEATURE, MAIN, PULL)), 204 if readable else 403)
     if repository == OURS and writable[:1] == [FEATURE]:
@@ -181,11 +181,11 @@ def _lists_by_v1(stage: Stage, job: Job, readable: Sequence[str]) -> tuple[objec
 def test_by_v1_an_upload_takes_pieces_as_long_as_its_url_would_be_good(stage: Stage):
     v1 = V1(stage.url, stage.job(OURS, (FEATURE, READ_WRITE)).token)
     number = v1.reserve(stage.new_key())
-    stage.journey.clock.at += stage.control.settings.upload_url_seconds * SECOND - 1
-    assert v1.piece(number, "bytes 0-2/*", b"abc").status == 204
+    stage.journey.clock.at += stage.services.settings.upload_url_seconds * SECOND - 1
+    assert v1.chunk(number, "bytes 0-2/*", b"abc").status == 204
     before = stage.everything()
     stage.journey.clock.at += 1
-    late = v1.piece(number, "bytes 3-5/*", b"def")
+    late = v1.chunk(number, "bytes 3-5/*", b"def")
     assert (late.status, "over" in late.json["message"]) == (404, True)
     assert stage.everything() == before
 
@@ -216,7 +216,7 @@ def test_a_job_that_is_not_meant_changes_nothing_and_is_told_why(stage: Stage, t
         assert (reply.status, says(reply.json["message"], "read")) == (403, True)
     for reply in (
         by_v1.post("caches", key="new", version=VERSION),
-        by_v1.piece(number, "bytes 0-2/*", b"abc"),
+        by_v1.chunk(number, "bytes 0-2/*", b"abc"),
         by_v1.commit(number, 0),
     ):
         assert (reply.status, says(reply.json["message"], "write")) == (403, True)
@@ -228,7 +228,7 @@ def test_a_job_that_is_not_meant_changes_nothing_and_is_told_why(stage: Stage, t
         assert any(f"cache {action} denied: " in line and value in line for line in warnings)
     assert stage.everything() == before
     deadline = time.monotonic() + 10
-    while not (found := ManagementPlane(stage.control).list_refused()):
+    while not (found := ManagementServices(stage.services).list_refused()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     [seen] = found
@@ -252,7 +252,7 @@ def test_a_flawed_token_opens_no_route_and_changes_nothing(stage: Stage):
             by_v1.look_up("ours"),
             by_v1.list_similar("ours"),
             by_v1.post("caches", key="new", version=VERSION),
-            by_v1.piece(number, "bytes 0-2/*", b"abc"),
+            by_v1.chunk(number, "bytes 0-2/*", b"abc"),
             by_v1.commit(number, 0),
         )
         if not all((reply.status, reply.json["typeKey"]) == (401, "Unauthenticated") for reply in v1_replies):

@@ -1,4 +1,4 @@
-"""P8: a signed URL is good for what it was signed for: one archive or object, one direction, and a while.
+"""Isolation: a signed URL is good for what it was signed for: one archive or object, one direction, and a while.
 
 Tokens: test_nobody_elses.py.
 """
@@ -15,10 +15,10 @@ import boto3
 import pytest
 
 from actions_cache.domain.archive import Archive
-from actions_cache.domain.layout import ArchiveKeys
-from actions_cache.domain.signed_url import Direction, signed_path
+from actions_cache.domain.object_keys import ArchiveKeys
+from actions_cache.domain.signing import Direction, signed_path
 from actions_cache.domain.timing import SECOND
-from dev.local.endpoints import Endpoints
+from dev.local.emulators import Endpoints
 from dev.local.template import Template
 from tests.guarantees.nobody_elses import FEATURE, OURS, Stage, now, verified_stage
 from tests.support.clients.runtime_token import READ_WRITE
@@ -199,7 +199,7 @@ def _other_objects(stage: Stage, signed: Signed) -> Iterator[str]:
     """Object URLs that nobody was given: parts, a manifest, another size, the other directions' archives."""
     for url in (*signed.downloads, *signed.objects):
         archive_id = next(part for part in urlsplit(url).path.split("/") if len(part) == 32)
-        for part in stage.control.bucket.list(ArchiveKeys(archive_id).prefix):
+        for part in stage.services.bucket.list(ArchiveKeys(archive_id).prefix):
             yield f"{stage.url}/blobs/object/{part.size}/{part.key.removeprefix('archives/')}"
             yield f"{stage.url}/blobs/object/{part.size + 1}/{part.key.removeprefix('archives/')}"
     for url in (*signed.uploads, *signed.downloads):
@@ -210,7 +210,7 @@ def _other_objects(stage: Stage, signed: Signed) -> Iterator[str]:
 
 @pytest.mark.parametrize("seconds_ago", [0, 1, 3600])
 def test_an_expired_url_opens_nothing(stage: Stage, signed: Signed, seconds_ago: int):
-    before, [secret, *_] = stage.everything(), stage.control.urls.secrets.current()
+    before, [secret, *_] = stage.everything(), stage.services.urls.secrets.current()
     expired = int(time.time() - seconds_ago) * SECOND
     stage.journey.clock.at = max(stage.journey.clock.at, expired)
     for direction, (url, _) in signed.by_direction.items():
@@ -275,7 +275,7 @@ def test_urls_of_a_removed_entry_never_reach_its_successor(stage: Stage):
     assert put_blob(old_upload, b"the old one").status == 201
     assert job.finalize(key, 11).json["ok"]
     old_download = job.download_url(key)
-    assert stage.control.remove_entry(cast("str", stage.archive_of(OURS, FEATURE, key)), lambda _: True)
+    assert stage.services.remove_entry(cast("str", stage.archive_of(OURS, FEATURE, key)), lambda _: True)
     new_upload = job.reserve(key)
     assert put_blob(new_upload, b"the new one").status == 201
 

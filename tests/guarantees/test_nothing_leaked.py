@@ -1,4 +1,4 @@
-"""P7: every object is reachable from the table, or gone within a day, by our own sweep."""
+"""Nothing leaks: every object is reachable from the table, or gone within a day, by our own sweep."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,14 +12,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from moto import mock_aws
 
+from actions_cache.cleanup import CleanUp, FindOrphans
 from actions_cache.domain.timing import DAY, SECOND, Millis
+from actions_cache.merge import GivenUp
 from actions_cache.ports import MergeMessage
-from actions_cache.usecases.clean_up import CleanUp
-from actions_cache.usecases.find_orphans import FindOrphans
-from actions_cache.usecases.merge import GivenUp
-from actions_cache.wiring.control import ControlPlane
 from dev.local.resources import Clients, create
 from dev.local.template import Template
+from dev.services import AllServices
 from tests.conftest import CREDENTIALS, settings_for
 from tests.guarantees.soak.audit import Audit, audit
 from tests.support.journey import Journey, SetClock, block_ids, name, plenty
@@ -81,7 +80,7 @@ class World:
             archive_id = self.journey.reserve(name(f"key {key}"))
             self.uploads.append(archive_id)
             self._put(archive_id, blocks, b"saved")
-            self.journey.control.finalize(name(f"key {key}"), max(1, blocks) * len(b"saved"))
+            self.journey.services.finalize(name(f"key {key}"), max(1, blocks) * len(b"saved"))
 
     def abandon(self, key: int, blocks: int) -> None:
         with suppress(Exception):
@@ -92,19 +91,19 @@ class World:
         """A PUT that began while its URL was good, and ends no later than one can."""
         if self.uploads:
             archive_id = self.uploads[which % len(self.uploads)]
-            archive = self.journey.control.table.archive(archive_id)
-            lives = self.journey.control.lifetimes
+            archive = self.journey.services.table.archive(archive_id)
+            lives = self.journey.services.lifetimes
             if archive and self.journey.clock.now() < archive.upload_closes_at + lives.late_arrival:
                 self._arrive(archive_id, blocks, b"late")
 
     def remove(self, which: int) -> None:
         if self.uploads:
-            self.journey.control.remove_entry(self.uploads[which % len(self.uploads)], lambda _: True)
+            self.journey.services.remove_entry(self.uploads[which % len(self.uploads)], lambda _: True)
 
     def _put(self, archive_id: str, blocks: int, body: bytes) -> None:
         self._arrive(archive_id, blocks, body)
         if blocks:
-            self.journey.control.commit_blocks(archive_id, block_ids(blocks))
+            self.journey.services.commit_blocks(archive_id, block_ids(blocks))
 
     def _arrive(self, archive_id: str, blocks: int, body: bytes) -> None:
         for block_id in block_ids(blocks):
@@ -118,11 +117,11 @@ class World:
         """All messages; a killed worker's comes again."""
         self.queue += self.journey.messages()
         for message in [self.queue.pop(0) for _ in range(len(self.queue))]:
-            control = self.journey.control
-            merge = control.merge
+            services = self.journey.services
+            merge = services.merge
             if dies_at is not None:
                 life = Life(dies_at, after_the_call)
-                merge = replace(merge, table=Mortal(control.table, life), bucket=Mortal(control.bucket, life))
+                merge = replace(merge, table=Mortal(services.table, life), bucket=Mortal(services.bucket, life))
             try:
                 merge(message, plenty)
             except Killed:
@@ -131,16 +130,16 @@ class World:
                 continue  # on to the dead-letter queue
 
     def clean_up(self, dies_at: int | None, after_the_call: bool = False) -> None:
-        self._scheduled(self.journey.control.clean_up, dies_at, after_the_call)
+        self._scheduled(self.journey.services.clean_up, dies_at, after_the_call)
 
     def find_orphans(self, dies_at: int | None, after_the_call: bool = False) -> None:
-        self._scheduled(self.journey.control.find_orphans, dies_at, after_the_call)
+        self._scheduled(self.journey.services.find_orphans, dies_at, after_the_call)
 
     def _scheduled(self, work: CleanUp | FindOrphans, dies_at: int | None, after_the_call: bool) -> None:
-        control = self.journey.control
+        services = self.journey.services
         if dies_at is not None:
             life = Life(dies_at, after_the_call)
-            work = replace(work, table=Mortal(control.table, life), bucket=Mortal(control.bucket, life))
+            work = replace(work, table=Mortal(services.table, life), bucket=Mortal(services.bucket, life))
         with suppress(Killed):
             work(plenty)
 
@@ -156,7 +155,7 @@ class World:
         self.find_orphans(None)
 
     def audit(self) -> Audit:
-        return audit(self.journey.control, self.journey.clock.now(), DAY // SECOND)
+        return audit(self.journey.services, self.journey.clock.now(), DAY // SECOND)
 
 
 @contextmanager
@@ -165,9 +164,9 @@ def new_world(template: Template, session: boto3.Session) -> Iterator[World]:
         for variable, value in CREDENTIALS.items():
             patch.setenv(variable, value)
         clients, clock = Clients.of(session), SetClock()
-        control = ControlPlane(settings_for(create(template, clients).environment("ApiFunction")), clock)
-        control.session = session
-        yield World(Journey(control, clock, clients.s3, clients.sqs))
+        services = AllServices(settings_for(create(template, clients).environment("ApiFunction")), clock)
+        services.session = session
+        yield World(Journey(services, clock, clients.s3, clients.sqs))
 
 
 @pytest.fixture
@@ -238,7 +237,7 @@ def test_what_arrives_late_after_all_else_was_swept_is_gone_a_day_later(world: W
     if end == "removed":
         world.remove(0)
     for _ in range(2):
-        world.advance(world.journey.control.settings.grace_seconds + 1)
+        world.advance(world.journey.services.settings.grace_seconds + 1)
     world.put_late(0, 2)
     assert world.audit().awaiting_sweep == 2
     world.pass_a_day()
@@ -249,13 +248,13 @@ def test_what_arrives_late_after_all_else_was_swept_is_gone_a_day_later(world: W
 def test_what_runs_merged_that_died_before_they_said_so_is_gone_a_day_later(world: World):
     """Each leaves a whole object behind. That the merge never succeeds mustn't keep them all."""
     world.save(0, 3)
-    control = world.journey.control
+    services = world.journey.services
     left_before: set[str] = set()
     for _ in range(3):
-        for _ in range(control.settings.merge_attempts + 1):
+        for _ in range(services.settings.merge_attempts + 1):
             _merge_and_die_before_publishing(world)
-            world.advance(control.settings.merge_lease_seconds + 1)
-        left = {part.key for part in control.bucket.list("") if "/merged/" in part.key}
+            world.advance(services.settings.merge_lease_seconds + 1)
+        left = {part.key for part in services.bucket.list("") if "/merged/" in part.key}
         assert left & left_before == set()
         left_before = left
         for _ in range(5):
@@ -265,7 +264,7 @@ def test_what_runs_merged_that_died_before_they_said_so_is_gone_a_day_later(worl
 
 def _merge_and_die_before_publishing(world: World) -> None:
     world.queue += world.journey.messages()
-    control = world.journey.control
+    services = world.journey.services
 
     @dataclass
     class DiesOnceComplete:
@@ -279,7 +278,7 @@ def _merge_and_die_before_publishing(world: World) -> None:
             raise Killed
 
     life = Life(10**6, after_the_call=False)
-    merge = replace(control.merge, bucket=DiesOnceComplete(control.bucket), table=Mortal(control.table, life))
+    merge = replace(services.merge, bucket=DiesOnceComplete(services.bucket), table=Mortal(services.table, life))
     for message in [world.queue.pop(0) for _ in range(len(world.queue))]:
         try:
             merge(message, plenty)
@@ -295,7 +294,7 @@ def test_what_arrives_after_the_last_sweep_is_found_all_the_same(world: World):
     [archive_id] = world.uploads
     for _ in range(4):
         world.advance(3600)
-    assert world.journey.control.table.archive(archive_id) is None
+    assert world.journey.services.table.archive(archive_id) is None
     world.journey.put_block(archive_id, block_ids(1)[0], b"much too late")
     world.find_orphans(0)
     assert len(world.audit().unowned) == 1
@@ -308,12 +307,12 @@ def test_what_arrives_after_the_last_sweep_is_found_all_the_same(world: World):
 
 def test_the_audit_sees_a_missing_part_a_foreign_object_and_an_old_orphan(world: World):
     world.save(0, 3)
-    control = world.journey.control
+    services = world.journey.services
     [archive_id] = world.uploads
     part = next(key for key in world.journey.keys(archive_id) if key.startswith("parts/"))
     orphan = world.journey.put_block(archive_id, block_ids(1)[0], b"an orphan")
-    control.bucket.write_once("archives/00000000000000000000000000000000/parts/blob/1", b"nobody's")
-    control.bucket.delete([f"archives/{archive_id}/{part}"])
+    services.bucket.write_once("archives/00000000000000000000000000000000/parts/blob/1", b"nobody's")
+    services.bucket.delete([f"archives/{archive_id}/{part}"])
     world.journey.clock.advance((Millis(2) * DAY) // SECOND)
 
     found = world.audit()

@@ -1,11 +1,11 @@
-"""P6: whoever dies, and wherever, the archive ends merged, the entry restores throughout, and no message is lost.
+"""Whoever dies, and wherever, the archive ends merged, the entry restores throughout, and no message is lost.
 
 A sample of the most delicate points; tests/guarantees/slow/crashes strikes at every call.
 """
 
 import pytest
 
-from tests.guarantees.crashes.cleaning import DUTIES, clean_up
+from tests.guarantees.crashes.cleaning import TASKS, clean_up
 from tests.guarantees.crashes.gate import Call, Fault, Point
 from tests.guarantees.crashes.merging import merge
 from tests.guarantees.crashes.poison import die_before_the_message_is_deleted, send_what_is_no_message
@@ -30,7 +30,7 @@ def test_a_publication_whose_worker_died_before_it_saw_the_answer_stands(world: 
 @pytest.mark.parametrize("fault", [Fault.DIES_BEFORE, Fault.DIES_AFTER], ids=str)
 def test_a_sweep_is_done_again_if_it(world: World, fault: Fault):
     """Until the table says so, it isn't done."""
-    clean_up(world, DUTIES["parts of a merged archive"], Point(fault, Call("DeleteObjects", 1)))
+    clean_up(world, TASKS["parts of a merged archive"], Point(fault, Call("DeleteObjects", 1)))
 
 
 def test_a_message_that_is_none_becomes_a_dead_letter_and_keeps_no_other_waiting(world: World):

@@ -1,4 +1,4 @@
-"""P2: of any number of simultaneous claimers, and of deliveries, exactly one wins. On atomic writes, so not on moto.
+"""Of any number of simultaneous claimers, and of deliveries, exactly one wins. On atomic writes, so not on moto.
 
 A thousand rounds of each race, on AWS's own DynamoDB Local too: tests/guarantees/slow/races.
 """
@@ -9,10 +9,10 @@ from functools import partial
 from threading import Barrier
 from typing import Any
 
+from actions_cache.archives import transition
 from actions_cache.domain import claim
 from actions_cache.domain.entry import Entry
 from actions_cache.domain.errors import AlreadyExists
-from actions_cache.usecases.transition import transition
 from tests.guarantees.race_rounds import RACES, on_real_time
 from tests.guarantees.racers import racers
 from tests.support.journey import Journey, name
@@ -33,11 +33,11 @@ def race(run: Callable[[int], Any]) -> list[Any]:
 
 
 def claim_for(journey: Journey, archive_id: str, _: int) -> bool:
-    return journey.control.claim_merge(archive_id)
+    return journey.services.claim_merge(archive_id)
 
 
 def finalize_for(journey: Journey, key: str, _: int) -> Entry:
-    return journey.control.finalize(name(key), 7)
+    return journey.services.finalize(name(key), 7)
 
 
 def test_of_simultaneous_claimers_one_wins_and_one_message_is_sent(on_engines, monkeypatch):
@@ -51,7 +51,7 @@ def test_of_simultaneous_claimers_one_wins_and_one_message_is_sent(on_engines, m
 
 
 def test_of_simultaneous_deliveries_one_starts_a_run(on_engines):
-    control = on_engines.control
+    services = on_engines.services
     for i in range(ROUNDS):
         entry = on_engines.save(name(f"npm-{i}"), b"one", b"two")
         [message] = on_engines.messages()
@@ -59,9 +59,9 @@ def test_of_simultaneous_deliveries_one_starts_a_run(on_engines):
         def start(racer, archive_id=entry.archive_id, token=message.claim_token):
             now = on_engines.clock.now()
             return transition(
-                control.table,
+                services.table,
                 archive_id,
-                lambda seen: claim.started(seen, token, f"run {racer}", now, control.lifetimes, RACERS),
+                lambda seen: claim.started(seen, token, f"run {racer}", now, services.lifetimes, RACERS),
             )
 
         started = [archive for archive in race(start) if archive is not None]
@@ -70,7 +70,7 @@ def test_of_simultaneous_deliveries_one_starts_a_run(on_engines):
 
 
 def test_of_simultaneous_reservations_and_finalizes_one_entry_comes_out(on_engines):
-    """P5."""
+    """An entry is saved whole or not at all."""
 
     def reserve(_):
         try:
@@ -90,6 +90,6 @@ def test_of_simultaneous_processes_one_claims_one_starts_the_current_one_publish
     on_engines, endpoints
 ):
     journey = on_real_time(on_engines)
-    with racers(RACERS, journey.control.settings, endpoints.environment()) as processes:
+    with racers(RACERS, journey.services.settings, endpoints.environment()) as processes:
         for run_race in RACES.values():
             run_race(journey, processes, PROCESS_ROUNDS)

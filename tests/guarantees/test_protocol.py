@@ -1,4 +1,4 @@
-"""P2 to P7 at once: a long random life, in which anything may happen and anybody may die (protocol.py).
+"""The guarantees all at once: a long random life, in which anything may happen and anybody may die (protocol.py).
 
 In process, on moto: one actor at a time, so its writes needn't be atomic. Longer: tests/guarantees/slow/protocol.
 """

@@ -1,4 +1,4 @@
-"""P4 behind a store that fails by script: right bytes, or a broken connection; never a clean end with others.
+"""Behind a store that fails by script: right bytes, or a broken connection; never a clean end with others.
 
 On a real store, whose requests meet the faults of tests/guarantees/faults. Each fault by itself:
 tests/guarantees/slow/readers.
@@ -8,8 +8,8 @@ import pytest
 
 from actions_cache.domain.archive import MergeState
 from actions_cache.domain.checksum import etag_of_upload
-from actions_cache.domain.happenings import RunEnd
 from actions_cache.domain.merge_plan import MIB
+from actions_cache.events import RunEnd
 from actions_cache.ports import WrongBytes
 from tests.guarantees.faults.kinds import (
     INTERNAL_ERROR,
@@ -63,7 +63,7 @@ def test_faults_that_pass_cost_a_reader_no_byte(on_engines, faulty):
 def test_a_store_that_stays_out_of_order_breaks_the_connection_and_the_entry_outlives_it(on_engines, faulty):
     """Nor is an object lost because one answer says 404: the bucket is asked again before an entry goes."""
     entry = on_engines.save(KEY, *LONG_PARTS)
-    last = on_engines.control.manifests.of(on_engines.archive(entry.archive_id)).parts[-1]
+    last = on_engines.services.manifests.of(on_engines.archive(entry.archive_id)).parts[-1]
     with download_url(on_engines) as url:
         for fault in (SLOW_DOWN, MISSING):
             faulty.on(reads_of(last.key), always(fault))
@@ -90,7 +90,7 @@ def test_a_merge_behind_faults_has_the_right_bytes_or_fails_and_succeeds_another
     tries = 0
     while not merge_once(on_engines, entry.archive_id):
         tries += 1
-        assert tries < on_engines.control.settings.merge_attempts
+        assert tries < on_engines.services.settings.merge_attempts
     assert faulty.met == 9
     assert merged_content(on_engines, entry.archive_id) == b"".join(parts)
 
@@ -100,9 +100,9 @@ def test_a_copy_of_other_bytes_is_never_published(on_engines, faulty, endpoints)
     faulty.on(copies, in_turn(stores(one_bit, endpoints)))
     [message] = on_engines.messages()
     with pytest.raises(WrongBytes):
-        on_engines.control.merge(message, plenty)
+        on_engines.services.merge(message, plenty)
     assert on_engines.archive(entry.archive_id).merge.state is MergeState.QUEUED
-    assert on_engines.control.merge(message, plenty) is RunEnd.MERGED
+    assert on_engines.services.merge(message, plenty) is RunEnd.MERGED
     assert merged_content(on_engines, entry.archive_id) == CONTENT
 
 
@@ -112,5 +112,5 @@ def test_the_merged_objects_etag_follows_from_what_the_parts_contained_when_they
     faulty.on(copies, always(stores(same, endpoints)))
     assert merge_once(on_engines, entry.archive_id)
     archive = on_engines.archive(entry.archive_id)
-    etags = [part.etag for part in on_engines.control.manifests.of(archive).parts]
+    etags = [part.etag for part in on_engines.services.manifests.of(archive).parts]
     assert archive.object.etag == etag_of_upload(etags)

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from actions_cache.domain.agenda import next_duty
+from actions_cache import archives
+from actions_cache.cleanup import CleanUp
 from actions_cache.domain.archive import Archive, ArchiveState, Manifest, Part
+from actions_cache.domain.cleanup_schedule import next_task
 from actions_cache.domain.entry import Reservation
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.ports import WriteConflict
-from actions_cache.usecases import arrivals
-from actions_cache.usecases.clean_up import CleanUp
 from tests.support.journey import SetClock
 from tests.support.told import Told
 from tests.unit.domain.build import LIFETIMES
@@ -76,7 +76,7 @@ class Bucket:
         number = heap.number_after(_number(after) if after else -1)
         listed = 0
         while True:
-            if listed % arrivals.PAGE == 0:
+            if listed % archives.PAGE == 0:
                 self.line.begin(LIST_PAGE)
                 self.line.end()
             if number is None:
@@ -141,7 +141,7 @@ class Table:
 
 
 def due_at(archive: Archive) -> Millis:
-    return next_duty(archive, LIFETIMES, merges_at_finalize=False)[0]
+    return next_task(archive, LIFETIMES, merges_at_finalize=False)[0]
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from actions_cache.adapters.dynamodb_items import entry_attributes
+from actions_cache.aws.dynamodb_items import entry_attributes
 from actions_cache.domain.entry import Entry
 from tests.support.journey import SCOPE, Journey, name
 
@@ -41,7 +41,7 @@ LOOKUPS: Mapping[str, tuple[tuple[str, ...], dict[str, Any], dict[str, int]]] = 
 
 def add_entries(journey: Journey, archive_id: str, first: int, count: int) -> None:
     """Entries of one archive, older than it."""
-    model = journey.control.table._entries
+    model = journey.services.table._entries
     with model.batch_write() as batch:
         for number in range(first, first + count):
             entry = Entry(name(f"npm-{number:07d}"), archive_id, 1, journey.clock.now() - 1_000_000 + number)

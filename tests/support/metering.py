@@ -5,11 +5,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from actions_cache.wiring.control import ControlPlane
+from dev.services import AllServices
 
 
 @dataclass(frozen=True)
-class Asked:
+class QueryParams:
     operation: str
     units: float
     """Read or write units, as the engine reckons them; MiniStack doesn't reckon as DynamoDB does."""
@@ -28,10 +28,10 @@ def hooked(client: Any, event: str, handler: Callable[..., None]) -> Iterator[No
 
 
 @contextmanager
-def metered(control: ControlPlane) -> Iterator[list[Asked]]:
+def metered(services: AllServices) -> Iterator[list[QueryParams]]:
     """What is asked in the block, in the order in which the answers came."""
-    client = control.table._connection.client
-    asked: list[Asked] = []
+    client = services.table._connection.client
+    asked: list[QueryParams] = []
 
     def want_units(params: dict[str, Any], **_: object) -> None:
         params["ReturnConsumedCapacity"] = "TOTAL"
@@ -39,7 +39,7 @@ def metered(control: ControlPlane) -> Iterator[list[Asked]]:
     def note(parsed: dict[str, Any], model: Any, **_: object) -> None:
         consumed = parsed.get("ConsumedCapacity", [])
         units = sum(one["CapacityUnits"] for one in (consumed if isinstance(consumed, list) else [consumed]))
-        asked.append(Asked(model.name, units, parsed.get("ScannedCount", 0)))
+        asked.append(QueryParams(model.name, units, parsed.get("ScannedCount", 0)))
 
     with (
         hooked(client, "provide-client-params.dynamodb.*", want_units),

@@ -7,17 +7,17 @@ from dataclasses import dataclass, field, replace
 from hashlib import md5
 from typing import Any, cast
 
-from actions_cache.adapters.system import RandomTokens
+from actions_cache.archives import Manifests
 from actions_cache.domain import claim
 from actions_cache.domain.archive import Archive, Part, committed, reserved, stored
 from actions_cache.domain.checksum import etag_of, etag_of_upload
-from actions_cache.domain.happenings import RunEnd
-from actions_cache.domain.layout import ArchiveKeys
-from actions_cache.domain.part_range import PartRange
+from actions_cache.domain.object_keys import ArchiveKeys
+from actions_cache.domain.ranges import PartRange
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
+from actions_cache.events import RunEnd
+from actions_cache.merge import MergeArchive
 from actions_cache.ports import MergeMessage, MultipartUpload, UploadedPart
-from actions_cache.usecases.manifests import Manifests
-from actions_cache.usecases.merge import MergeArchive
+from actions_cache.system import RandomTokens
 from tests.support.journey import SetClock, name, plenty
 from tests.support.told import Told
 

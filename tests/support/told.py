@@ -3,25 +3,25 @@
 from dataclasses import dataclass, field
 
 from actions_cache.domain.archive import Archive
-from actions_cache.domain.happenings import Happening, Metric
+from actions_cache.events import Event, Metric
 
 
 @dataclass
 class Told:
-    happenings: list[Happening] = field(default_factory=list)
+    happenings: list[Event] = field(default_factory=list)
 
-    def tell(self, happening: Happening) -> None:
-        for metric in happening.metrics:
-            named = happening.fields[metric.dimension] if metric.dimension else None
+    def emit(self, event: Event) -> None:
+        for metric in event.metrics:
+            named = event.fields[metric.dimension] if metric.dimension else None
             assert named is None or str(named) in metric.values, "a metric of its own, which nobody asked for"
-        self.happenings.append(happening)
+        self.happenings.append(event)
 
     def about(self, archive: Archive) -> None:
         """Adds nothing to what is told."""
 
     @property
     def words(self) -> list[str]:
-        return [it.what for it in self.happenings]
+        return [it.name for it in self.happenings]
 
     def counted(self, metric: Metric) -> list[object]:
         """The values of the metric's dimension, or where it has none its numbers, in the order they were told."""

@@ -16,7 +16,7 @@ TIMEOUT_SECONDS = 30
 DRIP_SECONDS = 0.2
 
 
-class Asked(NamedTuple):
+class QueryParams(NamedTuple):
     line: bytes
     headers: list[tuple[bytes, bytes]]
     body: bytes
@@ -36,7 +36,7 @@ class Upstream:
     listener: socket.socket
     answer: bytes | None = ANSWER
     drips: bool = False
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[QueryParams] = field(default_factory=list)
     connections: list[socket.socket] = field(default_factory=list)
 
     @property
@@ -68,7 +68,7 @@ class Upstream:
         length = int(next((value for name, value in headers if name.lower() == b"content-length"), b"0"))
         while len(body) < length:
             body += connection.recv(65536)
-        self.asked.append(Asked(line, headers, body))
+        self.asked.append(QueryParams(line, headers, body))
         if self.answer is not None:
             connection.sendall(self.answer)
         with suppress(OSError):

@@ -47,7 +47,7 @@ def lines(written: io.StringIO) -> list[dict[str, object]]:
         (f'{{"token":"{TOKEN}"}}', "c2lnbmF0dXJl"),
     ],
 )
-def test_what_opens_something_is_left_out_and_the_rest_stays(text: str, secret: str):
+def test_secrets_are_masked_and_rest_stays(text: str, secret: str):
     told = without_secrets(text)
     assert secret not in told
     assert LEFT_OUT in told
@@ -58,7 +58,7 @@ def test_what_opens_something_is_left_out_and_the_rest_stays(text: str, secret: 
     "text",
     ["design=flat", "the bearer of news", "authorization: a token is wanted", "keys begin with eyJ", "sig", "a.b.c"],
 )
-def test_what_only_resembles_a_secret_stays(text: str):
+def test_text_resembling_secret_stays(text: str):
     assert without_secrets(text) == text
 
 
@@ -67,19 +67,19 @@ AROUND = st.text(st.sampled_from("eyJ.-_ =&;:\"'/\\éx\n"), max_size=20)
 
 
 @given(AROUND, BASE64URL, BASE64URL, BASE64URL, AROUND)
-def test_json_web_token_is_masked_wherever_it_stands(before: str, header: str, payload: str, mac: str, after: str):
+def test_jwt_is_masked_anywhere(before: str, header: str, payload: str, mac: str, after: str):
     token = f"eyJ{header}.{payload}.{mac}"
     assert f"{payload}.{mac}" not in without_secrets(f"{before}{token}{after}")
 
 
 @given(AROUND, st.sampled_from(["sig", "X-Amz-Signature", "X-Amz-Security-Token"]), BASE64URL, AROUND)
-def test_signature_is_masked_whatever_stands_before_it(before: str, name: str, mac: str, after: str):
+def test_signature_is_masked_after_any_text(before: str, name: str, mac: str, after: str):
     assert f"={mac}" not in without_secrets(f"{before}&{name}={mac}{after}")
     assert f"={mac}" not in without_secrets(f"eyJ{before}-{name}={mac}{after}")
 
 
 @pytest.mark.parametrize("piece", ["eyJ-", "eyJ", "eyJ.", "Bearer ", "Authorization: ", "sig=", " ", "eyJa.a. "])
-def test_filter_takes_time_in_proportion_to_its_text(piece: str):
+def test_masking_takes_linear_time(piece: str):
     """Quadratic time would be 64 times as long for eight times the text."""
 
     def seconds(size: int) -> float:
@@ -89,7 +89,7 @@ def test_filter_takes_time_in_proportion_to_its_text(piece: str):
     assert seconds(64 * 1024) < 32 * seconds(8 * 1024) + 0.02
 
 
-def test_a_line_stays_json_though_a_traceback_in_it_quoted_a_url(written: io.StringIO):
+def test_masked_traceback_line_stays_json(written: io.StringIO):
     fault = RuntimeError('GET "https://h/b?sig=secret": refused')
     logging.getLogger("actions_cache.anything").error("failed", exc_info=fault)
     [line] = lines(written)
@@ -97,7 +97,7 @@ def test_a_line_stays_json_though_a_traceback_in_it_quoted_a_url(written: io.Str
     assert f"sig={LEFT_OUT}" in str(line["exception"])
 
 
-def test_line_holds_nothing_that_a_terminal_obeys(written: io.StringIO):
+def test_control_characters_are_escaped(written: io.StringIO):
     key = "\x1b[2J\x7f\x9b\u202e\u2028"
     logging.getLogger("actions_cache.anything").error(key)
     assert written.getvalue().rstrip("\n").isprintable()
@@ -105,7 +105,7 @@ def test_line_holds_nothing_that_a_terminal_obeys(written: io.StringIO):
     assert line["message"] == key
 
 
-def test_a_line_has_a_time_that_lambda_can_read(written: io.StringIO):
+def test_line_has_rfc_3339_timestamp(written: io.StringIO):
     """RFC 3339; else Lambda takes the line for one of level INFO."""
     logging.getLogger("actions_cache.anything").error("failed")
     [line] = lines(written)
@@ -114,7 +114,7 @@ def test_a_line_has_a_time_that_lambda_can_read(written: io.StringIO):
     assert line["level"] == "ERROR"
 
 
-def test_a_request_begins_with_no_other_ones_fields(written: io.StringIO):
+def test_request_starts_with_fresh_fields(written: io.StringIO):
     logger = logging.getLogger("actions_cache.anything")
     logs.begin("one")
     logs.append(repository="42")
@@ -127,9 +127,7 @@ def test_a_request_begins_with_no_other_ones_fields(written: io.StringIO):
 
 
 @pytest.mark.parametrize("name", ["uvicorn.error", "mangum.http"])
-def test_a_servers_word_on_a_stream_that_was_broken_on_purpose_is_no_news_and_any_other_is(
-    written: io.StringIO, name: str
-):
+def test_deliberately_broken_stream_is_not_logged(written: io.StringIO, name: str):
     # As where the server is configured first, and loads the app then (functions/download/run.sh).
     logs.adopt(name.partition(".")[0], "WARNING")
     for fault in (StreamBroken(), RuntimeError("odd")):

@@ -27,7 +27,7 @@ def test_every_setting_is_documented(setting):
     assert f"`{setting.upper()}`" in PAGE
 
 
-def test_no_setting_is_documented_that_does_not_exist():
+def test_documented_settings_exist():
     local = {"PORT", "HOST", "LOCAL_DATA_DIR", "LOCAL_MERGE_WORKERS"}
     local |= {"CLEANUP_INTERVAL_SECONDS", "ORPHANS_INTERVAL_SECONDS"}
     local |= {"STORE_ENDPOINT_URL", "TABLE_ENDPOINT_URL", "QUEUE_ENDPOINT_URL"}
@@ -38,7 +38,7 @@ def test_no_setting_is_documented_that_does_not_exist():
 @pytest.mark.parametrize(
     "url", ["https://a.example", "https://a.example/", "http://[::1]:3000/b/c", "https://é.example"]
 )
-def test_public_url_is_what_urls_begin_with(url):
+def test_valid_public_url_is_accepted(url):
     assert Settings(**REQUIRED, public_url=url).public_url == url
 
 
@@ -59,19 +59,19 @@ def test_public_url_is_what_urls_begin_with(url):
         "https://a.example:0",
     ],
 )
-def test_public_url_that_no_url_can_begin_with_is_refused(url):
+def test_invalid_public_url_is_refused(url):
     with pytest.raises(ValidationError, match="https://host"):
         Settings(**REQUIRED, public_url=url)
 
 
-def test_the_grace_is_derived_from_what_a_reader_may_need():
-    """P3."""
+def test_grace_is_derived_from_reader_times():
+    """No reader is cut off."""
     settings = Settings(**REQUIRED, download_url_seconds=100, max_stream_seconds=50)
     assert settings.grace_seconds == 2 * 100 + 50 + 30
     assert Settings(**REQUIRED).grace_seconds == 2130
 
 
-def test_a_grace_that_would_cut_readers_off_is_refused_with_what_to_do():
+def test_grace_shorter_than_readers_is_refused():
     assert Settings(**REQUIRED, parts_grace_seconds=2130).grace_seconds == 2130
     with pytest.raises(ValidationError, match=r"PARTS_GRACE_SECONDS is 2129.*2130 s.*Raise it"):
         Settings(**REQUIRED, parts_grace_seconds=2129)
@@ -88,21 +88,21 @@ def test_a_grace_that_would_cut_readers_off_is_refused_with_what_to_do():
     ],
     ids=str,
 )
-def test_an_open_upload_may_have_twice_the_largest_entry(limits, largest):
+def test_open_upload_limit_is_twice_largest_entry(limits, largest):
     settings = Settings.model_validate(REQUIRED | limits)
     assert settings.largest_entry_bytes == largest
     assert settings.open_upload_bytes == (None if largest is None else 2 * largest)
     assert Settings.model_validate(REQUIRED | limits | {"max_open_upload_bytes": 10**12}).open_upload_bytes == 10**12
 
 
-def test_a_bound_that_closes_uploads_of_good_entries_is_refused():
+def test_open_upload_limit_below_entry_is_refused():
     assert Settings(**REQUIRED, max_entry_bytes=100, max_open_upload_bytes=100).open_upload_bytes == 100
     with pytest.raises(ValidationError, match=r"MAX_OPEN_UPLOAD_BYTES is 99, .* 100 bytes.*Raise it"):
         Settings(**REQUIRED, max_entry_bytes=100, max_open_upload_bytes=99)
 
 
 @pytest.mark.parametrize("longest", ["upload_url_seconds", "download_url_seconds"])
-def test_rotations_of_the_secret_that_would_overlap_are_refused_with_what_to_do(longest):
+def test_overlapping_rotations_are_refused(longest):
     lives: dict[str, Any] = {"upload_url_seconds": 60, "download_url_seconds": 60, longest: 3600}
     assert Settings(**REQUIRED, **lives, secret_rotation_seconds=5400).secret_rotation_seconds == 5400
     with pytest.raises(ValidationError, match=r"SECRET_ROTATION_SECONDS is 5399.* takes 5400 s.*Raise it"):
@@ -120,12 +120,12 @@ def test_rotations_of_the_secret_that_would_overlap_are_refused_with_what_to_do(
     ],
     ids=str,
 )
-def test_a_setting_out_of_bounds_is_refused(wrong):
+def test_setting_out_of_bounds_is_refused(wrong):
     with pytest.raises(ValidationError):
         Settings.model_validate(REQUIRED | wrong)
 
 
-def test_the_template_bounds_what_settings_bound(template):
+def test_template_and_settings_bounds_agree(template):
     """Upper bounds are the same; the template's lower ones may be higher, since tests and local runs use seconds."""
     variables = template.body["Globals"]["Function"]["Environment"]["Variables"]
     bounded = {value["Ref"]: name for name, value in variables.items() if isinstance(value, dict) and "Ref" in value}
@@ -148,19 +148,19 @@ def lower(constraints):
     )
 
 
-def test_seeking_past_the_edge_is_refused_where_the_api_is_closed():
+def test_seeking_through_closed_api_is_refused():
     assert Settings(**REQUIRED, seek_through="api").seek_through == "api"
     assert Settings(**REQUIRED, edge_key="key").edge_key == "key"
     with pytest.raises(ValidationError, match="SEEK_THROUGH to edge"):
         Settings(**REQUIRED, seek_through="api", edge_key="key")
 
 
-def test_issuers_are_separated_by_commas(monkeypatch):
+def test_issuers_are_comma_separated(monkeypatch):
     monkeypatch.setenv("TOKEN_ISSUERS", "https://one, https://two")
     assert Settings(**REQUIRED).token_issuers == ("https://one", "https://two")
 
 
-def test_a_slash_at_an_issuers_end_does_not_matter():
+def test_issuer_trailing_slash_is_ignored():
     assert Settings(**REQUIRED, token_issuers=("https://one/", "https://two/a/")).token_issuers == (
         "https://one",
         "https://two/a",
@@ -170,12 +170,12 @@ def test_a_slash_at_an_issuers_end_does_not_matter():
 @pytest.mark.parametrize(
     "wrong", ["one", "file:///keys", "https://", "https://a b", "https://ä", "https://" + "x" * 505]
 )
-def test_an_issuer_is_a_url_that_a_key_of_the_table_has_room_for(wrong):
+def test_invalid_issuer_url_is_refused(wrong):
     with pytest.raises(ValidationError, match="512 ASCII"):
         Settings(**REQUIRED, token_issuers=(wrong,))
 
 
-def test_claims_are_separated_by_commas(monkeypatch):
+def test_claims_are_comma_separated(monkeypatch):
     monkeypatch.setenv("TOKEN_ISSUERS", "https://one,https://two/")
     monkeypatch.setenv("TOKEN_CLAIMS", "owner_id=2@https://two/, any@https://one")
     rules = Settings(**REQUIRED).token_claims
@@ -183,7 +183,7 @@ def test_claims_are_separated_by_commas(monkeypatch):
 
 
 @pytest.mark.parametrize("empty", [None, "", ",", " , "])
-def test_without_claims_there_is_no_rule_that_lets_anybody_in(monkeypatch, empty):
+def test_missing_claims_admit_nobody(monkeypatch, empty):
     monkeypatch.delenv("TOKEN_CLAIMS", raising=False)
     if empty is not None:
         monkeypatch.setenv("TOKEN_CLAIMS", empty)
@@ -200,14 +200,14 @@ def test_without_claims_there_is_no_rule_that_lets_anybody_in(monkeypatch, empty
         ("any,owner_id=1", "contradicts itself"),
     ],
 )
-def test_a_claim_that_would_let_in_nobody_or_everybody_is_refused(monkeypatch, wrong, said):
+def test_invalid_claim_is_refused(monkeypatch, wrong, said):
     monkeypatch.setenv("TOKEN_CLAIMS", wrong)
     with pytest.raises(ValidationError, match=said):
         Settings(**REQUIRED)
 
 
 @pytest.mark.parametrize("url", ["https://results.example", "https://results.example/", "http://127.0.0.1:1"])
-def test_a_results_service_is_an_origin(url):
+def test_results_service_url_is_origin(url):
     assert Settings(**REQUIRED, results_service_url=url).results_service_url == url.rstrip("/")
 
 
@@ -215,6 +215,6 @@ def test_a_results_service_is_an_origin(url):
     "wrong",
     ["results.example", "ftp://a", "https://a/b", "https://a?b", "https://u:p@a", "https://a\n", "https://a:b:c/d"],
 )
-def test_what_is_no_origin_is_refused(wrong):
+def test_invalid_results_service_url_is_refused(wrong):
     with pytest.raises(ValidationError, match="https://host"):
         Settings(**REQUIRED, results_service_url=wrong)

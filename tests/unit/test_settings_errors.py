@@ -3,8 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from actions_cache.settings import Settings
-from actions_cache.settings_errors import explained
+from actions_cache.settings import Settings, explain_validation_error
 from dev.local.options import Options
 from tests.unit.test_settings import REQUIRED
 
@@ -12,7 +11,7 @@ from tests.unit.test_settings import REQUIRED
 def said(model: type, **given: object) -> str:
     with pytest.raises(ValidationError) as refused:
         model(**given)
-    return explained(refused.value, model)
+    return explain_validation_error(refused.value, model)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +34,7 @@ def said(model: type, **given: object) -> str:
         ),
     ],
 )
-def test_setting_out_of_bounds_is_refused_by_name_and_bound(name: str, given: str, words: str):
+def test_error_names_setting_and_bound(name: str, given: str, words: str):
     assert said(Settings, **REQUIRED, **{name: given}) == f"{name.upper()}: {words}"
 
 
@@ -49,19 +48,19 @@ def test_setting_out_of_bounds_is_refused_by_name_and_bound(name: str, given: st
         ("cleanup_interval_seconds", "1h", "'1h' isn't a number of seconds over 0 (1 hour is 3600)"),
     ],
 )
-def test_option_of_the_local_run_is_refused_in_the_same_words(name: str, given: str, words: str):
+def test_error_names_local_option_and_bound(name: str, given: str, words: str):
     assert said(Options, **{name: given}) == f"{name.upper()}: {words}"
 
 
-def test_several_faults_stand_in_one_line():
+def test_several_errors_share_one_line():
     refusal = said(
         Settings, **{name: value for name, value in REQUIRED.items() if name != "bucket"}, merge_attempts="x"
     )
     assert refusal == "BUCKET is missing; MERGE_ATTEMPTS: 'x' isn't a whole number from 1 on"
 
 
-def test_no_setting_is_refused_in_another_librarys_words():
+def test_library_error_text_is_never_shown():
     with pytest.raises(ValidationError) as refused:
         Settings.model_validate(dict.fromkeys(Settings.model_fields, "\0 odd"))
     assert refused.value.error_count() > 20
-    assert "Input should" not in explained(refused.value, Settings)
+    assert "Input should" not in explain_validation_error(refused.value, Settings)

@@ -1,4 +1,1 @@
-"""The CDN edge of the local run: template.yaml's distribution, with its own functions, before API and bucket.
-
-What is uploaded here passes the very JavaScript that it passes on AWS.
-"""
+"""The CloudFront distribution of the local run, which runs the very JavaScript that runs on AWS."""

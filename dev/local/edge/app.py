@@ -1,49 +1,68 @@
-"""The distribution as an ASGI app, in front of the API's."""
+"""The CloudFront distribution of template.yaml as an ASGI app, with the API and the bucket as its origins."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from http import HTTPStatus
+from posixpath import normpath
 from typing import Any, Protocol
 from urllib.parse import unquote
 
+import aiohttp
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from actions_cache.web import azure
-from dev.local.edge import event as cloudfront
-from dev.local.edge.distribution import Behavior, Distribution
-from dev.local.edge.event import Headers
-from dev.local.edge.origin_bucket import BucketOrigin, BucketUnreachable, answer_headers
-from dev.local.edge.refusals import refusal
-from dev.local.edge.runtime import EdgeRuntime, FunctionFailed
+from actions_cache.aws.s3_stream import S3Signer, SentBody, new_connections
+from actions_cache.http import artifact_cache, azure, github, twirp
+from actions_cache.http.answer import Answer
+from dev.local.edge import runtime as cloudfront
+from dev.local.edge.runtime import HIDDEN, EdgeRuntime, FunctionFailed, Headers
+from dev.local.template import Template
 
 logger = logging.getLogger(__name__)
 
+DISTRIBUTION = "Edge"
+"""Logical id of the distribution in template.yaml."""
+
 API_HOST = b"api.execute-api.local"
-"""What the API sees as its host: not the viewer's, as behind the real edge."""
+"""Host that the API gets to see: not the viewer's, just as behind CloudFront."""
 
 ALWAYS_FORWARDED = frozenset({"host", "content-length", "content-type", "transfer-encoding", "range"})
-"""What no origin request policy needs to name."""
+"""Headers that origins get even if the origin request policy doesn't name them."""
+
+NOT_FORWARDED = frozenset({"host", "transfer-encoding", "date"})
+"""Headers that don't go to the bucket, nor come back from it: the connections on both sides have their own."""
+
+MAX_URL_BYTES = 8_192
+MAX_HEAD_BYTES = 32_768
+"""CloudFront's limit for URL and headers together (its developer guide, "Quotas")."""
+
+MANAGEMENT_PATHS = ("/manage/", "/repos/", "/repositories/", "/api/v3/")
+
+AZURE_CODES = {
+    HTTPStatus.BAD_REQUEST: "InvalidUri",
+    HTTPStatus.REQUEST_URI_TOO_LONG: "InvalidUri",
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "InvalidHeaderValue",
+    HTTPStatus.FORBIDDEN: "UnsupportedHttpVerb",
+}
 
 
 class KeyValueStore(Protocol):
     async def current(self) -> Mapping[str, str]:
-        """All its keys and values."""
+        """Return all keys and values."""
         ...
-
-
-MAX_URL_BYTES = 8_192
-MAX_HEAD_BYTES = 32_768
-"""CloudFront's: URL and headers together (its developer guide, "Quotas")."""
 
 
 @dataclass(frozen=True)
 class Edge:
-    distribution: Distribution
+    """Serves requests as CloudFront does: picks a behavior, runs the functions, and forwards to an origin."""
+
+    distribution: "Distribution"
     runtime: EdgeRuntime
     key_value_store: KeyValueStore
-    bucket: BucketOrigin
+    bucket: "BucketOrigin"
     api: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,9 +70,9 @@ class Edge:
             await self._live(receive, send)
             return
         request_id = cloudfront.new_request_id()
-        refusal = _refusal_of_head(scope)
-        if refusal is not None:
-            await _refuse(scope, send, request_id, *refusal)
+        refused = _refusal_of_head(scope)
+        if refused is not None:
+            await _refuse(scope, send, request_id, *refused)
             return
         behavior = self.distribution.behavior(scope["raw_path"].decode("latin-1"))
         if scope["method"] not in behavior.methods:
@@ -86,13 +105,19 @@ class Edge:
 
 @dataclass(frozen=True)
 class _Exchange:
-    """One request on its way to an origin, and the answer on its way back."""
+    """Takes one request to an origin, and the response back.
+
+    Args:
+        edge: Distribution that serves the request.
+        behavior: Behavior of the request's path.
+        event: Event of the viewer-request function.
+        request: Request as that function returned it.
+    """
 
     edge: Edge
-    behavior: Behavior
+    behavior: "Behavior"
     event: Mapping[str, Any]
     request: Mapping[str, Any]
-    """As the viewer-request function left it."""
 
     async def with_api(self, scope: Scope, receive: Receive, send: Send) -> None:
         uri: str = self.request["uri"]
@@ -109,13 +134,13 @@ class _Exchange:
         )
 
     async def with_bucket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """All that the function left goes there, whatever the policy would still drop: the function must do without."""
+        """Forward every header the function left, even those the policy would drop: it mustn't rely on the policy."""
         started = False
         headers = cloudfront.headers_list(self.request["headers"])
         try:
             body = Request(scope, receive).stream()
             async with self.edge.bucket.answer(scope["method"], self.request["uri"], headers, body) as answer:
-                start = {"type": "http.response.start", "status": answer.status, "headers": answer_headers(answer)}
+                start = {"type": "http.response.start", "status": answer.status, "headers": _headers_of(answer)}
                 answering = self._answering(send)
                 await answering(start)
                 started = True
@@ -124,11 +149,11 @@ class _Exchange:
                 await answering({"type": "http.response.body", "body": b"", "more_body": False})
         except ClientDisconnect:
             return
-        except BucketUnreachable as fault:
+        except BucketUnreachable as error:
             if started:
                 raise  # the connection breaks, since nothing else can say that bytes are missing
-            # CloudFront itself would say 502 in HTML. 503, since @actions/cache sends a block again on no other.
-            logger.warning("the bucket doesn't answer: %s", fault)
+            # CloudFront would answer 502 with HTML. This is a 503 because @actions/cache retries a block on no other.
+            logger.warning("the bucket doesn't answer: %s", error)
             await _refuse(scope, send, self.event["context"]["requestId"], 503, "the bucket doesn't answer; try again")
 
     def _headers_for_api(self) -> Headers:
@@ -141,7 +166,7 @@ class _Exchange:
         return [(b"host", API_HOST), *headers]
 
     def _answering(self, send: Send) -> Send:
-        """Sends an answer on, once the policy and the viewer-response function have seen its head."""
+        """Return a `send` that passes the response's head through the headers policy and the function first."""
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -165,8 +190,147 @@ class _Exchange:
         return {**start, "status": response["statusCode"], "headers": cloudfront.headers_list(response["headers"])}
 
 
+# ------------------------------------------------------------------ what the template declares
+
+
+@dataclass(frozen=True)
+class Behavior:
+    """Says how requests to some paths are treated.
+
+    Args:
+        path_pattern: Pattern of the paths, with `*` for anything.
+        origin: Origin of the requests unless a function selects another one.
+        methods: Methods that are allowed.
+        events: Events at which a function runs: viewer-request, viewer-response.
+        forwarded_headers: Headers that the origin gets; None for all.
+        added_headers: Headers added to responses that have none of that name.
+    """
+
+    path_pattern: str
+    origin: str
+    methods: frozenset[str]
+    events: frozenset[str]
+    forwarded_headers: frozenset[str] | None
+    added_headers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Lists the behaviors in the order in which they are tried; the last one matches everything."""
+
+    behaviors: tuple[Behavior, ...]
+
+    @classmethod
+    def of(cls, template: Template) -> "Distribution":
+        config = template.properties(DISTRIBUTION)["DistributionConfig"]
+        default = {"PathPattern": "*", **config["DefaultCacheBehavior"]}
+        return cls(tuple(_behavior(template, declared) for declared in (*config["CacheBehaviors"], default)))
+
+    def behavior(self, path: str) -> Behavior:
+        """Match the normalized path, as CloudFront does, though functions and origins get the path as it was sent."""
+        normalized = normpath(path) if path.startswith("/") else path
+        return next(behavior for behavior in self.behaviors if fnmatchcase(normalized, behavior.path_pattern))
+
+
+def _behavior(template: Template, declared: Mapping[str, Any]) -> Behavior:
+    return Behavior(
+        path_pattern=declared["PathPattern"],
+        origin=declared["TargetOriginId"],
+        methods=frozenset(declared["AllowedMethods"]),
+        events=frozenset(function["EventType"] for function in declared.get("FunctionAssociations", ())),
+        forwarded_headers=_forwarded_headers(template, declared["OriginRequestPolicyId"]),
+        added_headers=_added_headers(template, declared.get("ResponseHeadersPolicyId")),
+    )
+
+
+def _forwarded_headers(template: Template, policy: Mapping[str, Any]) -> frozenset[str] | None:
+    match policy:
+        case {"Ref": str(name)}:
+            return frozenset(template.properties(name)["OriginRequestPolicyConfig"]["HeadersConfig"]["Headers"])
+        case {"Fn::FindInMap": ["CloudFront", "ManagedPolicy", "AllViewerExceptHostHeader"]}:
+            return None
+    raise ValueError(f"an unknown origin request policy: {policy}")
+
+
+def _added_headers(template: Template, policy: Mapping[str, Any] | None) -> dict[str, str]:
+    if policy is None:
+        return {}
+    config = template.properties(policy["Ref"])["ResponseHeadersPolicyConfig"]
+    security = config["SecurityHeadersConfig"]
+    return {
+        **{header["Header"]: header["Value"] for header in config["CustomHeadersConfig"]["Items"]},
+        "x-content-type-options": "nosniff",
+        "content-security-policy": security["ContentSecurityPolicy"]["ContentSecurityPolicy"],
+    }
+
+
+# ------------------------------------------------------------------ the bucket as an origin
+
+
+class BucketUnreachable(Exception):
+    """Raised when the connection to the bucket fails, before or during a response."""
+
+
+class BucketOrigin:
+    """Signs what the functions left of a request, as Origin Access Control does, and sends it to the bucket."""
+
+    def __init__(self, signer: S3Signer) -> None:
+        self._signer = signer
+        self._session: aiohttp.ClientSession | None = None
+
+    @asynccontextmanager
+    async def answer(
+        self, method: str, uri: str, headers: Headers, body: AsyncIterator[bytes]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Yield the response, with its body not read yet.
+
+        Raises:
+            BucketUnreachable: The connection failed.
+            Exception: The body raised it.
+        """
+        named = {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in headers
+            if name.decode("latin-1") not in NOT_FORWARDED
+        }
+        url, signed = self._signer.signed(method, uri.removeprefix("/"), named)
+        sent = SentBody(body)
+        try:
+            data = sent.chunks() if method == "PUT" else None
+            async with self._connections().request(
+                method, url, headers=signed, data=data, allow_redirects=False
+            ) as answer:
+                yield answer
+        except (aiohttp.ClientError, OSError) as error:
+            if sent.fault is not None:
+                raise sent.fault from None
+            raise BucketUnreachable(repr(error)) from error
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def _connections(self) -> aiohttp.ClientSession:
+        """Return the session, made by the first request: it belongs to the event loop that runs it."""
+        if self._session is None:
+            # CloudFront has no such limit: clients that stall would keep the others waiting.
+            self._session = new_connections(limit=0)
+        return self._session
+
+
+def _headers_of(answer: aiohttp.ClientResponse) -> Headers:
+    return [
+        (name.lower(), value)
+        for name, value in answer.raw_headers
+        if name.decode("latin-1").lower() not in HIDDEN | NOT_FORWARDED
+    ]
+
+
+# ------------------------------------------------------------------ the distribution's own responses
+
+
 def _refusal_of_head(scope: Scope) -> tuple[int, str] | None:
-    """What CloudFront refuses before any function sees it."""
+    """Return the status and message with which CloudFront refuses a request before any function sees it, or None."""
     if not scope["raw_path"].startswith(b"/"):
         return HTTPStatus.BAD_REQUEST, "the request's target must be a path"
     if scope["method"] in ("GET", "HEAD") and _has_body(scope):
@@ -187,16 +351,39 @@ def _has_body(scope: Scope) -> bool:
 
 
 async def _refuse(scope: Scope, send: Send, request_id: str, status: int, message: str) -> None:
-    answer = refusal(scope["path"], status, message)
-    of_blobs = azure.base_headers(request_id) if scope["path"].startswith("/blobs/") else {}
-    headers = {**answer.headers, **of_blobs, "content-length": str(len(answer.body))}
+    """Refuse a request; 5xx tells clients to retry."""
+    is_busy = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    twirp_code, azure_code, v1_code = (
+        ("unavailable", "ServerBusy", "Unavailable")
+        if is_busy
+        else ("invalid_argument", AZURE_CODES[HTTPStatus(status)], "InvalidRequest")
+    )
+    await send_answer(send, in_dialect(scope["path"], status, message, twirp_code, azure_code, v1_code, request_id))
+
+
+def in_dialect(
+    path: str, status: int, message: str, twirp_code: str, azure_code: str, v1_code: str, request_id: str
+) -> Answer:
+    """Return an error as the path's clients read it; CloudFront's own would be HTML."""
+    if path.startswith("/blobs/"):
+        answer = azure.error(status, azure_code, message)
+        return Answer(status, answer.body, {**answer.headers, **azure.base_headers(request_id)})
+    if path.startswith(MANAGEMENT_PATHS):
+        return github.error(status, message)
+    by_twirp = twirp.error(status, twirp_code, message)
+    return artifact_cache.error(by_twirp, message, v1_code) if path.startswith(f"{artifact_cache.ROOT}/") else by_twirp
+
+
+async def send_answer(send: Send, answer: Answer) -> None:
+    """Send an answer of this process's own."""
+    headers = {**answer.headers, "Content-Length": str(len(answer.body))}
     raw = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.start", "status": int(answer.status), "headers": raw})
     await send({"type": "http.response.body", "body": answer.body})
 
 
 async def _send_whole(send: Send, response: Mapping[str, Any]) -> None:
-    """An answer that a function made by itself."""
+    """Send a response that a function generated."""
     data = response.get("body") or ""
     body = (data if isinstance(data, str) else data["data"]).encode()
     headers = [*cloudfront.headers_list(response.get("headers", {})), (b"content-length", str(len(body)).encode())]

@@ -137,7 +137,7 @@ const PRELUDE = `(function (host, globals, absent) {
       const event = parse(eventJson);
       later(() => factory((name) => modules[name])(event)).then(
         (result) => done(stringify(result), origin, undefined),
-        (fault) => done(undefined, undefined, String(fault)),
+        (error) => done(undefined, undefined, String(error)),
       );
     },
   };
@@ -186,7 +186,7 @@ export class EdgeFunction {
     }
     const seen = exposed(event);
     const outcome = this.#call(JSON.stringify(seen), now);
-    if (outcome.fault !== undefined) return failed(503, `${this.eventType}: ${outcome.fault}`);
+    if (outcome.error !== undefined) return failed(503, `${this.eventType}: ${outcome.error}`);
     try {
       const result = outcome.json === undefined ? undefined : JSON.parse(outcome.json);
       if (isResponse(result)) {
@@ -195,21 +195,21 @@ export class EdgeFunction {
       }
       checkRequest(result, seen, this.eventType);
       return outcome.origin === undefined ? { request: result } : { request: result, origin: outcome.origin };
-    } catch (fault) {
-      return failed(502, `${this.eventType}: ${fault.message}`);
+    } catch (error) {
+      return failed(502, `${this.eventType}: ${error.message}`);
     }
   }
 
   #call(eventJson, now) {
-    let outcome = { fault: 'it never came to a result' };
-    const done = (json, origin, fault) => {
-      outcome = { json, origin, fault };
+    let outcome = { error: 'it never came to a result' };
+    const done = (json, origin, error) => {
+      outcome = { json, origin, error };
     };
     this.#start = () => this.#runtime.start(this.#factory, this.eventType, eventJson, now, done);
     try {
       this.#started.runInContext(this.context, { timeout: MAX_RUN_MS });
-    } catch (fault) {
-      return { fault: String(fault) };
+    } catch (error) {
+      return { error: String(error) };
     }
     return outcome;
   }
@@ -368,8 +368,8 @@ async function serve(args) {
   let functions;
   try {
     functions = loadFunctions(args);
-  } catch (fault) {
-    process.stderr.write(`the edge functions can't be loaded: ${fault.message}\n`);
+  } catch (error) {
+    process.stderr.write(`the edge functions can't be loaded: ${error.message}\n`);
     process.exitCode = 1;
     return;
   }

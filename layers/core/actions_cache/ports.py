@@ -9,18 +9,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from actions_cache.domain.activity import Hits, Tally
+from actions_cache.domain.access import ManagementTokens
 from actions_cache.domain.archive import Archive, Part
+from actions_cache.domain.budgets import Hits, Repository, Tally, Usage
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
-from actions_cache.domain.happenings import Happening
-from actions_cache.domain.keyring import Keyring
-from actions_cache.domain.part_range import PartRange
-from actions_cache.domain.refusal import Refusals
-from actions_cache.domain.repository import Repository
-from actions_cache.domain.role import ManagementTokens
+from actions_cache.domain.ranges import PartRange
+from actions_cache.domain.refused_job import Refusals
 from actions_cache.domain.schema import Schema
+from actions_cache.domain.signing import Keyring
 from actions_cache.domain.timing import Millis
-from actions_cache.domain.usage import Usage
+from actions_cache.events import Event
 
 
 class Unavailable(Exception):
@@ -64,7 +62,7 @@ class TokenSource(Protocol):
 class Telemetry(Protocol):
     """What people see of the work. Nothing here raises, and nothing waits for it."""
 
-    def tell(self, happening: Happening) -> None: ...
+    def emit(self, event: Event) -> None: ...
 
     def about(self, archive: Archive) -> None:
         """What else this request tells is about this archive."""
@@ -90,7 +88,7 @@ class Table(Protocol):
 
     def archive(self, archive_id: str) -> Archive | None: ...
 
-    def replace_archive(self, seen: Archive, by: Archive) -> Archive:
+    def replace_archive(self, current: Archive, updated: Archive) -> Archive:
         """Writes `by` if nothing was written since `seen` was read.
 
         Returns: what was written, with its new revision.
@@ -105,7 +103,7 @@ class Table(Protocol):
         """
         ...
 
-    def publish_entry(self, seen: Archive, by: Archive) -> Archive:
+    def publish_entry(self, current: Archive, updated: Archive) -> Archive:
         """Makes the archive's entry visible, counts it, drops its reservation and replaces the archive, or nothing.
 
         Returns: what was written, with its new revision.
@@ -113,7 +111,7 @@ class Table(Protocol):
         """
         ...
 
-    def remove_entry(self, seen: Archive, by: Archive) -> Archive:
+    def remove_entry(self, current: Archive, updated: Archive) -> Archive:
         """Removes the archive's entry from table and count, and replaces the archive, or nothing.
 
         Returns: what was written, with its new revision.
@@ -125,7 +123,7 @@ class Table(Protocol):
         """Deletes it, if it still holds its name for this archive."""
         ...
 
-    def forget_archive(self, seen: Archive) -> None:
+    def forget_archive(self, current: Archive) -> None:
         """Raises: WriteConflict when the archive changed."""
         ...
 
@@ -169,7 +167,7 @@ class SchemaVersion(Protocol):
         """None: nothing said so yet."""
         ...
 
-    def write(self, seen: Schema | None, by: Schema) -> None:
+    def write(self, current: Schema | None, updated: Schema) -> None:
         """Raises: WriteConflict: something else was written since."""
         ...
 
@@ -197,11 +195,11 @@ class Repositories(Protocol):
 
     def store_usage(self) -> Usage: ...
 
-    def correct_usage(self, repository_id: str, by: Usage) -> None:
+    def correct_usage(self, repository_id: str, updated: Usage) -> None:
         """Adds to the repository's usage and to the store's, both or neither."""
         ...
 
-    def correct_store_usage(self, by: Usage) -> None:
+    def correct_store_usage(self, updated: Usage) -> None:
         """Adds to the store's alone."""
         ...
 
@@ -349,7 +347,7 @@ class DeadLetters(Protocol):
         """All, hidden from others for as long as the block runs, and 15 minutes at most. What isn't deleted stays."""
         ...
 
-    def delete(self, letter: DeadLetter) -> None: ...
+    def delete(self, dead_letter: DeadLetter) -> None: ...
 
 
 class ManagementSecret(Protocol):
@@ -385,7 +383,7 @@ class EdgeSecrets(Protocol):
 
     def read(self) -> KnownToEdge: ...
 
-    def write(self, secrets: Sequence[str], seen: KnownToEdge) -> None:
+    def write(self, secrets: Sequence[str], current: KnownToEdge) -> None:
         """Replaces what was seen; the edge may take a while to notice.
 
         Raises: WriteConflict: something else was written since.

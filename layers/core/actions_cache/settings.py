@@ -6,16 +6,18 @@ a test fails when it doesn't.
 
 import re
 import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from actions_cache.domain.access import GITHUB, MAX_ISSUER_CHARACTERS, Rule, check_rules, parse_rule, without_slash
-from actions_cache.domain.keyring import SETTLE
+from actions_cache.domain.signing import SETTLE
 from actions_cache.domain.timing import SECOND
 
 MIB = 1024 * 1024
@@ -27,7 +29,7 @@ replaces an execution environment every few hours, so they always last another h
 https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html and github.com/boto/boto3/issues/2392"""
 
 CLOCK_MARGIN_SECONDS = 30
-"""How far apart the clocks of API, download and cleanup may be (P3)."""
+"""How far apart the clocks of API, download and cleanup may be; the readers' grace counts on it."""
 
 
 class MergeTrigger(StrEnum):
@@ -182,7 +184,7 @@ class Settings(BaseSettings):
 
     @property
     def shortest_parts_grace_seconds(self) -> int:
-        """P3: our URL may redirect, in its last second, to a presigned one whose reader then takes its time."""
+        """Our URL may redirect, in its last second, to a presigned one whose reader then takes its time."""
         return 2 * self.download_url_seconds + self.max_stream_seconds + CLOCK_MARGIN_SECONDS
 
     @property
@@ -195,7 +197,7 @@ class Settings(BaseSettings):
 
     @property
     def shortest_secret_rotation_seconds(self) -> int:
-        """What the steps of one rotation take (domain/keyring.py)."""
+        """What the steps of one rotation take (domain/signing.py)."""
         return self.longest_url_seconds + 2 * SETTLE // SECOND
 
     @model_validator(mode="after")
@@ -245,3 +247,115 @@ class Settings(BaseSettings):
     def _claims_say_what_is_meant(self) -> Self:
         check_rules(self.token_claims, self.token_issuers)
         return self
+
+
+_SECONDS = {"s": ("second", 1), "m": ("minute", 60), "h": ("hour", 3600), "d": ("day", 86400), "w": ("week", 604800)}
+_BYTES = {
+    "kib": 1024,
+    "mib": 1024**2,
+    "gib": 1024**3,
+    "tib": 1024**4,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+}
+
+
+def explain_validation_error(error: ValidationError, model: type[BaseModel]) -> str:
+    """Return all errors in one line, with the variables' names.
+
+    Args:
+        error: an error of `model`.
+        model: the settings whose fields are variables.
+    """
+    return "; ".join(_one(fault, model) for fault in error.errors())
+
+
+def _one(error: Mapping[str, Any], model: type[BaseModel]) -> str:
+    place = [str(part) for part in error["loc"][:1]]
+    name = "".join(place).upper()
+    said = _said(error, name, model)
+    if error["type"] == "missing":
+        return f"{name} {said}"
+    return f"{name}: {said}" if name else said
+
+
+def _said(error: Mapping[str, Any], name: str, model: type[BaseModel]) -> str:
+    kind, given = str(error["type"]), str(error["input"])[:60]
+    match kind:
+        case "missing":
+            return "is missing"
+        case "enum" | "literal_error":
+            allowed = str(error["ctx"]["expected"]).replace("'", "")
+            return f"{given!r} isn't known; it may be {allowed}"
+        case "bool_parsing" | "bool_type":
+            return f"{given!r} is neither true (1) nor false (0)"
+    if kind.startswith(("int_", "float_", "greater_", "less_", "finite_")):
+        return f"{given!r} isn't {_number(name, model, is_whole=not kind.startswith('float'))}{_converted(name, given)}"
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _number(name: str, model: type[BaseModel], *, is_whole: bool) -> str:
+    """Return the range of a number, and its unit if that is seconds."""
+    field = model.model_fields.get(name.lower())
+    bounds: dict[str, Any] = {}
+    for constraint in _constraints(field.metadata, field.annotation) if field else ():
+        bounds |= {it: getattr(constraint, it) for it in ("ge", "gt", "le", "lt") if hasattr(constraint, it)}
+    is_whole = is_whole and (field is None or "float" not in str(field.annotation))
+    unit = next((it for it in ("seconds", "bytes") if name.endswith(f"_{it.upper()}")), None)
+    what = f"a number of {unit}" if unit else "a whole number" if is_whole else "a number"
+    least, most = bounds.get("ge"), bounds.get("le")
+    if least is not None and most is not None:
+        return f"{what} from {least} to {most}"
+    if least is not None:
+        return f"{what} from {least} on"
+    if "gt" in bounds:
+        return f"{what} over {bounds['gt']}"
+    return f"{what} of at most {most}" if most is not None else what
+
+
+def _constraints(metadata: list[Any], annotation: object) -> list[Any]:
+    """Return a field's constraints, and those of its type without None."""
+    inner = [it for kind in getattr(annotation, "__args__", ()) for it in getattr(kind, "__metadata__", ())]
+    flat = [*metadata, *inner]
+    return [one for it in flat for one in (getattr(it, "metadata", None) or [it])]
+
+
+def _converted(name: str, given: str) -> str:
+    """Return the number that a value with a unit stands for."""
+    found = re.fullmatch(r"\s*(\d{1,6})\s*([a-z]{1,3})\s*", given.lower(), re.ASCII)
+    if found is None:
+        return ""
+    number, unit = int(found[1]), found[2]
+    if name.endswith("_SECONDS") and unit in _SECONDS:
+        word, seconds = _SECONDS[unit]
+        return f" ({number} {word}{' is' if number == 1 else 's are'} {number * seconds})"
+    return f" ({given.strip()} is {number * _BYTES[unit]})" if name.endswith("_BYTES") and unit in _BYTES else ""
+
+
+STAMP = Path(__file__).with_name("release.txt")
+"""Put beside this module, in what was built, by dev/build/finish_build.py."""
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    version: str = UNKNOWN
+    commit: str = UNKNOWN
+    """Ends with `.changed` where files differed from it."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Release":
+        """Of `version+commit`, as semver has it."""
+        version, _, commit = text.strip().partition("+")
+        return cls(version or UNKNOWN, commit or UNKNOWN)
+
+    def __str__(self) -> str:
+        return f"{self.version}+{self.commit}"
+
+
+def stamped(stamp: Path = STAMP) -> Release:
+    """Unknown in what was built by `sam build` alone."""
+    return Release.parse(stamp.read_text()) if stamp.is_file() else Release()

@@ -30,7 +30,7 @@ def merge_mapping(stack: Stack) -> str:
     return str(mapping["UUID"])
 
 
-def test_deployed_server_is_healthy(stack: Stack) -> None:
+def test_health_check_passes(stack: Stack) -> None:
     answer = stack.request("GET", "/health")
     said = answer.json()
     assert (answer.status, said["ok"], said["faults"]) == (200, True, {})

@@ -9,13 +9,13 @@ import boto3
 import pytest
 import urllib3
 
+from actions_cache.archives import transition
 from actions_cache.domain.archive import Archive
-from actions_cache.domain.layout import ArchiveKeys
-from actions_cache.usecases.transition import transition
-from actions_cache.wiring.control import ControlPlane
-from dev.local.endpoints import Endpoints
+from actions_cache.domain.object_keys import ArchiveKeys
+from dev.local.emulators import Endpoints
 from dev.local.resources import Clients, Resources, create
 from dev.local.template import Template
+from dev.services import AllServices
 from tests.aws.rie.emulator import BuiltFunction
 from tests.aws.rie.recorder import Call, recording
 from tests.conftest import settings_for
@@ -69,15 +69,15 @@ class Stage:
 
     def spoil_manifest(self, archive_id: str) -> None:
         """Make the merge fail without a fault of the bucket: a part is said to be longer than it is."""
-        control, archive = self.journey.control, self.journey.archive(archive_id)
-        first, *others = control.manifests.of(archive).parts
+        services, archive = self.journey.services, self.journey.archive(archive_id)
+        first, *others = services.manifests.of(archive).parts
         longer = (replace(first, size=first.size + 1), *others)
-        spoilt = control.manifests.write(ArchiveKeys(archive_id), longer)
+        spoilt = services.manifests.write(ArchiveKeys(archive_id), longer)
 
         def points_to_it(archive: Archive) -> Archive | None:
             return replace(archive, commit=replace(archive.commit, manifest=spoilt)) if archive.commit else None
 
-        transition(control.table, archive_id, points_to_it)
+        transition(services.table, archive_id, points_to_it)
 
     def merge_event(self) -> events.Event:
         """Of the message that stands in the queue; it stays there, taken, as when Lambda polls."""
@@ -138,9 +138,9 @@ def stage(
             SecretId=resources.refs["AdminSecret"], SecretString=json.dumps({"admin": ADMIN_TOKEN})
         )
         clock = SetClock()
-        control = ControlPlane(settings_for(resources.environment("ApiFunction")), clock)
-        control.session = engine_session
-        journey = Journey(control, clock, clients.s3, clients.sqs)
+        services = AllServices(settings_for(resources.environment("ApiFunction")), clock)
+        services.session = engine_session
+        journey = Journey(services, clock, clients.s3, clients.sqs)
         stage = Stage(template, resources, clients, endpoints.environment(), journey)
         for name in template.functions:
             calls = stage.calls[name] = []

@@ -3,7 +3,7 @@
 import os
 import re
 
-from actions_cache.adapters.system import SystemClock
+from actions_cache.system import SystemClock
 from functions.manage.page import FOLDER
 from tests.aws.rie.conftest import Stage
 from tests.support import events
@@ -35,7 +35,7 @@ def url_of(stage: Stage, key: str) -> str:
     return str(found["signed_download_url"])
 
 
-def test_an_entry_is_saved_streamed_merged_and_restored(stage: Stage) -> None:
+def test_entry_is_saved_streamed_merged_and_restored(stage: Stage) -> None:
     stage.journey.merge_all()  # so that the next message is this one's
     save(stage, "whole-way", BLOCKS)
     url = url_of(stage, "whole-way")
@@ -55,14 +55,14 @@ def test_an_entry_is_saved_streamed_merged_and_restored(stage: Stage) -> None:
     assert "X-Amz-Signature" in url_of(stage, "whole-way")
 
 
-def test_a_blob_by_protobuf(stage: Stage) -> None:
+def test_protobuf_create_returns_upload_url(stage: Stage) -> None:
     created = stage.api.invoke(events.load("apigateway-create-entry-protobuf"))
     assert (created["statusCode"], created["headers"]["content-type"]) == (200, "application/protobuf")
     url = events.body_of(created).decode(errors="replace").partition("https://")[2]
     assert "/blobs/upload/" in url
 
 
-def test_a_blob_of_one_put(stage: Stage) -> None:
+def test_single_put_blob_is_saved(stage: Stage) -> None:
     url = events.json_of(stage.api.invoke(events.call("create-entry", key="blob")))["signed_upload_url"]
     body = os.urandom(1000)
     assert stage.api.invoke(events.blob("put-blob", url, body))["statusCode"] == 201
@@ -72,24 +72,24 @@ def test_a_blob_of_one_put(stage: Stage) -> None:
     assert stage.api.invoke(events.call("create-entry", key="blob"))["statusCode"] == 409
 
 
-def test_what_has_no_route_is_told_so_in_twirp(stage: Stage) -> None:
+def test_unknown_route_returns_twirp_error(stage: Stage) -> None:
     for event in ("unknown-route", "unknown-path"):
         answer = stage.api.invoke(events.load(f"apigateway-{event}"))
         assert (answer["statusCode"], events.json_of(answer)["code"]) == (404, "bad_route")
 
 
-def test_it_is_healthy(stage: Stage) -> None:
+def test_health_check_passes(stage: Stage) -> None:
     answer = stage.api.invoke(events.load("apigateway-health"))
     said = events.json_of(answer)
     assert (answer["statusCode"], said["ok"], said["faults"]) == (200, True, {})
     assert said["commit"] != "unknown", "the build is stamped"
 
 
-def test_a_poison_message_is_done_since_it_is_a_dead_letter_now(stage: Stage) -> None:
+def test_poison_message_is_acknowledged(stage: Stage) -> None:
     assert stage.merge.invoke(events.load("sqs-poison")) == {"batchItemFailures": []}
 
 
-def test_the_schedule_drops_what_nobody_finished(stage: Stage) -> None:
+def test_scheduled_cleanup_drops_abandoned_upload(stage: Stage) -> None:
     stage.journey.clock.at = SystemClock().now() - 3 * HOUR
     archive_id = stage.journey.upload(name("abandoned"), b"a", b"b")
     done = stage.cleanup.invoke(events.load("scheduler-cleanup"))
@@ -97,7 +97,7 @@ def test_the_schedule_drops_what_nobody_finished(stage: Stage) -> None:
     assert stage.journey.keys(archive_id) == []
 
 
-def test_the_page_and_its_files_are_in_the_build(stage: Stage) -> None:
+def test_page_files_are_in_build(stage: Stage) -> None:
     page = stage.manage.invoke(events.load("apigateway-manage-page"))
     [path] = re.findall(r'src="/manage/(page/[0-9a-f]+/main\.mjs)"', events.body_of(page).decode())
     module = stage.manage.invoke(events.managed("entries", path))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from actions_cache.adapters.system import SystemClock
+from actions_cache.system import SystemClock
 from tests.aws.rie.conftest import Stage
 from tests.aws.rie.emulator import BuiltFunction
 from tests.support import events
@@ -38,22 +38,20 @@ def _saved(stage: Stage, key: str, *parts: bytes) -> str:
     return stage.url_of(key)
 
 
-def test_as_much_as_fits_is_delivered(stage: Stage) -> None:
+def test_largest_fitting_response_is_delivered(stage: Stage) -> None:
     body = os.urandom(MOST)
     url = _saved(stage, "just-fits", body[:2_000_000], body[2_000_000:])
     answer = stage.download.invoke(events.blob("download", url))
     assert (answer["statusCode"], events.body_of(answer) == body) == (200, True)
 
 
-def test_more_waits_for_the_merge_and_then_lets_the_client_come_again(
-    stage: Stage, too_long: tuple[str, bytes]
-) -> None:
+def test_oversized_download_returns_503_after_wait(stage: Stage, too_long: tuple[str, bytes]) -> None:
     answer = stage.download.invoke(events.blob("download", too_long[0]))
     assert (answer["statusCode"], b"<Code>ServerBusy</Code>" in events.body_of(answer)) == (503, True)
     assert int(answer["headers"]["retry-after"]) > 0
 
 
-def test_of_what_does_not_fit_a_range_does(stage: Stage, too_long: tuple[str, bytes]) -> None:
+def test_range_of_oversized_archive_is_delivered(stage: Stage, too_long: tuple[str, bytes]) -> None:
     url, body = too_long
     answer = stage.download.invoke(events.blob("download-range", url, headers={"x-ms-range": "bytes=999998-1000001"}))
     assert (answer["statusCode"], events.body_of(answer)) == (206, body[999_998:1_000_002])
@@ -61,20 +59,20 @@ def test_of_what_does_not_fit_a_range_does(stage: Stage, too_long: tuple[str, by
     assert described["headers"]["content-length"] == str(len(body))
 
 
-def test_once_merged_the_client_is_sent_to_the_store(stage: Stage, too_long: tuple[str, bytes]) -> None:
+def test_merged_oversized_archive_redirects_to_s3(stage: Stage, too_long: tuple[str, bytes]) -> None:
     stage.journey.merge_all()
     answer = stage.download.invoke(events.blob("download", too_long[0]))
     assert (answer["statusCode"], "X-Amz-Signature" in answer["headers"]["location"]) == (302, True)
 
 
-def test_a_client_that_cannot_be_sent_there_is_answered_all_the_same(stage: Stage, too_long: tuple[str, bytes]) -> None:
-    """S3 ignores `x-ms-range` (WIRE.md section 4), so who sends it is served from here, merged or not."""
+def test_oversized_x_ms_range_returns_503(stage: Stage, too_long: tuple[str, bytes]) -> None:
+    """Who sends it is served from here, merged or not, since S3 ignores it: docs/design/protocol.md#x-ms-range."""
     stage.journey.merge_all()
     answer = stage.download.invoke(events.blob("download-range", too_long[0], headers={"x-ms-range": "bytes=0-"}))
     assert (answer.get("statusCode"), "<Error>" in str(answer.get("body"))) == (503, True), answer
 
 
-def test_a_store_that_hangs_is_answered_for_in_time(stage: Stage, silent_store: str, tmp_path: Path) -> None:
+def test_hanging_s3_returns_503_before_timeout(stage: Stage, silent_store: str, tmp_path: Path) -> None:
     """Lambda's own timeout would be API Gateway's 504 in a dialect that no blob client reads."""
     unmerged = _saved(stage, "hanging", b"a", b"b")
     asked = {

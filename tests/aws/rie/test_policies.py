@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from actions_cache.adapters.dynamodb_items import entry_attributes
-from actions_cache.adapters.dynamodb_table import PREFIX_PAGE
-from actions_cache.adapters.system import SystemClock
+from actions_cache.aws.dynamodb import PREFIX_PAGE
+from actions_cache.aws.dynamodb_items import entry_attributes
 from actions_cache.domain.access import Caller
+from actions_cache.domain.budgets import NO_USAGE, Usage
 from actions_cache.domain.entry import Entry, EntryName
 from actions_cache.domain.merge_plan import MIN_UPLOAD_PART_BYTES
 from actions_cache.domain.timing import DAY, SECOND
-from actions_cache.domain.usage import NO_USAGE, Usage
-from dev.local.custom_resource import ResponseUrl
+from actions_cache.system import SystemClock
 from dev.local.template import Template
+from dev.local.triggers import ResponseUrl
 from tests.aws.rie.actions import Permission, permissions
 from tests.aws.rie.conftest import Stage
 from tests.support import events
@@ -69,19 +69,19 @@ def api_journey(stage: Stage) -> None:
     stage.clients.s3.delete_object(Bucket=stage.resources.refs["Bucket"], Key=f"archives/{_archive_of(url)}/{key}")
     assert events.json_of(api.invoke(events.call("lookup", key="policies-b", restore_keys=[])))["ok"] is False
 
-    over_budget = Usage(journey.control.settings.repository_budget_bytes, 0)
-    journey.control.repositories.correct_usage(REPOSITORY, over_budget)
+    over_budget = Usage(journey.services.settings.repository_budget_bytes, 0)
+    journey.services.repositories.correct_usage(REPOSITORY, over_budget)
     url = events.json_of(api.invoke(events.call("create-entry", key="policies-c")))["signed_upload_url"]
     assert api.invoke(events.blob("put-blob", url, b"blob"))["statusCode"] == 201
     assert events.json_of(api.invoke(events.call("finalize", key="policies-c", size_bytes=4)))["ok"]
-    assert journey.control.table.entry(name("policies-a", SCOPE, VERSION, REPOSITORY)) is None, "evicted"
-    journey.control.repositories.correct_usage(REPOSITORY, NO_USAGE - over_budget)
+    assert journey.services.table.entry(name("policies-a", SCOPE, VERSION, REPOSITORY)) is None, "evicted"
+    journey.services.repositories.correct_usage(REPOSITORY, NO_USAGE - over_budget)
 
 
 def download_journey(stage: Stage) -> None:
     download, journey = stage.download, stage.journey
     # This long ago, the claim is stale, and this download retakes it.
-    journey.clock.at = SystemClock().now() - journey.control.lifetimes.queue_retention - HOUR
+    journey.clock.at = SystemClock().now() - journey.services.lifetimes.queue_retention - HOUR
     journey.save(name("policies-unclaimed"), b"a", b"b")
     journey.clock.at = SystemClock().now()
     url = stage.url_of("policies-unclaimed")
@@ -132,13 +132,13 @@ def cleanup_journey(stage: Stage) -> None:
     journey.upload(name("policies-abandoned"), b"a", b"b")
     journey.save(name("policies-parts"), b"a", b"b")
     journey.merge_all()
-    journey.clock.at = now - journey.control.lifetimes.queue_retention - HOUR
+    journey.clock.at = now - journey.services.lifetimes.queue_retention - HOUR
     journey.save(name("policies-stale"), b"a", b"b")
     journey.clock.at = now - 8 * DAY
     journey.save(name("policies-unused"), b"a", b"b")
     # Deleted long ago, so that nothing of it is left to keep.
     forgotten = journey.save(name("policies-forgotten"), b"a", b"b").archive_id
-    journey.control.remove_entry(forgotten, lambda _: True)
+    journey.services.remove_entry(forgotten, lambda _: True)
     done = stage.cleanup.invoke(events.load("scheduler-cleanup"))
     wanted = {"drop the reservation", "retake the claim", "sweep", "expire the entry", "forget the archive"}
     assert (wanted - done.keys(), done.get("failed", 0)) == (set(), 0)
@@ -157,7 +157,7 @@ def cleanup_journey(stage: Stage) -> None:
 def manage_journey(stage: Stage) -> None:
     journey = stage.journey
     journey.clock.at = SystemClock().now()
-    journey.control.admit(Caller(REPOSITORY_OF_NAME, (), "example/tools"))
+    journey.services.admit(Caller(REPOSITORY_OF_NAME, (), "example/tools"))
     for key in ("policies-managed", "policies-by-id"):
         journey.save(name(key, repository=REPOSITORY_OF_NAME), b"a", b"b")
 
@@ -237,7 +237,7 @@ def _archive_of(url: str) -> str:
 
 
 @pytest.mark.parametrize("function", JOURNEYS)
-def test_a_role_allows_what_its_function_does_and_nothing_else(stage: Stage, function: str) -> None:
+def test_role_allows_exactly_needed_actions(stage: Stage, function: str) -> None:
     JOURNEYS[function](stage)
     names = {reference: logical_id for logical_id, reference in stage.resources.refs.items()}
     did = set().union(*(permissions(call, names) for call in stage.calls[function]))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dev.local.events import sqs_event
+from dev.local.triggers import sqs_event
 from dev.sam_local.serve import SamLocal, serving
 from tests.support import events
 from tests.support.clients.wire import Job
@@ -28,7 +28,7 @@ def job(sam: SamLocal) -> Job:
     return Job(sam.url)
 
 
-def test_an_entry_of_one_block_is_saved_and_restored(job: Job) -> None:
+def test_single_block_entry_is_restored(job: Job) -> None:
     body = os.urandom(100_000)
     job.save("one-block", body)
     restored = job.restore("one-block")
@@ -36,7 +36,7 @@ def test_an_entry_of_one_block_is_saved_and_restored(job: Job) -> None:
     assert job.create("one-block").status == 409
 
 
-def test_an_entry_of_two_blocks_is_streamed_then_merged_and_restored(sam: SamLocal, job: Job) -> None:
+def test_two_block_entry_is_streamed_then_merged(sam: SamLocal, job: Job) -> None:
     blocks = [os.urandom(200_000), os.urandom(1)]
     job.save("two-blocks", *blocks)
     assert job.is_ours(job.download_url("two-blocks"))
@@ -51,7 +51,7 @@ def test_an_entry_of_two_blocks_is_streamed_then_merged_and_restored(sam: SamLoc
     assert job.restore("two-blocks").body == b"".join(blocks)
 
 
-def test_an_unknown_path_is_answered_by_the_function(job: Job) -> None:
+def test_unknown_path_returns_bad_route(job: Job) -> None:
     answer = job.call("NoSuchMethod", key="a")
     assert (answer.status, answer.json["code"]) == (404, "bad_route")
 
@@ -66,7 +66,7 @@ def test_an_unknown_path_is_answered_by_the_function(job: Job) -> None:
         ("CleanupFunction", "scheduler-cleanup", "{"),
     ],
 )
-def test_each_function_can_be_invoked_with_an_event(sam: SamLocal, function: str, event: str, answered: str) -> None:
+def test_each_function_accepts_its_event(sam: SamLocal, function: str, event: str, answered: str) -> None:
     """All events go through the built functions in tests/aws/rie; here each costs a container."""
     answer = json.dumps(sam.invoke(function, events.load(event)))
     assert "errorMessage" not in answer

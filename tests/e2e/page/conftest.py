@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
 
-from actions_cache.domain.role import Role
+from actions_cache.domain.access import Role
 from dev.local.template import Template
 from tests.e2e.page.chromium import chromium_for_tests
 from tests.e2e.page.world import World, world

@@ -9,7 +9,7 @@ HERE = Path(__file__).parent
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in HERE.glob("*.test.mjs")))
-def test_the_tests_in_javascript_pass(name: str) -> None:
+def test_javascript_tests_pass(name: str) -> None:
     run = subprocess.run(
         ["node", "--test", HERE / name], capture_output=True, text=True, timeout=60, check=False, cwd=HERE
     )

@@ -7,9 +7,9 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from actions_cache.domain.role import Role
+from actions_cache.domain.access import Role
 from actions_cache.domain.timing import DAY
-from actions_cache.usecases.match import MAX_REFS
+from actions_cache.explain import MAX_REFS
 from dev.local.template import Template
 from tests.e2e.page.conftest import DESKTOP, PHONE, Window, add_axe, settled, violations
 from tests.e2e.page.world import MAIN, World, world
@@ -56,7 +56,7 @@ def attempts(answer: Locator) -> list[str]:
     return answer.locator(".attempts li").all_inner_texts()
 
 
-def test_an_exact_key_is_found_and_said_to_be(store: World, window: Opens) -> None:
+def test_exact_key_is_shown_as_hit(store: World, window: Opens) -> None:
     page = window(store, role=Role.READ_ONLY).ready("#/repositories/42")
     answer = ask(page, "npm-1")
     expect(answer).to_contain_text("Hit It restores npm-1 of refs/heads/main, 1 MiB, created 2 days ago")
@@ -68,7 +68,7 @@ def test_an_exact_key_is_found_and_said_to_be(store: World, window: Opens) -> No
     ]
 
 
-def test_each_attempt_is_told_in_the_order_of_a_lookup_up_to_the_one_that_found(store: World, window: Opens) -> None:
+def test_attempts_are_listed_in_lookup_order(store: World, window: Opens) -> None:
     page = window(store).ready("#/repositories/42")
     answer = ask(page, " npm-3 ", " nothing-\n\n npm- ", f"{FEATURE}\n\n{MAIN} ")
     expect(answer).to_contain_text("it is the newest whose key begins with the restore key npm-.")
@@ -84,12 +84,12 @@ def test_each_attempt_is_told_in_the_order_of_a_lookup_up_to_the_one_that_found(
     ]
 
 
-def test_the_key_s_own_beginning_is_no_restore_key(store: World, window: Opens) -> None:
+def test_key_prefix_hit_is_explained(store: World, window: Opens) -> None:
     answer = ask(window(store).ready("#/repositories/42"), "npm")
     expect(answer).to_contain_text("it is the newest whose key begins with the one asked for.")
 
 
-def test_each_version_has_its_own_answer_and_one_that_is_named_the_only_one(store: World, window: Opens) -> None:
+def test_each_version_has_its_own_result(store: World, window: Opens) -> None:
     page = window(store).ready("#/repositories/42")
     answer = ask(page, "go-1")
     expect(answer).to_contain_text("saved with 2 versions")
@@ -109,9 +109,7 @@ def test_each_version_has_its_own_answer_and_one_that_is_named_the_only_one(stor
         (MAIN, "three", "of another ref, and of another version"),
     ],
 )
-def test_a_miss_says_where_similar_entries_are_and_why_they_do_not_count(
-    store: World, window: Opens, refs: str, asked: str, why: str
-) -> None:
+def test_miss_explains_similar_entries(store: World, window: Opens, refs: str, asked: str, why: str) -> None:
     page = window(store).ready("#/repositories/42")
     answer = ask(page, "pip-1", refs=refs, version=version(asked))
     expect(answer).to_contain_text("Miss It restores nothing")
@@ -122,13 +120,13 @@ def test_a_miss_says_where_similar_entries_are_and_why_they_do_not_count(
 
 
 @pytest.mark.parametrize("asked", ["", "three"])
-def test_what_is_like_nothing_says_so(store: World, window: Opens, asked: str) -> None:
+def test_miss_without_similar_entries_is_explained(store: World, window: Opens, asked: str) -> None:
     answer = ask(window(store).ready("#/repositories/42"), "x", version=asked)
     expect(answer).to_contain_text("No entry of this repository has a key that begins with one of these.")
     expect(answer.get_by_role("table")).to_have_count(0)
 
 
-def test_the_main_branch_stands_there_already_and_after_it_a_ref_that_is_looked_at(store: World, window: Opens) -> None:
+def test_refs_field_starts_with_main_branch(store: World, window: Opens) -> None:
     page = window(store).ready("#/repositories/42")
     expect(page.get_by_label("Refs")).to_have_value(MAIN)
     page = window(store).ready(f"#/repositories/42?ref={OTHER}")
@@ -136,7 +134,7 @@ def test_the_main_branch_stands_there_already_and_after_it_a_ref_that_is_looked_
 
 
 @pytest.mark.parametrize(("key", "refs", "missing"), [("  ", MAIN, "Key"), ("npm-1", " \n ", "Refs")])
-def test_blanks_are_not_asked_for(store: World, window: Opens, key: str, refs: str, missing: str) -> None:
+def test_blank_fields_are_not_submitted(store: World, window: Opens, key: str, refs: str, missing: str) -> None:
     page = window(store).ready("#/repositories/42")
     page.locator("#match").get_by_label("Key", exact=True).fill(key)
     page.get_by_label("Refs").fill(refs)
@@ -145,9 +143,7 @@ def test_blanks_are_not_asked_for(store: World, window: Opens, key: str, refs: s
     expect(page.locator("#answer")).to_have_count(0)
 
 
-def test_what_the_server_refuses_is_told_below_the_question_and_can_be_asked_otherwise(
-    store: World, window: Opens
-) -> None:
+def test_server_refusal_is_shown_and_retried(store: World, window: Opens) -> None:
     one = window(store)
     page = one.ready("#/repositories/42")
     answer = ask(page, "npm-1", refs="\n".join(f"refs/heads/{number}" for number in range(MAX_REFS + 1)))
@@ -157,7 +153,7 @@ def test_what_the_server_refuses_is_told_below_the_question_and_can_be_asked_oth
     expect(ask(page, "npm-1", refs=MAIN)).to_contain_text("it has exactly this key.")
 
 
-def test_a_server_that_does_not_answer_is_asked_again(store: World, window: Opens) -> None:
+def test_failed_request_can_be_retried(store: World, window: Opens) -> None:
     one = window(store)
     page = one.ready("#/repositories/42")
     page.route("**/manage/match*", lambda route: route.abort())
@@ -169,7 +165,7 @@ def test_a_server_that_does_not_answer_is_asked_again(store: World, window: Open
     expect(answer).to_contain_text("it has exactly this key.")
 
 
-def test_refreshing_asks_anew_what_was_asked(store: World, window: Opens) -> None:
+def test_refresh_repeats_match(store: World, window: Opens) -> None:
     page = window(store).ready("#/repositories/42")
     answer = ask(page, "late-1")
     expect(answer).to_contain_text("No entry of this repository")
@@ -178,7 +174,7 @@ def test_refreshing_asks_anew_what_was_asked(store: World, window: Opens) -> Non
     expect(answer).to_contain_text("it has exactly this key.")
 
 
-def test_it_goes_by_keyboard(store: World, window: Opens) -> None:
+def test_match_form_works_by_keyboard(store: World, window: Opens) -> None:
     page = window(store).ready("#/repositories/42")
     page.locator("#match").get_by_label("Key", exact=True).focus()
     page.keyboard.insert_text("npm-9")
@@ -200,9 +196,7 @@ def test_it_goes_by_keyboard(store: World, window: Opens) -> None:
 
 
 @pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
-def test_axe_finds_nothing_and_whatever_jobs_named_is_text_within_the_screen(
-    store: World, window: Opens, size, scheme
-) -> None:
+def test_match_results_pass_axe_and_fit_screen(store: World, window: Opens, size, scheme) -> None:
     one = window(store, viewport=size, color_scheme=scheme, reduced_motion="reduce", bypass_csp=True)
     page = one.ready("#/repositories/42")
     add_axe(page)

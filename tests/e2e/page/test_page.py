@@ -7,12 +7,11 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page, expect
 
-from actions_cache.domain.access import GITHUB
-from actions_cache.domain.activity import Tally
+from actions_cache.domain.access import GITHUB, Role
 from actions_cache.domain.archive import MergeState
+from actions_cache.domain.budgets import Tally
 from actions_cache.domain.entry import Entry
-from actions_cache.domain.refusal import KEPT, Refusals, RefusedJob
-from actions_cache.domain.role import Role
+from actions_cache.domain.refused_job import KEPT, Refusals, RefusedJob
 from actions_cache.domain.timing import DAY, SECOND
 from dev.local.template import Template
 from tests.e2e.page.conftest import DESKTOP, PHONE, Window, add_axe, settled, violations
@@ -55,7 +54,7 @@ def rows(page: Page) -> list[str]:
 
 
 def entries_left(store: World, repository: str) -> list[str]:
-    return sorted(it.name.key for it in store.control.table.stored_archives(repository))
+    return sorted(it.name.key for it in store.services.table.stored_archives(repository))
 
 
 def temporary(store: World, *names: str, repository: str = "44", ref: str = MAIN) -> list[Entry]:
@@ -66,7 +65,7 @@ def temporary(store: World, *names: str, repository: str = "44", ref: str = MAIN
 # ------------------------------------------------------------------ signing in
 
 
-def test_a_wrong_token_is_told_and_the_right_one_signs_in_and_out(store: World, window: Opens) -> None:
+def test_wrong_token_is_refused_and_right_one_signs_in(store: World, window: Opens) -> None:
     one = window(store, role=None)
     page = one.open()
     expect(page.get_by_label("Token")).to_be_focused()
@@ -93,7 +92,7 @@ def test_a_wrong_token_is_told_and_the_right_one_signs_in_and_out(store: World, 
     expect(page.get_by_text("acme/website")).to_have_count(0)
 
 
-def test_a_session_that_ended_asks_for_the_token_again_and_goes_on_where_it_was(store: World, window: Opens) -> None:
+def test_expired_session_resumes_after_sign_in(store: World, window: Opens) -> None:
     one = window(store)
     page = one.ready("#/repositories/42")
     page.context.clear_cookies()
@@ -110,7 +109,7 @@ def test_a_session_that_ended_asks_for_the_token_again_and_goes_on_where_it_was(
 # ------------------------------------------------------------------ looking
 
 
-def test_the_overview_shows_usage_activity_failures_and_cost(store: World, window: Opens) -> None:
+def test_overview_shows_usage_activity_and_cost(store: World, window: Opens) -> None:
     page = window(store).ready()
     links = page.locator("#repositories tbody th a").all_inner_texts()
     assert links[:2] == ["acme/website", "acme/<b>app</b>"]  # the largest first
@@ -132,14 +131,14 @@ def test_the_overview_shows_usage_activity_failures_and_cost(store: World, windo
     expect(page.get_by_role("img", name=re.compile(r"Hit rate\. 90% of 10 lookups in 24 hours"))).to_be_visible()
 
 
-def test_times_are_relative_and_exact_at_once(store: World, window: Opens) -> None:
+def test_times_are_relative_with_exact_datetime(store: World, window: Opens) -> None:
     page = window(store).ready("#/repositories/42")
     first = page.locator(".entries tbody tr").first.locator("time").first
     expect(first).to_have_text("1 minute ago")
     assert first.get_attribute("datetime") == "2027-01-15T07:59:00.000Z"
 
 
-def test_whatever_jobs_named_is_shown_as_text(store: World, window: Opens) -> None:
+def test_names_from_jobs_are_shown_as_text(store: World, window: Opens) -> None:
     page = window(store).ready(HOSTILE_PLACE)
     expect(page.get_by_role("heading", level=1)).to_have_text("acme/<b>app</b>")
     shown = page.locator(".entries tbody th .key").all_text_contents()
@@ -154,7 +153,7 @@ def test_whatever_jobs_named_is_shown_as_text(store: World, window: Opens) -> No
     expect(long.locator(".facts")).to_contain_text(HOSTILE["long"])
 
 
-def test_search_sort_pages_and_the_back_button(store: World, window: Opens) -> None:
+def test_search_sort_paging_and_back_button_work(store: World, window: Opens) -> None:
     page = window(store).ready()
     page.get_by_role("link", name="acme/website").first.click()
     expect(page.get_by_text("27 entries", exact=True).last).to_be_visible()
@@ -185,7 +184,7 @@ def test_search_sort_pages_and_the_back_button(store: World, window: Opens) -> N
     expect(page.get_by_role("heading", name="Overview")).to_be_attached()
 
 
-def test_a_server_that_does_not_answer_is_said_and_asked_again(store: World, window: Opens) -> None:
+def test_failed_request_can_be_retried(store: World, window: Opens) -> None:
     one = window(store)
     one.page.route("**/manage/cost*", lambda route: route.abort())
     page = one.ready()
@@ -200,7 +199,7 @@ def test_a_server_that_does_not_answer_is_said_and_asked_again(store: World, win
 # ------------------------------------------------------------------ deleting
 
 
-def test_an_entry_is_deleted_only_after_a_yes(store: World, window: Opens) -> None:
+def test_deletion_requires_confirmation(store: World, window: Opens) -> None:
     temporary(store, "keep", "<i>go</i>")
     page = window(store).ready("#/repositories/44")
     delete = page.get_by_role("row").filter(has_text="<i>go</i>").get_by_role("button", name="Delete")
@@ -226,7 +225,7 @@ def test_an_entry_is_deleted_only_after_a_yes(store: World, window: Opens) -> No
     assert entries_left(store, "44") == ["keep"]
 
 
-def test_all_entries_of_a_ref_are_deleted_and_no_other(store: World, window: Opens) -> None:
+def test_deletion_by_ref_keeps_other_refs(store: World, window: Opens) -> None:
     temporary(store, "stays", repository="45")
     temporary(store, "a", "b", repository="45", ref=BRANCH)
     page = window(store).ready("#/repositories/45")
@@ -241,18 +240,18 @@ def test_all_entries_of_a_ref_are_deleted_and_no_other(store: World, window: Ope
     assert entries_left(store, "45") == ["stays"]
 
 
-def test_a_deletion_that_fails_is_told_in_the_dialog(store: World, window: Opens) -> None:
+def test_failed_deletion_is_shown_in_dialog(store: World, window: Opens) -> None:
     [entry] = temporary(store, "gone meanwhile", repository="46")
     one = window(store)
     page = one.ready("#/repositories/46")
     page.get_by_role("button", name="Delete").click()
-    assert store.control.remove_entry(entry.archive_id, lambda _: True)
+    assert store.services.remove_entry(entry.archive_id, lambda _: True)
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text(f"no entry has the id {entry.id}")
     one.faults.clear()  # the browser's own word of the 404
 
 
-def test_who_may_only_read_is_offered_no_deletion_and_refused_one(store: World, window: Opens) -> None:
+def test_read_only_role_cannot_delete(store: World, window: Opens) -> None:
     one = window(store, role=Role.READ_ONLY)
     page = one.ready(f"#/repositories/42?ref={MAIN}")
     expect(page.get_by_role("button", name="Delete")).to_have_count(0)
@@ -263,7 +262,7 @@ def test_who_may_only_read_is_offered_no_deletion_and_refused_one(store: World, 
     one.faults.clear()  # the browser's own word of the 403
 
 
-def test_a_script_without_the_nonce_does_not_run_nor_does_markup_become_elements(store: World, window: Opens) -> None:
+def test_content_policy_blocks_scripts_and_markup(store: World, window: Opens) -> None:
     one = window(store)
     page = one.ready()
     page.evaluate("""() => {
@@ -283,7 +282,7 @@ def test_a_script_without_the_nonce_does_not_run_nor_does_markup_become_elements
 # ------------------------------------------------------------------ for everybody
 
 
-def test_the_whole_way_goes_by_keyboard(store: World, window: Opens) -> None:
+def test_whole_page_works_by_keyboard(store: World, window: Opens) -> None:
     temporary(store, "by keyboard", repository="47")
     page = window(store, role=None).open()
     expect(page.get_by_label("Token")).to_be_focused()
@@ -329,7 +328,7 @@ def tab_to(page: Page, text: str) -> None:
 
 
 @pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
-def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(store: World, window: Opens, size, scheme) -> None:
+def test_page_passes_axe_and_fits_screen(store: World, window: Opens, size, scheme) -> None:
     one = window(store, viewport=size, color_scheme=scheme, reduced_motion="reduce", bypass_csp=True)
     page = one.ready()
     add_axe(page)
@@ -350,7 +349,7 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(store: World, wi
     assert violations(page) == [], "sign-in"
 
 
-def test_the_narrowest_screen_that_wcag_names_needs_no_scrolling_sideways(store: World, window: Opens) -> None:
+def test_page_fits_320_pixels(store: World, window: Opens) -> None:
     page = window(store, viewport={"width": 320, "height": 640}).ready()
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     page.evaluate(f"location.hash = '{HOSTILE_PLACE}'")
@@ -359,7 +358,7 @@ def test_the_narrowest_screen_that_wcag_names_needs_no_scrolling_sideways(store:
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
-def test_a_new_server_says_what_comes(empty_world: World, window: Opens) -> None:
+def test_new_server_shows_empty_state(empty_world: World, window: Opens) -> None:
     page = window(empty_world).ready()
     expect(page.get_by_text("Nothing was saved yet.")).to_be_visible()
     expect(page.locator("#failures")).to_contain_text("Nothing")
@@ -369,14 +368,14 @@ def test_a_new_server_says_what_comes(empty_world: World, window: Opens) -> None
 # ------------------------------------------------------------------ jobs that were refused
 
 
-def test_jobs_that_were_refused_are_shown_once_there_are_some(store: World, window: Opens) -> None:
+def test_refused_jobs_are_shown(store: World, window: Opens) -> None:
     one = window(store, Role.READ_ONLY, bypass_csp=True)  # for axe's script
     page = one.ready()
     expect(page.locator("#refused")).to_be_hidden()
     for number, names in {"9": ("octo/app", "octo"), "10": ("<img src=x onerror=alert(1)>", "\u202eevil")}.items():
         to_admit = (f"repository_id={number}@{GITHUB}", f"repository_owner_id=7@{GITHUB}")
         job = RefusedJob(GITHUB, number, names[0], "7", names[1], to_admit)
-        store.control.repositories.add_refusals(Refusals(job, 3, store.now), store.now + KEPT)
+        store.services.repositories.add_refusals(Refusals(job, 3, store.now), store.now + KEPT)
     page.get_by_role("button", name="Refresh").click()
     settled(page)
     refused = page.locator("#refused")

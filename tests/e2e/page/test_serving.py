@@ -10,13 +10,13 @@ import pytest
 import urllib3
 from mangum import Mangum
 
-from actions_cache.domain.role import Role
-from actions_cache.domain.session import SESSION
+from actions_cache.domain.access import Role
 from actions_cache.domain.timing import SECOND
-from actions_cache.wiring.management import ManagementPlane
+from actions_cache.management_services import ManagementServices
 from dev.local.template import Template
-from functions.manage.app import create_app
+from functions.manage.handler import create_app
 from functions.manage.page import FOLDER, TYPES
+from functions.manage.session import SESSION
 from tests.e2e.page.world import World, world
 
 HOST = "cache.example.com"
@@ -45,7 +45,7 @@ def sign_in(store: World, role: Role = Role.ADMIN) -> str:
 # ------------------------------------------------------------------ files
 
 
-def test_the_page_lets_nothing_run_but_its_own_modules(store):
+def test_page_allows_only_its_own_modules(store):
     answer = ask(store, "GET", "/")
     policy = answer.headers["content-security-policy"]
     [nonce] = re.findall(r"script-src 'nonce-([\w-]{20,})';", policy)
@@ -61,7 +61,7 @@ def test_the_page_lets_nothing_run_but_its_own_modules(store):
     assert nonce not in ask(store, "GET", "/").data.decode()
 
 
-def test_each_file_is_served_for_ever_under_its_digest_and_under_no_other(store):
+def test_static_files_are_served_only_by_digest(store):
     html = ask(store, "GET", "/").data.decode()
     [files] = re.findall(r'src="(/manage/page/[0-9a-f]{16})/main\.mjs"', html)
     names = [it.name for it in FOLDER.iterdir() if it.suffix in TYPES]
@@ -74,7 +74,7 @@ def test_each_file_is_served_for_ever_under_its_digest_and_under_no_other(store)
         assert ask(store, "GET", wrong).status == 404
 
 
-def test_no_module_makes_markup_of_strings():
+def test_modules_never_build_html_from_strings():
     for file in FOLDER.glob("*.mjs"):
         text = file.read_text()
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function", text), (
@@ -85,28 +85,28 @@ def test_no_module_makes_markup_of_strings():
 # ------------------------------------------------------------------ the cookie
 
 
-def test_nobody_is_signed_in_at_first_and_that_is_no_error(store):
+def test_anonymous_session_has_no_role(store):
     answer = ask(store, "GET", "/manage/session")
     assert (answer.status, answer.json()) == (200, {"role": None, "expires_at": None})
     assert ask(store, "GET", "/manage/repositories").status == 401
 
 
 @pytest.mark.parametrize("token", ["", " ", "f" * 64, "é" * 64, "x" * 1024])
-def test_a_wrong_token_sets_no_cookie(store, token):
+def test_wrong_token_sets_no_cookie(store, token):
     answer = ask(store, "POST", "/manage/session", {"token": token}, sec_fetch_site="same-origin")
     assert answer.status == 401
     assert "set-cookie" not in answer.headers
 
 
 @pytest.mark.parametrize("body", [None, {}, {"token": 1}, {"token": "x" * 1025}, []])
-def test_a_malformed_sign_in_is_refused_in_words(store, body):
+def test_malformed_sign_in_is_refused(store, body):
     answer = ask(store, "POST", "/manage/session", body, sec_fetch_site="same-origin")
     assert answer.status == 422
     assert answer.json()["message"]
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b"\xff", b"{"], ids=["deep", "not UTF-8", "cut"])
-def test_a_sign_in_that_is_no_json_is_refused_in_words(store, body):
+def test_invalid_json_sign_in_is_refused(store, body):
     headers = {"Content-Type": "application/json", "Sec-Fetch-Site": "same-origin"}
     answer = urllib3.request("POST", f"{store.url}/manage/session", body=body, headers=headers, timeout=30)
     assert answer.status == 422, answer.data
@@ -114,17 +114,17 @@ def test_a_sign_in_that_is_no_json_is_refused_in_words(store, body):
 
 
 @pytest.mark.parametrize("role", Role)
-def test_the_cookie_lets_its_role_look_and_no_longer_than_its_life(store, role):
+def test_cookie_grants_its_role_until_expiry(store, role):
     cookie = sign_in(store, role)
     assert ask(store, "GET", "/manage/session", cookie=cookie).json()["role"] == role
     assert ask(store, "GET", "/manage/repositories", cookie=cookie).status == 200
-    began = store.control.clock.at
+    began = store.services.clock.at
     try:
-        store.control.clock.at = began + SESSION
+        store.services.clock.at = began + SESSION
         assert ask(store, "GET", "/manage/repositories", cookie=cookie).status == 401
         assert ask(store, "GET", "/manage/session", cookie=cookie).json()["role"] is None
     finally:
-        store.control.clock.at = began
+        store.services.clock.at = began
 
 
 FROM_ELSEWHERE: dict[str, dict[str, str]] = {
@@ -138,18 +138,18 @@ FROM_ELSEWHERE: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("headers", FROM_ELSEWHERE.values(), ids=FROM_ELSEWHERE)
-def test_no_other_page_deletes_signs_in_or_signs_out(store, headers):
+def test_cross_site_requests_are_refused(store, headers):
     headers = {name: value.format(ours=store.url) for name, value in headers.items()}
     cookie = sign_in(store)
     path = "/manage/repositories/42/entries?key=k"
     assert ask(store, "DELETE", path, cookie=cookie, **headers).status == 403
     assert ask(store, "DELETE", "/manage/session", cookie=cookie, **headers).status == 403
     assert ask(store, "POST", "/manage/session", {"token": store.tokens.admin}, **headers).status == 403
-    assert store.control.repositories.usage("42").entries == 1
+    assert store.services.repositories.usage("42").entries == 1
 
 
 @pytest.mark.parametrize("headers", [{"sec_fetch_site": "same-origin"}, {"origin": "{ours}"}])
-def test_our_own_page_deletes(store, headers):
+def test_same_origin_deletion_is_allowed(store, headers):
     headers = {name: value.format(ours=store.url) for name, value in headers.items()}
     answer = ask(
         store, "DELETE", "/manage/repositories/42/entries?key=k&dry_run=true", cookie=sign_in(store), **headers
@@ -157,14 +157,14 @@ def test_our_own_page_deletes(store, headers):
     assert (answer.status, len(answer.json()["deleted"])) == (200, 1)
 
 
-def test_a_reader_s_cookie_deletes_nothing(store):
+def test_read_only_cookie_cannot_delete(store):
     cookie = sign_in(store, Role.READ_ONLY)
     answer = ask(store, "DELETE", "/manage/repositories/42/entries?key=k", cookie=cookie, sec_fetch_site="same-origin")
     assert answer.status == 403
-    assert store.control.repositories.usage("42").entries == 1
+    assert store.services.repositories.usage("42").entries == 1
 
 
-def test_a_token_in_a_header_counts_before_a_cookie(store):
+def test_authorization_header_overrides_cookie(store):
     cookie = sign_in(store)
     answer = ask(store, "GET", "/manage/repositories", cookie=cookie, authorization="Bearer " + "f" * 64)
     assert answer.status == 401
@@ -185,11 +185,11 @@ def through_lambda(store: World, method: str, path: str, body: Any = None, **hea
         "body": json.dumps(body),
         "isBase64Encoded": False,
     }
-    answer: dict[str, Any] = Mangum(create_app(ManagementPlane(store.control)), lifespan="off")(event, None)  # type: ignore[arg-type]
+    answer: dict[str, Any] = Mangum(create_app(ManagementServices(store.services)), lifespan="off")(event, None)  # type: ignore[arg-type]
     return answer
 
 
-def test_behind_https_the_cookie_is_secure_strict_and_leaves_our_own_paths_to_nobody(store):
+def test_https_cookie_is_secure_and_strict(store):
     answer = through_lambda(
         store,
         "POST",

@@ -13,17 +13,16 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from actions_cache.domain.activity import HOUR, Tally
+from actions_cache.domain.access import ManagementTokens
 from actions_cache.domain.archive import Commit, Merge, MergeState, Part, committed, reserved, stored
+from actions_cache.domain.budgets import HOUR, Repository, Tally
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
-from actions_cache.domain.repository import Repository
-from actions_cache.domain.role import ManagementTokens
 from actions_cache.domain.timing import DAY, Millis
-from actions_cache.wiring.control import ControlPlane
-from actions_cache.wiring.management import ManagementPlane
+from actions_cache.management_services import ManagementServices
 from dev.local.resources import Clients, create
 from dev.local.template import Template
-from functions.manage.app import create_app
+from dev.services import AllServices
+from functions.manage.handler import create_app
 from tests.conftest import CREDENTIALS, settings_for
 from tests.support.journey import SetClock
 from tests.support.serving import served
@@ -36,14 +35,14 @@ PARTS = 12
 class World:
     url: str
     tokens: ManagementTokens
-    control: ControlPlane
+    services: AllServices
 
     @property
     def now(self) -> Millis:
-        return self.control.clock.now()
+        return self.services.clock.now()
 
     def repository(self, repository_id: str, name: str | None) -> str:
-        self.control.repositories.note(Repository(repository_id, name, self.now))
+        self.services.repositories.note(Repository(repository_id, name, self.now))
         return repository_id
 
     def entry(
@@ -60,10 +59,10 @@ class World:
         merge: MergeState = MergeState.MERGED,
     ) -> Entry:
         """Args: created, used: so long ago."""
-        table, at = self.control.table, self.now - created
+        table, at = self.services.table, self.now - created
         family = EntryFamily(repository, ref, hashlib.sha256(version.encode()).hexdigest())
         archive_id = hashlib.sha256(json.dumps([repository, ref, version, key]).encode()).hexdigest()[:32]
-        archive = reserved(archive_id, EntryName(family, key), at, self.control.lifetimes)
+        archive = reserved(archive_id, EntryName(family, key), at, self.services.lifetimes)
         table.reserve(archive, at)
         manifest = Part(f"archives/{archive_id}/manifest/m", 99, '"m"')
         by_parts = committed(replace(archive, revision=1), Commit("digest", size, PARTS, manifest), None)
@@ -78,11 +77,11 @@ class World:
             with_parts, replace(visible, merge=state, object=merged, last_used_at=last_used_at)
         )
         for _ in range(hits):
-            self.control.repositories.add_hit(repository, archive_id, last_used_at, self.now + 7 * DAY)
+            self.services.repositories.add_hit(repository, archive_id, last_used_at, self.now + 7 * DAY)
         return published.entry
 
     def hour(self, repository: str, ago: int, tally: Tally) -> None:
-        self.control.repositories.add_tally(repository, self.now - self.now % HOUR - ago * HOUR, tally)
+        self.services.repositories.add_tally(repository, self.now - self.now % HOUR - ago * HOUR, tally)
 
 
 @contextmanager
@@ -100,10 +99,10 @@ def world(template: Template, prefix: str, **changes: str) -> Iterator[World]:
         session = boto3.Session()
         resources = create(template, Clients.of(session), prefix)
         settings = settings_for(resources.environment("ManageFunction"), **changes)
-        control = ControlPlane(settings, SetClock())
-        control.session = session
+        services = AllServices(settings, SetClock())
+        services.session = session
         assert settings.admin_secret_arn
         secret = session.client("secretsmanager").get_secret_value(SecretId=settings.admin_secret_arn)
         tokens = ManagementTokens(json.loads(secret["SecretString"])["admin"])
-        with served(create_app(ManagementPlane(control))) as url:
-            yield World(url, tokens, control)
+        with served(create_app(ManagementServices(services))) as url:
+            yield World(url, tokens, services)

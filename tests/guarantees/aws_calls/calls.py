@@ -10,7 +10,7 @@ import botocore.session
 
 from dev.local.template import ROOT
 
-ADAPTERS = f"{ROOT / 'layers' / 'core' / 'actions_cache' / 'adapters'}/"
+ADAPTERS = f"{ROOT / 'layers' / 'core' / 'actions_cache' / 'aws'}/"
 CODE = (ROOT / "layers" / "core" / "actions_cache", ROOT / "functions")
 
 OF_PYNAMODB = frozenset(
@@ -61,11 +61,11 @@ def _calls(tree: ast.AST, path: tuple[str, ...] = (), *, in_function: bool = Fal
 def _asks_aws(file: str, call: ast.Call) -> bool:
     function = call.func
     if isinstance(function, ast.Name):
-        return file.startswith("dynamodb_") and function.id in OF_DYNAMODB_ANSWERS
+        return file.startswith("dynamodb") and function.id in OF_DYNAMODB_ANSWERS
     if not isinstance(function, ast.Attribute):
         return False
     receiver = ast.unparse(function.value)
-    if file.startswith("dynamodb_"):
+    if file.startswith("dynamodb"):
         if receiver in OF_TRANSACTIONS:
             return False
         return function.attr in OF_PYNAMODB or (function.attr == "get" and receiver == "model")
@@ -89,7 +89,8 @@ def _methods_of_boto3() -> frozenset[str]:
 
 def services() -> set[str]:
     """Return the services by boto3's names."""
-    made_in = [*(ROOT / "layers" / "core" / "actions_cache" / "wiring").glob("*.py"), Path(ADAPTERS) / "aws.py"]
+    made_in = [file for root in CODE for file in root.rglob("*.py") if file.stem.endswith("services")]
+    made_in.append(Path(ADAPTERS) / "clients.py")
     found = {
         call.args[0].value
         for file in made_in

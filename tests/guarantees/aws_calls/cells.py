@@ -120,7 +120,7 @@ def strike(world: World, cell: Cell) -> None:
         again = world.invoke(step.function, step.event(world, given), step.seconds)
         if step.is_done(world, given, again) or (step.may_be_taken and again.status == 409):
             return
-        world.clock.advance(step.patience)
+        world.clock.advance(step.timeout)
     pytest.fail(f"not done after the fault was over: {again}")
 
 

@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 from yarl import URL
 
-from actions_cache.adapters.s3_signing import S3Signer
+from actions_cache.aws.s3_stream import S3Signer
 from tests.guarantees.aws_calls.kinds import ERRORS_OF_S3, OUTAGE, xml_error
 
 

@@ -7,12 +7,12 @@ from typing import Any
 from zlib import crc32
 
 from actions_cache.domain.archive import ArchiveState, Merge, MergeState
-from actions_cache.domain.layout import ArchiveKeys
-from actions_cache.domain.signed_url import Direction
+from actions_cache.domain.budgets import Usage
+from actions_cache.domain.object_keys import ArchiveKeys
+from actions_cache.domain.signing import Direction
 from actions_cache.domain.timing import SECOND
-from actions_cache.domain.usage import Usage
-from actions_cache.usecases.merge import DEADLINE_MARGIN
-from actions_cache.web.artifact_cache import ROOT as V1
+from actions_cache.http.artifact_cache import ROOT as V1
+from actions_cache.merge import DEADLINE_MARGIN
 from tests.guarantees.aws_calls.world import (
     DAY,
     HOUR,
@@ -44,7 +44,7 @@ class Step:
     """Prepares the step before the fault, with a key of its own."""
     event: Callable[[World, Any], dict[str, Any]]
     is_done: Callable[[World, Any, Asked], bool]
-    patience: float = 1
+    timeout: float = 1
     """Seconds until it is asked again."""
     is_slow: bool = False
     """True if only the full matrix strikes it with faults; `make test` runs it once, without any."""
@@ -92,7 +92,7 @@ def _ok(_: World, __: Any, asked: Asked) -> bool:
 
 def _reserved(world: World, key: str) -> str:
     """Reserve a key and return the upload URL."""
-    return world.control.reserve(world.name(key))
+    return world.services.reserve(world.name(key))
 
 
 def _archive_id(url: str) -> str:
@@ -108,7 +108,7 @@ def _uploaded(world: World, key: str) -> tuple[str, str]:
 
 def _committed(world: World, key: str) -> tuple[str, str]:
     _, url = _uploaded(world, key)
-    world.control.commit_blocks(_archive_id(url), IDS)
+    world.services.commit_blocks(_archive_id(url), IDS)
     return key, url
 
 
@@ -142,7 +142,7 @@ def _new_repository(world: World, key: str) -> str:
 
 
 def _v1_number(world: World, key: str) -> int:
-    return world.control.reserve.numbered(world.name(key))
+    return world.services.reserve.numbered(world.name(key))
 
 
 def _v1_pieces(world: World, key: str) -> tuple[str, int]:
@@ -197,7 +197,7 @@ def _cold(function: str, begin: Callable[[World, str], Any]) -> Callable[[World,
 
 
 def _url(world: World, archive_id: str) -> str:
-    return world.control.urls.sign(Direction.DOWNLOAD, archive_id, world.clock.now() + 600 * SECOND)
+    return world.services.urls.sign(Direction.DOWNLOAD, archive_id, world.clock.now() + 600 * SECOND)
 
 
 OF_API = (
@@ -320,7 +320,7 @@ def _unclaimed(world: World, key: str) -> str:
     """Save without claiming the merge, as after a Finalize whose message couldn't be sent."""
     archive_id = world.save(key, LONG, SHORT)
     archive = world.journey.archive(archive_id)
-    world.control.table.replace_archive(archive, replace(archive, merge=Merge()))
+    world.services.table.replace_archive(archive, replace(archive, merge=Merge()))
     return archive_id
 
 
@@ -380,12 +380,12 @@ def _message_of_a_broken_one(world: World, key: str) -> tuple[str, dict[str, Any
     archive_id = world.save(key, LONG, SHORT, SHORT)
     del world.saved[world.name(key)]
     lost = next(it for it in world.journey.keys(archive_id) if it.startswith("parts/"))
-    world.control.bucket.delete([ArchiveKeys(archive_id).prefix + lost])
+    world.services.bucket.delete([ArchiveKeys(archive_id).prefix + lost])
     return archive_id, world.take_message(archive_id)
 
 
 def _is_removed(world: World, given: tuple[str, Any], asked: Asked) -> bool:
-    archive = world.control.table.archive(given[0])
+    archive = world.services.table.archive(given[0])
     return archive is None or archive.state is ArchiveState.DELETED
 
 
@@ -407,14 +407,14 @@ def _is_to_come_again(_: World, given: tuple[str, Any], asked: Asked) -> bool:
 
 
 OF_MERGE = (
-    Step("copies and uploads", "merge", _message, lambda _, given: given[1], _is_merged, patience=90),
+    Step("copies and uploads", "merge", _message, lambda _, given: given[1], _is_merged, timeout=90),
     Step(
         "a cold start",
         "merge",
         _cold("merge", _message),
         lambda _, given: given[1],
         _is_merged,
-        patience=90,
+        timeout=90,
         is_slow=True,
     ),
     Step("what is no message", "merge", _no_message, lambda _, event: event, _is_a_letter),
@@ -424,10 +424,10 @@ OF_MERGE = (
         _message,
         lambda _, given: given[1],
         _is_to_come_again,
-        patience=90,
+        timeout=90,
         seconds=DEADLINE_MARGIN / SECOND,
     ),
-    Step("a lost part", "merge", _message_of_a_broken_one, lambda _, given: given[1], _is_removed, patience=90),
+    Step("a lost part", "merge", _message_of_a_broken_one, lambda _, given: given[1], _is_removed, timeout=90),
 )
 
 # ---------------------------------------------------------------- cleanup
@@ -441,7 +441,7 @@ def _abandoned(world: World, key: str) -> list[str]:
 
 def _are_gone(world: World, ids: list[str], _: Asked) -> bool:
     """Return whether readers and writers find none of them; the tombstones stay for a while."""
-    archives = [world.control.table.archive(it) for it in ids]
+    archives = [world.services.table.archive(it) for it in ids]
     return all(archive is None or archive.state is ArchiveState.DELETED for archive in archives)
 
 
@@ -462,7 +462,7 @@ def _left_by_the_dead(world: World, key: str) -> list[str]:
     world.journey.messages()
     for archive in map(world.journey.archive, ids):
         unsent = replace(archive, merge=replace(archive.merge, sent_at=None))
-        world.control.table.replace_archive(archive, unsent)
+        world.services.table.replace_archive(archive, unsent)
     world.clock.advance(5 * HOUR)
     return ids
 
@@ -486,7 +486,7 @@ def _removed(world: World, key: str) -> list[str]:
     for it in "ab":
         del world.saved[world.name(f"{key}{it}")]
     for archive_id in ids:
-        assert world.control.remove_entry(archive_id, lambda _: True)
+        assert world.services.remove_entry(archive_id, lambda _: True)
     world.clock.advance(4 * HOUR)
     return ids
 
@@ -496,20 +496,20 @@ def _left_no_object(world: World, ids: list[str], _: Asked) -> bool:
 
 
 def _orphaned(world: World, key: str) -> list[str]:
-    ids = [world.control.tokens.new() for _ in "ab"]
+    ids = [world.services.tokens.new() for _ in "ab"]
     for archive_id in ids:
         world.journey.put_blob(archive_id, SHORT)
     # The usage is wrong too, as after a restore of some tables.
     world.save(key, CONTENT)
-    world.control.repositories.correct_usage(REPOSITORY, Usage(1, 0))
-    world.control.repositories.correct_store_usage(Usage(5, 0))
+    world.services.repositories.correct_usage(REPOSITORY, Usage(1, 0))
+    world.services.repositories.correct_store_usage(Usage(5, 0))
     return ids
 
 
 def _outdated(world: World, key: str) -> list[str]:
     """Return archives whose due times belong to other settings."""
     ids = [world.save(f"{key}{it}", CONTENT) for it in "ab"]
-    table = world.control.table
+    table = world.services.table
     for archive_id in ids:
         item = table._archives.get(archive_id)
         item.due_at = int(item.due_at) + 1
@@ -518,7 +518,7 @@ def _outdated(world: World, key: str) -> list[str]:
 
 
 def _are_up_to_date(world: World, ids: list[str], _: Asked) -> bool:
-    outdated = dict(world.control.table.all_archives(""))
+    outdated = dict(world.services.table.all_archives(""))
     return not any(outdated[it] for it in ids)
 
 
@@ -527,14 +527,14 @@ def _cleaning(_: World, __: Any) -> dict[str, Any]:
 
 
 OF_CLEANUP = (
-    Step("abandoned uploads", "cleanup", _abandoned, _cleaning, _are_gone, patience=660),
-    Step("a cold start", "cleanup", _cold("cleanup", _abandoned), _cleaning, _are_gone, patience=660, is_slow=True),
-    Step("merged parts", "cleanup", _swept, _cleaning, _hold_one_object, patience=660),
-    Step("lost messages", "cleanup", _left_by_the_dead, _cleaning, _are_claimed_anew, patience=660),
-    Step("unused entries", "cleanup", _unused, _cleaning, _are_gone, patience=660),
-    Step("removed entries", "cleanup", _removed, _cleaning, _left_no_object, patience=660),
-    Step("orphans", "cleanup", _orphaned, lambda _, __: {"find": "orphans"}, _left_no_object, patience=660),
-    Step("outdated items", "cleanup", _outdated, lambda _, __: {"find": "outdated"}, _are_up_to_date, patience=DAY),
+    Step("abandoned uploads", "cleanup", _abandoned, _cleaning, _are_gone, timeout=660),
+    Step("a cold start", "cleanup", _cold("cleanup", _abandoned), _cleaning, _are_gone, timeout=660, is_slow=True),
+    Step("merged parts", "cleanup", _swept, _cleaning, _hold_one_object, timeout=660),
+    Step("lost messages", "cleanup", _left_by_the_dead, _cleaning, _are_claimed_anew, timeout=660),
+    Step("unused entries", "cleanup", _unused, _cleaning, _are_gone, timeout=660),
+    Step("removed entries", "cleanup", _removed, _cleaning, _left_no_object, timeout=660),
+    Step("orphans", "cleanup", _orphaned, lambda _, __: {"find": "orphans"}, _left_no_object, timeout=660),
+    Step("outdated items", "cleanup", _outdated, lambda _, __: {"find": "outdated"}, _are_up_to_date, timeout=DAY),
 )
 
 # ---------------------------------------------------------------- manage
@@ -556,7 +556,7 @@ def _is_deleted(world: World, key: str, asked: Asked) -> bool:
     """Return whether nothing is left to delete when asked again."""
     if asked.status == 200:
         world.saved.pop(world.name(key), None)
-    return asked.status == 200 and world.control.table.entry(world.name(key)) is None
+    return asked.status == 200 and world.services.table.entry(world.name(key)) is None
 
 
 def _looks(name: str, path: str, **query: str) -> Step:
@@ -599,6 +599,6 @@ def _edge_agrees(world: World, before: list[str], asked: Asked) -> bool:
     return world.aws.edge.values["url-signing-secrets"].split() == verifying
 
 
-OF_ROTATE = (Step("a step", "rotate", _due, lambda _, __: {"source": "aws.scheduler"}, _edge_agrees, patience=HOUR),)
+OF_ROTATE = (Step("a step", "rotate", _due, lambda _, __: {"source": "aws.scheduler"}, _edge_agrees, timeout=HOUR),)
 
 STEPS = (*OF_API, *OF_DOWNLOAD, *OF_MERGE, *OF_CLEANUP, *OF_MANAGE, *OF_ROTATE)

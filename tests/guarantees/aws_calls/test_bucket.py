@@ -13,13 +13,12 @@ from aiohttp import web
 from botocore.exceptions import NoCredentialsError
 from yarl import URL
 
-from actions_cache.adapters import aws as adapter
-from actions_cache.adapters.aws import QUICK_CALLS, new_session
-from actions_cache.adapters.http_faults import in_words
-from actions_cache.adapters.s3_bucket import S3Bucket
-from actions_cache.adapters.s3_stream import S3Stream
+from actions_cache.aws import clients as adapter
+from actions_cache.aws.clients import QUICK_CALLS, new_session
+from actions_cache.aws.s3 import S3Bucket
+from actions_cache.aws.s3_stream import S3Stream, in_words
 from actions_cache.domain.archive import Part
-from actions_cache.domain.part_range import whole
+from actions_cache.domain.ranges import full_range
 from actions_cache.ports import ObjectGone, Unavailable, WriteConflict
 from tests.guarantees.aws_calls.kinds import KINDS, Kind, _keys_fail, _respond
 from tests.guarantees.aws_calls.meaner import Call, Meaner, meaner_aws
@@ -45,7 +44,7 @@ def aws(of_the_module: Journey, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mea
 @pytest.fixture
 def bucket(of_the_module: Journey, aws: Meaner) -> S3Bucket:
     """Return a bucket with a session as the functions make it."""
-    return S3Bucket(new_session().client("s3", config=QUICK_CALLS), of_the_module.control.settings.bucket)
+    return S3Bucket(new_session().client("s3", config=QUICK_CALLS), of_the_module.services.settings.bucket)
 
 
 def keys_of(bucket: S3Bucket) -> list[str]:
@@ -111,10 +110,10 @@ def test_an_object_that_cannot_be_asked_for_is_not_called_gone(bucket: S3Bucket,
     with aws.answering(HEAD, kind(name), inf), pytest.raises(Unavailable):
         bucket.stat("some/missing")
     with aws.answering(GET, kind(name), inf), pytest.raises(Unavailable):
-        bucket.read(whole(Part("some/missing", 4, '"etag"')))
+        bucket.read(full_range(Part("some/missing", 4, '"etag"')))
     assert bucket.stat("some/missing") is None
     with pytest.raises(ObjectGone):
-        bucket.read(whole(Part("some/missing", 4, '"etag"')))
+        bucket.read(full_range(Part("some/missing", 4, '"etag"')))
 
 
 @pytest.mark.parametrize("name", ["HTML from a proxy", "nothing from a proxy", "a page that breaks off"])
@@ -128,11 +127,11 @@ def test_what_is_no_listing_is_not_read_as_an_empty_one(bucket: S3Bucket, aws: M
 @pytest.mark.parametrize("name", ["HTML from a proxy", "nothing from a proxy"])
 def test_what_is_no_item_is_not_read_as_a_missing_one(of_the_module: Journey, aws: Meaner, name):
     """A restore would miss, a Finalize would find no upload."""
-    of_the_module.control.check_schema()
+    of_the_module.services.check_schema()
     for operation, ask in {
-        "GetItem": lambda: of_the_module.control.table.archive("a" * 32),
-        "BatchGetItem": lambda: of_the_module.control.table.known_archives(["a" * 32]),
-        "Query": of_the_module.control.repositories.ids,
+        "GetItem": lambda: of_the_module.services.table.archive("a" * 32),
+        "BatchGetItem": lambda: of_the_module.services.table.known_archives(["a" * 32]),
+        "Query": of_the_module.services.repositories.ids,
     }.items():
         with aws.answering(Call("dynamodb", operation, 1), kind(name, "dynamodb"), inf), pytest.raises(Unavailable):
             ask()
@@ -185,7 +184,7 @@ def test_the_permission_is_the_one_that_aws_names(
 ):
     refused = kind("AccessDenied in a role's first seconds", "dynamodb")
     with aws.answering(Call("dynamodb", "GetItem", 1), refused, inf), pytest.raises(Unavailable):
-        of_the_module.control.repositories.repository("77")
+        of_the_module.services.repositories.repository("77")
     assert "lacks a permission: dynamodb:GetItem" in caplog.text
 
 

@@ -9,12 +9,10 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 
-from actions_cache.adapters.dynamodb_answers import ROUNDS
-from actions_cache.domain.activity import Tally
+from actions_cache.aws.dynamodb_items import ROUNDS
 from actions_cache.domain.archive import ArchiveState, MergeState, postponed
+from actions_cache.domain.budgets import NO_USAGE, Repository, Tally, Usage
 from actions_cache.domain.errors import AlreadyExists
-from actions_cache.domain.repository import Repository
-from actions_cache.domain.usage import NO_USAGE, Usage
 from actions_cache.ports import Unavailable, WriteConflict
 from tests.guarantees.aws_calls.kinds import OF_DYNAMODB, Effect, Kind, _canceled, _respond, body_of
 from tests.guarantees.aws_calls.meaner import Call, Meaner, meaner_aws
@@ -29,7 +27,7 @@ TRANSACTION, BATCH = (Call("dynamodb", it, 1) for it in ("TransactWriteItems", "
 @pytest.fixture
 def aws(emptied: Journey, monkeypatch: pytest.MonkeyPatch) -> Iterator[Meaner]:
     with meaner_aws() as aws:
-        emptied.control.check_schema()
+        emptied.services.check_schema()
         yield aws
 
 
@@ -57,7 +55,7 @@ def test_a_single_write_in_a_transactions_way_is_tried_again(emptied: Journey, a
     by = postponed(seen, emptied.clock.now() + 1)
     assert by is not None
     with aws.answering(PUT, CONFLICT, times):
-        written = emptied.control.table.replace_archive(seen, by)
+        written = emptied.services.table.replace_archive(seen, by)
     assert emptied.archive(seen.id) == written
     assert len(waits) == times, "with a pause before each"
 
@@ -68,22 +66,22 @@ def test_a_write_decided_on_outdated_state_is_decided_again(emptied: Journey, aw
     mine, others = postponed(seen, emptied.clock.now() + 1), postponed(seen, emptied.clock.now() + 2)
     assert mine is not None
     assert others is not None
-    emptied.control.table.replace_archive(seen, others)
+    emptied.services.table.replace_archive(seen, others)
     with aws.answering(PUT, CONFLICT, 1), pytest.raises(WriteConflict):
-        emptied.control.table.replace_archive(seen, mine)
+        emptied.services.table.replace_archive(seen, mine)
 
 
 def test_an_item_that_stays_in_the_way_is_an_outage_and_no_lost_write(emptied: Journey, aws: Meaner, waits):
     """Taken for a lost write, it would make a free key look taken, and a merge look like another worker's."""
     seen = emptied.archive(saved(emptied))
     with aws.answering(PUT, CONFLICT, inf), pytest.raises(Unavailable, match="TransactionConflict"):
-        emptied.control.table.replace_archive(seen, seen)
+        emptied.services.table.replace_archive(seen, seen)
     assert aws.met == ROUNDS
     assert sum(waits) < 3
 
 
 def test_counts_that_meet_others_are_counted_once(emptied: Journey, aws: Meaner, waits):
-    repositories = emptied.control.repositories
+    repositories = emptied.services.repositories
     with aws.answering(UPDATE, CONFLICT, 2):
         assert repositories.count_create(REPOSITORY, 1) == 1
     with aws.answering(UPDATE, CONFLICT, 2):
@@ -106,30 +104,30 @@ def test_what_cannot_be_noted_of_a_hit_costs_no_hit(emptied: Journey, aws: Meane
 def test_a_repository_is_noted_though_its_items_are_in_others_hands(emptied: Journey, aws: Meaner, waits):
     wanted = Repository("77", "octo/noted", 1)
     with aws.answering(PUT, CONFLICT, 3):
-        emptied.control.repositories.note(wanted)
-    assert emptied.control.repositories.repository("77") == wanted
-    assert emptied.control.repositories.ids_named("octo/noted") == ["77"]
+        emptied.services.repositories.note(wanted)
+    assert emptied.services.repositories.repository("77") == wanted
+    assert emptied.services.repositories.ids_named("octo/noted") == ["77"]
 
 
 def test_a_reservation_in_a_transactions_hands_is_dropped_after_it(emptied: Journey, aws: Meaner, waits):
     reservation = emptied.archive(emptied.reserve(name("npm-1"))).reservation
     with aws.answering(DELETE, CONFLICT, 2):
-        emptied.control.table.drop_reservation(reservation)
-    assert emptied.control.table.reservation(name("npm-1")) is None
+        emptied.services.table.drop_reservation(reservation)
+    assert emptied.services.table.reservation(name("npm-1")) is None
     emptied.reserve(name("npm-1"))
     with aws.answering(DELETE, CONFLICT, inf), pytest.raises(Unavailable):
-        emptied.control.table.drop_reservation(reservation)
+        emptied.services.table.drop_reservation(reservation)
 
 
 def test_an_archive_in_a_transactions_hands_is_forgotten_after_it(emptied: Journey, aws: Meaner, waits):
     seen = emptied.archive(saved(emptied))
     with aws.answering(DELETE, CONFLICT, 2):
-        emptied.control.table.forget_archive(seen)
-    assert emptied.control.table.archive(seen.id) is None
+        emptied.services.table.forget_archive(seen)
+    assert emptied.services.table.archive(seen.id) is None
 
 
 def test_a_schema_note_in_the_way_of_another_is_written_after_it(emptied: Journey, aws: Meaner, waits):
-    schema = emptied.control.schema
+    schema = emptied.services.schema
     seen = schema.read()
     assert seen is not None
     with aws.answering(PUT, CONFLICT, 2):
@@ -154,11 +152,11 @@ def test_an_unwritable_archive_takes_no_other_ones_turn(emptied: Journey, aws: M
     with aws.answering(PUT, Kind("one", "dynamodb", frozenset(), "", refuses_one), inf):
         done = emptied.clean_up()
     assert done["failed"] == 1
-    assert emptied.control.table.archive(free) is None
+    assert emptied.services.table.archive(free) is None
     assert emptied.archive(stuck).state is ArchiveState.RESERVED
     emptied.clock.advance(700)
     assert "failed" not in emptied.clean_up()
-    assert emptied.control.table.archive(stuck) is None
+    assert emptied.services.table.archive(stuck) is None
 
 
 # ---------------------------------------------------------------- transactions
@@ -177,12 +175,12 @@ def test_a_transaction_that_others_hold_up_is_tried_again(emptied: Journey, aws:
     with aws.answering(TRANSACTION, canceled(*reasons), ROUNDS - 1):
         emptied.reserve(name("npm-1"))
     assert len(waits) == ROUNDS - 1
-    emptied.put_blob(emptied.control.table.reservation(name("npm-1")).archive_id, b"content")
+    emptied.put_blob(emptied.services.table.reservation(name("npm-1")).archive_id, b"content")
     with aws.answering(TRANSACTION, canceled(*reasons), 3):
-        entry = emptied.control.finalize(name("npm-1"), 7)
+        entry = emptied.services.finalize(name("npm-1"), 7)
     with aws.answering(TRANSACTION, canceled(*reasons), 3):
-        assert emptied.control.remove_entry(entry.archive_id, lambda _: True)
-    assert emptied.control.repositories.usage(REPOSITORY) == NO_USAGE, "counted once each way"
+        assert emptied.services.remove_entry(entry.archive_id, lambda _: True)
+    assert emptied.services.repositories.usage(REPOSITORY) == NO_USAGE, "counted once each way"
 
 
 @pytest.mark.parametrize("reasons", PASSING, ids=" ".join)
@@ -205,7 +203,7 @@ def test_a_failed_condition_outranks_a_conflict_of_counts(emptied: Journey, aws:
     seen = emptied.archive(archive_id)
     reasons = canceled("ConditionalCheckFailed", "None", "TransactionConflict")
     with aws.answering(TRANSACTION, reasons, inf), pytest.raises(WriteConflict):
-        emptied.control.table.remove_entry(seen, seen)
+        emptied.services.table.remove_entry(seen, seen)
     assert aws.met == 1
 
 
@@ -225,9 +223,9 @@ def test_each_try_of_a_canceled_transaction_has_a_token_of_its_own(emptied: Jour
         return _canceled("TransactionConflict")(request, operation, effect)
 
     with aws.answering(TRANSACTION, Kind("noted", "dynamodb", frozenset(), "", note), 3):
-        emptied.control.repositories.correct_usage(REPOSITORY, Usage(5, 1))
+        emptied.services.repositories.correct_usage(REPOSITORY, Usage(5, 1))
     assert len(set(tokens)) == 3
-    assert emptied.control.repositories.usage(REPOSITORY) == Usage(5, 1)
+    assert emptied.services.repositories.usage(REPOSITORY) == Usage(5, 1)
 
 
 # ---------------------------------------------------------------- batches
@@ -236,16 +234,16 @@ def test_each_try_of_a_canceled_transaction_has_a_token_of_its_own(emptied: Jour
 def test_keys_left_unread_by_a_batch_are_read_after_a_wait(emptied: Journey, aws: Meaner, waits):
     entry = emptied.save(name("npm-1"), b"content")
     with aws.answering(BATCH, UNREAD, ROUNDS - 1):
-        assert emptied.control.table.entries([entry.name]) == {entry.name: entry}
+        assert emptied.services.table.entries([entry.name]) == {entry.name: entry}
     assert len(waits) == ROUNDS - 1
     with aws.answering(BATCH, UNREAD, 2):
-        assert emptied.control.table.known_archives([entry.archive_id, "f" * 32]) == {entry.archive_id}
+        assert emptied.services.table.known_archives([entry.archive_id, "f" * 32]) == {entry.archive_id}
 
 
 def test_a_batch_that_is_never_read_to_its_end_is_an_outage(emptied: Journey, aws: Meaner, waits):
     """pynamodb would ask at once, and without end."""
     with aws.answering(BATCH, UNREAD, inf), pytest.raises(Unavailable, match="1 of 1"):
-        emptied.control.table.entries([name("npm-1")])
+        emptied.services.table.entries([name("npm-1")])
     assert aws.met == ROUNDS
 
 
@@ -263,5 +261,5 @@ def test_what_a_batch_read_at_first_is_kept(emptied: Journey, aws: Meaner, waits
         return _respond(request, 200, json.dumps(body).encode())
 
     with aws.answering(BATCH, Kind("one left", "dynamodb", frozenset(), "", leaves_one), 1):
-        found = emptied.control.table.entries([entry.name for entry in entries])
+        found = emptied.services.table.entries([entry.name for entry in entries])
     assert found == {entry.name: entry for entry in entries}

@@ -24,7 +24,7 @@ EACH = 1
 """Kinds for each operation of each function."""
 
 OF_THE_COMMAND_LINE = {
-    Site("sqs_queue.py", f"SqsDeadLetters.{name}") for name in ("_receive_all", "_release", "behind", "delete")
+    Site("sqs.py", f"SqsDeadLetters.{name}") for name in ("_receive_all", "_release", "behind", "delete")
 }
 """Operations that no function calls: an operator who replays letters sees what went wrong (actions_cache_cli/)."""
 
@@ -37,17 +37,13 @@ CHECKED_TOGETHER = 20
 """Cells. Fewer: more checks. More: each of cleanup's has what those before it left as its work too."""
 
 HTTP_MODULES = {
-    "functions/api/forwarding.py": "urllib.parse alone",
-    "functions/api/issuer_keys.py": "tests/unit/api/test_tokens.py, `trouble`",
-    "functions/api/tokens.py": "PyJWT, which asks by issuer_keys.py",
-    "functions/download/app.py": "urllib.parse alone",
+    "functions/api/tokens.py": "tests/unit/api/test_tokens.py, `trouble`",
+    "functions/download/handler.py": "urllib.parse alone",
     "functions/rotate/cloudformation.py": "tests/unit/rotate/test_cloudformation.py",
-    "layers/core/actions_cache/adapters/http_faults.py": "aiohttp's errors alone",
-    "layers/core/actions_cache/adapters/results_service.py": "tests/unit/api/test_passthrough.py",
-    "layers/core/actions_cache/adapters/s3_connections.py": "raw_store.py, and test_connections.py",
-    "layers/core/actions_cache/adapters/s3_stream.py": "raw_store.py",
+    "functions/api/passthrough.py": "tests/unit/api/test_passthrough.py",
+    "layers/core/actions_cache/aws/s3_stream.py": "raw_store.py, and test_connections.py",
     "layers/core/actions_cache/settings.py": "urllib.parse alone",
-    "layers/core/actions_cache/web/app.py": "urllib.parse alone",
+    "layers/core/actions_cache/http/app.py": "urllib.parse alone",
 }
 """Modules with an HTTP client of their own, and where their faults are tested."""
 

@@ -20,26 +20,26 @@ from moto.dynamodb.models import dynamodb_backends
 from moto.s3 import models as moto_s3
 from moto.sqs.models import sqs_backends
 
-from actions_cache.adapters import kept_secret, management_secret, secrets_manager
-from actions_cache.adapters.dynamodb_schema import KEY as SCHEMA
-from actions_cache.adapters.sqs_queue import decode_message
-from actions_cache.adapters.system import SystemClock
+from actions_cache.activity import note_unnamed
+from actions_cache.aws import secrets
+from actions_cache.aws.dynamodb import KEY as SCHEMA
+from actions_cache.aws.sqs import decode_message
 from actions_cache.domain import merge_plan
 from actions_cache.domain.archive import Archive, ArchiveState, MergeState
 from actions_cache.domain.claim import needs_merge
 from actions_cache.domain.entry import EntryName
 from actions_cache.domain.errors import TryAgain
+from actions_cache.download_services import DownloadServices
+from actions_cache.merge import GivenUp
 from actions_cache.ports import MergeMessage, Unavailable
-from actions_cache.usecases.merge import GivenUp
-from actions_cache.usecases.note_repository import note_unnamed
-from actions_cache.wiring.control import ControlPlane
-from actions_cache.wiring.data import DataPlane
-from actions_cache.wiring.requests import Requests
-from dev.local.lambda_context import LambdaContext
+from actions_cache.system import SystemClock
+from dev.local.lambda_runtime import LambdaContext
 from dev.local.resources import Clients, Resources, create
 from dev.local.template import Template
+from dev.services import AllServices
 from functions.api import handler as api
 from functions.api import health
+from functions.api.services import ApiServices
 from functions.cleanup import handler as cleanup
 from functions.download import handler as download
 from functions.manage import handler as manage
@@ -128,11 +128,11 @@ class World:
         return self.journey.clock
 
     @property
-    def control(self) -> ControlPlane:
-        return self.journey.control
+    def services(self) -> AllServices:
+        return self.journey.services
 
     @property
-    def requests(self) -> Requests:
+    def requests(self) -> ApiServices:
         """Return the use cases of the API's handler."""
         return self.starting.requests[-1]
 
@@ -181,14 +181,14 @@ class World:
         """Returns the bodies of what stands in the dead-letter queue."""
         queue = self.resources.refs["MergeDeadLetterQueue"]
         bodies = set()
-        while letters := self.clients.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
-            bodies |= {it["Body"] for it in letters}
-            for it in letters:
+        while dead_letters := self.clients.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
+            bodies |= {it["Body"] for it in dead_letters}
+            for it in dead_letters:
                 self.clients.sqs.delete_message(QueueUrl=queue, ReceiptHandle=it["ReceiptHandle"])
         return bodies
 
     def archives(self) -> list[Archive]:
-        table = self.control.table
+        table = self.services.table
         return [self.journey.archive(archive_id) for archive_id, _ in table.all_archives("")]
 
     def empty(self) -> None:
@@ -204,9 +204,9 @@ class World:
         self.saved.clear()
         self.taken.clear()
         self.requests.admit._noted.clear()
-        self.journey.control.admit._noted.clear()
+        self.journey.services.admit._noted.clear()
         # As the API does before it reserves a key; else the store's usage would be corrected to that of nobody.
-        note_unnamed(self.control.repositories, REPOSITORY, self.clock.now())
+        note_unnamed(self.services.repositories, REPOSITORY, self.clock.now())
 
     # ---------------------------------------------------------------- checks
 
@@ -223,18 +223,18 @@ class World:
     def bring_again(self) -> None:
         while self.taken:
             with suppress(GivenUp):
-                self.control.merge(self.taken.pop(), plenty)
+                self.services.merge(self.taken.pop(), plenty)
 
     def check_saved(self) -> None:
         for entry_name, content in self.saved.items():
-            entry = self.control.table.entry(entry_name)
+            entry = self.services.table.entry(entry_name)
             assert entry is not None, f"{entry_name.key} is lost"
             assert self.journey.content(entry.archive_id) == content, entry_name.key
 
     def check(self) -> None:
         """Check that nothing is lost, stuck, or left behind."""
         self.settle()
-        found = audit(self.control, self.clock.now(), HOUR)
+        found = audit(self.services, self.clock.now(), HOUR)
         assert found.violations == {}, found.violations
         archives = self.archives()
         open_ones = [archive.name.key for archive in archives if archive.state is ArchiveState.RESERVED]
@@ -308,9 +308,9 @@ def world_on_moto(template: Template, session: boto3.Session) -> Iterator[World]
         # Else the first answer would be good for minutes, and the first fault for seconds.
         patch.setattr(health, "WELL_SECONDS", 0)
         patch.setattr(health, "FAULT_SECONDS", 0)
-        patch.setattr(kept_secret, "RETRY_SECONDS", 0)
-        patch.setattr(secrets_manager, "CACHED_SECONDS", 0)
-        patch.setattr(management_secret, "CACHED_SECONDS", 0)
+        patch.setattr(secrets, "RETRY_SECONDS", 0)
+        patch.setattr(secrets, "SIGNING_CACHED_SECONDS", 0)
+        patch.setattr(secrets, "MANAGEMENT_CACHED_SECONDS", 0)
         patch.setattr(merge_plan, "MIN_UPLOAD_PART_BYTES", LEAST_COPIED_BYTES)
         patch.setattr(moto_s3, "S3_UPLOAD_PART_MIN_SIZE", 1)
         clients = Clients.of(session)
@@ -321,15 +321,15 @@ def world_on_moto(template: Template, session: boto3.Session) -> Iterator[World]
         clock = SetClock()
         patch.setattr(SystemClock, "now", lambda _: clock.now())
         environment = resources.environment("ApiFunction") | resources.environment("ManageFunction") | CHANGES
-        control = ControlPlane(settings_for(environment), clock)
-        control.session = session
-        journey = Journey(control, clock, clients.s3, clients.sqs)
+        services = AllServices(settings_for(environment), clock)
+        services.session = session
+        journey = Journey(services, clock, clients.s3, clients.sqs)
         store = stack.enter_context(raw_store(clients.s3, resources.refs["Bucket"]))
         starting = stack.enter_context(_Starting.of(resources))
         for function in FUNCTIONS:
             starting.start(function)
         heard = _Unexpected()
-        telling = logging.getLogger("actions_cache.adapters.telemetry")
+        telling = logging.getLogger("actions_cache.aws.telemetry")
         telling.addHandler(heard)
         stack.callback(telling.removeHandler, heard)
         world = World(aws, store, clients, resources, journey, heard.heard, starting)
@@ -347,9 +347,9 @@ class _Starting:
 
     resources: Resources
     loop: asyncio.AbstractEventLoop
-    requests: list[Requests] = field(default_factory=list)
+    requests: list[ApiServices] = field(default_factory=list)
     """Use cases of the API's handlers, the present one last."""
-    data: list[DataPlane] = field(default_factory=list)
+    data: list[DownloadServices] = field(default_factory=list)
 
     @classmethod
     @contextmanager
@@ -357,9 +357,8 @@ class _Starting:
         starting = cls(resources, asyncio.new_event_loop())
         asyncio.set_event_loop(starting.loop)  # Mangum takes this one
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(api, "Requests", _kept(Requests, starting.requests))
-            for module in (api, download):
-                patch.setattr(module, "DataPlane", _kept(DataPlane, starting.data))
+            patch.setattr(api, "ApiServices", _kept(ApiServices, starting.requests))
+            patch.setattr(download, "DownloadServices", _kept(DownloadServices, starting.data))
             try:
                 yield starting
             finally:
@@ -380,7 +379,7 @@ class _Starting:
             self.loop.run_until_complete(asyncio.wait(beside, timeout=10))
 
     def end(self) -> None:
-        for data in self.data:
+        for data in [*self.data, *(services.downloads for services in self.requests)]:
             self.loop.run_until_complete(data.stream.close())
         self.loop.run_until_complete(self.loop.shutdown_default_executor())
         asyncio.set_event_loop(None)

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
-from actions_cache.adapters.dynamodb_items import AGENDA_SHARDS
+from actions_cache.archives import transition
+from actions_cache.aws.dynamodb_items import DUE_SHARDS
 from actions_cache.domain import claim
 from actions_cache.domain.archive import ArchiveState
 from actions_cache.domain.timing import SECOND, SEND_TIMEOUT
-from actions_cache.usecases.transition import transition
 from tests.guarantees.crashes.gate import Call, Fault, Gate, Point
 from tests.guarantees.crashes.saving import CONTENT, KEY, PARTS
 from tests.guarantees.crashes.world import World, entry_name, wait_until
@@ -17,7 +17,7 @@ CLEANUP = "cleanup schedule"
 
 
 @dataclass(frozen=True)
-class Duty:
+class CleanupTask:
     """Args: prepare: until it is due; check: what must hold in the end; has_readers: while it is done."""
 
     prepare: Callable[[World], None]
@@ -25,20 +25,20 @@ class Duty:
     has_readers: bool
 
 
-def clean_up(world: World, duty: Duty, point: Point | None) -> list[Call]:
+def clean_up(world: World, task: CleanupTask, point: Point | None) -> list[Call]:
     """The calls of the schedule's first run. What must hold is checked.
 
     Of its sixteen queries, a shard of the agenda each, in random order, the first stands for all.
     """
-    duty.prepare(world)
+    task.prepare(world)
     gate = Gate(point=point)
-    with _watched(world) if duty.has_readers else nullcontext():
+    with _watched(world) if task.has_readers else nullcontext():
         with world.stage.schedule(CLEANUP, gate) as schedule:
             dies = point is not None and point.fault is not Fault.ANSWER_LOST
-            next_run = len(AGENDA_SHARDS) + 1
+            next_run = len(DUE_SHARDS) + 1
             wait_until(lambda: schedule.poll() is not None if dies else gate.counts["Query"] >= next_run)
             assert gate.struck.is_set() == (point is not None)
-        duty.check(world)
+        task.check(world)
     first_run = gate.calls[: gate.calls.index(Call("Query", next_run))] if not dies else gate.calls
     return [call for call in first_run if call.operation != "Query" or call.number == 1]
 
@@ -62,28 +62,28 @@ def _abandon(world: World) -> None:
 def _leave_a_claim_unsent(world: World) -> None:
     """As a server does that dies between the claim and the message."""
     archive_id = world.journey.upload(entry_name(KEY), *PARTS)
-    replace(world.control.finalize, merges_at_finalize=False)(entry_name(KEY), len(CONTENT))
-    now, lifetimes, attempts = world.clock.now(), world.control.lifetimes, world.control.settings.merge_attempts
+    replace(world.services.finalize, merges_at_finalize=False)(entry_name(KEY), len(CONTENT))
+    now, lifetimes, attempts = world.clock.now(), world.services.lifetimes, world.services.settings.merge_attempts
     transition(
-        world.control.table, archive_id, lambda seen: claim.claimed(seen, "dead claimer", now, lifetimes, attempts)
+        world.services.table, archive_id, lambda seen: claim.claimed(seen, "dead claimer", now, lifetimes, attempts)
     )
     world.advance(SEND_TIMEOUT / SECOND + 1)
 
 
 def _merge_long_ago(world: World) -> None:
     _merge(world)
-    world.advance(max(_last_arrival_seconds(world), world.control.lifetimes.grace / SECOND) + 1)
+    world.advance(max(_last_arrival_seconds(world), world.services.lifetimes.grace / SECOND) + 1)
 
 
 def _leave_unused(world: World) -> None:
     _merge(world)
-    world.advance(world.control.lifetimes.unused_entry / SECOND + 1)
+    world.advance(world.services.lifetimes.unused_entry / SECOND + 1)
 
 
 def _remove_long_ago(world: World) -> None:
     _merge(world)
-    assert world.control.remove_entry(world.the_archive().id, lambda _: True)
-    world.advance(max(_last_arrival_seconds(world), world.control.lifetimes.grace / SECOND) + 1)
+    assert world.services.remove_entry(world.the_archive().id, lambda _: True)
+    world.advance(max(_last_arrival_seconds(world), world.services.lifetimes.grace / SECOND) + 1)
 
 
 def _merge(world: World) -> None:
@@ -92,7 +92,7 @@ def _merge(world: World) -> None:
 
 
 def _last_arrival_seconds(world: World) -> float:
-    return 2 * world.control.lifetimes.upload_url / SECOND + 1
+    return 2 * world.services.lifetimes.upload_url / SECOND + 1
 
 
 def _check_gone(world: World) -> None:
@@ -103,7 +103,7 @@ def _check_gone(world: World) -> None:
 def _check_removed_whole(world: World) -> None:
     """At each moment either the entry and its archive, or neither."""
     for archive in world.archives():
-        assert (world.control.table.entry(entry_name(KEY)) is None) == (archive.state is ArchiveState.DELETED)
+        assert (world.services.table.entry(entry_name(KEY)) is None) == (archive.state is ArchiveState.DELETED)
     assert "failed" not in world.journey.clean_up()
     assert world.restore(KEY) is None
     _check_gone(world)
@@ -119,11 +119,11 @@ def _check_swept(world: World) -> None:
     world.check_no_orphan_is_left(KEY, CONTENT)
 
 
-DUTIES: Mapping[str, Duty] = {
-    "an abandoned reservation": Duty(_abandon, _check_gone, has_readers=False),
+TASKS: Mapping[str, CleanupTask] = {
+    "an abandoned reservation": CleanupTask(_abandon, _check_gone, has_readers=False),
     # Readers would retake it before the schedule does.
-    "an unsent claim": Duty(_leave_a_claim_unsent, _check_merged, has_readers=False),
-    "parts of a merged archive": Duty(_merge_long_ago, _check_swept, has_readers=True),
-    "an unused entry": Duty(_leave_unused, _check_removed_whole, has_readers=False),
-    "a removed archive": Duty(_remove_long_ago, _check_gone, has_readers=False),
+    "an unsent claim": CleanupTask(_leave_a_claim_unsent, _check_merged, has_readers=False),
+    "parts of a merged archive": CleanupTask(_merge_long_ago, _check_swept, has_readers=True),
+    "an unused entry": CleanupTask(_leave_unused, _check_removed_whole, has_readers=False),
+    "a removed archive": CleanupTask(_remove_long_ago, _check_gone, has_readers=False),
 }

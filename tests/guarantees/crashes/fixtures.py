@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
-from dev.local.endpoints import Endpoints
+from dev.local.emulators import Endpoints
 from dev.local.template import Template
 from tests.guarantees.crashes.world import World, world_on
 

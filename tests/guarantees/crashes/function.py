@@ -8,7 +8,8 @@ import importlib
 import sys
 from pathlib import Path
 
-from actions_cache.adapters.system import SystemClock
+import dev  # noqa: F401 - puts the core's packages on the path
+from actions_cache.system import SystemClock
 from tests.guarantees.crashes.clock import MovedClock
 
 

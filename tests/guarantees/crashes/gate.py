@@ -170,7 +170,7 @@ def _proxy(engine: str, gate: Gate) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     try:
-        # The host stays: CloudFront's KeyValueStore is asked under a name below it (dev/local/localhost.py).
+        # The host stays: CloudFront's KeyValueStore is asked under a name below it (dev/local/emulators.py).
         yield f"http://{parts.hostname}:{server.server_port}"
     finally:
         server.shutdown()

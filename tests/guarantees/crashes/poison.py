@@ -42,9 +42,9 @@ def kill_every_worker(world: World) -> None:
     with world.watched(KEY, CONTENT) as watch:
         watch.must_be_there = True
         watch.start()
-        for _ in range(world.control.settings.merge_attempts):
+        for _ in range(world.services.settings.merge_attempts):
             _let_a_worker_die(world)
-            _retake(world, world.control.lifetimes.merge_lease)
+            _retake(world, world.services.lifetimes.merge_lease)
         assert world.the_archive().merge.state is MergeState.FAILED
         with world.stage.worker(Gate()):
             wait_until(lambda: world.waiting("MergeQueue") == 0)

@@ -11,10 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dev.local import ports
-from dev.local.function_processes import Functions
-from dev.local.lifeline import Lifeline
-from dev.local.processes import FunctionProcess
+from dev.local.lambda_runtime import Functions
+from dev.local.process import LOOPBACK, Guard, Program, listen
 from dev.local.resources import Resources
 from dev.local.template import ROOT
 from tests.guarantees.crashes.gate import Gate, gated
@@ -48,11 +46,11 @@ class Stage:
     @contextmanager
     def server(self, gate: Gate | None = None) -> Iterator[str]:
         """The HTTP functions behind the edge. Gives the URL."""
-        listener = ports.listen(ports.LOOPBACK, 0)
-        url = f"http://{ports.LOOPBACK}:{listener.getsockname()[1]}"
-        with listener, self._gated(gate, OF_FUNCTIONS) as endpoints, Lifeline.tied() as lifeline:
-            process = self._functions(endpoints, lifeline).server(listener.fileno())
-            with self._running(process, lifeline, gate) as popen:
+        listener = listen(LOOPBACK, 0)
+        url = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
+        with listener, self._gated(gate, OF_FUNCTIONS) as endpoints, Guard.started() as guard:
+            process = self._functions(endpoints).server(listener.fileno())
+            with self._running(process, guard, gate) as popen:
                 # Or it would take the dead one's connections, and answer none.
                 listener.close()
                 _wait_until_healthy(url, popen)
@@ -60,18 +58,18 @@ class Stage:
 
     @contextmanager
     def worker(self, gate: Gate) -> Iterator["subprocess.Popen[bytes]"]:
-        with self._gated(gate, OF_FUNCTIONS) as endpoints, Lifeline.tied() as lifeline:
-            [process] = self._functions(endpoints, lifeline).workers(1)
-            with self._running(process, lifeline, gate) as popen:
+        with self._gated(gate, OF_FUNCTIONS) as endpoints, Guard.started() as guard:
+            [process] = self._functions(endpoints).workers(1)
+            with self._running(process, guard, gate) as popen:
                 yield popen
 
     @contextmanager
     def schedule(self, name: str, gate: Gate) -> Iterator["subprocess.Popen[bytes]"]:
-        with self._gated(gate, OF_ROTATION) as endpoints, Lifeline.tied() as lifeline:
-            processes = self._functions(endpoints, lifeline).schedules(INTERVAL_SECONDS)
+        with self._gated(gate, OF_ROTATION) as endpoints, Guard.started() as guard:
+            processes = self._functions(endpoints).schedules(INTERVAL_SECONDS)
             process = next(process for process in processes if process.name == name)
-            often = replace(process, options={**process.options, "interval": INTERVAL_SECONDS})
-            with self._running(often, lifeline, gate) as popen:
+            often = replace(process, command=[*process.command, f"--interval={INTERVAL_SECONDS}"])
+            with self._running(often, guard, gate) as popen:
                 yield popen
 
     @contextmanager
@@ -82,28 +80,29 @@ class Stage:
         with gated({name: self.endpoints[name] for name in variables}, gate) as gates:
             yield {**self.endpoints, **gates}
 
-    def _functions(self, endpoints: Mapping[str, str], lifeline: Lifeline) -> Functions:
-        return Functions(self.resources, {**os.environ, **SERIAL}, endpoints, lifeline.watch)
+    def _functions(self, endpoints: Mapping[str, str]) -> Functions:
+        return Functions(self.resources, {**os.environ, **SERIAL}, endpoints)
 
     @contextmanager
-    def _running(
-        self, process: FunctionProcess, lifeline: Lifeline, gate: Gate | None
-    ) -> Iterator["subprocess.Popen[bytes]"]:
-        options = {"clock": self.clock, "module": process.module, **process.options}
+    def _running(self, process: Program, guard: Guard, gate: Gate | None) -> Iterator["subprocess.Popen[bytes]"]:
+        _python, _m, module, *options = process.command
         with (self.logs / f"{process.name}.log").open("ab") as log:
             popen = subprocess.Popen(
                 [
                     sys.executable,
                     "-m",
                     "tests.guarantees.crashes.function",
-                    *(f"--{name}={it}" for name, it in options.items()),
+                    f"--clock={self.clock}",
+                    f"--module={module}",
+                    *options,
                 ],
                 cwd=ROOT,
                 env=dict(process.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                pass_fds=(lifeline.watch, *process.passed),
+                pass_fds=process.passed,
+                process_group=guard.group,
             )
 
         def kill() -> None:

@@ -1,8 +1,8 @@
-"""Each step of the signing secret's rotation, taken by the schedule's process (P6, P8)."""
+"""Each step of the signing secret's rotation, taken by the schedule's process (nothing gets stuck, isolation)."""
 
-from actions_cache.domain.keyring import Keyring, Phase
+from actions_cache.domain.signing import Keyring, Phase
 from actions_cache.domain.timing import SECOND
-from actions_cache.usecases.rotate_secret import RotateSecret
+from actions_cache.rotate import RotateSecret
 from tests.guarantees.crashes.gate import Call, Fault, Gate, Point
 from tests.guarantees.crashes.world import World, wait_until
 

@@ -98,6 +98,6 @@ def _put_block(path: str, block_id: str, body: bytes, server: str) -> Reply:
 def _check_that_the_key_becomes_free(world: World) -> None:
     """When the reservation is over, before any cleanup; and nothing is left in the end."""
     assert world.job.create(KEY).status == 409
-    world.advance(world.control.lifetimes.reservation / SECOND + 1)
+    world.advance(world.services.lifetimes.reservation / SECOND + 1)
     assert world.job.create(KEY).status == 200
     world.check_nothing_is_left()

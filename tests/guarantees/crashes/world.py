@@ -14,17 +14,16 @@ from typing import Any
 import boto3
 import pytest
 
-from actions_cache.domain.agenda import parts_removable_at
 from actions_cache.domain.archive import Archive, ArchiveState, MergeState
+from actions_cache.domain.cleanup_schedule import parts_removable_at
 from actions_cache.domain.entry import EntryName
 from actions_cache.domain.timing import SECOND, SEND_TIMEOUT
 from actions_cache.settings import Settings
-from actions_cache.wiring.control import ControlPlane
-from actions_cache.wiring.secrets import SecretsPlane
-from dev.local.endpoints import Endpoints
-from dev.local.localhost import resolve_names_under_localhost
+from dev.local.emulators import Endpoints, resolve_names_under_localhost
 from dev.local.resources import Clients, Resources, create
 from dev.local.template import Template
+from dev.services import AllServices
+from functions.rotate.services import RotateServices
 from tests.guarantees.crashes.clock import MovedClock
 from tests.guarantees.crashes.processes import SERIAL, Stage
 from tests.support.clients.runtime_token import BRANCH, REPOSITORY
@@ -60,15 +59,15 @@ class World:
     clock: MovedClock
     journey: Journey
     """Who takes over from the dead: the same use cases in this process, which knows nothing of theirs."""
-    secrets: SecretsPlane
+    secrets: RotateServices
     witness: str
     """URL of a server that nobody kills."""
     moving: threading.Lock = field(default_factory=threading.Lock)
     """Time doesn't move between a lookup and its download, whose URL would be over."""
 
     @property
-    def control(self) -> ControlPlane:
-        return self.journey.control
+    def services(self) -> AllServices:
+        return self.journey.services
 
     @property
     def job(self) -> Job:
@@ -81,7 +80,7 @@ class World:
     # ---------------------------------------------------------------- what stands
 
     def archives(self) -> list[Archive]:
-        return [self.journey.archive(archive_id) for archive_id, _ in self.control.table.all_archives("")]
+        return [self.journey.archive(archive_id) for archive_id, _ in self.services.table.all_archives("")]
 
     def the_archive(self) -> Archive:
         [archive] = self.archives()
@@ -94,7 +93,7 @@ class World:
         return int(attributes["ApproximateNumberOfMessages"]) + int(attributes["ApproximateNumberOfMessagesNotVisible"])
 
     def objects(self) -> list[str]:
-        return [part.key for part in self.control.bucket.list("archives/")]
+        return [part.key for part in self.services.bucket.list("archives/")]
 
     def restore(self, key: str) -> bytes | None:
         """From the witness. None for a miss."""
@@ -116,7 +115,7 @@ class World:
                 self.clients.dynamodb.delete_item(TableName=table, Key=key)
         for queue in self.resources.template.of_type("AWS::SQS::Queue"):
             self.clients.sqs.purge_queue(QueueUrl=self.resources.refs[queue])
-        self.control.bucket.delete(self.objects())
+        self.services.bucket.delete(self.objects())
 
     # ---------------------------------------------------------------- what must hold
 
@@ -131,8 +130,8 @@ class World:
         assert watch.faults == [], watch.faults
 
     def check_all_or_nothing(self, key: str, size: int) -> bool:
-        """Return whether the entry is visible; its parts in the three tables agree on it (P5)."""
-        table, entry = self.control.table, entry_name(key)
+        """Return whether the entry is visible; its parts in the three tables agree on it (all or nothing)."""
+        table, entry = self.services.table, entry_name(key)
         found, reservation, archive = table.entry(entry), table.reservation(entry), self.the_archive()
         if found is None:
             assert (archive.state, reservation) == (ArchiveState.RESERVED, archive.reservation)
@@ -142,18 +141,18 @@ class World:
         return True
 
     def merge_in_the_end(self, *, by_schedule: bool) -> None:
-        """Time passes, until others have merged what the dead left: by the schedule, or by the queue alone (P6).
+        """Time passes, until others have merged what the dead left: by the schedule, or by the queue alone.
 
         No reader meanwhile: it would retake the claim itself.
         """
-        lifetimes = self.control.lifetimes
+        lifetimes = self.services.lifetimes
         with self.moving:
             if not by_schedule:
                 self.clock.advance(lifetimes.merge_lease / SECOND + 1)
                 wait_until(self._merged_by_the_queue, 3 * VISIBILITY_SECONDS)
                 return
-            for patience in (0, lifetimes.merge_lease, SEND_TIMEOUT, lifetimes.queue_retention):
-                self.clock.advance(patience / SECOND + 1)
+            for timeout in (0, lifetimes.merge_lease, SEND_TIMEOUT, lifetimes.queue_retention):
+                self.clock.advance(timeout / SECOND + 1)
                 assert "failed" not in self.journey.clean_up()
                 if self._merged_by_the_queue():
                     return
@@ -164,9 +163,9 @@ class World:
         return self.the_archive().merge.state is MergeState.MERGED
 
     def check_no_orphan_is_left(self, key: str, content: bytes) -> None:
-        """Once everybody's grace is over: the merged object alone, and it is the content (P7)."""
+        """Once everybody's grace is over: the merged object alone, and it is the content (nothing leaks)."""
         archive = self.the_archive()
-        lifetimes = self.control.lifetimes
+        lifetimes = self.services.lifetimes
         last_arrival = archive.upload_closes_at + lifetimes.late_arrival
         # A sweep that died waits for a while, and others come first.
         due_at = max(parts_removable_at(archive, lifetimes), last_arrival, archive.postponed_until)
@@ -179,8 +178,8 @@ class World:
         self.check_late_messages_do_nothing()
 
     def check_nothing_is_left(self) -> None:
-        """Once every grace is over: no archive, no object, and nothing that holds the key (P6, P7)."""
-        lifetimes = self.control.lifetimes
+        """Once every grace is over: no archive, no object, and nothing that holds the key."""
+        lifetimes = self.services.lifetimes
         self.advance((lifetimes.upload_url + lifetimes.late_arrival + lifetimes.grace) / SECOND + 1)
         assert "failed" not in self.journey.clean_up()
         assert (self.archives(), self.objects(), self._reservations()) == ([], [], 0)
@@ -259,13 +258,13 @@ def world_on(endpoints: Endpoints, session: boto3.Session, template: Template, d
         moved.write_text("0")
         clock = MovedClock(moved)
         settings = _settings(resources)
-        control = ControlPlane(settings, clock)
-        control.session = session
-        secrets = SecretsPlane(settings, clock)
+        services = AllServices(settings, clock)
+        services.session = session
+        secrets = RotateServices(settings, clock)
         secrets.session = session
         secrets.rotate_secret.tell_edge()
         stage = Stage(resources, endpoints.environment(), moved, directory)
-        journey = Journey(control, clock, clients.s3, clients.sqs)  # type: ignore[arg-type]
+        journey = Journey(services, clock, clients.s3, clients.sqs)  # type: ignore[arg-type]
         with stage.server() as witness:
             yield World(stage, resources, clients, clock, journey, secrets, witness)
 

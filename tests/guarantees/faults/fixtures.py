@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dev.local.endpoints import Endpoints
+from dev.local.emulators import Endpoints
 from tests.guarantees.faults.scene import faulty_store
 from tests.guarantees.faults.store import FaultyStore
 from tests.support.journey import Journey

@@ -7,13 +7,13 @@ from http.client import HTTPException
 
 import pytest
 
+from actions_cache import part_stream
 from actions_cache.domain.archive import MergeState
-from actions_cache.domain.happenings import RunEnd
 from actions_cache.domain.merge_plan import MIB
-from actions_cache.usecases import part_stream
-from actions_cache.wiring.data import DataPlane
-from dev.local.endpoints import Endpoints
-from functions.download.app import create_app
+from actions_cache.download_services import DownloadServices
+from actions_cache.events import RunEnd
+from dev.local.emulators import Endpoints
+from functions.download.handler import create_app
 from tests.guarantees.faults.store import FaultyStore, reads_of
 from tests.support.clients.wire import GO, send
 from tests.support.journey import Journey, name, plenty
@@ -46,8 +46,8 @@ def faulty_store(endpoints: Endpoints) -> Iterator[FaultyStore]:
 @contextmanager
 def download_url(journey: Journey, **settings: object) -> Iterator[str]:
     """Of KEY's entry, at a download function of its own."""
-    journey.control.settings = journey.control.settings.model_copy(update=settings)
-    with served(create_app(DataPlane(journey.control))) as base_url:
+    journey.services.settings = journey.services.settings.model_copy(update=settings)
+    with served(create_app(DownloadServices(journey.services))) as base_url:
         hit = journey.look_up(KEY.key, user_agent=GO)
         assert hit is not None
         yield base_url + hit.url
@@ -66,10 +66,10 @@ def merge_once(journey: Journey, archive_id: str) -> bool:
     """Return whether it was merged. If not, its message is back in the queue, as the queue itself would have it."""
     [message] = journey.messages()
     try:
-        outcome = journey.control.merge(message, plenty)
+        outcome = journey.services.merge(message, plenty)
     except Exception:  # noqa: BLE001 - whatever it is, the message comes again
         assert journey.archive(archive_id).merge.state is MergeState.QUEUED
-        journey.control.queue.send(message)
+        journey.services.queue.send(message)
         return False
     assert outcome is RunEnd.MERGED
     return True
@@ -79,5 +79,5 @@ def merged_content(journey: Journey, archive_id: str) -> bytes:
     """Past the faulty store."""
     merged = journey.archive(archive_id).object
     assert merged is not None
-    content: bytes = journey.s3.get_object(Bucket=journey.control.settings.bucket, Key=merged.key)["Body"].read()
+    content: bytes = journey.s3.get_object(Bucket=journey.services.settings.bucket, Key=merged.key)["Body"].read()
     return content

@@ -15,7 +15,7 @@ from itertools import repeat
 import aiohttp
 from aiohttp import web
 
-from dev.local.endpoints import Endpoints
+from dev.local.emulators import Endpoints
 from tests.guarantees.faults.kinds import Exchange, Fault, works
 from tests.integration.streaming.proxying import answer_of, connections, served
 

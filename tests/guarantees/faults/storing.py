@@ -13,7 +13,7 @@ import boto3
 from aiohttp import web
 
 from actions_cache.domain.checksum import etag_of
-from dev.local.endpoints import Endpoints
+from dev.local.emulators import Endpoints
 from tests.guarantees.faults.kinds import Exchange, Fault
 from tests.guarantees.faults.store import copies
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from functools import cache
 
-from actions_cache.domain.agenda import _sweep_times
 from actions_cache.domain.archive import Archive
+from actions_cache.domain.cleanup_schedule import _sweep_times
 from actions_cache.domain.timing import DAY, SEND_TIMEOUT, Lifetimes, Millis
 
 NOW: Millis = 20_000 * DAY

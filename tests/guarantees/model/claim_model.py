@@ -1,9 +1,9 @@
 """The claim protocol as a model that is explored completely: every state, whatever happens in whatever order.
 
-This is the specification of the merge's claim (P2, and of it P3 and P6). It has no rules of its own: what may be
-claimed, started, renewed, published, failed, given up and swept is asked of the very functions that the product
-runs, domain/claim.py and domain/agenda.py, so that model and product can't drift apart. What is modelled is the
-world around them.
+This is the specification of the merge's claim (single merge; and so no reader is cut off, and nothing gets stuck). It
+has no rules of its own: what may be claimed, started, renewed, published, failed, given up and swept is asked of the
+very functions that the product runs, domain/claim.py and domain/cleanup_schedule.py, so that model and product can't
+drift apart. What is modelled is the world around them.
 
 Of one archive of several parts, already saved:
 
@@ -20,7 +20,7 @@ Of one archive of several parts, already saved:
     clock      goes on by a minute, or by a day where nothing happens sooner
 
 Everyone but the clock may die between any two steps. A write succeeds if nobody wrote since the archive was read
-for it, and is decided on anew otherwise (usecases/transition.py). Reading and deciding are one step: a decision on
+for it, and is decided on anew otherwise (archives.py). Reading and deciding are one step: a decision on
 what has changed since can only lose, or give up what it would have given up sooner. So is a whole transition that
 gives its writer no right to anything (sent, released, failed, given up): only at its write does it do something.
 
@@ -41,7 +41,6 @@ from functools import cache
 from typing import NamedTuple
 
 from actions_cache.domain import claim
-from actions_cache.domain.agenda import Duty, kept_keys, needs_parts, next_duty
 from actions_cache.domain.archive import (
     Archive,
     Commit,
@@ -54,8 +53,9 @@ from actions_cache.domain.archive import (
     stored,
     swept,
 )
+from actions_cache.domain.cleanup_schedule import CleanupTask, kept_keys, needs_parts, next_task
 from actions_cache.domain.entry import EntryFamily, EntryName
-from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.timing import DAY, SEND_TIMEOUT, Lifetimes, Millis
 from tests.guarantees.model.ages import NOW, older
 
@@ -265,10 +265,10 @@ def _claimer_steps(state: State, i: int, claimer: Actor, bounds: Bounds) -> Iter
             by = claim.claimed(archive, token, NOW, LIFETIMES, bounds.max_attempts)
             if by:
                 # The schedule claims what is due; before that it takes a Finalize or a download to come by.
-                is_due = _due_duty(archive) is Duty.RETAKE_CLAIM
+                is_due = _due_task(archive) is CleanupTask.RETAKE_CLAIM
                 yield Step(f"{who} decides to claim", on(Actor(At.CLAIM, by, token)), is_mishap=not is_due)
-            letter = archive.merge.claim_token
-            by = claim.replayed(archive, letter, token, NOW) if letter and bounds.replays else None
+            dead_letter = archive.merge.claim_token
+            by = claim.redriven(archive, dead_letter, token, NOW) if dead_letter and bounds.replays else None
             if by:
                 yield Step(f"{who} decides to replay", on(Actor(At.CLAIM, by, token)), is_mishap=True)
             return
@@ -294,15 +294,15 @@ def _cleaner_steps(state: State, cleaner: Actor, bounds: Bounds) -> Iterator[Ste
     archive = _archive(state)
     match cleaner.at:
         case At.IDLE:
-            duty = _due_duty(archive)
+            task = _due_task(archive)
             by = claim.given_up(archive, NOW, LIFETIMES, bounds.max_attempts)
-            if duty is Duty.RETAKE_CLAIM and by:
+            if task is CleanupTask.RETAKE_CLAIM and by:
                 yield Step("cleanup gives up", _written(state, by, bounds))
-            if duty is Duty.SWEEP and not bounds.sweeps:
+            if task is CleanupTask.SWEEP and not bounds.sweeps:
                 yield Step("cleanup finds nothing to sweep", _written(state, swept(archive, NOW), bounds))
-            if duty is Duty.SWEEP and bounds.sweeps:
+            if task is CleanupTask.SWEEP and bounds.sweeps:
                 yield Step("cleanup lists", state._replace(cleaner=Actor(At.LISTED, keys=state.objects)))
-            if duty is Duty.FORGET and bounds.sweeps:
+            if task is CleanupTask.FORGET and bounds.sweeps:
                 yield Step("cleanup forgets", state._replace(archive=None))
             return
         case At.LISTED:
@@ -331,9 +331,9 @@ def _merged(run: str) -> Part:
 
 
 @cache
-def _due_duty(archive: Archive) -> Duty | None:
-    due_at, duty = next_duty(archive, LIFETIMES, merges_at_finalize=True)
-    return duty if due_at <= NOW else None
+def _due_task(archive: Archive) -> CleanupTask | None:
+    due_at, task = next_task(archive, LIFETIMES, merges_at_finalize=True)
+    return task if due_at <= NOW else None
 
 
 def _deliverable(queue: Queue) -> Iterator[tuple[str, Queue]]:

@@ -92,7 +92,7 @@ def _broken_in(state: State, bounds: Bounds) -> Iterator[str]:
 
 
 def _needed(archive: Archive) -> frozenset[str]:
-    """P3: what a reader may have been sent to, and for how long."""
+    """No reader is cut off: what a reader may have been sent to, and for how long."""
     if archive.state is ArchiveState.DELETED and archive.deleted_at + LIFETIMES.grace <= NOW:
         return frozenset()
     if archive.object is None:

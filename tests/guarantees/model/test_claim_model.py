@@ -1,4 +1,4 @@
-"""P2, P3 and P6, in every state that the claim can get into: claim_model.py is the protocol, explore.py has the rules.
+"""The guarantees in every state that the claim can get into: claim_model.py is the protocol, explore.py has the rules.
 
 Larger worlds: tests/guarantees/slow/model.
 """
@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from actions_cache.domain import claim
-from actions_cache.domain.agenda import Duty
 from actions_cache.domain.archive import ArchiveState, MergeState
+from actions_cache.domain.cleanup_schedule import CleanupTask
 from tests.guarantees.model import claim_model
 from tests.guarantees.model.claim_model import Bounds
 from tests.guarantees.model.explore import RuleBroken, explore
@@ -56,11 +56,11 @@ def claimed_though_a_run_lives(archive, token, now, lifetimes, max_attempts):
 
 def replayed_though_a_run_lives(archive, letter_token, token, now):
     expired = replace(archive, merge=replace(archive.merge, lease_until=0))
-    return claim.replayed(expired, letter_token, token, now)
+    return claim.redriven(expired, letter_token, token, now)
 
 
 def replayed_though_merged(archive, letter_token, token, now):
-    return claim.replayed(replace(archive, object=None), letter_token, token, now)
+    return claim.redriven(replace(archive, object=None), letter_token, token, now)
 
 
 def never(*_):
@@ -109,7 +109,7 @@ class Broken:
 
 def test_without_the_grace_a_rule_is_broken(monkeypatch):
     """Two guards: a sweep isn't due before, and leaves the parts alone if it comes before all the same."""
-    monkeypatch.setattr(claim_model, "_due_duty", lambda _: Duty.SWEEP)
+    monkeypatch.setattr(claim_model, "_due_task", lambda _: CleanupTask.SWEEP)
     monkeypatch.setattr(claim_model, "needs_parts", lambda *_: False)
     with pytest.raises(RuleBroken, match="a reader may still need"):
         explore(WITH_OBJECTS)

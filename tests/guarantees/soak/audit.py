@@ -1,15 +1,15 @@
-"""The bucket against the table (P7): what is missing, what is nobody's, and what a sweep is still owed."""
+"""The bucket against the table: what is missing, what is nobody's, and what a sweep is still owed."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from actions_cache.adapters.dynamodb_items import ArchiveItem
+from actions_cache.aws.dynamodb_items import ArchiveItem
 from actions_cache.domain.archive import Archive, ArchiveState, MergeState, Part
+from actions_cache.domain.budgets import Usage, total
 from actions_cache.domain.timing import SECOND, Millis
-from actions_cache.domain.usage import Usage, total
 from actions_cache.settings import Settings
-from actions_cache.wiring.control import ControlPlane
+from dev.services import AllServices
 
 ROOT = "archives/"
 
@@ -44,7 +44,7 @@ class Audit:
         return {kind: details for kind, details in found.items() if details}
 
 
-def audit(control: ControlPlane, now: Millis, limit_seconds: float) -> Audit:
+def audit(services: AllServices, now: Millis, limit_seconds: float) -> Audit:
     """Reads everything there is, so only for runs where nothing else happens.
 
     Args:
@@ -52,19 +52,19 @@ def audit(control: ControlPlane, now: Millis, limit_seconds: float) -> Audit:
     """
     found = Audit()
     archives = {
-        item.archive_id: item.to_archive() for item in control.table._archives.scan(ArchiveItem.agenda_shard.exists())
+        item.archive_id: item.to_archive() for item in services.table._archives.scan(ArchiveItem.agenda_shard.exists())
     }
-    entries = {item.archive_id: item.to_entry() for item in control.table._entries.scan()}
-    objects = {part.key: part for part in control.bucket.list("")}
+    entries = {item.archive_id: item.to_entry() for item in services.table._entries.scan()}
+    objects = {part.key: part for part in services.bucket.list("")}
     found.archives, found.entries, found.objects = len(archives), len(entries), len(objects)
     found.open_uploads = len(
-        control.session.client("s3").list_multipart_uploads(Bucket=control.settings.bucket).get("Uploads", ())
+        services.session.client("s3").list_multipart_uploads(Bucket=services.settings.bucket).get("Uploads", ())
     )
     found.object_bytes = sum(part.size for part in objects.values())
 
     needed: dict[str, Part] = {}
     for archive in archives.values():
-        for part in _needed(control, archive, now, objects, found):
+        for part in _needed(services, archive, now, objects, found):
             needed[part.key] = part
             if objects.get(part.key) != part:
                 found.missing.append(f"{part.key} of {archive.state} {archive.name.key!r}")
@@ -72,20 +72,20 @@ def audit(control: ControlPlane, now: Millis, limit_seconds: float) -> Audit:
         owner = archives.get(key.removeprefix(ROOT).partition("/")[0])
         if owner is None:
             found.unowned.append(key)
-        elif nobodys_since(owner, control.settings, now) + limit_seconds * SECOND < now:
+        elif nobodys_since(owner, services.settings, now) + limit_seconds * SECOND < now:
             found.overdue.append(f"{key} of {owner.state} {owner.name.key!r}, merge {owner.merge.state}")
         else:
             found.awaiting_sweep += 1
     _compare_tables(archives, set(entries), found)
-    _compare_usage(control, archives.values(), found)
+    _compare_usage(services, archives.values(), found)
     return found
 
 
 def _needed(
-    control: ControlPlane, archive: Archive, now: Millis, objects: Mapping[str, Part], found: Audit
+    services: AllServices, archive: Archive, now: Millis, objects: Mapping[str, Part], found: Audit
 ) -> list[Part]:
     """What a reader who may still come reads: all of a visible entry, and of a gone one within its grace."""
-    grace = control.settings.grace_seconds * SECOND
+    grace = services.settings.grace_seconds * SECOND
     readable = archive.is_stored or (archive.was_visible and now < archive.deleted_at + grace)
     if not readable:
         return []
@@ -97,7 +97,7 @@ def _needed(
         if objects.get(manifest.key) != manifest:
             found.missing.append(f"the manifest {manifest.key}, and so its parts")
         else:
-            needed += control.manifests.of(archive).parts
+            needed += services.manifests.of(archive).parts
     return needed
 
 
@@ -132,16 +132,16 @@ def _compare_tables(archives: Mapping[str, Archive], with_entry: set[str], found
     found.contradictions += [f"the stored archive {id_} has no entry" for id_ in stored - with_entry]
 
 
-def _compare_usage(control: ControlPlane, archives: Iterable[Archive], found: Audit) -> None:
+def _compare_usage(services: AllServices, archives: Iterable[Archive], found: Audit) -> None:
     stands: defaultdict[str, Usage] = defaultdict(Usage)
     for archive in archives:
         if archive.is_stored:
             stands[archive.name.family.repository] += Usage(archive.size, 1)
-    counted = {repository: control.repositories.usage(repository) for repository in stands}
+    counted = {repository: services.repositories.usage(repository) for repository in stands}
     found.contradictions += [
         f"of {repository} {counted[repository]} is counted, but {usage} stands"
         for repository, usage in stands.items()
         if counted[repository] != usage
     ]
-    if (store := control.repositories.store_usage()) != total(stands.values()):
+    if (store := services.repositories.store_usage()) != total(stands.values()):
         found.contradictions.append(f"of the store {store} is counted, but {total(stands.values())} stands")

@@ -14,7 +14,7 @@ import psutil
 
 from actions_cache.domain.entry import EntryFamily, EntryName
 from actions_cache.settings import Settings
-from actions_cache.wiring.control import ControlPlane
+from dev.services import AllServices
 from tests.guarantees.soak.audit import Audit, audit
 from tests.guarantees.soak.client import SoakClient
 from tests.guarantees.soak.entries import Slot
@@ -40,7 +40,7 @@ LIVES = {
 LIMIT_SECONDS = 60
 """How old an orphan may get here: some cleanups, of which one may take a while on a busy machine."""
 
-MODULES = {"dev.local.server": "server", "dev.local.queue_poller": "merge worker", "dev.local.scheduler": "schedule"}
+MODULES = {"dev.local.server": "server", "dev.local.triggers": ""}
 
 
 @dataclass
@@ -75,32 +75,32 @@ def soak(directory: Path, seconds: float, clients: int, seed: int, *, settles: b
     run = LocalRun.start(directory / "data", **LIVES)
     try:
         run.wait_until_ready()
-        control = _control(run)
+        services = _control(run)
         with _sampled(run) as found.memories:
-            _let_clients_work(found, run, control, seed)
+            _let_clients_work(found, run, services, seed)
             if settles:
-                time.sleep(_longest_life(control.settings) + LIMIT_SECONDS)
-        found.audit = audit(control, control.clock.now(), LIMIT_SECONDS)
+                time.sleep(_longest_life(services.settings) + LIMIT_SECONDS)
+        found.audit = audit(services, services.clock.now(), LIMIT_SECONDS)
     finally:
         run.stop()
     found.errors_logged = _errors_in(directory / "data" / "logs")
     return found
 
 
-def _let_clients_work(found: Soak, run: LocalRun, control: ControlPlane, seed: int) -> None:
+def _let_clients_work(found: Soak, run: LocalRun, services: AllServices, seed: int) -> None:
     slots = [[Slot(f"soak {i:04d} {j}") for j in range(SLOTS_PER_CLIENT)] for i in range(found.clients)]
     every_slot = [slot for own in slots for slot in own]
     stop, token = Event(), runtime_token(exp=int(time.time() + found.seconds) + 3600)
-    with ThreadPoolExecutor(found.clients, thread_name_prefix="client") as threads:
+    with ThreadPoolExecutor(found.clients, thread_name_prefix="client") as executor:
         working = [
-            threads.submit(
+            executor.submit(
                 SoakClient(
                     run.url,
                     token,
                     own,
                     every_slot,
-                    _remover(control),
-                    control.settings.unused_entry_seconds,
+                    _remover(services),
+                    services.settings.unused_entry_seconds,
                     found.tally,
                     Random(f"{seed}/{number}"),
                 ).run,
@@ -117,25 +117,25 @@ def _let_clients_work(found: Soak, run: LocalRun, control: ControlPlane, seed: i
     assert run.process.poll() is None, run.lines
 
 
-def _control(run: LocalRun) -> ControlPlane:
+def _control(run: LocalRun) -> AllServices:
     """The use cases on the same engines, for what no client can ask for, and for the audit."""
     names = {name: value for name, value in run.variables.items() if name.isupper()}
     os.environ.update({name: value for name, value in names.items() if name.startswith("AWS_")})
     values = {name.lower(): value for name, value in (names | LIVES).items()}
-    return ControlPlane(Settings.model_validate(values))
+    return AllServices(Settings.model_validate(values))
 
 
 _one_at_a_time = Lock()
 """pynamodb's models share a connection."""
 
 
-def _remover(control: ControlPlane) -> Callable[[str], bool]:
+def _remover(services: AllServices) -> Callable[[str], bool]:
     def remove(key: str) -> bool:
         """Until it is gone: a lookup that notes its use in between makes one try lose."""
         name = EntryName(EntryFamily(REPOSITORY, BRANCH, VERSION), key)
         with _one_at_a_time:
-            while (entry := control.table.entry(name)) is not None:
-                if control.remove_entry(entry.archive_id, lambda _: True):
+            while (entry := services.table.entry(name)) is not None:
+                if services.remove_entry(entry.archive_id, lambda _: True):
                     return True
         return False
 
@@ -146,8 +146,8 @@ def _remover(control: ControlPlane) -> Callable[[str], bool]:
 def _sampled(run: LocalRun) -> Iterator[Mapping[str, Memory]]:
     memories: dict[str, Memory] = {}
     stop = Event()
-    with ThreadPoolExecutor(1) as threads:
-        watching = threads.submit(watch, lambda: _function_processes(run), stop, memories)
+    with ThreadPoolExecutor(1) as executor:
+        watching = executor.submit(watch, lambda: _function_processes(run), stop, memories)
         try:
             yield memories
         finally:

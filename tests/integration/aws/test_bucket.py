@@ -3,61 +3,61 @@
 import pytest
 
 from actions_cache.domain.archive import Part
-from actions_cache.domain.layout import ArchiveKeys
 from actions_cache.domain.merge_plan import MIB
-from actions_cache.domain.part_range import PartRange, whole
+from actions_cache.domain.object_keys import ArchiveKeys
+from actions_cache.domain.ranges import PartRange, full_range
 from actions_cache.ports import ObjectGone, WriteConflict
 from tests.support.journey import name
 
 
 @pytest.fixture
 def bucket(journey):
-    return journey.control.bucket
+    return journey.services.bucket
 
 
-def test_what_was_written_once_is_listed_stated_and_read(bucket):
+def test_written_objects_are_listed_and_read(bucket):
     written = [bucket.write_once(f"archives/a/{i}", b"body %d" % i) for i in range(3)]
     bucket.write_once("archives/ab/0", b"a neighbour")
     assert list(bucket.list("archives/a/")) == written
     assert bucket.stat("archives/a/1") == written[1]
-    assert bucket.read(whole(written[2])) == b"body 2"
+    assert bucket.read(full_range(written[2])) == b"body 2"
     assert bucket.read(PartRange(written[2], 1, 4)) == b"ody"
 
 
-def test_a_key_is_written_only_once(bucket):
+def test_key_is_written_only_once(bucket):
     bucket.write_once("archives/a", b"first")
     with pytest.raises(WriteConflict):
         bucket.write_once("archives/a", b"second")
 
 
-def test_a_missing_object_is_none_to_stat_and_gone_to_a_read(bucket):
+def test_missing_object_raises_object_gone(bucket):
     assert bucket.stat("archives/missing") is None
     with pytest.raises(ObjectGone):
-        bucket.read(whole(Part("archives/missing", 1, '"etag"')))
+        bucket.read(full_range(Part("archives/missing", 1, '"etag"')))
 
 
-def test_other_bytes_under_the_key_are_gone_to_a_read(journey, bucket):
+def test_overwritten_object_raises_object_gone(journey, bucket):
     pinned = bucket.write_once("archives/a", b"right")
     journey.overwrite("archives/a", b"wrong")
     with pytest.raises(ObjectGone) as gone:
-        bucket.read(whole(pinned))
+        bucket.read(full_range(pinned))
     assert gone.value.part == pinned
 
 
-def test_any_number_of_keys_is_deleted_and_a_missing_one_is_no_error(bucket):
+def test_deletion_takes_many_and_missing_keys(bucket):
     keys = [bucket.write_once(f"archives/{i}", b"x").key for i in range(3)]
     bucket.delete([*keys, *(f"archives/missing-{i}" for i in range(1500))])
     bucket.delete([])
     assert list(bucket.list("archives/")) == []
 
 
-def test_more_objects_than_a_page_holds_are_all_listed(bucket, journey):
+def test_listing_spans_pages(bucket, journey):
     for i in range(1003):
         journey.overwrite(f"archives/{i:04d}", b"")
     assert len(list(bucket.list("archives/"))) == 1003
 
 
-def test_a_listing_goes_on_behind_a_key_be_it_there_or_not(bucket):
+def test_listing_continues_after_any_key(bucket):
     keys = [f"archives/a/{number}" for number in range(4)]
     for key in [*keys, "archives/b/0"]:
         bucket.write_once(key, b"x")
@@ -67,20 +67,20 @@ def test_a_listing_goes_on_behind_a_key_be_it_there_or_not(bucket):
     assert list(bucket.list("archives/a/", keys[3])) == []
 
 
-def test_on_a_real_store_too_a_listing_goes_on_behind_a_key(on_engines):
+def test_emulator_listing_continues_after_key(on_engines):
     archive_id = on_engines.upload(name("a"), *[b"part"] * 4)
-    bucket = on_engines.control.bucket
+    bucket = on_engines.services.bucket
     listed = [part.key for part in bucket.list(ArchiveKeys(archive_id).prefix)]
     assert len(listed) == 5
     for number, key in enumerate(listed):
         assert [part.key for part in bucket.list(ArchiveKeys(archive_id).prefix, key)] == listed[number + 1 :]
 
 
-def test_copied_and_uploaded_parts_make_one_object(bucket):
+def test_copied_and_uploaded_parts_form_object(bucket):
     long = bucket.write_once("archives/long", b"L" * (6 * MIB))
     upload = bucket.start_upload("archives/merged")
     parts = [
-        bucket.copy_part(upload, 1, whole(long)),
+        bucket.copy_part(upload, 1, full_range(long)),
         bucket.copy_part(upload, 2, PartRange(long, MIB, 6 * MIB)),
         bucket.upload_part(upload, 3, b"tail"),
     ]
@@ -90,35 +90,35 @@ def test_copied_and_uploaded_parts_make_one_object(bucket):
     assert bucket.read(PartRange(merged, merged.size - 5, merged.size)) == b"Ltail"
 
 
-def test_an_aborted_upload_leaves_nothing_and_may_be_aborted_again(bucket, journey):
+def test_aborted_upload_leaves_nothing(bucket, journey):
     upload = bucket.start_upload("archives/merged")
     bucket.upload_part(upload, 1, b"x")
     bucket.abort_upload(upload)
     bucket.abort_upload(upload)
     assert bucket.stat("archives/merged") is None
-    assert not journey.s3.list_multipart_uploads(Bucket=journey.control.settings.bucket).get("Uploads")
+    assert not journey.s3.list_multipart_uploads(Bucket=journey.services.settings.bucket).get("Uploads")
 
 
-def test_a_copy_of_what_is_gone_is_told_apart_from_a_fault(bucket):
+def test_copy_of_missing_object_raises_object_gone(bucket):
     upload = bucket.start_upload("archives/merged")
     with pytest.raises(ObjectGone):
-        bucket.copy_part(upload, 1, whole(Part("archives/missing", 1, '"etag"')))
+        bucket.copy_part(upload, 1, full_range(Part("archives/missing", 1, '"etag"')))
 
 
-def test_no_object_is_stored_as_a_page(bucket, journey):
+def test_objects_are_stored_as_octet_stream(bucket, journey):
     """A browser may read the bucket in any way."""
     bucket.write_once("archives/once", b"<html>")
     upload = bucket.start_upload("archives/merged")
     bucket.complete_upload(upload, [bucket.upload_part(upload, 1, b"<html>")])
     for key in ("archives/once", "archives/merged"):
-        told = journey.s3.head_object(Bucket=journey.control.settings.bucket, Key=key)
+        told = journey.s3.head_object(Bucket=journey.services.settings.bucket, Key=key)
         assert told["ContentType"] == "application/octet-stream"
 
 
-def test_bodies_are_not_hashed_for_a_signature(journey, bucket):
+def test_upload_bodies_are_sent_unsigned(journey, bucket):
     """TLS and the ETag that comes back vouch for them; botocore would hash each byte of a merge once more."""
     signed: list[bytes] = []
-    events = journey.control.bucket._s3.meta.events
+    events = journey.services.bucket._s3.meta.events
 
     def note(request, **_):
         signed.append(request.headers["X-Amz-Content-SHA256"])

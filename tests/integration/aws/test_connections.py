@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from yarl import URL
 
-from actions_cache.adapters.s3_connections import LEAST_READ_BYTES, READ_BUFFER_BYTES, ConnectionBroken, Connections
+from actions_cache.aws.s3_stream import LEAST_READ_BYTES, READ_BUFFER_BYTES, ConnectionBroken, Connections
 from tests.support.authority import Authority
 
 MIB = 1024 * 1024
@@ -60,7 +60,7 @@ async def get(connections: Connections, url: URL) -> tuple[int, bytes]:
         return answer.status, b"".join([chunk async for chunk in answer.body()])
 
 
-async def test_a_connection_is_kept_once_its_answer_was_read():
+async def test_connection_is_reused_after_full_read():
     server = ScriptedServer(OK + b"first", OK + b"again")
     async with server.url() as url:
         connections = Connections()
@@ -79,7 +79,7 @@ async def test_a_connection_is_kept_once_its_answer_was_read():
     ],
     ids=["closes", "keeps"],
 )
-async def test_a_connection_that_the_store_closes_isnt_asked_again(answer):
+async def test_closed_connection_is_not_reused(answer):
     server = ScriptedServer(answer, None, OK + b"again")
     async with server.url() as url:
         connections = Connections()
@@ -92,7 +92,7 @@ async def test_a_connection_that_the_store_closes_isnt_asked_again(answer):
         connections.close()
 
 
-async def test_a_body_that_wasnt_read_to_its_end_ends_its_connection():
+async def test_unread_body_closes_its_connection():
     server = ScriptedServer(OK + b"fir", OK + b"again")
     async with server.url() as url:
         connections = Connections()
@@ -115,13 +115,13 @@ async def test_a_body_that_wasnt_read_to_its_end_ends_its_connection():
     ],
     ids=["nothing", "half a head", "no HTTP", "too short", "too long", "a length that is none"],
 )
-async def test_what_isnt_a_whole_answer_is_a_broken_connection(answer):
+async def test_malformed_response_breaks_connection(answer):
     async with ScriptedServer(answer).url() as url:
         with pytest.raises(ConnectionBroken):
             await get(Connections(), url)
 
 
-async def test_nobody_listening_is_a_broken_connection(unused_tcp_port_factory: Callable[[], int]):
+async def test_refused_connection_is_reported_broken(unused_tcp_port_factory: Callable[[], int]):
     with pytest.raises(ConnectionBroken):
         await get(Connections(), URL(f"http://127.0.0.1:{unused_tcp_port_factory()}/"))
 
@@ -138,7 +138,7 @@ def tls(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("size", [0, 1, LEAST_READ_BYTES, READ_BUFFER_BYTES, READ_BUFFER_BYTES + 1, 8 * MIB + 3])
-async def test_an_answer_in_pieces_and_longer_than_what_is_held_unread_comes_whole(size, tls):
+async def test_response_of_any_size_arrives_whole(size, tls):
     body = (bytes(range(251)) * (size // 251 + 1))[:size]
     answers = [b"HTTP/1.1 206 Partial Content\r\nContent-Length: %d\r\n\r\n" % size + body] * 2
     server, connections = ScriptedServer(*answers), Connections()

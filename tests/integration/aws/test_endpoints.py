@@ -10,9 +10,9 @@ import pytest
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
 
-from actions_cache.adapters.aws import LONG_CALLS, QUICK_CALLS, s3_client
-from actions_cache.adapters.s3_bucket import S3Bucket
-from actions_cache.adapters.s3_signing import S3Signer, host_header
+from actions_cache.aws.clients import LONG_CALLS, QUICK_CALLS, s3_client
+from actions_cache.aws.s3 import S3Bucket
+from actions_cache.aws.s3_stream import S3Signer, host_header
 from actions_cache.domain.archive import Part
 from dev.local.template import ROOT
 from tests.support.journey import Journey
@@ -53,13 +53,13 @@ def urls_of(region: str, calls: Config) -> list[str]:
 
 @pytest.mark.parametrize("calls", [QUICK_CALLS, LONG_CALLS], ids=["quick", "long"])
 @pytest.mark.parametrize("region", REGIONS)
-def test_buckets_are_asked_at_their_regional_host(region: str, calls: Config):
+def test_bucket_urls_use_regional_host(region: str, calls: Config):
     """S3's global host answers 307 while a bucket is new, and 400 in young regions; no signature fits both."""
     assert urls_of(region, calls) == [f"https://{BUCKET}.s3.{region}.amazonaws.com/{KEY}"] * 3
 
 
 @pytest.mark.parametrize("endpoint", ELSEWHERE)
-def test_other_stores_are_asked_by_path(endpoint: str, monkeypatch: pytest.MonkeyPatch):
+def test_custom_endpoint_urls_use_path_style(endpoint: str, monkeypatch: pytest.MonkeyPatch):
     """A bucket has no name of its own under `localhost`, or under a container's."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
     assert urls_of("eu-west-1", QUICK_CALLS) == [f"{endpoint}/{BUCKET}/{KEY}"] * 3
@@ -70,7 +70,7 @@ def credentials_until(moment: datetime) -> RefreshableCredentials:
 
 
 @pytest.mark.parametrize(("left", "wanted", "expected"), [(5400, 600, 600), (5400, 3600, 3600), (1800, 3600, 1800)])
-def test_presigned_urls_never_outlive_their_credentials(left: int, wanted: int, expected: int):
+def test_presigned_url_never_outlives_credentials(left: int, wanted: int, expected: int):
     """S3 would answer 400 ExpiredToken, on which BuildKit doesn't look up again."""
     credentials = credentials_until(datetime.now(UTC) + timedelta(seconds=left))
     client = s3_client(boto3.Session("key", "secret", region_name="eu-west-1"), QUICK_CALLS)
@@ -79,9 +79,9 @@ def test_presigned_urls_never_outlive_their_credentials(left: int, wanted: int, 
     assert expected - 2 <= int(announced) <= expected
 
 
-def test_credentials_that_name_no_end_last_as_long_as_the_setting(journey: Journey):
+def test_credentials_without_expiry_keep_url_lifetime(journey: Journey):
     """Lambda's credentials come by environment variables."""
-    bucket = journey.control.bucket
+    bucket = journey.services.bucket
     assert bucket._credentials is not None
     [announced] = parse_qs(urlsplit(bucket.presign_download(Part(KEY, 1, '"e"'), 600)).query)["X-Amz-Expires"]
     assert announced == "600"
@@ -95,12 +95,12 @@ def test_credentials_that_name_no_end_last_as_long_as_the_setting(journey: Journ
         ("dynamodb", "dynamodb.eu-south-1.amazonaws.com"),
     ],
 )
-def test_other_services_are_asked_in_their_region(service: str, host: str):
+def test_other_services_use_regional_host(service: str, host: str):
     client = boto3.Session("key", "secret", region_name="eu-south-1").client(service, config=QUICK_CALLS)  # type: ignore[call-overload]
     assert urlsplit(client.meta.endpoint_url).netloc == host
 
 
-def test_s3_clients_are_made_in_one_place():
+def test_s3_clients_are_created_in_one_place():
     """Exempt are the deployment check and the end of a try: they neither presign nor sign by themselves."""
     shipped = [
         path for folder in ("layers", "functions", "actions_cache_cli") for path in (ROOT / folder).rglob("*.py")
@@ -109,4 +109,4 @@ def test_s3_clients_are_made_in_one_place():
         path.relative_to(ROOT).as_posix() for path in shipped if re.search(r"client\(\s*[\"']s3[\"']", path.read_text())
     ]
     exempt = {"actions_cache_cli/try_on_aws/throwaway.py", "actions_cache_cli/deployment_check/stack.py"}
-    assert set(made) == {"layers/core/actions_cache/adapters/aws.py", *exempt}
+    assert set(made) == {"layers/core/actions_cache/aws/clients.py", *exempt}

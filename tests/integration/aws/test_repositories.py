@@ -5,16 +5,14 @@ from dataclasses import replace
 
 import pytest
 
-from actions_cache.adapters.dynamodb_repositories import SHARDS
-from actions_cache.domain.activity import HOUR, NO_HITS, Hits, Tally
+from actions_cache.aws.dynamodb_repositories import SHARDS
 from actions_cache.domain.archive import Merge, MergeState, deleted
+from actions_cache.domain.budgets import HOUR, NO_HITS, NO_USAGE, Hits, Repository, Tally, Usage
 from actions_cache.domain.listing import EntryFilter
-from actions_cache.domain.refusal import SLOT_PAUSE, SLOTS, Refusals, RefusedJob
-from actions_cache.domain.repository import Repository
+from actions_cache.domain.refused_job import SLOT_PAUSE, SLOTS, Refusals, RefusedJob
 from actions_cache.domain.timing import DAY
-from actions_cache.domain.usage import NO_USAGE, Usage
+from actions_cache.management_services import ManagementServices
 from actions_cache.ports import WriteConflict
-from actions_cache.wiring.management import ManagementPlane
 from tests.integration.aws.test_table import publish
 from tests.support.journey import REPOSITORY
 
@@ -23,10 +21,10 @@ EXAMPLE = Repository("42", "Example/Tools", 1_000)
 
 @pytest.fixture
 def repositories(journey):
-    return journey.control.repositories
+    return journey.services.repositories
 
 
-def test_a_noted_repository_is_found_by_id_and_by_name_in_any_case(repositories):
+def test_repository_is_found_by_id_and_name(repositories):
     repositories.note(EXAMPLE)
     repositories.note(Repository("7@https://ghes.example", None, 1_000))
     assert repositories.repository("42") == EXAMPLE
@@ -38,14 +36,14 @@ def test_a_noted_repository_is_found_by_id_and_by_name_in_any_case(repositories)
     }
 
 
-def test_a_renamed_repository_is_found_by_both_names_and_says_the_new_one(repositories):
+def test_renamed_repository_is_found_by_both_names(repositories):
     repositories.note(EXAMPLE)
     repositories.note(replace(EXAMPLE, name="example/renamed"))
     assert repositories.ids_named("example/tools") == repositories.ids_named("example/renamed") == ["42"]
     assert repositories.repository("42").name == "example/renamed"
 
 
-def test_refused_jobs_stand_apart_from_repositories_and_counts(repositories):
+def test_refused_jobs_do_not_count_as_repositories(repositories):
     repositories.note(EXAMPLE)
     job = RefusedJob("https://ghes.example", "7", None, "O_x", None, ("repository_id=7", "repository_owner_id=O_x"))
     first = Refusals(job, 2, 1_000)
@@ -56,7 +54,7 @@ def test_refused_jobs_stand_apart_from_repositories_and_counts(repositories):
     assert (repositories.ids(), repositories.store_usage()) == (["42"], NO_USAGE)
 
 
-def test_a_slot_goes_to_another_once_it_was_left_alone(repositories):
+def test_idle_refusal_slot_is_reassigned(repositories):
     one, other = (RefusedJob("https://a.example", it, None, None, None, ()) for it in two_of_a_slot())
     repositories.add_refusals(Refusals(one, 9, 1_000), DAY)
     for too_soon in (1_000, SLOT_PAUSE + 999):
@@ -78,27 +76,27 @@ def two_of_a_slot() -> tuple[str, str]:
     raise AssertionError("more numbers than slots")
 
 
-def test_entries_are_counted_when_they_appear_and_when_they_go(journey, repositories):
+def test_usage_follows_publish_and_removal(journey, repositories):
     published = [publish(journey, key) for key in ("npm", "yarn")]
     assert repositories.usage(REPOSITORY) == repositories.store_usage() == Usage(6, 2)
-    journey.control.table.remove_entry(published[0], deleted(published[0], journey.clock.now()))
+    journey.services.table.remove_entry(published[0], deleted(published[0], journey.clock.now()))
     assert repositories.usage(REPOSITORY) == repositories.store_usage() == Usage(3, 1)
     assert repositories.usage("7") == NO_USAGE
 
 
-def test_what_is_refused_is_not_counted(journey, repositories):
+def test_failed_writes_do_not_change_usage(journey, repositories):
     seen = publish(journey, "npm")
     with pytest.raises(WriteConflict):
-        journey.control.table.publish_entry(seen, seen)
+        journey.services.table.publish_entry(seen, seen)
     by = deleted(seen, journey.clock.now())
-    journey.control.table.remove_entry(seen, by)
+    journey.services.table.remove_entry(seen, by)
     with pytest.raises(WriteConflict):
-        journey.control.table.remove_entry(seen, by)
+        journey.services.table.remove_entry(seen, by)
     assert repositories.usage(REPOSITORY) == NO_USAGE
 
 
-def test_stored_archives_come_by_their_last_use(journey):
-    table = journey.control.table
+def test_stored_archives_are_sorted_by_last_use(journey):
+    table = journey.services.table
     for key, at in (("b", 2_000), ("a", 1_000), ("c", 3_000)):
         publish(journey, key, at)
     gone = publish(journey, "gone", 500)
@@ -108,15 +106,15 @@ def test_stored_archives_come_by_their_last_use(journey):
     assert list(table.stored_archives("7")) == []
 
 
-def test_archives_come_in_pages_of_any_size(journey):
+def test_stored_archives_are_read_in_pages(journey):
     for key, at in (("a", 1_000), ("b", 2_000), ("c", 3_000)):
         publish(journey, key, at)
-    stored = journey.control.table.stored_archives
+    stored = journey.services.table.stored_archives
     assert [it.name.key for it in stored(REPOSITORY, newest_use_first=True, at_once=1)] == ["c", "b", "a"]
 
 
-def test_what_failed_to_merge_is_found_as_long_as_jobs_can_find_it_and_is_due_as_before(journey):
-    table = journey.control.table
+def test_failed_merges_are_listed_while_stored(journey):
+    table = journey.services.table
     publish(journey, "fine")
     seen = publish(journey, "failed")
     failed = table.replace_archive(seen, replace(seen, merge=Merge(state=MergeState.FAILED, ended_at=1)))
@@ -129,7 +127,7 @@ def test_what_failed_to_merge_is_found_as_long_as_jobs_can_find_it_and_is_due_as
     assert list(table.failed_archives()) == []
 
 
-def test_a_usage_is_corrected_in_repository_and_store(repositories):
+def test_usage_correction_reaches_store_total(repositories):
     repositories.correct_usage("42", Usage(10, 2))
     repositories.correct_usage("42", NO_USAGE - Usage(4, 1))
     assert repositories.usage("42") == repositories.store_usage() == Usage(6, 1)
@@ -137,12 +135,12 @@ def test_a_usage_is_corrected_in_repository_and_store(repositories):
     assert (repositories.usage("42"), repositories.store_usage()) == (Usage(6, 1), Usage(7, 2))
 
 
-def test_creates_are_counted_by_the_minute(repositories):
+def test_creates_are_counted_per_minute(repositories):
     assert [repositories.count_create("42", minute) for minute in (1, 1, 2, 1)] == [1, 2, 1, 3]
     assert repositories.count_create("7", 1) == 1
 
 
-def test_tallies_add_up_by_the_hour(repositories):
+def test_tallies_add_up_per_hour(repositories):
     for hour, tally in ((HOUR, Tally(hits=1)), (HOUR, Tally(hits=2, bytes_restored=5)), (3 * HOUR, Tally(misses=1))):
         repositories.add_tally("42", hour, tally)
     assert repositories.tallies("42", 0) == {HOUR: Tally(hits=3, bytes_restored=5), 3 * HOUR: Tally(misses=1)}
@@ -150,7 +148,7 @@ def test_tallies_add_up_by_the_hour(repositories):
     assert repositories.tallies("7", 0) == {}
 
 
-def test_tallies_are_read_from_an_hour_on(repositories):
+def test_tallies_start_at_given_hour(repositories):
     for hour in (9 * HOUR, 10 * HOUR, 11 * HOUR):
         repositories.add_tally("42", hour, Tally(hits=1))
     repositories.add_hit("42", "a" * 32, 1, 5_000)
@@ -158,7 +156,7 @@ def test_tallies_are_read_from_an_hour_on(repositories):
         assert {hour // HOUR for hour in repositories.tallies("42", since)} == hours
 
 
-def test_hits_are_counted_by_the_archive(repositories):
+def test_hits_are_counted_per_archive(repositories):
     for at, archive_id in enumerate(("a" * 32, "b" * 32, "a" * 32)):
         repositories.add_hit("42", archive_id, at, 5_000)
     assert dict(repositories.hits("42")) == {"a" * 32: Hits(2, 2), "b" * 32: Hits(1, 1)}
@@ -166,7 +164,7 @@ def test_hits_are_counted_by_the_archive(repositories):
     assert repositories.hits_of("7", "a" * 32) == NO_HITS
 
 
-def test_only_counts_of_the_hour_and_the_minute_end_by_themselves(journey, repositories):
+def test_only_short_lived_counters_expire(journey, repositories):
     repositories.note(EXAMPLE)
     publish(journey, "npm")
     repositories.count_create("42", 1)
@@ -177,18 +175,18 @@ def test_only_counts_of_the_hour_and_the_minute_end_by_themselves(journey, repos
     assert {"profile", "repository", "usage"} <= ending.keys()
 
 
-def test_deletions_side_by_side_lose_no_count(on_engines):
+def test_concurrent_deletions_keep_usage_exact(on_engines):
     archives = [publish(on_engines, f"key-{number}") for number in range(20)]
-    management = ManagementPlane(on_engines.control)
+    management = ManagementServices(on_engines.services)
     gone = management.delete_entries(REPOSITORY, EntryFilter(key_prefix="key-1"))
     assert (len(gone.archives), gone.remaining) == (11, 0)
-    assert on_engines.control.repositories.usage(REPOSITORY) == Usage(3 * (len(archives) - 11), len(archives) - 11)
+    assert on_engines.services.repositories.usage(REPOSITORY) == Usage(3 * (len(archives) - 11), len(archives) - 11)
 
 
-def test_writers_of_the_same_counts_do_not_lose_to_each_other(on_engines, monkeypatch):
+def test_concurrent_writers_keep_usage_exact(on_engines, monkeypatch):
     """All in one shard, so that every transaction meets the others there; no entry is in another's way."""
-    monkeypatch.setattr("actions_cache.adapters.dynamodb_repositories.SHARDS", 1)
+    monkeypatch.setattr("actions_cache.aws.dynamodb_repositories.SHARDS", 1)
     assert SHARDS > 1
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: publish(on_engines, f"key-{number}"), range(24)))
-    assert on_engines.control.repositories.usage(REPOSITORY) == Usage(72, 24)
+    assert on_engines.services.repositories.usage(REPOSITORY) == Usage(72, 24)

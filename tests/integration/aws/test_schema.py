@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
+from actions_cache import schema
 from actions_cache.domain.archive import ArchiveState, MergeState
-from actions_cache.domain.migrations import KNOWN
-from actions_cache.domain.schema import Schema
+from actions_cache.domain.budgets import Usage
+from actions_cache.domain.schema import KNOWN, Schema
 from actions_cache.domain.timing import SECOND
-from actions_cache.domain.usage import Usage
 from actions_cache.ports import Unavailable, WriteConflict
-from actions_cache.usecases import migrate
-from actions_cache.usecases.check_schema import NewerSchema
+from actions_cache.schema import NewerSchema
 from tests.support.journey import Journey, fail, name, plenty
 
 FIRST: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "items_of_the_first_commit.json").read_text())
@@ -27,25 +26,25 @@ HOUR = 3600 * SECOND
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No index lags here."""
-    monkeypatch.setattr("actions_cache.wiring.upkeep.INDEX_LAG_SECONDS", 0)
+    monkeypatch.setattr("actions_cache.usage.INDEX_LAG_SECONDS", 0)
 
 
 def put(journey: Journey, item: dict[str, Any]) -> str:
     """As an older release left it. Returns the archive's id."""
-    control = journey.control
-    control.database.connection.dispatch("PutItem", {"TableName": control.settings.archives_table, "Item": item})
+    services = journey.services
+    services.database.connection.dispatch("PutItem", {"TableName": services.settings.archives_table, "Item": item})
     return str(item["archive_id"]["S"])
 
 
 def due_at(journey: Journey, archive_id: str) -> int:
-    return int(journey.control.table._archives.get(archive_id).due_at)
+    return int(journey.services.table._archives.get(archive_id).due_at)
 
 
 # ------------------------------------------------------------------ the version itself
 
 
-def test_the_version_is_written_once_and_a_writer_who_saw_less_is_told(journey: Journey):
-    schema = journey.control.schema
+def test_stale_schema_write_conflicts(journey: Journey):
+    schema = journey.services.schema
     assert schema.read() is None
     schema.write(None, Schema(1))
     with pytest.raises(WriteConflict):
@@ -56,31 +55,31 @@ def test_the_version_is_written_once_and_a_writer_who_saw_less_is_told(journey: 
         schema.write(Schema(2, 1), Schema(3))
 
 
-def test_new_tables_get_this_releases_version_when_they_are_first_used(journey: Journey):
+def test_new_tables_get_current_version(journey: Journey):
     journey.reserve(name("npm"))
-    assert journey.control.schema.read() == Schema(KNOWN)
+    assert journey.services.schema.read() == Schema(KNOWN)
 
 
-def test_a_release_refuses_tables_that_a_newer_one_has_written_into(journey: Journey):
-    journey.control.schema.write(None, Schema(KNOWN + 1))
+def test_newer_schema_is_refused(journey: Journey):
+    journey.services.schema.write(None, Schema(KNOWN + 1))
     with pytest.raises(NewerSchema, match=f"version {KNOWN + 1}.*knows up to {KNOWN}"):
         journey.reserve(name("npm"))
-    assert list(journey.control.check_health()) == ["schema"]
+    assert list(journey.services.check_health()) == ["schema"]
     with pytest.raises(Unavailable, match="deploy the newer release"):
         journey.clean_up()
 
 
-def test_a_function_that_runs_already_says_so_once_a_newer_release_has_come(journey: Journey):
+def test_health_check_reports_newer_schema(journey: Journey):
     journey.reserve(name("npm"))
-    assert journey.control.check_health() == {}
-    journey.control.schema.write(Schema(KNOWN), Schema(KNOWN + 1))
-    assert "newer release" in journey.control.check_health()["schema"]
+    assert journey.services.check_health() == {}
+    journey.services.schema.write(Schema(KNOWN), Schema(KNOWN + 1))
+    assert "newer release" in journey.services.check_health()["schema"]
 
 
 # ------------------------------------------------------------------ what older releases wrote
 
 
-def test_every_item_of_the_first_commit_still_reads(journey: Journey):
+def test_first_release_items_are_readable(journey: Journey):
     ids = {kind: put(journey, item) for kind, item in FIRST.items()}
     found = {kind: journey.archive(archive_id) for kind, archive_id in ids.items()}
     assert found["reserved"].state is ArchiveState.RESERVED
@@ -94,107 +93,107 @@ def test_every_item_of_the_first_commit_still_reads(journey: Journey):
     assert found["merged"].revision == 9
 
 
-def test_the_leftovers_of_a_merge_given_up_before_are_due_after_the_migration(journey: Journey):
-    """P7: the first release's rule came back to them only when the entry expired."""
+def test_old_failed_merge_is_due_after_migration(journey: Journey):
+    """Nothing leaks: the first release's rule came back to them only when the entry expired."""
     archive_id = put(journey, FIRST["given up and swept"])
     before = journey.archive(archive_id)
-    done = journey.control.migrate(plenty)
+    done = journey.services.migrate(plenty)
     assert done == {"archives looked at": 1, "archives migrated": 1}
     given_up_at = before.merge.ended_at
-    assert due_at(journey, archive_id) == given_up_at + journey.control.lifetimes.grace
+    assert due_at(journey, archive_id) == given_up_at + journey.services.lifetimes.grace
     assert int(FIRST["given up and swept"]["due_at"]["N"]) > due_at(journey, archive_id)
     after = journey.archive(archive_id)
     assert after.revision == before.revision + 1
 
 
-def test_what_was_stored_before_usage_was_counted_is_found_by_its_last_use_and_counted(journey: Journey):
+def test_migration_adds_old_archives_to_usage(journey: Journey):
     archive_id = put(journey, FIRST["merged"])
-    assert list(journey.control.table.stored_archives("42")) == []
-    assert journey.control.repositories.ids() == []
-    assert journey.control.migrate(plenty) == {"archives looked at": 1, "archives migrated": 1}
-    assert [it.id for it in journey.control.table.stored_archives("42")] == [archive_id]
-    assert journey.control.repositories.ids() == ["42"], "else nothing would ever count it, or evict of it"
-    assert journey.control.reconcile_usage("42")
-    assert journey.control.repositories.usage("42") == Usage(20_000_000, 1)
+    assert list(journey.services.table.stored_archives("42")) == []
+    assert journey.services.repositories.ids() == []
+    assert journey.services.migrate(plenty) == {"archives looked at": 1, "archives migrated": 1}
+    assert [it.id for it in journey.services.table.stored_archives("42")] == [archive_id]
+    assert journey.services.repositories.ids() == ["42"], "else nothing would ever count it, or evict of it"
+    assert journey.services.reconcile_usage("42")
+    assert journey.services.repositories.usage("42") == Usage(20_000_000, 1)
 
 
-def test_a_migration_leaves_alone_what_has_todays_shape_and_is_done_once(journey: Journey):
+def test_migration_skips_current_items_and_runs_once(journey: Journey):
     ids = [journey.reserve(name("yarn"))]
     saved = journey.save(name("npm"), b"a").archive_id
     revisions = {archive_id: journey.archive(archive_id).revision for archive_id in [*ids, saved]}
-    assert journey.control.migrate(plenty) == {"archives looked at": 2}
+    assert journey.services.migrate(plenty) == {"archives looked at": 2}
     assert {archive_id: journey.archive(archive_id).revision for archive_id in revisions} == revisions
-    assert journey.control.schema.read() == Schema(KNOWN, KNOWN)
-    assert journey.control.migrate(plenty) == {}
-    assert journey.control.migrate(plenty, again=True) == {"archives looked at": 2}
+    assert journey.services.schema.read() == Schema(KNOWN, KNOWN)
+    assert journey.services.migrate(plenty) == {}
+    assert journey.services.migrate(plenty, again=True) == {"archives looked at": 2}
 
 
-def test_a_document_that_lacks_what_came_later_reads_and_is_completed(journey: Journey):
+def test_missing_fields_get_defaults_in_migration(journey: Journey):
     item = json.loads(json.dumps(FIRST["stored"]))
     del item["archive"]["M"]["postponed_until"]
     del item["archive"]["M"]["merge"]["M"]["sent_at"]
     archive_id = put(journey, item)
     assert journey.archive(archive_id).postponed_until == 0
-    assert journey.control.migrate(plenty)["archives migrated"] == 1
-    document = journey.control.table._archives.get(archive_id).archive.as_dict()
+    assert journey.services.migrate(plenty)["archives migrated"] == 1
+    document = journey.services.table._archives.get(archive_id).archive.as_dict()
     assert (document["postponed_until"], document["merge"]["sent_at"]) == (0, None)
 
 
-def test_a_run_that_ends_early_is_taken_up_by_the_next(journey: Journey):
+def test_interrupted_migration_resumes(journey: Journey):
     ids = {digit * 32 for digit in "1234567"}
     for archive_id in ids:
         item = json.loads(json.dumps(FIRST["given up and swept"]))
         item["archive_id"]["S"] = item["archive"]["M"]["id"]["S"] = archive_id
         put(journey, item)
-    times = iter([plenty(), plenty(), migrate.DEADLINE_MARGIN - 1])
-    first = journey.control.migrate(lambda: next(times))
+    times = iter([plenty(), plenty(), schema.DEADLINE_MARGIN - 1])
+    first = journey.services.migrate(lambda: next(times))
     assert first == {"archives looked at": 2, "archives migrated": 2, "left for another run": 1}
-    seen = journey.control.schema.read()
+    seen = journey.services.schema.read()
     assert seen is not None
     assert seen.oldest == 0
     assert seen.migrated_up_to in ids
-    assert journey.control.migrate(plenty) == {"archives looked at": 5, "archives migrated": 5}
-    assert journey.control.schema.read() == Schema(KNOWN, KNOWN)
+    assert journey.services.migrate(plenty) == {"archives looked at": 5, "archives migrated": 5}
+    assert journey.services.schema.read() == Schema(KNOWN, KNOWN)
 
 
-def test_an_archive_that_cant_be_read_keeps_no_other_and_the_tables_unmigrated(journey: Journey):
+def test_unreadable_archive_does_not_stop_migration(journey: Journey):
     broken = json.loads(json.dumps(FIRST["given up and swept"]))
     broken["archive_id"]["S"] = "b" * 32
     broken["archive"]["M"]["state"]["S"] = "of no release"
     put(journey, broken)
     put(journey, FIRST["given up and swept"])
-    done = journey.control.migrate(plenty)
+    done = journey.services.migrate(plenty)
     assert done == {"archives looked at": 2, "archives migrated": 1, "archives not migrated": 1}
-    seen = journey.control.schema.read()
+    seen = journey.services.schema.read()
     assert seen is not None
     assert seen.oldest == 0
-    assert journey.control.migrate(plenty) == {}, "each try reads the whole table"
-    assert journey.control.migrate(plenty, again=True)["archives not migrated"] == 1
-    journey.clock.advance(migrate.RETRY / SECOND)
-    assert journey.control.migrate(plenty)["archives not migrated"] == 1
+    assert journey.services.migrate(plenty) == {}, "each try reads the whole table"
+    assert journey.services.migrate(plenty, again=True)["archives not migrated"] == 1
+    journey.clock.advance(schema.RETRY / SECOND)
+    assert journey.services.migrate(plenty)["archives not migrated"] == 1
 
 
-def test_a_version_that_an_older_release_noted_with_fewer_fields_is_replaced(journey: Journey):
-    table = journey.control.settings.archives_table
+def test_schema_with_fewer_fields_is_replaced(journey: Journey):
+    table = journey.services.settings.archives_table
     noted = {"archive_id": {"S": "schema"}, "newest": {"N": str(KNOWN)}, "oldest": {"N": "0"}}
-    journey.control.session.client("dynamodb").put_item(TableName=table, Item=noted)
-    seen = journey.control.schema.read()
+    journey.services.session.client("dynamodb").put_item(TableName=table, Item=noted)
+    seen = journey.services.schema.read()
     assert seen == Schema(KNOWN)
-    journey.control.schema.write(seen, Schema(KNOWN, KNOWN))
-    assert journey.control.schema.read() == Schema(KNOWN, KNOWN)
+    journey.services.schema.write(seen, Schema(KNOWN, KNOWN))
+    assert journey.services.schema.read() == Schema(KNOWN, KNOWN)
     with pytest.raises(WriteConflict):
-        journey.control.schema.write(seen, Schema(KNOWN, KNOWN, "a" * 32))
+        journey.services.schema.write(seen, Schema(KNOWN, KNOWN, "a" * 32))
 
 
-def test_a_start_that_always_loses_to_others_ends(journey: Journey, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(type(journey.control.schema), "write", lambda *_: fail(WriteConflict()))
+def test_schema_check_gives_up_after_conflicts(journey: Journey, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(type(journey.services.schema), "write", lambda *_: fail(WriteConflict()))
     with pytest.raises(Unavailable, match="too many functions"):
-        journey.control.check_schema()
+        journey.services.check_schema()
 
 
-def test_due_times_follow_the_settings_after_a_migration_that_is_asked_for(journey: Journey):
+def test_forced_migration_updates_due_times(journey: Journey):
     saved = journey.save(name("npm"), b"a").archive_id
     before = due_at(journey, saved)
-    journey.control.lifetimes = replace(journey.control.lifetimes, unused_entry=60 * SECOND)
-    assert journey.control.migrate(plenty, again=True) == {"archives looked at": 1, "archives migrated": 1}
+    journey.services.lifetimes = replace(journey.services.lifetimes, unused_entry=60 * SECOND)
+    assert journey.services.migrate(plenty, again=True) == {"archives looked at": 1, "archives migrated": 1}
     assert due_at(journey, saved) < before

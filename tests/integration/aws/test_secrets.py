@@ -15,20 +15,22 @@ from botocore.config import Config
 from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
 
-from actions_cache.adapters import kept_secret, management_secret, secrets_manager
-from actions_cache.adapters.edge_secrets import KEY, SIGV4A_CALLS, KeyValueStoreSecrets
-from actions_cache.adapters.management_secret import SecretsManagerTokens
-from actions_cache.adapters.secrets_manager import (
-    CACHED_SECONDS,
-    KEPT_SECONDS,
+from actions_cache.aws import secrets
+from actions_cache.aws.secrets import (
+    KEY,
+    RETRY_SECONDS,
+    SIGNING_CACHED_SECONDS,
+    SIGNING_KEPT_SECONDS,
+    SIGV4A_CALLS,
+    KeyValueStoreSecrets,
     SecretsManagerKeyring,
     SecretsManagerSecrets,
+    SecretsManagerTokens,
 )
-from actions_cache.domain.keyring import SETTLE, Keyring
+from actions_cache.domain.signing import SETTLE, Keyring
 from actions_cache.domain.timing import SECOND
 from actions_cache.ports import KnownToEdge, Unavailable, WriteConflict
-from dev.local.endpoints import Endpoints
-from dev.local.localhost import resolve_names_under_localhost
+from dev.local.emulators import Endpoints, resolve_names_under_localhost
 from tests.aws.rie.recorder import Call, recording
 from tests.conftest import CREDENTIALS
 
@@ -68,13 +70,13 @@ def keyrings(secretsmanager: Any, secret_id: str) -> SecretsManagerKeyring:
     ],
     ids=lambda ring: ring.phase,
 )
-def test_a_ring_is_read_as_it_was_written(keyrings, ring):
+def test_keyring_is_read_as_written(keyrings, ring):
     assert keyrings.read() == Keyring(current=OLD)
     keyrings.write(ring)
     assert keyrings.read() == ring
 
 
-def test_slots_that_are_empty_are_not_written(keyrings, secretsmanager, secret_id):
+def test_empty_slots_are_not_written(keyrings, secretsmanager, secret_id):
     keyrings.write(Keyring(current=OLD, next=NEW))
     assert json.loads(secretsmanager.get_secret_value(SecretId=secret_id)["SecretString"]) == {
         "current": OLD,
@@ -82,7 +84,7 @@ def test_slots_that_are_empty_are_not_written(keyrings, secretsmanager, secret_i
     }
 
 
-def test_functions_sign_with_the_current_one_and_verify_by_all(keyrings, secretsmanager, secret_id):
+def test_current_secret_signs_and_all_verify(keyrings, secretsmanager, secret_id):
     keyrings.write(Keyring(current=NEW, previous=OLD))
     assert SecretsManagerSecrets(secretsmanager, secret_id).current() == (NEW, OLD)
 
@@ -96,23 +98,23 @@ class Ahead:
 @pytest.fixture
 def ahead(monkeypatch):
     by, began = Ahead(), time.time()
-    monkeypatch.setattr(kept_secret, "time", SimpleNamespace(time=lambda: began + by.seconds))
+    monkeypatch.setattr(secrets, "time", SimpleNamespace(time=lambda: began + by.seconds))
     return by
 
 
-def test_functions_believe_what_they_read_for_a_while_and_no_longer(keyrings, secretsmanager, secret_id, ahead):
+def test_secrets_are_cached_for_limited_time(keyrings, secretsmanager, secret_id, ahead):
     secrets = SecretsManagerSecrets(secretsmanager, secret_id)
     assert secrets.current() == (OLD,)
     keyrings.write(Keyring(current=OLD, next=NEW))
     assert secrets.current() == (OLD,)
     assert keyrings.read().next == NEW
-    ahead.seconds = CACHED_SECONDS - 30
+    ahead.seconds = SIGNING_CACHED_SECONDS - 30
     assert secrets.current() == (OLD,)
-    ahead.seconds = CACHED_SECONDS
+    ahead.seconds = SIGNING_CACHED_SECONDS
     assert secrets.current() == (OLD, NEW)
 
 
-def test_management_tokens_that_were_replaced_are_nobodys_within_a_minute(secretsmanager, secret_id, ahead):
+def test_replaced_management_token_expires_in_a_minute(secretsmanager, secret_id, ahead):
     old, new = "o" * 64, "n" * 64
     secretsmanager.put_secret_value(SecretId=secret_id, SecretString=json.dumps({"admin": old}))
     secret = SecretsManagerTokens(secretsmanager, secret_id)
@@ -151,12 +153,12 @@ def store(secretsmanager: Any) -> Store:
 def kept(request, secretsmanager, secret_id, store):
     """A function's reader of a secret, and how long the last value stands in."""
     if request.param == "signing":
-        return SecretsManagerSecrets(store, secret_id).current, KEPT_SECONDS
+        return SecretsManagerSecrets(store, secret_id).current, SIGNING_KEPT_SECONDS
     secretsmanager.put_secret_value(SecretId=secret_id, SecretString=json.dumps({"admin": OLD}))
-    return SecretsManagerTokens(store, secret_id).tokens, management_secret.KEPT_SECONDS
+    return SecretsManagerTokens(store, secret_id).tokens, secrets.MANAGEMENT_KEPT_SECONDS
 
 
-def test_the_last_value_stands_in_for_one_that_cannot_be_read(kept, store, ahead, caplog):
+def test_last_value_is_used_during_outage(kept, store, ahead, caplog):
     read, kept_seconds = kept
     value = read()
     store.is_down = True
@@ -166,16 +168,16 @@ def test_the_last_value_stands_in_for_one_that_cannot_be_read(kept, store, ahead
     assert OLD not in caplog.text
 
 
-def test_the_last_value_is_no_longer_good_after_its_time(kept, store, ahead):
+def test_last_value_expires(kept, store, ahead):
     read, kept_seconds = kept
     read()
     store.is_down = True
-    for ahead.seconds in (kept_seconds, kept_seconds + kept_secret.RETRY_SECONDS + 1):
+    for ahead.seconds in (kept_seconds, kept_seconds + RETRY_SECONDS + 1):
         with pytest.raises(Unavailable):
             read()
 
 
-def test_a_clock_that_was_set_back_makes_no_value_younger(kept, store, ahead):
+def test_clock_set_back_expires_last_value(kept, store, ahead):
     read, _ = kept
     read()
     store.is_down = True
@@ -184,7 +186,7 @@ def test_a_clock_that_was_set_back_makes_no_value_younger(kept, store, ahead):
         read()
 
 
-def test_a_value_grows_too_old_while_its_next_one_is_waited_for(kept, store, ahead):
+def test_value_can_expire_during_refresh(kept, store, ahead):
     read, kept_seconds = kept
     read()
     ahead.seconds = kept_seconds - 1
@@ -198,44 +200,44 @@ def test_a_value_grows_too_old_while_its_next_one_is_waited_for(kept, store, ahe
         read()
 
 
-def test_a_store_that_is_down_is_asked_by_one_request_in_a_while(kept, store, ahead):
+def test_outage_is_retried_at_intervals(kept, store, ahead):
     read, _ = kept
     read()
     store.is_down = True
-    ahead.seconds = CACHED_SECONDS
+    ahead.seconds = SIGNING_CACHED_SECONDS
     for _ in range(9):
         read()
     assert store.asked == 2
-    ahead.seconds += kept_secret.RETRY_SECONDS
+    ahead.seconds += RETRY_SECONDS
     read()
     assert store.asked == 3
 
 
-def test_a_new_value_is_noticed_as_soon_as_the_store_is_back(keyrings, secret_id, store, ahead):
+def test_new_value_is_read_after_outage(keyrings, secret_id, store, ahead):
     secrets = SecretsManagerSecrets(store, secret_id)
     secrets.current()
     store.is_down = True
-    ahead.seconds = CACHED_SECONDS
+    ahead.seconds = SIGNING_CACHED_SECONDS
     secrets.current()
     keyrings.write(Keyring(current=OLD, next=NEW))
     store.is_down = False
-    ahead.seconds += kept_secret.RETRY_SECONDS
+    ahead.seconds += RETRY_SECONDS
     assert secrets.current() == (OLD, NEW)
 
 
-def test_a_value_that_was_read_and_is_no_secret_has_no_stand_in(secretsmanager, secret_id, ahead):
+def test_invalid_new_value_has_no_fallback(secretsmanager, secret_id, ahead):
     """Whoever put it may have meant to end the last one."""
     secrets = SecretsManagerSecrets(secretsmanager, secret_id)
     secrets.current()
     secretsmanager.put_secret_value(SecretId=secret_id, SecretString="{}")
-    ahead.seconds = CACHED_SECONDS
+    ahead.seconds = SIGNING_CACHED_SECONDS
     with pytest.raises(Unavailable, match="put such a value"):
         secrets.current()
 
 
-def test_rotation_waits_until_no_function_believes_the_secret_before():
+def test_rotation_outlasts_cached_secrets():
     of_a_run = 60
-    assert CACHED_SECONDS < KEPT_SECONDS <= SETTLE // SECOND - of_a_run
+    assert SIGNING_CACHED_SECONDS < SIGNING_KEPT_SECONDS <= SETTLE // SECOND - of_a_run
 
 
 GOOD = "x" * 16
@@ -260,9 +262,7 @@ GOOD = "x" * 16
         '{"current": "' + GOOD + '", "changed_at": "yesterday"}',
     ],
 )
-def test_a_secret_that_cannot_sign_safely_is_an_error_that_says_what_to_do_and_not_what_it_is(
-    secretsmanager, secret_id, keyrings, value
-):
+def test_unsafe_secret_is_refused_without_quoting(secretsmanager, secret_id, keyrings, value):
     secretsmanager.put_secret_value(SecretId=secret_id, SecretString=value)
     for read in (keyrings.read, SecretsManagerSecrets(secretsmanager, secret_id).current):
         with pytest.raises(Unavailable, match=r'JSON like \{"current".* put such a value') as raised:
@@ -272,18 +272,18 @@ def test_a_secret_that_cannot_sign_safely_is_an_error_that_says_what_to_do_and_n
 
 
 @pytest.mark.parametrize("length", [16, 256])
-def test_a_secret_of_any_usual_length_is_taken(keyrings, length):
+def test_secrets_of_usual_lengths_are_accepted(keyrings, length):
     keyrings.write(Keyring(current="x" * length))
     assert keyrings.read().current == "x" * length
 
 
-def test_three_of_the_longest_secrets_fit_a_value_at_the_edge():
+def test_three_longest_secrets_fit_edge_value():
     """1,024 characters: https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/kvs-with-functions-create-s3-kvp.html."""
-    secrets_manager.parse_keyring(json.dumps(dict.fromkeys(("current", "next", "previous"), "x" * 256)))
+    secrets.parse_keyring(json.dumps(dict.fromkeys(("current", "next", "previous"), "x" * 256)))
     assert len(" ".join(["x" * 256] * 3)) <= 1024
 
 
-def test_a_secret_that_is_gone_or_out_of_reach_is_unavailable(secretsmanager, boto_session):
+def test_missing_secret_is_unavailable(secretsmanager, boto_session):
     missing = SecretsManagerKeyring(secretsmanager, "missing")
     with pytest.raises(Unavailable, match="ResourceNotFound"):
         missing.read()
@@ -293,7 +293,7 @@ def test_a_secret_that_is_gone_or_out_of_reach_is_unavailable(secretsmanager, bo
         SecretsManagerSecrets(secretsmanager, "missing").current()
 
 
-def test_a_secrets_manager_that_does_not_answer_is_unavailable(boto_session):
+def test_unreachable_secrets_manager_is_unavailable(boto_session):
     client = boto_session.client("secretsmanager", endpoint_url=UNREACHABLE, config=Config(retries={"max_attempts": 0}))
     with pytest.raises(Unavailable):
         SecretsManagerKeyring(client, "any").read()
@@ -339,25 +339,25 @@ def edge(kvs: Any, arn: str) -> KeyValueStoreSecrets:
     return KeyValueStoreSecrets(kvs, arn)
 
 
-def test_an_edge_that_was_never_told_knows_none(edge):
+def test_new_edge_store_has_no_secrets(edge):
     knows = edge.read()
     assert knows.secrets == ()
     assert knows.version
 
 
-def test_the_edge_knows_what_it_was_told_in_that_order(edge):
+def test_edge_store_keeps_secret_order(edge):
     edge.write([OLD], edge.read())
     edge.write([NEW, OLD], edge.read())
     assert edge.read().secrets == (NEW, OLD)
 
 
-def test_the_edges_functions_find_the_secrets_separated_by_a_space(edge, kvs, arn):
+def test_edge_secrets_are_separated_by_space(edge, kvs, arn):
     edge.write([NEW, OLD], edge.read())
     assert KEY == "url-signing-secrets"
     assert kvs.get_key(KvsARN=arn, Key="url-signing-secrets")["Value"] == f"{NEW} {OLD}"
 
 
-def test_a_write_loses_to_one_that_came_between(edge):
+def test_stale_edge_write_conflicts(edge):
     seen = edge.read()
     edge.write([NEW], edge.read())
     with pytest.raises(WriteConflict):
@@ -365,7 +365,7 @@ def test_a_write_loses_to_one_that_came_between(edge):
     assert edge.read().secrets == (NEW,)
 
 
-def test_a_read_pins_the_version_before_the_value_so_what_changes_between_makes_its_write_lose(edge, kvs, arn):
+def test_change_during_read_makes_write_conflict(edge, kvs, arn):
     def overtake(**_: Any) -> None:
         kvs.meta.events.unregister("before-call.cloudfront-keyvaluestore.GetKey", overtake)
         version = kvs.describe_key_value_store(KvsARN=arn)["ETag"]
@@ -378,7 +378,7 @@ def test_a_read_pins_the_version_before_the_value_so_what_changes_between_makes_
         edge.write([NEWEST], seen)
 
 
-def test_a_store_that_is_gone_is_unavailable_and_not_empty(kvs):
+def test_missing_key_value_store_is_unavailable(kvs):
     gone = KeyValueStoreSecrets(kvs, "arn:aws:cloudfront::000000000000:key-value-store/never")
     with pytest.raises(Unavailable, match="ResourceNotFound"):
         gone.read()
@@ -386,14 +386,14 @@ def test_a_store_that_is_gone_is_unavailable_and_not_empty(kvs):
         gone.write([OLD], KnownToEdge((), "version"))
 
 
-def test_a_store_that_does_not_answer_is_unavailable(edge_session, arn, monkeypatch):
+def test_unreachable_key_value_store_is_unavailable(edge_session, arn, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFRONT_KEYVALUESTORE", "http://localhost:9")
     client = edge_session.client("cloudfront-keyvaluestore", config=Config(retries={"max_attempts": 0}))
     with pytest.raises(Unavailable):
         KeyValueStoreSecrets(client, arn).read()
 
 
-def test_requests_go_where_the_environment_says_under_the_account_and_are_signed_by_sigv4a(edge, calls):
+def test_edge_requests_are_signed_with_sigv4a(edge, calls):
     edge.write([OLD], edge.read())
     data = [call for call in calls if call.path.startswith("/key-value-stores/")]
     assert [call.method for call in data] == ["GET", "GET", "PUT"]
@@ -403,7 +403,7 @@ def test_requests_go_where_the_environment_says_under_the_account_and_are_signed
         assert call.headers["x-amz-region-set"] == "*"
 
 
-def test_no_secret_is_logged_or_shown_by_what_was_read(edge, caplog):
+def test_secrets_are_neither_logged_nor_in_repr(edge, caplog):
     caplog.set_level(logging.INFO)
     edge.write([OLD], edge.read())
     assert OLD not in repr(edge.read())

@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials, ReadOnlyCredentials
 from yarl import URL
 
-from actions_cache.adapters.s3_signing import S3Signer, host_header
+from actions_cache.aws.s3_stream import S3Signer, host_header
 
 KEY = "archives/0123/parts/blocks/-_azAZ09/0000000000001-a1"
 
@@ -36,7 +36,7 @@ def botocores(method: str, url: str, headers: dict[str, str], credentials: ReadO
     ("method", "headers"),
     [("GET", {"If-Match": '"abc"', "Range": "bytes=0-9"}), ("PUT", {"Content-Length": "5"}), ("GET", {})],
 )
-def test_a_signature_is_the_one_that_botocore_makes(endpoint, token, method, headers):
+def test_signature_matches_botocore(endpoint, token, method, headers):
     credentials = Credentials("key", "secret", token)
     signer = S3Signer(client_at(endpoint), "bucket", credentials)
     for _ in range(2):
@@ -50,12 +50,12 @@ def test_a_signature_is_the_one_that_botocore_makes(endpoint, token, method, hea
     ("url", "host"),
     [("https://b.s3.amazonaws.com/k", "b.s3.amazonaws.com"), ("http://127.0.0.1:3000/b/k", "127.0.0.1:3000")],
 )
-def test_what_is_sent_as_host_is_what_was_signed(url, host):
+def test_host_header_omits_default_port(url, host):
     """With `:443` behind it, it would be another text than the one that was signed."""
     assert host_header(URL(url)) == host
 
 
-def test_another_day_and_other_credentials_have_keys_of_their_own():
+def test_signing_key_depends_on_day_and_credentials():
     client, credentials = client_at(None), Credentials("key", "secret")
     signer = S3Signer(client, "bucket", credentials)
     # Either alone changes at some step.

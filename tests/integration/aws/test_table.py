@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from pynamodb.connection.base import Connection
 
-from actions_cache.adapters import dynamodb_table
-from actions_cache.domain.agenda import LOOK_EVERY
+from actions_cache.aws import dynamodb
 from actions_cache.domain.archive import ArchiveState, Commit, Part, committed, reserved, stored
+from actions_cache.domain.cleanup_schedule import LOOK_EVERY
 from actions_cache.ports import WriteConflict
 from tests.support.journey import name
 
@@ -16,7 +16,7 @@ ONE_PART = Part("archives/x/parts/blob/1", 3, '"etag"')
 
 @pytest.fixture
 def table(journey):
-    return journey.control.table
+    return journey.services.table
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def now(journey):
 
 
 def new_archive(journey, entry_name):
-    return reserved(journey.control.tokens.new(), entry_name, journey.clock.now(), journey.control.lifetimes)
+    return reserved(journey.services.tokens.new(), entry_name, journey.clock.now(), journey.services.lifetimes)
 
 
 def finished(seen, at):
@@ -37,12 +37,12 @@ def finished(seen, at):
 def publish(journey, key, at=None):
     """An entry in two writes, without bucket."""
     archive = new_archive(journey, name(key))
-    journey.control.table.reserve(archive, archive.reserved_at)
-    seen = journey.control.table.archive(archive.id)
-    return journey.control.table.publish_entry(seen, finished(seen, at or journey.clock.now()))
+    journey.services.table.reserve(archive, archive.reserved_at)
+    seen = journey.services.table.archive(archive.id)
+    return journey.services.table.publish_entry(seen, finished(seen, at or journey.clock.now()))
 
 
-def test_an_archive_is_read_as_it_was_written(journey, table, now):
+def test_archive_is_read_as_written(journey, table, now):
     archive = new_archive(journey, name("npm \N{GRINNING FACE}"))
     table.reserve(archive, now)
     assert table.archive(archive.id) == replace(archive, revision=1)
@@ -51,13 +51,13 @@ def test_an_archive_is_read_as_it_was_written(journey, table, now):
     assert table.archive("f" * 32) is None
 
 
-def test_of_several_names_those_that_are_entries_come_at_once(journey, table):
+def test_entries_returns_only_existing_names(journey, table):
     in_main, elsewhere = publish(journey, "npm").entry, name("npm", scope="refs/heads/other")
     assert table.entries([elsewhere, in_main.name]) == {in_main.name: in_main}
     assert table.entries([elsewhere]) == {}
 
 
-def test_a_write_loses_when_anything_was_written_since_the_read(journey, table, now):
+def test_stale_write_conflicts(journey, table, now):
     archive = new_archive(journey, name("npm"))
     table.reserve(archive, now)
     seen = table.archive(archive.id)
@@ -72,7 +72,7 @@ def test_a_write_loses_when_anything_was_written_since_the_read(journey, table, 
     assert table.archive(archive.id).swept_at == 1
 
 
-def test_a_name_is_reserved_once(journey, table, now):
+def test_name_is_reserved_once(journey, table, now):
     first, second = (new_archive(journey, name("npm")) for _ in range(2))
     table.reserve(first, now)
     with pytest.raises(WriteConflict):
@@ -81,7 +81,7 @@ def test_a_name_is_reserved_once(journey, table, now):
     assert table.reservation(name("npm")).archive_id == first.id
 
 
-def test_an_expired_reservation_is_replaced_and_its_archive_stays_for_cleanup(journey, table):
+def test_expired_reservation_is_replaced(journey, table):
     first = new_archive(journey, name("npm"))
     table.reserve(first, first.reserved_at)
     second = new_archive(journey, name("npm"))
@@ -90,7 +90,7 @@ def test_an_expired_reservation_is_replaced_and_its_archive_stays_for_cleanup(jo
     assert table.archive(first.id) is not None
 
 
-def test_publishing_drops_the_reservation_and_shows_the_entry_or_does_nothing(journey, table, now):
+def test_publishing_replaces_reservation_with_entry(journey, table, now):
     archive = publish(journey, "npm")
     assert table.reservation(name("npm")) is None
     assert table.entry(name("npm")) == archive.entry
@@ -98,7 +98,7 @@ def test_publishing_drops_the_reservation_and_shows_the_entry_or_does_nothing(jo
         table.reserve(new_archive(journey, name("npm")), now)
 
 
-def test_nothing_is_published_on_another_archives_reservation(journey, table):
+def test_publishing_needs_own_reservation(journey, table):
     first = new_archive(journey, name("npm"))
     table.reserve(first, first.reserved_at)
     table.reserve(new_archive(journey, name("npm")), first.reservation_expires_at)
@@ -109,7 +109,7 @@ def test_nothing_is_published_on_another_archives_reservation(journey, table):
     assert table.archive(first.id) == seen
 
 
-def test_removing_takes_the_entry_only_from_its_own_archive(journey, table):
+def test_removal_keeps_entry_of_newer_archive(journey, table):
     old = publish(journey, "npm")
     table.remove_entry(old, replace(old, state=ArchiveState.DELETED))
     new = publish(journey, "npm")
@@ -119,7 +119,7 @@ def test_removing_takes_the_entry_only_from_its_own_archive(journey, table):
     assert table.entry(name("npm")).archive_id == new.id
 
 
-def test_dropping_a_reservation_leaves_its_successors_alone(journey, table):
+def test_stale_drop_keeps_newer_reservation(journey, table):
     first = new_archive(journey, name("npm"))
     table.reserve(first, first.reserved_at)
     second = new_archive(journey, name("npm"))
@@ -132,8 +132,8 @@ def test_dropping_a_reservation_leaves_its_successors_alone(journey, table):
 
 
 @pytest.mark.parametrize("page", [1, 2, 3, 100])
-def test_the_newest_entry_with_a_prefix_is_found_whether_few_match_or_many(journey, table, now, monkeypatch, page):
-    monkeypatch.setattr(dynamodb_table, "PREFIX_PAGE", page)
+def test_newest_entry_is_found_by_prefix(journey, table, now, monkeypatch, page):
+    monkeypatch.setattr(dynamodb, "PREFIX_PAGE", page)
     for i, key in enumerate(["npm-b", "npm-c", "npm-a", "yarn-1", "npm", "np", "zzz"]):
         publish(journey, key, now + i)
     family = name("").family
@@ -144,7 +144,7 @@ def test_the_newest_entry_with_a_prefix_is_found_whether_few_match_or_many(journ
     assert table.newest_entry(family, "npm-d") is None
 
 
-def test_a_prefix_longer_than_a_sort_key_keeps_tells_keys_apart(journey, table, now):
+def test_long_prefix_distinguishes_keys(journey, table, now):
     long = "\N{GRINNING FACE}" * 400
     publish(journey, long + "one", now)
     publish(journey, long + "two", now + 1)
@@ -155,8 +155,8 @@ def test_a_prefix_longer_than_a_sort_key_keeps_tells_keys_apart(journey, table, 
     assert table.entry(name(long + "one")).name.key == long + "one"
 
 
-def test_due_archives_are_all_found_and_no_other(journey, table, now, monkeypatch):
-    monkeypatch.setattr(dynamodb_table, "PREFIX_PAGE", 2)
+def test_due_archives_are_all_found(journey, table, now, monkeypatch):
+    monkeypatch.setattr(dynamodb, "PREFIX_PAGE", 2)
     archives = [new_archive(journey, name(f"npm-{i}")) for i in range(40)]
     for archive in archives:
         table.reserve(archive, now)
@@ -187,7 +187,7 @@ def batches(monkeypatch):
     return seen
 
 
-def test_every_known_archive_is_told_by_its_id_from_what_the_table_itself_has_now(journey, table, now, batches):
+def test_known_archives_are_read_consistently(journey, table, now, batches):
     """What a batch leaves out, or a replica doesn't know yet, would count as forgotten."""
     archives = [new_archive(journey, name(f"npm-{i}")) for i in range(3)]
     for archive in archives:
@@ -198,5 +198,5 @@ def test_every_known_archive_is_told_by_its_id_from_what_the_table_itself_has_no
     assert {name for read in batches for name in read["ExpressionAttributeNames"].values()} == {"archive_id"}
 
 
-def test_a_table_that_answers_is_healthy(table):
+def test_reachable_table_is_healthy(table):
     table.check()

@@ -4,14 +4,14 @@ import logging
 
 import pytest
 
-from actions_cache.adapters.telemetry import NAMESPACE, LoggedTelemetry, embedded_metrics
-from actions_cache.domain import happenings
+from actions_cache import events
+from actions_cache.aws.telemetry import NAMESPACE, LoggedTelemetry, embedded_metrics
 from actions_cache.domain.errors import InvalidRequest
-from actions_cache.domain.happenings import (
-    MAX_FAULT_CHARACTERS,
+from actions_cache.events import (
+    MAX_ERROR_CHARACTERS,
     METRICS,
     OTHER,
-    Happening,
+    Event,
     Metric,
     MissReason,
     RunEnd,
@@ -24,9 +24,9 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda it: it.name)
-def test_every_metric_is_named_in_its_line_with_its_unit_and_dimensions(metric: Metric):
+def test_metric_line_has_unit_and_dimensions(metric: Metric):
     fields = {metric.dimension: min(metric.values)} if metric.dimension else {}
-    line = embedded_metrics(Happening(what="happened", fields=fields, metrics={metric: 7}))
+    line = embedded_metrics(Event(name="happened", fields=fields, metrics={metric: 7}))
     [directive] = line["_aws"]["CloudWatchMetrics"]  # type: ignore[index]
     assert directive["Namespace"] == NAMESPACE
     assert directive["Metrics"] == [{"Name": metric.name, "Unit": metric.unit.value}]
@@ -37,57 +37,55 @@ def test_every_metric_is_named_in_its_line_with_its_unit_and_dimensions(metric: 
 
 
 @pytest.mark.parametrize("metric", [it for it in METRICS if it.dimension], ids=lambda it: it.name)
-def test_no_request_makes_a_new_value_of_a_dimension(metric: Metric, caplog: pytest.LogCaptureFixture):
+def test_unknown_dimension_value_becomes_other(metric: Metric, caplog: pytest.LogCaptureFixture):
     """Each value would be one more metric, for $0.30 a month."""
     assert metric.dimension
     assert 2 <= len(metric.values) <= 30
     caplog.set_level(logging.INFO, "actions_cache")
-    LoggedTelemetry().tell(
-        Happening(what="happened", fields={metric.dimension: "a key of a job's"}, metrics={metric: 1})
-    )
+    LoggedTelemetry().emit(Event(name="happened", fields={metric.dimension: "a key of a job's"}, metrics={metric: 1}))
     assert vars(caplog.records[0])[metric.dimension] == OTHER
 
 
 @pytest.mark.parametrize(
     ("happening", "value"),
     [
-        (happenings.refused("GET /", InvalidRequest("no")), "InvalidRequest"),
-        (happenings.unavailable("GET /", RuntimeError("S3")), "Unavailable"),
-        (happenings.failed("GET /", RuntimeError("odd")), "Unexpected"),
-        (happenings.stream_broken(1, 2, RuntimeError("gone")), "StreamBroken"),
-        (happenings.duty_failed("5f", RuntimeError("odd")), "failed"),
-        (next(happenings.orphans_deleted("5f", [])), "delete orphans"),
-        (happenings.missed("42", (), "npm-1", MissReason.NO_MATCH), "no match"),
-        (happenings.merge_ended({}, RunEnd.NOT_OURS), "not ours"),
+        (events.refused("GET /", InvalidRequest("no")), "InvalidRequest"),
+        (events.unavailable("GET /", RuntimeError("S3")), "Unavailable"),
+        (events.failed("GET /", RuntimeError("odd")), "Unexpected"),
+        (events.stream_broken(1, 2, RuntimeError("gone")), "StreamBroken"),
+        (events.task_failed("5f", RuntimeError("odd")), "failed"),
+        (next(events.orphans_deleted("5f", [])), "delete orphans"),
+        (events.missed("42", (), "npm-1", MissReason.NO_MATCH), "no match"),
+        (events.merge_ended({}, RunEnd.NOT_OURS), "not ours"),
     ],
 )
-def test_what_is_told_has_a_value_that_its_dimension_knows(happening: Happening, value: str):
-    [metric] = happening.metrics
+def test_event_dimension_value_is_known(event: Event, value: str):
+    [metric] = event.metrics
     assert metric.dimension
     assert value in metric.values
-    assert embedded_metrics(happening)[metric.dimension] == value
+    assert embedded_metrics(event)[metric.dimension] == value
 
 
-def test_a_message_that_quotes_a_client_is_cut():
+def test_long_error_messages_are_truncated():
     asked = InvalidRequest("comp=" + "x" * 8000)
-    for happening in (happenings.refused("PUT /", asked), happenings.unavailable("PUT /", asked)):
-        assert len(str(happening.fields["fault"])) == MAX_FAULT_CHARACTERS
-    assert len(str(happenings.stream_broken(1, 2, asked).fields["fault"])) < 2 * MAX_FAULT_CHARACTERS
+    for event in (events.refused("PUT /", asked), events.unavailable("PUT /", asked)):
+        assert len(str(event.fields["error"])) == MAX_ERROR_CHARACTERS
+    assert len(str(events.stream_broken(1, 2, asked).fields["error"])) < 2 * MAX_ERROR_CHARACTERS
 
 
-def test_what_counts_for_nothing_is_a_plain_line():
-    assert embedded_metrics(Happening(what="happened")) == {}
+def test_event_without_metric_has_no_emf():
+    assert embedded_metrics(Event(name="happened")) == {}
 
 
-def test_a_line_has_its_words_its_level_and_its_fault(caplog: pytest.LogCaptureFixture):
+def test_log_record_has_message_level_and_error(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO, "actions_cache")
     telemetry = LoggedTelemetry()
-    telemetry.tell(happenings.missed("42", ("refs/heads/main",), "npm-1", MissReason.BROKEN))
+    telemetry.emit(events.missed("42", ("refs/heads/main",), "npm-1", MissReason.BROKEN))
     fault = RuntimeError("odd")
-    telemetry.tell(happenings.merge_ended({"archive_id": "5f"}, RunEnd.FAILED, fault))
+    telemetry.emit(events.merge_ended({"archive_id": "5f"}, RunEnd.FAILED, fault))
     miss, failure = caplog.records
     assert (miss.levelname, miss.message, vars(miss)["reason"]) == ("INFO", "miss", "broken")
     assert (failure.levelname, failure.message) == ("ERROR", "merge failed")
     assert failure.exc_info
     assert failure.exc_info[1] is fault
-    assert miss.funcName == "test_a_line_has_its_words_its_level_and_its_fault", "whoever told it, not the adapter"
+    assert miss.funcName == "test_log_record_has_message_level_and_error", "whoever told it, not the adapter"

@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import WaiterError
 
 from actions_cache.domain.access import GITHUB
-from actions_cache.domain.refusal import Refusals, RefusedJob
+from actions_cache.domain.refused_job import Refusals, RefusedJob
 from actions_cache_cli.deployment_check.__main__ import parsed, prepared
 from actions_cache_cli.deployment_check.check import Context, Outcome, Result
 from actions_cache_cli.deployment_check.stack import (
@@ -30,7 +30,7 @@ from actions_cache_cli.deployment_check.stack import (
     read_stack,
 )
 from actions_cache_cli.doctor.address import read_address
-from dev.local.engine import bare_environment, executable
+from dev.local.emulators import bare_environment, executable
 from dev.local.template import Template
 from tests.integration.deployment_check.conftest import results
 from tests.support.clients.server import free_port

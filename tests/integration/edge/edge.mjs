@@ -1,5 +1,5 @@
 // What the tests of the edge functions share: the functions under the emulation, events as CloudFront makes them
-// from a raw URL, and signatures as domain/signed_url.py makes them.
+// from a raw URL, and signatures as domain/signing.py makes them.
 
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';

@@ -10,7 +10,7 @@ HERE = Path(__file__).parent
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in HERE.glob("*.test.mjs")))
-def test_the_tests_in_javascript_pass(name: str) -> None:
+def test_javascript_tests_pass(name: str) -> None:
     if name == "njs.test.mjs" and shutil.which("njs") is None:
         pytest.skip("njs, the engine of CloudFront's runtime, isn't on PATH: install Debian's package njs")
     if name == "syntax.test.mjs" and not (HERE / "node_modules" / "acorn").is_dir():

@@ -13,12 +13,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from actions_cache.domain.byte_range import parse_range
 from actions_cache.domain.errors import InvalidRequest, RangeNotSatisfiable
-from actions_cache.domain.layout import ArchiveKeys, check_block_id, object_subject
-from actions_cache.domain.preconditions import fits_if_match, range_applies
-from actions_cache.domain.signed_url import Direction, signed_path
-from actions_cache.web import azure
+from actions_cache.domain.object_keys import ArchiveKeys, check_block_id, object_subject
+from actions_cache.domain.ranges import fits_if_match, parse_range, range_applies
+from actions_cache.domain.signing import Direction, signed_path
+from actions_cache.http import azure
 from functions.api.uploads import block_id_of
 
 ROOT = Path(__file__).parents[3]
@@ -100,7 +99,7 @@ def arrival(answer: dict[str, Any], expected: str) -> str:
 
 @given(block_id=block_ids)
 @example(block_id=base64.b64encode(b"\xfb\xff\xbe" * 21).decode())
-def test_a_block_has_the_same_key_at_the_edge_and_in_the_core(edge: Edge, block_id: str) -> None:
+def test_edge_and_core_agree_on_block_key(edge: Edge, block_id: str) -> None:
     for sent in (quote(block_id, safe=""), block_id, block_id.replace("+", " ")):
         answer = edge.put_block(sent)
         key = "/" + KEYS.block(block_id, 0, SAFE_REQUEST_ID)
@@ -110,7 +109,7 @@ def test_a_block_has_the_same_key_at_the_edge_and_in_the_core(edge: Edge, block_
 
 @given(block_id=block_ids)
 @example(block_id="+/+/")
-def test_edge_and_api_agree_on_a_block_id_escaped_or_not(edge: Edge, block_id: str) -> None:
+def test_edge_and_api_decode_block_id_alike(edge: Edge, block_id: str) -> None:
     """API Gateway decodes a raw `+` to a space, as query decoders do; the edge sees it undecoded."""
     for sent in (quote(block_id, safe=""), quote(block_id, safe="+/="), block_id):
         request = Request({"type": "http", "query_string": f"comp=block&blockid={sent}".encode(), "headers": []})
@@ -122,7 +121,7 @@ tags = st.sampled_from(['"{id}"', 'W/"{id}"', '"x"', "*", "", " ", ",", "Wed, 21
 
 
 @given(sent=st.lists(tags, min_size=1, max_size=3).map(", ".join))
-def test_an_etag_pins_the_same_at_the_edge_and_in_the_core(edge: Edge, sent: str) -> None:
+def test_edge_and_core_match_etags_alike(edge: Edge, sent: str) -> None:
     header, etag = sent.replace("{id}", KEYS.archive_id), f'"{KEYS.archive_id}"'
     url = signed_path(Direction.OBJECT, object_subject(KEYS.merged("3f2a"), 9), FAR_FUTURE, SECRETS[0])
     answer = edge.ask("GET", url, **{"if-match": header})
@@ -131,20 +130,20 @@ def test_an_etag_pins_the_same_at_the_edge_and_in_the_core(edge: Edge, sent: str
     assert ("range" in ranged["request"]["headers"]) == range_applies(header, etag)
 
 
-def test_a_put_blob_has_the_same_key_at_the_edge_and_in_the_core(edge: Edge) -> None:
+def test_edge_and_core_agree_on_put_blob_key(edge: Edge) -> None:
     answer = edge.ask("PUT", upload_url())
     millis = int(arrival(answer, "/" + KEYS.blob(0, SAFE_REQUEST_ID)))
     assert answer["request"]["uri"] == "/" + KEYS.blob(millis, SAFE_REQUEST_ID)
 
 
-def test_an_append_blob_begins_under_the_same_key_at_the_edge_and_in_the_core(edge: Edge) -> None:
+def test_edge_and_core_agree_on_new_append_key(edge: Edge) -> None:
     answer = edge.ask("PUT", upload_url(), **{"x-ms-blob-type": "AppendBlob", "content-length": "0"})
     millis = int(arrival(answer, "/" + KEYS.new_append(0, SAFE_REQUEST_ID)))
     assert answer["request"]["uri"] == "/" + KEYS.new_append(millis, SAFE_REQUEST_ID)
 
 
 @pytest.mark.parametrize("offset", [None, "0", "007", "999999999999999", "1" * 16, "x"])
-def test_an_append_block_has_the_same_key_at_the_edge_and_in_the_core(edge: Edge, offset: str | None) -> None:
+def test_edge_and_core_agree_on_append_block_key(edge: Edge, offset: str | None) -> None:
     headers = {} if offset is None else {"x-ms-blob-condition-appendpos": offset}
     answer = edge.ask("PUT", f"{upload_url()}&comp=appendblock", **headers)
     millis = int(arrival(answer, "/" + KEYS.appended(offset, 0, SAFE_REQUEST_ID)))
@@ -158,7 +157,7 @@ def test_an_append_block_has_the_same_key_at_the_edge_and_in_the_core(edge: Edge
 @example(block_id="QR==")
 @example(block_id=base64.b64encode(bytes(65)).decode())
 @example(block_id=base64.b64encode(bytes(66)).decode())
-def test_the_edge_takes_the_block_ids_that_the_core_takes(edge: Edge, block_id: str) -> None:
+def test_edge_and_core_accept_same_block_ids(edge: Edge, block_id: str) -> None:
     try:
         # A space is what a decoded `+` may have become.
         check_block_id(block_id.replace(" ", "+"))
@@ -173,7 +172,7 @@ def test_the_edge_takes_the_block_ids_that_the_core_takes(edge: Edge, block_id: 
 
 
 @pytest.mark.parametrize("secret", SECRETS)
-def test_what_the_core_signs_the_edge_takes(edge: Edge, secret: str) -> None:
+def test_edge_accepts_core_signatures(edge: Edge, secret: str) -> None:
     assert "request" in edge.ask("PUT", upload_url(secret))
     for key in (KEYS.merged("3f2a"), KEYS.blob(1, "r"), KEYS.block("+/+/", 1, "r-_")):
         url = signed_path(Direction.OBJECT, object_subject(key, 1), FAR_FUTURE, secret)
@@ -187,7 +186,7 @@ ranges = st.one_of(st.builds("bytes={}-{}".format, offsets, offsets), st.text("b
 @given(header=ranges, size=st.integers(1, 100))
 @example(header="bytes=-0", size=1)
 @example(header=" BYTES = 1 - 2 ", size=100)
-def test_a_range_means_the_same_at_the_edge_and_in_the_core(edge: Edge, header: str, size: int) -> None:
+def test_edge_and_core_parse_ranges_alike(edge: Edge, header: str, size: int) -> None:
     url = signed_path(Direction.OBJECT, object_subject(KEYS.merged("3f2a"), size), FAR_FUTURE, SECRETS[0])
     answer = edge.ask("GET", url, **{"x-ms-range": header})
     try:
@@ -200,7 +199,7 @@ def test_a_range_means_the_same_at_the_edge_and_in_the_core(edge: Edge, header: 
         assert sent == (None if wanted is None else {"value": f"bytes={wanted.start}-{wanted.end - 1}"})
 
 
-def test_what_the_core_signs_for_something_else_the_edge_refuses(edge: Edge) -> None:
+def test_edge_refuses_signatures_for_other_uses(edge: Edge) -> None:
     download = urlsplit(signed_path(Direction.DOWNLOAD, KEYS.archive_id, FAR_FUTURE, SECRETS[0])).query
     other = urlsplit(signed_path(Direction.UPLOAD, "f" * 32, FAR_FUTURE, SECRETS[0])).query
     unknown = urlsplit(upload_url("another-secret")).query
@@ -209,7 +208,7 @@ def test_what_the_core_signs_for_something_else_the_edge_refuses(edge: Edge) -> 
         assert answer["response"]["statusCode"] == 403
 
 
-def test_both_refuse_in_the_same_words(edge: Edge) -> None:
+def test_edge_and_core_errors_match(edge: Edge) -> None:
     forged = edge.ask("PUT", f"/blobs/upload/{KEYS.archive_id}?se=1&sig=x")["response"]
     message = "the signature of this upload URL doesn't fit; ask the cache service for a new one"
     expected = azure.error(403, "AuthenticationFailed", message)

@@ -63,7 +63,7 @@ test('keys of arrivals sort by time', () => {
   assert.deepEqual(times.map(uri), times.map(uri).sort());
 });
 
-// The ids of WIRE.md section 3, and every character that needs care.
+// The ids of docs/design/protocol.md#uploads, and every character that needs care.
 const BLOCK_IDS = [
   Buffer.from(`${'0'.repeat(8)}-1111-2222-3333-${'4'.repeat(12)}000000000007`),
   Buffer.alloc(64, 255),

@@ -1,4 +1,4 @@
-"""Local runs with data and a port of their own, and everything they started."""
+"""Fixtures for local runs with data and a port of their own."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ StartRun = Callable[..., LocalRun]
 
 @pytest.fixture
 def start_run(tmp_path: Path) -> Iterator[StartRun]:
-    """Starts runs one after the other on the same data; what is left of them at the end is killed."""
+    """Return what starts runs, one after the other on the same data; what is left of them at the end is killed."""
     runs: list[LocalRun] = []
 
     def start(**settings: str) -> LocalRun:
@@ -26,7 +26,7 @@ def start_run(tmp_path: Path) -> Iterator[StartRun]:
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRun]:
-    """One that is ready, for tests that leave it as it is."""
+    """Provide a run that is ready, for tests that leave it as it is."""
     run = LocalRun.start(tmp_path_factory.mktemp("run") / "data", ORPHANS_INTERVAL_SECONDS="1")
     run.wait_until_ready()
     yield run

@@ -1,4 +1,4 @@
-"""A run as a user starts it, seen from outside: its lines, its processes, and what it keeps."""
+"""A run as a user starts it, seen from outside: its lines, its processes, and its data."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from pathlib import Path
 import boto3
 import psutil
 
-from actions_cache.adapters.dynamodb_schema import KEY as SCHEMA
+from actions_cache.aws.dynamodb import KEY as SCHEMA
 from dev.local.resources import Clients
 from dev.local.template import ROOT
 from tests.support.clients.server import free_port
@@ -36,7 +36,7 @@ class LocalRun:
 
     @classmethod
     def start(cls, data: Path, command: Sequence[str] = PYTHON, **settings: str) -> "LocalRun":
-        """In a process group of its own."""
+        """Start a run in a process group of its own."""
         port = int(settings.get("PORT", 0)) or free_port()
         output = data.parent / f"output-{time.monotonic_ns()}"
         variables = {**os.environ, "PORT": str(port), "LOCAL_DATA_DIR": str(data), **settings}
@@ -67,12 +67,16 @@ class LocalRun:
     # ---------------------------------------------------------------- its processes
 
     def processes(self) -> list[psutil.Process]:
-        """All that belong to the run's data."""
+        """Return all processes that belong to the run's data."""
         return [process for process in psutil.process_iter() if _belongs_to(process, self.data)]
 
-    def running(self, module: str) -> list[psutil.Process]:
-        """Those that run a module of ours."""
-        return [process for process in self.processes() if module in process.cmdline()]
+    def running(self, argument: str) -> list[psutil.Process]:
+        """Return those that have an argument, such as the name of a module, or an option."""
+        return [
+            process
+            for process in self.processes()
+            if any(argument == word.partition("=")[0] for word in process.cmdline())
+        ]
 
     def wait_until_gone(self, seconds: float) -> None:
         _, alive = psutil.wait_procs(self.processes(), seconds)
@@ -80,12 +84,12 @@ class LocalRun:
         assert self.processes() == []
 
     def stop(self) -> int:
-        """As Ctrl-C or `kill` does it, and waits."""
+        """Stop the run as `kill` does, wait, and return its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(START_SECONDS)
 
     def kill_everything(self) -> None:
-        """At once, so that nothing can save its state."""
+        """Kill all processes at once, so that nothing can save its state."""
         for process in self.processes():
             process.kill()
         self.wait_until_gone(10)
@@ -96,7 +100,7 @@ class LocalRun:
 
     @cached_property
     def variables(self) -> dict[str, str]:
-        """Of `.local/env`, as a shell reads them."""
+        """The variables of `.local/env`, as a shell reads them."""
         lines = subprocess.check_output(
             ["bash", "-c", f"env -i bash -c 'source {self.data}/env && env'"], text=True
         ).splitlines()
@@ -117,7 +121,7 @@ class LocalRun:
         )
 
     def keep(self, text: str) -> None:
-        """In table, bucket and queue; the queue of what failed, which nobody works off."""
+        """Put a text into a table, the bucket and the dead-letter queue, which nothing polls."""
         item = {"archive_id": {"S": text}}
         self.clients.dynamodb.put_item(TableName=self.variables["ARCHIVES_TABLE"], Item=item)
         self.clients.s3.put_object(Bucket=self.variables["BUCKET"], Key=text, Body=text.encode())
@@ -132,8 +136,8 @@ class LocalRun:
         secret = clients.secretsmanager.get_secret_value(SecretId=known["URL_SIGNING_SECRET_ARN"])
         return Kept(
             table={item["archive_id"]["S"] for item in items} - {SCHEMA},
-            bucket={it["Key"] for it in objects},
-            queue={it["Body"] for it in messages.get("Messages", [])},
+            bucket={item["Key"] for item in objects},
+            queue={message["Body"] for message in messages.get("Messages", [])},
             secret=secret["SecretString"],
         )
 

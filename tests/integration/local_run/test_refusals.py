@@ -1,4 +1,4 @@
-"""What can't start says why in one line, and leaves nothing behind."""
+"""Tests that a run that can't start says why in one line, and leaves nothing running."""
 
 import os
 import socket
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dev.local import engine
+from dev.local import emulators
 from dev.local.console import RunFailed
 from dev.local.template import ROOT
 from tests.integration.local_run.conftest import StartRun
@@ -18,7 +18,7 @@ from tests.support.clients.server import free_port
 
 
 def refusal(run: LocalRun) -> str:
-    """The one line that a run says before it ends."""
+    """Return the one error that a run writes before it ends."""
     assert run.process.wait(30) == 1
     assert run.processes() == []
     [line] = [line for line in run.lines if line.startswith("error: ")]
@@ -26,15 +26,15 @@ def refusal(run: LocalRun) -> str:
     return line
 
 
-def test_a_busy_port_is_named(start_run: StartRun):
+def test_busy_port_is_named(start_run: StartRun):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        assert f"port {port} of 127.0.0.1 can't be had" in refusal(start_run(PORT=str(port)))
+        assert f"port {port} of 127.0.0.1 can't be used" in refusal(start_run(PORT=str(port)))
 
 
-def test_a_second_run_on_the_same_data_is_refused_at_once(run: LocalRun):
+def test_second_run_on_the_same_data_is_refused(run: LocalRun):
     second = LocalRun.start(run.data)
     assert second.process.wait(10) == 1
     [line] = second.lines[-1:]
@@ -43,7 +43,7 @@ def test_a_second_run_on_the_same_data_is_refused_at_once(run: LocalRun):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "cache.example"])
-def test_another_address_is_refused_while_signatures_are_not_verified(start_run: StartRun, host: str):
+def test_public_address_without_signatures_is_refused(start_run: StartRun, host: str):
     assert f"HOST={host} is refused" in refusal(start_run(HOST=host))
 
 
@@ -61,17 +61,17 @@ def test_another_address_is_refused_while_signatures_are_not_verified(start_run:
         ({"STORE_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": ""}, "AWS_ACCESS_KEY_ID"),
     ],
 )
-def test_settings_that_cannot_be_are_refused_by_their_name(start_run: StartRun, settings: dict[str, str], words: str):
+def test_invalid_settings_are_named(start_run: StartRun, settings: dict[str, str], words: str):
     assert words in refusal(start_run(**settings))
 
 
-def test_a_missing_engine_says_what_installs_it(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(engine, "EXECUTABLES", ROOT / "nowhere")
-    with pytest.raises(RunFailed, match="nowhere/weed is missing: `make run` installs the engines first"):
-        engine.executable("weed")
+def test_missing_emulator_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(emulators, "EXECUTABLES", ROOT / "nowhere")
+    with pytest.raises(RunFailed, match="nowhere/weed is missing: `make run` installs the emulators first"):
+        emulators.executable("weed")
 
 
-def test_an_endpoint_that_does_not_answer_is_named(start_run: StartRun):
+def test_unreachable_endpoint_is_named(start_run: StartRun):
     credentials = {"AWS_ACCESS_KEY_ID": "theirs", "AWS_SECRET_ACCESS_KEY": "theirs"}
     run = start_run(STORE_ENDPOINT_URL="http://127.0.0.1:1", **credentials)
     assert "http://127.0.0.1:1" in refusal(run)
@@ -98,14 +98,14 @@ def path_without(tmp_path: Path, program: str, script: str | None = None) -> str
         ("echo 'pyenv: node: command not found' >&2; exit 127", "ends with 127 (pyenv: node: command not found)"),
     ],
 )
-def test_missing_node_is_said_at_once(start_run: StartRun, tmp_path: Path, script: str | None, words: str):
+def test_missing_node_is_refused_at_once(start_run: StartRun, tmp_path: Path, script: str | None, words: str):
     began = time.monotonic()
     assert words in refusal(start_run(PATH=path_without(tmp_path, "node", script)))
     assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize("directory", ["/proc/x", "/dev/null/x", "/dev/null"])
-def test_data_directory_that_cannot_be_is_one_line(tmp_path: Path, directory: str):
+def test_impossible_data_directory_is_refused(tmp_path: Path, directory: str):
     ran = subprocess.run(
         [sys.executable, "-m", "dev.local"],
         cwd=ROOT,
@@ -121,8 +121,8 @@ def test_data_directory_that_cannot_be_is_one_line(tmp_path: Path, directory: st
     assert ran.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", ["logs", "engines.json", "s3.json"])
-def test_file_in_the_place_of_what_the_run_keeps_is_one_line(start_run: StartRun, tmp_path: Path, name: str):
+@pytest.mark.parametrize("name", ["logs", "emulators.json", "s3.json"])
+def test_file_in_the_place_of_a_directory_is_named(start_run: StartRun, tmp_path: Path, name: str):
     data = tmp_path / "data"
     data.mkdir()
     (data / name).touch() if name == "logs" else (data / name).mkdir()
@@ -131,7 +131,7 @@ def test_file_in_the_place_of_what_the_run_keeps_is_one_line(start_run: StartRun
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
-def test_disk_that_is_too_small_is_said_before_anything_starts(tmp_path: Path):
+def test_small_disk_is_refused_before_the_start(tmp_path: Path):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", str(tmp_path)], check=True)
     try:
         ran = subprocess.run(
@@ -145,5 +145,5 @@ def test_disk_that_is_too_small_is_said_before_anything_starts(tmp_path: Path):
         )
     finally:
         subprocess.run(["umount", "-l", str(tmp_path)], check=True)
-    assert (ran.returncode, "starting the engines" in ran.stdout) == (1, False)
+    assert (ran.returncode, "starting the emulators" in ran.stdout) == (1, False)
     assert "60 MiB left, and the store needs 2560 MiB" in ran.stderr

@@ -1,4 +1,4 @@
-"""`make run` while all is well: what it says, where it listens, what it keeps."""
+"""Tests of `make run` while all is well: its lines, its addresses, its files and its end."""
 
 import contextlib
 import json
@@ -19,20 +19,21 @@ from botocore.exceptions import ClientError
 
 from actions_cache.domain.timing import SECOND
 from actions_cache_cli.target import plane, read_exports
-from dev.local.endpoints import Endpoints
-from dev.local.processes import SHORTEST_LIFE_SECONDS
-from dev.local.release import release_of
+from dev.build.release import release_of
+from dev.local.emulators import Endpoints
+from dev.local.process import SHORTEST_LIFE_SECONDS
 from dev.local.template import ROOT
 from tests.integration.local_run.conftest import StartRun
 from tests.integration.local_run.local_run import MAKE_ALONE, START_SECONDS, LocalRun, wait_until
 from tests.support.clients.wire import Job, put_blob, send
 
 
-def test_it_says_that_jobs_of_every_repository_come_in(run: LocalRun):
-    assert run.lines.count("TOKEN_CLAIMS is unset, so jobs of every repository come in, as with TOKEN_CLAIMS=any") == 1
+def test_unset_token_claims_are_mentioned(run: LocalRun):
+    line = "TOKEN_CLAIMS is unset, so jobs of every repository are let in, as with TOKEN_CLAIMS=any"
+    assert run.lines.count(line) == 1
 
 
-def test_the_ready_line_comes_once_health_answers(run: LocalRun):
+def test_ready_line_comes_once_health_is_good(run: LocalRun):
     assert run.lines.count(f"ready {run.url}") == 1
     with urllib.request.urlopen(f"{run.url}/health") as answer:
         assert answer.status == 200
@@ -45,7 +46,7 @@ def test_the_ready_line_comes_once_health_answers(run: LocalRun):
     )
 
 
-def test_it_says_where_its_page_and_logs_are_and_what_points_a_runner(run: LocalRun):
+def test_next_steps_are_shown_before_the_ready_line(run: LocalRun):
     said = "\n".join(run.lines[: run.lines.index(f"ready {run.url}")])
     assert f"{run.url}/, and its token by: make token LOCAL_DATA_DIR={run.data}" in said
     assert f'/opt/hook.json:     {{"url": "{run.url}/"}}' in said
@@ -54,20 +55,20 @@ def test_it_says_where_its_page_and_logs_are_and_what_points_a_runner(run: Local
     assert (run.data / "logs" / "server.log").exists()
 
 
-def test_make_token_prints_the_admins_token_alone(run: LocalRun):
+def test_make_token_prints_the_admin_token_alone(run: LocalRun):
     variables = {**os.environ, "LOCAL_DATA_DIR": str(run.data)}
     ran = subprocess.run([*MAKE_ALONE, "token"], cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout) == (0, f"{run.variables['ADMIN_TOKEN']}\n"), ran.stderr
 
 
-def test_make_token_without_a_run_says_what_starts_one(tmp_path: Path):
+def test_make_token_without_a_run_is_refused(tmp_path: Path):
     variables = {**os.environ, "LOCAL_DATA_DIR": str(tmp_path)}
     ran = subprocess.run([*MAKE_ALONE, "token"], cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
     assert (ran.returncode != 0, ran.stdout) == (True, "")
     assert f"error: no local run is ready with its data in {tmp_path}: start one by `make run`" in ran.stderr
 
 
-def test_health_is_good_only_once_the_env_file_is_there(start_run: StartRun):
+def test_health_is_good_once_the_env_file_exists(start_run: StartRun):
     run = start_run()
 
     def answers_well() -> bool:
@@ -81,7 +82,7 @@ def test_health_is_good_only_once_the_env_file_is_there(start_run: StartRun):
     assert (run.data / "env").exists()
 
 
-def test_other_machines_names_are_refused(run: LocalRun):
+def test_other_hosts_are_refused(run: LocalRun):
     for path in ("/", "/health", "/twirp/a/b"):
         request = urllib.request.Request(f"{run.url}{path}", headers={"Host": "evil.example"})
         with pytest.raises(urllib.error.HTTPError) as refused:
@@ -103,7 +104,7 @@ def test_websocket_is_answered_as_any_request(run: LocalRun):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
-def test_disk_that_fills_up_is_told_to_health_client_and_terminal(start_run: StartRun, tmp_path: Path):
+def test_full_disk_is_reported_everywhere(start_run: StartRun, tmp_path: Path):
     (tmp_path / "data").mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3g", "tmpfs", str(tmp_path / "data")], check=True)
     try:
@@ -116,7 +117,7 @@ def test_disk_that_fills_up_is_told_to_health_client_and_terminal(start_run: Sta
         reply = put_blob(url, os.urandom(300_000_000))
         assert (reply.status, reply.headers["x-ms-error-code"]) == (507, "InsufficientStorage")
         assert b"MiB left" in reply.body
-        assert run.says("error: nothing can be saved: the disk of")
+        wait_until(lambda: run.says("error: nothing can be saved: the disk of"))
         (run.data / "ballast").unlink()
         wait_until(lambda: send("GET", f"{run.url}/health").status == 200, 20)
     finally:
@@ -124,11 +125,11 @@ def test_disk_that_fills_up_is_told_to_health_client_and_terminal(start_run: Sta
         subprocess.run(["umount", "-l", str(tmp_path / "data")], check=True)
 
 
-def test_it_says_that_signatures_are_not_verified(run: LocalRun):
+def test_unverified_signatures_are_mentioned(run: LocalRun):
     assert run.says("signatures are NOT verified")
 
 
-def test_the_env_file_opens_everything_to_a_shell(run: LocalRun):
+def test_env_file_opens_everything_to_a_shell(run: LocalRun):
     known = run.variables
     tables = run.clients.dynamodb.list_tables()["TableNames"]
     named = ("ENTRIES_TABLE", "RESERVATIONS_TABLE", "ARCHIVES_TABLE", "REPOSITORIES_TABLE")
@@ -138,15 +139,15 @@ def test_the_env_file_opens_everything_to_a_shell(run: LocalRun):
     assert {known["MERGE_QUEUE_URL"], known["MERGE_DEAD_LETTER_QUEUE_URL"]} == set(queues)
 
 
-def test_nobody_else_can_read_the_env_file(run: LocalRun):
+def test_env_file_is_private(run: LocalRun):
     assert stat.S_IMODE((run.data / "env").stat().st_mode) == 0o600
     assert stat.S_IMODE((run.data / "settings").stat().st_mode) == 0o600
 
 
-def test_the_operators_commands_find_the_run_and_its_settings(run: LocalRun):
+def test_operators_commands_find_the_run(run: LocalRun):
     settings = read_exports(run.data / "settings")
     assert settings["BUCKET"] == run.variables["BUCKET"]
-    assert plane(settings).control.lifetimes.upload_url == int(settings["UPLOAD_URL_SECONDS"]) * SECOND
+    assert plane(settings).lifetimes.upload_url == int(settings["UPLOAD_URL_SECONDS"]) * SECOND
     done = subprocess.run(
         [sys.executable, "-m", "actions_cache_cli", "verify", "--local"],
         cwd=ROOT,
@@ -158,7 +159,7 @@ def test_the_operators_commands_find_the_run_and_its_settings(run: LocalRun):
     assert (done.returncode, done.stdout) == (0, "0 archives, 0 B: 0 damaged\n"), done.stderr
 
 
-def test_everything_listens_on_the_loopback_interface_only(run: LocalRun):
+def test_everything_listens_on_loopback_only(run: LocalRun):
     listening = [
         connection.laddr
         for process in run.processes()
@@ -170,7 +171,7 @@ def test_everything_listens_on_the_loopback_interface_only(run: LocalRun):
     assert {address.ip for address in listening} == {"127.0.0.1"}
 
 
-def test_the_store_refuses_a_wrong_secret(run: LocalRun):
+def test_store_refuses_a_wrong_secret(run: LocalRun):
     known = run.variables
     stranger = boto3.client(
         "s3",
@@ -183,7 +184,7 @@ def test_the_store_refuses_a_wrong_secret(run: LocalRun):
         stranger.list_objects_v2(Bucket=known["BUCKET"])
 
 
-def test_what_the_tables_dont_know_is_found_in_the_bucket_as_often_as_wanted(run: LocalRun):
+def test_orphans_are_deleted_at_the_interval(run: LocalRun):
     known = {"archive_id": {"S": "e" * 32}}
     run.clients.dynamodb.put_item(TableName=run.variables["ARCHIVES_TABLE"], Item=known)
     bucket, kept, orphan = run.variables["BUCKET"], *(f"archives/{digit * 32}/parts/blob/1" for digit in "ef")
@@ -191,22 +192,22 @@ def test_what_the_tables_dont_know_is_found_in_the_bucket_as_often_as_wanted(run
         run.clients.s3.put_object(Bucket=bucket, Key=key, Body=b"late")
 
     def left() -> set[str]:
-        return {it["Key"] for it in run.clients.s3.list_objects_v2(Bucket=bucket).get("Contents", ())}
+        return {item["Key"] for item in run.clients.s3.list_objects_v2(Bucket=bucket).get("Contents", ())}
 
     wait_until(lambda: orphan not in left(), 30)
     assert kept in left()
 
 
-def test_a_worker_that_dies_is_replaced(run: LocalRun):
-    [worker] = run.running("dev.local.queue_poller")
+def test_crashed_worker_is_restarted(run: LocalRun):
+    [worker] = run.running("--queue-url")
     time.sleep(max(0, worker.create_time() + SHORTEST_LIFE_SECONDS + 0.5 - time.time()))
     worker.kill()
     worker.wait(10)
-    wait_until(lambda: run.running("dev.local.queue_poller"))
-    assert run.says("the merge worker 1 ended: starting another")
+    wait_until(lambda: run.running("--queue-url"))
+    assert run.says("merge worker 1 ended: starting another")
 
 
-def test_a_restart_after_sigterm_finds_everything(start_run: StartRun):
+def test_restart_after_sigterm_finds_everything(start_run: StartRun):
     run = start_run().wait_until_ready()
     run.keep("before")
     before = run.kept()
@@ -221,7 +222,7 @@ def test_a_restart_after_sigterm_finds_everything(start_run: StartRun):
     assert again.variables["AWS_ENDPOINT_URL_S3"] == run.variables["AWS_ENDPOINT_URL_S3"]
 
 
-def test_it_stops_in_order_though_nobody_reads_its_lines_any_more(start_run: StartRun):
+def test_closed_pipe_does_not_prevent_the_stop(start_run: StartRun):
     run = start_run(command=["bash", "-c", f"{sys.executable} -m dev.local | grep --max-count 1 --line-buffered ready"])
     wait_until(lambda: run.says("ready"), 60)
     [supervisor] = run.running("dev.local")
@@ -230,7 +231,7 @@ def test_it_stops_in_order_though_nobody_reads_its_lines_any_more(start_run: Sta
     assert run.processes() == []
 
 
-def test_full_pipe_holds_up_neither_jobs_nor_the_end(start_run: StartRun, tmp_path: Path):
+def test_full_pipe_holds_up_nothing(start_run: StartRun, tmp_path: Path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
@@ -258,15 +259,15 @@ def test_full_pipe_holds_up_neither_jobs_nor_the_end(start_run: StartRun, tmp_pa
         os.close(writer)
 
 
-def test_ctrl_c_stops_it_in_order_while_it_starts(start_run: StartRun):
+def test_ctrl_c_stops_a_run_that_is_starting(start_run: StartRun):
     run = start_run()
-    wait_until(lambda: run.says("starting the engines"))
+    wait_until(lambda: run.says("starting the emulators"))
     run.process.send_signal(signal.SIGINT)
     assert run.process.wait(30) == 0
     assert run.processes() == []
 
 
-def test_engines_that_are_named_are_used_and_not_started_but_the_edges(start_run: StartRun, endpoints: Endpoints):
+def test_named_endpoints_are_used(start_run: StartRun, endpoints: Endpoints):
     named = {
         "STORE_ENDPOINT_URL": endpoints.store,
         "TABLE_ENDPOINT_URL": endpoints.table,
@@ -274,8 +275,8 @@ def test_engines_that_are_named_are_used_and_not_started_but_the_edges(start_run
         "SECRETS_ENDPOINT_URL": endpoints.secrets,
     }
     run = start_run(**named, **endpoints.environment()).wait_until_ready()
-    [leash] = run.running("dev.local.leash")
-    assert "ministack" in leash.cmdline()[-1], "it keeps the edge's secrets"
+    names = {process.name() for process in run.processes()}
+    assert ("weed" in names, "ministack" in names) == (False, True), "MiniStack keeps the edge's secrets"
     assert run.variables["AWS_ENDPOINT_URL_S3"] == endpoints.store
     assert run.variables["AWS_ENDPOINT_URL_DYNAMODB"] == endpoints.table
     assert run.stop() == 0

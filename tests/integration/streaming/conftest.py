@@ -8,9 +8,9 @@ import boto3
 import pytest
 
 from actions_cache.settings import Settings
-from actions_cache.wiring.control import ControlPlane
-from dev.local import engines
+from dev.local import emulators
 from dev.local.resources import Clients
+from dev.services import AllServices
 from tests.integration.streaming.local_run import LocalRun, local_run
 from tests.integration.streaming.store_proxy import StoreProxy
 from tests.support.journey import Journey, SetClock
@@ -35,7 +35,7 @@ def stored(unmerged: LocalRun, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jour
     for name, value in unmerged.variables().items():
         monkeypatch.setenv(name, value)
     clients = Clients.of(boto3.Session())
-    yield Journey(ControlPlane(Settings()), SetClock(), clients.s3, clients.sqs)
+    yield Journey(AllServices(Settings()), SetClock(), clients.s3, clients.sqs)
     clients.s3.close()
     clients.sqs.close()
 
@@ -54,7 +54,7 @@ class Counted(NamedTuple):
 @pytest.fixture(scope="session")
 def counted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counted]:
     """It merges what was finalized at once, as it comes."""
-    with engines.start(tmp_path_factory.mktemp("engines")) as endpoints:
+    with emulators.start(tmp_path_factory.mktemp("engines")) as endpoints:
         store = StoreProxy(endpoints.store)
         with store.served() as url:
             settings = {

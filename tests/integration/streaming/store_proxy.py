@@ -16,7 +16,7 @@ from tests.integration.streaming.proxying import Traffic, answer_of, connections
 BOTO3 = "Boto3/"
 
 
-class Asked(NamedTuple):
+class QueryParams(NamedTuple):
     method: str
     path: str
     """As it was sent, with its query."""
@@ -27,12 +27,12 @@ class StoreProxy:
     store: str
     by_functions: Traffic = field(default_factory=Traffic)
     by_others: Traffic = field(default_factory=Traffic)
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[QueryParams] = field(default_factory=list)
     _session: aiohttp.ClientSession = field(init=False)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """`received` is what is written to the store, `sent` what is read from it."""
-        self.asked.append(Asked(request.method, request.raw_path))
+        self.asked.append(QueryParams(request.method, request.raw_path))
         traffic = self.by_functions if request.headers.get("User-Agent", "").startswith(BOTO3) else self.by_others
         traffic.received += request.content_length or 0
 

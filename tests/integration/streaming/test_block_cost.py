@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import pytest
 
-from dev.local import engines
+from dev.local import emulators
 from tests.integration.streaming.local_run import local_run
-from tests.integration.streaming.store_proxy import Asked, StoreProxy
+from tests.integration.streaming.store_proxy import QueryParams, StoreProxy
 from tests.support.clients.buildkit import BLOCK_BYTES, BuildKit
 from tests.support.clients.runtime_token import runtime_token
 
@@ -27,7 +27,7 @@ class Watched(NamedTuple):
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """Nothing is asked here but for the requests: no worker polls the queue, and no schedule fires."""
     with ExitStack() as stack:
-        endpoints = stack.enter_context(engines.start(tmp_path_factory.mktemp("engines")))
+        endpoints = stack.enter_context(emulators.start(tmp_path_factory.mktemp("engines")))
         store, rest = StoreProxy(endpoints.store), StoreProxy(endpoints.table)
         rest_url = stack.enter_context(rest.served())
         settings = {
@@ -44,8 +44,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
 
 class Counted(NamedTuple):
-    by_store: list[Asked]
-    by_rest: list[Asked]
+    by_store: list[QueryParams]
+    by_rest: list[QueryParams]
 
 
 def asked_by(watched: Watched, blocks: int, repository: str) -> tuple[Counted, Counted]:
@@ -65,7 +65,7 @@ def asked_by(watched: Watched, blocks: int, repository: str) -> tuple[Counted, C
 @pytest.mark.client(
     "BuildKit", version="go-actions-cache, request by request", feature="a block costs one bucket write"
 )
-def test_a_block_costs_one_write_to_the_bucket_and_nothing_else(watched: Watched, repository: str):
+def test_block_costs_one_bucket_write(watched: Watched, repository: str):
     of_blocks, _ = asked_by(watched, BLOCKS, repository)
 
     assert [asked.method for asked in of_blocks.by_store] == ["PUT"] * BLOCKS
@@ -73,7 +73,7 @@ def test_a_block_costs_one_write_to_the_bucket_and_nothing_else(watched: Watched
     assert of_blocks.by_rest == []
 
 
-def test_what_a_save_costs_beside_its_blocks_does_not_grow_with_them(watched: Watched, repository: str):
+def test_save_overhead_is_independent_of_block_count(watched: Watched, repository: str):
     """Until a listing has more than one page: every 1,000 blocks."""
     few, many = (asked_by(watched, blocks, f"{repository}{blocks}")[1] for blocks in (3, 30))
 

@@ -5,7 +5,7 @@ from annotated_types import Le
 
 from actions_cache.settings import Settings
 from dev.local.template import Template
-from functions.download import app
+from functions.download import handler
 from tests.integration.streaming.adapter import FUNCTION, template_variables
 from tests.integration.streaming.caps import MB, Caps, Pace
 
@@ -22,32 +22,32 @@ def passing_seconds(pace: Pace, size: int, chunk: int = 10_000) -> float:
 
 
 @pytest.mark.parametrize(("megabytes", "seconds"), [(1, 0), (6, 0), (8, 1), (26, 10), (200, 97)])
-def test_a_pace_lets_the_burst_pass_at_once_and_the_rest_evenly(megabytes: int, seconds: float):
+def test_pace_allows_burst_then_steady_rate(megabytes: int, seconds: float):
     assert passing_seconds(Pace(6 * MB, 2 * MB), megabytes * MB) == pytest.approx(seconds, abs=0.11)
 
 
-def test_a_pace_gives_no_credit_for_a_stall():
+def test_pace_gives_no_credit_for_stall():
     pace = Pace(0, 2 * MB)
     passing_seconds(pace, 2 * MB)
     assert pace.delay(2 * MB, 60.0) == pytest.approx(1, abs=0.11)
 
 
-def test_the_templates_settings_are_these_caps_and_keep_off_the_wall():
+def test_template_settings_match_caps():
     variables = template_variables()
     assert int(variables["STREAM_MAX_BYTES"]) + HEADERS_BYTES < AWS.max_stream
     assert int(variables["STREAM_BURST_BYTES"]) == AWS.lambda_burst
     assert int(variables["STREAM_BYTES_PER_SECOND"]) == AWS.per_second
 
 
-def test_the_longest_stream_of_the_template_ends_before_the_function_does():
+def test_longest_stream_ends_before_timeout():
     template = Template.load()
     longest = int(template_variables()["STREAM_MAX_BYTES"])
     seconds = (longest - AWS.lambda_burst) / AWS.per_second
     assert seconds < template.number(template.functions[FUNCTION]["Timeout"]) <= AWS.total_seconds
 
 
-def test_the_longest_wait_is_answered_before_api_gateway_gives_up():
+def test_longest_wait_ends_before_api_gateway_timeout():
     bounds = Settings.model_fields["merge_wait_seconds"].metadata
     [longest_wait] = (bound.le for bound in bounds if isinstance(bound, Le))
-    assert longest_wait == app.ANSWER_SECONDS
-    assert longest_wait + app.FIRST_BYTES_SECONDS <= AWS.headers_seconds
+    assert longest_wait == handler.ANSWER_SECONDS
+    assert longest_wait + handler.FIRST_BYTES_SECONDS <= AWS.headers_seconds

@@ -55,7 +55,7 @@ def job(gateway: Gateway, repository: str) -> Job:
     return Job(gateway.url, runtime_token(repository=repository))
 
 
-def test_of_an_archive_of_large_blocks_no_byte_passes_a_function_from_upload_to_restore(counted, gateway, job):
+def test_large_blocks_bypass_functions(counted, gateway, job):
     blocks = [os.urandom(5 * MIB) for _ in range(3)]
     size = sum(map(len, blocks))
     count = Count(gateway, counted.store)
@@ -70,7 +70,7 @@ def test_of_an_archive_of_large_blocks_no_byte_passes_a_function_from_upload_to_
     assert moved.by_others_at_the_store >= 3 * size, "in by the edge, and out twice by presigned URLs"
 
 
-def test_of_the_test_bytes_that_pass_a_function_are_seen(counted, gateway, job):
+def test_small_blocks_are_counted_in_merge(counted, gateway, job):
     """Blocks under S3's floor pass the merge worker: in, and out again."""
     blocks = [os.urandom(MIB) for _ in range(6)]
     count = Count(gateway, counted.store)
@@ -80,9 +80,7 @@ def test_of_the_test_bytes_that_pass_a_function_are_seen(counted, gateway, job):
     assert count.moved().through_download < CONTROL_BYTES
 
 
-def test_of_an_archive_of_small_blocks_plain_readers_get_no_byte_from_a_function_once_it_is_merged(
-    counted, gateway, job, repository
-):
+def test_merged_small_blocks_bypass_functions_on_read(counted, gateway, job, repository):
     blocks = [os.urandom(MIB) for _ in range(6)]
     job.save("key", *blocks)
     ours = Job(gateway.url, job.token, GO).download_url("key")
@@ -95,7 +93,7 @@ def test_of_an_archive_of_small_blocks_plain_readers_get_no_byte_from_a_function
     assert moved.by_functions_at_the_store < CONTROL_BYTES
 
 
-def test_the_real_client_restores_what_was_saved_a_moment_ago_by_no_function(counted, gateway, repository, tmp_path):
+def test_actions_cache_restore_bypasses_functions(counted, gateway, repository, tmp_path):
     """More than 128 MiB, so in blocks; under AWS's own caps no function could have brought it in this time."""
     client = ActionsCache(gateway.url, tmp_path, runtime_token(repository=repository))
     data = os.urandom(140 * MIB)

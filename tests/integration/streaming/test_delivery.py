@@ -35,7 +35,7 @@ HEADERS = 4096
 """More than a refusal or a redirect has."""
 
 SILENCE_SECONDS = 5
-"""After which @actions/cache gives up (WIRE.md section 4)."""
+"""After which @actions/cache gives up (docs/design/protocol.md#downloads)."""
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def just_finalized(job: Job, *blocks: bytes) -> str:
 # ------------------------------------------------------------------ what fits streams at once
 
 
-def test_a_small_archive_streams_at_once_with_its_length(unmerged: LocalRun, job):
+def test_small_archive_streams_with_length(unmerged: LocalRun, job):
     blocks = os.urandom(4 * MB), os.urandom(3 * MB)
     with unmerged.behind(AWS) as gateway:
         reading = read(just_finalized(job(gateway), *blocks))
@@ -77,7 +77,7 @@ def test_a_small_archive_streams_at_once_with_its_length(unmerged: LocalRun, job
     assert reading.ended_after >= (7 * MB - AWS.lambda_burst) / AWS.per_second - 0.2, "the shim didn't cap it"
 
 
-def test_head_tells_the_length_and_moves_no_byte(unmerged: LocalRun, job):
+def test_head_returns_length_without_body(unmerged: LocalRun, job):
     with unmerged.behind(AWS) as gateway:
         reply = send("HEAD", just_finalized(job(gateway)))
         assert (reply.status, reply.headers["Content-Length"], reply.body) == (200, str(len(CONTENT)), b"")
@@ -86,7 +86,7 @@ def test_head_tells_the_length_and_moves_no_byte(unmerged: LocalRun, job):
 
 
 @pytest.mark.parametrize("header", ["Range", "x-ms-range"])
-def test_a_short_range_of_an_archive_beyond_the_wall_streams_at_once(small: Gateway, job, header: str):
+def test_short_range_of_large_archive_streams(small: Gateway, job, header: str):
     first, last = len(BLOCKS[0]) - 50, len(BLOCKS[0]) + 49
     reply = send("GET", just_finalized(job(small)), headers={header: f"bytes={first}-{last}"})
     assert (reply.status, reply.headers["Content-Length"]) == (206, "100")
@@ -95,7 +95,7 @@ def test_a_short_range_of_an_archive_beyond_the_wall_streams_at_once(small: Gate
     assert small.through_download.sent == 100
 
 
-def test_requests_at_once_have_an_environment_each_and_the_next_one_uses_them_again(unmerged: LocalRun, job):
+def test_environments_are_reused_across_requests(unmerged: LocalRun, job):
     blocks = os.urandom(MB), os.urandom(MB)
     with unmerged.behind(SMALL) as gateway, ThreadPoolExecutor(2) as readers:
         url = just_finalized(job(gateway), *blocks)
@@ -108,9 +108,7 @@ def test_requests_at_once_have_an_environment_each_and_the_next_one_uses_them_ag
 # ------------------------------------------------------------------ what doesn't, waits and is redirected
 
 
-def test_beyond_the_wall_a_download_waits_for_the_merge_and_is_redirected(
-    small: Gateway, job, merge_all: Callable[[], object]
-):
+def test_large_download_waits_for_merge_and_redirects(small: Gateway, job, merge_all: Callable[[], object]):
     url = just_finalized(job(small))
     merge = threading.Timer(1, merge_all)
     merge.start()
@@ -122,7 +120,7 @@ def test_beyond_the_wall_a_download_waits_for_the_merge_and_is_redirected(
     assert small.through_download.sent < HEADERS
 
 
-def test_what_can_be_neither_streamed_nor_merged_in_time_is_to_be_asked_for_again(unmerged: LocalRun, job):
+def test_unmerged_large_download_returns_503(unmerged: LocalRun, job):
     with unmerged.behind(SMALL, {"MERGE_WAIT_SECONDS": "1"}) as gateway:
         reply = send("GET", just_finalized(job(gateway)))
         assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
@@ -131,7 +129,7 @@ def test_what_can_be_neither_streamed_nor_merged_in_time_is_to_be_asked_for_agai
         assert gateway.through_download.sent < HEADERS
 
 
-def test_what_fits_the_wall_streams_in_the_end_though_its_merge_never_comes(unmerged: LocalRun, job):
+def test_small_archive_streams_after_merge_wait(unmerged: LocalRun, job):
     slow, blocks = AWS.scaled(sizes=1 / 20), (bytes(2_300_000), bytes(2_300_000))
     with unmerged.behind(slow, {"MERGE_WAIT_SECONDS": "1"}) as gateway:
         reading = read(just_finalized(job(gateway), *blocks))
@@ -140,7 +138,7 @@ def test_what_fits_the_wall_streams_in_the_end_though_its_merge_never_comes(unme
         assert reading.longest_silence < SILENCE_SECONDS
 
 
-def test_a_wait_longer_than_api_gateways_patience_would_be_its_504(unmerged: LocalRun, job):
+def test_wait_beyond_api_gateway_timeout_returns_504(unmerged: LocalRun, job):
     impatient = replace(SMALL, headers_seconds=1)
     with unmerged.behind(impatient, {"MERGE_WAIT_SECONDS": "2"}) as gateway:
         reply = send("GET", just_finalized(job(gateway)))
@@ -150,7 +148,7 @@ def test_a_wait_longer_than_api_gateways_patience_would_be_its_504(unmerged: Loc
 # ------------------------------------------------------------------ no answer without a body
 
 
-def test_a_redirect_has_a_body_so_that_it_ends(unmerged: LocalRun, job, merge_all: Callable[[], object]):
+def test_redirect_has_body(unmerged: LocalRun, job, merge_all: Callable[[], object]):
     with unmerged.behind(replace(SMALL, total_seconds=30)) as gateway:
         url = just_finalized(job(gateway))
         merge_all()
@@ -160,7 +158,7 @@ def test_a_redirect_has_a_body_so_that_it_ends(unmerged: LocalRun, job, merge_al
         assert send("GET", reply.headers["Location"]).body == CONTENT
 
 
-def test_an_empty_archive_answers_with_a_redirect(unmerged: LocalRun, job):
+def test_empty_archive_redirects(unmerged: LocalRun, job):
     with unmerged.behind(replace(SMALL, total_seconds=30)) as gateway:
         client = job(gateway)
         client.save("empty", b"")
@@ -176,7 +174,7 @@ def test_an_empty_archive_answers_with_a_redirect(unmerged: LocalRun, job):
 # ------------------------------------------------------------------ never a clean end with fewer bytes
 
 
-def test_of_the_test_plain_streaming_hits_the_wall_and_its_client_sees_a_broken_connection(unmerged: LocalRun, job):
+def test_plain_streaming_breaks_at_size_limit(unmerged: LocalRun, job):
     with unmerged.behind(SMALL, PLAIN_STREAMING) as gateway:
         reading = read(just_finalized(job(gateway)))
     assert (reading.status, reading.announced) == (200, len(CONTENT))
@@ -185,19 +183,19 @@ def test_of_the_test_plain_streaming_hits_the_wall_and_its_client_sees_a_broken_
 
 
 @pytest.mark.parametrize("missing", [1, 150, 235, 600])
-def test_the_adapters_error_text_completes_no_body(unmerged: LocalRun, job, stored: Journey, missing: int):
+def test_adapter_error_text_never_completes_body(unmerged: LocalRun, job, stored: Journey, missing: int):
     """The last part is gone, and short enough for the error text to have its exact length."""
     with unmerged.behind(WALL_FAR_OFF, PLAIN_STREAMING) as gateway:
         url = just_finalized(job(gateway), os.urandom(3 * MB), os.urandom(missing))
         archive = stored.archive(urlsplit(url).path.rpartition("/")[2])
-        last = stored.control.manifests.of(archive).parts[-1]
-        stored.control.bucket.delete([last.key])
+        last = stored.services.manifests.of(archive).parts[-1]
+        stored.services.bucket.delete([last.key])
         reading = read(url)
     assert (reading.status, reading.announced, reading.broken) == (200, 3 * MB + missing, True)
     assert 0 < reading.size < reading.announced
 
 
-def test_an_app_that_dies_in_mid_stream_breaks_the_connection_and_the_next_request_is_served(unmerged: LocalRun, job):
+def test_app_crash_breaks_stream_and_server_recovers(unmerged: LocalRun, job):
     with unmerged.behind(WALL_FAR_OFF, PLAIN_STREAMING) as gateway:
         url = just_finalized(job(gateway), *BLOCKS, *BLOCKS)
 
@@ -209,8 +207,8 @@ def test_an_app_that_dies_in_mid_stream_breaks_the_connection_and_the_next_reque
         assert send("GET", url, headers={"Range": "bytes=0-9"}).body == CONTENT[:10]
 
 
-def test_a_stream_that_outlasts_its_permitted_time_breaks(unmerged: LocalRun, job):
-    """P3: the grace of parts counts on it, so it holds under Lambda's web server too."""
+def test_stream_breaks_at_time_limit(unmerged: LocalRun, job):
+    """No reader is cut off: the grace of parts counts on it, so it holds under Lambda's web server too."""
     slow = replace(WALL_FAR_OFF, per_second=2 * AWS.per_second)
     with unmerged.behind(slow, PLAIN_STREAMING | {"MAX_STREAM_SECONDS": "1"}) as gateway:
         url = just_finalized(job(gateway), *BLOCKS, *BLOCKS)

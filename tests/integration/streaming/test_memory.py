@@ -12,7 +12,7 @@ def variables(unmerged: LocalRun) -> dict[str, str]:
     return unmerged.download_variables(Caps(), PLAIN_STREAMING)
 
 
-def test_a_stream_of_any_length_is_held_in_little_memory_and_so_is_each_further_reader(unmerged, variables):
+def test_stream_memory_is_bounded_per_reader(unmerged, variables):
     """All that may be read ahead is, since the readers pause."""
     short, long = (memory.saved(unmerged, size) for size in (100 * MB, 400 * MB))
     alone = memory.of_download(unmerged, variables, [short])
@@ -23,10 +23,10 @@ def test_a_stream_of_any_length_is_held_in_little_memory_and_so_is_each_further_
     assert together <= memory.DOWNLOAD + further * memory.FURTHER_READER
 
 
-def test_parts_of_a_mebibyte_take_no_more(unmerged, variables):
+def test_small_parts_use_no_extra_memory(unmerged, variables):
     layer = memory.saved(unmerged, 100 * memory.MIB, block_bytes=memory.MIB)
     assert memory.of_download(unmerged, variables, [layer]) <= memory.DOWNLOAD
 
 
-def test_the_api_holds_little(unmerged):
+def test_api_memory_is_bounded(unmerged):
     assert memory.of_api(unmerged, calls=50) <= memory.API

@@ -40,23 +40,21 @@ def path(unmerged: LocalRun, repository: str) -> str:
     return job.download_url("key").removeprefix(unmerged.url)
 
 
-async def test_a_setting_that_is_missing_ends_the_process_with_its_name(variables: dict[str, str], tmp_path: Path):
+async def test_missing_setting_ends_process_with_its_name(variables: dict[str, str], tmp_path: Path):
     """Lambda sees the end of the process, not a port that never opens."""
     del variables["BUCKET"]
     with pytest.raises(EnvironmentFailed, match="bucket"):
         await ExecutionEnvironment.started(variables, tmp_path / "log")
 
 
-async def test_a_port_that_is_taken_ends_the_process(variables: dict[str, str], tmp_path: Path):
+async def test_taken_port_ends_process(variables: dict[str, str], tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         one = await ExecutionEnvironment.launched(variables, tmp_path / "log", port=taken.getsockname()[1])
         assert await asyncio.wait_for(one.process.wait(), 20) != 0
         await one.stop()
 
 
-async def test_a_connection_that_idled_and_was_frozen_is_never_closed_by_the_app(
-    environment: ExecutionEnvironment, path: str
-):
+async def test_idle_frozen_connection_stays_open(environment: ExecutionEnvironment, path: str):
     """The adapter may send on it at any time until it drops it itself."""
     reader, writer = await asyncio.open_connection("127.0.0.1", environment.port)
 
@@ -75,7 +73,7 @@ async def test_a_connection_that_idled_and_was_frozen_is_never_closed_by_the_app
     writer.close()
 
 
-async def test_nothing_tells_of_the_server_and_no_log_of_the_signature(
+async def test_response_hides_server_and_log_hides_signature(
     environment: ExecutionEnvironment, path: str, tmp_path: Path
 ):
     for asked, status in ((path, 200), (path.replace("sig=", "sig=x"), 403)):
@@ -85,9 +83,7 @@ async def test_nothing_tells_of_the_server_and_no_log_of_the_signature(
     assert "sig=" not in (tmp_path / "log").read_text()
 
 
-async def test_its_lines_are_structured_and_found_by_the_id_that_lambda_gave(
-    environment: ExecutionEnvironment, path: str, tmp_path: Path
-):
+async def test_log_lines_carry_lambda_request_id(environment: ExecutionEnvironment, path: str, tmp_path: Path):
     async with environment.request("GET", path, {}, b"", within=10) as answer:
         request_id = answer.headers["x-ms-request-id"]
         await answer.read()
@@ -96,13 +92,13 @@ async def test_its_lines_are_structured_and_found_by_the_id_that_lambda_gave(
     assert "first byte" in [line["message"] for line in lines if line["function_request_id"] == request_id]
 
 
-async def test_an_event_that_is_no_request_does_no_harm(environment: ExecutionEnvironment):
+async def test_unknown_event_returns_404(environment: ExecutionEnvironment):
     """The adapter posts to /events what it can't take for one, whoever invoked the function with it."""
     async with environment.request("POST", "/events", {}, b"{}", within=10) as answer:
         assert answer.status == 404
 
 
-async def test_redirects_to_ourselves_have_the_scheme_that_api_gateway_was_asked_by(
+async def test_redirect_keeps_viewer_host_and_scheme(
     environment: ExecutionEnvironment, path: str, merge_all: Callable[[], object]
 ):
     await asyncio.to_thread(merge_all)

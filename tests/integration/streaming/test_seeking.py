@@ -9,9 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actions_cache.domain.access import Anybody
 from actions_cache.settings import SeekThrough
-from actions_cache.wiring.control import ControlPlane
-from actions_cache.wiring.data import DataPlane
-from functions.api.app import create_app
+from dev.services import AllServices
+from functions.api.handler import create_app
 from tests.integration.streaming.caps import Caps
 from tests.integration.streaming.gateway import Gateway
 from tests.integration.streaming.local_run import LocalRun
@@ -39,9 +38,9 @@ class BehindApiGateway:
 @contextmanager
 def behind_an_edge_that_drops_ranges(run: LocalRun, stored: Journey, seek_through: SeekThrough) -> Iterator[Gateway]:
     whoever = {"verify_tokens": False, "token_claims": [Anybody()]}
-    settings = stored.control.settings.model_copy(update={"seek_through": seek_through, **whoever})
-    control = ControlPlane(settings)
-    api = BehindApiGateway(create_app(control, DataPlane(control)))
+    settings = stored.services.settings.model_copy(update={"seek_through": seek_through, **whoever})
+    services = AllServices(settings)
+    api = BehindApiGateway(create_app(services))
     with (
         served(api) as api_url,
         run.behind(Caps(), {"SEEK_THROUGH": seek_through}, api=api_url, edge_drops_ranges=True) as gateway,
@@ -56,7 +55,7 @@ def layer() -> bytes:
 
 
 @pytest.mark.parametrize("is_merged", [False, True], ids=["in parts", "merged"])
-def test_past_the_edge_buildkit_seeks_rightly(unmerged: LocalRun, stored: Journey, repository, layer, is_merged: bool):
+def test_buildkit_seeks_correctly_through_api(unmerged: LocalRun, stored: Journey, repository, layer, is_merged: bool):
     with (
         behind_an_edge_that_drops_ranges(unmerged, stored, SeekThrough.API) as gateway,
         closing(BuildKit(gateway.url, runtime_token(repository=repository))) as client,
@@ -73,7 +72,7 @@ def test_past_the_edge_buildkit_seeks_rightly(unmerged: LocalRun, stored: Journe
 
 
 @pytest.mark.parametrize("is_merged", [False, True], ids=["in parts", "merged"])
-def test_through_such_an_edge_seeks_bring_other_bytes(
+def test_edge_without_ranges_returns_whole_body(
     unmerged: LocalRun, stored: Journey, repository, layer, is_merged: bool
 ):
     """The setting exists for this."""
@@ -91,7 +90,7 @@ def test_through_such_an_edge_seeks_bring_other_bytes(
         assert (reply.status, reply.body) == (200, layer)
 
 
-def test_who_reads_plainly_stays_at_the_edge_and_the_store(unmerged: LocalRun, stored: Journey, repository):
+def test_plain_readers_keep_edge_and_s3_urls(unmerged: LocalRun, stored: Journey, repository):
     with behind_an_edge_that_drops_ranges(unmerged, stored, SeekThrough.API) as gateway:
         job = Job(gateway.url, runtime_token(repository=repository), ACTIONS_CACHE)
         job.save("key", b"one", b"two")

@@ -1,4 +1,4 @@
-"""Raw requests of the v1 API's clients (WIRE.md section 7), one connection each."""
+"""Raw requests of the v1 API's clients (docs/design/protocol.md#v1-api), one connection each."""
 
 import json
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class V1:
         number: int = reply.json["cacheId"]
         return number
 
-    def piece(self, number: object, content_range: str, body: bytes) -> Reply:
+    def chunk(self, number: object, content_range: str, body: bytes) -> Reply:
         chunked = {"Content-Range": content_range, "Transfer-Encoding": "chunked"}
         chunks = b"%x\r\n%s\r\n" % (len(body), body) if body else b""
         return self.ask("PATCH", f"caches/{number}", chunks + b"0\r\n\r\n", **chunked)

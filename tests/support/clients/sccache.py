@@ -97,9 +97,9 @@ def running_sccache(workspace: Path, service: dict[str, str]) -> Iterator[Sccach
             "SCCACHE_GHA_ENABLED": "on",
             "SCCACHE_SERVER_UDS": f"{short_path}/sccache",
         }
-        control = partial(subprocess.run, cwd=workspace, env=variables, capture_output=True, timeout=CONTROL_SECONDS)
-        control([BINARY, "--start-server"], check=True)
+        services = partial(subprocess.run, cwd=workspace, env=variables, capture_output=True, timeout=CONTROL_SECONDS)
+        services([BINARY, "--start-server"], check=True)
         try:
             yield Sccache(workspace, variables)
         finally:
-            control([BINARY, "--stop-server"], check=False)
+            services([BINARY, "--stop-server"], check=False)

@@ -5,9 +5,9 @@ import tracemalloc
 
 import pytest
 
-from actions_cache.domain.commit import MAX_BLOCKS
 from actions_cache.domain.errors import InvalidRequest, TooLarge
-from functions.api.block_list import parse_block_list
+from actions_cache.domain.uploads import MAX_BLOCKS
+from functions.api.uploads import parse_block_list
 
 MIB = 1024 * 1024
 SIZE = 4_200_000
@@ -31,11 +31,11 @@ SIZE = 4_200_000
         b"<BlockList><Latest>" + b" " * MIB + b"QQ==</Latest></BlockList>",
     ],
 )
-def test_block_list_is_read_in_each_form_that_clients_send(body: bytes):
+def test_block_list_forms_are_parsed(body: bytes):
     assert parse_block_list(body) == ("QQ==",)
 
 
-def test_block_list_keeps_its_order_and_may_be_empty():
+def test_block_list_keeps_order_and_may_be_empty():
     ids = [base64.b64encode(bytes([number])).decode() for number in (3, 1, 2)]
     rows = "".join(f"<Latest>{it}</Latest>" for it in ids)
     assert parse_block_list(f"<BlockList>{rows}</BlockList>".encode()) == tuple(ids)
@@ -64,18 +64,18 @@ def test_block_list_keeps_its_order_and_may_be_empty():
         b"",
     ],
 )
-def test_anything_else_is_refused(body: bytes):
+def test_malformed_block_list_is_refused(body: bytes):
     with pytest.raises(InvalidRequest):
         parse_block_list(body)
 
 
-def test_block_list_holds_as_many_ids_as_azure_allows():
+def test_block_list_size_is_bounded_as_in_azure():
     assert len(parse_block_list(b"<BlockList>" + b"<Latest>QQ==</Latest>" * MAX_BLOCKS + b"</BlockList>")) == MAX_BLOCKS
     with pytest.raises(TooLarge):
         parse_block_list(b"<BlockList>" + b"<Latest>QQ==</Latest>" * (MAX_BLOCKS + 1) + b"</BlockList>")
 
 
-def test_blanks_without_end_behind_an_id_are_refused():
+def test_endless_whitespace_after_id_is_refused():
     with pytest.raises(InvalidRequest):
         parse_block_list(b"<BlockList><Latest>QQ==" + b"\n" * SIZE + b"</Latest></BlockList>")
 
@@ -93,7 +93,7 @@ def test_blanks_without_end_behind_an_id_are_refused():
         b"\n",
     ],
 )
-def test_hostile_block_list_takes_little_memory(piece: bytes):
+def test_hostile_block_list_uses_little_memory(piece: bytes):
     body = b"<BlockList>" + piece * (SIZE // len(piece))
     tracemalloc.start()
     try:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from actions_cache.domain.errors import InvalidRequest
-from functions.api.forwarding import INERT, answer_headers, has_been_here, is_ours, request_headers, target_of
+from functions.api.passthrough import INERT, answer_headers, has_been_here, is_ours, request_headers, target_of
 
 SERVICE = "github.actions.results.api.v1.CacheService"
 
@@ -71,16 +71,16 @@ THEIRS = [
 
 
 @pytest.mark.parametrize("path", OURS)
-def test_what_could_be_read_as_a_path_of_ours_is_ours(path):
+def test_own_paths_are_recognized(path):
     assert is_ours(path)
 
 
 @pytest.mark.parametrize("path", THEIRS)
-def test_all_else_is_not(path):
+def test_foreign_paths_are_recognized(path):
     assert not is_ours(path)
 
 
-def test_a_path_that_is_encoded_over_and_over_is_nobodys():
+def test_repeatedly_encoded_path_is_refused():
     assert not is_ours("/%252525x")
     with pytest.raises(InvalidRequest, match="more than 3 times"):
         is_ours("/%25252541")
@@ -91,7 +91,7 @@ def scope(raw_path: bytes | None, query: bytes = b"", event_path: str = "") -> d
 
 
 @pytest.mark.parametrize("path", [*THEIRS, "/a%2Fb%2fc%zz", "/a b".replace(" ", "+"), '/"<>^`{|}\\'])
-def test_the_path_and_the_query_go_as_they_came(path):
+def test_path_and_query_are_forwarded_unchanged(path):
     query = b"a=%2F&a=+&b&=c%zz"
     assert target_of(scope(path.encode(), query)) == (path, query.decode())
 
@@ -106,7 +106,7 @@ def test_the_path_and_the_query_go_as_they_came(path):
         ("/a\r\nHost: evil", "/a%0D%0AHost:%20evil"),
     ],
 )
-def test_what_api_gateway_decoded_is_encoded_anew(handed_over, sent):
+def test_path_decoded_by_gateway_is_encoded_again(handed_over, sent):
     assert target_of(scope(None, event_path=handed_over)) == (sent, "")
 
 
@@ -126,7 +126,7 @@ def test_what_api_gateway_decoded_is_encoded_anew(handed_over, sent):
     ],
     ids=str,
 )
-def test_what_is_no_path_goes_nowhere(wrong):
+def test_invalid_target_is_refused(wrong):
     with pytest.raises(InvalidRequest):
         target_of(wrong)
 
@@ -167,27 +167,27 @@ DROPPED = [
 ]
 
 
-def test_a_clients_own_headers_go_on_as_they_are():
+def test_client_headers_are_forwarded_unchanged():
     assert request_headers(KEPT) == [*KEPT, (b"cdn-loop", b"serverless-actions-cache")]
 
 
 @pytest.mark.parametrize("name", DROPPED)
-def test_what_the_way_here_added_goes_no_further(name):
+def test_proxy_headers_are_not_forwarded(name):
     assert request_headers([(name, b"x"), (name.title(), b"y"), *KEPT]) == request_headers(KEPT)
 
 
-def test_a_header_that_the_connection_names_is_the_connections():
+def test_headers_named_by_connection_are_dropped():
     named = [(b"Connection", b"close, X-One"), (b"connection", b"x-two"), (b"X-One", b"1"), (b"x-two", b"2")]
     assert request_headers([*named, *KEPT]) == request_headers(KEPT)
     assert answer_headers([*named, *KEPT]) == answer_headers(KEPT) == [*KEPT, *INERT]
 
 
-def test_a_header_that_could_not_be_sent_on_as_it_is_is_refused():
+def test_non_ascii_header_is_refused():
     with pytest.raises(InvalidRequest, match="x-odd"):
         request_headers([(b"x-odd", b"\xe4")])
 
 
-def test_an_answers_headers_come_back_but_for_the_connections_and_the_date():
+def test_response_drops_hop_by_hop_headers_and_date():
     answer = [(b"X-Twice", b"a=1"), (b"X-Twice", b"b=2"), (b"Content-Length", b"3"), (b"Via", b"1.1 x")]
     assert answer_headers([*answer, (b"Date", b"now"), (b"Transfer-Encoding", b"chunked")]) == [*answer, *INERT]
 
@@ -195,11 +195,11 @@ def test_an_answers_headers_come_back_but_for_the_connections_and_the_date():
 @pytest.mark.parametrize(
     "name", [b"Set-Cookie", b"clear-site-data", b"Strict-Transport-Security", b"Content-Security-Policy", b"Alt-Svc"]
 )
-def test_nothing_that_speaks_for_the_origin_comes_back(name):
+def test_origin_wide_response_headers_are_dropped(name):
     assert answer_headers([(name, b"x")]) == [*INERT]
 
 
-def test_a_request_that_comes_back_is_known():
+def test_forwarding_loop_is_detected():
     assert has_been_here(request_headers(KEPT))
     assert has_been_here([(b"CDN-Loop", b"fastly, serverless-actions-cache; v=1")])
     assert not has_been_here([(b"cdn-loop", b"fastly")])

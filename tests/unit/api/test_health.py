@@ -37,7 +37,7 @@ def dependencies() -> Dependencies:
 
 
 @pytest.mark.parametrize(("faults", "seconds"), [({}, WELL_SECONDS), ({"table": "gone"}, FAULT_SECONDS)])
-async def test_answer_is_given_again_until_its_time_is_up(
+async def test_health_result_is_cached_until_it_expires(
     dependencies: Dependencies, faults: Mapping[str, str], seconds: float
 ):
     health, dependencies.faults = dependencies.health(), faults
@@ -49,11 +49,11 @@ async def test_answer_is_given_again_until_its_time_is_up(
     assert (await health.faults(), dependencies.looks) == ({"bucket": "slow"}, 2)
 
 
-def test_fault_is_remembered_for_less_time_than_health():
+def test_error_is_cached_shorter_than_success():
     assert FAULT_SECONDS < WELL_SECONDS <= 10
 
 
-async def test_many_who_ask_at_once_share_one_look(dependencies: Dependencies):
+async def test_concurrent_checks_share_one_probe(dependencies: Dependencies):
     health = dependencies.health()
     dependencies.may_answer.clear()
     asking = [asyncio.create_task(health.faults()) for _ in range(200)]
@@ -66,7 +66,7 @@ async def test_many_who_ask_at_once_share_one_look(dependencies: Dependencies):
     assert dependencies.looks == 1
 
 
-async def test_look_that_fails_is_not_remembered(dependencies: Dependencies):
+async def test_failed_check_is_not_cached(dependencies: Dependencies):
     health, dependencies.error = dependencies.health(), RuntimeError("odd")
     with pytest.raises(RuntimeError, match="odd"):
         await health.faults()
@@ -74,7 +74,7 @@ async def test_look_that_fails_is_not_remembered(dependencies: Dependencies):
     assert (await health.faults(), dependencies.looks) == ({}, 2)
 
 
-def test_answer_outlives_the_loop_that_brought_it(dependencies: Dependencies):
+def test_cached_result_outlives_its_event_loop(dependencies: Dependencies):
     """On Lambda a request may have its own loop, and be broken off in the middle of a look."""
     health = dependencies.health()
     dependencies.may_answer.clear()

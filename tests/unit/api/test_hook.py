@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from actions_cache.web import azure
-from actions_cache.web.app import new_app
+from actions_cache.http import azure
+from actions_cache.http.app import new_app
 from dev.local.template import ROOT
 from functions.api import hook
 from tests.support.clients.wire import send
@@ -27,13 +27,13 @@ def url() -> Iterator[str]:
         yield url
 
 
-def test_the_hook_that_is_deployed_is_the_one_in_runners() -> None:
+def test_deployed_hook_equals_runners_copy() -> None:
     assert hook.FILE.read_bytes() == SOURCE.read_bytes(), f"cp {SOURCE} {hook.FILE}"
     assert hook.FILE.parent == ROOT / "functions" / "api", "which is all that the function's package has"
     assert not hook.FILE.is_symlink(), "a checkout on Windows, and `sam build --use-container`, would lose its target"
 
 
-def test_the_hook_comes_with_a_checksum_that_fits(url: str, tmp_path: Path) -> None:
+def test_hook_checksum_matches(url: str, tmp_path: Path) -> None:
     fetched, checksum = send("GET", f"{url}/runner/hook.cjs"), send("GET", f"{url}/runner/hook.cjs.sha256")
     assert (fetched.status, fetched.body) == (200, SOURCE.read_bytes())
     assert checksum.body.decode() == f"{hashlib.sha256(fetched.body).hexdigest()}  hook.cjs\n"
@@ -44,7 +44,7 @@ def test_the_hook_comes_with_a_checksum_that_fits(url: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize(("path", "media_type"), [("hook.cjs", "text/javascript"), ("hook.cjs.sha256", "text/plain")])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_hook_and_checksum_are_inert_and_kept_for_minutes(url: str, method: str, path: str, media_type: str) -> None:
+def test_hook_is_inert_and_cached_for_minutes(url: str, method: str, path: str, media_type: str) -> None:
     reply = send(method, f"{url}/runner/{path}")
     expected = {
         **azure.INERT,
@@ -59,7 +59,7 @@ def test_hook_and_checksum_are_inert_and_kept_for_minutes(url: str, method: str,
 @pytest.mark.parametrize(
     "asked", ["POST /runner/hook.cjs", "GET /runner/hook.json", "GET /runner/", "GET /runner/hook.cjs/x"]
 )
-def test_nothing_else_is_served_there(url: str, asked: str) -> None:
+def test_unknown_hook_path_or_method_is_refused(url: str, asked: str) -> None:
     method, path = asked.split()
     assert send(method, url + path).status in (404, 405)
 

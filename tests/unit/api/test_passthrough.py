@@ -13,14 +13,13 @@ import pytest
 from fastapi import FastAPI
 from mangum import Mangum
 
-from actions_cache.adapters import results_service
-from actions_cache.adapters.results_service import ResultsService
 from actions_cache.domain.access import GITHUB, parse_rule
 from actions_cache.domain.errors import PermissionDenied
-from actions_cache.web.app import new_app
+from actions_cache.http.app import new_app
 from functions.api import passthrough
-from functions.api.bodies import LAMBDA_BODY_BYTES as LIMIT
+from functions.api.passthrough import ResultsService
 from functions.api.tokens import TokenReader
+from functions.api.uploads import LAMBDA_BODY_BYTES as LIMIT
 from tests.support.clients import wire
 from tests.support.clients.runtime_token import runtime_token
 from tests.support.clients.wire import Reply
@@ -83,13 +82,13 @@ def refusal(reply: Reply) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
-def test_each_method_goes_to_the_results_service(url, upstream, method):
+def test_each_method_reaches_results_service(url, upstream, method):
     send(method, f"{url}{PATH}?a=%2F&b", b"x" if method in ("POST", "PUT", "PATCH") else None)
     [asked] = upstream.asked
     assert asked.line == f"{method} {PATH}?a=%2F&b HTTP/1.1".encode()
 
 
-def test_a_request_goes_on_byte_for_byte_and_names_the_service_as_its_host(url, upstream):
+def test_request_is_forwarded_byte_for_byte(url, upstream):
     body = bytes(range(256))
     headers = {
         **JOB,
@@ -107,7 +106,7 @@ def test_a_request_goes_on_byte_for_byte_and_names_the_service_as_its_host(url, 
     )
 
 
-def test_a_request_without_a_body_is_given_none(url, upstream):
+def test_request_without_body_stays_without_body(url, upstream):
     send("GET", f"{url}/a")
     send("POST", f"{url}/b", b"")
     assert [(asked.header(b"content-length"), asked.header(b"transfer-encoding")) for asked in upstream.asked] == [
@@ -116,7 +115,7 @@ def test_a_request_without_a_body_is_given_none(url, upstream):
     ]
 
 
-def test_a_request_in_chunks_goes_on_whole(url, upstream):
+def test_chunked_request_is_forwarded_whole(url, upstream):
     answer = raw(
         url,
         f"POST /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
@@ -128,7 +127,7 @@ def test_a_request_in_chunks_goes_on_whole(url, upstream):
 
 
 @pytest.mark.parametrize("path", ["//evil.example/x", "/@evil.example/x", "/x/../y", "/a%2fb", "/%2F%2Fevil.example"])
-def test_no_path_leads_to_another_host(url, upstream, path):
+def test_no_path_reaches_another_host(url, upstream, path):
     head = f"Host: evil.example\r\nConnection: close\r\nAuthorization: Bearer {TOKEN}"
     raw(url, f"GET {path} HTTP/1.1\r\n{head}\r\n\r\n".encode())
     [asked] = upstream.asked
@@ -150,27 +149,27 @@ def test_no_path_leads_to_another_host(url, upstream, path):
         "//twirp/github.actions.results.api.v1.CacheService/CreateCacheEntry",
     ],
 )
-def test_nothing_of_ours_goes_anywhere(url, upstream, target):
+def test_own_paths_are_never_forwarded(url, upstream, target):
     answer = raw(url, f"POST {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode())
     assert answer.split(b" ")[1] in (b"404", b"405")
     assert upstream.asked == []
 
 
 @pytest.mark.parametrize("target", ["http://evil.example/blobs/x", "*"])
-def test_a_target_that_is_no_path_stays_here_or_goes_to_the_same_host(url, upstream, target):
+def test_invalid_target_is_never_forwarded(url, upstream, target):
     answer = raw(url, f"OPTIONS {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
     assert int(answer.split(b" ")[1]) in (400, 404, 405)
     assert upstream.asked == []
 
 
-def test_nothing_is_passed_on_where_no_service_is_set():
+def test_missing_service_url_disables_forwarding():
     with served(app_before(None)) as url:
         reply = send("POST", f"{url}{PATH}", BODY)
     assert refusal(reply) == (404, "bad_route")
     assert "RESULTS_SERVICE_URL" in reply.json["msg"]
 
 
-def test_a_service_that_is_this_server_is_found_out(url, upstream):
+def test_service_url_loop_is_reported(url, upstream):
     reply = send("POST", f"{url}{PATH}", BODY, {"CDN-Loop": "serverless-actions-cache"})
     assert refusal(reply) == (502, "unavailable")
     assert "leads back" in reply.json["msg"]
@@ -180,14 +179,14 @@ def test_a_service_that_is_this_server_is_found_out(url, upstream):
 # ---------------------------------------------------------------- the way back
 
 
-def test_an_answer_comes_back_with_each_of_its_headers(url):
+def test_response_headers_are_returned(url):
     reply = send("POST", f"{url}{PATH}", BODY)
     assert (reply.status, reply.body) == (200, b"{}")
     assert reply.headers["X-GitHub-Request-Id"] == "1"
     assert reply.headers["Content-Type"] == "application/json"
 
 
-def test_answer_is_inert_where_a_browser_would_show_it(url, upstream):
+def test_response_is_inert_in_browser(url, upstream):
     upstream.answer = answer_of(
         "200 OK",
         b"<script>alert(1)</script>",
@@ -224,7 +223,7 @@ NO_TOKENS = {
 
 @pytest.mark.parametrize("headers", NO_TOKENS.values(), ids=NO_TOKENS)
 @pytest.mark.parametrize("path", [PATH, "/graphql", "/user", "/managex"])
-def test_what_is_no_jobs_token_is_not_passed_on(url, upstream, path, headers):
+def test_request_without_job_token_is_refused(url, upstream, path, headers):
     rows = "".join(f"Authorization: {value}\r\n" for value in headers)
     answer = raw(
         url, f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{rows}Content-Length: 0\r\n\r\n".encode()
@@ -235,7 +234,7 @@ def test_what_is_no_jobs_token_is_not_passed_on(url, upstream, path, headers):
     assert upstream.asked == []
 
 
-def test_job_that_the_cache_refuses_keeps_its_artifacts(url, upstream):
+def test_refused_job_keeps_its_artifacts(url, upstream):
     """TRUSTED asks for an owner that the token lacks."""
     with pytest.raises(PermissionDenied):
         TRUSTED.read(JOB["Authorization"])
@@ -243,7 +242,7 @@ def test_job_that_the_cache_refuses_keeps_its_artifacts(url, upstream):
     assert len(upstream.asked) == 1
 
 
-def test_token_must_be_signed_by_a_trusted_issuer(upstream):
+def test_token_needs_trusted_issuer(upstream):
     with running_issuer() as issuer, running_issuer() as stranger:
         tokens = TokenReader((issuer.url,), None)
         with served(app_before(upstream.url, tokens)) as url:
@@ -255,7 +254,7 @@ def test_token_must_be_signed_by_a_trusted_issuer(upstream):
     assert len(upstream.asked) == 1
 
 
-def test_the_cookies_of_one_job_are_not_sent_for_another(upstream):
+def test_cookies_are_not_shared_between_jobs(upstream):
     """By a name: of an address, aiohttp keeps no cookies."""
     with served(app_before(upstream.url.replace("127.0.0.1", "localhost"))) as url:
         for _ in range(2):
@@ -268,40 +267,40 @@ def answer_of(status: str, body: bytes = b"", *headers: str) -> bytes:
     return "\r\n".join([*rows, "", ""]).encode() + body
 
 
-def test_an_error_of_the_services_own_comes_back_as_it_is(url, upstream):
+def test_service_error_is_returned_unchanged(url, upstream):
     upstream.answer = answer_of("403 Forbidden", b'{"code":"permission_denied"}', "Content-Type: application/json")
     reply = send("POST", f"{url}{PATH}", BODY)
     assert (reply.status, reply.body) == (403, b'{"code":"permission_denied"}')
 
 
-def test_a_redirect_is_the_clients_to_follow(url, upstream):
+def test_redirect_is_left_to_client(url, upstream):
     upstream.answer = answer_of("302 Found", b"", "Location: http://elsewhere.example/")
     reply = send("GET", f"{url}/a")
     assert (reply.status, reply.headers["Location"]) == (302, "http://elsewhere.example/")
     assert len(upstream.asked) == 1
 
 
-def test_a_compressed_answer_stays_compressed(url, upstream):
+def test_compressed_response_stays_compressed(url, upstream):
     packed = gzip.compress(b"{}")
     upstream.answer = answer_of("200 OK", packed, "Content-Encoding: gzip")
     reply = send("GET", f"{url}/a", headers={"Accept-Encoding": "gzip"})
     assert (reply.body, reply.headers["Content-Encoding"]) == (packed, "gzip")
 
 
-def test_an_answer_in_chunks_comes_back_whole(url, upstream):
+def test_chunked_response_is_returned_whole(url, upstream):
     upstream.answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
     reply = send("GET", f"{url}/a")
     assert (reply.body, reply.headers["Content-Length"], reply.headers["Transfer-Encoding"]) == (b"abcde", "5", None)
 
 
-def test_the_length_of_what_head_does_not_bring_comes_back(url, upstream):
+def test_head_response_keeps_content_length(url, upstream):
     upstream.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n"
     reply = send("HEAD", f"{url}/a")
     assert (reply.status, reply.headers["Content-Length"], reply.body) == (200, "1234", b"")
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
-def test_an_answer_without_a_body_has_none(url, upstream, status):
+def test_bodyless_response_stays_bodyless(url, upstream, status):
     upstream.answer = f"HTTP/1.1 {status}\r\nETag: x\r\n\r\n".encode()
     reply = send("GET", f"{url}/a")
     assert (reply.status, reply.headers["ETag"], reply.body) == (int(status[:3]), "x", b"")
@@ -310,20 +309,20 @@ def test_an_answer_without_a_body_has_none(url, upstream, status):
 # ---------------------------------------------------------------- limits
 
 
-def test_a_body_of_the_most_goes_and_one_byte_more_is_refused(url, upstream):
+def test_request_body_size_is_bounded(url, upstream):
     assert send("POST", f"{url}/a", bytes(LIMIT)).status == 200
     assert refusal(send("POST", f"{url}/a", bytes(LIMIT + 1))) == (413, "invalid_argument")
     assert [len(asked.body) for asked in upstream.asked] == [LIMIT]
 
 
-def test_an_answer_of_the_most_comes_and_one_byte_more_is_a_502(url, upstream):
+def test_response_body_size_is_bounded(url, upstream):
     upstream.answer = answer_of("200 OK", b"\xff" * LIMIT)
     assert len(send("GET", f"{url}/a").body) == LIMIT
     upstream.answer = answer_of("200 OK", b"\xff" * (LIMIT + 1))
     assert refusal(send("GET", f"{url}/a")) == (502, "unavailable")
 
 
-def test_a_text_counts_as_it_leaves_a_lambda(url, upstream):
+def test_text_response_counts_in_lambda_encoding(url, upstream):
     """A quotation mark leaves as two bytes."""
     upstream.answer = answer_of("200 OK", b'"' * 2_999_999)
     assert send("GET", f"{url}/a").status == 200
@@ -345,8 +344,8 @@ TROUBLES: dict[str, bytes | None] = {
 
 
 @pytest.mark.parametrize("answer", TROUBLES.values(), ids=TROUBLES)
-def test_a_service_in_trouble_is_a_502_in_time(url, upstream, answer, monkeypatch):
-    monkeypatch.setattr(results_service, "TOTAL_SECONDS", 0.5)
+def test_failing_service_gives_502_in_time(url, upstream, answer, monkeypatch):
+    monkeypatch.setattr(passthrough, "TOTAL_SECONDS", 0.5)
     upstream.answer = answer
     began = time.monotonic()
     reply = send("POST", f"{url}{PATH}", BODY)
@@ -356,22 +355,22 @@ def test_a_service_in_trouble_is_a_502_in_time(url, upstream, answer, monkeypatc
     assert len(upstream.asked) == 1, "what isn't idempotent is sent once"
 
 
-def test_a_service_that_drips_is_given_up_in_time(url, upstream, monkeypatch):
-    monkeypatch.setattr(results_service, "TOTAL_SECONDS", 0.5)
+def test_dripping_service_gives_502_in_time(url, upstream, monkeypatch):
+    monkeypatch.setattr(passthrough, "TOTAL_SECONDS", 0.5)
     upstream.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
     upstream.drips = True
     assert refusal(send("POST", f"{url}{PATH}", BODY)) == (502, "unavailable")
 
 
 @pytest.mark.parametrize("gone", ["http://127.0.0.1:1", "http://no-such-host.invalid", "https://127.0.0.1:1"])
-def test_a_service_that_is_gone_is_a_502(gone):
+def test_unreachable_service_gives_502(gone):
     with served(app_before(gone)) as url:
         assert refusal(send("POST", f"{url}{PATH}", BODY)) == (502, "unavailable")
 
 
-def test_the_whole_exchange_fits_before_api_gateway_gives_up():
-    assert results_service.TOTAL_SECONDS <= 25
-    assert results_service.CONNECT_SECONDS < results_service.TOTAL_SECONDS
+def test_forwarding_ends_before_api_gateway_timeout():
+    assert passthrough.TOTAL_SECONDS <= 25
+    assert passthrough.CONNECT_SECONDS < passthrough.TOTAL_SECONDS
 
 
 # ---------------------------------------------------------------- as Lambda hands it over
@@ -401,7 +400,7 @@ def invoke(upstream: Upstream) -> Callable[..., Any]:
     return call
 
 
-def test_a_lambda_passes_on_too_and_again_after_it_was_kept(invoke, upstream):
+def test_lambda_forwards_cold_and_warm(invoke, upstream):
     body = bytes(range(256))
     for _ in range(2):
         answer = invoke(PATH, body, {"Authorization": [f"Bearer {TOKEN}"], "X-Amzn-Trace-Id": ["Root=1"]})
@@ -413,25 +412,25 @@ def test_a_lambda_passes_on_too_and_again_after_it_was_kept(invoke, upstream):
         assert asked.header(b"x-amzn-trace-id") == []
 
 
-def test_an_answer_in_bytes_leaves_a_lambda_as_it_came(invoke, upstream):
+def test_lambda_returns_binary_response_unchanged(invoke, upstream):
     packed = gzip.compress(b"{}")
     upstream.answer = answer_of("200 OK", packed, "Content-Encoding: gzip", "Content-Type: application/json")
     answer = invoke(PATH)
     assert (answer["isBase64Encoded"], base64.b64decode(answer["body"])) == (True, packed)
 
 
-def test_a_target_that_was_decoded_on_the_way_is_encoded_anew(invoke, upstream):
+def test_lambda_encodes_decoded_target_again(invoke, upstream):
     invoke("/a b?c", multiValueQueryStringParameters={"q": ["a b\n", "ä"]})
     [asked] = upstream.asked
     assert asked.line == b"POST /a%20b%3Fc?q=a+b%0A&q=%C3%A4 HTTP/1.1"
 
 
-def test_a_line_break_in_a_path_goes_nowhere(invoke, upstream):
+def test_line_break_in_path_is_not_forwarded(invoke, upstream):
     assert invoke("/a HTTP/1.1\r\nHost: evil.example\r\n\r\n")["statusCode"] == 404
     assert upstream.asked == []
 
 
-def test_the_largest_answers_fit_into_what_a_lambda_may_answer(invoke, upstream):
+def test_largest_responses_fit_lambda_limit(invoke, upstream):
     for body in (b"\xff" * LIMIT, b'"' * 2_999_999, "ä".encode() * (LIMIT // 2)):
         upstream.answer = answer_of("200 OK", body, "Content-Type: application/json")
         answer = invoke(PATH)

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from actions_cache.adapters.results_service import NoAnswer, ResultsService
-from actions_cache.adapters.tls import trusting
+from actions_cache.aws.clients import create_ssl_context
 from actions_cache.domain.access import Anybody
 from actions_cache.domain.errors import TryAgain
 from actions_cache.settings import Settings
+from functions.api.passthrough import NoAnswer, ResultsService
 from functions.api.tokens import TokenReader
 from tests.support.authority import Authority
 from tests.support.issuer import Issuer, running_issuer
@@ -33,32 +33,30 @@ def issuer(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def reader(issuer: Issuer, certificates: str | None) -> TokenReader:
-    return TokenReader((issuer.url,), None, (Anybody(),), trust=trusting(certificates))
+    return TokenReader((issuer.url,), None, (Anybody(),), trust=create_ssl_context(certificates))
 
 
-def test_tokens_of_an_issuer_behind_a_known_authority_are_good(issuer: Issuer, authority: Authority):
+def test_issuer_with_known_ca_is_trusted(issuer: Issuer, authority: Authority):
     assert reader(issuer, authority.pem).read(issuer.sign()).repository == f"42@{issuer.url}"
 
 
 @pytest.mark.parametrize("other", ["nobody's", "another's"])
-def test_an_issuer_behind_an_unknown_authority_is_not_asked_for_keys(issuer: Issuer, other: str):
+def test_issuer_with_unknown_ca_gets_no_request(issuer: Issuer, other: str):
     before = issuer.requests
     with pytest.raises(TryAgain):
         reader(issuer, None if other == "nobody's" else Authority().pem).read(issuer.sign())
     assert issuer.requests == before
 
 
-async def test_a_results_service_behind_a_known_authority_answers_and_no_other_does(
-    issuer: Issuer, authority: Authority
-):
+async def test_results_service_needs_known_ca(issuer: Issuer, authority: Authority):
     url = issuer.url.removesuffix("/_services/token")
     asked = ("GET", ("/_services/token/.well-known/jwks", ""), (), b"", 100_000)
-    assert (await ResultsService(url, trusting(authority.pem)).ask(*asked)).status == 200
+    assert (await ResultsService(url, create_ssl_context(authority.pem)).ask(*asked)).status == 200
     with pytest.raises(NoAnswer):
         await ResultsService(url).ask(*asked)
 
 
-def test_certificates_are_a_text_or_a_file(tmp_path: Path, authority: Authority):
+def test_ca_certificates_are_text_or_file(tmp_path: Path, authority: Authority):
     file = tmp_path / "authorities.pem"
     file.write_text(authority.pem + Authority().pem)
     assert Settings(**REQUIRED, extra_ca_certificates=authority.pem).extra_ca_certificates == authority.pem
@@ -67,6 +65,6 @@ def test_certificates_are_a_text_or_a_file(tmp_path: Path, authority: Authority)
 
 
 @pytest.mark.parametrize("wrong", ["/no/such/file.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n", "a name"])
-def test_certificates_that_cannot_be_read_are_refused_at_start_with_what_to_give(wrong: str):
+def test_unreadable_ca_certificates_are_refused(wrong: str):
     with pytest.raises(ValidationError, match="in PEM, or a file of them by its absolute path"):
         Settings(**REQUIRED, extra_ca_certificates=wrong)

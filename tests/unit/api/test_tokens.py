@@ -1,4 +1,4 @@
-"""P8: whose tokens come in, with keys served the way an issuer serves them."""
+"""Isolation: whose tokens come in, with keys served the way an issuer serves them."""
 
 import base64
 import hashlib
@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from actions_cache.domain.access import GITHUB, READ, WRITE, Anybody, Rule, Scope, parse_rule
 from actions_cache.domain.errors import PermissionDenied, TryAgain, Unauthenticated
-from actions_cache.domain.refusal import NotAdmitted, RefusedJob
-from functions.api import issuer_keys
+from actions_cache.domain.refused_job import NotAdmitted, RefusedJob
+from functions.api import tokens
 from functions.api.tokens import TokenReader
 from tests.support.issuer import Issuer, running_issuer
 
@@ -33,14 +33,14 @@ def reader(issuer: Issuer) -> TokenReader:
     return TokenReader((issuer.url,), None, ANYBODY)
 
 
-def test_a_good_token_says_the_repository_and_its_scopes_in_order(issuer, reader):
+def test_token_yields_repository_and_ordered_scopes(issuer, reader):
     caller = reader.read(issuer.sign())
     assert caller.repository == f"42@{issuer.url}"
     assert caller.scopes == (Scope("refs/pull/7/merge", 3), Scope("refs/heads/main", 1))
 
 
-def test_keys_are_fetched_once_and_again_when_an_unknown_one_signed(issuer, reader, monkeypatch):
-    monkeypatch.setattr(issuer_keys, "COOLDOWN_SECONDS", 0)
+def test_keys_are_refetched_for_unknown_key_id(issuer, reader, monkeypatch):
+    monkeypatch.setattr(tokens, "COOLDOWN_SECONDS", 0)
     for _ in range(3):
         reader.read(issuer.sign())
     assert issuer.requests == 1
@@ -146,18 +146,18 @@ BAD: dict[str, Callable[[Issuer], str | None]] = {
 
 
 @pytest.mark.parametrize("token", BAD.values(), ids=BAD)
-def test_a_bad_token_is_refused(issuer, reader, token):
+def test_bad_token_is_refused(issuer, reader, token):
     with pytest.raises(Unauthenticated):
         reader.read(token(issuer))
 
 
-def test_a_clock_that_is_half_a_minute_off_is_forgiven(issuer, reader):
+def test_clock_skew_is_tolerated(issuer, reader):
     now = int(time.time())
     reader.read(issuer.sign(exp=now - 20))
     reader.read(issuer.sign(nbf=now + 20))
 
 
-def test_the_audience_counts_where_one_is_set(issuer):
+def test_audience_is_checked_if_configured(issuer):
     reader = TokenReader((issuer.url,), "actions-cache", ANYBODY)
     reader.read(issuer.sign(aud="actions-cache"))
     for wrong in ({}, {"aud": "other"}):
@@ -165,13 +165,13 @@ def test_the_audience_counts_where_one_is_set(issuer):
             reader.read(issuer.sign(**wrong))
 
 
-def test_an_issuer_that_does_not_answer_is_no_fault_of_the_token(issuer):
+def test_unreachable_issuer_is_retryable(issuer):
     gone = "http://127.0.0.1:1"
     with pytest.raises(TryAgain):
         TokenReader((gone,), None, ANYBODY).read(issuer.sign(iss=gone))
 
 
-def test_without_verification_claims_still_count(issuer):
+def test_unverified_token_claims_still_count(issuer):
     reader = TokenReader((), None, ANYBODY, verify=False)
     assert reader.read(issuer.sign(generate_private_key(65537, 2048), iss=GITHUB)).repository == "42"
     for wrong in ({"exp": 1}, {"nbf": 2**40}, {"ac": None}, {"repository_id": None}):
@@ -179,18 +179,18 @@ def test_without_verification_claims_still_count(issuer):
             reader.read(issuer.sign(**wrong))
 
 
-def test_without_verification_a_token_may_say_nothing_of_when_it_expires(issuer):
+def test_unverified_token_needs_no_expiry(issuer):
     """The end-to-end tests of falcondev-oss/github-actions-cache-server, say, sign such."""
     token = issuer.sign(exp=None, nbf=None, iss=None)
     assert TokenReader((), None, ANYBODY, verify=False).read(token).repository == "42"
 
 
 @pytest.mark.parametrize("repository_id", ["42", 42])
-def test_a_repository_is_the_same_as_a_text_and_as_a_number(issuer, reader, repository_id):
+def test_repository_id_may_be_text_or_number(issuer, reader, repository_id):
     assert reader.read(issuer.sign(repository_id=repository_id)).repository == f"42@{issuer.url}"
 
 
-def test_a_repository_that_is_only_in_the_oidc_claims_is_found_there(issuer, reader):
+def test_repository_id_is_found_in_oidc_claims(issuer, reader):
     extra = json.dumps({"repository_id": "43"})
     assert reader.read(issuer.sign(repository_id=None, oidc_extra=extra)).repository == f"43@{issuer.url}"
     assert reader.read(issuer.sign(repository_id=43, oidc_extra=extra)).repository == f"43@{issuer.url}"
@@ -198,7 +198,7 @@ def test_a_repository_that_is_only_in_the_oidc_claims_is_found_there(issuer, rea
         reader.read(issuer.sign(oidc_extra=extra))
 
 
-def test_each_issuer_signs_for_itself_alone(issuer):
+def test_issuer_signs_only_its_own_tokens(issuer):
     """GHES's issuers have a path; a slash at the end, in the token or in the setting, makes no other."""
     with running_issuer("/_services/token") as ghes:
         reader = TokenReader((issuer.url, ghes.url), None, ANYBODY)
@@ -212,7 +212,7 @@ def test_each_issuer_signs_for_itself_alone(issuer):
         assert (issuer.requests, ghes.requests) == (1, 1)
 
 
-def test_github_coms_repositories_keep_their_bare_ids(issuer):
+def test_github_com_repositories_keep_bare_ids(issuer):
     unverified = TokenReader((), None, ANYBODY, verify=False)
     assert unverified.read(issuer.sign(iss=GITHUB)).repository == "42"
     assert unverified.read(issuer.sign(iss=f"{GITHUB}/")).repository == "42"
@@ -221,7 +221,7 @@ def test_github_coms_repositories_keep_their_bare_ids(issuer):
 
 
 @pytest.mark.parametrize("wrong", ["*", "a#b", "name#a/b", "042", "0", "-1", "+1", "4a", "a", "\uff14\uff12", "4" * 65])
-def test_a_repository_of_github_com_is_a_number(issuer, wrong):
+def test_github_com_repository_id_is_numeric(issuer, wrong):
     """Ids are table keys as they are, beside keys of the store's own."""
     reader = TokenReader((), None, ANYBODY, verify=False)
     assert reader.read(issuer.sign(iss=GITHUB, repository_id="1")).repository == "1"
@@ -230,36 +230,36 @@ def test_a_repository_of_github_com_is_a_number(issuer, wrong):
 
 
 @pytest.mark.parametrize("wrong", [["https://a.example"], 5, "https://a.example\n", {"a": 1}], ids=str)
-def test_an_issuer_is_a_line_of_text_without_verification_too(issuer, wrong):
+def test_unverified_issuer_must_be_one_line(issuer, wrong):
     reader = TokenReader((), None, ANYBODY, verify=False)
     with pytest.raises(Unauthenticated, match="512 ASCII"):
         reader.read(signed_anyhow(issuer, iss=wrong))
 
 
 @pytest.mark.parametrize(("permission", "bits"), [(0, 0), (1, 1), (2, 2), (3, 3), (4, 0), (7, 3), (2**40, 0)])
-def test_unknown_bits_of_a_permission_count_for_nothing(issuer, reader, permission, bits):
+def test_unknown_permission_bits_are_ignored(issuer, reader, permission, bits):
     assert reader.read(issuer.sign(ac=scope(permission=permission))).scopes == (Scope("refs/heads/main", bits),)
 
 
-def test_a_scope_may_be_empty_as_giteas_is_and_as_long_as_a_ref(issuer, reader):
+def test_scope_may_be_empty_or_long(issuer, reader):
     for name in ("", "x" * 1024, "refs/heads/\u00e4 \U0001f600"):
         assert reader.read(issuer.sign(ac=scope(name))).readable_scopes() == (name,)
 
 
 @pytest.mark.parametrize("wrong", ["https://" + "x" * 505, "https://\u00e4.example"])
-def test_an_issuer_that_has_no_room_in_a_key_is_refused(issuer, wrong):
+def test_overlong_or_non_ascii_issuer_is_refused(issuer, wrong):
     reader = TokenReader((), None, ANYBODY, verify=False)
     with pytest.raises(Unauthenticated, match="512 ASCII"):
         reader.read(issuer.sign(iss=wrong))
 
 
-def test_a_scope_that_is_named_twice_is_searched_once_and_has_what_either_says(issuer, reader):
+def test_duplicate_scopes_are_combined(issuer, reader):
     twice = json.dumps([{"Scope": "a", "Permission": READ}, {"Scope": "a", "Permission": READ | WRITE}])
     caller = reader.read(issuer.sign(ac=twice))
     assert (caller.readable_scopes(), caller.writable_scope()) == (("a",), "a")
 
 
-def test_a_read_only_token_reads_and_does_not_write(issuer, reader):
+def test_read_only_token_cannot_write(issuer, reader):
     caller = reader.read(issuer.sign(ac=json.dumps([{"Scope": "a", "Permission": READ}])))
     assert caller.readable_scopes() == ("a",)
     with pytest.raises(PermissionDenied, match=r"^cache write denied"):
@@ -292,46 +292,46 @@ TROUBLES: dict[str, Callable[[Issuer], None]] = {
 
 
 @pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES)
-def test_known_keys_stay_good_for_a_day_while_the_issuer_does_not_answer(trouble, now):
+def test_cached_keys_outlast_issuer_outage(trouble, now):
     with running_issuer() as issuer:
         reader = TokenReader((issuer.url,), None, ANYBODY)
         reader.read(issuer.sign())
         trouble(issuer)
-        now(issuer_keys.CACHED_SECONDS + 1)
+        now(tokens.CACHED_SECONDS + 1)
         assert reader.read(issuer.sign()).repository == f"42@{issuer.url}"
-        now(issuer_keys.STALE_SECONDS + 60)
+        now(tokens.STALE_SECONDS + 60)
         with pytest.raises(TryAgain):
             reader.read(issuer.sign())
 
 
 @pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES)
-def test_an_issuer_in_trouble_is_no_fault_of_the_token(trouble):
+def test_failing_issuer_is_retryable(trouble):
     with running_issuer() as issuer:
         trouble(issuer)
         with pytest.raises(TryAgain):
             TokenReader((issuer.url,), None, ANYBODY).read(issuer.sign())
 
 
-def test_a_key_that_cannot_be_looked_up_now_may_be_good(issuer, reader, now):
+def test_unknown_key_during_outage_is_retryable(issuer, reader, now):
     reader.read(issuer.sign())
     issuer.status = 500
-    now(issuer_keys.COOLDOWN_SECONDS + 1)
+    now(tokens.COOLDOWN_SECONDS + 1)
     with pytest.raises(TryAgain):
         reader.read(issuer.sign(header={"kid": "second"}))
 
 
-def test_one_request_waits_for_an_issuer_in_trouble_and_not_each(issuer, reader, now):
+def test_failing_issuer_is_asked_once(issuer, reader, now):
     issuer.status = 500
     for _ in range(3):
         with pytest.raises(TryAgain):
             reader.read(issuer.sign())
     assert issuer.requests == 1
     issuer.status = 200
-    now(issuer_keys.RETRY_SECONDS + 1)
+    now(tokens.RETRY_SECONDS + 1)
     reader.read(issuer.sign())
 
 
-def test_made_up_key_ids_do_not_make_this_server_call_the_issuer_each_time(issuer, reader):
+def test_invented_key_ids_cause_no_refetch(issuer, reader):
     reader.read(issuer.sign())
     for number in range(3):
         with pytest.raises(Unauthenticated):
@@ -363,7 +363,7 @@ def rules(*texts: str) -> tuple[Rule, ...]:
     ],
     ids=str,
 )
-def test_a_token_comes_in_by_what_it_says(issuer, listed, claims, comes_in):
+def test_token_is_admitted_by_its_claims(issuer, listed, claims, comes_in):
     reader = TokenReader((issuer.url,), None, rules(*listed))
     if comes_in:
         reader.read(issuer.sign(**claims))
@@ -372,13 +372,13 @@ def test_a_token_comes_in_by_what_it_says(issuer, listed, claims, comes_in):
             reader.read(issuer.sign(**claims))
 
 
-def test_an_owner_that_is_two_is_refused(issuer):
+def test_contradictory_owner_is_refused(issuer):
     reader = TokenReader((issuer.url,), None, rules("repository_owner_id=7"))
     with pytest.raises(Unauthenticated, match="'7' and '8' for repository_owner_id"):
         reader.read(issuer.sign(repository_owner_id="7", owner_id="8"))
 
 
-def test_rules_of_one_issuer_open_nothing_to_another(issuer):
+def test_rules_apply_to_their_issuer_only(issuer):
     """Each issuer counts from 1, and a token of an issuer without a rule isn't admitted."""
     with running_issuer("/_services/token") as ghes:
         reader = TokenReader((issuer.url, ghes.url), None, rules(f"repository_id=42@{ghes.url}"))
@@ -393,14 +393,14 @@ def test_rules_of_one_issuer_open_nothing_to_another(issuer):
             reader.read(ghes.sign())
 
 
-def test_rules_count_without_verification_too(issuer):
+def test_rules_apply_to_unverified_tokens(issuer):
     with pytest.raises(PermissionDenied, match="'9' for repository_owner_id"):
         TokenReader((), None, rules("owner_id=7"), verify=False).read(issuer.sign(owner_id="9"))
 
 
-def test_a_refused_job_is_heard_of_if_its_token_was_verified(issuer):
+def test_only_verified_refused_jobs_are_reported(issuer):
     heard: list[RefusedJob] = []
-    reader = TokenReader((issuer.url,), None, rules("repository_id=1"), hear_refused=heard.append)
+    reader = TokenReader((issuer.url,), None, rules("repository_id=1"), on_refused=heard.append)
     for bad in (
         issuer.sign(generate_private_key(65537, 2048)),
         issuer.sign(exp=1),
@@ -410,7 +410,7 @@ def test_a_refused_job_is_heard_of_if_its_token_was_verified(issuer):
         with pytest.raises(Unauthenticated):
             reader.read(bad)
     reader.read(issuer.sign(repository_id=1))
-    unverified = TokenReader((), None, rules("repository_id=1"), verify=False, hear_refused=heard.append)
+    unverified = TokenReader((), None, rules("repository_id=1"), verify=False, on_refused=heard.append)
     with pytest.raises(NotAdmitted):
         unverified.read(issuer.sign())
     assert heard == []
@@ -423,7 +423,7 @@ UNREADABLE = ["[" * 4000 + "]" * 4000, '{"repository_id":' * 400, "{", 7, '{"rep
 
 
 @pytest.mark.parametrize("extra", UNREADABLE, ids=["deep", "deep objects", "broken", "a number", "named twice"])
-def test_what_cannot_be_read_beside_the_claims_says_nothing(issuer, reader, extra):
+def test_unreadable_oidc_claims_are_ignored(issuer, reader, extra):
     assert reader.read(issuer.sign(oidc_extra=extra)).repository == f"42@{issuer.url}"
     with pytest.raises(Unauthenticated, match="no repository_id"):
         reader.read(issuer.sign(repository_id=None, oidc_extra=extra))

@@ -14,17 +14,17 @@ from typing import Any
 import boto3
 import pytest
 
-from actions_cache.adapters.sqs_queue import decode_message
+from actions_cache.aws.sqs import decode_message
 from actions_cache.domain.archive import MergeState
-from actions_cache.domain.refusal import KEPT, Refusals, RefusedJob
+from actions_cache.domain.refused_job import KEPT, Refusals, RefusedJob
 from actions_cache.domain.timing import SECOND
 from actions_cache.ports import MergeMessage, Unavailable
-from actions_cache.wiring.control import ControlPlane
 from actions_cache_cli.__main__ import main
-from dev.local.endpoints import Endpoints
-from dev.local.env_file import env_file
+from dev.local.emulators import Endpoints
+from dev.local.options import env_file
 from dev.local.resources import Clients, create
 from dev.local.template import ROOT, Template
+from dev.services import AllServices
 from tests.conftest import settings_for
 from tests.support.journey import Journey, SetClock, name, plenty
 
@@ -100,15 +100,15 @@ class Operated:
         """
         now = self.journey.clock.now()
         for number, job in enumerate(jobs):
-            self.journey.control.repositories.add_refusals(Refusals(job, 3, now - number * SECOND), now + KEPT)
+            self.journey.services.repositories.add_refusals(Refusals(job, 3, now - number * SECOND), now + KEPT)
         settings = self.data / "settings"
         settings.write_text(settings.read_text().replace("TOKEN_CLAIMS=any", f"TOKEN_CLAIMS={claims}"))
 
     def everything(self) -> tuple[Any, ...]:
         """Return all that a command could change."""
-        control = self.journey.control
-        settings = control.settings
-        dynamodb = control.session.client("dynamodb")
+        services = self.journey.services
+        settings = services.settings
+        dynamodb = services.session.client("dynamodb")
         tables = (
             settings.entries_table,
             settings.reservations_table,
@@ -119,10 +119,10 @@ class Operated:
             sorted(repr(item) for item in dynamodb.scan(TableName=table)["Items"] if not _is_schema(item))
             for table in tables
         ]
-        return items, sorted(part.key for part in control.bucket.list("")), self.waiting(), self.dead()
+        return items, sorted(part.key for part in services.bucket.list("")), self.waiting(), self.dead()
 
     def waiting(self) -> int:
-        return self._messages(self.journey.control.settings.merge_queue_url)
+        return self._messages(self.journey.services.settings.merge_queue_url)
 
     def dead(self) -> int:
         return self._messages(self.dead_letter_queue_url)
@@ -159,16 +159,16 @@ def operated(
         files.enter_context(env_file(tmp_path / "settings", variables))
         # The commands' clock is the machine's.
         clock = SetClock(int(time.time() * 1000))
-        control = ControlPlane(settings_for(variables), clock)
-        control.session = engine_session
+        services = AllServices(settings_for(variables), clock)
+        services.session = engine_session
         yield Operated(
-            Journey(control, clock, clients.s3, clients.sqs),
+            Journey(services, clock, clients.s3, clients.sqs),
             Run(capsys),
             resources.refs["MergeDeadLetterQueue"],
             tmp_path,
         )
     # SeaweedFS gives each bucket volumes of its own, until the disk has no room for more.
-    clients.s3.delete_bucket(Bucket=control.settings.bucket)
+    clients.s3.delete_bucket(Bucket=services.settings.bucket)
 
 
 PARTS = (b"one", b"two")
@@ -190,10 +190,10 @@ class NoUploads:
 def fail_merge(operated: Operated, key: str) -> MergeMessage:
     """Save an entry whose merge fails until the queue gives its message up, and return the message."""
     journey = operated.journey
-    control = journey.control
+    services = journey.services
     journey.save(name(key), *PARTS)
-    failing = replace(control.merge, bucket=NoUploads(control.bucket))
-    url = control.settings.merge_queue_url
+    failing = replace(services.merge, bucket=NoUploads(services.bucket))
+    url = services.settings.merge_queue_url
     message = None
     while received := journey.sqs.receive_message(QueueUrl=url, VisibilityTimeout=0).get("Messages"):
         message = decode_message(received[0]["Body"])

@@ -2,10 +2,10 @@
 
 import pytest
 
+from actions_cache import manage
 from actions_cache.domain.access import GITHUB
-from actions_cache.domain.refusal import RefusedJob
-from actions_cache.domain.repository import Repository
-from actions_cache.usecases import delete_entries
+from actions_cache.domain.budgets import Repository
+from actions_cache.domain.refused_job import RefusedJob
 from tests.support.journey import name
 from tests.unit.cli.conftest import Operated, process
 
@@ -17,7 +17,7 @@ def saved(operated: Operated) -> Operated:
     """Save three entries an hour apart, the last one just now, and one of another repository."""
     journey = operated.journey
     for repository, called in (("42", "acme/app"), ("43", "acme/lib")):
-        journey.control.repositories.note(Repository(repository, called, journey.clock.now()))
+        journey.services.repositories.note(Repository(repository, called, journey.clock.now()))
     journey.clock.advance(-2 * HOUR)
     journey.save(name("npm-1"), b"first", b"!")
     journey.clock.advance(HOUR)
@@ -84,7 +84,7 @@ def test_delete_removes_matches_with_yes(saved: Operated):
 
 
 def test_delete_continues_until_all_are_gone(saved: Operated, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(delete_entries, "AT_ONCE", 1)
+    monkeypatch.setattr(manage, "AT_ONCE", 1)
     dry = saved.run("delete", "42", "--older-than", "30m")
     assert dry.last_line == "1 entry (6 B), and 1 more; nothing was changed: --yes deletes"
     assert saved.run("delete", "42", "--older-than", "30m", "--yes").last_line == "2 entries (12 B) deleted"
@@ -102,7 +102,7 @@ def test_delete_continues_until_all_are_gone(saved: Operated, monkeypatch: pytes
     ],
 )
 def test_invalid_arguments_are_explained(operated: Operated, arguments, said):
-    operated.journey.control.repositories.note(Repository("42", "acme/app", 0))
+    operated.journey.services.repositories.note(Repository("42", "acme/app", 0))
     answer = operated.run(*arguments)
     assert answer.code == 2
     assert said in answer.err

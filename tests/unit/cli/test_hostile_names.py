@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
+from actions_cache.domain.budgets import Repository
 from actions_cache.domain.entry import EntryFamily, EntryName
-from actions_cache.domain.repository import Repository
 from actions_cache_cli.console import CommandFailed, Output
 from actions_cache_cli.deployment_check import __main__ as report
 from actions_cache_cli.deployment_check.check import Check, Failed, run
@@ -56,7 +56,7 @@ def hostile(operated: Operated) -> Operated:
     for ref in ("refs/heads/main", f"refs/heads/{HOSTILE}"):
         for version in ("v" * 64, HOSTILE):
             journey.save(EntryName(EntryFamily(REPOSITORY, ref, version), f"key-{HOSTILE}{NEW_LINE}"), b"data")
-    journey.control.repositories.note(Repository(REPOSITORY, f"acme/{HOSTILE}", 0))
+    journey.services.repositories.note(Repository(REPOSITORY, f"acme/{HOSTILE}", 0))
     return operated
 
 
@@ -126,8 +126,8 @@ OWN_WORDS = {
     "dev/demo/screen.py": 4,
     "actions_cache_cli/doctor/__main__.py": 1,
     "actions_cache_cli/doctor/runner.py": 2,
-    "dev/local/custom_resource.py": 1,
-    "dev/local/execution.py": 1,
+    "dev/local/triggers.py": 1,
+    "dev/local/lambda_runtime.py": 1,
     "dev/build/check_build.py": 3,
     "dev/docs/clients_page.py": 1,
     "dev/cost/cost.py": 2,

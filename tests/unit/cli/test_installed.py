@@ -20,16 +20,13 @@ def test_every_package_is_installed() -> None:
     }
     checkout_only = ("actions_cache_cli.deploy", "actions_cache_cli.try_on_aws")
     there = {name for name in there if not name.startswith(checkout_only)}
-    assert there | {"functions", "functions.manage"} == set(PROJECT["tool"]["setuptools"]["packages"])
+    assert there == set(PROJECT["tool"]["setuptools"]["packages"])
 
 
 def test_commands_run_from_the_installed_packages(tmp_path: Path) -> None:
     """As links, since building takes pip a while."""
     (tmp_path / "actions_cache_cli").symlink_to(ROOT / "actions_cache_cli")
     (tmp_path / "actions_cache").symlink_to(CORE / "actions_cache")
-    (tmp_path / "functions").mkdir()
-    (tmp_path / "functions" / "__init__.py").touch()
-    (tmp_path / "functions" / "manage").symlink_to(ROOT / "functions" / "manage")
     module, _, name = PROJECT["project"]["scripts"]["actions-cache"].partition(":")
     program = f"import sys; from {module} import {name}; sys.exit({name}())"
     done = subprocess.run(

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from actions_cache.domain.access import GITHUB
-from actions_cache.domain.refusal import RefusedJob
-from actions_cache.domain.repository import Repository
+from actions_cache.domain.budgets import Repository
+from actions_cache.domain.refused_job import RefusedJob
 from actions_cache_cli.__main__ import cli
 from dev.local.template import ROOT
 from tests.support.journey import name
@@ -56,7 +56,7 @@ def day(operated: Operated) -> Operated:
     """Prepare the data of an operator's day."""
     journey = operated.journey
     for repository, called in (("42", "acme/app"), ("43", "acme/lib")):
-        journey.control.repositories.note(Repository(repository, called, journey.clock.now()))
+        journey.services.repositories.note(Repository(repository, called, journey.clock.now()))
     journey.clock.advance(-4 * HOUR)
     journey.save(name("npm-1"), MODULES)
     journey.clock.advance(2 * HOUR)
@@ -66,7 +66,7 @@ def day(operated: Operated) -> Operated:
     journey.overwrite(journey.archive(damaged.archive_id).object.key, b"a whale")
     journey.save(name("go-1", repository="43"), b"a module")
     for number in range(2):
-        journey.control.bucket.write_once(f"archives/{'0' * 32}/parts/blob/{number}", b"nobody's")
+        journey.services.bucket.write_once(f"archives/{'0' * 32}/parts/blob/{number}", b"nobody's")
     fail_merge(operated, "cargo-1")
     operated.refuse("repository_owner_id=7", REFUSED)
     return operated

@@ -68,10 +68,10 @@ def create_function(region: boto3.Session, name: str) -> None:
 def test_settings_are_the_functions(region: boto3.Session) -> None:
     create_function(region, "cleanup")
     deploy(region, "cache", {"CleanupFunctionName": "cleanup"})
-    control = plane(stack_settings("cache")).control
-    assert control.settings.bucket == "bucket"
-    assert control.lifetimes.unused_entry == 86_400_000
-    assert control.settings.public_url is None, "what is empty isn't set"
+    services = plane(stack_settings("cache"))
+    assert services.settings.bucket == "bucket"
+    assert services.lifetimes.unused_entry == 86_400_000
+    assert services.settings.public_url is None, "what is empty isn't set"
 
 
 def test_foreign_stack_is_refused(region: boto3.Session) -> None:
@@ -99,7 +99,7 @@ def test_shell_variables_are_ignored(monkeypatch: pytest.MonkeyPatch):
     """What a stack leaves empty has its default there."""
     monkeypatch.setenv("STORE_BUDGET_BYTES", "7")
     monkeypatch.setenv("PUBLIC_URL", "https://other.example")
-    settings = plane(VARIABLES).control.settings
+    settings = plane(VARIABLES).settings
     assert (settings.store_budget_bytes, settings.public_url) == (0, None)
     assert settings.unused_entry_seconds == 86_400
 

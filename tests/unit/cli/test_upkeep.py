@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from actions_cache.adapters.sqs_queue import SqsDeadLetters, SqsMergeQueue
+from actions_cache.aws.sqs import SqsDeadLetters, SqsMergeQueue
 from actions_cache.domain.archive import MergeState
-from actions_cache.domain.happenings import RunEnd
-from actions_cache.domain.repository import Repository
-from actions_cache.domain.usage import Usage
+from actions_cache.domain.budgets import Repository, Usage
+from actions_cache.events import RunEnd
 from actions_cache.ports import MergeMessage, Unavailable
 from actions_cache_cli.__main__ import main
 from tests.support.journey import fail, name, plenty
@@ -69,20 +68,20 @@ def test_reconcile_deletes_orphans_with_yes(operated: Operated):
     kept = operated.journey.save(name("npm-1"), BODY).archive_id
     orphan = "0" * 32
     for number in range(2):
-        operated.journey.control.bucket.write_once(f"archives/{orphan}/parts/blob/{number}", b"nobody's")
+        operated.journey.services.bucket.write_once(f"archives/{orphan}/parts/blob/{number}", b"nobody's")
     before = operated.everything()
 
     orphans = [{"archive_id": orphan, "objects": 2, "bytes": 16, "deleted": False}]
     assert operated.run.json("reconcile")["orphans"] == orphans
     assert operated.everything() == before
     assert operated.run("reconcile", "--yes").last_line.endswith("0 counted wrong; corrected")
-    assert {part.key.split("/")[1] for part in operated.journey.control.bucket.list("")} == {kept}
+    assert {part.key.split("/")[1] for part in operated.journey.services.bucket.list("")} == {kept}
 
 
 def test_reconcile_corrects_wrong_counts_only(operated: Operated):
     operated.journey.save(name("npm-1"), BODY)
     operated.journey.save(name("npm-1", repository="43"), BODY)
-    repositories = operated.journey.control.repositories
+    repositories = operated.journey.services.repositories
     for repository in ("42", "43"):
         repositories.note(Repository(repository, None, 0))
     repositories.correct_usage("42", Usage(1_000, 3))
@@ -135,8 +134,8 @@ def test_redrive_needs_yes_and_ends_merged(operated: Operated):
 
     assert operated.run("dlq", "replay", "--yes").last_line == "1 message: 1 dealt with, 0 left"
     assert operated.dead() == 0
-    control = operated.journey.control
-    assert control.merge(message, plenty) is RunEnd.NOT_OURS, "delivered once more after all"
+    services = operated.journey.services
+    assert services.merge(message, plenty) is RunEnd.NOT_OURS, "delivered once more after all"
     assert operated.journey.merge_all() == [RunEnd.MERGED]
     assert operated.journey.content(message.archive_id) == b"onetwo"
 
@@ -144,7 +143,7 @@ def test_redrive_needs_yes_and_ends_merged(operated: Operated):
 def test_concurrent_redrives_claim_once(operated: Operated):
     message = fail_merge(operated, "npm-1")
     with ThreadPoolExecutor(8) as executor:
-        won = list(executor.map(lambda _: operated.journey.control.claim_merge.again(message), range(8)))
+        won = list(executor.map(lambda _: operated.journey.services.claim_merge.again(message), range(8)))
     assert sum(won) == 1
     assert len(operated.journey.messages()) == 1
 
@@ -154,10 +153,10 @@ def test_redrive_drops_obsolete_messages_only(operated: Operated):
     merged, removed, running, overtaken = [
         fail_merge(operated, key) for key in ("merged", "removed", "running", "retaken")
     ]
-    again = journey.control.claim_merge.again
+    again = journey.services.claim_merge.again
     assert again(merged)
     journey.merge_all()
-    journey.control.remove_entry(removed.archive_id, lambda _: True)
+    journey.services.remove_entry(removed.archive_id, lambda _: True)
     assert again(overtaken)
     start_a_run_of(operated, running)
     journey.sqs.send_message(QueueUrl=operated.dead_letter_queue_url, MessageBody="no merge message")
@@ -181,7 +180,7 @@ def test_redrive_drops_obsolete_messages_only(operated: Operated):
 
 def start_a_run_of(operated: Operated, message: MergeMessage) -> None:
     """Put the archive into a live run, as if the message had been delivered twice."""
-    table = operated.journey.control.table
+    table = operated.journey.services.table
     seen = operated.journey.archive(message.archive_id)
     lease = operated.journey.clock.now() + 600_000
     merge = replace(seen.merge, state=MergeState.RUNNING, run_token="run", lease_until=lease)
@@ -209,7 +208,7 @@ def test_dlq_runs_as_a_process(operated: Operated):
 
 def test_messages_come_back_if_the_queue_fails(operated: Operated, monkeypatch: pytest.MonkeyPatch):
     fail_merge(operated, "npm-1")
-    client = operated.journey.control.session.client("sqs")
+    client = operated.journey.services.session.client("sqs")
     dead_letters = SqsDeadLetters(client, operated.dead_letter_queue_url)
     answers = iter([client.receive_message, lambda **_: fail(EndpointConnectionError(endpoint_url="sqs"))])
 

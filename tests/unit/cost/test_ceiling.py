@@ -10,13 +10,12 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
-from actions_cache import logs
-from actions_cache.adapters.telemetry import LoggedTelemetry
-from actions_cache.domain import happenings
+from actions_cache import events, logs
+from actions_cache.aws.telemetry import LoggedTelemetry
+from actions_cache.cost import PRICES, Line
 from actions_cache.domain.entry import MAX_NAME_CHARACTERS, Entry, EntryFamily, EntryName
 from actions_cache.domain.errors import InvalidRequest
-from actions_cache.domain.happenings import MissReason
-from actions_cache.domain.prices import PRICES, Line
+from actions_cache.events import MissReason
 from dev.cost.ceiling import (
     ACCOUNT_REQUESTS_A_SECOND,
     HOUR,
@@ -51,18 +50,18 @@ def spending(usd: float, shared: Shared | None, what: str = "") -> Spending:
 # ---------------------------------------------------------------- the sum
 
 
-def test_what_competes_for_one_thing_counts_once_and_the_dearest() -> None:
+def test_shared_limit_counts_only_costliest_line() -> None:
     up, more_up, down = spending(3, Shared.UP), spending(5, Shared.UP), spending(7, Shared.DOWN)
     assert ceiling([up, more_up, down, spending(11, None), spending(13, None)]) == pytest.approx(5 + 7 + 11 + 13)
     assert ceiling([]) == 0
 
 
-def test_the_link_carries_4500_gigabytes_an_hour_and_no_line_more(template: Template) -> None:
+def test_link_limits_bytes_of_every_line(template: Template) -> None:
     assert LINK_GIGABYTES == 4500
     assert max(it.quantity for it in worst_hour(template) if it.unit == "GB" and it.shared) == LINK_GIGABYTES
 
 
-def test_the_worst_hour_is_what_its_lines_say(template: Template) -> None:
+def test_worst_hour_matches_manual_calculation(template: Template) -> None:
     """It is reckoned by hand, from the prices of a terabyte and a million."""
     assert line(template, "bytes up, to the bucket").usd == pytest.approx(4.5 * 20)
     assert line(template, "bytes down, through the edge").usd == pytest.approx(4.5 * 85)
@@ -72,7 +71,7 @@ def test_the_worst_hour_is_what_its_lines_say(template: Template) -> None:
     assert line(template, "the API's time").usd == pytest.approx(3.6 * 13.3334)
 
 
-def test_no_price_is_forgotten(template: Template) -> None:
+def test_every_price_is_used(template: Template) -> None:
     """Prices that jobs' work doesn't use appear in the idle month."""
     spent = {it.price for one in worst_hour(template) for it in one.lines}
     idle = {it.price for it in idle_month(template)}
@@ -82,7 +81,7 @@ def test_no_price_is_forgotten(template: Template) -> None:
 # ---------------------------------------------------------------- bounds
 
 
-def test_requests_of_all_kinds_are_what_the_throttles_let_in(template: Template) -> None:
+def test_total_requests_match_throttles(template: Template) -> None:
     methods = len({event for function in template.functions for event in api_events(template, function)})
     jobs, rest = 7 * 1000, (methods - 7) * 50
     by_api = [it for it in worst_hour(template) if any(one.price == "API Gateway" for one in it.lines)]
@@ -91,7 +90,7 @@ def test_requests_of_all_kinds_are_what_the_throttles_let_in(template: Template)
     assert line(template, "traces").quantity == (jobs + rest) * HOUR
 
 
-def test_no_requests_are_more_than_the_account_takes(template: Template) -> None:
+def test_requests_are_capped_by_account_limit(template: Template) -> None:
     chosen = template.with_parameters(RequestsPerSecond="5000")
     assert line(chosen, "traces").quantity == ACCOUNT_REQUESTS_A_SECOND * HOUR
 
@@ -108,12 +107,12 @@ def test_no_requests_are_more_than_the_account_takes(template: Template) -> None
         ("MergeMemory", "the merges' time"),
     ],
 )
-def test_a_lower_setting_makes_its_line_cheaper(template: Template, parameter: str, what: str) -> None:
+def test_lower_setting_reduces_cost(template: Template, parameter: str, what: str) -> None:
     half = str(template.number({"Ref": parameter}) // 2)
     assert line(template.with_parameters(**{parameter: half}), what).usd < line(template, what).usd
 
 
-def test_lambdas_own_lines_cost_nothing_where_they_are_left_out(template: Template) -> None:
+def test_disabled_system_logs_cost_nothing(template: Template) -> None:
     function = template.body["Globals"]["Function"]
     gigabytes = {}
     for level in ("INFO", "WARN"):
@@ -123,7 +122,7 @@ def test_lambdas_own_lines_cost_nothing_where_they_are_left_out(template: Templa
     assert gigabytes["WARN"] * (1500 + LONGEST_LINE_BYTES) == pytest.approx(gigabytes["INFO"] * LONGEST_LINE_BYTES)
 
 
-def test_what_is_turned_off_costs_nothing(template: Template) -> None:
+def test_disabled_traces_cost_nothing(template: Template) -> None:
     assert line(template.with_parameters(Traces="false"), "traces").usd == 0
 
 
@@ -144,7 +143,7 @@ def with_parameter(template: Template, name: str, default: int) -> Template:
         ("MergeWorkers", "the merges' time"),
     ],
 )
-def test_what_reserves_functions_bounds_their_time(template: Template, parameter: str, what: str) -> None:
+def test_reserved_concurrency_bounds_time(template: Template, parameter: str, what: str) -> None:
     free = line(without(template, parameter), what)
     assert free.quantity == 1000 * HOUR
     assert line(with_parameter(template, parameter, 0), what) == free, "0 reserves nothing"
@@ -152,7 +151,7 @@ def test_what_reserves_functions_bounds_their_time(template: Template, parameter
     assert (reserved.quantity, reserved.bound, reserved.shared) == (20 * HOUR, f"`{parameter}`", None)
 
 
-def test_bytes_that_are_discarded_are_told_once_they_are_swept(template: Template) -> None:
+def test_discarded_bytes_alarm_fires_after_sweep(template: Template) -> None:
     alarm = template.body["Resources"]["OrphanListingFailsAlarm"]
     resources = template.body["Resources"] | {
         "BytesDiscardedAlarm": alarm | {"Properties": alarm["Properties"] | {"Period": 3600, "EvaluationPeriods": 1}}
@@ -166,14 +165,14 @@ def test_bytes_that_are_discarded_are_told_once_they_are_swept(template: Templat
     assert seconds_until_told(chosen)["BytesDiscardedAlarm"] == 3600 + 2 * 3600 + 300
 
 
-def test_a_bound_that_is_named_is_a_parameter(template: Template) -> None:
+def test_named_bounds_are_parameters(template: Template) -> None:
     known = {*template.body["Parameters"], *Template.load(ROOT / "deploy" / "web-acl.yaml").body["Parameters"]}
     named = {name for it in worst_hour(template) for name in re.findall(r"`(\w+)`", it.bound)}
     assert len(named) > 5
     assert named <= known
 
 
-def test_each_parameter_that_the_page_names_exists(template: Template) -> None:
+def test_documented_parameters_exist(template: Template) -> None:
     section = DOCUMENT.read_text().partition("## What limits the bill")[2].partition("\n## ")[0]
     known = {*template.body["Parameters"], *Template.load(ROOT / "deploy" / "web-acl.yaml").body["Parameters"]}
     assert set(re.findall(r"`([A-Z][a-z]\w+)(?:=\w+)?`", section)) <= known
@@ -182,7 +181,7 @@ def test_each_parameter_that_the_page_names_exists(template: Template) -> None:
 # ---------------------------------------------------------------- alarms
 
 
-def test_an_alarm_that_is_named_exists_and_takes_its_periods(template: Template) -> None:
+def test_named_alarms_exist_with_their_delays(template: Template) -> None:
     told = seconds_until_told(template)
     assert {it.told_by for it in worst_hour(template)} - {None} <= told.keys()
     assert told["RequestFloodAlarm"] == 300
@@ -191,17 +190,17 @@ def test_an_alarm_that_is_named_exists_and_takes_its_periods(template: Template)
 
 
 @pytest.mark.parametrize(("rate", "alarm"), [("250", "RequestFloodAlarm"), ("249", None)])
-def test_a_flood_below_its_alarm_is_told_by_nobody(template: Template, rate: str, alarm: str | None) -> None:
+def test_flood_below_threshold_sets_off_no_alarm(template: Template, rate: str, alarm: str | None) -> None:
     assert line(template.with_parameters(RequestsPerSecond=rate), "lookups").told_by == alarm
 
 
 @pytest.mark.parametrize(("gigabytes", "alarm"), [("374", "DownloadsAlarm"), ("375", None), ("0", None)])
-def test_bytes_out_below_their_alarm_are_told_by_nobody(template: Template, gigabytes: str, alarm: str | None) -> None:
+def test_downloads_below_threshold_set_off_no_alarm(template: Template, gigabytes: str, alarm: str | None) -> None:
     """10 Gbit/s are 375 GB in five minutes."""
     assert line(template.with_parameters(DownloadAlarmGigabytes=gigabytes), "bytes down, from S3").told_by == alarm
 
 
-def test_bytes_passed_on_are_told_though_each_request_has_the_most(template: Template) -> None:
+def test_forwarded_bytes_set_off_alarm(template: Template) -> None:
     assert line(template, "bytes up, passed on").told_by == "RequestFloodAlarm"
 
 
@@ -217,16 +216,16 @@ def written(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
     return stream
 
 
-def test_no_line_of_a_request_is_longer_than_is_reckoned(written: io.StringIO) -> None:
+def test_log_line_length_stays_within_estimate(written: io.StringIO) -> None:
     key, scope = ESCAPED * MAX_NAME_CHARACTERS, f"refs/heads/{'x' * 255}"
     repository = f"{'4' * 64}@{'h' * 200}"
     entry = Entry(EntryName(EntryFamily(repository, scope, "v"), key), "5f" * 16, 10**12, 10**12)
     logs.begin("r" * 36)
     logs.append(repository=repository, archive_id="5f" * 16)
     telemetry = LoggedTelemetry()
-    telemetry.tell(happenings.hit(entry, key, is_one_object=True))
-    telemetry.tell(happenings.missed(repository, (scope,) * 3, key, MissReason.NO_MATCH))
-    telemetry.tell(happenings.refused(f"PUT {ESCAPED * 200}", InvalidRequest(ESCAPED * 8000)))
+    telemetry.emit(events.hit(entry, key, is_merged=True))
+    telemetry.emit(events.missed(repository, (scope,) * 3, key, MissReason.NO_MATCH))
+    telemetry.emit(events.refused(f"PUT {ESCAPED * 200}", InvalidRequest(ESCAPED * 8000)))
     logs.logger.thread_safe_clear_keys()
     lengths = [len(it.encode()) + 1 for it in written.getvalue().splitlines()]
     assert len(lengths) == 3
@@ -236,7 +235,7 @@ def test_no_line_of_a_request_is_longer_than_is_reckoned(written: io.StringIO) -
 # ---------------------------------------------------------------- shown
 
 
-def test_the_command_prints_the_worst_hour_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ceiling_option_prints_only_worst_hour(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--ceiling"])
     printed = capsys.readouterr().out
     assert printed.startswith("## What one token can cost in an hour\n")
@@ -244,7 +243,7 @@ def test_the_command_prints_the_worst_hour_alone(capsys: pytest.CaptureFixture[s
     assert printed in DOCUMENT.read_text()
 
 
-def test_the_documentation_says_how_many_lines_sound_no_alarm(template: Template) -> None:
+def test_documented_count_of_silent_lines_is_current(template: Template) -> None:
     silent = sum(it.told_by is None for it in worst_hour(template))
     assert f"{silent} of {len(worst_hour(template))} lines set off no alarm" in DOCUMENT.read_text()
 
@@ -254,7 +253,7 @@ def _shown(option: str) -> Any:
     return json.loads(text)
 
 
-def test_the_budget_that_is_shown_is_one_that_aws_takes() -> None:
+def test_documented_budget_is_valid_for_aws() -> None:
     operation = botocore.session.get_session().get_service_model("budgets").operation_model("CreateBudget")
     asked = {
         "AccountId": "123456789012",

@@ -4,12 +4,21 @@ from dataclasses import replace
 
 import pytest
 
-from actions_cache.domain.activity import Tally
-from actions_cache.domain.cost import IDLE_MONTH_USD, TERABYTE, CostPart, Saving, month_like
+from actions_cache.cost import (
+    HOURS_A_MONTH,
+    IDLE_MONTH_USD,
+    NOT_CHECKED,
+    PRICES,
+    TERABYTE,
+    CostPart,
+    Line,
+    Saving,
+    month_like,
+    total,
+)
+from actions_cache.domain.budgets import NO_USAGE, Tally, Usage
 from actions_cache.domain.errors import CacheError
-from actions_cache.domain.happenings import ERRORS, METRICS, STORED_BYTES, STORED_ENTRIES
-from actions_cache.domain.prices import HOURS_A_MONTH, NOT_CHECKED, PRICES, Line, total
-from actions_cache.domain.usage import NO_USAGE, Usage
+from actions_cache.events import ERRORS, METRICS, STORED_BYTES, STORED_ENTRIES
 from dev.cost.cost import (
     BY_THE_SCHEDULE,
     DOCUMENT,
@@ -42,14 +51,14 @@ def usd(lines: tuple[Line, ...], what: str) -> float:
 
 
 @pytest.mark.parametrize("saving", [PLAIN, BUILDKIT])
-def test_the_total_is_the_sum_of_its_lines(saving: Saving) -> None:
+def test_total_is_sum_of_lines(saving: Saving) -> None:
     lines = terabyte_saved(saving)
     assert total(lines) == pytest.approx(
         sum(PRICES[line.price].usd * line.quantity / PRICES[line.price].per for line in lines)
     )
 
 
-def test_twice_the_entries_of_half_the_size_cost_the_same_for_bytes_and_twice_for_calls() -> None:
+def test_smaller_entries_cost_more_calls_not_bytes() -> None:
     whole, halves = terabyte_saved(PLAIN), terabyte_saved(replace(PLAIN, entry_bytes=PLAIN.entry_bytes / 2))
     bytes_cost = "CloudFront, bytes to the bucket"
     assert usd(halves, bytes_cost) == pytest.approx(usd(whole, bytes_cost))
@@ -57,7 +66,7 @@ def test_twice_the_entries_of_half_the_size_cost_the_same_for_bytes_and_twice_fo
         assert usd(halves, what) == pytest.approx(2 * usd(whole, what))
 
 
-def test_twice_the_restores_cost_twice_the_transfer_and_nothing_more_of_the_save() -> None:
+def test_restores_add_only_transfer_cost() -> None:
     twice = replace(PLAIN, restores=2 * PLAIN.restores)
     once_out, twice_out = (transfer_out(saving, outside_aws=True).usd for saving in (PLAIN, twice))
     assert twice_out == pytest.approx(2 * once_out)
@@ -65,8 +74,8 @@ def test_twice_the_restores_cost_twice_the_transfer_and_nothing_more_of_the_save
         assert usd(terabyte_saved(twice), what) == pytest.approx(usd(terabyte_saved(PLAIN), what))
 
 
-def test_the_numbers_of_the_design_come_out() -> None:
-    """AWS.md, "What a terabyte costs": 1,418 entries of 705 MB."""
+def test_documented_design_figures_are_reproduced() -> None:
+    """docs/design/aws-limits.md#what-a-terabyte-costs: 1,418 entries of 705 MB."""
     lines = terabyte_saved(PLAIN)
     assert round(PLAIN.entries) == 1418
     assert len(PLAIN.manifest.parts) == 11
@@ -77,14 +86,14 @@ def test_the_numbers_of_the_design_come_out() -> None:
     assert round(total(storage_a_month(PLAIN))) == 23
 
 
-def test_small_blocks_are_uploaded_by_the_merge_and_large_ones_copied() -> None:
+def test_merge_uploads_small_and_copies_large_blocks() -> None:
     plain, small = terabyte_saved(PLAIN), terabyte_saved(BUILDKIT)
     assert usd(plain, "S3, uploads of the merge") == 0 == usd(small, "S3, copies of the merge")
     assert usd(small, "S3, uploads of the merge") > 0 < usd(plain, "S3, copies of the merge")
     assert usd(small, "Lambda, merge: time") > usd(plain, "Lambda, merge: time")
 
 
-def test_plain_readers_pay_no_transfer_in_the_region_and_seeking_ones_pay_cloudfronts() -> None:
+def test_plain_readers_pay_no_regional_transfer() -> None:
     assert transfer_out(PLAIN, outside_aws=False).usd == 0
     assert transfer_out(PLAIN, outside_aws=True).usd == pytest.approx(3 * 90)
     for outside in (False, True):
@@ -100,17 +109,17 @@ def test_plain_readers_pay_no_transfer_in_the_region_and_seeking_ones_pay_cloudf
         ("rate(${CleanupIntervalMinutes} minutes)", 5 / 60),
     ],
 )
-def test_a_rate_gives_the_runs_of_a_month(template: Template, expression: str, hours: float) -> None:
+def test_rate_determines_monthly_runs(template: Template, expression: str, hours: float) -> None:
     assert runs_a_month(template, expression) == pytest.approx(HOURS_A_MONTH / hours)
 
 
 @pytest.mark.parametrize("expression", ["cron(0 12 * * ? *)", "rate(x hours)", "rate(5 weeks)", ""])
-def test_a_schedule_that_is_no_rate_is_refused(template: Template, expression: str) -> None:
+def test_unsupported_schedule_is_refused(template: Template, expression: str) -> None:
     with pytest.raises(ValueError, match="is no rate"):
         runs_a_month(template, expression)
 
 
-def test_an_idle_month_counts_what_the_template_has(template: Template) -> None:
+def test_idle_month_counts_template_resources(template: Template) -> None:
     lines = idle_month(template)
     assert usd(lines, "alarms") == pytest.approx(0.10 * len(template.of_type("AWS::CloudWatch::Alarm")))
     # The edge's secret only comes with a web ACL.
@@ -121,13 +130,13 @@ def test_an_idle_month_counts_what_the_template_has(template: Template) -> None:
     assert total(lines) == pytest.approx(sum(line.usd for line in lines))
 
 
-def test_a_month_of_nothing_costs_what_an_idle_one_does(template: Template) -> None:
+def test_month_without_usage_costs_idle_month(template: Template) -> None:
     month = month_like(NO_USAGE, Tally(), 24)
     assert month.total == IDLE_MONTH_USD == pytest.approx(total(idle_month(template)), abs=0.005)
     assert month.transfer_out == 0
 
 
-def test_a_month_is_the_sum_of_its_parts_and_of_its_services() -> None:
+def test_month_is_sum_of_parts_and_services() -> None:
     done = Tally(hits=30, misses=10, saves=10, bytes_restored=3 * 10**9, bytes_saved=10**9)
     month = month_like(Usage(10**12, 100), done, 168)
     assert month.total == pytest.approx(sum(month.by_part.values())) == pytest.approx(sum(month.by_service.values()))
@@ -136,7 +145,7 @@ def test_a_month_is_the_sum_of_its_parts_and_of_its_services() -> None:
     assert all(usd > 0 for usd in (*month.by_part.values(), *month.by_service.values()))
 
 
-def test_a_month_costs_for_saves_and_restores_what_the_terabyte_does() -> None:
+def test_month_matches_terabyte_cost() -> None:
     """In as many entries, each restored as often."""
     count = 1000
     done = Tally(hits=3 * count, saves=count, bytes_saved=int(count * PLAIN.entry_bytes))
@@ -145,13 +154,13 @@ def test_a_month_costs_for_saves_and_restores_what_the_terabyte_does() -> None:
     assert month.by_part[CostPart.SAVES] + month.by_part[CostPart.RESTORES] == pytest.approx(saved)
 
 
-def test_twice_the_jobs_in_the_same_time_cost_twice() -> None:
+def test_twice_the_jobs_cost_twice() -> None:
     one, two = (month_like(NO_USAGE, Tally(misses=it, hits=it), 24) for it in (100, 200))
     for part in (CostPart.RESTORES, CostPart.MISSES):
         assert two.by_part[part] == pytest.approx(2 * one.by_part[part])
 
 
-def test_a_metric_costs_by_the_hour_and_by_its_dimensions_values() -> None:
+def test_metric_cost_follows_hours_and_dimensions() -> None:
     usual = metrics_month(HOURS_A_MONTH, USUAL_VALUES)
     of_jobs = [it for it in METRICS if it not in (*NEVER_WELL, *BY_THE_SCHEDULE)]
     values = [USUAL_VALUES[it.dimension] for it in of_jobs if it.dimension]
@@ -161,7 +170,7 @@ def test_a_metric_costs_by_the_hour_and_by_its_dimensions_values() -> None:
     assert metrics_month(HOURS_A_MONTH, MOST_VALUES).usd > usual.usd
 
 
-def test_what_the_schedule_tells_costs_two_hours_of_each_day(template: Template) -> None:
+def test_scheduled_metrics_cost_two_hours_a_day(template: Template) -> None:
     assert len({STORED_BYTES, STORED_ENTRIES} & {*BY_THE_SCHEDULE}) == custom_metrics(BY_THE_SCHEDULE, {"part": 0})
     each = 0.30 * 2 / 24
     assert usd(idle_month(template), "custom metrics: what is stored, what the month costs") == pytest.approx(
@@ -169,7 +178,7 @@ def test_what_the_schedule_tells_costs_two_hours_of_each_day(template: Template)
     )
 
 
-def test_no_dimension_has_more_values_than_are_paid_for() -> None:
+def test_dimension_values_stay_within_estimate() -> None:
     assert {it.__name__ for it in subclasses(CacheError)} < ERRORS.values
     assert all(USUAL_VALUES[name] <= most for name, most in MOST_VALUES.items())
     assert len(CostPart) == USUAL_VALUES["part"] == MOST_VALUES["part"]
@@ -179,14 +188,14 @@ def subclasses(kind: type[Exception]) -> set[type[Exception]]:
     return {kind}.union(*(subclasses(it) for it in kind.__subclasses__()))
 
 
-def test_what_costs_over_a_dollar_while_idle_is_named(template: Template) -> None:
+def test_large_idle_costs_are_named(template: Template) -> None:
     tables = markdown(usual_columns(PLAIN, template), template)
     (sentence,) = [row for row in tables.splitlines() if row.startswith("Over $1 a month")]
     for line in idle_month(template):
         assert (line.what in sentence) == (line.usd > LARGE_IDLE_USD)
 
 
-def test_nothing_in_the_template_costs_by_the_hour(template: Template) -> None:
+def test_template_has_no_unlisted_hourly_cost(template: Template) -> None:
     """Whatever type is new here is to be looked up, and to get a line if it costs something while idle."""
     free_while_idle = {
         "AWS::CloudFront::Distribution",
@@ -211,7 +220,7 @@ def test_nothing_in_the_template_costs_by_the_hour(template: Template) -> None:
     assert {it["Type"] for it in template.body["Resources"].values()} <= free_while_idle | itemised
 
 
-def test_each_price_says_where_it_was_seen_or_that_it_was_not() -> None:
+def test_each_price_names_its_source() -> None:
     assert all(price.usd > 0 and price.per > 0 for price in PRICES.values())
     assert [name for name, price in PRICES.items() if not (NOT_CHECKED in price.seen or "." in price.seen)] == []
 
@@ -223,18 +232,18 @@ def test_amounts_are_shown_in_cents(amount: float, text: str) -> None:
     assert dollars(amount) == text
 
 
-def test_the_documentation_has_these_tables(template: Template) -> None:
+def test_documented_tables_are_current(template: Template) -> None:
     document = DOCUMENT.read_text()
     tables = markdown(usual_columns(PLAIN, template), template)
     assert document == documented(document, tables), "run: python -m dev.cost.cost --write"
 
 
-def test_a_document_without_its_place_is_refused() -> None:
+def test_document_without_marker_is_refused() -> None:
     with pytest.raises(ValueError, match="lacks the line"):
         documented("# What it costs\n", "tables")
 
 
-def test_numbers_of_the_command_line_count(capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_line_options_change_result(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--entry-mb", "100", "--block-mib", "32", "--restores", "10", "--early", "0.5"])
     printed = capsys.readouterr().out
     assert "10,000 entries of 100 MB, each restored 10 times; 50% of the restores" in printed

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from actions_cache.domain.cost import Saving
-from actions_cache.domain.prices import total
+from actions_cache.cost import Saving, total
 from actions_cache_cli.aws import DeployedStack, Quotas
 from actions_cache_cli.deploy import plan
 from dev.cost.cost import idle_month, terabyte_saved

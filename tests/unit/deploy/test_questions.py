@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from actions_cache.domain.prices import GIGABYTE, PRICES
+from actions_cache.cost import GIGABYTE, PRICES
 from actions_cache_cli.deploy import questions
 from actions_cache_cli.deploy.questions import (
     Question,

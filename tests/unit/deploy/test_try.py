@@ -9,7 +9,7 @@ import jwt
 import pytest
 import yaml
 
-from actions_cache.domain.prices import PRICES, total
+from actions_cache.cost import PRICES, total
 from actions_cache_cli.deployment_check.__main__ import TRAFFIC_BYTES
 from actions_cache_cli.try_on_aws.bench import (
     HOURS,

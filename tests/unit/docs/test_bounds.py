@@ -16,12 +16,12 @@ ROWS = [
 NAMED = re.compile(r"`(tests/[\w/.]+\.(?:py|mjs))::([^`]+)`")
 
 
-def test_the_table_is_there() -> None:
+def test_bounds_table_is_parsed() -> None:
     assert len(ROWS) > 30
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0][:40])
-def test_a_row_says_what_bounds_it_and_names_tests_that_exist(row: list[str]) -> None:
+def test_bounds_row_names_existing_tests(row: list[str]) -> None:
     assert len(row) == 4
     assert all(row)
     named = NAMED.findall(row[3])

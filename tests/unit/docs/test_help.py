@@ -16,12 +16,12 @@ def groups() -> list[list[str]]:
     return [block.splitlines() for block in said.split("\n\n")]
 
 
-def test_a_users_eight_targets_come_first() -> None:
+def test_user_targets_come_first() -> None:
     _, (_, *lines), *_ = groups()
     assert [line.split()[0] for line in lines] == OF_A_USER
 
 
-def test_each_target_stands_once_in_a_group_with_a_heading() -> None:
+def test_each_target_is_listed_once_in_group() -> None:
     (own,), *others = groups()
     assert own.split()[0] == "help"
     assert len(others) > 3
@@ -31,5 +31,5 @@ def test_each_target_stands_once_in_a_group_with_a_heading() -> None:
     assert sorted(["help", *listed]) == sorted(described)
 
 
-def test_each_line_fits_100_columns() -> None:
+def test_help_lines_fit_100_columns() -> None:
     assert [line for group in groups() for line in group if len(line) > 100] == []

@@ -1,6 +1,9 @@
-"""Links lead to files and headings that exist, paths that are named too, and each page is found from the README."""
+"""Links, named paths and documents cited in code lead somewhere, and each page is found from the README."""
 
+import ast
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +26,13 @@ ROOTS = (
     "actions_cache_cli",
 )
 
+NOT_SOURCES = ("build", "dist", "docs", "node_modules", "__pycache__")
+"""Directories without source code of the project's own; hidden ones have none either."""
+SOURCES = (".cjs", ".js", ".mjs", ".py", ".sh", ".toml", ".yaml")
+COMMENT = re.compile(r"(?:#|//).*")
+URL = re.compile(r"https?://\S+")
+DOCUMENT = re.compile(r"(?<![\w/*.{}-])((?:[\w.-]+/)*[\w.-]*\w\.md)\b(?:#([\w-]+))?")
+
 
 def prose(page: Path) -> str:
     return CODE.sub("", page.read_text())
@@ -40,7 +50,7 @@ def targets(page: Path) -> list[tuple[Path, str]]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda it: str(it.relative_to(ROOT)))
-def test_each_link_leads_somewhere(page: Path) -> None:
+def test_links_resolve(page: Path) -> None:
     for target, anchor in targets(page):
         assert target.exists(), target
         assert target.is_relative_to(ROOT), target
@@ -48,14 +58,14 @@ def test_each_link_leads_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda it: str(it.relative_to(ROOT)))
-def test_each_path_that_is_named_exists(page: Path) -> None:
+def test_named_paths_exist(page: Path) -> None:
     """`core` is the core's package, as docs/architecture.md says; a file's place may be named by its end alone."""
     named = re.findall(rf"`((?:{'|'.join(ROOTS)})/[\w./-]*)`", prose(page))
     missing = [path for path in named if not (ROOT / re.sub("^core/", CORE, path)).exists()]
     assert missing == []
 
 
-def test_every_page_is_found_from_the_readme() -> None:
+def test_readme_leads_to_every_page() -> None:
     """A folder that is linked shows its pages."""
     found, waiting = set(), [ROOT / "README.md"]
     while waiting:
@@ -66,3 +76,56 @@ def test_every_page_is_found_from_the_readme() -> None:
         for target, _ in targets(page):
             waiting += [target] if target.suffix == ".md" else target.glob("*.md") if target.is_dir() else []
     assert set(PAGES) - found == set()
+
+
+def sources() -> Iterator[Path]:
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [name for name in folders if not name.startswith(".") and name not in NOT_SOURCES]
+        yield from (Path(folder, name) for name in files if name == "Makefile" or name.endswith(SOURCES))
+
+
+def comments(source: Path) -> str:
+    """Return the comments of a file, and in Python its docstrings, without URLs."""
+    text = source.read_text()
+    found = COMMENT.findall(URL.sub("", text))
+    if source.suffix == ".py":
+        strings = (node.value for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Expr))
+        found += [one.value for one in strings if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+    return URL.sub("", "\n".join(found))
+
+
+def unknown_documents(source: Path) -> list[str]:
+    """Return the documents that a file's comments name and that don't exist, or lack the named heading.
+
+    A name counts from the repository's root, from `docs` or from the file's own directory.
+    """
+    unknown = []
+    for name, anchor in DOCUMENT.findall(comments(source)):
+        places = (folder / name for folder in (ROOT, ROOT / "docs", source.parent))
+        document = next((place for place in places if place.is_file()), None)
+        if document is None or (anchor and anchor not in headings(document)):
+            unknown.append(f"{name}#{anchor}" if anchor else name)
+    return unknown
+
+
+def test_cited_documents_exist() -> None:
+    unknown = {str(source.relative_to(ROOT)): unknown_documents(source) for source in sources()}
+    assert {source: names for source, names in unknown.items() if names} == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "unknown"),
+    [
+        ("comment.py", "x = 1  # see docs/none.md\n", ["docs/none.md"]),
+        ("docstring.py", 'def f():\n    """See CONTRIBUTING.md and none.md."""\n', ["none.md"]),
+        ("attribute.py", 'X = 1\n"""docs/README.md#nowhere says why."""\n', ["docs/README.md#nowhere"]),
+        ("string.py", 'X = "none.md"\n', []),
+        ("url.py", "# https://example.com/none.md\n", []),
+        ("heading.yaml", "# docs/README.md#you-change-the-code\n", []),
+        ("Makefile", "all: ## Makes none.md\n", ["none.md"]),
+        ("edge.mjs", "let a; // none.md\n", ["none.md"]),
+    ],
+)
+def test_unknown_documents_are_found(tmp_path: Path, name: str, text: str, unknown: list[str]) -> None:
+    (tmp_path / name).write_text(text)
+    assert unknown_documents(tmp_path / name) == unknown

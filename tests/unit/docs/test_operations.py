@@ -20,9 +20,7 @@ def block(language: str, beginning: str) -> str:
     return str(found)
 
 
-def test_the_example_of_several_issuers_can_be_deployed_and_starts(
-    template: Template, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_multi_issuer_example_deploys_and_starts(template: Template, monkeypatch: pytest.MonkeyPatch) -> None:
     values = dict(line.split("=", 1) for line in block("ini", "TokenIssuers=").splitlines())
     for name, value in values.items():
         assert re.fullmatch(template.body["Parameters"][name]["AllowedPattern"], value), name
@@ -34,7 +32,7 @@ def test_the_example_of_several_issuers_can_be_deployed_and_starts(
     assert GITHUB in settings.token_issuers
 
 
-def test_the_policies_read_as_policies() -> None:
+def test_policy_examples_are_valid() -> None:
     endpoint = json.loads(block("json", "{"))
     assert endpoint["Statement"][0]["Action"] == "s3:GetObject"
     text = block("yaml", "- Sid").replace("!Sub ", "")
@@ -42,7 +40,7 @@ def test_the_policies_read_as_policies() -> None:
     assert statement["Effect"] == "Deny"
 
 
-def test_each_function_output_and_parameter_that_is_named_exists(template: Template) -> None:
+def test_named_resources_and_parameters_exist(template: Template) -> None:
     named = set(re.findall(r"<([A-Z]\w+)>", PAGE))
     assert named <= set(template.body["Outputs"]) | set(template.functions)
     parameters = set(template.body["Parameters"])

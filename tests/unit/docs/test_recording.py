@@ -51,11 +51,11 @@ def written(*texts: str) -> list[str]:
 # ------------------------------------------------------------------ the picture in the repository
 
 
-def test_the_picture_is_drawn_from_the_recording_beside_it():
+def test_picture_matches_recording():
     assert PICTURE.read_text() == picture(of_cast(CAST.read_text())), "make recording RECORD_OPTIONS=--render"
 
 
-def test_the_picture_ends_as_the_demo_of_today_does():
+def test_picture_ends_like_current_demo():
     lines = shown_at_the_end()
     text = "\n".join(lines)
     assert lines[0] == "$ make demo"
@@ -65,7 +65,7 @@ def test_the_picture_ends_as_the_demo_of_today_does():
     assert [f"{command} {told}" for command, told in NEXT.items()] == lines[-len(NEXT) :], "make recording"
 
 
-def test_the_picture_is_small_and_asks_nobody_for_anything():
+def test_picture_is_small_and_self_contained():
     text = PICTURE.read_text()
     assert len(text.encode()) < 200_000
     assert {element.tag.removeprefix(SVG) for element in ElementTree.fromstring(text).iter()} == {
@@ -75,33 +75,33 @@ def test_the_picture_is_small_and_asks_nobody_for_anything():
 
 
 @pytest.mark.parametrize("file", [CAST, PICTURE], ids=["recording", "picture"])
-def test_nothing_in_it_names_a_path_of_the_machine_it_was_made_on(file):
+def test_files_contain_no_local_paths(file):
     """A URL's path has its host before it, and `MB/s` a letter."""
     assert re.findall(r"(?<![\w<:/.])/(?!>)\w[\w.-]*/\S*", file.read_text()) == []
     assert str(ROOT) not in file.read_text()
 
 
-def test_the_readme_shows_the_picture():
+def test_readme_shows_picture():
     assert f'<img src="{PICTURE.relative_to(ROOT)}"' in (ROOT / "README.md").read_text()
 
 
 # ------------------------------------------------------------------ the recorder
 
 
-def test_a_command_is_recorded_on_a_terminal_of_a_fixed_size():
+def test_recording_terminal_has_fixed_size():
     program = "import os; print(os.isatty(1), *os.get_terminal_size(), os.environ.get('NO_COLOR'), 'ü')"
     outputs = recorded([sys.executable, "-c", program])
     assert "".join(output.text for output in outputs) == f"True {COLUMNS} {ROWS} None ü\r\n"
     assert of_cast(as_cast(outputs)) == outputs
 
 
-def test_a_command_that_fails_is_no_recording_and_says_why():
+def test_failed_command_is_not_recorded():
     with pytest.raises(CalledProcessError) as failed:
         recorded([sys.executable, "-c", "print('told'); raise SystemExit(3)"])
     assert (failed.value.returncode, failed.value.output) == (3, "told\r\n")
 
 
-def test_interrupted_recording_lets_the_command_clean_up(tmp_path):
+def test_interrupted_command_can_clean_up(tmp_path):
     """The command meanwhile writes more than a terminal buffers."""
     ready, stopped = tmp_path / "ready", tmp_path / "stopped"
     os.mkfifo(ready)
@@ -126,11 +126,11 @@ def test_interrupted_recording_lets_the_command_clean_up(tmp_path):
 # ------------------------------------------------------------------ the terminal
 
 
-def test_a_line_that_moves_is_written_over_itself():
+def test_erased_line_is_overwritten():
     assert written("one", "\r\x1b[2K", "two\r\n\x1b[?25h", "\r\x1b[1A\x1b[2K", "three\r\n") == ["three", ""]
 
 
-def test_a_sequence_may_come_in_two_pieces():
+def test_escape_sequence_may_be_split():
     assert written("\x1b[32", "mgreen\x1b", "[0m") == ["\x1b[32mgreen\x1b[0m"]
 
 
@@ -144,16 +144,16 @@ def test_a_sequence_may_come_in_two_pieces():
         ("x" * (COLUMNS + 1), f"wider than {COLUMNS} columns"),
     ],
 )
-def test_what_the_terminal_cannot_show_is_said(text, why):
+def test_unsupported_output_is_reported(text, why):
     with pytest.raises(Unreadable, match=why):
         written(text)
 
 
-def test_a_screen_of_full_size_is_shown():
+def test_full_screen_is_shown():
     assert written("\r\n".join(["x" * COLUMNS] * ROWS)) == ["x" * COLUMNS] * ROWS
 
 
-def test_a_colour_without_a_pair_for_light_and_dark_is_said():
+def test_unknown_colour_is_reported():
     with pytest.raises(Unreadable, match="COLOURS"):
         picture([Output(1, "\x1b[38;5;99mviolet\x1b[0m")])
 
@@ -161,7 +161,7 @@ def test_a_colour_without_a_pair_for_light_and_dark_is_said():
 # ------------------------------------------------------------------ time
 
 
-def test_frames_are_faster_than_the_run_and_long_pauses_shorter():
+def test_frames_speed_up_and_pauses_shrink():
     first, second, third = frames([Output(3 * SPEED * FRAME_SECONDS, "a"), Output(1000, "b")])
     assert first == (0, ("$ \x1b[1mmake demo\x1b[0m", ""))
     assert second[0] == pytest.approx(3 * FRAME_SECONDS)
@@ -170,6 +170,6 @@ def test_frames_are_faster_than_the_run_and_long_pauses_shorter():
     assert third[1][1] == "ab"
 
 
-def test_a_line_stands_from_its_frame_until_another_takes_its_place():
+def test_line_stays_until_replaced():
     screens = [(0.0, ("a",)), (1.0, ("a", "b")), (2.0, ("a", "c")), (3.0, ("a", ""))]
     assert lines_of(screens) == [Line(1, "b", 1, 2), Line(1, "c", 2, 3), Line(0, "a", 0)]

@@ -339,7 +339,7 @@ ODD_CLAIMS = [
 def test_odd_token_is_judged_as_by_the_server(claims: dict[str, object]) -> None:
     now = int(time.time())
     text = token(**{"exp": now + 100, "nbf": now - 10, **claims})
-    reader = TokenReader(("unread",), None, (parse_rule("any"),), verify=False, trust=None, hear_refused=None)
+    reader = TokenReader(("unread",), None, (parse_rule("any"),), verify=False, trust=None, on_refused=None)
     try:
         reader.read(f"Bearer {text}")
         is_taken = True

@@ -8,16 +8,18 @@ from hypothesis import strategies as st
 
 from actions_cache.domain.access import (
     GITHUB,
+    SPELLINGS,
     Anybody,
     ClaimRule,
     Rule,
+    canonical,
     check_claims,
     check_rules,
     parse_rule,
+    values_of,
 )
 from actions_cache.domain.errors import Unauthenticated
-from actions_cache.domain.refusal import NotAdmitted, RefusedJob
-from actions_cache.domain.token_claims import SPELLINGS, canonical, values_of
+from actions_cache.domain.refused_job import NotAdmitted, RefusedJob
 
 GHES = "https://ghes.example/_services/token"
 BOTH = (GITHUB, GHES)
@@ -62,7 +64,7 @@ def comes_in(of: list[Rule], issuer: str, claims: dict[str, Any], issuers: tuple
         ("environment=test,environment=prod", True, False, True, False),
     ],
 )
-def test_an_issuer_lets_in_what_its_rules_say_and_else_nobody(text, github_42, github_999, ghes_42, ghes_999):
+def test_issuer_admits_jobs_by_its_rules(text, github_42, github_999, ghes_42, ghes_999):
     of = rules(text)
     check_rules(of, BOTH)
     seen = [comes_in(of, issuer, claims) for issuer in BOTH for claims in (OF_42, OF_999)]
@@ -86,13 +88,13 @@ some_claims = st.dictionaries(
 
 
 @given(some_rules, some_issuer, some_claims)
-def test_no_job_of_an_issuer_without_a_rule_comes_in(of, issuer, claims):
+def test_issuer_without_rule_admits_no_job(of, issuer, claims):
     others = [rule for rule in of if rule.issuer != issuer]
     assert not comes_in(others, issuer, claims, ISSUERS)
 
 
 @given(some_rules, some_issuer, some_claims)
-def test_whoever_comes_in_has_one_value_of_each_claim_that_is_named(of, issuer, claims):
+def test_admitted_job_satisfies_each_named_claim(of, issuer, claims):
     own = [rule for rule in of if rule.issuer == issuer]
     named: dict[str, set[str]] = {}
     for rule in own:
@@ -107,7 +109,7 @@ def test_whoever_comes_in_has_one_value_of_each_claim_that_is_named(of, issuer, 
 
 
 @given(some_rules, some_issuer, some_claims)
-def test_what_is_proposed_lets_the_job_in_and_shuts_nobody_out(of, issuer, claims):
+def test_proposal_admits_job_and_excludes_nobody(of, issuer, claims):
     claims = {"repository_id": "9"} | claims
     try:
         check_rules(of, ISSUERS)
@@ -146,7 +148,7 @@ def test_what_is_proposed_lets_the_job_in_and_shuts_nobody_out(of, issuer, claim
         ("workflow_ref=o/r/w.yml@refs/heads/main", ClaimRule("workflow_ref", "o/r/w.yml@refs/heads/main")),
     ],
 )
-def test_a_rule_is_kept_under_the_name_that_its_spellings_share(text, rule):
+def test_rule_spellings_share_one_name(text, rule):
     assert parse_rule(text) == rule
     assert parse_rule(str(rule)) == rule
 
@@ -160,7 +162,7 @@ def test_a_rule_is_kept_under_the_name_that_its_spellings_share(text, rule):
         ("owner=octo@ghes.example", "an issuer is a URL"),
     ],
 )
-def test_a_rule_that_would_mean_something_else_is_refused(text, said):
+def test_malformed_rule_is_refused(text, said):
     with pytest.raises(ValueError, match=said):
         parse_rule(text)
 
@@ -178,7 +180,7 @@ def test_a_rule_that_would_mean_something_else_is_refused(text, said):
         ("actor_id=42", BOTH, f"as in actor_id=42@{GITHUB}"),
     ],
 )
-def test_rules_that_cannot_be_meant_are_refused_at_the_start(text, issuers, said):
+def test_contradictory_rules_are_refused(text, issuers, said):
     with pytest.raises(ValueError, match=said):
         check_rules(rules(text), issuers)
 
@@ -194,7 +196,7 @@ def test_rules_that_cannot_be_meant_are_refused_at_the_start(text, issuers, said
         (f"any@{GITHUB},environment=prod@{GHES}", BOTH),
     ],
 )
-def test_rules_that_say_whom_they_mean_are_taken(text, issuers):
+def test_unambiguous_rules_are_accepted(text, issuers):
     check_rules(rules(text), issuers)
 
 
@@ -209,20 +211,20 @@ def spelt(claim: str, value: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("claim", "written", "said"), BY_SPELLING)
-def test_a_rule_in_one_spelling_fits_a_token_in_another(claim, written, said):
+def test_rule_matches_any_claim_spelling(claim, written, said):
     [rule] = rules(f"{written}=42")
     assert comes_in([rule], GITHUB, spelt(said, "42"), (GITHUB,))
     assert not comes_in([rule], GITHUB, spelt(said, "43"), (GITHUB,))
 
 
 @pytest.mark.parametrize("claim", SPELLINGS)
-def test_a_token_whose_spellings_differ_is_refused(claim):
+def test_token_with_differing_spellings_is_refused(claim):
     one, *_, other = SPELLINGS[claim]
     with pytest.raises(Unauthenticated, match=f"contradicts itself: it says '42' and '43' for {claim}"):
         check_claims(rules(f"{claim}=42"), GITHUB, spelt(one, "42") | spelt(other, "43"))
 
 
-def test_an_owners_number_and_node_id_are_both_its_own():
+def test_owner_matches_by_number_and_node_id():
     both = {"repository_owner_id": "7", "owner_id": "O_kgDOAbCdEf"}
     for value in both.values():
         check_claims(rules(f"repository_owner_id={value}"), GITHUB, both)
@@ -231,7 +233,7 @@ def test_an_owners_number_and_node_id_are_both_its_own():
 
 
 @pytest.mark.parametrize("value", [True, False, None, 7.0, [7], {"a": 7}, ""], ids=repr)
-def test_a_value_of_another_kind_is_none(value):
+def test_claim_of_other_type_matches_nothing(value):
     for text in ("7", "True", "true", "None", "7.0", "[7]"):
         assert not comes_in(rules(f"environment={text}"), GITHUB, {"environment": value})
 
@@ -245,7 +247,7 @@ def refused(text: str, claims: dict[str, Any], issuers: tuple[str, ...] = (GITHU
     return refusal.value
 
 
-def test_a_refusal_says_whose_jobs_why_and_what_to_set():
+def test_refusal_names_job_reason_and_setting():
     said = refused("repository_owner_id=8", OF_42 | {"repository": "octo/app"})
     assert str(said) == (
         "cache read denied: this cache isn't for jobs of octo/app: the token says '7' for repository_owner_id, which "
@@ -272,18 +274,18 @@ HOSTILE = ("b,c", "b c", "$(id)", "b;c", "\u202e")
         *(("a=x", {"repository_id": "42", "a": bad}, (GITHUB,), ()) for bad in HOSTILE),
     ],
 )
-def test_what_is_proposed_is_of_the_claims_that_lack(text, claims, issuers, to_admit):
+def test_proposal_covers_only_missing_claims(text, claims, issuers, to_admit):
     """A rule for a claim without rules would shut out those whom the others admit."""
     assert refused(text, claims, issuers).job.to_admit == to_admit
 
 
-def test_names_that_are_none_are_not_repeated():
+def test_invalid_names_are_not_repeated():
     hostile = {"repository": "<img src=x>", "repository_owner": "\x1b[2J", "owner_id": "a b"}
     job = refused("repository_id=1", {"repository_id": "42"} | hostile).job
     assert job == RefusedJob(GITHUB, "42", None, None, None, ("repository_id=42",))
     assert job.called == "repository 42"
 
 
-def test_a_refused_contradictory_token_is_told_what_it_lacks():
+def test_contradictory_token_still_gets_proposal():
     job = refused("repository_id=1", OF_42 | {"owner_id": "8"}).job
     assert (job.owner_id, job.to_admit) == (None, ("repository_id=42",))

@@ -1,18 +1,9 @@
-"""P3 and P7, the decisions: what falls due when, and what a sweep leaves alone."""
+"""No reader is cut off and nothing leaks: what falls due when, and what a sweep leaves alone."""
 
 from dataclasses import replace
 
 import pytest
 
-from actions_cache.domain.agenda import (
-    LOOK_EVERY,
-    Duty,
-    discarded_bytes,
-    is_too_much,
-    kept_keys,
-    needs_parts,
-    next_duty,
-)
 from actions_cache.domain.archive import (
     ArchiveState,
     Commit,
@@ -28,8 +19,17 @@ from actions_cache.domain.archive import (
     swept,
     why_gone,
 )
-from actions_cache.domain.commit import MAX_ARRIVALS
+from actions_cache.domain.cleanup_schedule import (
+    LOOK_EVERY,
+    CleanupTask,
+    discarded_bytes,
+    is_too_much,
+    kept_keys,
+    needs_parts,
+    next_task,
+)
 from actions_cache.domain.timing import SEND_TIMEOUT
+from actions_cache.domain.uploads import MAX_ARRIVALS
 from tests.unit.domain.build import (
     ID,
     LIFETIMES,
@@ -49,7 +49,7 @@ PARTS_REMOVABLE = NOW + LIFETIMES.grace
 
 
 def due(seen, *, merges_at_finalize=True):
-    return next_duty(seen, LIFETIMES, merges_at_finalize=merges_at_finalize)
+    return next_task(seen, LIFETIMES, merges_at_finalize=merges_at_finalize)
 
 
 def closed_upload(**changes):
@@ -58,84 +58,88 @@ def closed_upload(**changes):
     return replace(tombstone, **changes)
 
 
-DUTIES = {
-    "an open upload is looked at some minutes after it began": (archive(), NOW + LOOK_EVERY, Duty.LOOK_AT_UPLOAD),
-    "and again as long after each look": (archive(looked_at=NOW + 7), NOW + 7 + LOOK_EVERY, Duty.LOOK_AT_UPLOAD),
+TASKS = {
+    "an open upload is looked at some minutes after it began": (
+        archive(),
+        NOW + LOOK_EVERY,
+        CleanupTask.LOOK_AT_UPLOAD,
+    ),
+    "and again as long after each look": (archive(looked_at=NOW + 7), NOW + 7 + LOOK_EVERY, CleanupTask.LOOK_AT_UPLOAD),
     "a committed one too": (
         archive(commit=Commit("d", 30, 3, MANIFEST), looked_at=NOW + 7),
         NOW + 7 + LOOK_EVERY,
-        Duty.LOOK_AT_UPLOAD,
+        CleanupTask.LOOK_AT_UPLOAD,
     ),
     "a reservation is dropped when it expires": (
         archive(looked_at=NOW + LIFETIMES.reservation - LOOK_EVERY),
         NOW + LIFETIMES.reservation,
-        Duty.DROP_RESERVATION,
+        CleanupTask.DROP_RESERVATION,
     ),
-    "a closed upload is swept at once": (closed_upload(), NOW + 9, Duty.SWEEP),
+    "a closed upload is swept at once": (closed_upload(), NOW + 9, CleanupTask.SWEEP),
     "and again, as long as its URL takes more": (
         closed_upload(swept_at=NOW + 9),
         NOW + 9 + LOOK_EVERY,
-        Duty.SWEEP,
+        CleanupTask.SWEEP,
     ),
     "and for the last time when nothing can arrive any more": (
         closed_upload(swept_at=LAST_ARRIVAL - 1),
         LAST_ARRIVAL,
-        Duty.SWEEP,
+        CleanupTask.SWEEP,
     ),
-    "then it is forgotten": (closed_upload(swept_at=LAST_ARRIVAL), LAST_ARRIVAL, Duty.FORGET),
-    "an unclaimed archive is claimed": (stored_archive(), NOW + SEND_TIMEOUT, Duty.RETAKE_CLAIM),
-    "a claim whose message was never sent is retaken": (queued(), NOW + SEND_TIMEOUT, Duty.RETAKE_CLAIM),
-    "a dead run's claim is retaken": (running(), NOW + LIFETIMES.merge_lease, Duty.RETAKE_CLAIM),
-    "a merged archive's parts go after the grace": (merged_archive(), PARTS_REMOVABLE, Duty.SWEEP),
+    "then it is forgotten": (closed_upload(swept_at=LAST_ARRIVAL), LAST_ARRIVAL, CleanupTask.FORGET),
+    "an unclaimed archive is claimed": (stored_archive(), NOW + SEND_TIMEOUT, CleanupTask.RETAKE_CLAIM),
+    "a claim whose message was never sent is retaken": (queued(), NOW + SEND_TIMEOUT, CleanupTask.RETAKE_CLAIM),
+    "a dead run's claim is retaken": (running(), NOW + LIFETIMES.merge_lease, CleanupTask.RETAKE_CLAIM),
+    "a merged archive's parts go after the grace": (merged_archive(), PARTS_REMOVABLE, CleanupTask.SWEEP),
     "late arrivals are swept when no upload can be under way": (
         merged_archive(swept_at=PARTS_REMOVABLE),
         LAST_ARRIVAL,
-        Duty.SWEEP,
+        CleanupTask.SWEEP,
     ),
     "late arrivals of one part too": (
         stored_archive(object=PARTS[0], commit=Commit("d", 10, 1, None)),
         LAST_ARRIVAL,
-        Duty.SWEEP,
+        CleanupTask.SWEEP,
     ),
     "an entry that nobody used goes": (
         merged_archive(swept_at=LAST_ARRIVAL),
         NOW + LIFETIMES.unused_entry,
-        Duty.EXPIRE_ENTRY,
+        CleanupTask.EXPIRE_ENTRY,
     ),
     "a use puts that off": (
         merged_archive(swept_at=LAST_ARRIVAL, last_used_at=NOW + 5),
         NOW + 5 + LIFETIMES.unused_entry,
-        Duty.EXPIRE_ENTRY,
+        CleanupTask.EXPIRE_ENTRY,
     ),
     "a deleted archive's objects go after its readers' grace": (
         merged_archive(state=ArchiveState.DELETED, deleted_at=NOW + 9),
         NOW + 9 + LIFETIMES.grace,
-        Duty.SWEEP,
+        CleanupTask.SWEEP,
     ),
     "an archive that was never visible had no readers": (
         archive(state=ArchiveState.DELETED, deleted_at=NOW + 9),
         NOW + 9,
-        Duty.SWEEP,
+        CleanupTask.SWEEP,
     ),
     "an archive is forgotten once nothing can arrive any more": (
         archive(state=ArchiveState.DELETED, deleted_at=NOW + 9, swept_at=LAST_ARRIVAL),
         LAST_ARRIVAL,
-        Duty.FORGET,
+        CleanupTask.FORGET,
     ),
-    "one that cleanup failed on waits": (archive(postponed_until=NOW + 10**9), NOW + 10**9, Duty.LOOK_AT_UPLOAD),
+    "one that cleanup failed on waits": (archive(postponed_until=NOW + 10**9), NOW + 10**9, CleanupTask.LOOK_AT_UPLOAD),
 }
 
 
-@pytest.mark.parametrize(("seen", "at", "duty"), DUTIES.values(), ids=DUTIES)
-def test_next_duty(seen, at, duty):
-    assert due(seen) == (at, duty)
+@pytest.mark.parametrize(("seen", "at", "task"), TASKS.values(), ids=TASKS)
+def test_next_task_follows_archive_state(seen, at, task):
+    assert due(seen) == (at, task)
 
 
-def test_merging_at_the_first_download_leaves_unread_archives_unmerged():
-    assert due(stored_archive(), merges_at_finalize=False) == (LAST_ARRIVAL, Duty.SWEEP)
+def test_lazy_merge_leaves_unread_archive_unmerged():
+    assert due(stored_archive(), merges_at_finalize=False) == (LAST_ARRIVAL, CleanupTask.SWEEP)
 
 
-def test_a_duty_done_is_not_due_again():
+def test_finished_task_is_not_due_again():
     merged = merged_archive()
     at, _ = due(merged)
     assert due(swept(merged, at))[0] > at
@@ -151,7 +155,7 @@ def test_a_duty_done_is_not_due_again():
         (Walk(NOW, "", MAX_ARRIVALS + 1, 0), None, True),
     ],
 )
-def test_an_open_upload_may_have_so_many_bytes_and_objects(walk, most, too_much):
+def test_open_upload_is_bounded(walk, most, too_much):
     assert is_too_much(walk, most) == too_much
 
 
@@ -176,11 +180,11 @@ DISCARDED = {
 
 
 @pytest.mark.parametrize(("seen", "deleted", "at", "discarded"), DISCARDED.values(), ids=DISCARDED)
-def test_what_no_entry_had_is_counted_as_discarded(seen, deleted, at, discarded):
+def test_unowned_bytes_count_as_discarded(seen, deleted, at, discarded):
     assert discarded_bytes(seen, deleted, at, LIFETIMES) == discarded
 
 
-def test_a_closed_upload_is_gone_for_good():
+def test_closed_upload_stays_closed():
     assert closed(stored_archive(), NOW) is None
     assert closed(closed_upload(), NOW) is None
     assert stored(closed_upload(commit=Commit("d", 30, 3, MANIFEST)), NOW + 10) is None
@@ -188,7 +192,7 @@ def test_a_closed_upload_is_gone_for_good():
     assert "expired" in why_gone(None)
 
 
-def test_a_pass_over_the_objects_ends_with_the_state_that_it_was_for():
+def test_state_change_discards_walk():
     walk = Walk(NOW, "archives/x")
     upload = archive(commit=Commit("d", 30, 3, MANIFEST), walk=walk)
     assert [it and it.walk for it in (stored(upload, NOW), deleted(upload, NOW), looked(upload, NOW))] == [None] * 3
@@ -201,27 +205,27 @@ def kept(seen, now):
 PART_KEYS = {part.key for part in PARTS}
 
 
-def test_the_parts_of_a_merged_archive_are_kept_until_the_grace_is_over():
+def test_merged_archive_keeps_parts_during_grace():
     assert kept(merged_archive(), PARTS_REMOVABLE - 1) == PART_KEYS | {MANIFEST.key, MERGED.key}
     assert kept(merged_archive(), PARTS_REMOVABLE) == {MERGED.key}
 
 
-def test_an_unmerged_archive_keeps_its_parts_however_old_it_is():
+def test_unmerged_archive_always_keeps_parts():
     assert kept(stored_archive(), NOW + 10**12) == PART_KEYS | {MANIFEST.key}
 
 
-def test_the_current_runs_object_is_kept_and_a_lost_runs_is_not():
+def test_only_current_run_object_is_kept():
     assert f"archives/{ID}/merged/run" in kept(running(), NOW)
     assert f"archives/{ID}/merged/lost" not in kept(running(), NOW)
 
 
-def test_a_deleted_archive_keeps_everything_for_its_readers_grace_and_then_nothing():
+def test_deleted_archive_keeps_objects_during_grace():
     deleted = replace(stored_archive(), state=ArchiveState.DELETED, deleted_at=NOW)
     assert kept(deleted, NOW + LIFETIMES.grace - 1) == PART_KEYS | {MANIFEST.key}
     assert kept(deleted, NOW + LIFETIMES.grace) == frozenset()
 
 
-def test_a_deleted_archive_whose_parts_went_before_keeps_its_object_for_the_grace():
+def test_deleted_merged_archive_keeps_its_object():
     merge = Merge(state=MergeState.MERGED, ended_at=NOW)
     late = PARTS_REMOVABLE + 5
     deleted = stored_archive(merge, object=MERGED, state=ArchiveState.DELETED, deleted_at=late)

@@ -3,8 +3,8 @@
 import pytest
 
 from actions_cache.domain.archive import Part
-from actions_cache.domain.checksum import PassingBytes, contradict, etag_of, etag_of_upload
-from actions_cache.domain.part_range import PartRange, whole
+from actions_cache.domain.checksum import StreamVerifier, etag_of, etag_of_upload, etags_conflict
+from actions_cache.domain.ranges import PartRange, full_range
 
 EMPTY, A, ABC = (
     '"d41d8cd98f00b204e9800998ecf8427e"',
@@ -13,19 +13,19 @@ EMPTY, A, ABC = (
 )
 
 
-def test_the_etag_of_a_put_is_the_md5_of_its_bytes_however_they_are_cut():
+def test_put_etag_is_md5_of_its_bytes():
     """RFC 1321, A.5."""
     assert etag_of([]) == etag_of([b""]) == EMPTY
     assert etag_of([b"abc"]) == etag_of([b"a", b"", b"bc"]) == ABC
 
 
-def test_the_etag_of_an_upload_is_made_of_its_parts_in_their_order():
+def test_multipart_etag_combines_part_etags():
     assert etag_of_upload([A, ABC]) == etag_of_upload([A.strip('"'), ABC]) != etag_of_upload([ABC, A])
     two = ["bce6bf66aeb76c7040fdd5f4eccb78e6", "8165449fc15bbf43d3b674595cbcc406"]
     assert etag_of_upload(two) == '"f77dc0eecdebcd774a2a22cb393ad2ff-2"', "a published example of S3's"
 
 
-def test_of_an_upload_with_a_part_whose_etag_is_no_md5_nothing_is_known():
+def test_multipart_etag_is_unknown_without_md5():
     assert etag_of_upload([A, '"1c9190da1ea89315f72766445a55bb8b-2"']) is None
 
 
@@ -39,32 +39,32 @@ def test_of_an_upload_with_a_part_whose_etag_is_no_md5_nothing_is_known():
         ('"etag"', ABC, False),
     ],
 )
-def test_only_two_md5s_can_contradict_each_other(one, other, differ):
-    assert contradict(one, other) is contradict(other, one) is differ
+def test_only_md5_etags_conflict(one, other, differ):
+    assert etags_conflict(one, other) is etags_conflict(other, one) is differ
 
 
 PARTS = [Part("a", 1, A), Part("nothing", 0, EMPTY), Part("abc", 3, ABC), Part("copied", 2, '"etag"')]
 
 
-def altered(content: bytes, *ranges: PartRange, step: int = 1) -> list[str]:
-    passing = PassingBytes(ranges or map(whole, PARTS))
+def feed(content: bytes, *ranges: PartRange, step: int = 1) -> list[str]:
+    passing = StreamVerifier(ranges or map(full_range, PARTS))
     chunks = [content[at : at + step] for at in range(0, len(content), step)]
-    return [part.key for chunk in chunks if (part := passing.altered(chunk)) is not None]
+    return [part.key for chunk in chunks if (part := passing.feed(chunk)) is not None]
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 100])
-def test_of_passing_bytes_each_part_is_checked_however_they_are_cut(step):
-    assert altered(b"aabc??", step=step) == []
-    assert altered(b"babc??", step=step)[:1] == ["a"]
-    assert altered(b"aabd??", step=step) == ["abc"]
+def test_altered_part_is_found_in_any_chunking(step):
+    assert feed(b"aabc??", step=step) == []
+    assert feed(b"babc??", step=step)[:1] == ["a"]
+    assert feed(b"aabd??", step=step) == ["abc"]
 
 
-def test_a_part_is_found_altered_before_its_last_byte_has_passed():
-    passing = PassingBytes(map(whole, PARTS))
-    assert [passing.altered(chunk) for chunk in (b"a", b"a", b"b")] == [None] * 3
-    assert passing.altered(b"d") == PARTS[2]
+def test_altered_part_is_found_before_last_byte():
+    passing = StreamVerifier(map(full_range, PARTS))
+    assert [passing.feed(chunk) for chunk in (b"a", b"a", b"b")] == [None] * 3
+    assert passing.feed(b"d") == PARTS[2]
 
 
-def test_a_part_that_doesnt_pass_whole_cant_be_checked_and_the_next_one_is():
-    assert altered(b"xya", PartRange(PARTS[2], 1, 3), whole(PARTS[0])) == []
-    assert altered(b"xyb", PartRange(PARTS[2], 1, 3), whole(PARTS[0])) == ["a"]
+def test_partial_part_is_skipped_and_next_checked():
+    assert feed(b"xya", PartRange(PARTS[2], 1, 3), full_range(PARTS[0])) == []
+    assert feed(b"xyb", PartRange(PARTS[2], 1, 3), full_range(PARTS[0])) == ["a"]

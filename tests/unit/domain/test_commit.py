@@ -5,9 +5,9 @@ from itertools import permutations
 import pytest
 
 from actions_cache.domain.archive import Part
-from actions_cache.domain.commit import MAX_BLOCKS, assemble, whole_blob
 from actions_cache.domain.errors import TooLarge
-from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.object_keys import ArchiveKeys
+from actions_cache.domain.uploads import MAX_BLOCKS, assemble, whole_blob
 
 KEYS = ArchiveKeys("0" * 32)
 IDS = ("QQ==", "Qg==", "Qw==")
@@ -38,7 +38,7 @@ def held(*operations: str) -> str | None:
 
 @pytest.mark.parametrize("ids", [*permutations(IDS)])
 @pytest.mark.parametrize("arrived", [*permutations(IDS)])
-def test_the_block_list_alone_orders_the_parts(ids: tuple[str, ...], arrived: tuple[str, ...]) -> None:
+def test_block_list_alone_orders_parts(ids: tuple[str, ...], arrived: tuple[str, ...]) -> None:
     """Neither when a block arrived nor what its id is: clients send them side by side, and OpenDAL's ids are random."""
     parts = [Part(KEYS.block(block_id, at, "r"), 1, block_id) for at, block_id in enumerate(arrived)]
     assert tuple(part.etag for part in assemble(KEYS, ids, parts)) == ids
@@ -62,11 +62,11 @@ def test_the_block_list_alone_orders_the_parts(ids: tuple[str, ...], arrived: tu
         ([], None),
     ],
 )
-def test_what_began_the_blob_last_decides_what_it_holds(operations, expected):
+def test_last_blob_start_decides_content(operations, expected):
     assert held(*operations) == expected
 
 
-def test_a_blob_has_as_many_appended_pieces_as_azure_allows():
+def test_appended_chunk_count_is_bounded():
     most = [Part(KEYS.appended(None, at, "r"), 1, "e") for at in range(MAX_BLOCKS)]
     blob = whole_blob(KEYS, most)
     assert blob is not None

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actions_cache.adapters.secrets_manager import CACHED_SECONDS
-from actions_cache.domain.keyring import (
+from actions_cache.aws.secrets import SIGNING_CACHED_SECONDS
+from actions_cache.domain.signing import (
     SETTLE,
     Keyring,
     Phase,
@@ -30,19 +30,19 @@ STEPS = {
 
 
 @pytest.mark.parametrize(("ring", "lasts", "following"), STEPS.values(), ids=STEPS)
-def test_a_step_is_taken_when_its_time_has_come_and_not_a_moment_before(ring, lasts, following):
+def test_step_is_taken_exactly_when_due(ring, lasts, following):
     assert advanced(ring, NOW + lasts - 1, TIMES, "new") is None
     assert advanced(ring, NOW + lasts, TIMES, "new") == following
 
 
 @pytest.mark.parametrize(("ring", "lasts", "following"), STEPS.values(), ids=STEPS)
-def test_no_step_follows_one_that_the_edge_was_not_seen_to_know(ring, lasts, following):
+def test_step_waits_for_edge_confirmation(ring, lasts, following):
     assert following.changed_at is None
     assert advanced(unknown_to_edge(ring), NOW + 10 * lasts, TIMES, "new") is None
 
 
 @pytest.mark.parametrize("ring", [SETTLED, INTRODUCED, PROMOTED], ids=lambda ring: ring.phase)
-def test_what_the_edge_is_told_again_waits_its_whole_time_again(ring):
+def test_edge_update_restarts_phase_wait(ring):
     later = NOW + 5 * DAY
     told = known_to_edge(unknown_to_edge(ring), later)
     assert advanced(told, later + TIMES.of(ring.phase) - 1, TIMES, "new") is None
@@ -58,12 +58,12 @@ def test_what_the_edge_is_told_again_waits_its_whole_time_again(ring):
     ],
     ids=str,
 )
-def test_the_slots_say_the_phase_and_all_of_them_verify_the_signing_one_first(ring, phase, verifying):
+def test_slots_determine_phase_and_verifiers(ring, phase, verifying):
     assert (ring.phase, ring.verifying) == (phase, verifying)
 
 
 @given(st.sampled_from([SETTLED, INTRODUCED, PROMOTED]), st.integers(0, 100 * DAY))
-def test_what_signs_after_a_step_verified_before_it_and_what_signed_before_it_verifies_after_it(ring, passed):
+def test_adjacent_steps_verify_each_other(ring, passed):
     following = advanced(ring, NOW + passed, TIMES, "newest") or ring
     assert following.current in ring.verifying
     assert ring.current in following.verifying
@@ -72,9 +72,9 @@ def test_what_signs_after_a_step_verified_before_it_and_what_signed_before_it_ve
 
 def test_settling_outlasts_every_cache_twice():
     """Once for what a function believes, once for what the edge does; the rest is for races."""
-    assert SETTLE >= 2 * CACHED_SECONDS * SECOND
+    assert SETTLE >= 2 * SIGNING_CACHED_SECONDS * SECOND
 
 
-def test_no_secret_shows_where_a_ring_is_printed():
+def test_secrets_are_hidden_in_repr():
     assert "old" not in f"{INTRODUCED!r} {PROMOTED!r} {INTRODUCED} {SETTLED}"
     assert "new" not in f"{INTRODUCED!r} {PROMOTED!r}"

@@ -45,7 +45,7 @@ def archive(key=KEY, ref=REF, version=VERSION, archive_id="a" * 32, size=30, **c
     ],
     ids=str,
 )
-def test_all_that_a_filter_gives_must_hold(wanted, matches):
+def test_all_filter_fields_must_match(wanted, matches):
     assert EntryFilter(**wanted).matches(archive(last_used_at=NOW + 500)) is matches
 
 
@@ -56,7 +56,7 @@ def test_all_that_a_filter_gives_must_hold(wanted, matches):
     + [({field: 0}, False) for field in ("created_before", "unused_since")],
     ids=str,
 )
-def test_a_filter_that_every_entry_passes_asks_nothing(wanted, asks_nothing):
+def test_filter_without_criteria_is_empty(wanted, asks_nothing):
     assert EntryFilter(**wanted).asks_nothing is asks_nothing
 
 
@@ -75,23 +75,23 @@ LAST = archive("c", archive_id="3" * 32, size=1, stored_at=NOW + 1, last_used_at
         (SortBy.HITS, [OLD, NEW, LAST]),
     ],
 )
-def test_each_order_goes_both_ways(by, ascending):
+def test_each_order_sorts_both_ways(by, ascending):
     hits = {NEW.id: 1, LAST.id: 2}
     assert Order(by, Direction.ASCENDING).of([NEW, OLD, LAST], hits) == ascending
     assert Order(by, Direction.DESCENDING).of([NEW, OLD, LAST], hits) == ascending[::-1]
 
 
-def test_alike_ones_come_in_one_order_whatever_they_came_in():
+def test_ties_have_stable_order():
     alike = [archive(archive_id=digit * 32) for digit in "4567"]
     assert Order().of(alike, {}) == Order().of(alike[::-1], {})
 
 
 @pytest.mark.parametrize(("number", "size", "range_"), [(1, 30, (0, 30)), (2, 30, (30, 60)), (3, 1, (2, 3))])
-def test_pages_are_counted_from_one(number, size, range_):
+def test_pages_count_from_one(number, size, range_):
     page = Page(number, size)
     assert (page.start, page.end) == range_
 
 
 @pytest.mark.parametrize(("total", "last"), [(0, 1), (1, 1), (30, 1), (31, 2), (60, 2), (61, 3)])
-def test_the_last_page_has_the_last_entry(total, last):
+def test_last_page_holds_last_entry(total, last):
     assert Page(1, 30).last_of(total) == last

@@ -52,61 +52,61 @@ BOUNDARIES = (0, 1, *(edge + by for edge in EDGES for by in (-1, 0, 1)), 64 * MI
 
 
 @given(st.lists(st.sampled_from(BOUNDARIES) | st.integers(0, 3 * FLOOR), max_size=40))
-def test_any_parts_make_the_archive_within_the_limits_of_s3(sizes):
+def test_plan_builds_archive_within_s3_limits(sizes):
     archive = manifest(*sizes)
     steps = plan_merge(archive)
     assert_makes_the_archive(steps, archive)
     assert_s3_takes(steps)
 
 
-def test_blocks_of_64_mib_are_all_copied_and_no_byte_passes_the_worker():
+def test_large_blocks_are_copied():
     steps = plan_merge(manifest(*[64 * MIB] * 10, 1))
     assert [type(step) for step in steps] == [Copy] * 10 + [Upload]
     assert steps[-1].size == 1
 
 
-def test_blocks_of_1_mib_are_gathered():
+def test_small_blocks_are_gathered():
     steps = plan_merge(manifest(*[MIB] * 705))
     assert all(isinstance(step, Upload) and step.size <= UPLOAD_BYTES for step in steps)
     assert len(steps) == -(-705 // 8)
 
 
 @pytest.mark.parametrize("size", [FLOOR, FLOOR + 1, MAX_COPY_BYTES])
-def test_a_part_that_reaches_the_floor_is_copied_whole(size):
+def test_part_at_floor_is_copied_whole(size):
     assert plan_merge(manifest(size)) == (Copy(1, next(ranges(plan_merge(manifest(size))))),)
     assert next(ranges(plan_merge(manifest(size)))).is_whole
 
 
-def test_a_part_one_byte_short_of_the_floor_is_uploaded():
+def test_part_below_floor_is_uploaded():
     assert isinstance(plan_merge(manifest(FLOOR - 1, 64 * MIB))[0], Upload)
 
 
-def test_a_short_part_before_a_long_one_takes_from_it_only_what_it_lacks():
+def test_short_part_takes_only_missing_bytes():
     upload, copy = plan_merge(manifest(MIB, 64 * MIB))
     assert isinstance(upload, Upload)
     assert isinstance(copy, Copy)
     assert (upload.size, copy.size) == (FLOOR, 60 * MIB)
 
 
-def test_a_long_part_is_copied_in_pieces_side_by_side():
+def test_long_part_is_copied_in_slices():
     steps = plan_merge(manifest(5 * 1024 * MIB))
     assert all(isinstance(step, Copy) and step.size <= MAX_COPY_BYTES for step in steps)
 
 
 @pytest.mark.parametrize("count", [9_999, 10_000, 10_001, 50_000])
-def test_more_parts_than_s3_takes_are_gathered_until_they_fit(count):
+def test_excess_parts_are_gathered_until_they_fit(count):
     archive = manifest(*[8 * MIB] * count)
     steps = plan_merge(archive)
     assert_makes_the_archive(steps, archive)
     assert_s3_takes(steps)
 
 
-def test_parts_that_fit_as_they_are_are_copied_though_they_are_no_longer_than_the_floor():
+def test_floor_sized_parts_are_copied():
     steps = plan_merge(manifest(*[FLOOR] * MAX_UPLOAD_PARTS))
     assert len(steps) == MAX_UPLOAD_PARTS
     assert all(isinstance(step, Copy) for step in steps)
 
 
-def test_nothing_makes_nothing():
+def test_empty_archive_has_empty_plan():
     assert plan_merge(manifest()) == ()
     assert plan_merge(manifest(0, 0)) == ()

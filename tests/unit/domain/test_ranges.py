@@ -3,9 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actions_cache.domain.archive import Part
-from actions_cache.domain.byte_range import ByteRange, parse_range
 from actions_cache.domain.errors import RangeNotSatisfiable
-from actions_cache.domain.part_range import cover
+from actions_cache.domain.ranges import ByteRange, parse_range, split
 
 
 @pytest.mark.parametrize(
@@ -22,14 +21,14 @@ from actions_cache.domain.part_range import cover
         (f"bytes={'0' * 5000}1-{'9' * 5000}", ByteRange(1, 10)),
     ],
 )
-def test_a_single_range_is_cut_to_the_archive(header, expected):
+def test_single_range_is_clipped_to_archive(header, expected):
     assert parse_range(header, 10) == expected
 
 
 @pytest.mark.parametrize(
     "header", [None, "", "bytes=", "bytes=-", "bytes=5-4", "bytes=0-1,3", "items=0-1", "bytes=a-b"]
 )
-def test_what_is_no_single_byte_range_is_ignored(header):
+def test_unsupported_range_is_ignored(header):
     """RFC 9110 section 14.2."""
     assert parse_range(header, 10) is None
 
@@ -38,20 +37,20 @@ def test_what_is_no_single_byte_range_is_ignored(header):
     ("header", "size"),
     [("bytes=10-", 10), ("bytes=11-12", 9), ("bytes=-0", 9), ("bytes=0-0", 0), (f"bytes={'9' * 5000}-", 9)],
 )
-def test_a_range_behind_the_last_byte_cannot_be_satisfied(header, size):
+def test_range_past_end_is_unsatisfiable(header, size):
     with pytest.raises(RangeNotSatisfiable) as refused:
         parse_range(header, size)
     assert refused.value.size == size
 
 
 @given(st.lists(st.integers(0, 20), max_size=10), st.integers(0, 220), st.integers(0, 220), st.integers(1, 9))
-def test_the_cover_is_exactly_the_wanted_bytes_and_touches_no_other_part(sizes, a, b, longest):
+def test_split_yields_exactly_wanted_bytes(sizes, a, b, longest):
     parts = [Part(str(i), size, "") for i, size in enumerate(sizes)]
     total = sum(sizes)
     wanted = ByteRange(min(a, b, total), min(max(a, b), total))
     every_byte = [(part.key, offset) for part in parts for offset in range(part.size)]
 
-    pieces = list(cover(parts, wanted, longest))
+    pieces = list(split(parts, wanted, longest))
 
     assert [(p.part.key, i) for p in pieces for i in range(p.start, p.end)] == every_byte[wanted.start : wanted.end]
     assert all(0 < piece.size <= longest for piece in pieces)

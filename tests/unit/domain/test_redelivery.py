@@ -2,7 +2,7 @@
 
 import pytest
 
-from actions_cache.domain.redelivery import LONGEST_RETRY_SECONDS, retry_after
+from actions_cache.domain.claim import LONGEST_RETRY_SECONDS, retry_after
 
 LONGEST_OF_SQS = 12 * 3600
 
@@ -11,9 +11,9 @@ LONGEST_OF_SQS = 12 * 3600
     ("deliveries", "seconds"),
     [(0, 10), (1, 10), (2, 20), (3, 40), (4, 80), (5, 160), (6, 300), (7, 300), (20, 300), (1000, 300), (10**9, 300)],
 )
-def test_retries_come_half_as_often_each_time_up_to_a_bound(deliveries: int, seconds: int) -> None:
+def test_retry_delay_doubles_up_to_limit(deliveries: int, seconds: int) -> None:
     assert retry_after(deliveries) == seconds
 
 
-def test_longest_retry_is_one_that_sqs_takes() -> None:
+def test_longest_retry_fits_sqs() -> None:
     assert LONGEST_RETRY_SECONDS <= LONGEST_OF_SQS

@@ -4,14 +4,14 @@ from collections import Counter
 
 import pytest
 
-from actions_cache.domain.refusal import SLOTS, RefusedJob, may_write
+from actions_cache.domain.refused_job import SLOTS, RefusedJob, may_write
 
 
 def job(number: int, issuer: str = "https://a.example") -> RefusedJob:
     return RefusedJob(issuer, str(number), None, None, None, ())
 
 
-def test_repositories_spread_over_the_slots_and_each_has_one():
+def test_repositories_spread_over_slots():
     slots = Counter(job(number).slot for number in range(6400))
     assert set(slots) == set(range(SLOTS))
     assert max(slots.values()) < 200
@@ -31,5 +31,5 @@ def test_repositories_spread_over_the_slots_and_each_has_one():
         (0, 59_000, 60_000, True),
     ],
 )
-def test_a_slot_is_written_once_a_minute_and_any_once_a_second(slot_written_at, written_at, now, may):
+def test_slot_writes_are_rate_limited(slot_written_at, written_at, now, may):
     assert may_write(slot_written_at, written_at, now) is may

@@ -4,38 +4,38 @@ import subprocess
 
 import pytest
 
-from actions_cache.domain.role import ManagementTokens, Role, read_only_token
+from actions_cache.domain.access import ManagementTokens, Role, read_only_token
 
 ADMIN = "a" * 64
 
 
-def test_the_admins_token_is_the_admins_and_what_follows_from_it_is_the_readers():
+def test_read_only_token_derives_from_admin_token():
     tokens = ManagementTokens(ADMIN)
     assert tokens.role_of(ADMIN) is Role.ADMIN
     assert tokens.role_of(read_only_token(ADMIN)) is Role.READ_ONLY
 
 
-def test_a_read_only_token_that_is_set_is_the_only_one():
+def test_configured_read_only_token_is_exclusive():
     tokens = ManagementTokens(ADMIN, "r" * 32)
     assert tokens.role_of("r" * 32) is Role.READ_ONLY
     assert tokens.role_of(read_only_token(ADMIN)) is None
 
 
 @pytest.mark.parametrize("token", ["", "a" * 63, "a" * 65, "A" * 64, "read-only", "\ud800", "ä" * 64])
-def test_any_other_token_is_nobodys(token):
+def test_unknown_token_has_no_role(token):
     assert ManagementTokens(ADMIN).role_of(token) is None
 
 
-def test_only_the_admin_may_write():
+def test_only_admin_may_write():
     assert {role: role.may_write for role in Role} == {Role.ADMIN: True, Role.READ_ONLY: False}
 
 
-def test_the_tokens_are_in_no_text_about_them():
+def test_tokens_are_hidden_in_repr():
     assert ADMIN not in repr(ManagementTokens(ADMIN, "r" * 32))
     assert "r" * 32 not in repr(ManagementTokens(ADMIN, "r" * 32))
 
 
-def test_the_read_only_token_is_what_the_documentation_has_openssl_say():
+def test_openssl_derives_same_read_only_token():
     """docs/management.md."""
     said = subprocess.run(
         ["openssl", "dgst", "-sha256", "-hmac", ADMIN, "-r"], input=b"read-only", capture_output=True, check=True

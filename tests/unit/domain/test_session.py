@@ -6,54 +6,54 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actions_cache.domain.role import ManagementTokens, Role
-from actions_cache.domain.session import SESSION, Session, begun, opened, sealed
+from actions_cache.domain.access import ManagementTokens, Role
 from actions_cache.domain.timing import SECOND
+from functions.manage.session import SESSION, Session, decode_session, encode_session, new_session
 from tests.unit.domain.build import NOW
 
 TOKENS = ManagementTokens("a" * 64, "b" * 64)
 
 
 @pytest.mark.parametrize("role", Role)
-def test_a_session_is_its_role_s_until_its_last_second(role):
-    session = begun(role, NOW)
-    value = sealed(session, TOKENS)
-    assert opened(value, NOW, TOKENS) == session == Session(role, NOW + SESSION)
-    assert opened(value, NOW + SESSION - 1, TOKENS) == session
-    assert opened(value, NOW + SESSION, TOKENS) is None
+def test_session_lasts_until_its_last_second(role):
+    session = new_session(role, NOW)
+    value = encode_session(session, TOKENS)
+    assert decode_session(value, NOW, TOKENS) == session == Session(role, NOW + SESSION)
+    assert decode_session(value, NOW + SESSION - 1, TOKENS) == session
+    assert decode_session(value, NOW + SESSION, TOKENS) is None
 
 
-def test_no_token_stands_in_the_cookie():
-    value = sealed(begun(Role.ADMIN, NOW), TOKENS)
+def test_cookie_contains_no_token():
+    value = encode_session(new_session(Role.ADMIN, NOW), TOKENS)
     assert TOKENS.admin not in value
     assert TOKENS.for_reading not in value
 
 
-def test_a_reader_can_not_make_an_admin_s_session_of_its_own():
-    role, rest = sealed(begun(Role.READ_ONLY, NOW), TOKENS).split(".", 1)
+def test_reader_cannot_forge_admin_session():
+    role, rest = encode_session(new_session(Role.READ_ONLY, NOW), TOKENS).split(".", 1)
     assert role == "read-only"
-    assert opened(f"admin.{rest}", NOW, TOKENS) is None
+    assert decode_session(f"admin.{rest}", NOW, TOKENS) is None
 
 
-def test_a_session_can_not_be_prolonged():
-    role, expires, signature = sealed(begun(Role.ADMIN, NOW), TOKENS).split(".")
-    assert opened(f"{role}.{int(expires) + 1}.{signature}", NOW, TOKENS) is None
+def test_session_cannot_be_extended():
+    role, expires, signature = encode_session(new_session(Role.ADMIN, NOW), TOKENS).split(".")
+    assert decode_session(f"{role}.{int(expires) + 1}.{signature}", NOW, TOKENS) is None
 
 
 @pytest.mark.parametrize("changed", [{"admin": "c" * 64}, {"read_only": "c" * 64}, {"read_only": None}])
 @pytest.mark.parametrize("role", Role)
-def test_a_replaced_token_ends_every_session(changed, role):
-    value = sealed(begun(role, NOW), TOKENS)
-    assert opened(value, NOW, replace(TOKENS, **changed)) is None
+def test_replaced_token_ends_every_session(changed, role):
+    value = encode_session(new_session(role, NOW), TOKENS)
+    assert decode_session(value, NOW, replace(TOKENS, **changed)) is None
 
 
-def test_neither_token_is_a_session():
+def test_token_is_not_accepted_as_session():
     derived = ManagementTokens("a" * 64)
     for token in (derived.admin, derived.for_reading):
-        assert opened(token, NOW, derived) is None
-        assert opened(f"admin.{NOW // SECOND + 60}.{token}", NOW, derived) is None
+        assert decode_session(token, NOW, derived) is None
+        assert decode_session(f"admin.{NOW // SECOND + 60}.{token}", NOW, derived) is None
 
 
 @given(st.text())
-def test_what_nobody_signed_opens_nothing(value):
-    assert opened(value, NOW, TOKENS) is None
+def test_unsigned_session_is_refused(value):
+    assert decode_session(value, NOW, TOKENS) is None

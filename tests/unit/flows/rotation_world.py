@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from actions_cache.adapters.secrets_manager import KEPT_SECONDS
-from actions_cache.domain.keyring import Keyring, RotationTimes
+from actions_cache.aws.secrets import SIGNING_KEPT_SECONDS
+from actions_cache.domain.signing import Keyring, RotationTimes
 from actions_cache.domain.timing import DAY, SECOND, Millis
 from actions_cache.ports import KnownToEdge, WriteConflict
-from actions_cache.usecases.rotate_secret import RotateSecret
+from actions_cache.rotate import RotateSecret
 from tests.unit.domain.build import NOW
 
-BELIEVED: Millis = KEPT_SECONDS * SECOND
+BELIEVED: Millis = SIGNING_KEPT_SECONDS * SECOND
 """Time for which a function that can't read the secret anew believes the old one."""
 SPREADS: Millis = 600 * SECOND
 """The slowest edge."""

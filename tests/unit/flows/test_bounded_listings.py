@@ -9,17 +9,13 @@ from typing import Any, cast
 
 import pytest
 
+from actions_cache.archives import LISTING_TIME, PAGE
 from actions_cache.domain.archive import Archive, Part
-from actions_cache.domain.commit import MAX_ARRIVALS, MAX_BLOCKS
 from actions_cache.domain.errors import NotFound, TooLarge, TryAgain
-from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.timing import SECOND
-from actions_cache.usecases.arrivals import LISTING_TIME, PAGE
-from actions_cache.usecases.commit_blocks import CommitBlocks
-from actions_cache.usecases.commit_pieces import CommitPieces
-from actions_cache.usecases.finalize import Finalize
-from actions_cache.usecases.list_blocks import ListBlocks
-from actions_cache.usecases.seal import Seal
+from actions_cache.domain.uploads import MAX_ARRIVALS, MAX_BLOCKS
+from actions_cache.save import CommitBlocks, CommitChunks, Finalize, ListBlocks, Seal
 from tests.support.journey import SetClock
 from tests.unit.domain.build import ID, archive
 
@@ -47,7 +43,7 @@ class Flooded:
             yield Part(self._key(prefix, number), 1, f'"{number:032x}"')
 
     def _key(self, prefix: str, number: int) -> str:
-        if prefix == KEYS.pieces_prefix:
+        if prefix == KEYS.chunks_prefix:
             return f"{prefix}{number:015d}-{number + 1:015d}/{number:013d}-r"
         return f"{KEYS.blocks_prefix}{number:08d}/{number:013d}-r"
 
@@ -56,7 +52,7 @@ def asked(what: str, clock: SetClock, bucket: Flooded) -> Any:
     table = SimpleNamespace(archive=lambda _: open_upload(), reservation=lambda _: open_upload().reservation)
     unused = cast("Any", None)
     store: Any = bucket
-    commit_pieces = CommitPieces(cast("Any", table), store, unused, clock, unused)
+    commit_chunks = CommitChunks(cast("Any", table), store, unused, clock, unused)
     finalize = Finalize(
         cast("Any", table),
         store,
@@ -74,7 +70,7 @@ def asked(what: str, clock: SetClock, bucket: Flooded) -> Any:
         "Put Block List": lambda: CommitBlocks(cast("Any", table), store, unused, clock)(ID, ["QQ=="]),
         "Finalize": lambda: finalize(open_upload().name, 1),
         "Append Blob Seal": lambda: Seal(cast("Any", table), store, unused, clock)(ID),
-        "a commit of v1": lambda: commit_pieces(open_upload(), 1),
+        "a commit of v1": lambda: commit_chunks(open_upload(), 1),
     }
     return uses[what]()
 
@@ -87,7 +83,7 @@ WAYS = ["the block list", "Put Block List", "Finalize", "Append Blob Seal", "a c
 
 
 @pytest.mark.parametrize("what", WAYS)
-def test_of_more_arrivals_than_a_client_needs_no_more_are_listed(what):
+def test_listing_stops_after_maximum_arrivals(what):
     clock = SetClock()
     bucket = Flooded(clock, 800_000)
     with pytest.raises(TooLarge, match=f"more than {MAX_ARRIVALS} parts arrived"):
@@ -96,7 +92,7 @@ def test_of_more_arrivals_than_a_client_needs_no_more_are_listed(what):
 
 
 @pytest.mark.parametrize("what", WAYS)
-def test_a_slow_listing_ends_before_api_gateway_gives_up(what):
+def test_slow_listing_ends_before_gateway_timeout(what):
     clock = SetClock()
     began = clock.at
     with pytest.raises(TryAgain, match="20 s"):
@@ -104,7 +100,7 @@ def test_a_slow_listing_ends_before_api_gateway_gives_up(what):
     assert LISTING_TIME < clock.at - began < (API_GATEWAY_SECONDS - 5) * SECOND
 
 
-def test_at_s3s_pace_there_is_time_for_all_that_a_client_may_send():
+def test_full_upload_is_listed_in_time():
     clock = SetClock()
     began = clock.at
     blocks = asked("the block list", clock, Flooded(clock, MAX_ARRIVALS, page_ms=150))
@@ -113,9 +109,9 @@ def test_at_s3s_pace_there_is_time_for_all_that_a_client_may_send():
 
 
 @pytest.mark.parametrize("what", WAYS)
-def test_a_flood_takes_no_more_memory_than_its_bound(what, monkeypatch):
+def test_flood_uses_bounded_memory(what, monkeypatch):
     """It is tested at a tenth of it. Measured: 800,000 arrivals in one dict were 472 MB; an API function has 1,024."""
-    monkeypatch.setattr("actions_cache.usecases.arrivals.MAX_ARRIVALS", MAX_ARRIVALS // 10)
+    monkeypatch.setattr("actions_cache.archives.MAX_ARRIVALS", MAX_ARRIVALS // 10)
     clock = SetClock()
     tracemalloc.start()
     try:
@@ -127,7 +123,7 @@ def test_a_flood_takes_no_more_memory_than_its_bound(what, monkeypatch):
     assert peak < 8 * MIB
 
 
-def test_nothing_at_all_is_still_nothing():
+def test_empty_upload_is_not_found():
     clock = SetClock()
     with pytest.raises(NotFound, match="nothing was uploaded"):
         asked("the block list", clock, Flooded(clock, 0))

@@ -8,60 +8,59 @@ from typing import Any, cast
 import pytest
 from starlette.requests import Request
 
-from actions_cache.adapters.results_service import NoAnswer
-from actions_cache.domain import happenings
+from actions_cache import archives, events, lookup, save
 from actions_cache.domain.access import GITHUB, Caller
 from actions_cache.domain.errors import TryAgain
-from actions_cache.domain.happenings import METRICS, Happening
+from actions_cache.events import METRICS, Event
+from actions_cache.http.app import _asked
+from actions_cache.manage import MOST, ListFailures
 from actions_cache.ports import WriteConflict
-from actions_cache.usecases import admit, look_up, transition
-from actions_cache.usecases.admit import Admit
-from actions_cache.usecases.list_failures import MOST, ListFailures
-from actions_cache.web.app import _asked
+from actions_cache.save import CreateRateLimit
 from functions.api import passthrough
+from functions.api.passthrough import NoAnswer
 from functions.api.tokens import TokenReader
 from tests.support.clients.runtime_token import runtime_token
 from tests.support.journey import SetClock, name
 from tests.unit.domain.build import archive, stored_archive
 
 
-def test_a_process_remembers_so_many_repositories(monkeypatch):
-    monkeypatch.setattr(admit, "MOST_NOTED", 3)
+def test_remembered_repositories_are_bounded(monkeypatch):
+    monkeypatch.setattr(save, "MOST_NOTED", 3)
     read = []
 
     def repository(repository_id):
         read.append(repository_id)
         return SimpleNamespace(name=None)
 
-    admitted = Admit(cast("Any", SimpleNamespace(repository=repository)), SetClock(), None)
+    admitted = CreateRateLimit(cast("Any", SimpleNamespace(repository=repository)), SetClock(), None)
     for repository_id in ("1", "2", "3", "3", "4", "4", "1"):
         admitted(Caller(repository_id, ()))
         assert len(admitted._noted) <= 3
     assert read == ["1", "2", "3", "4", "1"]
 
 
-def test_no_metric_has_a_value_that_a_stranger_chooses():
+def test_metric_dimensions_have_fixed_values():
     """Each value costs. `kind` is an exception's name, the others are enumerations."""
     stranger = "x" * 500
     seen = stored_archive(name=name(stranger))
-    told: list[Happening] = [
-        happenings.reserved(seen),
-        happenings.saved(seen),
-        happenings.hit(seen.entry, stranger, is_one_object=True),
-        happenings.missed(stranger, (stranger,), stranger, happenings.MissReason.NO_MATCH),
-        happenings.refused(f"GET /{stranger}", TryAgain(stranger)),
-        happenings.unavailable(stranger, OSError(stranger)),
-        happenings.failed(stranger, OSError(stranger)),
-        happenings.evicted(seen),
-        happenings.bytes_discarded(happenings.about(seen), 1),
+    told: list[Event] = [
+        events.reserved(seen),
+        events.saved(seen),
+        events.hit(seen.entry, stranger, is_merged=True),
+        events.missed(stranger, (stranger,), stranger, events.MissReason.NO_MATCH),
+        events.refused(f"GET /{stranger}", TryAgain(stranger)),
+        events.unavailable(stranger, OSError(stranger)),
+        events.failed(stranger, OSError(stranger)),
+        events.evicted(seen),
+        events.bytes_discarded(events.about(seen), 1),
     ]
-    assert {it.dimension for it in METRICS} == {None, "reason", "outcome", "duty", "part", "kind"}
+    assert {it.dimension for it in METRICS} == {None, "reason", "outcome", "task", "part", "kind"}
     for one in told:
         for metric in one.metrics:
             assert metric.dimension is None or len(str(one.fields[metric.dimension])) < 40
 
 
-async def test_a_path_is_logged_up_to_a_length(caplog):
+async def test_logged_path_is_truncated(caplog):
     """The client chooses it, and a URL may have 8,192 bytes."""
     path = f"/{'x' * 8000}"
     scope = {
@@ -89,17 +88,17 @@ async def test_a_path_is_logged_up_to_a_length(caplog):
     assert len(line.asked_path) == 200
 
 
-def test_a_lookup_meets_so_many_broken_entries(journey, monkeypatch):
-    for number in range(look_up.MAX_BROKEN + 2):
+def test_broken_entries_per_lookup_are_bounded(journey, monkeypatch):
+    for number in range(lookup.MAX_BROKEN + 2):
         journey.clock.advance(1)
         entry = journey.save(name(f"npm-{number}"), b"content")
-        journey.control.bucket.delete([journey.archive(entry.archive_id).object.key])
+        journey.services.bucket.delete([journey.archive(entry.archive_id).object.key])
     assert journey.look_up("npm-") is None
-    left = [*journey.control.table.stored_archives("42")]
+    left = [*journey.services.table.stored_archives("42")]
     assert len(left) == 2
 
 
-def test_a_write_that_keeps_losing_is_tried_so_often():
+def test_conflicting_write_retries_are_bounded():
     tried = count()
 
     def lose(*_: object) -> None:
@@ -109,11 +108,11 @@ def test_a_write_that_keeps_losing_is_tried_so_often():
     revisions = count(1)
     table = SimpleNamespace(archive=lambda _: archive(revision=10 * next(revisions)), replace_archive=lose)
     with pytest.raises(TryAgain):
-        transition.transition(cast("Any", table), "id", lambda seen: replace(seen, looked_at=1))
-    assert next(tried) == transition.MAX_ROUNDS
+        archives.transition(cast("Any", table), "id", lambda seen: replace(seen, looked_at=1))
+    assert next(tried) == archives.MAX_ROUNDS
 
 
-def test_of_failed_merges_so_many_are_listed():
+def test_listed_failed_merges_are_bounded():
     read = count()
 
     def failed():

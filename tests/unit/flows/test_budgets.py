@@ -1,4 +1,4 @@
-"""What one repository, and all together, may keep (usecases/evict.py), and how fast it may come (admit.py)."""
+"""What one repository, and all together, may keep (evict.py), and how fast it may come (admit.py)."""
 
 from dataclasses import replace
 from itertools import count
@@ -6,8 +6,8 @@ from itertools import count
 import pytest
 
 from actions_cache.domain.access import Caller
+from actions_cache.domain.budgets import NO_USAGE, Budgets, Usage, by_last_use
 from actions_cache.domain.errors import NotFound, TooLarge, TooManyRequests
-from actions_cache.domain.usage import NO_USAGE, Budgets, Usage, by_last_use
 from actions_cache.ports import Unavailable
 from tests.support.journey import REPOSITORY, fail, name
 from tests.unit.domain.build import archive
@@ -16,12 +16,12 @@ from tests.unit.domain.build import archive
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """No index lags here."""
-    monkeypatch.setattr("actions_cache.wiring.upkeep.INDEX_LAG_SECONDS", 0)
+    monkeypatch.setattr("actions_cache.usage.INDEX_LAG_SECONDS", 0)
 
 
 def with_settings(journey, **changes):
     """Before anything is made of the settings."""
-    journey.control.settings = journey.control.settings.model_copy(update=changes)
+    journey.services.settings = journey.services.settings.model_copy(update=changes)
     return journey
 
 
@@ -31,17 +31,17 @@ def saved(journey, key, size, repository=REPOSITORY):
 
 
 def kept(journey, repository=REPOSITORY):
-    return {it.name.key for it in journey.control.table.stored_archives(repository)}
+    return {it.name.key for it in journey.services.table.stored_archives(repository)}
 
 
 @pytest.mark.parametrize(("used", "budget", "over"), [(9, 10, 0), (10, 10, 0), (11, 10, 1), (11, None, 0)])
-def test_an_excess_begins_beyond_the_budget(used, budget, over):
+def test_excess_starts_beyond_budget(used, budget, over):
     assert Budgets(repository=budget).is_repository_over(Usage(used, 1)) == over
     assert Budgets(repository_entries=budget).is_repository_over(Usage(1, used)) == over
     assert Budgets(store=budget).is_store_over(Usage(used, 1)) == over
 
 
-def test_entries_without_bytes_are_evicted_by_their_number(journey):
+def test_empty_entries_are_evicted_by_count(journey):
     with_settings(journey, repository_budget_entries=2)
     for key in ("a", "b", "c"):
         saved(journey, key, 0)
@@ -50,23 +50,23 @@ def test_entries_without_bytes_are_evicted_by_their_number(journey):
     assert kept(journey) == {"b", "c"}
 
 
-def test_each_repository_has_its_turn_however_much_one_has(journey, monkeypatch):
+def test_each_repository_gets_its_turn(journey, monkeypatch):
     with_settings(journey, repository_budget_entries=1)
-    monkeypatch.setattr("actions_cache.usecases.evict.AT_A_SAVE", 2)
-    monkeypatch.setattr(type(journey.control.evict), "after_save", lambda *_: 0)
+    monkeypatch.setattr("actions_cache.evict.AT_A_SAVE", 2)
+    monkeypatch.setattr(type(journey.services.evict), "after_save", lambda *_: 0)
     for repository, entries in (("42", 9), ("7", 2)):
-        journey.control.admit(Caller(repository, ()))
+        journey.services.admit(Caller(repository, ()))
         for number in range(entries):
             saved(journey, f"{number}", 0, repository=repository)
     turns = iter([True] * 3)
-    journey.control.evict.everywhere(lambda: next(turns, False))
+    journey.services.evict.everywhere(lambda: next(turns, False))
     assert len(kept(journey, "7")) == 1
     turns = iter([True] * 2)
-    journey.control.evict.everywhere(lambda: next(turns, False), 0.99)
+    journey.services.evict.everywhere(lambda: next(turns, False), 0.99)
     assert 1 < len(kept(journey, "42")) < 9
 
 
-def test_a_save_that_goes_over_evicts_what_was_used_longest_ago(journey):
+def test_save_over_budget_evicts_least_recent(journey):
     with_settings(journey, repository_budget_bytes=30)
     for key in ("a", "b", "c"):
         saved(journey, key, 10)
@@ -74,7 +74,7 @@ def test_a_save_that_goes_over_evicts_what_was_used_longest_ago(journey):
     journey.look_up("a")
     saved(journey, "d", 15)
     assert kept(journey) == {"a", "d"}
-    assert journey.control.repositories.usage(REPOSITORY) == Usage(25, 2)
+    assert journey.services.repositories.usage(REPOSITORY) == Usage(25, 2)
 
 
 @pytest.mark.parametrize(
@@ -88,21 +88,21 @@ def test_a_save_that_goes_over_evicts_what_was_used_longest_ago(journey):
         ({"a": 5, "d": 99}, "abcd"),
     ],
 )
-def test_what_was_used_longest_ago_comes_first_though_not_every_use_was_noted(hits, order):
+def test_eviction_order_includes_unnoted_hits(hits, order):
     noted = [archive(id=key, last_used_at=at) for key, at in (("a", 10), ("b", 20), ("c", 30), ("d", 40))]
     used = list(by_last_use(noted, lambda it: max(it.last_used_at, hits.get(it.id, 0))))
     assert "".join(it.id for _, it in used) == order
     assert [at for at, _ in used] == sorted(at for at, _ in used)
 
 
-def test_readers_of_an_evicted_entry_have_their_grace(journey):
-    """P3: the objects go with the sweep, when nobody can be reading them."""
+def test_evicted_entry_readers_keep_grace(journey):
+    """No reader is cut off: the objects go with the sweep, when nobody can be reading them."""
     with_settings(journey, repository_budget_bytes=10)
     archive_id = journey.upload(name("a"), bytes(10))
-    journey.control.finalize(name("a"), 10)
+    journey.services.finalize(name("a"), 10)
     saved(journey, "b", 10)
     assert journey.look_up("a", version="v1") is None or kept(journey) == {"b"}
-    journey.clock.advance(journey.control.settings.grace_seconds - 1)
+    journey.clock.advance(journey.services.settings.grace_seconds - 1)
     journey.clean_up()
     assert journey.keys(archive_id)
     journey.clock.advance(2)
@@ -110,7 +110,7 @@ def test_readers_of_an_evicted_entry_have_their_grace(journey):
     assert not journey.keys(archive_id)
 
 
-def test_another_repository_has_a_budget_of_its_own(journey):
+def test_repositories_have_separate_budgets(journey):
     with_settings(journey, repository_budget_bytes=10)
     saved(journey, "a", 10)
     saved(journey, "b", 10, repository="7")
@@ -118,10 +118,10 @@ def test_another_repository_has_a_budget_of_its_own(journey):
     assert kept(journey, "7") == {"b"}
 
 
-def test_over_the_stores_budget_the_oldest_of_any_repository_goes(journey):
+def test_store_budget_evicts_oldest_anywhere(journey):
     with_settings(journey, store_budget_bytes=25)
     for repository in ("7", "42", "8"):
-        journey.control.admit(Caller(repository, ()))
+        journey.services.admit(Caller(repository, ()))
     saved(journey, "a", 10, repository="7")
     saved(journey, "b", 10)
     saved(journey, "c", 10, repository="8")
@@ -129,82 +129,82 @@ def test_over_the_stores_budget_the_oldest_of_any_repository_goes(journey):
 
 
 @pytest.mark.parametrize("limit", ["repository_budget_bytes", "store_budget_bytes", "max_entry_bytes"])
-def test_an_entry_that_no_eviction_makes_room_for_is_refused_and_nothing_goes(journey, limit):
+def test_oversized_entry_is_refused_without_eviction(journey, limit):
     with_settings(journey, **{limit: 10})
     saved(journey, "a", 10)
     with pytest.raises(TooLarge, match=f"has 11 bytes.*{limit.upper()}.* is 10"):
         saved(journey, "b", 11)
     assert kept(journey) == {"a"}
     with pytest.raises(NotFound):
-        journey.control.finalize(name("never"), 1)
+        journey.services.finalize(name("never"), 1)
 
 
-def test_no_limit_is_no_limit():
+def test_missing_limit_allows_any_size():
     Budgets().check_entry(10**15)
 
 
-def test_the_schedule_evicts_what_a_dead_save_left(journey, monkeypatch):
-    """P6: the counts stand in the transaction that made the entry visible."""
+def test_schedule_evicts_after_crashed_save(journey, monkeypatch):
+    """Nothing gets stuck: the counts stand in the transaction that made the entry visible."""
     with_settings(journey, repository_budget_bytes=20, store_budget_bytes=1000)
-    journey.control.admit(Caller(REPOSITORY, ()))
-    monkeypatch.setattr(type(journey.control.evict), "after_save", lambda *_: fail(Unavailable("died")))
+    journey.services.admit(Caller(REPOSITORY, ()))
+    monkeypatch.setattr(type(journey.services.evict), "after_save", lambda *_: fail(Unavailable("died")))
     for key in ("a", "b", "c", "d"):
         saved(journey, key, 10)
     assert kept(journey) == {"a", "b", "c", "d"}
-    assert journey.control.evict.everywhere(lambda: True) == 2
+    assert journey.services.evict.everywhere(lambda: True) == 2
     assert kept(journey) == {"c", "d"}
-    assert journey.control.evict.everywhere(lambda: True) == 0
+    assert journey.services.evict.everywhere(lambda: True) == 0
 
 
-def test_a_usage_that_is_wrong_is_corrected_and_the_stores_with_it(journey):
+def test_wrong_usage_is_corrected(journey):
     saved(journey, "a", 10)
     saved(journey, "b", 5)
     for wrong in (Usage(100, 3), NO_USAGE - Usage(7, 1)):
-        journey.control.repositories.correct_usage(REPOSITORY, wrong)
-        assert journey.control.reconcile_usage(REPOSITORY)
-        assert journey.control.repositories.usage(REPOSITORY) == Usage(15, 2)
-        assert journey.control.repositories.store_usage() == Usage(15, 2)
-    assert not journey.control.reconcile_usage(REPOSITORY)
+        journey.services.repositories.correct_usage(REPOSITORY, wrong)
+        assert journey.services.reconcile_usage(REPOSITORY)
+        assert journey.services.repositories.usage(REPOSITORY) == Usage(15, 2)
+        assert journey.services.repositories.store_usage() == Usage(15, 2)
+    assert not journey.services.reconcile_usage(REPOSITORY)
 
 
-def test_a_stores_usage_that_is_not_its_repositories_is_corrected(journey):
-    journey.control.admit(Caller(REPOSITORY, ()))
+def test_wrong_store_usage_is_corrected(journey):
+    journey.services.admit(Caller(REPOSITORY, ()))
     saved(journey, "a", 10)
     for wrong in (Usage(100, 3), NO_USAGE - Usage(7, 1)):
-        journey.control.repositories.correct_store_usage(wrong)
-        assert journey.control.reconcile_usage.store()
-        assert journey.control.repositories.store_usage() == Usage(10, 1)
-    assert not journey.control.reconcile_usage.store()
+        journey.services.repositories.correct_store_usage(wrong)
+        assert journey.services.reconcile_usage.store()
+        assert journey.services.repositories.store_usage() == Usage(10, 1)
+    assert not journey.services.reconcile_usage.store()
 
 
-def test_what_moves_while_it_is_looked_at_is_not_corrected(journey, monkeypatch):
+def test_changing_usage_is_not_corrected(journey, monkeypatch):
     """The first look is wrong: an index that lags has shown a save that isn't counted yet, say."""
     saved(journey, "a", 10)
     usages = iter([Usage(5, 1), Usage(10, 1)])
-    monkeypatch.setattr(type(journey.control.repositories), "usage", lambda *_: next(usages))
-    assert not journey.control.reconcile_usage(REPOSITORY)
+    monkeypatch.setattr(type(journey.services.repositories), "usage", lambda *_: next(usages))
+    assert not journey.services.reconcile_usage(REPOSITORY)
     monkeypatch.undo()
-    assert journey.control.repositories.usage(REPOSITORY) == Usage(10, 1)
+    assert journey.services.repositories.usage(REPOSITORY) == Usage(10, 1)
 
 
-def test_an_index_that_lags_is_waited_for_before_a_count_is_called_wrong(journey, monkeypatch):
+def test_lagging_index_is_awaited(journey, monkeypatch):
     saved(journey, "a", 10)
-    table = type(journey.control.table)
+    table = type(journey.services.table)
     stored_archives, looks = table.stored_archives, count()
     monkeypatch.setattr(
         table, "stored_archives", lambda self, of: iter(()) if next(looks) == 0 else stored_archives(self, of)
     )
     waited: list[float] = []
-    monkeypatch.setattr("actions_cache.wiring.upkeep.time.sleep", waited.append)
-    assert not journey.control.reconcile_usage(REPOSITORY)
+    monkeypatch.setattr("actions_cache.usage.time.sleep", waited.append)
+    assert not journey.services.reconcile_usage(REPOSITORY)
     assert waited == [0], "as long as is set above"
 
 
-def test_an_entry_that_is_found_after_it_was_chosen_is_not_evicted(journey, monkeypatch):
-    """P3, for a use too soon after the last noted one to be noted itself."""
+def test_entry_hit_during_eviction_stays(journey, monkeypatch):
+    """No reader is cut off, even by a use too soon after the last noted one to be noted itself."""
     with_settings(journey, repository_budget_bytes=10)
     saved(journey, "a", 10)
-    evict = type(journey.control.evict)
+    evict = type(journey.services.evict)
     last_use = evict._last_use
 
     def found_after_the_first_look(self, archive):
@@ -219,33 +219,33 @@ def test_an_entry_that_is_found_after_it_was_chosen_is_not_evicted(journey, monk
     assert "a" in kept(journey)
 
 
-def test_an_entry_that_was_used_meanwhile_is_not_evicted(journey, monkeypatch):
+def test_entry_used_since_listing_stays(journey, monkeypatch):
     with_settings(journey, repository_budget_bytes=10)
     saved(journey, "a", 10)
-    stale = [replace(it, last_used_at=1) for it in journey.control.table.stored_archives(REPOSITORY)]
-    monkeypatch.setattr(type(journey.control.table), "stored_archives", lambda *_, **__: iter(stale))
+    stale = [replace(it, last_used_at=1) for it in journey.services.table.stored_archives(REPOSITORY)]
+    monkeypatch.setattr(type(journey.services.table), "stored_archives", lambda *_, **__: iter(stale))
     saved(journey, "b", 10)
     monkeypatch.undo()
     assert kept(journey) == {"a", "b"}
 
 
-def test_more_creates_than_a_minute_may_have_are_told_when_to_come_again(journey):
+def test_create_rate_limit_sets_retry_after(journey):
     with_settings(journey, creates_per_minute=2)
     journey.clock.at -= journey.clock.at % 60_000
     journey.clock.advance(10)
     for _ in range(2):
-        journey.control.admit(Caller("42", ()))
-    journey.control.admit(Caller("7", ()))
+        journey.services.admit(Caller("42", ()))
+    journey.services.admit(Caller("7", ()))
     with pytest.raises(TooManyRequests, match="2 uploads in this minute") as refused:
-        journey.control.admit(Caller("42", ()))
+        journey.services.admit(Caller("42", ()))
     assert refused.value.retry_after_seconds == 50
     journey.clock.advance(50)
-    journey.control.admit(Caller("42", ()))
+    journey.services.admit(Caller("42", ()))
 
 
-def test_a_repositorys_name_is_noted_once_and_when_it_changes(journey, monkeypatch):
+def test_repository_name_is_written_on_change(journey, monkeypatch):
     noted = []
-    repositories = type(journey.control.repositories)
+    repositories = type(journey.services.repositories)
     note = repositories.note
 
     def noting(self, repository):
@@ -254,14 +254,14 @@ def test_a_repositorys_name_is_noted_once_and_when_it_changes(journey, monkeypat
 
     monkeypatch.setattr(repositories, "note", noting)
     for name_in_token in ("a/b", "a/b", None, "a/c", "a/c"):
-        journey.control.admit(Caller("42", (), name_in_token))
+        journey.services.admit(Caller("42", (), name_in_token))
     assert noted == ["a/b", "a/c"]
-    assert journey.control.repositories.repository("42").name == "a/c"
+    assert journey.services.repositories.repository("42").name == "a/c"
 
 
-def test_a_repository_that_takes_too_long_to_count_is_left_alone(journey):
+def test_slow_usage_count_is_abandoned(journey):
     saved(journey, "a", 10)
-    journey.control.repositories.correct_usage(REPOSITORY, Usage(100, 3))
-    assert not journey.control.reconcile_usage(REPOSITORY, lambda: False)
-    assert journey.control.repositories.usage(REPOSITORY) == Usage(110, 4)
-    assert journey.control.reconcile_usage(REPOSITORY, lambda: True)
+    journey.services.repositories.correct_usage(REPOSITORY, Usage(100, 3))
+    assert not journey.services.reconcile_usage(REPOSITORY, lambda: False)
+    assert journey.services.repositories.usage(REPOSITORY) == Usage(110, 4)
+    assert journey.services.reconcile_usage(REPOSITORY, lambda: True)

@@ -1,4 +1,4 @@
-"""P3, P6 and P7: nobody cut off, nothing stuck, nothing leaked."""
+"""No reader is cut off, nothing gets stuck, nothing leaks."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import pytest
 
 from actions_cache.domain.archive import ArchiveState, MergeState
 from actions_cache.domain.errors import NotFound
-from actions_cache.domain.happenings import RunEnd
+from actions_cache.events import RunEnd
 from actions_cache.ports import ObjectGone, Unavailable, WrongBytes
 from tests.support.journey import block_ids, fail, name, plenty
 
@@ -22,13 +22,13 @@ def merged(journey):
 
 
 def objects(journey):
-    return [part.key for part in journey.control.bucket.list("archives/")]
+    return [part.key for part in journey.services.bucket.list("archives/")]
 
 
-def test_the_parts_of_a_merged_archive_go_after_the_grace_and_not_before(journey):
+def test_merged_archive_loses_parts_after_grace(journey):
     archive_id = merged(journey)
     everything = journey.keys(archive_id)
-    journey.clock.advance(journey.control.settings.grace_seconds - 1)
+    journey.clock.advance(journey.services.settings.grace_seconds - 1)
     journey.clean_up()
     assert journey.keys(archive_id) == everything
     journey.clock.advance(1)
@@ -39,7 +39,7 @@ def test_the_parts_of_a_merged_archive_go_after_the_grace_and_not_before(journey
     assert journey.look_up("npm-1") is not None
 
 
-def test_the_parts_of_an_unmerged_archive_never_go_while_its_entry_lives(journey):
+def test_live_unmerged_archive_keeps_parts(journey):
     entry = journey.save(KEY, ONE, TWO)
     for _ in range(6 * 24):
         journey.clock.advance(HOUR)
@@ -47,7 +47,7 @@ def test_the_parts_of_an_unmerged_archive_never_go_while_its_entry_lives(journey
     assert journey.content(entry.archive_id) == ONE + TWO
 
 
-def test_a_dead_reservation_goes_with_its_parts(journey):
+def test_expired_reservation_is_removed_with_parts(journey):
     archive_id = journey.reserve(KEY)
     journey.put_block(archive_id, "YQ==", ONE)
     journey.clock.advance(HOUR - 1)
@@ -56,10 +56,10 @@ def test_a_dead_reservation_goes_with_its_parts(journey):
     journey.clock.advance(1)
     journey.clean_up()
     assert journey.keys(archive_id) == []
-    assert journey.control.table.reservation(KEY) is None
+    assert journey.services.table.reservation(KEY) is None
 
 
-def test_what_arrives_after_that_is_swept_too_and_then_the_archive_is_forgotten(journey):
+def test_late_part_of_expired_upload_is_swept(journey):
     archive_id = journey.reserve(KEY)
     journey.clock.advance(HOUR)
     journey.clean_up()
@@ -67,18 +67,18 @@ def test_what_arrives_after_that_is_swept_too_and_then_the_archive_is_forgotten(
     journey.clock.advance(HOUR)
     journey.clean_up()
     assert objects(journey) == []
-    assert journey.control.table.archive(archive_id) is None
+    assert journey.services.table.archive(archive_id) is None
 
 
-def test_a_dropped_reservation_leaves_its_successor_alone(journey):
+def test_expired_reservation_leaves_successor_alone(journey):
     journey.reserve(KEY)
     journey.clock.advance(HOUR)
     successor = journey.upload(KEY, ONE, TWO)
     journey.clean_up()
-    assert journey.control.finalize(KEY, 2000).archive_id == successor
+    assert journey.services.finalize(KEY, 2000).archive_id == successor
 
 
-def test_late_and_repeated_arrivals_of_a_saved_entry_are_swept_once_its_url_is_over(journey):
+def test_stray_parts_are_swept_after_url_expiry(journey):
     entry = journey.save(KEY, ONE)
     journey.put_block(entry.archive_id, block_ids(1)[0], b"late")
     journey.clock.advance(2 * HOUR - 1)
@@ -90,7 +90,7 @@ def test_late_and_repeated_arrivals_of_a_saved_entry_are_swept_once_its_url_is_o
     assert len(journey.keys(entry.archive_id)) == 1
 
 
-def test_an_entry_that_nobody_used_for_7_days_goes_and_its_objects_a_grace_later(journey):
+def test_unused_entry_expires_after_seven_days(journey):
     archive_id = merged(journey)
     journey.clock.advance(7 * 24 * HOUR - 1)
     journey.clean_up()
@@ -99,32 +99,32 @@ def test_an_entry_that_nobody_used_for_7_days_goes_and_its_objects_a_grace_later
     journey.clean_up()
     assert journey.look_up("npm-1") is None
     assert len(journey.keys(archive_id)) == 1
-    journey.clock.advance(journey.control.settings.grace_seconds)
+    journey.clock.advance(journey.services.settings.grace_seconds)
     journey.clean_up()
     assert objects(journey) == []
-    assert journey.control.table.archive(archive_id) is None
+    assert journey.services.table.archive(archive_id) is None
 
 
-def test_an_entry_removed_and_saved_again_keeps_its_new_bytes(journey):
+def test_resaved_entry_keeps_its_new_bytes(journey):
     old = merged(journey)
-    journey.control.remove_entry(old, lambda _: True)
+    journey.services.remove_entry(old, lambda _: True)
     new = journey.save(KEY, TWO, ONE)
     journey.merge_all()
     for _ in range(5):
         journey.clock.advance(HOUR)
         journey.clean_up()
-    assert journey.control.table.archive(old) is None
+    assert journey.services.table.archive(old) is None
     assert journey.content(new.archive_id) == TWO + ONE
 
 
-def test_a_claim_whose_message_was_never_sent_is_retaken(journey, monkeypatch):
+def test_unsent_claim_is_retaken(journey, monkeypatch):
     """The claimer died between its write and its message."""
 
     class Died(BaseException):
         pass
 
     with monkeypatch.context() as faults:
-        faults.setattr(journey.control.queue, "send", lambda _: fail(Died()))
+        faults.setattr(journey.services.queue, "send", lambda _: fail(Died()))
         with pytest.raises(Died):
             journey.save(KEY, ONE, TWO)
     journey.clock.advance(59)
@@ -134,41 +134,41 @@ def test_a_claim_whose_message_was_never_sent_is_retaken(journey, monkeypatch):
     assert journey.merge_all() == [RunEnd.MERGED]
 
 
-def test_a_run_that_died_is_retaken_and_its_message_voided(journey, monkeypatch):
+def test_crashed_run_is_retaken(journey, monkeypatch):
     class Died(BaseException):
         pass
 
     entry = journey.save(KEY, ONE, TWO)
     [message] = journey.messages()
     with monkeypatch.context() as faults:
-        faults.setattr(journey.control.bucket, "upload_part", lambda *_: fail(Died()))
-        faults.setattr(type(journey.control.merge), "_fail", lambda *_: None)
+        faults.setattr(journey.services.bucket, "upload_part", lambda *_: fail(Died()))
+        faults.setattr(type(journey.services.merge), "_fail", lambda *_: None)
         with pytest.raises(Died):
-            journey.control.merge(message, plenty)
+            journey.services.merge(message, plenty)
     assert journey.archive(entry.archive_id).merge.state is MergeState.RUNNING
     journey.clock.advance(60)
     journey.clean_up()
-    assert journey.control.merge(message, plenty) is RunEnd.NOT_OURS
+    assert journey.services.merge(message, plenty) is RunEnd.NOT_OURS
     assert journey.merge_all() == [RunEnd.MERGED]
 
 
-def test_cleanup_stops_before_its_time_runs_out_and_carries_on_at_the_next_run(journey):
+def test_cleanup_stops_in_time_and_resumes(journey):
     archives = [journey.reserve(name(f"npm-{i}")) for i in range(5)]
     journey.clock.advance(HOUR)
     turns = iter([20_000] * 4)
-    assert journey.control.clean_up(lambda: next(turns, 1_000))["left for the next run"] == 1
+    assert journey.services.clean_up(lambda: next(turns, 1_000))["left for the next run"] == 1
     dropped = [a for a in archives if journey.archive(a).state is ArchiveState.DELETED]
     assert 0 < len(dropped) < 5
     journey.clean_up()
     assert all(journey.archive(a).state is ArchiveState.DELETED for a in archives)
 
 
-def test_an_archive_that_cleanup_fails_on_waits_and_the_others_do_not(journey, monkeypatch):
+def test_failing_archive_does_not_block_others(journey, monkeypatch):
     archives = [journey.reserve(name(f"npm-{i}")) for i in range(3)]
     journey.put_block(archives[1], "YQ==", ONE)
     journey.clock.advance(HOUR)
     with monkeypatch.context() as faults:
-        faults.setattr(journey.control.bucket, "delete", lambda keys: fail(Unavailable("503")) if keys else None)
+        faults.setattr(journey.services.bucket, "delete", lambda keys: fail(Unavailable("503")) if keys else None)
         assert journey.clean_up()["failed"] == 1
         assert "failed" not in journey.clean_up()
     assert journey.keys(archives[0]) == []
@@ -177,8 +177,8 @@ def test_an_archive_that_cleanup_fails_on_waits_and_the_others_do_not(journey, m
     assert journey.keys(archives[1]) == []
 
 
-def test_a_long_random_life_leaves_nothing_behind(journey):
-    """P7: in the end the bucket holds exactly what the table points to."""
+def test_random_workload_leaves_nothing_behind(journey):
+    """Nothing leaks: in the end the bucket holds exactly what the table points to."""
     for i in range(4):
         journey.save(name(f"npm-{i}"), ONE, TWO)
         journey.reserve(name(f"dead-{i}"))
@@ -192,13 +192,13 @@ def test_a_long_random_life_leaves_nothing_behind(journey):
 
 
 LOST = {
-    "gone": lambda journey, key: journey.control.bucket.delete([key]),
+    "gone": lambda journey, key: journey.services.bucket.delete([key]),
     "replaced": lambda journey, key: journey.overwrite(key, b"other bytes"),
 }
 
 
 @pytest.mark.parametrize("how", LOST)
-def test_an_unmerged_archive_without_its_manifest_is_removed(journey, how):
+def test_unmerged_archive_without_manifest_is_removed(journey, how):
     """Nobody can restore it, and cleanup must not fail on it every ten minutes for ever."""
     entry = journey.save(KEY, ONE, TWO)
     LOST[how](journey, journey.archive(entry.archive_id).commit.manifest.key)
@@ -206,23 +206,23 @@ def test_an_unmerged_archive_without_its_manifest_is_removed(journey, how):
     done = journey.clean_up()
     assert "failed" not in done
     assert journey.archive(entry.archive_id).state is ArchiveState.DELETED
-    assert journey.control.table.entry(KEY) is None
-    journey.clock.advance(journey.control.settings.grace_seconds)
+    assert journey.services.table.entry(KEY) is None
+    journey.clock.advance(journey.services.settings.grace_seconds)
     assert "failed" not in journey.clean_up()
     assert objects(journey) == []
-    assert journey.control.table.archive(entry.archive_id) is None
+    assert journey.services.table.archive(entry.archive_id) is None
 
 
 def unreadable(journey, archive_id, content=b"{}"):
     """Store a manifest that this server never writes, with the right ETag."""
-    table = journey.control.table
+    table = journey.services.table
     seen = journey.archive(archive_id)
-    manifest = journey.control.bucket.write_once(f"{seen.commit.manifest.key}-unreadable", content)
+    manifest = journey.services.bucket.write_once(f"{seen.commit.manifest.key}-unreadable", content)
     table.replace_archive(seen, replace(seen, commit=replace(seen.commit, manifest=manifest)))
 
 
 @pytest.mark.parametrize("content", [b"{}", b"", b"[]", b'{"parts":[[1]]}', b'{"parts":7}', b"\xff"])
-def test_a_manifest_that_nobody_can_read_is_as_good_as_gone(journey, content):
+def test_unreadable_manifest_counts_as_lost(journey, content):
     entry = journey.save(KEY, ONE, TWO)
     unreadable(journey, entry.archive_id, content)
     journey.clock.advance(2 * HOUR)
@@ -230,10 +230,10 @@ def test_a_manifest_that_nobody_can_read_is_as_good_as_gone(journey, content):
     assert journey.archive(entry.archive_id).state is ArchiveState.DELETED
 
 
-def test_a_merged_archive_whose_manifest_is_lost_stays_and_is_swept(journey):
+def test_merged_archive_survives_lost_manifest(journey):
     archive_id = merged(journey)
     manifest = journey.archive(archive_id).commit.manifest.key
-    journey.control.bucket.delete([manifest])
+    journey.services.bucket.delete([manifest])
     journey.clock.advance(2 * HOUR)
     assert "failed" not in journey.clean_up()
     assert journey.content(archive_id) == ONE + TWO
@@ -241,12 +241,12 @@ def test_a_merged_archive_whose_manifest_is_lost_stays_and_is_swept(journey):
     assert left.startswith("merged/")
 
 
-def test_a_rotten_manifest_keeps_no_duty_from_its_turn(journey, monkeypatch):
+def test_corrupt_manifest_does_not_stop_expiry(journey, monkeypatch):
     entry = journey.save(KEY, ONE, TWO)
     manifest = journey.archive(entry.archive_id).commit.manifest
-    read = journey.control.bucket.read
+    read = journey.services.bucket.read
     monkeypatch.setattr(
-        journey.control.bucket,
+        journey.services.bucket,
         "read",
         lambda it: fail(WrongBytes(manifest, "rot")) if it.part == manifest else read(it),
     )
@@ -258,57 +258,57 @@ def test_a_rotten_manifest_keeps_no_duty_from_its_turn(journey, monkeypatch):
     assert journey.archive(entry.archive_id).state is ArchiveState.DELETED
 
 
-def test_a_manifest_that_the_bucket_still_has_costs_no_entry(journey, monkeypatch):
+def test_manifest_still_in_bucket_keeps_entry(journey, monkeypatch):
     entry = journey.save(KEY, ONE, TWO)
     manifest = journey.archive(entry.archive_id).commit.manifest
     with monkeypatch.context() as faults:
-        faults.setattr(journey.control.bucket, "read", lambda _: fail(ObjectGone(manifest)))
+        faults.setattr(journey.services.bucket, "read", lambda _: fail(ObjectGone(manifest)))
         journey.clock.advance(2 * HOUR)
         assert journey.clean_up()["failed"] == 1
     assert journey.content(entry.archive_id) == ONE + TWO
 
 
-def test_asking_for_blocks_without_a_manifest_removes_the_entry(journey):
+def test_block_listing_without_manifest_removes_entry(journey):
     entry = journey.save(KEY, ONE, TWO)
-    journey.control.bucket.delete([journey.archive(entry.archive_id).commit.manifest.key])
+    journey.services.bucket.delete([journey.archive(entry.archive_id).commit.manifest.key])
     with pytest.raises(NotFound, match="its entry was removed"):
-        journey.control.list_blocks(entry.archive_id)
+        journey.services.list_blocks(entry.archive_id)
     assert journey.archive(entry.archive_id).state is ArchiveState.DELETED
 
 
 @pytest.mark.parametrize("how", LOST)
-def test_a_merge_without_its_manifest_removes_the_entry(journey, how):
+def test_merge_without_manifest_removes_entry(journey, how):
     entry = journey.save(KEY, ONE, TWO)
     LOST[how](journey, journey.archive(entry.archive_id).commit.manifest.key)
     assert journey.merge_all() == [RunEnd.BROKEN]
     assert journey.archive(entry.archive_id).state is ArchiveState.DELETED
 
 
-def test_a_merge_of_a_manifest_that_nobody_can_read_removes_the_entry(journey):
+def test_merge_with_unreadable_manifest_removes_entry(journey):
     entry = journey.save(KEY, ONE, TWO)
     unreadable(journey, entry.archive_id)
     assert journey.merge_all() == [RunEnd.BROKEN]
 
 
-def test_an_upload_that_is_finalized_in_minutes_is_never_looked_at(journey):
+def test_quickly_finalized_upload_is_not_checked(journey):
     entry = journey.save(KEY, ONE, TWO)
     journey.clock.advance(301)
     assert "look at the open upload" not in journey.clean_up()
     assert journey.archive(entry.archive_id).looked_at == 0
 
 
-def test_a_look_at_an_open_upload_is_one_listing(journey, monkeypatch):
+def test_open_upload_check_costs_one_listing(journey, monkeypatch):
     journey.upload(KEY, ONE, TWO)
     listed = []
-    bucket_list = journey.control.bucket.list
+    bucket_list = journey.services.bucket.list
 
     def noted(*asked):
         listed.append(asked)
         return bucket_list(*asked)
 
-    monkeypatch.setattr(journey.control.bucket, "list", noted)
+    monkeypatch.setattr(journey.services.bucket, "list", noted)
     for seconds, looks in ((0, 0), (299, 0), (1, 1), (299, 1), (1, 2)):
         journey.clock.advance(seconds)
         journey.clean_up()
         assert len(listed) == looks
-    assert journey.control.finalize(KEY, 2000).size == 2000
+    assert journey.services.finalize(KEY, 2000).size == 2000

@@ -1,4 +1,4 @@
-"""P7: objects that the table forgot are found in the bucket; all others stay."""
+"""Nothing leaks: objects that the table forgot are found in the bucket; all others stay."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from actions_cache import cleanup
 from actions_cache.domain.entry import EntryFamily, EntryName
-from actions_cache.domain.layout import ArchiveKeys
+from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.ports import Unavailable
-from actions_cache.usecases import find_orphans
 from tests.support.journey import Journey, block_ids, plenty
 
 NAME = EntryName(EntryFamily("1", "refs/heads/main", "v"), "key")
@@ -52,61 +52,61 @@ class Begins:
 def orphan(journey: Journey, first_digit: str) -> str:
     archive_id = first_digit * 32
     for number in range(2):
-        journey.control.bucket.write_once(f"archives/{archive_id}/parts/blob/{number}", b"nobody's")
+        journey.services.bucket.write_once(f"archives/{archive_id}/parts/blob/{number}", b"nobody's")
     return archive_id
 
 
 def left(journey: Journey) -> set[str]:
-    return set(journey.control.bucket.archive_ids(""))
+    return set(journey.services.bucket.archive_ids(""))
 
 
 @pytest.mark.parametrize("batch", [1, 2, 100])
-def test_what_no_archive_owns_is_deleted_wherever_it_begins_and_nothing_else(journey: Journey, monkeypatch, batch: int):
-    monkeypatch.setattr(find_orphans, "BATCH", batch)
+def test_only_orphans_are_deleted(journey: Journey, monkeypatch, batch: int):
+    monkeypatch.setattr(cleanup, "BATCH", batch)
     saved = journey.save(NAME, b"a", b"b").archive_id
     for digit in "0f":
         orphan(journey, digit)
 
-    done = journey.control.find_orphans(plenty)
+    done = journey.services.find_orphans(plenty)
 
     assert left(journey) == {saved}
     assert done == {"archives seen": 3, "orphaned archives deleted": 2}
-    assert journey.control.find_orphans(plenty) == {"archives seen": 1, "orphaned archives deleted": 0}
+    assert journey.services.find_orphans(plenty) == {"archives seen": 1, "orphaned archives deleted": 0}
 
 
-def test_an_upload_that_was_only_reserved_is_no_orphan(journey: Journey):
+def test_reserved_upload_is_not_orphan(journey: Journey):
     archive_id = journey.upload(NAME, b"a", b"b")
-    journey.control.find_orphans(plenty)
+    journey.services.find_orphans(plenty)
     assert left(journey) == {archive_id}
 
 
-def test_what_is_saved_while_the_bucket_is_listed_stays(journey: Journey):
-    bucket = Watched(journey.control.bucket, lambda: journey.save(replace(NAME, key=f"{len(left(journey))}"), b"a"))
-    done = replace(journey.control.find_orphans, bucket=bucket, tokens=Begins("f" * 32))(plenty)
+def test_archive_saved_during_listing_stays(journey: Journey):
+    bucket = Watched(journey.services.bucket, lambda: journey.save(replace(NAME, key=f"{len(left(journey))}"), b"a"))
+    done = replace(journey.services.find_orphans, bucket=bucket, tokens=Begins("f" * 32))(plenty)
     assert done["archives seen"] == len(bucket.listed) > 0
     assert done["orphaned archives deleted"] == 0
 
 
-def test_a_deleted_archives_readers_keep_their_bytes_and_a_put_that_outlasts_its_tombstone_is_found(journey: Journey):
+def test_put_outlasting_tombstone_is_found(journey: Journey):
     archive_id = journey.save(NAME, b"a", b"b").archive_id
     readable = journey.keys(archive_id)
-    journey.control.remove_entry(archive_id, lambda _: True)
-    journey.control.find_orphans(plenty)
+    journey.services.remove_entry(archive_id, lambda _: True)
+    journey.services.find_orphans(plenty)
     assert journey.keys(archive_id) == readable
 
-    while journey.control.table.archive(archive_id) is not None:
+    while journey.services.table.archive(archive_id) is not None:
         journey.clock.advance(1800)
         journey.clean_up()
     journey.put_block(archive_id, block_ids(1)[0], b"ended only now")
-    journey.control.find_orphans(plenty)
+    journey.services.find_orphans(plenty)
     assert left(journey) == set()
 
 
-def test_a_run_begins_anywhere_and_stops_between_two_when_its_time_is_over(journey: Journey):
+def test_run_starts_anywhere_and_stops_in_time(journey: Journey):
     ids = [orphan(journey, digit) for digit in "05acf"]
     # Each archive's start and slice read the time that is left.
-    times = iter([*[plenty()] * 4, find_orphans.DEADLINE_MARGIN - 1])
-    from_seven = replace(journey.control.find_orphans, tokens=Begins("7" * 32))
+    times = iter([*[plenty()] * 4, cleanup.ORPHANS_DEADLINE_MARGIN - 1])
+    from_seven = replace(journey.services.find_orphans, tokens=Begins("7" * 32))
 
     done = from_seven(lambda: next(times))
 
@@ -116,23 +116,23 @@ def test_a_run_begins_anywhere_and_stops_between_two_when_its_time_is_over(journ
     assert left(journey) == set()
 
 
-def test_the_way_round_ends_where_it_began(journey: Journey):
+def test_orphan_search_ends_where_it_began(journey: Journey):
     ids = [orphan(journey, digit) for digit in "07acf"]
-    bucket = Watched(journey.control.bucket, undeletable="archives")
-    replace(journey.control.find_orphans, bucket=bucket, tokens=Begins(ids[1]))(plenty)
+    bucket = Watched(journey.services.bucket, undeletable="archives")
+    replace(journey.services.find_orphans, bucket=bucket, tokens=Begins(ids[1]))(plenty)
     assert bucket.listed == [*ids[2:], *ids[:2], ids[2]], "the last only to see that it was there already"
 
 
-def test_a_flood_of_orphans_takes_no_other_archives_turn(journey: Journey, monkeypatch):
+def test_orphan_flood_delays_no_other_archive(journey: Journey, monkeypatch):
     """It goes page by page and, once its slice is over, after the others."""
-    monkeypatch.setattr("actions_cache.usecases.arrivals.PAGE", 2)
+    monkeypatch.setattr("actions_cache.archives.PAGE", 2)
     flood, other = "0" * 32, "1" * 32
     for archive_id, count in ((flood, 9), (other, 1)):
         for number in range(count):
-            journey.control.bucket.write_once(f"archives/{archive_id}/parts/blob/{number}", b"nobody's")
+            journey.services.bucket.write_once(f"archives/{archive_id}/parts/blob/{number}", b"nobody's")
     deleted: list[str] = []
-    clock = iter(range(10**6, 0, -find_orphans.SLICE))
-    bucket = Watched(journey.control.bucket)
+    clock = iter(range(10**6, 0, -cleanup.ORPHANS_SLICE))
+    bucket = Watched(journey.services.bucket)
     delete = bucket.delete
 
     def noted(keys):
@@ -140,48 +140,48 @@ def test_a_flood_of_orphans_takes_no_other_archives_turn(journey: Journey, monke
         delete(keys)
 
     monkeypatch.setattr(bucket, "delete", noted)
-    replace(journey.control.find_orphans, bucket=bucket, tokens=Begins("f" * 32))(lambda: next(clock))
+    replace(journey.services.find_orphans, bucket=bucket, tokens=Begins("f" * 32))(lambda: next(clock))
     assert "1" in deleted[:3], "the other had its turn after the first slice"
     assert deleted.count("0") == 5
     assert left(journey) == set()
 
 
-def test_a_run_without_time_deletes_nothing(journey: Journey):
+def test_run_without_time_deletes_nothing(journey: Journey):
     archive_id = orphan(journey, "5")
-    assert journey.control.find_orphans(lambda: find_orphans.DEADLINE_MARGIN - 1) == {"left for another run": 1}
+    assert journey.services.find_orphans(lambda: cleanup.ORPHANS_DEADLINE_MARGIN - 1) == {"left for another run": 1}
     assert left(journey) == {archive_id}
 
 
-def test_an_archive_that_cant_be_deleted_keeps_no_other(journey: Journey):
+def test_undeletable_archive_blocks_no_other(journey: Journey):
     ids = [orphan(journey, digit) for digit in "057f"]
-    bucket = Watched(journey.control.bucket, undeletable=ids[2])
-    done = replace(journey.control.find_orphans, bucket=bucket)(plenty)
+    bucket = Watched(journey.services.bucket, undeletable=ids[2])
+    done = replace(journey.services.find_orphans, bucket=bucket)(plenty)
     assert left(journey) == {ids[2]}
     assert done == {"archives seen": 4, "orphaned archives deleted": 3, "failed": 1}
 
 
-def test_a_table_that_doesnt_answer_costs_no_object(journey: Journey, monkeypatch):
+def test_failing_table_costs_no_object(journey: Journey, monkeypatch):
     archive_id = orphan(journey, "5")
 
     def out_of_order(ids: list[str]) -> frozenset[str]:
         raise Unavailable("503")
 
-    monkeypatch.setattr(journey.control.table, "known_archives", out_of_order)
+    monkeypatch.setattr(journey.services.table, "known_archives", out_of_order)
     with pytest.raises(Unavailable):
-        journey.control.find_orphans(plenty)
+        journey.services.find_orphans(plenty)
     assert left(journey) == {archive_id}
 
 
-def test_on_a_real_store_ids_are_listed_from_any_one_on(on_engines: Journey):
+def test_real_store_lists_ids_from_any_start(on_engines: Journey):
     ids = [orphan(on_engines, digit) for digit in "07f"]
-    bucket = on_engines.control.bucket
+    bucket = on_engines.services.bucket
     assert list(bucket.archive_ids("")) == ids
     assert list(bucket.archive_ids(ids[0])) == ids[1:]
     assert list(bucket.archive_ids("70")) == ids[1:]
     assert list(bucket.archive_ids(ids[2])) == []
     saved = on_engines.save(NAME, b"a", b"b").archive_id
-    assert on_engines.control.table.known_archives([saved, *ids]) == {saved}
-    assert on_engines.control.find_orphans(plenty)["orphaned archives deleted"] == len(ids)
+    assert on_engines.services.table.known_archives([saved, *ids]) == {saved}
+    assert on_engines.services.find_orphans(plenty)["orphaned archives deleted"] == len(ids)
     # SeaweedFS goes on listing the empty folders.
-    assert on_engines.control.find_orphans(plenty)["orphaned archives deleted"] == 0
+    assert on_engines.services.find_orphans(plenty)["orphaned archives deleted"] == 0
     assert list(bucket.list("")) == list(bucket.list(ArchiveKeys(saved).prefix)) != []

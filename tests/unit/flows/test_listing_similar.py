@@ -2,7 +2,7 @@
 
 import pytest
 
-from actions_cache.usecases import list_similar
+from actions_cache import lookup
 from tests.support.journey import REPOSITORY, SCOPE, name
 
 
@@ -12,11 +12,11 @@ def saved(journey, key, **place):
 
 
 def listed(journey, prefix, scopes=(SCOPE,), repository=REPOSITORY):
-    found = journey.control.list_similar(repository, scopes, prefix)
+    found = journey.services.list_similar(repository, scopes, prefix)
     return [(entry.name.key, entry.name.family.scope, entry.name.family.version) for entry in found]
 
 
-def test_entries_of_every_version_whose_key_begins_so_are_listed_newest_first(journey):
+def test_similar_keys_are_listed_newest_first(journey):
     saved(journey, "npm-1", version="zstd")
     saved(journey, "npm-2", version="gzip")
     saved(journey, "yarn-1")
@@ -25,8 +25,8 @@ def test_entries_of_every_version_whose_key_begins_so_are_listed_newest_first(jo
     assert listed(journey, "NPM") == listed(journey, "npm-3") == []
 
 
-def test_nobody_elses_entries_and_none_of_another_scope_are_listed(journey):
-    """P8."""
+def test_other_scopes_and_repositories_are_hidden(journey):
+    """Repositories and scopes are isolated from each other."""
     saved(journey, "npm-main")
     saved(journey, "npm-pull", scope="refs/pull/7/merge")
     saved(journey, "npm-theirs", repository="7")
@@ -36,19 +36,19 @@ def test_nobody_elses_entries_and_none_of_another_scope_are_listed(journey):
     assert listed(journey, "npm", repository="7") == [("npm-theirs", SCOPE, "v1")]
 
 
-def test_a_reservation_and_a_removed_entry_are_not_listed(journey):
+def test_only_live_entries_are_listed(journey):
     journey.upload(name("npm-reserved"), b"content")
     gone = saved(journey, "npm-gone")
-    assert journey.control.remove_entry(gone.archive_id, lambda _: True)
+    assert journey.services.remove_entry(gone.archive_id, lambda _: True)
     assert listed(journey, "npm") == []
 
 
 @pytest.mark.parametrize(
     ("most_listed", "most_read", "expected"), [(2, 100, ["4", "2"]), (9, 3, ["4", "2"]), (9, 9, ["4", "2", "0"])]
 )
-def test_a_list_is_short_and_so_is_the_search_for_it(journey, monkeypatch, most_listed, most_read, expected):
-    monkeypatch.setattr(list_similar, "MOST_LISTED", most_listed)
-    monkeypatch.setattr(list_similar, "MOST_READ", most_read)
+def test_list_and_search_are_bounded(journey, monkeypatch, most_listed, most_read, expected):
+    monkeypatch.setattr(lookup, "MOST_LISTED", most_listed)
+    monkeypatch.setattr(lookup, "MOST_READ", most_read)
     for i in range(5):
         saved(journey, f"npm-{i}", scope=SCOPE if i % 2 == 0 else "another")
     assert [key.removeprefix("npm-") for key, _, _ in listed(journey, "npm-")] == expected

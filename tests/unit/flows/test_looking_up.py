@@ -11,26 +11,26 @@ def saved(journey, key, scope=SCOPE, body=b"content"):
     return journey.save(name(key, scope=scope), body)
 
 
-def test_the_exact_key_comes_before_a_newer_one_that_begins_with_it(journey):
+def test_exact_key_beats_newer_prefix_match(journey):
     saved(journey, "npm-1")
     saved(journey, "npm-12")
     assert journey.look_up("npm-1").key == "npm-1"
 
 
-def test_the_key_is_a_prefix_too_and_the_newest_match_wins(journey):
+def test_newest_prefix_match_wins(journey):
     for key in ("npm-2", "npm-3", "npm-1", "yarn-9"):
         saved(journey, key)
     assert journey.look_up("npm-").key == "npm-1"
 
 
-def test_restore_keys_are_tried_in_their_order(journey):
+def test_restore_keys_are_tried_in_order(journey):
     for key in ("npm-old", "yarn-1", "npm-new"):
         saved(journey, key)
     assert journey.look_up("nope", "yarn-", "npm-").key == "yarn-1"
     assert journey.look_up("nope", "none-", "npm-").key == "npm-new"
 
 
-def test_all_keys_in_one_scope_come_before_the_next_scope(journey):
+def test_scope_order_beats_key_order(journey):
     saved(journey, "npm-exact", scope="refs/heads/main")
     saved(journey, "npm-other", scope="refs/pull/7/merge")
     scopes = ("refs/pull/7/merge", "refs/heads/main")
@@ -38,27 +38,27 @@ def test_all_keys_in_one_scope_come_before_the_next_scope(journey):
     assert journey.look_up("npm-exact", "npm-", scopes=scopes[::-1]).key == "npm-exact"
 
 
-def test_another_version_scope_or_repository_is_not_seen(journey):
-    """P8."""
+def test_other_version_scope_or_repository_is_hidden(journey):
+    """Repositories and scopes are isolated from each other."""
     saved(journey, "npm-1")
     assert journey.look_up("npm-1", version="v2") is None
     assert journey.look_up("npm-1", scopes=("refs/heads/other",)) is None
     assert journey.look_up("npm-1", repository="7") is None
 
 
-def test_keys_are_case_sensitive_and_no_pattern(journey):
+def test_keys_are_literal_and_case_sensitive(journey):
     saved(journey, "Npm-1")
     for key in ("npm-1", "Npm-%", "Npm-*", "Npm-?"):
         assert journey.look_up(key) is None
 
 
-def test_one_object_is_presigned_for_those_who_read_plainly_and_ours_for_all_others(journey):
+def test_only_plain_readers_get_presigned_url(journey):
     saved(journey, "npm-1")
     assert journey.look_up("npm-1").url.startswith("http")
     assert journey.look_up("npm-1", user_agent="Go-http-client/1.1").url.startswith("/blobs/download/")
 
 
-def test_through_the_edge_one_object_is_had_from_there_by_those_who_may_ask_by_x_ms_range(journey):
+def test_range_clients_get_object_through_edge(journey):
     entry = saved(journey, "npm-1")
     url = journey.look_up("npm-1", user_agent="Go-http-client/1.1", through_edge=True).url
     subject = f"{len(b'content')}/{journey.archive(entry.archive_id).object.key.removeprefix('archives/')}"
@@ -68,45 +68,45 @@ def test_through_the_edge_one_object_is_had_from_there_by_those_who_may_ask_by_x
 
 @pytest.mark.parametrize("through_edge", [True, False])
 @pytest.mark.parametrize("parts", [(b"",), (b"one", b"two")], ids=["empty", "unmerged"])
-def test_what_the_store_cannot_serve_is_ours_edge_or_not(journey, parts, through_edge):
+def test_empty_or_unmerged_entry_gets_server_url(journey, parts, through_edge):
     journey.save(name("npm-1"), *parts)
     url = journey.look_up("npm-1", user_agent="Go-http-client/1.1", through_edge=through_edge).url
     assert url.startswith("/blobs/download/")
 
 
-def test_an_unmerged_entry_is_ours_for_everybody_until_it_is_merged(journey):
+def test_merge_switches_entry_to_s3_url(journey):
     journey.save(name("npm-1"), b"one", b"two")
     assert journey.look_up("npm-1").url.startswith("/blobs/download/")
     journey.merge_all()
     assert journey.look_up("npm-1").url.startswith("http")
 
 
-def test_an_entry_whose_object_is_gone_is_a_miss_and_frees_its_key(journey):
+def test_entry_without_object_is_miss(journey):
     entry = saved(journey, "npm-1")
-    journey.control.bucket.delete([journey.archive(entry.archive_id).object.key])
+    journey.services.bucket.delete([journey.archive(entry.archive_id).object.key])
     assert journey.look_up("npm-1") is None
     assert journey.archive(entry.archive_id).state is ArchiveState.DELETED
     saved(journey, "npm-1", body=b"again")
     assert journey.look_up("npm-1") is not None
 
 
-def test_an_entry_whose_manifest_is_gone_is_a_miss_and_frees_its_key(journey):
+def test_entry_without_manifest_is_miss(journey):
     entry = journey.save(name("npm-1"), b"one", b"two")
-    journey.control.bucket.delete([journey.archive(entry.archive_id).commit.manifest.key])
+    journey.services.bucket.delete([journey.archive(entry.archive_id).commit.manifest.key])
     assert journey.look_up("npm-1") is None
     assert journey.archive(entry.archive_id).state is ArchiveState.DELETED
     saved(journey, "npm-1", body=b"again")
     assert journey.look_up("npm-1") is not None
 
 
-def test_behind_a_broken_entry_the_next_best_match_is_found(journey):
+def test_lookup_skips_broken_entry(journey):
     saved(journey, "npm-1")
     broken = saved(journey, "npm-2")
-    journey.control.bucket.delete([journey.archive(broken.archive_id).object.key])
+    journey.services.bucket.delete([journey.archive(broken.archive_id).object.key])
     assert journey.look_up("npm-").key == "npm-1"
 
 
-def test_a_use_is_noted_but_not_at_every_lookup(journey):
+def test_last_use_is_noted_sparingly(journey):
     entry = saved(journey, "npm-1")
     first = journey.archive(entry.archive_id)
     journey.look_up("npm-1")

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actions_cache.adapters.dynamodb_repositories import SHARDS
+from actions_cache.aws.dynamodb_repositories import SHARDS
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
-from actions_cache.usecases.look_up import LookUp, Query
+from actions_cache.lookup import LookUp, Query
 from tests.support.journey import REPOSITORY, VERSION, Journey, name
 from tests.support.many_entries import FIVE, LOOKUPS, PULL_REQUEST, add_entries
 from tests.support.metering import hooked, metered
@@ -23,12 +23,12 @@ FEW, MANY = 150, 1_000
 
 def asked_by(journey: Journey, ask, *arguments, **changes) -> tuple[Counter[str], int]:
     """The requests by operation, and how many items they looked at."""
-    with metered(journey.control) as asked:
+    with metered(journey.services) as asked:
         ask(*arguments, **changes)
     return Counter(one.operation for one in asked), sum(one.examined for one in asked)
 
 
-def test_a_lookup_asks_as_much_among_many_entries_as_among_few(on_engines: Journey):
+def test_lookup_cost_is_independent_of_entry_count(on_engines: Journey):
     journey = on_engines
     archive_id = journey.save(name("npm-exact"), b"content").archive_id
     add_entries(journey, archive_id, 0, FEW)
@@ -46,7 +46,7 @@ def test_a_lookup_asks_as_much_among_many_entries_as_among_few(on_engines: Journ
     }
 
 
-def test_a_save_asks_as_much_among_many_entries_as_among_few(on_engines: Journey):
+def test_save_cost_is_independent_of_entry_count(on_engines: Journey):
     journey = on_engines
 
     def costs(key: str):
@@ -59,7 +59,7 @@ def test_a_save_asks_as_much_among_many_entries_as_among_few(on_engines: Journey
     assert examined <= SHARDS, "the repository's usage alone is queried"
 
 
-def test_all_prefixes_are_asked_for_at_the_same_time(on_engines: Journey):
+def test_prefix_queries_run_concurrently(on_engines: Journey):
     """Not one answer comes before all of them were asked."""
     journey = on_engines
     all_asked = Barrier(18)
@@ -67,7 +67,7 @@ def test_all_prefixes_are_asked_for_at_the_same_time(on_engines: Journey):
     def wait_for_all(**_: object) -> None:
         all_asked.wait(10)
 
-    with hooked(journey.control.table._connection.client, "before-send.dynamodb.Query", wait_for_all):
+    with hooked(journey.services.table._connection.client, "before-send.dynamodb.Query", wait_for_all):
         assert journey.look_up("none", *FIVE, scopes=PULL_REQUEST) is None
 
 
@@ -83,7 +83,7 @@ class Entries(dict[EntryName, Entry]):
 
 
 def one_after_the_other(table: Entries, query: Query) -> Entry | None:
-    """The rule in its own words: WIRE.md section 1."""
+    """The rule in its own words: docs/design/protocol.md#lookup."""
     for scope in query.scopes:
         family = EntryFamily(query.repository, scope, query.version)
         if exact := table.get(EntryName(family, query.key)):
@@ -99,7 +99,7 @@ SCOPES = st.sampled_from("123")
 
 
 @pytest.fixture(scope="module")
-def threads():
+def executor():
     with ThreadPoolExecutor(4) as executor:
         yield executor
 
@@ -110,10 +110,10 @@ def threads():
     key=KEYS,
     restore_keys=st.lists(KEYS, max_size=3),
 )
-def test_asking_at_once_matches_what_asking_one_after_the_other_does(threads, saved, scopes, key, restore_keys):
+def test_concurrent_search_equals_sequential_one(executor, saved, scopes, key, restore_keys):
     names = [EntryName(EntryFamily(REPOSITORY, scope, VERSION), saved_key) for scope, saved_key in saved]
     table = Entries({it: Entry(it, f"{number:032x}", 1, number) for number, it in enumerate(names)})
     query = Query(REPOSITORY, tuple(scopes), VERSION, key, tuple(restore_keys), "", through_edge=False)
     unused: Any = None
-    look_up = LookUp(cast("Any", table), unused, unused, unused, unused, unused, unused, Told(), threads)
+    look_up = LookUp(cast("Any", table), unused, unused, unused, unused, unused, unused, Told(), executor)
     assert look_up._match(query) == one_after_the_other(table, query)

@@ -6,15 +6,14 @@ from itertools import product
 import pytest
 
 from actions_cache.domain.access import Caller
-from actions_cache.domain.activity import HOUR, Tally
 from actions_cache.domain.archive import ArchiveState, MergeState
+from actions_cache.domain.budgets import HOUR, Repository, Tally
 from actions_cache.domain.errors import InvalidRequest, NotFound
 from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy
-from actions_cache.domain.repository import Repository
 from actions_cache.domain.timing import FAILED_MERGE_RETRY, SECOND
+from actions_cache.explain import Question
+from actions_cache.management_services import ManagementServices
 from actions_cache.ports import Unavailable
-from actions_cache.usecases.match import Question
-from actions_cache.wiring.management import ManagementPlane
 from tests.support.journey import REPOSITORY, SCOPE, VERSION, fail, name, plenty
 
 BRANCH = "refs/heads/feature"
@@ -28,8 +27,8 @@ def journey(emptied):
 @pytest.fixture
 def management(journey, monkeypatch):
     # moto's transactions aren't, between threads; tests/integration/aws has the real engine for that.
-    monkeypatch.setattr("actions_cache.usecases.delete_entries.SIDE_BY_SIDE", 1)
-    return ManagementPlane(journey.control)
+    monkeypatch.setattr("actions_cache.manage.SIDE_BY_SIDE", 1)
+    return ManagementServices(journey.services)
 
 
 def saved(journey, *keys, body=b"content", **where):
@@ -39,7 +38,7 @@ def saved(journey, *keys, body=b"content", **where):
 
 
 def kept(journey, repository=REPOSITORY):
-    return [it.name.key for it in journey.control.table.stored_archives(repository)]
+    return [it.name.key for it in journey.services.table.stored_archives(repository)]
 
 
 def keys(archives):
@@ -49,19 +48,17 @@ def keys(archives):
 # ---------------------------------------------------------------- listing
 
 
-def test_without_a_question_entries_come_by_their_last_use_and_are_read_no_further_than_asked(
-    journey, management, monkeypatch
-):
+def test_listing_reads_only_requested_pages(journey, management, monkeypatch):
     saved(journey, *"abcdef")
     read = []
-    stored = type(journey.control.table).stored_archives
+    stored = type(journey.services.table).stored_archives
 
     def noted(self, *args, **options):
         for archive in stored(self, *args, **options):
             read.append(archive.name.key)
             yield archive
 
-    monkeypatch.setattr(type(journey.control.table), "stored_archives", noted)
+    monkeypatch.setattr(type(journey.services.table), "stored_archives", noted)
     listing = management.list_entries(REPOSITORY, EntryFilter(), Order(), Page(2, 2))
     assert (listing.total, keys(listing.archives)) == (6, ["d", "c"])
     assert read == ["f", "e", "d", "c"]
@@ -71,7 +68,7 @@ def test_without_a_question_entries_come_by_their_last_use_and_are_read_no_furth
     assert keys(oldest.archives) == ["a", "b"]
 
 
-def test_a_filter_counts_what_it_names_and_pages_it_in_order(journey, management):
+def test_filtered_listing_is_counted_and_paged(journey, management):
     saved(journey, "npm-1", "yarn-1", "npm-2", "npm-3")
     saved(journey, "npm-4", repository="7")
     order = Order(SortBy.KEY, Direction.DESCENDING)
@@ -80,7 +77,7 @@ def test_a_filter_counts_what_it_names_and_pages_it_in_order(journey, management
     assert (first.total, keys(first.archives), keys(second.archives)) == (3, ["npm-3", "npm-2"], ["npm-1"])
 
 
-def test_entries_come_by_their_hits_too(journey, management):
+def test_entries_are_sorted_by_hits(journey, management):
     saved(journey, "a", "b", "c")
     for key in ("b", "b", "c"):
         journey.look_up(key)
@@ -92,7 +89,7 @@ def test_entries_come_by_their_hits_too(journey, management):
 
 
 @pytest.mark.parametrize("wanted", [{}, {"key_prefix": ""}])
-def test_a_filter_that_names_everything_deletes_nothing(journey, management, wanted):
+def test_empty_filter_deletes_nothing(journey, management, wanted):
     saved(journey, "a")
     with pytest.raises(InvalidRequest, match="at least one filter"):
         management.delete_entries(REPOSITORY, EntryFilter(**wanted))
@@ -111,7 +108,7 @@ def test_a_filter_that_names_everything_deletes_nothing(journey, management, wan
     ],
     ids=str,
 )
-def test_what_the_filter_names_goes_and_nothing_else(journey, management, wanted, stays):
+def test_filter_deletes_exactly_its_matches(journey, management, wanted, stays):
     saved(journey, "npm-1", "npm-12", "yarn-1")
     saved(journey, "npm-1", scope=BRANCH)
     saved(journey, "npm-1", repository="7")
@@ -120,17 +117,17 @@ def test_what_the_filter_names_goes_and_nothing_else(journey, management, wanted
     assert sorted(kept(journey)) == stays
     assert sorted([*keys(deletion.archives), *stays]) == sorted(before)
     assert kept(journey, "7") == ["npm-1"]
-    assert journey.control.repositories.usage(REPOSITORY).entries == len(stays)
+    assert journey.services.repositories.usage(REPOSITORY).entries == len(stays)
 
 
-def test_a_dry_run_says_what_would_go_and_lets_it_stand(journey, management):
+def test_dry_run_deletes_nothing(journey, management):
     saved(journey, "npm-1", "npm-2", "yarn-1")
     deletion = management.delete_entries(REPOSITORY, EntryFilter(key_prefix="npm-"), dry_run=True)
     assert keys(deletion.archives) == ["npm-1", "npm-2"]
     assert len(kept(journey)) == 3
 
 
-def test_what_was_created_before_a_moment_goes_and_what_at_it_stays(journey, management):
+def test_created_before_excludes_its_moment(journey, management):
     saved(journey, "old")
     journey.clock.advance(1)
     moment = journey.clock.now()
@@ -139,9 +136,9 @@ def test_what_was_created_before_a_moment_goes_and_what_at_it_stays(journey, man
     assert kept(journey) == ["at"]
 
 
-def test_an_entry_whose_last_use_may_have_gone_unnoted_counts_as_used(journey, management):
+def test_unnoted_last_use_counts_as_used(journey, management):
     saved(journey, "used")
-    resolution = journey.control.lifetimes.last_use_resolution
+    resolution = journey.services.lifetimes.last_use_resolution
     moment = journey.clock.now() + resolution
     journey.clock.advance(resolution / 1000 - 1)
     assert journey.look_up("used")
@@ -149,34 +146,34 @@ def test_an_entry_whose_last_use_may_have_gone_unnoted_counts_as_used(journey, m
     assert keys(management.delete_entries(REPOSITORY, EntryFilter(unused_since=moment + 1)).archives) == ["used"]
 
 
-def test_an_entry_that_is_used_between_the_look_and_the_deletion_stays(journey, management, monkeypatch):
+def test_entry_used_before_deletion_stays(journey, management, monkeypatch):
     saved(journey, "a")
-    stale = list(journey.control.table.stored_archives(REPOSITORY))
-    journey.clock.advance(journey.control.lifetimes.last_use_resolution / 1000)
+    stale = list(journey.services.table.stored_archives(REPOSITORY))
+    journey.clock.advance(journey.services.lifetimes.last_use_resolution / 1000)
     since = journey.clock.now()
     journey.clock.advance(1)
     journey.look_up("a")
-    monkeypatch.setattr(type(journey.control.table), "stored_archives", lambda *_, **__: iter(stale))
+    monkeypatch.setattr(type(journey.services.table), "stored_archives", lambda *_, **__: iter(stale))
     assert management.delete_entries(REPOSITORY, EntryFilter(unused_since=since + 1)).archives == ()
     monkeypatch.undo()
     assert kept(journey) == ["a"]
 
 
-def test_a_deleted_key_can_be_saved_again_at_once_and_its_readers_have_their_grace(journey, management):
-    """P3."""
+def test_deleted_key_can_be_saved_at_once(journey, management):
+    """No reader is cut off."""
     saved(journey, "a")
     [archive] = management.delete_entries(REPOSITORY, EntryFilter(key="a")).archives
     saved(journey, "a", body=b"again")
     assert journey.archive(archive.id).state is ArchiveState.DELETED
     assert journey.keys(archive.id)
-    journey.clock.advance(journey.control.settings.grace_seconds + 1)
+    journey.clock.advance(journey.services.settings.grace_seconds + 1)
     journey.clean_up()
     assert not journey.keys(archive.id)
     assert kept(journey) == ["a"]
 
 
-def test_more_than_fit_an_answer_are_left_for_the_next_one(journey, management, monkeypatch):
-    monkeypatch.setattr("actions_cache.usecases.delete_entries.AT_ONCE", 2)
+def test_large_deletion_is_split(journey, management, monkeypatch):
+    monkeypatch.setattr("actions_cache.manage.AT_ONCE", 2)
     saved(journey, "a", "b", "c")
     first = management.delete_entries(REPOSITORY, EntryFilter(ref=SCOPE))
     assert (keys(first.archives), first.remaining) == (["a", "b"], 1)
@@ -184,19 +181,19 @@ def test_more_than_fit_an_answer_are_left_for_the_next_one(journey, management, 
     assert (keys(second.archives), second.remaining) == (["c"], 0)
 
 
-def test_an_entry_is_deleted_by_its_number_however_it_was_saved(journey, management):
+def test_entry_is_deleted_by_number(journey, management):
     saved(journey, "by v2", "stays")
-    by_v1 = journey.control.reserve.numbered(name("by v1"))
-    [number] = [it.entry.id for it in journey.control.table.stored_archives(REPOSITORY) if it.name.key == "by v2"]
+    by_v1 = journey.services.reserve.numbered(name("by v1"))
+    [number] = [it.entry.id for it in journey.services.table.stored_archives(REPOSITORY) if it.name.key == "by v2"]
     assert keys(management.delete_entries.numbered(REPOSITORY, number).archives) == ["by v2"]
     assert management.delete_entries.numbered(REPOSITORY, number).archives == ()
     assert management.delete_entries.numbered(REPOSITORY, by_v1).archives == (), "it isn't saved yet"
     assert kept(journey) == ["stays"]
 
 
-def test_a_number_is_good_in_its_own_repository_alone(journey, management):
+def test_number_is_valid_in_its_repository_only(journey, management):
     saved(journey, "a")
-    [archive] = journey.control.table.stored_archives(REPOSITORY)
+    [archive] = journey.services.table.stored_archives(REPOSITORY)
     assert management.delete_entries.numbered("7", archive.entry.id).archives == ()
     assert kept(journey) == ["a"]
 
@@ -208,7 +205,7 @@ def found(match):
     return match.found.archive_id if match.found else None
 
 
-def test_a_match_says_what_a_lookup_restores(journey, management):
+def test_match_agrees_with_lookup(journey, management):
     """In every order of scopes, over keys that are each other's beginnings."""
     some = random.Random(8)
     all_keys = ["n", "np", "npm", "npm-", "npm-1", "npm-12", "y"]
@@ -223,10 +220,10 @@ def test_a_match_says_what_a_lookup_restores(journey, management):
         assert found(match) == (hit.entry.archive_id if hit else None), question
 
 
-def test_a_match_says_what_was_asked_in_which_order_and_notes_no_use(journey, management):
+def test_match_lists_attempts_and_notes_no_use(journey, management):
     saved(journey, "npm-1", scope=SCOPE)
-    before = [*journey.control.table.stored_archives(REPOSITORY)]
-    journey.clock.advance(journey.control.lifetimes.last_use_resolution)
+    before = [*journey.services.table.stored_archives(REPOSITORY)]
+    journey.clock.advance(journey.services.lifetimes.last_use_resolution)
     explanation = management.match(Question(REPOSITORY, (BRANCH, SCOPE), VERSION, "npm-2", ("npm-2", "npm-")))
     [match] = explanation.matches
     assert [(it.scope, it.key, it.is_exact, it.found is not None) for it in match.attempts] == [
@@ -238,11 +235,11 @@ def test_a_match_says_what_was_asked_in_which_order_and_notes_no_use(journey, ma
         (SCOPE, "npm-", False, True),
     ]
     assert explanation.alike == ()
-    assert [*journey.control.table.stored_archives(REPOSITORY)] == before
-    assert [*journey.control.repositories.hits(REPOSITORY)] == []
+    assert [*journey.services.table.stored_archives(REPOSITORY)] == before
+    assert [*journey.services.repositories.hits(REPOSITORY)] == []
 
 
-def test_a_miss_names_what_has_such_a_key_elsewhere(journey, management):
+def test_miss_lists_similar_entries(journey, management):
     saved(journey, "npm-1", scope=BRANCH)
     saved(journey, "npm-2", version="v2")
     saved(journey, "yarn-1")
@@ -250,7 +247,7 @@ def test_a_miss_names_what_has_such_a_key_elsewhere(journey, management):
     assert keys(explanation.alike) == ["npm-2", "npm-1"]
 
 
-def test_without_a_version_each_that_such_a_key_has_is_tried(journey, management):
+def test_match_without_version_tries_each(journey, management):
     saved(journey, "npm-1", version="v1")
     saved(journey, "npm-2", version="v2", scope=BRANCH)
     explanation = management.match(Question(REPOSITORY, (SCOPE,), None, "npm-"))
@@ -264,8 +261,8 @@ def test_without_a_version_each_that_such_a_key_has_is_tried(journey, management
 # ---------------------------------------------------------------- repositories
 
 
-def test_a_repository_is_found_by_name_in_any_case_and_by_id(journey, management):
-    journey.control.admit(Caller("42", (), "Example/Tools"))
+def test_repository_is_found_by_name_or_id(journey, management):
+    journey.services.admit(Caller("42", (), "Example/Tools"))
     for said in ("example/tools", "Example/Tools", "42"):
         assert management.find_repository(said).id == "42"
     for said in ("example/other", "43", "42@https://ghes.example", "a/b/c", "", "9" * 2049):
@@ -273,26 +270,26 @@ def test_a_repository_is_found_by_name_in_any_case_and_by_id(journey, management
             management.find_repository(said)
 
 
-def test_a_renamed_repository_goes_by_its_old_name_until_another_has_it(journey, management):
-    journey.control.admit(Caller("42", (), "example/old"))
-    journey.control.repositories.note(Repository("42", "example/new", 2))
+def test_old_repository_name_works_until_reused(journey, management):
+    journey.services.admit(Caller("42", (), "example/old"))
+    journey.services.repositories.note(Repository("42", "example/new", 2))
     assert management.find_repository("example/old").id == management.find_repository("example/new").id == "42"
-    journey.control.admit(Caller("7", (), "example/old"))
+    journey.services.admit(Caller("7", (), "example/old"))
     assert management.find_repository("example/old").id == "7"
     assert management.find_repository("example/new").id == "42"
 
 
-def test_a_name_that_two_issuers_have_is_asked_for_by_id(journey, management):
+def test_ambiguous_repository_name_needs_id(journey, management):
     for repository in ("42", "42@https://ghes.example"):
-        journey.control.admit(Caller(repository, (), "example/tools"))
+        journey.services.admit(Caller(repository, (), "example/tools"))
     with pytest.raises(InvalidRequest, match="42, 42@https://ghes"):
         management.find_repository("example/tools")
     assert management.find_repository("42@https://ghes.example").name == "example/tools"
 
 
-def test_the_overview_has_every_repository_the_largest_first(journey, management):
+def test_overview_lists_largest_repository_first(journey, management):
     for repository in ("7", "42", "8"):
-        journey.control.admit(Caller(repository, ()))
+        journey.services.admit(Caller(repository, ()))
     saved(journey, "a", body=bytes(10), repository="7")
     saved(journey, "a", body=bytes(30))
     used_at = journey.clock.now()
@@ -305,44 +302,44 @@ def test_the_overview_has_every_repository_the_largest_first(journey, management
 # ---------------------------------------------------------------- activity, failures, cost
 
 
-def test_activity_has_every_hour_and_adds_repositories_up(journey, management):
+def test_activity_covers_each_hour_and_repository(journey, management):
     for repository in ("7", "42"):
-        journey.control.admit(Caller(repository, ()))
+        journey.services.admit(Caller(repository, ()))
     journey.clock.at -= journey.clock.at % HOUR
     now = journey.clock.now()
     for repository, hour in (("7", now), ("42", now), ("42", now - 2 * HOUR), ("42", now - 3 * HOUR)):
-        journey.control.repositories.add_tally(repository, hour, Tally(hits=1))
-    assert [it.hits for it in management.control.read_activity("42", 3).values()] == [1, 0, 1]
-    everybody = management.control.read_activity(None, 3)
+        journey.services.repositories.add_tally(repository, hour, Tally(hits=1))
+    assert [it.hits for it in management.read_activity("42", 3).values()] == [1, 0, 1]
+    everybody = management.read_activity(None, 3)
     assert list(everybody) == [now - 2 * HOUR, now - HOUR, now]
     assert [it.hits for it in everybody.values()] == [1, 0, 2]
-    assert management.control.estimate_cost(3).done == Tally(hits=3)
+    assert management.estimate_cost(3).done == Tally(hits=3)
 
 
-def test_a_merge_that_failed_for_good_is_listed_until_its_entry_is_gone(journey, management, monkeypatch):
+def test_failed_merge_is_listed_until_deleted(journey, management, monkeypatch):
     journey.save(name("fine"), b"a", b"b")
     journey.merge_all()
     entry = journey.save(name("broken"), b"a", b"b")
     [message] = journey.messages()
-    monkeypatch.setattr(journey.control.bucket, "upload_part", lambda *_: fail(Unavailable("503")))
-    for _ in range(journey.control.settings.merge_attempts):
+    monkeypatch.setattr(journey.services.bucket, "upload_part", lambda *_: fail(Unavailable("503")))
+    for _ in range(journey.services.settings.merge_attempts):
         assert management.list_failures().archives == ()
         with pytest.raises(Unavailable):
-            journey.control.merge(message, plenty)
+            journey.services.merge(message, plenty)
     assert management.list_failures().archives == (journey.archive(entry.archive_id),)
     management.delete_entries(REPOSITORY, EntryFilter(key="broken"))
     assert management.list_failures().archives == ()
 
 
-def test_a_failed_merge_is_tried_again_like_before(journey, management, monkeypatch):
+def test_failed_merge_is_retried_later(journey, management, monkeypatch):
     """It stands in another shard of the agenda, where cleanup looks too."""
     entry = journey.save(name("broken"), b"a", b"b")
     [message] = journey.messages()
     with monkeypatch.context() as faults:
-        faults.setattr(journey.control.bucket, "upload_part", lambda *_: fail(Unavailable("503")))
-        for _ in range(journey.control.settings.merge_attempts):
+        faults.setattr(journey.services.bucket, "upload_part", lambda *_: fail(Unavailable("503")))
+        for _ in range(journey.services.settings.merge_attempts):
             with pytest.raises(Unavailable):
-                journey.control.merge(message, plenty)
+                journey.services.merge(message, plenty)
     journey.clock.advance(FAILED_MERGE_RETRY / SECOND + 1)
     journey.look_up("broken")
     journey.clean_up()
@@ -353,5 +350,5 @@ def test_a_failed_merge_is_tried_again_like_before(journey, management, monkeypa
 
 def test_dead_letters_are_counted(journey, management):
     assert management.list_failures().dead_letters == 0
-    journey.sqs.send_message(QueueUrl=journey.control.settings.merge_dead_letter_queue_url, MessageBody="poison")
+    journey.sqs.send_message(QueueUrl=journey.services.settings.merge_dead_letter_queue_url, MessageBody="poison")
     assert management.list_failures().dead_letters == 1

@@ -7,8 +7,8 @@ import pytest
 
 from actions_cache.domain.archive import MergeState
 from actions_cache.ports import Unavailable
-from dev.local.events import sqs_event
-from dev.local.lambda_context import LambdaContext
+from dev.local.lambda_runtime import LambdaContext
+from dev.local.triggers import sqs_event
 from functions.merge import handler
 from tests.support.journey import Journey, fail, name
 
@@ -18,15 +18,15 @@ class Queue:
 
     def __init__(self, journey: Journey, monkeypatch: pytest.MonkeyPatch) -> None:
         self._journey = journey
-        self.url = journey.control.settings.merge_queue_url
+        self.url = journey.services.settings.merge_queue_url
         self.retries: list[int] = []
-        change = journey.control.queue.deliver_again_in
+        change = journey.services.queue.deliver_again_in
 
         def deliver_again_in(receipt_handle: str, seconds: int) -> None:
             self.retries.append(seconds)
             change(receipt_handle, 0)
 
-        monkeypatch.setattr(journey.control.queue, "deliver_again_in", deliver_again_in)
+        monkeypatch.setattr(journey.services.queue, "deliver_again_in", deliver_again_in)
 
     def deliver(self, *, counted: int = 0) -> bool:
         """Return whether the worker has done the next message.
@@ -45,47 +45,47 @@ class Queue:
             sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
         return not failed
 
-    def letters(self) -> list[str]:
-        url = self._journey.control.settings.merge_dead_letter_queue_url
+    def dead_letters(self) -> list[str]:
+        url = self._journey.services.settings.merge_dead_letter_queue_url
         received = self._journey.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0)
         return [message["Body"] for message in received.get("Messages", [])]
 
 
 @pytest.fixture
 def queue(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> Queue:
-    monkeypatch.setattr(handler, "control", lambda: journey.control)
+    monkeypatch.setattr(handler, "services", lambda: journey.services)
     return Queue(journey, monkeypatch)
 
 
 @pytest.fixture
 def failing(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journey.control.bucket, "upload_part", lambda *_: fail(Unavailable("503")))
+    monkeypatch.setattr(journey.services.bucket, "upload_part", lambda *_: fail(Unavailable("503")))
 
 
-def test_message_of_no_merge_is_a_dead_letter_at_once(journey: Journey, queue: Queue) -> None:
+def test_invalid_message_becomes_dead_letter(journey: Journey, queue: Queue) -> None:
     journey.sqs.send_message(QueueUrl=queue.url, MessageBody="no merge message")
     assert queue.deliver()
-    assert queue.letters() == ["no merge message"]
+    assert queue.dead_letters() == ["no merge message"]
     assert queue.retries == []
 
 
 @pytest.mark.usefixtures("failing")
-def test_failed_merge_is_a_dead_letter_after_its_own_attempts(journey: Journey, queue: Queue) -> None:
+def test_failed_merge_becomes_dead_letter(journey: Journey, queue: Queue) -> None:
     entry = journey.save(name("npm-1"), b"one", b"two")
-    for _ in range(journey.control.settings.merge_attempts):
-        assert queue.letters() == []
+    for _ in range(journey.services.settings.merge_attempts):
+        assert queue.dead_letters() == []
         assert not queue.deliver()
     assert queue.deliver()
-    assert [json.loads(letter)["archive_id"] for letter in queue.letters()] == [entry.archive_id]
+    assert [json.loads(dead_letter)["archive_id"] for dead_letter in queue.dead_letters()] == [entry.archive_id]
     assert journey.archive(entry.archive_id).merge.state is MergeState.FAILED
     assert queue.retries == [10, 20, 40, 80, 160]
 
 
-def test_deliveries_without_room_are_no_attempts(journey: Journey, queue: Queue) -> None:
+def test_throttled_deliveries_are_no_attempts(journey: Journey, queue: Queue) -> None:
     """Four times five is one less than the queue gives."""
     entry = journey.save(name("npm-1"), b"one", b"two")
     assert queue.deliver(counted=18)
-    assert queue.letters() == []
+    assert queue.dead_letters() == []
     assert journey.archive(entry.archive_id).merge.state is MergeState.MERGED
 
 
@@ -96,13 +96,11 @@ def test_late_failure_is_retried_within_minutes(journey: Journey, queue: Queue) 
     assert queue.retries == [300]
 
 
-def test_message_stays_while_no_letter_can_be_written(
-    journey: Journey, queue: Queue, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_message_stays_if_dead_letter_fails(journey: Journey, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     journey.sqs.send_message(QueueUrl=queue.url, MessageBody="no merge message")
     with monkeypatch.context() as faults:
-        faults.setattr(journey.control.queue, "give_up", lambda _: fail(Unavailable("503")))
+        faults.setattr(journey.services.queue, "give_up", lambda _: fail(Unavailable("503")))
         assert not queue.deliver()
     assert queue.retries == [10]
     assert queue.deliver()
-    assert queue.letters() == ["no merge message"]
+    assert queue.dead_letters() == ["no merge message"]

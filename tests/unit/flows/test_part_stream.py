@@ -1,4 +1,4 @@
-"""P1 and P4, the stream by itself: a scripted store, so that each fault comes exactly where it should."""
+"""The stream by itself, its speed and its bytes: a scripted store, so that each fault comes exactly where it should."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actions_cache import part_stream
 from actions_cache.domain.archive import Part
-from actions_cache.domain.part_range import PartRange, whole
+from actions_cache.domain.ranges import PartRange, full_range
+from actions_cache.part_stream import FIRST_REQUESTS, LAST_BYTES, MOST_REQUESTS, held_back, read_ahead
 from actions_cache.ports import ObjectGone, Unavailable
-from actions_cache.usecases import part_stream
-from actions_cache.usecases.part_stream import FIRST_REQUESTS, LAST_BYTES, MOST_REQUESTS, held_back, read_ahead
 
 CONTENT = {name: bytes([ord(name)]) * 1000 for name in "abcdefgh"}
 PARTS = [Part(name, len(content), f'"{name}"') for name, content in CONTENT.items()]
@@ -51,7 +51,7 @@ class ScriptedStore:
 
 async def ranges_of(parts: list[Part]) -> AsyncGenerator[PartRange, None]:
     for part in parts:
-        yield whole(part)
+        yield full_range(part)
 
 
 async def one_by_one(parts: list[Part]) -> AsyncGenerator[PartRange, None]:
@@ -66,15 +66,15 @@ async def read_all(store: ScriptedStore, budget: int = 3000, parts: list[Part] =
 
 
 @pytest.mark.parametrize("budget", [1, 999, 1000, 1001, 3000, 10**9])
-async def test_all_bytes_come_in_order_whatever_the_budget(budget):
+async def test_bytes_arrive_in_order_at_any_budget(budget):
     assert await read_all(ScriptedStore(), budget) == EVERYTHING
 
 
-async def test_no_part_gives_no_byte():
+async def test_empty_archive_streams_no_bytes():
     assert await read_all(ScriptedStore(), parts=[]) == b""
 
 
-async def test_parts_are_read_ahead_side_by_side_and_never_beyond_the_budget():
+async def test_read_ahead_stays_within_budget():
     store, parts = ScriptedStore(), PARTS * 3
     taken = 0
     async with aclosing(read_ahead(ranges_of(parts), store, BUDGET)) as chunks:
@@ -86,7 +86,7 @@ async def test_parts_are_read_ahead_side_by_side_and_never_beyond_the_budget():
     assert store.most_open == FIRST_REQUESTS, "the reader is slower than the store"
 
 
-async def test_the_longer_a_store_takes_to_answer_the_more_ranges_are_asked_for_at_once():
+async def test_latency_increases_concurrent_requests():
     class Distant(ScriptedStore):
         async def before_chunk(self, source: PartRange, offset: int) -> None:
             if offset == source.start:
@@ -97,7 +97,7 @@ async def test_the_longer_a_store_takes_to_answer_the_more_ranges_are_asked_for_
     assert store.most_open == MOST_REQUESTS
 
 
-async def test_connections_that_a_reader_is_too_slow_for_are_given_up_and_others_go_on(monkeypatch):
+async def test_slow_reader_releases_connections(monkeypatch):
     monkeypatch.setattr(part_stream, "UNREAD_SECONDS", 0.02)
     store = ScriptedStore()
     async with aclosing(read_ahead(ranges_of(PARTS), store, BUDGET)) as chunks:
@@ -108,7 +108,7 @@ async def test_connections_that_a_reader_is_too_slow_for_are_given_up_and_others
     assert given == EVERYTHING
 
 
-async def test_a_reader_that_leaves_ends_every_connection():
+async def test_leaving_reader_closes_every_connection():
     store = ScriptedStore()
     async with aclosing(read_ahead(ranges_of(PARTS), store, 3000)) as chunks:
         await anext(chunks)
@@ -116,7 +116,7 @@ async def test_a_reader_that_leaves_ends_every_connection():
     assert store.open == 0
 
 
-async def test_a_dead_connection_is_resumed_at_its_offset_not_restarted():
+async def test_dropped_connection_resumes_at_offset():
     class Dropping(ScriptedStore):
         async def before_chunk(self, source: PartRange, offset: int) -> None:
             if source.part.key == "b" and offset == source.start + 300:
@@ -127,7 +127,7 @@ async def test_a_dead_connection_is_resumed_at_its_offset_not_restarted():
     assert [source.start for source in store.asked if source.part.key == "b"] == [0, 300, 600, 900]
 
 
-async def test_a_connection_that_ends_early_without_an_error_is_resumed_too():
+async def test_truncated_response_is_resumed():
     class Truncating(ScriptedStore):
         async def read(self, source: PartRange) -> AsyncGenerator[bytes, None]:
             self.asked.append(source)
@@ -136,7 +136,7 @@ async def test_a_connection_that_ends_early_without_an_error_is_resumed_too():
     assert await read_all(Truncating()) == EVERYTHING
 
 
-async def test_a_stalled_connection_is_dropped_and_another_goes_on(monkeypatch):
+async def test_stalled_connection_is_replaced(monkeypatch):
     monkeypatch.setattr(part_stream, "STALL_SECONDS", 0.05)
 
     class Stalling(ScriptedStore):
@@ -148,7 +148,7 @@ async def test_a_stalled_connection_is_dropped_and_another_goes_on(monkeypatch):
         assert await read_all(Stalling()) == EVERYTHING
 
 
-async def test_a_connection_that_brings_no_first_byte_is_dropped_and_another_goes_on(monkeypatch):
+async def test_mute_connection_is_replaced(monkeypatch):
     monkeypatch.setattr(part_stream, "FIRST_BYTE_SECONDS", 0.05)
 
     class Mute(ScriptedStore):
@@ -160,9 +160,9 @@ async def test_a_connection_that_brings_no_first_byte_is_dropped_and_another_goe
         assert await read_all(Mute()) == EVERYTHING
 
 
-async def test_what_the_reader_takes_its_time_for_is_not_held_against_the_store(monkeypatch):
-    for patience in ("FIRST_BYTE_SECONDS", "STALL_SECONDS"):
-        monkeypatch.setattr(part_stream, patience, 0.4)
+async def test_reader_delay_is_not_blamed_on_store(monkeypatch):
+    for timeout in ("FIRST_BYTE_SECONDS", "STALL_SECONDS"):
+        monkeypatch.setattr(part_stream, timeout, 0.4)
     store = ScriptedStore()
     async with aclosing(read_ahead(ranges_of(PARTS), store, BUDGET)) as chunks:
         given = bytes(await anext(chunks))
@@ -172,7 +172,7 @@ async def test_what_the_reader_takes_its_time_for_is_not_held_against_the_store(
     assert len(store.asked) == len(PARTS), "no connection was given up"
 
 
-async def test_a_connection_with_more_than_its_share_at_hand_waits_until_enough_is_taken():
+async def test_connection_over_its_share_waits():
     class Uneven(ScriptedStore):
         async def read(self, source: PartRange) -> AsyncGenerator[bytes, None]:
             self.asked.append(source)
@@ -188,7 +188,7 @@ async def test_a_connection_with_more_than_its_share_at_hand_waits_until_enough_
     assert len(store.asked) == len(PARTS), "no connection was given up"
 
 
-async def test_a_part_that_is_gone_ends_the_stream_with_an_error_and_only_right_bytes_before():
+async def test_missing_part_ends_stream_with_error():
     class Losing(ScriptedStore):
         async def before_chunk(self, source: PartRange, offset: int) -> None:
             if source.part.key == "d":
@@ -202,7 +202,7 @@ async def test_a_part_that_is_gone_ends_the_stream_with_an_error_and_only_right_
     assert len(given) < 3001
 
 
-async def test_a_store_out_of_order_ends_the_stream_with_an_error(monkeypatch):
+async def test_failing_store_ends_stream_with_error(monkeypatch):
     monkeypatch.setattr(part_stream, "MAX_FRUITLESS_TRIES", 2)
 
     class Dead(ScriptedStore):
@@ -214,7 +214,7 @@ async def test_a_store_out_of_order_ends_the_stream_with_an_error(monkeypatch):
 
 
 @pytest.mark.parametrize("silent_at", [9000, 15_000, len(EVERYTHING) * 3 - 100])
-async def test_while_the_store_is_silent_the_reader_is_not(monkeypatch, silent_at: int):
+async def test_silent_store_keeps_client_alive(monkeypatch, silent_at: int):
     """The client gives up after 5 s without a byte; here the clock runs 100 times as fast."""
     monkeypatch.setattr(part_stream, "SILENCE_SECONDS", 0.02)
 
@@ -245,7 +245,7 @@ SIZES = (1, 100, LAST_BYTES - 1, LAST_BYTES, LAST_BYTES + 1, 2 * LAST_BYTES, 3 *
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("chunk_size", [1000, 7777])
-async def test_no_error_text_can_complete_a_body(size: int, chunk_size: int):
+async def test_error_text_cannot_complete_body(size: int, chunk_size: int):
     """The store's connection may end with any number of bytes missing."""
     body = bytes(size)
     for missing in range(min(size, 600) + 1):
@@ -259,7 +259,7 @@ async def test_no_error_text_can_complete_a_body(size: int, chunk_size: int):
 
 @given(sizes=st.lists(st.integers(0, 3 * LAST_BYTES), max_size=12), fails=st.booleans(), silences=st.integers(0, 3))
 @settings(deadline=None)
-def test_what_is_held_back_is_the_last_bytes_in_order(sizes: list[int], fails: bool, silences: int):
+def test_last_bytes_are_held_back_in_order(sizes: list[int], fails: bool, silences: int):
     body = bytes(at % 251 for at in range(sum(sizes)))
 
     async def chunks() -> AsyncGenerator[bytes, None]:
@@ -280,7 +280,7 @@ def test_what_is_held_back_is_the_last_bytes_in_order(sizes: list[int], fails: b
 
 @given(sizes=st.lists(st.integers(1, 3 * LAST_BYTES), min_size=1, max_size=12))
 @settings(deadline=None)
-def test_a_stream_that_is_cut_short_at_any_time_lacks_the_last_bytes(sizes: list[int]):
+def test_stream_cut_short_lacks_last_bytes(sizes: list[int]):
     """It may be cut between any two sends, as when its permitted time is up."""
 
     async def chunks() -> AsyncGenerator[bytes, None]:
@@ -316,7 +316,7 @@ async def taken(chunks: AsyncGenerator[bytes, None]) -> tuple[bytes, bool]:
     return sent, True
 
 
-async def test_what_is_known_is_asked_for_while_the_rest_is_waited_for_and_given_once_it_is_known():
+async def test_known_ranges_are_fetched_before_rest():
     asked = asyncio.Event()
 
     class Noting(ScriptedStore):
@@ -324,20 +324,20 @@ async def test_what_is_known_is_asked_for_while_the_rest_is_waited_for_and_given
             asked.set()
 
     async def ranges() -> AsyncGenerator[PartRange, None]:
-        yield whole(PARTS[0])
+        yield full_range(PARTS[0])
         async with asyncio.timeout(5):
             await asked.wait()
         for part in PARTS[1:]:
-            yield whole(part)
+            yield full_range(part)
 
     assert b"".join([chunk async for chunk in read_ahead(ranges(), Noting(), 3000)]) == EVERYTHING
 
 
-async def test_when_the_rest_stays_unknown_no_byte_is_given_and_every_connection_ends():
+async def test_failed_range_lookup_yields_no_byte():
     store = ScriptedStore()
 
     async def ranges() -> AsyncGenerator[PartRange, None]:
-        yield whole(PARTS[0])
+        yield full_range(PARTS[0])
         await asyncio.sleep(0.01)
         raise ObjectGone(PARTS[1])
 

@@ -7,22 +7,19 @@ from typing import Any, cast
 
 import pytest
 
+from actions_cache.activity import ReadActivity
+from actions_cache.archives import READING_TIME, Reading
 from actions_cache.domain.archive import Archive
+from actions_cache.domain.budgets import Budgets, Repository, Usage
 from actions_cache.domain.entry import EntryName
 from actions_cache.domain.errors import TryAgain
 from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy
-from actions_cache.domain.repository import Repository
 from actions_cache.domain.timing import SECOND, Millis
-from actions_cache.domain.usage import Budgets, Usage
+from actions_cache.evict import AT_A_SAVE, MOST_ASKED, Evict
+from actions_cache.explain import MatchKeys, Question
+from actions_cache.manage import DeleteEntries, ListEntries
 from actions_cache.settings import Settings
-from actions_cache.usecases.delete_entries import DeleteEntries
-from actions_cache.usecases.evict import AT_A_SAVE, MOST_ASKED, Evict
-from actions_cache.usecases.list_entries import ListEntries
-from actions_cache.usecases.match import MatchKeys, Question
-from actions_cache.usecases.read_activity import ReadActivity
-from actions_cache.usecases.reading import READING_TIME, Reading
-from actions_cache.usecases.tell_cost import TellCost
-from actions_cache.usecases.usage import ReadUsage
+from actions_cache.usage import PublishCost, ReadUsage
 from tests.support.journey import SetClock
 from tests.support.told import Told
 from tests.unit.domain.build import LIFETIMES, NAME, stored_archive
@@ -86,7 +83,7 @@ QUESTIONS = {
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_a_search_says_that_there_was_no_time_for_all(question):
+def test_incomplete_search_is_reported(question):
     many = Many(10 * IN_TIME)
     began = many.clock.at
     found = listing(many)("42", *QUESTIONS[question], FIRST)
@@ -98,7 +95,7 @@ def test_a_search_says_that_there_was_no_time_for_all(question):
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_within_its_budget_a_repository_is_searched_whole(question):
+def test_repository_within_budget_is_fully_searched(question):
     """At 0.4 ms an entry, the default budget is read in less than the time there is."""
     budget = Settings.model_fields["repository_budget_entries"].default
     assert budget * 4 // 10 < READING_TIME
@@ -108,7 +105,7 @@ def test_within_its_budget_a_repository_is_searched_whole(question):
     assert many.read == many.entries
 
 
-def test_the_last_page_of_all_is_had_in_time():
+def test_last_page_is_read_in_time():
     many = Many(IN_TIME - 100)
     last = listing(many)("42", EntryFilter(), Order(), Page(many.entries // 100, 100))
     assert last.is_whole
@@ -120,7 +117,7 @@ def test_the_last_page_of_all_is_had_in_time():
     assert many.clock.at - began < API_GATEWAY
 
 
-def test_the_commands_take_their_time_and_read_all():
+def test_commands_search_without_time_limit():
     many = Many(2 * IN_TIME)
     found = listing(many, None)("42", EntryFilter(search="npm-3-"), Order(), FIRST)
     assert (found.is_whole, found.total) == (True, many.entries // 10)
@@ -131,7 +128,7 @@ def deleting(many: Many, reading_time: Millis | None = READING_TIME) -> DeleteEn
     return DeleteEntries(cast("Any", many), unused, LIFETIMES, many.clock, reading_time)
 
 
-def test_a_deletion_says_what_it_had_no_time_for():
+def test_incomplete_deletion_is_reported():
     many = Many(10 * IN_TIME)
     began = many.clock.at
     deletion = deleting(many)("42", EntryFilter(key_prefix="npm-3-"), dry_run=True)
@@ -141,13 +138,13 @@ def test_a_deletion_says_what_it_had_no_time_for():
     assert deleting(many, None)("42", EntryFilter(key_prefix="npm-3-"), dry_run=True).is_whole
 
 
-def test_an_entry_that_wasnt_found_in_time_isnt_called_unknown():
+def test_entry_not_found_in_time_is_retryable():
     with pytest.raises(TryAgain, match="by its key"):
         deleting(Many(10 * IN_TIME)).numbered("42", 5)
     assert deleting(Many(100)).numbered("42", 5).archives == ()
 
 
-def test_what_is_alike_is_looked_for_as_long_as_there_is_time():
+def test_similar_entries_are_searched_in_time():
     many = Many(10 * IN_TIME)
     table = cast("Any", SimpleNamespace(stored_archives=many.stored_archives, entries=many.entries_of))
     began = many.clock.at
@@ -186,34 +183,34 @@ class Repositories:
         yield stored_archive(id=f"{int(repository):032x}")
 
 
-def test_repositories_that_there_was_no_time_for_are_counted():
+def test_unread_repositories_are_counted():
     repositories = Repositories(5000)
     each = cast("Any", repositories)
     began = repositories.clock.at
-    with ThreadPoolExecutor(1) as threads:
-        overview = ReadUsage(each, each, Budgets(), threads, repositories.clock, READING_TIME).everywhere()
+    with ThreadPoolExecutor(1) as executor:
+        overview = ReadUsage(each, each, Budgets(), executor, repositories.clock, READING_TIME).everywhere()
         assert len(overview.repositories) + overview.unread == 5000
         assert overview.unread > 0 < len(overview.repositories)
         assert repositories.clock.at - began < API_GATEWAY
-        whole = ReadUsage(each, each, Budgets(), threads, repositories.clock, None).everywhere()
+        whole = ReadUsage(each, each, Budgets(), executor, repositories.clock, None).everywhere()
         assert whole.unread == 0
 
 
-def test_activity_that_cant_be_added_up_in_time_is_refused():
+def test_incomplete_activity_is_refused():
     repositories = Repositories(5000)
     began = repositories.clock.at
-    with ThreadPoolExecutor(1) as threads:
-        read = ReadActivity(cast("Any", repositories), repositories.clock, threads)
+    with ThreadPoolExecutor(1) as executor:
+        read = ReadActivity(cast("Any", repositories), repositories.clock, executor)
         with pytest.raises(TryAgain, match="ask for one"):
             read(None, 24)
         assert repositories.clock.at - began < API_GATEWAY
         assert len(read("7", 24)) == 24
         told = Told()
-        TellCost(cast("Any", lambda hours: read(None, hours)), told)()
+        PublishCost(cast("Any", lambda hours: read(None, hours)), told)()
     assert told.happenings == []
 
 
-def test_a_save_compares_no_more_repositories_than_it_has_time_for():
+def test_save_compares_few_repositories():
     repositories = Repositories(5000)
     each = cast("Any", repositories)
     removed = []
@@ -234,7 +231,7 @@ def test_a_save_compares_no_more_repositories_than_it_has_time_for():
     assert repositories.asked == MOST_ASKED
 
 
-def test_reading_stops_when_its_time_is_over():
+def test_reading_stops_at_deadline():
     clock = SetClock()
     reading = Reading(range(200), clock, clock.at)
     seen = []

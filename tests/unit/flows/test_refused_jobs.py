@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
+from actions_cache.activity import ListRefused, NoteRefused
 from actions_cache.domain.access import GITHUB, Rule, parse_rule
-from actions_cache.domain.refusal import KEPT, SLOTS, Refusals, RefusedJob
+from actions_cache.domain.refused_job import KEPT, SLOTS, Refusals, RefusedJob
 from actions_cache.domain.timing import SECOND
 from actions_cache.ports import Unavailable, WriteConflict
-from actions_cache.usecases.list_refused import ListRefused
-from actions_cache.usecases.note_refused import NoteRefused
 from tests.support.journey import Journey, SetClock, fail
 
 MINUTE = 60
@@ -37,12 +36,12 @@ class AtOnce(Executor):
         return done
 
 
-def noting(journey: Journey, threads: Executor | None = None) -> NoteRefused:
-    return NoteRefused(journey.control.repositories, journey.clock, threads or AtOnce())
+def noting(journey: Journey, executor: Executor | None = None) -> NoteRefused:
+    return NoteRefused(journey.services.repositories, journey.clock, executor or AtOnce())
 
 
 def listed(journey: Journey, *rules: Rule) -> list[Refusals]:
-    return list(ListRefused(journey.control.repositories, journey.clock, rules)())
+    return list(ListRefused(journey.services.repositories, journey.clock, rules)())
 
 
 @pytest.fixture
@@ -50,7 +49,7 @@ def journey(emptied: Journey) -> Journey:
     return emptied
 
 
-def test_a_refused_job_is_listed_with_when_and_how_often(journey: Journey):
+def test_refused_job_is_listed_with_time_and_count(journey: Journey):
     note = noting(journey)
     note(job())
     assert listed(journey) == [Refusals(job(), 1, journey.clock.now())]
@@ -61,7 +60,7 @@ def test_a_refused_job_is_listed_with_when_and_how_often(journey: Journey):
     assert listed(journey) == [Refusals(replace(job(), repository="octo/renamed"), 5, journey.clock.now())]
 
 
-def test_the_last_one_stands_first_and_each_for_a_week(journey: Journey):
+def test_refused_jobs_are_sorted_and_expire(journey: Journey):
     note = noting(journey)
     for number in (1, 2, 3):
         journey.clock.advance(1)
@@ -74,13 +73,13 @@ def test_the_last_one_stands_first_and_each_for_a_week(journey: Journey):
 
 
 @pytest.mark.parametrize("rule", ["any", "repository_id=42", "owner_id=7", "repository=octo/app-42"])
-def test_who_is_let_in_since_is_not_listed(journey: Journey, rule: str):
+def test_job_admitted_since_is_not_listed(journey: Journey, rule: str):
     noting(journey)(job())
     assert listed(journey, parse_rule("repository_id=43"))
     assert listed(journey, parse_rule(rule)) == []
 
 
-def test_another_repository_takes_a_slot_unused_for_a_minute(journey: Journey):
+def test_unused_slot_is_taken_over(journey: Journey):
     mine, others = job(), in_slot_of(job())
     one, other = noting(journey), noting(journey)
     one(mine)
@@ -88,21 +87,21 @@ def test_another_repository_takes_a_slot_unused_for_a_minute(journey: Journey):
     other(others)
     assert [it.job for it in listed(journey)] == [mine]
     with pytest.raises(WriteConflict):
-        journey.control.repositories.add_refusals(Refusals(others, 1, journey.clock.now()), 0)
+        journey.services.repositories.add_refusals(Refusals(others, 1, journey.clock.now()), 0)
     journey.clock.advance(MINUTE)
     other(others)
     assert listed(journey) == [Refusals(others, 1, journey.clock.now())]
 
 
-def test_processes_add_up(journey: Journey):
+def test_counts_add_up_across_processes(journey: Journey):
     for note in (noting(journey), noting(journey), noting(journey)):
         note(job())
     assert [it.times for it in listed(journey)] == [3]
 
 
-def test_whatever_strangers_do_there_are_so_many_items_and_writes(journey: Journey, monkeypatch: pytest.MonkeyPatch):
+def test_stored_refusals_are_bounded(journey: Journey, monkeypatch: pytest.MonkeyPatch):
     writes: list[Refusals] = []
-    monkeypatch.setattr(journey.control.repositories, "add_refusals", lambda refusals, _: writes.append(refusals))
+    monkeypatch.setattr(journey.services.repositories, "add_refusals", lambda refusals, _: writes.append(refusals))
     note, began = noting(journey), journey.clock.now()
     for number in range(20_000):
         journey.clock.at += 10
@@ -116,19 +115,17 @@ def test_whatever_strangers_do_there_are_so_many_items_and_writes(journey: Journ
 
 
 @pytest.mark.parametrize("fault", [Unavailable("the table"), WriteConflict()])
-def test_a_table_that_fails_fails_no_request_and_the_next_is_noted(
-    journey: Journey, monkeypatch: pytest.MonkeyPatch, fault: Exception
-):
+def test_failing_table_fails_no_request(journey: Journey, monkeypatch: pytest.MonkeyPatch, fault: Exception):
     note = noting(journey)
     with monkeypatch.context() as broken:
-        broken.setattr(journey.control.repositories, "add_refusals", lambda *_: fail(fault))
+        broken.setattr(journey.services.repositories, "add_refusals", lambda *_: fail(fault))
         note(job())
     journey.clock.advance(MINUTE)
     note(job())
     assert [it.times for it in listed(journey)] == [1]
 
 
-def test_a_silent_table_holds_up_one_thread_and_no_request():
+def test_silent_table_blocks_one_thread():
     hangs, asked = threading.Event(), []
 
     class Hanging:
@@ -136,9 +133,9 @@ def test_a_silent_table_holds_up_one_thread_and_no_request():
             asked.append(refusals)
             hangs.wait(30)
 
-    with ThreadPoolExecutor(4) as threads:
+    with ThreadPoolExecutor(4) as executor:
         clock = SetClock()
-        note = NoteRefused(Hanging(), clock, threads)  # type: ignore[arg-type]
+        note = NoteRefused(Hanging(), clock, executor)  # type: ignore[arg-type]
         began = time.monotonic()
         for number in range(100):
             clock.advance(2)

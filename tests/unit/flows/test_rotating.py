@@ -1,4 +1,4 @@
-"""The signing secret's rotation: no URL fails by it, whatever dies and whoever else runs (P6, P8)."""
+"""The signing secret's rotation: no URL fails by it, whatever dies and whoever else runs."""
 
 import logging
 
@@ -8,11 +8,11 @@ from hypothesis import Phase as Stage
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from actions_cache.domain import keyring
+from actions_cache.domain import signing
 from actions_cache.domain.errors import TryAgain
-from actions_cache.domain.keyring import SETTLE, Keyring, Phase, RotationTimes, unknown_to_edge
+from actions_cache.domain.signing import SETTLE, Keyring, Phase, RotationTimes, unknown_to_edge
 from actions_cache.domain.timing import DAY, SECOND, Millis
-from actions_cache.usecases.rotate_secret import MAX_ROUNDS, RotateSecret
+from actions_cache.rotate import MAX_ROUNDS, RotateSecret
 from tests.unit.flows.rotation_world import BELIEVED, RUN, SPREADS, TIMES, URL_LIFE, World
 
 HOUR: Millis = 3600 * SECOND
@@ -41,7 +41,7 @@ def rotate(world: World) -> None:
 # ------------------------------------------------------------------ one run at a time
 
 
-def test_a_rotation_replaces_the_secret_and_the_old_one_verifies_nowhere_any_more():
+def test_rotation_retires_old_secret():
     world = due_in(Phase.SETTLED)
     assert world.run() is Phase.INTRODUCED
     rotate(world)
@@ -52,14 +52,14 @@ def test_a_rotation_replaces_the_secret_and_the_old_one_verifies_nowhere_any_mor
     world.check()
 
 
-def test_before_its_time_a_run_writes_nothing():
+def test_early_run_writes_nothing():
     world = World()
     world.wait(TIMES.interval - DAY - 1)
     assert world.run() is Phase.SETTLED
     assert (len(world.rings), len(world.told)) == (1, 1)
 
 
-def test_a_deploy_tells_the_edge_and_the_first_phase_begins():
+def test_deploy_updates_edge_and_starts_phase():
     world = World(rings=[(0, Keyring(current="first"))], told=[(0, ())])
     world.run(RotateSecret.tell_edge)
     assert world.told[-1][1] == ("first",)
@@ -70,14 +70,14 @@ def test_a_deploy_tells_the_edge_and_the_first_phase_begins():
     assert world.run() is Phase.INTRODUCED
 
 
-def test_a_deploy_takes_no_step_though_one_is_due():
+def test_deploy_takes_no_due_step():
     world = due_in(Phase.INTRODUCED)
     world.run(RotateSecret.tell_edge)
     assert world.ring.phase is Phase.INTRODUCED
 
 
 @pytest.mark.parametrize("phase", Phase)
-def test_an_edge_that_knows_something_else_is_told_and_the_phase_begins_anew(phase):
+def test_outdated_edge_is_updated_and_phase_restarts(phase):
     world = due_in(phase)
     world.told.append((world.now, ("another",)))
     assert world.run() is phase
@@ -85,7 +85,7 @@ def test_an_edge_that_knows_something_else_is_told_and_the_phase_begins_anew(pha
     assert world.ring.changed_at == world.now
 
 
-def test_an_edge_that_was_set_back_has_its_whole_time_though_the_run_that_told_it_died():
+def test_reset_edge_gets_full_wait_after_crash():
     world = due_in(Phase.INTRODUCED)
     world.told.append((world.now, ("first",)))
     run = world.start()
@@ -100,7 +100,7 @@ def test_an_edge_that_was_set_back_has_its_whole_time_though_the_run_that_told_i
 
 @pytest.mark.parametrize("phase", Phase)
 @pytest.mark.parametrize("steps", range(8))
-def test_a_run_may_die_anywhere_and_the_next_ones_go_on(phase, steps):
+def test_crashed_run_is_continued_by_next(phase, steps):
     world = due_in(phase)
     run = world.start()
     for _ in range(steps):
@@ -117,7 +117,7 @@ def test_a_run_may_die_anywhere_and_the_next_ones_go_on(phase, steps):
         rotate(world)
 
 
-def test_somebody_elses_write_to_the_edge_is_seen_and_the_edge_told_after_all():
+def test_foreign_edge_write_is_overwritten():
     world = World(rings=[(0, Keyring(current="first"))], told=[(0, ())])
     run = world.start(RotateSecret.tell_edge)
     run.step()
@@ -128,14 +128,14 @@ def test_somebody_elses_write_to_the_edge_is_seen_and_the_edge_told_after_all():
     assert world.told[-1][1] == ("first",)
 
 
-def test_a_write_whose_answer_was_lost_counts():
+def test_write_with_lost_response_counts():
     world = World(rings=[(0, Keyring(current="first"))], told=[(0, ())], answers_get_lost=True)
     assert world.run(RotateSecret.tell_edge) == world.ring
     assert [secrets for _, secrets in world.told] == [(), ("first",)]
     assert world.ring.changed_at == world.now
 
 
-def test_who_keeps_losing_to_others_says_so_and_has_put_nothing_wrong():
+def test_repeated_conflicts_end_in_retryable_error():
     world = World(rings=[(0, Keyring(current="first"))], told=[(0, ())])
     run = world.start(RotateSecret.tell_edge)
     for number in range(MAX_ROUNDS):
@@ -148,7 +148,7 @@ def test_who_keeps_losing_to_others_says_so_and_has_put_nothing_wrong():
     assert world.ring == Keyring(current="first")
 
 
-def test_no_secret_is_logged(caplog: pytest.LogCaptureFixture):
+def test_secrets_are_never_logged(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG)
     world = due_in(Phase.SETTLED)
     world.run()
@@ -189,7 +189,7 @@ def interleavings(world: World) -> list[World]:
     "other", [RotateSecret.__call__, RotateSecret.tell_edge], ids=["two steps", "a step, a deploy"]
 )
 @pytest.mark.parametrize("phase", Phase)
-def test_two_runs_at_once_end_well_in_whatever_order_they_go_on(phase, other):
+def test_concurrent_runs_keep_urls_valid(phase, other):
     world = due_in(phase)
     world.start()
     world.start(other)
@@ -204,7 +204,7 @@ def test_two_runs_at_once_end_well_in_whatever_order_they_go_on(phase, other):
             rotate(end)
 
 
-def test_a_run_that_goes_on_hours_later_would_break_urls_so_its_timeout_has_to_end_it():
+def test_resumed_frozen_run_would_break_urls():
     """functions/rotate/cloudformation.py leaves nothing behind."""
     world = due_in(Phase.SETTLED)
     world.a_run_ends_after = DAY
@@ -311,12 +311,12 @@ def _breaks(machine: type[Rotation]) -> None:
 
 
 @pytest.mark.parametrize("settles", [BELIEVED - SECOND, SPREADS - SECOND], ids=["below a cache's", "below the edge's"])
-def test_waiting_less_than_everybody_needs_breaks_urls(monkeypatch: pytest.MonkeyPatch, settles: Millis):
-    monkeypatch.setattr(keyring, "SETTLE", settles)
+def test_short_settling_time_breaks_urls(monkeypatch: pytest.MonkeyPatch, settles: Millis):
+    monkeypatch.setattr(signing, "SETTLE", settles)
     _breaks(Rotation)
 
 
-def test_an_overlap_shorter_than_a_urls_life_breaks_urls():
+def test_short_overlap_breaks_urls():
     class Hasty(Rotation):
         times = RotationTimes(interval=TIMES.interval, url_life=URL_LIFE - SETTLE)
 

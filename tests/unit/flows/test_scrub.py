@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from actions_cache.adapters.s3_bucket import S3Bucket
+from actions_cache.aws.s3 import S3Bucket
 from actions_cache.domain.merge_plan import MIB
-from actions_cache.usecases.scrub import Finding, Scrub
+from actions_cache.integrity import Finding, Scrub
 from tests.guarantees.faults.kinds import other_bytes
 from tests.guarantees.faults.scene import MANIFEST_READ, faulty_store
 from tests.guarantees.faults.store import always, in_turn, reads_of
@@ -16,8 +16,8 @@ LONG, SHORT = b"L" * (6 * MIB), b"s" * 1000
 
 
 def scrub_of(journey: Journey) -> Scrub:
-    control = journey.control
-    return Scrub(control.table, control.bucket, control.manifests, control.clock, control.remove_entry)
+    services = journey.services
+    return Scrub(services.table, services.bucket, services.manifests, services.clock, services.remove_entry)
 
 
 def findings(journey: Journey, *, deep: bool = False, removes: bool = False) -> list[tuple[str, Finding]]:
@@ -33,30 +33,30 @@ def save_all(journey: Journey) -> dict[str, str]:
     swept = journey.save(name("swept"), LONG, SHORT)
     journey.merge_all()
     parts = [f"archives/{swept.archive_id}/{key}" for key in journey.keys(swept.archive_id) if "merged/" not in key]
-    journey.control.bucket.delete(parts)
+    journey.services.bucket.delete(parts)
     single = journey.save(name("single"), SHORT)
     unmerged = journey.save(name("unmerged"), LONG, SHORT)
     journey.reserve(name("reserved"))
     removed = journey.save(name("removed"), SHORT)
-    journey.control.remove_entry(removed.archive_id, lambda _: True)
+    journey.services.remove_entry(removed.archive_id, lambda _: True)
     return {entry.name.key: entry.archive_id for entry in (merged, swept, single, unmerged)}
 
 
 def needed(journey: Journey, archive_id: str) -> str:
     """The key of an object that the archive can't do without."""
     archive = journey.archive(archive_id)
-    return archive.object.key if archive.object else journey.control.manifests.of(archive).parts[-1].key
+    return archive.object.key if archive.object else journey.services.manifests.of(archive).parts[-1].key
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_nothing_is_found_where_nothing_is_wrong(on_engines, deep):
+def test_intact_archives_have_no_findings(on_engines, deep):
     save_all(on_engines)
     assert findings(on_engines, deep=deep, removes=True) == []
 
 
-def test_what_is_gone_or_replaced_is_found_and_its_entry_removed_if_that_is_wanted(on_engines):
+def test_lost_or_replaced_object_is_found(on_engines):
     archives = save_all(on_engines)
-    on_engines.control.bucket.delete([needed(on_engines, archives[key]) for key in ("merged", "unmerged")])
+    on_engines.services.bucket.delete([needed(on_engines, archives[key]) for key in ("merged", "unmerged")])
     for key, length in (("swept", len(LONG) + len(SHORT)), ("single", len(SHORT))):
         on_engines.overwrite(needed(on_engines, archives[key]), b"X" * length)
     expected = {
@@ -66,20 +66,20 @@ def test_what_is_gone_or_replaced_is_found_and_its_entry_removed_if_that_is_want
         ("single", Finding.REPLACED),
     }
     assert set(findings(on_engines)) == expected
-    assert all(on_engines.control.table.entry(name(key)) for key in archives), "only asked"
+    assert all(on_engines.services.table.entry(name(key)) for key in archives), "only asked"
     assert set(findings(on_engines, removes=True)) == expected
-    assert not any(on_engines.control.table.entry(name(key)) for key in archives)
+    assert not any(on_engines.services.table.entry(name(key)) for key in archives)
     assert findings(on_engines) == []
 
 
-def test_a_manifest_that_is_gone_is_found_while_it_is_needed(on_engines):
+def test_lost_manifest_is_found_while_needed(on_engines):
     archives = save_all(on_engines)
     for key in ("merged", "unmerged"):
-        on_engines.control.bucket.delete([on_engines.archive(archives[key]).commit.manifest.key])
+        on_engines.services.bucket.delete([on_engines.archive(archives[key]).commit.manifest.key])
     assert findings(on_engines, deep=True) == [("unmerged", Finding.GONE)]
 
 
-def test_bytes_that_rotted_under_their_etag_are_found_by_hashing_them(on_engines, endpoints, monkeypatch):
+def test_deep_scrub_finds_corrupt_bytes(on_engines, endpoints, monkeypatch):
     monkeypatch.setattr(S3Bucket.read.retry, "sleep", lambda _: None)
     with faulty_store(endpoints) as faulty:
         archives = save_all(on_engines)
@@ -91,7 +91,7 @@ def test_bytes_that_rotted_under_their_etag_are_found_by_hashing_them(on_engines
         assert on_engines.look_up("swept") is not None
 
 
-def test_a_manifest_that_rotted_is_found_while_it_is_needed(on_engines, endpoints, monkeypatch):
+def test_corrupt_manifest_is_found_while_needed(on_engines, endpoints, monkeypatch):
     monkeypatch.setattr(S3Bucket.read.retry, "sleep", lambda _: None)
     with faulty_store(endpoints) as faulty:
         save_all(on_engines)
@@ -99,7 +99,7 @@ def test_a_manifest_that_rotted_is_found_while_it_is_needed(on_engines, endpoint
         assert findings(on_engines, deep=True) == [("unmerged", Finding.ROTTEN)]
 
 
-def test_a_bit_that_flipped_only_on_its_way_is_no_damage(on_engines, endpoints):
+def test_transfer_error_is_no_damage(on_engines, endpoints):
     with faulty_store(endpoints) as faulty:
         archives = save_all(on_engines)
         faulty.on(reads_of(needed(on_engines, archives["merged"])), in_turn(other_bytes(100)))
@@ -107,19 +107,19 @@ def test_a_bit_that_flipped_only_on_its_way_is_no_damage(on_engines, endpoints):
         assert faulty.met == 1
 
 
-def test_an_archive_that_is_merged_while_it_is_looked_at_is_not_damaged(on_engines):
+def test_archive_merged_during_scrub_is_intact(on_engines):
     """Its parts may be gone by then, and nobody needs them."""
     entry = on_engines.save(name("npm"), LONG, SHORT)
     scrub = scrub_of(on_engines)
 
     class MergedMeanwhile:
         def __getattr__(self, method):
-            return getattr(on_engines.control.bucket, method)
+            return getattr(on_engines.services.bucket, method)
 
         def stat(self, key):
             on_engines.merge_all()
-            on_engines.control.bucket.delete([key])
-            return on_engines.control.bucket.stat(key)
+            on_engines.services.bucket.delete([key])
+            return on_engines.services.bucket.stat(key)
 
     scrub = replace(scrub, bucket=MergedMeanwhile())
     assert scrub.archive(entry.archive_id, deep=True, removes=True).damage is None

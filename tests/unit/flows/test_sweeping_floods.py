@@ -1,4 +1,4 @@
-"""P3, P6 and P7 hold in a flood: an archive with very many objects takes no other's turn, and goes in the end."""
+"""The guarantees hold in a flood: an archive with very many objects takes no other's turn, and goes in the end."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from actions_cache import cleanup
 from actions_cache.domain.archive import ArchiveState
-from actions_cache.domain.commit import MAX_ARRIVALS
-from actions_cache.domain.happenings import BYTES_DISCARDED
 from actions_cache.domain.timing import SECOND
-from actions_cache.usecases import clean_up
-from functions.cleanup import handler as cleanup
+from actions_cache.domain.uploads import MAX_ARRIVALS
+from actions_cache.events import BYTES_DISCARDED
+from functions.cleanup import handler
 from tests.support.flood import Flooded, Heap, Killed, due_at
 from tests.unit.domain.build import LIFETIMES, archive, stored_archive
 
@@ -28,7 +28,7 @@ SHARDS = "0123456789abcdef"
 
 @pytest.fixture(autouse=True)
 def small_pages(monkeypatch):
-    monkeypatch.setattr("actions_cache.usecases.arrivals.PAGE", 1000 // SCALE)
+    monkeypatch.setattr("actions_cache.archives.PAGE", 1000 // SCALE)
 
 
 def id_of(shard, number):
@@ -61,11 +61,11 @@ def run_by_schedule(flooded, monkeypatch):
         turns["migrate"] += remaining() > 10 * SECOND
         return Counter()
 
-    control = SimpleNamespace(clean_up=flooded.clean_up, evict=SimpleNamespace(everywhere=evict), migrate=migrate)
-    monkeypatch.setattr(cleanup, "control", lambda: control)
+    services = SimpleNamespace(clean_up=flooded.clean_up, evict=SimpleNamespace(everywhere=evict), migrate=migrate)
+    monkeypatch.setattr(handler, "services", lambda: services)
     killed = False
     try:
-        cleanup._clean_up(flooded.remaining_of(TIMEOUT))
+        handler._clean_up(flooded.remaining_of(TIMEOUT))
     except Killed:
         killed = True
     flooded.line.killed_at = None
@@ -73,7 +73,7 @@ def run_by_schedule(flooded, monkeypatch):
     return killed, turns
 
 
-def test_sixteen_floods_keep_nobody_waiting_and_go_within_a_day(monkeypatch):
+def test_floods_delay_no_other_archive(monkeypatch):
     """Each shard of the agenda has one, of 800,000 objects; half of them have 50,000 parts that are kept."""
     flooded = Flooded()
     for shard in SHARDS[::2]:
@@ -113,7 +113,7 @@ def test_sixteen_floods_keep_nobody_waiting_and_go_within_a_day(monkeypatch):
 
 
 @pytest.mark.parametrize("kept", [0, 25, 50_000 // SCALE])
-def test_a_run_that_is_killed_meets_others_first_the_next_time(monkeypatch, kept):
+def test_killed_run_is_followed_by_other_archives(monkeypatch, kept):
     """It runs out of memory, say, whenever it reads this archive."""
     flooded = Flooded()
     poison, other = (stored_archive(id=id_of("0", number)) for number in (0, 1))
@@ -140,11 +140,11 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("slice_of", [clean_up.SLICE, 0])
+@pytest.mark.parametrize("slice_of", [cleanup.SLICE, 0])
 @pytest.mark.parametrize("after_it", [False, True])
 @pytest.mark.parametrize("of", SMALL)
-def test_killed_at_any_call_the_next_runs_end_it(monkeypatch, of, after_it, slice_of):
-    monkeypatch.setattr(clean_up, "SLICE", slice_of)
+def test_crash_at_any_call_is_recovered(monkeypatch, of, after_it, slice_of):
+    monkeypatch.setattr(cleanup, "SLICE", slice_of)
     calls = 1
     for dies_at in range(1, 200):
         make, heap, due_in, left = SMALL[of]
@@ -167,7 +167,7 @@ def test_killed_at_any_call_the_next_runs_end_it(monkeypatch, of, after_it, slic
     assert calls > 10
 
 
-def test_an_upload_that_outgrows_its_bound_is_closed_swept_and_told(monkeypatch):
+def test_oversized_upload_is_closed_and_reported(monkeypatch):
     flooded = Flooded(open_upload_bytes=100)
     flooded.add(at(flooded, archive(id=id_of("0", 0))), Heap(100, size=1))
     flooded.add(at(flooded, archive(id=id_of("1", 0))), Heap(101, size=1))
@@ -176,14 +176,14 @@ def test_an_upload_that_outgrows_its_bound_is_closed_swept_and_told(monkeypatch)
     assert flooded.bucket.left() == 100
     assert [row.state for row in flooded.table.rows.values()] == [ArchiveState.RESERVED, ArchiveState.DELETED]
     assert flooded.table.reservations == {id_of("0", 0)}, "the key is free again"
-    [closed] = [it for it in flooded.told.happenings if "closed" in it.what]
+    [closed] = [it for it in flooded.told.happenings if "closed" in it.name]
     assert closed.is_error
     assert closed.fields["repository"] == "42"
     assert (closed.fields["archive_id"], closed.fields["bytes"]) == (id_of("1", 0), 101)
     assert flooded.told.counted(BYTES_DISCARDED) == [101]
 
 
-def test_what_goes_on_arriving_at_a_closed_upload_goes_at_each_run(monkeypatch):
+def test_arrivals_at_closed_upload_are_swept(monkeypatch):
     flooded = Flooded(open_upload_bytes=100)
     flooded.add(at(flooded, archive(id=id_of("0", 0))), Heap(101, size=1))
     for _ in range(2 * 12):
@@ -197,8 +197,8 @@ def test_what_goes_on_arriving_at_a_closed_upload_goes_at_each_run(monkeypatch):
     )
 
 
-def test_more_objects_than_a_commit_lists_close_an_upload_of_no_bytes(monkeypatch):
-    monkeypatch.setattr("actions_cache.domain.agenda.MAX_ARRIVALS", MAX_ARRIVALS // SCALE)
+def test_too_many_objects_close_upload(monkeypatch):
+    monkeypatch.setattr("actions_cache.domain.cleanup_schedule.MAX_ARRIVALS", MAX_ARRIVALS // SCALE)
     flooded = Flooded()
     flooded.add(at(flooded, archive(id=id_of("0", 0))), Heap(MAX_ARRIVALS // SCALE + 1))
     flooded.add(at(flooded, archive(id=id_of("1", 0))), Heap(MAX_ARRIVALS // SCALE))

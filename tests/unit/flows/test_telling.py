@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from actions_cache.cost import CostPart
 from actions_cache.domain.access import Caller
-from actions_cache.domain.cost import CostPart
-from actions_cache.domain.happenings import (
+from actions_cache.events import (
     BYTES_DOWN,
     BYTES_UP,
     CLEANUP,
@@ -21,7 +21,7 @@ from actions_cache.domain.happenings import (
     STORED_ENTRIES,
 )
 from actions_cache.ports import MultipartUpload, Unavailable, UploadedPart
-from actions_cache.wiring.control import ControlPlane
+from dev.services import AllServices
 from tests.support.journey import Journey, fail, name, plenty
 from tests.support.told import Told
 
@@ -33,11 +33,11 @@ ONE, TWO = b"1" * 1000, b"2" * 500
 def told(journey: Journey) -> Told:
     """Before any use case is made."""
     told = Told()
-    journey.control.telemetry = told
+    journey.services.telemetry = told
     return told
 
 
-def test_a_save_counts_the_bytes_and_names_its_archive_and_repository(journey: Journey, told: Told):
+def test_save_event_names_bytes_and_archive(journey: Journey, told: Told):
     entry = journey.save(KEY, ONE, TWO)
     assert told.words == ["reserved", "saved", "merge claimed"]
     assert told.counted(BYTES_UP) == [1500]
@@ -45,25 +45,29 @@ def test_a_save_counts_the_bytes_and_names_its_archive_and_repository(journey: J
         assert (it.fields["archive_id"], it.fields["repository"]) == (entry.archive_id, KEY.family.repository)
 
 
-def test_a_finalize_that_is_asked_again_counts_once(journey: Journey, told: Told):
+def test_repeated_finalize_counts_once(journey: Journey, told: Told):
     journey.save(KEY, ONE, TWO)
-    journey.control.finalize(KEY, 1500)
+    journey.services.finalize(KEY, 1500)
     assert told.counted(BYTES_UP) == [1500]
 
 
-def test_a_hit_counts_the_bytes_and_says_what_was_asked_for(journey: Journey, told: Told):
+def test_hit_event_names_bytes_and_request(journey: Journey, told: Told):
     entry = journey.save(KEY, ONE, TWO)
     journey.look_up("npm-")
     hit = told.happenings[-1]
     assert told.counted(HITS) == [1]
     assert told.counted(BYTES_DOWN) == [1500]
-    assert (hit.fields["asked"], hit.fields["key"], hit.fields["archive_id"]) == ("npm-", "npm-1", entry.archive_id)
+    assert (hit.fields["requested_key"], hit.fields["key"], hit.fields["archive_id"]) == (
+        "npm-",
+        "npm-1",
+        entry.archive_id,
+    )
 
 
-def test_a_miss_says_whether_something_matched(journey: Journey, told: Told):
+def test_miss_event_names_its_reason(journey: Journey, told: Told):
     journey.look_up("nothing")
     entry = journey.save(KEY, ONE)
-    journey.control.bucket.delete([journey.archive(entry.archive_id).object.key])
+    journey.services.bucket.delete([journey.archive(entry.archive_id).object.key])
     journey.look_up("npm-1")
     assert told.counted(MISSES) == ["no match", "broken"]
     assert told.words[-3:-1] == ["entry removed", "the entry's object is gone, so the entry was removed"]
@@ -72,7 +76,7 @@ def test_a_miss_says_whether_something_matched(journey: Journey, told: Told):
 CHANGED = "the entry's object was changed, so the entry was removed"
 
 
-def test_changed_object_is_told_apart_from_one_that_is_gone(journey: Journey, told: Told):
+def test_changed_object_differs_from_missing_one(journey: Journey, told: Told):
     """A lookup finds it in the one object of an archive, merged or of one part."""
     entry = journey.save(KEY, ONE)
     journey.overwrite(journey.archive(entry.archive_id).object.key, b"other")
@@ -82,149 +86,139 @@ def test_changed_object_is_told_apart_from_one_that_is_gone(journey: Journey, to
 
 @pytest.mark.parametrize("kind", ["parts", "manifest"])
 @pytest.mark.parametrize("changed", [True, False])
-def test_merge_tells_what_became_of_a_part_or_the_manifest(journey: Journey, told: Told, kind: str, *, changed: bool):
+def test_merge_event_names_broken_object(journey: Journey, told: Told, kind: str, *, changed: bool):
     entry = journey.save(KEY, ONE, TWO)
-    [*_, key] = sorted(it.key for it in journey.control.bucket.list(f"archives/{entry.archive_id}/{kind}/"))
+    [*_, key] = sorted(it.key for it in journey.services.bucket.list(f"archives/{entry.archive_id}/{kind}/"))
     if changed:
         journey.overwrite(key, b"other")
     else:
-        journey.control.bucket.delete([key])
+        journey.services.bucket.delete([key])
     journey.merge_all()
-    [broken] = [it for it in told.happenings if it.what.startswith("the entry's object")]
-    assert broken.what == (CHANGED if changed else "the entry's object is gone, so the entry was removed")
+    [broken] = [it for it in told.happenings if it.name.startswith("the entry's object")]
+    assert broken.name == (CHANGED if changed else "the entry's object is gone, so the entry was removed")
     assert broken.fields["object"] == key
 
 
-def test_behind_a_broken_entry_the_next_match_is_a_hit_and_no_miss(journey: Journey, told: Told):
+def test_hit_after_broken_entry_is_no_miss(journey: Journey, told: Told):
     journey.save(KEY, ONE)
     journey.clock.advance(1)
     broken = journey.save(name("npm-2"), ONE)
-    journey.control.bucket.delete([journey.archive(broken.archive_id).object.key])
+    journey.services.bucket.delete([journey.archive(broken.archive_id).object.key])
     journey.look_up("npm-")
     assert (told.counted(HITS), told.counted(MISSES)) == ([1], [])
 
 
-def test_a_merge_counts_its_end_and_how_long_it_took(journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch):
+def test_merge_event_counts_end_and_duration(journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch):
     journey.save(KEY, ONE, TWO)
-    complete = journey.control.bucket.complete_upload
+    complete = journey.services.bucket.complete_upload
 
     def slow(upload: MultipartUpload, parts: Sequence[UploadedPart]) -> None:
         journey.clock.advance(2)
         complete(upload, parts)
 
-    monkeypatch.setattr(journey.control.bucket, "complete_upload", slow)
+    monkeypatch.setattr(journey.services.bucket, "complete_upload", slow)
     journey.merge_all()
     assert told.words[-2:] == ["merge started", "merged"]
     assert (told.counted(MERGES), told.counted(MERGE_DURATION)) == (["merged"], [2000])
 
 
-def test_every_other_end_of_a_merge_is_counted_too(journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch):
+def test_every_other_merge_end_is_counted(journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch):
     journey.save(KEY, ONE, TWO)
     [message] = journey.messages()
-    bucket = journey.control.bucket
+    bucket = journey.services.bucket
     with monkeypatch.context() as faults:
         faults.setattr(bucket, "upload_part", lambda *_: fail(Unavailable("503")))
-        for _ in range(journey.control.settings.merge_attempts):
+        for _ in range(journey.services.settings.merge_attempts):
             with pytest.raises(Unavailable):
-                journey.control.merge(message, plenty)
+                journey.services.merge(message, plenty)
     failure = told.happenings[-1]
-    assert isinstance(failure.fault, Unavailable), "with where it came from"
+    assert isinstance(failure.error, Unavailable), "with where it came from"
     assert failure.is_error
     with pytest.raises(Exception, match="given up"):
-        journey.control.merge(message, plenty)
+        journey.services.merge(message, plenty)
     journey.clock.advance(24 * 3600)
     journey.clean_up()
     assert journey.merge_all()
-    journey.control.merge(message, plenty)
+    journey.services.merge(message, plenty)
     assert told.counted(MERGES) == [*["failed"] * 5, "given up", "retaken", "merged", "not ours"]
     assert "merge retaken" in told.words
 
 
-def test_a_run_that_lost_and_a_part_that_is_gone_are_counted(
-    journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch
-):
+def test_lost_and_broken_merges_are_counted(journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch):
     entry = journey.save(KEY, ONE, TWO)
-    complete = journey.control.bucket.complete_upload
+    complete = journey.services.bucket.complete_upload
 
     def removed_meanwhile(upload: MultipartUpload, parts: Sequence[UploadedPart]) -> None:
-        journey.control.remove_entry(entry.archive_id, lambda _: True)
+        journey.services.remove_entry(entry.archive_id, lambda _: True)
         complete(upload, parts)
 
     with monkeypatch.context() as faults:
-        faults.setattr(journey.control.bucket, "complete_upload", removed_meanwhile)
+        faults.setattr(journey.services.bucket, "complete_upload", removed_meanwhile)
         journey.merge_all()
     torn = journey.save(name("npm-2"), ONE, TWO)
     part = next(key for key in journey.keys(torn.archive_id) if key.startswith("parts/"))
-    journey.control.bucket.delete([f"archives/{torn.archive_id}/{part}"])
+    journey.services.bucket.delete([f"archives/{torn.archive_id}/{part}"])
     journey.merge_all()
     assert told.counted(MERGES) == ["lost", "broken"]
 
 
-def test_a_merge_that_cannot_be_claimed_at_finalize_is_an_error_of_nobodys_save(
-    journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(journey.control.queue, "send", lambda _: fail(Unavailable("503")))
+def test_unclaimed_merge_fails_no_save(journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(journey.services.queue, "send", lambda _: fail(Unavailable("503")))
     journey.save(KEY, ONE, TWO)
     assert told.words == ["reserved", "saved", "merge not claimed; the schedule will"]
 
 
-def test_each_duty_of_cleanup_is_told_of_its_archive_down_to_its_end(journey: Journey, told: Told):
+def test_each_cleanup_task_emits_event(journey: Journey, told: Told):
     entry = journey.save(KEY, ONE, TWO)
     journey.merge_all()
     for _ in range(40):
         journey.clock.advance(6 * 3600)
         journey.clean_up()
     of_it = [it for it in told.happenings if it.fields.get("archive_id") == entry.archive_id and CLEANUP in it.metrics]
-    duties = [it.fields["duty"] for it in of_it]
-    assert {"sweep", "expire the entry", "forget the archive"} == set(duties)
-    assert duties[-1] == "forget the archive"
+    tasks = [it.fields["task"] for it in of_it]
+    assert {"sweep", "expire the entry", "forget the archive"} == set(tasks)
+    assert tasks[-1] == "forget the archive"
     assert {it.fields["repository"] for it in of_it} == {KEY.family.repository}
 
 
-def test_an_archive_that_cleanup_fails_on_is_told_with_its_fault(
-    journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch
-):
+def test_failed_cleanup_emits_event_with_error(journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch):
     entry = journey.save(KEY, ONE, TWO)
     journey.merge_all()
     journey.clock.advance(3 * 3600)
-    monkeypatch.setattr(journey.control.bucket, "list", lambda *_: fail(Unavailable("503")))
+    monkeypatch.setattr(journey.services.bucket, "list", lambda *_: fail(Unavailable("503")))
     journey.clean_up()
-    [failure] = [it for it in told.happenings if it.what == "cleanup failed on an archive"]
+    [failure] = [it for it in told.happenings if it.name == "cleanup failed on an archive"]
     assert (failure.fields["archive_id"], told.counted(CLEANUP)) == (entry.archive_id, ["failed"])
     assert failure.is_error
-    assert isinstance(failure.fault, Unavailable)
+    assert isinstance(failure.error, Unavailable)
 
 
-def test_orphans_are_counted_and_a_listing_that_fails_is_too(
-    journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch
-):
-    journey.control.bucket.write_once(f"archives/{'0' * 32}/parts/blob/1", b"nobody's")
-    journey.control.find_orphans(plenty)
+def test_orphans_and_failed_listings_are_counted(journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch):
+    journey.services.bucket.write_once(f"archives/{'0' * 32}/parts/blob/1", b"nobody's")
+    journey.services.find_orphans(plenty)
     assert (told.counted(CLEANUP), told.counted(ORPHAN_LISTING_FAILURES)) == (["delete orphans"], [])
-    journey.control.find_orphans(plenty)
+    journey.services.find_orphans(plenty)
     assert told.counted(CLEANUP) == ["delete orphans"], "there was nothing any more"
-    monkeypatch.setattr(journey.control.bucket, "archive_ids", lambda _: fail(Unavailable("403")))
+    monkeypatch.setattr(journey.services.bucket, "archive_ids", lambda _: fail(Unavailable("403")))
     with pytest.raises(Unavailable):
-        journey.control.find_orphans(plenty)
+        journey.services.find_orphans(plenty)
     assert told.counted(ORPHAN_LISTING_FAILURES) == [1]
 
 
-def test_orphans_that_cannot_be_deleted_count_as_a_failed_listing(
-    journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch
-):
-    journey.control.bucket.write_once(f"archives/{'0' * 32}/parts/blob/1", b"nobody's")
-    monkeypatch.setattr(journey.control.bucket, "delete", lambda _: fail(Unavailable("403")))
-    journey.control.find_orphans(plenty)
+def test_undeletable_orphan_counts_as_listing_failure(journey: Journey, told: Told, monkeypatch: pytest.MonkeyPatch):
+    journey.services.bucket.write_once(f"archives/{'0' * 32}/parts/blob/1", b"nobody's")
+    monkeypatch.setattr(journey.services.bucket, "delete", lambda _: fail(Unavailable("403")))
+    journey.services.find_orphans(plenty)
     assert told.counted(ORPHAN_LISTING_FAILURES) == [1]
     assert told.happenings[-1].fields == {"archive_id": "0" * 32}
 
 
-def test_what_a_save_over_budget_evicts_is_counted_and_named(on_moto: Journey):
+def test_eviction_event_names_entry_and_bytes(on_moto: Journey):
     told = Told()
-    settings = on_moto.control.settings.model_copy(update={"repository_budget_bytes": 2500})
-    control = ControlPlane(settings, on_moto.clock, telemetry=told)
-    control.session = on_moto.control.session
-    journey = Journey(control, on_moto.clock, on_moto.s3, on_moto.sqs)
+    settings = on_moto.services.settings.model_copy(update={"repository_budget_bytes": 2500})
+    services = AllServices(settings, on_moto.clock, telemetry=told)
+    services.session = on_moto.services.session
+    journey = Journey(services, on_moto.clock, on_moto.s3, on_moto.sqs)
     first = journey.save(name("npm-1"), ONE, TWO)
     journey.clock.advance(1)
     journey.save(name("npm-2"), ONE, TWO)
@@ -232,31 +226,31 @@ def test_what_a_save_over_budget_evicts_is_counted_and_named(on_moto: Journey):
     assert (eviction.fields["archive_id"], eviction.fields["bytes"]) == (first.archive_id, 1500)
 
 
-def test_what_is_stored_is_told_and_what_the_month_costs_by_part(journey: Journey, told: Told):
-    journey.control.admit(Caller(KEY.family.repository, ()))
+def test_storage_and_monthly_cost_are_emitted(journey: Journey, told: Told):
+    journey.services.admit(Caller(KEY.family.repository, ()))
     journey.save(KEY, ONE, TWO)
     journey.look_up("npm-1")
     journey.look_up("nothing")
-    journey.control.tell_cost()
+    journey.services.publish_cost()
     assert (told.counted(STORED_BYTES), told.counted(STORED_ENTRIES)) == ([1500], [1])
-    [stored] = [it for it in told.happenings if it.what == "what is stored"]
+    [stored] = [it for it in told.happenings if it.name == "what is stored"]
     assert (stored.fields["saves"], stored.fields["hits"], stored.fields["misses"]) == (1, 1, 1)
     assert (stored.fields["bytes_saved"], stored.fields["bytes_restored"], stored.fields["hours"]) == (1500, 1500, 168)
 
     assert told.counted(MONTH_COST) == [*CostPart]
     month = [it.metrics[MONTH_COST] for it in told.happenings if MONTH_COST in it.metrics]
-    assert sum(month) == stored.fields["month_usd"] == journey.control.estimate_cost(168).month.total
+    assert sum(month) == stored.fields["month_usd"] == journey.services.publish_cost.estimate_cost(168).month.total
     assert all(usd > 0 for usd in month)
 
 
-def test_an_empty_store_is_told_too_so_that_nothing_stored_is_no_gap(journey: Journey, told: Told):
-    journey.control.tell_cost()
+def test_empty_store_emits_zero(journey: Journey, told: Told):
+    journey.services.publish_cost()
     assert (told.counted(STORED_BYTES), told.counted(STORED_ENTRIES)) == ([0], [0])
     assert told.counted(MONTH_COST) == [*CostPart]
 
 
-def test_idle_runs_of_the_schedule_count_for_nothing(journey: Journey, told: Told):
+def test_idle_runs_emit_no_metrics(journey: Journey, told: Told):
     """A custom metric costs for each hour it is sent in."""
     journey.clean_up()
-    journey.control.find_orphans(plenty)
+    journey.services.find_orphans(plenty)
     assert not [metric for it in told.happenings for metric in it.metrics]

@@ -1,16 +1,16 @@
-"""P6: a write whose answer was lost."""
+"""Nothing gets stuck: a write whose answer was lost."""
 
 from actions_cache.domain import claim
 from actions_cache.ports import WriteConflict
 from tests.support.journey import name
 
 
-def test_a_claim_whose_answer_was_lost_is_known_as_won_and_its_message_is_sent(journey, monkeypatch):
+def test_lost_claim_response_still_sends_message(journey, monkeypatch):
     """botocore asks again after a timeout, and the retry meets its own first write."""
     with monkeypatch.context() as before:
         before.setattr(claim, "claimed", lambda *_: None)
         entry = journey.save(name("npm"), b"one", b"two")
-    table = journey.control.table
+    table = journey.services.table
     written = table.replace_archive
 
     def answer_lost(seen, by):
@@ -19,5 +19,5 @@ def test_a_claim_whose_answer_was_lost_is_known_as_won_and_its_message_is_sent(j
         raise WriteConflict
 
     monkeypatch.setattr(table, "replace_archive", answer_lost)
-    assert journey.control.claim_merge(entry.archive_id)
+    assert journey.services.claim_merge(entry.archive_id)
     assert len(journey.messages()) == 1

@@ -9,17 +9,17 @@ import pytest
 from fastapi import FastAPI
 from mangum import Mangum
 
-from actions_cache.domain.signed_url import Direction
+from actions_cache.domain.signing import Direction
 from actions_cache.domain.timing import SECOND
-from actions_cache.web.app import ORIGIN_KEY, new_app
-from actions_cache.wiring.control import ControlPlane
-from actions_cache.wiring.data import DataPlane
-from actions_cache.wiring.management import ManagementPlane
+from actions_cache.download_services import DownloadServices
+from actions_cache.http.app import ORIGIN_KEY, new_app
+from actions_cache.management_services import ManagementServices
 from dev.local.template import Template
-from functions.api import app as api
-from functions.api.forwarding import request_headers
-from functions.download import app as download
-from functions.manage import app as manage
+from dev.services import AllServices
+from functions.api import handler as api
+from functions.api.passthrough import request_headers
+from functions.download import handler as download
+from functions.manage import handler as manage
 from tests.support.clients.wire import send
 from tests.support.events import load
 from tests.support.journey import Journey
@@ -45,7 +45,7 @@ def url() -> Iterator[str]:
         yield url
 
 
-def test_a_request_through_the_edge_is_answered(url: str):
+def test_request_through_edge_is_answered(url: str):
     assert send("GET", f"{url}/health", headers={ORIGIN_KEY: KEY}).status == 200
 
 
@@ -53,7 +53,7 @@ def test_a_request_through_the_edge_is_answered(url: str):
     "headers", [{}, {ORIGIN_KEY: ""}, {ORIGIN_KEY: KEY[:-1]}, {ORIGIN_KEY: f"{KEY}, {KEY}"}], ids=str
 )
 @pytest.mark.parametrize("path", ["/health", "/twirp/any/thing", "/blobs/upload/0", "/no/route"])
-def test_a_request_past_the_edge_is_refused_in_its_clients_dialect(url: str, path: str, headers: dict[str, str]):
+def test_request_past_edge_is_refused_in_dialect(url: str, path: str, headers: dict[str, str]):
     refused = send("GET", url + path, headers=headers)
     assert refused.status == 403
     if path.startswith("/blobs/"):
@@ -67,17 +67,17 @@ def test_a_request_past_the_edge_is_refused_in_its_clients_dialect(url: str, pat
 # ---------------------------------------------------------------- the three apps that there are
 
 
-def with_key(journey: Journey) -> ControlPlane:
-    settings = journey.control.settings.model_copy(update={"edge_key": KEY})
-    control = ControlPlane(settings, journey.clock)
-    control.session = journey.control.session
-    return control
+def with_key(journey: Journey) -> AllServices:
+    settings = journey.services.settings.model_copy(update={"edge_key": KEY})
+    services = AllServices(settings, journey.clock)
+    services.session = journey.services.session
+    return services
 
 
-APPS: dict[str, Callable[[ControlPlane], FastAPI]] = {
-    "api": lambda control: api.create_app(control, DataPlane(control)),
-    "download": lambda control: download.create_app(DataPlane(control)),
-    "manage": lambda control: manage.create_app(ManagementPlane(control)),
+APPS: dict[str, Callable[[AllServices], FastAPI]] = {
+    "api": api.create_app,
+    "download": lambda services: download.create_app(DownloadServices(services)),
+    "manage": lambda services: manage.create_app(ManagementServices(services)),
 }
 
 
@@ -85,12 +85,12 @@ def asked(function: str, journey: Journey) -> tuple[str, int]:
     """A path, and what it is answered with through the edge."""
     if function == "download":
         expires_at = journey.clock.now() + 60 * SECOND
-        return journey.control.urls.sign(Direction.DOWNLOAD, "0" * 32, expires_at), 404
+        return journey.services.urls.sign(Direction.DOWNLOAD, "0" * 32, expires_at), 404
     return {"api": ("/health", 200), "manage": ("/manage/role", 401)}[function]
 
 
 @pytest.mark.parametrize("function", APPS)
-def test_each_function_answers_who_comes_through_the_edge_and_nobody_else(emptied: Journey, function: str):
+def test_each_function_answers_only_through_edge(emptied: Journey, function: str):
     path, status = asked(function, emptied)
     with served(APPS[function](with_key(emptied))) as url:
         assert send("GET", url + path, headers={ORIGIN_KEY: KEY}).status == status
@@ -100,7 +100,7 @@ def test_each_function_answers_who_comes_through_the_edge_and_nobody_else(emptie
 
 
 @pytest.mark.parametrize(("resource", "status"), [("/iam/{path+}", 200), ("/manage/{path+}", 403)])
-def test_who_signed_by_iam_comes_in_without_the_key(emptied: Journey, resource: str, status: int):
+def test_iam_signed_request_needs_no_edge_key(emptied: Journey, resource: str, status: int):
     """At the API's own URL, since CloudFront can't sign for its viewers; API Gateway says so of this resource alone."""
     event = load("apigateway-manage-iam") | {"resource": resource}
     loop = asyncio.new_event_loop()
@@ -113,12 +113,12 @@ def test_who_signed_by_iam_comes_in_without_the_key(emptied: Journey, resource: 
         loop.close()
 
 
-def test_the_key_goes_to_no_other_service():
+def test_edge_key_is_never_forwarded():
     sent = request_headers([(ORIGIN_KEY.encode(), KEY.encode()), (b"accept", b"*/*")])
     assert ORIGIN_KEY.encode() not in {name.lower() for name, _ in sent}
 
 
-def test_edge_and_functions_have_the_same_key_and_only_with_a_web_acl(template: Template):
+def test_edge_key_is_shared_only_with_web_acl(template: Template):
     told = template.body["Globals"]["Function"]["Environment"]["Variables"]["EDGE_KEY"]["Fn::If"]
     origins = template.properties("Edge")["DistributionConfig"]["Origins"]
     [api] = [it for it in origins if it["Id"] == "api"]

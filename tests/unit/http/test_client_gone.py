@@ -13,15 +13,14 @@ from aiohttp import web
 from botocore.credentials import Credentials
 from fastapi import Request, Response
 
-from actions_cache.adapters.s3_signing import S3Signer
-from actions_cache.adapters.s3_stream import S3Stream
-from actions_cache.adapters.system import RandomTokens, SystemClock
-from actions_cache.domain.byte_range import ByteRange
+from actions_cache.aws.s3_stream import S3Signer, S3Stream
 from actions_cache.domain.errors import InvalidRequest
+from actions_cache.domain.ranges import ByteRange
+from actions_cache.http.app import new_app
 from actions_cache.ports import Unavailable
-from actions_cache.usecases.receive_part import ReceivePart
-from actions_cache.web.app import new_app
-from dev.local.edge.origin_bucket import BucketOrigin, BucketUnreachable
+from actions_cache.save import ReceivePart
+from actions_cache.system import RandomTokens, SystemClock
+from dev.local.edge.app import BucketOrigin, BucketUnreachable
 from tests.integration.streaming.proxying import served as store_served
 from tests.support.serving import served
 from tests.support.told import Told
@@ -67,7 +66,7 @@ def url(signer: S3Signer, told: Told) -> Iterator[str]:
             case "append":
                 await receive.appended(ARCHIVE, None, SIZE, body)
             case "piece":
-                await receive.piece(ARCHIVE, ByteRange(0, SIZE), body)
+                await receive.chunk(ARCHIVE, ByteRange(0, SIZE), body)
         return Response(status_code=201)
 
     with served(app) as url:
@@ -95,13 +94,13 @@ def broken_off(url: str, method: str, path: str, *, chunked: bool) -> None:
         ("PATCH", "/_apis/artifactcache/piece"),
     ],
 )
-def test_client_that_breaks_off_its_upload_is_no_error(url: str, told: Told, method: str, path: str, *, chunked: bool):
+def test_aborted_upload_is_no_error(url: str, told: Told, method: str, path: str, *, chunked: bool):
     broken_off(url, method, path, chunked=chunked)
     until = time.monotonic() + 10
     while not told.happenings and time.monotonic() < until:
         time.sleep(0.02)
-    assert [(it.what, it.is_error, dict(it.metrics)) for it in told.happenings] == [("the client went away", False, {})]
-    assert told.happenings[0].fields == {"asked": f"{method} {path}"}
+    assert [(it.name, it.is_error, dict(it.metrics)) for it in told.happenings] == [("the client went away", False, {})]
+    assert told.happenings[0].fields == {"request": f"{method} {path}"}
 
 
 class Gone(Exception):
@@ -118,7 +117,7 @@ async def whole_body() -> AsyncIterator[bytes]:
 
 
 @pytest.mark.parametrize("key", ["parts", "refused"])
-async def test_fault_of_a_body_is_told_before_any_of_the_stores(signer: S3Signer, key: str):
+async def test_client_error_precedes_store_error(signer: S3Signer, key: str):
     stream = S3Stream(signer)
     try:
         with pytest.raises(Gone):
@@ -127,7 +126,7 @@ async def test_fault_of_a_body_is_told_before_any_of_the_stores(signer: S3Signer
         await stream.close()
 
 
-async def test_store_that_refuses_a_whole_body_is_unavailable(signer: S3Signer):
+async def test_store_refusing_whole_body_is_unavailable(signer: S3Signer):
     stream = S3Stream(signer)
     try:
         with pytest.raises(Unavailable, match="no free volumes"):
@@ -136,17 +135,17 @@ async def test_store_that_refuses_a_whole_body_is_unavailable(signer: S3Signer):
         await stream.close()
 
 
-async def test_piece_of_another_length_is_the_clients_fault(signer: S3Signer):
+async def test_chunk_of_wrong_length_is_client_error(signer: S3Signer):
     stream = S3Stream(signer)
     receive = ReceivePart(stream, SystemClock(), RandomTokens())
     try:
         with pytest.raises(InvalidRequest, match="announces"):
-            await receive.piece(ARCHIVE, ByteRange(0, SIZE + 1), whole_body())
+            await receive.chunk(ARCHIVE, ByteRange(0, SIZE + 1), whole_body())
     finally:
         await stream.close()
 
 
-async def test_local_edge_tells_its_client_from_its_bucket(signer: S3Signer):
+async def test_local_edge_separates_client_and_bucket_errors(signer: S3Signer):
     origin = BucketOrigin(signer)
     headers: Any = [(b"content-length", str(SIZE).encode())]
     try:

@@ -6,12 +6,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from actions_cache.domain.signed_url import Direction
+from actions_cache.domain.signing import Direction
 from actions_cache.domain.timing import SECOND
-from actions_cache.web import azure
-from actions_cache.wiring.data import DataPlane
-from functions.api import app as api
-from functions.download import app as download
+from actions_cache.http import azure
+from functions.api import handler as api
+from functions.download import handler as download
 from tests.support.clients.wire import Reply, send
 from tests.support.journey import Journey, name
 from tests.support.serving import served
@@ -27,7 +26,7 @@ class Functions:
     download: str
 
     def signed(self, direction: Direction, archive_id: str) -> str:
-        return self.journey.control.urls.sign(direction, archive_id, self.journey.clock.now() + 60 * SECOND)
+        return self.journey.services.urls.sign(direction, archive_id, self.journey.clock.now() + 60 * SECOND)
 
     def saved(self, *parts: bytes) -> str:
         """Save an entry, and return the path of its download URL."""
@@ -38,8 +37,8 @@ class Functions:
 
 @pytest.fixture
 def functions(on_engines: Journey) -> Iterator[Functions]:
-    data = DataPlane(on_engines.control)
-    with served(api.create_app(on_engines.control, data)) as api_url, served(download.create_app(data)) as download_url:
+    services = on_engines.services
+    with served(api.create_app(services)) as api_url, served(download.create_app(services.downloads)) as download_url:
         yield Functions(on_engines, api_url, download_url)
 
 
@@ -50,7 +49,7 @@ def assert_inert(reply: Reply) -> None:
 # ------------------------------------------------------------------ no browser shows it as a page
 
 
-def test_a_saved_page_is_streamed_as_bytes(functions: Functions):
+def test_saved_page_is_served_as_binary(functions: Functions):
     path = functions.saved(PAGE[:20], PAGE[20:])
     streamed, described = send("GET", functions.download + path), send("HEAD", functions.api + path)
     ranged = send("GET", functions.download + path, headers={"x-ms-range": "bytes=1-"})
@@ -60,7 +59,7 @@ def test_a_saved_page_is_streamed_as_bytes(functions: Functions):
         assert_inert(reply)
 
 
-def test_errors_and_redirects_of_blobs_are_no_pages_either(functions: Functions):
+def test_blob_errors_and_redirects_are_inert(functions: Functions):
     refused = send("GET", f"{functions.download}/blobs/download/x?se=1&sig=x")
     behind = send("GET", functions.download + functions.saved(PAGE), headers={"x-ms-range": "bytes=999-"})
     redirect = send("GET", functions.download + functions.saved(PAGE))
@@ -70,13 +69,13 @@ def test_errors_and_redirects_of_blobs_are_no_pages_either(functions: Functions)
         assert_inert(reply)
 
 
-def test_the_api_stores_bytes_whatever_type_its_client_names(functions: Functions):
+def test_client_content_type_is_ignored(functions: Functions):
     archive_id = functions.journey.reserve(name("npm-1"))
     url = functions.api + functions.signed(Direction.UPLOAD, archive_id)
     named = {"Content-Type": "text/html", "x-ms-blob-content-type": "text/html"}
     for query in ("", "&comp=block&blockid=QQ=="):
         assert send("PUT", url + query, PAGE, named).status == 201
-    bucket = functions.journey.control.settings.bucket
+    bucket = functions.journey.services.settings.bucket
     for key in functions.journey.keys(archive_id):
         stored = functions.journey.s3.head_object(Bucket=bucket, Key=f"archives/{archive_id}/{key}")
         assert stored["ContentType"] == OCTET_STREAM, key
@@ -97,7 +96,7 @@ TAGS = {
 }
 
 
-def test_a_range_holds_only_while_if_range_names_this_archive(functions: Functions):
+def test_range_needs_matching_if_range(functions: Functions):
     """RFC 9110, 13.1.5: otherwise the client would join two archives' bytes. The merged object has another ETag."""
     path = functions.saved(b"0123", b"456789")
     for merge in (list, functions.journey.merge_all):
@@ -108,7 +107,7 @@ def test_a_range_holds_only_while_if_range_names_this_archive(functions: Functio
             assert (reply.status, reply.body) == ((206, b"2345") if applies else (200, b"0123456789")), tag
 
 
-def test_if_range_is_nothing_to_azures_range(functions: Functions):
+def test_azure_range_ignores_if_range(functions: Functions):
     """Azure's clients take it for honoured, whatever the status."""
     path = functions.saved(b"0123", b"456789")
     reply = send("GET", functions.download + path, headers={"If-Range": '"another"', "x-ms-range": "bytes=2-5"})
@@ -123,7 +122,7 @@ SAVERS = [
 ]
 
 
-def test_what_could_only_save_bytes_is_ignored(functions: Functions):
+def test_conditional_get_headers_are_ignored(functions: Functions):
     """The bytes behind a URL never change, and a streamed answer without a body, as 304 has, may not end."""
     path = functions.saved(b"0123", b"456789")
     for header, value in SAVERS:

@@ -12,10 +12,10 @@ import urllib3
 from mangum import Mangum
 
 from actions_cache.domain.errors import CacheError, InvalidRequest, NotFound, RangeNotSatisfiable, TooLarge, TryAgain
-from actions_cache.domain.happenings import ERRORS
-from actions_cache.domain.refusal import NotAdmitted, RefusedJob
+from actions_cache.domain.refused_job import NotAdmitted, RefusedJob
+from actions_cache.events import ERRORS
+from actions_cache.http.app import new_app
 from actions_cache.ports import Unavailable
-from actions_cache.web.app import new_app
 from dev.local.template import ROOT
 from tests.support.serving import served
 from tests.support.told import Told
@@ -55,7 +55,7 @@ def ask(url: str, method: str = "GET") -> urllib3.BaseHTTPResponse:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_twirp_clients_are_told_in_json(base_url, fault):
+def test_twirp_error_is_json(base_url, fault):
     error, status, code, _ = FAULTS[fault]
     answer = ask(f"{base_url}/twirp/{fault}")
     assert (answer.status, answer.headers["Content-Type"]) == (status if status != 416 else 400, "application/json")
@@ -66,7 +66,7 @@ def test_twirp_clients_are_told_in_json(base_url, fault):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_blob_clients_are_told_in_xml_with_a_request_id(base_url, fault):
+def test_blob_error_is_xml_with_request_id(base_url, fault):
     error, status, _, code = FAULTS[fault]
     answer = ask(f"{base_url}/blobs/{fault}")
     document = ET.fromstring(answer.data)
@@ -77,23 +77,23 @@ def test_blob_clients_are_told_in_xml_with_a_request_id(base_url, fault):
     assert isinstance(error, Unavailable | RuntimeError) or message == str(error)
 
 
-def test_who_is_to_come_again_is_told_when(base_url):
+def test_retryable_error_has_retry_after(base_url):
     for dialect in ("twirp", "blobs"):
         assert ask(f"{base_url}/{dialect}/later").headers["Retry-After"] == "9"
 
 
-def test_who_asks_behind_the_end_is_told_where_it_is(base_url):
+def test_range_error_names_size(base_url):
     assert ask(f"{base_url}/blobs/range").headers["Content-Range"] == "bytes */7"
 
 
-def test_an_unknown_route_or_method_is_told_in_the_dialect_of_its_path(base_url):
+def test_unknown_route_is_refused_in_its_dialect(base_url):
     assert json.loads(ask(f"{base_url}/nowhere").data)["code"] == "bad_route"
     assert json.loads(ask(f"{base_url}/twirp/bug", "DELETE").data)["code"] == "bad_route"
     assert ask(f"{base_url}/blobs/bug", "PATCH").headers["x-ms-error-code"] == "UnsupportedHttpVerb"
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_each_fault_is_counted_once_by_its_kind_and_an_error_only_if_it_is_ours(base_url, fault):
+def test_each_error_is_counted_once(base_url, fault):
     error = FAULTS[fault][0]
     TOLD.happenings.clear()
     ask(f"{base_url}/blobs/{fault}")
@@ -101,10 +101,10 @@ def test_each_fault_is_counted_once_by_its_kind_and_an_error_only_if_it_is_ours(
     kind = {Unavailable: "Unavailable", RuntimeError: "Unexpected"}.get(type(error), type(error).__name__)
     assert TOLD.counted(ERRORS) == [kind]
     assert told.is_error == (not isinstance(error, CacheError))
-    assert told.fields["asked"] == f"GET /blobs/{fault}"
+    assert told.fields["request"] == f"GET /blobs/{fault}"
 
 
-def test_a_fault_is_told_without_the_query_of_its_url(base_url):
+def test_error_event_omits_query(base_url):
     TOLD.happenings.clear()
     ask(f"{base_url}/blobs/missing?sig=secret")
     assert "secret" not in str(TOLD.happenings)
@@ -114,7 +114,7 @@ class LambdasContext:
     aws_request_id = "of-lambda"
 
 
-def test_the_id_of_an_answer_is_lambdas_own():
+def test_response_id_is_lambda_request_id():
     """By Mangum, which hands the context on."""
     event = json.loads((ROOT / "events" / "apigateway-download.json").read_text()) | {"path": "/blobs/none"}
     context: Any = LambdasContext()
@@ -126,7 +126,7 @@ def test_the_id_of_an_answer_is_lambdas_own():
     assert answer["headers"]["x-ms-request-id"] == "of-lambda"
 
 
-def test_the_adapters_word_on_id_and_trace_counts_where_the_adapter_is(base_url, monkeypatch):
+def test_adapter_context_counts_only_behind_adapter(base_url, monkeypatch):
     trace = "Root=1-67891233-abcdef012345678912345678;Parent=53995c3f42cd8ad8;Sampled=1"
     context = {"x-amzn-lambda-context": json.dumps({"request_id": "of-lambda", "xray_trace_id": trace})}
     monkeypatch.delenv("_X_AMZN_TRACE_ID", raising=False)
@@ -140,14 +140,14 @@ def test_the_adapters_word_on_id_and_trace_counts_where_the_adapter_is(base_url,
     assert os.environ.pop("_X_AMZN_TRACE_ID") == trace
 
 
-def test_of_a_stranger_it_is_told_who_it_is_and_what_would_let_it_in(base_url):
+def test_refused_job_event_names_job_and_remedy(base_url):
     TOLD.happenings.clear()
     ask(f"{base_url}/twirp/of a stranger")
     [told] = TOLD.happenings
     assert told.fields == {
-        "asked": "GET /twirp/of a stranger",
+        "request": "GET /twirp/of a stranger",
         "kind": "NotAdmitted",
-        "fault": "cache read denied: not for octo/app",
+        "error": "cache read denied: not for octo/app",
         "repository": "42",
         "repository_name": "octo/app",
         "issuer": "https://a.example",

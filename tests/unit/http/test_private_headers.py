@@ -7,8 +7,8 @@ import urllib3
 from fastapi import FastAPI, Response
 
 from actions_cache.domain.errors import NotFound
-from actions_cache.web import github
-from actions_cache.web.app import HSTS_SECONDS, new_app
+from actions_cache.http import github
+from actions_cache.http.app import HSTS_SECONDS, new_app
 from tests.support.serving import served
 from tests.support.told import Told
 
@@ -43,18 +43,18 @@ def asked(url: str, path: str = "/manage/role", host: str = HOST, proto: str = "
 
 
 @pytest.mark.parametrize("path", ["/manage/role", "/manage/missing", "/manage/odd", "/nothing"])
-def test_management_answers_forbid_caching_and_require_https(url: str, path: str):
+def test_management_forbids_caching_and_needs_https(url: str, path: str):
     reply = asked(url, path)
     assert reply.headers.getlist("Cache-Control") == ["no-store"]
     assert reply.headers.getlist("Strict-Transport-Security") == [HSTS]
     assert "includeSubDomains" not in HSTS
 
 
-def test_answer_that_may_be_kept_says_so_itself(url: str):
+def test_explicit_cache_control_is_kept(url: str):
     assert asked(url, "/manage/file").headers.getlist("Cache-Control") == ["public"]
 
 
-def test_blobs_have_their_own_headers_alone():
+def test_blob_responses_have_only_own_headers():
     with served(app(is_for_people=False)) as url:
         reply = asked(url, "/blobs/x")
     assert [reply.headers.get(name) for name in ("Cache-Control", "Strict-Transport-Security")] == [None, None]
@@ -69,24 +69,24 @@ def test_blobs_have_their_own_headers_alone():
         ("page.localhost", "https", False),
     ],
 )
-def test_browsers_are_told_over_https_alone_and_never_of_localhost(url: str, host: str, proto: str, *, is_told: bool):
+def test_hsts_is_sent_over_https_only(url: str, host: str, proto: str, *, is_told: bool):
     assert (asked(url, host=host, proto=proto).headers.get("Strict-Transport-Security") is not None) is is_told
 
 
 @pytest.mark.parametrize("host", ["[", "[::1", "a]b", "a:b:c", "%"])
-def test_host_that_is_none_is_answered_all_the_same(url: str, host: str):
+def test_invalid_host_is_still_answered(url: str, host: str):
     with urllib3.PoolManager() as http:
         named = {"Host": HOST, "X-Viewer-Host": host, "X-Forwarded-Proto": "https"}
         answer = http.request("GET", f"{url}/manage/role", headers=named, retries=False)
     assert (answer.status, answer.headers.get("Cache-Control")) == (200, "no-store")
 
 
-def test_public_url_reveals_tls_that_its_proxy_hides():
+def test_public_url_reveals_tls_behind_proxy():
     with served(app(public_url=f"https://{HOST}/")) as url:
         assert asked(url, host="127.0.0.1:3000", proto="http").headers.get("Strict-Transport-Security") == HSTS
 
 
-def test_programs_are_told_of_no_cache_and_nothing_of_browsers():
+def test_non_browser_response_omits_hsts():
     with served(app(is_for_people=False)) as url:
         reply = asked(url)
     assert (reply.headers["Cache-Control"], reply.headers.get("Strict-Transport-Security")) == ("no-store", None)

@@ -1,4 +1,4 @@
-"""The local edge: what the distribution's own functions make of requests, on a real store."""
+"""Tests the local edge: what the distribution and its functions make of requests, on a real store."""
 
 import asyncio
 import base64
@@ -17,16 +17,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from actions_cache.adapters.s3_signing import S3Signer
-from actions_cache.domain.layout import ArchiveKeys
-from actions_cache.domain.signed_url import Direction, signed_path
-from actions_cache.web import azure
-from dev.local.edge import runtime as runtime_module
-from dev.local.edge.app import API_HOST, Edge
-from dev.local.edge.distribution import Distribution
-from dev.local.edge.origin_bucket import BucketOrigin
+from actions_cache.aws.s3_stream import S3Signer
+from actions_cache.domain.object_keys import ArchiveKeys
+from actions_cache.domain.signing import Direction, signed_path
+from actions_cache.http import azure
+from dev.local.edge import runtime
+from dev.local.edge.app import API_HOST, BucketOrigin, Distribution, Edge
 from dev.local.edge.runtime import FUNCTIONS, EdgeRuntime
-from dev.local.endpoints import Endpoints
+from dev.local.emulators import Endpoints
 from dev.local.template import Template
 from tests.support.clients.wire import Reply, block_list_xml, send
 from tests.support.serving import served
@@ -39,7 +37,7 @@ MIB = 1024 * 1024
 
 @dataclass
 class KnownValues:
-    """A KeyValueStore that holds what a test says."""
+    """A KeyValueStore with the content that a test sets."""
 
     content: Mapping[str, str] = field(default_factory=lambda: {"url-signing-secrets": SECRET})
 
@@ -48,7 +46,7 @@ class KnownValues:
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """An API that tells what reached it, under an id of its own."""
+    """Serve an API that answers with what reached it, under an id of its own."""
     request = Request(scope, receive)
     body = await request.body()
     told = {"path": request.url.path, "query": request.url.query, "headers": dict(request.headers), "size": len(body)}
@@ -56,7 +54,7 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @dataclass
-class Stage:
+class EdgeFixture:
     url: str
     bucket: str
     s3: Any
@@ -74,16 +72,16 @@ class Stage:
 
     def keys(self) -> list[str]:
         listed = self.s3.list_objects_v2(Bucket=self.bucket, Prefix=f"archives/{self.archive}/")
-        return [it["Key"] for it in listed.get("Contents", ())]
+        return [item["Key"] for item in listed.get("Contents", ())]
 
     def stored(self) -> dict[str, Any]:
-        """The one object there is."""
+        """Return the one object there is."""
         [key] = self.keys()
         found: dict[str, Any] = self.s3.get_object(Bucket=self.bucket, Key=key)
         return found | {"Key": key, "Bytes": found["Body"].read()}
 
     def store(self, name: str, body: bytes = DATA) -> str:
-        """Returns: the subject of its URL."""
+        """Store an object, and return the subject of its URL."""
         subject = f"{self.archive}/{name}"
         self.s3.put_object(Bucket=self.bucket, Key=f"archives/{subject}", Body=body)
         return f"{len(body)}/{subject}"
@@ -102,55 +100,55 @@ def secrets() -> KnownValues:
 
 
 @pytest.fixture
-def stage(
+def edge(
     template: Template, endpoints: Endpoints, engine_session: boto3.Session, bucket: str, secrets: KnownValues
-) -> Iterator[Stage]:
+) -> Iterator[EdgeFixture]:
     s3 = engine_session.client("s3", endpoint_url=endpoints.store)
     signer = S3Signer(s3, bucket, cast("Any", engine_session.get_credentials()))
-    with at_the_edge(template, secrets, BucketOrigin(signer)) as url:
-        yield Stage(url, bucket, s3)
+    with serve_edge(template, secrets, BucketOrigin(signer)) as url:
+        yield EdgeFixture(url, bucket, s3)
 
 
-def at_the_edge(template: Template, secrets: KnownValues, bucket: BucketOrigin, api: ASGIApp = echo) -> Any:
-    edge = Edge(Distribution.of(template), EdgeRuntime(), secrets, bucket, api)
-    return served(edge, lifespan="on")
+def serve_edge(template: Template, secrets: KnownValues, bucket: BucketOrigin, api: ASGIApp = echo) -> Any:
+    distribution = Edge(Distribution.of(template), EdgeRuntime(), secrets, bucket, api)
+    return served(distribution, lifespan="on")
 
 
 # ------------------------------------------------------------------ parts
 
 
-def test_a_blob_is_one_object_under_a_key_of_its_own(stage: Stage):
-    reply = stage.put(stage.upload_url, x_ms_blob_type="BlockBlob")
+def test_blob_is_one_object(edge: EdgeFixture):
+    reply = edge.put(edge.upload_url, x_ms_blob_type="BlockBlob")
 
     assert reply.status == 201
     assert all(reply.headers[name] for name in ("x-ms-request-id", "x-ms-version", "ETag", "Last-Modified"))
-    assert stage.stored()["Bytes"] == DATA
-    assert re.fullmatch(rf"archives/{stage.archive}/parts/blob/\d{{13}}-[A-Za-z0-9_-]{{40,}}", stage.stored()["Key"])
+    assert edge.stored()["Bytes"] == DATA
+    assert re.fullmatch(rf"archives/{edge.archive}/parts/blob/\d{{13}}-[A-Za-z0-9_-]{{40,}}", edge.stored()["Key"])
 
 
-def test_a_block_stands_where_the_block_list_looks_for_it(stage: Stage):
+def test_block_has_the_key_that_its_list_looks_for(edge: EdgeFixture):
     block_id = base64.b64encode(b"\xfb\xff\xfe?>" + bytes(16)).decode()
 
-    reply = stage.put(f"{stage.upload_url}&comp=block&blockid={quote(block_id, safe='')}")
+    reply = edge.put(f"{edge.upload_url}&comp=block&blockid={quote(block_id, safe='')}")
 
     assert reply.status == 201
-    assert stage.stored()["Key"].startswith(ArchiveKeys(stage.archive).block_prefix(block_id))
+    assert edge.stored()["Key"].startswith(ArchiveKeys(edge.archive).block_prefix(block_id))
 
 
-def test_each_arrival_has_a_key_of_its_own_and_the_later_one_sorts_last(stage: Stage):
-    """P4: parts are write-once."""
+def test_each_upload_has_a_key_and_the_last_sorts_last(edge: EdgeFixture):
+    """Parts are write-once."""
     for body in (b"first", b"second"):
-        assert stage.put(stage.upload_url, body).status == 201
+        assert edge.put(edge.upload_url, body).status == 201
         time.sleep(0.002)
 
-    earlier, later = sorted(stage.keys())
-    assert stage.s3.get_object(Bucket=stage.bucket, Key=earlier)["Body"].read() == b"first"
-    assert stage.s3.get_object(Bucket=stage.bucket, Key=later)["Body"].read() == b"second"
+    earlier, later = sorted(edge.keys())
+    assert edge.s3.get_object(Bucket=edge.bucket, Key=earlier)["Body"].read() == b"first"
+    assert edge.s3.get_object(Bucket=edge.bucket, Key=later)["Body"].read() == b"second"
 
 
-def test_an_empty_blob_is_an_empty_object(stage: Stage):
-    assert stage.put(stage.upload_url, b"").status == 201
-    assert stage.stored()["Bytes"] == b""
+def test_empty_blob_is_an_empty_object(edge: EdgeFixture):
+    assert edge.put(edge.upload_url, b"").status == 201
+    assert edge.stored()["Bytes"] == b""
 
 
 HOSTILE = {
@@ -172,11 +170,11 @@ HOSTILE = {
 }
 
 
-def test_nothing_of_a_clients_headers_becomes_part_of_what_is_stored(stage: Stage):
+def test_clients_headers_are_not_stored(edge: EdgeFixture):
     """CloudFront signs what it sends, so the bucket would believe all of them."""
-    assert send("PUT", stage.upload_url, DATA, HOSTILE).status == 201
+    assert send("PUT", edge.upload_url, DATA, HOSTILE).status == 201
 
-    stored = stage.stored()
+    stored = edge.stored()
     assert stored["Bytes"] == DATA
     assert stored["Metadata"] == {}
     assert "TagCount" not in stored
@@ -186,31 +184,29 @@ def test_nothing_of_a_clients_headers_becomes_part_of_what_is_stored(stage: Stag
     assert stored["ContentType"] != "text/html"
 
 
-def copying_from(stage: Stage) -> Mapping[str, str]:
+def copying_from(edge: EdgeFixture) -> Mapping[str, str]:
     secret = ArchiveKeys(uuid.uuid4().hex).blob(1, "of-another-repository")
-    stage.s3.put_object(Bucket=stage.bucket, Key=secret, Body=b"another repository's")
-    return {"x-amz-copy-source": f"/{stage.bucket}/{secret}"}
+    edge.s3.put_object(Bucket=edge.bucket, Key=secret, Body=b"another repository's")
+    return {"x-amz-copy-source": f"/{edge.bucket}/{secret}"}
 
 
-def test_no_repository_can_copy_another_ones_bytes_into_its_own_archive(stage: Stage):
-    """P8."""
-    assert send("PUT", stage.upload_url, DATA, copying_from(stage)).status == 201
-    assert stage.stored()["Bytes"] == DATA
+def test_copy_from_another_archive_is_ignored(edge: EdgeFixture):
+    """No repository gets at another's bytes."""
+    assert send("PUT", edge.upload_url, DATA, copying_from(edge)).status == 201
+    assert edge.stored()["Bytes"] == DATA
 
 
-def test_without_the_functions_allow_list_the_copy_would_succeed(
-    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_copy_succeeds_without_the_allow_list(edge: EdgeFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """So the test before this one can fail."""
     source = FUNCTIONS["viewer-request"].read_text()
     careless = source.replace("request.headers = headers;", "")
     assert careless != source
     (tmp_path / "careless.js").write_text(careless)
-    monkeypatch.setitem(runtime_module.FUNCTIONS, "viewer-request", tmp_path / "careless.js")
+    monkeypatch.setitem(runtime.FUNCTIONS, "viewer-request", tmp_path / "careless.js")
 
-    send("PUT", stage.upload_url, b"", copying_from(stage))
+    send("PUT", edge.upload_url, b"", copying_from(edge))
 
-    assert stage.stored()["Bytes"] == b"another repository's"
+    assert edge.stored()["Bytes"] == b"another repository's"
 
 
 @pytest.mark.parametrize(
@@ -221,24 +217,24 @@ def test_without_the_functions_allow_list_the_copy_would_succeed(
         ({"direction": Direction.DOWNLOAD}, 403, "AuthenticationFailed"),
         ({"subject": "0" * 32}, 403, "AuthenticationFailed"),
     ],
-    ids=["expired", "signed by nobody we know", "for another direction", "for another archive"],
+    ids=["expired", "signed with another secret", "for another direction", "for another archive"],
 )
-def test_a_url_that_isnt_good_is_refused_in_azures_words_and_stores_nothing(
-    stage: Stage, change: Mapping[str, Any], status: int, code: str
+def test_invalid_url_is_refused_and_stores_nothing(
+    edge: EdgeFixture, change: Mapping[str, Any], status: int, code: str
 ):
-    args: dict[str, Any] = {"direction": Direction.UPLOAD, "subject": stage.archive, **change}
-    query = stage.signed(**args).partition("?")[2]
+    args: dict[str, Any] = {"direction": Direction.UPLOAD, "subject": edge.archive, **change}
+    query = edge.signed(**args).partition("?")[2]
 
-    reply = stage.put(f"{stage.url}/blobs/upload/{stage.archive}?{query}")
+    reply = edge.put(f"{edge.url}/blobs/upload/{edge.archive}?{query}")
 
     assert (reply.status, reply.headers["x-ms-error-code"]) == (status, code)
     assert reply.headers["x-ms-request-id"]
     assert b"ask the cache service for a new one" in reply.body
-    assert stage.keys() == []
+    assert edge.keys() == []
 
 
-def test_a_block_over_the_stores_cap_is_refused_before_its_bytes_come(stage: Stage):
-    reply = send("PUT", stage.upload_url, b"", {"Content-Length": str(5 * 1024**3 + 1)})
+def test_block_over_the_limit_is_refused_at_once(edge: EdgeFixture):
+    reply = send("PUT", edge.upload_url, b"", {"Content-Length": str(5 * 1024**3 + 1)})
 
     assert (reply.status, reply.headers["x-ms-error-code"]) == (413, "RequestBodyTooLarge")
     assert b"send more as blocks" in reply.body
@@ -247,32 +243,32 @@ def test_a_block_over_the_stores_cap_is_refused_before_its_bytes_come(stage: Sta
 # ------------------------------------------------------------------ the API's
 
 
-def test_a_block_list_goes_to_the_api_with_the_host_that_the_client_asked(stage: Stage):
-    url = f"{stage.upload_url}&comp=blocklist"
+def test_block_list_reaches_the_api_with_the_viewers_host(edge: EdgeFixture):
+    url = f"{edge.upload_url}&comp=blocklist"
 
     reply = send("PUT", url, block_list_xml(["YQ=="]), {"x-viewer-host": "spoofed.example.org"})
 
     told = reply.json
     assert told["query"] == url.partition("?")[2]
     assert told["headers"]["host"] == API_HOST.decode()
-    assert told["headers"]["x-viewer-host"] == stage.url.removeprefix("http://")
+    assert told["headers"]["x-viewer-host"] == edge.url.removeprefix("http://")
     assert (reply.status, reply.headers["x-ms-request-id"]) == (200, "api"), "the API's own answers stay as they are"
-    assert stage.keys() == []
+    assert edge.keys() == []
 
 
-def test_of_an_upload_request_the_api_gets_no_header_that_the_policy_doesnt_name(stage: Stage):
-    reply = send("PUT", f"{stage.upload_url}&comp=blocklist", b"", {"Authorization": "Bearer x", "x-amz-acl": "y"})
+def test_upload_headers_are_filtered_by_the_policy(edge: EdgeFixture):
+    reply = send("PUT", f"{edge.upload_url}&comp=blocklist", b"", {"Authorization": "Bearer x", "x-amz-acl": "y"})
     assert not {"authorization", "x-amz-acl"} & reply.json["headers"].keys()
 
 
-def test_everything_else_reaches_the_api_whole(stage: Stage):
+def test_other_requests_reach_the_api_unchanged(edge: EdgeFixture):
     headers = {
         "Authorization": "Bearer token",
         "User-Agent": "@actions/cache-6.3.0",
         "Content-Type": "application/json",
     }
 
-    told = send("POST", f"{stage.url}/twirp/a/b?c=%2F&c=d", b"{}", headers).json
+    told = send("POST", f"{edge.url}/twirp/a/b?c=%2F&c=d", b"{}", headers).json
 
     assert (told["path"], told["query"], told["size"]) == ("/twirp/a/b", "c=%2F&c=d", 2)
     assert {name: told["headers"][name.lower()] for name in headers} == headers
@@ -282,8 +278,8 @@ def test_everything_else_reaches_the_api_whole(stage: Stage):
 
 
 @pytest.mark.parametrize("name", ["merged/0a1b", "parts/blob/0000000000001-a", "parts/blocks/YQ/0000000000001-a_b-"])
-def test_an_object_is_read_whole_and_by_either_kind_of_range(stage: Stage, name: str):
-    url = stage.signed(Direction.OBJECT, stage.store(name))
+def test_object_is_read_whole_and_by_both_ranges(edge: EdgeFixture, name: str):
+    url = edge.signed(Direction.OBJECT, edge.store(name))
 
     whole = send("GET", url)
     azure = send("GET", url, headers={"x-ms-range": "bytes=10-19", "Range": "bytes=0-1"})
@@ -296,37 +292,37 @@ def test_an_object_is_read_whole_and_by_either_kind_of_range(stage: Stage, name:
     assert (plain.status, plain.body) == (206, DATA[2040:])
     assert (head.status, head.headers["Content-Length"]) == (200, str(len(DATA)))
     for reply in (whole, azure, plain, head):
-        assert reply.headers["ETag"] == f'"{stage.archive}"', "the archive's, as the API gives it"
+        assert reply.headers["ETag"] == f'"{edge.archive}"', "the archive's, as the API gives it"
         assert reply.headers["x-ms-request-id"]
 
 
-def test_if_match_holds_for_the_archives_etag_and_for_no_other(stage: Stage):
-    url = stage.signed(Direction.OBJECT, stage.store("merged/0"))
+def test_if_match_needs_the_archives_etag(edge: EdgeFixture):
+    url = edge.signed(Direction.OBJECT, edge.store("merged/0"))
 
-    assert send("GET", url, headers={"If-Match": f'"{stage.archive}"', "x-ms-range": "bytes=0-0"}).body == DATA[:1]
-    for tag, status in ((f'"{stage.archive}"', 206), ('"another"', 200)):
+    assert send("GET", url, headers={"If-Match": f'"{edge.archive}"', "x-ms-range": "bytes=0-0"}).body == DATA[:1]
+    for tag, status in ((f'"{edge.archive}"', 206), ('"another"', 200)):
         assert send("GET", url, headers={"If-Range": tag, "Range": "bytes=0-0"}).status == status
     other = send("GET", url, headers={"If-Match": '"another"'})
     assert (other.status, other.headers["x-ms-error-code"]) == (412, "ConditionNotMet")
 
 
-def test_a_range_behind_the_end_is_told_the_size(stage: Stage):
+def test_range_behind_the_end_gets_the_size(edge: EdgeFixture):
     """S3's own 416 isn't known to tell it."""
-    behind = send("GET", stage.signed(Direction.OBJECT, stage.store("merged/0")), headers={"Range": "bytes=2048-"})
+    behind = send("GET", edge.signed(Direction.OBJECT, edge.store("merged/0")), headers={"Range": "bytes=2048-"})
     assert (behind.status, behind.headers["Content-Range"]) == (416, "bytes */2048")
 
 
-def test_a_path_that_only_normalizes_to_an_upload_is_the_apis(stage: Stage):
+def test_path_that_normalizes_to_an_upload_is_the_apis(edge: EdgeFixture):
     """CloudFront picks the behavior by the normalized path, and sends on the other one, signed for the bucket."""
-    query = stage.upload_url.partition("?")[2]
-    told = send("PUT", f"{stage.url}/x/../blobs/upload/{stage.archive}?{query}", DATA, HOSTILE).json
-    assert told["path"] == f"/x/../blobs/upload/{stage.archive}"
-    assert stage.keys() == []
+    query = edge.upload_url.partition("?")[2]
+    told = send("PUT", f"{edge.url}/x/../blobs/upload/{edge.archive}?{query}", DATA, HOSTILE).json
+    assert told["path"] == f"/x/../blobs/upload/{edge.archive}"
+    assert edge.keys() == []
 
 
-def test_what_the_bucket_refuses_carries_an_id_all_the_same(stage: Stage):
+def test_refusal_of_the_bucket_has_a_request_id(edge: EdgeFixture):
     """No function runs for it, and BuildKit panics without one."""
-    missing = send("GET", stage.signed(Direction.OBJECT, f"9/{stage.archive}/merged/never"))
+    missing = send("GET", edge.signed(Direction.OBJECT, f"9/{edge.archive}/merged/never"))
 
     assert missing.status in (403, 404)
     assert missing.headers["x-ms-request-id"]
@@ -341,29 +337,29 @@ def inert(reply: Reply) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("place", ["parts/blob/1-r", "merged/0"])
-def test_what_a_job_saved_is_no_page_of_this_origin(stage: Stage, place: str):
+def test_saved_page_is_served_as_bytes(edge: EdgeFixture, place: str):
     """The same goes for another tool's object of whatever type."""
-    subject = f"{stage.archive}/{place}"
-    stage.s3.put_object(Bucket=stage.bucket, Key=f"archives/{subject}", Body=PAGE, ContentType="text/html")
-    url = stage.signed(Direction.OBJECT, f"{len(PAGE)}/{subject}")
+    subject = f"{edge.archive}/{place}"
+    edge.s3.put_object(Bucket=edge.bucket, Key=f"archives/{subject}", Body=PAGE, ContentType="text/html")
+    url = edge.signed(Direction.OBJECT, f"{len(PAGE)}/{subject}")
 
     for reply in (send("GET", url), send("HEAD", url), send("GET", url, headers={"x-ms-range": "bytes=1-2"})):
         assert reply.headers["Content-Type"] == "application/octet-stream"
         assert inert(reply) == INERT
 
 
-def test_errors_of_blobs_are_no_pages_either(stage: Stage):
-    missing = send("GET", stage.signed(Direction.OBJECT, f"9/{stage.archive}/merged/never"))
-    unsigned = send("GET", f"{stage.url}/blobs/object/9/{stage.archive}/merged/0?se=1&sig=x")
-    too_long = send("GET", f"{stage.url}/blobs/object/{'x' * 9000}")
+def test_errors_of_blobs_are_no_pages(edge: EdgeFixture):
+    missing = send("GET", edge.signed(Direction.OBJECT, f"9/{edge.archive}/merged/never"))
+    unsigned = send("GET", f"{edge.url}/blobs/object/9/{edge.archive}/merged/0?se=1&sig=x")
+    too_long = send("GET", f"{edge.url}/blobs/object/{'x' * 9000}")
     assert [inert(reply) for reply in (missing, unsigned, too_long)] == [INERT] * 3
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-ms-blob-type": "AppendBlob"}, {"content-type": "text/html"}], ids=str)
-def test_a_part_is_stored_with_the_type_that_no_page_has(stage: Stage, headers: dict[str, str]):
+def test_part_is_stored_as_bytes(edge: EdgeFixture, headers: dict[str, str]):
     body = b"" if "x-ms-blob-type" in headers else PAGE
-    assert send("PUT", stage.upload_url, body, headers).status == 201
-    assert stage.stored()["ContentType"] == "application/octet-stream"
+    assert send("PUT", edge.upload_url, body, headers).status == 201
+    assert edge.stored()["ContentType"] == "application/octet-stream"
 
 
 @pytest.mark.parametrize(
@@ -377,30 +373,30 @@ def test_a_part_is_stored_with_the_type_that_no_page_has(stage: Stage, headers: 
         ("/", "application/json", '"msg"'),
     ],
 )
-def test_what_the_edge_refuses_by_itself_is_said_as_the_path_wants_it(stage: Stage, path: str, kind: str, said: str):
-    reply = send("POST", f"{stage.url}{path}?a={'x' * 9000}", b"")
+def test_edges_refusal_is_in_the_dialect_of_the_path(edge: EdgeFixture, path: str, kind: str, said: str):
+    reply = send("POST", f"{edge.url}{path}?a={'x' * 9000}", b"")
     assert (reply.status, reply.headers["Content-Type"]) == (414, kind)
     assert said in reply.body.decode()
     assert "8192" in reply.body.decode()
 
 
-def test_a_manifest_is_no_object_whatever_its_signature(stage: Stage):
-    assert send("GET", stage.signed(Direction.OBJECT, stage.store("manifest/m"))).status == 404
+def test_manifest_is_not_served(edge: EdgeFixture):
+    assert send("GET", edge.signed(Direction.OBJECT, edge.store("manifest/m"))).status == 404
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
-def test_an_object_is_only_read(stage: Stage, method: str):
-    subject = stage.store("merged/0")
-    assert send(method, stage.signed(Direction.OBJECT, subject), b"").status == 405
-    assert stage.stored()["Bytes"] == DATA
+def test_object_is_read_only(edge: EdgeFixture, method: str):
+    subject = edge.store("merged/0")
+    assert send(method, edge.signed(Direction.OBJECT, subject), b"").status == 405
+    assert edge.stored()["Bytes"] == DATA
 
 
 # ------------------------------------------------------------------ secrets and faults
 
 
-def test_both_secrets_of_a_rotation_verify_and_a_retired_one_no_more(stage: Stage, secrets: KnownValues):
+def test_both_secrets_of_a_rotation_verify(edge: EdgeFixture, secrets: KnownValues):
     def status(secret: str) -> int:
-        return stage.put(stage.signed(Direction.UPLOAD, stage.archive, secret=secret)).status
+        return edge.put(edge.signed(Direction.UPLOAD, edge.archive, secret=secret)).status
 
     secrets.content = {"url-signing-secrets": f"{SECRET} next"}
     assert (status(SECRET), status("next")) == (201, 201)
@@ -408,26 +404,24 @@ def test_both_secrets_of_a_rotation_verify_and_a_retired_one_no_more(stage: Stag
     assert (status(SECRET), status("next")) == (403, 201)
 
 
-def test_an_edge_that_knows_no_secret_yet_asks_to_come_again(stage: Stage, secrets: KnownValues):
+def test_edge_without_a_secret_asks_to_retry(edge: EdgeFixture, secrets: KnownValues):
     secrets.content = {}
 
-    reply = stage.put(stage.upload_url)
+    reply = edge.put(edge.upload_url)
 
     assert (reply.status, reply.headers["x-ms-error-code"]) == (503, "ServerBusy")
-    assert stage.keys() == []
+    assert edge.keys() == []
 
 
-def test_a_bucket_that_doesnt_answer_is_said_so_that_the_client_sends_again(
-    template: Template, engine_session: boto3.Session, secrets: KnownValues
-):
+def test_unreachable_bucket_asks_to_retry(template: Template, engine_session: boto3.Session, secrets: KnownValues):
     s3 = engine_session.client("s3", endpoint_url="http://127.0.0.1:9")
     signer = S3Signer(s3, "none", cast("Any", engine_session.get_credentials()))
-    with at_the_edge(template, secrets, BucketOrigin(signer)) as url:
-        reply = Stage(url, "none", s3).put(Stage(url, "none", s3).upload_url)
+    with serve_edge(template, secrets, BucketOrigin(signer)) as url:
+        reply = EdgeFixture(url, "none", s3).put(EdgeFixture(url, "none", s3).upload_url)
     assert reply.status == 503
 
 
-def test_the_runtime_starts_again_should_it_end(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+def test_runtime_is_restarted(edge: EdgeFixture, monkeypatch: pytest.MonkeyPatch):
     started: list[Any] = []
     start = asyncio.create_subprocess_exec
 
@@ -436,18 +430,18 @@ def test_the_runtime_starts_again_should_it_end(stage: Stage, monkeypatch: pytes
         return started[-1]
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
-    assert stage.put(stage.upload_url).status == 201
+    assert edge.put(edge.upload_url).status == 201
     started[0].kill()
     deadline = time.monotonic() + 10
-    while stage.put(stage.upload_url).status != 201:
+    while edge.put(edge.upload_url).status != 201:
         assert time.monotonic() < deadline
     assert len(started) == 2
 
 
-def test_any_header_and_query_pass_as_they_were_sent(stage: Stage):
+def test_headers_and_query_pass_unchanged(edge: EdgeFixture):
     odd = {"x-odd": 'caf\xe9 "quoted" \\ back', "x-empty": ""}
 
-    told = send("GET", f"{stage.url}/anything?a=%C3%A9&b=%22&c&d=", headers=odd).json
+    told = send("GET", f"{edge.url}/anything?a=%C3%A9&b=%22&c&d=", headers=odd).json
 
     assert {name: told["headers"][name] for name in odd} == odd
     assert told["query"] == "a=%C3%A9&b=%22&c=&d="

@@ -1,4 +1,4 @@
-"""`make` says at once, in words, what it lacks on the machine."""
+"""Tests that `make` says at once what the machine lacks."""
 
 import os
 import shutil
@@ -26,36 +26,33 @@ def program(path: Path, script: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("script", "words"),
     [
         (None, "run as Python"),
         ("echo 'pyenv: python3: command not found' >&2; exit 127", "(pyenv: python3: command not found)"),
         ("echo '3.10 0'", "is Python 3.10, and 3.11 or newer is needed"),
     ],
 )
-def test_python_that_is_none_is_told_from_one_that_is_too_old(tmp_path: Path, script: str | None, said: str):
+def test_missing_and_old_python_are_told_apart(tmp_path: Path, script: str | None, words: str):
     python = tmp_path / "python"
     if script is not None:
         program(python, script)
     ran = make(tmp_path, ".venv/.ready", f"PYTHON={python}")
     assert ran.returncode != 0
-    assert said in ran.stdout
+    assert words in ran.stdout
     assert "make PYTHON=/path/to" in ran.stdout
     assert not (tmp_path / ".venv").exists()
 
 
-def test_demo_without_node_says_so_before_it_starts_anything(tmp_path: Path):
+def test_demo_without_node_is_refused(tmp_path: Path):
     program(tmp_path / "node", "exit 127")
-    kept = [
-        it
-        for name in (".venv/.ready", ".tools/engines/.ready", "tests/support/clients/node_modules/.ready")
-        for it in ("-o", name)
-    ]
+    files = (".venv/.ready", ".tools/engines/.ready", "tests/support/clients/node_modules/.ready")
+    kept = [f"--old-file={file}" for file in files]
     ran = make(tmp_path, *kept, "demo", PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert (ran.returncode != 0, "Node.js is needed for the demo" in ran.stdout) == (True, True)
 
 
-def test_clients_without_npm_say_so(tmp_path: Path):
+def test_clients_without_npm_are_refused(tmp_path: Path):
     program(tmp_path / "npm", "exit 127")
     (tmp_path / "tests" / "support" / "clients").mkdir(parents=True)
     (tmp_path / "tests" / "support" / "clients" / "package-lock.json").touch()

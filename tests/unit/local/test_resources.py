@@ -1,4 +1,4 @@
-"""Creating the template's resources again changes nothing, or what can be changed, or says what can't."""
+"""Tests that creating the template's resources again changes what can be changed, and refuses the rest."""
 
 import copy
 import json
@@ -31,13 +31,13 @@ def swap_keys(declared: dict[str, Any]) -> None:
     first["AttributeName"], second["AttributeName"] = second["AttributeName"], first["AttributeName"]
 
 
-def test_a_second_time_nothing_is_new(template: Template, clients: Clients):
+def test_second_creation_changes_nothing(template: Template, clients: Clients):
     first, second = create(template, clients), create(template, clients)
     assert (first.tables_are_new, second.tables_are_new) == (True, False)
     assert first.refs == second.refs
 
 
-def test_queues_get_what_the_template_declares_now(later_template: Template, clients: Clients):
+def test_queues_get_the_templates_new_attributes(later_template: Template, clients: Clients):
     create(later_template, clients)
     later_template.properties("MergeQueue")["VisibilityTimeout"] = "77"
     queue = create(later_template, clients).refs["MergeQueue"]
@@ -52,15 +52,15 @@ def test_failed_messages_go_to_the_dead_letter_queue(template: Template, clients
     assert redrive["deadLetterTargetArn"] == refs["MergeDeadLetterQueue.Arn"]
 
 
-def test_a_table_with_other_keys_is_refused(later_template: Template, clients: Clients):
+def test_table_with_other_keys_is_refused(later_template: Template, clients: Clients):
     create(later_template, clients)
     swap_keys(later_template.properties("ReservationsTable"))
-    with pytest.raises(DeclaredAnew, match="ReservationsTable stands with other keys"):
+    with pytest.raises(DeclaredAnew, match="ReservationsTable exists with other keys"):
         create(later_template, clients)
 
 
-def test_a_table_whose_index_has_other_keys_is_refused(later_template: Template, clients: Clients):
+def test_index_with_other_keys_is_refused(later_template: Template, clients: Clients):
     create(later_template, clients)
     swap_keys(later_template.properties("ArchivesTable")["GlobalSecondaryIndexes"][0])
-    with pytest.raises(DeclaredAnew, match="ArchivesTable stands with other keys"):
+    with pytest.raises(DeclaredAnew, match="ArchivesTable exists with other keys"):
         create(later_template, clients)

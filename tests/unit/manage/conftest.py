@@ -8,11 +8,10 @@ import pytest
 import urllib3
 from fastapi import FastAPI
 
-from actions_cache.adapters import management_secret
-from actions_cache.domain.access import Caller
-from actions_cache.domain.role import read_only_token
-from actions_cache.wiring.management import ManagementPlane
-from functions.manage.app import create_app
+from actions_cache.aws import secrets
+from actions_cache.domain.access import Caller, read_only_token
+from actions_cache.management_services import ManagementServices
+from functions.manage.handler import create_app
 from tests.support.journey import REPOSITORY, Journey, name
 from tests.support.serving import served
 
@@ -44,15 +43,15 @@ class Manager:
             self.journey.save(name(key, **where), b"content")
 
     def put_secret(self, **tokens: str) -> None:
-        secrets = self.journey.control.session.client("secretsmanager")
-        arn = self.journey.control.settings.admin_secret_arn
+        secrets = self.journey.services.session.client("secretsmanager")
+        arn = self.journey.services.settings.admin_secret_arn
         assert arn is not None
         secrets.put_secret_value(SecretId=arn, SecretString=json.dumps(tokens))
 
 
 @pytest.fixture(scope="module")
 def url_of_app(of_the_module: Journey) -> Iterator[tuple[str, FastAPI]]:
-    app = create_app(ManagementPlane(of_the_module.control))
+    app = create_app(ManagementServices(of_the_module.services))
     with served(app) as url:
         yield url, app
 
@@ -60,11 +59,9 @@ def url_of_app(of_the_module: Journey) -> Iterator[tuple[str, FastAPI]]:
 @pytest.fixture
 def manager(emptied: Journey, url_of_app: tuple[str, FastAPI], monkeypatch: pytest.MonkeyPatch) -> Manager:
     """Of a server where example/tools has saved nothing yet."""
-    monkeypatch.setattr(
-        "actions_cache.usecases.delete_entries.SIDE_BY_SIDE", 1
-    )  # see tests/unit/flows/test_managing.py
-    monkeypatch.setattr(management_secret, "CACHED_SECONDS", 0)
-    emptied.control.admit(Caller(REPOSITORY, (), "example/tools"))
+    monkeypatch.setattr("actions_cache.manage.SIDE_BY_SIDE", 1)  # see tests/unit/flows/test_managing.py
+    monkeypatch.setattr(secrets, "MANAGEMENT_CACHED_SECONDS", 0)
+    emptied.services.admit(Caller(REPOSITORY, (), "example/tools"))
     url, app = url_of_app
     manager = Manager(app, url, emptied)
     manager.put_secret(admin=ADMIN)

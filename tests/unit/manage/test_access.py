@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from actions_cache.adapters.management_secret import parse_tokens
+from actions_cache.aws.secrets import parse_tokens
 from actions_cache.ports import Unavailable
 from tests.support.clients.runtime_token import runtime_token
 from tests.unit.manage.conftest import ADMIN, READ_ONLY, Manager
@@ -41,8 +41,8 @@ ROUTES = [*(("GET", path) for path in READS), *(("DELETE", path) for path in DEL
     ],
     ids=["none", "empty", "wrong", "basic", "signed", "a job's"],
 )
-def test_nobody_else_gets_in_anywhere(manager: Manager, token: str | None, scheme: str) -> None:
-    """P8: least of all a job."""
+def test_unknown_token_is_refused_everywhere(manager: Manager, token: str | None, scheme: str) -> None:
+    """Isolation: least of all a job."""
     manager.save("npm-1")
     for method, path in ROUTES:
         answer = manager.ask(method, path, token, scheme)
@@ -59,7 +59,7 @@ def test_nobody_else_gets_in_anywhere(manager: Manager, token: str | None, schem
         "/manage/repositories/42/entries/{id}",
     ],
 )
-def test_who_deleted_what_is_logged_once(manager: Manager, caplog: pytest.LogCaptureFixture, path: str) -> None:
+def test_deletion_is_logged_once_with_actor(manager: Manager, caplog: pytest.LogCaptureFixture, path: str) -> None:
     manager.save("npm-1")
     [entry] = manager.get("/manage/repositories/42/entries")["entries"]
     path = path.format(id=entry["id"])
@@ -74,7 +74,7 @@ def test_who_deleted_what_is_logged_once(manager: Manager, caplog: pytest.LogCap
     assert len(fields["archive_ids"]) == 1
 
 
-def test_who_may_read_may_not_delete_and_is_told_so(manager: Manager) -> None:
+def test_read_only_token_cannot_delete(manager: Manager) -> None:
     manager.save("npm-1")
     for method, path in ROUTES:
         answer = manager.ask(method, path, READ_ONLY)
@@ -85,18 +85,18 @@ def test_who_may_read_may_not_delete_and_is_told_so(manager: Manager) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "token"])
-def test_the_token_comes_as_gh_and_octokit_send_it(manager: Manager, scheme: str) -> None:
+def test_token_scheme_fits_gh_and_octokit(manager: Manager, scheme: str) -> None:
     assert manager.ask("GET", "/manage/role", ADMIN, scheme).json() == {"role": "admin"}
     assert manager.ask("GET", "/manage/role", READ_ONLY, scheme).json() == {"role": "read-only"}
 
 
-def test_a_token_that_was_replaced_is_nobodys(manager: Manager) -> None:
+def test_replaced_token_is_refused(manager: Manager) -> None:
     manager.put_secret(admin="b" * 64, read_only="c" * 32)
     for token, status in ((ADMIN, 401), (READ_ONLY, 401), ("b" * 64, 200), ("c" * 32, 200)):
         assert manager.ask("GET", "/manage/role", token).status == status
 
 
-def test_a_secret_that_anybody_could_guess_lets_nobody_in(manager: Manager) -> None:
+def test_weak_secret_admits_nobody(manager: Manager) -> None:
     manager.put_secret(admin="short")
     assert manager.ask("GET", "/manage/role", "short").status == 503
 
@@ -109,12 +109,12 @@ def test_a_secret_that_anybody_could_guess_lets_nobody_in(manager: Manager) -> N
         json.dumps({"admin": ADMIN, "read_only": "short"}),
     ],
 )
-def test_a_secret_that_is_none_is_told_from_one_without_being_shown(value: str) -> None:
+def test_invalid_secret_is_reported_but_not_shown(value: str) -> None:
     with pytest.raises(Unavailable, match="isn't JSON like") as refused:
         parse_tokens(value)
     assert ADMIN not in str(refused.value)
 
 
 @pytest.mark.parametrize("length", [32, 256])
-def test_a_secret_of_the_shortest_and_the_longest_tokens_is_taken(length: int) -> None:
+def test_token_length_bounds_are_accepted(length: int) -> None:
     assert parse_tokens(json.dumps({"admin": "a" * length})).admin == "a" * length

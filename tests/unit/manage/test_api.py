@@ -8,9 +8,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from actions_cache.domain.errors import InvalidRequest
 from actions_cache.domain.timing import DAY, SECOND
-from actions_cache.wiring.management import ManagementPlane
-from functions.manage.app import create_app
-from functions.manage.moments import parse_moment, shown
+from actions_cache.http.schemas import format_timestamp, parse_timestamp
+from actions_cache.management_services import ManagementServices
+from functions.manage.handler import create_app
 from tests.support.journey import SCOPE, name
 from tests.support.serving import served
 from tests.unit.manage.conftest import Manager
@@ -23,7 +23,7 @@ def keys(entries: list[dict[str, Any]]) -> list[str]:
     return [it["key"] for it in entries]
 
 
-def test_repositories_stand_beside_their_budget(manager: Manager) -> None:
+def test_repositories_are_shown_with_budget(manager: Manager) -> None:
     manager.save("npm-1")
     answer = manager.get("/manage/repositories")
     assert answer == {
@@ -43,7 +43,7 @@ def test_repositories_stand_beside_their_budget(manager: Manager) -> None:
     assert manager.get("/manage/repositories/example/tools") == answer["repositories"][0]
 
 
-def test_an_entry_says_how_often_it_was_found_and_where_its_merge_stands(manager: Manager) -> None:
+def test_entry_shows_hits_and_merge_state(manager: Manager) -> None:
     manager.save("one")
     manager.journey.save(name("two"), b"a", b"b")
     manager.journey.look_up("one")
@@ -63,7 +63,7 @@ def test_entries_are_searched_sorted_and_paged(manager: Manager) -> None:
     assert (page["total"], page["page"], page["per_page"], keys(page["entries"])) == (3, 2, 2, ["npm-1"])
 
 
-def test_a_filter_deletes_what_it_names_after_a_dry_run_that_said_so(manager: Manager) -> None:
+def test_filter_deletes_same_entries_as_dry_run(manager: Manager) -> None:
     manager.save("npm-1", "npm-2", "yarn-1")
     path = f"{ENTRIES}?key_prefix=npm-&ref={SCOPE}"
     dry = manager.ask("DELETE", f"{path}&dry_run=true").json()
@@ -81,20 +81,20 @@ def test_a_filter_deletes_what_it_names_after_a_dry_run_that_said_so(manager: Ma
         *("?older_than=soon", "?older_than=2026-01-01", "?unused_since=-1d"),
     ],
 )
-def test_a_filter_that_names_nothing_or_cannot_be_read_deletes_nothing(manager: Manager, query: str) -> None:
+def test_empty_or_invalid_filter_deletes_nothing(manager: Manager, query: str) -> None:
     manager.save("npm-1")
     assert manager.ask("DELETE", f"{ENTRIES}{query}").status == 422
     assert manager.get(ENTRIES)["total"] == 1
 
 
-def test_old_entries_go_by_their_age(manager: Manager) -> None:
+def test_old_entries_are_deleted_by_age(manager: Manager) -> None:
     manager.save("old")
     manager.journey.clock.advance(3600)
     manager.save("new")
     assert keys(manager.ask("DELETE", f"{ENTRIES}?older_than=30m").json()["deleted"]) == ["old"]
 
 
-def test_an_entry_goes_by_its_id_after_a_dry_run(manager: Manager) -> None:
+def test_entry_is_deleted_by_id_after_dry_run(manager: Manager) -> None:
     manager.save("a", "b")
     [_, entry] = manager.get(ENTRIES)["entries"]
     for query in ("?dry_run=true", ""):
@@ -102,7 +102,7 @@ def test_an_entry_goes_by_its_id_after_a_dry_run(manager: Manager) -> None:
     assert manager.ask("DELETE", f"{ENTRIES}/{entry['id']}").status == 404
 
 
-def test_a_match_says_what_is_restored_and_why(manager: Manager) -> None:
+def test_match_explains_restored_entry(manager: Manager) -> None:
     manager.save("npm-1")
     asked = {
         "repository": "example/tools",
@@ -118,7 +118,7 @@ def test_a_match_says_what_is_restored_and_why(manager: Manager) -> None:
     assert (miss["matches"][0]["found"], [it["key"] for it in miss["alike"]]) == (None, ["npm-1"])
 
 
-def test_activity_and_cost_tell_what_jobs_did(manager: Manager) -> None:
+def test_activity_and_cost_reflect_jobs(manager: Manager) -> None:
     manager.save("npm-1")
     manager.journey.look_up("npm-1")
     manager.journey.look_up("nope")
@@ -135,11 +135,11 @@ def test_activity_and_cost_tell_what_jobs_did(manager: Manager) -> None:
 @pytest.mark.parametrize(
     "path", ["/manage/activity?hours=0", "/manage/activity?hours=841", "/manage/match?repository=42&key=a"]
 )
-def test_a_question_that_cannot_be_answered_is_refused(manager: Manager, path: str) -> None:
+def test_unanswerable_query_is_refused(manager: Manager, path: str) -> None:
     assert manager.ask("GET", path).status == 422
 
 
-def test_the_document_is_valid_and_has_every_route(manager: Manager) -> None:
+def test_openapi_document_covers_every_route(manager: Manager) -> None:
     document = manager.ask("GET", "/manage/openapi.json", None).json()
     OpenAPIV31SpecValidator(document).validate()
     operations = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
@@ -170,27 +170,27 @@ def test_the_document_is_valid_and_has_every_route(manager: Manager) -> None:
         ("2027-01-15T09:00:00.250+01:00", NOW + 250),
     ],
 )
-def test_a_moment_is_an_age_or_a_time_with_its_zone(text: str, at: int) -> None:
-    assert parse_moment("older_than", text, NOW) == at
+def test_timestamp_is_age_or_zoned_time(text: str, at: int) -> None:
+    assert parse_timestamp("older_than", text, NOW) == at
 
 
 @pytest.mark.parametrize(
     "text", ["", "30", "d", "-1d", "1.5d", "1y", "2027-01-15", "2027-01-15T08:00:00", "soon", "9" * 20 + "d"]
 )
-def test_what_is_no_moment_is_named(text: str) -> None:
+def test_invalid_timestamp_is_named(text: str) -> None:
     with pytest.raises(InvalidRequest, match=r"older_than: .* neither an age"):
-        parse_moment("older_than", text, NOW)
+        parse_timestamp("older_than", text, NOW)
 
 
 @pytest.mark.parametrize(("at", "text"), [(0, "1970-01-01T00:00:00.000Z"), (NOW + 7, "2027-01-15T08:00:00.007Z")])
-def test_a_moment_is_shown_as_github_shows_it(at: int, text: str) -> None:
-    assert shown(at) == text
-    assert parse_moment("x", text, NOW) == at
+def test_timestamp_is_formatted_like_github(at: int, text: str) -> None:
+    assert format_timestamp(at) == text
+    assert parse_timestamp("x", text, NOW) == at
 
 
-def test_a_search_that_had_no_time_for_all_says_so(manager: Manager) -> None:
+def test_incomplete_search_is_reported(manager: Manager) -> None:
     manager.save("npm-1")
-    with served(create_app(ManagementPlane(manager.journey.control, reading_time=-1))) as url:
+    with served(create_app(ManagementServices(manager.journey.services, reading_time=-1))) as url:
         hasty = replace(manager, url=url)
         found = hasty.get(ENTRIES, search="npm")
         assert (found["more"], found["total"], found["entries"]) == (True, 0, [])

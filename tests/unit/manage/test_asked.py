@@ -4,11 +4,11 @@ import pytest
 
 from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy
 from actions_cache.domain.timing import DAY, SECOND
-from functions.manage.asked import DeleteEntries, GithubDelete, GithubList, GithubSort, ListEntries
+from functions.manage.query_params import DeleteEntries, GithubDelete, GithubList, GithubSort, ListEntries
 from tests.unit.domain.build import NOW
 
 
-def test_of_a_list():
+def test_list_query_becomes_filter():
     asked = ListEntries(
         search="s",
         key_prefix="p",
@@ -20,13 +20,13 @@ def test_of_a_list():
         page=3,
     )
     wanted = EntryFilter(search="s", key_prefix="p", ref="r", version="v")
-    assert asked.wanted() == (wanted, Order(SortBy.SIZE, Direction.ASCENDING), Page(3, 7))
-    assert ListEntries().wanted() == (EntryFilter(), Order(SortBy.LAST_USED_AT, Direction.DESCENDING), Page(1, 30))
+    assert asked.to_filter() == (wanted, Order(SortBy.SIZE, Direction.ASCENDING), Page(3, 7))
+    assert ListEntries().to_filter() == (EntryFilter(), Order(SortBy.LAST_USED_AT, Direction.DESCENDING), Page(1, 30))
 
 
-def test_of_a_deletion():
+def test_deletion_query_becomes_filter():
     asked = DeleteEntries(key="k", key_prefix="p", ref="r", version="v", older_than="30d", unused_since="12h")
-    assert asked.wanted(NOW) == EntryFilter(
+    assert asked.to_filter(NOW) == EntryFilter(
         key="k",
         key_prefix="p",
         ref="r",
@@ -34,7 +34,7 @@ def test_of_a_deletion():
         created_before=NOW - 30 * DAY,
         unused_since=NOW - 12 * 3600 * SECOND,
     )
-    assert DeleteEntries().wanted(NOW).asks_nothing
+    assert DeleteEntries().to_filter(NOW).asks_nothing
 
 
 @pytest.mark.parametrize(
@@ -45,12 +45,12 @@ def test_of_a_deletion():
         (GithubSort.SIZE_IN_BYTES, SortBy.SIZE),
     ],
 )
-def test_of_githubs_list(sort, by):
+def test_github_list_query_becomes_filter(sort, by):
     asked = GithubList(key="p", ref="r", sort=sort, direction=Direction.ASCENDING, per_page=7, page=3)
     wanted = EntryFilter(key_prefix="p", ref="r"), Order(by, Direction.ASCENDING), Page(3, 7)
-    assert asked.wanted() == wanted
+    assert asked.to_filter() == wanted
 
 
-def test_of_githubs_deletion():
-    assert GithubDelete(key="k", ref="r").wanted() == EntryFilter(key="k", ref="r")
-    assert GithubDelete(key="k").wanted() == EntryFilter(key="k")
+def test_github_deletion_query_becomes_filter():
+    assert GithubDelete(key="k", ref="r").to_filter() == EntryFilter(key="k", ref="r")
+    assert GithubDelete(key="k").to_filter() == EntryFilter(key="k")

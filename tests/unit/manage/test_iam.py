@@ -40,7 +40,7 @@ def answered(manager: Manager, method: str, path: str, resource: str, identity: 
 SIGNED = "/iam/{path+}"
 
 
-def test_a_signed_get_reads_and_a_signed_delete_deletes(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
+def test_iam_request_may_read_and_delete(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     manager.save("npm-1")
     status, _, body = answered(manager, "GET", "/iam/manage/role", SIGNED, IDENTITY)
@@ -52,7 +52,7 @@ def test_a_signed_get_reads_and_a_signed_delete_deletes(manager: Manager, caplog
     assert answered(manager, "GET", path, SIGNED, IDENTITY)[2]["total_count"] == 0
 
 
-def test_pages_are_linked_under_the_stage_and_the_path_that_was_signed(manager: Manager) -> None:
+def test_page_links_keep_stage_and_signed_path(manager: Manager) -> None:
     manager.save("npm-1", "npm-2")
     path = "/iam/repos/example/tools/actions/caches"
     _, headers, _ = answered(manager, "GET", path, SIGNED, IDENTITY, per_page="1")
@@ -71,11 +71,11 @@ def test_pages_are_linked_under_the_stage_and_the_path_that_was_signed(manager: 
         ("/iamanage/role", SIGNED, IDENTITY, 404),
     ],
 )
-def test_an_identity_counts_on_the_signed_resource_alone(
+def test_identity_counts_on_signed_resource_only(
     manager: Manager, path: str, resource: str, identity: dict[str, Any], status: int
 ) -> None:
     assert answered(manager, "GET", path, resource, identity)[0] == status
 
 
-def test_without_api_gateway_nobody_is_signed_whatever_the_headers(manager: Manager) -> None:
+def test_iam_headers_need_api_gateway(manager: Manager) -> None:
     assert manager.ask("GET", "/iam/manage/role", None, **{"x-amzn-identity": IDENTITY["userArn"]}).status == 404

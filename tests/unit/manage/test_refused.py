@@ -1,28 +1,28 @@
 """The management API lists the jobs that TOKEN_CLAIMS keeps out."""
 
 from actions_cache.domain.access import GITHUB, parse_rule
-from actions_cache.domain.refusal import KEPT, Refusals, RefusedJob
-from actions_cache.wiring.control import ControlPlane
-from actions_cache.wiring.management import ManagementPlane
-from functions.manage.app import create_app
-from functions.manage.moments import shown
+from actions_cache.domain.refused_job import KEPT, Refusals, RefusedJob
+from actions_cache.http.schemas import format_timestamp
+from actions_cache.management_services import ManagementServices
+from dev.services import AllServices
+from functions.manage.handler import create_app
 from tests.support.serving import served
 from tests.unit.manage.conftest import Manager
 
 JOB = RefusedJob(GITHUB, "42", "octo/app", "7", "octo", ("repository_id=42", "repository_owner_id=7"))
 
 
-def test_refused_jobs_come_with_the_very_value_to_set(manager: Manager):
+def test_refused_job_is_listed_with_setting(manager: Manager):
     journey = manager.journey
     assert manager.get("/manage/refused-tokens") == {"refused_tokens": []}
     now = journey.clock.now()
-    journey.control.repositories.add_refusals(Refusals(JOB, 3, now), now + KEPT)
+    journey.services.repositories.add_refusals(Refusals(JOB, 3, now), now + KEPT)
     assert manager.get("/manage/refused-tokens") == {"refused_tokens": []}, "the fixture's TOKEN_CLAIMS is any"
 
-    named = journey.control.settings.model_copy(update={"token_claims": (parse_rule("repository_id=1"),)})
-    control = ControlPlane(named, journey.clock)
-    control.session = journey.control.session
-    with served(create_app(ManagementPlane(control))) as url:
+    named = journey.services.settings.model_copy(update={"token_claims": (parse_rule("repository_id=1"),)})
+    services = AllServices(named, journey.clock)
+    services.session = journey.services.session
+    with served(create_app(ManagementServices(services))) as url:
         answer = Manager(manager.app, url, journey).get("/manage/refused-tokens")
     assert answer == {
         "refused_tokens": [
@@ -33,7 +33,7 @@ def test_refused_jobs_come_with_the_very_value_to_set(manager: Manager):
                 "owner_id": "7",
                 "owner": "octo",
                 "times": 3,
-                "last_at": shown(now),
+                "last_at": format_timestamp(now),
                 "to_admit": ["repository_id=42", "repository_owner_id=7"],
             }
         ]

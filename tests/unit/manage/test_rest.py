@@ -17,7 +17,7 @@ def keys(answer: Any) -> list[str]:
     return [it["key"] for it in answer["actions_caches"]]
 
 
-def test_a_cache_looks_as_githubs_documents_have_it(manager: Manager) -> None:
+def test_cache_has_github_format(manager: Manager) -> None:
     """https://docs.github.com/rest/actions/cache#list-github-actions-caches-for-a-repository."""
     manager.save("npm-1")
     answer = manager.get(CACHES)
@@ -33,7 +33,7 @@ def test_a_cache_looks_as_githubs_documents_have_it(manager: Manager) -> None:
     assert TIME.fullmatch(cache["last_accessed_at"])
 
 
-def test_usage_looks_as_githubs_documents_have_it(manager: Manager) -> None:
+def test_usage_has_github_format(manager: Manager) -> None:
     manager.save("npm-1", "npm-2")
     assert manager.get("/repos/Example/Tools/actions/cache/usage") == {
         "full_name": "example/tools",
@@ -43,7 +43,7 @@ def test_usage_looks_as_githubs_documents_have_it(manager: Manager) -> None:
 
 
 @pytest.mark.parametrize("root", ["/repos/example/tools", "/api/v3/repos/EXAMPLE/tools", "/repositories/42"])
-def test_it_stands_where_each_client_asks(manager: Manager, root: str) -> None:
+def test_each_client_root_is_served(manager: Manager, root: str) -> None:
     manager.save("npm-1")
     assert keys(manager.get(f"{root}/actions/caches")) == ["npm-1"]
     assert manager.get(f"{root}/actions/cache/usage")["active_caches_count"] == 1
@@ -51,8 +51,8 @@ def test_it_stands_where_each_client_asks(manager: Manager, root: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["7@https://ghes.example", "7%40https%3A%2F%2Fghes.example"])
-def test_an_id_of_another_issuer_is_asked_for_with_its_slashes_or_encoded(manager: Manager, path: str) -> None:
-    manager.journey.control.admit(Caller("7@https://ghes.example", (), None))
+def test_foreign_issuer_id_may_be_encoded(manager: Manager, path: str) -> None:
+    manager.journey.services.admit(Caller("7@https://ghes.example", (), None))
     manager.save("npm-1", repository="7@https://ghes.example")
     assert keys(manager.get(f"/repositories/{path}/actions/caches")) == ["npm-1"]
     assert manager.get(f"/repositories/{path}/actions/cache/usage")["full_name"] == "7@https://ghes.example"
@@ -74,7 +74,9 @@ def test_an_id_of_another_issuer_is_asked_for_with_its_slashes_or_encoded(manage
     ],
     ids=str,
 )
-def test_filters_sort_and_pages_as_at_github(manager: Manager, query: dict[str, Any], listed: list[str] | None) -> None:
+def test_listing_filters_and_sorts_like_github(
+    manager: Manager, query: dict[str, Any], listed: list[str] | None
+) -> None:
     manager.save("a-1")
     manager.save("a-2", "b-3", scope="refs/pull/7/merge")
     answer = manager.get(CACHES, **query)
@@ -93,12 +95,12 @@ def test_pages_are_linked(manager: Manager, page: int, rels: dict[str, int]) -> 
     assert found == rels
 
 
-def test_one_page_has_no_links(manager: Manager) -> None:
+def test_single_page_has_no_links(manager: Manager) -> None:
     manager.save("a")
     assert "link" not in manager.ask("GET", CACHES).headers
 
 
-def test_links_lead_to_where_the_edge_was_asked(manager: Manager) -> None:
+def test_links_use_edge_host(manager: Manager) -> None:
     manager.save("a", "b")
     answer = manager.ask("GET", f"{CACHES}?per_page=1", **{"x-viewer-host": "cache.example.com"})
     assert answer.headers["link"].startswith(f"<http://cache.example.com{CACHES}?per_page=1&page=2>")
@@ -119,7 +121,7 @@ def test_links_lead_to_where_the_edge_was_asked(manager: Manager) -> None:
         ("branch=main", "branch: "),
     ],
 )
-def test_a_bad_value_is_named(manager: Manager, query: str, said: str) -> None:
+def test_invalid_value_is_named(manager: Manager, query: str, said: str) -> None:
     answer = manager.ask("GET", f"{CACHES}?{query}")
     assert (answer.status, answer.json()["message"].startswith(said)) == (422, True), answer.data
 
@@ -131,12 +133,12 @@ def test_a_bad_value_is_named(manager: Manager, query: str, said: str) -> None:
         *("/repositories/7/actions/caches", "/repos/example/tools/actions/runs", "/repos/a%00b/tools/actions/caches"),
     ],
 )
-def test_what_is_not_there_is_not_found(manager: Manager, path: str) -> None:
+def test_unknown_resource_is_not_found(manager: Manager, path: str) -> None:
     answer = manager.ask("GET", path)
     assert (answer.status, answer.json()["status"]) == (404, "404")
 
 
-def test_a_key_is_deleted_in_all_refs_or_in_one_and_never_by_its_beginning(manager: Manager) -> None:
+def test_deletion_matches_whole_key_only(manager: Manager) -> None:
     manager.save("npm-1", "npm-12")
     manager.save("npm-1", "npm-12", scope="refs/pull/7/merge")
     one = manager.ask("DELETE", f"{CACHES}?key=npm-12&ref=refs/pull/7/merge")
@@ -149,13 +151,13 @@ def test_a_key_is_deleted_in_all_refs_or_in_one_and_never_by_its_beginning(manag
 
 
 @pytest.mark.parametrize("query", ["", "?ref=refs/heads/main", "?key=", "?key=npm-1&reff=x"])
-def test_a_deletion_that_names_no_key_or_what_is_not_known_deletes_nothing(manager: Manager, query: str) -> None:
+def test_invalid_deletion_deletes_nothing(manager: Manager, query: str) -> None:
     manager.save("npm-1")
     assert manager.ask("DELETE", f"{CACHES}{query}").status == 422
     assert keys(manager.get(CACHES)) == ["npm-1"]
 
 
-def test_a_cache_is_deleted_by_its_id(manager: Manager) -> None:
+def test_cache_is_deleted_by_id(manager: Manager) -> None:
     manager.save("npm-1", "npm-2")
     [_, cache] = manager.get(CACHES)["actions_caches"]
     gone = manager.ask("DELETE", f"{CACHES}/{cache['id']}")
@@ -166,11 +168,11 @@ def test_a_cache_is_deleted_by_its_id(manager: Manager) -> None:
 
 @pytest.mark.parametrize("number", ["-1", "x", "4503599627370496", "9" * 40, "1.0", "1_0", "+1", "%201", "%EF%BC%91"])
 @pytest.mark.parametrize("of_one", [CACHES, "/manage/repositories/42/entries"])
-def test_what_is_no_id_is_refused(manager: Manager, of_one: str, number: str) -> None:
+def test_invalid_id_is_refused(manager: Manager, of_one: str, number: str) -> None:
     assert manager.ask("DELETE", f"{of_one}/{number}").status == 422
 
 
-def test_who_deleted_what_is_logged_and_the_token_isnt(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
+def test_deletion_is_logged_without_token(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
     manager.save("npm-1")
     with caplog.at_level("INFO"):
         manager.ask("DELETE", f"{CACHES}?key=npm-1")

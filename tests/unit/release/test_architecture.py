@@ -34,7 +34,7 @@ def library(place: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["arm64", "x86_64"])
-def test_built_template_leaves_no_other_choice(tmp_path: Path, name: str) -> None:
+def test_built_template_allows_only_built_architecture(tmp_path: Path, name: str) -> None:
     """So that a bare `sam deploy`, or an answer to its question, can't deploy the other one."""
     library(tmp_path / "CoreLayer" / "a.so", name)
     (tmp_path / "template.yaml").write_text(BUILT)
@@ -45,7 +45,7 @@ def test_built_template_leaves_no_other_choice(tmp_path: Path, name: str) -> Non
         assert parameters["CleanupPaused"] == parameters["StreamDownloads"] == {"Type": "String"}
 
 
-def test_build_for_several_processors_is_none_for_any(tmp_path: Path) -> None:
+def test_mixed_architecture_build_is_refused(tmp_path: Path) -> None:
     library(tmp_path / "CoreLayer" / "a.so", "arm64")
     assert architecture_of(tmp_path) == "arm64"
     library(tmp_path / "ApiFunction" / "b.so", "x86_64")
@@ -55,13 +55,13 @@ def test_build_for_several_processors_is_none_for_any(tmp_path: Path) -> None:
         finish_build.pin_architecture(tmp_path)
 
 
-def test_libraries_of_this_interpreter_are_told_by_their_header() -> None:
+def test_library_architecture_is_read_from_header() -> None:
     here = {"aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
     assert architecture_of(Path(sys.prefix) / "lib") == here
 
 
 @pytest.mark.parametrize("chosen", ["arm64", "x86_64"])
-def test_what_was_built_for_another_processor_is_not_sent(tmp_path: Path, chosen: str) -> None:
+def test_build_for_other_architecture_is_not_deployed(tmp_path: Path, chosen: str) -> None:
     [other] = set(MACHINES) - {chosen}
     steps = Steps(print, tmp_path, sam="/no/such/sam")
     library(steps.built_template(chosen).parent / "CoreLayer" / "a.so", other)

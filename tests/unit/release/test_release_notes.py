@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actions_cache.release import Release
+from actions_cache.settings import Release
 from dev.build import release_notes
 from dev.build.finish_build import PLACE
 from dev.build.release_notes import NOTES, SUMS, NotReady, changes, check, check_build, make
@@ -69,19 +69,19 @@ def verified(directory: Path) -> bool:
 
 
 @needs_ssh
-def test_a_release_is_verified_by_the_documented_commands(released: Path) -> None:
+def test_documented_commands_verify_release(released: Path) -> None:
     assert verified(released)
 
 
 @needs_ssh
 @pytest.mark.parametrize("file", [SUMS, NOTES, "serverless-actions-cache-1.2.3-arm64.zip"])
-def test_a_changed_file_is_not(released: Path, file: str) -> None:
+def test_changed_file_fails_verification(released: Path, file: str) -> None:
     (released / file).write_bytes((released / file).read_bytes() + b"\n")
     assert not verified(released)
 
 
 @needs_ssh
-def test_another_key_or_another_purpose_is_not(released: Path, keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_key_or_namespace_fails_verification(released: Path, keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     release_notes.sign(released / SUMS, keys / "other")
     assert not verified(released)
     release_notes.sign(released / SUMS, keys / "good")
@@ -92,7 +92,7 @@ def test_another_key_or_another_purpose_is_not(released: Path, keys: Path, monke
 
 
 @needs_ssh
-def test_the_notes_have_the_changes_the_commit_and_the_checksums(released: Path) -> None:
+def test_notes_have_changes_commit_and_checksums(released: Path) -> None:
     notes = (released / NOTES).read_text()
     assert "- New." in notes
     assert "commit abcdef" in notes
@@ -100,7 +100,7 @@ def test_the_notes_have_the_changes_the_commit_and_the_checksums(released: Path)
 
 
 @needs_ssh
-def test_a_package_is_the_same_bytes_each_time_and_keeps_run_bits(released: Path, build: Path, tmp_path: Path) -> None:
+def test_package_is_reproducible_and_keeps_run_bits(released: Path, build: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.zip"
     (build / "template.yaml").touch()
     release_notes.pack(build, again)
@@ -111,7 +111,7 @@ def test_a_package_is_the_same_bytes_each_time_and_keeps_run_bits(released: Path
 
 
 @pytest.mark.parametrize("stamp", ["1.2.3+other", "1.2.2+abcdef", None])
-def test_what_was_built_of_another_commit_is_no_release(build: Path, stamp: str | None) -> None:
+def test_build_of_other_commit_is_refused(build: Path, stamp: str | None) -> None:
     check_build(build, RELEASE)
     place = build / PLACE
     place.write_text(stamp) if stamp else place.unlink()
@@ -119,7 +119,7 @@ def test_what_was_built_of_another_commit_is_no_release(build: Path, stamp: str 
         check_build(build, RELEASE)
 
 
-def test_a_version_without_changes_is_no_release() -> None:
+def test_version_without_changes_is_refused() -> None:
     for changelog in ("## Unreleased\n\n- New.\n", "## 1.2.3\n\n## 1.2.2\n\n- Old.\n", "## 1.2.30\n\n- Other.\n"):
         with pytest.raises(NotReady, match="Unreleased"):
             changes(changelog, "1.2.3")
@@ -127,7 +127,7 @@ def test_a_version_without_changes_is_no_release() -> None:
 
 
 @pytest.mark.parametrize(("version", "commit"), [("1.2.4", "abc"), ("1.2.3", "abc.changed"), ("1.2.3", "unknown")])
-def test_what_isnt_in_git_as_it_says_is_no_release(version: str, commit: str) -> None:
+def test_version_or_commit_mismatch_is_refused(version: str, commit: str) -> None:
     with pytest.raises(NotReady):
         check(Release(version, commit), "1.2.3")
     check(Release("1.2.3", "abc"), "1.2.3")

@@ -14,19 +14,17 @@ import boto3
 import pytest
 
 from actions_cache.domain.errors import PermissionDenied
-from actions_cache.domain.keyring import SETTLE
-from actions_cache.domain.signed_url import Direction, check_signature
+from actions_cache.domain.signing import SETTLE, Direction, check_signature
 from actions_cache.domain.timing import SECOND
 from actions_cache.logs import logger
 from actions_cache.settings import Settings
-from actions_cache.usecases.urls import UrlSigner
-from actions_cache.wiring.secrets import SecretsPlane
-from dev.local.endpoints import Endpoints
-from dev.local.localhost import resolve_names_under_localhost
+from actions_cache.urls import UrlSigner
+from dev.local.emulators import Endpoints, resolve_names_under_localhost
 from dev.local.resources import Clients, create
 from dev.local.template import ROOT, Template
 from functions.rotate import handler
-from functions.rotate.cloudformation import LAST_WORDS_SECONDS, RETRY_SECONDS
+from functions.rotate.cloudformation import RESPONSE_MARGIN_SECONDS, RETRY_SECONDS
+from functions.rotate.services import RotateServices
 from tests.aws.rie.recorder import Call, recording
 from tests.conftest import settings_for
 from tests.support.journey import SetClock
@@ -41,7 +39,7 @@ ARCHIVE = "0123456789abcdef0123456789abcdef"
 class Stage:
     """Args: plane: what the handler calls; its clock is the test's."""
 
-    plane: SecretsPlane
+    plane: RotateServices
     clock: SetClock
     clients: Clients
     calls: list[Call]
@@ -63,7 +61,9 @@ class Stage:
             url: where the answer goes.
             tries: whether there is time for another attempt (tests/unit/rotate/test_new_stack.py).
         """
-        handler.lambda_handler(event(name, url), context() if tries else context(LAST_WORDS_SECONDS + RETRY_SECONDS))
+        handler.lambda_handler(
+            event(name, url), context() if tries else context(RESPONSE_MARGIN_SECONDS + RETRY_SECONDS)
+        )
         return url.answer
 
     def ring(self) -> dict[str, Any]:
@@ -110,13 +110,13 @@ def stage(
         monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets_url)
         monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFRONT_KEYVALUESTORE", edge.replace("127.0.0.1", "localhost"))
         clock, logs = SetClock(), io.StringIO()
-        plane = SecretsPlane(settings_for(resources.environment("RotateFunction")), clock)
+        plane = RotateServices(settings_for(resources.environment("RotateFunction")), clock)
         monkeypatch.setattr(handler, "secrets", lambda: plane)
         monkeypatch.setattr(logger.registered_handler, "stream", logs)
         yield Stage(plane, clock, clients, calls, logs)
 
 
-def test_a_deploy_ends_when_the_edge_knows_the_secret_that_the_template_had_generated(stage: Stage):
+def test_deploy_ends_when_edge_knows_secret(stage: Stage):
     assert stage.edge() == []
     with response_url() as url:
         assert stage.deploy("create", url)["Status"] == "SUCCESS"
@@ -124,13 +124,13 @@ def test_a_deploy_ends_when_the_edge_knows_the_secret_that_the_template_had_gene
     assert stage.ring()["changed_at"] == stage.clock.now()
 
 
-def test_an_update_tells_the_edge_again_when_its_store_was_replaced(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+def test_update_refills_replaced_edge_store(stage: Stage, monkeypatch: pytest.MonkeyPatch):
     with response_url() as url:
         stage.deploy("create", url)
     name = f"another-{uuid.uuid4().hex[:8]}"
     another = stage.clients.cloudfront.create_key_value_store(Name=name)["KeyValueStore"]["ARN"]
     settings = stage.plane.settings.model_copy(update={"edge_secrets_arn": another})
-    stage.plane = SecretsPlane(settings, stage.clock)
+    stage.plane = RotateServices(settings, stage.clock)
     monkeypatch.setattr(handler, "secrets", lambda: stage.plane)
     assert stage.edge() == []
     with response_url() as url:
@@ -138,7 +138,7 @@ def test_an_update_tells_the_edge_again_when_its_store_was_replaced(stage: Stage
     assert stage.edge() == [stage.ring()["current"]]
 
 
-def test_a_deploy_takes_no_step_of_a_rotation_that_is_due(stage: Stage):
+def test_deploy_takes_no_due_rotation_step(stage: Stage):
     with response_url() as url:
         stage.deploy("create", url)
     stage.clock.advance(stage.plane.settings.secret_rotation_seconds)
@@ -148,19 +148,17 @@ def test_a_deploy_takes_no_step_of_a_rotation_that_is_due(stage: Stage):
     assert stage.schedule() == "introduced"
 
 
-def test_a_delete_touches_nothing_and_succeeds_though_nothing_is_there_any_more(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(handler, "secrets", lambda: SecretsPlane(Settings.model_validate({})))
+def test_delete_touches_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(handler, "secrets", lambda: RotateServices(Settings.model_validate({})))
     with response_url() as url:
         assert stage.deploy("delete", url)["Status"] == "SUCCESS"
     assert stage.calls == []
 
 
-def test_a_deploy_fails_with_the_reason_when_the_store_is_gone(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+def test_deploy_fails_if_edge_store_is_missing(stage: Stage, monkeypatch: pytest.MonkeyPatch):
     gone = "arn:aws:cloudfront::000000000000:key-value-store/never"
     settings = stage.plane.settings.model_copy(update={"edge_secrets_arn": gone})
-    monkeypatch.setattr(handler, "secrets", lambda: SecretsPlane(settings, stage.clock))
+    monkeypatch.setattr(handler, "secrets", lambda: RotateServices(settings, stage.clock))
     with response_url() as url:
         answer = stage.deploy("create", url, tries=False)
     assert answer["Status"] == "FAILED"
@@ -168,16 +166,14 @@ def test_a_deploy_fails_with_the_reason_when_the_store_is_gone(stage: Stage, mon
     assert "ResourceNotFoundException" in answer["Reason"]
 
 
-def test_a_deploy_fails_with_the_reason_when_the_function_is_not_told_where_the_store_is(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-):
+def test_deploy_fails_without_edge_store_arn(stage: Stage, monkeypatch: pytest.MonkeyPatch):
     settings = stage.plane.settings.model_copy(update={"edge_secrets_arn": None})
-    monkeypatch.setattr(handler, "secrets", lambda: SecretsPlane(settings))
+    monkeypatch.setattr(handler, "secrets", lambda: RotateServices(settings))
     with response_url() as url:
         assert "EDGE_SECRETS_ARN is missing" in stage.deploy("create", url)["Reason"]
 
 
-def test_a_deploy_fails_and_says_what_to_do_when_the_secret_is_no_keyring(stage: Stage):
+def test_deploy_fails_on_invalid_keyring(stage: Stage):
     stage.put_secret("as it was before it could rotate")
     with response_url() as url:
         answer = stage.deploy("create", url, tries=False)
@@ -186,7 +182,7 @@ def test_a_deploy_fails_and_says_what_to_do_when_the_secret_is_no_keyring(stage:
     assert "as it was" not in answer["Reason"] + stage.logs.getvalue()
 
 
-def test_the_schedule_rotates_the_secret_and_urls_signed_all_along_stay_good_everywhere(stage: Stage):
+def test_rotation_keeps_live_urls_valid(stage: Stage):
     """Hour by hour, with the functions' own cache left out: tests/unit/flows has the delays."""
     assert stage.schedule() == "settled"
     first = stage.ring()["current"]
@@ -223,9 +219,7 @@ def check(url: str, now: int, secrets: list[str]) -> None:
     check_signature(Direction.UPLOAD, ARCHIVE, query["se"], query["sig"], now, secrets)
 
 
-def test_the_function_asks_for_what_its_role_allows_and_for_all_of_it_and_the_edge_by_sigv4a(
-    stage: Stage, template: Template
-):
+def test_function_uses_exactly_its_permissions(stage: Stage, template: Template):
     stage.schedule()
     statements = template.properties("RotateRole")["Policies"][0]["PolicyDocument"]["Statement"]
     actions = [
@@ -240,7 +234,7 @@ def test_the_function_asks_for_what_its_role_allows_and_for_all_of_it_and_the_ed
     assert all(call.headers["authorization"].startswith("AWS4-ECDSA-P256-SHA256 ") for call in edge_calls)
 
 
-def test_neither_a_secret_nor_the_presigned_url_is_logged(stage: Stage):
+def test_secrets_and_urls_are_never_logged(stage: Stage):
     with response_url() as url:
         stage.deploy("create", url)
     secrets = set(stage.edge())
@@ -259,7 +253,7 @@ def test_neither_a_secret_nor_the_presigned_url_is_logged(stage: Stage):
     assert not any(secret in logged for secret in [*secrets, SIGNED, "Signature"])
 
 
-def test_a_new_secret_is_as_long_as_the_templates_first(stage: Stage, template: Template):
+def test_new_secret_has_template_length(stage: Stage, template: Template):
     stage.schedule()
     stage.clock.advance(stage.plane.settings.secret_rotation_seconds)
     stage.schedule()
@@ -267,15 +261,15 @@ def test_a_new_secret_is_as_long_as_the_templates_first(stage: Stage, template: 
     assert len(stage.ring()["next"]) == generated
 
 
-def test_a_run_ends_by_its_timeout_as_soon_as_the_waits_reckon_with(template: Template):
+def test_timeout_fits_rotation_waits(template: Template):
     assert template.functions["RotateFunction"]["Timeout"] * SECOND <= RUN
     assert 2 * RUN < SETTLE
 
 
-def test_the_function_loads_no_web_framework_no_tables_and_no_control_plane():
+def test_function_loads_only_needed_libraries():
     code = "import functions.rotate.handler, sys; print(*sys.modules)"
     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'layers' / 'core'}", "POWERTOOLS_SERVICE_NAME": "test"}
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     loaded = set(ran.stdout.split())
     assert "botocore" in loaded
-    assert not loaded & {"fastapi", "starlette", "aiohttp", "mangum", "pynamodb", "actions_cache.wiring.shared"}
+    assert not loaded & {"fastapi", "starlette", "aiohttp", "mangum", "pynamodb", "actions_cache.services"}

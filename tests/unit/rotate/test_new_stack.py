@@ -12,7 +12,7 @@ from actions_cache.domain.errors import TryAgain
 from actions_cache.ports import Unavailable
 from dev.local.template import Template
 from functions.rotate import cloudformation
-from functions.rotate.cloudformation import LAST_WORDS_SECONDS, RETRY_SECONDS, answered
+from functions.rotate.cloudformation import RESPONSE_MARGIN_SECONDS, RETRY_SECONDS, run_and_respond
 from tests.unit.rotate.response_url import response_url
 from tests.unit.rotate.test_cloudformation import event
 
@@ -58,14 +58,14 @@ def invocation(template: Template, monkeypatch: pytest.MonkeyPatch) -> Invocatio
 def asked(invocation: Invocation, do: Callable[[], None]) -> dict[str, Any]:
     """Return the answer to CloudFormation."""
     with response_url() as url:
-        answered(event("create", url), cast("Any", invocation), do)
+        run_and_respond(event("create", url), cast("Any", invocation), do)
     return url.answer
 
 
 @pytest.mark.parametrize(
     ("fault", "ready_at"), [(NOT_READY, 20), (DENIED, 8), (CONFLICT, 8)], ids=["store", "role", "conflict"]
 )
-def test_what_is_not_ready_yet_is_waited_for(invocation: Invocation, fault: Exception, ready_at: float) -> None:
+def test_unready_resource_is_awaited(invocation: Invocation, fault: Exception, ready_at: float) -> None:
     answer = asked(invocation, invocation.attempt(fault, ready_at=ready_at))
     assert answer["Status"] == "SUCCESS"
     assert ready_at < invocation.now < ready_at + RETRY_SECONDS + 1
@@ -73,24 +73,24 @@ def test_what_is_not_ready_yet_is_waited_for(invocation: Invocation, fault: Exce
 
 
 @pytest.mark.parametrize("takes", [0.1, 0.5, 5, 16])
-def test_what_is_never_ready_is_told_before_the_last_words_are_due(invocation: Invocation, takes: float) -> None:
+def test_waiting_ends_before_timeout(invocation: Invocation, takes: float) -> None:
     answer = asked(invocation, invocation.attempt(NOT_READY, ready_at=1e9, takes=takes))
     assert (answer["Status"], answer["Reason"]) == (
         "FAILED",
         f"the edge couldn't be told the signing secret: {NOT_READY}",
     )
     # The last attempt began in time. If it takes too long, the timer speaks first.
-    assert invocation.now - takes < invocation.seconds - LAST_WORDS_SECONDS
-    assert invocation.now + RETRY_SECONDS >= invocation.seconds - LAST_WORDS_SECONDS, "as long as it may"
+    assert invocation.now - takes < invocation.seconds - RESPONSE_MARGIN_SECONDS
+    assert invocation.now + RETRY_SECONDS >= invocation.seconds - RESPONSE_MARGIN_SECONDS, "as long as it may"
 
 
-def test_what_will_not_get_better_is_told_at_once(invocation: Invocation) -> None:
+def test_permanent_error_is_reported_at_once(invocation: Invocation) -> None:
     answer = asked(invocation, invocation.attempt(ValueError("no keyring"), ready_at=1e9))
     assert answer["Status"] == "FAILED"
     assert invocation.waits == []
 
 
-def test_timer_says_what_the_last_attempt_met(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timeout_reason_names_last_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second attempt hangs until CloudFormation has its answer."""
     monkeypatch.setattr(cloudformation, "RETRY_SECONDS", 0.1)
     attempts: list[int] = []
@@ -105,6 +105,6 @@ def test_timer_says_what_the_last_attempt_met(monkeypatch: pytest.MonkeyPatch) -
     with response_url() as url:
         seen = threading.Timer(1, told.set)
         seen.start()
-        context = cast("Any", Invocation(LAST_WORDS_SECONDS + 0.4))
-        assert answered(event("create", url), context, do) == {"status": "FAILED"}
+        context = cast("Any", Invocation(RESPONSE_MARGIN_SECONDS + 0.4))
+        assert run_and_respond(event("create", url), context, do) == {"status": "FAILED"}
     assert url.answer["Reason"] == f"the edge couldn't be told the signing secret in 0 s: {DENIED}"

@@ -1,4 +1,4 @@
-"""Which resource waits for which, as CloudFormation sees it."""
+"""The order in which CloudFormation creates resources."""
 
 import re
 from collections.abc import Iterator
@@ -10,10 +10,10 @@ _IN_SUB = re.compile(r"\$\{([A-Za-z0-9]+)(?:\.[A-Za-z0-9.]+)?\}")
 
 
 def dependencies(template: Template) -> dict[str, set[str]]:
-    """By logical id: what must be there before it.
+    """Return, for each logical id, the resources that must exist before it.
 
-    With what SAM's transform adds between declared resources: the body of an API names the functions that its events
-    belong to. What it makes besides (permissions, schedules, event sources) is waited for by nobody.
+    Includes what SAM's transform adds between declared resources: an API's body names the functions of its events.
+    Nothing waits for the other resources that it generates (permissions, schedules, event sources).
     """
     resources = template.body["Resources"]
     known = {

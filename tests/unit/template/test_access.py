@@ -1,6 +1,4 @@
-"""Whose jobs come in, and where else requests go: what the parameters take, the functions take too."""
-
-import re
+"""Values that the access parameters accept start the functions too."""
 
 import pytest
 from hypothesis import assume, given
@@ -9,33 +7,29 @@ from hypothesis import strategies as st
 from actions_cache.domain.access import parse_rule
 from actions_cache.settings import Settings
 from dev.local.template import Template
+from tests.unit.template.declared import accepts
 from tests.unit.test_settings import REQUIRED
-
-
-def takes(template: Template, parameter: str, value: str) -> bool:
-    """CloudFormation wants the whole value to match."""
-    return re.fullmatch(template.body["Parameters"][parameter]["AllowedPattern"], value) is not None
 
 
 @pytest.mark.parametrize(
     "value", ["", "https://results.example", "https://results.example/", "https://results.example:8443"]
 )
-def test_a_results_service_that_can_be_deployed_starts(template: Template, value: str) -> None:
-    assert takes(template, "ResultsServiceUrl", value)
+def test_deployable_results_service_starts(template: Template, value: str) -> None:
+    assert accepts(template, "ResultsServiceUrl", value)
     Settings(**REQUIRED, results_service_url=value or None)
 
 
 @pytest.mark.parametrize("value", ["http://plain.example", "https://a/b", "https://a?b", "https://u@a", "results", "*"])
-def test_tokens_are_sent_to_an_https_origin_alone(template: Template, value: str) -> None:
-    assert not takes(template, "ResultsServiceUrl", value)
+def test_results_service_must_be_an_https_origin(template: Template, value: str) -> None:
+    assert not accepts(template, "ResultsServiceUrl", value)
 
 
-def test_what_is_not_the_caches_goes_to_github_when_deployed(template: Template) -> None:
-    """upload-artifact asks the same host (WIRE.md section 5). The API alone is told."""
+def test_other_requests_go_to_github_by_default(template: Template) -> None:
+    """upload-artifact asks the same host; the API passes it on (docs/design/protocol.md#results-service)."""
     default = template.body["Parameters"]["ResultsServiceUrl"]["Default"]
     assert default == "https://results-receiver.actions.githubusercontent.com"
-    told = {function for function in template.functions if "RESULTS_SERVICE_URL" in template.environment(function)}
-    assert told == {"ApiFunction"}
+    passing = {function for function in template.functions if "RESULTS_SERVICE_URL" in template.environment(function)}
+    assert passing == {"ApiFunction"}
 
 
 @pytest.mark.parametrize(
@@ -48,12 +42,12 @@ def test_what_is_not_the_caches_goes_to_github_when_deployed(template: Template)
         "any=1",
     ],
 )
-def test_claims_that_can_be_deployed_start(template: Template, value: str) -> None:
-    assert takes(template, "TokenClaims", value)
+def test_deployable_claims_start(template: Template, value: str) -> None:
+    assert accepts(template, "TokenClaims", value)
     Settings.model_validate(REQUIRED | {"token_claims": value})
 
 
-def test_whose_jobs_come_in_has_no_default(template: Template) -> None:
+def test_token_claims_has_no_default(template: Template) -> None:
     assert "Default" not in template.body["Parameters"]["TokenClaims"]
 
 
@@ -64,14 +58,14 @@ RULES = st.builds("{}{}".format, st.sampled_from(["any", "environment=", "any=",
 
 
 @given(st.lists(RULES, min_size=1, max_size=3))
-def test_claims_that_the_form_takes_can_be_read(template: Template, rules: list[str]) -> None:
-    """Functions that can't read them answer nobody, minutes into a deploy."""
-    assume(takes(template, "TokenClaims", ",".join(rules)))
+def test_deployable_claims_can_be_parsed(template: Template, rules: list[str]) -> None:
+    """Functions that can't parse them answer nobody, minutes into a deploy."""
+    assume(accepts(template, "TokenClaims", ",".join(rules)))
     assert all(map(parse_rule, rules))
 
 
 @pytest.mark.parametrize(
-    ("value", "taken"),
+    ("value", "is_accepted"),
     [
         ("https://token.actions.githubusercontent.com,https://ghes.example:8443/_services/token", True),
         ("https://é.example", False),
@@ -80,9 +74,9 @@ def test_claims_that_the_form_takes_can_be_read(template: Template, rules: list[
         ("https://a.example,http://b.example", False),
     ],
 )
-def test_issuers_that_the_form_takes_can_be_read(template: Template, value: str, taken: bool) -> None:
-    assert takes(template, "TokenIssuers", value) == taken
-    if taken:
+def test_deployable_issuers_start(template: Template, value: str, is_accepted: bool) -> None:
+    assert accepts(template, "TokenIssuers", value) == is_accepted
+    if is_accepted:
         Settings.model_validate(REQUIRED | {"token_issuers": value})
 
 
@@ -97,30 +91,19 @@ PUBLIC_URLS = {
 }
 
 
-@pytest.mark.parametrize(("value", "taken"), PUBLIC_URLS.items())
-def test_public_url_that_the_form_takes_starts(template: Template, value: str, taken: bool) -> None:
-    assert takes(template, "PublicUrl", value) == taken
-    if taken:
+@pytest.mark.parametrize(("value", "is_accepted"), PUBLIC_URLS.items())
+def test_deployable_public_url_starts(template: Template, value: str, is_accepted: bool) -> None:
+    assert accepts(template, "PublicUrl", value) == is_accepted
+    if is_accepted:
         Settings.model_validate(REQUIRED | {"public_url": value or None})
 
 
-WRONG = [
-    *(
-        "",
-        "*",
-        "owner_id",
-        "owner_id=",
-        "ref=@https://a.example",
-        "=1",
-        "owner_id=1,",
-        "owner_id=1, owner_id=2",
-        "Any",
-        "anyone",
-        "any@a",
-    ),
+MALFORMED = [
+    *("", "*", "owner_id", "owner_id=", "ref=@https://a.example", "=1"),
+    *("owner_id=1,", "owner_id=1, owner_id=2", "Any", "anyone", "any@a"),
 ]
 
 
-@pytest.mark.parametrize("value", WRONG)
-def test_claims_that_cannot_be_read_are_not_deployed(template: Template, value: str) -> None:
-    assert not takes(template, "TokenClaims", value)
+@pytest.mark.parametrize("value", MALFORMED)
+def test_malformed_claims_are_not_deployable(template: Template, value: str) -> None:
+    assert not accepts(template, "TokenClaims", value)

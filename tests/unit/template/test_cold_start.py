@@ -1,4 +1,4 @@
-"""A cold start imports what its function uses, and nothing of another's; and leaves little to the first request."""
+"""A cold start imports its own function's code only, and makes the clients before the first request."""
 
 import subprocess
 import sys
@@ -6,41 +6,41 @@ import sys
 import boto3
 import pytest
 
-from actions_cache.domain.signed_url import Direction
-from actions_cache.wiring.data import DataPlane
+from actions_cache.domain.signing import Direction
 from dev.local.template import ROOT
 from tests.conftest import SparingSession
 from tests.support.journey import Journey, name
 
-USECASES = "actions_cache.usecases."
-OF_ONE = {
-    "api": {"reserve", "finalize", "look_up", "download"},
+CORE = "actions_cache."
+FLOWS = {
+    "api": {"save", "lookup", "download"},
     "download": {"download"},
-    "manage": {"delete_entries", "match"},
+    "manage": {"manage", "explain"},
     "merge": {"merge"},
-    "cleanup": {"clean_up", "find_orphans", "migrate"},
+    "cleanup": {"cleanup", "schema"},
 }
-"""Use cases that the one function has, and the others no use for. The older protocol has its downloads at the API."""
+"""Flows that belong to some functions only. The API needs downloads for the older protocol."""
 
 
-@pytest.mark.parametrize("function", OF_ONE)
-def test_a_function_loads_its_own_use_cases_and_no_others(function: str):
+@pytest.mark.parametrize("function", FLOWS)
+def test_function_loads_only_its_own_flows(function: str):
     code = f"import functions.{function}.handler, sys; print(*sys.modules)"
     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'layers' / 'core'}", "POWERTOOLS_SERVICE_NAME": "test"}
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    loaded = {module.removeprefix(USECASES) for module in ran.stdout.split() if module.startswith(USECASES)}
-    others = set().union(*(OF_ONE[other] for other in OF_ONE if other != function)) - OF_ONE[function]
-    assert loaded >= OF_ONE[function]
+    loaded = {module.removeprefix(CORE) for module in ran.stdout.split() if module.startswith(CORE)}
+    others = set().union(*(FLOWS[other] for other in FLOWS if other != function)) - FLOWS[function] - {"schema"}
+    assert loaded >= FLOWS[function]
     assert not loaded & others
 
 
-def test_no_request_makes_a_client_once_the_function_is_connected(on_moto: Journey, monkeypatch: pytest.MonkeyPatch):
-    data = DataPlane(on_moto.control)
+def test_connected_function_makes_no_more_clients(on_moto: Journey, monkeypatch: pytest.MonkeyPatch):
+    services = on_moto.services
+    data = services.downloads
     data.connect()
     made: list[object] = []
     monkeypatch.setattr(boto3.Session, "client", lambda *asked, **_: made.append(asked))
     monkeypatch.setattr(SparingSession, "client", boto3.Session.client)
-    assert on_moto.control.urls.sign(Direction.UPLOAD, on_moto.reserve(name("entry")), on_moto.clock.now())
+    assert on_moto.services.urls.sign(Direction.UPLOAD, on_moto.reserve(name("entry")), on_moto.clock.now())
     assert data.download.reader == data.stream
-    assert data.receive_part.writer == data.stream
+    assert services.receive_part.writer == data.stream
     assert not made

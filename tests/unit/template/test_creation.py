@@ -1,4 +1,4 @@
-"""A first deploy finds each resource's needs complete, and a region that has everything."""
+"""Resources are created in an order that works, and only in regions that have everything."""
 
 from graphlib import TopologicalSorter
 from typing import Any
@@ -28,13 +28,13 @@ USED_AT_CREATION = {
     # A redrive policy names a queue that exists.
     ("AWS::SQS::Queue", "AWS::SQS::Queue"),
 }
-"""Pairs of types: creating the first may fail while the second isn't complete. A Ref or GetAtt lets it start once the
-other is configured; only DependsOn waits until that is complete:
+"""Pairs of types: creating the first may fail until the second is complete. A Ref or GetAtt waits only until the other
+is configured, DependsOn until it is complete:
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/stack-resource-configuration-complete.html"""
 
 
 def used(template: Template, logical_id: str) -> set[str]:
-    """Return the resources that one names, directly or through others: a role through its function, say."""
+    """Return the resources that one refers to, directly or through others."""
     found: set[str] = set()
     following = {logical_id}
     while following:
@@ -50,7 +50,7 @@ def used(template: Template, logical_id: str) -> set[str]:
 
 
 def complete_before(template: Template, logical_id: str) -> set[str]:
-    """Return what is surely complete when a resource starts: all that its DependsOn names, and theirs."""
+    """Return what is certainly complete when a resource starts: what its DependsOn names, and theirs."""
     resources = template.body["Resources"]
     earlier = used(template, logical_id) | {logical_id}
     return {it for one in earlier for it in explicit(resources[one])}
@@ -61,7 +61,7 @@ def explicit(resource: dict[str, Any]) -> list[str]:
     return [on] if isinstance(on, str) else list(on)
 
 
-def test_what_is_used_at_creation_is_complete_by_then(transformed: Template) -> None:
+def test_resources_used_at_creation_are_complete(transformed: Template) -> None:
     resources = transformed.body["Resources"]
     met = set()
     for logical_id, resource in resources.items():
@@ -75,7 +75,7 @@ def test_what_is_used_at_creation_is_complete_by_then(transformed: Template) -> 
 
 
 def _is_its_own(template: Template, logical_id: str, other: str) -> bool:
-    """Return whether it uses the other one itself; a function's role and permissions are used with the function."""
+    """Return whether a resource uses the other one itself, or a function's role along with the function."""
     resource, kind = template.body["Resources"][logical_id], template.body["Resources"][other]["Type"]
     if other in named_resources(resource):
         return True
@@ -87,7 +87,7 @@ def _is_its_own(template: Template, logical_id: str, other: str) -> bool:
     )
 
 
-def test_tables_with_secondary_indexes_are_made_one_after_the_other(transformed: Template) -> None:
+def test_indexed_tables_are_created_one_by_one(transformed: Template) -> None:
     """https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-resource-dynamodb-table.html"""
     indexed = {
         logical_id
@@ -100,7 +100,7 @@ def test_tables_with_secondary_indexes_are_made_one_after_the_other(transformed:
     assert sorted(len(before) for before in chain) == list(range(len(indexed)))
 
 
-def test_nothing_waits_for_itself(transformed: Template) -> None:
+def test_transformed_template_has_no_cycle(transformed: Template) -> None:
     resources = transformed.body["Resources"]
     order = {
         logical_id: {it for it in named_resources(resource) if it in resources and it != logical_id}
@@ -109,13 +109,13 @@ def test_nothing_waits_for_itself(transformed: Template) -> None:
     assert len(list(TopologicalSorter(order).static_order())) == len(resources)
 
 
-def test_edge_reads_no_store_that_is_empty(transformed: Template) -> None:
-    """An update that replaces the store must not leave it empty either."""
+def test_edge_function_waits_for_its_secrets(transformed: Template) -> None:
+    """Not even an update that replaces the store leaves it empty."""
     assert "EdgeKnowsSecret" in complete_before(transformed, "ViewerRequest")
 
 
-def test_an_import_warning_of_api_gateways_fails_no_deploy(transformed: Template) -> None:
-    """The transform that AWS runs on the day of the deploy generates the API's document."""
+def test_api_import_warning_fails_no_deploy(transformed: Template) -> None:
+    """AWS's own transform generates the API's document, on the day of the deploy."""
     assert not transformed.properties("Api").get("FailOnWarnings", False)
 
 
@@ -143,7 +143,7 @@ def holds_value(value: Any, region: str) -> Any:
 
 
 @pytest.mark.parametrize("partition", sorted(PARTITIONS))
-def test_only_commercial_regions_are_taken(template: Template, partition: str) -> None:
+def test_only_commercial_regions_are_deployable(template: Template, partition: str) -> None:
     [rule] = template.body["Rules"]["OnlyCommercialRegions"]["Assertions"]
     for region in PARTITIONS[partition]:
         assert holds(template, rule["Assert"], region) is (partition == "aws"), region

@@ -1,4 +1,4 @@
-"""events/ holds what the triggers really send, and what the template's routes take."""
+"""The events in events/ are what the triggers really send, and fit the template."""
 
 import base64
 import hashlib
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from actions_cache.adapters.sqs_queue import decode_message
-from actions_cache.domain.signed_url import Direction, check_signature
+from actions_cache.aws.sqs import decode_message
+from actions_cache.domain.signing import Direction, check_signature
 from dev.local.template import Template
 from tests.support import events
 from tests.unit.template.declared import api_events
@@ -24,21 +24,21 @@ def _load(pattern: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("event", _load("apigateway-*"))
-def test_an_api_event_comes_by_a_route_that_the_template_declares(template: Template, event: dict[str, Any]) -> None:
+def test_api_event_fits_a_declared_route(template: Template, event: dict[str, Any]) -> None:
     routes = [route for function in template.functions for route in api_events(template, function)]
     assert (event["httpMethod"], event["resource"]) in routes
     assert event["resource"].replace("+", "").format_map(event["pathParameters"] or {}) == event["path"]
 
 
 @pytest.mark.parametrize("event", _load("apigateway-*"))
-def test_a_body_is_base64_because_every_media_type_is_binary(event: dict[str, Any]) -> None:
+def test_api_event_body_is_base64(event: dict[str, Any]) -> None:
     assert event["isBase64Encoded"] == (event["body"] is not None)
     if event["body"] is not None:
         assert str(len(base64.b64decode(event["body"]))) == event["headers"]["Content-Length"]
 
 
 @pytest.mark.parametrize("event", _load("apigateway-*"))
-def test_the_single_values_are_the_multiple_ones(event: dict[str, Any]) -> None:
+def test_single_and_multiple_values_agree(event: dict[str, Any]) -> None:
     for one, many in (
         ("headers", "multiValueHeaders"),
         ("queryStringParameters", "multiValueQueryStringParameters"),
@@ -47,7 +47,7 @@ def test_the_single_values_are_the_multiple_ones(event: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("event", [*_load("apigateway-put-*"), *_load("apigateway-*download*")])
-def test_a_blob_event_carries_a_signature_that_fits(event: dict[str, Any]) -> None:
+def test_blob_event_has_a_valid_signature(event: dict[str, Any]) -> None:
     query = event["queryStringParameters"]
     direction = Direction.UPLOAD if event["httpMethod"] == "PUT" else Direction.DOWNLOAD
     check_signature(
@@ -61,14 +61,14 @@ def test_a_blob_event_carries_a_signature_that_fits(event: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("event", _load("sqs-*"))
-def test_a_queue_event_is_one_message_as_the_template_asks(template: Template, event: dict[str, Any]) -> None:
+def test_queue_event_is_one_message(template: Template, event: dict[str, Any]) -> None:
     source = template.functions["MergeFunction"]["Events"]["MergeMessages"]["Properties"]
     assert len(event["Records"]) == source["BatchSize"]
     for record in event["Records"]:
         assert record["md5OfBody"] == hashlib.md5(record["body"].encode(), usedforsecurity=False).hexdigest()
 
 
-def test_the_merge_event_is_a_merge_message_and_the_poison_one_is_not() -> None:
+def test_poison_event_is_no_merge_message() -> None:
     merge, poison = (events.load(name)["Records"][0]["body"] for name in ("sqs-merge", "sqs-poison"))
     assert decode_message(merge).archive_id
     with pytest.raises(ValueError, match="Expecting value"):
@@ -76,6 +76,6 @@ def test_the_merge_event_is_a_merge_message_and_the_poison_one_is_not() -> None:
 
 
 @pytest.mark.parametrize("body", ["[" * 100_000, "[]", "1", '{"archive_id": 1, "claim_token": "t"}', ""])
-def test_body_that_is_no_merge_message_is_told_as_such(body: str) -> None:
+def test_malformed_merge_message_is_refused(body: str) -> None:
     with pytest.raises(ValueError, match=r"not a merge message|Expecting value"):
         decode_message(body)

@@ -1,4 +1,4 @@
-"""What the template says of a function is there in the code."""
+"""The code has the handlers, settings and routes that the template declares."""
 
 import importlib
 import os
@@ -9,7 +9,7 @@ import pytest
 from starlette.routing import Match
 
 from actions_cache.settings import Settings
-from dev.local.gateway import Gateway
+from dev.local.server import Gateway
 from dev.local.template import ROOT, Template
 from tests.unit.template.declared import api_events, handler
 
@@ -35,13 +35,13 @@ def as_deployed(template: Template, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("as_deployed")
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_every_handler_is_a_callable(template: Template, function: str) -> None:
+def test_handler_is_callable(template: Template, function: str) -> None:
     module, _, name = handler(template, function).rpartition(".")
     assert callable(getattr(importlib.import_module(module), name))
 
 
-def test_a_function_that_streams_starts_a_script_that_can_be_run(template: Template) -> None:
-    """Lambda Web Adapter executes it, so its mode must survive the checkout and the build."""
+def test_streaming_handler_is_an_executable_script(template: Template) -> None:
+    """Lambda Web Adapter executes it, so its mode must survive checkout and build."""
     [streaming] = [it for it in template.functions.values() if isinstance(it["Handler"], dict)]
     condition, script, _ = streaming["Handler"]["Fn::If"]
     assert condition == "Streams"
@@ -52,7 +52,7 @@ def test_a_function_that_streams_starts_a_script_that_can_be_run(template: Templ
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_the_package_that_is_built_is_the_one_that_the_handler_names(template: Template, function: str) -> None:
+def test_built_package_is_the_handlers(template: Template, function: str) -> None:
     package = template.functions[function]["CodeUri"].replace("/", ".")
     built = template.body["Resources"][function]["Metadata"]["BuildProperties"]
     assert built == {"ParentPackageMode": "explicit", "ParentPackages": package}
@@ -60,7 +60,7 @@ def test_the_package_that_is_built_is_the_one_that_the_handler_names(template: T
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_every_variable_is_a_setting_and_every_required_setting_a_variable(template: Template, function: str) -> None:
+def test_variables_match_settings(template: Template, function: str) -> None:
     variables = set(template.environment(function)) - NOT_OURS
     fields = {name.upper(): field for name, field in Settings.model_fields.items()}
     assert variables <= set(fields)
@@ -68,7 +68,7 @@ def test_every_variable_is_a_setting_and_every_required_setting_a_variable(templ
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_the_parameters_defaults_are_settings_that_a_function_starts_with(
+def test_default_parameters_are_valid_settings(
     template: Template, function: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in template.resolve(template.environment(function)).items():
@@ -77,9 +77,7 @@ def test_the_parameters_defaults_are_settings_that_a_function_starts_with(
 
 
 @pytest.mark.parametrize("bound", ["MinValue", "MaxValue"])
-def test_a_parameter_allows_nothing_that_a_function_would_refuse(
-    template: Template, bound: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parameter_bounds_are_valid_settings(template: Template, bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise the deploy succeeds, and every request after it fails."""
     for name, value in template.environment("ApiFunction").items():
         monkeypatch.setenv(name, str(template.resolve(value)))
@@ -88,19 +86,19 @@ def test_a_parameter_allows_nothing_that_a_function_would_refuse(
     Settings()
 
 
-def test_verification_of_tokens_cannot_be_deployed_away(template: Template) -> None:
+def test_token_verification_cannot_be_turned_off(template: Template) -> None:
     assert all("VERIFY_TOKENS" not in template.environment(function) for function in template.functions)
 
 
-def test_each_method_is_named_because_emulators_drop_any(template: Template) -> None:
+def test_events_name_each_method(template: Template) -> None:
     methods = {method for function in template.functions for method, _ in api_events(template, function)}
     assert methods <= {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
 
 
 @pytest.mark.usefixtures("as_deployed")
 @pytest.mark.parametrize("function", ["ApiFunction", "DownloadFunction"])
-def test_every_event_path_is_a_route_of_the_app(template: Template, function: str) -> None:
-    """But the greedy ones, of template and app: they are there for what no route is."""
+def test_event_paths_are_routes_of_the_app(template: Template, function: str) -> None:
+    """Greedy paths, of template and app, are left out: they are for what has no route."""
     module = handler(template, function).rpartition(".")[0]
     app: Any = importlib.import_module(module).asgi_app()
     for method, path in api_events(template, function):
@@ -118,9 +116,7 @@ def test_every_event_path_is_a_route_of_the_app(template: Template, function: st
 
 @pytest.mark.usefixtures("as_deployed")
 @pytest.mark.parametrize("function", ["ApiFunction", "DownloadFunction", "ManageFunction"])
-def test_each_method_of_an_apps_routes_is_one_of_the_templates(
-    template: Template, function: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_app_routes_are_declared_events(template: Template, function: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A route that API Gateway lacks works in the local run, and never on AWS."""
     for name, value in template.environment("ManageFunction").items():
         monkeypatch.setenv(name, str(template.resolve(value)))
@@ -134,6 +130,6 @@ def test_each_method_of_an_apps_routes_is_one_of_the_templates(
                 assert gateway.function_for(method, path) is not None, (method, path)
 
 
-def test_what_no_route_is_reaches_the_app_whatever_the_method(template: Template) -> None:
+def test_unknown_paths_reach_the_app(template: Template) -> None:
     greedy = {method for method, path in api_events(template, "ApiFunction") if path == "/{path+}"}
     assert greedy == {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}

@@ -1,6 +1,6 @@
-"""Each event of events/, and each derived from one, goes through the handler that its trigger calls, on an empty store.
+"""Each event of events/, and each derived from one, passes through its function's handler, on an empty store.
 
-But put-blob and put-block: their bytes go to the bucket past boto3, and so past moto.
+put-blob and put-block are left out: their bytes go to the bucket without boto3, and so past moto.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ import pytest
 from moto import mock_aws
 
 from actions_cache.domain.access import Caller
-from actions_cache.domain.usage import Usage
+from actions_cache.domain.budgets import Usage
+from actions_cache.schema import NewerSchema
 from actions_cache.settings import Settings
-from actions_cache.usecases.check_schema import NewerSchema
-from actions_cache.wiring.control import ControlPlane
 from dev.local.resources import Clients, create
 from dev.local.template import Template
+from dev.services import AllServices
 from functions.cleanup import handler as cleanup
 from functions.merge import handler as merge
 from tests.conftest import CREDENTIALS
@@ -37,7 +37,7 @@ HANDLERS = {name: f"functions.{name}.handler" for name in ("api", "download", "m
 
 @dataclass(frozen=True)
 class Context:
-    """What Lambda hands to a handler beside the event."""
+    """The context that Lambda hands to a handler beside the event."""
 
     function_name: str = "function"
     function_version: str = "$LATEST"
@@ -51,7 +51,7 @@ class Context:
 
 @pytest.fixture
 def event_loop_of_the_runtime() -> Iterator[None]:
-    """The one that Mangum takes, or makes and leaves open."""
+    """Provide the event loop that Mangum uses, which would otherwise make one and leave it open."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     yield
@@ -85,7 +85,7 @@ def invoke(
 
         def call(function: str, event: str) -> Any:
             module = importlib.import_module(HANDLERS[function])
-            for wiring in ("asgi_app", "control"):
+            for wiring in ("asgi_app", "services"):
                 if hasattr(module, wiring):
                     getattr(module, wiring).cache_clear()
             return module.lambda_handler(events.load(event), Context())
@@ -107,14 +107,12 @@ def invoke(
         ("unknown-path", 404, '"bad_route"'),
     ],
 )
-def test_the_api_answers_each_of_its_events(
-    invoke: Callable[[str, str], Any], event: str, status: int, said: str
-) -> None:
+def test_api_answers_its_events(invoke: Callable[[str, str], Any], event: str, status: int, said: str) -> None:
     answer = invoke("api", f"apigateway-{event}")
     assert (answer["statusCode"], said in answer["body"].replace(": ", ":")) == (status, True), answer
 
 
-def test_head_of_the_hook_leaves_lambda_without_a_body(invoke: Callable[[str, str], Any]) -> None:
+def test_head_response_has_no_body(invoke: Callable[[str, str], Any]) -> None:
     invoke("api", "apigateway-hook")
     event = events.load("apigateway-hook") | {"httpMethod": "HEAD"}
     answer = importlib.import_module(HANDLERS["api"]).lambda_handler(event, Context())
@@ -131,7 +129,7 @@ def test_head_of_the_hook_leaves_lambda_without_a_body(invoke: Callable[[str, st
     ],
 )
 @pytest.mark.parametrize("is_merged", [False, True], ids=["in parts", "merged"])
-def test_who_may_seek_is_led_past_the_edge_if_so_set(
+def test_seek_through_api_bypasses_the_edge(
     invoke: Callable[[str, str], Any],
     monkeypatch: pytest.MonkeyPatch,
     seek_through: str,
@@ -139,12 +137,12 @@ def test_who_may_seek_is_led_past_the_edge_if_so_set(
     begins: str,
     is_merged: bool,
 ) -> None:
-    """They go to the API's own host and stage, which its event names."""
+    """Clients that may seek get URLs of the API's own host and stage, which the event names."""
     monkeypatch.setenv("SEEK_THROUGH", seek_through)
     event = events.load("apigateway-lookup")
     asked = json.loads(base64.b64decode(event["body"]))
-    control = ControlPlane(Settings())
-    journey = Journey(control, SetClock(control.clock.now()), boto3.client("s3"), boto3.client("sqs"))
+    services = AllServices(Settings())
+    journey = Journey(services, SetClock(services.clock.now()), boto3.client("s3"), boto3.client("sqs"))
     journey.save(name(asked["key"], "refs/heads/main", asked["version"], "123456789"), b"one", b"two")
     if is_merged:
         journey.merge_all()
@@ -170,9 +168,7 @@ def test_who_may_seek_is_led_past_the_edge_if_so_set(
         ("sign-in", 200, '"role":"admin"'),
     ],
 )
-def test_management_answers_each_of_its_events(
-    invoke: Callable[[str, str], Any], event: str, status: int, said: str
-) -> None:
+def test_management_answers_its_events(invoke: Callable[[str, str], Any], event: str, status: int, said: str) -> None:
     answer = invoke("manage", f"apigateway-manage-{event}")
     assert (answer["statusCode"], said in answer["body"]) == (status, True), answer
 
@@ -180,39 +176,39 @@ def test_management_answers_each_of_its_events(
 @pytest.mark.parametrize(
     ("function", "event"), [("download", "download"), ("download", "download-range"), ("api", "head-download")]
 )
-def test_an_archive_that_isnt_there_is_not_found(invoke: Callable[[str, str], Any], function: str, event: str) -> None:
+def test_missing_archive_is_not_found(invoke: Callable[[str, str], Any], function: str, event: str) -> None:
     assert invoke(function, f"apigateway-{event}")["statusCode"] == 404
 
 
-def test_a_merge_of_an_archive_that_is_gone_ends_quietly(invoke: Callable[[str, str], Any]) -> None:
+def test_merge_of_missing_archive_succeeds(invoke: Callable[[str, str], Any]) -> None:
     assert invoke("merge", "sqs-merge") == {"batchItemFailures": []}
 
 
-def test_a_poison_message_is_done_since_it_is_a_dead_letter_now(invoke: Callable[[str, str], Any]) -> None:
-    """tests/unit/flows/test_merge_messages.py reads the letter."""
+def test_poison_message_is_acknowledged(invoke: Callable[[str, str], Any]) -> None:
+    """The worker has put it into the dead-letter queue; tests/unit/flows/test_merge_messages.py reads it there."""
     assert invoke("merge", "sqs-poison") == {"batchItemFailures": []}
 
 
 @pytest.mark.parametrize("event", ["scheduler-cleanup", "scheduler-outdated", "scheduler-orphans"])
-def test_the_schedule_finds_nothing_to_do(invoke: Callable[[str, str], Any], event: str) -> None:
+def test_cleanup_of_empty_store_does_nothing(invoke: Callable[[str, str], Any], event: str) -> None:
     assert not any(invoke("cleanup", event).values())
 
 
-def test_the_schedules_correct_counts_evict_and_migrate(
+def test_cleanup_corrects_evicts_and_migrates(
     invoke: Callable[[str, str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("actions_cache.wiring.upkeep.INDEX_LAG_SECONDS", 0)
+    monkeypatch.setattr("actions_cache.usage.INDEX_LAG_SECONDS", 0)
     monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda _: 110_000)
-    control, dynamodb = ControlPlane(Settings()), boto3.client("dynamodb")
-    journey = Journey(control, SetClock(control.clock.now()), boto3.client("s3"), boto3.client("sqs"))
-    control.admit(Caller("42", ()))
+    services, dynamodb = AllServices(Settings()), boto3.client("dynamodb")
+    journey = Journey(services, SetClock(services.clock.now()), boto3.client("s3"), boto3.client("sqs"))
+    services.admit(Caller("42", ()))
     archive_id = journey.save(name("npm-1"), b"1").archive_id
 
-    control.repositories.correct_usage("42", Usage(5, 5))
+    services.repositories.correct_usage("42", Usage(5, 5))
     assert invoke("cleanup", "scheduler-orphans")["usages corrected"] == 1
-    control.repositories.correct_store_usage(Usage(5, 5))
+    services.repositories.correct_store_usage(Usage(5, 5))
     assert invoke("cleanup", "scheduler-orphans")["usages corrected"] == 1
-    assert control.repositories.usage("42") == control.repositories.store_usage() == Usage(1, 1)
+    assert services.repositories.usage("42") == services.repositories.store_usage() == Usage(1, 1)
 
     key = {"archive_id": {"S": archive_id}}
     dynamodb.update_item(TableName=os.environ["ARCHIVES_TABLE"], Key=key, UpdateExpression="REMOVE repository")
@@ -223,7 +219,7 @@ def test_the_schedules_correct_counts_evict_and_migrate(
     journey.save(name("npm-2"), b"2")
     monkeypatch.setenv("REPOSITORY_BUDGET_BYTES", "1")
     assert invoke("cleanup", "scheduler-cleanup")["entries evicted"] == 1
-    assert control.table.entry(name("npm-1")) is None
+    assert services.table.entry(name("npm-1")) is None
 
 
 NOT_AN_EVENT: tuple[object, ...] = (None, {}, [], "text", 0, {"Records": [{}]}, {"requestContext": None}, {"path": "/"})
@@ -233,7 +229,7 @@ NOT_AN_EVENT: tuple[object, ...] = (None, {}, [], "text", 0, {"Records": [{}]}, 
     "event", [*NOT_AN_EVENT, {"resource": 1, "httpMethod": "GET", "path": "/", "requestContext": {}}]
 )
 @pytest.mark.parametrize("function", ["api", "download", "manage"])
-def test_http_function_answers_in_words_what_is_no_request(function: str, event: object) -> None:
+def test_http_function_explains_foreign_events(function: str, event: object) -> None:
     answer = importlib.import_module(HANDLERS[function]).lambda_handler(event, Context())
     assert answer["statusCode"] == 400
     assert "API Gateway" in answer["message"]
@@ -254,39 +250,39 @@ ODD_ATTRIBUTES: tuple[object, ...] = (
         {"Records": {"messageId": "1"}},
     ],
 )
-def test_merge_answers_in_words_what_holds_no_messages(event: object) -> None:
+def test_merge_explains_foreign_events(event: object) -> None:
     answer = importlib.import_module(HANDLERS["merge"]).lambda_handler(event, Context())
     assert answer["batchItemFailures"] == []
     assert "merge queue" in answer["message"]
 
 
 @pytest.mark.parametrize("attributes", ODD_ATTRIBUTES, ids=lambda it: str(it)[:40])
-def test_message_of_odd_attributes_counts_as_delivered_once(attributes: object) -> None:
+def test_odd_attributes_count_as_one_delivery(attributes: object) -> None:
     assert merge.deliveries_of({"attributes": attributes}) == merge.deliveries_of({}) == 1
 
 
-def test_message_is_delivered_as_often_as_the_queue_says() -> None:
+def test_deliveries_come_from_the_receive_count() -> None:
     assert merge.deliveries_of({"attributes": {"ApproximateReceiveCount": "7"}}) == 7
 
 
-def test_batch_without_messages_has_no_failures() -> None:
+def test_empty_batch_has_no_failures() -> None:
     assert importlib.import_module(HANDLERS["merge"]).lambda_handler({"Records": []}, Context()) == {
         "batchItemFailures": []
     }
 
 
 @pytest.mark.parametrize("event", [None, [], "orphans", {"find": "orphan"}, {"find": ["orphans"]}, {"find": ""}])
-def test_cleanup_answers_in_words_what_no_schedule_sends(event: object) -> None:
+def test_cleanup_explains_foreign_events(event: object) -> None:
     assert "orphans, outdated" in cleanup.lambda_handler(event, Context())["message"]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("event", [None, [], "text", {"RequestType": "Create"}, {"ResponseURL": "https://x.example/"}])
-def test_rotation_refuses_other_events_in_words(event: object) -> None:
+def test_rotation_explains_foreign_events(event: object) -> None:
     answer = importlib.import_module(HANDLERS["rotate"]).lambda_handler(event, Context())
     assert "ResponseURL" in answer["message"]
 
 
-def test_usage_leaves_orphans_half_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_usage_correction_stops_at_half_time(monkeypatch: pytest.MonkeyPatch) -> None:
     left = iter([100, 80, 60, 49])
     seen: list[str] = []
 
@@ -298,13 +294,13 @@ def test_usage_leaves_orphans_half_of_the_time(monkeypatch: pytest.MonkeyPatch) 
             seen.append(repository_id)
             return True
 
-    monkeypatch.setattr(cleanup, "control", lambda: Control)
+    monkeypatch.setattr(cleanup, "services", lambda: Control)
     assert cleanup._correct_usage(lambda: next(left)) == len(seen) == 2
 
 
 @dataclass
 class Comparing:
-    """What the run that looks for orphans does, in its order."""
+    """Records the steps of the run that looks for orphans, and fails at one of them."""
 
     faulty: str | None = None
     did: list[str] = field(default_factory=list)
@@ -318,7 +314,7 @@ class Comparing:
         self._do("correct")
         return 1
 
-    def tell_cost(self) -> None:
+    def publish_cost(self) -> None:
         self._do("tell the cost")
 
     def find_orphans(self, _: Callable[[], int]) -> Counter[str]:
@@ -330,26 +326,24 @@ class Comparing:
 def comparing(monkeypatch: pytest.MonkeyPatch) -> Comparing:
     comparing = Comparing()
     monkeypatch.setattr(cleanup, "_correct_usage", comparing.correct_usage)
-    monkeypatch.setattr(cleanup, "control", lambda: comparing)
+    monkeypatch.setattr(cleanup, "services", lambda: comparing)
     return comparing
 
 
-def test_the_cost_is_told_once_of_usage_that_is_corrected(comparing: Comparing) -> None:
+def test_cost_is_emitted_after_usage_is_corrected(comparing: Comparing) -> None:
     assert cleanup._compare(lambda: 100) == {"archives seen": 1, "usages corrected": 1}
     assert comparing.did == ["correct", "tell the cost", "find orphans"]
 
 
 @pytest.mark.parametrize("faulty", ["correct", "tell the cost"])
-def test_whatever_fails_before_it_orphans_have_their_turn_and_the_run_its_fault(
-    comparing: Comparing, faulty: str
-) -> None:
+def test_orphans_are_found_after_earlier_errors(comparing: Comparing, faulty: str) -> None:
     comparing.faulty = faulty
     with pytest.raises(RuntimeError, match=faulty):
         cleanup._compare(lambda: 100)
     assert comparing.did[-1] == "find orphans"
 
 
-def test_an_older_release_answers_in_its_clients_dialect_and_names_the_schema_in_health(
+def test_older_release_refuses_newer_schema(
     invoke: Callable[[str, str], Any],
 ) -> None:
     table = os.environ["ARCHIVES_TABLE"]

@@ -1,32 +1,26 @@
-"""What limits who comes in, and what pauses the cleanup: off by default, and whole where it is on."""
+"""Optional limits and switches are off by default, and complete where they are on."""
 
 import json
-import re
 
 import pytest
 
 from dev.local.template import ROOT, Template
-from tests.unit.template.declared import api_events
-from tests.unit.template.test_edge import statement
+from tests.unit.template.declared import accepts, api_events, bucket_statement
 
 RUNNERS = "203.0.113.0/24,2001:db8::/32"
-
-
-def takes(template: Template, parameter: str, value: str) -> bool:
-    return re.fullmatch(template.body["Parameters"][parameter]["AllowedPattern"], value) is not None
 
 
 # ------------------------------------------------------------------ addresses
 
 
-def test_presigned_urls_are_good_from_anywhere_by_default(template: Template) -> None:
-    refused = template.resolve(statement(template, "OnlyRunnersRestore"))
+def test_presigned_urls_work_anywhere_by_default(template: Template) -> None:
+    refused = template.resolve(bucket_statement(template, "OnlyRunnersRestore"))
     assert refused["Condition"]["NotIpAddress"]["aws:SourceIp"] == ["0.0.0.0/0", "::/0"], "so nobody is refused"
 
 
-def test_with_runners_addresses_presigned_urls_alone_are_refused_from_elsewhere(template: Template) -> None:
-    """The functions sign by a header, and the edge by CloudFront; a VPC's endpoint names no address that S3 knows."""
-    found = statement(template, "OnlyRunnersRestore")
+def test_runner_addresses_restrict_presigned_urls(template: Template) -> None:
+    """Functions and edge sign with a header, and requests through a VPC endpoint have no address that S3 knows."""
+    found = bucket_statement(template, "OnlyRunnersRestore")
     assert (found["Effect"], found["Principal"], found["Action"]) == ("Deny", "*", "s3:GetObject")
     addresses = found["Condition"]["NotIpAddress"]["aws:SourceIp"]["Fn::If"]
     assert addresses[:2] == ["HasRunnerAddresses", {"Fn::Split": [",", {"Ref": "RunnerAddresses"}]}]
@@ -36,7 +30,7 @@ def test_with_runners_addresses_presigned_urls_alone_are_refused_from_elsewhere(
 
 
 @pytest.mark.parametrize(
-    ("value", "is_taken"),
+    ("value", "is_accepted"),
     [
         ("", True),
         (RUNNERS, True),
@@ -45,24 +39,24 @@ def test_with_runners_addresses_presigned_urls_alone_are_refused_from_elsewhere(
         ("example.com", False),
     ],
 )
-def test_addresses_are_ranges_separated_by_commas(template: Template, value: str, is_taken: bool) -> None:
-    assert takes(template, "RunnerAddresses", value) is is_taken
+def test_runner_addresses_are_comma_separated_ranges(template: Template, value: str, is_accepted: bool) -> None:
+    assert accepts(template, "RunnerAddresses", value) is is_accepted
 
 
 @pytest.mark.parametrize(
-    ("value", "is_taken"),
+    ("value", "is_accepted"),
     [
         ("", True),
         ("arn:aws:wafv2:us-east-1:123456789012:global/webacl/a/0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f", True),
         ("arn:aws:wafv2:eu-central-1:123456789012:regional/webacl/a/0a1b2c3d", False),
     ],
 )
-def test_a_web_acl_is_a_global_one(template: Template, value: str, is_taken: bool) -> None:
-    """CloudFront takes no other, and says so only in the middle of the deploy."""
-    assert takes(template, "WebAclArn", value) is is_taken
+def test_web_acl_must_be_global(template: Template, value: str, is_accepted: bool) -> None:
+    """CloudFront accepts no other, and says so only in the middle of the deploy."""
+    assert accepts(template, "WebAclArn", value) is is_accepted
 
 
-def test_the_web_acl_that_comes_with_it_lets_in_runners_and_nobody_else() -> None:
+def test_supplied_web_acl_allows_runners_only() -> None:
     acl = Template.load(ROOT / "deploy" / "web-acl.yaml")
     assert acl.properties("WebAcl")["Scope"] == "CLOUDFRONT"
     assert acl.properties("WebAcl")["DefaultAction"] == {"Block": {}}
@@ -72,7 +66,7 @@ def test_the_web_acl_that_comes_with_it_lets_in_runners_and_nobody_else() -> Non
     assert "WebAclArn" in acl.body["Outputs"]
 
 
-def test_the_web_acl_blocks_a_flood_before_it_lets_anybody_in() -> None:
+def test_supplied_web_acl_blocks_floods_first() -> None:
     acl = Template.load(ROOT / "deploy" / "web-acl.yaml")
     floods, *letting_in = [
         acl.with_parameters(RunnerAddressesV6="").resolve(it) for it in acl.properties("WebAcl")["Rules"]
@@ -91,7 +85,7 @@ JOBS_SEND = {
     ("PUT", "/blobs/upload/{archive}"),
     ("GET", "/blobs/download/{archive}"),
     ("HEAD", "/blobs/download/{archive}"),
-    # It has Get Block List, v1's lookups and saves, and whatever is passed on.
+    # Get Block List, v1's lookups and saves, and what is passed on.
     ("GET", "/{path+}"),
     ("POST", "/{path+}"),
     ("PATCH", "/{path+}"),
@@ -110,32 +104,32 @@ def throttles(template: Template) -> dict[tuple[str, str], tuple[int, int]]:
     }
 
 
-def test_a_throttle_names_methods_that_the_api_has(template: Template) -> None:
+def test_throttles_name_declared_methods(template: Template) -> None:
     """API Gateway refuses any other, in the middle of the deploy."""
     declared = {event for function in template.functions for event in api_events(template, function)}
     assert throttles(template).keys() - {("*", "*")} == JOBS_SEND <= declared
 
 
-def test_jobs_requests_have_the_parameters_throttle_others_a_low_one(template: Template) -> None:
+def test_requests_per_second_throttles_jobs_only(template: Template) -> None:
     chosen = throttles(template.with_parameters(RequestsPerSecond="123"))
     others, _ = chosen.pop(("*", "*"))
     assert {rate for rate, _ in chosen.values()} == {123}
     assert others == 50
 
 
-def test_ten_thousand_jobs_in_a_minute_meet_no_throttle(template: Template) -> None:
-    """Each job looks up, creates and finalizes, all by one method, which other jobs' artifacts use too."""
+def test_ten_thousand_jobs_a_minute_fit(template: Template) -> None:
+    """Each job looks up, creates and finalizes with one method, which artifacts use too."""
     rate, burst = throttles(template)["POST", "/twirp/{service}/{method}"]
     assert rate * 60 + burst > 10_000 * 6
 
 
 @pytest.mark.parametrize("value", [0, -1])
-def test_no_throttle_can_be_turned_off(template: Template, value: int) -> None:
+def test_requests_per_second_is_positive(template: Template, value: int) -> None:
     """0 would refuse everybody."""
     assert template.body["Parameters"]["RequestsPerSecond"]["MinValue"] > value
 
 
-def test_what_api_gateway_throttles_is_told_when_to_come_again(template: Template) -> None:
+def test_throttled_response_says_when_to_retry(template: Template) -> None:
     throttled = template.properties("Api")["GatewayResponses"]["THROTTLED"]
     said = json.loads(throttled["ResponseTemplates"]["application/json"])
     assert (throttled["StatusCode"], said["code"]) == (429, "resource_exhausted")
@@ -146,9 +140,7 @@ def test_what_api_gateway_throttles_is_told_when_to_come_again(template: Templat
 
 
 @pytest.mark.parametrize(("gigabytes", "has_metrics"), [("150", True), ("0", False)])
-def test_the_bucket_has_metrics_only_where_an_alarm_needs_them(
-    template: Template, gigabytes: str, has_metrics: bool
-) -> None:
+def test_bucket_metrics_exist_only_for_the_alarm(template: Template, gigabytes: str, has_metrics: bool) -> None:
     chosen = template.with_parameters(DownloadAlarmGigabytes=gigabytes)
     bucket, alarm = (chosen.resolve(chosen.properties(it)) for it in ("Bucket", "DownloadsAlarm"))
     wanted = [{"Name": "BucketName", "Value": "Bucket"}, {"Name": "FilterId", "Value": "all"}]
@@ -163,9 +155,7 @@ def test_the_bucket_has_metrics_only_where_an_alarm_needs_them(
 @pytest.mark.parametrize(
     ("seek_through", "acl", "is_refused"), [("edge", "arn", False), ("api", "", False), ("api", "arn", True)]
 )
-def test_seeking_past_the_edge_needs_an_api_that_answers_there(
-    template: Template, seek_through: str, acl: str, is_refused: bool
-) -> None:
+def test_seek_through_api_excludes_a_web_acl(template: Template, seek_through: str, acl: str, is_refused: bool) -> None:
     """The API answers only requests through the edge where there is a web ACL."""
     chosen = template.with_parameters(SeekThrough=seek_through, WebAclArn=acl)
     rule = chosen.body["Rules"]["SeekingNeedsAnOpenApi"]
@@ -178,7 +168,7 @@ def test_seeking_past_the_edge_needs_an_api_that_answers_there(
 
 
 @pytest.mark.parametrize(("paused", "state"), [("false", "ENABLED"), ("true", "DISABLED")])
-def test_a_pause_stops_all_that_deletes_and_nothing_else(template: Template, paused: str, state: str) -> None:
+def test_cleanup_pause_stops_cleanup_only(template: Template, paused: str, state: str) -> None:
     chosen = template.with_parameters(CleanupPaused=paused)
     states = {
         (function, name): chosen.resolve(event["Properties"].get("State", "ENABLED"))
@@ -195,8 +185,8 @@ def test_a_pause_stops_all_that_deletes_and_nothing_else(template: Template, pau
 # ------------------------------------------------------------------ authorities
 
 
-def test_certificates_go_to_the_one_function_that_asks_issuers(template: Template) -> None:
-    told = {it for it in template.functions if "EXTRA_CA_CERTIFICATES" in template.environment(it)}
-    assert told == {"ApiFunction"}
+def test_extra_certificates_go_to_the_api_only(template: Template) -> None:
+    receiving = {it for it in template.functions if "EXTRA_CA_CERTIFICATES" in template.environment(it)}
+    assert receiving == {"ApiFunction"}
     value = template.environment("ApiFunction")["EXTRA_CA_CERTIFICATES"]["Fn::If"]
     assert value == ["HasExtraCa", {"Fn::Sub": "{{resolve:ssm:${ExtraCaParameter}}}"}, ""]

@@ -1,4 +1,4 @@
-"""No two stacks share a physical name, and each name fits its service, however long the stack's own name is."""
+"""Stacks share no physical name, and each name fits its service even for the longest stack name."""
 
 import uuid
 from collections.abc import Iterator
@@ -54,12 +54,13 @@ def stack(name: str = "actions-cache", region: str = "eu-central-1") -> Stack:
 
 @dataclass(frozen=True)
 class Name:
-    """Describes a name.
+    """A property that names its resource.
 
     Args:
-        path: the property.
-        longest: its service's limit.
-        is_global: whether all regions share it.
+        path: Where it is among the resource's properties.
+        longest: The service's limit.
+        source: The page that states the limit.
+        is_global: Whether all regions share it.
     """
 
     path: tuple[str, ...]
@@ -107,8 +108,8 @@ NAMES = {
         "https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html",
     ),
 }
-"""Names that the template gives to resources. CloudFormation names all others, and makes each name unique and short
-enough. A distribution's comment isn't a name, but is made from one and ends as names do."""
+"""Names that the template gives; CloudFormation makes all others, unique and short enough. A distribution's comment is
+not a name, but is made from one."""
 
 NO_NAMES = {
     # These name something inside the resource, or another resource.
@@ -124,7 +125,7 @@ NO_NAMES = {
 
 
 def named(properties: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield every property that is called a name, at any depth."""
+    """Yield every property whose key ends with Name, at any depth."""
     if isinstance(properties, dict):
         for key, value in properties.items():
             if key.endswith("Name") and not key.startswith(("Fn::", "aws:")):
@@ -149,8 +150,8 @@ def _at(properties: Any, path: tuple[str, ...]) -> Any:
     return properties
 
 
-def test_every_name_in_the_template_is_known_here(transformed: Template) -> None:
-    """So a schedule that SAM names itself, say, is found."""
+def test_names_in_template_are_known_here(transformed: Template) -> None:
+    """Finds a schedule that SAM names itself, for example."""
     for logical_id, resource in transformed.body["Resources"].items():
         kind = resource["Type"]
         # An API's body names operations and headers, never an AWS resource.
@@ -160,7 +161,7 @@ def test_every_name_in_the_template_is_known_here(transformed: Template) -> None
             assert is_its_own or path[-1] in NO_NAMES.get(kind, ()), (logical_id, path, value)
 
 
-def test_every_kind_of_name_is_met(transformed: Template) -> None:
+def test_known_names_are_in_template(transformed: Template) -> None:
     assert {resource["Type"] for resource in transformed.of_type(*NAMES).values()} == set(NAMES)
 
 
@@ -181,7 +182,7 @@ def test_two_stacks_share_no_name(transformed: Template, other: Stack) -> None:
     assert not {kind for kind in shared if NAMES[kind].is_global} - {"AWS::CloudFront::Distribution"}
 
 
-def test_a_stack_made_again_meets_no_name_at_the_edge_of_before(transformed: Template) -> None:
+def test_recreated_stack_has_new_edge_names(transformed: Template) -> None:
     """Deletions at the edge take minutes."""
     first, again = names(transformed, stack()), names(transformed, stack())
     edge = [
@@ -193,7 +194,7 @@ def test_a_stack_made_again_meets_no_name_at_the_edge_of_before(transformed: Tem
     assert not [logical_id for logical_id in edge if first[logical_id] == again[logical_id]]
 
 
-def test_names_fit_with_the_longest_stack_name_and_region(transformed: Template) -> None:
+def test_names_fit_for_the_longest_stack_name(transformed: Template) -> None:
     longest = stack("s" * LONGEST_STACK_NAME, max(_REGIONS, key=len))
     for logical_id, name in names(transformed, longest).items():
         limit = NAMES[transformed.body["Resources"][logical_id]["Type"]]

@@ -1,4 +1,4 @@
-"""What is deployed is pinned, is what was tested, and is no more than it has to be."""
+"""Deployed packages are pinned, tested, and no more than necessary."""
 
 import re
 from pathlib import Path
@@ -22,22 +22,22 @@ def _of_function(name: str) -> dict[str, str]:
     return _pins(ROOT / "functions" / name / "requirements.txt")
 
 
-def test_the_aws_libraries_are_in_the_layer_and_only_there() -> None:
+def test_aws_libraries_are_in_the_layer_only() -> None:
     aws = {"boto3", "botocore", "s3transfer"}
     assert aws <= _pins(LAYER).keys()
     assert not [name for name in FUNCTIONS if aws & _of_function(name).keys()]
 
 
-def test_the_web_framework_is_only_where_http_is() -> None:
+def test_web_framework_is_in_http_functions_only() -> None:
     assert {name for name in FUNCTIONS if HTTP & _of_function(name).keys()} == {"api", "download", "manage"}
     assert not HTTP & _pins(LAYER).keys()
 
 
 @pytest.mark.parametrize("file", [LAYER, *(ROOT / "functions" / name / "requirements.txt" for name in FUNCTIONS)])
-def test_what_is_deployed_is_what_was_tested(file: Path) -> None:
+def test_deployed_versions_are_the_tested_ones(file: Path) -> None:
     tested = _pins(TESTED)
     assert {name: tested.get(name) for name in _pins(file)} == _pins(file)
 
 
-def test_each_functions_cold_start_is_measured(template: Template) -> None:
+def test_cold_starts_are_benchmarked(template: Template) -> None:
     assert {f"{function.capitalize()}Function" for function in LIBRARIES} == set(template.functions)

@@ -1,10 +1,10 @@
-"""What must hold between the template's resources, and lint can't see."""
+"""Relations between the template's resources that lint can't see."""
 
 import json
 
 import pytest
 
-from actions_cache.domain.redelivery import retry_after
+from actions_cache.domain.claim import retry_after
 from dev.local.template import Template
 
 HOLDS_WHAT_JOBS_SAVED = ("AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::S3::BucketPolicy")
@@ -16,7 +16,7 @@ GOES_WITH_THE_STACK = (
 )
 
 
-def test_what_jobs_saved_outlives_the_stack(template: Template) -> None:
+def test_saved_data_outlives_the_stack(template: Template) -> None:
     kept = template.of_type(*HOLDS_WHAT_JOBS_SAVED)
     assert len(kept) == 6
     for name, resource in kept.items():
@@ -24,13 +24,13 @@ def test_what_jobs_saved_outlives_the_stack(template: Template) -> None:
         assert resource["UpdateReplacePolicy"] == "Retain", name
 
 
-def test_everything_else_that_holds_data_says_that_it_goes(template: Template) -> None:
+def test_other_data_is_deleted_with_the_stack(template: Template) -> None:
     for name, resource in template.of_type(*GOES_WITH_THE_STACK).items():
         assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Delete", "Delete"), name
 
 
-def test_no_tables_ttl_can_take_the_last_pointer_to_an_object(template: Template) -> None:
-    """Counts alone end by themselves (test_repositories.py); no item beside them names an object."""
+def test_only_repositories_have_a_ttl(template: Template) -> None:
+    """Its counts may expire. Any other table's item may be the last pointer to an object."""
     with_ttl = [
         name
         for name, table in template.of_type("AWS::DynamoDB::Table").items()
@@ -39,29 +39,29 @@ def test_no_tables_ttl_can_take_the_last_pointer_to_an_object(template: Template
     assert with_ttl == ["RepositoriesTable"]
 
 
-def test_the_buckets_lifecycle_only_aborts_stale_multipart_uploads(template: Template) -> None:
+def test_lifecycle_only_aborts_multipart_uploads(template: Template) -> None:
     rules = template.properties("Bucket")["LifecycleConfiguration"]["Rules"]
     assert [set(rule) - {"Id", "Status"} for rule in rules] == [{"AbortIncompleteMultipartUpload"}]
 
 
-def test_tables_can_be_restored_to_any_second_of_the_last_weeks(template: Template) -> None:
+def test_tables_have_point_in_time_recovery(template: Template) -> None:
     for name, table in template.of_type("AWS::DynamoDB::Table").items():
         recovery = table["Properties"]["PointInTimeRecoverySpecification"]
         assert recovery == {"PointInTimeRecoveryEnabled": True}, name
 
 
-def test_a_merge_message_stays_hidden_for_six_times_the_workers_timeout(template: Template) -> None:
+def test_visibility_is_six_worker_timeouts(template: Template) -> None:
     visibility = template.number(template.properties("MergeQueue")["VisibilityTimeout"])
     assert visibility >= 6 * template.number(template.functions["MergeFunction"]["Timeout"])
 
 
-def test_a_poison_message_reaches_the_dead_letter_queue_before_it_expires(template: Template) -> None:
+def test_retention_exceeds_all_deliveries(template: Template) -> None:
     queue = template.properties("MergeQueue")
     receives = template.number(queue["RedrivePolicy"]["maxReceiveCount"])
     assert template.number(queue["MessageRetentionPeriod"]) > receives * template.number(queue["VisibilityTimeout"])
 
 
-def test_no_lack_of_room_makes_a_dead_letter_within_hours(template: Template) -> None:
+def test_throttling_makes_no_dead_letter_for_hours(template: Template) -> None:
     """A throttled delivery costs the visibility timeout, and counts as received."""
     queue = template.properties("MergeQueue")
     receives = template.number(queue["RedrivePolicy"]["maxReceiveCount"])
@@ -71,7 +71,7 @@ def test_no_lack_of_room_makes_a_dead_letter_within_hours(template: Template) ->
     assert own > 3600, "nor an outage of the table"
 
 
-def test_merges_leave_lambda_room_for_all_else(template: Template) -> None:
+def test_merge_concurrency_is_bounded(template: Template) -> None:
     source = template.functions["MergeFunction"]["Events"]["MergeMessages"]["Properties"]
     assert source["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "MergeWorkers"}}
     parameter = template.body["Parameters"]["MergeWorkers"]
@@ -80,7 +80,7 @@ def test_merges_leave_lambda_room_for_all_else(template: Template) -> None:
 
 
 @pytest.mark.parametrize("name", ["Api", "Download"])
-def test_concurrency_is_reserved_where_a_deployer_says_so(template: Template, name: str) -> None:
+def test_concurrency_is_reserved_on_request(template: Template, name: str) -> None:
     declared = template.functions[f"{name}Function"]["ReservedConcurrentExecutions"]
     assert template.resolve({"it": declared}) == {}
     chosen = template.with_parameters(**{f"{name}Concurrency": "50"})
@@ -88,52 +88,52 @@ def test_concurrency_is_reserved_where_a_deployer_says_so(template: Template, na
 
 
 @pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARN", "ERROR"])
-def test_lambdas_own_lines_are_kept_where_all_is(template: Template, level: str) -> None:
-    """They have more than a kilobyte for each invocation; WARN keeps those of failed ones."""
+def test_system_log_level_follows_log_level(template: Template, level: str) -> None:
+    """Lambda's own lines take over a kilobyte an invocation; WARN keeps those of failed ones."""
     logging = template.with_parameters(LogLevel=level).resolve(template.body["Globals"]["Function"]["LoggingConfig"])
     assert logging["SystemLogLevel"] == ("INFO" if level == "DEBUG" else "WARN")
     assert logging["ApplicationLogLevel"] == level
 
 
-def test_the_functions_know_the_queues_own_numbers(template: Template) -> None:
+def test_functions_know_the_queues_retention(template: Template) -> None:
     queue = template.properties("MergeQueue")
     for function in template.functions:
         told = template.environment(function)
         assert told["QUEUE_RETENTION_SECONDS"] == queue["MessageRetentionPeriod"]
 
 
-def test_one_failed_message_fails_no_other(template: Template) -> None:
+def test_batch_failures_are_reported_by_item(template: Template) -> None:
     source = template.functions["MergeFunction"]["Events"]["MergeMessages"]["Properties"]
     assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
 
-def test_two_runs_of_cleanup_dont_overlap(template: Template) -> None:
+def test_cleanup_ends_before_the_next_run(template: Template) -> None:
     shortest = template.body["Parameters"]["CleanupIntervalMinutes"]["MinValue"] * 60
     assert template.functions["CleanupFunction"]["Timeout"] < shortest
 
 
-def test_a_buffered_stream_fits_lambdas_answer(template: Template) -> None:
-    """6 MB in all (AWS.md says so of a synchronous answer), base64 in a JSON body, and room for headers."""
+def test_buffered_stream_fits_lambdas_response(template: Template) -> None:
+    """6 MB in all, base64 in JSON, and room for headers: docs/design/aws-limits.md#requests-and-responses."""
     largest = template.number(template.body["Mappings"]["Http"]["Buffered"]["StreamMaxBytes"])
     assert largest * 4 / 3 < 6 * 1024 * 1024 - 64 * 1024
 
 
-def test_a_stream_ends_before_lambda_cuts_it_off(template: Template) -> None:
-    """At 200 MB, of which the adapter's own head takes a little, and in 15 minutes (AWS.md)."""
+def test_streams_stay_within_lambdas_caps(template: Template) -> None:
+    """At 200 MB, the adapter's own head included, and in 15 minutes: docs/design/aws-limits.md#response-streaming."""
     streamed = {name: int(value) for name, value in template.body["Mappings"]["Http"]["Streamed"].items()}
     assert streamed["StreamMaxBytes"] <= 200 * 1000**2 - 64 * 1024
     slowest = (streamed["StreamMaxBytes"] - streamed["StreamBurstBytes"]) / streamed["StreamBytesPerSecond"]
     assert slowest < template.body["Parameters"]["MaxStreamSeconds"]["Default"] <= streamed["TimeoutSeconds"]
 
 
-def test_what_answers_buffered_is_told_of_no_speed(template: Template) -> None:
-    """API Gateway has the whole answer before it sends any of it."""
+def test_buffered_function_has_no_stream_speed(template: Template) -> None:
+    """API Gateway has a whole buffered response before it sends any of it."""
     speed = template.environment("DownloadFunction")["STREAM_BYTES_PER_SECOND"]["Fn::If"]
     assert speed[0] == "Streams"
     assert speed[2] == {"Ref": "AWS::NoValue"}
 
 
-def test_each_parameter_is_explained_bounded_and_grouped(template: Template) -> None:
+def test_parameters_are_described_bounded_and_grouped(template: Template) -> None:
     parameters = template.body["Parameters"]
     groups = template.body["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     assert sorted(name for group in groups for name in group["Parameters"]) == sorted(parameters)
@@ -142,8 +142,8 @@ def test_each_parameter_is_explained_bounded_and_grouped(template: Template) -> 
         assert parameter.keys() & {"AllowedValues", "AllowedPattern", "MinValue"} or name == "TokenAudience", name
 
 
-def test_what_api_gateway_says_by_itself_is_read_by_every_client(template: Template) -> None:
-    """Twirp's clients show `msg`, v1's `message`, and BuildKit needs an id; none reads API Gateway's own form."""
+def test_gateway_responses_speak_every_dialect(template: Template) -> None:
+    """Twirp clients show `msg`, v1 clients `message`, and BuildKit needs an id."""
     answers = template.properties("Api")["GatewayResponses"]
     assert {"DEFAULT_4XX", "DEFAULT_5XX", "REQUEST_TOO_LARGE"} <= answers.keys()
     for name, answer in answers.items():

@@ -1,4 +1,4 @@
-"""Alarms, dashboard, runbook and docs/metrics.md hang together, and speak of what code and template have."""
+"""Alarms, dashboard, runbook and docs/metrics.md agree with each other, the code and the template."""
 
 import json
 import re
@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from actions_cache.adapters.telemetry import NAMESPACE
-from actions_cache.domain.agenda import Duty
-from actions_cache.domain.cost import CostPart
-from actions_cache.domain.happenings import METRICS, Cleaning, MissReason, RunEnd
+from actions_cache.aws.telemetry import NAMESPACE
+from actions_cache.cost import CostPart
+from actions_cache.domain.cleanup_schedule import CleanupTask
+from actions_cache.events import METRICS, MissReason, OtherCleanup, RunEnd
 from dev.local.template import ROOT, Template
 
 RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
@@ -22,7 +22,7 @@ ALARMS = sorted(Template.load().of_type("AWS::CloudWatch::Alarm"))
 
 
 def paragraphs() -> dict[str, str]:
-    """Of the runbook, by heading."""
+    """Return the runbook's paragraphs by heading."""
     headed = re.split(r"^## (.+)$", RUNBOOK, flags=re.MULTILINE)[1:]
     return dict(zip(headed[::2], headed[1::2], strict=True))
 
@@ -34,12 +34,12 @@ def queries(page: str) -> list[str]:
 # ---------------------------------------------------------------- alarms and the runbook
 
 
-def test_each_alarm_has_a_paragraph_and_each_paragraph_an_alarm() -> None:
+def test_runbook_covers_every_alarm() -> None:
     assert sorted(paragraphs()) == ALARMS
 
 
 @pytest.mark.parametrize("alarm", ALARMS)
-def test_a_paragraph_says_what_it_means_how_to_look_and_what_to_do(alarm: str) -> None:
+def test_runbook_paragraph_has_its_three_parts(alarm: str) -> None:
     said = paragraphs()[alarm]
     means, look, do = (said.index(f"**{words}.**") for words in ("What it means", "How to look", "What to do"))
     assert means < look < do
@@ -47,7 +47,7 @@ def test_a_paragraph_says_what_it_means_how_to_look_and_what_to_do(alarm: str) -
 
 
 @pytest.mark.parametrize("alarm", ALARMS)
-def test_an_alarm_is_heard_where_a_topic_or_an_address_is_named(template: Template, alarm: str) -> None:
+def test_alarm_notifies_topic_or_address(template: Template, alarm: str) -> None:
     properties = template.properties(alarm)
     arn = "arn:aws:sns:us-east-1:123456789012:pager"
     for named, heard_by in (
@@ -61,7 +61,7 @@ def test_an_alarm_is_heard_where_a_topic_or_an_address_is_named(template: Templa
     assert properties["AlarmDescription"]
 
 
-def test_the_address_is_told_by_a_topic_that_goes_with_the_stack(template: Template) -> None:
+def test_alarm_topic_is_deleted_with_the_stack(template: Template) -> None:
     topic = template.body["Resources"]["AlarmTopic"]
     chosen = template.with_parameters(AlarmEmail="ops@example.com")
     assert chosen.condition(topic["Condition"])
@@ -106,13 +106,13 @@ def state(alarm: dict[str, Any], values: list[float]) -> str:
 
 
 @pytest.mark.parametrize("alarm", ALARMS)
-def test_new_alarm_calls_nobody(template: Template, alarm: str) -> None:
-    """It begins with INSUFFICIENT_DATA and without data, and actions follow a change from another state."""
+def test_new_alarm_notifies_nobody(template: Template, alarm: str) -> None:
+    """An alarm begins with INSUFFICIENT_DATA, and its actions follow a change of state."""
     assert state(template.properties(alarm), []) != "ALARM"
 
 
 @pytest.mark.parametrize("alarm", ALARMS)
-def test_alarm_ends_when_the_fault_is_over(template: Template, alarm: str) -> None:
+def test_alarm_ends_with_the_fault(template: Template, alarm: str) -> None:
     properties = template.properties(alarm)
     fault, none = (0.0, 100.0) if properties["ComparisonOperator"] == "LessThanThreshold" else (1e15, 0.0)
     periods = properties["EvaluationPeriods"]
@@ -121,8 +121,8 @@ def test_alarm_ends_when_the_fault_is_over(template: Template, alarm: str) -> No
 
 
 @pytest.mark.parametrize("alarm", ALARMS)
-def test_cloudwatch_can_look_back_so_far(template: Template, alarm: str) -> None:
-    """A week at most, where a period is an hour or more; else a day:
+def test_alarm_periods_are_within_cloudwatchs_limits(template: Template, alarm: str) -> None:
+    """An alarm looks back a week at most if its period is an hour or more, else a day:
     https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html."""
     properties = template.properties(alarm)
     period, periods = properties["Period"], properties["EvaluationPeriods"]
@@ -131,23 +131,21 @@ def test_cloudwatch_can_look_back_so_far(template: Template, alarm: str) -> None
 
 
 @pytest.mark.parametrize("alarm", ALARMS)
-def test_nobody_is_told_to_clean_up_by_hand_before_they_are_told_of_the_pause(alarm: str) -> None:
-    """In the midst of a restore it would delete what comes back."""
+def test_runbook_mentions_pause_before_manual_cleanup(alarm: str) -> None:
+    """In the middle of a restore, a cleanup would delete what is restored."""
     do = paragraphs()[alarm].partition("**What to do.**")[2]
     before, command, _ = do.partition("CleanupFunction")
     assert not command or "(`CleanupPaused=true`, [a restore](operations.md#restore-the-tables))" in before
 
 
 @pytest.mark.parametrize(("paused", "is_heard"), [("false", True), ("true", False)])
-def test_nobody_is_called_since_nothing_cleans_up_while_it_is_paused(
-    template: Template, paused: str, is_heard: bool
-) -> None:
+def test_paused_cleanup_silences_its_alarm(template: Template, paused: str, is_heard: bool) -> None:
     chosen = template.with_parameters(CleanupPaused=paused)
     silent = {it for it in ALARMS if not chosen.resolve(chosen.properties(it).get("ActionsEnabled", True))}
     assert silent == (set() if is_heard else {"CleanupNotRunAlarm"})
 
 
-def test_an_alarm_on_a_metric_of_ours_names_one_that_is_sent(template: Template) -> None:
+def test_alarms_use_emitted_metrics(template: Template) -> None:
     ours = [it for it in map(template.properties, ALARMS) if not it["Namespace"].startswith("AWS/")]
     known = {metric.name: metric for metric in METRICS}
     assert ours
@@ -157,7 +155,7 @@ def test_an_alarm_on_a_metric_of_ours_names_one_that_is_sent(template: Template)
         assert {it["Name"] for it in properties["Dimensions"]} == wanted
 
 
-def test_a_schedule_that_stops_is_noticed_whatever_its_interval(template: Template) -> None:
+def test_stopped_schedule_is_noticed(template: Template) -> None:
     alarm = template.properties("CleanupNotRunAlarm")
     longest = template.body["Parameters"]["CleanupIntervalMinutes"]["MaxValue"] * 60
     assert alarm["Period"] >= longest
@@ -174,14 +172,14 @@ def test_a_schedule_that_stops_is_noticed_whatever_its_interval(template: Templa
     assert template.properties("OrphanListingFailsAlarm")["Period"] == 12 * 3600
 
 
-def test_the_apis_metrics_are_found_by_the_names_it_has(template: Template) -> None:
+def test_alarm_dimensions_name_the_api(template: Template) -> None:
     api = template.properties("Api")
     dimensions = {it["Name"]: it["Value"] for it in template.properties("ServerErrorsAlarm")["Dimensions"]}
     assert dimensions == {"ApiName": api["Name"], "Stage": api["StageName"]}
 
 
 @pytest.mark.parametrize("page", ["runbook.md", "metrics.md"])
-def test_a_query_asks_for_words_that_the_code_says(page: str) -> None:
+def test_documented_queries_use_logged_messages(page: str) -> None:
     text = (ROOT / "docs" / page).read_text()
     code = "".join(file.read_text() for file in CODE)
     for query in queries(text):
@@ -191,7 +189,7 @@ def test_a_query_asks_for_words_that_the_code_says(page: str) -> None:
             assert words in said or f'"{words}"' in code, words
 
 
-def test_links_lead_somewhere() -> None:
+def test_page_links_exist() -> None:
     for page in (RUNBOOK, METRICS_PAGE):
         for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page):
             assert (ROOT / "docs" / link).exists(), link
@@ -206,7 +204,7 @@ def dashboard() -> Any:
     return json.loads(body)
 
 
-def test_the_dashboard_shows_every_alarm(dashboard: Any) -> None:
+def test_dashboard_shows_every_alarm(dashboard: Any) -> None:
     [shown] = [it["properties"]["alarms"] for it in dashboard["widgets"] if it["type"] == "alarm"]
     assert sorted(shown) == [f"${{{alarm}.Arn}}" for alarm in ALARMS]
 
@@ -216,7 +214,7 @@ def shown_in(dashboard: Any, title: str) -> Any:
     return widget
 
 
-def test_what_failed_lately_is_asked_of_every_log(template: Template, dashboard: Any) -> None:
+def test_dashboard_searches_every_log_for_failures(template: Template, dashboard: Any) -> None:
     logs = sorted(template.of_type("AWS::Logs::LogGroup"))
     assert len(logs) == len(template.functions)
     assert sorted(re.findall(r"SOURCE '\$\{(\w+)\}'", shown_in(dashboard, "What failed")["query"])) == logs
@@ -229,14 +227,14 @@ def test_what_failed_lately_is_asked_of_every_log(template: Template, dashboard:
         ("Tables: ", "AWS::DynamoDB::Table", {"ReadThrottleEvents", "WriteThrottleEvents"}),
     ],
 )
-def test_no_function_and_no_table_is_left_out(
+def test_dashboard_shows_every_function_and_table(
     template: Template, dashboard: Any, title: str, kind: str, metrics: set[str]
 ) -> None:
     shown = {(row[1], row[3]) for row in shown_in(dashboard, title)["metrics"]}
     assert shown == {(metric, f"${{{name}}}") for metric in metrics for name in template.of_type(kind)}
 
 
-def test_the_pages_name_every_log(template: Template) -> None:
+def test_pages_name_every_log_group(template: Template) -> None:
     names = {it["LogGroupName"]["Fn::Sub"] for it in map(template.properties, template.of_type("AWS::Logs::LogGroup"))}
     introduction = RUNBOOK.partition("\n## ")[0]
     for name in names:
@@ -249,7 +247,7 @@ def _as_shown(name: str) -> str:
     return name.replace("${AWS::StackName}", "<stack>")
 
 
-def test_no_widgets_overlap_or_leave_the_page(dashboard: Any) -> None:
+def test_widgets_neither_overlap_nor_overflow(dashboard: Any) -> None:
     taken: set[tuple[int, int]] = set()
     for it in dashboard["widgets"]:
         cells = {(x, y) for x in range(it["x"], it["x"] + it["width"]) for y in range(it["y"], it["y"] + it["height"])}
@@ -258,7 +256,7 @@ def test_no_widgets_overlap_or_leave_the_page(dashboard: Any) -> None:
         taken |= cells
 
 
-def test_the_dashboard_shows_every_metric_of_ours_with_its_dimension(dashboard: Any) -> None:
+def test_dashboard_shows_every_own_metric(dashboard: Any) -> None:
     rows = [row for it in dashboard["widgets"] if it["type"] == "metric" for row in it["properties"]["metrics"]]
     plain = {row[1] for row in rows if row[0] == NAMESPACE and row[2:4] == ["service", "${AWS::StackName}"]}
     searched = {row[0]["expression"] for row in rows if isinstance(row[0], dict)}
@@ -271,7 +269,7 @@ def test_the_dashboard_shows_every_metric_of_ours_with_its_dimension(dashboard: 
             assert [it for it in searched if schema in it], metric.name
 
 
-def test_a_free_dashboard_has_no_more_metrics_than_this(dashboard: Any) -> None:
+def test_dashboard_stays_within_the_free_tier(dashboard: Any) -> None:
     rows = [row for it in dashboard["widgets"] if it["type"] == "metric" for row in it["properties"]["metrics"]]
     named = {tuple(it for it in row if isinstance(it, str)) for row in rows if isinstance(row[0], str)}
     assert len(named) <= FREE_METRICS_OF_A_DASHBOARD
@@ -285,15 +283,15 @@ def metric_rows() -> dict[str, list[str]]:
     return {name: rest.split(" | ") for name, rest in rows}
 
 
-def test_the_page_has_the_metrics_that_the_code_has() -> None:
+def test_page_lists_every_metric() -> None:
     assert {name: it[0] for name, it in metric_rows().items()} == {it.name: it.unit.value for it in METRICS}
 
 
-def test_the_page_has_each_metrics_dimension_and_its_values() -> None:
+def test_page_lists_dimensions_and_values() -> None:
     values = {
         "reason": [*MissReason],
         "outcome": [*RunEnd],
-        "duty": [*Duty, *Cleaning],
+        "task": [*CleanupTask, *OtherCleanup],
         "part": [*CostPart],
     }
     for metric in METRICS:
@@ -308,27 +306,27 @@ def test_the_page_has_each_metrics_dimension_and_its_values() -> None:
 
 
 TELLS = {
-    "Hits": r"happenings\.hit\(",
-    "Misses": r"happenings\.missed\(",
-    "BytesUp": r"happenings\.saved\(",
-    "BytesDown": r"happenings\.hit\(",
-    "TimeToFirstByte": r"happenings\.first_byte\(",
-    "Merges": r"happenings\.(merged|merge_ended|merge_claimed)\(",
-    "MergeDuration": r"happenings\.merged\(",
-    "Cleanup": r"happenings\.(duty_done|duty_failed|upload_closed|orphans_deleted)\(",
-    "BytesDiscarded": r"happenings\.(bytes_discarded|orphans_deleted)\(",
-    "Evictions": r"happenings\.evicted\(",
-    "OrphanListingFailures": r"happenings\.orphans_stay\(",
-    "StoredBytes": r"happenings\.reckoned\(",
-    "StoredEntries": r"happenings\.reckoned\(",
-    "MonthCost": r"happenings\.reckoned\(",
-    "Errors": r"happenings\.(refused|unavailable|failed|stream_broken)\(",
+    "Hits": r"events\.hit\(",
+    "Misses": r"events\.missed\(",
+    "BytesUp": r"events\.saved\(",
+    "BytesDown": r"events\.hit\(",
+    "TimeToFirstByte": r"events\.first_byte\(",
+    "Merges": r"events\.(merged|merge_ended|merge_claimed)\(",
+    "MergeDuration": r"events\.merged\(",
+    "Cleanup": r"events\.(task_done|task_failed|upload_closed|orphans_deleted)\(",
+    "BytesDiscarded": r"events\.(bytes_discarded|orphans_deleted)\(",
+    "Evictions": r"events\.evicted\(",
+    "OrphanListingFailures": r"events\.orphans_stay\(",
+    "StoredBytes": r"events\.reckoned\(",
+    "StoredEntries": r"events\.reckoned\(",
+    "MonthCost": r"events\.reckoned\(",
+    "Errors": r"events\.(refused|unavailable|failed|stream_broken)\(",
 }
-"""By whom each is told."""
+"""Patterns of the calls that emit each metric."""
 
 
 @pytest.mark.parametrize("metric", [it.name for it in METRICS])
-def test_the_page_says_who_tells_it(metric: str) -> None:
+def test_page_names_the_emitters(metric: str) -> None:
     telling = [file for file in CODE if re.search(TELLS[metric], file.read_text())]
     named = re.findall(r"`([\w/.]+)`", metric_rows()[metric][2])
     assert sorted(_owner(file, named) for file in telling) == sorted(named)
@@ -341,12 +339,12 @@ def _owner(file: Path, named: list[str]) -> str:
 # ---------------------------------------------------------------- traces
 
 
-def test_a_request_is_traced_from_the_api_on(template: Template) -> None:
+def test_requests_are_traced_by_default(template: Template) -> None:
     assert template.resolve(template.properties("Api")["TracingEnabled"]) == "true"
     assert template.resolve(template.body["Globals"]["Function"]["Tracing"]) == "Active"
 
 
-def test_no_trace_is_made_where_they_are_turned_off(template: Template) -> None:
+def test_traces_can_be_turned_off(template: Template) -> None:
     chosen = template.with_parameters(Traces="false")
     assert chosen.resolve(chosen.properties("Api")["TracingEnabled"]) == "false"
     assert chosen.resolve(chosen.body["Globals"]["Function"]["Tracing"]) == "PassThrough"

@@ -1,6 +1,6 @@
-"""Prints template.yaml as the transform hands it to CloudFormation; needs an interpreter with SAM's translator.
+"""Print template.yaml as CloudFormation gets it, after SAM's transform. Needs an interpreter with SAM's translator.
 
-It pretends that packages are uploaded: the transform takes no local directory.
+The transform accepts no local directory, so packages are given as if they were uploaded.
 """
 
 import json

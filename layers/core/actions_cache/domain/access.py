@@ -1,23 +1,17 @@
-"""Who is calling, and which scopes the caller may read and write (WIRE.md section 2)."""
+"""Who is calling, and which scopes the caller may read and write (docs/design/protocol.md#tokens)."""
 
+import hashlib
+import hmac
+import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
+from actions_cache.domain.budgets import is_name
 from actions_cache.domain.errors import PermissionDenied, Unauthenticated
-from actions_cache.domain.refusal import NotAdmitted, RefusedJob
-from actions_cache.domain.repository import is_name
-from actions_cache.domain.token_claims import (
-    OWNER,
-    OWNER_ID,
-    REPOSITORY,
-    REPOSITORY_ID,
-    SPELLINGS,
-    canonical,
-    is_number,
-    values_of,
-)
+from actions_cache.domain.refused_job import NotAdmitted, RefusedJob
 
 READ = 1
 WRITE = 2
@@ -88,7 +82,7 @@ def without_slash(issuer: str) -> str:
 
 
 def qualified(repository_id: str, issuer: str) -> str:
-    """A repository's name here: each instance of GitHub counts its repositories from 1 (P8).
+    """A repository's name here: each instance of GitHub counts its repositories from 1, so ids alone isolate nothing.
 
     github.com's ids stay bare, as everything is stored that was saved before. No id has an `@`.
     """
@@ -258,3 +252,128 @@ def _suffix(issuer: str | None) -> str:
 def _issuer_of(found: re.Match[str]) -> str | None:
     issuer = found["issuer"]
     return None if issuer is None else without_slash(issuer)
+
+
+REPOSITORY_ID = "repository_id"
+OWNER_ID = "repository_owner_id"
+REPOSITORY = "repository"
+OWNER = "repository_owner"
+
+SPELLINGS: Mapping[str, tuple[str, ...]] = {
+    REPOSITORY_ID: ("repository_id", "oidc_extra.repository_id"),
+    OWNER_ID: ("repository_owner_id", "owner_id", "oidc_extra.repository_owner_id", "oidc_extra.owner_id"),
+    REPOSITORY: ("repository", "oidc_extra.repository"),
+    OWNER: ("repository_owner", "owner", "oidc_extra.repository_owner", "oidc_extra.owner"),
+}
+"""Spellings of each claim, by the one that rules are kept under. GitHub documents none of them for runtime tokens;
+docs/deploy.md has their sources."""
+
+_CANONICAL = {spelling: claim for claim, spellings in SPELLINGS.items() for spelling in spellings}
+
+
+def canonical(claim: str) -> str:
+    """Return the common name of a claim's spellings; a claim with one spelling is its own."""
+    return _CANONICAL.get(claim, claim)
+
+
+def values_of(claims: Mapping[str, Any], claim: str) -> tuple[str, ...]:
+    """Return a token's values of a claim in any of its spellings; empty if it has none.
+
+    An owner has two ids, a number and a node id, and a token may have both.
+
+    Raises:
+        Unauthenticated: the spellings contradict each other, which no honest issuer signs.
+    """
+    spellings = SPELLINGS.get(canonical(claim), (claim,))
+    values = tuple(dict.fromkeys(value for it in spellings if (value := claim_of(claims, it))))
+    numbers = sum(map(is_number, values))
+    has_both_ids = canonical(claim) == OWNER_ID and numbers == 1 == len(values) - numbers
+    if len(values) > 1 and not has_both_ids:
+        said = " and ".join(repr(value[:100]) for value in values)
+        raise Unauthenticated(f"the token contradicts itself: it says {said} for {canonical(claim)}")
+    return values
+
+
+def claim_of(claims: Mapping[str, Any], name: str) -> str | None:
+    """Return a claim's value as text, be it a number or a string; None if it is missing or of another kind.
+
+    Args:
+        claims: a token's.
+        name: `a.b` means `b` in the JSON that the claim `a` holds, as `oidc_extra` does.
+    """
+    if name not in claims and "." in name:
+        outer, _, name = name.partition(".")
+        try:
+            inner = json_of(claims.get(outer))
+        except ValueError:
+            return None
+        claims = inner if isinstance(inner, dict) else {}
+    value = claims.get(name)
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
+
+
+def json_of(text: object) -> Any:
+    """Return the value of a claim that holds JSON.
+
+    Raises:
+        ValueError: it isn't a string, isn't JSON, is nested too deeply, or has a key twice, which readers resolve
+            differently.
+    """
+    if not isinstance(text, str):
+        raise ValueError("not a string")  # noqa: TRY004 - one exception for all that can be wrong with it
+    try:
+        return json.loads(text, object_pairs_hook=_each_once)
+    except RecursionError as error:
+        raise ValueError("too deep") from error
+
+
+def is_number(value: str) -> bool:
+    return value.isascii() and value.isdecimal()
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is named twice")
+    return found
+
+
+class Role(StrEnum):
+    READ_ONLY = "read-only"
+    ADMIN = "admin"
+
+    @property
+    def may_write(self) -> bool:
+        return self is Role.ADMIN
+
+
+@dataclass(frozen=True, slots=True)
+class ManagementTokens:
+    """Args: read_only: None for the one that follows from the admin's."""
+
+    admin: str = field(repr=False)
+    read_only: str | None = field(default=None, repr=False)
+
+    @property
+    def for_reading(self) -> str:
+        return self.read_only or read_only_token(self.admin)
+
+    def role_of(self, token: str) -> Role | None:
+        """Takes as long for any token: both are always compared, as digests of one length."""
+        is_admin, is_reader = _same(token, self.admin), _same(token, self.for_reading)
+        if is_admin:
+            return Role.ADMIN
+        return Role.READ_ONLY if is_reader else None
+
+
+def read_only_token(admin: str) -> str:
+    """Follows from the admin's, and nobody finds that one by it. The same as `openssl dgst -sha256 -hmac`."""
+    return hmac.digest(admin.encode(), b"read-only", "sha256").hex()
+
+
+def _same(one: str, other: str) -> bool:
+    return hmac.compare_digest(_digest(one), _digest(other))
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode(errors="surrogatepass")).digest()

@@ -176,7 +176,7 @@ def used(archive: Archive, now: Millis, lifetimes: Lifetimes) -> Archive | None:
 
 
 def deleted(archive: Archive, now: Millis) -> Archive | None:
-    """A tombstone: its objects outlive it by its readers' grace (P3). None when it has one already."""
+    """A tombstone: its objects outlive it by its readers' grace. None when it has one already."""
     if archive.state is ArchiveState.DELETED:
         return None
     return replace(archive, state=ArchiveState.DELETED, deleted_at=now, walk=None)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from actions_cache.domain.archive import Part
-from actions_cache.domain.part_range import PartRange
+from actions_cache.domain.ranges import PartRange
 
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 
@@ -35,13 +35,13 @@ def etag_of_upload(part_etags: Sequence[str]) -> str | None:
     return f'"{md5.hexdigest()}-{len(digests)}"'
 
 
-def contradict(one: str, other: str) -> bool:
+def etags_conflict(one: str, other: str) -> bool:
     """Return whether both are the MD5s of bytes, and of different ones."""
     digests = _md5(one), _md5(other)
     return None not in digests and digests[0] != digests[1]
 
 
-class PassingBytes:
+class StreamVerifier:
     """Holds bytes that pass in order, in chunks of any length, against the ETags of the parts that they are."""
 
     def __init__(self, ranges: Iterable[PartRange]) -> None:
@@ -50,7 +50,7 @@ class PassingBytes:
         self._left = 0
         self._start_next()
 
-    def altered(self, chunk: bytes | memoryview) -> Part | None:
+    def feed(self, chunk: bytes | memoryview) -> Part | None:
         """The part that ends in this chunk and isn't what its ETag stands for; None where all is well so far."""
         rest = memoryview(chunk)
         while rest:
@@ -60,7 +60,7 @@ class PassingBytes:
             self._left -= len(piece)
             if self._checked:
                 self._md5.update(piece)
-                if not self._left and contradict(self._part.etag, self._md5.hexdigest()):
+                if not self._left and etags_conflict(self._part.etag, self._md5.hexdigest()):
                     return self._part
         return None
 

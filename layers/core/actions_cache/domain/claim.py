@@ -1,4 +1,4 @@
-r"""The claim of a merge: one worker, and only the current run's result (P2).
+r"""The claim of a merge: one worker, and only the current run's result.
 
     UNMERGED --claimed--> QUEUED --started--> RUNNING --published--> MERGED
                  ^          ^  \--(unsent)--\   |  \--(died)--\
@@ -67,7 +67,7 @@ def claimed(archive: Archive, token: str, now: Millis, lifetimes: Lifetimes, max
     return replace(archive, merge=Merge(state=MergeState.QUEUED, claim_token=token, claimed_at=now, attempts=attempts))
 
 
-def replayed(archive: Archive, letter_token: str, token: str, now: Millis) -> Archive | None:
+def redriven(archive: Archive, letter_token: str, token: str, now: Millis) -> Archive | None:
     """A new claim, made by who holds a dead letter; the attempts before it don't count.
 
     None where there is nothing to merge, a run lives, or the queue may still hold a message: that of another claim than
@@ -162,3 +162,20 @@ def _is_current_run(archive: Archive, run_token: str) -> bool:
 
 def _with_merge(archive: Archive, **changes: object) -> Archive:
     return replace(archive, merge=replace(archive.merge, **changes))  # type: ignore[arg-type]
+
+
+FIRST_RETRY_SECONDS = 10
+"""Seconds before the first retry, doubled after each delivery. Longer: merges wait though the fault has passed.
+Shorter: more runs fail."""
+
+LONGEST_RETRY_SECONDS = 300
+"""Longer: merges wait after an outage. Shorter: the queue's deliveries are used up sooner, and the message becomes a
+dead letter though its merge never ran; with this, twenty deliveries outlast an outage of 75 minutes. SQS takes 12 hours
+at most (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html)."""
+
+
+def retry_after(deliveries: int) -> int:
+    """Return the seconds until the next delivery, after this many. Those that Lambda had no room for count as well."""
+    # Bound the exponent: the queue's count may be any number.
+    doublings = max(0, min(deliveries - 1, LONGEST_RETRY_SECONDS.bit_length()))
+    return min(FIRST_RETRY_SECONDS << doublings, LONGEST_RETRY_SECONDS)

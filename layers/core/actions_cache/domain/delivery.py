@@ -13,7 +13,7 @@ MERGE_START_SECONDS = 2.0
 
 COPY_BYTES_PER_SECOND = 1024 * MIB
 UPLOAD_BYTES_PER_SECOND = 80 * MIB
-"""What a merge gets done by copies in parallel, and through the worker. Estimates from AWS.md's sources."""
+"""What a merge gets done by copies in parallel, and through the worker. Estimates: docs/design/aws-limits.md#s3."""
 
 
 class Delivery(StrEnum):
@@ -30,16 +30,16 @@ class StreamLimits:
     burst_bytes: int = 0
     bytes_per_second: int | None = None
 
-    def allow(self, size: int) -> bool:
+    def fits(self, size: int) -> bool:
         return self.max_bytes is None or size <= self.max_bytes
 
     def seconds(self, size: int) -> float:
         """How long these limits alone make a stream last."""
         return 0.0 if self.bytes_per_second is None else max(0, size - self.burst_bytes) / self.bytes_per_second
 
-    def hinder(self, size: int) -> bool:
+    def throttles(self, size: int) -> bool:
         """Return whether a response of this size is better had from elsewhere."""
-        return not self.allow(size) or self.seconds(size) > 0
+        return not self.fits(size) or self.seconds(size) > 0
 
 
 def merge_seconds(size: int, part_count: int) -> float:
@@ -61,7 +61,7 @@ def choose_delivery(
         may_wait: False once the bounded wait is over.
     """
     waiting_helps = may_wait and merge_state is not MergeState.FAILED
-    if limits.allow(size) and not (waiting_helps and limits.seconds(size) > merge_seconds(size, part_count)):
+    if limits.fits(size) and not (waiting_helps and limits.seconds(size) > merge_seconds(size, part_count)):
         return Delivery.STREAM
     return Delivery.WAIT if waiting_helps else Delivery.RETRY
 
@@ -69,12 +69,12 @@ def choose_delivery(
 class Source(StrEnum):
     """Where a client is sent for an archive's bytes."""
 
-    STORE = "a presigned URL of the store"
-    EDGE = "the one object, through the edge"
-    OURS = "our own download URL"
+    S3 = "a presigned URL of the store"
+    CLOUDFRONT = "the one object, through the edge"
+    SERVER = "our own download URL"
 
 
-def choose_source(archive: Archive, *, reads_plainly: bool, has_edge: bool, may_seek: bool = True) -> Source:
+def choose_source(archive: Archive, *, can_read_from_s3: bool, has_edge: bool, may_seek: bool = True) -> Source:
     """Return where an archive's bytes can be had without passing one of our functions, if anywhere.
 
     Ranges of an empty object are ours to refuse: it isn't proven that S3's own 416 has the total that OpenDAL needs. S3
@@ -82,21 +82,22 @@ def choose_source(archive: Archive, *, reads_plainly: bool, has_edge: bool, may_
 
     Args:
         archive: as it is stored now.
-        reads_plainly: whether this client never asks by `x-ms-range`, which S3 ignores (WIRE.md section 4).
+        can_read_from_s3: whether this client never asks by `x-ms-range`, which S3 ignores
+            (docs/design/protocol.md#x-ms-range).
         has_edge: whether the client reached us through the edge, which makes it a `Range`.
         may_seek: whether the client may still ask for a range; False once its one request is known.
     """
     if archive.object is None or (archive.size == 0 and may_seek):
-        return Source.OURS
-    if reads_plainly:
-        return Source.STORE
-    return Source.EDGE if has_edge else Source.OURS
+        return Source.SERVER
+    if can_read_from_s3:
+        return Source.S3
+    return Source.CLOUDFRONT if has_edge else Source.SERVER
 
 
-PLAIN_READERS = ("@actions/cache-", "actions/cache", "opendal/", "sccache/")
+S3_READERS = ("@actions/cache-", "actions/cache", "opendal/", "sccache/")
 """Clients that S3 serves rightly: they read plainly or by `Range`. S3 ignores `x-ms-range`, and a client that
-seeks by it would get the wrong bytes without an error (WIRE.md section 4)."""
+seeks by it would get the wrong bytes without an error (docs/design/protocol.md#x-ms-range)."""
 
 
-def is_plain_reader(user_agent: str) -> bool:
-    return user_agent.lower().startswith(PLAIN_READERS)
+def client_reads_from_s3(user_agent: str) -> bool:
+    return user_agent.lower().startswith(S3_READERS)

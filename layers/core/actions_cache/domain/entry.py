@@ -8,7 +8,7 @@ from actions_cache.domain.errors import InvalidRequest
 from actions_cache.domain.timing import Millis
 
 MAX_NAME_CHARACTERS = 512
-"""Of a key, and of a version, as the real service has it (WIRE.md section 1)."""
+"""Of a key, and of a version, as the real service has it (docs/design/protocol.md#lookup)."""
 
 MAX_RESTORE_KEYS = 32
 """Of one lookup. Each costs a query in each scope; @actions/cache sends ten at most."""

@@ -1,6 +1,6 @@
 """What can be wrong with a request. Each message is read by a user: what, with what, and what to do.
 
-The HTTP functions put these into the client's dialect: twirp JSON or Azure XML (WIRE.md).
+The HTTP functions put these into the client's dialect: twirp JSON or Azure XML (docs/design/protocol.md).
 """
 
 
@@ -33,7 +33,7 @@ class AlreadyExists(CacheError):
 
 
 class CommittedDifferently(CacheError):
-    """The upload was committed with another block list; what is committed stays (P5)."""
+    """The upload was committed with another block list; what is committed stays (all or nothing)."""
 
 
 class InvalidBlockList(InvalidRequest):

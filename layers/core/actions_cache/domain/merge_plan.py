@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import count, pairwise
 
 from actions_cache.domain.archive import Manifest
-from actions_cache.domain.part_range import PartRange, whole
+from actions_cache.domain.ranges import PartRange, full_range
 
 MIB = 1024 * 1024
 
@@ -78,7 +78,7 @@ def _runs(manifest: Manifest, floor: int) -> Iterator[tuple[PartRange, ...]]:
     gathered: list[PartRange] = []
     gathered_bytes = 0
     for part in manifest.parts:
-        rest = whole(part)
+        rest = full_range(part)
         if rest.size >= floor and gathered:
             # A short run before a long part takes from it what it lacks, unless too little would be left to copy.
             missing = max(0, floor - gathered_bytes)

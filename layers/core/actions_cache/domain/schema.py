@@ -1,14 +1,39 @@
-"""Which shapes of archives stand in the tables, and whether this release may work on them.
+"""The tables' schema version, and the migrations that lead to it."""
 
-A release that knows a newer shape writes it beside the older ones, so it first says so in the tables; from then on an
-older release refuses to start, which would read half of what it finds and write that back. The migration then brings
-what is older to today's shape, and says so too.
-"""
-
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from actions_cache.domain.migrations import KNOWN
 from actions_cache.domain.timing import Millis
+
+Document = Mapping[str, Any]
+"""An archive as the table has it, in JSON's types."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    version: int
+    rewrite: Callable[[Document], Document]
+    """Pure; gives a document that has the version's shape already back as it is."""
+
+
+def unchanged(document: Document) -> Document:
+    return document
+
+
+MIGRATION = Migration(1, unchanged)
+
+
+MIGRATIONS: tuple[Migration, ...] = (MIGRATION,)
+
+KNOWN = MIGRATIONS[-1].version
+"""The newest shape that this release writes and reads."""
+
+
+def upgraded(document: Document, migrations: Sequence[Migration] = MIGRATIONS) -> Document:
+    for migration in migrations:
+        document = migration.rewrite(document)
+    return document
 
 
 @dataclass(frozen=True, slots=True)

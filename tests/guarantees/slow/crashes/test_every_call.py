@@ -1,4 +1,4 @@
-"""P5, P6: whoever dies at whichever of its calls, nothing is stuck, half done, lost or left behind.
+"""Whoever dies at whichever of its calls, nothing is stuck, half done, lost or left behind.
 
 A first run of each scenario learns its calls; then each has a run of its own for each thing that can happen there.
 """
@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from actions_cache.domain.keyring import Phase
-from tests.guarantees.crashes.cleaning import DUTIES, clean_up
+from actions_cache.domain.signing import Phase
+from tests.guarantees.crashes.cleaning import TASKS, clean_up
 from tests.guarantees.crashes.gate import Call, Point, points
 from tests.guarantees.crashes.merging import merge
 from tests.guarantees.crashes.poison import kill_every_worker
@@ -39,9 +39,9 @@ def test_a_merge(world: World, subtests: pytest.Subtests):
     strike_everywhere(world, subtests, merge)
 
 
-@pytest.mark.parametrize("duty", DUTIES)
-def test_the_cleanup_of(world: World, subtests: pytest.Subtests, duty: str):
-    strike_everywhere(world, subtests, lambda world, point: clean_up(world, DUTIES[duty], point))
+@pytest.mark.parametrize("task", TASKS)
+def test_the_cleanup_of(world: World, subtests: pytest.Subtests, task: str):
+    strike_everywhere(world, subtests, lambda world, point: clean_up(world, TASKS[task], point))
 
 
 def test_a_merge_that_kills_each_of_its_workers(world: World):

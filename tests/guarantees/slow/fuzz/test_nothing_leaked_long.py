@@ -1,4 +1,4 @@
-"""P7 at random, at length: tests/guarantees/test_nothing_leaked.py with many more runs."""
+"""Nothing leaks, at random and at length: tests/guarantees/test_nothing_leaked.py with many more runs."""
 
 import boto3
 import pytest

@@ -1,4 +1,4 @@
-"""P2, P3 and P6 in every state of a larger world than tests/guarantees/model explores."""
+"""The guarantees of a merge in every state of a larger world than tests/guarantees/model explores."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""P2 to P7: longer lives than tests/guarantees/test_protocol.py has, and other ones each time."""
+"""The guarantees all at once: longer lives than tests/guarantees/test_protocol.py has, and other ones each time."""
 
 import pytest
 from hypothesis import HealthCheck, settings

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import boto3
 import pytest
 
-from actions_cache.wiring.control import ControlPlane
-from dev.local.endpoints import Endpoints
+from dev.local.emulators import Endpoints
 from dev.local.resources import Clients, create
 from dev.local.template import Template
+from dev.services import AllServices
 from tests.conftest import settings_for
 from tests.guarantees.slow.races.dynamodb_local import CannotRun, DynamoDbLocal, running
 from tests.support.journey import Journey, SetClock
@@ -37,6 +37,6 @@ def on_dynamodb_local(
     clients = Clients.of(engine_session)
     resources = create(template, clients, prefix=f"race-{uuid.uuid4().hex[:8]}")
     clock = SetClock()
-    control = ControlPlane(settings_for(resources.environment("ApiFunction")), clock)
-    control.session = engine_session
-    return Journey(control, clock, clients.s3, clients.sqs)
+    services = AllServices(settings_for(resources.environment("ApiFunction")), clock)
+    services.session = engine_session
+    return Journey(services, clock, clients.s3, clients.sqs)

@@ -1,4 +1,4 @@
-"""P2 and P5: eight processes, a thousand rounds of each race, on each table engine with atomic conditional writes."""
+"""Eight processes, a thousand rounds of each race, on each table engine with atomic conditional writes."""
 
 import pytest
 
@@ -25,5 +25,5 @@ def test_of_processes_on_dynamodb_local_one_wins_each_of_a_thousand_rounds(
 
 
 def run(race: str, journey: Journey, environment: dict[str, str]) -> None:
-    with racers(RACERS, journey.control.settings, environment) as processes:
+    with racers(RACERS, journey.services.settings, environment) as processes:
         RACES[race](journey, processes, ROUNDS)

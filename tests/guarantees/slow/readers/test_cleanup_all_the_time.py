@@ -1,4 +1,4 @@
-"""P3 through the whole local run, cleaning up every second: readers of every speed, at every moment, of every fate.
+"""A local run that cleans up every second cuts off no reader: readers of every speed, at every moment, of every fate.
 
 Its shortest grace is bounded by the margin for clocks, so one life of an entry takes two minutes.
 """
@@ -16,7 +16,7 @@ import pytest
 from actions_cache.domain.archive import MergeState
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.settings import Settings
-from actions_cache.wiring.control import ControlPlane
+from dev.services import AllServices
 from tests.guarantees.faults.slow_reader import Refused, read_at
 from tests.integration.streaming.local_run import LocalRun, local_run
 from tests.support.clients.wire import GO, Job
@@ -53,19 +53,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRun]:
 
 
 @pytest.fixture(scope="module")
-def control(run: LocalRun) -> Iterator[ControlPlane]:
+def services(run: LocalRun) -> Iterator[AllServices]:
     """The run's own tables and bucket, for what no client can do, or see."""
     with pytest.MonkeyPatch.context() as environment:
         for name, value in run.variables().items():
             environment.setenv(name, value)
-        plane = ControlPlane(Settings())
+        plane = AllServices(Settings())
         plane.session = boto3.Session()
         yield plane
 
 
 class Readers:
-    def __init__(self, threads: ThreadPoolExecutor) -> None:
-        self._threads = threads
+    def __init__(self, executor: ThreadPoolExecutor) -> None:
+        self._threads = executor
         self._kinds = cycle([(rate, after, headers) for after in STARTS_AFTER for rate in RATES for headers in HEADERS])
         self._reading: list[Future[bytes | None]] = []
 
@@ -95,33 +95,33 @@ class Readers:
 
 @contextmanager
 def readers() -> Iterator[Readers]:
-    with ThreadPoolExecutor(64) as threads:
-        yield Readers(threads)
+    with ThreadPoolExecutor(64) as executor:
+        yield Readers(executor)
 
 
-def archive_id(job: Job, control: ControlPlane, key: str) -> str:
+def archive_id(job: Job, services: AllServices, key: str) -> str:
     url = job.download_url(key)
     found: str = url.partition("?")[0].rpartition("/")[2]
-    assert control.table.archive(found) is not None
+    assert services.table.archive(found) is not None
     return found
 
 
-def parts_left(control: ControlPlane, archive: str) -> int:
-    return sum(1 for _ in control.bucket.list(f"archives/{archive}/parts/"))
+def parts_left(services: AllServices, archive: str) -> int:
+    return sum(1 for _ in services.bucket.list(f"archives/{archive}/parts/"))
 
 
-def test_readers_from_before_the_claim_until_after_the_parts_are_gone(run, control):
+def test_readers_from_before_the_claim_until_after_the_parts_are_gone(run, services):
     job = Job(run.url, user_agent=GO)
     job.save("npm", *BLOCKS)
-    archive = archive_id(job, control, "npm")
-    assert control.table.archive(archive).merge.state is MergeState.UNMERGED
+    archive = archive_id(job, services, "npm")
+    assert services.table.archive(archive).merge.state is MergeState.UNMERGED
     with readers() as started:
         began = time.monotonic()
-        while parts_left(control, archive):
+        while parts_left(services, archive):
             started.start(job.download_url("npm"))
             time.sleep(0.5)
             assert time.monotonic() - began < 2 * GRACE_SECONDS
-        gone_after = time.time() - control.table.archive(archive).merge.ended_at / 1000
+        gone_after = time.time() - services.table.archive(archive).merge.ended_at / 1000
         for _ in range(6):
             started.start(job.download_url("npm"))
         number = started.assert_all_got(CONTENT)
@@ -130,26 +130,26 @@ def test_readers_from_before_the_claim_until_after_the_parts_are_gone(run, contr
 
 
 @pytest.mark.parametrize("is_merged", [False, True], ids=["from parts", "from one object"])
-def test_readers_of_what_is_deleted_and_saved_again_or_evicted(run, control, is_merged, request):
+def test_readers_of_what_is_deleted_and_saved_again_or_evicted(run, services, is_merged, request):
     job = Job(run.url, user_agent=GO)
     names = [f"{fate} {request.node.callspec.id}" for fate in ("deleted", "saved again", "evicted")]
     for key in names:
         job.save(key, *BLOCKS)
-    archives = [archive_id(job, control, key) for key in names]
+    archives = [archive_id(job, services, key) for key in names]
     if is_merged:
         for key, archive in zip(names, archives, strict=True):
             read_at(job.download_url(key), 1000 * MIB)
-            while control.table.archive(archive).object is None:
+            while services.table.archive(archive).object is None:
                 time.sleep(0.2)
     with readers() as started:
         for _ in range(20):
             for key in names:
                 started.start(job.download_url(key))
         for archive in archives[:2]:
-            assert control.remove_entry(archive, lambda _: True)
+            assert services.remove_entry(archive, lambda _: True)
         job.save(names[1], *BLOCKS[::-1])
         assert read_at(job.download_url(names[1]), 1000 * MIB) == OTHER_CONTENT
         assert started.assert_all_got(CONTENT) > 30
-    while control.table.entry(control.table.archive(archives[2]).name) is not None:
+    while services.table.entry(services.table.archive(archives[2]).name) is not None:
         time.sleep(0.5)
     assert not job.look_up(names[0])["ok"]

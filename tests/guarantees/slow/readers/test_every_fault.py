@@ -1,10 +1,10 @@
-"""P4, each fault by itself, on readers of parts and on the merge's sources; tests/guarantees has the mix."""
+"""Right bytes: each fault by itself, on readers of parts and on the merge's sources; tests/guarantees has the mix."""
 
 import pytest
 
 from actions_cache.domain.archive import MergeState
-from actions_cache.domain.happenings import RunEnd
 from actions_cache.domain.merge_plan import MIB
+from actions_cache.events import RunEnd
 from tests.guarantees.faults.kinds import (
     INTERNAL_ERROR,
     MISSING,
@@ -83,7 +83,7 @@ def test_a_fault_that_stays_is_a_refusal_or_a_broken_connection_and_the_entry_ou
     on_engines, faulty, fault, which
 ):
     entry = on_engines.save(KEY, *LONG_PARTS)
-    part = on_engines.control.manifests.of(on_engines.archive(entry.archive_id)).parts[which]
+    part = on_engines.services.manifests.of(on_engines.archive(entry.archive_id)).parts[which]
     with download_url(on_engines) as url:
         faulty.on(reads_of(part.key), always(fault))
         assert read(url) is None
@@ -137,9 +137,9 @@ def test_other_bytes_than_the_parts_are_never_published(on_engines, faulty, endp
     faulty.on(requests, in_turn(stores(one_bit, endpoints, denies=denies)))
     [message] = on_engines.messages()
     with pytest.raises(Exception, match=r"ETag|InvalidPart"):
-        on_engines.control.merge(message, lambda: 600_000)
+        on_engines.services.merge(message, lambda: 600_000)
     assert on_engines.archive(entry.archive_id).merge.state is MergeState.QUEUED
     faulty.heal()
     faulty.on(requests, always(stores(same, endpoints)))
-    assert on_engines.control.merge(message, lambda: 600_000) is RunEnd.MERGED
+    assert on_engines.services.merge(message, lambda: 600_000) is RunEnd.MERGED
     assert merged_content(on_engines, entry.archive_id) == b"".join(parts)

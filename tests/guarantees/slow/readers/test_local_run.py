@@ -1,4 +1,4 @@
-"""P4 through the whole local run, its store behind the faulty one: edge, functions, queue and worker as they are."""
+"""Right bytes from the local run, its store behind the faulty one: edge, functions, queue and worker as they are."""
 
 import random
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +34,7 @@ def test_readers_of_a_local_run_get_every_byte_through_faults_before_and_after_a
             "AWS_SECRET_ACCESS_KEY": endpoints.credentials.secret_access_key,
             "AWS_REGION": endpoints.region,
         }
-        with running_server(tmp_path / "run", settings) as server, ThreadPoolExecutor(READERS) as threads:
+        with running_server(tmp_path / "run", settings) as server, ThreadPoolExecutor(READERS) as executor:
             job = Job(server, user_agent=GO)
             faulty.on(copies, always(INTERNAL_ERROR))
             job.save("npm", *BLOCKS)
@@ -42,7 +42,7 @@ def test_readers_of_a_local_run_get_every_byte_through_faults_before_and_after_a
             faulty.on(MANIFEST_READ, in_turn(other_bytes(120), SLOW_DOWN))
             faults = [reset_after(MIB), ends_after(MIB), SLOW_DOWN, INTERNAL_ERROR, reset_after(0), stalls_after(MIB)]
             faulty.on(PARTS_READ, in_turn(*faults * READERS))
-            assert list(threads.map(read, [url] * READERS)) == [CONTENT] * READERS
+            assert list(executor.map(read, [url] * READERS)) == [CONTENT] * READERS
             assert faulty.met >= len(faults) * READERS
 
             faulty.heal()

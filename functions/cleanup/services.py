@@ -1,0 +1,45 @@
+"""What happens in the cache and what it costs: told by the schedule, asked by people."""
+
+from functools import cached_property
+
+from actions_cache.activity import ReadActivity
+from actions_cache.cleanup import CleanUp, FindOrphans
+from actions_cache.schema import Migrate
+from actions_cache.services import CoreServices
+from actions_cache.usage import EstimateCost, PublishCost, ReconcileUsage, wait_for_index
+
+
+class CleanupServices(CoreServices):
+    @cached_property
+    def reconcile_usage(self) -> ReconcileUsage:
+        return ReconcileUsage(self.table, self.repositories, wait_for_index)
+
+    @cached_property
+    def clean_up(self) -> CleanUp:
+        return CleanUp(
+            self.table,
+            self.bucket,
+            self.manifests,
+            self.clock,
+            self.claim_merge,
+            self.remove_entry,
+            self.remove_broken,
+            self.lifetimes,
+            max_attempts=self.settings.merge_attempts,
+            merges_at_finalize=self.merges_at_finalize,
+            open_upload_bytes=self.settings.open_upload_bytes,
+            telemetry=self.telemetry,
+        )
+
+    @cached_property
+    def find_orphans(self) -> FindOrphans:
+        return FindOrphans(self.table, self.bucket, self.tokens, self.telemetry)
+
+    @cached_property
+    def publish_cost(self) -> PublishCost:
+        activity = ReadActivity(self.repositories, self.clock, self.executor)
+        return PublishCost(EstimateCost(self.repositories, activity), self.telemetry)
+
+    @cached_property
+    def migrate(self) -> Migrate:
+        return Migrate(self.table, self.repositories, self.clock, self.schema)

@@ -1,0 +1,179 @@
+"""Record what jobs do, and read it back: hits, misses, saves, and jobs that were refused."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from threading import Lock
+
+from actions_cache.archives import READING_TIME
+from actions_cache.domain.access import OWNER, OWNER_ID, REPOSITORY, REPOSITORY_ID, Rule, check_claims
+from actions_cache.domain.archive import Archive
+from actions_cache.domain.budgets import HOUR, Repository, Tally, hour_of
+from actions_cache.domain.entry import Entry
+from actions_cache.domain.errors import CacheError, TryAgain
+from actions_cache.domain.refused_job import KEPT, Refusals, RefusedJob, may_write
+from actions_cache.domain.timing import Lifetimes, Millis
+from actions_cache.ports import Clock, Repositories, Unavailable, WriteConflict
+
+SIDE_BY_SIDE = 100
+"""Repositories between two looks at the clock."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NoteActivity:
+    repositories: Repositories
+    clock: Clock
+    lifetimes: Lifetimes
+    executor: Executor
+
+    def hit(self, archive: Archive) -> None:
+        repository, now = archive.name.family.repository, self.clock.now()
+        # An entry lives no longer than this without another hit.
+        forget_at = now + 2 * self.lifetimes.unused_entry
+        beside = self.executor.submit(_try, lambda: self.repositories.add_hit(repository, archive.id, now, forget_at))
+        self._tally(repository, Tally(hits=1, bytes_restored=archive.size))
+        beside.result()
+
+    def miss(self, repository: str) -> None:
+        self._tally(repository, Tally(misses=1))
+
+    def save(self, entry: Entry) -> None:
+        self._tally(entry.name.family.repository, Tally(saves=1, bytes_saved=entry.size))
+
+    def _tally(self, repository: str, tally: Tally) -> None:
+        _try(lambda: self.repositories.add_tally(repository, hour_of(self.clock.now()), tally))
+
+
+def _try(write: Callable[[], None]) -> None:
+    try:
+        write()
+    except Unavailable:
+        logger.exception("an activity wasn't counted")
+
+
+@dataclass(slots=True)
+class _Slot:
+    """Holds what this process knows of a slot."""
+
+    repository: tuple[str, str]
+    written_at: Millis | None = None
+    unwritten: int = 0
+
+
+@dataclass(slots=True)
+class NoteRefused:
+    """Writes seldom, and one at a time: refused jobs may ask as often as they like."""
+
+    repositories: Repositories
+    clock: Clock
+    executor: Executor
+    _slots: dict[int, _Slot] = field(default_factory=dict)
+    _written_at: Millis | None = None
+    _lock: Lock = field(default_factory=Lock)
+    _writing: Lock = field(default_factory=Lock)
+
+    def __call__(self, job: RefusedJob) -> None:
+        """Count the refusal, and let another thread write it if it is time."""
+        now = self.clock.now()
+        with self._lock:
+            times = self._times(job, now)
+        if times:
+            self.executor.submit(self._write, Refusals(job, times, now))
+
+    def _times(self, job: RefusedJob, now: Millis) -> int:
+        """Return how many refusals to write now; 0 for none."""
+        repository = (job.issuer, job.repository_id)
+        slot = self._slots.setdefault(job.slot, _Slot(repository))
+        if slot.repository != repository:
+            slot.repository, slot.unwritten = repository, 0
+        slot.unwritten += 1
+        if not may_write(slot.written_at, self._written_at, now) or not self._writing.acquire(blocking=False):
+            return 0
+        times, slot.unwritten = slot.unwritten, 0
+        slot.written_at = self._written_at = now
+        return times
+
+    def _write(self, refusals: Refusals) -> None:
+        try:
+            self.repositories.add_refusals(refusals, refusals.last_at + KEPT)
+        except WriteConflict:
+            pass  # another repository has the slot; the log has this one
+        except Unavailable:
+            logger.exception("a refused job wasn't noted")
+        finally:
+            self._writing.release()
+
+
+@dataclass(frozen=True, slots=True)
+class ReadActivity:
+    repositories: Repositories
+    clock: Clock
+    executor: Executor
+
+    def __call__(self, repository_id: str | None, hours: int) -> Mapping[Millis, Tally]:
+        """Return the tallies of this hour and those before it, the earliest first, empty hours included.
+
+        Args:
+            repository_id: None for all of them together.
+            hours: how many.
+
+        Raises:
+            TryAgain: there are more repositories than there was time to add up.
+        """
+        now = hour_of(self.clock.now())
+        first = now - (hours - 1) * HOUR
+        ids = self.repositories.ids() if repository_id is None else [repository_id]
+        sums: defaultdict[Millis, Tally] = defaultdict(Tally)
+        until = self.clock.now() + READING_TIME
+        for start in range(0, len(ids), SIDE_BY_SIDE):
+            if self.clock.now() > until:
+                raise TryAgain(
+                    f"{len(ids)} repositories are more than can be added up in time; ask for one, or for fewer hours"
+                )
+            batch = ids[start : start + SIDE_BY_SIDE]
+            for tallies in self.executor.map(lambda each: self.repositories.tallies(each, first), batch):
+                for hour, tally in tallies.items():
+                    sums[hour] += tally
+        return {hour: sums[hour] for hour in range(first, now + 1, HOUR)}
+
+
+@dataclass(frozen=True, slots=True)
+class ListRefused:
+    """Lists refused jobs.
+
+    Args:
+        rules: the present rules. Jobs that they admit aren't listed any more.
+    """
+
+    repositories: Repositories
+    clock: Clock
+    rules: Sequence[Rule]
+
+    def __call__(self) -> Sequence[Refusals]:
+        """Return the refused jobs, the last one first."""
+        since = self.clock.now() - KEPT
+        found = [it for it in self.repositories.refusals() if it.last_at > since and not self._comes_in(it.job)]
+        return sorted(found, key=lambda it: it.last_at, reverse=True)
+
+    def _comes_in(self, job: RefusedJob) -> bool:
+        said = {
+            REPOSITORY_ID: job.repository_id,
+            OWNER_ID: job.owner_id,
+            REPOSITORY: job.repository,
+            OWNER: job.owner,
+        }
+        try:
+            check_claims(self.rules, job.issuer, said)
+        except CacheError:
+            return False
+        return True
+
+
+def note_unnamed(repositories: Repositories, repository_id: str, now: Millis) -> None:
+    """Leaves one that is known as it is."""
+    if repositories.repository(repository_id) is None:
+        repositories.note(Repository(repository_id, None, now))

@@ -1,0 +1,1 @@
+"""Adapters: everything that calls AWS, by boto3, pynamodb or aiohttp."""

@@ -1,0 +1,281 @@
+"""The table port on DynamoDB, by pynamodb."""
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from pydantic import TypeAdapter
+from pynamodb.connection import Connection
+from pynamodb.expressions.condition import Condition
+from pynamodb.transactions import TransactWrite
+
+from actions_cache.aws.dynamodb_items import (
+    DUE_SHARDS,
+    FAILED_SHARD,
+    ArchiveItem,
+    Database,
+    EntryItem,
+    RepositoryItem,
+    ReservationItem,
+    archive_attributes,
+    batch_get,
+    entry_attributes,
+    get,
+    reservation_attributes,
+    transact,
+    translate_errors,
+    write,
+)
+from actions_cache.aws.dynamodb_repositories import add_usage
+from actions_cache.domain.archive import Archive
+from actions_cache.domain.budgets import NO_USAGE, Usage
+from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation, sort_key_prefix
+from actions_cache.domain.schema import Schema
+from actions_cache.domain.timing import Millis
+from actions_cache.ports import WriteConflict
+
+PREFIX_PAGE = 100
+"""Entries read at once in a prefix lookup: some 40 KB. Fewer than this match nearly every prefix in use."""
+
+
+class DynamoDbTable:
+    """See ports.Table.
+
+    Args:
+        database: of the region.
+        entries, reservations, archives, repositories: the tables' names.
+        due_at: when an archive's next duty falls due. Asked at each write, so that no writer can forget the
+            agenda.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        entries: str,
+        reservations: str,
+        archives: str,
+        repositories: str,
+        due_at: Callable[[Archive], Millis],
+    ) -> None:
+        self._connection = database.connection
+        self._entries = database.bind(EntryItem, entries)
+        self._reservations = database.bind(ReservationItem, reservations)
+        self._archives = database.bind(ArchiveItem, archives)
+        self._repositories = database.bind(RepositoryItem, repositories)
+        self._due_at = due_at
+
+    # ---------------------------------------------------------------- reading
+
+    def entry(self, name: EntryName) -> Entry | None:
+        item = get(self._entries, name.family.partition, name.sort_key)
+        return item.to_entry() if item else None
+
+    def entries(self, names: Sequence[EntryName]) -> Mapping[EntryName, Entry]:
+        keys = [{"partition": name.family.partition, "sort_key": name.sort_key} for name in names]
+        found = [item.to_entry() for item in batch_get(self._entries, keys)]
+        return {entry.name: entry for entry in found}
+
+    def newest_entry(self, family: EntryFamily, prefix: str) -> Entry | None:
+        """From the few that match, or from the newest on, whichever needs less reading.
+
+        All that match, if they fit a page: the newest of them. If they don't, they are so many that a walk
+        from the newest entry on meets one soon. A miss reads nothing but the index.
+        """
+        begins = sort_key_prefix(prefix)
+        key_begins = EntryItem.key.startswith(prefix)
+        with translate_errors():
+            matches = self._entries.query(
+                family.partition,
+                EntryItem.sort_key.startswith(begins),
+                filter_condition=key_begins if begins != prefix else None,
+                consistent_read=True,
+                page_size=PREFIX_PAGE,
+                limit=PREFIX_PAGE,
+            )
+            few = list(matches)
+            if matches.last_evaluated_key is None:
+                newest = max(few, key=lambda item: item.created_at, default=None)
+            else:
+                from_newest = self._entries.newest.query(
+                    family.partition,
+                    filter_condition=key_begins,
+                    consistent_read=True,
+                    scan_index_forward=False,
+                    page_size=PREFIX_PAGE,
+                )
+                newest = next(from_newest, None)
+        return newest.to_entry() if newest else None
+
+    def reservation(self, name: EntryName) -> Reservation | None:
+        item = get(self._reservations, name.family.partition, name.sort_key)
+        return item.to_reservation(name) if item else None
+
+    def archive(self, archive_id: str) -> Archive | None:
+        item = get(self._archives, archive_id)
+        return item.to_archive() if item else None
+
+    def due_archives(self, now: Millis) -> Iterator[str]:
+        """The shards in random order: a run that ends early leaves another one behind each time."""
+        for shard in random.sample(DUE_SHARDS, len(DUE_SHARDS)):
+            with translate_errors():
+                due = self._archives.agenda.query(shard, ArchiveItem.due_at <= now, page_size=PREFIX_PAGE)
+                yield from (item.archive_id for item in due)
+
+    def stored_archives(
+        self, repository: str, *, newest_use_first: bool = False, at_once: int | None = None
+    ) -> Iterator[Archive]:
+        with translate_errors():
+            found = self._archives.use.query(
+                repository, page_size=at_once or PREFIX_PAGE, scan_index_forward=not newest_use_first
+            )
+            yield from (item.to_archive() for item in found)
+
+    def failed_archives(self) -> Iterator[str]:
+        with translate_errors():
+            failed = self._archives.agenda.query(FAILED_SHARD, page_size=PREFIX_PAGE, scan_index_forward=False)
+            yield from (item.archive_id for item in failed)
+
+    def known_archives(self, ids: Sequence[str]) -> frozenset[str]:
+        found = batch_get(self._archives, [{"archive_id": it} for it in ids], ["archive_id"])
+        return frozenset(item.archive_id for item in found)
+
+    def all_archives(self, after: str) -> Iterator[tuple[str, bool]]:
+        with translate_errors():
+            scan = self._archives.scan(
+                ArchiveItem.agenda_shard.exists(),
+                last_evaluated_key={"archive_id": {"S": after}} if after else None,
+                page_size=PREFIX_PAGE,
+                consistent_read=True,
+            )
+            yield from ((item.archive_id, self._is_outdated(item)) for item in scan)
+
+    def check(self) -> None:
+        for model in (self._entries, self._reservations, self._repositories):
+            get(model, "health", "health")
+        get(self._archives, "health")
+
+    # ---------------------------------------------------------------- writing
+
+    def replace_archive(self, current: Archive, updated: Archive) -> Archive:
+        write(lambda: self._archive_item(current, updated).save())
+        return _as_written(current, updated)
+
+    def reserve(self, archive: Archive, now: Millis) -> None:
+        entry_absent = EntryItem.partition.does_not_exist()
+        reservation_absent = ReservationItem.partition.does_not_exist()
+        reservation_expired = ReservationItem.expires_at <= now
+
+        def fill(items: TransactWrite) -> None:
+            family, sort_key = archive.name.family, archive.name.sort_key
+            items.condition_check(self._entries, family.partition, sort_key, condition=entry_absent)
+            items.save(self._reservation_item(archive.reservation), reservation_absent | reservation_expired)
+            items.save(self._archive_item(archive, archive))
+
+        transact(self._connection, fill)
+
+    def publish_entry(self, current: Archive, updated: Archive) -> Archive:
+        def fill(items: TransactWrite) -> None:
+            items.save(self._entries(**entry_attributes(updated.entry)), EntryItem.partition.does_not_exist())
+            items.delete(self._reservation_item(current.reservation), _holds_for(ReservationItem, current.id))
+            items.save(self._archive_item(current, updated))
+            self._count(items, updated, Usage(updated.size, 1))
+
+        transact(self._connection, fill)
+        return _as_written(current, updated)
+
+    def remove_entry(self, current: Archive, updated: Archive) -> Archive:
+        def fill(items: TransactWrite) -> None:
+            items.delete(self._entries(**entry_attributes(current.entry)), _holds_for(EntryItem, current.id))
+            items.save(self._archive_item(current, updated))
+            self._count(items, current, NO_USAGE - Usage(current.size, 1))
+
+        transact(self._connection, fill)
+        return _as_written(current, updated)
+
+    def drop_reservation(self, reservation: Reservation) -> None:
+        holds = _holds_for(ReservationItem, reservation.archive_id)
+        try:
+            write(lambda: self._reservation_item(reservation).delete(holds))
+        except WriteConflict:
+            return
+
+    def forget_archive(self, current: Archive) -> None:
+        write(lambda: self._archive_item(current, current).delete())
+
+    def _is_outdated(self, item: ArchiveItem) -> bool:
+        try:
+            archive = item.to_archive()
+        except ValueError:
+            return True
+        return not item.is_written_as(archive, self._due_at(archive))
+
+    def _archive_item(self, current: Archive, updated: Archive) -> ArchiveItem:
+        return self._archives(**archive_attributes(replace(updated, revision=current.revision), self._due_at(updated)))
+
+    def _reservation_item(self, reservation: Reservation) -> ReservationItem:
+        return self._reservations(**reservation_attributes(reservation))
+
+    def _count(self, items: TransactWrite, archive: Archive, change: Usage) -> None:
+        """Count in shards that are drawn anew for each attempt, so that concurrent writers seldom meet twice."""
+        add_usage(items, self._repositories, archive.name.family.repository, change)
+
+
+def _holds_for(model: type[EntryItem | ReservationItem], archive_id: str) -> Condition:
+    return model.archive_id == archive_id
+
+
+def _as_written(current: Archive, updated: Archive) -> Archive:
+    return replace(updated, revision=current.revision + 1)
+
+
+KEY = "schema"
+"""No archive's id: those have 32 digits."""
+
+_SCHEMA: TypeAdapter[Schema] = TypeAdapter(Schema)
+_REVISION = "revision"
+
+
+@dataclass(frozen=True, slots=True)
+class DynamoDbSchema:
+    """See ports.SchemaVersion. Calls go by the connection's raw door: its models know one kind of item a table."""
+
+    connection: Connection
+    archives_table: str
+
+    def read(self) -> Schema | None:
+        with translate_errors():
+            item = self._call("GetItem", Key={"archive_id": {"S": KEY}}, ConsistentRead=True).get("Item")
+        if item is None:
+            return None
+        return _SCHEMA.validate_python({name: _value(item[name]) for name in asdict(Schema(0)) if name in item})
+
+    def write(self, current: Schema | None, updated: Schema) -> None:
+        """All of what was seen must still stand there, field by field: a revision would be one more."""
+        # A release that knew fewer fields wrote fewer: what isn't there was read as its default.
+        conditions = (
+            ["attribute_not_exists(archive_id)"]
+            if current is None
+            else [f"(attribute_not_exists(#{it}) OR #{it} = :{it})" for it in asdict(current)]
+        )
+        names = {} if current is None else {f"#{it}": it for it in asdict(current)}
+        values = {} if current is None else {f":{name}": _attribute(value) for name, value in asdict(current).items()}
+        put: dict[str, Any] = {
+            "Item": {"archive_id": {"S": KEY}} | {name: _attribute(value) for name, value in asdict(updated).items()},
+            "ConditionExpression": " AND ".join(conditions),
+            **({"ExpressionAttributeNames": names, "ExpressionAttributeValues": values} if current else {}),
+        }
+        write(lambda: self._call("PutItem", **put))
+
+    def _call(self, operation: str, **arguments: Any) -> Mapping[str, Any]:
+        answer: Mapping[str, Any] = self.connection.dispatch(operation, {"TableName": self.archives_table} | arguments)
+        return answer
+
+
+def _attribute(value: str | int) -> dict[str, str]:
+    return {"S": value} if isinstance(value, str) else {"N": str(value)}
+
+
+def _value(attribute: Mapping[str, str]) -> str | int:
+    return attribute["S"] if "S" in attribute else int(attribute["N"])

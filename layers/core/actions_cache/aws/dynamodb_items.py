@@ -1,0 +1,373 @@
+"""The items of the tables. `template.yaml` declares the tables; here is what stands in them."""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar, cast
+
+import botocore.session
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+from pydantic import TypeAdapter
+from pynamodb.attributes import DynamicMapAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute, VersionAttribute
+from pynamodb.connection import Connection
+from pynamodb.exceptions import DoesNotExist, PynamoDBException
+from pynamodb.indexes import AllProjection, GlobalSecondaryIndex, KeysOnlyProjection, LocalSecondaryIndex
+from pynamodb.models import Model
+from pynamodb.transactions import TransactWrite
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from actions_cache.aws.clients import error_code, mistrust_strangers, note_refusal
+from actions_cache.domain.archive import Archive, MergeState
+from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
+from actions_cache.domain.schema import Document, upgraded
+from actions_cache.domain.timing import Millis
+from actions_cache.ports import Unavailable, WriteConflict
+
+_ARCHIVE: TypeAdapter[Archive] = TypeAdapter(Archive)
+
+
+class NewestIndex(LocalSecondaryIndex["EntryItem"]):  # type: ignore[no-untyped-call]
+    class Meta:
+        index_name = "newest"
+        projection = AllProjection()
+
+    partition = UnicodeAttribute(hash_key=True)
+    created_at = NumberAttribute(range_key=True)
+
+
+class EntryItem(Model):
+    """A visible entry. Its scope, version and key stand in it whole: the keys may hold digests of them."""
+
+    class Meta:
+        table_name = "entries"
+
+    partition = UnicodeAttribute(hash_key=True)
+    sort_key = UnicodeAttribute(range_key=True)
+    newest = NewestIndex()
+    created_at: NumberAttribute = NumberAttribute()
+    repository = UnicodeAttribute()
+    scope = UnicodeAttribute()
+    version = UnicodeAttribute()
+    key = UnicodeAttribute()
+    archive_id = UnicodeAttribute()
+    size: NumberAttribute = NumberAttribute()
+
+    def to_entry(self) -> Entry:
+        family = EntryFamily(self.repository, self.scope, self.version)
+        return Entry(EntryName(family, self.key), self.archive_id, int(self.size), int(self.created_at))
+
+
+def entry_attributes(entry: Entry) -> dict[str, Any]:
+    family = entry.name.family
+    return {
+        "partition": family.partition,
+        "sort_key": entry.name.sort_key,
+        "created_at": entry.created_at,
+        "repository": family.repository,
+        "scope": family.scope,
+        "version": family.version,
+        "key": entry.name.key,
+        "archive_id": entry.archive_id,
+        "size": entry.size,
+    }
+
+
+class ReservationItem(Model):
+    class Meta:
+        table_name = "reservations"
+
+    partition = UnicodeAttribute(hash_key=True)
+    sort_key = UnicodeAttribute(range_key=True)
+    archive_id = UnicodeAttribute()
+    expires_at: NumberAttribute = NumberAttribute()
+
+    def to_reservation(self, name: EntryName) -> Reservation:
+        return Reservation(name, self.archive_id, int(self.expires_at))
+
+
+def reservation_attributes(reservation: Reservation) -> dict[str, Any]:
+    return {
+        "partition": reservation.name.family.partition,
+        "sort_key": reservation.name.sort_key,
+        "archive_id": reservation.archive_id,
+        "expires_at": reservation.expires_at,
+    }
+
+
+class DueIndex(GlobalSecondaryIndex["ArchiveItem"]):  # type: ignore[no-untyped-call]
+    class Meta:
+        index_name = "agenda"
+        projection = KeysOnlyProjection()
+
+    agenda_shard = UnicodeAttribute(hash_key=True)
+    due_at = NumberAttribute(range_key=True)
+    archive_id = UnicodeAttribute()
+
+
+class UseIndex(GlobalSecondaryIndex["ArchiveItem"]):  # type: ignore[no-untyped-call]
+    class Meta:
+        index_name = "use"
+        projection = AllProjection()
+
+    repository = UnicodeAttribute(hash_key=True)
+    last_used_at = NumberAttribute(range_key=True)
+
+
+FAILED_SHARD = "failed"
+"""Of the agenda: archives whose merge failed for good stand apart, found without reading all others."""
+
+DUE_SHARDS = (*"0123456789abcdef", FAILED_SHARD)
+"""One per first digit of an archive's id: an index partition takes 1,000 writes a second."""
+
+
+class ArchiveItem(Model):
+    """An archive as a map, beside what the table itself needs to know of it.
+
+    `revision` is pynamodb's optimistic lock: each write is conditional on the revision that was read.
+    """
+
+    class Meta:
+        table_name = "archives"
+
+    archive_id = UnicodeAttribute(hash_key=True)
+    agenda = DueIndex()
+    agenda_shard = UnicodeAttribute()
+    due_at: NumberAttribute = NumberAttribute()
+    use = UseIndex()
+    repository = UnicodeAttribute(null=True)
+    """Only while jobs can find the entry: what doesn't have it isn't in the index."""
+    last_used_at: NumberAttribute = NumberAttribute(null=True)
+    revision = VersionAttribute()
+    archive: DynamicMapAttribute = DynamicMapAttribute()  # type: ignore[no-untyped-call]
+
+    def to_archive(self) -> Archive:
+        return _ARCHIVE.validate_python({**upgraded(self._document), "revision": self.revision})
+
+    def is_written_as(self, archive: Archive, due_at: Millis) -> bool:
+        written = archive_attributes(archive, due_at)
+        keys = {name: getattr(self, name) for name in ("due_at", "repository", "last_used_at")}
+        return self._document == written["archive"] and keys == {name: written.get(name) for name in keys}
+
+    @property
+    def _document(self) -> Document:
+        document: dict[str, Any] = self.archive.as_dict()  # type: ignore[no-untyped-call]
+        # pynamodb's own: it takes the dictionary that holds a map's attributes for one of them.
+        document.pop("attribute_values", None)
+        return document
+
+
+def archive_attributes(archive: Archive, due_at: Millis) -> dict[str, Any]:
+    """Without a revision for an archive that isn't in the table yet: pynamodb then asks that none be there."""
+    document = _ARCHIVE.dump_python(archive, mode="json", exclude={"revision"})
+    attributes = {
+        "archive_id": archive.id,
+        "agenda_shard": FAILED_SHARD if _has_failed(archive) else archive.id[0],
+        "due_at": due_at,
+        "archive": document,
+    }
+    if archive.is_stored:
+        attributes |= {"repository": archive.name.family.repository, "last_used_at": archive.last_used_at}
+    return attributes | ({"revision": archive.revision} if archive.revision else {})
+
+
+def _has_failed(archive: Archive) -> bool:
+    return archive.is_stored and archive.merge.state is MergeState.FAILED
+
+
+class RepositoryItem(Model):
+    """One of the kinds of items that aws/repositories.py tells apart by the beginning of `item`."""
+
+    class Meta:
+        table_name = "repositories"
+
+    repository = UnicodeAttribute(hash_key=True)
+    item = UnicodeAttribute(range_key=True)
+    name = UnicodeAttribute(null=True)
+    noted_at: NumberAttribute = NumberAttribute(null=True)
+    bytes: NumberAttribute = NumberAttribute(null=True)
+    entries: NumberAttribute = NumberAttribute(null=True)
+    creates: NumberAttribute = NumberAttribute(null=True)
+    hits: NumberAttribute = NumberAttribute(null=True)
+    last_hit_at: NumberAttribute = NumberAttribute(null=True)
+    misses: NumberAttribute = NumberAttribute(null=True)
+    saves: NumberAttribute = NumberAttribute(null=True)
+    bytes_restored: NumberAttribute = NumberAttribute(null=True)
+    bytes_saved: NumberAttribute = NumberAttribute(null=True)
+    job: JSONAttribute = JSONAttribute(null=True)
+    refused_repository = UnicodeAttribute(null=True)
+    times: NumberAttribute = NumberAttribute(null=True)
+    expires_at: NumberAttribute = NumberAttribute(null=True)
+    """In seconds: DynamoDB deletes the item after it. Only on counts; none of these items points to an object."""
+
+
+MAX_CONNECTIONS = 64
+"""The web framework's 40 threads may each hold one, and those that lookups share (tests/support/services.py) 20."""
+
+ModelT = TypeVar("ModelT", bound=Model)
+
+
+class _Connection(Connection):
+    """Uses pynamodb's connection with sessions of the threads that create its client."""
+
+    @property
+    def session(self) -> botocore.session.Session:
+        session = super().session
+        mistrust_strangers(session.get_component("event_emitter"))
+        return session
+
+
+class Database:
+    """One connection for all models and for transactions; the endpoint is AWS's, or AWS_ENDPOINT_URL_DYNAMODB.
+
+    By itself pynamodb opens a client for each model, and each costs a cold start some 100 ms.
+    """
+
+    def __init__(self, region: str) -> None:
+        self._region = region
+        self._bound: dict[str, type[Model]] = {}
+        self.connection = _Connection(
+            region,
+            connect_timeout_seconds=3,
+            read_timeout_seconds=5,
+            max_retry_attempts=2,
+            max_pool_connections=MAX_CONNECTIONS,
+        )
+
+    def bind(self, model: type[ModelT], table_name: str) -> type[ModelT]:
+        """The model on a table whose name is known only now, not at import."""
+        bound = self._bound.get(table_name) or self._bind(model, table_name)
+        self._bound[table_name] = bound
+        return cast("type[ModelT]", bound)
+
+    def _bind(self, model: type[ModelT], table_name: str) -> type[ModelT]:
+        meta = type("Meta", (), {"table_name": table_name, "region": self._region})
+        bound: type[ModelT] = type(model.__name__, (model,), {"Meta": meta})
+        table = bound._get_connection()  # noqa: SLF001 - the only way to a model's connection
+        self.connection.add_meta_table(table.get_meta_table())
+        table.connection = self.connection
+        return bound
+
+
+ResultT = TypeVar("ResultT")
+
+CONDITION_FAILED = "ConditionalCheckFailed"
+
+PASSING = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"})
+"""Reasons for a canceled transaction that don't affect the decision behind it. botocore doesn't try these again:
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html#transaction-conflict-handling."""
+
+ROUNDS = 10
+"""Attempts at a write or a batch that conflicts with others: 1.3 s in all on average, 2.6 s at most. More: a client
+waits longer for an answer; fewer: more writes to a busy item are refused."""
+
+
+class Busy(Unavailable):
+    """Raised when nothing was written, or only some was read, because of concurrent calls; a retry may succeed."""
+
+
+again_while_busy = retry(
+    retry=retry_if_exception_type(Busy),
+    stop=stop_after_attempt(ROUNDS),
+    wait=wait_random_exponential(multiplier=0.02, max=0.5),
+    reraise=True,
+)
+"""Retries with jitter: writers that met once would meet again."""
+
+
+@contextmanager
+def translate_errors() -> Iterator[None]:
+    """Translate DynamoDB's errors into the port's.
+
+    Raises:
+        WriteConflict: a condition doesn't hold.
+        Busy: others are at the same items.
+        Unavailable: anything else.
+    """
+    try:
+        yield
+    except PynamoDBException as error:
+        raise _meaning(error, error.cause) from error
+    except (ClientError, BotoCoreError, ResponseParserError) as error:
+        raise _meaning(error, error) from error
+
+
+def _meaning(error: Exception, cause: Exception | None) -> Exception:
+    if not isinstance(cause, ClientError):
+        return Unavailable(str(error))
+    note_refusal(cause)
+    code = error_code(cause)
+    reasons = {reason.code for reason in getattr(cause, "cancellation_reasons", ()) if reason}
+    # The decision no longer holds, whatever else went wrong: a retry would fail too.
+    if code == f"{CONDITION_FAILED}Exception" or CONDITION_FAILED in reasons:
+        return WriteConflict()
+    if code == "TransactionConflictException" or (reasons and reasons <= PASSING):
+        return Busy(str(error))
+    return Unavailable(str(error))
+
+
+@again_while_busy
+def write(item: Callable[[], object]) -> None:
+    """Write an item, and again while a transaction holds it.
+
+    Args:
+        item: does the write; called again for each attempt.
+
+    Raises:
+        WriteConflict: the write's condition doesn't hold.
+    """
+    with translate_errors():
+        item()
+
+
+@again_while_busy
+def transact(connection: Connection, fill: Callable[[TransactWrite], None]) -> None:
+    """Write all or nothing, and again while others are at the same items.
+
+    Each attempt has a token of its own, since a canceled one wrote nothing. The token lets botocore's own retry succeed
+    when only the answer was lost.
+
+    Args:
+        connection: the connection to the table.
+        fill: adds the writes; called again for each attempt.
+
+    Raises:
+        WriteConflict: a condition doesn't hold.
+    """
+    with translate_errors(), TransactWrite(connection=connection, client_request_token=uuid.uuid4().hex) as items:
+        fill(items)
+
+
+def get(model: type[ModelT], hash_key: str, range_key: str | None = None) -> ModelT | None:
+    with translate_errors():
+        try:
+            return model.get(hash_key, range_key, consistent_read=True)
+        except DoesNotExist:
+            return None
+
+
+def batch_get(
+    model: type[ModelT], keys: Sequence[Mapping[str, str]], attributes: Sequence[str] | None = None
+) -> list[ModelT]:
+    """Return the existing items among at most 100 keys.
+
+    What DynamoDB leaves unprocessed is asked for again after a while; pynamodb would ask at once, and without end.
+    https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
+    """
+    connection = model._get_connection()  # noqa: SLF001 - the only way to a model's connection
+    found: list[ModelT] = []
+    left: list[Any] = [{name: {"S": value} for name, value in key.items()} for key in keys]
+
+    @again_while_busy
+    def ask() -> None:
+        nonlocal left
+        with translate_errors():
+            answer = connection.batch_get_item(left, consistent_read=True, attributes_to_get=attributes)
+        found.extend(map(model.from_raw_data, answer["Responses"].get(connection.table_name, ())))
+        left = answer.get("UnprocessedKeys", {}).get(connection.table_name, {}).get("Keys", [])
+        if left:
+            raise Busy(f"{len(left)} of {len(keys)} items were left unread")
+
+    if left:
+        ask()
+    return found

@@ -1,0 +1,184 @@
+"""The repositories port on DynamoDB: one table, whose items are told apart by how their sort key begins.
+
+- `*`, `repository#ID`: that there is this repository.
+- ID, `profile`: its name.
+- `name#OWNER/REPO`, ID: that this repository had the name, in small letters.
+- ID or `*`, `usage#SHARD`: bytes and entries of a repository, or of the store.
+- ID, `creates#MINUTE`: how many uploads were begun.
+- ID, `tally#HOUR#SHARD`: what jobs did.
+- ID, `hits#ARCHIVE`: how often an entry was found.
+- `refused`, `refused#SLOT`: a repository whose jobs TOKEN_CLAIMS keeps out. Apart from `*`, which saves count in.
+"""
+
+import secrets
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+
+from pydantic import TypeAdapter
+from pynamodb.expressions.update import Action
+from pynamodb.transactions import TransactWrite
+
+from actions_cache.aws.dynamodb_items import Database, RepositoryItem, get, transact, translate_errors, write
+from actions_cache.domain.budgets import NO_HITS, TALLIES_KEPT, Hits, Repository, Tally, Usage, total
+from actions_cache.domain.refused_job import SLOT_PAUSE, Refusals, RefusedJob
+from actions_cache.domain.timing import SECOND, Millis
+from actions_cache.ports import WriteConflict
+
+STORE = "*"
+"""This can't be a repository's id: github.com's are digits, other issuers' have an `@` (functions/api/tokens.py)."""
+
+REFUSED = "refused"
+"""This can't be a repository's id either."""
+
+SHARDS = 16
+"""Of each count, so that those who write at the same time seldom write the same item."""
+
+AFTER_NUMBER_SIGN = "$"
+"""In the order of sort keys."""
+
+CREATES_KEPT_SECONDS = 3600
+
+
+_JOB: TypeAdapter[RefusedJob] = TypeAdapter(RefusedJob)
+
+
+class DynamoDbRepositories:
+    """See ports.Repositories."""
+
+    def __init__(self, database: Database, repositories: str) -> None:
+        self._connection = database.connection
+        self._items = database.bind(RepositoryItem, repositories)
+
+    def note(self, repository: Repository) -> None:
+        # The profile is written last: it shows that the others exist.
+        if (name := repository.name) is not None:
+            write(lambda: self._items(_partition_of(name), repository.id).save())
+        write(lambda: self._items(STORE, f"repository#{repository.id}").save())
+        known = self._items(repository.id, "profile", name=repository.name, noted_at=repository.noted_at)
+        write(known.save)
+
+    def repository(self, repository_id: str) -> Repository | None:
+        found = get(self._items, repository_id, "profile")
+        return None if found is None else Repository(repository_id, found.name, int(found.noted_at))
+
+    def ids(self) -> Sequence[str]:
+        return [item.item.removeprefix("repository#") for item in self._query(STORE, "repository#")]
+
+    def ids_named(self, name: str) -> Sequence[str]:
+        return [item.item for item in self._query(_partition_of(name), "")]
+
+    def usage(self, repository_id: str) -> Usage:
+        return total(Usage(int(it.bytes or 0), int(it.entries or 0)) for it in self._query(repository_id, "usage#"))
+
+    def store_usage(self) -> Usage:
+        return self.usage(STORE)
+
+    def correct_usage(self, repository_id: str, by: Usage) -> None:
+        transact(self._connection, lambda items: add_usage(items, self._items, repository_id, by))
+
+    def correct_store_usage(self, by: Usage) -> None:
+        transact(self._connection, lambda items: items.update(self._items(STORE, f"usage#{_shard()}"), _more(by)))
+
+    def count_create(self, repository_id: str, minute: int) -> int:
+        item = self._items(repository_id, f"creates#{minute}")
+        expires_at = RepositoryItem.expires_at.set(minute * 60 + CREATES_KEPT_SECONDS)
+        write(lambda: item.update([RepositoryItem.creates.add(1), expires_at]))
+        return int(item.creates)
+
+    def add_tally(self, repository_id: str, hour: Millis, tally: Tally) -> None:
+        item = self._items(repository_id, f"tally#{hour:015d}#{_shard()}")
+        more: list[Action] = [
+            RepositoryItem.hits.add(tally.hits),
+            RepositoryItem.misses.add(tally.misses),
+            RepositoryItem.saves.add(tally.saves),
+            RepositoryItem.bytes_restored.add(tally.bytes_restored),
+            RepositoryItem.bytes_saved.add(tally.bytes_saved),
+            RepositoryItem.expires_at.set((hour + TALLIES_KEPT) // SECOND),
+        ]
+        write(lambda: item.update(more))
+
+    def tallies(self, repository_id: str, since: Millis) -> Mapping[Millis, Tally]:
+        found: defaultdict[Millis, Tally] = defaultdict(Tally)
+        of_these_hours = RepositoryItem.item.between(f"tally#{max(0, since):015d}", f"tally{AFTER_NUMBER_SIGN}")
+        with translate_errors():
+            for item in self._items.query(repository_id, of_these_hours, consistent_read=True):
+                found[int(item.item.split("#")[1])] += _tally(item)
+        return dict(found)
+
+    def add_hit(self, repository_id: str, archive_id: str, at: Millis, forget_at: Millis) -> None:
+        more: list[Action] = [
+            RepositoryItem.hits.add(1),
+            RepositoryItem.last_hit_at.set(at),
+            RepositoryItem.expires_at.set(forget_at // SECOND),
+        ]
+        write(lambda: self._items(repository_id, f"hits#{archive_id}").update(more))
+
+    def hits_of(self, repository_id: str, archive_id: str) -> Hits:
+        found = get(self._items, repository_id, f"hits#{archive_id}")
+        return NO_HITS if found is None else _hits(found)
+
+    def hits(self, repository_id: str) -> Iterator[tuple[str, Hits]]:
+        return ((it.item.removeprefix("hits#"), _hits(it)) for it in self._query(repository_id, "hits#"))
+
+    def add_refusals(self, refusals: Refusals, forget_at: Millis) -> None:
+        job = refusals.job
+        item = self._items(REFUSED, f"refused#{job.slot:02d}")
+        repository = f"{job.repository_id}@{job.issuer}"
+        last = [
+            RepositoryItem.job.set(asdict(job)),
+            RepositoryItem.noted_at.set(refusals.last_at),
+            RepositoryItem.expires_at.set(forget_at // SECOND),
+        ]
+        same = RepositoryItem.refused_repository == repository
+        free = RepositoryItem.noted_at.does_not_exist() | (RepositoryItem.noted_at <= refusals.last_at - SLOT_PAUSE)
+        try:
+            write(lambda: item.update([RepositoryItem.times.add(refusals.times), *last], condition=same))
+        except WriteConflict:
+            taken = [RepositoryItem.refused_repository.set(repository), RepositoryItem.times.set(refusals.times)]
+            write(lambda: item.update([*taken, *last], condition=free))
+
+    def refusals(self) -> Sequence[Refusals]:
+        return [_refusals(item) for item in self._query(REFUSED, "refused#")]
+
+    def _query(self, partition: str, begins: str) -> Iterator[RepositoryItem]:
+        with translate_errors():
+            condition = RepositoryItem.item.startswith(begins) if begins else None
+            yield from self._items.query(partition, condition, consistent_read=True)
+
+
+def add_usage(counts: TransactWrite, items: type[RepositoryItem], repository_id: str, change: Usage) -> None:
+    """Counts in the transaction of what is counted, so that the counts are right whatever dies."""
+    shard = _shard()
+    for partition in (repository_id, STORE):
+        counts.update(items(partition, f"usage#{shard}"), _more(change))
+
+
+def _more(usage: Usage) -> list[Action]:
+    return [RepositoryItem.bytes.add(usage.bytes), RepositoryItem.entries.add(usage.entries)]
+
+
+def _hits(item: RepositoryItem) -> Hits:
+    return Hits(int(item.hits or 0), int(item.last_hit_at or 0))
+
+
+def _refusals(item: RepositoryItem) -> Refusals:
+    return Refusals(_JOB.validate_python(item.job), int(item.times or 0), int(item.noted_at or 0))
+
+
+def _tally(item: RepositoryItem) -> Tally:
+    return Tally(
+        hits=int(item.hits or 0),
+        misses=int(item.misses or 0),
+        saves=int(item.saves or 0),
+        bytes_restored=int(item.bytes_restored or 0),
+        bytes_saved=int(item.bytes_saved or 0),
+    )
+
+
+def _partition_of(name: str) -> str:
+    return f"name#{name.lower()}"
+
+
+def _shard() -> int:
+    return secrets.randbelow(SHARDS)

@@ -1,0 +1,233 @@
+"""The bucket port on S3, by boto3."""
+
+from collections.abc import Iterator, MutableSequence, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_exponential, wait_random
+
+from actions_cache.aws.clients import REFUSED, answers, error_code, note_denied, seconds_left
+from actions_cache.domain.archive import OCTET_STREAM, Part
+from actions_cache.domain.checksum import etag_of, etags_conflict
+from actions_cache.domain.object_keys import ROOT, archive_of_prefix, archive_prefix_after
+from actions_cache.domain.ranges import PartRange
+from actions_cache.ports import MultipartUpload, ObjectGone, Unavailable, UploadedPart, WriteConflict, WrongBytes
+
+if TYPE_CHECKING:
+    from botocore.credentials import Credentials
+    from mypy_boto3_s3 import S3Client
+
+DELETE_BATCH = 1000
+"""DeleteObjects takes so many keys."""
+
+GONE = frozenset({"404", "NoSuchKey", "412", "PreconditionFailed"})
+TAKEN = frozenset({"412", "PreconditionFailed"})
+CONTENDED = frozenset({"409", "ConditionalRequestConflict", "OperationAborted"})
+"""Codes for another write of the key under way; a retry succeeds, or finds the key taken.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html."""
+
+PASSING = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted"})
+"""Passing errors of single keys in DeleteObjects' answer, which botocore takes for a success.
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html."""
+
+
+class Contended(Unavailable):
+    """Raised when others are at the same keys, or the store is busy with them; a retry may succeed."""
+
+
+again_while_contended = retry(
+    retry=retry_if_exception_type(Contended),
+    stop=stop_after_attempt(5) | stop_after_delay(10),
+    wait=wait_exponential(multiplier=0.2, max=3) + wait_random(0, 0.2),
+    reraise=True,
+)
+
+
+class S3Bucket:
+    """See ports.Bucket. A missing object is a 404 only to a role with ListBucket; without it, a 403."""
+
+    def __init__(self, client: "S3Client", name: str, credentials: "Credentials | None" = None) -> None:
+        """Wrap a bucket.
+
+        Args:
+            client: the client that asks it.
+            name: the bucket's name.
+            credentials: the client's own, so that no presigned URL claims to outlive them.
+        """
+        self._s3 = client
+        self._name = name
+        self._credentials = credentials
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Part]:
+        pages = self._s3.get_paginator("list_objects_v2")
+        with answers():
+            for page in pages.paginate(Bucket=self._name, Prefix=prefix, StartAfter=after):
+                for found in page.get("Contents", ()):
+                    yield Part(found["Key"], found["Size"], found["ETag"])
+
+    def archive_ids(self, after: str) -> Iterator[str]:
+        pages = self._s3.get_paginator("list_objects_v2")
+        with answers():
+            for page in pages.paginate(
+                Bucket=self._name, Prefix=ROOT, Delimiter="/", StartAfter=archive_prefix_after(after)
+            ):
+                for found in page.get("CommonPrefixes", ()):
+                    yield archive_of_prefix(found["Prefix"])
+
+    def stat(self, key: str) -> Part | None:
+        with answers():
+            try:
+                head = self._s3.head_object(Bucket=self._name, Key=key)
+            except ClientError as error:
+                if error_code(error) in GONE:
+                    return None
+                raise
+            return Part(key, head["ContentLength"], head["ETag"])
+
+    # boto3 retries up to the headers; a body that breaks off is ours to ask for again.
+    @retry(
+        retry=retry_if_exception_type(Unavailable),
+        stop=stop_after_attempt(6) | stop_after_delay(10),
+        wait=wait_exponential(multiplier=0.2, max=3) + wait_random(0, 0.2),
+        reraise=True,
+    )
+    def read(self, source: PartRange) -> bytes:
+        with answers(), _pinned(source.part):
+            if source.is_whole:
+                answer = self._s3.get_object(Bucket=self._name, Key=source.part.key, IfMatch=source.part.etag)
+            else:
+                answer = self._s3.get_object(
+                    Bucket=self._name,
+                    Key=source.part.key,
+                    IfMatch=source.part.etag,
+                    Range=_http_range(source),
+                )
+            body = answer["Body"].read()
+        if len(body) != source.size:
+            raise Unavailable(f"{source.part.key}: {len(body)} bytes of {source.size}")
+        if source.is_whole and etags_conflict(etag_of([body]), source.part.etag):
+            raise WrongBytes(source.part, f"bytes came whose ETag is {etag_of([body])}")
+        return body
+
+    @again_while_contended
+    def write_once(self, key: str, body: bytes) -> Part:
+        with answers():
+            try:
+                written = self._s3.put_object(
+                    Bucket=self._name, Key=key, Body=body, IfNoneMatch="*", ContentType=OCTET_STREAM
+                )
+            except ClientError as error:
+                if error_code(error) in CONTENDED:
+                    raise Contended(str(error)) from error
+                if error_code(error) not in TAKEN:
+                    raise
+                # A retry whose first answer was lost meets its own object.
+                stands = self.stat(key)
+                if stands != Part(key, len(body), etag_of([body])):
+                    raise WriteConflict(key) from error
+                return stands
+            return Part(key, len(body), written["ETag"])
+
+    def delete(self, keys: Sequence[str]) -> None:
+        for start in range(0, len(keys), DELETE_BATCH):
+            self._delete([*keys[start : start + DELETE_BATCH]])
+
+    @again_while_contended
+    def _delete(self, left: MutableSequence[str]) -> None:
+        """Delete keys.
+
+        Args:
+            left: keys to delete; those that are gone are removed from it, so that a retry asks only for the rest.
+        """
+        with answers():
+            answer = self._s3.delete_objects(
+                Bucket=self._name, Delete={"Objects": [{"Key": key} for key in left], "Quiet": True}
+            )
+        errors = answer.get("Errors", [])
+        if not errors:
+            return
+        left[:] = [error.get("Key", "") for error in errors]
+        said = f"{len(errors)} objects not deleted, the first: {errors[0]}"
+        lasting = [error for error in errors if error.get("Code") not in PASSING]
+        if not lasting:
+            raise Contended(said)
+        if lasting[0].get("Code") in REFUSED:
+            note_denied("DeleteObjects", lasting[0].get("Message", ""))
+        raise Unavailable(said)
+
+    def presign_download(self, part: Part, seconds: int) -> str:
+        with answers():
+            if self._credentials is not None:
+                seconds = min(seconds, seconds_left(self._credentials) or seconds)
+            return self._s3.generate_presigned_url(
+                "get_object", Params={"Bucket": self._name, "Key": part.key}, ExpiresIn=seconds
+            )
+
+    def start_upload(self, key: str) -> MultipartUpload:
+        with answers():
+            started = self._s3.create_multipart_upload(Bucket=self._name, Key=key, ContentType=OCTET_STREAM)
+            return MultipartUpload(key, started["UploadId"])
+
+    def copy_part(self, upload: MultipartUpload, number: int, source: PartRange) -> UploadedPart:
+        # botocore leaves out what is None only where it isn't given at all.
+        piece = {} if source.is_whole else {"CopySourceRange": _http_range(source)}
+        with answers(), _pinned(source.part):
+            copied = self._s3.upload_part_copy(
+                Bucket=self._name,
+                Key=upload.key,
+                UploadId=upload.upload_id,
+                PartNumber=number,
+                CopySource={"Bucket": self._name, "Key": source.part.key},
+                CopySourceIfMatch=source.part.etag,
+                **piece,  # type: ignore[arg-type]
+            )
+            return UploadedPart(number, copied["CopyPartResult"]["ETag"])
+
+    def upload_part(self, upload: MultipartUpload, number: int, body: bytes) -> UploadedPart:
+        with answers():
+            uploaded = self._s3.upload_part(
+                Bucket=self._name, Key=upload.key, UploadId=upload.upload_id, PartNumber=number, Body=body
+            )
+            return UploadedPart(number, uploaded["ETag"])
+
+    def complete_upload(self, upload: MultipartUpload, parts: Sequence[UploadedPart]) -> None:
+        with answers():
+            try:
+                self._s3.complete_multipart_upload(
+                    Bucket=self._name,
+                    Key=upload.key,
+                    UploadId=upload.upload_id,
+                    MultipartUpload={"Parts": [{"PartNumber": part.number, "ETag": part.etag} for part in parts]},
+                )
+            except ClientError as error:
+                # A retry whose first answer was lost finds the upload done; the caller looks at the object.
+                if error_code(error) != "NoSuchUpload":
+                    raise
+
+    def abort_upload(self, upload: MultipartUpload) -> None:
+        with answers():
+            try:
+                self._s3.abort_multipart_upload(Bucket=self._name, Key=upload.key, UploadId=upload.upload_id)
+            except ClientError as error:
+                if error_code(error) != "NoSuchUpload":
+                    raise
+
+    def check(self) -> None:
+        with answers():
+            self._s3.head_bucket(Bucket=self._name)
+
+
+def _http_range(source: PartRange) -> str:
+    return f"bytes={source.start}-{source.end - 1}"
+
+
+@contextmanager
+def _pinned(part: Part) -> Iterator[None]:
+    """A read that names the ETag fails when the object is gone or other bytes stand in its place."""
+    try:
+        yield
+    except ClientError as error:
+        if error_code(error) in GONE:
+            raise ObjectGone(part) from error
+        raise

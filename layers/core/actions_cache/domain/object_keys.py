@@ -1,0 +1,153 @@
+"""Where things stand in the bucket. Only here are keys made.
+
+    archives/<archive id>/
+        parts/blocks/<block id>/<arrival>   a block; each arrival gets a key of its own (write-once)
+        parts/blob/<arrival>                a Put Blob
+        parts/append/new/<arrival>          an append blob begun anew
+        parts/append/<offset>/<arrival>     an Append Block, at the offset that its client named, or at `next`
+        parts/pieces/<range>/<arrival>      a piece of the v1 API, at its range: first byte and end
+        manifest/<token>                    the ordered list of parts
+        merged/<run token>                  what one run of the merge wrote
+
+A block id is base64 in the bucket's and a URL's alphabet. An arrival is when it came (milliseconds, 13
+digits, so that they sort) and the request that brought it.
+"""
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass
+
+from actions_cache.domain.errors import InvalidRequest
+from actions_cache.domain.ranges import ByteRange
+from actions_cache.domain.timing import Millis
+
+MAX_BLOCK_ID_BYTES = 64
+"""Azure's limit before base64, and what BuildKit sends (docs/design/protocol.md#uploads)."""
+
+ROOT = "archives/"
+_NEXT = "next"
+
+_BASE64_TO_KEY = str.maketrans("+/", "-_", "=")
+_KEY_TO_BASE64 = str.maketrans("-_", "+/")
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveKeys:
+    """The keys of one archive."""
+
+    archive_id: str
+
+    @property
+    def prefix(self) -> str:
+        return f"{ROOT}{self.archive_id}/"
+
+    @property
+    def parts_prefix(self) -> str:
+        return f"{self.prefix}parts/"
+
+    @property
+    def blocks_prefix(self) -> str:
+        return f"{self.prefix}parts/blocks/"
+
+    @property
+    def blob_prefix(self) -> str:
+        return f"{self.prefix}parts/blob/"
+
+    @property
+    def append_prefix(self) -> str:
+        return f"{self.prefix}parts/append/"
+
+    @property
+    def new_append_prefix(self) -> str:
+        return f"{self.append_prefix}new/"
+
+    @property
+    def chunks_prefix(self) -> str:
+        return f"{self.prefix}parts/pieces/"
+
+    def block(self, block_id: str, arrived_at: Millis, request_id: str) -> str:
+        return f"{self.blocks_prefix}{_encode(block_id)}/{arrived_at:013d}-{request_id}"
+
+    def blob(self, arrived_at: Millis, request_id: str) -> str:
+        return f"{self.blob_prefix}{arrived_at:013d}-{request_id}"
+
+    def new_append(self, arrived_at: Millis, request_id: str) -> str:
+        return f"{self.new_append_prefix}{arrived_at:013d}-{request_id}"
+
+    def appended(self, offset: str | None, arrived_at: Millis, request_id: str) -> str:
+        """Args: offset: as the client named it; what is no number of at most 15 digits counts as none."""
+        is_number = offset is not None and re.fullmatch("[0-9]{1,15}", offset) is not None
+        place = f"{int(offset or 0):015d}" if is_number else _NEXT
+        return f"{self.append_prefix}{place}/{arrived_at:013d}-{request_id}"
+
+    def offset_of_appended(self, key: str) -> int | None:
+        """None where the client named none."""
+        place = key.removeprefix(self.append_prefix).partition("/")[0]
+        return None if place == _NEXT else int(place)
+
+    def chunk(self, place: ByteRange, arrived_at: Millis, request_id: str) -> str:
+        return f"{self.chunks_prefix}{place.start:015d}-{place.end:015d}/{arrived_at:013d}-{request_id}"
+
+    def place_of_chunk(self, key: str) -> tuple[int, int]:
+        """Its first byte and its end."""
+        start, _, end = key.removeprefix(self.chunks_prefix).partition("/")[0].partition("-")
+        return int(start), int(end)
+
+    def manifest(self, token: str) -> str:
+        return f"{self.prefix}manifest/{token}"
+
+    def merged(self, run_token: str) -> str:
+        return f"{self.prefix}merged/{run_token}"
+
+    def block_prefix(self, block_id: str) -> str:
+        """What the keys of all arrivals of one block begin with."""
+        return f"{self.blocks_prefix}{_encode(block_id)}/"
+
+    def block_id(self, key: str) -> str | None:
+        """Of the block that arrived under the key; None where it is no block's."""
+        if not key.startswith(self.blocks_prefix):
+            return None
+        encoded = key.removeprefix(self.blocks_prefix).partition("/")[0].translate(_KEY_TO_BASE64)
+        return encoded + "=" * (-len(encoded) % 4)
+
+
+def is_part_key(key: str) -> bool:
+    """Return whether an object's bytes came from a client."""
+    return key.removeprefix(ROOT).partition("/")[2].startswith("parts/")
+
+
+def archive_prefix_after(archive_id: str) -> str:
+    """What every key of this archive, and of those before it, sorts before."""
+    return f"{ROOT}{archive_id}0" if archive_id else ROOT
+
+
+def archive_of_prefix(prefix: str) -> str:
+    return prefix.removeprefix(ROOT).removesuffix("/")
+
+
+def object_subject(key: str, size: int) -> str:
+    """What an object's URL at the edge is signed for: where it stands below the root, and how many bytes it has.
+
+    The edge answers a range behind the end by itself, and needs the size for that.
+    """
+    return f"{size}/{key.removeprefix(ROOT)}"
+
+
+def _encode(block_id: str) -> str:
+    check_block_id(block_id)
+    return block_id.translate(_BASE64_TO_KEY)
+
+
+def check_block_id(block_id: str) -> None:
+    """Raises InvalidRequest unless it is base64 of 1 to 64 bytes."""
+    try:
+        decoded = base64.b64decode(block_id, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidRequest(f"the block id {block_id[:100]!r} isn't base64") from None
+    if len(block_id) % 4:
+        raise InvalidRequest(f"the block id {block_id[:100]!r} isn't base64")
+    if not 1 <= len(decoded) <= MAX_BLOCK_ID_BYTES:
+        raise InvalidRequest(
+            f"the block id {block_id[:100]!r} stands for {len(decoded)} bytes; 1 to {MAX_BLOCK_ID_BYTES} are allowed"
+        )

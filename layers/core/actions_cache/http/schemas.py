@@ -1,0 +1,379 @@
+"""What the management function says, as JSON. The `Github...` ones are as GitHub's documents have them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Self
+
+from pydantic import BaseModel, Field
+
+from actions_cache.domain.access import Role
+from actions_cache.domain.archive import Archive
+from actions_cache.domain.budgets import Tally
+from actions_cache.domain.entry import Entry
+from actions_cache.domain.errors import InvalidRequest
+from actions_cache.domain.refused_job import Refusals
+from actions_cache.domain.timing import DAY, SECOND, Millis
+from actions_cache.explain import Attempt, Explanation, Match
+from actions_cache.manage import Deletion, Failures, Listing
+from actions_cache.usage import CostOfNow, Overview, RepositoryUsage
+
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+Usd = Annotated[float, Field(description="US dollars")]
+
+
+class GithubCache(BaseModel):
+    id: int
+    ref: str
+    key: str
+    version: str
+    last_accessed_at: Time
+    created_at: Time
+    size_in_bytes: int
+
+    @classmethod
+    def of(cls, archive: Archive) -> Self:
+        return cls(
+            id=archive.entry.id,
+            ref=archive.name.family.scope,
+            key=archive.name.key,
+            version=archive.name.family.version,
+            last_accessed_at=format_timestamp(archive.last_used_at),
+            created_at=format_timestamp(archive.stored_at),
+            size_in_bytes=archive.size,
+        )
+
+
+class GithubCaches(BaseModel):
+    total_count: int
+    actions_caches: list[GithubCache]
+
+    @classmethod
+    def of(cls, listing: Listing) -> Self:
+        return cls(total_count=listing.total, actions_caches=[GithubCache.of(it) for it in listing.archives])
+
+
+class GithubUsage(BaseModel):
+    full_name: str
+    active_caches_size_in_bytes: int
+    active_caches_count: int
+
+    @classmethod
+    def of(cls, of: RepositoryUsage) -> Self:
+        return cls(
+            full_name=of.repository.name or of.repository.id,
+            active_caches_size_in_bytes=of.usage.bytes,
+            active_caches_count=of.usage.entries,
+        )
+
+
+class GithubError(BaseModel):
+    message: str
+    documentation_url: str
+    status: str
+
+
+class RoleResponse(BaseModel):
+    role: Role
+
+
+class RepositoryResponse(BaseModel):
+    id: str = Field(description="as in tokens; with `@` and the issuer where that isn't github.com")
+    name: str | None = Field(description="`owner/repository`, where a token has said it")
+    bytes: int
+    entries: int
+    budget_bytes: int | None = Field(description="null for no limit")
+    last_used_at: Time | None = Field(description="of its last save or restore")
+
+    @classmethod
+    def of(cls, of: RepositoryUsage, budget: int | None) -> Self:
+        last = of.last_used_at
+        return cls(
+            id=of.repository.id,
+            name=of.repository.name,
+            bytes=of.usage.bytes,
+            entries=of.usage.entries,
+            budget_bytes=budget,
+            last_used_at=None if last is None else format_timestamp(last),
+        )
+
+
+class StoreResponse(BaseModel):
+    bytes: int
+    entries: int
+    budget_bytes: int | None
+
+
+class RepositoriesResponse(BaseModel):
+    repositories: list[RepositoryResponse] = Field(description="the largest first")
+    unread: int = Field(description="number of further repositories, which there was no time to read")
+    store: StoreResponse
+
+    @classmethod
+    def of(cls, overview: Overview) -> Self:
+        store, budgets = overview.store, overview.budgets
+        return cls(
+            repositories=[RepositoryResponse.of(it, budgets.repository) for it in overview.repositories],
+            unread=overview.unread,
+            store=StoreResponse(bytes=store.bytes, entries=store.entries, budget_bytes=budgets.store),
+        )
+
+
+class EntryResponse(BaseModel):
+    id: int
+    key: str
+    ref: str
+    version: str
+    size: int
+    created_at: Time
+    last_used_at: Time
+    hits: int
+    merge: str = Field(description="`single`: it came as one object; else unmerged, queued, running, merged or failed")
+
+    @classmethod
+    def of(cls, archive: Archive, hits: Mapping[str, int]) -> Self:
+        came_as_one = archive.commit is not None and archive.commit.part_count == 1
+        return cls(
+            id=archive.entry.id,
+            key=archive.name.key,
+            ref=archive.name.family.scope,
+            version=archive.name.family.version,
+            size=archive.size,
+            created_at=format_timestamp(archive.stored_at),
+            last_used_at=format_timestamp(archive.last_used_at),
+            hits=hits.get(archive.id, 0),
+            merge="single" if came_as_one else archive.merge.state,
+        )
+
+
+class EntriesResponse(BaseModel):
+    total: int = Field(description="of all pages, as far as they could be read in time")
+    more: bool = Field(description="there was no time for the entries unused the longest: narrow the search")
+    page: int
+    per_page: int
+    entries: list[EntryResponse]
+
+
+class DeletionResponse(BaseModel):
+    dry_run: bool
+    deleted: list[EntryResponse] = Field(description="with dry_run, what would be")
+    remaining: int = Field(description="least number of further entries that the filter matches: ask again")
+    more: bool = Field(description="there was no time to look at all entries: narrow the filter")
+
+    @classmethod
+    def of(cls, deletion: Deletion, hits: Mapping[str, int], *, dry_run: bool) -> Self:
+        deleted = [EntryResponse.of(it, hits) for it in deletion.archives]
+        return cls(dry_run=dry_run, deleted=deleted, remaining=deletion.remaining, more=not deletion.is_whole)
+
+
+class FoundResponse(BaseModel):
+    id: int
+    key: str
+    ref: str
+    version: str
+    size: int
+    created_at: Time
+
+    @classmethod
+    def of(cls, entry: Entry) -> Self:
+        family = entry.name.family
+        return cls(
+            id=entry.id,
+            key=entry.name.key,
+            ref=family.scope,
+            version=family.version,
+            size=entry.size,
+            created_at=format_timestamp(entry.created_at),
+        )
+
+
+class AttemptResponse(BaseModel):
+    ref: str
+    key: str
+    exact: bool = Field(description="else the newest entry whose key begins so was looked for")
+    found: FoundResponse | None
+
+    @classmethod
+    def of(cls, attempt: Attempt) -> Self:
+        found = FoundResponse.of(attempt.found) if attempt.found else None
+        return cls(ref=attempt.scope, key=attempt.key, exact=attempt.is_exact, found=found)
+
+
+class MatchResponse(BaseModel):
+    version: str
+    found: FoundResponse | None = Field(description="what would be restored")
+    attempts: list[AttemptResponse] = Field(
+        description="in the order of a lookup, up to the first that found something"
+    )
+
+    @classmethod
+    def of(cls, match: Match) -> Self:
+        found = FoundResponse.of(match.found) if match.found else None
+        return cls(version=match.version, found=found, attempts=[AttemptResponse.of(it) for it in match.attempts])
+
+
+class ExplanationResponse(BaseModel):
+    matches: list[MatchResponse] = Field(description="one for each version")
+    alike: list[FoundResponse] = Field(
+        description="where nothing is found: entries whose key begins so, of any version and ref"
+    )
+
+    @classmethod
+    def of(cls, explanation: Explanation) -> Self:
+        return cls(
+            matches=[MatchResponse.of(it) for it in explanation.matches],
+            alike=[FoundResponse.of(it.entry) for it in explanation.alike],
+        )
+
+
+class HourResponse(BaseModel):
+    hour: Time = Field(description="its beginning")
+    hits: int
+    misses: int
+    saves: int
+    bytes_restored: int
+    bytes_saved: int
+
+    @classmethod
+    def of(cls, hour: Millis, tally: Tally) -> Self:
+        return cls(
+            hour=format_timestamp(hour),
+            hits=tally.hits,
+            misses=tally.misses,
+            saves=tally.saves,
+            bytes_restored=tally.bytes_restored,
+            bytes_saved=tally.bytes_saved,
+        )
+
+
+class ActivityResponse(BaseModel):
+    repository: str | None = Field(description="its id; null for all of them together")
+    hours: list[HourResponse]
+
+
+class FailedMergeResponse(BaseModel):
+    repository: str
+    entry: EntryResponse
+    attempts: int
+    failed_at: Time
+
+    @classmethod
+    def of(cls, archive: Archive) -> Self:
+        return cls(
+            repository=archive.name.family.repository,
+            entry=EntryResponse.of(archive, {}),
+            attempts=archive.merge.attempts,
+            failed_at=format_timestamp(archive.merge.ended_at),
+        )
+
+
+class FailuresResponse(BaseModel):
+    failed_merges: list[FailedMergeResponse] = Field(description="the latest first; they restore, from their parts")
+    dead_letters: int = Field(description="about so many messages stand in the dead-letter queue")
+
+    @classmethod
+    def of(cls, failures: Failures) -> Self:
+        return cls(
+            failed_merges=[FailedMergeResponse.of(it) for it in failures.archives], dead_letters=failures.dead_letters
+        )
+
+
+class RefusalsResponse(BaseModel):
+    issuer: str
+    repository_id: str
+    repository: str | None = Field(description="`owner/repository`, where the token says it")
+    owner_id: str | None = Field(description="a number where the token has one, else the node id")
+    owner: str | None
+    times: int = Field(description="approximate number in the last seven days")
+    last_at: Time
+    to_admit: list[str] = Field(
+        description="values, each of which alone would admit these jobs if added to TOKEN_CLAIMS; may be empty"
+    )
+
+    @classmethod
+    def of(cls, refusals: Refusals) -> Self:
+        job = refusals.job
+        return cls(
+            issuer=job.issuer,
+            repository_id=job.repository_id,
+            repository=job.repository,
+            owner_id=job.owner_id,
+            owner=job.owner,
+            times=refusals.times,
+            last_at=format_timestamp(refusals.last_at),
+            to_admit=list(job.to_admit),
+        )
+
+
+class RefusedTokensResponse(BaseModel):
+    refused_tokens: list[RefusalsResponse] = Field(
+        description="jobs that TOKEN_CLAIMS keeps out, by repository, the latest first; not always all of them"
+    )
+
+    @classmethod
+    def of(cls, refused: Sequence[Refusals]) -> Self:
+        return cls(refused_tokens=[RefusalsResponse.of(it) for it in refused])
+
+
+class RequestsResponse(BaseModel):
+    hits: int
+    misses: int
+    saves: int
+    bytes_restored: int
+    bytes_saved: int
+
+
+class CostResponse(BaseModel):
+    stored_bytes: int
+    stored_entries: int
+    hours: int = Field(description="of which the requests are, and which the month is taken to go on like")
+    requests: RequestsResponse
+    month_usd: Usd
+    by_part: dict[str, Usd]
+    by_service: dict[str, Usd]
+    transfer_out_usd: Usd = Field(description="not in the sum: if every runner is outside AWS's region")
+
+    @classmethod
+    def of(cls, cost: CostOfNow) -> Self:
+        done, month = cost.done, cost.month
+        return cls(
+            stored_bytes=cost.stored.bytes,
+            stored_entries=cost.stored.entries,
+            hours=cost.hours,
+            requests=RequestsResponse(
+                hits=done.hits,
+                misses=done.misses,
+                saves=done.saves,
+                bytes_restored=done.bytes_restored,
+                bytes_saved=done.bytes_saved,
+            ),
+            month_usd=month.total,
+            by_part=dict(month.by_part),
+            by_service=dict(month.by_service),
+            transfer_out_usd=month.transfer_out,
+        )
+
+
+_AGO = re.compile(r"(?P<count>[0-9]{1,6})(?P<unit>[smhdw])")
+_UNITS = {"s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND, "d": DAY, "w": 7 * DAY}
+
+
+def format_timestamp(at: Millis) -> str:
+    """As GitHub's documents have it: `2019-01-24T22:45:36.000Z`."""
+    return f"{datetime.fromtimestamp(at // SECOND, UTC):%Y-%m-%dT%H:%M:%S}.{at % SECOND:03d}Z"
+
+
+def parse_timestamp(field: str, text: str, now: Millis) -> Millis:
+    """Of `30d` ago (s, m, h, d, w), or of an ISO 8601 time with its zone. Raises InvalidRequest."""
+    ago = _AGO.fullmatch(text)
+    if ago is not None:
+        return now - int(ago["count"]) * _UNITS[ago["unit"]]
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise InvalidRequest(
+            f"{field}: {text[:50]!r} is neither an age like 30d or 12h, nor a time like 2026-01-31T00:00:00Z"
+        )
+    return int(at.timestamp()) * SECOND + at.microsecond // 1000

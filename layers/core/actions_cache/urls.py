@@ -1,0 +1,43 @@
+"""The URLs that clients are given: signed, checked, never stored."""
+
+from dataclasses import dataclass
+
+from actions_cache.domain.archive import Archive
+from actions_cache.domain.delivery import Source
+from actions_cache.domain.object_keys import object_subject
+from actions_cache.domain.signing import Direction, check_signature, signed_path
+from actions_cache.domain.timing import SECOND, Lifetimes, Millis
+from actions_cache.ports import Bucket, Clock, SigningSecrets
+
+
+@dataclass(frozen=True, slots=True)
+class UrlSigner:
+    secrets: SigningSecrets
+    clock: Clock
+
+    def sign(self, direction: Direction, subject: str, expires_at: Millis) -> str:
+        """A path of ours, with its query."""
+        return signed_path(direction, subject, expires_at, self.secrets.current()[0])
+
+    def check(self, direction: Direction, subject: str, expires: str, signature: str) -> None:
+        """Raises: PermissionDenied when altered, signed for something else, or expired."""
+        check_signature(direction, subject, expires, signature, self.clock.now(), self.secrets.current())
+
+
+@dataclass(frozen=True, slots=True)
+class SourceUrls:
+    """Where an archive's bytes are to be had. Every one of these URLs may be started for the same while."""
+
+    bucket: Bucket
+    urls: UrlSigner
+    clock: Clock
+    lifetimes: Lifetimes
+
+    def url(self, source: Source, archive: Archive) -> str:
+        """Absolute, or a path of ours."""
+        expires_at = self.clock.now() + self.lifetimes.download_url
+        if source is Source.SERVER or archive.object is None:
+            return self.urls.sign(Direction.DOWNLOAD, archive.id, expires_at)
+        if source is Source.CLOUDFRONT:
+            return self.urls.sign(Direction.OBJECT, object_subject(archive.object.key, archive.size), expires_at)
+        return self.bucket.presign_download(archive.object, self.lifetimes.download_url // SECOND)

@@ -1,0 +1,91 @@
+"""Tests the release: from pyproject.toml and git into the built package, and from there into GET /health."""
+
+import subprocess
+from importlib.util import cache_from_source
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from actions_cache.settings import Release, stamped
+from dev.build import finish_build
+from dev.build.release import release_of
+from dev.local.template import ROOT
+
+PROJECT = '[project]\nversion = "1.2.3"\n'
+GIT = ("git", "-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "all"]):
+        subprocess.run([*GIT, "-C", str(tmp_path), *command], check=True)
+    return tmp_path
+
+
+def test_checkout_has_version_and_commit(checkout: Path):
+    head = subprocess.check_output([*GIT, "-C", str(checkout), "rev-parse", "HEAD"], text=True)
+    release = release_of(checkout)
+    assert release.version == "1.2.3"
+    assert head.startswith(release.commit)
+    assert len(release.commit) >= 12
+    (checkout / "new").touch()
+    assert release_of(checkout).commit == f"{release.commit}.changed"
+
+
+def test_source_archive_has_no_commit(tmp_path: Path):
+    """It has not even the commit of a repository around it."""
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    assert release_of(tmp_path) == Release("1.2.3", "unknown")
+
+
+def test_hanging_git_is_given_up(checkout: Path, monkeypatch: pytest.MonkeyPatch):
+    def hangs(*_: object, **options: float) -> NoReturn:
+        raise subprocess.TimeoutExpired("git", options["timeout"])
+
+    monkeypatch.setattr(subprocess, "run", hangs)
+    assert release_of(checkout) == Release("1.2.3", "unknown")
+
+
+def test_built_package_carries_its_release(tmp_path: Path):
+    place = tmp_path / finish_build.PLACE
+    place.parent.mkdir(parents=True)
+    assert stamped(place) == Release("unknown", "unknown")
+    finish_build.finish(tmp_path)
+    assert stamped(place) == release_of(ROOT)
+
+
+def test_built_package_carries_unchecked_bytecode(tmp_path: Path):
+    (place := tmp_path / finish_build.PLACE).parent.mkdir(parents=True)
+    source = place.with_name("module.py")
+    source.write_text("where = (lambda: 0).__code__.co_filename\n")
+    finish_build.finish(tmp_path)
+    [bytecode] = tmp_path.rglob("*.pyc")
+    assert bytecode == Path(cache_from_source(str(source)))
+    flags = int.from_bytes(bytecode.read_bytes()[4:8], "little")
+    assert flags == 0b01, "by hash, unchecked (PEP 552): of no matter when the file was unpacked"
+    assert b"/opt/python/actions_cache/module.py" in bytecode.read_bytes()
+    assert str(tmp_path).encode() not in bytecode.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "release"),
+    [
+        ("1.2.3+abc.changed\n", Release("1.2.3", "abc.changed")),
+        ("1.2.3", Release("1.2.3", "unknown")),
+        ("+abc", Release("unknown", "abc")),
+    ],
+)
+def test_release_is_read_as_it_is_written(text: str, release: Release):
+    assert Release.parse(text) == release
+    assert Release.parse(str(release)) == release
+
+
+def test_version_is_in_pyproject_alone():
+    elsewhere = [
+        path
+        for path in [*ROOT.glob("layers/core/**/*.py"), *ROOT.glob("doctor/*.py"), ROOT / "template.yaml"]
+        if f'"{release_of().version}"' in path.read_text()
+    ]
+    assert elsewhere == []
