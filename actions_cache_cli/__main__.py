@@ -1,4 +1,7 @@
-"""The command. Exit code 0: done, and all is well; 1: trouble was found; 2: nothing could be done, or not all."""
+"""The command `actions-cache`.
+
+Exit codes: 0: success. 1: problems found or left. 2: could not run (the reason is on stderr). 130: Ctrl-C.
+"""
 
 import logging
 import os
@@ -8,16 +11,10 @@ from contextlib import contextmanager
 
 import click
 
-from actions_cache_cli.commands.delete import delete
-from actions_cache_cli.commands.dlq import dlq
-from actions_cache_cli.commands.doctor import doctor
-from actions_cache_cli.commands.listing import list_
-from actions_cache_cli.commands.match import match
-from actions_cache_cli.commands.reconcile import reconcile
-from actions_cache_cli.commands.refused import refused
-from actions_cache_cli.commands.usage import usage
-from actions_cache_cli.commands.verify import verify
-from actions_cache_cli.doctor.printable import printable
+from actions_cache_cli.doctor.__main__ import main as run_doctor
+from actions_cache_cli.doctor.report import printable
+from actions_cache_cli.entries import delete, list_, match, refused, usage
+from actions_cache_cli.upkeep import dlq, reconcile, verify
 
 INTERRUPTED = 130
 
@@ -26,9 +23,23 @@ INTERRUPTED = 130
 def cli() -> None:
     """Operate a serverless-actions-cache.
 
-    Commands work straight on the server's table, bucket and queue, with your AWS credentials and region: --stack NAME
-    says which server, --local means the local run. What a command would change it shows, and changes only with --yes.
+    Commands work directly on the server's table, bucket and queue, with your AWS credentials and region. --stack NAME
+    says which server, --local means the local run. Commands show what they would change, and change it only with --yes.
+
+    Exit codes: 0: success. 1: problems found or left. 2: could not run (the reason is on stderr).
     """
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+    short_help="Say whether a runner's jobs reach the server.",
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def doctor(context: click.Context, arguments: tuple[str, ...]) -> None:
+    """Run actions-cache-doctor with these arguments; `doctor --help` shows them."""
+    context.exit(run_doctor(arguments))
 
 
 for command in (delete, dlq, doctor, list_, match, reconcile, refused, usage, verify):
@@ -37,7 +48,7 @@ for command in (delete, dlq, doctor, list_, match, reconcile, refused, usage, ve
 
 @contextmanager
 def unlogged() -> Iterator[None]:
-    """What the use cases tell a function's log, the commands show."""
+    """Silence the log of the use cases, since the commands show the same."""
     logger = logging.getLogger("actions_cache")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
@@ -51,13 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with unlogged():
             return cli.main(arguments, prog_name="actions-cache", standalone_mode=False) or 0
-    except click.UsageError as fault:
+    except click.UsageError as error:
         # Click's own quote what was typed, which may have come out of a variable.
-        click.UsageError(printable(fault.format_message(), keeps_lines=True), fault.ctx).show()
-        return fault.exit_code
-    except click.ClickException as fault:
-        fault.show()
-        return fault.exit_code
+        click.UsageError(printable(error.format_message(), keeps_lines=True), error.ctx).show()
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("stopped\n")
         return INTERRUPTED

@@ -1,4 +1,4 @@
-"""What a command shows: rows and lines, or one JSON document; and on standard error, how far it has come."""
+"""Shows a command's results as rows and lines or as one JSON document, and its progress on standard error."""
 
 import datetime as dt
 import sys
@@ -13,16 +13,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from actions_cache.domain.timing import SECOND, Millis
-from actions_cache_cli.doctor.printable import as_json, printable
+from actions_cache_cli.doctor.report import as_json, printable
 
 LOG_SECONDS = 30
-"""Between lines of progress where nobody watches a terminal."""
+"""Seconds between lines of progress where there is no terminal."""
 
 UNITS = ("kB", "MB", "GB", "TB")
 
 
 class CommandFailed(click.ClickException):
-    """Nothing could be done, or not all; the message is what its user reads."""
+    """Raised when nothing or not all could be done; the message is for the user."""
 
     exit_code = 2
 
@@ -36,7 +36,12 @@ class Bar(Protocol):
 
 @dataclass(frozen=True)
 class Output:
-    """Args: as_json: one document on standard output, and nothing else there."""
+    """The output of a command.
+
+    Args:
+        as_json: Whether one JSON document, and nothing else, goes to standard output.
+        notes: Where progress is shown.
+    """
 
     as_json: bool
     notes: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
@@ -46,7 +51,7 @@ class Output:
             click.echo(printable(line))
 
     def rows(self, titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Columns as wide as their longest cell: a line is never broken, so that `grep` and `cut` can take it."""
+        """Show columns as wide as their longest cell. A line is never broken, so that `grep` and `cut` can read it."""
         if self.as_json:
             return
         lines = [tuple(titles), *(tuple(map(printable, row)) for row in rows)]
@@ -61,15 +66,20 @@ class Output:
             click.echo(as_json(document))
 
     @contextmanager
-    def progress(self, what: str, total: int | None = None) -> Iterator[Bar]:
-        """Args: total: None where nobody knows."""
+    def progress(self, things: str, total: int | None = None) -> Iterator[Bar]:
+        """Show progress while the block runs.
+
+        Args:
+            things: Name of the things that are counted.
+            total: Their number; None if it isn't known.
+        """
         if not self.notes.is_terminal:
-            yield _Lines(what, total)
+            yield _Lines(things, total)
             return
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         note = TextColumn("{task.fields[note]}", markup=False)
         with Progress(*columns, TimeRemainingColumn(), note, console=self.notes, transient=True) as bars:
-            yield _Moving(bars, bars.add_task(what, total=total, note=""))
+            yield _Moving(bars, bars.add_task(things, total=total, note=""))
 
 
 @dataclass(frozen=True)
@@ -83,22 +93,22 @@ class _Moving:
 
 @dataclass
 class _Lines:
-    what: str
+    things: str
     total: int | None
     done: int = 0
-    told_at: float = field(default_factory=time.monotonic)
+    said_at: float = field(default_factory=time.monotonic)
 
     def advance(self, note: str = "") -> None:
         self.done += 1
-        if time.monotonic() - self.told_at < LOG_SECONDS:
+        if time.monotonic() - self.said_at < LOG_SECONDS:
             return
-        self.told_at = time.monotonic()
+        self.said_at = time.monotonic()
         of = f" of {self.total}" if self.total is not None else ""
-        sys.stderr.write(f"{self.what}: {self.done}{of} {printable(note)}".rstrip() + "\n")
+        sys.stderr.write(f"{self.things}: {self.done}{of} {printable(note)}".rstrip() + "\n")
 
 
 def amount(size: int) -> str:
-    """Bytes for people: 1.5 GB is 1,500,000,000."""
+    """Write bytes for people; 1.5 GB is 1,500,000,000."""
     if size < 1000:  # noqa: PLR2004 - the first of UNITS
         return f"{size} B"
     value = float(size)

@@ -1,30 +1,34 @@
-"""Which server a command works on, and with whose settings: those that its functions run with."""
+"""Gives a command its server: by --stack or --local, with the settings that the server's functions run with."""
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import boto3
+import click
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from actions_cache.aws.clients import LONG_CALLS
+from actions_cache.domain.errors import CacheError
+from actions_cache.ports import Unavailable
 from actions_cache.settings import Settings, explain_validation_error
-from actions_cache_cli.console import CommandFailed
+from actions_cache_cli.console import CommandFailed, Output
 from actions_cache_cli.services import OperatorServices
 
 FUNCTION = "CleanupFunctionName"
-"""An output of template.yaml. Its environment has every setting that all functions share."""
+"""Output of template.yaml that names a function whose environment has every shared setting."""
 
 OF_OTHER_ACCOUNTS = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL")
-"""Would lead past the local engines."""
+"""Variables that would lead past the local emulators."""
 
 
-class TheServers(Settings):
-    """As its functions have them: nothing of this shell's is among them."""
+class ServerSettings(Settings):
+    """The settings that the server's functions have, without any variable of this shell."""
 
     @classmethod
     def settings_customise_sources(
@@ -38,8 +42,46 @@ class TheServers(Settings):
         return (init_settings,)
 
 
+Command = Callable[..., int]
+"""A command takes the server and the output first, and returns the exit code."""
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def on_server(command: Command) -> Callable[..., None]:
+    """Give a command its server, by --stack or --local, and --json."""
+
+    @click.option("--stack", envvar="ACTIONS_CACHE_STACK", metavar="NAME", help="The server's CloudFormation stack.")
+    @click.option("--local", is_flag=True, help="The local run (`make run`), its data in LOCAL_DATA_DIR or .local.")
+    @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of lines.")
+    @wraps(command)
+    def run(*, stack: str | None, local: bool, as_json: bool, **options: Any) -> None:
+        try:
+            code = command(connect(stack, local=local), Output(as_json), **options)
+        except Unavailable as error:
+            raise CommandFailed(f"AWS doesn't answer as it should: {error}") from error
+        except CacheError as error:
+            raise CommandFailed(str(error)) from error
+        click.get_current_context().exit(code)
+
+    return run
+
+
+def changes(effect: str) -> Callable[[Decorated], Decorated]:
+    """Add the option --yes, without which the command changes nothing.
+
+    Args:
+        effect: A sentence that says what --yes does.
+    """
+    return click.option("--yes", is_flag=True, help=f"{effect} Without it nothing changes, and you see what would.")
+
+
 def connect(stack: str | None, *, local: bool) -> OperatorServices:
-    """Raises: CommandFailed."""
+    """Return the server that the options name.
+
+    Raises:
+        CommandFailed: It can't be found.
+    """
     if local and stack:
         raise CommandFailed("--stack and --local name two servers; say one of them")
     if local:
@@ -52,17 +94,19 @@ def connect(stack: str | None, *, local: bool) -> OperatorServices:
 def plane(variables: Mapping[str, str]) -> OperatorServices:
     values = {name.lower(): value for name, value in variables.items() if value}
     try:
-        settings = TheServers.model_validate({name: values[name] for name in Settings.model_fields if name in values})
+        settings = ServerSettings.model_validate(
+            {name: values[name] for name in Settings.model_fields if name in values}
+        )
     except ValidationError as error:
-        faults = explain_validation_error(error, TheServers)
+        errors = explain_validation_error(error, ServerSettings)
         raise CommandFailed(
-            f"its functions' settings aren't what this version knows ({faults}); use the version that was deployed"
+            f"its functions' settings aren't what this version knows ({errors}); use the version that was deployed"
         ) from error
     return OperatorServices(settings, calls=LONG_CALLS)
 
 
 def stack_settings(name: str) -> Mapping[str, str]:
-    """With the credentials and region of the environment."""
+    """Return a stack's settings, read with the credentials and region of the environment."""
     try:
         session = boto3.Session()
         described: Any = session.client("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
@@ -73,9 +117,9 @@ def stack_settings(name: str) -> Mapping[str, str]:
             )
         function = session.client("lambda").get_function_configuration(FunctionName=outputs[FUNCTION])
     except ClientError as error:
-        fault = error.response["Error"]
+        reason = error.response["Error"]
         raise CommandFailed(
-            f"AWS says {fault['Code']}: {fault['Message']}; is the stack {name} in this region, and may these "
+            f"AWS says {reason['Code']}: {reason['Message']}; is the stack {name} in this region, and may these "
             "credentials read it and its functions' configuration?"
         ) from error
     except BotoCoreError as error:
@@ -91,7 +135,7 @@ def data_directory() -> Path:
 
 
 def local_settings(data: Path) -> Mapping[str, str]:
-    """Leads this process's AWS calls to the run's engines."""
+    """Return the local run's settings, and point this process's AWS calls at its emulators."""
     try:
         endpoints, settings = read_exports(data / "env"), read_exports(data / "settings")
     except FileNotFoundError:
@@ -107,6 +151,6 @@ def local_settings(data: Path) -> Mapping[str, str]:
 
 
 def read_exports(path: Path) -> dict[str, str]:
-    """Of lines like `export NAME=value`, quoted as for a shell."""
+    """Read lines like `export NAME=value`, quoted as for a shell."""
     words = (shlex.split(line) for line in path.read_text().splitlines())
     return dict(assignment.split("=", 1) for export, assignment in words if export == "export")

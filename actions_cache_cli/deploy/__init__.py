@@ -1,1 +1,1 @@
-"""`make deploy`: asks six things at most, says what will be made and what it costs, deploys, and checks."""
+"""`make deploy`: asks at most six questions, says what will be created and what it costs, deploys, and checks."""

@@ -1,11 +1,10 @@
-"""Asks what isn't known yet, at most six things, and asks again until an answer can be taken."""
+"""Asks for the answers that are missing, at most six, and asks again until an answer can be taken."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from actions_cache_cli.deploy.answers import Answers
-from actions_cache_cli.deploy.aws import Account, AwsRefused
-from actions_cache_cli.deploy.github import GitHub, NoSuch, NotAsked
+from actions_cache_cli.aws import Account, AwsRefused
+from actions_cache_cli.deploy.answers import FILE, Answers, GitHub, NoSuch, NotAsked
 from actions_cache_cli.deploy.questions import (
     ANY,
     NONE,
@@ -23,8 +22,8 @@ from actions_cache_cli.deploy.questions import (
     read_id,
     subjects,
 )
-from actions_cache_cli.deploy.terminal import Terminal
-from actions_cache_cli.doctor.printable import printable
+from actions_cache_cli.doctor.report import printable
+from actions_cache_cli.terminal import CannotStart, Terminal
 
 YOU = "you"
 DEFAULT = "the default"
@@ -32,15 +31,26 @@ A_YES = ("", "YES", "1, to go on without being asked")
 DEFAULT_STACK = "actions-cache"
 
 
-class Unanswered(Exception):
-    """Raised when something has to be said and nobody can be asked.
+class Unanswered(CannotStart):
+    """Raised when answers are missing and nobody can be asked; the message says how to give them beforehand.
 
     Args:
-        missing: key, variable and title of each.
+        missing: Key, variable and title of each answer.
     """
 
     def __init__(self, missing: list[tuple[str, str, str]]) -> None:
-        super().__init__()
+        lines = [
+            f"  {variable}=...   {title}{f' ({key} in the file)' if key else ''}" for key, variable, title in missing
+        ]
+        super().__init__(
+            "\n".join(
+                [
+                    "nobody can be asked (no terminal), and these answers are missing:",
+                    *lines,
+                    f"Give them in the environment, or in {FILE}; docs/deploy.md lists all.",
+                ]
+            )
+        )
         self.missing = missing
 
 
@@ -62,15 +72,15 @@ class Interview:
     """Name of the last question; asking it again doesn't count as another."""
 
     def hold(self) -> None:
-        """Have an answer to everything.
+        """Get an answer to everything.
 
         Raises:
-            Unanswered: nobody is there to ask; nothing was asked.
-            Wrong: an answer that was given beforehand can't be taken.
-            Stopped: the input ended.
+            Unanswered: Nobody can be asked; nothing was asked.
+            Wrong: An answer that was given beforehand can't be taken.
+            Stopped: The input ended.
         """
         if not self.terminal.is_interactive:
-            self._see_that_nothing_is_missing()
+            self._check_nothing_is_missing()
         region = self._settle(question_of_region(self.home, self.regions))
         self._settle(question_of_stack(DEFAULT_STACK, region))
         self._settle_whose()
@@ -78,8 +88,8 @@ class Interview:
         self._settle_domain(region)
         self._settle(question_of_alarms(region))
 
-    def _see_that_nothing_is_missing(self) -> None:
-        """Name everything that is missing at once, so that nobody has to start six times."""
+    def _check_nothing_is_missing(self) -> None:
+        """Name all that is missing at once, so that nobody has to start six times."""
         if self.answers.get("whose_jobs") is None:
             question = question_of_whose()
             missing = (question.name, question.variable, question.title)
@@ -89,8 +99,8 @@ class Interview:
         """Take the answer that was given beforehand, or ask.
 
         Raises:
-            Wrong: the given answer can't be taken.
-            Stopped: the input ended.
+            Wrong: The given answer can't be taken.
+            Stopped: The input ended.
         """
         given = self.answers.get(question.name)
         if given is not None:
@@ -115,7 +125,7 @@ class Interview:
         """Ask until the answer can be taken, and return it.
 
         Raises:
-            Stopped: the input ended.
+            Stopped: The input ended.
         """
         if question.name != self._last:
             self._last = question.name
@@ -134,7 +144,7 @@ class Interview:
         """Ask until `read` takes the answer, and return what it makes of it.
 
         Raises:
-            Stopped: the input ended.
+            Stopped: The input ended.
         """
         while True:
             typed = self.terminal.ask(prompt, hint)
@@ -149,9 +159,9 @@ class Interview:
         """Settle whose jobs are let in, and the claims that say so.
 
         Raises:
-            Wrong: the given answer can't be taken.
-            Unanswered: nobody can be asked.
-            Stopped: the input ended.
+            Wrong: The given answer can't be taken.
+            Unanswered: Nobody can be asked.
+            Stopped: The input ended.
         """
         question = question_of_whose()
         while True:
@@ -172,8 +182,8 @@ class Interview:
         """Return the value of TokenClaims.
 
         Raises:
-            Wrong: an id isn't known, or `any` wasn't confirmed.
-            Stopped: the input ended.
+            Wrong: An id isn't known, or `any` wasn't confirmed.
+            Stopped: The input ended.
         """
         if whose == ANY:
             if by_you:
@@ -185,26 +195,26 @@ class Interview:
         for subject in wanted:
             if subject.name not in self.answers.ids:
                 self.answers.ids[subject.name] = self._id(subject)
-        return ",".join(f"{it.claim}={self.answers.ids[it.name]}" for it in wanted) or whose
+        return ",".join(f"{subject.claim}={self.answers.ids[subject.name]}" for subject in wanted) or whose
 
     def _id(self, subject: Subject) -> str:
-        """Return the id of an owner or a repository, from GitHub or from whoever deploys.
+        """Return the id of an owner or a repository, from GitHub or from the deployer.
 
         Raises:
             Wrong: GitHub knows no such owner or repository, or nobody could say the id.
-            Stopped: the input ended.
+            Stopped: The input ended.
         """
         try:
             number = self.github.id_of(subject)
-        except NoSuch as nobody:
+        except NoSuch as error:
             if not (subject.repository and self.terminal.is_interactive):
-                raise Wrong(str(nobody)) from nobody
-            self.terminal.say(f"   {nobody}")
-        except NotAsked as fault:
-            self.terminal.say(f"   GitHub wasn't asked for the id of {subject.name}: {fault}.")
+                raise Wrong(str(error)) from error
+            self.terminal.say(f"   {error}")
+        except NotAsked as error:
+            self.terminal.say(f"   GitHub wasn't asked for the id of {subject.name}: {error}.")
             if not self.terminal.is_interactive:
                 how = f"say WHOSE_JOBS={subject.claim}=NUMBER"
-                raise Wrong(f"the id of {subject.name} isn't known, and nobody can be asked: {how}") from fault
+                raise Wrong(f"the id of {subject.name} isn't known, and nobody can be asked: {how}") from error
         else:
             self.terminal.say(f"   {subject.name} has the id {number}")
             return number
@@ -222,9 +232,9 @@ class Interview:
         """Settle the domain and its certificate.
 
         Raises:
-            Wrong: a given answer can't be taken.
-            Unanswered: nobody can be asked.
-            Stopped: the input ended.
+            Wrong: A given answer can't be taken.
+            Unanswered: Nobody can be asked.
+            Stopped: The input ended.
         """
         question = question_of_domain()
         while True:
@@ -246,8 +256,8 @@ class Interview:
         """Return the ARN, or NONE where another domain is to be named.
 
         Raises:
-            Unanswered: nobody can be asked.
-            Stopped: the input ended.
+            Unanswered: Nobody can be asked.
+            Stopped: The input ended.
         """
         try:
             found = self.account_in(region).certificates(domain)

@@ -1,14 +1,15 @@
-"""Says in words what a deploy will make, change and cost. It is pure: it is told what there is."""
+"""Says in words what a deploy will create, change and cost; it asks nothing."""
 
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from actions_cache.cost import Saving, total
-from actions_cache_cli.deploy.aws import DeployedStack, Quotas
+from actions_cache_cli.aws import DeployedStack, Quotas
 from actions_cache_cli.deploy.questions import ANY, EMAIL, NONE, budget_bytes, storage_usd
+from actions_cache_cli.terminal import CannotStart
 from dev.cost.cost import idle_month, storage_a_month, terabyte_saved, transfer_out
 from dev.local.template import Template
 
@@ -27,17 +28,17 @@ KINDS = {
     "AWS::Lambda::EventSourceMapping": ("Lambda function", None),
     "AWS::Lambda::EventInvokeConfig": ("Lambda function", None),
     "AWS::Lambda::Permission": ("Lambda function", None),
-    "AWS::S3::Bucket": ("S3 bucket", "for what jobs save; kept when the stack is deleted"),
+    "AWS::S3::Bucket": ("S3 bucket", "for saved entries; kept when the stack is deleted"),
     "AWS::S3::BucketPolicy": ("S3 bucket", None),
     "AWS::DynamoDB::Table": ("DynamoDB table", "paid by the request; kept when the stack is deleted"),
     "AWS::SQS::Queue": ("SQS queue", "for merges, and for those that failed"),
     "AWS::SecretsManager::Secret": ("secret", "one signs URLs, one is the administrator's token"),
-    "AWS::IAM::Role": ("IAM role", "each with what its function does and nothing else"),
+    "AWS::IAM::Role": ("IAM role", "each with the permissions of its function and nothing else"),
     "AWS::Scheduler::Schedule": ("schedule", "they clean up, and rotate the secret"),
     "AWS::Logs::LogGroup": ("log group", ""),
     "AWS::CloudWatch::Alarm": ("alarm", "in CloudWatch"),
     "AWS::CloudWatch::Dashboard": ("dashboard", "in CloudWatch"),
-    "AWS::SNS::Topic": ("SNS topic", "which mails the alarms"),
+    "AWS::SNS::Topic": ("SNS topic", "which e-mails the alarms"),
     "Custom::EdgeSecrets": ("Lambda function", None),
 }
 """Maps each resource type to its name and its purpose; the purpose is None for a part of another resource."""
@@ -45,23 +46,23 @@ KINDS = {
 PLURALS = {"store of keys and values": "stores of keys and values", "policy": "policies"}
 
 FEW_AT_ONCE = 100
-"""Concurrent Lambda calls that a matrix of jobs may make. New accounts have 10."""
+"""Concurrent Lambda calls that a matrix of jobs may make; new accounts have 10."""
 LARGE_MEMORY = 3008
-"""MB: the most that new accounts may give a function, which no API tells."""
+"""Most MB that new accounts may give a function, which no API tells."""
 
 IS_CREATED = "create"
 IS_UPDATED = "update"
 
 
-class CannotDeploy(Exception):
-    """Raised where a stack is in a state that no deploy gets out of; the message says what does."""
+class CannotDeploy(CannotStart):
+    """Raised if a stack is in a state that no deploy gets out of; the message says what does."""
 
 
 def what_happens(name: str, stack: DeployedStack | None) -> tuple[str, bool]:
     """Say whether the stack is created or updated, and whether a failed one has to go first.
 
     Raises:
-        CannotDeploy: neither can be.
+        CannotDeploy: Neither can be.
     """
     if stack is None:
         return IS_CREATED, False
@@ -78,13 +79,13 @@ def what_happens(name: str, stack: DeployedStack | None) -> tuple[str, bool]:
             return IS_CREATED, True
         case "UPDATE_ROLLBACK_FAILED":
             raise CannotDeploy(
-                f"an update of {name} failed, and so did taking it back ({stack.reason or 'no reason given'}): mend "
+                f"an update of {name} failed, and so did its rollback ({stack.reason or 'no reason given'}): fix "
                 f"what that names, then `aws cloudformation continue-update-rollback --stack-name {name}`"
             )
         case "DELETE_FAILED":
             raise CannotDeploy(
                 f"{name} was to be deleted, and that failed ({stack.reason or 'no reason given'}): delete it in "
-                "CloudFormation's console, which offers to leave what can't go, or choose another name"
+                "CloudFormation's console, which offers to keep what can't be deleted, or choose another name"
             )
         case _:
             return IS_UPDATED, False
@@ -92,11 +93,13 @@ def what_happens(name: str, stack: DeployedStack | None) -> tuple[str, bool]:
 
 def present(made: Mapping[str, Mapping[str, Any]], template: Template) -> Counter[str]:
     """Count the resources of each type that there will be, with the template's parameters at their defaults."""
-    return Counter(it["type"] for it in made.values() if it["condition"] is None or template.condition(it["condition"]))
+    return Counter(
+        row["type"] for row in made.values() if row["condition"] is None or template.condition(row["condition"])
+    )
 
 
 def in_words(types: Mapping[str, int]) -> list[str]:
-    """Name what is made by kind; parts of a thing aren't counted beside it."""
+    """Name what is created by kind; parts of a thing aren't counted beside it."""
     counts: Counter[str] = Counter()
     purposes: dict[str, str] = {}
     for kind, count in types.items():
@@ -146,17 +149,17 @@ def parameters(answers: Mapping[str, str], claims: str, extra: Mapping[str, str]
     }
 
 
-def parameter_faults(template: Template, chosen: Mapping[str, str]) -> list[str]:
+def parameter_errors(template: Template, chosen: Mapping[str, str]) -> list[str]:
     """Say what CloudFormation would refuse, before anything is built."""
     declared = template.body["Parameters"]
     return [
-        fault
+        error
         for name, value in chosen.items()
-        if (fault := _fault(name, value, declared[name]) if name in declared else f"template.yaml has no {name}")
+        if (error := _error(name, value, declared[name]) if name in declared else f"template.yaml has no {name}")
     ]
 
 
-def _fault(name: str, value: str, declared: Mapping[str, Any]) -> str:
+def _error(name: str, value: str, declared: Mapping[str, Any]) -> str:
     if declared["Type"] == "Number":
         low, high = declared.get("MinValue", -math.inf), declared.get("MaxValue", math.inf)
         if not (value.isascii() and value.isdecimal() and low <= int(value) <= high):
@@ -172,8 +175,8 @@ def _fault(name: str, value: str, declared: Mapping[str, Any]) -> str:
 
 
 def changes(stack: DeployedStack, chosen: Mapping[str, str], defaults: Mapping[str, Any]) -> list[str]:
-    """Say which parameters an update sets to something else; what isn't chosen goes to its default."""
-    wanted = {name: str(it.get("Default", "")) for name, it in defaults.items()} | dict(chosen)
+    """Say which parameters an update changes; one that isn't chosen returns to its default."""
+    wanted = {name: str(row.get("Default", "")) for name, row in defaults.items()} | dict(chosen)
     lines = []
     for name, value in wanted.items():
         was = stack.parameters.get(name)
@@ -187,27 +190,27 @@ def changes(stack: DeployedStack, chosen: Mapping[str, str], defaults: Mapping[s
 def differences(now: Mapping[str, int], then: Mapping[str, int]) -> list[str]:
     """Say what an update adds and removes, by kind."""
     added, removed = Counter(then) - Counter(now), Counter(now) - Counter(then)
-    return [f"adds {it}" for it in in_words(added)] + [f"removes {it}" for it in in_words(removed)]
+    return [f"adds {line}" for line in in_words(added)] + [f"removes {line}" for line in in_words(removed)]
 
 
 def notes(quotas: Quotas | None, template: Template, whose: str) -> list[str]:
-    """Say what of the account may become too small, and what nobody can ask."""
+    """Say which limits of the account may be too small, and which of them can't be asked for."""
     lines = []
     if quotas is not None and quotas.unreserved < FEW_AT_ONCE:
         lines.append(
             f"Lambda may run {quotas.concurrent} functions at once in this account and region, of which "
-            f"{quotas.unreserved} are free: many jobs at once are told to try again. Ask for more in Service Quotas "
+            f"{quotas.unreserved} are free: many jobs at once have to retry. Ask for more in Service Quotas "
             "(Lambda, Concurrent executions; it is free)"
         )
-    largest = max(int(template.resolve(it["MemorySize"])) for it in template.functions.values())
+    largest = max(int(template.resolve(function["MemorySize"])) for function in template.functions.values())
     if largest > LARGE_MEMORY:
         lines.append(
-            f"a function wants {largest} MB of memory, and new accounts have at most {LARGE_MEMORY}: if the deploy "
+            f"a function needs {largest} MB of memory, and new accounts have at most {LARGE_MEMORY}: if the deploy "
             "fails for that, ask AWS's support for more"
         )
     lines.append(
-        "CloudFront may refuse a new account until AWS has verified it, which can't be asked beforehand: if the deploy "
-        "says so, write to AWS's support, and run this again"
+        "CloudFront may refuse a new account until AWS has verified it, which can't be checked beforehand: if the "
+        "deploy says so, write to AWS's support, then run this again"
     )
     if whose == ANY:
         lines.append("everybody on github.com may use it, at your cost")
@@ -246,19 +249,10 @@ def next_steps(outputs: Mapping[str, str], region: str, stack: str, *, domain: s
         f"Then ask the doctor there: python3 doctor.pyz --url {url} (docs/runners.md has it, and other ways)",
         "To try it on any runner, a GitHub-hosted one too, copy two steps into a workflow: docs/workflow.md",
         "",
-        f"The page, with what is kept and what jobs do: {url}",
+        f"The page that shows entries and activity: {url}",
         "Its token:",
         "",
         token,
         "",
         f"To remove it: sam delete --stack-name {stack} --region {region} (docs/deploy.md says what stays)",
     ]
-
-
-def missing_words(missing: Sequence[tuple[str, str, str]]) -> list[str]:
-    """Say how each missing answer can be given beforehand.
-
-    Args:
-        missing: Key, variable and title of each.
-    """
-    return [f"{variable}=...   {title}{f' ({key} in the file)' if key else ''}" for key, variable, title in missing]

@@ -1,10 +1,11 @@
-"""The six questions: what each says, and what each takes. Nothing here asks anybody or anything."""
+"""The six questions: the text of each, and the answers that it takes. Nothing here asks anybody."""
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from actions_cache.cost import GIGABYTE, PRICES
+from actions_cache_cli.terminal import CannotStart
 
 GIB = 1024**3
 NONE, ANY = "none", "any"
@@ -27,7 +28,7 @@ TOPIC = re.compile(r"arn:[a-z-]+:sns:(?P<region>[a-z0-9-]+):[0-9]{12}:\S+")
 EMAIL = re.compile(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+")
 
 
-class Wrong(Exception):
+class Wrong(CannotStart):
     """Raised for an answer that can't be taken; the message says why, and what can."""
 
 
@@ -41,7 +42,7 @@ class Question:
     says: str
     """Explanation of what it is for, with an example and what it costs."""
     default: str | None
-    """None where somebody has to say."""
+    """Answer to an empty line; None if there has to be one."""
     read: Callable[[str], str]
     """Function that returns the answer as it is kept, or raises Wrong."""
     hint: Callable[[str], str] | None = None
@@ -76,7 +77,7 @@ def read_region(text: str, known: frozenset[str]) -> str:
     region = text.strip().lower()
     if region in known:
         return region
-    near = sorted(it for it in known if it.split("-")[0] == region.split("-")[0]) or sorted(known)
+    near = sorted(name for name in known if name.split("-")[0] == region.split("-")[0]) or sorted(known)
     raise Wrong(f'AWS has no region "{region}" with Lambda; near it: {", ".join(near)}')
 
 
@@ -84,7 +85,7 @@ def read_stack(text: str, region: str) -> str:
     """Return the stack's name.
 
     Raises:
-        Wrong: it can't be a stack's name, or is too long for the names that are made of it.
+        Wrong: It can't be a stack's name, or is too long for the names that are made of it.
     """
     name = text.strip()
     if not STACK_NAME.fullmatch(name):
@@ -101,7 +102,7 @@ def read_whose(text: str) -> str:
     """Return whose jobs are let in.
 
     Raises:
-        Wrong: it names nobody, or both owners and repositories.
+        Wrong: It names nobody, or both owners and repositories.
     """
     whose = text.strip().removeprefix("https://github.com/").strip("/")
     if whose == ANY or CLAIMS.fullmatch(whose):
@@ -109,11 +110,11 @@ def read_whose(text: str) -> str:
     if whose.lower() == ANY:
         raise Wrong('write "any", in lower case, if everybody is meant')
     if not whose:
-        raise Wrong("this has no default: without it nobody is let in. Name an owner or owner/repository")
+        raise Wrong("this has no default: without it nobody is admitted. Name an owner or owner/repository")
     kinds = {subject.kind for subject in subjects(whose)}
     if len(kinds) > 1:
         raise Wrong(
-            "owners and repositories together would let in only what fits both; name only owners, or only repositories"
+            "owners and repositories together would admit only what fits both; name only owners, or only repositories"
         )
     return whose
 
@@ -122,7 +123,7 @@ def subjects(whose: str) -> list[Subject]:
     """Return what GitHub has to be asked for: nothing for `any` and for claims.
 
     Raises:
-        Wrong: a part is neither an owner nor a repository.
+        Wrong: A part is neither an owner nor a repository.
     """
     if whose == ANY or CLAIMS.fullmatch(whose):
         return []
@@ -131,7 +132,7 @@ def subjects(whose: str) -> list[Subject]:
         match = WHOSE.fullmatch(one.strip())
         if match is None:
             raise Wrong(
-                f'"{one.strip()}" is no owner and no owner/repository. Examples: octo-org, octo-org/widgets, '
+                f'"{one.strip()}" is neither an owner nor an owner/repository. Examples: octo-org, octo-org/widgets, '
                 "or a claim by its number: repository_owner_id=9919"
             )
         found.append(Subject(match["owner"], match["repository"]))
@@ -142,11 +143,11 @@ def read_id(text: str) -> str:
     """Return the id.
 
     Raises:
-        Wrong: it isn't a number, as GitHub's ids are.
+        Wrong: It isn't a number, as GitHub's ids are.
     """
     number = text.strip()
     if not number.isascii() or not number.isdecimal() or number.startswith("0"):
-        raise Wrong(f'"{number}" is no id: GitHub\'s ids are numbers, as 9919')
+        raise Wrong(f"\"{number}\" isn't an id: GitHub's ids are numbers like 9919")
     return number
 
 
@@ -154,7 +155,7 @@ def read_budget(text: str) -> str:
     """Return the GiB as they were typed, or `none`.
 
     Raises:
-        Wrong: it isn't a number of GiB, or is out of bounds.
+        Wrong: It isn't a number of GiB, or is out of bounds.
     """
     said = re.sub(r"\s*(gib|gb|g)$", "", text.strip().lower())
     if said == NONE:
@@ -162,7 +163,7 @@ def read_budget(text: str) -> str:
     try:
         gib = float(said)
     except ValueError:
-        raise Wrong(f'"{text.strip()}" is no number of GiB. Examples: 100, 0.5, none') from None
+        raise Wrong(f'"{text.strip()}" isn\'t a number of GiB. Examples: 100, 0.5, none') from None
     if not 0 < gib <= LARGEST_BUDGET_GIB:
         raise Wrong(f'say more than 0 and at most {LARGEST_BUDGET_GIB:,} GiB, or "none" for no limit')
     return said
@@ -184,55 +185,59 @@ def budget_hint(typed: str) -> str:
         budget = read_budget(typed)
     except Wrong:
         return ""
-    return "(no limit: the bill has no end)" if budget == NONE else f"(${storage_usd(budget):,.2f} a month when full)"
+    return "(no limit, so none for the bill)" if budget == NONE else f"(${storage_usd(budget):,.2f} a month when full)"
 
 
 def read_domain(text: str) -> str:
     """Return the domain, or `none`.
 
     Raises:
-        Wrong: it isn't a domain name.
+        Wrong: It isn't a domain name.
     """
     domain = text.strip().lower().removeprefix("https://").rstrip("/.")
     if domain == NONE or DOMAIN.fullmatch(domain):
         return domain
-    raise Wrong(f'"{domain}" is no domain name. Examples: cache.example.com, none')
+    raise Wrong(f'"{domain}" isn\'t a domain name. Examples: cache.example.com, none')
 
 
 def read_certificate(text: str) -> str:
     """Return the certificate's ARN, or `none`.
 
     Raises:
-        Wrong: it isn't the ARN of a certificate in us-east-1.
+        Wrong: It isn't the ARN of a certificate in us-east-1.
     """
     arn = text.strip()
     if arn == NONE or CERTIFICATE.fullmatch(arn):
         return arn
     raise Wrong(
-        f'"{arn}" is no ARN of a certificate in us-east-1, where CloudFront looks whatever the stack\'s region. '
+        f"\"{arn}\" isn't the ARN of a certificate in us-east-1, where CloudFront looks whatever the stack's region. "
         "Example: arn:aws:acm:us-east-1:123456789012:certificate/0a1b2c3d"
     )
 
 
 def read_alarms(text: str, region: str) -> str:
-    """Return the e-mail address or topic that hears alarms, or `none`.
+    """Return the e-mail address or topic that receives alarms, or `none`.
 
     Raises:
-        Wrong: it is neither, or a topic of another region.
+        Wrong: It is neither, or a topic of another region.
     """
-    heard_by = text.strip()
-    if heard_by == NONE or EMAIL.fullmatch(heard_by):
-        return heard_by
-    topic = TOPIC.fullmatch(heard_by)
+    receiver = text.strip()
+    if receiver == NONE or EMAIL.fullmatch(receiver):
+        return receiver
+    topic = TOPIC.fullmatch(receiver)
     if topic is None:
-        raise Wrong(f'"{heard_by}" is no e-mail address and no ARN of an SNS topic. Examples: ops@example.com, none')
+        raise Wrong(
+            f'"{receiver}" is neither an e-mail address nor the ARN of an SNS topic. Examples: ops@example.com, none'
+        )
     if topic["region"] != region:
-        raise Wrong(f"that topic is in {topic['region']}, and CloudWatch tells only topics of its own region, {region}")
-    return heard_by
+        raise Wrong(
+            f"that topic is in {topic['region']}, and CloudWatch notifies only topics of its own region, {region}"
+        )
+    return receiver
 
 
 WHAT_ANY_MEANS = (
-    '"any" lets in every job of everybody on github.com who learns the URL: each sees its own repository\'s entries '
+    '"any" admits every job of everybody on github.com who learns the URL: each sees its own repository\'s entries '
     "alone, but stores them at your cost."
 )
 
@@ -243,7 +248,7 @@ def question_of_region(default: str, known: frozenset[str]) -> Question:
         "REGION",
         "Region",
         "Where bucket, tables and functions are. Restores cost nothing to runners in the same region; elsewhere $90 a\n"
-        "terabyte. Prices below are us-east-1's; most regions ask up to a third more. Example: eu-central-1",
+        "terabyte. Prices below are for us-east-1; most regions charge up to a third more. Example: eu-central-1",
         default,
         lambda text: read_region(text, known),
     )
@@ -254,8 +259,7 @@ def question_of_stack(default: str, region: str) -> Question:
         "stack",
         "STACK",
         "Stack name",
-        "What everything is called in your account; another name is another cache. It costs nothing. Example: "
-        "actions-cache",
+        "The name of everything in your account; another name makes another cache. It is free. Example: actions-cache",
         default,
         lambda text: read_stack(text, region),
     )
@@ -266,8 +270,8 @@ def question_of_whose() -> Question:
         "whose_jobs",
         "WHOSE_JOBS",
         "Whose jobs may use it",
-        "An owner (all its repositories), an owner/repository, or several of one kind with commas. It costs nothing.\n"
-        'Examples: octo-org, octo-org/widgets. "any" is everybody on github.com, at your cost.',
+        "An owner (all its repositories), an owner/repository, or several of one kind with commas between. Free.\n"
+        'Examples: octo-org, octo-org/widgets. "any" means everybody on github.com, at your cost.',
         None,
         read_whose,
     )
@@ -277,9 +281,10 @@ def question_of_budget() -> Question:
     return Question(
         "budget_gib",
         "BUDGET_GIB",
-        "How much may be kept in all, in GiB",
-        f"Beyond it, what was used longest ago goes. Examples: 50 is ${storage_usd('50'):.2f} a month when full, "
-        f'1000 is\n${storage_usd("1000"):.2f}; "none" is no limit.',
+        "Storage limit in GiB",
+        "Beyond it, the least recently used entries are deleted. Examples: when full, 50 costs "
+        f"${storage_usd('50'):.2f} a\n"
+        f'month and 1000 costs ${storage_usd("1000"):.2f}; "none" means no limit.',
         DEFAULT_BUDGET,
         read_budget,
         lambda typed: budget_hint(typed or DEFAULT_BUDGET),
@@ -290,9 +295,9 @@ def question_of_domain() -> Question:
     return Question(
         "domain",
         "DOMAIN",
-        "A domain of yours for it",
-        "A name that outlives the stack. It needs a certificate of ACM in us-east-1, which is free, and a DNS record.\n"
-        '"none" takes the name that CloudFront gives. Example: cache.example.com',
+        "Custom domain",
+        "A name that outlives the stack. It needs an ACM certificate in us-east-1, which is free, and a DNS record.\n"
+        '"none" uses the name that CloudFront assigns. Example: cache.example.com',
         NONE,
         read_domain,
     )
@@ -302,9 +307,9 @@ def question_of_alarms(region: str) -> Question:
     return Question(
         "alarms",
         "ALARMS",
-        "Who hears alarms",
-        "An e-mail address, which AWS asks for a confirmation, or the ARN of an SNS topic. A thousand mails a month\n"
-        'are free. "none" leaves alarms in CloudWatch alone. Example: ops@example.com',
+        "Who receives alarms",
+        "An e-mail address, which AWS asks to confirm, or the ARN of an SNS topic. A thousand e-mails a month are\n"
+        'free. "none" leaves alarms in CloudWatch only. Example: ops@example.com',
         NONE,
         lambda text: read_alarms(text, region),
     )

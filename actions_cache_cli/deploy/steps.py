@@ -12,19 +12,47 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from actions_cache_cli.terminal import WorkFailed
 from dev.build.check_build import architecture_of
 from dev.local.template import ROOT
 
 SAM = ROOT / ".tools" / "sam" / "bin" / "sam"
 SAMS_PYTHON = SAM.with_name("python")
 FREE_BYTES = 2_000_000_000
-"""A build takes a quarter of it, and its cache as much again."""
+"""Free space that a build wants: it takes a quarter of this, and its cache as much again."""
 DEFAULT_ARCHITECTURE = "arm64"
 CAPABILITIES = "CAPABILITY_IAM"
 
+TRANSFORM = """
+import json, logging, sys
+from pathlib import Path
+from samcli.yamlhelper import yaml_parse
+from samtranslator.translator.transform import transform
 
-class StepFailed(Exception):
-    """Raised when one of them fails; the message says which, and what to do."""
+class NoPolicies:
+    # The template names no managed policy of SAM's.
+    load = staticmethod(dict)
+
+logging.disable(logging.WARNING)
+template = yaml_parse(Path(sys.argv[1]).read_text())
+for resource in template["Resources"].values():
+    for key in ("CodeUri", "ContentUri"):
+        # The transform wants a place for the code, which only the deploy knows.
+        if isinstance(resource.get("Properties", {}).get(key), str):
+            resource["Properties"][key] = "s3://bucket/key"
+values = {name: row.get("Default", "") for name, row in template["Parameters"].items()}
+made = transform(template, values | {"AWS::Region": "us-east-1", "AWS::Partition": "aws"}, NoPolicies())
+rows = {
+    name: {"type": row["Type"], "condition": row.get("Condition"), "properties": row.get("Properties", {})}
+    for name, row in made["Resources"].items()
+}
+print(json.dumps(rows))
+"""
+"""A script for sam's own interpreter, which has the transform; it prints what SAM makes of the template as JSON."""
+
+
+class StepFailed(WorkFailed):
+    """Raised when one of the steps fails; the message says which, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +60,10 @@ class Steps:
     """The programs that a deploy runs.
 
     Args:
-        say: shows one line of a program's output.
-        root: the checkout.
+        say: Function that shows one line of a program's output.
+        root: The checkout.
+        build_command: The command that builds.
+        sam: Path of the program `sam`.
     """
 
     say: Callable[[str], None]
@@ -65,7 +95,7 @@ class Steps:
             StepFailed: SAM can't read the template.
         """
         made = subprocess.run(
-            [SAMS_PYTHON, self.root / "actions_cache_cli" / "deploy" / "transformed.py", self.root / "template.yaml"],
+            [SAMS_PYTHON, "-c", TRANSFORM, self.root / "template.yaml"],
             env=os.environ | {"AWS_DEFAULT_REGION": "us-east-1"},
             capture_output=True,
             text=True,
@@ -86,7 +116,7 @@ class Steps:
         """Build for the architecture.
 
         Raises:
-            StepFailed: the build fails.
+            StepFailed: The build fails.
         """
         if self._run([*self.build_command, architecture], {}, self.say) != 0:
             raise StepFailed("the build failed, as shown above; nothing was changed in your account")
@@ -97,7 +127,7 @@ class Steps:
         """Deploy what was built.
 
         Raises:
-            StepFailed: the deploy fails, or the build is for another architecture.
+            StepFailed: The deploy fails, or the build is for another architecture.
         """
         self._refuse_other(architecture)
         command = [
@@ -110,16 +140,16 @@ class Steps:
         ]
         self.deploy_log.parent.mkdir(exist_ok=True)
         with self.deploy_log.open("w") as log:
-            told = Progress(self.say, log)
-            if self._run(command, {"SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": region}, told.hear) != 0:
-                for line in told.errors:
+            progress = Progress(self.say, log)
+            if self._run(command, {"SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": region}, progress.hear) != 0:
+                for line in progress.errors:
                     self.say(line)
                 raise StepFailed(
                     f"the deploy failed (all that sam said is in {self.deploy_log.relative_to(self.root)})"
                 )
 
     def _refuse_other(self, architecture: str) -> None:
-        """Raise StepFailed where what was built can't run on the processor that is deployed."""
+        """Raise StepFailed if the build can't run on the processor that is deployed."""
         build = self.built_template(architecture).parent
         built = architecture_of(build)
         if built != architecture:
@@ -128,29 +158,29 @@ class Steps:
             )
 
     def check(self, stack: str, region: str, url: str) -> None:
-        """Run the deployment check, and show what it says.
+        """Run the deployment check, and show its lines.
 
         Raises:
-            StepFailed: the check finds a fault.
+            StepFailed: The check finds an error.
         """
         command = [sys.executable, "-m", "actions_cache_cli.deployment_check", "--stack", stack, "--url", url]
         if self._run(command, {"AWS_DEFAULT_REGION": region, "AWS_REGION": region}, self.say) != 0:
             raise StepFailed(
-                "it is deployed, and the check found what is wrong, above. A new distribution may take some minutes "
-                f"to be everywhere; to check again: make verify-deployment STACK={stack}"
+                "it is deployed, and the check found errors, above. A new distribution may take some minutes to be "
+                f"everywhere; to check again: make verify-deployment STACK={stack}"
             )
 
     def checked(self, stack: str, region: str, url: str, token: str) -> list[Mapping[str, Any]]:
-        """Return what the check found, row by row, asking with a job's token.
+        """Run the deployment check with a job's token, and return its rows.
 
         Raises:
-            StepFailed: the check couldn't run.
+            StepFailed: The check couldn't run.
         """
         command = [sys.executable, "-m", "actions_cache_cli.deployment_check", "--json", "--stack", stack, "--url", url]
         lines: list[str] = []
         self._run(command, {"AWS_DEFAULT_REGION": region, "AWS_REGION": region, "TOKEN": token}, lines.append)
         try:
-            # What comes before the document is said to people.
+            # The lines before the document are for people.
             document = json.loads("\n".join(lines[lines.index("{") :]))
         except ValueError:
             raise StepFailed(
@@ -164,7 +194,7 @@ class Steps:
         return self.root / ".aws-sam" / "deploy.log"
 
     def _run(self, command: Sequence[str], environment: dict[str, str], hear: Callable[[str], None]) -> int:
-        """Run it, and hand over what it says line by line."""
+        """Run a program, and hand over its output line by line."""
         with subprocess.Popen(
             command,
             env=os.environ | {"PYTHONUNBUFFERED": "1"} | environment,
@@ -187,12 +217,12 @@ class Steps:
 
 @dataclass
 class Progress:
-    """Tells from sam's hundreds of lines how far it is and what went wrong; all of them go into the log."""
+    """Finds in sam's hundreds of lines how far it is and what went wrong, and logs all of them."""
 
     say: Callable[[str], None]
     log: TextIO
     done: int = 0
-    told_at: float = field(default_factory=time.monotonic)
+    said_at: float = field(default_factory=time.monotonic)
     errors: list[str] = field(default_factory=list)
 
     def hear(self, line: str) -> None:
@@ -200,13 +230,13 @@ class Progress:
         if line.startswith("Error:") or self.errors:
             self.errors.append(line)
         self.done += bool(ONE_DONE.match(line))
-        if time.monotonic() - self.told_at > TELL_SECONDS:
-            self.told_at = time.monotonic()
+        if time.monotonic() - self.said_at > PROGRESS_SECONDS:
+            self.said_at = time.monotonic()
             self.say(f"... {self.done} resources are done")
 
 
 ONE_DONE = re.compile(r"(CREATE|UPDATE|DELETE)_COMPLETE\b")
-TELL_SECONDS = 10
+PROGRESS_SECONDS = 10
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 

@@ -1,9 +1,59 @@
-"""What each known fault means and what to do about it. Sources: docs/design/aws-limits.md and AWS's own pages.
+"""Explains to deployers what an unexpected answer or a broken connection means, and what to do about it.
 
-CloudFront's are "Troubleshooting error responses from your origin" and "HTTP 403 status code (Permission Denied)".
+Sources: docs/design/aws-limits.md, and CloudFront's "Troubleshooting error responses from your origin" and "HTTP 403
+status code (Permission Denied)".
 """
 
 from http import HTTPStatus
+
+from actions_cache_cli.doctor.address import (
+    NO_ADDRESS,
+    NO_HANDSHAKE,
+    OTHER_AUTHORITY,
+    OTHER_DATE,
+    OTHER_NAME,
+    SILENT,
+    NoAnswer,
+)
+from actions_cache_cli.doctor.probe import API_GATEWAY, CLOUDFRONT, HTML, S3, SERVER, Refused, Reply, identify
+
+
+def explain(reply: Reply) -> str:
+    """Say who gave an answer that wasn't the wanted one, what it means and what to do."""
+    answer = identify(reply)
+    if answer.source == S3:
+        return f"S3 says {answer.words}: {of_s3(answer.code, answer.message)}"
+    if answer.source == SERVER and answer.is_xml:
+        return f"the server says {answer.words}{of_azure(answer.code)}"
+    if answer.source == SERVER and answer.code:
+        return f"the server says {answer.words}{of_twirp(answer.code, answer.message)}"
+    if answer.source == CLOUDFRONT:
+        advice = of_cloudfront(reply.status, reply.headers.get("x-cache", ""), reply.text)
+        return f"CloudFront itself says {answer.words}: {advice}"
+    if answer.source == API_GATEWAY:
+        return f"API Gateway says {answer.words}: {of_api_gateway(reply.status)}"
+    return f"{answer.words}: {_HTML if answer.source == HTML else by_status(reply.status)}"
+
+
+def explain_error(error: NoAnswer | Refused) -> str:
+    """Say why there is no answer, or no good one, what it means and what to do."""
+    if isinstance(error, NoAnswer):
+        return f"{error}{_CONNECTION.get(error.kind, '')}"
+    return f"{error}: {explain(error.reply)}" if error.reply is not None else str(error)
+
+
+_CONNECTION = {
+    NO_ADDRESS: "; compare with the stack's outputs",
+    OTHER_NAME: (
+        "; the ACM certificate must name the custom domain, and the distribution must list it (parameters DomainName "
+        "and CertificateArn)"
+    ),
+    OTHER_DATE: "; ACM has it in us-east-1",
+    OTHER_AUTHORITY: "; or the host isn't the distribution",
+    NO_HANDSHAKE: "; set the parameters DomainName and CertificateArn, or use the distribution's own domain",
+    SILENT: "; the functions' logs say what they were doing",
+}
+"""Advice for deployers by the kind of the error."""
 
 _CONTENT_HASH = (
     "S3 wants a content hash though origin access control signs: let functions/edge/viewer_request.js set the header "
@@ -41,45 +91,10 @@ _S3 = {
     "RequestTimeTooSkewed": "the clock of whoever signed is wrong",
 }
 
-HTML = (
+_HTML = (
     "this server never sends HTML, so something else answers: a proxy or sign-in page on the way, or a wrong host; "
     "clients retry such answers for 30 s and more"
 )
-
-
-_AGAIN = "delete the stack (sam delete) and deploy again"
-_CREATION = {
-    "must be verified": (
-        "A new AWS account must be verified before it may have a CloudFront distribution: open a support case with "
-        f"AWS, which costs nothing, and once they have answered {_AGAIN}"
-    ),
-    "less than or equal to 3008": (
-        "This account's functions may have 3,008 MB, as a new one's may: set HttpMemory and MergeMemory to no more, or "
-        f"ask AWS for more memory by a support case; {_AGAIN}"
-    ),
-    "UnreservedConcurrentExecution": (
-        "So much concurrency can't be reserved: some must stay unreserved, and in an account with a quota of 10 that "
-        f"is all of it. Set ApiConcurrency and DownloadConcurrency to 0, or ask AWS for more concurrency; {_AGAIN}"
-    ),
-    "edge couldn't be told the signing secret": (
-        f"The edge's store or the function's role wasn't ready in time, or the function couldn't start: {_AGAIN}; if "
-        "it stays so, see the log of the RotateFunction"
-    ),
-    "isn't authorized": f"The credentials that deploy lack a permission; give it, then {_AGAIN}",
-    "not authorized": f"The credentials that deploy lack a permission; give it, then {_AGAIN}",
-    "Rate exceeded": f"AWS was asked too much at once: {_AGAIN}",
-    "TooManyRequests": f"AWS was asked too much at once: {_AGAIN}",
-    "Throttling": f"AWS was asked too much at once: {_AGAIN}",
-}
-"""Advice by words in CloudFormation's reason."""
-
-
-def of_creation(reason: str) -> str:
-    """Return what to do about a resource that couldn't be created."""
-    return next(
-        (meaning for words, meaning in _CREATION.items() if words.lower() in reason.lower()),
-        f"That is AWS's own reason; mend it, then {_AGAIN}",
-    )
 
 
 def of_s3(code: str, message: str) -> str:
@@ -91,7 +106,7 @@ def of_s3(code: str, message: str) -> str:
 
 
 def of_azure(code: str) -> str:
-    """To be added to the message, which is ours and says what is wrong."""
+    """Return what to add to the server's own message."""
     return {
         "AuthenticationFailed": (
             "; if the URL is fresh, the edge doesn't know the secret that signed it: the RotateFunction's log says "
@@ -107,7 +122,7 @@ def of_azure(code: str) -> str:
 
 
 def of_twirp(code: str, message: str) -> str:
-    """To be added to the message, which is ours and says what is wrong."""
+    """Return what to add to the server's own message."""
     if "no body over 10 MB" in message:
         return (
             "; so the request went to API Gateway: the behaviour for /blobs/upload/* must lead to the bucket, with "
@@ -176,3 +191,38 @@ def by_status(status: int) -> str:
     if status < HTTPStatus.BAD_REQUEST:
         return "not the answer that was asked for; something between here and the server changes it"
     return "no answer of this server's; is the URL the one the stack's output names?"
+
+
+_AGAIN = "delete the stack (sam delete) and deploy again"
+_CREATION = {
+    "must be verified": (
+        "A new AWS account must be verified before it may have a CloudFront distribution: open a support case with "
+        f"AWS, which costs nothing, and once they have answered {_AGAIN}"
+    ),
+    "less than or equal to 3008": (
+        "This account's functions may have 3,008 MB, as a new one's may: set HttpMemory and MergeMemory to no more, or "
+        f"ask AWS for more memory by a support case; {_AGAIN}"
+    ),
+    "UnreservedConcurrentExecution": (
+        "So much concurrency can't be reserved: some must stay unreserved, and in an account with a quota of 10 that "
+        f"is all of it. Set ApiConcurrency and DownloadConcurrency to 0, or ask AWS for more concurrency; {_AGAIN}"
+    ),
+    "edge couldn't be told the signing secret": (
+        f"The edge's store or the function's role wasn't ready in time, or the function couldn't start: {_AGAIN}; if "
+        "it stays so, see the log of the RotateFunction"
+    ),
+    "isn't authorized": f"The credentials that deploy lack a permission; give it, then {_AGAIN}",
+    "not authorized": f"The credentials that deploy lack a permission; give it, then {_AGAIN}",
+    "Rate exceeded": f"AWS was asked too much at once: {_AGAIN}",
+    "TooManyRequests": f"AWS was asked too much at once: {_AGAIN}",
+    "Throttling": f"AWS was asked too much at once: {_AGAIN}",
+}
+"""Advice by words in CloudFormation's reason."""
+
+
+def of_creation(reason: str) -> str:
+    """Return what to do about a resource that couldn't be created."""
+    return next(
+        (meaning for words, meaning in _CREATION.items() if words.lower() in reason.lower()),
+        f"That is AWS's own reason; mend it, then {_AGAIN}",
+    )

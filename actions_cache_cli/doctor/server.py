@@ -1,41 +1,156 @@
-"""Who answers there: whether it is this server, whether it is well, and what its clock says."""
+"""Judges the server: the way to it, its certificates, who answers there, and whether a small entry comes back."""
 
 from __future__ import annotations
 
-import re
-from email.utils import parsedate_to_datetime
+import hashlib
+import os
+import secrets
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
 
-from actions_cache_cli.doctor.finding import Finding, ok, quoted, trouble, unknown, warning
-from actions_cache_cli.doctor.token import CLOCK_MARGIN_SECONDS
-from actions_cache_cli.doctor.wire import Reply
+from actions_cache_cli.doctor.address import (
+    NO_TLS,
+    TLS_KINDS,
+    Address,
+    NoAnswer,
+    connect,
+    explain_tls_error,
+)
+from actions_cache_cli.doctor.job import CLOCK_MARGIN_SECONDS
+from actions_cache_cli.doctor.probe import (
+    CLOUDFRONT,
+    CREATED,
+    HTML,
+    NO_CONTENT,
+    OK_STATUS,
+    OTHER,
+    UNAUTHENTICATED,
+    Client,
+    Job,
+    Refused,
+    Reply,
+    download,
+    identify,
+    message_of,
+    read_health,
+    seconds_ahead,
+)
+from actions_cache_cli.doctor.report import Finding, ok, quoted, trouble, unknown, warning
+from actions_cache_cli.doctor.runner import TlsView
 
-OK_STATUS = 200
-NO_CONTENT = 204
-UNAUTHENTICATED = 401
+# ---------------------------------------------------------------- the way to it
 
-SERVICE = "/twirp/github.actions.results.api.v1.CacheService/"
+EXTRA = "NODE_EXTRA_CA_CERTS"
+
+
+def judge_connection(address: Address, *, is_container: bool) -> Finding:
+    """Judge whether the name has an address where something takes connections."""
+    title = "connection"
+    try:
+        peer, _ = connect(address, with_tls=False)
+    except NoAnswer as error:
+        inside = "; and in a container this address is the container itself, not the machine"
+        return trouble(title, f"{error}{inside if is_container and address.is_loopback else ''}")
+    return ok(title, f"to {peer}, port {address.port}")
+
+
+def system_error(address: Address) -> tuple[str, str] | None:
+    """Return the kind and the words of what the system's authorities have against the server; None if they trust it.
+
+    Raises:
+        NoAnswer: It isn't reached at all.
+    """
+    try:
+        connect(address, with_tls=True)
+    except NoAnswer as error:
+        if error.kind in TLS_KINDS:
+            return error.kind, str(error)
+        raise
+    return None
+
+
+def trust(variables: Mapping[str, str]) -> ssl.SSLContext:
+    """Return a context that trusts the system's authorities and those that node was given."""
+    context = ssl.create_default_context()
+    extra = variables.get(EXTRA)
+    if extra and Path(extra).is_file():
+        try:
+            context.load_verify_locations(extra)
+        except (OSError, ssl.SSLError):
+            # Node says so itself.
+            return context
+    return context
+
+
+def judge_certificates(
+    address: Address, system: tuple[str, str] | None, by_node: TlsView | None, extra: str
+) -> list[Finding]:
+    """Judge whether the authority that signs for the host is known here.
+
+    Args:
+        address: The server's address.
+        system: Kind and words of what the system's authorities have against it, if anything.
+        by_node: Node's view; None if there is no node.
+        extra: The value of NODE_EXTRA_CA_CERTS.
+    """
+    title = "node's certificates"
+    findings = [_judge_system(system, by_node)]
+    if by_node is None:
+        return [*findings, unknown(title, "there is no node here; actions have the runner's")]
+    if by_node.error is None:
+        return [*findings, ok(title, "trusted by node, as actions run it")]
+    kind, said = explain_tls_error(by_node.error, address)
+    if kind == NO_TLS:
+        # No authority helps where the port answers in plain HTTP.
+        return [*findings, trouble(title, said)]
+    signed = f", signed by {by_node.issuer}" if by_node.issuer else ""
+    if not extra:
+        remedy = f"put that authority's certificate into a file, and {EXTRA}=/its/path into the runner's .env"
+    elif not Path(extra).is_file():
+        remedy = f"{EXTRA} is {extra}, which isn't a file here, so node goes on without it"
+    else:
+        remedy = f"{EXTRA} is {extra}, which doesn't hold that authority"
+    return [*findings, trouble(title, f"{said}{signed}; {remedy}")]
+
+
+def _judge_system(error: tuple[str, str] | None, by_node: TlsView | None) -> Finding:
+    title = "system's certificates"
+    if error is None:
+        return ok(title, "trusted by this machine")
+    _, said = error
+    if by_node is not None and by_node.error is None:
+        return trouble(
+            title,
+            f"{said}. Node trusts it, so @actions/cache works; BuildKit, sccache and other programs that aren't node "
+            "don't: add the authority to the system's (update-ca-certificates), and to the image of BuildKit",
+        )
+    return trouble(title, said)
+
+
+# ---------------------------------------------------------------- who answers there
+
 ARTIFACTS = "/twirp/github.actions.results.api.v1.ArtifactService/ListArtifacts"
 """Path of a question that changes nothing, whatever the answer."""
 V1 = "/_apis/artifactcache/"
-"""What clients of the v1 API put behind ACTIONS_CACHE_URL."""
+"""Path that clients of the v1 API put behind ACTIONS_CACHE_URL."""
 
 
 def judge_health(reply: Reply) -> Finding:
-    """Of GET /health."""
+    """Judge the answer to GET /health."""
     title = "server"
-    state = reply.json
-    faults = state.get("faults")
-    if reply.status == OK_STATUS and state.get("ok") is True and isinstance(faults, dict):
-        release = f"version {quoted(str(state.get('version')))}, commit {quoted(str(state.get('commit')))}"
-        return ok(title, f"this project's, {release}, and its table, bucket and queue answer")
-    if isinstance(faults, dict) and faults:
-        named = "; ".join(f"{part}: {quoted(str(fault))}" for part, fault in faults.items())
-        return trouble(title, f"this project's, but unwell: {named}; whoever runs it should see its logs")
+    health = read_health(reply)
+    if health.is_ok:
+        return ok(title, f"this project's, {health.release}, and its table, bucket and queue answer")
+    if health.errors:
+        return trouble(title, f"this project's, but unwell: {health.errors}; whoever runs it should see its logs")
     return trouble(title, f"what answers isn't this project's server, or not whole: /health says {explain(reply)}")
 
 
 def judge_dialect(reply: Reply) -> Finding:
-    """Of a cache call without a token."""
+    """Judge the answer to a cache call without a token."""
     title = "cache API"
     said = reply.json
     if reply.status == UNAUTHENTICATED and said.get("code") == "unauthenticated":
@@ -46,31 +161,27 @@ def judge_dialect(reply: Reply) -> Finding:
 
 
 def judge_clock(reply: Reply) -> Finding:
-    """By the answer's Date, which has whole seconds."""
+    """Judge this machine's clock by the answer's Date."""
     title = "clock"
-    try:
-        server = parsedate_to_datetime(reply.headers["date"]).timestamp()
-    except (KeyError, TypeError, ValueError, OverflowError):
+    ahead = seconds_ahead(reply)
+    if ahead is None:
         return unknown(title, "the answer has no Date")
-    # What can be said whatever the way took: the answer was made between question and arrival.
-    behind = max(0.0, server - reply.answered_at)
-    ahead = max(0.0, reply.asked_at - (server + 1))
-    if max(behind, ahead) <= CLOCK_MARGIN_SECONDS:
+    if abs(ahead) <= CLOCK_MARGIN_SECONDS:
         return ok(title, f"within {CLOCK_MARGIN_SECONDS} s of the server's")
-    way = f"{behind:.0f} s behind" if behind else f"{ahead:.0f} s ahead of"
+    side = f"{ahead:.0f} s ahead of" if ahead > 0 else f"{-ahead:.0f} s behind"
     return trouble(
         title,
-        f"this machine is {way} the server: one of them is wrong (on the machine: timedatectl). BuildKit judges its "
+        f"this machine is {side} the server: one of them is wrong (on the machine: timedatectl). BuildKit judges its "
         "token by this clock, and every program certificates; the server judges tokens and URLs by its own",
     )
 
 
 def judge_others(reply: Reply, *, with_token: bool) -> Finding:
-    """Judge the answer of the cache server to a question for the artifact service.
+    """Judge the cache server's answer to a question for the artifact service.
 
     Args:
-        reply: the answer.
-        with_token: whether a job's token was sent; the server passes nothing on without one.
+        reply: The answer.
+        with_token: Whether a job's token was sent; the server passes nothing on without one.
     """
     title = "other services"
     said = reply.json
@@ -88,30 +199,150 @@ def judge_others(reply: Reply, *, with_token: bool) -> Finding:
         return unknown(title, "this server only passes on jobs' requests; a job's token tells more")
     if reply.status == UNAUTHENTICATED:
         return unknown(title, f"the token is refused, by this server or behind it: {quoted(message)}")
-    if reply.status < 500:  # noqa: PLR2004 - what says no is there
+    if reply.status < 500:  # noqa: PLR2004 - a refusal shows that the service is there
         return ok(title, f"passed on: the artifact service answers with {reply.status}")
     return unknown(title, f"the artifact service's path gets {explain(reply)}")
 
 
 def explain(reply: Reply) -> str:
-    """Of an answer that wasn't the wanted one: who gave it, and what it means."""
-    said, text = reply.json, reply.text
-    if reply.headers.get("server") == "CloudFront" and "Request blocked" in text:
+    """Say who gave an answer that wasn't the wanted one, and what it means."""
+    answer = identify(reply)
+    if answer.source == CLOUDFRONT and "Request blocked" in reply.text:
         return f"{reply.status} of a firewall: the server's web ACL doesn't know this machine's address"
-    if reply.headers.get("server") == "CloudFront" and "could not be satisfied" in text:
+    if answer.source == CLOUDFRONT:
         return f"{reply.status} of CloudFront's own: no distribution lists this name, or its origin doesn't answer"
-    if "code" in said and "msg" in said:
-        return f"{reply.status} {said['code']}, {quoted(str(said['msg']))}"
-    if "message" in said:
-        return f"{reply.status}, {quoted(str(said['message']))}"
-    if "<html" in text.lower():
-        title = re.search(r"<title>([^<]*)", text, re.IGNORECASE)
-        name = quoted(title[1]) if title else "without a title"
+    if answer.source == HTML:
         return (
-            f"{reply.status} with an HTML page, {name}: this server never sends HTML, so something else answers, a "
-            "proxy or sign-in page on the way, or a wrong host"
+            f"{answer.words}: this server never sends HTML, so something else answers, a proxy or sign-in page on the "
+            "way, or a wrong host"
         )
-    if 300 <= reply.status < 400:  # noqa: PLR2004 - redirects
+    if answer.source == OTHER and 300 <= reply.status < 400:  # noqa: PLR2004 - redirects
         return f"{reply.status} to {quoted(reply.headers.get('location', ''))}: clients don't follow it in a POST"
-    kind = reply.headers.get("content-type", "no content type")
-    return f"{reply.status} with {quoted(kind)}, {quoted(text, 60) if text.strip() else 'and no body'}"
+    return answer.words
+
+
+# ---------------------------------------------------------------- a lookup, a save and a restore with the job's token
+
+SAVED_BYTES = 65536
+
+USER_AGENT = "@actions/cache-6.3.0 (actions-cache-doctor)"
+"""Name of the client that most jobs use; the server gives each kind of client the URL that it can read from."""
+
+LOOKUP = "lookup"
+LOOKUP_V1 = "lookup by v1"
+SAVE = "save and restore"
+
+HINTS = {
+    401: "; the token must be this job's own, whole",
+    403: "; the token's scopes, or the server's rule of whose jobs it is for (TOKEN_CLAIMS)",
+    503: "; try again, then see /health",
+}
+
+
+def new_job(client: Client, server: Address, token: str) -> Job:
+    """Return a job whose entries have a version that no other client uses."""
+    return Job(client, server.base, token, hashlib.sha256(b"actions-cache-doctor").hexdigest(), USER_AGENT)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Tries a job's token on a key that nobody has saved."""
+
+    job: Job
+    key: str
+
+    @classmethod
+    def of(cls, job: Job) -> Trial:
+        return cls(job, f"actions-cache-doctor-{secrets.token_hex(8)}")
+
+    def judge_lookup(self) -> Finding:
+        """Judge the lookup of the key, which must be a miss."""
+        try:
+            message = self.job.look_up(self.key)
+        except (Refused, NoAnswer) as error:
+            return trouble(LOOKUP, _in_words(error))
+        if message.get("ok"):
+            return trouble(LOOKUP, f"an entry was found for a key that nobody saved: {quoted(str(message))}")
+        return ok(LOOKUP, "the server takes the token, and a key that nobody saved is a miss")
+
+    def judge_lookup_by_v1(self, *, is_used: bool) -> Finding:
+        """Judge the same lookup as @actions/cache 3 asks it.
+
+        Args:
+            is_used: Whether this job's clients use v1; otherwise trouble is only a warning.
+        """
+        query = urlencode({"keys": self.key, "version": self.job.version})
+        headers = {"Accept": "application/json;api-version=6.0-preview.1", "User-Agent": "actions/cache"}
+        url = f"{self.job.base}{V1}cache?{query}"
+        try:
+            reply = self.job.client.ask("GET", url, None, headers | self.job.authorization)
+        except NoAnswer as error:
+            found = str(error)
+        else:
+            if reply.status == NO_CONTENT:
+                return ok(LOOKUP_V1, "a key that nobody saved is a miss there too")
+            found = f"the v1 API must answer 204 to a key that nobody saved, not {_with_hint(reply)}"
+        if is_used:
+            return trouble(LOOKUP_V1, found)
+        return warning(LOOKUP_V1, f"{found}; this job doesn't use v1, those of GHES, Gitea and act do")
+
+    def judge_save(self) -> Finding:
+        """Save random bytes under the key, restore them, and judge whether they are the same."""
+        content = os.urandom(SAVED_BYTES)
+        try:
+            self._save(content)
+            found = self._restore()
+        except (Refused, NoAnswer) as error:
+            return trouble(SAVE, _in_words(error))
+        if found != content:
+            return trouble(SAVE, f"{len(found)} bytes came back for {len(content)} saved, and not the same ones")
+        return ok(
+            SAVE,
+            f"{len(content)} bytes came back as they were saved; the entry {self.key} stays until the server's cleanup "
+            "removes it as unused",
+        )
+
+    def _save(self, content: bytes) -> None:
+        url = self.job.reserve(self.key)
+        put = self.job.client.ask("PUT", url, content, {"x-ms-blob-type": "BlockBlob"})
+        if put.status != CREATED:
+            raise Refused(f"the upload to {urlsplit(url).netloc} got {explain(put)}, not 201")
+        message = message_of("FinalizeCacheEntryUpload", self.job.finalize(self.key, len(content)))
+        if not message.get("ok") or not message.get("entry_id"):
+            raise Refused(f"finalizing was refused: {quoted(str(message.get('message') or message))}")
+
+    def _restore(self) -> bytes:
+        reply, url = download(self.job.client, self.job.download_url(self.key))
+        host = urlsplit(url).netloc
+        if reply.is_broken:
+            raise Refused(f"the download from {host} broke after {len(reply.body)} bytes")
+        if reply.status != OK_STATUS:
+            raise Refused(f"the download from {host}, a host that jobs must reach too, got {explain(reply)}, not 200")
+        return reply.body
+
+
+def not_tried(why: str) -> Finding:
+    return unknown(SAVE, why)
+
+
+def _in_words(error: Refused | NoAnswer) -> str:
+    if isinstance(error, NoAnswer) or error.reply is None:
+        return str(error)
+    if error.reply.status == OK_STATUS:
+        return f"{error} gets what isn't its answer: {explain(error.reply)}"
+    return f"{error} gets {_with_hint(error.reply)}"
+
+
+def _with_hint(reply: Reply) -> str:
+    """Explain the answer and, if this server or its API gave it, say what to do."""
+    return f"{explain(reply)}{_hint(reply) if reply.json else ''}"
+
+
+def _hint(reply: Reply) -> str:
+    """Return a hint by the status and, for a refused token, by the server's message."""
+    said = str(reply.json.get("msg") or reply.json.get("message") or "").lower()
+    if reply.status == UNAUTHENTICATED and "expired" in said:
+        return "; a token ends with its job: run this in one that is running"
+    if reply.status == UNAUTHENTICATED and "issuer" in said:
+        return "; the server must know the token's issuer (TOKEN_ISSUERS)"
+    return HINTS.get(reply.status, "")

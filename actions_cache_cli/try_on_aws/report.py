@@ -1,4 +1,4 @@
-"""The results of a try as markdown, to paste into an issue: no account's number and no token stands in it."""
+"""Writes the results of a try as markdown to paste into an issue, without account numbers and tokens."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,15 +8,14 @@ from typing import Any
 from actions_cache.cost import GIGABYTE, PRICES, Saving, entry_saved, total
 from actions_cache.domain.merge_plan import MIB
 from actions_cache_cli.deployment_check.check import Outcome
-from actions_cache_cli.try_on_aws.bench import Measured, Meter, middle
-from actions_cache_cli.try_on_aws.ceiling import CONNECTIONS, Sizes
+from actions_cache_cli.try_on_aws.bench import CONNECTIONS, Measured, Meter, Sizes, middle
 
 ACCOUNT = re.compile(r"(?<![0-9a-f])[0-9]{12}(?![0-9a-f])")
 
 
 @dataclass
 class Result:
-    """Describes what is known when a try ends, however it ends."""
+    """Holds what is known when a try ends, however it ends."""
 
     region: str
     architecture: str
@@ -28,7 +27,7 @@ class Result:
     measured: Measured | None = None
     meter: Meter | None = None
     deploy_seconds: float | None = None
-    faults: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     left: Sequence[str] = ()
 
     @property
@@ -37,11 +36,11 @@ class Result:
 
     @property
     def is_good(self) -> bool:
-        return bool(self.checks) and not (self.failed or self.faults or self.left) and self.measured is not None
+        return bool(self.checks) and not (self.failed or self.errors or self.left) and self.measured is not None
 
 
 def markdown(result: Result) -> str:
-    blocks = [_head(result), _faults(result), _numbers(result), _checks(result), _left(result)]
+    blocks = [_head(result), _errors(result), _numbers(result), _checks(result), _left(result)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
@@ -60,8 +59,8 @@ def _head(result: Result) -> str:
     )
 
 
-def _faults(result: Result) -> str:
-    return "\n".join(f"- {_plain(fault)}" for fault in result.faults)
+def _errors(result: Result) -> str:
+    return "\n".join(f"- {_plain(error)}" for error in result.errors)
 
 
 def _numbers(result: Result) -> str:
@@ -76,13 +75,13 @@ def _numbers(result: Result) -> str:
         for count in CONNECTIONS:
             title = f"restore from S3, {count} connection{'s' if count > 1 else ''}"
             rows += _timed(title, measured.restore_seconds[count], size)
-        rows += _timed("look-up by a function that has to start", measured.cold_seconds, None)
-        rows += _timed("look-up by one that runs", measured.warm_seconds, None)
+        rows += _timed("lookup by a function that has to start", measured.cold_seconds, None)
+        rows += _timed("lookup by one that runs", measured.warm_seconds, None)
     if meter is not None:
         rows.append(("requests of the bench", f"{meter.requests:,}"))
         rows.append(("sent and received by the bench", f"{meter.sent / MIB:,.0f} MiB, {meter.received / MIB:,.0f} MiB"))
         rows.append(("its cost, by list prices of us-east-1", f"${counted_usd(meter, result.sizes, measured):.4f}"))
-    rows.append(("ceiling reckoned before it began", f"${result.ceiling_usd:.2f}"))
+    rows.append(("ceiling calculated before it began", f"${result.ceiling_usd:.2f}"))
     lines = [f"| {name} | {value} |" for name, value in rows]
     return "\n".join(["| | |", "|---|---:|", *lines])
 
@@ -96,9 +95,9 @@ def _timed(title: str, seconds: Sequence[float], size: int | None) -> list[tuple
 
 
 def counted_usd(meter: Meter, sizes: Sizes, measured: Measured | None) -> float:
-    """Price what was counted here, and for each entry saved what the server did for it by the design.
+    """Price the requests that were counted, and for each entry saved the work that the server does for it.
 
-    Each request counts as one of the API's, the dearest kind there is.
+    Each request counts as one to the API, the most expensive kind.
     """
     saved = len(measured.save_seconds) if measured is not None else 0
     by_server = [

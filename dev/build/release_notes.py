@@ -16,7 +16,7 @@ from pathlib import Path
 
 from actions_cache.domain.schema import KNOWN
 from actions_cache.settings import UNKNOWN, Release, stamped
-from actions_cache_cli.doctor.printable import printable
+from actions_cache_cli.doctor.report import printable
 from dev.build.finish_build import PLACE
 from dev.build.release import ROOT, release_of
 

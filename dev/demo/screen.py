@@ -13,7 +13,7 @@ from rich.panel import Panel
 from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TaskID, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from actions_cache_cli.doctor.printable import printable
+from actions_cache_cli.doctor.report import printable
 
 MEGABYTE = 1_000_000
 NAME_COLUMNS = 24

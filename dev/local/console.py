@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from actions_cache.events import BYTES_DOWN, BYTES_UP
 from actions_cache_cli.console import amount
-from actions_cache_cli.doctor.printable import printable
+from actions_cache_cli.doctor.report import printable
 
 STDOUT, STDERR = 1, 2
 

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from actions_cache.settings import Settings, explain_validation_error
-from actions_cache_cli.doctor.hook import url_fault
+from actions_cache_cli.doctor.runner import url_fault
 from dev.local.console import RunFailed
 from dev.local.emulators import REGION, Credentials, NamedEndpoints, write_private
 from dev.local.resources import Resources

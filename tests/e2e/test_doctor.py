@@ -16,11 +16,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from actions_cache_cli.doctor import wire
-from actions_cache_cli.doctor.examine import Case, examine
-from actions_cache_cli.doctor.finding import OK, TROUBLE, UNKNOWN, WARNING, Finding
-from actions_cache_cli.doctor.place import find_place
-from actions_cache_cli.doctor.variable import GITHUBS
+from actions_cache_cli.doctor.__main__ import Case, examine
+from actions_cache_cli.doctor.address import CONNECT_SECONDS
+from actions_cache_cli.doctor.job import GITHUBS
+from actions_cache_cli.doctor.probe import Limits
+from actions_cache_cli.doctor.report import OK, TROUBLE, UNKNOWN, WARNING, Finding
+from actions_cache_cli.doctor.runner import find_place
 from tests.integration.deployment_check.proxy import Answer, Request, made, spoiling_proxy
 from tests.support.clients.runtime_token import BRANCH, READ, ac_claim, runtime_token
 from tests.support.clients.server import ROOT, free_port
@@ -276,8 +277,7 @@ def test_refusing_proxy_is_named_without_password(server: str) -> None:
 
 
 def test_hanging_server_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "SILENCE_SECONDS", 0.2)
-    monkeypatch.setattr(wire, "TRANSFER_SECONDS", 0.2)
+    monkeypatch.setattr("actions_cache_cli.doctor.__main__.LIMITS", Limits(0.2, 0.2, 1000))
 
     began = time.monotonic()
 
@@ -301,7 +301,7 @@ def test_hanging_server_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
             found = examined(job(f"http://127.0.0.1:{port}"))
         assert said in found["server"].detail
         assert "clock" not in found
-    assert time.monotonic() - began < wire.CONNECT_SECONDS / 2
+    assert time.monotonic() - began < CONNECT_SECONDS / 2
 
 
 # ------------------------------------------------------------------ the server

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from actions_cache_cli.doctor.variable import GITHUBS
+from actions_cache_cli.doctor.job import GITHUBS
 from tests.support.clients.actions_cache import NEWEST, VERSION_3, ActionsCache, Outcome
 from tests.support.clients.runtime_token import runtime_token
 from tests.support.clients.server import ROOT

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from actions_cache_cli.deploy.flow import Flow
-from actions_cache_cli.deploy.github import GitHub
+from actions_cache_cli.deploy.__main__ import Flow
+from actions_cache_cli.deploy.answers import GitHub
 from actions_cache_cli.deploy.steps import Steps
-from actions_cache_cli.deploy.terminal import Terminal
+from actions_cache_cli.terminal import Terminal
 from tests.aws.deploy.stack import EMULATED, Stack
 
 
 @dataclass(frozen=True)
 class WithTemplate(Steps):
-    """Deploys a template that the emulator can do all of."""
+    """Steps that deploy a template of which the emulator can do everything."""
 
     template: Path = EMULATED
 
@@ -28,7 +28,13 @@ class WithTemplate(Steps):
 
 
 def with_template(terminal: Terminal, template: Path, build: Sequence[str]) -> Steps:
-    """Args: build: the command; empty for the real one."""
+    """Return steps that deploy the template.
+
+    Args:
+        terminal: Where they say how far they are.
+        template: The template.
+        build: The command that builds; empty for the real one.
+    """
     if build:
         return WithTemplate(terminal.say, build_command=build, template=template)
     return WithTemplate(terminal.say, template=template)

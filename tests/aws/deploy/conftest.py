@@ -46,7 +46,7 @@ def neighbour(stack: Stack, account: tuple[str, Issuer]) -> Iterator[Stack]:
 
 @pytest.fixture
 def broken() -> Iterator[Path]:
-    """Write the template with a resource that never succeeds; whoever wrote EMULATED comes first."""
+    """Write EMULATED, which must be there, with a resource that never succeeds."""
     path = EMULATED.with_name("broken.yaml")  # beside the packages it refers to
     path.write_text(EMULATED.read_text().replace("\nResources:\n", NOBODY_SIGNALS))
     yield path

@@ -19,7 +19,7 @@ class Conversation:
         self.process, self._terminal = pty.fork()
         if self.process == 0:
             os.chdir(directory)
-            os.execvpe(command[0], [str(it) for it in command], dict(environment))
+            os.execvpe(command[0], [str(item) for item in command], dict(environment))
 
     def expect(self, text: str, seconds: float = 30) -> None:
         """Wait until the text has been said, after what was expected before."""

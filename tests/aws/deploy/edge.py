@@ -1,4 +1,4 @@
-"""The distribution before what is deployed into the emulator, which has CloudFront's API but serves nothing by it.
+"""Serves as the distribution of a stack in the emulator, which has CloudFront's API but no distribution behind it.
 
 `python -m tests.aws.deploy.edge STACK PORT CERTIFICATE`, with the emulator's endpoint and credentials in the
 environment.
@@ -27,7 +27,7 @@ NOT_FORWARDED = {"host", "connection", "transfer-encoding", "content-length"}
 
 
 class DeployedApi:
-    """Serves the API as the emulator does, for what AWS serves at the API's own URL."""
+    """Passes requests on to the emulator's URL of the API."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -57,24 +57,24 @@ class DeployedApi:
 
 
 def deployed(stack: str) -> dict[str, str]:
-    """Wait for the stack. Returns its outputs."""
+    """Wait for the stack, and return its outputs."""
     formation = boto3.client("cloudformation")
     while True:
         with contextlib.suppress(ClientError):
             [row] = formation.describe_stacks(StackName=stack)["Stacks"]
             if row["StackStatus"] in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
-                return {it["OutputKey"]: it["OutputValue"] for it in row["Outputs"]}
+                return {output["OutputKey"]: output["OutputValue"] for output in row["Outputs"]}
         time.sleep(0.2)
 
 
 def main(stack: str, port: int, certificate: Path) -> None:
-    # Whoever comes before the stack waits.
+    # Requests before the stack is there wait.
     listener = socket.create_server(("127.0.0.1", port))
     outputs = deployed(stack)
     store = boto3.client("cloudformation").describe_stack_resource(StackName=stack, LogicalResourceId="EdgeSecrets")
     name = store["StackResourceDetail"]["PhysicalResourceId"]
     listed = boto3.client("cloudfront").list_key_value_stores()["KeyValueStoreList"]["Items"]
-    [arn] = [it["ARN"] for it in listed if name in (it["Name"], it["Id"], it["ARN"])]
+    [arn] = [item["ARN"] for item in listed if name in (item["Name"], item["Id"], item["ARN"])]
     os.environ["BUCKET"] = outputs["BucketName"]
     api = urlsplit(outputs["ApiUrl"])
     endpoint = os.environ["AWS_ENDPOINT_URL"]

@@ -1,4 +1,4 @@
-"""An issuer of runtime tokens: an HTTPS server of its own with one key, as the template wants it."""
+"""An issuer of runtime tokens: an HTTPS server with one key."""
 
 import datetime as dt
 import ipaddress
@@ -20,9 +20,10 @@ HOST = "127.0.0.1"
 
 
 class Issuer:
-    """
+    """An issuer with a certificate of its own.
+
     Args:
-        directory: where its certificate goes; a client trusts it by SSL_CERT_FILE.
+        directory: Directory for its certificate, which a client trusts by SSL_CERT_FILE.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -41,7 +42,7 @@ class Issuer:
                 self.wfile.write(key_set)
 
             def log_message(self, *_: Any) -> None:
-                """Says nothing: pytest's output is for the tests."""
+                """Log nothing, since pytest's output is for the tests."""
 
         self._server = ThreadingHTTPServer((HOST, 0), Handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -4,10 +4,10 @@ import os
 import sys
 from pathlib import Path
 
-from actions_cache_cli.deploy.terminal import Terminal
-from actions_cache_cli.try_on_aws.flow import Try
+from actions_cache_cli.terminal import Terminal
+from actions_cache_cli.try_on_aws.__main__ import Try
 from actions_cache_cli.try_on_aws.report import Result, markdown
-from actions_cache_cli.try_on_aws.teardown import PREFIX
+from actions_cache_cli.try_on_aws.throwaway import PREFIX
 from tests.aws.deploy.assistant import with_template
 
 if __name__ == "__main__":
@@ -16,7 +16,7 @@ if __name__ == "__main__":
     steps = with_template(terminal, template, build)
     name = f"{PREFIX}{os.environ['TRY_SUFFIX']}"
 
-    def publish(it: Result) -> None:
-        result.write_text(markdown(it))
+    def publish(found: Result) -> None:
+        result.write_text(markdown(found))
 
     sys.exit(Try(terminal, steps, os.environ, name, publish).run())

@@ -1,4 +1,4 @@
-"""The built template, deployed by `sam deploy` into MiniStack, and what a job does with it."""
+"""Deploys the built template into MiniStack by `sam deploy`, and acts on it as a deployer and as a job."""
 
 import base64
 import json
@@ -25,8 +25,7 @@ from tests.aws.deploy.issuer import Issuer
 ROOT = Path(__file__).parents[3]
 BUILT = ROOT / ".aws-sam" / ("build" if platform.machine() == "aarch64" else "x86_64/build") / "template.yaml"
 EMULATED = BUILT.with_name("emulated.yaml")
-"""The built one without streaming, which the emulator does as API Gateway does it, but only for functions that can: it
-has no Lambda Web Adapter. Beside the packages that it refers to."""
+"""The built template without streaming, since the emulator has no Lambda Web Adapter; it stands beside its packages."""
 PARAMETERS = {
     "Architecture": "arm64" if platform.machine() == "aarch64" else "x86_64",
     # The emulator knows no layer of another account, and no Lambda Web Adapter.
@@ -43,7 +42,11 @@ T = TypeVar("T")
 
 
 def eventually(ask: Callable[[], T | None], *, seconds: float, every: float = 0.5) -> T:
-    """The first answer that isn't None or False. Raises AssertionError when there is none in time."""
+    """Ask until the answer isn't None or False, and return it.
+
+    Raises:
+        AssertionError: There is none in time.
+    """
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if answer := ask():
@@ -64,7 +67,7 @@ class Answer:
 
 
 class Emulator:
-    """MiniStack under the functions' own Python. Keeps nothing."""
+    """MiniStack under the functions' own Python, without data of earlier runs."""
 
     def __init__(self, directory: Path, certificate: Path) -> None:
         with socket.socket() as free:
@@ -99,7 +102,7 @@ class Emulator:
             pool.clear()
 
     def stop(self) -> None:
-        """With the workers of its functions, which are in its process group."""
+        """Stop it with the workers of its functions, which are in its process group."""
         os.killpg(self._process.pid, signal.SIGTERM)
         try:
             self._process.wait(15)
@@ -110,10 +113,13 @@ class Emulator:
 
 
 class Stack:
-    """Describes a stack.
+    """A stack in the emulator.
 
     Args:
-        parameters: its own, which an update keeps.
+        name: The stack's name.
+        endpoint: The emulator's URL.
+        issuer: The issuer of its jobs' tokens.
+        parameters: Parameters that an update keeps.
     """
 
     def __init__(self, name: str, endpoint: str, issuer: Issuer, parameters: dict[str, str]) -> None:
@@ -138,7 +144,7 @@ class Stack:
         return self._run(ROOT / ".tools" / "sam" / "bin" / "sam", *arguments)
 
     def operate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """One of the operator's commands."""
+        """Run one of the operator's commands."""
         return self._run(sys.executable, "-m", "actions_cache_cli", *arguments, "--stack", self.name)
 
     def _run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -160,12 +166,12 @@ class Stack:
         )
 
     def deploy(self, template: Path = EMULATED, **parameters: str) -> subprocess.CompletedProcess[str]:
-        told = self._parameters | parameters
+        given = self._parameters | parameters
         return self.sam(
             "deploy",
             *("--template-file", str(template), "--stack-name", self.name, "--resolve-s3", "--no-confirm-changeset"),
             *("--capabilities", "CAPABILITY_IAM", "--no-fail-on-empty-changeset"),
-            *("--parameter-overrides", *(f"{name}={value}" for name, value in told.items())),
+            *("--parameter-overrides", *(f"{name}={value}" for name, value in given.items())),
         )
 
     @staticmethod
@@ -184,7 +190,7 @@ class Stack:
 
     def output(self, key: str) -> str:
         [stack] = self.client("cloudformation").describe_stacks(StackName=self.name)["Stacks"]
-        return str({it["OutputKey"]: it["OutputValue"] for it in stack["Outputs"]}[key])
+        return str({output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}[key])
 
     def resource(self, logical_id: str) -> str:
         found = self.client("cloudformation").describe_stack_resource(StackName=self.name, LogicalResourceId=logical_id)
@@ -198,16 +204,16 @@ class Stack:
 
     def says_edge_key(self) -> str:
         """Make requests as the edge does, by the key that it sends to the API, and return that key."""
-        [api] = [it for it in self.distribution()["Origins"]["Items"] if it["Id"] == "api"]
-        [said] = api["CustomHeaders"]["Items"]
-        self._edge_headers = {said["HeaderName"]: said["HeaderValue"]}
-        return str(said["HeaderValue"])
+        [api] = [origin for origin in self.distribution()["Origins"]["Items"] if origin["Id"] == "api"]
+        [header] = api["CustomHeaders"]["Items"]
+        self._edge_headers = {header["HeaderName"]: header["HeaderValue"]}
+        return str(header["HeaderValue"])
 
     def key_values(self, arn: str) -> dict[str, str]:
-        """What stands in a KeyValueStore."""
+        """Return the contents of a KeyValueStore."""
         resolve_names_under_localhost()
         listed = self.client("cloudfront-keyvaluestore").list_keys(KvsARN=arn)["Items"]
-        return {it["Key"]: it["Value"] for it in listed}
+        return {item["Key"]: item["Value"] for item in listed}
 
     def deployed(self, function: str) -> dict[str, Any]:
         """Return a function's configuration."""
@@ -220,20 +226,20 @@ class Stack:
 
     def keys(self, prefix: str = "archives/") -> list[str]:
         listed = self.client("s3").list_objects_v2(Bucket=self.output("BucketName"), Prefix=prefix)
-        return [it["Key"] for it in listed.get("Contents", ())]
+        return [row["Key"] for row in listed.get("Contents", ())]
 
     # ---------------------------------------------------------------- as a job
 
     @property
     def api_url(self) -> str:
-        """Where MiniStack serves what AWS serves at the ApiUrl of the outputs."""
+        """Return MiniStack's URL for the stack's ApiUrl."""
         api = urlsplit(self.output("ApiUrl"))
         return f"{self.endpoint}/restapis/{api.netloc.split('.')[0]}{api.path}/_user_request_"
 
     def request(
         self, method: str, url: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> Answer:
-        """`url` is a path of the API, or a URL of it or of the store."""
+        """Send a request to a path of the API, or to a URL of the API or of S3."""
         parts = urlsplit(url)
         if parts.path.startswith(("/blobs", "/twirp", "/health")):
             url = f"{self.api_url}{parts.path}?{parts.query}"
@@ -279,6 +285,6 @@ class Stack:
         return answer.body
 
     def merged_url(self, key: str) -> str | None:
-        """Return the look-up's URL once it is the store's own."""
+        """Return the lookup's URL once it is S3's own."""
         url = self.look_up(key)
         return url if url is not None and "X-Amz-Signature" in url else None

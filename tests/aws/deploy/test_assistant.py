@@ -31,9 +31,9 @@ SIX = (
     ("1. Region", "us-east-1"),
     ("2. Stack name", NAME),
     ("3. Whose jobs", "octo-org"),
-    ("4. How much", "50"),
-    ("5. A domain", "none"),
-    ("6. Who hears alarms", "ops@example.com"),
+    ("4. Storage limit", "50"),
+    ("5. Custom domain", "none"),
+    ("6. Who receives alarms", "ops@example.com"),
 )
 
 
@@ -69,7 +69,7 @@ class Account:
     @property
     def stacks(self) -> dict[str, str]:
         rows = self.client("cloudformation").describe_stacks()["Stacks"]
-        return {it["StackName"]: it["StackStatus"] for it in rows if it["StackStatus"] != "DELETE_COMPLETE"}
+        return {row["StackName"]: row["StackStatus"] for row in rows if row["StackStatus"] != "DELETE_COMPLETE"}
 
     @property
     def answers(self) -> Path:
@@ -148,7 +148,7 @@ def edge(account: Account) -> Iterator[str]:
 # ---------------------------------------------------------------- before anything is asked or made
 
 
-def test_without_credentials_nothing_is_asked(account: Account) -> None:
+def test_missing_credentials_ask_nothing(account: Account) -> None:
     nobody = {name: value for name, value in account.environment.items() if not name.startswith("AWS_")}
     nobody |= {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "/none", "AWS_SHARED_CREDENTIALS_FILE": "/none"}
     talk = Conversation(account.command(), nobody, ROOT)
@@ -158,7 +158,7 @@ def test_without_credentials_nothing_is_asked(account: Account) -> None:
     assert "1. Region" not in talk.heard
 
 
-def test_without_a_terminal_what_is_missing_is_named(account: Account) -> None:
+def test_missing_terminal_names_missing_answers(account: Account) -> None:
     ran = account.unattended()
     assert ran.returncode == 2
     assert "WHOSE_JOBS=" in ran.stdout
@@ -169,7 +169,7 @@ def test_without_a_terminal_what_is_missing_is_named(account: Account) -> None:
 
 @pytest.mark.parametrize("key", [INTERRUPT, END], ids=["interrupt", "end"])
 @pytest.mark.parametrize("count", range(len(SIX) + 1))
-def test_stopping_at_any_question_leaves_nothing_behind(account: Account, count: int, key: str) -> None:
+def test_stop_at_a_question_leaves_nothing(account: Account, count: int, key: str) -> None:
     talk = account.talk()
     for title, line in SIX[:count]:
         talk.expect(title)
@@ -185,7 +185,7 @@ def test_stopping_at_any_question_leaves_nothing_behind(account: Account, count:
     assert account.stacks == {}
 
 
-def test_a_no_leaves_nothing_behind(account: Account) -> None:
+def test_declined_deploy_leaves_nothing(account: Account) -> None:
     talk = account.talk(
         WHOSE_JOBS="octo-org", STACK=NAME, REGION="us-east-1", BUDGET_GIB="5", DOMAIN="none", ALARMS="none"
     )
@@ -195,7 +195,7 @@ def test_a_no_leaves_nothing_behind(account: Account) -> None:
     assert not account.answers.exists()
 
 
-def test_a_parameter_that_aws_would_refuse_is_told_before_the_build(account: Account) -> None:
+def test_invalid_parameter_stops_before_the_build(account: Account) -> None:
     ran = account.unattended(WHOSE_JOBS="octo-org", YES="1", PARAMETERS="Dashboard=maybe")
     assert ran.returncode == 2
     assert 'Dashboard can\'t be "maybe": say one of true, false' in ran.stdout
@@ -205,7 +205,7 @@ def test_a_parameter_that_aws_would_refuse_is_told_before_the_build(account: Acc
 # ---------------------------------------------------------------- half-way
 
 
-def test_a_build_that_fails_keeps_the_answers_and_changes_nothing(account: Account) -> None:
+def test_failed_build_keeps_the_answers(account: Account) -> None:
     build = ("sh", "-c", "echo no such package; exit 3")
     talk = account.talk(*account.command(build=build))
     for title, line in SIX:
@@ -219,17 +219,17 @@ def test_a_build_that_fails_keeps_the_answers_and_changes_nothing(account: Accou
     assert 'whose_jobs = "octo-org"' in account.answers.read_text()
 
 
-def test_a_deploy_that_fails_says_why_and_what_to_do(account: Account, broken: Path) -> None:
+def test_failed_deploy_says_why(account: Account, broken: Path) -> None:
     talk = account.talk(*account.command(broken))
     assert talk.end(300) == 1
     assert "NobodySignals (AWS::CloudFormation::WaitCondition)" in talk.heard
-    assert "What was made is gone again" in talk.heard
+    assert "Everything that was created is deleted again" in talk.heard
     assert "Go on?" not in talk.heard, "these answers were agreed to"
     assert account.stacks[NAME] == "ROLLBACK_COMPLETE"
 
 
-def test_six_answers_deploy_check_and_say_what_is_next(account: Account, edge: str) -> None:
-    """Wrong ones are told and asked again; what a failed deploy left goes first; the build is the real one."""
+def test_six_answers_deploy_and_check(account: Account, edge: str) -> None:
+    """Wrong answers are asked again, the remains of a failed deploy are deleted first, and the build is real."""
     account.answers.unlink()
     talk = account.talk(*account.command(build=()), CHECK_URL=edge)
     wrong = {"1.": "mars-1", "2.": "my cache", "3.": "nobody-at-all", "4.": "much", "5.": "x", "6.": "me"}
@@ -240,7 +240,7 @@ def test_six_answers_deploy_check_and_say_what_is_next(account: Account, edge: s
     talk.expect("An earlier deploy of it failed")
     talk.expect("It will create")
     talk.expect("4 DynamoDB tables")
-    talk.expect("1 SNS topic: which mails the alarms")
+    talk.expect("1 SNS topic: which e-mails the alarms")
     talk.expect("idle: $3.11 a month")  # cleanup runs oftener here
     talk.answer("Go on? [y/N]", "y")
     talk.expect("Deleting what the failed deploy", 60)
@@ -253,9 +253,9 @@ def test_six_answers_deploy_check_and_say_what_is_next(account: Account, edge: s
         'AWS has no region "mars-1"',
         "\"my cache\" can't be a stack's name",
         "GitHub shows no owner called nobody-at-all",
-        '"much" is no number of GiB',
-        '"x" is no domain name',
-        '"me" is no e-mail address',
+        '"much" isn\'t a number of GiB',
+        '"x" isn\'t a domain name',
+        '"me" is neither an e-mail address',
         "octo-org has the id 9919",
         "($1.23 a month when full)",
         "nothing failed",
@@ -268,9 +268,9 @@ def test_six_answers_deploy_check_and_say_what_is_next(account: Account, edge: s
     assert "\x1b[2J" not in talk.heard
 
 
-def test_what_was_answered_is_what_is_deployed(account: Account) -> None:
+def test_answers_are_deployed(account: Account) -> None:
     [row] = account.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"]
-    parameters = {it["ParameterKey"]: it["ParameterValue"] for it in row["Parameters"]}
+    parameters = {item["ParameterKey"]: item["ParameterValue"] for item in row["Parameters"]}
     assert parameters["TokenClaims"] == "repository_owner_id=9919"
     assert parameters["StoreBudgetBytes"] == str(50 * 1024**3)
     assert parameters["AlarmEmail"] == "ops@example.com"
@@ -279,17 +279,17 @@ def test_what_was_answered_is_what_is_deployed(account: Account) -> None:
     assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "ops@example.com")
     alarms = account.client("cloudwatch").describe_alarms()["MetricAlarms"]
     assert alarms
-    assert {tuple(it["AlarmActions"]) for it in alarms} == {(topic["TopicArn"],)}
+    assert {tuple(alarm["AlarmActions"]) for alarm in alarms} == {(topic["TopicArn"],)}
 
 
-def test_the_stack_is_protected_against_updates_that_lose_data(account: Account) -> None:
+def test_stack_is_protected_against_data_loss(account: Account) -> None:
     policy = json.loads(account.client("cloudformation").get_stack_policy(StackName=NAME)["StackPolicyBody"])
-    [denied] = [it for it in policy["Statement"] if it["Effect"] == "Deny"]
+    [denied] = [row for row in policy["Statement"] if row["Effect"] == "Deny"]
     assert denied["Action"] == ["Update:Replace", "Update:Delete"]
 
 
 @pytest.mark.parametrize("attend", [True, False], ids=["terminal", "none"])
-def test_the_next_run_asks_nothing_and_names_the_file(account: Account, edge: str, attend: bool) -> None:
+def test_next_run_asks_nothing(account: Account, edge: str, attend: bool) -> None:
     if attend:
         talk = account.talk(CHECK_URL=edge)
         code, heard = talk.end(300), talk.heard
@@ -303,7 +303,7 @@ def test_the_next_run_asks_nothing_and_names_the_file(account: Account, edge: st
     assert "[y/N]" not in heard
 
 
-def test_a_changed_answer_is_shown_and_asked_about(account: Account) -> None:
+def test_changed_answer_is_confirmed(account: Account) -> None:
     before = account.answers.read_text()
     talk = account.talk(BUDGET_GIB="60", TAGS='team="build it"')
     talk.expect(f'StoreBudgetBytes: "{50 * 1024**3}" becomes "{60 * 1024**3}"')
@@ -312,19 +312,19 @@ def test_a_changed_answer_is_shown_and_asked_about(account: Account) -> None:
     assert account.answers.read_text() == before
 
 
-def test_tags_and_other_parameters_reach_the_stack(account: Account, edge: str) -> None:
+def test_tags_and_parameters_reach_the_stack(account: Account, edge: str) -> None:
     """The emulator gives no role its boundary; tests/aws/deploy/test_policy.py covers that."""
     boundary = "arn:aws:iam::000000000000:policy/bound"
     parameters = f"{account.environment['PARAMETERS']} PermissionsBoundary={boundary}"
     ran = account.unattended(CHECK_URL=edge, YES="1", TAGS='team="build it"', PARAMETERS=parameters)
     assert ran.returncode == 0, ran.stdout
     [row] = account.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"]
-    assert {it["Key"]: it["Value"] for it in row["Tags"]}["team"] == "build it"
-    told = {it["ParameterKey"]: it["ParameterValue"] for it in row["Parameters"]}
-    assert told["PermissionsBoundary"] == boundary
+    assert {item["Key"]: item["Value"] for item in row["Tags"]}["team"] == "build it"
+    given = {item["ParameterKey"]: item["ParameterValue"] for item in row["Parameters"]}
+    assert given["PermissionsBoundary"] == boundary
 
 
-def test_a_check_that_fails_still_says_what_is_next(account: Account) -> None:
+def test_failed_check_still_says_what_is_next(account: Account) -> None:
     ran = account.unattended(CHECK_URL="http://127.0.0.1:9")
     assert ran.returncode == 1
     assert "takes no connections" in ran.stdout
@@ -332,15 +332,15 @@ def test_a_check_that_fails_still_says_what_is_next(account: Account) -> None:
     assert f"make verify-deployment STACK={NAME}" in ran.stdout
 
 
-def test_an_update_that_fails_is_taken_back_and_says_so(account: Account, broken: Path) -> None:
+def test_failed_update_is_rolled_back(account: Account, broken: Path) -> None:
     ran = account.unattended(*account.command(broken))
     assert ran.returncode == 1
     assert "NobodySignals" in ran.stdout
-    assert "The update was taken back, and the cache goes on as before" in ran.stdout
+    assert "The update was rolled back, and the cache works as before" in ran.stdout
     assert account.stacks[NAME] == "UPDATE_ROLLBACK_COMPLETE"
 
 
-def test_an_interrupt_while_cloudformation_works_says_that_it_goes_on(account: Account, broken: Path) -> None:
+def test_interrupted_deploy_says_it_goes_on(account: Account, broken: Path) -> None:
     talk = account.talk(*account.command(broken))
     talk.expect("Deploying")
     eventually(lambda: account.stacks[NAME].endswith("_IN_PROGRESS"), seconds=60, every=0.05)
@@ -358,7 +358,7 @@ def test_an_interrupt_while_cloudformation_works_says_that_it_goes_on(account: A
     assert account.stacks[NAME] == "UPDATE_ROLLBACK_COMPLETE"
 
 
-def test_deleting_the_stack_takes_the_topic_along(account: Account) -> None:
+def test_deletion_includes_the_topic(account: Account) -> None:
     deleted = account.unattended(
         ROOT / ".tools" / "sam" / "bin" / "sam", "delete", "--stack-name", NAME, "--no-prompts", "--region", "us-east-1"
     )

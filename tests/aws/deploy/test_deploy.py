@@ -37,7 +37,7 @@ def test_health_check_passes(stack: Stack) -> None:
     assert said["commit"] != "unknown", "the build is stamped"
 
 
-def test_a_token_that_the_issuer_did_not_sign_is_refused(stack: Stack) -> None:
+def test_forged_token_is_refused(stack: Stack) -> None:
     altered = stack.issuer.token()[:-8] + "AAAAAAAA"
     answer = stack.request(
         "POST",
@@ -49,7 +49,7 @@ def test_a_token_that_the_issuer_did_not_sign_is_refused(stack: Stack) -> None:
     assert answer.json()["code"] == "unauthenticated"
 
 
-def test_one_blob_is_saved_and_restored(stack: Stack) -> None:
+def test_single_blob_is_saved_and_restored(stack: Stack) -> None:
     url = stack.call("CreateCacheEntry", key="blob").json()["signed_upload_url"]
     assert stack.request("PUT", url, b"the bytes", {"x-ms-blob-type": "BlockBlob"}).status == 201
     assert stack.call("FinalizeCacheEntryUpload", key="blob", size_bytes="9").json()["ok"] is True
@@ -58,13 +58,13 @@ def test_one_blob_is_saved_and_restored(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(("key", "blocks"), [("copied", COPIED), ("uploaded", UPLOADED)])
-def test_blocks_are_merged_by_way_of_the_queue(stack: Stack, key: str, blocks: list[bytes]) -> None:
+def test_blocks_are_merged_through_the_queue(stack: Stack, key: str, blocks: list[bytes]) -> None:
     stack.save(key, blocks)
     url = eventually(lambda: stack.merged_url(key), seconds=60)
     assert stack.request("GET", url).body == b"".join(blocks)
 
 
-def test_an_unmerged_entry_is_streamed_by_the_download_function(stack: Stack, merge_mapping: str) -> None:
+def test_unmerged_entry_is_streamed(stack: Stack, merge_mapping: str) -> None:
     functions = stack.client("lambda")
     functions.update_event_source_mapping(UUID=merge_mapping, Enabled=False)
     try:
@@ -82,25 +82,27 @@ def test_an_unmerged_entry_is_streamed_by_the_download_function(stack: Stack, me
     assert eventually(lambda: stack.merged_url("unmerged"), seconds=60)
 
 
-def test_the_edge_knows_the_secret_when_the_deploy_ends(stack: Stack) -> None:
+def test_edge_knows_the_secret_after_the_deploy(stack: Stack) -> None:
     secret = stack.client("secretsmanager").get_secret_value(SecretId=stack.output("UrlSigningSecretArn"))
     stores = stack.client("cloudfront").list_key_value_stores()["KeyValueStoreList"]["Items"]
     [store] = [
-        it for it in stores if it["Name"] == stack.resource("EdgeSecrets") or it["Id"] == stack.resource("EdgeSecrets")
+        row
+        for row in stores
+        if row["Name"] == stack.resource("EdgeSecrets") or row["Id"] == stack.resource("EdgeSecrets")
     ]
     assert stack.key_values(store["ARN"]) == {"url-signing-secrets": json.loads(secret["SecretString"])["current"]}
 
 
-def test_the_distribution_is_there_with_both_functions_live(stack: Stack) -> None:
+def test_distribution_has_both_functions(stack: Stack) -> None:
     cloudfront = stack.client("cloudfront")
     live = cloudfront.list_functions(Stage="LIVE")["FunctionList"]["Items"]
-    assert {it["FunctionConfig"]["Runtime"] for it in live} == {"cloudfront-js-2.0"}
+    assert {row["FunctionConfig"]["Runtime"] for row in live} == {"cloudfront-js-2.0"}
     assert len(live) == 2, "and nobody else's yet"
     assert stack.output("RunnerUrl") == f"https://{stack.output('EdgeDomainName')}/"
     assert stack.distribution()["DomainName"] == stack.output("EdgeDomainName")
 
 
-def test_a_second_stack_is_made_beside_it(stack: Stack, neighbour: Stack) -> None:
+def test_second_stack_is_created_beside_it(stack: Stack, neighbour: Stack) -> None:
     key = neighbour.says_edge_key()
     for both, content in ((stack, b"the first one's"), (neighbour, b"the second one's")):
         both.save("in-both", [content])
@@ -112,7 +114,7 @@ def test_a_second_stack_is_made_beside_it(stack: Stack, neighbour: Stack) -> Non
     assert key == json.loads(_secret(neighbour, "EdgeKey"))["key"]
 
 
-def test_the_edge_is_known_by_a_generated_secret(neighbour: Stack) -> None:
+def test_edge_secret_is_generated(neighbour: Stack) -> None:
     """WebAclArn alone is set: nobody comes past the web ACL."""
     key = neighbour.says_edge_key()
     assert len(key) == 64
@@ -133,7 +135,7 @@ def _works(stack: Stack, key: str) -> bool:
     return stack.request("GET", url).body == b"".join(UPLOADED) and stack.restore("in-both") == b"the second one's"
 
 
-def test_a_poison_message_fails_alone_and_ends_in_the_dead_letter_queue(stack: Stack) -> None:
+def test_poison_message_ends_in_the_dead_letter_queue(stack: Stack) -> None:
     queues = stack.client("sqs")
     queue, dead = stack.output("MergeQueueUrl"), stack.output("MergeDeadLetterQueueUrl")
     # Five times the real half hour would be too long to watch.
@@ -146,18 +148,16 @@ def test_a_poison_message_fails_alone_and_ends_in_the_dead_letter_queue(stack: S
     queues.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "1800"})
 
 
-def test_the_operators_commands_find_all_they_need_by_the_stacks_name(stack: Stack) -> None:
+def test_operator_commands_work_by_the_stacks_name(stack: Stack) -> None:
     verified = stack.operate("verify", "--json")
     assert verified.returncode == 0, verified.stderr
     assert json.loads(verified.stdout)["archives"] > 0
     # The test before this one has looked at the letter, which hides it for half a minute.
-    [dead_letter] = eventually(
-        lambda: json.loads(stack.operate("dlq", "show", "--json").stdout)["messages"], seconds=90
-    )
-    assert dead_letter["replay"] == "leave_unreadable"
+    [letter] = eventually(lambda: json.loads(stack.operate("dlq", "show", "--json").stdout)["messages"], seconds=90)
+    assert letter["replay"] == "leave_unreadable"
 
 
-def test_an_update_keeps_what_was_saved(stack: Stack, neighbour: Stack) -> None:
+def test_update_keeps_saved_entries(stack: Stack, neighbour: Stack) -> None:
     updated = stack.deploy(LogLevel="DEBUG")
     assert stack.status == "UPDATE_COMPLETE", updated.stdout + updated.stderr
     assert stack.log_level("ApiFunction") == "DEBUG"
@@ -166,7 +166,7 @@ def test_an_update_keeps_what_was_saved(stack: Stack, neighbour: Stack) -> None:
     assert _works(neighbour, "after-an-update")
 
 
-def test_a_broken_update_rolls_back_and_goes_on_serving(stack: Stack, neighbour: Stack, broken: Path) -> None:
+def test_broken_update_rolls_back(stack: Stack, neighbour: Stack, broken: Path) -> None:
     failed = stack.deploy(broken, LogLevel="ERROR")
     assert stack.status == "UPDATE_ROLLBACK_COMPLETE", failed.stdout + failed.stderr
     assert stack.log_level("ApiFunction") != "ERROR"
@@ -175,7 +175,7 @@ def test_a_broken_update_rolls_back_and_goes_on_serving(stack: Stack, neighbour:
     assert _works(neighbour, "after-a-rollback")
 
 
-def test_the_schedule_removes_the_parts_after_the_grace_and_the_entry_still_restores(stack: Stack) -> None:
+def test_schedule_removes_parts_after_the_grace(stack: Stack) -> None:
     def parts_of_merged() -> list[str]:
         keys = stack.keys()
         merged = {key.split("/")[1] for key in keys if "/merged/" in key}
@@ -186,8 +186,8 @@ def test_the_schedule_removes_the_parts_after_the_grace_and_the_entry_still_rest
     assert stack.restore("uploaded") == b"".join(UPLOADED)
 
 
-def test_deleting_the_stack_keeps_what_jobs_saved(stack: Stack, neighbour: Stack) -> None:
-    bucket, tables = stack.output("BucketName"), [stack.output(f"{it}TableName") for it in ("Entries", "Archives")]
+def test_deletion_keeps_saved_entries(stack: Stack, neighbour: Stack) -> None:
+    bucket, tables = stack.output("BucketName"), [stack.output(f"{item}TableName") for item in ("Entries", "Archives")]
     queue = stack.output("MergeQueueUrl")
     deleted = stack.sam("delete", "--stack-name", stack.name, "--no-prompts", "--region", "us-east-1")
     assert deleted.returncode == 0, deleted.stdout + deleted.stderr

@@ -89,24 +89,24 @@ def statements() -> Iterator[Mapping[str, Any]]:
 
 
 def allows(action: str) -> bool:
-    return any(fnmatchcase(action, it) for one in statements() for it in one["Action"])
+    return any(fnmatchcase(action, item) for one in statements() for item in one["Action"])
 
 
-def test_each_role_is_bounded_those_that_sam_makes_too(made: Mapping[str, Mapping[str, Any]]) -> None:
-    roles = {name: it["properties"] for name, it in made.items() if it["type"] == "AWS::IAM::Role"}
+def test_each_role_has_the_boundary(made: Mapping[str, Mapping[str, Any]]) -> None:
+    roles = {name: row["properties"] for name, row in made.items() if row["type"] == "AWS::IAM::Role"}
     assert len(roles) > 6, "SAM makes one for each schedule"
     wanted = {"Fn::If": ["HasPermissionsBoundary", {"Ref": "PermissionsBoundary"}, {"Ref": "AWS::NoValue"}]}
-    assert {name for name, it in roles.items() if it.get("PermissionsBoundary") != wanted} == set()
+    assert {name for name, item in roles.items() if item.get("PermissionsBoundary") != wanted} == set()
 
 
-def test_the_policy_is_enough_for_every_type(made: Mapping[str, Mapping[str, Any]]) -> None:
-    types = {it["type"] for it in made.values()}
+def test_policy_covers_every_resource_type(made: Mapping[str, Mapping[str, Any]]) -> None:
+    types = {row["type"] for row in made.values()}
     assert types <= set(NEEDED), "look up what a new type needs, here and in the policy"
-    assert [action for it in sorted(types) for action in NEEDED[it] if not allows(action)] == []
+    assert [action for item in sorted(types) for action in NEEDED[item] if not allows(action)] == []
 
 
 @pytest.mark.parametrize("action", BY_THE_COMMANDS)
-def test_the_policy_is_enough_for_the_commands(action: str) -> None:
+def test_policy_covers_the_commands(action: str) -> None:
     assert allows(action)
 
 
@@ -121,12 +121,12 @@ def test_the_policy_is_enough_for_the_commands(action: str) -> None:
         "kms:Decrypt",
     ],
 )
-def test_the_policy_allows_nothing_beside(action: str) -> None:
+def test_policy_allows_nothing_else(action: str) -> None:
     """Data is kept when the stack is deleted, so a deployer needn't be able to delete it."""
     assert not allows(action)
 
 
-def test_the_policy_is_one_that_iam_takes() -> None:
+def test_policy_is_valid() -> None:
     text = POLICY.read_text()
     assert len("".join(text.split())) <= LONGEST_POLICY
     sids = [one["Sid"] for one in statements()]
@@ -135,14 +135,14 @@ def test_the_policy_is_one_that_iam_takes() -> None:
     assert {one["Effect"] for one in statements()} == {"Allow"}
 
 
-def test_tables_are_deleted_only_by_cloudformation_on_a_rollback() -> None:
+def test_tables_are_deleted_by_cloudformation_only() -> None:
     """A bucket goes only when it is empty, which S3 sees to."""
     [deleting] = [one for one in statements() if "dynamodb:DeleteTable" in one["Action"]]
     called = deleting["Condition"]["ForAnyValue:StringEquals"]["aws:CalledVia"]
     assert called == ["cloudformation.amazonaws.com"]
 
 
-def test_roles_are_handed_to_lambda_and_the_scheduler_alone() -> None:
+def test_roles_pass_to_lambda_and_scheduler_only() -> None:
     [passing] = [one for one in statements() if "iam:PassRole" in one["Action"]]
     assert passing["Condition"]["StringEquals"]["iam:PassedToService"] == [
         "lambda.amazonaws.com",

@@ -21,7 +21,7 @@ import boto3
 import pytest
 import urllib3
 
-from actions_cache_cli.try_on_aws.teardown import MANAGED_STACK, PREFIX
+from actions_cache_cli.try_on_aws.throwaway import MANAGED_STACK, PREFIX
 from tests.aws.deploy.issuer import HOST, Issuer
 from tests.aws.deploy.stack import EMULATED, PARAMETERS, ROOT, Emulator, Stack
 
@@ -47,12 +47,12 @@ class Account:
         return self.directory / f"{suffix}.md"
 
     @contextmanager
-    def rehearsed(self, suffix: str, template: Path = EMULATED, *build: str, **told: str) -> "Iterator[Running]":
+    def rehearsed(self, suffix: str, template: Path = EMULATED, *build: str, **given: str) -> "Iterator[Running]":
         with socket.socket() as free:
             free.bind((HOST, 0))
             port = free.getsockname()[1]
         log = self.directory / f"{suffix}.log"
-        environment = self.environment | {"TRY_SUFFIX": suffix, "TRY_URL": f"https://{HOST}:{port}"} | told
+        environment = self.environment | {"TRY_SUFFIX": suffix, "TRY_URL": f"https://{HOST}:{port}"} | given
         edge: list[str | Path] = [
             sys.executable,
             "-m",
@@ -84,17 +84,17 @@ class Account:
         """Return what is still there of a try."""
         name = f"{PREFIX}{suffix}"
         stacks = self.client("cloudformation").describe_stacks()["Stacks"]
-        found = [it["StackName"] for it in stacks if it["StackStatus"] != "DELETE_COMPLETE"]
-        [*managed] = (it for it in stacks if it["StackName"] == MANAGED_STACK)
+        found = [row["StackName"] for row in stacks if row["StackStatus"] != "DELETE_COMPLETE"]
+        [*managed] = (row for row in stacks if row["StackName"] == MANAGED_STACK)
         found += self.client("dynamodb").list_tables()["TableNames"]
-        found += [it["Name"] for it in self.client("s3").list_buckets()["Buckets"]]
-        found += [it["logGroupName"] for it in self.client("logs").describe_log_groups()["logGroups"]]
+        found += [row["Name"] for row in self.client("s3").list_buckets()["Buckets"]]
+        found += [row["logGroupName"] for row in self.client("logs").describe_log_groups()["logGroups"]]
         found += self.client("sqs").list_queues().get("QueueUrls", ())
         for stack in managed:
-            [bucket] = [it["OutputValue"] for it in stack["Outputs"] if it["OutputKey"] == "SourceBucket"]
+            [bucket] = [row["OutputValue"] for row in stack["Outputs"] if row["OutputKey"] == "SourceBucket"]
             listed = self.client("s3").list_objects_v2(Bucket=bucket, Prefix=name)
-            found += [it["Key"] for it in listed.get("Contents", ())]
-        return [it for it in found if name in it]
+            found += [row["Key"] for row in listed.get("Contents", ())]
+        return [item for item in found if name in item]
 
 
 @dataclass
@@ -132,10 +132,10 @@ def serving_issuers(endpoint: str, certificate: Path) -> Iterator[str]:
             )
             stacks = formation.describe_stacks()["Stacks"]
             outputs = {
-                it["OutputKey"]: it["OutputValue"]
+                row["OutputKey"]: row["OutputValue"]
                 for stack in stacks
                 if stack["StackStatus"] == "CREATE_COMPLETE"
-                for it in stack.get("Outputs", ())
+                for row in stack.get("Outputs", ())
             }
             url = urlsplit(outputs["IssuerUrl"])
             place = f"{endpoint}/restapis/{url.netloc.split('.')[0]}{url.path}/_user_request_{self.path}"
@@ -187,7 +187,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
         emulator.stop()
 
 
-def test_the_whole_try_is_good_and_leaves_nothing(account: Account) -> None:
+def test_whole_try_succeeds_and_leaves_nothing(account: Account) -> None:
     """This is the one try with the real build."""
     with account.rehearsed("whole") as running:
         code = running.end()
@@ -201,10 +201,10 @@ def test_the_whole_try_is_good_and_leaves_nothing(account: Account) -> None:
         "merge, from the finalize's answer",
         "restore from S3, 1 connection |",
         "restore from S3, 8 connections |",
-        "look-up by a function that has to start",
-        "look-up by one that runs",
+        "lookup by a function that has to start",
+        "lookup by one that runs",
         "its cost, by list prices",
-        "ceiling reckoned before it began",
+        "ceiling calculated before it began",
     ):
         assert row in result, row
     assert "| FAIL |" not in result
@@ -213,9 +213,9 @@ def test_the_whole_try_is_good_and_leaves_nothing(account: Account) -> None:
 
 
 @pytest.mark.parametrize(
-    "moment", ["Making an issuer", "Building", "Deploying", "Checking", "Measuring"], ids=lambda it: it.split()[0]
+    "moment", ["Making an issuer", "Building", "Deploying", "Checking", "Measuring"], ids=lambda item: item.split()[0]
 )
-def test_an_interrupt_at_any_moment_leaves_nothing(account: Account, moment: str) -> None:
+def test_interrupted_try_leaves_nothing(account: Account, moment: str) -> None:
     suffix = f"stop{moment[:4].lower().strip()}"
     build = ["sh", "-c", "sleep 30"] if moment == "Building" else ["true"]
     with account.rehearsed(suffix, EMULATED, *build) as running:
@@ -231,7 +231,7 @@ def test_an_interrupt_at_any_moment_leaves_nothing(account: Account, moment: str
     assert "it was interrupted" in account.result(suffix).read_text()
 
 
-def test_an_interrupt_while_it_deletes_is_answered_and_it_goes_on(account: Account) -> None:
+def test_interrupted_deletion_goes_on(account: Account) -> None:
     with account.rehearsed("again", EMULATED, "false") as running:
         running.until("Deleting everything")
         os.kill(running.process.pid, signal.SIGINT)
@@ -243,7 +243,7 @@ def test_an_interrupt_while_it_deletes_is_answered_and_it_goes_on(account: Accou
     assert account.left("again") == []
 
 
-def test_a_build_that_fails_is_told_and_leaves_nothing(account: Account) -> None:
+def test_failed_build_leaves_nothing(account: Account) -> None:
     with account.rehearsed("build", EMULATED, "false") as running:
         assert running.end() == 1
         assert "Nothing is left." in running.said
@@ -251,7 +251,7 @@ def test_a_build_that_fails_is_told_and_leaves_nothing(account: Account) -> None
     assert account.left("build") == []
 
 
-def test_a_deploy_that_fails_is_told_and_leaves_nothing(account: Account, broken: Path) -> None:
+def test_failed_deploy_leaves_nothing(account: Account, broken: Path) -> None:
     with account.rehearsed("deploy", broken, "true") as running:
         assert running.end() == 1
         assert "Nothing is left." in running.said
@@ -260,10 +260,10 @@ def test_a_deploy_that_fails_is_told_and_leaves_nothing(account: Account, broken
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("given", "said"),
     [
         ({"MAX_USD": "0.001"}, r"may cost \$"),
-        ({"MAX_USD": "much"}, "is no number of dollars"),
+        ({"MAX_USD": "much"}, "isn't a number of dollars"),
         ({"ENTRIES": "0"}, "ENTRIES from 1 to 1000"),
         ({"YES": ""}, "say YES=1"),
         ({"ARCHITECTURE": "sparc"}, "arm64 or x86_64"),
@@ -271,10 +271,10 @@ def test_a_deploy_that_fails_is_told_and_leaves_nothing(account: Account, broken
         ({"PARAMETERS": "Dashboard=maybe"}, "say one of true, false"),
     ],
 )
-def test_what_cant_begin_makes_nothing(account: Account, told: dict[str, str], said: str) -> None:
+def test_invalid_try_creates_nothing(account: Account, given: dict[str, str], said: str) -> None:
     ran = subprocess.run(
         account.command("never", EMULATED, "true"),
-        env=account.environment | {"TRY_SUFFIX": "never"} | told,
+        env=account.environment | {"TRY_SUFFIX": "never"} | given,
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -298,7 +298,7 @@ def cleaned(account: Account, name: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_what_cant_be_deleted_is_named_and_the_rest_goes(account: Account) -> None:
+def test_undeletable_things_are_named(account: Account) -> None:
     tables, s3 = account.client("dynamodb"), account.client("s3")
     name = f"{PREFIX}stuck"
     shape: Any = {

@@ -8,13 +8,10 @@ from typing import Any
 import boto3
 import pytest
 
-from actions_cache_cli.deployment_check.__main__ import run_all
-from actions_cache_cli.deployment_check.address import read_address
-from actions_cache_cli.deployment_check.check import Result
-from actions_cache_cli.deployment_check.checks import CHECKS
-from actions_cache_cli.deployment_check.context import Context
-from actions_cache_cli.deployment_check.room import Room
-from actions_cache_cli.deployment_check.stack import Stack, signing_secret
+from actions_cache_cli.deployment_check.__main__ import CHECKS, run_all
+from actions_cache_cli.deployment_check.check import Context, Result
+from actions_cache_cli.deployment_check.stack import Concurrency, Stack, signing_secret
+from actions_cache_cli.doctor.address import read_address
 from tests.support.clients.server import running_server
 
 Verify = Callable[..., Mapping[str, Result]]
@@ -33,26 +30,26 @@ def server(run_directory: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def unmerging_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """What streams here streams at any later request too, however long that takes to come."""
+    """Provide a server that never merges, so that what streams once streams at any later request too."""
     with running_server(tmp_path_factory.mktemp("unmerging"), {"LOCAL_MERGE_WORKERS": "0"}) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def stack(server: str, run_directory: Path) -> Stack:
-    """What `read_stack` gives for a deployed one: this run's bucket and secret."""
+    """Provide this run's bucket and secret as `read_stack` returns a deployed stack's."""
     lines = (run_directory / "data" / "env").read_text().splitlines()
     env = dict(shlex.split(line)[1].split("=", 1) for line in lines)
     session = boto3.Session(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], region_name=env["AWS_REGION"])
     secrets = session.client("secretsmanager", endpoint_url=env["AWS_ENDPOINT_URL_SECRETS_MANAGER"])
     value = secrets.get_secret_value(SecretId=env["URL_SIGNING_SECRET_ARN"])["SecretString"]
     s3 = session.client("s3", endpoint_url=env["AWS_ENDPOINT_URL_S3"])
-    return Stack(s3, env["BUCKET"], signing_secret(value), server, "any", room=Room(1000, 1000, 20))
+    return Stack(s3, env["BUCKET"], signing_secret(value), server, "any", concurrency=Concurrency(1000, 1000, 20))
 
 
 @pytest.fixture
 def verify() -> Verify:
-    """Runs checks of a URL, all or the named ones, and gives the results by title."""
+    """Provide a function that runs all or the named checks of a URL and returns the results by title."""
 
     def checked(url: str, *titles: str, **context: Any) -> Mapping[str, Result]:
         return {result.title: result for result in results(Context(read_address(url), None, **context), titles)}

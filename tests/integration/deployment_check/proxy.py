@@ -1,4 +1,4 @@
-"""A proxy in front of a real server, which spoils some answers: what a bad deployment looks like from outside."""
+"""A proxy that spoils some answers of a real server, as a bad deployment would."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -39,9 +39,9 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     is_chunked: bool = False
-    """Sent without a Content-Length, ending as if it were whole."""
+    """True if it is sent without a Content-Length and ends as if it were whole."""
     cut_at: int | None = None
-    """Where the connection breaks."""
+    """Byte at which the connection breaks."""
 
     def but(self, **changes: Any) -> "Answer":
         return replace(self, **changes)
@@ -51,12 +51,12 @@ class Answer:
 
 
 Spoil = Callable[[Request, Callable[[], Answer]], Answer]
-"""Gets the request, and what asks the real server; returns what the client gets."""
+"""A function of the request, and of a function that asks the real server, that returns the client's answer."""
 
 
 @contextmanager
 def spoiling_proxy(server: str, spoil: Spoil) -> Iterator[str]:
-    """Yields its URL. The server behind it makes its URLs of the proxy's host."""
+    """Run a proxy and yield its URL; the server behind it makes its URLs of the proxy's host."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -112,12 +112,12 @@ def ask(server: str, request: Request) -> Answer:
 
 
 def whole(server: str, request: Request) -> Answer:
-    """A download as if nobody had asked for a range; If-Match keeps the server from redirecting to the store."""
+    """Return a download as if no range was asked for; If-Match keeps the server from redirecting to S3."""
     kept = {name: value for name, value in request.headers.items() if name.lower() not in ("range", "x-ms-range")}
     return ask(server, replace(request, headers={**kept, "If-Match": "*"}))
 
 
 def made(status: int, body: str, **headers: str) -> Answer:
-    """An answer that no server of ours gave. Header names with _ for -."""
+    """Return a made-up answer. Header names have _ for -."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Answer(status, {"Content-Length": str(len(body.encode())), **named}, body.encode())

@@ -1,4 +1,4 @@
-"""Each fault that a deployment can have, by a proxy before a real server: it is seen, and said in the right words."""
+"""Each error that a deployment can have, produced by a proxy before a real server, is seen and explained."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,11 +6,11 @@ from http.client import IncompleteRead
 
 import pytest
 
-from actions_cache_cli.deployment_check.address import read_address
-from actions_cache_cli.deployment_check.check import Outcome
-from actions_cache_cli.deployment_check.checks import CHECKS, edge, restore, streaming
-from actions_cache_cli.deployment_check.context import Context
+from actions_cache_cli.deployment_check import edge, entry
+from actions_cache_cli.deployment_check.__main__ import CHECKS
+from actions_cache_cli.deployment_check.check import Context, Outcome
 from actions_cache_cli.deployment_check.stack import Stack
+from actions_cache_cli.doctor.address import read_address
 from tests.integration.deployment_check.conftest import Verify, results
 from tests.integration.deployment_check.proxy import Answer, Request, made, spoiling_proxy, whole
 
@@ -107,7 +107,7 @@ PUT_FAULTS = {
 
 
 @pytest.mark.parametrize("fault", PUT_FAULTS)
-def test_a_block_that_is_not_taken_is_explained_by_who_refused_it(server: str, verify: Verify, fault: str) -> None:
+def test_refused_block_is_explained_by_its_sender(server: str, verify: Verify, fault: str) -> None:
     answer, words = PUT_FAULTS[fault]
     with spoiling_proxy(server, to_blocks(answer)) as url:
         seen = verify(url, *CREATED)
@@ -118,7 +118,7 @@ def test_a_block_that_is_not_taken_is_explained_by_who_refused_it(server: str, v
     assert after.outcome is Outcome.SKIP
 
 
-def test_a_200_where_201_is_due_is_said_to_break_actions_cache(server: str, verify: Verify) -> None:
+def test_status_200_for_a_block_fails(server: str, verify: Verify) -> None:
     with spoiling_proxy(server, lambda request, ask: ask().but(status=200) if request.puts_block else ask()) as url:
         seen = verify(url, *CREATED)
     assert seen["a block without a content hash reaches S3"].outcome is Outcome.OK
@@ -128,7 +128,7 @@ def test_a_200_where_201_is_due_is_said_to_break_actions_cache(server: str, veri
     assert "x-ms-request-id" not in failed.detail
 
 
-def test_a_200_with_the_policys_request_id_is_said_to_be_the_policys(server: str, verify: Verify) -> None:
+def test_status_200_of_the_headers_policy_is_recognized(server: str, verify: Verify) -> None:
     def spoil(request: Request, ask: Ask) -> Answer:
         answer = ask().without("x-ms-request-id")
         return (
@@ -143,7 +143,7 @@ def test_a_200_with_the_policys_request_id_is_said_to_be_the_policys(server: str
     assert "is the response headers policy's" in failed.detail
 
 
-def test_a_missing_request_id_is_said_to_crash_buildkit(server: str, verify: Verify) -> None:
+def test_missing_request_id_fails(server: str, verify: Verify) -> None:
     def spoil(request: Request, ask: Ask) -> Answer:
         return ask().without("x-ms-request-id") if request.puts_block else ask()
 
@@ -154,7 +154,7 @@ def test_a_missing_request_id_is_said_to_crash_buildkit(server: str, verify: Ver
     assert "201" not in failed.detail
 
 
-def test_a_head_without_content_length_fails(unmerging_server: str, verify: Verify) -> None:
+def test_head_without_content_length_fails(unmerging_server: str, verify: Verify) -> None:
     def spoil(request: Request, ask: Ask) -> Answer:
         return ask().without("content-length") if request.method == "HEAD" else ask()
 
@@ -165,7 +165,7 @@ def test_a_head_without_content_length_fails(unmerging_server: str, verify: Veri
     assert "API Gateway" in failed.detail
 
 
-def test_a_stream_without_content_length_fails(unmerging_server: str, verify: Verify) -> None:
+def test_stream_without_content_length_fails(unmerging_server: str, verify: Verify) -> None:
     def spoil(request: Request, ask: Ask) -> Answer:
         return ask().but(is_chunked=True) if request.method == "GET" and request.is_download else ask()
 
@@ -174,7 +174,7 @@ def test_a_stream_without_content_length_fails(unmerging_server: str, verify: Ve
     assert failed.detail.startswith("GET: there was no Content-Length")
 
 
-def test_a_stream_that_ends_cleanly_though_a_part_is_gone_fails(server: str, stack: Stack, verify: Verify) -> None:
+def test_truncated_stream_that_ends_cleanly_fails(server: str, stack: Stack, verify: Verify) -> None:
     def spoil(request: Request, ask: Ask) -> Answer:
         """What of a broken answer came, as if that were all."""
         try:
@@ -189,7 +189,7 @@ def test_a_stream_that_ends_cleanly_though_a_part_is_gone_fails(server: str, sta
     assert "ended as if it were whole" in failed.detail
 
 
-def test_where_clients_seek_past_the_edge_so_does_the_check(server: str, stack: Stack, verify: Verify) -> None:
+def test_check_seeks_past_the_edge_as_clients_do(server: str, stack: Stack, verify: Verify) -> None:
     """An edge that loses ranges doesn't matter with SeekThrough=api."""
 
     def spoil(request: Request, ask: Ask) -> Answer:
@@ -207,12 +207,12 @@ def test_where_clients_seek_past_the_edge_so_does_the_check(server: str, stack: 
     assert (past[through_edge].outcome, past[broken].outcome) == (Outcome.SKIP, Outcome.OK)
 
 
-def test_seeking_through_the_edge_is_the_first_read_that_is_checked() -> None:
+def test_seeking_through_the_edge_is_checked_first() -> None:
     looks = [check.look for check in CHECKS]
-    assert all(looks.index(edge.read_object) < looks.index(read) for read in (streaming.lengths, restore.unmerged))
+    assert all(looks.index(edge.read_object) < looks.index(read) for read in (edge.lengths, entry.unmerged))
 
 
-def test_a_range_that_is_ignored_is_said_to_corrupt_buildkits_restores(server: str, verify: Verify) -> None:
+def test_ignored_range_fails(server: str, verify: Verify) -> None:
     def spoil(request: Request, ask: Ask) -> Answer:
         return whole(server, request) if "x-ms-range" in request.headers else ask()
 
@@ -246,7 +246,7 @@ BODY_FAULTS: dict[str, tuple[Callable[[Answer], Answer], list[str]]] = {
 
 
 @pytest.mark.parametrize("fault", BODY_FAULTS)
-def test_a_restore_that_is_not_what_was_saved_fails(server: str, verify: Verify, fault: str) -> None:
+def test_altered_restore_fails(server: str, verify: Verify, fault: str) -> None:
     change, words = BODY_FAULTS[fault]
 
     def spoil(request: Request, ask: Ask) -> Answer:
@@ -259,7 +259,7 @@ def test_a_restore_that_is_not_what_was_saved_fails(server: str, verify: Verify,
         assert word in failed.detail
 
 
-def test_an_urlsigner_that_accepts_anything_fails(server: str, verify: Verify) -> None:
+def test_unchecked_signature_fails(server: str, verify: Verify) -> None:
     with spoiling_proxy(server, to_blocks(Answer(201, {"Content-Length": "0", "x-ms-request-id": "1"}))) as url:
         failed = verify(url, *SAVES[:2], "altered and expired URLs are refused, in Azure's XML")
     refusal = failed["altered and expired URLs are refused, in Azure's XML"]
@@ -267,7 +267,7 @@ def test_an_urlsigner_that_accepts_anything_fails(server: str, verify: Verify) -
     assert "another signature: it was answered 201" in refusal.detail
 
 
-def test_a_refusal_by_s3_is_no_refusal_by_the_edge(server: str, verify: Verify) -> None:
+def test_refusal_by_s3_is_not_the_edges(server: str, verify: Verify) -> None:
     def spoil(request: Request, ask: Ask) -> Answer:
         answer = ask()
         refused = request.puts_block and answer.status == 403
@@ -278,7 +278,7 @@ def test_a_refusal_by_s3_is_no_refusal_by_the_edge(server: str, verify: Verify) 
     assert "not refused as it should be" in failed["altered and expired URLs are refused, in Azure's XML"].detail
 
 
-def test_headers_that_reach_s3_fail_and_the_entry_is_saved_all_the_same(server: str, verify: Verify) -> None:
+def test_hostile_headers_that_reach_s3_fail(server: str, verify: Verify) -> None:
     def spoil(request: Request, ask: Ask) -> Answer:
         hostile = "x-amz-copy-source" in request.headers
         return made(400, s3_error("InvalidArgument", "Copy Source ..."), **S3_IDS) if hostile else ask()
@@ -291,7 +291,7 @@ def test_headers_that_reach_s3_fail_and_the_entry_is_saved_all_the_same(server: 
     assert seen["it restores right after its save"].outcome is Outcome.OK
 
 
-def test_a_wrong_size_that_is_accepted_fails(server: str, verify: Verify) -> None:
+def test_accepted_wrong_size_fails(server: str, verify: Verify) -> None:
     def spoil(request: Request, ask: Ask) -> Answer:
         finalizes = request.path.endswith("/FinalizeCacheEntryUpload")
         return made(200, '{"ok":true,"entry_id":"1"}', Content_Type="application/json") if finalizes else ask()
@@ -301,7 +301,7 @@ def test_a_wrong_size_that_is_accepted_fails(server: str, verify: Verify) -> Non
     assert "a size one byte too large was accepted" in failed.detail
 
 
-def test_a_merge_that_never_ends_points_to_the_worker_and_its_queue(server: str, verify: Verify) -> None:
+def test_endless_merge_points_to_worker_and_queue(server: str, verify: Verify) -> None:
     first: list[Answer] = []
 
     def spoil(request: Request, ask: Ask) -> Answer:
@@ -320,7 +320,7 @@ def test_a_merge_that_never_ends_points_to_the_worker_and_its_queue(server: str,
     assert "dead-letter queue" in failed.detail
 
 
-def test_errors_with_a_charset_fail(server: str, verify: Verify) -> None:
+def test_error_with_a_charset_fails(server: str, verify: Verify) -> None:
     def spoil(request: Request, ask: Ask) -> Answer:
         answer = ask()
         changed = {**answer.headers, "content-type": "application/json; charset=utf-8"}
@@ -331,14 +331,14 @@ def test_errors_with_a_charset_fail(server: str, verify: Verify) -> None:
     assert "without a charset" in failed.detail
 
 
-def test_a_part_that_is_not_well_is_named(server: str, verify: Verify) -> None:
+def test_failing_part_is_named(server: str, verify: Verify) -> None:
     body = '{"ok":false,"faults":{"queue":"AccessDenied"}}'
     with spoiling_proxy(server, lambda *_: made(503, body, Content_Type="application/json")) as url:
         failed = verify(url, "table, bucket and queue answer")["table, bucket and queue answer"]
     assert 'queue: "AccessDenied"' in failed.detail
 
 
-def test_a_token_that_is_refused_is_said_to_be_the_reason_for_all_that_is_skipped(server: str) -> None:
+def test_refused_token_is_the_reason_for_skipping(server: str) -> None:
     """The local run takes any signature, so this token isn't one at all."""
     context = Context(read_address(server), "not-a-token")
     seen = {result.title: result for result in results(context)}

@@ -26,9 +26,9 @@ def default(parameter: dict[str, Any]) -> str:
     return f"`{parameter['Default']}`" if str(parameter["Default"]) else "empty"
 
 
-def test_each_parameter_has_a_row_with_its_default_description_and_trade_off(template: Template) -> None:
+def test_each_parameter_has_a_row(template: Template) -> None:
     parameters = template.body["Parameters"]
-    wanted = [[f"`{name}`", default(it), it["Description"]] for name, it in parameters.items()]
+    wanted = [[f"`{name}`", default(row), row["Description"]] for name, row in parameters.items()]
     assert [row[:-1] for row in rows()] == wanted
     assert all(len(row) == COLUMNS and len(row[-1].split()) > COLUMNS for row in rows())
 
@@ -38,7 +38,7 @@ def test_each_make_target_exists(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
-def test_each_output_and_function_that_is_named_exists(template: Template) -> None:
+def test_named_outputs_and_functions_exist(template: Template) -> None:
     placeholders = set(re.findall(r"<([A-Z]\w+)>", PAGE))
     assert placeholders <= set(template.body["Outputs"])
     assert {"RunnerUrl", "EdgeDomainName", *re.findall(r"`(\w+(?:TableName|BucketName))`", PAGE)} <= set(
@@ -47,24 +47,24 @@ def test_each_output_and_function_that_is_named_exists(template: Template) -> No
     assert set(re.findall(r"remote invoke (\w+)", PAGE)) <= set(template.functions)
 
 
-def test_the_fence_of_each_command_says_that_it_needs_aws() -> None:
+def test_each_command_block_is_marked_aws() -> None:
     found = commands("docs/deploy.md", PAGE)
     assert len(found) > 10
-    assert [it.text for it in found if "aws" not in it.needs] == []
+    assert [item.text for item in found if "aws" not in item.needs] == []
 
 
-def test_the_workflow_is_yaml_and_checks_the_deployment() -> None:
+def test_workflow_checks_the_deployment() -> None:
     (workflow,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
     *_, last = yaml.safe_load(workflow)["jobs"]["verify"]["steps"]
     assert last["run"].startswith("make verify-deployment URL=")
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_resolve() -> None:
     for link in re.findall(r"\]\((?!https://)([^)#]+)(?:#[^)]*)?\)", PAGE):
         assert (ROOT / "docs" / link).exists(), link
 
 
-def test_what_is_said_to_stay_is_what_the_template_keeps(template: Template) -> None:
-    kept = {it["Type"] for it in template.body["Resources"].values() if "Retain" in it.get("DeletionPolicy", "")}
+def test_resources_said_to_stay_are_retained(template: Template) -> None:
+    kept = {row["Type"] for row in template.body["Resources"].values() if "Retain" in row.get("DeletionPolicy", "")}
     assert kept == {"AWS::S3::Bucket", "AWS::S3::BucketPolicy", "AWS::DynamoDB::Table"}
     assert len(template.of_type("AWS::DynamoDB::Table")) == len(set(re.findall(r"`(\w+TableName)`", PAGE)))

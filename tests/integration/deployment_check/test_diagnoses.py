@@ -1,26 +1,27 @@
-"""What is made of one answer, one URL, one fault: by its words, with no server."""
+"""Single answers, URLs and errors are explained, without a server."""
 
+import socket
 import ssl
 from email.utils import formatdate
+from http.client import RemoteDisconnected
 
 import pytest
-from urllib3 import exceptions
 
-from actions_cache_cli.deployment_check.address import read_address
-from actions_cache_cli.deployment_check.checks.answers import clock_verdict
-from actions_cache_cli.deployment_check.checks.bytes_back import SEEK_BYTES, SEEK_FROM, restore_fault, seek_answer_fault
-from actions_cache_cli.deployment_check.checks.large import hostile_traces
-from actions_cache_cli.deployment_check.checks.reach import url_fault
-from actions_cache_cli.deployment_check.context import Context
-from actions_cache_cli.deployment_check.diagnoses import of_creation
-from actions_cache_cli.deployment_check.explain import explain, json_object
-from actions_cache_cli.deployment_check.job import message_of
-from actions_cache_cli.deployment_check.room import Room, described, shortage
-from actions_cache_cli.deployment_check.stack import StackUnreadable, outputs_of, signing_secret
-from actions_cache_cli.deployment_check.tokens import judge_unsigned
-from actions_cache_cli.deployment_check.verdicts import Failed
-from actions_cache_cli.deployment_check.wire import Reply, explain_fault, explain_tls_fault
-from actions_cache_cli.doctor.address import NotAUrl, is_loopback
+from actions_cache_cli.deployment_check.check import Client, Context, Failed, Skipped
+from actions_cache_cli.deployment_check.diagnoses import explain, explain_error, of_creation
+from actions_cache_cli.deployment_check.edge import SEEK_BYTES, SEEK_FROM, restore_error, seek_answer_error
+from actions_cache_cli.deployment_check.entry import hostile_traces
+from actions_cache_cli.deployment_check.reach import clocks, judge_unsigned, url_error
+from actions_cache_cli.deployment_check.stack import (
+    Concurrency,
+    StackUnreadable,
+    described,
+    outputs_of,
+    shortage,
+    signing_secret,
+)
+from actions_cache_cli.doctor.address import NotAUrl, no_answer, read_address, url_errors
+from actions_cache_cli.doctor.probe import Refused, Reply, message_of
 
 S3 = {"x-amz-request-id": "R", "Content-Type": "application/xml"}
 CLOUDFRONT = {"Server": "CloudFront", "Content-Type": "text/html"}
@@ -30,6 +31,10 @@ JSON = {"Content-Type": "application/json"}
 
 def s3(code: str, message: str = "") -> bytes:
     return f"<Error><Code>{code}</Code><Message>{message}</Message><HostId>H</HostId></Error>".encode()
+
+
+def reply_of(status: int, headers: dict[str, str], body: bytes) -> Reply:
+    return Reply(status, {name.lower(): value for name, value in headers.items()}, body)
 
 
 @pytest.mark.parametrize(
@@ -75,20 +80,20 @@ def s3(code: str, message: str = "") -> bytes:
         (504, JSON, b'{"code":"deadline_exceeded","msg":"m"}', ["API Gateway waits"]),
         (404, JSON, b'{"code":"bad_route","msg":"m"}', ["isn't the cache's API"]),
         (200, {"Content-Type": "text/html"}, b"<html><title>\x1b[31mSign in</title>", ['"\ufffd[31mSign in"', "HTML"]),
-        (404, {"Content-Type": "text/plain"}, b"nope", ['beginning "nope"', "stack's output"]),
+        (404, {"Content-Type": "text/plain"}, b"nope", ['"nope"', "stack's output"]),
         (302, {}, b"", ["no content type", "no body", "changes it"]),
         (500, JSON, b"[]", ["application/json"]),
         (400, S3, b"<!DOCTYPE x [<!ENTITY a 'b'>]><Error><Code>&a;</Code></Error>", ["400"]),
     ],
 )
-def test_an_answer_is_explained(status: int, headers: dict[str, str], body: bytes, words: list[str]) -> None:
-    said = explain(status, headers, body)
+def test_answer_is_explained(status: int, headers: dict[str, str], body: bytes, words: list[str]) -> None:
+    said = explain(reply_of(status, headers, body))
     assert str(status) in said
     assert [word for word in words if word not in said] == [], said
 
 
-def test_what_is_quoted_stays_one_short_line() -> None:
-    said = explain(500, {"content-type": "text/plain"}, b"a\nb\r\n" * 5000)
+def test_quotation_is_one_short_line() -> None:
+    said = explain(Reply(500, {"content-type": "text/plain"}, b"a\nb\r\n" * 5000))
     assert "\n" not in said
     assert len(said) < 400
 
@@ -110,15 +115,16 @@ def test_what_is_quoted_stays_one_short_line() -> None:
         ("https://cache.example.com/?a=b", "https://cache.example.com", ["query"]),
     ],
 )
-def test_a_url_is_read_as_a_runner_uses_it(text: str, base: str, words: list[str]) -> None:
+def test_url_is_read_as_a_runner_uses_it(text: str, base: str, words: list[str]) -> None:
     address = read_address(text)
     assert address.base == base
-    assert len(address.faults) == len(words)
-    assert [word for word, fault in zip(words, address.faults, strict=True) if word not in fault] == []
+    errors = url_errors(address)
+    assert len(errors) == len(words)
+    assert [word for word, error in zip(words, errors, strict=True) if word not in error] == []
 
 
 @pytest.mark.parametrize("text", ["", "cache.example.com", "ftp://a", "https://", "https://a:b", "https://[x"])
-def test_what_is_no_url_is_refused(text: str) -> None:
+def test_invalid_url_is_refused(text: str) -> None:
     with pytest.raises(NotAUrl):
         read_address(text)
 
@@ -134,11 +140,12 @@ def test_what_is_no_url_is_refused(text: str) -> None:
         ("localhost.example.com", False),
     ],
 )
-def test_loopback_is_an_address_and_no_name_that_looks_like_it(host: str, *, expected: bool) -> None:
-    assert is_loopback(host) is expected
+def test_loopback_is_an_address(host: str, *, expected: bool) -> None:
+    shown = f"[{host}]" if ":" in host else host
+    assert read_address(f"http://{shown}/").is_loopback is expected
 
 
-def test_an_unsigned_token_may_be_accepted_on_a_loopback_address_only() -> None:
+def test_unsigned_token_is_accepted_on_loopback_only() -> None:
     assert "local run" in judge_unsigned(was_accepted=True, is_loopback=True)
     assert "refused" in judge_unsigned(was_accepted=False, is_loopback=False)
     with pytest.raises(Failed, match="anybody can read and write anybody's cache"):
@@ -154,28 +161,43 @@ def test_an_unsigned_token_may_be_accepted_on_a_loopback_address_only() -> None:
         ("http://cache.example.com.evil/blobs/upload/a?se=1", "X-Forwarded-Proto"),
     ],
 )
-def test_urls_that_the_server_makes_lead_to_the_edge(given: str, words: str | None) -> None:
-    fault = url_fault(given, Context(read_address("https://cache.example.com"), None))
-    assert (fault is None) if words is None else words in str(fault)
+def test_server_urls_lead_to_the_edge(given: str, words: str | None) -> None:
+    error = url_error(given, Context(read_address("https://cache.example.com"), None))
+    assert (error is None) if words is None else words in str(error)
+
+
+def dated(date: str | None, answered_at: float = 0.0) -> Context:
+    """Return a context whose server answers with this Date."""
+
+    class Answering(Client):
+        def send(self, *_: object, **__: object) -> Reply:
+            return Reply(
+                200, {} if date is None else {"date": date}, b"{}", asked_at=answered_at, answered_at=answered_at
+            )
+
+    return Context(read_address("https://cache.example.com"), None, client=Answering())
 
 
 @pytest.mark.parametrize(
     ("ahead", "words"),
-    [(0, None), (30, None), (-30, None), (31, "31 s ahead of the server"), (-31, "31 s behind the server")],
+    # The Date has whole seconds, so the server's clock may be almost one further.
+    [(0, None), (31, None), (-30, None), (32, "31 s ahead of the server"), (-31, "31 s behind the server")],
 )
 def test_clocks_may_differ_by_30_seconds(ahead: int, words: str | None) -> None:
     now = 1_800_000_000
-    date = formatdate(now - ahead, usegmt=True)
+    context = dated(formatdate(now - ahead, usegmt=True), now)
     if words is None:
-        assert "within 30 s" in clock_verdict(date, now)
+        assert "within 30 s" in clocks(context)
     else:
         with pytest.raises(Failed, match=words):
-            clock_verdict(date, now)
+            clocks(context)
 
 
-def test_a_date_that_is_none_fails() -> None:
+def test_invalid_date_fails() -> None:
     with pytest.raises(Failed, match="isn't one"):
-        clock_verdict("yesterday", 0)
+        clocks(dated("yesterday"))
+    with pytest.raises(Skipped, match="no Date"):
+        clocks(dated(None))
 
 
 WHOLE = bytes(range(256)) * 40
@@ -185,22 +207,22 @@ END = SEEK_FROM + SEEK_BYTES
 @pytest.mark.parametrize(
     ("reply", "words"),
     [
-        (Reply(200, {"Content-Length": str(len(WHOLE))}, WHOLE), None),
+        (Reply(200, {"content-length": str(len(WHOLE))}, WHOLE), None),
         (Reply(200, {}, WHOLE), "no Content-Length"),
         (Reply(200, {"content-length": "1"}, WHOLE[:1]), "not 10240"),
         (
-            Reply(200, {"content-length": "10240"}, WHOLE[:9], broken=True),
+            Reply(200, {"content-length": "10240"}, WHOLE[:9], is_broken=True),
             "9 of 10240 bytes came, and the connection broke",
         ),
         (Reply(200, {"content-length": "10240"}, WHOLE[:9]), "as if it were whole"),
         (Reply(200, {"content-length": "10240"}, WHOLE[:-1] + b"x"), "from byte 10239"),
         (Reply(200, {"content-length": "10240"}, WHOLE + b"x"), "from byte 10240"),
-        (Reply(503, JSON, b'{"code":"unavailable","msg":"m"}'), "503 unavailable"),
+        (reply_of(503, JSON, b'{"code":"unavailable","msg":"m"}'), "503 unavailable"),
     ],
 )
-def test_a_restore_is_good_only_with_every_byte(reply: Reply, words: str | None) -> None:
-    fault = restore_fault(reply, WHOLE)
-    assert (fault is None) if words is None else words in str(fault)
+def test_restore_needs_every_byte(reply: Reply, words: str | None) -> None:
+    error = restore_error(reply, WHOLE)
+    assert (error is None) if words is None else words in str(error)
 
 
 @pytest.mark.parametrize(
@@ -211,15 +233,15 @@ def test_a_restore_is_good_only_with_every_byte(reply: Reply, words: str | None)
         (Reply(206, {"content-range": "bytes 0-4999/10240"}, WHOLE[:SEEK_BYTES]), "another range"),
         (Reply(206, {}, WHOLE[SEEK_FROM:END]), "Content-Range was None"),
         (Reply(200, {}, WHOLE), "SeekThrough=api"),
-        (Reply(403, S3, s3("AccessDenied")), "S3 says 403"),
+        (reply_of(403, S3, s3("AccessDenied")), "S3 says 403"),
     ],
 )
-def test_a_range_is_good_only_with_the_right_bytes_and_the_total(reply: Reply, words: str | None) -> None:
-    fault = seek_answer_fault(reply, WHOLE)
-    assert (fault is None) if words is None else words in str(fault)
+def test_range_needs_the_right_bytes_and_total(reply: Reply, words: str | None) -> None:
+    error = seek_answer_error(reply, WHOLE)
+    assert (error is None) if words is None else words in str(error)
 
 
-def test_each_hostile_header_that_s3_obeyed_is_named() -> None:
+def test_hostile_headers_obeyed_by_s3_are_named() -> None:
     described: dict[str, object] = {"ContentLength": 1, "ServerSideEncryption": "AES256", "Metadata": {}}
     assert hostile_traces(described) == []
     obeyed: dict[str, object] = {
@@ -230,83 +252,86 @@ def test_each_hostile_header_that_s3_obeyed_is_named() -> None:
     assert hostile_traces(obeyed) == ["Metadata", "StorageClass", "ServerSideEncryption"]
 
 
+ADDRESS = read_address("https://cache.example.com")
+
+
 @pytest.mark.parametrize(
-    ("fault", "words"),
+    ("error", "silence", "words"),
     [
-        (exceptions.NameResolutionError("h", None, OSError()), "DNS record"),  # type: ignore[arg-type]
-        (exceptions.NewConnectionError(None, "refused"), "takes no connections"),  # type: ignore[arg-type]
-        (exceptions.ConnectTimeoutError(None, "late"), "firewall"),
-        (exceptions.ReadTimeoutError(None, "u", "late"), "was silent"),  # type: ignore[arg-type]
+        (socket.gaierror(-2, "Name or service not known"), 0, "DNS record"),
+        (ConnectionRefusedError(111, "refused"), 0, "takes no connections"),
+        (TimeoutError("late"), 0, "firewall"),
+        (TimeoutError("late"), 60, "gave no answer in time, 60 s"),
+        (TimeoutError("late"), 60, "functions' logs"),
+        (RemoteDisconnected("Connection aborted."), 60, "broke before an answer came"),
         (
-            exceptions.SSLError("[SSL: CERTIFICATE_VERIFY_FAILED] Hostname mismatch, certificate is not valid"),
-            "must name the custom domain",
+            ssl.SSLError("Hostname mismatch, certificate is not valid for 'a'"),
+            0,
+            "DomainName",
         ),
-        (exceptions.ProtocolError("Connection aborted."), "broke before an answer came"),
+        (
+            ssl.SSLError("[SSL: SSLV3_ALERT_HANDSHAKE_FAILURE]"),
+            0,
+            "no distribution lists",
+        ),
+        (ssl.SSLError("certificate verify failed: certificate has expired"), 0, "renew it, or see the clock; ACM"),
+        (ssl.SSLError("certificate verify failed: self-signed certificate"), 0, "a proxy that reads TLS"),
+        (
+            ssl.SSLError("unable to get local issuer certificate"),
+            0,
+            "a proxy that reads TLS",
+        ),
+        (ssl.SSLError("[SSL: WRONG_VERSION_NUMBER] wrong version number"), 0, "http://"),
+        (ssl.SSLError("odd"), 0, "odd"),
     ],
 )
-def test_a_fault_on_the_way_is_explained(fault: Exception, words: str) -> None:
-    assert words in explain_fault(fault, "cache.example.com")
+def test_connection_error_is_explained(error: Exception, silence: float, words: str) -> None:
+    assert words in explain_error(no_answer(error, ADDRESS, silence=silence))
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("certificate verify failed: Hostname mismatch, certificate is not valid for 'a'", "DomainName"),
-        ("[SSL: SSLV3_ALERT_HANDSHAKE_FAILURE] ssl/tls alert handshake failure", "no distribution lists"),
-        ("certificate verify failed: certificate has expired", "renew it in ACM"),
-        ("certificate verify failed: self-signed certificate", "a proxy that reads TLS"),
-        ("certificate verify failed: unable to get local issuer certificate", "a proxy that reads TLS"),
-        ("[SSL: WRONG_VERSION_NUMBER] wrong version number", "http://"),
-        (str(ssl.SSLError("odd")), "odd"),
-    ],
-)
-def test_a_tls_fault_is_explained(text: str, words: str) -> None:
-    assert words in explain_tls_fault(text, "cache.example.com")
-
-
-def test_the_secret_that_signs_is_taken_out_of_the_keyring() -> None:
+def test_signing_secret_is_the_current_one() -> None:
     assert signing_secret('{"current": "a", "previous": "b"}') == "a"
 
 
 @pytest.mark.parametrize("value", ["", "plain", "{}", "[]", "null", '"text"'])
-def test_a_secret_that_is_no_keyring_says_what_to_do(value: str) -> None:
+def test_invalid_keyring_says_what_to_do(value: str) -> None:
     with pytest.raises(StackUnreadable, match="deploy again"):
         signing_secret(value)
 
 
-def test_a_stack_that_is_being_made_has_no_outputs() -> None:
+def test_stack_in_creation_has_no_outputs() -> None:
     assert outputs_of({"StackName": "a"}) == {}
     assert outputs_of({"Outputs": [{"OutputKey": "BucketName", "OutputValue": "b"}]}) == {"BucketName": "b"}
 
 
 @pytest.mark.parametrize(
-    ("room", "words"),
+    ("concurrency", "words"),
     [
         (
-            Room(10, 10, 20),
+            Concurrency(10, 10, 20),
             ["10 functions at once", "merges alone may take 20", "MergeWorkers=2", "Concurrent executions"],
         ),
-        (Room(1000, 20, 20), ["20 functions at once"]),
-        (Room(1000, 1000, None), ["merges may take all 1000", "deploy again"]),
+        (Concurrency(1000, 20, 20), ["20 functions at once"]),
+        (Concurrency(1000, 1000, None), ["merges may take all 1000", "deploy again"]),
     ],
 )
-def test_account_without_room_is_told_what_to_ask_for(room: Room, words: list[str]) -> None:
-    said = shortage(room)
+def test_low_concurrency_says_what_to_ask_for(concurrency: Concurrency, words: list[str]) -> None:
+    said = shortage(concurrency)
     assert said is not None
     assert all(word in said for word in words), said
 
 
 @pytest.mark.parametrize(
-    ("room", "words"),
+    ("concurrency", "words"),
     [
-        (Room(1000, 1000, 20), "1000 executions at once, of which merges take 20 at most"),
-        (Room(1000, 21, 20), "21 executions at once, of which merges take 20 at most"),
-        (Room(10, 10, 2), "10 executions at once, of which merges take 2 at most; fewer than the usual 1000"),
+        (Concurrency(1000, 1000, 20), "1000 executions at once, of which merges take 20 at most"),
+        (Concurrency(1000, 21, 20), "21 executions at once, of which merges take 20 at most"),
+        (Concurrency(10, 10, 2), "10 executions at once, of which merges take 2 at most; fewer than the usual 1000"),
     ],
 )
-def test_room_enough_is_described(room: Room, words: str) -> None:
-    assert shortage(room) is None
-    assert described(room).startswith(words)
+def test_sufficient_concurrency_is_described(concurrency: Concurrency, words: str) -> None:
+    assert shortage(concurrency) is None
+    assert described(concurrency).startswith(words)
 
 
 @pytest.mark.parametrize(
@@ -327,15 +352,16 @@ def test_room_enough_is_described(room: Room, words: str) -> None:
         ("something new", "AWS's own reason"),
     ],
 )
-def test_creation_that_failed_is_explained(reason: str, words: str) -> None:
+def test_failed_creation_is_explained(reason: str, words: str) -> None:
     assert words in of_creation(reason)
     assert "deploy again" in of_creation(reason)
 
 
-def test_answer_that_is_deeper_than_python_is_explained() -> None:
-    deep = b"[" * 100_000
-    assert json_object(deep.decode()) == {}
-    with pytest.raises(Failed, match="200 with"):
-        message_of(Reply(200, JSON, deep))
+def test_deeply_nested_answer_is_explained() -> None:
+    deep = Reply(200, {"content-type": "application/json"}, b"[" * 100_000)
+    assert deep.json == {}
+    with pytest.raises(Refused) as raised:
+        message_of("CreateCacheEntry", deep)
+    assert explain_error(raised.value).startswith('CreateCacheEntry: 200 with "application/json"')
     with pytest.raises(StackUnreadable):
-        signing_secret(deep.decode())
+        signing_secret(deep.text)

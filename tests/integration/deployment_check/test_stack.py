@@ -15,9 +15,7 @@ from botocore.exceptions import WaiterError
 from actions_cache.domain.access import GITHUB
 from actions_cache.domain.refused_job import Refusals, RefusedJob
 from actions_cache_cli.deployment_check.__main__ import parsed, prepared
-from actions_cache_cli.deployment_check.address import read_address
-from actions_cache_cli.deployment_check.check import Outcome, Result
-from actions_cache_cli.deployment_check.context import Context
+from actions_cache_cli.deployment_check.check import Context, Outcome, Result
 from actions_cache_cli.deployment_check.stack import (
     API_URL,
     BUCKET,
@@ -31,6 +29,7 @@ from actions_cache_cli.deployment_check.stack import (
     StackUnreadable,
     read_stack,
 )
+from actions_cache_cli.doctor.address import read_address
 from dev.local.emulators import bare_environment, executable
 from dev.local.template import Template
 from tests.integration.deployment_check.conftest import results
@@ -46,7 +45,7 @@ RESOURCES = {
     },
 }
 
-NAMELESS = {name: {"Type": it["Type"], "Properties": {}} for name, it in RESOURCES.items()}
+NAMELESS = {name: {"Type": row["Type"], "Properties": {}} for name, row in RESOURCES.items()}
 NAMELESS["UrlSigningSecret"]["Properties"] = {"SecretString": '{"current": "signs"}'}
 OUTPUTS = {BUCKET: {"Ref": "Bucket"}, SECRET: {"Ref": "UrlSigningSecret"}, RUNNER_URL: "https://d111.cloudfront.net/"}
 
@@ -117,7 +116,7 @@ def create(name: str, resources: object, outputs: Mapping[str, object], **parame
 
 
 @pytest.mark.usefixtures("deployer")
-def test_bucket_and_signing_secret_are_found_by_the_outputs() -> None:
+def test_bucket_and_secret_are_found_by_outputs() -> None:
     create(NAME, RESOURCES, OUTPUTS, TokenClaims="repository_id=42")
     stack = read_stack(NAME)
     assert (stack.token_claims, stack.token_issuers) == ("repository_id=42", GITHUB)
@@ -129,17 +128,17 @@ def test_bucket_and_signing_secret_are_found_by_the_outputs() -> None:
 
 @pytest.mark.usefixtures("deployer")
 @pytest.mark.parametrize(("parameters", "workers"), [({"MergeWorkers": 7}, 7), ({}, None)], ids=["bounded", "older"])
-def test_account_is_asked_for_its_room(parameters: dict[str, int], workers: int | None) -> None:
-    name = f"room-{workers}"
+def test_account_is_asked_for_its_concurrency(parameters: dict[str, int], workers: int | None) -> None:
+    name = f"workers-{workers}"
     create(name, NAMELESS, OUTPUTS, **parameters)
-    room = read_stack(name).room
-    assert room is not None
-    assert room.executions >= room.unreserved > 0
-    assert room.merge_workers == workers
+    concurrency = read_stack(name).concurrency
+    assert concurrency is not None
+    assert concurrency.executions >= concurrency.unreserved > 0
+    assert concurrency.merge_workers == workers
 
 
 @pytest.mark.usefixtures("deployer")
-def test_stack_that_was_never_made_says_what_failed_first() -> None:
+def test_failed_stack_says_what_failed_first() -> None:
     resources = {
         "Nobody": {
             "Type": "AWS::CloudFormation::WaitCondition",
@@ -153,31 +152,31 @@ def test_stack_that_was_never_made_says_what_failed_first() -> None:
         formation.get_waiter("stack_create_complete").wait(
             StackName="never-made", WaiterConfig={"Delay": 1, "MaxAttempts": 30}
         )
-    with pytest.raises(StackUnreadable, match=r"never made \(ROLLBACK_COMPLETE\)\. Nobody: .*mend it, then"):
+    with pytest.raises(StackUnreadable, match=r"never created \(ROLLBACK_COMPLETE\)\. Nobody: .*mend it, then"):
         read_stack("never-made")
 
 
 @pytest.mark.usefixtures("deployer")
 @pytest.mark.parametrize(("seek_through", "expected"), [("edge", None), ("api", "https://a.example/v1")])
-def test_the_apis_url_is_known_where_clients_seek_past_the_edge(seek_through: str, expected: str | None) -> None:
+def test_api_url_is_known_if_clients_seek_past_the_edge(seek_through: str, expected: str | None) -> None:
     create(f"seeks-{seek_through}", NAMELESS, {**OUTPUTS, API_URL: "https://a.example/v1"}, SeekThrough=seek_through)
     assert read_stack(f"seeks-{seek_through}").api_url == expected
 
 
 @pytest.mark.usefixtures("deployer")
-def test_a_stack_that_is_not_there_says_what_to_look_at() -> None:
+def test_missing_stack_says_where_to_look() -> None:
     with pytest.raises(StackUnreadable, match="is the stack in this region"):
         read_stack("no-such-stack")
 
 
 @pytest.mark.usefixtures("deployer")
-def test_a_stack_of_something_else_says_what_it_lacks() -> None:
+def test_foreign_stack_says_what_it_lacks() -> None:
     create("another", {"Other": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "other"}}}, {})
     with pytest.raises(StackUnreadable, match=f"no output '{SECRET}'"):
         read_stack("another")
 
 
-def test_no_credentials_says_what_is_needed(emulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_say_what_is_needed(emulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", emulator)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -190,7 +189,7 @@ def test_no_credentials_says_what_is_needed(emulator: str, monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("deployer")
-def test_the_url_to_check_is_the_stacks_where_none_is_given() -> None:
+def test_default_url_is_the_stacks() -> None:
     """The reserved name resolves nowhere, so no more than its name is asked for."""
     create("elsewhere", NAMELESS, {**OUTPUTS, RUNNER_URL: "https://no-such-host.invalid/"})
     context = prepared(parsed(["--stack", "elsewhere"]))
@@ -199,18 +198,18 @@ def test_the_url_to_check_is_the_stacks_where_none_is_given() -> None:
 
 
 @pytest.mark.usefixtures("deployer")
-def test_a_url_is_checked_even_if_its_stack_cannot_be_read() -> None:
+def test_url_is_checked_if_its_stack_cannot_be_read() -> None:
     context = prepared(parsed(["--stack", "no-such-stack", "--url", "https://cache.example.com/"]))
-    assert "is the stack in this region" in (context.stack_fault or "")
+    assert "is the stack in this region" in (context.stack_error or "")
 
 
-def test_neither_url_nor_stack_says_what_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_url_and_stack_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parsed([])
     assert "STACK=name" in capsys.readouterr().err
 
 
-def test_the_template_has_the_outputs_that_are_looked_for(template: Template) -> None:
+def test_template_has_the_expected_outputs(template: Template) -> None:
     assert {API_URL, BUCKET, SECRET, RUNNER_URL} <= set(template.body["Outputs"])
     assert {CLAIMS, ISSUERS, MERGE_WORKERS, SEEK_THROUGH} <= set(template.body["Parameters"])
 
@@ -222,7 +221,7 @@ GHES = "https://ghes.example/_services/token"
 
 def of_a_stack(title: str, claims: str = "any", issuers: str = GITHUB, *refused: RefusedJob) -> Result:
     s3 = boto3.client("s3", region_name="us-east-1")
-    stack = Stack(s3, "b", "s", "https://x/", claims, issuers, lambda: [Refusals(it, 3, 0) for it in refused])
+    stack = Stack(s3, "b", "s", "https://x/", claims, issuers, lambda: [Refusals(item, 3, 0) for item in refused])
     [result] = results(Context(read_address("https://x/"), None, stack), [title])
     return result
 
@@ -238,24 +237,27 @@ def of_a_stack(title: str, claims: str = "any", issuers: str = GITHUB, *refused:
         ("", GITHUB, Outcome.FAIL, "the stack's parameter TokenClaims is empty, so no job comes in"),
     ],
 )
-def test_it_is_said_whose_jobs_may_come_in(claims: str, issuers: str, outcome: Outcome, detail: str) -> None:
+def test_admitted_jobs_are_shown(claims: str, issuers: str, outcome: Outcome, detail: str) -> None:
     result = of_a_stack("it is said whose jobs may come in", claims, issuers)
     assert result.outcome is outcome
     assert result.detail.startswith(detail)
     assert outcome is Outcome.FAIL or result.detail == detail
 
 
-def test_refused_jobs_are_named_with_the_value_to_set() -> None:
+def test_refused_jobs_are_shown_with_the_value_to_add() -> None:
     title = "refused jobs are known"
     assert of_a_stack(title).detail == "no job was refused in the last seven days"
-    jobs = [RefusedJob(GITHUB, str(it), f"octo/app-{it}", None, None, (f"repository_id={it}",)) for it in range(1, 8)]
+    jobs = [
+        RefusedJob(GITHUB, str(item), f"octo/app-{item}", None, None, (f"repository_id={item}",))
+        for item in range(1, 8)
+    ]
     result = of_a_stack(title, "repository_id=42", GITHUB, *jobs)
     assert result.outcome is Outcome.OK
     assert "octo/app-1 (3 times; to let it in, add repository_id=1); octo/app-2" in result.detail
     assert result.detail.endswith("and 2 more, `actions-cache refused` has them")
 
 
-def test_a_table_that_cannot_be_read_says_nothing_of_the_deployment() -> None:
+def test_unreadable_table_skips_refused_jobs() -> None:
     def unreadable() -> list[Refusals]:
         raise StackUnreadable("AWS says AccessDenied")
 

@@ -1,35 +1,89 @@
-"""A server on real engines, as `--local` finds one: resources of its own, and the two files of a run."""
+"""Fixtures: a server on real emulators, as `--local` finds one, and the commands as their user types them."""
 
+import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
+from actions_cache.aws.sqs import decode_message
+from actions_cache.domain.archive import MergeState
 from actions_cache.domain.refused_job import KEPT, Refusals, RefusedJob
 from actions_cache.domain.timing import SECOND
+from actions_cache.ports import MergeMessage, Unavailable
+from actions_cache_cli.__main__ import main
 from dev.local.emulators import Endpoints
 from dev.local.options import env_file
 from dev.local.resources import Clients, create
-from dev.local.template import Template
+from dev.local.template import ROOT, Template
 from dev.services import AllServices
 from tests.conftest import settings_for
-from tests.support.journey import Journey, SetClock
-from tests.unit.cli.command import Run
+from tests.support.journey import Journey, SetClock, name, plenty
+
+
+@dataclass(frozen=True)
+class Answer:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """Return the JSON document that standard output consists of."""
+        return json.loads(self.out)
+
+    @property
+    def last_line(self) -> str:
+        return self.out.splitlines()[-1]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Runs commands in this process, since a process of their own takes a second or two to start."""
+
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, *arguments: str) -> Answer:
+        self.capsys.readouterr()
+        code = main([*arguments, "--local"])
+        out, err = self.capsys.readouterr()
+        return Answer(code, out, err)
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        answer = self(*arguments, "--json")
+        assert answer.code == code, answer
+        return answer.document
+
+
+def process(*arguments: str, **variables: str) -> Answer:
+    """Run a command as a process of its own, with the variables that the test has set."""
+    done = subprocess.run(
+        [sys.executable, "-m", "actions_cache_cli", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Answer(done.returncode, done.stdout, done.stderr)
 
 
 def _is_schema(item: Mapping[str, Any]) -> bool:
-    """The tables' version, which whoever comes first notes."""
+    """Return whether the item is the tables' version, which the first user writes."""
     return item.get("archive_id") == {"S": "schema"}
 
 
 @dataclass
 class Operated:
-    """A server, its journeys, and the commands on it."""
+    """A server, a driver for it, and the commands that operate it."""
 
     journey: Journey
     run: Run
@@ -41,8 +95,8 @@ class Operated:
         """Refuse jobs, one a second.
 
         Args:
-            claims: the server's TOKEN_CLAIMS.
-            jobs: the jobs.
+            claims: The server's TOKEN_CLAIMS.
+            jobs: The jobs.
         """
         now = self.journey.clock.now()
         for number, job in enumerate(jobs):
@@ -51,7 +105,7 @@ class Operated:
         settings.write_text(settings.read_text().replace("TOKEN_CLAIMS=any", f"TOKEN_CLAIMS={claims}"))
 
     def everything(self) -> tuple[Any, ...]:
-        """All that a command could change, but for what time changes."""
+        """Return all that a command could change."""
         services = self.journey.services
         settings = services.settings
         dynamodb = services.session.client("dynamodb")
@@ -74,7 +128,7 @@ class Operated:
         return self._messages(self.dead_letter_queue_url)
 
     def _messages(self, url: str) -> int:
-        """Hidden ones too."""
+        """Return the number of messages, hidden ones included."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         return sum(
             int(count)
@@ -115,3 +169,36 @@ def operated(
         )
     # SeaweedFS gives each bucket volumes of its own, until the disk has no room for more.
     clients.s3.delete_bucket(Bucket=services.settings.bucket)
+
+
+PARTS = (b"one", b"two")
+
+
+class NoUploads:
+    """A bucket that starts no multipart upload."""
+
+    def __init__(self, bucket):
+        self._bucket = bucket
+
+    def __getattr__(self, method):
+        return getattr(self._bucket, method)
+
+    def start_upload(self, key):
+        raise Unavailable("503")
+
+
+def fail_merge(operated: Operated, key: str) -> MergeMessage:
+    """Save an entry whose merge fails until the queue gives its message up, and return the message."""
+    journey = operated.journey
+    services = journey.services
+    journey.save(name(key), *PARTS)
+    failing = replace(services.merge, bucket=NoUploads(services.bucket))
+    url = services.settings.merge_queue_url
+    message = None
+    while received := journey.sqs.receive_message(QueueUrl=url, VisibilityTimeout=0).get("Messages"):
+        message = decode_message(received[0]["Body"])
+        with pytest.raises(Exception, match=r"503|given up"):
+            failing(message, plenty)
+    assert message is not None
+    assert journey.archive(message.archive_id).merge.state is MergeState.FAILED
+    return message

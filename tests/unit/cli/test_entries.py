@@ -1,19 +1,20 @@
-"""`list`, `usage`, `match` and `delete`: a repository's entries, as people ask for them."""
+"""`list`, `usage`, `match`, `delete` and `refused`: what repositories keep, as people ask for it."""
 
 import pytest
 
 from actions_cache import manage
+from actions_cache.domain.access import GITHUB
 from actions_cache.domain.budgets import Repository
+from actions_cache.domain.refused_job import RefusedJob
 from tests.support.journey import name
-from tests.unit.cli.command import process
-from tests.unit.cli.conftest import Operated
+from tests.unit.cli.conftest import Operated, process
 
 HOUR = 3600
 
 
 @pytest.fixture
 def saved(operated: Operated) -> Operated:
-    """Three entries, an hour apart, the last of them just now, and another repository's."""
+    """Save three entries an hour apart, the last one just now, and one of another repository."""
     journey = operated.journey
     for repository, called in (("42", "acme/app"), ("43", "acme/lib")):
         journey.services.repositories.note(Repository(repository, called, journey.clock.now()))
@@ -27,9 +28,9 @@ def saved(operated: Operated) -> Operated:
     return operated
 
 
-def test_list_shows_entries_by_name_or_id_filtered_sorted_and_in_pages(saved: Operated):
+def test_list_filters_sorts_and_pages(saved: Operated):
     def keys(*arguments: str) -> list[str]:
-        return [it["key"] for it in saved.run.json("list", *arguments)["entries"]]
+        return [row["key"] for row in saved.run.json("list", *arguments)["entries"]]
 
     assert keys("acme/app") == keys("42") == ["pip-1", "npm-2", "npm-1"]
     assert keys("42", "--key-prefix", "npm-", "--sort", "created_at", "--ascending") == ["npm-1", "npm-2"]
@@ -44,9 +45,9 @@ def test_list_shows_entries_by_name_or_id_filtered_sorted_and_in_pages(saved: Op
     assert "refs/heads/feature" in answer.out
 
 
-def test_usage_is_held_against_the_budget(saved: Operated):
+def test_usage_is_shown_beside_the_budget(saved: Operated):
     overview = saved.run.json("usage")
-    assert [(it["name"], it["bytes"], it["entries"]) for it in overview["repositories"]] == [
+    assert [(row["name"], row["bytes"], row["entries"]) for row in overview["repositories"]] == [
         ("acme/app", 17, 3),
         ("acme/lib", 9, 1),
     ]
@@ -56,17 +57,17 @@ def test_usage_is_held_against_the_budget(saved: Operated):
     assert "17 B of 10.7 GB" in saved.run("usage", "acme/app").out
 
 
-def test_match_says_what_a_job_would_get_and_what_was_asked_before(saved: Operated):
+def test_match_explains_a_lookup(saved: Operated):
     before = saved.everything()
     answer = saved.run("match", "acme/app", "npm-3", "npm-", "--ref", "refs/heads/feature", "--ref", "refs/heads/main")
     assert answer.code == 0
     assert "restores npm-2 of refs/heads/main" in answer.last_line
     asked = saved.run.json("match", "acme/app", "npm-3", "--ref", "refs/heads/main", "--version", "v1", code=1)
-    assert [it["exact"] for it in asked["matches"][0]["attempts"]] == [True, False]
+    assert [row["exact"] for row in asked["matches"][0]["attempts"]] == [True, False]
     assert saved.everything() == before, "it counts as no use"
 
 
-def test_delete_takes_what_it_names_only_by_yes_and_nothing_else(saved: Operated):
+def test_delete_removes_matches_with_yes(saved: Operated):
     before = saved.everything()
     dry = saved.run("delete", "acme/app", "--key-prefix", "npm-")
     assert (dry.code, dry.last_line) == (0, "2 entries (12 B); nothing was changed: --yes deletes")
@@ -78,11 +79,11 @@ def test_delete_takes_what_it_names_only_by_yes_and_nothing_else(saved: Operated
     [left] = saved.run.json("list", "acme/app")["entries"]
     assert left["key"] == "pip-1"
     deleted = saved.run.json("delete", "acme/app", "--id", str(left["id"]), "--yes")
-    assert [it["key"] for it in deleted["deleted"]] == ["pip-1"]
+    assert [row["key"] for row in deleted["deleted"]] == ["pip-1"]
     assert saved.run.json("usage")["store"]["entries"] == 1
 
 
-def test_delete_goes_on_until_all_that_it_names_are_gone(saved: Operated, monkeypatch: pytest.MonkeyPatch):
+def test_delete_continues_until_all_are_gone(saved: Operated, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(manage, "AT_ONCE", 1)
     dry = saved.run("delete", "42", "--older-than", "30m")
     assert dry.last_line == "1 entry (6 B), and 1 more; nothing was changed: --yes deletes"
@@ -100,17 +101,39 @@ def test_delete_goes_on_until_all_that_it_names_are_gone(saved: Operated, monkey
         (["usage", "99"], "no repository '99'"),
     ],
 )
-def test_what_cant_be_meant_is_refused_with_words(operated: Operated, arguments, said):
+def test_invalid_arguments_are_explained(operated: Operated, arguments, said):
     operated.journey.services.repositories.note(Repository("42", "acme/app", 0))
     answer = operated.run(*arguments)
     assert answer.code == 2
     assert said in answer.err
 
 
-def test_each_as_a_user_starts_it(saved: Operated):
+def test_entry_commands_run_as_processes(saved: Operated):
     assert process("list", "acme/app", "--local", "--json").document["total"] == 3
     assert process("usage", "--local").code == 0
     assert process("match", "acme/app", "npm-", "--ref", "refs/heads/main", "--local").code == 0
     deleted = process("delete", "acme/app", "--key", "npm-1", "--local", "--yes", "--json")
     assert (len(deleted.document["deleted"]), deleted.err) == (1, "")
     assert process("doctor", "--help").out.startswith("usage: actions-cache-doctor")
+
+
+JOB = RefusedJob(GITHUB, "42", "octo/app", "7", "octo", ("repository_id=42", "repository_owner_id=7"))
+NAMELESS = RefusedJob(GITHUB, "43", None, None, None, ())
+
+
+def test_refused_jobs_are_listed_with_the_value_to_add(operated: Operated):
+    operated.refuse("repository_id=1", JOB, NAMELESS)
+    answer = operated.run("refused")
+    titles, first, second, last = answer.out.splitlines()
+    assert titles.endswith("issuer                                       to let it in, add")
+    assert first.split()[2:6] == ["3", "octo/app", "42", "octo"]
+    assert first.endswith("repository_id=42 or repository_owner_id=7")
+    assert second.split()[2:] == ["3", "43", GITHUB]
+    assert (answer.code, last) == (0, "jobs of 2 repositories were refused")
+    [shown, _] = operated.run.json("refused")["refused_tokens"]
+    assert (shown["repository"], shown["to_admit"]) == ("octo/app", ["repository_id=42", "repository_owner_id=7"])
+
+
+def test_who_comes_in_by_now_is_not_listed(operated: Operated):
+    operated.refuse("repository_owner_id=7", JOB)
+    assert operated.run("refused").out == "jobs of 0 repositories were refused\n"

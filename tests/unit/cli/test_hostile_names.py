@@ -12,11 +12,9 @@ import pytest
 from actions_cache.domain.budgets import Repository
 from actions_cache.domain.entry import EntryFamily, EntryName
 from actions_cache_cli.console import CommandFailed, Output
-from actions_cache_cli.deployment_check import report
-from actions_cache_cli.deployment_check.check import Check, run
-from actions_cache_cli.deployment_check.verdicts import Failed
-from actions_cache_cli.doctor.finding import trouble
-from actions_cache_cli.doctor.printable import REPLACEMENT, as_json, printable
+from actions_cache_cli.deployment_check import __main__ as report
+from actions_cache_cli.deployment_check.check import Check, Failed, run
+from actions_cache_cli.doctor.report import REPLACEMENT, as_json, printable, trouble
 from dev.demo.screen import Screen
 from dev.local import console
 from dev.local.template import ROOT
@@ -31,20 +29,20 @@ NEW_LINE = "\n::stop-commands::x"
 
 def harmful(text: str) -> set[str]:
     """Return the characters that a terminal obeys, or that reorder text."""
-    return {it for it in text if it != "\n" and unicodedata.category(it) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
+    return {item for item in text if item != "\n" and unicodedata.category(item) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
 
 
 @pytest.mark.parametrize("text", [HOSTILE, HALF, NEW_LINE, "plain ä 日本 🎉", ""])
-def test_printable_text_holds_nothing_harmful_and_all_that_prints(text: str):
+def test_printable_text_holds_nothing_harmful(text: str):
     shown = printable(text)
     assert harmful(shown) == set()
     assert "\n" not in shown
-    assert [it for it in shown if it != REPLACEMENT] == [it for it in text if it.isprintable()]
+    assert [item for item in shown if item != REPLACEMENT] == [item for item in text if item.isprintable()]
     assert printable(text, keeps_lines=True).count("\n") == text.count("\n")
 
 
 @pytest.mark.parametrize("text", [HOSTILE, HALF, NEW_LINE, "plain ä 日本 🎉", "\U000e0001", '"\\'])
-def test_json_holds_the_same_and_nothing_harmful(text: str):
+def test_json_holds_nothing_harmful(text: str):
     written = as_json({"key": text, text: [text]})
     assert harmful(written) == set()
     assert json.loads(written) == {"key": text, text: [text]}
@@ -81,14 +79,14 @@ COMMANDS = [
 ]
 
 
-def test_no_command_lets_a_hostile_name_through(hostile: Operated, monkeypatch: pytest.MonkeyPatch):
+def test_commands_escape_hostile_names(hostile: Operated, monkeypatch: pytest.MonkeyPatch):
     hostile.journey.sqs.send_message(QueueUrl=hostile.dead_letter_queue_url, MessageBody="odd \x85 \u202e x")
     for arguments in COMMANDS:
-        answer = hostile.run(*[it.replace("\x00", "") for it in arguments])
+        answer = hostile.run(*[argument.replace("\x00", "") for argument in arguments])
         assert harmful(answer.out + answer.err) == set(), arguments
         assert "::stop-commands::" not in [line[:17] for line in answer.out.splitlines()], arguments
         if "--yes" not in arguments:
-            as_document = hostile.run(*[it.replace("\x00", "") for it in arguments], "--json")
+            as_document = hostile.run(*[argument.replace("\x00", "") for argument in arguments], "--json")
             assert harmful(as_document.out + as_document.err) == set(), arguments
 
 
@@ -98,7 +96,7 @@ def refuse(_: object) -> str:
 
 def by_verification() -> None:
     result = run(Check("a title", refuse), None)  # type: ignore[arg-type]
-    sys.stdout.write(report.line(result) + "\n" + report.as_json(f"https://{HOSTILE}/", [result]) + "\n")
+    sys.stdout.write(report.line(result) + "\n" + report.results_as_json(f"https://{HOSTILE}/", [result]) + "\n")
 
 
 PRINTERS: dict[str, Callable[[], None]] = {
@@ -113,7 +111,7 @@ PRINTERS: dict[str, Callable[[], None]] = {
 
 
 @pytest.mark.parametrize("show", PRINTERS.values(), ids=PRINTERS)
-def test_each_place_that_prints_makes_its_text_safe(capfd: pytest.CaptureFixture[str], show: Callable[[], None]):
+def test_every_printer_escapes_text(capfd: pytest.CaptureFixture[str], show: Callable[[], None]):
     show()
     out, err = capfd.readouterr()
     assert "tail" in out + err
@@ -127,25 +125,24 @@ SAFE = re.compile(r"printable\(|one_line\(|as_json\(|summary\(|markup=|print\(fi
 OWN_WORDS = {
     "dev/demo/screen.py": 4,
     "actions_cache_cli/doctor/__main__.py": 1,
-    "actions_cache_cli/doctor/node.py": 2,
+    "actions_cache_cli/doctor/runner.py": 2,
     "dev/local/triggers.py": 1,
     "dev/local/lambda_runtime.py": 1,
     "dev/build/check_build.py": 3,
     "dev/docs/clients_page.py": 1,
     "dev/cost/cost.py": 2,
-    "actions_cache_cli/deploy/transformed.py": 1,
+    "actions_cache_cli/deploy/steps.py": 1,
     "dev/build/edge.py": 1,
     "dev/docs/record_demo.py": 2,
     "dev/sam_local/serve.py": 1,
     "dev/docs/screenshots.py": 1,
     "actions_cache_cli/try_on_aws/__main__.py": 1,
-    "actions_cache_cli/deployment_check/__main__.py": 1,
-    "actions_cache_cli/deployment_check/report.py": 1,
+    "actions_cache_cli/deployment_check/__main__.py": 2,
 }
 """Lines of a file that print without `printable`: its own words, and text that is printable already."""
 
 
-def test_no_command_prints_past_that_place():
+def test_every_print_is_reviewed():
     """A new line that prints is reviewed: text that others had a say in goes through `printable`."""
     found = Counter(
         str(path.relative_to(ROOT))

@@ -12,7 +12,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 CORE = ROOT / "layers" / "core"
 
 
-def test_every_package_of_the_core_and_of_the_commands_is_installed() -> None:
+def test_every_package_is_installed() -> None:
     there = {
         ".".join(path.parent.relative_to(root).parts)
         for root, package in ((CORE, "actions_cache"), (ROOT, "actions_cache_cli"))
@@ -23,7 +23,7 @@ def test_every_package_of_the_core_and_of_the_commands_is_installed() -> None:
     assert there == set(PROJECT["tool"]["setuptools"]["packages"])
 
 
-def test_the_commands_run_from_these_packages_alone(tmp_path: Path) -> None:
+def test_commands_run_from_the_installed_packages(tmp_path: Path) -> None:
     """As links, since building takes pip a while."""
     (tmp_path / "actions_cache_cli").symlink_to(ROOT / "actions_cache_cli")
     (tmp_path / "actions_cache").symlink_to(CORE / "actions_cache")

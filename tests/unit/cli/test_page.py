@@ -1,4 +1,4 @@
-"""docs/operator.md: each example is run, in their order, and shows what the command shows."""
+"""Each example of docs/operator.md is run, in order, and must show the command's output."""
 
 import re
 import shlex
@@ -13,8 +13,7 @@ from actions_cache.domain.refused_job import RefusedJob
 from actions_cache_cli.__main__ import cli
 from dev.local.template import ROOT
 from tests.support.journey import name
-from tests.unit.cli.conftest import Operated
-from tests.unit.cli.poisoning import poison
+from tests.unit.cli.conftest import Operated, fail_merge
 
 PAGE = ROOT / "docs" / "operator.md"
 HOUR = 3600
@@ -41,7 +40,7 @@ def examples(page: str) -> list[Example]:
 
 
 def same_each_time(output: str) -> str:
-    """Without what is another each time: ids, moments, and the widths of columns."""
+    """Replace what differs each time: ids, moments, and the widths of columns."""
     for changing, word in {
         r"[0-9a-f]{32}": "ID",
         r"\b\d{13,16}\b": "NUMBER",
@@ -54,7 +53,7 @@ def same_each_time(output: str) -> str:
 
 @pytest.fixture
 def day(operated: Operated) -> Operated:
-    """An operator's."""
+    """Prepare the data of an operator's day."""
     journey = operated.journey
     for repository, called in (("42", "acme/app"), ("43", "acme/lib")):
         journey.services.repositories.note(Repository(repository, called, journey.clock.now()))
@@ -68,12 +67,12 @@ def day(operated: Operated) -> Operated:
     journey.save(name("go-1", repository="43"), b"a module")
     for number in range(2):
         journey.services.bucket.write_once(f"archives/{'0' * 32}/parts/blob/{number}", b"nobody's")
-    poison(operated, "cargo-1")
+    fail_merge(operated, "cargo-1")
     operated.refuse("repository_owner_id=7", REFUSED)
     return operated
 
 
-def test_the_examples_show_what_the_commands_show(day: Operated, tmp_path: Path):
+def test_page_examples_match_the_output(day: Operated, tmp_path: Path):
     page = shown = PAGE.read_text()
     for example in examples(page):
         out = day.run(*example.arguments).out
@@ -83,8 +82,8 @@ def test_the_examples_show_what_the_commands_show(day: Operated, tmp_path: Path)
     assert shown == page, f"what the commands show now stands in {tmp_path}/operator.md"
 
 
-def test_the_page_has_an_example_of_each_command():
-    lines = [it.arguments for it in examples(PAGE.read_text())]
+def test_page_has_an_example_of_each_command():
+    lines = [item.arguments for item in examples(PAGE.read_text())]
     commands = {words[0] for words in lines} | {" ".join(words[:2]) for words in lines}
     wanted = set()
     for command, found in cli.commands.items():

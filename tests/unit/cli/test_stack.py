@@ -65,7 +65,7 @@ def create_function(region: boto3.Session, name: str) -> None:
     )
 
 
-def test_the_settings_are_those_of_the_stacks_functions(region: boto3.Session) -> None:
+def test_settings_are_the_functions(region: boto3.Session) -> None:
     create_function(region, "cleanup")
     deploy(region, "cache", {"CleanupFunctionName": "cleanup"})
     services = plane(stack_settings("cache"))
@@ -74,7 +74,7 @@ def test_the_settings_are_those_of_the_stacks_functions(region: boto3.Session) -
     assert services.settings.public_url is None, "what is empty isn't set"
 
 
-def test_what_is_no_stack_of_ours_is_refused_with_words(region: boto3.Session) -> None:
+def test_foreign_stack_is_refused(region: boto3.Session) -> None:
     with pytest.raises(CommandFailed, match=r"AWS says .*is the stack nowhere in this region"):
         stack_settings("nowhere")
     deploy(region, "other", {})
@@ -82,7 +82,7 @@ def test_what_is_no_stack_of_ours_is_refused_with_words(region: boto3.Session) -
         stack_settings("other")
 
 
-def test_without_credentials_it_says_which_are_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in (*CREDENTIALS, "AWS_PROFILE"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
@@ -90,12 +90,12 @@ def test_without_credentials_it_says_which_are_meant(monkeypatch: pytest.MonkeyP
         stack_settings("cache")
 
 
-def test_a_stack_of_another_version_is_refused_with_words() -> None:
+def test_stack_of_another_version_is_refused() -> None:
     with pytest.raises(CommandFailed, match=r"REPOSITORIES_TABLE is missing.*use the version that was deployed"):
         plane({name: value for name, value in VARIABLES.items() if name != "REPOSITORIES_TABLE"})
 
 
-def test_nothing_of_the_shells_is_among_a_servers_settings(monkeypatch: pytest.MonkeyPatch):
+def test_shell_variables_are_ignored(monkeypatch: pytest.MonkeyPatch):
     """What a stack leaves empty has its default there."""
     monkeypatch.setenv("STORE_BUDGET_BYTES", "7")
     monkeypatch.setenv("PUBLIC_URL", "https://other.example")
@@ -105,7 +105,7 @@ def test_nothing_of_the_shells_is_among_a_servers_settings(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("name", ["file", "round", "has-directory", "has-bytes", "a" * 300])
-def test_data_directory_that_is_none_is_said_so(tmp_path: Path, name: str) -> None:
+def test_invalid_data_directory_is_explained(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "round").symlink_to(tmp_path / "round")
     (tmp_path / "has-directory" / "env").mkdir(parents=True)
@@ -115,6 +115,6 @@ def test_data_directory_that_is_none_is_said_so(tmp_path: Path, name: str) -> No
         local_settings(tmp_path / name)
 
 
-def test_refusal_of_what_was_typed_is_printable(capsys: pytest.CaptureFixture[str]) -> None:
+def test_usage_error_is_printable(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["usage", "one", "\N{RIGHT-TO-LEFT OVERRIDE}two"]) == 2
     assert "\N{REPLACEMENT CHARACTER}two" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from actions_cache_cli.deploy.aws import Account, AwsRefused, Denied, covers, fault, home_region, known_regions, refusal
+from actions_cache_cli.aws import Account, AwsRefused, Denied, covers, explain, home_region, known_regions, refusal
 
 
 @pytest.fixture
@@ -31,13 +31,13 @@ def aws(nobody: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("nobody")
-def test_no_credentials_are_told_with_the_ways_to_get_some() -> None:
+def test_missing_credentials_are_explained() -> None:
     with pytest.raises(AwsRefused, match=r"no AWS credentials were found.*aws configure.*AWS_PROFILE"):
         Account("us-east-1").identity()
 
 
 @pytest.mark.usefixtures("nobody")
-def test_a_profile_that_isnt_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_profile_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "gone")
     assert home_region() == "us-east-1"
     assert "us-east-1" in known_regions()
@@ -46,12 +46,12 @@ def test_a_profile_that_isnt_there_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.usefixtures("aws")
-def test_who_deploys_is_known() -> None:
+def test_identity_is_returned() -> None:
     assert Account("eu-central-1").identity().account == "123456789012"
 
 
 @pytest.mark.usefixtures("aws")
-def test_a_stack_that_isnt_there_is_none() -> None:
+def test_missing_stack_is_none() -> None:
     assert Account("eu-central-1").stack("gone") is None
 
 
@@ -60,28 +60,28 @@ def error(code: str, message: str = "because") -> ClientError:
 
 
 @pytest.mark.parametrize("code", ["ExpiredToken", "InvalidClientTokenId", "UnrecognizedClientException"])
-def test_credentials_that_ended_are_told(code: str) -> None:
+def test_expired_credentials_are_explained(code: str) -> None:
     assert "aws sso login" in str(refusal(error(code)))
-    assert "the region isn't turned on" in str(refusal(error(code)))
+    assert "the region isn't enabled" in str(refusal(error(code)))
 
 
-def test_what_may_not_be_asked_names_the_deployers_policy() -> None:
+def test_denied_call_names_the_deployers_policy() -> None:
     refused = refusal(error("AccessDenied", "not authorized"))
     assert isinstance(refused, Denied)
     assert "may not DescribeStacks: not authorized. deploy/deployer-policy.json" in str(refused)
 
 
-def test_anything_else_is_said_as_aws_says_it() -> None:
+def test_other_errors_are_quoted() -> None:
     assert str(refusal(error("Throttling", "Rate exceeded"))) == (
         "AWS refuses DescribeStacks: Throttling, Rate exceeded"
     )
-    assert str(fault(ValueError("bad endpoint"))) == "AWS can't be asked: bad endpoint"
+    assert str(explain(ValueError("bad endpoint"))) == "AWS can't be asked: bad endpoint"
 
 
-def test_the_regions_are_those_of_the_part_that_has_cloudfront() -> None:
+def test_regions_are_those_with_cloudfront() -> None:
     regions = known_regions()
     assert {"us-east-1", "eu-central-1", "ap-southeast-2"} <= regions
-    assert not {it for it in regions if it.startswith(("cn-", "us-gov-"))}
+    assert not {region for region in regions if region.startswith(("cn-", "us-gov-"))}
 
 
 @pytest.mark.parametrize(
@@ -94,5 +94,5 @@ def test_the_regions_are_those_of_the_part_that_has_cloudfront() -> None:
         ("*.cache.example.com", False),
     ],
 )
-def test_a_star_stands_for_one_label(name: str, is_covered: bool) -> None:
+def test_wildcard_covers_one_label(name: str, is_covered: bool) -> None:
     assert covers(name, "cache.example.com") is is_covered

@@ -1,19 +1,22 @@
 """Tests what is asked, in which order, again until it is valid, and what is said when nobody can be asked."""
 
+import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import boto3
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 from moto import mock_aws
 
-from actions_cache_cli.deploy.answers import Answers
-from actions_cache_cli.deploy.aws import Account, AwsRefused
-from actions_cache_cli.deploy.github import GitHub, NoSuch, NotAsked
+from actions_cache_cli.aws import Account, AwsRefused
+from actions_cache_cli.deploy.answers import Answers, GitHub, NoSuch, NotAsked
 from actions_cache_cli.deploy.interview import Interview, Unanswered
 from actions_cache_cli.deploy.questions import Subject, Wrong
-from actions_cache_cli.deploy.terminal import Stopped, Terminal
-from tests.unit.deploy.certificates import certificate_for
+from actions_cache_cli.terminal import Stopped, Terminal
 
 REGIONS = frozenset({"us-east-1", "eu-central-1"})
 ARN = "arn:aws:acm:us-east-1:123456789012:certificate/1"
@@ -47,11 +50,11 @@ class Known(GitHub):
     """Stands for a GitHub that knows these ids."""
 
     ids: dict[str, str] = field(default_factory=lambda: {"octo-org": "9919", "octo-org/widgets": "42"})
-    fault: Exception | None = None
+    error: Exception | None = None
 
     def id_of(self, subject: Subject) -> str:
-        if self.fault:
-            raise self.fault
+        if self.error:
+            raise self.error
         if subject.name not in self.ids:
             raise NoSuch(f"GitHub shows no {subject.kind} called {subject.name}")
         return self.ids[subject.name]
@@ -91,7 +94,7 @@ def held(*lines: str, answers: Answers | None = None, github: GitHub | None = No
     return interview
 
 
-def test_six_answers_are_all_that_is_asked() -> None:
+def test_six_questions_are_asked() -> None:
     interview = held("eu-central-1", "cache", "octo-org", "50", "none", "ops@example.com")
     assert interview.answers.values == {
         "region": "eu-central-1",
@@ -106,7 +109,7 @@ def test_six_answers_are_all_that_is_asked() -> None:
     assert "octo-org has the id 9919" in interview.said
 
 
-def test_enter_takes_every_default_but_whose_jobs() -> None:
+def test_enter_takes_every_default_but_one() -> None:
     interview = held("", "", "", "octo-org/widgets", "", "", "")
     assert interview.answers.values == {
         "region": "us-east-1",
@@ -120,14 +123,14 @@ def test_enter_takes_every_default_but_whose_jobs() -> None:
     assert interview.asked == 6
 
 
-def test_a_wrong_answer_is_told_and_asked_again() -> None:
+def test_wrong_answer_is_asked_again() -> None:
     interview = held(
         *("mars-1", "us-east-1", "1x", "cache", "no one", "nobody", "octo-org", "0", "5", "x", "none", "me", "none")
     )
     for said in (
         'no region "mars-1"',
         '"1x" can',
-        '"no one" is no owner',
+        '"no one" is neither an owner',
         "no owner called nobody",
         "at most 1,000,000",
     ):
@@ -135,7 +138,7 @@ def test_a_wrong_answer_is_told_and_asked_again() -> None:
     assert interview.asked == 6
 
 
-def test_what_is_known_isnt_asked() -> None:
+def test_known_answers_are_not_asked() -> None:
     known = Answers()
     for key, value in (("region", "us-east-1"), ("stack", "c"), ("whose_jobs", "octo-org"), ("budget_gib", "5")):
         known.put(key, value, "the environment")
@@ -143,21 +146,21 @@ def test_what_is_known_isnt_asked() -> None:
     assert interview.asked == 2
 
 
-def test_everybody_comes_in_only_when_it_is_written_twice() -> None:
+def test_any_must_be_confirmed() -> None:
     interview = held("", "", "any", "yes", "any", "any", "", "", "")
     assert interview.claims == "any"
     assert interview.said.count("stores them at your cost") == 2
 
 
-def test_where_github_cant_be_asked_the_id_is_typed() -> None:
-    offline = Known(fault=NotAsked("https://api.github.com can't be reached"))
+def test_id_is_typed_if_github_is_unreachable() -> None:
+    offline = Known(error=NotAsked("https://api.github.com can't be reached"))
     interview = held("", "", "octo-org", "x", "9919", "", "", "", github=offline)
     assert interview.claims == "repository_owner_id=9919"
     assert 'the number at "id" of https://api.github.com/users/octo-org' in interview.said
-    assert '"x" is no id' in interview.said
+    assert '"x" isn\'t an id' in interview.said
 
 
-def test_another_name_can_be_said_instead_of_an_id() -> None:
+def test_another_name_may_replace_an_id() -> None:
     private = Known(ids={"octo-org": "9919"})
     interview = held("", "", "octo-org/secret", "", "octo-org", "", "", "", github=private)
     assert interview.claims == "repository_owner_id=9919"
@@ -165,7 +168,7 @@ def test_another_name_can_be_said_instead_of_an_id() -> None:
 
 
 @pytest.mark.parametrize("count", range(6))
-def test_the_end_of_the_input_ends_it_at_every_question(count: int) -> None:
+def test_end_of_input_stops_every_question(count: int) -> None:
     with pytest.raises(Stopped):
         held(*("us-east-1", "cache", "octo-org", "5", "none", "none")[:count])
 
@@ -180,7 +183,7 @@ def issued(name: str) -> str:
 
 
 @pytest.mark.parametrize("name", ["cache.example.com", "*.example.com"])
-def test_a_domains_certificate_is_found(name: str) -> None:
+def test_domains_certificate_is_found(name: str) -> None:
     arn = issued(name)
     issued("other.example.org")
     interview = held("eu-central-1", "", "octo-org", "", "cache.example.com", "")
@@ -188,21 +191,21 @@ def test_a_domains_certificate_is_found(name: str) -> None:
     assert interview.asked == len(interview.prompts) == 6
 
 
-def test_missing_certificate_is_asked_for_in_the_same_question() -> None:
+def test_missing_certificate_is_asked_for() -> None:
     interview = held("", "", "octo-org", "", "cache.example.com", "arn:x", ARN, "")
     assert interview.answers.values["certificate"] == ARN
     assert "aws acm request-certificate --region us-east-1 --domain-name cache.example.com" in interview.said
     assert interview.asked == 6
 
 
-def test_without_a_certificate_one_can_go_on_without_the_domain() -> None:
+def test_domain_can_be_dropped_without_a_certificate() -> None:
     interview = held("", "", "octo-org", "", "cache.example.com", "none", "none", "")
     assert interview.answers.values["domain"] == "none"
     assert "certificate" not in interview.answers.values
     assert interview.asked == 6
 
 
-def test_where_acm_refuses_the_arn_is_asked() -> None:
+def test_arn_is_asked_if_acm_refuses() -> None:
     terminal = Scripted(["", "", "octo-org", "", "cache.example.com", ARN, ""])
     interview = Interview(terminal, Answers(), Known(), NoAcm, REGIONS, "us-east-1")
     interview.hold()
@@ -213,7 +216,7 @@ def test_where_acm_refuses_the_arn_is_asked() -> None:
 # ---------------------------------------------------------------- nobody there
 
 
-def test_nobody_is_asked_where_there_is_no_terminal() -> None:
+def test_missing_terminal_asks_nothing() -> None:
     with pytest.raises(Unanswered) as unanswered:
         held(there=False)
     assert [variable for _, variable, _ in unanswered.value.missing] == ["WHOSE_JOBS", "YES"]
@@ -226,7 +229,7 @@ def given(**values: str) -> Answers:
     return answers
 
 
-def test_without_a_terminal_the_rest_has_defaults() -> None:
+def test_missing_terminal_takes_defaults() -> None:
     interview = held(answers=given(whose_jobs="octo-org"), there=False)
     assert interview.answers.values["stack"] == "actions-cache"
     assert interview.answers.sources["stack"] == "the default"
@@ -237,36 +240,60 @@ def test_without_a_terminal_the_rest_has_defaults() -> None:
     ("values", "said"),
     [
         ({"region": "mars-1"}, r"REGION \(from the environment\): AWS has no region"),
-        ({"budget_gib": "x"}, "BUDGET_GIB .from the environment.: .x. is no number of GiB"),
+        ({"budget_gib": "x"}, "BUDGET_GIB .from the environment.: .x. isn't a number of GiB"),
         ({"alarms": "x"}, "ALARMS"),
         ({"whose_jobs": "nobody"}, "no owner called nobody"),
     ],
 )
-def test_a_wrong_value_that_was_given_is_told_by_its_variable(values: dict[str, str], said: str) -> None:
+def test_wrong_given_value_names_its_variable(values: dict[str, str], said: str) -> None:
     for there in (True, False):
         with pytest.raises(Wrong, match=said):
             held("", "", "octo-org", "", "", "", answers=given(**{"whose_jobs": "octo-org"} | values), there=there)
 
 
-def test_without_terminal_and_github_the_claim_has_to_be_given() -> None:
-    offline = Known(fault=NotAsked("no network"))
+def test_missing_terminal_and_github_need_a_claim() -> None:
+    offline = Known(error=NotAsked("no network"))
     with pytest.raises(Wrong, match="say WHOSE_JOBS=repository_owner_id=NUMBER"):
         held(answers=given(whose_jobs="octo-org"), github=offline, there=False)
     interview = held(answers=given(whose_jobs="repository_owner_id=9919"), github=offline, there=False)
     assert interview.claims == "repository_owner_id=9919"
 
 
-def test_without_a_terminal_a_missing_certificate_is_named() -> None:
+def test_missing_terminal_names_the_certificate() -> None:
     with pytest.raises(Unanswered) as unanswered:
         held(answers=given(whose_jobs="octo-org", domain="cache.example.com"), there=False)
     assert [variable for _, variable, _ in unanswered.value.missing] == ["CERTIFICATE"]
 
 
-def test_an_id_is_looked_up_once_and_never_taken_for_another_name() -> None:
-    offline = Known(fault=NotAsked("no network"))
+def test_id_is_looked_up_once() -> None:
+    offline = Known(error=NotAsked("no network"))
     known = given(whose_jobs="octo-org")
     known.ids["octo-org"] = "1"
     assert held(answers=known, github=offline, there=False).claims == "repository_owner_id=1"
     known.put("whose_jobs", "octo-org,octo-two", "deploy.local.toml")
     with pytest.raises(Wrong, match="the id of octo-two isn't known"):
         held(answers=known, github=offline, there=False)
+
+
+KEY = rsa.generate_private_key(65537, 2048)
+
+
+def certificate_for(name: str) -> tuple[bytes, bytes]:
+    """Return the certificate and its key, both in PEM."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(KEY.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(KEY, hashes.SHA256())
+    )
+    private = KEY.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM), private

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from actions_cache.cost import Saving, total
+from actions_cache_cli.aws import DeployedStack, Quotas
 from actions_cache_cli.deploy import plan
-from actions_cache_cli.deploy.aws import DeployedStack, Quotas
 from dev.cost.cost import idle_month, terabyte_saved
 from dev.local.template import Template
 
@@ -38,7 +38,7 @@ ANSWERS = {
         ("CREATE_FAILED", plan.IS_CREATED, True),
     ],
 )
-def test_a_stack_is_made_updated_or_made_anew(status: str, what: str, goes_first: bool) -> None:
+def test_stack_is_created_updated_or_replaced(status: str, what: str, goes_first: bool) -> None:
     assert plan.what_happens("cache", replace(OURS, status=status)) == (what, goes_first)
     assert plan.what_happens("cache", None) == (plan.IS_CREATED, False)
 
@@ -53,21 +53,21 @@ def test_a_stack_is_made_updated_or_made_anew(status: str, what: str, goes_first
         ("DELETE_FAILED", "bucket not empty.*choose another name"),
     ],
 )
-def test_a_stack_that_no_deploy_mends_says_what_does(status: str, said: str) -> None:
+def test_stuck_stack_says_what_helps(status: str, said: str) -> None:
     with pytest.raises(plan.CannotDeploy, match=said):
         plan.what_happens("cache", replace(OURS, status=status, reason="bucket not empty"))
 
 
-def test_a_stack_of_another_project_is_left_alone() -> None:
+def test_foreign_stack_is_left_alone() -> None:
     with pytest.raises(plan.CannotDeploy, match="isn't one of this project"):
         plan.what_happens("cache", replace(OURS, parameters={"Vpc": "x"}))
 
 
-def test_what_is_made_is_named_in_words_without_its_parts(template: Template) -> None:
+def test_resources_are_named_without_their_parts(template: Template) -> None:
     made: dict[str, dict[str, Any]] = {"A": {"type": "AWS::DynamoDB::Table"}, "B": {"type": "AWS::S3::BucketPolicy"}}
     made |= {"C": {"type": "AWS::DynamoDB::Table"}, "D": {"type": "AWS::CloudWatch::Dashboard"}, "E": {"type": "X::Y"}}
     conditions = {"D": "HasDashboard"}
-    resources: dict[str, Any] = {name: {"condition": conditions.get(name)} | it for name, it in made.items()}
+    resources: dict[str, Any] = {name: {"condition": conditions.get(name)} | item for name, item in made.items()}
     assert plan.in_words(plan.present(resources, template)) == [
         "2 DynamoDB tables: paid by the request; kept when the stack is deleted",
         "1 X::Y",
@@ -76,13 +76,13 @@ def test_what_is_made_is_named_in_words_without_its_parts(template: Template) ->
     assert "1 dashboard: in CloudWatch" in plan.in_words(with_dashboard)
 
 
-def test_what_the_template_declares_has_a_name_in_words(template: Template) -> None:
-    types = {it["Type"] for it in template.body["Resources"].values()}
+def test_each_resource_type_has_a_name(template: Template) -> None:
+    types = {row["Type"] for row in template.body["Resources"].values()}
     sams = {"AWS::Serverless::Function", "AWS::Serverless::Api", "AWS::Serverless::LayerVersion"}
     assert types - sams <= set(plan.KINDS)
 
 
-def test_costs_are_those_of_the_cost_tables(template: Template) -> None:
+def test_costs_match_the_cost_tables(template: Template) -> None:
     said = "\n".join(plan.costs(template, "100"))
     assert f"idle: ${total(idle_month(template)):.2f} a month" in said
     assert f"a terabyte saved: ${total(terabyte_saved(Saving())):.2f}" in said
@@ -92,7 +92,7 @@ def test_costs_are_those_of_the_cost_tables(template: Template) -> None:
     assert f"${total(idle_month(template)) + 3:.2f}" in with_dashboard
 
 
-def test_the_answers_become_parameters_that_the_template_takes(template: Template) -> None:
+def test_answers_become_valid_parameters(template: Template) -> None:
     arn = "arn:aws:acm:us-east-1:123456789012:certificate/1"
     topic = "arn:aws:sns:us-east-1:123456789012:pager"
     plain = plan.parameters(ANSWERS, "repository_owner_id=9919", {"LogLevel": "WARN"})
@@ -113,7 +113,7 @@ def test_the_answers_become_parameters_that_the_template_takes(template: Templat
     paged = plan.parameters(ANSWERS | {"alarms": topic}, "repository_id=1", {})
     assert (paged["AlarmTopicArn"], paged["AlarmEmail"]) == (topic, "")
     for chosen in (plain, mailed, paged):
-        assert plan.parameter_faults(template, chosen) == []
+        assert plan.parameter_errors(template, chosen) == []
 
 
 @pytest.mark.parametrize(
@@ -129,19 +129,17 @@ def test_the_answers_become_parameters_that_the_template_takes(template: Templat
         ("AlarmEmail", "me", "An e-mail address"),
     ],
 )
-def test_what_cloudformation_would_refuse_is_told_before_the_build(
-    template: Template, name: str, value: str, said: str
-) -> None:
-    [fault] = plan.parameter_faults(template, {name: value})
-    assert re.search(said, fault)
+def test_invalid_parameter_is_found_before_the_build(template: Template, name: str, value: str, said: str) -> None:
+    [error] = plan.parameter_errors(template, {name: value})
+    assert re.search(said, error)
 
 
-def test_every_default_of_the_template_is_taken(template: Template) -> None:
-    defaults = {name: str(it["Default"]) for name, it in template.body["Parameters"].items() if "Default" in it}
-    assert plan.parameter_faults(template, defaults) == []
+def test_template_defaults_are_valid(template: Template) -> None:
+    defaults = {name: str(row["Default"]) for name, row in template.body["Parameters"].items() if "Default" in row}
+    assert plan.parameter_errors(template, defaults) == []
 
 
-def test_an_update_says_what_changes() -> None:
+def test_update_shows_its_changes() -> None:
     stack = replace(OURS, parameters={"Kept": "1", "Changed": "2", "Back": "9", "Gone": "3"})
     defaults = {"Kept": {"Default": 0}, "Changed": {"Default": 0}, "Back": {"Default": 5}, "New": {"Default": 6}}
     assert plan.changes(stack, {"Kept": "1", "Changed": "4"}, defaults) == [
@@ -153,32 +151,32 @@ def test_an_update_says_what_changes() -> None:
     now = Counter({"AWS::CloudWatch::Dashboard": 1, "AWS::DynamoDB::Table": 4})
     then = Counter({"AWS::SNS::Topic": 1, "AWS::DynamoDB::Table": 4})
     assert plan.differences(now, then) == [
-        "adds 1 SNS topic: which mails the alarms",
+        "adds 1 SNS topic: which e-mails the alarms",
         "removes 1 dashboard: in CloudWatch",
     ]
 
 
-def test_few_functions_at_once_are_told(template: Template) -> None:
+def test_low_concurrency_is_mentioned(template: Template) -> None:
     few, many = (plan.notes(Quotas(count, count), template, "octo-org") for count in (10, 1000))
     assert "Lambda may run 10 functions at once" in few[0]
     assert len(few) == len(many) + 1
-    assert "can't be asked" in many[0]
+    assert "can't be checked" in many[0]
 
 
-def test_memory_that_new_accounts_dont_have_is_told(template: Template) -> None:
+def test_large_memory_is_mentioned(template: Template) -> None:
     large = template.with_parameters(MergeMemory="4096")
-    assert "wants 4096 MB" in plan.notes(None, large, "octo-org")[0]
+    assert "needs 4096 MB" in plan.notes(None, large, "octo-org")[0]
     assert "wants" not in "\n".join(plan.notes(None, template, "octo-org"))
 
 
-def test_everybody_is_told_of_once_more(template: Template) -> None:
+def test_open_access_is_mentioned(template: Template) -> None:
     assert "everybody on github.com may use it, at your cost" in plan.notes(None, template, "any")
 
 
 OUTPUTS = {"RunnerUrl": "https://cache.example.com/", "EdgeDomainName": "d1.cloudfront.net", "AdminSecretArn": "arn:s"}
 
 
-def test_the_end_says_what_to_do_next() -> None:
+def test_end_says_what_to_do_next() -> None:
     lines = plan.next_steps(OUTPUTS, "eu-west-1", "cache", domain="none", is_pointed=True)
     text = "\n".join(lines)
     assert '{"url": "https://cache.example.com/"}' in lines
@@ -188,6 +186,6 @@ def test_the_end_says_what_to_do_next() -> None:
     assert "CNAME" not in text
 
 
-def test_a_domain_that_leads_nowhere_yet_is_told_first() -> None:
+def test_unpointed_domain_comes_first() -> None:
     first = plan.next_steps(OUTPUTS, "eu-west-1", "cache", domain="cache.example.com", is_pointed=False)[0]
     assert first == "First point cache.example.com at it: a CNAME record (or an alias) to d1.cloudfront.net"

@@ -14,7 +14,7 @@ import pytest
 
 PROGRAM = """
 import sys
-from actions_cache_cli.deploy.terminal import Stopped, Terminal
+from actions_cache_cli.terminal import Stopped, Terminal
 terminal = Terminal()
 try:
     print("got", repr(terminal.ask("how much? ", (lambda text: f"<{text}>") if sys.argv[1] == "hint" else None)))
@@ -61,7 +61,7 @@ def read_until(master: int, pattern: str, seconds: float = 10) -> str:
         ("\x04", "the end"),
     ],
 )
-def test_a_line_is_read_as_it_is_edited(how: str, typed: str, got: str) -> None:
+def test_edited_line_is_read(how: str, typed: str, got: str) -> None:
     with asked(how) as master:
         read_until(master, "how much")
         os.write(master, typed.encode())
@@ -69,21 +69,21 @@ def test_a_line_is_read_as_it_is_edited(how: str, typed: str, got: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["plain", "hint"])
-def test_what_is_typed_before_the_question_answers_it(how: str) -> None:
+def test_early_input_answers_the_question(how: str) -> None:
     with asked(how) as master:
         os.write(master, b"100\r")
         assert "got '100'" in read_until(master, r"got .+\n")
 
 
 @pytest.mark.parametrize("how", ["plain", "hint"])
-def test_an_interrupt_at_a_question_ends_it(how: str) -> None:
+def test_interrupt_ends_a_question(how: str) -> None:
     with asked(how) as master:
         read_until(master, "how much")
         os.write(master, b"5\x03")
         assert "got an interrupt" in read_until(master, r"got .+\n")
 
 
-def test_the_hint_follows_what_is_typed_key_by_key() -> None:
+def test_hint_follows_each_key() -> None:
     with asked("hint") as master:
         read_until(master, re.escape("<>"))
         os.write(master, b"1")
@@ -96,14 +96,14 @@ def test_the_hint_follows_what_is_typed_key_by_key() -> None:
         read_until(master, "got '1'")
 
 
-def test_a_line_that_comes_at_once_is_shown_with_its_hint() -> None:
+def test_pasted_line_shows_its_hint() -> None:
     with asked("hint") as master:
         read_until(master, "<>")
         os.write(master, b"50\r")
         assert "how much? 50  <50>" in read_until(master, "got '50'")
 
 
-def test_the_terminal_is_as_it_was_afterwards() -> None:
+def test_terminal_is_restored() -> None:
     with asked("hint") as master:
         read_until(master, "<>")
         assert not termios.tcgetattr(master)[3] & termios.ECHO
@@ -112,8 +112,8 @@ def test_the_terminal_is_as_it_was_afterwards() -> None:
         assert termios.tcgetattr(master)[3] & termios.ECHO
 
 
-def test_others_text_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
-    from actions_cache_cli.deploy.terminal import Terminal  # noqa: PLC0415
+def test_foreign_text_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    from actions_cache_cli.terminal import Terminal  # noqa: PLC0415
 
     Terminal().say("a name \x1b[2Jof\r\x07 AWS's\nnext")
     assert capsys.readouterr().out == "a name \ufffd[2Jof\ufffd\ufffd AWS's\nnext\n"

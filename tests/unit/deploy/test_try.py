@@ -11,11 +11,20 @@ import yaml
 
 from actions_cache.cost import PRICES, total
 from actions_cache_cli.deployment_check.__main__ import TRAFFIC_BYTES
-from actions_cache_cli.try_on_aws.bench import Measured, Meter, OverCeiling
-from actions_cache_cli.try_on_aws.ceiling import HOURS, SAFETY, Sizes, TooMuch, ceiling_usd, check, lines
-from actions_cache_cli.try_on_aws.issuer import ThrowawayIssuer
+from actions_cache_cli.try_on_aws.bench import (
+    HOURS,
+    SAFETY,
+    Measured,
+    Meter,
+    OverCeiling,
+    Sizes,
+    TooMuch,
+    ceiling_usd,
+    check,
+    lines,
+)
 from actions_cache_cli.try_on_aws.report import Result, counted_usd, markdown
-from actions_cache_cli.try_on_aws.teardown import PREFIX
+from actions_cache_cli.try_on_aws.throwaway import PREFIX, ThrowawayIssuer
 from dev.local.template import ROOT, Template
 
 MIB = 1024 * 1024
@@ -25,11 +34,11 @@ USUAL = Sizes()
 # ---------------------------------------------------------------- the ceiling
 
 
-def test_a_usual_try_costs_less_than_a_dollar(template: Template) -> None:
+def test_default_try_costs_less_than_a_dollar(template: Template) -> None:
     assert 0.1 < check(USUAL, template, 1.0) < 1.0
 
 
-def test_all_bytes_are_in_the_ceiling(template: Template) -> None:
+def test_ceiling_contains_all_bytes(template: Template) -> None:
     by_price: dict[str, float] = {}
     for line in lines(USUAL, template):
         by_price[line.price] = by_price.get(line.price, 0) + line.quantity
@@ -39,16 +48,16 @@ def test_all_bytes_are_in_the_ceiling(template: Template) -> None:
     assert by_price["Alarm"] == len(template.of_type("AWS::CloudWatch::Alarm")) * HOURS / 730
 
 
-def test_the_ceiling_is_what_the_lines_cost_and_a_margin(template: Template) -> None:
+def test_ceiling_is_the_cost_with_a_margin(template: Template) -> None:
     assert ceiling_usd(USUAL, template) == pytest.approx(SAFETY * total(lines(USUAL, template)))
 
 
 @pytest.mark.parametrize("larger", [{"entries": 30}, {"entry_mib": 1280}, {"block_mib": 1}])
-def test_more_costs_more(template: Template, larger: dict[str, int]) -> None:
+def test_larger_sizes_cost_more(template: Template, larger: dict[str, int]) -> None:
     assert ceiling_usd(replace(USUAL, **larger), template) > ceiling_usd(USUAL, template)
 
 
-def test_what_costs_more_than_it_may_isnt_begun(template: Template) -> None:
+def test_try_above_the_limit_does_not_start(template: Template) -> None:
     usd = ceiling_usd(USUAL, template)
     assert check(USUAL, template, usd) == usd
     with pytest.raises(TooMuch, match=r"may cost \$.*MAX_USD is .*fewer ENTRIES"):
@@ -66,7 +75,7 @@ def test_blocks_add_up_to_the_entry() -> None:
     assert Sizes(1, 4, 5).blocks == [4 * MIB]
 
 
-def test_no_request_goes_beyond_what_was_reckoned() -> None:
+def test_no_request_exceeds_the_ceiling() -> None:
     meter = Meter(most_requests=2, most_sent=10, most_received=10)
     meter.count(sent=10)
     meter.count(received=10)
@@ -80,9 +89,9 @@ def test_no_request_goes_beyond_what_was_reckoned() -> None:
 # ---------------------------------------------------------------- the issuer
 
 
-def test_a_token_is_verified_by_the_key_that_is_served() -> None:
+def test_token_verifies_with_the_served_key() -> None:
     issuer = ThrowawayIssuer()
-    [method] = [it for it in issuer.template()["Resources"].values() if it["Type"] == "AWS::ApiGateway::Method"]
+    [method] = [row for row in issuer.template()["Resources"].values() if row["Type"] == "AWS::ApiGateway::Method"]
     [answer] = method["Properties"]["Integration"]["IntegrationResponses"]
     served = answer["ResponseTemplates"]["application/json"]
     assert not set(served) & {"$", "#"}, "API Gateway would read them as its template language"
@@ -94,14 +103,14 @@ def test_a_token_is_verified_by_the_key_that_is_served() -> None:
     assert issuer.claims(claims["iss"]) == f"repository_id={claims['repository_id']}@https://issuer.example/v1"
 
 
-def test_the_template_takes_the_issuer_and_its_claim(template: Template) -> None:
+def test_template_accepts_issuer_and_claim(template: Template) -> None:
     issuer, url = ThrowawayIssuer(), "https://0123456789.execute-api.us-east-1.amazonaws.com/v1"
     parameters = template.body["Parameters"]
     assert re.fullmatch(parameters["TokenClaims"]["AllowedPattern"], issuer.claims(url))
     assert re.fullmatch(parameters["TokenIssuers"]["AllowedPattern"], url)
 
 
-def test_no_two_tries_share_a_key() -> None:
+def test_tries_share_no_key() -> None:
     one, other = ThrowawayIssuer(), ThrowawayIssuer()
     assert one.key_set != other.key_set
     assert one.repository != other.repository
@@ -127,27 +136,27 @@ GOOD = Result(
 )
 
 
-def test_the_results_say_what_was_measured() -> None:
+def test_results_show_the_measurements() -> None:
     text = markdown(GOOD)
     assert "everything that was tried works" in text
     for row in (
         "| save, 4 blocks at once | 3.00 s, 43 MiB/s (median of 2; 2.00 to 4.00) |",
         "| restore from S3, 1 connection | 4.00 s, 32 MiB/s (median of 1; 4.00 to 4.00) |",
         "| restore from S3, 8 connections | 1.00 s, 128 MiB/s (median of 1; 1.00 to 1.00) |",
-        "| look-up by a function that has to start | 1.50 s (median of 1; 1.50 to 1.50) |",
+        "| lookup by a function that has to start | 1.50 s (median of 1; 1.50 to 1.50) |",
         "| deploy, until CloudFront has it | 180 s |",
         "1 ok, 0 failed, 1 skipped",
     ):
         assert row in text, row
 
 
-def test_others_words_are_no_markup_and_no_accounts_number_is_shown() -> None:
+def test_results_escape_markup_and_account_numbers() -> None:
     text = markdown(GOOD)
     assert "https://x/ \\| &lt;b> @\u200beveryone" in text
     assert "123456789012" not in text
 
 
-def test_the_cost_is_of_what_was_counted() -> None:
+def test_cost_is_of_the_counted_requests() -> None:
     assert GOOD.meter is not None
     bytes_usd = PRICES["CloudFront to origin"].of(1) + PRICES["S3 to internet"].of(10)
     calls_usd = PRICES["API Gateway"].of(1000) + PRICES["CloudFront request"].of(1000)
@@ -158,14 +167,14 @@ def test_the_cost_is_of_what_was_counted() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"faults": ["the deploy failed"]}, "- the deploy failed"),
+        ({"errors": ["the deploy failed"]}, "- the deploy failed"),
         ({"left": ["table x: denied"]}, "**Not deleted, and to be deleted by hand:**\n\n- table x: denied"),
         ({"checks": [{"outcome": "FAIL", "title": "t", "detail": "d"}]}, "1 checks failed"),
         ({"checks": ()}, "it didn't end well"),
         ({"measured": None}, "it didn't end well"),
     ],
 )
-def test_what_went_wrong_stands_first(changes: dict[str, Any], said: str) -> None:
+def test_errors_come_first(changes: dict[str, Any], said: str) -> None:
     result = replace(GOOD, **changes)
     assert not result.is_good
     assert said in markdown(result)
@@ -179,28 +188,28 @@ WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "try-on-aws.yml").re
 STEPS = JOB["steps"]
 
 
-def test_the_workflow_has_no_more_rights_than_it_needs() -> None:
+def test_workflow_has_least_privileges() -> None:
     assert WORKFLOW["permissions"] == {}
     assert JOB["permissions"] == {"contents": "read", "id-token": "write"}
     assert "secrets." not in json.dumps(WORKFLOW)
 
 
-@pytest.mark.parametrize("action", [it["uses"] for it in STEPS if "uses" in it])
-def test_each_action_is_pinned_to_a_commit(action: str) -> None:
+@pytest.mark.parametrize("action", [row["uses"] for row in STEPS if "uses" in row])
+def test_actions_are_pinned_to_commits(action: str) -> None:
     assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action)
 
 
-def test_what_somebody_types_into_the_form_is_no_program() -> None:
-    assert [it["run"] for it in STEPS if "${{" in it.get("run", "")] == []
+def test_workflow_inputs_are_not_executed() -> None:
+    assert [row["run"] for row in STEPS if "${{" in row.get("run", "")] == []
 
 
-def test_the_workflow_deletes_what_a_cancelled_run_leaves() -> None:
+def test_workflow_cleans_up_after_cancellation() -> None:
     last = STEPS[-1]
     assert last["if"] == "always()"
     assert last["run"] == f'make --silent try-on-aws CLEAN="{PREFIX}$TRY_SUFFIX"'
 
 
-def test_the_workflow_names_targets_that_exist() -> None:
+def test_workflow_names_existing_targets() -> None:
     makefile = (ROOT / "Makefile").read_text()
     assert "\ntry-on-aws: " in makefile
     for target in (".venv/.ready", ".tools/sam/.ready"):

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from actions_cache_cli.doctor import node
-from actions_cache_cli.doctor.examine import Case, examine
-from actions_cache_cli.doctor.finding import OK, TROUBLE, WARNING
-from actions_cache_cli.doctor.place import find_place
-from actions_cache_cli.doctor.runner import find_runner
-from actions_cache_cli.doctor.variable import GITHUBS
+from actions_cache_cli.doctor import runner as runner_module
+from actions_cache_cli.doctor.__main__ import Case, examine
+from actions_cache_cli.doctor.job import GITHUBS
+from actions_cache_cli.doctor.report import OK, TROUBLE, WARNING
+from actions_cache_cli.doctor.runner import NodeFailed, find_node, find_place, find_runner, view_variables
 from tests.support.clients.server import ROOT
 
 HOOK = ROOT / "runners" / "hook.cjs"
@@ -35,14 +34,14 @@ def seen_by_node(**variables: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in ran.stdout.splitlines() if "=" in line)
 
 
-def test_an_action_and_what_it_starts_are_pointed_at_the_server() -> None:
+def test_hook_points_actions_and_children_at_the_server() -> None:
     given = {"ACTIONS_RESULTS_URL": GITHUBS, "ACTIONS_CACHE_URL": "https://old.example.com/x/"}
     seen = seen_by_node(CUSTOM_ACTIONS_RESULTS_URL="https://cache.example.com", **given)
     assert seen["ACTIONS_RESULTS_URL"] == seen["ACTIONS_CACHE_URL"] == URL
 
 
 @pytest.mark.parametrize("url", ["", "cache.example.com:x", "not a url"])
-def test_without_a_good_url_the_hook_changes_nothing_and_says_nothing(url: str) -> None:
+def test_hook_ignores_a_bad_url_silently(url: str) -> None:
     assert seen_by_node(CUSTOM_ACTIONS_RESULTS_URL=url, ACTIONS_RESULTS_URL=GITHUBS)["ACTIONS_RESULTS_URL"] == GITHUBS
 
 
@@ -60,14 +59,14 @@ def led_to(hook: Path, **variables: str) -> str:
 ATTACKERS = "https://attacker.example/"
 
 
-def test_file_beside_the_hook_wins_over_what_a_workflow_can_set(installed: Path) -> None:
+def test_settings_file_overrides_the_variable(installed: Path) -> None:
     settings = {"url": "https://cache.example.com", "mode": "fast", "connections": 8, "when_down": "miss", "new": 1}
     installed.with_name("hook.json").write_text(json.dumps(settings))
     assert led_to(installed, CUSTOM_ACTIONS_RESULTS_URL=ATTACKERS) == URL
     assert led_to(installed) == URL
 
 
-def test_file_may_begin_with_a_byte_order_mark(installed: Path) -> None:
+def test_settings_file_may_begin_with_a_bom(installed: Path) -> None:
     installed.with_name("hook.json").write_text(json.dumps({"url": URL}), encoding="utf-8-sig")
     assert led_to(installed) == URL
 
@@ -89,13 +88,13 @@ def test_file_may_begin_with_a_byte_order_mark(installed: Path) -> None:
         "[" * 100_000,
     ],
 )
-def test_a_broken_file_disables_the_hook_despite_the_variable(installed: Path, content: str) -> None:
+def test_broken_settings_file_disables_the_hook(installed: Path, content: str) -> None:
     installed.with_name("hook.json").write_text(content)
     assert led_to(installed, CUSTOM_ACTIONS_RESULTS_URL=ATTACKERS) == GITHUBS
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("nowhere")], ids=["directory", "dead link"])
-def test_what_only_stands_in_the_files_place_counts_too(installed: Path, make: Callable[[Path], None]) -> None:
+def test_unreadable_settings_file_disables_the_hook(installed: Path, make: Callable[[Path], None]) -> None:
     make(installed.with_name("hook.json"))
     assert led_to(installed, CUSTOM_ACTIONS_RESULTS_URL=ATTACKERS) == GITHUBS
 
@@ -115,14 +114,14 @@ def test_what_only_stands_in_the_files_place_counts_too(installed: Path, make: C
     ],
 )
 @pytest.mark.parametrize("by_file", [True, False])
-def test_plain_http_is_for_this_machine_alone(installed: Path, url: str, *, is_taken: bool, by_file: bool) -> None:
+def test_plain_http_is_for_loopback_only(installed: Path, url: str, *, is_taken: bool, by_file: bool) -> None:
     if by_file:
         installed.with_name("hook.json").write_text(json.dumps({"url": url}))
     variables = {} if by_file else {"CUSTOM_ACTIONS_RESULTS_URL": url}
     assert led_to(installed, **variables) == (url if is_taken else GITHUBS)
 
 
-def test_hook_is_written_for_the_node_of_old_actions() -> None:
+def test_hook_runs_in_old_versions_of_node() -> None:
     """Node 10 supports all of ES2018."""
     script = "require('acorn').parse(require('fs').readFileSync(process.argv[1], 'utf8'), { ecmaVersion: 2018 })"
     subprocess.run(
@@ -130,7 +129,7 @@ def test_hook_is_written_for_the_node_of_old_actions() -> None:
     )
 
 
-def test_outside_a_job_the_hook_sets_nothing() -> None:
+def test_hook_sets_nothing_outside_a_job() -> None:
     assert "ACTIONS_RESULTS_URL" not in seen_by_node(CUSTOM_ACTIONS_RESULTS_URL=URL)
 
 
@@ -144,17 +143,17 @@ def on_machine(directory: Path, env: str, title: str = "what jobs are told") -> 
     return found.state, found.detail
 
 
-def test_the_doctor_on_the_machine_foresees_what_the_hook_will_do(tmp_path: Path) -> None:
+def test_doctor_foresees_the_hooks_effect(tmp_path: Path) -> None:
     state, detail = on_machine(tmp_path, f"CUSTOM_ACTIONS_RESULTS_URL={URL}\nNODE_OPTIONS=--require {HOOK}\n")
     assert (state, "rewrites it in node's processes" in detail) == (OK, True), detail
 
 
-def test_the_doctor_says_that_a_hook_without_the_url_does_nothing(tmp_path: Path) -> None:
+def test_doctor_reports_a_hook_without_a_url(tmp_path: Path) -> None:
     state, detail = on_machine(tmp_path, f"NODE_OPTIONS=--require {HOOK}\n")
     assert (state, "isn't set" in detail) == (TROUBLE, True), detail
 
 
-def test_the_doctor_says_which_file_keeps_the_hook_from_working(tmp_path: Path, installed: Path) -> None:
+def test_doctor_names_the_broken_settings_file(tmp_path: Path, installed: Path) -> None:
     installed.with_name("hook.json").write_text("{")
     env = f"CUSTOM_ACTIONS_RESULTS_URL={URL}\nNODE_OPTIONS=--require {installed}\n"
     state, detail = on_machine(tmp_path, env)
@@ -165,7 +164,7 @@ def test_the_doctor_says_which_file_keeps_the_hook_from_working(tmp_path: Path, 
     assert on_machine(tmp_path, f"NODE_OPTIONS=--require {installed}\n")[0] == OK
 
 
-def test_the_doctor_says_that_the_hook_takes_no_plain_http(tmp_path: Path) -> None:
+def test_doctor_reports_plain_http(tmp_path: Path) -> None:
     env = f"CUSTOM_ACTIONS_RESULTS_URL=http://cache.example.com/\nNODE_OPTIONS=--require {HOOK}\n"
     state, detail = on_machine(tmp_path, env)
     assert (state, "isn't https" in detail) == (TROUBLE, True), detail
@@ -189,9 +188,7 @@ def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[Path, tuple[i
     return known
 
 
-def test_the_doctor_finds_files_that_root_alone_may_write(
-    tmp_path: Path, installed: Path, roots: dict[Path, tuple[int, int]]
-) -> None:
+def test_doctor_accepts_files_of_root(tmp_path: Path, installed: Path, roots: dict[Path, tuple[int, int]]) -> None:
     installed.with_name("hook.json").write_text(json.dumps({"url": URL}))
     roots[tmp_path.parent] = (0, 0o1777)
     state, detail = on_machine(tmp_path, f"NODE_OPTIONS=--require {installed}\n", WRITERS)
@@ -200,7 +197,7 @@ def test_the_doctor_finds_files_that_root_alone_may_write(
 
 @pytest.mark.parametrize("name", ["hook.cjs", "hook.json", ".env", ""], ids=["hook", "settings", ".env", "directory"])
 @pytest.mark.parametrize("owner_and_mode", [(1001, 0o755), (0, 0o775), (0, 0o757)])
-def test_the_doctor_names_each_file_that_a_job_could_write(
+def test_doctor_names_files_that_jobs_may_write(
     tmp_path: Path, roots: dict[Path, tuple[int, int]], name: str, owner_and_mode: tuple[int, int]
 ) -> None:
     folder, runner = tmp_path / "opt", tmp_path / "runner"
@@ -217,27 +214,27 @@ def test_the_doctor_names_each_file_that_a_job_could_write(
     assert f"{weak} belongs to user 1001" in detail or f"{weak} is writable" in detail
 
 
-def test_the_doctor_says_that_a_hook_which_is_not_there_stops_every_action(tmp_path: Path) -> None:
+def test_doctor_reports_a_missing_hook(tmp_path: Path) -> None:
     gone = tmp_path / "gone.cjs"
     state, detail = on_machine(tmp_path, f"CUSTOM_ACTIONS_RESULTS_URL={URL}\nNODE_OPTIONS=--require {gone}\n")
     assert (state, "no action can start" in detail) == (TROUBLE, True), detail
     assert "Cannot find module" in detail
 
 
-def test_what_a_hook_prints_does_not_confuse_the_doctor(tmp_path: Path) -> None:
+def test_doctor_ignores_what_a_hook_prints(tmp_path: Path) -> None:
     loud = tmp_path / "loud.cjs"
     loud.write_text("console.log('hello {\"x\": 1}')")
     variables = {"PATH": os.environ["PATH"], "NODE_OPTIONS": f"--require {loud}", "ACTIONS_RESULTS_URL": URL}
-    program = node.find_node([], variables)
+    program = find_node([], variables)
     assert program is not None
-    assert node.view(program, variables).results_url == URL
+    assert view_variables(program, variables).results_url == URL
 
 
-def test_a_node_that_hangs_or_is_none_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node, "SECONDS", 0.2)
+def test_broken_node_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner_module, "NODE_SECONDS", 0.2)
     for script in ("sleep 5", "echo '[1]'", "exit 3"):
         fake = tmp_path / "node"
         fake.write_text(f"#!/bin/sh\n{script}\n")
         fake.chmod(0o755)
-        with pytest.raises(node.NodeFailed):
-            node.view(fake, {"PATH": os.environ["PATH"]})
+        with pytest.raises(NodeFailed):
+            view_variables(fake, {"PATH": os.environ["PATH"]})

@@ -16,7 +16,7 @@ MODULES = sorted((ROOT / "actions_cache_cli" / "doctor").glob("*.py"))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
-def test_it_is_python_3_9_and_uses_the_standard_library_alone(path: Path) -> None:
+def test_module_is_python_3_9_and_standard_library(path: Path) -> None:
     tree = ast.parse(path.read_text(), feature_version=(3, 9))
     imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
     imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
@@ -26,11 +26,11 @@ def test_it_is_python_3_9_and_uses_the_standard_library_alone(path: Path) -> Non
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
-def test_newer_annotations_are_never_evaluated(path: Path) -> None:
+def test_annotations_are_not_evaluated(path: Path) -> None:
     assert "from __future__ import annotations" in path.read_text() or path.name == "__init__.py"
 
 
-def test_the_installed_command_is_the_one_of_the_module() -> None:
+def test_installed_command_is_the_modules() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     module, _, name = project["project"]["scripts"]["actions-cache-doctor"].partition(":")
     assert importlib.import_module(module).main is getattr(importlib.import_module(module), name)
@@ -38,7 +38,7 @@ def test_the_installed_command_is_the_one_of_the_module() -> None:
     assert project["project"]["dependencies"] == []
 
 
-def test_the_single_file_runs_alone_and_ends_with_the_findings_exit_code(tmp_path: Path) -> None:
+def test_single_file_runs_alone(tmp_path: Path) -> None:
     subprocess.run(
         ["make", "--silent", "doctor-file", f"PYTHON={sys.executable}"], cwd=ROOT, check=True, capture_output=True
     )
@@ -49,7 +49,7 @@ def test_the_single_file_runs_alone_and_ends_with_the_findings_exit_code(tmp_pat
     assert "give it as https://HOST/" in ran.stdout
 
 
-def test_make_doctor_runs_it_and_packs_nothing() -> None:
+def test_make_doctor_runs_it() -> None:
     command = ["make", "--silent", "doctor", f"PYTHON={sys.executable}", "ARGS=--url nowhere"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert ran.returncode != 0

@@ -17,11 +17,11 @@ CUSTOM = "\0\x35CUSTOM_ACTIONS_RESULTS_URL\0"
         (OURS.replace("URL", "ORL"), Worker(overwrites=False, honours_custom=False)),
     ],
 )
-def test_a_runners_program_is_read_by_its_utf_16_texts(texts: str, worker: Worker) -> None:
+def test_runner_program_is_read_by_its_utf16_texts(texts: str, worker: Worker) -> None:
     assert read_worker(b"MZ\0" + texts.encode("utf-16-le") + b"ACTIONS_RESULTS_URL") == worker
 
 
-def test_a_runners_env_file_has_no_quotes_and_no_comments() -> None:
+def test_env_file_has_no_quotes_or_comments() -> None:
     assert read_env('A=1\n\nB="x=y"\n=no\nnone\nNODE_OPTIONS=--require /a b.cjs\n') == {
         "A": "1",
         "B": '"x=y"',
@@ -29,7 +29,7 @@ def test_a_runners_env_file_has_no_quotes_and_no_comments() -> None:
     }
 
 
-def test_a_job_finds_the_runner_that_runs_it_by_its_temporary_directory(tmp_path: Path) -> None:
+def test_job_finds_its_runner_by_runner_temp(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "Runner.Worker.dll").write_bytes(OURS.encode("utf-16-le"))
     (tmp_path / ".env").write_text("A=1\n")
@@ -42,6 +42,6 @@ def test_a_job_finds_the_runner_that_runs_it_by_its_temporary_directory(tmp_path
     assert [path.parent.parent.name for path in node_programs(runner)][:3] == ["node24", "node20", "node9"]
 
 
-def test_a_named_directory_without_a_runner_is_taken_and_nothing_is_known_of_its_program(tmp_path: Path) -> None:
+def test_named_directory_without_a_runner_is_accepted(tmp_path: Path) -> None:
     runner = find_runner({}, str(tmp_path))
     assert (runner.worker, runner.env) == (None, {})

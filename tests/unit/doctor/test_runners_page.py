@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from actions_cache_cli.doctor.job import GITHUBS
 from actions_cache_cli.doctor.runner import Worker, read_env, read_worker
-from actions_cache_cli.doctor.variable import GITHUBS
 from tests.support.clients.server import ROOT
 from tests.unit.docs.pages import commands
 
@@ -33,14 +33,14 @@ def worker(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_pages_lines_replace_the_name_and_nothing_else(tmp_path: Path, worker: Path) -> None:
+def test_page_script_replaces_the_name_only(tmp_path: Path, worker: Path) -> None:
     assert replace_name(tmp_path).returncode == 0
     assert len(worker.read_bytes()) == len(PROGRAM)
     assert sum(a != b for a, b in zip(worker.read_bytes(), PROGRAM, strict=True)) == 1
     assert read_worker(worker.read_bytes()) == Worker(overwrites=False, honours_custom=False)
 
 
-def test_run_a_second_time_they_say_so_and_change_nothing(tmp_path: Path, worker: Path) -> None:
+def test_page_script_changes_nothing_twice(tmp_path: Path, worker: Path) -> None:
     replace_name(tmp_path)
     once = worker.read_bytes()
     again = replace_name(tmp_path)
@@ -56,7 +56,7 @@ def section(heading: str) -> str:
 
 def typed(heading: str) -> list[str]:
     """All but the restart, which comes last and needs a runner."""
-    *lines, last = (it.text for it in commands("docs/runners.md", section(heading)))
+    *lines, last = (item.text for item in commands("docs/runners.md", section(heading)))
     assert last == "./svc.sh stop && ./svc.sh start"
     return lines
 
@@ -69,7 +69,7 @@ def user_data() -> list[str]:
 
 
 @pytest.mark.parametrize("way", ["Linux", "macOS", "terraform-aws-github-runner"])
-def test_a_machines_lines_lead_node_to_the_server(way: str, tmp_path: Path) -> None:
+def test_page_commands_point_node_at_the_server(way: str, tmp_path: Path) -> None:
     """In another place than /opt, and with nobody's rights but the test's."""
     lines = user_data() if way.startswith("terraform") else typed(way)
     opt, runner = tmp_path / "opt", tmp_path / "actions-runner"
@@ -87,8 +87,8 @@ def test_a_machines_lines_lead_node_to_the_server(way: str, tmp_path: Path) -> N
     assert [(opt / name).stat().st_mode & 0o777 for name in ("hook.cjs", "hook.json")] == [0o644, 0o644]
     shown = ["node", "-p", "process.env.ACTIONS_RESULTS_URL"]
     given = {"PATH": os.environ["PATH"], "ACTIONS_RESULTS_URL": GITHUBS, **env}
-    told = subprocess.run(shown, env=given, capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "https://cache.example.com/"
+    ran = subprocess.run(shown, env=given, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "https://cache.example.com/"
 
 
 @pytest.mark.parametrize(
@@ -98,14 +98,14 @@ def test_a_machines_lines_lead_node_to_the_server(way: str, tmp_path: Path) -> N
         (r'--require "C:\\Program Files\\hook.cjs"', r"C:\Program Files\hook.cjs"),
     ],
 )
-def test_node_reads_the_paths_of_windows_as_the_page_says(options: str, path: str) -> None:
+def test_node_reads_windows_paths_as_on_the_page(options: str, path: str) -> None:
     assert options in section("Windows")
     given = {"PATH": os.environ["PATH"], "NODE_OPTIONS": options}
     ran = subprocess.run(["node", "-e", "0"], env=given, capture_output=True, text=True, check=False)
     assert f"Cannot find module '{path}'" in ran.stderr
 
 
-def test_the_files_of_windows_are_the_hooks() -> None:
+def test_windows_files_are_the_hooks() -> None:
     (script,) = re.findall(r"```powershell\n(.*?)```", section("Windows"), re.DOTALL)
     (settings,) = re.findall(r"Set-Content .*\\hook\.json '(.*)'", script)
     assert json.loads(settings) == {"url": "https://cache.example.com/"}
@@ -113,29 +113,31 @@ def test_the_files_of_windows_are_the_hooks() -> None:
     assert directories == {r"C:\actions-cache"}
 
 
-def test_the_pods_mounts_and_variable_name_what_the_config_map_holds() -> None:
+def test_pod_mounts_match_the_config_map() -> None:
     part = PAGE.partition("## ARC\n")[2].partition("\n## ")[0]
     (values,) = re.findall(r"```yaml\n(.*?)```", part, re.DOTALL)
     spec = yaml.safe_load(values)["template"]["spec"]
     [runner] = spec["containers"]
     assert runner["env"] == [{"name": "NODE_OPTIONS", "value": "--require /opt/hook.cjs"}]
-    assert all(it["mountPath"] == f"/opt/{it['subPath']}" and it["readOnly"] for it in runner["volumeMounts"])
+    assert all(row["mountPath"] == f"/opt/{row['subPath']}" and row["readOnly"] for row in runner["volumeMounts"])
     [volume] = spec["volumes"]
-    assert {it["name"] for it in runner["volumeMounts"]} == {volume["name"]}
-    [create] = [it.text for it in commands("docs/runners.md", part) if it.text.startswith("kubectl create configmap")]
+    assert {row["name"] for row in runner["volumeMounts"]} == {volume["name"]}
+    [create] = [
+        item.text for item in commands("docs/runners.md", part) if item.text.startswith("kubectl create configmap")
+    ]
     assert create.split()[3] == volume["configMap"]["name"]
-    held = {"hook.cjs" for it in re.findall(r"--from-file=(\S+)", create) if it == "runners/hook.cjs"}
+    held = {"hook.cjs" for item in re.findall(r"--from-file=(\S+)", create) if item == "runners/hook.cjs"}
     held |= set(re.findall(r"--from-literal=([\w.]+)=", create))
-    assert held == {it["subPath"] for it in runner["volumeMounts"]}
+    assert held == {row["subPath"] for row in runner["volumeMounts"]}
 
 
-def test_the_page_names_only_tests_and_files_that_exist() -> None:
+def test_page_names_existing_files() -> None:
     named = re.findall(r"`(tests/[\w/.]+)`", PAGE) + re.findall(r"\]\(\.\./([\w/.]+)\)", PAGE)
     assert named
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
-def test_each_line_of_the_doctor_is_on_the_page() -> None:
+def test_page_lists_each_of_the_doctors_lines() -> None:
     source = "".join(path.read_text() for path in (ROOT / "actions_cache_cli" / "doctor").glob("*.py"))
     titles = re.findall(r'(?:title|TITLE|LOOKUP|SAVE) = "([^"]+)"', source)
     assert len(titles) > 10

@@ -1,18 +1,23 @@
 import json
+import select
+import socket
 from email.utils import formatdate
 
 import pytest
 
-from actions_cache_cli.doctor.finding import OK, TROUBLE, UNKNOWN, WARNING
+from actions_cache_cli.doctor.address import NoAnswer, NotAUrl, read_address
+from actions_cache_cli.doctor.job import judge_url
+from actions_cache_cli.doctor.probe import Client, Limits, Reply
+from actions_cache_cli.doctor.report import OK, TROUBLE, UNKNOWN, WARNING
 from actions_cache_cli.doctor.server import explain, judge_clock, judge_dialect, judge_health, judge_others
-from actions_cache_cli.doctor.wire import NoAnswer, Reply, Wire
+from tests.support.listening import listening
 
 NOW = 1_800_000_000.0
 
 
 def reply(status: int, body: object = b"", asked_at: float = NOW, answered_at: float = NOW, **headers: str) -> Reply:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return Reply(status, headers, content, asked_at, answered_at)
+    return Reply(status, headers, content, asked_at=asked_at, answered_at=answered_at)
 
 
 def dated(server: float, asked_at: float = NOW, answered_at: float = NOW) -> Reply:
@@ -31,7 +36,7 @@ def dated(server: float, asked_at: float = NOW, answered_at: float = NOW) -> Rep
         (reply(200, b"[" * 100_000), TROUBLE, "isn't this project's server"),
     ],
 )
-def test_health_names_the_part_that_is_unwell_or_who_answers_instead(answer: Reply, state: str, said: str) -> None:
+def test_health_names_the_failing_part_or_the_sender(answer: Reply, state: str, said: str) -> None:
     finding = judge_health(answer)
     assert (finding.state, said in finding.detail) == (state, True), finding
 
@@ -46,7 +51,7 @@ def test_health_names_the_part_that_is_unwell_or_who_answers_instead(answer: Rep
         (reply(302, b"", location="https://login.example.com/"), TROUBLE),
     ],
 )
-def test_only_the_cache_services_own_refusal_proves_it(answer: Reply, state: str) -> None:
+def test_only_the_services_own_401_is_ok(answer: Reply, state: str) -> None:
     assert judge_dialect(answer).state == state
 
 
@@ -65,7 +70,7 @@ def test_only_the_cache_services_own_refusal_proves_it(answer: Reply, state: str
         (reply(200, date="yesterday"), UNKNOWN, "no Date"),
     ],
 )
-def test_a_clock_is_wrong_beyond_the_margin_that_the_server_allows(answer: Reply, state: str, said: str) -> None:
+def test_clock_beyond_the_margin_is_trouble(answer: Reply, state: str, said: str) -> None:
     finding = judge_clock(answer)
     assert (finding.state, said in finding.detail) == (state, True), finding
 
@@ -83,12 +88,12 @@ def test_a_clock_is_wrong_beyond_the_margin_that_the_server_allows(answer: Reply
         (reply(500, b""), UNKNOWN, "500"),
     ],
 )
-def test_artifacts_work_where_their_service_answers(answer: Reply, state: str, said: str) -> None:
+def test_artifact_service_is_judged_by_its_answer(answer: Reply, state: str, said: str) -> None:
     finding = judge_others(answer, with_token=True)
     assert (finding.state, said in finding.detail) == (state, True), finding
 
 
-def test_without_a_token_nothing_is_passed_on_that_could_be_seen() -> None:
+def test_artifact_service_is_unknown_without_a_token() -> None:
     finding = judge_others(reply(401, {"code": "unauthenticated", "msg": "no token"}), with_token=False)
     assert (finding.state, "a job's token tells more" in finding.detail) == (UNKNOWN, True)
 
@@ -96,27 +101,112 @@ def test_without_a_token_nothing_is_passed_on_that_could_be_seen() -> None:
 @pytest.mark.parametrize(
     "date", ["", "yesterday", f"Mon, {'9' * 14} Jan 2026 00:00:00 GMT", "1 Jan 2026 +99999999999999"]
 )
-def test_date_that_is_none_says_nothing_of_the_clock(date: str) -> None:
+def test_invalid_date_leaves_the_clock_unknown(date: str) -> None:
     assert judge_clock(reply(200, date=date)).state == UNKNOWN
 
 
 @pytest.mark.parametrize(
     "proxy", ["http://[", "http://h:x", "http://h:99999", f"http://{'a' * 64}.example", "http://a..b"]
 )
-def test_proxy_that_is_none_is_said_so(proxy: str) -> None:
+def test_invalid_proxy_is_reported(proxy: str) -> None:
     with pytest.raises(NoAnswer, match="can't be asked by this check"):
-        Wire({"https_proxy": proxy}).ask("GET", "https://cache.example/")
+        Client(Limits(1, 1, 1), {"https_proxy": proxy}).send("GET", "https://cache.example/")
 
 
-def test_an_answer_is_explained_in_one_printable_line() -> None:
+def test_answer_is_explained_in_one_printable_line() -> None:
     hostile = explain(reply(200, b"\n::set-env name=X::y\x1b[2J" * 100))
     assert "\n" not in judge_health(reply(200, b"\n::stop-commands::\x1b[2J")).detail
     assert "\x1b" not in hostile
     assert len(hostile) < 200
 
 
-def test_cloudfronts_own_page_is_told_from_the_servers() -> None:
+def test_cloudfronts_own_page_is_recognized() -> None:
     page = reply(403, b"<html>The request could not be satisfied", server="CloudFront")
     assert "CloudFront's own" in explain(page)
     blocked = reply(403, b"<html>The request could not be satisfied. Request blocked.", server="CloudFront")
     assert "web ACL" in explain(blocked)
+
+
+def test_url_at_the_root_with_a_slash_is_ok() -> None:
+    assert judge_url(read_address("https://cache.example.com/")).state == OK
+    assert judge_url(read_address("http://127.0.0.1:3000/")).state == OK
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("https://cache.example.com", "no slash at its end"),
+        ("https://cache.example.com/cache/", "the path /cache/, which @actions/cache drops"),
+        ("http://cache.example.com/", "isn't https"),
+        ("https://x1.execute-api.eu-west-1.amazonaws.com/prod/", "the API's own URL"),
+        ("https://cache.example.com/?token=1", "a query or fragment"),
+        ("https://me:secret@cache.example.com/", "a user name or password"),
+    ],
+)
+def test_misleading_url_is_trouble(url: str, said: str) -> None:
+    finding = judge_url(read_address(url))
+    assert finding.state == TROUBLE
+    assert said in finding.detail
+    assert "secret" not in finding.detail
+
+
+def test_missing_slash_shows_the_right_url() -> None:
+    detail = judge_url(read_address("https://cache.example.com")).detail
+    assert "cache.example.com_apis" in detail
+    assert detail.endswith("write https://cache.example.com/")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://a..b/",
+        f"https://{'a' * 64}.example/",
+        "cache.example.com",
+        "ftp://cache.example.com/",
+        "https://",
+        "https://[::1",
+        "",
+    ],
+)
+def test_invalid_url_is_refused(text: str) -> None:
+    with pytest.raises(NotAUrl, match="isn't a URL"):
+        read_address(text)
+
+
+def test_equivalent_urls_have_one_base() -> None:
+    bases = {
+        read_address(url).base
+        for url in ("https://C.example.com", "https://c.example.com:443/", "https://c.example.com/x")
+    }
+    assert bases == {"https://c.example.com"}
+    assert read_address("http://[::1]:3000/").base == "http://[::1]:3000"
+
+
+def test_githubs_hosts_are_recognized() -> None:
+    assert read_address("https://results-receiver.actions.githubusercontent.com/").is_githubs
+    assert read_address("https://results.octo.ghe.com/").is_githubs
+    assert not read_address("https://githubusercontent.com.example.org/").is_githubs
+
+
+def test_unusable_url_gives_no_answer() -> None:
+    with listening(lambda connection: connection.close()) as port, pytest.raises(NoAnswer, match="broke before"):
+        Client(Limits(1, 1, 1)).send("GET", f"http://127.0.0.1:{port}/\N{SNOWMAN}")
+
+
+def test_connection_is_used_again_until_the_server_closes_it() -> None:
+    peers = []
+
+    def serve(connection: socket.socket) -> None:
+        peers.append(connection.getpeername())
+        for _ in range(2):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    with listening(serve) as port:
+        client = Client(Limits(5, 5, 100))
+        replies = [client.ask("GET", f"http://127.0.0.1:{port}/") for _ in range(2)]
+        [[idle]] = client._idle.values()
+        assert select.select([idle.sock], [], [], 5)[0], "the server has closed it"
+        replies += [client.ask("GET", f"http://127.0.0.1:{port}/") for _ in range(2)]
+    assert [reply.body for reply in replies] == [b"ok"] * 4
+    assert len(peers) == 2

@@ -1,4 +1,7 @@
-"""The one way of talking to whoever deploys. Names from AWS and GitHub are others' text, so every line is made safe."""
+"""Talks to the person who deploys or tries, and turns errors into exit codes.
+
+Names from AWS and GitHub are others' text, so every line is made safe.
+"""
 
 import codecs
 import contextlib
@@ -9,21 +12,56 @@ import tty
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
-from actions_cache_cli.doctor.printable import printable
+from actions_cache_cli.doctor.report import printable
 
 ERASE_LINE = "\r\x1b[K"
 BACKSPACES, KILL, END_OF_INPUT, INTERRUPT = ("\x7f", "\b"), "\x15", "\x04", "\x03"
 
 
+DONE, FAILED, CANNOT_START, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes."""
+YES = ("y", "yes")
+
+
+class CannotStart(Exception):
+    """Raised before anything is changed, because something that was said can't be used or something is missing."""
+
+
+class WorkFailed(Exception):
+    """Raised when a step fails; the message says which, and what to do."""
+
+
 class Stopped(Exception):
-    """Raised when the input ends before a question is answered."""
+    """Raised when the input ends before a question is answered, or the answer is no."""
+
+
+def exit_code(terminal: "Terminal", work: Callable[[], int], stopped: Callable[[], str], failed: str = "") -> int:
+    """Do the work, say its error in words, and return the exit code.
+
+    Args:
+        terminal: Where the error is said.
+        work: The work, which returns the exit code if nothing stops it.
+        stopped: Returns what to say after an interruption: what it leaves, and how to go on.
+        failed: What to add to the error of a step.
+    """
+    try:
+        return work()
+    except CannotStart as error:
+        terminal.say(f"error: {error}")
+        return CANNOT_START
+    except WorkFailed as error:
+        terminal.say(f"error: {error}{failed}")
+        return FAILED
+    except (Stopped, KeyboardInterrupt):
+        terminal.say(f"\nstopped; {stopped()}")
+        return INTERRUPTED
 
 
 class Terminal:
-    """Somebody who reads, and perhaps answers.
+    """A terminal, or a pipe, where somebody reads and perhaps answers.
 
     Args:
-        out: where lines are written; standard output for None.
+        out: Where lines are written; None for standard output.
     """
 
     def __init__(self, out: TextIO | None = None) -> None:
@@ -43,11 +81,11 @@ class Terminal:
         """Read one line.
 
         Args:
-            prompt: what stands before the cursor.
-            hint: what to show beside the text while it is typed.
+            prompt: Text before the cursor.
+            hint: Function that returns what to show beside the text while it is typed.
 
         Raises:
-            Stopped: the input ended.
+            Stopped: The input ended.
         """
         prompt = printable(prompt)
         if hint is not None and self.is_interactive:
@@ -96,7 +134,7 @@ class Terminal:
         return self._out or sys.stdout
 
     def _write(self, text: str) -> None:
-        # Whoever read may be gone: that stops nothing that AWS does.
+        # The reader may be gone, which stops nothing that AWS does.
         with contextlib.suppress(OSError):
             self._stream.write(text)
             self._stream.flush()

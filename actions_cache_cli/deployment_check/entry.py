@@ -1,19 +1,37 @@
-"""The save of an entry that no Lambda could take, and what must not spoil it."""
+"""Checks the life of an entry that no Lambda could take: its save, its merge, and its restores."""
 
+import time
 from http import HTTPStatus
 
 from actions_cache.domain.signing import Direction
-from actions_cache_cli.deployment_check import job
-from actions_cache_cli.deployment_check.checks.bytes_back import made_up
-from actions_cache_cli.deployment_check.checks.edge import accepted, signed_here
-from actions_cache_cli.deployment_check.context import Context, Upload
-from actions_cache_cli.deployment_check.explain import explain, xml_error
-from actions_cache_cli.deployment_check.verdicts import Failed, Skipped, needed
-from actions_cache_cli.deployment_check.wire import Reply
+from actions_cache_cli.deployment_check.check import SEEKING_READER, Context, Failed, Skipped, Upload, needed
+from actions_cache_cli.deployment_check.diagnoses import explain
+from actions_cache_cli.deployment_check.edge import (
+    MIB,
+    accepted,
+    finalized,
+    made_up,
+    restore_error,
+    seek_error,
+    signed_here,
+)
+from actions_cache_cli.doctor.probe import (
+    FORBIDDEN,
+    SERVER,
+    Reply,
+    download,
+    identify,
+    is_s3_url,
+    message_of,
+    plain_block_id,
+    put_block,
+    put_block_list,
+)
 
-MIB = 1024 * 1024
+# ---------------------------------------------------------------- the save, and what must not spoil it
+
 BLOCK_BYTES = (11 * MIB, 5 * MIB, MIB // 2)
-"""Over API Gateway's 10 MB; S3's least that is copied in a merge; and one that is smaller."""
+"""Sizes over API Gateway's 10 MB, the least that S3 copies in a merge, and a smaller one."""
 
 HOSTILE = {
     "x-amz-copy-source": "/another-bucket/another/object",
@@ -28,9 +46,8 @@ HOSTILE = {
     "Content-MD5": "AAAAAAAAAAAAAAAAAAAAAA==",
     "Cache-Control": "max-age=31536000",
 }
-"""What S3 would obey, were it signed for us by the edge."""
+"""Headers that S3 would obey if the edge signed them."""
 
-FORBIDDEN = 403
 AZURE_CODE = "AuthenticationFailed"
 
 
@@ -47,9 +64,14 @@ def upload(context: Context) -> str:
 
 
 def put(context: Context, entry: Upload, number: int, size: int, headers: dict[str, str] | None = None) -> str:
-    """Returns the block's id. Raises: NoAnswer, Failed."""
-    block_id, body = job.plain_block_id(number), made_up(10 + number, size)
-    accepted(job.put_block(context.client, entry.url, block_id, body, headers))
+    """Upload a block of the entry, and return its id.
+
+    Raises:
+        NoAnswer: There is no whole answer.
+        Failed: The block isn't taken.
+    """
+    block_id, body = plain_block_id(number), made_up(10 + number, size)
+    accepted(put_block(context.client, entry.url, block_id, body, headers))
     entry.blocks[block_id] = body
     return block_id
 
@@ -61,31 +83,31 @@ def altered_urls(context: Context) -> str:
     if context.stack is not None:
         expired = context.stack.signed_path(Direction.UPLOAD, entry.archive_id, seconds=-60)
         attempts["an expired URL"] = context.address.base + expired
-    for what, url in attempts.items():
-        if fault := refusal_fault(job.put_block(context.client, url, job.plain_block_id(9), b"altered")):
-            raise Failed(f"{what}: {fault}")
+    for attempt, url in attempts.items():
+        if error := refusal_error(put_block(context.client, url, plain_block_id(9), b"altered")):
+            raise Failed(f"{attempt}: {error}")
     unproven = "" if context.stack else "; an expired one with a good signature can't be had without STACK="
     return f"{', '.join(attempts)}: 403 {AZURE_CODE}{unproven}"
 
 
 def altered(url: str, parameter: str) -> str:
-    """With one character of a query parameter's value changed."""
+    """Return the URL with one character of a query parameter's value changed."""
     head, name, rest = url.partition(f"{parameter}=")
     return f"{head}{name}{'1' if rest[0] != '1' else '2'}{rest[1:]}"
 
 
-def refusal_fault(reply: Reply) -> str | None:
-    """What is wrong with how a bad URL was refused, None if nothing."""
+def refusal_error(reply: Reply) -> str | None:
+    """Return what is wrong with the refusal of a bad URL, or None."""
     if reply.status < HTTPStatus.BAD_REQUEST:
         return (
             f"it was answered {reply.status}: whoever guesses an archive's id can write into it; viewer_request.js "
             "isn't at viewer-request of this behaviour, or doesn't check"
         )
-    names = {name.lower(): value for name, value in reply.headers.items()}
-    error = xml_error(names, reply.body.decode("utf-8", "replace"))
-    if reply.status != FORBIDDEN or error is None or error.from_s3 or error.code != AZURE_CODE:
-        return f"not refused as it should be, 403 {AZURE_CODE}; {explain(reply.status, reply.headers, reply.body)}"
-    if "x-ms-request-id" not in names:
+    answer = identify(reply)
+    is_azures = answer.is_xml and answer.source == SERVER and answer.code == AZURE_CODE
+    if reply.status != FORBIDDEN or not is_azures:
+        return f"not refused as it should be, 403 {AZURE_CODE}; {explain(reply)}"
+    if "x-ms-request-id" not in reply.headers:
         return "the refusal has no x-ms-request-id, without which BuildKit crashes; viewer_request.js must add it"
     return None
 
@@ -112,7 +134,7 @@ def hostile_headers(context: Context) -> str:
 
 
 def hostile_traces(described: dict[str, object]) -> list[str]:
-    """What of HOSTILE stands in S3's description of an object."""
+    """Return the traces of HOSTILE in S3's description of an object."""
     suspects = (
         "Metadata",
         "TagCount",
@@ -131,7 +153,7 @@ def block_list(context: Context) -> str:
     entry = needed(context.saved, "an upload URL")
     if len(entry.blocks) != len(BLOCK_BYTES):
         raise Skipped("needs all blocks, and not all were taken above")
-    accepted(job.put_block_list(context.client, entry.url, list(entry.blocks)))
+    accepted(put_block_list(context.client, entry.url, list(entry.blocks)))
     entry.is_committed = True
     return f"{len(entry.blocks)} blocks"
 
@@ -139,10 +161,10 @@ def block_list(context: Context) -> str:
 def wrong_size(context: Context) -> str:
     saving, entry = context.saving_job(), committed(context)
     reply = saving.finalize(context.name, len(entry.content) + 1)
-    if reply.status == HTTPStatus.OK and job.message_of(reply).get("ok"):
+    if reply.status == HTTPStatus.OK and message_of("FinalizeCacheEntryUpload", reply).get("ok"):
         raise Failed("a size one byte too large was accepted, so a cut upload would be saved as whole")
     if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise Failed(explain(reply.status, reply.headers, reply.body))
+        raise Failed(explain(reply))
     # By its name: the small entry's key begins with this one's, so a lookup finds that one.
     if saving.look_up(context.name).get("matched_key") == context.name:
         raise Failed("it was refused, and yet the entry can be found")
@@ -151,9 +173,7 @@ def wrong_size(context: Context) -> str:
 
 def finalize(context: Context) -> str:
     entry = committed(context)
-    answer = job.message_of(context.saving_job().finalize(context.name, len(entry.content)))
-    if not answer.get("ok"):
-        raise Failed(f"the finalize says {answer}")
+    answer = finalized(context.saving_job().finalize(context.name, len(entry.content)))
     if not isinstance(answer.get("entry_id"), str):
         raise Failed(f"entry_id is {answer.get('entry_id')!r}; BuildKit's client takes a JSON string only")
     entry.is_finalized = True
@@ -163,8 +183,70 @@ def finalize(context: Context) -> str:
 
 
 def committed(context: Context) -> Upload:
-    """The large entry with its block list. Raises Skipped."""
+    """Return the large entry with its block list.
+
+    Raises:
+        Skipped: It has none.
+    """
     entry = needed(context.saved, "an upload URL")
     if not entry.is_committed:
         raise Skipped("needs the block list, which wasn't taken above")
     return entry
+
+
+# ---------------------------------------------------------------- the restores
+
+POLL_SECONDS = 1.0
+
+
+def found(context: Context) -> str:
+    context.saved_entry()
+    url = needed(context.unmerged_url, "the lookup after the finalize")
+    return "at S3 already" if is_s3_url(url) else "at a download URL of this server"
+
+
+def unmerged(context: Context) -> str:
+    entry = context.saved_entry()
+    url = needed(context.unmerged_url, "the lookup after the finalize")
+    reply, source = download(context.client, url)
+    if error := restore_error(reply, entry.content):
+        raise Failed(error)
+    how = "by a redirect to S3" if source != url else "from S3" if is_s3_url(url) else "streamed"
+    return f"{len(reply.body)} bytes, {how}, every one as sent"
+
+
+def merge(context: Context) -> str:
+    context.saved_entry()
+    began = time.monotonic()
+    while not is_s3_url(context.saving_job().download_url(context.name)):
+        if time.monotonic() - began > context.merge_seconds:
+            raise Failed(
+                f"not after {context.merge_seconds:.0f} s: see the log group of the MergeFunction, and whether "
+                "messages stand in the merge queue or its dead-letter queue"
+            )
+        time.sleep(POLL_SECONDS)
+    return f"{time.monotonic() - began:.0f} s after the restore"
+
+
+def merged(context: Context) -> str:
+    entry = context.saved_entry()
+    url = context.saving_job().download_url(context.name)
+    if not is_s3_url(url):
+        raise Skipped("needs the merged entry")
+    reply, _ = download(context.client, url)
+    if error := restore_error(reply, entry.content):
+        raise Failed(error)
+    return f"{len(reply.body)} bytes, every one as sent"
+
+
+def seek(context: Context) -> str:
+    entry = context.saved_entry()
+    url = context.saving_job().download_url(context.name, SEEKING_READER)
+    if is_s3_url(url):
+        raise Failed(
+            "a client that may send x-ms-range is given S3's own URL, and S3 ignores it: BuildKit would restore wrong "
+            "bytes without an error; only clients known to read plainly may get one"
+        )
+    if error := seek_error(context.client, url, entry.content):
+        raise Failed(error)
+    return "206 with the right bytes"

@@ -1,4 +1,4 @@
-"""Asks AWS what a deploy needs to know before and after it, and puts each failure into words."""
+"""Asks AWS what a deploy needs to know before and after it, and puts each error into words."""
 
 import datetime as dt
 import json
@@ -20,9 +20,11 @@ from botocore.exceptions import (
 from botocore.loaders import create_loader
 from botocore.regions import EndpointResolver
 
+from actions_cache_cli.terminal import WorkFailed
+
 CERTIFICATES_REGION = "us-east-1"
 DEFAULT_REGION = "us-east-1"
-PATIENCE = Config(connect_timeout=10, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 4})
+TIMEOUTS = Config(connect_timeout=10, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 4})
 
 BAD_CREDENTIALS = {
     "ExpiredToken",
@@ -36,7 +38,7 @@ BAD_CREDENTIALS = {
 }
 DENIED = {"AccessDenied", "AccessDeniedException", "UnauthorizedOperation"}
 
-KEPT = ("AWS::DynamoDB::Table", "AWS::S3::Bucket")
+KEPT_TYPES = ("AWS::DynamoDB::Table", "AWS::S3::Bucket")
 PROTECTION = {
     "Statement": [
         {"Effect": "Allow", "Action": "Update:*", "Principal": "*", "Resource": "*"},
@@ -45,7 +47,7 @@ PROTECTION = {
             "Action": ["Update:Replace", "Update:Delete"],
             "Principal": "*",
             "Resource": "*",
-            "Condition": {"StringEquals": {"ResourceType": list(KEPT)}},
+            "Condition": {"StringEquals": {"ResourceType": list(KEPT_TYPES)}},
         },
     ]
 }
@@ -55,7 +57,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class AwsRefused(Exception):
+class AwsRefused(WorkFailed):
     """Raised when AWS refuses or can't be asked; the message says what was wrong, and what to do."""
 
 
@@ -72,7 +74,7 @@ class Identity:
 @dataclass(frozen=True)
 class Quotas:
     concurrent: int
-    """Functions at once, of all functions of the account in the region."""
+    """Functions that may run at once in the account and region."""
     unreserved: int
 
 
@@ -95,27 +97,27 @@ class DeployedStack:
 def in_words(
     call: Callable[Concatenate[Any, P], T],
 ) -> Callable[Concatenate[Any, P], T]:
-    """Turn boto's faults into AwsRefused."""
+    """Turn boto's errors into AwsRefused."""
 
     @wraps(call)
-    def asked(self: Any, /, *arguments: P.args, **named: P.kwargs) -> T:
+    def ask(self: Any, /, *arguments: P.args, **named: P.kwargs) -> T:
         try:
             return call(self, *arguments, **named)
         except ClientError as error:
             raise refusal(error) from error
         except (BotoCoreError, ValueError) as error:
-            raise AwsRefused(fault(error)) from error
+            raise AwsRefused(explain(error)) from error
 
-    return asked
+    return ask
 
 
 def refusal(error: ClientError) -> AwsRefused:
     code, message = error.response["Error"].get("Code", ""), error.response["Error"].get("Message", "")
     if code in BAD_CREDENTIALS:
         return AwsRefused(
-            f"AWS doesn't take these credentials ({code}): they have ended or are mistyped, or the region isn't turned "
-            "on for the account. Sign in again (`aws sso login`, or new keys); `aws sts get-caller-identity` shows "
-            "whether it helped"
+            f"AWS doesn't accept these credentials ({code}): they have expired or are mistyped, or the region isn't "
+            "enabled for the account. Sign in again (`aws sso login`, or new keys); `aws sts get-caller-identity` "
+            "shows whether it helped"
         )
     if code in DENIED:
         return Denied(
@@ -125,7 +127,7 @@ def refusal(error: ClientError) -> AwsRefused:
     return AwsRefused(f"AWS refuses {error.operation_name}: {code}, {message}")
 
 
-def fault(error: Exception) -> str:
+def explain(error: Exception) -> str:
     if isinstance(error, NoCredentialsError | PartialCredentialsError | CredentialRetrievalError):
         return (
             f"no AWS credentials were found ({error}): run `aws configure` or `aws sso login`, or set AWS_PROFILE, or "
@@ -137,7 +139,7 @@ def fault(error: Exception) -> str:
 
 
 def home_region() -> str:
-    """Return what the environment or the AWS configuration names."""
+    """Return the region that the environment or the AWS configuration names."""
     try:
         return boto3.Session().region_name or DEFAULT_REGION
     except BotoCoreError:
@@ -145,7 +147,7 @@ def home_region() -> str:
 
 
 def known_regions() -> frozenset[str]:
-    """Return those with Lambda, of the part of AWS that has CloudFront; no configuration is read for it."""
+    """Return the regions with Lambda in the part of AWS that has CloudFront, without reading any configuration."""
     endpoints = EndpointResolver(create_loader().load_data("endpoints"))
     return frozenset(endpoints.get_available_endpoints("lambda"))
 
@@ -159,7 +161,7 @@ class Account:
         key = (service, region or self.region)
         if key not in self._clients:
             # The stubs know only services named literally.
-            self._clients[key] = boto3.Session().client(*key, config=PATIENCE)  # type: ignore[call-overload]
+            self._clients[key] = boto3.Session().client(*key, config=TIMEOUTS)  # type: ignore[call-overload]
         return self._clients[key]
 
     @in_words
@@ -174,7 +176,7 @@ class Account:
 
     @in_words
     def certificates(self, domain: str) -> list[Certificate]:
-        """Return those issued for the domain, in us-east-1, the one that lasts longest first."""
+        """Return the certificates issued for the domain in us-east-1, the one that lasts longest first."""
         pages = self.client("acm", CERTIFICATES_REGION).get_paginator("list_certificates")
         rows = (
             row for page in pages.paginate(CertificateStatuses=["ISSUED"]) for row in page["CertificateSummaryList"]
@@ -202,9 +204,9 @@ class Account:
         return DeployedStack(
             row["StackStatus"],
             row.get("StackStatusReason", ""),
-            {it["ParameterKey"]: it.get("ParameterValue", "") for it in row.get("Parameters", ())},
-            {it["OutputKey"]: it["OutputValue"] for it in row.get("Outputs", ())},
-            {it["Key"]: it["Value"] for it in row.get("Tags", ())},
+            {item["ParameterKey"]: item.get("ParameterValue", "") for item in row.get("Parameters", ())},
+            {item["OutputKey"]: item["OutputValue"] for item in row.get("Outputs", ())},
+            {item["Key"]: item["Value"] for item in row.get("Tags", ())},
         )
 
     @in_words
@@ -239,7 +241,7 @@ class Account:
 
     @in_words
     def failures(self, stack: str, since: dt.datetime) -> list[str]:
-        """Return why resources failed, the first failure first, without those that were only cancelled for it."""
+        """Return why resources failed, the first one first, without those that were only cancelled for it."""
         pages = self.client("cloudformation").get_paginator("describe_stack_events").paginate(StackName=stack)
         rows = [row for page in pages for row in page["StackEvents"] if row["Timestamp"] >= since]
         return [

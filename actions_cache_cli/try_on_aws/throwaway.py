@@ -1,24 +1,31 @@
-"""Deletes all of a try: stacks, bucket, tables, logs, and the code that sam uploaded. It finds them by their name."""
+"""The throwaway stacks: an issuer of tokens, and the deletion of everything that a try made, found by its name."""
 
-from collections.abc import Callable, Iterator
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from actions_cache_cli.deploy.aws import Account, AwsRefused, in_words
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from actions_cache_cli.aws import Account, AwsRefused, in_words
+from actions_cache_cli.terminal import CannotStart
 
 MANAGED_STACK, MANAGED_BUCKET = "aws-sam-cli-managed-default", "SourceBucket"
 PREFIX = "try-actions-cache-"
-"""Nothing else is called so: whatever begins with it and the try's own suffix is the try's."""
+"""Beginning of every try's name. What begins with it and the try's own suffix belongs to that try alone."""
 AT_ONCE = 1000
 
 
-class NoTry(Exception):
-    """Raised for a name that isn't a try's, of which nothing is deleted."""
+class NoTry(CannotStart):
+    """Raised for a name that isn't a try's; nothing is deleted."""
 
 
 @dataclass
 class Sweeper(Account):
-    """Makes the calls to AWS that deleting needs beyond those of a deploy."""
+    """An account, with the calls that deleting needs beyond those of a deploy."""
 
     @in_words
     def tables(self, prefix: str) -> list[str]:
@@ -101,7 +108,7 @@ class Teardown:
     name: str
     say: Callable[[str], None]
     left: list[str] = field(default_factory=list)
-    """Things that couldn't be deleted, each with why."""
+    """Things that couldn't be deleted, each with the reason."""
 
     def __post_init__(self) -> None:
         if not self.name.startswith(PREFIX) or len(self.name) <= len(PREFIX):
@@ -114,13 +121,13 @@ class Teardown:
     def run(self) -> list[str]:
         """Delete all that can be, and return what is left; one failure doesn't stop the rest."""
         self.left.clear()
-        for what, delete in self._all():
+        for thing, delete in self._all():
             try:
                 delete()
             except AwsRefused as refused:
-                self.left.append(f"{what}: {refused}")
-            except Exception as fault:  # noqa: BLE001 - the rest has to go, whatever this is
-                self.left.append(f"{what}: {fault!r}")
+                self.left.append(f"{thing}: {refused}")
+            except Exception as error:  # noqa: BLE001 - the rest has to go, whatever this is
+                self.left.append(f"{thing}: {error!r}")
         return self.left
 
     def _all(self) -> Iterator[tuple[str, Callable[[], None]]]:
@@ -133,16 +140,16 @@ class Teardown:
         yield "the code that sam uploaded", self._delete_code
 
     def _found(
-        self, what: str, find: Callable[[], list[str]], delete: Callable[[str], None]
+        self, kind: str, find: Callable[[], list[str]], delete: Callable[[str], None]
     ) -> Iterator[tuple[str, Callable[[], None]]]:
         try:
             names = find()
         except AwsRefused as refused:
-            self.left.append(f"perhaps a {what} whose name begins with {self.name}: {refused}")
+            self.left.append(f"perhaps a {kind} whose name begins with {self.name}: {refused}")
             return
-        for one in names:
-            self.say(f"... deleting {what} {one}")
-            yield f"{what} {one}", lambda one=one: delete(one)  # type: ignore[misc]
+        for name in names:
+            self.say(f"... deleting {kind} {name}")
+            yield f"{kind} {name}", lambda name=name: delete(name)  # type: ignore[misc]
 
     def _delete_stack(self, stack: str) -> None:
         if self.account.stack(stack) is not None:
@@ -154,6 +161,106 @@ class Teardown:
         self.account.delete_bucket(bucket)
 
     def _delete_code(self) -> None:
-        """Delete this try's code from sam's own bucket; all stacks share that bucket and its stack, so both stay."""
+        """Delete this try's code from sam's own bucket, which stays because all stacks share it."""
         if (managed := self.account.stack(MANAGED_STACK)) is not None:
             self.account.empty_bucket(managed.outputs[MANAGED_BUCKET], f"{self.name}/")
+
+
+# ---------------------------------------------------------------- an issuer of tokens for one try
+
+STAGE = "v1"
+FOLDER, FILE = ".well-known", "jwks"
+PATH = f"/{FOLDER}/{FILE}"
+OUTPUT = "IssuerUrl"
+READ_WRITE = 3
+VALID_SECONDS = 4 * 3600
+KEY_ID = "try"
+
+
+class ThrowawayIssuer:
+    """An issuer whose key stays in this process; API Gateway alone serves the public half.
+
+    So no runner is needed, and nobody else's token is accepted.
+    """
+
+    def __init__(self) -> None:
+        self._key = rsa.generate_private_key(65537, 2048)
+        self.repository = str(10**9 + secrets.randbelow(10**9))
+
+    @property
+    def key_set(self) -> dict[str, Any]:
+        public = jwt.algorithms.RSAAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
+        return {"keys": [public | {"kid": KEY_ID, "use": "sig", "alg": "RS256"}]}
+
+    def token(self, url: str) -> str:
+        now = int(time.time())
+        claims = {
+            "iss": url,
+            "nbf": now - 60,
+            "exp": now + VALID_SECONDS,
+            "repository_id": self.repository,
+            "ac": json.dumps([{"Scope": "refs/heads/main", "Permission": READ_WRITE}]),
+        }
+        return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": KEY_ID})
+
+    def claims(self, url: str) -> str:
+        """Return the parameter TokenClaims that lets in these tokens and no others."""
+        return f"repository_id={self.repository}@{url}"
+
+    def template(self) -> dict[str, Any]:
+        """Return a stack that serves the public key and runs nothing."""
+        method = {
+            "RestApiId": {"Ref": "Api"},
+            "ResourceId": {"Ref": "KeySet"},
+            "HttpMethod": "GET",
+            "AuthorizationType": "NONE",
+            "MethodResponses": [{"StatusCode": "200"}],
+            "Integration": {
+                "Type": "MOCK",
+                "RequestTemplates": {"application/json": '{"statusCode": 200}'},
+                "IntegrationResponses": [
+                    {"StatusCode": "200", "ResponseTemplates": {"application/json": json.dumps(self.key_set)}}
+                ],
+            },
+        }
+        return {
+            "AWSTemplateFormatVersion": "2010-09-09",
+            "Description": "The public key of a try of the actions cache. Delete it.",
+            "Resources": {
+                "Api": {
+                    "Type": "AWS::ApiGateway::RestApi",
+                    "Properties": {
+                        "Name": {"Ref": "AWS::StackName"},
+                        "EndpointConfiguration": {"Types": ["REGIONAL"]},
+                    },
+                },
+                "WellKnown": _resource(FOLDER, {"Fn::GetAtt": ["Api", "RootResourceId"]}),
+                "KeySet": _resource(FILE, {"Ref": "WellKnown"}),
+                "GetKeySet": {"Type": "AWS::ApiGateway::Method", "Properties": method},
+                "Deployment": {
+                    "Type": "AWS::ApiGateway::Deployment",
+                    "DependsOn": "GetKeySet",
+                    "Properties": {"RestApiId": {"Ref": "Api"}},
+                },
+                "Stage": {
+                    "Type": "AWS::ApiGateway::Stage",
+                    "Properties": {
+                        "RestApiId": {"Ref": "Api"},
+                        "DeploymentId": {"Ref": "Deployment"},
+                        "StageName": STAGE,
+                    },
+                },
+            },
+            "Outputs": {
+                OUTPUT: {
+                    "Value": {"Fn::Sub": f"https://${{Api}}.execute-api.${{AWS::Region}}.${{AWS::URLSuffix}}/{STAGE}"}
+                }
+            },
+        }
+
+
+def _resource(path: str, parent: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "Type": "AWS::ApiGateway::Resource",
+        "Properties": {"RestApiId": {"Ref": "Api"}, "ParentId": parent, "PathPart": path},
+    }

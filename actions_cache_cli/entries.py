@@ -1,0 +1,339 @@
+"""Commands that show and delete what repositories keep: list, match, delete, usage, refused."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+import click
+
+from actions_cache.domain.archive import Archive
+from actions_cache.domain.errors import NotFound
+from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy
+from actions_cache.domain.timing import Millis
+from actions_cache.explain import Question
+from actions_cache.http.schemas import (
+    DeletionResponse,
+    EntriesResponse,
+    EntryResponse,
+    ExplanationResponse,
+    RefusedTokensResponse,
+    RepositoriesResponse,
+    RepositoryResponse,
+    parse_timestamp,
+)
+from actions_cache.manage import Deletion
+from actions_cache.usage import Overview, RepositoryUsage
+from actions_cache_cli.console import CommandFailed, Output, amount, counted, moment
+from actions_cache_cli.services import OperatorServices
+from actions_cache_cli.target import Command, Decorated, changes, on_server
+
+TITLES = ("id", "key", "ref", "size", "created", "last used", "hits", "merge")
+
+repository_argument = click.argument("repository", metavar="REPOSITORY")
+
+
+def filters(command: Decorated) -> Decorated:
+    """Add the options that choose entries; `filtered` reads them."""
+    options: Sequence[Callable[[Decorated], Decorated]] = (
+        click.option("--key", help="Exactly this key."),
+        click.option("--key-prefix", help="Keys that begin with this."),
+        click.option("--search", help="Keys that contain this, in upper or lower case."),
+        click.option("--ref", help="This ref, in full: refs/heads/main."),
+        click.option("--version", help="This version, which clients make of paths and compression."),
+        click.option("--older-than", metavar="AGE", help="Saved longer ago than 30d or 12h, or before a time."),
+        click.option("--unused-since", metavar="AGE", help="Neither saved nor restored since then."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def filtered(command: Command) -> Command:
+    """Give a command one EntryFilter, `wanted`, for the options of `filters`. It stands below `on_server`."""
+
+    @wraps(command)
+    def run(
+        server: OperatorServices,
+        output: Output,
+        *,
+        key: str | None,
+        key_prefix: str | None,
+        search: str | None,
+        ref: str | None,
+        version: str | None,
+        older_than: str | None,
+        unused_since: str | None,
+        **options: Any,
+    ) -> int:
+        now = server.clock.now()
+        wanted = EntryFilter(
+            key=key,
+            key_prefix=key_prefix,
+            search=search,
+            ref=ref,
+            version=version,
+            created_before=_ago("--older-than", older_than, now),
+            unused_since=_ago("--unused-since", unused_since, now),
+        )
+        return command(server, output, wanted=wanted, **options)
+
+    return run
+
+
+def _ago(option: str, value: str | None, now: Millis) -> Millis | None:
+    return None if value is None else parse_timestamp(option, value, now)
+
+
+def as_rows(archives: Sequence[Archive], hits: Mapping[str, int]) -> Iterable[tuple[str, ...]]:
+    for archive in archives:
+        shape = EntryResponse.of(archive, hits)
+        yield (
+            str(shape.id),
+            shape.key,
+            shape.ref,
+            amount(shape.size),
+            moment(archive.stored_at),
+            moment(archive.last_used_at),
+            str(shape.hits),
+            shape.merge,
+        )
+
+
+@click.command("list")
+@repository_argument
+@filters
+@click.option("--sort", type=click.Choice([key.value for key in SortBy]), default="last_used_at", show_default=True)
+@click.option("--ascending", is_flag=True, help="Smallest or oldest first.")
+@click.option("--page", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--per-page", type=click.IntRange(1, 10_000), default=30, show_default=True)
+@on_server
+@filtered
+def list_(
+    server: OperatorServices,
+    output: Output,
+    *,
+    repository: str,
+    wanted: EntryFilter,
+    sort: str,
+    ascending: bool,
+    page: int,
+    per_page: int,
+) -> int:
+    """Show a repository's entries.
+
+    REPOSITORY is owner/name, or the id in its jobs' tokens (with @ and the issuer if that isn't github.com).
+    """
+    management = server.management
+    order = Order(SortBy(sort), Direction.ASCENDING if ascending else Direction.DESCENDING)
+    shown = Page(page, per_page)
+    found = management.find_repository(repository)
+    listing = management.list_entries(found.id, wanted, order, shown)
+    hits = management.list_entries.hits(found.id, listing)
+    output.rows(TITLES, as_rows(listing.archives, hits))
+    output.say(f"page {page} of {shown.last_of(listing.total)}, {counted(listing.total, 'entry', 'entries')} in all")
+    entries = [EntryResponse.of(archive, hits) for archive in listing.archives]
+    output.document(
+        EntriesResponse(total=listing.total, more=False, page=page, per_page=per_page, entries=entries).model_dump()
+    )
+    return 0
+
+
+@click.command()
+@repository_argument
+@click.argument("key")
+@click.argument("restore_keys", nargs=-1, metavar="[RESTORE_KEY]...")
+@click.option(
+    "--ref",
+    "refs",
+    multiple=True,
+    required=True,
+    help="A ref that the job may read, in full. Repeat it in the job's order: its own, its base, the default branch.",
+)
+@click.option("--version", help="As clients make it of paths and compression. Default: each that such a key has.")
+@on_server
+def match(
+    server: OperatorServices,
+    output: Output,
+    *,
+    repository: str,
+    key: str,
+    restore_keys: tuple[str, ...],
+    refs: tuple[str, ...],
+    version: str | None,
+) -> int:
+    """Show which entry a job would restore for a key, and why.
+
+    It asks as a lookup does, without counting as a use: in each ref first for the key itself, then for the newest entry
+    whose key begins with it, then likewise for each restore key.
+
+    Exit codes: 0: something would be restored. 1: nothing.
+    """
+    management = server.management
+    found = management.find_repository(repository)
+    explanation = management.match(Question(found.id, refs, version, key, restore_keys))
+    output.rows(
+        ("version", "ref", "asked", "key", "found"),
+        (
+            (
+                match.version[:12],
+                attempt.scope,
+                "the key" if attempt.is_exact else "newest that begins",
+                attempt.key,
+                attempt.found.name.key if attempt.found else "nothing",
+            )
+            for match in explanation.matches
+            for attempt in match.attempts
+        ),
+    )
+    restores = [match.found for match in explanation.matches if match.found]
+    for entry in restores:
+        size, saved = amount(entry.size), moment(entry.created_at)
+        output.say(f"restores {entry.name.key} of {entry.name.family.scope}: {size}, saved {saved}")
+    if not restores:
+        output.say("restores nothing")
+    output.rows(
+        ("key that begins so", "ref", "version"),
+        (
+            (archive.name.key, archive.name.family.scope, archive.name.family.version[:12])
+            for archive in explanation.alike
+        ),
+    )
+    output.document(ExplanationResponse.of(explanation).model_dump())
+    return 0 if restores else 1
+
+
+@click.command()
+@repository_argument
+@click.option("--id", "number", type=click.IntRange(1), help="The entry with this id, as list shows it.")
+@filters
+@changes("Delete.")
+@on_server
+@filtered
+def delete(
+    server: OperatorServices,
+    output: Output,
+    *,
+    repository: str,
+    number: int | None,
+    wanted: EntryFilter,
+    yes: bool,
+) -> int:
+    """Delete entries of a repository.
+
+    At least one option must say which, and an entry must match all that are given. --older-than 0s matches every entry.
+
+    Lookups miss them at once. A job that is reading one reads on: its objects are deleted after the readers' grace.
+    """
+    if number is not None and not wanted.asks_nothing:
+        raise CommandFailed("--id names one entry; it goes with no other filter")
+    management = server.management
+    found = management.find_repository(repository)
+    if number is not None:
+        deletion = management.delete_entries.numbered(found.id, number, dry_run=not yes)
+        if not deletion.archives:
+            raise NotFound(f"no entry of {repository} has the id {number}")
+    else:
+        deletion = delete_all(server, output, found.id, wanted, acts=yes)
+    hits = management.list_entries.hits_of(found.id, deletion.archives)
+    output.rows(TITLES, as_rows(deletion.archives, hits))
+    size = amount(sum(archive.size for archive in deletion.archives))
+    more = f", and {deletion.remaining} more" if deletion.remaining else ""
+    line = f"{counted(len(deletion.archives), 'entry', 'entries')} ({size}){more}"
+    output.say(f"{line} deleted" if yes else f"{line}; nothing was changed: --yes deletes")
+    output.document(DeletionResponse.of(deletion, hits, dry_run=not yes).model_dump())
+    return 0
+
+
+def delete_all(
+    server: OperatorServices, output: Output, repository_id: str, wanted: EntryFilter, *, acts: bool
+) -> Deletion:
+    """Delete in rounds until one removes nothing; what is left then is being used."""
+    delete_entries = server.management.delete_entries
+    if not acts:
+        return delete_entries(repository_id, wanted, dry_run=True)
+    done = Deletion((), 0)
+    with output.progress("entries") as bar:
+        while True:
+            deletion = delete_entries(repository_id, wanted)
+            done = Deletion(done.archives + deletion.archives, deletion.remaining)
+            for _ in deletion.archives:
+                bar.advance()
+            if not (deletion.remaining and deletion.archives):
+                return done
+
+
+@click.command()
+@click.argument("repository", required=False)
+@on_server
+def usage(server: OperatorServices, output: Output, *, repository: str | None) -> int:
+    """Show how much repositories keep, the largest first.
+
+    It is shown beside the budgets that are set (REPOSITORY_BUDGET_BYTES, STORE_BUDGET_BYTES). Uploads in progress don't
+    count, nor does what is kept a while for the readers of deleted entries.
+    """
+    management = server.management
+    if repository is not None:
+        of_one = management.read_usage(management.find_repository(repository))
+        budget = server.budgets.repository
+        show_usage(output, [of_one], budget)
+        output.document(RepositoryResponse.of(of_one, budget).model_dump())
+        return 0
+    overview: Overview = management.read_usage.everywhere()
+    show_usage(output, list(overview.repositories), overview.budgets.repository)
+    count = counted(len(overview.repositories), "repository", "repositories")
+    output.say(
+        f"{count}, {counted(overview.store.entries, 'entry', 'entries')}, "
+        f"{of_budget(overview.store.bytes, overview.budgets.store)}"
+    )
+    output.document(RepositoriesResponse.of(overview).model_dump())
+    return 0
+
+
+def show_usage(output: Output, usages: list[RepositoryUsage], budget: int | None) -> None:
+    output.rows(
+        ("id", "repository", "entries", "size", "last used"),
+        (
+            (
+                row.repository.id,
+                row.repository.name or "",
+                str(row.usage.entries),
+                of_budget(row.usage.bytes, budget),
+                "" if row.last_used_at is None else moment(row.last_used_at),
+            )
+            for row in usages
+        ),
+    )
+
+
+def of_budget(size: int, budget: int | None) -> str:
+    return amount(size) if budget is None else f"{amount(size)} of {amount(budget)}"
+
+
+@click.command()
+@on_server
+def refused(server: OperatorServices, output: Output) -> int:
+    """Show the jobs that were refused in the last seven days, the last one first.
+
+    Their tokens were good, but TOKEN_CLAIMS (the parameter TokenClaims) names other jobs. Any value of the last column,
+    added to it, admits such jobs. Any job on github.com can get onto this list, under any repository name, so add only
+    what you know. The list has room for 64 repositories, so strangers can hide others; the log has all of them.
+    """
+    found = server.management.list_refused()
+    output.rows(
+        ("last", "times", "repository", "id", "owner", "issuer", "to let it in, add"),
+        (
+            (
+                moment(row.last_at),
+                str(row.times),
+                row.job.repository or "",
+                row.job.repository_id,
+                row.job.owner or row.job.owner_id or "",
+                row.job.issuer,
+                " or ".join(row.job.to_admit),
+            )
+            for row in found
+        ),
+    )
+    output.say(f"jobs of {counted(len(found), 'repository', 'repositories')} were refused")
+    output.document(RefusedTokensResponse.of(found).model_dump())
+    return 0

@@ -1,0 +1,294 @@
+"""Commands that look for damage and repair it: dlq, reconcile, verify."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from actions_cache.cleanup import FindOrphans
+from actions_cache.integrity import Damage, Reading, RedriveAction, Scrubbed
+from actions_cache_cli.console import Bar, CommandFailed, Output, amount, counted, moment
+from actions_cache_cli.services import OperatorServices
+from actions_cache_cli.target import changes, on_server
+
+# ---------------------------------------------------------------- dlq
+
+SHOWN_BODY = 80
+
+
+@click.group()
+def dlq() -> None:
+    """Show and redrive the messages in the dead-letter queue.
+
+    A merge that failed for good leaves its message there, and raises the alarm. Its entry still restores from its
+    parts, only more slowly and at a higher cost. While a command runs, the messages are hidden from others; they come
+    back unchanged.
+    """
+
+
+@dlq.command()
+@on_server
+def show(server: OperatorServices, output: Output) -> int:
+    """Show each message, the archive it names, and what a replay would do."""
+    results = list(server.redrive_dead_letters(acts=False))
+    show_all(output, results)
+    output.say(f"{counted(len(results), 'message')} in the dead-letter queue")
+    return 0
+
+
+@dlq.command("replay")
+@click.option("--drop-unreadable", is_flag=True, help="Drop what isn't a merge message too; nothing else would.")
+@changes("Replay.")
+@on_server
+def redrive(server: OperatorServices, output: Output, *, drop_unreadable: bool, yes: bool) -> int:
+    """Try those merges again.
+
+    Each archive that still needs its merge is claimed anew, with all its attempts, by one conditional write, and one
+    new message is sent. So two replays at once, or one beside a live worker, still make one merge. Then the old message
+    is deleted, as are those whose archive is merged, removed or claimed anew already.
+
+    Remove the cause first (docs/runbook.md), or they come back.
+
+    Exit codes: 0: all messages were handled. 1: some remain.
+    """
+    results = []
+    with output.progress("messages") as bar:
+        for result in server.redrive_dead_letters(acts=yes, drops_unreadable=drop_unreadable):
+            results.append(result)
+            bar.advance()
+    show_all(output, results)
+    done = sum(result.is_done for result in results)
+    if yes:
+        output.say(f"{counted(len(results), 'message')}: {done} dealt with, {len(results) - done} left")
+        return 0 if done == len(results) else 1
+    output.say(f"{counted(len(results), 'message')}; nothing was changed: --yes replays")
+    return 0
+
+
+def show_all(output: Output, results: Sequence[Reading]) -> None:
+    output.rows(
+        ("sent", "archive", "repository", "key", "merge", "a replay"),
+        (
+            (
+                moment(row.dead_letter.sent_at),
+                row.dead_letter.message.archive_id if row.dead_letter.message else row.dead_letter.body[:SHOWN_BODY],
+                row.archive.name.family.repository if row.archive else "",
+                row.archive.name.key if row.archive else "",
+                row.archive.merge.state if row.archive else "",
+                f"failed: {row.fault}" if row.fault else row.prospect,
+            )
+            for row in results
+        ),
+    )
+    output.document({"messages": [_redrive_document(row) for row in results]})
+
+
+def _redrive_document(result: Reading) -> dict[str, Any]:
+    dead_letter, archive = result.dead_letter, result.archive
+    message = dead_letter.message
+    return {
+        "message_id": dead_letter.id,
+        "sent_at": dead_letter.sent_at,
+        "body": None if message else dead_letter.body,
+        "archive_id": message.archive_id if message else None,
+        "repository": archive.name.family.repository if archive else None,
+        "scope": archive.name.family.scope if archive else None,
+        "key": archive.name.key if archive else None,
+        "merge": archive.merge.state if archive else None,
+        "attempts": archive.merge.attempts if archive else None,
+        "replay": RedriveAction(result.prospect).name.lower(),
+        "done": result.is_done,
+        "fault": result.fault,
+    }
+
+
+# ---------------------------------------------------------------- reconcile
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """Objects in the bucket whose archive the table doesn't know."""
+
+    archive_id: str
+    objects: int
+    size: int
+
+
+@click.command()
+@changes("Delete orphaned objects and correct the counts.")
+@on_server
+def reconcile(server: OperatorServices, output: Output, *, yes: bool) -> int:
+    """Find objects that no entry refers to, and wrong counts.
+
+    It lists the bucket and looks each archive up in the table. No reader can reach an archive that the table doesn't
+    know. The server's own schedule does the same twice a day, so there is little to find, unless the table was restored
+    from a backup: then everything saved since looks orphaned. Look before you say --yes.
+
+    Then it counts each repository's usage, which its budget is compared with, anew from its entries.
+    """
+    with output.progress("archives in the bucket") as bar:
+        found = list(archives_of(server.find_orphans, bar, deletes=yes))
+    orphans = [archive for archive in found if isinstance(archive, Orphan)]
+    repositories = server.repositories.ids()
+    drifted = []
+    with output.progress("repositories", len(repositories)) as bar:
+        for repository in repositories:
+            bar.advance()
+            count = server.reconcile_usage.wrong_count(repository)
+            if count is not None:
+                drifted.append((repository, count))
+                if yes:
+                    server.reconcile_usage.correct(repository, count)
+    output.rows(
+        ("archive", "objects", "size"),
+        ((orphan.archive_id, str(orphan.objects), amount(orphan.size)) for orphan in orphans),
+    )
+    output.rows(
+        ("repository", "counted", "stored"),
+        (
+            (
+                repository,
+                f"{counted(count.counted.entries, 'entry', 'entries')}, {count.counted.bytes} B",
+                f"{counted(count.stands.entries, 'entry', 'entries')}, {count.stands.bytes} B",
+            )
+            for repository, count in drifted
+        ),
+    )
+    line = (
+        f"{counted(len(found), 'archive')} in the bucket, {len(orphans)} orphaned "
+        f"({amount(sum(orphan.size for orphan in orphans))}); "
+        f"{counted(len(repositories), 'repository', 'repositories')}, {len(drifted)} counted wrong"
+    )
+    if orphans or drifted:
+        line += "; corrected" if yes else "; nothing was changed: --yes corrects it"
+    output.say(line)
+    output.document(
+        {
+            "archives": len(found),
+            "orphans": [
+                {"archive_id": orphan.archive_id, "objects": orphan.objects, "bytes": orphan.size, "deleted": yes}
+                for orphan in orphans
+            ],
+            "repositories": len(repositories),
+            "miscounted": [
+                {
+                    "repository": repository,
+                    "counted": {"entries": count.counted.entries, "bytes": count.counted.bytes},
+                    "stored": {"entries": count.stands.entries, "bytes": count.stands.bytes},
+                    "corrected": yes,
+                }
+                for repository, count in drifted
+            ],
+        }
+    )
+    return 0
+
+
+def archives_of(find: FindOrphans, bar: Bar, *, deletes: bool) -> Iterator[str | Orphan]:
+    """Yield each archive that has objects: the id of one that the table knows, or an orphan."""
+    for archive_id, is_known in find.archives():
+        bar.advance()
+        if is_known:
+            yield archive_id
+            continue
+        count, size = 0, 0
+        for page in find.objects(archive_id):
+            count, size = count + len(page), size + sum(part.size for part in page)
+            if deletes:
+                find.delete(archive_id, page)
+        if count:
+            yield Orphan(archive_id, count, size)
+
+
+# ---------------------------------------------------------------- verify
+
+
+@click.command()
+@click.option("--deep", is_flag=True, help="Read and hash every byte too: as much traffic as is stored.")
+@click.option("--repair", is_flag=True, help="Remove the entries that can't be restored, so that lookups miss.")
+@click.option("--at-once", type=click.IntRange(1, 64), default=8, show_default=True, help="Archives.")
+@changes("Let --repair remove them.")
+@on_server
+def verify(server: OperatorServices, output: Output, *, deep: bool, repair: bool, at_once: int, yes: bool) -> int:
+    """Find lost and changed objects.
+
+    It compares every archive of the table with the bucket: whether the objects that its next reader needs are there,
+    with the size and ETag that they had; with --deep also whether their bytes still have the checksums that they
+    arrived with. Lookups notice missing objects by themselves, but only of the entries that somebody looks up.
+
+    --deep reads everything that is stored. Run it in the bucket's region, where reading is free of charge; outside, AWS
+    charges some $0.09 a GB.
+
+    Exit codes: 0: no damage. 1: damage was found, even if it was removed. 2: not everything could be checked.
+    """
+    if yes and not repair:
+        raise CommandFailed("--yes goes with --repair: nothing else here changes anything")
+    archives = list(server.scrub.archives())
+    done: list[Scrubbed] = []
+    with output.progress("archives", len(archives)) as bar:
+        damaged: list[Scrubbed] = []
+        for scrubbed in server.scrub(archives, deep=deep, removes=repair and yes, concurrency=at_once):
+            done.append(scrubbed)
+            damaged += [scrubbed] if scrubbed.damage else []
+            bar.advance(f"{len(damaged)} damaged")
+    unknown = [scrubbed for scrubbed in done if scrubbed.fault]
+    output.rows(
+        ("archive", "repository", "scope", "key", "object", "damage"),
+        ((scrubbed.archive_id, *_cells(scrubbed.damage)) for scrubbed in damaged if scrubbed.damage),
+    )
+    output.rows(
+        ("archive", "not looked at, because"), ((scrubbed.archive_id, scrubbed.fault or "") for scrubbed in unknown)
+    )
+    output.say(verify_summary(done, damaged, unknown, repair=repair))
+    output.document(
+        {
+            "archives": len(stored_sizes(done)),
+            "bytes": sum(stored_sizes(done)),
+            "damaged": [_damage_document(scrubbed) for scrubbed in damaged],
+            "not_looked_at": [{"archive_id": scrubbed.archive_id, "because": scrubbed.fault} for scrubbed in unknown],
+        }
+    )
+    if unknown:
+        return 2
+    return 1 if damaged else 0
+
+
+def stored_sizes(done: list[Scrubbed]) -> list[int]:
+    """Return the sizes of the stored archives; tombstones and uploads in progress have none."""
+    return [scrubbed.size for scrubbed in done if scrubbed.size is not None]
+
+
+def verify_summary(done: list[Scrubbed], damaged: list[Scrubbed], unknown: list[Scrubbed], *, repair: bool) -> str:
+    sizes = stored_sizes(done)
+    line = f"{counted(len(sizes), 'archive')}, {amount(sum(sizes))}: {len(damaged)} damaged"
+    if unknown:
+        line += f", {len(unknown)} not looked at"
+    removed = sum(scrubbed.is_removed for scrubbed in damaged)
+    if removed:
+        return f"{line}; {counted(removed, 'entry', 'entries')} removed"
+    if not damaged:
+        return line
+    return f"{line}; nothing was changed: {'--yes' if repair else '--repair --yes'} removes their entries"
+
+
+def _cells(damage: Damage) -> tuple[str, ...]:
+    family = damage.name.family
+    return family.repository, family.scope, damage.name.key, damage.object.key, damage.finding
+
+
+def _damage_document(scrubbed: Scrubbed) -> dict[str, Any]:
+    damage = scrubbed.damage
+    if damage is None:
+        return {}
+    family = damage.name.family
+    return {
+        "archive_id": scrubbed.archive_id,
+        "repository": family.repository,
+        "scope": family.scope,
+        "version": family.version,
+        "key": damage.name.key,
+        "object": damage.object.key,
+        "damage": damage.finding,
+        "removed": scrubbed.is_removed,
+    }
