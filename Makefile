@@ -9,7 +9,7 @@ PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-deps --req
 SAM = SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} .tools/sam/bin/sam
 # The architecture that runs here, as Lambda calls it.
 HERE = $(subst aarch64,arm64,$(shell uname -m))
-NODE_PACKAGES = $(addsuffix /node_modules/.ready,tests/support/clients tests/integration/edge tests/e2e/page)
+NODE_PACKAGES = $(addsuffix /node_modules/.ready,dev/clients tests/integration/edge tests/e2e/page)
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo token deploy try-on-aws verify-deployment cli cost test test-deploy test-rie sam-local test-sam-local test-slow test-long soak \
@@ -39,7 +39,7 @@ help: ## Lists the targets
 	@$(@D)/bin/python $(PIP_INSTALL) $< 2>&1 | { grep -v '^WARNING: Location' || true; }; exit $${PIPESTATUS[0]}
 	@touch $@
 
-tests/support/clients/node_modules/.ready: tests/support/clients/package-lock.json
+dev/clients/node_modules/.ready: dev/clients/package-lock.json
 tests/integration/edge/node_modules/.ready: tests/integration/edge/package-lock.json
 tests/e2e/page/node_modules/.ready: tests/e2e/page/package-lock.json
 $(NODE_PACKAGES):
@@ -52,7 +52,7 @@ $(NODE_PACKAGES):
 run: .venv/.ready .tools/engines/.ready ## Serves on 127.0.0.1:3000, or PORT=..., with real local engines
 	@exec $(RUN) -m dev.local
 
-demo: .venv/.ready .tools/engines/.ready tests/support/clients/node_modules/.ready ## Saves and restores 200 MB by the real @actions/cache, and checks every byte
+demo: .venv/.ready .tools/engines/.ready dev/clients/node_modules/.ready ## Saves and restores 200 MB by the real @actions/cache, and checks every byte
 	@node --version > /dev/null 2>&1 || { echo "Node.js is needed for the demo, and node doesn't run here"; exit 1; }
 	@exec $(RUN) -m dev.demo
 
@@ -155,7 +155,7 @@ clients-page: .venv/.ready ## Makes docs/clients.md of the tests
 screenshots: .venv/.ready ## Makes docs/images of the page, by a headless Chromium
 	@$(RUN) -m dev.docs.screenshots
 
-recording: .venv/.ready .tools/engines/.ready tests/support/clients/node_modules/.ready ## Makes docs/images/demo.svg of a run of the demo
+recording: .venv/.ready .tools/engines/.ready dev/clients/node_modules/.ready ## Makes docs/images/demo.svg of a run of the demo
 	@$(RUN) -m dev.docs.record_demo $(RECORD_OPTIONS)
 
 edge: .venv/.ready ## Puts the edge's functions into template.yaml

@@ -15,12 +15,12 @@ from moto import mock_aws
 
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.settings import Settings
+from dev.clients.driver import CacheDriver, SetClock
 from dev.local import emulators
 from dev.local.emulators import Endpoints
 from dev.local.resources import Clients, Resources, create
 from dev.local.template import Template
 from dev.services import AllServices
-from tests.support.journey import Journey, SetClock
 
 # An example that takes long on a busy machine is no failure of what is tested.
 settings.register_profile("patient", deadline=None)
@@ -39,7 +39,7 @@ CREDENTIALS = {
 
 
 @pytest.fixture(scope="session", autouse=True)
-def models_are_read_once() -> Iterator[None]:
+def cached_botocore_models() -> Iterator[None]:
     """AWS's models are megabytes of JSON, which botocore reads anew in each session, of which pynamodb makes many."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("botocore.session.create_loader", cache(create_loader))
@@ -51,7 +51,7 @@ def template() -> Template:
     return Template.load()
 
 
-class SparingSession(boto3.Session):
+class CachingSession(boto3.Session):
     """Makes a client once: under moto one has no state, and each takes some 50 ms to make."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -71,7 +71,7 @@ class SparingSession(boto3.Session):
 @pytest.fixture(scope="session")
 def boto_session() -> boto3.Session:
     """One for all: each loads AWS's models anew."""
-    return SparingSession(
+    return CachingSession(
         CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"], region_name="us-east-1"
     )
 
@@ -83,38 +83,38 @@ def settings_for(environment: dict[str, str], **changes: str) -> Settings:
 
 
 def environment(resources: Resources) -> dict[str, str]:
-    """Of all functions that a journey goes through."""
+    """Of all functions that a driver goes through."""
     return resources.environment("ApiFunction") | resources.environment("ManageFunction")
 
 
 @pytest.fixture
-def journey(on_moto: Journey) -> Journey:
+def driver(on_moto: CacheDriver) -> CacheDriver:
     """Use cases on moto, in process: for rules, not for races."""
     return on_moto
 
 
 @pytest.fixture
-def on_moto(template: Template, boto_session: boto3.Session) -> Iterator[Journey]:
-    with moto_journey(template, boto_session) as journey:
-        yield journey
+def on_moto(template: Template, boto_session: boto3.Session) -> Iterator[CacheDriver]:
+    with moto_driver(template, boto_session) as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")
-def of_the_module(template: Template, boto_session: boto3.Session) -> Iterator[Journey]:
+def module_driver(template: Template, boto_session: boto3.Session) -> Iterator[CacheDriver]:
     """Resources that a module's tests share: making them takes longer than most tests."""
-    with moto_journey(template, boto_session) as journey:
-        yield journey
+    with moto_driver(template, boto_session) as driver:
+        yield driver
 
 
 @pytest.fixture
-def emptied(of_the_module: Journey) -> Journey:
-    """As `journey`, on the module's resources, with nothing in the tables and the queues."""
-    of_the_module.forget_everything()
-    return of_the_module
+def emptied_driver(module_driver: CacheDriver) -> CacheDriver:
+    """As `driver`, on the module's resources, with nothing in the tables and the queues."""
+    module_driver.forget_everything()
+    return module_driver
 
 
 @contextmanager
-def moto_journey(template: Template, session: boto3.Session) -> Iterator[Journey]:
+def moto_driver(template: Template, session: boto3.Session) -> Iterator[CacheDriver]:
     with pytest.MonkeyPatch.context() as patch, mock_aws():
         for variable, value in CREDENTIALS.items():
             patch.setenv(variable, value)
@@ -123,7 +123,7 @@ def moto_journey(template: Template, session: boto3.Session) -> Iterator[Journey
         clock = SetClock()
         services = AllServices(settings_for(environment(resources)), clock)
         services.session = session
-        yield Journey(services, clock, clients.s3, clients.sqs)
+        yield CacheDriver(services, clock, clients.s3, clients.sqs)
 
 
 @pytest.fixture(scope="session")
@@ -134,26 +134,26 @@ def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
 
 
 @pytest.fixture(scope="session")
-def engine_session(endpoints: Endpoints) -> boto3.Session:
+def emulator_session(endpoints: Endpoints) -> boto3.Session:
     keys = endpoints.credentials
     return boto3.Session(keys.access_key_id, keys.secret_access_key, region_name=endpoints.region)
 
 
 @pytest.fixture
-def on_engines(
-    endpoints: Endpoints, engine_session: boto3.Session, template: Template, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Journey]:
-    """As `journey`, with resources of its own on real engines."""
+def on_emulators(
+    endpoints: Endpoints, emulator_session: boto3.Session, template: Template, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[CacheDriver]:
+    """As `driver`, with resources of its own on real engines."""
     for variable, value in endpoints.environment().items():
         monkeypatch.setenv(variable, value)
-    clients = Clients.of(engine_session)
+    clients = Clients.of(emulator_session)
     resources = create(template, clients, prefix=f"test-{uuid.uuid4().hex[:8]}")
     # Lambda's limits aren't these engines'; and less read ahead than an archive is long.
     changes = {"stream_max_bytes": "", "read_ahead_bytes": str(8 * MIB)}
     settings = settings_for(environment(resources), **changes)
     clock = SetClock()
     services = AllServices(settings, clock)
-    services.session = engine_session
-    yield Journey(services, clock, clients.s3, clients.sqs)
+    services.session = emulator_session
+    yield CacheDriver(services, clock, clients.s3, clients.sqs)
     # SeaweedFS gives each bucket volumes of its own, until the disk has no room for more.
     clients.s3.delete_bucket(Bucket=settings.bucket)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from actions_cache_cli.terminal import WorkFailed
-from dev.build.check_build import architecture_of
+from dev.build.package import architecture_of
 from dev.local.template import ROOT
 
 SAM = ROOT / ".tools" / "sam" / "bin" / "sam"

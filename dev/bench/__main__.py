@@ -10,9 +10,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from dev.bench import cleaning, imports, lookups, many_parts, memory, merging, plots, transfers
+from dev.bench import cleaning, imports, lookups, many_parts, memory, plots
+from dev.bench import merges as merging
+from dev.bench import restores as transfers
+from dev.bench.environment import store
 from dev.bench.row import Row, table
-from dev.bench.scene import store
 
 CASES = {
     "restores": transfers.restores,

@@ -4,10 +4,10 @@ import os
 import sys
 from typing import Any
 
-from dev.bench.resident import most_resident
+from dev.bench.memory_usage import most_resident
 from dev.local.lambda_runtime import LambdaContext
 from functions.api.handler import lambda_handler
-from tests.support import events
+from tests.support import lambda_events
 
 
 def main() -> None:
@@ -15,8 +15,8 @@ def main() -> None:
     restore_keys = [f"none-{number}" for number in range(5)]
     for number in range(int(sys.argv[1])):
         for event in (
-            events.call("create-entry", key=f"memory-{number}"),
-            events.call("lookup", key=f"memory-{number}", restore_keys=restore_keys),
+            lambda_events.call("create-entry", key=f"memory-{number}"),
+            lambda_events.call("lookup", key=f"memory-{number}", restore_keys=restore_keys),
         ):
             answer = lambda_handler(event, context)
             if answer["statusCode"] != 200:

@@ -8,11 +8,11 @@ from typing import Any
 
 from actions_cache.domain.archive import Commit, Part, committed, reserved, stored
 from actions_cache.domain.object_keys import ArchiveKeys
+from dev.bench.environment import Store, put_all
 from dev.bench.row import Row
-from dev.bench.scene import Store, put_all
 from dev.bench.workbench import Workbench, workbench
-from tests.support.journey import Journey, name, plenty
-from tests.support.metering import hooked
+from dev.clients.driver import CacheDriver, name, plenty
+from dev.emulation.dynamodb_usage import hooked
 
 FEW, MANY = 50, 200
 LIKE = 100_000
@@ -49,25 +49,25 @@ def cleaning(store: Store, _rounds: int) -> Iterator[Row]:
 
 def _cleaned(bench: Workbench, count: int) -> tuple[float, int]:
     """Seconds and requests until nothing of so many archives, unused for too long, is left."""
-    journey = bench.journey
-    ids = [_stored(journey, number) for number in range(count)]
+    driver = bench.driver
+    ids = [_stored(driver, number) for number in range(count)]
     put_all([(bench.presigned("put_object", ArchiveKeys(it).blob(1, "1")), 1) for it in ids], at_once=8)
-    services, seconds, failures = journey.services, 0.0, 0
-    journey.clock.advance(services.settings.unused_entry_seconds)
-    with counted(journey) as calls:
+    services, seconds, failures = driver.services, 0.0, 0
+    driver.clock.advance(services.settings.unused_entry_seconds)
+    with counted(driver) as calls:
         for _ in range(GRACES):
             began = time.perf_counter()
             failures += services.clean_up(plenty)["failed"]
             seconds += time.perf_counter() - began
-            journey.clock.advance(services.settings.grace_seconds)
+            driver.clock.advance(services.settings.grace_seconds)
     if failures or any(services.table.archive(it) for it in ids):
         raise RuntimeError(f"cleanup left something, and failed {failures} times")
     return seconds, calls.total()
 
 
-def _stored(journey: Journey, number: int) -> str:
+def _stored(driver: CacheDriver, number: int) -> str:
     """An archive of one object and its entry, as a save leaves them in the tables. Returns its id."""
-    services, now = journey.services, journey.clock.now()
+    services, now = driver.services, driver.clock.now()
     archive = reserved(services.tokens.new(), name(f"old-{number}"), now, services.lifetimes)
     services.table.reserve(archive, now)
     seen = services.table.archive(archive.id)
@@ -81,21 +81,21 @@ def _stored(journey: Journey, number: int) -> str:
 
 def _swept(bench: Workbench, objects: int) -> Counter[str]:
     """The requests that deleting what was uploaded to one abandoned archive takes."""
-    journey = bench.journey
-    archive_id = journey.reserve(name("abandoned"))
+    driver = bench.driver
+    archive_id = driver.reserve(name("abandoned"))
     keys = [ArchiveKeys(archive_id).blob(1, str(number)) for number in range(objects)]
     put_all([(bench.presigned("put_object", it), 1) for it in keys], at_once=8)
-    journey.clock.advance(journey.services.settings.reservation_seconds)
-    with counted(journey) as calls:
-        journey.clean_up()
+    driver.clock.advance(driver.services.settings.reservation_seconds)
+    with counted(driver) as calls:
+        driver.clean_up()
     return calls
 
 
 @contextmanager
-def counted(journey: Journey) -> Iterator[Counter[str]]:
+def counted(driver: CacheDriver) -> Iterator[Counter[str]]:
     """Requests to table and bucket in the block, by operation."""
     calls: Counter[str] = Counter()
-    table, bucket = journey.services.table._connection.client, journey.services.bucket._s3  # noqa: SLF001 - seen nowhere else
+    table, bucket = driver.services.table._connection.client, driver.services.bucket._s3  # noqa: SLF001 - seen nowhere else
 
     def note(model: Any, **_: object) -> None:
         calls[model.name] += 1

@@ -15,13 +15,10 @@ from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
 
-from tests.integration.streaming.caps import MB, Caps
-from tests.integration.streaming.gateway import Gateway
-from tests.integration.streaming.local_run import PLAIN_STREAMING, LocalRun, local_run
-from tests.integration.streaming.reader import Reading, read
-from tests.support.clients.actions_cache import ActionsCache
-from tests.support.clients.runtime_token import runtime_token
-from tests.support.clients.wire import Job
+from dev.clients.actions_cache import ActionsCache
+from dev.clients.runtime_token import runtime_token
+from dev.clients.wire import Job, Reading, read
+from dev.emulation.api_gateway import MB, PLAIN_STREAMING, Caps, Gateway, LocalRun, local_run
 
 ENTRY_BYTES = 705 * MB
 BLOCK_BYTES = 64 * 1024 * 1024

@@ -5,11 +5,10 @@ import statistics
 import subprocess
 from collections.abc import Iterator
 
+from dev.bench.environment import Store
 from dev.bench.row import Row
-from dev.bench.scene import Store
-from dev.build.built import ARCHITECTURE, BUILD
-from dev.build.finish_build import LAYER
-from tests.support.clients.server import ROOT
+from dev.build.package import ARCHITECTURE, BUILD, LAYER
+from dev.local.template import ROOT
 
 SHARED = ("boto3", "pynamodb.models", "pynamodb.transactions", "pydantic_settings", "tenacity")
 LOGS = ("aws_lambda_powertools.logging",)

@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from dev.bench.cleaning import counted
+from dev.bench.environment import Store
 from dev.bench.row import Row
-from dev.bench.scene import Store
 from dev.bench.workbench import Workbench, workbench
-from tests.support.journey import name
+from dev.clients.driver import name
 
 FEW, MANY = 1_000, 10_000
 
@@ -27,13 +27,13 @@ def many_parts(store: Store, _rounds: int) -> Iterator[Row]:
 
 def _committed(bench: Workbench, parts: int) -> tuple[float, Counter[str]]:
     """Seconds of processor time, which the engines' speed doesn't touch, and requests."""
-    key, journey = f"parts-{parts}", bench.journey
+    key, driver = f"parts-{parts}", bench.driver
     ids = bench.put_blocks(name(key), [1] * parts)
-    with counted(journey) as calls:
+    with counted(driver) as calls:
         began = time.process_time()
-        journey.services.commit_blocks(*ids)
-        journey.services.finalize(name(key), parts)
-        if journey.look_up(key) is None:
+        driver.services.commit_blocks(*ids)
+        driver.services.finalize(name(key), parts)
+        if driver.look_up(key) is None:
             raise RuntimeError("the entry wasn't saved")
         return time.process_time() - began, calls
 

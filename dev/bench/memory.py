@@ -9,15 +9,14 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from dev.bench.resident import most_resident
+from dev.bench.environment import Store, get_all, save
+from dev.bench.memory_usage import most_resident
 from dev.bench.row import Row
-from dev.bench.scene import Store, get_all, save
+from dev.clients.runtime_token import runtime_token
+from dev.clients.wire import Job
+from dev.emulation.api_gateway import PLAIN_STREAMING, Caps, LocalRun, local_run
+from dev.emulation.lambda_web_adapter import ExecutionEnvironment
 from dev.local.template import ROOT
-from tests.integration.streaming.adapter import ExecutionEnvironment
-from tests.integration.streaming.caps import Caps
-from tests.integration.streaming.local_run import PLAIN_STREAMING, LocalRun, local_run
-from tests.support.clients.runtime_token import runtime_token
-from tests.support.clients.wire import Job
 
 MB, MIB = 10**6, 1024 * 1024
 SIZES = (100 * MB, 705 * MB, 2000 * MB)

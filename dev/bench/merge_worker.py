@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from actions_cache.aws.sqs import decode_message
-from dev.bench.resident import most_resident
+from dev.bench.memory_usage import most_resident
+from dev.clients.driver import plenty
 from functions.merge.handler import services
-from tests.support.journey import plenty
 
 
 @dataclass(frozen=True)

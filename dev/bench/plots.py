@@ -8,10 +8,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from dev.bench.environment import Store, get_all, save, scene
+from dev.bench.restores import BLOCK_BYTES, LATENCIES, MB, MIB, in_turn
 from dev.bench.row import Row
-from dev.bench.scene import Store, get_all, save, scene
-from dev.bench.transfers import BLOCK_BYTES, LATENCIES, MB, MIB, in_turn
-from tests.support.clients.server import ROOT
+from dev.local.template import ROOT
 
 PICTURE = ROOT / "docs" / "restore.png"
 SIZES = (128 * MIB, 256 * MIB, 512 * MIB, 1024 * MIB)

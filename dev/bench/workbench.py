@@ -11,28 +11,27 @@ import boto3
 
 from actions_cache.domain.entry import EntryName
 from actions_cache.domain.object_keys import ArchiveKeys
-from dev.bench.scene import Store, presigned, put_all
+from dev.bench.environment import Store, presigned, put_all
+from dev.clients.driver import CacheDriver, SetClock, block_ids, settings_for
 from dev.local.resources import Clients, create
 from dev.local.template import Template
 from dev.services import AllServices
-from tests.conftest import settings_for
-from tests.support.journey import Journey, SetClock, block_ids
 
 
 @dataclass(frozen=True)
 class Workbench:
-    journey: Journey
+    driver: CacheDriver
     variables: Mapping[str, str]
     """For a process that does the same."""
 
     def presigned(self, method: str, key: str) -> str:
         """Args: method: as boto3 calls it."""
-        return presigned(self.journey.s3, method, self.journey.services.settings.bucket, key)
+        return presigned(self.driver.s3, method, self.driver.services.settings.bucket, key)
 
     def put_blocks(self, entry_name: EntryName, sizes: Sequence[int]) -> tuple[str, list[str]]:
         """Reserves, and puts blocks of random bytes. Returns what the block list needs: the archive's id and theirs."""
-        archive_id = self.journey.reserve(entry_name)
-        ids, keys, now = block_ids(len(sizes)), ArchiveKeys(archive_id), self.journey.clock.now()
+        archive_id = self.driver.reserve(entry_name)
+        ids, keys, now = block_ids(len(sizes)), ArchiveKeys(archive_id), self.driver.clock.now()
         objects = [keys.block(block_id, now, "0") for block_id in ids]
         put_all([(self.presigned("put_object", it), size) for it, size in zip(objects, sizes, strict=True)], at_once=8)
         return archive_id, ids
@@ -40,8 +39,8 @@ class Workbench:
     def upload(self, entry_name: EntryName, sizes: Sequence[int]) -> list[str]:
         """Up to the block list. Returns the keys of the parts."""
         archive_id, ids = self.put_blocks(entry_name, sizes)
-        self.journey.services.commit_blocks(archive_id, ids)
-        return [ArchiveKeys(archive_id).block(block_id, self.journey.clock.now(), "0") for block_id in ids]
+        self.driver.services.commit_blocks(archive_id, ids)
+        return [ArchiveKeys(archive_id).block(block_id, self.driver.clock.now(), "0") for block_id in ids]
 
 
 @contextmanager
@@ -57,4 +56,4 @@ def workbench(store: Store, **endpoints: str) -> Iterator[Workbench]:
         variables = resources.environment("ApiFunction")
         services = AllServices(settings_for(variables), clock)
         services.session = session
-        yield Workbench(Journey(services, clock, clients.s3, clients.sqs), environment | variables)
+        yield Workbench(CacheDriver(services, clock, clients.s3, clients.sqs), environment | variables)

@@ -1,4 +1,4 @@
-"""Puts into what was built what `sam build` leaves out: `python3.12 -m dev.build.finish_build .aws-sam/build`.
+"""Puts into what was built what `sam build` leaves out: `python3.12 -m dev.build.package .aws-sam/build`.
 
 Run by the runtime's own interpreter, with nothing but the standard library.
 """
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
-from dev.build.check_build import architecture_of
+from dev.build.package import architecture_of
 from dev.build.release import release_of
 
 _ARCHITECTURE = re.compile(
@@ -18,7 +18,7 @@ _ARCHITECTURE = re.compile(
 """The parameter in the template that SAM built."""
 
 LAYER = "CoreLayer"
-PLACE = Path(LAYER, "python", "actions_cache", "release.txt")
+RELEASE_FILE = Path(LAYER, "python", "actions_cache", "release.txt")
 
 
 def finish(build: Path) -> None:
@@ -29,7 +29,7 @@ def finish(build: Path) -> None:
 
 def stamp(build: Path) -> Path:
     """Version and commit, for GET /health."""
-    place = build / PLACE
+    place = build / RELEASE_FILE
     place.write_text(f"{release_of()}\n")
     return place
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from actions_cache.domain.schema import KNOWN
 from actions_cache.settings import UNKNOWN, Release, stamped
 from actions_cache_cli.doctor.report import printable
-from dev.build.finish_build import PLACE
+from dev.build.package import RELEASE_FILE
 from dev.build.release import ROOT, release_of
 
 NAME = "serverless-actions-cache"
@@ -55,7 +55,7 @@ def check(release: Release, version: str) -> None:
 
 def check_build(build: Path, release: Release) -> None:
     """Raises: NotReady: it was made of something else."""
-    made_of = stamped(build / PLACE)
+    made_of = stamped(build / RELEASE_FILE)
     if made_of != release:
         raise NotReady(f"{build} was made of {made_of}, and this is {release}: `make build` first")
 

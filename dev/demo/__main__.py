@@ -13,11 +13,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dev.clients.actions_cache import ActionsCache, Outcome, SentRequest, StepFailed
+from dev.clients.local_server import ServerFailed, running_server
+from dev.clients.runtime_token import runtime_token
 from dev.demo.screen import MEGABYTE, Screen
 from dev.demo.tree import FileState, differences, fingerprint, grow
-from tests.support.clients.actions_cache import ActionsCache, Outcome, SentRequest, StepFailed
-from tests.support.clients.runtime_token import runtime_token
-from tests.support.clients.server import ServerFailed, running_server
 
 TREE = "project"
 KEY = "demo"

@@ -44,7 +44,7 @@ CLIENTS = {
         "Go, and so `docker buildx` with `type=gha`. Asks in JSON with numbers, and names its key among the restore "
         "keys too. Uploads blocks of 1 MiB one after the other; reads by GET, and after a seek by `x-ms-range`. It "
         "comes in no package that the tests could install, so they send its requests, by "
-        "tests/support/clients/buildkit.py, which fails where it would. By hand, "
+        "dev/clients/buildkit.py, which fails where it would. By hand, "
         "buildkitd of August 2026 exported layers to the local run and a second "
         "one, with nothing of its own, imported them; and go-actions-cache, as BuildKit of November 2026 vendors it, "
         "passed its own tests by v2 and by v1, and read 300 MiB whole and by seeks (but TestAllKeys, which asks "

@@ -18,10 +18,10 @@ from actions_cache.domain.archive import MergeState
 from actions_cache.domain.budgets import HOUR, Tally
 from actions_cache.domain.refused_job import KEPT, Refusals, RefusedJob
 from actions_cache.domain.timing import DAY
+from dev.docs.chromium import NoChromium, chromium
+from dev.docs.page_server import MAIN, PageServer, page_server
 from dev.local.template import ROOT, Template
-from tests.e2e.page.chromium import NoChromium, chromium
 from tests.e2e.page.conftest import PHONE, settled, sign_in
-from tests.e2e.page.world import MAIN, World, world
 
 IMAGES = ROOT / "docs" / "images"
 GIB, MIB = 1024**3, 1024**2
@@ -55,7 +55,7 @@ REFS = (MAIN, MAIN, MAIN, "refs/pull/118/merge", "refs/heads/release/2.4")
 STATES = (*[MergeState.MERGED] * 6, MergeState.RUNNING)
 
 
-def fill(store: World) -> None:
+def fill(store: PageServer) -> None:
     dice = random.Random(8)  # noqa: S311 - the same each time
     for repository, (name, gibibytes, count) in REPOSITORIES.items():
         store.repository(repository, name)
@@ -104,7 +104,7 @@ class Picture:
     scheme: Literal["light", "dark"]
     click: str = ""
 
-    def take(self, browser: Browser, store: World) -> Path:
+    def take(self, browser: Browser, store: PageServer) -> Path:
         context = browser.new_context(
             viewport=self.size,
             color_scheme=self.scheme,
@@ -139,7 +139,7 @@ PICTURES = (
 def main() -> None:
     IMAGES.mkdir(exist_ok=True)
     try:
-        with chromium() as browser, world(Template.load(), "screenshots", token_claims=CLAIMS) as store:
+        with chromium() as browser, page_server(Template.load(), "screenshots", token_claims=CLAIMS) as store:
             fill(store)
             for picture in PICTURES:
                 file = picture.take(browser, store)

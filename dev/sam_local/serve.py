@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 import boto3
 import urllib3
 
-from dev.build.built import ARCHITECTURE, BUILD
+from dev.build.package import ARCHITECTURE, BUILD
 from dev.local import emulators
 from dev.local.resources import Clients, Resources, create
 from dev.local.template import ROOT, Template
-from dev.sam_local.relay import relayed
+from dev.sam_local.serve import relayed
 
 SAM = ROOT / ".tools" / "sam" / "bin" / "sam"
 START_SECONDS = 180

@@ -15,7 +15,7 @@ from actions_cache.http.azure import INERT
 
 FILE = Path(__file__).parent / "hook.cjs"
 HOOK = FILE.read_bytes()
-"""Read at import, so that a build without the file fails its check (dev/build/check_build.py)."""
+"""Read at import, so that a build without the file fails its check (dev/build/package.py)."""
 
 ROOT = "/runner"
 METHODS = ["GET", "HEAD"]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clients.actions_cache import NEWEST, ActionsCache, Package
-from tests.support.clients.runtime_token import runtime_token
-from tests.support.clients.server import running_server
-from tests.support.clients.wire import Job, put_blob
+from dev.clients.actions_cache import NEWEST, ActionsCache, Package
+from dev.clients.local_server import running_server
+from dev.clients.runtime_token import runtime_token
+from dev.clients.wire import Job, put_blob
 
 IMPATIENT_SECONDS = 3
 """Longer than a save of a few bytes takes on a busy machine."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clients.actions_cache import (
+from dev.clients.actions_cache import (
     BLOB_HOST,
     NEWEST,
     VERSION_3,
@@ -20,9 +20,8 @@ from tests.support.clients.actions_cache import (
     Package,
     version_of,
 )
-from tests.support.clients.job_variables import Api
-from tests.support.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, runtime_token
-from tests.support.clients.wire import MERGE_SECONDS
+from dev.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, Api, runtime_token
+from dev.clients.wire import MERGE_SECONDS
 
 pytestmark = pytest.mark.client("@actions/cache")
 

@@ -7,14 +7,13 @@ from importlib.metadata import version
 import pytest
 from azure.storage.blob import BlobClient, BlobType
 
+from dev.clients.wire import VERSION, Job, Reply, protobuf, put_blob, put_block, put_block_list, send, with_query
 from functions.api.proto.cache_pb2 import (
     CreateCacheEntryRequest,
     CreateCacheEntryResponse,
     FinalizeCacheEntryUploadRequest,
     FinalizeCacheEntryUploadResponse,
 )
-from tests.support.clients.protobuf import protobuf
-from tests.support.clients.wire import VERSION, Job, Reply, put_blob, put_block, put_block_list, send, with_query
 
 MIB = 1024 * 1024
 

@@ -13,9 +13,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from _pytest.mark import ParameterSet
 
-from tests.e2e.conftest import IMPATIENT_SECONDS
-from tests.support.clients.runtime_token import BRANCH, READ_WRITE, ac_claim, encode, runtime_token
-from tests.support.clients.wire import (
+from dev.clients.runtime_token import BRANCH, READ_WRITE, ac_claim, encode, runtime_token
+from dev.clients.wire import (
     SERVICE,
     VERSION,
     Job,
@@ -28,6 +27,7 @@ from tests.support.clients.wire import (
     send,
     with_query,
 )
+from tests.e2e.conftest import IMPATIENT_SECONDS
 
 KEY = "key"
 DATA = b"data"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from azure.storage.blob import BlobBlock, BlobClient
 
-from tests.support.clients.wire import Job, put_blob, put_block, put_block_list, send, with_query
+from dev.clients.wire import Job, put_blob, put_block, put_block_list, send, with_query
 
 azures_client = partial(pytest.mark.client, "azure-storage-blob", version=version("azure-storage-blob"))
 SLASH_AND_PLUS = base64.b64encode(b"\xfb\xff\xbe\xff").decode()

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from tests.support.clients.buildkit import REPRODUCED, AlreadyExists, BuildKit, Entry, GoFails, index_key, layer_key
-from tests.support.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, READ_WRITE, runtime_token
-from tests.support.clients.wire import ACTIONS_CACHE, MERGE_SECONDS, Job
+from dev.clients.buildkit import REPRODUCED, AlreadyExists, BuildKit, Entry, GoFails, index_key, layer_key
+from dev.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, READ_WRITE, runtime_token
+from dev.clients.wire import ACTIONS_CACHE, MERGE_SECONDS, Job
 
 pytestmark = pytest.mark.client("BuildKit", version=REPRODUCED)
 

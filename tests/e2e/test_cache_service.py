@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from dev.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, READ_WRITE, WRITE, runtime_token
+from dev.clients.wire import VERSION, Job, protobuf, put_blob, send
 from functions.api.proto.cache_pb2 import (
     CreateCacheEntryRequest,
     CreateCacheEntryResponse,
@@ -15,9 +17,6 @@ from functions.api.proto.cache_pb2 import (
     GetCacheEntryDownloadURLRequest,
     GetCacheEntryDownloadURLResponse,
 )
-from tests.support.clients.protobuf import protobuf
-from tests.support.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, READ_WRITE, WRITE, runtime_token
-from tests.support.clients.wire import VERSION, Job, put_blob, send
 
 PULL_REQUEST = "refs/pull/7/merge"
 

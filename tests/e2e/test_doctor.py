@@ -22,10 +22,12 @@ from actions_cache_cli.doctor.job import GITHUBS
 from actions_cache_cli.doctor.probe import Limits
 from actions_cache_cli.doctor.report import OK, TROUBLE, UNKNOWN, WARNING, Finding
 from actions_cache_cli.doctor.runner import find_place
+from dev.clients.local_server import free_port
+from dev.clients.runtime_token import BRANCH, READ, ac_claim, runtime_token
+from dev.local.template import ROOT
 from tests.integration.deployment_check.proxy import Answer, Request, made, spoiling_proxy
-from tests.support.clients.runtime_token import BRANCH, READ, ac_claim, runtime_token
-from tests.support.clients.server import ROOT, free_port
-from tests.support.listening import listening, self_signed
+from tests.support.private_ca import self_signed
+from tests.support.sockets import listening
 
 HOOK = ROOT / "runners" / "hook.cjs"
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.support.clients.wire import ACTIONS_CACHE, GO, OPENDAL, Job, Reply, send
+from dev.clients.wire import ACTIONS_CACHE, GO, OPENDAL, Job, Reply, send
 
 SCCACHE = "sccache/0.16.0"
 S3_READERS = [ACTIONS_CACHE, OPENDAL, SCCACHE]

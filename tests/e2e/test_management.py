@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from dev.clients.local_server import running_server
+from dev.clients.runtime_token import BRANCH, runtime_token
+from dev.clients.wire import Job, V1Job, send
+from dev.local.template import ROOT
 from tests.e2e.test_doctor import by_tls
-from tests.support.clients.artifact_cache import V1
-from tests.support.clients.runtime_token import BRANCH, runtime_token
-from tests.support.clients.server import ROOT, running_server
-from tests.support.clients.wire import Job, send
 
 GH = Path(sys.executable).with_name("gh")
 PAGE = ROOT / "docs" / "management.md"
@@ -132,7 +132,7 @@ def test_gh_pages_through_tls_proxy(tmp_path: Path, repository: str) -> None:
             servers.append(server)
             managed = managed_at(server, directory, repository)
             # The uploads of v1 need no URL: those of v2 lead to the proxy.
-            job = V1(server, managed.job.token)
+            job = V1Job(server, managed.job.token)
             for key in ("npm-1", "npm-2", "yarn-1"):
                 number = job.reserve(key)
                 job.chunk(number, "bytes 0-0/*", b"x")

@@ -10,10 +10,9 @@ import opendal
 import pytest
 from azure.storage.blob import BlobClient
 
-from tests.support.clients.job_variables import job_variables
-from tests.support.clients.runtime_token import runtime_token
-from tests.support.clients.services import Service, services
-from tests.support.clients.wire import VERSION, Job
+from dev.clients.runtime_token import job_variables, runtime_token
+from dev.clients.wire import VERSION, Job
+from tests.support.services import Service, services
 
 MIB = 1024 * 1024
 

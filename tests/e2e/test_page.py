@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Error, Page, expect
+from tests.support.browser import chromium_for_tests
 
-from tests.e2e.page.chromium import chromium_for_tests
-from tests.support.clients.runtime_token import runtime_token
-from tests.support.clients.wire import GO, Job
+from dev.clients.runtime_token import runtime_token
+from dev.clients.wire import GO, Job
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.clients.runtime_token import runtime_token
-from tests.support.clients.server import running_server
-from tests.support.clients.wire import SERVICE, Job, send
-from tests.support.upstream import Upstream, running_upstream
+from dev.clients.local_server import running_server
+from dev.clients.runtime_token import runtime_token
+from dev.clients.wire import SERVICE, Job, send
+from tests.support.fake_results_service import FakeResultsService, running_results_service
 
 ARTIFACTS = "/twirp/github.actions.results.api.v1.ArtifactService"
 JSON = "application/json"
@@ -25,34 +25,34 @@ RECORDED = {
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Upstream]]:
-    with running_upstream() as upstream:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, FakeResultsService]]:
+    with running_results_service() as fake_service:
         directory = tmp_path_factory.mktemp("passthrough")
-        with running_server(directory, {"RESULTS_SERVICE_URL": f"{upstream.url}/"}) as server:
-            yield server, upstream
+        with running_server(directory, {"RESULTS_SERVICE_URL": f"{fake_service.url}/"}) as server:
+            yield server, fake_service
 
 
 @pytest.fixture
-def upstream(running: tuple[str, Upstream]) -> Upstream:
+def fake_service(running: tuple[str, FakeResultsService]) -> FakeResultsService:
     return running[1].as_new()
 
 
 @pytest.fixture
-def job(running: tuple[str, Upstream], upstream: Upstream, repository: str) -> Job:
+def job(running: tuple[str, FakeResultsService], fake_service: FakeResultsService, repository: str) -> Job:
     return Job(running[0], runtime_token(repository=repository))
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_artifact_requests_are_forwarded_unchanged(job, upstream, name):
+def test_artifact_requests_are_forwarded_unchanged(job, fake_service, name):
     content_type, body = RECORDED[name]
     path = f"{ARTIFACTS}/{name.replace(' ', '')}"
     client = {"authorization": f"Bearer {job.token}", "content-type": content_type, "user-agent": "@actions/artifact"}
     reply = send("POST", f"{job.server}{path}", body, client)
-    [asked] = upstream.asked
+    [asked] = fake_service.asked
     assert (asked.line, asked.body) == (f"POST {path} HTTP/1.1".encode(), body)
     # Not the host that the edge tells the API.
     assert {key.decode().lower(): value.decode() for key, value in asked.headers} == client | {
-        "host": urlsplit(upstream.url).netloc,
+        "host": urlsplit(fake_service.url).netloc,
         "content-length": str(len(body)),
         "cdn-loop": "serverless-actions-cache",
     }
@@ -62,11 +62,11 @@ def test_artifact_requests_are_forwarded_unchanged(job, upstream, name):
     assert len(reply.headers.get_all("Date", [])) == 1
 
 
-def test_cache_requests_are_not_forwarded(job, upstream):
+def test_cache_requests_are_not_forwarded(job, fake_service):
     job.save("key", b"first ", b"second")
     assert job.restore("key").body == b"first second"
     assert job.look_up("none") == {"ok": False, "signed_download_url": "", "matched_key": ""}
-    assert upstream.asked == []
+    assert fake_service.asked == []
 
 
 @pytest.mark.parametrize(
@@ -81,27 +81,27 @@ def test_cache_requests_are_not_forwarded(job, upstream):
         "/x/%2e%2e/health",
     ],
 )
-def test_reserved_paths_are_not_forwarded(job, upstream, path):
+def test_reserved_paths_are_not_forwarded(job, fake_service, path):
     reply = send("POST", f"{job.server}{path}", b"{}", {"Authorization": f"Bearer {job.token}", "Content-Type": JSON})
     assert (reply.status, reply.json["code"]) == (404, "bad_route")
-    assert upstream.asked == []
+    assert fake_service.asked == []
 
 
-def test_request_without_job_token_is_refused(job, upstream):
+def test_request_without_job_token_is_refused(job, fake_service):
     reply = send("POST", f"{job.server}{ARTIFACTS}/ListArtifacts", b"{}", {"Content-Type": JSON})
     assert (reply.status, reply.json["code"]) == (401, "unauthenticated")
-    assert upstream.asked == []
+    assert fake_service.asked == []
 
 
 @pytest.mark.parametrize("path", ["/blobs/elsewhere/1", "/x/..%2fblobs/upload/1"])
-def test_signed_url_is_not_forwarded(job, upstream, path):
+def test_signed_url_is_not_forwarded(job, fake_service, path):
     reply = send("PUT", f"{job.server}{path}?sig=secret", b"x")
     assert reply.status in (404, 405)
-    assert upstream.asked == []
+    assert fake_service.asked == []
 
 
-def test_truncated_response_returns_502(job, upstream):
-    upstream.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}"
+def test_truncated_response_returns_502(job, fake_service):
+    fake_service.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}"
     headers = {"Content-Type": JSON, "Authorization": f"Bearer {job.token}"}
     reply = send("POST", f"{job.server}{ARTIFACTS}/ListArtifacts", b"{}", headers)
     assert (reply.status, reply.json["code"]) == (502, "unavailable")

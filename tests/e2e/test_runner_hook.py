@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from actions_cache_cli.doctor.job import GITHUBS
-from tests.support.clients.actions_cache import NEWEST, VERSION_3, ActionsCache, Outcome
-from tests.support.clients.runtime_token import runtime_token
-from tests.support.clients.server import ROOT
+from dev.clients.actions_cache import NEWEST, VERSION_3, ActionsCache, Outcome
+from dev.clients.runtime_token import runtime_token
+from dev.local.template import ROOT
 
 MIB = 1024 * 1024
 

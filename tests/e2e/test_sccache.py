@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clients.job_variables import Api, job_variables
-from tests.support.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, runtime_token
-from tests.support.clients.sccache import PROJECT, Stats, compiler, running_sccache
-from tests.support.clients.services import services
+from dev.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, Api, job_variables, runtime_token
+from dev.clients.sccache import PROJECT, Stats, compiler, running_sccache
+from tests.support.services import services
 
 pytestmark = [
     pytest.mark.client("sccache"),

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 import pytest
 
-from tests.support.clients.wire import (
+from dev.clients.wire import (
     Job,
     Reply,
     block_list_xml,

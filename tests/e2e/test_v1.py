@@ -4,14 +4,13 @@ from datetime import datetime
 
 import pytest
 
-from tests.support.clients.artifact_cache import ROOT, V1
-from tests.support.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, READ_WRITE, runtime_token
-from tests.support.clients.wire import VERSION, Job, Reply, send
+from dev.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, READ_WRITE, runtime_token
+from dev.clients.wire import V1_ROOT, VERSION, Job, Reply, V1Job, send
 
 
 @pytest.fixture
-def v1(job: Job) -> V1:
-    return V1(job.server, job.token)
+def v1(job: Job) -> V1Job:
+    return V1Job(job.server, job.token)
 
 
 def assert_refused(reply: Reply, status: int, *words: str) -> None:
@@ -20,7 +19,7 @@ def assert_refused(reply: Reply, status: int, *words: str) -> None:
     assert all(word in reply.json["message"] for word in words), reply.json
 
 
-def test_unordered_chunks_form_entry_readable_by_v2(v1: V1, job: Job):
+def test_unordered_chunks_form_entry_readable_by_v2(v1: V1Job, job: Job):
     number = v1.reserve()
     for place, body in (("6-9", b"6789"), ("0-2", b"???"), ("3-5", b"345"), ("0-2", b"012")):
         assert v1.chunk(number, f"bytes {place}/*", body).status == 204
@@ -40,12 +39,12 @@ def test_unordered_chunks_form_entry_readable_by_v2(v1: V1, job: Job):
     )
 
 
-def test_v2_entry_is_found_by_v1(v1: V1, job: Job):
+def test_v2_entry_is_found_by_v1(v1: V1Job, job: Job):
     job.save("key", b"saved by v2")
     assert send("GET", v1.look_up().json["archiveLocation"]).body == b"saved by v2"
 
 
-def test_key_with_comma_is_tried_first(v1: V1, job: Job):
+def test_key_with_comma_is_tried_first(v1: V1Job, job: Job):
     """Clients percent-encode the whole list, so its commas and a key's own look the same."""
     for key in ("a,b", "apple", "b", "x,yz", "x"):
         job.save(key, key.encode())
@@ -53,10 +52,10 @@ def test_key_with_comma_is_tried_first(v1: V1, job: Job):
     assert found == ["a,b", "a,b", "apple", "b", "x", "b"]
 
 
-def test_similar_entries_are_listed_only_if_readable(v1: V1, job: Job, repository: str):
+def test_similar_entries_are_listed_only_if_readable(v1: V1Job, job: Job, repository: str):
     job.save("deps-1", b"data")
     others = [runtime_token(), runtime_token([("refs/heads/another", READ_WRITE)], repository)]
-    seen, *unseen = (V1(v1.server, token).list_similar("deps") for token in (v1.token, *others))
+    seen, *unseen = (V1Job(v1.server, token).list_similar("deps") for token in (v1.token, *others))
     [found] = seen.json["artifactCaches"]
     assert seen.json["totalCount"] == 1
     assert {name: found[name] for name in ("cacheKey", "cacheVersion", "scope")} == {
@@ -69,7 +68,7 @@ def test_similar_entries_are_listed_only_if_readable(v1: V1, job: Job, repositor
 
 
 @pytest.mark.parametrize("pieces", [[], [b"one piece"]], ids=["none", "one"])
-def test_empty_and_single_chunk_caches_are_saved(v1: V1, job: Job, pieces: list[bytes]):
+def test_empty_and_single_chunk_caches_are_saved(v1: V1Job, job: Job, pieces: list[bytes]):
     number, size = v1.reserve(), sum(map(len, pieces))
     for body in pieces:
         assert v1.chunk(number, f"bytes 0-{size - 1}/*", body).status == 204
@@ -77,7 +76,7 @@ def test_empty_and_single_chunk_caches_are_saved(v1: V1, job: Job, pieces: list[
     assert job.restore("key").body == b"".join(pieces)
 
 
-def test_wrong_commit_size_changes_nothing(v1: V1, job: Job):
+def test_wrong_commit_size_changes_nothing(v1: V1Job, job: Job):
     number = v1.reserve()
     v1.chunk(number, "bytes 0-2/*", b"012")
     assert_refused(v1.commit(number, 4), 400, "3 bytes arrived")
@@ -88,30 +87,30 @@ def test_wrong_commit_size_changes_nothing(v1: V1, job: Job):
 
 
 @pytest.mark.parametrize("body", [b"01", b"0123", b""], ids=["too short", "too long", "empty"])
-def test_chunk_of_wrong_length_is_refused(v1: V1, body: bytes):
+def test_chunk_of_wrong_length_is_refused(v1: V1Job, body: bytes):
     number = v1.reserve()
     assert_refused(v1.chunk(number, "bytes 0-2/*", body), 400, "announces 3 bytes")
     assert_refused(v1.commit(number, 3), 400, "0 bytes arrived")
 
 
-def test_oversized_chunk_is_refused_before_upload(v1: V1):
+def test_oversized_chunk_is_refused_before_upload(v1: V1Job):
     assert_refused(v1.chunk(v1.reserve(), f"bytes 0-{10**15 - 1}/*", b""), 413, "the piece has")
 
 
 @pytest.mark.parametrize("number", ["0", "1", "-1", "x", "9" * 40, "%00", "²"])
-def test_unknown_upload_is_not_found(v1: V1, number: str):
+def test_unknown_upload_is_not_found(v1: V1Job, number: str):
     path = number.encode().decode("latin-1") if number.isascii() else "%C2%B2"
     assert_refused(v1.chunk(path, "bytes 0-0/*", b"0"), 404)
     assert_refused(v1.commit(path, 1), 404)
 
 
-def test_upload_is_limited_to_its_owner(v1: V1, repository: str):
+def test_upload_is_limited_to_its_owner(v1: V1Job, repository: str):
     number = v1.reserve()
     others = [runtime_token(), runtime_token([("refs/heads/another", READ_WRITE)], repository)]
-    for other in (V1(v1.server, token) for token in others):
+    for other in (V1Job(v1.server, token) for token in others):
         assert_refused(other.chunk(number, "bytes 0-0/*", b"0"), 404)
         assert_refused(other.commit(number, 0), 404)
-    reader = V1(v1.server, runtime_token([(BRANCH, READ), (DEFAULT_BRANCH, READ)], repository))
+    reader = V1Job(v1.server, runtime_token([(BRANCH, READ), (DEFAULT_BRANCH, READ)], repository))
     assert_refused(reader.chunk(number, "bytes 0-0/*", b"0"), 403, "cache write denied")
     assert_refused(reader.post("caches", key="another", version=VERSION), 403, "cache write denied")
 
@@ -134,21 +133,21 @@ def test_upload_is_limited_to_its_owner(v1: V1, repository: str):
         ("DELETE", "caches", None, 404),
     ],
 )
-def test_malformed_request_is_refused_in_json(v1: V1, method: str, path: str, body: bytes | None, status: int):
+def test_malformed_request_is_refused_in_json(v1: V1Job, method: str, path: str, body: bytes | None, status: int):
     assert_refused(v1.ask(method, path, body), status)
 
 
 @pytest.mark.parametrize("size", ["1", -1, None, 1.5, 10**30, True, 10**4000])
-def test_invalid_commit_size_is_refused(v1: V1, size: object):
+def test_invalid_commit_size_is_refused(v1: V1Job, size: object):
     number = v1.reserve()
     assert_refused(v1.post(f"caches/{number}", size=size), 400, "size: ")
 
 
 @pytest.mark.parametrize("size", ["1", -1, 2.0, True, 10**4000])
-def test_invalid_reservation_size_is_refused(v1: V1, size: object):
+def test_invalid_reservation_size_is_refused(v1: V1Job, size: object):
     assert_refused(v1.post("caches", key="key", version=VERSION, cacheSize=size), 400, "cacheSize: ")
 
 
 def test_request_without_token_is_refused(server: str):
     for path in ("cache?keys=k&version=v", "caches?key=k"):
-        assert_refused(send("GET", f"{server}/{ROOT}/{path}"), 401, "token")
+        assert_refused(send("GET", f"{server}/{V1_ROOT}/{path}"), 401, "token")

@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from tests.support.clients.actions_cache import ActionsCache, Outcome, StepFailed
-from tests.support.clients.job_variables import job_variables
-from tests.support.clients.runtime_token import runtime_token
-from tests.support.clients.server import ROOT, free_port
-from tests.support.upstream import Upstream, running_upstream
+from dev.clients.actions_cache import ActionsCache, Outcome, StepFailed
+from dev.clients.local_server import free_port
+from dev.clients.runtime_token import job_variables, runtime_token
+from dev.local.template import ROOT
+from tests.support.fake_results_service import FakeResultsService, running_results_service
 
 PAGE = (ROOT / "docs" / "workflow.md").read_text()
 [FETCH], [USE], *OTHERS = [yaml.safe_load(it) for it in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]
@@ -37,9 +37,9 @@ EXPRESSION = re.compile(r"\$\{\{ ([\w.-]+) \}\}")
 
 
 @pytest.fixture
-def github() -> Iterator[Upstream]:
+def github() -> Iterator[FakeResultsService]:
     """Stands for GitHub's own service, which has no entry and takes none."""
-    with running_upstream() as service:
+    with running_results_service() as service:
         yield service
 
 
@@ -47,7 +47,7 @@ def github() -> Iterator[Upstream]:
 class Job:
     """One job on a runner: its directory for temporary files is its own, and its workspace is the repository's."""
 
-    github: Upstream
+    github: FakeResultsService
     workspace: Path
     temporary: Path
     repository: str
@@ -114,7 +114,7 @@ class Action(ActionsCache):
 
 
 @pytest.fixture
-def jobs(github: Upstream, tmp_path: Path, repository: str) -> Iterator[Job]:
+def jobs(github: FakeResultsService, tmp_path: Path, repository: str) -> Iterator[Job]:
     """Return the workflow's jobs, one after the other."""
 
     def each() -> Iterator[Job]:
@@ -136,7 +136,7 @@ def host(url: str) -> set[str]:
     return {urlsplit(url).netloc}
 
 
-def test_post_step_save_is_restored_by_next_job(server: str, github: Upstream, jobs: Iterator[Job]) -> None:
+def test_post_step_save_is_restored_by_next_job(server: str, github: FakeResultsService, jobs: Iterator[Job]) -> None:
     first = next(jobs)
     assert "::warning::" not in first.fetch(f"{server}/")
     missed = first.action(BY_OUTPUT).restore(["data"], "key")
@@ -193,7 +193,7 @@ def test_down_server_costs_only_a_warning(jobs: Iterator[Job]) -> None:
     assert hosts(restored, saved) == host(job.github.url)
 
 
-def test_hook_with_wrong_checksum_is_not_loaded(server: str, github: Upstream, jobs: Iterator[Job]) -> None:
+def test_hook_with_wrong_checksum_is_not_loaded(server: str, github: FakeResultsService, jobs: Iterator[Job]) -> None:
     job = next(jobs)
     assert "::warning::" in job.fetch(github.url), "which answers 200 with other bytes"
     assert "::warning::" in job.fetch(server, HOOK_SHA256=hashlib.sha256(b"").hexdigest())

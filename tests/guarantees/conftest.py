@@ -7,6 +7,7 @@ import boto3
 import pytest
 import urllib3
 
+from dev.clients.driver import CacheDriver
 from dev.local.emulators import Endpoints
 from dev.local.template import Template
 from tests.guarantees import dynamodb_local as emulator
@@ -14,7 +15,6 @@ from tests.guarantees.crashes.environment import CrashEnvironment, crash_environ
 from tests.guarantees.faults.environment import faulty_store
 from tests.guarantees.faults.store import FaultyStore
 from tests.guarantees.isolation import VerifiedServer, now, verified_server
-from tests.support.journey import Journey
 
 LONG_TIMEOUT_SECONDS = 2 * 3600
 """Timeout of each test with `--long`. Less: large models fail by it. More: a test that hangs is seen late."""
@@ -68,16 +68,16 @@ def get() -> Iterator[Callable[..., urllib3.BaseHTTPResponse]]:
 
 
 @pytest.fixture
-def faulty(on_engines: Journey, endpoints: Endpoints) -> Iterator[FaultyStore]:
+def faulty(on_emulators: CacheDriver, endpoints: Endpoints) -> Iterator[FaultyStore]:
     with faulty_store(endpoints) as store:
         yield store
 
 
 @pytest.fixture(scope="module")
 def crash_environment_of_the_module(
-    endpoints: Endpoints, engine_session: boto3.Session, template: Template, tmp_path_factory: pytest.TempPathFactory
+    endpoints: Endpoints, emulator_session: boto3.Session, template: Template, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[CrashEnvironment]:
-    with crash_environment(endpoints, engine_session, template, tmp_path_factory.mktemp("crashes")) as environment:
+    with crash_environment(endpoints, emulator_session, template, tmp_path_factory.mktemp("crashes")) as environment:
         yield environment
 
 
@@ -90,14 +90,14 @@ def environment(crash_environment_of_the_module: CrashEnvironment) -> Iterator[C
 
 @pytest.fixture(scope="module")
 def server_of_the_module(
-    template: Template, endpoints: Endpoints, engine_session: boto3.Session
+    template: Template, endpoints: Endpoints, emulator_session: boto3.Session
 ) -> Iterator[VerifiedServer]:
-    with verified_server(template, endpoints, engine_session) as server:
+    with verified_server(template, endpoints, emulator_session) as server:
         yield server
 
 
 @pytest.fixture
 def server(server_of_the_module: VerifiedServer) -> VerifiedServer:
     """Provide the module's server that verifies tokens, with its clock set to the present."""
-    server_of_the_module.journey.clock.at = now()
+    server_of_the_module.driver.clock.at = now()
     return server_of_the_module

@@ -19,6 +19,10 @@ from actions_cache.domain.access import qualified
 from actions_cache.domain.entry import EntryFamily, EntryName
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.management_services import ManagementServices
+from dev.clients.driver import CacheDriver, SetClock, settings_for
+from dev.clients.runtime_token import ac_claim
+from dev.clients.wire import VERSION, Job
+from dev.emulation.asgi_server import served
 from dev.local.edge.app import BucketOrigin, Distribution, Edge
 from dev.local.edge.runtime import EdgeRuntime
 from dev.local.emulators import Endpoints
@@ -29,12 +33,7 @@ from dev.services import AllServices
 from functions.api.handler import create_app as create_api
 from functions.download.handler import create_app as create_download
 from functions.manage.handler import create_app as create_management
-from tests.conftest import settings_for
-from tests.support.clients.runtime_token import ac_claim
-from tests.support.clients.wire import VERSION, Job
-from tests.support.issuer import Issuer, running_issuer
-from tests.support.journey import Journey, SetClock
-from tests.support.serving import served
+from tests.support.token_issuer import TokenIssuer, running_issuer
 from tests.unit.local.test_edge import KnownValues
 
 OURS, THEIRS, ELSEWHERE = "42", "43", "42 of another issuer"
@@ -55,9 +54,9 @@ class VerifiedServer:
 
     url: str
     services: AllServices
-    issuer: Issuer
-    other: Issuer
-    journey: Journey
+    issuer: TokenIssuer
+    other: TokenIssuer
+    driver: CacheDriver
     _numbers: Any = field(default_factory=count)
 
     def job(self, repository: str, *scopes: tuple[str, int], **claims: object) -> Job:
@@ -85,7 +84,7 @@ class VerifiedServer:
         issuer, repository_id = self._named(repository)
         return EntryName(EntryFamily(qualified(repository_id, issuer.url), scope, VERSION), key)
 
-    def _named(self, repository: str) -> tuple[Issuer, str]:
+    def _named(self, repository: str) -> tuple[TokenIssuer, str]:
         return (self.other, OURS) if repository == ELSEWHERE else (self.issuer, repository)
 
 
@@ -116,7 +115,7 @@ def verified_server(template: Template, endpoints: Endpoints, session: boto3.Ses
         behind = Gateway.of(template, apps)
         edge = Edge(Distribution.of(template), EdgeRuntime(), known, BucketOrigin(signer), behind)
         with served(edge, lifespan="on") as url:
-            yield VerifiedServer(url, services, issuer, other, Journey(services, clock, clients.s3, clients.sqs))
+            yield VerifiedServer(url, services, issuer, other, CacheDriver(services, clock, clients.s3, clients.sqs))
 
 
 def now() -> Millis:

@@ -20,8 +20,8 @@ from actions_cache.domain.errors import AlreadyExists
 from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.settings import Settings
 from actions_cache.system import SystemClock
+from dev.clients.driver import CacheDriver, name
 from dev.services import AllServices
-from tests.support.journey import Journey, name
 
 TIMEOUT_SECONDS = 60
 
@@ -131,42 +131,42 @@ def reserves(services: AllServices, _racer: int, entry_name: EntryName) -> bool:
 # ------------------------------------------------------------------ races
 
 
-def on_real_time(journey: Journey) -> Journey:
+def on_real_time(driver: CacheDriver) -> CacheDriver:
     """Return the same driver with the system's clock, since the racers share no clock that a test could set."""
-    services = AllServices(journey.services.settings, SystemClock())
-    services.session = journey.services.session
-    return replace(journey, services=services)
+    services = AllServices(driver.services.settings, SystemClock())
+    services.session = driver.services.session
+    return replace(driver, services=services)
 
 
-def race_for_claims(journey: Journey, racers: Racers, rounds: int) -> None:
+def race_for_claims(driver: CacheDriver, racers: Racers, rounds: int) -> None:
     """Check that one racer claims, and that one message is sent."""
-    archives = [_save_without_bytes(journey, name(f"claim-{i}")) for i in range(rounds)]
+    archives = [_save_without_bytes(driver, name(f"claim-{i}")) for i in range(rounds)]
     for archive in archives:
         assert len(racers.race(claims, archive.id)) == 1
-        assert journey.archive(archive.id).merge.state is MergeState.QUEUED
-    assert Counter(message.archive_id for message in journey.messages()) == {archive.id: 1 for archive in archives}
+        assert driver.archive(archive.id).merge.state is MergeState.QUEUED
+    assert Counter(message.archive_id for message in driver.messages()) == {archive.id: 1 for archive in archives}
 
 
-def race_for_runs(journey: Journey, racers: Racers, rounds: int) -> None:
+def race_for_runs(driver: CacheDriver, racers: Racers, rounds: int) -> None:
     """Check that of one message's deliveries one starts a run, and that the table names that run."""
     for i in range(rounds):
-        archive = _claimed(journey, f"run-{i}", Merge(state=MergeState.QUEUED))
+        archive = _claimed(driver, f"run-{i}", Merge(state=MergeState.QUEUED))
         [winner] = racers.race(starts, archive.id, "claim")
-        merge = journey.archive(archive.id).merge
+        merge = driver.archive(archive.id).merge
         assert (merge.state, merge.run_token, merge.attempts) == (MergeState.RUNNING, f"run {winner}", 1)
 
 
-def race_to_publish(journey: Journey, racers: Racers, rounds: int) -> None:
+def race_to_publish(driver: CacheDriver, racers: Racers, rounds: int) -> None:
     """Check that of all runs the current one alone publishes, and that its object stays."""
     for i in range(rounds):
         current = i % len(racers.pipes)
         running = Merge(state=MergeState.RUNNING, run_token=f"run {current}")
-        archive = _claimed(journey, f"publish-{i}", running)
+        archive = _claimed(driver, f"publish-{i}", running)
         assert racers.race(publishes, archive.id) == [current]
-        assert journey.archive(archive.id).object.etag == f"run {current}"
+        assert driver.archive(archive.id).object.etag == f"run {current}"
 
 
-def race_for_keys(journey: Journey, racers: Racers, rounds: int) -> None:
+def race_for_keys(driver: CacheDriver, racers: Racers, rounds: int) -> None:
     """Check that one racer reserves a key."""
     for i in range(rounds):
         assert len(racers.race(reserves, name(f"key-{i}"))) == 1
@@ -180,21 +180,21 @@ RACES = {
 }
 
 
-def _claimed(journey: Journey, key: str, merge: Merge) -> Archive:
+def _claimed(driver: CacheDriver, key: str, merge: Merge) -> Archive:
     """Save an entry, and put its merge into this state of the claim "claim"."""
-    archive, now = _save_without_bytes(journey, name(key)), journey.services.clock.now()
+    archive, now = _save_without_bytes(driver, name(key)), driver.services.clock.now()
     assert claim.needs_merge(archive)
     lease_until = now + 10**6 if merge.state is MergeState.RUNNING else 0
     merge = replace(merge, claim_token="claim", claimed_at=now, sent_at=now, lease_until=lease_until)
-    return journey.services.table.replace_archive(archive, replace(archive, merge=merge))
+    return driver.services.table.replace_archive(archive, replace(archive, merge=merge))
 
 
-def _save_without_bytes(journey: Journey, entry_name: EntryName) -> Archive:
+def _save_without_bytes(driver: CacheDriver, entry_name: EntryName) -> Archive:
     """Save an entry of two parts, in two writes, whose merge nobody has claimed."""
-    services, now = journey.services, journey.services.clock.now()
+    services, now = driver.services, driver.services.clock.now()
     archive = reserved(services.tokens.new(), entry_name, now, services.lifetimes)
     services.table.reserve(archive, now)
-    seen = journey.archive(archive.id)
+    seen = driver.archive(archive.id)
     upload = committed(seen, Commit("digest", 2, 2, Part(ArchiveKeys(archive.id).manifest("m"), 1, "m")), None)
     entry = stored(upload, now) if upload else None
     assert entry is not None

@@ -19,9 +19,9 @@ from actions_cache.domain.ranges import PartRange
 from actions_cache.download_services import DownloadServices
 from actions_cache.events import RunEnd
 from actions_cache.ports import Chunk, MergeMessage, MultipartUpload, PartReader, UploadedPart
+from dev.clients.driver import CacheDriver, name, plenty
+from dev.emulation.asgi_server import served
 from functions.download.handler import create_app
-from tests.support.journey import Journey, name, plenty
-from tests.support.serving import served
 
 PARTS = [bytes([i]) * (6 * MIB + i) for i in range(13)]
 CONTENT = b"".join(PARTS)
@@ -59,8 +59,8 @@ class HalfWay:
 
 @dataclass
 class SeedCase:
-    journey: Journey
-    break_merge: Callable[[Merge, Journey], Merge] = lambda merge, _: merge
+    driver: CacheDriver
+    break_merge: Callable[[Merge, CacheDriver], Merge] = lambda merge, _: merge
     break_reader: Callable[[PartReader, HalfWay], PartReader] = lambda reader, _: reader
     timeout_seconds: float = 60
 
@@ -70,15 +70,15 @@ class SeedCase:
         Raises:
             AssertionError: A guarantee, which the message names, is broken.
         """
-        journey = self.journey
-        half_way = HalfWay(journey.services.bucket)
-        merge = self.break_merge(replace(journey.services.merge, bucket=half_way), journey)
-        data = DownloadServices(journey.services)
+        driver = self.driver
+        half_way = HalfWay(driver.services.bucket)
+        merge = self.break_merge(replace(driver.services.merge, bucket=half_way), driver)
+        data = DownloadServices(driver.services)
         data.download = replace(data.download, reader=self.break_reader(data.stream, half_way))
 
-        entry = journey.save(KEY, *PARTS)
-        parts = [key for key in journey.keys(entry.archive_id) if key.startswith("parts/")]
-        [message] = journey.messages()
+        entry = driver.save(KEY, *PARTS)
+        parts = [key for key in driver.keys(entry.archive_id) if key.startswith("parts/")]
+        [message] = driver.messages()
         merge_ended = threading.Event()
         with ThreadPoolExecutor(2 + READERS) as executor, served(create_app(data)) as base_url:
             try:
@@ -95,7 +95,7 @@ class SeedCase:
                 outcomes = {future.result(60) for future in merges}
                 assert outcomes == {RunEnd.MERGED, RunEnd.NOT_OURS}, f"single merge: {outcomes}"
                 assert half_way.completed == 1, f"single merge: {half_way.completed} merges were completed"
-                left = [key for key in journey.keys(entry.archive_id) if key.startswith("parts/")]
+                left = [key for key in driver.keys(entry.archive_id) if key.startswith("parts/")]
                 assert left == parts, f"readers cut off: {len(parts) - len(left)} parts were gone when the merge ended"
                 merge_ended.set()
                 digests = {future.result(60) for future in readers}
@@ -104,14 +104,14 @@ class SeedCase:
                 half_way.may_go_on.set()
                 merge_ended.set()
         self._assert_merged_entry_restores()
-        journey.clock.advance(journey.services.settings.grace_seconds)
-        journey.clean_up()
-        [left_over] = journey.keys(entry.archive_id)
+        driver.clock.advance(driver.services.settings.grace_seconds)
+        driver.clean_up()
+        [left_over] = driver.keys(entry.archive_id)
         assert left_over.startswith("merged/")
         self._assert_merged_entry_restores()
 
     def _read(self, base_url: str, together: threading.Barrier, dawdles_until: threading.Event | None) -> str:
-        hit = self.journey.look_up(KEY.key)
+        hit = self.driver.look_up(KEY.key)
         assert hit is not None
         assert hit.url.startswith("/blobs/download/")
         together.wait(30)
@@ -128,12 +128,12 @@ class SeedCase:
         ended, waiting = wait(fast, timeout=self.timeout_seconds)
         assert not waiting, f"full speed: {len(waiting)} readers waited for the merge"
         assert {future.result() for future in ended} == {digest(CONTENT)}
-        assert self.journey.archive(archive_id).merge.state is MergeState.RUNNING
+        assert self.driver.archive(archive_id).merge.state is MergeState.RUNNING
 
     def _assert_merged_entry_restores(self) -> None:
-        hit = self.journey.look_up(KEY.key)
+        hit = self.driver.look_up(KEY.key)
         assert hit is not None
-        assert hit.url.startswith(self.journey.s3.meta.endpoint_url), "not presigned"
+        assert hit.url.startswith(self.driver.s3.meta.endpoint_url), "not presigned"
         with urlopen(hit.url, timeout=60) as answer:
             assert digest(answer.read()) == digest(CONTENT)
 
@@ -142,14 +142,14 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def deletes_parts_inline(merge: Merge, journey: Journey) -> Merge:
+def deletes_parts_inline(merge: Merge, driver: CacheDriver) -> Merge:
     """Put the second defect of github-actions-cache-server into a merge."""
 
     def broken(message: MergeMessage, remaining: Callable[[], int]) -> RunEnd:
         outcome = merge(message, remaining)
         if outcome is RunEnd.MERGED:
-            parts = journey.services.manifests.of(journey.archive(message.archive_id)).parts
-            journey.services.bucket.delete([part.key for part in parts])
+            parts = driver.services.manifests.of(driver.archive(message.archive_id)).parts
+            driver.services.bucket.delete([part.key for part in parts])
         return outcome
 
     return broken

@@ -15,12 +15,12 @@ from actions_cache.domain.merge_plan import MIB
 from actions_cache.domain.ranges import PartRange
 from actions_cache.events import TIME_TO_FIRST_BYTE
 from actions_cache.ports import Chunk
+from dev.clients.driver import CacheDriver, plenty
 from dev.services import AllServices
 from tests.guarantees.faults.environment import KEY, download_url
 from tests.guarantees.seed_case import FedByTheMerge, SeedCase, deletes_parts_inline
 from tests.integration.local_run.local_run import wait_until
-from tests.support.journey import Journey, plenty
-from tests.support.told import Told
+from tests.support.fakes import RecordingTelemetry
 
 PARTS = [bytes([i]) * (6 * MIB) for i in range(5)]
 CONTENT = b"".join(PARTS)
@@ -29,19 +29,19 @@ CONTENT = b"".join(PARTS)
 # ------------------------------------------------------------------ the seed case
 
 
-def test_readers_never_wait_for_the_single_merge(on_engines: Journey):
+def test_readers_never_wait_for_the_single_merge(on_emulators: CacheDriver):
     """Eight readers of an unmerged entry get every byte while it is merged."""
-    SeedCase(on_engines).run()
+    SeedCase(on_emulators).run()
 
 
-def test_seed_case_notices_parts_deleted_inline(on_engines: Journey):
+def test_seed_case_notices_parts_deleted_inline(on_emulators: CacheDriver):
     with pytest.raises(AssertionError, match="readers cut off: 13 parts were gone"):
-        SeedCase(on_engines, break_merge=deletes_parts_inline).run()
+        SeedCase(on_emulators, break_merge=deletes_parts_inline).run()
 
 
-def test_seed_case_notices_readers_fed_by_the_merge(on_engines: Journey):
+def test_seed_case_notices_readers_fed_by_the_merge(on_emulators: CacheDriver):
     with pytest.raises(AssertionError, match="full speed: 7 readers waited"):
-        SeedCase(on_engines, break_reader=FedByTheMerge, timeout_seconds=8).run()
+        SeedCase(on_emulators, break_reader=FedByTheMerge, timeout_seconds=8).run()
 
 
 # ------------------------------------------------------------------ streams
@@ -61,68 +61,68 @@ def requested(monkeypatch: pytest.MonkeyPatch) -> list[PartRange]:
     return ranges
 
 
-def part_keys(journey: Journey, archive_id: str) -> list[str]:
-    return [part.key for part in journey.services.manifests.of(journey.archive(archive_id)).parts]
+def part_keys(driver: CacheDriver, archive_id: str) -> list[str]:
+    return [part.key for part in driver.services.manifests.of(driver.archive(archive_id)).parts]
 
 
 def test_first_part_is_requested_beside_the_manifest(
-    on_engines: Journey, get, requested: list[PartRange], monkeypatch: pytest.MonkeyPatch
+    on_emulators: CacheDriver, get, requested: list[PartRange], monkeypatch: pytest.MonkeyPatch
 ):
     """Otherwise a reader waits for two answers of the store, one after the other."""
-    entry = on_engines.save(KEY, *PARTS)
+    entry = on_emulators.save(KEY, *PARTS)
     read_manifest = Manifests.of
 
     def once_requested(self: Manifests, archive: Archive) -> Manifest:
         wait_until(lambda: requested)
         return read_manifest(self, archive)
 
-    with download_url(on_engines) as url:
+    with download_url(on_emulators) as url:
         monkeypatch.setattr(Manifests, "of", once_requested)
         assert get(url).read() == CONTENT
-    assert requested[0].part.key == part_keys(on_engines, entry.archive_id)[0]
+    assert requested[0].part.key == part_keys(on_emulators, entry.archive_id)[0]
     assert len(set(requested)) == len(requested), "nothing twice"
 
 
-def test_range_behind_the_first_part_requests_nothing_of_it(on_engines: Journey, get, requested: list[PartRange]):
-    entry = on_engines.save(KEY, *PARTS)
-    with download_url(on_engines) as url:
+def test_range_behind_the_first_part_requests_nothing_of_it(on_emulators: CacheDriver, get, requested: list[PartRange]):
+    entry = on_emulators.save(KEY, *PARTS)
+    with download_url(on_emulators) as url:
         assert get(url, Range=f"bytes={7 * MIB}-{8 * MIB - 1}").read() == PARTS[1][:MIB]
-    assert [source.part.key for source in requested] == part_keys(on_engines, entry.archive_id)[1:2]
+    assert [source.part.key for source in requested] == part_keys(on_emulators, entry.archive_id)[1:2]
 
 
-def test_archive_of_an_older_release_is_streamed(on_engines: Journey, get):
+def test_archive_of_an_older_release_is_streamed(on_emulators: CacheDriver, get):
     """Its commit doesn't name the first part, which is requested once the manifest is read."""
-    entry = on_engines.save(KEY, *PARTS)
+    entry = on_emulators.save(KEY, *PARTS)
 
     def as_before(seen: Archive) -> Archive:
         assert seen.commit is not None
         return replace(seen, commit=replace(seen.commit, first_part=None))
 
-    assert transition(on_engines.services.table, entry.archive_id, as_before)
-    with download_url(on_engines) as url:
+    assert transition(on_emulators.services.table, entry.archive_id, as_before)
+    with download_url(on_emulators) as url:
         assert get(url).read() == CONTENT
 
 
-def test_time_to_first_byte_is_emitted_once(on_engines: Journey, get, monkeypatch: pytest.MonkeyPatch):
+def test_time_to_first_byte_is_emitted_once(on_emulators: CacheDriver, get, monkeypatch: pytest.MonkeyPatch):
     """It counts from the request on."""
-    told, read = Told(), Manifests.of
+    telemetry, read = RecordingTelemetry(), Manifests.of
 
     def read_slowly(self: Manifests, archive: Archive) -> Manifest:
-        on_engines.clock.advance(2)
+        on_emulators.clock.advance(2)
         return read(self, archive)
 
-    on_engines.save(KEY, *PARTS)
-    with download_url(on_engines, telemetry=told) as url:
+    on_emulators.save(KEY, *PARTS)
+    with download_url(on_emulators, telemetry=telemetry) as url:
         monkeypatch.setattr(Manifests, "of", read_slowly)
         assert get(url).read() == CONTENT
-    assert told.counted(TIME_TO_FIRST_BYTE) == [2000]
+    assert telemetry.counted(TIME_TO_FIRST_BYTE) == [2000]
 
 
-def test_first_download_claims_an_unclaimed_merge(on_engines: Journey, get):
-    settings = on_engines.services.settings.model_copy(update={"merge_trigger": "first-download"})
-    services = AllServices(settings, on_engines.clock)
-    services.session = on_engines.services.session
-    lazy = replace(on_engines, services=services)
+def test_first_download_claims_an_unclaimed_merge(on_emulators: CacheDriver, get):
+    settings = on_emulators.services.settings.model_copy(update={"merge_trigger": "first-download"})
+    services = AllServices(settings, on_emulators.clock)
+    services.session = on_emulators.services.session
+    lazy = replace(on_emulators, services=services)
     lazy.save(KEY, *PARTS)
     assert lazy.messages() == []
     with download_url(lazy) as url:
@@ -135,11 +135,11 @@ def test_first_download_claims_an_unclaimed_merge(on_engines: Journey, get):
 LAMBDA = StreamLimits(max_bytes=8 * MIB, burst_bytes=6 * MIB, bytes_per_second=2 * MIB)
 
 
-def test_merged_archive_is_redirected_to(on_engines: Journey, get):
+def test_merged_archive_is_redirected_to(on_emulators: CacheDriver, get):
     """But S3 itself would ignore x-ms-range, so a request with it is streamed."""
-    on_engines.save(KEY, *PARTS)
-    on_engines.merge_all()
-    with download_url(on_engines) as url:
+    on_emulators.save(KEY, *PARTS)
+    on_emulators.merge_all()
+    with download_url(on_emulators) as url:
         redirected = get(url)
         assert redirected.status == 302
         assert get(redirected.headers["Location"]).read() == CONTENT
@@ -149,12 +149,12 @@ def test_merged_archive_is_redirected_to(on_engines: Journey, get):
         assert ranged.read() == CONTENT[1000:]
 
 
-def test_download_waits_for_the_merge_where_streaming_is_slow(on_engines: Journey, get):
-    on_engines.save(KEY, *PARTS)
-    on_engines.clock.now = lambda: time.time_ns() // 10**6  # type: ignore[method-assign]
-    with download_url(on_engines, limits=LAMBDA) as url:
-        [message] = on_engines.messages()
-        merge = threading.Timer(1, on_engines.services.merge, [message, plenty])
+def test_download_waits_for_the_merge_where_streaming_is_slow(on_emulators: CacheDriver, get):
+    on_emulators.save(KEY, *PARTS)
+    on_emulators.clock.now = lambda: time.time_ns() // 10**6  # type: ignore[method-assign]
+    with download_url(on_emulators, limits=LAMBDA) as url:
+        [message] = on_emulators.messages()
+        merge = threading.Timer(1, on_emulators.services.merge, [message, plenty])
         merge.start()
         began = time.monotonic()
         assert get(url).status == 302
@@ -162,22 +162,22 @@ def test_download_waits_for_the_merge_where_streaming_is_slow(on_engines: Journe
         merge.join()
 
 
-def test_download_is_refused_for_now_if_the_merge_is_late(on_engines: Journey, get):
+def test_download_is_refused_for_now_if_the_merge_is_late(on_emulators: CacheDriver, get):
     """A short range can be streamed all the same."""
-    on_engines.save(KEY, *PARTS)
-    on_engines.clock.now = lambda: time.time_ns() // 10**6  # type: ignore[method-assign]
-    with download_url(on_engines, limits=LAMBDA, merge_wait_seconds=1) as url:
+    on_emulators.save(KEY, *PARTS)
+    on_emulators.clock.now = lambda: time.time_ns() // 10**6  # type: ignore[method-assign]
+    with download_url(on_emulators, limits=LAMBDA, merge_wait_seconds=1) as url:
         answer = get(url)
         assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
         small = get(url, x_ms_range="bytes=0-99")
         assert (small.status, small.read()) == (206, CONTENT[:100])
 
 
-def test_edge_serves_long_ranges_and_the_function_short_ones(on_engines: Journey, get):
+def test_edge_serves_long_ranges_and_the_function_short_ones(on_emulators: CacheDriver, get):
     """Lambda could stream the long one only slowly or not at all, and S3 itself would ignore x-ms-range."""
-    on_engines.save(KEY, *PARTS)
-    on_engines.merge_all()
-    with download_url(on_engines, limits=LAMBDA) as url:
+    on_emulators.save(KEY, *PARTS)
+    on_emulators.merge_all()
+    with download_url(on_emulators, limits=LAMBDA) as url:
         edge = {"x_viewer_host": "cache.example.org"}
         short = get(url, x_ms_range=f"bytes=0-{6 * MIB - 1}", **edge)
         long = get(url, x_ms_range=f"bytes=0-{6 * MIB}", **edge)

@@ -14,6 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from actions_cache.domain.timing import SECOND
 from actions_cache.management_services import ManagementServices
+from dev.clients.actions_cache import ActionsCache
+from dev.clients.runtime_token import READ, READ_WRITE, WRITE
+from dev.clients.wire import VERSION, Job, V1Job, protobuf, put_blob
 from functions.api.proto.cache_pb2 import CreateCacheEntryRequest, CreateCacheEntryResponse
 from tests.guarantees.isolation import (
     ELSEWHERE,
@@ -26,11 +29,6 @@ from tests.guarantees.isolation import (
     THEIRS,
     VerifiedServer,
 )
-from tests.support.clients.actions_cache import ActionsCache
-from tests.support.clients.artifact_cache import V1
-from tests.support.clients.protobuf import protobuf
-from tests.support.clients.runtime_token import READ, READ_WRITE, WRITE
-from tests.support.clients.wire import VERSION, Job, put_blob
 
 SCOPES: Sequence[Sequence[tuple[str, int]]] = [
     [(FEATURE, READ_WRITE)],
@@ -138,8 +136,8 @@ def _does_by_v1(
     server: VerifiedServer, job: Job, repository: str, readable: Sequence[str], writable: Sequence[str]
 ) -> tuple[object, object]:
     """Look up what every scope has, and take part in an upload of our feature branch's job."""
-    key, v1 = server.new_key(), V1(server.url, job.token)
-    number = V1(server.url, server.job(OURS, (FEATURE, READ_WRITE)).token).reserve(key)
+    key, v1 = server.new_key(), V1Job(server.url, job.token)
+    number = V1Job(server.url, server.job(OURS, (FEATURE, READ_WRITE)).token).reserve(key)
     found = v1.look_up("shared")
     where = found.json["scope"] if found.status == 200 else found.status
     uploads = (v1.chunk(number, "bytes 0-2/*", b"abc").status, v1.commit(number, 3).status)
@@ -152,7 +150,7 @@ def _does_by_v1(
 
 def _lists_by_v1(server: VerifiedServer, job: Job, readable: Sequence[str]) -> tuple[object, object]:
     """List the entries that every repository has in three scopes."""
-    reply = V1(server.url, job.token).list_similar("sha")
+    reply = V1Job(server.url, job.token).list_similar("sha")
     if reply.status != 200:
         return reply.status, 200 if readable else 403
     found = sorted((entry["cacheKey"], entry["scope"]) for entry in reply.json["artifactCaches"])
@@ -160,12 +158,12 @@ def _lists_by_v1(server: VerifiedServer, job: Job, readable: Sequence[str]) -> t
 
 
 def test_v1_upload_takes_chunks_as_long_as_a_url_lives(server: VerifiedServer):
-    v1 = V1(server.url, server.job(OURS, (FEATURE, READ_WRITE)).token)
+    v1 = V1Job(server.url, server.job(OURS, (FEATURE, READ_WRITE)).token)
     number = v1.reserve(server.new_key())
-    server.journey.clock.at += server.services.settings.upload_url_seconds * SECOND - 1
+    server.driver.clock.at += server.services.settings.upload_url_seconds * SECOND - 1
     assert v1.chunk(number, "bytes 0-2/*", b"abc").status == 204
     before = server.everything()
-    server.journey.clock.at += 1
+    server.driver.clock.at += 1
     late = v1.chunk(number, "bytes 3-5/*", b"def")
     assert (late.status, "over" in late.json["message"]) == (404, True)
     assert server.everything() == before
@@ -174,7 +172,7 @@ def test_v1_upload_takes_chunks_as_long_as_a_url_lives(server: VerifiedServer):
 def test_job_that_is_not_admitted_learns_why(server: VerifiedServer, tmp_path: Path):
     """It changes nothing. Each client shows a warning with the very value to set, and the operator sees the job too."""
     server.job(ELSEWHERE, (FEATURE, READ_WRITE)).save("ours", b"ours")
-    number = V1(server.url, server.job(ELSEWHERE, (FEATURE, READ_WRITE)).token).reserve("pending by v1")
+    number = V1Job(server.url, server.job(ELSEWHERE, (FEATURE, READ_WRITE)).token).reserve("pending by v1")
     before = server.everything()
     extra = '{"repository":"octo/app","repository_owner":"octo"}'
     claims = {"repository_id": NOT_ADMITTED, "repository_owner_id": 7, "oidc_extra": extra}
@@ -193,7 +191,7 @@ def test_job_that_is_not_admitted_learns_why(server: VerifiedServer, tmp_path: P
     created = protobuf(job, "CreateCacheEntry", CreateCacheEntryRequest(), CreateCacheEntryResponse())
     assert not created.ok
     assert says(created.message, "write")
-    by_v1 = V1(server.url, job.token)
+    by_v1 = V1Job(server.url, job.token)
     for reply in (by_v1.look_up("ours"), by_v1.list_similar("ours")):
         assert (reply.status, says(reply.json["message"], "read")) == (403, True)
     for reply in (
@@ -222,14 +220,14 @@ def test_flawed_token_opens_no_route_and_changes_nothing(server: VerifiedServer)
     server.job(OURS, (FEATURE, READ_WRITE)).save("ours", b"ours")
     url = server.job(OURS, (FEATURE, READ_WRITE)).reserve("pending")
     assert put_blob(url, b"abc").status == 201
-    number = V1(server.url, server.job(OURS, (FEATURE, READ_WRITE)).token).reserve("pending by v1")
+    number = V1Job(server.url, server.job(OURS, (FEATURE, READ_WRITE)).token).reserve("pending by v1")
     before = server.everything()
     let_in = []
     for flaw, repository, scopes in product(FLAWS, (OURS, THEIRS), SCOPES[:3]):
         job = server.job(repository, *scopes, **FLAWS[flaw](server))
         look_up = job.call("GetCacheEntryDownloadURL", key="ours")
         replies = (job.create("new"), job.finalize("pending", 3), look_up)
-        by_v1 = V1(server.url, job.token)
+        by_v1 = V1Job(server.url, job.token)
         v1_replies = (
             by_v1.look_up("ours"),
             by_v1.list_similar("ours"),

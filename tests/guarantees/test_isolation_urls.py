@@ -17,9 +17,9 @@ from actions_cache.domain.archive import Archive
 from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.signing import Direction, signed_path
 from actions_cache.domain.timing import SECOND
-from tests.guarantees.isolation import FEATURE, OURS, VerifiedServer
-from tests.support.clients.runtime_token import READ_WRITE
-from tests.support.clients.wire import (
+from dev.clients.driver import block_ids
+from dev.clients.runtime_token import READ_WRITE
+from dev.clients.wire import (
     Reply,
     block_list_xml,
     put_blob,
@@ -28,7 +28,7 @@ from tests.support.clients.wire import (
     send,
     with_query,
 )
-from tests.support.journey import block_ids
+from tests.guarantees.isolation import FEATURE, OURS, VerifiedServer
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def _other_objects(server: VerifiedServer, signed: Signed) -> Iterator[str]:
 def test_expired_url_opens_nothing(server: VerifiedServer, signed: Signed, seconds_ago: int):
     before, [secret, *_] = server.everything(), server.services.urls.secrets.current()
     expired = int(time.time() - seconds_ago) * SECOND
-    server.journey.clock.at = max(server.journey.clock.at, expired)
+    server.driver.clock.at = max(server.driver.clock.at, expired)
     for direction, (url, _) in signed.by_direction.items():
         subject = urlsplit(url).path.removeprefix(f"/blobs/{direction}/")
         for attempt, reply in _attempts(server.url + signed_path(direction, subject, expired, secret)):
@@ -247,11 +247,11 @@ def test_upload_url_changes_nothing_after_the_commit(server: VerifiedServer, blo
         assert put_blob(url, pieces[0]).status == 201
     assert job.finalize(key, sum(map(len, pieces))).json["ok"]
     archive_id = cast("str", server.archive_of(OURS, FEATURE, key))
-    saved = _as_saved(server.journey.archive(archive_id))
+    saved = _as_saved(server.driver.archive(archive_id))
 
     _replay(url, ids)
 
-    assert _as_saved(server.journey.archive(archive_id)) == saved
+    assert _as_saved(server.driver.archive(archive_id)) == saved
     assert job.restore(key).body == b"".join(pieces)
     assert job.finalize(key, len(b"replayed")).status == 400 or len(b"replayed") == sum(map(len, pieces))
 

@@ -24,14 +24,14 @@ from actions_cache.domain.merge_plan import MIB
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.download_services import DownloadServices
 from actions_cache.settings import Settings
+from dev.clients.driver import CacheDriver, SetClock, name, plenty
+from dev.clients.wire import GO, Job
+from dev.emulation.api_gateway import LocalRun, local_run
+from dev.emulation.asgi_server import served
 from dev.services import AllServices
 from functions.download.handler import create_app
 from tests.guarantees.faults.environment import KEY, download_url
 from tests.guarantees.faults.slow_reader import Refused, read_at
-from tests.integration.streaming.local_run import LocalRun, local_run
-from tests.support.clients.wire import GO, Job
-from tests.support.journey import Journey, SetClock, name, plenty
-from tests.support.serving import served
 
 BLOCKS = [random.Random(i).randbytes(6 * MIB) for i in range(4)]
 CONTENT, OTHER_CONTENT = b"".join(BLOCKS), b"".join(BLOCKS[::-1])
@@ -103,23 +103,23 @@ LONGEST_STREAM_SECONDS = 140
 class Server:
     """Serves downloads by a fast clock, while cleanup runs without a pause."""
 
-    journey: Journey
+    driver: CacheDriver
     clock: FastClock
     url: str
     readers: Readers
 
     def start_reader(self, key: str) -> None:
         """Look up now, and begin to read now, or when the URL is about to expire."""
-        hit = self.journey.look_up(key, user_agent=GO)
+        hit = self.driver.look_up(key, user_agent=GO)
         assert hit is not None
         self.readers.start(self.url + hit.url)
 
     def has_parts(self, archive_id: str) -> bool:
-        return any(key.startswith("parts/") for key in self.journey.keys(archive_id))
+        return any(key.startswith("parts/") for key in self.driver.keys(archive_id))
 
 
 @contextmanager
-def fast_server(on_engines: Journey) -> Iterator[Server]:
+def fast_server(on_emulators: CacheDriver) -> Iterator[Server]:
     clock = FastClock()
     lifetimes = {
         "download_url_seconds": URL_SECONDS,
@@ -128,17 +128,17 @@ def fast_server(on_engines: Journey) -> Iterator[Server]:
         # Renewed by the readers' time.
         "merge_lease_seconds": 3600,
     }
-    settings = on_engines.services.settings.model_copy(update=lifetimes)
+    settings = on_emulators.services.settings.model_copy(update=lifetimes)
     # The limit of a stream goes by the readers' time.
     limits = {"max_stream_seconds": LONGEST_STREAM_SECONDS // clock.pace, "parts_grace_seconds": settings.grace_seconds}
     services, serving = AllServices(settings, clock), AllServices(settings.model_copy(update=limits), clock)
-    services.session = serving.session = on_engines.services.session
-    journey = replace(on_engines, services=services, clock=clock)
+    services.session = serving.session = on_emulators.services.session
+    driver = replace(on_emulators, services=services, clock=clock)
     ended = threading.Event()
 
     def clean_up_all_the_time() -> None:
         while not ended.is_set():
-            done = journey.clean_up()
+            done = driver.clean_up()
             assert "failed" not in done, done
 
     kinds = zip(cycle(RATES), cycle(product((0, URL_SECONDS - 10), HEADERS)), strict=False)
@@ -146,21 +146,21 @@ def fast_server(on_engines: Journey) -> Iterator[Server]:
         cleaning = executor.submit(clean_up_all_the_time)
         each = ((rate, waits, headers) for rate, (waits, headers) in kinds)
         try:
-            yield Server(journey, clock, url, Readers(executor, clock, each, URL_SECONDS))
+            yield Server(driver, clock, url, Readers(executor, clock, each, URL_SECONDS))
         finally:
             ended.set()
             cleaning.result(60)
 
 
-def test_readers_around_a_merge_get_every_byte(on_engines: Journey):
+def test_readers_around_a_merge_get_every_byte(on_emulators: CacheDriver):
     """They come from before the merge until after the parts are gone."""
-    with fast_server(on_engines) as server:
-        entry = server.journey.save(name("npm"), *PARTS)
-        grace = server.journey.services.lifetimes.grace
+    with fast_server(on_emulators) as server:
+        entry = server.driver.save(name("npm"), *PARTS)
+        grace = server.driver.services.lifetimes.grace
         for _ in range(4):
             server.start_reader("npm")
         server.clock.sleep(10)
-        merge = server.readers.executor.submit(server.journey.merge_all)
+        merge = server.readers.executor.submit(server.driver.merge_all)
         seen_at = 0
         while server.has_parts(entry.archive_id):
             seen_at = server.clock.now()
@@ -170,33 +170,33 @@ def test_readers_around_a_merge_get_every_byte(on_engines: Journey):
         for _ in range(4):
             server.start_reader("npm")
         server.readers.check(PART_CONTENT)
-        archive = server.journey.archive(entry.archive_id)
+        archive = server.driver.archive(entry.archive_id)
         assert server.clock.now() >= archive.merge.ended_at + grace
         assert seen_at >= archive.merge.ended_at + grace - 60 * SECOND, "watched closely until the end"
-        assert server.journey.content(entry.archive_id) == PART_CONTENT
+        assert server.driver.content(entry.archive_id) == PART_CONTENT
 
 
-def test_readers_of_removed_entries_get_every_byte(on_engines: Journey):
+def test_readers_of_removed_entries_get_every_byte(on_emulators: CacheDriver):
     """Entries are deleted, deleted and saved again, and evicted. URLs are from before, and begun until they expire."""
-    with fast_server(on_engines) as server:
-        journey = server.journey
-        deleted, again, evicted = [journey.save(name(key), *PARTS) for key in ("deleted", "again", "evicted")]
-        [_, merging, _] = journey.messages()
-        journey.services.merge(merging, plenty)
+    with fast_server(on_emulators) as server:
+        driver = server.driver
+        deleted, again, evicted = [driver.save(name(key), *PARTS) for key in ("deleted", "again", "evicted")]
+        [_, merging, _] = driver.messages()
+        driver.services.merge(merging, plenty)
         for _ in range(4):
             for entry in (deleted, again, evicted):
                 server.start_reader(entry.name.key)
         for entry in (deleted, again):
-            assert journey.services.remove_entry(entry.archive_id, lambda _: True)
+            assert driver.services.remove_entry(entry.archive_id, lambda _: True)
         evict(server, evicted.archive_id)
-        successor = journey.save(again.name, *PARTS[::-1])
+        successor = driver.save(again.name, *PARTS[::-1])
         server.readers.check(PART_CONTENT)
-        assert journey.content(successor.archive_id) == b"".join(PARTS[::-1])
+        assert driver.content(successor.archive_id) == b"".join(PARTS[::-1])
 
 
 def evict(server: Server, archive_id: str) -> None:
     """Make the entry look long unused, so that cleanup evicts it."""
-    table = server.journey.services.table
+    table = server.driver.services.table
     aged = transition(table, archive_id, lambda seen: replace(seen, last_used_at=0))
     assert aged is not None
     while table.entry(aged.name) is not None:
@@ -206,37 +206,37 @@ def evict(server: Server, archive_id: str) -> None:
 # ------------------------------------------------------------------ single readers
 
 
-def test_reader_whose_parts_go_reads_on_from_the_merged_object(on_engines: Journey, get):
+def test_reader_whose_parts_go_reads_on_from_the_merged_object(on_emulators: CacheDriver, get):
     """Should a grace ever be too short, the bytes are still the archive's."""
-    entry = on_engines.save(KEY, *BLOCKS)
-    with download_url(on_engines) as url:
+    entry = on_emulators.save(KEY, *BLOCKS)
+    with download_url(on_emulators) as url:
         answer = get(url)
         begun = answer.read(MIB)
-        on_engines.merge_all()
-        parts = on_engines.services.manifests.of(on_engines.archive(entry.archive_id)).parts
-        on_engines.services.bucket.delete([part.key for part in parts])
+        on_emulators.merge_all()
+        parts = on_emulators.services.manifests.of(on_emulators.archive(entry.archive_id)).parts
+        on_emulators.services.bucket.delete([part.key for part in parts])
         assert begun + answer.read() == CONTENT
-    assert on_engines.look_up(KEY.key) is not None
+    assert on_emulators.look_up(KEY.key) is not None
 
 
-def test_removed_entry_can_be_read_until_its_grace_ends(on_engines: Journey, get):
-    entry = on_engines.save(KEY, *BLOCKS)
-    on_engines.merge_all()
-    with download_url(on_engines) as url:
-        on_engines.services.remove_entry(entry.archive_id, lambda _: True)
-        on_engines.clean_up()
+def test_removed_entry_can_be_read_until_its_grace_ends(on_emulators: CacheDriver, get):
+    entry = on_emulators.save(KEY, *BLOCKS)
+    on_emulators.merge_all()
+    with download_url(on_emulators) as url:
+        on_emulators.services.remove_entry(entry.archive_id, lambda _: True)
+        on_emulators.clean_up()
         assert get(url, x_ms_range="bytes=0-").read() == CONTENT
-        on_engines.clock.advance(on_engines.services.settings.grace_seconds)
+        on_emulators.clock.advance(on_emulators.services.settings.grace_seconds)
         assert get(url).status == 403
 
 
-def test_stream_breaks_at_its_permitted_time(on_engines: Journey, get):
+def test_stream_breaks_at_its_permitted_time(on_emulators: CacheDriver, get):
     """The grace counts on it."""
-    on_engines.save(KEY, *[b"x" * (20 * MIB)] * 3)
-    settings = on_engines.services.settings.model_copy(update={"max_stream_seconds": 1})
-    services = AllServices(settings, on_engines.clock)
-    services.session = on_engines.services.session
-    with download_url(replace(on_engines, services=services)) as url:
+    on_emulators.save(KEY, *[b"x" * (20 * MIB)] * 3)
+    settings = on_emulators.services.settings.model_copy(update={"max_stream_seconds": 1})
+    services = AllServices(settings, on_emulators.clock)
+    services.session = on_emulators.services.session
+    with download_url(replace(on_emulators, services=services)) as url:
         answer = get(url)
         answer.read(MIB)
         time.sleep(2)

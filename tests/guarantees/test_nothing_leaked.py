@@ -14,13 +14,12 @@ from moto import mock_aws
 from actions_cache.domain.timing import DAY, SECOND, Millis
 from actions_cache.merge import GivenUp
 from actions_cache.ports import MergeMessage
+from dev.clients.driver import CREDENTIALS, CacheDriver, SetClock, block_ids, name, plenty, settings_for
 from dev.local.resources import Clients, create
 from dev.local.template import Template
 from dev.services import AllServices
-from tests.conftest import CREDENTIALS, settings_for
 from tests.guarantees.crash_injection import Crashed, Crashes, inject_crashes
 from tests.guarantees.soak.audit import Audit, audit
-from tests.support.journey import Journey, SetClock, block_ids, name, plenty
 
 STEP_SECONDS = 6 * 3600
 """Seconds between the cleanups of the last day; a deployment's schedule is much denser."""
@@ -30,7 +29,7 @@ STEP_SECONDS = 6 * 3600
 class Scenario:
     """Provides the steps of a run. `merge`, `clean_up` and `find_orphans` may crash at any of their calls."""
 
-    journey: Journey
+    driver: CacheDriver
     crashes: Crashes
     uploads: list[str] = field(default_factory=list)
     queue: list[MergeMessage] = field(default_factory=list)
@@ -39,48 +38,48 @@ class Scenario:
 
     def save(self, key: int, blocks: int) -> None:
         with suppress(Exception):  # the key may be taken
-            self.uploads.append(self.journey.reserve(name(f"key {key}")))
+            self.uploads.append(self.driver.reserve(name(f"key {key}")))
             self._put(self.uploads[-1], blocks, b"saved")
-            self.journey.services.finalize(name(f"key {key}"), max(1, blocks) * len(b"saved"))
+            self.driver.services.finalize(name(f"key {key}"), max(1, blocks) * len(b"saved"))
 
     def abandon(self, key: int, blocks: int) -> None:
         with suppress(Exception):
-            self.uploads.append(self.journey.reserve(name(f"key {key}")))
+            self.uploads.append(self.driver.reserve(name(f"key {key}")))
             self._put(self.uploads[-1], blocks, b"abandoned")
 
     def put_late(self, which: int, blocks: int) -> None:
         """Send a PUT that began while its URL was good, and ends no later than one can."""
         if self.uploads:
             archive_id = self.uploads[which % len(self.uploads)]
-            archive = self.journey.services.table.archive(archive_id)
-            late_arrival = self.journey.services.lifetimes.late_arrival
-            if archive and self.journey.clock.now() < archive.upload_closes_at + late_arrival:
+            archive = self.driver.services.table.archive(archive_id)
+            late_arrival = self.driver.services.lifetimes.late_arrival
+            if archive and self.driver.clock.now() < archive.upload_closes_at + late_arrival:
                 self._arrive(archive_id, blocks, b"late")
 
     def remove(self, which: int) -> None:
         if self.uploads:
-            self.journey.services.remove_entry(self.uploads[which % len(self.uploads)], lambda _: True)
+            self.driver.services.remove_entry(self.uploads[which % len(self.uploads)], lambda _: True)
 
     def _put(self, archive_id: str, blocks: int, body: bytes) -> None:
         self._arrive(archive_id, blocks, body)
         if blocks:
-            self.journey.services.commit_blocks(archive_id, block_ids(blocks))
+            self.driver.services.commit_blocks(archive_id, block_ids(blocks))
 
     def _arrive(self, archive_id: str, blocks: int, body: bytes) -> None:
         for block_id in block_ids(blocks):
-            self.journey.put_block(archive_id, block_id, body)
+            self.driver.put_block(archive_id, block_id, body)
         if not blocks:
-            self.journey.put_blob(archive_id, body)
+            self.driver.put_blob(archive_id, body)
 
     # ---------------------------------------------------------------- what the functions do
 
     def merge(self, crash_at: int | None, takes_effect: bool = False) -> None:
         """Process all messages; that of a crashed worker comes again."""
-        self.queue += self.journey.messages()
+        self.queue += self.driver.messages()
         for message in [self.queue.pop(0) for _ in range(len(self.queue))]:
             with self.crashes.at(crash_at, takes_effect=takes_effect):
                 try:
-                    self.journey.services.merge(message, plenty)
+                    self.driver.services.merge(message, plenty)
                 except Crashed:
                     self.queue.append(message)
                     raise
@@ -89,14 +88,14 @@ class Scenario:
 
     def clean_up(self, crash_at: int | None, takes_effect: bool = False) -> None:
         with self.crashes.at(crash_at, takes_effect=takes_effect):
-            self.journey.services.clean_up(plenty)
+            self.driver.services.clean_up(plenty)
 
     def find_orphans(self, crash_at: int | None, takes_effect: bool = False) -> None:
         with self.crashes.at(crash_at, takes_effect=takes_effect):
-            self.journey.services.find_orphans(plenty)
+            self.driver.services.find_orphans(plenty)
 
     def advance(self, seconds: int) -> None:
-        self.journey.clock.advance(seconds)
+        self.driver.clock.advance(seconds)
         self.clean_up(None)
 
     def pass_a_day(self) -> None:
@@ -107,7 +106,7 @@ class Scenario:
         self.find_orphans(None)
 
     def audit(self) -> Audit:
-        return audit(self.journey.services, self.journey.clock.now(), DAY // SECOND)
+        return audit(self.driver.services, self.driver.clock.now(), DAY // SECOND)
 
 
 @contextmanager
@@ -119,7 +118,7 @@ def new_scenario(template: Template, session: boto3.Session) -> Iterator[Scenari
         services = AllServices(settings_for(create(template, clients).environment("ApiFunction")), clock)
         services.session = session
         inject_crashes(services, crashes)
-        yield Scenario(Journey(services, clock, clients.s3, clients.sqs), crashes)
+        yield Scenario(CacheDriver(services, clock, clients.s3, clients.sqs), crashes)
 
 
 @pytest.fixture
@@ -182,7 +181,7 @@ def test_arrival_after_the_sweep_is_gone_in_a_day(scenario: Scenario, end: str):
     if end == "removed":
         scenario.remove(0)
     for _ in range(2):
-        scenario.advance(scenario.journey.services.settings.grace_seconds + 1)
+        scenario.advance(scenario.driver.services.settings.grace_seconds + 1)
     scenario.put_late(0, 2)
     assert scenario.audit().awaiting_sweep == 2
     scenario.pass_a_day()
@@ -193,7 +192,7 @@ def test_arrival_after_the_sweep_is_gone_in_a_day(scenario: Scenario, end: str):
 def test_objects_of_crashed_runs_are_gone_in_a_day(scenario: Scenario, monkeypatch: pytest.MonkeyPatch):
     """Each run leaves a whole object behind. That the merge never succeeds mustn't keep them all."""
     scenario.save(0, 3)
-    services = scenario.journey.services
+    services = scenario.driver.services
     left_before: set[str] = set()
     for _ in range(3):
         for _ in range(services.settings.merge_attempts + 1):
@@ -217,8 +216,8 @@ def test_arrival_after_the_last_sweep_is_found(scenario: Scenario):
     [archive_id] = scenario.uploads
     for _ in range(4):
         scenario.advance(3600)
-    assert scenario.journey.services.table.archive(archive_id) is None
-    scenario.journey.put_block(archive_id, block_ids(1)[0], b"much too late")
+    assert scenario.driver.services.table.archive(archive_id) is None
+    scenario.driver.put_block(archive_id, block_ids(1)[0], b"much too late")
     scenario.find_orphans(0)
     assert len(scenario.audit().unowned) == 1
     scenario.pass_a_day()
@@ -227,13 +226,13 @@ def test_arrival_after_the_last_sweep_is_found(scenario: Scenario):
 
 def test_audit_sees_missing_unowned_and_overdue_objects(scenario: Scenario):
     scenario.save(0, 3)
-    services = scenario.journey.services
+    services = scenario.driver.services
     [archive_id] = scenario.uploads
-    part = next(key for key in scenario.journey.keys(archive_id) if key.startswith("parts/"))
-    orphan = scenario.journey.put_block(archive_id, block_ids(1)[0], b"an orphan")
+    part = next(key for key in scenario.driver.keys(archive_id) if key.startswith("parts/"))
+    orphan = scenario.driver.put_block(archive_id, block_ids(1)[0], b"an orphan")
     services.bucket.write_once("archives/00000000000000000000000000000000/parts/blob/1", b"nobody's")
     services.bucket.delete([f"archives/{archive_id}/{part}"])
-    scenario.journey.clock.advance((Millis(2) * DAY) // SECOND)
+    scenario.driver.clock.advance((Millis(2) * DAY) // SECOND)
 
     found = scenario.audit()
 

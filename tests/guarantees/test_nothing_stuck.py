@@ -79,7 +79,7 @@ def test_merge_that_crashes_every_worker_is_given_up(environment: CrashEnvironme
 def test_undecodable_message_becomes_a_dead_letter(environment: CrashEnvironment):
     """It becomes one at its first delivery, and the good message behind it is processed meanwhile."""
     _send_nonsense(environment)
-    environment.journey.save(entry_name(KEY), *MERGED_PARTS)
+    environment.driver.save(entry_name(KEY), *MERGED_PARTS)
     gate = work_off_the_queue(environment)
     assert environment.waiting(DEAD_LETTERS) == 1
     assert environment.the_archive().merge.state is MergeState.MERGED

@@ -19,6 +19,9 @@ from actions_cache.domain.checksum import etag_of_upload
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.events import RunEnd
 from actions_cache.ports import WrongBytes
+from dev.clients.driver import CacheDriver, plenty
+from dev.clients.local_server import running_server
+from dev.clients.wire import GO, Job
 from dev.local.emulators import Endpoints
 from tests.guarantees.faults.environment import (
     KEY,
@@ -53,15 +56,12 @@ from tests.guarantees.faults.store import (
     reads_of,
 )
 from tests.guarantees.faults.uploads import one_bit, same, stores
-from tests.support.clients.server import running_server
-from tests.support.clients.wire import GO, Job
-from tests.support.journey import Journey, plenty
 
 CONTENT = b"".join(LONG_PARTS)
 
 
-def part_keys(journey: Journey, archive_id: str) -> list[str]:
-    return [part.key for part in journey.services.manifests.of(journey.archive(archive_id)).parts]
+def part_keys(driver: CacheDriver, archive_id: str) -> list[str]:
+    return [part.key for part in driver.services.manifests.of(driver.archive(archive_id)).parts]
 
 
 # ------------------------------------------------------------------ readers behind faults
@@ -92,9 +92,9 @@ MIX = [
         *(pytest.param([fault] * 3, id=kind, marks=pytest.mark.long) for kind, fault in PASSING.items()),
     ],
 )
-def test_passing_faults_cost_a_reader_no_byte(on_engines: Journey, faulty: FaultyStore, faults: list[Fault]):
-    on_engines.save(KEY, *LONG_PARTS)
-    with download_url(on_engines) as url:
+def test_passing_faults_cost_a_reader_no_byte(on_emulators: CacheDriver, faulty: FaultyStore, faults: list[Fault]):
+    on_emulators.save(KEY, *LONG_PARTS)
+    with download_url(on_emulators) as url:
         faulty.on(MANIFEST_READ, in_turn(other_bytes(120), reset_after(10)))
         faulty.on(PARTS_READ, in_turn(*faults))
         assert read(url) == CONTENT
@@ -102,10 +102,10 @@ def test_passing_faults_cost_a_reader_no_byte(on_engines: Journey, faulty: Fault
 
 
 @pytest.mark.long
-def test_stream_resumes_at_its_offset_after_each_break(on_engines: Journey, faulty: FaultyStore):
+def test_stream_resumes_at_its_offset_after_each_break(on_emulators: CacheDriver, faulty: FaultyStore):
     """Each connection brings 300,000 bytes: were one restarted, the stream would never end."""
-    on_engines.save(KEY, *LONG_PARTS)
-    with download_url(on_engines) as url:
+    on_emulators.save(KEY, *LONG_PARTS)
+    with download_url(on_emulators) as url:
         faulty.on(PARTS_READ, always(reset_after(300_000)))
         assert read(url) == CONTENT
     assert faulty.met >= len(CONTENT) // 300_000
@@ -135,23 +135,23 @@ FIRST, LAST = 0, -1
     ],
 )
 def test_entry_outlives_an_outage_that_breaks_its_readers(
-    on_engines: Journey, faulty: FaultyStore, fault: Fault, part: int
+    on_emulators: CacheDriver, faulty: FaultyStore, fault: Fault, part: int
 ):
     """Nor is an object lost because an answer says 404: the bucket is asked again before an entry goes."""
-    entry = on_engines.save(KEY, *LONG_PARTS)
-    key = part_keys(on_engines, entry.archive_id)[part]
-    with download_url(on_engines) as url:
+    entry = on_emulators.save(KEY, *LONG_PARTS)
+    key = part_keys(on_emulators, entry.archive_id)[part]
+    with download_url(on_emulators) as url:
         faulty.on(reads_of(key), always(fault))
         assert read(url) is None
         faulty.heal()
         assert read(url) == CONTENT
-    assert on_engines.look_up(KEY.key) is not None
+    assert on_emulators.look_up(KEY.key) is not None
 
 
-def test_flipped_bit_never_ends_a_response_cleanly(on_engines: Journey, faulty: FaultyStore):
+def test_flipped_bit_never_ends_a_response_cleanly(on_emulators: CacheDriver, faulty: FaultyStore):
     """Parts are checked as deployed; the local run checks them only on request."""
-    on_engines.save(KEY, *LONG_PARTS)
-    with download_url(on_engines, checks_parts=True) as url:
+    on_emulators.save(KEY, *LONG_PARTS)
+    with download_url(on_emulators, checks_parts=True) as url:
         faulty.on(PARTS_READ, in_turn(other_bytes(MIB)))
         assert read(url) in (None, CONTENT)
 
@@ -159,44 +159,44 @@ def test_flipped_bit_never_ends_a_response_cleanly(on_engines: Journey, faulty: 
 # ------------------------------------------------------------------ readers of what is gone or replaced
 
 
-def test_missing_part_breaks_the_connection_and_its_entry_goes(on_engines: Journey, get):
-    entry = on_engines.save(KEY, *LONG_PARTS)
-    with download_url(on_engines) as url:
-        on_engines.services.bucket.delete([part_keys(on_engines, entry.archive_id)[-1]])
+def test_missing_part_breaks_the_connection_and_its_entry_goes(on_emulators: CacheDriver, get):
+    entry = on_emulators.save(KEY, *LONG_PARTS)
+    with download_url(on_emulators) as url:
+        on_emulators.services.bucket.delete([part_keys(on_emulators, entry.archive_id)[-1]])
         answer = get(url)
         assert (answer.status, answer.headers["Content-Length"]) == (200, str(len(CONTENT)))
         with pytest.raises(urllib3.exceptions.ProtocolError):
             answer.read()
-    assert on_engines.look_up(KEY.key) is None
-    on_engines.save(KEY, b"the key is free again")
+    assert on_emulators.look_up(KEY.key) is None
+    on_emulators.save(KEY, b"the key is free again")
 
 
-def test_replaced_part_is_never_served(on_engines: Journey, get):
+def test_replaced_part_is_never_served(on_emulators: CacheDriver, get):
     """Its bytes are others, of the same length."""
-    entry = on_engines.save(KEY, *LONG_PARTS)
-    with download_url(on_engines) as url:
-        on_engines.overwrite(part_keys(on_engines, entry.archive_id)[2], b"X" * (6 * MIB))
+    entry = on_emulators.save(KEY, *LONG_PARTS)
+    with download_url(on_emulators) as url:
+        on_emulators.overwrite(part_keys(on_emulators, entry.archive_id)[2], b"X" * (6 * MIB))
         with pytest.raises(urllib3.exceptions.ProtocolError):
             get(url).read()
-    assert on_engines.look_up(KEY.key) is None
+    assert on_emulators.look_up(KEY.key) is None
 
 
-def test_archive_without_its_first_part_is_not_found(on_engines: Journey, get):
+def test_archive_without_its_first_part_is_not_found(on_emulators: CacheDriver, get):
     """It is noticed before the first byte, so the status can tell."""
-    entry = on_engines.save(KEY, *LONG_PARTS)
-    with download_url(on_engines) as url:
-        on_engines.services.bucket.delete([part_keys(on_engines, entry.archive_id)[0]])
+    entry = on_emulators.save(KEY, *LONG_PARTS)
+    with download_url(on_emulators) as url:
+        on_emulators.services.bucket.delete([part_keys(on_emulators, entry.archive_id)[0]])
         assert [get(url).status for _ in range(2)] == [404, 404]
 
 
-def test_archive_without_its_manifest_is_not_found(on_engines: Journey, get):
+def test_archive_without_its_manifest_is_not_found(on_emulators: CacheDriver, get):
     """Its first part, of more ranges than are read ahead, is requested meanwhile all the same."""
-    entry = on_engines.save(KEY, *LONG_PARTS)
-    commit = on_engines.archive(entry.archive_id).commit
-    with download_url(on_engines, read_ahead_bytes=MIB) as url:
-        on_engines.services.bucket.delete([commit.manifest.key])
+    entry = on_emulators.save(KEY, *LONG_PARTS)
+    commit = on_emulators.archive(entry.archive_id).commit
+    with download_url(on_emulators, read_ahead_bytes=MIB) as url:
+        on_emulators.services.bucket.delete([commit.manifest.key])
         assert get(url).status == 404
-    assert on_engines.look_up(KEY.key) is None
+    assert on_emulators.look_up(KEY.key) is None
 
 
 # ------------------------------------------------------------------ merges behind faults
@@ -250,17 +250,17 @@ def each_by_itself() -> Iterable[object]:
 
 @pytest.mark.parametrize("faults", [pytest.param(ALL_IN_TURN, id="all in turn"), *each_by_itself()])
 def test_merge_behind_faults_fails_or_has_the_right_bytes(
-    on_engines: Journey, faulty: FaultyStore, faults: MergeFaults
+    on_emulators: CacheDriver, faulty: FaultyStore, faults: MergeFaults
 ):
-    entry = on_engines.save(KEY, *faults.parts)
+    entry = on_emulators.save(KEY, *faults.parts)
     for requests, in_order in faults.rules:
         faulty.on(requests, in_turn(*in_order))
     failures = 0
-    while not merge_once(on_engines, entry.archive_id):
+    while not merge_once(on_emulators, entry.archive_id):
         failures += 1
         assert failures <= faults.most_failures
     assert faulty.met >= faults.fewest_met
-    assert merged_content(on_engines, entry.archive_id) == b"".join(faults.parts)
+    assert merged_content(on_emulators, entry.archive_id) == b"".join(faults.parts)
 
 
 @pytest.mark.parametrize(
@@ -273,45 +273,50 @@ def test_merge_behind_faults_fails_or_has_the_right_bytes(
     ],
 )
 def test_merge_of_other_bytes_is_never_published(
-    on_engines: Journey, faulty: FaultyStore, endpoints: Endpoints, parts: list[bytes], requests: Requests, denies: bool
+    on_emulators: CacheDriver,
+    faulty: FaultyStore,
+    endpoints: Endpoints,
+    parts: list[bytes],
+    requests: Requests,
+    denies: bool,
 ):
     """The chain of ETags shows them; or the store, which doesn't complete with an ETag that it hasn't."""
-    entry = on_engines.save(KEY, *parts)
+    entry = on_emulators.save(KEY, *parts)
     faulty.on(requests, in_turn(stores(one_bit, endpoints, denies=denies)))
-    [message] = on_engines.messages()
+    [message] = on_emulators.messages()
     with pytest.raises(Exception, match=r"ETag|InvalidPart") as error:
-        on_engines.services.merge(message, plenty)
+        on_emulators.services.merge(message, plenty)
     assert denies or error.type is WrongBytes
-    assert on_engines.archive(entry.archive_id).merge.state is MergeState.QUEUED
+    assert on_emulators.archive(entry.archive_id).merge.state is MergeState.QUEUED
     faulty.heal()
     faulty.on(requests, always(stores(same, endpoints)))
-    assert on_engines.services.merge(message, plenty) is RunEnd.MERGED
-    assert merged_content(on_engines, entry.archive_id) == b"".join(parts)
+    assert on_emulators.services.merge(message, plenty) is RunEnd.MERGED
+    assert merged_content(on_emulators, entry.archive_id) == b"".join(parts)
 
 
 @pytest.mark.parametrize("change", [{"size": 5}, {"etag": '"another"'}], ids=["size", "ETag"])
 def test_other_merged_object_is_never_published(
-    journey: Journey, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+    driver: CacheDriver, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
 ):
     """Size and ETag of the whole object are checked once it is complete."""
-    entry, bucket = journey.save(KEY, b"one", b"two"), journey.services.bucket
+    entry, bucket = driver.save(KEY, b"one", b"two"), driver.services.bucket
     stat = bucket.stat
-    [message] = journey.messages()
+    [message] = driver.messages()
     with monkeypatch.context() as patch:
         patch.setattr(bucket, "stat", lambda key: (found := stat(key)) and replace(found, **change))
         with pytest.raises(WrongBytes):
-            journey.services.merge(message, plenty)
-    assert journey.archive(entry.archive_id).object is None
-    assert journey.services.merge(message, plenty) is RunEnd.MERGED
+            driver.services.merge(message, plenty)
+    assert driver.archive(entry.archive_id).object is None
+    assert driver.services.merge(message, plenty) is RunEnd.MERGED
 
 
-def test_merged_etag_follows_from_the_parts(on_engines: Journey, faulty: FaultyStore, endpoints: Endpoints):
+def test_merged_etag_follows_from_the_parts(on_emulators: CacheDriver, faulty: FaultyStore, endpoints: Endpoints):
     """The chain goes from what came in to the merged object, if copies are answered as S3 does."""
-    entry = on_engines.save(KEY, *LONG_PARTS)
+    entry = on_emulators.save(KEY, *LONG_PARTS)
     faulty.on(copies, always(stores(same, endpoints)))
-    assert merge_once(on_engines, entry.archive_id)
-    archive = on_engines.archive(entry.archive_id)
-    etags = [part.etag for part in on_engines.services.manifests.of(archive).parts]
+    assert merge_once(on_emulators, entry.archive_id)
+    archive = on_emulators.archive(entry.archive_id)
+    etags = [part.etag for part in on_emulators.services.manifests.of(archive).parts]
     assert archive.object.etag == etag_of_upload(etags)
 
 

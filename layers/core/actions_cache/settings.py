@@ -335,7 +335,7 @@ def _converted(name: str, given: str) -> str:
 
 
 STAMP = Path(__file__).with_name("release.txt")
-"""Put beside this module, in what was built, by dev/build/finish_build.py."""
+"""Put beside this module, in what was built, by dev/build/package.py."""
 
 UNKNOWN = "unknown"
 

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 HOST = "127.0.0.1"
 
 
-class Issuer:
+class TokenIssuer:
     """An issuer with a certificate of its own.
 
     Args:

@@ -20,7 +20,7 @@ import boto3
 import urllib3
 
 from dev.local.emulators import resolve_names_under_localhost
-from tests.aws.deploy.issuer import Issuer
+from tests.aws.deploy.issuer import TokenIssuer
 
 ROOT = Path(__file__).parents[3]
 BUILT = ROOT / ".aws-sam" / ("build" if platform.machine() == "aarch64" else "x86_64/build") / "template.yaml"
@@ -122,7 +122,7 @@ class Stack:
         parameters: Parameters that an update keeps.
     """
 
-    def __init__(self, name: str, endpoint: str, issuer: Issuer, parameters: dict[str, str]) -> None:
+    def __init__(self, name: str, endpoint: str, issuer: TokenIssuer, parameters: dict[str, str]) -> None:
         self.name = name
         self.endpoint = endpoint
         self.issuer = issuer

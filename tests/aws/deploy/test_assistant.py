@@ -20,7 +20,7 @@ import pytest
 
 from actions_cache_cli.deploy.answers import FILE
 from tests.aws.deploy.conversation import END, INTERRUPT, Conversation
-from tests.aws.deploy.issuer import Issuer
+from tests.aws.deploy.issuer import TokenIssuer
 from tests.aws.deploy.stack import EMULATED, PARAMETERS, ROOT, Emulator, Stack, eventually
 
 pytestmark = pytest.mark.timeout(1500)
@@ -44,7 +44,7 @@ class Account:
     endpoint: str
     directory: Path
     environment: dict[str, str]
-    issuer: Issuer
+    issuer: TokenIssuer
 
     def client(self, service: str) -> Any:
         return boto3.Session("test", "test", region_name="us-east-1").client(service, endpoint_url=self.endpoint)  # type: ignore[call-overload]
@@ -100,7 +100,7 @@ def account(tmp_path_factory: pytest.TempPathFactory, github: str) -> Iterator[A
     """Provide an empty account."""
     directory = tmp_path_factory.mktemp("account")
     (directory / "answers").mkdir()
-    issuer = Issuer(directory)
+    issuer = TokenIssuer(directory)
     emulator = Emulator(directory, issuer.certificate)
     Stack.write_template()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "GH_", "GITHUB_"))}

@@ -22,7 +22,7 @@ import pytest
 import urllib3
 
 from actions_cache_cli.try_on_aws.throwaway import MANAGED_STACK, PREFIX
-from tests.aws.deploy.issuer import HOST, Issuer
+from tests.aws.deploy.issuer import HOST, TokenIssuer
 from tests.aws.deploy.stack import EMULATED, PARAMETERS, ROOT, Emulator, Stack
 
 pytestmark = pytest.mark.timeout(1500)
@@ -160,7 +160,7 @@ def serving_issuers(endpoint: str, certificate: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     directory = tmp_path_factory.mktemp("try")
-    made = Issuer(directory)
+    made = TokenIssuer(directory)
     made.stop()  # its certificate is all that is wanted
     emulator = Emulator(directory, made.certificate)
     Stack.write_template()

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from tests.aws.rie.recorder import Call
+from tests.aws.rie.permissions import Call
 
 Permission = tuple[str, str]
 

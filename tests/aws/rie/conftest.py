@@ -8,19 +8,18 @@ from typing import Any
 import boto3
 import pytest
 import urllib3
+from tests.aws.rie.permissions import Call, recording
 
 from actions_cache.archives import transition
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.object_keys import ArchiveKeys
+from dev.clients.driver import CacheDriver, SetClock, settings_for
 from dev.local.emulators import Endpoints
 from dev.local.resources import Clients, Resources, create
 from dev.local.template import Template
 from dev.services import AllServices
 from tests.aws.rie.emulator import BuiltFunction
-from tests.aws.rie.recorder import Call, recording
-from tests.conftest import settings_for
-from tests.support import events
-from tests.support.journey import Journey, SetClock
+from tests.support import lambda_events
 from tests.unit.template.test_events import ADMIN_TOKEN, SIGNED_WITH
 
 RECORDED = (
@@ -34,13 +33,13 @@ RECORDED = (
 
 @dataclass
 class Stage:
-    """The functions on resources of their own, and `journey`, the same use cases at any other time."""
+    """The functions on resources of their own, and `driver`, the same use cases at any other time."""
 
     template: Template
     resources: Resources
     clients: Clients
     endpoints: dict[str, str]
-    journey: Journey
+    driver: CacheDriver
     functions: dict[str, BuiltFunction] = field(default_factory=dict)
     calls: dict[str, list[Call]] = field(default_factory=dict)
 
@@ -53,8 +52,8 @@ class Stage:
         return boto3.resource("dynamodb").Table(self.resources.refs["EntriesTable"])
 
     def url_of(self, key: str) -> str:
-        """The download URL of what `journey` saved."""
-        hit = self.journey.look_up(key)
+        """The download URL of what `driver` saved."""
+        hit = self.driver.look_up(key)
         assert hit is not None
         return hit.url if hit.url.startswith("http") else f"https://api{hit.url}"
 
@@ -64,12 +63,12 @@ class Stage:
         return answer.data
 
     def lose_a_part(self, archive_id: str) -> None:
-        part = next(key for key in self.journey.keys(archive_id) if key.startswith("parts/"))
+        part = next(key for key in self.driver.keys(archive_id) if key.startswith("parts/"))
         self.clients.s3.delete_object(Bucket=self.resources.refs["Bucket"], Key=f"archives/{archive_id}/{part}")
 
     def spoil_manifest(self, archive_id: str) -> None:
         """Make the merge fail without a fault of the bucket: a part is said to be longer than it is."""
-        services, archive = self.journey.services, self.journey.archive(archive_id)
+        services, archive = self.driver.services, self.driver.archive(archive_id)
         first, *others = services.manifests.of(archive).parts
         longer = (replace(first, size=first.size + 1), *others)
         spoilt = services.manifests.write(ArchiveKeys(archive_id), longer)
@@ -79,11 +78,11 @@ class Stage:
 
         transition(services.table, archive_id, points_to_it)
 
-    def merge_event(self) -> events.Event:
+    def merge_event(self) -> lambda_events.Event:
         """Of the message that stands in the queue; it stays there, taken, as when Lambda polls."""
         queue = self.resources.refs["MergeQueue"]
         [message] = self.clients.sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
-        event = events.load("sqs-merge")
+        event = lambda_events.load("sqs-merge")
         event["Records"][0] |= {"body": message["Body"], "receiptHandle": message["ReceiptHandle"]}
         return event
 
@@ -122,14 +121,14 @@ def template() -> Template:
 def stage(
     template: Template,
     endpoints: Endpoints,
-    engine_session: boto3.Session,
+    emulator_session: boto3.Session,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stage]:
     logs = tmp_path_factory.mktemp("functions")
     with pytest.MonkeyPatch.context() as patch, ExitStack() as running:
         for variable, value in endpoints.environment().items():
             patch.setenv(variable, value)
-        clients = Clients.of(engine_session)
+        clients = Clients.of(emulator_session)
         resources = create(template, clients, prefix=f"rie-{uuid.uuid4().hex[:8]}")
         clients.secretsmanager.put_secret_value(
             SecretId=resources.refs["UrlSigningSecret"], SecretString=json.dumps({"current": SIGNED_WITH})
@@ -139,9 +138,9 @@ def stage(
         )
         clock = SetClock()
         services = AllServices(settings_for(resources.environment("ApiFunction")), clock)
-        services.session = engine_session
-        journey = Journey(services, clock, clients.s3, clients.sqs)
-        stage = Stage(template, resources, clients, endpoints.environment(), journey)
+        services.session = emulator_session
+        driver = CacheDriver(services, clock, clients.s3, clients.sqs)
+        stage = Stage(template, resources, clients, endpoints.environment(), driver)
         for name in template.functions:
             calls = stage.calls[name] = []
             recorded = {it: running.enter_context(recording(stage.endpoints[it], calls)) for it in RECORDED}

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from actions_cache.system import SystemClock
+from dev.clients.driver import name
 from tests.aws.rie.conftest import Stage
 from tests.aws.rie.emulator import BuiltFunction
-from tests.support import events
-from tests.support.journey import name
+from tests.support import lambda_events
 
 MOST = 4_500_000
 """What of a body fits into Lambda's 6 MB as base64; the template says it."""
@@ -33,42 +33,46 @@ def silent_store() -> Iterator[str]:
 
 
 def _saved(stage: Stage, key: str, *parts: bytes) -> str:
-    stage.journey.clock.at = SystemClock().now()
-    stage.journey.save(name(key), *parts)
+    stage.driver.clock.at = SystemClock().now()
+    stage.driver.save(name(key), *parts)
     return stage.url_of(key)
 
 
 def test_largest_fitting_response_is_delivered(stage: Stage) -> None:
     body = os.urandom(MOST)
     url = _saved(stage, "just-fits", body[:2_000_000], body[2_000_000:])
-    answer = stage.download.invoke(events.blob("download", url))
-    assert (answer["statusCode"], events.body_of(answer) == body) == (200, True)
+    answer = stage.download.invoke(lambda_events.blob("download", url))
+    assert (answer["statusCode"], lambda_events.body_of(answer) == body) == (200, True)
 
 
 def test_oversized_download_returns_503_after_wait(stage: Stage, too_long: tuple[str, bytes]) -> None:
-    answer = stage.download.invoke(events.blob("download", too_long[0]))
-    assert (answer["statusCode"], b"<Code>ServerBusy</Code>" in events.body_of(answer)) == (503, True)
+    answer = stage.download.invoke(lambda_events.blob("download", too_long[0]))
+    assert (answer["statusCode"], b"<Code>ServerBusy</Code>" in lambda_events.body_of(answer)) == (503, True)
     assert int(answer["headers"]["retry-after"]) > 0
 
 
 def test_range_of_oversized_archive_is_delivered(stage: Stage, too_long: tuple[str, bytes]) -> None:
     url, body = too_long
-    answer = stage.download.invoke(events.blob("download-range", url, headers={"x-ms-range": "bytes=999998-1000001"}))
-    assert (answer["statusCode"], events.body_of(answer)) == (206, body[999_998:1_000_002])
-    described = stage.api.invoke(events.blob("head-download", url))
+    answer = stage.download.invoke(
+        lambda_events.blob("download-range", url, headers={"x-ms-range": "bytes=999998-1000001"})
+    )
+    assert (answer["statusCode"], lambda_events.body_of(answer)) == (206, body[999_998:1_000_002])
+    described = stage.api.invoke(lambda_events.blob("head-download", url))
     assert described["headers"]["content-length"] == str(len(body))
 
 
 def test_merged_oversized_archive_redirects_to_s3(stage: Stage, too_long: tuple[str, bytes]) -> None:
-    stage.journey.merge_all()
-    answer = stage.download.invoke(events.blob("download", too_long[0]))
+    stage.driver.merge_all()
+    answer = stage.download.invoke(lambda_events.blob("download", too_long[0]))
     assert (answer["statusCode"], "X-Amz-Signature" in answer["headers"]["location"]) == (302, True)
 
 
 def test_oversized_x_ms_range_returns_503(stage: Stage, too_long: tuple[str, bytes]) -> None:
     """Who sends it is served from here, merged or not, since S3 ignores it: docs/design/protocol.md#x-ms-range."""
-    stage.journey.merge_all()
-    answer = stage.download.invoke(events.blob("download-range", too_long[0], headers={"x-ms-range": "bytes=0-"}))
+    stage.driver.merge_all()
+    answer = stage.download.invoke(
+        lambda_events.blob("download-range", too_long[0], headers={"x-ms-range": "bytes=0-"})
+    )
     assert (answer.get("statusCode"), "<Error>" in str(answer.get("body"))) == (503, True), answer
 
 
@@ -76,10 +80,10 @@ def test_hanging_s3_returns_503_before_timeout(stage: Stage, silent_store: str, 
     """Lambda's own timeout would be API Gateway's 504 in a dialect that no blob client reads."""
     unmerged = _saved(stage, "hanging", b"a", b"b")
     asked = {
-        "ApiFunction": events.call("finalize", key="hanging-blob", size_bytes="1"),
-        "DownloadFunction": events.blob("download", unmerged),
+        "ApiFunction": lambda_events.call("finalize", key="hanging-blob", size_bytes="1"),
+        "DownloadFunction": lambda_events.blob("download", unmerged),
     }
-    stage.api.invoke(events.call("create-entry", key="hanging-blob"))
+    stage.api.invoke(lambda_events.call("create-entry", key="hanging-blob"))
 
     def answer(function: str) -> tuple[int | None, bool]:
         environment = stage.environment(function, AWS_ENDPOINT_URL_S3=silent_store)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.aws.rie.permissions import Permission, permissions
 
 from actions_cache.aws.dynamodb import PREFIX_PAGE
 from actions_cache.aws.dynamodb_items import entry_attributes
@@ -15,12 +16,11 @@ from actions_cache.domain.entry import Entry, EntryName
 from actions_cache.domain.merge_plan import MIN_UPLOAD_PART_BYTES
 from actions_cache.domain.timing import DAY, SECOND
 from actions_cache.system import SystemClock
+from dev.clients.driver import block_ids, name
 from dev.local.template import Template
 from dev.local.triggers import ResponseUrl
-from tests.aws.rie.actions import Permission, permissions
 from tests.aws.rie.conftest import Stage
-from tests.support import events
-from tests.support.journey import block_ids, name
+from tests.support import lambda_events
 from tests.unit.template.declared import statements
 
 HOUR = 3600 * SECOND
@@ -41,83 +41,86 @@ def put_more_than_a_page(stage: Stage, alike: EntryName) -> None:
 
 
 def api_journey(stage: Stage) -> None:
-    api, journey = stage.api, stage.journey
-    assert api.invoke(events.load("apigateway-health"))["statusCode"] == 200
+    api, driver = stage.api, stage.driver
+    assert api.invoke(lambda_events.load("apigateway-health"))["statusCode"] == 200
 
-    url = events.json_of(api.invoke(events.call("create-entry", key="policies-a")))["signed_upload_url"]
+    url = lambda_events.json_of(api.invoke(lambda_events.call("create-entry", key="policies-a")))["signed_upload_url"]
     listed = b""
     for block_id in ("Zmlyc3Q=", "c2Vjb25k"):
-        assert api.invoke(events.blob("put-block", url, b"block", blockid=block_id))["statusCode"] == 201
+        assert api.invoke(lambda_events.blob("put-block", url, b"block", blockid=block_id))["statusCode"] == 201
         listed += f"<Latest>{block_id}</Latest>".encode()
-    put = api.invoke(events.blob("put-blocklist", url, b"<BlockList>" + listed + b"</BlockList>"))
+    put = api.invoke(lambda_events.blob("put-blocklist", url, b"<BlockList>" + listed + b"</BlockList>"))
     assert put["statusCode"] == 201
-    assert events.json_of(api.invoke(events.call("finalize", key="policies-a", size_bytes=10)))["ok"]
+    assert lambda_events.json_of(api.invoke(lambda_events.call("finalize", key="policies-a", size_bytes=10)))["ok"]
 
-    url = events.json_of(api.invoke(events.call("create-entry", key="policies-b")))["signed_upload_url"]
-    assert api.invoke(events.blob("put-blob", url, b"blob"))["statusCode"] == 201
-    assert events.json_of(api.invoke(events.call("finalize", key="policies-b", size_bytes=4)))["ok"]
-    presigned = events.json_of(api.invoke(events.call("lookup", key="policies-b")))["signed_download_url"]
+    url = lambda_events.json_of(api.invoke(lambda_events.call("create-entry", key="policies-b")))["signed_upload_url"]
+    assert api.invoke(lambda_events.blob("put-blob", url, b"blob"))["statusCode"] == 201
+    assert lambda_events.json_of(api.invoke(lambda_events.call("finalize", key="policies-b", size_bytes=4)))["ok"]
+    presigned = lambda_events.json_of(api.invoke(lambda_events.call("lookup", key="policies-b")))["signed_download_url"]
     assert stage.read(presigned) == b"blob"
-    unmerged = events.json_of(api.invoke(events.call("lookup", key="policies-a")))["signed_download_url"]
-    described = events.blob("head-download", unmerged)
+    unmerged = lambda_events.json_of(api.invoke(lambda_events.call("lookup", key="policies-a")))["signed_download_url"]
+    described = lambda_events.blob("head-download", unmerged)
     assert api.invoke(described)["statusCode"] == 200
 
     put_more_than_a_page(stage, name("policies-many-", SCOPE, VERSION, REPOSITORY))
-    api.invoke(events.call("lookup", key="policies-many-"))
+    api.invoke(lambda_events.call("lookup", key="policies-many-"))
 
-    [key] = journey.keys(_archive_of(url))
+    [key] = driver.keys(_archive_of(url))
     stage.clients.s3.delete_object(Bucket=stage.resources.refs["Bucket"], Key=f"archives/{_archive_of(url)}/{key}")
-    assert events.json_of(api.invoke(events.call("lookup", key="policies-b", restore_keys=[])))["ok"] is False
+    assert (
+        lambda_events.json_of(api.invoke(lambda_events.call("lookup", key="policies-b", restore_keys=[])))["ok"]
+        is False
+    )
 
-    over_budget = Usage(journey.services.settings.repository_budget_bytes, 0)
-    journey.services.repositories.correct_usage(REPOSITORY, over_budget)
-    url = events.json_of(api.invoke(events.call("create-entry", key="policies-c")))["signed_upload_url"]
-    assert api.invoke(events.blob("put-blob", url, b"blob"))["statusCode"] == 201
-    assert events.json_of(api.invoke(events.call("finalize", key="policies-c", size_bytes=4)))["ok"]
-    assert journey.services.table.entry(name("policies-a", SCOPE, VERSION, REPOSITORY)) is None, "evicted"
-    journey.services.repositories.correct_usage(REPOSITORY, NO_USAGE - over_budget)
+    over_budget = Usage(driver.services.settings.repository_budget_bytes, 0)
+    driver.services.repositories.correct_usage(REPOSITORY, over_budget)
+    url = lambda_events.json_of(api.invoke(lambda_events.call("create-entry", key="policies-c")))["signed_upload_url"]
+    assert api.invoke(lambda_events.blob("put-blob", url, b"blob"))["statusCode"] == 201
+    assert lambda_events.json_of(api.invoke(lambda_events.call("finalize", key="policies-c", size_bytes=4)))["ok"]
+    assert driver.services.table.entry(name("policies-a", SCOPE, VERSION, REPOSITORY)) is None, "evicted"
+    driver.services.repositories.correct_usage(REPOSITORY, NO_USAGE - over_budget)
 
 
 def download_journey(stage: Stage) -> None:
-    download, journey = stage.download, stage.journey
+    download, driver = stage.download, stage.driver
     # This long ago, the claim is stale, and this download retakes it.
-    journey.clock.at = SystemClock().now() - journey.services.lifetimes.queue_retention - HOUR
-    journey.save(name("policies-unclaimed"), b"a", b"b")
-    journey.clock.at = SystemClock().now()
+    driver.clock.at = SystemClock().now() - driver.services.lifetimes.queue_retention - HOUR
+    driver.save(name("policies-unclaimed"), b"a", b"b")
+    driver.clock.at = SystemClock().now()
     url = stage.url_of("policies-unclaimed")
-    assert events.body_of(download.invoke(events.blob("download", url))) == b"ab"
+    assert lambda_events.body_of(download.invoke(lambda_events.blob("download", url))) == b"ab"
     # Its claim goes on beside the stream, and after it only while the function answers somebody.
-    redirected = download.invoke(events.blob("download", url))
+    redirected = download.invoke(lambda_events.blob("download", url))
     while redirected["statusCode"] != 302:
-        journey.merge_all()
-        redirected = download.invoke(events.blob("download", url))
+        driver.merge_all()
+        redirected = download.invoke(lambda_events.blob("download", url))
     assert stage.read(redirected["headers"]["location"]) == b"ab"
 
-    archive_id = journey.save(name("policies-torn"), b"a", b"b").archive_id
+    archive_id = driver.save(name("policies-torn"), b"a", b"b").archive_id
     url = stage.url_of("policies-torn")
     stage.lose_a_part(archive_id)
-    download.invoke(events.blob("download", url))
-    assert journey.look_up("policies-torn") is None
+    download.invoke(lambda_events.blob("download", url))
+    assert driver.look_up("policies-torn") is None
 
 
 def merge_journey(stage: Stage) -> None:
-    merge, journey = stage.merge, stage.journey
-    journey.merge_all()
-    journey.clock.at = SystemClock().now()
+    merge, driver = stage.merge, stage.driver
+    driver.merge_all()
+    driver.clock.at = SystemClock().now()
 
-    journey.save(name("policies-merged"), LARGE, LARGE, b"small", b"smaller")
+    driver.save(name("policies-merged"), LARGE, LARGE, b"small", b"smaller")
     assert merge.invoke(stage.merge_event()) == {"batchItemFailures": []}
     assert "X-Amz-Signature" in stage.url_of("policies-merged")
 
-    archive_id = journey.save(name("policies-broken"), LARGE, b"small").archive_id
+    archive_id = driver.save(name("policies-broken"), LARGE, b"small").archive_id
     stage.lose_a_part(archive_id)
     assert merge.invoke(stage.merge_event()) == {"batchItemFailures": []}
-    assert journey.look_up("policies-broken") is None
+    assert driver.look_up("policies-broken") is None
 
     stage.clients.sqs.send_message(QueueUrl=stage.resources.refs["MergeQueue"], MessageBody="poison")
     assert merge.invoke(stage.merge_event()) == {"batchItemFailures": []}
 
-    archive_id = journey.save(name("policies-failing"), LARGE, b"small").archive_id
+    archive_id = driver.save(name("policies-failing"), LARGE, b"small").archive_id
     stage.spoil_manifest(archive_id)
     assert merge.invoke(stage.merge_event())["batchItemFailures"]
     # The message is back in the queue in some seconds.
@@ -125,44 +128,44 @@ def merge_journey(stage: Stage) -> None:
 
 
 def cleanup_journey(stage: Stage) -> None:
-    journey = stage.journey
+    driver = stage.driver
     now = SystemClock().now()
-    journey.merge_all()
-    journey.clock.at = now - 3 * HOUR
-    journey.upload(name("policies-abandoned"), b"a", b"b")
-    journey.save(name("policies-parts"), b"a", b"b")
-    journey.merge_all()
-    journey.clock.at = now - journey.services.lifetimes.queue_retention - HOUR
-    journey.save(name("policies-stale"), b"a", b"b")
-    journey.clock.at = now - 8 * DAY
-    journey.save(name("policies-unused"), b"a", b"b")
+    driver.merge_all()
+    driver.clock.at = now - 3 * HOUR
+    driver.upload(name("policies-abandoned"), b"a", b"b")
+    driver.save(name("policies-parts"), b"a", b"b")
+    driver.merge_all()
+    driver.clock.at = now - driver.services.lifetimes.queue_retention - HOUR
+    driver.save(name("policies-stale"), b"a", b"b")
+    driver.clock.at = now - 8 * DAY
+    driver.save(name("policies-unused"), b"a", b"b")
     # Deleted long ago, so that nothing of it is left to keep.
-    forgotten = journey.save(name("policies-forgotten"), b"a", b"b").archive_id
-    journey.services.remove_entry(forgotten, lambda _: True)
-    done = stage.cleanup.invoke(events.load("scheduler-cleanup"))
+    forgotten = driver.save(name("policies-forgotten"), b"a", b"b").archive_id
+    driver.services.remove_entry(forgotten, lambda _: True)
+    done = stage.cleanup.invoke(lambda_events.load("scheduler-cleanup"))
     wanted = {"drop the reservation", "retake the claim", "sweep", "expire the entry", "forget the archive"}
     assert (wanted - done.keys(), done.get("failed", 0)) == (set(), 0)
     # As one that an older release stored.
-    outdated = journey.save(name("policies-outdated"), b"a").archive_id
+    outdated = driver.save(name("policies-outdated"), b"a").archive_id
     stage.clients.dynamodb.update_item(
         TableName=stage.resources.refs["ArchivesTable"],
         Key={"archive_id": {"S": outdated}},
         UpdateExpression="REMOVE repository",
     )
-    assert stage.cleanup.invoke(events.load("scheduler-outdated"))["archives migrated"] > 0
-    journey.put_block("0" * 32, block_ids(1)[0], b"nobody's")
-    assert stage.cleanup.invoke(events.load("scheduler-orphans"))["orphaned archives deleted"] > 0
+    assert stage.cleanup.invoke(lambda_events.load("scheduler-outdated"))["archives migrated"] > 0
+    driver.put_block("0" * 32, block_ids(1)[0], b"nobody's")
+    assert stage.cleanup.invoke(lambda_events.load("scheduler-orphans"))["orphaned archives deleted"] > 0
 
 
 def manage_journey(stage: Stage) -> None:
-    journey = stage.journey
-    journey.clock.at = SystemClock().now()
-    journey.services.admit(Caller(REPOSITORY_OF_NAME, (), "example/tools"))
+    driver = stage.driver
+    driver.clock.at = SystemClock().now()
+    driver.services.admit(Caller(REPOSITORY_OF_NAME, (), "example/tools"))
     for key in ("policies-managed", "policies-by-id"):
-        journey.save(name(key, repository=REPOSITORY_OF_NAME), b"a", b"b")
+        driver.save(name(key, repository=REPOSITORY_OF_NAME), b"a", b"b")
 
     def asked(event: str, path: str, **query: str) -> Any:
-        return events.json_of(stage.manage.invoke(events.managed(event, path, **query)))
+        return lambda_events.json_of(stage.manage.invoke(lambda_events.managed(event, path, **query)))
 
     listed = asked("list", "repos/example/tools/actions/caches")
     assert listed["total_count"] == 2
@@ -177,16 +180,16 @@ def manage_journey(stage: Stage) -> None:
     deleted = asked("delete", "example/tools/actions/caches", key="policies-managed", ref=SCOPE_OF_JOURNEY)
     assert deleted["total_count"] == 1
     [other] = [it["id"] for it in listed["actions_caches"] if it["key"] == "policies-by-id"]
-    gone = stage.manage.invoke(events.managed("delete", f"example/tools/actions/caches/{other}"))
+    gone = stage.manage.invoke(lambda_events.managed("delete", f"example/tools/actions/caches/{other}"))
     assert gone["statusCode"] == 204
 
 
 def rotate_journey(stage: Stage) -> None:
     response_url = ResponseUrl()
     with response_url.served() as url:
-        stage.rotate.invoke(events.load("cloudformation-create") | {"ResponseURL": url})
+        stage.rotate.invoke(lambda_events.load("cloudformation-create") | {"ResponseURL": url})
     assert response_url.answers.get(timeout=5)["Status"] == "SUCCESS"
-    assert stage.rotate.invoke(events.load("scheduler-rotate")) == {"phase": "settled"}
+    assert stage.rotate.invoke(lambda_events.load("scheduler-rotate")) == {"phase": "settled"}
 
 
 JOURNEYS: Mapping[str, Callable[[Stage], None]] = {

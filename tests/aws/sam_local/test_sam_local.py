@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from dev.clients.wire import Job
 from dev.local.triggers import sqs_event
 from dev.sam_local.serve import SamLocal, serving
-from tests.support import events
-from tests.support.clients.wire import Job
+from tests.support import lambda_events
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -68,6 +68,6 @@ def test_unknown_path_returns_bad_route(job: Job) -> None:
 )
 def test_each_function_accepts_its_event(sam: SamLocal, function: str, event: str, answered: str) -> None:
     """All events go through the built functions in tests/aws/rie; here each costs a container."""
-    answer = json.dumps(sam.invoke(function, events.load(event)))
+    answer = json.dumps(sam.invoke(function, lambda_events.load(event)))
     assert "errorMessage" not in answer
     assert answered in answer

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
+from tests.support.browser import chromium_for_tests
 
 from actions_cache.domain.access import Role
+from dev.docs.page_server import PageServer, page_server
 from dev.local.template import Template
-from tests.e2e.page.chromium import chromium_for_tests
-from tests.e2e.page.world import World, world
 
 DESKTOP: ViewportSize = {"width": 1200, "height": 900}
 PHONE: ViewportSize = {"width": 360, "height": 740}
@@ -28,8 +28,8 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def empty_world(template: Template) -> Iterator[World]:
-    with world(template, "empty") as made:
+def empty_server(template: Template) -> Iterator[PageServer]:
+    with page_server(template, "empty") as made:
         yield made
 
 
@@ -38,7 +38,7 @@ class Window:
     """A page, and whatever it shouldn't have done."""
 
     page: Page
-    world: World
+    server: PageServer
     faults: list[str] = field(default_factory=list)
 
     def watch(self) -> None:
@@ -47,11 +47,11 @@ class Window:
         self.page.on("dialog", lambda it: self.faults.append(f"a dialog of the browser's: {it.message}"))
         self.page.on(
             "request",
-            lambda it: None if it.url.startswith((self.world.url, "data:")) else self.faults.append(f"asked {it.url}"),
+            lambda it: None if it.url.startswith((self.server.url, "data:")) else self.faults.append(f"asked {it.url}"),
         )
 
     def open(self, path: str = "") -> Page:
-        self.page.goto(f"{self.world.url}/{path}")
+        self.page.goto(f"{self.server.url}/{path}")
         return self.page
 
     def ready(self, path: str = "") -> Page:
@@ -79,9 +79,9 @@ def violations(page: Page) -> list[str]:
     return [f"{it['id']}: {node['html'][:200]} {node['failureSummary']}" for it in found for node in it["nodes"]]
 
 
-def sign_in(context: BrowserContext, world: World, role: Role) -> None:
-    token = world.tokens.admin if role is Role.ADMIN else world.tokens.for_reading
-    answer = context.request.post(f"{world.url}/manage/session", data={"token": token}, headers={"Origin": world.url})
+def sign_in(context: BrowserContext, server: PageServer, role: Role) -> None:
+    token = server.tokens.admin if role is Role.ADMIN else server.tokens.for_reading
+    answer = context.request.post(f"{server.url}/manage/session", data={"token": token}, headers={"Origin": server.url})
     assert answer.ok, answer.text()
 
 
@@ -91,14 +91,14 @@ def window(browser: Browser) -> Iterator[Callable[..., Window]]:
     opened: list[Window] = []
     contexts: list[BrowserContext] = []
 
-    def make(world: World, role: Role | None = Role.ADMIN, **options: Any) -> Window:
+    def make(server: PageServer, role: Role | None = Role.ADMIN, **options: Any) -> Window:
         context = browser.new_context(**{"viewport": DESKTOP, "locale": "en-GB", **options})
         contexts.append(context)
         context.set_default_timeout(PATIENCE_MILLISECONDS)
         if role is not None:
-            sign_in(context, world, role)
-        one = Window(context.new_page(), world)
-        one.page.clock.set_fixed_time(world.now / 1000)
+            sign_in(context, server, role)
+        one = Window(context.new_page(), server)
+        one.page.clock.set_fixed_time(server.now / 1000)
         one.watch()
         opened.append(one)
         return one

@@ -10,9 +10,10 @@ from playwright.sync_api import Locator, Page, expect
 from actions_cache.domain.access import Role
 from actions_cache.domain.timing import DAY
 from actions_cache.explain import MAX_REFS
+from dev.docs.chromium import PHONE, settled
+from dev.docs.page_server import MAIN, PageServer, page_server
 from dev.local.template import Template
-from tests.e2e.page.conftest import DESKTOP, PHONE, Window, add_axe, settled, violations
-from tests.e2e.page.world import MAIN, World, world
+from tests.e2e.page.conftest import DESKTOP, Window, add_axe, violations
 
 FEATURE, OTHER = "refs/heads/feature", "refs/pull/9/merge"
 HOSTILE_ID = "43@https://ghes.example/_services/token"
@@ -22,8 +23,8 @@ Opens = Callable[..., Window]
 
 
 @pytest.fixture(scope="module")
-def store(template: Template) -> Iterator[World]:
-    with world(template, "match") as made:
+def store(template: Template) -> Iterator[PageServer]:
+    with page_server(template, "match") as made:
         website = made.repository("42", "acme/website")
         made.entry(website, "npm-1", 1024**2, version="one", created=2 * DAY)
         made.entry(website, "npm-2", 2 * 1024**2, version="one", created=DAY)
@@ -56,7 +57,7 @@ def attempts(answer: Locator) -> list[str]:
     return answer.locator(".attempts li").all_inner_texts()
 
 
-def test_exact_key_is_shown_as_hit(store: World, window: Opens) -> None:
+def test_exact_key_is_shown_as_hit(store: PageServer, window: Opens) -> None:
     page = window(store, role=Role.READ_ONLY).ready("#/repositories/42")
     answer = ask(page, "npm-1")
     expect(answer).to_contain_text("Hit It restores npm-1 of refs/heads/main, 1 MiB, created 2 days ago")
@@ -68,7 +69,7 @@ def test_exact_key_is_shown_as_hit(store: World, window: Opens) -> None:
     ]
 
 
-def test_attempts_are_listed_in_lookup_order(store: World, window: Opens) -> None:
+def test_attempts_are_listed_in_lookup_order(store: PageServer, window: Opens) -> None:
     page = window(store).ready("#/repositories/42")
     answer = ask(page, " npm-3 ", " nothing-\n\n npm- ", f"{FEATURE}\n\n{MAIN} ")
     expect(answer).to_contain_text("it is the newest whose key begins with the restore key npm-.")
@@ -84,12 +85,12 @@ def test_attempts_are_listed_in_lookup_order(store: World, window: Opens) -> Non
     ]
 
 
-def test_key_prefix_hit_is_explained(store: World, window: Opens) -> None:
+def test_key_prefix_hit_is_explained(store: PageServer, window: Opens) -> None:
     answer = ask(window(store).ready("#/repositories/42"), "npm")
     expect(answer).to_contain_text("it is the newest whose key begins with the one asked for.")
 
 
-def test_each_version_has_its_own_result(store: World, window: Opens) -> None:
+def test_each_version_has_its_own_result(store: PageServer, window: Opens) -> None:
     page = window(store).ready("#/repositories/42")
     answer = ask(page, "go-1")
     expect(answer).to_contain_text("saved with 2 versions")
@@ -109,7 +110,7 @@ def test_each_version_has_its_own_result(store: World, window: Opens) -> None:
         (MAIN, "three", "of another ref, and of another version"),
     ],
 )
-def test_miss_explains_similar_entries(store: World, window: Opens, refs: str, asked: str, why: str) -> None:
+def test_miss_explains_similar_entries(store: PageServer, window: Opens, refs: str, asked: str, why: str) -> None:
     page = window(store).ready("#/repositories/42")
     answer = ask(page, "pip-1", refs=refs, version=version(asked))
     expect(answer).to_contain_text("Miss It restores nothing")
@@ -120,13 +121,13 @@ def test_miss_explains_similar_entries(store: World, window: Opens, refs: str, a
 
 
 @pytest.mark.parametrize("asked", ["", "three"])
-def test_miss_without_similar_entries_is_explained(store: World, window: Opens, asked: str) -> None:
+def test_miss_without_similar_entries_is_explained(store: PageServer, window: Opens, asked: str) -> None:
     answer = ask(window(store).ready("#/repositories/42"), "x", version=asked)
     expect(answer).to_contain_text("No entry of this repository has a key that begins with one of these.")
     expect(answer.get_by_role("table")).to_have_count(0)
 
 
-def test_refs_field_starts_with_main_branch(store: World, window: Opens) -> None:
+def test_refs_field_starts_with_main_branch(store: PageServer, window: Opens) -> None:
     page = window(store).ready("#/repositories/42")
     expect(page.get_by_label("Refs")).to_have_value(MAIN)
     page = window(store).ready(f"#/repositories/42?ref={OTHER}")
@@ -134,7 +135,7 @@ def test_refs_field_starts_with_main_branch(store: World, window: Opens) -> None
 
 
 @pytest.mark.parametrize(("key", "refs", "missing"), [("  ", MAIN, "Key"), ("npm-1", " \n ", "Refs")])
-def test_blank_fields_are_not_submitted(store: World, window: Opens, key: str, refs: str, missing: str) -> None:
+def test_blank_fields_are_not_submitted(store: PageServer, window: Opens, key: str, refs: str, missing: str) -> None:
     page = window(store).ready("#/repositories/42")
     page.locator("#match").get_by_label("Key", exact=True).fill(key)
     page.get_by_label("Refs").fill(refs)
@@ -143,7 +144,7 @@ def test_blank_fields_are_not_submitted(store: World, window: Opens, key: str, r
     expect(page.locator("#answer")).to_have_count(0)
 
 
-def test_server_refusal_is_shown_and_retried(store: World, window: Opens) -> None:
+def test_server_refusal_is_shown_and_retried(store: PageServer, window: Opens) -> None:
     one = window(store)
     page = one.ready("#/repositories/42")
     answer = ask(page, "npm-1", refs="\n".join(f"refs/heads/{number}" for number in range(MAX_REFS + 1)))
@@ -153,7 +154,7 @@ def test_server_refusal_is_shown_and_retried(store: World, window: Opens) -> Non
     expect(ask(page, "npm-1", refs=MAIN)).to_contain_text("it has exactly this key.")
 
 
-def test_failed_request_can_be_retried(store: World, window: Opens) -> None:
+def test_failed_request_can_be_retried(store: PageServer, window: Opens) -> None:
     one = window(store)
     page = one.ready("#/repositories/42")
     page.route("**/manage/match*", lambda route: route.abort())
@@ -165,7 +166,7 @@ def test_failed_request_can_be_retried(store: World, window: Opens) -> None:
     expect(answer).to_contain_text("it has exactly this key.")
 
 
-def test_refresh_repeats_match(store: World, window: Opens) -> None:
+def test_refresh_repeats_match(store: PageServer, window: Opens) -> None:
     page = window(store).ready("#/repositories/42")
     answer = ask(page, "late-1")
     expect(answer).to_contain_text("No entry of this repository")
@@ -174,7 +175,7 @@ def test_refresh_repeats_match(store: World, window: Opens) -> None:
     expect(answer).to_contain_text("it has exactly this key.")
 
 
-def test_match_form_works_by_keyboard(store: World, window: Opens) -> None:
+def test_match_form_works_by_keyboard(store: PageServer, window: Opens) -> None:
     page = window(store).ready("#/repositories/42")
     page.locator("#match").get_by_label("Key", exact=True).focus()
     page.keyboard.insert_text("npm-9")
@@ -196,7 +197,7 @@ def test_match_form_works_by_keyboard(store: World, window: Opens) -> None:
 
 
 @pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
-def test_match_results_pass_axe_and_fit_screen(store: World, window: Opens, size, scheme) -> None:
+def test_match_results_pass_axe_and_fit_screen(store: PageServer, window: Opens, size, scheme) -> None:
     one = window(store, viewport=size, color_scheme=scheme, reduced_motion="reduce", bypass_csp=True)
     page = one.ready("#/repositories/42")
     add_axe(page)

@@ -13,9 +13,10 @@ from actions_cache.domain.budgets import Tally
 from actions_cache.domain.entry import Entry
 from actions_cache.domain.refused_job import KEPT, Refusals, RefusedJob
 from actions_cache.domain.timing import DAY, SECOND
+from dev.docs.chromium import PHONE, settled
+from dev.docs.page_server import MAIN, PageServer, page_server
 from dev.local.template import Template
-from tests.e2e.page.conftest import DESKTOP, PHONE, Window, add_axe, settled, violations
-from tests.e2e.page.world import MAIN, World, world
+from tests.e2e.page.conftest import DESKTOP, Window, add_axe, violations
 
 GIB = 1024**3
 BRANCH = "refs/pull/7/merge"
@@ -35,8 +36,10 @@ Opens = Callable[..., Window]
 
 
 @pytest.fixture(scope="module")
-def store(template: Template) -> Iterator[World]:
-    with world(template, "store", token_claims=f"any@{GHES},repository_id=42@{GITHUB}", token_issuers=BOTH) as made:
+def store(template: Template) -> Iterator[PageServer]:
+    with page_server(
+        template, "store", token_claims=f"any@{GHES},repository_id=42@{GITHUB}", token_issuers=BOTH
+    ) as made:
         website = made.repository("42", "acme/website")
         made.repository(HOSTILE_ID, "acme/<b>app</b>")
         for number in range(26):
@@ -53,11 +56,11 @@ def rows(page: Page) -> list[str]:
     return page.locator(".entries tbody th .key").all_inner_texts()
 
 
-def entries_left(store: World, repository: str) -> list[str]:
+def entries_left(store: PageServer, repository: str) -> list[str]:
     return sorted(it.name.key for it in store.services.table.stored_archives(repository))
 
 
-def temporary(store: World, *names: str, repository: str = "44", ref: str = MAIN) -> list[Entry]:
+def temporary(store: PageServer, *names: str, repository: str = "44", ref: str = MAIN) -> list[Entry]:
     store.repository(repository, f"acme/of-{repository}")
     return [store.entry(repository, it, 1000, ref=ref) for it in names]
 
@@ -65,7 +68,7 @@ def temporary(store: World, *names: str, repository: str = "44", ref: str = MAIN
 # ------------------------------------------------------------------ signing in
 
 
-def test_wrong_token_is_refused_and_right_one_signs_in(store: World, window: Opens) -> None:
+def test_wrong_token_is_refused_and_right_one_signs_in(store: PageServer, window: Opens) -> None:
     one = window(store, role=None)
     page = one.open()
     expect(page.get_by_label("Token")).to_be_focused()
@@ -92,7 +95,7 @@ def test_wrong_token_is_refused_and_right_one_signs_in(store: World, window: Ope
     expect(page.get_by_text("acme/website")).to_have_count(0)
 
 
-def test_expired_session_resumes_after_sign_in(store: World, window: Opens) -> None:
+def test_expired_session_resumes_after_sign_in(store: PageServer, window: Opens) -> None:
     one = window(store)
     page = one.ready("#/repositories/42")
     page.context.clear_cookies()
@@ -109,7 +112,7 @@ def test_expired_session_resumes_after_sign_in(store: World, window: Opens) -> N
 # ------------------------------------------------------------------ looking
 
 
-def test_overview_shows_usage_activity_and_cost(store: World, window: Opens) -> None:
+def test_overview_shows_usage_activity_and_cost(store: PageServer, window: Opens) -> None:
     page = window(store).ready()
     links = page.locator("#repositories tbody th a").all_inner_texts()
     assert links[:2] == ["acme/website", "acme/<b>app</b>"]  # the largest first
@@ -131,14 +134,14 @@ def test_overview_shows_usage_activity_and_cost(store: World, window: Opens) -> 
     expect(page.get_by_role("img", name=re.compile(r"Hit rate\. 90% of 10 lookups in 24 hours"))).to_be_visible()
 
 
-def test_times_are_relative_with_exact_datetime(store: World, window: Opens) -> None:
+def test_times_are_relative_with_exact_datetime(store: PageServer, window: Opens) -> None:
     page = window(store).ready("#/repositories/42")
     first = page.locator(".entries tbody tr").first.locator("time").first
     expect(first).to_have_text("1 minute ago")
     assert first.get_attribute("datetime") == "2027-01-15T07:59:00.000Z"
 
 
-def test_names_from_jobs_are_shown_as_text(store: World, window: Opens) -> None:
+def test_names_from_jobs_are_shown_as_text(store: PageServer, window: Opens) -> None:
     page = window(store).ready(HOSTILE_PLACE)
     expect(page.get_by_role("heading", level=1)).to_have_text("acme/<b>app</b>")
     shown = page.locator(".entries tbody th .key").all_text_contents()
@@ -153,7 +156,7 @@ def test_names_from_jobs_are_shown_as_text(store: World, window: Opens) -> None:
     expect(long.locator(".facts")).to_contain_text(HOSTILE["long"])
 
 
-def test_search_sort_paging_and_back_button_work(store: World, window: Opens) -> None:
+def test_search_sort_paging_and_back_button_work(store: PageServer, window: Opens) -> None:
     page = window(store).ready()
     page.get_by_role("link", name="acme/website").first.click()
     expect(page.get_by_text("27 entries", exact=True).last).to_be_visible()
@@ -184,7 +187,7 @@ def test_search_sort_paging_and_back_button_work(store: World, window: Opens) ->
     expect(page.get_by_role("heading", name="Overview")).to_be_attached()
 
 
-def test_failed_request_can_be_retried(store: World, window: Opens) -> None:
+def test_failed_request_can_be_retried(store: PageServer, window: Opens) -> None:
     one = window(store)
     one.page.route("**/manage/cost*", lambda route: route.abort())
     page = one.ready()
@@ -199,7 +202,7 @@ def test_failed_request_can_be_retried(store: World, window: Opens) -> None:
 # ------------------------------------------------------------------ deleting
 
 
-def test_deletion_requires_confirmation(store: World, window: Opens) -> None:
+def test_deletion_requires_confirmation(store: PageServer, window: Opens) -> None:
     temporary(store, "keep", "<i>go</i>")
     page = window(store).ready("#/repositories/44")
     delete = page.get_by_role("row").filter(has_text="<i>go</i>").get_by_role("button", name="Delete")
@@ -225,7 +228,7 @@ def test_deletion_requires_confirmation(store: World, window: Opens) -> None:
     assert entries_left(store, "44") == ["keep"]
 
 
-def test_deletion_by_ref_keeps_other_refs(store: World, window: Opens) -> None:
+def test_deletion_by_ref_keeps_other_refs(store: PageServer, window: Opens) -> None:
     temporary(store, "stays", repository="45")
     temporary(store, "a", "b", repository="45", ref=BRANCH)
     page = window(store).ready("#/repositories/45")
@@ -240,7 +243,7 @@ def test_deletion_by_ref_keeps_other_refs(store: World, window: Opens) -> None:
     assert entries_left(store, "45") == ["stays"]
 
 
-def test_failed_deletion_is_shown_in_dialog(store: World, window: Opens) -> None:
+def test_failed_deletion_is_shown_in_dialog(store: PageServer, window: Opens) -> None:
     [entry] = temporary(store, "gone meanwhile", repository="46")
     one = window(store)
     page = one.ready("#/repositories/46")
@@ -251,7 +254,7 @@ def test_failed_deletion_is_shown_in_dialog(store: World, window: Opens) -> None
     one.faults.clear()  # the browser's own word of the 404
 
 
-def test_read_only_role_cannot_delete(store: World, window: Opens) -> None:
+def test_read_only_role_cannot_delete(store: PageServer, window: Opens) -> None:
     one = window(store, role=Role.READ_ONLY)
     page = one.ready(f"#/repositories/42?ref={MAIN}")
     expect(page.get_by_role("button", name="Delete")).to_have_count(0)
@@ -262,7 +265,7 @@ def test_read_only_role_cannot_delete(store: World, window: Opens) -> None:
     one.faults.clear()  # the browser's own word of the 403
 
 
-def test_content_policy_blocks_scripts_and_markup(store: World, window: Opens) -> None:
+def test_content_policy_blocks_scripts_and_markup(store: PageServer, window: Opens) -> None:
     one = window(store)
     page = one.ready()
     page.evaluate("""() => {
@@ -282,7 +285,7 @@ def test_content_policy_blocks_scripts_and_markup(store: World, window: Opens) -
 # ------------------------------------------------------------------ for everybody
 
 
-def test_whole_page_works_by_keyboard(store: World, window: Opens) -> None:
+def test_whole_page_works_by_keyboard(store: PageServer, window: Opens) -> None:
     temporary(store, "by keyboard", repository="47")
     page = window(store, role=None).open()
     expect(page.get_by_label("Token")).to_be_focused()
@@ -328,7 +331,7 @@ def tab_to(page: Page, text: str) -> None:
 
 
 @pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
-def test_page_passes_axe_and_fits_screen(store: World, window: Opens, size, scheme) -> None:
+def test_page_passes_axe_and_fits_screen(store: PageServer, window: Opens, size, scheme) -> None:
     one = window(store, viewport=size, color_scheme=scheme, reduced_motion="reduce", bypass_csp=True)
     page = one.ready()
     add_axe(page)
@@ -349,7 +352,7 @@ def test_page_passes_axe_and_fits_screen(store: World, window: Opens, size, sche
     assert violations(page) == [], "sign-in"
 
 
-def test_page_fits_320_pixels(store: World, window: Opens) -> None:
+def test_page_fits_320_pixels(store: PageServer, window: Opens) -> None:
     page = window(store, viewport={"width": 320, "height": 640}).ready()
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     page.evaluate(f"location.hash = '{HOSTILE_PLACE}'")
@@ -358,8 +361,8 @@ def test_page_fits_320_pixels(store: World, window: Opens) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
-def test_new_server_shows_empty_state(empty_world: World, window: Opens) -> None:
-    page = window(empty_world).ready()
+def test_new_server_shows_empty_state(empty_server: PageServer, window: Opens) -> None:
+    page = window(empty_server).ready()
     expect(page.get_by_text("Nothing was saved yet.")).to_be_visible()
     expect(page.locator("#failures")).to_contain_text("Nothing")
     expect(page.get_by_text("No lookups in 7 days")).to_be_visible()
@@ -368,7 +371,7 @@ def test_new_server_shows_empty_state(empty_world: World, window: Opens) -> None
 # ------------------------------------------------------------------ jobs that were refused
 
 
-def test_refused_jobs_are_shown(store: World, window: Opens) -> None:
+def test_refused_jobs_are_shown(store: PageServer, window: Opens) -> None:
     one = window(store, Role.READ_ONLY, bypass_csp=True)  # for axe's script
     page = one.ready()
     expect(page.locator("#refused")).to_be_hidden()

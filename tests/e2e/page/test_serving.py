@@ -13,28 +13,28 @@ from mangum import Mangum
 from actions_cache.domain.access import Role
 from actions_cache.domain.timing import SECOND
 from actions_cache.management_services import ManagementServices
+from dev.docs.page_server import PageServer, page_server
 from dev.local.template import Template
 from functions.manage.handler import create_app
 from functions.manage.page import FOLDER, TYPES
 from functions.manage.session import SESSION
-from tests.e2e.page.world import World, world
 
 HOST = "cache.example.com"
 
 
 @pytest.fixture(scope="module")
-def store(template: Template) -> Iterator[World]:
-    with world(template, "serving") as made:
+def store(template: Template) -> Iterator[PageServer]:
+    with page_server(template, "serving") as made:
         made.entry(made.repository("42", "acme/website"), "k", 1)
         yield made
 
 
-def ask(store: World, method: str, path: str, body: Any = None, **headers: str) -> urllib3.BaseHTTPResponse:
+def ask(store: PageServer, method: str, path: str, body: Any = None, **headers: str) -> urllib3.BaseHTTPResponse:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return urllib3.request(method, store.url + path, json=body, headers=named, timeout=30)
 
 
-def sign_in(store: World, role: Role = Role.ADMIN) -> str:
+def sign_in(store: PageServer, role: Role = Role.ADMIN) -> str:
     """Returns the cookie, as a browser sends it."""
     token = store.tokens.admin if role is Role.ADMIN else store.tokens.for_reading
     answer = ask(store, "POST", "/manage/session", {"token": token}, sec_fetch_site="same-origin")
@@ -170,7 +170,7 @@ def test_authorization_header_overrides_cookie(store):
     assert answer.status == 401
 
 
-def through_lambda(store: World, method: str, path: str, body: Any = None, **headers: str) -> dict[str, Any]:
+def through_lambda(store: PageServer, method: str, path: str, body: Any = None, **headers: str) -> dict[str, Any]:
     """As API Gateway asks behind the edge, which has terminated https."""
     sent = {"Host": "api.execute-api.example", "X-Forwarded-Proto": "https", "X-Viewer-Host": HOST, **headers}
     event = {

@@ -13,7 +13,7 @@ from actions_cache.merge import DEADLINE_MARGIN
 from tests.guarantees.aws_calls.environment import DAY, HOUR, LONG, REPOSITORY, SHORT, Environment, Outcome
 from tests.guarantees.aws_calls.request_steps import archive_id_of, uploaded
 from tests.guarantees.aws_calls.step import CONTENT, Step, cold_start
-from tests.support.events import load
+from tests.support.lambda_events import load
 
 _merge = partial(Step, function="merge", retry_seconds=90)
 _cleanup = partial(Step, function="cleanup", retry_seconds=660)
@@ -27,14 +27,14 @@ def _message(environment: Environment, key: str) -> tuple[str, dict[str, Any]]:
 
 
 def _is_merged(environment: Environment, given: tuple[str, Any], outcome: Outcome) -> bool:
-    return environment.journey.archive(given[0]).merge.state is MergeState.MERGED
+    return environment.driver.archive(given[0]).merge.state is MergeState.MERGED
 
 
 def _message_of_a_broken_one(environment: Environment, key: str) -> tuple[str, dict[str, Any]]:
     """Return the message of an archive without one of its parts, which only the bucket can confirm."""
     archive_id = environment.save(key, LONG, SHORT, SHORT)
     del environment.saved[environment.name(key)]
-    lost = next(stored for stored in environment.journey.keys(archive_id) if stored.startswith("parts/"))
+    lost = next(stored for stored in environment.driver.keys(archive_id) if stored.startswith("parts/"))
     environment.services.bucket.delete([ArchiveKeys(archive_id).prefix + lost])
     return archive_id, environment.take_message(archive_id)
 
@@ -91,15 +91,15 @@ def _swept(environment: Environment, key: str) -> list[str]:
 
 
 def _hold_one_object(environment: Environment, ids: list[str], _: Outcome) -> bool:
-    return all(len(environment.journey.keys(archive_id)) == 1 for archive_id in ids)
+    return all(len(environment.driver.keys(archive_id)) == 1 for archive_id in ids)
 
 
 def _left_by_the_dead(environment: Environment, key: str) -> list[str]:
     """Return archives whose claimers died before the messages were sent."""
-    environment.journey.merge_all()
+    environment.driver.merge_all()
     ids = [environment.save(f"{key}{suffix}", LONG, SHORT) for suffix in "ab"]
-    environment.journey.messages()
-    for archive in map(environment.journey.archive, ids):
+    environment.driver.messages()
+    for archive in map(environment.driver.archive, ids):
         unsent = replace(archive, merge=replace(archive.merge, sent_at=None))
         environment.services.table.replace_archive(archive, unsent)
     environment.clock.advance(5 * HOUR)
@@ -108,7 +108,7 @@ def _left_by_the_dead(environment: Environment, key: str) -> list[str]:
 
 def _are_claimed_anew(environment: Environment, ids: list[str], _: Outcome) -> bool:
     now = environment.clock.now()
-    return all(environment.journey.archive(archive_id).merge.claimed_at > now - 2 * HOUR * SECOND for archive_id in ids)
+    return all(environment.driver.archive(archive_id).merge.claimed_at > now - 2 * HOUR * SECOND for archive_id in ids)
 
 
 def _unused(environment: Environment, key: str) -> list[str]:
@@ -131,13 +131,13 @@ def _removed(environment: Environment, key: str) -> list[str]:
 
 
 def _left_no_object(environment: Environment, ids: list[str], _: Outcome) -> bool:
-    return all(environment.journey.keys(archive_id) == [] for archive_id in ids)
+    return all(environment.driver.keys(archive_id) == [] for archive_id in ids)
 
 
 def _orphaned(environment: Environment, key: str) -> list[str]:
     ids = [environment.services.tokens.new() for _ in "ab"]
     for archive_id in ids:
-        environment.journey.put_blob(archive_id, SHORT)
+        environment.driver.put_blob(archive_id, SHORT)
     # The usage is wrong too, as after a restore of some tables.
     environment.save(key, CONTENT)
     environment.services.repositories.correct_usage(REPOSITORY, Usage(1, 0))

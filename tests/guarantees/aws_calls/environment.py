@@ -33,6 +33,9 @@ from actions_cache.download_services import DownloadServices
 from actions_cache.merge import GivenUp
 from actions_cache.ports import MergeMessage, Unavailable
 from actions_cache.system import SystemClock
+from dev.clients.driver import CREDENTIALS, CacheDriver, SetClock, name, plenty, settings_for
+from dev.clients.runtime_token import READ_WRITE, runtime_token
+from dev.clients.wire import SERVICE, VERSION
 from dev.local.lambda_runtime import LambdaContext
 from dev.local.resources import Clients, Resources, create
 from dev.local.template import Template
@@ -45,14 +48,10 @@ from functions.download import handler as download
 from functions.manage import handler as manage
 from functions.merge import handler as merge
 from functions.rotate import handler as rotate
-from tests.conftest import CREDENTIALS, settings_for
 from tests.guarantees.aws_calls.faulty_aws import FaultyAws, faulty_aws
 from tests.guarantees.aws_calls.raw_store import RawStore, raw_store
 from tests.guarantees.soak.audit import audit
-from tests.support import events
-from tests.support.clients.runtime_token import READ_WRITE, runtime_token
-from tests.support.clients.wire import SERVICE, VERSION
-from tests.support.journey import Journey, SetClock, name, plenty
+from tests.support import lambda_events
 from tests.unit.template.test_events import ADMIN_TOKEN
 
 FUNCTIONS: Mapping[str, Any] = {
@@ -90,7 +89,7 @@ class Outcome:
 
     @property
     def body(self) -> bytes:
-        return events.body_of(self.answer)
+        return lambda_events.body_of(self.answer)
 
     @property
     def json(self) -> Any:
@@ -115,7 +114,7 @@ class Environment:
     store: RawStore
     clients: Clients
     resources: Resources
-    journey: Journey
+    driver: CacheDriver
     unexpected: list[str]
     processes: "_Processes"
     saved: dict[EntryName, bytes] = field(default_factory=dict)
@@ -125,11 +124,11 @@ class Environment:
 
     @property
     def clock(self) -> SetClock:
-        return self.journey.clock
+        return self.driver.clock
 
     @property
     def services(self) -> AllServices:
-        return self.journey.services
+        return self.driver.services
 
     @property
     def requests(self) -> ApiServices:
@@ -155,12 +154,12 @@ class Environment:
     def save(self, key: str, *parts: bytes) -> str:
         """Save an entry without the functions and without a fault, and return the archive's id."""
         self.saved[self.name(key)] = b"".join(parts)
-        return self.journey.save(self.name(key), *parts).archive_id
+        return self.driver.save(self.name(key), *parts).archive_id
 
     def save_merged(self, key: str) -> str:
         archive_id = self.save(key, LONG, SHORT)
-        self.journey.merge_all()
-        assert self.journey.archive(archive_id).object is not None
+        self.driver.merge_all()
+        assert self.driver.archive(archive_id).object is not None
         return archive_id
 
     def take_message(self, archive_id: str) -> dict[str, Any]:
@@ -173,7 +172,7 @@ class Environment:
             if taken.archive_id == archive_id:
                 break
             self.clients.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-        event = events.load("sqs-merge")
+        event = lambda_events.load("sqs-merge")
         event["Records"][0] |= {"body": message["Body"], "receiptHandle": message["ReceiptHandle"]}
         return event
 
@@ -189,7 +188,7 @@ class Environment:
 
     def archives(self) -> list[Archive]:
         table = self.services.table
-        return [self.journey.archive(archive_id) for archive_id, _ in table.all_archives("")]
+        return [self.driver.archive(archive_id) for archive_id, _ in table.all_archives("")]
 
     def empty(self) -> None:
         """Empty tables, bucket and queues past their APIs: item by item it would take longer than a step."""
@@ -204,7 +203,7 @@ class Environment:
         self.saved.clear()
         self.taken.clear()
         self.requests.admit._noted.clear()
-        self.journey.services.admit._noted.clear()
+        self.driver.services.admit._noted.clear()
         # As the API does before it reserves a key; otherwise the store's usage would be corrected to zero.
         note_unnamed(self.services.repositories, REPOSITORY, self.clock.now())
 
@@ -218,7 +217,7 @@ class Environment:
             assert cleaned.error is None, repr(cleaned.error)
             assert not cleaned.answer.get("failed"), cleaned.answer
             self.redeliver()
-            self.journey.merge_all()
+            self.driver.merge_all()
 
     def redeliver(self) -> None:
         while self.taken:
@@ -229,7 +228,7 @@ class Environment:
         for entry_name, content in self.saved.items():
             entry = self.services.table.entry(entry_name)
             assert entry is not None, f"{entry_name.key} is lost"
-            assert self.journey.content(entry.archive_id) == content, entry_name.key
+            assert self.driver.content(entry.archive_id) == content, entry_name.key
 
     def check(self) -> None:
         """Check that nothing is lost, stuck, or left behind."""
@@ -255,7 +254,7 @@ def is_an_outage(error: BaseException | None) -> bool:
 def http(
     method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None, **query: str
 ) -> dict[str, Any]:
-    event = events.load("apigateway-health")
+    event = lambda_events.load("apigateway-health")
     parts = urlsplit(url)
     params = {key: values[-1] for key, values in parse_qs(parts.query).items()} | query
     sent = event["headers"] | {"Content-Length": str(len(body or b""))} | dict(headers or {})
@@ -323,7 +322,7 @@ def moto_environment(template: Template, session: boto3.Session) -> Iterator[Env
         variables = resources.environment("ApiFunction") | resources.environment("ManageFunction") | CHANGES
         services = AllServices(settings_for(variables), clock)
         services.session = session
-        journey = Journey(services, clock, clients.s3, clients.sqs)
+        driver = CacheDriver(services, clock, clients.s3, clients.sqs)
         store = stack.enter_context(raw_store(clients.s3, resources.refs["Bucket"]))
         processes = stack.enter_context(_Processes.of(resources))
         for function in FUNCTIONS:
@@ -332,7 +331,7 @@ def moto_environment(template: Template, session: boto3.Session) -> Iterator[Env
         logger = logging.getLogger("actions_cache.aws.telemetry")
         logger.addHandler(unexpected)
         stack.callback(logger.removeHandler, unexpected)
-        environment = Environment(aws, store, clients, resources, journey, unexpected.messages, processes)
+        environment = Environment(aws, store, clients, resources, driver, unexpected.messages, processes)
         environment.empty()
         yield environment
 

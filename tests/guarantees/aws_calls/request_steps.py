@@ -10,6 +10,8 @@ from actions_cache.domain.archive import Merge
 from actions_cache.domain.signing import Direction
 from actions_cache.domain.timing import SECOND
 from actions_cache.http.artifact_cache import ROOT as V1
+from dev.clients.driver import block_ids
+from dev.clients.wire import VERSION, block_list_xml
 from tests.guarantees.aws_calls.environment import (
     LONG,
     REPOSITORY,
@@ -22,8 +24,6 @@ from tests.guarantees.aws_calls.environment import (
     twirp,
 )
 from tests.guarantees.aws_calls.step import CONTENT, Step, answered, cold_start
-from tests.support.clients.wire import VERSION, block_list_xml
-from tests.support.journey import block_ids
 
 IDS = block_ids(2)
 
@@ -50,7 +50,7 @@ def archive_id_of(url: str) -> str:
 def uploaded(environment: Environment, key: str) -> tuple[str, str]:
     url = _reserved(environment, key)
     for block_id, body in zip(IDS, (LONG, SHORT), strict=True):
-        environment.journey.put_block(archive_id_of(url), block_id, body)
+        environment.driver.put_block(archive_id_of(url), block_id, body)
     return key, url
 
 
@@ -62,13 +62,13 @@ def _committed(environment: Environment, key: str) -> tuple[str, str]:
 
 def _of_one_put(environment: Environment, key: str) -> tuple[str, str]:
     url = _reserved(environment, key)
-    environment.journey.put_blob(archive_id_of(url), CONTENT)
+    environment.driver.put_blob(archive_id_of(url), CONTENT)
     return key, url
 
 
 def _appended(environment: Environment, key: str) -> tuple[str, str]:
     url = _reserved(environment, key)
-    environment.journey.append(archive_id_of(url), CONTENT)
+    environment.driver.append(archive_id_of(url), CONTENT)
     return key, url
 
 
@@ -226,7 +226,7 @@ def _is_streamed(_: Environment, __: Any, outcome: Outcome) -> bool:
 def _unclaimed(environment: Environment, key: str) -> str:
     """Save without claiming the merge, as after a Finalize whose message couldn't be sent."""
     archive_id = environment.save(key, LONG, SHORT)
-    archive = environment.journey.archive(archive_id)
+    archive = environment.driver.archive(archive_id)
     environment.services.table.replace_archive(archive, replace(archive, merge=Merge()))
     return archive_id
 

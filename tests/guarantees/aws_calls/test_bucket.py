@@ -20,10 +20,10 @@ from actions_cache.aws.s3_stream import S3Stream, in_words
 from actions_cache.domain.archive import Part
 from actions_cache.domain.ranges import full_range
 from actions_cache.ports import ObjectGone, Unavailable, WriteConflict
+from dev.clients.driver import CacheDriver
 from tests.guarantees.aws_calls.answers import keys_fail, respond
 from tests.guarantees.aws_calls.faulty_aws import Call, FaultyAws, faulty_aws
 from tests.guarantees.aws_calls.kinds import KINDS, Kind
-from tests.support.journey import Journey
 
 LIST, HEAD, PUT, GET, DELETE = (
     Call("s3", operation, 1) for operation in ("ListObjectsV2", "HeadObject", "PutObject", "GetObject", "DeleteObjects")
@@ -35,7 +35,7 @@ def kind(name: str, service: str = "s3") -> Kind:
 
 
 @pytest.fixture
-def aws(of_the_module: Journey, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyAws]:
+def aws(module_driver: CacheDriver, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyAws]:
     monkeypatch.setattr(time, "sleep", lambda _: None)
     monkeypatch.setattr(adapter, "_told", set())
     with faulty_aws() as aws:
@@ -43,9 +43,9 @@ def aws(of_the_module: Journey, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fau
 
 
 @pytest.fixture
-def bucket(of_the_module: Journey, aws: FaultyAws) -> S3Bucket:
+def bucket(module_driver: CacheDriver, aws: FaultyAws) -> S3Bucket:
     """Return a bucket with a session as the functions make it."""
-    return S3Bucket(new_session().client("s3", config=QUICK_CALLS), of_the_module.services.settings.bucket)
+    return S3Bucket(new_session().client("s3", config=QUICK_CALLS), module_driver.services.settings.bucket)
 
 
 def keys_of(bucket: S3Bucket) -> list[str]:
@@ -126,19 +126,19 @@ def test_broken_listing_is_not_read_as_an_empty_one(bucket: S3Bucket, aws: Fault
 
 
 @pytest.mark.parametrize("name", ["HTML from a proxy", "nothing from a proxy"])
-def test_broken_item_is_not_read_as_a_missing_one(of_the_module: Journey, aws: FaultyAws, name):
+def test_broken_item_is_not_read_as_a_missing_one(module_driver: CacheDriver, aws: FaultyAws, name):
     """A restore would miss, a Finalize would find no upload."""
-    of_the_module.services.check_schema()
+    module_driver.services.check_schema()
     for operation, ask in {
-        "GetItem": lambda: of_the_module.services.table.archive("a" * 32),
-        "BatchGetItem": lambda: of_the_module.services.table.known_archives(["a" * 32]),
-        "Query": of_the_module.services.repositories.ids,
+        "GetItem": lambda: module_driver.services.table.archive("a" * 32),
+        "BatchGetItem": lambda: module_driver.services.table.known_archives(["a" * 32]),
+        "Query": module_driver.services.repositories.ids,
     }.items():
         with aws.answering(Call("dynamodb", operation, 1), kind(name, "dynamodb"), inf), pytest.raises(Unavailable):
             ask()
 
 
-def test_missing_credentials_are_an_outage(of_the_module: Journey, monkeypatch: pytest.MonkeyPatch):
+def test_missing_credentials_are_an_outage(module_driver: CacheDriver, monkeypatch: pytest.MonkeyPatch):
     """Presigning makes no request, but still needs them."""
     session = boto3.Session("key", "secret", region_name="us-east-1")
     client = session.client("s3", config=QUICK_CALLS)
@@ -181,11 +181,11 @@ def test_missing_permission_is_logged_once(
 
 
 def test_logged_permission_is_the_one_aws_names(
-    of_the_module: Journey, aws: FaultyAws, caplog: pytest.LogCaptureFixture
+    module_driver: CacheDriver, aws: FaultyAws, caplog: pytest.LogCaptureFixture
 ):
     refused = kind("AccessDenied in a role's first seconds", "dynamodb")
     with aws.answering(Call("dynamodb", "GetItem", 1), refused, inf), pytest.raises(Unavailable):
-        of_the_module.services.repositories.repository("77")
+        module_driver.services.repositories.repository("77")
     assert "lacks a permission: dynamodb:GetItem" in caplog.text
 
 

@@ -14,11 +14,11 @@ from actions_cache.domain.archive import ArchiveState, MergeState, postponed
 from actions_cache.domain.budgets import NO_USAGE, Repository, Tally, Usage
 from actions_cache.domain.errors import AlreadyExists
 from actions_cache.ports import Unavailable, WriteConflict
+from dev.clients.driver import REPOSITORY, CacheDriver, name
 from tests.guarantees.aws_calls.answers import Effect, body_of, respond
 from tests.guarantees.aws_calls.answers import canceled as canceled_with
 from tests.guarantees.aws_calls.faulty_aws import Call, FaultyAws, faulty_aws
 from tests.guarantees.aws_calls.kinds import OF_DYNAMODB, Kind
-from tests.support.journey import REPOSITORY, Journey, name
 
 CONFLICT = next(kind for kind in OF_DYNAMODB if kind.name == "TransactionConflictException")
 UNREAD = next(kind for kind in OF_DYNAMODB if kind.name == "UnprocessedKeys")
@@ -27,9 +27,9 @@ TRANSACTION, BATCH = (Call("dynamodb", operation, 1) for operation in ("Transact
 
 
 @pytest.fixture
-def aws(emptied: Journey, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyAws]:
+def aws(emptied_driver: CacheDriver, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyAws]:
     with faulty_aws() as aws:
-        emptied.services.check_schema()
+        emptied_driver.services.check_schema()
         yield aws
 
 
@@ -44,46 +44,46 @@ def canceled(*reasons: str) -> Kind:
     return Kind(" and ".join(reasons), "dynamodb", frozenset({"TransactWriteItems"}), "", canceled_with(*reasons))
 
 
-def saved(journey: Journey) -> str:
-    return journey.save(name("npm-1"), b"one", b"two").archive_id
+def saved(driver: CacheDriver) -> str:
+    return driver.save(name("npm-1"), b"one", b"two").archive_id
 
 
 # ---------------------------------------------------------------- single writes
 
 
 @pytest.mark.parametrize("times", [1, ROUNDS - 1])
-def test_write_in_conflict_is_tried_again(emptied: Journey, aws: FaultyAws, waits, times):
-    seen = emptied.archive(saved(emptied))
-    updated = postponed(seen, emptied.clock.now() + 1)
+def test_write_in_conflict_is_tried_again(emptied_driver: CacheDriver, aws: FaultyAws, waits, times):
+    seen = emptied_driver.archive(saved(emptied_driver))
+    updated = postponed(seen, emptied_driver.clock.now() + 1)
     assert updated is not None
     with aws.answering(PUT, CONFLICT, times):
-        written = emptied.services.table.replace_archive(seen, updated)
-    assert emptied.archive(seen.id) == written
+        written = emptied_driver.services.table.replace_archive(seen, updated)
+    assert emptied_driver.archive(seen.id) == written
     assert len(waits) == times, "with a pause before each"
 
 
-def test_write_on_outdated_state_is_decided_anew(emptied: Journey, aws: FaultyAws, waits):
+def test_write_on_outdated_state_is_decided_anew(emptied_driver: CacheDriver, aws: FaultyAws, waits):
     """The transaction in conflict wrote the same archive, and has won."""
-    seen = emptied.archive(saved(emptied))
-    mine, others = (postponed(seen, emptied.clock.now() + later) for later in (1, 2))
+    seen = emptied_driver.archive(saved(emptied_driver))
+    mine, others = (postponed(seen, emptied_driver.clock.now() + later) for later in (1, 2))
     assert mine is not None
     assert others is not None
-    emptied.services.table.replace_archive(seen, others)
+    emptied_driver.services.table.replace_archive(seen, others)
     with aws.answering(PUT, CONFLICT, 1), pytest.raises(WriteConflict):
-        emptied.services.table.replace_archive(seen, mine)
+        emptied_driver.services.table.replace_archive(seen, mine)
 
 
-def test_lasting_conflict_is_an_outage_and_no_lost_write(emptied: Journey, aws: FaultyAws, waits):
+def test_lasting_conflict_is_an_outage_and_no_lost_write(emptied_driver: CacheDriver, aws: FaultyAws, waits):
     """As a lost write, it would make a free key look taken, and a merge look like another worker's."""
-    seen = emptied.archive(saved(emptied))
+    seen = emptied_driver.archive(saved(emptied_driver))
     with aws.answering(PUT, CONFLICT, inf), pytest.raises(Unavailable, match="TransactionConflict"):
-        emptied.services.table.replace_archive(seen, seen)
+        emptied_driver.services.table.replace_archive(seen, seen)
     assert aws.met == ROUNDS
     assert sum(waits) < 3
 
 
-def test_counts_in_conflict_are_counted_once(emptied: Journey, aws: FaultyAws, waits):
-    repositories = emptied.services.repositories
+def test_counts_in_conflict_are_counted_once(emptied_driver: CacheDriver, aws: FaultyAws, waits):
+    repositories = emptied_driver.services.repositories
     with aws.answering(UPDATE, CONFLICT, 2):
         assert repositories.count_create(REPOSITORY, 1) == 1
     with aws.answering(UPDATE, CONFLICT, 2):
@@ -95,70 +95,70 @@ def test_counts_in_conflict_are_counted_once(emptied: Journey, aws: FaultyAws, w
 
 
 @pytest.mark.parametrize("bookkeeping", [PUT, UPDATE], ids=["its last use", "activity"])
-def test_failed_bookkeeping_costs_no_hit(emptied: Journey, aws: FaultyAws, waits, bookkeeping):
-    emptied.save(name("npm-1"), b"content")
-    emptied.clock.advance(3 * 3600)
+def test_failed_bookkeeping_costs_no_hit(emptied_driver: CacheDriver, aws: FaultyAws, waits, bookkeeping):
+    emptied_driver.save(name("npm-1"), b"content")
+    emptied_driver.clock.advance(3 * 3600)
     with aws.answering(bookkeeping, CONFLICT, inf):
-        assert emptied.look_up("npm-1") is not None
+        assert emptied_driver.look_up("npm-1") is not None
         assert aws.met
 
 
-def test_repository_in_conflict_is_noted(emptied: Journey, aws: FaultyAws, waits):
+def test_repository_in_conflict_is_noted(emptied_driver: CacheDriver, aws: FaultyAws, waits):
     wanted = Repository("77", "octo/noted", 1)
     with aws.answering(PUT, CONFLICT, 3):
-        emptied.services.repositories.note(wanted)
-    assert emptied.services.repositories.repository("77") == wanted
-    assert emptied.services.repositories.ids_named("octo/noted") == ["77"]
+        emptied_driver.services.repositories.note(wanted)
+    assert emptied_driver.services.repositories.repository("77") == wanted
+    assert emptied_driver.services.repositories.ids_named("octo/noted") == ["77"]
 
 
-def test_reservation_in_conflict_is_dropped_later(emptied: Journey, aws: FaultyAws, waits):
-    reservation = emptied.archive(emptied.reserve(name("npm-1"))).reservation
+def test_reservation_in_conflict_is_dropped_later(emptied_driver: CacheDriver, aws: FaultyAws, waits):
+    reservation = emptied_driver.archive(emptied_driver.reserve(name("npm-1"))).reservation
     with aws.answering(DELETE, CONFLICT, 2):
-        emptied.services.table.drop_reservation(reservation)
-    assert emptied.services.table.reservation(name("npm-1")) is None
-    emptied.reserve(name("npm-1"))
+        emptied_driver.services.table.drop_reservation(reservation)
+    assert emptied_driver.services.table.reservation(name("npm-1")) is None
+    emptied_driver.reserve(name("npm-1"))
     with aws.answering(DELETE, CONFLICT, inf), pytest.raises(Unavailable):
-        emptied.services.table.drop_reservation(reservation)
+        emptied_driver.services.table.drop_reservation(reservation)
 
 
-def test_archive_in_conflict_is_forgotten_later(emptied: Journey, aws: FaultyAws, waits):
-    seen = emptied.archive(saved(emptied))
+def test_archive_in_conflict_is_forgotten_later(emptied_driver: CacheDriver, aws: FaultyAws, waits):
+    seen = emptied_driver.archive(saved(emptied_driver))
     with aws.answering(DELETE, CONFLICT, 2):
-        emptied.services.table.forget_archive(seen)
-    assert emptied.services.table.archive(seen.id) is None
+        emptied_driver.services.table.forget_archive(seen)
+    assert emptied_driver.services.table.archive(seen.id) is None
 
 
-def test_schema_in_conflict_is_written_later(emptied: Journey, aws: FaultyAws, waits):
-    schema = emptied.services.schema
+def test_schema_in_conflict_is_written_later(emptied_driver: CacheDriver, aws: FaultyAws, waits):
+    schema = emptied_driver.services.schema
     seen = schema.read()
     assert seen is not None
     with aws.answering(PUT, CONFLICT, 2):
         schema.write(seen, seen)
 
 
-def test_merge_goes_on_after_conflicts(emptied: Journey, aws: FaultyAws, waits):
-    archive_id = saved(emptied)
+def test_merge_goes_on_after_conflicts(emptied_driver: CacheDriver, aws: FaultyAws, waits):
+    archive_id = saved(emptied_driver)
     with aws.answering(PUT, CONFLICT, 5):
-        emptied.merge_all()
-    assert emptied.archive(archive_id).merge.state is MergeState.MERGED
+        emptied_driver.merge_all()
+    assert emptied_driver.archive(archive_id).merge.state is MergeState.MERGED
 
 
-def test_unwritable_archive_takes_no_other_ones_turn(emptied: Journey, aws: FaultyAws, waits):
-    stuck, free = (emptied.upload(name(key), b"one", b"two") for key in ("npm-1", "npm-2"))
-    emptied.clock.advance(2 * 3600)
+def test_unwritable_archive_takes_no_other_ones_turn(emptied_driver: CacheDriver, aws: FaultyAws, waits):
+    stuck, free = (emptied_driver.upload(name(key), b"one", b"two") for key in ("npm-1", "npm-2"))
+    emptied_driver.clock.advance(2 * 3600)
 
     def refuses_one(request: AWSPreparedRequest, operation: str, effect: Effect) -> AWSResponse:
         is_stuck = stuck in json.dumps(body_of(request))
         return CONFLICT.answer(request, operation, effect) if is_stuck else effect()
 
     with aws.answering(PUT, Kind("one", "dynamodb", frozenset(), "", refuses_one), inf):
-        done = emptied.clean_up()
+        done = emptied_driver.clean_up()
     assert done["failed"] == 1
-    assert emptied.services.table.archive(free) is None
-    assert emptied.archive(stuck).state is ArchiveState.RESERVED
-    emptied.clock.advance(700)
-    assert "failed" not in emptied.clean_up()
-    assert emptied.services.table.archive(stuck) is None
+    assert emptied_driver.services.table.archive(free) is None
+    assert emptied_driver.archive(stuck).state is ArchiveState.RESERVED
+    emptied_driver.clock.advance(700)
+    assert "failed" not in emptied_driver.clean_up()
+    assert emptied_driver.services.table.archive(stuck) is None
 
 
 # ---------------------------------------------------------------- transactions
@@ -173,50 +173,50 @@ PASSING = [
 
 
 @pytest.mark.parametrize("reasons", PASSING, ids=" ".join)
-def test_canceled_transaction_is_tried_again(emptied: Journey, aws: FaultyAws, waits, reasons):
+def test_canceled_transaction_is_tried_again(emptied_driver: CacheDriver, aws: FaultyAws, waits, reasons):
     with aws.answering(TRANSACTION, canceled(*reasons), ROUNDS - 1):
-        emptied.reserve(name("npm-1"))
+        emptied_driver.reserve(name("npm-1"))
     assert len(waits) == ROUNDS - 1
-    emptied.put_blob(emptied.services.table.reservation(name("npm-1")).archive_id, b"content")
+    emptied_driver.put_blob(emptied_driver.services.table.reservation(name("npm-1")).archive_id, b"content")
     with aws.answering(TRANSACTION, canceled(*reasons), 3):
-        entry = emptied.services.finalize(name("npm-1"), 7)
+        entry = emptied_driver.services.finalize(name("npm-1"), 7)
     with aws.answering(TRANSACTION, canceled(*reasons), 3):
-        assert emptied.services.remove_entry(entry.archive_id, lambda _: True)
-    assert emptied.services.repositories.usage(REPOSITORY) == NO_USAGE, "counted once each way"
+        assert emptied_driver.services.remove_entry(entry.archive_id, lambda _: True)
+    assert emptied_driver.services.repositories.usage(REPOSITORY) == NO_USAGE, "counted once each way"
 
 
 @pytest.mark.parametrize("reasons", PASSING, ids=" ".join)
-def test_free_key_in_conflict_is_never_called_taken(emptied: Journey, aws: FaultyAws, waits, reasons):
+def test_free_key_in_conflict_is_never_called_taken(emptied_driver: CacheDriver, aws: FaultyAws, waits, reasons):
     with aws.answering(TRANSACTION, canceled(*reasons), inf), pytest.raises(Unavailable):
-        emptied.reserve(name("npm-1"))
-    assert emptied.reserve(name("npm-1"))
+        emptied_driver.reserve(name("npm-1"))
+    assert emptied_driver.reserve(name("npm-1"))
 
 
 @pytest.mark.parametrize("others", ["TransactionConflict", "ThrottlingError", "ValidationError"])
-def test_failed_condition_among_reasons_is_decided_anew(emptied: Journey, aws: FaultyAws, waits, others):
+def test_failed_condition_among_reasons_is_decided_anew(emptied_driver: CacheDriver, aws: FaultyAws, waits, others):
     """A retry would fail too, however often it is made."""
     with aws.answering(TRANSACTION, canceled(others, "ConditionalCheckFailed"), inf), pytest.raises(AlreadyExists):
-        emptied.reserve(name("npm-1"))
+        emptied_driver.reserve(name("npm-1"))
     assert (aws.met, waits) == (1, [])
 
 
-def test_failed_condition_outranks_a_conflict_of_counts(emptied: Journey, aws: FaultyAws, waits):
-    archive_id = saved(emptied)
-    seen = emptied.archive(archive_id)
+def test_failed_condition_outranks_a_conflict_of_counts(emptied_driver: CacheDriver, aws: FaultyAws, waits):
+    archive_id = saved(emptied_driver)
+    seen = emptied_driver.archive(archive_id)
     reasons = canceled("ConditionalCheckFailed", "None", "TransactionConflict")
     with aws.answering(TRANSACTION, reasons, inf), pytest.raises(WriteConflict):
-        emptied.services.table.remove_entry(seen, seen)
+        emptied_driver.services.table.remove_entry(seen, seen)
     assert aws.met == 1
 
 
 @pytest.mark.parametrize("reason", ["ValidationError", "ItemCollectionSizeLimitExceeded"])
-def test_hopeless_transaction_is_tried_once(emptied: Journey, aws: FaultyAws, waits, reason):
+def test_hopeless_transaction_is_tried_once(emptied_driver: CacheDriver, aws: FaultyAws, waits, reason):
     with aws.answering(TRANSACTION, canceled("TransactionConflict", reason), inf), pytest.raises(Unavailable):
-        emptied.reserve(name("npm-1"))
+        emptied_driver.reserve(name("npm-1"))
     assert aws.met == 1
 
 
-def test_each_try_of_a_transaction_has_its_own_token(emptied: Journey, aws: FaultyAws, waits):
+def test_each_try_of_a_transaction_has_its_own_token(emptied_driver: CacheDriver, aws: FaultyAws, waits):
     """Each attempt counts in other shards, and DynamoDB refuses another payload under a known token."""
     tokens: list[str] = []
 
@@ -225,32 +225,32 @@ def test_each_try_of_a_transaction_has_its_own_token(emptied: Journey, aws: Faul
         return canceled_with("TransactionConflict")(request, operation, effect)
 
     with aws.answering(TRANSACTION, Kind("noted", "dynamodb", frozenset(), "", note), 3):
-        emptied.services.repositories.correct_usage(REPOSITORY, Usage(5, 1))
+        emptied_driver.services.repositories.correct_usage(REPOSITORY, Usage(5, 1))
     assert len(set(tokens)) == 3
-    assert emptied.services.repositories.usage(REPOSITORY) == Usage(5, 1)
+    assert emptied_driver.services.repositories.usage(REPOSITORY) == Usage(5, 1)
 
 
 # ---------------------------------------------------------------- batches
 
 
-def test_unread_keys_of_a_batch_are_read_after_a_wait(emptied: Journey, aws: FaultyAws, waits):
-    entry = emptied.save(name("npm-1"), b"content")
+def test_unread_keys_of_a_batch_are_read_after_a_wait(emptied_driver: CacheDriver, aws: FaultyAws, waits):
+    entry = emptied_driver.save(name("npm-1"), b"content")
     with aws.answering(BATCH, UNREAD, ROUNDS - 1):
-        assert emptied.services.table.entries([entry.name]) == {entry.name: entry}
+        assert emptied_driver.services.table.entries([entry.name]) == {entry.name: entry}
     assert len(waits) == ROUNDS - 1
     with aws.answering(BATCH, UNREAD, 2):
-        assert emptied.services.table.known_archives([entry.archive_id, "f" * 32]) == {entry.archive_id}
+        assert emptied_driver.services.table.known_archives([entry.archive_id, "f" * 32]) == {entry.archive_id}
 
 
-def test_batch_that_stays_unread_is_an_outage(emptied: Journey, aws: FaultyAws, waits):
+def test_batch_that_stays_unread_is_an_outage(emptied_driver: CacheDriver, aws: FaultyAws, waits):
     """pynamodb would ask again at once, and without end."""
     with aws.answering(BATCH, UNREAD, inf), pytest.raises(Unavailable, match="1 of 1"):
-        emptied.services.table.entries([name("npm-1")])
+        emptied_driver.services.table.entries([name("npm-1")])
     assert aws.met == ROUNDS
 
 
-def test_items_that_a_batch_read_first_are_kept(emptied: Journey, aws: FaultyAws, waits):
-    entries = [emptied.save(name(f"npm-{i}"), b"content") for i in range(3)]
+def test_items_that_a_batch_read_first_are_kept(emptied_driver: CacheDriver, aws: FaultyAws, waits):
+    entries = [emptied_driver.save(name(f"npm-{i}"), b"content") for i in range(3)]
 
     def leaves_one(request: AWSPreparedRequest, _: str, effect: Effect) -> AWSResponse:
         asked: Any = body_of(request)["RequestItems"]
@@ -263,5 +263,5 @@ def test_items_that_a_batch_read_first_are_kept(emptied: Journey, aws: FaultyAws
         return respond(request, 200, json.dumps(body).encode())
 
     with aws.answering(BATCH, Kind("one left", "dynamodb", frozenset(), "", leaves_one), 1):
-        found = emptied.services.table.entries([entry.name for entry in entries])
+        found = emptied_driver.services.table.entries([entry.name for entry in entries])
     assert found == {entry.name: entry for entry in entries}

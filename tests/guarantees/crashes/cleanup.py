@@ -53,14 +53,14 @@ def _watched(environment: CrashEnvironment) -> Iterator[None]:
 
 
 def _abandon(environment: CrashEnvironment) -> None:
-    environment.journey.upload(entry_name(KEY), *PARTS)
+    environment.driver.upload(entry_name(KEY), *PARTS)
     environment.advance(_last_arrival_seconds(environment))
 
 
 def _leave_a_claim_unsent(environment: CrashEnvironment) -> None:
     """Do what a server does that crashes between the claim and the message."""
     services, now = environment.services, environment.clock.now()
-    archive_id = environment.journey.upload(entry_name(KEY), *PARTS)
+    archive_id = environment.driver.upload(entry_name(KEY), *PARTS)
     replace(services.finalize, merges_at_finalize=False)(entry_name(KEY), len(CONTENT))
     lifetimes, attempts = services.lifetimes, services.settings.merge_attempts
     transition(services.table, archive_id, lambda seen: claim.claimed(seen, "dead claimer", now, lifetimes, attempts))
@@ -84,8 +84,8 @@ def _remove_long_ago(environment: CrashEnvironment) -> None:
 
 
 def _merge(environment: CrashEnvironment) -> None:
-    environment.journey.save(entry_name(KEY), *PARTS)
-    environment.journey.merge_all()
+    environment.driver.save(entry_name(KEY), *PARTS)
+    environment.driver.merge_all()
 
 
 def _last_arrival_seconds(environment: CrashEnvironment) -> float:
@@ -109,7 +109,7 @@ def _check_removed_whole(environment: CrashEnvironment) -> None:
     for archive in environment.archives():
         has_entry = environment.services.table.entry(entry_name(KEY)) is not None
         assert has_entry == (archive.state is not ArchiveState.DELETED)
-    assert "failed" not in environment.journey.clean_up()
+    assert "failed" not in environment.driver.clean_up()
     assert environment.restore(KEY) is None
     _check_gone(environment)
 

@@ -19,6 +19,9 @@ from actions_cache.domain.cleanup_schedule import parts_removable_at
 from actions_cache.domain.entry import EntryName
 from actions_cache.domain.timing import SECOND, SEND_TIMEOUT
 from actions_cache.settings import Settings
+from dev.clients.driver import CacheDriver, name
+from dev.clients.runtime_token import BRANCH, REPOSITORY
+from dev.clients.wire import VERSION, Job, send
 from dev.local.emulators import Endpoints, resolve_names_under_localhost
 from dev.local.resources import Clients, Resources, create
 from dev.local.template import Template
@@ -26,9 +29,6 @@ from dev.services import AllServices
 from functions.rotate.services import RotateServices
 from tests.guarantees.crashes.function import MovedClock
 from tests.guarantees.crashes.processes import SERIAL, FunctionRunner
-from tests.support.clients.runtime_token import BRANCH, REPOSITORY
-from tests.support.clients.wire import VERSION, Job, send
-from tests.support.journey import Journey, name
 
 VISIBILITY_SECONDS = 2
 """Seconds after which the queue delivers a dead worker's message again; on AWS six times the worker's timeout."""
@@ -55,7 +55,7 @@ class CrashEnvironment:
     resources: Resources
     clients: Clients
     clock: MovedClock
-    journey: Journey
+    driver: CacheDriver
     """Takes over from dead processes, as the same use cases in this one."""
     secrets: RotateServices
     survivor: str
@@ -65,7 +65,7 @@ class CrashEnvironment:
 
     @property
     def services(self) -> AllServices:
-        return self.journey.services
+        return self.driver.services
 
     @property
     def job(self) -> Job:
@@ -78,7 +78,7 @@ class CrashEnvironment:
     # ---------------------------------------------------------------- state
 
     def archives(self) -> list[Archive]:
-        return [self.journey.archive(archive_id) for archive_id, _ in self.services.table.all_archives("")]
+        return [self.driver.archive(archive_id) for archive_id, _ in self.services.table.all_archives("")]
 
     def the_archive(self) -> Archive:
         [archive] = self.archives()
@@ -151,13 +151,13 @@ class CrashEnvironment:
                 return
             for waits in (0, lifetimes.merge_lease, SEND_TIMEOUT, lifetimes.queue_retention):
                 self.clock.advance(waits / SECOND + 1)
-                assert "failed" not in self.journey.clean_up()
+                assert "failed" not in self.driver.clean_up()
                 if self._merged_by_the_queue():
                     return
             raise AssertionError(f"stuck: {self.the_archive()}")
 
     def _merged_by_the_queue(self) -> bool:
-        self.journey.merge_all()
+        self.driver.merge_all()
         return self.the_archive().merge.state is MergeState.MERGED
 
     def check_no_orphan_is_left(self, key: str, content: bytes) -> None:
@@ -168,8 +168,8 @@ class CrashEnvironment:
         # A sweep that died waits for a while, and others come first.
         due_at = max(parts_removable_at(archive, lifetimes), last_arrival, archive.postponed_until)
         self.advance(max(0, due_at - self.clock.now()) / SECOND + 1)
-        assert "failed" not in self.journey.clean_up()
-        assert self.journey.clean_up() == {}
+        assert "failed" not in self.driver.clean_up()
+        assert self.driver.clean_up() == {}
         assert archive.object is not None
         assert self.objects() == [archive.object.key]
         assert self.restore(key) == content
@@ -179,7 +179,7 @@ class CrashEnvironment:
         """Check that once every grace is over no archive, no object and no reservation is left."""
         lifetimes = self.services.lifetimes
         self.advance((lifetimes.upload_url + lifetimes.late_arrival + lifetimes.grace) / SECOND + 1)
-        assert "failed" not in self.journey.clean_up()
+        assert "failed" not in self.driver.clean_up()
         assert (self.archives(), self.objects(), self._reservations()) == ([], [], 0)
 
     def _reservations(self) -> int:
@@ -190,7 +190,7 @@ class CrashEnvironment:
         before = self.archives()
 
         def all_are_taken() -> bool:
-            self.journey.merge_all()
+            self.driver.merge_all()
             return self.waiting("MergeQueue") == 0
 
         wait_until(all_are_taken, 3 * VISIBILITY_SECONDS)
@@ -265,9 +265,9 @@ def crash_environment(
         secrets.session = session
         secrets.rotate_secret.tell_edge()
         runner = FunctionRunner(resources, endpoints.environment(), moved, directory)
-        journey = Journey(services, clock, clients.s3, clients.sqs)  # type: ignore[arg-type]
+        driver = CacheDriver(services, clock, clients.s3, clients.sqs)  # type: ignore[arg-type]
         with runner.server() as survivor:
-            yield CrashEnvironment(runner, resources, clients, clock, journey, secrets, survivor)
+            yield CrashEnvironment(runner, resources, clients, clock, driver, secrets, survivor)
 
 
 def _settings(resources: Resources) -> Settings:

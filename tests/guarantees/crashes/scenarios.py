@@ -14,9 +14,9 @@ from actions_cache.domain.merge_plan import MIB
 from actions_cache.domain.signing import Keyring, Phase
 from actions_cache.domain.timing import FAILED_MERGE_RETRY, SECOND, Millis
 from actions_cache.rotate import RotateSecret
+from dev.clients.wire import Job, Reply, put_block, put_block_list, random_block_id
 from tests.guarantees.crashes.environment import CrashEnvironment, Watch, entry_name, wait_until
 from tests.guarantees.crashes.gate import Call, Fault, Gate, Point
-from tests.support.clients.wire import Job, Reply, put_block, put_block_list, random_block_id
 
 KEY = "npm-1"
 PARTS = (b"a" * 1000, b"b" * 1000, b"c" * 1000)
@@ -137,7 +137,7 @@ def _check_that_the_key_becomes_free(environment: CrashEnvironment) -> None:
 
 def merge(environment: CrashEnvironment, point: Point | None) -> list[Call]:
     """Merge in a worker's process while readers restore, and return its calls up to the message's deletion."""
-    environment.journey.save(entry_name(KEY), *MERGED_PARTS)
+    environment.driver.save(entry_name(KEY), *MERGED_PARTS)
     gate = Gate(point=point)
 
     def is_done() -> bool:
@@ -159,7 +159,7 @@ def crash_every_worker(environment: CrashEnvironment) -> None:
 
     The entry restores throughout.
     """
-    environment.journey.save(entry_name(KEY), *MERGED_PARTS)
+    environment.driver.save(entry_name(KEY), *MERGED_PARTS)
     with environment.watched(KEY, MERGED_CONTENT) as watch:
         watch.must_be_there = True
         watch.start()
@@ -191,7 +191,7 @@ def _retake(environment: CrashEnvironment, after: Millis) -> None:
     # Without a reader in between, which would retake the claim itself.
     with environment.moving:
         environment.clock.advance(after / SECOND + 1)
-        assert environment.journey.clean_up()["retake the claim"] == 1
+        assert environment.driver.clean_up()["retake the claim"] == 1
 
 
 # ------------------------------------------------------------------ a step of the rotation

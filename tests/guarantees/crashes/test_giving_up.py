@@ -7,32 +7,32 @@ from actions_cache.domain import claim
 from actions_cache.domain.archive import MergeState
 from actions_cache.domain.timing import SECOND
 from actions_cache.ports import MergeMessage
-from tests.support.journey import Journey, name, plenty
+from dev.clients.driver import CacheDriver, name, plenty
 
 
-def test_message_of_a_given_up_merge_goes_on_failing(journey: Journey):
+def test_message_of_a_given_up_merge_goes_on_failing(driver: CacheDriver):
     """So it becomes a dead letter. The schedule retakes a dead run's claim long before its message comes again."""
-    services = journey.services
-    entry = journey.save(name("npm-1"), b"one", b"two")
+    services = driver.services
+    entry = driver.save(name("npm-1"), b"one", b"two")
     messages: list[MergeMessage] = []
     for _ in range(services.settings.merge_attempts):
-        messages += journey.messages()
-        _start_a_run(journey, messages[-1])
-        journey.clock.advance(services.lifetimes.merge_lease / SECOND + 1)
-        journey.clean_up()
-    given_up = journey.archive(entry.archive_id)
+        messages += driver.messages()
+        _start_a_run(driver, messages[-1])
+        driver.clock.advance(services.lifetimes.merge_lease / SECOND + 1)
+        driver.clean_up()
+    given_up = driver.archive(entry.archive_id)
     assert given_up.merge.state is MergeState.FAILED
     *older, last = messages
     for message in older:
         services.merge(message, plenty)
     with pytest.raises(Exception, match="given up"):
         services.merge(last, plenty)
-    assert journey.archive(entry.archive_id) == given_up
+    assert driver.archive(entry.archive_id) == given_up
 
 
-def _start_a_run(journey: Journey, message: MergeMessage) -> None:
+def _start_a_run(driver: CacheDriver, message: MergeMessage) -> None:
     """Start a run whose worker then crashes."""
-    services, token, now = journey.services, message.claim_token, journey.clock.now()
+    services, token, now = driver.services, message.claim_token, driver.clock.now()
     lifetimes, attempts = services.lifetimes, services.settings.merge_attempts
     transition(
         services.table,

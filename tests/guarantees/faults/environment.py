@@ -13,12 +13,12 @@ from actions_cache.domain.archive import MergeState
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.download_services import DownloadServices
 from actions_cache.events import RunEnd
+from dev.clients.driver import CacheDriver, name, plenty
+from dev.clients.wire import GO, send
+from dev.emulation.asgi_server import served
 from dev.local.emulators import Endpoints
 from functions.download.handler import create_app
 from tests.guarantees.faults.store import FaultyStore, reads_of
-from tests.support.clients.wire import GO, send
-from tests.support.journey import Journey, name, plenty
-from tests.support.serving import served
 
 KEY = name("npm-1")
 LONG_PARTS = [random.Random(i).randbytes(6 * MIB) for i in range(4)]
@@ -45,17 +45,17 @@ def faulty_store(endpoints: Endpoints) -> Iterator[FaultyStore]:
 
 
 @contextmanager
-def download_url(journey: Journey, **changes: object) -> Iterator[str]:
+def download_url(driver: CacheDriver, **changes: object) -> Iterator[str]:
     """Serve a download function, and yield the URL of KEY's entry there.
 
     Args:
-        journey: The driver whose control plane is served.
+        driver: The driver whose control plane is served.
         changes: Changed fields of the use case that downloads.
     """
-    data = DownloadServices(journey.services)
+    data = DownloadServices(driver.services)
     data.download = replace(data.download, **changes)  # type: ignore[arg-type]
     with served(create_app(data)) as base_url:
-        hit = journey.look_up(KEY.key, user_agent=GO)
+        hit = driver.look_up(KEY.key, user_agent=GO)
         assert hit is not None
         yield base_url + hit.url
 
@@ -69,22 +69,22 @@ def read(url: str) -> bytes | None:
     return reply.body if reply.status == 200 else None
 
 
-def merge_once(journey: Journey, archive_id: str) -> bool:
+def merge_once(driver: CacheDriver, archive_id: str) -> bool:
     """Return whether the merge succeeded; otherwise its message is back in the queue, as the queue would have it."""
-    [message] = journey.messages()
+    [message] = driver.messages()
     try:
-        outcome = journey.services.merge(message, plenty)
+        outcome = driver.services.merge(message, plenty)
     except Exception:  # noqa: BLE001 - the message comes again whatever it is
-        assert journey.archive(archive_id).merge.state is MergeState.QUEUED
-        journey.services.queue.send(message)
+        assert driver.archive(archive_id).merge.state is MergeState.QUEUED
+        driver.services.queue.send(message)
         return False
     assert outcome is RunEnd.MERGED
     return True
 
 
-def merged_content(journey: Journey, archive_id: str) -> bytes:
+def merged_content(driver: CacheDriver, archive_id: str) -> bytes:
     """Read the merged object past the faulty store."""
-    merged = journey.archive(archive_id).object
+    merged = driver.archive(archive_id).object
     assert merged is not None
-    content: bytes = journey.s3.get_object(Bucket=journey.services.settings.bucket, Key=merged.key)["Body"].read()
+    content: bytes = driver.s3.get_object(Bucket=driver.services.settings.bucket, Key=merged.key)["Body"].read()
     return content

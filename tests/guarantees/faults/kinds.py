@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import aiohttp
 from aiohttp import web
 
-from tests.integration.streaming.proxying import broken, end_to_end, passed_on
+from dev.emulation.proxy import broken, end_to_end, passed_on
 
 TICK_SECONDS = 0.05
 

@@ -15,9 +15,9 @@ from itertools import repeat
 import aiohttp
 from aiohttp import web
 
+from dev.emulation.proxy import answer_of, connections, served
 from dev.local.emulators import Endpoints
 from tests.guarantees.faults.kinds import Exchange, Fault, works
-from tests.integration.streaming.proxying import answer_of, connections, served
 
 Requests = Callable[[web.Request], bool]
 

@@ -7,12 +7,11 @@ from urllib.parse import quote, urlsplit
 
 from hypothesis import strategies as st
 
+from dev.clients.runtime_token import ac_claim, runtime_token
+from dev.clients.wire import SERVICE, V1_ROOT, VERSION, block_list_xml
 from tests.guarantees.fuzz.target import CLOSED, Answer, Target, exchange, request
-from tests.support.clients.artifact_cache import ROOT
-from tests.support.clients.runtime_token import ac_claim, runtime_token
-from tests.support.clients.wire import SERVICE, VERSION, block_list_xml
 
-V1_PATH = f"/{ROOT}/"
+V1_PATH = f"/{V1_ROOT}/"
 
 METHODS = ("CreateCacheEntry", "FinalizeCacheEntryUpload", "GetCacheEntryDownloadURL")
 

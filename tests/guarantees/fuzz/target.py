@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from dev.clients.runtime_token import runtime_token
+from dev.clients.wire import Job, V1Job, put_blob, put_block_list
 from tests.integration.local_run.local_run import LocalRun
-from tests.support.clients.artifact_cache import V1
-from tests.support.clients.runtime_token import runtime_token
-from tests.support.clients.wire import Job, put_blob, put_block_list
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def running_target(directory: Path) -> Iterator[tuple[Target, LocalRun]]:
                 upload,
                 job.download_url("in parts"),
                 job.download_url("one object"),
-                V1(run.url, job.token).reserve("being uploaded by v1"),
+                V1Job(run.url, job.token).reserve("being uploaded by v1"),
                 restores,
             ),
             run,

@@ -12,10 +12,8 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from tests.guarantees.fuzz.target import ANSWER_SECONDS, Target, errors_logged, exchange, request
-from tests.integration.local_run.local_run import LocalRun
-from tests.support.clients.runtime_token import ac_claim, runtime_token
-from tests.support.clients.wire import (
+from dev.clients.runtime_token import ac_claim, runtime_token
+from dev.clients.wire import (
     SERVICE,
     VERSION,
     Job,
@@ -26,6 +24,8 @@ from tests.support.clients.wire import (
     send,
     with_query,
 )
+from tests.guarantees.fuzz.target import ANSWER_SECONDS, Target, errors_logged, exchange, request
+from tests.integration.local_run.local_run import LocalRun
 
 pytestmark = pytest.mark.long
 

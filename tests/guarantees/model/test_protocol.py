@@ -23,12 +23,11 @@ from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.events import RunEnd
 from actions_cache.merge import GivenUp
 from actions_cache.ports import MergeMessage  # noqa: TC001 - hypothesis reads annotations
+from dev.clients.driver import REPOSITORY, CacheDriver, SetClock, block_ids, name, plenty, settings_for
 from dev.local.resources import Clients, create
 from dev.local.template import Template
 from dev.services import AllServices
-from tests.conftest import settings_for
 from tests.guarantees.crash_injection import Crashes, inject_crashes
-from tests.support.journey import REPOSITORY, Journey, SetClock, block_ids, name, plenty
 
 KEYS = ("npm", "npm-1")
 BLOCK_IDS = block_ids(3)
@@ -62,7 +61,7 @@ class Reader:
 
 
 class Protocol(RuleBasedStateMachine):
-    journey: Journey
+    driver: CacheDriver
     crashes: Crashes
 
     uploads = Bundle("uploads")
@@ -92,17 +91,17 @@ class Protocol(RuleBasedStateMachine):
             self.commit(archive_id, ids, None, takes_effect=False)
             self.finalize(key, 1, None, takes_effect=False)
             self.finalize(key, 0, None, takes_effect=False)
-            assert self.journey.archive(archive_id).is_stored
+            assert self.driver.archive(archive_id).is_stored
         return archive_id
 
     @rule(archive_id=uploads, block_id=st.sampled_from(BLOCK_IDS))
     def put(self, archive_id: str, block_id: str) -> None:
         """Send a block before or after the block list, once or often, even long after the entry was removed."""
-        archive = archive_id and self.journey.services.table.archive(archive_id)
+        archive = archive_id and self.driver.services.table.archive(archive_id)
         if archive and self.now < archive.upload_closes_at:
             self.puts += 1
             body = b"%d of %s" % (self.puts, archive_id[:4].encode())
-            self.journey.put_block(archive_id, block_id, body)
+            self.driver.put_block(archive_id, block_id, body)
             self.known[archive_id].arrived[block_id] = body
 
     @rule(archive_id=uploads, ids=block_lists, crash_at=calls, takes_effect=st.booleans())
@@ -112,27 +111,27 @@ class Protocol(RuleBasedStateMachine):
         upload = self.known[archive_id]
         with self.crashes.at(crash_at, takes_effect=takes_effect):
             try:
-                self.journey.services.commit_blocks(archive_id, ids)
+                self.driver.services.commit_blocks(archive_id, ids)
             except InvalidBlockList:
                 assert len(set(ids)) < len(ids) or not set(ids) <= set(upload.arrived)
             except (NotFound, CommittedDifferently):
                 pass
-        archive = self.journey.services.table.archive(archive_id)
+        archive = self.driver.services.table.archive(archive_id)
         if archive and archive.commit and upload.committed is None:
             upload.committed = b"".join(upload.arrived[block_id] for block_id in ids)
 
     @rule(key=st.sampled_from(KEYS), off_by=st.sampled_from([0, 0, 0, 1]), crash_at=calls, takes_effect=st.booleans())
     def finalize(self, key: str, off_by: int, crash_at: int | None, takes_effect: bool) -> None:
         """Finalize. The request names no upload, so a late one meets whatever holds the key by now."""
-        held = self.journey.services.table.reservation(name(key))
+        held = self.driver.services.table.reservation(name(key))
         upload = held and self.known.get(held.archive_id)
         size = len(upload.committed or b"") if upload else 0
-        before = self.journey.services.table.entry(name(key))
+        before = self.driver.services.table.entry(name(key))
         with self.crashes.at(crash_at, takes_effect=takes_effect):
             try:
-                entry = self.journey.services.finalize(name(key), (before.size if before else size) + off_by)
+                entry = self.driver.services.finalize(name(key), (before.size if before else size) + off_by)
             except (InvalidRequest, NotFound):
-                assert self.journey.services.table.entry(name(key)) == before
+                assert self.driver.services.table.entry(name(key)) == before
             else:
                 assert off_by == 0
                 assert before in (None, entry)
@@ -140,36 +139,36 @@ class Protocol(RuleBasedStateMachine):
     @rule(key=st.sampled_from(KEYS))
     def download(self, key: str) -> None:
         """Look up, and claim the merge if nobody has."""
-        if self.journey.look_up(key) is None:
+        if self.driver.look_up(key) is None:
             return
-        entry = self.journey.services.table.entry(name(key))
+        entry = self.driver.services.table.entry(name(key))
         if entry is None:
             return
-        archive = self.journey.archive(entry.archive_id)
-        chosen = self.journey.services.settings
+        archive = self.driver.archive(entry.archive_id)
+        chosen = self.driver.services.settings
         url_until = self.now + chosen.download_url_seconds * SECOND
         stream_until = self.now + chosen.max_stream_seconds * SECOND
         self.readers.append(Reader(archive.id, url_until, self.parts(archive), stream_until))
-        claimable = claimable_at(archive, self.journey.services.lifetimes)
+        claimable = claimable_at(archive, self.driver.services.lifetimes)
         if claimable is not None and claimable <= self.now:
-            self.journey.services.claim_merge(archive.id)
+            self.driver.services.claim_merge(archive.id)
 
     @rule(crash_at=st.integers(0, 3), takes_effect=st.booleans(), archive_id=uploads)
     def claim_and_crash(self, archive_id: str, crash_at: int, takes_effect: bool) -> None:
         if archive_id not in self.known:
             return
         with self.crashes.at(crash_at, takes_effect=takes_effect):
-            self.journey.services.claim_merge(archive_id)
+            self.driver.services.claim_merge(archive_id)
 
     @precondition(lambda self: self.messages)
     @rule(pick=st.integers(0, 99), crash_at=calls, takes_effect=st.booleans())
     def deliver(self, pick: int, crash_at: int | None, takes_effect: bool) -> None:
         """Deliver any message that ever was in the queue: late, out of order, or again."""
         message = self.messages[pick % len(self.messages)]
-        before = self.journey.services.table.archive(message.archive_id)
+        before = self.driver.services.table.archive(message.archive_id)
         with self.crashes.at(crash_at, takes_effect=takes_effect):
             try:
-                outcome = self.journey.services.merge(message, plenty)
+                outcome = self.driver.services.merge(message, plenty)
             except GivenUp:
                 return
             if outcome is RunEnd.MERGED:
@@ -179,46 +178,46 @@ class Protocol(RuleBasedStateMachine):
     @rule(crash_at=calls, takes_effect=st.booleans())
     def clean_up(self, crash_at: int | None, takes_effect: bool) -> None:
         with self.crashes.at(crash_at, takes_effect=takes_effect):
-            assert not self.journey.clean_up().get("failed")
+            assert not self.driver.clean_up().get("failed")
 
     @rule(key=st.sampled_from(KEYS))
     def remove(self, key: str) -> None:
-        entry = self.journey.services.table.entry(name(key))
+        entry = self.driver.services.table.entry(name(key))
         if entry:
-            assert self.journey.services.remove_entry(entry.archive_id, lambda _: True)
+            assert self.driver.services.remove_entry(entry.archive_id, lambda _: True)
 
     @rule(seconds=st.sampled_from(WAITS))
     def wait(self, seconds: int) -> None:
-        self.journey.clock.advance(seconds)
+        self.driver.clock.advance(seconds)
 
     # ------------------------------------------------------------------ what must hold
 
     @invariant()
     def the_queue_is_read(self) -> None:
-        self.messages += self.journey.messages()
+        self.messages += self.driver.messages()
 
     @invariant()
     def every_entry_has_the_bytes_that_were_committed(self) -> None:
         for key in KEYS:
-            entry = self.journey.services.table.entry(name(key))
+            entry = self.driver.services.table.entry(name(key))
             if entry:
-                archive = self.journey.archive(entry.archive_id)
+                archive = self.driver.archive(entry.archive_id)
                 assert archive.is_stored
-                assert self.journey.content(archive.id) == self.known[archive.id].committed
+                assert self.driver.content(archive.id) == self.known[archive.id].committed
 
     @invariant()
     def no_reader_is_cut_off(self) -> None:
         for reader in self.readers:
             if self.now < reader.url_until:
-                assert self.journey.content(reader.archive_id) == self.known[reader.archive_id].committed
+                assert self.driver.content(reader.archive_id) == self.known[reader.archive_id].committed
             if self.now < reader.stream_until:
                 for part in reader.objects:
-                    assert self.journey.services.bucket.stat(part.key) == part
+                    assert self.driver.services.bucket.stat(part.key) == part
 
     @invariant()
     def merged_and_removed_archives_stay_so(self) -> None:
         for archive_id in self.known:
-            archive = self.journey.services.table.archive(archive_id)
+            archive = self.driver.services.table.archive(archive_id)
             if archive is None or archive.state is ArchiveState.DELETED:
                 self.removed.add(archive_id)
                 continue
@@ -231,7 +230,7 @@ class Protocol(RuleBasedStateMachine):
 
     @invariant()
     def usage_counts_every_entry_once(self) -> None:
-        services = self.journey.services
+        services = self.driver.services
         stored = total(Usage(archive.size, 1) for archive in services.table.stored_archives(REPOSITORY))
         assert services.repositories.usage(REPOSITORY) == services.repositories.store_usage() == stored
 
@@ -240,28 +239,28 @@ class Protocol(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Check that after two days without crashes all is merged, and the bucket has just what the table points to."""
         for _ in range(8):
-            self.journey.clock.advance(6 * HOUR)
-            self.journey.clean_up()
-            self.journey.merge_all()
+            self.driver.clock.advance(6 * HOUR)
+            self.driver.clean_up()
+            self.driver.merge_all()
         held: set[str] = set()
         for archive_id in self.known:
-            archive = self.journey.services.table.archive(archive_id)
+            archive = self.driver.services.table.archive(archive_id)
             if archive and archive.state is ArchiveState.DELETED:
                 assert self.now - archive.deleted_at < 12 * HOUR * SECOND, "it expired just now"
-                held.update(ArchiveKeys(archive_id).prefix + key for key in self.journey.keys(archive_id))
+                held.update(ArchiveKeys(archive_id).prefix + key for key in self.driver.keys(archive_id))
             elif archive:
                 assert archive.is_stored
                 assert archive.object is not None
-                assert self.journey.content(archive_id) == self.known[archive_id].committed
+                assert self.driver.content(archive_id) == self.known[archive_id].committed
                 held.add(archive.object.key)
-        assert {part.key for part in self.journey.services.bucket.list("archives/")} == held
+        assert {part.key for part in self.driver.services.bucket.list("archives/")} == held
 
     def reserved(self, key: str) -> str:
         """Reserve, and return the new archive's id, or an empty one if the key is taken."""
-        entry, held = self.journey.services.table.entry(name(key)), self.journey.services.table.reservation(name(key))
+        entry, held = self.driver.services.table.entry(name(key)), self.driver.services.table.reservation(name(key))
         is_held = held is not None and held.expires_at > self.now
         try:
-            archive_id = self.journey.reserve(name(key))
+            archive_id = self.driver.reserve(name(key))
         except AlreadyExists:
             assert entry or is_held
             return ""
@@ -272,10 +271,10 @@ class Protocol(RuleBasedStateMachine):
 
     @property
     def now(self) -> Millis:
-        return self.journey.clock.now()
+        return self.driver.clock.now()
 
     def parts(self, archive: Archive) -> tuple[Part, ...]:
-        return (archive.object,) if archive.object else self.journey.services.manifests.of(archive).parts
+        return (archive.object,) if archive.object else self.driver.services.manifests.of(archive).parts
 
 
 QUICK = settings(
@@ -293,7 +292,7 @@ LONG = settings(
 
 
 def test_guarantees_hold_whatever_happens(
-    on_moto: Journey, template: Template, boto_session: boto3.Session, is_long: bool
+    on_moto: CacheDriver, template: Template, boto_session: boto3.Session, is_long: bool
 ):
     """Each run has resources of its own; the fixture `on_moto` only starts moto."""
     prefixes = count()
@@ -307,6 +306,6 @@ def test_guarantees_hold_whatever_happens(
             services = AllServices(settings_for(resources.environment("ApiFunction")), clock)
             services.session = boto_session
             inject_crashes(services, self.crashes)
-            self.journey = Journey(services, clock, clients.s3, clients.sqs)
+            self.driver = CacheDriver(services, clock, clients.s3, clients.sqs)
 
     run_state_machine_as_test(OnMoto, settings=LONG if is_long else QUICK)

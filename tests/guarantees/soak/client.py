@@ -8,9 +8,7 @@ from random import Random
 from threading import Event
 from urllib.parse import urlsplit
 
-from tests.guarantees.soak.entries import HEADER_BYTES, Slot, Status, must_hit, must_miss
-from tests.guarantees.soak.tally import Tally, Violation
-from tests.support.clients.wire import (
+from dev.clients.wire import (
     ACTIONS_CACHE,
     GO,
     Job,
@@ -21,6 +19,7 @@ from tests.support.clients.wire import (
     random_block_id,
     send,
 )
+from tests.guarantees.soak.tally import HEADER_BYTES, Slot, Status, Tally, Violation, must_hit, must_miss
 
 KIB, MIB = 1024, 1024 * 1024
 

@@ -14,15 +14,14 @@ import psutil
 
 from actions_cache.domain.entry import EntryFamily, EntryName
 from actions_cache.settings import Settings
+from dev.clients.runtime_token import BRANCH, REPOSITORY, runtime_token
+from dev.clients.wire import VERSION
 from dev.services import AllServices
 from tests.guarantees.soak.audit import Audit, audit
 from tests.guarantees.soak.client import SoakClient
-from tests.guarantees.soak.entries import Slot
-from tests.guarantees.soak.memory import Memory, watch
-from tests.guarantees.soak.tally import Tally
+from tests.guarantees.soak.run import Memory, watch
+from tests.guarantees.soak.tally import Slot, Tally
 from tests.integration.local_run.local_run import LocalRun
-from tests.support.clients.runtime_token import BRANCH, REPOSITORY, runtime_token
-from tests.support.clients.wire import VERSION
 
 SLOTS_PER_CLIENT = 3
 

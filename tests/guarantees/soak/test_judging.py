@@ -4,9 +4,8 @@ from random import Random
 
 import pytest
 
-from tests.guarantees.soak.entries import Slot, Status, must_hit, must_miss
-from tests.guarantees.soak.memory import MIB, Memory
-from tests.guarantees.soak.tally import Tally, Violation
+from tests.guarantees.soak.run import MIB, Memory
+from tests.guarantees.soak.tally import Slot, Status, Tally, Violation, must_hit, must_miss
 
 SECONDS = 900
 

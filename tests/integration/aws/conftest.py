@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.support.journey import Journey
+from dev.clients.driver import CacheDriver
 
 
 @pytest.fixture(params=["moto", "engines"])
-def journey(request: pytest.FixtureRequest) -> Journey:
-    found: Journey = request.getfixturevalue("on_moto" if request.param == "moto" else "on_engines")
+def driver(request: pytest.FixtureRequest) -> CacheDriver:
+    found: CacheDriver = request.getfixturevalue("on_moto" if request.param == "moto" else "on_emulators")
     return found

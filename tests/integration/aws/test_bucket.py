@@ -7,12 +7,12 @@ from actions_cache.domain.merge_plan import MIB
 from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.ranges import PartRange, full_range
 from actions_cache.ports import ObjectGone, WriteConflict
-from tests.support.journey import name
+from dev.clients.driver import name
 
 
 @pytest.fixture
-def bucket(journey):
-    return journey.services.bucket
+def bucket(driver):
+    return driver.services.bucket
 
 
 def test_written_objects_are_listed_and_read(bucket):
@@ -36,9 +36,9 @@ def test_missing_object_raises_object_gone(bucket):
         bucket.read(full_range(Part("archives/missing", 1, '"etag"')))
 
 
-def test_overwritten_object_raises_object_gone(journey, bucket):
+def test_overwritten_object_raises_object_gone(driver, bucket):
     pinned = bucket.write_once("archives/a", b"right")
-    journey.overwrite("archives/a", b"wrong")
+    driver.overwrite("archives/a", b"wrong")
     with pytest.raises(ObjectGone) as gone:
         bucket.read(full_range(pinned))
     assert gone.value.part == pinned
@@ -51,9 +51,9 @@ def test_deletion_takes_many_and_missing_keys(bucket):
     assert list(bucket.list("archives/")) == []
 
 
-def test_listing_spans_pages(bucket, journey):
+def test_listing_spans_pages(bucket, driver):
     for i in range(1003):
-        journey.overwrite(f"archives/{i:04d}", b"")
+        driver.overwrite(f"archives/{i:04d}", b"")
     assert len(list(bucket.list("archives/"))) == 1003
 
 
@@ -67,9 +67,9 @@ def test_listing_continues_after_any_key(bucket):
     assert list(bucket.list("archives/a/", keys[3])) == []
 
 
-def test_emulator_listing_continues_after_key(on_engines):
-    archive_id = on_engines.upload(name("a"), *[b"part"] * 4)
-    bucket = on_engines.services.bucket
+def test_emulator_listing_continues_after_key(on_emulators):
+    archive_id = on_emulators.upload(name("a"), *[b"part"] * 4)
+    bucket = on_emulators.services.bucket
     listed = [part.key for part in bucket.list(ArchiveKeys(archive_id).prefix)]
     assert len(listed) == 5
     for number, key in enumerate(listed):
@@ -90,13 +90,13 @@ def test_copied_and_uploaded_parts_form_object(bucket):
     assert bucket.read(PartRange(merged, merged.size - 5, merged.size)) == b"Ltail"
 
 
-def test_aborted_upload_leaves_nothing(bucket, journey):
+def test_aborted_upload_leaves_nothing(bucket, driver):
     upload = bucket.start_upload("archives/merged")
     bucket.upload_part(upload, 1, b"x")
     bucket.abort_upload(upload)
     bucket.abort_upload(upload)
     assert bucket.stat("archives/merged") is None
-    assert not journey.s3.list_multipart_uploads(Bucket=journey.services.settings.bucket).get("Uploads")
+    assert not driver.s3.list_multipart_uploads(Bucket=driver.services.settings.bucket).get("Uploads")
 
 
 def test_copy_of_missing_object_raises_object_gone(bucket):
@@ -105,20 +105,20 @@ def test_copy_of_missing_object_raises_object_gone(bucket):
         bucket.copy_part(upload, 1, full_range(Part("archives/missing", 1, '"etag"')))
 
 
-def test_objects_are_stored_as_octet_stream(bucket, journey):
+def test_objects_are_stored_as_octet_stream(bucket, driver):
     """A browser may read the bucket in any way."""
     bucket.write_once("archives/once", b"<html>")
     upload = bucket.start_upload("archives/merged")
     bucket.complete_upload(upload, [bucket.upload_part(upload, 1, b"<html>")])
     for key in ("archives/once", "archives/merged"):
-        told = journey.s3.head_object(Bucket=journey.services.settings.bucket, Key=key)
+        told = driver.s3.head_object(Bucket=driver.services.settings.bucket, Key=key)
         assert told["ContentType"] == "application/octet-stream"
 
 
-def test_upload_bodies_are_sent_unsigned(journey, bucket):
+def test_upload_bodies_are_sent_unsigned(driver, bucket):
     """TLS and the ETag that comes back vouch for them; botocore would hash each byte of a merge once more."""
     signed: list[bytes] = []
-    events = journey.services.bucket._s3.meta.events
+    events = driver.services.bucket._s3.meta.events
 
     def note(request, **_):
         signed.append(request.headers["X-Amz-Content-SHA256"])

@@ -10,7 +10,7 @@ import pytest
 from yarl import URL
 
 from actions_cache.aws.s3_stream import LEAST_READ_BYTES, READ_BUFFER_BYTES, ConnectionBroken, Connections
-from tests.support.authority import Authority
+from tests.support.private_ca import CertificateAuthority
 
 MIB = 1024 * 1024
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
@@ -131,10 +131,10 @@ def tls(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
     """What the server speaks: a buffer is filled by other code of asyncio's over TLS."""
     if request.param == "http":
         return None
-    authority, known = Authority(), tmp_path / "known.pem"
+    authority, known = CertificateAuthority(), tmp_path / "known.pem"
     known.write_text(authority.pem)
     monkeypatch.setenv("SSL_CERT_FILE", str(known))
-    return authority.serving(tmp_path)
+    return authority.server_context(tmp_path)
 
 
 @pytest.mark.parametrize("size", [0, 1, LEAST_READ_BYTES, READ_BUFFER_BYTES, READ_BUFFER_BYTES + 1, 8 * MIB + 3])

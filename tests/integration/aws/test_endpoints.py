@@ -14,8 +14,8 @@ from actions_cache.aws.clients import LONG_CALLS, QUICK_CALLS, s3_client
 from actions_cache.aws.s3 import S3Bucket
 from actions_cache.aws.s3_stream import S3Signer, host_header
 from actions_cache.domain.archive import Part
+from dev.clients.driver import CacheDriver
 from dev.local.template import ROOT
-from tests.support.journey import Journey
 
 BUCKET = "stack-bucket-1a2b3c"
 KEY = "archives/0123/merged/1-a"
@@ -79,9 +79,9 @@ def test_presigned_url_never_outlives_credentials(left: int, wanted: int, expect
     assert expected - 2 <= int(announced) <= expected
 
 
-def test_credentials_without_expiry_keep_url_lifetime(journey: Journey):
+def test_credentials_without_expiry_keep_url_lifetime(driver: CacheDriver):
     """Lambda's credentials come by environment variables."""
-    bucket = journey.services.bucket
+    bucket = driver.services.bucket
     assert bucket._credentials is not None
     [announced] = parse_qs(urlsplit(bucket.presign_download(Part(KEY, 1, '"e"'), 600)).query)["X-Amz-Expires"]
     assert announced == "600"

@@ -13,15 +13,15 @@ from actions_cache.domain.refused_job import SLOT_PAUSE, SLOTS, Refusals, Refuse
 from actions_cache.domain.timing import DAY
 from actions_cache.management_services import ManagementServices
 from actions_cache.ports import WriteConflict
+from dev.clients.driver import REPOSITORY
 from tests.integration.aws.test_table import publish
-from tests.support.journey import REPOSITORY
 
 EXAMPLE = Repository("42", "Example/Tools", 1_000)
 
 
 @pytest.fixture
-def repositories(journey):
-    return journey.services.repositories
+def repositories(driver):
+    return driver.services.repositories
 
 
 def test_repository_is_found_by_id_and_name(repositories):
@@ -76,54 +76,54 @@ def two_of_a_slot() -> tuple[str, str]:
     raise AssertionError("more numbers than slots")
 
 
-def test_usage_follows_publish_and_removal(journey, repositories):
-    published = [publish(journey, key) for key in ("npm", "yarn")]
+def test_usage_follows_publish_and_removal(driver, repositories):
+    published = [publish(driver, key) for key in ("npm", "yarn")]
     assert repositories.usage(REPOSITORY) == repositories.store_usage() == Usage(6, 2)
-    journey.services.table.remove_entry(published[0], deleted(published[0], journey.clock.now()))
+    driver.services.table.remove_entry(published[0], deleted(published[0], driver.clock.now()))
     assert repositories.usage(REPOSITORY) == repositories.store_usage() == Usage(3, 1)
     assert repositories.usage("7") == NO_USAGE
 
 
-def test_failed_writes_do_not_change_usage(journey, repositories):
-    seen = publish(journey, "npm")
+def test_failed_writes_do_not_change_usage(driver, repositories):
+    seen = publish(driver, "npm")
     with pytest.raises(WriteConflict):
-        journey.services.table.publish_entry(seen, seen)
-    by = deleted(seen, journey.clock.now())
-    journey.services.table.remove_entry(seen, by)
+        driver.services.table.publish_entry(seen, seen)
+    by = deleted(seen, driver.clock.now())
+    driver.services.table.remove_entry(seen, by)
     with pytest.raises(WriteConflict):
-        journey.services.table.remove_entry(seen, by)
+        driver.services.table.remove_entry(seen, by)
     assert repositories.usage(REPOSITORY) == NO_USAGE
 
 
-def test_stored_archives_are_sorted_by_last_use(journey):
-    table = journey.services.table
+def test_stored_archives_are_sorted_by_last_use(driver):
+    table = driver.services.table
     for key, at in (("b", 2_000), ("a", 1_000), ("c", 3_000)):
-        publish(journey, key, at)
-    gone = publish(journey, "gone", 500)
-    table.remove_entry(gone, deleted(gone, journey.clock.now()))
+        publish(driver, key, at)
+    gone = publish(driver, "gone", 500)
+    table.remove_entry(gone, deleted(gone, driver.clock.now()))
     assert [it.name.key for it in table.stored_archives(REPOSITORY)] == ["a", "b", "c"]
     assert [it.name.key for it in table.stored_archives(REPOSITORY, newest_use_first=True)] == ["c", "b", "a"]
     assert list(table.stored_archives("7")) == []
 
 
-def test_stored_archives_are_read_in_pages(journey):
+def test_stored_archives_are_read_in_pages(driver):
     for key, at in (("a", 1_000), ("b", 2_000), ("c", 3_000)):
-        publish(journey, key, at)
-    stored = journey.services.table.stored_archives
+        publish(driver, key, at)
+    stored = driver.services.table.stored_archives
     assert [it.name.key for it in stored(REPOSITORY, newest_use_first=True, at_once=1)] == ["c", "b", "a"]
 
 
-def test_failed_merges_are_listed_while_stored(journey):
-    table = journey.services.table
-    publish(journey, "fine")
-    seen = publish(journey, "failed")
+def test_failed_merges_are_listed_while_stored(driver):
+    table = driver.services.table
+    publish(driver, "fine")
+    seen = publish(driver, "failed")
     failed = table.replace_archive(seen, replace(seen, merge=Merge(state=MergeState.FAILED, ended_at=1)))
     assert list(table.failed_archives()) == [failed.id]
-    assert failed.id in set(table.due_archives(journey.clock.now() + 30 * DAY))
+    assert failed.id in set(table.due_archives(driver.clock.now() + 30 * DAY))
     again = table.replace_archive(failed, replace(failed, merge=Merge()))
     assert list(table.failed_archives()) == []
     failed = table.replace_archive(again, replace(again, merge=Merge(state=MergeState.FAILED, ended_at=1)))
-    table.remove_entry(failed, deleted(failed, journey.clock.now()))
+    table.remove_entry(failed, deleted(failed, driver.clock.now()))
     assert list(table.failed_archives()) == []
 
 
@@ -164,9 +164,9 @@ def test_hits_are_counted_per_archive(repositories):
     assert repositories.hits_of("7", "a" * 32) == NO_HITS
 
 
-def test_only_short_lived_counters_expire(journey, repositories):
+def test_only_short_lived_counters_expire(driver, repositories):
     repositories.note(EXAMPLE)
-    publish(journey, "npm")
+    publish(driver, "npm")
     repositories.count_create("42", 1)
     repositories.add_tally("42", HOUR, Tally(hits=1))
     repositories.add_hit("42", "a" * 32, 1, 5_000)
@@ -175,18 +175,18 @@ def test_only_short_lived_counters_expire(journey, repositories):
     assert {"profile", "repository", "usage"} <= ending.keys()
 
 
-def test_concurrent_deletions_keep_usage_exact(on_engines):
-    archives = [publish(on_engines, f"key-{number}") for number in range(20)]
-    management = ManagementServices(on_engines.services)
+def test_concurrent_deletions_keep_usage_exact(on_emulators):
+    archives = [publish(on_emulators, f"key-{number}") for number in range(20)]
+    management = ManagementServices(on_emulators.services)
     gone = management.delete_entries(REPOSITORY, EntryFilter(key_prefix="key-1"))
     assert (len(gone.archives), gone.remaining) == (11, 0)
-    assert on_engines.services.repositories.usage(REPOSITORY) == Usage(3 * (len(archives) - 11), len(archives) - 11)
+    assert on_emulators.services.repositories.usage(REPOSITORY) == Usage(3 * (len(archives) - 11), len(archives) - 11)
 
 
-def test_concurrent_writers_keep_usage_exact(on_engines, monkeypatch):
+def test_concurrent_writers_keep_usage_exact(on_emulators, monkeypatch):
     """All in one shard, so that every transaction meets the others there; no entry is in another's way."""
     monkeypatch.setattr("actions_cache.aws.dynamodb_repositories.SHARDS", 1)
     assert SHARDS > 1
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: publish(on_engines, f"key-{number}"), range(24)))
-    assert on_engines.services.repositories.usage(REPOSITORY) == Usage(72, 24)
+        list(pool.map(lambda number: publish(on_emulators, f"key-{number}"), range(24)))
+    assert on_emulators.services.repositories.usage(REPOSITORY) == Usage(72, 24)

@@ -14,7 +14,7 @@ from actions_cache.domain.schema import KNOWN, Schema
 from actions_cache.domain.timing import SECOND
 from actions_cache.ports import Unavailable, WriteConflict
 from actions_cache.schema import NewerSchema
-from tests.support.journey import Journey, fail, name, plenty
+from dev.clients.driver import CacheDriver, fail, name, plenty
 
 FIRST: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "items_of_the_first_commit.json").read_text())
 """Made by the code of the first commit that had tables, 2081364, and never changed since."""
@@ -29,22 +29,22 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actions_cache.usage.INDEX_LAG_SECONDS", 0)
 
 
-def put(journey: Journey, item: dict[str, Any]) -> str:
+def put(driver: CacheDriver, item: dict[str, Any]) -> str:
     """As an older release left it. Returns the archive's id."""
-    services = journey.services
+    services = driver.services
     services.database.connection.dispatch("PutItem", {"TableName": services.settings.archives_table, "Item": item})
     return str(item["archive_id"]["S"])
 
 
-def due_at(journey: Journey, archive_id: str) -> int:
-    return int(journey.services.table._archives.get(archive_id).due_at)
+def due_at(driver: CacheDriver, archive_id: str) -> int:
+    return int(driver.services.table._archives.get(archive_id).due_at)
 
 
 # ------------------------------------------------------------------ the version itself
 
 
-def test_stale_schema_write_conflicts(journey: Journey):
-    schema = journey.services.schema
+def test_stale_schema_write_conflicts(driver: CacheDriver):
+    schema = driver.services.schema
     assert schema.read() is None
     schema.write(None, Schema(1))
     with pytest.raises(WriteConflict):
@@ -55,33 +55,33 @@ def test_stale_schema_write_conflicts(journey: Journey):
         schema.write(Schema(2, 1), Schema(3))
 
 
-def test_new_tables_get_current_version(journey: Journey):
-    journey.reserve(name("npm"))
-    assert journey.services.schema.read() == Schema(KNOWN)
+def test_new_tables_get_current_version(driver: CacheDriver):
+    driver.reserve(name("npm"))
+    assert driver.services.schema.read() == Schema(KNOWN)
 
 
-def test_newer_schema_is_refused(journey: Journey):
-    journey.services.schema.write(None, Schema(KNOWN + 1))
+def test_newer_schema_is_refused(driver: CacheDriver):
+    driver.services.schema.write(None, Schema(KNOWN + 1))
     with pytest.raises(NewerSchema, match=f"version {KNOWN + 1}.*knows up to {KNOWN}"):
-        journey.reserve(name("npm"))
-    assert list(journey.services.check_health()) == ["schema"]
+        driver.reserve(name("npm"))
+    assert list(driver.services.check_health()) == ["schema"]
     with pytest.raises(Unavailable, match="deploy the newer release"):
-        journey.clean_up()
+        driver.clean_up()
 
 
-def test_health_check_reports_newer_schema(journey: Journey):
-    journey.reserve(name("npm"))
-    assert journey.services.check_health() == {}
-    journey.services.schema.write(Schema(KNOWN), Schema(KNOWN + 1))
-    assert "newer release" in journey.services.check_health()["schema"]
+def test_health_check_reports_newer_schema(driver: CacheDriver):
+    driver.reserve(name("npm"))
+    assert driver.services.check_health() == {}
+    driver.services.schema.write(Schema(KNOWN), Schema(KNOWN + 1))
+    assert "newer release" in driver.services.check_health()["schema"]
 
 
 # ------------------------------------------------------------------ what older releases wrote
 
 
-def test_first_release_items_are_readable(journey: Journey):
-    ids = {kind: put(journey, item) for kind, item in FIRST.items()}
-    found = {kind: journey.archive(archive_id) for kind, archive_id in ids.items()}
+def test_first_release_items_are_readable(driver: CacheDriver):
+    ids = {kind: put(driver, item) for kind, item in FIRST.items()}
+    found = {kind: driver.archive(archive_id) for kind, archive_id in ids.items()}
     assert found["reserved"].state is ArchiveState.RESERVED
     assert found["reserved"].reservation_expires_at == T + HOUR
     commit = found["stored"].commit
@@ -93,107 +93,107 @@ def test_first_release_items_are_readable(journey: Journey):
     assert found["merged"].revision == 9
 
 
-def test_old_failed_merge_is_due_after_migration(journey: Journey):
+def test_old_failed_merge_is_due_after_migration(driver: CacheDriver):
     """Nothing leaks: the first release's rule came back to them only when the entry expired."""
-    archive_id = put(journey, FIRST["given up and swept"])
-    before = journey.archive(archive_id)
-    done = journey.services.migrate(plenty)
+    archive_id = put(driver, FIRST["given up and swept"])
+    before = driver.archive(archive_id)
+    done = driver.services.migrate(plenty)
     assert done == {"archives looked at": 1, "archives migrated": 1}
     given_up_at = before.merge.ended_at
-    assert due_at(journey, archive_id) == given_up_at + journey.services.lifetimes.grace
-    assert int(FIRST["given up and swept"]["due_at"]["N"]) > due_at(journey, archive_id)
-    after = journey.archive(archive_id)
+    assert due_at(driver, archive_id) == given_up_at + driver.services.lifetimes.grace
+    assert int(FIRST["given up and swept"]["due_at"]["N"]) > due_at(driver, archive_id)
+    after = driver.archive(archive_id)
     assert after.revision == before.revision + 1
 
 
-def test_migration_adds_old_archives_to_usage(journey: Journey):
-    archive_id = put(journey, FIRST["merged"])
-    assert list(journey.services.table.stored_archives("42")) == []
-    assert journey.services.repositories.ids() == []
-    assert journey.services.migrate(plenty) == {"archives looked at": 1, "archives migrated": 1}
-    assert [it.id for it in journey.services.table.stored_archives("42")] == [archive_id]
-    assert journey.services.repositories.ids() == ["42"], "else nothing would ever count it, or evict of it"
-    assert journey.services.reconcile_usage("42")
-    assert journey.services.repositories.usage("42") == Usage(20_000_000, 1)
+def test_migration_adds_old_archives_to_usage(driver: CacheDriver):
+    archive_id = put(driver, FIRST["merged"])
+    assert list(driver.services.table.stored_archives("42")) == []
+    assert driver.services.repositories.ids() == []
+    assert driver.services.migrate(plenty) == {"archives looked at": 1, "archives migrated": 1}
+    assert [it.id for it in driver.services.table.stored_archives("42")] == [archive_id]
+    assert driver.services.repositories.ids() == ["42"], "else nothing would ever count it, or evict of it"
+    assert driver.services.reconcile_usage("42")
+    assert driver.services.repositories.usage("42") == Usage(20_000_000, 1)
 
 
-def test_migration_skips_current_items_and_runs_once(journey: Journey):
-    ids = [journey.reserve(name("yarn"))]
-    saved = journey.save(name("npm"), b"a").archive_id
-    revisions = {archive_id: journey.archive(archive_id).revision for archive_id in [*ids, saved]}
-    assert journey.services.migrate(plenty) == {"archives looked at": 2}
-    assert {archive_id: journey.archive(archive_id).revision for archive_id in revisions} == revisions
-    assert journey.services.schema.read() == Schema(KNOWN, KNOWN)
-    assert journey.services.migrate(plenty) == {}
-    assert journey.services.migrate(plenty, again=True) == {"archives looked at": 2}
+def test_migration_skips_current_items_and_runs_once(driver: CacheDriver):
+    ids = [driver.reserve(name("yarn"))]
+    saved = driver.save(name("npm"), b"a").archive_id
+    revisions = {archive_id: driver.archive(archive_id).revision for archive_id in [*ids, saved]}
+    assert driver.services.migrate(plenty) == {"archives looked at": 2}
+    assert {archive_id: driver.archive(archive_id).revision for archive_id in revisions} == revisions
+    assert driver.services.schema.read() == Schema(KNOWN, KNOWN)
+    assert driver.services.migrate(plenty) == {}
+    assert driver.services.migrate(plenty, again=True) == {"archives looked at": 2}
 
 
-def test_missing_fields_get_defaults_in_migration(journey: Journey):
+def test_missing_fields_get_defaults_in_migration(driver: CacheDriver):
     item = json.loads(json.dumps(FIRST["stored"]))
     del item["archive"]["M"]["postponed_until"]
     del item["archive"]["M"]["merge"]["M"]["sent_at"]
-    archive_id = put(journey, item)
-    assert journey.archive(archive_id).postponed_until == 0
-    assert journey.services.migrate(plenty)["archives migrated"] == 1
-    document = journey.services.table._archives.get(archive_id).archive.as_dict()
+    archive_id = put(driver, item)
+    assert driver.archive(archive_id).postponed_until == 0
+    assert driver.services.migrate(plenty)["archives migrated"] == 1
+    document = driver.services.table._archives.get(archive_id).archive.as_dict()
     assert (document["postponed_until"], document["merge"]["sent_at"]) == (0, None)
 
 
-def test_interrupted_migration_resumes(journey: Journey):
+def test_interrupted_migration_resumes(driver: CacheDriver):
     ids = {digit * 32 for digit in "1234567"}
     for archive_id in ids:
         item = json.loads(json.dumps(FIRST["given up and swept"]))
         item["archive_id"]["S"] = item["archive"]["M"]["id"]["S"] = archive_id
-        put(journey, item)
+        put(driver, item)
     times = iter([plenty(), plenty(), schema.DEADLINE_MARGIN - 1])
-    first = journey.services.migrate(lambda: next(times))
+    first = driver.services.migrate(lambda: next(times))
     assert first == {"archives looked at": 2, "archives migrated": 2, "left for another run": 1}
-    seen = journey.services.schema.read()
+    seen = driver.services.schema.read()
     assert seen is not None
     assert seen.oldest == 0
     assert seen.migrated_up_to in ids
-    assert journey.services.migrate(plenty) == {"archives looked at": 5, "archives migrated": 5}
-    assert journey.services.schema.read() == Schema(KNOWN, KNOWN)
+    assert driver.services.migrate(plenty) == {"archives looked at": 5, "archives migrated": 5}
+    assert driver.services.schema.read() == Schema(KNOWN, KNOWN)
 
 
-def test_unreadable_archive_does_not_stop_migration(journey: Journey):
+def test_unreadable_archive_does_not_stop_migration(driver: CacheDriver):
     broken = json.loads(json.dumps(FIRST["given up and swept"]))
     broken["archive_id"]["S"] = "b" * 32
     broken["archive"]["M"]["state"]["S"] = "of no release"
-    put(journey, broken)
-    put(journey, FIRST["given up and swept"])
-    done = journey.services.migrate(plenty)
+    put(driver, broken)
+    put(driver, FIRST["given up and swept"])
+    done = driver.services.migrate(plenty)
     assert done == {"archives looked at": 2, "archives migrated": 1, "archives not migrated": 1}
-    seen = journey.services.schema.read()
+    seen = driver.services.schema.read()
     assert seen is not None
     assert seen.oldest == 0
-    assert journey.services.migrate(plenty) == {}, "each try reads the whole table"
-    assert journey.services.migrate(plenty, again=True)["archives not migrated"] == 1
-    journey.clock.advance(schema.RETRY / SECOND)
-    assert journey.services.migrate(plenty)["archives not migrated"] == 1
+    assert driver.services.migrate(plenty) == {}, "each try reads the whole table"
+    assert driver.services.migrate(plenty, again=True)["archives not migrated"] == 1
+    driver.clock.advance(schema.RETRY / SECOND)
+    assert driver.services.migrate(plenty)["archives not migrated"] == 1
 
 
-def test_schema_with_fewer_fields_is_replaced(journey: Journey):
-    table = journey.services.settings.archives_table
+def test_schema_with_fewer_fields_is_replaced(driver: CacheDriver):
+    table = driver.services.settings.archives_table
     noted = {"archive_id": {"S": "schema"}, "newest": {"N": str(KNOWN)}, "oldest": {"N": "0"}}
-    journey.services.session.client("dynamodb").put_item(TableName=table, Item=noted)
-    seen = journey.services.schema.read()
+    driver.services.session.client("dynamodb").put_item(TableName=table, Item=noted)
+    seen = driver.services.schema.read()
     assert seen == Schema(KNOWN)
-    journey.services.schema.write(seen, Schema(KNOWN, KNOWN))
-    assert journey.services.schema.read() == Schema(KNOWN, KNOWN)
+    driver.services.schema.write(seen, Schema(KNOWN, KNOWN))
+    assert driver.services.schema.read() == Schema(KNOWN, KNOWN)
     with pytest.raises(WriteConflict):
-        journey.services.schema.write(seen, Schema(KNOWN, KNOWN, "a" * 32))
+        driver.services.schema.write(seen, Schema(KNOWN, KNOWN, "a" * 32))
 
 
-def test_schema_check_gives_up_after_conflicts(journey: Journey, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(type(journey.services.schema), "write", lambda *_: fail(WriteConflict()))
+def test_schema_check_gives_up_after_conflicts(driver: CacheDriver, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(type(driver.services.schema), "write", lambda *_: fail(WriteConflict()))
     with pytest.raises(Unavailable, match="too many functions"):
-        journey.services.check_schema()
+        driver.services.check_schema()
 
 
-def test_forced_migration_updates_due_times(journey: Journey):
-    saved = journey.save(name("npm"), b"a").archive_id
-    before = due_at(journey, saved)
-    journey.services.lifetimes = replace(journey.services.lifetimes, unused_entry=60 * SECOND)
-    assert journey.services.migrate(plenty, again=True) == {"archives looked at": 1, "archives migrated": 1}
-    assert due_at(journey, saved) < before
+def test_forced_migration_updates_due_times(driver: CacheDriver):
+    saved = driver.save(name("npm"), b"a").archive_id
+    before = due_at(driver, saved)
+    driver.services.lifetimes = replace(driver.services.lifetimes, unused_entry=60 * SECOND)
+    assert driver.services.migrate(plenty, again=True) == {"archives looked at": 1, "archives migrated": 1}
+    assert due_at(driver, saved) < before

@@ -14,6 +14,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
+from tests.aws.rie.permissions import Call, recording
 
 from actions_cache.aws import secrets
 from actions_cache.aws.secrets import (
@@ -30,9 +31,8 @@ from actions_cache.aws.secrets import (
 from actions_cache.domain.signing import SETTLE, Keyring
 from actions_cache.domain.timing import SECOND
 from actions_cache.ports import KnownToEdge, Unavailable, WriteConflict
+from dev.clients.driver import CREDENTIALS
 from dev.local.emulators import Endpoints, resolve_names_under_localhost
-from tests.aws.rie.recorder import Call, recording
-from tests.conftest import CREDENTIALS
 
 OLD, NEW, NEWEST = "old-" * 16, "new-" * 16, "newest-" * 9
 NOW = 1_790_000_000_000
@@ -309,7 +309,7 @@ def calls() -> list[Call]:
 
 @pytest.fixture
 def edge_session(
-    endpoints: Endpoints, engine_session: boto3.Session, calls: list[Call], monkeypatch: pytest.MonkeyPatch
+    endpoints: Endpoints, emulator_session: boto3.Session, calls: list[Call], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[boto3.Session]:
     """Told by the environment alone where the engine is, with all its calls recorded on their way."""
     monkeypatch.setattr(socket, "getaddrinfo", socket.getaddrinfo)
@@ -320,7 +320,7 @@ def edge_session(
             monkeypatch.setenv(variable, value)
         monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFRONT", url)
         monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFRONT_KEYVALUESTORE", url)
-        yield engine_session
+        yield emulator_session
 
 
 @pytest.fixture

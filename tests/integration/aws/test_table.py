@@ -9,23 +9,23 @@ from actions_cache.aws import dynamodb
 from actions_cache.domain.archive import ArchiveState, Commit, Part, committed, reserved, stored
 from actions_cache.domain.cleanup_schedule import LOOK_EVERY
 from actions_cache.ports import WriteConflict
-from tests.support.journey import name
+from dev.clients.driver import name
 
 ONE_PART = Part("archives/x/parts/blob/1", 3, '"etag"')
 
 
 @pytest.fixture
-def table(journey):
-    return journey.services.table
+def table(driver):
+    return driver.services.table
 
 
 @pytest.fixture
-def now(journey):
-    return journey.clock.now()
+def now(driver):
+    return driver.clock.now()
 
 
-def new_archive(journey, entry_name):
-    return reserved(journey.services.tokens.new(), entry_name, journey.clock.now(), journey.services.lifetimes)
+def new_archive(driver, entry_name):
+    return reserved(driver.services.tokens.new(), entry_name, driver.clock.now(), driver.services.lifetimes)
 
 
 def finished(seen, at):
@@ -34,16 +34,16 @@ def finished(seen, at):
     return stored(by, at)
 
 
-def publish(journey, key, at=None):
+def publish(driver, key, at=None):
     """An entry in two writes, without bucket."""
-    archive = new_archive(journey, name(key))
-    journey.services.table.reserve(archive, archive.reserved_at)
-    seen = journey.services.table.archive(archive.id)
-    return journey.services.table.publish_entry(seen, finished(seen, at or journey.clock.now()))
+    archive = new_archive(driver, name(key))
+    driver.services.table.reserve(archive, archive.reserved_at)
+    seen = driver.services.table.archive(archive.id)
+    return driver.services.table.publish_entry(seen, finished(seen, at or driver.clock.now()))
 
 
-def test_archive_is_read_as_written(journey, table, now):
-    archive = new_archive(journey, name("npm \N{GRINNING FACE}"))
+def test_archive_is_read_as_written(driver, table, now):
+    archive = new_archive(driver, name("npm \N{GRINNING FACE}"))
     table.reserve(archive, now)
     assert table.archive(archive.id) == replace(archive, revision=1)
     by = committed(table.archive(archive.id), Commit("d", 2**40, 10_000, ONE_PART), None)
@@ -51,14 +51,14 @@ def test_archive_is_read_as_written(journey, table, now):
     assert table.archive("f" * 32) is None
 
 
-def test_entries_returns_only_existing_names(journey, table):
-    in_main, elsewhere = publish(journey, "npm").entry, name("npm", scope="refs/heads/other")
+def test_entries_returns_only_existing_names(driver, table):
+    in_main, elsewhere = publish(driver, "npm").entry, name("npm", scope="refs/heads/other")
     assert table.entries([elsewhere, in_main.name]) == {in_main.name: in_main}
     assert table.entries([elsewhere]) == {}
 
 
-def test_stale_write_conflicts(journey, table, now):
-    archive = new_archive(journey, name("npm"))
+def test_stale_write_conflicts(driver, table, now):
+    archive = new_archive(driver, name("npm"))
     table.reserve(archive, now)
     seen = table.archive(archive.id)
     table.replace_archive(seen, replace(seen, swept_at=1))
@@ -72,8 +72,8 @@ def test_stale_write_conflicts(journey, table, now):
     assert table.archive(archive.id).swept_at == 1
 
 
-def test_name_is_reserved_once(journey, table, now):
-    first, second = (new_archive(journey, name("npm")) for _ in range(2))
+def test_name_is_reserved_once(driver, table, now):
+    first, second = (new_archive(driver, name("npm")) for _ in range(2))
     table.reserve(first, now)
     with pytest.raises(WriteConflict):
         table.reserve(second, now)
@@ -81,27 +81,27 @@ def test_name_is_reserved_once(journey, table, now):
     assert table.reservation(name("npm")).archive_id == first.id
 
 
-def test_expired_reservation_is_replaced(journey, table):
-    first = new_archive(journey, name("npm"))
+def test_expired_reservation_is_replaced(driver, table):
+    first = new_archive(driver, name("npm"))
     table.reserve(first, first.reserved_at)
-    second = new_archive(journey, name("npm"))
+    second = new_archive(driver, name("npm"))
     table.reserve(second, first.reservation_expires_at)
     assert table.reservation(name("npm")).archive_id == second.id
     assert table.archive(first.id) is not None
 
 
-def test_publishing_replaces_reservation_with_entry(journey, table, now):
-    archive = publish(journey, "npm")
+def test_publishing_replaces_reservation_with_entry(driver, table, now):
+    archive = publish(driver, "npm")
     assert table.reservation(name("npm")) is None
     assert table.entry(name("npm")) == archive.entry
     with pytest.raises(WriteConflict):
-        table.reserve(new_archive(journey, name("npm")), now)
+        table.reserve(new_archive(driver, name("npm")), now)
 
 
-def test_publishing_needs_own_reservation(journey, table):
-    first = new_archive(journey, name("npm"))
+def test_publishing_needs_own_reservation(driver, table):
+    first = new_archive(driver, name("npm"))
     table.reserve(first, first.reserved_at)
-    table.reserve(new_archive(journey, name("npm")), first.reservation_expires_at)
+    table.reserve(new_archive(driver, name("npm")), first.reservation_expires_at)
     seen = table.archive(first.id)
     with pytest.raises(WriteConflict):
         table.publish_entry(seen, finished(seen, first.reserved_at))
@@ -109,20 +109,20 @@ def test_publishing_needs_own_reservation(journey, table):
     assert table.archive(first.id) == seen
 
 
-def test_removal_keeps_entry_of_newer_archive(journey, table):
-    old = publish(journey, "npm")
+def test_removal_keeps_entry_of_newer_archive(driver, table):
+    old = publish(driver, "npm")
     table.remove_entry(old, replace(old, state=ArchiveState.DELETED))
-    new = publish(journey, "npm")
+    new = publish(driver, "npm")
     stale = table.archive(old.id)
     with pytest.raises(WriteConflict):
         table.remove_entry(stale, replace(stale, deleted_at=9))
     assert table.entry(name("npm")).archive_id == new.id
 
 
-def test_stale_drop_keeps_newer_reservation(journey, table):
-    first = new_archive(journey, name("npm"))
+def test_stale_drop_keeps_newer_reservation(driver, table):
+    first = new_archive(driver, name("npm"))
     table.reserve(first, first.reserved_at)
-    second = new_archive(journey, name("npm"))
+    second = new_archive(driver, name("npm"))
     table.reserve(second, first.reservation_expires_at)
     table.drop_reservation(first.reservation)
     assert table.reservation(name("npm")).archive_id == second.id
@@ -132,10 +132,10 @@ def test_stale_drop_keeps_newer_reservation(journey, table):
 
 
 @pytest.mark.parametrize("page", [1, 2, 3, 100])
-def test_newest_entry_is_found_by_prefix(journey, table, now, monkeypatch, page):
+def test_newest_entry_is_found_by_prefix(driver, table, now, monkeypatch, page):
     monkeypatch.setattr(dynamodb, "PREFIX_PAGE", page)
     for i, key in enumerate(["npm-b", "npm-c", "npm-a", "yarn-1", "npm", "np", "zzz"]):
-        publish(journey, key, now + i)
+        publish(driver, key, now + i)
     family = name("").family
     assert table.newest_entry(family, "npm-").name.key == "npm-a"
     assert table.newest_entry(family, "npm").name.key == "npm"
@@ -144,10 +144,10 @@ def test_newest_entry_is_found_by_prefix(journey, table, now, monkeypatch, page)
     assert table.newest_entry(family, "npm-d") is None
 
 
-def test_long_prefix_distinguishes_keys(journey, table, now):
+def test_long_prefix_distinguishes_keys(driver, table, now):
     long = "\N{GRINNING FACE}" * 400
-    publish(journey, long + "one", now)
-    publish(journey, long + "two", now + 1)
+    publish(driver, long + "one", now)
+    publish(driver, long + "two", now + 1)
     family = name("").family
     assert table.newest_entry(family, long + "o").name.key == long + "one"
     assert table.newest_entry(family, long).name.key == long + "two"
@@ -155,9 +155,9 @@ def test_long_prefix_distinguishes_keys(journey, table, now):
     assert table.entry(name(long + "one")).name.key == long + "one"
 
 
-def test_due_archives_are_all_found(journey, table, now, monkeypatch):
+def test_due_archives_are_all_found(driver, table, now, monkeypatch):
     monkeypatch.setattr(dynamodb, "PREFIX_PAGE", 2)
-    archives = [new_archive(journey, name(f"npm-{i}")) for i in range(40)]
+    archives = [new_archive(driver, name(f"npm-{i}")) for i in range(40)]
     for archive in archives:
         table.reserve(archive, now)
     first_look = archives[0].reserved_at + LOOK_EVERY
@@ -187,9 +187,9 @@ def batches(monkeypatch):
     return seen
 
 
-def test_known_archives_are_read_consistently(journey, table, now, batches):
+def test_known_archives_are_read_consistently(driver, table, now, batches):
     """What a batch leaves out, or a replica doesn't know yet, would count as forgotten."""
-    archives = [new_archive(journey, name(f"npm-{i}")) for i in range(3)]
+    archives = [new_archive(driver, name(f"npm-{i}")) for i in range(3)]
     for archive in archives:
         table.reserve(archive, now)
     ids = [archive.id for archive in archives]

@@ -12,7 +12,7 @@ from actions_cache_cli.deployment_check.__main__ import CHECKS, run_all
 from actions_cache_cli.deployment_check.check import Context, Result
 from actions_cache_cli.deployment_check.stack import Concurrency, Stack, signing_secret
 from actions_cache_cli.doctor.address import read_address
-from tests.support.clients.server import running_server
+from dev.clients.local_server import running_server
 
 Verify = Callable[..., Mapping[str, Result]]
 

@@ -17,10 +17,12 @@ from actions_cache_cli.deployment_check.check import LIMITS, Check, Client, Cont
 from actions_cache_cli.deployment_check.reach import HOW_TO_SAVE
 from actions_cache_cli.deployment_check.stack import Stack
 from actions_cache_cli.doctor.address import read_address
+from dev.clients.local_server import free_port
+from dev.local.template import ROOT
 from tests.integration.deployment_check.conftest import Verify, results
 from tests.integration.deployment_check.proxy import Answer, Request, made, spoiling_proxy
-from tests.support.clients.server import ROOT, free_port
-from tests.support.listening import listening, self_signed
+from tests.support.private_ca import self_signed
+from tests.support.sockets import listening
 
 MOST_TRAFFIC_BYTES = 60_000_000
 

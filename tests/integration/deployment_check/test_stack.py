@@ -30,10 +30,10 @@ from actions_cache_cli.deployment_check.stack import (
     read_stack,
 )
 from actions_cache_cli.doctor.address import read_address
+from dev.clients.local_server import free_port
 from dev.local.emulators import bare_environment, executable
 from dev.local.template import Template
 from tests.integration.deployment_check.conftest import results
-from tests.support.clients.server import free_port
 
 START_SECONDS = 30
 NAME = "actions-cache"

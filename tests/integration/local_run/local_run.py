@@ -14,9 +14,9 @@ import boto3
 import psutil
 
 from actions_cache.aws.dynamodb import KEY as SCHEMA
+from dev.clients.local_server import free_port
 from dev.local.resources import Clients
 from dev.local.template import ROOT
-from tests.support.clients.server import free_port
 
 START_SECONDS = 60
 POLL_SECONDS = 0.05

@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from actions_cache.logs import LEFT_OUT
+from dev.clients.runtime_token import READ, runtime_token
+from dev.clients.wire import GO, SERVICE, Job, send, with_query
 from tests.integration.local_run.local_run import LocalRun, wait_until
-from tests.support.clients.runtime_token import READ, runtime_token
-from tests.support.clients.wire import GO, SERVICE, Job, send, with_query
 
 UNUSED_SECONDS = 5
 REPOSITORY, OTHER_REPOSITORY = "987654321", "123456789"

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from dev.clients.local_server import free_port
 from dev.local import emulators
 from dev.local.console import RunFailed
 from dev.local.template import ROOT
 from tests.integration.local_run.conftest import StartRun
 from tests.integration.local_run.local_run import LocalRun
-from tests.support.clients.server import free_port
 
 
 def refusal(run: LocalRun) -> str:

@@ -20,12 +20,12 @@ from botocore.exceptions import ClientError
 from actions_cache.domain.timing import SECOND
 from actions_cache_cli.target import plane, read_exports
 from dev.build.release import release_of
+from dev.clients.wire import Job, put_blob, send
 from dev.local.emulators import Endpoints
 from dev.local.process import SHORTEST_LIFE_SECONDS
 from dev.local.template import ROOT
 from tests.integration.local_run.conftest import StartRun
 from tests.integration.local_run.local_run import MAKE_ALONE, START_SECONDS, LocalRun, wait_until
-from tests.support.clients.wire import Job, put_blob, send
 
 
 def test_unset_token_claims_are_mentioned(run: LocalRun):

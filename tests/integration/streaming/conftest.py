@@ -8,12 +8,12 @@ import boto3
 import pytest
 
 from actions_cache.settings import Settings
+from dev.clients.driver import CacheDriver, SetClock
+from dev.emulation.api_gateway import LocalRun, local_run
+from dev.emulation.proxy import StoreProxy
 from dev.local import emulators
 from dev.local.resources import Clients
 from dev.services import AllServices
-from tests.integration.streaming.local_run import LocalRun, local_run
-from tests.integration.streaming.store_proxy import StoreProxy
-from tests.support.journey import Journey, SetClock
 
 
 @pytest.fixture(scope="session")
@@ -30,18 +30,18 @@ def repository() -> str:
 
 
 @pytest.fixture
-def stored(unmerged: LocalRun, monkeypatch: pytest.MonkeyPatch) -> Iterator[Journey]:
+def stored(unmerged: LocalRun, monkeypatch: pytest.MonkeyPatch) -> Iterator[CacheDriver]:
     """Provide the store of `unmerged`, without its server."""
     for name, value in unmerged.variables().items():
         monkeypatch.setenv(name, value)
     clients = Clients.of(boto3.Session())
-    yield Journey(AllServices(Settings()), SetClock(), clients.s3, clients.sqs)
+    yield CacheDriver(AllServices(Settings()), SetClock(), clients.s3, clients.sqs)
     clients.s3.close()
     clients.sqs.close()
 
 
 @pytest.fixture
-def merge_all(stored: Journey) -> Callable[[], object]:
+def merge_all(stored: CacheDriver) -> Callable[[], object]:
     """Return a function that does the merge workers' work, since `unmerged` has none."""
     return stored.merge_all
 

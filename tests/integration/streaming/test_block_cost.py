@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import pytest
 
+from dev.clients.buildkit import BLOCK_BYTES, BuildKit
+from dev.clients.runtime_token import runtime_token
+from dev.emulation.api_gateway import local_run
+from dev.emulation.proxy import QueryParams, StoreProxy
 from dev.local import emulators
-from tests.integration.streaming.local_run import local_run
-from tests.integration.streaming.store_proxy import QueryParams, StoreProxy
-from tests.support.clients.buildkit import BLOCK_BYTES, BuildKit
-from tests.support.clients.runtime_token import runtime_token
 
 BLOCKS = 300
 
@@ -51,15 +51,15 @@ class Counted(NamedTuple):
 def asked_by(watched: Watched, blocks: int, repository: str) -> tuple[Counted, Counted]:
     """For the blocks alone, and for all of the save."""
     client = BuildKit(watched.url, runtime_token(repository=repository))
-    store, rest = len(watched.store.asked), len(watched.rest.asked)
+    store, rest = len(watched.store.requests), len(watched.rest.requests)
     url = client.reserve("layer")
-    began = len(watched.store.asked), len(watched.rest.asked)
+    began = len(watched.store.requests), len(watched.rest.requests)
     ids = client.put_blocks(url, os.urandom(blocks * BLOCK_BYTES))
-    of_blocks = Counted(watched.store.asked[began[0] :], watched.rest.asked[began[1] :])
+    of_blocks = Counted(watched.store.requests[began[0] :], watched.rest.requests[began[1] :])
     client.commit(url, ids)
     client.finalize("layer", blocks * BLOCK_BYTES)
     client.close()
-    return of_blocks, Counted(watched.store.asked[store:], watched.rest.asked[rest:])
+    return of_blocks, Counted(watched.store.requests[store:], watched.rest.requests[rest:])
 
 
 @pytest.mark.client(

@@ -4,10 +4,10 @@ import pytest
 from annotated_types import Le
 
 from actions_cache.settings import Settings
+from dev.emulation.api_gateway import MB, Caps, Pace
+from dev.emulation.lambda_web_adapter import FUNCTION, template_variables
 from dev.local.template import Template
 from functions.download import handler
-from tests.integration.streaming.adapter import FUNCTION, template_variables
-from tests.integration.streaming.caps import MB, Caps, Pace
 
 AWS = Caps()
 HEADERS_BYTES = 64 * 1024

@@ -6,13 +6,11 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.integration.streaming.caps import Caps
-from tests.integration.streaming.gateway import Gateway
-from tests.integration.streaming.reader import read
-from tests.integration.streaming.store_proxy import StoreProxy
-from tests.support.clients.actions_cache import ActionsCache
-from tests.support.clients.runtime_token import runtime_token
-from tests.support.clients.wire import GO, Job
+from dev.clients.actions_cache import ActionsCache
+from dev.clients.runtime_token import runtime_token
+from dev.clients.wire import GO, Job, read
+from dev.emulation.api_gateway import Caps, Gateway
+from dev.emulation.proxy import StoreProxy
 
 MIB = 1024 * 1024
 CONTROL_BYTES = 128 * 1024

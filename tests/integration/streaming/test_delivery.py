@@ -13,15 +13,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from dev.clients.driver import CacheDriver
+from dev.clients.runtime_token import runtime_token
+from dev.clients.wire import GO, Job, read, send
+from dev.emulation.api_gateway import MB, PLAIN_STREAMING, Caps, Gateway, LocalRun
+from dev.emulation.proxy import Traffic
 from tests.guarantees.crashes.environment import wait_until
-from tests.integration.streaming.caps import MB, Caps
-from tests.integration.streaming.gateway import Gateway
-from tests.integration.streaming.local_run import PLAIN_STREAMING, LocalRun
-from tests.integration.streaming.proxying import Traffic
-from tests.integration.streaming.reader import read
-from tests.support.clients.runtime_token import runtime_token
-from tests.support.clients.wire import GO, Job, send
-from tests.support.journey import Journey
 
 AWS = Caps()
 SMALL = AWS.scaled(sizes=1 / 20, speed=4)
@@ -183,7 +180,7 @@ def test_plain_streaming_breaks_at_size_limit(unmerged: LocalRun, job):
 
 
 @pytest.mark.parametrize("missing", [1, 150, 235, 600])
-def test_adapter_error_text_never_completes_body(unmerged: LocalRun, job, stored: Journey, missing: int):
+def test_adapter_error_text_never_completes_body(unmerged: LocalRun, job, stored: CacheDriver, missing: int):
     """The last part is gone, and short enough for the error text to have its exact length."""
     with unmerged.behind(WALL_FAR_OFF, PLAIN_STREAMING) as gateway:
         url = just_finalized(job(gateway), os.urandom(3 * MB), os.urandom(missing))

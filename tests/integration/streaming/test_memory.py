@@ -3,8 +3,7 @@
 import pytest
 
 from dev.bench import memory
-from tests.integration.streaming.caps import MB, Caps
-from tests.integration.streaming.local_run import PLAIN_STREAMING, LocalRun
+from dev.emulation.api_gateway import MB, PLAIN_STREAMING, Caps, LocalRun
 
 
 @pytest.fixture

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.streaming.adapter import EnvironmentFailed, ExecutionEnvironment
-from tests.integration.streaming.caps import Caps
-from tests.integration.streaming.local_run import LocalRun
-from tests.support.clients.runtime_token import runtime_token
-from tests.support.clients.wire import GO, Job
+from dev.clients.runtime_token import runtime_token
+from dev.clients.wire import GO, Job
+from dev.emulation.api_gateway import Caps, LocalRun
+from dev.emulation.lambda_web_adapter import EnvironmentFailed, ExecutionEnvironment
 
 LONGER_THAN_UVICORNS_OWN_KEEP_ALIVE = 5.5
 

@@ -9,16 +9,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from actions_cache.domain.access import Anybody
 from actions_cache.settings import SeekThrough
+from dev.clients.buildkit import BuildKit, layer_key
+from dev.clients.driver import CacheDriver
+from dev.clients.runtime_token import runtime_token
+from dev.clients.wire import ACTIONS_CACHE, Job, send
+from dev.emulation.api_gateway import Caps, Gateway, LocalRun
+from dev.emulation.asgi_server import served
 from dev.services import AllServices
 from functions.api.handler import create_app
-from tests.integration.streaming.caps import Caps
-from tests.integration.streaming.gateway import Gateway
-from tests.integration.streaming.local_run import LocalRun
-from tests.support.clients.buildkit import BuildKit, layer_key
-from tests.support.clients.runtime_token import runtime_token
-from tests.support.clients.wire import ACTIONS_CACHE, Job, send
-from tests.support.journey import Journey
-from tests.support.serving import served
 
 MIB = 1024 * 1024
 
@@ -36,7 +34,9 @@ class BehindApiGateway:
 
 
 @contextmanager
-def behind_an_edge_that_drops_ranges(run: LocalRun, stored: Journey, seek_through: SeekThrough) -> Iterator[Gateway]:
+def behind_an_edge_that_drops_ranges(
+    run: LocalRun, stored: CacheDriver, seek_through: SeekThrough
+) -> Iterator[Gateway]:
     whoever = {"verify_tokens": False, "token_claims": [Anybody()]}
     settings = stored.services.settings.model_copy(update={"seek_through": seek_through, **whoever})
     services = AllServices(settings)
@@ -55,7 +55,9 @@ def layer() -> bytes:
 
 
 @pytest.mark.parametrize("is_merged", [False, True], ids=["in parts", "merged"])
-def test_buildkit_seeks_correctly_through_api(unmerged: LocalRun, stored: Journey, repository, layer, is_merged: bool):
+def test_buildkit_seeks_correctly_through_api(
+    unmerged: LocalRun, stored: CacheDriver, repository, layer, is_merged: bool
+):
     with (
         behind_an_edge_that_drops_ranges(unmerged, stored, SeekThrough.API) as gateway,
         closing(BuildKit(gateway.url, runtime_token(repository=repository))) as client,
@@ -73,7 +75,7 @@ def test_buildkit_seeks_correctly_through_api(unmerged: LocalRun, stored: Journe
 
 @pytest.mark.parametrize("is_merged", [False, True], ids=["in parts", "merged"])
 def test_edge_without_ranges_returns_whole_body(
-    unmerged: LocalRun, stored: Journey, repository, layer, is_merged: bool
+    unmerged: LocalRun, stored: CacheDriver, repository, layer, is_merged: bool
 ):
     """The setting exists for this."""
     with (
@@ -90,7 +92,7 @@ def test_edge_without_ranges_returns_whole_body(
         assert (reply.status, reply.body) == (200, layer)
 
 
-def test_plain_readers_keep_edge_and_s3_urls(unmerged: LocalRun, stored: Journey, repository):
+def test_plain_readers_keep_edge_and_s3_urls(unmerged: LocalRun, stored: CacheDriver, repository):
     with behind_an_edge_that_drops_ranges(unmerged, stored, SeekThrough.API) as gateway:
         job = Job(gateway.url, runtime_token(repository=repository), ACTIONS_CACHE)
         job.save("key", b"one", b"two")

@@ -10,18 +10,18 @@ import pytest
 
 from actions_cache.http import azure
 from actions_cache.http.app import new_app
+from dev.clients.wire import send
+from dev.emulation.asgi_server import served
 from dev.local.template import ROOT
 from functions.api import hook
-from tests.support.clients.wire import send
-from tests.support.serving import served
-from tests.support.told import Told
+from tests.support.fakes import RecordingTelemetry
 
 SOURCE = ROOT / "runners" / "hook.cjs"
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    app = new_app(Told())
+    app = new_app(RecordingTelemetry())
     app.include_router(hook.routes())
     with served(app) as url:
         yield url

@@ -16,17 +16,17 @@ from mangum import Mangum
 from actions_cache.domain.access import GITHUB, parse_rule
 from actions_cache.domain.errors import PermissionDenied
 from actions_cache.http.app import new_app
+from dev.clients import wire
+from dev.clients.runtime_token import runtime_token
+from dev.clients.wire import Reply
+from dev.emulation.asgi_server import served
 from functions.api import passthrough
 from functions.api.passthrough import ResultsService
 from functions.api.tokens import TokenReader
 from functions.api.uploads import LAMBDA_BODY_BYTES as LIMIT
-from tests.support.clients import wire
-from tests.support.clients.runtime_token import runtime_token
-from tests.support.clients.wire import Reply
-from tests.support.issuer import running_issuer
-from tests.support.serving import served
-from tests.support.told import Told
-from tests.support.upstream import Upstream, running_upstream
+from tests.support.fake_results_service import FakeResultsService, running_results_service
+from tests.support.fakes import RecordingTelemetry
+from tests.support.token_issuer import running_issuer
 
 TRUSTED = TokenReader((GITHUB,), None, (parse_rule("repository_owner_id=1"),), verify=False)
 TOKEN = runtime_token()
@@ -36,7 +36,7 @@ BODY = b'{"name":"a"}'
 
 
 def app_before(url: str | None, tokens: TokenReader = TRUSTED) -> FastAPI:
-    app = new_app(Told())
+    app = new_app(RecordingTelemetry())
     app.include_router(passthrough.routes(ResultsService(url) if url else None, tokens))
     return app
 
@@ -47,18 +47,18 @@ def send(method: str, url: str, body: bytes | None = None, headers: dict[str, st
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[tuple[str, Upstream]]:
-    with running_upstream() as upstream, served(app_before(upstream.url)) as url:
-        yield url, upstream
+def running() -> Iterator[tuple[str, FakeResultsService]]:
+    with running_results_service() as fake_service, served(app_before(fake_service.url)) as url:
+        yield url, fake_service
 
 
 @pytest.fixture
-def url(running: tuple[str, Upstream], upstream: Upstream) -> str:
+def url(running: tuple[str, FakeResultsService], fake_service: FakeResultsService) -> str:
     return running[0]
 
 
 @pytest.fixture
-def upstream(running: tuple[str, Upstream]) -> Upstream:
+def fake_service(running: tuple[str, FakeResultsService]) -> FakeResultsService:
     return running[1].as_new()
 
 
@@ -82,13 +82,13 @@ def refusal(reply: Reply) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
-def test_each_method_reaches_results_service(url, upstream, method):
+def test_each_method_reaches_results_service(url, fake_service, method):
     send(method, f"{url}{PATH}?a=%2F&b", b"x" if method in ("POST", "PUT", "PATCH") else None)
-    [asked] = upstream.asked
+    [asked] = fake_service.asked
     assert asked.line == f"{method} {PATH}?a=%2F&b HTTP/1.1".encode()
 
 
-def test_request_is_forwarded_byte_for_byte(url, upstream):
+def test_request_is_forwarded_byte_for_byte(url, fake_service):
     body = bytes(range(256))
     headers = {
         **JOB,
@@ -97,42 +97,42 @@ def test_request_is_forwarded_byte_for_byte(url, upstream):
     }
     dropped = {"X-Forwarded-For": "10.0.0.1", "Connection": "close", "Cookie": "__Secure-actions-cache-session=s"}
     send("POST", f"{url}{PATH}", body, headers | dropped)
-    [asked] = upstream.asked
+    [asked] = fake_service.asked
     assert asked.body == body
     assert sorted(asked.headers) == sorted(
         [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        + [(b"Host", urlsplit(upstream.url).netloc.encode()), (b"Content-Length", b"256")]
+        + [(b"Host", urlsplit(fake_service.url).netloc.encode()), (b"Content-Length", b"256")]
         + [(b"cdn-loop", b"serverless-actions-cache")]
     )
 
 
-def test_request_without_body_stays_without_body(url, upstream):
+def test_request_without_body_stays_without_body(url, fake_service):
     send("GET", f"{url}/a")
     send("POST", f"{url}/b", b"")
-    assert [(asked.header(b"content-length"), asked.header(b"transfer-encoding")) for asked in upstream.asked] == [
+    assert [(asked.header(b"content-length"), asked.header(b"transfer-encoding")) for asked in fake_service.asked] == [
         ([], []),
         ([b"0"], []),
     ]
 
 
-def test_chunked_request_is_forwarded_whole(url, upstream):
+def test_chunked_request_is_forwarded_whole(url, fake_service):
     answer = raw(
         url,
         f"POST /a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
         + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
     )
     assert answer.startswith(b"HTTP/1.1 200")
-    [asked] = upstream.asked
+    [asked] = fake_service.asked
     assert (asked.body, asked.header(b"transfer-encoding"), asked.header(b"content-length")) == (b"abcde", [], [b"5"])
 
 
 @pytest.mark.parametrize("path", ["//evil.example/x", "/@evil.example/x", "/x/../y", "/a%2fb", "/%2F%2Fevil.example"])
-def test_no_path_reaches_another_host(url, upstream, path):
+def test_no_path_reaches_another_host(url, fake_service, path):
     head = f"Host: evil.example\r\nConnection: close\r\nAuthorization: Bearer {TOKEN}"
     raw(url, f"GET {path} HTTP/1.1\r\n{head}\r\n\r\n".encode())
-    [asked] = upstream.asked
+    [asked] = fake_service.asked
     assert asked.line == f"GET {path} HTTP/1.1".encode()
-    assert asked.header(b"host") == [urlsplit(upstream.url).netloc.encode()]
+    assert asked.header(b"host") == [urlsplit(fake_service.url).netloc.encode()]
 
 
 @pytest.mark.parametrize(
@@ -149,17 +149,17 @@ def test_no_path_reaches_another_host(url, upstream, path):
         "//twirp/github.actions.results.api.v1.CacheService/CreateCacheEntry",
     ],
 )
-def test_own_paths_are_never_forwarded(url, upstream, target):
+def test_own_paths_are_never_forwarded(url, fake_service, target):
     answer = raw(url, f"POST {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n".encode())
     assert answer.split(b" ")[1] in (b"404", b"405")
-    assert upstream.asked == []
+    assert fake_service.asked == []
 
 
 @pytest.mark.parametrize("target", ["http://evil.example/blobs/x", "*"])
-def test_invalid_target_is_never_forwarded(url, upstream, target):
+def test_invalid_target_is_never_forwarded(url, fake_service, target):
     answer = raw(url, f"OPTIONS {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
     assert int(answer.split(b" ")[1]) in (400, 404, 405)
-    assert upstream.asked == []
+    assert fake_service.asked == []
 
 
 def test_missing_service_url_disables_forwarding():
@@ -169,11 +169,11 @@ def test_missing_service_url_disables_forwarding():
     assert "RESULTS_SERVICE_URL" in reply.json["msg"]
 
 
-def test_service_url_loop_is_reported(url, upstream):
+def test_service_url_loop_is_reported(url, fake_service):
     reply = send("POST", f"{url}{PATH}", BODY, {"CDN-Loop": "serverless-actions-cache"})
     assert refusal(reply) == (502, "unavailable")
     assert "leads back" in reply.json["msg"]
-    assert upstream.asked == []
+    assert fake_service.asked == []
 
 
 # ---------------------------------------------------------------- the way back
@@ -186,8 +186,8 @@ def test_response_headers_are_returned(url):
     assert reply.headers["Content-Type"] == "application/json"
 
 
-def test_response_is_inert_in_browser(url, upstream):
-    upstream.answer = answer_of(
+def test_response_is_inert_in_browser(url, fake_service):
+    fake_service.answer = answer_of(
         "200 OK",
         b"<script>alert(1)</script>",
         "Content-Type: text/html",
@@ -223,7 +223,7 @@ NO_TOKENS = {
 
 @pytest.mark.parametrize("headers", NO_TOKENS.values(), ids=NO_TOKENS)
 @pytest.mark.parametrize("path", [PATH, "/graphql", "/user", "/managex"])
-def test_request_without_job_token_is_refused(url, upstream, path, headers):
+def test_request_without_job_token_is_refused(url, fake_service, path, headers):
     rows = "".join(f"Authorization: {value}\r\n" for value in headers)
     answer = raw(
         url, f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{rows}Content-Length: 0\r\n\r\n".encode()
@@ -231,35 +231,35 @@ def test_request_without_job_token_is_refused(url, upstream, path, headers):
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 401")
     assert json.loads(body)["code"] == "unauthenticated"
-    assert upstream.asked == []
+    assert fake_service.asked == []
 
 
-def test_refused_job_keeps_its_artifacts(url, upstream):
+def test_refused_job_keeps_its_artifacts(url, fake_service):
     """TRUSTED asks for an owner that the token lacks."""
     with pytest.raises(PermissionDenied):
         TRUSTED.read(JOB["Authorization"])
     assert send("POST", f"{url}{PATH}", BODY).status == 200
-    assert len(upstream.asked) == 1
+    assert len(fake_service.asked) == 1
 
 
-def test_token_needs_trusted_issuer(upstream):
+def test_token_needs_trusted_issuer(fake_service):
     with running_issuer() as issuer, running_issuer() as stranger:
         tokens = TokenReader((issuer.url,), None)
-        with served(app_before(upstream.url, tokens)) as url:
+        with served(app_before(fake_service.url, tokens)) as url:
             answers = [
                 send("POST", f"{url}{PATH}", BODY, {"Authorization": authorization}).status
                 for authorization in (issuer.sign(), stranger.sign(), f"Bearer {runtime_token(iss=issuer.url)}")
             ]
     assert answers == [200, 401, 401]
-    assert len(upstream.asked) == 1
+    assert len(fake_service.asked) == 1
 
 
-def test_cookies_are_not_shared_between_jobs(upstream):
+def test_cookies_are_not_shared_between_jobs(fake_service):
     """By a name: of an address, aiohttp keeps no cookies."""
-    with served(app_before(upstream.url.replace("127.0.0.1", "localhost"))) as url:
+    with served(app_before(fake_service.url.replace("127.0.0.1", "localhost"))) as url:
         for _ in range(2):
             send("POST", f"{url}{PATH}", BODY)
-    assert [asked.header(b"cookie") for asked in upstream.asked] == [[], []]
+    assert [asked.header(b"cookie") for asked in fake_service.asked] == [[], []]
 
 
 def answer_of(status: str, body: bytes = b"", *headers: str) -> bytes:
@@ -267,41 +267,41 @@ def answer_of(status: str, body: bytes = b"", *headers: str) -> bytes:
     return "\r\n".join([*rows, "", ""]).encode() + body
 
 
-def test_service_error_is_returned_unchanged(url, upstream):
-    upstream.answer = answer_of("403 Forbidden", b'{"code":"permission_denied"}', "Content-Type: application/json")
+def test_service_error_is_returned_unchanged(url, fake_service):
+    fake_service.answer = answer_of("403 Forbidden", b'{"code":"permission_denied"}', "Content-Type: application/json")
     reply = send("POST", f"{url}{PATH}", BODY)
     assert (reply.status, reply.body) == (403, b'{"code":"permission_denied"}')
 
 
-def test_redirect_is_left_to_client(url, upstream):
-    upstream.answer = answer_of("302 Found", b"", "Location: http://elsewhere.example/")
+def test_redirect_is_left_to_client(url, fake_service):
+    fake_service.answer = answer_of("302 Found", b"", "Location: http://elsewhere.example/")
     reply = send("GET", f"{url}/a")
     assert (reply.status, reply.headers["Location"]) == (302, "http://elsewhere.example/")
-    assert len(upstream.asked) == 1
+    assert len(fake_service.asked) == 1
 
 
-def test_compressed_response_stays_compressed(url, upstream):
+def test_compressed_response_stays_compressed(url, fake_service):
     packed = gzip.compress(b"{}")
-    upstream.answer = answer_of("200 OK", packed, "Content-Encoding: gzip")
+    fake_service.answer = answer_of("200 OK", packed, "Content-Encoding: gzip")
     reply = send("GET", f"{url}/a", headers={"Accept-Encoding": "gzip"})
     assert (reply.body, reply.headers["Content-Encoding"]) == (packed, "gzip")
 
 
-def test_chunked_response_is_returned_whole(url, upstream):
-    upstream.answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+def test_chunked_response_is_returned_whole(url, fake_service):
+    fake_service.answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
     reply = send("GET", f"{url}/a")
     assert (reply.body, reply.headers["Content-Length"], reply.headers["Transfer-Encoding"]) == (b"abcde", "5", None)
 
 
-def test_head_response_keeps_content_length(url, upstream):
-    upstream.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n"
+def test_head_response_keeps_content_length(url, fake_service):
+    fake_service.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n"
     reply = send("HEAD", f"{url}/a")
     assert (reply.status, reply.headers["Content-Length"], reply.body) == (200, "1234", b"")
 
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
-def test_bodyless_response_stays_bodyless(url, upstream, status):
-    upstream.answer = f"HTTP/1.1 {status}\r\nETag: x\r\n\r\n".encode()
+def test_bodyless_response_stays_bodyless(url, fake_service, status):
+    fake_service.answer = f"HTTP/1.1 {status}\r\nETag: x\r\n\r\n".encode()
     reply = send("GET", f"{url}/a")
     assert (reply.status, reply.headers["ETag"], reply.body) == (int(status[:3]), "x", b"")
 
@@ -309,24 +309,24 @@ def test_bodyless_response_stays_bodyless(url, upstream, status):
 # ---------------------------------------------------------------- limits
 
 
-def test_request_body_size_is_bounded(url, upstream):
+def test_request_body_size_is_bounded(url, fake_service):
     assert send("POST", f"{url}/a", bytes(LIMIT)).status == 200
     assert refusal(send("POST", f"{url}/a", bytes(LIMIT + 1))) == (413, "invalid_argument")
-    assert [len(asked.body) for asked in upstream.asked] == [LIMIT]
+    assert [len(asked.body) for asked in fake_service.asked] == [LIMIT]
 
 
-def test_response_body_size_is_bounded(url, upstream):
-    upstream.answer = answer_of("200 OK", b"\xff" * LIMIT)
+def test_response_body_size_is_bounded(url, fake_service):
+    fake_service.answer = answer_of("200 OK", b"\xff" * LIMIT)
     assert len(send("GET", f"{url}/a").body) == LIMIT
-    upstream.answer = answer_of("200 OK", b"\xff" * (LIMIT + 1))
+    fake_service.answer = answer_of("200 OK", b"\xff" * (LIMIT + 1))
     assert refusal(send("GET", f"{url}/a")) == (502, "unavailable")
 
 
-def test_text_response_counts_in_lambda_encoding(url, upstream):
+def test_text_response_counts_in_lambda_encoding(url, fake_service):
     """A quotation mark leaves as two bytes."""
-    upstream.answer = answer_of("200 OK", b'"' * 2_999_999)
+    fake_service.answer = answer_of("200 OK", b'"' * 2_999_999)
     assert send("GET", f"{url}/a").status == 200
-    upstream.answer = answer_of("200 OK", b'"' * 3_000_000)
+    fake_service.answer = answer_of("200 OK", b'"' * 3_000_000)
     assert refusal(send("GET", f"{url}/a")) == (502, "unavailable")
 
 
@@ -344,21 +344,21 @@ TROUBLES: dict[str, bytes | None] = {
 
 
 @pytest.mark.parametrize("answer", TROUBLES.values(), ids=TROUBLES)
-def test_failing_service_gives_502_in_time(url, upstream, answer, monkeypatch):
+def test_failing_service_gives_502_in_time(url, fake_service, answer, monkeypatch):
     monkeypatch.setattr(passthrough, "TOTAL_SECONDS", 0.5)
-    upstream.answer = answer
+    fake_service.answer = answer
     began = time.monotonic()
     reply = send("POST", f"{url}{PATH}", BODY)
     assert refusal(reply) == (502, "unavailable")
-    assert upstream.url in reply.json["msg"]
+    assert fake_service.url in reply.json["msg"]
     assert time.monotonic() - began < 5
-    assert len(upstream.asked) == 1, "what isn't idempotent is sent once"
+    assert len(fake_service.asked) == 1, "what isn't idempotent is sent once"
 
 
-def test_dripping_service_gives_502_in_time(url, upstream, monkeypatch):
+def test_dripping_service_gives_502_in_time(url, fake_service, monkeypatch):
     monkeypatch.setattr(passthrough, "TOTAL_SECONDS", 0.5)
-    upstream.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
-    upstream.drips = True
+    fake_service.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"
+    fake_service.drips = True
     assert refusal(send("POST", f"{url}{PATH}", BODY)) == (502, "unavailable")
 
 
@@ -377,9 +377,9 @@ def test_forwarding_ends_before_api_gateway_timeout():
 
 
 @pytest.fixture
-def invoke(upstream: Upstream) -> Callable[..., Any]:
+def invoke(fake_service: FakeResultsService) -> Callable[..., Any]:
     """Each time through the same app, as a Lambda that is kept does it."""
-    app = app_before(upstream.url)
+    app = app_before(fake_service.url)
 
     def call(path: str, body: bytes = b"", headers: dict[str, list[str]] | None = None, **event: Any) -> Any:
         request = {
@@ -400,39 +400,39 @@ def invoke(upstream: Upstream) -> Callable[..., Any]:
     return call
 
 
-def test_lambda_forwards_cold_and_warm(invoke, upstream):
+def test_lambda_forwards_cold_and_warm(invoke, fake_service):
     body = bytes(range(256))
     for _ in range(2):
         answer = invoke(PATH, body, {"Authorization": [f"Bearer {TOKEN}"], "X-Amzn-Trace-Id": ["Root=1"]})
         assert (answer["statusCode"], answer["body"]) == (200, "{}")
         assert "set-cookie" not in answer["multiValueHeaders"]
-    for asked in upstream.asked:
+    for asked in fake_service.asked:
         assert (asked.line, asked.body) == (f"POST {PATH} HTTP/1.1".encode(), body)
         assert asked.header(b"authorization") == [f"Bearer {TOKEN}".encode()]
         assert asked.header(b"x-amzn-trace-id") == []
 
 
-def test_lambda_returns_binary_response_unchanged(invoke, upstream):
+def test_lambda_returns_binary_response_unchanged(invoke, fake_service):
     packed = gzip.compress(b"{}")
-    upstream.answer = answer_of("200 OK", packed, "Content-Encoding: gzip", "Content-Type: application/json")
+    fake_service.answer = answer_of("200 OK", packed, "Content-Encoding: gzip", "Content-Type: application/json")
     answer = invoke(PATH)
     assert (answer["isBase64Encoded"], base64.b64decode(answer["body"])) == (True, packed)
 
 
-def test_lambda_encodes_decoded_target_again(invoke, upstream):
+def test_lambda_encodes_decoded_target_again(invoke, fake_service):
     invoke("/a b?c", multiValueQueryStringParameters={"q": ["a b\n", "ä"]})
-    [asked] = upstream.asked
+    [asked] = fake_service.asked
     assert asked.line == b"POST /a%20b%3Fc?q=a+b%0A&q=%C3%A4 HTTP/1.1"
 
 
-def test_line_break_in_path_is_not_forwarded(invoke, upstream):
+def test_line_break_in_path_is_not_forwarded(invoke, fake_service):
     assert invoke("/a HTTP/1.1\r\nHost: evil.example\r\n\r\n")["statusCode"] == 404
-    assert upstream.asked == []
+    assert fake_service.asked == []
 
 
-def test_largest_responses_fit_lambda_limit(invoke, upstream):
+def test_largest_responses_fit_lambda_limit(invoke, fake_service):
     for body in (b"\xff" * LIMIT, b'"' * 2_999_999, "ä".encode() * (LIMIT // 2)):
-        upstream.answer = answer_of("200 OK", body, "Content-Type: application/json")
+        fake_service.answer = answer_of("200 OK", body, "Content-Type: application/json")
         answer = invoke(PATH)
         assert answer["statusCode"] == 200
         assert len(json.dumps(answer, ensure_ascii=False).encode()) < 6 * 1024 * 1024

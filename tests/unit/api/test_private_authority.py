@@ -12,43 +12,43 @@ from actions_cache.domain.errors import TryAgain
 from actions_cache.settings import Settings
 from functions.api.passthrough import NoAnswer, ResultsService
 from functions.api.tokens import TokenReader
-from tests.support.authority import Authority
-from tests.support.issuer import Issuer, running_issuer
+from tests.support.private_ca import CertificateAuthority
+from tests.support.token_issuer import TokenIssuer, running_issuer
 from tests.unit.test_settings import REQUIRED
 
 
 @pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority()
+def authority() -> CertificateAuthority:
+    return CertificateAuthority()
 
 
 @pytest.fixture(scope="module")
-def issuer(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
+def issuer(authority: CertificateAuthority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TokenIssuer]:
     """Which serves anything that is asked for as a results service would, too."""
     with running_issuer("/_services/token") as issuer:
-        context = authority.serving(tmp_path_factory.mktemp("tls"))
+        context = authority.server_context(tmp_path_factory.mktemp("tls"))
         issuer.server.socket = context.wrap_socket(issuer.server.socket, server_side=True)
         issuer.url = issuer.url.replace("http:", "https:")
         yield issuer
 
 
-def reader(issuer: Issuer, certificates: str | None) -> TokenReader:
+def reader(issuer: TokenIssuer, certificates: str | None) -> TokenReader:
     return TokenReader((issuer.url,), None, (Anybody(),), trust=create_ssl_context(certificates))
 
 
-def test_issuer_with_known_ca_is_trusted(issuer: Issuer, authority: Authority):
+def test_issuer_with_known_ca_is_trusted(issuer: TokenIssuer, authority: CertificateAuthority):
     assert reader(issuer, authority.pem).read(issuer.sign()).repository == f"42@{issuer.url}"
 
 
 @pytest.mark.parametrize("other", ["nobody's", "another's"])
-def test_issuer_with_unknown_ca_gets_no_request(issuer: Issuer, other: str):
+def test_issuer_with_unknown_ca_gets_no_request(issuer: TokenIssuer, other: str):
     before = issuer.requests
     with pytest.raises(TryAgain):
-        reader(issuer, None if other == "nobody's" else Authority().pem).read(issuer.sign())
+        reader(issuer, None if other == "nobody's" else CertificateAuthority().pem).read(issuer.sign())
     assert issuer.requests == before
 
 
-async def test_results_service_needs_known_ca(issuer: Issuer, authority: Authority):
+async def test_results_service_needs_known_ca(issuer: TokenIssuer, authority: CertificateAuthority):
     url = issuer.url.removesuffix("/_services/token")
     asked = ("GET", ("/_services/token/.well-known/jwks", ""), (), b"", 100_000)
     assert (await ResultsService(url, create_ssl_context(authority.pem)).ask(*asked)).status == 200
@@ -56,9 +56,9 @@ async def test_results_service_needs_known_ca(issuer: Issuer, authority: Authori
         await ResultsService(url).ask(*asked)
 
 
-def test_ca_certificates_are_text_or_file(tmp_path: Path, authority: Authority):
+def test_ca_certificates_are_text_or_file(tmp_path: Path, authority: CertificateAuthority):
     file = tmp_path / "authorities.pem"
-    file.write_text(authority.pem + Authority().pem)
+    file.write_text(authority.pem + CertificateAuthority().pem)
     assert Settings(**REQUIRED, extra_ca_certificates=authority.pem).extra_ca_certificates == authority.pem
     assert Settings(**REQUIRED, extra_ca_certificates=str(file)).extra_ca_certificates == file.read_text()
     assert Settings(**REQUIRED).extra_ca_certificates is None

@@ -17,19 +17,19 @@ from actions_cache.domain.errors import PermissionDenied, TryAgain, Unauthentica
 from actions_cache.domain.refused_job import NotAdmitted, RefusedJob
 from functions.api import tokens
 from functions.api.tokens import TokenReader
-from tests.support.issuer import Issuer, running_issuer
+from tests.support.token_issuer import TokenIssuer, running_issuer
 
 ANYBODY = (Anybody(),)
 
 
 @pytest.fixture
-def issuer() -> Iterator[Issuer]:
+def issuer() -> Iterator[TokenIssuer]:
     with running_issuer() as issuer:
         yield issuer
 
 
 @pytest.fixture
-def reader(issuer: Issuer) -> TokenReader:
+def reader(issuer: TokenIssuer) -> TokenReader:
     return TokenReader((issuer.url,), None, ANYBODY)
 
 
@@ -49,7 +49,7 @@ def test_keys_are_refetched_for_unknown_key_id(issuer, reader, monkeypatch):
     assert issuer.requests == 2
 
 
-def signed_with_hmac(issuer: Issuer) -> str:
+def signed_with_hmac(issuer: TokenIssuer) -> str:
     """By a secret that everybody knows: the public key. By hand, since PyJWT refuses to make such a token."""
     [key] = issuer.keys.values()
     secret = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -59,14 +59,14 @@ def signed_with_hmac(issuer: Issuer) -> str:
     return f"Bearer {header}.{claims}.{signature}"
 
 
-def signed_by_a_key_in_the_header(issuer: Issuer) -> str:
+def signed_by_a_key_in_the_header(issuer: TokenIssuer) -> str:
     """Or at an address in it."""
     own = generate_private_key(65537, 2048)
     jwk = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(own.public_key()))
     return issuer.sign(own, header={"jwk": jwk, "jku": f"{issuer.url}/mine", "x5u": "file:///dev/null"})
 
 
-def signed_anyhow(issuer: Issuer, **claims: object) -> str:
+def signed_anyhow(issuer: TokenIssuer, **claims: object) -> str:
     """Return a token with claims that PyJWT wouldn't sign."""
     [(key_id, key)] = issuer.keys.items()
     usual = {"iss": issuer.url, "exp": int(time.time()) + 600, "repository_id": "42", "ac": scope()}
@@ -82,7 +82,7 @@ def _base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-BAD: dict[str, Callable[[Issuer], str | None]] = {
+BAD: dict[str, Callable[[TokenIssuer], str | None]] = {
     "no header": lambda _: None,
     "not bearer": lambda issuer: issuer.sign().replace("Bearer", "Basic"),
     "no token": lambda _: "Bearer ",
@@ -280,13 +280,13 @@ def now(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return ahead
 
 
-TROUBLES: dict[str, Callable[[Issuer], None]] = {
+TROUBLES: dict[str, Callable[[TokenIssuer], None]] = {
     "fails": lambda issuer: setattr(issuer, "status", 500),
     "moved": lambda issuer: setattr(issuer, "status", 302),
-    "says what isn't JSON": lambda issuer: setattr(issuer, "says", b"<html>"),
-    "says what isn't text": lambda issuer: setattr(issuer, "says", b"\xff"),
-    "says what isn't keys": lambda issuer: setattr(issuer, "says", b"[]"),
-    "has no keys": lambda issuer: setattr(issuer, "says", b'{"keys": []}'),
+    "says what isn't JSON": lambda issuer: setattr(issuer, "answer", b"<html>"),
+    "says what isn't text": lambda issuer: setattr(issuer, "answer", b"\xff"),
+    "says what isn't keys": lambda issuer: setattr(issuer, "answer", b"[]"),
+    "has no keys": lambda issuer: setattr(issuer, "answer", b'{"keys": []}'),
     "is gone": lambda issuer: issuer.stop(),
 }
 

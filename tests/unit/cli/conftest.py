@@ -20,13 +20,12 @@ from actions_cache.domain.refused_job import KEPT, Refusals, RefusedJob
 from actions_cache.domain.timing import SECOND
 from actions_cache.ports import MergeMessage, Unavailable
 from actions_cache_cli.__main__ import main
+from dev.clients.driver import CacheDriver, SetClock, name, plenty, settings_for
 from dev.local.emulators import Endpoints
 from dev.local.options import env_file
 from dev.local.resources import Clients, create
 from dev.local.template import ROOT, Template
 from dev.services import AllServices
-from tests.conftest import settings_for
-from tests.support.journey import Journey, SetClock, name, plenty
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def _is_schema(item: Mapping[str, Any]) -> bool:
 class Operated:
     """A server, a driver for it, and the commands that operate it."""
 
-    journey: Journey
+    driver: CacheDriver
     run: Run
     dead_letter_queue_url: str
     data: Path
@@ -98,15 +97,15 @@ class Operated:
             claims: The server's TOKEN_CLAIMS.
             jobs: The jobs.
         """
-        now = self.journey.clock.now()
+        now = self.driver.clock.now()
         for number, job in enumerate(jobs):
-            self.journey.services.repositories.add_refusals(Refusals(job, 3, now - number * SECOND), now + KEPT)
+            self.driver.services.repositories.add_refusals(Refusals(job, 3, now - number * SECOND), now + KEPT)
         settings = self.data / "settings"
         settings.write_text(settings.read_text().replace("TOKEN_CLAIMS=any", f"TOKEN_CLAIMS={claims}"))
 
     def everything(self) -> tuple[Any, ...]:
         """Return all that a command could change."""
-        services = self.journey.services
+        services = self.driver.services
         settings = services.settings
         dynamodb = services.session.client("dynamodb")
         tables = (
@@ -122,7 +121,7 @@ class Operated:
         return items, sorted(part.key for part in services.bucket.list("")), self.waiting(), self.dead()
 
     def waiting(self) -> int:
-        return self._messages(self.journey.services.settings.merge_queue_url)
+        return self._messages(self.driver.services.settings.merge_queue_url)
 
     def dead(self) -> int:
         return self._messages(self.dead_letter_queue_url)
@@ -132,16 +131,14 @@ class Operated:
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         return sum(
             int(count)
-            for count in self.journey.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)[
-                "Attributes"
-            ].values()
+            for count in self.driver.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].values()
         )
 
 
 @pytest.fixture
 def operated(
     endpoints: Endpoints,
-    engine_session: boto3.Session,
+    emulator_session: boto3.Session,
     template: Template,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -151,7 +148,7 @@ def operated(
     for variable, value in {**endpoints.environment(), "LOCAL_DATA_DIR": str(tmp_path)}.items():
         monkeypatch.setenv(variable, value)
     monkeypatch.delenv("ACTIONS_CACHE_STACK", raising=False)
-    clients = Clients.of(engine_session)
+    clients = Clients.of(emulator_session)
     resources = create(template, clients, prefix=prefix)
     variables = resources.environment("CleanupFunction")
     with ExitStack() as files:
@@ -160,9 +157,9 @@ def operated(
         # The commands' clock is the machine's.
         clock = SetClock(int(time.time() * 1000))
         services = AllServices(settings_for(variables), clock)
-        services.session = engine_session
+        services.session = emulator_session
         yield Operated(
-            Journey(services, clock, clients.s3, clients.sqs),
+            CacheDriver(services, clock, clients.s3, clients.sqs),
             Run(capsys),
             resources.refs["MergeDeadLetterQueue"],
             tmp_path,
@@ -189,16 +186,16 @@ class NoUploads:
 
 def fail_merge(operated: Operated, key: str) -> MergeMessage:
     """Save an entry whose merge fails until the queue gives its message up, and return the message."""
-    journey = operated.journey
-    services = journey.services
-    journey.save(name(key), *PARTS)
+    driver = operated.driver
+    services = driver.services
+    driver.save(name(key), *PARTS)
     failing = replace(services.merge, bucket=NoUploads(services.bucket))
     url = services.settings.merge_queue_url
     message = None
-    while received := journey.sqs.receive_message(QueueUrl=url, VisibilityTimeout=0).get("Messages"):
+    while received := driver.sqs.receive_message(QueueUrl=url, VisibilityTimeout=0).get("Messages"):
         message = decode_message(received[0]["Body"])
         with pytest.raises(Exception, match=r"503|given up"):
             failing(message, plenty)
     assert message is not None
-    assert journey.archive(message.archive_id).merge.state is MergeState.FAILED
+    assert driver.archive(message.archive_id).merge.state is MergeState.FAILED
     return message

@@ -6,7 +6,7 @@ from actions_cache import manage
 from actions_cache.domain.access import GITHUB
 from actions_cache.domain.budgets import Repository
 from actions_cache.domain.refused_job import RefusedJob
-from tests.support.journey import name
+from dev.clients.driver import name
 from tests.unit.cli.conftest import Operated, process
 
 HOUR = 3600
@@ -15,16 +15,16 @@ HOUR = 3600
 @pytest.fixture
 def saved(operated: Operated) -> Operated:
     """Save three entries an hour apart, the last one just now, and one of another repository."""
-    journey = operated.journey
+    driver = operated.driver
     for repository, called in (("42", "acme/app"), ("43", "acme/lib")):
-        journey.services.repositories.note(Repository(repository, called, journey.clock.now()))
-    journey.clock.advance(-2 * HOUR)
-    journey.save(name("npm-1"), b"first", b"!")
-    journey.clock.advance(HOUR)
-    journey.save(name("npm-2"), b"second")
-    journey.clock.advance(HOUR)
-    journey.save(name("pip-1", scope="refs/heads/feature"), b"third")
-    journey.save(name("npm-1", repository="43"), b"another's")
+        driver.services.repositories.note(Repository(repository, called, driver.clock.now()))
+    driver.clock.advance(-2 * HOUR)
+    driver.save(name("npm-1"), b"first", b"!")
+    driver.clock.advance(HOUR)
+    driver.save(name("npm-2"), b"second")
+    driver.clock.advance(HOUR)
+    driver.save(name("pip-1", scope="refs/heads/feature"), b"third")
+    driver.save(name("npm-1", repository="43"), b"another's")
     return operated
 
 
@@ -37,7 +37,7 @@ def test_list_filters_sorts_and_pages(saved: Operated):
     assert keys("42", "--older-than", "90m") == ["npm-1"]
     assert keys("42", "--ref", "refs/heads/feature") == ["pip-1"]
     assert keys("42", "--per-page", "2", "--page", "2") == ["npm-1"]
-    saved.journey.look_up("npm-1")
+    saved.driver.look_up("npm-1")
     by_hits = saved.run.json("list", "42", "--sort", "hits")["entries"]
     assert (by_hits[0]["key"], by_hits[0]["hits"]) == ("npm-1", 1)
     answer = saved.run("list", "acme/app", "--search", "PIP")
@@ -74,8 +74,8 @@ def test_delete_removes_matches_with_yes(saved: Operated):
     assert saved.everything() == before
 
     assert saved.run("delete", "acme/app", "--key-prefix", "npm-", "--yes").last_line == "2 entries (12 B) deleted"
-    assert saved.journey.look_up("npm-2") is None
-    assert saved.journey.look_up("npm-1", repository="43") is not None
+    assert saved.driver.look_up("npm-2") is None
+    assert saved.driver.look_up("npm-1", repository="43") is not None
     [left] = saved.run.json("list", "acme/app")["entries"]
     assert left["key"] == "pip-1"
     deleted = saved.run.json("delete", "acme/app", "--id", str(left["id"]), "--yes")
@@ -102,7 +102,7 @@ def test_delete_continues_until_all_are_gone(saved: Operated, monkeypatch: pytes
     ],
 )
 def test_invalid_arguments_are_explained(operated: Operated, arguments, said):
-    operated.journey.services.repositories.note(Repository("42", "acme/app", 0))
+    operated.driver.services.repositories.note(Repository("42", "acme/app", 0))
     answer = operated.run(*arguments)
     assert answer.code == 2
     assert said in answer.err

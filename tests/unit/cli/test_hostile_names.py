@@ -15,10 +15,10 @@ from actions_cache_cli.console import CommandFailed, Output
 from actions_cache_cli.deployment_check import __main__ as report
 from actions_cache_cli.deployment_check.check import Check, Failed, run
 from actions_cache_cli.doctor.report import REPLACEMENT, as_json, printable, trouble
+from dev.clients.driver import REPOSITORY
 from dev.demo.screen import Screen
 from dev.local import console
 from dev.local.template import ROOT
-from tests.support.journey import REPOSITORY
 from tests.unit.cli.conftest import Operated
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\x08\r\x7f\x9b31m\u202egnp\u2066\u200f\u2028\u061c\x00\ttail"
@@ -52,11 +52,11 @@ def test_json_holds_nothing_harmful(text: str):
 @pytest.fixture
 def hostile(operated: Operated) -> Operated:
     """Provide an attacker's repository, refs, versions and keys, stored without any check."""
-    journey = operated.journey
+    driver = operated.driver
     for ref in ("refs/heads/main", f"refs/heads/{HOSTILE}"):
         for version in ("v" * 64, HOSTILE):
-            journey.save(EntryName(EntryFamily(REPOSITORY, ref, version), f"key-{HOSTILE}{NEW_LINE}"), b"data")
-    journey.services.repositories.note(Repository(REPOSITORY, f"acme/{HOSTILE}", 0))
+            driver.save(EntryName(EntryFamily(REPOSITORY, ref, version), f"key-{HOSTILE}{NEW_LINE}"), b"data")
+    driver.services.repositories.note(Repository(REPOSITORY, f"acme/{HOSTILE}", 0))
     return operated
 
 
@@ -80,7 +80,7 @@ COMMANDS = [
 
 
 def test_commands_escape_hostile_names(hostile: Operated, monkeypatch: pytest.MonkeyPatch):
-    hostile.journey.sqs.send_message(QueueUrl=hostile.dead_letter_queue_url, MessageBody="odd \x85 \u202e x")
+    hostile.driver.sqs.send_message(QueueUrl=hostile.dead_letter_queue_url, MessageBody="odd \x85 \u202e x")
     for arguments in COMMANDS:
         answer = hostile.run(*[argument.replace("\x00", "") for argument in arguments])
         assert harmful(answer.out + answer.err) == set(), arguments
@@ -128,7 +128,7 @@ OWN_WORDS = {
     "actions_cache_cli/doctor/runner.py": 2,
     "dev/local/triggers.py": 1,
     "dev/local/lambda_runtime.py": 1,
-    "dev/build/check_build.py": 3,
+    "dev/build/package.py": 3,
     "dev/docs/clients_page.py": 1,
     "dev/cost/cost.py": 2,
     "actions_cache_cli/deploy/steps.py": 1,

@@ -11,8 +11,8 @@ from actions_cache.domain.access import GITHUB
 from actions_cache.domain.budgets import Repository
 from actions_cache.domain.refused_job import RefusedJob
 from actions_cache_cli.__main__ import cli
+from dev.clients.driver import name
 from dev.local.template import ROOT
-from tests.support.journey import name
 from tests.unit.cli.conftest import Operated, fail_merge
 
 PAGE = ROOT / "docs" / "operator.md"
@@ -54,19 +54,19 @@ def same_each_time(output: str) -> str:
 @pytest.fixture
 def day(operated: Operated) -> Operated:
     """Prepare the data of an operator's day."""
-    journey = operated.journey
+    driver = operated.driver
     for repository, called in (("42", "acme/app"), ("43", "acme/lib")):
-        journey.services.repositories.note(Repository(repository, called, journey.clock.now()))
-    journey.clock.advance(-4 * HOUR)
-    journey.save(name("npm-1"), MODULES)
-    journey.clock.advance(2 * HOUR)
-    journey.save(name("npm-2"), MODULES + b"and more")
-    journey.clock.advance(2 * HOUR)
-    damaged = journey.save(name("pip-1"), b"a wheel")
-    journey.overwrite(journey.archive(damaged.archive_id).object.key, b"a whale")
-    journey.save(name("go-1", repository="43"), b"a module")
+        driver.services.repositories.note(Repository(repository, called, driver.clock.now()))
+    driver.clock.advance(-4 * HOUR)
+    driver.save(name("npm-1"), MODULES)
+    driver.clock.advance(2 * HOUR)
+    driver.save(name("npm-2"), MODULES + b"and more")
+    driver.clock.advance(2 * HOUR)
+    damaged = driver.save(name("pip-1"), b"a wheel")
+    driver.overwrite(driver.archive(damaged.archive_id).object.key, b"a whale")
+    driver.save(name("go-1", repository="43"), b"a module")
     for number in range(2):
-        journey.services.bucket.write_once(f"archives/{'0' * 32}/parts/blob/{number}", b"nobody's")
+        driver.services.bucket.write_once(f"archives/{'0' * 32}/parts/blob/{number}", b"nobody's")
     fail_merge(operated, "cargo-1")
     operated.refuse("repository_owner_id=7", REFUSED)
     return operated

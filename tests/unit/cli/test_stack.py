@@ -17,7 +17,7 @@ from moto import mock_aws
 from actions_cache_cli.__main__ import main
 from actions_cache_cli.console import CommandFailed
 from actions_cache_cli.target import local_settings, plane, stack_settings
-from tests.conftest import CREDENTIALS
+from dev.clients.driver import CREDENTIALS
 
 VARIABLES = {
     "ENTRIES_TABLE": "entries",

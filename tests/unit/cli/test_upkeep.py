@@ -13,7 +13,7 @@ from actions_cache.domain.budgets import Repository, Usage
 from actions_cache.events import RunEnd
 from actions_cache.ports import MergeMessage, Unavailable
 from actions_cache_cli.__main__ import main
-from tests.support.journey import fail, name, plenty
+from dev.clients.driver import fail, name, plenty
 from tests.unit.cli.conftest import Operated, fail_merge, process
 
 BODY = b"modules " * 100
@@ -21,14 +21,14 @@ BODY = b"modules " * 100
 
 def flip_a_byte(operated: Operated, archive_id: str) -> str:
     """Change one byte of an archive's only object, and return its key."""
-    key = operated.journey.archive(archive_id).object.key
-    operated.journey.overwrite(key, BODY[:99] + b"X" + BODY[100:])
+    key = operated.driver.archive(archive_id).object.key
+    operated.driver.overwrite(key, BODY[:99] + b"X" + BODY[100:])
     return key
 
 
 def test_verify_removes_damaged_entries_with_yes(operated: Operated):
-    entry = operated.journey.save(name("npm-1"), BODY)
-    operated.journey.save(name("npm-2"), BODY)
+    entry = operated.driver.save(name("npm-1"), BODY)
+    operated.driver.save(name("npm-2"), BODY)
     assert operated.run("verify", "--deep").last_line == "2 archives, 1.6 kB: 0 damaged"
     key = flip_a_byte(operated, entry.archive_id)
     before = operated.everything()
@@ -53,8 +53,8 @@ def test_verify_removes_damaged_entries_with_yes(operated: Operated):
     assert operated.everything() == before
 
     assert operated.run("verify", "--repair", "--yes").last_line.endswith("1 entry removed")
-    assert operated.journey.look_up("npm-1") is None
-    assert operated.journey.look_up("npm-2") is not None
+    assert operated.driver.look_up("npm-1") is None
+    assert operated.driver.look_up("npm-2") is not None
     assert operated.run("verify").code == 0
 
 
@@ -65,23 +65,23 @@ def test_yes_without_repair_is_an_error(operated: Operated):
 
 
 def test_reconcile_deletes_orphans_with_yes(operated: Operated):
-    kept = operated.journey.save(name("npm-1"), BODY).archive_id
+    kept = operated.driver.save(name("npm-1"), BODY).archive_id
     orphan = "0" * 32
     for number in range(2):
-        operated.journey.services.bucket.write_once(f"archives/{orphan}/parts/blob/{number}", b"nobody's")
+        operated.driver.services.bucket.write_once(f"archives/{orphan}/parts/blob/{number}", b"nobody's")
     before = operated.everything()
 
     orphans = [{"archive_id": orphan, "objects": 2, "bytes": 16, "deleted": False}]
     assert operated.run.json("reconcile")["orphans"] == orphans
     assert operated.everything() == before
     assert operated.run("reconcile", "--yes").last_line.endswith("0 counted wrong; corrected")
-    assert {part.key.split("/")[1] for part in operated.journey.services.bucket.list("")} == {kept}
+    assert {part.key.split("/")[1] for part in operated.driver.services.bucket.list("")} == {kept}
 
 
 def test_reconcile_corrects_wrong_counts_only(operated: Operated):
-    operated.journey.save(name("npm-1"), BODY)
-    operated.journey.save(name("npm-1", repository="43"), BODY)
-    repositories = operated.journey.services.repositories
+    operated.driver.save(name("npm-1"), BODY)
+    operated.driver.save(name("npm-1", repository="43"), BODY)
+    repositories = operated.driver.services.repositories
     for repository in ("42", "43"):
         repositories.note(Repository(repository, None, 0))
     repositories.correct_usage("42", Usage(1_000, 3))
@@ -100,7 +100,7 @@ def test_reconcile_corrects_wrong_counts_only(operated: Operated):
 
 
 def test_verify_and_reconcile_run_as_processes(operated: Operated):
-    operated.journey.save(name("npm-1"), BODY)
+    operated.driver.save(name("npm-1"), BODY)
     verified = process("verify", "--local", "--deep")
     assert (verified.code, verified.out, verified.err) == (0, "1 archive, 800 B: 0 damaged\n", "")
     assert process("reconcile", "--local", "--json").document["archives"] == 1
@@ -134,32 +134,32 @@ def test_redrive_needs_yes_and_ends_merged(operated: Operated):
 
     assert operated.run("dlq", "replay", "--yes").last_line == "1 message: 1 dealt with, 0 left"
     assert operated.dead() == 0
-    services = operated.journey.services
+    services = operated.driver.services
     assert services.merge(message, plenty) is RunEnd.NOT_OURS, "delivered once more after all"
-    assert operated.journey.merge_all() == [RunEnd.MERGED]
-    assert operated.journey.content(message.archive_id) == b"onetwo"
+    assert operated.driver.merge_all() == [RunEnd.MERGED]
+    assert operated.driver.content(message.archive_id) == b"onetwo"
 
 
 def test_concurrent_redrives_claim_once(operated: Operated):
     message = fail_merge(operated, "npm-1")
     with ThreadPoolExecutor(8) as executor:
-        won = list(executor.map(lambda _: operated.journey.services.claim_merge.again(message), range(8)))
+        won = list(executor.map(lambda _: operated.driver.services.claim_merge.again(message), range(8)))
     assert sum(won) == 1
-    assert len(operated.journey.messages()) == 1
+    assert len(operated.driver.messages()) == 1
 
 
 def test_redrive_drops_obsolete_messages_only(operated: Operated):
-    journey = operated.journey
+    driver = operated.driver
     merged, removed, running, overtaken = [
         fail_merge(operated, key) for key in ("merged", "removed", "running", "retaken")
     ]
-    again = journey.services.claim_merge.again
+    again = driver.services.claim_merge.again
     assert again(merged)
-    journey.merge_all()
-    journey.services.remove_entry(removed.archive_id, lambda _: True)
+    driver.merge_all()
+    driver.services.remove_entry(removed.archive_id, lambda _: True)
     assert again(overtaken)
     start_a_run_of(operated, running)
-    journey.sqs.send_message(QueueUrl=operated.dead_letter_queue_url, MessageBody="no merge message")
+    driver.sqs.send_message(QueueUrl=operated.dead_letter_queue_url, MessageBody="no merge message")
 
     answer = operated.run("dlq", "replay", "--yes", "--json")
     messages = answer.document["messages"]
@@ -173,16 +173,16 @@ def test_redrive_drops_obsolete_messages_only(operated: Operated):
     }
     assert answer.code == 1
     assert operated.dead() == 2
-    assert len(journey.messages()) == 1, "the retaken one's"
+    assert len(driver.messages()) == 1, "the retaken one's"
     assert operated.run("dlq", "replay", "--yes", "--drop-unreadable").last_line == "2 messages: 1 dealt with, 1 left"
     assert operated.dead() == 1
 
 
 def start_a_run_of(operated: Operated, message: MergeMessage) -> None:
     """Put the archive into a live run, as if the message had been delivered twice."""
-    table = operated.journey.services.table
-    seen = operated.journey.archive(message.archive_id)
-    lease = operated.journey.clock.now() + 600_000
+    table = operated.driver.services.table
+    seen = operated.driver.archive(message.archive_id)
+    lease = operated.driver.clock.now() + 600_000
     merge = replace(seen.merge, state=MergeState.RUNNING, run_token="run", lease_until=lease)
     table.replace_archive(seen, replace(seen, merge=merge))
 
@@ -208,7 +208,7 @@ def test_dlq_runs_as_a_process(operated: Operated):
 
 def test_messages_come_back_if_the_queue_fails(operated: Operated, monkeypatch: pytest.MonkeyPatch):
     fail_merge(operated, "npm-1")
-    client = operated.journey.services.session.client("sqs")
+    client = operated.driver.services.session.client("sqs")
     dead_letters = SqsDeadLetters(client, operated.dead_letter_queue_url)
     answers = iter([client.receive_message, lambda **_: fail(EndpointConnectionError(endpoint_url="sqs"))])
 

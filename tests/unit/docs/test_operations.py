@@ -9,7 +9,7 @@ import yaml
 from actions_cache.domain.access import GITHUB
 from actions_cache.settings import Settings
 from dev.local.template import ROOT, Template
-from tests.support.events import load
+from tests.support.lambda_events import load
 from tests.unit.test_settings import REQUIRED
 
 PAGE = (ROOT / "docs" / "operations.md").read_text()

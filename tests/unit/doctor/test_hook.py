@@ -14,7 +14,7 @@ from actions_cache_cli.doctor.__main__ import Case, examine
 from actions_cache_cli.doctor.job import GITHUBS
 from actions_cache_cli.doctor.report import OK, TROUBLE, WARNING
 from actions_cache_cli.doctor.runner import NodeFailed, find_node, find_place, find_runner, view_variables
-from tests.support.clients.server import ROOT
+from dev.local.template import ROOT
 
 HOOK = ROOT / "runners" / "hook.cjs"
 URL = "https://cache.example.com/"

@@ -22,8 +22,8 @@ from actions_cache_cli.doctor.job import (
 )
 from actions_cache_cli.doctor.report import OK, TROUBLE, UNKNOWN
 from actions_cache_cli.doctor.runner import ACTION, HOST, RUN_STEP, Place, Runner, Worker, describe, find_place
+from dev.clients.runtime_token import READ, READ_WRITE, WRITE, ac_claim, encode
 from functions.api.tokens import TokenReader
-from tests.support.clients.runtime_token import READ, READ_WRITE, WRITE, ac_claim, encode
 
 URL = "https://cache.example.com/"
 SERVER = read_address(URL)

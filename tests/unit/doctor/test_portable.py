@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.clients.server import ROOT
+from dev.local.template import ROOT
 
 MODULES = sorted((ROOT / "actions_cache_cli" / "doctor").glob("*.py"))
 

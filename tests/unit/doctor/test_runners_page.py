@@ -13,7 +13,7 @@ import yaml
 
 from actions_cache_cli.doctor.job import GITHUBS
 from actions_cache_cli.doctor.runner import Worker, read_env, read_worker
-from tests.support.clients.server import ROOT
+from dev.local.template import ROOT
 from tests.unit.docs.pages import commands
 
 PAGE = (ROOT / "docs" / "runners.md").read_text()

@@ -10,7 +10,7 @@ from actions_cache_cli.doctor.job import judge_url
 from actions_cache_cli.doctor.probe import Client, Limits, Reply
 from actions_cache_cli.doctor.report import OK, TROUBLE, UNKNOWN, WARNING
 from actions_cache_cli.doctor.server import explain, judge_clock, judge_dialect, judge_health, judge_others
-from tests.support.listening import listening
+from tests.support.sockets import listening
 
 NOW = 1_800_000_000.0
 

@@ -16,7 +16,7 @@ from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.timing import SECOND
 from actions_cache.domain.uploads import MAX_ARRIVALS, MAX_BLOCKS
 from actions_cache.save import CommitBlocks, CommitChunks, Finalize, ListBlocks, Seal
-from tests.support.journey import SetClock
+from dev.clients.driver import SetClock
 from tests.unit.domain.build import ID, archive
 
 API_GATEWAY_SECONDS = 29

@@ -16,11 +16,11 @@ from actions_cache.http.app import _asked
 from actions_cache.manage import MOST, ListFailures
 from actions_cache.ports import WriteConflict
 from actions_cache.save import CreateRateLimit
+from dev.clients.driver import SetClock, name
+from dev.clients.runtime_token import runtime_token
 from functions.api import passthrough
 from functions.api.passthrough import NoAnswer
 from functions.api.tokens import TokenReader
-from tests.support.clients.runtime_token import runtime_token
-from tests.support.journey import SetClock, name
 from tests.unit.domain.build import archive, stored_archive
 
 
@@ -88,13 +88,13 @@ async def test_logged_path_is_truncated(caplog):
     assert len(line.asked_path) == 200
 
 
-def test_broken_entries_per_lookup_are_bounded(journey, monkeypatch):
+def test_broken_entries_per_lookup_are_bounded(driver, monkeypatch):
     for number in range(lookup.MAX_BROKEN + 2):
-        journey.clock.advance(1)
-        entry = journey.save(name(f"npm-{number}"), b"content")
-        journey.services.bucket.delete([journey.archive(entry.archive_id).object.key])
-    assert journey.look_up("npm-") is None
-    left = [*journey.services.table.stored_archives("42")]
+        driver.clock.advance(1)
+        entry = driver.save(name(f"npm-{number}"), b"content")
+        driver.services.bucket.delete([driver.archive(entry.archive_id).object.key])
+    assert driver.look_up("npm-") is None
+    left = [*driver.services.table.stored_archives("42")]
     assert len(left) == 2
 
 

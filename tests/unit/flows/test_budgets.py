@@ -9,7 +9,7 @@ from actions_cache.domain.access import Caller
 from actions_cache.domain.budgets import NO_USAGE, Budgets, Usage, by_last_use
 from actions_cache.domain.errors import NotFound, TooLarge, TooManyRequests
 from actions_cache.ports import Unavailable
-from tests.support.journey import REPOSITORY, fail, name
+from dev.clients.driver import REPOSITORY, fail, name
 from tests.unit.domain.build import archive
 
 
@@ -19,19 +19,19 @@ def impatient(monkeypatch):
     monkeypatch.setattr("actions_cache.usage.INDEX_LAG_SECONDS", 0)
 
 
-def with_settings(journey, **changes):
+def with_settings(driver, **changes):
     """Before anything is made of the settings."""
-    journey.services.settings = journey.services.settings.model_copy(update=changes)
-    return journey
+    driver.services.settings = driver.services.settings.model_copy(update=changes)
+    return driver
 
 
-def saved(journey, key, size, repository=REPOSITORY):
-    journey.clock.advance(1)
-    journey.save(name(key, repository=repository), bytes(size))
+def saved(driver, key, size, repository=REPOSITORY):
+    driver.clock.advance(1)
+    driver.save(name(key, repository=repository), bytes(size))
 
 
-def kept(journey, repository=REPOSITORY):
-    return {it.name.key for it in journey.services.table.stored_archives(repository)}
+def kept(driver, repository=REPOSITORY):
+    return {it.name.key for it in driver.services.table.stored_archives(repository)}
 
 
 @pytest.mark.parametrize(("used", "budget", "over"), [(9, 10, 0), (10, 10, 0), (11, 10, 1), (11, None, 0)])
@@ -41,40 +41,40 @@ def test_excess_starts_beyond_budget(used, budget, over):
     assert Budgets(store=budget).is_store_over(Usage(used, 1)) == over
 
 
-def test_empty_entries_are_evicted_by_count(journey):
-    with_settings(journey, repository_budget_entries=2)
+def test_empty_entries_are_evicted_by_count(driver):
+    with_settings(driver, repository_budget_entries=2)
     for key in ("a", "b", "c"):
-        saved(journey, key, 0)
-    assert kept(journey) == {"b", "c"}
-    saved(journey, "of another one", 0, repository="7")
-    assert kept(journey) == {"b", "c"}
+        saved(driver, key, 0)
+    assert kept(driver) == {"b", "c"}
+    saved(driver, "of another one", 0, repository="7")
+    assert kept(driver) == {"b", "c"}
 
 
-def test_each_repository_gets_its_turn(journey, monkeypatch):
-    with_settings(journey, repository_budget_entries=1)
+def test_each_repository_gets_its_turn(driver, monkeypatch):
+    with_settings(driver, repository_budget_entries=1)
     monkeypatch.setattr("actions_cache.evict.AT_A_SAVE", 2)
-    monkeypatch.setattr(type(journey.services.evict), "after_save", lambda *_: 0)
+    monkeypatch.setattr(type(driver.services.evict), "after_save", lambda *_: 0)
     for repository, entries in (("42", 9), ("7", 2)):
-        journey.services.admit(Caller(repository, ()))
+        driver.services.admit(Caller(repository, ()))
         for number in range(entries):
-            saved(journey, f"{number}", 0, repository=repository)
+            saved(driver, f"{number}", 0, repository=repository)
     turns = iter([True] * 3)
-    journey.services.evict.everywhere(lambda: next(turns, False))
-    assert len(kept(journey, "7")) == 1
+    driver.services.evict.everywhere(lambda: next(turns, False))
+    assert len(kept(driver, "7")) == 1
     turns = iter([True] * 2)
-    journey.services.evict.everywhere(lambda: next(turns, False), 0.99)
-    assert 1 < len(kept(journey, "42")) < 9
+    driver.services.evict.everywhere(lambda: next(turns, False), 0.99)
+    assert 1 < len(kept(driver, "42")) < 9
 
 
-def test_save_over_budget_evicts_least_recent(journey):
-    with_settings(journey, repository_budget_bytes=30)
+def test_save_over_budget_evicts_least_recent(driver):
+    with_settings(driver, repository_budget_bytes=30)
     for key in ("a", "b", "c"):
-        saved(journey, key, 10)
-    journey.clock.advance(1)
-    journey.look_up("a")
-    saved(journey, "d", 15)
-    assert kept(journey) == {"a", "d"}
-    assert journey.services.repositories.usage(REPOSITORY) == Usage(25, 2)
+        saved(driver, key, 10)
+    driver.clock.advance(1)
+    driver.look_up("a")
+    saved(driver, "d", 15)
+    assert kept(driver) == {"a", "d"}
+    assert driver.services.repositories.usage(REPOSITORY) == Usage(25, 2)
 
 
 @pytest.mark.parametrize(
@@ -95,157 +95,157 @@ def test_eviction_order_includes_unnoted_hits(hits, order):
     assert [at for at, _ in used] == sorted(at for at, _ in used)
 
 
-def test_evicted_entry_readers_keep_grace(journey):
+def test_evicted_entry_readers_keep_grace(driver):
     """No reader is cut off: the objects go with the sweep, when nobody can be reading them."""
-    with_settings(journey, repository_budget_bytes=10)
-    archive_id = journey.upload(name("a"), bytes(10))
-    journey.services.finalize(name("a"), 10)
-    saved(journey, "b", 10)
-    assert journey.look_up("a", version="v1") is None or kept(journey) == {"b"}
-    journey.clock.advance(journey.services.settings.grace_seconds - 1)
-    journey.clean_up()
-    assert journey.keys(archive_id)
-    journey.clock.advance(2)
-    journey.clean_up()
-    assert not journey.keys(archive_id)
+    with_settings(driver, repository_budget_bytes=10)
+    archive_id = driver.upload(name("a"), bytes(10))
+    driver.services.finalize(name("a"), 10)
+    saved(driver, "b", 10)
+    assert driver.look_up("a", version="v1") is None or kept(driver) == {"b"}
+    driver.clock.advance(driver.services.settings.grace_seconds - 1)
+    driver.clean_up()
+    assert driver.keys(archive_id)
+    driver.clock.advance(2)
+    driver.clean_up()
+    assert not driver.keys(archive_id)
 
 
-def test_repositories_have_separate_budgets(journey):
-    with_settings(journey, repository_budget_bytes=10)
-    saved(journey, "a", 10)
-    saved(journey, "b", 10, repository="7")
-    assert kept(journey) == {"a"}
-    assert kept(journey, "7") == {"b"}
+def test_repositories_have_separate_budgets(driver):
+    with_settings(driver, repository_budget_bytes=10)
+    saved(driver, "a", 10)
+    saved(driver, "b", 10, repository="7")
+    assert kept(driver) == {"a"}
+    assert kept(driver, "7") == {"b"}
 
 
-def test_store_budget_evicts_oldest_anywhere(journey):
-    with_settings(journey, store_budget_bytes=25)
+def test_store_budget_evicts_oldest_anywhere(driver):
+    with_settings(driver, store_budget_bytes=25)
     for repository in ("7", "42", "8"):
-        journey.services.admit(Caller(repository, ()))
-    saved(journey, "a", 10, repository="7")
-    saved(journey, "b", 10)
-    saved(journey, "c", 10, repository="8")
-    assert (kept(journey, "7"), kept(journey), kept(journey, "8")) == (set(), {"b"}, {"c"})
+        driver.services.admit(Caller(repository, ()))
+    saved(driver, "a", 10, repository="7")
+    saved(driver, "b", 10)
+    saved(driver, "c", 10, repository="8")
+    assert (kept(driver, "7"), kept(driver), kept(driver, "8")) == (set(), {"b"}, {"c"})
 
 
 @pytest.mark.parametrize("limit", ["repository_budget_bytes", "store_budget_bytes", "max_entry_bytes"])
-def test_oversized_entry_is_refused_without_eviction(journey, limit):
-    with_settings(journey, **{limit: 10})
-    saved(journey, "a", 10)
+def test_oversized_entry_is_refused_without_eviction(driver, limit):
+    with_settings(driver, **{limit: 10})
+    saved(driver, "a", 10)
     with pytest.raises(TooLarge, match=f"has 11 bytes.*{limit.upper()}.* is 10"):
-        saved(journey, "b", 11)
-    assert kept(journey) == {"a"}
+        saved(driver, "b", 11)
+    assert kept(driver) == {"a"}
     with pytest.raises(NotFound):
-        journey.services.finalize(name("never"), 1)
+        driver.services.finalize(name("never"), 1)
 
 
 def test_missing_limit_allows_any_size():
     Budgets().check_entry(10**15)
 
 
-def test_schedule_evicts_after_crashed_save(journey, monkeypatch):
+def test_schedule_evicts_after_crashed_save(driver, monkeypatch):
     """Nothing gets stuck: the counts stand in the transaction that made the entry visible."""
-    with_settings(journey, repository_budget_bytes=20, store_budget_bytes=1000)
-    journey.services.admit(Caller(REPOSITORY, ()))
-    monkeypatch.setattr(type(journey.services.evict), "after_save", lambda *_: fail(Unavailable("died")))
+    with_settings(driver, repository_budget_bytes=20, store_budget_bytes=1000)
+    driver.services.admit(Caller(REPOSITORY, ()))
+    monkeypatch.setattr(type(driver.services.evict), "after_save", lambda *_: fail(Unavailable("died")))
     for key in ("a", "b", "c", "d"):
-        saved(journey, key, 10)
-    assert kept(journey) == {"a", "b", "c", "d"}
-    assert journey.services.evict.everywhere(lambda: True) == 2
-    assert kept(journey) == {"c", "d"}
-    assert journey.services.evict.everywhere(lambda: True) == 0
+        saved(driver, key, 10)
+    assert kept(driver) == {"a", "b", "c", "d"}
+    assert driver.services.evict.everywhere(lambda: True) == 2
+    assert kept(driver) == {"c", "d"}
+    assert driver.services.evict.everywhere(lambda: True) == 0
 
 
-def test_wrong_usage_is_corrected(journey):
-    saved(journey, "a", 10)
-    saved(journey, "b", 5)
+def test_wrong_usage_is_corrected(driver):
+    saved(driver, "a", 10)
+    saved(driver, "b", 5)
     for wrong in (Usage(100, 3), NO_USAGE - Usage(7, 1)):
-        journey.services.repositories.correct_usage(REPOSITORY, wrong)
-        assert journey.services.reconcile_usage(REPOSITORY)
-        assert journey.services.repositories.usage(REPOSITORY) == Usage(15, 2)
-        assert journey.services.repositories.store_usage() == Usage(15, 2)
-    assert not journey.services.reconcile_usage(REPOSITORY)
+        driver.services.repositories.correct_usage(REPOSITORY, wrong)
+        assert driver.services.reconcile_usage(REPOSITORY)
+        assert driver.services.repositories.usage(REPOSITORY) == Usage(15, 2)
+        assert driver.services.repositories.store_usage() == Usage(15, 2)
+    assert not driver.services.reconcile_usage(REPOSITORY)
 
 
-def test_wrong_store_usage_is_corrected(journey):
-    journey.services.admit(Caller(REPOSITORY, ()))
-    saved(journey, "a", 10)
+def test_wrong_store_usage_is_corrected(driver):
+    driver.services.admit(Caller(REPOSITORY, ()))
+    saved(driver, "a", 10)
     for wrong in (Usage(100, 3), NO_USAGE - Usage(7, 1)):
-        journey.services.repositories.correct_store_usage(wrong)
-        assert journey.services.reconcile_usage.store()
-        assert journey.services.repositories.store_usage() == Usage(10, 1)
-    assert not journey.services.reconcile_usage.store()
+        driver.services.repositories.correct_store_usage(wrong)
+        assert driver.services.reconcile_usage.store()
+        assert driver.services.repositories.store_usage() == Usage(10, 1)
+    assert not driver.services.reconcile_usage.store()
 
 
-def test_changing_usage_is_not_corrected(journey, monkeypatch):
+def test_changing_usage_is_not_corrected(driver, monkeypatch):
     """The first look is wrong: an index that lags has shown a save that isn't counted yet, say."""
-    saved(journey, "a", 10)
+    saved(driver, "a", 10)
     usages = iter([Usage(5, 1), Usage(10, 1)])
-    monkeypatch.setattr(type(journey.services.repositories), "usage", lambda *_: next(usages))
-    assert not journey.services.reconcile_usage(REPOSITORY)
+    monkeypatch.setattr(type(driver.services.repositories), "usage", lambda *_: next(usages))
+    assert not driver.services.reconcile_usage(REPOSITORY)
     monkeypatch.undo()
-    assert journey.services.repositories.usage(REPOSITORY) == Usage(10, 1)
+    assert driver.services.repositories.usage(REPOSITORY) == Usage(10, 1)
 
 
-def test_lagging_index_is_awaited(journey, monkeypatch):
-    saved(journey, "a", 10)
-    table = type(journey.services.table)
+def test_lagging_index_is_awaited(driver, monkeypatch):
+    saved(driver, "a", 10)
+    table = type(driver.services.table)
     stored_archives, looks = table.stored_archives, count()
     monkeypatch.setattr(
         table, "stored_archives", lambda self, of: iter(()) if next(looks) == 0 else stored_archives(self, of)
     )
     waited: list[float] = []
     monkeypatch.setattr("actions_cache.usage.time.sleep", waited.append)
-    assert not journey.services.reconcile_usage(REPOSITORY)
+    assert not driver.services.reconcile_usage(REPOSITORY)
     assert waited == [0], "as long as is set above"
 
 
-def test_entry_hit_during_eviction_stays(journey, monkeypatch):
+def test_entry_hit_during_eviction_stays(driver, monkeypatch):
     """No reader is cut off, even by a use too soon after the last noted one to be noted itself."""
-    with_settings(journey, repository_budget_bytes=10)
-    saved(journey, "a", 10)
-    evict = type(journey.services.evict)
+    with_settings(driver, repository_budget_bytes=10)
+    saved(driver, "a", 10)
+    evict = type(driver.services.evict)
     last_use = evict._last_use
 
     def found_after_the_first_look(self, archive):
         used_at = last_use(self, archive)
         if archive.name.key == "a":
-            journey.clock.advance(1)
-            journey.look_up("a")
+            driver.clock.advance(1)
+            driver.look_up("a")
         return used_at
 
     monkeypatch.setattr(evict, "_last_use", found_after_the_first_look)
-    saved(journey, "b", 10)
-    assert "a" in kept(journey)
+    saved(driver, "b", 10)
+    assert "a" in kept(driver)
 
 
-def test_entry_used_since_listing_stays(journey, monkeypatch):
-    with_settings(journey, repository_budget_bytes=10)
-    saved(journey, "a", 10)
-    stale = [replace(it, last_used_at=1) for it in journey.services.table.stored_archives(REPOSITORY)]
-    monkeypatch.setattr(type(journey.services.table), "stored_archives", lambda *_, **__: iter(stale))
-    saved(journey, "b", 10)
+def test_entry_used_since_listing_stays(driver, monkeypatch):
+    with_settings(driver, repository_budget_bytes=10)
+    saved(driver, "a", 10)
+    stale = [replace(it, last_used_at=1) for it in driver.services.table.stored_archives(REPOSITORY)]
+    monkeypatch.setattr(type(driver.services.table), "stored_archives", lambda *_, **__: iter(stale))
+    saved(driver, "b", 10)
     monkeypatch.undo()
-    assert kept(journey) == {"a", "b"}
+    assert kept(driver) == {"a", "b"}
 
 
-def test_create_rate_limit_sets_retry_after(journey):
-    with_settings(journey, creates_per_minute=2)
-    journey.clock.at -= journey.clock.at % 60_000
-    journey.clock.advance(10)
+def test_create_rate_limit_sets_retry_after(driver):
+    with_settings(driver, creates_per_minute=2)
+    driver.clock.at -= driver.clock.at % 60_000
+    driver.clock.advance(10)
     for _ in range(2):
-        journey.services.admit(Caller("42", ()))
-    journey.services.admit(Caller("7", ()))
+        driver.services.admit(Caller("42", ()))
+    driver.services.admit(Caller("7", ()))
     with pytest.raises(TooManyRequests, match="2 uploads in this minute") as refused:
-        journey.services.admit(Caller("42", ()))
+        driver.services.admit(Caller("42", ()))
     assert refused.value.retry_after_seconds == 50
-    journey.clock.advance(50)
-    journey.services.admit(Caller("42", ()))
+    driver.clock.advance(50)
+    driver.services.admit(Caller("42", ()))
 
 
-def test_repository_name_is_written_on_change(journey, monkeypatch):
+def test_repository_name_is_written_on_change(driver, monkeypatch):
     noted = []
-    repositories = type(journey.services.repositories)
+    repositories = type(driver.services.repositories)
     note = repositories.note
 
     def noting(self, repository):
@@ -254,14 +254,14 @@ def test_repository_name_is_written_on_change(journey, monkeypatch):
 
     monkeypatch.setattr(repositories, "note", noting)
     for name_in_token in ("a/b", "a/b", None, "a/c", "a/c"):
-        journey.services.admit(Caller("42", (), name_in_token))
+        driver.services.admit(Caller("42", (), name_in_token))
     assert noted == ["a/b", "a/c"]
-    assert journey.services.repositories.repository("42").name == "a/c"
+    assert driver.services.repositories.repository("42").name == "a/c"
 
 
-def test_slow_usage_count_is_abandoned(journey):
-    saved(journey, "a", 10)
-    journey.services.repositories.correct_usage(REPOSITORY, Usage(100, 3))
-    assert not journey.services.reconcile_usage(REPOSITORY, lambda: False)
-    assert journey.services.repositories.usage(REPOSITORY) == Usage(110, 4)
-    assert journey.services.reconcile_usage(REPOSITORY, lambda: True)
+def test_slow_usage_count_is_abandoned(driver):
+    saved(driver, "a", 10)
+    driver.services.repositories.correct_usage(REPOSITORY, Usage(100, 3))
+    assert not driver.services.reconcile_usage(REPOSITORY, lambda: False)
+    assert driver.services.repositories.usage(REPOSITORY) == Usage(110, 4)
+    assert driver.services.reconcile_usage(REPOSITORY, lambda: True)

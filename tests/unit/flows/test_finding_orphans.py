@@ -10,7 +10,7 @@ from actions_cache import cleanup
 from actions_cache.domain.entry import EntryFamily, EntryName
 from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.ports import Unavailable
-from tests.support.journey import Journey, block_ids, plenty
+from dev.clients.driver import CacheDriver, block_ids, plenty
 
 NAME = EntryName(EntryFamily("1", "refs/heads/main", "v"), "key")
 
@@ -49,90 +49,90 @@ class Begins:
         return self.at
 
 
-def orphan(journey: Journey, first_digit: str) -> str:
+def orphan(driver: CacheDriver, first_digit: str) -> str:
     archive_id = first_digit * 32
     for number in range(2):
-        journey.services.bucket.write_once(f"archives/{archive_id}/parts/blob/{number}", b"nobody's")
+        driver.services.bucket.write_once(f"archives/{archive_id}/parts/blob/{number}", b"nobody's")
     return archive_id
 
 
-def left(journey: Journey) -> set[str]:
-    return set(journey.services.bucket.archive_ids(""))
+def left(driver: CacheDriver) -> set[str]:
+    return set(driver.services.bucket.archive_ids(""))
 
 
 @pytest.mark.parametrize("batch", [1, 2, 100])
-def test_only_orphans_are_deleted(journey: Journey, monkeypatch, batch: int):
+def test_only_orphans_are_deleted(driver: CacheDriver, monkeypatch, batch: int):
     monkeypatch.setattr(cleanup, "BATCH", batch)
-    saved = journey.save(NAME, b"a", b"b").archive_id
+    saved = driver.save(NAME, b"a", b"b").archive_id
     for digit in "0f":
-        orphan(journey, digit)
+        orphan(driver, digit)
 
-    done = journey.services.find_orphans(plenty)
+    done = driver.services.find_orphans(plenty)
 
-    assert left(journey) == {saved}
+    assert left(driver) == {saved}
     assert done == {"archives seen": 3, "orphaned archives deleted": 2}
-    assert journey.services.find_orphans(plenty) == {"archives seen": 1, "orphaned archives deleted": 0}
+    assert driver.services.find_orphans(plenty) == {"archives seen": 1, "orphaned archives deleted": 0}
 
 
-def test_reserved_upload_is_not_orphan(journey: Journey):
-    archive_id = journey.upload(NAME, b"a", b"b")
-    journey.services.find_orphans(plenty)
-    assert left(journey) == {archive_id}
+def test_reserved_upload_is_not_orphan(driver: CacheDriver):
+    archive_id = driver.upload(NAME, b"a", b"b")
+    driver.services.find_orphans(plenty)
+    assert left(driver) == {archive_id}
 
 
-def test_archive_saved_during_listing_stays(journey: Journey):
-    bucket = Watched(journey.services.bucket, lambda: journey.save(replace(NAME, key=f"{len(left(journey))}"), b"a"))
-    done = replace(journey.services.find_orphans, bucket=bucket, tokens=Begins("f" * 32))(plenty)
+def test_archive_saved_during_listing_stays(driver: CacheDriver):
+    bucket = Watched(driver.services.bucket, lambda: driver.save(replace(NAME, key=f"{len(left(driver))}"), b"a"))
+    done = replace(driver.services.find_orphans, bucket=bucket, tokens=Begins("f" * 32))(plenty)
     assert done["archives seen"] == len(bucket.listed) > 0
     assert done["orphaned archives deleted"] == 0
 
 
-def test_put_outlasting_tombstone_is_found(journey: Journey):
-    archive_id = journey.save(NAME, b"a", b"b").archive_id
-    readable = journey.keys(archive_id)
-    journey.services.remove_entry(archive_id, lambda _: True)
-    journey.services.find_orphans(plenty)
-    assert journey.keys(archive_id) == readable
+def test_put_outlasting_tombstone_is_found(driver: CacheDriver):
+    archive_id = driver.save(NAME, b"a", b"b").archive_id
+    readable = driver.keys(archive_id)
+    driver.services.remove_entry(archive_id, lambda _: True)
+    driver.services.find_orphans(plenty)
+    assert driver.keys(archive_id) == readable
 
-    while journey.services.table.archive(archive_id) is not None:
-        journey.clock.advance(1800)
-        journey.clean_up()
-    journey.put_block(archive_id, block_ids(1)[0], b"ended only now")
-    journey.services.find_orphans(plenty)
-    assert left(journey) == set()
+    while driver.services.table.archive(archive_id) is not None:
+        driver.clock.advance(1800)
+        driver.clean_up()
+    driver.put_block(archive_id, block_ids(1)[0], b"ended only now")
+    driver.services.find_orphans(plenty)
+    assert left(driver) == set()
 
 
-def test_run_starts_anywhere_and_stops_in_time(journey: Journey):
-    ids = [orphan(journey, digit) for digit in "05acf"]
+def test_run_starts_anywhere_and_stops_in_time(driver: CacheDriver):
+    ids = [orphan(driver, digit) for digit in "05acf"]
     # Each archive's start and slice read the time that is left.
     times = iter([*[plenty()] * 4, cleanup.ORPHANS_DEADLINE_MARGIN - 1])
-    from_seven = replace(journey.services.find_orphans, tokens=Begins("7" * 32))
+    from_seven = replace(driver.services.find_orphans, tokens=Begins("7" * 32))
 
     done = from_seven(lambda: next(times))
 
-    assert left(journey) == {*ids[:2], ids[4]}
+    assert left(driver) == {*ids[:2], ids[4]}
     assert done == {"archives seen": 2, "orphaned archives deleted": 2, "left for another run": 1}
     from_seven(plenty)
-    assert left(journey) == set()
+    assert left(driver) == set()
 
 
-def test_orphan_search_ends_where_it_began(journey: Journey):
-    ids = [orphan(journey, digit) for digit in "07acf"]
-    bucket = Watched(journey.services.bucket, undeletable="archives")
-    replace(journey.services.find_orphans, bucket=bucket, tokens=Begins(ids[1]))(plenty)
+def test_orphan_search_ends_where_it_began(driver: CacheDriver):
+    ids = [orphan(driver, digit) for digit in "07acf"]
+    bucket = Watched(driver.services.bucket, undeletable="archives")
+    replace(driver.services.find_orphans, bucket=bucket, tokens=Begins(ids[1]))(plenty)
     assert bucket.listed == [*ids[2:], *ids[:2], ids[2]], "the last only to see that it was there already"
 
 
-def test_orphan_flood_delays_no_other_archive(journey: Journey, monkeypatch):
+def test_orphan_flood_delays_no_other_archive(driver: CacheDriver, monkeypatch):
     """It goes page by page and, once its slice is over, after the others."""
     monkeypatch.setattr("actions_cache.archives.PAGE", 2)
     flood, other = "0" * 32, "1" * 32
     for archive_id, count in ((flood, 9), (other, 1)):
         for number in range(count):
-            journey.services.bucket.write_once(f"archives/{archive_id}/parts/blob/{number}", b"nobody's")
+            driver.services.bucket.write_once(f"archives/{archive_id}/parts/blob/{number}", b"nobody's")
     deleted: list[str] = []
     clock = iter(range(10**6, 0, -cleanup.ORPHANS_SLICE))
-    bucket = Watched(journey.services.bucket)
+    bucket = Watched(driver.services.bucket)
     delete = bucket.delete
 
     def noted(keys):
@@ -140,48 +140,48 @@ def test_orphan_flood_delays_no_other_archive(journey: Journey, monkeypatch):
         delete(keys)
 
     monkeypatch.setattr(bucket, "delete", noted)
-    replace(journey.services.find_orphans, bucket=bucket, tokens=Begins("f" * 32))(lambda: next(clock))
+    replace(driver.services.find_orphans, bucket=bucket, tokens=Begins("f" * 32))(lambda: next(clock))
     assert "1" in deleted[:3], "the other had its turn after the first slice"
     assert deleted.count("0") == 5
-    assert left(journey) == set()
+    assert left(driver) == set()
 
 
-def test_run_without_time_deletes_nothing(journey: Journey):
-    archive_id = orphan(journey, "5")
-    assert journey.services.find_orphans(lambda: cleanup.ORPHANS_DEADLINE_MARGIN - 1) == {"left for another run": 1}
-    assert left(journey) == {archive_id}
+def test_run_without_time_deletes_nothing(driver: CacheDriver):
+    archive_id = orphan(driver, "5")
+    assert driver.services.find_orphans(lambda: cleanup.ORPHANS_DEADLINE_MARGIN - 1) == {"left for another run": 1}
+    assert left(driver) == {archive_id}
 
 
-def test_undeletable_archive_blocks_no_other(journey: Journey):
-    ids = [orphan(journey, digit) for digit in "057f"]
-    bucket = Watched(journey.services.bucket, undeletable=ids[2])
-    done = replace(journey.services.find_orphans, bucket=bucket)(plenty)
-    assert left(journey) == {ids[2]}
+def test_undeletable_archive_blocks_no_other(driver: CacheDriver):
+    ids = [orphan(driver, digit) for digit in "057f"]
+    bucket = Watched(driver.services.bucket, undeletable=ids[2])
+    done = replace(driver.services.find_orphans, bucket=bucket)(plenty)
+    assert left(driver) == {ids[2]}
     assert done == {"archives seen": 4, "orphaned archives deleted": 3, "failed": 1}
 
 
-def test_failing_table_costs_no_object(journey: Journey, monkeypatch):
-    archive_id = orphan(journey, "5")
+def test_failing_table_costs_no_object(driver: CacheDriver, monkeypatch):
+    archive_id = orphan(driver, "5")
 
     def out_of_order(ids: list[str]) -> frozenset[str]:
         raise Unavailable("503")
 
-    monkeypatch.setattr(journey.services.table, "known_archives", out_of_order)
+    monkeypatch.setattr(driver.services.table, "known_archives", out_of_order)
     with pytest.raises(Unavailable):
-        journey.services.find_orphans(plenty)
-    assert left(journey) == {archive_id}
+        driver.services.find_orphans(plenty)
+    assert left(driver) == {archive_id}
 
 
-def test_real_store_lists_ids_from_any_start(on_engines: Journey):
-    ids = [orphan(on_engines, digit) for digit in "07f"]
-    bucket = on_engines.services.bucket
+def test_real_store_lists_ids_from_any_start(on_emulators: CacheDriver):
+    ids = [orphan(on_emulators, digit) for digit in "07f"]
+    bucket = on_emulators.services.bucket
     assert list(bucket.archive_ids("")) == ids
     assert list(bucket.archive_ids(ids[0])) == ids[1:]
     assert list(bucket.archive_ids("70")) == ids[1:]
     assert list(bucket.archive_ids(ids[2])) == []
-    saved = on_engines.save(NAME, b"a", b"b").archive_id
-    assert on_engines.services.table.known_archives([saved, *ids]) == {saved}
-    assert on_engines.services.find_orphans(plenty)["orphaned archives deleted"] == len(ids)
+    saved = on_emulators.save(NAME, b"a", b"b").archive_id
+    assert on_emulators.services.table.known_archives([saved, *ids]) == {saved}
+    assert on_emulators.services.find_orphans(plenty)["orphaned archives deleted"] == len(ids)
     # SeaweedFS goes on listing the empty folders.
-    assert on_engines.services.find_orphans(plenty)["orphaned archives deleted"] == 0
+    assert on_emulators.services.find_orphans(plenty)["orphaned archives deleted"] == 0
     assert list(bucket.list("")) == list(bucket.list(ArchiveKeys(saved).prefix)) != []

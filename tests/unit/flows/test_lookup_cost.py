@@ -13,62 +13,62 @@ from hypothesis import strategies as st
 from actions_cache.aws.dynamodb_repositories import SHARDS
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
 from actions_cache.lookup import LookUp, Query
-from tests.support.journey import REPOSITORY, VERSION, Journey, name
-from tests.support.many_entries import FIVE, LOOKUPS, PULL_REQUEST, add_entries
-from tests.support.metering import hooked, metered
-from tests.support.told import Told
+from dev.bench.lookups import FIVE, LOOKUPS, PULL_REQUEST, add_entries
+from dev.clients.driver import REPOSITORY, VERSION, CacheDriver, name
+from dev.emulation.dynamodb_usage import hooked, metered
+from tests.support.fakes import RecordingTelemetry
 
 FEW, MANY = 150, 1_000
 
 
-def asked_by(journey: Journey, ask, *arguments, **changes) -> tuple[Counter[str], int]:
+def asked_by(driver: CacheDriver, ask, *arguments, **changes) -> tuple[Counter[str], int]:
     """The requests by operation, and how many items they looked at."""
-    with metered(journey.services) as asked:
+    with metered(driver.services) as asked:
         ask(*arguments, **changes)
     return Counter(one.operation for one in asked), sum(one.examined for one in asked)
 
 
-def test_lookup_cost_is_independent_of_entry_count(on_engines: Journey):
-    journey = on_engines
-    archive_id = journey.save(name("npm-exact"), b"content").archive_id
-    add_entries(journey, archive_id, 0, FEW)
+def test_lookup_cost_is_independent_of_entry_count(on_emulators: CacheDriver):
+    driver = on_emulators
+    archive_id = driver.save(name("npm-exact"), b"content").archive_id
+    add_entries(driver, archive_id, 0, FEW)
 
     def costs():
         return {
-            what: asked_by(journey, journey.look_up, *keys, **changes) for what, (keys, changes, _) in LOOKUPS.items()
+            what: asked_by(driver, driver.look_up, *keys, **changes) for what, (keys, changes, _) in LOOKUPS.items()
         }
 
     among_few = costs()
-    add_entries(journey, archive_id, FEW, MANY - FEW)
+    add_entries(driver, archive_id, FEW, MANY - FEW)
     assert costs() == among_few
     assert {what: requests for what, (requests, _) in among_few.items()} == {
         what: expected for what, (_, _, expected) in LOOKUPS.items()
     }
 
 
-def test_save_cost_is_independent_of_entry_count(on_engines: Journey):
-    journey = on_engines
+def test_save_cost_is_independent_of_entry_count(on_emulators: CacheDriver):
+    driver = on_emulators
 
     def costs(key: str):
-        return asked_by(journey, journey.save, name(key), b"one", b"two")
+        return asked_by(driver, driver.save, name(key), b"one", b"two")
 
     among_none = costs("first")
-    add_entries(journey, "f" * 32, 0, MANY)
+    add_entries(driver, "f" * 32, 0, MANY)
     asked, examined = costs("second")
     assert asked == among_none[0]
     assert examined <= SHARDS, "the repository's usage alone is queried"
 
 
-def test_prefix_queries_run_concurrently(on_engines: Journey):
+def test_prefix_queries_run_concurrently(on_emulators: CacheDriver):
     """Not one answer comes before all of them were asked."""
-    journey = on_engines
+    driver = on_emulators
     all_asked = Barrier(18)
 
     def wait_for_all(**_: object) -> None:
         all_asked.wait(10)
 
-    with hooked(journey.services.table._connection.client, "before-send.dynamodb.Query", wait_for_all):
-        assert journey.look_up("none", *FIVE, scopes=PULL_REQUEST) is None
+    with hooked(driver.services.table._connection.client, "before-send.dynamodb.Query", wait_for_all):
+        assert driver.look_up("none", *FIVE, scopes=PULL_REQUEST) is None
 
 
 class Entries(dict[EntryName, Entry]):
@@ -115,5 +115,5 @@ def test_concurrent_search_equals_sequential_one(executor, saved, scopes, key, r
     table = Entries({it: Entry(it, f"{number:032x}", 1, number) for number, it in enumerate(names)})
     query = Query(REPOSITORY, tuple(scopes), VERSION, key, tuple(restore_keys), "", through_edge=False)
     unused: Any = None
-    look_up = LookUp(cast("Any", table), unused, unused, unused, unused, unused, unused, Told(), executor)
+    look_up = LookUp(cast("Any", table), unused, unused, unused, unused, unused, unused, RecordingTelemetry(), executor)
     assert look_up._match(query) == one_after_the_other(table, query)

@@ -7,26 +7,26 @@ import pytest
 
 from actions_cache.domain.archive import MergeState
 from actions_cache.ports import Unavailable
+from dev.clients.driver import CacheDriver, fail, name
 from dev.local.lambda_runtime import LambdaContext
 from dev.local.triggers import sqs_event
 from functions.merge import handler
-from tests.support.journey import Journey, fail, name
 
 
 class Queue:
-    """Reads the journey's queue as Lambda's event source does, with the worker's visibility timeouts."""
+    """Reads the driver's queue as Lambda's event source does, with the worker's visibility timeouts."""
 
-    def __init__(self, journey: Journey, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._journey = journey
-        self.url = journey.services.settings.merge_queue_url
+    def __init__(self, driver: CacheDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._driver = driver
+        self.url = driver.services.settings.merge_queue_url
         self.retries: list[int] = []
-        change = journey.services.queue.deliver_again_in
+        change = driver.services.queue.deliver_again_in
 
         def deliver_again_in(receipt_handle: str, seconds: int) -> None:
             self.retries.append(seconds)
             change(receipt_handle, 0)
 
-        monkeypatch.setattr(journey.services.queue, "deliver_again_in", deliver_again_in)
+        monkeypatch.setattr(driver.services.queue, "deliver_again_in", deliver_again_in)
 
     def deliver(self, *, counted: int = 0) -> bool:
         """Return whether the worker has done the next message.
@@ -34,7 +34,7 @@ class Queue:
         Args:
             counted: earlier deliveries that had no room.
         """
-        sqs = self._journey.sqs
+        sqs = self._driver.sqs
         [message] = sqs.receive_message(QueueUrl=self.url, MessageSystemAttributeNames=["All"])["Messages"]
         received = int(message["Attributes"]["ApproximateReceiveCount"])
         message["Attributes"]["ApproximateReceiveCount"] = str(received + counted)
@@ -46,60 +46,60 @@ class Queue:
         return not failed
 
     def dead_letters(self) -> list[str]:
-        url = self._journey.services.settings.merge_dead_letter_queue_url
-        received = self._journey.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0)
+        url = self._driver.services.settings.merge_dead_letter_queue_url
+        received = self._driver.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0)
         return [message["Body"] for message in received.get("Messages", [])]
 
 
 @pytest.fixture
-def queue(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> Queue:
-    monkeypatch.setattr(handler, "services", lambda: journey.services)
-    return Queue(journey, monkeypatch)
+def queue(driver: CacheDriver, monkeypatch: pytest.MonkeyPatch) -> Queue:
+    monkeypatch.setattr(handler, "services", lambda: driver.services)
+    return Queue(driver, monkeypatch)
 
 
 @pytest.fixture
-def failing(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journey.services.bucket, "upload_part", lambda *_: fail(Unavailable("503")))
+def failing(driver: CacheDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver.services.bucket, "upload_part", lambda *_: fail(Unavailable("503")))
 
 
-def test_invalid_message_becomes_dead_letter(journey: Journey, queue: Queue) -> None:
-    journey.sqs.send_message(QueueUrl=queue.url, MessageBody="no merge message")
+def test_invalid_message_becomes_dead_letter(driver: CacheDriver, queue: Queue) -> None:
+    driver.sqs.send_message(QueueUrl=queue.url, MessageBody="no merge message")
     assert queue.deliver()
     assert queue.dead_letters() == ["no merge message"]
     assert queue.retries == []
 
 
 @pytest.mark.usefixtures("failing")
-def test_failed_merge_becomes_dead_letter(journey: Journey, queue: Queue) -> None:
-    entry = journey.save(name("npm-1"), b"one", b"two")
-    for _ in range(journey.services.settings.merge_attempts):
+def test_failed_merge_becomes_dead_letter(driver: CacheDriver, queue: Queue) -> None:
+    entry = driver.save(name("npm-1"), b"one", b"two")
+    for _ in range(driver.services.settings.merge_attempts):
         assert queue.dead_letters() == []
         assert not queue.deliver()
     assert queue.deliver()
     assert [json.loads(dead_letter)["archive_id"] for dead_letter in queue.dead_letters()] == [entry.archive_id]
-    assert journey.archive(entry.archive_id).merge.state is MergeState.FAILED
+    assert driver.archive(entry.archive_id).merge.state is MergeState.FAILED
     assert queue.retries == [10, 20, 40, 80, 160]
 
 
-def test_throttled_deliveries_are_no_attempts(journey: Journey, queue: Queue) -> None:
+def test_throttled_deliveries_are_no_attempts(driver: CacheDriver, queue: Queue) -> None:
     """Four times five is one less than the queue gives."""
-    entry = journey.save(name("npm-1"), b"one", b"two")
+    entry = driver.save(name("npm-1"), b"one", b"two")
     assert queue.deliver(counted=18)
     assert queue.dead_letters() == []
-    assert journey.archive(entry.archive_id).merge.state is MergeState.MERGED
+    assert driver.archive(entry.archive_id).merge.state is MergeState.MERGED
 
 
 @pytest.mark.usefixtures("failing")
-def test_late_failure_is_retried_within_minutes(journey: Journey, queue: Queue) -> None:
-    journey.save(name("npm-1"), b"one", b"two")
+def test_late_failure_is_retried_within_minutes(driver: CacheDriver, queue: Queue) -> None:
+    driver.save(name("npm-1"), b"one", b"two")
     assert not queue.deliver(counted=18)
     assert queue.retries == [300]
 
 
-def test_message_stays_if_dead_letter_fails(journey: Journey, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    journey.sqs.send_message(QueueUrl=queue.url, MessageBody="no merge message")
+def test_message_stays_if_dead_letter_fails(driver: CacheDriver, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver.sqs.send_message(QueueUrl=queue.url, MessageBody="no merge message")
     with monkeypatch.context() as faults:
-        faults.setattr(journey.services.queue, "give_up", lambda _: fail(Unavailable("503")))
+        faults.setattr(driver.services.queue, "give_up", lambda _: fail(Unavailable("503")))
         assert not queue.deliver()
     assert queue.retries == [10]
     assert queue.deliver()

@@ -1,6 +1,6 @@
 """What a merge takes by itself, where the store takes nothing."""
 
-from tests.support.simulated import merge_of_copies
+from tests.support.fakes import merge_of_copies
 
 MIB = 1024 * 1024
 FEW, MANY = 1_000, 10_000

@@ -20,8 +20,8 @@ from actions_cache.explain import MatchKeys, Question
 from actions_cache.manage import DeleteEntries, ListEntries
 from actions_cache.settings import Settings
 from actions_cache.usage import PublishCost, ReadUsage
-from tests.support.journey import SetClock
-from tests.support.told import Told
+from dev.clients.driver import SetClock
+from tests.support.fakes import RecordingTelemetry
 from tests.unit.domain.build import LIFETIMES, NAME, stored_archive
 
 ONE_READ: Millis = 1
@@ -205,9 +205,9 @@ def test_incomplete_activity_is_refused():
             read(None, 24)
         assert repositories.clock.at - began < API_GATEWAY
         assert len(read("7", 24)) == 24
-        told = Told()
-        PublishCost(cast("Any", lambda hours: read(None, hours)), told)()
-    assert told.happenings == []
+        telemetry = RecordingTelemetry()
+        PublishCost(cast("Any", lambda hours: read(None, hours)), telemetry)()
+    assert telemetry.happenings == []
 
 
 def test_save_compares_few_repositories():
@@ -219,7 +219,7 @@ def test_save_compares_few_repositories():
         removed.append(archive_id)
         return True
 
-    evict = Evict(each, each, cast("Any", remove), Budgets(store=10), Told())
+    evict = Evict(each, each, cast("Any", remove), Budgets(store=10), RecordingTelemetry())
     object.__setattr__(
         evict,
         "repositories",

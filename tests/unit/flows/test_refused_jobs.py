@@ -14,7 +14,7 @@ from actions_cache.domain.access import GITHUB, Rule, parse_rule
 from actions_cache.domain.refused_job import KEPT, SLOTS, Refusals, RefusedJob
 from actions_cache.domain.timing import SECOND
 from actions_cache.ports import Unavailable, WriteConflict
-from tests.support.journey import Journey, SetClock, fail
+from dev.clients.driver import CacheDriver, SetClock, fail
 
 MINUTE = 60
 
@@ -36,77 +36,77 @@ class AtOnce(Executor):
         return done
 
 
-def noting(journey: Journey, executor: Executor | None = None) -> NoteRefused:
-    return NoteRefused(journey.services.repositories, journey.clock, executor or AtOnce())
+def noting(driver: CacheDriver, executor: Executor | None = None) -> NoteRefused:
+    return NoteRefused(driver.services.repositories, driver.clock, executor or AtOnce())
 
 
-def listed(journey: Journey, *rules: Rule) -> list[Refusals]:
-    return list(ListRefused(journey.services.repositories, journey.clock, rules)())
+def listed(driver: CacheDriver, *rules: Rule) -> list[Refusals]:
+    return list(ListRefused(driver.services.repositories, driver.clock, rules)())
 
 
 @pytest.fixture
-def journey(emptied: Journey) -> Journey:
-    return emptied
+def driver(emptied_driver: CacheDriver) -> CacheDriver:
+    return emptied_driver
 
 
-def test_refused_job_is_listed_with_time_and_count(journey: Journey):
-    note = noting(journey)
+def test_refused_job_is_listed_with_time_and_count(driver: CacheDriver):
+    note = noting(driver)
     note(job())
-    assert listed(journey) == [Refusals(job(), 1, journey.clock.now())]
+    assert listed(driver) == [Refusals(job(), 1, driver.clock.now())]
     for _ in range(3):
         note(job())
-    journey.clock.advance(MINUTE)
+    driver.clock.advance(MINUTE)
     note(replace(job(), repository="octo/renamed"))
-    assert listed(journey) == [Refusals(replace(job(), repository="octo/renamed"), 5, journey.clock.now())]
+    assert listed(driver) == [Refusals(replace(job(), repository="octo/renamed"), 5, driver.clock.now())]
 
 
-def test_refused_jobs_are_sorted_and_expire(journey: Journey):
-    note = noting(journey)
+def test_refused_jobs_are_sorted_and_expire(driver: CacheDriver):
+    note = noting(driver)
     for number in (1, 2, 3):
-        journey.clock.advance(1)
+        driver.clock.advance(1)
         note(job(number))
-    assert [it.job.repository_id for it in listed(journey)] == ["3", "2", "1"]
-    journey.clock.advance(KEPT // SECOND - 1)
-    assert [it.job.repository_id for it in listed(journey)] == ["3"]
-    journey.clock.advance(1)
-    assert listed(journey) == []
+    assert [it.job.repository_id for it in listed(driver)] == ["3", "2", "1"]
+    driver.clock.advance(KEPT // SECOND - 1)
+    assert [it.job.repository_id for it in listed(driver)] == ["3"]
+    driver.clock.advance(1)
+    assert listed(driver) == []
 
 
 @pytest.mark.parametrize("rule", ["any", "repository_id=42", "owner_id=7", "repository=octo/app-42"])
-def test_job_admitted_since_is_not_listed(journey: Journey, rule: str):
-    noting(journey)(job())
-    assert listed(journey, parse_rule("repository_id=43"))
-    assert listed(journey, parse_rule(rule)) == []
+def test_job_admitted_since_is_not_listed(driver: CacheDriver, rule: str):
+    noting(driver)(job())
+    assert listed(driver, parse_rule("repository_id=43"))
+    assert listed(driver, parse_rule(rule)) == []
 
 
-def test_unused_slot_is_taken_over(journey: Journey):
+def test_unused_slot_is_taken_over(driver: CacheDriver):
     mine, others = job(), in_slot_of(job())
-    one, other = noting(journey), noting(journey)
+    one, other = noting(driver), noting(driver)
     one(mine)
-    journey.clock.advance(MINUTE - 1)
+    driver.clock.advance(MINUTE - 1)
     other(others)
-    assert [it.job for it in listed(journey)] == [mine]
+    assert [it.job for it in listed(driver)] == [mine]
     with pytest.raises(WriteConflict):
-        journey.services.repositories.add_refusals(Refusals(others, 1, journey.clock.now()), 0)
-    journey.clock.advance(MINUTE)
+        driver.services.repositories.add_refusals(Refusals(others, 1, driver.clock.now()), 0)
+    driver.clock.advance(MINUTE)
     other(others)
-    assert listed(journey) == [Refusals(others, 1, journey.clock.now())]
+    assert listed(driver) == [Refusals(others, 1, driver.clock.now())]
 
 
-def test_counts_add_up_across_processes(journey: Journey):
-    for note in (noting(journey), noting(journey), noting(journey)):
+def test_counts_add_up_across_processes(driver: CacheDriver):
+    for note in (noting(driver), noting(driver), noting(driver)):
         note(job())
-    assert [it.times for it in listed(journey)] == [3]
+    assert [it.times for it in listed(driver)] == [3]
 
 
-def test_stored_refusals_are_bounded(journey: Journey, monkeypatch: pytest.MonkeyPatch):
+def test_stored_refusals_are_bounded(driver: CacheDriver, monkeypatch: pytest.MonkeyPatch):
     writes: list[Refusals] = []
-    monkeypatch.setattr(journey.services.repositories, "add_refusals", lambda refusals, _: writes.append(refusals))
-    note, began = noting(journey), journey.clock.now()
+    monkeypatch.setattr(driver.services.repositories, "add_refusals", lambda refusals, _: writes.append(refusals))
+    note, began = noting(driver), driver.clock.now()
     for number in range(20_000):
-        journey.clock.at += 10
+        driver.clock.at += 10
         note(job(number))
-    seconds = (journey.clock.now() - began) // SECOND
+    seconds = (driver.clock.now() - began) // SECOND
     assert 0 < len(writes) <= seconds + 1
     assert len(note._slots) == SLOTS
     for slot in range(SLOTS):
@@ -115,14 +115,14 @@ def test_stored_refusals_are_bounded(journey: Journey, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("fault", [Unavailable("the table"), WriteConflict()])
-def test_failing_table_fails_no_request(journey: Journey, monkeypatch: pytest.MonkeyPatch, fault: Exception):
-    note = noting(journey)
+def test_failing_table_fails_no_request(driver: CacheDriver, monkeypatch: pytest.MonkeyPatch, fault: Exception):
+    note = noting(driver)
     with monkeypatch.context() as broken:
-        broken.setattr(journey.services.repositories, "add_refusals", lambda *_: fail(fault))
+        broken.setattr(driver.services.repositories, "add_refusals", lambda *_: fail(fault))
         note(job())
-    journey.clock.advance(MINUTE)
+    driver.clock.advance(MINUTE)
     note(job())
-    assert [it.times for it in listed(journey)] == [1]
+    assert [it.times for it in listed(driver)] == [1]
 
 
 def test_silent_table_blocks_one_thread():

@@ -14,28 +14,28 @@ from actions_cache.domain.timing import SECOND
 from actions_cache.download_services import DownloadServices
 from actions_cache.http.app import ORIGIN_KEY, new_app
 from actions_cache.management_services import ManagementServices
+from dev.clients.driver import CacheDriver
+from dev.clients.wire import send
+from dev.emulation.asgi_server import served
 from dev.local.template import Template
 from dev.services import AllServices
 from functions.api import handler as api
 from functions.api.passthrough import request_headers
 from functions.download import handler as download
 from functions.manage import handler as manage
-from tests.support.clients.wire import send
-from tests.support.events import load
-from tests.support.journey import Journey
-from tests.support.serving import served
+from tests.support.lambda_events import load
 from tests.unit.template.test_handlers import Context
 
 if TYPE_CHECKING:
     from mangum.types import LambdaContext
-from tests.support.told import Told
+from tests.support.fakes import RecordingTelemetry
 
 KEY = "5d5e2c30-1b7e-11f0-8a6d-0e0b1c2d3e4f"
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    app = new_app(Told(), edge_key=KEY)
+    app = new_app(RecordingTelemetry(), edge_key=KEY)
 
     @app.get("/{path:path}")
     async def answer(path: str) -> str:
@@ -67,10 +67,10 @@ def test_request_past_edge_is_refused_in_dialect(url: str, path: str, headers: d
 # ---------------------------------------------------------------- the three apps that there are
 
 
-def with_key(journey: Journey) -> AllServices:
-    settings = journey.services.settings.model_copy(update={"edge_key": KEY})
-    services = AllServices(settings, journey.clock)
-    services.session = journey.services.session
+def with_key(driver: CacheDriver) -> AllServices:
+    settings = driver.services.settings.model_copy(update={"edge_key": KEY})
+    services = AllServices(settings, driver.clock)
+    services.session = driver.services.session
     return services
 
 
@@ -81,18 +81,18 @@ APPS: dict[str, Callable[[AllServices], FastAPI]] = {
 }
 
 
-def asked(function: str, journey: Journey) -> tuple[str, int]:
+def asked(function: str, driver: CacheDriver) -> tuple[str, int]:
     """A path, and what it is answered with through the edge."""
     if function == "download":
-        expires_at = journey.clock.now() + 60 * SECOND
-        return journey.services.urls.sign(Direction.DOWNLOAD, "0" * 32, expires_at), 404
+        expires_at = driver.clock.now() + 60 * SECOND
+        return driver.services.urls.sign(Direction.DOWNLOAD, "0" * 32, expires_at), 404
     return {"api": ("/health", 200), "manage": ("/manage/role", 401)}[function]
 
 
 @pytest.mark.parametrize("function", APPS)
-def test_each_function_answers_only_through_edge(emptied: Journey, function: str):
-    path, status = asked(function, emptied)
-    with served(APPS[function](with_key(emptied))) as url:
+def test_each_function_answers_only_through_edge(emptied_driver: CacheDriver, function: str):
+    path, status = asked(function, emptied_driver)
+    with served(APPS[function](with_key(emptied_driver))) as url:
         assert send("GET", url + path, headers={ORIGIN_KEY: KEY}).status == status
         for past in ({}, {ORIGIN_KEY: KEY[1:]}):
             assert send("GET", url + path, headers=past).status == 403
@@ -100,13 +100,13 @@ def test_each_function_answers_only_through_edge(emptied: Journey, function: str
 
 
 @pytest.mark.parametrize(("resource", "status"), [("/iam/{path+}", 200), ("/manage/{path+}", 403)])
-def test_iam_signed_request_needs_no_edge_key(emptied: Journey, resource: str, status: int):
+def test_iam_signed_request_needs_no_edge_key(emptied_driver: CacheDriver, resource: str, status: int):
     """At the API's own URL, since CloudFront can't sign for its viewers; API Gateway says so of this resource alone."""
     event = load("apigateway-manage-iam") | {"resource": resource}
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)  # the one that Mangum takes
     try:
-        app = Mangum(APPS["manage"](with_key(emptied)), lifespan="off")
+        app = Mangum(APPS["manage"](with_key(emptied_driver)), lifespan="off")
         assert app(event, cast("LambdaContext", Context()))["statusCode"] == status
     finally:
         asyncio.set_event_loop(None)
@@ -119,12 +119,12 @@ def test_edge_key_is_never_forwarded():
 
 
 def test_edge_key_is_shared_only_with_web_acl(template: Template):
-    told = template.body["Globals"]["Function"]["Environment"]["Variables"]["EDGE_KEY"]["Fn::If"]
+    variable = template.body["Globals"]["Function"]["Environment"]["Variables"]["EDGE_KEY"]["Fn::If"]
     origins = template.properties("Edge")["DistributionConfig"]["Origins"]
     [api] = [it for it in origins if it["Id"] == "api"]
     condition, [header], _ = api["OriginCustomHeaders"]["Fn::If"]
     assert (condition, header["HeaderName"]) == ("HasWebAcl", ORIGIN_KEY)
-    assert told[:2] == ["HasWebAcl", header["HeaderValue"]]
+    assert variable[:2] == ["HasWebAcl", header["HeaderValue"]]
     assert header["HeaderValue"] == {"Fn::Sub": "{{resolve:secretsmanager:${EdgeKey}:SecretString:key}}"}
     key = template.body["Resources"]["EdgeKey"]
     generated = key["Properties"]["GenerateSecretString"]

@@ -20,10 +20,10 @@ from actions_cache.http.app import new_app
 from actions_cache.ports import Unavailable
 from actions_cache.save import ReceivePart
 from actions_cache.system import RandomTokens, SystemClock
+from dev.emulation.asgi_server import served
+from dev.emulation.proxy import served as store_served
 from dev.local.edge.app import BucketOrigin, BucketUnreachable
-from tests.integration.streaming.proxying import served as store_served
-from tests.support.serving import served
-from tests.support.told import Told
+from tests.support.fakes import RecordingTelemetry
 
 ARCHIVE = "0123456789abcdef0123456789abcdef"
 SIZE = 10_000
@@ -45,14 +45,14 @@ def signer() -> Iterator[S3Signer]:
 
 
 @pytest.fixture
-def told() -> Told:
-    return Told()
+def telemetry() -> RecordingTelemetry:
+    return RecordingTelemetry()
 
 
 @pytest.fixture
-def url(signer: S3Signer, told: Told) -> Iterator[str]:
+def url(signer: S3Signer, telemetry: RecordingTelemetry) -> Iterator[str]:
     receive = ReceivePart(S3Stream(signer), SystemClock(), RandomTokens())
-    app = new_app(told)
+    app = new_app(telemetry)
 
     @app.put("/blobs/upload/{kind}")
     @app.patch("/_apis/artifactcache/{kind}")
@@ -94,13 +94,15 @@ def broken_off(url: str, method: str, path: str, *, chunked: bool) -> None:
         ("PATCH", "/_apis/artifactcache/piece"),
     ],
 )
-def test_aborted_upload_is_no_error(url: str, told: Told, method: str, path: str, *, chunked: bool):
+def test_aborted_upload_is_no_error(url: str, telemetry: RecordingTelemetry, method: str, path: str, *, chunked: bool):
     broken_off(url, method, path, chunked=chunked)
     until = time.monotonic() + 10
-    while not told.happenings and time.monotonic() < until:
+    while not telemetry.happenings and time.monotonic() < until:
         time.sleep(0.02)
-    assert [(it.name, it.is_error, dict(it.metrics)) for it in told.happenings] == [("the client went away", False, {})]
-    assert told.happenings[0].fields == {"request": f"{method} {path}"}
+    assert [(it.name, it.is_error, dict(it.metrics)) for it in telemetry.happenings] == [
+        ("the client went away", False, {})
+    ]
+    assert telemetry.happenings[0].fields == {"request": f"{method} {path}"}
 
 
 class Gone(Exception):

@@ -9,11 +9,11 @@ import pytest
 from actions_cache.domain.signing import Direction
 from actions_cache.domain.timing import SECOND
 from actions_cache.http import azure
+from dev.clients.driver import CacheDriver, name
+from dev.clients.wire import Reply, send
+from dev.emulation.asgi_server import served
 from functions.api import handler as api
 from functions.download import handler as download
-from tests.support.clients.wire import Reply, send
-from tests.support.journey import Journey, name
-from tests.support.serving import served
 
 PAGE = b"<!doctype html><script>alert(document.cookie)</script>"
 OCTET_STREAM = "application/octet-stream"
@@ -21,25 +21,25 @@ OCTET_STREAM = "application/octet-stream"
 
 @dataclass
 class Functions:
-    journey: Journey
+    driver: CacheDriver
     api: str
     download: str
 
     def signed(self, direction: Direction, archive_id: str) -> str:
-        return self.journey.services.urls.sign(direction, archive_id, self.journey.clock.now() + 60 * SECOND)
+        return self.driver.services.urls.sign(direction, archive_id, self.driver.clock.now() + 60 * SECOND)
 
     def saved(self, *parts: bytes) -> str:
         """Save an entry, and return the path of its download URL."""
-        self.journey.clock.advance(1)
-        entry = self.journey.save(name(f"npm-{self.journey.clock.now()}"), *parts)
+        self.driver.clock.advance(1)
+        entry = self.driver.save(name(f"npm-{self.driver.clock.now()}"), *parts)
         return self.signed(Direction.DOWNLOAD, entry.archive_id)
 
 
 @pytest.fixture
-def functions(on_engines: Journey) -> Iterator[Functions]:
-    services = on_engines.services
+def functions(on_emulators: CacheDriver) -> Iterator[Functions]:
+    services = on_emulators.services
     with served(api.create_app(services)) as api_url, served(download.create_app(services.downloads)) as download_url:
-        yield Functions(on_engines, api_url, download_url)
+        yield Functions(on_emulators, api_url, download_url)
 
 
 def assert_inert(reply: Reply) -> None:
@@ -70,14 +70,14 @@ def test_blob_errors_and_redirects_are_inert(functions: Functions):
 
 
 def test_client_content_type_is_ignored(functions: Functions):
-    archive_id = functions.journey.reserve(name("npm-1"))
+    archive_id = functions.driver.reserve(name("npm-1"))
     url = functions.api + functions.signed(Direction.UPLOAD, archive_id)
     named = {"Content-Type": "text/html", "x-ms-blob-content-type": "text/html"}
     for query in ("", "&comp=block&blockid=QQ=="):
         assert send("PUT", url + query, PAGE, named).status == 201
-    bucket = functions.journey.services.settings.bucket
-    for key in functions.journey.keys(archive_id):
-        stored = functions.journey.s3.head_object(Bucket=bucket, Key=f"archives/{archive_id}/{key}")
+    bucket = functions.driver.services.settings.bucket
+    for key in functions.driver.keys(archive_id):
+        stored = functions.driver.s3.head_object(Bucket=bucket, Key=f"archives/{archive_id}/{key}")
         assert stored["ContentType"] == OCTET_STREAM, key
 
 
@@ -99,7 +99,7 @@ TAGS = {
 def test_range_needs_matching_if_range(functions: Functions):
     """RFC 9110, 13.1.5: otherwise the client would join two archives' bytes. The merged object has another ETag."""
     path = functions.saved(b"0123", b"456789")
-    for merge in (list, functions.journey.merge_all):
+    for merge in (list, functions.driver.merge_all):
         merge()
         for tag, applies in TAGS.items():
             headers = {"If-Range": tag.replace("{id}", archive_of(path)), "Range": "bytes=2-5"}

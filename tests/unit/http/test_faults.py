@@ -16,11 +16,11 @@ from actions_cache.domain.refused_job import NotAdmitted, RefusedJob
 from actions_cache.events import ERRORS
 from actions_cache.http.app import new_app
 from actions_cache.ports import Unavailable
+from dev.emulation.asgi_server import served
 from dev.local.template import ROOT
-from tests.support.serving import served
-from tests.support.told import Told
+from tests.support.fakes import RecordingTelemetry
 
-TOLD = Told()
+TELEMETRY = RecordingTelemetry()
 
 STRANGER = RefusedJob("https://a.example", "42", "octo/app", "7", "octo", ("repository_id=42",))
 FAULTS = {
@@ -38,7 +38,7 @@ FAULTS = {
 
 @pytest.fixture(scope="module")
 def base_url() -> Iterator[str]:
-    app = new_app(TOLD)
+    app = new_app(TELEMETRY)
 
     @app.get("/blobs/{fault}")
     @app.get("/twirp/{fault}")
@@ -95,19 +95,19 @@ def test_unknown_route_is_refused_in_its_dialect(base_url):
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_error_is_counted_once(base_url, fault):
     error = FAULTS[fault][0]
-    TOLD.happenings.clear()
+    TELEMETRY.happenings.clear()
     ask(f"{base_url}/blobs/{fault}")
-    [told] = TOLD.happenings
+    [event] = TELEMETRY.happenings
     kind = {Unavailable: "Unavailable", RuntimeError: "Unexpected"}.get(type(error), type(error).__name__)
-    assert TOLD.counted(ERRORS) == [kind]
-    assert told.is_error == (not isinstance(error, CacheError))
-    assert told.fields["request"] == f"GET /blobs/{fault}"
+    assert TELEMETRY.counted(ERRORS) == [kind]
+    assert event.is_error == (not isinstance(error, CacheError))
+    assert event.fields["request"] == f"GET /blobs/{fault}"
 
 
 def test_error_event_omits_query(base_url):
-    TOLD.happenings.clear()
+    TELEMETRY.happenings.clear()
     ask(f"{base_url}/blobs/missing?sig=secret")
-    assert "secret" not in str(TOLD.happenings)
+    assert "secret" not in str(TELEMETRY.happenings)
 
 
 class LambdasContext:
@@ -120,7 +120,7 @@ def test_response_id_is_lambda_request_id():
     context: Any = LambdasContext()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    answer = Mangum(new_app(Told()), lifespan="off")(event, context)
+    answer = Mangum(new_app(RecordingTelemetry()), lifespan="off")(event, context)
     asyncio.set_event_loop(None)
     loop.close()
     assert answer["headers"]["x-ms-request-id"] == "of-lambda"
@@ -134,17 +134,17 @@ def test_adapter_context_counts_only_behind_adapter(base_url, monkeypatch):
         spoofed = http.request("GET", f"{base_url}/blobs/missing", headers=context)
         assert "_X_AMZN_TRACE_ID" not in os.environ
         monkeypatch.setenv("AWS_LWA_PORT", "8080")
-        told = http.request("GET", f"{base_url}/blobs/missing", headers=context)
-    assert spoofed.headers["x-ms-request-id"] != "of-lambda" == told.headers["x-ms-request-id"]
+        traced = http.request("GET", f"{base_url}/blobs/missing", headers=context)
+    assert spoofed.headers["x-ms-request-id"] != "of-lambda" == traced.headers["x-ms-request-id"]
     # Where botocore takes it from: its calls to SQS carry the trace to the worker.
     assert os.environ.pop("_X_AMZN_TRACE_ID") == trace
 
 
 def test_refused_job_event_names_job_and_remedy(base_url):
-    TOLD.happenings.clear()
+    TELEMETRY.happenings.clear()
     ask(f"{base_url}/twirp/of a stranger")
-    [told] = TOLD.happenings
-    assert told.fields == {
+    [event] = TELEMETRY.happenings
+    assert event.fields == {
         "request": "GET /twirp/of a stranger",
         "kind": "NotAdmitted",
         "error": "cache read denied: not for octo/app",

@@ -9,15 +9,15 @@ from fastapi import FastAPI, Response
 from actions_cache.domain.errors import NotFound
 from actions_cache.http import github
 from actions_cache.http.app import HSTS_SECONDS, new_app
-from tests.support.serving import served
-from tests.support.told import Told
+from dev.emulation.asgi_server import served
+from tests.support.fakes import RecordingTelemetry
 
 HOST = "cache.example.com"
 HSTS = f"max-age={HSTS_SECONDS}"
 
 
 def app(*, is_for_people: bool = True, public_url: str | None = None) -> FastAPI:
-    made = new_app(Told(), github, is_for_people=is_for_people, public_url=public_url)
+    made = new_app(RecordingTelemetry(), github, is_for_people=is_for_people, public_url=public_url)
 
     @made.get("/manage/{what}")
     @made.get("/blobs/{what}")

@@ -21,13 +21,13 @@ from actions_cache.aws.s3_stream import S3Signer
 from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.signing import Direction, signed_path
 from actions_cache.http import azure
+from dev.clients.wire import Reply, block_list_xml, send
+from dev.emulation.asgi_server import served
 from dev.local.edge import runtime
 from dev.local.edge.app import API_HOST, BucketOrigin, Distribution, Edge
 from dev.local.edge.runtime import FUNCTIONS, EdgeRuntime
 from dev.local.emulators import Endpoints
 from dev.local.template import Template
-from tests.support.clients.wire import Reply, block_list_xml, send
-from tests.support.serving import served
 
 SECRET = "known-to-edge-and-api"
 DATA = bytes(range(256)) * 8
@@ -88,9 +88,9 @@ class EdgeFixture:
 
 
 @pytest.fixture(scope="module")
-def bucket(endpoints: Endpoints, engine_session: boto3.Session) -> str:
+def bucket(endpoints: Endpoints, emulator_session: boto3.Session) -> str:
     name = f"edge-{uuid.uuid4().hex[:8]}"
-    engine_session.client("s3", endpoint_url=endpoints.store).create_bucket(Bucket=name)
+    emulator_session.client("s3", endpoint_url=endpoints.store).create_bucket(Bucket=name)
     return name
 
 
@@ -101,10 +101,10 @@ def secrets() -> KnownValues:
 
 @pytest.fixture
 def edge(
-    template: Template, endpoints: Endpoints, engine_session: boto3.Session, bucket: str, secrets: KnownValues
+    template: Template, endpoints: Endpoints, emulator_session: boto3.Session, bucket: str, secrets: KnownValues
 ) -> Iterator[EdgeFixture]:
-    s3 = engine_session.client("s3", endpoint_url=endpoints.store)
-    signer = S3Signer(s3, bucket, cast("Any", engine_session.get_credentials()))
+    s3 = emulator_session.client("s3", endpoint_url=endpoints.store)
+    signer = S3Signer(s3, bucket, cast("Any", emulator_session.get_credentials()))
     with serve_edge(template, secrets, BucketOrigin(signer)) as url:
         yield EdgeFixture(url, bucket, s3)
 
@@ -413,9 +413,9 @@ def test_edge_without_a_secret_asks_to_retry(edge: EdgeFixture, secrets: KnownVa
     assert edge.keys() == []
 
 
-def test_unreachable_bucket_asks_to_retry(template: Template, engine_session: boto3.Session, secrets: KnownValues):
-    s3 = engine_session.client("s3", endpoint_url="http://127.0.0.1:9")
-    signer = S3Signer(s3, "none", cast("Any", engine_session.get_credentials()))
+def test_unreachable_bucket_asks_to_retry(template: Template, emulator_session: boto3.Session, secrets: KnownValues):
+    s3 = emulator_session.client("s3", endpoint_url="http://127.0.0.1:9")
+    signer = S3Signer(s3, "none", cast("Any", emulator_session.get_credentials()))
     with serve_edge(template, secrets, BucketOrigin(signer)) as url:
         reply = EdgeFixture(url, "none", s3).put(EdgeFixture(url, "none", s3).upload_url)
     assert reply.status == 503

@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from dev.clients.wire import Reply, send
+from dev.emulation.asgi_server import served
 from dev.local.front import PROBE, Front, Hosts, WritableStore
-from tests.support.clients.wire import Reply, send
-from tests.support.serving import served
 
 EVIL = "evil.example"
 

@@ -46,7 +46,7 @@ def test_missing_and_old_python_are_told_apart(tmp_path: Path, script: str | Non
 
 def test_demo_without_node_is_refused(tmp_path: Path):
     program(tmp_path / "node", "exit 127")
-    files = (".venv/.ready", ".tools/engines/.ready", "tests/support/clients/node_modules/.ready")
+    files = (".venv/.ready", ".tools/engines/.ready", "dev/clients/node_modules/.ready")
     kept = [f"--old-file={file}" for file in files]
     ran = make(tmp_path, *kept, "demo", PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert (ran.returncode != 0, "Node.js is needed for the demo" in ran.stdout) == (True, True)
@@ -56,5 +56,5 @@ def test_clients_without_npm_are_refused(tmp_path: Path):
     program(tmp_path / "npm", "exit 127")
     (tmp_path / "tests" / "support" / "clients").mkdir(parents=True)
     (tmp_path / "tests" / "support" / "clients" / "package-lock.json").touch()
-    ran = make(tmp_path, "tests/support/clients/node_modules/.ready", PATH=f"{tmp_path}:{os.environ['PATH']}")
+    ran = make(tmp_path, "dev/clients/node_modules/.ready", PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert (ran.returncode != 0, "Node.js with npm is needed" in ran.stdout) == (True, True)

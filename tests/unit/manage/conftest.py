@@ -11,9 +11,9 @@ from fastapi import FastAPI
 from actions_cache.aws import secrets
 from actions_cache.domain.access import Caller, read_only_token
 from actions_cache.management_services import ManagementServices
+from dev.clients.driver import REPOSITORY, CacheDriver, name
+from dev.emulation.asgi_server import served
 from functions.manage.handler import create_app
-from tests.support.journey import REPOSITORY, Journey, name
-from tests.support.serving import served
 
 ADMIN = "a" * 64
 READ_ONLY = read_only_token(ADMIN)
@@ -25,7 +25,7 @@ class Manager:
 
     app: FastAPI
     url: str
-    journey: Journey
+    driver: CacheDriver
 
     def ask(self, method: str, path: str, token: str | None = ADMIN, scheme: str = "Bearer", **headers: str) -> Any:
         known = {} if token is None else {"Authorization": f"{scheme} {token}"}
@@ -39,30 +39,30 @@ class Manager:
 
     def save(self, *keys: str, **where: str) -> None:
         for key in keys:
-            self.journey.clock.advance(1)
-            self.journey.save(name(key, **where), b"content")
+            self.driver.clock.advance(1)
+            self.driver.save(name(key, **where), b"content")
 
     def put_secret(self, **tokens: str) -> None:
-        secrets = self.journey.services.session.client("secretsmanager")
-        arn = self.journey.services.settings.admin_secret_arn
+        secrets = self.driver.services.session.client("secretsmanager")
+        arn = self.driver.services.settings.admin_secret_arn
         assert arn is not None
         secrets.put_secret_value(SecretId=arn, SecretString=json.dumps(tokens))
 
 
 @pytest.fixture(scope="module")
-def url_of_app(of_the_module: Journey) -> Iterator[tuple[str, FastAPI]]:
-    app = create_app(ManagementServices(of_the_module.services))
+def url_of_app(module_driver: CacheDriver) -> Iterator[tuple[str, FastAPI]]:
+    app = create_app(ManagementServices(module_driver.services))
     with served(app) as url:
         yield url, app
 
 
 @pytest.fixture
-def manager(emptied: Journey, url_of_app: tuple[str, FastAPI], monkeypatch: pytest.MonkeyPatch) -> Manager:
+def manager(emptied_driver: CacheDriver, url_of_app: tuple[str, FastAPI], monkeypatch: pytest.MonkeyPatch) -> Manager:
     """Of a server where example/tools has saved nothing yet."""
     monkeypatch.setattr("actions_cache.manage.SIDE_BY_SIDE", 1)  # see tests/unit/flows/test_managing.py
     monkeypatch.setattr(secrets, "MANAGEMENT_CACHED_SECONDS", 0)
-    emptied.services.admit(Caller(REPOSITORY, (), "example/tools"))
+    emptied_driver.services.admit(Caller(REPOSITORY, (), "example/tools"))
     url, app = url_of_app
-    manager = Manager(app, url, emptied)
+    manager = Manager(app, url, emptied_driver)
     manager.put_secret(admin=ADMIN)
     return manager

@@ -6,7 +6,7 @@ import pytest
 
 from actions_cache.aws.secrets import parse_tokens
 from actions_cache.ports import Unavailable
-from tests.support.clients.runtime_token import runtime_token
+from dev.clients.runtime_token import runtime_token
 from tests.unit.manage.conftest import ADMIN, READ_ONLY, Manager
 
 READS = (

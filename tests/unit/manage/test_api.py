@@ -10,9 +10,9 @@ from actions_cache.domain.errors import InvalidRequest
 from actions_cache.domain.timing import DAY, SECOND
 from actions_cache.http.schemas import format_timestamp, parse_timestamp
 from actions_cache.management_services import ManagementServices
+from dev.clients.driver import SCOPE, name
+from dev.emulation.asgi_server import served
 from functions.manage.handler import create_app
-from tests.support.journey import SCOPE, name
-from tests.support.serving import served
 from tests.unit.manage.conftest import Manager
 
 ENTRIES = "/manage/repositories/42/entries"
@@ -45,14 +45,14 @@ def test_repositories_are_shown_with_budget(manager: Manager) -> None:
 
 def test_entry_shows_hits_and_merge_state(manager: Manager) -> None:
     manager.save("one")
-    manager.journey.save(name("two"), b"a", b"b")
-    manager.journey.look_up("one")
+    manager.driver.save(name("two"), b"a", b"b")
+    manager.driver.look_up("one")
     entries = {it["key"]: it for it in manager.get(ENTRIES)["entries"]}
     assert {key: (it["hits"], it["merge"]) for key, it in entries.items()} == {
         "one": (1, "single"),
         "two": (0, "queued"),
     }
-    manager.journey.merge_all()
+    manager.driver.merge_all()
     assert manager.get(ENTRIES, search="TWO")["entries"][0]["merge"] == "merged"
 
 
@@ -89,7 +89,7 @@ def test_empty_or_invalid_filter_deletes_nothing(manager: Manager, query: str) -
 
 def test_old_entries_are_deleted_by_age(manager: Manager) -> None:
     manager.save("old")
-    manager.journey.clock.advance(3600)
+    manager.driver.clock.advance(3600)
     manager.save("new")
     assert keys(manager.ask("DELETE", f"{ENTRIES}?older_than=30m").json()["deleted"]) == ["old"]
 
@@ -120,8 +120,8 @@ def test_match_explains_restored_entry(manager: Manager) -> None:
 
 def test_activity_and_cost_reflect_jobs(manager: Manager) -> None:
     manager.save("npm-1")
-    manager.journey.look_up("npm-1")
-    manager.journey.look_up("nope")
+    manager.driver.look_up("npm-1")
+    manager.driver.look_up("nope")
     activity = manager.get("/manage/activity", repository="example/tools", hours=2)
     assert activity["repository"] == "42"
     *_, now = activity["hours"]
@@ -190,7 +190,7 @@ def test_timestamp_is_formatted_like_github(at: int, text: str) -> None:
 
 def test_incomplete_search_is_reported(manager: Manager) -> None:
     manager.save("npm-1")
-    with served(create_app(ManagementServices(manager.journey.services, reading_time=-1))) as url:
+    with served(create_app(ManagementServices(manager.driver.services, reading_time=-1))) as url:
         hasty = replace(manager, url=url)
         found = hasty.get(ENTRIES, search="npm")
         assert (found["more"], found["total"], found["entries"]) == (True, 0, [])

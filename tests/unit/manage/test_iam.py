@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from mangum import Mangum
 
-from tests.support.events import load
+from tests.support.lambda_events import load
 from tests.unit.manage.conftest import Manager
 from tests.unit.template.test_handlers import Context
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from actions_cache_cli.deploy.steps import StepFailed, Steps
-from dev.build import finish_build
-from dev.build.check_build import architecture_of
+from dev.build import package
+from dev.build.package import architecture_of
 from dev.local.template import Template
 
 MACHINES = {"arm64": 183, "x86_64": 62}
@@ -39,7 +39,7 @@ def test_built_template_allows_only_built_architecture(tmp_path: Path, name: str
     library(tmp_path / "CoreLayer" / "a.so", name)
     (tmp_path / "template.yaml").write_text(BUILT)
     for _ in range(2):
-        finish_build.pin_architecture(tmp_path)
+        package.pin_architecture(tmp_path)
         parameters = Template.load(tmp_path / "template.yaml").body["Parameters"]
         assert (parameters["Architecture"]["Default"], parameters["Architecture"]["AllowedValues"]) == (name, [name])
         assert parameters["CleanupPaused"] == parameters["StreamDownloads"] == {"Type": "String"}
@@ -52,7 +52,7 @@ def test_mixed_architecture_build_is_refused(tmp_path: Path) -> None:
     assert architecture_of(tmp_path) is None
     (tmp_path / "template.yaml").write_text(BUILT)
     with pytest.raises(ValueError, match="can't be made one"):
-        finish_build.pin_architecture(tmp_path)
+        package.pin_architecture(tmp_path)
 
 
 def test_library_architecture_is_read_from_header() -> None:

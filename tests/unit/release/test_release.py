@@ -8,7 +8,7 @@ from typing import NoReturn
 import pytest
 
 from actions_cache.settings import Release, stamped
-from dev.build import finish_build
+from dev.build import package
 from dev.build.release import release_of
 from dev.local.template import ROOT
 
@@ -49,18 +49,18 @@ def test_hanging_git_is_given_up(checkout: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_built_package_carries_its_release(tmp_path: Path):
-    place = tmp_path / finish_build.PLACE
+    place = tmp_path / package.RELEASE_FILE
     place.parent.mkdir(parents=True)
     assert stamped(place) == Release("unknown", "unknown")
-    finish_build.finish(tmp_path)
+    package.finish(tmp_path)
     assert stamped(place) == release_of(ROOT)
 
 
 def test_built_package_carries_unchecked_bytecode(tmp_path: Path):
-    (place := tmp_path / finish_build.PLACE).parent.mkdir(parents=True)
+    (place := tmp_path / package.RELEASE_FILE).parent.mkdir(parents=True)
     source = place.with_name("module.py")
     source.write_text("where = (lambda: 0).__code__.co_filename\n")
-    finish_build.finish(tmp_path)
+    package.finish(tmp_path)
     [bytecode] = tmp_path.rglob("*.pyc")
     assert bytecode == Path(cache_from_source(str(source)))
     flags = int.from_bytes(bytecode.read_bytes()[4:8], "little")

@@ -9,7 +9,7 @@ import pytest
 
 from actions_cache.settings import Release
 from dev.build import release_notes
-from dev.build.finish_build import PLACE
+from dev.build.package import RELEASE_FILE
 from dev.build.release_notes import NOTES, SUMS, NotReady, changes, check, check_build, make
 from dev.local.template import ROOT
 from tests.unit.docs.pages import commands
@@ -37,8 +37,8 @@ def build(tmp_path: Path) -> Path:
     place = tmp_path / "build"
     (place / "DownloadFunction").mkdir(parents=True)
     (place / "template.yaml").write_text("Resources: {}\n")
-    (place / PLACE).parent.mkdir(parents=True)
-    (place / PLACE).write_text(f"{RELEASE}\n")
+    (place / RELEASE_FILE).parent.mkdir(parents=True)
+    (place / RELEASE_FILE).write_text(f"{RELEASE}\n")
     script = place / "DownloadFunction" / "run.sh"
     script.write_text("#!/bin/sh\n")
     script.chmod(0o755)
@@ -107,13 +107,13 @@ def test_package_is_reproducible_and_keeps_run_bits(released: Path, build: Path,
     first = released / "serverless-actions-cache-1.2.3-arm64.zip"
     assert again.read_bytes() == first.read_bytes()
     modes = {it.filename: it.external_attr >> 16 for it in zipfile.ZipFile(first).infolist()}
-    assert modes == {str(PLACE): 0o644, "template.yaml": 0o644, "DownloadFunction/run.sh": 0o755}
+    assert modes == {str(RELEASE_FILE): 0o644, "template.yaml": 0o644, "DownloadFunction/run.sh": 0o755}
 
 
 @pytest.mark.parametrize("stamp", ["1.2.3+other", "1.2.2+abcdef", None])
 def test_build_of_other_commit_is_refused(build: Path, stamp: str | None) -> None:
     check_build(build, RELEASE)
-    place = build / PLACE
+    place = build / RELEASE_FILE
     place.write_text(stamp) if stamp else place.unlink()
     with pytest.raises(NotReady, match=r"and this is 1\.2\.3\+abcdef"):
         check_build(build, RELEASE)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from dev.clients.driver import fail
 from dev.local.lambda_runtime import LambdaContext
 from dev.local.template import Template
 from functions.rotate.cloudformation import RESPONSE_MARGIN_SECONDS, CallbackFailed, run_and_respond
-from tests.support.events import load
-from tests.support.journey import fail
+from tests.support.lambda_events import load
 from tests.unit.rotate.response_url import SIGNED, ResponseUrl, response_url
 
 EVENTS = ("create", "update", "delete")

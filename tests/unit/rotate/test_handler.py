@@ -12,6 +12,7 @@ from typing import Any
 
 import boto3
 import pytest
+from tests.aws.rie.permissions import Call, recording
 
 from actions_cache.domain.errors import PermissionDenied
 from actions_cache.domain.signing import SETTLE, Direction, check_signature
@@ -19,15 +20,13 @@ from actions_cache.domain.timing import SECOND
 from actions_cache.logs import logger
 from actions_cache.settings import Settings
 from actions_cache.urls import UrlSigner
+from dev.clients.driver import SetClock, settings_for
 from dev.local.emulators import Endpoints, resolve_names_under_localhost
 from dev.local.resources import Clients, create
 from dev.local.template import ROOT, Template
 from functions.rotate import handler
 from functions.rotate.cloudformation import RESPONSE_MARGIN_SECONDS, RETRY_SECONDS
 from functions.rotate.services import RotateServices
-from tests.aws.rie.recorder import Call, recording
-from tests.conftest import settings_for
-from tests.support.journey import SetClock
 from tests.unit.flows.rotation_world import RUN
 from tests.unit.rotate.response_url import SIGNED, ResponseUrl, response_url
 from tests.unit.rotate.test_cloudformation import context, event
@@ -94,14 +93,14 @@ class Stage:
 
 @pytest.fixture
 def stage(
-    endpoints: Endpoints, engine_session: boto3.Session, template: Template, monkeypatch: pytest.MonkeyPatch
+    endpoints: Endpoints, emulator_session: boto3.Session, template: Template, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Stage]:
     """Wired as on AWS: by the environment alone, with resources of its own, all its calls recorded on their way."""
     monkeypatch.setattr(socket, "getaddrinfo", socket.getaddrinfo)
     resolve_names_under_localhost()
     for variable, value in endpoints.environment().items():
         monkeypatch.setenv(variable, value)
-    clients = Clients.of(engine_session)
+    clients = Clients.of(emulator_session)
     resources = create(template, clients, prefix=f"rotate-{uuid.uuid4().hex[:8]}")
     for variable, value in resources.environment("RotateFunction").items():
         monkeypatch.setenv(variable, value)

@@ -7,9 +7,9 @@ import boto3
 import pytest
 
 from actions_cache.domain.signing import Direction
+from dev.clients.driver import CacheDriver, name
 from dev.local.template import ROOT
-from tests.conftest import SparingSession
-from tests.support.journey import Journey, name
+from tests.conftest import CachingSession
 
 CORE = "actions_cache."
 FLOWS = {
@@ -33,13 +33,13 @@ def test_function_loads_only_its_own_flows(function: str):
     assert not loaded & others
 
 
-def test_connected_function_makes_no_more_clients(on_moto: Journey, monkeypatch: pytest.MonkeyPatch):
+def test_connected_function_makes_no_more_clients(on_moto: CacheDriver, monkeypatch: pytest.MonkeyPatch):
     services = on_moto.services
     data = services.downloads
     data.connect()
     made: list[object] = []
     monkeypatch.setattr(boto3.Session, "client", lambda *asked, **_: made.append(asked))
-    monkeypatch.setattr(SparingSession, "client", boto3.Session.client)
+    monkeypatch.setattr(CachingSession, "client", boto3.Session.client)
     assert on_moto.services.urls.sign(Direction.UPLOAD, on_moto.reserve(name("entry")), on_moto.clock.now())
     assert data.download.reader == data.stream
     assert services.receive_part.writer == data.stream

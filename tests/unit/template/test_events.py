@@ -10,7 +10,7 @@ import pytest
 from actions_cache.aws.sqs import decode_message
 from actions_cache.domain.signing import Direction, check_signature
 from dev.local.template import Template
-from tests.support import events
+from tests.support import lambda_events
 from tests.unit.template.declared import api_events
 
 SIGNED_WITH = "known-to-events-and-tests-only"
@@ -20,7 +20,9 @@ LONG_BEFORE_THEY_EXPIRE = 1_700_000_000_000
 
 def _load(pattern: str) -> list[Any]:
     """Return the events whose names match, of events/ and derived."""
-    return [pytest.param(events.load(name), id=name) for name in events.names() if fnmatchcase(name, pattern)]
+    return [
+        pytest.param(lambda_events.load(name), id=name) for name in lambda_events.names() if fnmatchcase(name, pattern)
+    ]
 
 
 @pytest.mark.parametrize("event", _load("apigateway-*"))
@@ -69,7 +71,7 @@ def test_queue_event_is_one_message(template: Template, event: dict[str, Any]) -
 
 
 def test_poison_event_is_no_merge_message() -> None:
-    merge, poison = (events.load(name)["Records"][0]["body"] for name in ("sqs-merge", "sqs-poison"))
+    merge, poison = (lambda_events.load(name)["Records"][0]["body"] for name in ("sqs-merge", "sqs-poison"))
     assert decode_message(merge).archive_id
     with pytest.raises(ValueError, match="Expecting value"):
         decode_message(poison)

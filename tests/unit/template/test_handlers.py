@@ -22,14 +22,13 @@ from actions_cache.domain.access import Caller
 from actions_cache.domain.budgets import Usage
 from actions_cache.schema import NewerSchema
 from actions_cache.settings import Settings
+from dev.clients.driver import CREDENTIALS, CacheDriver, SetClock, name
 from dev.local.resources import Clients, create
 from dev.local.template import Template
 from dev.services import AllServices
 from functions.cleanup import handler as cleanup
 from functions.merge import handler as merge
-from tests.conftest import CREDENTIALS
-from tests.support import events
-from tests.support.journey import Journey, SetClock, name
+from tests.support import lambda_events
 from tests.unit.template.test_events import ADMIN_TOKEN, SIGNED_WITH
 
 HANDLERS = {name: f"functions.{name}.handler" for name in ("api", "download", "manage", "merge", "cleanup", "rotate")}
@@ -88,7 +87,7 @@ def invoke(
             for wiring in ("asgi_app", "services"):
                 if hasattr(module, wiring):
                     getattr(module, wiring).cache_clear()
-            return module.lambda_handler(events.load(event), Context())
+            return module.lambda_handler(lambda_events.load(event), Context())
 
         yield call
 
@@ -114,7 +113,7 @@ def test_api_answers_its_events(invoke: Callable[[str, str], Any], event: str, s
 
 def test_head_response_has_no_body(invoke: Callable[[str, str], Any]) -> None:
     invoke("api", "apigateway-hook")
-    event = events.load("apigateway-hook") | {"httpMethod": "HEAD"}
+    event = lambda_events.load("apigateway-hook") | {"httpMethod": "HEAD"}
     answer = importlib.import_module(HANDLERS["api"]).lambda_handler(event, Context())
     assert (answer["statusCode"], answer["body"]) == (200, "")
     assert int(answer["headers"]["content-length"]) > 1000
@@ -139,13 +138,13 @@ def test_seek_through_api_bypasses_the_edge(
 ) -> None:
     """Clients that may seek get URLs of the API's own host and stage, which the event names."""
     monkeypatch.setenv("SEEK_THROUGH", seek_through)
-    event = events.load("apigateway-lookup")
+    event = lambda_events.load("apigateway-lookup")
     asked = json.loads(base64.b64decode(event["body"]))
     services = AllServices(Settings())
-    journey = Journey(services, SetClock(services.clock.now()), boto3.client("s3"), boto3.client("sqs"))
-    journey.save(name(asked["key"], "refs/heads/main", asked["version"], "123456789"), b"one", b"two")
+    driver = CacheDriver(services, SetClock(services.clock.now()), boto3.client("s3"), boto3.client("sqs"))
+    driver.save(name(asked["key"], "refs/heads/main", asked["version"], "123456789"), b"one", b"two")
     if is_merged:
-        journey.merge_all()
+        driver.merge_all()
         begins = {"https://cache.example/blobs/download/": "https://"}.get(begins, begins)
     for header, value in (("User-Agent", user_agent), ("X-Viewer-Host", "cache.example")):
         event["headers"][header], event["multiValueHeaders"][header] = value, [value]
@@ -200,9 +199,9 @@ def test_cleanup_corrects_evicts_and_migrates(
     monkeypatch.setattr("actions_cache.usage.INDEX_LAG_SECONDS", 0)
     monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda _: 110_000)
     services, dynamodb = AllServices(Settings()), boto3.client("dynamodb")
-    journey = Journey(services, SetClock(services.clock.now()), boto3.client("s3"), boto3.client("sqs"))
+    driver = CacheDriver(services, SetClock(services.clock.now()), boto3.client("s3"), boto3.client("sqs"))
     services.admit(Caller("42", ()))
-    archive_id = journey.save(name("npm-1"), b"1").archive_id
+    archive_id = driver.save(name("npm-1"), b"1").archive_id
 
     services.repositories.correct_usage("42", Usage(5, 5))
     assert invoke("cleanup", "scheduler-orphans")["usages corrected"] == 1
@@ -216,7 +215,7 @@ def test_cleanup_corrects_evicts_and_migrates(
     dynamodb.update_item(TableName=os.environ["ARCHIVES_TABLE"], Key=key, UpdateExpression="REMOVE repository")
     assert invoke("cleanup", "scheduler-outdated")["archives migrated"] == 1
 
-    journey.save(name("npm-2"), b"2")
+    driver.save(name("npm-2"), b"2")
     monkeypatch.setenv("REPOSITORY_BUDGET_BYTES", "1")
     assert invoke("cleanup", "scheduler-cleanup")["entries evicted"] == 1
     assert services.table.entry(name("npm-1")) is None

@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from tests.support.clients.wire import Job
+from dev.clients.wire import Job
 
 MessageT = TypeVar("MessageT", bound=Message)
 

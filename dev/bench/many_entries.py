@@ -5,7 +5,7 @@ from typing import Any
 
 from actions_cache.aws.dynamodb_items import entry_attributes
 from actions_cache.domain.entry import Entry
-from tests.support.journey import SCOPE, Journey, name
+from dev.clients.driver import SCOPE, CacheDriver, name
 
 PULL_REQUEST = ("refs/pull/7/merge", "refs/heads/develop", SCOPE)
 FIVE = tuple(f"none-{number}-" for number in range(5))
@@ -39,10 +39,10 @@ LOOKUPS: Mapping[str, tuple[tuple[str, ...], dict[str, Any], dict[str, int]]] = 
 """Keys, what else is asked, and the table requests that it takes; the GetItem is the archive's, the updates count."""
 
 
-def add_entries(journey: Journey, archive_id: str, first: int, count: int) -> None:
+def add_entries(driver: CacheDriver, archive_id: str, first: int, count: int) -> None:
     """Entries of one archive, older than it."""
-    model = journey.services.table._entries
+    model = driver.services.table._entries
     with model.batch_write() as batch:
         for number in range(first, first + count):
-            entry = Entry(name(f"npm-{number:07d}"), archive_id, 1, journey.clock.now() - 1_000_000 + number)
+            entry = Entry(name(f"npm-{number:07d}"), archive_id, 1, driver.clock.now() - 1_000_000 + number)
             batch.save(model(**entry_attributes(entry)))

@@ -18,9 +18,9 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
+from dev.clients.local_server import free_port
+from dev.emulation.proxy import connections
 from dev.local.template import ROOT, Template
-from tests.integration.streaming.proxying import connections
-from tests.support.clients.server import free_port
 
 FUNCTION = "DownloadFunction"
 

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from actions_cache.aws.sqs import encode_message
-from dev.bench.injector import injector
+from dev.bench.environment import Store, exchange_all
+from dev.bench.latency_proxy import injector
 from dev.bench.merge_worker import Call
 from dev.bench.row import Row
-from dev.bench.scene import Store, exchange_all
 from dev.bench.workbench import Workbench, workbench
-from tests.support.clients.server import ROOT
-from tests.support.journey import name
-from tests.support.simulated import merge_of_copies
+from dev.clients.driver import name
+from dev.local.template import ROOT
+from tests.support.fakes import merge_of_copies
 
 MIB = 1024 * 1024
 MILLISECONDS = 100
@@ -93,8 +93,8 @@ def _read_and_written(bench: Workbench, objects: list[str]) -> float:
 
 
 def _merged(bench: Workbench, key: str, size: int) -> tuple[dict[str, Any], list[Call]]:
-    bench.journey.services.finalize(name(key), size)
-    [message] = bench.journey.messages()
+    bench.driver.services.finalize(name(key), size)
+    [message] = bench.driver.messages()
     answer = subprocess.run(
         [sys.executable, "-m", "dev.bench.merge_worker"],
         cwd=ROOT,

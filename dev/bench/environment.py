@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 
 import boto3
 
-from dev.bench.injector import injector
-from dev.bench.load import Transfer
+from dev.bench.latency_proxy import injector
+from dev.bench.load_generator import Transfer
+from dev.clients.local_server import running_server
+from dev.clients.runtime_token import runtime_token
+from dev.clients.wire import Job, put_block_list, random_block_id, with_query
 from dev.local import emulators
 from dev.local.emulators import Endpoints
-from tests.support.clients.runtime_token import runtime_token
-from tests.support.clients.server import running_server
-from tests.support.clients.wire import Job, put_block_list, random_block_id, with_query
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -139,7 +139,7 @@ def get_all(urls: Sequence[str], pause: float = 0) -> list[Transfer]:
 
 
 def _start(arguments: Sequence[str]) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "dev.bench.load", *arguments]
+    command = [sys.executable, "-m", "dev.bench.load_generator", *arguments]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 

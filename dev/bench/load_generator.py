@@ -1,6 +1,7 @@
 """The load generator: bare sockets, so that what is measured is the other side. One process for each reader or writer.
 
-`python -m dev.bench.load get URL` prints one line of JSON; so does `many`, which reads its work from standard input.
+`python -m dev.bench.load_generator get URL` prints one line of JSON; so does `many`, which reads its work from standard
+input.
 """
 
 import argparse
@@ -135,7 +136,7 @@ def exchange_all(exchanges: Sequence[tuple[str, str, int]], at_once: int) -> flo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="dev.bench.load")
+    parser = argparse.ArgumentParser(prog="dev.bench.load_generator")
     subparsers = parser.add_subparsers(dest="command", required=True)
     getting = subparsers.add_parser("get")
     getting.add_argument("url")

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 SCOPES = json.dumps([{"Scope": "refs/pull/7/merge", "Permission": 3}, {"Scope": "refs/heads/main", "Permission": 1}])
 
 
-class Issuer:
+class TokenIssuer:
     """Publishes the keys that it was last told to have.
 
     Args: path: of its URL, as GHES's has one.
@@ -69,8 +69,8 @@ class Issuer:
 
 
 @contextmanager
-def running_issuer(path: str = "") -> Iterator[Issuer]:
-    issuer = Issuer(path)
+def running_issuer(path: str = "") -> Iterator[TokenIssuer]:
+    issuer = TokenIssuer(path)
     issuer.rotate("first")
     try:
         yield issuer

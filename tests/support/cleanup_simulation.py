@@ -12,8 +12,8 @@ from actions_cache.domain.cleanup_schedule import next_task
 from actions_cache.domain.entry import Reservation
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.ports import WriteConflict
-from tests.support.journey import SetClock
-from tests.support.told import Told
+from dev.clients.driver import SetClock
+from tests.support.fakes import RecordingTelemetry
 from tests.unit.domain.build import LIFETIMES
 
 LIST_PAGE: Millis = 150
@@ -158,7 +158,7 @@ class Manifests:
 @dataclass
 class Flooded:
     clock: SetClock = field(default_factory=SetClock)
-    told: Told = field(default_factory=Told)
+    telemetry: RecordingTelemetry = field(default_factory=RecordingTelemetry)
     open_upload_bytes: int | None = None
 
     def __post_init__(self) -> None:
@@ -177,7 +177,7 @@ class Flooded:
             max_attempts=5,
             merges_at_finalize=False,
             open_upload_bytes=self.open_upload_bytes,
-            telemetry=self.told,
+            telemetry=self.telemetry,
         )
 
     def add(self, archive: Archive, heap: Heap) -> None:

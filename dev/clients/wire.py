@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 from xml.sax.saxutils import escape
 
-from tests.support.clients.runtime_token import runtime_token
+from dev.clients.runtime_token import runtime_token
 
 SERVICE = "github.actions.results.api.v1.CacheService"
 

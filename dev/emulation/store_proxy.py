@@ -11,7 +11,7 @@ from typing import NamedTuple
 import aiohttp
 from aiohttp import web
 
-from tests.integration.streaming.proxying import Traffic, answer_of, connections, passed_on, served
+from dev.emulation.proxy import Traffic, answer_of, connections, passed_on, served
 
 BOTO3 = "Boto3/"
 

@@ -7,7 +7,7 @@ from actions_cache.events import Event, Metric
 
 
 @dataclass
-class Told:
+class RecordingTelemetry:
     happenings: list[Event] = field(default_factory=list)
 
     def emit(self, event: Event) -> None:

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 import pytest
 from _pytest.mark import ParameterSet
 
-from tests.support.clients.job_variables import Api
+from dev.clients.runtime_token import Api
 
 Server = Literal["server", "unmerged_server"]
 """The name of its fixture: of the one that merges, and of the one that never does."""

@@ -80,14 +80,14 @@ class Upstream:
 
 
 @contextmanager
-def running_upstream() -> Iterator[Upstream]:
+def running_results_service() -> Iterator[Upstream]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        upstream = Upstream(listener)
-        threading.Thread(target=upstream.serve, daemon=True).start()
+        fake_service = Upstream(listener)
+        threading.Thread(target=fake_service.serve, daemon=True).start()
         try:
-            yield upstream
+            yield fake_service
         finally:
             # accept() itself isn't woken by close().
             listener.shutdown(socket.SHUT_RDWR)
-            for connection in upstream.connections:
+            for connection in fake_service.connections:
                 connection.close()

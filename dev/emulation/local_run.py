@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.integration.streaming.adapter import StreamingFunction, template_variables
-from tests.integration.streaming.caps import Caps
-from tests.integration.streaming.gateway import Gateway
-from tests.support.clients.server import running_server
+from dev.clients.local_server import running_server
+from dev.emulation.api_gateway import Caps, Gateway
+from dev.emulation.lambda_web_adapter import StreamingFunction, template_variables
 
 PLAIN_STREAMING = {"STREAM_MAX_BYTES": "", "STREAM_BYTES_PER_SECOND": ""}
 """The version that knows of no caps: it streams whatever isn't merged."""

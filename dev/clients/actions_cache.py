@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from tests.support.clients.job_variables import Api, job_variables
+from dev.clients.runtime_token import Api, job_variables
 
 HERE = Path(__file__).parent
 DRIVER = HERE / "cache.mjs"

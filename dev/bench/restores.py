@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from dev.bench.injector import injector
+from dev.bench.environment import Scene, Store, get_all, put_all, save, scene
+from dev.bench.latency_proxy import injector
 from dev.bench.row import Row
-from dev.bench.scene import Scene, Store, get_all, put_all, save, scene
 from dev.bench.source import served_zeros
-from tests.support.clients.wire import random_block_id, with_query
+from dev.clients.wire import random_block_id, with_query
 
 MB, MIB = 10**6, 1024 * 1024
 ENTRY_BYTES = 705 * MB

@@ -109,7 +109,7 @@ def injector(port: int, milliseconds: float, *, copies: bool = False) -> Iterato
         command = ["--listener", listener.fileno(), "--upstream", port, "--milliseconds", milliseconds]
         command += ["--copies"] if copies else []
         with subprocess.Popen(
-            [sys.executable, "-m", "dev.bench.injector", *map(str, command)], pass_fds=[listener.fileno()]
+            [sys.executable, "-m", "dev.bench.latency_proxy", *map(str, command)], pass_fds=[listener.fileno()]
         ) as process:
             try:
                 yield f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -118,7 +118,7 @@ def injector(port: int, milliseconds: float, *, copies: bool = False) -> Iterato
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="dev.bench.injector")
+    parser = argparse.ArgumentParser(prog="dev.bench.latency_proxy")
     parser.add_argument("--listener", type=int, required=True, help="file descriptor of a bound socket")
     parser.add_argument("--upstream", type=int, required=True, help="port of the store on loopback")
     parser.add_argument("--milliseconds", type=float, required=True, help="added to each request")

@@ -14,7 +14,7 @@ from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from tests.support.clients.wire import SERVICE, TIMEOUT_SECONDS, Reply, block_list_xml
+from dev.clients.wire import SERVICE, TIMEOUT_SECONDS, Reply, block_list_xml
 
 REPRODUCED = "go-actions-cache, request by request"
 """What docs/clients.md calls this version."""

@@ -13,9 +13,9 @@ import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
-from tests.integration.streaming.adapter import EnvironmentFailed, NoAnswer, StreamingFunction, error_text
-from tests.integration.streaming.caps import Caps, Pace
-from tests.integration.streaming.proxying import Traffic, answer_of, broken, connections, end_to_end, passed_on, served
+from dev.emulation.api_gateway import Caps, Pace
+from dev.emulation.lambda_web_adapter import EnvironmentFailed, NoAnswer, StreamingFunction, error_text
+from dev.emulation.proxy import Traffic, answer_of, broken, connections, end_to_end, passed_on, served
 
 CHUNK_BYTES = 32 * 1024
 """What is paced at a time."""

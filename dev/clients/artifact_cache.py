@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.clients.wire import VERSION, Reply, send
+from dev.clients.wire import VERSION, Reply, send
 
 ROOT = "_apis/artifactcache"
 

@@ -18,8 +18,8 @@ from actions_cache.events import RunEnd
 from actions_cache.merge import MergeArchive
 from actions_cache.ports import MergeMessage, MultipartUpload, UploadedPart
 from actions_cache.system import RandomTokens
-from tests.support.journey import SetClock, name, plenty
-from tests.support.told import Told
+from dev.clients.driver import SetClock, name, plenty
+from tests.support.fakes import RecordingTelemetry
 
 MAX_ATTEMPTS = 5
 HOUR: Millis = 3600 * SECOND
@@ -98,7 +98,7 @@ def merge_of_copies(count: int, size: int) -> tuple[float, int]:
         LIFETIMES,
         max_attempts=MAX_ATTEMPTS,
         concurrency=16,
-        telemetry=Told(),
+        telemetry=RecordingTelemetry(),
     )
     tracemalloc.start()
     began = time.process_time()

@@ -19,13 +19,12 @@ from actions_cache.domain.budgets import HOUR, Repository, Tally
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
 from actions_cache.domain.timing import DAY, Millis
 from actions_cache.management_services import ManagementServices
+from dev.clients.driver import CREDENTIALS, SetClock, settings_for
+from dev.emulation.asgi_server import served
 from dev.local.resources import Clients, create
 from dev.local.template import Template
 from dev.services import AllServices
 from functions.manage.handler import create_app
-from tests.conftest import CREDENTIALS, settings_for
-from tests.support.journey import SetClock
-from tests.support.serving import served
 
 MAIN = "refs/heads/main"
 PARTS = 12

@@ -51,7 +51,7 @@ def fail(fault: BaseException) -> NoReturn:
 
 
 @dataclass
-class Journey:
+class CacheDriver:
     services: AllServices
     clock: SetClock
     s3: Any
