@@ -1,4 +1,4 @@
-"""What developers run: the local run, the demo, benchmarks, and the scripts that build and check."""
+"""Developers' tools: the local run, the demo, benchmarks, and the scripts that build and check."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`make bench`: what docs/performance.md has. Prints Markdown, each figure beside what it is measured by.
+"""`make bench`: prints the tables of docs/performance.md in Markdown, each figure beside its yardstick.
 
 Takes the better part of an hour, and 10 GB of disk for a while; `--case` takes one part of it. Figures of a machine
 that does other work mean little.
@@ -10,31 +10,26 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from dev.bench import cleaning, imports, lookups, many_parts, memory, plots
-from dev.bench import merges as merging
-from dev.bench import restores as transfers
-from dev.bench.environment import store
-from dev.bench.row import Row, table
+from dev.bench import cleaning, imports, lookups, memory, merges, restores
+from dev.bench.environment import Row, running_emulators, table
 
 CASES = {
-    "restores": transfers.restores,
-    "restores-while-merging": transfers.restores_while_merging,
-    "saves": transfers.saves,
-    "injector": transfers.injector_alone,
+    "restores": restores.restores,
+    "restores-while-merging": restores.restores_while_merging,
+    "saves": restores.saves,
     "lookups": lookups.lookups,
-    "many-parts": many_parts.many_parts,
-    "merges": merging.merges,
+    "merges": merges.merges,
     "imports": imports.imports,
     "memory": memory.memory,
     "cleaning": cleaning.cleaning,
-    "plots": plots.plots,
 }
+COLUMNS = ("what", "beside", "ours", "ratio", "aim", "more")
 
 
 def rows(names: list[str], rounds: int) -> Iterator[Row]:
     for name in names:
-        with tempfile.TemporaryDirectory() as directory, store(Path(directory)) as one:
-            for row in CASES[name](one, rounds):
+        with tempfile.TemporaryDirectory() as directory, running_emulators(Path(directory)) as emulators:
+            for row in CASES[name](emulators, rounds):
                 print(*row.cells, sep=" | ", file=sys.stderr, flush=True)
                 yield row
 
@@ -44,7 +39,7 @@ def main() -> None:
     parser.add_argument("--case", action="append", choices=CASES, help="only this one; may be repeated")
     parser.add_argument("--rounds", type=int, default=5, help="of each side; the median counts")
     options = parser.parse_args()
-    print(table(list(rows(options.case or list(CASES), options.rounds))))
+    print(table(COLUMNS, [row.cells for row in rows(options.case or list(CASES), options.rounds)]))
 
 
 if __name__ == "__main__":

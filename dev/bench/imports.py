@@ -1,12 +1,11 @@
-"""Cold starts: what a function's handler takes to import, beside the libraries that it can't do without."""
+"""Cold starts: the import of each function's handler, beside that of the libraries it can't do without."""
 
 import os
 import statistics
 import subprocess
 from collections.abc import Iterator
 
-from dev.bench.environment import Store
-from dev.bench.row import Row
+from dev.bench.environment import Emulators, Row
 from dev.build.package import ARCHITECTURE, BUILD, LAYER
 from dev.local.template import ROOT
 
@@ -21,13 +20,13 @@ LIBRARIES = {
     "cleanup": (*SHARED, *LOGS),
     "rotate": (*LOGS, "boto3", "pydantic_settings", "awscrt.auth"),
 }
-"""What pyproject's groups give each function, as its handler uses it."""
+"""Modules of the libraries that pyproject's groups give each function, as its handler uses them."""
 
 MEASURE = "import time; began = time.process_time(); import {}; print(time.process_time() - began)"
 
 
-def imports(_store: Store, rounds: int) -> Iterator[Row]:
-    """As built for the architecture that runs here, by the runtime's version of Python, and on nothing else's path."""
+def imports(_emulators: Emulators, rounds: int) -> Iterator[Row]:
+    """Import from the built package alone, by the runtime's version of Python."""
     python = subprocess.check_output([str(ROOT / "dev" / "build" / "python312.sh")], cwd=ROOT, text=True).strip()
     subprocess.run(
         [str(ROOT / "dev" / "build" / "build.sh"), ARCHITECTURE], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
@@ -38,7 +37,7 @@ def imports(_store: Store, rounds: int) -> Iterator[Row]:
             (_seconds(python, path, *libraries), _seconds(python, path, f"functions.{function}.handler"))
             for _ in range(rounds)
         ]
-        bare, ours = (statistics.median(it) for it in zip(*pairs, strict=True))
+        bare, ours = (statistics.median(seconds) for seconds in zip(*pairs, strict=True))
         yield Row(
             f"import of the {function} function, processor time",
             f"its libraries alone {1000 * bare:.0f} ms",

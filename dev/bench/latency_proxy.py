@@ -1,8 +1,7 @@
-"""A proxy in front of the store that delays each request by a fixed time and moves bytes as cheaply as Linux can.
+"""A proxy before the store that delays each request by a fixed time, and moves bytes as cheaply as Linux can.
 
-Both sides of a comparison go through it, so it must be able to carry far more than either does; `make bench` measures
-that in the same run. One that copies is the least that a server between reader and store can be: what it loses is what
-ours can't win.
+Both sides of a comparison go through it. A second one, which copies, is the least that a server between reader and
+store can be: what it loses, no such server can win.
 """
 
 import argparse
@@ -17,19 +16,45 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 PIPE_BYTES = 1024 * 1024
-"""What an unprivileged process may make a pipe hold (/proc/sys/fs/pipe-max-size)."""
+"""Largest pipe of an unprivileged process (/proc/sys/fs/pipe-max-size)."""
 
 COPY_BYTES = 512 * 1024
-"""As our own server reads (aws/s3_stream.py)."""
+"""Size of a read, as of our own server (aws/s3_stream.py)."""
 
 BACKLOG = 512
 
 Carry = Callable[[socket.socket, socket.socket, Callable[[], None]], None]
-"""From a source to a sink, calling the last before anything is sent. Raises OSError."""
+"""Moves bytes from a source to a sink until the source ends, and calls the third argument before each send."""
+
+
+@contextmanager
+def latency_proxy(port: int, milliseconds: float, *, copies: bool = False) -> Iterator[str]:
+    """Run the proxy as a process until the block ends.
+
+    Args:
+        port: of the store.
+        milliseconds: delay of each request.
+        copies: whether each byte is copied into the process.
+
+    Yields:
+        The URL that leads through it.
+    """
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        command = ["--listener", listener.fileno(), "--upstream", port, "--milliseconds", milliseconds]
+        command += ["--copies"] if copies else []
+        with subprocess.Popen(
+            [sys.executable, "-m", "dev.bench.latency_proxy", *map(str, command)], pass_fds=[listener.fileno()]
+        ) as process:
+            try:
+                yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            finally:
+                process.kill()
 
 
 class Exchange:
-    """One connection of a client's, and the one to the store that answers it."""
+    """A client's connection, and the one to the store that answers it."""
 
     def __init__(self, client: socket.socket, upstream: tuple[str, int], delay: float, carry: Carry) -> None:
         self._client = client
@@ -37,8 +62,8 @@ class Exchange:
         self._delay = delay
         self._carry = carry
         self._answered = True
-        for one in (self._client, self._store):
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for connection in (self._client, self._store):
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def run(self) -> None:
         answers = threading.Thread(target=self._pass, args=(self._store, self._client, self._note_answer), daemon=True)
@@ -49,7 +74,7 @@ class Exchange:
         self._store.close()
 
     def _hold_request(self) -> None:
-        """What the client says after the store has spoken is a new request: nobody here pipelines."""
+        """Delay the first bytes that a client sends after an answer: a new request, since no client here pipelines."""
         if self._answered:
             self._answered = False
             time.sleep(self._delay)
@@ -58,19 +83,18 @@ class Exchange:
         self._answered = True
 
     def _pass(self, source: socket.socket, sink: socket.socket, before_sending: Callable[[], None]) -> None:
-        """Until one of them closes."""
         try:
             self._carry(source, sink, before_sending)
             sink.shutdown(socket.SHUT_WR)
         except OSError:
             # One side broke off, which is all that the other one can be told.
-            for one in (source, sink):
+            for connection in (source, sink):
                 with suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
+                    connection.shutdown(socket.SHUT_RDWR)
 
 
 def splice(source: socket.socket, sink: socket.socket, before_sending: Callable[[], None]) -> None:
-    """By the system call of this name: nothing is copied into this process."""
+    """Carry by the system call of this name: nothing is copied into this process."""
     out, into = os.pipe()
     fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     try:
@@ -90,33 +114,6 @@ def copy(source: socket.socket, sink: socket.socket, before_sending: Callable[[]
         sink.sendall(buffer[:size])
 
 
-def serve(listener: socket.socket, upstream: tuple[str, int], delay: float, carry: Carry) -> None:
-    while True:
-        client, _ = listener.accept()
-        threading.Thread(target=_exchange, args=(client, upstream, delay, carry), daemon=True).start()
-
-
-def _exchange(client: socket.socket, upstream: tuple[str, int], delay: float, carry: Carry) -> None:
-    Exchange(client, upstream, delay, carry).run()
-
-
-@contextmanager
-def injector(port: int, milliseconds: float, *, copies: bool = False) -> Iterator[str]:
-    """The injector as a process of its own. Yields a URL that leads to the port, each request by so much later."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        command = ["--listener", listener.fileno(), "--upstream", port, "--milliseconds", milliseconds]
-        command += ["--copies"] if copies else []
-        with subprocess.Popen(
-            [sys.executable, "-m", "dev.bench.latency_proxy", *map(str, command)], pass_fds=[listener.fileno()]
-        ) as process:
-            try:
-                yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-            finally:
-                process.kill()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="dev.bench.latency_proxy")
     parser.add_argument("--listener", type=int, required=True, help="file descriptor of a bound socket")
@@ -126,7 +123,11 @@ def main() -> None:
     options = parser.parse_args()
     listener = socket.socket(fileno=options.listener)
     listener.listen(BACKLOG)
-    serve(listener, ("127.0.0.1", options.upstream), options.milliseconds / 1000, copy if options.copies else splice)
+    carry = copy if options.copies else splice
+    while True:
+        client, _ = listener.accept()
+        arguments = (client, ("127.0.0.1", options.upstream), options.milliseconds / 1000, carry)
+        threading.Thread(target=lambda *them: Exchange(*them).run(), args=arguments, daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,5 @@ for architecture in "$@"; do
         --build-dir "$base/build" --cache-dir "$base/cache" > "$log" 2>&1 || { cat "$log" >&2; exit 1; }
     # A warning of sam's is a package that isn't what it seems (no requirements.txt, a wrong architecture).
     if grep -iE 'warning|could not' "$log" >&2; then exit 1; fi
-    "$python312" -m dev.build.package "$base/build"
-    "$python312" dev/build/package.py "$base/build" "$architecture"
+    "$python312" -m dev.build.package "$base/build" "$architecture"
 done

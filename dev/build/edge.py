@@ -1,6 +1,6 @@
 """Paste the edge's functions into template.yaml, since CloudFormation takes no file for their code: `make edge`.
 
-`--check` writes nothing, and fails when the template has other code than functions/edge.
+`--check` writes nothing, and fails when the template's code isn't that of functions/edge.
 """
 
 import re
@@ -14,11 +14,11 @@ FUNCTIONS = ROOT / "functions" / "edge"
 
 INDENT = " " * 8
 _BLOCK = re.compile(r"(# functions/edge/(\w+\.js), put here by .*\n +FunctionCode: \|\n)((?: {8}.*\n|\n)*)")
-"""The comment with the file's name, and the code beneath it."""
+"""Matches the lines that name a file, the file's name, and the code below them."""
 
 
 def with_functions(template: str) -> str:
-    """Return the template's text with each function's code as its file has it."""
+    """Return the template with each function's code replaced by its file's."""
 
     def replaced(block: re.Match[str]) -> str:
         return block[1] + indent((FUNCTIONS / block[2]).read_text(), INDENT) + "\n"

@@ -33,7 +33,7 @@ compile runtime dev/requirements/runtime.txt --python-version 3.12
 # Deployed packages take their versions from dev.txt: what is tested is what is deployed.
 # A function's file is complete, even where the layer holds the same package: `sam build` lets pip
 # follow dependencies, and in hash mode pip refuses one that isn't listed.
-deployed=(--python-version 3.12 --constraint "$out/requirements/dev.txt")
+deployed=(--python-version 3.12 --constraint "$out/dev/requirements/dev.txt")
 compile layer layers/core/requirements.txt "${deployed[@]}"
 for function in api download manage merge cleanup rotate; do
     compile "$function" "functions/$function/requirements.txt" "${deployed[@]}"

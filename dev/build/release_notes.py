@@ -1,4 +1,4 @@
-"""Makes a release's files: packages, their checksums, the notes, and signatures of what names the checksums.
+"""Makes the files of a release: packages, checksums, notes, and the signatures of checksums and notes.
 
     python -m dev.build.release_notes 1.2.3 --key ~/.ssh/release --package arm64=.aws-sam/build
 
@@ -22,20 +22,21 @@ from dev.build.release import ROOT, release_of
 
 NAME = "serverless-actions-cache"
 NAMESPACE = NAME
-"""What a signature is for: one made for something else doesn't count."""
+"""Purpose of the signatures; one made for another purpose isn't valid."""
 
 SUMS, NOTES = "SHA256SUMS", "NOTES.md"
 EARLIEST = (1980, 1, 1, 0, 0, 0)
 
 
 class NotReady(Exception):
-    """The message says what is missing."""
+    """Raised when no release can be made; the message says what is missing."""
 
 
 def changes(changelog: str, version: str) -> str:
-    """What CHANGELOG.md says of a version.
+    """Return the changelog's section of a version.
 
-    Raises: NotReady: nothing.
+    Raises:
+        NotReady: there is none, or it is empty.
     """
     found = re.search(rf"^## {re.escape(version)}(?: [^\n]*)?\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
     if found is None or not found[1].strip():
@@ -44,7 +45,11 @@ def changes(changelog: str, version: str) -> str:
 
 
 def check(release: Release, version: str) -> None:
-    """Raises: NotReady."""
+    """Refuse anything but a clean commit of this version.
+
+    Raises:
+        NotReady: it is something else.
+    """
     if release.version != version:
         raise NotReady(f"pyproject.toml says {release.version}, not {version}")
     if release.commit == UNKNOWN:
@@ -54,14 +59,18 @@ def check(release: Release, version: str) -> None:
 
 
 def check_build(build: Path, release: Release) -> None:
-    """Raises: NotReady: it was made of something else."""
+    """Refuse a build of another release.
+
+    Raises:
+        NotReady: it was built of something else.
+    """
     made_of = stamped(build / RELEASE_FILE)
     if made_of != release:
         raise NotReady(f"{build} was made of {made_of}, and this is {release}: `make build` first")
 
 
 def pack(build: Path, package: Path) -> None:
-    """What `sam build` made, as one file; unpacked, `sam deploy --template-file template.yaml` takes it."""
+    """Pack a build into one file; unpacked, `sam deploy --template-file template.yaml` takes it."""
     if not (build / "template.yaml").is_file():
         raise NotReady(f"{build} has no template.yaml: `make build` first")
     with zipfile.ZipFile(package, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -73,7 +82,7 @@ def pack(build: Path, package: Path) -> None:
 
 
 def sums(files: Iterable[Path]) -> str:
-    """As `sha256sum --check` reads them."""
+    """Return the checksums as `sha256sum --check` reads them."""
     return "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files)
 
 
@@ -86,7 +95,11 @@ def notes(release: Release, text: str, checksums: str) -> str:
 
 
 def sign(file: Path, key: Path) -> Path:
-    """Raises: subprocess.CalledProcessError."""
+    """Sign a file by ssh-keygen, and return the signature's path.
+
+    Raises:
+        subprocess.CalledProcessError: ssh-keygen failed.
+    """
     signature = file.with_name(f"{file.name}.sig")
     signature.unlink(missing_ok=True)  # ssh-keygen asks before it overwrites
     subprocess.run(
@@ -97,7 +110,17 @@ def sign(file: Path, key: Path) -> Path:
 
 
 def make(release: Release, builds: Mapping[str, Path], out: Path, key: Path) -> list[Path]:
-    """Args: builds: by architecture. Returns the files. Raises: NotReady."""
+    """Make the files of a release, and return their paths.
+
+    Args:
+        release: the checkout's.
+        builds: directories by architecture.
+        out: gets the files.
+        key: an SSH key.
+
+    Raises:
+        NotReady: a build is of another release, or the changelog has no section for it.
+    """
     text = changes((ROOT / "CHANGELOG.md").read_text(), release.version)
     out.mkdir(parents=True, exist_ok=True)
     packages = []
@@ -111,7 +134,7 @@ def make(release: Release, builds: Mapping[str, Path], out: Path, key: Path) -> 
     return [*packages, checksums, sign(checksums, key), document, sign(document, key)]
 
 
-def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="release_notes", description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("version")
     parser.add_argument("--key", type=Path, required=True, help="an SSH key: the private one, or one that an agent has")
@@ -121,14 +144,14 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options, release = parsed(arguments), release_of()
+    options, release = _parsed(arguments), release_of()
     try:
         check(release, options.version)
-        builds = {name: Path(build) for name, _, build in (it.partition("=") for it in options.package)}
+        builds = {name: Path(build) for name, _, build in (package.partition("=") for package in options.package)}
         for file in make(release, builds, options.out, options.key):
             print(file)
-    except (NotReady, OSError, subprocess.CalledProcessError) as fault:
-        print(printable(fault), file=sys.stderr)
+    except (NotReady, OSError, subprocess.CalledProcessError) as error:
+        print(printable(error), file=sys.stderr)
         return 1
     return 0
 

@@ -19,20 +19,20 @@ VERSION_5: Final = "@actions/cache-5"
 VERSION_4: Final = "@actions/cache-4"
 VERSION_3: Final = "@actions/cache-3"
 Package = Literal["@actions/cache", "@actions/cache-5", "@actions/cache-4", "@actions/cache-3"]
-"""As package.json names them."""
+"""Names of the client's versions in package.json."""
 
 BLOB_HOST = "cache.blob.core.windows.net"
-"""Downloads from a host of this domain are made by Azure's SDK, or in pieces side by side."""
+"""A host that the client takes for Azure's: it downloads from there by Azure's SDK, or in chunks side by side."""
 
 
 def version_of(package: Package) -> str:
-    """As package.json pins it."""
+    """Return the version that package.json pins."""
     pinned: str = json.loads((HERE / "package.json").read_text())["dependencies"][package]
     return pinned.rpartition("@")[2]
 
 
 class StepFailed(Exception):
-    """The step ended with an error: the job would be red."""
+    """Raised when the step ended with an error: the job would be red."""
 
 
 class SentRequest(NamedTuple):
@@ -47,7 +47,7 @@ class SentRequest(NamedTuple):
 
     @property
     def is_part(self) -> bool:
-        """A Put Blob or a Put Block; in v1, a piece."""
+        """Return whether it uploads a part: a Put Blob or a Put Block, or a chunk of v1."""
         return self.method == "PATCH" or (self.method == "PUT" and "comp=blocklist" not in self.url)
 
     @property
@@ -62,11 +62,11 @@ class SentRequest(NamedTuple):
 @dataclass(frozen=True)
 class Outcome:
     result: str | int | None
-    """What the call returned: a save its entry's id or -1, a restore the matched key or nothing."""
+    """Result of the call: of a save the entry's id or -1, of a restore the matched key or nothing."""
     seconds: float
     requests: Sequence[SentRequest]
     log: Sequence[str]
-    """The client's own lines, as a job's log shows them: `::warning::` and `::error::` begin what is marked."""
+    """Lines of the client in the job's log; `::warning::` and `::error::` begin those that the log marks."""
 
     @property
     def parts(self) -> list[SentRequest]:
@@ -78,22 +78,22 @@ class Outcome:
 
 
 def _ignore(line: str) -> None:
-    """Nobody listens."""
+    """Do nothing."""
 
 
 @dataclass(frozen=True)
 class ActionsCache:
-    """One job's client.
+    """The client of one job.
 
     Args:
-    server: where ACTIONS_RESULTS_URL points; in v1, ACTIONS_CACHE_URL.
-    workspace: the job's directory; paths are relative to it.
-    token: the job's.
-    package: which version of the client.
-    on_line: hears each line of the client's log as it comes.
-    api: which of the services it asks.
-    chunk_bytes: of a block, where that is left to the caller: in v1 alone.
-    debug: whether the job was started with debug logging, which is then in the log too.
+        server: base of ACTIONS_RESULTS_URL; in v1, of ACTIONS_CACHE_URL.
+        workspace: the job's directory; paths are relative to it.
+        token: the job's runtime token.
+        package: version of the client.
+        on_line: called with each line of the client's log as it comes.
+        api: version of the service.
+        chunk_bytes: size of a chunk in v1, where the caller chooses it.
+        debug: whether the job was started with debug logging, which is then in the log too.
     """
 
     server: str
@@ -107,11 +107,11 @@ class ActionsCache:
 
     @property
     def temporary(self) -> Path:
-        """Where the client packs and unpacks."""
+        """Directory in which the client packs and unpacks."""
         return self.workspace / ".runner-temp"
 
     def by_blob_host(self) -> "ActionsCache":
-        """The same job, which knows the server by a name that the client takes for Azure's."""
+        """Return the same job, but with a name of the server that the client takes for Azure's."""
         return replace(self, server=f"http://{BLOB_HOST}:{urlsplit(self.server).port}")
 
     def save(self, paths: Sequence[str], key: str) -> Outcome:
@@ -132,7 +132,11 @@ class ActionsCache:
         )
 
     def _run(self, call: dict[str, object]) -> Outcome:
-        """Raises: StepFailed."""
+        """Run the client in Node.
+
+        Raises:
+            StepFailed: the step ended with an error.
+        """
         self.temporary.mkdir(exist_ok=True)
         with subprocess.Popen(
             [
@@ -160,7 +164,7 @@ class ActionsCache:
         return Outcome(answer["result"], answer["seconds"], requests, log)
 
     def _environment(self) -> dict[str, str]:
-        """A job's variables and none of ours: @actions/cache reads many more."""
+        """Return a job's variables, and none of this process: @actions/cache reads many more."""
         return {
             **job_variables(self.server, self.token, self.api),
             **({"RUNNER_DEBUG": "1"} if self.debug else {}),

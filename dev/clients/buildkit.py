@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from dev.clients.wire import SERVICE, TIMEOUT_SECONDS, Reply, block_list_xml
 
 REPRODUCED = "go-actions-cache, request by request"
-"""What docs/clients.md calls this version."""
+"""Name of this version in docs/clients.md."""
 
 USER_AGENT = "go-actions-cache/1.0"
 AZBLOB = {
@@ -27,17 +27,18 @@ AZBLOB = {
 }
 
 BLOCK_BYTES = 1024 * 1024
-"""The default of azblob's UploadStream; up to this much is one Put Blob."""
+"""Default block size of azblob's UploadStream; what is shorter is one Put Blob."""
+
 VERSION = hashlib.sha256(b"|go-actionscache-1.0").hexdigest()
-"""The same for all keys."""
+"""Version of all keys."""
 
 
 class GoFails(Exception):
-    """The export or import ends with an error, or the process panics."""
+    """Raised where the export or import ends with an error, or the process panics."""
 
 
 class AlreadyExists(Exception):
-    """os.ErrExist to the caller, who goes on without."""
+    """Raised where Go returns os.ErrExist, with which the caller goes on."""
 
 
 def layer_key(layer: bytes) -> str:
@@ -45,7 +46,7 @@ def layer_key(layer: bytes) -> str:
 
 
 def index_key(scope: str) -> str:
-    """What all exports of this scope have in common; a number follows."""
+    """Return the prefix of the keys of all exports of this scope; a number follows."""
     return f"index-buildkit-1-{hashlib.sha256(scope.encode()).hexdigest()[:8]}"
 
 
@@ -55,12 +56,12 @@ class BuildKit:
     token: str
     blocks_sent: int = 0
     _connections: dict[str, HTTPConnection] = field(default_factory=dict)
-    """Kept, one a host."""
+    """Open connections by host."""
 
     # ---------------------------------------------------------------- what BuildKit does
 
     def export_layer(self, layer: bytes) -> bool:
-        """Return whether it had to be sent."""
+        """Export a layer, and return whether it had to be sent."""
         key = layer_key(layer)
         if self.load(key) is not None:
             return False
@@ -71,10 +72,7 @@ class BuildKit:
         return True
 
     def export_index(self, scope: str, index: bytes) -> str:
-        """Under the number after the newest one's; past those that a dead export holds, once it has waited for them.
-
-        Gives: the key.
-        """
+        """Save the index under the next number that no export holds, and return the key."""
         prefix = f"{index_key(scope)}#"
         newest = self.load(prefix)
         if newest is not None and (self.load(prefix) or newest).key != newest.key:
@@ -101,7 +99,11 @@ class BuildKit:
         return Entry(self, keys, _text(answer, "matched_key"), _text(answer, "signed_download_url"))
 
     def save(self, key: str, data: bytes) -> None:
-        """Raises: AlreadyExists."""
+        """Save an entry.
+
+        Raises:
+            AlreadyExists: the key is taken.
+        """
         self.upload(self.reserve(key), data)
         self.finalize(key, len(data))
 
@@ -113,7 +115,11 @@ class BuildKit:
         _text(finalized, "entry_id")
 
     def reserve(self, key: str) -> str:
-        """Gives the upload's URL. Raises: AlreadyExists."""
+        """Reserve the key, and return the upload URL.
+
+        Raises:
+            AlreadyExists: the key is taken.
+        """
         reserved = self._call("CreateCacheEntry", {"key": key, "version": VERSION})
         if not reserved.get("ok", False):
             raise GoFails("failed to reserve cache")
@@ -126,7 +132,7 @@ class BuildKit:
         self.commit(url, self.put_blocks(url, data))
 
     def put_blocks(self, url: str, data: bytes) -> list[str]:
-        """One after the other. Gives their ids."""
+        """Put the blocks one after the other, and return their ids."""
         prefix = uuid.uuid4().bytes
         ids: list[str] = []
         for start in range(0, len(data), BLOCK_BYTES):
@@ -140,7 +146,12 @@ class BuildKit:
         self._put(_encoded(url, {"comp": "blocklist"}), block_list_xml(ids), {"Content-Type": "application/xml"})
 
     def _call(self, method: str, message: Mapping[str, Any]) -> dict[str, Any]:
-        """Raises: AlreadyExists, GoFails: any other answer but 2xx, or one that isn't JSON."""
+        """Call a method of the cache service.
+
+        Raises:
+            AlreadyExists: the key is taken.
+            GoFails: the answer is another error.
+        """
         headers = {
             "Authorization": f"Bearer {self.token}",
             "Content-Type": "application/json",
@@ -167,14 +178,14 @@ class BuildKit:
         return Reply(answer.status, answer.headers, answer.read())
 
     def open(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> HTTPResponse:
-        """The answer, its body not read yet."""
+        """Send a request, and return the answer with its body unread."""
         parts = urlsplit(url)
         connection = self._connections.setdefault(parts.netloc, HTTPConnection(parts.netloc, timeout=TIMEOUT_SECONDS))
         connection.request(method, f"{parts.path}?{parts.query}" if parts.query else parts.path, body, dict(headers))
         return connection.getresponse()
 
     def drop(self, url: str) -> None:
-        """As Go's net/http does with a connection whose answer isn't read to its end."""
+        """Close a connection whose answer isn't read to its end, as Go's net/http does."""
         self._connections.pop(urlsplit(url).netloc).close()
 
     def close(self) -> None:
@@ -197,13 +208,13 @@ class Entry:
         return data
 
     def read_at(self, offset: int, size: int) -> bytes:
-        """A seek: what was being read is dropped, and the rest asked for anew, of which the caller may take little."""
+        """Seek: drop the answer under way, request the rest anew, and read `size` bytes of it."""
         data = self._opened(offset).read(size)
         self.client.drop(self.url)
         return data
 
     def _opened(self, offset: int, *, again: bool = True) -> HTTPResponse:
-        """Redirects are followed, by azblob's default transport with the same headers."""
+        """GET from an offset. Redirects are followed with the same headers, as by azblob's default transport."""
         headers = {**AZBLOB, **({"x-ms-range": f"bytes={offset}-"} if offset else {})}
         answer = self.client.open("GET", self.url, headers)
         if answer.status == 302:
@@ -233,6 +244,6 @@ def _text(message: Mapping[str, Any], name: str) -> str:
 
 
 def _encoded(url: str, more: Mapping[str, str]) -> str:
-    """As Go's url.Values: all parameters anew, by their names."""
+    """Return the URL with all parameters encoded anew and sorted, as by Go's url.Values."""
     base, _, query = url.partition("?")
     return f"{base}?{urlencode(sorted({**dict(parse_qsl(query)), **more}.items()))}"

@@ -1,9 +1,12 @@
-"""The way of an entry through the use cases, without HTTP: what a test does before its own point."""
+"""Drives saves, restores, merges and cleanup through the use cases, in process and without HTTP."""
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NoReturn
+
+import boto3
 
 from actions_cache.aws.sqs import decode_message
 from actions_cache.domain.archive import Archive
@@ -14,15 +17,28 @@ from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.events import RunEnd
 from actions_cache.lookup import Hit, Query
 from actions_cache.ports import MergeMessage
+from actions_cache.settings import Settings
+from dev.local.resources import Clients, create
+from dev.local.template import Template
 from dev.services import AllServices
 
 REPOSITORY, SCOPE, VERSION = "42", "refs/heads/main", "v1"
-PLENTY: Millis = 600 * SECOND
+
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "local",
+    "AWS_SECRET_ACCESS_KEY": "localsecret",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_REGION": "us-east-1",
+}
+"""Environment in which clients on moto are made."""
+
+FUNCTIONS = ("ApiFunction", "ManageFunction")
+"""Functions whose environments together have all settings of a driver."""
 
 
 @dataclass
 class SetClock:
-    """Time moves only when a test moves it."""
+    """A clock that only its user moves."""
 
     at: Millis = 1_800_000_000 * SECOND
 
@@ -42,12 +58,19 @@ def block_ids(number: int) -> list[str]:
 
 
 def plenty() -> Millis:
-    return PLENTY
+    """Return ten minutes: the time that is left of a Lambda invocation."""
+    return 600 * SECOND
 
 
-def fail(fault: BaseException) -> NoReturn:
-    """For a lambda."""
-    raise fault
+def fail(error: BaseException) -> NoReturn:
+    """Raise the error, where only an expression can stand."""
+    raise error
+
+
+def settings_for(environment: Mapping[str, str], **changes: str) -> Settings:
+    """Return the settings that a function reads from its environment, with changes; an empty value unsets one."""
+    values = {name.lower(): value for name, value in environment.items()}
+    return Settings.model_validate({name: value for name, value in (values | changes).items() if value})
 
 
 @dataclass
@@ -56,14 +79,34 @@ class CacheDriver:
     clock: SetClock
     s3: Any
     sqs: Any
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Environment of the functions that use the same resources."""
     _arrivals: Any = field(default_factory=count)
 
+    @classmethod
+    def create(cls, template: Template, session: boto3.Session, prefix: str = "cache", **changes: str) -> "CacheDriver":
+        """Create the template's resources, and a driver that uses them.
+
+        Args:
+            template: declares the resources.
+            session: makes the clients; AWS_ENDPOINT_URL_... variables lead them to an emulator.
+            prefix: begins the resources' names, which keeps several sets apart.
+            changes: settings that differ from the template's.
+        """
+        clients = Clients.of(session)
+        resources = create(template, clients, prefix=prefix)
+        variables = {key: value for name in FUNCTIONS for key, value in resources.environment(name).items()}
+        clock = SetClock()
+        services = AllServices(settings_for(variables, **changes), clock)
+        services.session = session
+        return cls(services, clock, clients.s3, clients.sqs, variables)
+
     def reserve(self, entry_name: EntryName) -> str:
-        """Returns the archive's id."""
+        """Reserve an entry, and return the archive's id."""
         return self.services.reserve(entry_name).partition("?")[0].rpartition("/")[2]
 
     def put_block(self, archive_id: str, block_id: str, body: bytes) -> str:
-        """As the edge does: one object, no function of ours. Returns its key."""
+        """Upload a block as the edge does, past all functions, and return the object's key."""
         key = ArchiveKeys(archive_id).block(block_id, self.clock.now(), f"{next(self._arrivals):08d}")
         return self.services.bucket.write_once(key, body).key
 
@@ -76,7 +119,7 @@ class CacheDriver:
         return self.services.bucket.write_once(key, body).key
 
     def upload(self, entry_name: EntryName, *parts: bytes) -> str:
-        """Up to the block list. Returns the archive's id."""
+        """Upload an entry up to its block list, and return the archive's id."""
         archive_id = self.reserve(entry_name)
         ids = block_ids(len(parts))
         for block_id, body in zip(ids, parts, strict=True):
@@ -104,7 +147,7 @@ class CacheDriver:
         return archive
 
     def messages(self) -> list[MergeMessage]:
-        """Takes what stands in the merge queue."""
+        """Receive and delete all messages of the merge queue."""
         url = self.services.settings.merge_queue_url
         taken = []
         while batch := self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
@@ -120,7 +163,7 @@ class CacheDriver:
         return dict(self.services.clean_up(plenty))
 
     def keys(self, archive_id: str) -> list[str]:
-        """What stands in the bucket for an archive, below its prefix."""
+        """Return the keys of an archive's objects, without their prefix."""
         prefix = ArchiveKeys(archive_id).prefix
         return [part.key.removeprefix(prefix) for part in self.services.bucket.list(prefix)]
 
@@ -130,7 +173,7 @@ class CacheDriver:
         return b"".join(self.services.bucket.read(full_range(part)) for part in parts)
 
     def forget_everything(self) -> None:
-        """As if tables and queues were new. Objects stay: their archives' ids never come again."""
+        """Empty tables and queues, and set the clock back. Objects stay: no later archive has their ids."""
         table, repositories = self.services.table, self.services.repositories
         for items in (table._archives, table._entries, table._reservations, repositories._items):
             for item in items.scan():
@@ -145,5 +188,5 @@ class CacheDriver:
         self.clock.at = SetClock().at
 
     def overwrite(self, key: str, body: bytes) -> None:
-        """What nothing of ours ever does."""
+        """Replace an object, which the cache itself never does."""
         self.s3.put_object(Bucket=self.services.settings.bucket, Key=key, Body=body)

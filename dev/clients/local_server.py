@@ -11,27 +11,28 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).parents[3]
+from dev.local.template import ROOT
 
 START_SECONDS = 120
-"""The engines take some 10 s; on a machine that is busy with something else, longer."""
+"""Timeout of a start: the emulators take some 10 s, and longer on a busy machine."""
 
 STOP_SECONDS = 30
 
 
 class ServerFailed(Exception):
-    """It ended, or wasn't ready in time; the message is its log."""
+    """Raised when the local run ended, or wasn't ready in time; the message is its log."""
 
 
 @contextmanager
 def running_server(directory: Path, settings: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Yields the server's URL once it is ready, and stops it as Ctrl-C would.
+    """Yield the server's URL once it is ready, and stop it as Ctrl-C would.
 
     Args:
-        directory: an empty one. When the server stops, its data goes and its logs stay.
+        directory: an empty one. When the server stops, its data is removed and its logs stay.
         settings: environment variables, as for `make run`.
 
-    Raises: ServerFailed.
+    Raises:
+        ServerFailed: it ended, or wasn't ready in time.
     """
     directory.mkdir(exist_ok=True)
     port, data, log = free_port(), directory / "data", directory / "run.log"

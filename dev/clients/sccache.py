@@ -17,7 +17,7 @@ BINARY = Path(sys.executable).with_name("sccache")
 PROJECT = Path(__file__).with_name("c_project")
 
 CONTROL_SECONDS = 60
-"""What the daemon may take to start or stop; it tries a read and a write first."""
+"""Timeout of the daemon's start, which tries a read and a write, and of its stop."""
 
 
 def compiler() -> str | None:
@@ -25,31 +25,32 @@ def compiler() -> str | None:
 
 
 class Stats(NamedTuple):
-    """Of one daemon, since it was started."""
+    """Counts of one daemon since it was started."""
 
     hits: int
     misses: int
     written: int
     errors: int
-    """Reads and writes that failed, or took too long."""
+    """Number of reads and writes that failed or timed out."""
 
 
 @dataclass(frozen=True)
 class Sccache:
-    """One job's, with a daemon of its own that keeps nothing.
+    """The sccache of one job, with a daemon of its own that keeps nothing.
 
     Args:
         workspace: an empty directory; the project is built in it.
-        variables: where the cache is and with which token.
+        variables: the address of the cache and the token.
     """
 
     workspace: Path
     variables: dict[str, str]
 
     def build(self) -> Path:
-        """All of the project's files compiled through sccache, and linked. Gives: the program.
+        """Compile the project's files through sccache, link them, and return the program's path.
 
-        Raises: CalledProcessError.
+        Raises:
+            CalledProcessError: a command failed.
         """
         sources = self.workspace / "src"
         shutil.copytree(PROJECT, sources)
@@ -85,9 +86,10 @@ class Sccache:
 
 @contextmanager
 def running_sccache(workspace: Path, service: dict[str, str]) -> Iterator[Sccache]:
-    """Starts the daemon, which refuses to when it can't use the cache, and stops it.
+    """Start the daemon, which refuses to when it can't use the cache, and stop it after the block.
 
-    Raises: CalledProcessError.
+    Raises:
+        CalledProcessError: it didn't start.
     """
     with TemporaryDirectory() as short_path:  # a socket's has at most 107 bytes
         variables = {

@@ -1,21 +1,25 @@
 """Raw requests, as the clients of every language put them on the wire, one connection each."""
 
 import base64
+import hashlib
 import json
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from email.message import Message
-from http.client import HTTPConnection, HTTPResponse
-from typing import Any
+from email.message import Message as Headers
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 from xml.sax.saxutils import escape
+
+from google.protobuf.message import Message
 
 from dev.clients.runtime_token import runtime_token
 
 SERVICE = "github.actions.results.api.v1.CacheService"
+V1_ROOT = "_apis/artifactcache"
 
 ACTIONS_CACHE = "@actions/cache-6.3.0"
 OPENDAL = "opendal/0.47.0"
@@ -26,13 +30,15 @@ VERSION = "a" * 64
 
 TIMEOUT_SECONDS = 60
 MERGE_SECONDS = 30
-"""How long a merge may take on a busy machine; one of 60 MiB takes less than one."""
+"""Longest time that a merge may take on a busy machine; one of 60 MiB takes less than a second."""
+
+READ_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Reply:
     status: int
-    headers: Message
+    headers: Headers
     body: bytes
 
     @property
@@ -41,9 +47,10 @@ class Reply:
 
 
 def send(method: str, url: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Reply:
-    """Just these headers beside Host, and Content-Length where there is a body that isn't chunked.
+    """Send these headers beside Host, and Content-Length where there is a body that isn't chunked.
 
-    Raises: IncompleteRead when the connection breaks before the announced end.
+    Raises:
+        IncompleteRead: the connection breaks before the announced end.
     """
     parts = urlsplit(url)
     connection = HTTPConnection(parts.netloc, timeout=TIMEOUT_SECONDS)
@@ -66,7 +73,7 @@ def send(method: str, url: str, body: bytes | None = None, headers: Mapping[str,
 
 
 def with_query(url: str, *, first: Mapping[str, str] | None = None, last: Mapping[str, str] | None = None) -> str:
-    """The URL with parameters before or after its own."""
+    """Return the URL with parameters before or after its own."""
     base, _, query = url.partition("?")
     return "?".join([base, "&".join(part for part in (urlencode(first or {}), query, urlencode(last or {})) if part)])
 
@@ -89,13 +96,13 @@ def block_list_xml(block_ids: Sequence[str], tag: str = "Latest") -> bytes:
 
 
 def random_block_id() -> str:
-    """As OpenDAL makes them."""
+    """Return a block id like OpenDAL's."""
     return base64.b64encode(uuid.uuid4().bytes).decode()
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job with its token, talking to the cache service at `server`."""
+    """A job with its token, which talks to the cache service at `server`."""
 
     server: str
     token: str = field(default_factory=runtime_token)
@@ -112,7 +119,7 @@ class Job:
         return self.call("CreateCacheEntry", key=key)
 
     def reserve(self, key: str) -> str:
-        """The upload URL."""
+        """Reserve the key, and return the upload URL."""
         reply = self.create(key)
         assert reply.status == 200, reply.body
         url: str = reply.json["signed_upload_url"]
@@ -122,7 +129,7 @@ class Job:
         return self.call("FinalizeCacheEntryUpload", key=key, size_bytes=size)
 
     def save(self, key: str, *blocks: bytes) -> None:
-        """By a Put Blob where there is one block, else by a block list."""
+        """Save an entry: one block by Put Blob, several by a block list."""
         url = self.reserve(key)
         if len(blocks) == 1:
             assert put_blob(url, blocks[0]).status == 201
@@ -134,7 +141,7 @@ class Job:
         assert finalized.json["ok"], finalized.body
 
     def look_up(self, key: str, *restore_keys: str) -> Any:
-        """The answer's message."""
+        """Return the message of the lookup's answer."""
         reply = self.call("GetCacheEntryDownloadURL", key=key, restore_keys=restore_keys)
         assert reply.status == 200, reply.body
         return reply.json
@@ -146,12 +153,12 @@ class Job:
         return url
 
     def restore(self, key: str, **headers: str) -> Reply:
-        """What a GET of the download URL brings, redirects followed."""
+        """Return the answer to a GET of the download URL, or of the URL that it redirects to."""
         reply = send("GET", self.download_url(key), headers=headers)
         return send("GET", reply.headers["Location"], headers=headers) if reply.status == 302 else reply
 
     def is_ours(self, url: str) -> bool:
-        """Return whether the URL is this server's own, and not the store's."""
+        """Return whether the URL is this server's own, and not S3's."""
         return url.startswith(f"{self.server}/")
 
     def wait_until_merged(self, key: str) -> None:
@@ -160,3 +167,110 @@ class Job:
         while self.is_ours(plain_reader.download_url(key)):
             assert time.monotonic() < deadline, f"{key} isn't merged after {MERGE_SECONDS} s"
             time.sleep(0.2)
+
+
+MessageT = TypeVar("MessageT", bound=Message)
+
+
+def protobuf(job: Job, method: str, message: Message, into: MessageT) -> MessageT:
+    """Call a twirp method in protobuf, as OpenDAL, sccache and magic-nix-cache do."""
+    reply = job.post(method, message.SerializeToString(), "application/protobuf")
+    assert (reply.status, reply.headers["Content-Type"]) == (200, "application/protobuf"), reply.body
+    into.ParseFromString(reply.body)
+    return into
+
+
+@dataclass(frozen=True)
+class V1Job:
+    """A job that uses the v1 API, as of GHES, Gitea and act."""
+
+    server: str
+    token: str
+
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Reply:
+        usual = {"Authorization": f"Bearer {self.token}", "User-Agent": "actions/cache"}
+        return send(method, f"{self.server}/{V1_ROOT}/{path}", body, usual | headers)
+
+    def post(self, path: str, **message: Any) -> Reply:
+        return self.ask("POST", path, json.dumps(message).encode(), **{"Content-Type": "application/json"})
+
+    def reserve(self, key: str = "key") -> int:
+        """Reserve the key, and return the cache's number."""
+        reply = self.post("caches", key=key, version=VERSION)
+        assert reply.status == 201, reply.body
+        number: int = reply.json["cacheId"]
+        return number
+
+    def chunk(self, number: object, content_range: str, body: bytes) -> Reply:
+        chunked = {"Content-Range": content_range, "Transfer-Encoding": "chunked"}
+        chunks = b"%x\r\n%s\r\n" % (len(body), body) if body else b""
+        return self.ask("PATCH", f"caches/{number}", chunks + b"0\r\n\r\n", **chunked)
+
+    def commit(self, number: object, size: int) -> Reply:
+        return self.post(f"caches/{number}", size=size)
+
+    def look_up(self, keys: str = "key") -> Reply:
+        return self.ask("GET", f"cache?keys={keys}&version={VERSION}")
+
+    def list_similar(self, key: str) -> Reply:
+        return self.ask("GET", f"caches?key={key}")
+
+
+# ---------------------------------------------------------------- reads that are timed
+
+
+@dataclass
+class Reading:
+    """The answer to a GET, and its timing. Seconds count from the first request on."""
+
+    status: int
+    headers: Headers
+    headers_after: float
+    first_byte_after: float = 0.0
+    longest_silence: float = 0.0
+    """Longest time between headers and first byte, or between two bytes."""
+    ended_after: float = 0.0
+    size: int = 0
+    digest: str = ""
+    broken: bool = False
+    """True if the connection ended before the announced end."""
+    redirects: list[str] = field(default_factory=list)
+
+    @property
+    def announced(self) -> int:
+        return int(self.headers["Content-Length"])
+
+
+def read(url: str, on_first_byte: Callable[[], None] = lambda: None) -> Reading:
+    """Read to the end, or until the connection breaks. Redirects are followed, as clients do."""
+    began, redirects = time.monotonic(), list[str]()
+    while True:
+        parts = urlsplit(url)
+        connection = HTTPConnection(parts.netloc, timeout=TIMEOUT_SECONDS)
+        try:
+            connection.request("GET", f"{parts.path}?{parts.query}")
+            answer = connection.getresponse()
+            if answer.status == 302:
+                url = answer.headers["Location"]
+                redirects.append(url)
+                continue
+            reading = Reading(answer.status, answer.headers, time.monotonic() - began, redirects=redirects)
+            last, sha = began + reading.headers_after, hashlib.sha256()
+            try:
+                while chunk := answer.read1(READ_BYTES):
+                    now = time.monotonic()
+                    reading.longest_silence = max(reading.longest_silence, now - last)
+                    if not reading.size:
+                        reading.first_byte_after = now - began
+                        on_first_byte()
+                    reading.size += len(chunk)
+                    sha.update(chunk)
+                    last = now
+            except (HTTPException, OSError):
+                reading.broken = True
+            reading.broken = reading.broken or reading.size < reading.announced
+            reading.ended_after = time.monotonic() - began
+            reading.digest = sha.hexdigest()
+            return reading
+        finally:
+            connection.close()

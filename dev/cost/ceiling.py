@@ -101,9 +101,9 @@ class Spending:
 def ceiling(spendings: Iterable[Spending]) -> float:
     """Return the cost of all lines together in an hour, in USD; only the dearest of competing lines counts."""
     dearest: dict[str, float] = {}
-    for it in spendings:
-        name = it.shared or it.what
-        dearest[name] = max(dearest.get(name, 0), it.usd)
+    for spending in spendings:
+        name = spending.shared or spending.what
+        dearest[name] = max(dearest.get(name, 0), spending.usd)
     return sum(dearest.values())
 
 
@@ -391,7 +391,7 @@ def _concurrency(template: Template, parameter: str) -> tuple[int, str]:
 def _seeing(template: Template) -> tuple[Spending, ...]:
     requests = _api_rate(template) * HOUR
     log_gigabytes = requests * (_platform_log_bytes(template) + LONGEST_LINE_BYTES) / GIGABYTE
-    metrics = sum(len(it.values) or 1 for it in METRICS)
+    metrics = sum(len(metric.values) or 1 for metric in METRICS)
     is_traced = template.resolve({"Ref": "Traces"}) == "true"
     traces = requests * TRACED if is_traced else 0
     alarm = _flood_alarm(template, requests)
@@ -452,8 +452,8 @@ def _rest_rate(template: Template) -> int:
 
 
 def _rest_methods(template: Template) -> int:
-    events = (it for function in template.functions.values() for it in function["Events"].values())
-    return sum(1 for it in events if it["Type"] == "Api") - _job_methods(template)
+    events = (event for function in template.functions.values() for event in function["Events"].values())
+    return sum(1 for event in events if event["Type"] == "Api") - _job_methods(template)
 
 
 def _job_methods(template: Template) -> int:

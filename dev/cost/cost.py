@@ -1,7 +1,7 @@
-"""What a terabyte costs, and what an idle month does: `python -m dev.cost.cost [--write]` prints it as markdown.
+"""The costs of a terabyte and of an idle month: `python -m dev.cost.cost [--write]` prints them as Markdown.
 
-The requests are counted from the design (cost.py of the core), the prices are list prices, with where they were
-last seen (cost.py). Nothing here was measured on AWS.
+The requests are counted from the design (cost.py of the core), the prices are list prices (cost.py).
+Nothing here was measured on AWS.
 """
 
 import argparse
@@ -44,31 +44,31 @@ BEGIN, END = "<!-- written by: python -m dev.cost.cost --write -->\n", "<!-- end
 IDLE_RUN_SECONDS = 0.5
 IDLE_RUN_LOG_BYTES = 2000
 USUAL_VALUES = {"reason": 1, "outcome": 1, "task": 3, "kind": 2, "part": 5}
-"""How many values of a metric's dimension come up in an hour in which jobs run; each counts as a metric."""
-MOST_VALUES = {it.dimension: len(it.values) for it in METRICS if it.dimension}
+"""Number of values of each dimension in an hour in which jobs run; each value counts as a metric."""
+MOST_VALUES = {metric.dimension: len(metric.values) for metric in METRICS if metric.dimension}
 BUCKET_METRICS, BUCKET_METRICS_OF_A_LISTING = 13, 7
 """Numbers of S3's request metrics without those of S3 Select, and of those that a listing makes: all requests and
 lists, bytes down, the two latencies, the two errors.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/metrics-dimensions.html."""
 BUSY_HOURS = 22 * 10
-"""Of a month, in which jobs run: ten hours a day from Monday to Friday."""
+"""Hours of a month in which jobs run: ten a day from Monday to Friday."""
 NEVER_WELL = (ORPHAN_LISTING_FAILURES,)
-"""Not sent while all is well."""
+"""Metrics that aren't sent while all is well."""
 BY_THE_SCHEDULE = (STORED_BYTES, STORED_ENTRIES, MONTH_COST)
-"""Sent whether anybody builds or not, at each run that looks for orphans: in an hour each, of which a day has two."""
+"""Metrics that each run of the orphan search sends, whether anything is building or not: in two hours of a day."""
 IDLE_POLLS_A_SECOND = 5 / 20
-"""Lambda keeps five long polls of 20 s open at a queue, which count as requests."""
+"""Requests of the five long polls of 20 s that Lambda keeps open at a queue."""
 ROTATION_KVS_CALLS = 2
-"""What RotateFunction asks the KeyValueStore each time: its ETag, and the secrets."""
+"""Calls of RotateFunction to the KeyValueStore in each run: for its ETag, and for the secrets."""
 
 
 def terabyte_saved(saving: Saving) -> tuple[Line, ...]:
-    """What a terabyte costs from its save to its end, without storage and transfer out."""
+    """Return the cost of a terabyte from its save to its end, without storage and transfer out."""
     return tuple(Line(line.what, line.price, line.quantity * saving.entries) for line in entry_saved(saving))
 
 
 def transfer_out(saving: Saving, *, outside_aws: bool) -> Line:
-    """What the restores' bytes cost on their way to the runners."""
+    """Return the cost of the restores' bytes on their way to the runners."""
     gigabytes = saving.restores * TERABYTE / GIGABYTE
     if saving.seeks:
         return Line("to runners anywhere, through the edge", "CloudFront to internet", gigabytes)
@@ -78,19 +78,19 @@ def transfer_out(saving: Saving, *, outside_aws: bool) -> Line:
 
 
 def storage_a_month(saving: Saving) -> tuple[Line, ...]:
-    """Of a terabyte."""
+    """Return the cost of storing a terabyte for a month."""
     return stored_a_month(Usage(int(TERABYTE), math.ceil(saving.entries)))
 
 
 def idle_month(template: Template) -> tuple[Line, ...]:
-    """What a month costs in which nobody builds and nothing is stored."""
+    """Return the cost of a month in which nothing is building and nothing is stored."""
     expressions = schedules(template)
     runs = {name: sum(runs_a_month(template, one) for one in several) for name, several in expressions.items()}
     memory = {name: float(default_of(template, template.functions[name]["MemorySize"])) / 1024 for name in runs}
     seconds = {name: count * IDLE_RUN_SECONDS * memory[name] for name, count in runs.items()}
     all_runs = sum(runs.values())
     secrets = template.of_type("AWS::SecretsManager::Secret").values()
-    by_default = [it for it in secrets if "Condition" not in it or template.condition(it["Condition"])]
+    by_default = [secret for secret in secrets if "Condition" not in secret or template.condition(secret["Condition"])]
     rotations, cleanups = runs["RotateFunction"], runs["CleanupFunction"]
     metrics = custom_metrics(BY_THE_SCHEDULE, MOST_VALUES) * orphan_runs_a_month(template)
     dashboards = template.of_type("AWS::CloudWatch::Dashboard")
@@ -118,29 +118,31 @@ def idle_month(template: Template) -> tuple[Line, ...]:
 
 
 def metrics_month(hours: float, values: Mapping[str, int]) -> Line:
-    """What a month's custom metrics cost, in so many hours of which each came up; the others cost nothing.
+    """Return the cost of the custom metrics of a month, of which they are sent in so many hours.
 
-    Without the schedule's own, which an idle month has too.
+    The schedule's own metrics aren't counted, since an idle month has them too.
     """
-    count = custom_metrics((it for it in METRICS if it not in (*NEVER_WELL, *BY_THE_SCHEDULE)), values)
+    count = custom_metrics((metric for metric in METRICS if metric not in (*NEVER_WELL, *BY_THE_SCHEDULE)), values)
     return Line(f"{count} custom metrics, in {hours:,.0f} hours of it", "Metric", count * hours / HOURS_A_MONTH)
 
 
 def custom_metrics(metrics: Iterable[Metric], values: Mapping[str, int]) -> int:
-    """As they are billed: each value of a dimension counts."""
+    """Return the number of metrics that are billed: each value of a dimension counts."""
     return sum(values[metric.dimension] if metric.dimension else 1 for metric in metrics)
 
 
 def orphan_runs_a_month(template: Template) -> float:
-    events = (it["Properties"] for it in template.functions["CleanupFunction"]["Events"].values())
+    schedules = (event["Properties"] for event in template.functions["CleanupFunction"]["Events"].values())
     [expression] = [
-        it["ScheduleExpression"] for it in events if json.loads(it.get("Input", "{}")) == {"find": "orphans"}
+        schedule["ScheduleExpression"]
+        for schedule in schedules
+        if json.loads(schedule.get("Input", "{}")) == {"find": "orphans"}
     ]
     return runs_a_month(template, expression)
 
 
 def schedules(template: Template) -> dict[str, list[str]]:
-    """The expressions of each function that schedules call."""
+    """Return the schedule expressions of each function that has any."""
     expressions: dict[str, list[str]] = {}
     for name, function in template.functions.items():
         for event in function.get("Events", {}).values():
@@ -151,7 +153,11 @@ def schedules(template: Template) -> dict[str, list[str]]:
 
 
 def runs_a_month(template: Template, expression: str) -> float:
-    """Of `rate(5 minutes)` and the like, with a parameter's default for its name. Raises ValueError for others."""
+    """Return the runs of `rate(5 minutes)` and the like; a parameter's name stands for its default.
+
+    Raises:
+        ValueError: the expression is of another kind.
+    """
     for name, parameter in template.body["Parameters"].items():
         expression = expression.replace(f"${{{name}}}", str(parameter.get("Default", "")))
     count, _, unit = expression.removeprefix("rate(").removesuffix(")").partition(" ")
@@ -162,7 +168,7 @@ def runs_a_month(template: Template, expression: str) -> float:
 
 
 def default_of(template: Template, value: Any) -> str:
-    """A property's value, where it is a parameter its default."""
+    """Return a property's value, or a parameter's default where it refers to one."""
     if isinstance(value, dict):
         if "Ref" in value:
             return str(template.body["Parameters"][value["Ref"]]["Default"])
@@ -209,7 +215,9 @@ def _terabyte_table(columns: Mapping[str, Saving]) -> list[str]:
     for where, outside in (("restores, runners in the region", False), ("restores, runners elsewhere", True)):
         out = [transfer_out(saving, outside_aws=outside).usd for saving in columns.values()]
         rows.append(_row(where, *map(dollars, out)))
-    rows.append(_row("storage, a month of it", *(dollars(total(storage_a_month(it))) for it in columns.values())))
+    rows.append(
+        _row("storage, a month of it", *(dollars(total(storage_a_month(saving))) for saving in columns.values()))
+    )
     return rows
 
 
@@ -241,7 +249,7 @@ def _metrics_table() -> list[str]:
 
 def _ceiling_table(template: Template) -> list[str]:
     spendings, told = worst_hour(template), seconds_until_told(template)
-    unheard, gigabits = sum(it.told_by is None for it in spendings), LINK_BITS_A_SECOND / 1e9
+    unheard, gigabits = sum(spending.told_by is None for spending in spendings), LINK_BITS_A_SECOND / 1e9
     rows = [
         "## What one token can cost in an hour",
         "",
@@ -253,15 +261,18 @@ def _ceiling_table(template: Template) -> list[str]:
         _row("", "in an hour", "bounded by", "USD an hour", "alarm, and when", "USD by then"),
         _row("---", "---:", "---", "---:", "---", "---:"),
     ]
-    rows += [_spending_row(it, told) for it in spendings]
+    rows += [_spending_row(spending, told) for spending in spendings]
     rows.append(_row("**all of it**", "", "", f"**{ceiling(spendings):,.0f}**", "", ""))
     return rows
 
 
-def _spending_row(it: Spending, told: Mapping[str, float]) -> str:
-    alarm = f"`{it.told_by}`, {told[it.told_by] / 60:g} min" if it.told_by else "none"
-    by_then = dollars(it.usd * told[it.told_by] / 3600) if it.told_by else ""
-    return _row(it.what, f"{_amount(it.quantity)} {it.unit}", it.bound, dollars(it.usd), alarm, by_then)
+def _spending_row(spending: Spending, told: Mapping[str, float]) -> str:
+    alarm, by_then = "none", ""
+    if spending.told_by:
+        seconds = told[spending.told_by]
+        alarm, by_then = f"`{spending.told_by}`, {seconds / 60:g} min", dollars(spending.usd * seconds / 3600)
+    quantity = f"{_amount(spending.quantity)} {spending.unit}"
+    return _row(spending.what, quantity, spending.bound, dollars(spending.usd), alarm, by_then)
 
 
 def _amount(quantity: float) -> str:
@@ -279,7 +290,11 @@ def _row(*cells: str) -> str:
 
 
 def documented(document: str, tables: str) -> str:
-    """The document with the tables in their place. Raises ValueError where the place isn't marked."""
+    """Return the document with the tables in their place.
+
+    Raises:
+        ValueError: the place isn't marked.
+    """
     before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
@@ -288,7 +303,7 @@ def documented(document: str, tables: str) -> str:
 
 
 def usual_columns(saving: Saving, template: Template) -> dict[str, Saving]:
-    """@actions/cache as given, and BuildKit beside it, with the template's memory."""
+    """Return the given saving by @actions/cache, and by BuildKit beside it, with the template's memory."""
     plain = replace(
         saving,
         http_gigabytes=float(default_of(template, {"Ref": "HttpMemory"})) / 1024,

@@ -1,12 +1,16 @@
-"""A headless Chromium, as the machine has one."""
+"""Opens the management page in a headless Chromium."""
 
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-from playwright.sync_api import Browser, Error, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, ViewportSize, expect, sync_playwright
+
+from actions_cache.domain.access import Role
+from dev.docs.page_server import PageServer
+
+PHONE: ViewportSize = {"width": 360, "height": 740}
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 
@@ -14,12 +18,16 @@ MISSING = "no Chromium here: install Debian's chromium-headless-shell, or run `p
 
 
 class NoChromium(Exception):
-    """The message says what to install."""
+    """Raised where no Chromium starts; the message says what to install."""
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """One on PATH, or the one that playwright has installed. Raises: NoChromium."""
+    """Start the Chromium on PATH, or the one that playwright has installed, and close it after the block.
+
+    Raises:
+        NoChromium: there is none, or it doesn't start.
+    """
     path = next(filter(None, map(shutil.which, NAMES)), None)
     with sync_playwright() as playwright:
         if path is None and not Path(playwright.chromium.executable_path).exists():
@@ -34,12 +42,13 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
-@contextmanager
-def chromium_for_tests() -> Iterator[Browser]:
-    """Skips where there is none."""
-    with ExitStack() as running:
-        try:
-            browser = running.enter_context(chromium())
-        except NoChromium as missing:
-            pytest.skip(str(missing))
-        yield browser
+def sign_in(context: BrowserContext, server: PageServer, role: Role) -> None:
+    token = server.tokens.admin if role is Role.ADMIN else server.tokens.for_reading
+    answer = context.request.post(f"{server.url}/manage/session", data={"token": token}, headers={"Origin": server.url})
+    assert answer.ok, answer.text()
+
+
+def settled(page: Page) -> None:
+    """Wait until each part of the page has its data."""
+    page.wait_for_selector("section")
+    expect(page.locator("[aria-busy=true]")).to_have_count(0)

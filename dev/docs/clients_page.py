@@ -1,6 +1,6 @@
-"""Makes docs/clients.md of the tests that real clients run in: `make clients-page`.
+"""`make clients-page`: makes docs/clients.md from the tests that run real clients.
 
-`--check` writes nothing, and fails when the page says something else than the tests.
+`--check` writes nothing, and fails when the page is stale.
 """
 
 import sys
@@ -74,7 +74,7 @@ class Shown(NamedTuple):
 
 
 class _Collector:
-    """A plugin: sees what pytest would run."""
+    """A pytest plugin that keeps the collected tests."""
 
     items: Sequence[pytest.Item] = ()
 
@@ -83,7 +83,11 @@ class _Collector:
 
 
 def collected() -> list[Shown]:
-    """Raises: ValueError: the tests can't be collected, or a marker leaves something out."""
+    """Return what the tests' markers say.
+
+    Raises:
+        ValueError: the tests can't be collected, or a marker leaves something out.
+    """
     files = [str(path) for path in sorted(TESTS.rglob("test_*.py")) if f"mark.{MARKER}" in path.read_text()]
     collector, output = _Collector(), StringIO()
     with redirect_stdout(output):
@@ -107,16 +111,16 @@ def _shown(item: pytest.Item) -> Shown:
 
 
 def page(shown: Iterable[Shown]) -> str:
-    """Clients in the order in which they are described; features and versions in that of the tests."""
+    """Return the page, with clients in the order of CLIENTS, and features and versions in that of the tests."""
     by_client: dict[str, dict[str, list[Shown]]] = {client: {} for client in CLIENTS}
-    for it in shown:
-        by_client[it.client].setdefault(it.feature, []).append(it)
+    for row in shown:
+        by_client[row.client].setdefault(row.feature, []).append(row)
     return "\n".join([HEAD, *(_section(client, features) for client, features in by_client.items())])
 
 
 def _section(client: str, features: dict[str, list[Shown]]) -> str:
     rows = [
-        f"| {feature} | {_each(it.version for it in shown)} | {_each(_link(it.test) for it in shown)} |"
+        f"| {feature} | {_each(row.version for row in shown)} | {_each(_link(row.test) for row in shown)} |"
         for feature, shown in features.items()
     ]
     return "\n".join(

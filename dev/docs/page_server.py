@@ -1,16 +1,18 @@
-"""A store with a history, made by the core's own transitions on moto, and the management app that shows it.
+"""Serves the management page on moto, for a store with a made-up history: for screenshots and the browser's tests.
 
-No bytes stand behind it: an archive of 2 GiB is what its commit says. What the screenshots and the browser's tests see.
+The history is made by the core's own transitions. No bytes stand behind it: an archive of 2 GiB is what its commit
+says.
 """
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from unittest.mock import patch
 
 import boto3
-import pytest
 from moto import mock_aws
 
 from actions_cache.domain.access import ManagementTokens
@@ -19,9 +21,8 @@ from actions_cache.domain.budgets import HOUR, Repository, Tally
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
 from actions_cache.domain.timing import DAY, Millis
 from actions_cache.management_services import ManagementServices
-from dev.clients.driver import CREDENTIALS, SetClock, settings_for
+from dev.clients.driver import CREDENTIALS, CacheDriver
 from dev.emulation.asgi_server import served
-from dev.local.resources import Clients, create
 from dev.local.template import Template
 from dev.services import AllServices
 from functions.manage.handler import create_app
@@ -30,8 +31,27 @@ MAIN = "refs/heads/main"
 PARTS = 12
 
 
+@contextmanager
+def page_server(template: Template, prefix: str, **changes: str) -> Iterator["PageServer"]:
+    """Serve the page until the block ends.
+
+    Args:
+        template: declares the resources.
+        prefix: of the resources' names, since all of a process share one emulator.
+        changes: settings that differ from the template's.
+    """
+    with patch.dict(os.environ, CREDENTIALS), mock_aws():
+        session = boto3.Session()
+        services = CacheDriver.create(template, session, prefix, **changes).services
+        assert services.settings.admin_secret_arn
+        secret = session.client("secretsmanager").get_secret_value(SecretId=services.settings.admin_secret_arn)
+        tokens = ManagementTokens(json.loads(secret["SecretString"])["admin"])
+        with served(create_app(ManagementServices(services))) as url:
+            yield PageServer(url, tokens, services)
+
+
 @dataclass
-class World:
+class PageServer:
     url: str
     tokens: ManagementTokens
     services: AllServices
@@ -57,7 +77,19 @@ class World:
         hits: int = 0,
         merge: MergeState = MergeState.MERGED,
     ) -> Entry:
-        """Args: created, used: so long ago."""
+        """Add an entry with its archive.
+
+        Args:
+            repository: its id.
+            key: the entry's.
+            size: bytes of the archive.
+            ref: the entry's scope.
+            version: text whose digest is the version.
+            created: time since its creation.
+            used: time since its last use.
+            hits: number of hits at that time.
+            merge: state of the archive's merge.
+        """
         table, at = self.services.table, self.now - created
         family = EntryFamily(repository, ref, hashlib.sha256(version.encode()).hexdigest())
         archive_id = hashlib.sha256(json.dumps([repository, ref, version, key]).encode()).hexdigest()[:32]
@@ -80,28 +112,5 @@ class World:
         return published.entry
 
     def hour(self, repository: str, ago: int, tally: Tally) -> None:
+        """Add the tally of one hour of a repository, so many hours ago."""
         self.services.repositories.add_tally(repository, self.now - self.now % HOUR - ago * HOUR, tally)
-
-
-@contextmanager
-def world(template: Template, prefix: str, **changes: str) -> Iterator[World]:
-    """Provide a world.
-
-    Args:
-        template: the template.
-        prefix: of its resources' names, since those of a process share one engine.
-        changes: changes of its settings.
-    """
-    with pytest.MonkeyPatch.context() as environment, mock_aws():
-        for variable, value in CREDENTIALS.items():
-            environment.setenv(variable, value)
-        session = boto3.Session()
-        resources = create(template, Clients.of(session), prefix)
-        settings = settings_for(resources.environment("ManageFunction"), **changes)
-        services = AllServices(settings, SetClock())
-        services.session = session
-        assert settings.admin_secret_arn
-        secret = session.client("secretsmanager").get_secret_value(SecretId=settings.admin_secret_arn)
-        tokens = ManagementTokens(json.loads(secret["SecretString"])["admin"])
-        with served(create_app(ManagementServices(services))) as url:
-            yield World(url, tokens, services)

@@ -1,6 +1,6 @@
-"""`make screenshots`: docs/images, of the page on a store with a week's history, by a headless Chromium.
+"""`make screenshots`: makes docs/images of the page, with a week of made-up history, in a headless Chromium.
 
-Names, numbers and the clock are made up and always the same, so a picture changes when the page does.
+Names, numbers and the clock are always the same, so a picture changes only when the page does.
 """
 
 import math
@@ -18,17 +18,16 @@ from actions_cache.domain.archive import MergeState
 from actions_cache.domain.budgets import HOUR, Tally
 from actions_cache.domain.refused_job import KEPT, Refusals, RefusedJob
 from actions_cache.domain.timing import DAY
-from dev.docs.chromium import NoChromium, chromium
+from dev.docs.chromium import PHONE, NoChromium, chromium, settled, sign_in
 from dev.docs.page_server import MAIN, PageServer, page_server
 from dev.local.template import ROOT, Template
-from tests.e2e.page.conftest import PHONE, settled, sign_in
 
 IMAGES = ROOT / "docs" / "images"
 GIB, MIB = 1024**3, 1024**2
 WEBSITE, DAYS = "42", 7
 
 WHOLE: ViewportSize = {"width": 1000, "height": 900}
-"""As long as the page is."""
+"""Size of a picture that is as long as the page."""
 
 REPOSITORIES: Mapping[str, tuple[str, float, int]] = {
     WEBSITE: ("acme/website", 9.4, 14),
@@ -36,7 +35,7 @@ REPOSITORIES: Mapping[str, tuple[str, float, int]] = {
     "44": ("acme/engine", 3.1, 5),
     "45": ("acme/infrastructure", 0.4, 3),
 }
-"""By id: the name, GiB and entries."""
+"""Name, GiB and number of entries of each repository, by its id."""
 
 CLAIMS = "repository_owner_id=5"
 ADMITTING = (f"repository_id=61@{GITHUB}", f"repository_owner_id=8@{GITHUB}")
@@ -89,14 +88,14 @@ def fill(store: PageServer) -> None:
 
 
 def _busyness(at: int) -> float:
-    """People work by day, and less at weekends."""
+    """Return how busy an hour is: people work by day, and less at weekends."""
     hour, weekday = at // HOUR % 24, (at // DAY + 3) % 7
     return 12 * max(0.05, math.sin((hour - 6) / 14 * math.pi)) * (1 if weekday < 5 else 0.15)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Args: click: a selector, or nothing."""
+    """A picture of a place on the page, after a click on a selector if there is one."""
 
     name: str
     place: str

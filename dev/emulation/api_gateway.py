@@ -1,24 +1,38 @@
-"""API Gateway with Lambda's caps on it, before the local run and the streaming download function.
+"""A local run behind API Gateway and Lambda, with AWS's caps on one request.
 
 The CDN edge in front of both isn't capped: what it sends to the bucket passes to the local run, which has that edge.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import shlex
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
-from dev.emulation.api_gateway import Caps, Pace
-from dev.emulation.lambda_web_adapter import EnvironmentFailed, NoAnswer, StreamingFunction, error_text
+from dev.clients.local_server import running_server
+from dev.emulation.lambda_web_adapter import (
+    EnvironmentFailed,
+    NoAnswer,
+    StreamingFunction,
+    error_text,
+    template_variables,
+)
 from dev.emulation.proxy import Traffic, answer_of, broken, connections, end_to_end, passed_on, served
 
+MB = 1000 * 1000
+
 CHUNK_BYTES = 32 * 1024
-"""What is paced at a time."""
+"""Size of the pieces in which a stream is paced."""
+
+SLACK_SECONDS = 0.1
+"""Time that a pace may be behind and still catch up; what a longer stall leaves unused is lost."""
 
 API_HOST = "api.execute-api.local"
 
@@ -28,10 +42,112 @@ STAGE = "/v1/"
 VIEWER_HOST = "X-Viewer-Host"
 """Name of the header that the edge adds."""
 
+PLAIN_STREAMING = {"STREAM_MAX_BYTES": "", "STREAM_BYTES_PER_SECOND": ""}
+"""Settings of a server that knows of no caps: it streams whatever isn't merged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caps:
+    """Limits of one request, in bytes and seconds: AWS's own numbers, the stricter reading where there are two.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-response-streaming.html and
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/response-transfer-mode.html
+    """
+
+    lambda_burst: int = 6 * MB
+    gateway_burst: int = 10 * MB
+    per_second: int = 2 * MB
+    """Pace after the burst, of Lambda and API Gateway each."""
+    max_stream: int = 200 * MB
+    """Lambda's wall: the bytes after it are lost, and the connection with them."""
+    gateway_request: int = 10 * MB
+    lambda_payload: int = 6 * MB
+    """Largest request, and largest response that doesn't stream."""
+    headers_seconds: float = 29
+    """API Gateway's timeout until a response begins."""
+    total_seconds: float = 15 * 60
+
+    @property
+    def lambda_binary(self) -> int:
+        """Largest binary body, which API Gateway hands over in base64."""
+        return self.lambda_payload * 3 // 4
+
+    def scaled(self, *, sizes: float = 1, speed: float = 1) -> "Caps":
+        """Return caps for streams that are so many times as long, and as fast, as AWS's."""
+        return replace(
+            self,
+            lambda_burst=int(self.lambda_burst * sizes),
+            gateway_burst=int(self.gateway_burst * sizes),
+            max_stream=int(self.max_stream * sizes),
+            per_second=int(self.per_second * speed),
+        )
+
+    def as_settings(self) -> dict[str, str]:
+        """Return the delivery rule's settings for these caps, as near to the wall as the template's are to AWS's."""
+        return {
+            "STREAM_MAX_BYTES": str(self.max_stream * 995 // 1000),
+            "STREAM_BURST_BYTES": str(self.lambda_burst),
+            "STREAM_BYTES_PER_SECOND": str(self.per_second),
+        }
+
+
+@contextmanager
+def local_run(directory: Path, settings: Mapping[str, str]) -> Iterator["LocalRun"]:
+    """Start a local run, and stop it after the block.
+
+    Args:
+        directory: an empty one.
+        settings: environment variables, as for `make run`.
+
+    Raises:
+        ServerFailed: it ended, or wasn't ready in time.
+    """
+    with running_server(directory, settings) as url:
+        yield LocalRun(url, directory)
+
+
+@dataclass(frozen=True)
+class LocalRun:
+    url: str
+    directory: Path
+
+    def variables(self) -> dict[str, str]:
+        """Return its `.local/env`: where the emulators are, and what the resources are called."""
+        lines = (self.directory / "data" / "env").read_text().splitlines()
+        pairs = (shlex.split(line)[1].partition("=") for line in lines)
+        return {name: value for name, _, value in pairs}
+
+    def download_variables(self, caps: Caps, settings: Mapping[str, str]) -> dict[str, str]:
+        """Return the download function's environment, as in the template but for these caps and settings.
+
+        Args:
+            caps: limits that the function is told of.
+            settings: changes; an empty value unsets one.
+        """
+        variables = {**template_variables(), **self.variables(), **caps.as_settings(), **settings}
+        return {name: value for name, value in variables.items() if value}
+
+    @property
+    def download_log(self) -> Path:
+        return self.directory / "download.log"
+
+    @contextmanager
+    def behind(self, caps: Caps, settings: Mapping[str, str] | None = None, **more: Any) -> Iterator["Gateway"]:
+        """Put the run behind a gateway.
+
+        Args:
+            caps: limits of the gateway.
+            settings: changes of the download function's settings.
+            more: fields of Gateway.
+        """
+        variables = self.download_variables(caps, settings or {})
+        with Gateway(self.url, StreamingFunction(variables, self.download_log), caps, **more).served() as gateway:
+            yield gateway
+
 
 @dataclass
 class Gateway:
-    """Stands for the place where clients come in: a job's server.
+    """API Gateway, where the jobs' requests arrive.
 
     Args:
         local_run: its URL.
@@ -150,7 +266,7 @@ class Gateway:
         return response if passed >= announced else broken(request)
 
     async def _body(self, request: web.Request) -> bytes | None:
-        """None where API Gateway, or Lambda behind it, takes no such body."""
+        """Return the request's body; None if it is larger than API Gateway, or Lambda behind it, takes."""
         limit = min(self.caps.gateway_request, self.caps.lambda_binary)
         body = bytearray()
         async for chunk in request.content.iter_any():
@@ -164,12 +280,12 @@ async def _as_the_adapter_sends(answer: aiohttp.ClientResponse) -> AsyncIterator
     try:
         async for arrived in answer.content.iter_any():
             yield arrived
-    except aiohttp.ClientError as fault:
-        yield error_text(fault)
+    except aiohttp.ClientError as error:
+        yield error_text(error)
 
 
 def _is_the_edges(request: web.Request) -> bool:
-    """What the CDN edge sends to the bucket: no function of ours sees it."""
+    """Return whether the CDN edge sends the request to the bucket, so that no function sees it."""
     if request.path.startswith("/blobs/object/"):
         return True
     is_part = request.query.get("comp", "block") == "block"
@@ -181,5 +297,21 @@ def _too_large() -> web.Response:
 
 
 def _error(status: HTTPStatus, code: str, message: str) -> web.Response:
-    """As the template's gateway responses have it."""
+    """Return an error like those of the template's gateway responses."""
     return web.json_response({"code": code, "msg": message}, status=status, headers={"x-ms-request-id": "gateway"})
+
+
+class Pace:
+    """A token bucket that is filled once with the burst, and then only as fast as it is emptied."""
+
+    def __init__(self, burst: int, per_second: int) -> None:
+        self._burst = burst
+        self._per_second = per_second
+        self._passed_at = 0.0
+
+    def delay(self, size: int, now: float) -> float:
+        """Return the seconds, from `now` of a monotonic clock, for which so many more bytes are to be held back."""
+        free = min(size, self._burst)
+        self._burst -= free
+        self._passed_at = max(now - SLACK_SECONDS, self._passed_at) + (size - free) / self._per_second
+        return max(0.0, self._passed_at - now)

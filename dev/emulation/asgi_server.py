@@ -1,4 +1,4 @@
-"""An app on a port, as uvicorn serves it, in a thread of the test's own process."""
+"""Serves an ASGI app by uvicorn, in a thread of this process."""
 
 import asyncio
 import threading
@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 @contextmanager
 def served(app: ASGIApp, lifespan: Literal["on", "off"] = "off") -> Iterator[str]:
-    """Gives the base URL."""
+    """Serve the app on a free port until the block ends, and yield the base URL."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, access_log=False, log_level="error", lifespan=lifespan))
     thread = threading.Thread(target=asyncio.run, args=(server.serve(),), daemon=True)
     thread.start()

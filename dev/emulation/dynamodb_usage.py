@@ -1,4 +1,4 @@
-"""What the table was asked, and the read units that it says each request took."""
+"""Records the requests to the table, with the units that each one consumed."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,17 +9,17 @@ from dev.services import AllServices
 
 
 @dataclass(frozen=True)
-class QueryParams:
+class TableRequest:
     operation: str
     units: float
-    """Read or write units, as the engine reckons them; MiniStack doesn't reckon as DynamoDB does."""
+    """Read or write units by the emulator's count; MiniStack's isn't DynamoDB's."""
     examined: int
-    """Items that a query looked at, whether it gave them or not."""
+    """Number of items that a query read, whether it returned them or not."""
 
 
 @contextmanager
 def hooked(client: Any, event: str, handler: Callable[..., None]) -> Iterator[None]:
-    """What boto3 sends and gets is seen nowhere else."""
+    """Handle an event of a boto3 client: its requests and answers are seen nowhere else."""
     client.meta.events.register(event, handler)
     try:
         yield
@@ -28,21 +28,21 @@ def hooked(client: Any, event: str, handler: Callable[..., None]) -> Iterator[No
 
 
 @contextmanager
-def metered(services: AllServices) -> Iterator[list[QueryParams]]:
-    """What is asked in the block, in the order in which the answers came."""
+def metered(services: AllServices) -> Iterator[list[TableRequest]]:
+    """Yield the list of the block's requests, in the order in which they were answered."""
     client = services.table._connection.client
-    asked: list[QueryParams] = []
+    requests: list[TableRequest] = []
 
     def want_units(params: dict[str, Any], **_: object) -> None:
         params["ReturnConsumedCapacity"] = "TOTAL"
 
     def note(parsed: dict[str, Any], model: Any, **_: object) -> None:
         consumed = parsed.get("ConsumedCapacity", [])
-        units = sum(one["CapacityUnits"] for one in (consumed if isinstance(consumed, list) else [consumed]))
-        asked.append(QueryParams(model.name, units, parsed.get("ScannedCount", 0)))
+        units = sum(part["CapacityUnits"] for part in (consumed if isinstance(consumed, list) else [consumed]))
+        requests.append(TableRequest(model.name, units, parsed.get("ScannedCount", 0)))
 
     with (
         hooked(client, "provide-client-params.dynamodb.*", want_units),
         hooked(client, "after-call.dynamodb.*", note),
     ):
-        yield asked
+        yield requests

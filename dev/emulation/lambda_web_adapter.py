@@ -1,6 +1,6 @@
-"""Lambda around functions/download/run.sh: execution environments, each with the adapter's side of its own web server.
+"""Lambda Web Adapter around functions/download/run.sh: execution environments with a web server each.
 
-What the adapter does is taken from its source, v1.0.0: github.com/awslabs/aws-lambda-web-adapter, src/lib.rs.
+The adapter's behaviour is that of its source, v1.0.0: github.com/awslabs/aws-lambda-web-adapter, src/lib.rs.
 """
 
 import asyncio
@@ -27,37 +27,37 @@ FUNCTION = "DownloadFunction"
 READINESS_SECONDS = 0.01
 START_SECONDS = 30
 POOL_IDLE_SECONDS = 4
-"""After which the adapter doesn't use a connection again."""
+"""Idle time after which the adapter doesn't use a connection again."""
 
 STOP_SECONDS = 2
 
 DEATH_SECONDS = 0.5
-"""Between a connection's end and the news that its process ended, should it have."""
+"""Longest time between the end of a connection and that of its process, if it ended."""
 
 
-def error_text(fault: Exception) -> bytes:
+def error_text(error: Exception) -> bytes:
     """Return the text that the adapter sends as more of the body when the app's connection breaks, before a proper end.
 
     lambda_runtime's `to_tailer`: github.com/awslabs/aws-lambda-rust-runtime, lambda-runtime/src/requests.rs, types.rs.
     """
-    told = json.dumps({"errorType": "Runtime.StreamError", "errorMessage": str(fault)})
-    body = base64.b64encode(told.encode()).decode()
+    text = json.dumps({"errorType": "Runtime.StreamError", "errorMessage": str(error)})
+    body = base64.b64encode(text.encode()).decode()
     return (
         f"Lambda-Runtime-Function-Error-Type: Runtime.StreamError\r\nLambda-Runtime-Function-Error-Body: {body}\r\n"
     ).encode()
 
 
 class NoAnswer(Exception):
-    pass
+    """Raised when the app doesn't begin to answer in time."""
 
 
 class EnvironmentFailed(Exception):
-    """The process ended before it served; the message is what it wrote."""
+    """Raised when the process ended before it served; the message is its log."""
 
 
 @dataclass
 class ExecutionEnvironment:
-    """One `run.sh`. It serves one request at a time."""
+    """A process of `run.sh`, which serves one request at a time."""
 
     process: asyncio.subprocess.Process
     port: int
@@ -65,11 +65,11 @@ class ExecutionEnvironment:
 
     @classmethod
     async def started(cls, variables: Mapping[str, str], log: Path) -> "ExecutionEnvironment":
-        """Ready: its port takes connections.
+        """Start a process, and wait until its port takes connections.
 
         Args:
-            variables: the function's own, where the resources are, and credentials.
-            log: gets what the process writes.
+            variables: the function's environment, with endpoints and credentials.
+            log: file for the process's output.
 
         Raises:
             EnvironmentFailed: the process ended.
@@ -109,10 +109,10 @@ class ExecutionEnvironment:
     async def request(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, within: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """What the app answers, as far as its headers.
+        """Send a request as the adapter does, and yield the answer with its body unread.
 
         Raises:
-            NoAnswer: it didn't begin to, within so many seconds.
+            NoAnswer: the answer didn't begin within so many seconds.
             aiohttp.ClientError: the connection broke, here or while the answer is read.
         """
         url = URL(f"http://127.0.0.1:{self.port}{path}", encoded=True)
@@ -141,7 +141,7 @@ class ExecutionEnvironment:
 
 @dataclass
 class StreamingFunction:
-    """As many environments as requests came at once, each used again as soon as it is free."""
+    """As many environments as there are requests at once, each used again as soon as it is free."""
 
     variables: Mapping[str, str]
     log: Path
@@ -150,7 +150,11 @@ class StreamingFunction:
 
     @asynccontextmanager
     async def environment(self) -> AsyncIterator[ExecutionEnvironment]:
-        """Raises: EnvironmentFailed."""
+        """Provide a free environment, or start one.
+
+        Raises:
+            EnvironmentFailed: its process ended before it served.
+        """
         while self._idle and not self._idle[-1].is_alive:
             self._idle.pop()
         if self._idle:
@@ -172,21 +176,21 @@ class StreamingFunction:
 
 
 def run_script() -> str:
-    """As the template names it, relative to the task root."""
+    """Return the path of the script in the template, relative to the task root."""
     template = Template.load()
     handler: str = template.resolve(template.functions[FUNCTION]["Handler"])
     return handler
 
 
 def template_variables() -> dict[str, str]:
-    """The function's own environment on AWS, but for what is named after a resource there."""
+    """Return the function's environment in the template, without what is named after a resource."""
     template = Template.load()
     own = template.functions[FUNCTION]["Environment"]["Variables"]
     return {name: str(value) for name, value in template.resolve(own).items()}
 
 
 def _environment(variables: Mapping[str, str], port: int) -> dict[str, str]:
-    """Nothing of the test's own: on Lambda there is nothing else either."""
+    """Return the process's whole environment, without this process's own."""
     return {
         **variables,
         "AWS_LWA_PORT": str(port),
@@ -198,7 +202,7 @@ def _environment(variables: Mapping[str, str], port: int) -> dict[str, str]:
 
 
 def _contexts() -> dict[str, str]:
-    """What the adapter tells the app about an invocation."""
+    """Return the headers in which the adapter describes an invocation."""
     request_id = str(uuid.uuid4())
     deadline = int(time.time() * 1000) + 900_000
     return {

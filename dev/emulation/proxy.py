@@ -1,10 +1,11 @@
-"""What the servers of these tests have in common: each passes requests on, and counts or holds up what they carry."""
+"""Parts of HTTP proxies that pass requests on, and count or hold up the bytes; and one before an emulator of AWS."""
 
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import aiohttp
 from aiohttp import web
@@ -17,7 +18,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass
 class Traffic:
-    """Bytes of bodies."""
+    """Bytes of bodies that a server received and sent."""
 
     received: int = 0
     sent: int = 0
@@ -32,7 +33,7 @@ def end_to_end(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def connections(connector: aiohttp.TCPConnector | None = None) -> aiohttp.ClientSession:
-    """They add nothing to what is passed on, and give up on nothing. Made in the loop that uses them."""
+    """Return a client that adds no headers and has no timeout. It must be made in the loop that uses it."""
     return aiohttp.ClientSession(
         connector=connector,
         timeout=aiohttp.ClientTimeout(total=None),
@@ -45,7 +46,7 @@ def connections(connector: aiohttp.TCPConnector | None = None) -> aiohttp.Client
 async def answer_of(
     upstream: str, request: web.Request, body: aiohttp.StreamReader | bytes | None, session: aiohttp.ClientSession
 ) -> AsyncIterator[aiohttp.ClientResponse]:
-    """Of the server behind, to the same request. It is told the host that was asked."""
+    """Send the request on to the upstream server, with its Host header unchanged."""
     url = URL(upstream + request.raw_path, encoded=True)
     async with session.request(
         request.method, url, headers=end_to_end(request.headers), data=body, allow_redirects=False
@@ -68,7 +69,7 @@ async def passed_on(
 
 
 def broken(request: web.Request) -> web.StreamResponse:
-    """Nothing tells a client that bytes are missing, but a connection that ends without them."""
+    """Close the client's connection, the only way to tell it that bytes are missing."""
     if request.transport is not None:
         request.transport.close()
     return web.Response()
@@ -76,10 +77,10 @@ def broken(request: web.Request) -> web.StreamResponse:
 
 @contextmanager
 def served(handler: Handler, lifespan: AbstractAsyncContextManager[object]) -> Iterator[str]:
-    """On a port, in a thread and a loop of its own, until the block ends. Gives the base URL.
+    """Serve in a thread with a loop of its own until the block ends, and yield the base URL.
 
     Args:
-        handler: of every request.
+        handler: handles every request.
         lifespan: entered before the first request and left after the last, in that loop.
     """
     ready, ended = threading.Event(), threading.Event()
@@ -105,3 +106,47 @@ def served(handler: Handler, lifespan: AbstractAsyncContextManager[object]) -> I
     finally:
         ended.set()
         thread.join()
+
+
+BOTO3 = "Boto3/"
+"""Beginning of the User-Agent of functions; the CDN edge, and clients with a presigned URL, have another or none."""
+
+
+class StoreRequest(NamedTuple):
+    method: str
+    path: str
+    """Path as it was sent, with its query."""
+
+
+@dataclass
+class StoreProxy:
+    """Stands before an emulator, and counts what the functions move through boto3, as the merge worker does."""
+
+    store: str
+    by_functions: Traffic = field(default_factory=Traffic)
+    by_others: Traffic = field(default_factory=Traffic)
+    requests: list[StoreRequest] = field(default_factory=list)
+    _session: aiohttp.ClientSession = field(init=False)
+
+    @contextmanager
+    def served(self) -> Iterator[str]:
+        """Serve until the block ends, and yield the URL."""
+        with served(self._handle, self._lifespan()) as url:
+            yield url
+
+    @asynccontextmanager
+    async def _lifespan(self) -> AsyncIterator[None]:
+        async with connections() as self._session:
+            yield
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(StoreRequest(request.method, request.raw_path))
+        traffic = self.by_functions if request.headers.get("User-Agent", "").startswith(BOTO3) else self.by_others
+        traffic.received += request.content_length or 0
+
+        def count(size: int) -> None:
+            traffic.sent += size
+
+        body = request.content if request.body_exists else None
+        async with answer_of(self.store, request, body, self._session) as answer:
+            return await passed_on(request, answer, count)

@@ -1,4 +1,4 @@
-"""Serves the built API by `sam local start-api`, on local engines: `make sam-local`. Needs a Docker engine, on Linux.
+"""`make sam-local`: serves the built API by `sam local start-api`, on local emulators. Needs Docker, on Linux.
 
 Only the API: `sam local` has no queue and no schedule. Their functions are run by `sam local invoke`.
 """
@@ -6,11 +6,13 @@ Only the API: `sam local` has no queue and no schedule. Their functions are run 
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,6 @@ from dev.build.package import ARCHITECTURE, BUILD
 from dev.local import emulators
 from dev.local.resources import Clients, Resources, create
 from dev.local.template import ROOT, Template
-from dev.sam_local.serve import relayed
 
 SAM = ROOT / ".tools" / "sam" / "bin" / "sam"
 START_SECONDS = 180
@@ -36,11 +37,11 @@ class SamLocal:
     clients: Clients
     resources: Resources
     options: tuple[str, ...]
-    """Of every `sam local` command."""
+    """Options of every `sam local` command."""
     environment: Mapping[str, str]
 
     def invoke(self, function: str, event: Mapping[str, Any]) -> Any:
-        """Args: function: its logical id."""
+        """Invoke a function by its logical id, and return its answer."""
         done = subprocess.run(
             [SAM, "local", "invoke", function, "--event", "-", *self.options],
             input=json.dumps(event),
@@ -57,10 +58,10 @@ class SamLocal:
 
 @contextmanager
 def serving(data: Path, port: int) -> Iterator[SamLocal]:
-    """The API on 127.0.0.1, as long as the block lasts.
+    """Serve the API on 127.0.0.1 until the block ends.
 
     Args:
-        data: where the engines keep theirs.
+        data: directory of the emulators.
         port: of the API.
     """
     with ExitStack() as running:
@@ -69,9 +70,9 @@ def serving(data: Path, port: int) -> Iterator[SamLocal]:
         clients = Clients.of(boto3.Session())
         resources = create(Template.load(), clients)
         bridge = _output("docker", "network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
-        for engine_port in {urlsplit(url).port for url in (endpoints.store, endpoints.table)}:
-            if engine_port is not None:
-                running.enter_context(relayed(bridge, engine_port))
+        for emulator_port in {urlsplit(url).port for url in (endpoints.store, endpoints.table)}:
+            if emulator_port is not None:
+                running.enter_context(_relayed(bridge, emulator_port))
         from_containers = {
             name: value.replace("//127.0.0.1:", f"//{bridge}:") for name, value in endpoints.environment().items()
         }
@@ -96,7 +97,7 @@ def _variables(resources: Resources, endpoints: Mapping[str, str]) -> dict[str, 
 
 
 def _template(variables: Mapping[str, str]) -> Path:
-    """The built one, with the variables in it: `sam local` sets none that the template doesn't declare."""
+    """Write the built template with the variables in it: `sam local` sets none that the template doesn't declare."""
     template = Template.load(BUILD / "template.yaml")
     template.body["Globals"]["Function"]["Environment"]["Variables"] = variables
     path = BUILD / "sam-local.json"
@@ -120,7 +121,7 @@ def _started(url: str, options: tuple[str, ...], environment: Mapping[str, str])
         _wait_until_healthy(url, sam)
         yield
     finally:
-        sam.send_signal(signal.SIGINT)  # what it takes its containers away for
+        sam.send_signal(signal.SIGINT)  # at which it removes its containers
         sam.wait(STOP_SECONDS)
 
 
@@ -133,6 +134,37 @@ def _wait_until_healthy(url: str, sam: subprocess.Popen[bytes]) -> None:
         except urllib3.exceptions.HTTPError:
             time.sleep(0.5)
     raise RuntimeError(f"{url} isn't healthy after {START_SECONDS} s")
+
+
+@contextmanager
+def _relayed(host: str, port: int) -> Iterator[None]:
+    """Let containers reach, at `port` of `host`, the same port of 127.0.0.1."""
+    with socket.create_server((host, port)) as listener:
+        threading.Thread(target=_accept, args=(listener, port), daemon=True).start()
+        yield
+
+
+def _accept(listener: socket.socket, port: int) -> None:
+    with suppress(OSError):  # the listener was closed
+        while True:
+            near, _ = listener.accept()
+            threading.Thread(target=_connect, args=(near, port), daemon=True).start()
+
+
+def _connect(near: socket.socket, port: int) -> None:
+    with near, socket.create_connection(("127.0.0.1", port)) as far:
+        back = threading.Thread(target=_pump, args=(far, near), daemon=True)
+        back.start()
+        _pump(near, far)
+        back.join()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
 
 
 def _output(*command: str) -> str:

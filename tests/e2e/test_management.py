@@ -22,7 +22,7 @@ from tests.e2e.test_doctor import by_tls
 
 GH = Path(sys.executable).with_name("gh")
 PAGE = ROOT / "docs" / "management.md"
-OCTOKIT = ROOT / "tests" / "support" / "clients" / "octokit.mjs"
+OCTOKIT = ROOT / "dev" / "clients" / "octokit.mjs"
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Error, Page, expect
-from tests.support.browser import chromium_for_tests
 
 from dev.clients.runtime_token import runtime_token
 from dev.clients.wire import GO, Job
+from tests.support.browser import chromium_for_tests
 
 
 @pytest.fixture(scope="module")

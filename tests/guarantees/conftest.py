@@ -8,9 +8,9 @@ import pytest
 import urllib3
 
 from dev.clients.driver import CacheDriver
+from dev.emulation import dynamodb_local as emulator
 from dev.local.emulators import Endpoints
 from dev.local.template import Template
-from tests.guarantees import dynamodb_local as emulator
 from tests.guarantees.crashes.environment import CrashEnvironment, crash_environment
 from tests.guarantees.faults.environment import faulty_store
 from tests.guarantees.faults.store import FaultyStore

@@ -1,4 +1,4 @@
-"""Builds a bucket with made-up keys, a table in memory, and time that passes with each call, for floods of any size."""
+"""Simulates cleanup of any number of objects: keys are made up, and each call takes its usual time."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -21,37 +21,37 @@ DELETE_PAGE: Millis = 400
 TABLE_CALL: Millis = 5
 
 
-class Killed(BaseException):
+class Crashed(BaseException):
     """Stands for Lambda's end of the process: no `except Exception` sees it."""
 
 
 @dataclass
-class Line:
+class Calls:
     """Counts all calls: each takes time, and one may be the process's last."""
 
     clock: SetClock
-    killed_at: Millis | None = None
-    calls: int = 0
-    dies_at: int | None = None
+    timeout_at: Millis | None = None
+    count: int = 0
+    crashes_at: int | None = None
     """Number of the last call, from 1."""
-    after_it: bool = False
+    takes_effect: bool = False
     """True if the last call takes effect."""
 
     def begin(self, takes: Millis) -> None:
-        self.calls += 1
+        self.count += 1
         self.clock.at += takes
-        if self.killed_at is not None and self.clock.at > self.killed_at:
-            raise Killed
-        if self.calls == self.dies_at and not self.after_it:
-            raise Killed
+        if self.timeout_at is not None and self.clock.at > self.timeout_at:
+            raise Crashed
+        if self.count == self.crashes_at and not self.takes_effect:
+            raise Crashed
 
     def end(self) -> None:
-        if self.calls == self.dies_at and self.after_it:
-            raise Killed
+        if self.count == self.crashes_at and self.takes_effect:
+            raise Crashed
 
 
 @dataclass
-class Heap:
+class ArchiveObjects:
     """Numbers the objects of one archive: its manifest has the first `kept` ones, the others are orphans."""
 
     count: int
@@ -66,78 +66,82 @@ class Heap:
 
 
 @dataclass
-class Bucket:
-    line: Line
-    heaps: dict[str, Heap] = field(default_factory=dict)
+class FakeBucket:
+    calls: Calls
+    objects: dict[str, ArchiveObjects] = field(default_factory=dict)
 
     def list(self, prefix: str, after: str = "") -> Iterator[Part]:
         archive_id = prefix.split("/")[1]
-        heap = self.heaps.get(archive_id, Heap(0))
-        number = heap.number_after(_number(after) if after else -1)
+        objects = self.objects.get(archive_id, ArchiveObjects(0))
+        number = objects.number_after(_number(after) if after else -1)
         listed = 0
         while True:
             if listed % archives.PAGE == 0:
-                self.line.begin(LIST_PAGE)
-                self.line.end()
+                self.calls.begin(LIST_PAGE)
+                self.calls.end()
             if number is None:
                 return
-            yield Part(_key(archive_id, number), heap.size, '"e"')
+            yield Part(_key(archive_id, number), objects.size, '"e"')
             listed += 1
-            number = heap.number_after(number)
+            number = objects.number_after(number)
 
     def delete(self, keys: Sequence[str]) -> None:
         if not keys:
             return
-        self.line.begin(DELETE_PAGE)
+        self.calls.begin(DELETE_PAGE)
         for key in keys:
-            heap, number = self.heaps[key.split("/")[1]], _number(key)
-            assert number >= heap.kept, "deleted under a reader"
+            objects, number = self.objects[key.split("/")[1]], _number(key)
+            assert number >= objects.kept, "deleted under a reader"
             # A later run doesn't list what a killed run deleted, so each deletes from the first one on.
-            assert number == heap.kept + heap.gone
-            heap.gone += 1
-        self.line.end()
+            assert number == objects.kept + objects.gone
+            objects.gone += 1
+        self.calls.end()
 
     def left(self) -> int:
-        return sum(heap.count - heap.kept - heap.gone for heap in self.heaps.values())
+        return sum(objects.count - objects.kept - objects.gone for objects in self.objects.values())
 
 
 @dataclass
-class Table:
-    line: Line
+class FakeTable:
+    calls: Calls
     rows: dict[str, Archive] = field(default_factory=dict)
     reservations: set[str] = field(default_factory=set)
 
     def archive(self, archive_id: str) -> Archive | None:
-        self.line.begin(TABLE_CALL)
-        self.line.end()
+        self.calls.begin(TABLE_CALL)
+        self.calls.end()
         return self.rows.get(archive_id)
 
     def replace_archive(self, seen: Archive, by: Archive) -> Archive:
-        self.line.begin(TABLE_CALL)
+        self.calls.begin(TABLE_CALL)
         if self.rows.get(seen.id) != seen:
             raise WriteConflict
         self.rows[seen.id] = replace(by, revision=seen.revision + 1)
-        self.line.end()
+        self.calls.end()
         return self.rows[seen.id]
 
     def due_archives(self, now: Millis) -> Iterator[str]:
         for shard in random.sample("0123456789abcdef", 16):
-            self.line.begin(TABLE_CALL)
-            self.line.end()
-            due = [(due_at(it), it.id) for it in self.rows.values() if it.id[0] == shard and due_at(it) <= now]
+            self.calls.begin(TABLE_CALL)
+            self.calls.end()
+            due = [
+                (due_at(archive), archive.id)
+                for archive in self.rows.values()
+                if archive.id[0] == shard and due_at(archive) <= now
+            ]
             yield from (archive_id for _, archive_id in sorted(due))
 
     def drop_reservation(self, reservation: Reservation) -> None:
-        self.line.begin(TABLE_CALL)
+        self.calls.begin(TABLE_CALL)
         self.reservations.discard(reservation.archive_id)
-        self.line.end()
+        self.calls.end()
 
     def forget_archive(self, seen: Archive) -> None:
-        self.line.begin(TABLE_CALL)
+        self.calls.begin(TABLE_CALL)
         if self.rows.get(seen.id) != seen:
             raise WriteConflict
         del self.rows[seen.id]
-        self.line.end()
+        self.calls.end()
 
 
 def due_at(archive: Archive) -> Millis:
@@ -145,30 +149,32 @@ def due_at(archive: Archive) -> Millis:
 
 
 @dataclass
-class Manifests:
-    bucket: Bucket
+class FakeManifests:
+    bucket: FakeBucket
 
     def of(self, archive: Archive) -> Manifest:
-        self.bucket.line.begin(10 * TABLE_CALL)
-        self.bucket.line.end()
-        kept = self.bucket.heaps[archive.id].kept
+        self.bucket.calls.begin(10 * TABLE_CALL)
+        self.bucket.calls.end()
+        kept = self.bucket.objects[archive.id].kept
         return Manifest(tuple(Part(_key(archive.id, number), 0, '"e"') for number in range(kept)))
 
 
 @dataclass
-class Flooded:
+class CleanupSimulation:
+    """Cleanup on a fake bucket and table, whose calls take time but nothing else."""
+
     clock: SetClock = field(default_factory=SetClock)
     telemetry: RecordingTelemetry = field(default_factory=RecordingTelemetry)
     open_upload_bytes: int | None = None
 
     def __post_init__(self) -> None:
-        self.line = Line(self.clock)
-        self.bucket, self.table = Bucket(self.line), Table(self.line)
+        self.calls = Calls(self.clock)
+        self.bucket, self.table = FakeBucket(self.calls), FakeTable(self.calls)
         unused = cast("Any", None)
         self.clean_up = CleanUp(
             cast("Any", self.table),
             cast("Any", self.bucket),
-            cast("Any", Manifests(self.bucket)),
+            cast("Any", FakeManifests(self.bucket)),
             self.clock,
             unused,
             unused,
@@ -180,9 +186,9 @@ class Flooded:
             telemetry=self.telemetry,
         )
 
-    def add(self, archive: Archive, heap: Heap) -> None:
+    def add(self, archive: Archive, objects: ArchiveObjects) -> None:
         self.table.rows[archive.id] = archive
-        self.bucket.heaps[archive.id] = heap
+        self.bucket.objects[archive.id] = objects
         if archive.state is ArchiveState.RESERVED:
             self.table.reservations.add(archive.id)
 

@@ -1,4 +1,4 @@
-"""A results service that keeps what it was asked, byte for byte, and answers what it is told to."""
+"""A results service that records each request byte for byte, and gives the answer that a test sets."""
 
 import socket
 import threading
@@ -16,7 +16,7 @@ TIMEOUT_SECONDS = 30
 DRIP_SECONDS = 0.2
 
 
-class QueryParams(NamedTuple):
+class RecordedRequest(NamedTuple):
     line: bytes
     headers: list[tuple[bytes, bytes]]
     body: bytes
@@ -26,24 +26,26 @@ class QueryParams(NamedTuple):
 
 
 @dataclass
-class Upstream:
-    """
+class FakeResultsService:
+    """Serves on a port until the listener is closed.
+
     Args:
-        answer: what goes over the connection, before it is closed; None to say nothing.
-        drips: whether a byte follows every now and then, and the connection isn't closed.
+        listener: the bound socket.
+        answer: bytes sent before the connection is closed; None to send none and leave it open.
+        drips: whether a byte follows every now and then, and the connection stays open.
     """
 
     listener: socket.socket
     answer: bytes | None = ANSWER
     drips: bool = False
-    asked: list[QueryParams] = field(default_factory=list)
+    asked: list[RecordedRequest] = field(default_factory=list)
     connections: list[socket.socket] = field(default_factory=list)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.listener.getsockname()[1]}"
 
-    def as_new(self) -> "Upstream":
+    def as_new(self) -> "FakeResultsService":
         self.answer, self.drips = ANSWER, False
         self.asked.clear()
         return self
@@ -68,7 +70,7 @@ class Upstream:
         length = int(next((value for name, value in headers if name.lower() == b"content-length"), b"0"))
         while len(body) < length:
             body += connection.recv(65536)
-        self.asked.append(QueryParams(line, headers, body))
+        self.asked.append(RecordedRequest(line, headers, body))
         if self.answer is not None:
             connection.sendall(self.answer)
         with suppress(OSError):
@@ -80,9 +82,9 @@ class Upstream:
 
 
 @contextmanager
-def running_results_service() -> Iterator[Upstream]:
+def running_results_service() -> Iterator[FakeResultsService]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        fake_service = Upstream(listener)
+        fake_service = FakeResultsService(listener)
         threading.Thread(target=fake_service.serve, daemon=True).start()
         try:
             yield fake_service

@@ -1,4 +1,4 @@
-"""The events of events/, others that are derived from them, and both with a test's own keys, URLs and bodies."""
+"""The events of events/, others derived from them, and both with a test's own keys, URLs and bodies."""
 
 import base64
 import copy
@@ -33,7 +33,7 @@ def names() -> list[str]:
 
 
 def call(name: str, **fields: Any) -> Event:
-    """A twirp call, with some of its fields replaced."""
+    """Return the event of a twirp call, with some fields of its message replaced."""
     event = load(f"apigateway-{name}")
     message = json.loads(base64.b64decode(event["body"])) | fields
     return with_body(event, json.dumps(message).encode())
@@ -42,19 +42,19 @@ def call(name: str, **fields: Any) -> Event:
 def blob(
     name: str, url: str, body: bytes | None = None, *, headers: Mapping[str, str] | None = None, **query: str
 ) -> Event:
-    """A request to a URL that the API gave out."""
+    """Return the event of a request to an upload or download URL."""
     event = load(f"apigateway-{name}")
     parts = urlsplit(url)
     event["path"] = parts.path
     event["pathParameters"] = {"archive": parts.path.rpartition("/")[2]}
-    asked = event["queryStringParameters"] | {key: values[-1] for key, values in parse_qs(parts.query).items()} | query
-    set_query(event, asked)
+    values = event["queryStringParameters"] | {key: values[-1] for key, values in parse_qs(parts.query).items()} | query
+    set_query(event, values)
     with_headers(event, headers or {})
     return event if body is None else with_body(event, body)
 
 
 def managed(name: str, path: str, **query: str) -> Event:
-    """A request of somebody who manages, to another path below the event's, and with this query."""
+    """Return the event of a management request, to another path below the event's, and with this query."""
     event = load(f"apigateway-manage-{name}")
     event["path"] = event["resource"].replace("{path+}", path)
     event["pathParameters"] = {"path": path}
@@ -63,7 +63,7 @@ def managed(name: str, path: str, **query: str) -> Event:
 
 
 def body_of(answer: Any) -> bytes:
-    """What API Gateway would send on. Shows Lambda's own error where there is no answer."""
+    """Return the body that API Gateway would send on; fail with Lambda's error where there is no answer."""
     assert "statusCode" in answer, answer
     body = answer["body"]
     return base64.b64decode(body) if answer["isBase64Encoded"] else body.encode()
@@ -89,7 +89,7 @@ def send_to(
         query: the query; by default none.
     """
     path = path or resource
-    pattern = re.sub(r"\{(\w+)(\+?)\}", lambda it: f"(?P<{it[1]}>{'.+' if it[2] else '[^/]+'})", resource)
+    pattern = re.sub(r"\{(\w+)(\+?)\}", lambda name: f"(?P<{name[1]}>{'.+' if name[2] else '[^/]+'})", resource)
     found = re.fullmatch(pattern, path)
     assert found is not None, f"{path} doesn't fit {resource}"
     event |= {"resource": resource, "path": path, "httpMethod": method, "body": None, "isBase64Encoded": False}

@@ -1,4 +1,4 @@
-"""An authority that nobody knows, as a company has one for its own hosts."""
+"""Certificates for servers under test: of a private authority, or self-signed."""
 
 import datetime as dt
 import ssl
@@ -12,7 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 @dataclass
-class Authority:
+class CertificateAuthority:
+    """An authority that no client trusts by itself, as a company has one for its own hosts."""
+
     key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
     name: x509.Name = field(default_factory=lambda: _named("Private authority"))
 
@@ -36,8 +38,12 @@ class Authority:
     def pem(self) -> str:
         return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
 
-    def serving(self, directory: Path) -> ssl.SSLContext:
-        """For a server on 127.0.0.1. Args: directory: gets key and certificate."""
+    def server_context(self, directory: Path) -> ssl.SSLContext:
+        """Return the TLS context of a server on 127.0.0.1.
+
+        Args:
+            directory: gets key and certificate.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
         builder = _new(_named("127.0.0.1"), self.name, key.public_key()).add_extension(names, critical=False)
@@ -53,6 +59,24 @@ class Authority:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(path)
         return context
+
+
+def self_signed(directory: Path) -> Path:
+    """Write a key and its own certificate for `localhost` to a file, and return its path."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + dt.timedelta(days=1))
+    # Go reads no name of a subject any more.
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+    signed = builder.sign(key, hashes.SHA256())
+    path = directory / "certificate.pem"
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + signed.public_bytes(serialization.Encoding.PEM)
+    )
+    return path
 
 
 def _named(name: str) -> x509.Name:

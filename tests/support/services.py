@@ -1,4 +1,4 @@
-"""What a client of a test may ask: one of the servers, by one of the APIs."""
+"""Parameters of client tests: a server and an API."""
 
 from typing import Literal, NamedTuple
 
@@ -8,7 +8,7 @@ from _pytest.mark import ParameterSet
 from dev.clients.runtime_token import Api
 
 Server = Literal["server", "unmerged_server"]
-"""The name of its fixture: of the one that merges, and of the one that never does."""
+"""Names of the fixtures of the server that merges, and of the one that never does."""
 
 
 class Service(NamedTuple):
@@ -17,7 +17,7 @@ class Service(NamedTuple):
 
 
 def services(client_version: str, *asked: tuple[Server, Api]) -> list[ParameterSet]:
-    """Parameters, each marked with what docs/clients.md calls the client's version."""
+    """Return parameters that are marked with the client's version for docs/clients.md."""
     return [
         pytest.param(
             Service(server, api),

@@ -1,4 +1,4 @@
-"""An issuer of tokens: a server of its own that publishes keys, and signs with any."""
+"""An issuer of runtime tokens: a server that publishes keys, and signs tokens with any key."""
 
 import json
 import time
@@ -15,16 +15,17 @@ SCOPES = json.dumps([{"Scope": "refs/pull/7/merge", "Permission": 3}, {"Scope": 
 
 
 class TokenIssuer:
-    """Publishes the keys that it was last told to have.
+    """Publishes the keys of the last rotation.
 
-    Args: path: of its URL, as GHES's has one.
+    Args:
+        path: of its URL, as GHES's has one.
     """
 
     def __init__(self, path: str = "") -> None:
         self.keys: dict[str, RSAPrivateKey] = {}
         self.requests = 0
-        self.says: bytes | None = None
-        """Instead of its keys."""
+        self.answer: bytes | None = None
+        """Answer in place of its keys."""
         self.status = 200
         issuer = self
 
@@ -34,11 +35,11 @@ class TokenIssuer:
                 self.send_response(issuer.status if self.path == f"{path}/.well-known/jwks" else 404)
                 self.end_headers()
                 self.wfile.write(
-                    json.dumps({"keys": issuer.published()}).encode() if issuer.says is None else issuer.says
+                    json.dumps({"keys": issuer.published()}).encode() if issuer.answer is None else issuer.answer
                 )
 
             def log_message(self, *_: Any) -> None:
-                """Quiet."""
+                """Log nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Keys)
         Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
@@ -56,7 +57,14 @@ class TokenIssuer:
     def sign(
         self, key: Any = None, *, algorithm: str = "RS256", header: dict[str, Any] | None = None, **claims: Any
     ) -> str:
-        """An `Authorization` header. Args: claims: to add or replace; None leaves one out."""
+        """Return an `Authorization` header with a signed token.
+
+        Args:
+            key: signs it; by default the published one.
+            algorithm: of the signature.
+            header: fields of the token's header to add or replace.
+            claims: to add or replace; None leaves one out.
+        """
         now = int(time.time())
         defaults = {"iss": self.url, "exp": now + 600, "nbf": now, "repository_id": "42", "ac": SCOPES}
         [(key_id, own)] = self.keys.items()

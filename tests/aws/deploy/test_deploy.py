@@ -30,7 +30,7 @@ def merge_mapping(stack: Stack) -> str:
     return str(mapping["UUID"])
 
 
-def test_health_check_passes(stack: Stack) -> None:
+def test_it_is_healthy(stack: Stack) -> None:
     answer = stack.request("GET", "/health")
     said = answer.json()
     assert (answer.status, said["ok"], said["faults"]) == (200, True, {})

@@ -1,8 +1,7 @@
-"""A built function under Lambda's Runtime Interface Emulator: its real runtime, its 6 MB and its timeout."""
+"""Runs a built function under Lambda's Runtime Interface Emulator, with its real runtime, 6 MB limit and timeout."""
 
 import json
 import os
-import platform
 import signal
 import socket
 import subprocess
@@ -12,21 +11,22 @@ from typing import Any
 
 import urllib3
 
+from dev.build.package import ARCHITECTURE, BUILD
 from dev.local.template import ROOT, Template
 
-BUILD = ROOT / ".aws-sam" / ("build" if platform.machine() == "aarch64" else "x86_64/build")
 RESOLVER = ROOT / "tests" / "support" / "resolver"
 RUNTIME = ROOT / ".tools" / "runtime" / "bin" / "python"
-LAMBDAS_OWN_ANSWER_SECONDS = 60
+LAMBDA_ANSWER_SECONDS = 60
 
 
 class BuiltFunction:
-    """Sees its package, the layer and the runtime's own client, nothing of this source tree.
+    """A function that sees its package, the layer and the runtime's own client, and nothing of this source tree.
 
     Args:
-        name: logical id.
-        environment: what Lambda sets; nothing is inherited.
-        log: gets what it prints.
+        template: declares the function.
+        name: its logical id.
+        environment: all of its variables; none is inherited.
+        log: file for its output.
     """
 
     def __init__(self, template: Template, name: str, environment: Mapping[str, str], log: Path) -> None:
@@ -57,13 +57,13 @@ class BuiltFunction:
             )
 
     def invoke(self, event: Mapping[str, Any]) -> Any:
-        """One at a time: the emulator crashes on a second one."""
+        """Invoke the function; the emulator crashes on two invocations at once."""
         answer = self._http.request(
             "POST",
             f"http://{self._address}/2015-03-31/functions/function/invocations",
             body=json.dumps(event),
             retries=urllib3.Retry(connect=10, read=False, backoff_factor=0.05),
-            timeout=LAMBDAS_OWN_ANSWER_SECONDS,
+            timeout=LAMBDA_ANSWER_SECONDS,
         )
         try:
             return json.loads(answer.data)
@@ -77,9 +77,8 @@ class BuiltFunction:
 
 
 def _emulator() -> Path:
-    """The one that aws-sam-cli brings for `sam local`."""
-    machine = "arm64" if platform.machine() == "aarch64" else "x86_64"
-    [found] = ROOT.glob(f".tools/sam/lib/python*/site-packages/samcli/local/rapid/aws-lambda-rie-{machine}")
+    """Return the path of the emulator that aws-sam-cli brings for `sam local`."""
+    [found] = ROOT.glob(f".tools/sam/lib/python*/site-packages/samcli/local/rapid/aws-lambda-rie-{ARCHITECTURE}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Each role allows what its function was seen to do on every way through it, and nothing else."""
+"""Each role allows the calls that its function makes in a scenario with all its branches, and nothing else."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.aws.rie.permissions import Permission, permissions
 
 from actions_cache.aws.dynamodb import PREFIX_PAGE
 from actions_cache.aws.dynamodb_items import entry_attributes
@@ -19,29 +18,30 @@ from actions_cache.system import SystemClock
 from dev.clients.driver import block_ids, name
 from dev.local.template import Template
 from dev.local.triggers import ResponseUrl
-from tests.aws.rie.conftest import Stage
+from tests.aws.rie.conftest import BuiltStack
+from tests.aws.rie.permissions import Permission, permissions
 from tests.support import lambda_events
 from tests.unit.template.declared import statements
 
 HOUR = 3600 * SECOND
 REPOSITORY, SCOPE = "123456789", "refs/pull/7/merge"
-"""Of the tokens in events/."""
+"""Repository and scope of the tokens in events/."""
 VERSION = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
-"""Of the messages in events/."""
-REPOSITORY_OF_NAME, SCOPE_OF_JOURNEY = "987654321", "refs/heads/main"
+"""Version in the messages in events/."""
+NAMED_REPOSITORY, DRIVER_SCOPE = "987654321", "refs/heads/main"
 LARGE = os.urandom(MIN_UPLOAD_PART_BYTES)
 
 
-def put_more_than_a_page(stage: Stage, alike: EntryName) -> None:
-    """Of entries whose keys begin so: the newest of them is looked for by the index."""
-    with stage.entries.batch_writer() as batch:
+def put_more_than_a_page(built: BuiltStack, alike: EntryName) -> None:
+    """Put entries whose keys begin alike, more than a page of the index that the lookup of the newest reads."""
+    with built.entries.batch_writer() as batch:
         for number in range(PREFIX_PAGE + 1):
             entry = Entry(replace(alike, key=f"{alike.key}{number}"), f"{number:032x}", 1, number)
             batch.put_item(Item=entry_attributes(entry))
 
 
-def api_journey(stage: Stage) -> None:
-    api, driver = stage.api, stage.driver
+def api_scenario(built: BuiltStack) -> None:
+    api, driver = built.api, built.driver
     assert api.invoke(lambda_events.load("apigateway-health"))["statusCode"] == 200
 
     url = lambda_events.json_of(api.invoke(lambda_events.call("create-entry", key="policies-a")))["signed_upload_url"]
@@ -57,16 +57,16 @@ def api_journey(stage: Stage) -> None:
     assert api.invoke(lambda_events.blob("put-blob", url, b"blob"))["statusCode"] == 201
     assert lambda_events.json_of(api.invoke(lambda_events.call("finalize", key="policies-b", size_bytes=4)))["ok"]
     presigned = lambda_events.json_of(api.invoke(lambda_events.call("lookup", key="policies-b")))["signed_download_url"]
-    assert stage.read(presigned) == b"blob"
+    assert built.read(presigned) == b"blob"
     unmerged = lambda_events.json_of(api.invoke(lambda_events.call("lookup", key="policies-a")))["signed_download_url"]
     described = lambda_events.blob("head-download", unmerged)
     assert api.invoke(described)["statusCode"] == 200
 
-    put_more_than_a_page(stage, name("policies-many-", SCOPE, VERSION, REPOSITORY))
+    put_more_than_a_page(built, name("policies-many-", SCOPE, VERSION, REPOSITORY))
     api.invoke(lambda_events.call("lookup", key="policies-many-"))
 
     [key] = driver.keys(_archive_of(url))
-    stage.clients.s3.delete_object(Bucket=stage.resources.refs["Bucket"], Key=f"archives/{_archive_of(url)}/{key}")
+    built.clients.s3.delete_object(Bucket=built.resources.refs["Bucket"], Key=f"archives/{_archive_of(url)}/{key}")
     assert (
         lambda_events.json_of(api.invoke(lambda_events.call("lookup", key="policies-b", restore_keys=[])))["ok"]
         is False
@@ -81,54 +81,54 @@ def api_journey(stage: Stage) -> None:
     driver.services.repositories.correct_usage(REPOSITORY, NO_USAGE - over_budget)
 
 
-def download_journey(stage: Stage) -> None:
-    download, driver = stage.download, stage.driver
+def download_scenario(built: BuiltStack) -> None:
+    download, driver = built.download, built.driver
     # This long ago, the claim is stale, and this download retakes it.
     driver.clock.at = SystemClock().now() - driver.services.lifetimes.queue_retention - HOUR
     driver.save(name("policies-unclaimed"), b"a", b"b")
     driver.clock.at = SystemClock().now()
-    url = stage.url_of("policies-unclaimed")
+    url = built.url_of("policies-unclaimed")
     assert lambda_events.body_of(download.invoke(lambda_events.blob("download", url))) == b"ab"
-    # Its claim goes on beside the stream, and after it only while the function answers somebody.
+    # The claim goes on beside the stream; after it, only while the function has a request.
     redirected = download.invoke(lambda_events.blob("download", url))
     while redirected["statusCode"] != 302:
         driver.merge_all()
         redirected = download.invoke(lambda_events.blob("download", url))
-    assert stage.read(redirected["headers"]["location"]) == b"ab"
+    assert built.read(redirected["headers"]["location"]) == b"ab"
 
     archive_id = driver.save(name("policies-torn"), b"a", b"b").archive_id
-    url = stage.url_of("policies-torn")
-    stage.lose_a_part(archive_id)
+    url = built.url_of("policies-torn")
+    built.lose_a_part(archive_id)
     download.invoke(lambda_events.blob("download", url))
     assert driver.look_up("policies-torn") is None
 
 
-def merge_journey(stage: Stage) -> None:
-    merge, driver = stage.merge, stage.driver
+def merge_scenario(built: BuiltStack) -> None:
+    merge, driver = built.merge, built.driver
     driver.merge_all()
     driver.clock.at = SystemClock().now()
 
     driver.save(name("policies-merged"), LARGE, LARGE, b"small", b"smaller")
-    assert merge.invoke(stage.merge_event()) == {"batchItemFailures": []}
-    assert "X-Amz-Signature" in stage.url_of("policies-merged")
+    assert merge.invoke(built.merge_event()) == {"batchItemFailures": []}
+    assert "X-Amz-Signature" in built.url_of("policies-merged")
 
     archive_id = driver.save(name("policies-broken"), LARGE, b"small").archive_id
-    stage.lose_a_part(archive_id)
-    assert merge.invoke(stage.merge_event()) == {"batchItemFailures": []}
+    built.lose_a_part(archive_id)
+    assert merge.invoke(built.merge_event()) == {"batchItemFailures": []}
     assert driver.look_up("policies-broken") is None
 
-    stage.clients.sqs.send_message(QueueUrl=stage.resources.refs["MergeQueue"], MessageBody="poison")
-    assert merge.invoke(stage.merge_event()) == {"batchItemFailures": []}
+    built.clients.sqs.send_message(QueueUrl=built.resources.refs["MergeQueue"], MessageBody="poison")
+    assert merge.invoke(built.merge_event()) == {"batchItemFailures": []}
 
     archive_id = driver.save(name("policies-failing"), LARGE, b"small").archive_id
-    stage.spoil_manifest(archive_id)
-    assert merge.invoke(stage.merge_event())["batchItemFailures"]
+    built.spoil_manifest(archive_id)
+    assert merge.invoke(built.merge_event())["batchItemFailures"]
     # The message is back in the queue in some seconds.
-    stage.clients.sqs.purge_queue(QueueUrl=stage.resources.refs["MergeQueue"])
+    built.clients.sqs.purge_queue(QueueUrl=built.resources.refs["MergeQueue"])
 
 
-def cleanup_journey(stage: Stage) -> None:
-    driver = stage.driver
+def cleanup_scenario(built: BuiltStack) -> None:
+    driver = built.driver
     now = SystemClock().now()
     driver.merge_all()
     driver.clock.at = now - 3 * HOUR
@@ -142,63 +142,63 @@ def cleanup_journey(stage: Stage) -> None:
     # Deleted long ago, so that nothing of it is left to keep.
     forgotten = driver.save(name("policies-forgotten"), b"a", b"b").archive_id
     driver.services.remove_entry(forgotten, lambda _: True)
-    done = stage.cleanup.invoke(lambda_events.load("scheduler-cleanup"))
+    done = built.cleanup.invoke(lambda_events.load("scheduler-cleanup"))
     wanted = {"drop the reservation", "retake the claim", "sweep", "expire the entry", "forget the archive"}
     assert (wanted - done.keys(), done.get("failed", 0)) == (set(), 0)
-    # As one that an older release stored.
+    # As an older release stored it.
     outdated = driver.save(name("policies-outdated"), b"a").archive_id
-    stage.clients.dynamodb.update_item(
-        TableName=stage.resources.refs["ArchivesTable"],
+    built.clients.dynamodb.update_item(
+        TableName=built.resources.refs["ArchivesTable"],
         Key={"archive_id": {"S": outdated}},
         UpdateExpression="REMOVE repository",
     )
-    assert stage.cleanup.invoke(lambda_events.load("scheduler-outdated"))["archives migrated"] > 0
+    assert built.cleanup.invoke(lambda_events.load("scheduler-outdated"))["archives migrated"] > 0
     driver.put_block("0" * 32, block_ids(1)[0], b"nobody's")
-    assert stage.cleanup.invoke(lambda_events.load("scheduler-orphans"))["orphaned archives deleted"] > 0
+    assert built.cleanup.invoke(lambda_events.load("scheduler-orphans"))["orphaned archives deleted"] > 0
 
 
-def manage_journey(stage: Stage) -> None:
-    driver = stage.driver
+def manage_scenario(built: BuiltStack) -> None:
+    driver = built.driver
     driver.clock.at = SystemClock().now()
-    driver.services.admit(Caller(REPOSITORY_OF_NAME, (), "example/tools"))
+    driver.services.admit(Caller(NAMED_REPOSITORY, (), "example/tools"))
     for key in ("policies-managed", "policies-by-id"):
-        driver.save(name(key, repository=REPOSITORY_OF_NAME), b"a", b"b")
+        driver.save(name(key, repository=NAMED_REPOSITORY), b"a", b"b")
 
     def asked(event: str, path: str, **query: str) -> Any:
-        return lambda_events.json_of(stage.manage.invoke(lambda_events.managed(event, path, **query)))
+        return lambda_events.json_of(built.manage.invoke(lambda_events.managed(event, path, **query)))
 
     listed = asked("list", "repos/example/tools/actions/caches")
     assert listed["total_count"] == 2
     assert asked("entries", "repositories/example/tools/entries", search="policies")["total"] == 2
-    match = asked("entries", "match", repository="example/tools", key="policies-m", ref=SCOPE_OF_JOURNEY)
+    match = asked("entries", "match", repository="example/tools", key="policies-m", ref=DRIVER_SCOPE)
     assert match["matches"][0]["found"]["key"] == "policies-managed"
-    put_more_than_a_page(stage, name("policies-many-", repository=REPOSITORY_OF_NAME))
-    asked("entries", "match", repository="example/tools", key="policies-many-", ref=SCOPE_OF_JOURNEY, version="v1")
+    put_more_than_a_page(built, name("policies-many-", repository=NAMED_REPOSITORY))
+    asked("entries", "match", repository="example/tools", key="policies-many-", ref=DRIVER_SCOPE, version="v1")
     assert asked("entries", "failures")["failed_merges"] == []
     assert asked("entries", "cost")["stored_entries"] >= 2
     assert asked("entries", "repositories")["repositories"]
-    deleted = asked("delete", "example/tools/actions/caches", key="policies-managed", ref=SCOPE_OF_JOURNEY)
+    deleted = asked("delete", "example/tools/actions/caches", key="policies-managed", ref=DRIVER_SCOPE)
     assert deleted["total_count"] == 1
-    [other] = [it["id"] for it in listed["actions_caches"] if it["key"] == "policies-by-id"]
-    gone = stage.manage.invoke(lambda_events.managed("delete", f"example/tools/actions/caches/{other}"))
+    [other] = [entry["id"] for entry in listed["actions_caches"] if entry["key"] == "policies-by-id"]
+    gone = built.manage.invoke(lambda_events.managed("delete", f"example/tools/actions/caches/{other}"))
     assert gone["statusCode"] == 204
 
 
-def rotate_journey(stage: Stage) -> None:
+def rotate_scenario(built: BuiltStack) -> None:
     response_url = ResponseUrl()
     with response_url.served() as url:
-        stage.rotate.invoke(lambda_events.load("cloudformation-create") | {"ResponseURL": url})
+        built.rotate.invoke(lambda_events.load("cloudformation-create") | {"ResponseURL": url})
     assert response_url.answers.get(timeout=5)["Status"] == "SUCCESS"
-    assert stage.rotate.invoke(lambda_events.load("scheduler-rotate")) == {"phase": "settled"}
+    assert built.rotate.invoke(lambda_events.load("scheduler-rotate")) == {"phase": "settled"}
 
 
-JOURNEYS: Mapping[str, Callable[[Stage], None]] = {
-    "ApiFunction": api_journey,
-    "DownloadFunction": download_journey,
-    "MergeFunction": merge_journey,
-    "CleanupFunction": cleanup_journey,
-    "ManageFunction": manage_journey,
-    "RotateFunction": rotate_journey,
+SCENARIOS: Mapping[str, Callable[[BuiltStack], None]] = {
+    "ApiFunction": api_scenario,
+    "DownloadFunction": download_scenario,
+    "MergeFunction": merge_scenario,
+    "CleanupFunction": cleanup_scenario,
+    "ManageFunction": manage_scenario,
+    "RotateFunction": rotate_scenario,
 }
 
 WITHOUT_A_CALL: Mapping[str, frozenset[Permission]] = {
@@ -208,11 +208,11 @@ WITHOUT_A_CALL: Mapping[str, frozenset[Permission]] = {
         (f"sqs:{action}", "MergeQueue") for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
     )
 }
-"""What a role must allow beyond what its function itself does; and logs and traces, which Lambda writes."""
+"""Permissions that a role needs for Lambda's own calls, beside those for logs and traces."""
 
 
 def _allowed(template: Template, function: str) -> set[Permission]:
-    """Every action on every resource that stands beside it."""
+    """Return each action on each resource of its statement, without those for logs and traces."""
     allowed = set()
     for statement in statements(template, function):
         for action in _listed(statement["Action"]):
@@ -239,11 +239,11 @@ def _archive_of(url: str) -> str:
     return url.partition("?")[0].rpartition("/")[2]
 
 
-@pytest.mark.parametrize("function", JOURNEYS)
-def test_role_allows_exactly_needed_actions(stage: Stage, function: str) -> None:
-    JOURNEYS[function](stage)
-    names = {reference: logical_id for logical_id, reference in stage.resources.refs.items()}
-    did = set().union(*(permissions(call, names) for call in stage.calls[function]))
+@pytest.mark.parametrize("function", SCENARIOS)
+def test_role_allows_what_its_function_does_alone(built: BuiltStack, function: str) -> None:
+    SCENARIOS[function](built)
+    names = {reference: logical_id for logical_id, reference in built.resources.refs.items()}
+    did = set().union(*(permissions(call, names) for call in built.calls[function]))
     needs = did | WITHOUT_A_CALL.get(function, frozenset())
-    allowed = _allowed(stage.template, function)
+    allowed = _allowed(built.template, function)
     assert (sorted(needs - allowed), sorted(allowed - needs)) == ([], [])

@@ -1,6 +1,6 @@
-"""`sam local start-api` serves what was built: small entries are saved and restored through it.
+"""Small entries are saved and restored through `sam local start-api`.
 
-Small, because no part of it streams, and a body passes Lambda's 6 MB.
+Larger ones can't be: nothing streams there, and each body has to fit into Lambda's 6 MB.
 """
 
 import json
@@ -28,7 +28,7 @@ def job(sam: SamLocal) -> Job:
     return Job(sam.url)
 
 
-def test_single_block_entry_is_restored(job: Job) -> None:
+def test_entry_of_one_block_is_saved_and_restored(job: Job) -> None:
     body = os.urandom(100_000)
     job.save("one-block", body)
     restored = job.restore("one-block")
@@ -36,11 +36,11 @@ def test_single_block_entry_is_restored(job: Job) -> None:
     assert job.create("one-block").status == 409
 
 
-def test_two_block_entry_is_streamed_then_merged(sam: SamLocal, job: Job) -> None:
+def test_entry_of_two_blocks_is_streamed_then_merged(sam: SamLocal, job: Job) -> None:
     blocks = [os.urandom(200_000), os.urandom(1)]
     job.save("two-blocks", *blocks)
     assert job.is_ours(job.download_url("two-blocks"))
-    # `sam local` decodes a body only for who names what it accepts.
+    # `sam local` decodes a body only where the client sends Accept.
     assert job.restore("two-blocks", Accept="*/*").body == b"".join(blocks)
 
     queue = sam.resources.refs["MergeQueue"]
@@ -51,7 +51,7 @@ def test_two_block_entry_is_streamed_then_merged(sam: SamLocal, job: Job) -> Non
     assert job.restore("two-blocks").body == b"".join(blocks)
 
 
-def test_unknown_path_returns_bad_route(job: Job) -> None:
+def test_unknown_path_is_answered_by_the_function(job: Job) -> None:
     answer = job.call("NoSuchMethod", key="a")
     assert (answer.status, answer.json["code"]) == (404, "bad_route")
 
@@ -66,7 +66,7 @@ def test_unknown_path_returns_bad_route(job: Job) -> None:
         ("CleanupFunction", "scheduler-cleanup", "{"),
     ],
 )
-def test_each_function_accepts_its_event(sam: SamLocal, function: str, event: str, answered: str) -> None:
+def test_each_function_takes_an_event(sam: SamLocal, function: str, event: str, answered: str) -> None:
     """All events go through the built functions in tests/aws/rie; here each costs a container."""
     answer = json.dumps(sam.invoke(function, lambda_events.load(event)))
     assert "errorMessage" not in answer

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
-from tests.support.browser import chromium_for_tests
 
 from actions_cache.domain.access import Role
+from dev.docs.chromium import settled, sign_in
 from dev.docs.page_server import PageServer, page_server
 from dev.local.template import Template
+from tests.support.browser import chromium_for_tests
 
 DESKTOP: ViewportSize = {"width": 1200, "height": 900}
-PHONE: ViewportSize = {"width": 360, "height": 740}
 PATIENCE_MILLISECONDS = 20_000
 AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 
@@ -61,12 +61,6 @@ class Window:
         return page
 
 
-def settled(page: Page) -> None:
-    """Each part of the page has what it asked for."""
-    page.wait_for_selector("section")
-    expect(page.locator("[aria-busy=true]")).to_have_count(0)
-
-
 def add_axe(page: Page) -> None:
     if not AXE.exists():
         pytest.fail("axe-core isn't installed: run `make test`, or `npm ci` in tests/e2e/page")
@@ -77,12 +71,6 @@ def violations(page: Page) -> list[str]:
     """Of what axe-core holds against the page as it stands."""
     found = page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"]
     return [f"{it['id']}: {node['html'][:200]} {node['failureSummary']}" for it in found for node in it["nodes"]]
-
-
-def sign_in(context: BrowserContext, server: PageServer, role: Role) -> None:
-    token = server.tokens.admin if role is Role.ADMIN else server.tokens.for_reading
-    answer = context.request.post(f"{server.url}/manage/session", data={"token": token}, headers={"Origin": server.url})
-    assert answer.ok, answer.text()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The bucket against the table: what is missing, what is nobody's, and what a sweep is still owed."""
+"""Compares bucket and tables: objects that are missing, that belong to no archive, or that await their sweep."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -21,17 +21,17 @@ class Audit:
     objects: int = 0
     object_bytes: int = 0
     missing: list[str] = field(default_factory=list)
-    """Named by the table, and not in the bucket, or other bytes."""
+    """Objects that the table refers to, and that the bucket doesn't have, or with other bytes."""
     unowned: list[str] = field(default_factory=list)
-    """In the bucket, under an archive that the table doesn't know: only a listing of the bucket finds it."""
+    """Objects of archives that the table doesn't have: only a listing of the bucket finds them."""
     overdue: list[str] = field(default_factory=list)
-    """Nobody's, for longer than the limit."""
+    """Orphans for longer than the limit."""
     awaiting_sweep: int = 0
-    """Nobody's, within the limit."""
+    """Number of orphans within the limit."""
     open_uploads: int = 0
-    """Of merges; a lifecycle rule of the bucket aborts what a killed worker leaves."""
+    """Number of merges' uploads; a lifecycle rule of the bucket aborts those of a killed worker."""
     contradictions: list[str] = field(default_factory=list)
-    """Between the tables."""
+    """Contradictions between the tables."""
 
     @property
     def violations(self) -> dict[str, list[str]]:
@@ -45,10 +45,12 @@ class Audit:
 
 
 def audit(services: AllServices, now: Millis, limit_seconds: float) -> Audit:
-    """Reads everything there is, so only for runs where nothing else happens.
+    """Read all tables and the bucket, of a store that nothing else uses meanwhile.
 
     Args:
-        limit_seconds: how old an orphan may get, counted from when its bytes became nobody's.
+        control: the use cases.
+        now: the time.
+        limit_seconds: longest age of an orphan.
     """
     found = Audit()
     archives = {
@@ -72,7 +74,7 @@ def audit(services: AllServices, now: Millis, limit_seconds: float) -> Audit:
         owner = archives.get(key.removeprefix(ROOT).partition("/")[0])
         if owner is None:
             found.unowned.append(key)
-        elif nobodys_since(owner, services.settings, now) + limit_seconds * SECOND < now:
+        elif orphaned_since(owner, services.settings, now) + limit_seconds * SECOND < now:
             found.overdue.append(f"{key} of {owner.state} {owner.name.key!r}, merge {owner.merge.state}")
         else:
             found.awaiting_sweep += 1
@@ -84,7 +86,7 @@ def audit(services: AllServices, now: Millis, limit_seconds: float) -> Audit:
 def _needed(
     services: AllServices, archive: Archive, now: Millis, objects: Mapping[str, Part], found: Audit
 ) -> list[Part]:
-    """What a reader who may still come reads: all of a visible entry, and of a gone one within its grace."""
+    """Return the objects that readers may still request: of a visible entry, or of a removed one in its grace."""
     grace = services.settings.grace_seconds * SECOND
     readable = archive.is_stored or (archive.was_visible and now < archive.deleted_at + grace)
     if not readable:
@@ -101,12 +103,12 @@ def _needed(
     return needed
 
 
-def nobodys_since(archive: Archive, settings: Settings, now: Millis) -> Millis:
-    """When the youngest object that isn't needed became nobody's, at the latest; `now`: it still may be somebody's.
+def orphaned_since(archive: Archive, settings: Settings, now: Millis) -> Millis:
+    """Return the latest time at which an object that isn't needed became an orphan; `now` if it may still be needed.
 
-    While the reservation holds, everything under it is the upload's. Afterwards an object is nobody's as soon as it
-    arrives, which a PUT that began with its URL's last second may do for as long again; or with what it belonged to:
-    a reader's grace, or a run of the merge.
+    While the reservation holds, all its objects belong to the upload. Afterwards an object is an orphan as soon as it
+    arrives, which a PUT that began in its URL's last second may do for as long again; or when what it belonged to
+    ends: a reader's grace, or a run of the merge.
     """
     if archive.state is ArchiveState.RESERVED:
         return now
@@ -133,15 +135,15 @@ def _compare_tables(archives: Mapping[str, Archive], with_entry: set[str], found
 
 
 def _compare_usage(services: AllServices, archives: Iterable[Archive], found: Audit) -> None:
-    stands: defaultdict[str, Usage] = defaultdict(Usage)
+    existing: defaultdict[str, Usage] = defaultdict(Usage)
     for archive in archives:
         if archive.is_stored:
-            stands[archive.name.family.repository] += Usage(archive.size, 1)
-    counted = {repository: services.repositories.usage(repository) for repository in stands}
+            existing[archive.name.family.repository] += Usage(archive.size, 1)
+    counted = {repository: services.repositories.usage(repository) for repository in existing}
     found.contradictions += [
         f"of {repository} {counted[repository]} is counted, but {usage} stands"
-        for repository, usage in stands.items()
+        for repository, usage in existing.items()
         if counted[repository] != usage
     ]
-    if (store := services.repositories.store_usage()) != total(stands.values()):
-        found.contradictions.append(f"of the store {store} is counted, but {total(stands.values())} stands")
+    if (store := services.repositories.store_usage()) != total(existing.values()):
+        found.contradictions.append(f"of the store {store} is counted, but {total(existing.values())} stands")

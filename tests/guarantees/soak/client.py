@@ -24,19 +24,27 @@ from tests.guarantees.soak.tally import HEADER_BYTES, Slot, Status, Tally, Viola
 KIB, MIB = 1024, 1024 * 1024
 
 PAUSE_SECONDS = (0.3, 4)
-"""Between two operations of one client: two cores run the engines, the server and all clients."""
+"""Pause between two operations of a client: two cores run the emulators, the server and all clients."""
 
 SLOW_SECONDS = 6
-"""What a slow reader takes at least; less than a stream may last."""
+"""Least time of a slow reader; less than a stream may last."""
 
 TIMEOUT_SECONDS = 60
 
 
 @dataclass
 class SoakClient:
-    """Args: own: the slots that it alone changes; all_slots: those that it reads.
+    """A client that picks its operations at random.
 
-    remove: removes the entry of a key, as an administrator would.
+    Args:
+        server: URL.
+        token: the job's.
+        own: slots that this client alone changes.
+        all_slots: slots that it reads.
+        remove: removes the entry of a key, as an administrator would.
+        unused_seconds: time since the last use after which an entry may be removed.
+        tally: counts the operations.
+        rng: chooses them.
     """
 
     server: str
@@ -97,7 +105,7 @@ class SoakClient:
         self._old_upload = url
 
     def _put_blocks(self, url: str, sizes: Sequence[int], body: bytes) -> None:
-        """Out of order, and some of them twice, as clients do that had no answer."""
+        """Put the blocks out of order, and some twice, as clients do that got no answer."""
         ids = [random_block_id() for _ in sizes]
         starts = [sum(sizes[:i]) for i in range(len(sizes))]
         order = list(range(len(sizes)))
@@ -119,7 +127,7 @@ class SoakClient:
         slot.became(Status.ABSENT)
 
     def _abandon(self, slot: Slot) -> None:
-        """A job that died between its blocks, or before its Finalize."""
+        """Leave an upload behind, as a job that died after its blocks or before its Finalize."""
         self._orphans += 1
         url = self._job().reserve(f"{slot.key} abandoned {self._orphans:06d}")
         ids = [random_block_id() for _ in range(2)]
@@ -129,7 +137,7 @@ class SoakClient:
             _expect("Put Block List", put_block_list(url, ids), 201)
 
     def _put_late(self, slot: Slot) -> None:
-        """Into an upload that was finalized before; while its URL lives that's taken, and changes nothing."""
+        """PUT into a finalized upload: while its URL lives this is accepted, and changes nothing."""
         if self._old_upload is None:
             return
         reply = put_blob(self._old_upload, self.rng.randbytes(32 * KIB))
@@ -148,7 +156,7 @@ class SoakClient:
         self._read(slot, ACTIONS_CACHE, lambda url: [(0, _slowly(url))])
 
     def _read_ranges(self, slot: Slot) -> None:
-        """As BuildKit seeks."""
+        """Read ranges as BuildKit does when it seeks."""
 
         def pieces(url: str) -> list[tuple[int, bytes]]:
             head = _expect("range", send("GET", url, headers={"x-ms-range": f"bytes=0-{HEADER_BYTES - 1}"}), 206)
@@ -162,7 +170,13 @@ class SoakClient:
         self._read(slot, GO, pieces)
 
     def _read(self, slot: Slot, user_agent: str, fetch: Callable[[str], list[tuple[int, bytes]]]) -> None:
-        """Args: fetch: gives pieces with their offsets, the first one from 0 on; all, if it is the only one."""
+        """Look an entry up, fetch it, and check the result.
+
+        Args:
+            slot: the entry.
+            user_agent: of the client.
+            fetch: returns pieces with their offsets, the first from 0 on; a single one is the whole content.
+        """
         job = self._job(user_agent)
         before, began = slot.view, time.monotonic()
         hit = job.look_up(slot.key)
@@ -214,7 +228,7 @@ def _whole(url: str) -> bytes:
 
 
 def _slowly(url: str) -> bytes:
-    """In small pieces, with what the operating system buffers read last."""
+    """Read in small pieces over SLOW_SECONDS."""
     parts = urlsplit(url)
     connection = HTTPConnection(parts.netloc, timeout=TIMEOUT_SECONDS)
     try:

@@ -1,4 +1,4 @@
-"""What a soak run calls a violation, where the run itself gives no occasion."""
+"""The rules by which a soak run finds violations, in cases that a good run doesn't have."""
 
 from random import Random
 
@@ -14,11 +14,11 @@ def memory(mib_at) -> Memory:
     return Memory([(second, int(mib_at(second) * MIB)) for second in range(SECONDS)])
 
 
-def test_memory_that_grows_all_the_time_is_a_violation():
+def test_memory_that_keeps_growing_is_a_violation():
     assert not memory(lambda second: 100 + second * 10 / 60).is_flat()
 
 
-def test_memory_that_rises_at_first_and_then_varies_is_none():
+def test_memory_that_grows_at_first_is_flat():
     noise = Random(1)
     assert memory(lambda second: 100 + min(second, 200) + noise.uniform(-20, 20)).is_flat()
 
@@ -27,7 +27,7 @@ def test_memory_that_rises_at_first_and_then_varies_is_none():
     ("now", "hit", "miss"),
     [(Status.PRESENT, True, False), (Status.ABSENT, False, True), (Status.CHANGING, False, False)],
 )
-def test_what_nobody_changes_must_be_found_or_missed_as_it_is(now: Status, hit: bool, miss: bool):
+def test_unchanged_entry_must_be_hit_or_missed(now: Status, hit: bool, miss: bool):
     slot = Slot("key")
     slot.saving([100])
     slot.became(now)
@@ -35,7 +35,7 @@ def test_what_nobody_changes_must_be_found_or_missed_as_it_is(now: Status, hit: 
     assert (must_hit(view, view, 100), must_miss(view, view)) == (hit, miss)
 
 
-def test_what_changes_meanwhile_or_was_idle_too_long_may_be_missed():
+def test_changed_or_idle_entry_may_be_missed():
     slot = Slot("key")
     slot.saving([100])
     slot.became(Status.PRESENT)
@@ -45,7 +45,7 @@ def test_what_changes_meanwhile_or_was_idle_too_long_may_be_missed():
     assert not must_hit(before, slot.view, 100)
 
 
-def test_a_fault_is_counted_and_goes_no_further():
+def test_error_is_counted_and_suppressed():
     tally = Tally()
     with tally.operation("restore"):
         raise Violation("wrong bytes", "from 5 on")

@@ -14,7 +14,6 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import EndpointConnectionError
 from moto import mock_aws
-from tests.aws.rie.permissions import Call, recording
 
 from actions_cache.aws import secrets
 from actions_cache.aws.secrets import (
@@ -33,6 +32,7 @@ from actions_cache.domain.timing import SECOND
 from actions_cache.ports import KnownToEdge, Unavailable, WriteConflict
 from dev.clients.driver import CREDENTIALS
 from dev.local.emulators import Endpoints, resolve_names_under_localhost
+from tests.aws.rie.permissions import Call, recording
 
 OLD, NEW, NEWEST = "old-" * 16, "new-" * 16, "newest-" * 9
 NOW = 1_790_000_000_000

@@ -1,4 +1,4 @@
-"""Local runs for AWS's caps, and the store behind one of them counted."""
+"""Local runs behind AWS's caps; before the store of one of them stands a proxy that counts."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,14 +18,14 @@ from dev.services import AllServices
 
 @pytest.fixture(scope="session")
 def unmerged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRun]:
-    """Nothing is merged here, unless a test does it."""
+    """Start a local run without merge workers."""
     with local_run(tmp_path_factory.mktemp("unmerged"), {"LOCAL_MERGE_WORKERS": "0"}) as run:
         yield run
 
 
 @pytest.fixture
 def repository() -> str:
-    """One of its own for each test, so that no other test's entries match."""
+    """Return the id of a repository that only one test uses."""
     return str(uuid.uuid4().int % 10**12)
 
 
@@ -53,8 +53,8 @@ class Counted(NamedTuple):
 
 @pytest.fixture(scope="session")
 def counted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counted]:
-    """It merges what was finalized at once, as it comes."""
-    with emulators.start(tmp_path_factory.mktemp("engines")) as endpoints:
+    """Start a local run that merges, behind a proxy that counts the store's traffic."""
+    with emulators.start(tmp_path_factory.mktemp("emulators")) as endpoints:
         store = StoreProxy(endpoints.store)
         with store.served() as url:
             settings = {

@@ -1,4 +1,4 @@
-"""A layer of BuildKit's is a thousand blocks, one after the other: what one costs the services, counted."""
+"""The requests that a block costs: a layer of BuildKit's is a thousand blocks, one after the other."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import pytest
 from dev.clients.buildkit import BLOCK_BYTES, BuildKit
 from dev.clients.runtime_token import runtime_token
 from dev.emulation.api_gateway import local_run
-from dev.emulation.proxy import QueryParams, StoreProxy
+from dev.emulation.proxy import StoreProxy, StoreRequest
 from dev.local import emulators
 
 BLOCKS = 300
@@ -20,14 +20,14 @@ class Watched(NamedTuple):
     url: str
     store: StoreProxy
     rest: StoreProxy
-    """Tables and queue."""
+    """Proxy before tables and queue."""
 
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
-    """Nothing is asked here but for the requests: no worker polls the queue, and no schedule fires."""
+    """Start a local run that sends only what requests need: no worker polls the queue, and no schedule fires."""
     with ExitStack() as stack:
-        endpoints = stack.enter_context(emulators.start(tmp_path_factory.mktemp("engines")))
+        endpoints = stack.enter_context(emulators.start(tmp_path_factory.mktemp("emulators")))
         store, rest = StoreProxy(endpoints.store), StoreProxy(endpoints.table)
         rest_url = stack.enter_context(rest.served())
         settings = {
@@ -43,39 +43,39 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         yield Watched(run.url, store, rest)
 
 
-class Counted(NamedTuple):
-    by_store: list[QueryParams]
-    by_rest: list[QueryParams]
+class Requests(NamedTuple):
+    to_store: list[StoreRequest]
+    to_rest: list[StoreRequest]
 
 
-def asked_by(watched: Watched, blocks: int, repository: str) -> tuple[Counted, Counted]:
-    """For the blocks alone, and for all of the save."""
+def requests_of(watched: Watched, blocks: int, repository: str) -> tuple[Requests, Requests]:
+    """Save so many blocks, and return the requests for the blocks alone, and for all of the save."""
     client = BuildKit(watched.url, runtime_token(repository=repository))
     store, rest = len(watched.store.requests), len(watched.rest.requests)
     url = client.reserve("layer")
     began = len(watched.store.requests), len(watched.rest.requests)
     ids = client.put_blocks(url, os.urandom(blocks * BLOCK_BYTES))
-    of_blocks = Counted(watched.store.requests[began[0] :], watched.rest.requests[began[1] :])
+    of_blocks = Requests(watched.store.requests[began[0] :], watched.rest.requests[began[1] :])
     client.commit(url, ids)
     client.finalize("layer", blocks * BLOCK_BYTES)
     client.close()
-    return of_blocks, Counted(watched.store.requests[store:], watched.rest.requests[rest:])
+    return of_blocks, Requests(watched.store.requests[store:], watched.rest.requests[rest:])
 
 
 @pytest.mark.client(
     "BuildKit", version="go-actions-cache, request by request", feature="a block costs one bucket write"
 )
-def test_block_costs_one_bucket_write(watched: Watched, repository: str):
-    of_blocks, _ = asked_by(watched, BLOCKS, repository)
+def test_block_costs_one_write_to_the_bucket(watched: Watched, repository: str):
+    of_blocks, _ = requests_of(watched, BLOCKS, repository)
 
-    assert [asked.method for asked in of_blocks.by_store] == ["PUT"] * BLOCKS
-    assert len({asked.path for asked in of_blocks.by_store}) == BLOCKS
-    assert of_blocks.by_rest == []
+    assert [request.method for request in of_blocks.to_store] == ["PUT"] * BLOCKS
+    assert len({request.path for request in of_blocks.to_store}) == BLOCKS
+    assert of_blocks.to_rest == []
 
 
-def test_save_overhead_is_independent_of_block_count(watched: Watched, repository: str):
-    """Until a listing has more than one page: every 1,000 blocks."""
-    few, many = (asked_by(watched, blocks, f"{repository}{blocks}")[1] for blocks in (3, 30))
+def test_other_requests_of_a_save_do_not_grow_with_blocks(watched: Watched, repository: str):
+    """Each 1,000 blocks add a page of the listing."""
+    few, many = (requests_of(watched, blocks, f"{repository}{blocks}")[1] for blocks in (3, 30))
 
-    assert len(many.by_store) - 30 == len(few.by_store) - 3 == 2, "the listing of the blocks, and the manifest"
-    assert len(many.by_rest) == len(few.by_rest)
+    assert len(many.to_store) - 30 == len(few.to_store) - 3 == 2, "the listing of the blocks, and the manifest"
+    assert len(many.to_rest) == len(few.to_rest)

@@ -1,4 +1,4 @@
-"""The caps as these tests have them, and the template's settings that are to fit them."""
+"""The emulated caps, and the template's settings that have to fit them."""
 
 import pytest
 from annotated_types import Le
@@ -11,7 +11,7 @@ from functions.download import handler
 
 AWS = Caps()
 HEADERS_BYTES = 64 * 1024
-"""More than a response's headers have; Lambda counts them too."""
+"""More than the size of a response's headers, which Lambda counts too."""
 
 
 def passing_seconds(pace: Pace, size: int, chunk: int = 10_000) -> float:
@@ -22,31 +22,31 @@ def passing_seconds(pace: Pace, size: int, chunk: int = 10_000) -> float:
 
 
 @pytest.mark.parametrize(("megabytes", "seconds"), [(1, 0), (6, 0), (8, 1), (26, 10), (200, 97)])
-def test_pace_allows_burst_then_steady_rate(megabytes: int, seconds: float):
+def test_pace_passes_the_burst_at_once_and_the_rest_evenly(megabytes: int, seconds: float):
     assert passing_seconds(Pace(6 * MB, 2 * MB), megabytes * MB) == pytest.approx(seconds, abs=0.11)
 
 
-def test_pace_gives_no_credit_for_stall():
+def test_pace_gives_no_credit_for_a_stall():
     pace = Pace(0, 2 * MB)
     passing_seconds(pace, 2 * MB)
     assert pace.delay(2 * MB, 60.0) == pytest.approx(1, abs=0.11)
 
 
-def test_template_settings_match_caps():
+def test_template_settings_fit_the_caps():
     variables = template_variables()
     assert int(variables["STREAM_MAX_BYTES"]) + HEADERS_BYTES < AWS.max_stream
     assert int(variables["STREAM_BURST_BYTES"]) == AWS.lambda_burst
     assert int(variables["STREAM_BYTES_PER_SECOND"]) == AWS.per_second
 
 
-def test_longest_stream_ends_before_timeout():
+def test_longest_stream_ends_before_the_function_does():
     template = Template.load()
     longest = int(template_variables()["STREAM_MAX_BYTES"])
     seconds = (longest - AWS.lambda_burst) / AWS.per_second
     assert seconds < template.number(template.functions[FUNCTION]["Timeout"]) <= AWS.total_seconds
 
 
-def test_longest_wait_ends_before_api_gateway_timeout():
+def test_longest_wait_ends_before_api_gateways_timeout():
     bounds = Settings.model_fields["merge_wait_seconds"].metadata
     [longest_wait] = (bound.le for bound in bounds if isinstance(bound, Le))
     assert longest_wait == handler.ANSWER_SECONDS

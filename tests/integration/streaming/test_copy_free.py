@@ -1,4 +1,4 @@
-"""No byte of an archive passes a function, from upload to restore: counted, on both of the functions' sides."""
+"""No byte of an archive passes a function, from upload to restore, as counted on both sides of the functions."""
 
 import os
 from hashlib import sha256
@@ -15,17 +15,17 @@ from dev.emulation.proxy import StoreProxy
 MIB = 1024 * 1024
 CONTROL_BYTES = 128 * 1024
 """More than all messages of a save and a restore: create, block list, manifest, finalize, lookup, redirect, and the XML
-of S3's answers, with cleanup's look at the bucket among them."""
+of S3's answers, cleanup's listings included."""
 
 
 class Moved(NamedTuple):
-    """Bytes, since the count began."""
+    """Bytes since the count began."""
 
     through_api: int
     through_download: int
     by_functions_at_the_store: int
     by_others_at_the_store: int
-    """The CDN edge, the download function, and clients with presigned URLs."""
+    """Bytes of the CDN edge, the download function, and clients with presigned URLs."""
 
 
 class Count:
@@ -53,7 +53,7 @@ def job(gateway: Gateway, repository: str) -> Job:
     return Job(gateway.url, runtime_token(repository=repository))
 
 
-def test_large_blocks_bypass_functions(counted, gateway, job):
+def test_large_blocks_pass_no_function(counted, gateway, job):
     blocks = [os.urandom(5 * MIB) for _ in range(3)]
     size = sum(map(len, blocks))
     count = Count(gateway, counted.store)
@@ -68,7 +68,7 @@ def test_large_blocks_bypass_functions(counted, gateway, job):
     assert moved.by_others_at_the_store >= 3 * size, "in by the edge, and out twice by presigned URLs"
 
 
-def test_small_blocks_are_counted_in_merge(counted, gateway, job):
+def test_bytes_of_small_blocks_in_the_merge_worker_are_counted(counted, gateway, job):
     """Blocks under S3's floor pass the merge worker: in, and out again."""
     blocks = [os.urandom(MIB) for _ in range(6)]
     count = Count(gateway, counted.store)
@@ -78,21 +78,21 @@ def test_small_blocks_are_counted_in_merge(counted, gateway, job):
     assert count.moved().through_download < CONTROL_BYTES
 
 
-def test_merged_small_blocks_bypass_functions_on_read(counted, gateway, job, repository):
+def test_readers_of_merged_small_blocks_pass_no_function(counted, gateway, job, repository):
     blocks = [os.urandom(MIB) for _ in range(6)]
     job.save("key", *blocks)
-    ours = Job(gateway.url, job.token, GO).download_url("key")
+    through_server = Job(gateway.url, job.token, GO).download_url("key")
     job.wait_until_merged("key")
     count = Count(gateway, counted.store)
-    readings = [read(job.download_url("key")), read(ours)]
+    readings = [read(job.download_url("key")), read(through_server)]
     moved = count.moved()
     assert {reading.digest for reading in readings} == {sha256(b"".join(blocks)).hexdigest()}
     assert moved.through_api + moved.through_download < CONTROL_BYTES
     assert moved.by_functions_at_the_store < CONTROL_BYTES
 
 
-def test_actions_cache_restore_bypasses_functions(counted, gateway, repository, tmp_path):
-    """More than 128 MiB, so in blocks; under AWS's own caps no function could have brought it in this time."""
+def test_real_client_restores_a_fresh_entry_past_functions(counted, gateway, repository, tmp_path):
+    """More than 128 MiB, and so in blocks. Under AWS's own caps no function could deliver it in this time."""
     client = ActionsCache(gateway.url, tmp_path, runtime_token(repository=repository))
     data = os.urandom(140 * MIB)
     (tmp_path / "data").write_bytes(data)

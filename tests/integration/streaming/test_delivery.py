@@ -1,4 +1,4 @@
-"""The delivery rule under AWS's caps: `run.sh` behind the adapter's side of Lambda, and API Gateway."""
+"""The delivery rule under AWS's caps: `run.sh` behind Lambda Web Adapter and API Gateway, both emulated."""
 
 import json
 import os
@@ -22,17 +22,17 @@ from tests.guarantees.crashes.environment import wait_until
 
 AWS = Caps()
 SMALL = AWS.scaled(sizes=1 / 20, speed=4)
-"""300 kB at once, then 8 MB/s, and a wall at 10 MB."""
+"""Caps of 300 kB at once, then 8 MB/s, and a wall at 10 MB."""
 WALL_FAR_OFF = replace(SMALL, max_stream=200 * MB)
 
 BLOCKS = [os.urandom(6 * MB), os.urandom(6 * MB)]
 CONTENT = b"".join(BLOCKS)
 DIGEST = sha256(CONTENT).hexdigest()
 HEADERS = 4096
-"""More than a refusal or a redirect has."""
+"""More than the size of a refusal or a redirect."""
 
 SILENCE_SECONDS = 5
-"""After which @actions/cache gives up (docs/design/protocol.md#downloads)."""
+"""Silence after which @actions/cache gives up."""
 
 
 @pytest.fixture
@@ -48,42 +48,42 @@ def small_gateway(unmerged: LocalRun) -> Iterator[Gateway]:
 
 @pytest.fixture
 def small(small_gateway: Gateway) -> Gateway:
-    """Of which nothing was counted yet."""
+    """Provide the gateway with its counts at zero."""
     small_gateway.through_download = Traffic()
     return small_gateway
 
 
 def just_finalized(job: Job, *blocks: bytes) -> str:
-    """The URL of an entry of these blocks, and of nobody's but ours: it isn't merged."""
+    """Save an entry of these blocks, and return its download URL at the server: it isn't merged."""
     job.save("key", *blocks or BLOCKS)
     url = job.download_url("key")
     assert "/blobs/download/" in url
     return url
 
 
-# ------------------------------------------------------------------ what fits streams at once
+# ------------------------------------------------------------------ streams at once
 
 
-def test_small_archive_streams_with_length(unmerged: LocalRun, job):
+def test_small_archive_streams_at_once_with_its_length(unmerged: LocalRun, job):
     blocks = os.urandom(4 * MB), os.urandom(3 * MB)
     with unmerged.behind(AWS) as gateway:
         reading = read(just_finalized(job(gateway), *blocks))
     assert (reading.status, reading.announced, reading.broken) == (200, 7 * MB, False)
     assert reading.digest == sha256(b"".join(blocks)).hexdigest()
     assert reading.longest_silence < SILENCE_SECONDS
-    assert reading.ended_after >= (7 * MB - AWS.lambda_burst) / AWS.per_second - 0.2, "the shim didn't cap it"
+    assert reading.ended_after >= (7 * MB - AWS.lambda_burst) / AWS.per_second - 0.2, "the gateway didn't cap it"
 
 
-def test_head_returns_length_without_body(unmerged: LocalRun, job):
+def test_head_has_the_length_and_moves_no_byte(unmerged: LocalRun, job):
     with unmerged.behind(AWS) as gateway:
         reply = send("HEAD", just_finalized(job(gateway)))
         assert (reply.status, reply.headers["Content-Length"], reply.body) == (200, str(len(CONTENT)), b"")
-        assert gateway.through_download.sent == 0, "and it is the function that doesn't stream which answers"
+        assert gateway.through_download.sent == 0, "the function that doesn't stream answers it"
         assert not gateway.download.environments
 
 
 @pytest.mark.parametrize("header", ["Range", "x-ms-range"])
-def test_short_range_of_large_archive_streams(small: Gateway, job, header: str):
+def test_short_range_of_a_long_archive_streams_at_once(small: Gateway, job, header: str):
     first, last = len(BLOCKS[0]) - 50, len(BLOCKS[0]) + 49
     reply = send("GET", just_finalized(job(small)), headers={header: f"bytes={first}-{last}"})
     assert (reply.status, reply.headers["Content-Length"]) == (206, "100")
@@ -92,7 +92,7 @@ def test_short_range_of_large_archive_streams(small: Gateway, job, header: str):
     assert small.through_download.sent == 100
 
 
-def test_environments_are_reused_across_requests(unmerged: LocalRun, job):
+def test_concurrent_requests_have_an_environment_each(unmerged: LocalRun, job):
     blocks = os.urandom(MB), os.urandom(MB)
     with unmerged.behind(SMALL) as gateway, ThreadPoolExecutor(2) as readers:
         url = just_finalized(job(gateway), *blocks)
@@ -102,10 +102,10 @@ def test_environments_are_reused_across_requests(unmerged: LocalRun, job):
         assert len(gateway.download.environments) == 2
 
 
-# ------------------------------------------------------------------ what doesn't, waits and is redirected
+# ------------------------------------------------------------------ waits, and is redirected
 
 
-def test_large_download_waits_for_merge_and_redirects(small: Gateway, job, merge_all: Callable[[], object]):
+def test_long_download_waits_for_the_merge_and_is_redirected(small: Gateway, job, merge_all: Callable[[], object]):
     url = just_finalized(job(small))
     merge = threading.Timer(1, merge_all)
     merge.start()
@@ -117,7 +117,7 @@ def test_large_download_waits_for_merge_and_redirects(small: Gateway, job, merge
     assert small.through_download.sent < HEADERS
 
 
-def test_unmerged_large_download_returns_503(unmerged: LocalRun, job):
+def test_long_download_without_its_merge_is_to_be_retried(unmerged: LocalRun, job):
     with unmerged.behind(SMALL, {"MERGE_WAIT_SECONDS": "1"}) as gateway:
         reply = send("GET", just_finalized(job(gateway)))
         assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
@@ -126,7 +126,7 @@ def test_unmerged_large_download_returns_503(unmerged: LocalRun, job):
         assert gateway.through_download.sent < HEADERS
 
 
-def test_small_archive_streams_after_merge_wait(unmerged: LocalRun, job):
+def test_download_within_the_wall_streams_without_its_merge(unmerged: LocalRun, job):
     slow, blocks = AWS.scaled(sizes=1 / 20), (bytes(2_300_000), bytes(2_300_000))
     with unmerged.behind(slow, {"MERGE_WAIT_SECONDS": "1"}) as gateway:
         reading = read(just_finalized(job(gateway), *blocks))
@@ -135,9 +135,9 @@ def test_small_archive_streams_after_merge_wait(unmerged: LocalRun, job):
         assert reading.longest_silence < SILENCE_SECONDS
 
 
-def test_wait_beyond_api_gateway_timeout_returns_504(unmerged: LocalRun, job):
-    impatient = replace(SMALL, headers_seconds=1)
-    with unmerged.behind(impatient, {"MERGE_WAIT_SECONDS": "2"}) as gateway:
+def test_wait_beyond_api_gateways_timeout_is_its_504(unmerged: LocalRun, job):
+    short = replace(SMALL, headers_seconds=1)
+    with unmerged.behind(short, {"MERGE_WAIT_SECONDS": "2"}) as gateway:
         reply = send("GET", just_finalized(job(gateway)))
         assert (reply.status, json.loads(reply.body)["code"]) == (504, "deadline_exceeded")
 
@@ -145,7 +145,7 @@ def test_wait_beyond_api_gateway_timeout_returns_504(unmerged: LocalRun, job):
 # ------------------------------------------------------------------ no answer without a body
 
 
-def test_redirect_has_body(unmerged: LocalRun, job, merge_all: Callable[[], object]):
+def test_redirect_has_a_body_so_that_it_ends(unmerged: LocalRun, job, merge_all: Callable[[], object]):
     with unmerged.behind(replace(SMALL, total_seconds=30)) as gateway:
         url = just_finalized(job(gateway))
         merge_all()
@@ -155,7 +155,7 @@ def test_redirect_has_body(unmerged: LocalRun, job, merge_all: Callable[[], obje
         assert send("GET", reply.headers["Location"]).body == CONTENT
 
 
-def test_empty_archive_redirects(unmerged: LocalRun, job):
+def test_empty_archive_is_redirected(unmerged: LocalRun, job):
     with unmerged.behind(replace(SMALL, total_seconds=30)) as gateway:
         client = job(gateway)
         client.save("empty", b"")
@@ -171,7 +171,7 @@ def test_empty_archive_redirects(unmerged: LocalRun, job):
 # ------------------------------------------------------------------ never a clean end with fewer bytes
 
 
-def test_plain_streaming_breaks_at_size_limit(unmerged: LocalRun, job):
+def test_plain_streaming_breaks_at_the_wall(unmerged: LocalRun, job):
     with unmerged.behind(SMALL, PLAIN_STREAMING) as gateway:
         reading = read(just_finalized(job(gateway)))
     assert (reading.status, reading.announced) == (200, len(CONTENT))
@@ -180,8 +180,8 @@ def test_plain_streaming_breaks_at_size_limit(unmerged: LocalRun, job):
 
 
 @pytest.mark.parametrize("missing", [1, 150, 235, 600])
-def test_adapter_error_text_never_completes_body(unmerged: LocalRun, job, stored: CacheDriver, missing: int):
-    """The last part is gone, and short enough for the error text to have its exact length."""
+def test_adapters_error_text_completes_no_body(unmerged: LocalRun, job, stored: CacheDriver, missing: int):
+    """The last part is missing, and so short that the error text may have its exact length."""
     with unmerged.behind(WALL_FAR_OFF, PLAIN_STREAMING) as gateway:
         url = just_finalized(job(gateway), os.urandom(3 * MB), os.urandom(missing))
         archive = stored.archive(urlsplit(url).path.rpartition("/")[2])
@@ -192,20 +192,20 @@ def test_adapter_error_text_never_completes_body(unmerged: LocalRun, job, stored
     assert 0 < reading.size < reading.announced
 
 
-def test_app_crash_breaks_stream_and_server_recovers(unmerged: LocalRun, job):
+def test_crash_in_mid_stream_breaks_the_connection(unmerged: LocalRun, job):
     with unmerged.behind(WALL_FAR_OFF, PLAIN_STREAMING) as gateway:
         url = just_finalized(job(gateway), *BLOCKS, *BLOCKS)
 
         reading = read(url, on_first_byte=lambda: os.kill(gateway.download.environments[0].process.pid, signal.SIGKILL))
         assert (reading.status, reading.broken) == (200, True)
         assert 0 < reading.size < reading.announced
-        # The emulation hears of the death a moment later; Lambda sends no request to a dead environment.
+        # The emulation learns of the crash a moment later; Lambda sends no request to a dead environment.
         wait_until(lambda: not gateway.download.environments[0].is_alive)
         assert send("GET", url, headers={"Range": "bytes=0-9"}).body == CONTENT[:10]
 
 
-def test_stream_breaks_at_time_limit(unmerged: LocalRun, job):
-    """No reader is cut off: the grace of parts counts on it, so it holds under Lambda's web server too."""
+def test_stream_beyond_its_longest_time_breaks(unmerged: LocalRun, job):
+    """The grace of parts counts on it, so that no reader is cut off."""
     slow = replace(WALL_FAR_OFF, per_second=2 * AWS.per_second)
     with unmerged.behind(slow, PLAIN_STREAMING | {"MAX_STREAM_SECONDS": "1"}) as gateway:
         url = just_finalized(job(gateway), *BLOCKS, *BLOCKS)

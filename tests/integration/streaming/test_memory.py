@@ -1,9 +1,11 @@
-"""What the functions that serve HTTP hold in memory, as the operating system sees it (`make bench` has more sizes)."""
+"""Resident memory of the download function, as the operating system counts it (`make bench` has more sizes)."""
 
 import pytest
 
-from dev.bench import memory
+from dev.bench.memory import DOWNLOAD, FURTHER_READER, of_download, saved
 from dev.emulation.api_gateway import MB, PLAIN_STREAMING, Caps, LocalRun
+
+MIB = 1024 * 1024
 
 
 @pytest.fixture
@@ -11,21 +13,16 @@ def variables(unmerged: LocalRun) -> dict[str, str]:
     return unmerged.download_variables(Caps(), PLAIN_STREAMING)
 
 
-def test_stream_memory_is_bounded_per_reader(unmerged, variables):
+def test_stream_of_any_length_is_held_in_little_memory(unmerged: LocalRun, variables: dict[str, str]) -> None:
     """All that may be read ahead is, since the readers pause."""
-    short, long = (memory.saved(unmerged, size) for size in (100 * MB, 400 * MB))
-    alone = memory.of_download(unmerged, variables, [short])
-    assert alone <= memory.DOWNLOAD
-    assert memory.of_download(unmerged, variables, [long]) <= memory.DOWNLOAD
+    short, long = (saved(unmerged, size) for size in (100 * MB, 400 * MB))
+    assert of_download(unmerged, variables, [short]) <= DOWNLOAD
+    assert of_download(unmerged, variables, [long]) <= DOWNLOAD
     further = 3
-    together = memory.of_download(unmerged, variables, [long] * (1 + further))
-    assert together <= memory.DOWNLOAD + further * memory.FURTHER_READER
+    together = of_download(unmerged, variables, [long] * (1 + further))
+    assert together <= DOWNLOAD + further * FURTHER_READER
 
 
-def test_small_parts_use_no_extra_memory(unmerged, variables):
-    layer = memory.saved(unmerged, 100 * memory.MIB, block_bytes=memory.MIB)
-    assert memory.of_download(unmerged, variables, [layer]) <= memory.DOWNLOAD
-
-
-def test_api_memory_is_bounded(unmerged):
-    assert memory.of_api(unmerged, calls=50) <= memory.API
+def test_small_parts_use_no_extra_memory(unmerged: LocalRun, variables: dict[str, str]) -> None:
+    layer = saved(unmerged, 100 * MIB, block_bytes=MIB)
+    assert of_download(unmerged, variables, [layer]) <= DOWNLOAD

@@ -1,4 +1,4 @@
-"""functions/download/run.sh, as Lambda and the adapter see it."""
+"""functions/download/run.sh under Lambda Web Adapter."""
 
 import asyncio
 import json
@@ -33,32 +33,32 @@ async def environment(variables: dict[str, str], tmp_path: Path) -> AsyncIterato
 
 @pytest.fixture
 def path(unmerged: LocalRun, repository: str) -> str:
-    """Of a download URL; its archive has two parts."""
+    """Return the path of a download URL, whose archive has two parts."""
     job = Job(unmerged.url, runtime_token(repository=repository), GO)
     job.save("key", *BLOCKS)
     return job.download_url("key").removeprefix(unmerged.url)
 
 
-async def test_missing_setting_ends_process_with_its_name(variables: dict[str, str], tmp_path: Path):
-    """Lambda sees the end of the process, not a port that never opens."""
+async def test_missing_setting_ends_the_process_with_its_name(variables: dict[str, str], tmp_path: Path):
+    """Else Lambda would wait for a port that never opens."""
     del variables["BUCKET"]
     with pytest.raises(EnvironmentFailed, match="bucket"):
         await ExecutionEnvironment.started(variables, tmp_path / "log")
 
 
-async def test_taken_port_ends_process(variables: dict[str, str], tmp_path: Path):
+async def test_taken_port_ends_the_process(variables: dict[str, str], tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         one = await ExecutionEnvironment.launched(variables, tmp_path / "log", port=taken.getsockname()[1])
         assert await asyncio.wait_for(one.process.wait(), 20) != 0
         await one.stop()
 
 
-async def test_idle_frozen_connection_stays_open(environment: ExecutionEnvironment, path: str):
-    """The adapter may send on it at any time until it drops it itself."""
+async def test_idle_and_frozen_connection_is_not_closed(environment: ExecutionEnvironment, path: str):
+    """The adapter may send on it at any time until it closes it itself."""
     reader, writer = await asyncio.open_connection("127.0.0.1", environment.port)
 
     async def head() -> bytes:
-        """The API answers this; here it is the shortest thing to ask."""
+        """Send the shortest request, which in production the API answers."""
         writer.write(f"HEAD {path} HTTP/1.1\r\nHost: app\r\n\r\n".encode())
         return await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
 
@@ -72,32 +72,32 @@ async def test_idle_frozen_connection_stays_open(environment: ExecutionEnvironme
     writer.close()
 
 
-async def test_response_hides_server_and_log_hides_signature(
+async def test_no_server_header_and_no_signature_in_the_log(
     environment: ExecutionEnvironment, path: str, tmp_path: Path
 ):
-    for asked, status in ((path, 200), (path.replace("sig=", "sig=x"), 403)):
-        async with environment.request("GET", asked, {}, b"", within=10) as answer:
+    for requested, status in ((path, 200), (path.replace("sig=", "sig=x"), 403)):
+        async with environment.request("GET", requested, {}, b"", within=10) as answer:
             assert answer.status == status
             assert "Server" not in answer.headers
     assert "sig=" not in (tmp_path / "log").read_text()
 
 
-async def test_log_lines_carry_lambda_request_id(environment: ExecutionEnvironment, path: str, tmp_path: Path):
+async def test_log_lines_have_lambdas_request_id(environment: ExecutionEnvironment, path: str, tmp_path: Path):
     async with environment.request("GET", path, {}, b"", within=10) as answer:
         request_id = answer.headers["x-ms-request-id"]
         await answer.read()
-    assert "-" in request_id, "as Lambda's are; one of our own has none"
+    assert "-" in request_id, "Lambda's ids have hyphens; the server's own have none"
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     assert "first byte" in [line["message"] for line in lines if line["function_request_id"] == request_id]
 
 
-async def test_unknown_event_returns_404(environment: ExecutionEnvironment):
-    """The adapter posts to /events what it can't take for one, whoever invoked the function with it."""
+async def test_event_that_is_no_request_is_not_found(environment: ExecutionEnvironment):
+    """The adapter posts events that are no requests to /events."""
     async with environment.request("POST", "/events", {}, b"{}", within=10) as answer:
         assert answer.status == 404
 
 
-async def test_redirect_keeps_viewer_host_and_scheme(
+async def test_redirect_to_the_server_keeps_the_scheme(
     environment: ExecutionEnvironment, path: str, merge_all: Callable[[], object]
 ):
     await asyncio.to_thread(merge_all)

@@ -22,7 +22,7 @@ MIB = 1024 * 1024
 
 
 class BehindApiGateway:
-    """Tells the app its own address, as API Gateway's event does through Mangum's scope."""
+    """Adds the API's own address to the scope, as Mangum does from API Gateway's event."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -37,8 +37,8 @@ class BehindApiGateway:
 def behind_an_edge_that_drops_ranges(
     run: LocalRun, stored: CacheDriver, seek_through: SeekThrough
 ) -> Iterator[Gateway]:
-    whoever = {"verify_tokens": False, "token_claims": [Anybody()]}
-    settings = stored.services.settings.model_copy(update={"seek_through": seek_through, **whoever})
+    anybody = {"verify_tokens": False, "token_claims": [Anybody()]}
+    settings = stored.services.settings.model_copy(update={"seek_through": seek_through, **anybody})
     services = AllServices(settings)
     api = BehindApiGateway(create_app(services))
     with (
@@ -55,7 +55,7 @@ def layer() -> bytes:
 
 
 @pytest.mark.parametrize("is_merged", [False, True], ids=["in parts", "merged"])
-def test_buildkit_seeks_correctly_through_api(
+def test_buildkit_seeks_correctly_past_the_edge(
     unmerged: LocalRun, stored: CacheDriver, repository, layer, is_merged: bool
 ):
     with (
@@ -74,10 +74,10 @@ def test_buildkit_seeks_correctly_through_api(
 
 
 @pytest.mark.parametrize("is_merged", [False, True], ids=["in parts", "merged"])
-def test_edge_without_ranges_returns_whole_body(
+def test_seek_through_the_edge_brings_wrong_bytes(
     unmerged: LocalRun, stored: CacheDriver, repository, layer, is_merged: bool
 ):
-    """The setting exists for this."""
+    """SEEK_THROUGH exists for such an edge."""
     with (
         behind_an_edge_that_drops_ranges(unmerged, stored, SeekThrough.EDGE) as gateway,
         closing(BuildKit(gateway.url, runtime_token(repository=repository))) as client,
@@ -92,7 +92,7 @@ def test_edge_without_ranges_returns_whole_body(
         assert (reply.status, reply.body) == (200, layer)
 
 
-def test_plain_readers_keep_edge_and_s3_urls(unmerged: LocalRun, stored: CacheDriver, repository):
+def test_plain_readers_stay_at_the_edge_and_s3(unmerged: LocalRun, stored: CacheDriver, repository):
     with behind_an_edge_that_drops_ranges(unmerged, stored, SeekThrough.API) as gateway:
         job = Job(gateway.url, runtime_token(repository=repository), ACTIONS_CACHE)
         job.save("key", b"one", b"two")

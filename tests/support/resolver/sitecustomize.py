@@ -1,4 +1,4 @@
-"""On the path of functions that an emulator runs: names under `localhost` are this machine there too."""
+"""On the path of functions in an emulator: resolves names under `localhost` to this machine."""
 
 import importlib.util
 from pathlib import Path

@@ -32,11 +32,11 @@ from dev.local.template import ROOT, Template
 from tests.unit.template.declared import api_events
 
 ESCAPED = "\x01"
-"""Character that JSON escapes to six bytes, the most there is."""
+"""Character that JSON escapes to six bytes, the most of all."""
 
 
 def line(template: Template, what: str) -> Spending:
-    [found] = [it for it in worst_hour(template) if it.what.startswith(what)]
+    [found] = [spending for spending in worst_hour(template) if spending.what.startswith(what)]
     return found
 
 
@@ -50,19 +50,22 @@ def spending(usd: float, shared: Shared | None, what: str = "") -> Spending:
 # ---------------------------------------------------------------- the sum
 
 
-def test_shared_limit_counts_only_costliest_line() -> None:
+def test_dearest_of_competing_lines_counts_alone() -> None:
     up, more_up, down = spending(3, Shared.UP), spending(5, Shared.UP), spending(7, Shared.DOWN)
     assert ceiling([up, more_up, down, spending(11, None), spending(13, None)]) == pytest.approx(5 + 7 + 11 + 13)
     assert ceiling([]) == 0
 
 
-def test_link_limits_bytes_of_every_line(template: Template) -> None:
+def test_no_line_exceeds_the_link(template: Template) -> None:
     assert LINK_GIGABYTES == 4500
-    assert max(it.quantity for it in worst_hour(template) if it.unit == "GB" and it.shared) == LINK_GIGABYTES
+    assert (
+        max(spending.quantity for spending in worst_hour(template) if spending.unit == "GB" and spending.shared)
+        == LINK_GIGABYTES
+    )
 
 
-def test_worst_hour_matches_manual_calculation(template: Template) -> None:
-    """It is reckoned by hand, from the prices of a terabyte and a million."""
+def test_lines_match_a_reckoning_by_hand(template: Template) -> None:
+    """The reckoning uses the prices of a terabyte and of a million."""
     assert line(template, "bytes up, to the bucket").usd == pytest.approx(4.5 * 20)
     assert line(template, "bytes down, through the edge").usd == pytest.approx(4.5 * 85)
     assert line(template, "bytes down, from S3").usd == pytest.approx(4.5 * 90)
@@ -71,26 +74,27 @@ def test_worst_hour_matches_manual_calculation(template: Template) -> None:
     assert line(template, "the API's time").usd == pytest.approx(3.6 * 13.3334)
 
 
-def test_every_price_is_used(template: Template) -> None:
-    """Prices that jobs' work doesn't use appear in the idle month."""
-    spent = {it.price for one in worst_hour(template) for it in one.lines}
-    idle = {it.price for it in idle_month(template)}
-    assert set(PRICES) - spent - idle == {"DynamoDB recovery"}, "of what is stored alone"
+def test_each_price_is_used(template: Template) -> None:
+    """Those that jobs don't use are part of the idle month."""
+    spent = {line.price for spending in worst_hour(template) for line in spending.lines}
+    idle = {line.price for line in idle_month(template)}
+    assert set(PRICES) - spent - idle == {"DynamoDB recovery"}, "it depends on what is stored"
 
 
 # ---------------------------------------------------------------- bounds
 
 
-def test_total_requests_match_throttles(template: Template) -> None:
+def test_requests_are_as_many_as_the_throttles_allow(template: Template) -> None:
     methods = len({event for function in template.functions for event in api_events(template, function)})
     jobs, rest = 7 * 1000, (methods - 7) * 50
-    by_api = [it for it in worst_hour(template) if any(one.price == "API Gateway" for one in it.lines)]
-    dearest = {it.shared or it.what: it.quantity for it in sorted(by_api, key=lambda it: it.quantity)}
+    spendings = sorted(worst_hour(template), key=lambda spending: spending.quantity)
+    by_api = [spending for spending in spendings if any(line.price == "API Gateway" for line in spending.lines)]
+    dearest = {spending.shared or spending.what: spending.quantity for spending in by_api}
     assert sum(dearest.values()) == (jobs + rest) * HOUR
     assert line(template, "traces").quantity == (jobs + rest) * HOUR
 
 
-def test_requests_are_capped_by_account_limit(template: Template) -> None:
+def test_requests_are_no_more_than_the_accounts_quota(template: Template) -> None:
     chosen = template.with_parameters(RequestsPerSecond="5000")
     assert line(chosen, "traces").quantity == ACCOUNT_REQUESTS_A_SECOND * HOUR
 
@@ -107,12 +111,12 @@ def test_requests_are_capped_by_account_limit(template: Template) -> None:
         ("MergeMemory", "the merges' time"),
     ],
 )
-def test_lower_setting_reduces_cost(template: Template, parameter: str, what: str) -> None:
+def test_lower_setting_makes_its_line_cheaper(template: Template, parameter: str, what: str) -> None:
     half = str(template.number({"Ref": parameter}) // 2)
     assert line(template.with_parameters(**{parameter: half}), what).usd < line(template, what).usd
 
 
-def test_disabled_system_logs_cost_nothing(template: Template) -> None:
+def test_platform_logs_cost_nothing_where_turned_off(template: Template) -> None:
     function = template.body["Globals"]["Function"]
     gigabytes = {}
     for level in ("INFO", "WARN"):
@@ -122,12 +126,12 @@ def test_disabled_system_logs_cost_nothing(template: Template) -> None:
     assert gigabytes["WARN"] * (1500 + LONGEST_LINE_BYTES) == pytest.approx(gigabytes["INFO"] * LONGEST_LINE_BYTES)
 
 
-def test_disabled_traces_cost_nothing(template: Template) -> None:
+def test_traces_cost_nothing_where_turned_off(template: Template) -> None:
     assert line(template.with_parameters(Traces="false"), "traces").usd == 0
 
 
 def without(template: Template, *parameters: str) -> Template:
-    kept = {name: it for name, it in template.body["Parameters"].items() if name not in parameters}
+    kept = {name: value for name, value in template.body["Parameters"].items() if name not in parameters}
     return Template(template.body | {"Parameters": kept})
 
 
@@ -143,7 +147,7 @@ def with_parameter(template: Template, name: str, default: int) -> Template:
         ("MergeWorkers", "the merges' time"),
     ],
 )
-def test_reserved_concurrency_bounds_time(template: Template, parameter: str, what: str) -> None:
+def test_reserved_concurrency_bounds_the_time(template: Template, parameter: str, what: str) -> None:
     free = line(without(template, parameter), what)
     assert free.quantity == 1000 * HOUR
     assert line(with_parameter(template, parameter, 0), what) == free, "0 reserves nothing"
@@ -151,7 +155,7 @@ def test_reserved_concurrency_bounds_time(template: Template, parameter: str, wh
     assert (reserved.quantity, reserved.bound, reserved.shared) == (20 * HOUR, f"`{parameter}`", None)
 
 
-def test_discarded_bytes_alarm_fires_after_sweep(template: Template) -> None:
+def test_discarded_bytes_set_off_their_alarm_when_swept(template: Template) -> None:
     alarm = template.body["Resources"]["OrphanListingFailsAlarm"]
     resources = template.body["Resources"] | {
         "BytesDiscardedAlarm": alarm | {"Properties": alarm["Properties"] | {"Period": 3600, "EvaluationPeriods": 1}}
@@ -165,14 +169,14 @@ def test_discarded_bytes_alarm_fires_after_sweep(template: Template) -> None:
     assert seconds_until_told(chosen)["BytesDiscardedAlarm"] == 3600 + 2 * 3600 + 300
 
 
-def test_named_bounds_are_parameters(template: Template) -> None:
+def test_bounds_are_parameters_that_exist(template: Template) -> None:
     known = {*template.body["Parameters"], *Template.load(ROOT / "deploy" / "web-acl.yaml").body["Parameters"]}
-    named = {name for it in worst_hour(template) for name in re.findall(r"`(\w+)`", it.bound)}
+    named = {name for spending in worst_hour(template) for name in re.findall(r"`(\w+)`", spending.bound)}
     assert len(named) > 5
     assert named <= known
 
 
-def test_documented_parameters_exist(template: Template) -> None:
+def test_parameters_named_on_the_page_exist(template: Template) -> None:
     section = DOCUMENT.read_text().partition("## What limits the bill")[2].partition("\n## ")[0]
     known = {*template.body["Parameters"], *Template.load(ROOT / "deploy" / "web-acl.yaml").body["Parameters"]}
     assert set(re.findall(r"`([A-Z][a-z]\w+)(?:=\w+)?`", section)) <= known
@@ -181,26 +185,26 @@ def test_documented_parameters_exist(template: Template) -> None:
 # ---------------------------------------------------------------- alarms
 
 
-def test_named_alarms_exist_with_their_delays(template: Template) -> None:
+def test_alarms_exist_and_take_their_periods(template: Template) -> None:
     told = seconds_until_told(template)
-    assert {it.told_by for it in worst_hour(template)} - {None} <= told.keys()
+    assert {spending.told_by for spending in worst_hour(template)} - {None} <= told.keys()
     assert told["RequestFloodAlarm"] == 300
     assert told["DownloadsAlarm"] == 3 * 300
     assert told["MergeBacklogAlarm"] == 900 + 3 * 300, "the oldest message has to grow old first"
 
 
 @pytest.mark.parametrize(("rate", "alarm"), [("250", "RequestFloodAlarm"), ("249", None)])
-def test_flood_below_threshold_sets_off_no_alarm(template: Template, rate: str, alarm: str | None) -> None:
+def test_flood_below_the_threshold_sets_off_no_alarm(template: Template, rate: str, alarm: str | None) -> None:
     assert line(template.with_parameters(RequestsPerSecond=rate), "lookups").told_by == alarm
 
 
 @pytest.mark.parametrize(("gigabytes", "alarm"), [("374", "DownloadsAlarm"), ("375", None), ("0", None)])
-def test_downloads_below_threshold_set_off_no_alarm(template: Template, gigabytes: str, alarm: str | None) -> None:
+def test_downloads_below_the_threshold_set_off_no_alarm(template: Template, gigabytes: str, alarm: str | None) -> None:
     """10 Gbit/s are 375 GB in five minutes."""
     assert line(template.with_parameters(DownloadAlarmGigabytes=gigabytes), "bytes down, from S3").told_by == alarm
 
 
-def test_forwarded_bytes_set_off_alarm(template: Template) -> None:
+def test_largest_requests_passed_on_set_off_an_alarm(template: Template) -> None:
     assert line(template, "bytes up, passed on").told_by == "RequestFloodAlarm"
 
 
@@ -216,7 +220,7 @@ def written(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
     return stream
 
 
-def test_log_line_length_stays_within_estimate(written: io.StringIO) -> None:
+def test_longest_log_line_is_as_long_as_reckoned(written: io.StringIO) -> None:
     key, scope = ESCAPED * MAX_NAME_CHARACTERS, f"refs/heads/{'x' * 255}"
     repository = f"{'4' * 64}@{'h' * 200}"
     entry = Entry(EntryName(EntryFamily(repository, scope, "v"), key), "5f" * 16, 10**12, 10**12)
@@ -227,7 +231,7 @@ def test_log_line_length_stays_within_estimate(written: io.StringIO) -> None:
     telemetry.emit(events.missed(repository, (scope,) * 3, key, MissReason.NO_MATCH))
     telemetry.emit(events.refused(f"PUT {ESCAPED * 200}", InvalidRequest(ESCAPED * 8000)))
     logs.logger.thread_safe_clear_keys()
-    lengths = [len(it.encode()) + 1 for it in written.getvalue().splitlines()]
+    lengths = [len(text.encode()) + 1 for text in written.getvalue().splitlines()]
     assert len(lengths) == 3
     assert max(lengths) <= LONGEST_LINE_BYTES < 1.1 * max(lengths)
 
@@ -235,7 +239,7 @@ def test_log_line_length_stays_within_estimate(written: io.StringIO) -> None:
 # ---------------------------------------------------------------- shown
 
 
-def test_ceiling_option_prints_only_worst_hour(capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_prints_the_worst_hour_alone(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--ceiling"])
     printed = capsys.readouterr().out
     assert printed.startswith("## What one token can cost in an hour\n")
@@ -243,8 +247,8 @@ def test_ceiling_option_prints_only_worst_hour(capsys: pytest.CaptureFixture[str
     assert printed in DOCUMENT.read_text()
 
 
-def test_documented_count_of_silent_lines_is_current(template: Template) -> None:
-    silent = sum(it.told_by is None for it in worst_hour(template))
+def test_documentation_counts_the_lines_without_alarm(template: Template) -> None:
+    silent = sum(spending.told_by is None for spending in worst_hour(template))
     assert f"{silent} of {len(worst_hour(template))} lines set off no alarm" in DOCUMENT.read_text()
 
 
@@ -253,7 +257,7 @@ def _shown(option: str) -> Any:
     return json.loads(text)
 
 
-def test_documented_budget_is_valid_for_aws() -> None:
+def test_budget_on_the_page_is_valid() -> None:
     operation = botocore.session.get_session().get_service_model("budgets").operation_model("CreateBudget")
     asked = {
         "AccountId": "123456789012",

@@ -1,4 +1,4 @@
-"""The cost table adds up, follows what it is made of, and is the one in the documentation."""
+"""The cost tables add up, follow the template, and are those in the documentation."""
 
 from dataclasses import replace
 
@@ -51,14 +51,14 @@ def usd(lines: tuple[Line, ...], what: str) -> float:
 
 
 @pytest.mark.parametrize("saving", [PLAIN, BUILDKIT])
-def test_total_is_sum_of_lines(saving: Saving) -> None:
+def test_total_is_the_sum_of_its_lines(saving: Saving) -> None:
     lines = terabyte_saved(saving)
     assert total(lines) == pytest.approx(
         sum(PRICES[line.price].usd * line.quantity / PRICES[line.price].per for line in lines)
     )
 
 
-def test_smaller_entries_cost_more_calls_not_bytes() -> None:
+def test_half_the_size_costs_the_same_bytes_and_twice_the_calls() -> None:
     whole, halves = terabyte_saved(PLAIN), terabyte_saved(replace(PLAIN, entry_bytes=PLAIN.entry_bytes / 2))
     bytes_cost = "CloudFront, bytes to the bucket"
     assert usd(halves, bytes_cost) == pytest.approx(usd(whole, bytes_cost))
@@ -66,7 +66,7 @@ def test_smaller_entries_cost_more_calls_not_bytes() -> None:
         assert usd(halves, what) == pytest.approx(2 * usd(whole, what))
 
 
-def test_restores_add_only_transfer_cost() -> None:
+def test_twice_the_restores_cost_twice_the_transfer() -> None:
     twice = replace(PLAIN, restores=2 * PLAIN.restores)
     once_out, twice_out = (transfer_out(saving, outside_aws=True).usd for saving in (PLAIN, twice))
     assert twice_out == pytest.approx(2 * once_out)
@@ -74,8 +74,8 @@ def test_restores_add_only_transfer_cost() -> None:
         assert usd(terabyte_saved(twice), what) == pytest.approx(usd(terabyte_saved(PLAIN), what))
 
 
-def test_documented_design_figures_are_reproduced() -> None:
-    """docs/design/aws-limits.md#what-a-terabyte-costs: 1,418 entries of 705 MB."""
+def test_terabyte_has_the_numbers_of_the_design() -> None:
+    """A terabyte is 1,418 entries of 705 MB."""
     lines = terabyte_saved(PLAIN)
     assert round(PLAIN.entries) == 1418
     assert len(PLAIN.manifest.parts) == 11
@@ -130,13 +130,13 @@ def test_idle_month_counts_template_resources(template: Template) -> None:
     assert total(lines) == pytest.approx(sum(line.usd for line in lines))
 
 
-def test_month_without_usage_costs_idle_month(template: Template) -> None:
+def test_month_without_use_costs_an_idle_month(template: Template) -> None:
     month = month_like(NO_USAGE, Tally(), 24)
     assert month.total == IDLE_MONTH_USD == pytest.approx(total(idle_month(template)), abs=0.005)
     assert month.transfer_out == 0
 
 
-def test_month_is_sum_of_parts_and_services() -> None:
+def test_month_is_the_sum_of_its_parts_and_its_services() -> None:
     done = Tally(hits=30, misses=10, saves=10, bytes_restored=3 * 10**9, bytes_saved=10**9)
     month = month_like(Usage(10**12, 100), done, 168)
     assert month.total == pytest.approx(sum(month.by_part.values())) == pytest.approx(sum(month.by_service.values()))
@@ -145,8 +145,8 @@ def test_month_is_sum_of_parts_and_services() -> None:
     assert all(usd > 0 for usd in (*month.by_part.values(), *month.by_service.values()))
 
 
-def test_month_matches_terabyte_cost() -> None:
-    """In as many entries, each restored as often."""
+def test_month_costs_saves_and_restores_like_a_terabyte() -> None:
+    """With as many entries, each restored as often."""
     count = 1000
     done = Tally(hits=3 * count, saves=count, bytes_saved=int(count * PLAIN.entry_bytes))
     month = month_like(NO_USAGE, done, HOURS_A_MONTH)
@@ -155,22 +155,22 @@ def test_month_matches_terabyte_cost() -> None:
 
 
 def test_twice_the_jobs_cost_twice() -> None:
-    one, two = (month_like(NO_USAGE, Tally(misses=it, hits=it), 24) for it in (100, 200))
+    one, two = (month_like(NO_USAGE, Tally(misses=count, hits=count), 24) for count in (100, 200))
     for part in (CostPart.RESTORES, CostPart.MISSES):
         assert two.by_part[part] == pytest.approx(2 * one.by_part[part])
 
 
-def test_metric_cost_follows_hours_and_dimensions() -> None:
+def test_metric_costs_by_the_hour_and_by_dimension_value() -> None:
     usual = metrics_month(HOURS_A_MONTH, USUAL_VALUES)
-    of_jobs = [it for it in METRICS if it not in (*NEVER_WELL, *BY_THE_SCHEDULE)]
-    values = [USUAL_VALUES[it.dimension] for it in of_jobs if it.dimension]
+    of_jobs = [metric for metric in METRICS if metric not in (*NEVER_WELL, *BY_THE_SCHEDULE)]
+    values = [USUAL_VALUES[metric.dimension] for metric in of_jobs if metric.dimension]
     assert usual.usd == pytest.approx(0.30 * (len(of_jobs) - len(values) + sum(values)))
     assert metrics_month(HOURS_A_MONTH / 2, USUAL_VALUES).usd == pytest.approx(usual.usd / 2)
     assert metrics_month(0, MOST_VALUES).usd == 0
     assert metrics_month(HOURS_A_MONTH, MOST_VALUES).usd > usual.usd
 
 
-def test_scheduled_metrics_cost_two_hours_a_day(template: Template) -> None:
+def test_metrics_of_the_schedule_cost_two_hours_of_a_day(template: Template) -> None:
     assert len({STORED_BYTES, STORED_ENTRIES} & {*BY_THE_SCHEDULE}) == custom_metrics(BY_THE_SCHEDULE, {"part": 0})
     each = 0.30 * 2 / 24
     assert usd(idle_month(template), "custom metrics: what is stored, what the month costs") == pytest.approx(
@@ -178,25 +178,25 @@ def test_scheduled_metrics_cost_two_hours_a_day(template: Template) -> None:
     )
 
 
-def test_dimension_values_stay_within_estimate() -> None:
-    assert {it.__name__ for it in subclasses(CacheError)} < ERRORS.values
+def test_no_dimension_has_more_values_than_are_counted() -> None:
+    assert {error.__name__ for error in subclasses(CacheError)} < ERRORS.values
     assert all(USUAL_VALUES[name] <= most for name, most in MOST_VALUES.items())
     assert len(CostPart) == USUAL_VALUES["part"] == MOST_VALUES["part"]
 
 
 def subclasses(kind: type[Exception]) -> set[type[Exception]]:
-    return {kind}.union(*(subclasses(it) for it in kind.__subclasses__()))
+    return {kind}.union(*(subclasses(subclass) for subclass in kind.__subclasses__()))
 
 
-def test_large_idle_costs_are_named(template: Template) -> None:
+def test_idle_costs_over_a_dollar_are_named(template: Template) -> None:
     tables = markdown(usual_columns(PLAIN, template), template)
     (sentence,) = [row for row in tables.splitlines() if row.startswith("Over $1 a month")]
     for line in idle_month(template):
         assert (line.what in sentence) == (line.usd > LARGE_IDLE_USD)
 
 
-def test_template_has_no_unlisted_hourly_cost(template: Template) -> None:
-    """Whatever type is new here is to be looked up, and to get a line if it costs something while idle."""
+def test_no_resource_of_the_template_costs_by_the_hour(template: Template) -> None:
+    """A type that is new here has to be looked up, and to get a line if it costs something while idle."""
     free_while_idle = {
         "AWS::CloudFront::Distribution",
         "AWS::CloudFront::Function",
@@ -217,10 +217,10 @@ def test_template_has_no_unlisted_hourly_cost(template: Template) -> None:
         "Custom::EdgeSecrets",
     }
     itemised = {"AWS::CloudWatch::Alarm", "AWS::CloudWatch::Dashboard", "AWS::SecretsManager::Secret"}
-    assert {it["Type"] for it in template.body["Resources"].values()} <= free_while_idle | itemised
+    assert {resource["Type"] for resource in template.body["Resources"].values()} <= free_while_idle | itemised
 
 
-def test_each_price_names_its_source() -> None:
+def test_each_price_names_its_source_or_says_it_has_none() -> None:
     assert all(price.usd > 0 and price.per > 0 for price in PRICES.values())
     assert [name for name, price in PRICES.items() if not (NOT_CHECKED in price.seen or "." in price.seen)] == []
 
@@ -232,13 +232,13 @@ def test_amounts_are_shown_in_cents(amount: float, text: str) -> None:
     assert dollars(amount) == text
 
 
-def test_documented_tables_are_current(template: Template) -> None:
+def test_documentation_has_these_tables(template: Template) -> None:
     document = DOCUMENT.read_text()
     tables = markdown(usual_columns(PLAIN, template), template)
     assert document == documented(document, tables), "run: python -m dev.cost.cost --write"
 
 
-def test_document_without_marker_is_refused() -> None:
+def test_document_without_its_marks_is_refused() -> None:
     with pytest.raises(ValueError, match="lacks the line"):
         documented("# What it costs\n", "tables")
 

@@ -87,7 +87,9 @@ def test_archive_saved_during_listing_stays(driver: CacheDriver):
     assert done["orphaned archives deleted"] == 0
 
 
-def test_put_outlasting_tombstone_is_found(driver: CacheDriver):
+def test_put_outlasting_tombstone_is_found(
+    driver: CacheDriver,
+):
     archive_id = driver.save(NAME, b"a", b"b").archive_id
     readable = driver.keys(archive_id)
     driver.services.remove_entry(archive_id, lambda _: True)

@@ -54,7 +54,7 @@ def test_demo_without_node_is_refused(tmp_path: Path):
 
 def test_clients_without_npm_are_refused(tmp_path: Path):
     program(tmp_path / "npm", "exit 127")
-    (tmp_path / "tests" / "support" / "clients").mkdir(parents=True)
-    (tmp_path / "tests" / "support" / "clients" / "package-lock.json").touch()
+    (tmp_path / "dev" / "clients").mkdir(parents=True)
+    (tmp_path / "dev" / "clients" / "package-lock.json").touch()
     ran = make(tmp_path, "dev/clients/node_modules/.ready", PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert (ran.returncode != 0, "Node.js with npm is needed" in ran.stdout) == (True, True)

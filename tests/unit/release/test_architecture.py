@@ -45,7 +45,7 @@ def test_built_template_allows_only_built_architecture(tmp_path: Path, name: str
         assert parameters["CleanupPaused"] == parameters["StreamDownloads"] == {"Type": "String"}
 
 
-def test_mixed_architecture_build_is_refused(tmp_path: Path) -> None:
+def test_build_for_several_processors_is_refused(tmp_path: Path) -> None:
     library(tmp_path / "CoreLayer" / "a.so", "arm64")
     assert architecture_of(tmp_path) == "arm64"
     library(tmp_path / "ApiFunction" / "b.so", "x86_64")
@@ -55,13 +55,13 @@ def test_mixed_architecture_build_is_refused(tmp_path: Path) -> None:
         package.pin_architecture(tmp_path)
 
 
-def test_library_architecture_is_read_from_header() -> None:
+def test_architecture_is_read_from_library_headers() -> None:
     here = {"aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
     assert architecture_of(Path(sys.prefix) / "lib") == here
 
 
 @pytest.mark.parametrize("chosen", ["arm64", "x86_64"])
-def test_build_for_other_architecture_is_not_deployed(tmp_path: Path, chosen: str) -> None:
+def test_build_for_another_processor_is_not_deployed(tmp_path: Path, chosen: str) -> None:
     [other] = set(MACHINES) - {chosen}
     steps = Steps(print, tmp_path, sam="/no/such/sam")
     library(steps.built_template(chosen).parent / "CoreLayer" / "a.so", other)

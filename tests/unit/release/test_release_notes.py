@@ -1,4 +1,4 @@
-"""A release's files: what is in them, and that nobody else's are taken for them. With a key that is thrown away."""
+"""The files of a release have their content, and no changed file passes for one. The keys are made for the test."""
 
 import shutil
 import subprocess
@@ -23,7 +23,7 @@ needs_ssh = pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="ssh-k
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`good` and `other`, and what a user has: docs/release-signers, here with the good one's public key."""
+    """Make the keys `good` and `other`, and a user's docs/release-signers with the public key of the good one."""
     directory = tmp_path_factory.mktemp("keys")
     for name in ("good", "other"):
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(directory / name)]
@@ -47,7 +47,7 @@ def build(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def released(build: Path, keys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's directory: what was made, and the signers' file where the documented command expects it."""
+    """Make a release in a user's directory, with the signers' file where the documented command expects it."""
     changelog = tmp_path / "root"
     changelog.mkdir()
     (changelog / "CHANGELOG.md").write_text("# Changelog\n\n## Unreleased\n\n## 1.2.3 (2026-11-27)\n\n- New.\n")
@@ -59,9 +59,9 @@ def released(build: Path, keys: Path, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def verified(directory: Path) -> bool:
-    """By the very commands of docs/releasing.md."""
+    """Run the commands of docs/releasing.md, and return whether they succeed."""
     section = PAGE.partition("## Verify a release")[2].partition("\n## ")[0]
-    typed = [it.text for it in commands("docs/releasing.md", section) if not it.needs]
+    typed = [command.text for command in commands("docs/releasing.md", section) if not command.needs]
     assert any("ssh-keygen -Y verify" in command for command in typed)
     assert any("sha256sum --check" in command for command in typed)
     script = "\n".join(["set -e", *typed])
@@ -69,19 +69,19 @@ def verified(directory: Path) -> bool:
 
 
 @needs_ssh
-def test_documented_commands_verify_release(released: Path) -> None:
+def test_release_is_verified_by_the_documented_commands(released: Path) -> None:
     assert verified(released)
 
 
 @needs_ssh
 @pytest.mark.parametrize("file", [SUMS, NOTES, "serverless-actions-cache-1.2.3-arm64.zip"])
-def test_changed_file_fails_verification(released: Path, file: str) -> None:
+def test_changed_file_is_not_verified(released: Path, file: str) -> None:
     (released / file).write_bytes((released / file).read_bytes() + b"\n")
     assert not verified(released)
 
 
 @needs_ssh
-def test_wrong_key_or_namespace_fails_verification(released: Path, keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_key_or_purpose_is_not_verified(released: Path, keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     release_notes.sign(released / SUMS, keys / "other")
     assert not verified(released)
     release_notes.sign(released / SUMS, keys / "good")
@@ -106,12 +106,12 @@ def test_package_is_reproducible_and_keeps_run_bits(released: Path, build: Path,
     release_notes.pack(build, again)
     first = released / "serverless-actions-cache-1.2.3-arm64.zip"
     assert again.read_bytes() == first.read_bytes()
-    modes = {it.filename: it.external_attr >> 16 for it in zipfile.ZipFile(first).infolist()}
+    modes = {file.filename: file.external_attr >> 16 for file in zipfile.ZipFile(first).infolist()}
     assert modes == {str(RELEASE_FILE): 0o644, "template.yaml": 0o644, "DownloadFunction/run.sh": 0o755}
 
 
 @pytest.mark.parametrize("stamp", ["1.2.3+other", "1.2.2+abcdef", None])
-def test_build_of_other_commit_is_refused(build: Path, stamp: str | None) -> None:
+def test_build_of_another_commit_is_refused(build: Path, stamp: str | None) -> None:
     check_build(build, RELEASE)
     place = build / RELEASE_FILE
     place.write_text(stamp) if stamp else place.unlink()
@@ -127,7 +127,7 @@ def test_version_without_changes_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("version", "commit"), [("1.2.4", "abc"), ("1.2.3", "abc.changed"), ("1.2.3", "unknown")])
-def test_version_or_commit_mismatch_is_refused(version: str, commit: str) -> None:
+def test_checkout_that_is_not_the_release_is_refused(version: str, commit: str) -> None:
     with pytest.raises(NotReady):
         check(Release(version, commit), "1.2.3")
     check(Release("1.2.3", "abc"), "1.2.3")

@@ -12,7 +12,6 @@ from typing import Any
 
 import boto3
 import pytest
-from tests.aws.rie.permissions import Call, recording
 
 from actions_cache.domain.errors import PermissionDenied
 from actions_cache.domain.signing import SETTLE, Direction, check_signature
@@ -27,6 +26,7 @@ from dev.local.template import ROOT, Template
 from functions.rotate import handler
 from functions.rotate.cloudformation import RESPONSE_MARGIN_SECONDS, RETRY_SECONDS
 from functions.rotate.services import RotateServices
+from tests.aws.rie.permissions import Call, recording
 from tests.unit.flows.rotation_world import RUN
 from tests.unit.rotate.response_url import SIGNED, ResponseUrl, response_url
 from tests.unit.rotate.test_cloudformation import context, event

