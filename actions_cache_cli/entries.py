@@ -86,7 +86,7 @@ def _ago(option: str, value: str | None, now: Millis) -> Millis | None:
 
 def as_rows(archives: Sequence[Archive], hits: Mapping[str, int]) -> Iterable[tuple[str, ...]]:
     for archive in archives:
-        shape = EntryResponse.of(archive, hits)
+        shape = EntryResponse.from_archive(archive, hits)
         yield (
             str(shape.id),
             shape.key,
@@ -131,7 +131,7 @@ def list_(
     hits = management.list_entries.hits(found.id, listing)
     output.rows(TITLES, as_rows(listing.archives, hits))
     output.say(f"page {page} of {shown.last_of(listing.total)}, {counted(listing.total, 'entry', 'entries')} in all")
-    entries = [EntryResponse.of(archive, hits) for archive in listing.archives]
+    entries = [EntryResponse.from_archive(archive, hits) for archive in listing.archives]
     output.document(
         EntriesResponse(total=listing.total, more=False, page=page, per_page=per_page, entries=entries).model_dump()
     )
@@ -198,7 +198,7 @@ def match(
             for archive in explanation.alike
         ),
     )
-    output.document(ExplanationResponse.of(explanation).model_dump())
+    output.document(ExplanationResponse.from_explanation(explanation).model_dump())
     return 0 if restores else 1
 
 
@@ -240,7 +240,7 @@ def delete(
     more = f", and {deletion.remaining} more" if deletion.remaining else ""
     line = f"{counted(len(deletion.archives), 'entry', 'entries')} ({size}){more}"
     output.say(f"{line} deleted" if yes else f"{line}; nothing was changed: --yes deletes")
-    output.document(DeletionResponse.of(deletion, hits, dry_run=not yes).model_dump())
+    output.document(DeletionResponse.from_deletion(deletion, hits, dry_run=not yes).model_dump())
     return 0
 
 
@@ -276,7 +276,7 @@ def usage(server: OperatorServices, output: Output, *, repository: str | None) -
         of_one = management.read_usage(management.find_repository(repository))
         budget = server.budgets.repository
         show_usage(output, [of_one], budget)
-        output.document(RepositoryResponse.of(of_one, budget).model_dump())
+        output.document(RepositoryResponse.from_usage(of_one, budget).model_dump())
         return 0
     overview: Overview = management.read_usage.everywhere()
     show_usage(output, list(overview.repositories), overview.budgets.repository)
@@ -285,7 +285,7 @@ def usage(server: OperatorServices, output: Output, *, repository: str | None) -
         f"{count}, {counted(overview.store.entries, 'entry', 'entries')}, "
         f"{of_budget(overview.store.bytes, overview.budgets.store)}"
     )
-    output.document(RepositoriesResponse.of(overview).model_dump())
+    output.document(RepositoriesResponse.from_overview(overview).model_dump())
     return 0
 
 
@@ -335,5 +335,5 @@ def refused(server: OperatorServices, output: Output) -> int:
         ),
     )
     output.say(f"jobs of {counted(len(found), 'repository', 'repositories')} were refused")
-    output.document(RefusedTokensResponse.of(found).model_dump())
+    output.document(RefusedTokensResponse.from_refused(found).model_dump())
     return 0

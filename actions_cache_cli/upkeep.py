@@ -150,7 +150,7 @@ def reconcile(server: OperatorServices, output: Output, *, yes: bool) -> int:
             (
                 repository,
                 f"{counted(count.counted.entries, 'entry', 'entries')}, {count.counted.bytes} B",
-                f"{counted(count.stands.entries, 'entry', 'entries')}, {count.stands.bytes} B",
+                f"{counted(count.existing.entries, 'entry', 'entries')}, {count.existing.bytes} B",
             )
             for repository, count in drifted
         ),
@@ -175,7 +175,7 @@ def reconcile(server: OperatorServices, output: Output, *, yes: bool) -> int:
                 {
                     "repository": repository,
                     "counted": {"entries": count.counted.entries, "bytes": count.counted.bytes},
-                    "stored": {"entries": count.stands.entries, "bytes": count.stands.bytes},
+                    "stored": {"entries": count.existing.entries, "bytes": count.existing.bytes},
                     "corrected": yes,
                 }
                 for repository, count in drifted

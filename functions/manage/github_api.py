@@ -1,119 +1,115 @@
-"""GitHub's REST endpoints for caches: each translated in, one use case, translated out.
+"""Serve GitHub's REST endpoints for caches (https://docs.github.com/rest/actions/cache)."""
 
-https://docs.github.com/rest/actions/cache
-"""
+from typing import Annotated
 
-from collections.abc import Callable
-from typing import Annotated, Any
-
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.datastructures import URL
 
-from actions_cache import events
-from actions_cache.domain.access import Role
 from actions_cache.domain.budgets import Repository
-from actions_cache.domain.entry import MAX_NUMBER
 from actions_cache.domain.errors import NotFound
 from actions_cache.domain.listing import Page
 from actions_cache.http.app import base_url, came_through_edge, signer
-from actions_cache.http.schemas import GithubCaches, GithubError, GithubUsage
-from actions_cache.manage import Deletion, Listing
-from actions_cache.management_services import ManagementServices
-from functions.manage.access import Authenticator, name_of
-from functions.manage.query_params import Digits, GithubDelete, GithubList
+from actions_cache.http.schemas import GithubCaches, GithubUsage
+from actions_cache.manage import Listing
+from functions.manage.access import Admin, Reader
+from functions.manage.dependencies import ERROR_RESPONSES, Services, emit_deletion
+from functions.manage.query_params import EntryNumber, GithubDelete, GithubList
 
-Number = Annotated[int, Digits, Path(ge=0, lt=MAX_NUMBER)]
-
-FAULTS: dict[int | str, dict[str, Any]] = {status: {"model": GithubError} for status in (401, 403, 404, 422, 503)}
-
-
-def routes(management: ManagementServices, authenticator: Authenticator) -> APIRouter:
-    """By `owner/repository`, and by the id, which GitHub has too."""
-    router = APIRouter(tags=["GitHub's REST endpoints"], responses=FAULTS)
-
-    def by_name(owner: str, repo: str) -> Repository:
-        return management.find_repository(f"{owner}/{repo}")
-
-    def by_id(repository_id: str) -> Repository:
-        return management.find_repository(repository_id)
-
-    router.include_router(_of_one(management, authenticator, by_name), prefix="/repos/{owner}/{repo}/actions")
-    # Greedy: an id of an issuer that isn't github.com has slashes.
-    router.include_router(
-        _of_one(management, authenticator, by_id), prefix="/repositories/{repository_id:path}/actions"
-    )
-    return router
+router = APIRouter(tags=["GitHub's REST endpoints"], responses=ERROR_RESPONSES)
+_repository_router = APIRouter()
 
 
-def _of_one(management: ManagementServices, authenticator: Authenticator, find: Callable[..., Repository]) -> APIRouter:
-    router = APIRouter()
-    settings = management.core.settings
-    Reader = Annotated[Role, Depends(authenticator.reader)]  # noqa: N806 - a type
-    Admin = Annotated[Role, Depends(authenticator.admin)]  # noqa: N806 - a type
-    Found = Annotated[Repository, Depends(find)]  # noqa: N806 - a type
-
-    @router.get("/caches")
-    def list_caches(
-        request: Request, response: Response, _: Reader, found: Found, asked: Annotated[GithubList, Query()]
-    ) -> GithubCaches:
-        wanted, order, page = asked.to_filter()
-        listing = management.list_entries(found.id, wanted, order, page)
-        response.headers.update(links(request, settings.public_url, page, listing.total))
-        return GithubCaches.of(listing)
-
-    @router.delete("/caches")
-    def delete_by_key(
-        request: Request, role: Admin, found: Found, asked: Annotated[GithubDelete, Query()]
-    ) -> GithubCaches:
-        deletion = management.delete_entries(found.id, asked.to_filter())
-        note_deletion(management, request, role, found, deletion)
-        if not deletion.archives:
-            raise NotFound(f"no cache has the key {asked.key!r}" + (f" and the ref {asked.ref!r}" if asked.ref else ""))
-        return GithubCaches.of(Listing(len(deletion.archives), deletion.archives))
-
-    @router.delete("/caches/{number}", status_code=204)
-    def delete_by_id(request: Request, role: Admin, found: Found, number: Number) -> None:
-        deletion = management.delete_entries.numbered(found.id, number)
-        note_deletion(management, request, role, found, deletion)
-        if not deletion.archives:
-            raise NotFound(f"no cache has the id {number}")
-
-    @router.get("/cache/usage")
-    def usage(_: Reader, found: Found) -> GithubUsage:
-        return GithubUsage.of(management.read_usage(found))
-
-    return router
+async def take_name(request: Request, owner: str, repo: str) -> None:
+    """Note that the path names the repository as `owner/repository`."""
+    request.state.repository = f"{owner}/{repo}"
 
 
-def note_deletion(
-    management: ManagementServices, request: Request, role: Role, repository: Repository, deletion: Deletion
-) -> None:
-    """Who deleted what; nothing where nothing was."""
-    if deletion.archives:
-        by = name_of(request, role)
-        management.core.telemetry.emit(events.entries_deleted(repository.id, by, deletion.archives))
+async def take_id(request: Request, repository_id: str) -> None:
+    """Note that the path names the repository by its id."""
+    request.state.repository = repository_id
 
 
-def links(request: Request, public_url: str | None, page: Page, total: int) -> dict[str, str]:
-    """A header, or none where there is one page."""
+def find_repository(request: Request, services: Services) -> Repository:
+    """Return the repository that the path names.
+
+    Raises:
+        NotFound: it has saved nothing here.
+        InvalidRequest: several repositories have the name.
+    """
+    return services.find_repository(request.state.repository)
+
+
+# In a handler's parameters it comes after the caller's role: strangers don't learn which repositories there are.
+FoundRepository = Annotated[Repository, Depends(find_repository)]
+
+
+@_repository_router.get("/caches")
+def list_caches(
+    request: Request,
+    response: Response,
+    _: Reader,
+    repository: FoundRepository,
+    services: Services,
+    params: Annotated[GithubList, Query()],
+) -> GithubCaches:
+    entry_filter, order, page = params.to_query()
+    listing = services.list_entries(repository.id, entry_filter, order, page)
+    response.headers.update(page_links(request, services.core.settings.public_url, page, listing.total))
+    return GithubCaches.from_listing(listing)
+
+
+@_repository_router.delete("/caches")
+def delete_by_key(
+    actor: Admin, repository: FoundRepository, services: Services, params: Annotated[GithubDelete, Query()]
+) -> GithubCaches:
+    deletion = services.delete_entries(repository.id, params.to_filter())
+    emit_deletion(services, actor, repository, deletion)
+    if not deletion.archives:
+        of_ref = f" and the ref {params.ref!r}" if params.ref else ""
+        raise NotFound(f"no cache has the key {params.key!r}{of_ref}")
+    return GithubCaches.from_listing(Listing(len(deletion.archives), deletion.archives))
+
+
+@_repository_router.delete("/caches/{number}", status_code=204)
+def delete_by_id(actor: Admin, repository: FoundRepository, services: Services, number: EntryNumber) -> None:
+    deletion = services.delete_entries.numbered(repository.id, number)
+    emit_deletion(services, actor, repository, deletion)
+    if not deletion.archives:
+        raise NotFound(f"no cache has the id {number}")
+
+
+@_repository_router.get("/cache/usage")
+def usage(_: Reader, repository: FoundRepository, services: Services) -> GithubUsage:
+    return GithubUsage.from_usage(services.read_usage(repository))
+
+
+router.include_router(_repository_router, prefix="/repos/{owner}/{repo}/actions", dependencies=[Depends(take_name)])
+# The id may contain slashes if its issuer isn't github.com.
+router.include_router(
+    _repository_router, prefix="/repositories/{repository_id:path}/actions", dependencies=[Depends(take_id)]
+)
+
+
+def page_links(request: Request, public_url: str | None, page: Page, total: int) -> dict[str, str]:
+    """Return the Link header to other pages; empty if there is only one page."""
     last = page.last_of(total)
-    numbers = {"prev": page.number - 1, "next": page.number + 1, "last": last, "first": 1}
-    format_timestamp = {
-        rel: number
-        for rel, number in numbers.items()
-        if 1 <= number <= last
-        and not (rel in ("prev", "first") and page.number == 1)
-        and not (rel in ("next", "last") and page.number >= last)
-    }
-    url = _asked(request, public_url)
-    written = [f'<{url.include_query_params(page=number)}>; rel="{rel}"' for rel, number in format_timestamp.items()]
-    return {"Link": ", ".join(written)} if written else {}
+    numbers: dict[str, int] = {}
+    if 1 < page.number <= last + 1:
+        numbers["prev"] = page.number - 1
+    if page.number < last:
+        numbers |= {"next": page.number + 1, "last": last}
+    if page.number > 1:
+        numbers["first"] = 1
+    url = _requested_url(request, public_url)
+    links = [f'<{url.include_query_params(page=number)}>; rel="{rel}"' for rel, number in numbers.items()]
+    return {"Link": ", ".join(links)} if links else {}
 
 
-def _asked(request: Request, public_url: str | None) -> URL:
-    """Absolute: gh takes no other. At the API's own URL the stage is part of the path.
+def _requested_url(request: Request, public_url: str | None) -> URL:
+    """Return the requested URL, absolute since gh follows no other.
 
-    Who signs by IAM is there whatever the public URL is, and has to stay where the signature is checked.
+    At the API's own URL the stage is part of the path. A client that signs by IAM has to stay at that URL, whatever the
+    public URL is: only there is its signature checked.
     """
     event = request.scope.get("aws.event")
     if event and (signer(request) or not (public_url or came_through_edge(request))):

@@ -1,4 +1,4 @@
-"""API Gateway's event in, the app's answer out."""
+"""Lambda's entry point of the management API and its page."""
 
 from functools import cache
 from typing import Any
@@ -14,17 +14,17 @@ from actions_cache.management_services import ManagementServices
 from actions_cache.services import CoreServices
 from actions_cache.settings import Settings
 from functions.manage import github_api, management_api, page, session
-from functions.manage.access import Authenticator, IamPaths
-
-
-@cache
-def asgi_app() -> FastAPI:
-    return create_app(ManagementServices(CoreServices(Settings())))
+from functions.manage.access import IamPaths
 
 
 @handled
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return api_gateway_refusal(event) or Mangum(asgi_app(), lifespan="off")(event, context)
+
+
+@cache
+def asgi_app() -> FastAPI:
+    return create_app(ManagementServices(CoreServices(Settings())))
 
 
 DESCRIPTION = """Lists, explains and deletes what this cache keeps.
@@ -35,12 +35,12 @@ API's own URL, for those who sign by IAM.
 """
 
 
-def create_app(management: ManagementServices) -> FastAPI:
+def create_app(services: ManagementServices) -> FastAPI:
     app = new_app(
-        management.core.telemetry,
+        services.core.telemetry,
         github,
-        edge_key=management.core.settings.edge_key,
-        public_url=management.core.settings.public_url,
+        edge_key=services.core.settings.edge_key,
+        public_url=services.core.settings.public_url,
         is_for_people=True,
         openapi_url="/manage/openapi.json",
         docs_url=None,
@@ -50,10 +50,11 @@ def create_app(management: ManagementServices) -> FastAPI:
         description=DESCRIPTION,
     )
     app.add_middleware(IamPaths)
-    authenticator = Authenticator(management)
-    app.include_router(github_api.routes(management, authenticator))
-    app.include_router(github_api.routes(management, authenticator), prefix="/api/v3", include_in_schema=False)
-    app.include_router(session.routes(management))
-    app.include_router(page.routes())
-    app.include_router(management_api.routes(management, authenticator))
+    app.state.services = services
+    app.state.page = page.read_page()
+    app.include_router(github_api.router)
+    app.include_router(github_api.router, prefix="/api/v3", include_in_schema=False)
+    app.include_router(session.router)
+    app.include_router(page.router)
+    app.include_router(management_api.router)
     return app

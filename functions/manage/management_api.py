@@ -1,10 +1,9 @@
-"""This server's own management API, for the page and the command line; beside GitHub's endpoints (rest.py)."""
+"""Serve this server's own management API, which the page and the command line use."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Query
 
-from actions_cache.domain.access import Role
 from actions_cache.domain.budgets import Repository
 from actions_cache.domain.errors import NotFound
 from actions_cache.explain import Question
@@ -25,103 +24,129 @@ from actions_cache.http.schemas import (
 from actions_cache.manage import Deletion
 from actions_cache.management_services import ManagementServices
 from functions.manage import query_params
-from functions.manage.access import Authenticator
-from functions.manage.github_api import FAULTS, Number, note_deletion
+from functions.manage.access import Admin, Reader
+from functions.manage.dependencies import ERROR_RESPONSES, Services, emit_deletion
+from functions.manage.query_params import EntryNumber
+
+router = APIRouter(prefix="/manage", tags=["Management"], responses=ERROR_RESPONSES)
+_repository_router = APIRouter()
 
 
-def routes(management: ManagementServices, authenticator: Authenticator) -> APIRouter:
-    router = APIRouter(prefix="/manage", tags=["Management"], responses=FAULTS)
+def find_repository(repository: str, services: Services) -> Repository:
+    """Return the repository that the path names.
 
-    def named(repository: str) -> Repository:
-        return management.find_repository(repository)
+    Raises:
+        NotFound: it has saved nothing here.
+        InvalidRequest: several repositories have the name.
+    """
+    return services.find_repository(repository)
 
-    Reader = Annotated[Role, Depends(authenticator.reader)]  # noqa: N806 - a type
-    Admin = Annotated[Role, Depends(authenticator.admin)]  # noqa: N806 - a type
-    Found = Annotated[Repository, Depends(named)]  # noqa: N806 - a type
 
-    def answered(
-        request: Request, role: Role, found: Repository, deletion: Deletion, *, dry_run: bool
-    ) -> DeletionResponse:
-        if not dry_run:
-            note_deletion(management, request, role, found, deletion)
-        hits = management.list_entries.hits_of(found.id, deletion.archives)
-        return DeletionResponse.of(deletion, hits, dry_run=dry_run)
+# In a handler's parameters it comes after the caller's role: strangers don't learn which repositories there are.
+FoundRepository = Annotated[Repository, Depends(find_repository)]
 
-    @router.get("/role")
-    def role(role: Reader) -> RoleResponse:
-        """What the token is good for."""
-        return RoleResponse(role=role)
 
-    @router.get("/repositories")
-    def repositories(_: Reader) -> RepositoriesResponse:
-        return RepositoriesResponse.of(management.read_usage.everywhere())
+@router.get("/role")
+def role(role: Reader) -> RoleResponse:
+    """Return the caller's role."""
+    return RoleResponse(role=role)
 
-    # An id of an issuer that isn't github.com has slashes: greedy, so what goes on behind it comes first.
-    of_one = APIRouter()
 
-    @of_one.get("/entries")
-    def entries(_: Reader, found: Found, query: Annotated[query_params.ListEntries, Query()]) -> EntriesResponse:
-        wanted, order, page = query.to_filter()
-        listing = management.list_entries(found.id, wanted, order, page)
-        hits = management.list_entries.hits(found.id, listing)
-        shapes = [EntryResponse.of(it, hits) for it in listing.archives]
-        return EntriesResponse(
-            total=listing.total, more=not listing.is_whole, page=page.number, per_page=page.size, entries=shapes
-        )
+@router.get("/repositories")
+def repositories(_: Reader, services: Services) -> RepositoriesResponse:
+    return RepositoriesResponse.from_overview(services.read_usage.everywhere())
 
-    @of_one.delete("/entries")
-    def delete_entries(
-        request: Request, role: Admin, found: Found, query: Annotated[query_params.DeleteEntries, Query()]
-    ) -> DeletionResponse:
-        """Delete entries that match all given filters, of which there must be one, at most 500 at once.
 
-        `remaining` and `more` say what is left.
-        """
-        wanted = query.to_filter(management.core.clock.now())
-        deletion = management.delete_entries(found.id, wanted, dry_run=query.dry_run)
-        return answered(request, role, found, deletion, dry_run=query.dry_run)
+@_repository_router.get("/entries")
+def entries(
+    _: Reader, found: FoundRepository, services: Services, params: Annotated[query_params.ListEntries, Query()]
+) -> EntriesResponse:
+    entry_filter, order, page = params.to_query()
+    listing = services.list_entries(found.id, entry_filter, order, page)
+    hits = services.list_entries.hits(found.id, listing)
+    return EntriesResponse(
+        total=listing.total,
+        more=not listing.is_whole,
+        page=page.number,
+        per_page=page.size,
+        entries=[EntryResponse.from_archive(archive, hits) for archive in listing.archives],
+    )
 
-    @of_one.delete("/entries/{number}")
-    def delete_entry(
-        request: Request, role: Admin, found: Found, number: Number, query: Annotated[query_params.DeleteOne, Query()]
-    ) -> DeletionResponse:
-        deletion = management.delete_entries.numbered(found.id, number, dry_run=query.dry_run)
-        if not deletion.archives:
-            raise NotFound(f"no entry has the id {number}")
-        return answered(request, role, found, deletion, dry_run=query.dry_run)
 
-    @of_one.get("")
-    def repository(_: Reader, found: Found) -> RepositoryResponse:
-        return RepositoryResponse.of(management.read_usage(found), management.core.budgets.repository)
+@_repository_router.delete("/entries")
+def delete_entries(
+    actor: Admin, found: FoundRepository, services: Services, params: Annotated[query_params.DeleteEntries, Query()]
+) -> DeletionResponse:
+    """Delete entries that match all given filters, of which there must be one, at most 500 at once.
 
-    router.include_router(of_one, prefix="/repositories/{repository:path}")
+    `remaining` and `more` say what is left.
+    """
+    entry_filter = params.to_filter(services.core.clock.now())
+    deletion = services.delete_entries(found.id, entry_filter, dry_run=params.dry_run)
+    return _deletion_response(services, actor, found, deletion, dry_run=params.dry_run)
 
-    @router.get("/match")
-    def match(_: Reader, query: Annotated[query_params.MatchKeys, Query()]) -> ExplanationResponse:
-        """What a key would restore, and why. Notes no use, and looks at no object in the bucket."""
-        found = management.find_repository(query.repository)
-        question = Question(found.id, tuple(query.ref), query.version, query.key, tuple(query.restore_key))
-        return ExplanationResponse.of(management.match(question))
 
-    @router.get("/activity")
-    def activity(_: Reader, query: Annotated[query_params.ReadActivity, Query()]) -> ActivityResponse:
-        """By the hour, the earliest first; the last one is still running."""
-        repository_id = management.find_repository(query.repository).id if query.repository else None
-        hours = management.read_activity(repository_id, query.hours)
-        return ActivityResponse(repository=repository_id, hours=[HourResponse.of(*it) for it in hours.items()])
+@_repository_router.delete("/entries/{number}")
+def delete_entry(
+    actor: Admin,
+    found: FoundRepository,
+    services: Services,
+    number: EntryNumber,
+    params: Annotated[query_params.DeleteOne, Query()],
+) -> DeletionResponse:
+    deletion = services.delete_entries.numbered(found.id, number, dry_run=params.dry_run)
+    if not deletion.archives:
+        raise NotFound(f"no entry has the id {number}")
+    return _deletion_response(services, actor, found, deletion, dry_run=params.dry_run)
 
-    @router.get("/failures")
-    def failures(_: Reader) -> FailuresResponse:
-        return FailuresResponse.of(management.list_failures())
 
-    @router.get("/refused-tokens")
-    def refused_tokens(_: Reader) -> RefusedTokensResponse:
-        """Return jobs of the last seven days that TOKEN_CLAIMS keeps out, and what it lacks for each."""
-        return RefusedTokensResponse.of(management.list_refused())
+def _deletion_response(
+    services: ManagementServices, actor: str, repository: Repository, deletion: Deletion, *, dry_run: bool
+) -> DeletionResponse:
+    if not dry_run:
+        emit_deletion(services, actor, repository, deletion)
+    hits = services.list_entries.hits_of(repository.id, deletion.archives)
+    return DeletionResponse.from_deletion(deletion, hits, dry_run=dry_run)
 
-    @router.get("/cost")
-    def cost(_: Reader, query: Annotated[query_params.EstimateCost, Query()]) -> CostResponse:
-        """An estimate by list prices, of a month that goes on like the last hours."""
-        return CostResponse.of(management.estimate_cost(query.hours))
 
-    return router
+@_repository_router.get("")
+def repository(_: Reader, found: FoundRepository, services: Services) -> RepositoryResponse:
+    return RepositoryResponse.from_usage(services.read_usage(found), services.core.budgets.repository)
+
+
+# The id may contain slashes if its issuer isn't github.com, so the path's last route is the one that ends with the id.
+router.include_router(_repository_router, prefix="/repositories/{repository:path}")
+
+
+@router.get("/match")
+def match(_: Reader, services: Services, params: Annotated[query_params.MatchKeys, Query()]) -> ExplanationResponse:
+    """Explain what a key would restore. No use is noted, and no object in the bucket is looked at."""
+    repository_id = services.find_repository(params.repository).id
+    question = Question(repository_id, tuple(params.ref), params.version, params.key, tuple(params.restore_key))
+    return ExplanationResponse.from_explanation(services.match(question))
+
+
+@router.get("/activity")
+def activity(_: Reader, services: Services, params: Annotated[query_params.ReadActivity, Query()]) -> ActivityResponse:
+    """Return the activity by the hour, the earliest first; the last hour isn't over yet."""
+    repository_id = services.find_repository(params.repository).id if params.repository else None
+    tallies = services.read_activity(repository_id, params.hours)
+    hours = [HourResponse.from_tally(hour, tally) for hour, tally in tallies.items()]
+    return ActivityResponse(repository=repository_id, hours=hours)
+
+
+@router.get("/failures")
+def failures(_: Reader, services: Services) -> FailuresResponse:
+    return FailuresResponse.from_failures(services.list_failures())
+
+
+@router.get("/refused-tokens")
+def refused_tokens(_: Reader, services: Services) -> RefusedTokensResponse:
+    """Return jobs of the last seven days that TOKEN_CLAIMS keeps out, and what it lacks for each."""
+    return RefusedTokensResponse.from_refused(services.list_refused())
+
+
+@router.get("/cost")
+def cost(_: Reader, services: Services, params: Annotated[query_params.EstimateCost, Query()]) -> CostResponse:
+    """Estimate, by list prices, the cost of a month that goes on like the last hours."""
+    return CostResponse.from_cost(services.estimate_cost(params.hours))

@@ -1,16 +1,17 @@
-"""What requests ask for in their query.
+"""Validate the parameters of requests, and translate them into the core's filters, orders and pages.
 
-A parameter that isn't known is refused: a misspelt filter would filter nothing.
+Unknown parameters are refused: a misspelt filter would filter nothing.
 """
 
 import re
 from enum import StrEnum
 from typing import Annotated
 
+from fastapi import Path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from actions_cache.domain.budgets import HOUR, TALLIES_KEPT
-from actions_cache.domain.entry import MAX_NAME_CHARACTERS, MAX_RESTORE_KEYS
+from actions_cache.domain.entry import MAX_NAME_CHARACTERS, MAX_NUMBER, MAX_RESTORE_KEYS
 from actions_cache.domain.listing import MAX_PER_PAGE, Direction, EntryFilter, Order, Page, SortBy
 from actions_cache.domain.timing import Millis
 from actions_cache.explain import MAX_REFS
@@ -21,13 +22,18 @@ Text = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 
 
 def _digits(value: object) -> object:
-    """Raises ValueError for what pydantic takes for a number beside digits: `1.0`, `1_0`, `+1`, spaces."""
+    """Return the value unless it is a text that pydantic takes for a number although it isn't all digits.
+
+    Raises:
+        ValueError: it is `1.0`, `1_0`, `+1` or has spaces, say.
+    """
     if isinstance(value, str) and not re.fullmatch("-?[0-9]+", value):
         raise ValueError("it is no whole number in digits")
     return value
 
 
 Digits = BeforeValidator(_digits)
+EntryNumber = Annotated[int, Digits, Path(ge=0, lt=MAX_NUMBER)]
 PageNumber = Annotated[int, Digits, Field(ge=1, le=100_000)]
 PerPage = Annotated[int, Digits, Field(ge=1, le=MAX_PER_PAGE)]
 Hours = Annotated[int, Digits, Field(ge=1, le=TALLIES_KEPT // HOUR)]
@@ -58,21 +64,21 @@ class GithubList(QueryParams):
     per_page: PerPage = 30
     page: PageNumber = 1
 
-    def to_filter(self) -> tuple[EntryFilter, Order, Page]:
+    def to_query(self) -> tuple[EntryFilter, Order, Page]:
         order = Order(_SORTED_BY[self.sort], self.direction)
         return EntryFilter(key_prefix=self.key, ref=self.ref), order, Page(self.page, self.per_page)
 
 
 class GithubDelete(QueryParams):
     key: Text = Field(description="the whole key")
-    ref: Text | None = Field(None, description="in full; without it the entries of all refs go")
+    ref: Text | None = Field(None, description="in full; without it, entries of all refs are deleted")
 
     def to_filter(self) -> EntryFilter:
         return EntryFilter(key=self.key, ref=self.ref)
 
 
 class ListEntries(QueryParams):
-    search: Text | None = Field(None, description="stands somewhere in the key, in any case of letters")
+    search: Text | None = Field(None, description="a part of the key, in upper or lower case")
     key_prefix: Text | None = None
     ref: Text | None = None
     version: Text | None = None
@@ -81,9 +87,9 @@ class ListEntries(QueryParams):
     per_page: PerPage = 30
     page: PageNumber = 1
 
-    def to_filter(self) -> tuple[EntryFilter, Order, Page]:
-        wanted = EntryFilter(search=self.search, key_prefix=self.key_prefix, ref=self.ref, version=self.version)
-        return wanted, Order(self.sort, self.direction), Page(self.page, self.per_page)
+    def to_query(self) -> tuple[EntryFilter, Order, Page]:
+        entry_filter = EntryFilter(search=self.search, key_prefix=self.key_prefix, ref=self.ref, version=self.version)
+        return entry_filter, Order(self.sort, self.direction), Page(self.page, self.per_page)
 
 
 class DeleteOne(QueryParams):
@@ -91,7 +97,7 @@ class DeleteOne(QueryParams):
 
 
 class DeleteEntries(QueryParams):
-    """At least one filter; all that are given must hold."""
+    """Filters for a deletion, of which at least one must be given; entries must match all that are."""
 
     key: Text | None = Field(None, description="the whole key")
     key_prefix: Text | None = None
@@ -102,7 +108,11 @@ class DeleteEntries(QueryParams):
     dry_run: bool = False
 
     def to_filter(self, now: Millis) -> EntryFilter:
-        """Raises InvalidRequest for a moment that can't be read."""
+        """Return the filter, with ages counted back from now.
+
+        Raises:
+            InvalidRequest: a time can't be parsed.
+        """
         return EntryFilter(
             key=self.key,
             key_prefix=self.key_prefix,
@@ -118,9 +128,9 @@ class MatchKeys(QueryParams):
     key: Text
     restore_key: list[Text] = Field([], max_length=MAX_RESTORE_KEYS, description="once for each, in their order")
     ref: list[Text] = Field(
-        min_length=1, max_length=MAX_REFS, description="once for each that the job may read, in the order it does"
+        min_length=1, max_length=MAX_REFS, description="once for each ref that the job may read, in its order"
     )
-    version: Text | None = Field(None, description="without it, each that such a key was saved with")
+    version: Text | None = Field(None, description="without it, all versions that such a key was saved with")
 
 
 class ReadActivity(QueryParams):
@@ -129,4 +139,4 @@ class ReadActivity(QueryParams):
 
 
 class EstimateCost(QueryParams):
-    hours: Hours = Field(USUAL_HOURS, description="that the month is taken to go on like")
+    hours: Hours = Field(USUAL_HOURS, description="the last hours, which the month is taken to go on like")

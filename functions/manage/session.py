@@ -1,4 +1,4 @@
-"""Keep people signed in: the page's sessions are signed cookies."""
+"""Keep people signed in on the page, by signed session cookies."""
 
 import hashlib
 import hmac
@@ -14,9 +14,60 @@ from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.http.app import base_url, is_secure
 from actions_cache.http.schemas import format_timestamp
 from actions_cache.management_services import ManagementServices
+from functions.manage.dependencies import Services
+
+PATH = "/manage"
+"""Path of the cookie: requests below other paths may be passed on to other services, headers included."""
+
+COOKIE = "actions-cache-session"
+SECURE_COOKIE = f"__Secure-{COOKIE}"
+"""Name that browsers accept over https only, so neither the network nor a page over http can set the cookie."""
 
 SESSION: Millis = 8 * 3600 * SECOND
-"""Shorter: people sign in more than once a day. Longer: so is a browser that was left open, or a cookie that leaked."""
+"""Time that a session lasts. Shorter: people sign in more than once a day. Longer: a browser that was left open, or a
+cookie that leaked, stays valid longer."""
+
+router = APIRouter(prefix=f"{PATH}/session", include_in_schema=False)
+
+
+class Token(BaseModel):
+    token: Annotated[str, Field(max_length=1024)]
+
+
+class SessionInfo(BaseModel):
+    """Describes who is signed in; all null for nobody."""
+
+    role: Role | None = None
+    expires_at: str | None = None
+
+
+@router.get("")
+def read_session(request: Request, services: Services) -> SessionInfo:
+    """Return who is signed in; it is no error if nobody is."""
+    return _session_info(session_of(request, services))
+
+
+@router.post("")
+def sign_in(request: Request, given: Token, response: Response, services: Services) -> SessionInfo:
+    """Exchange a token for the session's cookie."""
+    public_url = services.core.settings.public_url
+    check_same_origin(request, public_url)
+    tokens = services.secret.tokens()
+    role = tokens.role_of(given.token.strip())
+    if role is None:
+        raise Unauthenticated("this is neither the admin's token nor the read-only one")
+    session = new_session(role, services.core.clock.now())
+    _set_cookie(response, request, encode_session(session, tokens), SESSION, public_url)
+    return _session_info(session)
+
+
+@router.delete("")
+def sign_out(request: Request, response: Response, services: Services) -> SessionInfo:
+    """Make the browser forget the cookie."""
+    public_url = services.core.settings.public_url
+    check_same_origin(request, public_url)
+    _set_cookie(response, request, "", 0, public_url)
+    return SessionInfo()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +76,40 @@ class Session:
     expires_at: Millis
 
 
+def session_of(request: Request, services: ManagementServices) -> Session | None:
+    """Return the session of the request's cookie, or None without a valid one."""
+    value = request.cookies.get(_cookie_name(request, services.core.settings.public_url))
+    if not value:
+        return None
+    return decode_session(value, services.core.clock.now(), services.secret.tokens())
+
+
+def check_same_origin(request: Request, public_url: str | None) -> None:
+    """Check that a change by cookie comes from our own page: another one could make the browser send the cookie too.
+
+    Raises:
+        PermissionDenied: it comes from elsewhere, or doesn't say where from.
+    """
+    site = request.headers.get("sec-fetch-site")
+    # Browsers send it over https and on localhost. Older ones, and people behind some proxies, send only the origin.
+    origin = request.headers.get("origin")
+    if site == "same-origin" or (site is None and origin == base_url(request, public_url)):
+        return
+    raise PermissionDenied("this has to come from this server's own page; scripts send `Authorization: Bearer` instead")
+
+
 def new_session(role: Role, now: Millis) -> Session:
     return Session(role, now + SESSION)
 
 
 def encode_session(session: Session, tokens: ManagementTokens) -> str:
-    """What a cookie may hold: letters, digits, hyphens and points. No token follows from it."""
+    """Return a cookie's value, made of letters, digits, hyphens and points, from which no token can be derived."""
     expires = str(session.expires_at // SECOND)
     return f"{session.role}.{expires}.{_sign(session.role, expires, tokens)}"
 
 
 def decode_session(value: str, now: Millis, tokens: ManagementTokens) -> Session | None:
-    """None when it was altered, signed by other tokens, or is over."""
+    """Return the session of a cookie's value; None if it was altered, signed by other tokens, or has expired."""
     role, _, rest = value.partition(".")
     expires, _, signature = rest.partition(".")
     if not hmac.compare_digest(signature.encode(errors="replace"), _sign(role, expires, tokens).encode()):
@@ -46,86 +119,16 @@ def decode_session(value: str, now: Millis, tokens: ManagementTokens) -> Session
 
 
 def _sign(role: str, expires: str, tokens: ManagementTokens) -> str:
-    """Its beginning keeps it apart from the other token that is made of the admin's (domain/access.py)."""
+    """Return the signature; the message's first line keeps it apart from the read-only token (domain/access.py)."""
     message = f"session\n{tokens.for_reading}\n{role}\n{expires}"
     return hmac.digest(tokens.admin.encode(), message.encode(errors="replace"), hashlib.sha256).hex()
 
 
-PATH = "/manage"
-"""Of the cookie: what isn't ours goes on to other services from other paths, with its headers."""
-
-COOKIE = "actions-cache-session"
-SECURE_COOKIE = f"__Secure-{COOKIE}"
-"""A browser takes it only over https: nobody on the way, and no page on plain http, can set one."""
-
-
-class Token(BaseModel):
-    token: Annotated[str, Field(max_length=1024)]
-
-
-class SessionInfo(BaseModel):
-    """Args: role: null for nobody."""
-
-    role: Role | None = None
-    expires_at: str | None = None
-
-
-def routes(management: ManagementServices) -> APIRouter:
-    router = APIRouter(prefix=f"{PATH}/session", include_in_schema=False)
-    services = management.core
-
-    @router.get("")
-    def standing(request: Request) -> SessionInfo:
-        """Who is signed in, by the cookie; nobody is no error."""
-        return _session_info(session_of(request, management))
-
-    @router.post("")
-    def sign_in(request: Request, given: Token, response: Response) -> SessionInfo:
-        """Takes a token once, and sets the cookie."""
-        check_same_origin(request, services.settings.public_url)
-        tokens = management.secret.tokens()
-        role = tokens.role_of(given.token.strip())
-        if role is None:
-            raise Unauthenticated("this is neither the admin's token nor the read-only one")
-        session = new_session(role, services.clock.now())
-        _set_cookie(response, request, encode_session(session, tokens), SESSION, services.settings.public_url)
-        return _session_info(session)
-
-    @router.delete("")
-    def sign_out(request: Request, response: Response) -> SessionInfo:
-        """Has the browser forget the cookie."""
-        check_same_origin(request, services.settings.public_url)
-        _set_cookie(response, request, "", 0, services.settings.public_url)
-        return SessionInfo()
-
-    return router
-
-
-def session_of(request: Request, management: ManagementServices) -> Session | None:
-    value = request.cookies.get(_cookie_name(request, management.core.settings.public_url))
-    if not value:
-        return None
-    return decode_session(value, management.core.clock.now(), management.secret.tokens())
-
-
-def check_same_origin(request: Request, public_url: str | None) -> None:
-    """What changes something by a cookie has to come from our own page, not from one that makes a browser send it.
-
-    Raises: PermissionDenied.
-    """
-    site = request.headers.get("sec-fetch-site")
-    # Browsers say it over https and on localhost; older ones, and some proxies' users, only have the other.
-    origin = request.headers.get("origin")
-    if site == "same-origin" or (site is None and origin == base_url(request, public_url)):
-        return
-    raise PermissionDenied("this has to come from this server's own page; scripts send `Authorization: Bearer` instead")
-
-
-def _set_cookie(response: Response, request: Request, value: str, lasts: Millis, public_url: str | None) -> None:
+def _set_cookie(response: Response, request: Request, value: str, lifetime: Millis, public_url: str | None) -> None:
     response.set_cookie(
         _cookie_name(request, public_url),
         value,
-        max_age=lasts // SECOND,
+        max_age=lifetime // SECOND,
         path=PATH,
         secure=is_secure(request, public_url),
         httponly=True,
@@ -134,13 +137,11 @@ def _set_cookie(response: Response, request: Request, value: str, lasts: Millis,
 
 
 def _cookie_name(request: Request, public_url: str | None) -> str:
-    """The local run alone has plain http, on loopback; browsers keep a secure cookie of it or don't, as they like."""
+    """Return the cookie's name; only the local run has plain http, where browsers may drop a secure cookie."""
     return SECURE_COOKIE if is_secure(request, public_url) else COOKIE
 
 
 def _session_info(session: Session | None) -> SessionInfo:
-    return (
-        SessionInfo()
-        if session is None
-        else SessionInfo(role=session.role, expires_at=format_timestamp(session.expires_at))
-    )
+    if session is None:
+        return SessionInfo()
+    return SessionInfo(role=session.role, expires_at=format_timestamp(session.expires_at))

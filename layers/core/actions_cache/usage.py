@@ -89,11 +89,11 @@ class OutOfTime(Exception):
 @dataclass(frozen=True, slots=True)
 class Count:
     counted: Usage
-    stands: Usage
+    existing: Usage
 
     @property
     def missing(self) -> Usage:
-        return self.stands - self.counted
+        return self.existing - self.counted
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""What the management function says, as JSON. The `Github...` ones are as GitHub's documents have them."""
+"""Define the management API's responses, and the format of timestamps.
+
+The models named `Github...` are as in GitHub's documentation.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -32,7 +35,7 @@ class GithubCache(BaseModel):
     size_in_bytes: int
 
     @classmethod
-    def of(cls, archive: Archive) -> Self:
+    def from_archive(cls, archive: Archive) -> Self:
         return cls(
             id=archive.entry.id,
             ref=archive.name.family.scope,
@@ -49,8 +52,11 @@ class GithubCaches(BaseModel):
     actions_caches: list[GithubCache]
 
     @classmethod
-    def of(cls, listing: Listing) -> Self:
-        return cls(total_count=listing.total, actions_caches=[GithubCache.of(it) for it in listing.archives])
+    def from_listing(cls, listing: Listing) -> Self:
+        return cls(
+            total_count=listing.total,
+            actions_caches=[GithubCache.from_archive(archive) for archive in listing.archives],
+        )
 
 
 class GithubUsage(BaseModel):
@@ -59,11 +65,11 @@ class GithubUsage(BaseModel):
     active_caches_count: int
 
     @classmethod
-    def of(cls, of: RepositoryUsage) -> Self:
+    def from_usage(cls, usage: RepositoryUsage) -> Self:
         return cls(
-            full_name=of.repository.name or of.repository.id,
-            active_caches_size_in_bytes=of.usage.bytes,
-            active_caches_count=of.usage.entries,
+            full_name=usage.repository.name or usage.repository.id,
+            active_caches_size_in_bytes=usage.usage.bytes,
+            active_caches_count=usage.usage.entries,
         )
 
 
@@ -79,22 +85,22 @@ class RoleResponse(BaseModel):
 
 class RepositoryResponse(BaseModel):
     id: str = Field(description="as in tokens; with `@` and the issuer where that isn't github.com")
-    name: str | None = Field(description="`owner/repository`, where a token has said it")
+    name: str | None = Field(description="`owner/repository`, if a token has named it")
     bytes: int
     entries: int
     budget_bytes: int | None = Field(description="null for no limit")
     last_used_at: Time | None = Field(description="of its last save or restore")
 
     @classmethod
-    def of(cls, of: RepositoryUsage, budget: int | None) -> Self:
-        last = of.last_used_at
+    def from_usage(cls, usage: RepositoryUsage, budget: int | None) -> Self:
+        last_used_at = usage.last_used_at
         return cls(
-            id=of.repository.id,
-            name=of.repository.name,
-            bytes=of.usage.bytes,
-            entries=of.usage.entries,
+            id=usage.repository.id,
+            name=usage.repository.name,
+            bytes=usage.usage.bytes,
+            entries=usage.usage.entries,
             budget_bytes=budget,
-            last_used_at=None if last is None else format_timestamp(last),
+            last_used_at=None if last_used_at is None else format_timestamp(last_used_at),
         )
 
 
@@ -110,10 +116,10 @@ class RepositoriesResponse(BaseModel):
     store: StoreResponse
 
     @classmethod
-    def of(cls, overview: Overview) -> Self:
+    def from_overview(cls, overview: Overview) -> Self:
         store, budgets = overview.store, overview.budgets
         return cls(
-            repositories=[RepositoryResponse.of(it, budgets.repository) for it in overview.repositories],
+            repositories=[RepositoryResponse.from_usage(usage, budgets.repository) for usage in overview.repositories],
             unread=overview.unread,
             store=StoreResponse(bytes=store.bytes, entries=store.entries, budget_bytes=budgets.store),
         )
@@ -128,10 +134,12 @@ class EntryResponse(BaseModel):
     created_at: Time
     last_used_at: Time
     hits: int
-    merge: str = Field(description="`single`: it came as one object; else unmerged, queued, running, merged or failed")
+    merge: str = Field(
+        description="`single` if it came as one object; else unmerged, queued, running, merged or failed"
+    )
 
     @classmethod
-    def of(cls, archive: Archive, hits: Mapping[str, int]) -> Self:
+    def from_archive(cls, archive: Archive, hits: Mapping[str, int]) -> Self:
         came_as_one = archive.commit is not None and archive.commit.part_count == 1
         return cls(
             id=archive.entry.id,
@@ -147,8 +155,8 @@ class EntryResponse(BaseModel):
 
 
 class EntriesResponse(BaseModel):
-    total: int = Field(description="of all pages, as far as they could be read in time")
-    more: bool = Field(description="there was no time for the entries unused the longest: narrow the search")
+    total: int = Field(description="number on all pages, as far as they could be read in time")
+    more: bool = Field(description="true if there was no time for the entries unused the longest: narrow the search")
     page: int
     per_page: int
     entries: list[EntryResponse]
@@ -156,13 +164,13 @@ class EntriesResponse(BaseModel):
 
 class DeletionResponse(BaseModel):
     dry_run: bool
-    deleted: list[EntryResponse] = Field(description="with dry_run, what would be")
+    deleted: list[EntryResponse] = Field(description="with dry_run, the entries that would be deleted")
     remaining: int = Field(description="least number of further entries that the filter matches: ask again")
-    more: bool = Field(description="there was no time to look at all entries: narrow the filter")
+    more: bool = Field(description="true if there was no time to look at all entries: narrow the filter")
 
     @classmethod
-    def of(cls, deletion: Deletion, hits: Mapping[str, int], *, dry_run: bool) -> Self:
-        deleted = [EntryResponse.of(it, hits) for it in deletion.archives]
+    def from_deletion(cls, deletion: Deletion, hits: Mapping[str, int], *, dry_run: bool) -> Self:
+        deleted = [EntryResponse.from_archive(archive, hits) for archive in deletion.archives]
         return cls(dry_run=dry_run, deleted=deleted, remaining=deletion.remaining, more=not deletion.is_whole)
 
 
@@ -175,7 +183,7 @@ class FoundResponse(BaseModel):
     created_at: Time
 
     @classmethod
-    def of(cls, entry: Entry) -> Self:
+    def from_entry(cls, entry: Entry) -> Self:
         family = entry.name.family
         return cls(
             id=entry.id,
@@ -190,39 +198,41 @@ class FoundResponse(BaseModel):
 class AttemptResponse(BaseModel):
     ref: str
     key: str
-    exact: bool = Field(description="else the newest entry whose key begins so was looked for")
+    exact: bool = Field(description="false if the newest entry whose key begins so was looked for")
     found: FoundResponse | None
 
     @classmethod
-    def of(cls, attempt: Attempt) -> Self:
-        found = FoundResponse.of(attempt.found) if attempt.found else None
+    def from_attempt(cls, attempt: Attempt) -> Self:
+        found = FoundResponse.from_entry(attempt.found) if attempt.found else None
         return cls(ref=attempt.scope, key=attempt.key, exact=attempt.is_exact, found=found)
 
 
 class MatchResponse(BaseModel):
     version: str
-    found: FoundResponse | None = Field(description="what would be restored")
-    attempts: list[AttemptResponse] = Field(
-        description="in the order of a lookup, up to the first that found something"
-    )
+    found: FoundResponse | None = Field(description="the entry that would be restored")
+    attempts: list[AttemptResponse] = Field(description="in the order of a lookup, up to the first that found an entry")
 
     @classmethod
-    def of(cls, match: Match) -> Self:
-        found = FoundResponse.of(match.found) if match.found else None
-        return cls(version=match.version, found=found, attempts=[AttemptResponse.of(it) for it in match.attempts])
+    def from_match(cls, match: Match) -> Self:
+        found = FoundResponse.from_entry(match.found) if match.found else None
+        return cls(
+            version=match.version,
+            found=found,
+            attempts=[AttemptResponse.from_attempt(attempt) for attempt in match.attempts],
+        )
 
 
 class ExplanationResponse(BaseModel):
     matches: list[MatchResponse] = Field(description="one for each version")
     alike: list[FoundResponse] = Field(
-        description="where nothing is found: entries whose key begins so, of any version and ref"
+        description="if nothing is found: entries of any version and ref whose key begins so"
     )
 
     @classmethod
-    def of(cls, explanation: Explanation) -> Self:
+    def from_explanation(cls, explanation: Explanation) -> Self:
         return cls(
-            matches=[MatchResponse.of(it) for it in explanation.matches],
-            alike=[FoundResponse.of(it.entry) for it in explanation.alike],
+            matches=[MatchResponse.from_match(match) for match in explanation.matches],
+            alike=[FoundResponse.from_entry(archive.entry) for archive in explanation.alike],
         )
 
 
@@ -235,7 +245,7 @@ class HourResponse(BaseModel):
     bytes_saved: int
 
     @classmethod
-    def of(cls, hour: Millis, tally: Tally) -> Self:
+    def from_tally(cls, hour: Millis, tally: Tally) -> Self:
         return cls(
             hour=format_timestamp(hour),
             hits=tally.hits,
@@ -258,10 +268,10 @@ class FailedMergeResponse(BaseModel):
     failed_at: Time
 
     @classmethod
-    def of(cls, archive: Archive) -> Self:
+    def from_archive(cls, archive: Archive) -> Self:
         return cls(
             repository=archive.name.family.repository,
-            entry=EntryResponse.of(archive, {}),
+            entry=EntryResponse.from_archive(archive, {}),
             attempts=archive.merge.attempts,
             failed_at=format_timestamp(archive.merge.ended_at),
         )
@@ -269,20 +279,21 @@ class FailedMergeResponse(BaseModel):
 
 class FailuresResponse(BaseModel):
     failed_merges: list[FailedMergeResponse] = Field(description="the latest first; they restore, from their parts")
-    dead_letters: int = Field(description="about so many messages stand in the dead-letter queue")
+    dead_letters: int = Field(description="approximate number of messages in the dead-letter queue")
 
     @classmethod
-    def of(cls, failures: Failures) -> Self:
+    def from_failures(cls, failures: Failures) -> Self:
         return cls(
-            failed_merges=[FailedMergeResponse.of(it) for it in failures.archives], dead_letters=failures.dead_letters
+            failed_merges=[FailedMergeResponse.from_archive(archive) for archive in failures.archives],
+            dead_letters=failures.dead_letters,
         )
 
 
 class RefusalsResponse(BaseModel):
     issuer: str
     repository_id: str
-    repository: str | None = Field(description="`owner/repository`, where the token says it")
-    owner_id: str | None = Field(description="a number where the token has one, else the node id")
+    repository: str | None = Field(description="`owner/repository`, if the token names it")
+    owner_id: str | None = Field(description="a number if the token has one, else the node id")
     owner: str | None
     times: int = Field(description="approximate number in the last seven days")
     last_at: Time
@@ -291,7 +302,7 @@ class RefusalsResponse(BaseModel):
     )
 
     @classmethod
-    def of(cls, refusals: Refusals) -> Self:
+    def from_refusals(cls, refusals: Refusals) -> Self:
         job = refusals.job
         return cls(
             issuer=job.issuer,
@@ -311,8 +322,8 @@ class RefusedTokensResponse(BaseModel):
     )
 
     @classmethod
-    def of(cls, refused: Sequence[Refusals]) -> Self:
-        return cls(refused_tokens=[RefusalsResponse.of(it) for it in refused])
+    def from_refused(cls, refused: Sequence[Refusals]) -> Self:
+        return cls(refused_tokens=[RefusalsResponse.from_refusals(refusals) for refusals in refused])
 
 
 class RequestsResponse(BaseModel):
@@ -326,15 +337,19 @@ class RequestsResponse(BaseModel):
 class CostResponse(BaseModel):
     stored_bytes: int
     stored_entries: int
-    hours: int = Field(description="of which the requests are, and which the month is taken to go on like")
+    hours: int = Field(
+        description="the last hours, whose requests these are, and which the month is taken to go on like"
+    )
     requests: RequestsResponse
     month_usd: Usd
     by_part: dict[str, Usd]
     by_service: dict[str, Usd]
-    transfer_out_usd: Usd = Field(description="not in the sum: if every runner is outside AWS's region")
+    transfer_out_usd: Usd = Field(
+        description="not in the sum: cost of the transfer if every runner is outside AWS's region"
+    )
 
     @classmethod
-    def of(cls, cost: CostOfNow) -> Self:
+    def from_cost(cls, cost: CostOfNow) -> Self:
         done, month = cost.done, cost.month
         return cls(
             stored_bytes=cost.stored.bytes,
@@ -359,12 +374,21 @@ _UNITS = {"s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND, "d": DAY, "w": 7 * 
 
 
 def format_timestamp(at: Millis) -> str:
-    """As GitHub's documents have it: `2019-01-24T22:45:36.000Z`."""
+    """Return a time as GitHub's documentation shows it: `2019-01-24T22:45:36.000Z`."""
     return f"{datetime.fromtimestamp(at // SECOND, UTC):%Y-%m-%dT%H:%M:%S}.{at % SECOND:03d}Z"
 
 
 def parse_timestamp(field: str, text: str, now: Millis) -> Millis:
-    """Of `30d` ago (s, m, h, d, w), or of an ISO 8601 time with its zone. Raises InvalidRequest."""
+    """Return the time that a text means: an age such as `30d` (s, m, h, d, w), or an ISO 8601 time with its zone.
+
+    Args:
+        field: name of the parameter, for the error.
+        text: its value.
+        now: the time that ages are counted back from.
+
+    Raises:
+        InvalidRequest: the text is neither.
+    """
     ago = _AGO.fullmatch(text)
     if ago is not None:
         return now - int(ago["count"]) * _UNITS[ago["unit"]]

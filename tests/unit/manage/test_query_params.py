@@ -20,8 +20,8 @@ def test_list_query_becomes_filter():
         page=3,
     )
     wanted = EntryFilter(search="s", key_prefix="p", ref="r", version="v")
-    assert asked.to_filter() == (wanted, Order(SortBy.SIZE, Direction.ASCENDING), Page(3, 7))
-    assert ListEntries().to_filter() == (EntryFilter(), Order(SortBy.LAST_USED_AT, Direction.DESCENDING), Page(1, 30))
+    assert asked.to_query() == (wanted, Order(SortBy.SIZE, Direction.ASCENDING), Page(3, 7))
+    assert ListEntries().to_query() == (EntryFilter(), Order(SortBy.LAST_USED_AT, Direction.DESCENDING), Page(1, 30))
 
 
 def test_deletion_query_becomes_filter():
@@ -48,7 +48,7 @@ def test_deletion_query_becomes_filter():
 def test_github_list_query_becomes_filter(sort, by):
     asked = GithubList(key="p", ref="r", sort=sort, direction=Direction.ASCENDING, per_page=7, page=3)
     wanted = EntryFilter(key_prefix="p", ref="r"), Order(by, Direction.ASCENDING), Page(3, 7)
-    assert asked.to_filter() == wanted
+    assert asked.to_query() == wanted
 
 
 def test_github_deletion_query_becomes_filter():
