@@ -1,4 +1,4 @@
-"""Record what jobs do, and read it back: hits, misses, saves, and jobs that were refused."""
+"""Note the hits, misses and saves of jobs, and the jobs that were refused, and read both back."""
 
 import logging
 from collections import defaultdict
@@ -18,13 +18,16 @@ from actions_cache.domain.timing import Lifetimes, Millis
 from actions_cache.ports import Clock, Repositories, Unavailable, WriteConflict
 
 SIDE_BY_SIDE = 100
-"""Repositories between two looks at the clock."""
+"""Number of repositories that are read between two looks at the clock. More: a deadline is overrun by more. Fewer:
+threads wait for each other more often."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class NoteActivity:
+    """Adds up what jobs do, by repository and hour. A failure to do so is logged, and fails no job."""
+
     repositories: Repositories
     clock: Clock
     lifetimes: Lifetimes
@@ -34,9 +37,9 @@ class NoteActivity:
         repository, now = archive.name.family.repository, self.clock.now()
         # An entry lives no longer than this without another hit.
         forget_at = now + 2 * self.lifetimes.unused_entry
-        beside = self.executor.submit(_try, lambda: self.repositories.add_hit(repository, archive.id, now, forget_at))
+        written = self.executor.submit(_try, lambda: self.repositories.add_hit(repository, archive.id, now, forget_at))
         self._tally(repository, Tally(hits=1, bytes_restored=archive.size))
-        beside.result()
+        written.result()
 
     def miss(self, repository: str) -> None:
         self._tally(repository, Tally(misses=1))
@@ -57,7 +60,13 @@ def _try(write: Callable[[], None]) -> None:
 
 @dataclass(slots=True)
 class _Slot:
-    """Holds what this process knows of a slot."""
+    """Holds this process's knowledge of a slot.
+
+    Args:
+        repository: issuer and id of the repository that the slot was last used for.
+        written_at: time of the last write; None if there was none.
+        unwritten: number of refusals since.
+    """
 
     repository: tuple[str, str]
     written_at: Millis | None = None
@@ -66,7 +75,7 @@ class _Slot:
 
 @dataclass(slots=True)
 class NoteRefused:
-    """Writes seldom, and one at a time: refused jobs may ask as often as they like."""
+    """Notes refused jobs, but writes seldom and one at a time, since they may ask as often as they like."""
 
     repositories: Repositories
     clock: Clock
@@ -110,6 +119,8 @@ class NoteRefused:
 
 @dataclass(frozen=True, slots=True)
 class ReadActivity:
+    """Reads back the activity of one repository, or of all together."""
+
     repositories: Repositories
     clock: Clock
     executor: Executor
@@ -118,8 +129,8 @@ class ReadActivity:
         """Return the tallies of this hour and those before it, the earliest first, empty hours included.
 
         Args:
-            repository_id: None for all of them together.
-            hours: how many.
+            repository_id: None for the sum of all repositories.
+            hours: number of hours.
 
         Raises:
             TryAgain: there are more repositories than there was time to add up.
@@ -135,7 +146,7 @@ class ReadActivity:
                     f"{len(ids)} repositories are more than can be added up in time; ask for one, or for fewer hours"
                 )
             batch = ids[start : start + SIDE_BY_SIDE]
-            for tallies in self.executor.map(lambda each: self.repositories.tallies(each, first), batch):
+            for tallies in self.executor.map(lambda each_id: self.repositories.tallies(each_id, first), batch):
                 for hour, tally in tallies.items():
                     sums[hour] += tally
         return {hour: sums[hour] for hour in range(first, now + 1, HOUR)}
@@ -146,7 +157,7 @@ class ListRefused:
     """Lists refused jobs.
 
     Args:
-        rules: the present rules. Jobs that they admit aren't listed any more.
+        rules: the current rules. Jobs that they admit aren't listed any more.
     """
 
     repositories: Repositories
@@ -154,26 +165,27 @@ class ListRefused:
     rules: Sequence[Rule]
 
     def __call__(self) -> Sequence[Refusals]:
-        """Return the refused jobs, the last one first."""
+        """Return the refusals of the last days by repository, the latest first."""
         since = self.clock.now() - KEPT
-        found = [it for it in self.repositories.refusals() if it.last_at > since and not self._comes_in(it.job)]
-        return sorted(found, key=lambda it: it.last_at, reverse=True)
+        recent = [refusals for refusals in self.repositories.refusals() if refusals.last_at > since]
+        refused = [refusals for refusals in recent if not self._is_admitted_now(refusals.job)]
+        return sorted(refused, key=lambda refusals: refusals.last_at, reverse=True)
 
-    def _comes_in(self, job: RefusedJob) -> bool:
-        said = {
+    def _is_admitted_now(self, job: RefusedJob) -> bool:
+        claims = {
             REPOSITORY_ID: job.repository_id,
             OWNER_ID: job.owner_id,
             REPOSITORY: job.repository,
             OWNER: job.owner,
         }
         try:
-            check_claims(self.rules, job.issuer, said)
+            check_claims(self.rules, job.issuer, claims)
         except CacheError:
             return False
         return True
 
 
 def note_unnamed(repositories: Repositories, repository_id: str, now: Millis) -> None:
-    """Leaves one that is known as it is."""
+    """Note a repository whose name isn't known, unless it is noted already."""
     if repositories.repository(repository_id) is None:
         repositories.note(Repository(repository_id, None, now))

@@ -11,20 +11,32 @@ from actions_cache.domain.delivery import merge_seconds
 from actions_cache.domain.merge_plan import MIB, Copy, Upload, plan_merge
 
 GIGABYTE = 1e9
-"""AWS's has 2^30 bytes, so its bill is up to 7 % lower than this."""
+"""Bytes of a gigabyte here. AWS's has 2^30 bytes, so its bill is up to 7 % lower than the estimate."""
+
+TERABYTE = 1e12
 
 HOURS_A_MONTH = 730
 MILLION = 1e6
+
+IDLE_MONTH_USD = 2.96
+"""Cost of a month in which nothing is built. dev/cost/cost.py computes it from the template; a test compares both."""
+
 NOT_CHECKED = "from memory"
+"""Source of prices that were looked up nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
+    """States a list price: so many dollars per quantity.
+
+    Args:
+        seen: where the price was seen, and when; NOT_CHECKED for nowhere.
+    """
+
     usd: float
     per: float
     unit: str
     seen: str
-    """Where the price was seen, and when; NOT_CHECKED for none."""
 
     def of(self, quantity: float) -> float:
         return quantity / self.per * self.usd
@@ -84,37 +96,42 @@ def total(lines: Iterable[Line]) -> float:
     return sum(line.usd for line in lines)
 
 
-TERABYTE = 1e12
-
-# Estimates of what one thing needs, from reading the code.
+# Estimates from reading the code.
 API_CALL_SECONDS, LIST_SECONDS = 0.1, 0.2
 LISTED_AT_ONCE = 1000
-"""Objects in one answer of ListObjectsV2; a commit lists what arrived."""
+"""Number of objects in one answer of ListObjectsV2, by which a commit lists the arrived parts."""
 WRITE_UNITS, LOOKUP_WRITE_UNITS = 70, 2
-"""Of one entry's life: reserve, commit, finalize, claim, run, publish, clean up, remove, and what is counted of it; in
-transactions all count twice, and indexes are written too. A lookup is counted, and so is the entry's hit."""
+"""Write units of one entry's life, and of one lookup. An entry is reserved, committed, finalized, claimed, merged,
+published, cleaned up, removed and counted; transactions count twice, and indexes are written too. A lookup is counted,
+and so is its entry's hit."""
 READ_UNITS, LOOKUP_READ_UNITS = 20, 4
+"""Read units of one entry's life, and of one lookup."""
 QUEUE_REQUESTS = 4
 ITEM_BYTES = 4000
-"""Of one entry and its archive in the tables, indexes included."""
+"""Bytes of one entry and its archive in the tables, indexes included."""
 CALL_LOG_BYTES = 2500
-"""Of one call: Lambda's own lines of its start and end, and one or two of ours."""
+"""Bytes that one call logs: Lambda's own lines of its start and end, and one or two of ours."""
 TASK_LOG_BYTES, TASKS = 700, 4
-"""A line of cleanup's, and how many an entry has in its life."""
+"""Bytes that one cleanup task logs, and the number of tasks in an entry's life."""
 
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """How a terabyte is saved and restored."""
+    """Describes how a terabyte is saved and restored.
+
+    Args:
+        restores: number of restores of each entry.
+        early: share of the restores that come before the merge is done.
+        seeks: true if the client reads by x-ms-range, so through the edge and not from S3 itself.
+        http_gigabytes: memory of the functions that answer requests.
+        merge_gigabytes: memory of the function that merges.
+    """
 
     entry_bytes: float = 705e6
     block_bytes: float = 64 * MIB
     restores: float = 3
-    """Of each entry."""
     early: float = 0.1
-    """What part of the restores comes before the merge is done."""
     seeks: bool = False
-    """True if the client reads by x-ms-range, so through the edge and not from S3 itself."""
     http_gigabytes: float = 1
     merge_gigabytes: float = 1
 
@@ -124,7 +141,7 @@ class Saving:
 
     @property
     def manifest(self) -> Manifest:
-        """Of one entry."""
+        """Return the manifest of one entry."""
         count = math.ceil(self.entry_bytes / self.block_bytes)
         last = self.entry_bytes - (count - 1) * self.block_bytes
         sizes = [*[int(self.block_bytes)] * (count - 1), int(last)]
@@ -132,7 +149,7 @@ class Saving:
 
 
 def entry_saved(saving: Saving) -> tuple[Line, ...]:
-    """What one entry costs from its save to its end, without storage and transfer out."""
+    """Return the cost of one entry from its save to its end, without storage and transfer out."""
     manifest = saving.manifest
     parts, steps = len(manifest.parts), plan_merge(manifest)
     copies = sum(isinstance(step, Copy) for step in steps)
@@ -178,14 +195,14 @@ def entry_saved(saving: Saving) -> tuple[Line, ...]:
 
 
 def restored(saving: Saving) -> tuple[Line, ...]:
-    """What one restore adds."""
+    """Return the cost that one restore adds."""
     with_one, without = (entry_saved(replace(saving, restores=count)) for count in (1, 0))
     pairs = zip(with_one, without, strict=True)
     return tuple(Line(one.what, one.price, one.quantity - other.quantity) for one, other in pairs)
 
 
 def missed(saving: Saving) -> tuple[Line, ...]:
-    """What a lookup costs that finds nothing."""
+    """Return the cost of a lookup that finds nothing."""
     return (
         Line("CloudFront, requests", "CloudFront request", 1),
         Line("CloudFront Functions", "CloudFront Function", 1),
@@ -214,17 +231,20 @@ class CostPart(StrEnum):
     RESTORES = "restores"
     MISSES = "misses"
     IDLE = "idle"
-    """What costs while nobody builds."""
+    """Cost that arises even when nothing is building."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Of a month, in USD."""
+    """Estimates the cost of a month, in USD.
+
+    Args:
+        transfer_out: not in the total: cost of the restored bytes if every runner is outside AWS's region.
+    """
 
     by_part: Mapping[CostPart, float]
     by_service: Mapping[str, float]
     transfer_out: float
-    """Not among the others: what the restored bytes cost if every runner is outside AWS's region."""
 
     @property
     def total(self) -> float:
@@ -232,7 +252,7 @@ class Estimate:
 
 
 def month_like(stored: Usage, done: Tally, hours: float) -> Estimate:
-    """A month that keeps so much all the time and goes on as these hours did."""
+    """Estimate the cost of a month that keeps so much all the time, and goes on as these hours did."""
     scale = HOURS_A_MONTH / hours
     entry_bytes = done.bytes_saved / done.saves if done.saves else stored.bytes / max(1, stored.entries)
     saving = Saving(entry_bytes=max(1, entry_bytes), restores=0)
@@ -254,11 +274,6 @@ def _times(count: float, lines: Iterable[Line]) -> tuple[Line, ...]:
     return tuple(Line(line.what, line.price, line.quantity * count) for line in lines)
 
 
-def _service(line: Line) -> str:
-    """By the beginning of a price's name."""
-    return next(service for beginning, service in _SERVICES if line.price.startswith(beginning))
-
-
 _SERVICES = (
     ("CloudFront", "CloudFront"),
     ("KeyValueStore", "CloudFront"),
@@ -271,5 +286,7 @@ _SERVICES = (
     ("Trace", "X-Ray"),
 )
 
-IDLE_MONTH_USD = 2.96
-"""What dev/cost/cost.py reckons from the template for a month in which nobody builds; a test holds them together."""
+
+def _service(line: Line) -> str:
+    """Return the AWS service, which the price's name begins with."""
+    return next(service for beginning, service in _SERVICES if line.price.startswith(beginning))

@@ -1,4 +1,4 @@
-"""What people do with entries: list, find and delete them, and see which merges failed."""
+"""Find repositories, list and delete their entries, and list failed merges, for the people who manage a server."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -17,19 +17,32 @@ from actions_cache.ports import Clock, DeadLetters, Repositories, Table
 
 T = TypeVar("T")
 
+AT_ONCE = 500
+"""Maximum number of entries that one call deletes. One takes some 30 ms, and SIDE_BY_SIDE are deleted at a time. Many
+more, and API Gateway gives up on the answer, at 29 s; fewer, and a large deletion takes more calls."""
+
+SIDE_BY_SIDE = 8
+"""Number of threads that delete. More put a higher load on the table; fewer take longer."""
+
+ROUNDS = 3
+"""Number of attempts at one deletion, which fails if another process writes the archive at that moment, a merge say."""
+
+MOST = 100
+"""Maximum number of failed merges that are listed; each is another read."""
+
 
 @dataclass(frozen=True, slots=True)
 class FindRepository:
     repositories: Repositories
 
-    def __call__(self, named: str) -> Repository:
-        """Args: named: by its name, or its id.
+    def __call__(self, name_or_id: str) -> Repository:
+        """Return the repository that has this name or id.
 
         Raises:
-            NotFound: nobody has saved here under it.
+            NotFound: no such repository has saved anything here.
             InvalidRequest: several issuers have a repository of this name.
         """
-        return self._by_name(named) if is_name(named) else self._by_id(named)
+        return self._by_name(name_or_id) if is_name(name_or_id) else self._by_id(name_or_id)
 
     def _by_id(self, repository_id: str) -> Repository:
         found = self.repositories.repository(repository_id) if may_be_id(repository_id) else None
@@ -38,114 +51,134 @@ class FindRepository:
         return found
 
     def _by_name(self, name: str) -> Repository:
-        """The one that has the name now; without one, the one that had it before it was renamed."""
-        known = [it for it in map(self.repositories.repository, self.repositories.ids_named(name)) if it is not None]
-        meant = [it for it in known if same_name(it.name, name)] or known
-        if not meant:
+        """Return the repository that has the name now, or else the one that had it before it was renamed."""
+        found = map(self.repositories.repository, self.repositories.ids_named(name))
+        known = [repository for repository in found if repository is not None]
+        candidates = [repository for repository in known if same_name(repository.name, name)] or known
+        if not candidates:
             raise NotFound(f"no repository {name} has saved anything here")
-        if len(meant) > 1:
-            ids = ", ".join(it.id for it in meant)
+        if len(candidates) > 1:
+            ids = ", ".join(repository.id for repository in candidates)
             raise InvalidRequest(f"several repositories are called {name}: {ids}; name the one you mean by its id")
-        return meant[0]
+        return candidates[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
+    """Holds one page of a repository's entries.
+
+    Args:
+        total: number of entries on all pages.
+        archives: those of this page.
+        hits: hits of all the repository's entries by the archive's id; None if the order doesn't need them.
+        is_whole: false if there was no time for the entries unused the longest: they are neither listed nor counted.
+    """
+
     total: int
-    """Of all pages."""
     archives: tuple[Archive, ...]
-    """Of this page."""
     hits: Mapping[str, int] | None = None
-    """By the archive's id, of the whole repository; None where the order needs none."""
     is_whole: bool = True
-    """False if there was no time for those unused the longest: they are neither listed nor counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListEntries:
-    """By an index that may lag a moment behind saves and deletions."""
+    """Lists a repository's entries, from an index that may lag a moment behind saves and deletions.
+
+    Args:
+        reading_time: time that reading may take; None for as much as it needs.
+    """
 
     table: Table
     repositories: Repositories
     executor: Executor
     clock: Clock
     reading_time: Millis | None
-    """Time that reading may take; None for as much as it needs."""
 
-    def __call__(self, repository_id: str, wanted: EntryFilter, order: Order, page: Page) -> Listing:
-        """All entries by their last use are read up to the page's end; any other question reads the repository."""
-        if wanted.asks_nothing and order.by is SortBy.LAST_USED_AT:
+    def __call__(self, repository_id: str, entry_filter: EntryFilter, order: Order, page: Page) -> Listing:
+        """Return a page of the entries that match.
+
+        All entries in the order of their last use are read up to the page's end; any other question takes a read of the
+        whole repository.
+        """
+        if entry_filter.asks_nothing and order.by is SortBy.LAST_USED_AT:
             total = self.repositories.usage(repository_id).entries
             at_once = READ_AT_ONCE if page.start >= READ_AT_ONCE else None
             stored = self.table.stored_archives(repository_id, newest_use_first=order.is_descending, at_once=at_once)
-            shown = self._reading(stored)
-            return Listing(total, tuple(islice(shown, page.start, page.end)), is_whole=shown.is_whole)
+            reading = _read(stored, self.clock, self.reading_time)
+            return Listing(total, tuple(islice(reading, page.start, page.end)), is_whole=reading.is_whole)
         stored = self.table.stored_archives(repository_id, newest_use_first=True, at_once=READ_AT_ONCE)
-        reading = self._reading(stored)
-        found = [it for it in reading if wanted.matches(it)]
+        reading = _read(stored, self.clock, self.reading_time)
+        found = [archive for archive in reading if entry_filter.matches(archive)]
         hits = self._all_hits(repository_id) if order.by is SortBy.HITS else None
-        ordered = order.of(found, hits or {})
+        ordered = order.sort(found, hits or {})
         return Listing(len(found), tuple(ordered[page.start : page.end]), hits, reading.is_whole)
 
-    def _reading(self, of: Iterable[T]) -> Reading[T]:
-        return Reading(of, self.clock, None if self.reading_time is None else self.clock.now() + self.reading_time)
-
     def hits(self, repository_id: str, listing: Listing) -> Mapping[str, int]:
-        """Of what is listed, by the archive's id."""
+        """Return at least the listed entries' hits, by the archive's id."""
         return self.hits_of(repository_id, listing.archives) if listing.hits is None else listing.hits
 
     def hits_of(self, repository_id: str, archives: Sequence[Archive]) -> Mapping[str, int]:
-        """Of these at least, by the archive's id: each by itself up to a page, since a repository may have far more."""
+        """Return at least these archives' hits, by the archive's id.
+
+        Up to a page of archives are read one by one, since the repository may have far more.
+        """
         if len(archives) > MAX_PER_PAGE:
             return self._all_hits(repository_id)
-        ids = [it.id for it in archives]
-        found = self.executor.map(lambda it: self.repositories.hits_of(repository_id, it).count, ids)
-        return dict(zip(ids, found, strict=True))
+        ids = [archive.id for archive in archives]
+        counts = self.executor.map(lambda archive_id: self.repositories.hits_of(repository_id, archive_id).count, ids)
+        return dict(zip(ids, counts, strict=True))
 
     def _all_hits(self, repository_id: str) -> Mapping[str, int]:
-        """Return the hits of as many entries as there is time for; the others show none."""
-        return {archive_id: hits.count for archive_id, hits in self._reading(self.repositories.hits(repository_id))}
-
-
-AT_ONCE = 500
-"""Of some 30 ms each, SIDE_BY_SIDE. Many more, and API Gateway gives up on the answer, at 29 s."""
-
-SIDE_BY_SIDE = 8
-ROUNDS = 3
-"""A deletion loses to whoever writes the archive at that moment, a merge say, and is tried again."""
+        """Return the hits of as many entries as there is time for; the others are missing."""
+        reading = _read(self.repositories.hits(repository_id), self.clock, self.reading_time)
+        return {archive_id: hits.count for archive_id, hits in reading}
 
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
+    """Says what a call deleted, and what it left.
+
+    Args:
+        archives: those whose entries are deleted; in a dry run, would be.
+        remaining: least number of further entries that the filter matches, for another call.
+        is_whole: false if there was no time to look at all entries: the filter may match more recently used ones too.
+    """
+
     archives: tuple[Archive, ...]
-    """Whose entries are deleted, or would be."""
     remaining: int
-    """Least number of further entries that the filter matches, for another call."""
     is_whole: bool = True
-    """False if there was no time to look at all entries: the filter may match others that were used more recently."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteEntries:
+    """Deletes a repository's entries.
+
+    Args:
+        reading_time: time that reading may take; None for as much as it needs.
+    """
+
     table: Table
     remove_entry: RemoveEntry
     lifetimes: Lifetimes
     clock: Clock
     reading_time: Millis | None
-    """Time that reading may take; None for as much as it needs."""
 
-    def __call__(self, repository_id: str, wanted: EntryFilter, *, dry_run: bool = False) -> Deletion:
-        """At most AT_ONCE, those unused the longest first. What no longer matches by then stays.
+    def __call__(self, repository_id: str, entry_filter: EntryFilter, *, dry_run: bool = False) -> Deletion:
+        """Delete at most AT_ONCE entries that match, those unused the longest first.
 
-        Raises: InvalidRequest for a filter that names everything.
+        An entry that doesn't match any more at the moment of its deletion stays.
+
+        Raises:
+            InvalidRequest: the filter would match every entry.
         """
-        if wanted.asks_nothing:
+        if entry_filter.asks_nothing:
             raise InvalidRequest("nothing says which entries are to go: give at least one filter, and not an empty one")
-        wanted = self._strictly(wanted)
-        reading = self._reading(self.table.stored_archives(repository_id, at_once=READ_AT_ONCE))
-        found = [it for it in reading if wanted.matches(it)]
+        entry_filter = self._with_unnoted_uses(entry_filter)
+        stored = self.table.stored_archives(repository_id, at_once=READ_AT_ONCE)
+        reading = _read(stored, self.clock, self.reading_time)
+        found = [archive for archive in reading if entry_filter.matches(archive)]
         chosen = found[:AT_ONCE]
-        removed = chosen if dry_run else self._remove(repository_id, wanted, chosen)
+        removed = chosen if dry_run else self._remove(repository_id, entry_filter, chosen)
         return Deletion(tuple(removed), len(found) - len(chosen), reading.is_whole)
 
     def numbered(self, repository_id: str, number: int, *, dry_run: bool = False) -> Deletion:
@@ -156,19 +189,21 @@ class DeleteEntries:
         """
         archive = self._numbered(repository_id, number)
         if archive is None:
-            return Deletion((), 0)
-        return Deletion(
-            tuple([archive] if dry_run else self._remove(repository_id, EntryFilter(), [archive])), remaining=0
-        )
+            return Deletion((), remaining=0)
+        removed = [archive] if dry_run else self._remove(repository_id, EntryFilter(), [archive])
+        return Deletion(tuple(removed), remaining=0)
 
     def _numbered(self, repository_id: str, number: int) -> Archive | None:
-        """Of the v1 API's uploads the archive's id follows from the number; others are looked for in the repository."""
+        """Return the archive with this number, or None.
+
+        The ids of v1's archives follow from their numbers; other archives are searched for in the whole repository.
+        """
         archive = self.table.archive(numbered_archive_id(number))
         if archive is not None and archive.is_stored and archive.name.family.repository == repository_id:
             return archive
         stored = self.table.stored_archives(repository_id, newest_use_first=True, at_once=READ_AT_ONCE)
-        reading = self._reading(stored)
-        found = next((it for it in reading if it.entry.id == number), None)
+        reading = _read(stored, self.clock, self.reading_time)
+        found = next((archive for archive in reading if archive.entry.id == number), None)
         if found is None and not reading.is_whole:
             raise TryAgain(
                 "this repository has more entries than can be looked at in time; delete the entry by its key, or by "
@@ -176,43 +211,50 @@ class DeleteEntries:
             )
         return found
 
-    def _reading(self, of: Iterable[Archive]) -> Reading[Archive]:
-        return Reading(of, self.clock, None if self.reading_time is None else self.clock.now() + self.reading_time)
+    def _with_unnoted_uses(self, entry_filter: EntryFilter) -> EntryFilter:
+        """Return a stricter filter, for which an entry counts as used as late as it may have been.
 
-    def _strictly(self, wanted: EntryFilter) -> EntryFilter:
-        """A use may be noted earlier than it was, by as much as uses go unnoted."""
-        if wanted.unused_since is None:
-            return wanted
-        return replace(wanted, unused_since=wanted.unused_since - self.lifetimes.last_use_resolution)
+        A use soon after a noted one isn't noted itself, for as long as `last_use_resolution`.
+        """
+        if entry_filter.unused_since is None:
+            return entry_filter
+        return replace(entry_filter, unused_since=entry_filter.unused_since - self.lifetimes.last_use_resolution)
 
-    def _remove(self, repository_id: str, wanted: EntryFilter, chosen: Sequence[Archive]) -> list[Archive]:
-        """Returns: which of them this call has removed."""
+    def _remove(self, repository_id: str, entry_filter: EntryFilter, chosen: Sequence[Archive]) -> list[Archive]:
+        """Remove the entries of the chosen archives, and return the archives whose entry this call has removed."""
 
-        def is_wanted(current: Archive) -> bool:
-            return current.is_stored and current.name.family.repository == repository_id and wanted.matches(current)
+        def matches(current: Archive) -> bool:
+            is_here = current.is_stored and current.name.family.repository == repository_id
+            return is_here and entry_filter.matches(current)
 
         def remove(archive: Archive) -> bool:
             for _ in range(ROUNDS):
-                if self.remove_entry(archive.id, is_wanted):
+                if self.remove_entry(archive.id, matches):
                     return True
                 current = self.table.archive(archive.id)
-                if current is None or not is_wanted(current):
+                if current is None or not matches(current):
                     return False
             return False
 
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            return [archive for archive, is_gone in zip(chosen, pool.map(remove, chosen), strict=True) if is_gone]
+            return [archive for archive, is_removed in zip(chosen, pool.map(remove, chosen), strict=True) if is_removed]
 
 
-MOST = 100
+def _read(items: Iterable[T], clock: Clock, reading_time: Millis | None) -> Reading[T]:
+    return Reading(items, clock, None if reading_time is None else clock.now() + reading_time)
 
 
 @dataclass(frozen=True, slots=True)
 class Failures:
+    """Holds the merges that failed.
+
+    Args:
+        archives: those whose merge was given up, the latest first; they restore from their parts.
+        dead_letters: approximate number of dead letters: messages of failed merges, and any that aren't ours.
+    """
+
     archives: tuple[Archive, ...]
-    """Whose merge failed, the latest first: they restore from their parts."""
     dead_letters: int
-    """Messages of failed merges, and those that were no messages of ours; about so many, as SQS counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +263,12 @@ class ListFailures:
     dead_letters: DeadLetters
 
     def __call__(self) -> Failures:
-        """At most MOST archives. The index may lag, so each is read again."""
-        read = map(self.table.archive, islice(self.table.failed_archives(), MOST))
-        failed = [it for it in read if it is not None and it.is_stored and it.merge.state is MergeState.FAILED]
-        failed.sort(key=lambda it: it.merge.ended_at, reverse=True)
+        """Return at most MOST failed merges. Each archive is read again, since the index may lag."""
+        current = map(self.table.archive, islice(self.table.failed_archives(), MOST))
+        failed = [
+            archive
+            for archive in current
+            if archive is not None and archive.is_stored and archive.merge.state is MergeState.FAILED
+        ]
+        failed.sort(key=lambda archive: archive.merge.ended_at, reverse=True)
         return Failures(tuple(failed), self.dead_letters.count())

@@ -1,4 +1,4 @@
-"""What people ask, and what they delete: what the management function alone loads."""
+"""Wire the flows of the people who manage a server; only the management function and the command line load them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,13 +16,22 @@ from actions_cache.usage import EstimateCost, ReadUsage
 
 @dataclass
 class ManagementServices:
+    """Creates each flow when it is first used.
+
+    Args:
+        reading_time: time that reading may take; None if no client gives up on the answer.
+    """
+
     core: CoreServices
     reading_time: Millis | None = READING_TIME
-    """Time that reading may take; None where no client gives up on the answer."""
 
     @cached_property
     def secret(self) -> SecretsManagerTokens:
-        """Raises ValueError without ADMIN_SECRET_ARN, which the template sets for the function that manages."""
+        """Return the secret with the management tokens.
+
+        Raises:
+            ValueError: ADMIN_SECRET_ARN is missing, which the template sets for the management function.
+        """
         arn = self.core.settings.admin_secret_arn
         if arn is None:
             raise ValueError("ADMIN_SECRET_ARN is missing: it names the secret with the tokens of those who manage")
@@ -31,7 +40,11 @@ class ManagementServices:
 
     @cached_property
     def dead_letters(self) -> SqsDeadLetters:
-        """Raises ValueError without MERGE_DEAD_LETTER_QUEUE_URL, which the template sets as the other."""
+        """Return the merges' dead-letter queue.
+
+        Raises:
+            ValueError: MERGE_DEAD_LETTER_QUEUE_URL is missing, which the template sets too.
+        """
         url = self.core.settings.merge_dead_letter_queue_url
         if url is None:
             raise ValueError("MERGE_DEAD_LETTER_QUEUE_URL is missing: it names the queue of what failed for good")

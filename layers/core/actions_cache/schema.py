@@ -1,4 +1,4 @@
-"""Checks whether this release may work on the tables, asked before it does."""
+"""Check that this release knows the tables' schema version, and migrate archives to the newest one."""
 
 import logging
 from collections import Counter
@@ -15,8 +15,17 @@ from actions_cache.ports import Clock, Repositories, SchemaVersion, Table, Unava
 logger = logging.getLogger(__name__)
 
 
+DEADLINE_MARGIN: Millis = 10 * SECOND
+"""Time that is left for a page of the scan and one write. Less: the function may be stopped before it has noted how far
+it came. More: less is migrated in one run."""
+
+RETRY: Millis = 12 * 3600 * SECOND
+"""Time until failed migrations are tried again. Each try reads the whole table, and an archive that can't be migrated
+now can't in five minutes either."""
+
+
 class NewerSchema(Unavailable):
-    """A newer release has written into the tables; the message says what to do."""
+    """Raised when a newer release has written into the tables; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +33,11 @@ class CheckSchema:
     schema: SchemaVersion
 
     def __call__(self) -> None:
-        """Says in the tables which shape this release writes, where they don't say so yet.
+        """Record in the tables the schema version that this release writes, unless they have it already.
 
-        Raises: NewerSchema.
+        Raises:
+            NewerSchema: a newer release has written into the tables.
+            Unavailable: other functions record it at the same time, again and again.
         """
         for _ in range(MAX_ROUNDS):
             current = self.schema.read()
@@ -38,16 +49,9 @@ class CheckSchema:
             try:
                 self.schema.write(current, updated)
             except WriteConflict:
-                continue  # Another function starts too.
+                continue  # another function starts too
             return
         raise Unavailable("too many functions note the tables' version at once")
-
-
-DEADLINE_MARGIN: Millis = 10 * SECOND
-"""A page of the scan, and one write."""
-
-RETRY: Millis = 12 * 3600 * SECOND
-"""What can't be migrated now can't in five minutes either, and each try reads the whole table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +62,14 @@ class Migrate:
     schema: SchemaVersion
 
     def __call__(self, remaining: Callable[[], Millis], *, again: bool = False) -> Counter[str]:
-        """Does nothing where all archives have today's shape.
+        """Rewrite archives of older schema versions; do nothing if there are none.
 
         Args:
-            remaining: how much time the worker still has.
-            again: looks at all archives even so, for due times by other settings than they were written with.
+            remaining: returns the time that this run still has.
+            again: true to look at all archives even so, since changed settings change their due times.
 
-        Returns: how many archives it saw, rewrote and failed on, and whether it left some for another run.
+        Returns:
+            The numbers of archives looked at, migrated and not migrated, and whether some are left for another run.
         """
         done: Counter[str] = Counter()
         current = self.schema.read()
@@ -77,7 +82,7 @@ class Migrate:
                 break
             done["archives looked at"] += 1
             if is_outdated:
-                done["archives migrated" if self._rewritten(archive_id) else "archives not migrated"] += 1
+                done["archives migrated" if self._rewrite(archive_id) else "archives not migrated"] += 1
             if not done["archives not migrated"]:
                 updated = replace(updated, migrated_up_to=archive_id)
         else:
@@ -92,7 +97,8 @@ class Migrate:
             logger.info("another migration runs too")
         return +done
 
-    def _rewritten(self, archive_id: str) -> bool:
+    def _rewrite(self, archive_id: str) -> bool:
+        """Rewrite the archive, and return whether that succeeded."""
         try:
             archive = transition(self.table, archive_id, lambda archive: archive)
             if archive is not None and archive.is_stored:

@@ -1,4 +1,4 @@
-"""What repositories keep, beside what they may keep."""
+"""Read and correct the counted usage of repositories, and estimate its cost."""
 
 import logging
 import time
@@ -17,12 +17,13 @@ from actions_cache.ports import Clock, Repositories, Table, Telemetry
 
 logger = logging.getLogger(__name__)
 
-
 USUAL_HOURS = 7 * 24
-"""Whole weeks: at weekends less is built. More of them: a change shows later."""
+"""Default number of hours that costs are estimated from. Whole weeks, since less is built at weekends; with more of
+them a change shows later."""
 
 INDEX_LAG_SECONDS = 2
-"""Seconds by which global indexes may lag behind their table; a second or so is usual."""
+"""Seconds that global indexes may lag behind their table; a second or so is usual. More: reconciling takes longer.
+Fewer: a lag looks like a wrong count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,28 +31,39 @@ class RepositoryUsage:
     repository: Repository
     usage: Usage
     last_used_at: Millis | None
-    """Of its last save or restore; None where it keeps nothing."""
+    """Time of its last save or restore; None if it keeps nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
+    """Shows the usage of all repositories.
+
+    Args:
+        repositories: the largest first.
+        store: usage of all of them together.
+        unread: number of further repositories that there was no time for.
+    """
+
     repositories: Sequence[RepositoryUsage]
-    """The largest first."""
     store: Usage
     budgets: Budgets
     unread: int = 0
-    """Number of further repositories that there was no time for."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadUsage:
+    """Reads the usage of one repository, or of all.
+
+    Args:
+        reading_time: time that reading may take; None for as much as it needs.
+    """
+
     table: Table
     repositories: Repositories
     budgets: Budgets
     executor: Executor
     clock: Clock
     reading_time: Millis | None
-    """Time that reading may take; None for as much as it needs."""
 
     def __call__(self, repository: Repository) -> RepositoryUsage:
         newest = next(self.table.stored_archives(repository.id, newest_use_first=True, at_once=1), None)
@@ -61,33 +73,27 @@ class ReadUsage:
     def everywhere(self) -> Overview:
         until = None if self.reading_time is None else self.clock.now() + self.reading_time
         ids, read = self.repositories.ids(), 0
-        each: list[RepositoryUsage] = []
+        usages: list[RepositoryUsage] = []
         while read < len(ids) and (until is None or self.clock.now() < until):
             batch = ids[read : read + SIDE_BY_SIDE]
-            each += filter(None, self.executor.map(self._known, batch))
+            usages += filter(None, self.executor.map(self._known, batch))
             read += len(batch)
         unread = len(ids) - read
-        return Overview(sorted(each, key=_largest_first), self.repositories.store_usage(), self.budgets, unread)
+        return Overview(sorted(usages, key=_largest_first), self.repositories.store_usage(), self.budgets, unread)
 
     def _known(self, repository_id: str) -> RepositoryUsage | None:
         repository = self.repositories.repository(repository_id)
         return self(repository) if repository is not None else None
 
 
-def _largest_first(of: RepositoryUsage) -> tuple[int, str]:
-    return -of.usage.bytes, of.repository.id
-
-
-def wait_for_index() -> None:
-    time.sleep(INDEX_LAG_SECONDS)
-
-
-class OutOfTime(Exception):
-    """Raised when there is no time to finish a count."""
+def _largest_first(usage: RepositoryUsage) -> tuple[int, str]:
+    return -usage.usage.bytes, usage.repository.id
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
+    """Compares a counted usage with the entries that exist."""
+
     counted: Usage
     existing: Usage
 
@@ -96,9 +102,21 @@ class Count:
         return self.existing - self.counted
 
 
+class OutOfTime(Exception):
+    """Raised when there is no time to finish a count."""
+
+
+def wait_for_index() -> None:
+    time.sleep(INDEX_LAG_SECONDS)
+
+
 @dataclass(frozen=True, slots=True)
 class ReconcileUsage:
-    """Args: settle: waits for as long as the index of what is there lags behind writes."""
+    """Finds and corrects usage that was counted wrong.
+
+    Args:
+        settle: waits for as long as the index of stored archives may lag behind writes.
+    """
 
     table: Table
     repositories: Repositories
@@ -108,7 +126,7 @@ class ReconcileUsage:
         """Correct the repository's usage, and the store's by as much.
 
         Returns:
-            Whether it was wrong; False if there was no time to count.
+            True if it was wrong; False if it was right, or if there was no time to count.
         """
         try:
             count = self.wrong_count(repository_id, is_time_left)
@@ -124,7 +142,7 @@ class ReconcileUsage:
         _log(repository_id, count)
 
     def store(self) -> bool:
-        """Corrects the store's usage, if it isn't that of its repositories together. Returns: whether it was wrong."""
+        """Correct the store's usage if it isn't the sum of its repositories', and return whether it was wrong."""
         count = self._wrong(self._count_store)
         if count is not None:
             self.repositories.correct_store_usage(count.missing)
@@ -140,9 +158,11 @@ class ReconcileUsage:
         return self._wrong(lambda: self._count(repository_id, is_time_left))
 
     def _wrong(self, look: Callable[[], Count]) -> Count | None:
-        """While jobs save and remove, the two are read at different times, and the index of what is there lags.
+        """Return the count if it is wrong, and the same when looked at again; else None.
 
-        So a difference counts only when nothing moved between two looks. The next run sees what was busy again.
+        While jobs save and remove entries, the counted and the stored are read at different times, and the index of the
+        stored lags. So a difference counts only if nothing changed between the two looks. The next run looks at busy
+        repositories again.
         """
         first = look()
         if first.missing == NO_USAGE:
@@ -180,9 +200,15 @@ def _log(whose: str, count: Count) -> None:
 
 @dataclass(frozen=True, slots=True)
 class CostOfNow:
+    """Holds the cost of a month that goes on like the last hours.
+
+    Args:
+        stored: usage of the whole store.
+        done: what jobs did in the last hours.
+    """
+
     stored: Usage
     done: Tally
-    """In these hours."""
     hours: int
     month: Estimate
 
@@ -193,7 +219,11 @@ class EstimateCost:
     read_activity: ReadActivity
 
     def __call__(self, hours: int) -> CostOfNow:
-        """Args: hours: that the month is taken to go on like."""
+        """Estimate the cost of a month that goes on like the last hours.
+
+        Raises:
+            TryAgain: there are more repositories than there was time to add up.
+        """
         stored = self.repositories.store_usage()
         done = sum(self.read_activity(None, hours).values(), Tally())
         return CostOfNow(stored, done, hours, month_like(stored, done, hours))
@@ -205,14 +235,14 @@ class PublishCost:
     telemetry: Telemetry
 
     def __call__(self) -> None:
-        """Record the cost; with more repositories than there is time for, do nothing.
+        """Emit the month's cost, or nothing if there are more repositories than there is time for.
 
-        The schedule's other work comes first.
+        The schedule's other tasks come first.
         """
         try:
-            now = self.estimate_cost(USUAL_HOURS)
+            cost = self.estimate_cost(USUAL_HOURS)
         except TryAgain as error:
             logger.warning("the month's cost wasn't recorded", extra={"error": str(error)})
             return
-        for event in events.cost_estimated(now.stored, now.done, now.hours, now.month):
+        for event in events.cost_estimated(cost.stored, cost.done, cost.hours, cost.month):
             self.telemetry.emit(event)

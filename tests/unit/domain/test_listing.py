@@ -77,13 +77,13 @@ LAST = archive("c", archive_id="3" * 32, size=1, stored_at=NOW + 1, last_used_at
 )
 def test_each_order_sorts_both_ways(by, ascending):
     hits = {NEW.id: 1, LAST.id: 2}
-    assert Order(by, Direction.ASCENDING).of([NEW, OLD, LAST], hits) == ascending
-    assert Order(by, Direction.DESCENDING).of([NEW, OLD, LAST], hits) == ascending[::-1]
+    assert Order(by, Direction.ASCENDING).sort([NEW, OLD, LAST], hits) == ascending
+    assert Order(by, Direction.DESCENDING).sort([NEW, OLD, LAST], hits) == ascending[::-1]
 
 
 def test_ties_have_stable_order():
     alike = [archive(archive_id=digit * 32) for digit in "4567"]
-    assert Order().of(alike, {}) == Order().of(alike[::-1], {})
+    assert Order().sort(alike, {}) == Order().sort(alike[::-1], {})
 
 
 @pytest.mark.parametrize(("number", "size", "range_"), [(1, 30, (0, 30)), (2, 30, (30, 60)), (3, 1, (2, 3))])

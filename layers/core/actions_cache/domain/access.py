@@ -1,4 +1,4 @@
-"""Who is calling, and which scopes the caller may read and write (docs/design/protocol.md#tokens)."""
+"""Decide which jobs and which people are admitted, and what they may do (docs/design/protocol.md#tokens)."""
 
 import hashlib
 import hmac
@@ -17,10 +17,10 @@ READ = 1
 WRITE = 2
 
 GITHUB = "https://token.actions.githubusercontent.com"
-"""The issuer of github.com's tokens, for everybody's jobs there."""
+"""Issuer of the tokens of all jobs on github.com."""
 
 MAX_ISSUER_CHARACTERS = 512
-"""It is part of the table's partition key, which has 2,048 bytes."""
+"""Maximum length of an issuer, which is part of the table's partition key; that may have 2,048 bytes."""
 
 ANY = "any"
 """Rule of TOKEN_CLAIMS that admits everybody."""
@@ -30,15 +30,31 @@ _ANYBODY = re.compile(ANY + _ISSUER)
 _RULE = re.compile(r"(?P<claim>[^=\s]+)=(?P<value>.*?)" + _ISSUER)
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/=+@-]{1,1000}")
-"""Values that may be proposed to an operator, who pastes them into a shell: jobs choose some claims."""
+"""Values that are proposed to operators, who paste them into a shell; jobs choose the values of some claims."""
 
 _OWNER = re.compile(r"[A-Za-z0-9_.=+/-]{1,100}")
 """An owner's name, or one of its ids."""
 
+REPOSITORY_ID = "repository_id"
+OWNER_ID = "repository_owner_id"
+REPOSITORY = "repository"
+OWNER = "repository_owner"
+
+SPELLINGS: Mapping[str, tuple[str, ...]] = {
+    REPOSITORY_ID: ("repository_id", "oidc_extra.repository_id"),
+    OWNER_ID: ("repository_owner_id", "owner_id", "oidc_extra.repository_owner_id", "oidc_extra.owner_id"),
+    REPOSITORY: ("repository", "oidc_extra.repository"),
+    OWNER: ("repository_owner", "owner", "oidc_extra.repository_owner", "oidc_extra.owner"),
+}
+"""Spellings of each claim, by the canonical one. GitHub documents none of them for runtime tokens; docs/deploy.md has
+their sources."""
+
+_CANONICAL = {spelling: claim for claim, spellings in SPELLINGS.items() for spelling in spellings}
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """A ref, with the bits that its token has for it."""
+    """Names a ref, with the token's permission bits for it."""
 
     name: str
     permission: int
@@ -46,12 +62,12 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """What a token says.
+    """Describes a job by its token.
 
     Args:
-        repository: of one issuer and of no other, see `qualified`.
+        repository: unique among all issuers, see `qualified`.
         scopes: in the order in which they are searched.
-        repository_name: `owner/repository`; None where the token doesn't say it.
+        repository_name: `owner/repository`; None if the token doesn't name it.
     """
 
     repository: str
@@ -59,9 +75,10 @@ class Caller:
     repository_name: str | None = None
 
     def readable_scopes(self) -> tuple[str, ...]:
-        """Each once: each costs a query.
+        """Return the readable scopes, each once since each costs a query.
 
-        Raises: PermissionDenied where there is none; clients know the message by its beginning.
+        Raises:
+            PermissionDenied: there are none. Clients recognize the message by its beginning.
         """
         readable = tuple(dict.fromkeys(scope.name for scope in self.scopes if scope.permission & READ))
         if not readable:
@@ -69,7 +86,11 @@ class Caller:
         return readable
 
     def writable_scope(self) -> str:
-        """The first one: a token names its own ref before its base and the default branch."""
+        """Return the first writable scope: a token names its own ref before its base and the default branch.
+
+        Raises:
+            PermissionDenied: there is none. Clients recognize the message by its beginning.
+        """
         for scope in self.scopes:
             if scope.permission & WRITE:
                 return scope.name
@@ -77,14 +98,14 @@ class Caller:
 
 
 def without_slash(issuer: str) -> str:
-    """An issuer's one name: with a slash at its end it is the same."""
+    """Return the issuer's canonical name; with a slash at its end it is the same issuer."""
     return issuer.rstrip("/")
 
 
 def qualified(repository_id: str, issuer: str) -> str:
-    """A repository's name here: each instance of GitHub counts its repositories from 1, so ids alone isolate nothing.
+    """Return a repository's id here, unique among all issuers: each instance of GitHub counts its ids from 1.
 
-    github.com's ids stay bare, as everything is stored that was saved before. No id has an `@`.
+    github.com's ids stay bare, since older releases stored them so. No id contains an `@`.
     """
     return repository_id if without_slash(issuer) == GITHUB else f"{repository_id}@{without_slash(issuer)}"
 
@@ -94,9 +115,9 @@ class ClaimRule:
     """Allows a claim one value.
 
     Args:
-        claim: its name, as token_claims.canonical has it.
+        claim: its canonical name.
         value: compared as text.
-        issuer: whose tokens are meant; None for all.
+        issuer: issuer of the tokens that the rule is for; None for all.
     """
 
     claim: str
@@ -109,7 +130,7 @@ class ClaimRule:
 
 @dataclass(frozen=True, slots=True)
 class Anybody:
-    """Admits every job of an issuer, or of all issuers where it is None."""
+    """Admits every job of an issuer, or of all issuers if it is None."""
 
     issuer: str | None = None
 
@@ -121,7 +142,7 @@ Rule = ClaimRule | Anybody
 
 
 def parse_rule(text: str) -> Rule:
-    """Return the meaning of one rule of TOKEN_CLAIMS.
+    """Parse one rule of TOKEN_CLAIMS.
 
     Raises:
         ValueError: it isn't `claim=value` or `any`, with or without `@https://issuer`.
@@ -181,8 +202,8 @@ def check_claims(rules: Sequence[Rule], issuer: str, claims: Mapping[str, Any], 
     if not named:
         if lets_anybody_in:
             return
-        of_whom = f" of {without_slash(issuer)}" if len(issuers) > 1 else ""
-        why = f"its TOKEN_CLAIMS names no job{of_whom}"
+        of_issuer = f" of {without_slash(issuer)}" if len(issuers) > 1 else ""
+        why = f"its TOKEN_CLAIMS names no job{of_issuer}"
         proposed = [[REPOSITORY_ID], [OWNER_ID]]
     else:
         allowed: dict[str, set[str]] = {}
@@ -254,25 +275,8 @@ def _issuer_of(found: re.Match[str]) -> str | None:
     return None if issuer is None else without_slash(issuer)
 
 
-REPOSITORY_ID = "repository_id"
-OWNER_ID = "repository_owner_id"
-REPOSITORY = "repository"
-OWNER = "repository_owner"
-
-SPELLINGS: Mapping[str, tuple[str, ...]] = {
-    REPOSITORY_ID: ("repository_id", "oidc_extra.repository_id"),
-    OWNER_ID: ("repository_owner_id", "owner_id", "oidc_extra.repository_owner_id", "oidc_extra.owner_id"),
-    REPOSITORY: ("repository", "oidc_extra.repository"),
-    OWNER: ("repository_owner", "owner", "oidc_extra.repository_owner", "oidc_extra.owner"),
-}
-"""Spellings of each claim, by the one that rules are kept under. GitHub documents none of them for runtime tokens;
-docs/deploy.md has their sources."""
-
-_CANONICAL = {spelling: claim for claim, spellings in SPELLINGS.items() for spelling in spellings}
-
-
 def canonical(claim: str) -> str:
-    """Return the common name of a claim's spellings; a claim with one spelling is its own."""
+    """Return the canonical name of a claim; a claim with one spelling is its own."""
     return _CANONICAL.get(claim, claim)
 
 
@@ -285,7 +289,7 @@ def values_of(claims: Mapping[str, Any], claim: str) -> tuple[str, ...]:
         Unauthenticated: the spellings contradict each other, which no honest issuer signs.
     """
     spellings = SPELLINGS.get(canonical(claim), (claim,))
-    values = tuple(dict.fromkeys(value for it in spellings if (value := claim_of(claims, it))))
+    values = tuple(dict.fromkeys(value for spelling in spellings if (value := claim_of(claims, spelling))))
     numbers = sum(map(is_number, values))
     has_both_ids = canonical(claim) == OWNER_ID and numbers == 1 == len(values) - numbers
     if len(values) > 1 and not has_both_ids:
@@ -349,7 +353,11 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ManagementTokens:
-    """Args: read_only: None for the one that follows from the admin's."""
+    """Holds the management tokens.
+
+    Args:
+        read_only: None for the one that is derived from the admin's.
+    """
 
     admin: str = field(repr=False)
     read_only: str | None = field(default=None, repr=False)
@@ -359,7 +367,10 @@ class ManagementTokens:
         return self.read_only or read_only_token(self.admin)
 
     def role_of(self, token: str) -> Role | None:
-        """Takes as long for any token: both are always compared, as digests of one length."""
+        """Return the role of a token's bearer, or None if the token is neither.
+
+        Both are always compared, as digests of the same length: so the time that it takes reveals nothing.
+        """
         is_admin, is_reader = _same(token, self.admin), _same(token, self.for_reading)
         if is_admin:
             return Role.ADMIN
@@ -367,7 +378,7 @@ class ManagementTokens:
 
 
 def read_only_token(admin: str) -> str:
-    """Follows from the admin's, and nobody finds that one by it. The same as `openssl dgst -sha256 -hmac`."""
+    """Derive the read-only token from the admin's, as `openssl dgst -sha256 -hmac` does; the way back is infeasible."""
     return hmac.digest(admin.encode(), b"read-only", "sha256").hex()
 
 

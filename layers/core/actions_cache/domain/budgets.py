@@ -1,4 +1,4 @@
-"""What a repository keeps, what it may keep, and what goes when that is too much."""
+"""Count what repositories keep and what jobs do, and decide what is evicted when a budget is exceeded."""
 
 import heapq
 import re
@@ -12,7 +12,7 @@ from actions_cache.domain.timing import DAY, SECOND, Millis
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Of what jobs can find. What is being uploaded, and what outlives its entry by its readers' grace, isn't in it."""
+    """Counts what jobs can find: neither unfinished uploads, nor archives that outlive their entry by the grace."""
 
     bytes: int = 0
     entries: int = 0
@@ -33,7 +33,7 @@ def total(usages: Iterable[Usage]) -> Usage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budgets:
-    """Limits of bytes or, where the name says so, entries; None for no limit."""
+    """Limits bytes, or entries where the name says so; None means no limit."""
 
     repository: int | None = None
     repository_entries: int | None = None
@@ -45,23 +45,27 @@ class Budgets:
         return (self.repository, self.repository_entries) != (None, None)
 
     def is_repository_over(self, usage: Usage) -> bool:
-        """Return whether either budget is exceeded: even an empty entry costs requests, and time in every listing."""
+        """Return whether a budget is exceeded: of bytes, or of entries, since even empty ones cost time."""
         return _is_over(usage.bytes, self.repository) or _is_over(usage.entries, self.repository_entries)
 
     def is_store_over(self, usage: Usage) -> bool:
         return _is_over(usage.bytes, self.store)
 
     def check_entry(self, size: int) -> None:
-        """Raises TooLarge for an entry that no eviction makes room for."""
+        """Check that evictions can make room for an entry.
+
+        Raises:
+            TooLarge: they can't.
+        """
         limits = {
             "the most that one entry may have here (MAX_ENTRY_BYTES)": self.entry,
             "the whole budget of a repository here (REPOSITORY_BUDGET_BYTES)": self.repository,
             "the whole budget of this server (STORE_BUDGET_BYTES)": self.store,
         }
-        for what, limit in limits.items():
+        for name, limit in limits.items():
             if limit is not None and size > limit:
                 raise TooLarge(
-                    f"the entry has {size} bytes, but {what} is {limit}; cache less, or ask this server's operator"
+                    f"the entry has {size} bytes, but {name} is {limit}; cache less, or ask this server's operator"
                 )
 
 
@@ -70,11 +74,11 @@ def _is_over(used: int, budget: int | None) -> bool:
 
 
 def by_last_use(noted: Iterable[Archive], last_use: Callable[[Archive], Millis]) -> Iterator[tuple[Millis, Archive]]:
-    """Least recently used first, with that use; each looked at no sooner than its turn comes.
+    """Yield archives with the time of their last use, the least recently used first, and read no more than needed.
 
     Args:
-        noted: in the order of `last_used_at`, which lags behind the last use.
-        last_use: asked once for each.
+        noted: archives in the order of `last_used_at`, which lags behind the last use.
+        last_use: returns the time of an archive's last use; called once for each.
     """
     used_since: list[tuple[Millis, str, Archive]] = []
     for archive in noted:
@@ -91,17 +95,18 @@ def by_last_use(noted: Iterable[Archive], last_use: Callable[[Archive], Millis])
 
 
 MAX_ID_BYTES = 2048
+"""Maximum length of a DynamoDB partition key."""
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}")
 
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """One that a token has named.
+    """Describes a repository whose jobs have sent a token.
 
     Args:
-        id: of one issuer and of no other.
-        name: `owner/repository` as its last token said; None where no token says it.
+        id: unique among all issuers.
+        name: `owner/repository` as the last token named it; None if no token does.
         noted_at: when the name was noted.
     """
 
@@ -115,24 +120,27 @@ def is_name(text: str) -> bool:
 
 
 def may_be_id(text: str) -> bool:
-    """Return whether a table has room for it: a partition key has 2,048 bytes, and one at least."""
+    """Return whether the text can be a partition key, and so an id."""
     return 0 < len(text.encode(errors="replace")) <= MAX_ID_BYTES
 
 
 def same_name(one: str | None, other: str) -> bool:
-    """GitHub takes names in any case."""
+    """Return whether two names are the same to GitHub, in upper or lower case."""
     return one is not None and one.lower() == other.lower()
 
 
 HOUR: Millis = 3600 * SECOND
 
 TALLIES_KEPT: Millis = 35 * DAY
-"""Longer: older days can be looked at. Shorter: fewer items."""
+"""Time that hourly tallies are kept. Longer: older days can be looked at. Shorter: fewer items."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """Bytes are those of the entries: what a client does with a URL that leads to S3, nobody here sees."""
+    """Adds up what jobs did in an hour.
+
+    Bytes are the entries' sizes, since nobody here sees how much a client reads from a URL of S3.
+    """
 
     hits: int = 0
     misses: int = 0
@@ -141,12 +149,12 @@ class Tally:
     bytes_saved: int = 0
 
     def __add__(self, other: "Tally") -> "Tally":
-        return Tally(**{it.name: getattr(self, it.name) + getattr(other, it.name) for it in fields(self)})
+        return Tally(**{field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)})
 
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """How often an entry was found, and when last: to the moment, unlike an archive's `last_used_at`."""
+    """Counts how often an entry was found, and when last: exactly, unlike an archive's `last_used_at`."""
 
     count: int = 0
     last_at: Millis = 0

@@ -1,4 +1,4 @@
-"""What is asked of a repository's entries: which of them, in which order, and which page."""
+"""Select, sort and page the entries of a repository."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -8,18 +8,20 @@ from actions_cache.domain.archive import Archive
 from actions_cache.domain.timing import Millis
 
 MAX_PER_PAGE = 100
-"""As at GitHub."""
+"""Maximum number of entries on a page; GitHub allows as many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryFilter:
-    """All that is given must hold; None asks for nothing.
+    """Selects the entries that match every given field.
 
     Args:
         key: the whole key.
-        search: stands somewhere in the key, in any case of letters.
-        ref: the scope, written out as in `refs/heads/main`.
-        created_before, unused_since: moments; what was created, or last used, at one isn't before it.
+        key_prefix: beginning of the key.
+        search: part of the key, in upper or lower case.
+        ref: the scope in full, as in `refs/heads/main`.
+        created_before: an entry created at this very time isn't selected.
+        unused_since: an entry last used at this very time isn't selected.
     """
 
     key: str | None = None
@@ -32,11 +34,11 @@ class EntryFilter:
 
     @property
     def asks_nothing(self) -> bool:
-        """An empty beginning, or an empty search, is in every key."""
-        return all(getattr(self, it.name) in (None, "") for it in fields(self))
+        """Return whether every entry matches; an empty prefix or search is in every key."""
+        return all(getattr(self, field.name) in (None, "") for field in fields(self))
 
     def matches(self, archive: Archive) -> bool:
-        """Return whether the entry of a stored archive is asked for."""
+        """Return whether the entry of a stored archive is selected."""
         name = archive.name
         return (
             (self.key is None or name.key == self.key)
@@ -71,10 +73,10 @@ class Order:
     def is_descending(self) -> bool:
         return self.direction is Direction.DESCENDING
 
-    def of(self, archives: Iterable[Archive], hits: Mapping[str, int]) -> Sequence[Archive]:
-        """Alike ones by their ids, so that no page shows what another one did."""
+    def sort(self, archives: Iterable[Archive], hits: Mapping[str, int]) -> Sequence[Archive]:
+        """Return the archives in this order; ties are sorted by id, so that no entry appears on two pages."""
 
-        def place(archive: Archive) -> tuple[int | str, str]:
+        def sort_key(archive: Archive) -> tuple[int | str, str]:
             value: int | str
             match self.by:
                 case SortBy.CREATED_AT:
@@ -89,12 +91,12 @@ class Order:
                     value = hits.get(archive.id, 0)
             return value, archive.id
 
-        return sorted(archives, key=place, reverse=self.is_descending)
+        return sorted(archives, key=sort_key, reverse=self.is_descending)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Counted from 1."""
+    """Designates a page; the first is number 1."""
 
     number: int = 1
     size: int = 30
@@ -108,5 +110,5 @@ class Page:
         return self.number * self.size
 
     def last_of(self, total: int) -> int:
-        """The number of the last page; 1 where there is nothing."""
+        """Return the number of the last page; 1 if there are no entries."""
         return max(1, -(-total // self.size))

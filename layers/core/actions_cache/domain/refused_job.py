@@ -1,4 +1,4 @@
-"""Describes the jobs that TOKEN_CLAIMS keeps out, and bounds how much of them is kept.
+"""Describe the jobs that TOKEN_CLAIMS keeps out, and bound how much of them is kept.
 
 Every job on github.com can be refused as often as it likes, so both storage and writes are bounded.
 """
@@ -10,27 +10,30 @@ from actions_cache.domain.errors import PermissionDenied
 from actions_cache.domain.timing import DAY, SECOND, Millis
 
 SLOTS = 64
-"""Repositories that are kept. More: fewer jobs of strangers hide each other. Fewer: less to read, and to write."""
+"""Maximum number of repositories that are kept. More: fewer of them overwrite each other. Fewer: less to read, and to
+write."""
 
 KEPT: Millis = 7 * DAY
+"""Time that refusals are kept. Longer: an operator who seldom looks still sees them. Shorter: slots are free sooner."""
 
 SLOT_PAUSE: Millis = 60 * SECOND
-"""Time that a slot is left alone after a write, by each process and in the table."""
+"""Time that a slot is left alone after a write, by each process and in the table. Longer: fewer writes. Shorter: counts
+are fresher."""
 
 WRITE_PAUSE: Millis = SECOND
-"""Time between any two writes of one process."""
+"""Minimum time between any two writes of one process."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedJob:
-    """Describes a refused job as its verified token did.
+    """Describes a refused job by the claims of its verified token.
 
     Args:
         issuer: without a slash at its end.
-        repository_id: as it stands in the token.
+        repository_id: as in the token.
         repository: `owner/repository`; None if the token doesn't name it, as plain runtime tokens don't.
-        owner_id: a number if the token has one, else its node id.
-        owner: its name.
+        owner_id: a number if the token has one, else the node id.
+        owner: the owner's name.
         to_admit: rules, each of which alone would admit the job if added to TOKEN_CLAIMS; may be empty.
     """
 
@@ -58,7 +61,7 @@ class Refusals:
 
     Args:
         job: the latest job.
-        times: number of refusals, without those that a process couldn't write.
+        times: number of refusals, without those that no process has written.
         last_at: time of the latest refusal.
     """
 
@@ -68,7 +71,7 @@ class Refusals:
 
 
 class NotAdmitted(PermissionDenied):
-    """Raised for a job whose token is good, but which this server isn't for.
+    """Raised for a job whose token is valid, but which TOKEN_CLAIMS doesn't admit.
 
     Clients recognize the message by its beginning: @actions/cache shows as a warning any that begins with `cache write
     denied:` or contains `cache read denied:`.
@@ -90,7 +93,7 @@ def may_write(slot_written_at: Millis | None, written_at: Millis | None, now: Mi
     Args:
         slot_written_at: when it last wrote into the same slot, or None.
         written_at: when it last wrote into any, or None.
-        now: the time now.
+        now: the current time.
     """
     rested = slot_written_at is None or now - slot_written_at >= SLOT_PAUSE
     return rested and (written_at is None or now - written_at >= WRITE_PAUSE)

@@ -1,4 +1,4 @@
-"""The tables' schema version, and the migrations that lead to it."""
+"""Define the schema versions of the tables' archives, and the migrations between them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,30 +7,33 @@ from typing import Any
 from actions_cache.domain.timing import Millis
 
 Document = Mapping[str, Any]
-"""An archive as the table has it, in JSON's types."""
+"""An archive as it is stored, in JSON's types."""
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
+    """Leads documents of the version before to this one.
+
+    Args:
+        rewrite: a pure function, which returns documents of this version unchanged.
+    """
+
     version: int
     rewrite: Callable[[Document], Document]
-    """Pure; gives a document that has the version's shape already back as it is."""
 
 
 def unchanged(document: Document) -> Document:
     return document
 
 
-MIGRATION = Migration(1, unchanged)
-
-
-MIGRATIONS: tuple[Migration, ...] = (MIGRATION,)
+MIGRATIONS: tuple[Migration, ...] = (Migration(1, unchanged),)
 
 KNOWN = MIGRATIONS[-1].version
-"""The newest shape that this release writes and reads."""
+"""The newest version that this release reads, and the one it writes."""
 
 
 def upgraded(document: Document, migrations: Sequence[Migration] = MIGRATIONS) -> Document:
+    """Return a document of any version in the newest one."""
     for migration in migrations:
         document = migration.rewrite(document)
     return document
@@ -38,22 +41,27 @@ def upgraded(document: Document, migrations: Sequence[Migration] = MIGRATIONS) -
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What stands in the tables."""
+    """Records the versions of the tables' archives.
+
+    Args:
+        newest: no archive has a newer version than this.
+        oldest: no archive has an older version than this; 0 for releases that wrote no version.
+        migrated_up_to: id of the archive after which the running migration continues; empty for the beginning.
+        again_at: time at which archives that couldn't be migrated are tried again.
+    """
 
     newest: int
-    """Some archive may have this shape; none has a newer one."""
     oldest: int = 0
-    """Every archive has at least this shape. 0: that of releases which wrote no version."""
     migrated_up_to: str = ""
-    """Where the running migration goes on, as an archive's id; empty: at the beginning."""
     again_at: Millis = 0
-    """When archives that couldn't be migrated are tried again."""
 
 
 def admitted(found: Schema | None, known: int = KNOWN) -> Schema:
-    """What is to stand in the tables while a release works on them that knows this shape.
+    """Return the record for tables on which a release works that knows this version.
 
-    Args: found: None in tables that no release with a version has seen: they are new, or older than all of these.
+    Args:
+        found: None in tables without a record: they are new, or older than all releases that write one.
+        known: the newest version that the release knows.
     """
     if found is None:
         return Schema(newest=known)
@@ -61,7 +69,7 @@ def admitted(found: Schema | None, known: int = KNOWN) -> Schema:
 
 
 def refusal(found: Schema | None, known: int = KNOWN) -> str | None:
-    """Why a release that knows this shape mustn't work on the tables; None: it may."""
+    """Return why a release that knows this version mustn't work on the tables; None if it may."""
     if found is None or found.newest <= known:
         return None
     return (
@@ -71,13 +79,15 @@ def refusal(found: Schema | None, known: int = KNOWN) -> str | None:
 
 
 def is_whole(schema: Schema, known: int = KNOWN) -> bool:
-    """Return whether nothing is left to migrate."""
+    """Return whether all archives are migrated."""
     return schema.oldest >= known
 
 
 def begun_anew(schema: Schema, at: Millis) -> Schema:
+    """Return the record for a migration that starts again at this time, since some archives couldn't be migrated."""
     return replace(schema, migrated_up_to="", again_at=at)
 
 
 def migrated(schema: Schema, known: int = KNOWN) -> Schema:
+    """Return the record for tables whose archives are all migrated."""
     return replace(schema, oldest=max(schema.oldest, known), migrated_up_to="")

@@ -134,9 +134,7 @@ class EntryResponse(BaseModel):
     created_at: Time
     last_used_at: Time
     hits: int
-    merge: str = Field(
-        description="`single` if it came as one object; else unmerged, queued, running, merged or failed"
-    )
+    merge: str = Field(description="`single` (came as one object), unmerged, queued, running, merged or failed")
 
     @classmethod
     def from_archive(cls, archive: Archive, hits: Mapping[str, int]) -> Self:
@@ -337,16 +335,12 @@ class RequestsResponse(BaseModel):
 class CostResponse(BaseModel):
     stored_bytes: int
     stored_entries: int
-    hours: int = Field(
-        description="the last hours, whose requests these are, and which the month is taken to go on like"
-    )
+    hours: int = Field(description="the last hours, whose requests these are; the month goes on like them")
     requests: RequestsResponse
     month_usd: Usd
     by_part: dict[str, Usd]
     by_service: dict[str, Usd]
-    transfer_out_usd: Usd = Field(
-        description="not in the sum: cost of the transfer if every runner is outside AWS's region"
-    )
+    transfer_out_usd: Usd = Field(description="not in the sum: if every runner is outside AWS's region")
 
     @classmethod
     def from_cost(cls, cost: CostOfNow) -> Self:
