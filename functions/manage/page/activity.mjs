@@ -1,4 +1,4 @@
-// Hourly tallies, gathered into at most 30 bars. No DOM here: Node tests it.
+// Gather hourly tallies into at most 30 bars. This file uses no DOM, so that Node can test it.
 
 export const SPANS = [
   { name: '24 hours', hours: 24, step: 1 },
@@ -10,7 +10,7 @@ const HOUR = 3600_000;
 
 const COUNTED = ['hits', 'misses', 'saves', 'bytes_restored', 'bytes_saved'];
 
-// Buckets of `step` hours by the clock on the wall, oldest first; the last one holds `now` and isn't over yet.
+// Return buckets of `step` hours in local time, the oldest first; the last one contains `now` and isn't over yet.
 export function buckets(tallies, span, now) {
   const last = new Date(now);
   last.setMinutes(0, 0, 0);
@@ -21,28 +21,28 @@ export function buckets(tallies, span, now) {
   }
   const made = starts.slice(0, -1).map((from, index) => ({ from, to: starts[index + 1], ...sum([]) }));
   for (const tally of tallies) {
-    const bucket = made.find((it) => it.from <= tally.hour && tally.hour < it.to);
+    const bucket = made.find(({ from, to }) => from <= tally.hour && tally.hour < to);
     if (bucket) COUNTED.forEach((name) => { bucket[name] += tally[name]; });
   }
   return made;
 }
 
-// A day may have 23 or 25 hours.
+// Add hours of local time; a day may have 23 or 25 hours.
 function byTheClock(moment, hours) {
   const moved = new Date(moment);
   return moved.setHours(moment.getHours() + hours);
 }
 
 export function sum(tallies) {
-  return Object.fromEntries(COUNTED.map((name) => [name, tallies.reduce((all, it) => all + it[name], 0)]));
+  return Object.fromEntries(COUNTED.map((name) => [name, tallies.reduce((total, tally) => total + tally[name], 0)]));
 }
 
-// The least round number of bytes, by 1, 2 or 5 of a unit, that isn't under it.
+// Round up to the next 1, 2 or 5, 10, 20 … of a unit.
 export function roundBytes(number) {
   let unit = 1;
   while (number > 500 * unit) unit *= 1024;
-  const steps = [1, 2, 5, 10, 20, 50, 100, 200, 500].map((it) => it * unit);
-  return steps.find((it) => it >= number);
+  const steps = [1, 2, 5, 10, 20, 50, 100, 200, 500].map((step) => step * unit);
+  return steps.find((step) => step >= number);
 }
 
 const hour = (at) => new Date(at).toLocaleTimeString('en', { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' });
@@ -53,7 +53,7 @@ export function describe(bucket, span) {
   return `${day(bucket.from)}, ${hour(bucket.from)}–${hour(bucket.to)}`;
 }
 
-// Under the axis: the hour, or the day where one begins.
+// Return the label under the axis: the hour, or the day if one begins.
 export function tick(bucket, span) {
   const from = new Date(bucket.from);
   if (span.step === 1) return hour(from);

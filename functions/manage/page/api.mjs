@@ -1,4 +1,4 @@
-// The server's JSON API, as this page asks it. The session's cookie goes along; no token is kept here.
+// Call the server's JSON API. Requests carry the session's cookie; no token is kept here.
 
 export class SignedOut extends Error {}
 
@@ -6,7 +6,7 @@ export class Refused extends Error {}
 
 async function ask(method, path, { query = {}, body } = {}) {
   const given = Object.entries(query)
-    .flatMap(([name, value]) => [value].flat().map((it) => [name, it])) // each of several
+    .flatMap(([name, value]) => [value].flat().map((single) => [name, single])) // a list becomes several parameters
     .filter(([, value]) => value !== '' && value !== null && value !== undefined);
   const search = new URLSearchParams(given).toString();
   let answer;
@@ -35,10 +35,10 @@ export const signOut = () => ask('DELETE', 'session');
 
 export const repositories = () => ask('GET', 'repositories');
 
-// Hours as numbers, for the charts.
+// Return the activity with each hour as a number, for the charts.
 export async function activity(hours, repository = '') {
   const answer = await ask('GET', 'activity', { query: { hours, repository } });
-  return answer.hours.map((it) => ({ ...it, hour: Date.parse(it.hour) }));
+  return answer.hours.map((tally) => ({ ...tally, hour: Date.parse(tally.hour) }));
 }
 
 export const match = (repository, { key, restoreKeys, refs, version }) => ask('GET', 'match', { query: { repository, key, restore_key: restoreKeys, ref: refs, version } });

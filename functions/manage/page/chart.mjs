@@ -1,15 +1,15 @@
-// Two small charts over the same hours, drawn as wide as their place is; the table beside them says the same in words.
+// Draw two small charts over the same hours, as wide as their place is, and a table with the same numbers.
 
 import { describe, roundBytes, sum, tick } from './activity.mjs';
 import { h, svg } from './dom.mjs';
 import { bytes, count, exactBytes, percent, plural } from './format.mjs';
 
 const HEIGHT = 150;
-const LEFT = 62; // for the scale's words
+const LEFT = 62; // for the scale's labels
 const RIGHT = 8;
 const TOP = 10;
 const BOTTOM = 24;
-const MIN_TICK = 46; // between two words under the axis
+const MIN_TICK = 46; // between two labels under the axis
 
 const lookups = (bucket) => bucket.hits + bucket.misses;
 
@@ -44,7 +44,7 @@ export function moved(made, span) {
   });
 }
 
-// A line where jobs looked anything up, broken where none did.
+// Draw a line, with gaps where no job looked anything up.
 function drawRates({ made, x, y }) {
   const marks = [];
   let run = [];
@@ -127,7 +127,7 @@ function chart({ title, summary, legend, made, span, scale, readout, draw }) {
   );
 }
 
-// The words under the axis, as many as have room.
+// Return the labels under the axis, as many as there is room for.
 function ticks(made, span, step) {
   const found = [];
   made.forEach((it, index) => {

@@ -1,30 +1,31 @@
-// One question at a time, in the browser's own modal dialog: it keeps the focus, and Escape means no.
+// Ask one question at a time in the browser's own modal dialog, which keeps the focus and closes on Escape.
 
 const part = (name) => document.getElementById(name);
 
-// Asks, and does it on yes. True once it is done; false when it was called off. A fault is told in the dialog.
+// Ask, and run the action on yes. Resolves to true once it is done, and to false if the user cancels. The dialog shows
+// the action's error and stays open.
 export function confirm({ title, text, yes, action }) {
   const dialog = part('dialog');
-  const fault = part('dialog-fault');
+  const failure = part('dialog-error');
   const confirming = part('dialog-confirm');
   part('dialog-title').textContent = title;
   part('dialog-text').replaceChildren(...text);
   confirming.textContent = yes;
   confirming.disabled = false;
-  fault.hidden = true;
+  failure.hidden = true;
   return new Promise((resolve) => {
     let done = false;
     part('dialog-cancel').onclick = () => dialog.close();
     confirming.onclick = async () => {
       confirming.disabled = true;
-      fault.hidden = true;
+      failure.hidden = true;
       try {
         await action();
         done = true;
         dialog.close();
       } catch (error) {
-        fault.textContent = error.message;
-        fault.hidden = false;
+        failure.textContent = error.message;
+        failure.hidden = false;
         confirming.disabled = false;
       }
     };

@@ -1,10 +1,10 @@
-// Elements, made so that nothing shown is ever read as markup: text goes in as text, and no string becomes HTML.
+// Create elements. Text is inserted as text and no string becomes HTML, so nothing that is shown is read as markup.
 
 import { ago, bytes, exactBytes, pieces } from './format.mjs';
 
 const SVG = 'http://www.w3.org/2000/svg';
 
-// h('a', { href: '#/', onclick: go }, 'text', element, null): false and null are left out.
+// h('a', { href: '#/', onclick: go }, 'text', element, null) creates a link; children that are false or null are left out.
 export function h(tag, attributes = {}, ...children) {
   return filled(document.createElement(tag), attributes, children);
 }
@@ -19,17 +19,18 @@ function filled(element, attributes, children) {
     if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value === true ? '' : value);
   }
-  element.append(...children.flat(Infinity).filter((it) => it !== null && it !== undefined && it !== false));
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
 
-// What a job named, which may be anything: kept from turning its neighbours' direction, and what can't be seen spelt out.
+// Show a name that a job chose, which may be anything: it can't change its neighbours' text direction, and invisible
+// characters are spelt out.
 export function named(text, className = '') {
-  const parts = pieces(text).map((it) => (it.hidden ? h('span', { class: 'hidden-character' }, it.text) : it.text));
+  const parts = pieces(text).map((piece) => (piece.hidden ? h('span', { class: 'hidden-character' }, piece.text) : piece.text));
   return h('bdi', { class: `named ${className}`.trim() }, parts);
 }
 
-// A moment as the API writes it, or null.
+// Show a timestamp of the API's, or `never` for null.
 export function when(moment, now) {
   if (!moment) return h('span', { class: 'muted' }, 'never');
   const date = new Date(moment);
@@ -43,7 +44,7 @@ export function size(number) {
 const status = () => document.getElementById('status');
 let fading;
 
-// Said aloud by screen readers, and shown for a while.
+// Show a message for a while; screen readers read it out.
 export function say(text) {
   clearTimeout(fading);
   status().textContent = text;

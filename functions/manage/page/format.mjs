@@ -1,9 +1,9 @@
-// Numbers, times and names as people read them. No DOM here: Node tests it.
+// Format numbers, times and names for people. This file uses no DOM, so that Node can test it.
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
 const LANGUAGE = 'en';
 
-// Three digits of it, in the unit that budgets are counted in.
+// Return three digits of it, in binary units as budgets are.
 export function bytes(number) {
   let value = number;
   let unit = 0;
@@ -26,7 +26,7 @@ export function plural(number, one, many = `${one}s`) {
   return `${count(number)} ${number === 1 ? one : many}`;
 }
 
-// "0%" and "100%" only for none and all.
+// Return "0%" only for none, and "100%" only for all.
 export function percent(part, whole) {
   if (!whole) return '–';
   const share = (100 * part) / whole;
@@ -55,10 +55,11 @@ export function ago(millis, now) {
   return unit ? RELATIVE.format(Math.trunc(seconds / length), unit) : 'just now';
 }
 
-// Controls, halves of surrogate pairs, and what turns or hides text; joiners stay, since scripts and emoji need them.
+// Control characters, halves of surrogate pairs, and characters that turn or hide text; not joiners, which scripts and
+// emoji need.
 const UNSEEN = /[\p{Cc}\p{Cs}\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]/u;
 
-// [{ text, hidden }]: what can't be seen is told by its number.
+// Split a name into [{ text, hidden }]; invisible characters are replaced by their number.
 export function pieces(text) {
   const found = [];
   let plain = '';

@@ -1,4 +1,4 @@
-// The page: who is signed in, and which view the address asks for.
+// The page's entry point: sign people in, and show the view that the address names.
 
 import * as api from './api.mjs';
 import { h, say } from './dom.mjs';
@@ -14,7 +14,7 @@ let view = null;
 
 const ROLES = { admin: 'Admin', 'read-only': 'Read-only' };
 
-// #/repositories/ID?search=...: what a reload and the browser's back button bring back.
+// Parse the address, #/repositories/ID?search=..., from which a reload and the back button restore the view.
 function route() {
   const [path, query] = window.location.hash.slice(1).split('?');
   const [, place, id] = path.split('/');
@@ -40,7 +40,7 @@ function askForToken(why = null) {
   view = null;
   actions.hidden = true;
   document.title = 'Sign in – Actions cache';
-  const fault = h('p', { class: 'notice bad', id: 'sign-in-fault', role: 'alert', hidden: !why }, why);
+  const failure = h('p', { class: 'notice bad', id: 'sign-in-error', role: 'alert', hidden: !why }, why);
   const token = h('input', {
     type: 'password',
     id: 'token',
@@ -48,19 +48,19 @@ function askForToken(why = null) {
     autocomplete: 'current-password',
     required: true,
     spellcheck: 'false',
-    'aria-describedby': 'token-help sign-in-fault',
+    'aria-describedby': 'token-help sign-in-error',
   });
   const button = h('button', { type: 'submit', class: 'primary' }, 'Sign in');
   const submit = async (event) => {
     event.preventDefault();
     button.disabled = true;
-    fault.hidden = true;
+    failure.hidden = true;
     try {
       signedIn((await api.signIn(token.value.trim())).role);
       show({ focus: true });
     } catch (error) {
-      fault.textContent = error.message;
-      fault.hidden = false;
+      failure.textContent = error.message;
+      failure.hidden = false;
       token.setAttribute('aria-invalid', 'true');
       token.select();
     }
@@ -72,11 +72,11 @@ function askForToken(why = null) {
       { class: 'sign-in', onsubmit: submit, 'aria-labelledby': 'sign-in-title' },
       h('h1', { id: 'sign-in-title', tabindex: '-1' }, 'Sign in'),
       h('p', { class: 'muted', id: 'token-help' }, 'With the admin or the read-only token of this server’s admin secret. It is sent once, and not kept here.'),
-      // For password managers, which want a name beside a password.
+      // Password managers want a name beside a password.
       h('input', { type: 'text', name: 'username', autocomplete: 'username', value: 'actions-cache', hidden: true, readonly: true }),
       h('label', { for: 'token' }, 'Token'),
       token,
-      fault,
+      failure,
       button,
     ),
   );
@@ -84,12 +84,12 @@ function askForToken(why = null) {
 }
 
 async function start() {
-  const who = await api.session().catch((error) => ({ fault: error.message }));
+  const who = await api.session().catch((error) => ({ error: error.message }));
   if (who.role) {
     signedIn(who.role);
     show();
   } else {
-    askForToken(who.fault);
+    askForToken(who.error);
   }
 }
 
@@ -109,7 +109,7 @@ document.getElementById('sign-out').addEventListener('click', async () => {
   }
 });
 document.getElementById('skip').addEventListener('click', (event) => {
-  event.preventDefault(); // the address's fragment is the view's
+  event.preventDefault(); // the address's fragment names the view
   main.focus();
 });
 start();

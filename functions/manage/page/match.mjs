@@ -1,4 +1,4 @@
-// What a key would restore in a repository, and why: the question as a form, and the server's answer in words.
+// Ask the server which entry a key would restore, and explain its answer in words.
 
 import * as api from './api.mjs';
 import { h, named, size, when } from './dom.mjs';
@@ -6,22 +6,22 @@ import { count, plural } from './format.mjs';
 import { section } from './section.mjs';
 
 const DEFAULT_REF = 'refs/heads/main';
-const FEW = 12; // so many attempts are read without asking for them
+const FEW = 12; // as many attempts are shown without a click
 
-// As actions/cache reads its inputs: without blanks around, and without empty lines.
-const lines = (text) => text.split('\n').map((it) => it.trim()).filter(Boolean);
+// Split as actions/cache splits its inputs: blanks around lines and empty lines are dropped.
+const lines = (text) => text.split('\n').map((line) => line.trim()).filter(Boolean);
 
-// Its form, and below that the answer once something was asked. `ref` is one that the reader has named already.
+// Create the form, and below it the answer to the last question. `ref` is the ref that the entries are filtered by.
 export function matchSection(id, ref = '') {
   const place = h('div', {});
   let answer = null;
-  let asked = null;
+  let question = null;
   const load = async () => {
-    const wanted = asked;
-    return explained(await api.match(id, wanted), wanted);
+    const current = question;
+    return explained(await api.match(id, current), current);
   };
-  const submit = async (wanted) => {
-    asked = wanted;
+  const submit = async (submitted) => {
+    question = submitted;
     if (answer) await answer.again();
     else {
       answer = section('What a job would restore', load, { id: 'answer' });
@@ -31,8 +31,8 @@ export function matchSection(id, ref = '') {
     answer.heading.focus();
   };
   const made = form([...new Set([ref, DEFAULT_REF])].filter(Boolean), submit);
-  const question = section('Match a key', async () => made, { id: 'match' });
-  return { elements: [question.element, place], again: () => answer?.again() };
+  const asking = section('Match a key', async () => made, { id: 'match' });
+  return { elements: [asking.element, place], again: () => answer?.again() };
 }
 
 function form(refs, submit) {
@@ -46,7 +46,7 @@ function form(refs, submit) {
     event.preventDefault();
     key.value = key.value.trim();
     names.value = lines(names.value).join('\n');
-    if (!event.target.reportValidity()) return; // only blanks were there
+    if (!event.target.reportValidity()) return; // the field had only blanks
     button.disabled = true;
     await submit({ key: key.value, restoreKeys: lines(restoreKeys.value), refs: lines(names.value), version: version.value.trim() });
     button.disabled = false;
@@ -74,24 +74,24 @@ function form(refs, submit) {
   );
 }
 
-function explained({ matches, alike }, asked) {
+function explained({ matches, alike }, question) {
   const now = Date.now();
   const intro = matches.length > 1
     ? h('p', { class: 'muted' }, `Keys like these were saved with ${plural(matches.length, 'version')}. A job asks for one, made of its paths and how they are compressed; this is what each would restore.`)
     : null;
-  const nowhere = !alike.length && !matches.some((it) => it.found);
+  const nowhere = !alike.length && !matches.some((match) => match.found);
   return [
     intro,
-    ...matches.map((it) => matchOf(it, asked, now, matches.length === 1)),
-    alike.length ? similar(alike, asked, now) : null,
+    ...matches.map((match) => matchOf(match, question, now, matches.length === 1)),
+    alike.length ? similar(alike, question, now) : null,
     nowhere ? h('p', {}, h('span', { class: 'badge' }, 'Miss'), ' No entry of this repository has a key that begins with one of these.') : null,
     h('p', { class: 'muted' }, 'No object was looked at: an entry whose object is gone is found here, and isn’t by a job.'),
   ].filter(Boolean);
 }
 
-function matchOf({ version, found, attempts }, asked, now, isOnly) {
+function matchOf({ version, found, attempts }, question, now, isOnly) {
   const verdict = found
-    ? h('p', {}, h('span', { class: 'badge good' }, 'Hit'), ' It restores ', named(found.key, 'key'), ' of ', named(found.ref, 'key'), ', ', size(found.size), ', created ', when(found.created_at, now), ': ', because(attempts.at(-1), asked))
+    ? h('p', {}, h('span', { class: 'badge good' }, 'Hit'), ' It restores ', named(found.key, 'key'), ' of ', named(found.ref, 'key'), ', ', size(found.size), ', created ', when(found.created_at, now), ': ', because(attempts.at(-1), question))
     : h('p', {}, h('span', { class: 'badge' }, 'Miss'), ' It restores nothing: none of these refs has an entry of this version whose key begins so.');
   return h(
     'article',
@@ -102,14 +102,14 @@ function matchOf({ version, found, attempts }, asked, now, isOnly) {
       'details',
       { open: isOnly && attempts.length <= FEW },
       h('summary', {}, `What was looked for: ${plural(attempts.length, 'attempt')}`),
-      h('ol', { class: 'attempts' }, attempts.map((it) => h('li', {}, attempted(it, now)))),
+      h('ol', { class: 'attempts' }, attempts.map((attempt) => h('li', {}, attempted(attempt, now)))),
     ),
   );
 }
 
-function because(attempt, asked) {
+function because(attempt, question) {
   if (attempt.exact) return 'it has exactly this key.';
-  if (attempt.key === asked.key) return 'it is the newest whose key begins with the one asked for.';
+  if (attempt.key === question.key) return 'it is the newest whose key begins with the one asked for.';
   return ['it is the newest whose key begins with the restore key ', named(attempt.key, 'key'), '.'];
 }
 
@@ -126,21 +126,21 @@ function attempted({ ref, key, exact, found }, now) {
   ];
 }
 
-function similar(alike, asked, now) {
+function similar(alike, question, now) {
   const cell = (label, content, kind = null) => h('td', { role: 'cell', class: kind, 'data-label': label }, content);
-  const row = (it) => h(
+  const row = (entry) => h(
     'tr',
     { role: 'row' },
     h(
       'th',
       { role: 'rowheader', scope: 'row' },
-      named(it.key, 'key'),
-      h('span', { class: 'muted part' }, 'Ref ', named(it.ref)),
-      h('span', { class: 'muted part' }, 'Version ', named(it.version)),
+      named(entry.key, 'key'),
+      h('span', { class: 'muted part' }, 'Ref ', named(entry.ref)),
+      h('span', { class: 'muted part' }, 'Version ', named(entry.version)),
     ),
-    cell('', whyNot(it, asked), 'why'),
-    cell('Size', size(it.size), 'number'),
-    cell('Created', when(it.created_at, now)),
+    cell('', whyNot(entry, question), 'why'),
+    cell('Size', size(entry.size), 'number'),
+    cell('Created', when(entry.created_at, now)),
   );
   const heads = [['Key'], ['Why not'], ['Size', 'number'], ['Created']];
   return h(
@@ -159,10 +159,10 @@ function similar(alike, asked, now) {
   );
 }
 
-function whyNot(it, { refs, version }) {
+function whyNot(entry, { refs, version }) {
   const reasons = [
-    refs.includes(it.ref) ? null : 'of another ref',
-    version && it.version !== version ? 'of another version' : null,
+    refs.includes(entry.ref) ? null : 'of another ref',
+    version && entry.version !== version ? 'of another version' : null,
   ].filter(Boolean);
   return reasons.join(', and ') || 'saved meanwhile';
 }

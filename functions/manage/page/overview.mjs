@@ -1,4 +1,4 @@
-// All repositories: what is stored, what jobs did, what failed, and what it costs.
+// Show all repositories: their usage, the activity of jobs, failures and the cost.
 
 import * as api from './api.mjs';
 import { SPANS, buckets, sum } from './activity.mjs';
@@ -9,37 +9,37 @@ import { section } from './section.mjs';
 import { usageBar } from './usage.mjs';
 
 const SHOWN = 50;
-const FEW = 8; // so many are found by looking
+const FEW = 8; // as many are found without a search
 
 export function overview() {
-  const asked = { repositories: once(api.repositories), failures: once(api.failures), cost: once(api.cost) };
+  const requests = { repositories: once(api.repositories), failures: once(api.failures), cost: once(api.cost) };
   const above = [
-    section('At a glance', () => glance(asked), { id: 'glance' }),
-    section('Repositories', () => repositories(asked), { id: 'repositories' }),
+    section('At a glance', () => glance(requests), { id: 'glance' }),
+    section('Repositories', () => repositories(requests), { id: 'repositories' }),
     activitySection(),
   ];
   const refused = section('Jobs that were refused', () => refusedTokens(() => refused.element), { id: 'refused' });
-  refused.element.hidden = true; // until there are some
+  refused.element.hidden = true; // until there is one
   const pair = [
-    section('What failed lately', () => failures(asked), { id: 'failures' }),
-    section('Cost of the month', () => cost(asked), { id: 'cost' }),
+    section('What failed lately', () => failures(requests), { id: 'failures' }),
+    section('Cost of the month', () => cost(requests), { id: 'cost' }),
   ];
   return {
     title: 'Overview',
     elements: [
       h('h1', { class: 'unseen', tabindex: '-1' }, 'Overview'),
-      ...above.map((it) => it.element),
+      ...above.map((part) => part.element),
       refused.element,
-      h('div', { class: 'pair' }, pair.map((it) => it.element)),
+      h('div', { class: 'pair' }, pair.map((part) => part.element)),
     ],
     again: () => {
-      Object.values(asked).forEach((it) => it.forget());
-      [...above, refused, ...pair].forEach((it) => it.again());
+      Object.values(requests).forEach((request) => request.forget());
+      [...above, refused, ...pair].forEach((part) => part.again());
     },
   };
 }
 
-// One request for the several parts that show its answer; a failed one is made again.
+// Share one request between the sections that show its answer; a failed request is made again.
 function once(load) {
   let answer = null;
   const forget = () => { answer = null; };
@@ -53,15 +53,15 @@ function once(load) {
   return Object.assign(ask, { forget });
 }
 
-async function glance(asked) {
+async function glance(requests) {
   const [{ repositories: all, store }, day, month, failed] = await Promise.all([
-    asked.repositories(),
+    requests.repositories(),
     api.activity(24).then(sum),
-    asked.cost(),
-    asked.failures(),
+    requests.cost(),
+    requests.failures(),
   ]);
   const lookups = day.hits + day.misses;
-  const faults = Math.max(failed.failed_merges.length, failed.dead_letters);
+  const failureCount = Math.max(failed.failed_merges.length, failed.dead_letters);
   const budget = store.budget_bytes ? ` of ${bytes(store.budget_bytes)}` : '';
   return h(
     'dl',
@@ -70,7 +70,7 @@ async function glance(asked) {
     tile('Hit rate, 24 hours', percent(day.hits, lookups), plural(lookups, 'lookup')),
     tile('Restored, 24 hours', size(day.bytes_restored), `${bytes(day.bytes_saved)} saved`),
     tile('Cost of the month', dollars(month.month_usd), 'an estimate'),
-    tile('Failed lately', count(faults), faults ? 'see below' : 'nothing', faults ? 'bad' : null),
+    tile('Failed lately', count(failureCount), failureCount ? 'see below' : 'nothing', failureCount ? 'bad' : null),
   );
 }
 
@@ -78,8 +78,8 @@ function tile(name, value, note, className = null) {
   return h('div', { class: className }, h('dt', {}, name), h('dd', {}, h('strong', {}, value), h('span', {}, note)));
 }
 
-async function repositories(asked) {
-  const { repositories: all } = await asked.repositories();
+async function repositories(requests) {
+  const { repositories: all } = await requests.repositories();
   if (!all.length) {
     return h('p', { class: 'muted' }, 'Nothing was saved yet. The first job that saves an entry brings its repository here.');
   }
@@ -122,7 +122,7 @@ function repositoryRow(it, now) {
 
 export const address = (id) => `#/repositories/${encodeURIComponent(id)}`;
 
-// The charts with their choice of hours; of one repository, or of all.
+// Create the charts, of one repository or of all, with a choice of their hours.
 export function activitySection(repository = '') {
   let span = SPANS[1];
   const choice = h(
@@ -145,8 +145,8 @@ export function activitySection(repository = '') {
   return part;
 }
 
-async function failures(asked) {
-  const [{ failed_merges: merges, dead_letters: letters }, { repositories: all }] = await Promise.all([asked.failures(), asked.repositories()]);
+async function failures(requests) {
+  const [{ failed_merges: merges, dead_letters: letters }, { repositories: all }] = await Promise.all([requests.failures(), requests.repositories()]);
   const now = Date.now();
   const nameOf = (id) => all.find((it) => it.id === id)?.name ?? id;
   if (!merges.length && !letters) return h('p', { class: 'muted' }, 'Nothing: no merge was given up, and the dead-letter queue is empty.');
@@ -165,7 +165,7 @@ async function failures(asked) {
 
 async function refusedTokens(element) {
   const { refused_tokens: refused } = await api.refusedTokens().catch((error) => {
-    element().hidden = false; // so that the fault is seen
+    element().hidden = false; // so that the error is seen
     throw error;
   });
   element().hidden = !refused.length;
@@ -191,15 +191,15 @@ const PARTS = {
   idle: 'What costs while nobody builds',
 };
 
-async function cost(asked) {
-  const it = await asked.cost();
-  const { requests } = it;
-  const hits = plural(requests.hits, 'restore');
+async function cost(requests) {
+  const month = await requests.cost();
+  const done = month.requests;
+  const hits = plural(done.hits, 'restore');
   return [
-    h('p', { class: 'muted' }, `By list prices, of a month that goes on like the last ${plural(it.hours / 24, 'day')}: `, size(it.stored_bytes), ` stored, ${plural(requests.saves, 'save')}, ${hits}, ${plural(requests.misses, 'miss', 'misses')}.`),
-    costTable('Part', Object.entries(it.by_part).map(([name, usd]) => [PARTS[name] ?? name, usd]), it.month_usd),
-    h('details', {}, h('summary', {}, 'By AWS service'), costTable('Service', Object.entries(it.by_service), it.month_usd)),
-    it.transfer_out_usd ? h('p', { class: 'muted' }, `Runners outside AWS’s region add up to ${dollars(it.transfer_out_usd)} for the transfer of what they restore.`) : null,
+    h('p', { class: 'muted' }, `By list prices, of a month that goes on like the last ${plural(month.hours / 24, 'day')}: `, size(month.stored_bytes), ` stored, ${plural(done.saves, 'save')}, ${hits}, ${plural(done.misses, 'miss', 'misses')}.`),
+    costTable('Part', Object.entries(month.by_part).map(([name, usd]) => [PARTS[name] ?? name, usd]), month.month_usd),
+    h('details', {}, h('summary', {}, 'By AWS service'), costTable('Service', Object.entries(month.by_service), month.month_usd)),
+    month.transfer_out_usd ? h('p', { class: 'muted' }, `Runners outside AWS’s region add up to ${dollars(month.transfer_out_usd)} for the transfer of what they restore.`) : null,
   ].filter(Boolean);
 }
 

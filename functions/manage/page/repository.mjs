@@ -1,4 +1,4 @@
-// One repository: its usage, its entries with search, sort, pages and delete, what a key would restore, and what its jobs did.
+// Show one repository: its usage, its entries with search, sort, pages and deletion, key matching, and its activity.
 
 import * as api from './api.mjs';
 import { confirm } from './dialog.mjs';
@@ -12,7 +12,7 @@ import { usageBar } from './usage.mjs';
 const PER_PAGE = 25;
 const DEFAULT_SORT = 'last_used_at';
 
-// By the API's name; which of them the server sorts by.
+// `sort` is the API's name for the order; the server doesn't sort by columns without one.
 const COLUMNS = [
   { title: 'Key', sort: 'key', orders: ['Z to A', 'A to Z'] },
   { title: 'Size', sort: 'size', orders: ['largest first', 'smallest first'], kind: 'number' },
@@ -31,7 +31,7 @@ const STATES = {
   failed: ['Merge failed', 'Jobs restore it from its parts.', 'bad'],
 };
 
-export function repository(id, query, role) {
+export function repository(id, params, role) {
   const title = h('h1', { tabindex: '-1' }, named(id));
   const about = section('Usage', async () => {
     const found = await api.repository(id);
@@ -44,8 +44,8 @@ export function repository(id, query, role) {
       h('p', { class: 'muted' }, plural(found.entries, 'entry', 'entries'), ' · last use ', when(found.last_used_at, Date.now()), ' · id ', named(id)),
     );
   }, { id: 'usage' });
-  const listed = entriesSection(id, query, role, () => about.again());
-  const match = matchSection(id, query.get('ref') ?? '');
+  const listed = entriesSection(id, params, role, () => about.again());
+  const match = matchSection(id, params.get('ref') ?? '');
   const activity = activitySection(id);
   return {
     title: id,
@@ -61,18 +61,18 @@ export function repository(id, query, role) {
   };
 }
 
-function entriesSection(id, query, role, onDeleted) {
-  const asked = {
-    search: query.get('search') ?? '',
-    ref: query.get('ref') ?? '',
-    sort: query.get('sort') ?? DEFAULT_SORT,
-    direction: query.get('direction') ?? 'desc',
-    page: Math.max(1, Number.parseInt(query.get('page'), 10) || 1),
+function entriesSection(id, params, role, onDeleted) {
+  const query = {
+    search: params.get('search') ?? '',
+    ref: params.get('ref') ?? '',
+    sort: params.get('sort') ?? DEFAULT_SORT,
+    direction: params.get('direction') ?? 'desc',
+    page: Math.max(1, Number.parseInt(params.get('page'), 10) || 1),
   };
   const change = async (changes) => {
-    if (!listed.element.isConnected) return; // another view is open, and the address is its
-    Object.assign(asked, { page: 1 }, changes);
-    const kept = Object.entries(asked).filter(([name, value]) => value && !(name === 'page' && value === 1));
+    if (!listed.element.isConnected) return; // another view is open, and the address belongs to it
+    Object.assign(query, { page: 1 }, changes);
+    const kept = Object.entries(query).filter(([name, value]) => value && !(name === 'page' && value === 1));
     window.history.replaceState(null, '', `${address(id)}?${new URLSearchParams(kept)}`);
     await listed.again();
   };
@@ -83,7 +83,7 @@ function entriesSection(id, query, role, onDeleted) {
     h('input', {
       type: 'search',
       id: `find-${name}`,
-      value: asked[name],
+      value: query[name],
       placeholder: hint,
       maxlength: 512,
       autocomplete: 'off',
@@ -114,7 +114,7 @@ function entriesSection(id, query, role, onDeleted) {
     await listed.again();
     onDeleted();
     say(said);
-    listed.heading.focus(); // the button that had it is gone
+    listed.heading.focus(); // the button that had the focus is gone
   };
   const remove = async (entry) => {
     const done = await confirm({
@@ -157,8 +157,8 @@ function entriesSection(id, query, role, onDeleted) {
 
   const parts = [filters, h('div', { class: 'row between found' }, counted, rest), rows];
   const paint = ({ search, ref, page }, { entries, total, more }, pages) => {
-    asked.page = page;
-    order.value = `${asked.sort} ${asked.direction}`;
+    query.page = page;
+    order.value = `${query.sort} ${query.direction}`;
     const isAdmin = role === 'admin';
     const lately = more ? ' among those used last: narrow the search to see others' : '';
     counted.textContent = (search || ref ? plural(total, 'entry matches', 'entries match') : plural(total, 'entry', 'entries')) + lately;
@@ -168,37 +168,37 @@ function entriesSection(id, query, role, onDeleted) {
         : '',
     );
     rows.replaceChildren(
-      entries.length ? table(entries, asked, change, isAdmin ? remove : null) : '',
+      entries.length ? table(entries, query, change, isAdmin ? remove : null) : '',
       pages > 1 ? pager(page, pages, (to) => change({ page: to }).then(() => listed.heading.focus())) : '',
     );
     return parts;
   };
   const load = async () => {
-    const wanted = { ...asked };
-    const ask = () => api.entries(id, { ...wanted, per_page: PER_PAGE });
+    const current = { ...query };
+    const ask = () => api.entries(id, { ...current, per_page: PER_PAGE });
     let listing = await ask();
     const pages = Math.max(1, Math.ceil(listing.total / PER_PAGE));
-    if (wanted.page > pages) { // what was on it is deleted
-      wanted.page = pages;
+    if (current.page > pages) { // the page's entries are deleted
+      current.page = pages;
       listing = await ask();
     }
-    return () => paint(wanted, listing, pages);
+    return () => paint(current, listing, pages);
   };
   const listed = section('Entries', load, { id: 'entries' });
   return listed;
 }
 
-function table(entries, asked, change, remove) {
+function table(entries, query, change, remove) {
   const now = Date.now();
   const heads = COLUMNS.map(({ title, sort, kind }) => {
-    const mine = sort && sort === asked.sort;
-    const sorted = asked.direction === 'asc' ? 'ascending' : 'descending';
+    const mine = sort && sort === query.sort;
+    const sorted = query.direction === 'asc' ? 'ascending' : 'descending';
     const turn = async () => {
-      await change({ sort, direction: mine && asked.direction === 'desc' ? 'asc' : 'desc' });
-      document.querySelector('[aria-sort] button')?.focus(); // made anew
+      await change({ sort, direction: mine && query.direction === 'desc' ? 'asc' : 'desc' });
+      document.querySelector('[aria-sort] button')?.focus(); // the table was replaced
     };
     const content = sort
-      ? h('button', { type: 'button', class: 'sort', onclick: turn }, title, h('span', { class: 'arrow', 'aria-hidden': 'true' }, mine ? (asked.direction === 'asc' ? ' ↑' : ' ↓') : ''))
+      ? h('button', { type: 'button', class: 'sort', onclick: turn }, title, h('span', { class: 'arrow', 'aria-hidden': 'true' }, mine ? (query.direction === 'asc' ? ' ↑' : ' ↓') : ''))
       : title;
     return h('th', { role: 'columnheader', scope: 'col', class: kind, 'aria-sort': mine ? sorted : null }, content);
   });

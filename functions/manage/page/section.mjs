@@ -1,4 +1,4 @@
-// A part of the page that comes when its data does, and that says so when it doesn't.
+// Sections of the page, which load their data by themselves and show an error if that fails.
 
 import { SignedOut } from './api.mjs';
 import { h } from './dom.mjs';
@@ -9,8 +9,8 @@ export function whenSignedOut(action) {
   onSignedOut = action;
 }
 
-// A landmark with a heading. `load` gives its content, anew at each `again()`; or a function that paints it, which is
-// called only where no later one overtook it. `first` ends with the first.
+// Create a landmark with a heading. `load` returns its content, at first and at each `again()`; or a function that
+// paints it, which is called only if no later load has started. `first` resolves when the first load is shown.
 export function section(title, load, { beside = null, id } = {}) {
   const heading = h('h2', { id: `${id}-title`, tabindex: '-1' }, title);
   const content = h('div', { class: 'content' }, h('p', { class: 'muted loading' }, 'Loading …'));
@@ -25,18 +25,18 @@ export function section(title, load, { beside = null, id } = {}) {
     newest += 1;
     const mine = newest;
     element.setAttribute('aria-busy', 'true');
-    const shown = await load().catch((error) => fault(error, again));
-    if (mine !== newest) return; // a later one overtook it
+    const shown = await load().catch((error) => errorNotice(error, again));
+    if (mine !== newest) return; // a later load has started
     const nodes = [typeof shown === 'function' ? shown() : shown].flat();
-    const stands = nodes.length === content.childNodes.length && nodes.every((it, index) => it === content.childNodes[index]);
-    if (!stands) content.replaceChildren(...nodes); // what stands keeps its focus
+    const isUnchanged = nodes.length === content.childNodes.length && nodes.every((node, index) => node === content.childNodes[index]);
+    if (!isUnchanged) content.replaceChildren(...nodes); // unchanged nodes keep the focus
     element.setAttribute('aria-busy', 'false');
   };
   const first = again();
   return { element, again, heading, first };
 }
 
-function fault(error, again) {
+function errorNotice(error, again) {
   if (error instanceof SignedOut) onSignedOut('Your session has ended. Sign in again to go on.');
   else if (error.name !== 'Refused') console.error(error); // eslint-disable-line no-console
   return h(

@@ -1,4 +1,4 @@
-// How much of its budget a repository or the store uses, as a bar and in words.
+// Show how much of its budget a repository or the store uses, as a bar and in words.
 
 import { h } from './dom.mjs';
 import { bytes, exactBytes, percent } from './format.mjs';
