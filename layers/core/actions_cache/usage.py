@@ -150,7 +150,7 @@ class ReconcileUsage:
         return count is not None
 
     def wrong_count(self, repository_id: str, is_time_left: Callable[[], bool] = lambda: True) -> Count | None:
-        """Return the wrong count; None if it is right, as far as can be told.
+        """Return the wrong count; None if it is right, as far as this can be known.
 
         Raises:
             OutOfTime: there was no time to count.

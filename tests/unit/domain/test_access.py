@@ -1,5 +1,6 @@
 """TOKEN_CLAIMS decides which jobs are admitted, for each issuer and each token."""
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -28,12 +29,12 @@ OF_999: dict[str, Any] = {"repository_id": "999", "repository_owner_id": "8"}
 
 
 def rules(text: str) -> list[Rule]:
-    return [parse_rule(it) for it in text.split(",") if it]
+    return [parse_rule(rule) for rule in text.split(",") if rule]
 
 
-def comes_in(of: list[Rule], issuer: str, claims: dict[str, Any], issuers: tuple[str, ...] = BOTH) -> bool:
+def is_admitted(rules_: list[Rule], issuer: str, claims: dict[str, Any], issuers: tuple[str, ...] = BOTH) -> bool:
     try:
-        check_claims(of, issuer, claims, issuers)
+        check_claims(rules_, issuer, claims, issuers)
     except NotAdmitted:
         return False
     return True
@@ -65,10 +66,10 @@ def comes_in(of: list[Rule], issuer: str, claims: dict[str, Any], issuers: tuple
     ],
 )
 def test_issuer_admits_jobs_by_its_rules(text, github_42, github_999, ghes_42, ghes_999):
-    of = rules(text)
-    check_rules(of, BOTH)
-    seen = [comes_in(of, issuer, claims) for issuer in BOTH for claims in (OF_42, OF_999)]
-    assert seen == [github_42, github_999, ghes_42, ghes_999]
+    configured = rules(text)
+    check_rules(configured, BOTH)
+    admitted = [is_admitted(configured, issuer, claims) for issuer in BOTH for claims in (OF_42, OF_999)]
+    assert admitted == [github_42, github_999, ghes_42, ghes_999]
 
 
 ISSUERS = ("https://a.example", "https://b.example", "https://c.example/path")
@@ -88,32 +89,32 @@ some_claims = st.dictionaries(
 
 
 @given(some_rules, some_issuer, some_claims)
-def test_issuer_without_rule_admits_no_job(of, issuer, claims):
-    others = [rule for rule in of if rule.issuer != issuer]
-    assert not comes_in(others, issuer, claims, ISSUERS)
+def test_issuer_without_rule_admits_no_job(configured, issuer, claims):
+    others = [rule for rule in configured if rule.issuer != issuer]
+    assert not is_admitted(others, issuer, claims, ISSUERS)
 
 
 @given(some_rules, some_issuer, some_claims)
-def test_admitted_job_satisfies_each_named_claim(of, issuer, claims):
-    own = [rule for rule in of if rule.issuer == issuer]
+def test_admitted_job_satisfies_each_named_claim(configured, issuer, claims):
+    own = [rule for rule in configured if rule.issuer == issuer]
     named: dict[str, set[str]] = {}
     for rule in own:
         if isinstance(rule, ClaimRule):
             named.setdefault(rule.claim, set()).add(rule.value)
     try:
-        let_in = comes_in(of, issuer, claims, ISSUERS)
+        admitted = is_admitted(configured, issuer, claims, ISSUERS)
         fits = all(values & set(values_of(claims, claim)) for claim, values in named.items())
     except Unauthenticated:
         return
-    assert let_in == (fits if named else bool(own))
+    assert admitted == (fits if named else bool(own))
 
 
 @given(some_rules, some_issuer, some_claims)
-def test_proposal_admits_job_and_excludes_nobody(of, issuer, claims):
+def test_proposal_admits_job_and_excludes_nobody(configured, issuer, claims):
     claims = {"repository_id": "9"} | claims
     try:
-        check_rules(of, ISSUERS)
-        check_claims(of, issuer, claims, ISSUERS)
+        check_rules(configured, ISSUERS)
+        check_claims(configured, issuer, claims, ISSUERS)
     except NotAdmitted as refusal:
         proposed = refusal.job.to_admit
     except (ValueError, Unauthenticated):
@@ -122,13 +123,13 @@ def test_proposal_admits_job_and_excludes_nobody(of, issuer, claims):
         return
     assume(proposed)
     for text in proposed:
-        more = [*of, *rules(text)]
+        more = [*configured, *rules(text)]
         check_rules(more, ISSUERS)
-        assert comes_in(more, issuer, claims, ISSUERS)
+        assert is_admitted(more, issuer, claims, ISSUERS)
         for other in ISSUERS:
             for number in "123":
                 guest = {"repository_id": number, "owner_id": number, "environment": number, "repository": number}
-                assert comes_in(more, other, guest, ISSUERS) >= comes_in(of, other, guest, ISSUERS)
+                assert is_admitted(more, other, guest, ISSUERS) >= is_admitted(configured, other, guest, ISSUERS)
 
 
 # ---------------------------------------------------------------- meaning of a rule
@@ -154,21 +155,21 @@ def test_rule_spellings_share_one_name(text, rule):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        *((it, "isn't claim=value") for it in ("owner_id", "=7", "owner_id=", "owner id=7", "owner_id=@https://x")),
-        *((it, "isn't claim=value") for it in ("", "Any", "ANY", "anybody", "any@", "any@ghes.example", "*")),
+        *((text, "isn't claim=value") for text in ("owner_id", "=7", "owner_id=", "owner id=7", "owner_id=@https://x")),
+        *((text, "isn't claim=value") for text in ("", "Any", "ANY", "anybody", "any@", "any@ghes.example", "*")),
         ("repository_id=42@ghes.example", "an issuer is a URL"),
         ("owner=octo@ghes.example", "an issuer is a URL"),
     ],
 )
-def test_malformed_rule_is_refused(text, said):
-    with pytest.raises(ValueError, match=said):
+def test_malformed_rule_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
         parse_rule(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "issuers", "said"),
+    ("text", "issuers", "message"),
     [
         (f"repository_id=42@{GHES}", (GITHUB,), "isn't in TOKEN_ISSUERS"),
         (f"any@{GHES}", (GITHUB,), "isn't in TOKEN_ISSUERS"),
@@ -176,12 +177,12 @@ def test_malformed_rule_is_refused(text, said):
         (f"any@{GITHUB},repository_id=42@{GITHUB}", BOTH, "contradicts itself"),
         (f"any,repository_id=42@{GHES}", BOTH, f"anybody of {GHES}"),
         (f"any@{GHES},environment=prod", BOTH, "contradicts itself"),
-        *((f"{claim}=42", BOTH, "Say whose it is") for it in SPELLINGS.values() for claim in it),
+        *((f"{claim}=42", BOTH, "Say whose it is") for spellings in SPELLINGS.values() for claim in spellings),
         ("actor_id=42", BOTH, f"as in actor_id=42@{GITHUB}"),
     ],
 )
-def test_contradictory_rules_are_refused(text, issuers, said):
-    with pytest.raises(ValueError, match=said):
+def test_contradictory_rules_are_refused(text, issuers, message):
+    with pytest.raises(ValueError, match=message):
         check_rules(rules(text), issuers)
 
 
@@ -202,7 +203,9 @@ def test_unambiguous_rules_are_accepted(text, issuers):
 
 # ---------------------------------------------------------------- spellings
 
-BY_SPELLING = [(claim, written, said) for claim, all_of in SPELLINGS.items() for written in all_of for said in all_of]
+BY_SPELLING = [
+    (in_rule, in_token) for spellings in SPELLINGS.values() for in_rule, in_token in product(spellings, repeat=2)
+]
 
 
 def spelt(claim: str, value: str) -> dict[str, Any]:
@@ -210,11 +213,11 @@ def spelt(claim: str, value: str) -> dict[str, Any]:
     return {outer: f'{{"{inner}":"{value}"}}'} if dot else {claim: value}
 
 
-@pytest.mark.parametrize(("claim", "written", "said"), BY_SPELLING)
-def test_rule_matches_any_claim_spelling(claim, written, said):
-    [rule] = rules(f"{written}=42")
-    assert comes_in([rule], GITHUB, spelt(said, "42"), (GITHUB,))
-    assert not comes_in([rule], GITHUB, spelt(said, "43"), (GITHUB,))
+@pytest.mark.parametrize(("in_rule", "in_token"), BY_SPELLING)
+def test_rule_matches_any_claim_spelling(in_rule, in_token):
+    [rule] = rules(f"{in_rule}=42")
+    assert is_admitted([rule], GITHUB, spelt(in_token, "42"), (GITHUB,))
+    assert not is_admitted([rule], GITHUB, spelt(in_token, "43"), (GITHUB,))
 
 
 @pytest.mark.parametrize("claim", SPELLINGS)
@@ -235,7 +238,7 @@ def test_owner_matches_by_number_and_node_id():
 @pytest.mark.parametrize("value", [True, False, None, 7.0, [7], {"a": 7}, ""], ids=repr)
 def test_claim_of_other_type_matches_nothing(value):
     for text in ("7", "True", "true", "None", "7.0", "[7]"):
-        assert not comes_in(rules(f"environment={text}"), GITHUB, {"environment": value})
+        assert not is_admitted(rules(f"environment={text}"), GITHUB, {"environment": value})
 
 
 # ---------------------------------------------------------------- messages to refused jobs
@@ -248,12 +251,12 @@ def refused(text: str, claims: dict[str, Any], issuers: tuple[str, ...] = (GITHU
 
 
 def test_refusal_names_job_reason_and_setting():
-    said = refused("repository_owner_id=8", OF_42 | {"repository": "octo/app"})
-    assert str(said) == (
+    refusal = refused("repository_owner_id=8", OF_42 | {"repository": "octo/app"})
+    assert str(refusal) == (
         "cache read denied: this cache isn't for jobs of octo/app: the token says '7' for repository_owner_id, which "
         "its TOKEN_CLAIMS doesn't allow. Ask its operator to add repository_owner_id=7 to TOKEN_CLAIMS"
     )
-    assert str(said.of_a_write).startswith("cache write denied: this cache isn't for jobs of octo/app: ")
+    assert str(refusal.of_a_write).startswith("cache write denied: this cache isn't for jobs of octo/app: ")
 
 
 HOSTILE = ("b,c", "b c", "$(id)", "b;c", "\u202e")
@@ -275,7 +278,7 @@ HOSTILE = ("b,c", "b c", "$(id)", "b;c", "\u202e")
     ],
 )
 def test_proposal_covers_only_missing_claims(text, claims, issuers, to_admit):
-    """A rule for a claim without rules would shut out those whom the others admit."""
+    """A rule for a claim without rules would shut out jobs that the others admit."""
     assert refused(text, claims, issuers).job.to_admit == to_admit
 
 

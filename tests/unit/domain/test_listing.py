@@ -1,4 +1,4 @@
-"""Which entries a filter names, and in which order and pages they come: at each boundary."""
+"""Filters, orders and pages select the right entries, at each boundary too."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def archive(key=KEY, ref=REF, version=VERSION, archive_id="a" * 32, size=30, **c
 
 
 @pytest.mark.parametrize(
-    ("wanted", "matches"),
+    ("fields", "matches"),
     [
         ({}, True),
         ({"key": KEY}, True),
@@ -45,19 +45,19 @@ def archive(key=KEY, ref=REF, version=VERSION, archive_id="a" * 32, size=30, **c
     ],
     ids=str,
 )
-def test_all_filter_fields_must_match(wanted, matches):
-    assert EntryFilter(**wanted).matches(archive(last_used_at=NOW + 500)) is matches
+def test_all_filter_fields_must_match(fields, matches):
+    assert EntryFilter(**fields).matches(archive(last_used_at=NOW + 500)) is matches
 
 
 @pytest.mark.parametrize(
-    ("wanted", "asks_nothing"),
+    ("fields", "asks_nothing"),
     [({}, True), ({"key_prefix": ""}, True), ({"search": ""}, True), ({"key_prefix": "", "ref": "r"}, False)]
     + [({field: "x"}, False) for field in ("key", "key_prefix", "search", "ref", "version")]
     + [({field: 0}, False) for field in ("created_before", "unused_since")],
     ids=str,
 )
-def test_filter_without_criteria_is_empty(wanted, asks_nothing):
-    assert EntryFilter(**wanted).asks_nothing is asks_nothing
+def test_filter_without_criteria_is_empty(fields, asks_nothing):
+    assert EntryFilter(**fields).asks_nothing is asks_nothing
 
 
 OLD = archive("b", archive_id="1" * 32, size=3, stored_at=NOW, last_used_at=NOW + 9)

@@ -1,4 +1,4 @@
-"""Whose a token is."""
+"""A management token has the right role, and reveals no other token."""
 
 import subprocess
 
@@ -36,8 +36,8 @@ def test_tokens_are_hidden_in_repr():
 
 
 def test_openssl_derives_same_read_only_token():
-    """docs/management.md."""
-    said = subprocess.run(
+    """docs/management.md tells operators to use it."""
+    output = subprocess.run(
         ["openssl", "dgst", "-sha256", "-hmac", ADMIN, "-r"], input=b"read-only", capture_output=True, check=True
     ).stdout.decode()
-    assert said.split()[0] == read_only_token(ADMIN)
+    assert output.split()[0] == read_only_token(ADMIN)

@@ -1,4 +1,4 @@
-"""Which release may work on which tables, and what it says there."""
+"""A release works only on tables whose schema version it knows, and records the version that it writes."""
 
 from typing import Any
 
@@ -29,14 +29,14 @@ def test_newer_tables_are_refused(found: Schema | None, is_refused: bool):
 
 
 def test_refusal_names_version_and_remedy():
-    said = str(refusal(Schema(7), known=2))
-    assert "version 7" in said
-    assert "knows up to 2" in said
-    assert "deploy the newer release" in said
+    message = str(refusal(Schema(7), known=2))
+    assert "version 7" in message
+    assert "knows up to 2" in message
+    assert "deploy the newer release" in message
 
 
 @pytest.mark.parametrize(
-    ("found", "by"),
+    ("found", "recorded"),
     [
         (None, Schema(2, 0)),
         (Schema(1, 1), Schema(2, 1)),
@@ -45,8 +45,8 @@ def test_refusal_names_version_and_remedy():
     ],
     ids=str,
 )
-def test_release_records_version_before_writing(found: Schema | None, by: Schema):
-    assert admitted(found, known=2) == by
+def test_release_records_version_before_writing(found: Schema | None, recorded: Schema):
+    assert admitted(found, known=2) == recorded
 
 
 def test_migration_completes_tables():
@@ -56,11 +56,11 @@ def test_migration_completes_tables():
 
 
 def test_migration_versions_have_no_gaps():
-    assert [it.version for it in MIGRATIONS] == list(range(1, KNOWN + 1))
+    assert [migration.version for migration in MIGRATIONS] == list(range(1, KNOWN + 1))
 
 
 def renamed(document: Document) -> Document:
-    """As a migration would be."""
+    """Rename a field, as a migration might."""
     return {("bytes" if key == "size" else key): value for key, value in document.items()}
 
 

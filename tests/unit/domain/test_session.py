@@ -1,4 +1,4 @@
-"""Sessions of the page: good for one role and one while, and only with the tokens that they were begun by."""
+"""A session of the page is valid for one role and a limited time, and only with the tokens that it was signed by."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A request's listing of an upload is bounded in number, memory and time, however its URL was used."""
+"""However an upload's URL was used, a request that lists it is bounded in number, memory and time."""
 
 import tracemalloc
 from collections.abc import Iterator
@@ -25,8 +25,8 @@ KEYS = ArchiveKeys(ID)
 
 
 @dataclass
-class Flooded:
-    """Makes up any number of arrivals as they are listed; each page takes its time."""
+class FloodedBucket:
+    """Simulates a bucket with any number of arrived parts; each page of a list takes time."""
 
     clock: SetClock
     arrivals: int
@@ -48,7 +48,7 @@ class Flooded:
         return f"{KEYS.blocks_prefix}{number:08d}/{number:013d}-r"
 
 
-def asked(what: str, clock: SetClock, bucket: Flooded) -> Any:
+def send(request_: str, clock: SetClock, bucket: FloodedBucket) -> Any:
     table = SimpleNamespace(archive=lambda _: open_upload(), reservation=lambda _: open_upload().reservation)
     unused = cast("Any", None)
     store: Any = bucket
@@ -65,58 +65,58 @@ def asked(what: str, clock: SetClock, bucket: Flooded) -> Any:
         merges_at_finalize=True,
         telemetry=unused,
     )
-    uses = {
+    requests = {
         "the block list": lambda: ListBlocks(cast("Any", table), store, unused, clock, unused)(ID),
         "Put Block List": lambda: CommitBlocks(cast("Any", table), store, unused, clock)(ID, ["QQ=="]),
         "Finalize": lambda: finalize(open_upload().name, 1),
         "Append Blob Seal": lambda: Seal(cast("Any", table), store, unused, clock)(ID),
         "a commit of v1": lambda: commit_chunks(open_upload(), 1),
     }
-    return uses[what]()
+    return requests[request_]()
 
 
 def open_upload() -> Archive:
     return archive(reservation_expires_at=10**15)
 
 
-WAYS = ["the block list", "Put Block List", "Finalize", "Append Blob Seal", "a commit of v1"]
+REQUESTS = ["the block list", "Put Block List", "Finalize", "Append Blob Seal", "a commit of v1"]
 
 
-@pytest.mark.parametrize("what", WAYS)
-def test_listing_stops_after_maximum_arrivals(what):
+@pytest.mark.parametrize("request_", REQUESTS)
+def test_listing_stops_after_maximum_arrivals(request_):
     clock = SetClock()
-    bucket = Flooded(clock, 800_000)
+    bucket = FloodedBucket(clock, 800_000)
     with pytest.raises(TooLarge, match=f"more than {MAX_ARRIVALS} parts arrived"):
-        asked(what, clock, bucket)
+        send(request_, clock, bucket)
     assert bucket.listed == MAX_ARRIVALS + 1
 
 
-@pytest.mark.parametrize("what", WAYS)
-def test_slow_listing_ends_before_gateway_timeout(what):
+@pytest.mark.parametrize("request_", REQUESTS)
+def test_slow_listing_ends_before_gateway_timeout(request_):
     clock = SetClock()
     began = clock.at
     with pytest.raises(TryAgain, match="20 s"):
-        asked(what, clock, Flooded(clock, 800_000, page_ms=1500))
+        send(request_, clock, FloodedBucket(clock, 800_000, page_ms=1500))
     assert LISTING_TIME < clock.at - began < (API_GATEWAY_SECONDS - 5) * SECOND
 
 
 def test_full_upload_is_listed_in_time():
     clock = SetClock()
     began = clock.at
-    blocks = asked("the block list", clock, Flooded(clock, MAX_ARRIVALS, page_ms=150))
+    blocks = send("the block list", clock, FloodedBucket(clock, MAX_ARRIVALS, page_ms=150))
     assert len(blocks.uncommitted) == MAX_ARRIVALS == 2 * MAX_BLOCKS
     assert clock.at - began < LISTING_TIME
 
 
-@pytest.mark.parametrize("what", WAYS)
-def test_flood_uses_bounded_memory(what, monkeypatch):
-    """It is tested at a tenth of it. Measured: 800,000 arrivals in one dict were 472 MB; an API function has 1,024."""
+@pytest.mark.parametrize("request_", REQUESTS)
+def test_flood_uses_bounded_memory(request_, monkeypatch):
+    """Test a tenth of a full flood: 800,000 arrivals in one dict were 472 MB, and an API function has 1,024."""
     monkeypatch.setattr("actions_cache.archives.MAX_ARRIVALS", MAX_ARRIVALS // 10)
     clock = SetClock()
     tracemalloc.start()
     try:
         with pytest.raises(TooLarge):
-            asked(what, clock, Flooded(clock, 800_000))
+            send(request_, clock, FloodedBucket(clock, 800_000))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -126,4 +126,4 @@ def test_flood_uses_bounded_memory(what, monkeypatch):
 def test_empty_upload_is_not_found():
     clock = SetClock()
     with pytest.raises(NotFound, match="nothing was uploaded"):
-        asked("the block list", clock, Flooded(clock, 0))
+        send("the block list", clock, FloodedBucket(clock, 0))

@@ -1,4 +1,4 @@
-"""What one repository, and all together, may keep (evict.py), and how fast it may come (admit.py)."""
+"""Budgets limit what one repository, and all together, may keep, and how fast uploads are created."""
 
 from dataclasses import replace
 from itertools import count
@@ -14,13 +14,13 @@ from tests.unit.domain.build import archive
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    """No index lags here."""
+def no_index_lag(monkeypatch):
+    """Wait for no index, since none lags here."""
     monkeypatch.setattr("actions_cache.usage.INDEX_LAG_SECONDS", 0)
 
 
 def with_settings(driver, **changes):
-    """Before anything is made of the settings."""
+    """Change the settings; only before a flow was created with them."""
     driver.services.settings = driver.services.settings.model_copy(update=changes)
     return driver
 
@@ -31,7 +31,7 @@ def saved(driver, key, size, repository=REPOSITORY):
 
 
 def kept(driver, repository=REPOSITORY):
-    return {it.name.key for it in driver.services.table.stored_archives(repository)}
+    return {archive.name.key for archive in driver.services.table.stored_archives(repository)}
 
 
 @pytest.mark.parametrize(("used", "budget", "over"), [(9, 10, 0), (10, 10, 0), (11, 10, 1), (11, None, 0)])
@@ -90,13 +90,13 @@ def test_save_over_budget_evicts_least_recent(driver):
 )
 def test_eviction_order_includes_unnoted_hits(hits, order):
     noted = [archive(id=key, last_used_at=at) for key, at in (("a", 10), ("b", 20), ("c", 30), ("d", 40))]
-    used = list(by_last_use(noted, lambda it: max(it.last_used_at, hits.get(it.id, 0))))
-    assert "".join(it.id for _, it in used) == order
+    used = list(by_last_use(noted, lambda archive: max(archive.last_used_at, hits.get(archive.id, 0))))
+    assert "".join(archive.id for _, archive in used) == order
     assert [at for at, _ in used] == sorted(at for at, _ in used)
 
 
 def test_evicted_entry_readers_keep_grace(driver):
-    """No reader is cut off: the objects go with the sweep, when nobody can be reading them."""
+    """No reader is cut off: the sweep deletes the objects when nobody can be reading them any more."""
     with_settings(driver, repository_budget_bytes=10)
     archive_id = driver.upload(name("a"), bytes(10))
     driver.services.finalize(name("a"), 10)
@@ -144,7 +144,7 @@ def test_missing_limit_allows_any_size():
 
 
 def test_schedule_evicts_after_crashed_save(driver, monkeypatch):
-    """Nothing gets stuck: the counts stand in the transaction that made the entry visible."""
+    """Nothing gets stuck: usage is counted in the transaction that made the entry visible."""
     with_settings(driver, repository_budget_bytes=20, store_budget_bytes=1000)
     driver.services.admit(Caller(REPOSITORY, ()))
     monkeypatch.setattr(type(driver.services.evict), "after_save", lambda *_: fail(Unavailable("died")))
@@ -178,7 +178,7 @@ def test_wrong_store_usage_is_corrected(driver):
 
 
 def test_changing_usage_is_not_corrected(driver, monkeypatch):
-    """The first look is wrong: an index that lags has shown a save that isn't counted yet, say."""
+    """The first look is wrong, since an index that lags shows a save that isn't counted yet, say."""
     saved(driver, "a", 10)
     usages = iter([Usage(5, 1), Usage(10, 1)])
     monkeypatch.setattr(type(driver.services.repositories), "usage", lambda *_: next(usages))
@@ -192,29 +192,29 @@ def test_lagging_index_is_awaited(driver, monkeypatch):
     table = type(driver.services.table)
     stored_archives, looks = table.stored_archives, count()
     monkeypatch.setattr(
-        table, "stored_archives", lambda self, of: iter(()) if next(looks) == 0 else stored_archives(self, of)
+        table, "stored_archives", lambda self, id_: iter(()) if next(looks) == 0 else stored_archives(self, id_)
     )
     waited: list[float] = []
     monkeypatch.setattr("actions_cache.usage.time.sleep", waited.append)
     assert not driver.services.reconcile_usage(REPOSITORY)
-    assert waited == [0], "as long as is set above"
+    assert waited == [0], "as long as the fixture above says"
 
 
 def test_entry_hit_during_eviction_stays(driver, monkeypatch):
-    """No reader is cut off, even by a use too soon after the last noted one to be noted itself."""
+    """No reader is cut off, even if its use came too soon after a noted one to be noted itself."""
     with_settings(driver, repository_budget_bytes=10)
     saved(driver, "a", 10)
     evict = type(driver.services.evict)
     last_use = evict._last_use
 
-    def found_after_the_first_look(self, archive):
+    def hit_after_first_look(self, archive):
         used_at = last_use(self, archive)
         if archive.name.key == "a":
             driver.clock.advance(1)
             driver.look_up("a")
         return used_at
 
-    monkeypatch.setattr(evict, "_last_use", found_after_the_first_look)
+    monkeypatch.setattr(evict, "_last_use", hit_after_first_look)
     saved(driver, "b", 10)
     assert "a" in kept(driver)
 
@@ -222,7 +222,7 @@ def test_entry_hit_during_eviction_stays(driver, monkeypatch):
 def test_entry_used_since_listing_stays(driver, monkeypatch):
     with_settings(driver, repository_budget_bytes=10)
     saved(driver, "a", 10)
-    stale = [replace(it, last_used_at=1) for it in driver.services.table.stored_archives(REPOSITORY)]
+    stale = [replace(archive, last_used_at=1) for archive in driver.services.table.stored_archives(REPOSITORY)]
     monkeypatch.setattr(type(driver.services.table), "stored_archives", lambda *_, **__: iter(stale))
     saved(driver, "b", 10)
     monkeypatch.undo()

@@ -1,4 +1,4 @@
-"""What a job that missed is told of."""
+"""A job that missed learns of similar entries that it may read."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What those who manage see of a repository, and what they delete."""
+"""People who manage a server list, explain and delete entries, and see usage, activity and failures."""
 
 import random
 from itertools import product
@@ -26,7 +26,7 @@ def driver(emptied_driver):
 
 @pytest.fixture
 def management(driver, monkeypatch):
-    # moto's transactions aren't, between threads; tests/integration/aws has the real engine for that.
+    # moto's transactions aren't atomic between threads; tests/integration/aws uses an emulator whose are.
     monkeypatch.setattr("actions_cache.manage.SIDE_BY_SIDE", 1)
     return ManagementServices(driver.services)
 
@@ -38,11 +38,11 @@ def saved(driver, *keys, body=b"content", **where):
 
 
 def kept(driver, repository=REPOSITORY):
-    return [it.name.key for it in driver.services.table.stored_archives(repository)]
+    return keys(driver.services.table.stored_archives(repository))
 
 
 def keys(archives):
-    return [it.name.key for it in archives]
+    return [archive.name.key for archive in archives]
 
 
 # ---------------------------------------------------------------- listing
@@ -53,12 +53,12 @@ def test_listing_reads_only_requested_pages(driver, management, monkeypatch):
     read = []
     stored = type(driver.services.table).stored_archives
 
-    def noted(self, *args, **options):
+    def recording(self, *args, **options):
         for archive in stored(self, *args, **options):
             read.append(archive.name.key)
             yield archive
 
-    monkeypatch.setattr(type(driver.services.table), "stored_archives", noted)
+    monkeypatch.setattr(type(driver.services.table), "stored_archives", recording)
     listing = management.list_entries(REPOSITORY, EntryFilter(), Order(), Page(2, 2))
     assert (listing.total, keys(listing.archives)) == (6, ["d", "c"])
     assert read == ["f", "e", "d", "c"]
@@ -88,16 +88,16 @@ def test_entries_are_sorted_by_hits(driver, management):
 # ---------------------------------------------------------------- deleting
 
 
-@pytest.mark.parametrize("wanted", [{}, {"key_prefix": ""}])
-def test_empty_filter_deletes_nothing(driver, management, wanted):
+@pytest.mark.parametrize("fields", [{}, {"key_prefix": ""}])
+def test_empty_filter_deletes_nothing(driver, management, fields):
     saved(driver, "a")
     with pytest.raises(InvalidRequest, match="at least one filter"):
-        management.delete_entries(REPOSITORY, EntryFilter(**wanted))
+        management.delete_entries(REPOSITORY, EntryFilter(**fields))
     assert kept(driver) == ["a"]
 
 
 @pytest.mark.parametrize(
-    ("wanted", "stays"),
+    ("fields", "stays"),
     [
         ({"key": "npm-1"}, ["npm-12", "yarn-1"]),
         ({"key": "npm-1", "ref": SCOPE}, ["npm-1", "npm-12", "yarn-1"]),
@@ -108,12 +108,12 @@ def test_empty_filter_deletes_nothing(driver, management, wanted):
     ],
     ids=str,
 )
-def test_filter_deletes_exactly_its_matches(driver, management, wanted, stays):
+def test_filter_deletes_exactly_its_matches(driver, management, fields, stays):
     saved(driver, "npm-1", "npm-12", "yarn-1")
     saved(driver, "npm-1", scope=BRANCH)
     saved(driver, "npm-1", repository="7")
     before = kept(driver)
-    deletion = management.delete_entries(REPOSITORY, EntryFilter(**wanted))
+    deletion = management.delete_entries(REPOSITORY, EntryFilter(**fields))
     assert sorted(kept(driver)) == stays
     assert sorted([*keys(deletion.archives), *stays]) == sorted(before)
     assert kept(driver, "7") == ["npm-1"]
@@ -184,7 +184,8 @@ def test_large_deletion_is_split(driver, management, monkeypatch):
 def test_entry_is_deleted_by_number(driver, management):
     saved(driver, "by v2", "stays")
     by_v1 = driver.services.reserve.numbered(name("by v1"))
-    [number] = [it.entry.id for it in driver.services.table.stored_archives(REPOSITORY) if it.name.key == "by v2"]
+    stored = driver.services.table.stored_archives(REPOSITORY)
+    [number] = [archive.entry.id for archive in stored if archive.name.key == "by v2"]
     assert keys(management.delete_entries.numbered(REPOSITORY, number).archives) == ["by v2"]
     assert management.delete_entries.numbered(REPOSITORY, number).archives == ()
     assert management.delete_entries.numbered(REPOSITORY, by_v1).archives == (), "it isn't saved yet"
@@ -206,7 +207,7 @@ def found(match):
 
 
 def test_match_agrees_with_lookup(driver, management):
-    """In every order of scopes, over keys that are each other's beginnings."""
+    """They agree in every order of scopes, over keys that are each other's beginnings."""
     some = random.Random(8)
     all_keys = ["n", "np", "npm", "npm-", "npm-1", "npm-12", "y"]
     for key, scope, version in some.sample(list(product(all_keys, (SCOPE, BRANCH), (VERSION, "v2"))), 14):
@@ -226,7 +227,9 @@ def test_match_lists_attempts_and_notes_no_use(driver, management):
     driver.clock.advance(driver.services.lifetimes.last_use_resolution)
     explanation = management.match(Question(REPOSITORY, (BRANCH, SCOPE), VERSION, "npm-2", ("npm-2", "npm-")))
     [match] = explanation.matches
-    assert [(it.scope, it.key, it.is_exact, it.found is not None) for it in match.attempts] == [
+    assert [
+        (attempt.scope, attempt.key, attempt.is_exact, attempt.found is not None) for attempt in match.attempts
+    ] == [
         (BRANCH, "npm-2", True, False),
         (BRANCH, "npm-2", False, False),
         (BRANCH, "npm-", False, False),
@@ -251,10 +254,8 @@ def test_match_without_version_tries_each(driver, management):
     saved(driver, "npm-1", version="v1")
     saved(driver, "npm-2", version="v2", scope=BRANCH)
     explanation = management.match(Question(REPOSITORY, (SCOPE,), None, "npm-"))
-    assert {it.version: it.found.name.key if it.found else None for it in explanation.matches} == {
-        "v1": "npm-1",
-        "v2": None,
-    }
+    found_keys = {match.version: match.found.name.key if match.found else None for match in explanation.matches}
+    assert found_keys == {"v1": "npm-1", "v2": None}
     assert management.match(Question(REPOSITORY, (SCOPE,), None, "nope")).matches == ()
 
 
@@ -263,11 +264,11 @@ def test_match_without_version_tries_each(driver, management):
 
 def test_repository_is_found_by_name_or_id(driver, management):
     driver.services.admit(Caller("42", (), "Example/Tools"))
-    for said in ("example/tools", "Example/Tools", "42"):
-        assert management.find_repository(said).id == "42"
-    for said in ("example/other", "43", "42@https://ghes.example", "a/b/c", "", "9" * 2049):
+    for name_or_id in ("example/tools", "Example/Tools", "42"):
+        assert management.find_repository(name_or_id).id == "42"
+    for name_or_id in ("example/other", "43", "42@https://ghes.example", "a/b/c", "", "9" * 2049):
         with pytest.raises(NotFound, match="has saved anything here"):
-            management.find_repository(said)
+            management.find_repository(name_or_id)
 
 
 def test_old_repository_name_works_until_reused(driver, management):
@@ -294,8 +295,9 @@ def test_overview_lists_largest_repository_first(driver, management):
     saved(driver, "a", body=bytes(30))
     used_at = driver.clock.now()
     overview = management.read_usage.everywhere()
-    assert [(it.repository.id, it.usage.bytes) for it in overview.repositories] == [("42", 30), ("7", 10), ("8", 0)]
-    assert [it.last_used_at for it in overview.repositories] == [used_at, used_at - 1000, None]
+    usages = overview.repositories
+    assert [(usage.repository.id, usage.usage.bytes) for usage in usages] == [("42", 30), ("7", 10), ("8", 0)]
+    assert [usage.last_used_at for usage in usages] == [used_at, used_at - 1000, None]
     assert (overview.store.bytes, overview.store.entries) == (40, 2)
 
 
@@ -309,10 +311,10 @@ def test_activity_covers_each_hour_and_repository(driver, management):
     now = driver.clock.now()
     for repository, hour in (("7", now), ("42", now), ("42", now - 2 * HOUR), ("42", now - 3 * HOUR)):
         driver.services.repositories.add_tally(repository, hour, Tally(hits=1))
-    assert [it.hits for it in management.read_activity("42", 3).values()] == [1, 0, 1]
-    everybody = management.read_activity(None, 3)
-    assert list(everybody) == [now - 2 * HOUR, now - HOUR, now]
-    assert [it.hits for it in everybody.values()] == [1, 0, 2]
+    assert [tally.hits for tally in management.read_activity("42", 3).values()] == [1, 0, 1]
+    together = management.read_activity(None, 3)
+    assert list(together) == [now - 2 * HOUR, now - HOUR, now]
+    assert [tally.hits for tally in together.values()] == [1, 0, 2]
     assert management.estimate_cost(3).done == Tally(hits=3)
 
 
@@ -332,7 +334,7 @@ def test_failed_merge_is_listed_until_deleted(driver, management, monkeypatch):
 
 
 def test_failed_merge_is_retried_later(driver, management, monkeypatch):
-    """It stands in another shard of the agenda, where cleanup looks too."""
+    """Cleanup looks at it too, though it is in another shard of the cleanup schedule."""
     entry = driver.save(name("broken"), b"a", b"b")
     [message] = driver.messages()
     with monkeypatch.context() as faults:

@@ -1,4 +1,4 @@
-"""Searches of a repository of any size end in time, and say what they left out."""
+"""Searches of a repository of any size end in time, and report what they left out."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ from tests.support.fakes import RecordingTelemetry
 from tests.unit.domain.build import LIFETIMES, NAME, stored_archive
 
 ONE_READ: Millis = 1
-"""Time of one read, longer than Lambda's 0.4 ms an entry."""
+"""Time that one read takes here; in Lambda it is 0.4 ms an entry."""
 
 IN_TIME = READING_TIME // ONE_READ
 API_GATEWAY: Millis = 29 * SECOND
@@ -33,7 +33,7 @@ API_GATEWAY: Millis = 29 * SECOND
 
 @dataclass
 class Many:
-    """Holds any number of entries in one repository, with their counts; each read takes its time."""
+    """Simulates a repository with any number of entries, each of which takes time to read."""
 
     entries: int
     clock: SetClock = field(default_factory=SetClock)
@@ -91,12 +91,12 @@ def test_incomplete_search_is_reported(question):
     assert many.clock.at - began < API_GATEWAY - 2 * SECOND
     assert len(found.archives) == 100
     assert found.total <= many.read
-    assert max(it.last_used_at for it in found.archives) >= 9 * IN_TIME, "those used last are looked at first"
+    assert max(archive.last_used_at for archive in found.archives) >= 9 * IN_TIME, "the last used are read first"
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_repository_within_budget_is_fully_searched(question):
-    """At 0.4 ms an entry, the default budget is read in less than the time there is."""
+    """At 0.4 ms an entry, there is time to read as many entries as the default budget allows."""
     budget = Settings.model_fields["repository_budget_entries"].default
     assert budget * 4 // 10 < READING_TIME
     many = Many(IN_TIME - 100)
@@ -155,11 +155,11 @@ def test_similar_entries_are_searched_in_time():
 
 @dataclass
 class Repositories:
-    """Holds any number of repositories, each of which takes time to read."""
+    """Simulates any number of repositories, each of which takes time to read."""
 
     count: int
     clock: SetClock = field(default_factory=SetClock)
-    asked: int = 0
+    searched: int = 0
 
     def ids(self) -> list[str]:
         return [f"{number}" for number in range(self.count)]
@@ -179,7 +179,7 @@ class Repositories:
         return {}
 
     def stored_archives(self, repository: str, **_: Any) -> Any:
-        self.asked += 1
+        self.searched += 1
         yield stored_archive(id=f"{int(repository):032x}")
 
 
@@ -228,15 +228,15 @@ def test_save_compares_few_repositories():
         ),
     )
     assert evict.after_save("1") == AT_A_SAVE == len(removed)
-    assert repositories.asked == MOST_ASKED
+    assert repositories.searched == MOST_ASKED
 
 
 def test_reading_stops_at_deadline():
     clock = SetClock()
     reading = Reading(range(200), clock, clock.at)
-    seen = []
+    read = []
     for number in reading:
-        seen.append(number)
+        read.append(number)
         clock.at += number == 99
-    assert (seen, reading.is_whole) == ([*range(100)], False)
+    assert (read, reading.is_whole) == ([*range(100)], False)
     assert [*Reading(range(3), clock, None)] == [0, 1, 2]

@@ -1,4 +1,4 @@
-"""Notes of the jobs that TOKEN_CLAIMS keeps out show whose they are, and stay few."""
+"""Jobs that TOKEN_CLAIMS keeps out are noted with their repository, in bounded number."""
 
 import threading
 import time
@@ -24,11 +24,12 @@ def job(number: int = 42) -> RefusedJob:
 
 
 def in_slot_of(one: RefusedJob) -> RefusedJob:
-    return next(it for number in range(1000, 9999) if (it := job(number)).slot == one.slot)
+    others = (job(number) for number in range(1000, 9999))
+    return next(other for other in others if other.slot == one.slot)
 
 
-class AtOnce(Executor):
-    """Runs what it is given before it returns."""
+class SynchronousExecutor(Executor):
+    """Runs each function before `submit` returns."""
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         done: Future[Any] = Future()
@@ -37,7 +38,7 @@ class AtOnce(Executor):
 
 
 def noting(driver: CacheDriver, executor: Executor | None = None) -> NoteRefused:
-    return NoteRefused(driver.services.repositories, driver.clock, executor or AtOnce())
+    return NoteRefused(driver.services.repositories, driver.clock, executor or SynchronousExecutor())
 
 
 def listed(driver: CacheDriver, *rules: Rule) -> list[Refusals]:
@@ -65,9 +66,9 @@ def test_refused_jobs_are_sorted_and_expire(driver: CacheDriver):
     for number in (1, 2, 3):
         driver.clock.advance(1)
         note(job(number))
-    assert [it.job.repository_id for it in listed(driver)] == ["3", "2", "1"]
+    assert [refusals.job.repository_id for refusals in listed(driver)] == ["3", "2", "1"]
     driver.clock.advance(KEPT // SECOND - 1)
-    assert [it.job.repository_id for it in listed(driver)] == ["3"]
+    assert [refusals.job.repository_id for refusals in listed(driver)] == ["3"]
     driver.clock.advance(1)
     assert listed(driver) == []
 
@@ -85,7 +86,7 @@ def test_unused_slot_is_taken_over(driver: CacheDriver):
     one(mine)
     driver.clock.advance(MINUTE - 1)
     other(others)
-    assert [it.job for it in listed(driver)] == [mine]
+    assert [refusals.job for refusals in listed(driver)] == [mine]
     with pytest.raises(WriteConflict):
         driver.services.repositories.add_refusals(Refusals(others, 1, driver.clock.now()), 0)
     driver.clock.advance(MINUTE)
@@ -96,7 +97,7 @@ def test_unused_slot_is_taken_over(driver: CacheDriver):
 def test_counts_add_up_across_processes(driver: CacheDriver):
     for note in (noting(driver), noting(driver), noting(driver)):
         note(job())
-    assert [it.times for it in listed(driver)] == [3]
+    assert [refusals.times for refusals in listed(driver)] == [3]
 
 
 def test_stored_refusals_are_bounded(driver: CacheDriver, monkeypatch: pytest.MonkeyPatch):
@@ -110,27 +111,27 @@ def test_stored_refusals_are_bounded(driver: CacheDriver, monkeypatch: pytest.Mo
     assert 0 < len(writes) <= seconds + 1
     assert len(note._slots) == SLOTS
     for slot in range(SLOTS):
-        times = [it.last_at for it in writes if it.job.slot == slot]
+        times = [refusals.last_at for refusals in writes if refusals.job.slot == slot]
         assert all(later - earlier >= MINUTE * SECOND for earlier, later in pairwise(times))
 
 
-@pytest.mark.parametrize("fault", [Unavailable("the table"), WriteConflict()])
-def test_failing_table_fails_no_request(driver: CacheDriver, monkeypatch: pytest.MonkeyPatch, fault: Exception):
+@pytest.mark.parametrize("error", [Unavailable("the table"), WriteConflict()])
+def test_failing_table_fails_no_request(driver: CacheDriver, monkeypatch: pytest.MonkeyPatch, error: Exception):
     note = noting(driver)
     with monkeypatch.context() as broken:
-        broken.setattr(driver.services.repositories, "add_refusals", lambda *_: fail(fault))
+        broken.setattr(driver.services.repositories, "add_refusals", lambda *_: fail(error))
         note(job())
     driver.clock.advance(MINUTE)
     note(job())
-    assert [it.times for it in listed(driver)] == [1]
+    assert [refusals.times for refusals in listed(driver)] == [1]
 
 
 def test_silent_table_blocks_one_thread():
-    hangs, asked = threading.Event(), []
+    hangs, written = threading.Event(), []
 
     class Hanging:
         def add_refusals(self, refusals: Refusals, _: int) -> None:
-            asked.append(refusals)
+            written.append(refusals)
             hangs.wait(30)
 
     with ThreadPoolExecutor(4) as executor:
@@ -142,4 +143,4 @@ def test_silent_table_blocks_one_thread():
             note(job(number))
         assert time.monotonic() - began < 5
         hangs.set()
-    assert len(asked) == 1
+    assert len(written) == 1

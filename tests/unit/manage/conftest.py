@@ -21,15 +21,15 @@ READ_ONLY = read_only_token(ADMIN)
 
 @dataclass
 class Manager:
-    """Asks the app, with a token or without."""
+    """Sends requests to the app, with a token or without."""
 
     app: FastAPI
     url: str
     driver: CacheDriver
 
     def ask(self, method: str, path: str, token: str | None = ADMIN, scheme: str = "Bearer", **headers: str) -> Any:
-        known = {} if token is None else {"Authorization": f"{scheme} {token}"}
-        return urllib3.request(method, f"{self.url}{path}", headers=known | headers, retries=False, timeout=60)
+        authorization = {} if token is None else {"Authorization": f"{scheme} {token}"}
+        return urllib3.request(method, f"{self.url}{path}", headers=authorization | headers, retries=False, timeout=60)
 
     def get(self, path: str, **query: Any) -> Any:
         encoded = f"?{urlencode(query, doseq=True)}" if query else ""
@@ -58,7 +58,7 @@ def url_of_app(module_driver: CacheDriver) -> Iterator[tuple[str, FastAPI]]:
 
 @pytest.fixture
 def manager(emptied_driver: CacheDriver, url_of_app: tuple[str, FastAPI], monkeypatch: pytest.MonkeyPatch) -> Manager:
-    """Of a server where example/tools has saved nothing yet."""
+    """Return a manager of a server that knows example/tools, which has saved nothing yet."""
     monkeypatch.setattr("actions_cache.manage.SIDE_BY_SIDE", 1)  # see tests/unit/flows/test_managing.py
     monkeypatch.setattr(secrets, "MANAGEMENT_CACHED_SECONDS", 0)
     emptied_driver.services.admit(Caller(REPOSITORY, (), "example/tools"))

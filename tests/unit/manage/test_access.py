@@ -1,4 +1,4 @@
-"""Who may ask, and for what."""
+"""Each caller may do what its token allows, and nothing else."""
 
 import json
 
@@ -42,7 +42,7 @@ ROUTES = [*(("GET", path) for path in READS), *(("DELETE", path) for path in DEL
     ids=["none", "empty", "wrong", "basic", "signed", "a job's"],
 )
 def test_unknown_token_is_refused_everywhere(manager: Manager, token: str | None, scheme: str) -> None:
-    """Isolation: least of all a job."""
+    """Jobs are isolated from each other, so their tokens must not work here."""
     manager.save("npm-1")
     for method, path in ROUTES:
         answer = manager.ask(method, path, token, scheme)
@@ -68,8 +68,8 @@ def test_deletion_is_logged_once_with_actor(manager: Manager, caplog: pytest.Log
             manager.ask("DELETE", f"{path}{'&' if '?' in path else '?'}dry_run=true")
         assert manager.ask("DELETE", path).status in (200, 204)
         manager.ask("DELETE", path)
-    [told] = [it for it in caplog.records if it.message == "entries deleted"]
-    fields = vars(told)
+    [record] = [record for record in caplog.records if record.message == "entries deleted"]
+    fields = vars(record)
     assert (fields["by"], fields["repository"], fields["bytes"]) == ("admin's token", "42", len(b"content"))
     assert len(fields["archive_ids"]) == 1
 

@@ -1,4 +1,4 @@
-"""GitHub's endpoints: the shapes of its documents, its filters, its statuses."""
+"""GitHub's endpoints have its documents' format, its filters and its statuses."""
 
 import re
 from typing import Any
@@ -14,7 +14,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 def keys(answer: Any) -> list[str]:
-    return [it["key"] for it in answer["actions_caches"]]
+    return [cache["key"] for cache in answer["actions_caches"]]
 
 
 def test_cache_has_github_format(manager: Manager) -> None:
@@ -107,7 +107,7 @@ def test_links_use_edge_host(manager: Manager) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "said"),
+    ("query", "message"),
     [
         ("per_page=101", "per_page: "),
         ("per_page=0", "per_page: "),
@@ -121,9 +121,9 @@ def test_links_use_edge_host(manager: Manager) -> None:
         ("branch=main", "branch: "),
     ],
 )
-def test_invalid_value_is_named(manager: Manager, query: str, said: str) -> None:
+def test_invalid_value_is_named(manager: Manager, query: str, message: str) -> None:
     answer = manager.ask("GET", f"{CACHES}?{query}")
-    assert (answer.status, answer.json()["message"].startswith(said)) == (422, True), answer.data
+    assert (answer.status, answer.json()["message"].startswith(message)) == (422, True), answer.data
 
 
 @pytest.mark.parametrize(
@@ -176,6 +176,6 @@ def test_deletion_is_logged_without_token(manager: Manager, caplog: pytest.LogCa
     manager.save("npm-1")
     with caplog.at_level("INFO"):
         manager.ask("DELETE", f"{CACHES}?key=npm-1")
-    [record] = [it for it in caplog.records if it.message == "entries deleted"]
+    [record] = [record for record in caplog.records if record.message == "entries deleted"]
     assert (record.by, record.repository, record.bytes) == ("admin's token", "42", 7)  # type: ignore[attr-defined]
     assert "a" * 64 not in caplog.text

@@ -1,4 +1,4 @@
-"""Those who sign by IAM are let in by API Gateway, and only where it has checked."""
+"""Requests signed by IAM are admitted, but only if API Gateway has checked the signature."""
 
 import asyncio
 import json
@@ -27,14 +27,14 @@ def event_loop_of_the_runtime() -> Iterator[None]:
     loop.close()
 
 
-def answered(manager: Manager, method: str, path: str, resource: str, identity: dict[str, Any], **query: str) -> Any:
+def send(manager: Manager, method: str, path: str, resource: str, identity: dict[str, Any], **query: str) -> Any:
     event = load("apigateway-manage-iam")
     event |= {"httpMethod": method, "path": path, "resource": resource}
     event |= {"queryStringParameters": query, "multiValueQueryStringParameters": {k: [v] for k, v in query.items()}}
     event["requestContext"]["identity"] = {"sourceIp": "203.0.113.7", **identity}
     event["requestContext"]["path"] = f"/v1{path}"
-    answer = Mangum(manager.app, lifespan="off")(event, cast("LambdaContext", Context()))
-    return answer["statusCode"], answer["headers"], json.loads(answer["body"] or "null")
+    response = Mangum(manager.app, lifespan="off")(event, cast("LambdaContext", Context()))
+    return response["statusCode"], response["headers"], json.loads(response["body"] or "null")
 
 
 SIGNED = "/iam/{path+}"
@@ -43,19 +43,19 @@ SIGNED = "/iam/{path+}"
 def test_iam_request_may_read_and_delete(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     manager.save("npm-1")
-    status, _, body = answered(manager, "GET", "/iam/manage/role", SIGNED, IDENTITY)
+    status, _, body = send(manager, "GET", "/iam/manage/role", SIGNED, IDENTITY)
     assert (status, body) == (200, {"role": "read-only"})
     path = "/iam/repos/example/tools/actions/caches"
-    assert answered(manager, "DELETE", path, SIGNED, IDENTITY, key="npm-1")[0] == 200
-    [told] = [vars(it) for it in caplog.records if it.message == "entries deleted"]
-    assert told["by"] == IDENTITY["userArn"]
-    assert answered(manager, "GET", path, SIGNED, IDENTITY)[2]["total_count"] == 0
+    assert send(manager, "DELETE", path, SIGNED, IDENTITY, key="npm-1")[0] == 200
+    [record] = [record for record in caplog.records if record.message == "entries deleted"]
+    assert vars(record)["by"] == IDENTITY["userArn"]
+    assert send(manager, "GET", path, SIGNED, IDENTITY)[2]["total_count"] == 0
 
 
 def test_page_links_keep_stage_and_signed_path(manager: Manager) -> None:
     manager.save("npm-1", "npm-2")
     path = "/iam/repos/example/tools/actions/caches"
-    _, headers, _ = answered(manager, "GET", path, SIGNED, IDENTITY, per_page="1")
+    _, headers, _ = send(manager, "GET", path, SIGNED, IDENTITY, per_page="1")
     assert f'amazonaws.com/v1{path}?per_page=1&page=2>; rel="next"' in headers["link"]
 
 
@@ -74,7 +74,7 @@ def test_page_links_keep_stage_and_signed_path(manager: Manager) -> None:
 def test_identity_counts_on_signed_resource_only(
     manager: Manager, path: str, resource: str, identity: dict[str, Any], status: int
 ) -> None:
-    assert answered(manager, "GET", path, resource, identity)[0] == status
+    assert send(manager, "GET", path, resource, identity)[0] == status
 
 
 def test_iam_headers_need_api_gateway(manager: Manager) -> None:

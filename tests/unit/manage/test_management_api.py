@@ -1,4 +1,4 @@
-"""This server's own management API, and its document."""
+"""The management API lists, explains and deletes entries, and its OpenAPI document is complete."""
 
 from dataclasses import replace
 from typing import Any
@@ -20,7 +20,7 @@ NOW = 1_800_000_000 * SECOND
 
 
 def keys(entries: list[dict[str, Any]]) -> list[str]:
-    return [it["key"] for it in entries]
+    return [entry["key"] for entry in entries]
 
 
 def test_repositories_are_shown_with_budget(manager: Manager) -> None:
@@ -47,8 +47,8 @@ def test_entry_shows_hits_and_merge_state(manager: Manager) -> None:
     manager.save("one")
     manager.driver.save(name("two"), b"a", b"b")
     manager.driver.look_up("one")
-    entries = {it["key"]: it for it in manager.get(ENTRIES)["entries"]}
-    assert {key: (it["hits"], it["merge"]) for key, it in entries.items()} == {
+    entries = {entry["key"]: entry for entry in manager.get(ENTRIES)["entries"]}
+    assert {key: (entry["hits"], entry["merge"]) for key, entry in entries.items()} == {
         "one": (1, "single"),
         "two": (0, "queued"),
     }
@@ -104,18 +104,22 @@ def test_entry_is_deleted_by_id_after_dry_run(manager: Manager) -> None:
 
 def test_match_explains_restored_entry(manager: Manager) -> None:
     manager.save("npm-1")
-    asked = {
+    query = {
         "repository": "example/tools",
         "key": "npm-2",
         "restore_key": ["x-", "npm-"],
         "ref": ["refs/heads/b", SCOPE],
     }
-    [match] = manager.get("/manage/match", **asked)["matches"]
+    [match] = manager.get("/manage/match", **query)["matches"]
     assert match["found"]["key"] == "npm-1"
-    assert [(it["ref"], it["key"], it["exact"]) for it in match["attempts"]][-1] == (SCOPE, "npm-", False)
+    assert [(attempt["ref"], attempt["key"], attempt["exact"]) for attempt in match["attempts"]][-1] == (
+        SCOPE,
+        "npm-",
+        False,
+    )
     assert len(match["attempts"]) == 8
     miss = manager.get("/manage/match", repository="42", key="npm-", ref="refs/heads/b", version="v1")
-    assert (miss["matches"][0]["found"], [it["key"] for it in miss["alike"]]) == (None, ["npm-1"])
+    assert (miss["matches"][0]["found"], keys(miss["alike"])) == (None, ["npm-1"])
 
 
 def test_activity_and_cost_reflect_jobs(manager: Manager) -> None:

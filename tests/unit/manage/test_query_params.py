@@ -1,4 +1,4 @@
-"""What is asked for in a query is what is looked for: each filter by its own name, none left out."""
+"""Each parameter of a query becomes the filter, order or page that it names."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.unit.domain.build import NOW
 
 
 def test_list_query_becomes_filter():
-    asked = ListEntries(
+    params = ListEntries(
         search="s",
         key_prefix="p",
         ref="r",
@@ -19,14 +19,14 @@ def test_list_query_becomes_filter():
         per_page=7,
         page=3,
     )
-    wanted = EntryFilter(search="s", key_prefix="p", ref="r", version="v")
-    assert asked.to_query() == (wanted, Order(SortBy.SIZE, Direction.ASCENDING), Page(3, 7))
+    expected = EntryFilter(search="s", key_prefix="p", ref="r", version="v")
+    assert params.to_query() == (expected, Order(SortBy.SIZE, Direction.ASCENDING), Page(3, 7))
     assert ListEntries().to_query() == (EntryFilter(), Order(SortBy.LAST_USED_AT, Direction.DESCENDING), Page(1, 30))
 
 
 def test_deletion_query_becomes_filter():
-    asked = DeleteEntries(key="k", key_prefix="p", ref="r", version="v", older_than="30d", unused_since="12h")
-    assert asked.to_filter(NOW) == EntryFilter(
+    params = DeleteEntries(key="k", key_prefix="p", ref="r", version="v", older_than="30d", unused_since="12h")
+    assert params.to_filter(NOW) == EntryFilter(
         key="k",
         key_prefix="p",
         ref="r",
@@ -46,9 +46,9 @@ def test_deletion_query_becomes_filter():
     ],
 )
 def test_github_list_query_becomes_filter(sort, by):
-    asked = GithubList(key="p", ref="r", sort=sort, direction=Direction.ASCENDING, per_page=7, page=3)
-    wanted = EntryFilter(key_prefix="p", ref="r"), Order(by, Direction.ASCENDING), Page(3, 7)
-    assert asked.to_query() == wanted
+    params = GithubList(key="p", ref="r", sort=sort, direction=Direction.ASCENDING, per_page=7, page=3)
+    expected = EntryFilter(key_prefix="p", ref="r"), Order(by, Direction.ASCENDING), Page(3, 7)
+    assert params.to_query() == expected
 
 
 def test_github_deletion_query_becomes_filter():

@@ -19,8 +19,8 @@ def test_refused_job_is_listed_with_setting(manager: Manager):
     driver.services.repositories.add_refusals(Refusals(JOB, 3, now), now + KEPT)
     assert manager.get("/manage/refused-tokens") == {"refused_tokens": []}, "the fixture's TOKEN_CLAIMS is any"
 
-    named = driver.services.settings.model_copy(update={"token_claims": (parse_rule("repository_id=1"),)})
-    services = AllServices(named, driver.clock)
+    settings = driver.services.settings.model_copy(update={"token_claims": (parse_rule("repository_id=1"),)})
+    services = AllServices(settings, driver.clock)
     services.session = driver.services.session
     with served(create_app(ManagementServices(services))) as url:
         answer = Manager(manager.app, url, driver).get("/manage/refused-tokens")

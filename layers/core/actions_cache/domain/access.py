@@ -212,7 +212,7 @@ def check_claims(rules: Sequence[Rule], issuer: str, claims: Mapping[str, Any], 
         lacking = [claim for claim, values in allowed.items() if values.isdisjoint(values_of(claims, claim))]
         if not lacking:
             return
-        why = f"the token {_said(claims, lacking[0])}, which its TOKEN_CLAIMS doesn't allow"
+        why = f"the token {_claim_text(claims, lacking[0])}, which its TOKEN_CLAIMS doesn't allow"
         # Only claims that have rules already: a rule for a further claim would shut others out.
         proposed = [lacking]
     scope = without_slash(issuer) if len(issuers) > 1 else None
@@ -233,7 +233,7 @@ def _is_counted(claim: str) -> bool:
     return claim in SPELLINGS or claim.endswith("_id")
 
 
-def _said(claims: Mapping[str, Any], claim: str) -> str:
+def _claim_text(claims: Mapping[str, Any], claim: str) -> str:
     values = values_of(claims, claim)
     return f"says {values[0][:100]!r} for {claim}" if values else f"says nothing of {claim}"
 
@@ -293,8 +293,8 @@ def values_of(claims: Mapping[str, Any], claim: str) -> tuple[str, ...]:
     numbers = sum(map(is_number, values))
     has_both_ids = canonical(claim) == OWNER_ID and numbers == 1 == len(values) - numbers
     if len(values) > 1 and not has_both_ids:
-        said = " and ".join(repr(value[:100]) for value in values)
-        raise Unauthenticated(f"the token contradicts itself: it says {said} for {canonical(claim)}")
+        contradiction = " and ".join(repr(value[:100]) for value in values)
+        raise Unauthenticated(f"the token contradicts itself: it says {contradiction} for {canonical(claim)}")
     return values
 
 
