@@ -316,10 +316,10 @@ TELLS = {
     "Cleanup": r"events\.(task_done|task_failed|upload_closed|orphans_deleted)\(",
     "BytesDiscarded": r"events\.(bytes_discarded|orphans_deleted)\(",
     "Evictions": r"events\.evicted\(",
-    "OrphanListingFailures": r"events\.orphans_stay\(",
-    "StoredBytes": r"events\.reckoned\(",
-    "StoredEntries": r"events\.reckoned\(",
-    "MonthCost": r"events\.reckoned\(",
+    "OrphanListingFailures": r"events\.orphans_remain\(",
+    "StoredBytes": r"events\.cost_estimated\(",
+    "StoredEntries": r"events\.cost_estimated\(",
+    "MonthCost": r"events\.cost_estimated\(",
     "Errors": r"events\.(refused|unavailable|failed|stream_broken)\(",
 }
 """Patterns of the calls that emit each metric."""
