@@ -108,8 +108,6 @@ def test_miss_event_has_the_fields_that_are_shown():
 def test_only_events_of_jobs_are_shown(log: Path, activity: Activity):
     missed = logged("miss", requested_key="b", repository="2")
     append(log, *(line + b"\n" for line in (*NOISE, save("a"), *NOISE, missed)))
-        log, *(line + b"\n" for line in (*NOISE, save("a"), *NOISE, logged("miss", requested_key="b", repository="2")))
-    )
     shown = [line.partition("  ")[2] for line in activity.lines()]
     assert shown == ["save       2.0 MB  repository 1  a", "miss               repository 2  b"]
     assert list(activity.lines()) == []
