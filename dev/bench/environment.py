@@ -178,7 +178,7 @@ def upload(driver: CacheDriver, entry_name: EntryName, sizes: Sequence[int]) -> 
     keys = [ArchiveKeys(archive_id).block(block_id, driver.clock.now(), "0") for block_id in ids]
     targets = [(bucket_url(driver, "put_object", key), size) for key, size in zip(keys, sizes, strict=True)]
     put_all(targets, at_once=8)
-    driver.services.commit_blocks(archive_id, ids)
+    driver.services.commit.block_list(archive_id, ids)
     return keys
 
 

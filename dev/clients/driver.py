@@ -124,7 +124,7 @@ class CacheDriver:
         ids = block_ids(len(parts))
         for block_id, body in zip(ids, parts, strict=True):
             self.put_block(archive_id, block_id, body)
-        self.services.commit_blocks(archive_id, ids)
+        self.services.commit.block_list(archive_id, ids)
         return archive_id
 
     def save(self, entry_name: EntryName, *parts: bytes) -> Entry:
@@ -184,7 +184,7 @@ class CacheDriver:
             while batch := self.sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
                 for message in batch:
                     self.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-        self.services.admit._noted.clear()
+        self.services.note_repository._names.clear()
         self.clock.at = SetClock().at
 
     def overwrite(self, key: str, body: bytes) -> None:

@@ -93,7 +93,8 @@ def routes(services: ApiServices, tokens: TokenReader) -> APIRouter:
 
     def reserve_number(name: EntryName, caller: Caller, size: int | None) -> int:
         services.budgets.check_entry(size or 0)
-        services.admit(caller)
+        services.note_repository(caller)
+        services.create_rate_limit.check(caller.repository)
         return services.reserve.numbered(name)
 
     @router.post("/caches")
@@ -117,7 +118,7 @@ def routes(services: ApiServices, tokens: TokenReader) -> APIRouter:
     async def commit(number: str, request: Request, caller: TheCaller) -> Response:
         wanted = await _body(request, CommitRequest)
         archive = await run_in_threadpool(_own_upload, number, caller)
-        await run_in_threadpool(services.commit_chunks, archive, wanted.size)
+        await run_in_threadpool(services.finalize.chunks, archive, wanted.size)
         return Response(status_code=204)
 
     def _own_upload(number: str, caller: Caller) -> Archive:

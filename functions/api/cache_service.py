@@ -115,7 +115,8 @@ class CacheService:
     def create(self, request: CreateCacheEntryRequest, call: Call) -> Message:
         try:
             name = _name_to_write(request.key, request.version, call)
-            self.services.admit(call.caller)
+            self.services.note_repository(call.caller)
+            self.services.create_rate_limit.check(call.caller.repository)
             path = self.services.reserve(name)
         except PermissionDenied as error:
             return self.denied("CreateCacheEntry", error)

@@ -2,18 +2,16 @@
 
 from functools import cached_property
 
-from actions_cache.activity import NoteActivity, NoteRefused
+from actions_cache.activity import NoteActivity, NoteRefused, NoteRepository
 from actions_cache.download_services import DownloadServices
 from actions_cache.lookup import ListSimilar, LookUp
 from actions_cache.save import (
-    CommitBlocks,
-    CommitChunks,
+    CommitUpload,
     CreateRateLimit,
     Finalize,
     ListBlocks,
     ReceivePart,
     Reserve,
-    Seal,
 )
 from actions_cache.services import CoreServices
 from functions.api.health import CheckHealth
@@ -29,7 +27,11 @@ class ApiServices(CoreServices):
         return ReceivePart(self.downloads.stream, self.clock, self.tokens)
 
     @cached_property
-    def admit(self) -> CreateRateLimit:
+    def note_repository(self) -> NoteRepository:
+        return NoteRepository(self.repositories, self.clock)
+
+    @cached_property
+    def create_rate_limit(self) -> CreateRateLimit:
         return CreateRateLimit(self.repositories, self.clock, self.settings.creates_per_minute or None)
 
     @cached_property
@@ -45,8 +47,8 @@ class ApiServices(CoreServices):
         return Reserve(self.table, self.clock, self.tokens, self.urls, self.lifetimes, self.telemetry)
 
     @cached_property
-    def commit_blocks(self) -> CommitBlocks:
-        return CommitBlocks(self.table, self.bucket, self.manifests, self.clock)
+    def commit(self) -> CommitUpload:
+        return CommitUpload(self.table, self.bucket, self.manifests, self.clock)
 
     @cached_property
     def list_blocks(self) -> ListBlocks:
@@ -57,20 +59,11 @@ class ApiServices(CoreServices):
         return ListSimilar(self.table)
 
     @cached_property
-    def seal(self) -> Seal:
-        return Seal(self.table, self.bucket, self.manifests, self.clock)
-
-    @cached_property
-    def commit_chunks(self) -> CommitChunks:
-        return CommitChunks(self.table, self.bucket, self.manifests, self.clock, self.finalize)
-
-    @cached_property
     def finalize(self) -> Finalize:
         return Finalize(
             self.table,
-            self.bucket,
-            self.manifests,
             self.clock,
+            self.commit,
             self.claim_merge,
             self.evict,
             self.note_activity,

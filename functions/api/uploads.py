@@ -147,7 +147,7 @@ def routes(services: ApiServices) -> APIRouter:
             case "appendblock":
                 return await append_block(archive, request)
             case "seal":
-                await run_in_threadpool(services.seal, archive)
+                await run_in_threadpool(services.commit.seal, archive)
                 return answered(f'"{archive}"', 200)
             case _:
                 raise InvalidRequest(f"comp={comp} isn't supported; it may be block, blocklist, appendblock or seal")
@@ -199,7 +199,7 @@ def routes(services: ApiServices) -> APIRouter:
 
     async def put_block_list(archive: str, request: Request) -> Response:
         block_ids = parse_block_list(await read_body(request, LAMBDA_BODY_BYTES))
-        await run_in_threadpool(services.commit_blocks, archive, block_ids)
+        await run_in_threadpool(services.commit.block_list, archive, block_ids)
         return answered(f'"{archive}"')
 
     def answered(etag: str, status: int = 201) -> Response:

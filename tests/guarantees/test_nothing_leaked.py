@@ -63,7 +63,7 @@ class Scenario:
     def _put(self, archive_id: str, blocks: int, body: bytes) -> None:
         self._arrive(archive_id, blocks, body)
         if blocks:
-            self.driver.services.commit_blocks(archive_id, block_ids(blocks))
+            self.driver.services.commit.block_list(archive_id, block_ids(blocks))
 
     def _arrive(self, archive_id: str, blocks: int, body: bytes) -> None:
         for block_id in block_ids(blocks):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from actions_cache.archives import READING_TIME
-from actions_cache.domain.access import OWNER, OWNER_ID, REPOSITORY, REPOSITORY_ID, Rule, check_claims
+from actions_cache.domain.access import OWNER, OWNER_ID, REPOSITORY, REPOSITORY_ID, Caller, Rule, check_claims
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.budgets import HOUR, Repository, Tally, hour_of
 from actions_cache.domain.entry import Entry
@@ -189,3 +189,30 @@ def note_unnamed(repositories: Repositories, repository_id: str, now: Millis) ->
     """Note a repository whose name isn't known, unless it is noted already."""
     if repositories.repository(repository_id) is None:
         repositories.note(Repository(repository_id, None, now))
+
+
+MAX_REMEMBERED = 10_000
+"""Repositories that a process remembers as noted, some 2 MB. At the limit it forgets all, which costs another read for
+each."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoteRepository:
+    """Records that a repository exists, and the name that its job's token says."""
+
+    repositories: Repositories
+    clock: Clock
+    _names: dict[str, str | None] = field(default_factory=dict)
+    """Names by repository id that this process knows to be recorded."""
+
+    def __call__(self, caller: Caller) -> None:
+        """Record the caller's repository. A token without a name leaves the recorded name as it is."""
+        repository, name = caller.repository, caller.repository_name
+        if repository in self._names and name in (None, self._names[repository]):
+            return
+        known = self.repositories.repository(repository)
+        if known is None or name not in (None, known.name):
+            self.repositories.note(Repository(repository, name, self.clock.now()))
+        if len(self._names) >= MAX_REMEMBERED:
+            self._names.clear()
+        self._names[repository] = name or (known.name if known else None)

@@ -1,14 +1,16 @@
-"""Save an entry: reserve a key, receive parts, commit the upload, finalize."""
+"""Save an entry: reserve a key, receive its parts, commit the upload, finalize.
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, field
+The classes stand in the order in which a job's requests arrive. Nothing is visible to readers before Finalize.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from actions_cache import events
 from actions_cache.activity import NoteActivity
 from actions_cache.archives import MAX_ROUNDS, ClaimMerge, Manifests, RemoveBroken, arrivals, transition
-from actions_cache.domain.access import Caller
 from actions_cache.domain.archive import Archive, ArchiveState, Part, committed, reserved, stored, why_gone
-from actions_cache.domain.budgets import Budgets, Repository
+from actions_cache.domain.budgets import Budgets
 from actions_cache.domain.claim import needs_merge
 from actions_cache.domain.entry import Entry, EntryName, numbered_archive_id
 from actions_cache.domain.errors import (
@@ -27,6 +29,7 @@ from actions_cache.domain.timing import SECOND, Lifetimes, Millis
 from actions_cache.domain.uploads import (
     APPENDED_DIGEST,
     MAX_BLOCKS,
+    WholeBlob,
     assemble,
     assemble_chunks,
     block_list_digest,
@@ -50,9 +53,44 @@ from actions_cache.ports import (
 )
 from actions_cache.urls import UrlSigner
 
+MINUTE: Millis = 60 * SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRateLimit:
+    """Limits the uploads that one repository begins in a minute.
+
+    Args:
+        repositories: counts them.
+        clock: tells the minute.
+        creates_per_minute: None for no limit.
+    """
+
+    repositories: Repositories
+    clock: Clock
+    creates_per_minute: int | None
+
+    def check(self, repository: str) -> None:
+        """Count an upload that is about to begin.
+
+        Raises:
+            TooManyRequests: the repository has begun as many in this minute as it may.
+        """
+        if self.creates_per_minute is None:
+            return
+        minute, passed = divmod(self.clock.now(), MINUTE)
+        if self.repositories.count_create(repository, minute) > self.creates_per_minute:
+            raise TooManyRequests(
+                f"this repository has begun {self.creates_per_minute} uploads in this minute, and may begin no more "
+                "before the next (CREATES_PER_MINUTE)",
+                retry_after_seconds=max(1, (MINUTE - passed) // SECOND),
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Reserve:
+    """Holds a key for one upload."""
+
     table: Table
     clock: Clock
     tokens: TokenSource
@@ -61,17 +99,21 @@ class Reserve:
     telemetry: Telemetry
 
     def __call__(self, name: EntryName) -> str:
-        """Returns: the path, with its query, to upload to.
+        """Reserve the key, and return the path, with its query, to upload to.
 
-        Raises: AlreadyExists when the key is saved or validly reserved.
+        Raises:
+            AlreadyExists: the key is saved or validly reserved.
         """
         archive = self._reserved(self.tokens.new(), name)
         return self.urls.sign(Direction.UPLOAD, archive.id, archive.upload_closes_at)
 
     def numbered(self, name: EntryName) -> int:
-        """Returns: the number by which the v1 API's client names the upload; not 0, which is nothing in JavaScript.
+        """Reserve the key, and return the number by which the v1 API's client names the upload.
 
-        Raises: AlreadyExists when the key is saved or validly reserved.
+        The number is never 0, which is falsy in JavaScript.
+
+        Raises:
+            AlreadyExists: the key is saved or validly reserved.
         """
         number = int(self.tokens.new()[:13], 16) or 1
         self._reserved(numbered_archive_id(number), name)
@@ -88,58 +130,23 @@ class Reserve:
         return archive
 
 
-MINUTE: Millis = 60 * SECOND
-
-MOST_NOTED = 10_000
-"""Repositories that a process remembers, some 2 MB. At the limit it forgets all, which costs another read for each."""
-
-
-@dataclass(frozen=True, slots=True)
-class CreateRateLimit:
-    """Args: creates_per_minute: of one repository; None for no limit."""
-
-    repositories: Repositories
-    clock: Clock
-    creates_per_minute: int | None
-    _noted: dict[str, str | None] = field(default_factory=dict)
-    """What this process knows to be noted."""
-
-    def __call__(self, caller: Caller) -> None:
-        """Raises: TooManyRequests."""
-        self._note_name(caller)
-        if self.creates_per_minute is None:
-            return
-        minute, into_it = divmod(self.clock.now(), MINUTE)
-        if self.repositories.count_create(caller.repository, minute) > self.creates_per_minute:
-            raise TooManyRequests(
-                f"this repository has begun {self.creates_per_minute} uploads in this minute, and may begin no more "
-                "before the next (CREATES_PER_MINUTE)",
-                retry_after_seconds=max(1, (MINUTE - into_it) // SECOND),
-            )
-
-    def _note_name(self, caller: Caller) -> None:
-        """A token without a name takes none away."""
-        repository, name = caller.repository, caller.repository_name
-        if repository in self._noted and name in (None, self._noted[repository]):
-            return
-        known = self.repositories.repository(repository)
-        if known is None or name not in (None, known.name):
-            self.repositories.note(Repository(repository, name, self.clock.now()))
-        if len(self._noted) >= MOST_NOTED:
-            self._noted.clear()
-        self._noted[repository] = name or (known.name if known else None)
-
-
 @dataclass(frozen=True, slots=True)
 class ReceivePart:
+    """Stores what a client sends: each arrival is one new object, and nothing else is written.
+
+    Parts are write-once, so that a late or repeated PUT can't change what was committed. On AWS the edge stores most of
+    them and no function sees their bytes; what arrived is learnt from the bucket, at the block list and at Finalize.
+    """
+
     writer: PartWriter
     clock: Clock
     tokens: TokenSource
 
     async def __call__(self, archive_id: str, block_id: str | None, size: int, body: AsyncIterator[bytes]) -> Part:
-        """Stores one arrival: a block, or, without a block id, a whole blob.
+        """Store a block or, without a block id, a whole blob.
 
-        Raises: InvalidRequest when the block id isn't base64.
+        Raises:
+            InvalidRequest: the block id isn't base64.
         """
         keys, arrived_at, request_id = ArchiveKeys(archive_id), self.clock.now(), self.tokens.new()
         key = keys.blob(arrived_at, request_id)
@@ -148,19 +155,20 @@ class ReceivePart:
         return await self.writer.write(key, size, body)
 
     async def new_append(self, archive_id: str) -> Part:
-        """Begins an append blob anew."""
+        """Create an append blob, which replaces what was appended before."""
         key = ArchiveKeys(archive_id).new_append(self.clock.now(), self.tokens.new())
         return await self.writer.write(key, 0, _nothing())
 
     async def appended(self, archive_id: str, offset: str | None, size: int, body: AsyncIterator[bytes]) -> Part:
-        """Stores one Append Block, at the offset that its client names, if it does."""
+        """Store an Append Block, at the offset that its client names, if it names one."""
         key = ArchiveKeys(archive_id).appended(offset, self.clock.now(), self.tokens.new())
         return await self.writer.write(key, size, body)
 
     async def chunk(self, archive_id: str, place: ByteRange, body: AsyncIterator[bytes]) -> Part:
-        """Stores one arrival of a piece of the v1 API, whose length only its place tells: it comes in chunks.
+        """Store a chunk of the v1 API. Only its place tells its length, since the request has no Content-Length.
 
-        Raises: InvalidRequest when the body has another length. Nothing is stored then.
+        Raises:
+            InvalidRequest: the body has another length; nothing is stored then.
         """
         key = ArchiveKeys(archive_id).chunk(place, self.clock.now(), self.tokens.new())
         return await self.writer.write(key, place.size, _exactly(place.size, body))
@@ -171,30 +179,37 @@ async def _nothing() -> AsyncIterator[bytes]:
 
 
 async def _exactly(size: int, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the body, and raise InvalidRequest before its last chunk unless it has this many bytes."""
-    held, got = b"", 0
-    async for chunk in body:
-        got += len(chunk)
-        if got > size:
+    """Yield the body, and raise InvalidRequest before its last piece unless it has exactly `size` bytes."""
+    held, received = b"", 0
+    async for piece in body:
+        received += len(piece)
+        if received > size:
             break
         if held:
             yield held
-        held = chunk
-    if got != size:
-        came = "more" if got > size else f"only {got}"
-        raise InvalidRequest(f"Content-Range announces {size} bytes, but {came} came")
+        held = piece
+    if received != size:
+        excess = "more" if received > size else f"only {received}"
+        raise InvalidRequest(f"Content-Range announces {size} bytes, but {excess} came")
     yield held
 
 
 @dataclass(frozen=True, slots=True)
-class CommitBlocks:
+class CommitUpload:
+    """Fixes which of the arrived parts, in which order, make up the archive.
+
+    One algorithm serves four protocols: list what arrived, assemble the parts, write the manifest, and change the
+    archive's state on condition that nobody has committed it. The protocols differ in what orders the parts. Committing
+    the same again succeeds, since the first answer may have been lost; committing anything else is refused.
+    """
+
     table: Table
     bucket: Bucket
     manifests: Manifests
     clock: Clock
 
-    def __call__(self, archive_id: str, block_ids: Sequence[str]) -> None:
-        """Commit the upload. Doing so again with the same list succeeds, since its answer may have been lost.
+    def block_list(self, archive_id: str, block_ids: Sequence[str]) -> None:
+        """Commit blocks in the order of their list (Put Block List).
 
         Raises:
             TooLarge: more blocks than Azure allows, or more arrived than a request has time to list.
@@ -205,37 +220,16 @@ class CommitBlocks:
         if len(block_ids) > MAX_BLOCKS:
             raise TooLarge(f"the block list names {len(block_ids)} blocks; at most {MAX_BLOCKS} are allowed")
         digest = block_list_digest(block_ids)
-        archive = self.table.archive(archive_id)
-        if _is_open(archive):
+
+        def assembled(keys: ArchiveKeys) -> WholeBlob:
             check_names_each_once(block_ids)
-            keys = ArchiveKeys(archive_id)
-            parts = assemble(keys, block_ids, arrivals(self.bucket, self.clock, keys.blocks_prefix))
-            commit, only_part = self.manifests.commit(keys, parts, digest)
-            transition(self.table, archive_id, lambda current: committed(current, commit, only_part))
-            archive = self.table.archive(archive_id)
-        _check_committed(archive, digest)
+            return WholeBlob(digest, assemble(keys, block_ids, self._arrived(keys.blocks_prefix)))
 
+        if self._commit(self.table.archive(archive_id), assembled) != digest:
+            raise CommittedDifferently("this upload was committed with another block list; what was committed stays")
 
-def _is_open(archive: Archive | None) -> bool:
-    return archive is not None and archive.state is ArchiveState.RESERVED and archive.commit is None
-
-
-def _check_committed(archive: Archive | None, digest: str) -> None:
-    if archive is None or archive.state is ArchiveState.DELETED or archive.commit is None:
-        raise NotFound(why_gone(archive))
-    if archive.commit.digest != digest:
-        raise CommittedDifferently("this upload was committed with another block list; what was committed stays")
-
-
-@dataclass(frozen=True, slots=True)
-class Seal:
-    table: Table
-    bucket: Bucket
-    manifests: Manifests
-    clock: Clock
-
-    def __call__(self, archive_id: str) -> None:
-        """Commit the upload. Doing so again succeeds, since the answer may have been lost.
+    def seal(self, archive_id: str) -> None:
+        """Commit what was appended until now (Append Blob Seal).
 
         Raises:
             InvalidRequest: the pieces don't follow each other, or a Put Blob replaced them.
@@ -243,21 +237,175 @@ class Seal:
             CommittedDifferently: the upload was committed as something else.
             NotFound: no append blob was begun, or the upload is gone: never finished in time, or its entry was removed.
         """
-        archive = self.table.archive(archive_id)
-        if archive is not None and archive.state is ArchiveState.RESERVED and archive.commit is None:
-            keys = ArchiveKeys(archive_id)
-            blob = whole_blob(keys, arrivals(self.bucket, self.clock, keys.parts_prefix))
+
+        def assembled(keys: ArchiveKeys) -> WholeBlob:
+            blob = whole_blob(keys, self._arrived(keys.parts_prefix))
             if blob is None:
                 raise NotFound("there is no append blob to seal; create it first")
             if blob.digest != APPENDED_DIGEST:
                 raise InvalidRequest("a Put Blob replaced what was appended; only an append blob can be sealed")
-            commit, only_part = self.manifests.commit(keys, blob.parts, APPENDED_DIGEST)
-            transition(self.table, archive_id, lambda current: committed(current, commit, only_part))
-            archive = self.table.archive(archive_id)
+            return blob
+
+        if self._commit(self.table.archive(archive_id), assembled) != APPENDED_DIGEST:
+            raise CommittedDifferently("this upload was committed otherwise than by appending; that stays")
+
+    def chunks(self, archive: Archive, size: int) -> None:
+        """Commit chunks in the order of their bytes (the v1 API's commit).
+
+        Args:
+            archive: as it was read.
+            size: bytes that the client says it sent.
+
+        Raises:
+            InvalidRequest: the chunks aren't `size` bytes without a gap. Nothing was changed.
+            TooLarge: more arrived than a request has time to list.
+            NotFound: the upload is gone.
+        """
+
+        def assembled(keys: ArchiveKeys) -> WholeBlob:
+            parts = assemble_chunks(keys, size, self._arrived(keys.chunks_prefix))
+            return WholeBlob(chunks_digest(size), parts)
+
+        self._commit(archive, assembled)
+
+    def at_finalize(self, archive: Archive, size: int) -> Archive:
+        """Return the archive with its parts fixed; the caller writes it together with the entry.
+
+        A Put Blob has no block list, so Finalize is what commits it. The same goes for what was appended and never
+        sealed: Azure's SDK doesn't seal.
+
+        Raises:
+            InvalidRequest: nothing arrived, or not `size` bytes. No manifest was written then.
+        """
+        if archive.commit is not None:
+            return archive
+        keys = ArchiveKeys(archive.id)
+        blob = whole_blob(keys, self._arrived(keys.parts_prefix))
+        if blob is None:
+            raise InvalidRequest(f"nothing was uploaded for the key {archive.name.key!r}, or no block list followed")
+        check_size(archive.name, size, blob.size)
+        commit, only_part = self.manifests.commit(keys, blob.parts, blob.digest)
+        return committed(archive, commit, only_part) or archive
+
+    def _commit(self, archive: Archive | None, assembled: Callable[[ArchiveKeys], WholeBlob]) -> str:
+        """Commit the upload unless it is committed, and return the digest of what it is committed as."""
+        if archive is not None and archive.state is ArchiveState.RESERVED and archive.commit is None:
+            keys = ArchiveKeys(archive.id)
+            blob = assembled(keys)
+            commit, only_part = self.manifests.commit(keys, blob.parts, blob.digest)
+            written = transition(self.table, archive.id, lambda current: committed(current, commit, only_part))
+            archive = written or self.table.archive(archive.id)
         if archive is None or archive.state is ArchiveState.DELETED or archive.commit is None:
             raise NotFound(why_gone(archive))
-        if archive.commit.digest != APPENDED_DIGEST:
-            raise CommittedDifferently("this upload was committed otherwise than by appending; that stays")
+        return archive.commit.digest
+
+    def _arrived(self, prefix: str) -> Iterable[Part]:
+        return arrivals(self.bucket, self.clock, prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class Finalize:
+    """Makes an upload visible as an entry, starts its merge, and makes room for it."""
+
+    table: Table
+    clock: Clock
+    commit: CommitUpload
+    claim_merge: ClaimMerge
+    evict: Evict
+    note_activity: NoteActivity
+    budgets: Budgets
+    merges_at_finalize: bool
+    telemetry: Telemetry
+
+    def __call__(self, name: EntryName, size: int, archive_id: str | None = None) -> Entry:
+        """Publish the upload that holds the key. The same Finalize again returns the same entry.
+
+        Args:
+            name: the entry's.
+            size: bytes that the client sent.
+            archive_id: the upload that is meant, where the protocol says so (v1); any other is left alone.
+
+        Raises:
+            NotFound: nothing holds the key: never reserved, or expired.
+            InvalidRequest: `size` isn't what arrived, or nothing was committed. Nothing was changed.
+            TooLarge: no eviction makes room for it, or more arrived than a request has time to list. Nothing was
+                changed.
+        """
+        for _ in range(MAX_ROUNDS):
+            archive = self._reserved_archive(name)
+            if archive is None or archive_id not in (None, archive.id):
+                return self._finalized_before(name, size, archive_id)
+            fixed = self.commit.at_finalize(archive, size)
+            check_size(name, size, fixed.size)
+            self.budgets.check_entry(size)
+            updated = stored(fixed, self.clock.now())
+            if updated is None:
+                continue
+            try:
+                finalized = self.table.publish_entry(archive, updated)
+            except WriteConflict:
+                continue
+            self.telemetry.emit(events.saved(finalized))
+            self._start_merge(finalized)
+            self._make_room(finalized)
+            self.note_activity.save(finalized.entry)
+            return finalized.entry
+        raise TryAgain("too many writers at once")
+
+    def chunks(self, archive: Archive, size: int) -> Entry:
+        """Commit and publish an upload of the v1 API, whose client sends one request for both.
+
+        Args:
+            archive: as it was read, the caller's own.
+            size: bytes that the client says it sent.
+
+        Raises:
+            InvalidRequest: the chunks aren't `size` bytes without a gap. Nothing was changed.
+            TooLarge: more arrived than a request has time to list.
+            NotFound: the upload is gone, or took longer than its reservation.
+        """
+        self.commit.chunks(archive, size)
+        return self(archive.name, size, archive.id)
+
+    def _reserved_archive(self, name: EntryName) -> Archive | None:
+        """Return the archive of the current, unexpired reservation, since Finalize names no upload."""
+        reservation = self.table.reservation(name)
+        if reservation is None or reservation.expires_at <= self.clock.now():
+            return None
+        archive = self.table.archive(reservation.archive_id)
+        return archive if archive and archive.state is ArchiveState.RESERVED else None
+
+    def _finalized_before(self, name: EntryName, size: int, archive_id: str | None) -> Entry:
+        entry = self.table.entry(name)
+        if entry is None or archive_id not in (None, entry.archive_id):
+            raise NotFound(f"no upload holds the key {name.key!r}: it was never reserved, or took too long")
+        check_size(name, size, entry.size)
+        return entry
+
+    def _start_merge(self, archive: Archive) -> None:
+        """Claim the merge. The entry is saved, so a failure here is left to the cleanup schedule."""
+        if not (self.merges_at_finalize and needs_merge(archive)):
+            return
+        try:
+            self.claim_merge(archive.id)
+        except (Unavailable, TryAgain) as error:
+            self.telemetry.emit(events.merge_unclaimed(archive, error))
+
+    def _make_room(self, archive: Archive) -> None:
+        try:
+            self.evict.after_save(archive.name.family.repository)
+        except Unavailable as error:
+            self.telemetry.emit(events.over_budget(archive, error))
+
+
+def check_size(name: EntryName, claimed: int, arrived: int) -> None:
+    """Check that as many bytes arrived as the client says it sent.
+
+    Raises:
+        InvalidRequest: they differ.
+    """
+    if claimed != arrived:
+        raise InvalidRequest(f"size_bytes is {claimed}, but {arrived} bytes arrived for the key {name.key!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,13 +417,15 @@ class Block:
 @dataclass(frozen=True, slots=True)
 class Blocks:
     committed: tuple[Block, ...]
-    """In the order of the block list. None of an upload that was committed by something else."""
+    """Blocks in the order of the block list; empty if something else committed the upload."""
     uncommitted: tuple[Block, ...]
-    """In the order of their ids, as at Azure. None once the upload is committed: what comes later is thrown away."""
+    """Blocks in the order of their ids, as at Azure; empty once the upload is committed: later arrivals don't count."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListBlocks:
+    """Lists an upload's blocks, as Azure's Get Block List does."""
+
     table: Table
     bucket: Bucket
     manifests: Manifests
@@ -283,7 +433,7 @@ class ListBlocks:
     remove_broken: RemoveBroken
 
     def __call__(self, archive_id: str) -> Blocks:
-        """Return what can be known of the upload now.
+        """Return the blocks of an upload, committed or not.
 
         Raises:
             NotFound: the upload is gone, or nothing came.
@@ -312,134 +462,3 @@ class ListBlocks:
 def _blocks(keys: ArchiveKeys, parts: Iterable[Part]) -> tuple[Block, ...]:
     ids = ((keys.block_id(part.key), part.size) for part in parts)
     return tuple(Block(block_id, size) for block_id, size in ids if block_id is not None)
-
-
-@dataclass(frozen=True, slots=True)
-class Finalize:
-    table: Table
-    bucket: Bucket
-    manifests: Manifests
-    clock: Clock
-    claim_merge: ClaimMerge
-    evict: Evict
-    note_activity: NoteActivity
-    budgets: Budgets
-    merges_at_finalize: bool
-    telemetry: Telemetry
-
-    def __call__(self, name: EntryName, size: int, archive_id: str | None = None) -> Entry:
-        """Make the upload that holds the key visible. The same Finalize again gives the same entry.
-
-        Args:
-            name: whose upload it is.
-            size: what the client sent.
-            archive_id: where the caller says which upload is meant, as by the v1 API; another one is left alone.
-
-        Raises:
-            NotFound: nothing holds the key: never reserved, or expired.
-            InvalidRequest: `size` isn't what arrived, or nothing was committed. Nothing was changed.
-            TooLarge: no eviction makes room for it, or more arrived than a request has time to list. Nothing was
-                changed.
-        """
-        for _ in range(MAX_ROUNDS):
-            archive = self._held_archive(name)
-            if archive is None or archive_id not in (None, archive.id):
-                return self._finalized_before(name, size, archive_id)
-            committed_archive = self._committed(archive, size)
-            _check_size(name, size, committed_archive.size)
-            self.budgets.check_entry(size)
-            updated = stored(committed_archive, self.clock.now())
-            if updated is None:
-                continue
-            try:
-                finalized = self.table.publish_entry(archive, updated)
-            except WriteConflict:
-                continue
-            self.telemetry.emit(events.saved(finalized))
-            self._start_merge(finalized)
-            self._make_room(finalized)
-            self.note_activity.save(finalized.entry)
-            return finalized.entry
-        raise TryAgain("too many writers at once")
-
-    def _held_archive(self, name: EntryName) -> Archive | None:
-        """The archive of the current, unexpired reservation: Finalize names no upload."""
-        reservation = self.table.reservation(name)
-        if reservation is None or reservation.expires_at <= self.clock.now():
-            return None
-        archive = self.table.archive(reservation.archive_id)
-        return archive if archive and archive.state is ArchiveState.RESERVED else None
-
-    def _finalized_before(self, name: EntryName, size: int, archive_id: str | None) -> Entry:
-        entry = self.table.entry(name)
-        if entry is None or archive_id not in (None, entry.archive_id):
-            raise NotFound(f"no upload holds the key {name.key!r}: it was never reserved, or took too long")
-        _check_size(name, size, entry.size)
-        return entry
-
-    def _committed(self, archive: Archive, size: int) -> Archive:
-        """A Put Blob has no block list: its newest arrival is pinned here, in the same write as all else.
-
-        So is what was appended and never sealed: Azure's SDK doesn't.
-
-        Raises: InvalidRequest when `size` isn't what arrived: before a manifest is written for it.
-        """
-        if archive.commit is not None:
-            return archive
-        keys = ArchiveKeys(archive.id)
-        blob = whole_blob(keys, arrivals(self.bucket, self.clock, keys.parts_prefix))
-        if blob is None:
-            raise InvalidRequest(f"nothing was uploaded for the key {archive.name.key!r}, or no block list followed")
-        _check_size(archive.name, size, blob.size)
-        commit, only_part = self.manifests.commit(keys, blob.parts, blob.digest)
-        return committed(archive, commit, only_part) or archive
-
-    def _start_merge(self, archive: Archive) -> None:
-        """The entry is saved: what goes wrong here is the schedule's to take up."""
-        if not (self.merges_at_finalize and needs_merge(archive)):
-            return
-        try:
-            self.claim_merge(archive.id)
-        except (Unavailable, TryAgain) as error:
-            self.telemetry.emit(events.merge_unclaimed(archive, error))
-
-    def _make_room(self, archive: Archive) -> None:
-        try:
-            self.evict.after_save(archive.name.family.repository)
-        except Unavailable as error:
-            self.telemetry.emit(events.over_budget(archive, error))
-
-
-def _check_size(name: EntryName, claimed: int, arrived: int) -> None:
-    if claimed != arrived:
-        raise InvalidRequest(f"size_bytes is {claimed}, but {arrived} bytes arrived for the key {name.key!r}")
-
-
-@dataclass(frozen=True, slots=True)
-class CommitChunks:
-    table: Table
-    bucket: Bucket
-    manifests: Manifests
-    clock: Clock
-    finalize: Finalize
-
-    def __call__(self, archive: Archive, size: int) -> Entry:
-        """Commit and finalize. Doing so again succeeds, since the answer may have been lost.
-
-        Args:
-            archive: as it was read, the caller's own.
-            size: what the client says it sent.
-
-        Raises:
-            InvalidRequest: the pieces aren't `size` bytes without a gap. Nothing was changed.
-            TooLarge: more arrived than a request has time to list.
-            NotFound: the upload is gone, or took longer than its reservation.
-        """
-        if archive.state is ArchiveState.DELETED:
-            raise NotFound(why_gone(archive))
-        if archive.commit is None:
-            keys = ArchiveKeys(archive.id)
-            parts = assemble_chunks(keys, size, arrivals(self.bucket, self.clock, keys.chunks_prefix))
-            commit, only_part = self.manifests.commit(keys, parts, chunks_digest(size))
-            transition(self.table, archive.id, lambda current: committed(current, commit, only_part))
-        return self.finalize(archive.name, size, archive.id)

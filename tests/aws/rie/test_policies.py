@@ -160,7 +160,7 @@ def cleanup_scenario(built: BuiltStack) -> None:
 def manage_scenario(built: BuiltStack) -> None:
     driver = built.driver
     driver.clock.at = SystemClock().now()
-    driver.services.admit(Caller(NAMED_REPOSITORY, (), "example/tools"))
+    driver.services.note_repository(Caller(NAMED_REPOSITORY, (), "example/tools"))
     for key in ("policies-managed", "policies-by-id"):
         driver.save(name(key, repository=NAMED_REPOSITORY), b"a", b"b")
 

@@ -202,8 +202,8 @@ class Environment:
             queue._messages.clear()
         self.saved.clear()
         self.taken.clear()
-        self.requests.admit._noted.clear()
-        self.driver.services.admit._noted.clear()
+        self.requests.note_repository._names.clear()
+        self.driver.services.note_repository._names.clear()
         # As the API does before it reserves a key; otherwise the store's usage would be corrected to zero.
         note_unnamed(self.services.repositories, REPOSITORY, self.clock.now())
 

@@ -56,7 +56,7 @@ def uploaded(environment: Environment, key: str) -> tuple[str, str]:
 
 def _committed(environment: Environment, key: str) -> tuple[str, str]:
     _, url = uploaded(environment, key)
-    environment.services.commit_blocks(archive_id_of(url), IDS)
+    environment.services.commit.block_list(archive_id_of(url), IDS)
     return key, url
 
 
@@ -85,7 +85,7 @@ def _is_finalized(environment: Environment, given: tuple[str, str], outcome: Out
 
 def _new_repository(environment: Environment, key: str) -> str:
     """Save in a repository that is new to this process too."""
-    environment.requests.admit._noted.clear()
+    environment.requests.note_repository._names.clear()
     return key
 
 

@@ -111,7 +111,7 @@ class Protocol(RuleBasedStateMachine):
         upload = self.known[archive_id]
         with self.crashes.at(crash_at, takes_effect=takes_effect):
             try:
-                self.driver.services.commit_blocks(archive_id, ids)
+                self.driver.services.commit.block_list(archive_id, ids)
             except InvalidBlockList:
                 assert len(set(ids)) < len(ids) or not set(ids) <= set(upload.arrived)
             except (NotFound, CommittedDifferently):

@@ -15,7 +15,7 @@ from actions_cache.domain.errors import NotFound, TooLarge, TryAgain
 from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.timing import SECOND
 from actions_cache.domain.uploads import MAX_ARRIVALS, MAX_BLOCKS
-from actions_cache.save import CommitBlocks, CommitChunks, Finalize, ListBlocks, Seal
+from actions_cache.save import CommitUpload, Finalize, ListBlocks
 from dev.clients.driver import SetClock
 from tests.unit.domain.build import ID, archive
 
@@ -52,12 +52,11 @@ def send(request_: str, clock: SetClock, bucket: FloodedBucket) -> Any:
     table = SimpleNamespace(archive=lambda _: open_upload(), reservation=lambda _: open_upload().reservation)
     unused = cast("Any", None)
     store: Any = bucket
-    commit_chunks = CommitChunks(cast("Any", table), store, unused, clock, unused)
+    commit = CommitUpload(cast("Any", table), store, unused, clock)
     finalize = Finalize(
         cast("Any", table),
-        store,
-        unused,
         clock,
+        commit,
         unused,
         unused,
         unused,
@@ -67,10 +66,10 @@ def send(request_: str, clock: SetClock, bucket: FloodedBucket) -> Any:
     )
     requests = {
         "the block list": lambda: ListBlocks(cast("Any", table), store, unused, clock, unused)(ID),
-        "Put Block List": lambda: CommitBlocks(cast("Any", table), store, unused, clock)(ID, ["QQ=="]),
+        "Put Block List": lambda: commit.block_list(ID, ["QQ=="]),
         "Finalize": lambda: finalize(open_upload().name, 1),
-        "Append Blob Seal": lambda: Seal(cast("Any", table), store, unused, clock)(ID),
-        "a commit of v1": lambda: commit_chunks(open_upload(), 1),
+        "Append Blob Seal": lambda: commit.seal(ID),
+        "a commit of v1": lambda: finalize.chunks(open_upload(), 1),
     }
     return requests[request_]()
 

@@ -8,14 +8,14 @@ from typing import Any, cast
 import pytest
 from starlette.requests import Request
 
-from actions_cache import archives, events, lookup, save
+from actions_cache import activity, archives, events, lookup
+from actions_cache.activity import NoteRepository
 from actions_cache.domain.access import GITHUB, Caller
 from actions_cache.domain.errors import TryAgain
 from actions_cache.events import METRICS, Event
 from actions_cache.http.app import _asked
 from actions_cache.manage import MOST, ListFailures
 from actions_cache.ports import WriteConflict
-from actions_cache.save import CreateRateLimit
 from dev.clients.driver import SetClock, name
 from dev.clients.runtime_token import runtime_token
 from functions.api import passthrough
@@ -25,17 +25,17 @@ from tests.unit.domain.build import archive, stored_archive
 
 
 def test_remembered_repositories_are_bounded(monkeypatch):
-    monkeypatch.setattr(save, "MOST_NOTED", 3)
+    monkeypatch.setattr(activity, "MAX_REMEMBERED", 3)
     read = []
 
     def repository(repository_id):
         read.append(repository_id)
         return SimpleNamespace(name=None)
 
-    admitted = CreateRateLimit(cast("Any", SimpleNamespace(repository=repository)), SetClock(), None)
+    note_repository = NoteRepository(cast("Any", SimpleNamespace(repository=repository)), SetClock())
     for repository_id in ("1", "2", "3", "3", "4", "4", "1"):
-        admitted(Caller(repository_id, ()))
-        assert len(admitted._noted) <= 3
+        note_repository(Caller(repository_id, ()))
+        assert len(note_repository._names) <= 3
     assert read == ["1", "2", "3", "4", "1"]
 
 

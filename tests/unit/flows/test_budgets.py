@@ -55,7 +55,7 @@ def test_each_repository_gets_its_turn(driver, monkeypatch):
     monkeypatch.setattr("actions_cache.evict.AT_A_SAVE", 2)
     monkeypatch.setattr(type(driver.services.evict), "after_save", lambda *_: 0)
     for repository, entries in (("42", 9), ("7", 2)):
-        driver.services.admit(Caller(repository, ()))
+        driver.services.note_repository(Caller(repository, ()))
         for number in range(entries):
             saved(driver, f"{number}", 0, repository=repository)
     turns = iter([True] * 3)
@@ -121,7 +121,7 @@ def test_repositories_have_separate_budgets(driver):
 def test_store_budget_evicts_oldest_anywhere(driver):
     with_settings(driver, store_budget_bytes=25)
     for repository in ("7", "42", "8"):
-        driver.services.admit(Caller(repository, ()))
+        driver.services.note_repository(Caller(repository, ()))
     saved(driver, "a", 10, repository="7")
     saved(driver, "b", 10)
     saved(driver, "c", 10, repository="8")
@@ -146,7 +146,7 @@ def test_missing_limit_allows_any_size():
 def test_schedule_evicts_after_crashed_save(driver, monkeypatch):
     """Nothing gets stuck: usage is counted in the transaction that made the entry visible."""
     with_settings(driver, repository_budget_bytes=20, store_budget_bytes=1000)
-    driver.services.admit(Caller(REPOSITORY, ()))
+    driver.services.note_repository(Caller(REPOSITORY, ()))
     monkeypatch.setattr(type(driver.services.evict), "after_save", lambda *_: fail(Unavailable("died")))
     for key in ("a", "b", "c", "d"):
         saved(driver, key, 10)
@@ -168,7 +168,7 @@ def test_wrong_usage_is_corrected(driver):
 
 
 def test_wrong_store_usage_is_corrected(driver):
-    driver.services.admit(Caller(REPOSITORY, ()))
+    driver.services.note_repository(Caller(REPOSITORY, ()))
     saved(driver, "a", 10)
     for wrong in (Usage(100, 3), NO_USAGE - Usage(7, 1)):
         driver.services.repositories.correct_store_usage(wrong)
@@ -234,13 +234,13 @@ def test_create_rate_limit_sets_retry_after(driver):
     driver.clock.at -= driver.clock.at % 60_000
     driver.clock.advance(10)
     for _ in range(2):
-        driver.services.admit(Caller("42", ()))
-    driver.services.admit(Caller("7", ()))
+        driver.services.create_rate_limit.check("42")
+    driver.services.create_rate_limit.check("7")
     with pytest.raises(TooManyRequests, match="2 uploads in this minute") as refused:
-        driver.services.admit(Caller("42", ()))
+        driver.services.create_rate_limit.check("42")
     assert refused.value.retry_after_seconds == 50
     driver.clock.advance(50)
-    driver.services.admit(Caller("42", ()))
+    driver.services.create_rate_limit.check("42")
 
 
 def test_repository_name_is_written_on_change(driver, monkeypatch):
@@ -254,7 +254,7 @@ def test_repository_name_is_written_on_change(driver, monkeypatch):
 
     monkeypatch.setattr(repositories, "note", noting)
     for name_in_token in ("a/b", "a/b", None, "a/c", "a/c"):
-        driver.services.admit(Caller("42", (), name_in_token))
+        driver.services.note_repository(Caller("42", (), name_in_token))
     assert noted == ["a/b", "a/c"]
     assert driver.services.repositories.repository("42").name == "a/c"
 

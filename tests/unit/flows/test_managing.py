@@ -263,7 +263,7 @@ def test_match_without_version_tries_each(driver, management):
 
 
 def test_repository_is_found_by_name_or_id(driver, management):
-    driver.services.admit(Caller("42", (), "Example/Tools"))
+    driver.services.note_repository(Caller("42", (), "Example/Tools"))
     for name_or_id in ("example/tools", "Example/Tools", "42"):
         assert management.find_repository(name_or_id).id == "42"
     for name_or_id in ("example/other", "43", "42@https://ghes.example", "a/b/c", "", "9" * 2049):
@@ -272,17 +272,17 @@ def test_repository_is_found_by_name_or_id(driver, management):
 
 
 def test_old_repository_name_works_until_reused(driver, management):
-    driver.services.admit(Caller("42", (), "example/old"))
+    driver.services.note_repository(Caller("42", (), "example/old"))
     driver.services.repositories.note(Repository("42", "example/new", 2))
     assert management.find_repository("example/old").id == management.find_repository("example/new").id == "42"
-    driver.services.admit(Caller("7", (), "example/old"))
+    driver.services.note_repository(Caller("7", (), "example/old"))
     assert management.find_repository("example/old").id == "7"
     assert management.find_repository("example/new").id == "42"
 
 
 def test_ambiguous_repository_name_needs_id(driver, management):
     for repository in ("42", "42@https://ghes.example"):
-        driver.services.admit(Caller(repository, (), "example/tools"))
+        driver.services.note_repository(Caller(repository, (), "example/tools"))
     with pytest.raises(InvalidRequest, match="42, 42@https://ghes"):
         management.find_repository("example/tools")
     assert management.find_repository("42@https://ghes.example").name == "example/tools"
@@ -290,7 +290,7 @@ def test_ambiguous_repository_name_needs_id(driver, management):
 
 def test_overview_lists_largest_repository_first(driver, management):
     for repository in ("7", "42", "8"):
-        driver.services.admit(Caller(repository, ()))
+        driver.services.note_repository(Caller(repository, ()))
     saved(driver, "a", body=bytes(10), repository="7")
     saved(driver, "a", body=bytes(30))
     used_at = driver.clock.now()
@@ -306,7 +306,7 @@ def test_overview_lists_largest_repository_first(driver, management):
 
 def test_activity_covers_each_hour_and_repository(driver, management):
     for repository in ("7", "42"):
-        driver.services.admit(Caller(repository, ()))
+        driver.services.note_repository(Caller(repository, ()))
     driver.clock.at -= driver.clock.at % HOUR
     now = driver.clock.now()
     for repository, hour in (("7", now), ("42", now), ("42", now - 2 * HOUR), ("42", now - 3 * HOUR)):

@@ -91,15 +91,15 @@ def test_late_finalize_spares_mismatched_successor(driver):
 
 def test_repeated_block_list_is_accepted(driver):
     archive_id = driver.upload(KEY, b"one", b"two")
-    driver.services.commit_blocks(archive_id, block_ids(2))
+    driver.services.commit.block_list(archive_id, block_ids(2))
     driver.services.finalize(KEY, 6)
-    driver.services.commit_blocks(archive_id, block_ids(2))
+    driver.services.commit.block_list(archive_id, block_ids(2))
 
 
 def test_different_block_list_is_refused(driver):
     archive_id = driver.upload(KEY, b"one", b"two")
     with pytest.raises(CommittedDifferently):
-        driver.services.commit_blocks(archive_id, block_ids(2)[::-1])
+        driver.services.commit.block_list(archive_id, block_ids(2)[::-1])
     driver.services.finalize(KEY, 6)
     assert driver.content(archive_id) == b"onetwo"
 
@@ -108,7 +108,7 @@ def test_block_list_alone_orders_parts(driver):
     archive_id = driver.reserve(KEY)
     for block_id, body in zip(["enp6", "YWFh", "bW1t"], [b"3", b"1", b"2"], strict=True):
         driver.put_block(archive_id, block_id, body)
-    driver.services.commit_blocks(archive_id, ["YWFh", "bW1t", "enp6"])
+    driver.services.commit.block_list(archive_id, ["YWFh", "bW1t", "enp6"])
     assert driver.content(archive_id) == b"123"
 
 
@@ -118,7 +118,7 @@ def test_resent_block_replaces_earlier_one(driver):
         driver.put_block(archive_id, "YQ==", body)
         driver.put_block(archive_id, "Yg==", b"+")
         driver.clock.advance(1)
-    driver.services.commit_blocks(archive_id, ["YQ==", "Yg=="])
+    driver.services.commit.block_list(archive_id, ["YQ==", "Yg=="])
     assert driver.content(archive_id) == b"retry+"
 
 
@@ -127,7 +127,7 @@ def test_block_after_commit_changes_nothing(driver):
     archive_id = driver.upload(KEY, b"one", b"two")
     driver.clock.advance(1)
     driver.put_block(archive_id, block_ids(2)[0], b"late")
-    driver.services.commit_blocks(archive_id, block_ids(2))
+    driver.services.commit.block_list(archive_id, block_ids(2))
     driver.services.finalize(KEY, 6)
     assert driver.content(archive_id) == b"onetwo"
 
@@ -136,15 +136,15 @@ def test_block_list_with_unknown_block_is_refused(driver):
     archive_id = driver.reserve(KEY)
     driver.put_block(archive_id, "YQ==", b"one")
     with pytest.raises(InvalidBlockList):
-        driver.services.commit_blocks(archive_id, ["YQ==", "Yg=="])
-    driver.services.commit_blocks(archive_id, ["YQ=="])
+        driver.services.commit.block_list(archive_id, ["YQ==", "Yg=="])
+    driver.services.commit.block_list(archive_id, ["YQ=="])
     driver.services.finalize(KEY, 3)
 
 
 def test_block_count_is_bounded(driver):
     archive_id = driver.reserve(KEY)
     with pytest.raises(TooLarge):
-        driver.services.commit_blocks(archive_id, ["YQ=="] * 50_001)
+        driver.services.commit.block_list(archive_id, ["YQ=="] * 50_001)
 
 
 def test_block_list_of_expired_upload_is_refused(driver):
@@ -153,7 +153,7 @@ def test_block_list_of_expired_upload_is_refused(driver):
     driver.clock.advance(3600)
     driver.clean_up()
     with pytest.raises(NotFound):
-        driver.services.commit_blocks(archive_id, ["YQ=="])
+        driver.services.commit.block_list(archive_id, ["YQ=="])
 
 
 def test_finalize_pins_newest_blob(driver):
@@ -211,11 +211,11 @@ def test_late_append_changes_nothing(driver, sealed):
     for piece in (b"one", b"two"):
         driver.append(archive_id, piece)
     if sealed:
-        driver.services.seal(archive_id)
+        driver.services.commit.seal(archive_id)
         driver.append(archive_id, b"late")
     driver.services.finalize(KEY, 6)
     driver.append(archive_id, b"later")
-    driver.services.seal(archive_id)
+    driver.services.commit.seal(archive_id)
     assert driver.content(archive_id) == b"onetwo"
 
 
@@ -223,7 +223,7 @@ def test_expired_upload_cannot_be_sealed_or_listed(driver):
     archive_id = driver.upload(KEY, b"one", b"two")
     driver.clock.advance(3600)
     driver.clean_up()
-    for asked in (driver.services.seal, driver.services.list_blocks):
+    for asked in (driver.services.commit.seal, driver.services.list_blocks):
         with pytest.raises(NotFound, match="gone"):
             asked(archive_id)
 
@@ -242,9 +242,9 @@ def test_duplicate_block_is_refused(driver):
     driver.put_block(archive_id, "Yg==", b"two")
     for named in (["YQ=="] * 2, ["YQ==", "Yg==", "YQ=="], ["YQ=="] * 50_000):
         with pytest.raises(InvalidBlockList, match="'YQ==' twice"):
-            driver.services.commit_blocks(archive_id, named)
+            driver.services.commit.block_list(archive_id, named)
     assert driver.archive(archive_id).commit is None
-    driver.services.commit_blocks(archive_id, ["YQ==", "Yg=="])
+    driver.services.commit.block_list(archive_id, ["YQ==", "Yg=="])
     assert driver.services.finalize(KEY, 6).size == 6
 
 
@@ -254,7 +254,7 @@ def test_misspelled_block_id_is_refused(driver, spelling):
     archive_id = driver.reserve(KEY)
     driver.put_block(archive_id, "YQ==", b"one")
     with pytest.raises(InvalidRequest):
-        driver.services.commit_blocks(archive_id, ["YQ==", spelling])
+        driver.services.commit.block_list(archive_id, ["YQ==", spelling])
     assert driver.archive(archive_id).commit is None
 
 
@@ -262,7 +262,7 @@ def test_block_ids_are_case_sensitive(driver):
     archive_id = driver.reserve(KEY)
     driver.put_block(archive_id, "YQ==", b"one")
     driver.put_block(archive_id, "yQ==", b"two")
-    driver.services.commit_blocks(archive_id, ["YQ==", "yQ=="])
+    driver.services.commit.block_list(archive_id, ["YQ==", "yQ=="])
     assert driver.services.finalize(KEY, 6).archive_id == archive_id
     assert driver.content(archive_id) == b"onetwo"
 
@@ -273,11 +273,11 @@ def test_closed_upload_error_explains_reason(driver):
     driver.clock.advance(300)
     driver.clean_up()
     with pytest.raises(NotFound, match="MAX_OPEN_UPLOAD_BYTES"):
-        driver.services.commit_blocks(archive_id, block_ids(2))
+        driver.services.commit.block_list(archive_id, block_ids(2))
     with pytest.raises(NotFound, match="MAX_OPEN_UPLOAD_BYTES"):
         driver.services.list_blocks(archive_id)
     with pytest.raises(NotFound, match="MAX_OPEN_UPLOAD_BYTES"):
-        driver.services.seal(archive_id)
+        driver.services.commit.seal(archive_id)
     with pytest.raises(NotFound):
         driver.services.finalize(KEY, 6)
     assert driver.keys(archive_id) == []

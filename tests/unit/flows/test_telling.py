@@ -245,7 +245,7 @@ def test_eviction_event_names_entry_and_bytes(on_moto: CacheDriver):
 
 
 def test_storage_and_monthly_cost_are_emitted(driver: CacheDriver, telemetry: RecordingTelemetry):
-    driver.services.admit(Caller(KEY.family.repository, ()))
+    driver.services.note_repository(Caller(KEY.family.repository, ()))
     driver.save(KEY, ONE, TWO)
     driver.look_up("npm-1")
     driver.look_up("nothing")

@@ -61,7 +61,7 @@ def manager(emptied_driver: CacheDriver, url_of_app: tuple[str, FastAPI], monkey
     """Return a manager of a server that knows example/tools, which has saved nothing yet."""
     monkeypatch.setattr("actions_cache.manage.SIDE_BY_SIDE", 1)  # see tests/unit/flows/test_managing.py
     monkeypatch.setattr(secrets, "MANAGEMENT_CACHED_SECONDS", 0)
-    emptied_driver.services.admit(Caller(REPOSITORY, (), "example/tools"))
+    emptied_driver.services.note_repository(Caller(REPOSITORY, (), "example/tools"))
     url, app = url_of_app
     manager = Manager(app, url, emptied_driver)
     manager.put_secret(admin=ADMIN)

@@ -52,7 +52,7 @@ def test_each_client_root_is_served(manager: Manager, root: str) -> None:
 
 @pytest.mark.parametrize("path", ["7@https://ghes.example", "7%40https%3A%2F%2Fghes.example"])
 def test_foreign_issuer_id_may_be_encoded(manager: Manager, path: str) -> None:
-    manager.driver.services.admit(Caller("7@https://ghes.example", (), None))
+    manager.driver.services.note_repository(Caller("7@https://ghes.example", (), None))
     manager.save("npm-1", repository="7@https://ghes.example")
     assert keys(manager.get(f"/repositories/{path}/actions/caches")) == ["npm-1"]
     assert manager.get(f"/repositories/{path}/actions/cache/usage")["full_name"] == "7@https://ghes.example"

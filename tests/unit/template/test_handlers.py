@@ -200,7 +200,7 @@ def test_cleanup_corrects_evicts_and_migrates(
     monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda _: 110_000)
     services, dynamodb = AllServices(Settings()), boto3.client("dynamodb")
     driver = CacheDriver(services, SetClock(services.clock.now()), boto3.client("s3"), boto3.client("sqs"))
-    services.admit(Caller("42", ()))
+    services.note_repository(Caller("42", ()))
     archive_id = driver.save(name("npm-1"), b"1").archive_id
 
     services.repositories.correct_usage("42", Usage(5, 5))
