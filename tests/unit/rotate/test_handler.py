@@ -27,7 +27,7 @@ from functions.rotate import handler
 from functions.rotate.cloudformation import RESPONSE_MARGIN_SECONDS, RETRY_SECONDS
 from functions.rotate.services import RotateServices
 from tests.aws.rie.permissions import Call, recording
-from tests.unit.flows.rotation_world import RUN
+from tests.unit.flows.rotation_simulation import RUN
 from tests.unit.rotate.response_url import SIGNED, ResponseUrl, response_url
 from tests.unit.rotate.test_cloudformation import context, event
 
