@@ -50,7 +50,7 @@ def run_by_schedule(simulation):
     """Run the cleanup once within the function's timeout.
 
     Returns:
-        Whether the run was crashed, and how often eviction and migration had time left.
+        Whether the run crashed, and how often eviction and migration had time left.
     """
     began = simulation.clock.at
     turns: Counter[str] = Counter()
