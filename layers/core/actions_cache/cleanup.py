@@ -136,7 +136,7 @@ class CleanUp:
                 continue
             done[task] += 1
             self.telemetry.emit(events.task_done(archive, task))
-        raise RuntimeError(f"{archive_id} stays due after {MAX_TASKS} duties")
+        raise RuntimeError(f"{archive_id} stays due after {MAX_TASKS} tasks")
 
     def _do(self, task: CleanupTask, archive: Archive, is_time_left: Callable[[], bool]) -> bool:
         """Do one task.
