@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from actions_cache.cleanup import FindOrphans
-from actions_cache.integrity import Damage, Reading, RedriveAction, Scrubbed
+from actions_cache.integrity import Damage, RedriveAction, RedriveResult, Scrubbed
 from actions_cache_cli.console import Bar, CommandFailed, Output, amount, counted, moment
 from actions_cache_cli.services import OperatorServices
 from actions_cache_cli.target import changes, on_server
@@ -66,7 +66,7 @@ def redrive(server: OperatorServices, output: Output, *, drop_unreadable: bool, 
     return 0
 
 
-def show_all(output: Output, results: Sequence[Reading]) -> None:
+def show_all(output: Output, results: Sequence[RedriveResult]) -> None:
     output.rows(
         ("sent", "archive", "repository", "key", "merge", "a replay"),
         (
@@ -76,7 +76,7 @@ def show_all(output: Output, results: Sequence[Reading]) -> None:
                 row.archive.name.family.repository if row.archive else "",
                 row.archive.name.key if row.archive else "",
                 row.archive.merge.state if row.archive else "",
-                f"failed: {row.fault}" if row.fault else row.prospect,
+                f"failed: {row.error}" if row.error else row.action,
             )
             for row in results
         ),
@@ -84,7 +84,7 @@ def show_all(output: Output, results: Sequence[Reading]) -> None:
     output.document({"messages": [_redrive_document(row) for row in results]})
 
 
-def _redrive_document(result: Reading) -> dict[str, Any]:
+def _redrive_document(result: RedriveResult) -> dict[str, Any]:
     dead_letter, archive = result.dead_letter, result.archive
     message = dead_letter.message
     return {
@@ -97,9 +97,9 @@ def _redrive_document(result: Reading) -> dict[str, Any]:
         "key": archive.name.key if archive else None,
         "merge": archive.merge.state if archive else None,
         "attempts": archive.merge.attempts if archive else None,
-        "replay": RedriveAction(result.prospect).name.lower(),
+        "replay": RedriveAction(result.action).name.lower(),
         "done": result.is_done,
-        "fault": result.fault,
+        "fault": result.error,
     }
 
 
@@ -232,13 +232,13 @@ def verify(server: OperatorServices, output: Output, *, deep: bool, repair: bool
             done.append(scrubbed)
             damaged += [scrubbed] if scrubbed.damage else []
             bar.advance(f"{len(damaged)} damaged")
-    unknown = [scrubbed for scrubbed in done if scrubbed.fault]
+    unknown = [scrubbed for scrubbed in done if scrubbed.error]
     output.rows(
         ("archive", "repository", "scope", "key", "object", "damage"),
         ((scrubbed.archive_id, *_cells(scrubbed.damage)) for scrubbed in damaged if scrubbed.damage),
     )
     output.rows(
-        ("archive", "not looked at, because"), ((scrubbed.archive_id, scrubbed.fault or "") for scrubbed in unknown)
+        ("archive", "not looked at, because"), ((scrubbed.archive_id, scrubbed.error or "") for scrubbed in unknown)
     )
     output.say(verify_summary(done, damaged, unknown, repair=repair))
     output.document(
@@ -246,7 +246,7 @@ def verify(server: OperatorServices, output: Output, *, deep: bool, repair: bool
             "archives": len(stored_sizes(done)),
             "bytes": sum(stored_sizes(done)),
             "damaged": [_damage_document(scrubbed) for scrubbed in damaged],
-            "not_looked_at": [{"archive_id": scrubbed.archive_id, "because": scrubbed.fault} for scrubbed in unknown],
+            "not_looked_at": [{"archive_id": scrubbed.archive_id, "because": scrubbed.error} for scrubbed in unknown],
         }
     )
     if unknown:

@@ -1,18 +1,24 @@
-"""What happens in the cache and what it costs: told by the schedule, asked by people."""
+"""The services that the cleanup function loads."""
 
 from functools import cached_property
 
 from actions_cache.activity import ReadActivity
-from actions_cache.cleanup import CleanUp, FindOrphans
+from actions_cache.cleanup import CleanUp, FindOrphans, Reconcile, RunCleanup
 from actions_cache.schema import Migrate
 from actions_cache.services import CoreServices
 from actions_cache.usage import EstimateCost, PublishCost, ReconcileUsage, wait_for_index
 
 
 class CleanupServices(CoreServices):
+    """Adds the schedule's work to what every function has."""
+
     @cached_property
-    def reconcile_usage(self) -> ReconcileUsage:
-        return ReconcileUsage(self.table, self.repositories, wait_for_index)
+    def run_cleanup(self) -> RunCleanup:
+        return RunCleanup(self.clean_up, self.evict.everywhere, self.migrate)
+
+    @cached_property
+    def reconcile(self) -> Reconcile:
+        return Reconcile(self.repositories, self.reconcile_usage, self.publish_cost, self.find_orphans)
 
     @cached_property
     def clean_up(self) -> CleanUp:
@@ -34,6 +40,10 @@ class CleanupServices(CoreServices):
     @cached_property
     def find_orphans(self) -> FindOrphans:
         return FindOrphans(self.table, self.bucket, self.tokens, self.telemetry)
+
+    @cached_property
+    def reconcile_usage(self) -> ReconcileUsage:
+        return ReconcileUsage(self.table, self.repositories, wait_for_index)
 
     @cached_property
     def publish_cost(self) -> PublishCost:

@@ -1,12 +1,24 @@
-"""What the merge function loads."""
+"""The services that the merge function loads."""
 
 from functools import cached_property
 
-from actions_cache.merge import MergeArchive
+from actions_cache.events import RunEnd
+from actions_cache.merge import HandleMergeMessage, MergeArchive, TimeLeft
+from actions_cache.ports import MergeMessage
 from actions_cache.services import CoreServices
 
 
 class MergeServices(CoreServices):
+    """Adds the merge to what every function has."""
+
+    @cached_property
+    def handle_merge_message(self) -> HandleMergeMessage:
+        def merge(message: MergeMessage, remaining: TimeLeft) -> RunEnd:
+            """Merge; raise NewerSchema here rather than above, so that the message comes again after its back-off."""
+            return self.merge(message, remaining)
+
+        return HandleMergeMessage(merge, self.queue)
+
     @cached_property
     def merge(self) -> MergeArchive:
         return MergeArchive(

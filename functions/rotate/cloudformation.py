@@ -1,7 +1,7 @@
-"""A custom resource's answer: one PUT, in every case, or the deploy waits for it until its timeout.
+"""Respond to CloudFormation for a custom resource: one PUT in every case, or the deploy waits until its own timeout.
 
-Not by crhelper: it makes clients of three services that this function has no use for, and asks again without end.
-https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html
+crhelper would do this too, but it makes clients of three services that this function doesn't need, and retries without
+end. https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html
 """
 
 import json
@@ -22,49 +22,59 @@ from actions_cache.ports import Unavailable
 Event = Mapping[str, Any]
 
 RESPONSE_MARGIN_SECONDS = 8.0
-"""Before the function's timeout: an answer that it failed. Three attempts of 2 s fit."""
+"""Time before the function's timeout at which a failure is reported at the latest; three attempts of 2 s fit. More:
+less time for the work. Less: CloudFormation may never hear of the failure."""
 
 RETRY_SECONDS = 3.0
-"""Seconds between two attempts: in a new stack the role's rights and the store are seconds old. Longer: a deploy waits
-for nothing. Shorter: more calls, a tenth of a cent each."""
+"""Time between two attempts: in a new stack the role's permissions and the store are seconds old. Longer: a deploy
+waits for nothing. Shorter: more calls, a tenth of a cent each."""
 
 REASON_CHARACTERS = 500
-"""An answer may have 4,096 bytes, and JSON makes six of a character that isn't ASCII."""
+"""Number of characters of an error that are sent: a response may have 4,096 bytes, and JSON makes six of a character
+that isn't ASCII. Fewer: errors are cut off sooner."""
 
 
 class CallbackFailed(Exception):
-    """CloudFormation didn't take the answer. Says no URL: it is presigned, and this is logged."""
+    """Raised when CloudFormation didn't take the response. It doesn't name the presigned URL, since it is logged."""
 
 
 def run_and_respond(event: Event, context: LambdaContext, create_or_update: Callable[[], object]) -> dict[str, str]:
-    """Do what CloudFormation asks for, and report how that ended. A Delete does nothing.
+    """Do what CloudFormation asks for, and respond with the outcome. A Delete does nothing.
 
-    A service that doesn't answer as it should is asked again while there is time: a single fault would roll back the
-    stack.
+    The work is tried again while there is time, since a single error of a service would roll back the stack.
 
-    If the work takes too long, a timer reports a failure while the work goes on until the function's timeout ends it: a
-    thread left behind would be frozen with the function, and write outdated values once it is thawed.
+    If it takes too long, a timer reports a failure, and the work goes on until the function's timeout ends it. It
+    doesn't run in a thread of its own: that would be frozen with the function, and write outdated values once thawed.
+
+    Args:
+        event: CloudFormation's event.
+        context: says how much time the function has left.
+        create_or_update: the work.
+
+    Returns:
+        The status that CloudFormation got.
 
     Raises:
-        Untold: CloudFormation couldn't be told.
+        CallbackFailed: CloudFormation didn't take the response.
     """
-    answer = _Answer(event)
+    callback = _Callback(event)
     seconds = max(0.0, context.get_remaining_time_in_millis() / 1000 - RESPONSE_MARGIN_SECONDS)
     work = _Work(create_or_update)
     late = threading.Timer(
-        seconds, lambda: answer.respond(f"the edge couldn't be told the signing secret in {seconds:.0f} s{work.reason}")
+        seconds,
+        lambda: callback.respond(f"the edge couldn't be told the signing secret in {seconds:.0f} s{work.reason}"),
     )
     late.daemon = True
     late.start()
     try:
-        failure = None if event["RequestType"] == "Delete" else _failure(lambda: work.done(context))
+        failure = None if event["RequestType"] == "Delete" else _failure(lambda: work.run(context))
     finally:
         late.cancel()
-    return {"status": answer.respond(failure)}
+    return {"status": callback.respond(failure)}
 
 
 def _failure(do: Callable[[], object]) -> str | None:
-    """Why it failed, or None."""
+    """Do it, and return the reason if it fails."""
     try:
         do()
     except Exception as error:  # noqa: BLE001 - whatever it is, CloudFormation must hear of it
@@ -75,13 +85,13 @@ def _failure(do: Callable[[], object]) -> str | None:
 
 @dataclass
 class _Work:
-    """Tries the work again until it succeeds."""
+    """Repeats the work until it succeeds."""
 
     do: Callable[[], object]
     reason: str = ""
-    """Why the last attempt failed, as the end of a sentence."""
+    """Why the last attempt failed, to be appended to a sentence."""
 
-    def done(self, context: LambdaContext) -> None:
+    def run(self, context: LambdaContext) -> None:
         """Do the work.
 
         Raises:
@@ -106,19 +116,24 @@ def _is_time_left(seconds: float) -> bool:
 
 
 @dataclass
-class _Answer:
-    """Given once, by whoever comes first: the work's end or the timer."""
+class _Callback:
+    """Responds to CloudFormation once: when the work ends or when the timer fires, whichever comes first."""
 
     event: Event
     status: str | None = None
-    _giving: threading.Lock = field(default_factory=threading.Lock)
+    """The status that was sent."""
+    _responding: threading.Lock = field(default_factory=threading.Lock)
 
     def respond(self, failure: str | None) -> str:
-        """Returns: the status that CloudFormation has now been told.
+        """Send a failure, or success if it is None, unless a response was sent before.
 
-        Raises: Untold.
+        Returns:
+            The status that CloudFormation has.
+
+        Raises:
+            CallbackFailed: CloudFormation didn't take the response.
         """
-        with self._giving:
+        with self._responding:
             if self.status is None:
                 status = "SUCCESS" if failure is None else "FAILED"
                 _put(self.event["ResponseURL"], json.dumps(self._body(status, failure or "")).encode())
@@ -129,7 +144,7 @@ class _Answer:
         return {
             "Status": status,
             "Reason": reason[:REASON_CHARACTERS],
-            # The same each time: another one would have CloudFormation delete the one before.
+            # It stays the same: with another one, CloudFormation would delete the resource before.
             "PhysicalResourceId": self.event.get("PhysicalResourceId") or self.event["LogicalResourceId"],
             "StackId": self.event["StackId"],
             "RequestId": self.event["RequestId"],
@@ -137,7 +152,7 @@ class _Answer:
         }
 
 
-# Not by urllib3's own retries, which log the URL.
+# tenacity retries, since urllib3's own retries would log the URL.
 @retry(retry=retry_if_exception_type(CallbackFailed), stop=stop_after_attempt(3), wait=wait_fixed(0.2), reraise=True)
 def _put(url: str, body: bytes) -> None:
     try:

@@ -1,4 +1,4 @@
-"""The schedule's event in, a step of the rotation out; and CloudFormation's, which waits until the edge knows."""
+"""Handle the schedule's event with a step of the rotation, and CloudFormation's by telling the edge the secrets."""
 
 from functools import cache
 from typing import Any
@@ -11,12 +11,12 @@ from functions.rotate.cloudformation import run_and_respond
 from functions.rotate.services import RotateServices
 
 CUSTOM_RESOURCE = frozenset({"RequestType", "ResponseURL", "LogicalResourceId", "StackId", "RequestId"})
-"""Fields of a custom resource's event that are read. An event without all of them can't be answered, and isn't the
-schedule's."""
+"""Fields that are read of a custom resource's event. An event that has only some of them is neither CloudFormation's,
+since it couldn't be answered, nor the schedule's."""
 
 
 @cache
-def secrets() -> RotateServices:
+def services() -> RotateServices:
     return RotateServices(Settings())
 
 
@@ -26,7 +26,7 @@ def lambda_handler(event: Any, context: LambdaContext) -> dict[str, str]:
         wanted = "a schedule's event, or CloudFormation's with " + ", ".join(sorted(CUSTOM_RESOURCE))
         return refusal(event, wanted)
     if "RequestType" in event:
-        return run_and_respond(event, context, lambda: secrets().rotate_secret.tell_edge())  # noqa: PLW0108 - settings too may fail
-    phase = secrets().rotate_secret()
+        return run_and_respond(event, context, lambda: services().rotate_secret.tell_edge())  # noqa: PLW0108 - settings too may fail
+    phase = services().rotate_secret()
     logger.info("rotation", phase=phase)
     return {"phase": phase}

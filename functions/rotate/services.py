@@ -1,4 +1,4 @@
-"""The signing secret and the edge: what the rotation alone loads."""
+"""The services that the rotation's function loads, and no others: the signing secret and the edge."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +15,13 @@ from actions_cache.system import RandomTokens, SystemClock
 
 @dataclass
 class RotateServices:
+    """Makes the rotation, once in each process.
+
+    Args:
+        settings: the settings in the environment.
+        clock, tokens: others for tests that need a time or tokens of their own.
+    """
+
     settings: Settings
     clock: Clock = field(default_factory=SystemClock)
     tokens: TokenSource = field(default_factory=RandomTokens)
@@ -25,7 +32,11 @@ class RotateServices:
 
     @cached_property
     def rotate_secret(self) -> RotateSecret:
-        """Raises ValueError without EDGE_SECRETS_ARN, which the template sets for the function that rotates."""
+        """Return the rotation.
+
+        Raises:
+            ValueError: EDGE_SECRETS_ARN is missing, which the template sets for the function that rotates.
+        """
         settings = self.settings
         if settings.edge_secrets_arn is None:
             raise ValueError("EDGE_SECRETS_ARN is missing: it names the edge's KeyValueStore")

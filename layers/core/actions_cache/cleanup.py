@@ -1,5 +1,6 @@
 """Clean up on a schedule: do what is due for each archive, and delete objects that no archive owns."""
 
+import secrets
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -38,6 +39,7 @@ from actions_cache.ports import (
     Bucket,
     Clock,
     ObjectGone,
+    Repositories,
     Table,
     Telemetry,
     TokenSource,
@@ -45,22 +47,32 @@ from actions_cache.ports import (
     WriteConflict,
     WrongBytes,
 )
+from actions_cache.usage import PublishCost, ReconcileUsage
 
 POSTPONED_FOR: Millis = 600 * SECOND
-"""An archive that cleanup failed on waits this long, lest it keep the others waiting at every run."""
+"""Time that an archive waits after cleanup failed on it. Longer: what is due there waits. Shorter: it keeps others
+waiting at every run."""
 
 MAX_TASKS = 10
-"""Of one archive in one run. Its whole life has fewer, so more means that one of them changes nothing."""
+"""Number of tasks that one run does for one archive. Its whole life has fewer, so more means that one of them changes
+nothing."""
 
 DEADLINE_MARGIN: Millis = 15 * SECOND
-"""Time for one duty, or one page of a longer one, on a bad day of S3's."""
+"""Time that one task, or one page of a longer task or of orphans, takes at worst. More: less of each run is used. Less:
+the function's timeout may end a run in the middle of it."""
 
-SLICE: Millis = SECOND
-"""Time of one archive before the next one's turn: two pages or so. Longer: fewer writes; shorter: others wait less."""
+TASK_SLICE: Millis = SECOND
+"""Time that one archive's tasks may take before the next archive's turn: two pages or so. Longer: fewer writes.
+Shorter: others wait less."""
+
+TimeLeft = Callable[[], Millis]
+"""Returns how much time the run still has."""
 
 
 @dataclass(frozen=True, slots=True)
 class CleanUp:
+    """Does the tasks that are due for each archive."""
+
     table: Table
     bucket: Bucket
     manifests: Manifests
@@ -74,10 +86,11 @@ class CleanUp:
     open_upload_bytes: int | None
     telemetry: Telemetry
 
-    def __call__(self, remaining: Callable[[], Millis]) -> Counter[str]:
-        """Does what is due. What it leaves, the next run finds: each archive's due time stands in the table.
+    def __call__(self, remaining: TimeLeft) -> Counter[str]:
+        """Do the tasks that are due. The next run finds the others, since the table has each archive's due time.
 
-        Returns: how often each duty was done, and how many archives it failed on.
+        Returns:
+            How often each task was done, and how many archives it failed on.
         """
         done: Counter[str] = Counter()
         unfinished: deque[str] = deque()
@@ -88,27 +101,27 @@ class CleanUp:
             try:
                 if not self._do_tasks(archive_id, done, remaining):
                     unfinished.append(archive_id)
-            except Exception as error:  # noqa: BLE001 - told, with where it came from; the others still get their turn
+            except Exception as error:  # noqa: BLE001 - emitted with its traceback; the others still get their turn
                 self.telemetry.emit(events.task_failed(archive_id, error))
                 done["failed"] += 1
                 self._postpone(archive_id)
         return done
 
     def _turns(self, unfinished: deque[str]) -> Iterator[str]:
-        """Yield everything that is due; then, while there is time, what needs more than one slice of it."""
+        """Yield the archives that are due, and then those that need more than one slice of the time."""
         yield from self.table.due_archives(self.clock.now())
         while unfinished:
             yield unfinished.popleft()
 
-    def _do_tasks(self, archive_id: str, done: Counter[str], remaining: Callable[[], Millis]) -> bool:
-        """Do an archive's duties.
+    def _do_tasks(self, archive_id: str, done: Counter[str], remaining: TimeLeft) -> bool:
+        """Do the tasks of one archive.
 
-        Each makes the next one due at another time; a lost write means that others took over.
+        Each task makes the next one due at another time. A lost write means that another run took over.
 
         Returns:
-            Whether the archive is done with, rather than out of its slice of the time.
+            False if the archive's slice of the time is over, so that it needs another turn.
         """
-        until = max(remaining() - SLICE, DEADLINE_MARGIN)
+        until = max(remaining() - TASK_SLICE, DEADLINE_MARGIN)
         for _ in range(MAX_TASKS):
             archive = self.table.archive(archive_id)
             if archive is None or remaining() < DEADLINE_MARGIN:
@@ -123,13 +136,13 @@ class CleanUp:
                 continue
             done[task] += 1
             self.telemetry.emit(events.task_done(archive, task))
-        raise RuntimeError(f"{archive_id} stays due after {MAX_TASKS} duties")
+        raise RuntimeError(f"{archive_id} stays due after {MAX_TASKS} tasks")
 
     def _do(self, task: CleanupTask, archive: Archive, is_time_left: Callable[[], bool]) -> bool:
-        """Do one duty.
+        """Do one task.
 
         Returns:
-            Whether it is done; otherwise the next turn goes on with it.
+            False if the task was interrupted; the archive's next turn continues it.
         """
         match task:
             case CleanupTask.LOOK_AT_UPLOAD:
@@ -147,7 +160,7 @@ class CleanUp:
         return True
 
     def _look_at_upload(self, archive: Archive, is_time_left: Callable[[], bool]) -> bool:
-        """Close the upload if more has arrived than it may have. If the run is killed, the next look finds the same."""
+        """Close the upload if more has arrived than it may have. If the run dies, the next look finds the same."""
         now = self.clock.now()
         updated = looked(archive, now)
         if updated is None:
@@ -166,7 +179,7 @@ class CleanUp:
         return True
 
     def _close(self, archive: Archive, walk: Walk) -> None:
-        """Close an upload. As for an expired reservation, the tombstone decides against a concurrent Finalize."""
+        """Close the upload. Its tombstone makes a concurrent Finalize lose, as for an expired reservation."""
         updated = closed(archive, self.clock.now())
         if updated is not None:
             self.table.replace_archive(archive, updated)
@@ -174,7 +187,7 @@ class CleanUp:
             self.telemetry.emit(events.upload_closed(updated, walk))
 
     def _drop_reservation(self, archive: Archive) -> None:
-        """The tombstone decides against a Finalize in the same moment; the reservation only holds the key."""
+        """Delete an expired reservation. The tombstone makes a concurrent Finalize lose; then the key is free."""
         updated = deleted(archive, self.clock.now())
         if updated is not None:
             self.table.replace_archive(archive, updated)
@@ -189,9 +202,9 @@ class CleanUp:
         self.claim_merge(archive.id)
 
     def _sweep(self, current: Archive, is_time_left: Callable[[], bool]) -> bool:
-        """Delete the archive's orphans. Lists a page first and reads the archive after: see kept_keys.
+        """Delete the archive's orphans. Each page is listed before the archive is read: see kept_keys.
 
-        If a run dies in the midst of it, for whatever reason, the next run serves others first.
+        The archive is postponed first: if the run dies of it, the next run serves the others first.
         """
         now = self.clock.now()
         walk = current.walk or Walk(now)
@@ -204,7 +217,7 @@ class CleanUp:
             if manifest is None and needs_parts(archive, walk.began_at, self.lifetimes):
                 manifest = self._manifest(archive)
                 if manifest is None:
-                    # What to keep is unknown; everything goes once the archive's own time is over.
+                    # Nobody knows what to keep. Everything is deleted once the archive itself may go.
                     break
             kept = kept_keys(archive, manifest, walk.began_at, self.lifetimes)
             orphans = [part for part in page if part.key not in kept]
@@ -217,10 +230,10 @@ class CleanUp:
         return True
 
     def _manifest(self, archive: Archive) -> Manifest | None:
-        """Return the manifest; None if it is gone or unreadable, since then nobody can read the parts either.
+        """Return the manifest, or None if it is gone or unreadable: then nobody can read the parts either.
 
         Raises:
-            ObjectGone: the bucket doesn't confirm that.
+            ObjectGone: the manifest couldn't be read, but the bucket doesn't confirm that it is gone.
         """
         try:
             return self.manifests.of(archive)
@@ -233,7 +246,7 @@ class CleanUp:
         return None
 
     def _interrupt(self, current: Archive, walk: Walk) -> None:
-        """Record an interrupted pass, unless the archive has changed its state: then its next sweep begins again."""
+        """Record how far the pass came. If the archive changed its state meanwhile, its next sweep starts again."""
         transition(
             self.table,
             current.id,
@@ -241,6 +254,7 @@ class CleanUp:
         )
 
     def _end_sweep(self, current: Archive, walk: Walk) -> None:
+        """Record that the pass is complete, and emit how many bytes it deleted that no entry ever had."""
         updated = transition(self.table, current.id, lambda now: swept(now, walk.began_at))
         if updated is not None and updated.state is ArchiveState.DELETED:
             self.table.drop_reservation(updated.reservation)
@@ -248,49 +262,49 @@ class CleanUp:
             self.telemetry.emit(events.bytes_discarded(about(current), discarded))
 
     def _postpone(self, archive_id: str) -> None:
-        # If the table refuses the write, the archive is due again at the next run; the others still get their turn.
+        # Without this write the archive is only due again at the next run.
         with suppress(Unavailable, TryAgain):
             transition(self.table, archive_id, lambda current: postponed(current, self.clock.now() + POSTPONED_FOR))
 
 
 def _walked(walk: Walk, page: list[Part], counted: list[Part]) -> Walk:
-    """Return the pass after a page.
+    """Return the pass after one more page.
 
     Args:
         walk: the pass so far.
-        page: the objects that it saw.
-        counted: objects of the page to count; only parts count by their bytes.
+        page: the page's objects.
+        counted: those of them that count. Only parts add to the pass's bytes.
     """
     size = sum(part.size for part in counted if is_part_key(part.key))
     return replace(walk, after=page[-1].key, objects=walk.objects + len(counted), bytes=walk.bytes + size)
 
 
-BATCH = 100
-"""BatchGetItem takes so many keys."""
+LOOKUP_BATCH = 100
+"""Number of ids that are looked up in the table at once, which is what one BatchGetItem takes."""
 
-ORPHANS_DEADLINE_MARGIN: Millis = 15 * SECOND
-"""Time of one page on a bad day of S3's."""
-
-ORPHANS_SLICE: Millis = 10 * SECOND
-"""Time of one archive before the next one's turn; the rest of it follows once all had theirs."""
+ORPHAN_SLICE: Millis = 10 * SECOND
+"""Time that one archive's orphans may take before the next archive's turn. Longer: others wait more. Shorter: very many
+orphans are listed in more turns."""
 
 
 @dataclass(frozen=True, slots=True)
 class FindOrphans:
+    """Deletes the objects of archives that the table doesn't know."""
+
     table: Table
     bucket: Bucket
     tokens: TokenSource
     telemetry: Telemetry
 
-    def __call__(self, remaining: Callable[[], Millis]) -> Counter[str]:
-        """Deletes what no archive of the table owns.
+    def __call__(self, remaining: TimeLeft) -> Counter[str]:
+        """Delete orphans, starting at a random id, so that several runs together see all of a large bucket.
 
-        Ids are random, and so is the one it begins with: a bucket too large for one run is seen whole over several.
+        Returns:
+            How many archives it saw, of how many it deleted the objects since the table doesn't know them, and how
+            many it failed on.
 
-        Returns: how many archives it saw, of how many that nobody knows it deleted the objects, and on how many it
-            failed.
-
-        Raises: Unavailable: the listing ended halfway.
+        Raises:
+            Unavailable: the listing broke off.
         """
         try:
             return self._find(remaining)
@@ -298,11 +312,11 @@ class FindOrphans:
             self.telemetry.emit(events.orphans_remain(error))
             raise
 
-    def _find(self, remaining: Callable[[], Millis]) -> Counter[str]:
+    def _find(self, remaining: TimeLeft) -> Counter[str]:
         done: Counter[str] = Counter()
         unfinished: deque[tuple[str, bool]] = deque()
         for archive_id, is_known in chain(self.archives(), _taken_from(unfinished)):
-            if remaining() < ORPHANS_DEADLINE_MARGIN:
+            if remaining() < DEADLINE_MARGIN:
                 done["left for another run"] += 1
                 break
             done["archives seen"] += 1
@@ -314,50 +328,112 @@ class FindOrphans:
                 done["failed"] += 1
         return done
 
-    def _delete_in(self, remaining: Callable[[], Millis], archive_id: str, unfinished: deque[tuple[str, bool]]) -> bool:
-        """Delete page by page within the archive's slice. Return whether there was anything, and none is left."""
-        until = max(remaining() - ORPHANS_SLICE, ORPHANS_DEADLINE_MARGIN)
-        there_was_any = False
+    def _delete_in(self, remaining: TimeLeft, archive_id: str, unfinished: deque[tuple[str, bool]]) -> bool:
+        """Delete page by page within the archive's slice of the time.
+
+        Returns:
+            True if there were objects and none is left.
+        """
+        until = max(remaining() - ORPHAN_SLICE, DEADLINE_MARGIN)
+        had_objects = False
         for page in self.objects(archive_id):
-            there_was_any |= self.delete(archive_id, page)
+            had_objects |= self.delete(archive_id, page)
             if len(page) == archives.PAGE and remaining() < until:
                 unfinished.append((archive_id, False))
                 return False
-        return there_was_any
+        return had_objects
 
     def archives(self) -> Iterator[tuple[str, bool]]:
-        """Each id that objects stand under, and whether the table knows it.
+        """Yield the id of each archive that has objects, and whether the table knows it.
 
-        The bucket is asked first, so that what the table doesn't know then is an orphan for good.
+        The bucket is listed before the table is read, so that an archive which the table doesn't know then is gone for
+        good.
         """
         for ids in _batches(self._ids()):
             known = self.table.known_archives(ids)
             yield from ((archive_id, archive_id in known) for archive_id in ids)
 
     def _ids(self) -> Iterator[str]:
-        """All of them, from a random one on, round to it."""
-        first = self.tokens.new()
-        before = takewhile(lambda archive_id: archive_id <= first, self.bucket.archive_ids(""))
-        return chain(self.bucket.archive_ids(first), before)
+        """Return all ids, from a random one to the last and on from the first."""
+        start = self.tokens.new()
+        before = takewhile(lambda archive_id: archive_id <= start, self.bucket.archive_ids(""))
+        return chain(self.bucket.archive_ids(start), before)
 
     def objects(self, archive_id: str) -> Iterator[list[Part]]:
         """Yield pages of objects. There may be none: SeaweedFS goes on listing empty folders."""
         return pages(self.bucket, ArchiveKeys(archive_id).prefix)
 
     def delete(self, archive_id: str, page: Sequence[Part]) -> bool:
-        """Delete a page, and return whether there was anything."""
+        """Delete a page of objects, and return whether it had any."""
         self.bucket.delete([part.key for part in page])
         for event in events.orphans_deleted(archive_id, page) if page else ():
             self.telemetry.emit(event)
         return bool(page)
 
 
-def _taken_from(waiting: deque[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
-    while waiting:
-        yield waiting.popleft()
+def _taken_from(unfinished: deque[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
+    while unfinished:
+        yield unfinished.popleft()
 
 
 def _batches(ids: Iterable[str]) -> Iterator[list[str]]:
     source = iter(ids)
-    while batch := list(islice(source, BATCH)):
+    while batch := list(islice(source, LOOKUP_BATCH)):
         yield batch
+
+
+@dataclass(frozen=True, slots=True)
+class RunCleanup:
+    """Shares the time of the frequent run between its jobs, however much each of them finds to do.
+
+    Args:
+        clean_up: does the archives' tasks.
+        evict: evicts entries while there is time, starting at this place among the repositories (Evict.everywhere).
+        migrate: rewrites what an older release wrote.
+    """
+
+    clean_up: Callable[[TimeLeft], Counter[str]]
+    evict: Callable[[Callable[[], bool], float], int]
+    migrate: Callable[[TimeLeft], Counter[str]]
+
+    def __call__(self, remaining: TimeLeft) -> Counter[str]:
+        """Clean up until two fifths of the time are left, evict until a quarter is left, and migrate in the rest."""
+        whole = remaining()
+        done = self.clean_up(lambda: remaining() - whole * 2 // 5)
+        start = secrets.randbelow(1000) / 1000
+        done["entries evicted"] += self.evict(lambda: remaining() > whole // 4, start)
+        return done | self.migrate(remaining)
+
+
+@dataclass(frozen=True, slots=True)
+class Reconcile:
+    """Shares the time of the rare run: correct the usage, publish the cost, and find orphans."""
+
+    repositories: Repositories
+    reconcile_usage: ReconcileUsage
+    publish_cost: PublishCost
+    find_orphans: FindOrphans
+
+    def __call__(self, remaining: TimeLeft) -> Counter[str]:
+        """Compare what is counted and stored with what the table knows. Orphans are found even if the rest fails."""
+        corrected = 0
+        try:
+            corrected = self._correct_usage(remaining)
+            self.publish_cost()
+        finally:
+            found = self.find_orphans(remaining)
+        return found + Counter({"usages corrected": corrected})
+
+    def _correct_usage(self, remaining: TimeLeft) -> int:
+        """Correct the usage within half of the time, and return how many were wrong.
+
+        It starts at a random repository, so that each has its turn within some runs.
+        """
+        until, ids = remaining() // 2, [*self.repositories.ids()]
+        start = secrets.randbelow(len(ids) + 1)
+        corrected = 0
+        for repository_id in ids[start:] + ids[:start]:
+            if remaining() < until:
+                return corrected
+            corrected += self.reconcile_usage(repository_id, lambda: remaining() > until)
+        return corrected + self.reconcile_usage.store()

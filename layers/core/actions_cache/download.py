@@ -1,4 +1,7 @@
-"""GET of a download URL: redirect to the one object, or stream the parts (domain/delivery.py decides)."""
+"""Deliver an archive's bytes: redirect to the one object, stream the parts, or wait for their merge.
+
+domain/delivery.py decides which.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
@@ -21,27 +24,32 @@ from actions_cache.ports import Chunk, Clock, ObjectGone, PartReader, Table, Tel
 from actions_cache.urls import SourceUrls
 
 READ_AHEAD_RANGES = 4
-"""The longest range is so much of the read-ahead. More: shorter ranges, so more requests; fewer: latency shows."""
+"""Number of ranges that the read-ahead is divided into, which bounds their length. More: shorter ranges, so more
+requests. Fewer: the latency of each request shows."""
 
 HEAD_START_RANGES = FIRST_REQUESTS // 2
-"""Of the first part, asked for while the manifest is read. Fewer than what is asked for before a byte is given, so that
-no byte goes out before the manifest is there: it might be gone."""
+"""Number of the first part's ranges that are requested while the manifest is read. It has to stay below FIRST_REQUESTS,
+the number that is known before a byte is given: so none is given before the manifest is there, which might be gone.
+Fewer: the bytes are fetched less far ahead when the manifest arrives."""
 
 MERGE_POLL_SECONDS = 0.5
+"""Time between two looks at a merge that a download waits for. Longer: it notices later. Shorter: more reads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
+    """Tells the reader where to get the bytes."""
+
     url: str
-    """Absolute, or a path of ours."""
+    """An absolute URL, or a path of this server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a reader gets from us."""
+    """The bytes as this server sends them."""
 
     size: int
-    """Of the whole archive."""
+    """Size of the whole archive."""
     wanted: ByteRange
     is_partial: bool
     etag: str
@@ -51,6 +59,8 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Download:
+    """Answers GET and HEAD of a download URL."""
+
     table: Table
     sources: SourceUrls
     manifests: Manifests
@@ -69,38 +79,46 @@ class Download:
     async def __call__(
         self, archive_id: str, range_header: str | None, *, can_read_from_s3: bool, through_edge: bool
     ) -> Redirect | Content:
-        """Delivers an archive.
+        """Redirect to the archive's object where the reader gets it faster, and stream it otherwise.
 
         Args:
-            archive_id: from a URL whose signature was checked.
-            range_header: the value of `Range` or `x-ms-range`.
-            can_read_from_s3: whether S3 itself would answer this request rightly.
-            through_edge: whether it came through the edge, where object URLs are served.
+            archive_id: id in the URL, whose signature was checked.
+            range_header: value of `Range` or `x-ms-range`.
+            can_read_from_s3: True if S3 itself would answer this request rightly.
+            through_edge: True if the request came through the edge, where object URLs are served.
 
         Raises:
             NotFound: the archive is gone.
             RangeNotSatisfiable: the range begins behind the last byte.
-            TryAgain: it can be neither streamed nor redirected to yet.
+            TryAgain: the archive can't be streamed, and there is no object to redirect to yet.
         """
         asked_at = self.clock.now()
         archive = await self._readable(archive_id)
-        wanted = parse_range(range_header, archive.size)
+        requested = parse_range(range_header, archive.size)
+        size = (requested or _full_range(archive)).size
         if archive.object is None:
-            archive = await self._deliverable(archive, (wanted or ByteRange(0, archive.size)).size)
-        size = (wanted or ByteRange(0, archive.size)).size
+            archive = await self._streamable_or_merged(archive, size)
         source = choose_source(archive, can_read_from_s3=can_read_from_s3, has_edge=through_edge, may_seek=False)
         if source is Source.S3 or (source is Source.CLOUDFRONT and self.limits.throttles(size)):
             return Redirect(await asyncio.to_thread(self.sources.url, source, archive))
         if archive.object is not None and not self.limits.fits(size):
             raise TryAgain(f"{size} bytes are more than can be streamed here; ask for a shorter range")
-        return self._content(archive, wanted, asked_at)
+        return self._content(archive, requested, asked_at)
 
     async def describe(self, archive_id: str) -> Content:
-        """What HEAD tells. Raises NotFound."""
+        """Return the answer to a HEAD request.
+
+        Raises:
+            NotFound: the archive is gone.
+        """
         return self._content(await self._readable(archive_id), None, self.clock.now())
 
     async def _readable(self, archive_id: str) -> Archive:
-        """A deleted archive is readable through its grace: its URLs were given out before."""
+        """Return the archive, or a deleted one in its grace: its URLs were given out before.
+
+        Raises:
+            NotFound: there is none.
+        """
         archive = await asyncio.to_thread(self.table.archive, archive_id)
         if archive is None or not archive.was_visible:
             raise NotFound("no such archive")
@@ -109,20 +127,13 @@ class Download:
             raise NotFound("this archive was removed")
         return archive
 
-    def _content(self, archive: Archive, wanted: ByteRange | None, asked_at: Millis) -> Content:
-        full_range = ByteRange(0, archive.size)
-        return Content(
-            size=archive.size,
-            wanted=wanted or full_range,
-            is_partial=wanted is not None,
-            etag=etag_of(archive.id),
-            stored_at=archive.stored_at,
-            chunks=self._chunks(archive, wanted or full_range, asked_at),
-        )
+    async def _streamable_or_merged(self, archive: Archive, size: int) -> Archive:
+        """Return the archive at once if its parts can be streamed, and otherwise once it is merged.
 
-    async def _deliverable(self, archive: Archive, size: int) -> Archive:
-        """The archive once it can be delivered: at once if it can be streamed, else merged within the wait."""
-        self._claim_if_nobody_has(archive)
+        Raises:
+            TryAgain: it can't be streamed, and isn't merged within the wait.
+        """
+        self._claim_if_claimable(archive)
         give_up_at = self.clock.now() + self.merge_wait_seconds * SECOND
         while archive.object is None:
             delivery = choose_delivery(
@@ -142,8 +153,8 @@ class Download:
                     archive = await self._readable(archive.id)
         return archive
 
-    def _claim_if_nobody_has(self, archive: Archive) -> None:
-        """The first download's claim, or the retaking of a dead one: beside the stream, never before it."""
+    def _claim_if_claimable(self, archive: Archive) -> None:
+        """Claim the merge if nobody has, or the claim is dead. It runs beside the stream, never before it."""
         claimable = claimable_at(archive, self.lifetimes)
         if claimable is not None and claimable <= self.clock.now():
             claim = asyncio.create_task(self._claim(archive))
@@ -156,10 +167,21 @@ class Download:
         except (Unavailable, TryAgain) as error:
             self.telemetry.emit(events.merge_unclaimed(archive, error))
 
+    def _content(self, archive: Archive, requested: ByteRange | None, asked_at: Millis) -> Content:
+        wanted = requested or _full_range(archive)
+        return Content(
+            size=archive.size,
+            wanted=wanted,
+            is_partial=requested is not None,
+            etag=etag_of(archive.id),
+            stored_at=archive.stored_at,
+            chunks=self._chunks(archive, wanted, asked_at),
+        )
+
     async def _chunks(self, archive: Archive, wanted: ByteRange, asked_at: Millis) -> AsyncGenerator[Chunk, None]:
         """Yield exactly the wanted bytes, or raise: never end cleanly with fewer.
 
-        Never are so few bytes missing that an error's text could take their place.
+        A stream that breaks off never lacks so few bytes that an error's text could take their place.
         """
         is_first = True
         async with aclosing(self._right_chunks(archive, wanted)) as right, aclosing(held_back(right)) as chunks:
@@ -170,20 +192,23 @@ class Download:
                 yield chunk
 
     async def _right_chunks(self, archive: Archive, wanted: ByteRange) -> AsyncGenerator[Chunk, None]:
-        """Yield right bytes, none twice, as far as they are checked."""
+        """Yield the wanted bytes once each, checked where that is possible.
+
+        If an object is gone because the archive was merged meanwhile, the stream goes on from the merged object.
+        """
         given = 0
         while given < wanted.size:
             rest = ByteRange(wanted.start + given, wanted.end)
             try:
-                reading = _Reading(archive, rest, self.read_ahead_bytes // READ_AHEAD_RANGES, self._parts)
-                passing: StreamVerifier | None = None
-                async with aclosing(read_ahead(reading.ranges(), self.reader, self.read_ahead_bytes)) as chunks:
+                layout = _ArchiveRanges(archive, rest, self.read_ahead_bytes // READ_AHEAD_RANGES, self._parts)
+                verifier: StreamVerifier | None = None
+                async with aclosing(read_ahead(layout.ranges(), self.reader, self.read_ahead_bytes)) as chunks:
                     async for chunk in chunks:
-                        if self.checks_parts and passing is None:
-                            passing = StreamVerifier(split(reading.parts, rest, archive.size))
-                        feed = passing.feed(chunk) if passing else None
-                        if feed is not None:
-                            raise WrongBytes(feed, "other bytes came than its ETag stands for")
+                        if self.checks_parts and verifier is None:
+                            verifier = StreamVerifier(split(layout.parts, rest, archive.size))
+                        wrong = verifier.feed(chunk) if verifier else None
+                        if wrong is not None:
+                            raise WrongBytes(wrong, "other bytes came than its ETag stands for")
                         given += len(chunk)
                         yield chunk
             except ObjectGone as gone:
@@ -196,30 +221,44 @@ class Download:
         return (archive.object,) if archive.object else self.manifests.of(archive).parts
 
     def _after_loss(self, read: Archive, gone: ObjectGone) -> Archive:
-        """The archive as it is now, if its bytes are elsewhere by now; else its entry is removed."""
-        now = self.table.archive(read.id)
-        if now is not None and now.object is not None and now.object != read.object:
-            return now
+        """Return the archive as it is now if its bytes have moved.
+
+        Raises:
+            NotFound: they haven't, so the entry was removed.
+        """
+        current = self.table.archive(read.id)
+        if current is not None and current.object is not None and current.object != read.object:
+            return current
         loss = self.remove_broken(read, gone)
-        # Another request may have removed it a moment ago, and know which.
-        what = loss or "is gone or was changed"
-        raise NotFound(f"an object of this archive {what}, so its entry was removed") from gone
+        # Another request may have removed the entry a moment ago, and know which it was.
+        reason = loss or "is gone or was changed"
+        raise NotFound(f"an object of this archive {reason}, so its entry was removed") from gone
 
 
 @dataclass(slots=True)
-class _Reading:
-    """What is read of an archive, its beginning while its manifest is: else a reader waits for two answers in turn."""
+class _ArchiveRanges:
+    """The ranges to read of an archive. The first part's come before the manifest is there, to save the reader a wait.
+
+    Args:
+        archive: the archive to read.
+        wanted: the bytes to read of it.
+        max_size: size of the longest range, in bytes.
+        read_parts: returns the archive's parts.
+        parts: the parts; known once a byte of the stream is given.
+    """
 
     archive: Archive
     wanted: ByteRange
-    longest: int
-    """Of a range, in bytes."""
+    max_size: int
     read_parts: Callable[[Archive], tuple[Part, ...]]
     parts: tuple[Part, ...] = ()
-    """Known once a byte of the stream is given."""
 
     async def ranges(self) -> AsyncGenerator[PartRange, None]:
-        """Raises ObjectGone when the manifest is."""
+        """Yield the ranges in order.
+
+        Raises:
+            ObjectGone: the manifest is gone.
+        """
         head_start = tuple(islice(self._split(self._known_parts), HEAD_START_RANGES))
         for part_range in head_start:
             yield part_range
@@ -235,12 +274,16 @@ class _Reading:
         return (commit.first_part,)
 
     def _split(self, parts: Sequence[Part]) -> Iterator[PartRange]:
-        return split(parts, self.wanted, self.longest)
+        return split(parts, self.wanted, self.max_size)
 
 
 def etag_of(archive_id: str) -> str:
-    """Return an archive's ETag: the same in parts and merged, from us and through the edge."""
+    """Return an archive's ETag, the same in parts and merged, from this server and through the edge."""
     return f'"{archive_id}"'
+
+
+def _full_range(archive: Archive) -> ByteRange:
+    return ByteRange(0, archive.size)
 
 
 def _why_not_yet(archive: Archive) -> str:

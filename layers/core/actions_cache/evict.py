@@ -1,4 +1,4 @@
-"""Room is made: of a repository over its budget, or of the store, what was used longest ago goes first."""
+"""Evict the entries that were used longest ago, of a repository or of the whole store, when it is over budget."""
 
 import heapq
 import random
@@ -14,15 +14,18 @@ from actions_cache.domain.timing import Millis
 from actions_cache.ports import Repositories, Table, Telemetry
 
 AT_A_SAVE = 25
-"""Entries that a save evicts before it answers, some 20 ms each. The schedule evicts the rest."""
-
+"""Number of entries that a save may evict before it answers, some 20 ms each. More: slower saves. Fewer: more is left
+for the schedule."""
 
 MOST_ASKED = 100
-"""Repositories whose oldest entries are compared when the store is over its budget; a query of some 10 ms each."""
+"""Number of repositories whose oldest entries are compared when the store is over its budget, a query of some 10 ms
+each. More: slower evictions. Fewer: an entry may be evicted before others that were used longer ago."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evict:
+    """Removes entries until the budgets are kept."""
+
     table: Table
     repositories: Repositories
     remove_entry: RemoveEntry
@@ -30,19 +33,26 @@ class Evict:
     telemetry: Telemetry
 
     def after_save(self, repository_id: str) -> int:
-        """Returns: how many entries of this repository, or of any while the store is over its budget, were evicted."""
+        """Evict entries of this repository, and then of any while the store is over its budget.
+
+        Returns:
+            How many entries were evicted.
+        """
         room = AT_A_SAVE
         room -= self._evict_of(repository_id, room)
         room -= self._evict_of_any(room)
         return AT_A_SAVE - room
 
     def everywhere(self, is_time_left: Callable[[], bool], begin: float = 0.0) -> int:
-        """Evict what saves left over budget: in the store, then in each repository in turn.
+        """Evict what saves left over budget, first in the store and then in each repository in turn.
 
         Args:
-            is_time_left: asked before every few evictions.
-            begin: where to begin among the repositories, from 0 to 1. With another value at each run, each repository
-                has its turn within some runs, however many there are.
+            is_time_left: returns whether there is time for a few more evictions.
+            begin: place among the repositories to begin at, from 0 to 1. With another value at each run, each
+                repository has its turn within some runs, however many there are.
+
+        Returns:
+            How many entries were evicted.
         """
         evicted = 0
         while is_time_left() and (count := self._evict_of_any(AT_A_SAVE)):
@@ -74,7 +84,7 @@ class Evict:
         return self._evict(lambda: self.budgets.is_store_over(self.repositories.store_usage()), self._all_by_use, most)
 
     def _all_by_use(self) -> Iterator[Archive]:
-        """Yield archives by use. Of very many repositories, only a random sample is asked."""
+        """Yield archives, the one used longest ago first. If there are very many repositories, sample them."""
         ids = self.repositories.ids()
         ids = random.sample(ids, MOST_ASKED) if len(ids) > MOST_ASKED else ids
         of_each = [self.table.stored_archives(repository_id, at_once=AT_A_SAVE) for repository_id in ids]
@@ -85,7 +95,7 @@ class Evict:
         return max(archive.last_used_at, hits.last_at)
 
     def _evict(self, is_over: Callable[[], bool], candidates: Callable[[], Iterator[Archive]], most: int) -> int:
-        """Asks for the usage anew before each: others evict at the same time, and make the same room."""
+        """Evict candidates, but read the usage again before each: others may be making the same room."""
         evicted = 0
         if not is_over():
             return evicted
@@ -98,5 +108,5 @@ class Evict:
         return evicted
 
     def _unused_since(self, used_at: Millis) -> Callable[[Archive], bool]:
-        """Asked once more right before the write, which a use that is noted would make fail (docs/decisions/0012)."""
+        """Return the removal's condition. A use recorded after its check fails the write (docs/decisions/0012)."""
         return lambda current: self._last_use(current) == used_at

@@ -1,9 +1,9 @@
-"""What operators check and mend: verify stored archives, and redrive dead letters."""
+"""Check and repair for operators: look for damaged archives, and redrive dead letters."""
 
 import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 
@@ -31,13 +31,15 @@ from actions_cache.ports import (
 logger = logging.getLogger(__name__)
 
 READ_BYTES = 8 * 1024 * 1024
-"""Read, and held, at once. Larger: fewer requests; smaller: less memory."""
+"""Number of bytes that are read, and held in memory, at once. More: fewer requests. Fewer: less memory."""
 
-ANY_DAY: Millis = 100 * 365 * DAY
-"""From now on: by then every archive is due for something, so that the agenda lists them all."""
+EVERYTHING_IS_DUE_AFTER: Millis = 100 * 365 * DAY
+"""Time after which every archive is due for some task, so that the cleanup schedule lists them all."""
 
 
 class Finding(StrEnum):
+    """Names what is wrong with an object."""
+
     GONE = "it isn't there"
     REPLACED = "it has another size or ETag"
     ROTTEN = "its bytes aren't those that came in"
@@ -45,6 +47,8 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Damage:
+    """Describes the first damaged object that an archive's readers need."""
+
     archive_id: str
     name: EntryName
     object: Part
@@ -53,20 +57,22 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Scrubbed:
-    """One archive, looked at."""
+    """The result for one archive."""
 
     archive_id: str
     size: int | None = None
-    """None where there is nothing that a reader could ask for."""
+    """Size in bytes, or None if the archive isn't stored, so that no reader can ask for it."""
     damage: Damage | None = None
     is_removed: bool = False
-    """Its entry was."""
-    fault: str | None = None
-    """Why nothing can be said about it."""
+    """True if the archive's entry was removed."""
+    error: str | None = None
+    """The reason why the archive couldn't be checked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scrub:
+    """Compares what the table refers to with what the bucket has."""
+
     table: Table
     bucket: Bucket
     manifests: Manifests
@@ -74,19 +80,19 @@ class Scrub:
     remove_entry: RemoveEntry
 
     def archives(self) -> Iterator[str]:
-        """The ids of all, in no order. Those of the last seconds may be missing: an index lags behind its table."""
-        return self.table.due_archives(self.clock.now() + ANY_DAY)
+        """Yield the ids of all archives, in no order. An index lags behind, so those of the last seconds may miss."""
+        return self.table.due_archives(self.clock.now() + EVERYTHING_IS_DUE_AFTER)
 
     def __call__(
         self, archive_ids: Iterable[str], *, deep: bool, removes: bool, concurrency: int = 1
     ) -> Iterator[Scrubbed]:
-        """Each archive as it is done.
+        """Check archives, and yield each result when it is there.
 
         Args:
-            archive_ids: which.
-            deep: reads and hashes every byte; else objects are only asked for size and ETag.
-            removes: the entry of a damaged archive goes, so that the next lookup misses.
-            concurrency: how many at once. Each holds up to READ_BYTES where it is deep.
+            archive_ids: ids of the archives to check.
+            deep: read and hash every byte, rather than compare only sizes and ETags.
+            removes: remove the entries of damaged archives, so that the next lookup misses.
+            concurrency: number of archives checked at once; each holds up to READ_BYTES if `deep`.
         """
         with ThreadPoolExecutor(concurrency, thread_name_prefix="scrub") as executor:
             try:
@@ -98,18 +104,19 @@ class Scrub:
         try:
             return self.archive(archive_id, deep=deep, removes=removes)
         except Unavailable as error:
-            return Scrubbed(archive_id, fault=str(error))
+            return Scrubbed(archive_id, error=str(error))
 
     def archive(self, archive_id: str, *, deep: bool, removes: bool) -> Scrubbed:
-        """With the first damage to what this archive's next reader would read.
+        """Check one archive, and return the first damage to what its next reader would read.
 
-        Raises: Unavailable.
+        Raises:
+            Unavailable: table or bucket don't answer.
         """
         archive = self.table.archive(archive_id)
         if archive is None or not archive.is_stored:
             return Scrubbed(archive_id)
         damage = self._damage(archive, deep=deep)
-        # Merged, swept or removed meanwhile: then what was looked at isn't needed any more.
+        # If the archive was merged, swept or removed meanwhile, nobody needs the damaged object any more.
         if damage is None or not self._still_needs(archive):
             return Scrubbed(archive_id, archive.size)
         logger.error(
@@ -124,28 +131,28 @@ class Scrub:
         return now is not None and now.is_stored and now.object == archive.object
 
     def _damage(self, archive: Archive, *, deep: bool) -> Damage | None:
-        """By size and ETag first: what is gone needn't be hashed."""
+        """Return the first damage. Sizes and ETags are compared first, since a missing object needn't be hashed."""
         try:
             manifest = self._manifest(archive)
             objects = (archive.object,) if archive.object else manifest.parts
             for part in objects:
-                if finding := self._compared(part):
+                if finding := self._compare(part):
                     return Damage(archive.id, archive.name, part, finding)
             for source, etag in _checksums(archive, manifest) if deep else ():
                 if self._is_rotten(source, etag):
                     return Damage(archive.id, archive.name, source.part, Finding.ROTTEN)
         except ObjectGone as gone:
-            return Damage(archive.id, archive.name, gone.part, self._compared(gone.part) or Finding.GONE)
+            return Damage(archive.id, archive.name, gone.part, self._compare(gone.part) or Finding.GONE)
         except WrongBytes as wrong:
             return Damage(archive.id, archive.name, wrong.part, Finding.ROTTEN)
         return None
 
     def _manifest(self, archive: Archive) -> Manifest:
-        """The parts as they came in. Of a merged archive they are forgotten after a while: then the object itself.
+        """Return the parts as they were uploaded. After a merge their manifest may be gone: then the object itself.
 
         Raises:
-            ObjectGone: it is missing, and needed.
-            WrongBytes: it rotted, and is needed.
+            ObjectGone: the manifest is missing and needed.
+            WrongBytes: the manifest has other bytes and is needed.
         """
         try:
             return self.manifests.of(archive)
@@ -154,16 +161,18 @@ class Scrub:
                 raise
             return Manifest((archive.object,))
 
-    def _compared(self, part: Part) -> Finding | None:
+    def _compare(self, part: Part) -> Finding | None:
         existing = self.bucket.stat(part.key)
         if existing is None:
             return Finding.GONE
         return None if existing == part else Finding.REPLACED
 
     def _is_rotten(self, source: PartRange, etag: str) -> bool:
-        """Only if it is so twice: a bit may have flipped on its way here.
+        """Return whether the bytes have another ETag, twice: a single time, a bit may have flipped on the way.
 
-        Raises: ObjectGone, WrongBytes.
+        Raises:
+            ObjectGone: the object is missing.
+            WrongBytes: the store itself sent other bytes than its ETag stands for.
         """
         return all(etags_conflict(etag_of(self._chunks(source)), etag) for _ in range(2))
 
@@ -173,7 +182,7 @@ class Scrub:
 
 
 def _checksums(archive: Archive, manifest: Manifest) -> Iterator[tuple[PartRange, str]]:
-    """Where the bytes of each part stand now, and the ETag that the part had when it came in."""
+    """Yield the place of each part's bytes now, and the ETag that the part had when it was uploaded."""
     offset = 0
     for part in manifest.parts:
         if archive.object is None:
@@ -184,7 +193,7 @@ def _checksums(archive: Archive, manifest: Manifest) -> Iterator[tuple[PartRange
 
 
 class RedriveAction(StrEnum):
-    """What a letter's replay does."""
+    """Says what redriving a dead letter does, in the words that operators see."""
 
     CLAIM = "claims the merge anew"
     DROP_GONE = "drops the letter: the entry is gone"
@@ -199,47 +208,49 @@ class RedriveAction(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """A letter with what the table says about it."""
+class RedriveResult:
+    """A dead letter, its archive, and what redriving it did or would do."""
 
     dead_letter: DeadLetter
     archive: Archive | None
-    prospect: RedriveAction
+    action: RedriveAction
     is_done: bool = False
-    fault: str | None = None
-    """Why it couldn't be done. Then the letter stays."""
+    error: str | None = None
+    """The reason why the action failed, so that the dead letter stays."""
 
 
 @dataclass(frozen=True, slots=True)
 class RedriveDeadLetters:
+    """Gives merges that failed for good another try, and drops the dead letters that nobody needs."""
+
     table: Table
     dead_letters: DeadLetters
     clock: Clock
     claim_merge: ClaimMerge
 
-    def __call__(self, *, acts: bool, drops_unreadable: bool = False) -> Iterator[Reading]:
-        """Each letter, with what its replay did, or would do.
+    def __call__(self, *, acts: bool, drops_unreadable: bool = False) -> Iterator[RedriveResult]:
+        """Redrive each dead letter, and yield what that did or would do.
 
         A claim is written on condition that nothing has changed since the archive was read, and its message carries a
-        token of its own: whatever still holds the old one ends without an effect. The letter goes last, so that it
-        is still there where anything fails.
+        token of its own: whatever still holds the old token ends without an effect. The dead letter is deleted last,
+        so that it is still there if anything fails.
 
         Args:
-            acts: else nothing changes.
-            drops_unreadable: letters that are no merge messages go too.
+            acts: do it; otherwise nothing changes.
+            drops_unreadable: drop dead letters that are no merge messages, too.
         """
         with self.dead_letters.held() as dead_letters:
             for dead_letter in dead_letters:
-                reading = self._read(dead_letter)
-                yield self._act(reading, drops_unreadable=drops_unreadable) if acts else reading
+                planned = self._plan(dead_letter)
+                yield self._act(planned, drops_unreadable=drops_unreadable) if acts else planned
 
-    def _read(self, dead_letter: DeadLetter) -> Reading:
+    def _plan(self, dead_letter: DeadLetter) -> RedriveResult:
         if dead_letter.message is None:
-            return Reading(dead_letter, None, RedriveAction.LEAVE_UNREADABLE)
+            return RedriveResult(dead_letter, None, RedriveAction.LEAVE_UNREADABLE)
         archive = self.table.archive(dead_letter.message.archive_id)
-        return Reading(dead_letter, archive, self._prospect(archive, dead_letter.message))
+        return RedriveResult(dead_letter, archive, self._action(archive, dead_letter.message))
 
-    def _prospect(self, archive: Archive | None, message: MergeMessage) -> RedriveAction:
+    def _action(self, archive: Archive | None, message: MergeMessage) -> RedriveAction:
         if archive is None or not archive.is_stored:
             return RedriveAction.DROP_GONE
         if not claim.needs_merge(archive):
@@ -249,19 +260,19 @@ class RedriveDeadLetters:
         is_current = archive.merge.claim_token == message.claim_token
         return RedriveAction.LEAVE_RUNNING if is_current else RedriveAction.DROP_OVERTAKEN
 
-    def _act(self, reading: Reading, *, drops_unreadable: bool) -> Reading:
-        dead_letter, prospect = reading.dead_letter, reading.prospect
+    def _act(self, planned: RedriveResult, *, drops_unreadable: bool) -> RedriveResult:
+        dead_letter, action = planned.dead_letter, planned.action
         try:
             if (
-                prospect is RedriveAction.CLAIM
+                action is RedriveAction.CLAIM
                 and dead_letter.message
                 and not self.claim_merge.again(dead_letter.message)
             ):
-                return self._read(dead_letter)
-            is_dropped = not prospect.leaves or (drops_unreadable and prospect is RedriveAction.LEAVE_UNREADABLE)
+                return self._plan(dead_letter)
+            is_dropped = not action.leaves or (drops_unreadable and action is RedriveAction.LEAVE_UNREADABLE)
             if is_dropped:
                 self.dead_letters.delete(dead_letter)
         except (Unavailable, TryAgain) as error:
             logger.exception("a dead letter stays", extra={"letter": dead_letter.id})
-            return Reading(dead_letter, reading.archive, prospect, fault=str(error))
-        return Reading(dead_letter, reading.archive, prospect, is_done=is_dropped)
+            return replace(planned, error=str(error))
+        return replace(planned, is_done=is_dropped)

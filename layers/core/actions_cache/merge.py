@@ -1,4 +1,4 @@
-"""The merge of one archive: from its own reads, never a reader's, and deleting nothing."""
+"""Merge the parts of one archive into one object. A merge reads for itself, never for a reader, and deletes nothing."""
 
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ThreadPoolExecutor, wait
@@ -18,6 +18,7 @@ from actions_cache.ports import (
     Bucket,
     Clock,
     MergeMessage,
+    MergeQueue,
     MultipartUpload,
     ObjectGone,
     Table,
@@ -28,33 +29,84 @@ from actions_cache.ports import (
 )
 
 MAX_UPLOADS_IN_FLIGHT = 6
-"""Each holds its bytes, some 8 MiB, in memory twice while they are joined; copies hold none. More: the worker needs
-more than 256 MiB (docs/performance.md); fewer: reads that wait for the store hold up the uploads."""
+"""Number of parts that are read and uploaded at the same time. Each holds its bytes, some 8 MiB, in memory twice while
+they are joined; copies hold none. More: the worker needs more than 256 MiB (docs/performance.md). Fewer: reads that
+wait for the store hold up the uploads."""
 
 DEADLINE_MARGIN: Millis = 10 * SECOND
-"""What an orderly end takes: abort the upload, release the run."""
+"""Time that is left for an orderly end: abort the upload, release the run. More: large merges run out of time sooner.
+Less: a worker may be killed on its way out, and its run stays claimed until the lease ends."""
+
+TimeLeft = Callable[[], Millis]
+"""Returns how much time the worker still has."""
 
 
-class RunLost(Exception):
-    """Another run took over, or the entry was removed."""
+@dataclass(frozen=True, slots=True)
+class DeliveredMessage:
+    """A message as the merge queue delivered it."""
+
+    body: str
+    message: MergeMessage | None
+    """None if the body is no merge message."""
+    receipt_handle: str
+    deliveries: int
+    """How often the queue has delivered it, this time included."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandleMergeMessage:
+    """Decides what becomes of a delivered message: it is done, comes again later, or becomes a dead letter."""
+
+    merge: Callable[[MergeMessage, TimeLeft], RunEnd]
+    queue: MergeQueue
+
+    def __call__(self, delivered: DeliveredMessage, remaining: TimeLeft) -> None:
+        """Merge, or make a dead letter of a message that no retry can help.
+
+        The queue's own count of deliveries doesn't decide which: it includes those that Lambda had no room for. A
+        worker that dies after it wrote the dead letter and before it deleted the message leaves a second dead letter;
+        once the first is redriven, redriving the second does nothing.
+
+        Raises:
+            Exception: the merge, or writing the dead letter, failed. The queue delivers the message again after a
+                back-off; the message's own visibility timeout is for workers that died.
+        """
+        try:
+            self._merge_or_give_up(delivered, remaining)
+        except Exception:
+            self.queue.deliver_again_in(delivered.receipt_handle, claim.retry_after(delivered.deliveries))
+            raise
+
+    def _merge_or_give_up(self, delivered: DeliveredMessage, remaining: TimeLeft) -> None:
+        if delivered.message is None:
+            self.queue.give_up(delivered.body)
+            return
+        try:
+            self.merge(delivered.message, remaining)
+        except GivenUp:
+            self.queue.give_up(delivered.body)
 
 
 class GivenUp(Exception):
-    """Raised when every run of the message's claim failed or died.
-
-    It belongs in the dead-letter queue, for people to see.
+    """Raised when every run of the message's claim failed or died, so that the message has to become a dead letter.
 
     The queue's own count can't decide this: the schedule reclaims dead runs long before the queue delivers their
     message again, and a delivery that Lambda had no room for was no attempt.
     """
 
 
+class RunLost(Exception):
+    """Raised when another run took over, or the entry was removed."""
+
+
 class OutOfTime(Exception):
-    """The worker's time runs out; the message comes again."""
+    """Raised when the merge doesn't fit into the worker's time. The queue delivers the message again."""
 
 
 @dataclass(frozen=True, slots=True)
 class MergeArchive:
+    """Carries out a claim: one run of it at a time, each with an object of its own."""
+
     table: Table
     bucket: Bucket
     manifests: Manifests
@@ -66,19 +118,20 @@ class MergeArchive:
     concurrency: int
     telemetry: Telemetry
 
-    def __call__(self, message: MergeMessage, remaining: Callable[[], Millis]) -> RunEnd:
-        """Merges, if the message's claim is current and no run of it lives.
+    def __call__(self, message: MergeMessage, remaining: TimeLeft) -> RunEnd:
+        """Merge the archive, if the message's claim is the current one and no run of it is alive.
 
         Args:
-            message: its claim token says which claim it carries out.
-            remaining: how much time the worker still has.
+            message: the message, whose claim token says which claim it carries out.
+            remaining: returns how much time the worker still has.
 
         Returns:
-            MERGED, LOST, BROKEN (its entry was removed), or NOT_OURS: merged, claimed anew, or a run is under way.
+            MERGED; LOST; BROKEN if the entry was removed; NOT_OURS if the archive is merged already, was claimed
+            anew, or has a live run.
 
         Raises:
-            GivenUp: nothing is left to try.
-            Exception: whatever went wrong; the run is released and the message is to be delivered again.
+            GivenUp: the claim has no attempt left.
+            Exception: the run failed and is released; the message has to be delivered again.
         """
         run_token = self.tokens.new()
         archive = transition(
@@ -112,21 +165,21 @@ class MergeArchive:
         self.telemetry.emit(events.merged(published, self.clock.now() - started_at))
         return RunEnd.MERGED
 
-    def _ended(self, fields: Mapping[str, object], end: RunEnd) -> RunEnd:
-        self.telemetry.emit(events.merge_ended(fields, end))
-        return end
-
     def _not_ours(self, message: MergeMessage) -> RunEnd:
-        """Raises GivenUp."""
+        """Record that this message has nothing to merge.
+
+        Raises:
+            GivenUp: its claim has no attempt left.
+        """
         archive = self.table.archive(message.archive_id)
         now = self.clock.now()
         if archive and claim.is_given_up(archive, message.claim_token, now, self.lifetimes, self.max_attempts):
-            self.telemetry.emit(events.merge_ended(about(archive), RunEnd.GIVEN_UP))
+            self._ended(about(archive), RunEnd.GIVEN_UP)
             raise GivenUp(f"the merge of {archive.id} was given up: see the errors before")
-        fields = about(archive) if archive else {"archive_id": message.archive_id}
-        return self._ended(fields, RunEnd.NOT_OURS)
+        return self._ended(about(archive) if archive else {"archive_id": message.archive_id}, RunEnd.NOT_OURS)
 
     def _fail(self, archive: Archive, run_token: str, error: BaseException) -> None:
+        """Release the run, so that another attempt can start."""
         self.telemetry.emit(events.merge_ended(about(archive), RunEnd.FAILED, error))
         transition(
             self.table,
@@ -134,7 +187,12 @@ class MergeArchive:
             lambda current: claim.failed(current, run_token, self.clock.now(), self.max_attempts),
         )
 
-    def _merge(self, archive: Archive, run_token: str, remaining: Callable[[], Millis]) -> Part:
+    def _ended(self, fields: Mapping[str, object], end: RunEnd) -> RunEnd:
+        self.telemetry.emit(events.merge_ended(fields, end))
+        return end
+
+    def _merge(self, archive: Archive, run_token: str, remaining: TimeLeft) -> Part:
+        """Write the merged object, and return it once the bucket confirms its size and ETag."""
         manifest = self.manifests.of(archive)
         key = ArchiveKeys(archive.id).merged(run_token)
         with self._upload(key) as upload:
@@ -149,7 +207,7 @@ class MergeArchive:
 
     @contextmanager
     def _upload(self, key: str) -> Iterator[MultipartUpload]:
-        """A multipart upload that is aborted on every way out but the good one."""
+        """Start a multipart upload, and abort it if the block raises."""
         upload = self.bucket.start_upload(key)
         try:
             yield upload
@@ -163,15 +221,15 @@ class MergeArchive:
         run_token: str,
         manifest: Manifest,
         upload: MultipartUpload,
-        remaining: Callable[[], Millis],
+        remaining: TimeLeft,
     ) -> list[UploadedPart]:
-        """All steps, side by side; meanwhile the lease is renewed, at a third of its life.
+        """Run all steps concurrently, and meanwhile renew the lease at a third of its life.
 
         Raises:
-            OutOfTime: they don't fit into the worker's time.
+            OutOfTime: the steps don't fit into the worker's time.
             RunLost: another run took over.
         """
-        # Threads of their own, and no more than needed: each keeps for itself what it once had of memory.
+        # Threads of their own, and no more than needed: each keeps for itself the memory that it once had.
         copies = ThreadPoolExecutor(self.concurrency, thread_name_prefix="merge-copy")
         uploads = ThreadPoolExecutor(min(MAX_UPLOADS_IN_FLIGHT, self.concurrency), thread_name_prefix="merge-upload")
         reads = ThreadPoolExecutor(self.concurrency, thread_name_prefix="merge-read")
@@ -203,16 +261,23 @@ class MergeArchive:
                 executor.shutdown()
 
     def _copy(self, step: Copy, upload: MultipartUpload) -> UploadedPart:
-        """Raises WrongBytes: by its ETag, what the upload has now isn't what the step was to bring."""
+        """Copy a range into the upload.
+
+        Raises:
+            WrongBytes: the ETag of the copy shows that it has other bytes than the source.
+        """
         copied = self.bucket.copy_part(upload, step.number, step.source)
         if step.source.is_whole and etags_conflict(copied.etag, step.source.part.etag):
             raise WrongBytes(step.source.part, f"the ETag of its copy is {copied.etag}")
         return copied
 
     def _upload_part(self, step: Upload, upload: MultipartUpload, reads: Executor) -> UploadedPart:
-        """Its sources are read side by side: one after the other, each would wait for the store's first byte.
+        """Upload ranges that are too small to copy, joined.
 
-        Raises: WrongBytes: by its ETag, what the upload has now isn't what was sent.
+        They are read concurrently: one after the other, each would wait for the store's first byte.
+
+        Raises:
+            WrongBytes: the ETag shows that other bytes arrived than were sent.
         """
         body = b"".join(reads.map(self.bucket.read, step.sources))
         uploaded = self.bucket.upload_part(upload, step.number, body)

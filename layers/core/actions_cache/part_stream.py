@@ -1,6 +1,6 @@
-"""The part stream: an archive's bytes in order, read ahead from its parts, within a budget of memory.
+"""Stream an archive's bytes in order, read ahead from its parts within a budget of memory.
 
-Nothing here knows of merges, and nothing waits but for the store and the reader.
+Nothing here depends on merges, or waits for anything but the store and the reader.
 """
 
 import asyncio
@@ -17,34 +17,43 @@ from actions_cache.ports import Chunk, PartReader, Unavailable
 logger = logging.getLogger(__name__)
 
 FIRST_REQUESTS = 16
-"""How many ranges are asked for at once, to begin with. A store that takes longer to answer gets more of them."""
+"""Number of ranges that are requested at once to begin with. More: a reader that leaves early has cost more requests.
+Fewer: the first bytes take longer. If the store is slow to answer, it is doubled."""
 
 MOST_REQUESTS = 64
-"""With 1 MiB parts and 30 ms a request, what 2 GB/s takes."""
+"""Number of ranges that are requested at once at most: what 2 GB/s takes with 1 MiB parts and 30 ms a request. More:
+less of the budget is left for each connection. Fewer: a distant store is read more slowly."""
 
 SILENCE_SECONDS = 2.0
-"""@actions/cache gives up after 5 s without a byte (docs/design/protocol.md#downloads): well before that, some are
-sent."""
+"""Time without a byte from the store after which the reader gets some that were held back. @actions/cache gives up
+after 5 s without a byte (docs/design/protocol.md#downloads). Shorter: what is held back is used up sooner."""
 
 KEEPALIVE_CHUNKS = 64
-"""Into how many pieces the chunk held back is cut while the store is silent: two minutes of patience."""
+"""Number of slices that the bytes held back are trickled out in while the store is silent; at one every 2 s they keep
+the client alive for 2 minutes. More: longer, in smaller slices. Fewer: clients give up sooner."""
 
 LAST_BYTES = 4096
-"""Size of the last chunk, which goes out at once. After a body that breaks off, Lambda Web Adapter sends an error as
-more of the body, and ends it properly (lambda_runtime's `to_tailer`): some 150 bytes, which would complete the
-announced length if just so many were missing. This is longer than any such text; an even longer tail would only come
-later. https://github.com/awslabs/aws-lambda-rust-runtime/blob/main/lambda-runtime/src/types.rs"""
+"""Size of the last chunk, which is sent as a whole. If a body breaks off, Lambda Web Adapter sends the error as more of
+the body, and ends it properly (lambda_runtime's `to_tailer`): some 150 bytes, which would complete the announced length
+if just as many were missing. More: the tail is sent later. Less: such a text may complete the body.
+https://github.com/awslabs/aws-lambda-rust-runtime/blob/main/lambda-runtime/src/types.rs"""
 
 MAX_ATTEMPTS_WITHOUT_PROGRESS = 6
-"""Connections in a row that bring no byte before the store counts as out of order; about 10 s in all."""
+"""Number of connections in a row without a byte before the store counts as unavailable, some 10 s in all. More:
+readers wait longer for the error. Fewer: a short outage breaks streams."""
 
 FIRST_BYTE_SECONDS = 15.0
+"""Time that a connection may take for its first byte before another one replaces it. Longer: a dead one costs more.
+Shorter: a slow store is asked again and again."""
+
 STALL_SECONDS = 4.0
-"""How long a connection may bring nothing before it is dropped and another goes on at its offset."""
+"""Time that a connection may bring nothing after its first byte before another one continues at its offset. Longer: a
+stalled one holds up the reader. Shorter: slow ones are replaced for nothing."""
 
 UNREAD_SECONDS = 5.0
-"""How long a connection is kept that the reader is too slow for; then it is given up, and another goes on at its offset
-once it is wanted. Else readers that stand still would take all connections, and S3 would end them by itself."""
+"""Time that a connection is kept open while the reader takes nothing; another one continues at its offset later.
+Longer: readers that stand still occupy all connections, and S3 would end them anyway. Shorter: slow readers cost
+more requests."""
 
 
 async def read_ahead(ranges: AsyncIterable[PartRange], reader: PartReader, budget: int) -> AsyncGenerator[Chunk, None]:
@@ -52,16 +61,16 @@ async def read_ahead(ranges: AsyncIterable[PartRange], reader: PartReader, budge
 
     Several ranges are fetched at once, and more whenever the next one to yield has no bytes yet: a request that waits
     for its first byte holds no memory, so only received bytes count against the budget. While the store is silent, an
-    empty chunk says so every SILENCE_SECONDS (see held_back).
+    empty chunk is yielded every SILENCE_SECONDS (see held_back).
 
     Args:
-        ranges: in order; short ones, so that several together are in the reader's near future. They are
-            waited for while what was asked for before is on its way, and before the first byte is given.
-        reader: where they come from.
-        budget: bytes fetched and not yet given, at most; and a chunk of each connection.
+        ranges: the ranges in order, short enough that the reader soon needs several of them. Each is awaited while
+            those before it are being fetched; the first byte is given once FIRST_REQUESTS of them are known.
+        reader: reads a range from the store.
+        budget: number of bytes that may be fetched and not yet given, beside a chunk of each connection.
 
     Raises:
-        ObjectGone: a part is gone; what was given before is right.
+        ObjectGone: a part is gone; the bytes given before are right.
         Unavailable: the store brought nothing for too long.
     """
     source = aiter(ranges)
@@ -88,13 +97,13 @@ async def read_ahead(ranges: AsyncIterable[PartRange], reader: PartReader, budge
 
 
 async def held_back(chunks: AsyncIterable[Chunk]) -> AsyncGenerator[Chunk, None]:
-    """Yield the same bytes, always holding the newest chunk back, and the last bytes until all are known to be there.
+    """Yield the same bytes, but hold the newest back, and the last ones until all bytes are known to be there.
 
-    So a stream that fails lacks more than LAST_BYTES, or has sent nothing. While the store is silent, the surplus above
-    LAST_BYTES goes out in morsels, so that the reader isn't left in silence as well.
+    So a stream that fails lacks more than LAST_BYTES, or has sent nothing. While the store is silent, the bytes held
+    back beyond LAST_BYTES are trickled out, so that the client doesn't give up.
 
     Args:
-        chunks: an empty one while the store is silent.
+        chunks: the bytes, with an empty chunk now and then while the store is silent.
     """
     held = deque[Chunk]()
     size = 0
@@ -106,12 +115,12 @@ async def held_back(chunks: AsyncIterable[Chunk]) -> AsyncGenerator[Chunk, None]
                 size -= len(held[0])
                 yield held.popleft()
         elif size > LAST_BYTES:
-            morsel = held[0][: max(1, (size - LAST_BYTES) // KEEPALIVE_CHUNKS)]
-            held[0] = held[0][len(morsel) :]
-            size -= len(morsel)
+            keepalive = held[0][: max(1, (size - LAST_BYTES) // KEEPALIVE_CHUNKS)]
+            held[0] = held[0][len(keepalive) :]
+            size -= len(keepalive)
             if not held[0]:
                 held.popleft()
-            yield morsel
+            yield keepalive
     rest = memoryview(b"".join(held))
     if size > LAST_BYTES:
         yield rest[:-LAST_BYTES]
@@ -121,7 +130,7 @@ async def held_back(chunks: AsyncIterable[Chunk]) -> AsyncGenerator[Chunk, None]
 
 @dataclass(slots=True, eq=False)
 class _Fetch:
-    """One range on its way: a task fills it, the stream empties it."""
+    """Fetches one range: a task adds the chunks that arrive, and the stream takes them."""
 
     source: PartRange
     reader: PartReader
@@ -141,7 +150,7 @@ class _Fetch:
         return not self._chunks and not self._task.done()
 
     async def next_chunk(self, wait_seconds: float) -> Chunk | None:
-        """The next bytes; none at the end; None when none came within so many seconds."""
+        """Return the next bytes, empty at the end of the range, or None if none came within this time."""
         if self.has_brought_nothing:
             await _set_by(_now() + wait_seconds, self._arrived)
         if self._chunks:
@@ -156,11 +165,11 @@ class _Fetch:
 
     def cancel(self) -> None:
         self._task.cancel()
-        # A failure that nobody will ask for any more is no news.
+        # Retrieve the task's exception, or asyncio logs it; nobody else will.
         self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     async def _fill(self) -> None:
-        """Fetches the range; a connection that dies is resumed at its offset, not restarted."""
+        """Fetch the range. If a connection dies, another one continues at its offset."""
         offset = self.source.start
         attempts_without_progress = 0
         while offset < self.source.end:
@@ -187,13 +196,14 @@ class _Fetch:
                 await asyncio.sleep(0.1 * 2**attempts_without_progress - 0.1)
 
     async def _has_room_by(self, time: float) -> bool:
+        """Wait until the reader has taken enough, or this time has come, and return whether there is room."""
         while self._held >= self.most_held and _now() < time:
             await _set_by(time, self._taken)
         return self._held < self.most_held
 
 
 async def _set_by(time: float, event: asyncio.Event) -> None:
-    """Waits until the event comes, and no longer. By hand: asyncio.timeout was a tenth of what a stream costs."""
+    """Wait for the event until this time. asyncio.timeout would be simpler, but took a tenth of a stream's CPU time."""
     event.clear()
     alarm = None if time == inf else asyncio.get_running_loop().call_at(time, event.set)
     try:

@@ -1,4 +1,4 @@
-"""The signing secret's rotation, a step a call, and what the edge knows of it."""
+"""Rotate the signing secret, one step at each call, and keep the edge informed of the secrets."""
 
 import logging
 from dataclasses import dataclass
@@ -10,60 +10,30 @@ from actions_cache.ports import Clock, EdgeSecrets, KeyringStore, TokenSource, W
 logger = logging.getLogger(__name__)
 
 MAX_ROUNDS = 3
-"""Of telling the edge. Its schedule is rare and so is a deploy, so a third one that loses is no accident."""
+"""Number of attempts to write the edge's secrets. The schedule and deploys are rare, so a third lost write is no
+accident."""
 
 
 @dataclass(frozen=True, slots=True)
 class RotateSecret:
+    """Replaces the signing secret in steps, so that no URL fails that was signed before a step."""
+
     keyrings: KeyringStore
     edge: EdgeSecrets
     clock: Clock
     tokens: TokenSource
     times: RotationTimes
 
-    def tell_edge(self) -> Keyring:
-        """Makes the edge know the secrets as they are, and notes since when it does.
+    def __call__(self) -> Phase:
+        """Take the next step if it is time, make the edge know it, and return the phase.
+
+        If this process dies after any of the writes, the next call finds that edge and keyring differ, tells the edge,
+        and the phase starts then. A write that loses to another call's sets a step back at most. It never loses a
+        secret that signs: before and after each step, that secret is among those that verify.
 
         Raises:
-            Unavailable: the edge may not know them; nothing is lost by that, the next call tells it.
-            TryAgain: others kept writing to it at the same time.
-        """
-        for _ in range(MAX_ROUNDS):
-            try:
-                return self._told()
-            except WriteConflict:
-                logger.info("the edge was told something else meanwhile")
-        raise TryAgain("too many at once tell the edge the signing secrets")
-
-    def _told(self) -> Keyring:
-        """One round of it.
-
-        The edge is read before the ring, and the ring is noted as unknown before the edge is told: a ring that counts
-        as known, as read here, has been known for as long as it says. Another call that writes meanwhile can take off
-        that no more than the time that it runs itself, which SETTLE has to spare.
-
-        Raises: Unavailable, WriteConflict.
-        """
-        knows = self.edge.read()
-        ring = self.keyrings.read()
-        if knows.secrets != ring.verifying:
-            if ring.changed_at is not None:
-                self.keyrings.write(unknown_to_edge(ring))
-            self.edge.write(ring.verifying, knows)
-        elif ring.changed_at is not None:
-            return ring
-        told = known_to_edge(ring, self.clock.now())
-        self.keyrings.write(told)
-        return told
-
-    def __call__(self) -> Phase:
-        """Takes the next step if it is time, and makes the edge know it.
-
-        Whatever dies after any of the writes, the next call finds an edge or a ring that differs, tells the edge, and
-        the phase begins then. A write that is lost to another call's takes back a step at most, never a secret that
-        signs: both steps have it among those that verify.
-
-        Raises: as tell_edge.
+            Unavailable: the edge may not know the secrets; nothing is lost, since the next call tells it.
+            TryAgain: others kept writing to the edge at the same time.
         """
         ring = self.tell_edge()
         following = advanced(ring, self.clock.now(), self.times, self.tokens.new() + self.tokens.new())
@@ -72,3 +42,43 @@ class RotateSecret:
         self.keyrings.write(following)
         logger.info("the signing secret's rotation went on", extra={"phase": following.phase})
         return self.tell_edge().phase
+
+    def tell_edge(self) -> Keyring:
+        """Make the edge know the current secrets, and record since when it does.
+
+        Returns:
+            The keyring, as it is now known to the edge.
+
+        Raises:
+            Unavailable: the edge may not know the secrets; nothing is lost, since the next call tells it.
+            TryAgain: others kept writing to the edge at the same time.
+        """
+        for _ in range(MAX_ROUNDS):
+            try:
+                return self._try_to_tell_edge()
+            except WriteConflict:
+                logger.info("the edge was told something else meanwhile")
+        raise TryAgain("too many at once tell the edge the signing secrets")
+
+    def _try_to_tell_edge(self) -> Keyring:
+        """Compare the edge with the keyring, and write to the edge if they differ.
+
+        The edge is read before the keyring, and the keyring is marked as unknown before the edge is written: so a
+        keyring that is read here as known has been known for as long as it says. Another call that writes meanwhile
+        shortens that by the time that it runs at most, which SETTLE has to spare.
+
+        Raises:
+            Unavailable: a store doesn't answer.
+            WriteConflict: another call wrote to the edge meanwhile.
+        """
+        known = self.edge.read()
+        ring = self.keyrings.read()
+        if known.secrets != ring.verifying:
+            if ring.changed_at is not None:
+                self.keyrings.write(unknown_to_edge(ring))
+            self.edge.write(ring.verifying, known)
+        elif ring.changed_at is not None:
+            return ring
+        updated = known_to_edge(ring, self.clock.now())
+        self.keyrings.write(updated)
+        return updated

@@ -388,7 +388,7 @@ class _Processes:
 
 
 def _start_of(function: str) -> Any:
-    name_of = {"rotate": "secrets", "merge": "services", "cleanup": "services"}
+    name_of = dict.fromkeys(("merge", "cleanup", "rotate"), "services")
     return getattr(FUNCTIONS[function], name_of.get(function, "asgi_app"))
 
 

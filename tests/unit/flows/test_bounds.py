@@ -1,4 +1,4 @@
-"""Other things that a stranger could lengthen are bounded, row by row of docs/security.md."""
+"""Lists, logs and loops that a stranger could lengthen are bounded, as docs/security.md says row by row."""
 
 from dataclasses import replace
 from itertools import count
@@ -40,28 +40,28 @@ def test_remembered_repositories_are_bounded(monkeypatch):
 
 
 def test_metric_dimensions_have_fixed_values():
-    """Each value costs. `kind` is an exception's name, the others are enumerations."""
+    """Each value costs money. `kind` is an exception's name, the others are enumerations."""
     stranger = "x" * 500
-    seen = stored_archive(name=name(stranger))
-    told: list[Event] = [
-        events.reserved(seen),
-        events.saved(seen),
-        events.hit(seen.entry, stranger, is_merged=True),
+    saved = stored_archive(name=name(stranger))
+    emitted: list[Event] = [
+        events.reserved(saved),
+        events.saved(saved),
+        events.hit(saved.entry, stranger, is_merged=True),
         events.missed(stranger, (stranger,), stranger, events.MissReason.NO_MATCH),
         events.refused(f"GET /{stranger}", TryAgain(stranger)),
         events.unavailable(stranger, OSError(stranger)),
         events.failed(stranger, OSError(stranger)),
-        events.evicted(seen),
-        events.bytes_discarded(events.about(seen), 1),
+        events.evicted(saved),
+        events.bytes_discarded(events.about(saved), 1),
     ]
-    assert {it.dimension for it in METRICS} == {None, "reason", "outcome", "task", "part", "kind"}
-    for one in told:
-        for metric in one.metrics:
-            assert metric.dimension is None or len(str(one.fields[metric.dimension])) < 40
+    assert {metric.dimension for metric in METRICS} == {None, "reason", "outcome", "task", "part", "kind"}
+    for event in emitted:
+        for metric in event.metrics:
+            assert metric.dimension is None or len(str(event.fields[metric.dimension])) < 40
 
 
 async def test_logged_path_is_truncated(caplog):
-    """The client chooses it, and a URL may have 8,192 bytes."""
+    """The client chooses the path, and a URL may have 8,192 bytes."""
     path = f"/{'x' * 8000}"
     scope = {
         "type": "http",
@@ -72,10 +72,10 @@ async def test_logged_path_is_truncated(caplog):
         "headers": [(b"authorization", f"Bearer {runtime_token()}".encode())],
     }
 
-    async def nothing():
+    async def receive():
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    request = Request(scope, nothing)
+    request = Request(scope, receive)
     assert len(_asked(request)) <= 210
 
     async def silent(*_: object, **__: object):
@@ -108,7 +108,7 @@ def test_conflicting_write_retries_are_bounded():
     revisions = count(1)
     table = SimpleNamespace(archive=lambda _: archive(revision=10 * next(revisions)), replace_archive=lose)
     with pytest.raises(TryAgain):
-        archives.transition(cast("Any", table), "id", lambda seen: replace(seen, looked_at=1))
+        archives.transition(cast("Any", table), "id", lambda current: replace(current, looked_at=1))
     assert next(tried) == archives.MAX_ROUNDS
 
 

@@ -1,4 +1,4 @@
-"""No reader is cut off, nothing gets stuck, nothing leaks."""
+"""Cleanup cuts off no reader, leaves nothing stuck, and leaks no object."""
 
 from dataclasses import replace
 
@@ -94,7 +94,7 @@ def test_unused_entry_expires_after_seven_days(driver):
     archive_id = merged(driver)
     driver.clock.advance(7 * 24 * HOUR - 1)
     driver.clean_up()
-    assert driver.look_up("npm-1") is not None, "this is a use, too"
+    assert driver.look_up("npm-1") is not None, "a lookup counts as a use"
     driver.clock.advance(7 * 24 * HOUR)
     driver.clean_up()
     assert driver.look_up("npm-1") is None
@@ -118,7 +118,7 @@ def test_resaved_entry_keeps_its_new_bytes(driver):
 
 
 def test_unsent_claim_is_retaken(driver, monkeypatch):
-    """The claimer died between its write and its message."""
+    """The process that claimed died after its write and before it sent the message."""
 
     class Died(BaseException):
         pass
@@ -157,10 +157,10 @@ def test_cleanup_stops_in_time_and_resumes(driver):
     driver.clock.advance(HOUR)
     turns = iter([20_000] * 4)
     assert driver.services.clean_up(lambda: next(turns, 1_000))["left for the next run"] == 1
-    dropped = [a for a in archives if driver.archive(a).state is ArchiveState.DELETED]
+    dropped = [archive_id for archive_id in archives if driver.archive(archive_id).state is ArchiveState.DELETED]
     assert 0 < len(dropped) < 5
     driver.clean_up()
-    assert all(driver.archive(a).state is ArchiveState.DELETED for a in archives)
+    assert all(driver.archive(archive_id).state is ArchiveState.DELETED for archive_id in archives)
 
 
 def test_failing_archive_does_not_block_others(driver, monkeypatch):
@@ -178,7 +178,7 @@ def test_failing_archive_does_not_block_others(driver, monkeypatch):
 
 
 def test_random_workload_leaves_nothing_behind(driver):
-    """Nothing leaks: in the end the bucket holds exactly what the table points to."""
+    """In the end the bucket holds exactly the objects that the table refers to."""
     for i in range(4):
         driver.save(name(f"npm-{i}"), ONE, TWO)
         driver.reserve(name(f"dead-{i}"))
@@ -199,7 +199,7 @@ LOST = {
 
 @pytest.mark.parametrize("how", LOST)
 def test_unmerged_archive_without_manifest_is_removed(driver, how):
-    """Nobody can restore it, and cleanup must not fail on it every ten minutes for ever."""
+    """Nobody can restore it, and cleanup mustn't fail on it every ten minutes for ever."""
     entry = driver.save(KEY, ONE, TWO)
     LOST[how](driver, driver.archive(entry.archive_id).commit.manifest.key)
     driver.clock.advance(2 * HOUR)
@@ -213,18 +213,18 @@ def test_unmerged_archive_without_manifest_is_removed(driver, how):
     assert driver.services.table.archive(entry.archive_id) is None
 
 
-def unreadable(driver, archive_id, content=b"{}"):
+def store_unreadable_manifest(driver, archive_id, content=b"{}"):
     """Store a manifest that this server never writes, with the right ETag."""
     table = driver.services.table
-    seen = driver.archive(archive_id)
-    manifest = driver.services.bucket.write_once(f"{seen.commit.manifest.key}-unreadable", content)
-    table.replace_archive(seen, replace(seen, commit=replace(seen.commit, manifest=manifest)))
+    current = driver.archive(archive_id)
+    manifest = driver.services.bucket.write_once(f"{current.commit.manifest.key}-unreadable", content)
+    table.replace_archive(current, replace(current, commit=replace(current.commit, manifest=manifest)))
 
 
 @pytest.mark.parametrize("content", [b"{}", b"", b"[]", b'{"parts":[[1]]}', b'{"parts":7}', b"\xff"])
 def test_unreadable_manifest_counts_as_lost(driver, content):
     entry = driver.save(KEY, ONE, TWO)
-    unreadable(driver, entry.archive_id, content)
+    store_unreadable_manifest(driver, entry.archive_id, content)
     driver.clock.advance(2 * HOUR)
     assert "failed" not in driver.clean_up()
     assert driver.archive(entry.archive_id).state is ArchiveState.DELETED
@@ -248,11 +248,11 @@ def test_corrupt_manifest_does_not_stop_expiry(driver, monkeypatch):
     monkeypatch.setattr(
         driver.services.bucket,
         "read",
-        lambda it: fail(WrongBytes(manifest, "rot")) if it.part == manifest else read(it),
+        lambda source: fail(WrongBytes(manifest, "rot")) if source.part == manifest else read(source),
     )
     driver.clock.advance(2 * HOUR)
     driver.clean_up()
-    assert driver.archive(entry.archive_id).is_stored, "it may have been on the way"
+    assert driver.archive(entry.archive_id).is_stored, "the bytes may have changed on the way"
     driver.clock.advance(7 * 24 * HOUR)
     driver.clean_up()
     assert driver.archive(entry.archive_id).state is ArchiveState.DELETED
@@ -286,7 +286,7 @@ def test_merge_without_manifest_removes_entry(driver, how):
 
 def test_merge_with_unreadable_manifest_removes_entry(driver):
     entry = driver.save(KEY, ONE, TWO)
-    unreadable(driver, entry.archive_id)
+    store_unreadable_manifest(driver, entry.archive_id)
     assert driver.merge_all() == [RunEnd.BROKEN]
 
 
@@ -302,11 +302,11 @@ def test_open_upload_check_costs_one_listing(driver, monkeypatch):
     listed = []
     bucket_list = driver.services.bucket.list
 
-    def noted(*asked):
-        listed.append(asked)
-        return bucket_list(*asked)
+    def recorded_list(*arguments):
+        listed.append(arguments)
+        return bucket_list(*arguments)
 
-    monkeypatch.setattr(driver.services.bucket, "list", noted)
+    monkeypatch.setattr(driver.services.bucket, "list", recorded_list)
     for seconds, looks in ((0, 0), (299, 0), (1, 1), (299, 1), (1, 2)):
         driver.clock.advance(seconds)
         driver.clean_up()

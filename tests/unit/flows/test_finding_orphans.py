@@ -1,4 +1,4 @@
-"""Nothing leaks: objects that the table forgot are found in the bucket; all others stay."""
+"""Objects that the table has forgotten are found in the bucket and deleted; all others stay."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,12 +17,13 @@ NAME = EntryName(EntryFamily("1", "refs/heads/main", "v"), "key")
 
 @dataclass
 class Watched:
-    """The bucket; tells what was listed, and does something first."""
+    """Wraps the bucket, records what is listed, and fails to delete some keys."""
 
     bucket: Any
     before_listing: Callable[[], object] = lambda: None
     listed: list[str] = field(default_factory=list)
     undeletable: str = "none"
+    """Text in the keys that can't be deleted."""
 
     def __getattr__(self, method: str) -> Any:
         return getattr(self.bucket, method)
@@ -40,8 +41,8 @@ class Watched:
 
 
 @dataclass
-class Begins:
-    """Tokens, for a run that begins with this id."""
+class StartAt:
+    """Tokens that make a run start at this id."""
 
     at: str
 
@@ -62,7 +63,7 @@ def left(driver: CacheDriver) -> set[str]:
 
 @pytest.mark.parametrize("batch", [1, 2, 100])
 def test_only_orphans_are_deleted(driver: CacheDriver, monkeypatch, batch: int):
-    monkeypatch.setattr(cleanup, "BATCH", batch)
+    monkeypatch.setattr(cleanup, "LOOKUP_BATCH", batch)
     saved = driver.save(NAME, b"a", b"b").archive_id
     for digit in "0f":
         orphan(driver, digit)
@@ -82,7 +83,7 @@ def test_reserved_upload_is_not_orphan(driver: CacheDriver):
 
 def test_archive_saved_during_listing_stays(driver: CacheDriver):
     bucket = Watched(driver.services.bucket, lambda: driver.save(replace(NAME, key=f"{len(left(driver))}"), b"a"))
-    done = replace(driver.services.find_orphans, bucket=bucket, tokens=Begins("f" * 32))(plenty)
+    done = replace(driver.services.find_orphans, bucket=bucket, tokens=StartAt("f" * 32))(plenty)
     assert done["archives seen"] == len(bucket.listed) > 0
     assert done["orphaned archives deleted"] == 0
 
@@ -106,9 +107,9 @@ def test_put_outlasting_tombstone_is_found(
 
 def test_run_starts_anywhere_and_stops_in_time(driver: CacheDriver):
     ids = [orphan(driver, digit) for digit in "05acf"]
-    # Each archive's start and slice read the time that is left.
-    times = iter([*[plenty()] * 4, cleanup.ORPHANS_DEADLINE_MARGIN - 1])
-    from_seven = replace(driver.services.find_orphans, tokens=Begins("7" * 32))
+    # The time left is read twice for each archive: before it, and for its slice.
+    times = iter([*[plenty()] * 4, cleanup.DEADLINE_MARGIN - 1])
+    from_seven = replace(driver.services.find_orphans, tokens=StartAt("7" * 32))
 
     done = from_seven(lambda: next(times))
 
@@ -121,36 +122,36 @@ def test_run_starts_anywhere_and_stops_in_time(driver: CacheDriver):
 def test_orphan_search_ends_where_it_began(driver: CacheDriver):
     ids = [orphan(driver, digit) for digit in "07acf"]
     bucket = Watched(driver.services.bucket, undeletable="archives")
-    replace(driver.services.find_orphans, bucket=bucket, tokens=Begins(ids[1]))(plenty)
-    assert bucket.listed == [*ids[2:], *ids[:2], ids[2]], "the last only to see that it was there already"
+    replace(driver.services.find_orphans, bucket=bucket, tokens=StartAt(ids[1]))(plenty)
+    assert bucket.listed == [*ids[2:], *ids[:2], ids[2]], "the last one shows that the round is complete"
 
 
 def test_orphan_flood_delays_no_other_archive(driver: CacheDriver, monkeypatch):
-    """It goes page by page and, once its slice is over, after the others."""
+    """A flood is deleted page by page and, once its slice is over, after the others."""
     monkeypatch.setattr("actions_cache.archives.PAGE", 2)
     flood, other = "0" * 32, "1" * 32
     for archive_id, count in ((flood, 9), (other, 1)):
         for number in range(count):
             driver.services.bucket.write_once(f"archives/{archive_id}/parts/blob/{number}", b"nobody's")
     deleted: list[str] = []
-    clock = iter(range(10**6, 0, -cleanup.ORPHANS_SLICE))
+    times = iter(range(10**6, 0, -cleanup.ORPHAN_SLICE))
     bucket = Watched(driver.services.bucket)
     delete = bucket.delete
 
-    def noted(keys):
+    def recorded_delete(keys):
         deleted.append(keys[0].split("/")[1][0])
         delete(keys)
 
-    monkeypatch.setattr(bucket, "delete", noted)
-    replace(driver.services.find_orphans, bucket=bucket, tokens=Begins("f" * 32))(lambda: next(clock))
-    assert "1" in deleted[:3], "the other had its turn after the first slice"
+    monkeypatch.setattr(bucket, "delete", recorded_delete)
+    replace(driver.services.find_orphans, bucket=bucket, tokens=StartAt("f" * 32))(lambda: next(times))
+    assert "1" in deleted[:3], "the other archive had its turn after the first slice"
     assert deleted.count("0") == 5
     assert left(driver) == set()
 
 
 def test_run_without_time_deletes_nothing(driver: CacheDriver):
     archive_id = orphan(driver, "5")
-    assert driver.services.find_orphans(lambda: cleanup.ORPHANS_DEADLINE_MARGIN - 1) == {"left for another run": 1}
+    assert driver.services.find_orphans(lambda: cleanup.DEADLINE_MARGIN - 1) == {"left for another run": 1}
     assert left(driver) == {archive_id}
 
 
@@ -165,10 +166,10 @@ def test_undeletable_archive_blocks_no_other(driver: CacheDriver):
 def test_failing_table_costs_no_object(driver: CacheDriver, monkeypatch):
     archive_id = orphan(driver, "5")
 
-    def out_of_order(ids: list[str]) -> frozenset[str]:
+    def unavailable(ids: list[str]) -> frozenset[str]:
         raise Unavailable("503")
 
-    monkeypatch.setattr(driver.services.table, "known_archives", out_of_order)
+    monkeypatch.setattr(driver.services.table, "known_archives", unavailable)
     with pytest.raises(Unavailable):
         driver.services.find_orphans(plenty)
     assert left(driver) == {archive_id}

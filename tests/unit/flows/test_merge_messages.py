@@ -1,4 +1,4 @@
-"""A merge message ends merged, delivered again soon, or a dead letter, whatever the queue's count."""
+"""A merge message is done, delivered again soon, or becomes a dead letter, whatever the queue's count."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ from functions.merge import handler
 
 
 class Queue:
-    """Reads the driver's queue as Lambda's event source does, with the worker's visibility timeouts."""
+    """Delivers the queue's messages to the function as Lambda does, and records its back-offs."""
 
     def __init__(self, driver: CacheDriver, monkeypatch: pytest.MonkeyPatch) -> None:
         self._driver = driver
@@ -29,10 +29,10 @@ class Queue:
         monkeypatch.setattr(driver.services.queue, "deliver_again_in", deliver_again_in)
 
     def deliver(self, *, counted: int = 0) -> bool:
-        """Return whether the worker has done the next message.
+        """Deliver the next message, and return whether the worker is done with it.
 
         Args:
-            counted: earlier deliveries that had no room.
+            counted: number of earlier deliveries that Lambda had no room for.
         """
         sqs = self._driver.sqs
         [message] = sqs.receive_message(QueueUrl=self.url, MessageSystemAttributeNames=["All"])["Messages"]
@@ -82,7 +82,7 @@ def test_failed_merge_becomes_dead_letter(driver: CacheDriver, queue: Queue) -> 
 
 
 def test_throttled_deliveries_are_no_attempts(driver: CacheDriver, queue: Queue) -> None:
-    """Four times five is one less than the queue gives."""
+    """After 18 deliveries that Lambda had no room for, this one is the last but one that the queue allows."""
     entry = driver.save(name("npm-1"), b"one", b"two")
     assert queue.deliver(counted=18)
     assert queue.dead_letters() == []

@@ -1,4 +1,4 @@
-"""What a merge takes by itself, where the store takes nothing."""
+"""Time and memory that a merge needs itself, with a store that needs none."""
 
 from tests.support.fakes import merge_of_copies
 
@@ -7,7 +7,7 @@ FEW, MANY = 1_000, 10_000
 
 
 def test_merge_cost_grows_linearly():
-    """Thrice that time is allowed, since this machine does other work too; by the square it would be a hundred."""
+    """Three times the linear time is allowed, since the machine is busy; quadratic growth would be ten times."""
     seconds_for_few, memory_of_few = merge_of_copies(FEW, 5 * MIB)
     seconds_for_many, memory_of_many = merge_of_copies(MANY, 5 * MIB)
     assert seconds_for_many < 3 * MANY / FEW * seconds_for_few

@@ -1,4 +1,4 @@
-"""One merge, and whatever fails, the archive stays claimable."""
+"""An archive is merged once, and stays claimable whatever fails."""
 
 import threading
 
@@ -29,13 +29,13 @@ def test_merged_object_joins_parts_in_order(driver, parts):
 
 
 def test_upload_sources_are_read_concurrently(driver, monkeypatch):
-    """One after the other, each would wait for the store's first byte."""
+    """Read one after the other, each would wait for the store's first byte."""
     entry = driver.save(KEY, *[SMALL] * 4)
-    read, all_are_asked = driver.services.bucket.read, threading.Barrier(4)
+    read, all_requested = driver.services.bucket.read, threading.Barrier(4)
 
     def read_together(source):
         if "/parts/" in source.part.key:
-            all_are_asked.wait(timeout=10)
+            all_requested.wait(timeout=10)
         return read(source)
 
     monkeypatch.setattr(driver.services.bucket, "read", read_together)
@@ -51,7 +51,7 @@ def test_finalize_claims_multipart_archive_once(driver):
 
 
 def test_merge_deletes_nothing(driver):
-    """No reader is cut off."""
+    """Readers of the parts aren't cut off."""
     entry = driver.save(KEY, SMALL, SMALL)
     before = driver.keys(entry.archive_id)
     driver.merge_all()
@@ -106,7 +106,7 @@ def test_worker_out_of_time_releases_run(driver):
 
 
 def test_lost_run_is_never_published(driver, monkeypatch):
-    """Another worker takes over, its lease expired, while the first one completes its upload."""
+    """The first run's lease expires while it completes its upload, and another worker takes over."""
     entry = driver.save(KEY, SMALL, SMALL)
     [message] = driver.messages()
     complete = driver.services.bucket.complete_upload
@@ -129,7 +129,7 @@ def test_lost_run_is_never_published(driver, monkeypatch):
 
 
 def test_missing_part_removes_entry(driver):
-    """A reader gets the right bytes or a broken connection."""
+    """The merge must not publish other bytes than were saved."""
     entry = driver.save(KEY, SMALL, SMALL)
     part = next(key for key in driver.keys(entry.archive_id) if key.startswith("parts/"))
     driver.services.bucket.delete([f"archives/{entry.archive_id}/{part}"])
@@ -139,7 +139,7 @@ def test_missing_part_removes_entry(driver):
 
 
 def test_replaced_part_is_never_merged(driver):
-    """The ETag pins the bytes."""
+    """The part's ETag stands for its bytes."""
     entry = driver.save(KEY, SMALL, SMALL)
     part = next(key for key in driver.keys(entry.archive_id) if key.startswith("parts/"))
     driver.overwrite(f"archives/{entry.archive_id}/{part}", b"X" * len(SMALL))

@@ -1,4 +1,4 @@
-"""The stream by itself, its speed and its bytes: a scripted store, so that each fault comes exactly where it should."""
+"""The part stream's bytes and speed, on a scripted store that fails exactly where a test wants."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -24,10 +24,10 @@ Fault = Callable[[PartRange, int], None]
 
 
 class ScriptedStore:
-    """Gives every part in chunks of 100 bytes; `before_chunk` may raise, or wait, before any of them."""
+    """Yields every part in chunks of 100 bytes; `before_chunk` may raise or wait before any of them."""
 
     def __init__(self) -> None:
-        self.asked: list[PartRange] = []
+        self.requested: list[PartRange] = []
         self.open = 0
         self.most_open = 0
         self.given = 0
@@ -36,7 +36,7 @@ class ScriptedStore:
         await asyncio.sleep(0)
 
     async def read(self, source: PartRange) -> AsyncGenerator[bytes, None]:
-        self.asked.append(source)
+        self.requested.append(source)
         self.open += 1
         self.most_open = max(self.most_open, self.open)
         try:
@@ -55,7 +55,7 @@ async def ranges_of(parts: list[Part]) -> AsyncGenerator[PartRange, None]:
 
 
 async def one_by_one(parts: list[Part]) -> AsyncGenerator[PartRange, None]:
-    """Yield each range once the one before has come."""
+    """Yield ranges of 100 bytes."""
     for part in parts:
         for at in range(0, part.size, 100):
             yield PartRange(part, at, at + 100)
@@ -81,7 +81,7 @@ async def test_read_ahead_stays_within_budget():
         async for chunk in chunks:
             await asyncio.sleep(0.002)
             taken += len(chunk)
-            assert store.given - taken <= BUDGET + store.most_open * CHUNK, "and a chunk of each connection"
+            assert store.given - taken <= BUDGET + store.most_open * CHUNK, "a chunk of each connection comes on top"
     assert taken == 3 * len(EVERYTHING)
     assert store.most_open == FIRST_REQUESTS, "the reader is slower than the store"
 
@@ -124,13 +124,13 @@ async def test_dropped_connection_resumes_at_offset():
 
     store = Dropping()
     assert await read_all(store) == EVERYTHING
-    assert [source.start for source in store.asked if source.part.key == "b"] == [0, 300, 600, 900]
+    assert [source.start for source in store.requested if source.part.key == "b"] == [0, 300, 600, 900]
 
 
 async def test_truncated_response_is_resumed():
     class Truncating(ScriptedStore):
         async def read(self, source: PartRange) -> AsyncGenerator[bytes, None]:
-            self.asked.append(source)
+            self.requested.append(source)
             yield CONTENT[source.part.key][source.start : source.start + 400][: source.size]
 
     assert await read_all(Truncating()) == EVERYTHING
@@ -153,14 +153,14 @@ async def test_mute_connection_is_replaced(monkeypatch):
 
     class Mute(ScriptedStore):
         async def before_chunk(self, source: PartRange, offset: int) -> None:
-            if source.part.key == "c" and [asked.part.key for asked in self.asked].count("c") == 1:
+            if source.part.key == "c" and [source.part.key for source in self.requested].count("c") == 1:
                 await asyncio.sleep(60)
 
     async with asyncio.timeout(5):
         assert await read_all(Mute()) == EVERYTHING
 
 
-async def test_reader_delay_is_not_blamed_on_store(monkeypatch):
+async def test_slow_reader_is_not_a_stalled_store(monkeypatch):
     for timeout in ("FIRST_BYTE_SECONDS", "STALL_SECONDS"):
         monkeypatch.setattr(part_stream, timeout, 0.4)
     store = ScriptedStore()
@@ -169,13 +169,13 @@ async def test_reader_delay_is_not_blamed_on_store(monkeypatch):
         await asyncio.sleep(1)
         given += b"".join([chunk async for chunk in chunks])
     assert given == EVERYTHING
-    assert len(store.asked) == len(PARTS), "no connection was given up"
+    assert len(store.requested) == len(PARTS), "no connection was given up"
 
 
 async def test_connection_over_its_share_waits():
     class Uneven(ScriptedStore):
         async def read(self, source: PartRange) -> AsyncGenerator[bytes, None]:
-            self.asked.append(source)
+            self.requested.append(source)
             for start, end in ((0, 199), (199, 399), (399, 1000)):
                 await asyncio.sleep(0)
                 yield CONTENT[source.part.key][start:end]
@@ -185,7 +185,7 @@ async def test_connection_over_its_share_waits():
         given += chunk
         await asyncio.sleep(0.002)
     assert given == EVERYTHING
-    assert len(store.asked) == len(PARTS), "no connection was given up"
+    assert len(store.requested) == len(PARTS), "no connection was given up"
 
 
 async def test_missing_part_ends_stream_with_error():
@@ -215,7 +215,7 @@ async def test_failing_store_ends_stream_with_error(monkeypatch):
 
 @pytest.mark.parametrize("silent_at", [9000, 15_000, len(EVERYTHING) * 3 - 100])
 async def test_silent_store_keeps_client_alive(monkeypatch, silent_at: int):
-    """The client gives up after 5 s without a byte; here the clock runs 100 times as fast."""
+    """The client gives up after 5 s without a byte. Here the silence is 100 times as short."""
     monkeypatch.setattr(part_stream, "SILENCE_SECONDS", 0.02)
 
     class Sleepy(ScriptedStore):
@@ -238,7 +238,7 @@ ADAPTERS_ERROR = (
     b"eyJlcnJvclR5cGUiOiJSdW50aW1lLlN0cmVhbUVycm9yIiwiZXJyb3JNZXNzYWdlIjoiZXJyb3IgcmVhZGluZyBhIGJvZHkgZnJvbSBjb25uZWN0"
     b"aW9uIn0=\r\n"
 )
-"""Texts that Lambda Web Adapter adds to a body that breaks off, before a proper end."""
+"""Text that Lambda Web Adapter appends to a body that breaks off, before it ends it properly."""
 
 SIZES = (1, 100, LAST_BYTES - 1, LAST_BYTES, LAST_BYTES + 1, 2 * LAST_BYTES, 3 * LAST_BYTES + 7, 100_000)
 
@@ -246,7 +246,7 @@ SIZES = (1, 100, LAST_BYTES - 1, LAST_BYTES, LAST_BYTES + 1, 2 * LAST_BYTES, 3 *
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("chunk_size", [1000, 7777])
 async def test_error_text_cannot_complete_body(size: int, chunk_size: int):
-    """The store's connection may end with any number of bytes missing."""
+    """The store's connection may break with any number of bytes missing."""
     body = bytes(size)
     for missing in range(min(size, 600) + 1):
         sent, is_whole = await received(body[: size - missing], chunk_size, fails=missing > 0)
@@ -281,7 +281,7 @@ def test_last_bytes_are_held_back_in_order(sizes: list[int], fails: bool, silenc
 @given(sizes=st.lists(st.integers(1, 3 * LAST_BYTES), min_size=1, max_size=12))
 @settings(deadline=None)
 def test_stream_cut_short_lacks_last_bytes(sizes: list[int]):
-    """It may be cut between any two sends, as when its permitted time is up."""
+    """It may be cut between any two chunks, as when Lambda's time is up."""
 
     async def chunks() -> AsyncGenerator[bytes, None]:
         for size in sizes:
@@ -306,7 +306,7 @@ async def received(body: bytes, chunk_size: int, *, fails: bool) -> tuple[bytes,
 
 
 async def taken(chunks: AsyncGenerator[bytes, None]) -> tuple[bytes, bool]:
-    """Return what goes out, and whether it ends cleanly."""
+    """Return the bytes that are sent, and whether the stream ends cleanly."""
     sent = b""
     try:
         async for chunk in held_back(chunks):
@@ -317,20 +317,20 @@ async def taken(chunks: AsyncGenerator[bytes, None]) -> tuple[bytes, bool]:
 
 
 async def test_known_ranges_are_fetched_before_rest():
-    asked = asyncio.Event()
+    is_fetching = asyncio.Event()
 
-    class Noting(ScriptedStore):
+    class Signalling(ScriptedStore):
         async def before_chunk(self, source: PartRange, offset: int) -> None:
-            asked.set()
+            is_fetching.set()
 
     async def ranges() -> AsyncGenerator[PartRange, None]:
         yield full_range(PARTS[0])
         async with asyncio.timeout(5):
-            await asked.wait()
+            await is_fetching.wait()
         for part in PARTS[1:]:
             yield full_range(part)
 
-    assert b"".join([chunk async for chunk in read_ahead(ranges(), Noting(), 3000)]) == EVERYTHING
+    assert b"".join([chunk async for chunk in read_ahead(ranges(), Signalling(), 3000)]) == EVERYTHING
 
 
 async def test_failed_range_lookup_yields_no_byte():
@@ -344,4 +344,4 @@ async def test_failed_range_lookup_yields_no_byte():
     with pytest.raises(ObjectGone):
         await anext(read_ahead(ranges(), store, 3000))
     await asyncio.sleep(0.01)
-    assert (len(store.asked), store.open) == (1, 0)
+    assert (len(store.requested), store.open) == (1, 0)

@@ -1,4 +1,4 @@
-"""The signing secret's rotation: no URL fails by it, whatever dies and whoever else runs."""
+"""The signing secret's rotation breaks no URL, whichever run dies and whichever others run at the same time."""
 
 import logging
 
@@ -13,175 +13,175 @@ from actions_cache.domain.errors import TryAgain
 from actions_cache.domain.signing import SETTLE, Keyring, Phase, RotationTimes, unknown_to_edge
 from actions_cache.domain.timing import DAY, SECOND, Millis
 from actions_cache.rotate import MAX_ROUNDS, RotateSecret
-from tests.unit.flows.rotation_world import BELIEVED, RUN, SPREADS, TIMES, URL_LIFE, World
+from tests.unit.flows.rotation_simulation import CACHED_FOR, RUN, SPREADS_WITHIN, TIMES, URL_LIFE, Simulation
 
 HOUR: Millis = 3600 * SECOND
 BEGINS = st.sampled_from([RotateSecret.__call__, RotateSecret.tell_edge])
 
 
-def due_in(phase: Phase) -> World:
-    """A world that stands in this phase, and where its next step is due."""
-    world = World()
+def due_in(phase: Phase) -> Simulation:
+    """Return a simulation in this phase, whose next step is due."""
+    simulation = Simulation()
     while True:
-        world.wait(world.until_due())
-        if world.ring.phase is phase:
-            return world
-        world.run()
+        simulation.wait(simulation.until_due())
+        if simulation.ring.phase is phase:
+            return simulation
+        simulation.run()
 
 
-def rotate(world: World) -> None:
-    """Hour by hour, as the schedule does, until the rotation that is under way has ended."""
+def rotate(simulation: Simulation) -> None:
+    """Run hour by hour, as the schedule does, until the current rotation has ended."""
     for _ in range(6):
-        world.wait(HOUR)
-        world.run()
-        world.check()
-    assert world.ring.phase is Phase.SETTLED
+        simulation.wait(HOUR)
+        simulation.run()
+        simulation.check()
+    assert simulation.ring.phase is Phase.SETTLED
 
 
 # ------------------------------------------------------------------ one run at a time
 
 
 def test_rotation_retires_old_secret():
-    world = due_in(Phase.SETTLED)
-    assert world.run() is Phase.INTRODUCED
-    rotate(world)
-    assert "first" not in world.ring.verifying
-    assert world.told[-1][1] == world.ring.verifying
-    world.wait(SPREADS + URL_LIFE + BELIEVED + 1)
-    assert world.secrets_of_good_urls() == {world.ring.current}
-    world.check()
+    simulation = due_in(Phase.SETTLED)
+    assert simulation.run() is Phase.INTRODUCED
+    rotate(simulation)
+    assert "first" not in simulation.ring.verifying
+    assert simulation.edges[-1][1] == simulation.ring.verifying
+    simulation.wait(SPREADS_WITHIN + URL_LIFE + CACHED_FOR + 1)
+    assert simulation.secrets_of_good_urls() == {simulation.ring.current}
+    simulation.check()
 
 
 def test_early_run_writes_nothing():
-    world = World()
-    world.wait(TIMES.interval - DAY - 1)
-    assert world.run() is Phase.SETTLED
-    assert (len(world.rings), len(world.told)) == (1, 1)
+    simulation = Simulation()
+    simulation.wait(TIMES.interval - DAY - 1)
+    assert simulation.run() is Phase.SETTLED
+    assert (len(simulation.rings), len(simulation.edges)) == (1, 1)
 
 
 def test_deploy_updates_edge_and_starts_phase():
-    world = World(rings=[(0, Keyring(current="first"))], told=[(0, ())])
-    world.run(RotateSecret.tell_edge)
-    assert world.told[-1][1] == ("first",)
-    assert world.ring == Keyring(current="first", changed_at=world.now)
-    world.wait(TIMES.interval - 1)
-    assert world.run() is Phase.SETTLED
-    world.wait(1)
-    assert world.run() is Phase.INTRODUCED
+    simulation = Simulation(rings=[(0, Keyring(current="first"))], edges=[(0, ())])
+    simulation.run(RotateSecret.tell_edge)
+    assert simulation.edges[-1][1] == ("first",)
+    assert simulation.ring == Keyring(current="first", changed_at=simulation.now)
+    simulation.wait(TIMES.interval - 1)
+    assert simulation.run() is Phase.SETTLED
+    simulation.wait(1)
+    assert simulation.run() is Phase.INTRODUCED
 
 
 def test_deploy_takes_no_due_step():
-    world = due_in(Phase.INTRODUCED)
-    world.run(RotateSecret.tell_edge)
-    assert world.ring.phase is Phase.INTRODUCED
+    simulation = due_in(Phase.INTRODUCED)
+    simulation.run(RotateSecret.tell_edge)
+    assert simulation.ring.phase is Phase.INTRODUCED
 
 
 @pytest.mark.parametrize("phase", Phase)
 def test_outdated_edge_is_updated_and_phase_restarts(phase):
-    world = due_in(phase)
-    world.told.append((world.now, ("another",)))
-    assert world.run() is phase
-    assert world.told[-1][1] == world.ring.verifying
-    assert world.ring.changed_at == world.now
+    simulation = due_in(phase)
+    simulation.edges.append((simulation.now, ("another",)))
+    assert simulation.run() is phase
+    assert simulation.edges[-1][1] == simulation.ring.verifying
+    assert simulation.ring.changed_at == simulation.now
 
 
 def test_reset_edge_gets_full_wait_after_crash():
-    world = due_in(Phase.INTRODUCED)
-    world.told.append((world.now, ("first",)))
-    run = world.start()
-    while len(world.told) < 4:
+    simulation = due_in(Phase.INTRODUCED)
+    simulation.edges.append((simulation.now, ("first",)))
+    run = simulation.start()
+    while len(simulation.edges) < 4:
         run.step()
-    world.runs.clear()
-    assert world.run() is Phase.INTRODUCED
-    world.check()
-    world.wait(SETTLE - 1)
-    assert world.run() is Phase.INTRODUCED
+    simulation.runs.clear()
+    assert simulation.run() is Phase.INTRODUCED
+    simulation.check()
+    simulation.wait(SETTLE - 1)
+    assert simulation.run() is Phase.INTRODUCED
 
 
 @pytest.mark.parametrize("phase", Phase)
 @pytest.mark.parametrize("steps", range(8))
 def test_crashed_run_is_continued_by_next(phase, steps):
-    world = due_in(phase)
-    run = world.start()
+    simulation = due_in(phase)
+    run = simulation.start()
     for _ in range(steps):
-        if run in world.runs:
+        if run in simulation.runs:
             run.step()
-            world.check()
-    rotate_on = world.ring.phase
-    world.wait(RUN + 1)
-    assert world.runs == []
-    world.run()
-    world.check()
-    assert world.told[-1][1] == world.ring.verifying
+            simulation.check()
+    rotate_on = simulation.ring.phase
+    simulation.wait(RUN + 1)
+    assert simulation.runs == []
+    simulation.run()
+    simulation.check()
+    assert simulation.edges[-1][1] == simulation.ring.verifying
     if rotate_on is not Phase.SETTLED:
-        rotate(world)
+        rotate(simulation)
 
 
 def test_foreign_edge_write_is_overwritten():
-    world = World(rings=[(0, Keyring(current="first"))], told=[(0, ())])
-    run = world.start(RotateSecret.tell_edge)
+    simulation = Simulation(rings=[(0, Keyring(current="first"))], edges=[(0, ())])
+    run = simulation.start(RotateSecret.tell_edge)
     run.step()
-    world.told.append((world.now, ("another",)))
-    while run in world.runs:
+    simulation.edges.append((simulation.now, ("another",)))
+    while run in simulation.runs:
         run.step()
-    assert run.outcome == world.ring
-    assert world.told[-1][1] == ("first",)
+    assert run.outcome == simulation.ring
+    assert simulation.edges[-1][1] == ("first",)
 
 
 def test_write_with_lost_response_counts():
-    world = World(rings=[(0, Keyring(current="first"))], told=[(0, ())], answers_get_lost=True)
-    assert world.run(RotateSecret.tell_edge) == world.ring
-    assert [secrets for _, secrets in world.told] == [(), ("first",)]
-    assert world.ring.changed_at == world.now
+    simulation = Simulation(rings=[(0, Keyring(current="first"))], edges=[(0, ())], responses_get_lost=True)
+    assert simulation.run(RotateSecret.tell_edge) == simulation.ring
+    assert [secrets for _, secrets in simulation.edges] == [(), ("first",)]
+    assert simulation.ring.changed_at == simulation.now
 
 
 def test_repeated_conflicts_end_in_retryable_error():
-    world = World(rings=[(0, Keyring(current="first"))], told=[(0, ())])
-    run = world.start(RotateSecret.tell_edge)
+    simulation = Simulation(rings=[(0, Keyring(current="first"))], edges=[(0, ())])
+    run = simulation.start(RotateSecret.tell_edge)
     for number in range(MAX_ROUNDS):
-        assert run in world.runs
+        assert run in simulation.runs
         run.step()
-        world.told.append((world.now, (f"another {number}",)))
+        simulation.edges.append((simulation.now, (f"another {number}",)))
         run.step()
         run.step()
     assert isinstance(run.outcome, TryAgain)
-    assert world.ring == Keyring(current="first")
+    assert simulation.ring == Keyring(current="first")
 
 
 def test_secrets_are_never_logged(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG)
-    world = due_in(Phase.SETTLED)
-    world.run()
-    rotate(world)
-    # Each step of a run plays what came before it again.
+    simulation = due_in(Phase.SETTLED)
+    simulation.run()
+    rotate(simulation)
+    # Each step of a run replays those before it, and their log lines.
     phases = dict.fromkeys(record.__dict__["phase"] for record in caplog.records)
     assert list(phases) == ["introduced", "promoted", "settled"]
     logged = "".join(str(vars(record)) for record in caplog.records)
-    assert not any(secret in logged for _, ring in world.rings for secret in ring.verifying)
+    assert not any(secret in logged for _, ring in simulation.rings for secret in ring.verifying)
 
 
 # ------------------------------------------------------------------ several at once
 
 
-def interleavings(world: World) -> list[World]:
-    """Every world in which the runs of this one may end, its promise checked after each of their steps."""
-    ended, waiting, seen = [], [world], set()
+def interleavings(simulation: Simulation) -> list[Simulation]:
+    """Return every end that the simulation's runs can reach together, checked after each of their steps."""
+    ended, waiting, visited = [], [simulation], set()
     while waiting:
-        here = waiting.pop()
-        if not here.runs:
-            ended.append(here)
-        for number in range(len(here.runs)):
-            there = here.fork()
-            there.runs[number].step()
-            there.check()
+        current = waiting.pop()
+        if not current.runs:
+            ended.append(current)
+        for number in range(len(current.runs)):
+            following = current.fork()
+            following.runs[number].step()
+            following.check()
             state = (
-                tuple(ring for _, ring in there.rings),
-                tuple(there.told),
-                *(repr(run.tape) + repr(run.begin) for run in there.runs),
+                tuple(ring for _, ring in following.rings),
+                tuple(following.edges),
+                *(repr(run.tape) + repr(run.begin) for run in following.runs),
             )
-            if state not in seen:
-                seen.add(state)
-                waiting.append(there)
+            if state not in visited:
+                visited.add(state)
+                waiting.append(following)
     return ended
 
 
@@ -190,103 +190,107 @@ def interleavings(world: World) -> list[World]:
 )
 @pytest.mark.parametrize("phase", Phase)
 def test_concurrent_runs_keep_urls_valid(phase, other):
-    world = due_in(phase)
-    world.start()
-    world.start(other)
-    ends = interleavings(world)
+    simulation = due_in(phase)
+    simulation.start()
+    simulation.start(other)
+    ends = interleavings(simulation)
     assert len(ends) > 1
     for end in ends:
         end.wait(RUN)
         end.run()
         end.check()
-        assert end.told[-1][1] == end.ring.verifying
+        assert end.edges[-1][1] == end.ring.verifying
         if phase is not Phase.SETTLED or end.ring.phase is not Phase.SETTLED:
             rotate(end)
 
 
 def test_resumed_frozen_run_would_break_urls():
-    """functions/rotate/cloudformation.py leaves nothing behind."""
-    world = due_in(Phase.SETTLED)
-    world.a_run_ends_after = DAY
-    world.run()
-    world.rings.append((world.now, unknown_to_edge(world.ring)))
-    frozen = world.start(RotateSecret.tell_edge)
+    """That is why functions/rotate/cloudformation.py leaves no thread behind."""
+    simulation = due_in(Phase.SETTLED)
+    simulation.run_ends_after = DAY
+    simulation.run()
+    simulation.rings.append((simulation.now, unknown_to_edge(simulation.ring)))
+    frozen = simulation.start(RotateSecret.tell_edge)
     frozen.step()
     frozen.step()
-    rotate(world)
+    rotate(simulation)
     frozen.step()
     with pytest.raises(AssertionError, match="a URL signed with"):
-        world.check()
+        simulation.check()
 
 
 # ------------------------------------------------------------------ anything at any time
 
 
 class Rotation(RuleBasedStateMachine):
-    """Up to three runs that interleave and die, at any time; the schedule may be late, or early."""
+    """Up to three runs interleave and may die at any time; the schedule may be late or early."""
 
     times = TIMES
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = World(times=self.times)
+        self.simulation = Simulation(times=self.times)
 
-    @rule(passed=st.sampled_from([1, SECOND, 20 * SECOND, RUN, BELIEVED, SPREADS, SETTLE, HOUR, DAY]))
+    @rule(passed=st.sampled_from([1, SECOND, 20 * SECOND, RUN, CACHED_FOR, SPREADS_WITHIN, SETTLE, HOUR, DAY]))
     def time_passes(self, passed: Millis) -> None:
-        self.world.wait(passed)
+        self.simulation.wait(passed)
 
     @rule(early=st.sampled_from([0, 1, SECOND, RUN]))
-    def a_step_is_about_due(self, early: Millis) -> None:
-        self.world.wait(max(0, self.world.until_due() - early))
+    def step_is_about_due(self, early: Millis) -> None:
+        self.simulation.wait(max(0, self.simulation.until_due() - early))
 
     @rule(begin=BEGINS)
-    def a_run_begins_and_ends(self, begin) -> None:
-        self.world.answers_get_lost = False
-        self.world.run(begin)
+    def run_begins_and_ends(self, begin) -> None:
+        self.simulation.responses_get_lost = False
+        self.simulation.run(begin)
 
-    @precondition(lambda self: len(self.world.runs) < 3)
+    @precondition(lambda self: len(self.simulation.runs) < 3)
     @rule(begin=BEGINS)
-    def a_run_begins(self, begin) -> None:
-        self.world.start(begin)
+    def run_begins(self, begin) -> None:
+        self.simulation.start(begin)
 
-    @precondition(lambda self: self.world.runs)
+    @precondition(lambda self: self.simulation.runs)
     @rule(which=st.integers(0, 2), steps=st.integers(1, 4), lost=st.booleans())
-    def a_run_goes_on(self, which: int, steps: int, lost: bool) -> None:
-        run = self.world.runs[which % len(self.world.runs)]
-        self.world.answers_get_lost = lost
+    def run_continues(self, which: int, steps: int, lost: bool) -> None:
+        run = self.simulation.runs[which % len(self.simulation.runs)]
+        self.simulation.responses_get_lost = lost
         for _ in range(steps):
-            if run in self.world.runs:
+            if run in self.simulation.runs:
                 run.step()
-                self.world.check()
+                self.simulation.check()
 
-    @precondition(lambda self: self.world.runs)
+    @precondition(lambda self: self.simulation.runs)
     @rule(which=st.integers(0, 2))
-    def a_run_dies(self, which: int) -> None:
-        self.world.runs.pop(which % len(self.world.runs))
+    def run_dies(self, which: int) -> None:
+        self.simulation.runs.pop(which % len(self.simulation.runs))
 
-    @precondition(lambda self: not self.world.runs and self.world.secrets_of_good_urls() == {self.world.ring.current})
+    @precondition(
+        lambda self: (
+            not self.simulation.runs and self.simulation.secrets_of_good_urls() == {self.simulation.ring.current}
+        )
+    )
     @rule()
-    def the_edge_is_set_back(self) -> None:
-        """To no more than it needs as yet: a store restored by hand, say."""
-        self.world.told.append((self.world.now, (self.world.ring.current,)))
+    def edge_is_reset(self) -> None:
+        """Reset the edge to the secret that it needs, as an operator may who restores the store."""
+        self.simulation.edges.append((self.simulation.now, (self.simulation.ring.current,)))
 
     @invariant()
     def every_good_url_verifies_everywhere(self) -> None:
-        self.world.check()
+        self.simulation.check()
 
     def teardown(self) -> None:
-        """The dust settles, a rotation more, and one secret is left."""
-        self.world.answers_get_lost = False
-        self.world.wait(RUN + 1)
-        self.world.run()
-        old = self.world.ring.current
+        """Let the last run end and rotate twice; then one secret is left."""
+        self.simulation.responses_get_lost = False
+        self.simulation.wait(RUN + 1)
+        self.simulation.run()
+        old = self.simulation.ring.current
         for _ in range(2):
-            self.world.wait(self.world.until_due())
-            self.world.run()
-            rotate(self.world)
-        self.world.wait(SPREADS + URL_LIFE + BELIEVED + 1)
-        assert old not in self.world.ring.verifying
-        assert self.world.secrets_of_good_urls() == {self.world.ring.current}
+            self.simulation.wait(self.simulation.until_due())
+            self.simulation.run()
+            rotate(self.simulation)
+        self.simulation.wait(SPREADS_WITHIN + URL_LIFE + CACHED_FOR + 1)
+        assert old not in self.simulation.ring.verifying
+        assert self.simulation.secrets_of_good_urls() == {self.simulation.ring.current}
 
 
 TestRotation = Rotation.TestCase
@@ -310,7 +314,9 @@ def _breaks(machine: type[Rotation]) -> None:
         )
 
 
-@pytest.mark.parametrize("settles", [BELIEVED - SECOND, SPREADS - SECOND], ids=["below a cache's", "below the edge's"])
+@pytest.mark.parametrize(
+    "settles", [CACHED_FOR - SECOND, SPREADS_WITHIN - SECOND], ids=["below a cache's", "below the edge's"]
+)
 def test_short_settling_time_breaks_urls(monkeypatch: pytest.MonkeyPatch, settles: Millis):
     monkeypatch.setattr(signing, "SETTLE", settles)
     _breaks(Rotation)

@@ -1,4 +1,4 @@
-"""The scrub finds what was lost or changed in silence, and leaves alone what wasn't. On a real store."""
+"""The scrub finds objects that were lost or changed silently, and leaves all others alone; on a real store."""
 
 from dataclasses import replace
 
@@ -23,11 +23,11 @@ def scrub_of(driver: CacheDriver) -> Scrub:
 def findings(driver: CacheDriver, *, deep: bool = False, removes: bool = False) -> list[tuple[str, Finding]]:
     scrub = scrub_of(driver)
     found = scrub(scrub.archives(), deep=deep, removes=removes)
-    return [(done.damage.name.key, done.damage.finding) for done in found if done.damage]
+    return [(scrubbed.damage.name.key, scrubbed.damage.finding) for scrubbed in found if scrubbed.damage]
 
 
 def save_all(driver: CacheDriver) -> dict[str, str]:
-    """One archive of each kind: the ids by their names' keys."""
+    """Save an archive of each kind, and return their ids by the keys of their names."""
     merged = driver.save(name("merged"), LONG, SHORT)
     driver.merge_all()
     swept = driver.save(name("swept"), LONG, SHORT)
@@ -42,8 +42,8 @@ def save_all(driver: CacheDriver) -> dict[str, str]:
     return {entry.name.key: entry.archive_id for entry in (merged, swept, single, unmerged)}
 
 
-def needed(driver: CacheDriver, archive_id: str) -> str:
-    """The key of an object that the archive can't do without."""
+def needed_key(driver: CacheDriver, archive_id: str) -> str:
+    """Return the key of an object that the archive's readers need."""
     archive = driver.archive(archive_id)
     return archive.object.key if archive.object else driver.services.manifests.of(archive).parts[-1].key
 
@@ -56,9 +56,9 @@ def test_intact_archives_have_no_findings(on_emulators, deep):
 
 def test_lost_or_replaced_object_is_found(on_emulators):
     archives = save_all(on_emulators)
-    on_emulators.services.bucket.delete([needed(on_emulators, archives[key]) for key in ("merged", "unmerged")])
+    on_emulators.services.bucket.delete([needed_key(on_emulators, archives[key]) for key in ("merged", "unmerged")])
     for key, length in (("swept", len(LONG) + len(SHORT)), ("single", len(SHORT))):
-        on_emulators.overwrite(needed(on_emulators, archives[key]), b"X" * length)
+        on_emulators.overwrite(needed_key(on_emulators, archives[key]), b"X" * length)
     expected = {
         ("merged", Finding.GONE),
         ("unmerged", Finding.GONE),
@@ -66,7 +66,7 @@ def test_lost_or_replaced_object_is_found(on_emulators):
         ("single", Finding.REPLACED),
     }
     assert set(findings(on_emulators)) == expected
-    assert all(on_emulators.services.table.entry(name(key)) for key in archives), "only asked"
+    assert all(on_emulators.services.table.entry(name(key)) for key in archives), "nothing is removed unless asked to"
     assert set(findings(on_emulators, removes=True)) == expected
     assert not any(on_emulators.services.table.entry(name(key)) for key in archives)
     assert findings(on_emulators) == []
@@ -84,7 +84,7 @@ def test_deep_scrub_finds_corrupt_bytes(on_emulators, endpoints, monkeypatch):
     with faulty_store(endpoints) as faulty:
         archives = save_all(on_emulators)
         for key in ("merged", "single", "unmerged"):
-            faulty.on(reads_of(needed(on_emulators, archives[key])), always(other_bytes(100)))
+            faulty.on(reads_of(needed_key(on_emulators, archives[key])), always(other_bytes(100)))
         assert findings(on_emulators) == []
         expected = {(key, Finding.ROTTEN) for key in ("merged", "single", "unmerged")}
         assert set(findings(on_emulators, deep=True, removes=True)) == expected
@@ -102,13 +102,13 @@ def test_corrupt_manifest_is_found_while_needed(on_emulators, endpoints, monkeyp
 def test_transfer_error_is_no_damage(on_emulators, endpoints):
     with faulty_store(endpoints) as faulty:
         archives = save_all(on_emulators)
-        faulty.on(reads_of(needed(on_emulators, archives["merged"])), in_turn(other_bytes(100)))
+        faulty.on(reads_of(needed_key(on_emulators, archives["merged"])), in_turn(other_bytes(100)))
         assert findings(on_emulators, deep=True) == []
         assert faulty.met == 1
 
 
 def test_archive_merged_during_scrub_is_intact(on_emulators):
-    """Its parts may be gone by then, and nobody needs them."""
+    """The parts may be gone by then, but nobody needs them any more."""
     entry = on_emulators.save(name("npm"), LONG, SHORT)
     scrub = scrub_of(on_emulators)
 

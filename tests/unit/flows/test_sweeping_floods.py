@@ -1,26 +1,25 @@
-"""The guarantees hold in a flood: an archive with very many objects takes no other's turn, and goes in the end."""
+"""An archive with very many objects takes no other archive's turn, and is cleaned up in the end."""
 
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
 from actions_cache import cleanup
+from actions_cache.cleanup import RunCleanup
 from actions_cache.domain.archive import ArchiveState
 from actions_cache.domain.timing import SECOND
 from actions_cache.domain.uploads import MAX_ARRIVALS
 from actions_cache.events import BYTES_DISCARDED
-from functions.cleanup import handler
 from tests.support.cleanup_simulation import ArchiveObjects, CleanupSimulation, Crashed, due_at
 from tests.unit.domain.build import LIFETIMES, archive, stored_archive
 
 SCALE = 100
-"""Objects that each one stands for, so that a page of ten takes as long as one of a thousand."""
+"""Number of objects that each simulated one stands for: a page of ten takes as long as a real one of a thousand."""
 
 TIMEOUT, INTERVAL = 110, 300
-"""Seconds until the function's timeout, and between its runs."""
+"""The function's timeout and the interval of its runs, in seconds."""
 
 HOUR = 3600 * SECOND
 SHARDS = "0123456789abcdef"
@@ -36,7 +35,7 @@ def id_of(shard, number):
 
 
 def at(simulation, made, **changes):
-    """Return the archive as if it were made now."""
+    """Return the archive with the times of one that is reserved now."""
     now = simulation.clock.at
     return replace(
         made,
@@ -47,8 +46,12 @@ def at(simulation, made, **changes):
     )
 
 
-def run_by_schedule(simulation, monkeypatch):
-    """Run the function once, in Lambda's time. Return whether it was crashed, and which archives had a turn."""
+def run_by_schedule(simulation):
+    """Run the cleanup once within the function's timeout.
+
+    Returns:
+        Whether the run crashed, and how often eviction and migration had time left.
+    """
     began = simulation.clock.at
     turns: Counter[str] = Counter()
     simulation.calls.timeout_at = began + TIMEOUT * SECOND
@@ -61,11 +64,9 @@ def run_by_schedule(simulation, monkeypatch):
         turns["migrate"] += remaining() > 10 * SECOND
         return Counter()
 
-    services = SimpleNamespace(clean_up=simulation.clean_up, evict=SimpleNamespace(everywhere=evict), migrate=migrate)
-    monkeypatch.setattr(handler, "services", lambda: services)
     crashed = False
     try:
-        handler._clean_up(simulation.remaining_of(TIMEOUT))
+        RunCleanup(simulation.clean_up, evict, migrate)(simulation.remaining_of(TIMEOUT))
     except Crashed:
         crashed = True
     simulation.calls.timeout_at = None
@@ -73,8 +74,8 @@ def run_by_schedule(simulation, monkeypatch):
     return crashed, turns
 
 
-def test_floods_delay_no_other_archive(monkeypatch):
-    """Each shard of the agenda has one, of 800,000 objects; half of them have 50,000 parts that are kept."""
+def test_floods_delay_no_other_archive():
+    """Each shard of the cleanup schedule has a flood of 800,000 objects; half of the floods keep 50,000 parts."""
     simulation = CleanupSimulation()
     for shard in SHARDS[::2]:
         flood = archive(id=id_of(shard, 0))
@@ -98,7 +99,7 @@ def test_floods_delay_no_other_archive(monkeypatch):
     runs = 0
     while simulation.bucket.left() and runs < 24 * 3600 // INTERVAL:
         runs += 1
-        crashed, turns = run_by_schedule(simulation, monkeypatch)
+        crashed, turns = run_by_schedule(simulation)
         assert not crashed
         assert turns == {"evict": 1, "migrate": 1}
         for archive_id, due in list(others.items()):
@@ -114,7 +115,7 @@ def test_floods_delay_no_other_archive(monkeypatch):
 
 @pytest.mark.parametrize("kept", [0, 25, 50_000 // SCALE])
 def test_killed_run_is_followed_by_other_archives(monkeypatch, kept):
-    """It runs out of memory, say, whenever it reads this archive."""
+    """Reading this archive kills the run each time, say because it runs out of memory."""
     simulation = CleanupSimulation()
     poison, other = (stored_archive(id=id_of("0", number)) for number in (0, 1))
     simulation.add(at(simulation, poison), ArchiveObjects(800_000 // SCALE, kept=kept))
@@ -128,12 +129,12 @@ def test_killed_run_is_followed_by_other_archives(monkeypatch, kept):
         return listed(prefix, after)
 
     monkeypatch.setattr(simulation.bucket, "list", deadly)
-    outcomes = [run_by_schedule(simulation, monkeypatch)[0] for _ in range(4)]
+    outcomes = [run_by_schedule(simulation)[0] for _ in range(4)]
     assert outcomes.count(True) >= 2, "it is tried again, and again"
     assert simulation.bucket.objects[other.id].gone == 3
 
 
-SMALL = {
+SMALL_FLOODS = {
     "a sweep": (
         lambda: stored_archive(id=id_of("0", 0), last_used_at=10**14),
         ArchiveObjects(47, kept=15),
@@ -145,61 +146,59 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("slice_of", [cleanup.SLICE, 0])
+@pytest.mark.parametrize("time_slice", [cleanup.TASK_SLICE, 0])
 @pytest.mark.parametrize("takes_effect", [False, True])
-@pytest.mark.parametrize("of", SMALL)
-def test_crash_at_any_call_is_recovered(monkeypatch, of, takes_effect, slice_of):
-    monkeypatch.setattr(cleanup, "SLICE", slice_of)
+@pytest.mark.parametrize("kind", SMALL_FLOODS)
+def test_crash_at_any_call_is_recovered(monkeypatch, kind, takes_effect, time_slice):
+    monkeypatch.setattr(cleanup, "TASK_SLICE", time_slice)
     calls = 1
     for crashes_at in range(1, 200):
-        make, objects, due_in, left = SMALL[of]
+        make, objects, due_in, left = SMALL_FLOODS[kind]
         simulation = CleanupSimulation(open_upload_bytes=20)
         simulation.add(at(simulation, make()), replace(objects))
         simulation.clock.at += due_in
         simulation.calls.crashes_at, simulation.calls.takes_effect = crashes_at, takes_effect
-        crashed, _ = run_by_schedule(simulation, monkeypatch)
+        crashed, _ = run_by_schedule(simulation)
         calls = simulation.calls.count
         simulation.calls.crashes_at = None
         for _ in range(3 * 12):
-            assert not run_by_schedule(simulation, monkeypatch)[0]
+            assert not run_by_schedule(simulation)[0]
         assert simulation.bucket.left() == 0
         assert simulation.bucket.objects[id_of("0", 0)].kept == left
         assert set(simulation.table.rows) == ({id_of("0", 0)} if left else set())
         assert simulation.table.reservations == set()
         if not crashed:
             break
-    assert calls < crashes_at, "each call was the last one once"
+    assert calls < crashes_at, "the run died at each of its calls"
     assert calls > 10
 
 
-def test_oversized_upload_is_closed_and_reported(monkeypatch):
+def test_oversized_upload_is_closed_and_reported():
     simulation = CleanupSimulation(open_upload_bytes=100)
     simulation.add(at(simulation, archive(id=id_of("0", 0))), ArchiveObjects(100, size=1))
     simulation.add(at(simulation, archive(id=id_of("1", 0))), ArchiveObjects(101, size=1))
     simulation.clock.at += 300 * SECOND
-    run_by_schedule(simulation, monkeypatch)
+    run_by_schedule(simulation)
     assert simulation.bucket.left() == 100
     assert [row.state for row in simulation.table.rows.values()] == [ArchiveState.RESERVED, ArchiveState.DELETED]
     assert simulation.table.reservations == {id_of("0", 0)}, "the key is free again"
-    [closed] = [it for it in simulation.telemetry.happenings if "closed" in it.name]
+    [closed] = [event for event in simulation.telemetry.happenings if "closed" in event.name]
     assert closed.is_error
     assert closed.fields["repository"] == "42"
     assert (closed.fields["archive_id"], closed.fields["bytes"]) == (id_of("1", 0), 101)
     assert simulation.telemetry.counted(BYTES_DISCARDED) == [101]
 
 
-def test_arrivals_at_closed_upload_are_swept(monkeypatch):
+def test_arrivals_at_closed_upload_are_swept():
     simulation = CleanupSimulation(open_upload_bytes=100)
     simulation.add(at(simulation, archive(id=id_of("0", 0))), ArchiveObjects(101, size=1))
     for _ in range(2 * 12):
         objects = simulation.bucket.objects[id_of("0", 0)]
-        run_by_schedule(simulation, monkeypatch)
+        run_by_schedule(simulation)
         simulation.bucket.objects[id_of("0", 0)] = replace(objects, count=objects.count + 40)
     assert simulation.bucket.left() <= 80
-    assert (
-        sum(it.metrics[BYTES_DISCARDED] for it in simulation.telemetry.happenings if BYTES_DISCARDED in it.metrics)
-        >= 101 + 20 * 40
-    )
+    discarded = sum(event.metrics.get(BYTES_DISCARDED, 0) for event in simulation.telemetry.happenings)
+    assert discarded >= 101 + 20 * 40
 
 
 def test_too_many_objects_close_upload(monkeypatch):
@@ -208,5 +207,5 @@ def test_too_many_objects_close_upload(monkeypatch):
     simulation.add(at(simulation, archive(id=id_of("0", 0))), ArchiveObjects(MAX_ARRIVALS // SCALE + 1))
     simulation.add(at(simulation, archive(id=id_of("1", 0))), ArchiveObjects(MAX_ARRIVALS // SCALE))
     simulation.clock.at += 300 * SECOND
-    run_by_schedule(simulation, monkeypatch)
+    run_by_schedule(simulation)
     assert [row.state for row in simulation.table.rows.values()] == [ArchiveState.DELETED, ArchiveState.RESERVED]

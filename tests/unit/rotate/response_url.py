@@ -1,4 +1,4 @@
-"""The presigned URL that a custom resource's function answers at, and what CloudFormation sees there."""
+"""Serve the presigned URL that a custom resource's function responds to, and record what arrives there."""
 
 import json
 import threading
@@ -13,9 +13,11 @@ SIGNED = "?X-Amz-Credential=ours&X-Amz-Signature=known-to-nobody-else"
 
 @dataclass
 class ResponseUrl:
+    """Holds the URL, and the requests that came to it."""
+
     url: str = ""
     requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
-    """Method, headers with their names in lower case, and body."""
+    """Method, headers with names in lower case, and body of each."""
 
     @property
     def answers(self) -> list[dict[str, Any]]:
@@ -23,30 +25,35 @@ class ResponseUrl:
 
     @property
     def answer(self) -> dict[str, Any]:
-        """The only one."""
-        [one] = self.answers
-        return one
+        """Return the only answer."""
+        [answer] = self.answers
+        return answer
 
 
 @contextmanager
 def response_url(statuses: Sequence[int] = ()) -> Iterator[ResponseUrl]:
-    """Args: statuses: of the first requests; later ones succeed."""
-    seen = ResponseUrl()
+    """Serve the URL.
+
+    Args:
+        statuses: statuses of the first responses; later requests succeed.
+    """
+    received = ResponseUrl()
 
     class Handler(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            seen.requests.append((self.command, {name.lower(): it for name, it in self.headers.items()}, body))
-            number = len(seen.requests)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            received.requests.append((self.command, headers, body))
+            number = len(received.requests)
             self.send_response(statuses[number - 1] if number <= len(statuses) else 200)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
-            """Says nothing: pytest's output is for the tests."""
+            """Log nothing, since pytest's output is for the tests."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        seen.url = f"http://127.0.0.1:{server.server_port}/stack{SIGNED}"
-        yield seen
+        received.url = f"http://127.0.0.1:{server.server_port}/stack{SIGNED}"
+        yield received
         server.shutdown()

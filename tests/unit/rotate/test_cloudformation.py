@@ -1,4 +1,4 @@
-"""A custom resource's answer reaches CloudFormation in every case, once, and says what was wrong."""
+"""CloudFormation gets one response for a custom resource in every case, with the reason of a failure."""
 
 import logging
 import socket
@@ -27,44 +27,44 @@ def context(seconds: float = 60) -> Any:
     return LambdaContext("RotateFunction", 256, seconds, "eu-central-1")
 
 
-def nothing() -> None:
-    pass
+def do_nothing() -> None:
+    """Succeed at once."""
 
 
 @pytest.mark.parametrize("name", EVENTS)
 def test_events_match_template_resource(template: Template, name: str):
-    asked = event(name, "")
-    declared = template.body["Resources"][asked["LogicalResourceId"]]
-    assert asked["ResourceType"] == declared["Type"]
-    assert set(asked["ResourceProperties"]) == set(declared["Properties"])
+    sent = event(name, "")
+    declared = template.body["Resources"][sent["LogicalResourceId"]]
+    assert sent["ResourceType"] == declared["Type"]
+    assert set(sent["ResourceProperties"]) == set(declared["Properties"])
 
 
 @pytest.mark.parametrize("name", EVENTS)
 def test_success_response_carries_request_ids(name: str):
     with response_url() as url:
-        asked = event(name, url)
-        assert run_and_respond(asked, context(), nothing) == {"status": "SUCCESS"}
+        sent = event(name, url)
+        assert run_and_respond(sent, context(), do_nothing) == {"status": "SUCCESS"}
     assert url.answer == {
         "Status": "SUCCESS",
         "Reason": "",
         "PhysicalResourceId": "EdgeKnowsSecret",
-        "StackId": asked["StackId"],
-        "RequestId": asked["RequestId"],
-        "LogicalResourceId": asked["LogicalResourceId"],
+        "StackId": sent["StackId"],
+        "RequestId": sent["RequestId"],
+        "LogicalResourceId": sent["LogicalResourceId"],
     }
 
 
 def test_update_and_delete_keep_resource_id():
-    """Another id would have CloudFormation delete the one before."""
+    """With another id, CloudFormation would delete the resource before."""
     for name in ("update", "delete"):
         with response_url() as url:
-            run_and_respond(event(name, url) | {"PhysicalResourceId": "made by an earlier version"}, context(), nothing)
-        assert url.answer["PhysicalResourceId"] == "made by an earlier version"
+            run_and_respond(event(name, url) | {"PhysicalResourceId": "id of an old version"}, context(), do_nothing)
+        assert url.answer["PhysicalResourceId"] == "id of an old version"
 
 
 def test_delete_does_nothing():
     with response_url() as url:
-        run_and_respond(event("delete", url), context(), lambda: fail(RuntimeError("done all the same")))
+        run_and_respond(event("delete", url), context(), lambda: fail(RuntimeError("the work was done")))
     assert url.answer["Status"] == "SUCCESS"
 
 
@@ -95,7 +95,7 @@ def test_longest_reason_fits_response():
 
 def test_response_is_put_without_content_type():
     with response_url() as url:
-        run_and_respond(event("create", url), context(), nothing)
+        run_and_respond(event("create", url), context(), do_nothing)
     [(method, headers, _)] = url.requests
     assert (method, headers["content-type"]) == ("PUT", "")
 
@@ -103,14 +103,14 @@ def test_response_is_put_without_content_type():
 @pytest.mark.parametrize("refused", [[503], [500, 503]], ids=str)
 def test_refused_response_is_sent_again(refused: list[int]):
     with response_url(refused) as url:
-        assert run_and_respond(event("create", url), context(), nothing) == {"status": "SUCCESS"}
+        assert run_and_respond(event("create", url), context(), do_nothing) == {"status": "SUCCESS"}
     assert len(url.requests) == len(refused) + 1
 
 
 def test_refused_response_error_hides_url(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG)
     with response_url([403] * 3) as url, pytest.raises(CallbackFailed, match="status 403") as raised:
-        run_and_respond(event("create", url), context(), nothing)
+        run_and_respond(event("create", url), context(), do_nothing)
     assert len(url.requests) == 3
     assert "Signature" not in str(raised.value)
 
@@ -118,31 +118,31 @@ def test_refused_response_error_hides_url(caplog: pytest.LogCaptureFixture):
 def test_unreachable_url_error_hides_url(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO)
     with pytest.raises(CallbackFailed, match="wasn't reached: NewConnectionError") as raised:
-        run_and_respond(event("create", f"http://127.0.0.1:9/stack{SIGNED}"), context(), nothing)
+        run_and_respond(event("create", f"http://127.0.0.1:9/stack{SIGNED}"), context(), do_nothing)
     assert "Signature" not in str(raised.value) + caplog.text
     assert raised.value.__suppress_context__
     assert raised.value.__cause__ is None
 
 
 def test_slow_work_is_reported_once_before_timeout():
-    told_at: list[float] = []
+    responded_at: list[float] = []
 
     def slow() -> None:
         deadline = time.monotonic() + 5
         while not url.requests and time.monotonic() < deadline:
             time.sleep(0.01)
-        told_at.append(time.monotonic())
+        responded_at.append(time.monotonic())
 
     with response_url() as url:
         seconds = RESPONSE_MARGIN_SECONDS + 0.3
         ends_at = time.monotonic() + seconds
         assert run_and_respond(event("create", url), context(seconds), slow) == {"status": "FAILED"}
     assert url.answer["Reason"] == "the edge couldn't be told the signing secret in 0 s"
-    assert ends_at - told_at[0] > RESPONSE_MARGIN_SECONDS - 1
+    assert ends_at - responded_at[0] > RESPONSE_MARGIN_SECONDS - 1
 
 
 def test_work_runs_in_invocation_thread():
-    """tests/unit/flows/test_rotating.py has what would come of it."""
+    """tests/unit/flows/test_rotating.py shows what a thread of its own would break."""
     worked_in: list[threading.Thread] = []
     with response_url() as url:
         run_and_respond(event("create", url), context(), lambda: worked_in.append(threading.current_thread()))
@@ -150,19 +150,19 @@ def test_work_runs_in_invocation_thread():
     assert url.answer["Status"] == "SUCCESS"
 
 
-@pytest.mark.parametrize("refused", [[], [403] * 3], ids=["told", "untold"])
+@pytest.mark.parametrize("refused", [[], [403] * 3], ids=["taken", "refused"])
 def test_timer_sends_no_second_response(refused: list[int]):
     with response_url(refused) as url:
         with suppress(CallbackFailed):
-            run_and_respond(event("create", url), context(RESPONSE_MARGIN_SECONDS + 2), nothing)
+            run_and_respond(event("create", url), context(RESPONSE_MARGIN_SECONDS + 2), do_nothing)
         time.sleep(2.2)
     assert {answer["Status"] for answer in url.answers} == {"SUCCESS"}
 
 
 def test_final_response_leaves_time_for_retries():
-    """Nobody answers: each attempt takes its whole time."""
+    """If nobody answers, each attempt takes its whole time."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
         with pytest.raises(CallbackFailed, match="ReadTimeoutError"):
-            run_and_respond(event("create", f"http://127.0.0.1:{silent.getsockname()[1]}/"), context(), nothing)
+            run_and_respond(event("create", f"http://127.0.0.1:{silent.getsockname()[1]}/"), context(), do_nothing)
     assert time.monotonic() - began < RESPONSE_MARGIN_SECONDS - 0.5

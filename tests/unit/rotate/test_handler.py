@@ -1,4 +1,4 @@
-"""The rotation's function on real engines: its events in, a secret that edge and functions agree on out."""
+"""The rotation's function on real emulators: after each event, edge and functions agree on the secrets."""
 
 import io
 import json
@@ -27,7 +27,7 @@ from functions.rotate import handler
 from functions.rotate.cloudformation import RESPONSE_MARGIN_SECONDS, RETRY_SECONDS
 from functions.rotate.services import RotateServices
 from tests.aws.rie.permissions import Call, recording
-from tests.unit.flows.rotation_world import RUN
+from tests.unit.flows.rotation_simulation import RUN
 from tests.unit.rotate.response_url import SIGNED, ResponseUrl, response_url
 from tests.unit.rotate.test_cloudformation import context, event
 
@@ -35,10 +35,10 @@ ARCHIVE = "0123456789abcdef0123456789abcdef"
 
 
 @dataclass
-class Stage:
-    """Args: plane: what the handler calls; its clock is the test's."""
+class RotateDriver:
+    """Sends events to the function, and reads what it wrote and called."""
 
-    plane: RotateServices
+    services: RotateServices
     clock: SetClock
     clients: Clients
     calls: list[Call]
@@ -46,42 +46,41 @@ class Stage:
 
     @property
     def arn(self) -> str:
-        return self.plane.settings.edge_secrets_arn or ""
+        return self.services.settings.edge_secrets_arn or ""
 
     def schedule(self) -> str:
         answer = handler.lambda_handler(json.loads((ROOT / "events" / "scheduler-rotate.json").read_text()), context())
         return str(answer["phase"])
 
-    def deploy(self, name: str, url: ResponseUrl, *, tries: bool = True) -> dict[str, Any]:
-        """Deploy a resource.
+    def deploy(self, name: str, url: ResponseUrl, *, retries: bool = True) -> dict[str, Any]:
+        """Send CloudFormation's event, and return the response to it.
 
         Args:
-            name: its name.
-            url: where the answer goes.
-            tries: whether there is time for another attempt (tests/unit/rotate/test_new_stack.py).
+            name: name of the event.
+            url: the URL that the response goes to.
+            retries: True if there is time for a second attempt (tests/unit/rotate/test_new_stack.py).
         """
-        handler.lambda_handler(
-            event(name, url), context() if tries else context(RESPONSE_MARGIN_SECONDS + RETRY_SECONDS)
-        )
+        lambda_context = context() if retries else context(RESPONSE_MARGIN_SECONDS + RETRY_SECONDS)
+        handler.lambda_handler(event(name, url), lambda_context)
         return url.answer
 
     def ring(self) -> dict[str, Any]:
-        arn = self.plane.settings.url_signing_secret_arn
+        arn = self.services.settings.url_signing_secret_arn
         value: dict[str, Any] = json.loads(self.clients.secretsmanager.get_secret_value(SecretId=arn)["SecretString"])
         return value
 
     def put_secret(self, value: str) -> None:
-        arn = self.plane.settings.url_signing_secret_arn
+        arn = self.services.settings.url_signing_secret_arn
         self.clients.secretsmanager.put_secret_value(SecretId=arn, SecretString=value)
 
     def edge(self) -> list[str]:
-        """What its functions read; asked past the code under test."""
-        kvs = self.plane.session.client("cloudfront-keyvaluestore")
-        items = {it["Key"]: it["Value"] for it in kvs.list_keys(KvsARN=self.arn)["Items"]}
+        """Return the secrets that the edge's functions read, without using the code under test."""
+        kvs = self.services.session.client("cloudfront-keyvaluestore")
+        items = {item["Key"]: item["Value"] for item in kvs.list_keys(KvsARN=self.arn)["Items"]}
         return items.get("url-signing-secrets", "").split()
 
     def operations(self) -> set[str]:
-        """That the function asked for, as IAM names them."""
+        """Return the operations that the function called, as IAM names them."""
         keys = {("GET", True): "GetKey", ("GET", False): "DescribeKeyValueStore", ("PUT", True): "PutKey"}
         return {
             f"secretsmanager:{call.target}"
@@ -92,10 +91,10 @@ class Stage:
 
 
 @pytest.fixture
-def stage(
+def driver(
     endpoints: Endpoints, emulator_session: boto3.Session, template: Template, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Stage]:
-    """Wired as on AWS: by the environment alone, with resources of its own, all its calls recorded on their way."""
+) -> Iterator[RotateDriver]:
+    """Configure the function by its environment alone, with resources of its own, and record its calls."""
     monkeypatch.setattr(socket, "getaddrinfo", socket.getaddrinfo)
     resolve_names_under_localhost()
     for variable, value in endpoints.environment().items():
@@ -109,100 +108,100 @@ def stage(
         monkeypatch.setenv("AWS_ENDPOINT_URL_SECRETS_MANAGER", secrets_url)
         monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFRONT_KEYVALUESTORE", edge.replace("127.0.0.1", "localhost"))
         clock, logs = SetClock(), io.StringIO()
-        plane = RotateServices(settings_for(resources.environment("RotateFunction")), clock)
-        monkeypatch.setattr(handler, "secrets", lambda: plane)
+        services = RotateServices(settings_for(resources.environment("RotateFunction")), clock)
+        monkeypatch.setattr(handler, "services", lambda: services)
         monkeypatch.setattr(logger.registered_handler, "stream", logs)
-        yield Stage(plane, clock, clients, calls, logs)
+        yield RotateDriver(services, clock, clients, calls, logs)
 
 
-def test_deploy_ends_when_edge_knows_secret(stage: Stage):
-    assert stage.edge() == []
+def test_deploy_ends_when_edge_knows_secret(driver: RotateDriver):
+    assert driver.edge() == []
     with response_url() as url:
-        assert stage.deploy("create", url)["Status"] == "SUCCESS"
-    assert stage.edge() == [stage.ring()["current"]]
-    assert stage.ring()["changed_at"] == stage.clock.now()
+        assert driver.deploy("create", url)["Status"] == "SUCCESS"
+    assert driver.edge() == [driver.ring()["current"]]
+    assert driver.ring()["changed_at"] == driver.clock.now()
 
 
-def test_update_refills_replaced_edge_store(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+def test_update_refills_replaced_edge_store(driver: RotateDriver, monkeypatch: pytest.MonkeyPatch):
     with response_url() as url:
-        stage.deploy("create", url)
+        driver.deploy("create", url)
     name = f"another-{uuid.uuid4().hex[:8]}"
-    another = stage.clients.cloudfront.create_key_value_store(Name=name)["KeyValueStore"]["ARN"]
-    settings = stage.plane.settings.model_copy(update={"edge_secrets_arn": another})
-    stage.plane = RotateServices(settings, stage.clock)
-    monkeypatch.setattr(handler, "secrets", lambda: stage.plane)
-    assert stage.edge() == []
+    another = driver.clients.cloudfront.create_key_value_store(Name=name)["KeyValueStore"]["ARN"]
+    settings = driver.services.settings.model_copy(update={"edge_secrets_arn": another})
+    driver.services = RotateServices(settings, driver.clock)
+    monkeypatch.setattr(handler, "services", lambda: driver.services)
+    assert driver.edge() == []
     with response_url() as url:
-        assert stage.deploy("update", url)["Status"] == "SUCCESS"
-    assert stage.edge() == [stage.ring()["current"]]
+        assert driver.deploy("update", url)["Status"] == "SUCCESS"
+    assert driver.edge() == [driver.ring()["current"]]
 
 
-def test_deploy_takes_no_due_rotation_step(stage: Stage):
+def test_deploy_takes_no_due_rotation_step(driver: RotateDriver):
     with response_url() as url:
-        stage.deploy("create", url)
-    stage.clock.advance(stage.plane.settings.secret_rotation_seconds)
+        driver.deploy("create", url)
+    driver.clock.advance(driver.services.settings.secret_rotation_seconds)
     with response_url() as url:
-        assert stage.deploy("update", url)["Status"] == "SUCCESS"
-    assert "next" not in stage.ring()
-    assert stage.schedule() == "introduced"
+        assert driver.deploy("update", url)["Status"] == "SUCCESS"
+    assert "next" not in driver.ring()
+    assert driver.schedule() == "introduced"
 
 
-def test_delete_touches_nothing(stage: Stage, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(handler, "secrets", lambda: RotateServices(Settings.model_validate({})))
+def test_delete_touches_nothing(driver: RotateDriver, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(handler, "services", lambda: RotateServices(Settings.model_validate({})))
     with response_url() as url:
-        assert stage.deploy("delete", url)["Status"] == "SUCCESS"
-    assert stage.calls == []
+        assert driver.deploy("delete", url)["Status"] == "SUCCESS"
+    assert driver.calls == []
 
 
-def test_deploy_fails_if_edge_store_is_missing(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+def test_deploy_fails_if_edge_store_is_missing(driver: RotateDriver, monkeypatch: pytest.MonkeyPatch):
     gone = "arn:aws:cloudfront::000000000000:key-value-store/never"
-    settings = stage.plane.settings.model_copy(update={"edge_secrets_arn": gone})
-    monkeypatch.setattr(handler, "secrets", lambda: RotateServices(settings, stage.clock))
+    settings = driver.services.settings.model_copy(update={"edge_secrets_arn": gone})
+    monkeypatch.setattr(handler, "services", lambda: RotateServices(settings, driver.clock))
     with response_url() as url:
-        answer = stage.deploy("create", url, tries=False)
+        answer = driver.deploy("create", url, retries=False)
     assert answer["Status"] == "FAILED"
     assert "the edge couldn't be told the signing secret" in answer["Reason"]
     assert "ResourceNotFoundException" in answer["Reason"]
 
 
-def test_deploy_fails_without_edge_store_arn(stage: Stage, monkeypatch: pytest.MonkeyPatch):
-    settings = stage.plane.settings.model_copy(update={"edge_secrets_arn": None})
-    monkeypatch.setattr(handler, "secrets", lambda: RotateServices(settings))
+def test_deploy_fails_without_edge_store_arn(driver: RotateDriver, monkeypatch: pytest.MonkeyPatch):
+    settings = driver.services.settings.model_copy(update={"edge_secrets_arn": None})
+    monkeypatch.setattr(handler, "services", lambda: RotateServices(settings))
     with response_url() as url:
-        assert "EDGE_SECRETS_ARN is missing" in stage.deploy("create", url)["Reason"]
+        assert "EDGE_SECRETS_ARN is missing" in driver.deploy("create", url)["Reason"]
 
 
-def test_deploy_fails_on_invalid_keyring(stage: Stage):
-    stage.put_secret("as it was before it could rotate")
+def test_deploy_fails_on_invalid_keyring(driver: RotateDriver):
+    driver.put_secret("a secret of an old release")
     with response_url() as url:
-        answer = stage.deploy("create", url, tries=False)
+        answer = driver.deploy("create", url, retries=False)
     assert answer["Status"] == "FAILED"
     assert "put such a value" in answer["Reason"]
-    assert "as it was" not in answer["Reason"] + stage.logs.getvalue()
+    assert "a secret of" not in answer["Reason"] + driver.logs.getvalue()
 
 
-def test_rotation_keeps_live_urls_valid(stage: Stage):
-    """Hour by hour, with the functions' own cache left out: tests/unit/flows has the delays."""
-    assert stage.schedule() == "settled"
-    first = stage.ring()["current"]
-    stage.clock.advance(stage.plane.settings.secret_rotation_seconds)
+def test_rotation_keeps_live_urls_valid(driver: RotateDriver):
+    """The functions' own cache is left out here: tests/unit/flows/test_rotating.py has the delays."""
+    assert driver.schedule() == "settled"
+    first = driver.ring()["current"]
+    driver.clock.advance(driver.services.settings.secret_rotation_seconds)
     phases, signed = [], []
     for _ in range(5):
-        phases.append(stage.schedule())
-        ring = stage.ring()
+        phases.append(driver.schedule())
+        ring = driver.ring()
         verifying = [ring[slot] for slot in ("current", "next", "previous") if slot in ring]
-        assert stage.edge() == verifying
-        signer = UrlSigner(Known(verifying), stage.clock)
-        expires_at = stage.clock.now() + stage.plane.settings.upload_url_seconds * SECOND
+        assert driver.edge() == verifying
+        signer = UrlSigner(Known(verifying), driver.clock)
+        expires_at = driver.clock.now() + driver.services.settings.upload_url_seconds * SECOND
         signed.append((expires_at, signer.sign(Direction.UPLOAD, ARCHIVE, expires_at)))
         for until, url in signed:
-            if until > stage.clock.now():
-                check(url, stage.clock.now(), stage.edge())
-        stage.clock.advance(3600)
+            if until > driver.clock.now():
+                check(url, driver.clock.now(), driver.edge())
+        driver.clock.advance(3600)
     assert phases == ["introduced", "promoted", "promoted", "settled", "settled"]
-    assert first not in stage.edge()
+    assert first not in driver.edge()
     with pytest.raises(PermissionDenied, match="doesn't fit"):
-        check(signed[0][1], 0, stage.edge())
+        check(signed[0][1], 0, driver.edge())
 
 
 @dataclass
@@ -218,8 +217,8 @@ def check(url: str, now: int, secrets: list[str]) -> None:
     check_signature(Direction.UPLOAD, ARCHIVE, query["se"], query["sig"], now, secrets)
 
 
-def test_function_uses_exactly_its_permissions(stage: Stage, template: Template):
-    stage.schedule()
+def test_function_uses_exactly_its_permissions(driver: RotateDriver, template: Template):
+    driver.schedule()
     statements = template.properties("RotateRole")["Policies"][0]["PolicyDocument"]["Statement"]
     actions = [
         action
@@ -227,37 +226,37 @@ def test_function_uses_exactly_its_permissions(stage: Stage, template: Template)
         for action in statement["Action"]
         if not action.startswith(("logs:", "xray:"))
     ]
-    assert stage.operations() == set(actions)
-    edge_calls = [call for call in stage.calls if call.path.startswith("/key-value-stores/")]
+    assert driver.operations() == set(actions)
+    edge_calls = [call for call in driver.calls if call.path.startswith("/key-value-stores/")]
     assert len(edge_calls) == 3
     assert all(call.headers["authorization"].startswith("AWS4-ECDSA-P256-SHA256 ") for call in edge_calls)
 
 
-def test_secrets_and_urls_are_never_logged(stage: Stage):
+def test_secrets_and_urls_are_never_logged(driver: RotateDriver):
     with response_url() as url:
-        stage.deploy("create", url)
-    secrets = set(stage.edge())
-    stage.clock.advance(stage.plane.settings.secret_rotation_seconds)
+        driver.deploy("create", url)
+    secrets = set(driver.edge())
+    driver.clock.advance(driver.services.settings.secret_rotation_seconds)
     for _ in range(4):
-        stage.schedule()
-        secrets |= set(stage.edge())
-        stage.clock.advance(3600)
-    stage.put_secret("no keyring any more")
+        driver.schedule()
+        secrets |= set(driver.edge())
+        driver.clock.advance(3600)
+    driver.put_secret("no keyring any more")
     with response_url() as url:
-        stage.deploy("update", url, tries=False)
-    logged = stage.logs.getvalue()
+        driver.deploy("update", url, retries=False)
+    logged = driver.logs.getvalue()
     assert len(secrets) == 2
     assert logged.count('"phase":"introduced"') >= 1
     assert "the edge doesn't know the signing secret" in logged
     assert not any(secret in logged for secret in [*secrets, SIGNED, "Signature"])
 
 
-def test_new_secret_has_template_length(stage: Stage, template: Template):
-    stage.schedule()
-    stage.clock.advance(stage.plane.settings.secret_rotation_seconds)
-    stage.schedule()
+def test_new_secret_has_template_length(driver: RotateDriver, template: Template):
+    driver.schedule()
+    driver.clock.advance(driver.services.settings.secret_rotation_seconds)
+    driver.schedule()
     generated = template.properties("UrlSigningSecret")["GenerateSecretString"]["PasswordLength"]
-    assert len(stage.ring()["next"]) == generated
+    assert len(driver.ring()["next"]) == generated
 
 
 def test_timeout_fits_rotation_waits(template: Template):

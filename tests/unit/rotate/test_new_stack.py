@@ -1,4 +1,4 @@
-"""In a new stack, the custom resource waits for what isn't ready, as long as it may and no longer."""
+"""In a new stack, the custom resource waits for resources that aren't ready, as long as it may and no longer."""
 
 import threading
 import time
@@ -25,7 +25,7 @@ CONFLICT = TryAgain("too many at once tell the edge the signing secrets")
 
 @dataclass
 class Invocation:
-    """Keeps the function's time, which passes with each wait and each attempt."""
+    """Simulates the function's time, which passes with each wait and each attempt."""
 
     seconds: float
     now: float = 0.0
@@ -38,12 +38,12 @@ class Invocation:
         self.waits.append(seconds)
         self.now += seconds
 
-    def attempt(self, fault: Exception, *, ready_at: float, takes: float = 0.5) -> Callable[[], None]:
+    def attempt(self, error: Exception, *, ready_at: float, takes: float = 0.5) -> Callable[[], None]:
         def do() -> None:
             began = self.now
             self.now += takes
             if began < ready_at:
-                raise fault
+                raise error
 
         return do
 
@@ -55,18 +55,18 @@ def invocation(template: Template, monkeypatch: pytest.MonkeyPatch) -> Invocatio
     return invocation
 
 
-def asked(invocation: Invocation, do: Callable[[], None]) -> dict[str, Any]:
-    """Return the answer to CloudFormation."""
+def response_of(invocation: Invocation, do: Callable[[], None]) -> dict[str, Any]:
+    """Return the response to CloudFormation."""
     with response_url() as url:
         run_and_respond(event("create", url), cast("Any", invocation), do)
     return url.answer
 
 
 @pytest.mark.parametrize(
-    ("fault", "ready_at"), [(NOT_READY, 20), (DENIED, 8), (CONFLICT, 8)], ids=["store", "role", "conflict"]
+    ("error", "ready_at"), [(NOT_READY, 20), (DENIED, 8), (CONFLICT, 8)], ids=["store", "role", "conflict"]
 )
-def test_unready_resource_is_awaited(invocation: Invocation, fault: Exception, ready_at: float) -> None:
-    answer = asked(invocation, invocation.attempt(fault, ready_at=ready_at))
+def test_unready_resource_is_awaited(invocation: Invocation, error: Exception, ready_at: float) -> None:
+    answer = response_of(invocation, invocation.attempt(error, ready_at=ready_at))
     assert answer["Status"] == "SUCCESS"
     assert ready_at < invocation.now < ready_at + RETRY_SECONDS + 1
     assert set(invocation.waits) == {RETRY_SECONDS}
@@ -74,24 +74,24 @@ def test_unready_resource_is_awaited(invocation: Invocation, fault: Exception, r
 
 @pytest.mark.parametrize("takes", [0.1, 0.5, 5, 16])
 def test_waiting_ends_before_timeout(invocation: Invocation, takes: float) -> None:
-    answer = asked(invocation, invocation.attempt(NOT_READY, ready_at=1e9, takes=takes))
+    answer = response_of(invocation, invocation.attempt(NOT_READY, ready_at=1e9, takes=takes))
     assert (answer["Status"], answer["Reason"]) == (
         "FAILED",
         f"the edge couldn't be told the signing secret: {NOT_READY}",
     )
-    # The last attempt began in time. If it takes too long, the timer speaks first.
+    # The last attempt began in time. If it takes too long, the timer responds first.
     assert invocation.now - takes < invocation.seconds - RESPONSE_MARGIN_SECONDS
-    assert invocation.now + RETRY_SECONDS >= invocation.seconds - RESPONSE_MARGIN_SECONDS, "as long as it may"
+    assert invocation.now + RETRY_SECONDS >= invocation.seconds - RESPONSE_MARGIN_SECONDS, "the time is used"
 
 
 def test_permanent_error_is_reported_at_once(invocation: Invocation) -> None:
-    answer = asked(invocation, invocation.attempt(ValueError("no keyring"), ready_at=1e9))
+    answer = response_of(invocation, invocation.attempt(ValueError("no keyring"), ready_at=1e9))
     assert answer["Status"] == "FAILED"
     assert invocation.waits == []
 
 
 def test_timeout_reason_names_last_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second attempt hangs until CloudFormation has its answer."""
+    """The second attempt hangs until CloudFormation has its response."""
     monkeypatch.setattr(cloudformation, "RETRY_SECONDS", 0.1)
     attempts: list[int] = []
 
@@ -99,12 +99,11 @@ def test_timeout_reason_names_last_error(monkeypatch: pytest.MonkeyPatch) -> Non
         attempts.append(1)
         if len(attempts) == 1:
             raise DENIED
-        told.wait(10)
+        responded.wait(10)
 
-    told = threading.Event()
+    responded = threading.Event()
     with response_url() as url:
-        seen = threading.Timer(1, told.set)
-        seen.start()
+        threading.Timer(1, responded.set).start()
         context = cast("Any", Invocation(RESPONSE_MARGIN_SECONDS + 0.4))
         assert run_and_respond(event("create", url), context, do) == {"status": "FAILED"}
     assert url.answer["Reason"] == f"the edge couldn't be told the signing secret in 0 s: {DENIED}"

@@ -8,10 +8,8 @@ import base64
 import importlib
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from types import SimpleNamespace
+from dataclasses import dataclass
 from typing import Any
 
 import boto3
@@ -279,67 +277,6 @@ def test_cleanup_explains_foreign_events(event: object) -> None:
 def test_rotation_explains_foreign_events(event: object) -> None:
     answer = importlib.import_module(HANDLERS["rotate"]).lambda_handler(event, Context())
     assert "ResponseURL" in answer["message"]
-
-
-def test_usage_correction_stops_at_half_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    left = iter([100, 80, 60, 49])
-    seen: list[str] = []
-
-    class Control:
-        repositories = SimpleNamespace(ids=lambda: list("abcdef"))
-
-        @staticmethod
-        def reconcile_usage(repository_id: str, _: Callable[[], bool]) -> bool:
-            seen.append(repository_id)
-            return True
-
-    monkeypatch.setattr(cleanup, "services", lambda: Control)
-    assert cleanup._correct_usage(lambda: next(left)) == len(seen) == 2
-
-
-@dataclass
-class Comparing:
-    """Records the steps of the run that looks for orphans, and fails at one of them."""
-
-    faulty: str | None = None
-    did: list[str] = field(default_factory=list)
-
-    def _do(self, what: str) -> None:
-        self.did.append(what)
-        if what == self.faulty:
-            raise RuntimeError(what)
-
-    def correct_usage(self, _: Callable[[], int]) -> int:
-        self._do("correct")
-        return 1
-
-    def publish_cost(self) -> None:
-        self._do("tell the cost")
-
-    def find_orphans(self, _: Callable[[], int]) -> Counter[str]:
-        self._do("find orphans")
-        return Counter({"archives seen": 1})
-
-
-@pytest.fixture
-def comparing(monkeypatch: pytest.MonkeyPatch) -> Comparing:
-    comparing = Comparing()
-    monkeypatch.setattr(cleanup, "_correct_usage", comparing.correct_usage)
-    monkeypatch.setattr(cleanup, "services", lambda: comparing)
-    return comparing
-
-
-def test_cost_is_emitted_after_usage_is_corrected(comparing: Comparing) -> None:
-    assert cleanup._compare(lambda: 100) == {"archives seen": 1, "usages corrected": 1}
-    assert comparing.did == ["correct", "tell the cost", "find orphans"]
-
-
-@pytest.mark.parametrize("faulty", ["correct", "tell the cost"])
-def test_orphans_are_found_after_earlier_errors(comparing: Comparing, faulty: str) -> None:
-    comparing.faulty = faulty
-    with pytest.raises(RuntimeError, match=faulty):
-        cleanup._compare(lambda: 100)
-    assert comparing.did[-1] == "find orphans"
 
 
 def test_older_release_refuses_newer_schema(

@@ -1,4 +1,4 @@
-"""What each use case tells of its work, and counts."""
+"""Each use case emits events about its work, with the metrics that they count for."""
 
 from collections.abc import Sequence
 
@@ -31,7 +31,7 @@ ONE, TWO = b"1" * 1000, b"2" * 500
 
 @pytest.fixture
 def telemetry(driver: CacheDriver) -> RecordingTelemetry:
-    """Before any use case is made."""
+    """Record the events. It comes before any use case is made."""
     telemetry = RecordingTelemetry()
     driver.services.telemetry = telemetry
     return telemetry
@@ -41,8 +41,8 @@ def test_save_event_names_bytes_and_archive(driver: CacheDriver, telemetry: Reco
     entry = driver.save(KEY, ONE, TWO)
     assert telemetry.words == ["reserved", "saved", "merge claimed"]
     assert telemetry.counted(BYTES_UP) == [1500]
-    for it in telemetry.happenings:
-        assert (it.fields["archive_id"], it.fields["repository"]) == (entry.archive_id, KEY.family.repository)
+    for event in telemetry.happenings:
+        assert (event.fields["archive_id"], event.fields["repository"]) == (entry.archive_id, KEY.family.repository)
 
 
 def test_repeated_finalize_counts_once(driver: CacheDriver, telemetry: RecordingTelemetry):
@@ -77,7 +77,7 @@ CHANGED = "the entry's object was changed, so the entry was removed"
 
 
 def test_changed_object_differs_from_missing_one(driver: CacheDriver, telemetry: RecordingTelemetry):
-    """A lookup finds it in the one object of an archive, merged or of one part."""
+    """A lookup notices it in the one object of an archive that is merged or has one part."""
     entry = driver.save(KEY, ONE)
     driver.overwrite(driver.archive(entry.archive_id).object.key, b"other")
     assert driver.look_up("npm-1") is None
@@ -90,13 +90,13 @@ def test_merge_event_names_broken_object(
     driver: CacheDriver, telemetry: RecordingTelemetry, kind: str, *, changed: bool
 ):
     entry = driver.save(KEY, ONE, TWO)
-    [*_, key] = sorted(it.key for it in driver.services.bucket.list(f"archives/{entry.archive_id}/{kind}/"))
+    [*_, key] = sorted(part.key for part in driver.services.bucket.list(f"archives/{entry.archive_id}/{kind}/"))
     if changed:
         driver.overwrite(key, b"other")
     else:
         driver.services.bucket.delete([key])
     driver.merge_all()
-    [broken] = [it for it in telemetry.happenings if it.name.startswith("the entry's object")]
+    [broken] = [event for event in telemetry.happenings if event.name.startswith("the entry's object")]
     assert broken.name == (CHANGED if changed else "the entry's object is gone, so the entry was removed")
     assert broken.fields["object"] == key
 
@@ -138,7 +138,7 @@ def test_every_other_merge_end_is_counted(
             with pytest.raises(Unavailable):
                 driver.services.merge(message, plenty)
     failure = telemetry.happenings[-1]
-    assert isinstance(failure.error, Unavailable), "with where it came from"
+    assert isinstance(failure.error, Unavailable), "with its traceback"
     assert failure.is_error
     with pytest.raises(Exception, match="given up"):
         driver.services.merge(message, plenty)
@@ -184,13 +184,12 @@ def test_each_cleanup_task_emits_event(driver: CacheDriver, telemetry: Recording
     for _ in range(40):
         driver.clock.advance(6 * 3600)
         driver.clean_up()
-    of_it = [
-        it for it in telemetry.happenings if it.fields.get("archive_id") == entry.archive_id and CLEANUP in it.metrics
-    ]
-    tasks = [it.fields["task"] for it in of_it]
+    about_entry = [event for event in telemetry.happenings if event.fields.get("archive_id") == entry.archive_id]
+    cleanup = [event for event in about_entry if CLEANUP in event.metrics]
+    tasks = [event.fields["task"] for event in cleanup]
     assert {"sweep", "expire the entry", "forget the archive"} == set(tasks)
     assert tasks[-1] == "forget the archive"
-    assert {it.fields["repository"] for it in of_it} == {KEY.family.repository}
+    assert {event.fields["repository"] for event in cleanup} == {KEY.family.repository}
 
 
 def test_failed_cleanup_emits_event_with_error(
@@ -201,7 +200,7 @@ def test_failed_cleanup_emits_event_with_error(
     driver.clock.advance(3 * 3600)
     monkeypatch.setattr(driver.services.bucket, "list", lambda *_: fail(Unavailable("503")))
     driver.clean_up()
-    [failure] = [it for it in telemetry.happenings if it.name == "cleanup failed on an archive"]
+    [failure] = [event for event in telemetry.happenings if event.name == "cleanup failed on an archive"]
     assert (failure.fields["archive_id"], telemetry.counted(CLEANUP)) == (entry.archive_id, ["failed"])
     assert failure.is_error
     assert isinstance(failure.error, Unavailable)
@@ -214,7 +213,7 @@ def test_orphans_and_failed_listings_are_counted(
     driver.services.find_orphans(plenty)
     assert (telemetry.counted(CLEANUP), telemetry.counted(ORPHAN_LISTING_FAILURES)) == (["delete orphans"], [])
     driver.services.find_orphans(plenty)
-    assert telemetry.counted(CLEANUP) == ["delete orphans"], "there was nothing any more"
+    assert telemetry.counted(CLEANUP) == ["delete orphans"], "nothing was left to delete"
     monkeypatch.setattr(driver.services.bucket, "archive_ids", lambda _: fail(Unavailable("403")))
     with pytest.raises(Unavailable):
         driver.services.find_orphans(plenty)
@@ -240,7 +239,7 @@ def test_eviction_event_names_entry_and_bytes(on_moto: CacheDriver):
     first = driver.save(name("npm-1"), ONE, TWO)
     driver.clock.advance(1)
     driver.save(name("npm-2"), ONE, TWO)
-    [eviction] = [it for it in telemetry.happenings if EVICTIONS in it.metrics]
+    [eviction] = [event for event in telemetry.happenings if EVICTIONS in event.metrics]
     assert (eviction.fields["archive_id"], eviction.fields["bytes"]) == (first.archive_id, 1500)
 
 
@@ -251,12 +250,12 @@ def test_storage_and_monthly_cost_are_emitted(driver: CacheDriver, telemetry: Re
     driver.look_up("nothing")
     driver.services.publish_cost()
     assert (telemetry.counted(STORED_BYTES), telemetry.counted(STORED_ENTRIES)) == ([1500], [1])
-    [stored] = [it for it in telemetry.happenings if it.name == "what is stored"]
+    [stored] = [event for event in telemetry.happenings if event.name == "what is stored"]
     assert (stored.fields["saves"], stored.fields["hits"], stored.fields["misses"]) == (1, 1, 1)
     assert (stored.fields["bytes_saved"], stored.fields["bytes_restored"], stored.fields["hours"]) == (1500, 1500, 168)
 
     assert telemetry.counted(MONTH_COST) == [*CostPart]
-    month = [it.metrics[MONTH_COST] for it in telemetry.happenings if MONTH_COST in it.metrics]
+    month = [event.metrics[MONTH_COST] for event in telemetry.happenings if MONTH_COST in event.metrics]
     assert sum(month) == stored.fields["month_usd"] == driver.services.publish_cost.estimate_cost(168).month.total
     assert all(usd > 0 for usd in month)
 
@@ -268,7 +267,7 @@ def test_empty_store_emits_zero(driver: CacheDriver, telemetry: RecordingTelemet
 
 
 def test_idle_runs_emit_no_metrics(driver: CacheDriver, telemetry: RecordingTelemetry):
-    """A custom metric costs for each hour it is sent in."""
+    """A custom metric costs money for each hour that it is sent in."""
     driver.clean_up()
     driver.services.find_orphans(plenty)
-    assert not [metric for it in telemetry.happenings for metric in it.metrics]
+    assert not [metric for event in telemetry.happenings for metric in event.metrics]
