@@ -9,8 +9,8 @@ import click
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.errors import NotFound
 from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy
+from actions_cache.domain.search import Search
 from actions_cache.domain.timing import Millis
-from actions_cache.explain import Question
 from actions_cache.http.schemas import (
     DeletionResponse,
     EntriesResponse,
@@ -170,7 +170,7 @@ def match(
     """
     management = server.management
     found = management.find_repository(repository)
-    explanation = management.match(Question(found.id, refs, version, key, restore_keys))
+    explanation = management.match(Search(found.id, refs, key, restore_keys), version)
     output.rows(
         ("version", "ref", "asked", "key", "found"),
         (

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Query
 
 from actions_cache.domain.budgets import Repository
 from actions_cache.domain.errors import NotFound
-from actions_cache.explain import Question
+from actions_cache.domain.search import Search
 from actions_cache.http.schemas import (
     ActivityResponse,
     CostResponse,
@@ -122,8 +122,8 @@ router.include_router(_repository_router, prefix="/repositories/{repository:path
 def match(_: Reader, services: Services, params: Annotated[query_params.MatchKeys, Query()]) -> ExplanationResponse:
     """Explain what a key would restore. No use is noted, and no object in the bucket is looked at."""
     repository_id = services.find_repository(params.repository).id
-    question = Question(repository_id, tuple(params.ref), params.version, params.key, tuple(params.restore_key))
-    return ExplanationResponse.from_explanation(services.match(question))
+    search = Search(repository_id, tuple(params.ref), params.key, tuple(params.restore_key))
+    return ExplanationResponse.from_explanation(services.match(search, params.version))
 
 
 @router.get("/activity")

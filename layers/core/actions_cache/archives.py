@@ -30,16 +30,24 @@ from actions_cache.ports import (
 )
 
 MAX_ROUNDS = 10
-"""Of optimistic writes. Each lost round means that another writer got on, so losing this many is no accident."""
+"""Attempts of one optimistic write. Each lost one means that another writer succeeded, so losing this many is no
+accident."""
 
 Decision = Callable[[Archive], Archive | None]
+"""Decides an archive's next state from its current one; None leaves it as it is."""
 
 
 def transition(table: Table, archive_id: str, decide: Decision) -> Archive | None:
-    """The archive as written, or None where there is none or `decide` gave None for it.
+    """Read an archive, decide, and write it on condition that nobody wrote in between; on a conflict, start again.
 
-    `decide` is asked about the archive as it now is, each time anew: whatever it decides holds at the write. A
-    write that took effect though its answer was lost, so that its retry met a conflict, is known by what stands.
+    `decide` sees the archive as it is at each attempt, so whatever it decides holds at the write. A write that took
+    effect although its answer was lost, so that its retry met a conflict, is recognised by the archive as it is then.
+
+    Returns:
+        The archive as written; None if there is none, or `decide` returned None.
+
+    Raises:
+        TryAgain: other writers won MAX_ROUNDS times.
     """
     attempted: Archive | None = None
     for _ in range(MAX_ROUNDS):
@@ -58,22 +66,24 @@ def transition(table: Table, archive_id: str, decide: Decision) -> Archive | Non
 
 @dataclass(frozen=True, slots=True)
 class Manifests:
+    """Writes and reads manifests: JSON in the bucket, with keys relative to the archive's prefix, written once."""
+
     bucket: Bucket
     tokens: TokenSource
 
     def write(self, keys: ArchiveKeys, parts: Sequence[Part]) -> Part:
-        """Under a key of its own each time: what an archive points to never changes under it."""
+        """Write a manifest under a new key each time, so that what an archive points to never changes."""
         rows = [[part.key.removeprefix(keys.prefix), part.size, part.etag] for part in parts]
         body = json.dumps({"parts": rows}, separators=(",", ":")).encode()
         return self.bucket.write_once(keys.manifest(self.tokens.new()), body)
 
     def commit(self, keys: ArchiveKeys, parts: Sequence[Part], digest: str) -> tuple[Commit, Part | None]:
-        """What an upload of these parts is committed as, and the one object of an archive that has but one."""
+        """Return what an upload of these parts is committed as, and its only object if it has but one."""
         size = sum(part.size for part in parts)
         if len(parts) == 1:
             return Commit(digest, size, 1, None), parts[0]
         if size == 0:
-            # S3 merges no empty parts: an empty archive is one empty object, whatever it came in.
+            # S3 merges no empty parts, so an empty archive is one empty object, however many parts it came in.
             return Commit(digest, 0, 1, None), self.bucket.write_once(keys.merged(self.tokens.new()), b"")
         return Commit(digest, size, len(parts), self.write(keys, parts), parts[0]), None
 
@@ -95,21 +105,21 @@ class Manifests:
 
 
 PAGE = 1000
-"""Number of objects in one of S3's lists, and in one deletion."""
+"""Objects in one of S3's lists, and in one deletion."""
 
 LISTING_TIME: Millis = 20 * SECOND
-"""Time that a request may spend listing: API Gateway gives up at 29 s, and the result must still be written."""
+"""Time that a request may spend listing. API Gateway gives up at 29 s, and the result must still be written."""
 
 
 def pages(bucket: Bucket, prefix: str, after: str = "") -> Iterator[list[Part]]:
-    """Yield pages of the prefix's objects after this key; each page is requested only when it is wanted."""
+    """Yield pages of the prefix's objects after this key; each page is requested only when it is needed."""
     found = iter(bucket.list(prefix, after))
     while page := list(islice(found, PAGE)):
         yield page
 
 
 def arrivals(bucket: Bucket, clock: Clock, prefix: str) -> Iterator[Part]:
-    """Yield the objects under the prefix, as far as a request has time for them.
+    """Yield the objects under the prefix, as many as a request has time for.
 
     Raises:
         TooLarge: more arrived than any client needs to send.
@@ -129,6 +139,8 @@ def arrivals(bucket: Bucket, clock: Clock, prefix: str) -> Iterator[Part]:
 
 @dataclass(frozen=True, slots=True)
 class ClaimMerge:
+    """Gives the merge of an archive to one worker: one conditional write, then one message."""
+
     table: Table
     queue: MergeQueue
     clock: Clock
@@ -138,7 +150,7 @@ class ClaimMerge:
     telemetry: Telemetry
 
     def __call__(self, archive_id: str) -> bool:
-        """Return whether this call won the claim. Whoever calls needn't care: a merge is under way, or needless.
+        """Claim the merge, and return whether this call won it. If not, a merge is under way or not needed.
 
         Raises:
             Unavailable: the message couldn't be sent; the claim is released.
@@ -151,7 +163,7 @@ class ClaimMerge:
         )
 
     def again(self, dead_letter: MergeMessage) -> bool:
-        """The same for who holds a dead letter (domain/claim.py, `replayed`)."""
+        """Claim the merge that a dead letter names, with all attempts again (domain/claim.py, `redriven`)."""
         token = self.tokens.new()
         return self._claim(
             dead_letter.archive_id,
@@ -182,12 +194,14 @@ class ClaimMerge:
 
 @dataclass(frozen=True, slots=True)
 class RemoveEntry:
+    """Removes an entry: a tombstone first, its objects after its readers' grace."""
+
     table: Table
     clock: Clock
     telemetry: Telemetry
 
     def __call__(self, archive_id: str, still_wanted: Callable[[Archive], bool]) -> bool:
-        """Removes the archive's entry if, at the write, `still_wanted` holds and nothing else has changed."""
+        """Remove the archive's entry if `still_wanted` holds at the write, and return whether it was removed."""
         current = self.table.archive(archive_id)
         if current is None or not current.is_stored or not still_wanted(current):
             return False
@@ -237,35 +251,37 @@ def _needs(archive: Archive, lost: Part) -> bool:
 
 
 READING_TIME: Millis = 12 * SECOND
-"""Time that a request may spend reading: API Gateway gives up at 29 s, and the result must still be deleted, sorted or
-shown. That is some 30,000 entries, at 0.4 ms each in a function with 1,024 MB: more than a repository's default budget
-of entries."""
+"""Time that a request may spend reading. API Gateway gives up at 29 s, and the result must still be deleted, sorted or
+shown. It suffices for some 30,000 entries, at 0.4 ms each in a function with 1,024 MB: more than a repository's default
+budget of entries."""
 
 READ_AT_ONCE = 1000
 """Entries in a page where a repository is read whole; DynamoDB ends a page at 1 MB."""
 
 LOOK_EVERY = 50
+"""Items between two looks at the clock."""
 
 T = TypeVar("T")
 
 
 @dataclass
 class Reading(Generic[T]):
-    """Reads until the time is up.
+    """Iterates over items until the time is up.
 
     Args:
+        items: to be read.
         until: when to stop; None if there is time for everything.
+        is_whole: False once items were left out.
     """
 
-    of: Iterable[T]
+    items: Iterable[T]
     clock: Clock
     until: Millis | None
     is_whole: bool = True
-    """True if nothing was left out; known once the reading has ended."""
 
     def __iter__(self) -> Iterator[T]:
-        for number, each in enumerate(self.of):
+        for number, item in enumerate(self.items):
             if self.until is not None and number % LOOK_EVERY == 0 and self.clock.now() > self.until:
                 self.is_whole = False
                 return
-            yield each
+            yield item

@@ -1,54 +1,30 @@
-"""What a key would restore, and why: a lookup that notes no use and touches no byte."""
+"""Explain what a key would restore, and why: a lookup that records no use and touches no object."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
 from actions_cache.archives import READ_AT_ONCE, Reading
 from actions_cache.domain.archive import Archive
-from actions_cache.domain.entry import Entry, EntryFamily, EntryName
+from actions_cache.domain.entry import Entry
 from actions_cache.domain.errors import InvalidRequest
+from actions_cache.domain.search import Search
 from actions_cache.domain.timing import Millis
 from actions_cache.ports import Clock, Table
 
 MOST_ELSEWHERE = 20
+"""Candidates shown at most where nothing matches."""
 
 MAX_REFS = 10
-"""A job's token has three: its own ref, its base's and the default branch."""
+"""Refs that one request may name. A job's token has three: its own ref, its base's and the default branch."""
 
 MAX_READS = 1000
-"""Of prefixes, of some 5 ms each, one after the other. Many more, and API Gateway gives up on the answer, at 29 s."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What a job asks.
-
-    Args:
-        scopes: those that its token lets it read, in the order in which they are searched.
-        version: None for each that a key like these was saved with.
-    """
-
-    repository: str
-    scopes: tuple[str, ...]
-    version: str | None
-    key: str
-    restore_keys: tuple[str, ...] = ()
-
-    @property
-    def prefixes(self) -> tuple[str, ...]:
-        """The key is one too, before the restore keys."""
-        return tuple(dict.fromkeys((self.key, *self.restore_keys)))
-
-    @property
-    def refs(self) -> tuple[str, ...]:
-        """The scopes, each once."""
-        return tuple(dict.fromkeys(self.scopes))
+"""Prefix queries that one request may cost, of some 5 ms each, one after the other. With many more, API Gateway gives
+up on the answer, at 29 s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What a lookup asks in a scope: for the key itself, or for the newest entry whose key begins so."""
+    """One probe of a lookup (domain/search.py), and the entry that it finds."""
 
     scope: str
     key: str
@@ -58,71 +34,84 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Match:
+    """What a lookup with one version does."""
+
     version: str
     attempts: tuple[Attempt, ...]
-    """Up to the first that found something."""
+    """Attempts up to the first that finds something."""
 
     @property
     def found(self) -> Entry | None:
-        """What is restored."""
+        """Return the entry that is restored, if any."""
         return self.attempts[-1].found if self.attempts else None
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
     matches: tuple[Match, ...]
-    """Of each version that was asked for."""
+    """One match for each version that was searched."""
     alike: tuple[Archive, ...]
-    """Where nothing was found: what begins with one of the keys, in whatever scope and version; by its last use."""
+    """Archives whose key begins with one of the keys, in any scope and version, by last use; empty if something was
+    found."""
 
 
 @dataclass(frozen=True, slots=True)
 class MatchKeys:
-    """Decides as a lookup does (lookup.py); a test holds the two together."""
+    """Answers which entry a job would restore, by the lookup's own search order.
+
+    Args:
+        reading_time: milliseconds that reading a repository may take; None for as long as it needs.
+    """
 
     table: Table
     clock: Clock
     reading_time: Millis | None
-    """Time that reading may take; None for as much as it needs."""
 
-    def __call__(self, question: Question) -> Explanation:
-        """Raises: InvalidRequest for a question that takes too long."""
-        alike = () if question.version else self._alike(question)
-        versions = (question.version,) if question.version else dict.fromkeys(it.name.family.version for it in alike)
-        _check_reads(question, len(versions))
-        matches = tuple(self._match(question, version) for version in versions)
+    def __call__(self, search: Search, version: str | None = None) -> Explanation:
+        """Explain a search.
+
+        Args:
+            search: what the job looks for.
+            version: the job's; None for each version that a key like these was saved with.
+
+        Raises:
+            InvalidRequest: the search would take too long.
+        """
+        alike = () if version else self._alike(search)
+        versions = (version,) if version else dict.fromkeys(archive.name.family.version for archive in alike)
+        _check_reads(search, len(versions))
+        matches = tuple(self._match(search, each) for each in versions)
         if any(match.found for match in matches):
             return Explanation(matches, ())
-        return Explanation(matches, alike or self._alike(question))
+        return Explanation(matches, alike or self._alike(search))
 
-    def _match(self, question: Question, version: str) -> Match:
+    def _match(self, search: Search, version: str) -> Match:
+        probes = list(search.probes(version))
+        exact = self.table.entries([probe.name for probe in probes if probe.is_exact])
         attempts: list[Attempt] = []
-        for attempt in self._attempts(question, version):
-            attempts.append(attempt)
-            if attempt.found is not None:
+        for probe in probes:
+            found = exact.get(probe.name) if probe.is_exact else self.table.newest_entry(probe.family, probe.key)
+            attempts.append(Attempt(probe.family.scope, probe.key, probe.is_exact, found))
+            if found is not None:
                 break
         return Match(version, tuple(attempts))
 
-    def _attempts(self, question: Question, version: str) -> Iterator[Attempt]:
-        names = [EntryName(EntryFamily(question.repository, it, version), question.key) for it in question.refs]
-        exact = self.table.entries(names)
-        for name in names:
-            yield Attempt(name.family.scope, question.key, is_exact=True, found=exact.get(name))
-            for prefix in question.prefixes:
-                found = self.table.newest_entry(name.family, prefix)
-                yield Attempt(name.family.scope, prefix, is_exact=False, found=found)
-
-    def _alike(self, question: Question) -> tuple[Archive, ...]:
+    def _alike(self, search: Search) -> tuple[Archive, ...]:
         """Return the most recently used candidates, as many as there is time for."""
-        stored = self.table.stored_archives(question.repository, newest_use_first=True, at_once=READ_AT_ONCE)
+        stored = self.table.stored_archives(search.repository, newest_use_first=True, at_once=READ_AT_ONCE)
         until = None if self.reading_time is None else self.clock.now() + self.reading_time
-        alike = (it for it in Reading(stored, self.clock, until) if it.name.key.startswith(question.prefixes))
+        reading = Reading(stored, self.clock, until)
+        alike = (archive for archive in reading if archive.name.key.startswith(search.prefixes))
         return tuple(islice(alike, MOST_ELSEWHERE))
 
 
-def _check_reads(question: Question, versions: int) -> None:
-    """Raises: InvalidRequest."""
-    refs, keys = len(question.refs), len(question.prefixes)
+def _check_reads(search: Search, versions: int) -> None:
+    """Check that the search stays within MAX_REFS and MAX_READS.
+
+    Raises:
+        InvalidRequest: it doesn't.
+    """
+    refs, keys = len(search.refs), len(search.prefixes)
     if refs > MAX_REFS:
         raise InvalidRequest(f"{refs} refs are asked for; at most {MAX_REFS} are allowed, and a job's token has three")
     reads = refs * keys * versions

@@ -1,17 +1,18 @@
-"""GetCacheEntryDownloadURL: which entry matches, and where its bytes are to be had."""
+"""Look up an entry: which one matches a job's keys, and the URL to read its bytes from."""
 
 import logging
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from itertools import islice, product
+from itertools import islice
 
 from actions_cache import events
 from actions_cache.activity import NoteActivity
 from actions_cache.archives import RemoveBroken
 from actions_cache.domain.archive import Archive, needed_first, used
 from actions_cache.domain.delivery import choose_source, client_reads_from_s3
-from actions_cache.domain.entry import Entry, EntryFamily, EntryName
+from actions_cache.domain.entry import Entry
+from actions_cache.domain.search import Probe, Search
 from actions_cache.domain.timing import Lifetimes
 from actions_cache.events import MissReason
 from actions_cache.ports import Bucket, Clock, ObjectGone, Table, Telemetry, Unavailable, WriteConflict
@@ -25,24 +26,27 @@ MAX_BROKEN = 5
 
 @dataclass(frozen=True, slots=True)
 class Query:
+    """Describes a lookup: the search (see Search for its fields), and how its client will read."""
+
     repository: str
     scopes: tuple[str, ...]
-    """In the order in which they are searched."""
     version: str
     key: str
     restore_keys: tuple[str, ...]
     user_agent: str
     through_edge: bool
     undivided_key: str | None = None
-    """Whole text of a client's comma-separated keys, since a key may hold a comma: an entry of exactly this name goes
-    before those of the pieces."""
+
+    @property
+    def search(self) -> Search:
+        return Search(self.repository, self.scopes, self.key, self.restore_keys, self.undivided_key)
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
     entry: Entry
     url: str
-    """Absolute, or a path of ours."""
+    """URL to read from: absolute, or a path of this server's."""
 
     @property
     def key(self) -> str:
@@ -51,6 +55,12 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class LookUp:
+    """Finds the entry that a job restores.
+
+    Args:
+        executor: runs the prefix queries side by side; all lookups share it.
+    """
+
     table: Table
     bucket: Bucket
     clock: Clock
@@ -60,7 +70,6 @@ class LookUp:
     lifetimes: Lifetimes
     telemetry: Telemetry
     executor: Executor
-    """Prefixes are asked for by them, side by side; shared by all lookups."""
 
     def __call__(self, query: Query) -> Hit | None:
         """Return the hit, or None for a miss.
@@ -94,27 +103,24 @@ class LookUp:
         return None
 
     def _match(self, query: Query) -> Entry | None:
-        """All keys in one scope before the next scope; the exact key, then each key as a prefix.
+        """Return the entry that the first successful probe finds.
 
-        Two rounds at most, however many scopes and keys. The exact key is asked for in all scopes by one request, since
-        a pull request's first job finds it in a later scope: then nothing needs asking that comes after that scope.
+        Two rounds of requests suffice, however many scopes and keys. One request asks for the exact keys in all scopes,
+        since a pull request's first job finds its key in a later scope; then only the prefixes before it are asked for.
         """
-        families = [EntryFamily(query.repository, scope, query.version) for scope in _without_repeats(query.scopes)]
-        keys = [query.key] if query.undivided_key is None else [query.undivided_key, query.key]
-        names = [EntryName(family, key) for family in families for key in keys]
-        exact = self.table.entries(names)
-        nearest = next((exact[name] for name in names if name in exact), None)
-        earlier = families[: families.index(nearest.name.family)] if nearest else families
-        return self._newest(earlier, query) or nearest
+        probes = list(query.search.probes(query.version))
+        exact = self.table.entries([probe.name for probe in probes if probe.is_exact])
+        nearest = next((index for index, probe in enumerate(probes) if probe.is_exact and probe.name in exact), None)
+        prefixes = [probe for probe in probes[:nearest] if not probe.is_exact]
+        return self._newest(prefixes) or (None if nearest is None else exact[probes[nearest].name])
 
-    def _newest(self, families: Sequence[EntryFamily], query: Query) -> Entry | None:
-        """All asked at the same time. What hasn't been asked yet when the first match is known never is."""
-        prefixes = _without_repeats((query.key, *query.restore_keys))
-        asked = [self.executor.submit(self.table.newest_entry, *it) for it in product(families, prefixes)]
+    def _newest(self, prefixes: Sequence[Probe]) -> Entry | None:
+        """Ask for all prefixes at the same time, and cancel what hasn't begun once the first match is known."""
+        answers = [self.executor.submit(self.table.newest_entry, probe.family, probe.key) for probe in prefixes]
         try:
-            return next(filter(None, (answer.result() for answer in asked)), None)
+            return next(filter(None, (answer.result() for answer in answers)), None)
         finally:
-            for answer in asked:
+            for answer in answers:
                 answer.cancel()
 
     def _url(self, archive: Archive, query: Query) -> str:
@@ -128,34 +134,35 @@ class LookUp:
             try:
                 self.table.replace_archive(archive, updated)
             except WriteConflict:
-                # Somebody else noted it, or the merge went on: a use is noted at the next lookup then.
+                # Another lookup noted the use, or the merge went on; then the next lookup notes it.
                 return
             except Unavailable:
-                # The hit is known; the next lookup notes the use.
+                # The hit is known all the same, and the next lookup notes the use.
                 logger.exception("a use wasn't noted")
 
 
-def _without_repeats(keys: Sequence[str]) -> tuple[str, ...]:
-    """Some clients send the primary key among the restore keys too (docs/design/protocol.md#encodings)."""
-    return tuple(dict.fromkeys(keys))
-
-
 MOST_LISTED = 30
-"""Each is a line of the job's log."""
+"""Entries listed at most; each becomes a line of the job's log."""
 
 MOST_READ = 1_000
-"""Of the repository's archives, some 1 KB each: ten pages of the index, and as many turns of the way there."""
+"""Archives of the repository that are read at most, some 1 KB each: ten pages of the index, one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListSimilar:
+    """Lists entries with a similar key, for the debug log of a job that missed."""
+
     table: Table
 
     def __call__(self, repository: str, scopes: Sequence[str], prefix: str) -> tuple[Entry, ...]:
-        """Of any version, those in these scopes whose key begins with the prefix; what was used last comes first.
+        """Return entries of any version in these scopes whose key begins with the prefix, the last used first.
 
-        In a repository of more than MOST_READ entries those that were used long ago aren't found.
+        In a repository of more than MOST_READ entries, those unused the longest aren't found.
         """
-        read = islice(self.table.stored_archives(repository, newest_use_first=True), MOST_READ)
-        similar = (it.entry for it in read if it.name.family.scope in scopes and it.name.key.startswith(prefix))
+        archives = islice(self.table.stored_archives(repository, newest_use_first=True), MOST_READ)
+        similar = (
+            archive.entry
+            for archive in archives
+            if archive.name.family.scope in scopes and archive.name.key.startswith(prefix)
+        )
         return tuple(islice(similar, MOST_LISTED))

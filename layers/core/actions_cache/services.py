@@ -1,4 +1,4 @@
-"""What every function has: its settings, tables, bucket and queue, and the use cases that all others are made of."""
+"""Wire what every function has: settings, tables, bucket, queue, and the flows that others are built from."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,19 +28,20 @@ from actions_cache.system import RandomTokens, SystemClock
 from actions_cache.urls import SourceUrls, UrlSigner
 
 LOOKUP_THREADS = 20
-"""What a lookup asks the table at once: three scopes by six keys. More: further read units where the first match
-comes early; fewer: another round trip."""
+"""Queries that a lookup sends to the table at once: three scopes by six keys. More costs read units where the first
+match comes early; fewer costs another round trip."""
 
 
 @dataclass
 class CoreServices:
-    """Made once a process; what a function doesn't use is never made.
+    """Holds one instance of each service for a process; what a function doesn't use is never created.
 
     Args:
-        settings: from the environment.
-        clock, tokens: other ones for tests that need a time or tokens of their own.
+        settings: read from the environment.
+        clock: replaced by tests that need a time of their own.
+        tokens: replaced by tests that need known tokens.
         calls: how long a call to AWS may take (aws/clients.py).
-        telemetry: another one for tests that look at what is told.
+        telemetry: replaced by tests that look at emitted events.
     """
 
     settings: Settings
@@ -63,7 +64,11 @@ class CoreServices:
 
     @cached_property
     def table(self) -> DynamoDbTable:
-        """Raises: NewerSchema, each time: nothing is read or written that this release doesn't know."""
+        """Return the tables, once their schema is known to be one that this release can read and write.
+
+        Raises:
+            NewerSchema: a newer release wrote to the tables; raised at each call.
+        """
         self.check_schema()
         return self._unchecked_table
 

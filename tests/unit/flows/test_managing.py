@@ -10,8 +10,8 @@ from actions_cache.domain.archive import ArchiveState, MergeState
 from actions_cache.domain.budgets import HOUR, Repository, Tally
 from actions_cache.domain.errors import InvalidRequest, NotFound
 from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy
+from actions_cache.domain.search import Search
 from actions_cache.domain.timing import FAILED_MERGE_RETRY, SECOND
-from actions_cache.explain import Question
 from actions_cache.management_services import ManagementServices
 from actions_cache.ports import Unavailable
 from dev.clients.driver import REPOSITORY, SCOPE, VERSION, fail, name, plenty
@@ -216,16 +216,16 @@ def test_match_agrees_with_lookup(driver, management):
         key, *restore_keys = some.sample(all_keys, some.randint(1, 4))
         scopes = tuple(some.sample((SCOPE, BRANCH, "refs/heads/none"), some.randint(1, 3)))
         hit = driver.look_up(key, *restore_keys, scopes=scopes)
-        question = Question(REPOSITORY, scopes, VERSION, key, tuple(restore_keys))
-        [match] = management.match(question).matches
-        assert found(match) == (hit.entry.archive_id if hit else None), question
+        search = Search(REPOSITORY, scopes, key, tuple(restore_keys))
+        [match] = management.match(search, VERSION).matches
+        assert found(match) == (hit.entry.archive_id if hit else None), search
 
 
 def test_match_lists_attempts_and_notes_no_use(driver, management):
     saved(driver, "npm-1", scope=SCOPE)
     before = [*driver.services.table.stored_archives(REPOSITORY)]
     driver.clock.advance(driver.services.lifetimes.last_use_resolution)
-    explanation = management.match(Question(REPOSITORY, (BRANCH, SCOPE), VERSION, "npm-2", ("npm-2", "npm-")))
+    explanation = management.match(Search(REPOSITORY, (BRANCH, SCOPE), "npm-2", ("npm-2", "npm-")), VERSION)
     [match] = explanation.matches
     assert [
         (attempt.scope, attempt.key, attempt.is_exact, attempt.found is not None) for attempt in match.attempts
@@ -246,17 +246,17 @@ def test_miss_lists_similar_entries(driver, management):
     saved(driver, "npm-1", scope=BRANCH)
     saved(driver, "npm-2", version="v2")
     saved(driver, "yarn-1")
-    explanation = management.match(Question(REPOSITORY, (SCOPE,), VERSION, "npm-9", ("npm-",)))
+    explanation = management.match(Search(REPOSITORY, (SCOPE,), "npm-9", ("npm-",)), VERSION)
     assert keys(explanation.alike) == ["npm-2", "npm-1"]
 
 
 def test_match_without_version_tries_each(driver, management):
     saved(driver, "npm-1", version="v1")
     saved(driver, "npm-2", version="v2", scope=BRANCH)
-    explanation = management.match(Question(REPOSITORY, (SCOPE,), None, "npm-"))
+    explanation = management.match(Search(REPOSITORY, (SCOPE,), "npm-"))
     found_keys = {match.version: match.found.name.key if match.found else None for match in explanation.matches}
     assert found_keys == {"v1": "npm-1", "v2": None}
-    assert management.match(Question(REPOSITORY, (SCOPE,), None, "nope")).matches == ()
+    assert management.match(Search(REPOSITORY, (SCOPE,), "nope")).matches == ()
 
 
 # ---------------------------------------------------------------- repositories

@@ -14,9 +14,10 @@ from actions_cache.domain.budgets import Budgets, Repository, Usage
 from actions_cache.domain.entry import EntryName
 from actions_cache.domain.errors import TryAgain
 from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy
+from actions_cache.domain.search import Search
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.evict import AT_A_SAVE, MOST_ASKED, Evict
-from actions_cache.explain import MatchKeys, Question
+from actions_cache.explain import MatchKeys
 from actions_cache.manage import DeleteEntries, ListEntries
 from actions_cache.settings import Settings
 from actions_cache.usage import PublishCost, ReadUsage
@@ -148,7 +149,7 @@ def test_similar_entries_are_searched_in_time():
     many = Many(10 * IN_TIME)
     table = cast("Any", SimpleNamespace(stored_archives=many.stored_archives, entries=many.entries_of))
     began = many.clock.at
-    explained = MatchKeys(table, many.clock, READING_TIME)(Question("42", ("main",), None, "nothing like it"))
+    explained = MatchKeys(table, many.clock, READING_TIME)(Search("42", ("main",), "nothing like it"))
     assert explained.alike == ()
     assert many.clock.at - began < API_GATEWAY
 
