@@ -9,14 +9,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from actions_cache.domain.access import ManagementTokens
 from actions_cache.domain.archive import Archive, Part
 from actions_cache.domain.budgets import Hits, Repository, Tally, Usage
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
 from actions_cache.domain.ranges import PartRange
 from actions_cache.domain.refused_job import Refusals
-from actions_cache.domain.schema import Schema
-from actions_cache.domain.signing import Keyring
 from actions_cache.domain.timing import Millis
 from actions_cache.events import Event
 
@@ -157,18 +154,6 @@ class Table(Protocol):
 
     def check(self) -> None:
         """Raises: Unavailable when it doesn't answer."""
-        ...
-
-
-class SchemaVersion(Protocol):
-    """Which shapes of archives stand in the tables. Kept with the archives, so that a backup of them has both."""
-
-    def read(self) -> Schema | None:
-        """None: nothing said so yet."""
-        ...
-
-    def write(self, current: Schema | None, updated: Schema) -> None:
-        """Raises: WriteConflict: something else was written since."""
         ...
 
 
@@ -348,47 +333,6 @@ class DeadLetters(Protocol):
         ...
 
     def delete(self, dead_letter: DeadLetter) -> None: ...
-
-
-class ManagementSecret(Protocol):
-    def tokens(self) -> ManagementTokens:
-        """Those that people are known by; a new one counts within a minute."""
-        ...
-
-
-class SigningSecrets(Protocol):
-    def current(self) -> Sequence[str]:
-        """The first signs; all of them verify. At least one."""
-        ...
-
-
-class KeyringStore(Protocol):
-    """The signing secrets with where their rotation stands; SigningSecrets reads what this one writes, later."""
-
-    def read(self) -> Keyring: ...
-
-    def write(self, ring: Keyring) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class KnownToEdge:
-    secrets: tuple[str, ...] = field(repr=False)
-    """Empty where the edge was never told."""
-    version: str
-    """Of the store that the edge reads."""
-
-
-class EdgeSecrets(Protocol):
-    """The secrets that the edge verifies by."""
-
-    def read(self) -> KnownToEdge: ...
-
-    def write(self, secrets: Sequence[str], current: KnownToEdge) -> None:
-        """Replaces what was seen; the edge may take a while to notice.
-
-        Raises: WriteConflict: something else was written since.
-        """
-        ...
 
 
 Chunk = bytes | memoryview

@@ -1,13 +1,23 @@
 """The URLs that clients are given: signed, checked, never stored."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.delivery import Source
 from actions_cache.domain.object_keys import object_subject
 from actions_cache.domain.signing import Direction, check_signature, signed_path
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
-from actions_cache.ports import Bucket, Clock, SigningSecrets
+from actions_cache.ports import Bucket, Clock
+
+
+class SigningSecrets(Protocol):
+    """Read the secrets that sign and verify URLs."""
+
+    def current(self) -> Sequence[str]:
+        """Return at least one secret: the first one signs, and all of them verify."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,9 @@ from actions_cache.aws.secrets import (
     SecretsManagerSecrets,
     SecretsManagerTokens,
 )
-from actions_cache.domain.signing import SETTLE, Keyring
+from actions_cache.domain.signing import SETTLE, Keyring, KnownToEdge
 from actions_cache.domain.timing import SECOND
-from actions_cache.ports import KnownToEdge, Unavailable, WriteConflict
+from actions_cache.ports import Unavailable, WriteConflict
 from dev.clients.driver import CREDENTIALS
 from dev.local.emulators import Endpoints, resolve_names_under_localhost
 from tests.aws.rie.permissions import Call, recording

@@ -239,7 +239,7 @@ _REVISION = "revision"
 
 @dataclass(frozen=True, slots=True)
 class DynamoDbSchema:
-    """See ports.SchemaVersion. Calls go by the connection's raw door: its models know one kind of item a table."""
+    """See schema.SchemaVersion. Calls go by the connection's raw door: its models know one kind of item a table."""
 
     connection: Connection
     archives_table: str

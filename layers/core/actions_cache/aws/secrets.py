@@ -12,8 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from actions_cache.aws.clients import QUICK_CALLS, answers, error_code
 from actions_cache.domain.access import ManagementTokens
-from actions_cache.domain.signing import Keyring
-from actions_cache.ports import KnownToEdge, Unavailable, WriteConflict
+from actions_cache.domain.signing import Keyring, KnownToEdge
+from actions_cache.ports import Unavailable, WriteConflict
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudfront_keyvaluestore import CloudFrontKeyValueStoreClient
@@ -38,7 +38,7 @@ _KEYRING: TypeAdapter[Keyring] = TypeAdapter(Keyring)
 
 
 class SecretsManagerSecrets:
-    """See ports.SigningSecrets.
+    """See urls.SigningSecrets.
 
     A URL that doesn't verify is no reason to read again, or anybody could have us ask for each request: by the time
     that a secret signs, every cache has it (domain/signing.py).
@@ -52,7 +52,7 @@ class SecretsManagerSecrets:
 
 
 class SecretsManagerKeyring:
-    """See ports.KeyringStore. Reads and writes past any cache."""
+    """See rotate.KeyringStore. Reads and writes past any cache."""
 
     def __init__(self, client: "SecretsManagerClient", secret_id: str) -> None:
         self._client = client
@@ -128,7 +128,7 @@ SIGV4A_CALLS = QUICK_CALLS.merge(Config(signature_version="v4a"))
 
 
 class KeyValueStoreSecrets:
-    """See ports.EdgeSecrets. The version is the store's ETag.
+    """See rotate.EdgeSecrets. The version is the store's ETag.
 
     Args:
         client: made with SIGV4A_CALLS.
@@ -151,10 +151,10 @@ class KeyValueStoreSecrets:
                 value = ""
         return KnownToEdge(tuple(value.split()), version)
 
-    def write(self, secrets: Sequence[str], seen: KnownToEdge) -> None:
+    def write(self, secrets: Sequence[str], current: KnownToEdge) -> None:
         with answers():
             try:
-                self._client.put_key(KvsARN=self._arn, Key=KEY, Value=" ".join(secrets), IfMatch=seen.version)
+                self._client.put_key(KvsARN=self._arn, Key=KEY, Value=" ".join(secrets), IfMatch=current.version)
             except ClientError as error:
                 if error_code(error) in ("ConflictException", "PreconditionFailed"):
                     raise WriteConflict(KEY) from error

@@ -112,6 +112,16 @@ class RotationTimes:
                 return self.url_life + SETTLE
 
 
+@dataclass(frozen=True, slots=True)
+class KnownToEdge:
+    """The secrets by which the edge verifies URLs, as read from the edge's store."""
+
+    secrets: tuple[str, ...] = field(repr=False)
+    """The secrets, the signing one first; empty before the edge is first given any."""
+    version: str
+    """Version of the edge's store; a write that names another one conflicts."""
+
+
 def advanced(ring: Keyring, now: Millis, times: RotationTimes, new_secret: str) -> Keyring | None:
     """The ring of the next phase, not yet known to the edge; None until the present one has lasted.
 
