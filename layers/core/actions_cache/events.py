@@ -18,22 +18,11 @@ from actions_cache.domain.refused_job import NotAdmitted
 from actions_cache.domain.timing import Millis
 
 
-class Unit(StrEnum):
-    """By CloudWatch's names."""
-
-    COUNT = "Count"
-    BYTES = "Bytes"
-    MILLISECONDS = "Milliseconds"
-    NONE = "None"
-    """CloudWatch knows no dollars."""
-
-
 @dataclass(frozen=True, slots=True)
 class Metric:
     """Each costs by the name and the value of its dimension, so that none may have many values: never a repository."""
 
     name: str
-    unit: Unit
     dimension: str | None = None
     """The field of the line that tells its values apart."""
 
@@ -47,21 +36,21 @@ class Metric:
         return str(named) if str(named) in self.values else OTHER
 
 
-HITS = Metric("Hits", Unit.COUNT)
-MISSES = Metric("Misses", Unit.COUNT, "reason")
-BYTES_UP = Metric("BytesUp", Unit.BYTES)
-BYTES_DOWN = Metric("BytesDown", Unit.BYTES)
-TIME_TO_FIRST_BYTE = Metric("TimeToFirstByte", Unit.MILLISECONDS)
-MERGES = Metric("Merges", Unit.COUNT, "outcome")
-MERGE_DURATION = Metric("MergeDuration", Unit.MILLISECONDS)
-CLEANUP = Metric("Cleanup", Unit.COUNT, "task")
-BYTES_DISCARDED = Metric("BytesDiscarded", Unit.BYTES)
-EVICTIONS = Metric("Evictions", Unit.COUNT)
-ORPHAN_LISTING_FAILURES = Metric("OrphanListingFailures", Unit.COUNT)
-ERRORS = Metric("Errors", Unit.COUNT, "kind")
-STORED_BYTES = Metric("StoredBytes", Unit.BYTES)
-STORED_ENTRIES = Metric("StoredEntries", Unit.COUNT)
-MONTH_COST = Metric("MonthCost", Unit.NONE, "part")
+HITS = Metric("Hits")
+MISSES = Metric("Misses", "reason")
+BYTES_UP = Metric("BytesUp")
+BYTES_DOWN = Metric("BytesDown")
+TIME_TO_FIRST_BYTE = Metric("TimeToFirstByte")
+MERGES = Metric("Merges", "outcome")
+MERGE_DURATION = Metric("MergeDuration")
+CLEANUP = Metric("Cleanup", "task")
+BYTES_DISCARDED = Metric("BytesDiscarded")
+EVICTIONS = Metric("Evictions")
+ORPHAN_LISTING_FAILURES = Metric("OrphanListingFailures")
+ERRORS = Metric("Errors", "kind")
+STORED_BYTES = Metric("StoredBytes")
+STORED_ENTRIES = Metric("StoredEntries")
+MONTH_COST = Metric("MonthCost", "part")
 
 METRICS = (
     HITS,

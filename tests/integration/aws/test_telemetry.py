@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from actions_cache import events
-from actions_cache.aws.telemetry import NAMESPACE, LoggedTelemetry, embedded_metrics
+from actions_cache.aws.telemetry import NAMESPACE, LoggedTelemetry, embedded_metrics, unit_of
 from actions_cache.domain.errors import InvalidRequest
 from actions_cache.events import (
     MAX_ERROR_CHARACTERS,
@@ -29,7 +29,7 @@ def test_metric_line_has_unit_and_dimensions(metric: Metric):
     line = embedded_metrics(Event(name="happened", fields=fields, metrics={metric: 7}))
     [directive] = line["_aws"]["CloudWatchMetrics"]  # type: ignore[index]
     assert directive["Namespace"] == NAMESPACE
-    assert directive["Metrics"] == [{"Name": metric.name, "Unit": metric.unit.value}]
+    assert directive["Metrics"] == [{"Name": metric.name, "Unit": unit_of(metric).value}]
     [dimensions] = directive["Dimensions"]
     assert set(dimensions) == {"service", *fields}
     assert {name: line[name] for name in dimensions} == {"service": "stack", **fields}

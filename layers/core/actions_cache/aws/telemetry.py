@@ -5,17 +5,41 @@ it as plain fields (docs/decisions/0014-seeing.md).
 """
 
 import logging
+from collections.abc import Mapping
 
-from aws_lambda_powertools.metrics import EphemeralMetrics
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from actions_cache import logs
 from actions_cache.domain.archive import Archive
-from actions_cache.events import Event, about
+from actions_cache.events import (
+    BYTES_DISCARDED,
+    BYTES_DOWN,
+    BYTES_UP,
+    MERGE_DURATION,
+    MONTH_COST,
+    STORED_BYTES,
+    TIME_TO_FIRST_BYTE,
+    Event,
+    Metric,
+    about,
+)
 
 logger = logging.getLogger(__name__)
 
 
 NAMESPACE = "ActionsCache"
+"""CloudWatch namespace of all metrics."""
+
+UNITS: Mapping[Metric, MetricUnit] = {
+    BYTES_UP: MetricUnit.Bytes,
+    BYTES_DOWN: MetricUnit.Bytes,
+    TIME_TO_FIRST_BYTE: MetricUnit.Milliseconds,
+    MERGE_DURATION: MetricUnit.Milliseconds,
+    BYTES_DISCARDED: MetricUnit.Bytes,
+    STORED_BYTES: MetricUnit.Bytes,
+    MONTH_COST: MetricUnit.NoUnit,
+}
+"""CloudWatch units of the metrics that aren't counts. CloudWatch has no unit for dollars."""
 
 
 class LoggedTelemetry:
@@ -30,6 +54,11 @@ class LoggedTelemetry:
         logger.log(level, event.name, extra=extra, exc_info=event.error, stacklevel=2)
 
 
+def unit_of(metric: Metric) -> MetricUnit:
+    """Return the metric's unit in CloudWatch."""
+    return UNITS.get(metric, MetricUnit.Count)
+
+
 def embedded_metrics(event: Event) -> dict[str, object]:
     """https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html.
 
@@ -39,7 +68,7 @@ def embedded_metrics(event: Event) -> dict[str, object]:
         return {}
     metrics = EphemeralMetrics(namespace=NAMESPACE)
     for metric, value in event.metrics.items():
-        metrics.add_metric(metric.name, metric.unit.value, value)
+        metrics.add_metric(metric.name, unit_of(metric).value, value)
         if metric.dimension is not None:
             metrics.add_dimension(metric.dimension, metric.value(event.fields[metric.dimension]))
     # Plain numbers, where Powertools has lists: so a query can sum them by their names.
