@@ -7,7 +7,6 @@ from actions_cache.domain.delivery import (
     Delivery,
     StreamLimits,
     choose_delivery,
-    client_reads_from_s3,
     merge_seconds,
 )
 
@@ -105,19 +104,3 @@ def test_throttling_starts_after_burst():
 
 def test_copy_only_merge_is_estimated_short():
     assert merge_seconds(705_000_000, 11) < MERGE_START_SECONDS + 1 < merge_seconds(705_000_000, 705)
-
-
-@pytest.mark.parametrize(
-    ("user_agent", "plainly"),
-    [
-        ("@actions/cache-6.3.0", True),
-        ("opendal/0.47.12", True),
-        ("sccache/0.16.0", True),
-        ("Go-http-client/1.1", False),
-        ("azsdk-python-storage-blob/12.31", False),
-        ("", False),
-        ("curl @actions/cache-6.3.0", False),
-    ],
-)
-def test_only_known_clients_can_read_from_s3(user_agent, plainly):
-    assert client_reads_from_s3(user_agent) is plainly

@@ -92,12 +92,3 @@ def choose_source(archive: Archive, *, can_read_from_s3: bool, has_edge: bool, m
     if can_read_from_s3:
         return Source.S3
     return Source.CLOUDFRONT if has_edge else Source.SERVER
-
-
-S3_READERS = ("@actions/cache-", "actions/cache", "opendal/", "sccache/")
-"""Clients that S3 serves rightly: they read plainly or by `Range`. S3 ignores `x-ms-range`, and a client that
-seeks by it would get the wrong bytes without an error (docs/design/protocol.md#x-ms-range)."""
-
-
-def client_reads_from_s3(user_agent: str) -> bool:
-    return user_agent.lower().startswith(S3_READERS)
