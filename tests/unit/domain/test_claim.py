@@ -1,4 +1,4 @@
-"""Single merge, the transitions. That only one of simultaneous winners writes is the table's: tests/integration/aws."""
+"""The transitions of a merge's claim. tests/integration/aws shows that of simultaneous winners only one writes."""
 
 from dataclasses import replace
 
@@ -10,6 +10,8 @@ from actions_cache.domain.timing import FAILED_MERGE_RETRY, SEND_TIMEOUT
 from tests.unit.domain.build import LIFETIMES, MERGED, NOW, archive, merged_archive, queued, running, stored_archive
 
 ATTEMPTS = 3
+LONGEST_VISIBILITY_SECONDS = 12 * 3600
+"""SQS hides a message for at most 12 hours."""
 
 
 def claimed(seen, now=NOW):
@@ -174,3 +176,15 @@ def test_message_is_marked_sent_once():
     assert claim.sent(queued(), "claim", NOW).merge.sent_at == NOW
     assert claim.sent(queued(), "another", NOW) is None
     assert claim.sent(queued(sent_at=NOW), "claim", NOW + 1) is None
+
+
+@pytest.mark.parametrize(
+    ("deliveries", "seconds"),
+    [(0, 10), (1, 10), (2, 20), (3, 40), (4, 80), (5, 160), (6, 300), (7, 300), (20, 300), (1000, 300), (10**9, 300)],
+)
+def test_retry_delay_doubles_up_to_limit(deliveries: int, seconds: int) -> None:
+    assert claim.retry_after(deliveries) == seconds
+
+
+def test_longest_retry_fits_sqs() -> None:
+    assert claim.LONGEST_RETRY_SECONDS <= LONGEST_VISIBILITY_SECONDS

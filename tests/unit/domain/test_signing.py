@@ -1,21 +1,50 @@
-"""The rotation's steps: each waits its time, and whatever signs is known to all that verify."""
+"""Signed URLs, and the rotation of the secrets that sign them."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actions_cache.aws.secrets import SIGNING_CACHED_SECONDS
+from actions_cache.domain.errors import PermissionDenied
 from actions_cache.domain.signing import (
     SETTLE,
+    Direction,
     Keyring,
     Phase,
     RotationTimes,
     advanced,
+    check_signature,
     known_to_edge,
+    signed_path,
     unknown_to_edge,
 )
 from actions_cache.domain.timing import DAY, SECOND
 from tests.unit.domain.build import NOW
+
+
+def test_signature_is_bound_and_expires():
+    path, _, query = signed_path(Direction.UPLOAD, "abc", NOW + 60_000, "secret").partition("?")
+    expires, signature = (pair.partition("=")[2] for pair in query.split("&"))
+    assert path == "/blobs/upload/abc"
+
+    def check(direction=Direction.UPLOAD, archive="abc", expires=expires, now=NOW, secrets=("secret",)):
+        check_signature(direction, archive, expires, signature, now, secrets)
+
+    check()
+    check(secrets=("newer", "secret"))
+    for altered in (
+        {"direction": Direction.DOWNLOAD},
+        {"archive": "abd"},
+        {"expires": str(int(expires) + 1)},
+        {"expires": "soon"},
+        {"now": NOW + 60_000},
+        {"secrets": ("other",)},
+    ):
+        with pytest.raises(PermissionDenied):
+            check(**altered)
+
+
+# ---------------------------------------------------------------- rotation
 
 TIMES = RotationTimes(interval=30 * DAY, url_life=3600 * SECOND)
 SETTLED = Keyring(current="old", changed_at=NOW)
