@@ -13,7 +13,7 @@ Timeline of one merge, with the reasons for which each write loses:
     finalize                    queue            worker
     claimed(token)                               there is a claim that isn't stale
     send -------------------->  message
-    sent(token)                 | delivered -->  started(token, run)   token isn't current, a run is alive, or N have run
+    sent(token)                 | delivered -->  started(token, run)   token isn't current, a run is alive, or N ended
                                                  renewed(run)          the run isn't current
                                                  published(run)        the run isn't current
 
