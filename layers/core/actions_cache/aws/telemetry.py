@@ -1,7 +1,7 @@
-"""Happenings as lines of the log, in CloudWatch's embedded metric format where they count for a metric.
+"""Events as lines of the log, in CloudWatch's embedded metric format if they count for a metric.
 
-One line is both, so that whatever a metric counts can be looked up, and costs one line. Repository and archive stand in
-it as plain fields (docs/decisions/0014-seeing.md).
+A line is both, so that everything a metric counts can be looked up at no further cost. Repository and archive are plain
+fields of the line (docs/decisions/0014-seeing.md).
 """
 
 import logging
@@ -60,9 +60,10 @@ def unit_of(metric: Metric) -> MetricUnit:
 
 
 def embedded_metrics(event: Event) -> dict[str, object]:
-    """https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html.
+    """Return the fields that make CloudWatch count the event for its metrics.
 
-    The dimension `service` is POWERTOOLS_SERVICE_NAME, the stack.
+    The dimension `service` is POWERTOOLS_SERVICE_NAME, which is the stack's name.
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html.
     """
     if not event.metrics:
         return {}
@@ -71,6 +72,6 @@ def embedded_metrics(event: Event) -> dict[str, object]:
         metrics.add_metric(metric.name, unit_of(metric).value, value)
         if metric.dimension is not None:
             metrics.add_dimension(metric.dimension, metric.value(event.fields[metric.dimension]))
-    # Plain numbers, where Powertools has lists: so a query can sum them by their names.
+    # Powertools has lists; plain numbers can be summed in a query.
     numbers = {metric.name: value for metric, value in event.metrics.items()}
     return {**metrics.serialize_metric_set(), **numbers}
