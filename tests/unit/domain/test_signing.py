@@ -58,24 +58,24 @@ STEPS = {
 }
 
 
-@pytest.mark.parametrize(("ring", "lasts", "following"), STEPS.values(), ids=STEPS)
-def test_step_is_taken_exactly_when_due(ring, lasts, following):
-    assert advanced(ring, NOW + lasts - 1, TIMES, "new") is None
-    assert advanced(ring, NOW + lasts, TIMES, "new") == following
+@pytest.mark.parametrize(("ring", "duration", "following"), STEPS.values(), ids=STEPS)
+def test_step_is_taken_exactly_when_due(ring, duration, following):
+    assert advanced(ring, NOW + duration - 1, TIMES, "new") is None
+    assert advanced(ring, NOW + duration, TIMES, "new") == following
 
 
-@pytest.mark.parametrize(("ring", "lasts", "following"), STEPS.values(), ids=STEPS)
-def test_step_waits_for_edge_confirmation(ring, lasts, following):
+@pytest.mark.parametrize(("ring", "duration", "following"), STEPS.values(), ids=STEPS)
+def test_step_waits_for_edge_confirmation(ring, duration, following):
     assert following.changed_at is None
-    assert advanced(unknown_to_edge(ring), NOW + 10 * lasts, TIMES, "new") is None
+    assert advanced(unknown_to_edge(ring), NOW + 10 * duration, TIMES, "new") is None
 
 
 @pytest.mark.parametrize("ring", [SETTLED, INTRODUCED, PROMOTED], ids=lambda ring: ring.phase)
 def test_edge_update_restarts_phase_wait(ring):
     later = NOW + 5 * DAY
-    told = known_to_edge(unknown_to_edge(ring), later)
-    assert advanced(told, later + TIMES.of(ring.phase) - 1, TIMES, "new") is None
-    assert advanced(told, later + TIMES.of(ring.phase), TIMES, "new") is not None
+    known = known_to_edge(unknown_to_edge(ring), later)
+    assert advanced(known, later + TIMES.of(ring.phase) - 1, TIMES, "new") is None
+    assert advanced(known, later + TIMES.of(ring.phase), TIMES, "new") is not None
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_adjacent_steps_verify_each_other(ring, passed):
 
 
 def test_settling_outlasts_every_cache_twice():
-    """Once for what a function believes, once for what the edge does; the rest is for races."""
+    """Once for the functions' caches, once for the edge's; the rest is for races."""
     assert SETTLE >= 2 * SIGNING_CACHED_SECONDS * SECOND
 
 
