@@ -136,7 +136,7 @@ class CacheDriver:
             "repository": REPOSITORY,
             "scopes": (SCOPE,),
             "version": VERSION,
-            "user_agent": "@actions/cache-6.3.0",
+            "can_read_from_s3": True,
             "through_edge": False,
         }
         return self.services.look_up(Query(key=key, restore_keys=restore_keys, **(query | changes)))

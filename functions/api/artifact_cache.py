@@ -154,7 +154,7 @@ def _query(request: Request, caller: Caller, reader: Reader) -> Query:
         version=check_name("version", request.query_params.get("version", "")),
         key=check_name("keys", keys[0] if keys else ""),
         restore_keys=tuple(check_name("keys", key) for key in keys[1:]),
-        user_agent=reader.user_agent,
+        can_read_from_s3=reader.can_read_from_s3,
         through_edge=reader.through_edge,
         undivided_key=text if "," in text and len(text) <= MAX_NAME_CHARACTERS else None,
     )

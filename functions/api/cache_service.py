@@ -145,7 +145,7 @@ class CacheService:
             version=check_name("version", request.version),
             key=check_name("key", request.key),
             restore_keys=tuple(check_name("a restore key", key) for key in request.restore_keys),
-            user_agent=call.reader.user_agent,
+            can_read_from_s3=call.reader.can_read_from_s3,
             through_edge=call.reader.through_edge,
         )
         hit = self.services.look_up(query)

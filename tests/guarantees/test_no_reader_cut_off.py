@@ -110,7 +110,7 @@ class Server:
 
     def start_reader(self, key: str) -> None:
         """Look up now, and begin to read now, or when the URL is about to expire."""
-        hit = self.driver.look_up(key, user_agent=GO)
+        hit = self.driver.look_up(key, can_read_from_s3=False)
         assert hit is not None
         self.readers.start(self.url + hit.url)
 

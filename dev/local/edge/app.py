@@ -302,8 +302,8 @@ class BucketOrigin:
             ) as answer:
                 yield answer
         except (aiohttp.ClientError, OSError) as error:
-            if sent.fault is not None:
-                raise sent.fault from None
+            if sent.error is not None:
+                raise sent.error from None
             raise BucketUnreachable(repr(error)) from error
 
     async def close(self) -> None:

@@ -1,6 +1,7 @@
-"""What is told of the work: each a line of the log, with the metrics it counts for (docs/metrics.md lists them).
+"""The events that the core emits: lines of the log, with the metrics that they count for (listed in docs/metrics.md).
 
-One id leads from a save to its end: every line about an archive has `archive_id`, and `repository` where it is known.
+One id leads from a save to the end of its entry: every event about an archive has `archive_id`, and `repository` if
+known.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,50 +19,57 @@ from actions_cache.domain.refused_job import NotAdmitted
 from actions_cache.domain.timing import Millis
 
 
-class Unit(StrEnum):
-    """By CloudWatch's names."""
-
-    COUNT = "Count"
-    BYTES = "Bytes"
-    MILLISECONDS = "Milliseconds"
-    NONE = "None"
-    """CloudWatch knows no dollars."""
-
-
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """Each costs by the name and the value of its dimension, so that none may have many values: never a repository."""
+    """A metric of CloudWatch, perhaps with a dimension.
+
+    CloudWatch charges for every value of a dimension, so a dimension has few: it is never a repository.
+    """
 
     name: str
-    unit: Unit
     dimension: str | None = None
-    """The field of the line that tells its values apart."""
+    """The field of the event by whose value the metric is split."""
 
     @property
     def values(self) -> frozenset[str]:
-        """Return all values that the dimension may have. No request can add one."""
+        """Return all values that the dimension may have; no request can add one."""
         return VALUES[self.dimension] if self.dimension else frozenset()
 
-    def value(self, named: object) -> str:
-        """Return the dimension's value as it is sent: one of `values`, or OTHER."""
-        return str(named) if str(named) in self.values else OTHER
+    def value(self, of_field: object) -> str:
+        """Return the dimension's value for this value of the field: one of `values`, or OTHER."""
+        return str(of_field) if str(of_field) in self.values else OTHER
 
 
-HITS = Metric("Hits", Unit.COUNT)
-MISSES = Metric("Misses", Unit.COUNT, "reason")
-BYTES_UP = Metric("BytesUp", Unit.BYTES)
-BYTES_DOWN = Metric("BytesDown", Unit.BYTES)
-TIME_TO_FIRST_BYTE = Metric("TimeToFirstByte", Unit.MILLISECONDS)
-MERGES = Metric("Merges", Unit.COUNT, "outcome")
-MERGE_DURATION = Metric("MergeDuration", Unit.MILLISECONDS)
-CLEANUP = Metric("Cleanup", Unit.COUNT, "task")
-BYTES_DISCARDED = Metric("BytesDiscarded", Unit.BYTES)
-EVICTIONS = Metric("Evictions", Unit.COUNT)
-ORPHAN_LISTING_FAILURES = Metric("OrphanListingFailures", Unit.COUNT)
-ERRORS = Metric("Errors", Unit.COUNT, "kind")
-STORED_BYTES = Metric("StoredBytes", Unit.BYTES)
-STORED_ENTRIES = Metric("StoredEntries", Unit.COUNT)
-MONTH_COST = Metric("MonthCost", Unit.NONE, "part")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened, as a line of the log."""
+
+    name: str
+    """The line's message."""
+    fields: Mapping[str, object] = field(default_factory=dict)
+    metrics: Mapping[Metric, float] = field(default_factory=dict)
+    """The metrics that the event counts for; those of one event share their dimension."""
+    is_error: bool = False
+    """True if people should look at it."""
+    error: BaseException | None = None
+    """The error that is logged with its traceback."""
+
+
+HITS = Metric("Hits")
+MISSES = Metric("Misses", "reason")
+BYTES_UP = Metric("BytesUp")
+BYTES_DOWN = Metric("BytesDown")
+TIME_TO_FIRST_BYTE = Metric("TimeToFirstByte")
+MERGES = Metric("Merges", "outcome")
+MERGE_DURATION = Metric("MergeDuration")
+CLEANUP = Metric("Cleanup", "task")
+BYTES_DISCARDED = Metric("BytesDiscarded")
+EVICTIONS = Metric("Evictions")
+ORPHAN_LISTING_FAILURES = Metric("OrphanListingFailures")
+ERRORS = Metric("Errors", "kind")
+STORED_BYTES = Metric("StoredBytes")
+STORED_ENTRIES = Metric("StoredEntries")
+MONTH_COST = Metric("MonthCost", "part")
 
 METRICS = (
     HITS,
@@ -83,23 +91,25 @@ METRICS = (
 
 
 class MissReason(StrEnum):
+    """The reasons for a miss."""
+
     NO_MATCH = "no match"
     BROKEN = "broken"
-    """Something matched, but its object was gone or changed, so its entry was removed."""
+    """An entry matched, but its object was gone or changed, so the entry was removed."""
 
 
 class Loss(StrEnum):
-    """Names what became of an object that an entry needs."""
+    """The ways in which an entry loses an object that it needs."""
 
     GONE = "is gone"
     CHANGED = "was changed"
-    """Another object has its key: its ETag isn't the pinned one."""
+    """Another object has the key: its ETag isn't the pinned one."""
     UNREADABLE = "can't be read"
-    """It is there as it was pinned, but isn't what it has to be."""
+    """The object is there as it was pinned, but isn't in the expected form."""
 
 
 class RunEnd(StrEnum):
-    """How a run of a merge ended, or what became of its claim."""
+    """The ways in which a run of a merge, or its claim, ends."""
 
     MERGED = "merged"
     NOT_OURS = "not ours"
@@ -111,7 +121,7 @@ class RunEnd(StrEnum):
 
 
 class OtherCleanup(StrEnum):
-    """Names cleanup's work beside the agenda's duties."""
+    """The work of cleanup that isn't in its schedule of tasks."""
 
     CLOSE_UPLOAD = "close the upload"
     DELETE_ORPHANS = "delete orphans"
@@ -119,17 +129,17 @@ class OtherCleanup(StrEnum):
 
 
 class Failure(StrEnum):
-    """Names what failed, where a CacheError would be a refusal."""
+    """The kinds of errors that aren't refusals of a request, which are CacheErrors."""
 
     UNAVAILABLE = "Unavailable"
     UNEXPECTED = "Unexpected"
     STREAM_BROKEN = "StreamBroken"
 
 
-def _names(kind: type[CacheError]) -> Iterator[str]:
-    yield kind.__name__
-    for narrower in kind.__subclasses__():
-        yield from _names(narrower)
+def _names(error_class: type[CacheError]) -> Iterator[str]:
+    yield error_class.__name__
+    for subclass in error_class.__subclasses__():
+        yield from _names(subclass)
 
 
 VALUES: Mapping[str, frozenset[str]] = {
@@ -139,28 +149,18 @@ VALUES: Mapping[str, frozenset[str]] = {
     "kind": frozenset((*_names(CacheError), *Failure)),
     "part": frozenset(CostPart),
 }
-"""Values of each dimension."""
+"""The values that each dimension may have."""
 
 OTHER = "other"
+"""Value of a dimension in place of all unknown values."""
 
 MAX_ERROR_CHARACTERS = 500
-"""Characters of a message in a line: our own are shorter, but some quote what a client sent."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    name: str
-    fields: Mapping[str, object] = field(default_factory=dict)
-    metrics: Mapping[Metric, float] = field(default_factory=dict)
-    """Those of one line share their dimension."""
-    is_error: bool = False
-    """People should look at it."""
-    error: BaseException | None = None
-    """Told with where it came from."""
+"""Most characters of an error's message in the log. Our own messages are shorter, but some quote what a client sent.
+Longer: clients can make the log larger. Shorter: messages lose their end."""
 
 
 def about(archive: Archive) -> dict[str, object]:
-    """The fields by which lines are found."""
+    """Return the fields by which the events of an archive are found in the log."""
     return {"archive_id": archive.id, "repository": archive.name.family.repository}
 
 
@@ -168,7 +168,7 @@ def _named(name: EntryName) -> dict[str, object]:
     return {"repository": name.family.repository, "scope": name.family.scope, "key": name.key}
 
 
-# ---------------------------------------------------------------- saved and found
+# ---------------------------------------------------------------- entries
 
 
 def reserved(archive: Archive) -> Event:
@@ -182,7 +182,13 @@ def saved(archive: Archive) -> Event:
 
 
 def hit(entry: Entry, requested_key: str, *, is_merged: bool) -> Event:
-    """Args: requested_key: the key that the job named, which the entry's may only begin with."""
+    """Return the event of a lookup that found an entry.
+
+    Args:
+        entry: The entry that was found.
+        requested_key: The key that the job requested, which may be only the beginning of the entry's key.
+        is_merged: True if the bytes are in one object.
+    """
     fields = {**_named(entry.name), "archive_id": entry.archive_id, "requested_key": requested_key, "merged": is_merged}
     return Event(name="hit", fields=fields, metrics={HITS: 1, BYTES_DOWN: entry.size})
 
@@ -201,21 +207,23 @@ def entry_removed(archive: Archive) -> Event:
 
 
 def entry_broken(archive: Archive, lost: Part, loss: Loss) -> Event:
-    """Return the event of a removed entry.
+    """Return the event of an entry that was removed because it lost an object.
 
     Args:
-        archive: the entry's.
-        lost: the part, manifest or merged object that identifies it by its key.
-        loss: what became of that object.
+        archive: The archive of the entry.
+        lost: The part, manifest or merged object.
+        loss: The way in which the object was lost.
     """
     fields = {**about(archive), "object": lost.key}
     return Event(name=f"the entry's object {loss}, so the entry was removed", fields=fields, is_error=True)
 
 
-def entries_deleted(repository: str, by: str, archives: Sequence[Archive]) -> Event:
-    """In one line, where it is found again: who deleted what."""
-    ids, size = [it.id for it in archives], sum(it.size for it in archives)
-    return Event(name="entries deleted", fields={"repository": repository, "by": by, "archive_ids": ids, "bytes": size})
+def entries_deleted(repository: str, deleted_by: str, archives: Sequence[Archive]) -> Event:
+    """Return the event of a deletion on request, which records in one line who deleted which entries."""
+    ids, size = [archive.id for archive in archives], sum(archive.size for archive in archives)
+    return Event(
+        name="entries deleted", fields={"repository": repository, "by": deleted_by, "archive_ids": ids, "bytes": size}
+    )
 
 
 def evicted(archive: Archive) -> Event:
@@ -224,15 +232,20 @@ def evicted(archive: Archive) -> Event:
 
 
 def over_budget(saved: Archive, error: Exception) -> Event:
-    """After a save that found no room."""
+    """Return the event of a save for which there was no room in the budget."""
     return Event(name="over budget; the schedule evicts", fields=about(saved), is_error=True, error=error)
 
 
-# ---------------------------------------------------------------- merged
+# ---------------------------------------------------------------- merges
 
 
 def merge_claimed(archive: Archive, *, is_retaken: bool) -> Event:
-    """Args: is_retaken: from a claim before, that died."""
+    """Return the event of a new claim.
+
+    Args:
+        archive: The archive with the claim.
+        is_retaken: True if the claim replaces one that went stale.
+    """
     if not is_retaken:
         return Event(name="merge claimed", fields=about(archive))
     fields = {**about(archive), "outcome": RunEnd.RETAKEN}
@@ -254,13 +267,19 @@ def merged(archive: Archive, took: Millis) -> Event:
 
 
 def merge_ended(fields: Mapping[str, object], end: RunEnd, error: BaseException | None = None) -> Event:
-    """Any other end. Args: fields: `about` the archive, or what of it is known."""
+    """Return the event of a run that didn't merge its archive.
+
+    Args:
+        fields: `about` the archive, or as many of these fields as are known.
+        end: The way in which the run ended.
+        error: The error that ended it, if any.
+    """
     is_error = end in (RunEnd.BROKEN, RunEnd.FAILED, RunEnd.GIVEN_UP)
     name = f"merge {end}"
     return Event(name=name, fields={**fields, "outcome": end}, metrics={MERGES: 1}, is_error=is_error, error=error)
 
 
-# ---------------------------------------------------------------- cleaned up
+# ---------------------------------------------------------------- cleanup
 
 
 def task_done(archive: Archive, task: CleanupTask) -> Event:
@@ -274,11 +293,11 @@ def task_failed(archive_id: str, error: Exception) -> Event:
 
 
 def upload_closed(archive: Archive, walk: Walk) -> Event:
-    """Return the event of an upload that was closed.
+    """Return the event of an upload that was closed because too much had arrived.
 
     Args:
-        archive: the upload's.
-        walk: pass over the arrivals; there may be more.
+        archive: The archive of the upload.
+        walk: The pass over the arrivals, which may not have reached the last one.
     """
     fields = {**about(archive), **_named(archive.name), "objects": walk.objects, "bytes": walk.bytes}
     return Event(
@@ -293,8 +312,8 @@ def bytes_discarded(fields: Mapping[str, object], size: int) -> Event:
     """Return the event of parts that arrived and never belonged to an entry.
 
     Args:
-        fields: `about` the archive, or what is known of it.
-        size: bytes of the parts.
+        fields: `about` the archive, or as many of these fields as are known.
+        size: Bytes of the parts.
     """
     return Event(name="bytes discarded that no entry had", fields=fields, metrics={BYTES_DISCARDED: size})
 
@@ -309,7 +328,12 @@ def orphans_deleted(archive_id: str, page: Sequence[Part]) -> Iterator[Event]:
 
 
 def orphans_remain(error: Exception, archive_id: str | None = None) -> Event:
-    """Args: archive_id: of whose objects they are; None where the listing itself failed."""
+    """Return the event of a failure to delete orphaned objects.
+
+    Args:
+        error: The error.
+        archive_id: The id in the objects' keys; None if they couldn't be listed.
+    """
     return Event(
         name="orphaned objects stay",
         fields={"archive_id": archive_id} if archive_id else {},
@@ -319,13 +343,17 @@ def orphans_remain(error: Exception, archive_id: str | None = None) -> Event:
     )
 
 
-# ---------------------------------------------------------------- stored, and what it costs
+# ---------------------------------------------------------------- usage and cost
 
 
 def cost_estimated(usage: Usage, done: Tally, hours: int, month: Estimate) -> Iterator[Event]:
-    """What is stored, then each part of the month's cost: a line holds one value of a dimension.
+    """Yield the event of what is stored, then one for each part of the cost: an event has one value of a dimension.
 
-    Args: done: in these hours, that the month is taken to go on like.
+    Args:
+        usage: What is stored.
+        done: The work of the last hours, from which the month is estimated.
+        hours: The number of these hours.
+        month: The estimated cost.
     """
     fields = {**asdict(done), "hours": hours, "month_usd": month.total, "transfer_out_usd": month.transfer_out}
     metrics = {STORED_BYTES: usage.bytes, STORED_ENTRIES: usage.entries}
@@ -338,12 +366,17 @@ def _month_cost(part: CostPart, usd: float) -> Event:
     return Event(name="what the month costs", fields={"part": part}, metrics={MONTH_COST: usd})
 
 
-# ---------------------------------------------------------------- refused and failed
+# ---------------------------------------------------------------- errors
 
 
 def refused(request: str, error: CacheError) -> Event:
-    """What the client was told. Args: request: method and path, no query: URLs carry signatures."""
-    fields: dict[str, object] = {"request": request, "kind": type(error).__name__, "error": _said(error)}
+    """Return the event of a refused request.
+
+    Args:
+        request: Method and path, without the query, which may contain a signature.
+        error: The error that the client is told.
+    """
+    fields: dict[str, object] = {"request": request, "kind": type(error).__name__, "error": _message(error)}
     if isinstance(error, NotAdmitted):
         job = error.job
         fields |= {"repository": job.repository_id, "repository_name": job.repository, "issuer": job.issuer}
@@ -352,7 +385,7 @@ def refused(request: str, error: CacheError) -> Event:
 
 
 def unavailable(request: str, error: Exception) -> Event:
-    fields = {"request": request, "kind": Failure.UNAVAILABLE, "error": _said(error)}
+    fields = {"request": request, "kind": Failure.UNAVAILABLE, "error": _message(error)}
     return Event(name="a dependency doesn't answer", fields=fields, metrics={ERRORS: 1}, is_error=True)
 
 
@@ -362,16 +395,25 @@ def failed(request: str, error: Exception) -> Event:
 
 
 def stream_broken(sent: int, size: int, error: BaseException) -> Event:
-    """A stream that can't end with the right bytes ends with a broken connection. Args: sent, size: bytes."""
-    said = f"{type(error).__name__}: {_said(error)}"
-    fields = {"kind": Failure.STREAM_BROKEN, "sent": sent, "bytes": size, "error": said}
+    """Return the event of a stream that couldn't be completed, so that its connection was broken.
+
+    Args:
+        sent: Number of bytes that were sent.
+        size: Number of bytes of the complete stream.
+        error: The error that broke it.
+    """
+    message = f"{type(error).__name__}: {_message(error)}"
+    fields = {"kind": Failure.STREAM_BROKEN, "sent": sent, "bytes": size, "error": message}
     return Event(name="stream broken off", fields=fields, metrics={ERRORS: 1}, is_error=True)
 
 
-def _said(error: BaseException) -> str:
-    return str(error)[:MAX_ERROR_CHARACTERS]
-
-
 def client_gone(request: str) -> Event:
-    """No error of anybody's: jobs are cancelled, and clients that read in parallel drop what they don't need."""
+    """Return the event of a client that disconnected.
+
+    That is no error: jobs are cancelled, and clients that read concurrently drop connections that they don't need.
+    """
     return Event(name="the client went away", fields={"request": request})
+
+
+def _message(error: BaseException) -> str:
+    return str(error)[:MAX_ERROR_CHARACTERS]

@@ -10,7 +10,7 @@ from actions_cache import events
 from actions_cache.activity import NoteActivity
 from actions_cache.archives import RemoveBroken
 from actions_cache.domain.archive import Archive, needed_first, used
-from actions_cache.domain.delivery import choose_source, client_reads_from_s3
+from actions_cache.domain.delivery import choose_source
 from actions_cache.domain.entry import Entry
 from actions_cache.domain.search import Probe, Search
 from actions_cache.domain.timing import Lifetimes
@@ -33,7 +33,8 @@ class Query:
     version: str
     key: str
     restore_keys: tuple[str, ...]
-    user_agent: str
+    can_read_from_s3: bool
+    """False for clients that may seek with `x-ms-range`, which S3 ignores."""
     through_edge: bool
     undivided_key: str | None = None
 
@@ -124,8 +125,7 @@ class LookUp:
                 answer.cancel()
 
     def _url(self, archive: Archive, query: Query) -> str:
-        can_read_from_s3 = client_reads_from_s3(query.user_agent)
-        source = choose_source(archive, can_read_from_s3=can_read_from_s3, has_edge=query.through_edge)
+        source = choose_source(archive, can_read_from_s3=query.can_read_from_s3, has_edge=query.through_edge)
         return self.sources.url(source, archive)
 
     def _note_use(self, archive: Archive) -> None:

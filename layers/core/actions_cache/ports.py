@@ -1,6 +1,6 @@
-"""What the core needs from outside, as obligations. The adapters meet them; one contract suite tests each.
+"""The core's demands on its environment, which the adapters in aws/ meet. A contract suite tests each of them.
 
-Every method may raise Unavailable: the service didn't answer, or not as it should, after the adapter's own
+Every method may raise Unavailable: the service didn't respond, or not as it should, even after the adapter's own
 retries. Whether a write took effect is then unknown.
 """
 
@@ -9,28 +9,25 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from actions_cache.domain.access import ManagementTokens
 from actions_cache.domain.archive import Archive, Part
 from actions_cache.domain.budgets import Hits, Repository, Tally, Usage
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
 from actions_cache.domain.ranges import PartRange
 from actions_cache.domain.refused_job import Refusals
-from actions_cache.domain.schema import Schema
-from actions_cache.domain.signing import Keyring
 from actions_cache.domain.timing import Millis
 from actions_cache.events import Event
 
 
 class Unavailable(Exception):
-    """A dependency didn't answer, or not as it should."""
+    """Raised when a dependency didn't respond, or not as it should."""
 
 
 class WriteConflict(Exception):
-    """A conditional write lost: what it was decided on has changed. Read, decide and write again."""
+    """Raised when a conditional write lost: what it was decided on has changed. Read, decide and write again."""
 
 
 class ObjectGone(Exception):
-    """The bucket confirms that the pinned object isn't there: no object, or other bytes under its key."""
+    """Raised when the bucket confirms that a pinned object isn't there: no object, or another one under its key."""
 
     def __init__(self, part: Part) -> None:
         super().__init__(f"{part.key} with ETag {part.etag} isn't in the bucket")
@@ -42,7 +39,7 @@ class Unreadable(ObjectGone):
 
 
 class WrongBytes(Unavailable):
-    """Of the object, the store gave, took or copied other bytes than its ETag stands for. Another try may succeed."""
+    """Raised when S3 returned, took or copied other bytes than an object's ETag stands for. A retry may succeed."""
 
     def __init__(self, part: Part, why: str) -> None:
         super().__init__(f"{part.key} with ETag {part.etag}: {why}")
@@ -50,169 +47,191 @@ class WrongBytes(Unavailable):
 
 
 class Clock(Protocol):
+    """Tell the time."""
+
     def now(self) -> Millis: ...
 
 
 class TokenSource(Protocol):
+    """Make random tokens."""
+
     def new(self) -> str:
-        """32 random hexadecimal digits: unguessable, and never given twice."""
+        """Return 32 random hexadecimal digits, which can't be guessed and never repeat."""
         ...
 
 
 class Telemetry(Protocol):
-    """What people see of the work. Nothing here raises, and nothing waits for it."""
+    """Show people what happens. No method raises, and nothing waits for it."""
 
     def emit(self, event: Event) -> None: ...
 
     def about(self, archive: Archive) -> None:
-        """What else this request tells is about this archive."""
+        """Add the archive to every event of this request from now on."""
         ...
 
 
+# ---------------------------------------------------------------- tables
+
+
 class Table(Protocol):
-    """Entries, reservations and archives. Reads are consistent but those by an index, which may lag behind writes."""
+    """Store entries, reservations and archives.
+
+    Reads are consistent, except those that use an index, which may lag behind writes.
+    """
 
     def entry(self, name: EntryName) -> Entry | None: ...
 
     def entries(self, names: Sequence[EntryName]) -> Mapping[EntryName, Entry]:
-        """Those of at most 100 names, no two alike, that are an entry's. One request."""
+        """Return the existing entries among at most 100 different names, in one request."""
         ...
 
     def newest_entry(self, family: EntryFamily, prefix: str) -> Entry | None:
-        """The entry created last among those whose key begins with the prefix."""
+        """Return the entry that was created last among those whose key begins with the prefix."""
         ...
 
     def reservation(self, name: EntryName) -> Reservation | None:
-        """Expired ones too."""
+        """Return the reservation that holds the name, even if it has expired."""
         ...
 
     def archive(self, archive_id: str) -> Archive | None: ...
 
     def replace_archive(self, current: Archive, updated: Archive) -> Archive:
-        """Writes `by` if nothing was written since `seen` was read.
+        """Replace the archive that was read.
 
-        Returns: what was written, with its new revision.
-        Raises: WriteConflict otherwise.
+        Returns:
+            The archive as written, with its new revision.
+
+        Raises:
+            WriteConflict: the archive has changed since it was read.
         """
         ...
 
     def reserve(self, archive: Archive, now: Millis) -> None:
-        """Adds the archive and its reservation, both or neither.
+        """Add the archive and its reservation, both or neither.
 
-        Raises: WriteConflict when the name is an entry's, or a reservation holds it that hasn't expired.
+        Raises:
+            WriteConflict: an entry has the name, or an unexpired reservation holds it.
         """
         ...
 
     def publish_entry(self, current: Archive, updated: Archive) -> Archive:
-        """Makes the archive's entry visible, counts it, drops its reservation and replaces the archive, or nothing.
+        """Add the archive's entry, count it, delete its reservation and replace the archive: all or nothing.
 
-        Returns: what was written, with its new revision.
-        Raises: WriteConflict when the archive changed, another reservation holds the name, or an entry has it.
+        Returns:
+            The archive as written, with its new revision.
+
+        Raises:
+            WriteConflict: the archive has changed, another reservation holds the name, or an entry has it.
         """
         ...
 
     def remove_entry(self, current: Archive, updated: Archive) -> Archive:
-        """Removes the archive's entry from table and count, and replaces the archive, or nothing.
+        """Delete the archive's entry, subtract it from the usage and replace the archive: all or nothing.
 
-        Returns: what was written, with its new revision.
-        Raises: WriteConflict when the archive changed, or the entry isn't this archive's.
+        Returns:
+            The archive as written, with its new revision.
+
+        Raises:
+            WriteConflict: the archive has changed, or the entry belongs to another archive.
         """
         ...
 
     def drop_reservation(self, reservation: Reservation) -> None:
-        """Deletes it, if it still holds its name for this archive."""
+        """Delete the reservation if it still holds its name for this archive."""
         ...
 
     def forget_archive(self, current: Archive) -> None:
-        """Raises: WriteConflict when the archive changed."""
+        """Delete the archive that was read.
+
+        Raises:
+            WriteConflict: the archive has changed since it was read.
+        """
         ...
 
     def due_archives(self, now: Millis) -> Iterator[str]:
-        """Ids of archives whose next duty is due, page by page, starting anywhere. By an index."""
+        """Yield the ids of archives whose next cleanup task is due, starting anywhere. Uses an index, page by page."""
         ...
 
     def stored_archives(
         self, repository: str, *, newest_use_first: bool = False, at_once: int | None = None
     ) -> Iterator[Archive]:
-        """Those whose entries jobs can find, by their last use, page by page. By an index.
+        """Yield the archives whose entries jobs can find, by last use. Uses an index, page by page.
 
-        Args: at_once: in a page, where it is known that no more are wanted.
+        Args:
+            repository: The repository of the entries.
+            newest_use_first: True to begin with the last use instead of the first.
+            at_once: The size of a page, if no more archives are needed.
         """
         ...
 
     def failed_archives(self) -> Iterator[str]:
-        """Ids of those that jobs can find, and whose merge failed for good. By an index."""
+        """Yield the ids of archives that jobs can find and whose merge has failed. Uses an index."""
         ...
 
     def known_archives(self, ids: Sequence[str]) -> frozenset[str]:
-        """Those of at most 100 ids that are an archive's."""
+        """Return the ids of existing archives among at most 100 ids."""
         ...
 
     def all_archives(self, after: str) -> Iterator[tuple[str, bool]]:
-        """Ids that come after this one in an order of the table's own, "" for all, each with whether it is outdated.
+        """Yield ids of archives, each with whether the archive is outdated.
 
-        That is: whether it stands otherwise than this release would write it, by its settings; or can't be read.
+        An archive is outdated if this release, with its settings, would write it differently, or can't read it.
+
+        Args:
+            after: The id after which to continue, in the table's own order; "" for all.
         """
         ...
 
     def check(self) -> None:
-        """Raises: Unavailable when it doesn't answer."""
-        ...
+        """Check that the table responds.
 
-
-class SchemaVersion(Protocol):
-    """Which shapes of archives stand in the tables. Kept with the archives, so that a backup of them has both."""
-
-    def read(self) -> Schema | None:
-        """None: nothing said so yet."""
-        ...
-
-    def write(self, current: Schema | None, updated: Schema) -> None:
-        """Raises: WriteConflict: something else was written since."""
+        Raises:
+            Unavailable: it doesn't.
+        """
         ...
 
 
 class Repositories(Protocol):
-    """What is known of each repository beside its entries. Counts are exact unless it says otherwise."""
+    """Store data about repositories beside their entries. Counts are exact unless a method says otherwise."""
 
     def note(self, repository: Repository) -> None:
-        """Remembers it, and that it has its name."""
+        """Store the repository and its name."""
         ...
 
     def repository(self, repository_id: str) -> Repository | None: ...
 
     def ids(self) -> Sequence[str]:
-        """Of all that were ever noted, in their order."""
+        """Return the sorted ids of all repositories that were ever noted."""
         ...
 
     def ids_named(self, name: str) -> Sequence[str]:
-        """Of those that ever had the name, in any case of letters."""
+        """Return the ids of all repositories that ever had the name, in upper or lower case."""
         ...
 
     def usage(self, repository_id: str) -> Usage:
-        """Of what Table.publish_entry and Table.remove_entry counted."""
+        """Return the usage that Table.publish_entry and Table.remove_entry have counted."""
         ...
 
     def store_usage(self) -> Usage: ...
 
-    def correct_usage(self, repository_id: str, updated: Usage) -> None:
-        """Adds to the repository's usage and to the store's, both or neither."""
+    def correct_usage(self, repository_id: str, change: Usage) -> None:
+        """Add the change to the usage of the repository and of the store, both or neither."""
         ...
 
-    def correct_store_usage(self, updated: Usage) -> None:
-        """Adds to the store's alone."""
+    def correct_store_usage(self, change: Usage) -> None:
+        """Add the change to the usage of the store alone."""
         ...
 
     def count_create(self, repository_id: str, minute: int) -> int:
-        """Returns: how many there were in that minute, with this one."""
+        """Count an upload that is begun, and return their number in this minute."""
         ...
 
     def add_tally(self, repository_id: str, hour: Millis, tally: Tally) -> None:
-        """Kept for a month. A retry whose first answer was lost counts twice."""
+        """Add the tally, which is kept for a month. A retry whose first response was lost counts twice."""
         ...
 
     def tallies(self, repository_id: str, since: Millis) -> Mapping[Millis, Tally]:
-        """By the hour, without those in which nothing was done."""
+        """Return the tallies by hour, without hours in which nothing happened."""
         ...
 
     def add_hit(self, repository_id: str, archive_id: str, at: Millis, forget_at: Millis) -> None: ...
@@ -236,46 +255,59 @@ class Repositories(Protocol):
         ...
 
 
+# ---------------------------------------------------------------- bucket
+
+
 @dataclass(frozen=True, slots=True)
 class MultipartUpload:
+    """A multipart upload that was started."""
+
     key: str
     upload_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class UploadedPart:
+    """A part of a multipart upload."""
+
     number: int
     etag: str
 
 
 class Bucket(Protocol):
+    """Store objects."""
+
     def list(self, prefix: str, after: str = "") -> Iterator[Part]:
         """Yield the objects whose keys begin with the prefix and come after this key, in order, page by page."""
         ...
 
     def archive_ids(self, after: str) -> Iterator[str]:
-        """Of which there are objects, in the order of the ids, those that come after this one; "" for all."""
+        """Yield the ids of archives that have objects, in order, after this one; "" for all."""
         ...
 
     def stat(self, key: str) -> Part | None:
-        """None only on a confirmed absence."""
+        """Return the object under the key; None only if its absence is confirmed."""
         ...
 
     def read(self, source: PartRange) -> bytes:
-        """Of a whole object, the bytes that its ETag is the MD5 of, where it is one.
+        """Return the bytes. Those of a whole object are compared with its ETag, if that is an MD5.
 
         Raises:
-            ObjectGone: it isn't there.
-            WrongBytes: others came, time and again.
+            ObjectGone: the object isn't there.
+            WrongBytes: the bytes differ from the ETag, even after retries.
         """
         ...
 
     def write_once(self, key: str, body: bytes) -> Part:
-        """Raises: WriteConflict when the key is taken."""
+        """Write a new object.
+
+        Raises:
+            WriteConflict: the key is taken.
+        """
         ...
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Any number of keys; a missing one is no error."""
+        """Delete any number of keys; a missing one is no error."""
         ...
 
     def presign_download(self, part: Part, seconds: int) -> str: ...
@@ -283,9 +315,10 @@ class Bucket(Protocol):
     def start_upload(self, key: str) -> MultipartUpload: ...
 
     def copy_part(self, upload: MultipartUpload, number: int, source: PartRange) -> UploadedPart:
-        """The store says by the ETag what it copied; whether that is right is for the caller to see.
+        """Copy bytes inside the bucket; the caller compares the returned ETag with the one it expects.
 
-        Raises: ObjectGone.
+        Raises:
+            ObjectGone: the source isn't there.
         """
         ...
 
@@ -296,122 +329,102 @@ class Bucket(Protocol):
     def abort_upload(self, upload: MultipartUpload) -> None: ...
 
     def check(self) -> None:
-        """Raises: Unavailable when it doesn't answer."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class MergeMessage:
-    archive_id: str
-    claim_token: str
-
-
-class MergeQueue(Protocol):
-    def send(self, message: MergeMessage) -> None: ...
-
-    def deliver_again_in(self, receipt_handle: str, seconds: int) -> None:
-        """Brings a message whose merge failed back sooner than its visibility timeout would."""
-        ...
-
-    def give_up(self, body: str) -> None:
-        """Put a message that can't be processed into the dead-letter queue, as it came.
+        """Check that the bucket responds.
 
         Raises:
-            Unavailable: it may not be there, so the message must come again.
-        """
-        ...
-
-    def check(self) -> None:
-        """Raises: Unavailable when it doesn't answer."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A message that the queue gave up on."""
-
-    id: str
-    body: str
-    message: MergeMessage | None
-    """None where the body isn't one."""
-    sent_at: Millis
-    receipt_handle: str = field(repr=False)
-
-
-class DeadLetters(Protocol):
-    def count(self) -> int:
-        """About so many messages that nobody could work off."""
-        ...
-
-    def held(self) -> AbstractContextManager[Sequence[DeadLetter]]:
-        """All, hidden from others for as long as the block runs, and 15 minutes at most. What isn't deleted stays."""
-        ...
-
-    def delete(self, dead_letter: DeadLetter) -> None: ...
-
-
-class ManagementSecret(Protocol):
-    def tokens(self) -> ManagementTokens:
-        """Those that people are known by; a new one counts within a minute."""
-        ...
-
-
-class SigningSecrets(Protocol):
-    def current(self) -> Sequence[str]:
-        """The first signs; all of them verify. At least one."""
-        ...
-
-
-class KeyringStore(Protocol):
-    """The signing secrets with where their rotation stands; SigningSecrets reads what this one writes, later."""
-
-    def read(self) -> Keyring: ...
-
-    def write(self, ring: Keyring) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class KnownToEdge:
-    secrets: tuple[str, ...] = field(repr=False)
-    """Empty where the edge was never told."""
-    version: str
-    """Of the store that the edge reads."""
-
-
-class EdgeSecrets(Protocol):
-    """The secrets that the edge verifies by."""
-
-    def read(self) -> KnownToEdge: ...
-
-    def write(self, secrets: Sequence[str], current: KnownToEdge) -> None:
-        """Replaces what was seen; the edge may take a while to notice.
-
-        Raises: WriteConflict: something else was written since.
+            Unavailable: it doesn't.
         """
         ...
 
 
 Chunk = bytes | memoryview
-"""Bytes on their way, as many as came at once."""
+"""Bytes in transit, as many as arrived at once."""
 
 
 class PartReader(Protocol):
+    """Stream parts out of the bucket."""
+
     def read(self, source: PartRange) -> AsyncGenerator[Chunk, None]:
-        """The bytes as they come: all of them, or an error.
+        """Yield all bytes as they arrive, or raise an error.
 
         Raises:
-            ObjectGone: before the first byte.
-            Unavailable: anywhere; asking again for the rest may succeed.
+            ObjectGone: the object isn't there; raised before the first byte.
+            Unavailable: the stream broke, at any byte. A request for the rest may succeed.
         """
         ...
 
 
 class PartWriter(Protocol):
+    """Stream parts into the bucket."""
+
     async def write(self, key: str, size: int, body: AsyncIterator[bytes]) -> Part:
         """Write one object of `size` bytes, or none.
 
         Raises:
-            Unavailable: the store doesn't take it.
-            Exception: whatever the body raises; nothing is written.
+            Unavailable: S3 doesn't take it.
+            Exception: the body raised an error; nothing was written.
         """
         ...
+
+
+# ---------------------------------------------------------------- merge queue
+
+
+@dataclass(frozen=True, slots=True)
+class MergeMessage:
+    """The order to merge an archive, which is void once the claim has another token."""
+
+    archive_id: str
+    claim_token: str
+
+
+class MergeQueue(Protocol):
+    """Deliver merge messages to the merge function."""
+
+    def send(self, message: MergeMessage) -> None: ...
+
+    def deliver_again_in(self, receipt_handle: str, seconds: int) -> None:
+        """Bring back a message whose merge failed sooner than its visibility timeout would."""
+        ...
+
+    def give_up(self, body: str) -> None:
+        """Put a message that can't be processed into the dead-letter queue unchanged.
+
+        Raises:
+            Unavailable: the message may not be there, so it must be delivered again.
+        """
+        ...
+
+    def check(self) -> None:
+        """Check that the queue responds.
+
+        Raises:
+            Unavailable: it doesn't.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message in the dead-letter queue."""
+
+    id: str
+    body: str
+    message: MergeMessage | None
+    """The decoded body; None if it isn't a merge message."""
+    sent_at: Millis
+    receipt_handle: str = field(repr=False)
+
+
+class DeadLetters(Protocol):
+    """Read the dead-letter queue of the merge queue."""
+
+    def count(self) -> int:
+        """Return the approximate number of dead letters."""
+        ...
+
+    def held(self) -> AbstractContextManager[Sequence[DeadLetter]]:
+        """Hide all dead letters from others during the block, for at most 15 minutes. Those not deleted stay."""
+        ...
+
+    def delete(self, dead_letter: DeadLetter) -> None: ...

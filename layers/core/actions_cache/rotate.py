@@ -1,17 +1,52 @@
 """Rotate the signing secret, one step at each call, and keep the edge informed of the secrets."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from actions_cache.domain.errors import TryAgain
-from actions_cache.domain.signing import Keyring, Phase, RotationTimes, advanced, known_to_edge, unknown_to_edge
-from actions_cache.ports import Clock, EdgeSecrets, KeyringStore, TokenSource, WriteConflict
+from actions_cache.domain.signing import (
+    Keyring,
+    KnownToEdge,
+    Phase,
+    RotationTimes,
+    advanced,
+    known_to_edge,
+    unknown_to_edge,
+)
+from actions_cache.ports import Clock, TokenSource, WriteConflict
 
 logger = logging.getLogger(__name__)
 
 MAX_ROUNDS = 3
 """Number of attempts to write the edge's secrets. The schedule and deploys are rare, so a third lost write is no
 accident."""
+
+
+class KeyringStore(Protocol):
+    """Store the signing secrets together with the state of their rotation.
+
+    Functions read the same secrets through a cache (urls.SigningSecrets), so they know a change some minutes later.
+    """
+
+    def read(self) -> Keyring: ...
+
+    def write(self, ring: Keyring) -> None: ...
+
+
+class EdgeSecrets(Protocol):
+    """Store the secrets by which the edge verifies URLs."""
+
+    def read(self) -> KnownToEdge: ...
+
+    def write(self, secrets: Sequence[str], current: KnownToEdge) -> None:
+        """Replace what was read; it takes the edge a while to notice.
+
+        Raises:
+            WriteConflict: something else was written since it was read.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,14 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from actions_cache.activity import note_unnamed
 from actions_cache.archives import MAX_ROUNDS, transition
 from actions_cache.domain.errors import TryAgain
-from actions_cache.domain.schema import admitted, begun_anew, is_whole, migrated, refusal
+from actions_cache.domain.schema import Schema, admitted, begun_anew, is_whole, migrated, refusal
 from actions_cache.domain.timing import SECOND, Millis
-from actions_cache.ports import Clock, Repositories, SchemaVersion, Table, Unavailable, WriteConflict
+from actions_cache.ports import Clock, Repositories, Table, Unavailable, WriteConflict
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,22 @@ now can't in five minutes either."""
 
 class NewerSchema(Unavailable):
     """Raised when a newer release has written into the tables; the message says what to do."""
+
+
+class SchemaVersion(Protocol):
+    """Store the version of the tables' items, with the archives so that a backup of them has both."""
+
+    def read(self) -> Schema | None:
+        """Return the version; None if the tables are new and nothing has said so yet."""
+        ...
+
+    def write(self, current: Schema | None, updated: Schema) -> None:
+        """Replace the version that was read.
+
+        Raises:
+            WriteConflict: something else was written since it was read.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)

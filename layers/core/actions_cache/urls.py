@@ -1,32 +1,48 @@
-"""The URLs that clients are given: signed, checked, never stored."""
+"""Signed URLs for clients, which are checked and never stored."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.delivery import Source
 from actions_cache.domain.object_keys import object_subject
 from actions_cache.domain.signing import Direction, check_signature, signed_path
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
-from actions_cache.ports import Bucket, Clock, SigningSecrets
+from actions_cache.ports import Bucket, Clock
+
+
+class SigningSecrets(Protocol):
+    """Read the secrets that sign and verify URLs."""
+
+    def current(self) -> Sequence[str]:
+        """Return at least one secret: the first one signs, and all of them verify."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class UrlSigner:
+    """Sign and check URLs that lead to our functions or to the edge."""
+
     secrets: SigningSecrets
     clock: Clock
 
     def sign(self, direction: Direction, subject: str, expires_at: Millis) -> str:
-        """A path of ours, with its query."""
+        """Return a path with its query."""
         return signed_path(direction, subject, expires_at, self.secrets.current()[0])
 
     def check(self, direction: Direction, subject: str, expires: str, signature: str) -> None:
-        """Raises: PermissionDenied when altered, signed for something else, or expired."""
+        """Check the values of a URL.
+
+        Raises:
+            PermissionDenied: the URL was altered or signed for something else, or has expired.
+        """
         check_signature(direction, subject, expires, signature, self.clock.now(), self.secrets.current())
 
 
 @dataclass(frozen=True, slots=True)
 class SourceUrls:
-    """Where an archive's bytes are to be had. Every one of these URLs may be started for the same while."""
+    """Make URLs for an archive's bytes. A download may start within the same time with each of them."""
 
     bucket: Bucket
     urls: UrlSigner
@@ -34,7 +50,7 @@ class SourceUrls:
     lifetimes: Lifetimes
 
     def url(self, source: Source, archive: Archive) -> str:
-        """Absolute, or a path of ours."""
+        """Return an absolute URL, or a path and query for our functions or the edge."""
         expires_at = self.clock.now() + self.lifetimes.download_url
         if source is Source.SERVER or archive.object is None:
             return self.urls.sign(Direction.DOWNLOAD, archive.id, expires_at)

@@ -22,7 +22,7 @@ from moto.sqs.models import sqs_backends
 
 from actions_cache.activity import note_unnamed
 from actions_cache.aws import secrets
-from actions_cache.aws.dynamodb import KEY as SCHEMA
+from actions_cache.aws.dynamodb import SCHEMA_KEY as SCHEMA
 from actions_cache.aws.sqs import decode_message
 from actions_cache.domain import merge_plan
 from actions_cache.domain.archive import Archive, ArchiveState, MergeState

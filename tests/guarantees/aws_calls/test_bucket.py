@@ -37,7 +37,7 @@ def kind(name: str, service: str = "s3") -> Kind:
 @pytest.fixture
 def aws(module_driver: CacheDriver, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyAws]:
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    monkeypatch.setattr(adapter, "_told", set())
+    monkeypatch.setattr(adapter, "_logged", set())
     with faulty_aws() as aws:
         yield aws
 

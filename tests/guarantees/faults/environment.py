@@ -14,7 +14,7 @@ from actions_cache.domain.merge_plan import MIB
 from actions_cache.download_services import DownloadServices
 from actions_cache.events import RunEnd
 from dev.clients.driver import CacheDriver, name, plenty
-from dev.clients.wire import GO, send
+from dev.clients.wire import send
 from dev.emulation.asgi_server import served
 from dev.local.emulators import Endpoints
 from functions.download.handler import create_app
@@ -55,7 +55,7 @@ def download_url(driver: CacheDriver, **changes: object) -> Iterator[str]:
     data = DownloadServices(driver.services)
     data.download = replace(data.download, **changes)  # type: ignore[arg-type]
     with served(create_app(data)) as base_url:
-        hit = driver.look_up(KEY.key, user_agent=GO)
+        hit = driver.look_up(KEY.key, can_read_from_s3=False)
         assert hit is not None
         yield base_url + hit.url
 

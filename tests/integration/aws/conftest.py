@@ -1,4 +1,4 @@
-"""One contract, two engines: in process, and real."""
+"""Every contract is tested with moto and with the emulators."""
 
 import pytest
 

@@ -106,17 +106,17 @@ def test_copy_of_missing_object_raises_object_gone(bucket):
 
 
 def test_objects_are_stored_as_octet_stream(bucket, driver):
-    """A browser may read the bucket in any way."""
+    """A browser that reads the bucket must not show them as pages."""
     bucket.write_once("archives/once", b"<html>")
     upload = bucket.start_upload("archives/merged")
     bucket.complete_upload(upload, [bucket.upload_part(upload, 1, b"<html>")])
     for key in ("archives/once", "archives/merged"):
-        told = driver.s3.head_object(Bucket=driver.services.settings.bucket, Key=key)
-        assert told["ContentType"] == "application/octet-stream"
+        head = driver.s3.head_object(Bucket=driver.services.settings.bucket, Key=key)
+        assert head["ContentType"] == "application/octet-stream"
 
 
 def test_upload_bodies_are_sent_unsigned(driver, bucket):
-    """TLS and the ETag that comes back vouch for them; botocore would hash each byte of a merge once more."""
+    """TLS and the returned ETag protect them; botocore would hash each byte of a merge once more."""
     signed: list[bytes] = []
     events = driver.services.bucket._s3.meta.events
 

@@ -1,4 +1,4 @@
-"""GETs on connections that are kept, of a server that answers by script."""
+"""Requests on reused connections to a server with scripted responses."""
 
 import asyncio
 import ssl
@@ -17,7 +17,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
 
 
 class ScriptedServer:
-    """Answers the requests of all its connections, in turn, by what it was given; None closes the connection."""
+    """Sends the given responses in turn, on whichever connection a request comes; None closes the connection."""
 
     def __init__(self, *answers: bytes | None) -> None:
         self._answers = list(answers)
@@ -128,7 +128,7 @@ async def test_refused_connection_is_reported_broken(unused_tcp_port_factory: Ca
 
 @pytest.fixture(params=["http", "https"])
 def tls(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext | None:
-    """What the server speaks: a buffer is filled by other code of asyncio's over TLS."""
+    """Test with TLS too, where other code of asyncio fills the buffer."""
     if request.param == "http":
         return None
     authority, known = CertificateAuthority(), tmp_path / "known.pem"

@@ -1,4 +1,4 @@
-"""Buckets are asked at their regional host on AWS, and by path at any other endpoint."""
+"""Buckets are addressed by their regional host on AWS, and by path at any other endpoint."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -54,13 +54,13 @@ def urls_of(region: str, calls: Config) -> list[str]:
 @pytest.mark.parametrize("calls", [QUICK_CALLS, LONG_CALLS], ids=["quick", "long"])
 @pytest.mark.parametrize("region", REGIONS)
 def test_bucket_urls_use_regional_host(region: str, calls: Config):
-    """S3's global host answers 307 while a bucket is new, and 400 in young regions; no signature fits both."""
+    """S3's global host answers 307 while a bucket is new, and 400 in new regions; a signature is for one host."""
     assert urls_of(region, calls) == [f"https://{BUCKET}.s3.{region}.amazonaws.com/{KEY}"] * 3
 
 
 @pytest.mark.parametrize("endpoint", ELSEWHERE)
 def test_custom_endpoint_urls_use_path_style(endpoint: str, monkeypatch: pytest.MonkeyPatch):
-    """A bucket has no name of its own under `localhost`, or under a container's."""
+    """There is no host name for each bucket below `localhost` or a container's name."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
     assert urls_of("eu-west-1", QUICK_CALLS) == [f"{endpoint}/{BUCKET}/{KEY}"] * 3
 
@@ -69,18 +69,18 @@ def credentials_until(moment: datetime) -> RefreshableCredentials:
     return RefreshableCredentials("key", "secret", "token", moment, refresh_using=dict, method="test")
 
 
-@pytest.mark.parametrize(("left", "wanted", "expected"), [(5400, 600, 600), (5400, 3600, 3600), (1800, 3600, 1800)])
-def test_presigned_url_never_outlives_credentials(left: int, wanted: int, expected: int):
-    """S3 would answer 400 ExpiredToken, on which BuildKit doesn't look up again."""
+@pytest.mark.parametrize(("left", "requested", "expected"), [(5400, 600, 600), (5400, 3600, 3600), (1800, 3600, 1800)])
+def test_presigned_url_never_outlives_credentials(left: int, requested: int, expected: int):
+    """S3 would answer 400 ExpiredToken, after which BuildKit doesn't look up the entry again."""
     credentials = credentials_until(datetime.now(UTC) + timedelta(seconds=left))
     client = s3_client(boto3.Session("key", "secret", region_name="eu-west-1"), QUICK_CALLS)
-    url = S3Bucket(client, BUCKET, credentials).presign_download(Part(KEY, 1, '"e"'), wanted)
+    url = S3Bucket(client, BUCKET, credentials).presign_download(Part(KEY, 1, '"e"'), requested)
     [announced] = parse_qs(urlsplit(url).query)["X-Amz-Expires"]
     assert expected - 2 <= int(announced) <= expected
 
 
 def test_credentials_without_expiry_keep_url_lifetime(driver: CacheDriver):
-    """Lambda's credentials come by environment variables."""
+    """Lambda's credentials are environment variables without an expiry."""
     bucket = driver.services.bucket
     assert bucket._credentials is not None
     [announced] = parse_qs(urlsplit(bucket.presign_download(Part(KEY, 1, '"e"'), 600)).query)["X-Amz-Expires"]
@@ -101,12 +101,12 @@ def test_other_services_use_regional_host(service: str, host: str):
 
 
 def test_s3_clients_are_created_in_one_place():
-    """Exempt are the deployment check and the end of a try: they neither presign nor sign by themselves."""
+    """The deployment check and the end of a try are exempt, since they neither presign nor sign by themselves."""
     shipped = [
         path for folder in ("layers", "functions", "actions_cache_cli") for path in (ROOT / folder).rglob("*.py")
     ]
-    made = [
+    creating = [
         path.relative_to(ROOT).as_posix() for path in shipped if re.search(r"client\(\s*[\"']s3[\"']", path.read_text())
     ]
     exempt = {"actions_cache_cli/try_on_aws/throwaway.py", "actions_cache_cli/deployment_check/stack.py"}
-    assert set(made) == {"layers/core/actions_cache/aws/clients.py", *exempt}
+    assert set(creating) == {"layers/core/actions_cache/aws/clients.py", *exempt}

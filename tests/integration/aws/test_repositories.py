@@ -1,4 +1,4 @@
-"""The repositories port's contract (ports.Repositories), and what the table port counts in it."""
+"""The contract of ports.Repositories, and the usage that ports.Table counts there."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -30,7 +30,7 @@ def test_repository_is_found_by_id_and_name(repositories):
     assert repositories.repository("42") == EXAMPLE
     assert repositories.ids_named("example/TOOLS") == ["42"]
     assert repositories.ids_named("example/tool") == []
-    assert {it: repositories.repository(it).name for it in repositories.ids()} == {
+    assert {repository_id: repositories.repository(repository_id).name for repository_id in repositories.ids()} == {
         "42": "Example/Tools",
         "7@https://ghes.example": None,
     }
@@ -55,7 +55,7 @@ def test_refused_jobs_do_not_count_as_repositories(repositories):
 
 
 def test_idle_refusal_slot_is_reassigned(repositories):
-    one, other = (RefusedJob("https://a.example", it, None, None, None, ()) for it in two_of_a_slot())
+    one, other = (RefusedJob("https://a.example", number, None, None, None, ()) for number in two_of_a_slot())
     repositories.add_refusals(Refusals(one, 9, 1_000), DAY)
     for too_soon in (1_000, SLOT_PAUSE + 999):
         with pytest.raises(WriteConflict):
@@ -85,13 +85,13 @@ def test_usage_follows_publish_and_removal(driver, repositories):
 
 
 def test_failed_writes_do_not_change_usage(driver, repositories):
-    seen = publish(driver, "npm")
+    current = publish(driver, "npm")
     with pytest.raises(WriteConflict):
-        driver.services.table.publish_entry(seen, seen)
-    by = deleted(seen, driver.clock.now())
-    driver.services.table.remove_entry(seen, by)
+        driver.services.table.publish_entry(current, current)
+    updated = deleted(current, driver.clock.now())
+    driver.services.table.remove_entry(current, updated)
     with pytest.raises(WriteConflict):
-        driver.services.table.remove_entry(seen, by)
+        driver.services.table.remove_entry(current, updated)
     assert repositories.usage(REPOSITORY) == NO_USAGE
 
 
@@ -101,8 +101,8 @@ def test_stored_archives_are_sorted_by_last_use(driver):
         publish(driver, key, at)
     gone = publish(driver, "gone", 500)
     table.remove_entry(gone, deleted(gone, driver.clock.now()))
-    assert [it.name.key for it in table.stored_archives(REPOSITORY)] == ["a", "b", "c"]
-    assert [it.name.key for it in table.stored_archives(REPOSITORY, newest_use_first=True)] == ["c", "b", "a"]
+    assert [archive.name.key for archive in table.stored_archives(REPOSITORY)] == ["a", "b", "c"]
+    assert [archive.name.key for archive in table.stored_archives(REPOSITORY, newest_use_first=True)] == ["c", "b", "a"]
     assert list(table.stored_archives("7")) == []
 
 
@@ -110,14 +110,14 @@ def test_stored_archives_are_read_in_pages(driver):
     for key, at in (("a", 1_000), ("b", 2_000), ("c", 3_000)):
         publish(driver, key, at)
     stored = driver.services.table.stored_archives
-    assert [it.name.key for it in stored(REPOSITORY, newest_use_first=True, at_once=1)] == ["c", "b", "a"]
+    assert [archive.name.key for archive in stored(REPOSITORY, newest_use_first=True, at_once=1)] == ["c", "b", "a"]
 
 
 def test_failed_merges_are_listed_while_stored(driver):
     table = driver.services.table
     publish(driver, "fine")
-    seen = publish(driver, "failed")
-    failed = table.replace_archive(seen, replace(seen, merge=Merge(state=MergeState.FAILED, ended_at=1)))
+    current = publish(driver, "failed")
+    failed = table.replace_archive(current, replace(current, merge=Merge(state=MergeState.FAILED, ended_at=1)))
     assert list(table.failed_archives()) == [failed.id]
     assert failed.id in set(table.due_archives(driver.clock.now() + 30 * DAY))
     again = table.replace_archive(failed, replace(failed, merge=Merge()))
@@ -184,7 +184,7 @@ def test_concurrent_deletions_keep_usage_exact(on_emulators):
 
 
 def test_concurrent_writers_keep_usage_exact(on_emulators, monkeypatch):
-    """All in one shard, so that every transaction meets the others there; no entry is in another's way."""
+    """There is one shard, in which the transactions meet; their entries don't conflict."""
     monkeypatch.setattr("actions_cache.aws.dynamodb_repositories.SHARDS", 1)
     assert SHARDS > 1
     with ThreadPoolExecutor(8) as pool:

@@ -1,4 +1,4 @@
-"""The schema version, and archives as other releases wrote them (ports.SchemaVersion, ports.Table)."""
+"""The contract of schema.SchemaVersion, and archives as other releases wrote them."""
 
 import json
 from dataclasses import replace
@@ -17,20 +17,20 @@ from actions_cache.schema import NewerSchema
 from dev.clients.driver import CacheDriver, fail, name, plenty
 
 FIRST: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "items_of_the_first_commit.json").read_text())
-"""Made by the code of the first commit that had tables, 2081364, and never changed since."""
+"""Items as the first commit that had tables, 2081364, wrote them. They must never change."""
 
 T = 1_763_900_000 * SECOND
 HOUR = 3600 * SECOND
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No index lags here."""
+def no_index_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Don't wait for an index, since none lags here."""
     monkeypatch.setattr("actions_cache.usage.INDEX_LAG_SECONDS", 0)
 
 
 def put(driver: CacheDriver, item: dict[str, Any]) -> str:
-    """As an older release left it. Returns the archive's id."""
+    """Write an item as an older release would have, and return the archive's id."""
     services = driver.services
     services.database.connection.dispatch("PutItem", {"TableName": services.settings.archives_table, "Item": item})
     return str(item["archive_id"]["S"])
@@ -76,7 +76,7 @@ def test_health_check_reports_newer_schema(driver: CacheDriver):
     assert "newer release" in driver.services.check_health()["schema"]
 
 
-# ------------------------------------------------------------------ what older releases wrote
+# ------------------------------------------------------------------ items of older releases
 
 
 def test_first_release_items_are_readable(driver: CacheDriver):
@@ -111,7 +111,7 @@ def test_migration_adds_old_archives_to_usage(driver: CacheDriver):
     assert list(driver.services.table.stored_archives("42")) == []
     assert driver.services.repositories.ids() == []
     assert driver.services.migrate(plenty) == {"archives looked at": 1, "archives migrated": 1}
-    assert [it.id for it in driver.services.table.stored_archives("42")] == [archive_id]
+    assert [archive.id for archive in driver.services.table.stored_archives("42")] == [archive_id]
     assert driver.services.repositories.ids() == ["42"], "else nothing would ever count it, or evict of it"
     assert driver.services.reconcile_usage("42")
     assert driver.services.repositories.usage("42") == Usage(20_000_000, 1)
@@ -148,10 +148,10 @@ def test_interrupted_migration_resumes(driver: CacheDriver):
     times = iter([plenty(), plenty(), schema.DEADLINE_MARGIN - 1])
     first = driver.services.migrate(lambda: next(times))
     assert first == {"archives looked at": 2, "archives migrated": 2, "left for another run": 1}
-    seen = driver.services.schema.read()
-    assert seen is not None
-    assert seen.oldest == 0
-    assert seen.migrated_up_to in ids
+    current = driver.services.schema.read()
+    assert current is not None
+    assert current.oldest == 0
+    assert current.migrated_up_to in ids
     assert driver.services.migrate(plenty) == {"archives looked at": 5, "archives migrated": 5}
     assert driver.services.schema.read() == Schema(KNOWN, KNOWN)
 
@@ -164,9 +164,9 @@ def test_unreadable_archive_does_not_stop_migration(driver: CacheDriver):
     put(driver, FIRST["given up and swept"])
     done = driver.services.migrate(plenty)
     assert done == {"archives looked at": 2, "archives migrated": 1, "archives not migrated": 1}
-    seen = driver.services.schema.read()
-    assert seen is not None
-    assert seen.oldest == 0
+    current = driver.services.schema.read()
+    assert current is not None
+    assert current.oldest == 0
     assert driver.services.migrate(plenty) == {}, "each try reads the whole table"
     assert driver.services.migrate(plenty, again=True)["archives not migrated"] == 1
     driver.clock.advance(schema.RETRY / SECOND)
@@ -177,12 +177,12 @@ def test_schema_with_fewer_fields_is_replaced(driver: CacheDriver):
     table = driver.services.settings.archives_table
     noted = {"archive_id": {"S": "schema"}, "newest": {"N": str(KNOWN)}, "oldest": {"N": "0"}}
     driver.services.session.client("dynamodb").put_item(TableName=table, Item=noted)
-    seen = driver.services.schema.read()
-    assert seen == Schema(KNOWN)
-    driver.services.schema.write(seen, Schema(KNOWN, KNOWN))
+    current = driver.services.schema.read()
+    assert current == Schema(KNOWN)
+    driver.services.schema.write(current, Schema(KNOWN, KNOWN))
     assert driver.services.schema.read() == Schema(KNOWN, KNOWN)
     with pytest.raises(WriteConflict):
-        driver.services.schema.write(seen, Schema(KNOWN, KNOWN, "a" * 32))
+        driver.services.schema.write(current, Schema(KNOWN, KNOWN, "a" * 32))
 
 
 def test_schema_check_gives_up_after_conflicts(driver: CacheDriver, monkeypatch: pytest.MonkeyPatch):

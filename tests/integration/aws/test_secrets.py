@@ -1,4 +1,4 @@
-"""The signing secrets' two stores: Secrets Manager on moto, CloudFront's KeyValueStore on a real engine."""
+"""The stores of the secrets: Secrets Manager with moto, and CloudFront's KeyValueStore with an emulator."""
 
 import json
 import logging
@@ -27,9 +27,9 @@ from actions_cache.aws.secrets import (
     SecretsManagerSecrets,
     SecretsManagerTokens,
 )
-from actions_cache.domain.signing import SETTLE, Keyring
+from actions_cache.domain.signing import SETTLE, Keyring, KnownToEdge
 from actions_cache.domain.timing import SECOND
-from actions_cache.ports import KnownToEdge, Unavailable, WriteConflict
+from actions_cache.ports import Unavailable, WriteConflict
 from dev.clients.driver import CREDENTIALS
 from dev.local.emulators import Endpoints, resolve_names_under_localhost
 from tests.aws.rie.permissions import Call, recording
@@ -51,7 +51,7 @@ def secretsmanager(monkeypatch: pytest.MonkeyPatch, boto_session: boto3.Session)
 
 @pytest.fixture
 def secret_id(secretsmanager: Any) -> str:
-    """As the template's GenerateSecretString makes it."""
+    """Return a secret as the template's GenerateSecretString makes it."""
     arn: str = secretsmanager.create_secret(Name="signing", SecretString=json.dumps({"current": OLD}))["ARN"]
     return arn
 
@@ -90,16 +90,16 @@ def test_current_secret_signs_and_all_verify(keyrings, secretsmanager, secret_id
 
 
 class Ahead:
-    """Holds how many seconds the clock of kept secrets is set forward."""
+    """The number of seconds by which the clock of cached secrets is set forward."""
 
     seconds = 0
 
 
 @pytest.fixture
 def ahead(monkeypatch):
-    by, began = Ahead(), time.time()
-    monkeypatch.setattr(secrets, "time", SimpleNamespace(time=lambda: began + by.seconds))
-    return by
+    forward, began = Ahead(), time.time()
+    monkeypatch.setattr(secrets, "time", SimpleNamespace(time=lambda: began + forward.seconds))
+    return forward
 
 
 def test_secrets_are_cached_for_limited_time(keyrings, secretsmanager, secret_id, ahead):
@@ -126,22 +126,22 @@ def test_replaced_management_token_expires_in_a_minute(secretsmanager, secret_id
     assert secret.tokens().admin == new
 
 
-# ------------------------------------------------------------------ Secrets Manager, out of reach
+# ------------------------------------------------------------------ outages of Secrets Manager
 
 
 class Store:
-    """Secrets Manager as a function's client asks it, which can be taken away."""
+    """A client of Secrets Manager, which can be made to fail."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
         self.is_down = False
-        self.asked = 0
+        self.reads = 0
 
-    def get_secret_value(self, **wanted: Any) -> Any:
-        self.asked += 1
+    def get_secret_value(self, **arguments: Any) -> Any:
+        self.reads += 1
         if self.is_down:
             raise EndpointConnectionError(endpoint_url=UNREACHABLE)
-        return self._client.get_secret_value(**wanted)
+        return self._client.get_secret_value(**arguments)
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def store(secretsmanager: Any) -> Store:
 
 @pytest.fixture(params=["signing", "management"])
 def kept(request, secretsmanager, secret_id, store):
-    """A function's reader of a secret, and how long the last value stands in."""
+    """Return a function that reads a cached secret, and for how many seconds its last value is used."""
     if request.param == "signing":
         return SecretsManagerSecrets(store, secret_id).current, SIGNING_KEPT_SECONDS
     secretsmanager.put_secret_value(SecretId=secret_id, SecretString=json.dumps({"admin": OLD}))
@@ -191,11 +191,11 @@ def test_value_can_expire_during_refresh(kept, store, ahead):
     read()
     ahead.seconds = kept_seconds - 1
 
-    def waits_in_vain(**_: Any) -> None:
+    def times_out(**_: Any) -> None:
         ahead.seconds += 10
         raise EndpointConnectionError(endpoint_url=UNREACHABLE)
 
-    store.get_secret_value = waits_in_vain
+    store.get_secret_value = times_out
     with pytest.raises(Unavailable):
         read()
 
@@ -207,10 +207,10 @@ def test_outage_is_retried_at_intervals(kept, store, ahead):
     ahead.seconds = SIGNING_CACHED_SECONDS
     for _ in range(9):
         read()
-    assert store.asked == 2
+    assert store.reads == 2
     ahead.seconds += RETRY_SECONDS
     read()
-    assert store.asked == 3
+    assert store.reads == 3
 
 
 def test_new_value_is_read_after_outage(keyrings, secret_id, store, ahead):
@@ -226,7 +226,7 @@ def test_new_value_is_read_after_outage(keyrings, secret_id, store, ahead):
 
 
 def test_invalid_new_value_has_no_fallback(secretsmanager, secret_id, ahead):
-    """Whoever put it may have meant to end the last one."""
+    """It may have been meant to replace a leaked one."""
     secrets = SecretsManagerSecrets(secretsmanager, secret_id)
     secrets.current()
     secretsmanager.put_secret_value(SecretId=secret_id, SecretString="{}")
@@ -236,8 +236,8 @@ def test_invalid_new_value_has_no_fallback(secretsmanager, secret_id, ahead):
 
 
 def test_rotation_outlasts_cached_secrets():
-    of_a_run = 60
-    assert SIGNING_CACHED_SECONDS < SIGNING_KEPT_SECONDS <= SETTLE // SECOND - of_a_run
+    run_timeout_seconds = 60
+    assert SIGNING_CACHED_SECONDS < SIGNING_KEPT_SECONDS <= SETTLE // SECOND - run_timeout_seconds
 
 
 GOOD = "x" * 16
@@ -278,7 +278,8 @@ def test_secrets_of_usual_lengths_are_accepted(keyrings, length):
 
 
 def test_three_longest_secrets_fit_edge_value():
-    """1,024 characters: https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/kvs-with-functions-create-s3-kvp.html."""
+    """A value has at most 1,024 characters:
+    https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/kvs-with-functions-create-s3-kvp.html."""
     secrets.parse_keyring(json.dumps(dict.fromkeys(("current", "next", "previous"), "x" * 256)))
     assert len(" ".join(["x" * 256] * 3)) <= 1024
 
@@ -311,7 +312,7 @@ def calls() -> list[Call]:
 def edge_session(
     endpoints: Endpoints, emulator_session: boto3.Session, calls: list[Call], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[boto3.Session]:
-    """Told by the environment alone where the engine is, with all its calls recorded on their way."""
+    """Return a session that finds the emulator by environment variables alone, and whose calls are recorded."""
     monkeypatch.setattr(socket, "getaddrinfo", socket.getaddrinfo)
     resolve_names_under_localhost()
     with recording(endpoints.edge, calls) as proxy:
@@ -340,9 +341,9 @@ def edge(kvs: Any, arn: str) -> KeyValueStoreSecrets:
 
 
 def test_new_edge_store_has_no_secrets(edge):
-    knows = edge.read()
-    assert knows.secrets == ()
-    assert knows.version
+    known = edge.read()
+    assert known.secrets == ()
+    assert known.version
 
 
 def test_edge_store_keeps_secret_order(edge):
@@ -358,10 +359,10 @@ def test_edge_secrets_are_separated_by_space(edge, kvs, arn):
 
 
 def test_stale_edge_write_conflicts(edge):
-    seen = edge.read()
+    known = edge.read()
     edge.write([NEW], edge.read())
     with pytest.raises(WriteConflict):
-        edge.write([NEWEST], seen)
+        edge.write([NEWEST], known)
     assert edge.read().secrets == (NEW,)
 
 
@@ -372,10 +373,10 @@ def test_change_during_read_makes_write_conflict(edge, kvs, arn):
         kvs.put_key(KvsARN=arn, Key=KEY, Value=NEW, IfMatch=version)
 
     kvs.meta.events.register("before-call.cloudfront-keyvaluestore.GetKey", overtake)
-    seen = edge.read()
-    assert seen.secrets == (NEW,)
+    known = edge.read()
+    assert known.secrets == (NEW,)
     with pytest.raises(WriteConflict):
-        edge.write([NEWEST], seen)
+        edge.write([NEWEST], known)
 
 
 def test_missing_key_value_store_is_unavailable(kvs):

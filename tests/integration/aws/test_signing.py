@@ -1,4 +1,4 @@
-"""Our signatures are botocore's own, letter by letter."""
+"""Our signatures are the same as botocore's."""
 
 from datetime import datetime
 from unittest.mock import patch
@@ -22,7 +22,7 @@ def client_at(endpoint: str | None):
     )
 
 
-def botocores(method: str, url: str, headers: dict[str, str], credentials: ReadOnlyCredentials, time: str):
+def signed_by_botocore(method: str, url: str, headers: dict[str, str], credentials: ReadOnlyCredentials, time: str):
     request = AWSRequest(method=method, url=url, headers=headers)
     request.context["client_config"] = Config(s3={"payload_signing_enabled": False})
     with patch("botocore.auth.get_current_datetime", lambda: datetime.fromisoformat(time)):
@@ -43,7 +43,7 @@ def test_signature_matches_botocore(endpoint, token, method, headers):
         url, sent = signer.signed(method, KEY, headers)
         lowered = {name.lower(): value for name, value in sent.items()}
         frozen = credentials.get_frozen_credentials()
-        assert lowered == botocores(method, str(url), dict(headers), frozen, lowered["x-amz-date"])
+        assert lowered == signed_by_botocore(method, str(url), dict(headers), frozen, lowered["x-amz-date"])
 
 
 @pytest.mark.parametrize(
@@ -51,14 +51,14 @@ def test_signature_matches_botocore(endpoint, token, method, headers):
     [("https://b.s3.amazonaws.com/k", "b.s3.amazonaws.com"), ("http://127.0.0.1:3000/b/k", "127.0.0.1:3000")],
 )
 def test_host_header_omits_default_port(url, host):
-    """With `:443` behind it, it would be another text than the one that was signed."""
+    """With `:443`, the header would differ from the signed one."""
     assert host_header(URL(url)) == host
 
 
 def test_signing_key_depends_on_day_and_credentials():
     client, credentials = client_at(None), Credentials("key", "secret")
     signer = S3Signer(client, "bucket", credentials)
-    # Either alone changes at some step.
+    # Day and secret change one at a time.
     first, second, third, fourth = (("secret", "1"), ("other", "1"), ("other", "2"), ("secret", "2"))
     keys = set()
     for turn in (first, second, third, fourth, first):

@@ -1,4 +1,4 @@
-"""The table port's contract (ports.Table)."""
+"""The contract of ports.Table."""
 
 from dataclasses import replace
 
@@ -28,26 +28,26 @@ def new_archive(driver, entry_name):
     return reserved(driver.services.tokens.new(), entry_name, driver.clock.now(), driver.services.lifetimes)
 
 
-def finished(seen, at):
-    by = committed(seen, Commit("d", 3, 1, None), ONE_PART)
-    assert by is not None
-    return stored(by, at)
+def finished(current, at):
+    updated = committed(current, Commit("d", 3, 1, None), ONE_PART)
+    assert updated is not None
+    return stored(updated, at)
 
 
 def publish(driver, key, at=None):
-    """An entry in two writes, without bucket."""
+    """Save an entry with two writes to the table, without objects in the bucket."""
     archive = new_archive(driver, name(key))
     driver.services.table.reserve(archive, archive.reserved_at)
-    seen = driver.services.table.archive(archive.id)
-    return driver.services.table.publish_entry(seen, finished(seen, at or driver.clock.now()))
+    current = driver.services.table.archive(archive.id)
+    return driver.services.table.publish_entry(current, finished(current, at or driver.clock.now()))
 
 
 def test_archive_is_read_as_written(driver, table, now):
     archive = new_archive(driver, name("npm \N{GRINNING FACE}"))
     table.reserve(archive, now)
     assert table.archive(archive.id) == replace(archive, revision=1)
-    by = committed(table.archive(archive.id), Commit("d", 2**40, 10_000, ONE_PART), None)
-    assert table.replace_archive(table.archive(archive.id), by) == table.archive(archive.id)
+    updated = committed(table.archive(archive.id), Commit("d", 2**40, 10_000, ONE_PART), None)
+    assert table.replace_archive(table.archive(archive.id), updated) == table.archive(archive.id)
     assert table.archive("f" * 32) is None
 
 
@@ -60,12 +60,14 @@ def test_entries_returns_only_existing_names(driver, table):
 def test_stale_write_conflicts(driver, table, now):
     archive = new_archive(driver, name("npm"))
     table.reserve(archive, now)
-    seen = table.archive(archive.id)
-    table.replace_archive(seen, replace(seen, swept_at=1))
+    current = table.archive(archive.id)
+    table.replace_archive(current, replace(current, swept_at=1))
     for lost in (
-        lambda: table.replace_archive(seen, replace(seen, swept_at=2)),
-        lambda: table.forget_archive(seen),
-        lambda: table.publish_entry(seen, replace(seen, state=ArchiveState.STORED, commit=Commit("d", 0, 1, None))),
+        lambda: table.replace_archive(current, replace(current, swept_at=2)),
+        lambda: table.forget_archive(current),
+        lambda: table.publish_entry(
+            current, replace(current, state=ArchiveState.STORED, commit=Commit("d", 0, 1, None))
+        ),
     ):
         with pytest.raises(WriteConflict):
             lost()
@@ -102,11 +104,11 @@ def test_publishing_needs_own_reservation(driver, table):
     first = new_archive(driver, name("npm"))
     table.reserve(first, first.reserved_at)
     table.reserve(new_archive(driver, name("npm")), first.reservation_expires_at)
-    seen = table.archive(first.id)
+    current = table.archive(first.id)
     with pytest.raises(WriteConflict):
-        table.publish_entry(seen, finished(seen, first.reserved_at))
+        table.publish_entry(current, finished(current, first.reserved_at))
     assert table.entry(name("npm")) is None
-    assert table.archive(first.id) == seen
+    assert table.archive(first.id) == current
 
 
 def test_removal_keeps_entry_of_newer_archive(driver, table):
@@ -167,28 +169,28 @@ def test_due_archives_are_all_found(driver, table, now, monkeypatch):
 
 @pytest.fixture
 def batches(monkeypatch):
-    """The batch reads, each answered for one key alone: DynamoDB may leave others unprocessed.
+    """Record batch reads, and process one key of each: DynamoDB may leave others unprocessed.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html.
     """
-    seen = []
+    reads = []
     call = Connection._make_api_call
 
     def for_one_key(connection, operation, request):
         if operation != "BatchGetItem":
             return call(connection, operation, request)
         [(table_name, read)] = request["RequestItems"].items()
-        seen.append(read)
+        reads.append(read)
         one, others = ({table_name: {**read, "Keys": keys}} for keys in (read["Keys"][:1], read["Keys"][1:]))
         answer = call(connection, operation, {**request, "RequestItems": one})
         return {**answer, "UnprocessedKeys": others if read["Keys"][1:] else {}}
 
     monkeypatch.setattr(Connection, "_make_api_call", for_one_key)
-    return seen
+    return reads
 
 
 def test_known_archives_are_read_consistently(driver, table, now, batches):
-    """What a batch leaves out, or a replica doesn't know yet, would count as forgotten."""
+    """Otherwise an archive that a batch leaves out, or that a replica doesn't know yet, would count as forgotten."""
     archives = [new_archive(driver, name(f"npm-{i}")) for i in range(3)]
     for archive in archives:
         table.reserve(archive, now)

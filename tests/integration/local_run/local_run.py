@@ -13,7 +13,7 @@ from pathlib import Path
 import boto3
 import psutil
 
-from actions_cache.aws.dynamodb import KEY as SCHEMA
+from actions_cache.aws.dynamodb import SCHEMA_KEY as SCHEMA
 from dev.clients.local_server import free_port
 from dev.local.resources import Clients
 from dev.local.template import ROOT

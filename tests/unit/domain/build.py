@@ -1,4 +1,4 @@
-"""Archives in the state that a test starts from."""
+"""Archives in the states from which tests start."""
 
 from dataclasses import replace
 from typing import Any
@@ -24,7 +24,7 @@ MERGED = Part(f"archives/{ID}/merged/run", 30, '"merged"')
 
 
 def archive(**changes: Any) -> Archive:
-    """A reservation made now; `changes` replace its fields."""
+    """Return a reservation made now, with changed fields."""
     fresh = Archive(
         id=ID,
         name=NAME,
@@ -36,7 +36,7 @@ def archive(**changes: Any) -> Archive:
 
 
 def stored_archive(merge: Merge | None = None, **changes: Any) -> Archive:
-    """Several parts, visible since now."""
+    """Return an archive of several parts that is visible from now on."""
     fields: dict[str, Any] = {
         "state": ArchiveState.STORED,
         "commit": Commit("digest", 30, 3, MANIFEST),

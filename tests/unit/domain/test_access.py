@@ -11,15 +11,17 @@ from actions_cache.domain.access import (
     GITHUB,
     SPELLINGS,
     Anybody,
+    Caller,
     ClaimRule,
     Rule,
+    Scope,
     canonical,
     check_claims,
     check_rules,
     parse_rule,
     values_of,
 )
-from actions_cache.domain.errors import Unauthenticated
+from actions_cache.domain.errors import PermissionDenied, Unauthenticated
 from actions_cache.domain.refused_job import NotAdmitted, RefusedJob
 
 GHES = "https://ghes.example/_services/token"
@@ -292,3 +294,16 @@ def test_invalid_names_are_not_repeated():
 def test_contradictory_token_still_gets_proposal():
     job = refused("repository_id=1", OF_42 | {"owner_id": "8"}).job
     assert (job.owner_id, job.to_admit) == (None, ("repository_id=42",))
+
+
+def test_scopes_follow_token_order():
+    caller = Caller("1", (Scope("pr", 1), Scope("main", 3), Scope("secret", 0), Scope("other", 2)))
+    assert caller.writable_scope() == "main"
+    assert caller.readable_scopes() == ("pr", "main")
+
+
+def test_token_permissions_are_enforced():
+    with pytest.raises(PermissionDenied, match=r"^cache write denied: "):
+        Caller("1", (Scope("pr", 1),)).writable_scope()
+    with pytest.raises(PermissionDenied, match=r"^cache read denied: "):
+        Caller("1", (Scope("pr", 2),)).readable_scopes()

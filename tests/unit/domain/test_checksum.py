@@ -1,4 +1,4 @@
-"""ETags as checksums, against values that were computed elsewhere."""
+"""ETags as checksums, compared with values that were computed elsewhere."""
 
 import pytest
 
@@ -14,7 +14,7 @@ EMPTY, A, ABC = (
 
 
 def test_put_etag_is_md5_of_its_bytes():
-    """RFC 1321, A.5."""
+    """The values are from RFC 1321, A.5."""
     assert etag_of([]) == etag_of([b""]) == EMPTY
     assert etag_of([b"abc"]) == etag_of([b"a", b"", b"bc"]) == ABC
 
@@ -22,7 +22,7 @@ def test_put_etag_is_md5_of_its_bytes():
 def test_multipart_etag_combines_part_etags():
     assert etag_of_upload([A, ABC]) == etag_of_upload([A.strip('"'), ABC]) != etag_of_upload([ABC, A])
     two = ["bce6bf66aeb76c7040fdd5f4eccb78e6", "8165449fc15bbf43d3b674595cbcc406"]
-    assert etag_of_upload(two) == '"f77dc0eecdebcd774a2a22cb393ad2ff-2"', "a published example of S3's"
+    assert etag_of_upload(two) == '"f77dc0eecdebcd774a2a22cb393ad2ff-2"', "an example that S3 published"
 
 
 def test_multipart_etag_is_unknown_without_md5():
@@ -46,25 +46,25 @@ def test_only_md5_etags_conflict(one, other, differ):
 PARTS = [Part("a", 1, A), Part("nothing", 0, EMPTY), Part("abc", 3, ABC), Part("copied", 2, '"etag"')]
 
 
-def feed(content: bytes, *ranges: PartRange, step: int = 1) -> list[str]:
-    passing = StreamVerifier(ranges or map(full_range, PARTS))
+def altered_parts(content: bytes, *ranges: PartRange, step: int = 1) -> list[str]:
+    verifier = StreamVerifier(ranges or map(full_range, PARTS))
     chunks = [content[at : at + step] for at in range(0, len(content), step)]
-    return [part.key for chunk in chunks if (part := passing.feed(chunk)) is not None]
+    return [part.key for chunk in chunks if (part := verifier.feed(chunk)) is not None]
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 100])
 def test_altered_part_is_found_in_any_chunking(step):
-    assert feed(b"aabc??", step=step) == []
-    assert feed(b"babc??", step=step)[:1] == ["a"]
-    assert feed(b"aabd??", step=step) == ["abc"]
+    assert altered_parts(b"aabc??", step=step) == []
+    assert altered_parts(b"babc??", step=step)[:1] == ["a"]
+    assert altered_parts(b"aabd??", step=step) == ["abc"]
 
 
 def test_altered_part_is_found_before_last_byte():
-    passing = StreamVerifier(map(full_range, PARTS))
-    assert [passing.feed(chunk) for chunk in (b"a", b"a", b"b")] == [None] * 3
-    assert passing.feed(b"d") == PARTS[2]
+    verifier = StreamVerifier(map(full_range, PARTS))
+    assert [verifier.feed(chunk) for chunk in (b"a", b"a", b"b")] == [None] * 3
+    assert verifier.feed(b"d") == PARTS[2]
 
 
 def test_partial_part_is_skipped_and_next_checked():
-    assert feed(b"xya", PartRange(PARTS[2], 1, 3), full_range(PARTS[0])) == []
-    assert feed(b"xyb", PartRange(PARTS[2], 1, 3), full_range(PARTS[0])) == ["a"]
+    assert altered_parts(b"xya", PartRange(PARTS[2], 1, 3), full_range(PARTS[0])) == []
+    assert altered_parts(b"xyb", PartRange(PARTS[2], 1, 3), full_range(PARTS[0])) == ["a"]

@@ -1,4 +1,4 @@
-"""Single merge, the transitions. That only one of simultaneous winners writes is the table's: tests/integration/aws."""
+"""The transitions of a merge's claim. tests/integration/aws shows that of simultaneous winners only one writes."""
 
 from dataclasses import replace
 
@@ -10,14 +10,16 @@ from actions_cache.domain.timing import FAILED_MERGE_RETRY, SEND_TIMEOUT
 from tests.unit.domain.build import LIFETIMES, MERGED, NOW, archive, merged_archive, queued, running, stored_archive
 
 ATTEMPTS = 3
+LONGEST_VISIBILITY_SECONDS = 12 * 3600
+"""SQS hides a message for at most 12 hours."""
 
 
-def claimed(seen, now=NOW):
-    return claim.claimed(seen, "new", now, LIFETIMES, ATTEMPTS)
+def claimed(current, now=NOW):
+    return claim.claimed(current, "new", now, LIFETIMES, ATTEMPTS)
 
 
-def started(seen, token="claim", now=NOW):
-    return claim.started(seen, token, "new run", now, LIFETIMES, ATTEMPTS)
+def started(current, token="claim", now=NOW):
+    return claim.started(current, token, "new run", now, LIFETIMES, ATTEMPTS)
 
 
 def test_unmerged_archive_is_claimed():
@@ -26,7 +28,7 @@ def test_unmerged_archive_is_claimed():
 
 
 @pytest.mark.parametrize(
-    "seen",
+    "current",
     [
         archive(),
         merged_archive(),
@@ -35,8 +37,8 @@ def test_unmerged_archive_is_claimed():
     ],
     ids=["reserved", "merged", "one part", "deleted"],
 )
-def test_archive_needing_no_merge_is_not_claimed(seen):
-    assert claimed(seen, NOW + 10**12) is None
+def test_archive_needing_no_merge_is_not_claimed(current):
+    assert claimed(current, NOW + 10**12) is None
 
 
 STALE = {
@@ -50,10 +52,10 @@ STALE = {
 }
 
 
-@pytest.mark.parametrize(("seen", "stale_at"), STALE.values(), ids=STALE)
-def test_stale_claim_is_retaken_on_time(seen, stale_at):
-    assert claimed(seen, stale_at - 1) is None
-    assert claimed(seen, stale_at).merge.claim_token == "new"
+@pytest.mark.parametrize(("current", "stale_at"), STALE.values(), ids=STALE)
+def test_stale_claim_is_retaken_on_time(current, stale_at):
+    assert claimed(current, stale_at - 1) is None
+    assert claimed(current, stale_at).merge.claim_token == "new"
 
 
 def test_long_backlog_voids_no_message():
@@ -76,9 +78,9 @@ def test_delivery_replaces_dead_run():
     assert (after.merge.run_token, after.merge.attempts) == ("new run", 2)
 
 
-@pytest.mark.parametrize("seen", [merged_archive(), stored_archive(), archive()])
-def test_run_starts_only_from_queue(seen):
-    assert started(seen) is None
+@pytest.mark.parametrize("current", [merged_archive(), stored_archive(), archive()])
+def test_run_starts_only_from_queue(current):
+    assert started(current) is None
 
 
 def test_only_current_run_publishes():
@@ -131,7 +133,7 @@ FAILED = stored_archive(Merge(state=MergeState.FAILED, claim_token="claim", ende
 
 
 @pytest.mark.parametrize(
-    ("seen", "dead_letter"),
+    ("current", "dead_letter"),
     [
         (FAILED, "claim"),
         (FAILED, "an earlier claim"),
@@ -139,15 +141,15 @@ FAILED = stored_archive(Merge(state=MergeState.FAILED, claim_token="claim", ende
         (queued(sent_at=NOW, attempts=ATTEMPTS), "claim"),
         (running(lease_until=NOW), "claim"),
     ],
-    ids=["failed", "failed since", "released", "its message is the letter", "run dead"],
+    ids=["failed", "failed since", "released", "its message is the dead letter", "run dead"],
 )
-def test_redriven_merge_regains_all_attempts(seen, dead_letter):
-    after = claim.redriven(seen, dead_letter, "new", NOW)
-    assert after == replace(seen, merge=Merge(state=MergeState.QUEUED, claim_token="new", claimed_at=NOW))
+def test_redriven_merge_regains_all_attempts(current, dead_letter):
+    after = claim.redriven(current, dead_letter, "new", NOW)
+    assert after == replace(current, merge=Merge(state=MergeState.QUEUED, claim_token="new", claimed_at=NOW))
 
 
 @pytest.mark.parametrize(
-    ("seen", "dead_letter"),
+    ("current", "dead_letter"),
     [
         (archive(), "claim"),
         (merged_archive(), "claim"),
@@ -159,8 +161,8 @@ def test_redriven_merge_regains_all_attempts(seen, dead_letter):
     ],
     ids=["reserved", "merged", "one part", "deleted", "claimed since", "run of another claim", "run lives"],
 )
-def test_redrive_skips_settled_or_active_merge(seen, dead_letter):
-    assert claim.redriven(seen, dead_letter, "new", NOW) is None
+def test_redrive_skips_settled_or_active_merge(current, dead_letter):
+    assert claim.redriven(current, dead_letter, "new", NOW) is None
 
 
 def test_unsent_claim_is_released():
@@ -174,3 +176,15 @@ def test_message_is_marked_sent_once():
     assert claim.sent(queued(), "claim", NOW).merge.sent_at == NOW
     assert claim.sent(queued(), "another", NOW) is None
     assert claim.sent(queued(sent_at=NOW), "claim", NOW + 1) is None
+
+
+@pytest.mark.parametrize(
+    ("deliveries", "seconds"),
+    [(0, 10), (1, 10), (2, 20), (3, 40), (4, 80), (5, 160), (6, 300), (7, 300), (20, 300), (1000, 300), (10**9, 300)],
+)
+def test_retry_delay_doubles_up_to_limit(deliveries: int, seconds: int) -> None:
+    assert claim.retry_after(deliveries) == seconds
+
+
+def test_longest_retry_fits_sqs() -> None:
+    assert claim.LONGEST_RETRY_SECONDS <= LONGEST_VISIBILITY_SECONDS

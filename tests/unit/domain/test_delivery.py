@@ -7,7 +7,6 @@ from actions_cache.domain.delivery import (
     Delivery,
     StreamLimits,
     choose_delivery,
-    client_reads_from_s3,
     merge_seconds,
 )
 
@@ -47,12 +46,13 @@ def test_failed_merge_is_not_awaited():
 
 
 def test_slow_merge_is_not_awaited():
-    """16 MiB of 1 MiB blocks take the worker longer than 5 s of streaming; 64 MiB blocks are copied."""
+    """Blocks of 1 MiB pass through the worker, which is slower than streaming; blocks of 64 MiB are copied."""
     assert choose(9 * MIB, LAMBDA, parts=9) is Delivery.STREAM
 
 
-# What the template sets: Lambda's caps, in its own megabytes.
 TEMPLATE = StreamLimits(max_bytes=199_000_000, burst_bytes=6_000_000, bytes_per_second=2_000_000)
+"""The limits that the template sets: Lambda's, in decimal megabytes."""
+
 SLOWEST_STREAM_AT_ONCE = 10_244_241
 """The largest archive of two parts whose stream lasts no longer than its merge is expected to."""
 
@@ -87,7 +87,7 @@ def test_stream_fits_limit_and_wait_pays_off(size, parts, may_wait, state):
 
 
 def test_only_oversized_archive_waits_without_pace():
-    """Lambda's answer that doesn't stream: `sam local start-api`."""
+    """Without response streaming, as in `sam local start-api`, Lambda's only limit is the size."""
     buffered = StreamLimits(max_bytes=4_500_000, burst_bytes=6_000_000)
     assert choose(4_500_000, buffered) is Delivery.STREAM
     assert choose(4_500_001, buffered) is Delivery.WAIT
@@ -105,19 +105,3 @@ def test_throttling_starts_after_burst():
 
 def test_copy_only_merge_is_estimated_short():
     assert merge_seconds(705_000_000, 11) < MERGE_START_SECONDS + 1 < merge_seconds(705_000_000, 705)
-
-
-@pytest.mark.parametrize(
-    ("user_agent", "plainly"),
-    [
-        ("@actions/cache-6.3.0", True),
-        ("opendal/0.47.12", True),
-        ("sccache/0.16.0", True),
-        ("Go-http-client/1.1", False),
-        ("azsdk-python-storage-blob/12.31", False),
-        ("", False),
-        ("curl @actions/cache-6.3.0", False),
-    ],
-)
-def test_only_known_clients_can_read_from_s3(user_agent, plainly):
-    assert client_reads_from_s3(user_agent) is plainly

@@ -27,8 +27,8 @@ def ranges(steps: tuple[Step, ...]):
         yield from (step.source,) if isinstance(step, Copy) else step.sources
 
 
-def assert_makes_the_archive(steps: tuple[Step, ...], archive: Manifest) -> None:
-    """The steps' bytes, in order, are the parts' bytes, in order: none missing, none twice."""
+def assert_makes_archive(steps: tuple[Step, ...], archive: Manifest) -> None:
+    """Check that the steps' bytes are the parts' bytes in order, none missing and none twice."""
     expected = [(part.key, 0, part.size) for part in archive.parts if part.size]
     joined: list[tuple[str, int, int]] = []
     for source in ranges(steps):
@@ -48,14 +48,14 @@ def assert_s3_takes(steps: tuple[Step, ...]) -> None:
 
 
 EDGES = (FLOOR, 2 * FLOOR, UPLOAD_BYTES, MAX_COPY_BYTES)
-BOUNDARIES = (0, 1, *(edge + by for edge in EDGES for by in (-1, 0, 1)), 64 * MIB, 5 * 1024 * MIB)
+BOUNDARIES = (0, 1, *(edge + offset for edge in EDGES for offset in (-1, 0, 1)), 64 * MIB, 5 * 1024 * MIB)
 
 
 @given(st.lists(st.sampled_from(BOUNDARIES) | st.integers(0, 3 * FLOOR), max_size=40))
 def test_plan_builds_archive_within_s3_limits(sizes):
     archive = manifest(*sizes)
     steps = plan_merge(archive)
-    assert_makes_the_archive(steps, archive)
+    assert_makes_archive(steps, archive)
     assert_s3_takes(steps)
 
 
@@ -97,7 +97,7 @@ def test_long_part_is_copied_in_slices():
 def test_excess_parts_are_gathered_until_they_fit(count):
     archive = manifest(*[8 * MIB] * count)
     steps = plan_merge(archive)
-    assert_makes_the_archive(steps, archive)
+    assert_makes_archive(steps, archive)
     assert_s3_takes(steps)
 
 

@@ -11,9 +11,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from actions_cache.aws.secrets import SIGNING_KEPT_SECONDS
-from actions_cache.domain.signing import Keyring, RotationTimes
+from actions_cache.domain.signing import Keyring, KnownToEdge, RotationTimes
 from actions_cache.domain.timing import DAY, SECOND, Millis
-from actions_cache.ports import KnownToEdge, WriteConflict
+from actions_cache.ports import WriteConflict
 from actions_cache.rotate import RotateSecret
 from tests.unit.domain.build import NOW
 

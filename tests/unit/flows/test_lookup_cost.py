@@ -113,7 +113,9 @@ def executor():
 def test_concurrent_search_equals_sequential_one(executor, saved, scopes, key, restore_keys):
     names = [EntryName(EntryFamily(REPOSITORY, scope, VERSION), saved_key) for scope, saved_key in saved]
     table = Entries({it: Entry(it, f"{number:032x}", 1, number) for number, it in enumerate(names)})
-    query = Query(REPOSITORY, tuple(scopes), VERSION, key, tuple(restore_keys), "", through_edge=False)
+    query = Query(
+        REPOSITORY, tuple(scopes), VERSION, key, tuple(restore_keys), can_read_from_s3=False, through_edge=False
+    )
     unused: Any = None
     look_up = LookUp(cast("Any", table), unused, unused, unused, unused, unused, unused, RecordingTelemetry(), executor)
     assert look_up._match(query) == one_after_the_other(table, query)

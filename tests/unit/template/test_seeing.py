@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from actions_cache.aws.telemetry import NAMESPACE
+from actions_cache.aws.telemetry import NAMESPACE, unit_of
 from actions_cache.cost import CostPart
 from actions_cache.domain.cleanup_schedule import CleanupTask
 from actions_cache.events import METRICS, MissReason, OtherCleanup, RunEnd
@@ -284,7 +284,7 @@ def metric_rows() -> dict[str, list[str]]:
 
 
 def test_page_lists_every_metric() -> None:
-    assert {name: it[0] for name, it in metric_rows().items()} == {it.name: it.unit.value for it in METRICS}
+    assert {name: it[0] for name, it in metric_rows().items()} == {it.name: unit_of(it).value for it in METRICS}
 
 
 def test_page_lists_dimensions_and_values() -> None:

@@ -1,1 +1,1 @@
-"""Adapters: everything that calls AWS, by boto3, pynamodb or aiohttp."""
+"""The adapters, which alone call AWS, with boto3, pynamodb or aiohttp."""

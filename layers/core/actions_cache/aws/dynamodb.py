@@ -1,4 +1,4 @@
-"""The table port on DynamoDB, by pynamodb."""
+"""The tables of entries, reservations and archives in DynamoDB, with pynamodb."""
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,18 +36,17 @@ from actions_cache.domain.timing import Millis
 from actions_cache.ports import WriteConflict
 
 PREFIX_PAGE = 100
-"""Entries read at once in a prefix lookup: some 40 KB. Fewer than this match nearly every prefix in use."""
+"""Entries in a page of a query: some 40 KB. Nearly every prefix in use matches fewer. More: larger pages, of which less
+may be needed. Fewer: more requests."""
+
+SCHEMA_KEY = "schema"
+"""Key of the schema version in the table of archives, where it can't be an archive's id: those have 32 digits."""
+
+_SCHEMA: TypeAdapter[Schema] = TypeAdapter(Schema)
 
 
 class DynamoDbTable:
-    """See ports.Table.
-
-    Args:
-        database: of the region.
-        entries, reservations, archives, repositories: the tables' names.
-        due_at: when an archive's next duty falls due. Asked at each write, so that no writer can forget the
-            agenda.
-    """
+    """See ports.Table."""
 
     def __init__(
         self,
@@ -59,6 +58,17 @@ class DynamoDbTable:
         repositories: str,
         due_at: Callable[[Archive], Millis],
     ) -> None:
+        """Use the tables with these names.
+
+        Args:
+            database: The connection to DynamoDB.
+            entries: The name of the table of entries.
+            reservations: The name of the table of reservations.
+            archives: The name of the table of archives.
+            repositories: The name of the table of repositories, where entries are counted.
+            due_at: Returns the due time of an archive's next cleanup task. Each write calls it, so that no writer can
+                forget the schedule.
+        """
         self._connection = database.connection
         self._entries = database.bind(EntryItem, entries)
         self._reservations = database.bind(ReservationItem, reservations)
@@ -66,7 +76,7 @@ class DynamoDbTable:
         self._repositories = database.bind(RepositoryItem, repositories)
         self._due_at = due_at
 
-    # ---------------------------------------------------------------- reading
+    # ---------------------------------------------------------------- reads
 
     def entry(self, name: EntryName) -> Entry | None:
         item = get(self._entries, name.family.partition, name.sort_key)
@@ -78,29 +88,28 @@ class DynamoDbTable:
         return {entry.name: entry for entry in found}
 
     def newest_entry(self, family: EntryFamily, prefix: str) -> Entry | None:
-        """From the few that match, or from the newest on, whichever needs less reading.
+        """Read all matching entries if they fit a page; if not, read from the newest entry on.
 
-        All that match, if they fit a page: the newest of them. If they don't, they are so many that a walk
-        from the newest entry on meets one soon. A miss reads nothing but the index.
+        In the second case, there are so many that one is found soon. A miss reads nothing but the index.
         """
-        begins = sort_key_prefix(prefix)
-        key_begins = EntryItem.key.startswith(prefix)
+        sort_key_begins = sort_key_prefix(prefix)
+        has_prefix = EntryItem.key.startswith(prefix)
         with translate_errors():
             matches = self._entries.query(
                 family.partition,
-                EntryItem.sort_key.startswith(begins),
-                filter_condition=key_begins if begins != prefix else None,
+                EntryItem.sort_key.startswith(sort_key_begins),
+                filter_condition=has_prefix if sort_key_begins != prefix else None,
                 consistent_read=True,
                 page_size=PREFIX_PAGE,
                 limit=PREFIX_PAGE,
             )
-            few = list(matches)
+            first_page = list(matches)
             if matches.last_evaluated_key is None:
-                newest = max(few, key=lambda item: item.created_at, default=None)
+                newest = max(first_page, key=lambda item: item.created_at, default=None)
             else:
                 from_newest = self._entries.newest.query(
                     family.partition,
-                    filter_condition=key_begins,
+                    filter_condition=has_prefix,
                     consistent_read=True,
                     scan_index_forward=False,
                     page_size=PREFIX_PAGE,
@@ -117,7 +126,7 @@ class DynamoDbTable:
         return item.to_archive() if item else None
 
     def due_archives(self, now: Millis) -> Iterator[str]:
-        """The shards in random order: a run that ends early leaves another one behind each time."""
+        """Read the shards in random order, so that runs that end early don't neglect the same ones every time."""
         for shard in random.sample(DUE_SHARDS, len(DUE_SHARDS)):
             with translate_errors():
                 due = self._archives.agenda.query(shard, ArchiveItem.due_at <= now, page_size=PREFIX_PAGE)
@@ -138,7 +147,7 @@ class DynamoDbTable:
             yield from (item.archive_id for item in failed)
 
     def known_archives(self, ids: Sequence[str]) -> frozenset[str]:
-        found = batch_get(self._archives, [{"archive_id": it} for it in ids], ["archive_id"])
+        found = batch_get(self._archives, [{"archive_id": archive_id} for archive_id in ids], ["archive_id"])
         return frozenset(item.archive_id for item in found)
 
     def all_archives(self, after: str) -> Iterator[tuple[str, bool]]:
@@ -156,7 +165,7 @@ class DynamoDbTable:
             get(model, "health", "health")
         get(self._archives, "health")
 
-    # ---------------------------------------------------------------- writing
+    # ---------------------------------------------------------------- writes
 
     def replace_archive(self, current: Archive, updated: Archive) -> Archive:
         write(lambda: self._archive_item(current, updated).save())
@@ -218,7 +227,7 @@ class DynamoDbTable:
         return self._reservations(**reservation_attributes(reservation))
 
     def _count(self, items: TransactWrite, archive: Archive, change: Usage) -> None:
-        """Count in shards that are drawn anew for each attempt, so that concurrent writers seldom meet twice."""
+        """Count in shards that are chosen at random for each attempt, so that concurrent writers seldom meet twice."""
         add_usage(items, self._repositories, archive.name.family.repository, change)
 
 
@@ -230,47 +239,46 @@ def _as_written(current: Archive, updated: Archive) -> Archive:
     return replace(updated, revision=current.revision + 1)
 
 
-KEY = "schema"
-"""No archive's id: those have 32 digits."""
-
-_SCHEMA: TypeAdapter[Schema] = TypeAdapter(Schema)
-_REVISION = "revision"
+# ---------------------------------------------------------------- schema version
 
 
 @dataclass(frozen=True, slots=True)
 class DynamoDbSchema:
-    """See ports.SchemaVersion. Calls go by the connection's raw door: its models know one kind of item a table."""
+    """See schema.SchemaVersion. It doesn't use pynamodb's models, of which a table has one: for archives."""
 
     connection: Connection
     archives_table: str
 
     def read(self) -> Schema | None:
         with translate_errors():
-            item = self._call("GetItem", Key={"archive_id": {"S": KEY}}, ConsistentRead=True).get("Item")
+            item = self._call("GetItem", Key={"archive_id": {"S": SCHEMA_KEY}}, ConsistentRead=True).get("Item")
         if item is None:
             return None
         return _SCHEMA.validate_python({name: _value(item[name]) for name in asdict(Schema(0)) if name in item})
 
     def write(self, current: Schema | None, updated: Schema) -> None:
-        """All of what was seen must still stand there, field by field: a revision would be one more."""
-        # A release that knew fewer fields wrote fewer: what isn't there was read as its default.
+        """Write on condition that every field is as it was read."""
+        # A missing field was read as its default: a release that knew fewer fields wrote it.
         conditions = (
             ["attribute_not_exists(archive_id)"]
             if current is None
-            else [f"(attribute_not_exists(#{it}) OR #{it} = :{it})" for it in asdict(current)]
+            else [f"(attribute_not_exists(#{name}) OR #{name} = :{name})" for name in asdict(current)]
         )
-        names = {} if current is None else {f"#{it}": it for it in asdict(current)}
+        names = {} if current is None else {f"#{name}": name for name in asdict(current)}
         values = {} if current is None else {f":{name}": _attribute(value) for name, value in asdict(current).items()}
         put: dict[str, Any] = {
-            "Item": {"archive_id": {"S": KEY}} | {name: _attribute(value) for name, value in asdict(updated).items()},
+            "Item": {"archive_id": {"S": SCHEMA_KEY}}
+            | {name: _attribute(value) for name, value in asdict(updated).items()},
             "ConditionExpression": " AND ".join(conditions),
             **({"ExpressionAttributeNames": names, "ExpressionAttributeValues": values} if current else {}),
         }
         write(lambda: self._call("PutItem", **put))
 
     def _call(self, operation: str, **arguments: Any) -> Mapping[str, Any]:
-        answer: Mapping[str, Any] = self.connection.dispatch(operation, {"TableName": self.archives_table} | arguments)
-        return answer
+        response: Mapping[str, Any] = self.connection.dispatch(
+            operation, {"TableName": self.archives_table} | arguments
+        )
+        return response
 
 
 def _attribute(value: str | int) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The items of the tables. `template.yaml` declares the tables; here is what stands in them."""
+"""The items of DynamoDB's tables, which `template.yaml` declares, and how to read and write them."""
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from actions_cache.aws.clients import error_code, mistrust_strangers, note_refusal
+from actions_cache.aws.clients import error_code, log_denied_permission, retry_implausible_responses
 from actions_cache.domain.archive import Archive, MergeState
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
 from actions_cache.domain.schema import Document, upgraded
@@ -28,6 +28,8 @@ _ARCHIVE: TypeAdapter[Archive] = TypeAdapter(Archive)
 
 
 class NewestIndex(LocalSecondaryIndex["EntryItem"]):  # type: ignore[no-untyped-call]
+    """The entries of a family by their creation."""
+
     class Meta:
         index_name = "newest"
         projection = AllProjection()
@@ -37,7 +39,7 @@ class NewestIndex(LocalSecondaryIndex["EntryItem"]):  # type: ignore[no-untyped-
 
 
 class EntryItem(Model):
-    """A visible entry. Its scope, version and key stand in it whole: the keys may hold digests of them."""
+    """A visible entry. It contains its scope, version and key as they are, of which its keys may have digests."""
 
     class Meta:
         table_name = "entries"
@@ -74,6 +76,8 @@ def entry_attributes(entry: Entry) -> dict[str, Any]:
 
 
 class ReservationItem(Model):
+    """A reservation of a name."""
+
     class Meta:
         table_name = "reservations"
 
@@ -96,6 +100,8 @@ def reservation_attributes(reservation: Reservation) -> dict[str, Any]:
 
 
 class DueIndex(GlobalSecondaryIndex["ArchiveItem"]):  # type: ignore[no-untyped-call]
+    """The archives by the due time of their next cleanup task."""
+
     class Meta:
         index_name = "agenda"
         projection = KeysOnlyProjection()
@@ -106,6 +112,8 @@ class DueIndex(GlobalSecondaryIndex["ArchiveItem"]):  # type: ignore[no-untyped-
 
 
 class UseIndex(GlobalSecondaryIndex["ArchiveItem"]):  # type: ignore[no-untyped-call]
+    """The stored archives of a repository by their last use."""
+
     class Meta:
         index_name = "use"
         projection = AllProjection()
@@ -115,14 +123,15 @@ class UseIndex(GlobalSecondaryIndex["ArchiveItem"]):  # type: ignore[no-untyped-
 
 
 FAILED_SHARD = "failed"
-"""Of the agenda: archives whose merge failed for good stand apart, found without reading all others."""
+"""Shard of DueIndex for archives whose merge has failed, so that they are found without reading the others."""
 
 DUE_SHARDS = (*"0123456789abcdef", FAILED_SHARD)
-"""One per first digit of an archive's id: an index partition takes 1,000 writes a second."""
+"""Shards of DueIndex, one for each first digit of an archive's id. Fewer: fewer writes a second, since an index's
+partition takes 1,000. More: cleanup makes more queries."""
 
 
 class ArchiveItem(Model):
-    """An archive as a map, beside what the table itself needs to know of it.
+    """An archive as a map, with the attributes by which the table's indexes find it.
 
     `revision` is pynamodb's optimistic lock: each write is conditional on the revision that was read.
     """
@@ -136,7 +145,7 @@ class ArchiveItem(Model):
     due_at: NumberAttribute = NumberAttribute()
     use = UseIndex()
     repository = UnicodeAttribute(null=True)
-    """Only while jobs can find the entry: what doesn't have it isn't in the index."""
+    """The repository while jobs can find the entry; without it, the archive isn't in UseIndex."""
     last_used_at: NumberAttribute = NumberAttribute(null=True)
     revision = VersionAttribute()
     archive: DynamicMapAttribute = DynamicMapAttribute()  # type: ignore[no-untyped-call]
@@ -145,6 +154,7 @@ class ArchiveItem(Model):
         return _ARCHIVE.validate_python({**upgraded(self._document), "revision": self.revision})
 
     def is_written_as(self, archive: Archive, due_at: Millis) -> bool:
+        """Return whether this release would write the archive as the same item."""
         written = archive_attributes(archive, due_at)
         keys = {name: getattr(self, name) for name in ("due_at", "repository", "last_used_at")}
         return self._document == written["archive"] and keys == {name: written.get(name) for name in keys}
@@ -152,13 +162,17 @@ class ArchiveItem(Model):
     @property
     def _document(self) -> Document:
         document: dict[str, Any] = self.archive.as_dict()  # type: ignore[no-untyped-call]
-        # pynamodb's own: it takes the dictionary that holds a map's attributes for one of them.
+        # pynamodb adds its own dictionary of the map's attributes as one of them.
         document.pop("attribute_values", None)
         return document
 
 
 def archive_attributes(archive: Archive, due_at: Millis) -> dict[str, Any]:
-    """Without a revision for an archive that isn't in the table yet: pynamodb then asks that none be there."""
+    """Return the attributes of an archive's item.
+
+    An archive that isn't in the table yet has no revision, which makes pynamodb write on condition that there is no
+    item.
+    """
     document = _ARCHIVE.dump_python(archive, mode="json", exclude={"revision"})
     attributes = {
         "archive_id": archive.id,
@@ -176,7 +190,7 @@ def _has_failed(archive: Archive) -> bool:
 
 
 class RepositoryItem(Model):
-    """One of the kinds of items that aws/repositories.py tells apart by the beginning of `item`."""
+    """An item about a repository, of one of the kinds that aws/dynamodb_repositories.py lists."""
 
     class Meta:
         table_name = "repositories"
@@ -198,29 +212,30 @@ class RepositoryItem(Model):
     refused_repository = UnicodeAttribute(null=True)
     times: NumberAttribute = NumberAttribute(null=True)
     expires_at: NumberAttribute = NumberAttribute(null=True)
-    """In seconds: DynamoDB deletes the item after it. Only on counts; none of these items points to an object."""
+    """Time in seconds after which DynamoDB deletes the item. Only counts have it, since they don't lead to objects."""
 
 
 MAX_CONNECTIONS = 64
-"""The web framework's 40 threads may each hold one, and those that lookups share (tests/support/services.py) 20."""
+"""Most connections to DynamoDB: one for each of the web framework's 40 threads and of the 20 that lookups share
+(services.py). More: unused. Fewer: threads wait for a connection."""
 
 ModelT = TypeVar("ModelT", bound=Model)
 
 
 class _Connection(Connection):
-    """Uses pynamodb's connection with sessions of the threads that create its client."""
+    """A connection of pynamodb whose client retries implausible responses, whichever thread creates it."""
 
     @property
     def session(self) -> botocore.session.Session:
         session = super().session
-        mistrust_strangers(session.get_component("event_emitter"))
+        retry_implausible_responses(session.get_component("event_emitter"))
         return session
 
 
 class Database:
-    """One connection for all models and for transactions; the endpoint is AWS's, or AWS_ENDPOINT_URL_DYNAMODB.
+    """The connection to DynamoDB, or to AWS_ENDPOINT_URL_DYNAMODB, for all models and for transactions.
 
-    By itself pynamodb opens a client for each model, and each costs a cold start some 100 ms.
+    By default, pynamodb creates a client for each model, which delays a cold start by some 100 ms each.
     """
 
     def __init__(self, region: str) -> None:
@@ -235,7 +250,7 @@ class Database:
         )
 
     def bind(self, model: type[ModelT], table_name: str) -> type[ModelT]:
-        """The model on a table whose name is known only now, not at import."""
+        """Return the model with the name of its table, which isn't known at import."""
         bound = self._bound.get(table_name) or self._bind(model, table_name)
         self._bound[table_name] = bound
         return cast("type[ModelT]", bound)
@@ -252,18 +267,21 @@ class Database:
 ResultT = TypeVar("ResultT")
 
 CONDITION_FAILED = "ConditionalCheckFailed"
+"""Reason of a canceled transaction, and beginning of the code of a refused write."""
 
-PASSING = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"})
-"""Reasons for a canceled transaction that don't affect the decision behind it. botocore doesn't try these again:
+TEMPORARY = frozenset(
+    {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded", "RequestLimitExceeded"}
+)
+"""Reasons for a canceled transaction that don't affect the decision behind it. botocore doesn't retry these:
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html#transaction-conflict-handling."""
 
 ROUNDS = 10
-"""Attempts at a write or a batch that conflicts with others: 1.3 s in all on average, 2.6 s at most. More: a client
-waits longer for an answer; fewer: more writes to a busy item are refused."""
+"""Attempts at a write or a batch read that conflicts with others: 1.3 s in all on average, 2.6 s at most. More: a
+client waits longer for its response. Fewer: more writes to a busy item are refused."""
 
 
 class Busy(Unavailable):
-    """Raised when nothing was written, or only some was read, because of concurrent calls; a retry may succeed."""
+    """Raised when concurrent calls prevented a write or a part of a read; a retry may succeed."""
 
 
 again_while_busy = retry(
@@ -272,7 +290,7 @@ again_while_busy = retry(
     wait=wait_random_exponential(multiplier=0.02, max=0.5),
     reraise=True,
 )
-"""Retries with jitter: writers that met once would meet again."""
+"""Decorator that retries with jitter: otherwise, writers that met once would meet again."""
 
 
 @contextmanager
@@ -281,55 +299,55 @@ def translate_errors() -> Iterator[None]:
 
     Raises:
         WriteConflict: a condition doesn't hold.
-        Busy: others are at the same items.
-        Unavailable: anything else.
+        Busy: others use the same items.
+        Unavailable: DynamoDB didn't respond as it should.
     """
     try:
         yield
     except PynamoDBException as error:
-        raise _meaning(error, error.cause) from error
+        raise _translated(error, error.cause) from error
     except (ClientError, BotoCoreError, ResponseParserError) as error:
-        raise _meaning(error, error) from error
+        raise _translated(error, error) from error
 
 
-def _meaning(error: Exception, cause: Exception | None) -> Exception:
+def _translated(error: Exception, cause: Exception | None) -> Exception:
     if not isinstance(cause, ClientError):
         return Unavailable(str(error))
-    note_refusal(cause)
+    log_denied_permission(cause)
     code = error_code(cause)
     reasons = {reason.code for reason in getattr(cause, "cancellation_reasons", ()) if reason}
-    # The decision no longer holds, whatever else went wrong: a retry would fail too.
+    # A retry would fail too, since the decision behind the write no longer holds.
     if code == f"{CONDITION_FAILED}Exception" or CONDITION_FAILED in reasons:
         return WriteConflict()
-    if code == "TransactionConflictException" or (reasons and reasons <= PASSING):
+    if code == "TransactionConflictException" or (reasons and reasons <= TEMPORARY):
         return Busy(str(error))
     return Unavailable(str(error))
 
 
 @again_while_busy
-def write(item: Callable[[], object]) -> None:
-    """Write an item, and again while a transaction holds it.
+def write(call: Callable[[], object]) -> None:
+    """Write an item, and retry while a transaction uses it.
 
     Args:
-        item: does the write; called again for each attempt.
+        call: Does the write; called for each attempt.
 
     Raises:
         WriteConflict: the write's condition doesn't hold.
     """
     with translate_errors():
-        item()
+        call()
 
 
 @again_while_busy
 def transact(connection: Connection, fill: Callable[[TransactWrite], None]) -> None:
-    """Write all or nothing, and again while others are at the same items.
+    """Write all or nothing, and retry while others use the same items.
 
-    Each attempt has a token of its own, since a canceled one wrote nothing. The token lets botocore's own retry succeed
-    when only the answer was lost.
+    Each attempt has its own token, since a canceled one wrote nothing. The token lets botocore's own retry succeed if
+    only the response was lost.
 
     Args:
-        connection: the connection to the table.
-        fill: adds the writes; called again for each attempt.
+        connection: The connection to DynamoDB.
+        fill: Adds the writes; called for each attempt.
 
     Raises:
         WriteConflict: a condition doesn't hold.
@@ -339,6 +357,7 @@ def transact(connection: Connection, fill: Callable[[TransactWrite], None]) -> N
 
 
 def get(model: type[ModelT], hash_key: str, range_key: str | None = None) -> ModelT | None:
+    """Return the item with this key, read consistently."""
     with translate_errors():
         try:
             return model.get(hash_key, range_key, consistent_read=True)
@@ -351,7 +370,7 @@ def batch_get(
 ) -> list[ModelT]:
     """Return the existing items among at most 100 keys.
 
-    What DynamoDB leaves unprocessed is asked for again after a while; pynamodb would ask at once, and without end.
+    Keys that DynamoDB leaves unprocessed are read again after a while; pynamodb would retry at once and forever:
     https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
     """
     connection = model._get_connection()  # noqa: SLF001 - the only way to a model's connection
@@ -359,15 +378,15 @@ def batch_get(
     left: list[Any] = [{name: {"S": value} for name, value in key.items()} for key in keys]
 
     @again_while_busy
-    def ask() -> None:
+    def read_left() -> None:
         nonlocal left
         with translate_errors():
-            answer = connection.batch_get_item(left, consistent_read=True, attributes_to_get=attributes)
-        found.extend(map(model.from_raw_data, answer["Responses"].get(connection.table_name, ())))
-        left = answer.get("UnprocessedKeys", {}).get(connection.table_name, {}).get("Keys", [])
+            response = connection.batch_get_item(left, consistent_read=True, attributes_to_get=attributes)
+        found.extend(map(model.from_raw_data, response["Responses"].get(connection.table_name, ())))
+        left = response.get("UnprocessedKeys", {}).get(connection.table_name, {}).get("Keys", [])
         if left:
             raise Busy(f"{len(left)} of {len(keys)} items were left unread")
 
     if left:
-        ask()
+        read_left()
     return found

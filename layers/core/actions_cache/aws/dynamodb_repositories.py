@@ -1,13 +1,14 @@
-"""The repositories port on DynamoDB: one table, whose items are told apart by how their sort key begins.
+"""The table of repositories in DynamoDB. The beginning of its sort key tells the kind of an item.
 
-- `*`, `repository#ID`: that there is this repository.
-- ID, `profile`: its name.
-- `name#OWNER/REPO`, ID: that this repository had the name, in small letters.
+- `*`, `repository#ID`: the existence of a repository.
+- ID, `profile`: the name of a repository.
+- `name#OWNER/REPO`, ID: a repository that has had this name, in lower case.
 - ID or `*`, `usage#SHARD`: bytes and entries of a repository, or of the store.
-- ID, `creates#MINUTE`: how many uploads were begun.
-- ID, `tally#HOUR#SHARD`: what jobs did.
-- ID, `hits#ARCHIVE`: how often an entry was found.
-- `refused`, `refused#SLOT`: a repository whose jobs TOKEN_CLAIMS keeps out. Apart from `*`, which saves count in.
+- ID, `creates#MINUTE`: the number of uploads that were begun.
+- ID, `tally#HOUR#SHARD`: the activity of jobs.
+- ID, `hits#ARCHIVE`: the number of times that an entry was found.
+- `refused`, `refused#SLOT`: a repository whose jobs TOKEN_CLAIMS keeps out. This is a partition of its own because
+  every save writes to `*`.
 """
 
 import secrets
@@ -26,19 +27,21 @@ from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.ports import WriteConflict
 
 STORE = "*"
-"""This can't be a repository's id: github.com's are digits, other issuers' have an `@` (functions/api/tokens.py)."""
+"""Partition for all repositories. It can't be a repository's id: those of github.com are digits, and those of other
+issuers have an `@` (functions/api/tokens.py)."""
 
 REFUSED = "refused"
-"""This can't be a repository's id either."""
+"""Partition for refused jobs. It can't be a repository's id either."""
 
 SHARDS = 16
-"""Of each count, so that those who write at the same time seldom write the same item."""
+"""Items of each count. More: concurrent writers meet less often at the same item. Fewer: reading a count reads fewer
+items."""
 
 AFTER_NUMBER_SIGN = "$"
-"""In the order of sort keys."""
+"""The character after `#` in the order of sort keys."""
 
 CREATES_KEPT_SECONDS = 3600
-
+"""Seconds for which the count of uploads in a minute is kept; the rate limit reads only the current one."""
 
 _JOB: TypeAdapter[RefusedJob] = TypeAdapter(RefusedJob)
 
@@ -51,7 +54,7 @@ class DynamoDbRepositories:
         self._items = database.bind(RepositoryItem, repositories)
 
     def note(self, repository: Repository) -> None:
-        # The profile is written last: it shows that the others exist.
+        # The profile is written last, because it shows that the other items exist.
         if (name := repository.name) is not None:
             write(lambda: self._items(_partition_of(name), repository.id).save())
         write(lambda: self._items(STORE, f"repository#{repository.id}").save())
@@ -69,16 +72,17 @@ class DynamoDbRepositories:
         return [item.item for item in self._query(_partition_of(name), "")]
 
     def usage(self, repository_id: str) -> Usage:
-        return total(Usage(int(it.bytes or 0), int(it.entries or 0)) for it in self._query(repository_id, "usage#"))
+        items = self._query(repository_id, "usage#")
+        return total(Usage(int(item.bytes or 0), int(item.entries or 0)) for item in items)
 
     def store_usage(self) -> Usage:
         return self.usage(STORE)
 
-    def correct_usage(self, repository_id: str, by: Usage) -> None:
-        transact(self._connection, lambda items: add_usage(items, self._items, repository_id, by))
+    def correct_usage(self, repository_id: str, change: Usage) -> None:
+        transact(self._connection, lambda items: add_usage(items, self._items, repository_id, change))
 
-    def correct_store_usage(self, by: Usage) -> None:
-        transact(self._connection, lambda items: items.update(self._items(STORE, f"usage#{_shard()}"), _more(by)))
+    def correct_store_usage(self, change: Usage) -> None:
+        transact(self._connection, lambda items: items.update(self._items(STORE, f"usage#{_shard()}"), _added(change)))
 
     def count_create(self, repository_id: str, minute: int) -> int:
         item = self._items(repository_id, f"creates#{minute}")
@@ -119,7 +123,7 @@ class DynamoDbRepositories:
         return NO_HITS if found is None else _hits(found)
 
     def hits(self, repository_id: str) -> Iterator[tuple[str, Hits]]:
-        return ((it.item.removeprefix("hits#"), _hits(it)) for it in self._query(repository_id, "hits#"))
+        return ((item.item.removeprefix("hits#"), _hits(item)) for item in self._query(repository_id, "hits#"))
 
     def add_refusals(self, refusals: Refusals, forget_at: Millis) -> None:
         job = refusals.job
@@ -147,14 +151,14 @@ class DynamoDbRepositories:
             yield from self._items.query(partition, condition, consistent_read=True)
 
 
-def add_usage(counts: TransactWrite, items: type[RepositoryItem], repository_id: str, change: Usage) -> None:
-    """Counts in the transaction of what is counted, so that the counts are right whatever dies."""
+def add_usage(transaction: TransactWrite, items: type[RepositoryItem], repository_id: str, change: Usage) -> None:
+    """Add to the usage in the transaction that changes it, so that the counts stay right after any crash."""
     shard = _shard()
     for partition in (repository_id, STORE):
-        counts.update(items(partition, f"usage#{shard}"), _more(change))
+        transaction.update(items(partition, f"usage#{shard}"), _added(change))
 
 
-def _more(usage: Usage) -> list[Action]:
+def _added(usage: Usage) -> list[Action]:
     return [RepositoryItem.bytes.add(usage.bytes), RepositoryItem.entries.add(usage.entries)]
 
 

@@ -1,4 +1,4 @@
-"""The bucket port on S3, by boto3."""
+"""The bucket in S3, with boto3."""
 
 from collections.abc import Iterator, MutableSequence, Sequence
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_exponential, wait_random
 
-from actions_cache.aws.clients import REFUSED, answers, error_code, note_denied, seconds_left
+from actions_cache.aws.clients import REFUSED, error_code, log_denied_operation, seconds_left, translate_errors
 from actions_cache.domain.archive import OCTET_STREAM, Part
 from actions_cache.domain.checksum import etag_of, etags_conflict
 from actions_cache.domain.object_keys import ROOT, archive_of_prefix, archive_prefix_after
@@ -19,21 +19,25 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 DELETE_BATCH = 1000
-"""DeleteObjects takes so many keys."""
+"""Most keys that one DeleteObjects takes."""
 
 GONE = frozenset({"404", "NoSuchKey", "412", "PreconditionFailed"})
+"""Codes for a pinned object that isn't there, or is another one."""
+
 TAKEN = frozenset({"412", "PreconditionFailed"})
+"""Codes for a key that is taken, in a write that mustn't replace an object."""
+
 CONTENDED = frozenset({"409", "ConditionalRequestConflict", "OperationAborted"})
-"""Codes for another write of the key under way; a retry succeeds, or finds the key taken.
+"""Codes for a concurrent write of the key. A retry succeeds, or finds the key taken.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html."""
 
-PASSING = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted"})
-"""Passing errors of single keys in DeleteObjects' answer, which botocore takes for a success.
+TEMPORARY = frozenset({"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "OperationAborted"})
+"""Codes of temporary errors of single keys in the response to DeleteObjects, which botocore considers a success.
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html."""
 
 
 class Contended(Unavailable):
-    """Raised when others are at the same keys, or the store is busy with them; a retry may succeed."""
+    """Raised when others write the same keys, or S3 is busy with them; a retry may succeed."""
 
 
 again_while_contended = retry(
@@ -48,12 +52,12 @@ class S3Bucket:
     """See ports.Bucket. A missing object is a 404 only to a role with ListBucket; without it, a 403."""
 
     def __init__(self, client: "S3Client", name: str, credentials: "Credentials | None" = None) -> None:
-        """Wrap a bucket.
+        """Use a bucket.
 
         Args:
-            client: the client that asks it.
-            name: the bucket's name.
-            credentials: the client's own, so that no presigned URL claims to outlive them.
+            client: The client for all calls.
+            name: The bucket's name.
+            credentials: The client's credentials, so that no presigned URL claims to outlive them.
         """
         self._s3 = client
         self._name = name
@@ -61,14 +65,14 @@ class S3Bucket:
 
     def list(self, prefix: str, after: str = "") -> Iterator[Part]:
         pages = self._s3.get_paginator("list_objects_v2")
-        with answers():
+        with translate_errors():
             for page in pages.paginate(Bucket=self._name, Prefix=prefix, StartAfter=after):
                 for found in page.get("Contents", ()):
                     yield Part(found["Key"], found["Size"], found["ETag"])
 
     def archive_ids(self, after: str) -> Iterator[str]:
         pages = self._s3.get_paginator("list_objects_v2")
-        with answers():
+        with translate_errors():
             for page in pages.paginate(
                 Bucket=self._name, Prefix=ROOT, Delimiter="/", StartAfter=archive_prefix_after(after)
             ):
@@ -76,7 +80,7 @@ class S3Bucket:
                     yield archive_of_prefix(found["Prefix"])
 
     def stat(self, key: str) -> Part | None:
-        with answers():
+        with translate_errors():
             try:
                 head = self._s3.head_object(Bucket=self._name, Key=key)
             except ClientError as error:
@@ -85,7 +89,7 @@ class S3Bucket:
                 raise
             return Part(key, head["ContentLength"], head["ETag"])
 
-    # boto3 retries up to the headers; a body that breaks off is ours to ask for again.
+    # boto3 retries only until the headers arrive, not when a body breaks off.
     @retry(
         retry=retry_if_exception_type(Unavailable),
         stop=stop_after_attempt(6) | stop_after_delay(10),
@@ -93,17 +97,17 @@ class S3Bucket:
         reraise=True,
     )
     def read(self, source: PartRange) -> bytes:
-        with answers(), _pinned(source.part):
+        with translate_errors(), _pinned(source.part):
             if source.is_whole:
-                answer = self._s3.get_object(Bucket=self._name, Key=source.part.key, IfMatch=source.part.etag)
+                found = self._s3.get_object(Bucket=self._name, Key=source.part.key, IfMatch=source.part.etag)
             else:
-                answer = self._s3.get_object(
+                found = self._s3.get_object(
                     Bucket=self._name,
                     Key=source.part.key,
                     IfMatch=source.part.etag,
                     Range=_http_range(source),
                 )
-            body = answer["Body"].read()
+            body = found["Body"].read()
         if len(body) != source.size:
             raise Unavailable(f"{source.part.key}: {len(body)} bytes of {source.size}")
         if source.is_whole and etags_conflict(etag_of([body]), source.part.etag):
@@ -112,7 +116,7 @@ class S3Bucket:
 
     @again_while_contended
     def write_once(self, key: str, body: bytes) -> Part:
-        with answers():
+        with translate_errors():
             try:
                 written = self._s3.put_object(
                     Bucket=self._name, Key=key, Body=body, IfNoneMatch="*", ContentType=OCTET_STREAM
@@ -122,11 +126,11 @@ class S3Bucket:
                     raise Contended(str(error)) from error
                 if error_code(error) not in TAKEN:
                     raise
-                # A retry whose first answer was lost meets its own object.
-                stands = self.stat(key)
-                if stands != Part(key, len(body), etag_of([body])):
+                # A retry finds its own object if the first response was lost.
+                existing = self.stat(key)
+                if existing != Part(key, len(body), etag_of([body])):
                     raise WriteConflict(key) from error
-                return stands
+                return existing
             return Part(key, len(body), written["ETag"])
 
     def delete(self, keys: Sequence[str]) -> None:
@@ -138,26 +142,26 @@ class S3Bucket:
         """Delete keys.
 
         Args:
-            left: keys to delete; those that are gone are removed from it, so that a retry asks only for the rest.
+            left: The keys. Those that were deleted are removed from it, so that a retry deletes only the rest.
         """
-        with answers():
-            answer = self._s3.delete_objects(
+        with translate_errors():
+            response = self._s3.delete_objects(
                 Bucket=self._name, Delete={"Objects": [{"Key": key} for key in left], "Quiet": True}
             )
-        errors = answer.get("Errors", [])
+        errors = response.get("Errors", [])
         if not errors:
             return
         left[:] = [error.get("Key", "") for error in errors]
-        said = f"{len(errors)} objects not deleted, the first: {errors[0]}"
-        lasting = [error for error in errors if error.get("Code") not in PASSING]
+        message = f"{len(errors)} objects not deleted, the first: {errors[0]}"
+        lasting = [error for error in errors if error.get("Code") not in TEMPORARY]
         if not lasting:
-            raise Contended(said)
+            raise Contended(message)
         if lasting[0].get("Code") in REFUSED:
-            note_denied("DeleteObjects", lasting[0].get("Message", ""))
-        raise Unavailable(said)
+            log_denied_operation("DeleteObjects", lasting[0].get("Message", ""))
+        raise Unavailable(message)
 
     def presign_download(self, part: Part, seconds: int) -> str:
-        with answers():
+        with translate_errors():
             if self._credentials is not None:
                 seconds = min(seconds, seconds_left(self._credentials) or seconds)
             return self._s3.generate_presigned_url(
@@ -165,14 +169,14 @@ class S3Bucket:
             )
 
     def start_upload(self, key: str) -> MultipartUpload:
-        with answers():
+        with translate_errors():
             started = self._s3.create_multipart_upload(Bucket=self._name, Key=key, ContentType=OCTET_STREAM)
             return MultipartUpload(key, started["UploadId"])
 
     def copy_part(self, upload: MultipartUpload, number: int, source: PartRange) -> UploadedPart:
-        # botocore leaves out what is None only where it isn't given at all.
-        piece = {} if source.is_whole else {"CopySourceRange": _http_range(source)}
-        with answers(), _pinned(source.part):
+        # botocore refuses None for a parameter that isn't wanted.
+        byte_range = {} if source.is_whole else {"CopySourceRange": _http_range(source)}
+        with translate_errors(), _pinned(source.part):
             copied = self._s3.upload_part_copy(
                 Bucket=self._name,
                 Key=upload.key,
@@ -180,19 +184,19 @@ class S3Bucket:
                 PartNumber=number,
                 CopySource={"Bucket": self._name, "Key": source.part.key},
                 CopySourceIfMatch=source.part.etag,
-                **piece,  # type: ignore[arg-type]
+                **byte_range,  # type: ignore[arg-type]
             )
             return UploadedPart(number, copied["CopyPartResult"]["ETag"])
 
     def upload_part(self, upload: MultipartUpload, number: int, body: bytes) -> UploadedPart:
-        with answers():
+        with translate_errors():
             uploaded = self._s3.upload_part(
                 Bucket=self._name, Key=upload.key, UploadId=upload.upload_id, PartNumber=number, Body=body
             )
             return UploadedPart(number, uploaded["ETag"])
 
     def complete_upload(self, upload: MultipartUpload, parts: Sequence[UploadedPart]) -> None:
-        with answers():
+        with translate_errors():
             try:
                 self._s3.complete_multipart_upload(
                     Bucket=self._name,
@@ -201,12 +205,12 @@ class S3Bucket:
                     MultipartUpload={"Parts": [{"PartNumber": part.number, "ETag": part.etag} for part in parts]},
                 )
             except ClientError as error:
-                # A retry whose first answer was lost finds the upload done; the caller looks at the object.
+                # A retry finds no upload if the first response was lost; the caller looks at the object.
                 if error_code(error) != "NoSuchUpload":
                     raise
 
     def abort_upload(self, upload: MultipartUpload) -> None:
-        with answers():
+        with translate_errors():
             try:
                 self._s3.abort_multipart_upload(Bucket=self._name, Key=upload.key, UploadId=upload.upload_id)
             except ClientError as error:
@@ -214,7 +218,7 @@ class S3Bucket:
                     raise
 
     def check(self) -> None:
-        with answers():
+        with translate_errors():
             self._s3.head_bucket(Bucket=self._name)
 
 
@@ -224,7 +228,11 @@ def _http_range(source: PartRange) -> str:
 
 @contextmanager
 def _pinned(part: Part) -> Iterator[None]:
-    """A read that names the ETag fails when the object is gone or other bytes stand in its place."""
+    """Translate the errors of a request that names the part's ETag.
+
+    Raises:
+        ObjectGone: there is no object under the key, or another one.
+    """
     try:
         yield
     except ClientError as error:

@@ -1,4 +1,8 @@
-"""Read and write parts in S3 over connections of our own."""
+"""Streams of parts to and from S3.
+
+Reads use connections and signatures of our own, which cost less processor time for each part than boto3 and aiohttp
+(docs/performance.md).
+"""
 
 import asyncio
 import hmac
@@ -15,7 +19,7 @@ import aiohttp
 import h11
 from yarl import URL
 
-from actions_cache.aws.clients import answers, note_denied
+from actions_cache.aws.clients import log_denied_operation, translate_errors
 from actions_cache.domain.archive import OCTET_STREAM, Part
 from actions_cache.domain.ranges import PartRange
 from actions_cache.ports import Chunk, ObjectGone, Unavailable
@@ -24,110 +28,182 @@ if TYPE_CHECKING:
     from botocore.credentials import Credentials
     from mypy_boto3_s3 import S3Client
 
-ALGORITHM = "AWS4-HMAC-SHA256"
-
-
-class S3Signer:
-    def __init__(self, client: "S3Client", bucket: str, credentials: "Credentials") -> None:
-        # What boto3 makes of bucket, region and endpoint, whichever way they are addressed.
-        presigned = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "-"})
-        self._base = URL(presigned.partition("?")[0].removesuffix("-"), encoded=True)
-        self._region = client.meta.region_name
-        self._credentials = credentials
-        self._known_key: tuple[str, str, bytes] = ("", "", b"")
-
-    def signed(self, method: str, key: str, headers: Mapping[str, str]) -> tuple[URL, dict[str, str]]:
-        """The URL, and all headers that go with it but Host.
-
-        Keys are made of unreserved characters (domain/object_keys.py), so the URL needs no quoting. The payload isn't
-        signed.
-        """
-        credentials = self._credentials.get_frozen_credentials()
-        time = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-        path = self._base.raw_path + key
-        sent = {**headers, "X-Amz-Date": time, "X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"}
-        if credentials.token:
-            sent["X-Amz-Security-Token"] = credentials.token
-        signing = sorted({"host": host_header(self._base), **{name.lower(): sent[name] for name in sent}}.items())
-        names = ";".join(name for name, _ in signing)
-        lines = "".join(f"{name}:{value}\n" for name, value in signing)
-        request = f"{method}\n{path}\n\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
-        scope = f"{time[:8]}/{self._region}/s3/aws4_request"
-        to_sign = f"{ALGORITHM}\n{time}\n{scope}\n{sha256(request.encode()).hexdigest()}"
-        signature = _hmac(self._signing_key(credentials.secret_key or "", time[:8]), to_sign).hex()
-        sent["Authorization"] = (
-            f"{ALGORITHM} Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
-        )
-        return self._base.with_path(path, encoded=True), sent
-
-    def _signing_key(self, secret: str, day: str) -> bytes:
-        """The same for a day."""
-        known_secret, known_day, key = self._known_key
-        if (known_secret, known_day) != (secret, day):
-            key = f"AWS4{secret}".encode()
-            for step in (day, self._region, "s3", "aws4_request"):
-                key = _hmac(key, step)
-            self._known_key = (secret, day, key)
-        return key
-
-
-def host_header(url: URL) -> str:
-    """Without the port that the scheme implies: the store signs the Host header as it comes."""
-    return url.host_port_subcomponent or ""
-
-
-def _hmac(key: bytes, text: str) -> bytes:
-    return hmac.digest(key, text.encode(), "sha256")
-
-
 CONNECT_SECONDS = 5
+"""Timeout for connecting to S3. Longer: an unreachable S3 is noticed later. Shorter: slow connections fail."""
 
 MAX_CONNECTIONS = 256
-"""To the store, of one process; a Lambda has 1,024 file descriptors."""
+"""Most connections to S3 for reading, and as many for writing, of one process. More: a Lambda, which has 1,024 file
+descriptors, may run out of them. Fewer: ranges wait for each other."""
 
 HEAD_BUFFER_BYTES = 16 * 1024
-"""S3's heads are some 500 bytes; a longer one comes in pieces."""
+"""Most bytes of a response's head that are received at once. S3's heads have some 500 bytes."""
 
 READ_BUFFER_BYTES = 512 * 1024
-"""What one connection holds that nobody took. Larger: fewer wake-ups; smaller: less memory for each range in flight."""
+"""Most bytes of a body that a connection holds until they are taken. Larger: fewer wake-ups. Smaller: less memory for
+each range in flight."""
 
 LEAST_READ_BYTES = 128 * 1024
-"""With less room than this, what comes next goes into a new buffer."""
+"""Room in the buffer below which the next bytes go into a new one. Larger: more buffers. Smaller: more small reads."""
+
+MAX_ERROR_BYTES = 4096
+"""Most bytes of an error's body that are read. S3's errors have some 300."""
+
+ACCESS_DENIED = "<Code>AccessDenied</Code>"
+"""S3's code for a missing permission, as it is in the error's body."""
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+"""Name of AWS's Signature Version 4:
+https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html."""
+
+
+class S3Stream:
+    """See ports.PartReader and ports.PartWriter."""
+
+    def __init__(self, signer: "S3Signer") -> None:
+        self._signer = signer
+        self._for_writing: aiohttp.ClientSession | None = None
+        self._for_reading: Connections | None = None
+
+    async def read(self, source: PartRange) -> AsyncGenerator[Chunk, None]:
+        headers = {"If-Match": source.part.etag}
+        if not source.is_whole:
+            headers["Range"] = f"bytes={source.start}-{source.end - 1}"
+        with translate_errors():
+            url, headers = self._signer.signed("GET", source.part.key, headers)
+        if self._for_reading is None:
+            self._for_reading = Connections()
+        expected = HTTPStatus.OK if source.is_whole else HTTPStatus.PARTIAL_CONTENT
+        try:
+            async with self._for_reading.get(url, headers) as response:
+                if response.status in (HTTPStatus.NOT_FOUND, HTTPStatus.PRECONDITION_FAILED):
+                    raise ObjectGone(source.part)
+                if response.status != expected or response.size != source.size:
+                    message = await _error_message(response)
+                    if response.status == HTTPStatus.FORBIDDEN and ACCESS_DENIED in message:
+                        log_denied_operation("GetObject", message)
+                    raise Unavailable(f"GET {source.part.key}: {response.status}, {response.size} bytes {message}")
+                async with aclosing(response.body()) as chunks:
+                    async for chunk in chunks:
+                        yield chunk
+        except ConnectionBroken as error:
+            raise Unavailable(f"GET {source.part.key}: {error}") from error
+
+    async def write(self, key: str, size: int, body: AsyncIterator[bytes]) -> Part:
+        with translate_errors():
+            url, headers = self._signer.signed("PUT", key, {"Content-Length": str(size), "Content-Type": OCTET_STREAM})
+        sent = SentBody(body)
+        try:
+            # A redirect would send another host what was signed for this one.
+            async with self._writing_session().put(
+                url, headers=headers, data=sent.chunks(), allow_redirects=False
+            ) as response:
+                if response.status == HTTPStatus.OK and sent.error is None and "ETag" in response.headers:
+                    return Part(key, size, response.headers["ETag"])
+                message = (await response.content.read(MAX_ERROR_BYTES)).decode(errors="replace")
+                if response.status == HTTPStatus.FORBIDDEN and ACCESS_DENIED in message:
+                    log_denied_operation("PutObject", message)
+                reason = f"{response.status} {message}"
+        except (aiohttp.ClientError, OSError) as error:
+            reason = in_words(error)
+        raise sent.error or Unavailable(f"PUT {key}: {reason}")
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._for_reading is not None:
+            self._for_reading.close()
+        if self._for_writing is not None:
+            await self._for_writing.close()
+
+    def _writing_session(self) -> aiohttp.ClientSession:
+        """Return the session, which is made by the first request because it belongs to the event loop that runs it."""
+        if self._for_writing is None:
+            self._for_writing = new_connections()
+        return self._for_writing
+
+
+class SentBody:
+    """A request's body that records its own error, since aiohttp reports that as an error of the connection."""
+
+    def __init__(self, body: AsyncIterator[bytes]) -> None:
+        self.error: Exception | None = None
+        self._body = body
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._body:
+                yield chunk
+        except Exception as error:
+            self.error = error
+            raise
+
+
+def new_connections(limit: int = MAX_CONNECTIONS) -> aiohttp.ClientSession:
+    """Return a session of the running event loop, which adds nothing to requests and changes nothing in responses.
+
+    Args:
+        limit: Most connections; 0 for any number.
+    """
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=limit),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+        read_bufsize=READ_BUFFER_BYTES,
+        auto_decompress=False,
+        skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+    )
+
+
+async def _error_message(response: "Connection") -> str:
+    """Return the body if it is an error, and not part of an object; else an empty string."""
+    if response.status < HTTPStatus.BAD_REQUEST or response.size > MAX_ERROR_BYTES:
+        return ""
+    return b"".join([bytes(chunk) async for chunk in response.body()]).decode(errors="replace")
+
+
+def in_words(error: Exception) -> str:
+    """Return an error's message without the request's headers, which aiohttp includes and which contain credentials."""
+    message = error.message if isinstance(error, aiohttp.ClientResponseError) else error
+    return f"{type(error).__name__}: {message}"
+
+
+# ---------------------------------------------------------------- connections for reading
 
 
 class ConnectionBroken(Exception):
-    """It failed or ended before all of the answer was there, or what came isn't an answer."""
+    """Raised when a connection fails or ends before a complete response, or when its bytes aren't HTTP."""
 
 
 class Connections:
-    """To one host, of the running loop; kept while they are good."""
+    """A pool of the running event loop's connections to one host."""
 
     def __init__(self) -> None:
-        self._at_rest = deque[Connection]()
-        self._places = asyncio.Semaphore(MAX_CONNECTIONS)
+        self._idle = deque[Connection]()
+        self._limit = asyncio.Semaphore(MAX_CONNECTIONS)
         self._tls: ssl.SSLContext | None = None
 
     @asynccontextmanager
     async def get(self, url: URL, headers: Mapping[str, str]) -> AsyncGenerator["Connection", None]:
-        """A connection that has the answer's head. It is kept if the block reads the whole body.
+        """Send a GET and yield the connection once it has the response's head.
 
-        Raises: ConnectionBroken; so does reading the body.
+        The connection is reused if the block reads the whole body.
+
+        Raises:
+            ConnectionBroken: there is no response; reading the body may raise it too.
         """
-        async with self._places:
+        async with self._limit:
             connection = await self._connected(url)
             try:
-                await connection.ask(url, headers)
+                await connection.send_get(url, headers)
                 yield connection
             finally:
-                if connection.is_at_rest:
-                    self._at_rest.append(connection)
+                if connection.is_idle:
+                    self._idle.append(connection)
                 else:
                     connection.close()
 
     async def _connected(self, url: URL) -> "Connection":
-        while self._at_rest:
-            connection = self._at_rest.pop()
-            if connection.is_at_rest:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_idle:
                 return connection
             connection.close()
         if url.scheme == "https" and self._tls is None:
@@ -135,22 +211,22 @@ class Connections:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                _, made = await loop.create_connection(Connection, str(url.host), url.port or 0, ssl=self._tls)
+                _, connection = await loop.create_connection(Connection, str(url.host), url.port or 0, ssl=self._tls)
         except (OSError, TimeoutError) as error:
             raise ConnectionBroken(f"no connection: {error!r}") from error
-        return made
+        return connection
 
     def close(self) -> None:
-        while self._at_rest:
-            self._at_rest.pop().close()
+        while self._idle:
+            self._idle.pop().close()
 
 
 class Connection(asyncio.BufferedProtocol):
-    """One connection, and the answer that it is bringing."""
+    """A connection and the response that it is receiving."""
 
     status: int
     size: int
-    """Of the body; the store always announces it."""
+    """Size of the body, which S3 always announces."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport
@@ -165,13 +241,13 @@ class Connection(asyncio.BufferedProtocol):
         self._broken: str | None = None
         self._news = asyncio.Event()
 
-    # ---------------------------------------------------------------- what the connection hears
+    # ---------------------------------------------------------------- called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one by its methods only
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's has the methods but not the class
 
-    def get_buffer(self, sizehint: int) -> bytearray | memoryview:  # noqa: ARG002 - asyncio's shape
-        """The body goes where it will be read from; all else comes through the buffer for heads."""
+    def get_buffer(self, sizehint: int) -> bytearray | memoryview:  # noqa: ARG002 - asyncio's signature
+        """Return the body's buffer during a body, so that it isn't copied; else the buffer for heads."""
         if self._is_reading_head or not self._left:
             return self._head
         return self._body[self._filled :]
@@ -203,11 +279,11 @@ class Connection(asyncio.BufferedProtocol):
         if not isinstance(event, h11.Response):
             self._break(f"no answer: {event!r}")
             return
-        announced = dict(event.headers)
+        headers = dict(event.headers)
         self._is_reading_head = False
         self.status = event.status_code
-        self._left = self.size = int(announced.get(b"content-length", b"0"))
-        self._is_kept = announced.get(b"connection", b"").lower() != b"close" and b"content-length" in announced
+        self._left = self.size = int(headers.get(b"content-length", b"0"))
+        self._is_kept = headers.get(b"connection", b"").lower() != b"close" and b"content-length" in headers
         rest, _ = self._http.trailing_data
         if len(rest) > self._left:
             self._break("more came than was announced")
@@ -217,7 +293,7 @@ class Connection(asyncio.BufferedProtocol):
         self._note_body(len(rest))
 
     def _begin_buffer(self) -> None:
-        """A new one each time: who took what was in the last one may still be sending it."""
+        """Start a new buffer: bytes taken from the last one may still be on their way to the client."""
         self._body = memoryview(bytearray(min(self._left, READ_BUFFER_BYTES)))
         self._filled = self._taken = 0
 
@@ -231,16 +307,20 @@ class Connection(asyncio.BufferedProtocol):
         self._broken = self._broken or why
         self._news.set()
 
-    # ---------------------------------------------------------------- what is asked of it
+    # ---------------------------------------------------------------- called by readers
 
     @property
-    def is_at_rest(self) -> bool:
-        """Return whether it can be asked."""
+    def is_idle(self) -> bool:
+        """Return whether the connection can take a request."""
         is_read = not self._left and self._taken == self._filled
         return self._is_kept and is_read and not (self._is_reading_head or self._broken)
 
-    async def ask(self, url: URL, headers: Mapping[str, str]) -> None:
-        """Sends a GET and waits for the head of the answer. Raises: ConnectionBroken."""
+    async def send_get(self, url: URL, headers: Mapping[str, str]) -> None:
+        """Send a GET and wait for the head of the response.
+
+        Raises:
+            ConnectionBroken: there is no response.
+        """
         self._http = h11.Connection(h11.CLIENT)
         self._is_reading_head = True
         request = h11.Request(
@@ -248,13 +328,17 @@ class Connection(asyncio.BufferedProtocol):
         )
         self._transport.write((self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b""))
         while self._is_reading_head:
-            await self._hear()
+            await self._wait_for_news()
 
     async def body(self) -> AsyncGenerator[memoryview, None]:
-        """All that was announced. Raises: ConnectionBroken."""
+        """Yield all bytes of the body as they arrive.
+
+        Raises:
+            ConnectionBroken: the body isn't complete.
+        """
         while self._left or self._taken < self._filled:
             if self._taken == self._filled:
-                await self._hear()
+                await self._wait_for_news()
                 continue
             chunk = self._body[self._taken : self._filled]
             self._taken = self._filled
@@ -266,123 +350,67 @@ class Connection(asyncio.BufferedProtocol):
     def close(self) -> None:
         self._transport.abort()
 
-    async def _hear(self) -> None:
+    async def _wait_for_news(self) -> None:
         if self._broken:
             raise ConnectionBroken(self._broken)
         self._news.clear()
         await self._news.wait()
 
 
-MOST_SAID = 4096
-"""Bytes of a refusal's body that are kept; S3's have some 300."""
-
-ACCESS_DENIED = "<Code>AccessDenied</Code>"
+# ---------------------------------------------------------------- signatures
 
 
-class S3Stream:
-    """See ports.PartReader and ports.PartWriter."""
+class S3Signer:
+    """Sign requests for the objects of a bucket with AWS's Signature Version 4."""
 
-    def __init__(self, signer: S3Signer) -> None:
-        self._signer = signer
-        self._session: aiohttp.ClientSession | None = None
-        self._reading: Connections | None = None
+    def __init__(self, client: "S3Client", bucket: str, credentials: "Credentials") -> None:
+        # boto3 knows how to address the bucket at this endpoint.
+        presigned = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "-"})
+        self._base = URL(presigned.partition("?")[0].removesuffix("-"), encoded=True)
+        self._region = client.meta.region_name
+        self._credentials = credentials
+        self._known_key: tuple[str, str, bytes] = ("", "", b"")
 
-    async def read(self, source: PartRange) -> AsyncGenerator[Chunk, None]:
-        headers = {"If-Match": source.part.etag}
-        if not source.is_whole:
-            headers["Range"] = f"bytes={source.start}-{source.end - 1}"
-        with answers():
-            url, headers = self._signer.signed("GET", source.part.key, headers)
-        if self._reading is None:
-            self._reading = Connections()
-        try:
-            async with self._reading.get(url, headers) as answer:
-                if answer.status in (HTTPStatus.NOT_FOUND, HTTPStatus.PRECONDITION_FAILED):
-                    raise ObjectGone(source.part)
-                if (
-                    answer.status != (HTTPStatus.OK if source.is_whole else HTTPStatus.PARTIAL_CONTENT)
-                    or answer.size != source.size
-                ):
-                    said = await _said(answer)
-                    if answer.status == HTTPStatus.FORBIDDEN and ACCESS_DENIED in said:
-                        note_denied("GetObject", said)
-                    raise Unavailable(f"GET {source.part.key}: {answer.status}, {answer.size} bytes {said}")
-                async with aclosing(answer.body()) as chunks:
-                    async for chunk in chunks:
-                        yield chunk
-        except ConnectionBroken as error:
-            raise Unavailable(f"GET {source.part.key}: {error}") from error
+    def signed(self, method: str, key: str, headers: Mapping[str, str]) -> tuple[URL, dict[str, str]]:
+        """Return the URL and all headers of a signed request, except Host.
 
-    async def write(self, key: str, size: int, body: AsyncIterator[bytes]) -> Part:
-        with answers():
-            url, headers = self._signer.signed("PUT", key, {"Content-Length": str(size), "Content-Type": OCTET_STREAM})
-        sent = SentBody(body)
-        try:
-            # A redirect would send the other host what was signed for this one.
-            async with self._connections().put(
-                url, headers=headers, data=sent.chunks(), allow_redirects=False
-            ) as answer:
-                if answer.status == HTTPStatus.OK and sent.fault is None and "ETag" in answer.headers:
-                    return Part(key, size, answer.headers["ETag"])
-                said = (await answer.content.read(MOST_SAID)).decode(errors="replace")
-                if answer.status == HTTPStatus.FORBIDDEN and ACCESS_DENIED in said:
-                    note_denied("PutObject", said)
-                fault = f"{answer.status} {said}"
-        except (aiohttp.ClientError, OSError) as error:
-            fault = in_words(error)
-        raise sent.fault or Unavailable(f"PUT {key}: {fault}")
+        Keys consist of unreserved characters (domain/object_keys.py), so the URL needs no quoting. The payload isn't
+        signed.
+        """
+        credentials = self._credentials.get_frozen_credentials()
+        time = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        path = self._base.raw_path + key
+        signed_headers = {**headers, "X-Amz-Date": time, "X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"}
+        if credentials.token:
+            signed_headers["X-Amz-Security-Token"] = credentials.token
+        lowered = {name.lower(): value for name, value in signed_headers.items()}
+        signing = sorted({"host": host_header(self._base), **lowered}.items())
+        names = ";".join(name for name, _ in signing)
+        lines = "".join(f"{name}:{value}\n" for name, value in signing)
+        request = f"{method}\n{path}\n\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
+        scope = f"{time[:8]}/{self._region}/s3/aws4_request"
+        to_sign = f"{ALGORITHM}\n{time}\n{scope}\n{sha256(request.encode()).hexdigest()}"
+        signature = _hmac(self._signing_key(credentials.secret_key or "", time[:8]), to_sign).hex()
+        authorization = (
+            f"{ALGORITHM} Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
+        )
+        return self._base.with_path(path, encoded=True), {**signed_headers, "Authorization": authorization}
 
-    async def close(self) -> None:
-        if self._reading is not None:
-            self._reading.close()
-        if self._session is not None:
-            await self._session.close()
-
-    def _connections(self) -> aiohttp.ClientSession:
-        """Made with the first request: a session belongs to the loop that runs it."""
-        if self._session is None:
-            self._session = new_connections()
-        return self._session
+    def _signing_key(self, secret: str, day: str) -> bytes:
+        """Return the key for signing, which is the same for a day."""
+        known_secret, known_day, key = self._known_key
+        if (known_secret, known_day) != (secret, day):
+            key = f"AWS4{secret}".encode()
+            for step in (day, self._region, "s3", "aws4_request"):
+                key = _hmac(key, step)
+            self._known_key = (secret, day, key)
+        return key
 
 
-class SentBody:
-    """Records why a request's body ended early: aiohttp reports any error in it as one of the connection."""
-
-    def __init__(self, body: AsyncIterator[bytes]) -> None:
-        self.fault: Exception | None = None
-        self._body = body
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in self._body:
-                yield chunk
-        except Exception as error:
-            self.fault = error
-            raise
+def host_header(url: URL) -> str:
+    """Return the Host header, without the default port: S3 verifies the header as it was sent."""
+    return url.host_port_subcomponent or ""
 
 
-async def _said(answer: Connection) -> str:
-    """Return the beginning of the store's error message, without bytes of any other kind."""
-    if answer.status < HTTPStatus.BAD_REQUEST or answer.size > MOST_SAID:
-        return ""
-    return b"".join([bytes(chunk) async for chunk in answer.body()]).decode(errors="replace")
-
-
-def new_connections(limit: int = MAX_CONNECTIONS) -> aiohttp.ClientSession:
-    """To the store, of the running loop. Nothing is added to a request, and nothing of an answer is changed.
-
-    Args: limit: of connections; 0 for none.
-    """
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=limit),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
-        read_bufsize=READ_BUFFER_BYTES,
-        auto_decompress=False,
-        skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
-    )
-
-
-def in_words(error: Exception) -> str:
-    """Return them without the request's headers, which aiohttp's own words bring: they carry its credentials."""
-    said = error.message if isinstance(error, aiohttp.ClientResponseError) else error
-    return f"{type(error).__name__}: {said}"
+def _hmac(key: bytes, text: str) -> bytes:
+    return hmac.digest(key, text.encode(), "sha256")

@@ -1,4 +1,4 @@
-"""The merge queue on SQS. A message is JSON: `{"archive_id": "...", "claim_token": "..."}`."""
+"""The merge queue in SQS. A message is JSON: `{"archive_id": "...", "claim_token": "..."}`."""
 
 import json
 import logging
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from actions_cache.aws.clients import answers
+from actions_cache.aws.clients import translate_errors
 from actions_cache.ports import DeadLetter, MergeMessage, Unavailable
 
 if TYPE_CHECKING:
@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HOLD_SECONDS = 900
-"""How long letters stay hidden. Longer: more can be worked on at once. Shorter: sooner back after a command's death."""
+"""Seconds for which held dead letters are hidden. Longer: more can be processed in one run. Shorter: they are visible
+again sooner after a command crashed."""
 
 RECEIVE_BATCH = 10
-"""What SQS gives at once."""
+"""Most messages that SQS returns at once."""
 
 
 class SqsMergeQueue:
@@ -31,11 +32,11 @@ class SqsMergeQueue:
         self._dead_letters_url = dead_letters_url
 
     def send(self, message: MergeMessage) -> None:
-        with answers():
+        with translate_errors():
             self._sqs.send_message(QueueUrl=self._url, MessageBody=encode_message(message))
 
     def deliver_again_in(self, receipt_handle: str, seconds: int) -> None:
-        with answers():
+        with translate_errors():
             self._sqs.change_message_visibility(
                 QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
             )
@@ -43,11 +44,11 @@ class SqsMergeQueue:
     def give_up(self, body: str) -> None:
         if self._dead_letters_url is None:
             raise Unavailable("no dead-letter queue is named (MERGE_DEAD_LETTER_QUEUE_URL)")
-        with answers():
+        with translate_errors():
             self._sqs.send_message(QueueUrl=self._dead_letters_url, MessageBody=body)
 
     def check(self) -> None:
-        with answers():
+        with translate_errors():
             self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])
 
 
@@ -61,19 +62,23 @@ class SqsDeadLetters:
 
     @classmethod
     def behind(cls, client: "SQSClient", merge_queue_url: str) -> "SqsDeadLetters":
-        """Those of a queue whose redrive policy says where they are. Raises: Unavailable."""
-        with answers():
-            asked = client.get_queue_attributes(QueueUrl=merge_queue_url, AttributeNames=["RedrivePolicy"])
-            policy = asked.get("Attributes", {}).get("RedrivePolicy")
+        """Return the dead letters of a queue, which are in the queue that its redrive policy names.
+
+        Raises:
+            Unavailable: SQS doesn't respond, or the queue has no dead-letter queue.
+        """
+        with translate_errors():
+            queue = client.get_queue_attributes(QueueUrl=merge_queue_url, AttributeNames=["RedrivePolicy"])
+            policy = queue.get("Attributes", {}).get("RedrivePolicy")
             if policy is None:
                 raise Unavailable(f"{merge_queue_url} has no dead-letter queue")
             name = json.loads(policy)["deadLetterTargetArn"].rpartition(":")[2]
             return cls(client, client.get_queue_url(QueueName=name)["QueueUrl"])
 
     def count(self) -> int:
-        with answers():
-            answer = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["ApproximateNumberOfMessages"])
-            return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+        with translate_errors():
+            queue = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["ApproximateNumberOfMessages"])
+            return int(queue["Attributes"]["ApproximateNumberOfMessages"])
 
     @contextmanager
     def held(self) -> Iterator[list[DeadLetter]]:
@@ -87,9 +92,9 @@ class SqsDeadLetters:
                     self._release(dead_letter)
 
     def _release(self, dead_letter: DeadLetter) -> None:
-        """One that can't be released now comes back by itself, and keeps no other from it."""
+        """Make the dead letter visible; on failure, go on with the others, since it becomes visible by itself later."""
         try:
-            with answers():
+            with translate_errors():
                 self._sqs.change_message_visibility(
                     QueueUrl=self._url, ReceiptHandle=dead_letter.receipt_handle, VisibilityTimeout=0
                 )
@@ -97,14 +102,14 @@ class SqsDeadLetters:
             logger.exception("a dead letter stays hidden for a while", extra={"message_id": dead_letter.id})
 
     def delete(self, dead_letter: DeadLetter) -> None:
-        with answers():
+        with translate_errors():
             self._sqs.delete_message(QueueUrl=self._url, ReceiptHandle=dead_letter.receipt_handle)
         self._deleted.add(dead_letter.id)
 
     def _receive_all(self, dead_letters: dict[str, DeadLetter]) -> None:
-        """By id. Until none comes: a receive that waits asks all of SQS's servers."""
+        """Add all dead letters by id, until a call that waits, and so asks all of SQS's servers, receives none."""
         while True:
-            with answers():
+            with translate_errors():
                 received = self._sqs.receive_message(
                     QueueUrl=self._url,
                     MaxNumberOfMessages=RECEIVE_BATCH,
@@ -129,11 +134,16 @@ def _dead_letter(received: "MessageTypeDef") -> DeadLetter:
 
 
 def encode_message(message: MergeMessage) -> str:
+    """Return the message's body."""
     return json.dumps({"archive_id": message.archive_id, "claim_token": message.claim_token})
 
 
 def decode_message(body: str) -> MergeMessage:
-    """Raises ValueError when the body isn't a merge message."""
+    """Return the message with this body.
+
+    Raises:
+        ValueError: the body isn't a merge message.
+    """
     try:
         fields = json.loads(body)
     except RecursionError:

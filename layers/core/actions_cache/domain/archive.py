@@ -1,10 +1,10 @@
-r"""The stored bytes of an entry, from reservation to removal, as values and pure transitions.
+r"""The stored bytes of an entry from reservation to removal, as values and pure transitions.
 
     RESERVED --finalized--> STORED --deleted--> DELETED --(objects gone)--> no item
         \-------------deleted (reservation expired)-----^
 
-A transition takes the archive as it was read and gives the archive to write instead. Whoever writes does
-so on condition that nobody wrote in between, so each decision here holds when it takes effect.
+A transition takes the archive as it was read and returns the archive to write instead. That write is conditional on
+nothing having changed in between, so each decision made here still holds when it takes effect.
 """
 
 from dataclasses import dataclass, replace
@@ -14,12 +14,12 @@ from actions_cache.domain.entry import Entry, EntryName, Reservation
 from actions_cache.domain.timing import Lifetimes, Millis
 
 OCTET_STREAM = "application/octet-stream"
-"""Type of every object, so that no reader of the bucket is shown saved bytes as a page."""
+"""Content type of every object in the bucket, so that no browser shows saved bytes as a page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One write-once object. Its ETag pins the bytes: a read that finds another one fails."""
+    """A write-once object. Its ETag pins the bytes: a read that finds another ETag fails."""
 
     key: str
     size: int
@@ -28,7 +28,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The parts of an archive, in the order of its block list."""
+    """The parts of an archive in the order of its block list."""
 
     parts: tuple[Part, ...]
 
@@ -39,24 +39,28 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What an upload was committed as, by its block list or by the Finalize of a Put Blob."""
+    """The content that an upload was committed with, by its block list or by the Finalize of a Put Blob."""
 
     digest: str
     size: int
     part_count: int
     manifest: Part | None
-    """Where the manifest of several parts stands: 10,000 of them don't fit a DynamoDB item of 400 KB."""
+    """The object that lists the parts if there are several: 10,000 of them don't fit a DynamoDB item of 400 KB."""
     first_part: Part | None = None
-    """The first of several, so that a stream can ask for it while it reads the manifest."""
+    """The first of several parts, so that a stream can request it while it reads the manifest."""
 
 
 class ArchiveState(StrEnum):
+    """The states of an archive, in the order in which it goes through them."""
+
     RESERVED = "reserved"
     STORED = "stored"
     DELETED = "deleted"
 
 
 class MergeState(StrEnum):
+    """The states of an archive's merge (transitions: domain/claim.py)."""
+
     UNMERGED = "unmerged"
     QUEUED = "queued"
     RUNNING = "running"
@@ -66,31 +70,38 @@ class MergeState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Merge:
-    """Where the merge of an archive stands (transitions: domain/claim.py)."""
+    """The progress of an archive's merge."""
 
     state: MergeState = MergeState.UNMERGED
     claim_token: str | None = None
+    """Identifies the claim; only a message with this token may start a run."""
     claimed_at: Millis = 0
     sent_at: Millis | None = None
+    """Time at which the queue was known to have the claim's message; None before."""
     run_token: str | None = None
+    """Identifies the current run; only this run may publish."""
     lease_until: Millis = 0
+    """Time from which the current run counts as dead, unless it renews its lease."""
     attempts: int = 0
+    """Number of runs that were started since the last claim with a full number of attempts."""
     ended_at: Millis = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """Records how far a pass over an archive's objects has come; it may take several runs of the schedule."""
+    """The progress of a pass over an archive's objects, which may take several runs of cleanup."""
 
     began_at: Millis
     after: str = ""
-    """Last key that the pass saw."""
+    """Last key that the pass has listed."""
     objects: int = 0
     bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Archive:
+    """The stored bytes of an entry, or of an upload that may become one."""
+
     id: str
     name: EntryName
     state: ArchiveState = ArchiveState.RESERVED
@@ -99,22 +110,22 @@ class Archive:
     upload_closes_at: Millis
     commit: Commit | None = None
     object: Part | None = None
-    """All bytes in one object: the only part, or the merged object."""
+    """The object that holds all bytes: the only part or the merged object; None while there are several parts."""
     merge: Merge = Merge()
     stored_at: Millis = 0
     last_used_at: Millis = 0
     deleted_at: Millis = 0
     swept_at: Millis = 0
     postponed_until: Millis = 0
-    """Time until which cleanup looks at others first, since it failed here or may not survive what it began."""
+    """Time until which cleanup does other archives first, because it failed on this one or may not survive its task."""
     looked_at: Millis = 0
-    """When cleanup last looked at the arrivals of the open upload."""
+    """Time at which cleanup last looked at what had arrived for the open upload."""
     closed_at: Millis = 0
-    """When the upload was closed because too much had arrived."""
+    """Time at which the upload was closed because too much had arrived; 0 if it wasn't."""
     walk: Walk | None = None
     """Cleanup's unfinished pass over the archive's objects."""
     revision: int = 0
-    """Counted up by the table at each write; what a write is conditional on."""
+    """Number of writes, counted by the table; each write is conditional on the number that was read."""
 
     @property
     def size(self) -> int:
@@ -126,6 +137,7 @@ class Archive:
 
     @property
     def was_visible(self) -> bool:
+        """Return whether jobs could ever find the entry, so that it may have readers."""
         return self.stored_at > 0
 
     @property
@@ -143,6 +155,7 @@ def needed_first(archive: Archive) -> Part | None:
 
 
 def reserved(archive_id: str, name: EntryName, now: Millis, lifetimes: Lifetimes) -> Archive:
+    """Return a new archive whose reservation holds the name."""
     return Archive(
         id=archive_id,
         name=name,
@@ -153,14 +166,14 @@ def reserved(archive_id: str, name: EntryName, now: Millis, lifetimes: Lifetimes
 
 
 def committed(archive: Archive, commit: Commit, only_part: Part | None) -> Archive | None:
-    """None when it was committed already, or is no longer being uploaded."""
+    """Return the archive with its content; None if it was committed before or is no longer being uploaded."""
     if archive.state is not ArchiveState.RESERVED or archive.commit is not None:
         return None
     return replace(archive, commit=commit, object=only_part)
 
 
 def stored(archive: Archive, now: Millis) -> Archive | None:
-    """None unless it is committed and its reservation still holds the key."""
+    """Return the visible archive; None unless it is committed and its reservation still holds the key."""
     if archive.state is not ArchiveState.RESERVED or archive.commit is None:
         return None
     if archive.reservation_expires_at <= now:
@@ -169,28 +182,28 @@ def stored(archive: Archive, now: Millis) -> Archive | None:
 
 
 def used(archive: Archive, now: Millis, lifetimes: Lifetimes) -> Archive | None:
-    """None when its last use was noted recently enough."""
+    """Return the archive with this use noted; None if a use was noted recently enough."""
     if not archive.is_stored or now - archive.last_used_at < lifetimes.last_use_resolution:
         return None
     return replace(archive, last_used_at=now)
 
 
 def deleted(archive: Archive, now: Millis) -> Archive | None:
-    """A tombstone: its objects outlive it by its readers' grace. None when it has one already."""
+    """Return a tombstone, whose objects stay for its readers' grace; None if the archive was deleted before."""
     if archive.state is ArchiveState.DELETED:
         return None
     return replace(archive, state=ArchiveState.DELETED, deleted_at=now, walk=None)
 
 
 def closed(archive: Archive, now: Millis) -> Archive | None:
-    """Return a tombstone for an upload that received too much; None if it is no longer open."""
+    """Return a tombstone for an upload for which too much arrived; None if it is no longer open."""
     if archive.state is not ArchiveState.RESERVED:
         return None
     return replace(archive, state=ArchiveState.DELETED, deleted_at=now, closed_at=now, walk=None)
 
 
 def why_gone(archive: Archive | None) -> str:
-    """Return the message for a client that goes on with an upload that is over."""
+    """Return the message for a client that continues an upload that is over."""
     if archive is not None and archive.closed_at:
         return "this upload was closed: more arrived than an open upload may have (MAX_OPEN_UPLOAD_BYTES)"
     return "this upload is gone: its reservation expired, or its entry was removed"
@@ -207,16 +220,17 @@ def swept(archive: Archive, began_at: Millis) -> Archive:
     """Return the archive after a finished pass.
 
     Args:
-        archive: as it was.
-        began_at: when the pass began. The next sweep sees what came or was orphaned since.
+        archive: The archive before the pass.
+        began_at: Time at which the pass began. The next sweep sees what arrived or was orphaned since then.
     """
     return replace(archive, swept_at=began_at, postponed_until=0, walk=None)
 
 
 def interrupted(archive: Archive, walk: Walk, now: Millis, looked_at: Millis) -> Archive:
-    """Return an archive whose pass ran out of time: due again at once, behind all that was due before."""
+    """Return an archive whose pass ran out of time. It is due again at once, after all that was due before."""
     return replace(archive, walk=walk, postponed_until=now, looked_at=looked_at)
 
 
 def postponed(archive: Archive, until: Millis) -> Archive:
+    """Return the archive with no cleanup task before this time."""
     return replace(archive, postponed_until=until)

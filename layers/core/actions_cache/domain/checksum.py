@@ -1,7 +1,7 @@
-"""ETags as checksums: what ties the merged object to the bytes that clients sent (docs/decisions/0008-checksums.md).
+"""ETags as checksums: they tie the merged object to the bytes that clients sent (docs/decisions/0008-checksums.md).
 
-In a bucket under SSE-S3 the ETag of what one PUT wrote is the MD5 of its bytes; so is that of an UploadPart and an
-UploadPartCopy. Where a store makes other ETags (SeaweedFS does for copies of more than 4 MiB), they say nothing.
+In a bucket with SSE-S3, the ETag of a PUT, an UploadPart or an UploadPartCopy is the MD5 of its bytes. Where a store
+makes other ETags (SeaweedFS does for copies of more than 4 MiB), nothing can be checked by them.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 
 
 def etag_of(body: Iterable[bytes]) -> str:
-    """The ETag that a PUT of these bytes, one chunk after the other, gets."""
+    """Return the ETag of a PUT of these chunks, one after the other."""
     md5 = hashlib.md5(usedforsecurity=False)
     for chunk in body:
         md5.update(chunk)
@@ -24,9 +24,9 @@ def etag_of(body: Iterable[bytes]) -> str:
 
 
 def etag_of_upload(part_etags: Sequence[str]) -> str | None:
-    """The ETag of a completed multipart upload: the MD5 of its parts' MD5s, and their number.
+    """Return the ETag of a completed multipart upload: the MD5 of its parts' MD5s, and their number.
 
-    None when one of the parts' ETags is no MD5.
+    The result is None if the ETag of one of the parts is no MD5.
     """
     digests = [digest for digest in map(_md5, part_etags) if digest is not None]
     if len(digests) < len(part_etags):
@@ -36,36 +36,40 @@ def etag_of_upload(part_etags: Sequence[str]) -> str | None:
 
 
 def etags_conflict(one: str, other: str) -> bool:
-    """Return whether both are the MD5s of bytes, and of different ones."""
+    """Return whether both ETags are MD5s, and different ones."""
     digests = _md5(one), _md5(other)
     return None not in digests and digests[0] != digests[1]
 
 
 class StreamVerifier:
-    """Holds bytes that pass in order, in chunks of any length, against the ETags of the parts that they are."""
+    """Compares a stream of parts, in chunks of any length, with the ETags of these parts."""
 
     def __init__(self, ranges: Iterable[PartRange]) -> None:
-        """Args: ranges: what will pass. A part that isn't whole among them can't be checked."""
+        """Prepare for a stream.
+
+        Args:
+            ranges: The ranges that the stream consists of. Only whole parts can be checked.
+        """
         self._ranges = iter(ranges)
         self._left = 0
         self._start_next()
 
     def feed(self, chunk: bytes | memoryview) -> Part | None:
-        """The part that ends in this chunk and isn't what its ETag stands for; None where all is well so far."""
+        """Take the next chunk and return the part that ends in it with a wrong ETag; None if there is none."""
         rest = memoryview(chunk)
         while rest:
             if not self._left:
                 self._start_next()
-            piece, rest = rest[: self._left], rest[self._left :]
-            self._left -= len(piece)
+            of_part, rest = rest[: self._left], rest[self._left :]
+            self._left -= len(of_part)
             if self._checked:
-                self._md5.update(piece)
+                self._md5.update(of_part)
                 if not self._left and etags_conflict(self._part.etag, self._md5.hexdigest()):
                     return self._part
         return None
 
     def _start_next(self) -> None:
-        """What comes after the announced ranges is nobody's, and so isn't checked."""
+        """Start the next range. Bytes after the last one belong to no part and aren't checked."""
         following = next(self._ranges, None)
         if following is None:
             self._left, self._checked = sys.maxsize, False

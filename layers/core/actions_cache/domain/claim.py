@@ -1,25 +1,26 @@
-r"""The claim of a merge: one worker, and only the current run's result.
+r"""The claim of a merge: one worker merges an archive, and only the current run's result is published.
 
     UNMERGED --claimed--> QUEUED --started--> RUNNING --published--> MERGED
                  ^          ^  \--(unsent)--\   |  \--(died)--\
                  |          \----failed-----\--/              |
                  \------------------ reclaimed once stale <---/      N failures --> FAILED
 
-An operator replays a dead letter: what FAILED, or whose message is that letter, is QUEUED anew, with all its attempts.
+When an operator redrives a dead letter, a merge that FAILED, or whose message is that letter, is QUEUED again with all
+its attempts.
 
-Timeline of one merge, with what makes each write lose:
+Timeline of one merge, with the reasons for which each write loses:
 
     finalize                    queue            worker
-    claimed(token)                               a claim that isn't stale stands already
+    claimed(token)                               there is a claim that isn't stale
     send -------------------->  message
-    sent(token)                 | delivered -->  started(token, run)   token isn't current, a run lives, none is left
+    sent(token)                 | delivered -->  started(token, run)   token isn't current, a run is alive, or N ended
                                                  renewed(run)          the run isn't current
                                                  published(run)        the run isn't current
 
-A transition gives None where it loses. The write of what it gives is conditional on nothing having changed
-since the archive was read, so of any number of simultaneous winners here, one writes.
+A transition returns None where it loses. The write of its result is conditional on nothing having changed since the
+archive was read, so of any number of simultaneous winners, only one writes.
 
-The specification is tests/guarantees/model/claim_model.py: it asks these very functions, in every state that workers,
+The specification is tests/guarantees/model/claim_model.py: it calls these functions in every state that workers,
 messages and clocks can lead to.
 """
 
@@ -30,14 +31,15 @@ from actions_cache.domain.timing import FAILED_MERGE_RETRY, SEND_TIMEOUT, Lifeti
 
 
 def needs_merge(archive: Archive) -> bool:
+    """Return whether the archive is stored as several parts."""
     return archive.is_stored and archive.object is None
 
 
 def claimable_at(archive: Archive, lifetimes: Lifetimes) -> Millis | None:
-    """When the archive can be claimed: 0 for at once, None for never.
+    """Return the time from which the archive can be claimed: 0 for at once, None for never.
 
-    A queued message isn't overtaken while the queue may still hold it: a backlog longer than that would
-    void each message before its turn. A dead run is known by its lease; claiming anew voids its message.
+    A claim stays valid while the queue may still hold its message: otherwise a long backlog would void each message
+    before its turn. A dead run is recognized by its expired lease; a new claim voids its message.
     """
     if not needs_merge(archive):
         return None
@@ -58,6 +60,7 @@ def claimable_at(archive: Archive, lifetimes: Lifetimes) -> Millis | None:
 
 
 def claimed(archive: Archive, token: str, now: Millis, lifetimes: Lifetimes, max_attempts: int) -> Archive | None:
+    """Return the archive with a new claim; None if it can't be claimed now, or has no attempt left."""
     claimable = claimable_at(archive, lifetimes)
     if claimable is None or claimable > now:
         return None
@@ -67,25 +70,35 @@ def claimed(archive: Archive, token: str, now: Millis, lifetimes: Lifetimes, max
     return replace(archive, merge=Merge(state=MergeState.QUEUED, claim_token=token, claimed_at=now, attempts=attempts))
 
 
-def redriven(archive: Archive, letter_token: str, token: str, now: Millis) -> Archive | None:
-    """A new claim, made by who holds a dead letter; the attempts before it don't count.
+def redriven(archive: Archive, dead_letter_token: str, token: str, now: Millis) -> Archive | None:
+    """Return the archive with a new claim, made for a dead letter; earlier attempts don't count.
 
-    None where there is nothing to merge, a run lives, or the queue may still hold a message: that of another claim than
-    the letter's. The letter is the only message that its own claim ever had, so no stale time need pass first.
+    The result is None if there is nothing to merge, a run is alive, or the queue may still hold the message of another
+    claim than the dead letter's. The dead letter is the only message that its own claim ever had, so that claim needn't
+    become stale first.
+
+    Args:
+        archive: The archive of the dead letter.
+        dead_letter_token: The claim token in the dead letter.
+        token: The token of the new claim.
+        now: The current time.
     """
     if not needs_merge(archive):
         return None
     merge = archive.merge
     match merge.state:
-        case MergeState.QUEUED if merge.claim_token != letter_token:
+        case MergeState.QUEUED if merge.claim_token != dead_letter_token:
             return None
-        case MergeState.RUNNING if merge.claim_token != letter_token or merge.lease_until > now:
+        case MergeState.RUNNING if merge.claim_token != dead_letter_token or merge.lease_until > now:
             return None
     return replace(archive, merge=Merge(state=MergeState.QUEUED, claim_token=token, claimed_at=now))
 
 
 def given_up(archive: Archive, now: Millis, lifetimes: Lifetimes, max_attempts: int) -> Archive | None:
-    """A claim that went stale after its last attempt: each run died, so none could say that it failed."""
+    """Return the archive with its merge noted as failed; None unless its claim went stale after the last attempt.
+
+    That happens if the last run died, so that it couldn't note its own failure.
+    """
     claimable = claimable_at(archive, lifetimes)
     is_stale = claimable is not None and claimable <= now
     if not is_stale or archive.merge.state is MergeState.FAILED or archive.merge.attempts < max_attempts:
@@ -94,7 +107,7 @@ def given_up(archive: Archive, now: Millis, lifetimes: Lifetimes, max_attempts: 
 
 
 def is_given_up(archive: Archive, token: str, now: Millis, lifetimes: Lifetimes, max_attempts: int) -> bool:
-    """Return whether this claim, the current one, has nothing left to try, noted as failed or not yet."""
+    """Return whether this claim is the current one and has no attempt left, be it noted as failed or not yet."""
     if not archive.is_stored or archive.merge.claim_token != token:
         return False
     is_failed = archive.merge.state is MergeState.FAILED
@@ -102,14 +115,17 @@ def is_given_up(archive: Archive, token: str, now: Millis, lifetimes: Lifetimes,
 
 
 def sent(archive: Archive, token: str, now: Millis) -> Archive | None:
-    """Notes that the queue has the message; from here on it is the queue's to deliver."""
+    """Return the archive with its message noted as sent; None if the claim isn't current or this was noted before.
+
+    From then on, delivering the message is the queue's job.
+    """
     if archive.merge.claim_token != token or archive.merge.sent_at is not None:
         return None
     return _with_merge(archive, sent_at=now)
 
 
 def released(archive: Archive, token: str) -> Archive | None:
-    """The message couldn't be sent: the next one to come may claim at once."""
+    """Return the archive without the claim, whose message couldn't be sent, so that others may claim at once."""
     if archive.merge.claim_token != token or archive.merge.state is not MergeState.QUEUED:
         return None
     return replace(archive, merge=Merge(attempts=archive.merge.attempts))
@@ -118,12 +134,15 @@ def released(archive: Archive, token: str) -> Archive | None:
 def started(
     archive: Archive, token: str, run_token: str, now: Millis, lifetimes: Lifetimes, max_attempts: int
 ) -> Archive | None:
-    """None, too, after the last attempt: runs that died leave their message in the queue, and their count behind."""
+    """Return the archive with a new run; None if the message is void, a run is alive, or no attempt is left.
+
+    A run that died leaves its message in the queue and its attempt counted, so attempts are checked here too.
+    """
     merge = archive.merge
     if not needs_merge(archive) or merge.claim_token != token or merge.attempts >= max_attempts:
         return None
-    run_lives = merge.state is MergeState.RUNNING and merge.lease_until > now
-    if merge.state not in (MergeState.QUEUED, MergeState.RUNNING) or run_lives:
+    is_run_alive = merge.state is MergeState.RUNNING and merge.lease_until > now
+    if merge.state not in (MergeState.QUEUED, MergeState.RUNNING) or is_run_alive:
         return None
     return _with_merge(
         archive,
@@ -135,12 +154,14 @@ def started(
 
 
 def renewed(archive: Archive, run_token: str, now: Millis, lifetimes: Lifetimes) -> Archive | None:
+    """Return the archive with a longer lease; None if the run isn't the current one."""
     if not _is_current_run(archive, run_token):
         return None
     return _with_merge(archive, lease_until=now + lifetimes.merge_lease)
 
 
 def published(archive: Archive, run_token: str, merged: Part, now: Millis) -> Archive | None:
+    """Return the archive with its merged object; None if the run isn't the current one."""
     if not _is_current_run(archive, run_token):
         return None
     merge = replace(archive.merge, state=MergeState.MERGED, run_token=None, ended_at=now)
@@ -148,7 +169,7 @@ def published(archive: Archive, run_token: str, merged: Part, now: Millis) -> Ar
 
 
 def failed(archive: Archive, run_token: str, now: Millis, max_attempts: int) -> Archive | None:
-    """Back to the queue, whose message comes again; after N attempts for good, with an alarm."""
+    """Return the archive queued again, or failed after its last attempt; None if the run isn't the current one."""
     if not _is_current_run(archive, run_token):
         return None
     if archive.merge.attempts >= max_attempts:
@@ -165,17 +186,17 @@ def _with_merge(archive: Archive, **changes: object) -> Archive:
 
 
 FIRST_RETRY_SECONDS = 10
-"""Seconds before the first retry, doubled after each delivery. Longer: merges wait though the fault has passed.
+"""Seconds before the first retry, doubled after each delivery. Longer: merges wait although the problem has passed.
 Shorter: more runs fail."""
 
 LONGEST_RETRY_SECONDS = 300
-"""Longer: merges wait after an outage. Shorter: the queue's deliveries are used up sooner, and the message becomes a
-dead letter though its merge never ran; with this, twenty deliveries outlast an outage of 75 minutes. SQS takes 12 hours
-at most (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html)."""
+"""Most seconds before a retry. Longer: merges wait after an outage. Shorter: the queue's deliveries are used up sooner,
+and the message becomes a dead letter although its merge never ran. With this value, twenty deliveries outlast an outage
+of 75 minutes. SQS allows 12 hours at most (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html)."""
 
 
 def retry_after(deliveries: int) -> int:
-    """Return the seconds until the next delivery, after this many. Those that Lambda had no room for count as well."""
-    # Bound the exponent: the queue's count may be any number.
+    """Return the seconds until the next delivery after this many, including those that Lambda had no room for."""
+    # The exponent is bounded because the queue's count may be any number.
     doublings = max(0, min(deliveries - 1, LONGEST_RETRY_SECONDS.bit_length()))
     return min(FIRST_RETRY_SECONDS << doublings, LONGEST_RETRY_SECONDS)

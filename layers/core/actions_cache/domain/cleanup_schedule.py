@@ -1,4 +1,7 @@
-"""What cleanup owes an archive, and when: the table's agenda holds each archive at its next due time."""
+"""The cleanup schedule: the next task of each archive and its due time, and what a sweep may delete.
+
+The table keeps every archive in an index by its due time.
+"""
 
 from enum import StrEnum
 
@@ -9,11 +12,13 @@ from actions_cache.domain.timing import SECOND, SEND_TIMEOUT, Lifetimes, Millis
 from actions_cache.domain.uploads import MAX_ARRIVALS
 
 LOOK_EVERY: Millis = 300 * SECOND
-"""Time between two looks at an open upload. Shorter: less arrives beyond its bound; longer: fewer requests for long
-uploads."""
+"""Time between two looks at an open upload. Longer: more may arrive beyond the upload's bound. Shorter: more requests
+for long uploads."""
 
 
 class CleanupTask(StrEnum):
+    """The tasks of cleanup, named as in the log and in metrics."""
+
     LOOK_AT_UPLOAD = "look at the open upload"
     DROP_RESERVATION = "drop the reservation"
     RETAKE_CLAIM = "retake the claim"
@@ -23,7 +28,7 @@ class CleanupTask(StrEnum):
 
 
 def next_task(archive: Archive, lifetimes: Lifetimes, *, merges_at_finalize: bool) -> tuple[Millis, CleanupTask]:
-    """The duty that falls due next, and when. There is always one: in the end an archive is forgotten."""
+    """Return the next task and its due time. There is always one: in the end, an archive is forgotten."""
     tasks = _tasks(archive, lifetimes, merges_at_finalize=merges_at_finalize)
     due_at, task = min(tasks, key=lambda due: due[0])
     return max(due_at, archive.postponed_until), task
@@ -49,7 +54,7 @@ def _retake_at(archive: Archive, lifetimes: Lifetimes, *, merges_at_finalize: bo
 
 
 def _sweep_times(archive: Archive, lifetimes: Lifetimes) -> tuple[Millis, ...]:
-    """When objects of this archive become nobody's."""
+    """Return the times at which objects of this archive become unneeded."""
     last_arrival = archive.upload_closes_at + lifetimes.late_arrival
     if archive.state is ArchiveState.DELETED:
         again = min(max(archive.swept_at + LOOK_EVERY, archive.deleted_at), last_arrival)
@@ -57,59 +62,59 @@ def _sweep_times(archive: Archive, lifetimes: Lifetimes) -> tuple[Millis, ...]:
     if archive.merge.state is MergeState.MERGED:
         return parts_removable_at(archive, lifetimes), last_arrival
     if archive.merge.state is MergeState.FAILED:
-        # Its runs may have completed what they couldn't publish; by then none of them lives.
+        # A run may have completed an object without publishing it; after the grace, no run is alive.
         return archive.merge.ended_at + lifetimes.grace, last_arrival
     return (last_arrival,)
 
 
 def removable_at(archive: Archive, lifetimes: Lifetimes) -> Millis:
-    """When no reader of a deleted archive can be left. One that was never visible had none."""
+    """Return the time from which a deleted archive has no readers. One that was never visible had none."""
     return archive.deleted_at + (lifetimes.grace if archive.was_visible else 0)
 
 
 def parts_removable_at(archive: Archive, lifetimes: Lifetimes) -> Millis:
-    """When no reader of a merged archive's parts can be left."""
+    """Return the time from which the parts of a merged archive have no readers."""
     return archive.merge.ended_at + lifetimes.grace
 
 
 def needs_parts(archive: Archive, now: Millis, lifetimes: Lifetimes) -> bool:
-    """Return whether anybody may still read the parts, or the manifest that names them."""
+    """Return whether the parts, or the manifest that names them, may still be read."""
     is_gone = archive.state is ArchiveState.DELETED and removable_at(archive, lifetimes) <= now
     is_merged = archive.merge.state is MergeState.MERGED and parts_removable_at(archive, lifetimes) <= now
     return not (is_gone or is_merged)
 
 
 def is_too_much(walk: Walk, most_bytes: int | None) -> bool:
-    """Return whether more has arrived than an open upload may have: bytes, or objects that no commit would list."""
+    """Return whether more bytes have arrived than an open upload may have, or more objects than a commit would list."""
     return walk.objects > MAX_ARRIVALS or (most_bytes is not None and walk.bytes > most_bytes)
 
 
 def discarded_bytes(archive: Archive, bytes_of_parts: int, began_at: Millis, lifetimes: Lifetimes) -> int:
-    """Return how many of the bytes that a sweep deleted below `parts/` had never been in an entry.
+    """Return how many of the bytes that a sweep deleted below `parts/` had never belonged to an entry.
 
     Args:
-        archive: as it was before the sweep.
-        bytes_of_parts: bytes that the sweep deleted.
-        began_at: when the sweep began.
-        lifetimes: the settings'.
+        archive: The archive before the sweep.
+        bytes_of_parts: Number of bytes that the sweep deleted below `parts/`.
+        began_at: Time at which the sweep began.
+        lifetimes: Durations from the settings.
     """
     if needs_parts(archive, began_at, lifetimes) or not archive.was_visible:
         return bytes_of_parts
-    unneeded = [parts_removable_at(archive, lifetimes)] if archive.merge.state is MergeState.MERGED else []
-    unneeded += [removable_at(archive, lifetimes)] if archive.state is ArchiveState.DELETED else []
-    had_its_parts = archive.swept_at < min(unneeded)
+    unneeded_at = [parts_removable_at(archive, lifetimes)] if archive.merge.state is MergeState.MERGED else []
+    unneeded_at += [removable_at(archive, lifetimes)] if archive.state is ArchiveState.DELETED else []
+    had_its_parts = archive.swept_at < min(unneeded_at)
     return max(0, bytes_of_parts - (archive.size if had_its_parts else 0))
 
 
 def kept_keys(archive: Archive, manifest: Manifest | None, now: Millis, lifetimes: Lifetimes) -> frozenset[str]:
-    """Which objects a sweep leaves alone. All others under the archive's prefix are orphans.
+    """Return the keys of the objects that a sweep keeps. All others below the archive's prefix are orphans.
 
     Args:
-        archive: read after the bucket was listed, so that whatever was listed and has become part of the
-            archive since is seen to have.
-        manifest: the parts as committed; None once they aren't needed.
-        now: before the bucket was listed.
-        lifetimes: the settings'.
+        archive: The archive, read after the bucket was listed, so that an object that was listed and has become part of
+            the archive since then is kept.
+        manifest: The committed parts; None once they aren't needed.
+        now: Time before the bucket was listed.
+        lifetimes: Durations from the settings.
     """
     if archive.state is ArchiveState.DELETED and removable_at(archive, lifetimes) <= now:
         return frozenset()

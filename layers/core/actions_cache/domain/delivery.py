@@ -1,4 +1,4 @@
-"""The delivery rule: how a download gets its bytes fastest, given what the place it runs in can stream."""
+"""The delivery rule: how a download gets its bytes fastest within the limits of where it runs."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,14 +9,19 @@ from actions_cache.domain.merge_plan import MIN_UPLOAD_PART_BYTES
 MIB = 1024 * 1024
 
 MERGE_START_SECONDS = 2.0
-"""From claim to first copy: queue, a worker's cold start, one round of copies. Estimated, not measured on AWS."""
+"""Seconds from a merge's claim to its first copy: the queue, a worker's cold start, and one round of copies. Estimated,
+not measured on AWS. Larger: more archives are streamed although a merge would be faster. Smaller: more clients wait."""
 
 COPY_BYTES_PER_SECOND = 1024 * MIB
+"""Speed of a merge by concurrent copies. Estimated: docs/design/aws-limits.md#s3."""
+
 UPLOAD_BYTES_PER_SECOND = 80 * MIB
-"""What a merge gets done by copies in parallel, and through the worker. Estimates: docs/design/aws-limits.md#s3."""
+"""Speed of a merge by uploads from the worker. Estimated: docs/design/aws-limits.md#s3."""
 
 
 class Delivery(StrEnum):
+    """The ways to deliver an archive that isn't one object yet."""
+
     STREAM = "stream"
     WAIT = "wait for the merge"
     RETRY = "let the client come again"
@@ -24,26 +29,27 @@ class Delivery(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamLimits:
-    """What a response may stream: None for no limit. On Lambda: 200 MB, the first 6 MB at once, then 2 MB/s."""
+    """The limits of a streamed response; None for no limit. On Lambda: 200 MB, the first 6 MB at once, then 2 MB/s."""
 
     max_bytes: int | None = None
     burst_bytes: int = 0
     bytes_per_second: int | None = None
 
     def fits(self, size: int) -> bool:
+        """Return whether a response of this size can be streamed at all."""
         return self.max_bytes is None or size <= self.max_bytes
 
     def seconds(self, size: int) -> float:
-        """How long these limits alone make a stream last."""
+        """Return how many seconds a stream takes if nothing but these limits slows it down."""
         return 0.0 if self.bytes_per_second is None else max(0, size - self.burst_bytes) / self.bytes_per_second
 
     def throttles(self, size: int) -> bool:
-        """Return whether a response of this size is better had from elsewhere."""
+        """Return whether the limits slow down or prevent a response of this size, so that another source is better."""
         return not self.fits(size) or self.seconds(size) > 0
 
 
 def merge_seconds(size: int, part_count: int) -> float:
-    """How long a merge can be expected to take from its claim on."""
+    """Return how many seconds a merge is expected to take from its claim on."""
     copies = size >= part_count * MIN_UPLOAD_PART_BYTES
     return MERGE_START_SECONDS + size / (COPY_BYTES_PER_SECOND if copies else UPLOAD_BYTES_PER_SECOND)
 
@@ -51,13 +57,13 @@ def merge_seconds(size: int, part_count: int) -> float:
 def choose_delivery(
     *, size: int, part_count: int, merge_state: MergeState, limits: StreamLimits, may_wait: bool
 ) -> Delivery:
-    """How an archive that isn't one object yet is delivered.
+    """Return how to deliver an archive that isn't one object yet.
 
     Args:
-        size: how many bytes the client asks for.
-        part_count: of the whole archive.
-        merge_state: of the archive.
-        limits: what this deployment can stream.
+        size: Number of bytes that the client requests.
+        part_count: Number of the archive's parts.
+        merge_state: State of the archive's merge.
+        limits: Limits of this deployment's streams.
         may_wait: False once the bounded wait is over.
     """
     waiting_helps = may_wait and merge_state is not MergeState.FAILED
@@ -67,7 +73,7 @@ def choose_delivery(
 
 
 class Source(StrEnum):
-    """Where a client is sent for an archive's bytes."""
+    """The places to which a client can be sent for an archive's bytes."""
 
     S3 = "a presigned URL of the store"
     CLOUDFRONT = "the one object, through the edge"
@@ -75,29 +81,21 @@ class Source(StrEnum):
 
 
 def choose_source(archive: Archive, *, can_read_from_s3: bool, has_edge: bool, may_seek: bool = True) -> Source:
-    """Return where an archive's bytes can be had without passing one of our functions, if anywhere.
+    """Return the source of an archive's bytes: S3 or CloudFront if the client can use them, else our function.
 
-    Ranges of an empty object are ours to refuse: it isn't proven that S3's own 416 has the total that OpenDAL needs. S3
-    serves an empty object as a whole: an answer without a body may not end when a Lambda streams it.
+    Requests for ranges of an empty object go to our function, because S3's own 416 may lack the total that OpenDAL
+    needs. Requests for all of an empty object go to S3, because a response without a body may never end when a Lambda
+    streams it.
 
     Args:
-        archive: as it is stored now.
-        can_read_from_s3: whether this client never asks by `x-ms-range`, which S3 ignores
+        archive: The archive as it is stored now.
+        can_read_from_s3: False if the client may send `x-ms-range`, which S3 ignores
             (docs/design/protocol.md#x-ms-range).
-        has_edge: whether the client reached us through the edge, which makes it a `Range`.
-        may_seek: whether the client may still ask for a range; False once its one request is known.
+        has_edge: True if the client came through the edge, which turns `x-ms-range` into `Range`.
+        may_seek: True if the client may still request a range; False once its only request is known.
     """
     if archive.object is None or (archive.size == 0 and may_seek):
         return Source.SERVER
     if can_read_from_s3:
         return Source.S3
     return Source.CLOUDFRONT if has_edge else Source.SERVER
-
-
-S3_READERS = ("@actions/cache-", "actions/cache", "opendal/", "sccache/")
-"""Clients that S3 serves rightly: they read plainly or by `Range`. S3 ignores `x-ms-range`, and a client that
-seeks by it would get the wrong bytes without an error (docs/design/protocol.md#x-ms-range)."""
-
-
-def client_reads_from_s3(user_agent: str) -> bool:
-    return user_agent.lower().startswith(S3_READERS)

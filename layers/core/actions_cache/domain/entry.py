@@ -1,4 +1,4 @@
-"""What jobs name: entries, and the reservations that become entries."""
+"""Entries, as jobs name them, and the reservations that become entries."""
 
 import hashlib
 import json
@@ -8,24 +8,27 @@ from actions_cache.domain.errors import InvalidRequest
 from actions_cache.domain.timing import Millis
 
 MAX_NAME_CHARACTERS = 512
-"""Of a key, and of a version, as the real service has it (docs/design/protocol.md#lookup)."""
+"""Most characters of a key and of a version, the same as in GitHub's service (docs/design/protocol.md#lookup)."""
 
 MAX_RESTORE_KEYS = 32
-"""Of one lookup. Each costs a query in each scope; @actions/cache sends ten at most."""
+"""Most restore keys of one lookup. More: a lookup may cost more, since each key is queried in each scope. Fewer:
+clients other than @actions/cache, which sends at most ten, may be refused."""
 
 NUMBER_DIGITS = 13
-"""So many of an archive's id are its entry's number: 52 bits, since JavaScript reads it as a double."""
+"""Number of hexadecimal digits of an archive's id that are its entry's number: 52 bits, which a double, and so
+JavaScript, holds exactly. Fewer: numbers collide sooner."""
 
 MAX_NUMBER = 16**NUMBER_DIGITS
-"""Entries and uploads are numbered below it."""
+"""Bound below which the numbers of entries and uploads are."""
 
 SORT_KEY_PREFIX_BYTES = 900
-"""What of a key fits, beside a digest, into DynamoDB's 1,024 bytes of sort key."""
+"""Bytes of a longer key that its sort key holds beside a digest. More wouldn't fit DynamoDB's 1,024 bytes of sort key;
+fewer: more keys share a beginning, which a prefix search must tell apart by reading them."""
 
 
 @dataclass(frozen=True, slots=True)
 class EntryFamily:
-    """The entries that one lookup can match: same repository, scope and version."""
+    """The entries of one repository, scope and version, among which a lookup searches."""
 
     repository: str
     scope: str
@@ -33,13 +36,18 @@ class EntryFamily:
 
     @property
     def partition(self) -> str:
-        """Digested: a ref and a version may hold any separator and be longer than a partition key."""
+        """Return the partition key of the family's entries.
+
+        It holds a digest, because a ref and a version may contain any separator and be longer than a partition key.
+        """
         digest = hashlib.sha256(json.dumps([self.scope, self.version]).encode()).hexdigest()
         return f"{self.repository}:{digest}"
 
 
 @dataclass(frozen=True, slots=True)
 class EntryName:
+    """The full name of an entry, which is unique."""
+
     family: EntryFamily
     key: str
 
@@ -50,7 +58,7 @@ class EntryName:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A saved key; it never changes until it is removed."""
+    """A saved key, which never changes until it is removed."""
 
     name: EntryName
     archive_id: str
@@ -59,13 +67,13 @@ class Entry:
 
     @property
     def id(self) -> int:
-        """A number for clients, below MAX_NUMBER."""
+        """Return the number by which clients know the entry, below MAX_NUMBER."""
         return int(self.archive_id[:NUMBER_DIGITS], 16)
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Holds a key for one archive while its parts come in."""
+    """The hold of one archive on a key while its parts come in."""
 
     name: EntryName
     archive_id: str
@@ -73,28 +81,32 @@ class Reservation:
 
 
 def numbered_archive_id(number: int) -> str:
-    """The id of an archive that the v1 API names by a number, which is its entry's too: the rest follows from it."""
+    """Return the id of the archive that the v1 API knows by this number, which also becomes its entry's number."""
     digits = f"{number:0{NUMBER_DIGITS}x}"
     return digits + hashlib.sha256(digits.encode()).hexdigest()[: 32 - len(digits)]
 
 
 def sort_key(key: str) -> str:
-    """The key itself, or where it is longer than a sort key may be, its beginning and a digest."""
+    """Return the key itself or, if it is too long for a sort key, its beginning and a digest."""
     if len(key.encode()) <= SORT_KEY_PREFIX_BYTES:
         return key
     return sort_key_prefix(key) + "#" + hashlib.sha256(key.encode()).hexdigest()
 
 
 def sort_key_prefix(prefix: str) -> str:
-    """What the sort key of every key with this prefix begins with.
+    """Return the beginning of the sort key of every key with this prefix.
 
-    For a prefix longer than what sort keys keep, other keys may begin so too: compare the whole key.
+    If the prefix is longer than what sort keys keep, other keys' sort keys may begin with it too: compare whole keys.
     """
     return prefix.encode()[:SORT_KEY_PREFIX_BYTES].decode(errors="ignore")
 
 
 def check_name(field: str, value: str) -> str:
-    """Raises InvalidRequest unless the field has 1 to 512 characters of valid Unicode."""
+    """Return the value of the field after a check.
+
+    Raises:
+        InvalidRequest: the value isn't 1 to 512 characters of valid Unicode.
+    """
     if not value:
         raise InvalidRequest(f"{field} is missing")
     if len(value) > MAX_NAME_CHARACTERS:

@@ -1,39 +1,40 @@
-"""What can be wrong with a request. Each message is read by a user: what, with what, and what to do.
+"""The errors with which a request is refused.
 
-The HTTP functions put these into the client's dialect: twirp JSON or Azure XML (docs/design/protocol.md).
+Users read each message, so it says what is wrong, with what, and what to do. The HTTP functions translate the errors
+into the client's dialect: twirp JSON or Azure XML (docs/design/protocol.md).
 """
 
 
 class CacheError(Exception):
-    """A request that can't be served as asked. Nothing was changed."""
+    """Raised when a request can't be served; nothing was changed."""
 
 
 class InvalidRequest(CacheError):
-    """A field is missing, malformed, out of bounds, or contradicts what was stored."""
+    """Raised when a field is missing, malformed or out of bounds, or contradicts what is stored."""
 
 
 class TooLarge(CacheError):
-    """A body or a field is over its limit."""
+    """Raised when a body or a field is over its limit."""
 
 
 class Unauthenticated(CacheError):
-    """No token, a malformed or expired one, or one that this server doesn't trust."""
+    """Raised when the token is missing, malformed, expired, or not trusted by this server."""
 
 
 class PermissionDenied(CacheError):
-    """A good token or signature, but not for this."""
+    """Raised when a token or signature is valid, but not for this request."""
 
 
 class NotFound(CacheError):
-    """No such upload, download or route."""
+    """Raised when there is no such upload, download or route."""
 
 
 class AlreadyExists(CacheError):
-    """The key is saved, or validly reserved."""
+    """Raised when the key is saved or reserved."""
 
 
 class CommittedDifferently(CacheError):
-    """The upload was committed with another block list; what is committed stays (all or nothing)."""
+    """Raised when the upload was committed with another block list; the committed content stays (all or nothing)."""
 
 
 class InvalidBlockList(InvalidRequest):
@@ -41,11 +42,11 @@ class InvalidBlockList(InvalidRequest):
 
 
 class PreconditionFailed(CacheError):
-    """The client pinned another ETag."""
+    """Raised when the client requires another ETag."""
 
 
 class RangeNotSatisfiable(CacheError):
-    """The asked range lies outside the archive."""
+    """Raised when the requested range lies outside the archive."""
 
     def __init__(self, size: int) -> None:
         super().__init__(f"the archive has {size} bytes")
@@ -53,7 +54,7 @@ class RangeNotSatisfiable(CacheError):
 
 
 class TryAgain(CacheError):
-    """Neither refused nor possible now: a dependency is slow, or a merge isn't done yet."""
+    """Raised when a request may succeed later: a dependency is slow, or a merge isn't done yet."""
 
     def __init__(self, message: str, retry_after_seconds: int = 5) -> None:
         super().__init__(message)
@@ -61,4 +62,4 @@ class TryAgain(CacheError):
 
 
 class TooManyRequests(TryAgain):
-    """More than the repository may do in this time."""
+    """Raised when the repository sends more requests than its rate limit allows."""

@@ -1,4 +1,7 @@
-"""How parts become one object by S3 multipart: copied inside S3 where it lets us, read and uploaded where not."""
+"""The plan of a merge: parts become one object by a multipart upload.
+
+S3 copies the parts itself where it allows that; the worker reads and uploads the others.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,21 +13,23 @@ from actions_cache.domain.ranges import PartRange, full_range
 MIB = 1024 * 1024
 
 MIN_UPLOAD_PART_BYTES = 5 * MIB
-"""S3's floor for every part of a multipart upload but the last."""
+"""Fewest bytes that S3 takes for a part of a multipart upload, except the last one."""
 
 MAX_UPLOAD_PARTS = 10_000
-"""S3's cap on the parts of one multipart upload."""
+"""Most parts that S3 takes for one multipart upload."""
 
 MAX_COPY_BYTES = 256 * MIB
-"""Longer copies are split: S3 copies pieces side by side, one piece at some 100 MB/s. S3's own cap is 5 GiB."""
+"""Most bytes of one copy; longer parts are copied in slices, concurrently. Larger: fewer requests, but slower, since S3
+copies at some 100 MB/s a request. Smaller: the reverse. S3 allows 5 GiB."""
 
 UPLOAD_BYTES = 8 * MIB
-"""Neighbours are gathered up to this. Larger: fewer requests, more memory for each in flight; smaller: the reverse."""
+"""Bytes up to which small neighbouring parts are gathered for one upload. Larger: fewer requests, but more memory for
+each in flight. Smaller: the reverse."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """UploadPartCopy: no byte passes the worker."""
+    """A step that S3 does itself with UploadPartCopy, so that no bytes pass through the worker."""
 
     number: int
     source: PartRange
@@ -36,7 +41,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """Neighbours that S3 won't copy, being under its floor: read together and uploaded as one part."""
+    """A step in which the worker reads small neighbouring parts, which S3 won't copy, and uploads them as one part."""
 
     number: int
     sources: tuple[PartRange, ...]
@@ -50,10 +55,10 @@ Step = Copy | Upload
 
 
 def plan_merge(manifest: Manifest) -> tuple[Step, ...]:
-    """The steps whose parts, in the order of their numbers, are the archive.
+    """Return the steps whose parts, in the order of their numbers, make up the archive.
 
-    Every step but the last reaches S3's floor, and there are at most 10,000: for an archive that would need
-    more, the floor is raised until they suffice.
+    Every step but the last reaches S3's minimum size. If an archive would need more than 10,000 steps, a larger minimum
+    is used, so that they suffice.
     """
     steps = _steps(manifest, MIN_UPLOAD_PART_BYTES)
     if len(steps) <= MAX_UPLOAD_PARTS:
@@ -74,7 +79,7 @@ def _can_copy(run: tuple[PartRange, ...], floor: int) -> bool:
 
 
 def _runs(manifest: Manifest, floor: int) -> Iterator[tuple[PartRange, ...]]:
-    """Neighbouring ranges that make one step each."""
+    """Yield the neighbouring ranges of each step."""
     gathered: list[PartRange] = []
     gathered_bytes = 0
     for part in manifest.parts:
@@ -87,7 +92,7 @@ def _runs(manifest: Manifest, floor: int) -> Iterator[tuple[PartRange, ...]]:
                 yield (*gathered, *([head] if head.size else []))
                 gathered, gathered_bytes = [], 0
         if rest.size >= floor and not gathered:
-            yield from ((piece,) for piece in _split(rest, floor))
+            yield from ((source,) for source in _split(rest, floor))
         elif rest.size:
             gathered.append(rest)
             gathered_bytes += rest.size
@@ -99,7 +104,7 @@ def _runs(manifest: Manifest, floor: int) -> Iterator[tuple[PartRange, ...]]:
 
 
 def _split(source: PartRange, floor: int) -> Iterator[PartRange]:
-    """Pieces of about equal size, none under the floor or, where the floor allows, over MAX_COPY_BYTES."""
-    pieces = max(1, min(-(-source.size // MAX_COPY_BYTES), source.size // floor))
-    bounds = [source.start + source.size * i // pieces for i in range(pieces + 1)]
+    """Return slices of about equal size, none below the floor and, if the floor allows, none over MAX_COPY_BYTES."""
+    slices = max(1, min(-(-source.size // MAX_COPY_BYTES), source.size // floor))
+    bounds = [source.start + source.size * i // slices for i in range(slices + 1)]
     return (PartRange(source.part, start, end) for start, end in pairwise(bounds))

@@ -1,16 +1,16 @@
-"""Where things stand in the bucket. Only here are keys made.
+"""The keys of the objects in the bucket, which are made only here.
 
     archives/<archive id>/
-        parts/blocks/<block id>/<arrival>   a block; each arrival gets a key of its own (write-once)
+        parts/blocks/<block id>/<arrival>   a block; each arrival gets a key of its own, which is written once
         parts/blob/<arrival>                a Put Blob
-        parts/append/new/<arrival>          an append blob begun anew
+        parts/append/new/<arrival>          the start of a new append blob
         parts/append/<offset>/<arrival>     an Append Block, at the offset that its client named, or at `next`
-        parts/pieces/<range>/<arrival>      a piece of the v1 API, at its range: first byte and end
+        parts/pieces/<range>/<arrival>      a chunk of the v1 API, at its range: first byte and end
         manifest/<token>                    the ordered list of parts
-        merged/<run token>                  what one run of the merge wrote
+        merged/<run token>                  the object that one run of the merge wrote
 
-A block id is base64 in the bucket's and a URL's alphabet. An arrival is when it came (milliseconds, 13
-digits, so that they sort) and the request that brought it.
+A block id is base64 in an alphabet that needs no quoting in keys and URLs. An arrival consists of its time
+(milliseconds in 13 digits, so that arrivals sort) and the id of the request that brought it.
 """
 
 import base64
@@ -23,9 +23,11 @@ from actions_cache.domain.ranges import ByteRange
 from actions_cache.domain.timing import Millis
 
 MAX_BLOCK_ID_BYTES = 64
-"""Azure's limit before base64, and what BuildKit sends (docs/design/protocol.md#uploads)."""
+"""Most bytes of a block id before base64: Azure's limit, which BuildKit uses up (docs/design/protocol.md#uploads)."""
 
 ROOT = "archives/"
+"""Beginning of every key. The bucket may hold other things beside it, which cleanup leaves alone."""
+
 _NEXT = "next"
 
 _BASE64_TO_KEY = str.maketrans("+/", "-_", "=")
@@ -76,21 +78,27 @@ class ArchiveKeys:
         return f"{self.new_append_prefix}{arrived_at:013d}-{request_id}"
 
     def appended(self, offset: str | None, arrived_at: Millis, request_id: str) -> str:
-        """Args: offset: as the client named it; what is no number of at most 15 digits counts as none."""
+        """Return the key of an appended block.
+
+        Args:
+            offset: The offset that the client named; anything but a number of at most 15 digits counts as none.
+            arrived_at: The time of the request.
+            request_id: The id of the request.
+        """
         is_number = offset is not None and re.fullmatch("[0-9]{1,15}", offset) is not None
-        place = f"{int(offset or 0):015d}" if is_number else _NEXT
-        return f"{self.append_prefix}{place}/{arrived_at:013d}-{request_id}"
+        folder = f"{int(offset or 0):015d}" if is_number else _NEXT
+        return f"{self.append_prefix}{folder}/{arrived_at:013d}-{request_id}"
 
     def offset_of_appended(self, key: str) -> int | None:
-        """None where the client named none."""
-        place = key.removeprefix(self.append_prefix).partition("/")[0]
-        return None if place == _NEXT else int(place)
+        """Return the offset at which a block was appended; None if its client named none."""
+        folder = key.removeprefix(self.append_prefix).partition("/")[0]
+        return None if folder == _NEXT else int(folder)
 
-    def chunk(self, place: ByteRange, arrived_at: Millis, request_id: str) -> str:
-        return f"{self.chunks_prefix}{place.start:015d}-{place.end:015d}/{arrived_at:013d}-{request_id}"
+    def chunk(self, byte_range: ByteRange, arrived_at: Millis, request_id: str) -> str:
+        return f"{self.chunks_prefix}{byte_range.start:015d}-{byte_range.end:015d}/{arrived_at:013d}-{request_id}"
 
     def place_of_chunk(self, key: str) -> tuple[int, int]:
-        """Its first byte and its end."""
+        """Return the start and the end of a chunk's range."""
         start, _, end = key.removeprefix(self.chunks_prefix).partition("/")[0].partition("-")
         return int(start), int(end)
 
@@ -101,11 +109,11 @@ class ArchiveKeys:
         return f"{self.prefix}merged/{run_token}"
 
     def block_prefix(self, block_id: str) -> str:
-        """What the keys of all arrivals of one block begin with."""
+        """Return the prefix of the keys of all arrivals of one block."""
         return f"{self.blocks_prefix}{_encode(block_id)}/"
 
     def block_id(self, key: str) -> str | None:
-        """Of the block that arrived under the key; None where it is no block's."""
+        """Return the id of the block that arrived under the key; None if the key isn't a block's."""
         if not key.startswith(self.blocks_prefix):
             return None
         encoded = key.removeprefix(self.blocks_prefix).partition("/")[0].translate(_KEY_TO_BASE64)
@@ -118,18 +126,19 @@ def is_part_key(key: str) -> bool:
 
 
 def archive_prefix_after(archive_id: str) -> str:
-    """What every key of this archive, and of those before it, sorts before."""
+    """Return a key that sorts after all keys of this archive and before those of the next; the root for ""."""
     return f"{ROOT}{archive_id}0" if archive_id else ROOT
 
 
 def archive_of_prefix(prefix: str) -> str:
+    """Return the id of the archive whose objects have this prefix."""
     return prefix.removeprefix(ROOT).removesuffix("/")
 
 
 def object_subject(key: str, size: int) -> str:
-    """What an object's URL at the edge is signed for: where it stands below the root, and how many bytes it has.
+    """Return the subject of an object's URL at the edge: its size and its key below the root.
 
-    The edge answers a range behind the end by itself, and needs the size for that.
+    The edge needs the size to answer a range beyond the end by itself.
     """
     return f"{size}/{key.removeprefix(ROOT)}"
 
@@ -140,7 +149,11 @@ def _encode(block_id: str) -> str:
 
 
 def check_block_id(block_id: str) -> None:
-    """Raises InvalidRequest unless it is base64 of 1 to 64 bytes."""
+    """Check a block id.
+
+    Raises:
+        InvalidRequest: it isn't base64 of 1 to 64 bytes.
+    """
     try:
         decoded = base64.b64decode(block_id, validate=True)
     except (binascii.Error, ValueError):

@@ -1,4 +1,4 @@
-"""Single byte ranges, as `Range` and `x-ms-range` ask for them."""
+"""Byte ranges, as `Range` and `x-ms-range` request them, and the parts that they touch."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -22,16 +22,17 @@ class ByteRange:
         return self.end - self.start
 
     def content_range(self, total: int) -> str:
+        """Return the Content-Range header for this range of `total` bytes."""
         return f"bytes {self.start}-{self.end - 1}/{total}"
 
 
 def parse_range(header: str | None, size: int) -> ByteRange | None:
-    """The asked range of `size` bytes; None where all of them are to be sent.
+    """Return the requested range of `size` bytes; None if all of them are to be sent.
 
-    As RFC 9110 section 14.2 has it, what isn't a single, well-formed byte range is ignored.
+    Anything but a single, well-formed byte range is ignored, as RFC 9110 section 14.2 allows.
 
     Raises:
-        RangeNotSatisfiable: the range begins behind the last byte.
+        RangeNotSatisfiable: the range begins after the last byte.
     """
     match = _SINGLE_RANGE.fullmatch(header or "")
     if match is None:
@@ -51,7 +52,10 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
 
 
 def _offset(digits: str) -> int:
-    """Python refuses numbers of more than 4,300 digits; no archive has more bytes than nineteen can say."""
+    """Return the number, or a larger one than any archive's size instead of one with more than 20 digits.
+
+    Python refuses to convert more than 4,300 digits.
+    """
     return int(digits.lstrip("0")[:20] or "0")
 
 
@@ -69,37 +73,42 @@ class PartRange:
 
     @property
     def is_whole(self) -> bool:
+        """Return whether the range is all of its part."""
         return self.size == self.part.size
 
 
 def full_range(part: Part) -> PartRange:
+    """Return the range of all bytes of the part."""
     return PartRange(part, 0, part.size)
 
 
-def split(parts: Iterable[Part], wanted: ByteRange, longest: int) -> Iterator[PartRange]:
-    """The ranges of the parts that make up the wanted bytes, in order, none of more than `longest` bytes.
+def split(parts: Iterable[Part], requested: ByteRange, longest: int) -> Iterator[PartRange]:
+    """Yield the ranges of the parts that make up the requested bytes, in order, and no other part.
 
-    Only parts that hold wanted bytes are touched.
+    Args:
+        parts: The parts of the archive.
+        requested: The range of the archive.
+        longest: Most bytes of one yielded range.
     """
     offset = 0
     for part in parts:
-        start, end = max(wanted.start - offset, 0), min(wanted.end - offset, part.size)
-        for piece_start in range(start, end, longest):
-            yield PartRange(part, piece_start, min(piece_start + longest, end))
+        start, end = max(requested.start - offset, 0), min(requested.end - offset, part.size)
+        for range_start in range(start, end, longest):
+            yield PartRange(part, range_start, min(range_start + longest, end))
         offset += part.size
-        if offset >= wanted.end:
+        if offset >= requested.end:
             return
 
 
 def fits_if_match(header: str | None, etag: str) -> bool:
-    """Return whether If-Match lets the request through (section 13.1.1): weak tags never do."""
+    """Return whether If-Match lets the request through; a weak tag never does (RFC 9110 section 13.1.1)."""
     tags = ["*"] if header is None else [tag.strip() for tag in header.split(",")]
     return "*" in tags or etag in tags
 
 
 def range_applies(if_range: str | None, etag: str) -> bool:
-    """Return whether `Range` is honoured (section 13.1.5); otherwise the client gets the whole, to begin anew.
+    """Return whether `Range` applies; if not, the client gets all bytes and starts over (RFC 9110 section 13.1.5).
 
-    A date never fits: the edge, which answers for the same archive, doesn't know its date.
+    A date never matches, because the edge, which answers for the same archive, doesn't know the archive's date.
     """
     return if_range is None or if_range.strip() == etag

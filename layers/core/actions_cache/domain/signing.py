@@ -1,7 +1,8 @@
-"""Signatures of our URLs: each is good for one archive or object, one direction, and a while.
+"""Signed URLs, and the rotation of the secrets that sign them.
 
-The values are signed, never the query string: clients re-sort and re-encode it (docs/design/protocol.md#upload-urls).
-The message is what the CDN edge can rebuild from the path and the query alone; functions/edge/viewer_request.js does.
+A URL is valid for one archive or object, in one direction, for a limited time. The values are signed instead of the
+query string, because clients re-sort and re-encode it (docs/design/protocol.md#upload-urls). The edge can rebuild the
+signed message from the path and the query alone (functions/edge/viewer_request.js).
 """
 
 import base64
@@ -15,21 +16,23 @@ from actions_cache.domain.errors import PermissionDenied
 from actions_cache.domain.timing import SECOND, Millis
 
 EXPIRES, SIGNATURE = "se", "sig"
-"""Azure's own names: @actions/cache masks `sig` in job logs, and Azure's SDK drops query names it doesn't know."""
+"""Query parameters with Azure's names: @actions/cache masks `sig` in job logs, and Azure's SDK drops names that it
+doesn't know."""
 
 
 class Direction(StrEnum):
-    """What a URL is good for, and the segment of its path that says so. Its subject stands after it."""
+    """The use of a signed URL, which is a segment of its path and is followed by the URL's subject."""
 
     UPLOAD = "upload"
-    """Into an archive; the subject is its id."""
+    """An upload into an archive, whose id is the subject."""
     DOWNLOAD = "download"
-    """Of an archive, from us; the subject is its id."""
+    """A download of an archive from our function; the archive's id is the subject."""
     OBJECT = "object"
-    """Of one object, from the bucket through the edge; the subject is layout.object_subject's."""
+    """A download of one object from the bucket through the edge; object_keys.object_subject makes the subject."""
 
 
 def signed_path(direction: Direction, subject: str, expires_at: Millis, secret: str) -> str:
+    """Return the path and query of a signed URL."""
     expires = str(expires_at // SECOND)
     signature = _sign(direction, subject, expires, secret)
     return f"/blobs/{direction}/{subject}?{EXPIRES}={expires}&{SIGNATURE}={signature}"
@@ -38,13 +41,13 @@ def signed_path(direction: Direction, subject: str, expires_at: Millis, secret: 
 def check_signature(
     direction: Direction, subject: str, expires: str, signature: str, now: Millis, secrets: Sequence[str]
 ) -> None:
-    """Any of the secrets may have signed it, so that they can be rotated.
+    """Check that one of the secrets signed the URL, so that secrets can be rotated, and that it is still valid.
 
     Raises:
-        PermissionDenied: altered, signed for something else, or expired.
+        PermissionDenied: the URL was altered or signed for something else, or has expired.
     """
-    good = [_sign(direction, subject, expires, secret) for secret in secrets]
-    if not any(hmac.compare_digest(signature.encode(), one.encode()) for one in good):
+    valid_signatures = [_sign(direction, subject, expires, secret) for secret in secrets]
+    if not any(hmac.compare_digest(signature.encode(), valid.encode()) for valid in valid_signatures):
         raise PermissionDenied(
             f"the signature of this {direction} URL doesn't fit; ask the cache service for a new one"
         )
@@ -58,28 +61,35 @@ def _sign(direction: Direction, subject: str, expires: str, secret: str) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
+# ---------------------------------------------------------------- rotation
+
 SETTLE: Millis = 900 * SECOND
-"""Until everybody knows a change, and what races can take off that. Functions believe what they read for 300 s, and for
-720 s when it can't be read anew (aws/secrets.py); the edge's KeyValueStore spreads "within a few seconds",
-says AWS, and promises nothing; of two runs of the rotation at once, one may undo what the other noted, each within its
-function's 60 s. Longer: slower rotations. Shorter than what it takes: URLs that fail."""
+"""Time until every function and the edge know a change of the secrets. Functions use what they read for 300 s, and for
+720 s if it can't be read again (aws/secrets.py). The edge's KeyValueStore spreads a change "within a few seconds",
+according to AWS, without a guarantee. Of two concurrent runs of the rotation, one may undo what the other noted, within
+their function's timeout of 60 s. Longer: slower rotations. Shorter: URLs may fail during a rotation."""
 
 
 class Phase(StrEnum):
+    """The phases of a rotation."""
+
     SETTLED = "settled"
+    """There is one secret."""
     INTRODUCED = "introduced"
+    """A new secret verifies, but doesn't sign yet."""
     PROMOTED = "promoted"
+    """The new secret signs, and the previous one still verifies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keyring:
-    """Its secrets stay out of its repr, and so out of logs."""
+    """The signing secrets and the state of their rotation. Its repr, and so the log, doesn't show the secrets."""
 
     current: str = field(repr=False)
     next: str | None = field(default=None, repr=False)
     previous: str | None = field(default=None, repr=False)
     changed_at: Millis | None = None
-    """When the edge was first seen to know it as it is; None before that."""
+    """Time at which the edge was first known to have the secrets as they are; None before."""
 
     @property
     def phase(self) -> Phase:
@@ -89,20 +99,21 @@ class Keyring:
 
     @property
     def verifying(self) -> tuple[str, ...]:
-        """All that verify; the first one signs."""
+        """Return all secrets that verify; the first one signs."""
         return tuple(secret for secret in (self.current, self.next, self.previous) if secret is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotationTimes:
-    """How long each phase lasts."""
+    """The durations of the phases."""
 
     interval: Millis
-    """From one rotation's end to the next one's beginning."""
+    """Time from the end of one rotation to the start of the next."""
     url_life: Millis
-    """Of the URL that lives longest."""
+    """Lifetime of the URLs that are valid longest."""
 
     def of(self, phase: Phase) -> Millis:
+        """Return the duration of the phase."""
         match phase:
             case Phase.SETTLED:
                 return self.interval
@@ -112,14 +123,24 @@ class RotationTimes:
                 return self.url_life + SETTLE
 
 
+@dataclass(frozen=True, slots=True)
+class KnownToEdge:
+    """The secrets by which the edge verifies URLs, as read from the edge's store."""
+
+    secrets: tuple[str, ...] = field(repr=False)
+    """The secrets, the signing one first; empty before the edge is first given any."""
+    version: str
+    """Version of the edge's store; a write that names another one conflicts."""
+
+
 def advanced(ring: Keyring, now: Millis, times: RotationTimes, new_secret: str) -> Keyring | None:
-    """The ring of the next phase, not yet known to the edge; None until the present one has lasted.
+    """Return the keyring of the next phase, which the edge doesn't know yet; None until the current phase is over.
 
     Args:
-        ring: as it stands; the edge knows it.
-        now: the moment.
-        times: how long a phase lasts.
-        new_secret: to introduce, should it come to that.
+        ring: The current keyring.
+        now: The current time.
+        times: The durations of the phases.
+        new_secret: The secret to introduce, if that is the next step.
     """
     if ring.changed_at is None or now < ring.changed_at + times.of(ring.phase):
         return None
@@ -133,10 +154,10 @@ def advanced(ring: Keyring, now: Millis, times: RotationTimes, new_secret: str) 
 
 
 def known_to_edge(ring: Keyring, now: Millis) -> Keyring:
-    """Its phase lasts from now on."""
+    """Return the keyring with its phase starting now, since the edge knows it."""
     return replace(ring, changed_at=now)
 
 
 def unknown_to_edge(ring: Keyring) -> Keyring:
-    """Its phase doesn't last yet, or no more."""
+    """Return the keyring with its phase not started, since the edge may not know it."""
     return replace(ring, changed_at=None)

@@ -1,23 +1,26 @@
-"""Time as the tables keep it, and how long things live."""
+"""Times as the tables store them, and the lifetimes of what is stored."""
 
 from dataclasses import dataclass
 
 Millis = int
-"""Milliseconds, since 1970 for a moment (`..._at`, `..._until`)."""
+"""Milliseconds: a duration, or for names that end in `_at` or `_until`, a time since 1970."""
 
 SECOND: Millis = 1000
 DAY: Millis = 24 * 3600 * SECOND
 
 SEND_TIMEOUT: Millis = 60 * SECOND
-"""A claimer that hasn't noted its message as sent by then has died: no send takes twice botocore's retries."""
+"""Time after which a claim counts as abandoned if its message wasn't noted as sent: no send takes longer, even with
+botocore's retries. Longer: a merge waits longer after a crash. Shorter: a slow send is overtaken, and its message
+void."""
 
 FAILED_MERGE_RETRY: Millis = DAY
-"""A failed merge has raised its alarm; once a day it may try whether what ailed it is gone."""
+"""Time after which a failed merge, which has raised its alarm, may be claimed again. Longer: archives stay unmerged
+after the cause is gone. Shorter: more runs fail while it lasts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lifetimes:
-    """The settings' seconds, as the domain reckons with them."""
+    """The durations from the settings, in milliseconds."""
 
     upload_url: Millis
     download_url: Millis
@@ -29,10 +32,10 @@ class Lifetimes:
 
     @property
     def last_use_resolution(self) -> Millis:
-        """A use is noted once in a hundredth of what keeps an entry alive, not at each lookup."""
+        """Return the shortest time between two noted uses of an entry, so that not every lookup writes."""
         return self.unused_entry // 100
 
     @property
     def late_arrival(self) -> Millis:
-        """A PUT that began in its URL's last second gets as long again to end."""
+        """Return how long after the expiry of its URL a PUT may still end: as long as the URL was valid."""
         return self.upload_url

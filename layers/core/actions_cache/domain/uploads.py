@@ -1,4 +1,4 @@
-"""From what arrived in the bucket to what an upload was committed as."""
+"""The content that an upload is committed with, given what arrived in the bucket."""
 
 import hashlib
 import re
@@ -13,52 +13,27 @@ from actions_cache.domain.ranges import ByteRange
 from actions_cache.domain.timing import Millis
 
 MAX_BLOCKS = 50_000
-"""Azure's limit for one blob."""
+"""Most blocks, or chunks, of one upload: Azure's limit for a blob."""
 
 MAX_ARRIVALS = 2 * MAX_BLOCKS
-"""Most objects that one upload may have: each block may be sent twice. S3 lists 1,000 in some 150 ms, and API Gateway
-gives up at 29 s."""
+"""Most objects of one upload, so that each block may be sent twice. More: a commit might not list them before API
+Gateway gives up at 29 s, since S3 lists 1,000 in some 150 ms. Fewer: an upload with many retries is closed."""
 
 MAX_PART_BYTES = 5 * 1024**3
-"""S3's cap on one PUT."""
-
-
-def block_list_digest(block_ids: Sequence[str]) -> str:
-    """Tells a repeated block list from another one. Ids are base64, so no id holds the separator."""
-    return hashlib.sha256("\n".join(block_ids).encode()).hexdigest()
-
-
-def check_names_each_once(block_ids: Sequence[str]) -> None:
-    """Check that no id is named twice: a small upload could otherwise become an entry of any size.
-
-    Raises:
-        InvalidBlockList: an id is named twice.
-    """
-    seen: set[str] = set()
-    for block_id in block_ids:
-        if block_id in seen:
-            raise InvalidBlockList(
-                f"the block list names {block_id[:100]!r} twice; send each block under an id of its own"
-            )
-        seen.add(block_id)
-
+"""Most bytes of one PUT to S3."""
 
 BLOB_DIGEST = "blob"
-"""Stands for the digest where a Put Blob is committed, which has no block list."""
+"""Digest of a committed Put Blob, which has no block list."""
+
+APPENDED_DIGEST = "appended"
+"""Digest of a committed append blob, which has no block list."""
 
 
-def newest_arrivals(arrivals: Iterable[Part]) -> dict[str, Part]:
-    """The newest arrival under each folder of the bucket: a block sent again replaces the earlier one."""
-    newest: dict[str, Part] = {}
-    for part in arrivals:
-        folder = dirname(part.key) + "/"
-        if folder not in newest or basename(newest[folder].key) < basename(part.key):
-            newest[folder] = part
-    return newest
+# ---------------------------------------------------------------- block lists
 
 
 def assemble(keys: ArchiveKeys, block_ids: Sequence[str], arrivals: Iterable[Part]) -> tuple[Part, ...]:
-    """Return the parts in the order of the block list, which alone orders them.
+    """Return the parts in the order of the block list, which alone determines it.
 
     Raises:
         InvalidBlockList: the list names a block that never arrived.
@@ -74,9 +49,47 @@ def assemble(keys: ArchiveKeys, block_ids: Sequence[str], arrivals: Iterable[Par
     return tuple(parts)
 
 
+def newest_arrivals(arrivals: Iterable[Part]) -> dict[str, Part]:
+    """Return the newest arrival in each folder of the bucket: a block that is sent again replaces the earlier one."""
+    newest: dict[str, Part] = {}
+    for part in arrivals:
+        folder = dirname(part.key) + "/"
+        if folder not in newest or _arrival(newest[folder]) < _arrival(part):
+            newest[folder] = part
+    return newest
+
+
+def _arrival(part: Part) -> str:
+    return basename(part.key)
+
+
+def block_list_digest(block_ids: Sequence[str]) -> str:
+    """Return a digest that tells a repeated block list from a different one."""
+    # Ids are base64, so none contains the separator.
+    return hashlib.sha256("\n".join(block_ids).encode()).hexdigest()
+
+
+def check_names_each_once(block_ids: Sequence[str]) -> None:
+    """Check that no id is named twice: otherwise a small upload could become an entry of any size.
+
+    Raises:
+        InvalidBlockList: an id is named twice.
+    """
+    seen: set[str] = set()
+    for block_id in block_ids:
+        if block_id in seen:
+            raise InvalidBlockList(
+                f"the block list names {block_id[:100]!r} twice; send each block under an id of its own"
+            )
+        seen.add(block_id)
+
+
+# ---------------------------------------------------------------- blobs without a block list
+
+
 @dataclass(frozen=True, slots=True)
 class WholeBlob:
-    """What an upload holds without a block list."""
+    """The content of an upload that has no block list."""
 
     digest: str
     parts: tuple[Part, ...]
@@ -87,74 +100,67 @@ class WholeBlob:
 
 
 def whole_blob(keys: ArchiveKeys, arrivals: Iterable[Part]) -> WholeBlob | None:
-    """The newest Put Blob, or the append blob begun since, with what was appended to it; None where neither came.
+    """Return the newest Put Blob or append blob, whichever was started last; None if neither arrived.
 
-    Either replaces what was there, as at Azure. An append to anything else Azure refuses, which the edge can't: after a
-    Put Blob it doesn't count, and where nothing came before it, it begins the append blob.
+    Starting either replaces what was there before, as in Azure. Azure refuses appends to anything but an append blob.
+    The edge can't do that, so an append after a Put Blob is ignored, and one without a start begins an append blob.
 
     Raises:
-        InvalidRequest: what was appended doesn't fit together.
-        TooLarge: it came in more pieces than Azure allows.
+        InvalidRequest: the appended blocks don't fit together.
+        TooLarge: there are more appended blocks than Azure allows.
     """
-    blob, begun = None, None
+    blob, new_append = None, None
     appended: list[Part] = []
     for part in arrivals:
         if part.key.startswith(keys.blob_prefix):
             blob = max(blob or part, part, key=_arrival)
         elif part.key.startswith(keys.new_append_prefix):
-            begun = max(begun or part, part, key=_arrival)
+            new_append = max(new_append or part, part, key=_arrival)
         elif part.key.startswith(keys.append_prefix):
             appended.append(part)
-    begun_at = _arrival(begun) if begun else ""
-    if blob is not None and _arrival(blob) > begun_at:
+    started_at = _arrival(new_append) if new_append else ""
+    if blob is not None and _arrival(blob) > started_at:
         return WholeBlob(BLOB_DIGEST, (blob,))
-    appended = [part for part in appended if _arrival(part) > begun_at]
-    if begun is None and not appended:
+    appended = [part for part in appended if _arrival(part) > started_at]
+    if new_append is None and not appended:
         return None
     if len(appended) > MAX_BLOCKS:
         raise TooLarge(f"{len(appended)} pieces were appended; at most {MAX_BLOCKS} are allowed")
     return WholeBlob(APPENDED_DIGEST, assemble_appended(keys, appended))
 
 
-def _arrival(part: Part) -> str:
-    return basename(part.key)
-
-
-APPENDED_DIGEST = "appended"
-"""Stands for the digest of a block list, where there is none."""
-
-
 def assemble_appended(keys: ArchiveKeys, arrivals: Iterable[Part]) -> tuple[Part, ...]:
-    """The pieces in their order.
+    """Return the appended blocks in order.
 
-    A piece without an offset begins a run: it follows all that arrived before. In a run the offsets order the pieces,
-    whenever they arrived, and a piece that is sent again replaces the first. They count from the run's beginning or,
-    as a client that keeps count itself names them, from the blob's.
+    A block without an offset starts a series, which follows all that arrived before. Within a series, offsets order the
+    blocks regardless of their arrival, and a block that is sent again replaces the first one. Offsets count from the
+    start of the series or, for clients that keep count themselves, from the start of the blob.
 
-    Without offsets, two pieces that came through servers of the edge whose clocks differ by more than the first one
-    took would change places; a client sends the next one only once it has the answer, and they are megabytes long.
+    Two blocks without offsets would change places if they came through edge servers whose clocks differ by more than
+    the upload of the first one took. That is unlikely: a client sends the next block only after the response to the
+    first, and blocks are megabytes long.
 
     Raises:
-        InvalidRequest: offsets that leave a gap or overlap, or one that was given to pieces of two sizes.
+        InvalidRequest: offsets leave a gap or overlap, or blocks of two sizes have the same offset.
     """
-    runs: list[dict[int, Part]] = [{}]
-    for part in sorted(arrivals, key=lambda arrival: basename(arrival.key)):
+    series: list[dict[int, Part]] = [{}]
+    for part in sorted(arrivals, key=_arrival):
         offset = keys.offset_of_appended(part.key)
         if offset is None:
-            runs.append({0: part})
-        elif runs[-1].setdefault(offset, part).size == part.size:
-            runs[-1][offset] = part
+            series.append({0: part})
+        elif series[-1].setdefault(offset, part).size == part.size:
+            series[-1][offset] = part
         else:
             raise InvalidRequest(f"pieces of two sizes were appended at {offset}; create the append blob anew")
-    return _following_each_other(runs)
+    return _joined(series)
 
 
-def _following_each_other(runs: Iterable[dict[int, Part]]) -> tuple[Part, ...]:
+def _joined(series: Iterable[dict[int, Part]]) -> tuple[Part, ...]:
     parts: list[Part] = []
     end = 0
-    for run in runs:
+    for by_offset in series:
         start = end
-        for offset, part in sorted(run.items()):
+        for offset, part in sorted(by_offset.items()):
             if offset not in (end - start, end):
                 raise InvalidRequest(f"a piece was appended at {offset}, but {end} bytes come before it")
             parts.append(part)
@@ -162,31 +168,35 @@ def _following_each_other(runs: Iterable[dict[int, Part]]) -> tuple[Part, ...]:
     return tuple(parts)
 
 
+# ---------------------------------------------------------------- chunks of the v1 API
+
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/(?:\*|([0-9]{1,15}))")
 
 
 def parse_content_range(header: str | None) -> ByteRange:
-    """Where a piece belongs.
+    """Return the range of a chunk.
 
     Raises:
-        InvalidRequest: it isn't `bytes FIRST-LAST/*`, or ends behind the size that it names.
-        TooLarge: no object may have so many bytes.
+        InvalidRequest: the header isn't `bytes FIRST-LAST/*`, or the range ends after the size that it names.
+        TooLarge: the chunk is larger than an object may be.
     """
     found = _CONTENT_RANGE.fullmatch(header or "")
     if found is None or int(found[2]) < int(found[1]) or (found[3] and int(found[3]) <= int(found[2])):
         raise InvalidRequest("Content-Range must say where the piece belongs: bytes FIRST-LAST/*")
-    place = ByteRange(int(found[1]), int(found[2]) + 1)
-    if place.size > MAX_PART_BYTES:
-        raise TooLarge(f"the piece has {place.size} bytes; one may have {MAX_PART_BYTES}")
-    return place
+    byte_range = ByteRange(int(found[1]), int(found[2]) + 1)
+    if byte_range.size > MAX_PART_BYTES:
+        raise TooLarge(f"the piece has {byte_range.size} bytes; one may have {MAX_PART_BYTES}")
+    return byte_range
 
 
 def check_takes_chunks(archive: Archive, now: Millis) -> None:
-    """As a signed URL's expiry does for v2: after the last sweep for late arrivals nobody would delete a piece.
+    """Check that the upload still takes chunks.
+
+    For v2, the expiry of signed URLs does the same: no sweep would delete what arrives after the last one.
 
     Raises:
-        NotFound: the upload is over: its time has passed, or it was removed.
-        InvalidRequest: it was committed, so that the piece would never be in it.
+        NotFound: the upload's time has passed, or it was removed.
+        InvalidRequest: the upload was committed, so that the chunk would never be in it.
     """
     if archive.state is ArchiveState.DELETED or archive.upload_closes_at <= now:
         raise NotFound("this upload is over: its time has passed, or its entry was removed; reserve the key anew")
@@ -195,31 +205,27 @@ def check_takes_chunks(archive: Archive, now: Millis) -> None:
 
 
 def chunks_digest(size: int) -> str:
-    """Stands for the digest of a block list, where there is none: a repeated commit is known by its size."""
+    """Return the digest of committed chunks, which have no block list: a repeated commit is recognized by its size."""
     return f"pieces of {size}"
 
 
 def assemble_chunks(keys: ArchiveKeys, size: int, arrivals: Iterable[Part]) -> tuple[Part, ...]:
-    """The pieces in the order of their bytes; of one that was sent again, what arrived last.
+    """Return the chunks in the order of their bytes. A chunk that is sent again replaces the earlier one.
 
     Raises:
-        InvalidRequest: they aren't exactly `size` bytes without a gap: one is missing, or two overlap.
-        TooLarge: more of them than a block list may name.
+        InvalidRequest: the chunks aren't exactly `size` bytes: one is missing, or two overlap.
+        TooLarge: there are more chunks than a block list may name.
     """
-    newest: dict[tuple[int, int], Part] = {}
-    for part in arrivals:
-        place = keys.place_of_chunk(part.key)
-        if place not in newest or basename(newest[place].key) < basename(part.key):
-            newest[place] = part
+    newest = {keys.place_of_chunk(part.key): part for part in newest_arrivals(arrivals).values()}
     if len(newest) > MAX_BLOCKS:
         raise TooLarge(f"{len(newest)} pieces arrived; at most {MAX_BLOCKS} are allowed")
     end = 0
-    for start, piece_end in sorted(newest):
+    for start, chunk_end in sorted(newest):
         if start > end:
             raise InvalidRequest(f"the bytes from {end} to {start - 1} never arrived")
         if start < end:
             raise InvalidRequest(f"two pieces bring the byte {start}; send a piece again as it was, or reserve anew")
-        end = piece_end
+        end = chunk_end
     if end != size:
         raise InvalidRequest(f"the size is {size}, but {end} bytes arrived")
     return tuple(newest[place] for place in sorted(newest))

@@ -20,7 +20,6 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actions_cache import events, logs
-from actions_cache.domain.delivery import client_reads_from_s3
 from actions_cache.domain.errors import CacheError, InvalidRequest, PermissionDenied, TryAgain
 from actions_cache.domain.signing import EXPIRES, SIGNATURE, Direction
 from actions_cache.http import artifact_cache, azure, twirp
@@ -152,19 +151,31 @@ def base_url(request: Request, public_url: str | None) -> str:
 class Reader:
     """Describes the client that looks an entry up."""
 
-    user_agent: str
+    can_read_from_s3: bool
     through_edge: bool
     """True if the request may be redirected to the edge's object URLs."""
     base_url: str
     """Beginning of the URLs that the client reads from."""
 
 
+S3_READERS = ("@actions/cache-", "actions/cache", "opendal/", "sccache/")
+"""Beginnings of the user agents of clients that may be sent to S3: these read whole objects or seek with `Range`. S3
+ignores `x-ms-range`, so a client that seeks with it would get the wrong bytes without an error
+(docs/design/protocol.md#x-ms-range)."""
+
+
+def client_reads_from_s3(user_agent: str) -> bool:
+    """Return whether S3 serves this client the right bytes; unknown clients count as seeking with `x-ms-range`."""
+    return user_agent.lower().startswith(S3_READERS)
+
+
 def reader_of(request: Request, settings: Settings) -> Reader:
     """Return the reader; SEEK_THROUGH may send clients that can ask by x-ms-range past the edge."""
-    user_agent, base = request.headers.get("user-agent", ""), base_url(request, settings.public_url)
-    if settings.seek_through is SeekThrough.EDGE or client_reads_from_s3(user_agent):
-        return Reader(user_agent, came_through_edge(request), base)
-    return Reader(user_agent, through_edge=False, base_url=api_url(request) or base)
+    can_read_from_s3 = client_reads_from_s3(request.headers.get("user-agent", ""))
+    base = base_url(request, settings.public_url)
+    if settings.seek_through is SeekThrough.EDGE or can_read_from_s3:
+        return Reader(can_read_from_s3, came_through_edge(request), base)
+    return Reader(can_read_from_s3, through_edge=False, base_url=api_url(request) or base)
 
 
 def api_url(request: Request) -> str | None:

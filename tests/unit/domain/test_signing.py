@@ -1,21 +1,50 @@
-"""The rotation's steps: each waits its time, and whatever signs is known to all that verify."""
+"""Signed URLs, and the rotation of the secrets that sign them."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from actions_cache.aws.secrets import SIGNING_CACHED_SECONDS
+from actions_cache.domain.errors import PermissionDenied
 from actions_cache.domain.signing import (
     SETTLE,
+    Direction,
     Keyring,
     Phase,
     RotationTimes,
     advanced,
+    check_signature,
     known_to_edge,
+    signed_path,
     unknown_to_edge,
 )
 from actions_cache.domain.timing import DAY, SECOND
 from tests.unit.domain.build import NOW
+
+
+def test_signature_is_bound_and_expires():
+    path, _, query = signed_path(Direction.UPLOAD, "abc", NOW + 60_000, "secret").partition("?")
+    expires, signature = (pair.partition("=")[2] for pair in query.split("&"))
+    assert path == "/blobs/upload/abc"
+
+    def check(direction=Direction.UPLOAD, archive="abc", expires=expires, now=NOW, secrets=("secret",)):
+        check_signature(direction, archive, expires, signature, now, secrets)
+
+    check()
+    check(secrets=("newer", "secret"))
+    for altered in (
+        {"direction": Direction.DOWNLOAD},
+        {"archive": "abd"},
+        {"expires": str(int(expires) + 1)},
+        {"expires": "soon"},
+        {"now": NOW + 60_000},
+        {"secrets": ("other",)},
+    ):
+        with pytest.raises(PermissionDenied):
+            check(**altered)
+
+
+# ---------------------------------------------------------------- rotation
 
 TIMES = RotationTimes(interval=30 * DAY, url_life=3600 * SECOND)
 SETTLED = Keyring(current="old", changed_at=NOW)
@@ -29,24 +58,24 @@ STEPS = {
 }
 
 
-@pytest.mark.parametrize(("ring", "lasts", "following"), STEPS.values(), ids=STEPS)
-def test_step_is_taken_exactly_when_due(ring, lasts, following):
-    assert advanced(ring, NOW + lasts - 1, TIMES, "new") is None
-    assert advanced(ring, NOW + lasts, TIMES, "new") == following
+@pytest.mark.parametrize(("ring", "duration", "following"), STEPS.values(), ids=STEPS)
+def test_step_is_taken_exactly_when_due(ring, duration, following):
+    assert advanced(ring, NOW + duration - 1, TIMES, "new") is None
+    assert advanced(ring, NOW + duration, TIMES, "new") == following
 
 
-@pytest.mark.parametrize(("ring", "lasts", "following"), STEPS.values(), ids=STEPS)
-def test_step_waits_for_edge_confirmation(ring, lasts, following):
+@pytest.mark.parametrize(("ring", "duration", "following"), STEPS.values(), ids=STEPS)
+def test_step_waits_for_edge_confirmation(ring, duration, following):
     assert following.changed_at is None
-    assert advanced(unknown_to_edge(ring), NOW + 10 * lasts, TIMES, "new") is None
+    assert advanced(unknown_to_edge(ring), NOW + 10 * duration, TIMES, "new") is None
 
 
 @pytest.mark.parametrize("ring", [SETTLED, INTRODUCED, PROMOTED], ids=lambda ring: ring.phase)
 def test_edge_update_restarts_phase_wait(ring):
     later = NOW + 5 * DAY
-    told = known_to_edge(unknown_to_edge(ring), later)
-    assert advanced(told, later + TIMES.of(ring.phase) - 1, TIMES, "new") is None
-    assert advanced(told, later + TIMES.of(ring.phase), TIMES, "new") is not None
+    known = known_to_edge(unknown_to_edge(ring), later)
+    assert advanced(known, later + TIMES.of(ring.phase) - 1, TIMES, "new") is None
+    assert advanced(known, later + TIMES.of(ring.phase), TIMES, "new") is not None
 
 
 @pytest.mark.parametrize(
@@ -71,7 +100,7 @@ def test_adjacent_steps_verify_each_other(ring, passed):
 
 
 def test_settling_outlasts_every_cache_twice():
-    """Once for what a function believes, once for what the edge does; the rest is for races."""
+    """Once for the functions' caches, once for the edge's; the rest is for races."""
     assert SETTLE >= 2 * SIGNING_CACHED_SECONDS * SECOND
 
 

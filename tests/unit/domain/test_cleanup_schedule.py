@@ -1,4 +1,4 @@
-"""No reader is cut off and nothing leaks: what falls due when, and what a sweep leaves alone."""
+"""The times of cleanup's tasks, and the objects that a sweep keeps: no reader is cut off, and nothing leaks."""
 
 from dataclasses import replace
 
@@ -48,8 +48,8 @@ LAST_ARRIVAL = NOW + 2 * LIFETIMES.upload_url
 PARTS_REMOVABLE = NOW + LIFETIMES.grace
 
 
-def due(seen, *, merges_at_finalize=True):
-    return next_task(seen, LIFETIMES, merges_at_finalize=merges_at_finalize)
+def next_due(current, *, merges_at_finalize=True):
+    return next_task(current, LIFETIMES, merges_at_finalize=merges_at_finalize)
 
 
 def closed_upload(**changes):
@@ -64,8 +64,12 @@ TASKS = {
         NOW + LOOK_EVERY,
         CleanupTask.LOOK_AT_UPLOAD,
     ),
-    "and again as long after each look": (archive(looked_at=NOW + 7), NOW + 7 + LOOK_EVERY, CleanupTask.LOOK_AT_UPLOAD),
-    "a committed one too": (
+    "an open upload is looked at again after each look": (
+        archive(looked_at=NOW + 7),
+        NOW + 7 + LOOK_EVERY,
+        CleanupTask.LOOK_AT_UPLOAD,
+    ),
+    "a committed upload is looked at too": (
         archive(commit=Commit("d", 30, 3, MANIFEST), looked_at=NOW + 7),
         NOW + 7 + LOOK_EVERY,
         CleanupTask.LOOK_AT_UPLOAD,
@@ -76,42 +80,46 @@ TASKS = {
         CleanupTask.DROP_RESERVATION,
     ),
     "a closed upload is swept at once": (closed_upload(), NOW + 9, CleanupTask.SWEEP),
-    "and again, as long as its URL takes more": (
+    "a closed upload is swept again while its URL is valid": (
         closed_upload(swept_at=NOW + 9),
         NOW + 9 + LOOK_EVERY,
         CleanupTask.SWEEP,
     ),
-    "and for the last time when nothing can arrive any more": (
+    "a closed upload is swept last when nothing can arrive": (
         closed_upload(swept_at=LAST_ARRIVAL - 1),
         LAST_ARRIVAL,
         CleanupTask.SWEEP,
     ),
-    "then it is forgotten": (closed_upload(swept_at=LAST_ARRIVAL), LAST_ARRIVAL, CleanupTask.FORGET),
+    "a closed upload is forgotten after its last sweep": (
+        closed_upload(swept_at=LAST_ARRIVAL),
+        LAST_ARRIVAL,
+        CleanupTask.FORGET,
+    ),
     "an unclaimed archive is claimed": (stored_archive(), NOW + SEND_TIMEOUT, CleanupTask.RETAKE_CLAIM),
     "a claim whose message was never sent is retaken": (queued(), NOW + SEND_TIMEOUT, CleanupTask.RETAKE_CLAIM),
     "a dead run's claim is retaken": (running(), NOW + LIFETIMES.merge_lease, CleanupTask.RETAKE_CLAIM),
-    "a merged archive's parts go after the grace": (merged_archive(), PARTS_REMOVABLE, CleanupTask.SWEEP),
-    "late arrivals are swept when no upload can be under way": (
+    "a merged archive's parts are deleted after the grace": (merged_archive(), PARTS_REMOVABLE, CleanupTask.SWEEP),
+    "late arrivals are swept when no PUT can be running": (
         merged_archive(swept_at=PARTS_REMOVABLE),
         LAST_ARRIVAL,
         CleanupTask.SWEEP,
     ),
-    "late arrivals of one part too": (
+    "late arrivals for one part are swept too": (
         stored_archive(object=PARTS[0], commit=Commit("d", 10, 1, None)),
         LAST_ARRIVAL,
         CleanupTask.SWEEP,
     ),
-    "an entry that nobody used goes": (
+    "an unused entry expires": (
         merged_archive(swept_at=LAST_ARRIVAL),
         NOW + LIFETIMES.unused_entry,
         CleanupTask.EXPIRE_ENTRY,
     ),
-    "a use puts that off": (
+    "a use delays its expiry": (
         merged_archive(swept_at=LAST_ARRIVAL, last_used_at=NOW + 5),
         NOW + 5 + LIFETIMES.unused_entry,
         CleanupTask.EXPIRE_ENTRY,
     ),
-    "a deleted archive's objects go after its readers' grace": (
+    "a deleted archive's objects are deleted after the grace": (
         merged_archive(state=ArchiveState.DELETED, deleted_at=NOW + 9),
         NOW + 9 + LIFETIMES.grace,
         CleanupTask.SWEEP,
@@ -121,28 +129,32 @@ TASKS = {
         NOW + 9,
         CleanupTask.SWEEP,
     ),
-    "an archive is forgotten once nothing can arrive any more": (
+    "an archive is forgotten once nothing can arrive": (
         archive(state=ArchiveState.DELETED, deleted_at=NOW + 9, swept_at=LAST_ARRIVAL),
         LAST_ARRIVAL,
         CleanupTask.FORGET,
     ),
-    "one that cleanup failed on waits": (archive(postponed_until=NOW + 10**9), NOW + 10**9, CleanupTask.LOOK_AT_UPLOAD),
+    "an archive on which cleanup failed waits": (
+        archive(postponed_until=NOW + 10**9),
+        NOW + 10**9,
+        CleanupTask.LOOK_AT_UPLOAD,
+    ),
 }
 
 
-@pytest.mark.parametrize(("seen", "at", "task"), TASKS.values(), ids=TASKS)
-def test_next_task_follows_archive_state(seen, at, task):
-    assert due(seen) == (at, task)
+@pytest.mark.parametrize(("current", "at", "task"), TASKS.values(), ids=TASKS)
+def test_next_task_follows_archive_state(current, at, task):
+    assert next_due(current) == (at, task)
 
 
 def test_lazy_merge_leaves_unread_archive_unmerged():
-    assert due(stored_archive(), merges_at_finalize=False) == (LAST_ARRIVAL, CleanupTask.SWEEP)
+    assert next_due(stored_archive(), merges_at_finalize=False) == (LAST_ARRIVAL, CleanupTask.SWEEP)
 
 
 def test_finished_task_is_not_due_again():
     merged = merged_archive()
-    at, _ = due(merged)
-    assert due(swept(merged, at))[0] > at
+    at, _ = next_due(merged)
+    assert next_due(swept(merged, at))[0] > at
 
 
 @pytest.mark.parametrize(
@@ -160,17 +172,17 @@ def test_open_upload_is_bounded(walk, most, too_much):
 
 
 DISCARDED = {
-    "an upload that was never finalized, whole": (closed_upload(), 50, NOW + 9, 50),
-    "what an unmerged archive doesn't keep": (stored_archive(), 50, LAST_ARRIVAL, 50),
-    "of a merged one, what is more than it was saved with": (merged_archive(), 50, PARTS_REMOVABLE, 20),
-    "what came after its parts had gone": (merged_archive(swept_at=PARTS_REMOVABLE), 50, LAST_ARRIVAL, 50),
-    "none of a removed one": (
+    "all of an upload that was never finalized": (closed_upload(), 50, NOW + 9, 50),
+    "all that an unmerged archive doesn't keep": (stored_archive(), 50, LAST_ARRIVAL, 50),
+    "all beyond the size of a merged archive": (merged_archive(), 50, PARTS_REMOVABLE, 20),
+    "all that arrived after its parts were deleted": (merged_archive(swept_at=PARTS_REMOVABLE), 50, LAST_ARRIVAL, 50),
+    "nothing of a removed entry": (
         stored_archive(state=ArchiveState.DELETED, deleted_at=NOW),
         30,
         NOW + LIFETIMES.grace,
         0,
     ),
-    "none where the parts had gone and the object goes": (
+    "nothing where only the merged object is deleted": (
         merged_archive(state=ArchiveState.DELETED, deleted_at=LAST_ARRIVAL, swept_at=LAST_ARRIVAL),
         0,
         LAST_ARRIVAL + LIFETIMES.grace,
@@ -179,9 +191,9 @@ DISCARDED = {
 }
 
 
-@pytest.mark.parametrize(("seen", "deleted", "at", "discarded"), DISCARDED.values(), ids=DISCARDED)
-def test_unowned_bytes_count_as_discarded(seen, deleted, at, discarded):
-    assert discarded_bytes(seen, deleted, at, LIFETIMES) == discarded
+@pytest.mark.parametrize(("current", "deleted", "at", "discarded"), DISCARDED.values(), ids=DISCARDED)
+def test_unowned_bytes_count_as_discarded(current, deleted, at, discarded):
+    assert discarded_bytes(current, deleted, at, LIFETIMES) == discarded
 
 
 def test_closed_upload_stays_closed():
@@ -195,11 +207,13 @@ def test_closed_upload_stays_closed():
 def test_state_change_discards_walk():
     walk = Walk(NOW, "archives/x")
     upload = archive(commit=Commit("d", 30, 3, MANIFEST), walk=walk)
-    assert [it and it.walk for it in (stored(upload, NOW), deleted(upload, NOW), looked(upload, NOW))] == [None] * 3
+    assert [after and after.walk for after in (stored(upload, NOW), deleted(upload, NOW), looked(upload, NOW))] == [
+        None
+    ] * 3
 
 
-def kept(seen, now):
-    return kept_keys(seen, Manifest(PARTS) if needs_parts(seen, now, LIFETIMES) else None, now, LIFETIMES)
+def kept(current, now):
+    return kept_keys(current, Manifest(PARTS) if needs_parts(current, now, LIFETIMES) else None, now, LIFETIMES)
 
 
 PART_KEYS = {part.key for part in PARTS}
