@@ -25,7 +25,7 @@ from actions_cache.cost import (
 from actions_cache.domain.merge_plan import MIN_UPLOAD_PART_BYTES
 from actions_cache.events import METRICS
 from dev.local.template import Template
-from functions.api.uploads import LAMBDA_BODY_BYTES
+from functions.api.dependencies import LAMBDA_BODY_BYTES
 
 HOUR = 3600
 

@@ -16,8 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from actions_cache.http import github
-from actions_cache.http.answer import Answer
+from actions_cache.http.errors import GITHUB_REST, Answer
 from dev.local.console import NOTHING_SAVED
 from dev.local.edge.app import in_dialect, send_answer
 from dev.local.emulators import disk_shortage
@@ -201,5 +200,5 @@ def full(path: str, reason: str) -> Answer:
 
 def _in_dialect(path: str, status: int, twirp_code: str, code: str, message: str) -> Answer:
     if path == "/":
-        return github.error(status, message)
+        return GITHUB_REST.error(status, twirp_code, message)
     return in_dialect(path, status, message, twirp_code, code, code, uuid4().hex)

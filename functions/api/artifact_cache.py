@@ -1,6 +1,6 @@
-"""The v1 API, which GHES, Gitea and act have: each route translated in, one use case, translated out.
+"""Serve the v1 API, for GHES, Gitea and act (docs/design/protocol.md#v1-api).
 
-Pieces come through here, so on AWS one may have what fits into Lambda's 6 MB (docs/clients.md).
+Chunks come through here, so on AWS one may have what fits into Lambda's 6 MB (docs/clients.md).
 """
 
 import json
@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
-from actions_cache import logs
 from actions_cache.domain.access import Caller
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.entry import (
@@ -27,109 +26,80 @@ from actions_cache.domain.entry import (
     numbered_archive_id,
 )
 from actions_cache.domain.errors import InvalidRequest, NotFound
-from actions_cache.domain.refused_job import NotAdmitted
 from actions_cache.domain.timing import SECOND
 from actions_cache.domain.uploads import check_takes_chunks, parse_content_range
 from actions_cache.http.app import Reader, absolute, reader_of
-from actions_cache.http.artifact_cache import ROOT
+from actions_cache.http.errors import V1_ROOT
 from actions_cache.lookup import Hit, Query
-from functions.api.cache_service import MAX_BODY_BYTES
+from functions.api.dependencies import MAX_MESSAGE_BYTES, JobCaller, Services, read_body
 from functions.api.services import ApiServices
-from functions.api.tokens import TokenReader
-from functions.api.uploads import read_body
 
-BodyT = TypeVar("BodyT", bound=BaseModel)
+router = APIRouter(prefix=V1_ROOT)
 
 
-MAX_SIZE = 2**63 - 1
-"""Largest value that v2's `size_bytes` can hold."""
-
-Size = Annotated[int, Field(ge=0, le=MAX_SIZE)]
-
-
-class ReserveRequest(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-    key: str
-    version: str
-    size: Size | None = Field(None, alias="cacheSize")
-    """As far as the client knows it now."""
-
-
-class CommitRequest(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-    size: Size
-
-
-def routes(services: ApiServices, tokens: TokenReader) -> APIRouter:
-    router = APIRouter(prefix=ROOT)
-
-    async def read_caller(request: Request) -> Caller:
-        try:
-            caller = await run_in_threadpool(tokens.read, request.headers.get("authorization"))
-        except NotAdmitted as refusal:
-            raise (refusal if request.method == "GET" else refusal.of_a_write) from None
-        logs.append(repository=caller.repository)
-        return caller
-
-    TheCaller = Annotated[Caller, Depends(read_caller)]  # noqa: N806 - a type
-
-    @router.get("/cache")
-    async def look_up(request: Request, caller: TheCaller) -> Response:
-        reader = reader_of(request, services.settings)
-        query = _query(request, caller, reader)
-        hit = await run_in_threadpool(services.look_up, query)
-        if hit is None:
-            return Response(status_code=204)
-        return JSONResponse(_found(hit, absolute(hit.url, reader.base_url)))
-
-    @router.get("/caches")
-    async def list_similar(request: Request, caller: TheCaller) -> Response:
-        """What @actions/cache prints in a job's debug log after a miss."""
-        prefix = check_name("key", request.query_params.get("key", ""))
-        found = await run_in_threadpool(services.list_similar, caller.repository, caller.readable_scopes(), prefix)
-        return JSONResponse({"totalCount": len(found), "artifactCaches": [_described(entry) for entry in found]})
-
-    def reserve_number(name: EntryName, caller: Caller, size: int | None) -> int:
-        services.budgets.check_entry(size or 0)
-        services.note_repository(caller)
-        services.create_rate_limit.check(caller.repository)
-        return services.reserve.numbered(name)
-
-    @router.post("/caches")
-    async def reserve(request: Request, caller: TheCaller) -> Response:
-        wanted = await _body(request, ReserveRequest)
-        name = EntryName(
-            EntryFamily(caller.repository, caller.writable_scope(), check_name("version", wanted.version)),
-            check_name("key", wanted.key),
-        )
-        return JSONResponse({"cacheId": await run_in_threadpool(reserve_number, name, caller, wanted.size)}, 201)
-
-    @router.patch("/caches/{number}")
-    async def receive_chunk(number: str, request: Request, caller: TheCaller) -> Response:
-        place = parse_content_range(request.headers.get("content-range"))
-        archive = await run_in_threadpool(_own_upload, number, caller)
-        check_takes_chunks(archive, services.clock.now())
-        await services.receive_part.chunk(archive.id, place, request.stream())
+@router.get("/cache")
+async def look_up(request: Request, caller: JobCaller, services: Services) -> Response:
+    reader = reader_of(request, services.settings)
+    query = _query(request, caller, reader)
+    hit = await run_in_threadpool(services.look_up, query)
+    if hit is None:
         return Response(status_code=204)
+    return JSONResponse(_found(hit, absolute(hit.url, reader.base_url)))
 
-    @router.post("/caches/{number}")
-    async def commit(number: str, request: Request, caller: TheCaller) -> Response:
-        wanted = await _body(request, CommitRequest)
-        archive = await run_in_threadpool(_own_upload, number, caller)
-        await run_in_threadpool(services.finalize.chunks, archive, wanted.size)
-        return Response(status_code=204)
 
-    def _own_upload(number: str, caller: Caller) -> Archive:
-        """Raises NotFound where it isn't one that the caller may write."""
-        scope = caller.writable_scope()
-        archive = services.table.archive(numbered_archive_id(_number(number)))
-        if archive is None or (archive.name.family.repository, archive.name.family.scope) != (caller.repository, scope):
-            raise NotFound(f"no upload {number[:20]}: it was never reserved, or its reservation expired")
-        return archive
+@router.get("/caches")
+async def list_similar(request: Request, caller: JobCaller, services: Services) -> Response:
+    """Return the entries that @actions/cache prints in a job's debug log after a miss."""
+    prefix = check_name("key", request.query_params.get("key", ""))
+    found = await run_in_threadpool(services.list_similar, caller.repository, caller.readable_scopes(), prefix)
+    return JSONResponse({"totalCount": len(found), "artifactCaches": [_described(entry) for entry in found]})
 
-    return router
+
+@router.post("/caches")
+async def reserve(request: Request, caller: JobCaller, services: Services) -> Response:
+    wanted = await _body(request, ReserveRequest)
+    name = EntryName(
+        EntryFamily(caller.repository, caller.writable_scope(), check_name("version", wanted.version)),
+        check_name("key", wanted.key),
+    )
+    return JSONResponse({"cacheId": await run_in_threadpool(_reserve, services, name, caller, wanted.size)}, 201)
+
+
+@router.patch("/caches/{number}")
+async def receive_chunk(number: str, request: Request, caller: JobCaller, services: Services) -> Response:
+    place = parse_content_range(request.headers.get("content-range"))
+    archive = await run_in_threadpool(_own_upload, services, number, caller)
+    check_takes_chunks(archive, services.clock.now())
+    await services.receive_part.chunk(archive.id, place, request.stream())
+    return Response(status_code=204)
+
+
+@router.post("/caches/{number}")
+async def commit(number: str, request: Request, caller: JobCaller, services: Services) -> Response:
+    wanted = await _body(request, CommitRequest)
+    archive = await run_in_threadpool(_own_upload, services, number, caller)
+    await run_in_threadpool(services.finalize.chunks, archive, wanted.size)
+    return Response(status_code=204)
+
+
+def _reserve(services: ApiServices, name: EntryName, caller: Caller, size: int | None) -> int:
+    services.budgets.check_entry(size or 0)
+    services.note_repository(caller)
+    services.create_rate_limit.check(caller.repository)
+    return services.reserve.numbered(name)
+
+
+def _own_upload(services: ApiServices, number: str, caller: Caller) -> Archive:
+    """Return the upload of this number.
+
+    Raises:
+        NotFound: it isn't one that the caller may write.
+    """
+    scope = caller.writable_scope()
+    archive = services.table.archive(numbered_archive_id(_number(number)))
+    if archive is None or (archive.name.family.repository, archive.name.family.scope) != (caller.repository, scope):
+        raise NotFound(f"no upload {number[:20]}: it was never reserved, or its reservation expired")
+    return archive
 
 
 def _number(text: str) -> int:
@@ -139,7 +109,7 @@ def _number(text: str) -> int:
 
 
 def _query(request: Request, caller: Caller, reader: Reader) -> Query:
-    """Read `keys`: one list that clients join by commas and then percent-encode whole, commas included.
+    """Return the query of `keys`, a list that clients join by commas and then percent-encode whole, commas included.
 
     So a comma inside a key can't be told from a separator. @actions/cache refuses keys that hold one, other clients
     don't, so the undivided text is looked up as well, as an exact key.
@@ -174,12 +144,43 @@ def _described(entry: Entry) -> Mapping[str, Any]:
     }
 
 
+# ---------------------------------------------------------------- bodies
+
+MAX_SIZE = 2**63 - 1
+"""Largest value that v2's `size_bytes` can hold."""
+
+Size = Annotated[int, Field(ge=0, le=MAX_SIZE)]
+
+
+class ReserveRequest(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    key: str
+    version: str
+    size: Size | None = Field(None, alias="cacheSize")
+    """The size as far as the client knows it yet."""
+
+
+class CommitRequest(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    size: Size
+
+
+BodyT = TypeVar("BodyT", bound=BaseModel)
+
+
 async def _body(request: Request, model: type[BodyT]) -> BodyT:
-    """Raises InvalidRequest, TooLarge."""
+    """Return the request's body as a model.
+
+    Raises:
+        InvalidRequest: it isn't one.
+        TooLarge: it is longer than any model.
+    """
     try:
-        return model.model_validate(json.loads(await read_body(request, MAX_BODY_BYTES)))
-    except ValidationError as error:
-        fault = error.errors()[0]
-        raise InvalidRequest(f"{'.'.join(map(str, fault['loc'])) or 'the body'}: {fault['msg']}") from None
+        return model.model_validate(json.loads(await read_body(request, MAX_MESSAGE_BYTES)))
+    except ValidationError as validation:
+        error = validation.errors()[0]
+        raise InvalidRequest(f"{'.'.join(map(str, error['loc'])) or 'the body'}: {error['msg']}") from None
     except (ValueError, RecursionError):
         raise InvalidRequest("the body isn't JSON") from None

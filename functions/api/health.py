@@ -1,16 +1,34 @@
-"""Answers `/health`. Anybody may ask, and each look is seven calls to AWS, so an answer is remembered."""
+"""Serve `/health`. Anybody may ask, and each check is seven calls to AWS, so an answer is remembered."""
 
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict
+from typing import Annotated
 
+from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse
 
-from actions_cache.ports import Bucket, MergeQueue, Table, Unavailable
-from actions_cache.schema import CheckSchema
+from functions.api.dependencies import Services
+
+router = APIRouter()
+
+
+async def get_health(request: Request) -> "Health":
+    health: Health = request.app.state.health
+    return health
+
+
+@router.get("/health")
+async def answer_health(services: Services, health: Annotated["Health", Depends(get_health)]) -> JSONResponse:
+    faults = await health.faults()
+    body = {"ok": not faults, "faults": dict(faults), **asdict(services.release)}
+    return JSONResponse(body, 503 if faults else 200)
+
 
 Faults = Mapping[str, str]
+"""What is wrong, by component; empty when all is well."""
 
 WELL_SECONDS = 5.0
 """Seconds that a good answer is reused. Longer: fewer calls; shorter: a fault is seen sooner."""
@@ -20,59 +38,33 @@ FAULT_SECONDS = 1.0
 
 
 class Health:
-    """Remembers one answer for a process; only one look is under way at a time.
+    """Remembers one answer for a process; only one check is under way at a time.
 
     Args:
-        look: what is wrong, by component; it may block.
-        now: seconds of a clock that never goes back.
+        check: returns what is wrong, by component; it may block.
+        now: returns the seconds of a clock that never goes back.
     """
 
-    def __init__(self, look: Callable[[], Faults], now: Callable[[], float] = time.monotonic) -> None:
-        self._look = look
+    def __init__(self, check: Callable[[], Faults], now: Callable[[], float] = time.monotonic) -> None:
+        self._check = check
         self._now = now
         self._known: Faults = {}
         self._good_until = float("-inf")
-        self._looking: asyncio.Task[Faults] | None = None
+        self._checking: asyncio.Task[Faults] | None = None
 
     async def faults(self) -> Faults:
         """Return what is wrong now, or was some seconds ago."""
         if self._now() < self._good_until:
             return self._known
-        looking = self._looking
+        checking = self._checking
         # On Lambda each request may have its own event loop, where a task of another loop never finishes.
-        if looking is None or looking.done() or looking.get_loop() is not asyncio.get_running_loop():
-            looking = self._looking = asyncio.create_task(self._look_again())
+        if checking is None or checking.done() or checking.get_loop() is not asyncio.get_running_loop():
+            checking = self._checking = asyncio.create_task(self._check_again())
         # A client that goes away ends only its own wait.
-        return await asyncio.shield(looking)
+        return await asyncio.shield(checking)
 
-    async def _look_again(self) -> Faults:
-        faults = await run_in_threadpool(self._look)
+    async def _check_again(self) -> Faults:
+        faults = await run_in_threadpool(self._check)
         self._known = faults
         self._good_until = self._now() + (FAULT_SECONDS if faults else WELL_SECONDS)
         return faults
-
-
-@dataclass(frozen=True, slots=True)
-class CheckHealth:
-    check_schema: CheckSchema
-    table: Table
-    bucket: Bucket
-    queue: MergeQueue
-
-    def __call__(self) -> Mapping[str, str]:
-        """What is wrong, by component; empty when all is well."""
-        checks: Mapping[str, Callable[[], None]] = {
-            "schema": self.check_schema,
-            "table": self.table.check,
-            "bucket": self.bucket.check,
-            "queue": self.queue.check,
-        }
-        return {name: error for name, check in checks.items() if (error := _fault(check))}
-
-
-def _fault(check: Callable[[], None]) -> str | None:
-    try:
-        check()
-    except Unavailable as error:
-        return str(error)
-    return None

@@ -1,10 +1,12 @@
-"""What runners ask, but for the bytes: what the API function loads."""
+"""Wire the API function: everything that runners request, but for streams of whole archives."""
 
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
 
 from actions_cache.activity import NoteActivity, NoteRefused, NoteRepository
 from actions_cache.download_services import DownloadServices
 from actions_cache.lookup import ListSimilar, LookUp
+from actions_cache.ports import Unavailable
 from actions_cache.save import (
     CommitUpload,
     CreateRateLimit,
@@ -14,7 +16,6 @@ from actions_cache.save import (
     Reserve,
 )
 from actions_cache.services import CoreServices
-from functions.api.health import CheckHealth
 
 
 class ApiServices(CoreServices):
@@ -87,5 +88,24 @@ class ApiServices(CoreServices):
         )
 
     @cached_property
-    def check_health(self) -> CheckHealth:
-        return CheckHealth(self.check_schema, self._unchecked_table, self.bucket, self.queue)
+    def check_health(self) -> Callable[[], Mapping[str, str]]:
+        """Return a check that may block and returns what is wrong, by component; nothing when all is well."""
+        return partial(
+            _find_faults,
+            {
+                "schema": self.check_schema,
+                "table": self._unchecked_table.check,
+                "bucket": self.bucket.check,
+                "queue": self.queue.check,
+            },
+        )
+
+
+def _find_faults(checks: Mapping[str, Callable[[], None]]) -> Mapping[str, str]:
+    faults: dict[str, str] = {}
+    for component, check in checks.items():
+        try:
+            check()
+        except Unavailable as error:
+            faults[component] = str(error)
+    return faults

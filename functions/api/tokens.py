@@ -1,4 +1,4 @@
-"""Verify jobs' tokens: whose they are, and what they allow (docs/design/protocol.md#tokens)."""
+"""Verify jobs' tokens, and read from them who calls and what is allowed (docs/design/protocol.md#tokens)."""
 
 import re
 import ssl
@@ -33,75 +33,7 @@ from actions_cache.settings import CLOCK_MARGIN_SECONDS
 if TYPE_CHECKING:
     from jwt.types import Options
 
-CACHED_SECONDS = 300
-TIMEOUT_SECONDS = 5
-
-COOLDOWN_SECONDS = 30
-"""Between fetches for keys that nobody knows, or made-up key ids would make this server call the issuer each time.
-An issuer publishes a new key before it signs with it."""
-
-RETRY_SECONDS = 5
-"""Between a fetch that failed and the next: one request waits for an issuer that is down, not each."""
-
-STALE_SECONDS = 24 * 3600
-"""How long keys stay good that can't be fetched anew. Longer: an outage of the issuer's is survived longer. Shorter:
-a key withdrawn meanwhile is good for less long."""
-
-
-class IssuerKeys(jwt.PyJWKClient):
-    """PyJWT's, but for an issuer's faults: each is a PyJWKClientConnectionError, and known keys outlive it."""
-
-    def __init__(self, issuer: str, trust: ssl.SSLContext | None = None) -> None:
-        """Args: trust: whose certificates are good; None: public authorities'."""
-        super().__init__(
-            f"{issuer.rstrip('/')}/.well-known/jwks",
-            lifespan=CACHED_SECONDS,
-            timeout=TIMEOUT_SECONDS,
-            ssl_context=trust,
-            cooldown_duration=COOLDOWN_SECONDS,
-        )
-        self._known: jwt.PyJWKSet | None = None
-        self._known_at = 0.0
-        self._failed_at = float("-inf")
-
-    def fetch_data(self) -> Any:
-        if time.monotonic() - self._failed_at < RETRY_SECONDS:
-            raise jwt.PyJWKClientConnectionError(f"{self.uri} didn't answer a moment ago")
-        try:
-            return super().fetch_data()
-        except (OSError, ValueError, jwt.PyJWKClientError, jwt.PyJWKSetError) as error:
-            self._failed_at = time.monotonic()
-            raise jwt.PyJWKClientConnectionError(f"{self.uri}: {error}") from error
-
-    def get_jwk_set(self, refresh: bool = False) -> jwt.PyJWKSet:  # noqa: FBT001, FBT002 - PyJWT's signature
-        """Args: refresh: for a key that isn't among the known ones, which then can't stand in."""
-        try:
-            keys = super().get_jwk_set(refresh)
-        except jwt.PyJWKClientConnectionError:
-            if refresh or self._known is None or time.monotonic() - self._known_at > STALE_SECONDS:
-                raise
-            return self._known
-        if keys is not self._known:
-            self._known, self._known_at = keys, time.monotonic()
-        return keys
-
-
 MAX_TOKEN_CHARACTERS = 16 * 1024
-MAX_SCOPES = 64
-
-MAX_SCOPE_CHARACTERS = 1024
-"""Git's refs are file names, so they are shorter than this."""
-
-_NUMBER = re.compile("[1-9][0-9]{0,63}")
-"""Pattern of github.com's repository ids. They are table keys as they are, beside keys of the store's own."""
-
-_REPOSITORY = re.compile("(?!0$)[A-Za-z0-9_-]{1,64}")
-"""Pattern of other issuers' repository ids: none of the characters that separate names in the tables."""
-
-_ISSUER = re.compile(f"[!-~]{{1,{MAX_ISSUER_CHARACTERS}}}")
-
-_SCOPE = re.compile(r"[^\x00-\x1f\x7f-\x9f]*")
-"""Pattern of scopes: no control characters, as in Git's refs. Gitea writes the empty one."""
 
 _CLAIM_CHECKS: "Options" = {"verify_exp": True, "verify_nbf": True, "verify_iat": False}
 
@@ -116,7 +48,7 @@ class TokenReader:
         rules: further rules that a token must meet; without any, no token is admitted.
         verify: False only for the local run: claims are checked, signatures aren't.
         trust: authorities whose certificates are accepted where keys are fetched; None for the public ones.
-        hear_refused: called for each job with a verified token that the rules keep out; must neither block nor raise.
+        on_refused: called for each job with a verified token that the rules keep out; must neither block nor raise.
     """
 
     issuers: Sequence[str]
@@ -125,7 +57,7 @@ class TokenReader:
     verify: bool = True
     trust: ssl.SSLContext | None = None
     on_refused: Callable[[RefusedJob], None] | None = None
-    _keys: dict[str, IssuerKeys] = field(default_factory=dict)
+    _keys: dict[str, "IssuerKeys"] = field(default_factory=dict)
 
     def read(self, authorization: str | None) -> Caller:
         """Return the caller that an `Authorization` header names.
@@ -157,7 +89,7 @@ class TokenReader:
         return caller
 
     def _unverified(self, token: str) -> dict[str, Any]:
-        """Also one that never expires, as other servers' tests make them: whoever gets here can write any expiry."""
+        """Return an unverified token's claims. It needs no expiry, since its sender could write any."""
         _check_times(_read(token))
         return jwt.decode(
             token,
@@ -200,6 +132,25 @@ def _check_times(claims: Mapping[str, Any]) -> None:
             raise jwt.DecodeError(f"{name} isn't a number")
 
 
+# ---------------------------------------------------------------- claims
+
+MAX_SCOPES = 64
+
+MAX_SCOPE_CHARACTERS = 1024
+"""Git's refs are file names, so they are shorter than this."""
+
+_NUMBER = re.compile("[1-9][0-9]{0,63}")
+"""Pattern of github.com's repository ids. They are table keys as they are, beside keys of the store's own."""
+
+_REPOSITORY = re.compile("(?!0$)[A-Za-z0-9_-]{1,64}")
+"""Pattern of other issuers' repository ids: none of the characters that separate names in the tables."""
+
+_ISSUER = re.compile(f"[!-~]{{1,{MAX_ISSUER_CHARACTERS}}}")
+
+_SCOPE = re.compile(r"[^\x00-\x1f\x7f-\x9f]*")
+"""Pattern of scopes: no control characters, as in Git's refs. Gitea writes the empty one."""
+
+
 def _issuer(claims: Mapping[str, Any]) -> str:
     """Return the issuer, which becomes part of a table key; github.com if an unverified token names none."""
     named = claims.get("iss") or GITHUB
@@ -209,7 +160,7 @@ def _issuer(claims: Mapping[str, Any]) -> str:
 
 
 def _caller(claims: Mapping[str, Any], issuer: str) -> Caller:
-    """Both names are part of a key in the table, which has no room for more, and must not be mixed up."""
+    """Return the caller. Repository and issuer become one table key, so neither may hold what separates them."""
     repository = "".join(values_of(claims, REPOSITORY_ID))
     allowed = _NUMBER if without_slash(issuer) == GITHUB else _REPOSITORY
     if not allowed.fullmatch(repository):
@@ -219,7 +170,7 @@ def _caller(claims: Mapping[str, Any], issuer: str) -> Caller:
 
 
 def _scopes(ac: object) -> tuple[Scope, ...]:
-    """`ac` is a JSON string: `[{"Scope": "refs/heads/main", "Permission": 3}]`."""
+    """Return the scopes of an `ac` claim, a JSON string such as `[{"Scope": "refs/heads/main", "Permission": 3}]`."""
     try:
         rows = json_of(ac)
         scopes = tuple(map(_scope, rows)) if isinstance(rows, list) else ()
@@ -234,7 +185,9 @@ def _scope(row: Any) -> Scope:
     """Return one of a token's scopes. Permission bits that are unknown here are ignored.
 
     Raises:
-        ValueError, TypeError, KeyError: it isn't a scope.
+        ValueError: it isn't a scope.
+        TypeError: likewise.
+        KeyError: likewise.
     """
     name, permission = row["Scope"], row["Permission"]
     if not isinstance(name, str) or len(name) > MAX_SCOPE_CHARACTERS or not _SCOPE.fullmatch(name):
@@ -243,3 +196,69 @@ def _scope(row: Any) -> Scope:
     if type(permission) is not int or permission < 0:
         raise ValueError("a permission is a number of bits")
     return Scope(name, permission & (READ | WRITE))
+
+
+# ---------------------------------------------------------------- issuers' keys
+
+CACHED_SECONDS = 300
+"""Seconds until keys are fetched again. Longer: fewer fetches; shorter: a withdrawn key is refused sooner."""
+
+TIMEOUT_SECONDS = 5
+
+COOLDOWN_SECONDS = 30
+"""Seconds between fetches for unknown keys; without them, each made-up key id would make this server call the issuer.
+An issuer publishes a new key before it signs with it."""
+
+RETRY_SECONDS = 5
+"""Seconds between a failed fetch and the next one, so that not every request waits for an issuer that is down."""
+
+STALE_SECONDS = 24 * 3600
+"""Seconds that keys stay good when they can't be fetched again. Longer: longer outages of the issuer are survived.
+Shorter: a key that was withdrawn meanwhile is accepted for less time."""
+
+
+class IssuerKeys(jwt.PyJWKClient):
+    """PyJWT's client, except that each error of an issuer is a PyJWKClientConnectionError, which known keys outlive."""
+
+    def __init__(self, issuer: str, trust: ssl.SSLContext | None = None) -> None:
+        """Make a client.
+
+        Args:
+            issuer: its URL.
+            trust: authorities whose certificates are accepted; None for the public ones.
+        """
+        super().__init__(
+            f"{issuer.rstrip('/')}/.well-known/jwks",
+            lifespan=CACHED_SECONDS,
+            timeout=TIMEOUT_SECONDS,
+            ssl_context=trust,
+            cooldown_duration=COOLDOWN_SECONDS,
+        )
+        self._known: jwt.PyJWKSet | None = None
+        self._known_at = 0.0
+        self._failed_at = float("-inf")
+
+    def fetch_data(self) -> Any:
+        if time.monotonic() - self._failed_at < RETRY_SECONDS:
+            raise jwt.PyJWKClientConnectionError(f"{self.uri} didn't answer a moment ago")
+        try:
+            return super().fetch_data()
+        except (OSError, ValueError, jwt.PyJWKClientError, jwt.PyJWKSetError) as error:
+            self._failed_at = time.monotonic()
+            raise jwt.PyJWKClientConnectionError(f"{self.uri}: {error}") from error
+
+    def get_jwk_set(self, refresh: bool = False) -> jwt.PyJWKSet:  # noqa: FBT001, FBT002 - PyJWT's signature
+        """Return the issuer's keys, or during an outage the known ones.
+
+        Args:
+            refresh: True if a key is wanted that isn't among the known ones, which then don't help.
+        """
+        try:
+            keys = super().get_jwk_set(refresh)
+        except jwt.PyJWKClientConnectionError:
+            if refresh or self._known is None or time.monotonic() - self._known_at > STALE_SECONDS:
+                raise
+            return self._known
+        if keys is not self._known:
+            self._known, self._known_at = keys, time.monotonic()
+        return keys

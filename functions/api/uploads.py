@@ -10,42 +10,146 @@ from starlette.concurrency import run_in_threadpool
 
 from actions_cache.domain.errors import InvalidRequest, TooLarge
 from actions_cache.domain.object_keys import MAX_BLOCK_ID_BYTES, ArchiveKeys, check_block_id
-from actions_cache.domain.signing import Direction
 from actions_cache.domain.uploads import MAX_BLOCKS, MAX_PART_BYTES
-from actions_cache.http import azure
-from actions_cache.http.app import respond, signed
-from actions_cache.http.contents import check_if_match, content_headers
+from actions_cache.http.errors import AZURE, respond
+from actions_cache.http.headers import blob_headers, check_if_match, content_headers
 from actions_cache.save import Block, Blocks
+from functions.api.dependencies import LAMBDA_BODY_BYTES, Services, SignedDownload, SignedUpload, read_body
 from functions.api.services import ApiServices
 
-LAMBDA_BODY_BYTES = 4_500_000
-"""What of a body fits, as base64, into Lambda's 6 MB of a request or an answer."""
+router = APIRouter()
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """Raises TooLarge as soon as the body is known to be longer than `limit` bytes."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limit:
-        raise TooLarge(f"the body has {announced} bytes; at most {limit} are allowed")
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise TooLarge(f"the body has more than {limit} bytes; no more are allowed")
-    return bytes(body)
+@router.put("/blobs/upload/{archive}")
+async def upload(archive: SignedUpload, request: Request, services: Services) -> Response:
+    comp = request.query_params.get("comp")
+    match comp and comp.lower():
+        case None:
+            return await put_blob(services, archive, request)
+        case "block":
+            return await put_part(services, archive, block_id_of(request), request)
+        case "blocklist":
+            return await put_block_list(services, archive, request)
+        case "appendblock":
+            return await append_block(services, archive, request)
+        case "seal":
+            await run_in_threadpool(services.commit.seal, archive)
+            return _stored(f'"{archive}"', services, 200)
+        case _:
+            raise InvalidRequest(f"comp={comp} isn't supported; it may be block, blocklist, appendblock or seal")
 
+
+@router.get("/blobs/upload/{archive}")
+async def get_block_list(archive: SignedUpload, request: Request, services: Services) -> Response:
+    if request.query_params.get("comp", "").lower() != "blocklist":
+        message = "an upload URL can't be read from; ask the cache service for a download URL"
+        return respond(AZURE.error(405, "UnsupportedHttpVerb", message))
+    wanted = request.query_params.get("blocklisttype", "committed").lower()
+    blocks = await run_in_threadpool(services.list_blocks, archive)
+    size = sum(block.size for block in blocks.committed)
+    headers = {**blob_headers(f'"{archive}"', services.clock.now()), "x-ms-blob-content-length": str(size)}
+    return Response(render_block_list(blocks, wanted), headers=headers, media_type="application/xml")
+
+
+@router.head("/blobs/download/{archive}")
+async def describe(archive: SignedDownload, request: Request, services: Services) -> Response:
+    content = await services.downloads.download.describe(archive)
+    check_if_match(request, content)
+    return Response(headers=content_headers(content))
+
+
+# ---------------------------------------------------------------- one PUT
+
+APPEND_POSITION = "x-ms-blob-condition-appendpos"
+WRONG_APPEND_SIZE = "create an append blob with no bytes; append one at least"
+
+
+async def put_blob(services: ApiServices, archive: str, request: Request) -> Response:
+    blob_type = request.headers.get("x-ms-blob-type", "BlockBlob")
+    match blob_type.lower():
+        case "blockblob":
+            return await put_part(services, archive, None, request)
+        case "appendblob":
+            return await create_append_blob(services, archive, request)
+        case _:
+            raise InvalidRequest(f"x-ms-blob-type {blob_type} isn't supported; it may be BlockBlob or AppendBlob")
+
+
+async def put_part(services: ApiServices, archive: str, block_id: str | None, request: Request) -> Response:
+    size = _announced_size(request)
+    if isinstance(size, Response):
+        return size
+    part = await services.receive_part(archive, block_id, size, request.stream())
+    return _stored(part.etag, services)
+
+
+async def put_block_list(services: ApiServices, archive: str, request: Request) -> Response:
+    block_ids = parse_block_list(await read_body(request, LAMBDA_BODY_BYTES))
+    await run_in_threadpool(services.commit.block_list, archive, block_ids)
+    return _stored(f'"{archive}"', services)
+
+
+async def create_append_blob(services: ApiServices, archive: str, request: Request) -> Response:
+    size = _announced_size(request)
+    if isinstance(size, Response):
+        return size
+    if size:
+        return respond(AZURE.error(400, "InvalidHeaderValue", WRONG_APPEND_SIZE))
+    part = await services.receive_part.new_append(archive)
+    return _stored(part.etag, services)
+
+
+async def append_block(services: ApiServices, archive: str, request: Request) -> Response:
+    """Append a block. On AWS the edge does this; this is for clients that send to the API itself."""
+    size = _announced_size(request)
+    if isinstance(size, Response):
+        return size
+    if not size:
+        return respond(AZURE.error(400, "InvalidHeaderValue", WRONG_APPEND_SIZE))
+    offset = request.headers.get(APPEND_POSITION)
+    part = await services.receive_part.appended(archive, offset, size, request.stream())
+    answer = _stored(part.etag, services)
+    answer.headers["x-ms-blob-append-offset"] = str(ArchiveKeys(archive).offset_of_appended(part.key) or 0)
+    return answer
+
+
+def block_id_of(request: Request) -> str:
+    """Return the block id.
+
+    An unescaped `+` arrives as a space, which base64 doesn't have; the edge reads it as `+` too.
+    """
+    return request.query_params.get("blockid", "").replace(" ", "+")
+
+
+def _announced_size(request: Request) -> int | Response:
+    """Return the size that a part announces, or the answer that refuses it."""
+    size = request.headers.get("content-length")
+    if size is None or not size.isdecimal():
+        return respond(AZURE.error(411, "MissingContentLengthHeader", "send the size as Content-Length"))
+    if int(size) > MAX_PART_BYTES:
+        message = f"one PUT may have {MAX_PART_BYTES} bytes; send more as blocks"
+        return respond(AZURE.error(413, "RequestBodyTooLarge", message))
+    return int(size)
+
+
+def _stored(etag: str, services: ApiServices, status: int = 201) -> Response:
+    """Return the answer to a write: 201, but 200 for a seal; the JavaScript client takes 200 for an error elsewhere."""
+    headers = {**blob_headers(etag, services.clock.now()), "x-ms-request-server-encrypted": "true"}
+    return Response(status_code=status, headers=headers)
+
+
+# ---------------------------------------------------------------- block lists
 
 _ID_TAGS = frozenset({"Latest", "Uncommitted", "Committed"})
-"""Where Azure looks for the block. Here a block is what arrived last, so they mean the same."""
+"""Where Azure looks for the block. Here a block is its last version to arrive, so they mean the same."""
 
 NOT_A_LIST = "the body must be a <BlockList> of <Latest>, <Uncommitted> or <Committed> block ids, and nothing else"
 
-
 CHUNK_BYTES = 64 * 1024
-"""Size of the pieces in which a list is parsed; nothing after the piece with a fault is parsed."""
+"""Size of the chunks in which a list is parsed; nothing after a chunk with an error is parsed."""
 
 MAX_ID_CHARACTERS = 4 * MAX_BLOCK_ID_BYTES
-"""More than twice what base64 makes of an id, which leaves room for blanks behind it."""
+"""More than twice the length of an id in base64, which leaves room for blanks behind it."""
 
 
 def parse_block_list(body: bytes) -> tuple[str, ...]:
@@ -55,8 +159,8 @@ def parse_block_list(body: bytes) -> tuple[str, ...]:
     neither depth nor names nor attributes pile up.
 
     Raises:
-        InvalidRequest: not a block list.
-        TooLarge: more blocks than Azure allows.
+        InvalidRequest: the body isn't a block list.
+        TooLarge: it has more blocks than Azure allows.
     """
     parser = ElementTree.XMLParser(target=_BlockIds(), forbid_dtd=True)
     try:
@@ -107,7 +211,15 @@ class _BlockIds:
 
 
 def render_block_list(blocks: Blocks, wanted: str) -> bytes:
-    """Args: wanted: `committed`, `uncommitted` or `all`. Raises InvalidRequest for another word."""
+    """Return the list as XML.
+
+    Args:
+        blocks: the upload's blocks.
+        wanted: `committed`, `uncommitted` or `all`.
+
+    Raises:
+        InvalidRequest: `wanted` is another word.
+    """
     if wanted not in ("committed", "uncommitted", "all"):
         raise InvalidRequest(f"blocklisttype={wanted[:100]} isn't known; it may be committed, uncommitted or all")
     document = ET.Element("BlockList")
@@ -125,122 +237,3 @@ def _add(document: ET.Element, tag: str, blocks: Iterable[Block]) -> None:
         row = ET.SubElement(group, "Block")
         ET.SubElement(row, "Name").text = block.id
         ET.SubElement(row, "Size").text = str(block.size)
-
-
-APPEND_POSITION = "x-ms-blob-condition-appendpos"
-WRONG_APPEND_SIZE = "create an append blob with no bytes; append one at least"
-
-
-def routes(services: ApiServices) -> APIRouter:
-    router = APIRouter()
-
-    @router.put("/blobs/upload/{archive}", dependencies=[signed(services.urls, Direction.UPLOAD)])
-    async def upload(archive: str, request: Request) -> Response:
-        comp = request.query_params.get("comp")
-        match comp and comp.lower():
-            case None:
-                return await put_part(archive, None, request)
-            case "block":
-                return await put_part(archive, block_id_of(request), request)
-            case "blocklist":
-                return await put_block_list(archive, request)
-            case "appendblock":
-                return await append_block(archive, request)
-            case "seal":
-                await run_in_threadpool(services.commit.seal, archive)
-                return answered(f'"{archive}"', 200)
-            case _:
-                raise InvalidRequest(f"comp={comp} isn't supported; it may be block, blocklist, appendblock or seal")
-
-    @router.get("/blobs/upload/{archive}", dependencies=[signed(services.urls, Direction.UPLOAD)])
-    async def get_block_list(archive: str, request: Request) -> Response:
-        if request.query_params.get("comp", "").lower() != "blocklist":
-            message = "an upload URL can't be read from; ask the cache service for a download URL"
-            return respond(azure.error(405, "UnsupportedHttpVerb", message))
-        wanted = request.query_params.get("blocklisttype", "committed").lower()
-        blocks = await run_in_threadpool(services.list_blocks, archive)
-        size = sum(block.size for block in blocks.committed)
-        headers = {**azure.blob_headers(f'"{archive}"', services.clock.now()), "x-ms-blob-content-length": str(size)}
-        return Response(render_block_list(blocks, wanted), headers=headers, media_type="application/xml")
-
-    async def put_part(archive: str, block_id: str | None, request: Request) -> Response:
-        blob_type = request.headers.get("x-ms-blob-type", "BlockBlob")
-        if block_id is None and blob_type.lower() == "appendblob":
-            return await create_append_blob(archive, request)
-        if block_id is None and blob_type.lower() != "blockblob":
-            raise InvalidRequest(f"x-ms-blob-type {blob_type} isn't supported; it may be BlockBlob or AppendBlob")
-        size = _announced_size(request)
-        if isinstance(size, Response):
-            return size
-        part = await services.receive_part(archive, block_id, size, request.stream())
-        return answered(part.etag)
-
-    async def create_append_blob(archive: str, request: Request) -> Response:
-        size = _announced_size(request)
-        if isinstance(size, Response):
-            return size
-        if size:
-            return respond(azure.error(400, "InvalidHeaderValue", WRONG_APPEND_SIZE))
-        part = await services.receive_part.new_append(archive)
-        return answered(part.etag)
-
-    async def append_block(archive: str, request: Request) -> Response:
-        """On AWS the edge does this; here it is for what asks the API itself."""
-        size = _announced_size(request)
-        if isinstance(size, Response):
-            return size
-        if not size:
-            return respond(azure.error(400, "InvalidHeaderValue", WRONG_APPEND_SIZE))
-        offset = request.headers.get(APPEND_POSITION)
-        part = await services.receive_part.appended(archive, offset, size, request.stream())
-        answer = answered(part.etag)
-        answer.headers["x-ms-blob-append-offset"] = str(ArchiveKeys(archive).offset_of_appended(part.key) or 0)
-        return answer
-
-    async def put_block_list(archive: str, request: Request) -> Response:
-        block_ids = parse_block_list(await read_body(request, LAMBDA_BODY_BYTES))
-        await run_in_threadpool(services.commit.block_list, archive, block_ids)
-        return answered(f'"{archive}"')
-
-    def answered(etag: str, status: int = 201) -> Response:
-        """201 but for a seal: the JavaScript client takes 200 for an error."""
-        return Response(
-            status_code=status,
-            headers={
-                **azure.blob_headers(etag, services.clock.now()),
-                "x-ms-request-server-encrypted": "true",
-            },
-        )
-
-    return router
-
-
-def block_id_of(request: Request) -> str:
-    """Return the block id.
-
-    An unescaped `+` arrives as a space, which base64 doesn't have; the edge reads it as `+` too.
-    """
-    return request.query_params.get("blockid", "").replace(" ", "+")
-
-
-def _announced_size(request: Request) -> int | Response:
-    """What a part announces, or the refusal of it."""
-    size = request.headers.get("content-length")
-    if size is None or not size.isdecimal():
-        return respond(azure.error(411, "MissingContentLengthHeader", "send the size as Content-Length"))
-    if int(size) > MAX_PART_BYTES:
-        message = f"one PUT may have {MAX_PART_BYTES} bytes; send more as blocks"
-        return respond(azure.error(413, "RequestBodyTooLarge", message))
-    return int(size)
-
-
-def head_routes(services: ApiServices) -> APIRouter:
-    router = APIRouter()
-
-    @router.head("/blobs/download/{archive}", dependencies=[signed(services.urls, Direction.DOWNLOAD)])
-    async def describe(archive: str, request: Request) -> Response:
-        content = await services.downloads.download.describe(archive)
-        check_if_match(request, content)
-        return Response(headers=content_headers(content))
-
-    return router

@@ -1,12 +1,12 @@
-"""API Gateway's event in, the archive or a redirect out."""
+"""Answer API Gateway's events with an archive's bytes, or a redirect to them."""
 
 import asyncio
 from contextlib import aclosing
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from mangum import Mangum
 from mangum.types import LambdaContext
 from starlette.responses import StreamingResponse
@@ -18,19 +18,12 @@ from actions_cache.domain.ranges import range_applies
 from actions_cache.domain.signing import Direction
 from actions_cache.download import Content, Redirect, etag_of
 from actions_cache.download_services import DownloadServices
-from actions_cache.http.app import absolute, base_url, came_through_edge, new_app, signed
-from actions_cache.http.contents import check_if_match, content_headers
+from actions_cache.http.app import absolute, base_url, came_through_edge, check_signed_url, new_app
+from actions_cache.http.headers import check_if_match, content_headers
 from actions_cache.logs import StreamBroken, api_gateway_refusal, handled
 from actions_cache.ports import Chunk, Telemetry
 from actions_cache.services import CoreServices
 from actions_cache.settings import SeekThrough, Settings
-
-
-@cache
-def asgi_app() -> FastAPI:
-    data = DownloadServices(CoreServices(Settings()))
-    data.connect()
-    return create_app(data)
 
 
 @handled
@@ -38,42 +31,66 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
     return api_gateway_refusal(event) or Mangum(asgi_app(), lifespan="off")(event, context)
 
 
+@cache
+def asgi_app() -> FastAPI:
+    services = DownloadServices(CoreServices(Settings()))
+    services.connect()
+    return create_app(services)
+
+
+def create_app(services: DownloadServices) -> FastAPI:
+    app = new_app(services.core.telemetry, edge_key=services.core.settings.edge_key)
+    app.state.services = services
+    app.include_router(router)
+    return app
+
+
 ANSWER_SECONDS = 25
-"""How long the wait for a merge and for the first bytes may take in all; API Gateway gives up at 29 s."""
+"""Seconds that waiting for a merge and for the first bytes may take together; API Gateway gives up at 29 s."""
+
+FIRST_BYTES_SECONDS = 4
+"""Seconds that the first bytes get at least, however long the merge took: 25 s at most (MERGE_WAIT_SECONDS)."""
 
 RESERVED = ":/%#?=@[]!$&'()*+,;"
 """Characters of a URL that stay as they are in a header; other parts of PUBLIC_URL might not be ASCII."""
 
-FIRST_BYTES_SECONDS = 4
-"""What the first bytes get at least, however long the merge was waited for: 25 s at most (MERGE_WAIT_SECONDS)."""
+router = APIRouter()
 
 
-def create_app(data: DownloadServices) -> FastAPI:
-    telemetry = data.core.telemetry
-    app = new_app(telemetry, edge_key=data.core.settings.edge_key)
-    by_signature = [signed(data.core.urls, Direction.DOWNLOAD)]
-    settings = data.core.settings
+async def get_services(request: Request) -> DownloadServices:
+    services: DownloadServices = request.app.state.services
+    return services
 
-    @app.get("/blobs/download/{archive}", dependencies=by_signature)
-    async def download(archive: str, request: Request) -> Response:
-        # x-ms-range wins over Range; S3 would ignore it, so its askers aren't sent there
-        # (docs/design/protocol.md#x-ms-range).
-        azure_range = request.headers.get("x-ms-range")
-        wanted = azure_range if azure_range is not None else plain_range(request, archive)
-        pins_our_etag = "if-match" in request.headers or "if-range" in request.headers
-        can_read_from_s3 = azure_range is None and not pins_our_etag
-        may_use_edge = came_through_edge(request) and settings.seek_through is SeekThrough.EDGE
-        answer_by = asyncio.get_running_loop().time() + ANSWER_SECONDS
-        delivered = await data.download(archive, wanted, can_read_from_s3=can_read_from_s3, through_edge=may_use_edge)
-        if isinstance(delivered, Redirect):
-            return redirect(absolute(delivered.url, base_url(request, settings.public_url)))
-        check_if_match(request, delivered)
-        return await ArchiveResponse.started(delivered, answer_by, settings.max_stream_seconds, telemetry)
 
-    return app
+Services = Annotated[DownloadServices, Depends(get_services)]
+
+
+async def get_archive(archive: str, request: Request, services: Services) -> str:
+    """Return the id of the archive that a signed URL names."""
+    await check_signed_url(request, services.core.urls, Direction.DOWNLOAD, archive)
+    return archive
+
+
+@router.get("/blobs/download/{archive}")
+async def download(archive: Annotated[str, Depends(get_archive)], request: Request, services: Services) -> Response:
+    settings = services.core.settings
+    # x-ms-range wins over Range. S3 would ignore it, so clients that send it aren't redirected there
+    # (docs/design/protocol.md#x-ms-range).
+    azure_range = request.headers.get("x-ms-range")
+    wanted = azure_range if azure_range is not None else plain_range(request, archive)
+    pins_our_etag = "if-match" in request.headers or "if-range" in request.headers
+    can_read_from_s3 = azure_range is None and not pins_our_etag
+    may_use_edge = came_through_edge(request) and settings.seek_through is SeekThrough.EDGE
+    answer_by = asyncio.get_running_loop().time() + ANSWER_SECONDS
+    delivered = await services.download(archive, wanted, can_read_from_s3=can_read_from_s3, through_edge=may_use_edge)
+    if isinstance(delivered, Redirect):
+        return redirect(absolute(delivered.url, base_url(request, settings.public_url)))
+    check_if_match(request, delivered)
+    return await ArchiveResponse.started(delivered, answer_by, settings.max_stream_seconds, services.core.telemetry)
 
 
 def plain_range(request: Request, archive_id: str) -> str | None:
+    """Return the Range header, or None if its If-Range names another ETag."""
     return request.headers.get("range") if range_applies(request.headers.get("if-range"), etag_of(archive_id)) else None
 
 
@@ -86,7 +103,7 @@ def redirect(url: str) -> Response:
 
 
 class ArchiveResponse(StreamingResponse):
-    """Ends only after the last byte: any fault, and the end of the permitted time, breaks the connection."""
+    """A stream that ends only after the last byte: an error, or the end of its time, breaks the connection."""
 
     def __init__(self, content: Content, first_chunk: Chunk, max_seconds: int, telemetry: Telemetry) -> None:
         super().__init__(content.chunks, 206 if content.is_partial else 200, content_headers(content))
@@ -100,15 +117,18 @@ class ArchiveResponse(StreamingResponse):
     async def started(
         cls, content: Content, answer_by: float, max_seconds: int, telemetry: Telemetry
     ) -> "ArchiveResponse":
-        """With its first bytes at hand, so that what fails before them is answered with a status.
+        """Return a response that has its first bytes, so that an error before them is answered with a status.
 
         A client gives up 5 s after headers that no byte follows, but waits for headers much longer.
 
         Args:
-            content: not read from yet.
-            answer_by: until when, by the loop's clock, the first bytes are waited for.
-            max_seconds: of the whole stream.
-            telemetry: hears of a stream that broke.
+            content: the archive, not read from yet.
+            answer_by: time of the loop's clock until which the first bytes are waited for.
+            max_seconds: seconds that the whole stream may take.
+            telemetry: receives an event if the stream breaks.
+
+        Raises:
+            TryAgain: the first bytes don't come in time.
         """
         timeout = max(FIRST_BYTES_SECONDS, answer_by - asyncio.get_running_loop().time())
         try:
@@ -119,7 +139,11 @@ class ArchiveResponse(StreamingResponse):
         return cls(content, first_chunk, max_seconds, telemetry)
 
     async def stream_response(self, send: Send) -> None:
-        """Raises StreamBroken, by which the web server breaks the connection."""
+        """Send the archive.
+
+        Raises:
+            StreamBroken: makes the web server break the connection.
+        """
         try:
             await self._send_all(send)
         except Exception as error:

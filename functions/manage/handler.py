@@ -7,8 +7,8 @@ from fastapi import FastAPI
 from mangum import Mangum
 from mangum.types import LambdaContext
 
-from actions_cache.http import github
 from actions_cache.http.app import new_app
+from actions_cache.http.errors import GITHUB_REST
 from actions_cache.logs import api_gateway_refusal, handled
 from actions_cache.management_services import ManagementServices
 from actions_cache.services import CoreServices
@@ -38,7 +38,7 @@ API's own URL, for clients that sign by IAM.
 def create_app(services: ManagementServices) -> FastAPI:
     app = new_app(
         services.core.telemetry,
-        github,
+        GITHUB_REST,
         edge_key=services.core.settings.edge_key,
         public_url=services.core.settings.public_url,
         is_for_people=True,

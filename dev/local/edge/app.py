@@ -15,8 +15,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from actions_cache.aws.s3_stream import S3Signer, SentBody, new_connections
-from actions_cache.http import artifact_cache, azure, github, twirp
-from actions_cache.http.answer import Answer
+from actions_cache.http.errors import AZURE, GITHUB_REST, TWIRP, V1, V1_ROOT, Answer
+from actions_cache.http.headers import base_headers
 from dev.local.edge import runtime as cloudfront
 from dev.local.edge.runtime import HIDDEN, EdgeRuntime, FunctionFailed, Headers
 from dev.local.template import Template
@@ -366,12 +366,13 @@ def in_dialect(
 ) -> Answer:
     """Return an error as the path's clients read it; CloudFront's own would be HTML."""
     if path.startswith("/blobs/"):
-        answer = azure.error(status, azure_code, message)
-        return Answer(status, answer.body, {**answer.headers, **azure.base_headers(request_id)})
+        answer = AZURE.error(status, azure_code, message)
+        return Answer(status, answer.body, {**answer.headers, **base_headers(request_id)})
     if path.startswith(MANAGEMENT_PATHS):
-        return github.error(status, message)
-    by_twirp = twirp.error(status, twirp_code, message)
-    return artifact_cache.error(by_twirp, message, v1_code) if path.startswith(f"{artifact_cache.ROOT}/") else by_twirp
+        return GITHUB_REST.error(status, twirp_code, message)
+    if path.startswith(f"{V1_ROOT}/"):
+        return V1.error(status, v1_code, message)
+    return TWIRP.error(status, twirp_code, message)
 
 
 async def send_answer(send: Send, answer: Answer) -> None:

@@ -9,7 +9,7 @@ from zlib import crc32
 from actions_cache.domain.archive import Merge
 from actions_cache.domain.signing import Direction
 from actions_cache.domain.timing import SECOND
-from actions_cache.http.artifact_cache import ROOT as V1
+from actions_cache.http.errors import V1_ROOT as V1
 from dev.clients.driver import block_ids
 from dev.clients.wire import VERSION, block_list_xml
 from tests.guarantees.aws_calls.environment import (

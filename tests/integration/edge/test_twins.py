@@ -17,7 +17,8 @@ from actions_cache.domain.errors import InvalidRequest, RangeNotSatisfiable
 from actions_cache.domain.object_keys import ArchiveKeys, check_block_id, object_subject
 from actions_cache.domain.ranges import fits_if_match, parse_range, range_applies
 from actions_cache.domain.signing import Direction, signed_path
-from actions_cache.http import azure
+from actions_cache.http.errors import AZURE
+from actions_cache.http.headers import base_headers
 from functions.api.uploads import block_id_of
 
 ROOT = Path(__file__).parents[3]
@@ -211,8 +212,8 @@ def test_edge_refuses_signatures_for_other_uses(edge: Edge) -> None:
 def test_edge_and_core_errors_match(edge: Edge) -> None:
     forged = edge.ask("PUT", f"/blobs/upload/{KEYS.archive_id}?se=1&sig=x")["response"]
     message = "the signature of this upload URL doesn't fit; ask the cache service for a new one"
-    expected = azure.error(403, "AuthenticationFailed", message)
-    headers = {**expected.headers, **azure.base_headers(REQUEST_ID)}
+    expected = AZURE.error(403, "AuthenticationFailed", message)
+    headers = {**expected.headers, **base_headers(REQUEST_ID)}
     assert forged["statusCode"] == expected.status
     assert forged["headers"] == {name.lower(): {"value": value} for name, value in headers.items()}
     # The declarations quote differently.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from actions_cache.http import azure
 from actions_cache.http.app import new_app
+from actions_cache.http.headers import INERT_HEADERS
 from dev.clients.wire import send
 from dev.emulation.asgi_server import served
 from dev.local.template import ROOT
@@ -22,7 +22,7 @@ SOURCE = ROOT / "runners" / "hook.cjs"
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     app = new_app(RecordingTelemetry())
-    app.include_router(hook.routes())
+    app.include_router(hook.router)
     with served(app) as url:
         yield url
 
@@ -47,7 +47,7 @@ def test_hook_checksum_matches(url: str, tmp_path: Path) -> None:
 def test_hook_is_inert_and_cached_for_minutes(url: str, method: str, path: str, media_type: str) -> None:
     reply = send(method, f"{url}/runner/{path}")
     expected = {
-        **azure.INERT,
+        **INERT_HEADERS,
         "Content-Type": f"{media_type}; charset=utf-8",
         "Cache-Control": "public, max-age=300",
         "Content-Length": str(len(send("GET", f"{url}/runner/{path}").body)),

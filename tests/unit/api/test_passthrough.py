@@ -21,9 +21,9 @@ from dev.clients.runtime_token import runtime_token
 from dev.clients.wire import Reply
 from dev.emulation.asgi_server import served
 from functions.api import passthrough
+from functions.api.dependencies import LAMBDA_BODY_BYTES as LIMIT
 from functions.api.passthrough import ResultsService
 from functions.api.tokens import TokenReader
-from functions.api.uploads import LAMBDA_BODY_BYTES as LIMIT
 from tests.support.fake_results_service import FakeResultsService, running_results_service
 from tests.support.fakes import RecordingTelemetry
 from tests.support.token_issuer import running_issuer
@@ -37,7 +37,9 @@ BODY = b'{"name":"a"}'
 
 def app_before(url: str | None, tokens: TokenReader = TRUSTED) -> FastAPI:
     app = new_app(RecordingTelemetry())
-    app.include_router(passthrough.routes(ResultsService(url) if url else None, tokens))
+    app.state.tokens = tokens
+    app.state.results_service = ResultsService(url) if url else None
+    app.include_router(passthrough.router)
     return app
 
 

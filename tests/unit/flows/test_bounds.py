@@ -13,7 +13,7 @@ from actions_cache.activity import NoteRepository
 from actions_cache.domain.access import GITHUB, Caller
 from actions_cache.domain.errors import TryAgain
 from actions_cache.events import METRICS, Event
-from actions_cache.http.app import _asked
+from actions_cache.http.app import request_line
 from actions_cache.manage import MOST, ListFailures
 from actions_cache.ports import WriteConflict
 from dev.clients.driver import SetClock, name
@@ -76,14 +76,14 @@ async def test_logged_path_is_truncated(caplog):
         return {"type": "http.request", "body": b"", "more_body": False}
 
     request = Request(scope, receive)
-    assert len(_asked(request)) <= 210
+    assert len(request_line(request)) <= 210
 
     async def silent(*_: object, **__: object):
         raise NoAnswer("timeout")
 
     results = cast("Any", SimpleNamespace(ask=silent, url="https://results"))
-    [route] = passthrough.routes(results, TokenReader((GITHUB,), None, verify=False)).routes
-    assert (await cast("Any", route).endpoint(request)).status_code == 502
+    tokens = TokenReader((GITHUB,), None, verify=False)
+    assert (await passthrough.forward(request, tokens, results)).status_code == 502
     [line] = caplog.records
     assert len(line.asked_path) == 200
 

@@ -8,7 +8,7 @@ import pytest
 
 from actions_cache.domain.signing import Direction
 from actions_cache.domain.timing import SECOND
-from actions_cache.http import azure
+from actions_cache.http.headers import INERT_HEADERS
 from dev.clients.driver import CacheDriver, name
 from dev.clients.wire import Reply, send
 from dev.emulation.asgi_server import served
@@ -43,7 +43,7 @@ def functions(on_emulators: CacheDriver) -> Iterator[Functions]:
 
 
 def assert_inert(reply: Reply) -> None:
-    assert {header: reply.headers[header] for header in azure.INERT} == azure.INERT
+    assert {header: reply.headers[header] for header in INERT_HEADERS} == INERT_HEADERS
 
 
 # ------------------------------------------------------------------ no browser shows it as a page

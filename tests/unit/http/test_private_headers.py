@@ -7,8 +7,8 @@ import urllib3
 from fastapi import FastAPI, Response
 
 from actions_cache.domain.errors import NotFound
-from actions_cache.http import github
 from actions_cache.http.app import HSTS_SECONDS, new_app
+from actions_cache.http.errors import GITHUB_REST
 from dev.emulation.asgi_server import served
 from tests.support.fakes import RecordingTelemetry
 
@@ -17,7 +17,7 @@ HSTS = f"max-age={HSTS_SECONDS}"
 
 
 def app(*, is_for_people: bool = True, public_url: str | None = None) -> FastAPI:
-    made = new_app(RecordingTelemetry(), github, is_for_people=is_for_people, public_url=public_url)
+    made = new_app(RecordingTelemetry(), GITHUB_REST, is_for_people=is_for_people, public_url=public_url)
 
     @made.get("/manage/{what}")
     @made.get("/blobs/{what}")

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from actions_cache.aws.s3_stream import S3Signer
 from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.signing import Direction, signed_path
-from actions_cache.http import azure
+from actions_cache.http.headers import INERT_HEADERS
 from dev.clients.wire import Reply, block_list_xml, send
 from dev.emulation.asgi_server import served
 from dev.local.edge import runtime
@@ -329,7 +329,7 @@ def test_refusal_of_the_bucket_has_a_request_id(edge: EdgeFixture):
     assert b"<Error>" in missing.body
 
 
-INERT = {name.lower(): value for name, value in azure.INERT.items()}
+INERT = {name.lower(): value for name, value in INERT_HEADERS.items()}
 
 
 def inert(reply: Reply) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actions_cache.http import azure
+from actions_cache.http.headers import INERT_HEADERS
 from dev.build.edge import FUNCTIONS, TEMPLATE, with_functions
 from dev.local.edge.app import Distribution
 from dev.local.template import Template
@@ -108,7 +108,7 @@ def test_bucket_errors_are_inert_in_browsers(template: Template) -> None:
     """The management page has the same origin."""
     for path in ("/blobs/upload/0", "/blobs/object/0"):
         added = Distribution.of(template).behavior(path).added_headers
-        assert {name: added[name.lower()] for name in azure.INERT} == azure.INERT
+        assert {name: added[name.lower()] for name in INERT_HEADERS} == INERT_HEADERS
     declared = template.properties("BlobErrors")["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
     assert all(it["Override"] for it in declared.values())
 
