@@ -10,10 +10,14 @@ from typing import Literal
 import uvicorn
 from starlette.types import ASGIApp
 
+_SERVED: list[ASGIApp] = []
+"""Keeps served apps alive: the connections that they hold belong to an ended loop, and can't be closed any more."""
+
 
 @contextmanager
 def served(app: ASGIApp, lifespan: Literal["on", "off"] = "off") -> Iterator[str]:
     """Serve the app on a free port until the block ends, and yield the base URL."""
+    _SERVED.append(app)
     server = uvicorn.Server(uvicorn.Config(app, port=0, access_log=False, log_level="error", lifespan=lifespan))
     thread = threading.Thread(target=asyncio.run, args=(server.serve(),), daemon=True)
     thread.start()
