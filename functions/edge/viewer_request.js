@@ -3,7 +3,7 @@
 // CloudFront signs what goes to the bucket, so only what is checked and built anew here does. A path that only
 // resembles ours goes to the API: CloudFront matches the normalized path, this function sees the raw one.
 //
-// Twins in actions_cache/domain: signed_url.py, layout.py, byte_range.py, preconditions.py.
+// Twins in actions_cache/domain: signing.py, object_keys.py, ranges.py.
 
 import cf from 'cloudfront';
 import crypto from 'crypto';
@@ -64,7 +64,7 @@ function toBucket(request, uri, headers) {
   return request;
 }
 
-// The archive that a part is for; null: the request is something else.
+// Returns the archive that a part is for, or null for any other request.
 function archiveOfPart(request) {
   const found = fullMatch(UPLOAD, request.uri);
   if (found === null || request.method !== 'PUT') return null;
@@ -79,7 +79,7 @@ function kindOf(request) {
   return type ? type.value.toLowerCase() : 'blockblob';
 }
 
-// What an object's URL is signed for: the archive's size, and the key without `archives/`; null: not an object's path.
+// Returns the object of an object's path and what its URL is signed for (size, key without `archives/`), or null.
 function objectOf(request) {
   if (!request.uri.startsWith('/blobs/object/')) return null;
   const found = fullMatch(OBJECT, request.uri);
@@ -119,7 +119,7 @@ function isSigned(message, signature, secrets) {
   return fits;
 }
 
-// No early exit, so any text takes as long.
+// Has no early exit, so that every text takes the same time.
 function isSame(expected, text) {
   let difference = expected.length ^ text.length;
   for (let at = 0; at < expected.length; at += 1) difference |= expected.codePointAt(at) ^ text.codePointAt(at);
@@ -152,7 +152,7 @@ function placeOf(request, size) {
   return `append/${offset && fullMatch(OFFSET, offset.value) ? offset.value.padStart(15, '0') : 'next'}`;
 }
 
-// A value as it was sent. `+` in it means itself, and so did a space, if it was decoded.
+// Reads a block id as it was sent: `+` means itself, and so does a space, which is a decoded `+`.
 function blockKey(sent) {
   let id = ''; // also of a malformed escape
   try {
@@ -176,8 +176,8 @@ function readHeaders(request, object) {
   return range === null ? {} : { range: { value: range } };
 }
 
-// As S3 reads it; null: all is wanted. Ignored: what isn't a single byte range, and a plain one whose If-Range names
-// another ETag, or a date (RFC 9110).
+// Reads the range as S3 does; null for all. Ignores anything but a single byte range, and a plain one whose If-Range
+// names another ETag or a date (RFC 9110).
 function rangeOf(headers, object) {
   const size = object.size;
   const pin = headers['if-range'];

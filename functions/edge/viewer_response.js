@@ -1,4 +1,4 @@
-// Viewer response, on the two blob behaviors: what S3 answered, as the clients of Azure's dialect read it.
+// Viewer response, on the two blob behaviors: puts S3's answers into Azure's dialect.
 // CloudFront doesn't run it for the origin's errors (400 and above).
 
 // The path as the client sent it, or as viewer_request.js rewrote it: CloudFront doesn't document which.
@@ -39,7 +39,7 @@ function handler(event) {
   return response;
 }
 
-// Where an Append Block was put; null: it is none. One that names no offset is told 0: Azure's SDK counts on from there.
+// Returns the offset of an Append Block, or null. One that names none gets 0: Azure's SDK counts on from there.
 function offsetOfAppended(request) {
   const key = APPENDED.exec(request.uri);
   if (key !== null) return key[1] === 'next' ? '0' : String(Number(key[1]));
