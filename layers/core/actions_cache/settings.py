@@ -1,7 +1,7 @@
-"""Every setting, with its bounds and its trade-off in both directions.
+"""Every setting, with its bounds.
 
-Read from the environment, once, where a function starts. `docs/settings.md` repeats each one for people;
-a test fails when it doesn't.
+A function reads them from its environment once, at its start. `docs/settings.md` says what more and less of each one
+costs; a test fails when it leaves one out.
 """
 
 import re
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from actions_cache.domain.access import GITHUB, MAX_ISSUER_CHARACTERS, Rule, check_rules, parse_rule, without_slash
@@ -29,7 +29,7 @@ replaces an execution environment every few hours, so they always last another h
 https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html and github.com/boto/boto3/issues/2392"""
 
 CLOCK_MARGIN_SECONDS = 30
-"""How far apart the clocks of API, download and cleanup may be; the readers' grace counts on it."""
+"""Seconds that the clocks of API, download and cleanup may be apart; the grace for readers includes it."""
 
 
 class MergeTrigger(StrEnum):
@@ -42,62 +42,14 @@ class SeekThrough(StrEnum):
     API = "api"
 
 
-def _split(value: object) -> object:
-    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
-
-
-def _rules(value: object) -> object:
-    rules = _split(value)
-    return [parse_rule(it) for it in rules] if isinstance(rules, list) else rules
-
-
-def _origin(url: str) -> str:
-    if not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+/?", url):
-        raise ValueError(f"{url!r} isn't https://host or https://host:port; clients drop any path of such a URL")
-    return without_slash(url)
-
-
-def _public_url(url: str) -> str:
-    """Raises ValueError: no URL can begin with it, which each answer with a URL would be the first to tell."""
-    try:
-        parts = urlsplit(url)
-        is_url = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        is_url = False
-    if not is_url or re.search(r"[\s?#]", url):
-        raise ValueError(f"{url[:100]!r} isn't https://host or https://host/path, of which a port may be part")
-    return url
-
-
-def _certificates(value: str) -> str:
-    """Their text, whether it or a file's path is given. Raises ValueError: they can't be read."""
-    try:
-        text = Path(value).read_text() if value.startswith("/") else value
-        ssl.create_default_context(cadata=text)
-    except (OSError, ValueError) as error:  # ssl's own errors are OSErrors
-        what = value if value.startswith("/") else f"{value[:40]!r}…"
-        raise ValueError(
-            f"{what}: {error}. Give certificates in PEM, or a file of them by its absolute path"
-        ) from error
-    return text
-
-
-def _issuers(urls: tuple[str, ...]) -> tuple[str, ...]:
-    for url in urls:
-        if len(url) > MAX_ISSUER_CHARACTERS or not re.fullmatch(r"https?://[!-~]+", url):
-            raise ValueError(f"{url[:100]!r} isn't a URL of at most {MAX_ISSUER_CHARACTERS} ASCII characters")
-    return tuple(without_slash(url) for url in urls)
-
-
 Seconds = Annotated[int, Field(gt=0)]
 Bytes = Annotated[int, Field(gt=0)]
-OrNone = Annotated[int, Field(ge=0)]
-"""0 is no limit: an empty variable would be the default."""
-CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Limit = Annotated[int, Field(ge=0)]
+"""A limit; 0 stands for none, since an empty variable stands for the default."""
 
 
 class Settings(BaseSettings):
-    """What a function is told by its environment.
+    """The settings of a function, read from its environment.
 
     Raises:
         pydantic.ValidationError: a setting is missing, out of bounds, or contradicts another.
@@ -117,8 +69,8 @@ class Settings(BaseSettings):
     admin_secret_arn: str | None = None
     merge_dead_letter_queue_url: str | None = None
 
-    # URLs and how long things live.
-    public_url: Annotated[str, AfterValidator(_public_url)] | None = None
+    # URLs and lifetimes.
+    public_url: str | None = None
     edge_key: str | None = None
     seek_through: SeekThrough = SeekThrough.EDGE
     upload_url_seconds: Annotated[int, Field(gt=0, le=12 * 3600)] = 3600
@@ -129,13 +81,13 @@ class Settings(BaseSettings):
     unused_entry_seconds: Seconds = 7 * DAY
     secret_rotation_seconds: Seconds = 30 * DAY
 
-    # How much may be kept, and how fast it may come.
-    repository_budget_bytes: OrNone = 10 * 1024**3
-    repository_budget_entries: OrNone = 25_000
-    store_budget_bytes: OrNone = 0
-    max_entry_bytes: OrNone = 0
-    max_open_upload_bytes: OrNone = 0
-    creates_per_minute: OrNone = 0
+    # Budgets and rates.
+    repository_budget_bytes: Limit = 10 * 1024**3
+    repository_budget_entries: Limit = 25_000
+    store_budget_bytes: Limit = 0
+    max_entry_bytes: Limit = 0
+    max_open_upload_bytes: Limit = 0
+    creates_per_minute: Limit = 0
 
     # Merging.
     merge_trigger: MergeTrigger = MergeTrigger.FINALIZE
@@ -152,31 +104,31 @@ class Settings(BaseSettings):
     read_ahead_bytes: Annotated[int, Field(ge=MIB)] = 32 * MIB
     check_streamed_parts: bool = False
 
-    # Who may come in.
+    # Admission of jobs.
     verify_tokens: bool = True
-    token_issuers: Annotated[CommaSeparated, AfterValidator(_issuers)] = (GITHUB,)
+    token_issuers: Annotated[tuple[str, ...], NoDecode] = (GITHUB,)
     token_audience: str | None = None
-    token_claims: Annotated[tuple[Rule, ...], NoDecode, BeforeValidator(_rules)] = ()
-    """Rules for admitting jobs; empty admits nobody."""
+    token_claims: Annotated[tuple[Rule, ...], NoDecode] = ()
+    """Rules for admitting jobs; without any, no job is admitted."""
 
-    # Where what isn't ours goes.
-    results_service_url: Annotated[str, AfterValidator(_origin)] | None = None
-    extra_ca_certificates: Annotated[str, AfterValidator(_certificates)] | None = None
+    # The service that other paths are passed on to.
+    results_service_url: str | None = None
+    extra_ca_certificates: str | None = None
 
     release: str | None = None
-    """`version+commit`, where no build has stamped it (release.py)."""
+    """`version+commit` where no build has stamped it."""
 
     @property
     def largest_entry_bytes(self) -> int | None:
         """Return the size of the largest entry; None for no limit."""
         limits = (self.max_entry_bytes, self.repository_budget_bytes, self.store_budget_bytes)
-        return min((it for it in limits if it), default=None)
+        return min((limit for limit in limits if limit), default=None)
 
     @property
     def open_upload_bytes(self) -> int | None:
-        """Return the bytes that an open upload may have.
+        """Return the number of bytes that an open upload may have; None for no limit.
 
-        Twice the largest entry unless set, since each block may be sent twice. None for no limit.
+        Unless set, it is twice the largest entry, since each block may be sent twice.
         """
         if self.max_open_upload_bytes:
             return self.max_open_upload_bytes
@@ -184,7 +136,10 @@ class Settings(BaseSettings):
 
     @property
     def shortest_parts_grace_seconds(self) -> int:
-        """Our URL may redirect, in its last second, to a presigned one whose reader then takes its time."""
+        """Return the shortest grace.
+
+        A URL of this server may redirect, in its last second, to a presigned one whose reader then takes its time.
+        """
         return 2 * self.download_url_seconds + self.max_stream_seconds + CLOCK_MARGIN_SECONDS
 
     @property
@@ -197,11 +152,42 @@ class Settings(BaseSettings):
 
     @property
     def shortest_secret_rotation_seconds(self) -> int:
-        """What the steps of one rotation take (domain/signing.py)."""
+        """Return the seconds that one rotation takes (domain/signing.py)."""
         return self.longest_url_seconds + 2 * SETTLE // SECOND
 
+    @field_validator("token_issuers", mode="before")
+    @classmethod
+    def _split_issuers(cls, value: object) -> object:
+        return _split(value)
+
+    @field_validator("token_issuers")
+    @classmethod
+    def _check_issuers(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(_issuer, urls))
+
+    @field_validator("token_claims", mode="before")
+    @classmethod
+    def _parse_claims(cls, value: object) -> object:
+        rules = _split(value)
+        return [parse_rule(rule) for rule in rules] if isinstance(rules, list) else rules
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_public_url(cls, url: str | None) -> str | None:
+        return None if url is None else _public_url(url)
+
+    @field_validator("results_service_url")
+    @classmethod
+    def _check_results_service_url(cls, url: str | None) -> str | None:
+        return None if url is None else _origin(url)
+
+    @field_validator("extra_ca_certificates")
+    @classmethod
+    def _read_certificates(cls, value: str | None) -> str | None:
+        return None if value is None else _certificates(value)
+
     @model_validator(mode="after")
-    def _grace_outlasts_every_reader(self) -> Self:
+    def _check_grace(self) -> Self:
         if self.parts_grace_seconds is not None and self.parts_grace_seconds < self.shortest_parts_grace_seconds:
             message = (
                 f"PARTS_GRACE_SECONDS is {self.parts_grace_seconds}, but a reader may need its parts for "
@@ -212,7 +198,7 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _who_seeks_is_let_in(self) -> Self:
+    def _check_seek_through(self) -> Self:
         if self.seek_through is SeekThrough.API and self.edge_key is not None:
             raise ValueError(
                 "SEEK_THROUGH=api sends clients past the edge, and with EDGE_KEY the API answers nobody there. Set "
@@ -221,7 +207,7 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _the_largest_entry_can_be_uploaded(self) -> Self:
+    def _check_open_uploads(self) -> Self:
         largest = self.largest_entry_bytes
         if self.max_open_upload_bytes and largest is not None and self.max_open_upload_bytes < largest:
             raise ValueError(
@@ -232,7 +218,7 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _rotations_end_before_the_next(self) -> Self:
+    def _check_rotation(self) -> Self:
         if self.secret_rotation_seconds < self.shortest_secret_rotation_seconds:
             message = (
                 f"SECRET_ROTATION_SECONDS is {self.secret_rotation_seconds}, but one rotation takes "
@@ -244,10 +230,64 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
-    def _claims_say_what_is_meant(self) -> Self:
+    def _check_claims(self) -> Self:
         check_rules(self.token_claims, self.token_issuers)
         return self
 
+
+# ---------------------------------------------------------------- values
+
+
+def _split(value: object) -> object:
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+def _origin(url: str) -> str:
+    if not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+/?", url):
+        raise ValueError(f"{url!r} isn't https://host or https://host:port; clients drop any path of such a URL")
+    return without_slash(url)
+
+
+def _public_url(url: str) -> str:
+    """Return the URL.
+
+    Raises:
+        ValueError: no URL can begin with it. Without this check, the first answer with a URL would be the first sign.
+    """
+    try:
+        parts = urlsplit(url)
+        is_url = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url or re.search(r"[\s?#]", url):
+        raise ValueError(f"{url[:100]!r} isn't https://host or https://host/path, of which a port may be part")
+    return url
+
+
+def _certificates(value: str) -> str:
+    """Return the certificates' text, whether it or a file's path is given.
+
+    Raises:
+        ValueError: they can't be read.
+    """
+    try:
+        text = Path(value).read_text() if value.startswith("/") else value
+        ssl.create_default_context(cadata=text)
+    except (OSError, ValueError) as error:  # ssl's own errors are OSErrors
+        given = value if value.startswith("/") else f"{value[:40]!r}…"
+        raise ValueError(
+            f"{given}: {error}. Give certificates in PEM, or a file of them by its absolute path"
+        ) from error
+    return text
+
+
+def _issuer(url: str) -> str:
+    if len(url) > MAX_ISSUER_CHARACTERS or not re.fullmatch(r"https?://[!-~]+", url):
+        raise ValueError(f"{url[:100]!r} isn't a URL of at most {MAX_ISSUER_CHARACTERS} ASCII characters")
+    return without_slash(url)
+
+
+# ---------------------------------------------------------------- errors in words
 
 _SECONDS = {"s": ("second", 1), "m": ("minute", 60), "h": ("hour", 3600), "d": ("day", 86400), "w": ("week", 604800)}
 _BYTES = {
@@ -269,19 +309,18 @@ def explain_validation_error(error: ValidationError, model: type[BaseModel]) -> 
         error: an error of `model`.
         model: the settings whose fields are variables.
     """
-    return "; ".join(_one(fault, model) for fault in error.errors())
+    return "; ".join(_explain(detail, model) for detail in error.errors())
 
 
-def _one(error: Mapping[str, Any], model: type[BaseModel]) -> str:
-    place = [str(part) for part in error["loc"][:1]]
-    name = "".join(place).upper()
-    said = _said(error, name, model)
+def _explain(error: Mapping[str, Any], model: type[BaseModel]) -> str:
+    name = "".join(str(part) for part in error["loc"][:1]).upper()
+    problem = _problem(error, name, model)
     if error["type"] == "missing":
-        return f"{name} {said}"
-    return f"{name}: {said}" if name else said
+        return f"{name} {problem}"
+    return f"{name}: {problem}" if name else problem
 
 
-def _said(error: Mapping[str, Any], name: str, model: type[BaseModel]) -> str:
+def _problem(error: Mapping[str, Any], name: str, model: type[BaseModel]) -> str:
     kind, given = str(error["type"]), str(error["input"])[:60]
     match kind:
         case "missing":
@@ -301,25 +340,25 @@ def _number(name: str, model: type[BaseModel], *, is_whole: bool) -> str:
     field = model.model_fields.get(name.lower())
     bounds: dict[str, Any] = {}
     for constraint in _constraints(field.metadata, field.annotation) if field else ():
-        bounds |= {it: getattr(constraint, it) for it in ("ge", "gt", "le", "lt") if hasattr(constraint, it)}
+        bounds |= {bound: getattr(constraint, bound) for bound in ("ge", "gt", "le") if hasattr(constraint, bound)}
     is_whole = is_whole and (field is None or "float" not in str(field.annotation))
-    unit = next((it for it in ("seconds", "bytes") if name.endswith(f"_{it.upper()}")), None)
-    what = f"a number of {unit}" if unit else "a whole number" if is_whole else "a number"
+    unit = next((unit for unit in ("seconds", "bytes") if name.endswith(f"_{unit.upper()}")), None)
+    number = f"a number of {unit}" if unit else "a whole number" if is_whole else "a number"
     least, most = bounds.get("ge"), bounds.get("le")
     if least is not None and most is not None:
-        return f"{what} from {least} to {most}"
+        return f"{number} from {least} to {most}"
     if least is not None:
-        return f"{what} from {least} on"
+        return f"{number} from {least} on"
     if "gt" in bounds:
-        return f"{what} over {bounds['gt']}"
-    return f"{what} of at most {most}" if most is not None else what
+        return f"{number} over {bounds['gt']}"
+    return f"{number} of at most {most}" if most is not None else number
 
 
 def _constraints(metadata: list[Any], annotation: object) -> list[Any]:
     """Return a field's constraints, and those of its type without None."""
-    inner = [it for kind in getattr(annotation, "__args__", ()) for it in getattr(kind, "__metadata__", ())]
-    flat = [*metadata, *inner]
-    return [one for it in flat for one in (getattr(it, "metadata", None) or [it])]
+    of_types = [entry for kind in getattr(annotation, "__args__", ()) for entry in getattr(kind, "__metadata__", ())]
+    entries = [*metadata, *of_types]
+    return [constraint for entry in entries for constraint in (getattr(entry, "metadata", None) or [entry])]
 
 
 def _converted(name: str, given: str) -> str:
@@ -334,8 +373,10 @@ def _converted(name: str, given: str) -> str:
     return f" ({given.strip()} is {number * _BYTES[unit]})" if name.endswith("_BYTES") and unit in _BYTES else ""
 
 
+# ---------------------------------------------------------------- the release
+
 STAMP = Path(__file__).with_name("release.txt")
-"""Put beside this module, in what was built, by dev/build/package.py."""
+"""File that dev/build/package.py puts beside this module in a build."""
 
 UNKNOWN = "unknown"
 
@@ -344,11 +385,11 @@ UNKNOWN = "unknown"
 class Release:
     version: str = UNKNOWN
     commit: str = UNKNOWN
-    """Ends with `.changed` where files differed from it."""
+    """Commit, with `.changed` at its end where files differed from it."""
 
     @classmethod
     def parse(cls, text: str) -> "Release":
-        """Of `version+commit`, as semver has it."""
+        """Return the release of a text `version+commit`, as in semver."""
         version, _, commit = text.strip().partition("+")
         return cls(version or UNKNOWN, commit or UNKNOWN)
 
@@ -357,5 +398,5 @@ class Release:
 
 
 def stamped(stamp: Path = STAMP) -> Release:
-    """Unknown in what was built by `sam build` alone."""
+    """Return the build's release; unknown where `sam build` alone made it."""
     return Release.parse(stamp.read_text()) if stamp.is_file() else Release()
