@@ -13,7 +13,6 @@ from actions_cache import events
 from actions_cache.domain.access import Caller
 from actions_cache.domain.entry import MAX_RESTORE_KEYS, EntryFamily, EntryName, check_name
 from actions_cache.domain.errors import InvalidRequest, PermissionDenied
-from actions_cache.domain.refused_job import NotAdmitted
 from actions_cache.http.app import Reader, absolute, base_url, reader_of
 from actions_cache.http.errors import TWIRP, respond
 from actions_cache.lookup import Query
@@ -42,34 +41,20 @@ async def call_method(method_name: str, request: Request, services: Services, to
     if codec is None:
         return respond(TWIRP.bad_route("the content type must be application/json or application/protobuf"))
     try:
-        caller = await read_caller(request, tokens)
-    except NotAdmitted as refusal:
-        if method.denial is None:
-            raise
-        return _encoded(_deny(method_name, method.denial, refusal.of_a_write, services), codec)
-    try:
+        caller = await read_caller(request, tokens, writes=method.denial is not None)
         message = codec.decode(await read_body(request, MAX_MESSAGE_BYTES), method.request_type())
+        settings = services.settings
+        call = Call(services, caller, base_url(request, settings.public_url), reader_of(request, settings))
+        answer = await run_in_threadpool(method.answer, message, call)
     except MalformedBody as error:
         return respond(TWIRP.malformed(str(error)))
-    call = Call(
-        services, caller, base_url(request, services.settings.public_url), reader_of(request, services.settings)
-    )
-    try:
-        return _encoded(await run_in_threadpool(method.answer, message, call), codec)
     except PermissionDenied as error:
         if method.denial is None:
             raise
-        return _encoded(_deny(method_name, method.denial, error, services), codec)
-
-
-def _deny(method_name: str, denial: Callable[..., Message], error: PermissionDenied, services: ApiServices) -> Message:
-    """Answer with status 200: on an error status, @actions/cache reports that another job is saving the key."""
-    services.telemetry.emit(events.refused(method_name, error))
-    return denial(ok=False, message=str(error))
-
-
-def _encoded(message: Message, codec: "Codec") -> Response:
-    return Response(codec.encode(message), headers={"Content-Type": codec.content_type})
+        # With status 200: on an error status, @actions/cache reports that another job is saving the key.
+        services.telemetry.emit(events.refused(method_name, error))
+        answer = method.denial(ok=False, message=str(error))
+    return Response(codec.encode(answer), headers={"Content-Type": codec.content_type})
 
 
 # ---------------------------------------------------------------- methods

@@ -33,16 +33,27 @@ Tokens = Annotated[TokenReader, Depends(get_tokens)]
 
 
 async def get_caller(request: Request, tokens: Tokens) -> Caller:
-    """Return the caller that the request's token names; where it may not come in, say so of a write as such."""
+    """Return the caller that the request's token names."""
+    return await read_caller(request, tokens, writes=request.method != "GET")
+
+
+async def read_caller(request: Request, tokens: TokenReader, *, writes: bool) -> Caller:
+    """Return the caller that the request's token names, and log its repository from here on.
+
+    Args:
+        request: the request.
+        tokens: decides which tokens are accepted.
+        writes: whether the request writes, so that its refusal says so.
+
+    Raises:
+        Unauthenticated: the token is missing or isn't good.
+        NotAdmitted: this server isn't for the token's job.
+        TryAgain: the issuer's keys can't be fetched now.
+    """
     try:
-        return await read_caller(request, tokens)
+        caller = await run_in_threadpool(tokens.read, request.headers.get("authorization"))
     except NotAdmitted as refusal:
-        raise (refusal if request.method == "GET" else refusal.of_a_write) from None
-
-
-async def read_caller(request: Request, tokens: TokenReader) -> Caller:
-    """Return the caller that the request's token names. See TokenReader.read for what it raises."""
-    caller = await run_in_threadpool(tokens.read, request.headers.get("authorization"))
+        raise (refusal.of_a_write if writes else refusal) from None
     logs.append(repository=caller.repository)
     return caller
 

@@ -1,4 +1,4 @@
-"""The bytes: what only the HTTP functions load."""
+"""Wire the streams of archives, which only the HTTP functions load."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +15,7 @@ class DownloadServices:
     core: CoreServices
 
     def connect(self) -> None:
-        """Makes the clients that requests go by: else the first one waits half a second for them. Asks AWS nothing."""
+        """Make the clients that requests use, so that the first one doesn't wait half a second; call no AWS service."""
         _ = self.core.bucket, self.core.queue, self.core.urls, self.stream
 
     @cached_property
@@ -23,7 +23,7 @@ class DownloadServices:
         session = self.core.session
         credentials = session.get_credentials()
         if credentials is None:
-            raise RuntimeError("no AWS credentials: a Lambda has its role's, the local run its engines'")
+            raise RuntimeError("no AWS credentials: a Lambda has its role's, the local run its emulators'")
         client = s3_client(session, self.core.calls)
         return S3Stream(S3Signer(client, self.core.settings.bucket, credentials))
 

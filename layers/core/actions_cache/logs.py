@@ -1,4 +1,4 @@
-"""Structured logs: Powertools' logger, also for what the core and the web server log by the standard library."""
+"""Structured logs: Powertools' logger, also for lines that the core and the web server log to the standard library."""
 
 import json
 import logging
@@ -10,7 +10,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.logging import utils
 
 REQUEST_ID = "function_request_id"
-"""As Powertools calls Lambda's."""
+"""Field of a line that has the request's id, as Powertools names Lambda's."""
 
 LEFT_OUT = "[left out]"
 
@@ -22,12 +22,12 @@ _NAMED_SECRET = re.compile(
 """Matches a URL's signature, the page's session, and an Authorization header's value (gh sends it as `token`)."""
 
 _MAYBE_TOKEN = re.compile(r"eyJ[\w.-]*", re.ASCII)
-"""Matches anything that could belong to a JSON web token. Whether it is one is decided apart: a pattern with the dots
-would try again at each `eyJ` of a text without them, in quadratic time."""
+"""Matches anything that could belong to a JSON web token. The dots are counted apart: a pattern with them would try
+again at each `eyJ` of a text without them, in quadratic time."""
 
 
 class StreamBroken(Exception):
-    """A stream was broken off on purpose, and that was logged: the web server needn't say it again."""
+    """Raised to break a connection after that was logged, so that the web server doesn't log it again."""
 
 
 def without_secrets(text: str) -> str:
@@ -46,14 +46,19 @@ def _line(fields: Mapping[str, Any]) -> str:
 logger = Logger(use_rfc3339=True, json_serializer=_line)
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Whatever an app raises, its server logs; and raising is how an app breaks a connection."""
+def _is_unlogged(record: logging.LogRecord) -> bool:
+    """Return False for errors raised to break a connection: a server logs every error that its app raises."""
     return not (record.exc_info and isinstance(record.exc_info[1], StreamBroken))
 
 
 def adopt(name: str, level: str | None = None) -> None:
-    """What the standard library's logger logs, and those below it, come as lines like these."""
-    # A name that nobody has asked for yet would be passed over.
+    """Give a logger of the standard library, and those below it, this logger's format.
+
+    Args:
+        name: the logger's.
+        level: level from which it logs; None for this logger's.
+    """
+    # Powertools passes over a logger that doesn't exist yet.
     logging.getLogger(name)
     utils.copy_config_to_registered_loggers(source_logger=logger, log_level=level, include={name})
 
@@ -63,19 +68,19 @@ adopt("functions")
 for server in ("uvicorn", "mangum"):
     adopt(server, "WARNING")
 for name in ("uvicorn.error", "mangum.http"):
-    logging.getLogger(name).addFilter(_is_news)
+    logging.getLogger(name).addFilter(_is_unlogged)
 
 handled = logger.inject_lambda_context
-"""A handler's logs carry its request id."""
+"""Decorator that puts the request id into a handler's lines."""
 
 
 def append(**fields: object) -> None:
-    """To every line that this request logs from here on."""
+    """Add fields to every line that this request logs from here on."""
     logger.thread_safe_append_keys(**fields)
 
 
 def begin(request_id: str) -> None:
-    """A request: none of an earlier one's fields is its own."""
+    """Begin a request, without the fields of an earlier one."""
     logger.thread_safe_clear_keys()
     append(**{REQUEST_ID: request_id})
 
@@ -84,8 +89,8 @@ def refusal(event: object, wanted: str) -> dict[str, str]:
     """Log an event that a function can't read, and return the answer to it. Nothing else is done.
 
     Args:
-        event: as it came. Only the names of its fields are logged: some of them hold tokens.
-        wanted: what the function reads, with the file in `events/` that shows it.
+        event: the event as it came. Only the names of its fields are logged, since some of them hold tokens.
+        wanted: the event that the function reads, with the file in `events/` that shows it.
     """
     fields = sorted(map(str, event))[:20] if isinstance(event, dict) else type(event).__name__
     message = f"this event isn't one that the function reads, so nothing was done; it reads {wanted}"
