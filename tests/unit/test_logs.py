@@ -1,4 +1,4 @@
-"""Log lines: JSON, with nothing in them that opens anything."""
+"""Log lines are JSON without secrets."""
 
 import io
 import json
@@ -48,10 +48,10 @@ def lines(written: io.StringIO) -> list[dict[str, object]]:
     ],
 )
 def test_secrets_are_masked_and_rest_stays(text: str, secret: str):
-    told = without_secrets(text)
-    assert secret not in told
-    assert LEFT_OUT in told
-    assert told[:3] == text[:3]
+    masked = without_secrets(text)
+    assert secret not in masked
+    assert LEFT_OUT in masked
+    assert masked[:3] == text[:3]
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def test_masking_takes_linear_time(piece: str):
 
 
 def test_masked_traceback_line_stays_json(written: io.StringIO):
-    fault = RuntimeError('GET "https://h/b?sig=secret": refused')
-    logging.getLogger("actions_cache.anything").error("failed", exc_info=fault)
+    error = RuntimeError('GET "https://h/b?sig=secret": refused')
+    logging.getLogger("actions_cache.anything").error("failed", exc_info=error)
     [line] = lines(written)
     assert "secret" not in written.getvalue()
     assert f"sig={LEFT_OUT}" in str(line["exception"])
@@ -106,7 +106,7 @@ def test_control_characters_are_escaped(written: io.StringIO):
 
 
 def test_line_has_rfc_3339_timestamp(written: io.StringIO):
-    """RFC 3339; else Lambda takes the line for one of level INFO."""
+    """Lambda takes a line with another kind of timestamp for one of level INFO."""
     logging.getLogger("actions_cache.anything").error("failed")
     [line] = lines(written)
     assert datetime.fromisoformat(str(line["timestamp"])).tzinfo is not None
@@ -128,9 +128,9 @@ def test_request_starts_with_fresh_fields(written: io.StringIO):
 
 @pytest.mark.parametrize("name", ["uvicorn.error", "mangum.http"])
 def test_deliberately_broken_stream_is_not_logged(written: io.StringIO, name: str):
-    # As where the server is configured first, and loads the app then (functions/download/run.sh).
+    # The server is configured before it loads the app, as in functions/download/run.sh.
     logs.adopt(name.partition(".")[0], "WARNING")
-    for fault in (StreamBroken(), RuntimeError("odd")):
-        logging.getLogger(name).error("Exception in ASGI application\n", exc_info=fault)
+    for error in (StreamBroken(), RuntimeError("odd")):
+        logging.getLogger(name).error("Exception in ASGI application\n", exc_info=error)
     [line] = lines(written)
     assert (line["exception_name"], line["name"]) == ("RuntimeError", name)

@@ -1,4 +1,4 @@
-"""Settings: their bounds, and that each is documented."""
+"""Settings have bounds, and each is documented."""
 
 import re
 from pathlib import Path
@@ -65,7 +65,7 @@ def test_invalid_public_url_is_refused(url):
 
 
 def test_grace_is_derived_from_reader_times():
-    """No reader is cut off."""
+    """The grace is long enough that no reader is cut off."""
     settings = Settings(**REQUIRED, download_url_seconds=100, max_stream_seconds=50)
     assert settings.grace_seconds == 2 * 100 + 50 + 30
     assert Settings(**REQUIRED).grace_seconds == 2130
@@ -129,8 +129,8 @@ def test_template_and_settings_bounds_agree(template):
     """Upper bounds are the same; the template's lower ones may be higher, since tests and local runs use seconds."""
     variables = template.body["Globals"]["Function"]["Environment"]["Variables"]
     bounded = {value["Ref"]: name for name, value in variables.items() if isinstance(value, dict) and "Ref" in value}
-    parameters = {it: template.body["Parameters"].get(it, {}) for it in bounded}
-    numbers = [it for it, declared in parameters.items() if declared.get("Type") == "Number"]
+    parameters = {name: template.body["Parameters"].get(name, {}) for name in bounded}
+    numbers = [name for name, declared in parameters.items() if declared.get("Type") == "Number"]
     assert len(numbers) >= 10
     for parameter in numbers:
         constraints = Settings.model_fields[bounded[parameter].lower()].metadata
@@ -139,13 +139,12 @@ def test_template_and_settings_bounds_agree(template):
 
 
 def upper(constraints):
-    return next((it.le for it in constraints if hasattr(it, "le")), None)
+    return next((constraint.le for constraint in constraints if hasattr(constraint, "le")), None)
 
 
 def lower(constraints):
-    return next(
-        it.ge if hasattr(it, "ge") else it.gt + 1 for it in constraints if hasattr(it, "ge") or hasattr(it, "gt")
-    )
+    at_least = [constraint.ge for constraint in constraints if hasattr(constraint, "ge")]
+    return max(at_least + [constraint.gt + 1 for constraint in constraints if hasattr(constraint, "gt")])
 
 
 def test_seeking_through_closed_api_is_refused():
@@ -191,7 +190,7 @@ def test_missing_claims_admit_nobody(monkeypatch, empty):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
         ("owner_id", "claim=value"),
         ("owner_id=1,=2", "claim=value"),
@@ -200,9 +199,9 @@ def test_missing_claims_admit_nobody(monkeypatch, empty):
         ("any,owner_id=1", "contradicts itself"),
     ],
 )
-def test_invalid_claim_is_refused(monkeypatch, wrong, said):
+def test_invalid_claim_is_refused(monkeypatch, wrong, message):
     monkeypatch.setenv("TOKEN_CLAIMS", wrong)
-    with pytest.raises(ValidationError, match=said):
+    with pytest.raises(ValidationError, match=message):
         Settings(**REQUIRED)
 
 

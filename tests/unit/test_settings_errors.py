@@ -1,4 +1,4 @@
-"""Impossible settings are refused in words that say what to write."""
+"""Invalid settings are refused in words that say what to write."""
 
 import pytest
 from pydantic import ValidationError
@@ -8,7 +8,7 @@ from dev.local.options import Options
 from tests.unit.test_settings import REQUIRED
 
 
-def said(model: type, **given: object) -> str:
+def error_of(model: type, **given: object) -> str:
     with pytest.raises(ValidationError) as refused:
         model(**given)
     return explain_validation_error(refused.value, model)
@@ -35,7 +35,7 @@ def said(model: type, **given: object) -> str:
     ],
 )
 def test_error_names_setting_and_bound(name: str, given: str, words: str):
-    assert said(Settings, **REQUIRED, **{name: given}) == f"{name.upper()}: {words}"
+    assert error_of(Settings, **REQUIRED, **{name: given}) == f"{name.upper()}: {words}"
 
 
 @pytest.mark.parametrize(
@@ -49,11 +49,11 @@ def test_error_names_setting_and_bound(name: str, given: str, words: str):
     ],
 )
 def test_error_names_local_option_and_bound(name: str, given: str, words: str):
-    assert said(Options, **{name: given}) == f"{name.upper()}: {words}"
+    assert error_of(Options, **{name: given}) == f"{name.upper()}: {words}"
 
 
 def test_several_errors_share_one_line():
-    refusal = said(
+    refusal = error_of(
         Settings, **{name: value for name, value in REQUIRED.items() if name != "bucket"}, merge_attempts="x"
     )
     assert refusal == "BUCKET is missing; MERGE_ATTEMPTS: 'x' isn't a whole number from 1 on"

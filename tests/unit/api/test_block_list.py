@@ -1,4 +1,4 @@
-"""Reads clients' block lists, and refuses everything else in bounded memory."""
+"""Clients' block lists are read, and everything else is refused in bounded memory."""
 
 import base64
 import tracemalloc
@@ -11,7 +11,7 @@ from functions.api.uploads import parse_block_list
 
 MIB = 1024 * 1024
 SIZE = 4_200_000
-"""Bytes of a hostile body: just under the limit."""
+"""Size of a hostile body, just under the limit."""
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_block_list_forms_are_parsed(body: bytes):
 
 def test_block_list_keeps_order_and_may_be_empty():
     ids = [base64.b64encode(bytes([number])).decode() for number in (3, 1, 2)]
-    rows = "".join(f"<Latest>{it}</Latest>" for it in ids)
+    rows = "".join(f"<Latest>{block_id}</Latest>" for block_id in ids)
     assert parse_block_list(f"<BlockList>{rows}</BlockList>".encode()) == tuple(ids)
     assert parse_block_list(b"<BlockList/>") == ()
 

@@ -1,4 +1,4 @@
-"""What is ours and what is passed on: each rule at its boundary."""
+"""The rules for own paths and for what is passed on, each at its boundary."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`/health` asks the dependencies once in some seconds, however often it is asked itself."""
+"""`/health` checks the dependencies once in some seconds, however often it is requested."""
 
 import asyncio
 import threading
@@ -10,25 +10,25 @@ from functions.api.health import FAULT_SECONDS, WELL_SECONDS, Health
 
 
 class Dependencies:
-    """Counts the looks at the dependencies; a look may be held up."""
+    """Counts the checks of the dependencies; a check may be held up."""
 
     def __init__(self) -> None:
         self.now = 100.0
-        self.looks = 0
+        self.checks = 0
         self.faults: Mapping[str, str] = {}
         self.error: Exception | None = None
         self.may_answer = threading.Event()
         self.may_answer.set()
 
-    def look(self) -> Mapping[str, str]:
-        self.looks += 1
+    def check(self) -> Mapping[str, str]:
+        self.checks += 1
         assert self.may_answer.wait(10)
         if self.error is not None:
             raise self.error
         return self.faults
 
     def health(self) -> Health:
-        return Health(self.look, lambda: self.now)
+        return Health(self.check, lambda: self.now)
 
 
 @pytest.fixture
@@ -43,10 +43,10 @@ async def test_health_result_is_cached_until_it_expires(
     health, dependencies.faults = dependencies.health(), faults
     assert [await health.faults() for _ in range(100)] == [faults] * 100
     dependencies.now += seconds - 0.01
-    assert (await health.faults(), dependencies.looks) == (faults, 1)
+    assert (await health.faults(), dependencies.checks) == (faults, 1)
     dependencies.now += 0.01
     dependencies.faults = {"bucket": "slow"}
-    assert (await health.faults(), dependencies.looks) == ({"bucket": "slow"}, 2)
+    assert (await health.faults(), dependencies.checks) == ({"bucket": "slow"}, 2)
 
 
 def test_error_is_cached_shorter_than_success():
@@ -56,14 +56,14 @@ def test_error_is_cached_shorter_than_success():
 async def test_concurrent_checks_share_one_probe(dependencies: Dependencies):
     health = dependencies.health()
     dependencies.may_answer.clear()
-    asking = [asyncio.create_task(health.faults()) for _ in range(200)]
+    requests = [asyncio.create_task(health.faults()) for _ in range(200)]
     await asyncio.sleep(0.05)
-    asking[0].cancel()
+    requests[0].cancel()
     dependencies.may_answer.set()
     with pytest.raises(asyncio.CancelledError):
-        await asking[0]
-    assert await asyncio.gather(*asking[1:]) == [{}] * 199
-    assert dependencies.looks == 1
+        await requests[0]
+    assert await asyncio.gather(*requests[1:]) == [{}] * 199
+    assert dependencies.checks == 1
 
 
 async def test_failed_check_is_not_cached(dependencies: Dependencies):
@@ -71,22 +71,22 @@ async def test_failed_check_is_not_cached(dependencies: Dependencies):
     with pytest.raises(RuntimeError, match="odd"):
         await health.faults()
     dependencies.error = None
-    assert (await health.faults(), dependencies.looks) == ({}, 2)
+    assert (await health.faults(), dependencies.checks) == ({}, 2)
 
 
 def test_cached_result_outlives_its_event_loop(dependencies: Dependencies):
-    """On Lambda a request may have its own loop, and be broken off in the middle of a look."""
+    """On Lambda a request may have its own loop, and be cancelled in the middle of a check."""
     health = dependencies.health()
     dependencies.may_answer.clear()
 
-    async def break_off() -> None:
-        asking = asyncio.create_task(health.faults())
+    async def cancel_request() -> None:
+        request = asyncio.create_task(health.faults())
         await asyncio.sleep(0.05)
-        asking.cancel()
+        request.cancel()
         dependencies.may_answer.set()
 
-    asyncio.run(break_off())
+    asyncio.run(cancel_request())
     dependencies.now += WELL_SECONDS
     assert asyncio.run(health.faults()) == {}
     assert asyncio.run(health.faults()) == {}
-    assert dependencies.looks == 2
+    assert dependencies.checks == 2

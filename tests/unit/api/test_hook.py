@@ -1,4 +1,4 @@
-"""The hook is served as runners/ has it: to anybody, with its checksum, and as no page of this origin."""
+"""The hook is served as runners/ has it: without a token, with its checksum, and never as a page of this origin."""
 
 import hashlib
 import subprocess
@@ -52,15 +52,15 @@ def test_hook_is_inert_and_cached_for_minutes(url: str, method: str, path: str, 
         "Cache-Control": "public, max-age=300",
         "Content-Length": str(len(send("GET", f"{url}/runner/{path}").body)),
     }
-    assert {name: values_of(reply.headers, name) for name in expected} == {it: [expected[it]] for it in expected}
+    assert {name: values_of(reply.headers, name) for name in expected} == {name: [expected[name]] for name in expected}
     assert reply.body == b"" or method == "GET"
 
 
 @pytest.mark.parametrize(
-    "asked", ["POST /runner/hook.cjs", "GET /runner/hook.json", "GET /runner/", "GET /runner/hook.cjs/x"]
+    "request_line", ["POST /runner/hook.cjs", "GET /runner/hook.json", "GET /runner/", "GET /runner/hook.cjs/x"]
 )
-def test_unknown_hook_path_or_method_is_refused(url: str, asked: str) -> None:
-    method, path = asked.split()
+def test_unknown_hook_path_or_method_is_refused(url: str, request_line: str) -> None:
+    method, path = request_line.split()
     assert send(method, url + path).status in (404, 405)
 
 

@@ -1,4 +1,4 @@
-"""What isn't ours is passed on to the results service and back, through uvicorn and through Lambda's events."""
+"""Other paths are passed on to the results service and back, through uvicorn and through Lambda's events."""
 
 import base64
 import gzip
@@ -65,7 +65,7 @@ def fake_service(running: tuple[str, FakeResultsService]) -> FakeResultsService:
 
 
 def raw(url: str, request: bytes) -> bytes:
-    """The answer to a request as it is, line by line."""
+    """Send a raw request, and return the raw answer."""
     address = urlsplit(url)
     with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
         connection.sendall(request)
@@ -80,7 +80,7 @@ def refusal(reply: Reply) -> tuple[int, str]:
     return reply.status, reply.json["code"]
 
 
-# ---------------------------------------------------------------- the way there
+# ---------------------------------------------------------------- requests
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
@@ -178,7 +178,7 @@ def test_service_url_loop_is_reported(url, fake_service):
     assert fake_service.asked == []
 
 
-# ---------------------------------------------------------------- the way back
+# ---------------------------------------------------------------- answers
 
 
 def test_response_headers_are_returned(url):
@@ -257,7 +257,7 @@ def test_token_needs_trusted_issuer(fake_service):
 
 
 def test_cookies_are_not_shared_between_jobs(fake_service):
-    """By a name: of an address, aiohttp keeps no cookies."""
+    """The service is requested by name, since aiohttp keeps no cookies of an address."""
     with served(app_before(fake_service.url.replace("127.0.0.1", "localhost"))) as url:
         for _ in range(2):
             send("POST", f"{url}{PATH}", BODY)
@@ -332,12 +332,12 @@ def test_text_response_counts_in_lambda_encoding(url, fake_service):
     assert refusal(send("GET", f"{url}/a")) == (502, "unavailable")
 
 
-# ---------------------------------------------------------------- a service in trouble
+# ---------------------------------------------------------------- a failing service
 
 
-TROUBLES: dict[str, bytes | None] = {
+FAILURES: dict[str, bytes | None] = {
     "closes the connection": b"",
-    "says what isn't HTTP": b"SSH-2.0-OpenSSH\r\n\r\n",
+    "speaks no HTTP": b"SSH-2.0-OpenSSH\r\n\r\n",
     "breaks off in its headers": b"HTTP/1.1 200 OK\r\nContent-",
     "breaks off in its body": b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
     "breaks off in a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabc",
@@ -345,7 +345,7 @@ TROUBLES: dict[str, bytes | None] = {
 }
 
 
-@pytest.mark.parametrize("answer", TROUBLES.values(), ids=TROUBLES)
+@pytest.mark.parametrize("answer", FAILURES.values(), ids=FAILURES)
 def test_failing_service_gives_502_in_time(url, fake_service, answer, monkeypatch):
     monkeypatch.setattr(passthrough, "TOTAL_SECONDS", 0.5)
     fake_service.answer = answer
@@ -354,7 +354,7 @@ def test_failing_service_gives_502_in_time(url, fake_service, answer, monkeypatc
     assert refusal(reply) == (502, "unavailable")
     assert fake_service.url in reply.json["msg"]
     assert time.monotonic() - began < 5
-    assert len(fake_service.asked) == 1, "what isn't idempotent is sent once"
+    assert len(fake_service.asked) == 1, "a request that isn't idempotent is sent once"
 
 
 def test_dripping_service_gives_502_in_time(url, fake_service, monkeypatch):
@@ -375,12 +375,12 @@ def test_forwarding_ends_before_api_gateway_timeout():
     assert passthrough.CONNECT_SECONDS < passthrough.TOTAL_SECONDS
 
 
-# ---------------------------------------------------------------- as Lambda hands it over
+# ---------------------------------------------------------------- through Lambda
 
 
 @pytest.fixture
 def invoke(fake_service: FakeResultsService) -> Callable[..., Any]:
-    """Each time through the same app, as a Lambda that is kept does it."""
+    """Invoke the same app each time, as a warm Lambda does."""
     app = app_before(fake_service.url)
 
     def call(path: str, body: bytes = b"", headers: dict[str, list[str]] | None = None, **event: Any) -> Any:

@@ -1,4 +1,4 @@
-"""GHES behind an authority of its own: its keys and its results service, by TLS as it is."""
+"""GHES with a certificate authority of its own: its keys and its results service, over real TLS."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ def authority() -> CertificateAuthority:
 
 @pytest.fixture(scope="module")
 def issuer(authority: CertificateAuthority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TokenIssuer]:
-    """Which serves anything that is asked for as a results service would, too."""
+    """Start an issuer over TLS that also answers as a results service would."""
     with running_issuer("/_services/token") as issuer:
         context = authority.server_context(tmp_path_factory.mktemp("tls"))
         issuer.server.socket = context.wrap_socket(issuer.server.socket, server_side=True)
@@ -50,10 +50,10 @@ def test_issuer_with_unknown_ca_gets_no_request(issuer: TokenIssuer, other: str)
 
 async def test_results_service_needs_known_ca(issuer: TokenIssuer, authority: CertificateAuthority):
     url = issuer.url.removesuffix("/_services/token")
-    asked = ("GET", ("/_services/token/.well-known/jwks", ""), (), b"", 100_000)
-    assert (await ResultsService(url, create_ssl_context(authority.pem)).ask(*asked)).status == 200
+    request = ("GET", ("/_services/token/.well-known/jwks", ""), (), b"", 100_000)
+    assert (await ResultsService(url, create_ssl_context(authority.pem)).ask(*request)).status == 200
     with pytest.raises(NoAnswer):
-        await ResultsService(url).ask(*asked)
+        await ResultsService(url).ask(*request)
 
 
 def test_ca_certificates_are_text_or_file(tmp_path: Path, authority: CertificateAuthority):

@@ -1,4 +1,4 @@
-"""Isolation: whose tokens come in, with keys served the way an issuer serves them."""
+"""Isolation: which tokens are accepted, with keys served as an issuer serves them."""
 
 import base64
 import hashlib
@@ -50,7 +50,7 @@ def test_keys_are_refetched_for_unknown_key_id(issuer, reader, monkeypatch):
 
 
 def signed_with_hmac(issuer: TokenIssuer) -> str:
-    """By a secret that everybody knows: the public key. By hand, since PyJWT refuses to make such a token."""
+    """Return a token signed with a secret that everybody knows: the public key. PyJWT refuses to make one."""
     [key] = issuer.keys.values()
     secret = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     _, claims, _ = issuer.sign().removeprefix("Bearer ").split(".")
@@ -60,7 +60,7 @@ def signed_with_hmac(issuer: TokenIssuer) -> str:
 
 
 def signed_by_a_key_in_the_header(issuer: TokenIssuer) -> str:
-    """Or at an address in it."""
+    """Return a token whose header holds its key, and addresses of it."""
     own = generate_private_key(65537, 2048)
     jwk = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(own.public_key()))
     return issuer.sign(own, header={"jwk": jwk, "jku": f"{issuer.url}/mine", "x5u": "file:///dev/null"})
@@ -180,7 +180,7 @@ def test_unverified_token_claims_still_count(issuer):
 
 
 def test_unverified_token_needs_no_expiry(issuer):
-    """The end-to-end tests of falcondev-oss/github-actions-cache-server, say, sign such."""
+    """The end-to-end tests of falcondev-oss/github-actions-cache-server, for one, sign such tokens."""
     token = issuer.sign(exp=None, nbf=None, iss=None)
     assert TokenReader((), None, ANYBODY, verify=False).read(token).repository == "42"
 
@@ -266,12 +266,12 @@ def test_read_only_token_cannot_write(issuer, reader):
         caller.writable_scope()
 
 
-# ---------------------------------------------------------------- an issuer in trouble
+# ---------------------------------------------------------------- a failing issuer
 
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Puts PyJWT's clock, and that of the keys, so many seconds ahead."""
+    """Put the clock of PyJWT and of the keys ahead by some seconds."""
     real = time.monotonic
 
     def ahead(seconds: float) -> None:
@@ -280,23 +280,23 @@ def now(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return ahead
 
 
-TROUBLES: dict[str, Callable[[TokenIssuer], None]] = {
+FAILURES: dict[str, Callable[[TokenIssuer], None]] = {
     "fails": lambda issuer: setattr(issuer, "status", 500),
     "moved": lambda issuer: setattr(issuer, "status", 302),
-    "says what isn't JSON": lambda issuer: setattr(issuer, "answer", b"<html>"),
-    "says what isn't text": lambda issuer: setattr(issuer, "answer", b"\xff"),
-    "says what isn't keys": lambda issuer: setattr(issuer, "answer", b"[]"),
+    "sends no JSON": lambda issuer: setattr(issuer, "answer", b"<html>"),
+    "sends no text": lambda issuer: setattr(issuer, "answer", b"\xff"),
+    "sends no keys": lambda issuer: setattr(issuer, "answer", b"[]"),
     "has no keys": lambda issuer: setattr(issuer, "answer", b'{"keys": []}'),
     "is gone": lambda issuer: issuer.stop(),
 }
 
 
-@pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES)
-def test_cached_keys_outlast_issuer_outage(trouble, now):
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+def test_cached_keys_outlast_issuer_outage(failure, now):
     with running_issuer() as issuer:
         reader = TokenReader((issuer.url,), None, ANYBODY)
         reader.read(issuer.sign())
-        trouble(issuer)
+        failure(issuer)
         now(tokens.CACHED_SECONDS + 1)
         assert reader.read(issuer.sign()).repository == f"42@{issuer.url}"
         now(tokens.STALE_SECONDS + 60)
@@ -304,10 +304,10 @@ def test_cached_keys_outlast_issuer_outage(trouble, now):
             reader.read(issuer.sign())
 
 
-@pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES)
-def test_failing_issuer_is_retryable(trouble):
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+def test_failing_issuer_is_retryable(failure):
     with running_issuer() as issuer:
-        trouble(issuer)
+        failure(issuer)
         with pytest.raises(TryAgain):
             TokenReader((issuer.url,), None, ANYBODY).read(issuer.sign())
 
@@ -347,7 +347,7 @@ def rules(*texts: str) -> tuple[Rule, ...]:
 
 
 @pytest.mark.parametrize(
-    ("listed", "claims", "comes_in"),
+    ("listed", "claims", "is_admitted"),
     [
         (["repository_owner_id=7"], {"repository_owner_id": "7"}, True),
         (["repository_owner_id=7"], {"repository_owner_id": 7}, True),
@@ -363,9 +363,9 @@ def rules(*texts: str) -> tuple[Rule, ...]:
     ],
     ids=str,
 )
-def test_token_is_admitted_by_its_claims(issuer, listed, claims, comes_in):
+def test_token_is_admitted_by_its_claims(issuer, listed, claims, is_admitted):
     reader = TokenReader((issuer.url,), None, rules(*listed))
-    if comes_in:
+    if is_admitted:
         reader.read(issuer.sign(**claims))
     else:
         with pytest.raises(PermissionDenied, match=r"^cache read denied: this cache isn't for jobs of repository 42"):
@@ -399,8 +399,8 @@ def test_rules_apply_to_unverified_tokens(issuer):
 
 
 def test_only_verified_refused_jobs_are_reported(issuer):
-    heard: list[RefusedJob] = []
-    reader = TokenReader((issuer.url,), None, rules("repository_id=1"), on_refused=heard.append)
+    reported: list[RefusedJob] = []
+    reader = TokenReader((issuer.url,), None, rules("repository_id=1"), on_refused=reported.append)
     for bad in (
         issuer.sign(generate_private_key(65537, 2048)),
         issuer.sign(exp=1),
@@ -410,13 +410,13 @@ def test_only_verified_refused_jobs_are_reported(issuer):
         with pytest.raises(Unauthenticated):
             reader.read(bad)
     reader.read(issuer.sign(repository_id=1))
-    unverified = TokenReader((), None, rules("repository_id=1"), verify=False, on_refused=heard.append)
+    unverified = TokenReader((), None, rules("repository_id=1"), verify=False, on_refused=reported.append)
     with pytest.raises(NotAdmitted):
         unverified.read(issuer.sign())
-    assert heard == []
+    assert reported == []
     with pytest.raises(NotAdmitted):
         reader.read(issuer.sign(oidc_extra='{"repository":"octo/app","repository_owner":"octo"}', owner_id="O_x"))
-    assert heard == [RefusedJob(issuer.url, "42", "octo/app", "O_x", "octo", ("repository_id=42",))]
+    assert reported == [RefusedJob(issuer.url, "42", "octo/app", "O_x", "octo", ("repository_id=42",))]
 
 
 UNREADABLE = ["[" * 4000 + "]" * 4000, '{"repository_id":' * 400, "{", 7, '{"repository_id":"1","repository_id":"1"}']

@@ -1,4 +1,4 @@
-"""Where the edge has a web ACL, the API answers nobody who comes past it; and what is passed on keeps the key back."""
+"""With a web ACL, only requests through the edge are answered, and its key is never passed on."""
 
 import asyncio
 import json
@@ -64,7 +64,7 @@ def test_request_past_edge_is_refused_in_dialect(url: str, path: str, headers: d
     assert b"RunnerUrl" in refused.body
 
 
-# ---------------------------------------------------------------- the three apps that there are
+# ---------------------------------------------------------------- the three functions' apps
 
 
 def with_key(driver: CacheDriver) -> AllServices:
@@ -81,8 +81,8 @@ APPS: dict[str, Callable[[AllServices], FastAPI]] = {
 }
 
 
-def asked(function: str, driver: CacheDriver) -> tuple[str, int]:
-    """A path, and what it is answered with through the edge."""
+def route_of(function: str, driver: CacheDriver) -> tuple[str, int]:
+    """Return a path, and the status of its answer through the edge."""
     if function == "download":
         expires_at = driver.clock.now() + 60 * SECOND
         return driver.services.urls.sign(Direction.DOWNLOAD, "0" * 32, expires_at), 404
@@ -91,20 +91,20 @@ def asked(function: str, driver: CacheDriver) -> tuple[str, int]:
 
 @pytest.mark.parametrize("function", APPS)
 def test_each_function_answers_only_through_edge(emptied_driver: CacheDriver, function: str):
-    path, status = asked(function, emptied_driver)
+    path, status = route_of(function, emptied_driver)
     with served(APPS[function](with_key(emptied_driver))) as url:
         assert send("GET", url + path, headers={ORIGIN_KEY: KEY}).status == status
         for past in ({}, {ORIGIN_KEY: KEY[1:]}):
             assert send("GET", url + path, headers=past).status == 403
-        assert b"RunnerUrl" in send("GET", url + path).body, "refused for this, and for nothing else"
+        assert b"RunnerUrl" in send("GET", url + path).body, "refused for this reason alone"
 
 
 @pytest.mark.parametrize(("resource", "status"), [("/iam/{path+}", 200), ("/manage/{path+}", 403)])
 def test_iam_signed_request_needs_no_edge_key(emptied_driver: CacheDriver, resource: str, status: int):
-    """At the API's own URL, since CloudFront can't sign for its viewers; API Gateway says so of this resource alone."""
+    """CloudFront can't sign for its viewers. API Gateway authorizes this resource alone, at the API's own URL."""
     event = load("apigateway-manage-iam") | {"resource": resource}
     loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)  # the one that Mangum takes
+    asyncio.set_event_loop(loop)  # Mangum takes this one
     try:
         app = Mangum(APPS["manage"](with_key(emptied_driver)), lifespan="off")
         assert app(event, cast("LambdaContext", Context()))["statusCode"] == status
@@ -121,14 +121,14 @@ def test_edge_key_is_never_forwarded():
 def test_edge_key_is_shared_only_with_web_acl(template: Template):
     variable = template.body["Globals"]["Function"]["Environment"]["Variables"]["EDGE_KEY"]["Fn::If"]
     origins = template.properties("Edge")["DistributionConfig"]["Origins"]
-    [api] = [it for it in origins if it["Id"] == "api"]
+    [api] = [origin for origin in origins if origin["Id"] == "api"]
     condition, [header], _ = api["OriginCustomHeaders"]["Fn::If"]
     assert (condition, header["HeaderName"]) == ("HasWebAcl", ORIGIN_KEY)
     assert variable[:2] == ["HasWebAcl", header["HeaderValue"]]
     assert header["HeaderValue"] == {"Fn::Sub": "{{resolve:secretsmanager:${EdgeKey}:SecretString:key}}"}
     key = template.body["Resources"]["EdgeKey"]
     generated = key["Properties"]["GenerateSecretString"]
-    assert (key["Condition"], generated["GenerateStringKey"]) == ("HasWebAcl", "key"), "a secret that nobody chose"
+    assert (key["Condition"], generated["GenerateStringKey"]) == ("HasWebAcl", "key"), "a generated secret"
     assert generated["PasswordLength"] >= 32
     assert template.properties("Edge")["DistributionConfig"]["WebACLId"]["Fn::If"][0] == "HasWebAcl"
     assert not template.condition("HasWebAcl")

@@ -1,4 +1,4 @@
-"""A client that breaks off its own upload is logged as such, and not as a fault of the store."""
+"""A client that aborts its own upload is logged as such, and not as an error of the store."""
 
 import socket
 import time
@@ -65,7 +65,7 @@ def url(signer: S3Signer, telemetry: RecordingTelemetry) -> Iterator[str]:
                 await receive(ARCHIVE, "QQ==", SIZE, body)
             case "append":
                 await receive.appended(ARCHIVE, None, SIZE, body)
-            case "piece":
+            case "chunk":
                 await receive.chunk(ARCHIVE, ByteRange(0, SIZE), body)
         return Response(status_code=201)
 
@@ -73,7 +73,7 @@ def url(signer: S3Signer, telemetry: RecordingTelemetry) -> Iterator[str]:
         yield url
 
 
-def broken_off(url: str, method: str, path: str, *, chunked: bool) -> None:
+def abort_upload(url: str, method: str, path: str, *, chunked: bool) -> None:
     """Send half of a body, then close the connection."""
     address = urlsplit(url)
     length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % SIZE
@@ -91,18 +91,17 @@ def broken_off(url: str, method: str, path: str, *, chunked: bool) -> None:
         ("PUT", "/blobs/upload/blob"),
         ("PUT", "/blobs/upload/block"),
         ("PUT", "/blobs/upload/append"),
-        ("PATCH", "/_apis/artifactcache/piece"),
+        ("PATCH", "/_apis/artifactcache/chunk"),
     ],
 )
 def test_aborted_upload_is_no_error(url: str, telemetry: RecordingTelemetry, method: str, path: str, *, chunked: bool):
-    broken_off(url, method, path, chunked=chunked)
+    abort_upload(url, method, path, chunked=chunked)
     until = time.monotonic() + 10
     while not telemetry.happenings and time.monotonic() < until:
         time.sleep(0.02)
-    assert [(it.name, it.is_error, dict(it.metrics)) for it in telemetry.happenings] == [
-        ("the client went away", False, {})
-    ]
-    assert telemetry.happenings[0].fields == {"request": f"{method} {path}"}
+    [event] = telemetry.happenings
+    assert (event.name, event.is_error, dict(event.metrics)) == ("the client went away", False, {})
+    assert event.fields == {"request": f"{method} {path}"}
 
 
 class Gone(Exception):

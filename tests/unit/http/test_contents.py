@@ -1,4 +1,4 @@
-"""Answers about an archive's bytes, on a real store, have a safe type and honour its pins."""
+"""Answers with an archive's bytes, from a real store, have a safe type and honour pinned ETags."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ def assert_inert(reply: Reply) -> None:
     assert {header: reply.headers[header] for header in INERT_HEADERS} == INERT_HEADERS
 
 
-# ------------------------------------------------------------------ no browser shows it as a page
+# ------------------------------------------------------------------ safe types
 
 
 def test_saved_page_is_served_as_binary(functions: Functions):
@@ -108,13 +108,13 @@ def test_range_needs_matching_if_range(functions: Functions):
 
 
 def test_azure_range_ignores_if_range(functions: Functions):
-    """Azure's clients take it for honoured, whatever the status."""
+    """Azure's clients assume that their range is honoured, whatever the status."""
     path = functions.saved(b"0123", b"456789")
     reply = send("GET", functions.download + path, headers={"If-Range": '"another"', "x-ms-range": "bytes=2-5"})
     assert (reply.status, reply.body) == (206, b"2345")
 
 
-SAVERS = [
+CONDITIONS = [
     ("If-None-Match", '"{id}"'),
     ("If-None-Match", "*"),
     ("If-Modified-Since", "Fri, 31 Dec 2100 23:59:59 GMT"),
@@ -125,7 +125,7 @@ SAVERS = [
 def test_conditional_get_headers_are_ignored(functions: Functions):
     """The bytes behind a URL never change, and a streamed answer without a body, as 304 has, may not end."""
     path = functions.saved(b"0123", b"456789")
-    for header, value in SAVERS:
+    for header, value in CONDITIONS:
         reply = send("GET", functions.download + path, headers={header: value.replace("{id}", archive_of(path))})
         assert (reply.status, reply.body) == (200, b"0123456789"), (header, value)
 

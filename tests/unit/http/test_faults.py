@@ -1,4 +1,4 @@
-"""Whatever goes wrong is said in the dialect of whoever asked, with nothing of the inside in it."""
+"""Every error is answered in the client's dialect, without internal details."""
 
 import asyncio
 import json
@@ -22,11 +22,11 @@ from tests.support.fakes import RecordingTelemetry
 
 TELEMETRY = RecordingTelemetry()
 
-STRANGER = RefusedJob("https://a.example", "42", "octo/app", "7", "octo", ("repository_id=42",))
-FAULTS = {
+REFUSED_JOB = RefusedJob("https://a.example", "42", "octo/app", "7", "octo", ("repository_id=42",))
+ERRORS_BY_NAME = {
     "invalid": (InvalidRequest("the key is <odd> & long"), 400, "invalid_argument", "InvalidInput"),
     "missing": (NotFound("no such upload"), 404, "not_found", "BlobNotFound"),
-    "of a stranger": (NotAdmitted("not for octo/app", STRANGER), 403, "permission_denied", "AuthenticationFailed"),
+    "not admitted": (NotAdmitted("not for octo/app", REFUSED_JOB), 403, "permission_denied", "AuthenticationFailed"),
     "large": (TooLarge("too much"), 413, "invalid_argument", "RequestBodyTooLarge"),
     "range": (RangeNotSatisfiable(7), 416, "invalid_argument", "InvalidRange"),
     "later": (TryAgain("merging", 9), 503, "unavailable", "ServerBusy"),
@@ -40,10 +40,10 @@ FAULTS = {
 def base_url() -> Iterator[str]:
     app = new_app(TELEMETRY)
 
-    @app.get("/blobs/{fault}")
-    @app.get("/twirp/{fault}")
-    async def fail(fault: str) -> None:
-        raise FAULTS[fault][0]
+    @app.get("/blobs/{name}")
+    @app.get("/twirp/{name}")
+    async def fail(name: str) -> None:
+        raise ERRORS_BY_NAME[name][0]
 
     with served(app) as url:
         yield url
@@ -54,10 +54,10 @@ def ask(url: str, method: str = "GET") -> urllib3.BaseHTTPResponse:
         return http.request(method, url.replace(" ", "%20"), retries=False)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_twirp_error_is_json(base_url, fault):
-    error, status, code, _ = FAULTS[fault]
-    answer = ask(f"{base_url}/twirp/{fault}")
+@pytest.mark.parametrize("name", ERRORS_BY_NAME)
+def test_twirp_error_is_json(base_url, name):
+    error, status, code, _ = ERRORS_BY_NAME[name]
+    answer = ask(f"{base_url}/twirp/{name}")
     assert (answer.status, answer.headers["Content-Type"]) == (status if status != 416 else 400, "application/json")
     body = json.loads(answer.data)
     assert body["code"] == code
@@ -65,10 +65,10 @@ def test_twirp_error_is_json(base_url, fault):
     assert isinstance(error, Unavailable | RuntimeError) or body["msg"] == str(error)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_blob_error_is_xml_with_request_id(base_url, fault):
-    error, status, _, code = FAULTS[fault]
-    answer = ask(f"{base_url}/blobs/{fault}")
+@pytest.mark.parametrize("name", ERRORS_BY_NAME)
+def test_blob_error_is_xml_with_request_id(base_url, name):
+    error, status, _, code = ERRORS_BY_NAME[name]
+    answer = ask(f"{base_url}/blobs/{name}")
     document = ET.fromstring(answer.data)
     assert (answer.status, answer.headers["x-ms-error-code"], document.findtext("Code")) == (status, code, code)
     assert answer.headers["x-ms-request-id"]
@@ -92,16 +92,16 @@ def test_unknown_route_is_refused_in_its_dialect(base_url):
     assert ask(f"{base_url}/blobs/bug", "PATCH").headers["x-ms-error-code"] == "UnsupportedHttpVerb"
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_each_error_is_counted_once(base_url, fault):
-    error = FAULTS[fault][0]
+@pytest.mark.parametrize("name", ERRORS_BY_NAME)
+def test_each_error_is_counted_once(base_url, name):
+    error = ERRORS_BY_NAME[name][0]
     TELEMETRY.happenings.clear()
-    ask(f"{base_url}/blobs/{fault}")
+    ask(f"{base_url}/blobs/{name}")
     [event] = TELEMETRY.happenings
     kind = {Unavailable: "Unavailable", RuntimeError: "Unexpected"}.get(type(error), type(error).__name__)
     assert TELEMETRY.counted(ERRORS) == [kind]
     assert event.is_error == (not isinstance(error, CacheError))
-    assert event.fields["request"] == f"GET /blobs/{fault}"
+    assert event.fields["request"] == f"GET /blobs/{name}"
 
 
 def test_error_event_omits_query(base_url):
@@ -110,14 +110,14 @@ def test_error_event_omits_query(base_url):
     assert "secret" not in str(TELEMETRY.happenings)
 
 
-class LambdasContext:
+class LambdaContext:
     aws_request_id = "of-lambda"
 
 
 def test_response_id_is_lambda_request_id():
-    """By Mangum, which hands the context on."""
+    """Mangum hands the context on."""
     event = json.loads((ROOT / "events" / "apigateway-download.json").read_text()) | {"path": "/blobs/none"}
-    context: Any = LambdasContext()
+    context: Any = LambdaContext()
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     answer = Mangum(new_app(RecordingTelemetry()), lifespan="off")(event, context)
@@ -136,16 +136,16 @@ def test_adapter_context_counts_only_behind_adapter(base_url, monkeypatch):
         monkeypatch.setenv("AWS_LWA_PORT", "8080")
         traced = http.request("GET", f"{base_url}/blobs/missing", headers=context)
     assert spoofed.headers["x-ms-request-id"] != "of-lambda" == traced.headers["x-ms-request-id"]
-    # Where botocore takes it from: its calls to SQS carry the trace to the worker.
+    # botocore reads it there, so that its calls to SQS carry the trace to the worker.
     assert os.environ.pop("_X_AMZN_TRACE_ID") == trace
 
 
 def test_refused_job_event_names_job_and_remedy(base_url):
     TELEMETRY.happenings.clear()
-    ask(f"{base_url}/twirp/of a stranger")
+    ask(f"{base_url}/twirp/not admitted")
     [event] = TELEMETRY.happenings
     assert event.fields == {
-        "request": "GET /twirp/of a stranger",
+        "request": "GET /twirp/not admitted",
         "kind": "NotAdmitted",
         "error": "cache read denied: not for octo/app",
         "repository": "42",
