@@ -12,7 +12,7 @@ HERE = $(subst aarch64,arm64,$(shell uname -m))
 NODE_PACKAGES = $(addsuffix /node_modules/.ready,dev/clients tests/integration/edge tests/e2e/page)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo token deploy try-on-aws verify-deployment cli cost test test-deploy test-rie sam-local test-sam-local test-slow test-long soak \
+.PHONY: help run demo token deploy try-on-aws verify-deployment cli cost unit test test-all test-deploy test-rie sam-local test-sam-local test-slow test-long soak \
 	bench bench-delivery check lint built-here build release validate doctor doctor-file clients-page screenshots recording edge lock generate clean
 
 help: ## Lists the targets
@@ -71,7 +71,10 @@ cli: .venv/.ready ## Operates it: ARGS="usage --stack actions-cache", or ARGS=--
 doctor: ## Says whether a runner's jobs reach it: ARGS="--url https://... --runner DIR"
 	@$(PYTHON) -m actions_cache_cli.doctor $(ARGS)
 
-test: .venv/.ready .tools/engines/.ready .tools/sam/.ready $(NODE_PACKAGES) ## Runs the tests, on real engines and with real clients
+unit: .venv/.ready .tools/sam/.ready ## Runs the rules in process: no emulator, no client
+	@$(RUN) -m pytest --numprocesses 3 --quiet tests/unit -m "not emulator"
+
+test: .venv/.ready .tools/engines/.ready .tools/sam/.ready $(NODE_PACKAGES) ## Runs the tests, on real emulators and with real clients
 	@# They wait a third of their time, so three keep two cores busy. In their order: the long ones aren't the last.
 	@$(RUN) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
@@ -123,6 +126,8 @@ test-sam-local: built-here .tools/engines/.ready .tools/runtime/.ready ## Saves 
 
 test-slow: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Streaming under AWS's caps, faulty proxies, kills of the run, a short soak
 	@$(RUN) -m pytest tests/integration/streaming tests/integration/deployment_check tests/integration/local_run tests/guarantees/soak
+
+test-all: check test-slow test-deploy test-rie test-sam-local ## Runs every test but test-long and soak
 
 check: lint test ## Runs lint and test: everything but what needs Python 3.12
 

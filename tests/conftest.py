@@ -28,6 +28,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs emulators, which `make unit` leaves out."""
+    for item in items:
+        if "endpoints" in getattr(item, "fixturenames", ()):
+            item.add_marker("emulator")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cached_botocore_models() -> Iterator[None]:
     """Load AWS's models once: megabytes of JSON, which botocore reads anew in each session, and pynamodb makes many."""
