@@ -1,4 +1,4 @@
-"""What the operator's commands are wired with."""
+"""Wire the operator's commands."""
 
 from functools import cached_property
 

@@ -49,7 +49,7 @@ class Result:
     title: str
     outcome: Outcome
     detail: str
-    """What was seen, on one line; for a failure also what it means and what to do."""
+    """One line of observation; a failure also says what it means and what to do."""
 
 
 def run(check: Check, context: "Context") -> Result:
@@ -107,7 +107,7 @@ def new_job(client: probe.Client, base: str, token: str) -> Job:
 
 @dataclass
 class Upload:
-    """What was uploaded under one upload URL."""
+    """Holds what was uploaded to one upload URL."""
 
     key: str | None
     """Key of the reservation; None if the URL was signed here, for an archive that no table knows."""
@@ -130,7 +130,7 @@ class Upload:
 
 @dataclass
 class Context:
-    """What the checks of one run share: the server, the credentials, and what earlier checks made."""
+    """Holds what the checks of one run share: the server, the credentials, and what earlier checks made."""
 
     address: Address
     given_token: str | None

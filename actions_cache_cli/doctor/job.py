@@ -196,7 +196,7 @@ def judge_url(address: Address) -> Finding:
 # ---------------------------------------------------------------- how clients read the other variables, with sources
 
 GO_TRUE = ("1", "t", "T", "true", "TRUE", "True")
-"""What Go's strconv.ParseBool takes for true, by which buildx and BuildKit read ACTIONS_CACHE_SERVICE_V2."""
+"""Values that Go's strconv.ParseBool takes for true; buildx and BuildKit read ACTIONS_CACHE_SERVICE_V2 with it."""
 
 MODES = {
     "read": "entries are restored and none is saved",

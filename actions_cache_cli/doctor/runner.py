@@ -102,7 +102,7 @@ class Worker:
 class Runner:
     directory: Path
     worker: Worker | None
-    """What its program does; None if that can't be read."""
+    """Behaviour of the runner's program; None if it can't be read."""
     env: Mapping[str, str]
     """Variables of its .env file."""
 

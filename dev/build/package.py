@@ -17,7 +17,7 @@ from dev.build.release import ROOT, release_of
 
 ARCHITECTURE = "arm64" if platform.machine() in ("aarch64", "arm64") else "x86_64"
 BUILD = ROOT / ".aws-sam" / ("build" if ARCHITECTURE == "arm64" else "x86_64/build")
-"""Where build.sh puts the build for this machine."""
+"""Directory of the build for this machine, as build.sh makes it."""
 
 LAYER = "CoreLayer"
 RELEASE_FILE = Path(LAYER, "python", "actions_cache", "release.txt")

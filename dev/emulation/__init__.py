@@ -1,1 +1,1 @@
-"""What AWS does around the functions, emulated for tests and benchmarks: streaming caps, faults on the way, meters."""
+"""Emulate what AWS does around the functions, for tests and benchmarks: streaming caps, faults on the way, meters."""

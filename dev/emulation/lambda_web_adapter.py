@@ -141,7 +141,7 @@ class ExecutionEnvironment:
 
 @dataclass
 class StreamingFunction:
-    """As many environments as there are requests at once, each used again as soon as it is free."""
+    """Runs as many environments as there are concurrent requests, and reuses each as soon as it is free."""
 
     variables: Mapping[str, str]
     log: Path

@@ -28,7 +28,7 @@ async def answer_health(services: Services, health: Annotated["Health", Depends(
 
 
 Faults = Mapping[str, str]
-"""What is wrong, by component; empty when all is well."""
+"""Errors by component; empty when all is well."""
 
 WELL_SECONDS = 5.0
 """Seconds that a good answer is reused. Longer: fewer calls; shorter: a fault is seen sooner."""

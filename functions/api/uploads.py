@@ -141,7 +141,7 @@ def _stored(etag: str, services: ApiServices, status: int = 201) -> Response:
 # ---------------------------------------------------------------- block lists
 
 _ID_TAGS = frozenset({"Latest", "Uncommitted", "Committed"})
-"""Where Azure looks for the block. Here a block is its last version to arrive, so they mean the same."""
+"""Tags that tell Azure where to look for a block. Here a block is its last arrival, so they mean the same."""
 
 NOT_A_LIST = "the body must be a <BlockList> of <Latest>, <Uncommitted> or <Committed> block ids, and nothing else"
 

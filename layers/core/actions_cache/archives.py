@@ -1,4 +1,4 @@
-"""What every flow does with an archive: change its state, read its manifest, claim its merge, remove its entry."""
+"""Change an archive's state, read its manifest, claim its merge, remove its entry: the steps that all flows share."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence

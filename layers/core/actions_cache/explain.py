@@ -34,7 +34,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a lookup with one version does."""
+    """Holds what a lookup with one version does."""
 
     version: str
     attempts: tuple[Attempt, ...]
