@@ -1,6 +1,7 @@
 """Commands that look for damage and repair it: dlq, reconcile, verify."""
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,23 +31,23 @@ def dlq() -> None:
 @dlq.command()
 @on_server
 def show(server: OperatorServices, output: Output) -> int:
-    """Show each message, the archive it names, and what a replay would do."""
+    """Show each message, the archive it names, and what a redrive would do."""
     results = list(server.redrive_dead_letters(acts=False))
     show_all(output, results)
     output.say(f"{counted(len(results), 'message')} in the dead-letter queue")
     return 0
 
 
-@dlq.command("replay")
+@dlq.command("redrive")
 @click.option("--drop-unreadable", is_flag=True, help="Drop what isn't a merge message too; nothing else would.")
-@changes("Replay.")
+@changes("Redrive.")
 @on_server
 def redrive(server: OperatorServices, output: Output, *, drop_unreadable: bool, yes: bool) -> int:
     """Try those merges again.
 
     Each archive that still needs its merge is claimed anew, with all its attempts, by one conditional write, and one
-    new message is sent. So two replays at once, or one beside a live worker, still make one merge. Then the old message
-    is deleted, as are those whose archive is merged, removed or claimed anew already.
+    new message is sent. So two redrives at once, or one beside a live worker, still make one merge. Then the old
+    message is deleted, as are those whose archive is merged, removed or claimed anew already.
 
     Remove the cause first (docs/runbook.md), or they come back.
 
@@ -62,13 +63,18 @@ def redrive(server: OperatorServices, output: Output, *, drop_unreadable: bool, 
     if yes:
         output.say(f"{counted(len(results), 'message')}: {done} dealt with, {len(results) - done} left")
         return 0 if done == len(results) else 1
-    output.say(f"{counted(len(results), 'message')}; nothing was changed: --yes replays")
+    output.say(f"{counted(len(results), 'message')}; nothing was changed: --yes redrives")
     return 0
+
+
+_replay = copy(redrive)
+_replay.hidden = True  # the command's former name, for scripts that use it
+dlq.add_command(_replay, "replay")
 
 
 def show_all(output: Output, results: Sequence[RedriveResult]) -> None:
     output.rows(
-        ("sent", "archive", "repository", "key", "merge", "a replay"),
+        ("sent", "archive", "repository", "key", "merge", "a redrive"),
         (
             (
                 moment(row.dead_letter.sent_at),

@@ -28,7 +28,7 @@ class Finding:
     state: str
     """OK, TROUBLE, WARNING or UNKNOWN. A warning means that the cache works and something beside it doesn't."""
     detail: str
-    """One observation in words. Trouble and warnings also say what it means and what to do, UNKNOWN says how to find out."""
+    """One observation in words. Trouble and warnings say what it means and what to do; UNKNOWN, how to find out."""
 
 
 def ok(title: str, detail: str) -> Finding:

@@ -128,11 +128,11 @@ def test_redrive_needs_yes_and_ends_merged(operated: Operated):
     [shown] = operated.run.json("dlq", "show")["messages"]
     assert shown["archive_id"] == message.archive_id
     assert (shown["key"], shown["merge"], shown["replay"]) == ("npm-1", "failed", "claim")
-    dry = operated.run("dlq", "replay")
-    assert (dry.code, dry.last_line) == (0, "1 message; nothing was changed: --yes replays")
+    dry = operated.run("dlq", "redrive")
+    assert (dry.code, dry.last_line) == (0, "1 message; nothing was changed: --yes redrives")
     assert operated.everything() == before
 
-    assert operated.run("dlq", "replay", "--yes").last_line == "1 message: 1 dealt with, 0 left"
+    assert operated.run("dlq", "redrive", "--yes").last_line == "1 message: 1 dealt with, 0 left"
     assert operated.dead() == 0
     services = operated.driver.services
     assert services.merge(message, plenty) is RunEnd.NOT_OURS, "delivered once more after all"
@@ -161,7 +161,7 @@ def test_redrive_drops_obsolete_messages_only(operated: Operated):
     start_a_run_of(operated, running)
     driver.sqs.send_message(QueueUrl=operated.dead_letter_queue_url, MessageBody="no merge message")
 
-    answer = operated.run("dlq", "replay", "--yes", "--json")
+    answer = operated.run("dlq", "redrive", "--yes", "--json")
     messages = answer.document["messages"]
     done = {row["key"] or row["body"]: (row["replay"], row["done"]) for row in messages}
     assert done == {
@@ -174,7 +174,7 @@ def test_redrive_drops_obsolete_messages_only(operated: Operated):
     assert answer.code == 1
     assert operated.dead() == 2
     assert len(driver.messages()) == 1, "the retaken one's"
-    assert operated.run("dlq", "replay", "--yes", "--drop-unreadable").last_line == "2 messages: 1 dealt with, 1 left"
+    assert operated.run("dlq", "redrive", "--yes", "--drop-unreadable").last_line == "2 messages: 1 dealt with, 1 left"
     assert operated.dead() == 1
 
 
@@ -191,7 +191,7 @@ def test_message_stays_if_the_queue_refuses_it(operated: Operated, monkeypatch):
     fail_merge(operated, "npm-1")
     with monkeypatch.context() as patch:
         patch.setattr(SqsMergeQueue, "send", refuse)
-        answer = operated.run("dlq", "replay", "--yes")
+        answer = operated.run("dlq", "redrive", "--yes")
     assert answer.code == 1
     assert "failed: 503" in answer.out
     assert operated.dead() == 1
@@ -203,7 +203,7 @@ def refuse(*_: object) -> None:
 
 def test_dlq_runs_as_a_process(operated: Operated):
     assert process("dlq", "show", "--local").out == "0 messages in the dead-letter queue\n"
-    assert process("dlq", "replay", "--local", "--json").document == {"messages": []}
+    assert process("dlq", "redrive", "--local", "--json").document == {"messages": []}
 
 
 def test_messages_come_back_if_the_queue_fails(operated: Operated, monkeypatch: pytest.MonkeyPatch):
