@@ -154,7 +154,7 @@ lint: .venv/.ready validate ## Style, types, import contracts, lock files and te
 	@$(RUN) -m dev.build.edge --check
 	@$(RUN) -m dev.docs.clients_page --check
 
-clients-page: .venv/.ready ## Makes docs/clients.md of the tests
+clients-page: .venv/.ready ## Makes docs/use/clients.md of the tests
 	@$(RUN) -m dev.docs.clients_page
 
 screenshots: .venv/.ready ## Makes docs/images of the page, by a headless Chromium

@@ -1,4 +1,4 @@
-"""Commands for people: `actions-cache` (docs/operator.md), deploying and checking a deployment, the runners' doctor."""
+"""The operator's commands (docs/operate/commands.md), deploying, the deployment check and the runners' doctor."""
 
 import sys
 from pathlib import Path

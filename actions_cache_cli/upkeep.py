@@ -49,7 +49,7 @@ def redrive(server: OperatorServices, output: Output, *, drop_unreadable: bool, 
     new message is sent. So two redrives at once, or one beside a live worker, still make one merge. Then the old
     message is deleted, as are those whose archive is merged, removed or claimed anew already.
 
-    Remove the cause first (docs/runbook.md), or they come back.
+    Remove the cause first (docs/operate/runbook.md), or they come back.
 
     Exit codes: 0: all messages were handled. 1: some remain.
     """

@@ -43,7 +43,7 @@ from dev.local.template import ROOT, Template
 
 NAMES = ", ".join([*VARIABLES.values(), *TABLES.values()])
 HOW = f"""It asks for what it isn't given by the environment ({NAMES}; CONFIG names a set of answers, YES=1 agrees
-beforehand), by {FILE} or by samconfig.toml; docs/deploy.md explains each."""
+beforehand), by {FILE} or by samconfig.toml; docs/deploy/deploy.md explains each."""
 ENVIRONMENT = "the environment"
 
 
@@ -144,7 +144,7 @@ class Flow:
             lines = plan.changes(stack, parameters, declared.body["Parameters"])
             for line in [*lines, *plan.differences(now, then)] or ["nothing"]:
                 say(f"  {line}")
-        say("It costs, by list prices of us-east-1 (docs/cost.md):")
+        say("It costs, by list prices of us-east-1 (docs/deploy/cost.md):")
         for line in plan.costs(template, values["budget_gib"]):
             say(f"  {line}")
         quotas = None

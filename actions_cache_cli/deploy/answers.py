@@ -22,9 +22,7 @@ from actions_cache_cli.terminal import CannotStart
 FILE = "deploy.local.toml"
 SAM_FILE = "samconfig.toml"
 DEFAULT_SET = "default"
-HEADER = (
-    "# The answers of `make deploy`, a table for each CONFIG=NAME. Git ignores it; docs/deploy.md lists the keys.\n"
-)
+HEADER = "# Answers of `make deploy`, a table per CONFIG=NAME. Git ignores it; docs/deploy/deploy.md lists the keys.\n"
 
 VARIABLES = {
     "region": "REGION",

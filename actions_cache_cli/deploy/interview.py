@@ -47,7 +47,7 @@ class Unanswered(CannotStart):
                 [
                     "nobody can be asked (no terminal), and these answers are missing:",
                     *lines,
-                    f"Give them in the environment, or in {FILE}; docs/deploy.md lists all.",
+                    f"Give them in the environment, or in {FILE}; docs/deploy/deploy.md lists all.",
                 ]
             )
         )

@@ -272,8 +272,8 @@ SEEK_FROM, SEEK_BYTES = 1000, 5000
 
 SEEK_IGNORED = (
     "x-ms-range was answered with 200: BuildKit, which seeks so, would restore wrong bytes without an error. Deploy "
-    "with SeekThrough=api (docs/settings.md), which leads such clients past the edge, and run this check again; and "
-    "report it: viewer_request.js must make it a Range that reaches S3, and CloudFront must pass a 206 on"
+    "with SeekThrough=api (docs/deploy/settings.md), which leads such clients past the edge, and run this check again; "
+    "and report it: viewer_request.js must make it a Range that reaches S3, and CloudFront must pass a 206 on"
 )
 
 
@@ -309,7 +309,7 @@ def body_error(reply: Reply, wanted: bytes) -> str | None:
         how = "and the connection broke" if reply.is_broken else "and the answer ended as if it were whole"
         return (
             f"{len(reply.body)} of {len(wanted)} bytes came, {how}: see the download function's log, and the limits "
-            "that AWS sets to streams (docs/delivery.md)"
+            "that AWS sets to streams (docs/design/delivery.md)"
         )
     if reply.body != wanted:
         at = next((i for i, (a, b) in enumerate(zip(reply.body, wanted, strict=False)) if a != b), len(wanted))

@@ -30,7 +30,7 @@ from actions_cache_cli.doctor.probe import (
 REFUSED_SHOWN = 5
 HOW_TO_SAVE = (
     "needs a token, and the server refuses unsigned ones, as it must: run it in a job with the job's "
-    "ACTIONS_RUNTIME_TOKEN (docs/deploy.md has the workflow), or with STACK= for what the edge does"
+    "ACTIONS_RUNTIME_TOKEN (docs/deploy/deploy.md has the workflow), or with STACK= for what the edge does"
 )
 
 
@@ -180,7 +180,7 @@ def admission(context: Context) -> str:
     if not claims:
         raise Failed(
             "the stack's parameter TokenClaims is empty, so no job comes in: deploy with repository_id=42, say, or "
-            "with any (docs/deploy.md)"
+            "with any (docs/deploy/deploy.md)"
         )
     if GITHUB in stack.anybody_of:
         return f"TokenClaims is {claims}: every job on github.com may store at your cost"

@@ -97,7 +97,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="actions-cache-doctor",
         description="Says whether the jobs of this runner will reach the cache server, and if not why. Run it on the "
-        "runner's machine, or in a job through an action (docs/runners.md).",
+        "runner's machine, or in a job through an action (docs/use/runners.md).",
     )
     parser.add_argument("--url", help="the server that jobs should reach; default: the one that jobs are told")
     parser.add_argument("--write", action="store_true", help="save and restore 64 KiB, which stay until cleanup")

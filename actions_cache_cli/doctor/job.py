@@ -40,7 +40,7 @@ CUSTOM = "CUSTOM_ACTIONS_RESULTS_URL"
 GITHUBS = "https://results-receiver.actions.githubusercontent.com/"
 """The URL that the runner gives an action, and that a hook is tried with where there is no action."""
 
-WAYS = "docs/runners.md has the ways that work"
+WAYS = "docs/use/runners.md has the ways that work"
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _in_an_action(seen: Seen) -> list[Finding]:
         trouble(
             "what isn't node",
             f"{VARIABLE} is {here or 'unset'} here: a program that no action starts, as sccache or buildx in a run: "
-            f"step, doesn't reach the server; let an action export the variable (docs/runners.md)",
+            f"step, doesn't reach the server; let an action export the variable (docs/use/runners.md)",
         ),
     ]
 
@@ -113,7 +113,7 @@ def _led_away(seen: Seen, address: Address) -> Finding:
     elif seen.place.is_container_job:
         remedy = (
             "the runner overwrote it, and in a container job neither its NODE_OPTIONS nor its .env count; give the "
-            "job's container the hook and its variables (docs/runners.md, container jobs)"
+            "job's container the hook and its variables (docs/use/runners.md, container jobs)"
         )
     else:
         remedy = f"the runner overwrote it. {_why_not(seen)}"

@@ -65,7 +65,7 @@ def describe(place: Place) -> Finding:
     if place.is_container_job:
         inside = (
             "; in a container that the runner made: the machine's NODE_OPTIONS and the runner's .env don't come in "
-            "here (docs/runners.md, container jobs)"
+            "here (docs/use/runners.md, container jobs)"
         )
     elif place.is_container:
         # A failed connection explains what 127.0.0.1 means in a container; elsewhere it does no harm.
@@ -234,7 +234,7 @@ def judge_files(hook: str | None, env: Path | None) -> Finding | None:
     return warning(
         title,
         f"{'; '.join(errors)}. On a runner that is reused, one job could leave code for the secrets of all later ones: "
-        "let root own the files and their directories, and nobody else write them (docs/runners.md)",
+        "let root own the files and their directories, and nobody else write them (docs/use/runners.md)",
     )
 
 

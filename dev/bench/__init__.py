@@ -1,1 +1,1 @@
-"""`make bench`: the benchmark tables of docs/performance.md."""
+"""`make bench`: the benchmark tables of docs/design/performance.md."""

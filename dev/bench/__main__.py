@@ -1,4 +1,4 @@
-"""`make bench`: prints the tables of docs/performance.md in Markdown, each figure beside its yardstick.
+"""`make bench`: prints the tables of docs/design/performance.md in Markdown, each figure beside its yardstick.
 
 Takes the better part of an hour, and 10 GB of disk for a while; `--case` takes one part of it. Figures of a machine
 that does other work mean little.

@@ -2,7 +2,8 @@
 
     python -m dev.build.release_notes 1.2.3 --key ~/.ssh/release --package arm64=.aws-sam/build
 
-docs/releasing.md has the whole way. Packages are the same bytes for the same build: times and owners are left out.
+docs/design/releasing.md has the whole way. Packages are the same bytes for the same build: times and owners are left
+out.
 """
 
 import argparse
@@ -90,7 +91,7 @@ def notes(release: Release, text: str, checksums: str) -> str:
     return (
         f"# {NAME} {release.version}\n\n{text}\n\n"
         f"Made of commit {release.commit}. The tables' schema version is {KNOWN}: a release that knows less can't be "
-        f"deployed again after this one (docs/operations.md).\n\n```\n{checksums}```\n"
+        f"deployed again after this one (docs/operate/operations.md).\n\n```\n{checksums}```\n"
     )
 
 

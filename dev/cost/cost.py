@@ -37,7 +37,7 @@ from actions_cache.events import (
 from dev.cost.ceiling import LINK_BITS_A_SECOND, Spending, ceiling, seconds_until_told, worst_hour
 from dev.local.template import ROOT, Template
 
-DOCUMENT = ROOT / "docs" / "cost.md"
+DOCUMENT = ROOT / "docs" / "deploy" / "cost.md"
 BEGIN, END = "<!-- written by: python -m dev.cost.cost --write -->\n", "<!-- end -->\n"
 
 # Estimates of what an idle run needs, from reading the code.
@@ -322,7 +322,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--restores", type=float, default=3, help="of each entry")
     parser.add_argument("--early", type=float, default=0.1, help="part of the restores that comes before the merge")
     parser.add_argument("--ceiling", action="store_true", help="only what one token can cost in an hour")
-    parser.add_argument("--write", action="store_true", help="into docs/cost.md")
+    parser.add_argument("--write", action="store_true", help="into docs/deploy/cost.md")
     options = parser.parse_args(arguments)
     template = Template.load()
     if options.ceiling:

@@ -1,4 +1,4 @@
-"""`make clients-page`: makes docs/clients.md from the tests that run real clients.
+"""`make clients-page`: makes docs/use/clients.md from the tests that run real clients.
 
 `--check` writes nothing, and fails when the page is stale.
 """
@@ -14,7 +14,7 @@ import pytest
 from dev.local.template import ROOT
 
 TESTS = ROOT / "tests"
-PAGE = ROOT / "docs" / "clients.md"
+PAGE = ROOT / "docs" / "use" / "clients.md"
 MARKER = "client"
 
 HEAD = """# Clients
@@ -134,7 +134,7 @@ def _each(texts: Iterable[str]) -> str:
 
 def _link(test: str) -> str:
     path, _, name = test.partition("::")
-    return f"[`{name}`](../{path})"
+    return f"[`{name}`](../../{path})"
 
 
 def main() -> int:
@@ -142,7 +142,7 @@ def main() -> int:
     if "--check" in sys.argv[1:]:
         is_stale = not PAGE.exists() or PAGE.read_text() != wanted
         if is_stale:
-            print("docs/clients.md says something else than the tests: make clients-page", file=sys.stderr)
+            print("docs/use/clients.md says something else than the tests: make clients-page", file=sys.stderr)
         return int(is_stale)
     PAGE.write_text(wanted)
     return 0

@@ -1,6 +1,6 @@
 """Serve the v1 API, for GHES, Gitea and act (docs/design/protocol.md#v1-api).
 
-Chunks come through here, so on AWS one may have what fits into Lambda's 6 MB (docs/clients.md).
+Chunks come through here, so on AWS one may have what fits into Lambda's 6 MB (docs/use/clients.md).
 """
 
 import json

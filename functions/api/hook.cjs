@@ -1,5 +1,5 @@
 // Points every action of a runner at the cache server: NODE_OPTIONS=--require /path/hook.cjs in the runner's .env, and
-// the server's URL in hook.json beside this file: {"url": "https://cache.example.com/"} (docs/runners.md).
+// the server's URL in hook.json beside this file: {"url": "https://cache.example.com/"} (docs/use/runners.md).
 //
 // The runner sets ACTIONS_RESULTS_URL itself, after everything that a workflow or .env can say; this comes later, in
 // the action's own process, and what that starts inherits it. It is loaded into each node of a job, an action's own old

@@ -1,4 +1,4 @@
-"""Serve the hook that points actions at this server, to workflows that fetch it themselves (docs/workflow.md).
+"""Serve the hook that points actions at this server, to workflows that fetch it themselves (docs/use/workflow.md).
 
 Only this package is deployed, so hook.cjs is a copy of runners/hook.cjs: after a change, copy it again.
 """

@@ -21,7 +21,7 @@ from dev.local.template import ROOT
 from tests.e2e.test_doctor import by_tls
 
 GH = Path(sys.executable).with_name("gh")
-PAGE = ROOT / "docs" / "management.md"
+PAGE = ROOT / "docs" / "operate" / "management.md"
 OCTOKIT = ROOT / "dev" / "clients" / "octokit.mjs"
 
 

@@ -23,7 +23,7 @@ from functions.merge import handler as merge
 from tests.support import lambda_events
 from tests.unit.template.test_handlers import Context
 
-PAGE = (ROOT / "docs" / "architecture.md").read_text()
+PAGE = (ROOT / "docs" / "design" / "architecture.md").read_text()
 CORE = "layers/core/actions_cache/"
 BLOCKS = {"YQ==": bytes(6 * 1024 * 1024), "Yg==": b"the rest"}
 

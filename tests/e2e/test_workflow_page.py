@@ -1,4 +1,4 @@
-"""The steps of docs/workflow.md, run as the runner runs them, with the real @actions/cache.
+"""The steps of docs/use/workflow.md, run as the runner runs them, with the real @actions/cache.
 
 The stand-in for the runner does what its StepsRunner and NodeScriptActionHandler do: a step's `env:` is evaluated anew
 for each stage, and the runner's own variables, which lead to GitHub's service, are set last.
@@ -25,7 +25,7 @@ from dev.clients.runtime_token import job_variables, runtime_token
 from dev.local.template import ROOT
 from tests.support.fake_results_service import FakeResultsService, running_results_service
 
-PAGE = (ROOT / "docs" / "workflow.md").read_text()
+PAGE = (ROOT / "docs" / "use" / "workflow.md").read_text()
 [FETCH], [USE], *OTHERS = [yaml.safe_load(it) for it in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]
 BY_OUTPUT = USE["env"]
 [BY_PATH] = [dict([it.split(": ", 1)]) for it in re.findall(r"`(NODE_OPTIONS: --require [^`]*)`", PAGE)]

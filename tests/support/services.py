@@ -17,7 +17,7 @@ class Service(NamedTuple):
 
 
 def services(client_version: str, *asked: tuple[Server, Api]) -> list[ParameterSet]:
-    """Return parameters that are marked with the client's version for docs/clients.md."""
+    """Return parameters that are marked with the client's version for docs/use/clients.md."""
     return [
         pytest.param(
             Service(server, api),

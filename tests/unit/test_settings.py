@@ -19,7 +19,7 @@ REQUIRED: dict[str, Any] = {
     "merge_queue_url": "https://queue",
     "url_signing_secret_arn": "arn",
 }
-PAGE = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "deploy" / "settings.md").read_text()
 
 
 @pytest.mark.parametrize("setting", sorted(Settings.model_fields))

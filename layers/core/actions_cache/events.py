@@ -1,4 +1,4 @@
-"""The events that the core emits: lines of the log, with the metrics that they count for (listed in docs/metrics.md).
+"""The events that the core emits: lines of the log, with the metrics that they count for (docs/operate/metrics.md).
 
 One id leads from a save to the end of its entry: every event about an archive has `archive_id`, and `repository` if
 known.

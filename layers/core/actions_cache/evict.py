@@ -108,5 +108,5 @@ class Evict:
         return evicted
 
     def _unused_since(self, used_at: Millis) -> Callable[[Archive], bool]:
-        """Return the removal's condition. A use recorded after its check fails the write (docs/decisions/0012)."""
+        """Return the removal's condition. A use recorded after its check fails the write (design/decisions/0012)."""
         return lambda current: self._last_use(current) == used_at

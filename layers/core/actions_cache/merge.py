@@ -30,8 +30,8 @@ from actions_cache.ports import (
 
 MAX_UPLOADS_IN_FLIGHT = 6
 """Number of parts that are read and uploaded at the same time. Each holds its bytes, some 8 MiB, in memory twice while
-they are joined; copies hold none. More: the worker needs more than 256 MiB (docs/performance.md). Fewer: reads that
-wait for the store hold up the uploads."""
+they are joined; copies hold none. More: the worker needs more than 256 MiB (docs/design/performance.md). Fewer: reads
+that wait for the store hold up the uploads."""
 
 DEADLINE_MARGIN: Millis = 10 * SECOND
 """Time that is left for an orderly end: abort the upload, release the run. More: large merges run out of time sooner.

@@ -1,7 +1,7 @@
 """Every setting, with its bounds.
 
-A function reads them from its environment once, at its start. `docs/settings.md` says what more and less of each one
-costs; a test fails when it leaves one out.
+A function reads them from its environment once, at its start. `docs/deploy/settings.md` says what more and less of each
+one costs; a test fails when it leaves one out.
 """
 
 import re

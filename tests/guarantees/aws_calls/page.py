@@ -1,4 +1,4 @@
-"""Prints the tables of kinds as docs/reliability.md shows them: `python -m tests.guarantees.aws_calls.page`."""
+"""Prints the tables of kinds as docs/design/guarantees.md shows them: `python -m tests.guarantees.aws_calls.page`."""
 
 from collections.abc import Iterable, Iterator
 

@@ -122,5 +122,5 @@ def test_every_kind_has_a_source():
 
 
 def test_reliability_page_has_the_table():
-    page = (ROOT / "docs" / "reliability.md").read_text()
+    page = (ROOT / "docs" / "design" / "guarantees.md").read_text()
     assert "\n".join(rows()) in page, "put what `python -m tests.guarantees.aws_calls.page` prints there"

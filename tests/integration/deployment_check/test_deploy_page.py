@@ -1,4 +1,4 @@
-"""docs/deploy.md says of each parameter what the template says, and names only what there is."""
+"""docs/deploy/deploy.md says of each parameter what the template says, and names only what there is."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ import yaml
 from dev.local.template import ROOT, Template
 from tests.unit.docs.pages import commands
 
-PAGE = (ROOT / "docs" / "deploy.md").read_text()
+PAGE = (ROOT / "docs" / "deploy" / "deploy.md").read_text()
 COLUMNS = 4
 
 
@@ -48,7 +48,7 @@ def test_named_outputs_and_functions_exist(template: Template) -> None:
 
 
 def test_each_command_block_is_marked_aws() -> None:
-    found = commands("docs/deploy.md", PAGE)
+    found = commands("docs/deploy/deploy.md", PAGE)
     assert len(found) > 10
     assert [item.text for item in found if "aws" not in item.needs] == []
 
@@ -61,7 +61,7 @@ def test_workflow_checks_the_deployment() -> None:
 
 def test_links_resolve() -> None:
     for link in re.findall(r"\]\((?!https://)([^)#]+)(?:#[^)]*)?\)", PAGE):
-        assert (ROOT / "docs" / link).exists(), link
+        assert (ROOT / "docs" / "deploy" / link).exists(), link
 
 
 def test_resources_said_to_stay_are_retained(template: Template) -> None:

@@ -1,4 +1,4 @@
-"""Each example of docs/operator.md is run, in order, and must show the command's output."""
+"""Each example of docs/operate/commands.md is run, in order, and must show the command's output."""
 
 import re
 import shlex
@@ -15,7 +15,7 @@ from dev.clients.driver import name
 from dev.local.template import ROOT
 from tests.unit.cli.conftest import Operated, fail_merge
 
-PAGE = ROOT / "docs" / "operator.md"
+PAGE = ROOT / "docs" / "operate" / "commands.md"
 HOUR = 3600
 REFUSED = RefusedJob(GITHUB, "44", "beta/tool", "8", "beta", ("repository_owner_id=8",))
 MODULES = b"modules " * 1_000_000

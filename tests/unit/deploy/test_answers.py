@@ -164,7 +164,7 @@ def test_git_ignores_the_file() -> None:
 
 
 def test_each_variable_and_key_is_documented() -> None:
-    page = (ROOT / "docs" / "deploy.md").read_text()
+    page = (ROOT / "docs" / "deploy" / "deploy.md").read_text()
     for key, variable in VARIABLES.items():
         assert f"| `{variable}` | `{key}` |" in page
 

@@ -181,7 +181,7 @@ def test_end_says_what_to_do_next() -> None:
     text = "\n".join(lines)
     assert '{"url": "https://cache.example.com/"}' in lines
     assert "NODE_OPTIONS=--require /opt/hook.cjs" in lines
-    assert any("docs/workflow.md" in line for line in lines)
+    assert any("docs/use/workflow.md" in line for line in lines)
     assert "get-secret-value --region eu-west-1 --secret-id arn:s" in text
     assert "CNAME" not in text
 

@@ -1,4 +1,4 @@
-"""Each row of docs/security.md on what can grow names tests that exist."""
+"""Each row of docs/deploy/security.md on what can grow names tests that exist."""
 
 import re
 
@@ -7,7 +7,7 @@ import pytest
 from dev.local.template import ROOT
 
 HEADING = "## What can grow, and what bounds it"
-SECTION = (ROOT / "docs" / "security.md").read_text().partition(f"{HEADING}\n")[2].partition("\n## ")[0]
+SECTION = (ROOT / "docs" / "deploy" / "security.md").read_text().partition(f"{HEADING}\n")[2].partition("\n## ")[0]
 ROWS = [
     [cell.strip() for cell in line.strip("|").split(" | ")]
     for line in SECTION.splitlines()

@@ -29,8 +29,8 @@ RUN_ELSEWHERE = {
 """Maps each command to the test file that runs it, and to a line of that file."""
 
 RUN_BY_THEIR_PAGES_TEST = {
-    ("docs/operator.md", r"actions-cache "): ("tests/unit/cli/test_page.py", "(actions-cache .*)"),
-    ("docs/management.md", r"curl .*\$URL"): ("tests/e2e/test_management.py", "(curl (?:"),
+    ("docs/operate/commands.md", r"actions-cache "): ("tests/unit/cli/test_page.py", "(actions-cache .*)"),
+    ("docs/operate/management.md", r"curl .*\$URL"): ("tests/e2e/test_management.py", "(curl (?:"),
 }
 """Maps a page and how its commands begin to the test that finds and runs them, and to that test's own expression."""
 

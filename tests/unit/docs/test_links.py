@@ -59,7 +59,7 @@ def test_links_resolve(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda it: str(it.relative_to(ROOT)))
 def test_named_paths_exist(page: Path) -> None:
-    """`core` is the core's package, as docs/architecture.md says; a file's place may be named by its end alone."""
+    """`core` is the core's package, as design/architecture.md says; a file's place may be named by its end alone."""
     named = re.findall(rf"`((?:{'|'.join(ROOTS)})/[\w./-]*)`", prose(page))
     missing = [path for path in named if not (ROOT / re.sub("^core/", CORE, path)).exists()]
     assert missing == []

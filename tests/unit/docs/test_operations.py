@@ -1,4 +1,4 @@
-"""docs/operations.md: its snippets are what functions and template take, and what it names exists."""
+"""docs/operate/operations.md: its snippets are what functions and template take, and what it names exists."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from dev.local.template import ROOT, Template
 from tests.support.lambda_events import load
 from tests.unit.test_settings import REQUIRED
 
-PAGE = (ROOT / "docs" / "operations.md").read_text()
+PAGE = (ROOT / "docs" / "operate" / "operations.md").read_text()
 
 
 def block(language: str, beginning: str) -> str:

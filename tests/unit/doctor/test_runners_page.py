@@ -1,4 +1,4 @@
-"""What docs/runners.md tells people to run, as far as it runs without a runner."""
+"""What docs/use/runners.md tells people to run, as far as it runs without a runner."""
 
 import base64
 import json
@@ -16,7 +16,7 @@ from actions_cache_cli.doctor.runner import Worker, read_env, read_worker
 from dev.local.template import ROOT
 from tests.unit.docs.pages import commands
 
-PAGE = (ROOT / "docs" / "runners.md").read_text()
+PAGE = (ROOT / "docs" / "use" / "runners.md").read_text()
 PROGRAM = b"MZ\0" + "\0\x27ACTIONS_RESULTS_URL\0ACTIONS_CACHE_URL\0".encode("utf-16-le")
 
 
@@ -56,7 +56,7 @@ def section(heading: str) -> str:
 
 def typed(heading: str) -> list[str]:
     """All but the restart, which comes last and needs a runner."""
-    *lines, last = (item.text for item in commands("docs/runners.md", section(heading)))
+    *lines, last = (item.text for item in commands("docs/use/runners.md", section(heading)))
     assert last == "./svc.sh stop && ./svc.sh start"
     return lines
 
@@ -123,7 +123,7 @@ def test_pod_mounts_match_the_config_map() -> None:
     [volume] = spec["volumes"]
     assert {row["name"] for row in runner["volumeMounts"]} == {volume["name"]}
     [create] = [
-        item.text for item in commands("docs/runners.md", part) if item.text.startswith("kubectl create configmap")
+        item.text for item in commands("docs/use/runners.md", part) if item.text.startswith("kubectl create configmap")
     ]
     assert create.split()[3] == volume["configMap"]["name"]
     held = {"hook.cjs" for item in re.findall(r"--from-file=(\S+)", create) if item == "runners/hook.cjs"}
@@ -132,7 +132,7 @@ def test_pod_mounts_match_the_config_map() -> None:
 
 
 def test_page_names_existing_files() -> None:
-    named = re.findall(r"`(tests/[\w/.]+)`", PAGE) + re.findall(r"\]\(\.\./([\w/.]+)\)", PAGE)
+    named = re.findall(r"`(tests/[\w/.]+)`", PAGE) + re.findall(r"\]\(\.\./\.\./([\w/.]+)\)", PAGE)
     assert named
     assert [path for path in named if not (ROOT / path).exists()] == []
 

@@ -36,7 +36,7 @@ def test_tokens_are_hidden_in_repr():
 
 
 def test_openssl_derives_same_read_only_token():
-    """docs/management.md tells operators to use it."""
+    """docs/operate/management.md tells operators to use it."""
     output = subprocess.run(
         ["openssl", "dgst", "-sha256", "-hmac", ADMIN, "-r"], input=b"read-only", capture_output=True, check=True
     ).stdout.decode()

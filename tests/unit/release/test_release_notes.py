@@ -14,7 +14,7 @@ from dev.build.release_notes import NOTES, SUMS, NotReady, changes, check, check
 from dev.local.template import ROOT
 from tests.unit.docs.pages import commands
 
-PAGE = (ROOT / "docs" / "releasing.md").read_text()
+PAGE = (ROOT / "docs" / "design" / "releasing.md").read_text()
 RELEASE = Release("1.2.3", "abcdef")
 SIGNER = "release@serverless-actions-cache"
 
@@ -59,9 +59,9 @@ def released(build: Path, keys: Path, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def verified(directory: Path) -> bool:
-    """Run the commands of docs/releasing.md, and return whether they succeed."""
+    """Run the commands of docs/design/releasing.md, and return whether they succeed."""
     section = PAGE.partition("## Verify a release")[2].partition("\n## ")[0]
-    typed = [command.text for command in commands("docs/releasing.md", section) if not command.needs]
+    typed = [command.text for command in commands("docs/design/releasing.md", section) if not command.needs]
     assert any("ssh-keygen -Y verify" in command for command in typed)
     assert any("sha256sum --check" in command for command in typed)
     script = "\n".join(["set -e", *typed])

@@ -1,4 +1,4 @@
-"""Alarms, dashboard, runbook and docs/metrics.md agree with each other, the code and the template."""
+"""Alarms, dashboard, runbook and docs/operate/metrics.md agree with each other, the code and the template."""
 
 import json
 import re
@@ -13,8 +13,8 @@ from actions_cache.domain.cleanup_schedule import CleanupTask
 from actions_cache.events import METRICS, MissReason, OtherCleanup, RunEnd
 from dev.local.template import ROOT, Template
 
-RUNBOOK = (ROOT / "docs" / "runbook.md").read_text()
-METRICS_PAGE = (ROOT / "docs" / "metrics.md").read_text()
+RUNBOOK = (ROOT / "docs" / "operate" / "runbook.md").read_text()
+METRICS_PAGE = (ROOT / "docs" / "operate" / "metrics.md").read_text()
 CODE = [*(ROOT / "layers" / "core" / "actions_cache").rglob("*.py"), *(ROOT / "functions").rglob("*.py")]
 FREE_METRICS_OF_A_DASHBOARD = 50
 
@@ -180,7 +180,7 @@ def test_alarm_dimensions_name_the_api(template: Template) -> None:
 
 @pytest.mark.parametrize("page", ["runbook.md", "metrics.md"])
 def test_documented_queries_use_logged_messages(page: str) -> None:
-    text = (ROOT / "docs" / page).read_text()
+    text = (ROOT / "docs" / "operate" / page).read_text()
     code = "".join(file.read_text() for file in CODE)
     for query in queries(text):
         lists = re.findall(r"message (?:=|in) (\[.*?\]|\"[^\"]*\")", query)
@@ -192,7 +192,7 @@ def test_documented_queries_use_logged_messages(page: str) -> None:
 def test_page_links_exist() -> None:
     for page in (RUNBOOK, METRICS_PAGE):
         for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page):
-            assert (ROOT / "docs" / link).exists(), link
+            assert (ROOT / "docs" / "operate" / link).exists(), link
 
 
 # ---------------------------------------------------------------- the dashboard
@@ -275,7 +275,7 @@ def test_dashboard_stays_within_the_free_tier(dashboard: Any) -> None:
     assert len(named) <= FREE_METRICS_OF_A_DASHBOARD
 
 
-# ---------------------------------------------------------------- docs/metrics.md
+# ---------------------------------------------------------------- docs/operate/metrics.md
 
 
 def metric_rows() -> dict[str, list[str]]:

@@ -1,7 +1,7 @@
 """Streams of parts to and from S3.
 
 Reads use connections and signatures of our own, which cost less processor time for each part than boto3 and aiohttp
-(docs/performance.md).
+(docs/design/performance.md).
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Events as lines of the log, in CloudWatch's embedded metric format if they count for a metric.
 
 A line is both, so that everything a metric counts can be looked up at no further cost. Repository and archive are plain
-fields of the line (docs/decisions/0014-seeing.md).
+fields of the line (docs/design/decisions/0014-seeing.md).
 """
 
 import logging

@@ -46,8 +46,8 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
     REPOSITORY: ("repository", "oidc_extra.repository"),
     OWNER: ("repository_owner", "owner", "oidc_extra.repository_owner", "oidc_extra.owner"),
 }
-"""Spellings of each claim, by the canonical one. GitHub documents none of them for runtime tokens; docs/deploy.md has
-their sources."""
+"""Spellings of each claim, by the canonical one. GitHub documents none of them for runtime tokens;
+docs/deploy/deploy.md has their sources."""
 
 _CANONICAL = {spelling: claim for claim, spellings in SPELLINGS.items() for spelling in spellings}
 

@@ -1,4 +1,4 @@
-"""ETags as checksums: they tie the merged object to the bytes that clients sent (docs/decisions/0008-checksums.md).
+"""ETags as checksums tie merged objects to the bytes that clients sent (docs/design/decisions/0008-checksums.md).
 
 In a bucket with SSE-S3, the ETag of a PUT, an UploadPart or an UploadPartCopy is the MD5 of its bytes. Where a store
 makes other ETags (SeaweedFS does for copies of more than 4 MiB), nothing can be checked by them.

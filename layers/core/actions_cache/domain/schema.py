@@ -74,7 +74,7 @@ def refusal(found: Schema | None, known: int = KNOWN) -> str | None:
         return None
     return (
         f"the tables have archives of schema version {found.newest}, and this release knows up to {known}: deploy "
-        "the newer release again, or restore the tables from before it (docs/operations.md)"
+        "the newer release again, or restore the tables from before it (docs/operate/operations.md)"
     )
 
 
