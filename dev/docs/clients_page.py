@@ -32,7 +32,7 @@ setup-*, gradle/actions, rust-cache, ccache-action, setup-bazel, turbo's runners
 CLIENTS = {
     "@actions/cache": (
         "Node. Asks in JSON with snake_case. Uploads by Azure's SDK: one PUT up to 128 MiB, else blocks of 64 MiB, "
-        "eight at a time and out of order; by v1 pieces of 32 MiB, four at a time, without a Content-Length; these "
+        "eight at a time and out of order; by v1 chunks of 32 MiB, four at a time, without a Content-Length; these "
         "pass API Gateway and Lambda, so on AWS `upload-chunk-size: 4000000` is needed. v1 joins the keys of a lookup "
         "by commas, percent-encoded like the rest, so a key's own comma can't be told from a separator: the whole text "
         "is looked for first, as one exact key, then its pieces. Downloads by one plain GET; from a host "

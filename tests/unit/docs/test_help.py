@@ -5,7 +5,7 @@ import subprocess
 
 from dev.local.template import ROOT
 
-OF_A_USER = ["run", "demo", "token", "deploy", "verify-deployment", "cli", "doctor", "test"]
+OF_A_USER = ["run", "demo", "token", "deploy", "verify-deployment", "cli", "doctor", "unit", "test"]
 
 
 def groups() -> list[list[str]]:

@@ -26,11 +26,16 @@ ROOTS = (
     "actions_cache_cli",
 )
 
-NOT_SOURCES = ("build", "dist", "docs", "node_modules", "__pycache__")
+NOT_SOURCES = ("dist", "docs", "node_modules", "__pycache__")
 """Directories without source code of the project's own; hidden ones have none either."""
 SOURCES = (".cjs", ".js", ".mjs", ".py", ".sh", ".toml", ".yaml")
 COMMENT = re.compile(r"(?:#|//).*")
 URL = re.compile(r"https?://\S+")
+MODULE = re.compile(r"(?<![\w/.{}-])((?:[\w-]+/)*\w+\.py)\b")
+OTHERS_CODE = ("botocore/",)
+"""Beginnings of paths that pages name in other projects' code."""
+NAMES_CORE_FILES = re.compile(r"\bFiles (?:.* )?are in `layers/core/actions_cache`")
+"""The sentence of a page that names the core's files by their paths inside the core."""
 DOCUMENT = re.compile(r"(?<![\w/*.{}-])((?:[\w.-]+/)*[\w.-]*\w\.md)\b(?:#([\w-]+))?")
 
 
@@ -63,6 +68,45 @@ def test_named_paths_exist(page: Path) -> None:
     named = re.findall(rf"`((?:{'|'.join(ROOTS)})/[\w./-]*)`", prose(page))
     missing = [path for path in named if not (ROOT / re.sub("^core/", CORE, path)).exists()]
     assert missing == []
+
+
+def unknown_modules(text: str) -> list[str]:
+    """Return the Python files that a page names, in its prose or a block, and that don't exist.
+
+    A name counts from the repository's root, from `core`, or as the end of a path; on a page that says that its files
+    are in the core, only from these two.
+    """
+    named = {name for name in MODULE.findall(URL.sub("", text)) if not name.startswith(OTHERS_CODE)}
+    places = {name: (name, re.sub("^core/", CORE, name), CORE + name) for name in named}
+    unknown = sorted(name for name in named if not any((ROOT / place).is_file() for place in places[name]))
+    if not unknown or NAMES_CORE_FILES.search(text):
+        return unknown
+    known = [source.as_posix() for source in sources()]
+    return [name for name in unknown if not any(path.endswith(f"/{name}") for path in known)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda it: str(it.relative_to(ROOT)))
+def test_named_modules_exist(page: Path) -> None:
+    assert unknown_modules(page.read_text()) == []
+
+
+def test_glossary_names_files_from_the_core() -> None:
+    glossary = (ROOT / "docs" / "design" / "glossary.md").read_text()
+    assert NAMES_CORE_FILES.search(glossary)
+    assert len(set(MODULE.findall(glossary))) > 15
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("`core/save.py`, `save.py`, `api/uploads.py`, botocore/handlers.py", []),
+        ("`core/none.py` and in a block:\n```\nnone.py\n```", ["core/none.py", "none.py"]),
+        ("Files are in `layers/core/actions_cache`: `domain/claim.py`, `functions/api/tokens.py`", []),
+        ("Files are in `layers/core/actions_cache`: `claim.py`, `api/tokens.py`", ["api/tokens.py", "claim.py"]),
+    ],
+)
+def test_unknown_modules_are_found(text: str, unknown: list[str]) -> None:
+    assert unknown_modules(text) == unknown
 
 
 def test_readme_leads_to_every_page() -> None:
