@@ -106,7 +106,7 @@ def _shown(item: pytest.Item) -> Shown:
     if missing:
         raise ValueError(f"{item.nodeid}: its client markers don't say the {' and the '.join(sorted(missing))}")
     if said["name"] not in CLIENTS:
-        raise ValueError(f"{item.nodeid}: {said['client']} is described nowhere; add it to dev/docs/clients_page.py")
+        raise ValueError(f"{item.nodeid}: {said['name']} is described nowhere; add it to dev/docs/clients_page.py")
     return Shown(said["name"], said["version"], said["feature"], test)
 
 

@@ -12,12 +12,12 @@ PAGES = sorted(path for pattern in ("*.md", "docs/**/*.md") for path in ROOT.glo
 NEEDS = {
     "aws": "an AWS account, with a stack or to put one into",
     "runner": "a runner: its machine, its cluster, or Terraform that makes it",
-    "local-run": "a run of `make run` that stands",
+    "local-run": "a server that `make run` started",
     "minutes": "more time than the tests take, or the network",
-    "key": "a secret of the reader's",
+    "key": "the reader's secret",
 }
-"""Maps a word after the language in a block's fence to what its commands need that the tests don't have: GitHub
-highlights by the first word and shows none of them, so nobody copies them."""
+"""Maps a word after the language in a block's fence to what its commands need and the tests lack. GitHub shows none of
+these words, so nobody copies them."""
 
 SHELLS = ("console", "sh", "bash", "shell")
 
@@ -51,7 +51,7 @@ def blocks(page: str, text: str) -> Iterator[Block]:
         if language in SHELLS[1:]:
             typed = [line for line in lines if line.strip() and not line.startswith("#")]
         needs = tuple(words.split())
-        yield Block(page, language, needs, tuple(_command(page, it, needs) for it in typed))
+        yield Block(page, language, needs, tuple(_command(page, text, needs) for text in typed))
 
 
 def _after_prompts(lines: list[str]) -> Iterator[str]:

@@ -41,8 +41,12 @@ CURRENT_PAGES = [path for path in PAGES if path.name != "CHANGELOG.md"]
 OLD_MARK = re.compile(r"(AWS|runner|key|long)(:|$)")
 
 
+def _shown(command: Command) -> str:
+    return f"{command.page}: {command.text[:60]}"
+
+
 def is_run(command: Command) -> bool:
-    by_page = any(command.page == page and re.match(it, command.text) for page, it in RUN_BY_THEIR_PAGES_TEST)
+    by_page = any(command.page == page and re.match(start, command.text) for page, start in RUN_BY_THEIR_PAGES_TEST)
     return command.text in RUN_HERE or command.text in RUN_ELSEWHERE or by_page
 
 
@@ -51,22 +55,24 @@ def test_pages_and_commands_are_found() -> None:
     assert len(SHOWN) > 40
 
 
-@pytest.mark.parametrize("command", SHOWN, ids=lambda it: f"{it.page}: {it.text[:60]}")
+@pytest.mark.parametrize("command", SHOWN, ids=_shown)
 def test_command_is_tested_or_states_its_needs(command: Command) -> None:
     said = f"name the test that runs it, or write what it needs after its fence's language: {', '.join(NEEDS)}"
     assert is_run(command) or command.needs, said
 
 
-@pytest.mark.parametrize("block", [it for it in BLOCKS if it.needs], ids=lambda it: f"{it.page}: {it.needs}")
+@pytest.mark.parametrize(
+    "block", [block for block in BLOCKS if block.needs], ids=lambda block: f"{block.page}: {block.needs}"
+)
 def test_fence_states_only_real_needs(block: Block) -> None:
     assert block.language in SHELLS
     assert set(block.needs) <= set(NEEDS)
     assert not all(map(is_run, block.commands)), "tests run all of it: it needs nothing"
 
 
-@pytest.mark.parametrize("command", [it for it in SHOWN if it.comments], ids=lambda it: f"{it.page}: {it.text[:60]}")
+@pytest.mark.parametrize("command", [command for command in SHOWN if command.comments], ids=_shown)
 def test_comments_contain_no_test_markers(command: Command) -> None:
-    assert [it for it in command.comments if OLD_MARK.match(it)] == []
+    assert [comment for comment in command.comments if OLD_MARK.match(comment)] == []
 
 
 def test_contributing_page_lists_each_need() -> None:
@@ -108,7 +114,7 @@ def test_documented_make_targets_exist() -> None:
         for target in command.split()
     }
     assert len(named) > 20
-    assert {it for it in named if it[1] not in targets} == set()
+    assert {(page, target) for page, target in named if target not in targets} == set()
 
 
 def test_documented_modules_exist() -> None:
@@ -128,7 +134,8 @@ def test_parser_finds_commands_and_needs() -> None:
         "```console aws key\n$ one \\\n    --two     # why\nprinted\n$ three\n```\n\n"
         "  ```sh\n  four # plainly\n  ```\n```yaml\nfive\n```\n"
     )
-    found = [(it.text, it.comments, it.needs) for block in blocks("page", page) for it in block.commands]
+    commands = [command for block in blocks("page", page) for command in block.commands]
+    found = [(command.text, command.comments, command.needs) for command in commands]
     assert found == [
         ("one --two", ("why",), ("aws", "key")),
         ("three", (), ("aws", "key")),

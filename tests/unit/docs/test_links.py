@@ -54,7 +54,7 @@ def targets(page: Path) -> list[tuple[Path, str]]:
     return [((page.parent / path).resolve() if path else page, anchor) for path, _, anchor in links]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda it: str(it.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_resolve(page: Path) -> None:
     for target, anchor in targets(page):
         assert target.exists(), target
@@ -62,7 +62,7 @@ def test_links_resolve(page: Path) -> None:
         assert not anchor or anchor in headings(target), f"{target.name} has no heading #{anchor}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda it: str(it.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_named_paths_exist(page: Path) -> None:
     """`core` is the core's package, as design/architecture.md says; a file's place may be named by its end alone."""
     named = re.findall(rf"`((?:{'|'.join(ROOTS)})/[\w./-]*)`", prose(page))
@@ -85,7 +85,7 @@ def unknown_modules(text: str) -> list[str]:
     return [name for name in unknown if not any(path.endswith(f"/{name}") for path in known)]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda it: str(it.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_named_modules_exist(page: Path) -> None:
     assert unknown_modules(page.read_text()) == []
 

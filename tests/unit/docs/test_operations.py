@@ -16,7 +16,7 @@ PAGE = (ROOT / "docs" / "operate" / "operations.md").read_text()
 
 
 def block(language: str, beginning: str) -> str:
-    [found] = [it for it in re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL) if it.startswith(beginning)]
+    [found] = [text for text in re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL) if text.startswith(beginning)]
     return str(found)
 
 
@@ -48,5 +48,5 @@ def test_named_resources_and_parameters_exist(template: Template) -> None:
         assert name in PAGE
         assert name in parameters
     assert set(re.findall(r"remote invoke (\w+)", PAGE)) <= set(template.functions)
-    events = [json.loads(it) for it in re.findall(r"--event '([^']*)'", PAGE)]
+    events = [json.loads(event) for event in re.findall(r"--event '([^']*)'", PAGE)]
     assert events == [load("scheduler-outdated"), load("scheduler-orphans")]
