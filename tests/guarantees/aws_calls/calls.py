@@ -22,7 +22,7 @@ OF_PYNAMODB = frozenset(
 DYNAMODB_HELPERS = frozenset({"batch_get", "get", "transact", "write"})
 """Helpers that make the calls to DynamoDB; their callers count as well."""
 
-OF_TRANSACTIONS = frozenset({"counts", "items"})
+OF_TRANSACTIONS = frozenset({"items", "transaction"})
 """Names of the arguments that gather a transaction's writes, which `transact` sends."""
 
 HTTP_LIBRARIES = frozenset({"aiohttp", "h11", "http.client", "httpx", "jwt", "requests", "socket", "urllib", "urllib3"})
