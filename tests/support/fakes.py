@@ -25,7 +25,7 @@ from dev.clients.driver import SetClock, name, plenty
 class RecordingTelemetry:
     """Keeps the events, in the order in which they were emitted."""
 
-    happenings: list[Event] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
 
     def emit(self, event: Event) -> None:
         for metric in event.metrics:
@@ -33,20 +33,20 @@ class RecordingTelemetry:
             assert named is None or str(named) in metric.values, (
                 "a value that the metric doesn't declare would be a metric of its own"
             )
-        self.happenings.append(event)
+        self.events.append(event)
 
     def about(self, archive: Archive) -> None:
         """Add no fields of the archive to the events."""
 
     @property
-    def words(self) -> list[str]:
-        return [event.name for event in self.happenings]
+    def names(self) -> list[str]:
+        return [event.name for event in self.events]
 
     def counted(self, metric: Metric) -> list[object]:
         """Return the values of the metric's dimension, or its numbers where it has none, in their order."""
         return [
             event.fields[metric.dimension] if metric.dimension else event.metrics[metric]
-            for event in self.happenings
+            for event in self.events
             if metric in event.metrics
         ]
 

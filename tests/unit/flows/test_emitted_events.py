@@ -39,9 +39,9 @@ def telemetry(driver: CacheDriver) -> RecordingTelemetry:
 
 def test_save_event_names_bytes_and_archive(driver: CacheDriver, telemetry: RecordingTelemetry):
     entry = driver.save(KEY, ONE, TWO)
-    assert telemetry.words == ["reserved", "saved", "merge claimed"]
+    assert telemetry.names == ["reserved", "saved", "merge claimed"]
     assert telemetry.counted(BYTES_UP) == [1500]
-    for event in telemetry.happenings:
+    for event in telemetry.events:
         assert (event.fields["archive_id"], event.fields["repository"]) == (entry.archive_id, KEY.family.repository)
 
 
@@ -54,7 +54,7 @@ def test_repeated_finalize_counts_once(driver: CacheDriver, telemetry: Recording
 def test_hit_event_names_bytes_and_request(driver: CacheDriver, telemetry: RecordingTelemetry):
     entry = driver.save(KEY, ONE, TWO)
     driver.look_up("npm-")
-    hit = telemetry.happenings[-1]
+    hit = telemetry.events[-1]
     assert telemetry.counted(HITS) == [1]
     assert telemetry.counted(BYTES_DOWN) == [1500]
     assert (hit.fields["requested_key"], hit.fields["key"], hit.fields["archive_id"]) == (
@@ -70,7 +70,7 @@ def test_miss_event_names_its_reason(driver: CacheDriver, telemetry: RecordingTe
     driver.services.bucket.delete([driver.archive(entry.archive_id).object.key])
     driver.look_up("npm-1")
     assert telemetry.counted(MISSES) == ["no match", "broken"]
-    assert telemetry.words[-3:-1] == ["entry removed", "the entry's object is gone, so the entry was removed"]
+    assert telemetry.names[-3:-1] == ["entry removed", "the entry's object is gone, so the entry was removed"]
 
 
 CHANGED = "the entry's object was changed, so the entry was removed"
@@ -81,7 +81,7 @@ def test_changed_object_differs_from_missing_one(driver: CacheDriver, telemetry:
     entry = driver.save(KEY, ONE)
     driver.overwrite(driver.archive(entry.archive_id).object.key, b"other")
     assert driver.look_up("npm-1") is None
-    assert telemetry.words[-3:-1] == ["entry removed", CHANGED]
+    assert telemetry.names[-3:-1] == ["entry removed", CHANGED]
 
 
 @pytest.mark.parametrize("kind", ["parts", "manifest"])
@@ -96,7 +96,7 @@ def test_merge_event_names_broken_object(
     else:
         driver.services.bucket.delete([key])
     driver.merge_all()
-    [broken] = [event for event in telemetry.happenings if event.name.startswith("the entry's object")]
+    [broken] = [event for event in telemetry.events if event.name.startswith("the entry's object")]
     assert broken.name == (CHANGED if changed else "the entry's object is gone, so the entry was removed")
     assert broken.fields["object"] == key
 
@@ -122,7 +122,7 @@ def test_merge_event_counts_end_and_duration(
 
     monkeypatch.setattr(driver.services.bucket, "complete_upload", slow)
     driver.merge_all()
-    assert telemetry.words[-2:] == ["merge started", "merged"]
+    assert telemetry.names[-2:] == ["merge started", "merged"]
     assert (telemetry.counted(MERGES), telemetry.counted(MERGE_DURATION)) == (["merged"], [2000])
 
 
@@ -137,7 +137,7 @@ def test_every_other_merge_end_is_counted(
         for _ in range(driver.services.settings.merge_attempts):
             with pytest.raises(Unavailable):
                 driver.services.merge(message, plenty)
-    failure = telemetry.happenings[-1]
+    failure = telemetry.events[-1]
     assert isinstance(failure.error, Unavailable), "with its traceback"
     assert failure.is_error
     with pytest.raises(Exception, match="given up"):
@@ -147,7 +147,7 @@ def test_every_other_merge_end_is_counted(
     assert driver.merge_all()
     driver.services.merge(message, plenty)
     assert telemetry.counted(MERGES) == [*["failed"] * 5, "given up", "retaken", "merged", "not ours"]
-    assert "merge retaken" in telemetry.words
+    assert "merge retaken" in telemetry.names
 
 
 def test_lost_and_broken_merges_are_counted(
@@ -175,7 +175,7 @@ def test_unclaimed_merge_fails_no_save(
 ):
     monkeypatch.setattr(driver.services.queue, "send", lambda _: fail(Unavailable("503")))
     driver.save(KEY, ONE, TWO)
-    assert telemetry.words == ["reserved", "saved", "merge not claimed; the schedule will"]
+    assert telemetry.names == ["reserved", "saved", "merge not claimed; the schedule will"]
 
 
 def test_each_cleanup_task_emits_event(driver: CacheDriver, telemetry: RecordingTelemetry):
@@ -184,7 +184,7 @@ def test_each_cleanup_task_emits_event(driver: CacheDriver, telemetry: Recording
     for _ in range(40):
         driver.clock.advance(6 * 3600)
         driver.clean_up()
-    about_entry = [event for event in telemetry.happenings if event.fields.get("archive_id") == entry.archive_id]
+    about_entry = [event for event in telemetry.events if event.fields.get("archive_id") == entry.archive_id]
     cleanup = [event for event in about_entry if CLEANUP in event.metrics]
     tasks = [event.fields["task"] for event in cleanup]
     assert {"sweep", "expire the entry", "forget the archive"} == set(tasks)
@@ -200,7 +200,7 @@ def test_failed_cleanup_emits_event_with_error(
     driver.clock.advance(3 * 3600)
     monkeypatch.setattr(driver.services.bucket, "list", lambda *_: fail(Unavailable("503")))
     driver.clean_up()
-    [failure] = [event for event in telemetry.happenings if event.name == "cleanup failed on an archive"]
+    [failure] = [event for event in telemetry.events if event.name == "cleanup failed on an archive"]
     assert (failure.fields["archive_id"], telemetry.counted(CLEANUP)) == (entry.archive_id, ["failed"])
     assert failure.is_error
     assert isinstance(failure.error, Unavailable)
@@ -227,7 +227,7 @@ def test_undeletable_orphan_counts_as_listing_failure(
     monkeypatch.setattr(driver.services.bucket, "delete", lambda _: fail(Unavailable("403")))
     driver.services.find_orphans(plenty)
     assert telemetry.counted(ORPHAN_LISTING_FAILURES) == [1]
-    assert telemetry.happenings[-1].fields == {"archive_id": "0" * 32}
+    assert telemetry.events[-1].fields == {"archive_id": "0" * 32}
 
 
 def test_eviction_event_names_entry_and_bytes(on_moto: CacheDriver):
@@ -239,7 +239,7 @@ def test_eviction_event_names_entry_and_bytes(on_moto: CacheDriver):
     first = driver.save(name("npm-1"), ONE, TWO)
     driver.clock.advance(1)
     driver.save(name("npm-2"), ONE, TWO)
-    [eviction] = [event for event in telemetry.happenings if EVICTIONS in event.metrics]
+    [eviction] = [event for event in telemetry.events if EVICTIONS in event.metrics]
     assert (eviction.fields["archive_id"], eviction.fields["bytes"]) == (first.archive_id, 1500)
 
 
@@ -250,12 +250,12 @@ def test_storage_and_monthly_cost_are_emitted(driver: CacheDriver, telemetry: Re
     driver.look_up("nothing")
     driver.services.publish_cost()
     assert (telemetry.counted(STORED_BYTES), telemetry.counted(STORED_ENTRIES)) == ([1500], [1])
-    [stored] = [event for event in telemetry.happenings if event.name == "what is stored"]
+    [stored] = [event for event in telemetry.events if event.name == "what is stored"]
     assert (stored.fields["saves"], stored.fields["hits"], stored.fields["misses"]) == (1, 1, 1)
     assert (stored.fields["bytes_saved"], stored.fields["bytes_restored"], stored.fields["hours"]) == (1500, 1500, 168)
 
     assert telemetry.counted(MONTH_COST) == [*CostPart]
-    month = [event.metrics[MONTH_COST] for event in telemetry.happenings if MONTH_COST in event.metrics]
+    month = [event.metrics[MONTH_COST] for event in telemetry.events if MONTH_COST in event.metrics]
     assert sum(month) == stored.fields["month_usd"] == driver.services.publish_cost.estimate_cost(168).month.total
     assert all(usd > 0 for usd in month)
 
@@ -270,4 +270,4 @@ def test_idle_runs_emit_no_metrics(driver: CacheDriver, telemetry: RecordingTele
     """A custom metric costs money for each hour that it is sent in."""
     driver.clean_up()
     driver.services.find_orphans(plenty)
-    assert not [metric for event in telemetry.happenings for metric in event.metrics]
+    assert not [metric for event in telemetry.events for metric in event.metrics]

@@ -208,7 +208,7 @@ def test_incomplete_activity_is_refused():
         assert len(read("7", 24)) == 24
         telemetry = RecordingTelemetry()
         PublishCost(cast("Any", lambda hours: read(None, hours)), telemetry)()
-    assert telemetry.happenings == []
+    assert telemetry.events == []
 
 
 def test_save_compares_few_repositories():

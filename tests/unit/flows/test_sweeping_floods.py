@@ -182,7 +182,7 @@ def test_oversized_upload_is_closed_and_reported():
     assert simulation.bucket.left() == 100
     assert [row.state for row in simulation.table.rows.values()] == [ArchiveState.RESERVED, ArchiveState.DELETED]
     assert simulation.table.reservations == {id_of("0", 0)}, "the key is free again"
-    [closed] = [event for event in simulation.telemetry.happenings if "closed" in event.name]
+    [closed] = [event for event in simulation.telemetry.events if "closed" in event.name]
     assert closed.is_error
     assert closed.fields["repository"] == "42"
     assert (closed.fields["archive_id"], closed.fields["bytes"]) == (id_of("1", 0), 101)
@@ -197,7 +197,7 @@ def test_arrivals_at_closed_upload_are_swept():
         run_by_schedule(simulation)
         simulation.bucket.objects[id_of("0", 0)] = replace(objects, count=objects.count + 40)
     assert simulation.bucket.left() <= 80
-    discarded = sum(event.metrics.get(BYTES_DISCARDED, 0) for event in simulation.telemetry.happenings)
+    discarded = sum(event.metrics.get(BYTES_DISCARDED, 0) for event in simulation.telemetry.events)
     assert discarded >= 101 + 20 * 40
 
 

@@ -97,9 +97,9 @@ def abort_upload(url: str, method: str, path: str, *, chunked: bool) -> None:
 def test_aborted_upload_is_no_error(url: str, telemetry: RecordingTelemetry, method: str, path: str, *, chunked: bool):
     abort_upload(url, method, path, chunked=chunked)
     until = time.monotonic() + 10
-    while not telemetry.happenings and time.monotonic() < until:
+    while not telemetry.events and time.monotonic() < until:
         time.sleep(0.02)
-    [event] = telemetry.happenings
+    [event] = telemetry.events
     assert (event.name, event.is_error, dict(event.metrics)) == ("the client went away", False, {})
     assert event.fields == {"request": f"{method} {path}"}
 

@@ -95,9 +95,9 @@ def test_unknown_route_is_refused_in_its_dialect(base_url):
 @pytest.mark.parametrize("name", ERRORS_BY_NAME)
 def test_each_error_is_counted_once(base_url, name):
     error = ERRORS_BY_NAME[name][0]
-    TELEMETRY.happenings.clear()
+    TELEMETRY.events.clear()
     ask(f"{base_url}/blobs/{name}")
-    [event] = TELEMETRY.happenings
+    [event] = TELEMETRY.events
     kind = {Unavailable: "Unavailable", RuntimeError: "Unexpected"}.get(type(error), type(error).__name__)
     assert TELEMETRY.counted(ERRORS) == [kind]
     assert event.is_error == (not isinstance(error, CacheError))
@@ -105,9 +105,9 @@ def test_each_error_is_counted_once(base_url, name):
 
 
 def test_error_event_omits_query(base_url):
-    TELEMETRY.happenings.clear()
+    TELEMETRY.events.clear()
     ask(f"{base_url}/blobs/missing?sig=secret")
-    assert "secret" not in str(TELEMETRY.happenings)
+    assert "secret" not in str(TELEMETRY.events)
 
 
 class LambdaContext:
@@ -141,9 +141,9 @@ def test_adapter_context_counts_only_behind_adapter(base_url, monkeypatch):
 
 
 def test_refused_job_event_names_job_and_remedy(base_url):
-    TELEMETRY.happenings.clear()
+    TELEMETRY.events.clear()
     ask(f"{base_url}/twirp/not admitted")
-    [event] = TELEMETRY.happenings
+    [event] = TELEMETRY.events
     assert event.fields == {
         "request": "GET /twirp/not admitted",
         "kind": "NotAdmitted",
