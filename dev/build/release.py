@@ -4,7 +4,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-from actions_cache.settings import UNKNOWN, Release
+from actions_cache.release import UNKNOWN, Release
 
 ROOT = Path(__file__).parents[2]
 COMMIT_DIGITS = 12

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from actions_cache.domain.schema import KNOWN
-from actions_cache.settings import UNKNOWN, Release, stamped
+from actions_cache.release import UNKNOWN, Release, stamped
 from actions_cache_cli.doctor.report import printable
 from dev.build.package import RELEASE_FILE
 from dev.build.release import ROOT, release_of

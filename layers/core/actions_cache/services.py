@@ -22,8 +22,9 @@ from actions_cache.domain.cleanup_schedule import next_task
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
 from actions_cache.evict import Evict
 from actions_cache.ports import Clock, Telemetry, TokenSource
+from actions_cache.release import Release, stamped
 from actions_cache.schema import CheckSchema
-from actions_cache.settings import MergeTrigger, Release, Settings, stamped
+from actions_cache.settings import MergeTrigger, Settings
 from actions_cache.system import RandomTokens, SystemClock
 from actions_cache.urls import SourceUrls, UrlSigner
 

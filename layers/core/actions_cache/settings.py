@@ -7,7 +7,6 @@ one costs; a test fails when it leaves one out.
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -371,32 +370,3 @@ def _converted(name: str, given: str) -> str:
         word, seconds = _SECONDS[unit]
         return f" ({number} {word}{' is' if number == 1 else 's are'} {number * seconds})"
     return f" ({given.strip()} is {number * _BYTES[unit]})" if name.endswith("_BYTES") and unit in _BYTES else ""
-
-
-# ---------------------------------------------------------------- the release
-
-STAMP = Path(__file__).with_name("release.txt")
-"""File that dev/build/package.py puts beside this module in a build."""
-
-UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    version: str = UNKNOWN
-    commit: str = UNKNOWN
-    """Commit, with `.changed` at its end where files differed from it."""
-
-    @classmethod
-    def parse(cls, text: str) -> "Release":
-        """Return the release of a text `version+commit`, as in semver."""
-        version, _, commit = text.strip().partition("+")
-        return cls(version or UNKNOWN, commit or UNKNOWN)
-
-    def __str__(self) -> str:
-        return f"{self.version}+{self.commit}"
-
-
-def stamped(stamp: Path = STAMP) -> Release:
-    """Return the build's release; unknown where `sam build` alone made it."""
-    return Release.parse(stamp.read_text()) if stamp.is_file() else Release()

@@ -1,13 +1,14 @@
 """Tests the release: from pyproject.toml and git into the built package, and from there into GET /health."""
 
 import subprocess
+import sys
 from importlib.util import cache_from_source
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-from actions_cache.settings import Release, stamped
+from actions_cache.release import Release, stamped
 from dev.build import package
 from dev.build.release import release_of
 from dev.local.template import ROOT
@@ -85,7 +86,14 @@ def test_release_is_read_as_it_is_written(text: str, release: Release):
 def test_version_is_in_pyproject_alone():
     elsewhere = [
         path
-        for path in [*ROOT.glob("layers/core/**/*.py"), *ROOT.glob("doctor/*.py"), ROOT / "template.yaml"]
+        for path in [*ROOT.glob("layers/core/**/*.py"), *ROOT.glob("actions_cache_cli/**/*.py"), ROOT / "template.yaml"]
         if f'"{release_of().version}"' in path.read_text()
     ]
     assert elsewhere == []
+
+
+def test_build_script_needs_no_package():
+    """The build runs it by the functions' Python, which has none; -S leaves this one's out."""
+    program = "import dev.build.package"
+    ran = subprocess.run([sys.executable, "-S", "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actions_cache.settings import Release
+from actions_cache.release import Release
 from dev.build import release_notes
 from dev.build.package import RELEASE_FILE
 from dev.build.release_notes import NOTES, SUMS, NotReady, changes, check, check_build, make
