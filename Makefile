@@ -100,8 +100,8 @@ built-here: .venv/.ready .tools/sam/.ready
 build: built-here ## Builds what is deployed, for arm64 and x86_64, and says how large it is
 	@dev/build/build.sh $(filter-out $(HERE),arm64 x86_64)
 
-release: build ## Packs it with signed notes and checksums: VERSION=1.2.3 KEY=~/.ssh/release
-	@$(RUN) -m dev.build.release_notes "$(VERSION)" --key "$(KEY)" --package arm64=.aws-sam/build --package x86_64=.aws-sam/x86_64/build
+release: build ## Packs it with notes and checksums: VERSION=1.2.3; signed: KEY=~/.ssh/release
+	@$(RUN) -m dev.build.release_notes "$(VERSION)" $(if $(KEY),--key "$(KEY)") --package arm64=.aws-sam/build --package x86_64=.aws-sam/x86_64/build
 
 validate: .tools/sam/.ready .tools/checkov/.ready ## Lints the template
 	@$(SAM) validate --lint
