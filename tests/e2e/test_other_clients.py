@@ -9,10 +9,10 @@ from typing import Any
 import opendal
 import pytest
 from azure.storage.blob import BlobClient
-from tests.support.services import Service, services
 
 from dev.clients.runtime_token import job_variables, runtime_token
 from dev.clients.wire import VERSION, Job
+from tests.support.services import Service, services
 
 MIB = 1024 * 1024
 

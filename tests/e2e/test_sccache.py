@@ -6,10 +6,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from tests.support.services import services
 
 from dev.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, Api, job_variables, runtime_token
 from dev.clients.sccache import PROJECT, Stats, compiler, running_sccache
+from tests.support.services import services
 
 pytestmark = [
     pytest.mark.client("sccache"),
