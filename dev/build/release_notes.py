@@ -1,4 +1,4 @@
-"""Makes the files of a release: packages, checksums, notes, and the signatures of checksums and notes.
+"""Makes the files of a release: packages, checksums and notes, and with a key the signatures of the last two.
 
     python -m dev.build.release_notes 1.2.3 --key ~/.ssh/release --package arm64=.aws-sam/build
 
@@ -110,14 +110,14 @@ def sign(file: Path, key: Path) -> Path:
     return signature
 
 
-def make(release: Release, builds: Mapping[str, Path], out: Path, key: Path) -> list[Path]:
+def make(release: Release, builds: Mapping[str, Path], out: Path, key: Path | None) -> list[Path]:
     """Make the files of a release, and return their paths.
 
     Args:
         release: the checkout's.
         builds: directories by architecture.
         out: gets the files.
-        key: an SSH key.
+        key: an SSH key; None makes no signatures.
 
     Raises:
         NotReady: a build is of another release, or the changelog has no section for it.
@@ -132,13 +132,14 @@ def make(release: Release, builds: Mapping[str, Path], out: Path, key: Path) -> 
     checksums, document = out / SUMS, out / NOTES
     checksums.write_text(sums(packages))
     document.write_text(notes(release, text, checksums.read_text()))
-    return [*packages, checksums, sign(checksums, key), document, sign(document, key)]
+    signatures = [sign(file, key) for file in (checksums, document)] if key else []
+    return [*packages, checksums, document, *signatures]
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="release_notes", description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("version")
-    parser.add_argument("--key", type=Path, required=True, help="an SSH key: the private one, or one that an agent has")
+    parser.add_argument("--key", type=Path, help="an SSH key: the private one, or one that an agent has")
     parser.add_argument("--package", action="append", required=True, metavar="ARCHITECTURE=BUILD")
     parser.add_argument("--out", type=Path, default=ROOT / "dist")
     return parser.parse_args(arguments)

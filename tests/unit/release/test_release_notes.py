@@ -91,6 +91,14 @@ def test_another_key_or_purpose_is_not_verified(released: Path, keys: Path, monk
     assert not verified(released)
 
 
+def test_release_without_key_is_unsigned(build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "CHANGELOG.md").write_text("## 1.2.3\n\n- New.\n")
+    monkeypatch.setattr(release_notes, "ROOT", tmp_path)
+    files = make(RELEASE, {"arm64": build}, tmp_path / "out", None)
+    assert [file.name for file in files] == ["serverless-actions-cache-1.2.3-arm64.zip", SUMS, NOTES]
+    assert set((tmp_path / "out").iterdir()) == set(files)
+
+
 @needs_ssh
 def test_notes_have_changes_commit_and_checksums(released: Path) -> None:
     notes = (released / NOTES).read_text()
