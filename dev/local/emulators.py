@@ -5,14 +5,12 @@ import json
 import os
 import secrets
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
@@ -288,23 +286,6 @@ def forget_saved_state(directory: Path) -> None:
 
 def _state(directory: Path) -> Path:
     return directory / "state"
-
-
-_getaddrinfo = socket.getaddrinfo
-
-
-@wraps(_getaddrinfo)
-def _getaddrinfo_of_localhost(host: bytes | str | None, *args: Any, **options: Any) -> Any:
-    under_localhost = isinstance(host, str) and host.lower().rstrip(".").endswith(".localhost")
-    return _getaddrinfo("127.0.0.1" if under_localhost else host, *args, **options)
-
-
-def resolve_names_under_localhost() -> None:
-    """Make this process resolve names under `localhost` to this machine (RFC 6761, 6.3): not every resolver does.
-
-    CloudFront's KeyValueStore has a host name that begins with the account: http://000000000000.localhost.
-    """
-    socket.getaddrinfo = _getaddrinfo_of_localhost
 
 
 # ------------------------------------------------------------------ SeaweedFS: S3

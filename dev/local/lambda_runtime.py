@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 from uuid import uuid4
 
-from dev.local.emulators import resolve_names_under_localhost
+from dev.local.localhost import resolve_names_under_localhost
 from dev.local.options import function_environment
 from dev.local.process import Program
 from dev.local.resources import Resources

@@ -22,8 +22,8 @@ from actions_cache.logs import logger
 from dev.local.console import NOTHING_SAVED
 from dev.local.edge.app import BucketOrigin, Distribution, Edge
 from dev.local.edge.runtime import EdgeKeyValueStore, EdgeRuntime
-from dev.local.emulators import resolve_names_under_localhost
 from dev.local.front import Front, Hosts, WritableStore
+from dev.local.localhost import resolve_names_under_localhost
 from dev.local.process import LOOPBACK
 from dev.local.template import Template
 from functions.api import handler as api

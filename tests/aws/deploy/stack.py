@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 import boto3
 import urllib3
 
-from dev.local.emulators import resolve_names_under_localhost
+from dev.local.localhost import resolve_names_under_localhost
 from tests.aws.deploy.issuer import TokenIssuer
 
 ROOT = Path(__file__).parents[3]

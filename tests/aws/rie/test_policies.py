@@ -188,7 +188,8 @@ def rotate_scenario(built: BuiltStack) -> None:
     response_url = ResponseUrl()
     with response_url.served() as url:
         built.rotate.invoke(lambda_events.load("cloudformation-create") | {"ResponseURL": url})
-    assert response_url.answers.get(timeout=5)["Status"] == "SUCCESS"
+    answer = response_url.answers.get(timeout=5)
+    assert answer["Status"] == "SUCCESS", answer
     assert built.rotate.invoke(lambda_events.load("scheduler-rotate")) == {"phase": "settled"}
 
 

@@ -22,7 +22,8 @@ from actions_cache.settings import Settings
 from dev.clients.driver import CacheDriver, name
 from dev.clients.runtime_token import BRANCH, REPOSITORY
 from dev.clients.wire import VERSION, Job, send
-from dev.local.emulators import Endpoints, resolve_names_under_localhost
+from dev.local.emulators import Endpoints
+from dev.local.localhost import resolve_names_under_localhost
 from dev.local.resources import Clients, Resources, create
 from dev.local.template import Template
 from dev.services import AllServices

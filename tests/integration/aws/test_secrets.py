@@ -31,7 +31,8 @@ from actions_cache.domain.signing import SETTLE, Keyring, KnownToEdge
 from actions_cache.domain.timing import SECOND
 from actions_cache.ports import Unavailable, WriteConflict
 from dev.clients.driver import CREDENTIALS
-from dev.local.emulators import Endpoints, resolve_names_under_localhost
+from dev.local.emulators import Endpoints
+from dev.local.localhost import resolve_names_under_localhost
 from tests.aws.rie.permissions import Call, recording
 
 OLD, NEW, NEWEST = "old-" * 16, "new-" * 16, "newest-" * 9

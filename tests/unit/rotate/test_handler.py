@@ -20,7 +20,8 @@ from actions_cache.logs import logger
 from actions_cache.settings import Settings
 from actions_cache.urls import UrlSigner
 from dev.clients.driver import SetClock, settings_for
-from dev.local.emulators import Endpoints, resolve_names_under_localhost
+from dev.local.emulators import Endpoints
+from dev.local.localhost import resolve_names_under_localhost
 from dev.local.resources import Clients, create
 from dev.local.template import ROOT, Template
 from functions.rotate import handler
