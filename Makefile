@@ -49,7 +49,7 @@ $(NODE_PACKAGES):
 
 ##@ Use it
 
-run: .venv/.ready .tools/engines/.ready ## Serves on 127.0.0.1:3000, or PORT=..., with real local engines
+run: .venv/.ready .tools/engines/.ready ## Serves on 127.0.0.1:3000, or PORT=..., with real local emulators
 	@exec $(RUN) -m dev.local
 
 demo: .venv/.ready .tools/engines/.ready dev/clients/node_modules/.ready ## Saves and restores 200 MB by the real @actions/cache, and checks every byte
