@@ -157,7 +157,7 @@ def test_request_id_of_a_download_finds_its_lines(scenario: Scenario):
 
 
 def test_miss_has_reason_and_repository(scenario: Scenario):
-    line = the(scenario, "miss", asked="life")
+    line = the(scenario, "miss", requested_key="life")
     assert (line["reason"], line["repository"], line["Misses"]) == ("no match", REPOSITORY, 1)
     assert line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["reason", "service"]]
 
