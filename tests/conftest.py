@@ -18,6 +18,10 @@ from dev.clients.driver import CREDENTIALS, CacheDriver
 from dev.local import emulators
 from dev.local.emulators import Endpoints
 from dev.local.template import Template
+from tests.support.shared_stacks import RunningStacks, SharedStacks
+
+STACKS = pytest.StashKey[RunningStacks]()
+ADDRESS = pytest.StashKey[str]()
 
 # An example that takes long on a busy machine is no failure.
 settings.register_profile("no deadline", deadline=None)
@@ -33,6 +37,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "endpoints" in getattr(item, "fixturenames", ()):
             item.add_marker("emulator")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell each worker of pytest-xdist where it requests stacks."""
+    stash = node.config.stash
+    if STACKS not in stash:
+        stash[STACKS] = RunningStacks()
+        stash[ADDRESS] = stash[STACKS].serve()
+    node.workerinput["stacks"] = stash[ADDRESS]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop the workers' stacks before their temporary files are removed."""
+    if STACKS in session.config.stash:
+        session.config.stash[STACKS].stop()
+
+
+@pytest.fixture(scope="session")
+def stacks(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedStacks]:
+    """Provide what starts a stack once for all workers."""
+    directory = tmp_path_factory.getbasetemp()
+    if worker := getattr(pytestconfig, "workerinput", None):
+        yield SharedStacks.of_controller(worker["stacks"], directory.parent)
+        return
+    running = RunningStacks()
+    yield SharedStacks(directory, running.start)
+    running.stop()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -107,10 +140,9 @@ def moto_driver(template: Template, session: boto3.Session) -> Iterator[CacheDri
 
 
 @pytest.fixture(scope="session")
-def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
-    """Start real emulators, for bytes, races and timeouts."""
-    with emulators.start(tmp_path_factory.mktemp("emulators")) as running:
-        yield running
+def endpoints(stacks: SharedStacks) -> Endpoints:
+    """Start real emulators, for bytes, races and timeouts. All tests share them, each with resources of its own."""
+    return stacks.start("emulators", emulators.start)
 
 
 @pytest.fixture(scope="session")
