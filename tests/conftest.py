@@ -4,6 +4,7 @@ import signal
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -14,10 +15,11 @@ from hypothesis import settings
 from moto import mock_aws
 
 from actions_cache.domain.merge_plan import MIB
-from dev.clients.driver import CREDENTIALS, CacheDriver
+from dev.clients.driver import CREDENTIALS, CacheDriver, SetClock
 from dev.local import emulators
 from dev.local.emulators import Endpoints
 from dev.local.template import Template
+from dev.services import AllServices
 from tests.support.shared_stacks import RunningStacks, SharedStacks
 
 STACKS = pytest.StashKey[RunningStacks]()
@@ -106,13 +108,20 @@ def boto_session() -> boto3.Session:
 
 
 @pytest.fixture
-def driver(on_moto: CacheDriver) -> CacheDriver:
-    """Provide the use cases on moto, in process: for rules, not for races."""
-    return on_moto
+def driver(emptied_driver: CacheDriver) -> CacheDriver:
+    """Provide the use cases on moto, in process: for rules, not for races.
+
+    They have the module's resources, emptied, and nothing in memory from an earlier test.
+    """
+    known, clock = emptied_driver.services, SetClock()
+    services = AllServices(known.settings, clock)
+    services.session, services.database = known.session, known.database
+    return replace(emptied_driver, services=services, clock=clock)
 
 
 @pytest.fixture
 def on_moto(template: Template, boto_session: boto3.Session) -> Iterator[CacheDriver]:
+    """Provide the use cases on moto, with resources of the test's own."""
     with moto_driver(template, boto_session) as driver:
         yield driver
 
@@ -126,7 +135,7 @@ def module_driver(template: Template, boto_session: boto3.Session) -> Iterator[C
 
 @pytest.fixture
 def emptied_driver(module_driver: CacheDriver) -> CacheDriver:
-    """Provide the module's resources, with nothing in the tables and the queues."""
+    """Provide the module's resources, with nothing in the tables, the queues and the bucket."""
     module_driver.forget_everything()
     return module_driver
 
