@@ -4,6 +4,7 @@ import signal
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -14,10 +15,15 @@ from hypothesis import settings
 from moto import mock_aws
 
 from actions_cache.domain.merge_plan import MIB
-from dev.clients.driver import CREDENTIALS, CacheDriver
+from dev.clients.driver import CREDENTIALS, CacheDriver, SetClock
 from dev.local import emulators
 from dev.local.emulators import Endpoints
 from dev.local.template import Template
+from dev.services import AllServices
+from tests.support.shared_stacks import RunningStacks, SharedStacks
+
+STACKS = pytest.StashKey[RunningStacks]()
+ADDRESS = pytest.StashKey[str]()
 
 # An example that takes long on a busy machine is no failure.
 settings.register_profile("no deadline", deadline=None)
@@ -33,6 +39,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "endpoints" in getattr(item, "fixturenames", ()):
             item.add_marker("emulator")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell each worker of pytest-xdist where it requests stacks."""
+    stash = node.config.stash
+    if STACKS not in stash:
+        stash[STACKS] = RunningStacks()
+        stash[ADDRESS] = stash[STACKS].serve()
+    node.workerinput["stacks"] = stash[ADDRESS]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop the workers' stacks before their temporary files are removed."""
+    if STACKS in session.config.stash:
+        session.config.stash[STACKS].stop()
+
+
+@pytest.fixture(scope="session")
+def stacks(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedStacks]:
+    """Provide what starts a stack once for all workers."""
+    directory = tmp_path_factory.getbasetemp()
+    if worker := getattr(pytestconfig, "workerinput", None):
+        yield SharedStacks.of_controller(worker["stacks"], directory.parent)
+        return
+    running = RunningStacks()
+    yield SharedStacks(directory, running.start)
+    running.stop()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -73,13 +108,20 @@ def boto_session() -> boto3.Session:
 
 
 @pytest.fixture
-def driver(on_moto: CacheDriver) -> CacheDriver:
-    """Provide the use cases on moto, in process: for rules, not for races."""
-    return on_moto
+def driver(emptied_driver: CacheDriver) -> CacheDriver:
+    """Provide the use cases on moto, in process: for rules, not for races.
+
+    They have the module's resources, emptied, and nothing in memory from an earlier test.
+    """
+    known, clock = emptied_driver.services, SetClock()
+    services = AllServices(known.settings, clock)
+    services.session, services.database = known.session, known.database
+    return replace(emptied_driver, services=services, clock=clock)
 
 
 @pytest.fixture
 def on_moto(template: Template, boto_session: boto3.Session) -> Iterator[CacheDriver]:
+    """Provide the use cases on moto, with resources of the test's own."""
     with moto_driver(template, boto_session) as driver:
         yield driver
 
@@ -93,7 +135,7 @@ def module_driver(template: Template, boto_session: boto3.Session) -> Iterator[C
 
 @pytest.fixture
 def emptied_driver(module_driver: CacheDriver) -> CacheDriver:
-    """Provide the module's resources, with nothing in the tables and the queues."""
+    """Provide the module's resources, with nothing in the tables, the queues and the bucket."""
     module_driver.forget_everything()
     return module_driver
 
@@ -107,10 +149,9 @@ def moto_driver(template: Template, session: boto3.Session) -> Iterator[CacheDri
 
 
 @pytest.fixture(scope="session")
-def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoints]:
-    """Start real emulators, for bytes, races and timeouts."""
-    with emulators.start(tmp_path_factory.mktemp("emulators")) as running:
-        yield running
+def endpoints(stacks: SharedStacks) -> Endpoints:
+    """Start real emulators, for bytes, races and timeouts. All tests share them, each with resources of its own."""
+    return stacks.start("emulators", emulators.start)
 
 
 @pytest.fixture(scope="session")

@@ -173,11 +173,13 @@ class CacheDriver:
         return b"".join(self.services.bucket.read(full_range(part)) for part in parts)
 
     def forget_everything(self) -> None:
-        """Empty tables and queues, and set the clock back. Objects stay: no later archive has their ids."""
+        """Empty tables, queues and bucket, and set the clock back."""
         table, repositories = self.services.table, self.services.repositories
         for items in (table._archives, table._entries, table._reservations, repositories._items):
-            for item in items.scan():
-                item.delete()
+            with items.batch_write() as batch:
+                for item in items.scan():
+                    batch.delete(item)
+        self.services.bucket.delete([part.key for part in self.services.bucket.list("")])
         settings = self.services.settings
         for queue in filter(None, (settings.merge_queue_url, settings.merge_dead_letter_queue_url)):
             # Not purged: SQS does that once a minute.

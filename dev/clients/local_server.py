@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from dev.local.process import Guard
 from dev.local.template import ROOT
 
 START_SECONDS = 120
@@ -25,7 +26,7 @@ class ServerFailed(Exception):
 
 @contextmanager
 def running_server(directory: Path, settings: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Yield the server's URL once it is ready, and stop it as Ctrl-C would.
+    """Yield the server's URL once it is ready, and stop it as Ctrl-C would, also when this process is killed.
 
     Args:
         directory: an empty one. When the server stops, its data is removed and its logs stay.
@@ -37,22 +38,28 @@ def running_server(directory: Path, settings: Mapping[str, str] | None = None) -
     directory.mkdir(exist_ok=True)
     port, data, log = free_port(), directory / "data", directory / "run.log"
     variables = {**os.environ, **(settings or {}), "PORT": str(port), "LOCAL_DATA_DIR": str(data)}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dev.local"], cwd=ROOT, env=variables, stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _wait_until_ready(process, log, f"ready {url}")
-        yield url
-    finally:
-        process.send_signal(signal.SIGINT)
+    with Guard.started(STOP_SECONDS) as guard:
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dev.local"],
+                cwd=ROOT,
+                env=variables,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                process_group=guard.group,
+            )
         try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        _remove_all_but_logs(data)
+            url = f"http://127.0.0.1:{port}"
+            _wait_until_ready(process, log, f"ready {url}")
+            yield url
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            _remove_all_but_logs(data)
 
 
 def free_port() -> int:

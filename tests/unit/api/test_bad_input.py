@@ -1,0 +1,103 @@
+"""Bad input is refused with a proper error in the client's dialect, and changes nothing.
+
+The way from the edge's functions to the tables is whole, and in process. Only what S3 itself refuses is left to
+tests/e2e/test_bad_input.py.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import pytest
+from _pytest.mark import ParameterSet
+
+from actions_cache.domain.entry import EntryName
+from dev.clients.driver import CacheDriver, name
+from dev.clients.runtime_token import BRANCH, REPOSITORY
+from dev.clients.wire import VERSION, Job, random_block_id
+from dev.emulation.asgi_server import served
+from dev.local.edge.app import BucketOrigin, Distribution, Edge
+from dev.local.edge.runtime import EdgeRuntime
+from dev.local.server import Gateway
+from dev.local.template import Template
+from dev.services import AllServices
+from functions.api.handler import create_app as create_api
+from functions.download.handler import create_app as create_download
+from tests.support.bad_requests import (
+    BLOBS,
+    CALLS,
+    DATA,
+    KEY,
+    REFUSED_BY_S3,
+    SAVED,
+    SAVED_KEY,
+    Attempt,
+    Upload,
+    azure_refusal,
+    twirp_refusal,
+)
+from tests.unit.local.test_edge import KnownValues
+
+NO_SIGNER = cast("Any", None)
+"""Lets every request fail that the edge would send to the bucket."""
+
+
+def entry_name(key: str) -> EntryName:
+    """Return the name that a job of the default token gives to its entry."""
+    return name(key, BRANCH, VERSION, REPOSITORY)
+
+
+def rows(table: Mapping[str, tuple[Attempt, int, str]]) -> list[ParameterSet]:
+    return [pytest.param(*row, id=name) for name, row in table.items() if name not in REFUSED_BY_S3]
+
+
+@pytest.fixture(scope="module")
+def upload(module_driver: CacheDriver, template: Template) -> Iterator[Upload]:
+    driver = module_driver
+    driver.clock.at = int(time.time() * 1000)  # the edge's clock is the machine's
+    # As in the local run, tokens are read, but their signatures aren't verified.
+    services = AllServices(driver.services.settings.model_copy(update={"verify_tokens": False}), driver.clock)
+    services.session = driver.services.session
+    known = KnownValues({"url-signing-secrets": " ".join(services.urls.secrets.current())})
+    api = Gateway.of(
+        template, {"ApiFunction": create_api(services), "DownloadFunction": create_download(services.downloads)}
+    )
+    edge = Edge(Distribution.of(template), EdgeRuntime(), known, BucketOrigin(NO_SIGNER), api)
+    with served(edge, lifespan="on") as url:
+        job = Job(url)
+        driver.save(entry_name(SAVED_KEY), SAVED)
+        entry_url = Job(url, user_agent="curl").download_url(SAVED_KEY)
+        upload = Upload(job, job.reserve(KEY), random_block_id(), entry_url)
+        driver.put_block(reserved_archive(driver), upload.block_id, DATA)
+        yield upload
+
+
+def reserved_archive(driver: CacheDriver) -> str:
+    reservation = driver.services.table.reservation(entry_name(KEY))
+    assert reservation is not None
+    return reservation.archive_id
+
+
+@pytest.fixture(autouse=True)
+def nothing_changes(module_driver: CacheDriver, upload: Upload) -> Iterator[None]:
+    """Check that the test leaves the tables' items and the bucket's objects as they were."""
+    before = everything(module_driver)
+    yield
+    assert everything(module_driver) == before
+
+
+def everything(driver: CacheDriver) -> Any:
+    table = driver.services.table
+    models = (table._archives, table._entries, table._reservations)
+    items = [[repr(item.attribute_values) for item in model.scan()] for model in models]
+    return items, list(driver.services.bucket.list(""))
+
+
+@pytest.mark.parametrize(("attempt", "status", "code"), rows(CALLS))
+def test_bad_call_is_refused_in_twirp_dialect(upload: Upload, attempt: Attempt, status: int, code: str):
+    assert twirp_refusal(attempt(upload)) == (status, code)
+
+
+@pytest.mark.parametrize(("attempt", "status", "code"), rows(BLOBS))
+def test_bad_blob_request_is_refused_in_azure_dialect(upload: Upload, attempt: Attempt, status: int, code: str):
+    assert azure_refusal(attempt(upload)) == (status, code)
