@@ -89,7 +89,7 @@ class _Work:
 
     do: Callable[[], object]
     reason: str = ""
-    """Why the last attempt failed, to be appended to a sentence."""
+    """Reason of the last attempt's failure, to be appended to a sentence."""
 
     def run(self, context: LambdaContext) -> None:
         """Do the work.

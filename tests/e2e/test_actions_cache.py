@@ -27,12 +27,12 @@ pytestmark = pytest.mark.client("@actions/cache")
 
 MIB = 1024 * 1024
 SEVERAL_BLOCKS = 130 * MIB
-"""By v2 the client sends up to 128 MiB in one PUT, and blocks of 64 MiB beyond; neither can be told to it."""
+"""Sizes for v2, whose client sends up to 128 MiB in one PUT, and blocks of 64 MiB beyond; neither can be set."""
 SEVERAL_PIECES = 6 * MIB
 PIECE = 2 * MIB
-"""By v1 they can."""
+"""Sizes for v1, where they can be set."""
 SEGMENT = 4 * MIB
-"""What it asks a blob host for at once."""
+"""Size of one read from a blob host."""
 
 Client = Callable[..., ActionsCache]
 
@@ -77,7 +77,7 @@ def restored(client: ActionsCache, key: str, *restore_keys: str) -> tuple[Outcom
 
 
 def marked(outcome: Outcome) -> list[str]:
-    """What a job's log shows in yellow or red."""
+    """Lines that a job's log shows in yellow or red."""
     return [line for line in outcome.log if line.startswith(("::warning", "::error"))]
 
 
@@ -86,7 +86,7 @@ def marked(outcome: Outcome) -> list[str]:
 
 @dataclass(frozen=True)
 class Steps:
-    """What the steps of one job brought, in their order. Each is a process of its own."""
+    """Results of one job's steps, in order. Each step is a process of its own."""
 
     first: bytes
     saved: Outcome
@@ -97,7 +97,7 @@ class Steps:
     missed: Outcome
     looked_up: Outcome
     after_lookup: list[str]
-    """What lies in the workspace."""
+    """Return the files in the workspace."""
     denied: Outcome
 
     @classmethod

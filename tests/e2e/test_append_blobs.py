@@ -21,7 +21,7 @@ azures_client = partial(pytest.mark.client, "azure-storage-blob", version=versio
 
 
 MAGIC_NIX_HEADERS = {"Content-Type": "application/octet-stream", "x-ms-blob-type": "AppendBlob"}
-"""On each of its three requests (its gha-cache/src/api.rs)."""
+"""Headers that magic-nix-cache sends with each of its three requests (its gha-cache/src/api.rs)."""
 
 
 def create(url: str) -> Reply:
@@ -122,7 +122,7 @@ def test_unknown_blob_type_is_refused(job: Job):
 
 
 def test_restarted_upload_discards_earlier_bytes(job: Job):
-    """As Azure's SDK does it with `overwrite`: what the second one brings may be other bytes of the same length."""
+    """Azure's SDK does this with `overwrite`: the second upload may have other bytes of the same length."""
     client = BlobClient.from_blob_url(job.reserve("key"), max_block_size=MIB)
     client.upload_blob(os.urandom(MIB), blob_type=BlobType.APPENDBLOB, overwrite=True)
     data = os.urandom(2 * MIB)

@@ -30,7 +30,7 @@ def layer() -> bytes:
 class Exported:
     client: BuildKit
     read_at_once: bytes
-    """While it was being merged, if it was."""
+    """Layer as it was read back at once, during the merge if there was one."""
 
 
 def entry_of(client: BuildKit, layer: bytes) -> Entry:
@@ -105,7 +105,7 @@ def client(request: pytest.FixtureRequest, server_name: str, repository: str) ->
 @both_servers
 @pytest.mark.client(feature="the index: the newest of a prefix, past the ninth, and what a dead export holds skipped")
 def test_newest_index_is_read_past_nine(client: BuildKit):
-    """By their texts #9 would be the last."""
+    """Sorted by their texts, #9 would be the last."""
     keys = [client.export_index(BRANCH, f"index {i}".encode()) for i in range(1, 11)]
 
     assert [key.partition("#")[2] for key in keys] == [str(i) for i in range(1, 11)]

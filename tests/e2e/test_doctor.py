@@ -58,7 +58,7 @@ def in_trouble(found: Mapping[str, Finding]) -> list[str]:
 
 
 def with_artifacts(request: Request, ask: Ask) -> Answer:
-    """As if RESULTS_SERVICE_URL led to GitHub's."""
+    """Stands in for a RESULTS_SERVICE_URL that leads to GitHub."""
     if "ArtifactService" in request.path:
         is_job = request.headers.get("Authorization", "").startswith("Bearer ")
         status, said = (200, '{"artifacts": []}') if is_job else (401, '{"code": "unauthenticated", "msg": "no token"}')

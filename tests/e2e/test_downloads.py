@@ -83,7 +83,7 @@ class Ranged(NamedTuple):
     header: str
     start: int
     end: int
-    """Not included."""
+    """End of the range, not included."""
 
 
 RANGES = [
@@ -155,7 +155,7 @@ def test_x_ms_range_overrides_range(stored: str):
 
 @pytest.mark.parametrize("header", ["Range", "x_ms_range"])
 def test_range_of_empty_archive_returns_416(job: Job, header: str):
-    """How OpenDAL learns that an object is empty."""
+    """OpenDAL learns so that an object is empty."""
     client = as_client(job, GO)
     client.save("key", b"")
 

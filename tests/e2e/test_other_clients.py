@@ -99,7 +99,7 @@ SMALL_PIECES: dict[str, Any] = {
 }
 AZURE_SDK = f"azsdk-python-storage-blob/{AZURE_VERSION}"
 LONGEST_SINGLE_PUT = 64 * MIB
-"""Its default; beyond, blocks of 4 MiB. It reads 32 MiB at once, and then pieces of 4 MiB."""
+"""Largest single PUT by default; it sends blocks of 4 MiB beyond. It reads 32 MiB at once, and then pieces of 4 MiB."""
 
 
 @pytest.fixture(params=["server", "unmerged_server"], ids=["merging", "never merging"])

@@ -21,7 +21,7 @@ def browser() -> Iterator[Browser]:
 
 
 def _token(repository: str) -> str:
-    """With the name of the repository in it, by which people find it."""
+    """Return a token that names its repository, by which people find it."""
     extra = json.dumps({"repository": f"acme/of-{repository}"})
     return runtime_token(repository=repository, oidc_extra=extra)
 

@@ -17,7 +17,7 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class HookedJob(ActionsCache):
-    """On a runner with the hook: the runner sets the usual variables to GitHub's, and its .env has two more."""
+    """Runs on a runner with the hook: the runner sets the usual variables to GitHub's, and its .env has two more."""
 
     def _environment(self) -> dict[str, str]:
         usual = super()._environment()

@@ -26,7 +26,7 @@ def asked(request: pytest.FixtureRequest) -> tuple[str, Api]:
 
 
 def built(asked: tuple[str, Api], workspace: Path, token: str) -> Stats:
-    """By a job of its own, with nothing left of another's."""
+    """Compile in a job of its own, with nothing left of another's."""
     workspace.mkdir()
     server, api = asked
     with running_sccache(workspace, job_variables(server, token, api)) as sccache:

@@ -157,7 +157,7 @@ def first(url: str, parameters: Mapping[str, str]) -> str:
 
 
 def sorted_and_encoded_again(url: str, parameters: Mapping[str, str]) -> str:
-    """As Go does it: all of the query taken apart, sorted, and put together with its own escapes."""
+    """Add parameters as Go does: take the query apart, sort it, and join it with its own escapes."""
     base, _, query = url.partition("?")
     return f"{base}?{urlencode(sorted([*parse_qsl(query), *parameters.items()]))}"
 
@@ -223,7 +223,7 @@ def test_put_replies_have_required_headers(job: Job):
 
 
 def committed_upload(job: Job, key: str) -> tuple[str, list[str]]:
-    """Its URL and block list."""
+    """URL and block list of the upload."""
     ids = [random_block_id(), random_block_id()]
     url = job.reserve(key)
     for block_id in ids:

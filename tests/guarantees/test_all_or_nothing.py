@@ -19,7 +19,7 @@ WAS_VISIBLE = {
     Point(Fault.CRASH_BEFORE, FINALIZE): False,
     Point(Fault.CRASH_AFTER, FINALIZE): True,
 }
-"""Whether the entry is visible after the crash, before anybody asks again."""
+"""True if the entry is visible after the crash, before anybody asks again."""
 
 SAMPLE = [*WAS_VISIBLE, Point(Fault.ANSWER_LOST, MANIFEST)]
 

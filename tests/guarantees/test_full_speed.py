@@ -68,7 +68,7 @@ def part_keys(driver: CacheDriver, archive_id: str) -> list[str]:
 def test_first_part_is_requested_beside_the_manifest(
     on_emulators: CacheDriver, get, requested: list[PartRange], monkeypatch: pytest.MonkeyPatch
 ):
-    """Otherwise a reader waits for two answers of the store, one after the other."""
+    """The reader would otherwise wait for two answers of the store, one after the other."""
     entry = on_emulators.save(KEY, *PARTS)
     read_manifest = Manifests.of
 
@@ -91,7 +91,7 @@ def test_range_behind_the_first_part_requests_nothing_of_it(on_emulators: CacheD
 
 
 def test_archive_of_an_older_release_is_streamed(on_emulators: CacheDriver, get):
-    """Its commit doesn't name the first part, which is requested once the manifest is read."""
+    """The commit of such an archive doesn't name its first part, which is requested once the manifest is read."""
     entry = on_emulators.save(KEY, *PARTS)
 
     def as_before(seen: Archive) -> Archive:
@@ -136,7 +136,7 @@ LAMBDA = StreamLimits(max_bytes=8 * MIB, burst_bytes=6 * MIB, bytes_per_second=2
 
 
 def test_merged_archive_is_redirected_to(on_emulators: CacheDriver, get):
-    """But S3 itself would ignore x-ms-range, so a request with it is streamed."""
+    """S3 itself would ignore x-ms-range, so a request with it is streamed."""
     on_emulators.save(KEY, *PARTS)
     on_emulators.merge_all()
     with download_url(on_emulators) as url:

@@ -172,7 +172,7 @@ def test_missing_part_breaks_the_connection_and_its_entry_goes(on_emulators: Cac
 
 
 def test_replaced_part_is_never_served(on_emulators: CacheDriver, get):
-    """Its bytes are others, of the same length."""
+    """The replaced part has other bytes, of the same length."""
     entry = on_emulators.save(KEY, *LONG_PARTS)
     with download_url(on_emulators) as url:
         on_emulators.overwrite(part_keys(on_emulators, entry.archive_id)[2], b"X" * (6 * MIB))
@@ -190,7 +190,7 @@ def test_archive_without_its_first_part_is_not_found(on_emulators: CacheDriver, 
 
 
 def test_archive_without_its_manifest_is_not_found(on_emulators: CacheDriver, get):
-    """Its first part, of more ranges than are read ahead, is requested meanwhile all the same."""
+    """The first part, of more ranges than are read ahead, is requested meanwhile all the same."""
     entry = on_emulators.save(KEY, *LONG_PARTS)
     commit = on_emulators.archive(entry.archive_id).commit
     with download_url(on_emulators, read_ahead_bytes=MIB) as url:

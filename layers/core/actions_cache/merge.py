@@ -50,7 +50,7 @@ class DeliveredMessage:
     """None if the body is no merge message."""
     receipt_handle: str
     deliveries: int
-    """How often the queue has delivered it, this time included."""
+    """Deliveries by the queue so far, this one included."""
 
 
 @dataclass(frozen=True, slots=True)

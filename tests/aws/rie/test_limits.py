@@ -1,4 +1,4 @@
-"""At Lambda's limits, clients get an answer in their dialect, and not an error of the platform."""
+"""Clients get an answer in their dialect at Lambda's limits, and not an error of the platform."""
 
 import os
 import socket

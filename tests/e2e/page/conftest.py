@@ -55,7 +55,7 @@ class Window:
         return self.page
 
     def ready(self, path: str = "") -> Page:
-        """With all its parts there."""
+        """Wait until all parts of the page are there."""
         page = self.open(path)
         settled(page)
         return page
@@ -68,7 +68,7 @@ def add_axe(page: Page) -> None:
 
 
 def violations(page: Page) -> list[str]:
-    """Of what axe-core holds against the page as it stands."""
+    """Return what axe-core holds against the page as it stands."""
     found = page.evaluate("axe.run({ resultTypes: ['violations'] })")["violations"]
     return [f"{it['id']}: {node['html'][:200]} {node['failureSummary']}" for it in found for node in it["nodes"]]
 

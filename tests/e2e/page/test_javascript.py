@@ -1,4 +1,4 @@
-"""What of the page needs no browser, under Node."""
+"""The page's modules that need no browser work under Node."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How the page and its session are served: what a browser is told, and whom the cookie lets in."""
+"""The page and its session are served with the right headers, and the cookie lets in its owner alone."""
 
 import json
 import re
@@ -171,7 +171,7 @@ def test_authorization_header_overrides_cookie(store):
 
 
 def through_lambda(store: PageServer, method: str, path: str, body: Any = None, **headers: str) -> dict[str, Any]:
-    """As API Gateway asks behind the edge, which has terminated https."""
+    """API Gateway invokes the function behind the edge, which has terminated https."""
     sent = {"Host": "api.execute-api.example", "X-Forwarded-Proto": "https", "X-Viewer-Host": HOST, **headers}
     event = {
         "resource": "/manage/session",

@@ -88,7 +88,7 @@ class FaultyAws:
 
     @contextmanager
     def answering(self, call: Call, kind: Kind, times: float = inf) -> Iterator[None]:
-        """From this call on, let the fault answer this many of the operation's requests, botocore's retries too."""
+        """Let the fault answer this many of the operation's requests from this call on, botocore's retries too."""
         self.count_from_now()
         self.met = 0
         self._fault = _Fault(call, kind, times)

@@ -107,7 +107,7 @@ def test_write_in_conflict_is_tried_again(bucket: S3Bucket, aws: FaultyAws):
 
 @pytest.mark.parametrize("name", ["403 AccessDenied", "503 SlowDown", "400 ExpiredToken", "no credentials"])
 def test_refused_object_is_not_called_gone(bucket: S3Bucket, aws: FaultyAws, name):
-    """Without ListBucket, S3 answers 403 for a missing object too."""
+    """S3 answers 403 for a missing object too if the caller lacks ListBucket."""
     with aws.answering(HEAD, kind(name), inf), pytest.raises(Unavailable):
         bucket.stat("some/missing")
     with aws.answering(GET, kind(name), inf), pytest.raises(Unavailable):

@@ -74,7 +74,7 @@ def test_write_on_outdated_state_is_decided_anew(emptied_driver: CacheDriver, aw
 
 
 def test_lasting_conflict_is_an_outage_and_no_lost_write(emptied_driver: CacheDriver, aws: FaultyAws, waits):
-    """As a lost write, it would make a free key look taken, and a merge look like another worker's."""
+    """The refusal isn't a lost write: else a free key would look taken, and a merge another worker's."""
     seen = emptied_driver.archive(saved(emptied_driver))
     with aws.answering(PUT, CONFLICT, inf), pytest.raises(Unavailable, match="TransactionConflict"):
         emptied_driver.services.table.replace_archive(seen, seen)

@@ -1,4 +1,4 @@
-"""Nothing stuck: a merge that no worker survives is given up, where people see it."""
+"""Nothing gets stuck: a merge that no worker survives is given up, where people see it."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from dev.clients.driver import CacheDriver, name, plenty
 
 
 def test_message_of_a_given_up_merge_goes_on_failing(driver: CacheDriver):
-    """So it becomes a dead letter. The schedule retakes a dead run's claim long before its message comes again."""
+    """The message becomes a dead letter. The schedule retakes a dead run's claim long before it comes again."""
     services = driver.services
     entry = driver.save(name("npm-1"), b"one", b"two")
     messages: list[MergeMessage] = []

@@ -89,7 +89,7 @@ def harmless(fuzzed: tuple[Target, LocalRun], seconds: float = ANSWER_SECONDS) -
 
 @pytest.mark.parametrize("query", ["&comp=blocklist", ""])
 def test_gigabyte_of_a_block_list_is_refused_unread(fuzzed, query):
-    """As a blob, 6 GB are announced, since it may be larger."""
+    """A blob announces 6 GB here, since it may be larger than a block list."""
     size = GIB if query else 6 * GIB
     with harmless(fuzzed) as target:
         url = urlsplit(target.upload)

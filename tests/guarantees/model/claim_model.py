@@ -119,7 +119,7 @@ class Actor(NamedTuple):
 
     at: At = At.IDLE
     updated: Archive | None = None
-    """What it is about to write; None if somebody else wrote since it read."""
+    """State that it is about to write; None if somebody else wrote since it read."""
     token: str = ""
     """Token of the claim: the claimer's own, or the message's."""
     run: str = ""

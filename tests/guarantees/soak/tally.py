@@ -1,4 +1,4 @@
-"""What clients know and count: the state of each entry, operations, bytes and violations, from all their threads."""
+"""Keep what clients know and count in all their threads: each entry's state, operations, bytes, violations."""
 
 import time
 from collections import Counter

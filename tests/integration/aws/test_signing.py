@@ -51,7 +51,7 @@ def test_signature_matches_botocore(endpoint, token, method, headers):
     [("https://b.s3.amazonaws.com/k", "b.s3.amazonaws.com"), ("http://127.0.0.1:3000/b/k", "127.0.0.1:3000")],
 )
 def test_host_header_omits_default_port(url, host):
-    """With `:443`, the header would differ from the signed one."""
+    """The header would differ from the signed one if it had `:443`."""
     assert host_header(URL(url)) == host
 
 

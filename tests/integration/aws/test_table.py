@@ -190,7 +190,7 @@ def batches(monkeypatch):
 
 
 def test_known_archives_are_read_consistently(driver, table, now, batches):
-    """Otherwise an archive that a batch leaves out, or that a replica doesn't know yet, would count as forgotten."""
+    """An archive that a batch leaves out, or that a replica doesn't know yet, would otherwise count as forgotten."""
     archives = [new_archive(driver, name(f"npm-{i}")) for i in range(3)]
     for archive in archives:
         table.reserve(archive, now)

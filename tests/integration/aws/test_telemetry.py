@@ -38,7 +38,7 @@ def test_metric_line_has_unit_and_dimensions(metric: Metric):
 
 @pytest.mark.parametrize("metric", [metric for metric in METRICS if metric.dimension], ids=lambda metric: metric.name)
 def test_unknown_dimension_value_becomes_other(metric: Metric, caplog: pytest.LogCaptureFixture):
-    """Otherwise each value would be one more metric, for $0.30 a month."""
+    """Each value would otherwise be one more metric, for $0.30 a month."""
     assert metric.dimension
     assert 2 <= len(metric.values) <= 30
     caplog.set_level(logging.INFO, "actions_cache")

@@ -176,7 +176,7 @@ def test_stream_without_content_length_fails(unmerging_server: str, verify: Veri
 
 def test_truncated_stream_that_ends_cleanly_fails(server: str, stack: Stack, verify: Verify) -> None:
     def spoil(request: Request, ask: Ask) -> Answer:
-        """What of a broken answer came, as if that were all."""
+        """Answer with the part of a broken answer that came, as if it were all."""
         try:
             return ask()
         except IncompleteRead as cut:

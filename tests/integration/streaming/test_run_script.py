@@ -40,7 +40,7 @@ def path(unmerged: LocalRun, repository: str) -> str:
 
 
 async def test_missing_setting_ends_the_process_with_its_name(variables: dict[str, str], tmp_path: Path):
-    """Else Lambda would wait for a port that never opens."""
+    """Lambda would otherwise wait for a port that never opens."""
     del variables["BUCKET"]
     with pytest.raises(EnvironmentFailed, match="bucket"):
         await ExecutionEnvironment.started(variables, tmp_path / "log")

@@ -1,4 +1,4 @@
-"""On the path of functions in an emulator: resolves names under `localhost` to this machine."""
+"""Resolve names under `localhost` to this machine, in the functions that an emulator runs."""
 
 import importlib.util
 from pathlib import Path

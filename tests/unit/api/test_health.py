@@ -75,7 +75,7 @@ async def test_failed_check_is_not_cached(dependencies: Dependencies):
 
 
 def test_cached_result_outlives_its_event_loop(dependencies: Dependencies):
-    """On Lambda a request may have its own loop, and be cancelled in the middle of a check."""
+    """A request on Lambda may have its own loop, and be cancelled in the middle of a check."""
     health = dependencies.health()
     dependencies.may_answer.clear()
 

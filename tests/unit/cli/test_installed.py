@@ -1,4 +1,4 @@
-"""What `pip install` brings is all that the commands need."""
+"""The commands need no more than `pip install` brings."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ def test_every_package_is_installed() -> None:
 
 
 def test_commands_run_from_the_installed_packages(tmp_path: Path) -> None:
-    """As links, since building takes pip a while."""
+    """The packages are links, since building takes pip a while."""
     (tmp_path / "actions_cache_cli").symlink_to(ROOT / "actions_cache_cli")
     (tmp_path / "actions_cache").symlink_to(CORE / "actions_cache")
     module, _, name = PROJECT["project"]["scripts"]["actions-cache"].partition(":")

@@ -96,7 +96,7 @@ def test_stack_of_another_version_is_refused() -> None:
 
 
 def test_shell_variables_are_ignored(monkeypatch: pytest.MonkeyPatch):
-    """What a stack leaves empty has its default there."""
+    """A setting that a stack leaves empty has its default there."""
     monkeypatch.setenv("STORE_BUDGET_BYTES", "7")
     monkeypatch.setenv("PUBLIC_URL", "https://other.example")
     settings = plane(VARIABLES).settings

@@ -146,7 +146,7 @@ def test_month_is_the_sum_of_its_parts_and_its_services() -> None:
 
 
 def test_month_costs_saves_and_restores_like_a_terabyte() -> None:
-    """With as many entries, each restored as often."""
+    """The month has as many entries as the terabyte, each restored as often."""
     count = 1000
     done = Tally(hits=3 * count, saves=count, bytes_saved=int(count * PLAIN.entry_bytes))
     month = month_like(NO_USAGE, done, HOURS_A_MONTH)

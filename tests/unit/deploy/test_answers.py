@@ -127,7 +127,7 @@ def test_answers_are_kept_beside_other_sets(tmp_path: Path) -> None:
 
 
 def test_samconfig_values_are_not_copied(tmp_path: Path) -> None:
-    """Otherwise what is removed from the file, such as a pause, would go on."""
+    """A value removed from the file, such as a pause, would otherwise go on."""
     sam = '[prod.global.parameters]\nstack_name = "cache"\n[prod.deploy.parameters]\nparameter_overrides = ["{}"]\n'
     written(tmp_path, sam.format("CleanupPaused=true"), SAM_FILE)
     answers = gathered(tmp_path, "prod", {"WHOSE_JOBS": "octo-org", "PARAMETERS": "LogLevel=WARN"})

@@ -1,4 +1,4 @@
-"""What the Makefile starts by `python -m` starts, in a checkout, whatever was imported before."""
+"""Programs that the Makefile starts by `python -m` start in a checkout, whatever was imported before."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ BY_ITSELF = {
     "dev.bench.delivery",  # has no options
     "dev.docs.screenshots",  # has no options
 }
-"""Of no use here, each for a reason."""
+"""Modules left out here, each for a reason."""
 
 STARTED = set(re.findall(r"\$\(RUN\) -m ([\w.]+)", (ROOT / "Makefile").read_text()))
 

@@ -21,7 +21,7 @@ URL = "https://cache.example.com/"
 
 
 def seen_by_node(**variables: str) -> dict[str, str]:
-    """What an action's process has, and its child."""
+    """Return the variables that an action's process has, and its child."""
     script = "console.log(require('child_process').execFileSync('env', ['-0']).toString().replaceAll('\\0', '\\n'))"
     ran = subprocess.run(
         ["node", "-e", script],

@@ -42,7 +42,7 @@ def action(
     by_node: str | None = None,
     worker: Worker | None = None,
 ) -> Seen:
-    """By default node sees what this process sees."""
+    """Node sees by default what this process sees."""
     given = {} if here is None else {"ACTIONS_RESULTS_URL": here}
     runner = Runner(Path("/r"), worker, {}) if worker else None
     return Seen(

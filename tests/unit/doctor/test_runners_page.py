@@ -1,4 +1,4 @@
-"""What docs/use/runners.md tells people to run, as far as it runs without a runner."""
+"""The commands of docs/use/runners.md work, as far as they run without a runner."""
 
 import base64
 import json
@@ -70,7 +70,7 @@ def user_data() -> list[str]:
 
 @pytest.mark.parametrize("way", ["Linux", "macOS", "terraform-aws-github-runner"])
 def test_page_commands_point_node_at_the_server(way: str, tmp_path: Path) -> None:
-    """In another place than /opt, and with nobody's rights but the test's."""
+    """The hook is put elsewhere than /opt, with nobody's rights but the test's."""
     lines = user_data() if way.startswith("terraform") else typed(way)
     opt, runner = tmp_path / "opt", tmp_path / "actions-runner"
     opt.mkdir()

@@ -87,7 +87,7 @@ def test_stream_fits_limit_and_wait_pays_off(size, parts, may_wait, state):
 
 
 def test_only_oversized_archive_waits_without_pace():
-    """Without response streaming, as in `sam local start-api`, Lambda's only limit is the size."""
+    """Lambda's only limit is the size where responses aren't streamed, as in `sam local start-api`."""
     buffered = StreamLimits(max_bytes=4_500_000, burst_bytes=6_000_000)
     assert choose(4_500_000, buffered) is Delivery.STREAM
     assert choose(4_500_001, buffered) is Delivery.WAIT

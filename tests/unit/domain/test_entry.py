@@ -36,7 +36,7 @@ def test_long_keys_differ_by_last_character():
 
 
 def test_separator_cannot_merge_families():
-    """Otherwise a version could lead into another scope."""
+    """A version could otherwise lead into another scope."""
     one, other = EntryFamily("1", "refs/heads/a", "b:v"), EntryFamily("1", "refs/heads/a:b", "v")
     assert one.partition != other.partition
     assert EntryFamily("1", "s", "v").partition != EntryFamily("2", "s", "v").partition

@@ -178,7 +178,7 @@ def test_failing_archive_does_not_block_others(driver, monkeypatch):
 
 
 def test_random_workload_leaves_nothing_behind(driver):
-    """In the end the bucket holds exactly the objects that the table refers to."""
+    """The bucket holds exactly the objects that the table refers to in the end."""
     for i in range(4):
         driver.save(name(f"npm-{i}"), ONE, TWO)
         driver.reserve(name(f"dead-{i}"))
@@ -199,7 +199,7 @@ LOST = {
 
 @pytest.mark.parametrize("how", LOST)
 def test_unmerged_archive_without_manifest_is_removed(driver, how):
-    """Nobody can restore it, and cleanup mustn't fail on it every ten minutes for ever."""
+    """The entry can't be restored, and cleanup mustn't fail on it every ten minutes for ever."""
     entry = driver.save(KEY, ONE, TWO)
     LOST[how](driver, driver.archive(entry.archive_id).commit.manifest.key)
     driver.clock.advance(2 * HOUR)

@@ -1,4 +1,4 @@
-"""Which entry matches, and what a lookup gives for it."""
+"""A lookup finds the right entry, and gives the right URL for it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a lookup and a save ask the table: as much among few entries as among many (`make bench`: 100,000)."""
+"""A lookup and a save ask the table for as much among few entries as among many (`make bench`: 100,000)."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ def test_save_cost_is_independent_of_entry_count(on_emulators: CacheDriver):
 
 
 def test_prefix_queries_run_concurrently(on_emulators: CacheDriver):
-    """Not one answer comes before all of them were asked."""
+    """The answers come only after all questions were asked."""
     driver = on_emulators
     all_asked = Barrier(18)
 

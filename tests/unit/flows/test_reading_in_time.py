@@ -97,7 +97,7 @@ def test_incomplete_search_is_reported(question):
 
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_repository_within_budget_is_fully_searched(question):
-    """At 0.4 ms an entry, there is time to read as many entries as the default budget allows."""
+    """There is time to read as many entries as the default budget allows, at 0.4 ms each."""
     budget = Settings.model_fields["repository_budget_entries"].default
     assert budget * 4 // 10 < READING_TIME
     many = Many(IN_TIME - 100)

@@ -205,7 +205,7 @@ def test_concurrent_runs_keep_urls_valid(phase, other):
 
 
 def test_resumed_frozen_run_would_break_urls():
-    """That is why functions/rotate/cloudformation.py leaves no thread behind."""
+    """This is why functions/rotate/cloudformation.py leaves no thread behind."""
     simulation = due_in(Phase.SETTLED)
     simulation.run_ends_after = DAY
     simulation.run()

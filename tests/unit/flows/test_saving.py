@@ -250,7 +250,7 @@ def test_duplicate_block_is_refused(driver):
 
 @pytest.mark.parametrize("spelling", ["YQ", "YQ=", "YQ===", "YR==", "yq==", " YQ=="])
 def test_misspelled_block_id_is_refused(driver, spelling):
-    """Otherwise a block that arrived once could be named twice: Python reads YR== as the byte of YQ== too."""
+    """A block that arrived once could otherwise be named twice: Python reads YR== as the byte of YQ== too."""
     archive_id = driver.reserve(KEY)
     driver.put_block(archive_id, "YQ==", b"one")
     with pytest.raises(InvalidRequest):

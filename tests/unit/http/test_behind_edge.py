@@ -1,4 +1,4 @@
-"""With a web ACL, only requests through the edge are answered, and its key is never passed on."""
+"""A server with a web ACL answers only requests through the edge, and never passes its key on."""
 
 import asyncio
 import json

@@ -197,7 +197,7 @@ def test_copy_from_another_archive_is_ignored(edge: EdgeFixture):
 
 
 def test_copy_succeeds_without_the_allow_list(edge: EdgeFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """So the test before this one can fail."""
+    """This shows that the test before it can fail."""
     source = FUNCTIONS["viewer-request"].read_text()
     careless = source.replace("request.headers = headers;", "")
     assert careless != source

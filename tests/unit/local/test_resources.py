@@ -21,7 +21,7 @@ def clients(boto_session: boto3.Session) -> Iterator[Clients]:
 
 @pytest.fixture
 def later_template(template: Template) -> Template:
-    """To be changed by a test."""
+    """Return a template that a test may change."""
     return Template(copy.deepcopy(template.body))
 
 

@@ -35,7 +35,7 @@ def library(place: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["arm64", "x86_64"])
 def test_built_template_allows_only_built_architecture(tmp_path: Path, name: str) -> None:
-    """So that a bare `sam deploy`, or an answer to its question, can't deploy the other one."""
+    """A bare `sam deploy`, or an answer to its question, can't deploy the other architecture then."""
     library(tmp_path / "CoreLayer" / "a.so", name)
     (tmp_path / "template.yaml").write_text(BUILT)
     for _ in range(2):

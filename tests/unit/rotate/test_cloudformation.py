@@ -55,7 +55,7 @@ def test_success_response_carries_request_ids(name: str):
 
 
 def test_update_and_delete_keep_resource_id():
-    """With another id, CloudFormation would delete the resource before."""
+    """CloudFormation would delete the former resource if the id changed."""
     for name in ("update", "delete"):
         with response_url() as url:
             run_and_respond(event(name, url) | {"PhysicalResourceId": "id of an old version"}, context(), do_nothing)
@@ -160,7 +160,7 @@ def test_timer_sends_no_second_response(refused: list[int]):
 
 
 def test_final_response_leaves_time_for_retries():
-    """If nobody answers, each attempt takes its whole time."""
+    """Each attempt takes its whole time if nobody answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         began = time.monotonic()
         with pytest.raises(CallbackFailed, match="ReadTimeoutError"):

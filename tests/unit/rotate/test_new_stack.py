@@ -1,4 +1,4 @@
-"""In a new stack, the custom resource waits for resources that aren't ready, as long as it may and no longer."""
+"""The custom resource of a new stack waits for resources that aren't ready, as long as it may and no longer."""
 
 import threading
 import time

@@ -110,7 +110,7 @@ def test_transformed_template_has_no_cycle(transformed: Template) -> None:
 
 
 def test_edge_function_waits_for_its_secrets(transformed: Template) -> None:
-    """Not even an update that replaces the store leaves it empty."""
+    """An update that replaces the store doesn't leave it empty either."""
     assert "EdgeKnowsSecret" in complete_before(transformed, "ViewerRequest")
 
 

@@ -120,7 +120,7 @@ def test_edge_adds_the_stage(template: Template) -> None:
 
 
 def test_origin_timeout_exceeds_the_apis(template: Template) -> None:
-    """Otherwise the edge answers with HTML of its own before the API does."""
+    """The edge would otherwise answer with HTML of its own before the API does."""
     [api] = [it for it in template.properties("Edge")["DistributionConfig"]["Origins"] if it["Id"] == "api"]
     assert api["CustomOriginConfig"]["OriginReadTimeout"] > template.number(
         template.body["Mappings"]["Http"]["Buffered"]["TimeoutSeconds"]

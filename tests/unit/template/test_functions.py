@@ -78,7 +78,7 @@ def test_default_parameters_are_valid_settings(
 
 @pytest.mark.parametrize("bound", ["MinValue", "MaxValue"])
 def test_parameter_bounds_are_valid_settings(template: Template, bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise the deploy succeeds, and every request after it fails."""
+    """The deploy would otherwise succeed, and every request after it fail."""
     for name, value in template.environment("ApiFunction").items():
         monkeypatch.setenv(name, str(template.resolve(value)))
         if parameter := template.body["Parameters"].get(value.get("Ref") if isinstance(value, dict) else None):

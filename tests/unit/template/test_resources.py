@@ -30,7 +30,7 @@ def test_other_data_is_deleted_with_the_stack(template: Template) -> None:
 
 
 def test_only_repositories_have_a_ttl(template: Template) -> None:
-    """Its counts may expire. Any other table's item may be the last pointer to an object."""
+    """Counts may expire, but any other table's item may be the last pointer to an object."""
     with_ttl = [
         name
         for name, table in template.of_type("AWS::DynamoDB::Table").items()
@@ -119,7 +119,7 @@ def test_buffered_stream_fits_lambdas_response(template: Template) -> None:
 
 
 def test_streams_stay_within_lambdas_caps(template: Template) -> None:
-    """At 200 MB, the adapter's own head included, and in 15 minutes: docs/design/aws-limits.md#response-streaming."""
+    """Streams end at 200 MB, with the adapter's head, and after 15 minutes (aws-limits.md#response-streaming)."""
     streamed = {name: int(value) for name, value in template.body["Mappings"]["Http"]["Streamed"].items()}
     assert streamed["StreamMaxBytes"] <= 200 * 1000**2 - 64 * 1024
     slowest = (streamed["StreamMaxBytes"] - streamed["StreamBurstBytes"]) / streamed["StreamBytesPerSecond"]

@@ -30,7 +30,7 @@ def test_role_has_no_wildcard(template: Template, function: str) -> None:
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_role_may_send_traces(template: Template, function: str) -> None:
-    """Otherwise the deploy fails: Lambda checks the role for it."""
+    """The deploy would otherwise fail, since Lambda checks the role for it."""
     assert template.resolve(template.body["Globals"]["Function"]["Tracing"]) == "Active"
     assert [it["Action"] for it in statements(template, function) if it["Sid"] == "Trace"] == [TRACING]
 
@@ -49,7 +49,7 @@ READERS = [
 
 @pytest.mark.parametrize("function", READERS)
 def test_reader_may_list_the_bucket(template: Template, function: str) -> None:
-    """To a role that can't list the whole bucket, S3 answers 403 for a missing object, not 404."""
+    """S3 answers 403 for a missing object, not 404, to a role that can't list the whole bucket."""
     listing = [it for it in statements(template, function) if it["Action"] == "s3:ListBucket"]
     assert [(it["Resource"], it.get("Condition")) for it in listing] == [({"Fn::GetAtt": ["Bucket", "Arn"]}, None)]
 

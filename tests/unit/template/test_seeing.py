@@ -132,7 +132,7 @@ def test_alarm_periods_are_within_cloudwatchs_limits(template: Template, alarm: 
 
 @pytest.mark.parametrize("alarm", ALARMS)
 def test_runbook_mentions_pause_before_manual_cleanup(alarm: str) -> None:
-    """In the middle of a restore, a cleanup would delete what is restored."""
+    """A cleanup in the middle of a restore would delete what is restored."""
     do = paragraphs()[alarm].partition("**What to do.**")[2]
     before, command, _ = do.partition("CleanupFunction")
     assert not command or "(`CleanupPaused=true`, [a restore](operations.md#restore-the-tables))" in before
