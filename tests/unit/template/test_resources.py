@@ -119,7 +119,10 @@ def test_buffered_stream_fits_lambdas_response(template: Template) -> None:
 
 
 def test_streams_stay_within_lambdas_caps(template: Template) -> None:
-    """Streams end at 200 MB, with the adapter's head, and after 15 minutes (aws-limits.md#response-streaming)."""
+    """Streams end at 200 MB, with the adapter's head, and after 15 minutes.
+
+    Source: docs/design/aws-limits.md#response-streaming.
+    """
     streamed = {name: int(value) for name, value in template.body["Mappings"]["Http"]["Streamed"].items()}
     assert streamed["StreamMaxBytes"] <= 200 * 1000**2 - 64 * 1024
     slowest = (streamed["StreamMaxBytes"] - streamed["StreamBurstBytes"]) / streamed["StreamBytesPerSecond"]
