@@ -30,6 +30,13 @@ def test_restore_keys_are_tried_in_order(driver):
     assert driver.look_up("nope", "none-", "npm-").key == "npm-new"
 
 
+def test_undivided_key_beats_its_first_piece(driver):
+    saved(driver, "npm,1")
+    saved(driver, "npm")
+    assert driver.look_up("npm", "1", undivided_key="npm,1").key == "npm,1"
+    assert driver.look_up("npm", "1", undivided_key="npm,2").key == "npm"
+
+
 def test_scope_order_beats_key_order(driver):
     saved(driver, "npm-exact", scope="refs/heads/main")
     saved(driver, "npm-other", scope="refs/pull/7/merge")

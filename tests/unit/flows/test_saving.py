@@ -2,6 +2,7 @@
 
 import pytest
 
+from actions_cache.archives import Manifests
 from actions_cache.domain.archive import ArchiveState
 from actions_cache.domain.errors import (
     AlreadyExists,
@@ -102,6 +103,35 @@ def test_different_block_list_is_refused(driver):
         driver.services.commit.block_list(archive_id, block_ids(2)[::-1])
     driver.services.finalize(KEY, 6)
     assert driver.content(archive_id) == b"onetwo"
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_concurrent_block_lists_commit_one(driver, monkeypatch, is_same):
+    """The second list comes while the first writes its manifest."""
+    archive_id = driver.reserve(KEY)
+    for block_id, body in zip(block_ids(2), (b"one", b"two"), strict=True):
+        driver.put_block(archive_id, block_id, body)
+    commit, write = driver.services.commit, Manifests.write
+
+    def write_after_the_other(self, keys, parts):
+        monkeypatch.setattr(Manifests, "write", write)
+        commit.block_list(archive_id, block_ids(2) if is_same else block_ids(2)[::-1])
+        return write(self, keys, parts)
+
+    monkeypatch.setattr(Manifests, "write", write_after_the_other)
+    if is_same:
+        commit.block_list(archive_id, block_ids(2))
+    else:
+        with pytest.raises(CommittedDifferently):
+            commit.block_list(archive_id, block_ids(2))
+    driver.services.finalize(KEY, 6)
+    assert driver.content(archive_id) == (b"onetwo" if is_same else b"twoone")
+
+
+def test_block_list_cannot_be_sealed_over(driver):
+    archive_id = driver.upload(KEY, b"one", b"two")
+    with pytest.raises(CommittedDifferently, match="otherwise than by appending"):
+        driver.services.commit.seal(archive_id)
 
 
 def test_block_list_alone_orders_parts(driver):
