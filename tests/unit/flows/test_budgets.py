@@ -5,6 +5,7 @@ from itertools import count
 
 import pytest
 
+from actions_cache.activity import NoteRepository
 from actions_cache.domain.access import Caller
 from actions_cache.domain.budgets import NO_USAGE, Budgets, Usage, by_last_use
 from actions_cache.domain.errors import NotFound, TooLarge, TooManyRequests
@@ -255,6 +256,8 @@ def test_repository_name_is_written_on_change(driver, monkeypatch):
     monkeypatch.setattr(repositories, "note", noting)
     for name_in_token in ("a/b", "a/b", None, "a/c", "a/c"):
         driver.services.note_repository(Caller("42", (), name_in_token))
+    another_process = NoteRepository(driver.services.repositories, driver.clock)
+    another_process(Caller("42", (), "a/c"))
     assert noted == ["a/b", "a/c"]
     assert driver.services.repositories.repository("42").name == "a/c"
 
