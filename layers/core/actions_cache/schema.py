@@ -30,7 +30,7 @@ class NewerSchema(Unavailable):
 
 
 class SchemaVersion(Protocol):
-    """Store the version of the tables' items, with the archives so that a backup of them has both."""
+    """Stores the version of the tables' items, with the archives so that a backup of them has both."""
 
     def read(self) -> Schema | None:
         """Return the version; None if the tables are new and nothing has said so yet."""
