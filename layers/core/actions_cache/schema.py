@@ -15,7 +15,6 @@ from actions_cache.ports import Clock, Repositories, Table, Unavailable, WriteCo
 
 logger = logging.getLogger(__name__)
 
-
 DEADLINE_MARGIN: Millis = 10 * SECOND
 """Time that is left for a page of the scan and one write. Less: the function may be stopped before it has noted how far
 it came. More: less is migrated in one run."""
