@@ -55,7 +55,7 @@ def test_success_response_carries_request_ids(name: str):
 
 
 def test_update_and_delete_keep_resource_id():
-    """With another id, CloudFormation would delete the resource before."""
+    """With another id, CloudFormation would then delete the resource with the old one."""
     for name in ("update", "delete"):
         with response_url() as url:
             run_and_respond(event(name, url) | {"PhysicalResourceId": "id of an old version"}, context(), do_nothing)
