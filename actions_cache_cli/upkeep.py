@@ -193,7 +193,7 @@ def reconcile(server: OperatorServices, output: Output, *, yes: bool) -> int:
 
 def archives_of(find: FindOrphans, bar: Bar, *, deletes: bool) -> Iterator[str | Orphan]:
     """Yield each archive that has objects: the id of one that the table knows, or an orphan."""
-    for archive_id, is_known in find.archives():
+    for archive_id, is_known in find.archives_with_objects():
         bar.advance()
         if is_known:
             yield archive_id

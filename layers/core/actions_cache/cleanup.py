@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain, islice, takewhile
+from typing import TypeVar
 
 from actions_cache import archives, events
 from actions_cache.archives import ClaimMerge, Manifests, RemoveBroken, RemoveEntry, pages, transition
@@ -65,6 +66,8 @@ TASK_SLICE: Millis = SECOND
 """Time that one archive's tasks may take before the next archive's turn: two pages or so. Longer: fewer writes.
 Shorter: others wait less."""
 
+T = TypeVar("T")
+
 TimeLeft = Callable[[], Millis]
 """Returns how much time the run still has."""
 
@@ -94,7 +97,8 @@ class CleanUp:
         """
         done: Counter[str] = Counter()
         unfinished: deque[str] = deque()
-        for archive_id in self._turns(unfinished):
+        # Those that need more than one slice of the time get another turn after all that are due.
+        for archive_id in chain(self.table.due_archives(self.clock.now()), _taken_from(unfinished)):
             if remaining() < DEADLINE_MARGIN:
                 done["left for the next run"] += 1
                 break
@@ -106,12 +110,6 @@ class CleanUp:
                 done["failed"] += 1
                 self._postpone(archive_id)
         return done
-
-    def _turns(self, unfinished: deque[str]) -> Iterator[str]:
-        """Yield the archives that are due, and then those that need more than one slice of the time."""
-        yield from self.table.due_archives(self.clock.now())
-        while unfinished:
-            yield unfinished.popleft()
 
     def _do_tasks(self, archive_id: str, done: Counter[str], remaining: TimeLeft) -> bool:
         """Do the tasks of one archive.
@@ -279,6 +277,14 @@ def _walked(walk: Walk, page: list[Part], counted: list[Part]) -> Walk:
     return replace(walk, after=page[-1].key, objects=walk.objects + len(counted), bytes=walk.bytes + size)
 
 
+def _taken_from(unfinished: deque[T]) -> Iterator[T]:
+    """Yield what is in the queue, and what is added to it meanwhile."""
+    while unfinished:
+        yield unfinished.popleft()
+
+
+# ---------------------------------------------------------------- orphans
+
 LOOKUP_BATCH = 100
 """Number of ids that are looked up in the table at once, which is what one BatchGetItem takes."""
 
@@ -315,7 +321,7 @@ class FindOrphans:
     def _find(self, remaining: TimeLeft) -> Counter[str]:
         done: Counter[str] = Counter()
         unfinished: deque[tuple[str, bool]] = deque()
-        for archive_id, is_known in chain(self.archives(), _taken_from(unfinished)):
+        for archive_id, is_known in chain(self.archives_with_objects(), _taken_from(unfinished)):
             if remaining() < DEADLINE_MARGIN:
                 done["left for another run"] += 1
                 break
@@ -343,7 +349,7 @@ class FindOrphans:
                 return False
         return had_objects
 
-    def archives(self) -> Iterator[tuple[str, bool]]:
+    def archives_with_objects(self) -> Iterator[tuple[str, bool]]:
         """Yield the id of each archive that has objects, and whether the table knows it.
 
         The bucket is listed before the table is read, so that an archive which the table doesn't know then is gone for
@@ -371,15 +377,13 @@ class FindOrphans:
         return bool(page)
 
 
-def _taken_from(unfinished: deque[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
-    while unfinished:
-        yield unfinished.popleft()
-
-
 def _batches(ids: Iterable[str]) -> Iterator[list[str]]:
     source = iter(ids)
     while batch := list(islice(source, LOOKUP_BATCH)):
         yield batch
+
+
+# ---------------------------------------------------------------- runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,7 +392,7 @@ class RunCleanup:
 
     Args:
         clean_up: does the archives' tasks.
-        evict: evicts entries while there is time, starting at this place among the repositories (Evict.everywhere).
+        evict: evicts entries while there is time, starting at a place among the repositories (Evict.everywhere).
         migrate: rewrites what an older release wrote.
     """
 
@@ -398,16 +402,16 @@ class RunCleanup:
 
     def __call__(self, remaining: TimeLeft) -> Counter[str]:
         """Clean up until two fifths of the time are left, evict until a quarter is left, and migrate in the rest."""
-        whole = remaining()
-        done = self.clean_up(lambda: remaining() - whole * 2 // 5)
+        available = remaining()
+        done = self.clean_up(lambda: remaining() - available * 2 // 5)
         start = secrets.randbelow(1000) / 1000
-        done["entries evicted"] += self.evict(lambda: remaining() > whole // 4, start)
+        done["entries evicted"] += self.evict(lambda: remaining() > available // 4, start)
         return done | self.migrate(remaining)
 
 
 @dataclass(frozen=True, slots=True)
 class Reconcile:
-    """Shares the time of the rare run: correct the usage, publish the cost, and find orphans."""
+    """Shares the time of the rare run between correcting the usage, publishing the cost and finding orphans."""
 
     repositories: Repositories
     reconcile_usage: ReconcileUsage

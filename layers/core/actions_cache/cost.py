@@ -47,7 +47,7 @@ def _million(usd: float, unit: str, seen: str) -> Price:
 
 
 _CLOUDFRONT = "aws.amazon.com/cloudfront/pricing, a stored copy without a date"
-_LETTER = "Amazon's announcement of 2013-04; that it still holds, " + NOT_CHECKED
+_ANNOUNCEMENT = "Amazon's announcement of 2013-04; that it still holds, " + NOT_CHECKED
 PRICES: Mapping[str, Price] = {
     "CloudFront to origin": Price(0.02, 1, "GB", NOT_CHECKED),
     "CloudFront to internet": Price(0.085, 1, "GB", _CLOUDFRONT),
@@ -55,8 +55,8 @@ PRICES: Mapping[str, Price] = {
     "CloudFront Function": _million(0.10, "runs", "cur.vantage.sh, 2026"),
     "KeyValueStore read": _million(0.03, "reads", NOT_CHECKED),
     "KeyValueStore API": Price(1.00, 1000, "1,000 calls", NOT_CHECKED),
-    "S3 write": Price(0.005, 1000, "1,000", _LETTER),
-    "S3 read": Price(0.004, 10_000, "10,000", _LETTER),
+    "S3 write": Price(0.005, 1000, "1,000", _ANNOUNCEMENT),
+    "S3 read": Price(0.004, 10_000, "10,000", _ANNOUNCEMENT),
     "S3 storage": Price(0.023, 1, "GB and month", NOT_CHECKED),
     "S3 to internet": Price(0.09, 1, "GB", "usage.ai, 2026-06"),
     "Lambda call": _million(0.20, "calls", "github.com/api-evangelist/aws-lambda, from AWS's page, 2026-09"),

@@ -192,6 +192,9 @@ def _checksums(archive: Archive, manifest: Manifest) -> Iterator[tuple[PartRange
         offset += part.size
 
 
+# ---------------------------------------------------------------- dead letters
+
+
 class RedriveAction(StrEnum):
     """Says what redriving a dead letter does, in the words that operators see."""
 

@@ -47,13 +47,13 @@ class WrongBytes(Unavailable):
 
 
 class Clock(Protocol):
-    """Tell the time."""
+    """Tells the time."""
 
     def now(self) -> Millis: ...
 
 
 class TokenSource(Protocol):
-    """Make random tokens."""
+    """Makes random tokens."""
 
     def new(self) -> str:
         """Return 32 random hexadecimal digits, which can't be guessed and never repeat."""
@@ -61,7 +61,7 @@ class TokenSource(Protocol):
 
 
 class Telemetry(Protocol):
-    """Show people what happens. No method raises, and nothing waits for it."""
+    """Shows people what happens. No method raises, and nothing waits for it."""
 
     def emit(self, event: Event) -> None: ...
 
@@ -74,7 +74,7 @@ class Telemetry(Protocol):
 
 
 class Table(Protocol):
-    """Store entries, reservations and archives.
+    """Stores entries, reservations and archives.
 
     Reads are consistent, except those that use an index, which may lag behind writes.
     """
@@ -192,7 +192,7 @@ class Table(Protocol):
 
 
 class Repositories(Protocol):
-    """Store data about repositories beside their entries. Counts are exact unless a method says otherwise."""
+    """Stores data about repositories beside their entries. Counts are exact unless a method says otherwise."""
 
     def note(self, repository: Repository) -> None:
         """Store the repository and its name."""
@@ -275,7 +275,7 @@ class UploadedPart:
 
 
 class Bucket(Protocol):
-    """Store objects."""
+    """Stores objects."""
 
     def list(self, prefix: str, after: str = "") -> Iterator[Part]:
         """Yield the objects whose keys begin with the prefix and come after this key, in order, page by page."""
@@ -342,7 +342,7 @@ Chunk = bytes | memoryview
 
 
 class PartReader(Protocol):
-    """Stream parts out of the bucket."""
+    """Streams parts out of the bucket."""
 
     def read(self, source: PartRange) -> AsyncGenerator[Chunk, None]:
         """Yield all bytes as they arrive, or raise an error.
@@ -355,7 +355,7 @@ class PartReader(Protocol):
 
 
 class PartWriter(Protocol):
-    """Stream parts into the bucket."""
+    """Streams parts into the bucket."""
 
     async def write(self, key: str, size: int, body: AsyncIterator[bytes]) -> Part:
         """Write one object of `size` bytes, or none.
@@ -379,7 +379,7 @@ class MergeMessage:
 
 
 class MergeQueue(Protocol):
-    """Deliver merge messages to the merge function."""
+    """Delivers merge messages to the merge function."""
 
     def send(self, message: MergeMessage) -> None: ...
 
@@ -417,7 +417,7 @@ class DeadLetter:
 
 
 class DeadLetters(Protocol):
-    """Read the dead-letter queue of the merge queue."""
+    """Reads the dead-letter queue of the merge queue."""
 
     def count(self) -> int:
         """Return the approximate number of dead letters."""

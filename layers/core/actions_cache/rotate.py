@@ -25,7 +25,7 @@ accident."""
 
 
 class KeyringStore(Protocol):
-    """Store the signing secrets together with the state of their rotation.
+    """Stores the signing secrets together with the state of their rotation.
 
     Functions read the same secrets through a cache (urls.SigningSecrets), so they know a change some minutes later.
     """
@@ -36,7 +36,7 @@ class KeyringStore(Protocol):
 
 
 class EdgeSecrets(Protocol):
-    """Store the secrets by which the edge verifies URLs."""
+    """Stores the secrets by which the edge verifies URLs."""
 
     def read(self) -> KnownToEdge: ...
 

@@ -15,7 +15,6 @@ from actions_cache.ports import Clock, Repositories, Table, Unavailable, WriteCo
 
 logger = logging.getLogger(__name__)
 
-
 DEADLINE_MARGIN: Millis = 10 * SECOND
 """Time that is left for a page of the scan and one write. Less: the function may be stopped before it has noted how far
 it came. More: less is migrated in one run."""
@@ -30,7 +29,7 @@ class NewerSchema(Unavailable):
 
 
 class SchemaVersion(Protocol):
-    """Store the version of the tables' items, with the archives so that a backup of them has both."""
+    """Stores the version of the tables' items, with the archives so that a backup of them has both."""
 
     def read(self) -> Schema | None:
         """Return the version; None if the tables are new and nothing has said so yet."""

@@ -13,7 +13,7 @@ from actions_cache.ports import Bucket, Clock
 
 
 class SigningSecrets(Protocol):
-    """Read the secrets that sign and verify URLs."""
+    """Reads the secrets that sign and verify URLs."""
 
     def current(self) -> Sequence[str]:
         """Return at least one secret: the first one signs, and all of them verify."""
@@ -22,7 +22,7 @@ class SigningSecrets(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class UrlSigner:
-    """Sign and check URLs that lead to our functions or to the edge."""
+    """Signs and checks URLs that lead to our functions or to the edge."""
 
     secrets: SigningSecrets
     clock: Clock
@@ -42,7 +42,7 @@ class UrlSigner:
 
 @dataclass(frozen=True, slots=True)
 class SourceUrls:
-    """Make URLs for an archive's bytes. A download may start within the same time with each of them."""
+    """Makes URLs for an archive's bytes. A download may start within the same time with each of them."""
 
     bucket: Bucket
     urls: UrlSigner

@@ -113,7 +113,7 @@ async def test_unread_body_closes_its_connection():
         OK + b"sixsix",
         b"HTTP/1.1 200 OK\r\nContent-Length: 5x\r\n\r\nfirst",
     ],
-    ids=["nothing", "half a head", "no HTTP", "too short", "too long", "a length that is none"],
+    ids=["nothing", "half a head", "no HTTP", "too short", "too long", "invalid length"],
 )
 async def test_malformed_response_breaks_connection(answer):
     async with ScriptedServer(answer).url() as url:

@@ -3,12 +3,12 @@ import pytest
 from actions_cache.domain.archive import MergeState
 from actions_cache.domain.delivery import (
     MERGE_START_SECONDS,
-    MIB,
     Delivery,
     StreamLimits,
     choose_delivery,
     merge_seconds,
 )
+from actions_cache.domain.merge_plan import MIB
 
 NONE = StreamLimits()
 LAMBDA = StreamLimits(max_bytes=200 * MIB, burst_bytes=6 * MIB, bytes_per_second=2 * MIB)

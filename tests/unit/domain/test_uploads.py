@@ -119,7 +119,7 @@ def test_last_blob_start_decides_content(operations, expected):
     assert content(*operations) == expected
 
 
-def test_appended_chunk_count_is_bounded():
+def test_appended_block_count_is_bounded():
     most = [Part(KEYS.appended(None, at, "r"), 1, "e") for at in range(MAX_BLOCKS)]
     blob = whole_blob(KEYS, most)
     assert blob is not None
@@ -128,42 +128,42 @@ def test_appended_chunk_count_is_bounded():
         whole_blob(KEYS, [*most, Part(KEYS.appended(None, MAX_BLOCKS, "r"), 1, "e")])
 
 
-# ---------------------------------------------------------------- the order of appended chunks
+# ---------------------------------------------------------------- the order of appended blocks
 
 
 def appended(at: int, size: int = 10, offset: str | None = None) -> Part:
     return Part(KEYS.appended(offset, at, "request"), size, f"{at}")
 
 
-def order(*chunks: Part) -> str:
-    return "".join(part.etag for part in assemble_appended(KEYS, chunks))
+def order(*blocks: Part) -> str:
+    return "".join(part.etag for part in assemble_appended(KEYS, blocks))
 
 
-def test_appended_chunks_are_ordered_by_arrival():
+def test_appended_blocks_are_ordered_by_arrival():
     assert order(appended(3, offset="20"), appended(1), appended(2, offset="10"), appended(4)) == "1234"
     assert order() == ""
 
 
-def test_resent_appended_chunk_replaces_first():
+def test_resent_appended_block_replaces_first():
     first, second = appended(1), appended(2, offset="10")
     assert order(first, second, appended(3, offset="10"), appended(4, offset="20")) == "134"
     assert order(first, second, appended(3, offset="20"), appended(4, offset="0")) == "423"
 
 
 @pytest.mark.parametrize("offset", ["5", "11", "999999999999999"])
-def test_chunk_at_unknown_offset_is_refused(offset):
+def test_block_at_unknown_offset_is_refused(offset):
     with pytest.raises(InvalidRequest, match=f"appended at {offset}, but 10 bytes"):
         order(appended(1), appended(2, offset=offset))
 
 
-def test_offsets_count_from_chunk_without_offset():
+def test_offsets_count_from_block_without_offset():
     """Azure's SDK begins each of its uploads without an offset, and is told 0; a second upload follows the first."""
     first = (appended(1), appended(2, offset="10"), appended(3, offset="20"))
     second = (appended(4, 5), appended(6, 7, offset="5"), appended(5, 7, offset="12"))
     assert order(*first, *second) == "123465"
 
 
-def test_resent_chunk_leaves_earlier_series_alone():
+def test_resent_block_leaves_earlier_series_alone():
     assert order(appended(1), appended(2, offset="10"), appended(3), appended(4, offset="10")) == "1234"
 
 
@@ -171,7 +171,7 @@ def test_offsets_may_count_from_blob_start():
     assert order(appended(1, offset="0"), appended(2), appended(3, offset="20"), appended(4)) == "1234"
 
 
-def test_chunk_of_other_length_is_refused():
+def test_block_of_other_length_is_refused():
     with pytest.raises(InvalidRequest):
         order(appended(1), appended(2, offset="10"), appended(3, 11, offset="10"))
 

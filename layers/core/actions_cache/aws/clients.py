@@ -56,6 +56,7 @@ LONG_CALLS = _config(read_timeout=60, attempts=4)
 merge notices later that S3 hangs. Shorter: slow copies are given up."""
 
 Session = boto3.Session
+"""The type of a session, for functions, which don't import boto3."""
 
 
 def new_session() -> Session:

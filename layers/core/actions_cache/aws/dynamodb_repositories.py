@@ -28,7 +28,7 @@ from actions_cache.ports import WriteConflict
 
 STORE = "*"
 """Partition for all repositories. It can't be a repository's id: those of github.com are digits, and those of other
-issuers have an `@` (functions/api/tokens.py)."""
+issuers have an `@` (domain/access.py)."""
 
 REFUSED = "refused"
 """Partition for refused jobs. It can't be a repository's id either."""

@@ -361,7 +361,7 @@ class Connection(asyncio.BufferedProtocol):
 
 
 class S3Signer:
-    """Sign requests for the objects of a bucket with AWS's Signature Version 4."""
+    """Signs requests for the objects of a bucket with AWS's Signature Version 4."""
 
     def __init__(self, client: "S3Client", bucket: str, credentials: "Credentials") -> None:
         # boto3 knows how to address the bucket at this endpoint.

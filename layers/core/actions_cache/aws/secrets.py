@@ -81,7 +81,7 @@ class SecretsManagerSecrets:
 
 
 class SecretsManagerTokens:
-    """Management tokens. A wrong token is no reason to read them again, or anybody could cause reads."""
+    """Reads the management tokens. A wrong token is no reason to read them again, or anybody could cause reads."""
 
     def __init__(self, client: "SecretsManagerClient", secret_id: str) -> None:
         self._secret = KeptSecret(client, secret_id)

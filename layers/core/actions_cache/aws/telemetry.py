@@ -26,7 +26,6 @@ from actions_cache.events import (
 
 logger = logging.getLogger(__name__)
 
-
 NAMESPACE = "ActionsCache"
 """CloudWatch namespace of all metrics."""
 

@@ -342,6 +342,9 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+# ---------------------------------------------------------------- management tokens
+
+
 class Role(StrEnum):
     READ_ONLY = "read-only"
     ADMIN = "admin"

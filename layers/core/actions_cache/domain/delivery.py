@@ -4,9 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from actions_cache.domain.archive import Archive, MergeState
-from actions_cache.domain.merge_plan import MIN_UPLOAD_PART_BYTES
-
-MIB = 1024 * 1024
+from actions_cache.domain.merge_plan import MIB, MIN_UPLOAD_PART_BYTES
 
 MERGE_START_SECONDS = 2.0
 """Seconds from a merge's claim to its first copy: the queue, a worker's cold start, and one round of copies. Estimated,
