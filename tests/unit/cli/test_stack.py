@@ -1,7 +1,7 @@
 """`--stack`: what CloudFormation and Lambda say about a server is what the commands work with.
 
-On moto, since the local engines have neither service; tests/aws/deploy asks an emulator of CloudFormation that deploys
-the template.
+On moto, since the local emulators have neither service; tests/aws/deploy asks an emulator of CloudFormation that
+deploys the template.
 """
 
 import io
