@@ -92,6 +92,11 @@ def connect(stack: str | None, *, local: bool) -> OperatorServices:
 
 
 def services_with(variables: Mapping[str, str]) -> OperatorServices:
+    """Return the services of the server whose functions have these variables.
+
+    Raises:
+        CommandFailed: They aren't settings of this version.
+    """
     values = {name.lower(): value for name, value in variables.items() if value}
     try:
         settings = ServerSettings.model_validate(

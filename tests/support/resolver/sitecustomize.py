@@ -1,4 +1,4 @@
-"""On the path of functions in an emulator: resolves names under `localhost` to this machine."""
+"""Resolves names under `localhost` to this machine, in functions that an emulator runs: it is on their Python path."""
 
 import importlib.util
 from pathlib import Path
