@@ -185,4 +185,4 @@ lock: .venv/.ready ## Resolves pyproject's dependencies into the pinned requirem
 	@dev/build/lock.sh
 
 clean: ## Removes what make installed and built; the local run's data too
-	rm -rf .venv .tools .local .aws-sam tests/{support/clients,integration/edge,e2e/page}/node_modules
+	rm -rf .venv .tools .local .aws-sam {dev/clients,tests/integration/edge,tests/e2e/page}/node_modules

@@ -1,4 +1,4 @@
-"""Wire the operator's commands."""
+"""The services that the operator's commands load."""
 
 from functools import cached_property
 
@@ -11,6 +11,8 @@ from actions_cache.usage import ReconcileUsage, wait_for_index
 
 
 class OperatorServices(CoreServices):
+    """Adds management and repair to what every function has."""
+
     @cached_property
     def management(self) -> ManagementServices:
         return ManagementServices(self, reading_time=None)

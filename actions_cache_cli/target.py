@@ -85,13 +85,18 @@ def connect(stack: str | None, *, local: bool) -> OperatorServices:
     if local and stack:
         raise CommandFailed("--stack and --local name two servers; say one of them")
     if local:
-        return plane(local_settings(data_directory()))
+        return services_with(local_settings(data_directory()))
     if stack:
-        return plane(stack_settings(stack))
+        return services_with(stack_settings(stack))
     raise CommandFailed("say which server: --stack NAME (or ACTIONS_CACHE_STACK), or --local for the local run")
 
 
-def plane(variables: Mapping[str, str]) -> OperatorServices:
+def services_with(variables: Mapping[str, str]) -> OperatorServices:
+    """Return the services of the server whose functions have these variables.
+
+    Raises:
+        CommandFailed: They aren't settings of this version.
+    """
     values = {name.lower(): value for name, value in variables.items() if value}
     try:
         settings = ServerSettings.model_validate(

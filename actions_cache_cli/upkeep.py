@@ -38,7 +38,7 @@ def show(server: OperatorServices, output: Output) -> int:
     return 0
 
 
-@dlq.command("redrive")
+@dlq.command()
 @click.option("--drop-unreadable", is_flag=True, help="Drop what isn't a merge message too; nothing else would.")
 @changes("Redrive.")
 @on_server

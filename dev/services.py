@@ -1,4 +1,4 @@
-"""Every use case in one place, for benchmarks and tests: no deployed function has them all."""
+"""The services of several functions in one place, for benchmarks and tests."""
 
 from functions.api.services import ApiServices
 from functions.cleanup.services import CleanupServices
@@ -6,4 +6,4 @@ from functions.merge.services import MergeServices
 
 
 class AllServices(ApiServices, MergeServices, CleanupServices):
-    """See CoreServices for what it takes."""
+    """Holds what no deployed function has together: uploads and lookups, merges, and cleanup."""

@@ -133,10 +133,10 @@ def refused_jobs(name: str) -> Sequence[Refusals]:
     """
     from actions_cache.ports import Unavailable  # noqa: PLC0415 - only with STACK=
     from actions_cache_cli.console import CommandFailed  # noqa: PLC0415
-    from actions_cache_cli.target import plane, stack_settings  # noqa: PLC0415
+    from actions_cache_cli.target import services_with, stack_settings  # noqa: PLC0415
 
     try:
-        return plane(stack_settings(name)).management.list_refused()
+        return services_with(stack_settings(name)).management.list_refused()
     except (CommandFailed, Unavailable) as error:
         raise StackUnreadable(str(error)) from error
 

@@ -29,7 +29,7 @@ from actions_cache_cli.doctor.runner import (
     Runner,
     hook_of,
     read_settings,
-    url_fault,
+    url_error,
 )
 
 # ---------------------------------------------------------------- what ACTIONS_RESULTS_URL is, or will be, and why
@@ -144,7 +144,7 @@ def _what_a_hook_lacks(seen: Seen) -> str:
         return f"; {settings.path} is beside it, and {settings.error}" if settings.error else ""
     if not seen.custom:
         return f"; there is no hook.json beside it to name the URL, and {CUSTOM} isn't set either"
-    error = url_fault(seen.custom)
+    error = url_error(seen.custom)
     return f"; {CUSTOM}: {error}" if error else ""
 
 

@@ -195,10 +195,10 @@ def read_settings(hook: str | None) -> HookSettings | None:
         return None if not path.is_symlink() else HookSettings(path, None, "it links to a missing file")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         return HookSettings(path, None, f"it doesn't have a url in JSON ({type(error).__name__})")
-    return HookSettings(path, url if isinstance(url, str) else None, url_fault(url))
+    return HookSettings(path, url if isinstance(url, str) else None, url_error(url))
 
 
-def url_fault(url: object) -> str | None:
+def url_error(url: object) -> str | None:
     """Return why the hook refuses this URL, or None if it takes it."""
     try:
         address = read_address(url) if isinstance(url, str) else None

@@ -19,7 +19,7 @@ PIPE_BYTES = 1024 * 1024
 """Largest pipe of an unprivileged process (/proc/sys/fs/pipe-max-size)."""
 
 COPY_BYTES = 512 * 1024
-"""Size of a read, as of our own server (aws/s3_stream.py)."""
+"""Size of a read, as of our own server (actions_cache/aws/s3_stream.py)."""
 
 BACKLOG = 512
 

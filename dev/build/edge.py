@@ -1,4 +1,4 @@
-"""Paste the edge's functions into template.yaml, since CloudFormation takes no file for their code: `make edge`.
+"""Pastes the edge's functions into template.yaml, since CloudFormation takes no file for their code: `make edge`.
 
 `--check` writes nothing, and fails when the template's code isn't that of functions/edge.
 """

@@ -14,7 +14,7 @@ for (const [how, name, parameters] of calls) {
   try {
     const answer = how === 'paginate' ? { data: await octokit.paginate(endpoint, parameters) } : await endpoint(parameters)
     console.log(JSON.stringify({ status: answer.status, data: answer.data }))
-  } catch (fault) {
-    console.log(JSON.stringify({ status: fault.status, message: fault.message }))
+  } catch (error) {
+    console.log(JSON.stringify({ status: error.status, message: error.message }))
   }
 }

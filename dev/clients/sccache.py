@@ -99,9 +99,9 @@ def running_sccache(workspace: Path, service: dict[str, str]) -> Iterator[Sccach
             "SCCACHE_GHA_ENABLED": "on",
             "SCCACHE_SERVER_UDS": f"{short_path}/sccache",
         }
-        services = partial(subprocess.run, cwd=workspace, env=variables, capture_output=True, timeout=CONTROL_SECONDS)
-        services([BINARY, "--start-server"], check=True)
+        control = partial(subprocess.run, cwd=workspace, env=variables, capture_output=True, timeout=CONTROL_SECONDS)
+        control([BINARY, "--start-server"], check=True)
         try:
             yield Sccache(workspace, variables)
         finally:
-            services([BINARY, "--stop-server"], check=False)
+            control([BINARY, "--stop-server"], check=False)

@@ -1,7 +1,7 @@
 """The costs of a terabyte and of an idle month: `python -m dev.cost.cost [--write]` prints them as Markdown.
 
-The requests are counted from the design (cost.py of the core), the prices are list prices (cost.py).
-Nothing here was measured on AWS.
+The requests are counted from the design, and the prices are list prices; both are in actions_cache/cost.py. Nothing
+here was measured on AWS.
 """
 
 import argparse

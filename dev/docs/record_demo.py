@@ -35,7 +35,7 @@ PROMPT = "$ \x1b[1mmake demo\x1b[0m"
 
 SPEED = 2
 LONGEST_PAUSE_SECONDS = 1.5
-"""Longest pause of the recording that is played; the demo is silent while it stops its engines."""
+"""Longest pause of the recording that is played; the demo is silent while it stops its emulators."""
 
 FRAME_SECONDS = 0.15
 HOLD_SECONDS = 8.0
@@ -99,7 +99,7 @@ def recorded(command: Sequence[str]) -> list[Output]:
     except BaseException:
         process.terminate()
         for _ in _read(ours):
-            # A terminal that nobody reads is full soon, and then the command waits instead of stopping its engines.
+            # A terminal that nobody reads is full soon, and then the command waits instead of stopping its emulators.
             pass
         raise
     finally:

@@ -1,1 +1,1 @@
-"""Emulate what AWS does around the functions, for tests and benchmarks: streaming caps, faults on the way, meters."""
+"""Emulates what AWS does around the functions, for tests and benchmarks: streaming caps, faults on the way, meters."""

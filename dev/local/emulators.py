@@ -17,7 +17,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from dev.local.console import RunFailed, say
-from dev.local.process import GRPC_OFFSET, LOOPBACK, POLL_SECONDS, Guard, Processes, Program, choose_ports
+from dev.local.guard import POLL_SECONDS
+from dev.local.process import GRPC_OFFSET, LOOPBACK, Guard, Processes, Program, choose_ports
 from dev.local.template import ROOT
 
 if TYPE_CHECKING:

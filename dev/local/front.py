@@ -1,4 +1,4 @@
-"""Answer what the local run handles itself: other hosts, `/health` while it starts, writes to a full store."""
+"""Answers what the local run handles itself: other hosts, `/health` while it starts, writes to a full store."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Resolve names under `localhost`, also in functions that an emulator runs: so it needs nothing but Python."""
+"""Resolves names under `localhost`; with nothing but Python, since functions in an emulator load it too."""
 
 import socket
 from functools import wraps

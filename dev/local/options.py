@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from actions_cache.settings import Settings, explain_validation_error
-from actions_cache_cli.doctor.runner import url_fault
+from actions_cache_cli.doctor.runner import url_error
 from dev.local.console import RunFailed
 from dev.local.emulators import REGION, Credentials, NamedEndpoints, write_private
 from dev.local.resources import Resources
@@ -189,7 +189,7 @@ def next_steps(options: Options, public_url: str | None) -> Iterator[str]:
     url = f"{(public_url or options.url).rstrip('/')}/"
     chosen = "" if options.data_dir == DATA_DIR else f" LOCAL_DATA_DIR={shlex.quote(str(options.data_dir))}"
     yield f"page:    {url}, and its token by: make token{chosen}"
-    if (error := url_fault(url)) is not None:
+    if (error := url_error(url)) is not None:
         yield f"runner:  {error}; put a proxy with a certificate before it, and set PUBLIC_URL to its URL"
     else:
         yield "runner:  copy runners/hook.cjs to /opt, write these two, and restart it (docs/use/runners.md)"

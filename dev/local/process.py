@@ -1,13 +1,6 @@
-"""Child processes: each with a log of its own, and all of them ended when this process dies, however it dies.
+"""Child processes: each with a log of its own, and all of them ended when this process dies, however it dies."""
 
-`python -m dev.local.process` is the guard that sees to the latter.
-"""
-
-import argparse
-import contextlib
-import os
 import random
-import signal
 import socket
 import subprocess
 import sys
@@ -17,12 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from dev.local.console import RunFailed, say
 from dev.local.template import ROOT
-
-POLL_SECONDS = 0.05
 
 SHORTEST_LIFE_SECONDS = 5
 """Seconds below which a process that ended isn't restarted: it would end the same way again."""
@@ -39,8 +28,8 @@ GRPC_OFFSET = 10_000
 class Guard:
     """Ends a process group when the process that started the guard is gone.
 
-    The guard is a process that leads the group and reads a pipe. SIGKILL runs no handler and no `finally`, but it
-    closes the pipe. Ctrl-C and signals to this process's own group don't reach the guard's group.
+    The guard is a process (guard.py) that leads the group and reads a pipe. SIGKILL runs no handler and no `finally`,
+    but it closes the pipe. Ctrl-C and signals to this process's own group don't reach the guard's group.
     """
 
     popen: "subprocess.Popen[bytes]"
@@ -58,7 +47,7 @@ class Guard:
             leftovers: Files that the group leaves behind, to be deleted.
         """
         popen = subprocess.Popen(
-            [sys.executable, "-m", "dev.local.process", f"--stop-seconds={stop_seconds}", *map(str, leftovers)],
+            [sys.executable, "-m", "dev.local.guard", f"--stop-seconds={stop_seconds}", *map(str, leftovers)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
@@ -254,43 +243,3 @@ def _is_free(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-# ------------------------------------------------------------------ the guard's own process
-
-
-def main() -> None:
-    """Wait until nobody has the pipe open any more, or something comes through it, and end the process group."""
-    parser = argparse.ArgumentParser(prog="dev.local.process")
-    parser.add_argument("--stop-seconds", type=float, required=True, help="seconds from SIGTERM to SIGKILL")
-    parser.add_argument("leftover", nargs="*", type=Path, help="file to delete at the end")
-    options = parser.parse_args()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    os.read(sys.stdin.fileno(), 1)
-    deadline = time.monotonic() + options.stop_seconds
-    if _has_others(os.getpgrp()):
-        os.killpg(os.getpgrp(), signal.SIGTERM)
-    while (others := _has_others(os.getpgrp())) and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-    for leftover in options.leftover:
-        leftover.unlink(missing_ok=True)
-    if others:
-        os.killpg(os.getpgrp(), signal.SIGKILL)
-
-
-def _has_others(group: int) -> bool:
-    """Return whether a process group has members besides this process. Zombies don't count."""
-    for process in psutil.process_iter():
-        with contextlib.suppress(OSError, psutil.Error):
-            if (
-                os.getpgid(process.pid) == group
-                and process.pid != os.getpid()
-                and process.status() != psutil.STATUS_ZOMBIE
-            ):
-                return True
-    return False
-
-
-if __name__ == "__main__":
-    main()

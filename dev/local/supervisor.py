@@ -26,9 +26,10 @@ from dev.build.release import release_of
 from dev.local import emulators
 from dev.local.console import Activity, RunFailed, mention, say
 from dev.local.emulators import RunningEmulators, disk_shortage
+from dev.local.guard import POLL_SECONDS
 from dev.local.lambda_runtime import STOP_SECONDS, Functions
 from dev.local.options import STARTING, Options, checked_settings, env_file, next_steps, resource_names
-from dev.local.process import POLL_SECONDS, Guard, Processes, listen
+from dev.local.process import Guard, Processes, listen
 from dev.local.resources import Clients, DeclaredAnew, Resources, create
 from dev.local.template import Template
 

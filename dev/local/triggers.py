@@ -1,4 +1,4 @@
-"""Invoke the functions that HTTP doesn't reach: queues, schedules, and CloudFormation for custom resources.
+"""Invokes the functions that HTTP doesn't reach: queues, schedules, and CloudFormation for custom resources.
 
 `python -m dev.local.triggers` is one worker of a queue, or one schedule, or creates one custom resource.
 """

@@ -12,7 +12,7 @@ from azure.storage.blob import BlobClient
 
 from dev.clients.runtime_token import job_variables, runtime_token
 from dev.clients.wire import VERSION, Job
-from tests.support.services import Service, services
+from tests.support.client_parameters import ClientParameters, client_parameters
 
 MIB = 1024 * 1024
 
@@ -23,10 +23,10 @@ opendals_client = partial(pytest.mark.client, "OpenDAL ghac")
 
 
 @pytest.fixture(
-    params=services(OPENDAL_VERSION, ("server", "v2"), ("unmerged_server", "v2"), ("unmerged_server", "v1"))
+    params=client_parameters(OPENDAL_VERSION, ("server", "v2"), ("unmerged_server", "v2"), ("unmerged_server", "v1"))
 )
 def operator(request: pytest.FixtureRequest, repository: str, monkeypatch: pytest.MonkeyPatch) -> opendal.Operator:
-    asked: Service = request.param
+    asked: ClientParameters = request.param
     for variable in ("ACTIONS_CACHE_URL", "ACTIONS_RESULTS_URL", "ACTIONS_CACHE_SERVICE_V2"):
         monkeypatch.delenv(variable, raising=False)
     server, token = request.getfixturevalue(asked.server), runtime_token(repository=repository)

@@ -9,7 +9,7 @@ import pytest
 
 from dev.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, Api, job_variables, runtime_token
 from dev.clients.sccache import PROJECT, Stats, compiler, running_sccache
-from tests.support.services import services
+from tests.support.client_parameters import client_parameters
 
 pytestmark = [
     pytest.mark.client("sccache"),
@@ -19,7 +19,9 @@ pytestmark = [
 FILES = len(list(PROJECT.glob("*.c")))
 
 
-@pytest.fixture(params=services(version("sccache"), ("server", "v2"), ("unmerged_server", "v2"), ("server", "v1")))
+@pytest.fixture(
+    params=client_parameters(version("sccache"), ("server", "v2"), ("unmerged_server", "v2"), ("server", "v1"))
+)
 def asked(request: pytest.FixtureRequest) -> tuple[str, Api]:
     """A server's URL, and by which API."""
     return request.getfixturevalue(request.param.server), request.param.api

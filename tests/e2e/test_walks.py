@@ -107,8 +107,6 @@ def functions(on_emulators: CacheDriver, monkeypatch: pytest.MonkeyPatch) -> Ite
     yield on_emulators
     for services in (api.asgi_app().state.services.downloads, download.asgi_app().state.services):
         loop.run_until_complete(services.stream.close())
-    for services in (api.asgi_app().state.services.downloads, download.asgi_app().state.services):
-        loop.run_until_complete(services.stream.close())
     loop.run_until_complete(loop.shutdown_default_executor())
     asyncio.set_event_loop(None)
     loop.close()

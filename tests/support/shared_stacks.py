@@ -32,11 +32,14 @@ class RunningStacks:
 
     def __init__(self) -> None:
         self._running: dict[Path, tuple[Any, ExitStack]] = {}
-        self._locks: defaultdict[Path, Lock] = defaultdict(Lock)
+        self._starting: defaultdict[Path, Lock] = defaultdict(Lock)
+        self._lock = Lock()
 
     def start(self, directory: Path, starter: Callable[..., AbstractContextManager[Any]], *args: Any) -> Any:
         """Return what the starter yields. A stack that runs already in the directory isn't started again."""
-        with self._locks[directory]:
+        with self._lock:
+            starting = self._starting[directory]
+        with starting:
             if directory not in self._running:
                 stack = ExitStack()
                 self._running[directory] = stack.enter_context(starter(directory, *args)), stack

@@ -46,7 +46,7 @@ def test_restart_at_once_waits_for_the_killed_run(start_run: StartRun):
 
 def test_killed_guard_stops_the_run_in_order(start_run: StartRun):
     run = start_run(**FEWER_PROCESSES).wait_until_ready()
-    for guard in run.running("dev.local.process"):
+    for guard in run.running("dev.local.guard"):
         guard.kill()
     assert run.process.wait(30) == 1
     assert run.says("the guard of the child processes ended")

@@ -18,7 +18,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from actions_cache.domain.timing import SECOND
-from actions_cache_cli.target import plane, read_exports
+from actions_cache_cli.target import read_exports, services_with
 from dev.build.release import release_of
 from dev.clients.wire import Job, put_blob, send
 from dev.local.emulators import Endpoints
@@ -147,7 +147,7 @@ def test_env_file_is_private(run: LocalRun):
 def test_operators_commands_find_the_run(run: LocalRun):
     settings = read_exports(run.data / "settings")
     assert settings["BUCKET"] == run.variables["BUCKET"]
-    assert plane(settings).lifetimes.upload_url == int(settings["UPLOAD_URL_SECONDS"]) * SECOND
+    assert services_with(settings).lifetimes.upload_url == int(settings["UPLOAD_URL_SECONDS"]) * SECOND
     done = subprocess.run(
         [sys.executable, "-m", "actions_cache_cli", "verify", "--local"],
         cwd=ROOT,

@@ -1,7 +1,7 @@
 """`--stack`: what CloudFormation and Lambda say about a server is what the commands work with.
 
-On moto, since the local engines have neither service; tests/aws/deploy asks an emulator of CloudFormation that deploys
-the template.
+On moto, since the local emulators have neither service; tests/aws/deploy asks an emulator of CloudFormation that
+deploys the template.
 """
 
 import io
@@ -16,7 +16,7 @@ from moto import mock_aws
 
 from actions_cache_cli.__main__ import main
 from actions_cache_cli.console import CommandFailed
-from actions_cache_cli.target import local_settings, plane, stack_settings
+from actions_cache_cli.target import local_settings, services_with, stack_settings
 from dev.clients.driver import CREDENTIALS
 
 VARIABLES = {
@@ -68,7 +68,7 @@ def create_function(region: boto3.Session, name: str) -> None:
 def test_settings_are_the_functions(region: boto3.Session) -> None:
     create_function(region, "cleanup")
     deploy(region, "cache", {"CleanupFunctionName": "cleanup"})
-    services = plane(stack_settings("cache"))
+    services = services_with(stack_settings("cache"))
     assert services.settings.bucket == "bucket"
     assert services.lifetimes.unused_entry == 86_400_000
     assert services.settings.public_url is None, "what is empty isn't set"
@@ -92,14 +92,14 @@ def test_missing_credentials_are_explained(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_stack_of_another_version_is_refused() -> None:
     with pytest.raises(CommandFailed, match=r"REPOSITORIES_TABLE is missing.*use the version that was deployed"):
-        plane({name: value for name, value in VARIABLES.items() if name != "REPOSITORIES_TABLE"})
+        services_with({name: value for name, value in VARIABLES.items() if name != "REPOSITORIES_TABLE"})
 
 
 def test_shell_variables_are_ignored(monkeypatch: pytest.MonkeyPatch):
     """A setting that a stack leaves empty has its default there."""
     monkeypatch.setenv("STORE_BUDGET_BYTES", "7")
     monkeypatch.setenv("PUBLIC_URL", "https://other.example")
-    settings = plane(VARIABLES).settings
+    settings = services_with(VARIABLES).settings
     assert (settings.store_budget_bytes, settings.public_url) == (0, None)
     assert settings.unused_entry_seconds == 86_400
 

@@ -206,6 +206,11 @@ def test_dlq_runs_as_a_process(operated: Operated):
     assert process("dlq", "redrive", "--local", "--json").document == {"messages": []}
 
 
+def test_redrives_former_name_works_unlisted(operated: Operated):
+    assert operated.run("dlq", "replay").last_line == operated.run("dlq", "redrive").last_line
+    assert "replay" not in operated.run("dlq", "--help").out
+
+
 def test_messages_come_back_if_the_queue_fails(operated: Operated, monkeypatch: pytest.MonkeyPatch):
     fail_merge(operated, "npm-1")
     client = operated.driver.services.session.client("sqs")

@@ -11,16 +11,16 @@ Server = Literal["server", "unmerged_server"]
 """Names of the fixtures of the server that merges, and of the one that never does."""
 
 
-class Service(NamedTuple):
+class ClientParameters(NamedTuple):
     server: Server
     api: Api
 
 
-def services(client_version: str, *asked: tuple[Server, Api]) -> list[ParameterSet]:
+def client_parameters(client_version: str, *asked: tuple[Server, Api]) -> list[ParameterSet]:
     """Return parameters that are marked with the client's version for docs/use/clients.md."""
     return [
         pytest.param(
-            Service(server, api),
+            ClientParameters(server, api),
             id=f"{'merging' if server == 'server' else 'never merging'}, {api}",
             marks=pytest.mark.client(version=f"{client_version} by {api}"),
         )
