@@ -1,4 +1,4 @@
-"""Wire the API function: everything that runners request, but for streams of whole archives."""
+"""Wire what the API function adds: everything that runners request, except for streams of whole archives."""
 
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial

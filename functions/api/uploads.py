@@ -1,4 +1,7 @@
-"""Serve Azure's blob uploads: blocks, block lists, append blobs (docs/design/protocol.md#uploads)."""
+"""Serve Azure's blob uploads: blocks, block lists, append blobs (docs/design/protocol.md#uploads).
+
+HEAD requests for downloads are answered here too.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import cast
@@ -34,7 +37,7 @@ async def upload(archive: SignedUpload, request: Request, services: Services) ->
             return await append_block(services, archive, request)
         case "seal":
             await run_in_threadpool(services.commit.seal, archive)
-            return _stored(f'"{archive}"', services, 200)
+            return _stored(services, f'"{archive}"', 200)
         case _:
             raise InvalidRequest(f"comp={comp} isn't supported; it may be block, blocklist, appendblock or seal")
 
@@ -53,6 +56,11 @@ async def get_block_list(archive: SignedUpload, request: Request, services: Serv
 
 @router.head("/blobs/download/{archive}")
 async def describe(archive: SignedDownload, request: Request, services: Services) -> Response:
+    """Return an archive's headers.
+
+    The download function has no route for HEAD: it streams, and streamed answers without a body have been reported
+    never to end (https://github.com/awslabs/aws-lambda-web-adapter/issues/499).
+    """
     content = await services.downloads.download.describe(archive)
     check_if_match(request, content)
     return Response(headers=content_headers(content))
@@ -80,13 +88,13 @@ async def put_part(services: ApiServices, archive: str, block_id: str | None, re
     if isinstance(size, Response):
         return size
     part = await services.receive_part(archive, block_id, size, request.stream())
-    return _stored(part.etag, services)
+    return _stored(services, part.etag)
 
 
 async def put_block_list(services: ApiServices, archive: str, request: Request) -> Response:
     block_ids = parse_block_list(await read_body(request, LAMBDA_BODY_BYTES))
     await run_in_threadpool(services.commit.block_list, archive, block_ids)
-    return _stored(f'"{archive}"', services)
+    return _stored(services, f'"{archive}"')
 
 
 async def create_append_blob(services: ApiServices, archive: str, request: Request) -> Response:
@@ -96,7 +104,7 @@ async def create_append_blob(services: ApiServices, archive: str, request: Reque
     if size:
         return respond(AZURE.error(400, "InvalidHeaderValue", WRONG_APPEND_SIZE))
     part = await services.receive_part.new_append(archive)
-    return _stored(part.etag, services)
+    return _stored(services, part.etag)
 
 
 async def append_block(services: ApiServices, archive: str, request: Request) -> Response:
@@ -108,7 +116,7 @@ async def append_block(services: ApiServices, archive: str, request: Request) ->
         return respond(AZURE.error(400, "InvalidHeaderValue", WRONG_APPEND_SIZE))
     offset = request.headers.get(APPEND_POSITION)
     part = await services.receive_part.appended(archive, offset, size, request.stream())
-    answer = _stored(part.etag, services)
+    answer = _stored(services, part.etag)
     answer.headers["x-ms-blob-append-offset"] = str(ArchiveKeys(archive).offset_of_appended(part.key) or 0)
     return answer
 
@@ -132,7 +140,7 @@ def _announced_size(request: Request) -> int | Response:
     return int(size)
 
 
-def _stored(etag: str, services: ApiServices, status: int = 201) -> Response:
+def _stored(services: ApiServices, etag: str, status: int = 201) -> Response:
     """Return the answer to a write: 201, but 200 for a seal; the JavaScript client takes 200 for an error elsewhere."""
     headers = {**blob_headers(etag, services.clock.now()), "x-ms-request-server-encrypted": "true"}
     return Response(status_code=status, headers=headers)

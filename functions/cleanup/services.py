@@ -1,4 +1,4 @@
-"""The services that the cleanup function loads."""
+"""Wire what the cleanup function adds: the schedules' work."""
 
 from functools import cached_property
 
@@ -10,7 +10,7 @@ from actions_cache.usage import EstimateCost, PublishCost, ReconcileUsage, wait_
 
 
 class CleanupServices(CoreServices):
-    """Adds the schedule's work to what every function has."""
+    """Adds the schedules' work to the core's services."""
 
     @cached_property
     def run_cleanup(self) -> RunCleanup:

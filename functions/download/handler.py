@@ -103,7 +103,7 @@ def redirect(url: str) -> Response:
 
 
 class ArchiveResponse(StreamingResponse):
-    """A stream that ends only after the last byte: an error, or the end of its time, breaks the connection."""
+    """Streams an archive, and ends only after its last byte: an error, or a timeout, breaks the connection."""
 
     def __init__(self, content: Content, first_chunk: Chunk, max_seconds: int, telemetry: Telemetry) -> None:
         super().__init__(content.chunks, 206 if content.is_partial else 200, content_headers(content))

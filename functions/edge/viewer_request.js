@@ -39,9 +39,9 @@ async function handler(event) {
     }
     checkUrl(request.querystring, 'object', object.subject, secrets);
     return toBucket(request, object.uri, readHeaders(request, object));
-  } catch (fault) {
-    if (fault.refusal) return refused(event, fault);
-    console.log(`${fault}`);
+  } catch (error) {
+    if (error.refusal) return refused(event, error);
+    console.log(`${error}`);
     return refused(event, refusal(503, 'ServerBusy', 'the edge of this cache is not ready; try again'));
   }
 }
@@ -79,7 +79,7 @@ function kindOf(request) {
   return type ? type.value.toLowerCase() : 'blockblob';
 }
 
-// Returns the object of an object's path and what its URL is signed for (size, key without `archives/`), or null.
+// Returns the object that a path names, with the subject of its URL's signature, or null for any other path.
 function objectOf(request) {
   if (!request.uri.startsWith('/blobs/object/')) return null;
   const found = fullMatch(OBJECT, request.uri);
@@ -157,7 +157,7 @@ function blockKey(sent) {
   let id = ''; // also of a malformed escape
   try {
     id = decodeURIComponent(sent).replace(/ /g, '+');
-  } catch (fault) {}
+  } catch (error) {}
   const key = id.replace(/\+/g, '-').replace(/\//g, '_').replace(/=/g, '');
   if (key === '' || key.length > MAX_BLOCK_KEY_CHARS || fullMatch(BASE64, id) === null) {
     throw refusal(400, 'InvalidInput', 'the block id must be base64 of 1 to 64 bytes');
@@ -190,9 +190,9 @@ function rangeOf(headers, object) {
   const start = found[1] === '' ? Math.max(0, size - last) : first;
   const end = found[1] === '' || found[2] === '' ? size : Math.min(size, last + 1);
   if (start < end) return `bytes=${start}-${end - 1}`;
-  const fault = refusal(416, 'InvalidRange', `the archive has ${size} bytes`);
-  fault.refusal.headers['content-range'] = { value: `bytes */${size}` };
-  throw fault;
+  const error = refusal(416, 'InvalidRange', `the archive has ${size} bytes`);
+  error.refusal.headers['content-range'] = { value: `bytes */${size}` };
+  throw error;
 }
 
 // The runtime's `$` also matches before a newline at the end.
@@ -202,27 +202,27 @@ function fullMatch(pattern, text) {
 }
 
 function refusal(status, code, message) {
-  const fault = new Error(message);
-  fault.refusal = { status: status, code: code, headers: {} };
-  return fault;
+  const error = new Error(message);
+  error.refusal = { status: status, code: code, headers: {} };
+  return error;
 }
 
 // The messages are this file's own: nothing a client sent is in them.
-function refused(event, fault) {
-  const told = fault.refusal;
-  const headers = told.headers;
+function refused(event, error) {
+  const info = error.refusal;
+  const headers = info.headers;
   const add = (name, value) => (headers[name] = { value: value });
   add('content-type', 'application/xml');
   add('content-security-policy', "default-src 'none'; sandbox");
   add('x-content-type-options', 'nosniff');
-  add('x-ms-error-code', told.code);
+  add('x-ms-error-code', info.code);
   add('x-ms-request-id', event.context.requestId);
   add('x-ms-version', '2025-11-05');
   return {
-    statusCode: told.status,
+    statusCode: info.status,
     headers: headers,
     body:
       '<?xml version="1.0" encoding="utf-8"?>' +
-      `<Error><Code>${told.code}</Code><Message>${fault.message}</Message></Error>`,
+      `<Error><Code>${info.code}</Code><Message>${error.message}</Message></Error>`,
   };
 }

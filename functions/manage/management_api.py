@@ -114,7 +114,7 @@ def repository(_: Reader, found: FoundRepository, services: Services) -> Reposit
     return RepositoryResponse.from_usage(services.read_usage(found), services.core.budgets.repository)
 
 
-# The id may contain slashes if its issuer isn't github.com, so the path's last route is the one that ends with the id.
+# The id may contain slashes if its issuer isn't github.com, so the route that ends with it comes last.
 router.include_router(_repository_router, prefix="/repositories/{repository:path}")
 
 

@@ -1,4 +1,4 @@
-"""The services that the merge function loads."""
+"""Wire what the merge function adds: the merge of one message."""
 
 from functools import cached_property
 
@@ -9,7 +9,7 @@ from actions_cache.services import CoreServices
 
 
 class MergeServices(CoreServices):
-    """Adds the merge to what every function has."""
+    """Adds the merge to the core's services."""
 
     @cached_property
     def handle_merge_message(self) -> HandleMergeMessage:

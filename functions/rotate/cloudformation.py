@@ -144,7 +144,7 @@ class _Callback:
         return {
             "Status": status,
             "Reason": reason[:REASON_CHARACTERS],
-            # It stays the same: with another one, CloudFormation would delete the resource before.
+            # It stays the same: with another one, CloudFormation would delete the old resource.
             "PhysicalResourceId": self.event.get("PhysicalResourceId") or self.event["LogicalResourceId"],
             "StackId": self.event["StackId"],
             "RequestId": self.event["RequestId"],

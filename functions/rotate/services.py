@@ -1,4 +1,4 @@
-"""The services that the rotation's function loads, and no others: the signing secret and the edge."""
+"""Wire the rotation, which needs the signing secret and the edge alone, and none of the core's services."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,8 +18,9 @@ class RotateServices:
     """Makes the rotation, once in each process.
 
     Args:
-        settings: the settings in the environment.
-        clock, tokens: others for tests that need a time or tokens of their own.
+        settings: read from the environment.
+        clock: replaced by tests that need a time of their own.
+        tokens: replaced by tests that need known tokens.
     """
 
     settings: Settings

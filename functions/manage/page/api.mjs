@@ -21,9 +21,9 @@ async function ask(method, path, { query = {}, body } = {}) {
   } catch {
     throw new Refused('The server can’t be reached. Look at the network, then try again.');
   }
-  const said = answer.status === 204 ? null : await answer.json().catch(() => null);
-  if (answer.ok) return said;
-  const message = said?.message ?? `The server answered ${answer.status}; its log may say more.`;
+  const json = answer.status === 204 ? null : await answer.json().catch(() => null);
+  if (answer.ok) return json;
+  const message = json?.message ?? `The server answered ${answer.status}; its log may say more.`;
   throw answer.status === 401 ? new SignedOut(message) : new Refused(message);
 }
 

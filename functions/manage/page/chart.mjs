@@ -23,13 +23,13 @@ export function hitRate(made, span) {
     made,
     span,
     scale: [0, 0.5, 1].map((at) => [at, `${at * 100}%`]),
-    readout: (it) => (lookups(it) ? `${percent(it.hits, lookups(it))} of ${plural(lookups(it), 'lookup')}` : 'no lookups'),
+    readout: (bucket) => (lookups(bucket) ? `${percent(bucket.hits, lookups(bucket))} of ${plural(lookups(bucket), 'lookup')}` : 'no lookups'),
     draw: drawRates,
   });
 }
 
 export function moved(made, span) {
-  const most = Math.max(1, ...made.map((it) => Math.max(it.bytes_restored, it.bytes_saved)));
+  const most = Math.max(1, ...made.map((bucket) => Math.max(bucket.bytes_restored, bucket.bytes_saved)));
   const top = roundBytes(most);
   const total = sum(made);
   return chart({
@@ -39,7 +39,7 @@ export function moved(made, span) {
     made,
     span,
     scale: [[0, '0'], [0.5, bytes(top / 2)], [1, bytes(top)]],
-    readout: (it) => `${bytes(it.bytes_restored)} restored, ${bytes(it.bytes_saved)} saved`,
+    readout: (bucket) => `${bytes(bucket.bytes_restored)} restored, ${bytes(bucket.bytes_saved)} saved`,
     draw: (place) => drawBars(place, top),
   });
 }
@@ -57,8 +57,8 @@ function drawRates({ made, x, y }) {
     marks.push(...run.map(([cx, cy]) => svg('circle', { class: 'dot', cx, cy, r: 2.5 })));
     run = [];
   };
-  made.forEach((it, index) => {
-    if (lookups(it)) run.push([round(x(index + 0.5)), round(y(it.hits / lookups(it)))]);
+  made.forEach((bucket, index) => {
+    if (lookups(bucket)) run.push([round(x(index + 0.5)), round(y(bucket.hits / lookups(bucket)))]);
     else end();
   });
   end();
@@ -72,14 +72,14 @@ function drawBars({ made, x, y, step }, top) {
     const height = Math.max(1.5, y(0) - y(value / top));
     return svg('rect', { class: name, x: round(from), y: round(y(0) - height), width: round(width), height: round(height), rx: 1 });
   };
-  return made.flatMap((it, index) => {
+  return made.flatMap((bucket, index) => {
     const middle = x(index + 0.5);
-    return [bar(it.bytes_restored, middle - width - 0.5, 'restored'), bar(it.bytes_saved, middle + 0.5, 'saved')];
+    return [bar(bucket.bytes_restored, middle - width - 0.5, 'restored'), bar(bucket.bytes_saved, middle + 0.5, 'saved')];
   });
 }
 
 function chart({ title, summary, legend, made, span, scale, readout, draw }) {
-  const said = h('p', { class: 'readout' }, summary);
+  const caption = h('p', { class: 'readout' }, summary);
   const place = h('div', { class: 'plot' });
   const paint = (width) => {
     const step = (width - LEFT - RIGHT) / made.length;
@@ -105,11 +105,11 @@ function chart({ title, summary, legend, made, span, scale, readout, draw }) {
       if (!bucket) return;
       shade.setAttribute('x', round(x(index)));
       shade.setAttribute('visibility', 'visible');
-      said.textContent = `${describe(bucket, span)}: ${readout(bucket)}`;
+      caption.textContent = `${describe(bucket, span)}: ${readout(bucket)}`;
     });
     drawing.addEventListener('pointerleave', () => {
       shade.setAttribute('visibility', 'hidden');
-      said.textContent = summary;
+      caption.textContent = summary;
     });
     place.replaceChildren(drawing);
   };
@@ -122,7 +122,7 @@ function chart({ title, summary, legend, made, span, scale, readout, draw }) {
     'figure',
     { class: 'chart' },
     h('figcaption', {}, h('h3', {}, title), legend.map(([name, text]) => h('span', { class: `key ${name}` }, text))),
-    said,
+    caption,
     place,
   );
 }
@@ -130,8 +130,8 @@ function chart({ title, summary, legend, made, span, scale, readout, draw }) {
 // Return the labels under the axis, as many as there is room for.
 function ticks(made, span, step) {
   const found = [];
-  made.forEach((it, index) => {
-    const text = tick(it, span);
+  made.forEach((bucket, index) => {
+    const text = tick(bucket, span);
     const room = (made.length - index) * step >= MIN_TICK * 0.7;
     if (text && room && (!found.length || (index - found.at(-1)[0]) * step >= MIN_TICK)) found.push([index, text]);
   });
@@ -141,7 +141,7 @@ function ticks(made, span, step) {
 const round = (number) => Math.round(number * 10) / 10;
 
 export function numbers(made, span) {
-  const worth = made.filter((it) => lookups(it) || it.saves).reverse();
+  const worth = made.filter((bucket) => lookups(bucket) || bucket.saves).reverse();
   if (!worth.length) return null;
   const cell = (shown, exact = null) => h('td', { class: 'number', title: exact }, shown);
   const heads = ['Lookups', 'Hits', 'Hit rate', 'Restored', 'Saves', 'Saved'];
@@ -156,17 +156,17 @@ export function numbers(made, span) {
         'table',
         { class: 'plain' },
         h('caption', { class: 'unseen' }, `Activity in ${span.name}, the newest first`),
-        h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'When'), heads.map((it) => h('th', { scope: 'col', class: 'number' }, it)))),
-        h('tbody', {}, worth.map((it) => h(
+        h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'When'), heads.map((head) => h('th', { scope: 'col', class: 'number' }, head)))),
+        h('tbody', {}, worth.map((bucket) => h(
           'tr',
           {},
-          h('th', { scope: 'row' }, describe(it, span)),
-          cell(count(lookups(it))),
-          cell(count(it.hits)),
-          cell(percent(it.hits, lookups(it))),
-          cell(bytes(it.bytes_restored), exactBytes(it.bytes_restored)),
-          cell(count(it.saves)),
-          cell(bytes(it.bytes_saved), exactBytes(it.bytes_saved)),
+          h('th', { scope: 'row' }, describe(bucket, span)),
+          cell(count(lookups(bucket))),
+          cell(count(bucket.hits)),
+          cell(percent(bucket.hits, lookups(bucket))),
+          cell(bytes(bucket.bytes_restored), exactBytes(bucket.bytes_restored)),
+          cell(count(bucket.saves)),
+          cell(bytes(bucket.bytes_saved), exactBytes(bucket.bytes_saved)),
         ))),
       ),
     ),

@@ -51,7 +51,7 @@ const RELATIVE = new Intl.RelativeTimeFormat(LANGUAGE, { numeric: 'always' });
 
 export function ago(millis, now) {
   const seconds = (millis - now) / 1000;
-  const [unit, length] = STEPS.find(([, it]) => Math.abs(seconds) >= it) ?? [];
+  const [unit, length] = STEPS.find(([, step]) => Math.abs(seconds) >= step) ?? [];
   return unit ? RELATIVE.format(Math.trunc(seconds / length), unit) : 'just now';
 }
 

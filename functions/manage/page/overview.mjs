@@ -86,17 +86,17 @@ async function repositories(requests) {
   const now = Date.now();
   const shown = h('p', { class: 'muted', role: 'status' });
   const body = h('tbody', { role: 'rowgroup' });
-  const fill = (wanted) => {
-    const found = all.filter((it) => (it.name ?? it.id).toLowerCase().includes(wanted.trim().toLowerCase()));
+  const fill = (search) => {
+    const found = all.filter(({ name, id }) => (name ?? id).toLowerCase().includes(search.trim().toLowerCase()));
     const rows = found.slice(0, SHOWN);
-    body.replaceChildren(...rows.map((it) => repositoryRow(it, now)));
+    body.replaceChildren(...rows.map((repository) => repositoryRow(repository, now)));
     shown.textContent = rows.length < all.length ? `${count(rows.length)} of ${plural(all.length, 'repository', 'repositories')}` : '';
   };
   fill('');
-  const search = h('input', { type: 'search', id: 'find-repository', oninput: later(150, (event) => fill(event.target.value)) });
+  const input = h('input', { type: 'search', id: 'find-repository', oninput: later(150, (event) => fill(event.target.value)) });
   const heads = [['Repository'], ['Usage'], ['Entries', 'number'], ['Last use']];
   return [
-    all.length > FEW ? h('div', { class: 'field find' }, h('label', { for: 'find-repository' }, 'Find a repository'), search) : null,
+    all.length > FEW ? h('div', { class: 'field find' }, h('label', { for: 'find-repository' }, 'Find a repository'), input) : null,
     h(
       'table',
       { role: 'table', class: 'cards' },
@@ -108,15 +108,15 @@ async function repositories(requests) {
   ].filter(Boolean);
 }
 
-function repositoryRow(it, now) {
+function repositoryRow(repository, now) {
   const cell = (label, content, kind = null) => h('td', { role: 'cell', class: kind, 'data-label': label }, content);
   return h(
     'tr',
     { role: 'row' },
-    h('th', { role: 'rowheader', scope: 'row' }, h('a', { href: address(it.id) }, named(it.name ?? it.id))),
-    cell('Usage', usageBar(it.bytes, it.budget_bytes)),
-    cell('Entries', count(it.entries), 'number'),
-    cell('Last use', when(it.last_used_at, now)),
+    h('th', { role: 'rowheader', scope: 'row' }, h('a', { href: address(repository.id) }, named(repository.name ?? repository.id))),
+    cell('Usage', usageBar(repository.bytes, repository.budget_bytes)),
+    cell('Entries', count(repository.entries), 'number'),
+    cell('Last use', when(repository.last_used_at, now)),
   );
 }
 
@@ -129,17 +129,17 @@ export function activitySection(repository = '') {
     'fieldset',
     { class: 'choice' },
     h('legend', { class: 'unseen' }, 'Span of the charts'),
-    SPANS.map((it) => h(
+    SPANS.map((option) => h(
       'label',
       {},
-      h('input', { type: 'radio', name: 'span', checked: it === span, onchange: () => { span = it; part.again(); } }),
-      h('span', {}, it.name),
+      h('input', { type: 'radio', name: 'span', checked: option === span, onchange: () => { span = option; part.again(); } }),
+      h('span', {}, option.name),
     )),
   );
   const load = async () => {
-    const wanted = span;
-    const made = buckets(await api.activity(wanted.hours, repository), wanted, Date.now());
-    return [h('div', { class: 'charts' }, hitRate(made, wanted), moved(made, wanted)), numbers(made, wanted)].filter(Boolean);
+    const current = span;
+    const made = buckets(await api.activity(current.hours, repository), current, Date.now());
+    return [h('div', { class: 'charts' }, hitRate(made, current), moved(made, current)), numbers(made, current)].filter(Boolean);
   };
   const part = section('Activity', load, { beside: choice, id: 'activity' });
   return part;
@@ -148,13 +148,13 @@ export function activitySection(repository = '') {
 async function failures(requests) {
   const [{ failed_merges: merges, dead_letters: letters }, { repositories: all }] = await Promise.all([requests.failures(), requests.repositories()]);
   const now = Date.now();
-  const nameOf = (id) => all.find((it) => it.id === id)?.name ?? id;
+  const nameOf = (id) => all.find((repository) => repository.id === id)?.name ?? id;
   if (!merges.length && !letters) return h('p', { class: 'muted' }, 'Nothing: no merge was given up, and the dead-letter queue is empty.');
-  const item = ({ entry, ...it }) => h(
+  const item = ({ entry, ...merge }) => h(
     'li',
     {},
-    h('div', {}, 'Not merged after ', plural(it.attempts, 'try', 'tries'), ': ', named(entry.key, 'key')),
-    h('div', { class: 'muted' }, h('a', { href: address(it.repository) }, named(nameOf(it.repository))), ' · ', named(entry.ref), ' · ', size(entry.size), ' · ', when(it.failed_at, now)),
+    h('div', {}, 'Not merged after ', plural(merge.attempts, 'try', 'tries'), ': ', named(entry.key, 'key')),
+    h('div', { class: 'muted' }, h('a', { href: address(merge.repository) }, named(nameOf(merge.repository))), ' · ', named(entry.ref), ' · ', size(entry.size), ' · ', when(merge.failed_at, now)),
   );
   return [
     letters ? h('p', { class: 'notice bad' }, `About ${plural(letters, 'message')} in the dead-letter queue, which nobody has worked off.`) : null,
@@ -170,12 +170,12 @@ async function refusedTokens(element) {
   });
   element().hidden = !refused.length;
   const now = Date.now();
-  const item = (it) => h(
+  const item = (job) => h(
     'li',
     {},
-    h('div', {}, named(it.repository ?? `repository ${it.repository_id}`), ' of ', named(it.owner ?? it.owner_id ?? 'an unknown owner')),
-    h('div', { class: 'muted' }, plural(it.times, 'time'), ' · ', when(it.last_at, now), ' · ', named(it.issuer)),
-    it.to_admit.map((value) => h('div', {}, 'To let it in, add to TokenClaims: ', named(value, 'key'))),
+    h('div', {}, named(job.repository ?? `repository ${job.repository_id}`), ' of ', named(job.owner ?? job.owner_id ?? 'an unknown owner')),
+    h('div', { class: 'muted' }, plural(job.times, 'time'), ' · ', when(job.last_at, now), ' · ', named(job.issuer)),
+    job.to_admit.map((value) => h('div', {}, 'To let it in, add to TokenClaims: ', named(value, 'key'))),
   );
   return [
     h('p', { class: 'muted' }, 'Their tokens are good, but TokenClaims names other jobs. They go on without the cache.'),

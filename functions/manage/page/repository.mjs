@@ -57,7 +57,7 @@ export function repository(id, params, role) {
       ...match.elements,
       activity.element,
     ],
-    again: () => [about, listed, match, activity].forEach((it) => it.again()),
+    again: () => [about, listed, match, activity].forEach((part) => part.again()),
   };
 }
 
@@ -95,9 +95,9 @@ function entriesSection(id, params, role, onDeleted) {
   const order = h(
     'select',
     { id: 'order', onchange: (event) => { const [sort, direction] = event.target.value.split(' '); change({ sort, direction }); } },
-    COLUMNS.filter((it) => it.sort).flatMap((it) => [
-      h('option', { value: `${it.sort} desc` }, `${it.title}, ${it.orders[0]}`),
-      h('option', { value: `${it.sort} asc` }, `${it.title}, ${it.orders[1]}`),
+    COLUMNS.filter((column) => column.sort).flatMap((column) => [
+      h('option', { value: `${column.sort} desc` }, `${column.title}, ${column.orders[0]}`),
+      h('option', { value: `${column.sort} asc` }, `${column.title}, ${column.orders[1]}`),
     ]),
   );
   const filters = h(
@@ -110,10 +110,10 @@ function entriesSection(id, params, role, onDeleted) {
   const counted = h('p', { class: 'muted', role: 'status' });
   const rest = h('div', {});
   const rows = h('div', {});
-  const removed = async (said) => {
+  const removed = async (message) => {
     await listed.again();
     onDeleted();
-    say(said);
+    say(message);
     listed.heading.focus(); // the button that had the focus is gone
   };
   const remove = async (entry) => {
@@ -207,28 +207,28 @@ function table(entries, query, change, remove) {
     { role: 'table', class: 'cards entries' },
     h('caption', { class: 'unseen' }, 'Entries'),
     h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, heads, remove ? h('th', { role: 'columnheader', scope: 'col' }, h('span', { class: 'unseen' }, 'Delete')) : null)),
-    h('tbody', { role: 'rowgroup' }, entries.map((it, index) => entryRow(it, index, now, remove))),
+    h('tbody', { role: 'rowgroup' }, entries.map((entry, index) => entryRow(entry, index, now, remove))),
   );
 }
 
-function entryRow(it, index, now, remove) {
+function entryRow(entry, index, now, remove) {
   const cell = (label, content, kind = '') => h('td', { role: 'cell', class: kind, 'data-label': label }, content);
-  const [state, why, tone] = STATES[it.merge] ?? [it.merge, '', ''];
+  const [state, why, tone] = STATES[entry.merge] ?? [entry.merge, '', ''];
   return h(
     'tr',
     { role: 'row' },
     h(
       'th',
       { role: 'rowheader', scope: 'row', id: `entry-${index}` },
-      h('details', {}, h('summary', {}, named(it.key, 'key')), h('dl', { class: 'facts' }, h('dt', {}, 'Key'), h('dd', {}, named(it.key)), h('dt', {}, 'Version'), h('dd', {}, named(it.version)), h('dt', {}, 'Id'), h('dd', {}, String(it.id)))),
-      h('span', { class: 'muted ref' }, named(it.ref)),
+      h('details', {}, h('summary', {}, named(entry.key, 'key')), h('dl', { class: 'facts' }, h('dt', {}, 'Key'), h('dd', {}, named(entry.key)), h('dt', {}, 'Version'), h('dd', {}, named(entry.version)), h('dt', {}, 'Id'), h('dd', {}, String(entry.id)))),
+      h('span', { class: 'muted ref' }, named(entry.ref)),
     ),
-    cell('Size', size(it.size), 'number'),
-    cell('Hits', count(it.hits), 'number'),
-    cell('Last use', when(it.last_used_at, now)),
-    cell('Created', when(it.created_at, now)),
+    cell('Size', size(entry.size), 'number'),
+    cell('Hits', count(entry.hits), 'number'),
+    cell('Last use', when(entry.last_used_at, now)),
+    cell('Created', when(entry.created_at, now)),
     cell('State', h('span', { class: `badge ${tone}`, title: why }, state)),
-    remove ? cell('', h('button', { type: 'button', class: 'danger quiet', 'aria-describedby': `entry-${index}`, onclick: () => remove(it) }, 'Delete'), 'last') : null,
+    remove ? cell('', h('button', { type: 'button', class: 'danger quiet', 'aria-describedby': `entry-${index}`, onclick: () => remove(entry) }, 'Delete'), 'last') : null,
   );
 }
 

@@ -1,4 +1,7 @@
-"""Structured logs: Powertools' logger, also for lines that the core and the web server log to the standard library."""
+"""Structured logs, and the answers to events that a function can't read.
+
+Powertools' logger also takes the lines that the core and the web server log to the standard library.
+"""
 
 import json
 import logging
@@ -47,7 +50,7 @@ logger = Logger(use_rfc3339=True, json_serializer=_line)
 
 
 def _is_unlogged(record: logging.LogRecord) -> bool:
-    """Return False for errors raised to break a connection: a server logs every error that its app raises."""
+    """Return whether a server's record is worth a line: it logs every error of its app, StreamBroken too."""
     return not (record.exc_info and isinstance(record.exc_info[1], StreamBroken))
 
 

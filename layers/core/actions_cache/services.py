@@ -1,4 +1,4 @@
-"""Wire what every function has: settings, tables, bucket, queue, and the flows that others are built from."""
+"""Wire what all functions but the rotation share: tables, bucket, queue, and the flows that others are built from."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field

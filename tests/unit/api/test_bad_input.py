@@ -1,6 +1,6 @@
 """Bad input is refused with a proper error in the client's dialect, and changes nothing.
 
-The way from the edge's functions to the tables is whole, and in process. Only what S3 itself refuses is left to
+The whole way from the edge's functions to the tables runs in process. Only what S3 itself refuses is left to
 tests/e2e/test_bad_input.py.
 """
 
@@ -39,7 +39,7 @@ from tests.support.bad_requests import (
 from tests.unit.local.test_edge import KnownValues
 
 NO_SIGNER = cast("Any", None)
-"""Lets every request fail that the edge would send to the bucket."""
+"""Makes every request fail that the edge would send to the bucket."""
 
 
 def entry_name(key: str) -> EntryName:

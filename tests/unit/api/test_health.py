@@ -1,4 +1,4 @@
-"""`/health` checks the dependencies once in some seconds, however often it is requested."""
+"""`/health` checks the dependencies once every few seconds, however often it is requested."""
 
 import asyncio
 import threading

@@ -208,18 +208,18 @@ def test_response_is_inert_in_browser(url, fake_service):
     assert reply.headers.get_all("Content-Security-Policy") == ["default-src 'none'; sandbox"]
 
 
-ADMINS = "0123456789abcdef" * 4
+ADMIN_TOKEN = "0123456789abcdef" * 4
 
 NO_TOKENS = {
     "none": [],
-    "the admin's": [f"Bearer {ADMINS}"],
-    "the admin's, as gh sends it": [f"token {ADMINS}"],
+    "the admin's": [f"Bearer {ADMIN_TOKEN}"],
+    "the admin's, as gh sends it": [f"token {ADMIN_TOKEN}"],
     "a job's by another scheme": [f"token {TOKEN}"],
     "three segments of nothing": ["Bearer a.b.c"],
     "of no issuer's claims": [f"Bearer {runtime_token(repository_id=None)}"],
     "expired": [f"Bearer {runtime_token(exp=1)}"],
-    "two": [f"Bearer {TOKEN}", f"Bearer {ADMINS}"],
-    "the admin's first": [f"Bearer {ADMINS}", f"Bearer {TOKEN}"],
+    "two": [f"Bearer {TOKEN}", f"Bearer {ADMIN_TOKEN}"],
+    "the admin's first": [f"Bearer {ADMIN_TOKEN}", f"Bearer {TOKEN}"],
 }
 
 

@@ -23,12 +23,12 @@ from functions.api import handler as api
 from functions.api.passthrough import request_headers
 from functions.download import handler as download
 from functions.manage import handler as manage
+from tests.support.fakes import RecordingTelemetry
 from tests.support.lambda_events import load
 from tests.unit.template.test_handlers import Context
 
 if TYPE_CHECKING:
     from mangum.types import LambdaContext
-from tests.support.fakes import RecordingTelemetry
 
 KEY = "5d5e2c30-1b7e-11f0-8a6d-0e0b1c2d3e4f"
 

@@ -167,9 +167,9 @@ def test_cache_is_deleted_by_id(manager: Manager) -> None:
 
 
 @pytest.mark.parametrize("number", ["-1", "x", "4503599627370496", "9" * 40, "1.0", "1_0", "+1", "%201", "%EF%BC%91"])
-@pytest.mark.parametrize("of_one", [CACHES, "/manage/repositories/42/entries"])
-def test_invalid_id_is_refused(manager: Manager, of_one: str, number: str) -> None:
-    assert manager.ask("DELETE", f"{of_one}/{number}").status == 422
+@pytest.mark.parametrize("path", [CACHES, "/manage/repositories/42/entries"])
+def test_invalid_id_is_refused(manager: Manager, path: str, number: str) -> None:
+    assert manager.ask("DELETE", f"{path}/{number}").status == 422
 
 
 def test_deletion_is_logged_without_token(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:

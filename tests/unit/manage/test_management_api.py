@@ -147,15 +147,15 @@ def test_openapi_document_covers_every_route(manager: Manager) -> None:
     document = manager.ask("GET", "/manage/openapi.json", None).json()
     OpenAPIV31SpecValidator(document).validate()
     operations = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
-    githubs = {("GET", "caches"), ("DELETE", "caches"), ("DELETE", "caches/{number}"), ("GET", "cache/usage")}
-    ours = {"role", "repositories", "repositories/{repository}", "match", "activity", "failures", "cost"}
-    ours.add("refused-tokens")
-    entries = {("GET", "entries"), ("DELETE", "entries"), ("DELETE", "entries/{number}")}
+    github_routes = {("GET", "caches"), ("DELETE", "caches"), ("DELETE", "caches/{number}"), ("GET", "cache/usage")}
+    own_routes = {"role", "repositories", "repositories/{repository}", "match", "activity", "failures", "cost"}
+    own_routes.add("refused-tokens")
+    entry_routes = {("GET", "entries"), ("DELETE", "entries"), ("DELETE", "entries/{number}")}
     assert operations == {
-        *((method, f"/repos/{{owner}}/{{repo}}/actions/{path}") for method, path in githubs),
-        *((method, f"/repositories/{{repository_id}}/actions/{path}") for method, path in githubs),
-        *(("GET", f"/manage/{path}") for path in ours),
-        *((method, f"/manage/repositories/{{repository}}/{path}") for method, path in entries),
+        *((method, f"/repos/{{owner}}/{{repo}}/actions/{path}") for method, path in github_routes),
+        *((method, f"/repositories/{{repository_id}}/actions/{path}") for method, path in github_routes),
+        *(("GET", f"/manage/{path}") for path in own_routes),
+        *((method, f"/manage/repositories/{{repository}}/{path}") for method, path in entry_routes),
     }
     secured = [operation for item in document["paths"].values() for operation in item.values()]
     assert all(operation["security"] == [{"HTTPBearer": []}] for operation in secured)

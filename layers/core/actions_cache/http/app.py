@@ -220,7 +220,7 @@ ORIGIN_KEY = "x-origin-key"
 
 
 class RequireEdge:
-    """Reject requests that bypass the edge and so its web ACL, unless IAM authorized them."""
+    """Rejects requests that bypass the edge and so its web ACL, unless IAM authorized them."""
 
     def __init__(self, app: ASGIApp, edge_key: str, dialect: Dialect | None, telemetry: Telemetry) -> None:
         self.app = app
@@ -247,7 +247,7 @@ sooner free for a server without TLS."""
 
 
 class PrivateHeaders:
-    """Add headers for caches and browsers."""
+    """Adds headers for caches and browsers."""
 
     def __init__(self, app: ASGIApp, public_url: str | None, *, is_for_people: bool) -> None:
         self.app = app
@@ -301,7 +301,7 @@ REQUEST_ID = "request_id"
 
 
 class RequestIds:
-    """Give each request one id, Lambda's or its own, in all its log lines and, if it is a blob's, in its answer.
+    """Gives each request one id, Lambda's or its own, in all its log lines and, if it is a blob's, in its answer.
 
     In errors too: BuildKit panics without one.
     """
