@@ -74,7 +74,7 @@ const MUTANTS = {
   ],
   pathsThatNoObjectCanHaveAreNotFound: [['the alphabet of objects', '[A-Za-z0-9_\\/-]+)$/', '.+)$/']],
   nothingElseReachesTheBucket: [['the method', "|| request.method !== 'PUT'", '']],
-  malformedEscapesAreRefused: [['the malformed escape', 'catch (fault) {}', 'catch (fault) { throw fault; }']],
+  malformedEscapesAreRefused: [['the malformed escape', 'catch (error) {}', 'catch (error) { throw error; }']],
 };
 
 for (const [check, mutants] of Object.entries(MUTANTS)) {
