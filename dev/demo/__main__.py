@@ -78,7 +78,7 @@ def run(screen: Screen, directory: Path) -> None:
     with ExitStack() as running:
         with screen.phase("start the server") as phase:
             url = running.enter_context(running_server(directory / "server", SETTINGS))
-            phase.outcome = f"{url}, on real engines of its own"
+            phase.outcome = f"{url}, on emulators of its own"
         job = Job(screen, ActionsCache(url, tree.parent, runtime_token()), project)
         saved = job.save()
         streamed = job.restore("restore", saved)
