@@ -156,11 +156,13 @@ bench: .venv/.ready .tools/engines/.ready .tools/sam/.ready ## Measures speed, m
 
 ##@ Change it
 
-lint: .venv/.ready validate ## Style, types, import contracts, lock files and template
+lint: .venv/.ready validate ## Style, types, import contracts, lock files, template and workflows
 	@.venv/bin/ruff check
 	@.venv/bin/ruff format --check
 	@.venv/bin/mypy
 	@PYTHONPATH=layers/core:. .venv/bin/lint-imports
+	@.venv/bin/actionlint
+	@.venv/bin/zizmor --offline --quiet .github/workflows
 	@dev/build/lock.sh --check
 	@$(RUN) -m dev.build.edge --check
 	@$(RUN) -m dev.docs.clients_page --check
