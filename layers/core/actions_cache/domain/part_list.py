@@ -1,4 +1,4 @@
-"""Part lists: where clients that read an archive's parts themselves find them in S3."""
+"""Part lists: where clients that read an archive's parts themselves find them in S3 (docs/design/parts-protocol.md)."""
 
 from dataclasses import dataclass, field
 
