@@ -104,7 +104,8 @@ class PartListReader:
         Raises:
             RangeRefused: the URL has ended, or other bytes came, or none.
         """
-        if datetime.now(UTC) + self.store_is_ahead >= self.expires_at:
+        # Date has whole seconds, so that the store may be almost one further.
+        if datetime.now(UTC) + self.store_is_ahead + timedelta(seconds=1) >= self.expires_at:
             raise RangeRefused("the URLs have ended")
         reply = send("GET", part.url, headers={"Range": f"bytes={start}-{end - 1}", "If-Match": part.etag})
         if date := reply.headers["Date"]:
