@@ -25,13 +25,14 @@ from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.download_services import DownloadServices
 from actions_cache.settings import Settings
 from dev.clients.driver import CacheDriver, SetClock, name, plenty
-from dev.clients.wire import GO, Job
+from dev.clients.wire import GO, Job, send
 from dev.emulation.api_gateway import LocalRun, local_run
 from dev.emulation.asgi_server import served
 from dev.services import AllServices
 from functions.download.handler import create_app
 from tests.guarantees.faults.environment import KEY, download_url
 from tests.guarantees.faults.slow_reader import Refused, read_at
+from tests.support.part_list_reader import NoList, PartListReader, RangeRefused
 
 BLOCKS = [random.Random(i).randbytes(6 * MIB) for i in range(4)]
 CONTENT, OTHER_CONTENT = b"".join(BLOCKS), b"".join(BLOCKS[::-1])
@@ -81,6 +82,27 @@ class Readers:
 
         self._reading.append(self.executor.submit(read))
 
+    def start_by_list(self, url: str) -> None:
+        """Start a reader that asks for the part list late, and reads by it late again."""
+        _, waits, _ = next(self.kinds)
+        list_by = self.clock.now() + self.url_seconds * SECOND
+
+        def read() -> bytes | None:
+            self.clock.sleep(waits)
+            try:
+                reader = PartListReader.of(url)
+            except NoList:
+                # On a busy machine it may ask too late.
+                if self.clock.now() < list_by:
+                    raise
+                return None
+            read_by = self.clock.now() + self.url_seconds * SECOND
+            self.clock.sleep(waits)
+            # The store's clock isn't the fast one.
+            return b"".join(reader.ranges(MIB, 2)) if self.clock.now() < read_by else None
+
+        self._reading.append(self.executor.submit(read))
+
     def check(self, content: bytes) -> int:
         """Check that all got the content but those that began too late, and return the number of the others."""
         contents = [got for reading in self._reading if (got := reading.result(60)) is not None]
@@ -113,6 +135,7 @@ class Server:
         hit = self.driver.look_up(key, can_read_from_s3=False)
         assert hit is not None
         self.readers.start(self.url + hit.url)
+        self.readers.start_by_list(self.url + hit.url)
 
     def has_parts(self, archive_id: str) -> bool:
         return any(key.startswith("parts/") for key in self.driver.keys(archive_id))
@@ -242,6 +265,56 @@ def test_stream_breaks_at_its_permitted_time(on_emulators: CacheDriver, get):
         time.sleep(2)
         with pytest.raises(urllib3.exceptions.ProtocolError):
             answer.read()
+
+
+# ------------------------------------------------------------------ the last part list
+
+
+@pytest.mark.parametrize("fate", ["merged", "removed", "merged and removed"])
+def test_last_reader_of_last_part_list_gets_every_byte(on_emulators: CacheDriver, fate: str):
+    """Looked up at the last moment, listed in the URL's last second, begun in its URLs' last, read for the longest."""
+    driver, lifetimes = on_emulators, on_emulators.services.lifetimes
+    longest_stream = driver.services.settings.max_stream_seconds * SECOND
+    entry = driver.save(KEY, *BLOCKS)
+    with download_url(driver) as url:
+        if fate != "merged":
+            driver.services.remove_entry(entry.archive_id, lambda _: True)
+        driver.clock.at += lifetimes.download_url - SECOND
+        reader = PartListReader.of(url)
+        assert len(reader.parts) == len(BLOCKS)
+        if fate != "removed":
+            driver.merge_all()
+        driver.clock.at += lifetimes.download_url - SECOND + longest_stream
+        driver.clean_up()
+        assert b"".join(reader.ranges(MIB)) == CONTENT
+        archive = driver.archive(entry.archive_id)
+        ends_at = (archive.deleted_at or archive.merge.ended_at) + lifetimes.grace
+        driver.clock.at = ends_at - 1
+        driver.clean_up()
+        assert b"".join(reader.ranges(MIB)) == CONTENT
+        driver.clock.at = ends_at
+        driver.clean_up()
+        with pytest.raises(RangeRefused, match="404"):
+            list(reader.ranges(MIB))
+
+
+def test_part_list_urls_end_with_a_download_url(on_emulators: CacheDriver):
+    """The store refuses them then, by its own clock."""
+    settings = on_emulators.services.settings.model_copy(update={"download_url_seconds": 5})
+    services = AllServices(settings, on_emulators.clock)
+    services.session = on_emulators.services.session
+    driver = replace(on_emulators, services=services)
+    driver.save(KEY, *BLOCKS)
+    with download_url(driver) as url:
+        reader = PartListReader.of(url)
+    [part, *_] = reader.parts
+    assert reader.read(part, 0, 10) == CONTENT[:10]
+    deadline = time.monotonic() + 30
+    while send("GET", part.url, headers={"Range": "bytes=0-0"}).status != 403:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    with pytest.raises(RangeRefused, match="ended"):
+        list(reader.ranges())
 
 
 # ------------------------------------------------------------------ a whole local run

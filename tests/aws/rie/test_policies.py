@@ -14,6 +14,7 @@ from actions_cache.domain.budgets import NO_USAGE, Usage
 from actions_cache.domain.entry import Entry, EntryName
 from actions_cache.domain.merge_plan import MIN_UPLOAD_PART_BYTES
 from actions_cache.domain.timing import DAY, SECOND
+from actions_cache.http.part_lists import MEDIA_TYPE
 from actions_cache.system import SystemClock
 from dev.clients.driver import block_ids, name
 from dev.local.template import Template
@@ -89,6 +90,9 @@ def download_scenario(built: BuiltStack) -> None:
     driver.clock.at = SystemClock().now()
     url = built.url_of("policies-unclaimed")
     assert lambda_events.body_of(download.invoke(lambda_events.blob("download", url))) == b"ab"
+    listed = lambda_events.json_of(download.invoke(lambda_events.blob("download", url, headers={"Accept": MEDIA_TYPE})))
+    signed = f"{listed['query']}&X-Amz-Signature="
+    assert b"".join(built.read(f"{listed['base']}{it[0]}?{signed}{it[3]}") for it in listed["parts"]) == b"ab"
     # The claim goes on beside the stream; after it, only while the function has a request.
     redirected = download.invoke(lambda_events.blob("download", url))
     while redirected["statusCode"] != 302:

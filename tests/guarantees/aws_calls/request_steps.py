@@ -10,6 +10,7 @@ from actions_cache.domain.archive import Merge
 from actions_cache.domain.signing import Direction
 from actions_cache.domain.timing import SECOND
 from actions_cache.http.errors import V1_ROOT as V1
+from actions_cache.http.part_lists import MEDIA_TYPE
 from dev.clients.driver import block_ids
 from dev.clients.wire import VERSION, block_list_xml
 from tests.guarantees.aws_calls.environment import (
@@ -231,6 +232,13 @@ def _unclaimed(environment: Environment, key: str) -> str:
     return archive_id
 
 
+def _is_listed(environment: Environment, given: str, outcome: Outcome) -> bool:
+    """Return whether the answer is the part list, or the plain one."""
+    if not outcome.body.startswith(b"{"):
+        return _is_streamed(environment, given, outcome)
+    return outcome.status == 200 and [part[1] for part in outcome.json["parts"]] == [len(LONG), len(SHORT)]
+
+
 OF_DOWNLOAD = (
     _download(
         "parts",
@@ -243,6 +251,12 @@ OF_DOWNLOAD = (
         _unclaimed,
         lambda environment, archive_id: http("GET", _url(environment, archive_id)),
         _is_streamed,
+    ),
+    _download(
+        "the list of parts that nobody merges",
+        _unclaimed,
+        lambda environment, archive_id: http("GET", _url(environment, archive_id), None, {"Accept": MEDIA_TYPE}),
+        _is_listed,
     ),
     _download(
         "parts, at a cold start",

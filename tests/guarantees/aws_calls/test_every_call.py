@@ -41,6 +41,8 @@ HTTP_MODULES = {
     "functions/download/handler.py": "urllib.parse alone",
     "functions/rotate/cloudformation.py": "tests/unit/rotate/test_cloudformation.py",
     "functions/api/passthrough.py": "tests/unit/api/test_passthrough.py",
+    "layers/core/actions_cache/aws/s3.py": "urllib.parse alone",
+    "layers/core/actions_cache/domain/delivery.py": "urllib.parse alone",
     "layers/core/actions_cache/aws/s3_stream.py": "raw_store.py, and test_connections.py",
     "layers/core/actions_cache/settings.py": "urllib.parse alone",
     "layers/core/actions_cache/http/app.py": "urllib.parse alone",

@@ -19,6 +19,7 @@ from dev.clients.wire import GO, Job, read, send
 from dev.emulation.api_gateway import MB, PLAIN_STREAMING, Caps, Gateway, LocalRun
 from dev.emulation.proxy import Traffic
 from tests.guarantees.crashes.environment import wait_until
+from tests.support.part_list_reader import PartListReader, read_by_list
 
 AWS = Caps()
 SMALL = AWS.scaled(sizes=1 / 20, speed=4)
@@ -100,6 +101,27 @@ def test_concurrent_requests_have_an_environment_each(unmerged: LocalRun, job):
         digests.add(read(url).digest)
         assert digests == {sha256(b"".join(blocks)).hexdigest()}
         assert len(gateway.download.environments) == 2
+
+
+# ------------------------------------------------------------------ lists its parts
+
+
+def test_part_list_of_a_long_archive_comes_at_once(small: Gateway, job):
+    """It is too long to be streamed, and nothing merges it."""
+    url = just_finalized(job(small))
+    listed = PartListReader.of(url)
+    assert listed.reply.headers["Content-Length"] == str(len(listed.reply.body))
+    assert (listed.reply.headers["Vary"], listed.reply.headers["Cache-Control"]) == ("Accept", "no-store")
+    assert small.through_download.sent == len(listed.reply.body) < HEADERS
+    assert read_by_list(url, range_bytes=MB) == (CONTENT, len(CONTENT))
+    assert small.through_download.sent < HEADERS, "no byte but the lists"
+
+
+def test_part_list_of_a_merged_archive_has_its_object(small: Gateway, job, merge_all: Callable[[], object]):
+    url = just_finalized(job(small))
+    merge_all()
+    assert len(PartListReader.of(url).parts) == 1
+    assert read_by_list(url, range_bytes=MB) == (CONTENT, len(CONTENT))
 
 
 # ------------------------------------------------------------------ waits, and is redirected

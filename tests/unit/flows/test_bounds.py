@@ -11,6 +11,7 @@ from starlette.requests import Request
 from actions_cache import activity, archives, events, lookup
 from actions_cache.activity import NoteRepository
 from actions_cache.domain.access import GITHUB, Caller
+from actions_cache.domain.delivery import PlainReason
 from actions_cache.domain.errors import TryAgain
 from actions_cache.events import METRICS, Event
 from actions_cache.http.app import request_line
@@ -53,8 +54,11 @@ def test_metric_dimensions_have_fixed_values():
         events.failed(stranger, OSError(stranger)),
         events.evicted(saved),
         events.bytes_discarded(events.about(saved), 1),
+        events.hook_looked(stranger, stranger),
+        events.plain_fall(PlainReason.GONE),
     ]
-    assert {metric.dimension for metric in METRICS} == {None, "reason", "outcome", "task", "part", "kind"}
+    dimensions = {metric.dimension for metric in METRICS}
+    assert dimensions == {None, "reason", "outcome", "task", "part", "kind", "fall", "hook"}
     for event in emitted:
         for metric in event.metrics:
             assert metric.dimension is None or len(str(event.fields[metric.dimension])) < 40

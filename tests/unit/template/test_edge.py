@@ -82,6 +82,7 @@ def test_edge_requires_https_and_caches_nothing(template: Template) -> None:
     [
         ("/twirp/github.actions.results.api.v1.CacheService/CreateCacheEntry", "api", {"viewer-request"}),
         ("/blobs/download/0123", "api", {"viewer-request"}),
+        ("/runner/status", "api", {"viewer-request"}),
         ("/", "api", {"viewer-request"}),
         ("/blobs/upload/0123", "bucket", {"viewer-request", "viewer-response"}),
         ("/blobs/object/0123/parts/blob/1", "bucket", {"viewer-request", "viewer-response"}),
@@ -90,6 +91,14 @@ def test_edge_requires_https_and_caches_nothing(template: Template) -> None:
 def test_edge_routes_paths_to_origins(template: Template, path: str, origin: str, events: set[str]) -> None:
     behavior = Distribution.of(template).behavior(path)
     assert (behavior.origin, set(behavior.events)) == (origin, events)
+
+
+@pytest.mark.parametrize("path", ["/blobs/download/0123", "/runner/status"])
+def test_edge_passes_accept_and_adds_nothing(template: Template, path: str) -> None:
+    """Accept asks for the part list. The answer's own Vary and Cache-Control are the client's."""
+    behavior = Distribution.of(template).behavior(path)
+    assert behavior.forwarded_headers is None, "all but Host"
+    assert behavior.added_headers == {}
 
 
 def test_blob_requests_forward_two_headers(template: Template) -> None:
