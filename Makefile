@@ -75,6 +75,9 @@ UNIT = $(addprefix tests/unit/,domain flows http manage test_settings.py test_se
 unit: .venv/.ready ## Runs the rules in process, in under a minute: no emulator, no client
 	@$(RUN) -m pytest --numprocesses 3 --dist loadfile --quiet $(UNIT) -m "not emulator"
 
+# Hundreds of processes load the same modules, so these are kept compiled, even where the environment forbids it.
+test unit test-slow test-deploy test-rie: export PYTHONDONTWRITEBYTECODE :=
+
 test: .venv/.ready .tools/engines/.ready .tools/sam/.ready $(NODE_PACKAGES) ## Runs the tests, on real emulators and with real clients
 	@# They wait a third of their time, so three keep two cores busy. In their order: the long ones aren't the last.
 	@$(RUN) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder

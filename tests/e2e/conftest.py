@@ -1,19 +1,15 @@
 """Servers, each the local run as a user starts it, shared by all workers, and jobs that talk to them."""
 
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from dev.clients.actions_cache import NEWEST, ActionsCache, Package
 from dev.clients.local_server import running_server
 from dev.clients.runtime_token import runtime_token
-from dev.clients.wire import Job, put_blob
+from dev.clients.wire import Job
+from tests.support.fake_results_service import server_with_results_service
 from tests.support.shared_stacks import SharedStacks
-
-IMPATIENT_SECONDS = 3
-"""Longer than a save of a few bytes takes on a busy machine."""
 
 
 @pytest.fixture(scope="session")
@@ -28,27 +24,31 @@ def server(stacks: SharedStacks) -> str:
 
 
 @pytest.fixture(scope="session")
-def unmerged_server(stacks: SharedStacks) -> str:
-    """Return the URL of a server without merges: every archive of several blocks stays in parts."""
-    return stacks.start("unmerged", running_server, {"LOCAL_MERGE_WORKERS": "0"})
+def unmerged_server_and_port(stacks: SharedStacks) -> tuple[str, int]:
+    return stacks.start("unmerged", server_with_results_service, {"LOCAL_MERGE_WORKERS": "0"})
 
 
 @pytest.fixture(scope="session")
-def impatient_server(stacks: SharedStacks) -> str:
-    """Return the URL of a server whose reservations and URLs live for three seconds."""
-    lifetimes = dict.fromkeys(
-        ("RESERVATION_SECONDS", "UPLOAD_URL_SECONDS", "DOWNLOAD_URL_SECONDS"), str(IMPATIENT_SECONDS)
-    )
-    url = stacks.start("impatient", running_server, lifetimes)
-    # The first upload takes its time.
-    put_blob(Job(url).reserve(f"warm-up {uuid.uuid4()}"), b"")
-    return url
+def unmerged_server(unmerged_server_and_port: tuple[str, int]) -> str:
+    """Return the URL of a server without merges: every archive of several blocks stays in parts."""
+    return unmerged_server_and_port[0]
+
+
+@pytest.fixture(scope="session")
+def results_service_port(unmerged_server_and_port: tuple[str, int]) -> int:
+    """Return the port of the results service that the server without merges forwards to; a test may listen there."""
+    return unmerged_server_and_port[1]
+
+
+def new_repository() -> str:
+    """Return a repository of which nobody else has entries."""
+    return str(uuid.uuid4().int % 10**12)
 
 
 @pytest.fixture
 def repository() -> str:
     """Return a repository of the test's own, so that no other test's entries match."""
-    return str(uuid.uuid4().int % 10**12)
+    return new_repository()
 
 
 @pytest.fixture
@@ -59,18 +59,3 @@ def job(server: str, repository: str) -> Job:
 @pytest.fixture
 def unmerged_job(unmerged_server: str, repository: str) -> Job:
     return Job(unmerged_server, runtime_token(repository=repository))
-
-
-@pytest.fixture
-def impatient_job(impatient_server: str, repository: str) -> Job:
-    return Job(impatient_server, runtime_token(repository=repository))
-
-
-@pytest.fixture
-def actions_cache(tmp_path: Path, repository: str) -> Callable[..., ActionsCache]:
-    """Return a job's @actions/cache, with the test's directory as its workspace."""
-
-    def client(server: str, package: Package = NEWEST, token: str | None = None) -> ActionsCache:
-        return ActionsCache(server, tmp_path, token or runtime_token(repository=repository), package)
-
-    return client

@@ -3,7 +3,7 @@
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,8 +34,6 @@ PIECE = 2 * MIB
 SEGMENT = 4 * MIB
 """Size of one read from a blob host."""
 
-Client = Callable[..., ActionsCache]
-
 
 @dataclass(frozen=True)
 class Spoken:
@@ -58,14 +56,9 @@ def each(*spoken: Spoken) -> list[object]:
     return [pytest.param(it, id=str(it), marks=pytest.mark.client(version=str(it))) for it in spoken]
 
 
-EVERY = each(
-    Spoken(VERSION_3, "v1"),
-    Spoken(VERSION_4, "v2"),
-    Spoken(VERSION_5, "v2"),
-    Spoken(NEWEST, "v2"),
-    Spoken(NEWEST, "v1"),
-)
-newest = pytest.mark.client(version=str(Spoken(NEWEST, "v2")))
+NEWEST_BY_V2, NEWEST_BY_V1 = Spoken(NEWEST, "v2"), Spoken(NEWEST, "v1")
+BY_BLOCKS, BY_CHUNKS = Spoken(VERSION_4, "v2"), Spoken(VERSION_3, "v1")
+newest = pytest.mark.client(version=str(NEWEST_BY_V2))
 
 
 def restored(client: ActionsCache, key: str, *restore_keys: str) -> tuple[Outcome, bytes]:
@@ -81,7 +74,7 @@ def marked(outcome: Outcome) -> list[str]:
     return [line for line in outcome.log if line.startswith(("::warning", "::error"))]
 
 
-# ------------------------------------------------------------------ a few bytes, by every version
+# ------------------------------------------------------------------ a few bytes
 
 
 @dataclass(frozen=True)
@@ -118,7 +111,7 @@ class Steps:
         return cls(first, saved, second, saved_again, exact, by_restore_key, missed, looked_up, left, denied)
 
 
-@pytest.fixture(scope="module", params=EVERY)
+@pytest.fixture(scope="module", params=each(NEWEST_BY_V2, NEWEST_BY_V1))
 def steps(request: pytest.FixtureRequest, server: str, tmp_path_factory: pytest.TempPathFactory) -> Steps:
     repository = str(uuid.uuid4().int % 10**12)
     token = runtime_token(repository=repository)
@@ -134,6 +127,18 @@ def test_saved_entry_is_restored_by_key(steps: Steps):
     assert marked(steps.saved) == marked(outcome) == []
     assert outcome.result == "deps-first"
     assert got == steps.first
+
+
+@pytest.mark.client(feature="saves and restores, every byte")
+@pytest.mark.parametrize("spoken", each(Spoken(VERSION_5, "v2")))
+def test_older_client_saves_and_restores(server: str, tmp_path: Path, repository: str, spoken: Spoken):
+    """Others that are older save and restore several blocks."""
+    client, data = spoken.client(server, tmp_path, runtime_token(repository=repository)), os.urandom(MIB)
+    (tmp_path / "data").write_bytes(data)
+
+    client.save(["data"], "key")
+
+    assert restored(client, "key")[1] == data
 
 
 @pytest.mark.client(feature="restore keys: the newest entry that begins with one")
@@ -186,16 +191,13 @@ class Saved:
     saved: Outcome
 
 
-@pytest.fixture(scope="module", params=EVERY[:4])
+@pytest.fixture(scope="module", params=each(BY_CHUNKS, BY_BLOCKS, NEWEST_BY_V2))
 def in_parts(
     request: pytest.FixtureRequest, unmerged_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Saved]:
-    workspace = tmp_path_factory.mktemp("job")
+    workspace, spoken = tmp_path_factory.mktemp("job"), request.param
     token = runtime_token(repository=str(uuid.uuid4().int % 10**12))
-    client, data = (
-        request.param.client(unmerged_server, workspace, token),
-        os.urandom(request.param.size_of_several_parts),
-    )
+    client, data = spoken.client(unmerged_server, workspace, token), os.urandom(spoken.size_of_several_parts)
     (workspace / "data").write_bytes(data)
     yield Saved(client, data, client.save(["data"], "key"))
     (workspace / "data").unlink(missing_ok=True)
@@ -225,7 +227,7 @@ def test_blob_host_entry_is_restored_in_segments(in_parts: Saved):
 
 
 @pytest.mark.client(feature="restored while its parts are merged, and merged from the store itself")
-@pytest.mark.parametrize("spoken", [EVERY[0], EVERY[3]])
+@pytest.mark.parametrize("spoken", each(NEWEST_BY_V2, NEWEST_BY_V1))
 def test_entry_is_restored_during_and_after_merge(server: str, tmp_path: Path, repository: str, spoken: Spoken):
     client = spoken.client(server, tmp_path, runtime_token(repository=repository))
     data = os.urandom(spoken.size_of_several_parts)
@@ -242,10 +244,10 @@ def test_entry_is_restored_during_and_after_merge(server: str, tmp_path: Path, r
 
 
 @pytest.mark.client(feature="v1's debug log of a miss: what is there under such a key by another version")
-@pytest.mark.parametrize("spoken", [EVERY[0], EVERY[4]])
-def test_debug_log_lists_similar_entries(server: str, tmp_path: Path, repository: str, spoken: Spoken):
+@pytest.mark.client(version=str(NEWEST_BY_V1))
+def test_debug_log_lists_similar_entries(server: str, tmp_path: Path, repository: str):
     """The version is made of the paths, so other paths miss."""
-    client = replace(spoken.client(server, tmp_path, runtime_token(repository=repository)), debug=True)
+    client = replace(NEWEST_BY_V1.client(server, tmp_path, runtime_token(repository=repository)), debug=True)
     (tmp_path / "data").write_bytes(b"data")
     client.save(["data"], "deps-1")
 
@@ -260,29 +262,27 @@ def test_debug_log_lists_similar_entries(server: str, tmp_path: Path, repository
 # ------------------------------------------------------------------ by the newest alone
 
 
+@pytest.fixture(scope="module", params=[0, 64 * MIB + 1], ids=["empty", "64 MiB + 1"])
+def in_one_put(request: pytest.FixtureRequest, server: str, tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    workspace = tmp_path_factory.mktemp("job")
+    client = ActionsCache(server, workspace, runtime_token(repository=str(uuid.uuid4().int % 10**12)))
+    data = os.urandom(request.param)
+    (workspace / "data").write_bytes(data)
+    return Saved(client, data, client.save(["data"], "key"))
+
+
 @newest
-@pytest.mark.client(feature="any size in one PUT: nothing, a byte, more than 64 MiB")
-@pytest.mark.parametrize("size", [0, 1, 64 * MIB + 1], ids=["empty", "1 B", "64 MiB + 1"])
-def test_single_put_entry_is_restored(server: str, actions_cache: Client, tmp_path: Path, size: int):
-    client = actions_cache(server)
-    data = os.urandom(size)
-    (tmp_path / "data").write_bytes(data)
+@pytest.mark.client(feature="any size in one PUT: nothing, and more than 64 MiB")
+def test_single_put_entry_is_restored(in_one_put: Saved):
+    outcome, got = restored(in_one_put.client, "key")
 
-    saved = client.save(["data"], "key")
-    outcome, got = restored(client, "key")
-
-    assert len(saved.parts) == 1
+    assert len(in_one_put.saved.parts) == 1
     assert outcome.result == "key"
-    assert got == data
+    assert got == in_one_put.data
 
 
 @newest
 @pytest.mark.client(feature="the signatures of URLs are masked in the log")
-def test_url_signatures_are_masked_in_log(unmerged_server: str, actions_cache: Client, tmp_path: Path):
+def test_url_signatures_are_masked_in_log(in_one_put: Saved):
     """Whoever can read a debug log could otherwise use them while they live."""
-    client = actions_cache(unmerged_server)
-    (tmp_path / "data").write_bytes(b"data")
-
-    masked = [line for line in client.save(["data"], "key").log if line.startswith("::add-mask::")]
-
-    assert masked
+    assert [line for line in in_one_put.saved.log if line.startswith("::add-mask::")]

@@ -77,93 +77,19 @@ def test_azure_sdk_creates_appends_and_seals(job: Job):
     assert job.restore("key").body == b"first second third"
 
 
-def test_repeated_append_counts_once(job: Job):
+def test_put_blob_cannot_be_sealed(job: Job):
     url = job.reserve("key")
-    create(url)
-    answers = [append(url, b"0123", 0), append(url, b"4567", 4), append(url, b"4567", 4), append(url, b"89", 8)]
-    assert [reply.headers["x-ms-blob-append-offset"] for reply in answers] == ["0", "4", "4", "8"]
-    assert finalized(job, 10).json["ok"]
-    assert job.restore("key").body == b"0123456789"
-
-
-def test_append_after_seal_changes_nothing(job: Job):
-    url = job.reserve("key")
-    create(url)
-    append(url, b"before")
-    seal(url)
-    append(url, b"after")
-    assert finalized(job, 11).status == 400
-    assert finalized(job, 6).json["ok"]
-    append(url, b"later")
-    assert job.restore("key").body == b"before"
-
-
-def test_empty_append_blob_becomes_empty_entry(job: Job):
-    url = job.reserve("key")
-    assert (create(url).status, seal(url).status) == (201, 200)
-    assert finalized(job, 0).json["ok"]
-    assert job.restore("key").body == b""
-
-
-def test_committed_put_blob_cannot_be_sealed(job: Job):
-    url = job.reserve("key")
-    put_blob(url, b"a blob")
-    assert finalized(job, 6).json["ok"]
-    reply = seal(url)
-    assert (reply.status, b"BlobAlreadyExists" in reply.body) == (409, True)
-
-
-def test_unknown_blob_type_is_refused(job: Job):
-    reply = send("PUT", job.reserve("key"), b"", {"x-ms-blob-type": "PageBlob"})
-    assert (reply.status, b"PageBlob" in reply.body) == (400, True)
-
-
-# ------------------------------------------------------------------ begun anew, and mixed
-
-
-def test_restarted_upload_discards_earlier_bytes(job: Job):
-    """Azure's SDK does this with `overwrite`: the second upload may have other bytes of the same length."""
-    client = BlobClient.from_blob_url(job.reserve("key"), max_block_size=MIB)
-    client.upload_blob(os.urandom(MIB), blob_type=BlobType.APPENDBLOB, overwrite=True)
-    data = os.urandom(2 * MIB)
-    client.upload_blob(data, blob_type=BlobType.APPENDBLOB, overwrite=True)
-
-    assert finalized(job, len(data)).json["ok"]
-
-    assert job.restore("key").body == data
-
-
-@azures_client(feature="append blobs, one upload after the other")
-def test_azure_sdk_appends_consecutive_uploads(job: Job):
-    """It counts the offsets of each from the answer to its first append."""
-    client = BlobClient.from_blob_url(job.reserve("key"), max_block_size=MIB)
-    first, second = os.urandom(2 * MIB + 3), os.urandom(2 * MIB + 5)
-    client.create_append_blob()
-    for data in (first, second):
-        client.upload_blob(data, blob_type=BlobType.APPENDBLOB)
-
-    assert finalized(job, len(first + second)).json["ok"]
-
-    assert job.restore("key").body == first + second
-
-
-def test_append_blob_and_put_blob_replace_each_other(job: Job):
-    url = job.reserve("key")
-    put_blob(url, b"a blob")
     create(url)
     append(url, b"appended")
-    assert finalized(job, 6).status == 400
-    assert finalized(job, 8).json["ok"]
-    assert job.restore("key").body == b"appended"
+    put_blob(url, b"a blob")
 
-    other = job.reserve("other")
-    create(other)
-    append(other, b"appended")
-    put_blob(other, b"a blob")
-    refused = seal(other)
-    assert (refused.status, b"a Put Blob replaced" in refused.body) == (400, True)
-    assert job.finalize("other", 6).json["ok"]
-    assert job.restore("other").body == b"a blob"
+    replaced = seal(url)
+    assert finalized(job, 6).json["ok"]
+    committed = seal(url)
+
+    assert (replaced.status, b"a Put Blob replaced" in replaced.body) == (400, True)
+    assert (committed.status, b"BlobAlreadyExists" in committed.body) == (409, True)
+    assert job.restore("key").body == b"a blob"
 
 
 def test_first_commit_wins_over_seal_or_block_list(job: Job):
@@ -182,8 +108,25 @@ def test_first_commit_wins_over_seal_or_block_list(job: Job):
     assert (job.restore("sealed").body, job.restore("listed").body) == (b"appended", b"a block")
 
 
-def test_empty_append_blob_needs_no_seal(job: Job):
-    create(job.reserve("key"))
+@azures_client(feature="append blobs, one upload after the other")
+def test_azure_sdk_appends_consecutive_uploads(job: Job):
+    """It counts the offsets of each from the answer to its first append."""
+    client = BlobClient.from_blob_url(job.reserve("key"), max_block_size=MIB)
+    first, second = os.urandom(2 * MIB + 3), os.urandom(2 * MIB + 5)
+    client.create_append_blob()
+    for data in (first, second):
+        client.upload_blob(data, blob_type=BlobType.APPENDBLOB)
+
+    assert finalized(job, len(first + second)).json["ok"]
+
+    assert job.restore("key").body == first + second
+
+
+@pytest.mark.parametrize("is_sealed", [True, False])
+def test_empty_append_blob_needs_no_seal(job: Job, is_sealed: bool):
+    url = job.reserve("key")
+    assert create(url).status == 201
+    assert not is_sealed or seal(url).status == 200
     assert finalized(job, 0).json["ok"]
     assert job.restore("key").body == b""
 

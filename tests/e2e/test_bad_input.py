@@ -1,4 +1,4 @@
-"""Bad input loses nothing on a live server, nor do an interrupted upload and an expired URL."""
+"""Bad input loses nothing on a live server, nor does an interrupted upload."""
 
 import socket
 import time
@@ -6,8 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from dev.clients.wire import Job, put_blob, put_block, put_block_list, random_block_id, send, with_query
-from tests.e2e.conftest import IMPATIENT_SECONDS
+from dev.clients.wire import Job, put_block, put_block_list, random_block_id, with_query
 from tests.support.bad_requests import (
     BLOBS,
     CALLS,
@@ -50,15 +49,6 @@ def test_bad_requests_are_refused_and_lose_nothing(upload: Upload):
     assert_nothing_lost(upload)
 
 
-def test_second_block_list_after_commit_is_refused(upload: Upload):
-    assert put_block_list(upload.url, [upload.block_id]).status == 201
-
-    refused = put_block_list(upload.url, [upload.block_id] * 2)
-
-    assert (refused.status, refused.headers["x-ms-error-code"]) == (409, "BlobAlreadyExists")
-    assert_nothing_lost(upload)
-
-
 def test_interrupted_put_keeps_earlier_block(upload: Upload):
     url = urlsplit(with_query(upload.url, last={"comp": "block", "blockid": upload.block_id}))
     with socket.create_connection((url.hostname, url.port)) as connection:
@@ -67,17 +57,3 @@ def test_interrupted_put_keeps_earlier_block(upload: Upload):
 
     time.sleep(0.5)
     assert_nothing_lost(upload)
-
-
-def test_expired_url_is_refused_and_replaceable(impatient_job: Job):
-    impatient_job.save("saved", DATA)
-    download = Job(impatient_job.server, impatient_job.token, "curl").download_url("saved")
-    upload = impatient_job.reserve(KEY)
-    time.sleep(IMPATIENT_SECONDS + 1)
-
-    for reply in (put_blob(upload, DATA), put_block_list(upload, []), send("GET", download)):
-        assert (reply.status, reply.headers["x-ms-error-code"]) == (403, "AuthenticationFailed")
-        assert b"expired" in reply.body
-    impatient_job.save(KEY, DATA)
-    assert impatient_job.restore(KEY).body == DATA
-    assert impatient_job.restore("saved").body == DATA

@@ -16,9 +16,7 @@ from dev.clients.wire import ACTIONS_CACHE, MERGE_SECONDS, Job
 pytestmark = pytest.mark.client("BuildKit", version=REPRODUCED)
 
 MIB = 1024 * 1024
-BLOCKS = 300
-
-both_servers = pytest.mark.parametrize("server_name", ["server", "unmerged_server"], ids=["merging", "never merging"])
+BLOCKS = 40
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +56,7 @@ def wait_until_merged(client: BuildKit, layer: bytes) -> None:
         time.sleep(0.2)
 
 
-@pytest.mark.client(feature="a layer of 300 blocks of 1 MiB, one after the other, read as a whole")
+@pytest.mark.client(feature="a layer of 40 blocks of 1 MiB, one after the other, read as a whole")
 def test_large_layer_is_read_during_and_after_merge(exported: Exported, layer: bytes):
     assert exported.client.blocks_sent == BLOCKS
     assert exported.read_at_once == layer
@@ -66,7 +64,7 @@ def test_large_layer_is_read_during_and_after_merge(exported: Exported, layer: b
 
 
 @pytest.mark.client(feature="seeks, by `x-ms-range: bytes=N-`")
-@pytest.mark.parametrize("offset", [1, MIB - 1, MIB, 17 * MIB + 12345, 255 * MIB + 1, BLOCKS * MIB - 1])
+@pytest.mark.parametrize("offset", [1, MIB - 1, MIB, 17 * MIB + 12345, BLOCKS * MIB - 1])
 def test_reader_seeks_to_any_offset(exported: Exported, layer: bytes, offset: int):
     entry = entry_of(exported.client, layer)
 
@@ -96,13 +94,11 @@ def test_refused_url_is_looked_up_again(exported: Exported, layer: bytes):
 
 
 @pytest.fixture
-def client(request: pytest.FixtureRequest, server_name: str, repository: str) -> Iterator[BuildKit]:
-    server = request.getfixturevalue(server_name)
+def client(server: str, repository: str) -> Iterator[BuildKit]:
     with closing(BuildKit(server, runtime_token(repository=repository))) as client:
         yield client
 
 
-@both_servers
 @pytest.mark.client(feature="the index: the newest of a prefix, past the ninth, and what a dead export holds skipped")
 def test_newest_index_is_read_past_nine(client: BuildKit):
     """Sorted by their texts, #9 would be the last."""
@@ -112,7 +108,6 @@ def test_newest_index_is_read_past_nine(client: BuildKit):
     assert client.import_index(BRANCH) == b"index 10"
 
 
-@both_servers
 @pytest.mark.client(feature="the index: the newest of a prefix, past the ninth, and what a dead export holds skipped")
 def test_abandoned_index_number_is_skipped(client: BuildKit):
     client.export_index(BRANCH, b"first")
@@ -123,7 +118,6 @@ def test_abandoned_index_number_is_skipped(client: BuildKit):
     assert client.import_index(BRANCH) == b"third"
 
 
-@both_servers
 @pytest.mark.client(feature="index and layers of the default branch are imported on a branch, and the other way not")
 def test_branch_imports_from_default_branch(client: BuildKit, repository: str, layer: bytes):
     on_default_branch = replace(client, token=runtime_token([(DEFAULT_BRANCH, READ_WRITE)], repository))
@@ -143,7 +137,6 @@ def test_branch_imports_from_default_branch(client: BuildKit, repository: str, l
     assert on_default_branch.load(layer_key(own)) is None
 
 
-@both_servers
 @pytest.mark.client(feature="a token that may only read fails the export")
 def test_read_only_token_fails_export(client: BuildKit, repository: str):
     read_only = replace(client, token=runtime_token([(BRANCH, READ)], repository))
@@ -152,7 +145,6 @@ def test_read_only_token_fails_export(client: BuildKit, repository: str):
         read_only.export_index(BRANCH, b"index")
 
 
-@both_servers
 @pytest.mark.client(feature="an `@actions/cache` of the same repository sees nothing of it")
 def test_lookup_by_other_client_misses(client: BuildKit):
     key = client.export_index(BRANCH, b"index")

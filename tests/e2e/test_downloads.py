@@ -5,11 +5,7 @@ from typing import NamedTuple
 
 import pytest
 
-from dev.clients.wire import ACTIONS_CACHE, GO, OPENDAL, Job, Reply, send
-
-SCCACHE = "sccache/0.16.0"
-S3_READERS = [ACTIONS_CACHE, OPENDAL, SCCACHE]
-OTHERS = [GO, "azsdk-go-azblob/v1.5.0 (go1.24; linux)", "azsdk-python-storage-blob/12.31.1", "", "curl/8"]
+from dev.clients.wire import ACTIONS_CACHE, GO, Job, Reply, send
 
 
 def as_client(job: Job, user_agent: str) -> Job:
@@ -19,24 +15,14 @@ def as_client(job: Job, user_agent: str) -> Job:
 # ------------------------------------------------------------------ where a client is sent
 
 
-@pytest.mark.parametrize("user_agent", S3_READERS)
-def test_plain_reader_gets_s3_url(job: Job, user_agent: str):
-    job.save("key", b"data")
-
-    url = as_client(job, user_agent).download_url("key")
-
-    assert not job.is_ours(url)
-    assert send("GET", url).body == b"data"
-
-
-@pytest.mark.parametrize("user_agent", OTHERS)
-def test_seeking_client_gets_server_url(job: Job, user_agent: str):
+def test_client_is_sent_where_it_can_read(job: Job):
+    """tests/unit/http/test_reader.py has all clients."""
     job.save("key", b"0123456789")
+    by_s3, by_server = (as_client(job, user_agent).download_url("key") for user_agent in (ACTIONS_CACHE, GO))
 
-    url = as_client(job, user_agent).download_url("key")
-
-    assert job.is_ours(url)
-    assert send("GET", url, headers={"x-ms-range": "bytes=3-5"}).body == b"345"
+    assert [job.is_ours(url) for url in (by_s3, by_server)] == [False, True]
+    assert send("GET", by_s3).body == b"0123456789"
+    assert send("GET", by_server, headers={"x-ms-range": "bytes=3-5"}).body == b"345"
 
 
 @pytest.mark.parametrize("user_agent", [ACTIONS_CACHE, GO])
@@ -49,27 +35,24 @@ def test_unmerged_archive_is_served_by_server(unmerged_job: Job, user_agent: str
     assert send("GET", url).body == b"data"
 
 
-def test_merged_archive_redirects_plain_get(job: Job):
-    job.save("key", b"da", b"ta")
+def test_merge_changes_only_where_a_plain_get_leads(job: Job):
+    job.save("key", b"0123", b"456789")
     url = as_client(job, GO).download_url("key")
+    before = send("HEAD", url)
     job.wait_until_merged("key")
 
-    redirect = send("GET", url)
+    after, redirect = send("HEAD", url), send("GET", url)
+    azures = send("GET", url, headers={"x-ms-range": "bytes=2-5"})
+    pinned = get(url, If_Match=before.headers["ETag"], Range="bytes=2-5")
 
     assert redirect.status == 302
     assert redirect.headers["x-ms-request-id"]
     assert redirect.headers["Location"].startswith("http"), "a relative one stops @actions/cache"
-    assert send("GET", redirect.headers["Location"]).body == b"data"
-
-
-def test_x_ms_range_is_never_redirected_to_s3(job: Job):
-    job.save("key", b"0123", b"456789")
-    url = as_client(job, GO).download_url("key")
-    job.wait_until_merged("key")
-
-    part = send("GET", url, headers={"x-ms-range": "bytes=2-5"})
-
-    assert (part.status, part.body) == (206, b"2345")
+    assert send("GET", redirect.headers["Location"]).body == b"0123456789"
+    assert [(part.status, part.body) for part in (azures, pinned)] == [(206, b"2345")] * 2, "S3 ignores x-ms-range"
+    for name in ("ETag", "Last-Modified", "Content-Length"):
+        assert before.headers[name] == after.headers[name]
+    assert azures.headers["ETag"] == before.headers["ETag"]
 
 
 # ------------------------------------------------------------------ ranges
@@ -186,27 +169,3 @@ def test_if_match_pins_archive(stored: str):
     assert (pinned.status, pinned.body) == (206, DATA[:10])
     assert (other.status, other.headers["x-ms-error-code"]) == (412, "ConditionNotMet")
     assert other_head.status == 412
-
-
-def test_if_match_holds_after_merge(job: Job):
-    job.save("key", b"0123", b"456789")
-    url = as_client(job, GO).download_url("key")
-    etag = send("HEAD", url).headers["ETag"]
-    job.wait_until_merged("key")
-
-    reply = get(url, If_Match=etag, Range="bytes=2-5")
-
-    assert (reply.status, reply.body) == (206, b"2345")
-
-
-def test_etag_and_date_survive_merge(job: Job):
-    job.save("key", b"da", b"ta")
-    url = as_client(job, GO).download_url("key")
-    before = send("HEAD", url)
-    job.wait_until_merged("key")
-    after = send("HEAD", url)
-    part = send("GET", url, headers={"x-ms-range": "bytes=0-0"})
-
-    for name in ("ETag", "Last-Modified", "Content-Length"):
-        assert before.headers[name] == after.headers[name]
-    assert part.headers["ETag"] == before.headers["ETag"]

@@ -6,18 +6,17 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dev.clients.local_server import running_server
+from actions_cache.domain.budgets import HOUR
 from dev.clients.runtime_token import BRANCH, runtime_token
-from dev.clients.wire import Job, V1Job, send
-from dev.local.template import ROOT
+from dev.clients.wire import Job, send
+from dev.docs.page_server import page_server
+from dev.local.template import ROOT, Template
 from tests.e2e.test_doctor import by_tls
 
 GH = Path(sys.executable).with_name("gh")
@@ -45,18 +44,13 @@ class Managed:
 
 @pytest.fixture
 def managed(server: str, server_directory: Path, repository: str) -> Managed:
-    managed = managed_at(server, server_directory, repository)
-    for key in ("npm-1", "npm-2", "yarn-1"):
-        managed.job.save(key, key.encode())
-    return managed
-
-
-def managed_at(server: str, directory: Path, repository: str) -> Managed:
-    lines = (directory / "data" / "env").read_text().splitlines()
+    lines = (server_directory / "data" / "env").read_text().splitlines()
     known = dict(shlex.split(line)[1].split("=", 1) for line in lines)
     repo = f"repo-{repository}"
     token = runtime_token(repository=repository, oidc_extra=json.dumps({"repository": f"example/{repo}"}))
     job = Job(server, token)
+    for key in ("npm-1", "npm-2", "yarn-1"):
+        job.save(key, key.encode())
     return Managed(server, repo, job, known["ADMIN_TOKEN"], known["READ_ONLY_TOKEN"])
 
 
@@ -100,45 +94,36 @@ def test_octokit_token_limits_are_enforced(managed: Managed) -> None:
     assert stranger["status"] == 401
 
 
-@contextmanager
-def gh_of(managed: Managed, directory: Path) -> Iterator[Any]:
-    with by_tls(managed.url, directory) as (url, certificate):
-        yield gh_at(url, certificate, managed)
-
-
-def gh_at(url: str, certificate: Path, managed: Managed) -> Any:
+def gh_at(url: str, certificate: Path, repo: str, token: str) -> Any:
     host = url.removeprefix("https://")
     variables = {
         "PATH": os.environ["PATH"],
         "HOME": str(certificate.parent),
         "SSL_CERT_FILE": str(certificate),
         "GH_HOST": host,
-        "GH_ENTERPRISE_TOKEN": managed.admin,
+        "GH_ENTERPRISE_TOKEN": token,
         "GH_NO_UPDATE_NOTIFIER": "1",
     }
 
     def gh(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([GH, *arguments], env=variables, capture_output=True, text=True, check=False, timeout=60)
 
-    return lambda *arguments: gh(*(it.replace("REPO", f"{host}/example/{managed.repo}") for it in arguments))
+    return lambda *arguments: gh(*(it.replace("REPO", f"{host}/example/{repo}") for it in arguments))
 
 
-def test_gh_pages_through_tls_proxy(tmp_path: Path, repository: str) -> None:
+def test_gh_pages_through_tls_proxy(template: Template, tmp_path: Path) -> None:
     """PUBLIC_URL says what the proxy doesn't."""
     servers: list[str] = []
-    with by_tls(lambda: servers[0], tmp_path) as (url, certificate):
-        directory = tmp_path / "server"
-        with running_server(directory, {"PUBLIC_URL": url}) as server:
-            servers.append(server)
-            managed = managed_at(server, directory, repository)
-            # The uploads of v1 need no URL: those of v2 lead to the proxy.
-            job = V1Job(server, managed.job.token)
-            for key in ("npm-1", "npm-2", "yarn-1"):
-                number = job.reserve(key)
-                job.chunk(number, "bytes 0-0/*", b"x")
-                assert job.commit(number, 1).status == 204
-            gh = gh_at(url, certificate, managed)
-            pages = gh("api", "--paginate", f"repos/example/{managed.repo}/actions/caches?per_page=1", "--jq", PAGED)
+    with (
+        by_tls(lambda: servers[0], tmp_path) as (url, certificate),
+        page_server(template, "gh", public_url=url) as store,
+    ):
+        servers.append(store.url)
+        repository = store.repository("42", "example/tools")
+        for hours, key in enumerate(("yarn-1", "npm-2", "npm-1"), start=1):
+            store.entry(repository, key, 1, used=hours * HOUR)
+        gh = gh_at(url, certificate, "tools", store.tokens.admin)
+        pages = gh("api", "--paginate", "repos/example/tools/actions/caches?per_page=1", "--jq", PAGED)
     assert pages.stdout.split() == ["yarn-1", "npm-2", "npm-1"], pages.stderr
 
 
@@ -146,7 +131,8 @@ PAGED = ".actions_caches[].key"
 
 
 def test_gh_lists_and_deletes_caches(managed: Managed, tmp_path: Path) -> None:
-    with gh_of(managed, tmp_path) as gh:
+    with by_tls(managed.url, tmp_path) as (url, certificate):
+        gh = gh_at(url, certificate, managed.repo, managed.admin)
         fields = "id,key,ref,sizeInBytes,version,createdAt,lastAccessedAt"
         listed = gh("cache", "list", "-R", "REPO", "--key", "npm-", "--json", fields, "--sort", "created_at")
         assert listed.returncode == 0, listed.stderr

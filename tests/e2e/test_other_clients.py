@@ -10,9 +10,8 @@ import opendal
 import pytest
 from azure.storage.blob import BlobClient
 
-from dev.clients.runtime_token import job_variables, runtime_token
+from dev.clients.runtime_token import Api, job_variables, runtime_token
 from dev.clients.wire import VERSION, Job
-from tests.support.client_parameters import ClientParameters, client_parameters
 
 MIB = 1024 * 1024
 
@@ -22,15 +21,19 @@ OPENDAL_VERSION = version("opendal")
 opendals_client = partial(pytest.mark.client, "OpenDAL ghac")
 
 
-@pytest.fixture(
-    params=client_parameters(OPENDAL_VERSION, ("server", "v2"), ("unmerged_server", "v2"), ("unmerged_server", "v1"))
-)
+def asked(server: str, api: Api) -> object:
+    """Return a fixture's parameters, marked with the client's version for docs/use/clients.md."""
+    marks = pytest.mark.client(version=f"{OPENDAL_VERSION} by {api}")
+    return pytest.param((server, api), id=f"{server}, {api}", marks=marks)
+
+
+@pytest.fixture(params=[asked("server", "v2"), asked("unmerged_server", "v2"), asked("unmerged_server", "v1")])
 def operator(request: pytest.FixtureRequest, repository: str, monkeypatch: pytest.MonkeyPatch) -> opendal.Operator:
-    asked: ClientParameters = request.param
+    server, api = request.param
     for variable in ("ACTIONS_CACHE_URL", "ACTIONS_RESULTS_URL", "ACTIONS_CACHE_SERVICE_V2"):
         monkeypatch.delenv(variable, raising=False)
-    server, token = request.getfixturevalue(asked.server), runtime_token(repository=repository)
-    for variable, value in job_variables(server, token, asked.api).items():
+    token = runtime_token(repository=repository)
+    for variable, value in job_variables(request.getfixturevalue(server), token, api).items():
         monkeypatch.setenv(variable, value)
     return opendal.Operator("ghac", root="/objects", version=VERSION)
 

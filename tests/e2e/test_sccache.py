@@ -4,12 +4,13 @@ import subprocess
 import zlib
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-from dev.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, Api, job_variables, runtime_token
+from dev.clients.runtime_token import BRANCH, DEFAULT_BRANCH, READ, job_variables, runtime_token
 from dev.clients.sccache import PROJECT, Stats, compiler, running_sccache
-from tests.support.client_parameters import client_parameters
+from tests.e2e.conftest import new_repository
 
 pytestmark = [
     pytest.mark.client("sccache"),
@@ -17,45 +18,46 @@ pytestmark = [
 ]
 
 FILES = len(list(PROJECT.glob("*.c")))
+APIS = [
+    pytest.param(api, id=api, marks=pytest.mark.client(version=f"{version('sccache')} by {api}"))
+    for api in ("v2", "v1")
+]
 
 
-@pytest.fixture(
-    params=client_parameters(version("sccache"), ("server", "v2"), ("unmerged_server", "v2"), ("server", "v1"))
-)
-def asked(request: pytest.FixtureRequest) -> tuple[str, Api]:
-    """A server's URL, and by which API."""
-    return request.getfixturevalue(request.param.server), request.param.api
-
-
-def built(asked: tuple[str, Api], workspace: Path, token: str) -> Stats:
+def built(workspace: Path, variables: dict[str, str]) -> Stats:
     """Compile in a job of its own, with nothing left of another's."""
     workspace.mkdir()
-    server, api = asked
-    with running_sccache(workspace, job_variables(server, token, api)) as sccache:
+    with running_sccache(workspace, variables) as sccache:
         program = sccache.build()
         printed = subprocess.check_output([program, "a text"], text=True)
         assert printed.split() == [str(zlib.crc32(b"a text")), str(zlib.adler32(b"a text"))]
         return sccache.stats()
 
 
-@pytest.mark.client(feature="compiles a C project, and takes every object from the cache the second time")
-def test_compiled_objects_are_reused_by_next_job(asked: tuple[str, Api], tmp_path: Path, repository: str):
+class Builds(NamedTuple):
+    """Counts of three jobs, of which only the second may write."""
+
+    cold: Stats
+    saved: Stats
+    warm: Stats
+
+
+@pytest.fixture(scope="module", params=APIS)
+def builds(request: pytest.FixtureRequest, server: str, tmp_path_factory: pytest.TempPathFactory) -> Builds:
+    directory, repository = tmp_path_factory.mktemp("jobs"), new_repository()
     token = runtime_token(repository=repository)
+    read_only = runtime_token([(BRANCH, READ), (DEFAULT_BRANCH, READ)], repository)
+    jobs = {"cold": read_only, "saved": token, "warm": read_only}
+    return Builds(*(built(directory / name, job_variables(server, its, request.param)) for name, its in jobs.items()))
 
-    first = built(asked, tmp_path / "first", token)
-    second = built(asked, tmp_path / "second", token)
 
-    assert first == Stats(hits=0, misses=FILES, written=FILES, errors=0)
-    assert second == Stats(hits=FILES, misses=0, written=0, errors=0)
+@pytest.mark.client(feature="compiles a C project, and takes every object from the cache the second time")
+def test_compiled_objects_are_reused_by_next_job(builds: Builds):
+    assert builds.saved == Stats(hits=0, misses=FILES, written=FILES, errors=0)
+    assert builds.warm == Stats(hits=FILES, misses=0, written=0, errors=0)
 
 
 @pytest.mark.client(feature="a token that may only read: hits are used, and a miss is compiled")
-def test_read_only_job_uses_hits_and_compiles_misses(asked: tuple[str, Api], tmp_path: Path, repository: str):
-    read_only = runtime_token([(BRANCH, READ), (DEFAULT_BRANCH, READ)], repository)
-
-    cold = built(asked, tmp_path / "cold", read_only)
-    built(asked, tmp_path / "saved", runtime_token(repository=repository))
-    warm = built(asked, tmp_path / "warm", read_only)
-
-    assert (cold.hits, cold.misses, cold.written) == (0, FILES, 0)
-    assert warm == Stats(hits=FILES, misses=0, written=0, errors=0)
+def test_read_only_job_uses_hits_and_compiles_misses(builds: Builds):
+    assert (builds.cold.hits, builds.cold.misses, builds.cold.written) == (0, FILES, 0)
+    assert builds.warm.hits == FILES

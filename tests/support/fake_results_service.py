@@ -3,11 +3,15 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
+from dev.clients.local_server import running_server
+
+HOST = "127.0.0.1"
 ANSWER = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n"
     b"Set-Cookie: a=1; Path=/\r\nSet-Cookie: b=2\r\nX-GitHub-Request-Id: 1\r\n\r\n{}"
@@ -43,7 +47,7 @@ class FakeResultsService:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        return f"http://{HOST}:{self.listener.getsockname()[1]}"
 
     def as_new(self) -> "FakeResultsService":
         self.answer, self.drips = ANSWER, False
@@ -82,8 +86,8 @@ class FakeResultsService:
 
 
 @contextmanager
-def running_results_service() -> Iterator[FakeResultsService]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+def running_results_service(port: int = 0) -> Iterator[FakeResultsService]:
+    with socket.create_server((HOST, port), reuse_port=True) as listener:
         fake_service = FakeResultsService(listener)
         threading.Thread(target=fake_service.serve, daemon=True).start()
         try:
@@ -93,3 +97,17 @@ def running_results_service() -> Iterator[FakeResultsService]:
             listener.shutdown(socket.SHUT_RDWR)
             for connection in fake_service.connections:
                 connection.close()
+
+
+@contextmanager
+def server_with_results_service(directory: Path, settings: Mapping[str, str]) -> Iterator[tuple[str, int]]:
+    """Start a local run that forwards what isn't the cache's, and yield its URL and the results service's port.
+
+    Nobody listens on the port until a test does; it is only kept from others.
+    """
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        kept.bind((HOST, 0))
+        port: int = kept.getsockname()[1]
+        with running_server(directory, {**settings, "RESULTS_SERVICE_URL": f"http://{HOST}:{port}/"}) as url:
+            yield url, port

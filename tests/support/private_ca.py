@@ -62,14 +62,15 @@ class CertificateAuthority:
 
 
 def self_signed(directory: Path) -> Path:
-    """Write a key and its own certificate for `localhost` to a file, and return its path."""
+    """Write a key and its own certificate for this machine to a file, and return its path."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = dt.datetime.now(dt.UTC)
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
     builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + dt.timedelta(days=1))
     # Go reads no name of a subject any more.
-    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+    names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+    builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     signed = builder.sign(key, hashes.SHA256())
     path = directory / "certificate.pem"
     path.write_bytes(

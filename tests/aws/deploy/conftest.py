@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.aws.deploy.issuer import TokenIssuer
+from tests.aws.deploy.issuer import HttpsIssuer
 from tests.aws.deploy.stack import EMULATED, Emulator, Stack
 
 NOBODY_SIGNALS = """
@@ -18,10 +18,10 @@ Resources:
 
 
 @pytest.fixture(scope="module")
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, TokenIssuer]]:
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, HttpsIssuer]]:
     """Provide an empty account: its endpoint, and the issuer of its jobs' tokens."""
     directory = tmp_path_factory.mktemp("account")
-    issuer = TokenIssuer(directory)
+    issuer = HttpsIssuer(directory)
     emulator = Emulator(directory, issuer.certificate)
     try:
         Stack.write_template()
@@ -32,13 +32,13 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Tok
 
 
 @pytest.fixture(scope="module")
-def stack(account: tuple[str, TokenIssuer]) -> Iterator[Stack]:
+def stack(account: tuple[str, HttpsIssuer]) -> Iterator[Stack]:
     """Deploy an empty stack."""
     yield from _deployed("actions-cache", *account)
 
 
 @pytest.fixture(scope="module")
-def neighbour(stack: Stack, account: tuple[str, TokenIssuer]) -> Iterator[Stack]:
+def neighbour(stack: Stack, account: tuple[str, HttpsIssuer]) -> Iterator[Stack]:
     """Deploy a second stack in the same account and region, with its edge behind a web ACL."""
     acl = f"arn:aws:wafv2:us-east-1:000000000000:global/webacl/runners/{'0' * 8}-0000-0000-0000-{'0' * 12}"
     yield from _deployed("actions-cache-dev", *account, WebAclArn=acl)
@@ -53,7 +53,7 @@ def broken() -> Iterator[Path]:
     path.unlink(missing_ok=True)
 
 
-def _deployed(name: str, endpoint: str, issuer: TokenIssuer, **parameters: str) -> Iterator[Stack]:
+def _deployed(name: str, endpoint: str, issuer: HttpsIssuer, **parameters: str) -> Iterator[Stack]:
     stack = Stack(name, endpoint, issuer, parameters)
     try:
         deployed = stack.deploy()

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ import boto3
 import urllib3
 
 from dev.local.localhost import resolve_names_under_localhost
-from tests.aws.deploy.issuer import TokenIssuer
+from tests.aws.deploy.issuer import HttpsIssuer
 
 ROOT = Path(__file__).parents[3]
 BUILT = ROOT / ".aws-sam" / ("build" if platform.machine() == "aarch64" else "x86_64/build") / "template.yaml"
@@ -53,6 +53,28 @@ def eventually(ask: Callable[[], T | None], *, seconds: float, every: float = 0.
             return answer
         time.sleep(every)
     raise AssertionError(f"still not so after {seconds} s")
+
+
+def client_of(endpoint: str, service: str) -> Any:
+    # The stubs know only services named literally.
+    return boto3.Session("test", "test", region_name="us-east-1").client(service, endpoint_url=endpoint)  # type: ignore[call-overload]
+
+
+def aws_variables(endpoint: str) -> dict[str, str]:
+    """Return the environment variables by which AWS's tools use the emulator."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
+def run_unattended(command: Sequence[str | Path], environment: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a command without a terminal."""
+    return subprocess.run(
+        command, env=environment, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
 
 
 @dataclass(frozen=True)
@@ -122,18 +144,16 @@ class Stack:
         parameters: Parameters that an update keeps.
     """
 
-    def __init__(self, name: str, endpoint: str, issuer: TokenIssuer, parameters: dict[str, str]) -> None:
+    def __init__(self, name: str, endpoint: str, issuer: HttpsIssuer, parameters: dict[str, str]) -> None:
         self.name = name
         self.endpoint = endpoint
         self.issuer = issuer
         self._parameters = PARAMETERS | {"TokenIssuers": issuer.url} | parameters
         self._edge_headers: dict[str, str] = {}
         self._http = urllib3.PoolManager()
-        self._session = boto3.Session("test", "test", region_name="us-east-1")
 
     def client(self, service: str) -> Any:
-        # The stubs know only services named literally.
-        return self._session.client(service, endpoint_url=self.endpoint)  # type: ignore[call-overload]
+        return client_of(self.endpoint, service)
 
     def close(self) -> None:
         self._http.clear()
@@ -148,22 +168,7 @@ class Stack:
         return self._run(sys.executable, "-m", "actions_cache_cli", *arguments, "--stack", self.name)
 
     def _run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command,
-            env=os.environ
-            | {
-                "AWS_ENDPOINT_URL": self.endpoint,
-                "AWS_ACCESS_KEY_ID": "test",
-                "AWS_SECRET_ACCESS_KEY": "test",
-                "AWS_DEFAULT_REGION": "us-east-1",
-                "SAM_CLI_TELEMETRY": "0",
-            },
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return run_unattended(command, os.environ | aws_variables(self.endpoint) | {"SAM_CLI_TELEMETRY": "0"})
 
     def deploy(self, template: Path = EMULATED, **parameters: str) -> subprocess.CompletedProcess[str]:
         given = self._parameters | parameters

@@ -15,13 +15,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from actions_cache_cli.deploy.answers import FILE
 from tests.aws.deploy.conversation import END, INTERRUPT, Conversation
-from tests.aws.deploy.issuer import TokenIssuer
-from tests.aws.deploy.stack import EMULATED, PARAMETERS, ROOT, Emulator, Stack, eventually
+from tests.aws.deploy.issuer import HttpsIssuer
+from tests.aws.deploy.stack import (
+    EMULATED,
+    PARAMETERS,
+    ROOT,
+    Emulator,
+    Stack,
+    aws_variables,
+    client_of,
+    eventually,
+    run_unattended,
+)
 
 pytestmark = pytest.mark.timeout(1500)
 
@@ -44,10 +53,10 @@ class Account:
     endpoint: str
     directory: Path
     environment: dict[str, str]
-    issuer: TokenIssuer
+    issuer: HttpsIssuer
 
     def client(self, service: str) -> Any:
-        return boto3.Session("test", "test", region_name="us-east-1").client(service, endpoint_url=self.endpoint)  # type: ignore[call-overload]
+        return client_of(self.endpoint, service)
 
     def command(self, template: Path = EMULATED, build: tuple[str, ...] = ("true",)) -> list[str | Path]:
         return [sys.executable, "-m", "tests.aws.deploy.assistant", self.directory, template, *build]
@@ -56,15 +65,7 @@ class Account:
         return Conversation(command or self.command(), self.environment | environment, ROOT)
 
     def unattended(self, *command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command or self.command(),
-            env=self.environment | environment,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return run_unattended(command or self.command(), self.environment | environment)
 
     @property
     def stacks(self) -> dict[str, str]:
@@ -100,7 +101,7 @@ def account(tmp_path_factory: pytest.TempPathFactory, github: str) -> Iterator[A
     """Provide an empty account."""
     directory = tmp_path_factory.mktemp("account")
     (directory / "answers").mkdir()
-    issuer = TokenIssuer(directory)
+    issuer = HttpsIssuer(directory)
     emulator = Emulator(directory, issuer.certificate)
     Stack.write_template()
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "GH_", "GITHUB_"))}
@@ -108,11 +109,8 @@ def account(tmp_path_factory: pytest.TempPathFactory, github: str) -> Iterator[A
     architecture = parameters.pop("Architecture")
     # Whose jobs come in is an answer.
     del parameters["TokenClaims"]
-    environment = kept | {
-        "AWS_ENDPOINT_URL": emulator.endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
+    environment = kept | aws_variables(emulator.endpoint)
+    environment |= {
         "GITHUB_API_URL": github,
         "ARCHITECTURE": architecture,
         "PARAMETERS": " ".join(f"{name}={value}" for name, value in parameters.items()),
@@ -167,8 +165,7 @@ def test_missing_terminal_names_missing_answers(account: Account) -> None:
     assert not account.answers.exists()
 
 
-@pytest.mark.parametrize("key", [INTERRUPT, END], ids=["interrupt", "end"])
-@pytest.mark.parametrize("count", range(len(SIX) + 1))
+@pytest.mark.parametrize(("count", "key"), [(0, INTERRUPT), (3, END), (len(SIX), INTERRUPT)])
 def test_stop_at_a_question_leaves_nothing(account: Account, count: int, key: str) -> None:
     talk = account.talk()
     for title, line in SIX[:count]:

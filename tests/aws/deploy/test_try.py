@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -17,13 +16,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 import pytest
 import urllib3
 
 from actions_cache_cli.try_on_aws.throwaway import MANAGED_STACK, PREFIX
-from tests.aws.deploy.issuer import HOST, TokenIssuer
-from tests.aws.deploy.stack import EMULATED, PARAMETERS, ROOT, Emulator, Stack
+from tests.aws.deploy.issuer import HOST, server_context
+from tests.aws.deploy.stack import EMULATED, PARAMETERS, ROOT, Emulator, Stack, aws_variables, client_of, run_unattended
+from tests.support.private_ca import self_signed
 
 pytestmark = pytest.mark.timeout(1500)
 
@@ -38,7 +37,7 @@ class Account:
     """URL of the emulator's issuer, by https."""
 
     def client(self, service: str) -> Any:
-        return boto3.Session("test", "test", region_name="us-east-1").client(service, endpoint_url=self.endpoint)  # type: ignore[call-overload]
+        return client_of(self.endpoint, service)
 
     def command(self, suffix: str, template: Path = EMULATED, *build: str) -> list[str | Path]:
         return [sys.executable, "-m", "tests.aws.deploy.rehearsal", template, self.result(suffix), *build]
@@ -127,10 +126,7 @@ def serving_issuers(endpoint: str, certificate: Path) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            formation = boto3.Session("test", "test", region_name="us-east-1").client(
-                "cloudformation", endpoint_url=endpoint
-            )
-            stacks = formation.describe_stacks()["Stacks"]
+            stacks = client_of(endpoint, "cloudformation").describe_stacks()["Stacks"]
             outputs = {
                 row["OutputKey"]: row["OutputValue"]
                 for stack in stacks
@@ -149,9 +145,7 @@ def serving_issuers(endpoint: str, certificate: Path) -> Iterator[str]:
             """Log nothing."""
 
     with ThreadingHTTPServer((HOST, 0), Handler) as server:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
+        server.socket = server_context(certificate).wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"https://{HOST}:{server.server_port}"
         server.shutdown()
@@ -160,20 +154,16 @@ def serving_issuers(endpoint: str, certificate: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     directory = tmp_path_factory.mktemp("try")
-    made = TokenIssuer(directory)
-    made.stop()  # its certificate is all that is wanted
-    emulator = Emulator(directory, made.certificate)
+    certificate = self_signed(directory)
+    emulator = Emulator(directory, certificate)
     Stack.write_template()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     architecture = PARAMETERS["Architecture"]
     try:
-        with serving_issuers(emulator.endpoint, made.certificate) as issuer:
-            environment = kept | {
-                "AWS_ENDPOINT_URL": emulator.endpoint,
-                "AWS_ACCESS_KEY_ID": "test",
-                "AWS_SECRET_ACCESS_KEY": "test",
-                "AWS_DEFAULT_REGION": "us-east-1",
-                "SSL_CERT_FILE": str(made.certificate),
+        with serving_issuers(emulator.endpoint, certificate) as issuer:
+            environment = kept | aws_variables(emulator.endpoint)
+            environment |= {
+                "SSL_CERT_FILE": str(certificate),
                 "TRY_ISSUER": issuer,
                 "ARCHITECTURE": architecture,
                 "PARAMETERS": "StreamDownloads=false",
@@ -182,7 +172,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
                 "ENTRY_MIB": "11",
                 "BLOCK_MIB": "5",
             }
-            yield Account(emulator.endpoint, directory, environment, made.certificate, issuer)
+            yield Account(emulator.endpoint, directory, environment, certificate, issuer)
     finally:
         emulator.stop()
 
@@ -212,13 +202,10 @@ def test_whole_try_succeeds_and_leaves_nothing(account: Account) -> None:
     assert account.endpoint not in result
 
 
-@pytest.mark.parametrize(
-    "moment", ["Making an issuer", "Building", "Deploying", "Checking", "Measuring"], ids=lambda item: item.split()[0]
-)
+@pytest.mark.parametrize("moment", ["Making an issuer", "Deploying", "Measuring"], ids=lambda item: item.split()[0])
 def test_interrupted_try_leaves_nothing(account: Account, moment: str) -> None:
     suffix = f"stop{moment[:4].lower().strip()}"
-    build = ["sh", "-c", "sleep 30"] if moment == "Building" else ["true"]
-    with account.rehearsed(suffix, EMULATED, *build) as running:
+    with account.rehearsed(suffix, EMULATED, "true") as running:
         running.until(moment)
         time.sleep(1)
         running.interrupt()
@@ -272,15 +259,8 @@ def test_failed_deploy_leaves_nothing(account: Account, broken: Path) -> None:
     ],
 )
 def test_invalid_try_creates_nothing(account: Account, given: dict[str, str], said: str) -> None:
-    ran = subprocess.run(
-        account.command("never", EMULATED, "true"),
-        env=account.environment | {"TRY_SUFFIX": "never"} | given,
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = account.environment | {"TRY_SUFFIX": "never"} | given
+    ran = run_unattended(account.command("never", EMULATED, "true"), environment)
     assert ran.returncode == 2, ran.stderr
     assert re.search(said, ran.stderr)
     assert not account.result("never").exists()
@@ -288,14 +268,8 @@ def test_invalid_try_creates_nothing(account: Account, given: dict[str, str], sa
 
 
 def cleaned(account: Account, name: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "actions_cache_cli.try_on_aws", "--clean", name],
-        env=account.environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-m", "actions_cache_cli.try_on_aws", "--clean", name]
+    return run_unattended(command, account.environment)
 
 
 def test_undeletable_things_are_named(account: Account) -> None:

@@ -1,6 +1,7 @@
 """A browser with the page open, signed in or not."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
 
 from actions_cache.domain.access import Role
-from dev.docs.chromium import settled, sign_in
+from dev.docs.chromium import NoChromium, chromium, settled, sign_in
 from dev.docs.page_server import PageServer, page_server
 from dev.local.template import Template
-from tests.support.browser import chromium_for_tests
 
 DESKTOP: ViewportSize = {"width": 1200, "height": 900}
 PATIENCE_MILLISECONDS = 20_000
@@ -21,9 +21,17 @@ AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 expect.set_options(timeout=PATIENCE_MILLISECONDS)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    with chromium_for_tests() as browser:
+    """Start a Chromium, and skip the tests where there is none.
+
+    Not for the session: playwright's loop runs until it ends, and tests of other folders have loops of their own.
+    """
+    with ExitStack() as running:
+        try:
+            browser = running.enter_context(chromium())
+        except NoChromium as missing:
+            pytest.skip(str(missing))
         yield browser
 
 
@@ -73,9 +81,9 @@ def violations(page: Page) -> list[str]:
     return [f"{it['id']}: {node['html'][:200]} {node['failureSummary']}" for it in found for node in it["nodes"]]
 
 
-@pytest.fixture
-def window(browser: Browser) -> Iterator[Callable[..., Window]]:
-    """Opens one; at the end none of them may have done what it shouldn't."""
+@contextmanager
+def opened_windows(browser: Browser) -> Iterator[Callable[..., Window]]:
+    """Yield what opens a window; at the end none of them may have done what it shouldn't."""
     opened: list[Window] = []
     contexts: list[BrowserContext] = []
 
@@ -95,3 +103,9 @@ def window(browser: Browser) -> Iterator[Callable[..., Window]]:
     for context in contexts:
         context.close()
     assert [fault for one in opened for fault in one.faults] == []
+
+
+@pytest.fixture
+def window(browser: Browser) -> Iterator[Callable[..., Window]]:
+    with opened_windows(browser) as opens:
+        yield opens

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from actions_cache.domain.access import Role
 from actions_cache.domain.timing import DAY
@@ -13,7 +13,7 @@ from actions_cache.explain import MAX_REFS
 from dev.docs.chromium import PHONE, settled
 from dev.docs.page_server import MAIN, PageServer, page_server
 from dev.local.template import Template
-from tests.e2e.page.conftest import DESKTOP, Window, add_axe, violations
+from tests.e2e.page.conftest import DESKTOP, Window, add_axe, opened_windows, violations
 
 FEATURE, OTHER = "refs/heads/feature", "refs/pull/9/merge"
 HOSTILE_ID = "43@https://ghes.example/_services/token"
@@ -36,17 +36,23 @@ def store(template: Template) -> Iterator[PageServer]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def page(store: PageServer, browser: Browser) -> Iterator[Page]:
+    """Provide one page of the repository for all tests that only ask; each of them fills in the whole form."""
+    with opened_windows(browser) as opens:
+        yield opens(store, role=Role.READ_ONLY).ready("#/repositories/42")
+
+
 def version(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def ask(page: Page, key: str, restore_keys: str = "", refs: str | None = None, version: str = "") -> Locator:
+def ask(page: Page, key: str, restore_keys: str = "", refs: str = MAIN, version: str = "") -> Locator:
     """Returns the answer."""
     form = page.locator("#match")
     form.get_by_label("Key", exact=True).fill(key)
     form.get_by_label("Restore keys").fill(restore_keys)
-    if refs is not None:
-        form.get_by_label("Refs").fill(refs)
+    form.get_by_label("Refs").fill(refs)
     form.get_by_label("Version").fill(version)
     form.get_by_role("button", name="Match").click()
     settled(page)
@@ -57,8 +63,7 @@ def attempts(answer: Locator) -> list[str]:
     return answer.locator(".attempts li").all_inner_texts()
 
 
-def test_exact_key_is_shown_as_hit(store: PageServer, window: Opens) -> None:
-    page = window(store, role=Role.READ_ONLY).ready("#/repositories/42")
+def test_exact_key_is_shown_as_hit(page: Page) -> None:
     answer = ask(page, "npm-1")
     expect(answer).to_contain_text("Hit It restores npm-1 of refs/heads/main, 1 MiB, created 2 days ago")
     expect(answer).to_contain_text("it has exactly this key.")
@@ -69,8 +74,7 @@ def test_exact_key_is_shown_as_hit(store: PageServer, window: Opens) -> None:
     ]
 
 
-def test_attempts_are_listed_in_lookup_order(store: PageServer, window: Opens) -> None:
-    page = window(store).ready("#/repositories/42")
+def test_attempts_are_listed_in_lookup_order(page: Page) -> None:
     answer = ask(page, " npm-3 ", " nothing-\n\n npm- ", f"{FEATURE}\n\n{MAIN} ")
     expect(answer).to_contain_text("it is the newest whose key begins with the restore key npm-.")
     assert attempts(answer) == [
@@ -85,13 +89,12 @@ def test_attempts_are_listed_in_lookup_order(store: PageServer, window: Opens) -
     ]
 
 
-def test_key_prefix_hit_is_explained(store: PageServer, window: Opens) -> None:
-    answer = ask(window(store).ready("#/repositories/42"), "npm")
+def test_key_prefix_hit_is_explained(page: Page) -> None:
+    answer = ask(page, "npm")
     expect(answer).to_contain_text("it is the newest whose key begins with the one asked for.")
 
 
-def test_each_version_has_its_own_result(store: PageServer, window: Opens) -> None:
-    page = window(store).ready("#/repositories/42")
+def test_each_version_has_its_own_result(page: Page) -> None:
     answer = ask(page, "go-1")
     expect(answer).to_contain_text("saved with 2 versions")
     heads = answer.get_by_role("heading", level=3).all_inner_texts()
@@ -110,8 +113,7 @@ def test_each_version_has_its_own_result(store: PageServer, window: Opens) -> No
         (MAIN, "three", "of another ref, and of another version"),
     ],
 )
-def test_miss_explains_similar_entries(store: PageServer, window: Opens, refs: str, asked: str, why: str) -> None:
-    page = window(store).ready("#/repositories/42")
+def test_miss_explains_similar_entries(page: Page, refs: str, asked: str, why: str) -> None:
     answer = ask(page, "pip-1", refs=refs, version=version(asked))
     expect(answer).to_contain_text("Miss It restores nothing")
     row = answer.get_by_role("table", name="Similar entries elsewhere").get_by_role("row").filter(has_text="pip-1")
@@ -121,8 +123,8 @@ def test_miss_explains_similar_entries(store: PageServer, window: Opens, refs: s
 
 
 @pytest.mark.parametrize("asked", ["", "three"])
-def test_miss_without_similar_entries_is_explained(store: PageServer, window: Opens, asked: str) -> None:
-    answer = ask(window(store).ready("#/repositories/42"), "x", version=asked)
+def test_miss_without_similar_entries_is_explained(page: Page, asked: str) -> None:
+    answer = ask(page, "x", version=asked)
     expect(answer).to_contain_text("No entry of this repository has a key that begins with one of these.")
     expect(answer.get_by_role("table")).to_have_count(0)
 
@@ -130,18 +132,20 @@ def test_miss_without_similar_entries_is_explained(store: PageServer, window: Op
 def test_refs_field_starts_with_main_branch(store: PageServer, window: Opens) -> None:
     page = window(store).ready("#/repositories/42")
     expect(page.get_by_label("Refs")).to_have_value(MAIN)
-    page = window(store).ready(f"#/repositories/42?ref={OTHER}")
+    page.goto("about:blank")
+    page.goto(f"{store.url}/#/repositories/42?ref={OTHER}")
     expect(page.get_by_label("Refs")).to_have_value(f"{OTHER}\n{MAIN}")
 
 
-@pytest.mark.parametrize(("key", "refs", "missing"), [("  ", MAIN, "Key"), ("npm-1", " \n ", "Refs")])
-def test_blank_fields_are_not_submitted(store: PageServer, window: Opens, key: str, refs: str, missing: str) -> None:
+def test_blank_fields_are_not_submitted(store: PageServer, window: Opens) -> None:
     page = window(store).ready("#/repositories/42")
-    page.locator("#match").get_by_label("Key", exact=True).fill(key)
-    page.get_by_label("Refs").fill(refs)
-    page.get_by_role("button", name="Match").click()
-    expect(page.locator("#match").get_by_label(missing, exact=True)).to_be_focused()
-    expect(page.locator("#answer")).to_have_count(0)
+    form = page.locator("#match")
+    for key, refs, missing in (("  ", MAIN, "Key"), ("npm-1", " \n ", "Refs")):
+        form.get_by_label("Key", exact=True).fill(key)
+        form.get_by_label("Refs").fill(refs)
+        form.get_by_role("button", name="Match").click()
+        expect(form.get_by_label(missing, exact=True)).to_be_focused()
+        expect(page.locator("#answer")).to_have_count(0)
 
 
 def test_server_refusal_is_shown_and_retried(store: PageServer, window: Opens) -> None:

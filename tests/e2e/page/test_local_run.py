@@ -2,22 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Browser, Error, Page, expect
 
 from dev.clients.runtime_token import runtime_token
 from dev.clients.wire import GO, Job
-from tests.support.browser import chromium_for_tests
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium_for_tests() as browser:
-        yield browser
 
 
 def _token(repository: str) -> str:
