@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from dev.mutants.mutant import Mutant, NoLongerApplies
@@ -55,7 +55,7 @@ def judged(mutants: list[Mutant], workers: int, console: Console) -> dict[Mutant
         for result in judge_all(mutants, Path(directory), workers):
             results[result.mutant] = result
             line = f"{len(results)} of {len(mutants)}  {result.verdict}: {result.mutant.name} ({result.why})"
-            console.print(line, style=STYLES[result.verdict], markup=False, highlight=False)
+            console.print(line, style=STYLES[result.verdict], markup=False, highlight=False, soft_wrap=True)
     return results
 
 
@@ -68,7 +68,7 @@ def listed(chosen: dict[str, list[Mutant]]) -> Table:
 
 
 def report(chosen: dict[str, list[Mutant]], results: dict[Mutant, Result]) -> Table:
-    table = Table("what is wrong", "verdict", "by", show_lines=True)
+    table = Table("what is wrong", "verdict", Column("by", overflow="fold"), show_lines=True)
     for rule, mutants in chosen.items():
         for mutant in mutants:
             result = results[mutant]
