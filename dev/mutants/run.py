@@ -24,7 +24,7 @@ ENVIRONMENTS = (
 )
 """Directories that copies share with the checkout, since no mutant is in them."""
 
-TEST_SECONDS = 100
+TEST_SECONDS = 240
 """Timeout of one test. Longer: a mutant that hangs is noticed later. Shorter: tests on a busy machine fail by it."""
 
 OPTIONS = ("--exitfirst", "--quiet", "--tb=short", "--color=no", f"--timeout={TEST_SECONDS}", "-pno:cacheprovider")

@@ -113,7 +113,7 @@ GRACE = (
         f"{CORE}/cleanup.py",
         "self.remove_entry(archive.id, lambda current: current.last_used_at == archive.last_used_at)",
         "self.remove_entry(archive.id, lambda _: True)",
-        ("tests/unit/flows/test_cleaning_up.py", "tests/unit/flows/test_cleanup_runs.py"),
+        ("tests/unit/flows/test_cleaning_up.py::test_entry_used_during_cleanup_does_not_expire",),
     ),
     Mutant(
         "an entry is evicted although it was just used",
