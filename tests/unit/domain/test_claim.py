@@ -45,6 +45,10 @@ STALE = {
     "never sent": (queued(), NOW + SEND_TIMEOUT),
     "sent, and the queue can't hold it any more": (queued(sent_at=NOW), NOW + LIFETIMES.queue_retention),
     "run dead": (running(), NOW + LIFETIMES.merge_lease),
+    "run dead after a renewal": (
+        claim.renewed(running(), "run", NOW + 7, LIFETIMES),
+        NOW + 7 + LIFETIMES.merge_lease,
+    ),
     "failed yesterday": (
         stored_archive(Merge(state=MergeState.FAILED, claim_token="claim", ended_at=NOW, attempts=ATTEMPTS)),
         NOW + FAILED_MERGE_RETRY,
@@ -78,7 +82,9 @@ def test_delivery_replaces_dead_run():
     assert (after.merge.run_token, after.merge.attempts) == ("new run", 2)
 
 
-@pytest.mark.parametrize("current", [merged_archive(), stored_archive(), archive()])
+@pytest.mark.parametrize(
+    "current", [merged_archive(), stored_archive(), archive(), replace(queued(), state=ArchiveState.DELETED)]
+)
 def test_run_starts_only_from_queue(current):
     assert started(current) is None
 

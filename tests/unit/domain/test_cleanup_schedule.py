@@ -99,6 +99,11 @@ TASKS = {
     "a claim whose message was never sent is retaken": (queued(), NOW + SEND_TIMEOUT, CleanupTask.RETAKE_CLAIM),
     "a dead run's claim is retaken": (running(), NOW + LIFETIMES.merge_lease, CleanupTask.RETAKE_CLAIM),
     "a merged archive's parts are deleted after the grace": (merged_archive(), PARTS_REMOVABLE, CleanupTask.SWEEP),
+    "what a failed merge left is deleted after the grace": (
+        stored_archive(Merge(state=MergeState.FAILED, ended_at=NOW + 9)),
+        NOW + 9 + LIFETIMES.grace,
+        CleanupTask.SWEEP,
+    ),
     "late arrivals are swept when no PUT can be running": (
         merged_archive(swept_at=PARTS_REMOVABLE),
         LAST_ARRIVAL,

@@ -105,6 +105,24 @@ def test_unused_entry_expires_after_seven_days(driver):
     assert driver.services.table.archive(archive_id) is None
 
 
+def test_entry_used_during_cleanup_does_not_expire(driver, monkeypatch):
+    entry = driver.save(KEY, b"one")
+    driver.clock.advance(6 * 24 * 3600)
+    driver.clean_up()
+    driver.clock.advance(24 * 3600)
+    table, read = driver.services.table, driver.services.table.archive
+
+    def used_meanwhile(archive_id):
+        seen = read(archive_id)
+        monkeypatch.setattr(table, "archive", read)
+        assert driver.look_up(KEY.key) is not None
+        return seen
+
+    monkeypatch.setattr(table, "archive", used_meanwhile)
+    driver.clean_up()
+    assert driver.archive(entry.archive_id).is_stored
+
+
 def test_resaved_entry_keeps_its_new_bytes(driver):
     old = merged(driver)
     driver.services.remove_entry(old, lambda _: True)

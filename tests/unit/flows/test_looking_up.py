@@ -121,3 +121,9 @@ def test_last_use_is_noted_sparingly(driver):
     driver.clock.advance(7 * 24 * 36)
     driver.look_up("npm-1")
     assert driver.archive(entry.archive_id).last_used_at == driver.clock.now()
+
+
+def test_entry_whose_object_was_replaced_is_miss(driver):
+    entry = driver.save(name("npm"), b"right")
+    driver.overwrite(driver.archive(entry.archive_id).object.key, b"wrong")
+    assert driver.look_up("npm") is None

@@ -1,14 +1,17 @@
 """An archive is merged once, and stays claimable whatever fails."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 
+from actions_cache.archives import transition
+from actions_cache.domain import claim
 from actions_cache.domain.archive import ArchiveState, MergeState
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.events import RunEnd
 from actions_cache.merge import OutOfTime
-from actions_cache.ports import MergeMessage, Unavailable
+from actions_cache.ports import MergeMessage, Unavailable, WrongBytes
 from dev.clients.driver import CacheDriver, fail, name, plenty
 from dev.services import AllServices
 
@@ -26,6 +29,20 @@ def test_merged_object_joins_parts_in_order(driver, parts):
     assert driver.merge_all() == [RunEnd.MERGED]
     assert driver.archive(entry.archive_id).merge.state is MergeState.MERGED
     assert driver.content(entry.archive_id) == b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("parts", "method"), [((BIG, BIG), "copy_part"), ((SMALL, SMALL), "upload_part")], ids=["copied", "uploaded"]
+)
+def test_other_bytes_are_never_merged(driver, monkeypatch, parts, method):
+    """Their ETag shows them."""
+    entry, bucket = driver.save(KEY, *parts), driver.services.bucket
+    done = getattr(bucket, method)
+    monkeypatch.setattr(bucket, method, lambda *step: replace(done(*step), etag=f'"{"0" * 32}"'))
+    [message] = driver.messages()
+    with pytest.raises(WrongBytes):
+        driver.services.merge(message, plenty)
+    assert driver.archive(entry.archive_id).merge.state is MergeState.QUEUED
 
 
 def test_upload_sources_are_read_concurrently(driver, monkeypatch):
@@ -126,6 +143,35 @@ def test_lost_run_is_never_published(driver, monkeypatch):
     driver.clock.advance(driver.services.settings.grace_seconds)
     driver.clean_up()
     assert driver.keys(entry.archive_id) == [published.partition(f"{entry.archive_id}/")[2]]
+
+
+def test_lost_run_ends_at_its_next_renewal(driver, monkeypatch):
+    """Another run takes over during a copy."""
+    entry, bucket, services = driver.save(KEY, BIG, BIG), driver.services.bucket, driver.services
+    [message] = driver.messages()
+    renew, copy, was_renewed = claim.renewed, bucket.copy_part, threading.Event()
+
+    def renewed(*args):
+        now = renew(*args)
+        was_renewed.set()
+        return now
+
+    def start_another(seen):
+        later = driver.clock.now() + services.lifetimes.merge_lease
+        return claim.started(seen, message.claim_token, "another", later, services.lifetimes, 5)
+
+    def overtaken(upload, number, source):
+        if number == 1:
+            assert transition(services.table, entry.archive_id, start_another)
+            was_renewed.clear()
+            assert was_renewed.wait(10)
+        return copy(upload, number, source)
+
+    monkeypatch.setattr(claim, "renewed", renewed)
+    monkeypatch.setattr(bucket, "copy_part", overtaken)
+    renewing_often = replace(services.lifetimes, merge_lease=30)
+    assert replace(services.merge, lifetimes=renewing_often)(message, plenty) is RunEnd.LOST
+    assert [key for key in driver.keys(entry.archive_id) if key.startswith("merged/")] == []
 
 
 def test_missing_part_removes_entry(driver):

@@ -1,9 +1,11 @@
 """All or nothing, and lost answers can be asked again."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from actions_cache.archives import Manifests
-from actions_cache.domain.archive import ArchiveState
+from actions_cache.domain.archive import ArchiveState, Part
 from actions_cache.domain.errors import (
     AlreadyExists,
     CommittedDifferently,
@@ -12,6 +14,8 @@ from actions_cache.domain.errors import (
     NotFound,
     TooLarge,
 )
+from actions_cache.domain.ranges import ByteRange
+from actions_cache.save import ReceivePart
 from dev.clients.driver import block_ids, name
 
 KEY = name("linux-npm-1")
@@ -69,6 +73,21 @@ def test_finalize_needs_live_reservation(driver):
     driver.clock.advance(3600)
     with pytest.raises(NotFound):
         driver.services.finalize(KEY, 6)
+
+
+def test_reservation_that_expires_during_finalize_is_over(driver, monkeypatch):
+    driver.put_blob(driver.reserve(KEY), b"content")
+    driver.clock.advance(3599)
+    listed = driver.services.bucket.list
+
+    def slowly(*args):
+        driver.clock.advance(1)
+        return listed(*args)
+
+    monkeypatch.setattr(driver.services.bucket, "list", slowly)
+    with pytest.raises(NotFound):
+        driver.services.finalize(KEY, 7)
+    assert driver.look_up(KEY.key) is None
 
 
 def test_finalize_needs_committed_content(driver):
@@ -312,3 +331,31 @@ def test_closed_upload_error_explains_reason(driver):
         driver.services.finalize(KEY, 6)
     assert driver.keys(archive_id) == []
     assert driver.save(KEY, b"a").archive_id != archive_id
+
+
+class Writer:
+    """Takes what is written, to its end."""
+
+    written = b""
+
+    async def write(self, key: str, size: int, body: AsyncIterator[bytes]) -> Part:
+        self.written = b"".join([piece async for piece in body])
+        return Part(key, size, '"etag"')
+
+
+@pytest.mark.parametrize(
+    "pieces", [[b"01"], [b"01", b"23"], [b"0123"], []], ids=["short", "long", "long piece", "none"]
+)
+async def test_chunk_of_other_length_is_never_complete(driver, pieces):
+    """Its length is known only at its end, after which the store would keep it."""
+    writer = Writer()
+    receive = ReceivePart(writer, driver.services.clock, driver.services.tokens)
+
+    async def body(pieces):
+        for piece in pieces:
+            yield piece
+
+    await receive.chunk("x", ByteRange(0, 3), body([b"01", b"2"]))
+    assert writer.written == b"012"
+    with pytest.raises(InvalidRequest, match="announces 3 bytes"):
+        await receive.chunk("x", ByteRange(0, 3), body(pieces))
