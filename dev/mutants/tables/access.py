@@ -241,8 +241,15 @@ SIGNED_URLS = (
     Mutant(
         "a presigned URL claims to outlive its credentials",
         f"{CORE}/aws/s3.py",
-        "seconds = min(seconds, seconds_left(self._credentials) or seconds)",
-        "seconds = max(seconds, seconds_left(self._credentials) or seconds)",
+        "    seconds = min(seconds, seconds_left(self._credentials) or seconds)\n            return",
+        "    seconds = max(seconds, seconds_left(self._credentials) or seconds)\n            return",
         ("tests/integration/aws/test_endpoints.py",),
+    ),
+    Mutant(
+        "a list of parts claims to outlive its credentials",
+        f"{CORE}/aws/s3.py",
+        "seconds = min(seconds, seconds_left(self._credentials) or seconds)\n        credentials",
+        "seconds = max(seconds, seconds_left(self._credentials) or seconds)\n        credentials",
+        ("tests/integration/aws/test_signing.py",),
     ),
 )
