@@ -43,9 +43,11 @@ BEGIN, END = "<!-- written by: python -m dev.cost.cost --write -->\n", "<!-- end
 # Estimates of what an idle run needs, from reading the code.
 IDLE_RUN_SECONDS = 0.5
 IDLE_RUN_LOG_BYTES = 2000
-USUAL_VALUES = {"reason": 1, "outcome": 1, "task": 3, "kind": 2, "part": 5}
+USUAL_VALUES = {"reason": 1, "outcome": 1, "task": 3, "kind": 2, "part": 5, "fall": 1, "hook": 1}
 """Number of values of each dimension in an hour in which jobs run; each value counts as a metric."""
 MOST_VALUES = {metric.dimension: len(metric.values) for metric in METRICS if metric.dimension}
+HOOK_RANGE_BYTES = 16 * MIB
+"""Size of the ranges that the runner's hook reads (docs/design/parts-protocol.md); each is a request."""
 BUCKET_METRICS, BUCKET_METRICS_OF_A_LISTING = 13, 7
 """Numbers of S3's request metrics without those of S3 Select, and of those that a listing makes: all requests and
 lists, bytes down, the two latencies, the two errors.
@@ -75,6 +77,15 @@ def transfer_out(saving: Saving, *, outside_aws: bool) -> Line:
     if outside_aws:
         return Line("to runners outside AWS, from S3", "S3 to internet", gigabytes)
     return Line("to runners in the region, from S3", "S3 to internet", 0)
+
+
+def hooked_restores(saving: Saving) -> Line:
+    """Return the cost of the ranges of the restores, all of which the runner's hook reads from S3.
+
+    BuildKit reads for itself.
+    """
+    ranges = 0 if saving.seeks else saving.entries * saving.restores * math.ceil(saving.entry_bytes / HOOK_RANGE_BYTES)
+    return Line("restores, ranges by the runner's hook", "S3 read", ranges)
 
 
 def storage_a_month(saving: Saving) -> tuple[Line, ...]:
@@ -215,6 +226,8 @@ def _terabyte_table(columns: Mapping[str, Saving]) -> list[str]:
     for where, outside in (("restores, runners in the region", False), ("restores, runners elsewhere", True)):
         out = [transfer_out(saving, outside_aws=outside).usd for saving in columns.values()]
         rows.append(_row(where, *map(dollars, out)))
+    hooked = [hooked_restores(saving) for saving in columns.values()]
+    rows.append(_row(hooked[0].what, *(dollars(line.usd) for line in hooked)))
     rows.append(
         _row("storage, a month of it", *(dollars(total(storage_a_month(saving))) for saving in columns.values()))
     )

@@ -1,5 +1,7 @@
 """Serve the hook that points actions at this server, to workflows that fetch it themselves (docs/use/workflow.md).
 
+Hooks also look here whether the server is up, once a job.
+
 Only this package is deployed, so hook.cjs is a copy of runners/hook.cjs: after a change, copy it again.
 """
 
@@ -8,7 +10,10 @@ from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
 
+from actions_cache import events
+from actions_cache.http.app import hook_of
 from actions_cache.http.headers import INERT_HEADERS
+from functions.api.dependencies import Services
 
 FILE = Path(__file__).parent / "hook.cjs"
 HOOK = FILE.read_bytes()
@@ -34,6 +39,14 @@ async def get_hook(request: Request) -> Response:
 @router.api_route(f"/{FILE.name}.sha256", methods=["GET", "HEAD"])
 async def get_checksum(request: Request) -> Response:
     return _answer(request, CHECKSUM, "text/plain")
+
+
+@router.get("/status")
+async def get_status(request: Request, services: Services) -> Response:
+    """Say that the server is up. It makes no call to AWS, so it is quick, even while AWS isn't."""
+    if hook := hook_of(request):
+        services.telemetry.emit(events.hook_looked(hook.version, hook.mode))
+    return Response(b'{"ok":true}', headers={**INERT_HEADERS, "Content-Type": "application/json"})
 
 
 def _answer(request: Request, body: bytes, media_type: str) -> Response:

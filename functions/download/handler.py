@@ -1,6 +1,7 @@
 """Answer API Gateway's events with an archive's bytes, or a redirect to them."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import cache
 from typing import Annotated, Any
@@ -16,11 +17,12 @@ from actions_cache import events
 from actions_cache.domain.errors import TryAgain
 from actions_cache.domain.ranges import range_applies
 from actions_cache.domain.signing import Direction
-from actions_cache.download import Content, Redirect, etag_of
+from actions_cache.download import Content, Listed, Redirect, etag_of
 from actions_cache.download_services import DownloadServices
-from actions_cache.http.app import absolute, base_url, came_through_edge, check_signed_url, new_app
-from actions_cache.http.headers import check_if_match, content_headers
-from actions_cache.logs import StreamBroken, api_gateway_refusal, handled
+from actions_cache.http.app import absolute, base_url, came_through_edge, check_signed_url, hook_of, new_app
+from actions_cache.http.headers import VARIES, check_if_match, content_headers
+from actions_cache.http.part_lists import part_list_body, part_list_headers, wants_parts
+from actions_cache.logs import StreamBroken, api_gateway_refusal, append, handled
 from actions_cache.ports import Chunk, Telemetry
 from actions_cache.services import CoreServices
 from actions_cache.settings import SeekThrough, Settings
@@ -80,11 +82,19 @@ async def download(archive: Annotated[str, Depends(get_archive)], request: Reque
     wanted = azure_range if azure_range is not None else plain_range(request, archive)
     pins_our_etag = "if-match" in request.headers or "if-range" in request.headers
     can_read_from_s3 = azure_range is None and not pins_our_etag
+    server_url = base_url(request, settings.public_url)
+    if wants_parts(request.headers.getlist("accept")):
+        if hook := hook_of(request):
+            append(hook_version=hook.version, hook_mode=hook.mode)
+        wants_all = can_read_from_s3 and "range" not in request.headers
+        listed = await services.download.list_parts(archive, wants_all=wants_all, server_url=server_url)
+        if listed is not None:
+            return part_list(listed)
     may_use_edge = came_through_edge(request) and settings.seek_through is SeekThrough.EDGE
     answer_by = asyncio.get_running_loop().time() + ANSWER_SECONDS
     delivered = await services.download(archive, wanted, can_read_from_s3=can_read_from_s3, through_edge=may_use_edge)
     if isinstance(delivered, Redirect):
-        return redirect(absolute(delivered.url, base_url(request, settings.public_url)))
+        return redirect(absolute(delivered.url, server_url))
     check_if_match(request, delivered)
     return await ArchiveResponse.started(delivered, answer_by, settings.max_stream_seconds, services.core.telemetry)
 
@@ -99,7 +109,22 @@ def redirect(url: str) -> Response:
 
     https://github.com/awslabs/aws-lambda-web-adapter/issues/499
     """
-    return Response("its bytes are at Location\n", 302, {"Location": quote(url, safe=RESERVED)}, "text/plain")
+    return Response("its bytes are at Location\n", 302, {"Location": quote(url, safe=RESERVED), **VARIES}, "text/plain")
+
+
+def part_list(listed: Listed) -> Response:
+    """Return a part list. All its bytes are sent at once, but it ends with the claim of the merge.
+
+    Lambda freezes the function when its answer ends, and the claim with it.
+    """
+    body = part_list_body(listed.parts)
+
+    async def sent_until_claimed() -> AsyncIterator[bytes]:
+        yield body
+        if listed.claim is not None:
+            await asyncio.wait([listed.claim])
+
+    return StreamingResponse(sent_until_claimed(), headers=part_list_headers(body))
 
 
 class ArchiveResponse(StreamingResponse):

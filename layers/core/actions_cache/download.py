@@ -15,8 +15,18 @@ from actions_cache.domain.archive import Archive, MergeState, Part
 from actions_cache.domain.checksum import StreamVerifier
 from actions_cache.domain.claim import claimable_at
 from actions_cache.domain.cleanup_schedule import removable_at
-from actions_cache.domain.delivery import Delivery, Source, StreamLimits, choose_delivery, choose_source
+from actions_cache.domain.delivery import (
+    Delivery,
+    PlainReason,
+    Source,
+    StreamLimits,
+    can_reach,
+    choose_delivery,
+    choose_source,
+    why_not_listed,
+)
 from actions_cache.domain.errors import NotFound, TryAgain
+from actions_cache.domain.part_list import PartList
 from actions_cache.domain.ranges import ByteRange, PartRange, parse_range, split
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
 from actions_cache.part_stream import FIRST_REQUESTS, held_back, read_ahead
@@ -55,6 +65,15 @@ class Content:
     etag: str
     stored_at: Millis
     chunks: AsyncGenerator[Chunk, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Tells a reader that reads by itself where the parts are."""
+
+    parts: PartList
+    claim: asyncio.Task[None] | None
+    """The claim of the merge, which the reader doesn't wait for, but which Lambda would freeze after the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +124,46 @@ class Download:
             raise TryAgain(f"{size} bytes are more than can be streamed here; ask for a shorter range")
         return self._content(archive, requested, asked_at)
 
+    async def list_parts(self, archive_id: str, *, wants_all: bool, server_url: str) -> Listed | None:
+        """Return where all bytes are in S3, for a reader that asks for it; None if it is to get the plain answer.
+
+        Whether the parts exist is found when they are read, as it is with streams.
+
+        Args:
+            archive_id: id in the URL, whose signature was checked.
+            wants_all: False if the request names a range, or an ETag that the answer must have.
+            server_url: beginning of this server's URLs, as the reader asks it.
+
+        Raises:
+            NotFound: the archive is gone.
+        """
+        try:
+            archive = await self._readable(archive_id)
+        except NotFound:
+            self.telemetry.emit(events.plain_fall(PlainReason.GONE))
+            raise
+        reason = why_not_listed(archive, wants_all=wants_all)
+        if reason is None:
+            claim = self._claim_if_claimable(archive) if archive.object is None else None
+            listed = await asyncio.to_thread(self._part_list, archive, server_url)
+            if not isinstance(listed, PlainReason):
+                self.telemetry.emit(events.parts_listed(archive, listed))
+                return Listed(listed, claim)
+            reason = listed
+        self.telemetry.emit(events.plain_fall(reason, archive))
+        return None
+
+    def _part_list(self, archive: Archive, server_url: str) -> PartList | PlainReason:
+        try:
+            listed = self.sources.part_list([part for part in self._parts(archive) if part.size])
+        except ObjectGone:
+            return PlainReason.GONE
+        except Unavailable:
+            return PlainReason.UNAVAILABLE
+        if listed.size != archive.size:
+            return PlainReason.UNAVAILABLE
+        return listed if can_reach(listed.base, server_url) else PlainReason.OUT_OF_REACH
+
     async def describe(self, archive_id: str) -> Content:
         """Return the answer to a HEAD request.
 
@@ -153,13 +212,15 @@ class Download:
                     archive = await self._readable(archive.id)
         return archive
 
-    def _claim_if_claimable(self, archive: Archive) -> None:
-        """Claim the merge if nobody has, or the claim is dead. It runs beside the stream, never before it."""
+    def _claim_if_claimable(self, archive: Archive) -> asyncio.Task[None] | None:
+        """Claim the merge if nobody has, or the claim is dead. It runs beside the answer, never before it."""
         claimable = claimable_at(archive, self.lifetimes)
-        if claimable is not None and claimable <= self.clock.now():
-            claim = asyncio.create_task(self._claim(archive))
-            self._claims.add(claim)
-            claim.add_done_callback(self._claims.discard)
+        if claimable is None or claimable > self.clock.now():
+            return None
+        claim = asyncio.create_task(self._claim(archive))
+        self._claims.add(claim)
+        claim.add_done_callback(self._claims.discard)
+        return claim
 
     async def _claim(self, archive: Archive) -> None:
         try:

@@ -12,9 +12,11 @@ from actions_cache.cost import CostPart, Estimate
 from actions_cache.domain.archive import Archive, Part, Walk
 from actions_cache.domain.budgets import Tally, Usage
 from actions_cache.domain.cleanup_schedule import CleanupTask
+from actions_cache.domain.delivery import PlainReason
 from actions_cache.domain.entry import Entry, EntryName
 from actions_cache.domain.errors import CacheError
 from actions_cache.domain.object_keys import is_part_key
+from actions_cache.domain.part_list import PartList
 from actions_cache.domain.refused_job import NotAdmitted
 from actions_cache.domain.timing import Millis
 
@@ -60,6 +62,10 @@ MISSES = Metric("Misses", "reason")
 BYTES_UP = Metric("BytesUp")
 BYTES_DOWN = Metric("BytesDown")
 TIME_TO_FIRST_BYTE = Metric("TimeToFirstByte")
+PARTS_LISTED = Metric("PartsListed")
+BYTES_LISTED = Metric("BytesListed")
+PLAIN_FALLS = Metric("PlainFalls", "fall")
+HOOK_LOOKS = Metric("HookLooks", "hook")
 MERGES = Metric("Merges", "outcome")
 MERGE_DURATION = Metric("MergeDuration")
 CLEANUP = Metric("Cleanup", "task")
@@ -77,6 +83,10 @@ METRICS = (
     BYTES_UP,
     BYTES_DOWN,
     TIME_TO_FIRST_BYTE,
+    PARTS_LISTED,
+    BYTES_LISTED,
+    PLAIN_FALLS,
+    HOOK_LOOKS,
     MERGES,
     MERGE_DURATION,
     CLEANUP,
@@ -106,6 +116,13 @@ class Loss(StrEnum):
     """Another object has the key: its ETag isn't the pinned one."""
     UNREADABLE = "can't be read"
     """The object is there as it was pinned, but isn't in the expected form."""
+
+
+class HookVersion(StrEnum):
+    """The versions of the runner's hook that are counted: those that this release knows, and all others together."""
+
+    FIRST = "1"
+    UNKNOWN = "unknown"
 
 
 class RunEnd(StrEnum):
@@ -148,6 +165,8 @@ VALUES: Mapping[str, frozenset[str]] = {
     "task": frozenset((*CleanupTask, *OtherCleanup)),
     "kind": frozenset((*_names(CacheError), *Failure)),
     "part": frozenset(CostPart),
+    "fall": frozenset(PlainReason),
+    "hook": frozenset(HookVersion),
 }
 """The values that each dimension may have."""
 
@@ -200,6 +219,36 @@ def missed(repository: str, scopes: tuple[str, ...], requested_key: str, reason:
 
 def first_byte(archive: Archive, took: Millis) -> Event:
     return Event(name="first byte", fields=about(archive), metrics={TIME_TO_FIRST_BYTE: took})
+
+
+def parts_listed(archive: Archive, listed: PartList) -> Event:
+    """Return the event of a part list that was given to a reader that reads from S3 by itself."""
+    metrics = {PARTS_LISTED: len(listed.parts), BYTES_LISTED: listed.size}
+    return Event(name="parts listed", fields=about(archive), metrics=metrics)
+
+
+def plain_fall(reason: PlainReason, archive: Archive | None = None) -> Event:
+    """Return the event of a client that asked for the part list and gets the plain answer.
+
+    Args:
+        reason: The reason.
+        archive: The archive, unless it is gone.
+    """
+    fields = {**(about(archive) if archive else {}), "fall": reason}
+    return Event(name="parts not listed; the plain answer follows", fields=fields, metrics={PLAIN_FALLS: 1})
+
+
+def hook_looked(version: str, mode: str) -> Event:
+    """Return the event of a job's look at this server, by the hook on its runner.
+
+    Args:
+        version: The hook's version, as it says.
+        mode: Its mode.
+    """
+    known = HookVersion(version) if version in set(HookVersion) else HookVersion.UNKNOWN
+    return Event(
+        name="the hook looked", fields={"hook": known, "version": version, "mode": mode}, metrics={HOOK_LOOKS: 1}
+    )
 
 
 def entry_removed(archive: Archive) -> Event:

@@ -4,7 +4,7 @@ Every method may raise Unavailable: the service didn't respond, or not as it sho
 retries. Whether a write took effect is then unknown.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -12,6 +12,7 @@ from typing import Protocol
 from actions_cache.domain.archive import Archive, Part
 from actions_cache.domain.budgets import Hits, Repository, Tally, Usage
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
+from actions_cache.domain.part_list import PartList
 from actions_cache.domain.ranges import PartRange
 from actions_cache.domain.refused_job import Refusals
 from actions_cache.domain.timing import Millis
@@ -311,6 +312,10 @@ class Bucket(Protocol):
         ...
 
     def presign_download(self, part: Part, seconds: int) -> str: ...
+
+    def presign_parts(self, parts: Iterable[Part], seconds: int) -> PartList:
+        """Return presigned URLs of the parts, which are good for so long, and together cost one's processor time."""
+        ...
 
     def start_upload(self, key: str) -> MultipartUpload: ...
 

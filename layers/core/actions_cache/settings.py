@@ -135,9 +135,12 @@ class Settings(BaseSettings):
 
     @property
     def shortest_parts_grace_seconds(self) -> int:
-        """Return the shortest grace.
+        """Return the shortest grace, for the last reader of the last URLs.
 
-        A URL of this server may redirect, in its last second, to a presigned one whose reader then takes its time.
+        A lookup gives a URL of this server just before the archive is merged or removed. In its last second, that URL
+        redirects to a presigned one or lists presigned URLs of the parts, which live as long again. A read that is
+        begun in their last second takes `max_stream_seconds`: a stream of ours is broken off then, and readers of part
+        lists keep to it too (docs/design/parts-protocol.md#rules-for-readers).
         """
         return 2 * self.download_url_seconds + self.max_stream_seconds + CLOCK_MARGIN_SECONDS
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from actions_cache.domain.archive import Archive
+from actions_cache.domain.archive import Archive, Part
 from actions_cache.domain.delivery import Source
 from actions_cache.domain.object_keys import object_subject
+from actions_cache.domain.part_list import PartList
 from actions_cache.domain.signing import Direction, check_signature, signed_path
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
 from actions_cache.ports import Bucket, Clock
@@ -57,3 +58,6 @@ class SourceUrls:
         if source is Source.CLOUDFRONT:
             return self.urls.sign(Direction.OBJECT, object_subject(archive.object.key, archive.size), expires_at)
         return self.bucket.presign_download(archive.object, self.lifetimes.download_url // SECOND)
+
+    def part_list(self, parts: Sequence[Part]) -> PartList:
+        return self.bucket.presign_parts(parts, self.lifetimes.download_url // SECOND)

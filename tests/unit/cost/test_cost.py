@@ -18,6 +18,7 @@ from actions_cache.cost import (
 )
 from actions_cache.domain.budgets import NO_USAGE, Tally, Usage
 from actions_cache.domain.errors import CacheError
+from actions_cache.domain.merge_plan import MIB
 from actions_cache.events import ERRORS, METRICS, STORED_BYTES, STORED_ENTRIES
 from dev.cost.cost import (
     BY_THE_SCHEDULE,
@@ -29,6 +30,7 @@ from dev.cost.cost import (
     custom_metrics,
     documented,
     dollars,
+    hooked_restores,
     idle_month,
     main,
     markdown,
@@ -152,6 +154,15 @@ def test_month_costs_saves_and_restores_like_a_terabyte() -> None:
     month = month_like(NO_USAGE, done, HOURS_A_MONTH)
     saved = total(terabyte_saved(PLAIN)) / PLAIN.entries * count
     assert month.by_part[CostPart.SAVES] + month.by_part[CostPart.RESTORES] == pytest.approx(saved)
+
+
+def test_hooked_restore_costs_a_get_for_each_16_mib() -> None:
+    one = hooked_restores(replace(PLAIN, entry_bytes=16 * MIB, restores=1))
+    assert one.price == "S3 read"
+    assert one.quantity == pytest.approx(TERABYTE / (16 * MIB))
+    longer = hooked_restores(replace(PLAIN, entry_bytes=16 * MIB + 1, restores=1))
+    assert longer.quantity == pytest.approx(2 * TERABYTE / (16 * MIB + 1))
+    assert hooked_restores(replace(PLAIN, seeks=True)).usd == 0
 
 
 def test_twice_the_jobs_cost_twice() -> None:

@@ -1,14 +1,20 @@
+from dataclasses import replace
+
 import pytest
 
-from actions_cache.domain.archive import MergeState
+from actions_cache.domain.archive import Archive, Commit, Merge, MergeState, Part
 from actions_cache.domain.delivery import (
     MERGE_START_SECONDS,
     Delivery,
+    PlainReason,
     StreamLimits,
+    can_reach,
     choose_delivery,
     merge_seconds,
+    why_not_listed,
 )
 from actions_cache.domain.merge_plan import MIB
+from tests.unit.domain.build import MANIFEST, MERGED, stored_archive
 
 NONE = StreamLimits()
 LAMBDA = StreamLimits(max_bytes=200 * MIB, burst_bytes=6 * MIB, bytes_per_second=2 * MIB)
@@ -105,3 +111,58 @@ def test_throttling_starts_after_burst():
 
 def test_copy_only_merge_is_estimated_short():
     assert merge_seconds(705_000_000, 11) < MERGE_START_SECONDS + 1 < merge_seconds(705_000_000, 705)
+
+
+# ------------------------------------------------------------------ part lists
+
+
+def in_parts(count: int, *, size: int = 705_000_000, state: MergeState = MergeState.UNMERGED) -> Archive:
+    return stored_archive(Merge(state=state), commit=Commit("digest", size, count, MANIFEST))
+
+
+@pytest.mark.parametrize(
+    ("count", "reason"),
+    [(1, None), (2, None), (1000, None), (1001, PlainReason.TOO_MANY_PARTS), (10_000, PlainReason.TOO_MANY_PARTS)],
+)
+@pytest.mark.parametrize("state", MergeState)
+@pytest.mark.parametrize("size", [1, 199_000_001, 10**13])
+def test_up_to_a_thousand_parts_are_listed(size: int, state: MergeState, count: int, reason: PlainReason | None):
+    """Whatever the size is, and whether or not a merge is under way or has failed."""
+    assert why_not_listed(in_parts(count, size=size, state=state), wants_all=True) is reason
+
+
+@pytest.mark.parametrize("count", [2, 1000, 1001, 10_000])
+def test_merged_archive_is_listed_as_one_object(count: int):
+    merged = replace(in_parts(count, state=MergeState.MERGED), object=MERGED)
+    assert why_not_listed(merged, wants_all=True) is None
+
+
+@pytest.mark.parametrize("whole", [None, Part("blob", 0, '"e"')])
+def test_empty_archive_is_not_listed(whole: Part | None):
+    assert why_not_listed(replace(in_parts(1, size=0), object=whole), wants_all=True) is PlainReason.EMPTY
+
+
+def test_range_is_not_listed():
+    assert why_not_listed(in_parts(2), wants_all=False) is PlainReason.RANGE
+    assert why_not_listed(in_parts(1001), wants_all=False) is PlainReason.RANGE
+
+
+@pytest.mark.parametrize(
+    ("store", "server", "reachable"),
+    [
+        ("https://b.s3.eu-central-1.amazonaws.com/", "https://cache.example", True),
+        ("https://b.s3.eu-central-1.amazonaws.com/", "http://cache.example", True),
+        ("http://127.0.0.1:8333/b/", "http://127.0.0.1:3000", True),
+        ("http://127.0.0.1:8333/b/", "http://localhost:3000", True),
+        ("http://localhost:8333/b/", "http://[::1]:3000", True),
+        ("http://127.0.0.1:8333/b/", "https://localhost", True),
+        ("http://127.0.0.1:8333/b/", "http://10.0.0.7:3000", False),
+        ("https://localhost:8333/b/", "https://cache.example", False),
+        ("http://store:9000/b/", "http://cache.example", True),
+        ("http://store:9000/b/", "https://cache.example", False),
+        ("http://127.0.0.1:8333/b/", "http://[half", False),
+        ("http://127.0.0.1:8333/b/", "", False),
+    ],
+)
+def test_list_leads_only_where_its_reader_can_go(store: str, server: str, reachable: bool):
+    assert can_reach(store, server) is reachable

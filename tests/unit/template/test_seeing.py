@@ -10,7 +10,8 @@ import pytest
 from actions_cache.aws.telemetry import NAMESPACE, unit_of
 from actions_cache.cost import CostPart
 from actions_cache.domain.cleanup_schedule import CleanupTask
-from actions_cache.events import METRICS, MissReason, OtherCleanup, RunEnd
+from actions_cache.domain.delivery import PlainReason
+from actions_cache.events import METRICS, HookVersion, MissReason, OtherCleanup, RunEnd
 from dev.local.template import ROOT, Template
 
 RUNBOOK = (ROOT / "docs" / "operate" / "runbook.md").read_text()
@@ -293,6 +294,8 @@ def test_page_lists_dimensions_and_values() -> None:
         "outcome": [*RunEnd],
         "task": [*CleanupTask, *OtherCleanup],
         "part": [*CostPart],
+        "fall": [*PlainReason],
+        "hook": [*HookVersion],
     }
     for metric in METRICS:
         said = metric_rows()[metric.name][1]
@@ -311,6 +314,10 @@ TELLS = {
     "BytesUp": r"events\.saved\(",
     "BytesDown": r"events\.hit\(",
     "TimeToFirstByte": r"events\.first_byte\(",
+    "PartsListed": r"events\.parts_listed\(",
+    "BytesListed": r"events\.parts_listed\(",
+    "PlainFalls": r"events\.plain_fall\(",
+    "HookLooks": r"events\.hook_looked\(",
     "Merges": r"events\.(merged|merge_ended|merge_claimed)\(",
     "MergeDuration": r"events\.merged\(",
     "Cleanup": r"events\.(task_done|task_failed|upload_closed|orphans_deleted)\(",

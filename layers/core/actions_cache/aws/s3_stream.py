@@ -5,13 +5,11 @@ Reads use connections and signatures of our own, which cost less processor time 
 """
 
 import asyncio
-import hmac
 import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime
-from hashlib import sha256
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
@@ -20,6 +18,7 @@ import h11
 from yarl import URL
 
 from actions_cache.aws.clients import log_denied_operation, translate_errors
+from actions_cache.aws.s3 import ALGORITHM, SigningKeys, bucket_url
 from actions_cache.domain.archive import OCTET_STREAM, Part
 from actions_cache.domain.ranges import PartRange
 from actions_cache.ports import Chunk, ObjectGone, Unavailable
@@ -50,10 +49,6 @@ MAX_ERROR_BYTES = 4096
 
 ACCESS_DENIED = "<Code>AccessDenied</Code>"
 """S3's code for a missing permission, as it is in the error's body."""
-
-ALGORITHM = "AWS4-HMAC-SHA256"
-"""Name of AWS's Signature Version 4:
-https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html."""
 
 
 class S3Stream:
@@ -361,15 +356,15 @@ class Connection(asyncio.BufferedProtocol):
 
 
 class S3Signer:
-    """Signs requests for the objects of a bucket with AWS's Signature Version 4."""
+    """Signs requests for the objects of a bucket with AWS's Signature Version 4, in their headers.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html.
+    """
 
     def __init__(self, client: "S3Client", bucket: str, credentials: "Credentials") -> None:
-        # boto3 knows how to address the bucket at this endpoint.
-        presigned = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "-"})
-        self._base = URL(presigned.partition("?")[0].removesuffix("-"), encoded=True)
-        self._region = client.meta.region_name
+        self._base = URL(bucket_url(client, bucket), encoded=True)
+        self._keys = SigningKeys(client.meta.region_name)
         self._credentials = credentials
-        self._known_key: tuple[str, str, bytes] = ("", "", b"")
 
     def signed(self, method: str, key: str, headers: Mapping[str, str]) -> tuple[URL, dict[str, str]]:
         """Return the URL and all headers of a signed request, except Host.
@@ -388,29 +383,12 @@ class S3Signer:
         names = ";".join(name for name, _ in signing)
         lines = "".join(f"{name}:{value}\n" for name, value in signing)
         request = f"{method}\n{path}\n\n{lines}\n{names}\nUNSIGNED-PAYLOAD"
-        scope = f"{time[:8]}/{self._region}/s3/aws4_request"
-        to_sign = f"{ALGORITHM}\n{time}\n{scope}\n{sha256(request.encode()).hexdigest()}"
-        signature = _hmac(self._signing_key(credentials.secret_key or "", time[:8]), to_sign).hex()
-        authorization = (
-            f"{ALGORITHM} Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
-        )
+        signature = self._keys.sign(credentials.secret_key or "", time, request)
+        credential = f"{credentials.access_key}/{self._keys.scope(time[:8])}"
+        authorization = f"{ALGORITHM} Credential={credential}, SignedHeaders={names}, Signature={signature}"
         return self._base.with_path(path, encoded=True), {**signed_headers, "Authorization": authorization}
-
-    def _signing_key(self, secret: str, day: str) -> bytes:
-        """Return the key for signing, which is the same for a day."""
-        known_secret, known_day, key = self._known_key
-        if (known_secret, known_day) != (secret, day):
-            key = f"AWS4{secret}".encode()
-            for step in (day, self._region, "s3", "aws4_request"):
-                key = _hmac(key, step)
-            self._known_key = (secret, day, key)
-        return key
 
 
 def host_header(url: URL) -> str:
     """Return the Host header, without the default port: S3 verifies the header as it was sent."""
     return url.host_port_subcomponent or ""
-
-
-def _hmac(key: bytes, text: str) -> bytes:
-    return hmac.digest(key, text.encode(), "sha256")

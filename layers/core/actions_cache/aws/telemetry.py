@@ -14,6 +14,7 @@ from actions_cache.domain.archive import Archive
 from actions_cache.events import (
     BYTES_DISCARDED,
     BYTES_DOWN,
+    BYTES_LISTED,
     BYTES_UP,
     MERGE_DURATION,
     MONTH_COST,
@@ -32,6 +33,7 @@ NAMESPACE = "ActionsCache"
 UNITS: Mapping[Metric, MetricUnit] = {
     BYTES_UP: MetricUnit.Bytes,
     BYTES_DOWN: MetricUnit.Bytes,
+    BYTES_LISTED: MetricUnit.Bytes,
     TIME_TO_FIRST_BYTE: MetricUnit.Milliseconds,
     MERGE_DURATION: MetricUnit.Milliseconds,
     BYTES_DISCARDED: MetricUnit.Bytes,

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
 
 from actions_cache.domain.archive import Archive, MergeState
 from actions_cache.domain.merge_plan import MIB, MIN_UPLOAD_PART_BYTES
@@ -97,3 +99,71 @@ def choose_source(archive: Archive, *, can_read_from_s3: bool, has_edge: bool, m
     if can_read_from_s3:
         return Source.S3
     return Source.CLOUDFRONT if has_edge else Source.SERVER
+
+
+# ---------------------------------------------------------------- part lists
+
+MAX_LISTED_PARTS = 1000
+"""Most parts of a part list. More: longer answers than the 220 KB of a thousand, each read by a request of its own, of
+which S3 takes money and time. Fewer: more archives of short parts wait for their merge."""
+
+
+class PlainReason(StrEnum):
+    """The reasons for which a client that asks for the part list gets the plain answer."""
+
+    RANGE = "range"
+    """The request names a range or an ETag of ours, and a list is of all bytes."""
+    EMPTY = "empty"
+    TOO_MANY_PARTS = "too many parts"
+    OUT_OF_REACH = "store out of reach"
+    """The client can't use URLs of this store."""
+    GONE = "gone"
+    """The archive or its manifest is gone."""
+    UNAVAILABLE = "unavailable"
+    """A service didn't respond, or not as it should."""
+
+
+def why_not_listed(archive: Archive, *, wants_all: bool) -> PlainReason | None:
+    """Return why a client that asks for an archive's part list gets the plain answer; None if it gets the list.
+
+    No limit of streams counts, and no state of the merge: a list carries no byte of the archive, and its reader waits
+    for nothing. An archive of one object is a list of one.
+
+    Args:
+        archive: The archive as it is stored now.
+        wants_all: False if the request names a range, or an ETag that the answer must have.
+    """
+    if not wants_all:
+        return PlainReason.RANGE
+    if archive.size == 0:
+        return PlainReason.EMPTY
+    part_count = archive.commit.part_count if archive.commit and archive.object is None else 1
+    return None if part_count <= MAX_LISTED_PARTS else PlainReason.TOO_MANY_PARTS
+
+
+def can_reach(store: str, server: str) -> bool:
+    """Return whether a client can use URLs of a store.
+
+    A store on loopback is another one to a client on another machine. One without TLS shows the bytes of a cache to
+    others, so that clients refuse to go there from a server with TLS.
+
+    Args:
+        store: The beginning of the store's URLs.
+        server: The beginning of the server's URLs, as the client asks it.
+    """
+    try:
+        stored_at, asked_at = urlsplit(store), urlsplit(server)
+        if _is_on_loopback(stored_at):
+            return _is_on_loopback(asked_at)
+    except ValueError:
+        # The Host header is invalid, half of an IPv6 address say.
+        return False
+    return stored_at.scheme == "https" or asked_at.scheme != "https"
+
+
+def _is_on_loopback(url: SplitResult) -> bool:
+    host = url.hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -24,8 +24,10 @@ class Lifetimes:
 
     upload_url: Millis
     download_url: Millis
+    """Life of a URL by which a download may begin: of this server's, and of the presigned ones that these lead to."""
     reservation: Millis
     grace: Millis
+    """Time for which parts are kept after their last reader may have been sent to them (settings.grace_seconds)."""
     unused_entry: Millis
     merge_lease: Millis
     queue_retention: Millis

@@ -202,6 +202,23 @@ def client_reads_from_s3(user_agent: str) -> bool:
     return user_agent.lower().startswith(S3_READERS)
 
 
+_HOOK = re.compile(r"actions-cache-hook/([0-9.]{1,16}) \((point|protect|fast)\)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """Describes the hook on a runner that sent a request of its own."""
+
+    version: str
+    mode: str
+
+
+def hook_of(request: Request) -> Hook | None:
+    """Return the hook that sent the request, as its User-Agent says; None if it is another client's."""
+    found = _HOOK.fullmatch(request.headers.get("user-agent", ""))
+    return Hook(found[1], found[2]) if found else None
+
+
 async def check_signed_url(request: Request, urls: UrlSigner, direction: Direction, archive_id: str) -> None:
     """Check the signature in a URL's query.
 

@@ -20,6 +20,9 @@ API_VERSION = "2025-11-05"
 INERT_HEADERS = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "default-src 'none'; sandbox"}
 """Headers that keep a browser from showing a saved file as a page of this origin, which has the management page."""
 
+VARIES = {"Vary": "Accept"}
+"""Header of the answers that are others for a client that asks for the part list (http/part_lists.py)."""
+
 
 def content_headers(content: "Content") -> dict[str, str]:
     """Return an archive's headers, with a type that no browser shows as a page, whatever a job saved."""
@@ -27,6 +30,7 @@ def content_headers(content: "Content") -> dict[str, str]:
         "Accept-Ranges": "bytes",
         "Content-Length": str(content.wanted.size),
         "Content-Type": OCTET_STREAM,
+        **VARIES,
         "x-ms-blob-type": "BlockBlob",
         **blob_headers(content.etag, content.stored_at),
     }
