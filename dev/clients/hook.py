@@ -33,4 +33,6 @@ def install(directory: Path, url: str, **settings: object) -> Path:
 def hooked(variables: dict[str, str], hook: Path) -> dict[str, str]:
     """Return a job's variables as on a runner with the hook: the runner's own URLs, and one more line of its .env."""
     names = ("ACTIONS_RESULTS_URL", "ACTIONS_CACHE_URL")
-    return variables | {name: RUNNERS_OWN for name in names if name in variables} | {"NODE_OPTIONS": f"--require {hook}"}
+    return (
+        variables | {name: RUNNERS_OWN for name in names if name in variables} | {"NODE_OPTIONS": f"--require {hook}"}
+    )
