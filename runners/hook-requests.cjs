@@ -416,8 +416,9 @@ class Restore {
     const isPlain = !agent || agent.constructor === Agent // others lead by a proxy
     this.agent = isPlain ? new Agent({ ...agent?.options, keepAlive: true, maxSockets: 2 * connections }) : agent
     this.rangeBytes = Math.min(MAX_RANGE_BYTES, (2 * WINDOW_BYTES) / connections)
+    this.pool = [] // blocks of memory that are free
     this.ranges = [] // asked for, and not given whole yet, in order
-    this.next = this.given = this.buffered = this.begun = 0
+    this.next = this.given = this.begun = 0
     this.latency = 100
     this.startedAt = this.slowedAt = this.shownAt = performance.now()
     this.endsAt = this.startedAt + timeLeft(date, ...new Set([parts[0].url, rest.url]))
@@ -444,7 +445,7 @@ class Restore {
   }
 
   begin(end, kind) {
-    const range = { at: this.next, start: this.next, end, chunks: [], tries: 0, heardAt: performance.now(), ...kind }
+    const range = { at: this.next, start: this.next, end, early: new Early(this.pool), tries: 0, heardAt: performance.now(), ...kind }
     this.ranges.push(range)
     this.next = end
     this.begun += 1
@@ -480,9 +481,9 @@ class Restore {
 
   receive(range, message, chunk) {
     const taken = chunk.subarray(0, range.end - range.at)
-    if (taken.length) range.chunks.push(taken)
     range.at += taken.length
-    this.buffered += taken.length
+    if (range === this.ranges[0] && this.isWanted && !range.early.size) this.deliver(taken)
+    else range.early.push(taken)
     Object.assign(range, { heardAt: performance.now(), tries: 0 })
     if (taken.length < chunk.length) {
       // The client's own request brings more than its range. It waits until others work, or goes on if they don't.
@@ -498,16 +499,11 @@ class Restore {
     this.isWanted = isWanted
     while (this.isWanted && this.ranges.length && !this.isStopped) {
       const [head] = this.ranges
-      const chunk = head.chunks.shift()
-      if (chunk) {
-        this.given += chunk.length
-        this.buffered -= chunk.length
-        this.answer.touch()
-        if (this.given === this.size) return this.finish(chunk)
-        this.isWanted = this.answer.push(chunk)
+      if (head.early.size) {
+        this.deliver(head.early.shift())
       } else if (head.at === head.end && (this.works || !head.isFirst)) {
         if (head.isFirst) this.close(head)
-        this.ranges.shift()
+        this.ranges.shift().early.free()
       } else {
         break
       }
@@ -515,12 +511,23 @@ class Restore {
     this.balance()
   }
 
+  deliver(chunk) {
+    this.given += chunk.length
+    this.answer.touch()
+    if (this.given === this.size) this.finish(chunk)
+    else this.isWanted = this.answer.push(chunk)
+  }
+
+  get buffered() {
+    return this.ranges.reduce((sum, { early }) => sum + early.size, 0)
+  }
+
   /** Pauses connections while the window is full, but not the one whose bytes come next. */
   balance() {
     const isFull = this.buffered >= WINDOW_BYTES
     this.fullSince = isFull && this.isWanted ? this.fullSince ?? performance.now() : undefined
     this.ranges.forEach((range, index) => {
-      const isWaiting = isFull && (index > 0 || range.chunks.length > 0)
+      const isWaiting = isFull && (index > 0 || range.early.size > 0)
       if (!range.source?.pause || range.isWaiting === isWaiting || range.at === range.end) return
       Object.assign(range, { isWaiting, heardAt: performance.now() })
       range.source[isWaiting ? 'pause' : 'resume']()
@@ -577,7 +584,6 @@ class Restore {
     }
     this.isPlain = true
     for (const other of others) this.close(other)
-    this.buffered = head.at - this.given
     this.ranges = [head]
     if (head.isFirst && head.source) {
       head.end = this.next = this.size
@@ -619,6 +625,37 @@ class Restore {
     clearInterval(this.timer)
     for (const range of this.ranges) this.close(range)
     if (this.agent !== this.clientsAgent) this.agent.destroy()
+  }
+}
+
+/** Holds bytes that came before their turn, in blocks that are used again; else collecting them costs the most. */
+class Early {
+  constructor(pool) {
+    Object.assign(this, { pool, blocks: [], start: 0, end: 0 })
+  }
+
+  get size() {
+    return this.end - this.start
+  }
+
+  push(bytes) {
+    for (let at = 0, copied; at < bytes.length; at += copied) {
+      if (this.end % MIB === 0) this.blocks.push(this.pool.pop() ?? Buffer.from(new SharedArrayBuffer(MIB)))
+      copied = bytes.copy(this.blocks.at(-1), this.end % MIB, at)
+      this.end += copied
+    }
+  }
+
+  shift() {
+    const from = this.start % MIB
+    const bytes = Buffer.from(this.blocks[0].subarray(from, from + this.size))
+    this.start += bytes.length
+    if (this.start % MIB === 0) this.pool.push(this.blocks.shift())
+    return bytes
+  }
+
+  free() {
+    this.pool.push(...this.blocks)
   }
 }
 

@@ -10,12 +10,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from dev.bench import cleaning, imports, lookups, memory, merges, restores
+from dev.bench import by_hook, cleaning, imports, lookups, memory, merges, restores
 from dev.bench.environment import Row, running_emulators, table
 
 CASES = {
     "restores": restores.restores,
     "restores-while-merging": restores.restores_while_merging,
+    "hook": by_hook.by_hook,
+    "restore-steps": by_hook.steps,
     "saves": restores.saves,
     "lookups": lookups.lookups,
     "merges": merges.merges,

@@ -108,12 +108,27 @@ class Environment:
 
 
 @contextmanager
-def environment(emulators: Emulators, milliseconds: float, merge_workers: int = 0) -> Iterator[Environment]:
-    """Start a local run. With merge workers, each entry's merge begins with its first download."""
+def environment(
+    emulators: Emulators,
+    milliseconds: float,
+    merge_workers: int = 0,
+    *,
+    bytes_per_second: float | None = None,
+    merge_trigger: str = "first-download",
+) -> Iterator[Environment]:
+    """Start a local run. With merge workers, each entry's merge begins with its first download, or as said.
+
+    Args:
+        emulators: what it runs on.
+        milliseconds: delay of each request to the store.
+        merge_workers: number of merge workers.
+        bytes_per_second: most that one connection to the store brings; None for no cap.
+        merge_trigger: value of MERGE_TRIGGER.
+    """
     keys = emulators.endpoints.credentials
     with (
         tempfile.TemporaryDirectory() as directory,
-        latency_proxy(emulators.store_port, milliseconds) as endpoint,
+        latency_proxy(emulators.store_port, milliseconds, bytes_per_second=bytes_per_second) as endpoint,
         latency_proxy(urlsplit(endpoint).port or 0, 0, copies=True) as hop,
     ):
         settings = {
@@ -122,7 +137,7 @@ def environment(emulators: Emulators, milliseconds: float, merge_workers: int = 
             "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
             "AWS_REGION": emulators.endpoints.region,
             "LOCAL_MERGE_WORKERS": str(merge_workers),
-            "MERGE_TRIGGER": "first-download",
+            "MERGE_TRIGGER": merge_trigger,
         }
         with running_server(Path(directory), settings) as server:
             yield Environment(server, emulators.s3(endpoint), emulators.s3(hop))
