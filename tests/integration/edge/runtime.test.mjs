@@ -44,38 +44,39 @@ function atResponse(body) {
 const UNLOADABLE = {
   'more than 10 KB': `${PLAIN}//${'x'.repeat(MAX_SOURCE_BYTES - PLAIN.length - 1)}`,
   'another module': `import fs from 'fs';\n${PLAIN}`,
-  'a module of a file': `import other from './other.js';\n${PLAIN}`,
   'a named import': `import { createHmac } from 'crypto';\n${PLAIN}`,
   'an export': `export ${PLAIN}`,
   'no handler': 'function handle(event) { return event.request; }',
   'a handler that is none': 'const handler = 1;',
-  'await outside of an async function': `await 1;\n${PLAIN}`,
   'what strict mode refuses': `with (Math) {}\n${PLAIN}`,
   'no syntax': 'function handler(event) {',
 };
 
-for (const [what, text] of Object.entries(UNLOADABLE)) {
-  test(`a source with ${what} isn't loaded, and the process ends with one line`, () => {
-    assert.throws(() => new EdgeFunction('viewer-request', text));
-    const { status, stdout, stderr } = asProcess([`viewer-request=${file(text)}`]);
-    assert.deepEqual([status, stdout, stderr.trim().split('\n').length], [1, '', 1], stderr);
-    assert.match(stderr, /^the edge functions can't be loaded: /);
-  });
-}
+test("a source that CloudFront wouldn't take isn't loaded", () => {
+  for (const [what, text] of Object.entries(UNLOADABLE)) {
+    assert.throws(() => new EdgeFunction('viewer-request', text), undefined, what);
+  }
+  new EdgeFunction('viewer-request', `${PLAIN}//${'x'.repeat(10_240 - PLAIN.length - 2)}`);
+});
 
-test('a source of 10,240 bytes is loaded', () => {
-  const text = `${PLAIN}//${'x'.repeat(MAX_SOURCE_BYTES - PLAIN.length - 2)}`;
-  assert.equal(Buffer.byteLength(text), 10_240);
-  new EdgeFunction('viewer-request', text);
+test('a process that loads no function ends with one line', () => {
+  const none = join(folder, 'none.js');
+  for (const [argument, words] of [
+    [`viewer-request=${file(UNLOADABLE['no syntax'])}`, /^the edge functions can't be loaded: /],
+    [`viewer-request=${none}`, /none\.js/],
+    [`origin-request=${file(PLAIN)}`, /origin-request is no event/],
+  ]) {
+    const { status, stdout, stderr } = asProcess([argument]);
+    assert.deepEqual([status, stdout, stderr.trim().split('\n').length], [1, '', 1], stderr);
+    assert.match(stderr, words);
+  }
 });
 
 // Each ends as CloudFront's 503: the function failed.
 const FAILING = {
   'an exception': 'throw new Error("x");',
-  'a rejection': 'await Promise.reject(new Error("x"));',
   eval: 'eval("1");',
   'the Function constructor': 'new Function("return 1")();',
-  'a constructor by its way round': '(async () => {}).constructor("return 1")();',
   'an endless loop': 'for (;;) {}',
   'a promise that nothing settles': 'await new Promise(() => {});',
   'a dynamic import': 'await import("fs");',
@@ -83,17 +84,13 @@ const FAILING = {
   require: 'require("fs");',
   process: 'process.env;',
   'a network call': 'fetch("http://127.0.0.1/");',
-  'a high-resolution clock': 'performance.now();',
-  'random bytes': 'crypto.randomBytes(1);',
   'an undeclared variable': 'leak = 1;',
   'a missing key': 'await cf.kvs().get("none");',
   "a key that every object has": 'await cf.kvs().get("constructor");',
   'an unknown format': 'await cf.kvs().get("key", { format: "xml" });',
   'an unknown origin': 'cf.selectRequestOriginById("elsewhere");',
-  'an unknown hash': 'crypto.createHmac("sha512", "k");',
   'an unknown encoding': 'crypto.createHash("sha256").digest("latin1");',
   'a method of a later ES': '[1, [2]].flat();',
-  'an undocumented class': 'new Map();',
 };
 
 for (const [what, body] of Object.entries(FAILING)) {
@@ -109,24 +106,17 @@ const INVALID_REQUESTS = {
   'no result': '',
   'null': 'return null;',
   'the event': 'return event;',
-  'an array': 'return [];',
   'another method': 'r.method = "PUT"; return r;',
   'a uri without a slash': 'r.uri = "a"; return r;',
-  'a uri of another type': 'r.uri = 1; return r;',
   'a uri of 8,192 characters': 'r.uri = "/" + "x".repeat(8187); return r;',
   'a space in the query': 'r.querystring.b.value = "c d"; return r;',
-  'a fragment in the query': 'r.querystring.b.value = "c#d"; return r;',
-  'a query of another type': 'r.querystring = []; return r;',
   'a query value of another type': 'r.querystring.b = "c"; return r;',
-  'cookies of another type': 'r.cookies = null; return r;',
   'a header name in upper case': 'r.headers["X-A"] = { value: "b" }; return r;',
   'a header name that is no token': 'r.headers["x a"] = { value: "b" }; return r;',
   'a header value of another type': 'r.headers["x-a"] = { value: 1 }; return r;',
-  'a header that is a string': 'r.headers["x-a"] = "b"; return r;',
   'a header with a line break': 'r.headers["x-a"] = { value: "b\\r\\nc: d" }; return r;',
   'a header with one of its values of another type':
     'r.headers["x-a"] = { value: "", multiValue: [{ value: 1 }] }; return r;',
-  'several header values that are none': 'r.headers["x-a"] = { value: "", multiValue: 1 }; return r;',
   'no headers': 'r.headers = undefined; return r;',
 };
 for (const name of ['host', 'via']) {
@@ -160,15 +150,10 @@ test('a request with a uri of 8,191 characters, its query included, is taken', (
 
 const INVALID_RESPONSES = {
   'a status that is a string': 'statusCode: "200"',
-  'a status that is no integer': 'statusCode: 200.5',
   'a status below 100': 'statusCode: 99',
   'a status above 599': 'statusCode: 600',
-  'a description of another type': 'statusCode: 200, statusDescription: 1',
   'a disallowed header': 'statusCode: 200, headers: { connection: { value: "close" } }',
-  'a header name in upper case': 'statusCode: 200, headers: { Etag: { value: "x" } }',
-  'cookies of another type': 'statusCode: 200, cookies: { a: "b" }',
   'a body of another type': 'statusCode: 200, body: 1',
-  'an unknown encoding of the body': 'statusCode: 200, body: { encoding: "hex", data: "00" }',
   'a body that is no base64': 'statusCode: 200, body: { encoding: "base64", data: "?" }',
 };
 
@@ -328,11 +313,4 @@ test('an endless chain of promises is stopped, and the next call runs', () => {
   const { status, stdout } = asProcess([`viewer-request=${file(text)}`], input);
   const answers = lines(stdout);
   assert.deepEqual([status, answers[0].error.status, answers[1].request.uri], [0, 503, '/a']);
-});
-
-test('a source that is missing, or for no event of CloudFront, is named', () => {
-  const { status, stderr } = asProcess([`viewer-request=${join(folder, 'none.js')}`]);
-  assert.equal(status, 1);
-  assert.match(stderr, /none\.js/);
-  assert.match(asProcess([`origin-request=${file(PLAIN)}`]).stderr, /origin-request is no event/);
 });
