@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from dev.clients.local_server import free_port
+from dev.local import emulators
+from dev.local.console import RunFailed
 from dev.local.template import ROOT
 from tests.integration.local_run.conftest import StartRun
 from tests.integration.local_run.local_run import LocalRun
@@ -58,6 +60,12 @@ def test_second_run_on_the_same_data_is_refused(run: LocalRun):
 def test_invalid_settings_are_named(start_run: StartRun, settings: dict[str, str], words: str):
     """An address that others reach is invalid without signatures that are verified."""
     assert words in refusal(start_run(**settings))
+
+
+def test_missing_emulator_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(emulators, "EXECUTABLES", ROOT / "nowhere")
+    with pytest.raises(RunFailed, match="nowhere/weed is missing: `make run` installs the emulators first"):
+        emulators.executable("weed")
 
 
 def path_without(tmp_path: Path, program: str, script: str | None = None) -> str:
