@@ -82,12 +82,13 @@ def test_copied_and_uploaded_parts_form_object(bucket):
 
 
 def test_aborted_upload_leaves_nothing(bucket, driver):
-    upload = bucket.start_upload("archives/merged")
+    upload = bucket.start_upload("archives/aborted")
     bucket.upload_part(upload, 1, b"x")
     bucket.abort_upload(upload)
     bucket.abort_upload(upload)
-    assert bucket.stat("archives/merged") is None
-    assert not driver.s3.list_multipart_uploads(Bucket=driver.services.settings.bucket).get("Uploads")
+    assert bucket.stat("archives/aborted") is None
+    left = driver.s3.list_multipart_uploads(Bucket=driver.services.settings.bucket, Prefix="archives/aborted")
+    assert not left.get("Uploads")
 
 
 def test_objects_are_stored_as_octet_stream(bucket, driver):
