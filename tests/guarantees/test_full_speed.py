@@ -17,7 +17,7 @@ from actions_cache.events import TIME_TO_FIRST_BYTE
 from actions_cache.ports import Chunk
 from dev.clients.driver import CacheDriver, plenty
 from dev.services import AllServices
-from tests.guarantees.faults.environment import KEY, download_url
+from tests.guarantees.faults.environment import KEY, download_url, part_keys
 from tests.guarantees.seed_case import FedByTheMerge, SeedCase, deletes_parts_inline
 from tests.integration.local_run.local_run import wait_until
 from tests.support.fakes import RecordingTelemetry
@@ -41,7 +41,7 @@ def test_seed_case_notices_parts_deleted_inline(on_emulators: CacheDriver):
 
 def test_seed_case_notices_readers_fed_by_the_merge(on_emulators: CacheDriver):
     with pytest.raises(AssertionError, match="full speed: 7 readers waited"):
-        SeedCase(on_emulators, break_reader=FedByTheMerge, timeout_seconds=8).run()
+        SeedCase(on_emulators, break_reader=FedByTheMerge, timeout_seconds=2).run()
 
 
 # ------------------------------------------------------------------ streams
@@ -59,10 +59,6 @@ def requested(monkeypatch: pytest.MonkeyPatch) -> list[PartRange]:
 
     monkeypatch.setattr(S3Stream, "read", recording)
     return ranges
-
-
-def part_keys(driver: CacheDriver, archive_id: str) -> list[str]:
-    return [part.key for part in driver.services.manifests.of(driver.archive(archive_id)).parts]
 
 
 def test_first_part_is_requested_beside_the_manifest(

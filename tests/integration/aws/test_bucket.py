@@ -34,8 +34,8 @@ def test_missing_object_raises_object_gone(bucket):
 
 
 def test_overwritten_object_raises_object_gone(driver, bucket):
-    pinned = bucket.write_once("archives/a", b"right")
-    driver.overwrite("archives/a", b"wrong")
+    pinned = bucket.write_once("archives/pinned", b"right")
+    driver.overwrite("archives/pinned", b"wrong")
     with pytest.raises(ObjectGone) as gone:
         bucket.read(full_range(pinned))
     assert gone.value.part == pinned

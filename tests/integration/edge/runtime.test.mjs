@@ -93,13 +93,12 @@ const FAILING = {
   'a method of a later ES': '[1, [2]].flat();',
 };
 
-for (const [what, body] of Object.entries(FAILING)) {
-  test(`${what} fails the function`, () => {
-    const head = "import cf from 'cloudfront';\nimport crypto from 'crypto';";
-    const outcome = atRequest(`${body} return event.request;`, { head });
-    assert.equal(outcome.error?.status, 503, JSON.stringify(outcome));
-  });
-}
+test('what CloudFront lacks fails the function', () => {
+  const head = "import cf from 'cloudfront';\nimport crypto from 'crypto';";
+  for (const [what, body] of Object.entries(FAILING)) {
+    assert.equal(atRequest(`${body} return event.request;`, { head }).error?.status, 503, what);
+  }
+});
 
 // Each ends as CloudFront's 502: the result isn't valid.
 const INVALID_REQUESTS = {
@@ -126,23 +125,17 @@ for (const name of ['host', 'via']) {
 for (const name of ['cdn-loop', 'content-length', 'transfer-encoding']) {
   INVALID_REQUESTS[`an added ${name}`] = `r.headers["${name}"] = { value: "1" }; return r;`;
 }
-const DISALLOWED = `connection expect keep-alive proxy-authenticate proxy-authorization proxy-connection trailer upgrade
-  x-accel-buffering x-accel-charset x-accel-limit-rate x-accel-redirect x-amz-cf-id x-amz-cf-pop x-amzn-auth
-  x-amzn-cf-billing x-amzn-cf-id x-amzn-cf-xff x-amzn-errortype x-amzn-fle-profile x-amzn-header-count
-  x-amzn-header-order x-amzn-lambda-integration-tag x-amzn-requestid x-cache x-edge-location x-forwarded-proto
-  x-real-ip`.split(/\s+/);
+// One of each family of CloudFront's list.
+const DISALLOWED = ['connection', 'expect', 'proxy-authorization', 'upgrade', 'x-accel-redirect', 'x-amz-cf-id'];
+DISALLOWED.push('x-amzn-cf-id', 'x-amzn-errortype', 'x-cache', 'x-edge-location', 'x-forwarded-proto', 'x-real-ip');
 for (const name of DISALLOWED) {
   INVALID_REQUESTS[`an added ${name}`] = `r.headers["${name}"] = { value: "x" }; return r;`;
 }
 
-for (const [what, body] of Object.entries(INVALID_REQUESTS)) {
-  test(`a request with ${what} is refused`, () => {
-    const outcome = atRequest(`const r = event.request; ${body}`);
-    assert.equal(outcome.error?.status, 502, JSON.stringify(outcome));
-  });
-}
-
-test('a request with a uri of 8,191 characters, its query included, is taken', () => {
+test('an invalid request is refused', () => {
+  for (const [what, body] of Object.entries(INVALID_REQUESTS)) {
+    assert.equal(atRequest(`const r = event.request; ${body}`).error?.status, 502, what);
+  }
   for (const body of ['r.uri = "/" + "x".repeat(8186);', 'r.uri = "/" + "x".repeat(8190); r.querystring = {};']) {
     assert.equal(atRequest(`const r = event.request; ${body} return r;`).error, undefined);
   }
@@ -157,18 +150,12 @@ const INVALID_RESPONSES = {
   'a body that is no base64': 'statusCode: 200, body: { encoding: "base64", data: "?" }',
 };
 
-for (const [what, fields] of Object.entries(INVALID_RESPONSES)) {
-  test(`a response with ${what} is refused`, () => {
-    assert.equal(atRequest(`return { ${fields} };`).error?.status, 502);
-  });
-}
-
-test('statuses from 100 to 599, and bodies of both kinds, are responses', () => {
-  for (const status of [100, 200, 599]) {
-    assert.equal(atRequest(`return { statusCode: ${status} };`).response.statusCode, status);
+test('an invalid response is refused', () => {
+  for (const [what, fields] of Object.entries(INVALID_RESPONSES)) {
+    assert.equal(atRequest(`return { ${fields} };`).error?.status, 502, what);
   }
-  for (const body of ['"x"', '{ encoding: "text", data: "x" }', '{ encoding: "base64", data: "eA==" }']) {
-    assert.equal(atRequest(`return { statusCode: 200, body: ${body} };`).error, undefined);
+  for (const fields of ['100', '599', '200, body: "x"', '200, body: { encoding: "base64", data: "eA==" }']) {
+    assert.equal(atRequest(`return { statusCode: ${fields} };`).error, undefined, fields);
   }
 });
 
@@ -228,16 +215,13 @@ test('nothing of a call is left for the next, and the event it got was a copy', 
   const sent = edge.event('GET', '/');
   for (let call = 0; call < 3; call += 1) assert.equal(made.run(sent).request.headers['x-calls'].value, '1');
   assert.deepEqual(Object.keys(sent.request.headers), ['host']);
-});
-
-test('an origin is selected for one call only', () => {
-  const text = `import cf from 'cloudfront';
+  const selecting = `import cf from 'cloudfront';
     function handler(event) {
       if (event.request.uri === '/api') cf.selectRequestOriginById('api');
       return event.request;
     }`;
-  const made = new EdgeFunction('viewer-request', text);
-  assert.deepEqual(['/api', '/a'].map((uri) => made.run(edge.event('GET', uri)).origin), ['api', undefined]);
+  const one = new EdgeFunction('viewer-request', selecting);
+  assert.deepEqual(['/api', '/a'].map((uri) => one.run(edge.event('GET', uri)).origin), ['api', undefined]);
 });
 
 test('the KeyValueStore is read as documented', () => {
