@@ -286,7 +286,7 @@ def test_other_merged_object_is_never_published(driver: CacheDriver, monkeypatch
     changes: list[dict[str, Any]] = [{"size": 5}, {"etag": '"another"'}]
     for change in changes:
         with monkeypatch.context() as patch:
-            patch.setattr(bucket, "stat", lambda key, change=change: replace(stat(key), **change))
+            patch.setattr(bucket, "stat", lambda key, change=change: (found := stat(key)) and replace(found, **change))
             with pytest.raises(WrongBytes):
                 driver.services.merge(message, plenty)
         assert driver.archive(entry.archive_id).object is None

@@ -54,10 +54,11 @@ class SoakClient:
         if slot.view.status is not Status.PRESENT:
             return [("save", self._save), ("restore", self._restore)]
         removal = ("remove", self._remove)
+        others = ("restore of others'", self._restore_others)
         return self.rng.choices(
             [
                 [("restore", self._restore)],
-                [("restore of others'", lambda _: self._restore(self.rng.choice(self.all_slots)))],
+                [others],
                 [("ranges", self._read_ranges)],
                 [("slow restore", self._restore_slowly)],
                 [removal],
@@ -129,6 +130,9 @@ class SoakClient:
 
     def _restore(self, slot: Slot) -> None:
         self._read(slot, ACTIONS_CACHE, lambda url: [(0, _whole(url))])
+
+    def _restore_others(self, slot: Slot) -> None:
+        self._restore(self.rng.choice(self.all_slots))
 
     def _restore_slowly(self, slot: Slot) -> None:
         self._read(slot, ACTIONS_CACHE, lambda url: [(0, read_at(url, SLOW_BYTES_PER_SECOND))])
