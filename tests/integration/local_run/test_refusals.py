@@ -50,6 +50,7 @@ def test_second_run_on_the_same_data_is_refused(run: LocalRun):
         ({"HOST": "0.0.0.0"}, "HOST=0.0.0.0 is refused"),
         ({"HOST": "cache.example"}, "HOST=cache.example is refused"),
         ({"PORT": "70000"}, "PORT: '70000' isn't a whole number from 1 to 65535"),
+        ({"LOCAL_MERGE_WORKERS": "-1"}, "LOCAL_MERGE_WORKERS: '-1' isn't a whole number from 0 to 64"),
         ({"MERGE_TRIGGER": "never"}, "MERGE_TRIGGER: 'never' isn't known; it may be finalize or first-download"),
         ({"PARTS_GRACE_SECONDS": "5"}, "PARTS_GRACE_SECONDS is 5, but a reader may need its parts for 2130 s"),
         ({"TOKEN_CLAIMS": "any,repository_id=42"}, "TOKEN_CLAIMS contradicts itself: it lets in anybody of https"),
