@@ -11,7 +11,7 @@ from dev.clients.driver import CacheDriver
 from dev.emulation import dynamodb_local as emulator
 from dev.local.emulators import Endpoints
 from dev.local.template import Template
-from tests.guarantees.crashes.environment import CrashEnvironment, crash_environment
+from tests.guarantees.crashes.environment import CrashEnvironment, crash_environment, lead_to_emulators
 from tests.guarantees.faults.environment import faulty_store
 from tests.guarantees.faults.store import FaultyStore
 from tests.guarantees.isolation import VerifiedServer, now, verified_server
@@ -73,8 +73,8 @@ def faulty(on_emulators: CacheDriver, endpoints: Endpoints) -> Iterator[FaultySt
         yield store
 
 
-@pytest.fixture(scope="module")
-def crash_environment_of_the_module(
+@pytest.fixture(scope="session")
+def crash_environment_of_all(
     endpoints: Endpoints, emulator_session: boto3.Session, template: Template, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[CrashEnvironment]:
     with crash_environment(endpoints, emulator_session, template, tmp_path_factory.mktemp("crashes")) as environment:
@@ -82,10 +82,13 @@ def crash_environment_of_the_module(
 
 
 @pytest.fixture
-def environment(crash_environment_of_the_module: CrashEnvironment) -> Iterator[CrashEnvironment]:
-    """Provide the module's resources for crashes, and empty them afterwards."""
-    yield crash_environment_of_the_module
-    crash_environment_of_the_module.empty()
+def environment(
+    crash_environment_of_all: CrashEnvironment, endpoints: Endpoints, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[CrashEnvironment]:
+    """Provide resources for crashes, with a server that never crashes, and empty them afterwards."""
+    lead_to_emulators(endpoints, monkeypatch)
+    yield crash_environment_of_all
+    crash_environment_of_all.empty()
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
 
+from dev.clients.driver import CacheDriver, SetClock
 from dev.services import AllServices
 
 
@@ -72,7 +73,11 @@ class CrashingAdapter:
         return call
 
 
-def inject_crashes(services: AllServices, crashes: Crashes) -> None:
-    """Wrap the adapters of a control plane that no use case was made of yet."""
+def crashing(known: CacheDriver) -> tuple[CacheDriver, Crashes]:
+    """Return a driver with the same resources, and what crashes its use cases at their calls."""
+    clock, crashes = SetClock(), Crashes()
+    services = AllServices(known.services.settings, clock)
+    services.session = known.services.session
     for adapter in ("table", "repositories", "bucket", "queue"):
         services.__dict__[adapter] = CrashingAdapter(getattr(services, adapter), crashes)
+    return replace(known, services=services, clock=clock), crashes

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from actions_cache.archives import transition
 from actions_cache.domain import claim
 from actions_cache.domain.archive import Archive, Commit, Merge, MergeState, Part, committed, reserved, stored
+from actions_cache.domain.budgets import Usage
 from actions_cache.domain.entry import EntryName
 from actions_cache.domain.errors import AlreadyExists
 from actions_cache.domain.object_keys import ArchiveKeys
@@ -31,7 +32,7 @@ class Barrier(Protocol):
 
 
 Task = Callable[..., bool]
-"""Takes a AllServices, the racer's number and the round's arguments, and returns whether this racer won."""
+"""Takes the use cases, the racer's number and the round's arguments, and returns whether this racer won."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,9 @@ class Racers:
 
 @contextmanager
 def racers(number: int, settings: Settings, environment: Mapping[str, str]) -> Iterator[Racers]:
-    """Run racers until the block ends. They are spawned, not forked, so that they share no socket or random state."""
-    context = multiprocessing.get_context("spawn")
+    """Run racers until the block ends. They are forked from a server that only imports, so they share no socket."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
     barrier = context.Barrier(number)
     pipes, processes = [], []
     for racer in range(number):
@@ -128,6 +130,10 @@ def reserves(services: AllServices, _racer: int, entry_name: EntryName) -> bool:
     return True
 
 
+def finalizes(services: AllServices, _racer: int, entry_name: EntryName, archive_id: str) -> bool:
+    return services.finalize(entry_name, len(b"content")).archive_id == archive_id
+
+
 # ------------------------------------------------------------------ races
 
 
@@ -167,16 +173,23 @@ def race_to_publish(driver: CacheDriver, racers: Racers, rounds: int) -> None:
 
 
 def race_for_keys(driver: CacheDriver, racers: Racers, rounds: int) -> None:
-    """Check that one racer reserves a key."""
+    """Check that one racer reserves a key, and that it is saved once when all finalize it."""
+    before = driver.services.repositories.store_usage()
     for i in range(rounds):
-        assert len(racers.race(reserves, name(f"key-{i}"))) == 1
+        entry_name = name(f"key-{i}")
+        assert len(racers.race(reserves, entry_name)) == 1
+        reservation = driver.services.table.reservation(entry_name)
+        assert reservation is not None
+        driver.put_blob(reservation.archive_id, b"content")
+        assert len(racers.race(finalizes, entry_name, reservation.archive_id)) == len(racers.pipes)
+    assert driver.services.repositories.store_usage() - before == Usage(rounds * len(b"content"), rounds)
 
 
 RACES = {
     "claim": race_for_claims,
     "start of a run": race_for_runs,
     "publication": race_to_publish,
-    "reservation": race_for_keys,
+    "reservation and finalize": race_for_keys,
 }
 
 

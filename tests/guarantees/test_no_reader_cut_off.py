@@ -1,8 +1,7 @@
 """No reader is cut off: while cleanup runs without a pause, readers of every speed, at every moment, get every byte.
 
-On real emulators and sockets. In short runs the clock of the lifetimes is twenty times as fast as the readers'. With
-`--long`, a whole local run cleans up each second; the margin for clocks bounds its grace, so one life of an entry takes
-two minutes.
+On real emulators and sockets, by a clock of the lifetimes that is twenty times as fast as the readers'. In real time,
+the soak run has slow readers beside cleanup.
 """
 
 import random
@@ -14,19 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import cycle, product
 
-import boto3
 import pytest
 import urllib3
 
 from actions_cache.archives import transition
-from actions_cache.domain.archive import MergeState
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.download_services import DownloadServices
-from actions_cache.settings import Settings
 from dev.clients.driver import CacheDriver, SetClock, name, plenty
-from dev.clients.wire import GO, Job, send
-from dev.emulation.api_gateway import LocalRun, local_run
+from dev.clients.wire import send
 from dev.emulation.asgi_server import served
 from dev.services import AllServices
 from functions.download.handler import create_app
@@ -35,11 +30,19 @@ from tests.guarantees.faults.slow_reader import Refused, read_at
 from tests.support.part_list_reader import NoList, PartListReader, RangeRefused
 
 BLOCKS = [random.Random(i).randbytes(6 * MIB) for i in range(4)]
-CONTENT, OTHER_CONTENT = b"".join(BLOCKS), b"".join(BLOCKS[::-1])
+CONTENT = b"".join(BLOCKS)
 
 HEADERS: Sequence[Mapping[str, str]] = [{}, {"x-ms-range": "bytes=0-"}]
 UNHURRIED = 1000 * MIB
 """Bytes a second of a reader that reads as fast as it can."""
+
+
+PARTS = BLOCKS[:2]
+PART_CONTENT = b"".join(PARTS)
+RATES = [3 * MIB, 6 * MIB, UNHURRIED]
+URL_SECONDS = 40
+LONGEST_STREAM_SECONDS = 140
+"""Seven of the readers' seconds; the slowest takes four."""
 
 
 @dataclass
@@ -60,15 +63,20 @@ class Readers:
 
     executor: ThreadPoolExecutor
     clock: FastClock
-    kinds: Iterator[tuple[float, float, Mapping[str, str]]]
+    kinds: Iterator[tuple[float, float, Mapping[str, str]]] = field(
+        default_factory=lambda: (
+            (rate, waits, headers)
+            for rate, (waits, headers) in zip(
+                cycle(RATES), cycle(product((0, URL_SECONDS - 10), HEADERS)), strict=False
+            )
+        )
+    )
     """Bytes a second, seconds from the lookup to the request, and headers."""
-    url_seconds: int
-    """Seconds after which a URL expires."""
     _reading: list[Future[bytes | None]] = field(default_factory=list)
 
     def start(self, url: str) -> None:
         rate, waits, headers = next(self.kinds)
-        expires_at = self.clock.now() + self.url_seconds * SECOND
+        expires_at = self.clock.now() + URL_SECONDS * SECOND
 
         def read() -> bytes | None:
             self.clock.sleep(waits)
@@ -85,7 +93,7 @@ class Readers:
     def start_by_list(self, url: str) -> None:
         """Start a reader that asks for the part list late, and reads by it late again."""
         _, waits, _ = next(self.kinds)
-        list_by = self.clock.now() + self.url_seconds * SECOND
+        list_by = self.clock.now() + URL_SECONDS * SECOND
 
         def read() -> bytes | None:
             self.clock.sleep(waits)
@@ -96,29 +104,18 @@ class Readers:
                 if self.clock.now() < list_by:
                     raise
                 return None
-            read_by = self.clock.now() + self.url_seconds * SECOND
+            read_by = self.clock.now() + URL_SECONDS * SECOND
             self.clock.sleep(waits)
             # The store's clock isn't the fast one.
             return b"".join(reader.ranges(MIB, 2)) if self.clock.now() < read_by else None
 
         self._reading.append(self.executor.submit(read))
 
-    def check(self, content: bytes) -> int:
-        """Check that all got the content but those that began too late, and return the number of the others."""
+    def check(self, content: bytes) -> None:
+        """Check that all got the content, but those that began too late."""
         contents = [got for reading in self._reading if (got := reading.result(60)) is not None]
         assert all(got == content for got in contents)
         assert len(contents) > len(self._reading) / 2
-        return len(contents)
-
-
-# ------------------------------------------------------------------ a fast clock
-
-PARTS = BLOCKS[:2]
-PART_CONTENT = b"".join(PARTS)
-RATES = [3 * MIB, 6 * MIB, UNHURRIED]
-URL_SECONDS = 40
-LONGEST_STREAM_SECONDS = 140
-"""Seven of the readers' seconds; the slowest takes four."""
 
 
 @dataclass
@@ -164,12 +161,10 @@ def fast_server(on_emulators: CacheDriver) -> Iterator[Server]:
             done = driver.clean_up()
             assert "failed" not in done, done
 
-    kinds = zip(cycle(RATES), cycle(product((0, URL_SECONDS - 10), HEADERS)), strict=False)
     with served(create_app(DownloadServices(serving))) as url, ThreadPoolExecutor(32) as executor:
         cleaning = executor.submit(clean_up_all_the_time)
-        each = ((rate, waits, headers) for rate, (waits, headers) in kinds)
         try:
-            yield Server(driver, clock, url, Readers(executor, clock, each, URL_SECONDS))
+            yield Server(driver, clock, url, Readers(executor, clock))
         finally:
             ended.set()
             cleaning.result(60)
@@ -315,110 +310,3 @@ def test_part_list_urls_end_with_a_download_url(on_emulators: CacheDriver):
         time.sleep(0.2)
     with pytest.raises(RangeRefused, match="ended"):
         list(reader.ranges())
-
-
-# ------------------------------------------------------------------ a whole local run
-
-RUN_URL_SECONDS = 8
-SETTINGS = {
-    "DOWNLOAD_URL_SECONDS": str(RUN_URL_SECONDS),
-    "MAX_STREAM_SECONDS": "20",
-    "UNUSED_ENTRY_SECONDS": "12",
-    "UPLOAD_URL_SECONDS": "10",
-    "RESERVATION_SECONDS": "30",
-    "CLEANUP_INTERVAL_SECONDS": "1",
-    "ORPHANS_INTERVAL_SECONDS": "1",
-    "READ_AHEAD_BYTES": str(MIB),
-    "MERGE_TRIGGER": "first-download",
-    "LOCAL_MERGE_WORKERS": "1",
-}
-GRACE_SECONDS = 2 * RUN_URL_SECONDS + 20 + 30
-
-KINDS = [
-    (rate, waits, headers)
-    for waits in (0.0, 1.5, 4.0)
-    for rate in (2 * MIB, 3 * MIB, 6 * MIB, 24 * MIB, UNHURRIED)
-    for headers in HEADERS
-]
-"""The slowest reads for 12 of the 20 seconds of a stream."""
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRun]:
-    with local_run(tmp_path_factory.mktemp("readers"), SETTINGS) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def services(run: LocalRun) -> Iterator[AllServices]:
-    """Provide the run's own tables and bucket, for what no client can do or see."""
-    with pytest.MonkeyPatch.context() as environment:
-        for variable, value in run.variables().items():
-            environment.setenv(variable, value)
-        services = AllServices(Settings())
-        services.session = boto3.Session()
-        yield services
-
-
-@pytest.fixture
-def readers() -> Iterator[Readers]:
-    with ThreadPoolExecutor(64) as executor:
-        yield Readers(executor, FastClock(pace=1), cycle(KINDS), RUN_URL_SECONDS)
-
-
-def archive_of(job: Job, services: AllServices, key: str) -> str:
-    found: str = job.download_url(key).partition("?")[0].rpartition("/")[2]
-    assert services.table.archive(found) is not None
-    return found
-
-
-def has_parts(services: AllServices, archive_id: str) -> bool:
-    return any(True for _ in services.bucket.list(f"archives/{archive_id}/parts/"))
-
-
-@pytest.mark.long
-def test_readers_of_a_local_run_around_a_merge_get_every_byte(run: LocalRun, services: AllServices, readers: Readers):
-    """They come from before the claim until after the parts are gone."""
-    job = Job(run.url, user_agent=GO)
-    job.save("npm", *BLOCKS)
-    archive_id = archive_of(job, services, "npm")
-    assert services.table.archive(archive_id).merge.state is MergeState.UNMERGED
-    began = time.monotonic()
-    while has_parts(services, archive_id):
-        readers.start(job.download_url("npm"))
-        time.sleep(0.5)
-        assert time.monotonic() - began < 2 * GRACE_SECONDS
-    gone_after = time.time() - services.table.archive(archive_id).merge.ended_at / 1000
-    for _ in range(6):
-        readers.start(job.download_url("npm"))
-    number = readers.check(CONTENT)
-    assert gone_after >= GRACE_SECONDS
-    assert number >= len(KINDS), "each kind"
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("is_merged", [False, True], ids=["parts", "one object"])
-def test_readers_of_a_local_runs_removed_entries_get_every_byte(
-    run: LocalRun, services: AllServices, readers: Readers, is_merged: bool
-):
-    job = Job(run.url, user_agent=GO)
-    names = [f"{fate} {is_merged}" for fate in ("deleted", "saved again", "evicted")]
-    for key in names:
-        job.save(key, *BLOCKS)
-    archives = [archive_of(job, services, key) for key in names]
-    if is_merged:
-        for key, archive in zip(names, archives, strict=True):
-            read_at(job.download_url(key), UNHURRIED)
-            while services.table.archive(archive).object is None:
-                time.sleep(0.2)
-    for _ in range(20):
-        for key in names:
-            readers.start(job.download_url(key))
-    for archive in archives[:2]:
-        assert services.remove_entry(archive, lambda _: True)
-    job.save(names[1], *BLOCKS[::-1])
-    assert read_at(job.download_url(names[1]), UNHURRIED) == OTHER_CONTENT
-    assert readers.check(CONTENT) > 30
-    while services.table.entry(services.table.archive(archives[2]).name) is not None:
-        time.sleep(0.5)
-    assert not job.look_up(names[0])["ok"]

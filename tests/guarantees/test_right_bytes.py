@@ -32,6 +32,7 @@ from tests.guarantees.faults.environment import (
     download_url,
     merge_once,
     merged_content,
+    part_keys,
     read,
 )
 from tests.guarantees.faults.kinds import (
@@ -58,10 +59,6 @@ from tests.guarantees.faults.store import (
 from tests.guarantees.faults.uploads import one_bit, same, stores
 
 CONTENT = b"".join(LONG_PARTS)
-
-
-def part_keys(driver: CacheDriver, archive_id: str) -> list[str]:
-    return [part.key for part in driver.services.manifests.of(driver.archive(archive_id)).parts]
 
 
 # ------------------------------------------------------------------ readers behind faults
@@ -119,16 +116,15 @@ STAYING: dict[str, Fault] = {
     "500": INTERNAL_ERROR,
 }
 FIRST, LAST = 0, -1
+SHORT = [("SlowDown", LAST), ("404, though it is there", LAST)]
+"""Run without --long too."""
 
 
 @pytest.mark.parametrize(
     ("fault", "part"),
     [
         pytest.param(
-            STAYING[kind],
-            part,
-            id=f"{kind}, {'from the first byte on' if part == FIRST else 'in the last part'}",
-            marks=[] if part == LAST and kind in ("SlowDown", "404, though it is there") else [pytest.mark.long],
+            STAYING[kind], part, id=f"{kind}, part {part}", marks=[] if (kind, part) in SHORT else [pytest.mark.long]
         )
         for kind in STAYING
         for part in (FIRST, LAST)
@@ -159,10 +155,16 @@ def test_flipped_bit_never_ends_a_response_cleanly(on_emulators: CacheDriver, fa
 # ------------------------------------------------------------------ readers of what is gone or replaced
 
 
-def test_missing_part_breaks_the_connection_and_its_entry_goes(on_emulators: CacheDriver, get):
+@pytest.mark.parametrize("happens", ["missing", "replaced"])
+def test_lost_part_breaks_the_connection_and_its_entry_goes(on_emulators: CacheDriver, get, happens: str):
+    """A replaced part has other bytes, of the same length."""
     entry = on_emulators.save(KEY, *LONG_PARTS)
     with download_url(on_emulators) as url:
-        on_emulators.services.bucket.delete([part_keys(on_emulators, entry.archive_id)[-1]])
+        last = part_keys(on_emulators, entry.archive_id)[-1]
+        if happens == "missing":
+            on_emulators.services.bucket.delete([last])
+        else:
+            on_emulators.overwrite(last, b"X" * (6 * MIB))
         answer = get(url)
         assert (answer.status, answer.headers["Content-Length"]) == (200, str(len(CONTENT)))
         with pytest.raises(urllib3.exceptions.ProtocolError):
@@ -171,31 +173,15 @@ def test_missing_part_breaks_the_connection_and_its_entry_goes(on_emulators: Cac
     on_emulators.save(KEY, b"the key is free again")
 
 
-def test_replaced_part_is_never_served(on_emulators: CacheDriver, get):
-    """The replaced part has other bytes, of the same length."""
+@pytest.mark.parametrize("lacks", ["first part", "manifest"])
+def test_archive_without_its_beginning_is_not_found(on_emulators: CacheDriver, get, lacks: str):
+    """It is noticed before the first byte, so the status can tell, though the first part is requested beside it."""
     entry = on_emulators.save(KEY, *LONG_PARTS)
-    with download_url(on_emulators) as url:
-        on_emulators.overwrite(part_keys(on_emulators, entry.archive_id)[2], b"X" * (6 * MIB))
-        with pytest.raises(urllib3.exceptions.ProtocolError):
-            get(url).read()
-    assert on_emulators.look_up(KEY.key) is None
-
-
-def test_archive_without_its_first_part_is_not_found(on_emulators: CacheDriver, get):
-    """It is noticed before the first byte, so the status can tell."""
-    entry = on_emulators.save(KEY, *LONG_PARTS)
-    with download_url(on_emulators) as url:
-        on_emulators.services.bucket.delete([part_keys(on_emulators, entry.archive_id)[0]])
-        assert [get(url).status for _ in range(2)] == [404, 404]
-
-
-def test_archive_without_its_manifest_is_not_found(on_emulators: CacheDriver, get):
-    """The first part, of more ranges than are read ahead, is requested meanwhile all the same."""
-    entry = on_emulators.save(KEY, *LONG_PARTS)
-    commit = on_emulators.archive(entry.archive_id).commit
+    manifest = on_emulators.archive(entry.archive_id).commit.manifest.key
+    lost = manifest if lacks == "manifest" else part_keys(on_emulators, entry.archive_id)[0]
     with download_url(on_emulators, read_ahead_bytes=MIB) as url:
-        on_emulators.services.bucket.delete([commit.manifest.key])
-        assert get(url).status == 404
+        on_emulators.services.bucket.delete([lost])
+        assert [get(url).status for _ in range(2)] == [404, 404]
     assert on_emulators.look_up(KEY.key) is None
 
 
@@ -211,13 +197,11 @@ class MergeFaults:
     """Number of attempts that may fail."""
 
 
+READS = [reset_after(1000), ends_after(MIB // 2), other_bytes(MIB // 2), SLOW_DOWN]
+COPIES = [reset_after(0), INTERNAL_ERROR, ends_after(20), SLOW_DOWN]
 ALL_IN_TURN = MergeFaults(
     [*SHORT_PARTS, *LONG_PARTS],
-    [
-        (MANIFEST_READ, [other_bytes(120)]),
-        (PARTS_READ, [reset_after(1000), ends_after(MIB // 2), other_bytes(MIB // 2), SLOW_DOWN]),
-        (copies, [reset_after(0), INTERNAL_ERROR, ends_after(20), SLOW_DOWN]),
-    ],
+    [(MANIFEST_READ, [other_bytes(120)]), (PARTS_READ, READS), (copies, COPIES)],
     fewest_met=9,
     most_failures=4,
 )
@@ -294,19 +278,18 @@ def test_merge_of_other_bytes_is_never_published(
     assert merged_content(on_emulators, entry.archive_id) == b"".join(parts)
 
 
-@pytest.mark.parametrize("change", [{"size": 5}, {"etag": '"another"'}], ids=["size", "ETag"])
-def test_other_merged_object_is_never_published(
-    driver: CacheDriver, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
-):
+def test_other_merged_object_is_never_published(driver: CacheDriver, monkeypatch: pytest.MonkeyPatch):
     """Size and ETag of the whole object are checked once it is complete."""
     entry, bucket = driver.save(KEY, b"one", b"two"), driver.services.bucket
     stat = bucket.stat
     [message] = driver.messages()
-    with monkeypatch.context() as patch:
-        patch.setattr(bucket, "stat", lambda key: (found := stat(key)) and replace(found, **change))
-        with pytest.raises(WrongBytes):
-            driver.services.merge(message, plenty)
-    assert driver.archive(entry.archive_id).object is None
+    changes: list[dict[str, Any]] = [{"size": 5}, {"etag": '"another"'}]
+    for change in changes:
+        with monkeypatch.context() as patch:
+            patch.setattr(bucket, "stat", lambda key, change=change: (found := stat(key)) and replace(found, **change))
+            with pytest.raises(WrongBytes):
+                driver.services.merge(message, plenty)
+        assert driver.archive(entry.archive_id).object is None
     assert driver.services.merge(message, plenty) is RunEnd.MERGED
 
 

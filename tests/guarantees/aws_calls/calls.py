@@ -1,17 +1,20 @@
 """Finds every place in the adapters that makes an outside call, so that no new one is forgotten."""
 
 import ast
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import botocore.session
 
 from dev.local.template import ROOT
 
 ADAPTERS = f"{ROOT / 'layers' / 'core' / 'actions_cache' / 'aws'}/"
-CODE = (ROOT / "layers" / "core" / "actions_cache", ROOT / "functions")
+MODULES = [
+    file for root in (ROOT / "layers" / "core" / "actions_cache", ROOT / "functions") for file in root.rglob("*.py")
+]
 
 OF_PYNAMODB = frozenset(
     {
@@ -25,95 +28,64 @@ DYNAMODB_HELPERS = frozenset({"batch_get", "get", "transact", "write"})
 OF_TRANSACTIONS = frozenset({"items", "transaction"})
 """Names of the arguments that gather a transaction's writes, which `transact` sends."""
 
-HTTP_LIBRARIES = frozenset({"aiohttp", "h11", "http.client", "httpx", "jwt", "requests", "socket", "urllib", "urllib3"})
+HTTP_CLIENT = re.compile(
+    r"^\s*(?:import|from) (?:aiohttp|h11|http\.client|httpx|jwt|requests|socket|urllib|urllib3)\b", re.MULTILINE
+)
 
 
-@dataclass(frozen=True, order=True)
-class Site:
+class Site(NamedTuple):
     file: str
     function: str
-    """Name of the function, with its class."""
+    """Name of the function, with its class; functions within functions count as the outer one."""
 
 
 def sites() -> set[Site]:
     """Return all functions of the adapters that call AWS by boto3, pynamodb or Powertools."""
     return {
-        Site(file.name, function)
+        Site(file.name, name)
         for file in Path(ADAPTERS).glob("*.py")
-        for function, call in _calls(ast.parse(file.read_text()))
-        if _calls_aws(file.name, call)
+        for name, function in _functions(ast.parse(file.read_text()))
+        if any(_calls_aws(file.name, node) for node in ast.walk(function))
     }
 
 
-def _calls(tree: ast.AST, path: tuple[str, ...] = (), *, in_function: bool = False) -> Iterator[tuple[str, ast.Call]]:
-    """Yield each call with its function; functions within functions count as the outer one."""
-    for node in ast.iter_child_nodes(tree):
+def _functions(scope: ast.Module | ast.ClassDef, prefix: str = "") -> Iterator[tuple[str, ast.AST]]:
+    for node in scope.body:
         if isinstance(node, ast.ClassDef):
-            yield from _calls(node, (*path, node.name), in_function=in_function)
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not in_function:
-            yield from _calls(ast.Module(node.body, []), (*path, node.name), in_function=True)
-        else:
-            if isinstance(node, ast.Call):
-                yield ".".join(path), node
-            yield from _calls(node, path, in_function=in_function)
+            yield from _functions(node, f"{prefix}{node.name}.")
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield prefix + node.name, node
 
 
-def _calls_aws(file: str, call: ast.Call) -> bool:
-    function = call.func
-    if isinstance(function, ast.Name):
-        return file.startswith("dynamodb") and function.id in DYNAMODB_HELPERS
-    if not isinstance(function, ast.Attribute):
-        return False
-    receiver = ast.unparse(function.value)
-    if file.startswith("dynamodb"):
-        if receiver in OF_TRANSACTIONS:
-            return False
-        return function.attr in OF_PYNAMODB or (function.attr == "get" and receiver == "model")
-    return function.attr in _methods_of_boto3()
+def _calls_aws(file: str, node: ast.AST) -> bool:
+    of_dynamodb = file.startswith("dynamodb")
+    match node:
+        case ast.Call(func=ast.Name(id=name)):
+            return of_dynamodb and name in DYNAMODB_HELPERS
+        case ast.Call(func=ast.Attribute(value=value, attr=method)):
+            receiver = ast.unparse(value)
+            if of_dynamodb:
+                is_read = method == "get" and receiver == "model"
+                return is_read or (method in OF_PYNAMODB and receiver not in OF_TRANSACTIONS)
+            return method in _methods_of_boto3()
+    return False
 
 
 @cache
 def _methods_of_boto3() -> frozenset[str]:
     """Return the methods of all clients that the wiring makes, and what leads to their operations."""
-    session = botocore.session.Session()
-    loader = session.get_component("data_loader")
-    operations = {
-        operation
-        for service in services()
-        for operation in loader.load_service_model(service, "service-2")["operations"]
-    }
-    return frozenset({botocore.xform_name(operation) for operation in operations} | {"get_paginator", "get_waiter"}) - {
-        "generate_presigned_url"
-    }
+    loader = botocore.session.Session().get_component("data_loader")
+    models = [loader.load_service_model(service, "service-2") for service in services()]
+    operations = {botocore.xform_name(operation) for model in models for operation in model["operations"]}
+    return frozenset((operations | {"get_paginator", "get_waiter"}) - {"generate_presigned_url"})
 
 
 def services() -> set[str]:
     """Return the services by boto3's names."""
-    made_in = [file for root in CODE for file in root.rglob("*.py") if file.stem.endswith("services")]
-    made_in.append(Path(ADAPTERS) / "clients.py")
-    found = {
-        call.args[0].value
-        for file in made_in
-        for _, call in _calls(ast.parse(file.read_text()))
-        if isinstance(call.func, ast.Attribute)
-        and call.func.attr == "client"
-        and isinstance(call.args[0], ast.Constant)
-    }
-    return {str(service) for service in found}
+    made_in = [file for file in MODULES if file.stem.endswith("services") or file == Path(ADAPTERS) / "clients.py"]
+    return {service for file in made_in for service in re.findall(r'\.client\(\s*"([\w-]+)"', file.read_text())}
 
 
 def modules_with_http() -> set[str]:
     """Return all modules of the core and the functions that import an HTTP client of their own."""
-    return {
-        str(file.relative_to(ROOT)) for root in CODE for file in root.rglob("*.py") if _imports(file) & HTTP_LIBRARIES
-    }
-
-
-def _imports(file: Path) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-    return found | {name.partition(".")[0] for name in found}
+    return {str(file.relative_to(ROOT)) for file in MODULES if HTTP_CLIENT.search(file.read_text())}

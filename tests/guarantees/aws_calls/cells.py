@@ -1,6 +1,5 @@
 """Builds the matrix of a function's step, one of its calls, the answer to that, and how long the fault lasts."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, cycle
@@ -66,14 +65,10 @@ def calls_of(environment: Environment, step: Step) -> list[Call]:
     calls = list(environment.aws.calls)
     by_streams = list(dict.fromkeys(environment.store.methods))
     assert step.is_done(environment, given, outcome), (str(step), outcome)
-    inside = (lambda call: call.operation in ("GetObject", "PutObject")) if by_streams else lambda _: False
-    ours = [call for call in calls if not (inside(call) and _is_the_stores(step, call))]
-    return [*ours, *(Call(RAW, method, 1) for method in by_streams)]
-
-
-def _is_the_stores(step: Step, call: Call) -> bool:
-    """Return whether the raw store answers it for a stream; the function's own reads and writes are another step's."""
-    return step.function in ("api", "download")
+    if by_streams and step.function in ("api", "download"):
+        # The raw store makes these calls for a stream; the function's own reads and writes are another step's.
+        calls = [call for call in calls if call.operation not in ("GetObject", "PutObject")]
+    return [*calls, *(Call(RAW, method, 1) for method in by_streams)]
 
 
 def cells_of(step: Step, calls: Sequence[Call]) -> Iterator[Cell]:
@@ -84,9 +79,9 @@ def cells_of(step: Step, calls: Sequence[Call]) -> Iterator[Cell]:
             yield Cell(step, call, kind, next(lengths))
 
 
-def sample(calls: Mapping[Step, Sequence[Call]], each: int) -> Iterator[Cell]:
-    """Yield few enough cells for every run: `each` of a function's operation, and each kind of a service once."""
-    used: Counter[tuple[str, str]] = Counter()
+def sample(calls: Mapping[Step, Sequence[Call]]) -> Iterator[Cell]:
+    """Yield few enough cells for every run: each operation of a function once, and each kind of a service once."""
+    used: set[tuple[str, str]] = set()
     lengths = cycle(LENGTHS)
     places: dict[tuple[str, str, str], tuple[Step, Call]] = {}
     for step, step_calls in calls.items():
@@ -94,14 +89,15 @@ def sample(calls: Mapping[Step, Sequence[Call]], each: int) -> Iterator[Cell]:
             if call.number == 1 and not step.is_slow:
                 places.setdefault((step.function, call.service, call.operation), (step, call))
     for step, call in places.values():
-        kinds = sorted(kinds_for(call), key=lambda kind: used[call.service, kind.name])
-        for kind in kinds[:each]:
-            used[call.service, kind.name] += 1
+        kinds = kinds_for(call)
+        unused = [kind for kind in kinds if (call.service, kind.name) not in used]
+        for kind in (unused or kinds)[:1]:
+            used.add((call.service, kind.name))
             yield Cell(step, call, kind, next(lengths))
     for step, call in places.values():
         for kind in kinds_for(call):
-            if not used[call.service, kind.name]:
-                used[call.service, kind.name] += 1
+            if (call.service, kind.name) not in used:
+                used.add((call.service, kind.name))
                 yield Cell(step, call, kind, next(lengths))
 
 

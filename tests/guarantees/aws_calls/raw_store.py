@@ -14,7 +14,19 @@ from yarl import URL
 
 from actions_cache.aws.s3_stream import S3Signer
 from tests.guarantees.aws_calls.answers import xml_error_body
-from tests.guarantees.aws_calls.kinds import ERRORS_OF_S3, OUTAGE
+from tests.guarantees.aws_calls.kinds import (
+    BROKEN_BODIES,
+    ERRORS_OF_S3,
+    OUTAGE,
+    OUTAGES_OF_S3,
+    PROXIES,
+    REDIRECTS,
+    REFUSALS,
+    ROUTING,
+    SHORT_BODIES,
+    SILENT_PROXIES,
+    STAYS,
+)
 
 
 @dataclass(frozen=True)
@@ -53,10 +65,6 @@ def _page(status: int, body: bytes) -> Callable[[Exchange], None]:
     return lambda exchange: exchange.say(status, body, {"Content-Type": "text/html"})
 
 
-def _hangs_up(exchange: Exchange) -> None:
-    exchange.hang_up()
-
-
 def _loses_the_answer(exchange: Exchange) -> None:
     exchange.work()
     exchange.hang_up()
@@ -76,42 +84,26 @@ def _garbles(exchange: Exchange) -> None:
 BOTH = frozenset({"GET", "PUT"})
 GET = frozenset({"GET"})
 PUT = frozenset({"PUT"})
-OUTAGES = "https://repost.aws/knowledge-center/http-5xx-errors-s3"
+
+_ELSEWHERE = "https://bucket.s3.eu-central-1.amazonaws.com/key"
+_MAYBE_MISSING = f"{OUTAGE}, and the log names the permission that lacks, once; {STAYS}"
 
 RAW_KINDS = (
-    RawKind("503 SlowDown", BOTH, OUTAGES, _refuses(503, "SlowDown")),
-    RawKind("500 InternalError", BOTH, OUTAGES, _refuses(500, "InternalError")),
-    RawKind(
-        "307 TemporaryRedirect",
-        BOTH,
-        "https://docs.aws.amazon.com/AmazonS3/latest/userguide/Redirects.html",
-        _refuses(307, "TemporaryRedirect", Location="https://bucket.s3.eu-central-1.amazonaws.com/key"),
-    ),
-    RawKind(
-        "301 PermanentRedirect",
-        BOTH,
-        "https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingRouting.html",
-        _refuses(301, "PermanentRedirect"),
-    ),
-    RawKind(
-        "403 AccessDenied",
-        BOTH,
-        "https://repost.aws/knowledge-center/s3-troubleshoot-403",
-        _refuses(403, "AccessDenied"),
-        f"{OUTAGE}, and the log names the permission that lacks, once; an entry whose object may only be missing stays",
-    ),
+    RawKind("503 SlowDown", BOTH, OUTAGES_OF_S3, _refuses(503, "SlowDown")),
+    RawKind("500 InternalError", BOTH, OUTAGES_OF_S3, _refuses(500, "InternalError")),
+    RawKind("307 TemporaryRedirect", BOTH, REDIRECTS, _refuses(307, "TemporaryRedirect", Location=_ELSEWHERE)),
+    RawKind("301 PermanentRedirect", BOTH, ROUTING, _refuses(301, "PermanentRedirect")),
+    RawKind("403 AccessDenied", BOTH, REFUSALS, _refuses(403, "AccessDenied"), _MAYBE_MISSING),
     RawKind("400 ExpiredToken", BOTH, ERRORS_OF_S3, _refuses(400, "ExpiredToken")),
     RawKind("403 RequestTimeTooSkewed", BOTH, ERRORS_OF_S3, _refuses(403, "RequestTimeTooSkewed")),
     RawKind("400 RequestTimeout", BOTH, ERRORS_OF_S3, _refuses(400, "RequestTimeout")),
     RawKind("409 OperationAborted", PUT, ERRORS_OF_S3, _refuses(409, "OperationAborted")),
-    RawKind("reset before the answer", BOTH, "https://github.com/boto/botocore/issues/2745", _hangs_up),
-    RawKind("a lost answer", PUT, "https://github.com/boto/botocore/issues/2745", _loses_the_answer),
-    RawKind("a body that ends early", GET, "https://github.com/boto/botocore/pull/210", _cuts),
-    RawKind("what isn't HTTP", BOTH, "https://github.com/boto/botocore/pull/478", _garbles),
-    RawKind(
-        "HTML from a proxy", BOTH, "https://github.com/boto/botocore/pull/478", _page(200, b"<html>Welcome</html>")
-    ),
-    RawKind("nothing from a proxy", BOTH, "https://github.com/boto/boto3/issues/3508", _page(200, b"")),
+    RawKind("reset before the answer", BOTH, BROKEN_BODIES, Exchange.hang_up),
+    RawKind("a lost answer", PUT, BROKEN_BODIES, _loses_the_answer),
+    RawKind("a body that ends early", GET, SHORT_BODIES, _cuts),
+    RawKind("what isn't HTTP", BOTH, PROXIES, _garbles),
+    RawKind("HTML from a proxy", BOTH, PROXIES, _page(200, b"<html>Welcome</html>")),
+    RawKind("nothing from a proxy", BOTH, SILENT_PROXIES, _page(200, b"")),
 )
 
 

@@ -5,7 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
@@ -242,33 +242,39 @@ class Watch:
             self.errors.append(f"other bytes: {len(restored)} of {len(self.content)}")
 
 
+def lead_to_emulators(endpoints: Endpoints, patch: pytest.MonkeyPatch) -> None:
+    for variable, value in endpoints.environment().items():
+        patch.setenv(variable, value)
+    patch.setattr(socket, "getaddrinfo", socket.getaddrinfo)  # as it was, afterwards
+    resolve_names_under_localhost()
+
+
 @contextmanager
 def crash_environment(
     endpoints: Endpoints, session: boto3.Session, template: Template, directory: Path
 ) -> Iterator[CrashEnvironment]:
-    with pytest.MonkeyPatch.context() as patch:
-        for variable, value in endpoints.environment().items():
-            patch.setenv(variable, value)
-        patch.setattr(socket, "getaddrinfo", socket.getaddrinfo)  # as it was, afterwards
-        resolve_names_under_localhost()
-        clients = Clients.of(session)
-        resources = create(template, clients, prefix=f"crashes-{os.urandom(4).hex()}")
-        clients.sqs.set_queue_attributes(
-            QueueUrl=resources.refs["MergeQueue"], Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)}
-        )
-        moved = directory / "moved"
-        moved.write_text("0")
-        clock = MovedClock(moved)
-        settings = _settings(resources)
-        services = AllServices(settings, clock)
-        services.session = session
-        secrets = RotateServices(settings, clock)
-        secrets.session = session
-        secrets.rotate_secret.tell_edge()
-        runner = FunctionRunner(resources, endpoints.environment(), moved, directory)
-        driver = CacheDriver(services, clock, clients.s3, clients.sqs)  # type: ignore[arg-type]
-        with runner.server() as survivor:
-            yield CrashEnvironment(runner, resources, clients, clock, driver, secrets, survivor)
+    """Make resources and start a server, which outlive the variables that lead to the emulators."""
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            lead_to_emulators(endpoints, patch)
+            clients = Clients.of(session)
+            resources = create(template, clients, prefix=f"crashes-{os.urandom(4).hex()}")
+            clients.sqs.set_queue_attributes(
+                QueueUrl=resources.refs["MergeQueue"], Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)}
+            )
+            moved = directory / "moved"
+            moved.write_text("0")
+            clock = MovedClock(moved)
+            settings = _settings(resources)
+            services = AllServices(settings, clock)
+            services.session = session
+            secrets = RotateServices(settings, clock)
+            secrets.session = session
+            secrets.rotate_secret.tell_edge()
+            runner = FunctionRunner(resources, endpoints.environment(), moved, directory)
+            driver = CacheDriver(services, clock, clients.s3, clients.sqs)  # type: ignore[arg-type]
+            survivor = stack.enter_context(runner.server())
+        yield CrashEnvironment(runner, resources, clients, clock, driver, secrets, survivor)
 
 
 def _settings(resources: Resources) -> Settings:

@@ -6,15 +6,16 @@ other calls come in another order.
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from http.client import HTTPConnection, HTTPResponse
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-HOP_BY_HOP = frozenset({"connection", "expect", "keep-alive", "transfer-encoding"})
+import aiohttp
+from aiohttp import web
+
+from dev.emulation.proxy import answer_of, broken, connections, passed_on, served
 
 READS = frozenset(
     {
@@ -78,33 +79,13 @@ class Gate:
         self.counts.clear()
         self.point = point
 
-    def pass_on(self, operation: str, ask: Callable[[], "Answer"]) -> "Answer | None":
-        """Return the emulator's answer, or None if the process isn't to get one."""
-        fault = self._fault(operation)
-        if fault is None:
-            return ask()
-        if fault is Fault.CRASH_BEFORE:
-            self.kill()
-        else:
-            ask()
-            if fault is Fault.CRASH_AFTER:
-                self.kill()
-        self.struck.set()
-        return None
-
-    def _fault(self, operation: str) -> Fault | None:
+    def fault(self, operation: str) -> Fault | None:
+        """Count a call, and return the fault that it meets."""
         with self._one_at_a_time:
             self.counts[operation] += 1
             call = Call(operation, self.counts[operation])
             self.calls.append(call)
         return self.point.fault if self.point and self.point.call == call else None
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: list[tuple[str, str]]
-    body: bytes
 
 
 @contextmanager
@@ -115,64 +96,32 @@ def gated(emulators: Mapping[str, str], gate: Gate) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def _proxy(url: str, gate: Gate) -> Iterator[str]:
-    """Serve a proxy that keeps the header Host as it is, since it is signed."""
-    parts = urlsplit(url)
+def _proxy(emulator: str, gate: Gate) -> Iterator[str]:
+    sessions: list[aiohttp.ClientSession] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        async with connections() as session:
+            sessions.append(session)
+            yield
 
-        def handle_one_request(self) -> None:
-            try:
-                super().handle_one_request()
-            except (BrokenPipeError, ConnectionResetError):
-                self.close_connection = True
+    async def handle(request: web.Request) -> web.StreamResponse:
+        body = await request.content.read()
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        fault = gate.fault(operation(request.method, request.raw_path, headers))
+        if fault is not Fault.CRASH_BEFORE:
+            async with answer_of(emulator, request, body or None, sessions[0]) as answer:
+                if fault is None:
+                    return await passed_on(request, answer)
+                await answer.read()
+        if fault is not Fault.ANSWER_LOST:
+            gate.kill()
+        gate.struck.set()
+        return broken(request)
 
-        def pass_on(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
-            lowered = {name.lower(): value for name, value in headers.items()}
-            answer = gate.pass_on(
-                operation(self.command, self.path, lowered), lambda: _ask(self.command, self.path, body, headers)
-            )
-            if answer is None:
-                self.close_connection = True
-                return
-            self.send_response_only(answer.status)
-            for name, value in answer.headers:
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(answer.body)
-
-        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = pass_on  # noqa: N815 - http.server's names
-
-        def log_message(self, *_: object) -> None:
-            """Log nothing: pytest's output is for the tests."""
-
-    def _ask(method: str, path: str, body: bytes, headers: dict[str, str]) -> Answer:
-        connection = HTTPConnection(parts.netloc, timeout=60)
-        try:
-            connection.request(method, path, body or None, headers)
-            return _read(method, connection.getresponse())
-        finally:
-            connection.close()
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    try:
+    with served(handle, lifespan()) as url:
         # The host stays: CloudFront's KeyValueStore is asked under a name below it (dev/local/emulators.py).
-        yield f"http://{parts.hostname}:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-def _read(method: str, answer: HTTPResponse) -> Answer:
-    body = answer.read()
-    dropped = HOP_BY_HOP | {"content-length"}
-    headers = [(name, value) for name, value in answer.headers.items() if name.lower() not in dropped]
-    length = answer.headers["Content-Length"] if method == "HEAD" else str(len(body))
-    return Answer(answer.status, [*headers, ("Content-Length", length or "0")], body)
+        yield url.replace("127.0.0.1", str(urlsplit(emulator).hostname))
 
 
 def operation(method: str, path: str, headers: Mapping[str, str]) -> str:

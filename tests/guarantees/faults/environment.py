@@ -60,6 +60,10 @@ def download_url(driver: CacheDriver, **changes: object) -> Iterator[str]:
         yield base_url + hit.url
 
 
+def part_keys(driver: CacheDriver, archive_id: str) -> list[str]:
+    return [part.key for part in driver.services.manifests.of(driver.archive(archive_id)).parts]
+
+
 def read(url: str) -> bytes | None:
     """Return the body of a response that ended as announced, or None for a broken connection or a refusal."""
     try:

@@ -61,18 +61,9 @@ def running_target(directory: Path) -> Iterator[tuple[Target, LocalRun]]:
         upload = job.reserve("being uploaded")
         assert put_blob(upload, b"a blob").status == 201
         assert put_block_list(job.reserve("another"), []).status == 201
-        yield (
-            Target(
-                run.url,
-                job.token,
-                upload,
-                job.download_url("in parts"),
-                job.download_url("one object"),
-                V1Job(run.url, job.token).reserve("being uploaded by v1"),
-                restores,
-            ),
-            run,
-        )
+        download, whole = job.download_url("in parts"), job.download_url("one object")
+        number = V1Job(run.url, job.token).reserve("being uploaded by v1")
+        yield Target(run.url, job.token, upload, download, whole, number, restores), run
     finally:
         run.stop()
 

@@ -6,24 +6,14 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
 from dev.clients.runtime_token import ac_claim, runtime_token
-from dev.clients.wire import (
-    SERVICE,
-    VERSION,
-    Job,
-    Reply,
-    block_list_xml,
-    put_block,
-    put_block_list,
-    send,
-    with_query,
-)
+from dev.clients.wire import SERVICE, VERSION, Job, Reply, block_list_xml, put_block, put_block_list, send, with_query
 from tests.guarantees.fuzz.target import ANSWER_SECONDS, Target, errors_logged, exchange, request
 from tests.integration.local_run.local_run import LocalRun
 
@@ -45,12 +35,9 @@ BOMB = b"".join(
         b"]><BlockList><Latest>&l9;</Latest></BlockList>",
     ]
 )
-QUADRATIC = (
-    b'<!DOCTYPE b [<!ENTITY a "'
-    + b"a" * 200_000
-    + b'">]><BlockList><Latest>'
-    + b"&a;" * 20_000
-    + b"</Latest></BlockList>"
+QUADRATIC = b'<!DOCTYPE b [<!ENTITY a "%s">]><BlockList><Latest>%s</Latest></BlockList>' % (
+    b"a" * 200_000,
+    b"&a;" * 20_000,
 )
 ATTRIBUTES = b"<Error " + b" ".join(b'a%d=""' % i for i in range(300_000)) + b"/>"
 
@@ -92,42 +79,36 @@ def test_gigabyte_of_a_block_list_is_refused_unread(fuzzed, query):
     """A blob announces 6 GB here, since it may be larger than a block list."""
     size = GIB if query else 6 * GIB
     with harmless(fuzzed) as target:
-        url = urlsplit(target.upload)
-        head = request(b"PUT", f"{url.path}?{url.query}{query}".encode(), [(b"Content-Length", b"%d" % size)])
+        path = (target.upload.removeprefix(target.server) + query).encode()
+        head = request(b"PUT", path, [(b"Content-Length", b"%d" % size)])
         assert exchange(target.server, head, is_whole=False).status == 413
 
 
 @pytest.mark.parametrize("where", ["block list", "message"])
 def test_endless_chunked_body_is_refused_at_its_limit(fuzzed, where):
     with harmless(fuzzed, seconds=10) as target:
-        url = urlsplit(target.upload)
-        path = (
-            f"{url.path}?{url.query}&comp=blocklist" if where == "block list" else f"/twirp/{SERVICE}/CreateCacheEntry"
-        )
-        rows = [
-            (b"Transfer-Encoding", b"chunked"),
-            (b"Content-Type", b"application/json"),
-            (b"Authorization", f"Bearer {target.token}".encode()),
-        ]
-        method = b"PUT" if where == "block list" else b"POST"
-        taken = _pour(target, request(method, path.encode(), rows), b"%x\r\n%s\r\n" % (MIB, b" " * MIB))
+        method, url = b"POST", f"/twirp/{SERVICE}/CreateCacheEntry"
+        if where == "block list":
+            method, url = b"PUT", target.upload.removeprefix(target.server) + "&comp=blocklist"
+        authorization = (b"Authorization", f"Bearer {target.token}".encode())
+        rows = [(b"Transfer-Encoding", b"chunked"), (b"Content-Type", b"application/json"), authorization]
+        taken = _pour(target, request(method, url.encode(), rows), b"%x\r\n%s\r\n" % (MIB, b" " * MIB))
         assert taken < 64 * MIB
+
+
+def connected(target: Target) -> socket.socket:
+    address = urlsplit(target.server)
+    return socket.create_connection((str(address.hostname), int(address.port or 80)), timeout=ANSWER_SECONDS)
 
 
 def _pour(target: Target, head: bytes, chunk: bytes) -> int:
     """Send the chunk until the server answers or hangs up, a gigabyte at most, and return the number of bytes."""
-    address = urlsplit(target.server)
     taken = 0
-    with socket.create_connection(
-        (str(address.hostname), int(address.port or 80)), timeout=ANSWER_SECONDS
-    ) as connection:
-        try:
-            connection.sendall(head)
-            while taken < GIB:
-                connection.sendall(chunk)
-                taken += len(chunk)
-        except OSError:
-            return taken
+    with connected(target) as connection, suppress(OSError):
+        connection.sendall(head)
+        while taken < GIB:
+            connection.sendall(chunk)
+            taken += len(chunk)
     return taken
 
 
@@ -216,8 +197,7 @@ def test_huge_head_is_refused_in_time(fuzzed, head):
 @pytest.mark.parametrize("part", ["head", "body", "chunks", "silence"])
 def test_requests_that_never_end_keep_nobody_waiting(fuzzed, part):
     target, _ = fuzzed
-    address, url = urlsplit(target.server), urlsplit(target.upload)
-    path = f"{url.path}?{url.query}".encode()
+    path = target.upload.removeprefix(target.server).encode()
     begun = {
         "head": b"PUT " + path + b" HTTP/1.1\r\nHost: localhost\r\nX-Slow: ",
         "body": request(b"PUT", path, [(b"Content-Length", b"%d" % MIB)], b"a" * 100),
@@ -227,9 +207,8 @@ def test_requests_that_never_end_keep_nobody_waiting(fuzzed, part):
     with harmless(fuzzed, seconds=20), ExitStack() as stack:
         slow = []
         for _ in range(SLOW_CLIENTS):
-            connection = socket.create_connection((str(address.hostname), int(address.port or 80)), timeout=5)
-            slow.append(stack.enter_context(connection))
-            connection.sendall(begun)
+            slow.append(stack.enter_context(connected(target)))
+            slow[-1].sendall(begun)
         for _ in range(5):
             for connection in slow:
                 if begun:
@@ -244,12 +223,11 @@ def test_stalled_readers_hold_bounded_memory(fuzzed):
     target, run = fuzzed
     job = Job(target.server, target.token, "curl")
     job.save("never read", *[bytes(6 * MIB)] * 4)
-    url = urlsplit(job.download_url("never read"))
+    path = job.download_url("never read").removeprefix(target.server).encode()
     before = resident_mib(run)
     with ExitStack() as stack:
         for _ in range(16):
-            connection = socket.create_connection((str(url.hostname), int(url.port or 80)), timeout=5)
-            stack.enter_context(connection).sendall(request(b"GET", f"{url.path}?{url.query}".encode(), []))
+            stack.enter_context(connected(target)).sendall(request(b"GET", path, []))
         time.sleep(3)
         held = resident_mib(run) - before
         target.restores()

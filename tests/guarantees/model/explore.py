@@ -1,9 +1,9 @@
 """Visits every state of the claim model, and checks the rules in each state and at each step."""
 
-from collections import defaultdict, deque
+import gc
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import NamedTuple
 
 from actions_cache.domain.archive import Archive, ArchiveState, MergeState
@@ -30,30 +30,45 @@ class RuleBroken(AssertionError):
 
 @dataclass
 class Explored:
-    """Holds every state that can be reached from the initial one, and how it was reached first."""
+    """Holds every state that can be reached from the initial one, by number, and how it was reached first."""
 
-    came_from: dict[State, tuple[State, str] | None] = field(default_factory=dict)
-    gets_on_from: dict[State, list[State]] = field(default_factory=lambda: defaultdict(list))
+    states: list[State] = field(default_factory=list)
+    came_from: list[tuple[int, str] | None] = field(default_factory=list)
+    gets_on_from: list[list[int]] = field(default_factory=list)
     """States from which the merge gets on to this one without a mishap."""
     steps: int = 0
+    _numbers: dict[State, int] = field(default_factory=dict)
 
-    def way_to(self, state: State) -> list[str]:
+    def number_of(self, state: State, origin: tuple[int, str] | None) -> int:
+        """Return the number of a state, which is a new one if the state is."""
+        found = self._numbers.get(state)
+        if found is None:  # most steps lead where others led before
+            named = canonical(state)
+            found = self._numbers.setdefault(named, len(self.states))
+            self._numbers[state] = found
+            if found == len(self.states):
+                self.states.append(named)
+                self.came_from.append(origin)
+                self.gets_on_from.append([])
+        return found
+
+    def way_to(self, number: int) -> list[str]:
         way: list[str] = []
-        while origin := self.came_from[state]:
-            state, what = origin
+        while origin := self.came_from[number]:
+            number, what = origin
             way.append(what)
         return way[::-1]
 
-    def stuck(self) -> set[State]:
+    def stuck(self) -> set[int]:
         """Return the states from which no merged or removed archive can be reached without a mishap."""
-        waiting = deque(state for state in self.came_from if is_settled(state))
+        waiting = deque(number for number, state in enumerate(self.states) if is_settled(state))
         unstuck = set(waiting)
         while waiting:
             for origin in self.gets_on_from[waiting.popleft()]:
                 if origin not in unstuck:
                     unstuck.add(origin)
                     waiting.append(origin)
-        return set(self.came_from) - unstuck
+        return set(range(len(self.states))) - unstuck
 
 
 def explore(bounds: Bounds) -> Explored:
@@ -62,28 +77,33 @@ def explore(bounds: Bounds) -> Explored:
     Raises:
         RuleBroken: A rule is broken in a state or by a step, or the merge can't get on from a state.
     """
-    named = cache(canonical)  # most steps lead where others led before
-    start = named(initial(bounds))
-    found = Explored({start: None})
-    waiting = deque([start])
-    while waiting:
-        state = waiting.popleft()
-        for step in successors(state, bounds):
-            found.steps += 1
-            after = named(step.after)
-            broken = [*_broken_by(state, step, bounds)]
-            if after not in found.came_from:
-                found.came_from[after] = (state, step.what)
-                waiting.append(after)
-                broken += _broken_in(after, bounds)
-            if broken:
-                way = [*found.way_to(state), step.what]
-                raise RuleBroken("\n  ".join([f"{'; '.join(broken)}, after:", *way]))
-            if not step.is_mishap:
-                found.gets_on_from[after].append(state)
-    for state in found.stuck():
-        raise RuleBroken("\n  ".join(["nothing leads on, after:", *found.way_to(state)]))
+    found = Explored()
+    found.number_of(initial(bounds), None)
+    # A state is visited while others are added behind it. None is in a circle of references, so nothing is collected.
+    gc.disable()
+    try:
+        for number, state in enumerate(found.states):
+            for step in successors(state, bounds):
+                _take(found, number, state, step, bounds)
+    finally:
+        gc.enable()
+    for number in found.stuck():
+        raise RuleBroken("\n  ".join(["nothing leads on, after:", *found.way_to(number)]))
     return found
+
+
+def _take(found: Explored, number: int, state: State, step: Step, bounds: Bounds) -> None:
+    found.steps += 1
+    known = len(found.states)
+    after = found.number_of(step.after, (number, step.what))
+    broken = [*_broken_by(state, step, bounds)]
+    if after == known:
+        broken += _broken_in(found.states[after], bounds)
+    if broken:
+        way = [*found.way_to(number), step.what]
+        raise RuleBroken("\n  ".join([f"{'; '.join(broken)}, after:", *way]))
+    if not step.is_mishap:
+        found.gets_on_from[after].append(number)
 
 
 def is_settled(state: State) -> bool:

@@ -40,8 +40,8 @@ LARGE_MODELS = {
 )
 def test_no_rule_is_broken_in_any_state(bounds: Bounds):
     found = explore(bounds)
-    print(f"{len(found.came_from)} states, {found.steps} steps")  # noqa: T201 - the figure
-    assert len(found.came_from) > 1_000
+    print(f"{len(found.states)} states, {found.steps} steps")  # noqa: T201 - the figure
+    assert len(found.states) > 1_000
 
 
 def started_though_a_run_lives(archive, token, run, now, lifetimes, max_attempts):

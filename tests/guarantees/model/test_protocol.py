@@ -7,9 +7,7 @@ so writes needn't be atomic.
 """
 
 from dataclasses import dataclass, field
-from itertools import count
 
-import boto3
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -19,15 +17,13 @@ from actions_cache.domain.budgets import Usage, total
 from actions_cache.domain.claim import claimable_at
 from actions_cache.domain.errors import AlreadyExists, CommittedDifferently, InvalidBlockList, InvalidRequest, NotFound
 from actions_cache.domain.object_keys import ArchiveKeys
-from actions_cache.domain.timing import SECOND, Millis
+from actions_cache.domain.timing import DAY, SECOND, Millis
 from actions_cache.events import RunEnd
 from actions_cache.merge import GivenUp
 from actions_cache.ports import MergeMessage  # noqa: TC001 - hypothesis reads annotations
-from dev.clients.driver import REPOSITORY, CacheDriver, SetClock, block_ids, name, plenty, settings_for
-from dev.local.resources import Clients, create
-from dev.local.template import Template
-from dev.services import AllServices
-from tests.guarantees.crash_injection import Crashes, inject_crashes
+from dev.clients.driver import REPOSITORY, CacheDriver, block_ids, name, plenty
+from tests.guarantees.crash_injection import Crashes, crashing
+from tests.guarantees.soak.audit import audit
 
 KEYS = ("npm", "npm-1")
 BLOCK_IDS = block_ids(3)
@@ -96,13 +92,14 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(archive_id=uploads, block_id=st.sampled_from(BLOCK_IDS))
     def put(self, archive_id: str, block_id: str) -> None:
-        """Send a block before or after the block list, once or often, even long after the entry was removed."""
+        """Send a block before or after the block list, even long after the entry was removed, or its URL expired."""
         archive = archive_id and self.driver.services.table.archive(archive_id)
-        if archive and self.now < archive.upload_closes_at:
+        if archive and self.now < archive.upload_closes_at + self.driver.services.lifetimes.late_arrival:
             self.puts += 1
             body = b"%d of %s" % (self.puts, archive_id[:4].encode())
             self.driver.put_block(archive_id, block_id, body)
-            self.known[archive_id].arrived[block_id] = body
+            if self.now < archive.upload_closes_at:
+                self.known[archive_id].arrived[block_id] = body
 
     @rule(archive_id=uploads, ids=block_lists, crash_at=calls, takes_effect=st.booleans())
     def commit(self, archive_id: str, ids: list[str], crash_at: int | None, takes_effect: bool) -> None:
@@ -180,6 +177,11 @@ class Protocol(RuleBasedStateMachine):
         with self.crashes.at(crash_at, takes_effect=takes_effect):
             assert not self.driver.clean_up().get("failed")
 
+    @rule(crash_at=calls, takes_effect=st.booleans())
+    def find_orphans(self, crash_at: int | None, takes_effect: bool) -> None:
+        with self.crashes.at(crash_at, takes_effect=takes_effect):
+            self.driver.services.find_orphans(plenty)
+
     @rule(key=st.sampled_from(KEYS))
     def remove(self, key: str) -> None:
         entry = self.driver.services.table.entry(name(key))
@@ -238,10 +240,13 @@ class Protocol(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Check that after two days without crashes all is merged, and the bucket has just what the table points to."""
+        during = audit(self.driver.services, self.now, 2 * DAY / SECOND)
+        assert (during.missing, during.unowned) == ([], [])
         for _ in range(8):
             self.driver.clock.advance(6 * HOUR)
             self.driver.clean_up()
             self.driver.merge_all()
+        assert audit(self.driver.services, self.now, DAY / SECOND).violations == {}
         held: set[str] = set()
         for archive_id in self.known:
             archive = self.driver.services.table.archive(archive_id)
@@ -291,21 +296,11 @@ LONG = settings(
 )
 
 
-def test_guarantees_hold_whatever_happens(
-    on_moto: CacheDriver, template: Template, boto_session: boto3.Session, is_long: bool
-):
-    """Each run has resources of its own; the fixture `on_moto` only starts moto."""
-    prefixes = count()
-
+def test_guarantees_hold_whatever_happens(on_moto: CacheDriver, is_long: bool):
     class OnMoto(Protocol):
         def __init__(self) -> None:
             super().__init__()
-            clients = Clients.of(boto_session)
-            resources = create(template, clients, prefix=f"run-{next(prefixes)}")
-            clock, self.crashes = SetClock(), Crashes()
-            services = AllServices(settings_for(resources.environment("ApiFunction")), clock)
-            services.session = boto_session
-            inject_crashes(services, self.crashes)
-            self.driver = CacheDriver(services, clock, clients.s3, clients.sqs)
+            on_moto.forget_everything()
+            self.driver, self.crashes = crashing(on_moto)
 
     run_state_machine_as_test(OnMoto, settings=LONG if is_long else QUICK)

@@ -2,49 +2,33 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from http.client import HTTPConnection
+from dataclasses import dataclass
 from random import Random
 from threading import Event
 from urllib.parse import urlsplit
 
-from dev.clients.wire import (
-    ACTIONS_CACHE,
-    GO,
-    Job,
-    Reply,
-    put_blob,
-    put_block,
-    put_block_list,
-    random_block_id,
-    send,
-)
-from tests.guarantees.soak.tally import HEADER_BYTES, Slot, Status, Tally, Violation, must_hit, must_miss
+from dev.clients.wire import ACTIONS_CACHE, GO, Job, Reply, put_blob, put_block, put_block_list, random_block_id, send
+from tests.guarantees.faults.slow_reader import read_at
+from tests.guarantees.soak.tally import HEADER_BYTES, Slot, Status, Tally, Violation
 
 KIB, MIB = 1024, 1024 * 1024
 
 PAUSE_SECONDS = (0.3, 4)
 """Pause between two operations of a client: two cores run the emulators, the server and all clients."""
 
-SLOW_SECONDS = 6
-"""Least time of a slow reader; less than a stream may last."""
-
-TIMEOUT_SECONDS = 60
+SLOW_BYTES_PER_SECOND = MIB / 2
+"""Rate at which the longest content, of 8 MiB, takes half of the time that a stream may."""
 
 
 @dataclass
 class SoakClient:
     """A client that picks its operations at random.
 
-    Args:
-        server: URL.
-        token: the job's.
-        own: slots that this client alone changes.
-        all_slots: slots that it reads.
-        remove: removes the entry of a key, as an administrator would.
-        unused_seconds: time since the last use after which an entry may be removed.
-        tally: counts the operations.
-        rng: chooses them.
+    Attributes:
+        own: Slots that this client alone changes.
+        all_slots: Slots that it reads.
+        remove: Removes the entry of a key, as an administrator would.
+        unused_seconds: Time since the last use after which an entry may be removed.
     """
 
     server: str
@@ -56,7 +40,7 @@ class SoakClient:
     tally: Tally
     rng: Random
     _old_upload: str | None = None
-    _orphans: int = field(default=0)
+    _orphans: int = 0
 
     def run(self, stop: Event) -> None:
         while not stop.is_set():
@@ -70,10 +54,11 @@ class SoakClient:
         if slot.view.status is not Status.PRESENT:
             return [("save", self._save), ("restore", self._restore)]
         removal = ("remove", self._remove)
+        others = ("restore of others'", self._restore_others)
         return self.rng.choices(
             [
                 [("restore", self._restore)],
-                [("restore of others'", self._restore_others)],
+                [others],
                 [("ranges", self._read_ranges)],
                 [("slow restore", self._restore_slowly)],
                 [removal],
@@ -88,17 +73,15 @@ class SoakClient:
 
     def _save(self, slot: Slot) -> None:
         sizes = self._block_sizes()
-        generation = slot.saving(sizes)
-        body = slot.content(generation)
+        body = slot.saving(sum(sizes))
         job = self._job()
         url = job.reserve(slot.key)
         if len(sizes) == 1:
             _expect("Put Blob", put_blob(url, body), 201)
         else:
             self._put_blocks(url, sizes, body)
-        self.tally.sent(len(body))
-        reply = job.finalize(slot.key, len(body))
-        _expect("Finalize", reply, 200)
+        self.tally.count("bytes sent", len(body))
+        reply = _expect("Finalize", job.finalize(slot.key, len(body)), 200)
         if not reply.json["ok"]:
             raise Violation("Finalize", repr(reply.body))
         slot.became(Status.PRESENT)
@@ -107,11 +90,11 @@ class SoakClient:
     def _put_blocks(self, url: str, sizes: Sequence[int], body: bytes) -> None:
         """Put the blocks out of order, and some twice, as clients do that got no answer."""
         ids = [random_block_id() for _ in sizes]
-        starts = [sum(sizes[:i]) for i in range(len(sizes))]
         order = list(range(len(sizes)))
         self.rng.shuffle(order)
         for i in [*order, *order[: self.rng.choice([0, 0, 0, 1])]]:
-            _expect("Put Block", put_block(url, ids[i], body[starts[i] : starts[i] + sizes[i]]), 201)
+            start = sum(sizes[:i])
+            _expect("Put Block", put_block(url, ids[i], body[start : start + sizes[i]]), 201)
         for _ in range(self.rng.choice([1, 1, 2])):
             _expect("Put Block List", put_block_list(url, ids), 201)
 
@@ -138,11 +121,10 @@ class SoakClient:
 
     def _put_late(self, slot: Slot) -> None:
         """PUT into a finalized upload: while its URL lives this is accepted, and changes nothing."""
-        if self._old_upload is None:
-            return
-        reply = put_blob(self._old_upload, self.rng.randbytes(32 * KIB))
-        if reply.status not in (201, 403):
-            raise Violation("late PUT", f"{reply.status} {reply.body[:200]!r}")
+        if self._old_upload:
+            reply = put_blob(self._old_upload, self.rng.randbytes(32 * KIB))
+            if reply.status not in (201, 403):
+                raise Violation("late PUT", f"{reply.status} {reply.body[:200]!r}")
 
     # ---------------------------------------------------------------- reading
 
@@ -153,7 +135,7 @@ class SoakClient:
         self._restore(self.rng.choice(self.all_slots))
 
     def _restore_slowly(self, slot: Slot) -> None:
-        self._read(slot, ACTIONS_CACHE, lambda url: [(0, _slowly(url))])
+        self._read(slot, ACTIONS_CACHE, lambda url: [(0, read_at(url, SLOW_BYTES_PER_SECOND))])
 
     def _read_ranges(self, slot: Slot) -> None:
         """Read ranges as BuildKit does when it seeks."""
@@ -173,24 +155,25 @@ class SoakClient:
         """Look an entry up, fetch it, and check the result.
 
         Args:
-            slot: the entry.
-            user_agent: of the client.
-            fetch: returns pieces with their offsets, the first from 0 on; a single one is the whole content.
+            slot: The entry.
+            user_agent: The client's name.
+            fetch: Returns pieces with their offsets, the first from 0 on; a single one is the whole content.
         """
-        job = self._job(user_agent)
         before, began = slot.view, time.monotonic()
-        hit = job.look_up(slot.key)
+        hit = self._job(user_agent).look_up(slot.key)
         after = slot.view
         if not hit["ok"]:
-            if must_hit(before, after, self.unused_seconds):
+            if before.must_hit(after, self.unused_seconds):
                 raise Violation("lost entry", f"{slot.key}, generation {before.generation}, isn't found")
             if slot in self.own and slot.view.status is Status.PRESENT:
                 slot.became(Status.ABSENT)
             return
-        if must_miss(before, after):
+        if before.must_miss(after):
             raise Violation("removed entry", f"{slot.key}, generation {before.generation}, is found though removed")
         url = hit["signed_download_url"]
-        self.tally.read_from(_source(url))
+        path = urlsplit(url).path
+        where = next((kind for kind in ("download", "object") if path.startswith(f"/blobs/{kind}/")), "presigned")
+        self.tally.count(f"reads by {where} URL")
         pieces = fetch(url)
         generation = int(pieces[0][1][:HEADER_BYTES])
         if not before.generation <= generation <= after.generation:
@@ -200,18 +183,11 @@ class SoakClient:
             end = len(expected) if len(pieces) == 1 else start + len(piece)
             if piece != expected[start:end]:
                 raise Violation("wrong bytes", f"{slot.key}, generation {generation}, from {start} on")
-            self.tally.checked(len(piece))
+            self.tally.count("bytes checked", len(piece))
         slot.was_used(generation, began)
 
     def _job(self, user_agent: str = ACTIONS_CACHE) -> Job:
         return Job(self.server, self.token, user_agent)
-
-
-def _source(url: str) -> str:
-    path = urlsplit(url).path
-    if path.startswith("/blobs/download/"):
-        return "the parts, streamed"
-    return "one object, through the edge" if path.startswith("/blobs/object/") else "one object, presigned"
 
 
 def _expect(what: str, reply: Reply, status: int) -> Reply:
@@ -225,25 +201,3 @@ def _whole(url: str) -> bytes:
     if reply.status == 302:
         reply = send("GET", reply.headers["Location"])
     return _expect("download", reply, 200).body
-
-
-def _slowly(url: str) -> bytes:
-    """Read in small pieces over SLOW_SECONDS."""
-    parts = urlsplit(url)
-    connection = HTTPConnection(parts.netloc, timeout=TIMEOUT_SECONDS)
-    try:
-        connection.request("GET", f"{parts.path}?{parts.query}")
-        answer = connection.getresponse()
-        if answer.status == 302:
-            return _slowly(answer.headers["Location"])
-        if answer.status != 200:
-            raise Violation(f"slow download: {answer.status}", repr(answer.read(300)))
-        size = int(answer.headers["Content-Length"])
-        step = max(1, size // 20)
-        body = b""
-        while piece := answer.read(step):
-            body += piece
-            time.sleep(SLOW_SECONDS / 20)
-        return body
-    finally:
-        connection.close()

@@ -4,7 +4,8 @@ import contextlib
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -40,17 +41,13 @@ LIFETIMES = {
 LIMIT_SECONDS = 60
 """Longest age of an orphan here: some cleanups, of which one may take a while on a busy machine."""
 
-MODULES = {"dev.local.server": "server", "dev.local.triggers": ""}
-
 
 @dataclass
 class Soak:
     """The findings of a run."""
 
-    seconds: float
-    clients: int
     tally: Tally = field(default_factory=Tally)
-    memories: Mapping[str, "Memory"] = field(default_factory=dict)
+    memories: dict[str, "Memory"] = field(default_factory=lambda: defaultdict(Memory))
     audit: Audit = field(default_factory=Audit)
     errors_logged: list[str] = field(default_factory=list)
 
@@ -68,21 +65,22 @@ def soak(directory: Path, seconds: float, clients: int, seed: int, *, settles: b
     """Run clients on a new local run, and audit what they leave.
 
     Args:
-        directory: for data and logs.
-        seconds: for which the clients work.
-        clients: their number.
-        seed: of the random choices.
-        settles: whether to wait at the end until every orphan should be gone; else the audit excuses young ones.
+        directory: Where data and logs go.
+        seconds: How long the clients work.
+        clients: Number of clients.
+        seed: Start of the random choices.
+        settles: Whether to wait at the end until every orphan should be gone; else the audit excuses young ones.
     """
-    found = Soak(seconds, clients)
+    found = Soak()
     run = LocalRun.start(directory / "data", **LIFETIMES)
     try:
         run.wait_until_ready()
-        services = _control(run)
-        with _sampled(run) as found.memories:
-            _let_clients_work(found, run, services, seed)
+        services = _services(run)
+        with _sampled(run, found.memories):
+            _let_clients_work(found.tally, run, services, seconds, clients, seed)
             if settles:
-                time.sleep(_longest_life(services.settings) + LIMIT_SECONDS)
+                settings = services.settings
+                time.sleep(max(2 * settings.upload_url_seconds, settings.grace_seconds) + LIMIT_SECONDS)
         found.audit = audit(services, services.clock.now(), LIMIT_SECONDS)
     finally:
         run.stop()
@@ -90,53 +88,43 @@ def soak(directory: Path, seconds: float, clients: int, seed: int, *, settles: b
     return found
 
 
-def _let_clients_work(found: Soak, run: LocalRun, services: AllServices, seed: int) -> None:
-    slots = [[Slot(f"soak {i:04d} {j}") for j in range(SLOTS_PER_CLIENT)] for i in range(found.clients)]
+def _let_clients_work(
+    tally: Tally, run: LocalRun, services: AllServices, seconds: float, clients: int, seed: int
+) -> None:
+    slots = [[Slot(f"soak {i:04d} {j}") for j in range(SLOTS_PER_CLIENT)] for i in range(clients)]
     every_slot = [slot for own in slots for slot in own]
-    stop, token = Event(), runtime_token(exp=int(time.time() + found.seconds) + 3600)
-    with ThreadPoolExecutor(found.clients, thread_name_prefix="client") as executor:
-        working = [
-            executor.submit(
-                SoakClient(
-                    run.url,
-                    token,
-                    own,
-                    every_slot,
-                    _remover(services),
-                    services.settings.unused_entry_seconds,
-                    found.tally,
-                    Random(f"{seed}/{number}"),
-                ).run,
-                stop,
-            )
-            for number, own in enumerate(slots)
-        ]
-        until = time.monotonic() + found.seconds
+    unused_seconds = services.settings.unused_entry_seconds
+    stop, token = Event(), runtime_token(exp=int(time.time() + seconds) + 3600)
+    remove = _remover(services)
+    with ThreadPoolExecutor(clients) as executor:
+        working = []
+        for number, own in enumerate(slots):
+            rng = Random(f"{seed}/{number}")
+            client = SoakClient(run.url, token, own, every_slot, remove, unused_seconds, tally, rng)
+            working.append(executor.submit(client.run, stop))
+        until = time.monotonic() + seconds
         while time.monotonic() < until and run.process.poll() is None:
             stop.wait(0.2)
         stop.set()
-        for client in working:
-            client.result()
+        for done in working:
+            done.result()
     assert run.process.poll() is None, run.lines
 
 
-def _control(run: LocalRun) -> AllServices:
+def _services(run: LocalRun) -> AllServices:
     """Return the use cases on the same emulators, for removals, which clients can't ask for, and for the audit."""
     names = {name: value for name, value in run.variables.items() if name.isupper()}
     os.environ.update({name: value for name, value in names.items() if name.startswith("AWS_")})
-    values = {name.lower(): value for name, value in (names | LIFETIMES).items()}
-    return AllServices(Settings.model_validate(values))
-
-
-_one_at_a_time = Lock()
-"""Held for each removal: pynamodb's models share a connection."""
+    return AllServices(Settings.model_validate({name.lower(): value for name, value in (names | LIFETIMES).items()}))
 
 
 def _remover(services: AllServices) -> Callable[[str], bool]:
+    one_at_a_time = Lock()  # pynamodb's models share a connection
+
     def remove(key: str) -> bool:
         """Remove the entry; a lookup that records its use in between makes a try fail, so there are several."""
         name = EntryName(EntryFamily(REPOSITORY, BRANCH, VERSION), key)
-        with _one_at_a_time:
+        with one_at_a_time:
             while (entry := services.table.entry(name)) is not None:
                 if services.remove_entry(entry.archive_id, lambda _: True):
                     return True
@@ -145,50 +133,18 @@ def _remover(services: AllServices) -> Callable[[str], bool]:
     return remove
 
 
-@contextmanager
-def _sampled(run: LocalRun) -> Iterator[Mapping[str, "Memory"]]:
-    memories: dict[str, Memory] = {}
-    stop = Event()
-    with ThreadPoolExecutor(1) as executor:
-        watching = executor.submit(watch, lambda: _function_processes(run), stop, memories)
-        try:
-            yield memories
-        finally:
-            stop.set()
-            watching.result()
-
-
-def _function_processes(run: LocalRun) -> Iterator[tuple[str, psutil.Process]]:
-    for process in psutil.Process(run.process.pid).children(recursive=True):
-        try:
-            command = process.cmdline()
-        except psutil.Error:
-            continue
-        for module, name in MODULES.items():
-            if module in command:
-                options = dict(word.removeprefix("--").split("=", 1) for word in command if word.startswith("--"))
-                function, event = (options.get(option, "") for option in ("function", "event"))
-                yield " ".join(filter(None, (name, function.removesuffix("Function"), event))), process
-        if any(word.endswith("runtime.mjs") for word in command):
-            yield "edge functions (Node)", process
-
-
-def _longest_life(settings: Settings) -> int:
-    """Return the seconds from the clients' end to the last sweep that they made necessary."""
-    return max(2 * settings.upload_url_seconds, settings.grace_seconds)
-
-
 def _errors_in(logs: Path) -> list[str]:
     """Return the errors in the functions' logs: an unexpected one is logged, whatever its client saw."""
-    marks = ('"level":"ERROR"', "Traceback (most recent call last)")
     return [
         f"{log.name}: {line[:400]}"
         for log in logs.iterdir()
         if any(name in log.name for name in ("server", "worker", "schedule", "orphans"))
         for line in log.read_text(errors="replace").splitlines()
-        if any(mark in line for mark in marks)
+        if '"level":"ERROR"' in line or "Traceback (most recent call last)" in line
     ]
 
+
+# ------------------------------------------------------------------ memory
 
 MIB = 1024 * 1024
 SAMPLE_SECONDS = 1
@@ -198,64 +154,69 @@ WARM_UP = 1 / 3
 
 FEWEST_SAMPLES = 180
 
-MAX_GROWTH_MIB = 48
-MAX_GROWTH = 0.25
+MAX_GROWTH_MIB, MAX_GROWTH = 48, 0.25
 """Most growth from one third of a run to the next, whichever of the two is more. Less: the allocator's variation fails
 a run. More: a leak needs longer runs to show; with this, in a quarter of an hour, 10 MiB a minute."""
 
 
 @dataclass
 class Memory:
-    """Samples of the resident bytes of a process."""
+    """Samples of a process's resident MiB, with their times."""
 
-    samples: list[tuple[float, int]] = field(default_factory=list)
+    samples: list[tuple[float, float]] = field(default_factory=list)
 
     @property
-    def peak_mib(self) -> float:
-        return max(size for _, size in self.samples) / MIB
+    def _warm(self) -> list[tuple[float, float]]:
+        return self.samples[int(len(self.samples) * WARM_UP) :]
 
     @property
     def typical_mib(self) -> float:
-        return statistics.median(size for _, size in self._warm()) / MIB
+        return statistics.median(size for _, size in self._warm)
 
     @property
     def slope_mib_per_hour(self) -> float:
         """Slope by least squares, after the warm-up."""
-        warm = self._warm()
-        if len({at for at, _ in warm}) < 2:
-            return 0.0
-        slope, _ = statistics.linear_regression([at for at, _ in warm], [size for _, size in warm])
-        return slope * 3600 / MIB
-
-    @property
-    def growth_mib(self) -> float:
-        """Growth from the first half after the warm-up to the second, by medians."""
-        warm = [size for _, size in self._warm()]
-        half = len(warm) // 2
-        return (statistics.median(warm[half:]) - statistics.median(warm[: half or 1])) / MIB
+        times, sizes = zip(*self._warm, strict=True)
+        return statistics.linear_regression(times, sizes).slope * 3600 if len(set(times)) > 1 else 0.0
 
     def is_flat(self) -> bool:
         """Return whether the memory doesn't grow; a run that is too short counts as flat."""
         if len(self.samples) < FEWEST_SAMPLES:
             return True
-        return self.growth_mib <= max(MAX_GROWTH_MIB, MAX_GROWTH * self.typical_mib)
+        warm = [size for _, size in self._warm]
+        half = len(warm) // 2
+        growth = statistics.median(warm[half:]) - statistics.median(warm[:half])
+        return growth <= max(MAX_GROWTH_MIB, MAX_GROWTH * self.typical_mib)
 
-    def _warm(self) -> list[tuple[float, int]]:
-        return self.samples[int(len(self.samples) * WARM_UP) :]
+
+@contextmanager
+def _sampled(run: LocalRun, memories: Mapping[str, Memory]) -> Iterator[None]:
+    """Sample the memory of the functions' processes during the block; one that was replaced keeps its name."""
+    stop = Event()
+
+    def watch() -> None:
+        while not stop.wait(SAMPLE_SECONDS):
+            for process in psutil.Process(run.process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    if name := _function_of(process.cmdline()):
+                        memories[name].samples.append((time.monotonic(), process.memory_info().rss / MIB))
+
+    with ThreadPoolExecutor(1) as executor:
+        watching = executor.submit(watch)
+        try:
+            yield
+        finally:
+            stop.set()
+            watching.result()
 
 
-def watch(
-    processes: Callable[[], Iterable[tuple[str, psutil.Process]]], stop: Event, memories: dict[str, Memory]
-) -> None:
-    """Sample the memory of processes until `stop` is set.
-
-    Args:
-        processes: returns the current ones, each with a name; one that was replaced keeps its name.
-        stop: ends the sampling.
-        memories: gets the samples, by name.
-    """
-    while not stop.wait(SAMPLE_SECONDS):
-        for name, process in processes():
-            with contextlib.suppress(psutil.Error):
-                sample = (time.monotonic(), process.memory_info().rss)
-                memories.setdefault(name, Memory()).samples.append(sample)
+def _function_of(command: list[str]) -> str:
+    """Return the name of the function that a process runs, or an empty one for others."""
+    if any(word.endswith("runtime.mjs") for word in command):
+        return "edge functions (Node)"
+    if "dev.local.server" in command:
+        return "server"
+    if "dev.local.triggers" not in command:
+        return ""
+    options = dict(word.removeprefix("--").split("=", 1) for word in command if word.startswith("--"))
+    return " ".join(filter(None, (options.get("function", "").removesuffix("Function"), options.get("event", ""))))

@@ -1,8 +1,8 @@
 """Keep what clients know and count in all their threads: each entry's state, operations, bytes, violations."""
 
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -22,13 +22,12 @@ class Violation(Exception):
 
 @dataclass
 class Tally:
-    operations: Counter[str] = field(default_factory=Counter)
-    seconds: dict[str, list[float]] = field(default_factory=dict)
+    seconds: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """Duration of each operation."""
     violations: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[str]] = field(default_factory=dict)
-    sources: Counter[str] = field(default_factory=Counter)
-    sent_bytes: int = 0
-    checked_bytes: int = 0
+    examples: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    """Bytes sent and checked, and where they were read from."""
     _lock: Lock = field(default_factory=Lock)
 
     @contextmanager
@@ -37,32 +36,18 @@ class Tally:
         began = time.monotonic()
         try:
             yield
-        except Violation as violation:
-            self.violated(violation.kind, str(violation))
         except Exception as error:  # noqa: BLE001 - a broken connection, say: none may break here
-            self.violated(f"{kind}: {type(error).__name__}", repr(error))
+            violated = error.kind if isinstance(error, Violation) else f"{kind}: {type(error).__name__}"
+            with self._lock:
+                self.violations[violated] += 1
+                if self.violations[violated] <= MAX_EXAMPLES:
+                    self.examples.append(f"{violated}: {error!r}"[:500])
         with self._lock:
-            self.operations[kind] += 1
-            self.seconds.setdefault(kind, []).append(time.monotonic() - began)
+            self.seconds[kind].append(time.monotonic() - began)
 
-    def violated(self, kind: str, detail: str) -> None:
+    def count(self, what: str, number: int = 1) -> None:
         with self._lock:
-            self.violations[kind] += 1
-            examples = self.examples.setdefault(kind, [])
-            if len(examples) < MAX_EXAMPLES:
-                examples.append(detail[:500])
-
-    def read_from(self, source: str) -> None:
-        with self._lock:
-            self.sources[source] += 1
-
-    def sent(self, size: int) -> None:
-        with self._lock:
-            self.sent_bytes += size
-
-    def checked(self, size: int) -> None:
-        with self._lock:
-            self.checked_bytes += size
+            self.counts[what] += number
 
 
 HEADER_BYTES = 16
@@ -84,8 +69,18 @@ class View:
 
     generation: int
     status: Status
-    block_sizes: Sequence[int] = ()
     used_at: float = 0
+
+    def must_hit(self, after: "View", unused_seconds: float) -> bool:
+        """Return whether a lookup between these views has to hit: an entry may expire after this many seconds."""
+        is_used = time.monotonic() - self.used_at < unused_seconds - IDLE_MARGIN_SECONDS
+        return self._is_same(after) and self.status is Status.PRESENT and is_used
+
+    def must_miss(self, after: "View") -> bool:
+        return self._is_same(after) and self.status is Status.ABSENT
+
+    def _is_same(self, after: "View") -> bool:
+        return (self.generation, self.status) == (after.generation, after.status)
 
 
 @dataclass
@@ -93,56 +88,27 @@ class Slot:
     """One key. A single client saves and removes it; all of them read it."""
 
     key: str
-    _view: View = field(default=View(0, Status.ABSENT))
+    view: View = field(default=View(0, Status.ABSENT))
     _sizes: dict[int, int] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
-    @property
-    def view(self) -> View:
+    def saving(self, size: int) -> bytes:
+        """Begin a save, and return the content of the new generation."""
         with self._lock:
-            return self._view
-
-    def saving(self, block_sizes: Sequence[int]) -> int:
-        """Begin a save, and return the new generation."""
-        with self._lock:
-            generation = self._view.generation + 1
-            self._view = View(generation, Status.CHANGING, block_sizes)
-            self._sizes[generation] = sum(block_sizes)
-            return generation
+            self.view = View(self.view.generation + 1, Status.CHANGING)
+            self._sizes[self.view.generation] = size
+        return self.content(self.view.generation)
 
     def became(self, status: Status) -> None:
         with self._lock:
-            self._view = replace(self._view, status=status, used_at=time.monotonic())
+            self.view = replace(self.view, status=status, used_at=time.monotonic())
 
     def was_used(self, generation: int, at: float) -> None:
         with self._lock:
-            if self._view.generation == generation:
-                self._view = replace(self._view, used_at=max(at, self._view.used_at))
+            if self.view.generation == generation:
+                self.view = replace(self.view, used_at=max(at, self.view.used_at))
 
     def content(self, generation: int) -> bytes:
-        return content(self.key, generation, self._sizes[generation])
-
-
-def content(key: str, generation: int, size: int) -> bytes:
-    """Return the content of a generation, of at least HEADER_BYTES; no other has the same."""
-    return b"%0*d" % (HEADER_BYTES, generation) + Random(f"{key}/{generation}").randbytes(size - HEADER_BYTES)
-
-
-def must_hit(before: View, after: View, unused_seconds: float) -> bool:
-    """Return whether a lookup has to hit.
-
-    Args:
-        before: view before the lookup.
-        after: view after it.
-        unused_seconds: time since the last use after which an entry may be removed.
-    """
-    idle = time.monotonic() - before.used_at
-    return _unchanged(before, after) and before.status is Status.PRESENT and idle < unused_seconds - IDLE_MARGIN_SECONDS
-
-
-def must_miss(before: View, after: View) -> bool:
-    return _unchanged(before, after) and before.status is Status.ABSENT
-
-
-def _unchanged(before: View, after: View) -> bool:
-    return (before.generation, before.status) == (after.generation, after.status)
+        """Return the content of a generation, of at least HEADER_BYTES; no other has the same."""
+        rest = Random(f"{self.key}/{generation}").randbytes(self._sizes[generation] - HEADER_BYTES)
+        return b"%0*d" % (HEADER_BYTES, generation) + rest

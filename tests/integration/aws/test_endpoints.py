@@ -79,9 +79,9 @@ def test_presigned_url_never_outlives_credentials(left: int, requested: int, exp
     assert expected - 2 <= int(announced) <= expected
 
 
-def test_credentials_without_expiry_keep_url_lifetime(driver: CacheDriver):
+def test_credentials_without_expiry_keep_url_lifetime(on_moto: CacheDriver):
     """Lambda's credentials are environment variables without an expiry."""
-    bucket = driver.services.bucket
+    bucket = on_moto.services.bucket
     assert bucket._credentials is not None
     [announced] = parse_qs(urlsplit(bucket.presign_download(Part(KEY, 1, '"e"'), 600)).query)["X-Amz-Expires"]
     assert announced == "600"

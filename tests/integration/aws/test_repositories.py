@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import combinations
 
 import pytest
 
@@ -24,7 +25,7 @@ def repositories(driver):
     return driver.services.repositories
 
 
-def test_repository_is_found_by_id_and_name(repositories):
+def test_repository_is_found_by_id_and_both_names(repositories):
     repositories.note(EXAMPLE)
     repositories.note(Repository("7@https://ghes.example", None, 1_000))
     assert repositories.repository("42") == EXAMPLE
@@ -34,10 +35,6 @@ def test_repository_is_found_by_id_and_name(repositories):
         "42": "Example/Tools",
         "7@https://ghes.example": None,
     }
-
-
-def test_renamed_repository_is_found_by_both_names(repositories):
-    repositories.note(EXAMPLE)
     repositories.note(replace(EXAMPLE, name="example/renamed"))
     assert repositories.ids_named("example/tools") == repositories.ids_named("example/renamed") == ["42"]
     assert repositories.repository("42").name == "example/renamed"
@@ -67,32 +64,26 @@ def test_idle_refusal_slot_is_reassigned(repositories):
 
 def two_of_a_slot() -> tuple[str, str]:
     """Return two repositories' ids that share a slot."""
-    by_slot: dict[int, str] = {}
-    for number in map(str, range(SLOTS + 1)):
-        slot = RefusedJob("https://a.example", number, None, None, None, ()).slot
-        if slot in by_slot:
-            return by_slot[slot], number
-        by_slot[slot] = number
-    raise AssertionError("more numbers than slots")
+    slots = {
+        number: RefusedJob("https://a.example", number, None, None, None, ()).slot
+        for number in map(str, range(SLOTS + 1))
+    }
+    return next((one, other) for one, other in combinations(slots, 2) if slots[one] == slots[other])
 
 
 def test_usage_follows_publish_and_removal(driver, repositories):
-    published = [publish(driver, key) for key in ("npm", "yarn")]
+    """Failed writes don't change it."""
+    table = driver.services.table
+    npm, _ = (publish(driver, key) for key in ("npm", "yarn"))
+    with pytest.raises(WriteConflict):
+        table.publish_entry(npm, npm)
     assert repositories.usage(REPOSITORY) == repositories.store_usage() == Usage(6, 2)
-    driver.services.table.remove_entry(published[0], deleted(published[0], driver.clock.now()))
+    removed = deleted(npm, driver.clock.now())
+    table.remove_entry(npm, removed)
+    with pytest.raises(WriteConflict):
+        table.remove_entry(npm, removed)
     assert repositories.usage(REPOSITORY) == repositories.store_usage() == Usage(3, 1)
     assert repositories.usage("7") == NO_USAGE
-
-
-def test_failed_writes_do_not_change_usage(driver, repositories):
-    current = publish(driver, "npm")
-    with pytest.raises(WriteConflict):
-        driver.services.table.publish_entry(current, current)
-    updated = deleted(current, driver.clock.now())
-    driver.services.table.remove_entry(current, updated)
-    with pytest.raises(WriteConflict):
-        driver.services.table.remove_entry(current, updated)
-    assert repositories.usage(REPOSITORY) == NO_USAGE
 
 
 def test_stored_archives_are_sorted_by_last_use(driver):
@@ -102,15 +93,10 @@ def test_stored_archives_are_sorted_by_last_use(driver):
     gone = publish(driver, "gone", 500)
     table.remove_entry(gone, deleted(gone, driver.clock.now()))
     assert [archive.name.key for archive in table.stored_archives(REPOSITORY)] == ["a", "b", "c"]
-    assert [archive.name.key for archive in table.stored_archives(REPOSITORY, newest_use_first=True)] == ["c", "b", "a"]
+    for page in ({}, {"at_once": 1}):
+        newest = table.stored_archives(REPOSITORY, newest_use_first=True, **page)
+        assert [archive.name.key for archive in newest] == ["c", "b", "a"]
     assert list(table.stored_archives("7")) == []
-
-
-def test_stored_archives_are_read_in_pages(driver):
-    for key, at in (("a", 1_000), ("b", 2_000), ("c", 3_000)):
-        publish(driver, key, at)
-    stored = driver.services.table.stored_archives
-    assert [archive.name.key for archive in stored(REPOSITORY, newest_use_first=True, at_once=1)] == ["c", "b", "a"]
 
 
 def test_failed_merges_are_listed_while_stored(driver):
@@ -135,33 +121,31 @@ def test_usage_correction_reaches_store_total(repositories):
     assert (repositories.usage("42"), repositories.store_usage()) == (Usage(6, 1), Usage(7, 2))
 
 
-def test_creates_are_counted_per_minute(repositories):
+def test_counts_add_up(repositories):
+    """Creates in a minute, tallies in an hour, and hits of an archive."""
     assert [repositories.count_create("42", minute) for minute in (1, 1, 2, 1)] == [1, 2, 1, 3]
     assert repositories.count_create("7", 1) == 1
-
-
-def test_tallies_add_up_per_hour(repositories):
-    for hour, tally in ((HOUR, Tally(hits=1)), (HOUR, Tally(hits=2, bytes_restored=5)), (3 * HOUR, Tally(misses=1))):
+    nine, ten, eleven = (hour * HOUR for hour in (9, 10, 11))
+    for hour, tally in (
+        (nine, Tally(hits=1)),
+        (nine, Tally(bytes_restored=5)),
+        (ten, Tally(misses=1)),
+        (eleven, Tally()),
+    ):
         repositories.add_tally("42", hour, tally)
-    assert repositories.tallies("42", 0) == {HOUR: Tally(hits=3, bytes_restored=5), 3 * HOUR: Tally(misses=1)}
-    assert repositories.tallies("42", 2 * HOUR) == {3 * HOUR: Tally(misses=1)}
-    assert repositories.tallies("7", 0) == {}
-
-
-def test_tallies_start_at_given_hour(repositories):
-    for hour in (9 * HOUR, 10 * HOUR, 11 * HOUR):
-        repositories.add_tally("42", hour, Tally(hits=1))
-    repositories.add_hit("42", "a" * 32, 1, 5_000)
-    for since, hours in ((10 * HOUR, {10, 11}), (10 * HOUR + 1, {11}), (10 * HOUR - 1, {10, 11}), (-1, {9, 10, 11})):
-        assert {hour // HOUR for hour in repositories.tallies("42", since)} == hours
-
-
-def test_hits_are_counted_per_archive(repositories):
     for at, archive_id in enumerate(("a" * 32, "b" * 32, "a" * 32)):
         repositories.add_hit("42", archive_id, at, 5_000)
+    assert repositories.tallies("42", -1)[nine] == Tally(hits=1, bytes_restored=5)
+    for since, hours in (
+        (ten, {ten, eleven}),
+        (ten + 1, {eleven}),
+        (ten - 1, {ten, eleven}),
+        (-1, {nine, ten, eleven}),
+    ):
+        assert repositories.tallies("42", since).keys() == hours
     assert dict(repositories.hits("42")) == {"a" * 32: Hits(2, 2), "b" * 32: Hits(1, 1)}
     assert repositories.hits_of("42", "a" * 32) == Hits(2, 2)
-    assert repositories.hits_of("7", "a" * 32) == NO_HITS
+    assert (repositories.tallies("7", 0), repositories.hits_of("7", "a" * 32)) == ({}, NO_HITS)
 
 
 def test_only_short_lived_counters_expire(driver, repositories):

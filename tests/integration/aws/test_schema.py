@@ -1,6 +1,7 @@
 """The contract of schema.SchemaVersion, and archives as other releases wrote them."""
 
 import json
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from actions_cache.domain.timing import SECOND
 from actions_cache.ports import Unavailable, WriteConflict
 from actions_cache.schema import NewerSchema
 from dev.clients.driver import CacheDriver, fail, name, plenty
+from dev.services import AllServices
 
 FIRST: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "items_of_the_first_commit.json").read_text())
 """Items as the first commit that had tables, 2081364, wrote them. They must never change."""
@@ -55,25 +57,18 @@ def test_stale_schema_write_conflicts(driver: CacheDriver):
         schema.write(Schema(2, 1), Schema(3))
 
 
-def test_new_tables_get_current_version(driver: CacheDriver):
-    driver.reserve(name("npm"))
-    assert driver.services.schema.read() == Schema(KNOWN)
-
-
 def test_newer_schema_is_refused(driver: CacheDriver):
-    driver.services.schema.write(None, Schema(KNOWN + 1))
-    with pytest.raises(NewerSchema, match=f"version {KNOWN + 1}.*knows up to {KNOWN}"):
-        driver.reserve(name("npm"))
-    assert list(driver.services.check_health()) == ["schema"]
-    with pytest.raises(Unavailable, match="deploy the newer release"):
-        driver.clean_up()
-
-
-def test_health_check_reports_newer_schema(driver: CacheDriver):
+    """New tables get the current version; a health check says if it grew."""
     driver.reserve(name("npm"))
-    assert driver.services.check_health() == {}
+    assert (driver.services.schema.read(), driver.services.check_health()) == (Schema(KNOWN), {})
     driver.services.schema.write(Schema(KNOWN), Schema(KNOWN + 1))
     assert "newer release" in driver.services.check_health()["schema"]
+    restarted = AllServices(driver.services.settings, driver.clock)
+    restarted.session = driver.services.session
+    with pytest.raises(NewerSchema, match=f"version {KNOWN + 1}.*knows up to {KNOWN}"):
+        restarted.reserve(name("yarn"))
+    with pytest.raises(Unavailable, match="deploy the newer release"):
+        restarted.clean_up(plenty)
 
 
 # ------------------------------------------------------------------ items of older releases
@@ -84,9 +79,7 @@ def test_first_release_items_are_readable(driver: CacheDriver):
     found = {kind: driver.archive(archive_id) for kind, archive_id in ids.items()}
     assert found["reserved"].state is ArchiveState.RESERVED
     assert found["reserved"].reservation_expires_at == T + HOUR
-    commit = found["stored"].commit
-    assert commit is not None
-    assert (commit.size, commit.part_count) == (20_000_000, 2)
+    assert (found["stored"].commit.size, found["stored"].commit.part_count) == (20_000_000, 2)
     assert found["stored"].name == name("npm-linux")
     assert found["given up and swept"].merge.state is MergeState.FAILED
     assert found["merged"].object is not None
@@ -99,11 +92,9 @@ def test_old_failed_merge_is_due_after_migration(driver: CacheDriver):
     before = driver.archive(archive_id)
     done = driver.services.migrate(plenty)
     assert done == {"archives looked at": 1, "archives migrated": 1}
-    given_up_at = before.merge.ended_at
-    assert due_at(driver, archive_id) == given_up_at + driver.services.lifetimes.grace
+    assert due_at(driver, archive_id) == before.merge.ended_at + driver.services.lifetimes.grace
     assert int(FIRST["given up and swept"]["due_at"]["N"]) > due_at(driver, archive_id)
-    after = driver.archive(archive_id)
-    assert after.revision == before.revision + 1
+    assert driver.archive(archive_id).revision == before.revision + 1
 
 
 def test_migration_adds_old_archives_to_usage(driver: CacheDriver):
@@ -129,7 +120,7 @@ def test_migration_skips_current_items_and_runs_once(driver: CacheDriver):
 
 
 def test_missing_fields_get_defaults_in_migration(driver: CacheDriver):
-    item = json.loads(json.dumps(FIRST["stored"]))
+    item = deepcopy(FIRST["stored"])
     del item["archive"]["M"]["postponed_until"]
     del item["archive"]["M"]["merge"]["M"]["sent_at"]
     archive_id = put(driver, item)
@@ -142,31 +133,27 @@ def test_missing_fields_get_defaults_in_migration(driver: CacheDriver):
 def test_interrupted_migration_resumes(driver: CacheDriver):
     ids = {digit * 32 for digit in "1234567"}
     for archive_id in ids:
-        item = json.loads(json.dumps(FIRST["given up and swept"]))
+        item = deepcopy(FIRST["given up and swept"])
         item["archive_id"]["S"] = item["archive"]["M"]["id"]["S"] = archive_id
         put(driver, item)
     times = iter([plenty(), plenty(), schema.DEADLINE_MARGIN - 1])
     first = driver.services.migrate(lambda: next(times))
     assert first == {"archives looked at": 2, "archives migrated": 2, "left for another run": 1}
     current = driver.services.schema.read()
-    assert current is not None
-    assert current.oldest == 0
-    assert current.migrated_up_to in ids
+    assert (current.oldest, current.migrated_up_to in ids) == (0, True)
     assert driver.services.migrate(plenty) == {"archives looked at": 5, "archives migrated": 5}
     assert driver.services.schema.read() == Schema(KNOWN, KNOWN)
 
 
 def test_unreadable_archive_does_not_stop_migration(driver: CacheDriver):
-    broken = json.loads(json.dumps(FIRST["given up and swept"]))
+    broken = deepcopy(FIRST["given up and swept"])
     broken["archive_id"]["S"] = "b" * 32
     broken["archive"]["M"]["state"]["S"] = "of no release"
     put(driver, broken)
     put(driver, FIRST["given up and swept"])
     done = driver.services.migrate(plenty)
     assert done == {"archives looked at": 2, "archives migrated": 1, "archives not migrated": 1}
-    current = driver.services.schema.read()
-    assert current is not None
-    assert current.oldest == 0
+    assert driver.services.schema.read().oldest == 0
     assert driver.services.migrate(plenty) == {}, "each try reads the whole table"
     assert driver.services.migrate(plenty, again=True)["archives not migrated"] == 1
     driver.clock.advance(schema.RETRY / SECOND)

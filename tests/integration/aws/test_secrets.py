@@ -62,27 +62,20 @@ def keyrings(secretsmanager: Any, secret_id: str) -> SecretsManagerKeyring:
     return SecretsManagerKeyring(secretsmanager, secret_id)
 
 
-@pytest.mark.parametrize(
-    "ring",
-    [
-        Keyring(current=NEW, changed_at=NOW),
-        Keyring(current=OLD, next=NEW),
-        Keyring(current=NEW, previous=OLD, changed_at=NOW),
-    ],
-    ids=lambda ring: ring.phase,
-)
-def test_keyring_is_read_as_written(keyrings, ring):
+def test_keyring_is_read_as_written(keyrings, secretsmanager, secret_id):
+    """Empty slots aren't written."""
     assert keyrings.read() == Keyring(current=OLD)
-    keyrings.write(ring)
-    assert keyrings.read() == ring
-
-
-def test_empty_slots_are_not_written(keyrings, secretsmanager, secret_id):
-    keyrings.write(Keyring(current=OLD, next=NEW))
-    assert json.loads(secretsmanager.get_secret_value(SecretId=secret_id)["SecretString"]) == {
-        "current": OLD,
-        "next": NEW,
-    }
+    for ring in (
+        Keyring(current=NEW, changed_at=NOW),
+        Keyring(current=NEW, previous=OLD, changed_at=NOW),
+        Keyring(current="x" * 16),
+        Keyring(current="x" * 256),
+        Keyring(current=OLD, next=NEW),
+    ):
+        keyrings.write(ring)
+        assert keyrings.read() == ring
+    written = secretsmanager.get_secret_value(SecretId=secret_id)["SecretString"]
+    assert json.loads(written) == {"current": OLD, "next": NEW}
 
 
 def test_current_secret_signs_and_all_verify(keyrings, secretsmanager, secret_id):
@@ -159,7 +152,8 @@ def kept(request, secretsmanager, secret_id, store):
     return SecretsManagerTokens(store, secret_id).tokens, secrets.MANAGEMENT_KEPT_SECONDS
 
 
-def test_last_value_is_used_during_outage(kept, store, ahead, caplog):
+def test_last_value_is_used_in_an_outage_for_a_while(kept, store, ahead, caplog):
+    """A clock that was set back ends that too."""
     read, kept_seconds = kept
     value = read()
     store.is_down = True
@@ -167,24 +161,9 @@ def test_last_value_is_used_during_outage(kept, store, ahead, caplog):
     assert read() == value
     assert "its last value stands in" in caplog.text
     assert OLD not in caplog.text
-
-
-def test_last_value_expires(kept, store, ahead):
-    read, kept_seconds = kept
-    read()
-    store.is_down = True
-    for ahead.seconds in (kept_seconds, kept_seconds + RETRY_SECONDS + 1):
+    for ahead.seconds in (kept_seconds, kept_seconds + RETRY_SECONDS + 1, -1):
         with pytest.raises(Unavailable):
             read()
-
-
-def test_clock_set_back_expires_last_value(kept, store, ahead):
-    read, _ = kept
-    read()
-    store.is_down = True
-    ahead.seconds = -1
-    with pytest.raises(Unavailable):
-        read()
 
 
 def test_value_can_expire_during_refresh(kept, store, ahead):
@@ -236,9 +215,13 @@ def test_invalid_new_value_has_no_fallback(secretsmanager, secret_id, ahead):
         secrets.current()
 
 
-def test_rotation_outlasts_cached_secrets():
+def test_bounds_fit_the_rotation_and_the_edge():
+    """A value has at most 1,024 characters:
+    https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/kvs-with-functions-create-s3-kvp.html."""
     run_timeout_seconds = 60
     assert SIGNING_CACHED_SECONDS < SIGNING_KEPT_SECONDS <= SETTLE // SECOND - run_timeout_seconds
+    secrets.parse_keyring(json.dumps(dict.fromkeys(("current", "next", "previous"), "x" * 256)))
+    assert len(" ".join(["x" * 256] * 3)) <= 1024
 
 
 GOOD = "x" * 16
@@ -272,30 +255,15 @@ def test_unsafe_secret_is_refused_without_quoting(secretsmanager, secret_id, key
         assert not any(text in str(raised.value) for text in ("xxxx", "two words", "plain", "yesterday"))
 
 
-@pytest.mark.parametrize("length", [16, 256])
-def test_secrets_of_usual_lengths_are_accepted(keyrings, length):
-    keyrings.write(Keyring(current="x" * length))
-    assert keyrings.read().current == "x" * length
-
-
-def test_three_longest_secrets_fit_edge_value():
-    """A value has at most 1,024 characters:
-    https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/kvs-with-functions-create-s3-kvp.html."""
-    secrets.parse_keyring(json.dumps(dict.fromkeys(("current", "next", "previous"), "x" * 256)))
-    assert len(" ".join(["x" * 256] * 3)) <= 1024
-
-
-def test_missing_secret_is_unavailable(secretsmanager, boto_session):
+def test_missing_or_unreachable_secret_is_unavailable(secretsmanager, boto_session):
     missing = SecretsManagerKeyring(secretsmanager, "missing")
-    with pytest.raises(Unavailable, match="ResourceNotFound"):
-        missing.read()
-    with pytest.raises(Unavailable, match="ResourceNotFound"):
-        missing.write(Keyring(current=OLD))
-    with pytest.raises(Unavailable):
-        SecretsManagerSecrets(secretsmanager, "missing").current()
-
-
-def test_unreachable_secrets_manager_is_unavailable(boto_session):
+    for ask in (
+        missing.read,
+        lambda: missing.write(Keyring(current=OLD)),
+        SecretsManagerSecrets(secretsmanager, "missing").current,
+    ):
+        with pytest.raises(Unavailable, match="ResourceNotFound"):
+            ask()
     client = boto_session.client("secretsmanager", endpoint_url=UNREACHABLE, config=Config(retries={"max_attempts": 0}))
     with pytest.raises(Unavailable):
         SecretsManagerKeyring(client, "any").read()
@@ -341,22 +309,16 @@ def edge(kvs: Any, arn: str) -> KeyValueStoreSecrets:
     return KeyValueStoreSecrets(kvs, arn)
 
 
-def test_new_edge_store_has_no_secrets(edge):
+def test_edge_store_keeps_secrets_in_order(edge, kvs, arn, caplog):
+    """They are separated by a space, and nowhere else."""
+    caplog.set_level(logging.INFO)
     known = edge.read()
-    assert known.secrets == ()
-    assert known.version
-
-
-def test_edge_store_keeps_secret_order(edge):
-    edge.write([OLD], edge.read())
+    assert (known.secrets, bool(known.version)) == ((), True)
+    edge.write([OLD], known)
     edge.write([NEW, OLD], edge.read())
     assert edge.read().secrets == (NEW, OLD)
-
-
-def test_edge_secrets_are_separated_by_space(edge, kvs, arn):
-    edge.write([NEW, OLD], edge.read())
-    assert KEY == "url-signing-secrets"
     assert kvs.get_key(KvsARN=arn, Key="url-signing-secrets")["Value"] == f"{NEW} {OLD}"
+    assert OLD not in repr(edge.read()) + caplog.text
 
 
 def test_stale_edge_write_conflicts(edge):
@@ -403,10 +365,3 @@ def test_edge_requests_are_signed_with_sigv4a(edge, calls):
         assert call.headers["host"].startswith("000000000000.localhost:")
         assert call.headers["authorization"].startswith("AWS4-ECDSA-P256-SHA256 ")
         assert call.headers["x-amz-region-set"] == "*"
-
-
-def test_secrets_are_neither_logged_nor_in_repr(edge, caplog):
-    caplog.set_level(logging.INFO)
-    edge.write([OLD], edge.read())
-    assert OLD not in repr(edge.read())
-    assert OLD not in caplog.text

@@ -49,12 +49,7 @@ def test_archive_is_read_as_written(driver, table, now):
     updated = committed(table.archive(archive.id), Commit("d", 2**40, 10_000, ONE_PART), None)
     assert table.replace_archive(table.archive(archive.id), updated) == table.archive(archive.id)
     assert table.archive("f" * 32) is None
-
-
-def test_entries_returns_only_existing_names(driver, table):
-    in_main, elsewhere = publish(driver, "npm").entry, name("npm", scope="refs/heads/other")
-    assert table.entries([elsewhere, in_main.name]) == {in_main.name: in_main}
-    assert table.entries([elsewhere]) == {}
+    table.check()
 
 
 def test_stale_write_conflicts(driver, table, now):
@@ -75,27 +70,29 @@ def test_stale_write_conflicts(driver, table, now):
 
 
 def test_name_is_reserved_once(driver, table, now):
+    """Then by the next, when the reservation has expired, whose reservation the first one can't drop."""
     first, second = (new_archive(driver, name("npm")) for _ in range(2))
     table.reserve(first, now)
     with pytest.raises(WriteConflict):
         table.reserve(second, now)
     assert table.archive(second.id) is None
     assert table.reservation(name("npm")).archive_id == first.id
-
-
-def test_expired_reservation_is_replaced(driver, table):
-    first = new_archive(driver, name("npm"))
-    table.reserve(first, first.reserved_at)
-    second = new_archive(driver, name("npm"))
     table.reserve(second, first.reservation_expires_at)
+    table.drop_reservation(first.reservation)
     assert table.reservation(name("npm")).archive_id == second.id
     assert table.archive(first.id) is not None
+    table.drop_reservation(second.reservation)
+    table.drop_reservation(second.reservation)
+    assert table.reservation(name("npm")) is None
 
 
 def test_publishing_replaces_reservation_with_entry(driver, table, now):
     archive = publish(driver, "npm")
     assert table.reservation(name("npm")) is None
     assert table.entry(name("npm")) == archive.entry
+    elsewhere = name("npm", scope="refs/heads/other")
+    assert table.entries([elsewhere, name("npm")]) == {name("npm"): archive.entry}
+    assert table.entries([elsewhere]) == {}
     with pytest.raises(WriteConflict):
         table.reserve(new_archive(driver, name("npm")), now)
 
@@ -131,18 +128,6 @@ def test_removal_keeps_entry_of_newer_archive(driver, table):
     with pytest.raises(WriteConflict):
         table.remove_entry(stale, replace(stale, deleted_at=9))
     assert table.entry(name("npm")).archive_id == new.id
-
-
-def test_stale_drop_keeps_newer_reservation(driver, table):
-    first = new_archive(driver, name("npm"))
-    table.reserve(first, first.reserved_at)
-    second = new_archive(driver, name("npm"))
-    table.reserve(second, first.reservation_expires_at)
-    table.drop_reservation(first.reservation)
-    assert table.reservation(name("npm")).archive_id == second.id
-    table.drop_reservation(second.reservation)
-    table.drop_reservation(second.reservation)
-    assert table.reservation(name("npm")) is None
 
 
 @pytest.mark.parametrize("page", [1, 2, 3, 100])
@@ -210,7 +195,3 @@ def test_known_archives_are_read_consistently(driver, table, now, batches):
     assert table.known_archives([*ids, "f" * 32]) == set(ids)
     assert [read["ConsistentRead"] for read in batches] == [True] * 4
     assert {name for read in batches for name in read["ExpressionAttributeNames"].values()} == {"archive_id"}
-
-
-def test_reachable_table_is_healthy(table):
-    table.check()

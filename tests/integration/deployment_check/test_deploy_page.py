@@ -3,11 +3,7 @@
 import re
 from typing import Any
 
-import pytest
-import yaml
-
 from dev.local.template import ROOT, Template
-from tests.unit.docs.pages import commands
 
 PAGE = (ROOT / "docs" / "deploy" / "deploy.md").read_text()
 COLUMNS = 4
@@ -33,11 +29,6 @@ def test_each_parameter_has_a_row(template: Template) -> None:
     assert all(len(row) == COLUMNS and len(row[-1].split()) > COLUMNS for row in rows())
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z-]+)", PAGE))))
-def test_each_make_target_exists(target: str) -> None:
-    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
-
-
 def test_named_outputs_and_functions_exist(template: Template) -> None:
     placeholders = set(re.findall(r"<([A-Z]\w+)>", PAGE))
     assert placeholders <= set(template.body["Outputs"])
@@ -45,23 +36,6 @@ def test_named_outputs_and_functions_exist(template: Template) -> None:
         template.body["Outputs"]
     )
     assert set(re.findall(r"remote invoke (\w+)", PAGE)) <= set(template.functions)
-
-
-def test_each_command_block_is_marked_aws() -> None:
-    found = commands("docs/deploy/deploy.md", PAGE)
-    assert len(found) > 10
-    assert [item.text for item in found if "aws" not in item.needs] == []
-
-
-def test_workflow_checks_the_deployment() -> None:
-    (workflow,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    *_, last = yaml.safe_load(workflow)["jobs"]["verify"]["steps"]
-    assert last["run"].startswith("make verify-deployment URL=")
-
-
-def test_links_resolve() -> None:
-    for link in re.findall(r"\]\((?!https://)([^)#]+)(?:#[^)]*)?\)", PAGE):
-        assert (ROOT / "docs" / "deploy" / link).exists(), link
 
 
 def test_resources_said_to_stay_are_retained(template: Template) -> None:

@@ -20,7 +20,7 @@ from actions_cache_cli.deployment_check.stack import (
     shortage,
     signing_secret,
 )
-from actions_cache_cli.doctor.address import NotAUrl, no_answer, read_address, url_errors
+from actions_cache_cli.doctor.address import no_answer, read_address
 from actions_cache_cli.doctor.probe import Refused, Reply, message_of
 
 S3 = {"x-amz-request-id": "R", "Content-Type": "application/xml"}
@@ -43,6 +43,8 @@ def reply_of(status: int, headers: dict[str, str], body: bytes) -> Reply:
         (403, S3, s3("SignatureDoesNotMatch"), ["S3 says", "another path or header"]),
         (403, S3, s3("AccessDenied"), ["S3 says", "bucket policy"]),
         (400, S3, s3("MissingSecurityHeader"), ["UNSIGNED-PAYLOAD"]),
+        (400, S3, s3("InvalidRequest", "Missing required header: x-amz-content-sha256"), ["UNSIGNED-PAYLOAD"]),
+        (400, S3, s3("InvalidRequest", "The authorization mechanism you have provided ..."), ["predecessor"]),
         (400, S3, s3("XAmzContentSHA256Mismatch"), ["UNSIGNED-PAYLOAD"]),
         (404, S3, s3("NoSuchBucket"), ["doesn't exist"]),
         (404, S3, s3("NoSuchKey"), ["another key"]),
@@ -57,7 +59,7 @@ def reply_of(status: int, headers: dict[str, str], body: bytes) -> Reply:
             403,
             {"x-ms-error-code": "AuthenticationFailed"},
             s3("AuthenticationFailed"),
-            ["the server says", "KeyValueStore"],
+            ["KeyValueStore"],
         ),
         (405, {"x-ms-error-code": "UnsupportedHttpVerb"}, s3("UnsupportedHttpVerb"), ["lead to the bucket"]),
         (503, {"x-ms-error-code": "ServerBusy"}, s3("ServerBusy"), ["the server says", "functions' logs"]),
@@ -66,6 +68,7 @@ def reply_of(status: int, headers: dict[str, str], body: bytes) -> Reply:
         (403, CLOUDFRONT, PAGE % b"allow the HTTP request method", ["AllowedMethods"]),
         (502, CLOUDFRONT, PAGE % b"", ["couldn't connect to the origin"]),
         (502, {**CLOUDFRONT, "X-Cache": "FunctionValidationError from cloudfront"}, PAGE % b"", ["CloudFront refuses"]),
+        (503, {**CLOUDFRONT, "X-Cache": "FunctionExecutionError from cloudfront"}, PAGE % b"", ["Function threw"]),
         (503, {**CLOUDFRONT, "X-Cache": "FunctionThrottledError from cloudfront"}, PAGE % b"", ["ran too long"]),
         (503, CLOUDFRONT, PAGE % b"", ["no capacity"]),
         (504, CLOUDFRONT, PAGE % b"", ["response timeout"]),
@@ -98,51 +101,10 @@ def test_quotation_is_one_short_line() -> None:
     assert len(said) < 400
 
 
-@pytest.mark.parametrize(
-    ("text", "base", "words"),
-    [
-        ("https://d111.cloudfront.net", "https://d111.cloudfront.net", []),
-        ("https://d111.cloudfront.net/", "https://d111.cloudfront.net", []),
-        ("http://127.0.0.1:3000/", "http://127.0.0.1:3000", []),
-        ("http://[::1]:3000", "http://[::1]:3000", []),
-        (
-            "https://a.execute-api.eu-west-1.amazonaws.com/v1",
-            "https://a.execute-api.eu-west-1.amazonaws.com",
-            ["API's own URL", "path /v1"],
-        ),
-        ("https://cache.example.com/base/", "https://cache.example.com", ["@actions/cache drops"]),
-        ("http://cache.example.com", "http://cache.example.com", ["isn't https"]),
-        ("https://cache.example.com/?a=b", "https://cache.example.com", ["query"]),
-    ],
-)
-def test_url_is_read_as_a_runner_uses_it(text: str, base: str, words: list[str]) -> None:
-    address = read_address(text)
-    assert address.base == base
-    errors = url_errors(address)
-    assert len(errors) == len(words)
-    assert [word for word, error in zip(words, errors, strict=True) if word not in error] == []
-
-
-@pytest.mark.parametrize("text", ["", "cache.example.com", "ftp://a", "https://", "https://a:b", "https://[x"])
-def test_invalid_url_is_refused(text: str) -> None:
-    with pytest.raises(NotAUrl):
-        read_address(text)
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("localhost", True),
-        ("127.0.0.1", True),
-        ("127.8.8.8", True),
-        ("::1", True),
-        ("10.0.0.1", False),
-        ("localhost.example.com", False),
-    ],
-)
-def test_loopback_is_an_address(host: str, *, expected: bool) -> None:
-    shown = f"[{host}]" if ":" in host else host
-    assert read_address(f"http://{shown}/").is_loopback is expected
+@pytest.mark.parametrize("host", ["localhost", "127.8.8.8", "[::1]", "10.0.0.1", "localhost.example.com"])
+def test_loopback_is_an_address(host: str) -> None:
+    is_loopback = host in ("localhost", "127.8.8.8", "[::1]")
+    assert read_address(f"http://{host}/").is_loopback is is_loopback
 
 
 def test_unsigned_token_is_accepted_on_loopback_only() -> None:
@@ -166,38 +128,21 @@ def test_server_urls_lead_to_the_edge(given: str, words: str | None) -> None:
     assert (error is None) if words is None else words in str(error)
 
 
-def dated(date: str | None, answered_at: float = 0.0) -> Context:
-    """Return a context whose server answers with this Date."""
-
+@pytest.mark.parametrize(
+    ("date", "error", "words"),
+    [
+        (formatdate(31, usegmt=True), Failed, "31 s behind the server"),
+        ("yesterday", Failed, "isn't one"),
+        (None, Skipped, "no Date"),
+    ],
+)
+def test_wrong_clock_fails(date: str | None, error: type[Exception], words: str) -> None:
     class Answering(Client):
         def send(self, *_: object, **__: object) -> Reply:
-            return Reply(
-                200, {} if date is None else {"date": date}, b"{}", asked_at=answered_at, answered_at=answered_at
-            )
+            return Reply(200, {"date": date} if date else {}, b"{}", asked_at=0.0, answered_at=0.0)
 
-    return Context(read_address("https://cache.example.com"), None, client=Answering())
-
-
-@pytest.mark.parametrize(
-    ("ahead", "words"),
-    # The Date has whole seconds, so the server's clock may be almost one further.
-    [(0, None), (31, None), (-30, None), (32, "31 s ahead of the server"), (-31, "31 s behind the server")],
-)
-def test_clocks_may_differ_by_30_seconds(ahead: int, words: str | None) -> None:
-    now = 1_800_000_000
-    context = dated(formatdate(now - ahead, usegmt=True), now)
-    if words is None:
-        assert "within 30 s" in clocks(context)
-    else:
-        with pytest.raises(Failed, match=words):
-            clocks(context)
-
-
-def test_invalid_date_fails() -> None:
-    with pytest.raises(Failed, match="isn't one"):
-        clocks(dated("yesterday"))
-    with pytest.raises(Skipped, match="no Date"):
-        clocks(dated(None))
+    with pytest.raises(error, match=words):
+        clocks(Context(read_address("https://cache.example.com"), None, client=Answering()))
 
 
 WHOLE = bytes(range(256)) * 40
@@ -212,7 +157,7 @@ END = SEEK_FROM + SEEK_BYTES
         (Reply(200, {"content-length": "1"}, WHOLE[:1]), "not 10240"),
         (
             Reply(200, {"content-length": "10240"}, WHOLE[:9], is_broken=True),
-            "9 of 10240 bytes came, and the connection broke",
+            "9 of 10240 bytes came, and the connection",
         ),
         (Reply(200, {"content-length": "10240"}, WHOLE[:9]), "as if it were whole"),
         (Reply(200, {"content-length": "10240"}, WHOLE[:-1] + b"x"), "from byte 10239"),
@@ -244,11 +189,7 @@ def test_range_needs_the_right_bytes_and_total(reply: Reply, words: str | None) 
 def test_hostile_headers_obeyed_by_s3_are_named() -> None:
     described: dict[str, object] = {"ContentLength": 1, "ServerSideEncryption": "AES256", "Metadata": {}}
     assert hostile_traces(described) == []
-    obeyed: dict[str, object] = {
-        "ServerSideEncryption": "aws:kms",
-        "Metadata": {"verify": "deployment"},
-        "StorageClass": "GLACIER",
-    }
+    obeyed: dict[str, object] = {"ServerSideEncryption": "aws:kms", "Metadata": {"a": "b"}, "StorageClass": "GLACIER"}
     assert hostile_traces(obeyed) == ["Metadata", "StorageClass", "ServerSideEncryption"]
 
 
@@ -264,23 +205,11 @@ ADDRESS = read_address("https://cache.example.com")
         (TimeoutError("late"), 60, "gave no answer in time, 60 s"),
         (TimeoutError("late"), 60, "functions' logs"),
         (RemoteDisconnected("Connection aborted."), 60, "broke before an answer came"),
-        (
-            ssl.SSLError("Hostname mismatch, certificate is not valid for 'a'"),
-            0,
-            "DomainName",
-        ),
-        (
-            ssl.SSLError("[SSL: SSLV3_ALERT_HANDSHAKE_FAILURE]"),
-            0,
-            "no distribution lists",
-        ),
+        (ssl.SSLError("Hostname mismatch, certificate is not valid for 'a'"), 0, "DomainName"),
+        (ssl.SSLError("[SSL: SSLV3_ALERT_HANDSHAKE_FAILURE]"), 0, "no distribution lists"),
         (ssl.SSLError("certificate verify failed: certificate has expired"), 0, "renew it, or see the clock; ACM"),
         (ssl.SSLError("certificate verify failed: self-signed certificate"), 0, "a proxy that reads TLS"),
-        (
-            ssl.SSLError("unable to get local issuer certificate"),
-            0,
-            "a proxy that reads TLS",
-        ),
+        (ssl.SSLError("unable to get local issuer certificate"), 0, "a proxy that reads TLS"),
         (ssl.SSLError("[SSL: WRONG_VERSION_NUMBER] wrong version number"), 0, "http://"),
         (ssl.SSLError("odd"), 0, "odd"),
     ],
@@ -289,12 +218,9 @@ def test_connection_error_is_explained(error: Exception, silence: float, words: 
     assert words in explain_error(no_answer(error, ADDRESS, silence=silence))
 
 
-def test_signing_secret_is_the_current_one() -> None:
-    assert signing_secret('{"current": "a", "previous": "b"}') == "a"
-
-
 @pytest.mark.parametrize("value", ["", "plain", "{}", "[]", "null", '"text"'])
 def test_invalid_keyring_says_what_to_do(value: str) -> None:
+    assert signing_secret('{"current": "a", "previous": "b"}') == "a"
     with pytest.raises(StackUnreadable, match="deploy again"):
         signing_secret(value)
 
@@ -307,40 +233,28 @@ def test_stack_in_creation_has_no_outputs() -> None:
 @pytest.mark.parametrize(
     ("concurrency", "words"),
     [
-        (
-            Concurrency(10, 10, 20),
-            ["10 functions at once", "merges alone may take 20", "MergeWorkers=2", "Concurrent executions"],
-        ),
-        (Concurrency(1000, 20, 20), ["20 functions at once"]),
+        (Concurrency(10, 10, 20), ["10 functions at once", "merges alone may take 20", "MergeWorkers=2"]),
+        (Concurrency(1000, 20, 20), ["20 functions at once", "Concurrent executions"]),
         (Concurrency(1000, 1000, None), ["merges may take all 1000", "deploy again"]),
+        (Concurrency(1000, 1000, 20), None),
+        (Concurrency(1000, 21, 20), None),
     ],
 )
-def test_low_concurrency_says_what_to_ask_for(concurrency: Concurrency, words: list[str]) -> None:
+def test_low_concurrency_says_what_to_ask_for(concurrency: Concurrency, words: list[str] | None) -> None:
     said = shortage(concurrency)
-    assert said is not None
-    assert all(word in said for word in words), said
+    assert (said is None) == (words is None)
+    assert [word for word in words or () if word not in (said or "")] == []
 
 
-@pytest.mark.parametrize(
-    ("concurrency", "words"),
-    [
-        (Concurrency(1000, 1000, 20), "1000 executions at once, of which merges take 20 at most"),
-        (Concurrency(1000, 21, 20), "21 executions at once, of which merges take 20 at most"),
-        (Concurrency(10, 10, 2), "10 executions at once, of which merges take 2 at most; fewer than the usual 1000"),
-    ],
-)
-def test_sufficient_concurrency_is_described(concurrency: Concurrency, words: str) -> None:
-    assert shortage(concurrency) is None
-    assert described(concurrency).startswith(words)
+def test_sufficient_concurrency_is_described() -> None:
+    assert described(Concurrency(1000, 21, 20)) == "21 executions at once, of which merges take 20 at most"
+    assert "at most; fewer than the usual 1000" in described(Concurrency(10, 10, 2))
 
 
 @pytest.mark.parametrize(
     ("reason", "words"),
     [
-        (
-            "Your account must be verified before you can add new CloudFront resources.",
-            "open a support case",
-        ),
+        ("Your account must be verified before you can add new CloudFront resources.", "open a support case"),
         ("'memorySize' failed to satisfy constraint: value less than or equal to 3008", "HttpMemory and MergeMemory"),
         (
             "decreases account's UnreservedConcurrentExecution below its minimum value of [10].",

@@ -2,10 +2,8 @@
 
 import json
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -34,8 +32,10 @@ from dev.clients.local_server import free_port
 from dev.local.emulators import bare_environment, executable
 from dev.local.template import Template
 from tests.integration.deployment_check.conftest import results
+from tests.integration.local_run.local_run import wait_until
 
 START_SECONDS = 30
+WAITER = {"Delay": 1, "MaxAttempts": 30}
 NAME = "actions-cache"
 RESOURCES = {
     "Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": "the-bucket"}},
@@ -47,6 +47,7 @@ RESOURCES = {
 
 NAMELESS = {name: {"Type": row["Type"], "Properties": {}} for name, row in RESOURCES.items()}
 NAMELESS["UrlSigningSecret"]["Properties"] = {"SecretString": '{"current": "signs"}'}
+API = "https://a.example/v1"
 OUTPUTS = {BUCKET: {"Ref": "Bucket"}, SECRET: {"Ref": "UrlSigningSecret"}, RUNNER_URL: "https://d111.cloudfront.net/"}
 
 
@@ -67,22 +68,19 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             [executable("ministack")], env=bare_environment(directory) | settings, cwd=directory, stdout=log, stderr=log
         )
     try:
-        wait_until_ready(port, directory / "log")
+        wait_until(lambda: is_ready(port), START_SECONDS)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait()
 
 
-def wait_until_ready(port: int, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/_ministack/health", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError(log.read_text())
+def is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/_ministack/health", timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 @pytest.fixture
@@ -112,7 +110,7 @@ def begin(name: str, resources: object, outputs: Mapping[str, object], **paramet
 
 def create(name: str, resources: object, outputs: Mapping[str, object], **parameters: str | int) -> None:
     formation = begin(name, resources, outputs, **parameters)
-    formation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 30})
+    formation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig=WAITER)
 
 
 @pytest.mark.usefixtures("deployer")
@@ -127,40 +125,34 @@ def test_bucket_and_secret_are_found_by_outputs() -> None:
 
 
 @pytest.mark.usefixtures("deployer")
-@pytest.mark.parametrize(("parameters", "workers"), [({"MergeWorkers": 7}, 7), ({}, None)], ids=["bounded", "older"])
-def test_account_is_asked_for_its_concurrency(parameters: dict[str, int], workers: int | None) -> None:
-    name = f"workers-{workers}"
-    create(name, NAMELESS, OUTPUTS, **parameters)
-    concurrency = read_stack(name).concurrency
-    assert concurrency is not None
-    assert concurrency.executions >= concurrency.unreserved > 0
-    assert concurrency.merge_workers == workers
+@pytest.mark.parametrize(
+    ("parameters", "workers", "api_url"),
+    [({}, None, None), ({"MergeWorkers": 7, "SeekThrough": "edge"}, 7, None), ({"SeekThrough": "api"}, None, API)],
+    ids=["older", "through the edge", "past the edge"],
+)
+def test_parameters_are_read(parameters: dict[str, str | int], workers: int | None, api_url: str | None) -> None:
+    """The API's URL is known if clients seek past the edge; the account is asked for its concurrency."""
+    name = "stack-" + "-".join(map(str, parameters.values()))
+    create(name, NAMELESS, {**OUTPUTS, API_URL: API}, **parameters)
+    stack = read_stack(name)
+    assert stack.concurrency is not None
+    assert stack.concurrency.executions >= stack.concurrency.unreserved > 0
+    assert (stack.concurrency.merge_workers, stack.api_url) == (workers, api_url)
 
 
 @pytest.mark.usefixtures("deployer")
 def test_failed_stack_says_what_failed_first() -> None:
+    waits = {"Handle": {"Ref": "H"}, "Timeout": "1"}
     resources = {
-        "Nobody": {
-            "Type": "AWS::CloudFormation::WaitCondition",
-            "Properties": {"Handle": {"Ref": "H"}, "Timeout": "1"},
-        },
+        "Nobody": {"Type": "AWS::CloudFormation::WaitCondition", "Properties": waits},
         "H": {"Type": "AWS::CloudFormation::WaitConditionHandle"},
         "After": {"Type": "AWS::S3::Bucket", "DependsOn": "Nobody"},
     }
     formation = begin("never-made", resources, {})
     with pytest.raises(WaiterError):
-        formation.get_waiter("stack_create_complete").wait(
-            StackName="never-made", WaiterConfig={"Delay": 1, "MaxAttempts": 30}
-        )
+        formation.get_waiter("stack_create_complete").wait(StackName="never-made", WaiterConfig=WAITER)
     with pytest.raises(StackUnreadable, match=r"never created \(ROLLBACK_COMPLETE\)\. Nobody: .*mend it, then"):
         read_stack("never-made")
-
-
-@pytest.mark.usefixtures("deployer")
-@pytest.mark.parametrize(("seek_through", "expected"), [("edge", None), ("api", "https://a.example/v1")])
-def test_api_url_is_known_if_clients_seek_past_the_edge(seek_through: str, expected: str | None) -> None:
-    create(f"seeks-{seek_through}", NAMELESS, {**OUTPUTS, API_URL: "https://a.example/v1"}, SeekThrough=seek_through)
-    assert read_stack(f"seeks-{seek_through}").api_url == expected
 
 
 @pytest.mark.usefixtures("deployer")
@@ -222,6 +214,10 @@ GHES = "https://ghes.example/_services/token"
 def of_a_stack(title: str, claims: str = "any", issuers: str = GITHUB, *refused: RefusedJob) -> Result:
     s3 = boto3.client("s3", region_name="us-east-1")
     stack = Stack(s3, "b", "s", "https://x/", claims, issuers, lambda: [Refusals(item, 3, 0) for item in refused])
+    return of(stack, title)
+
+
+def of(stack: Stack, title: str) -> Result:
     [result] = results(Context(read_address("https://x/"), None, stack), [title])
     return result
 
@@ -262,5 +258,5 @@ def test_unreadable_table_skips_refused_jobs() -> None:
         raise StackUnreadable("AWS says AccessDenied")
 
     stack = Stack(boto3.client("s3", region_name="us-east-1"), "b", "s", "https://x/", "any", GITHUB, unreadable)
-    [result] = results(Context(read_address("https://x/"), None, stack), ["refused jobs are known"])
+    result = of(stack, "refused jobs are known")
     assert (result.outcome, result.detail) == (Outcome.SKIP, "AWS says AccessDenied")

@@ -18,6 +18,42 @@ export const REQUEST_ID = 'EXAMPLEntjQpEXAMPLE_SG5Z-EXAMPLEPmPf==';
 export const HOST = 'd111111abcdef8.cloudfront.net';
 export const READ_ONLY = ['cdn-loop', 'content-length', 'host', 'transfer-encoding', 'via'];
 
+// What CloudFront would sign for the client, were it forwarded to S3; and names that JavaScript objects have anyway.
+export const HOSTILE_HEADERS = {
+  'x-amz-copy-source': `bucket/archives/${OTHER_ARCHIVE}/merged/x`,
+  'x-amz-copy-source-range': 'bytes=0-1',
+  'x-amz-server-side-encryption': 'aws:kms',
+  'x-amz-server-side-encryption-customer-key': 'a2V5',
+  'x-amz-tagging': 'a=b',
+  'x-amz-acl': 'public-read',
+  'x-amz-meta-a': 'b',
+  'x-amz-storage-class': 'GLACIER',
+  'x-amz-website-redirect-location': 'https://example.com/',
+  'x-amz-object-lock-mode': 'COMPLIANCE',
+  'x-amz-content-sha256': 'UNSIGNED-PAYLOAD',
+  'x-amz-security-token': 'x',
+  'x-http-method-override': 'DELETE',
+  authorization: 'AWS4-HMAC-SHA256 Credential=x',
+  'cache-control': 'public',
+  'content-disposition': 'attachment',
+  'content-encoding': 'aws-chunked',
+  'content-md5': 'AAAA',
+  'content-type': 'text/html',
+  cookie: 'a=b',
+  'if-modified-since': 'Wed, 21 Oct 2015 07:28:00 GMT',
+  'if-none-match': '*',
+  'if-range': '"x"',
+  origin: 'https://example.com',
+  'x-forwarded-host': 'example.com',
+  'x-ms-copy-source': 'https://example.com/',
+  'x-original-url': '/archives/',
+  'x-viewer-host': 'example.com',
+  ['__proto__']: 'x',
+  constructor: 'x',
+  hasownproperty: 'x',
+  tostring: 'x',
+};
+
 const SOURCES = new URL('../../../functions/edge/', import.meta.url);
 
 export function source(name) {

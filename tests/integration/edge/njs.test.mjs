@@ -9,7 +9,6 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 
 import * as edge from './edge.mjs';
-import { HOSTILE_HEADERS } from './hostile.mjs';
 
 const skip = spawnSync('njs', ['-v']).error ? "njs isn't on PATH: install Debian's package njs" : false;
 const folder = mkdtempSync(join(tmpdir(), 'njs-'));
@@ -81,10 +80,10 @@ test('viewer_request.js does under njs what it does under Node', { skip }, () =>
   const large = '9'.repeat(400);
   const ranges = ['bytes=0-0', ' BYTES = 5 - ', 'bytes=-5', 'bytes=2-1', 'bytes=0-1,3-4', `bytes=${large}-`, 'x'];
   const events = [
-    edge.event('PUT', put, HOSTILE_HEADERS),
+    edge.event('PUT', put, edge.HOSTILE_HEADERS),
     ...edge.SECRETS.map((secret) => edge.event('PUT', edge.uploadUrl({ expires: EXPIRES, secret }))),
     ...[...blocks, ...badBlocks].map((id) => edge.event('PUT', `${put}&comp=block&blockid=${id}`)),
-    edge.event('PUT', `${put}&comp=blocklist`, HOSTILE_HEADERS),
+    edge.event('PUT', `${put}&comp=blocklist`, edge.HOSTILE_HEADERS),
     edge.event('PUT', `${put}&sig=x`),
     edge.event('PUT', put.replace('sig=', 'sig=x')),
     edge.event('PUT', put.replace(/sig=.*/, `sig=${'ü'.repeat(43)}`)),
@@ -94,7 +93,7 @@ test('viewer_request.js does under njs what it does under Node', { skip }, () =>
     edge.event('PUT', put, { 'content-length': '5\n' }),
     edge.event('PUT', put, { 'content-length': '5368709121' }),
     edge.event('PUT', `/blobs/upload/${edge.ARCHIVE}\n?${edge.query('upload', edge.ARCHIVE, { expires: EXPIRES })}`),
-    edge.event('GET', get, HOSTILE_HEADERS),
+    edge.event('GET', get, edge.HOSTILE_HEADERS),
     ...ranges.map((range) => edge.event('GET', get, { 'x-ms-range': range, 'if-match': `"${edge.ARCHIVE}"` })),
     edge.event('HEAD', get, { 'if-match': '"x", "y"' }),
     edge.event('DELETE', get),

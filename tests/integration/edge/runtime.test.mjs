@@ -44,38 +44,39 @@ function atResponse(body) {
 const UNLOADABLE = {
   'more than 10 KB': `${PLAIN}//${'x'.repeat(MAX_SOURCE_BYTES - PLAIN.length - 1)}`,
   'another module': `import fs from 'fs';\n${PLAIN}`,
-  'a module of a file': `import other from './other.js';\n${PLAIN}`,
   'a named import': `import { createHmac } from 'crypto';\n${PLAIN}`,
   'an export': `export ${PLAIN}`,
   'no handler': 'function handle(event) { return event.request; }',
   'a handler that is none': 'const handler = 1;',
-  'await outside of an async function': `await 1;\n${PLAIN}`,
   'what strict mode refuses': `with (Math) {}\n${PLAIN}`,
   'no syntax': 'function handler(event) {',
 };
 
-for (const [what, text] of Object.entries(UNLOADABLE)) {
-  test(`a source with ${what} isn't loaded, and the process ends with one line`, () => {
-    assert.throws(() => new EdgeFunction('viewer-request', text));
-    const { status, stdout, stderr } = asProcess([`viewer-request=${file(text)}`]);
-    assert.deepEqual([status, stdout, stderr.trim().split('\n').length], [1, '', 1], stderr);
-    assert.match(stderr, /^the edge functions can't be loaded: /);
-  });
-}
+test("a source that CloudFront wouldn't take isn't loaded", () => {
+  for (const [what, text] of Object.entries(UNLOADABLE)) {
+    assert.throws(() => new EdgeFunction('viewer-request', text), undefined, what);
+  }
+  new EdgeFunction('viewer-request', `${PLAIN}//${'x'.repeat(10_240 - PLAIN.length - 2)}`);
+});
 
-test('a source of 10,240 bytes is loaded', () => {
-  const text = `${PLAIN}//${'x'.repeat(MAX_SOURCE_BYTES - PLAIN.length - 2)}`;
-  assert.equal(Buffer.byteLength(text), 10_240);
-  new EdgeFunction('viewer-request', text);
+test('a process that loads no function ends with one line', () => {
+  const none = join(folder, 'none.js');
+  for (const [argument, words] of [
+    [`viewer-request=${file(UNLOADABLE['no syntax'])}`, /^the edge functions can't be loaded: /],
+    [`viewer-request=${none}`, /none\.js/],
+    [`origin-request=${file(PLAIN)}`, /origin-request is no event/],
+  ]) {
+    const { status, stdout, stderr } = asProcess([argument]);
+    assert.deepEqual([status, stdout, stderr.trim().split('\n').length], [1, '', 1], stderr);
+    assert.match(stderr, words);
+  }
 });
 
 // Each ends as CloudFront's 503: the function failed.
 const FAILING = {
   'an exception': 'throw new Error("x");',
-  'a rejection': 'await Promise.reject(new Error("x"));',
   eval: 'eval("1");',
   'the Function constructor': 'new Function("return 1")();',
-  'a constructor by its way round': '(async () => {}).constructor("return 1")();',
   'an endless loop': 'for (;;) {}',
   'a promise that nothing settles': 'await new Promise(() => {});',
   'a dynamic import': 'await import("fs");',
@@ -83,50 +84,38 @@ const FAILING = {
   require: 'require("fs");',
   process: 'process.env;',
   'a network call': 'fetch("http://127.0.0.1/");',
-  'a high-resolution clock': 'performance.now();',
-  'random bytes': 'crypto.randomBytes(1);',
   'an undeclared variable': 'leak = 1;',
   'a missing key': 'await cf.kvs().get("none");',
   "a key that every object has": 'await cf.kvs().get("constructor");',
   'an unknown format': 'await cf.kvs().get("key", { format: "xml" });',
   'an unknown origin': 'cf.selectRequestOriginById("elsewhere");',
-  'an unknown hash': 'crypto.createHmac("sha512", "k");',
   'an unknown encoding': 'crypto.createHash("sha256").digest("latin1");',
   'a method of a later ES': '[1, [2]].flat();',
-  'an undocumented class': 'new Map();',
 };
 
-for (const [what, body] of Object.entries(FAILING)) {
-  test(`${what} fails the function`, () => {
-    const head = "import cf from 'cloudfront';\nimport crypto from 'crypto';";
-    const outcome = atRequest(`${body} return event.request;`, { head });
-    assert.equal(outcome.error?.status, 503, JSON.stringify(outcome));
-  });
-}
+test('what CloudFront lacks fails the function', () => {
+  const head = "import cf from 'cloudfront';\nimport crypto from 'crypto';";
+  for (const [what, body] of Object.entries(FAILING)) {
+    assert.equal(atRequest(`${body} return event.request;`, { head }).error?.status, 503, what);
+  }
+});
 
 // Each ends as CloudFront's 502: the result isn't valid.
 const INVALID_REQUESTS = {
   'no result': '',
   'null': 'return null;',
   'the event': 'return event;',
-  'an array': 'return [];',
   'another method': 'r.method = "PUT"; return r;',
   'a uri without a slash': 'r.uri = "a"; return r;',
-  'a uri of another type': 'r.uri = 1; return r;',
   'a uri of 8,192 characters': 'r.uri = "/" + "x".repeat(8187); return r;',
   'a space in the query': 'r.querystring.b.value = "c d"; return r;',
-  'a fragment in the query': 'r.querystring.b.value = "c#d"; return r;',
-  'a query of another type': 'r.querystring = []; return r;',
   'a query value of another type': 'r.querystring.b = "c"; return r;',
-  'cookies of another type': 'r.cookies = null; return r;',
   'a header name in upper case': 'r.headers["X-A"] = { value: "b" }; return r;',
   'a header name that is no token': 'r.headers["x a"] = { value: "b" }; return r;',
   'a header value of another type': 'r.headers["x-a"] = { value: 1 }; return r;',
-  'a header that is a string': 'r.headers["x-a"] = "b"; return r;',
   'a header with a line break': 'r.headers["x-a"] = { value: "b\\r\\nc: d" }; return r;',
   'a header with one of its values of another type':
     'r.headers["x-a"] = { value: "", multiValue: [{ value: 1 }] }; return r;',
-  'several header values that are none': 'r.headers["x-a"] = { value: "", multiValue: 1 }; return r;',
   'no headers': 'r.headers = undefined; return r;',
 };
 for (const name of ['host', 'via']) {
@@ -136,23 +125,17 @@ for (const name of ['host', 'via']) {
 for (const name of ['cdn-loop', 'content-length', 'transfer-encoding']) {
   INVALID_REQUESTS[`an added ${name}`] = `r.headers["${name}"] = { value: "1" }; return r;`;
 }
-const DISALLOWED = `connection expect keep-alive proxy-authenticate proxy-authorization proxy-connection trailer upgrade
-  x-accel-buffering x-accel-charset x-accel-limit-rate x-accel-redirect x-amz-cf-id x-amz-cf-pop x-amzn-auth
-  x-amzn-cf-billing x-amzn-cf-id x-amzn-cf-xff x-amzn-errortype x-amzn-fle-profile x-amzn-header-count
-  x-amzn-header-order x-amzn-lambda-integration-tag x-amzn-requestid x-cache x-edge-location x-forwarded-proto
-  x-real-ip`.split(/\s+/);
+// One of each family of CloudFront's list.
+const DISALLOWED = ['connection', 'expect', 'proxy-authorization', 'upgrade', 'x-accel-redirect', 'x-amz-cf-id'];
+DISALLOWED.push('x-amzn-cf-id', 'x-amzn-errortype', 'x-cache', 'x-edge-location', 'x-forwarded-proto', 'x-real-ip');
 for (const name of DISALLOWED) {
   INVALID_REQUESTS[`an added ${name}`] = `r.headers["${name}"] = { value: "x" }; return r;`;
 }
 
-for (const [what, body] of Object.entries(INVALID_REQUESTS)) {
-  test(`a request with ${what} is refused`, () => {
-    const outcome = atRequest(`const r = event.request; ${body}`);
-    assert.equal(outcome.error?.status, 502, JSON.stringify(outcome));
-  });
-}
-
-test('a request with a uri of 8,191 characters, its query included, is taken', () => {
+test('an invalid request is refused', () => {
+  for (const [what, body] of Object.entries(INVALID_REQUESTS)) {
+    assert.equal(atRequest(`const r = event.request; ${body}`).error?.status, 502, what);
+  }
   for (const body of ['r.uri = "/" + "x".repeat(8186);', 'r.uri = "/" + "x".repeat(8190); r.querystring = {};']) {
     assert.equal(atRequest(`const r = event.request; ${body} return r;`).error, undefined);
   }
@@ -160,30 +143,19 @@ test('a request with a uri of 8,191 characters, its query included, is taken', (
 
 const INVALID_RESPONSES = {
   'a status that is a string': 'statusCode: "200"',
-  'a status that is no integer': 'statusCode: 200.5',
   'a status below 100': 'statusCode: 99',
   'a status above 599': 'statusCode: 600',
-  'a description of another type': 'statusCode: 200, statusDescription: 1',
   'a disallowed header': 'statusCode: 200, headers: { connection: { value: "close" } }',
-  'a header name in upper case': 'statusCode: 200, headers: { Etag: { value: "x" } }',
-  'cookies of another type': 'statusCode: 200, cookies: { a: "b" }',
   'a body of another type': 'statusCode: 200, body: 1',
-  'an unknown encoding of the body': 'statusCode: 200, body: { encoding: "hex", data: "00" }',
   'a body that is no base64': 'statusCode: 200, body: { encoding: "base64", data: "?" }',
 };
 
-for (const [what, fields] of Object.entries(INVALID_RESPONSES)) {
-  test(`a response with ${what} is refused`, () => {
-    assert.equal(atRequest(`return { ${fields} };`).error?.status, 502);
-  });
-}
-
-test('statuses from 100 to 599, and bodies of both kinds, are responses', () => {
-  for (const status of [100, 200, 599]) {
-    assert.equal(atRequest(`return { statusCode: ${status} };`).response.statusCode, status);
+test('an invalid response is refused', () => {
+  for (const [what, fields] of Object.entries(INVALID_RESPONSES)) {
+    assert.equal(atRequest(`return { ${fields} };`).error?.status, 502, what);
   }
-  for (const body of ['"x"', '{ encoding: "text", data: "x" }', '{ encoding: "base64", data: "eA==" }']) {
-    assert.equal(atRequest(`return { statusCode: 200, body: ${body} };`).error, undefined);
+  for (const fields of ['100', '599', '200, body: "x"', '200, body: { encoding: "base64", data: "eA==" }']) {
+    assert.equal(atRequest(`return { statusCode: ${fields} };`).error, undefined, fields);
   }
 });
 
@@ -243,16 +215,13 @@ test('nothing of a call is left for the next, and the event it got was a copy', 
   const sent = edge.event('GET', '/');
   for (let call = 0; call < 3; call += 1) assert.equal(made.run(sent).request.headers['x-calls'].value, '1');
   assert.deepEqual(Object.keys(sent.request.headers), ['host']);
-});
-
-test('an origin is selected for one call only', () => {
-  const text = `import cf from 'cloudfront';
+  const selecting = `import cf from 'cloudfront';
     function handler(event) {
       if (event.request.uri === '/api') cf.selectRequestOriginById('api');
       return event.request;
     }`;
-  const made = new EdgeFunction('viewer-request', text);
-  assert.deepEqual(['/api', '/a'].map((uri) => made.run(edge.event('GET', uri)).origin), ['api', undefined]);
+  const one = new EdgeFunction('viewer-request', selecting);
+  assert.deepEqual(['/api', '/a'].map((uri) => one.run(edge.event('GET', uri)).origin), ['api', undefined]);
 });
 
 test('the KeyValueStore is read as documented', () => {
@@ -328,11 +297,4 @@ test('an endless chain of promises is stopped, and the next call runs', () => {
   const { status, stdout } = asProcess([`viewer-request=${file(text)}`], input);
   const answers = lines(stdout);
   assert.deepEqual([status, answers[0].error.status, answers[1].request.uri], [0, 503, '/a']);
-});
-
-test('a source that is missing, or for no event of CloudFront, is named', () => {
-  const { status, stderr } = asProcess([`viewer-request=${join(folder, 'none.js')}`]);
-  assert.equal(status, 1);
-  assert.match(stderr, /none\.js/);
-  assert.match(asProcess([`origin-request=${file(PLAIN)}`]).stderr, /origin-request is no event/);
 });

@@ -5,7 +5,6 @@ import * as edge from './edge.mjs';
 
 const run = edge.viewerRequest();
 const MAX_PART_BYTES = 5 * 1024 ** 3;
-const BLOCK = `${edge.uploadUrl()}&comp=block&blockid=`;
 const ARRIVAL = '1790000000000-EXAMPLEntjQpEXAMPLE_SG5Z-EXAMPLEPmPf';
 
 function send(method, url, headers, now = edge.NOW) {
@@ -16,23 +15,6 @@ test('a Put Blob goes to the bucket, to a key of its arrival', () => {
   const key = new RegExp(`^/archives/${edge.ARCHIVE}/parts/blob/${ARRIVAL}$`);
   for (const type of [undefined, 'BlockBlob', 'blockblob', 'BLOCKBLOB']) {
     edge.assertToBucket(send('PUT', edge.uploadUrl(), { 'x-ms-blob-type': type }), key);
-  }
-});
-
-test('an Append Block goes to the bucket, to the offset that its client named or to the next', () => {
-  const places = { undefined: 'next', 0: '000000000000000', 67108864: '000000067108864', '999999999999999': '999999999999999' };
-  const none = ['', '-1', '1e3', '1'.repeat(16), '0x10', '1\n', '../..'];
-  for (const [offset, place] of [...Object.entries(places), ...none.map((offset) => [offset, 'next'])]) {
-    const headers = { 'x-ms-blob-condition-appendpos': offset === 'undefined' ? undefined : offset };
-    const key = new RegExp(`^/archives/${edge.ARCHIVE}/parts/append/${place}/${ARRIVAL}$`);
-    edge.assertToBucket(send('PUT', `${edge.uploadUrl()}&comp=appendblock`, headers), key);
-  }
-});
-
-test('an append blob is begun in the bucket, so that the clocks that order its pieces order its beginning', () => {
-  const key = new RegExp(`^/archives/${edge.ARCHIVE}/parts/append/new/${ARRIVAL}$`);
-  for (const type of ['AppendBlob', 'appendblob', 'APPENDBLOB']) {
-    edge.assertToBucket(send('PUT', edge.uploadUrl(), { 'x-ms-blob-type': type, 'content-length': '0' }), key);
   }
 });
 
@@ -63,35 +45,8 @@ test('keys of arrivals sort by time', () => {
   assert.deepEqual(times.map(uri), times.map(uri).sort());
 });
 
-// The ids of docs/design/protocol.md#uploads, and every character that needs care.
-const BLOCK_IDS = [
-  Buffer.from(`${'0'.repeat(8)}-1111-2222-3333-${'4'.repeat(12)}000000000007`),
-  Buffer.alloc(64, 255),
-  Buffer.from([251, 255, 190]),
-  Buffer.alloc(16, 250),
-  Buffer.from('0001'),
-  Buffer.from([0]),
-].map((bytes) => bytes.toString('base64'));
-
-test('a Put Block goes to the bucket, under its id in the alphabet of URLs', () => {
-  for (const id of BLOCK_IDS) {
-    const encoded = Buffer.from(id, 'base64').toString('base64url');
-    const key = new RegExp(`^/archives/${edge.ARCHIVE}/parts/blocks/${encoded}/${ARRIVAL}$`);
-    const halfEncoded = id.replaceAll('/', '%2f').replaceAll('=', '%3d');
-    const decoded = id.replaceAll('+', ' ');
-    for (const sent of [encodeURIComponent(id), id, halfEncoded, decoded]) {
-      edge.assertToBucket(send('PUT', BLOCK + sent), key);
-    }
-  }
-});
-
-test('a block id that is no base64 of 1 to 64 bytes is refused', () => {
-  const tooLong = [65, 66, 67, 6000].map((size) => Buffer.alloc(size).toString('base64'));
-  const unpadded = ['', 'A', 'QQ', 'QQ=', 'QQ===', 'QUJD=', '=', '====', 'QQ==QQ=='];
-  const others = ['____', '----', '....', '../..', 'é', 'QQ%3D%3D%0A', '%', '%zz', '%ff', '%C3%28', '%00', '%2525'];
-  for (const id of [...unpadded, ...others, ...tooLong]) {
-    edge.assertRefused(send('PUT', BLOCK + id), 400, 'InvalidInput');
-  }
+// test_twins.py holds keys and ids of blocks against the core's own.
+test('a block without an id is refused', () => {
   edge.assertRefused(send('PUT', `${edge.uploadUrl()}&comp=block`), 400, 'InvalidInput');
 });
 

@@ -54,30 +54,21 @@ def test_killed_guard_stops_the_run_in_order(start_run: StartRun):
     assert emulators.has_saved_tables(run.data / "ministack")
 
 
-def test_objects_without_tables_are_deleted(start_run: StartRun):
-    run = start_run(**FEWER_PROCESSES).wait_until_ready()
-    run.keep("before")
-    secret = run.kept().secret
-    kill_emulator(run, "ministack")
-    assert run.says("MiniStack ended")
-
-    again = start_run(**FEWER_PROCESSES).wait_until_ready()
-    assert again.says("the bucket is emptied too")
-    kept = again.kept()
-    assert (kept.table, kept.bucket, kept.queue) == (set(), set(), set())
-    assert kept.secret != secret
-
-
-def test_killed_store_keeps_its_objects(start_run: StartRun):
+@pytest.mark.parametrize("emulator", ["ministack", "weed"])
+def test_killed_emulator_ends_the_run(start_run: StartRun, emulator: str):
+    """Objects without tables are deleted; the store has kept its objects."""
     run = start_run(**FEWER_PROCESSES).wait_until_ready()
     run.keep("before")
     before = run.kept()
-    kill_emulator(run, "weed")
-    assert run.says("SeaweedFS ended")
-    assert start_run(**FEWER_PROCESSES).wait_until_ready().kept() == before
-
-
-def kill_emulator(run: LocalRun, emulator: str) -> None:
-    """Kill an emulator, which ends the run."""
     next(process for process in run.processes() if process.name() == emulator).kill()
     assert run.process.wait(30) == 1
+    assert run.says(f"{'MiniStack' if emulator == 'ministack' else 'SeaweedFS'} ended")
+
+    again = start_run(**FEWER_PROCESSES).wait_until_ready()
+    kept = again.kept()
+    if emulator == "weed":
+        assert kept == before
+        return
+    assert again.says("the bucket is emptied too")
+    assert (kept.table, kept.bucket, kept.queue) == (set(), set(), set())
+    assert kept.secret != before.secret

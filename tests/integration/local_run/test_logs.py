@@ -100,9 +100,7 @@ class Scenario:
 
     @property
     def functions_logs(self) -> list[Path]:
-        functions = [log for log in self.logs if re.match("server|merge-worker|cleanup|rotate", log.name)]
-        assert len(functions) >= 5
-        return functions
+        return [log for log in self.logs if re.match("server|merge-worker|cleanup|rotate", log.name)]
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the lines of the functions' logs, all of them structured, by time."""
@@ -149,20 +147,15 @@ def test_lines_name_repository_and_request(scenario: Scenario):
     assert len(about_it) > 15
     for line in about_it:
         assert (line["repository"], bool(line["function_request_id"])) == (REPOSITORY, True), line
+    assert "first byte" in [
+        line["message"] for line in scenario.all if line["function_request_id"] == scenario.request_id
+    ]
 
 
-def test_request_id_of_a_download_finds_its_lines(scenario: Scenario):
-    lines = [line for line in scenario.all if line["function_request_id"] == scenario.request_id]
-    assert "first byte" in [line["message"] for line in lines]
-
-
-def test_miss_has_reason_and_repository(scenario: Scenario):
-    line = the(scenario, "miss", requested_key="life")
-    assert (line["reason"], line["repository"], line["Misses"]) == ("no match", REPOSITORY, 1)
-    assert line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["reason", "service"]]
-
-
-def test_bytes_are_counted_with_the_repository(scenario: Scenario):
+def test_misses_saves_and_hits_are_counted(scenario: Scenario):
+    miss = the(scenario, "miss", requested_key="life")
+    assert (miss["reason"], miss["repository"], miss["Misses"]) == ("no match", REPOSITORY, 1)
+    assert miss["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["reason", "service"]]
     saved = the(scenario, "saved", archive_id=scenario.archive_id)
     assert (saved["BytesUp"], saved["repository"]) == (2 * len(PART), REPOSITORY)
     hits = [line for line in scenario.all if line["message"] == "hit" and line["archive_id"] == scenario.archive_id]
@@ -179,15 +172,13 @@ def test_broken_stream_is_logged_once(scenario: Scenario):
     assert "unexpected error" not in {line["message"] for line in scenario.all}
 
 
-def test_client_that_goes_away_is_no_error(scenario: Scenario):
-    line = the(scenario, "the client went away")
-    assert (line["level"], line["repository"]) == ("INFO", REPOSITORY)
-
-
 def test_refusals_are_counted_by_kind(scenario: Scenario):
+    """A client that goes away is none, and no error."""
     refused = [line for line in scenario.all if line["message"] == "refused"]
     kinds = {(line["kind"], line["request"].partition(" ")[0]) for line in refused}
     assert {("PermissionDenied", "GET"), ("Unauthenticated", "POST"), ("PermissionDenied", "CreateCacheEntry")} <= kinds
+    gone = the(scenario, "the client went away")
+    assert (gone["level"], gone["repository"]) == ("INFO", REPOSITORY)
 
 
 def test_terminal_shows_saves_restores_and_misses(scenario: Scenario):
@@ -197,6 +188,7 @@ def test_terminal_shows_saves_restores_and_misses(scenario: Scenario):
         "save     600.0 kB  repository 987654321  life",
         "restore  600.0 kB  repository 987654321  life",
     ]
+    assert [line for line in scenario.run.lines if "ready" in line] == [f"ready {scenario.run.url}"]
     shown = [line for line in scenario.run.lines if re.match(r"\d\d:\d\d:\d\d  (save|restore|miss) ", line)]
     assert len(shown) == len([line for line in scenario.all if line["message"] in ("saved", "hit", "miss")])
 
@@ -211,10 +203,6 @@ def test_hostile_key_is_harmless_on_the_terminal(scenario: Scenario):
     assert [char for char in HOSTILE if not char.isprintable() and char in text] == []
 
 
-def test_ready_line_stays_alone_on_its_line(scenario: Scenario):
-    assert [line for line in scenario.run.lines if "ready" in line] == [f"ready {scenario.run.url}"]
-
-
 def test_logs_hold_no_secret(scenario: Scenario):
     """No secret even had to be left out."""
     query = [parse_qs(urlsplit(url).query) for url in scenario.urls]
@@ -225,6 +213,7 @@ def test_logs_hold_no_secret(scenario: Scenario):
     for log in scenario.logs:
         text = log.read_text(errors="replace")
         assert not [secret for secret in secrets if secret in text], log.name
+    assert len(scenario.functions_logs) >= 5
     for log in scenario.functions_logs:
         text = log.read_text()
         for sign in ("sig=", "X-Amz-Signature", "Bearer ", "eyJ", LEFT_OUT):

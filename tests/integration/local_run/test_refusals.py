@@ -16,6 +16,8 @@ from dev.local.template import ROOT
 from tests.integration.local_run.conftest import StartRun
 from tests.integration.local_run.local_run import LocalRun
 
+THEIRS = {"AWS_ACCESS_KEY_ID": "theirs", "AWS_SECRET_ACCESS_KEY": "theirs"}
+
 
 def refusal(run: LocalRun) -> str:
     """Return the one error that a run writes before it ends."""
@@ -42,26 +44,22 @@ def test_second_run_on_the_same_data_is_refused(run: LocalRun):
     assert run.process.poll() is None
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "cache.example"])
-def test_public_address_without_signatures_is_refused(start_run: StartRun, host: str):
-    assert f"HOST={host} is refused" in refusal(start_run(HOST=host))
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
+        ({"HOST": "0.0.0.0"}, "HOST=0.0.0.0 is refused"),
+        ({"HOST": "cache.example"}, "HOST=cache.example is refused"),
         ({"PORT": "70000"}, "PORT: '70000' isn't a whole number from 1 to 65535"),
         ({"LOCAL_MERGE_WORKERS": "-1"}, "LOCAL_MERGE_WORKERS: '-1' isn't a whole number from 0 to 64"),
         ({"MERGE_TRIGGER": "never"}, "MERGE_TRIGGER: 'never' isn't known; it may be finalize or first-download"),
         ({"PARTS_GRACE_SECONDS": "5"}, "PARTS_GRACE_SECONDS is 5, but a reader may need its parts for 2130 s"),
-        (
-            {"TOKEN_CLAIMS": "any,repository_id=42"},
-            "TOKEN_CLAIMS contradicts itself: it lets in anybody of https://token",
-        ),
+        ({"TOKEN_CLAIMS": "any,repository_id=42"}, "TOKEN_CLAIMS contradicts itself: it lets in anybody of https"),
         ({"STORE_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ACCESS_KEY_ID": ""}, "AWS_ACCESS_KEY_ID"),
+        (THEIRS | {"STORE_ENDPOINT_URL": "http://127.0.0.1:1"}, "http://127.0.0.1:1"),
     ],
 )
 def test_invalid_settings_are_named(start_run: StartRun, settings: dict[str, str], words: str):
+    """An address that others reach is invalid without signatures that are verified."""
     assert words in refusal(start_run(**settings))
 
 
@@ -69,12 +67,6 @@ def test_missing_emulator_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(emulators, "EXECUTABLES", ROOT / "nowhere")
     with pytest.raises(RunFailed, match="nowhere/weed is missing: `make run` installs the emulators first"):
         emulators.executable("weed")
-
-
-def test_unreachable_endpoint_is_named(start_run: StartRun):
-    credentials = {"AWS_ACCESS_KEY_ID": "theirs", "AWS_SECRET_ACCESS_KEY": "theirs"}
-    run = start_run(STORE_ENDPOINT_URL="http://127.0.0.1:1", **credentials)
-    assert "http://127.0.0.1:1" in refusal(run)
 
 
 def path_without(tmp_path: Path, program: str, script: str | None = None) -> str:
@@ -104,21 +96,19 @@ def test_missing_node_is_refused_at_once(start_run: StartRun, tmp_path: Path, sc
     assert time.monotonic() - began < 20
 
 
+def run_on(data: str) -> "subprocess.CompletedProcess[str]":
+    """Start a run whose output goes to pipes, on data that it can't use."""
+    variables = {**os.environ, "LOCAL_DATA_DIR": data, "PORT": str(free_port())}
+    command = [sys.executable, "-m", "dev.local"]
+    return subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False, timeout=30)
+
+
 @pytest.mark.parametrize("directory", ["/proc/x", "/dev/null/x", "/dev/null"])
-def test_impossible_data_directory_is_refused(tmp_path: Path, directory: str):
-    ran = subprocess.run(
-        [sys.executable, "-m", "dev.local"],
-        cwd=ROOT,
-        env={**os.environ, "LOCAL_DATA_DIR": directory, "PORT": str(free_port())},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
-    assert ran.returncode == 1
+def test_impossible_data_directory_is_refused(directory: str):
+    ran = run_on(directory)
+    assert (ran.returncode, ran.stderr.count("\n")) == (1, 1)
     assert ran.stderr.startswith(f"error: {directory}")
     assert "LOCAL_DATA_DIR" in ran.stderr
-    assert ran.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["logs", "emulators.json", "s3.json"])
@@ -134,15 +124,7 @@ def test_file_in_the_place_of_a_directory_is_named(start_run: StartRun, tmp_path
 def test_small_disk_is_refused_before_the_start(tmp_path: Path):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", str(tmp_path)], check=True)
     try:
-        ran = subprocess.run(
-            [sys.executable, "-m", "dev.local"],
-            cwd=ROOT,
-            env={**os.environ, "LOCAL_DATA_DIR": str(tmp_path / "data"), "PORT": str(free_port())},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=30,
-        )
+        ran = run_on(str(tmp_path / "data"))
     finally:
         subprocess.run(["umount", "-l", str(tmp_path)], check=True)
     assert (ran.returncode, "starting the emulators" in ran.stdout) == (1, False)

@@ -1,10 +1,9 @@
-"""The emulated caps, and the template's settings that have to fit them."""
+"""The template's settings fit AWS's caps."""
 
-import pytest
 from annotated_types import Le
 
 from actions_cache.settings import Settings
-from dev.emulation.api_gateway import MB, Caps, Pace
+from dev.emulation.api_gateway import Caps
 from dev.emulation.lambda_web_adapter import FUNCTION, template_variables
 from dev.local.template import Template
 from functions.download import handler
@@ -12,24 +11,6 @@ from functions.download import handler
 AWS = Caps()
 HEADERS_BYTES = 64 * 1024
 """More than the size of a response's headers, which Lambda counts too."""
-
-
-def passing_seconds(pace: Pace, size: int, chunk: int = 10_000) -> float:
-    now = 0.0
-    for _ in range(size // chunk):
-        now += pace.delay(chunk, now)
-    return now
-
-
-@pytest.mark.parametrize(("megabytes", "seconds"), [(1, 0), (6, 0), (8, 1), (26, 10), (200, 97)])
-def test_pace_passes_the_burst_at_once_and_the_rest_evenly(megabytes: int, seconds: float):
-    assert passing_seconds(Pace(6 * MB, 2 * MB), megabytes * MB) == pytest.approx(seconds, abs=0.11)
-
-
-def test_pace_gives_no_credit_for_a_stall():
-    pace = Pace(0, 2 * MB)
-    passing_seconds(pace, 2 * MB)
-    assert pace.delay(2 * MB, 60.0) == pytest.approx(1, abs=0.11)
 
 
 def test_template_settings_fit_the_caps():

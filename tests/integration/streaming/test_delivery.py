@@ -17,7 +17,6 @@ from dev.clients.driver import CacheDriver
 from dev.clients.runtime_token import runtime_token
 from dev.clients.wire import GO, Job, read, send
 from dev.emulation.api_gateway import MB, PLAIN_STREAMING, Caps, Gateway, LocalRun
-from dev.emulation.proxy import Traffic
 from tests.guarantees.crashes.environment import wait_until
 from tests.support.part_list_reader import PartListReader, read_by_list
 
@@ -41,17 +40,10 @@ def job(repository: str) -> Callable[[Gateway], Job]:
     return lambda gateway: Job(gateway.url, runtime_token(repository=repository), GO)
 
 
-@pytest.fixture(scope="module")
-def small_gateway(unmerged: LocalRun) -> Iterator[Gateway]:
+@pytest.fixture
+def small(unmerged: LocalRun) -> Iterator[Gateway]:
     with unmerged.behind(SMALL) as gateway:
         yield gateway
-
-
-@pytest.fixture
-def small(small_gateway: Gateway) -> Gateway:
-    """Provide the gateway with its counts at zero."""
-    small_gateway.through_download = Traffic()
-    return small_gateway
 
 
 def just_finalized(job: Job, *blocks: bytes) -> str:
@@ -93,14 +85,14 @@ def test_short_range_of_a_long_archive_streams_at_once(small: Gateway, job, head
     assert small.through_download.sent == 100
 
 
-def test_concurrent_requests_have_an_environment_each(unmerged: LocalRun, job):
+def test_concurrent_requests_have_an_environment_each(small: Gateway, job):
     blocks = os.urandom(MB), os.urandom(MB)
-    with unmerged.behind(SMALL) as gateway, ThreadPoolExecutor(2) as readers:
-        url = just_finalized(job(gateway), *blocks)
+    with ThreadPoolExecutor(2) as readers:
+        url = just_finalized(job(small), *blocks)
         digests = {reading.digest for reading in readers.map(read, [url] * 2)}
         digests.add(read(url).digest)
-        assert digests == {sha256(b"".join(blocks)).hexdigest()}
-        assert len(gateway.download.environments) == 2
+    assert digests == {sha256(b"".join(blocks)).hexdigest()}
+    assert len(small.download.environments) == 2
 
 
 # ------------------------------------------------------------------ lists its parts
@@ -168,26 +160,19 @@ def test_wait_beyond_api_gateways_timeout_is_its_504(unmerged: LocalRun, job):
 
 
 def test_redirect_has_a_body_so_that_it_ends(unmerged: LocalRun, job, merge_all: Callable[[], object]):
+    """Also that of an empty archive."""
     with unmerged.behind(replace(SMALL, total_seconds=30)) as gateway:
         url = just_finalized(job(gateway))
         merge_all()
-        reply = send("GET", url)
-        assert (reply.status, reply.headers["Content-Type"].partition(";")[0]) == (302, "text/plain")
-        assert reply.body
-        assert send("GET", reply.headers["Location"]).body == CONTENT
-
-
-def test_empty_archive_is_redirected(unmerged: LocalRun, job):
-    with unmerged.behind(replace(SMALL, total_seconds=30)) as gateway:
-        client = job(gateway)
-        client.save("empty", b"")
-        url = client.download_url("empty")
-        assert "/blobs/download/" in url
-        reply = send("GET", url)
-        assert reply.status == 302
-        empty = send("GET", reply.headers["Location"])
-        assert (empty.status, empty.headers["Content-Length"], empty.body) == (200, "0", b"")
-        assert send("GET", url, headers={"x-ms-range": "bytes=0-"}).status == 416
+        job(gateway).save("empty", b"")
+        empty = job(gateway).download_url("empty")
+        for redirected, content in ((url, CONTENT), (empty, b"")):
+            reply = send("GET", redirected)
+            assert (reply.status, reply.headers["Content-Type"].partition(";")[0]) == (302, "text/plain")
+            assert reply.body
+            whole = send("GET", reply.headers["Location"])
+            assert (whole.headers["Content-Length"], whole.body) == (str(len(content)), content)
+        assert send("GET", empty, headers={"x-ms-range": "bytes=0-"}).status == 416
 
 
 # ------------------------------------------------------------------ never a clean end with fewer bytes
