@@ -89,29 +89,18 @@ def test_masking_takes_linear_time(piece: str):
     assert seconds(64 * 1024) < 32 * seconds(8 * 1024) + 0.02
 
 
-def test_masked_traceback_line_stays_json(written: io.StringIO):
-    error = RuntimeError('GET "https://h/b?sig=secret": refused')
-    logging.getLogger("actions_cache.anything").error("failed", exc_info=error)
-    [line] = lines(written)
-    assert "secret" not in written.getvalue()
-    assert f"sig={LEFT_OUT}" in str(line["exception"])
-
-
-def test_control_characters_are_escaped(written: io.StringIO):
+def test_line_is_escaped_json_without_secrets(written: io.StringIO):
     key = "\x1b[2J\x7f\x9b\u202e\u2028"
-    logging.getLogger("actions_cache.anything").error(key)
+    error = RuntimeError('GET "https://h/b?sig=c2VjcmV0": refused')
+    logging.getLogger("actions_cache.anything").error(key, exc_info=error)
     assert written.getvalue().rstrip("\n").isprintable()
     [line] = lines(written)
-    assert line["message"] == key
-
-
-def test_line_has_rfc_3339_timestamp(written: io.StringIO):
-    """Lambda takes a line with another kind of timestamp for one of level INFO."""
-    logging.getLogger("actions_cache.anything").error("failed")
-    [line] = lines(written)
+    assert "c2VjcmV0" not in written.getvalue()
+    assert f"sig={LEFT_OUT}" in str(line["exception"])
+    assert (line["message"], line["level"]) == (key, "ERROR")
+    # Lambda takes a line with a timestamp that isn't of RFC 3339 for one of level INFO.
     assert datetime.fromisoformat(str(line["timestamp"])).tzinfo is not None
     assert str(line["timestamp"])[10] == "T"
-    assert line["level"] == "ERROR"
 
 
 def test_request_starts_with_fresh_fields(written: io.StringIO):

@@ -38,9 +38,6 @@ from tests.support.bad_requests import (
 )
 from tests.unit.local.test_edge import KnownValues
 
-NO_SIGNER = cast("Any", None)
-"""Makes every request fail that the edge would send to the bucket."""
-
 
 def entry_name(key: str) -> EntryName:
     """Return the name that a job of the default token gives to its entry."""
@@ -62,7 +59,8 @@ def upload(module_driver: CacheDriver, template: Template) -> Iterator[Upload]:
     api = Gateway.of(
         template, {"ApiFunction": create_api(services), "DownloadFunction": create_download(services.downloads)}
     )
-    edge = Edge(Distribution.of(template), EdgeRuntime(), known, BucketOrigin(NO_SIGNER), api)
+    # Without a signer, every request fails that the edge would send to the bucket.
+    edge = Edge(Distribution.of(template), EdgeRuntime(), known, BucketOrigin(cast("Any", None)), api)
     with served(edge, lifespan="on") as url:
         job = Job(url)
         driver.save(entry_name(SAVED_KEY), SAVED)

@@ -58,11 +58,13 @@ def test_block_list_keeps_order_and_may_be_empty():
         b"<BlockList><Latest/></BlockList>",
         b"<BlockList><Latest>QQ ==</Latest></BlockList>",
         b"<BlockList><Latest>" + b"QUFB" * 22 + b"</Latest></BlockList>",
+        b"<BlockList><Latest>QQ==" + b"\n" * SIZE + b"</Latest></BlockList>",
         b"<!DOCTYPE BlockList [<!ELEMENT BlockList ANY>]><BlockList><Latest>QQ==</Latest></BlockList>",
         b"<BlockList><Latest>QQ==</Latest></BlockList><BlockList/>",
         b"<BlockList><Latest>QQ==</Latest>",
         b"",
     ],
+    ids=lambda body: body[:60].decode(),
 )
 def test_malformed_block_list_is_refused(body: bytes):
     with pytest.raises(InvalidRequest):
@@ -75,24 +77,10 @@ def test_block_list_size_is_bounded_as_in_azure():
         parse_block_list(b"<BlockList>" + b"<Latest>QQ==</Latest>" * (MAX_BLOCKS + 1) + b"</BlockList>")
 
 
-def test_endless_whitespace_after_id_is_refused():
-    with pytest.raises(InvalidRequest):
-        parse_block_list(b"<BlockList><Latest>QQ==" + b"\n" * SIZE + b"</Latest></BlockList>")
+PIECES = [b"<a>", b"<Latest>", b"<Latest>QQ==</Latest><a/>", b"<a b='c'/>", b"<Latest>QQ==</Latest>"]
 
 
-@pytest.mark.parametrize(
-    "piece",
-    [
-        b"<a>",
-        b"<Latest>",
-        b"<Latest>QQ==</Latest><a/>",
-        b"<a b='c'/>",
-        b"<Latest>QQ==</Latest>",
-        b"text ",
-        b"<!---->",
-        b"\n",
-    ],
-)
+@pytest.mark.parametrize("piece", [*PIECES, b"text ", b"<!---->", b"\n"])
 def test_hostile_block_list_uses_little_memory(piece: bytes):
     body = b"<BlockList>" + piece * (SIZE // len(piece))
     tracemalloc.start()

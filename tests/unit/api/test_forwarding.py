@@ -9,75 +9,31 @@ from functions.api.passthrough import INERT, answer_headers, has_been_here, is_o
 
 SERVICE = "github.actions.results.api.v1.CacheService"
 
-OURS = [
-    "/manage",
-    "/MANAGE/../manage/role",
-    "/repositories/42/actions/caches",
-    "/iam/manage/role",
-    "/",
-    "//",
-    "/..",
-    "/x/..",
-    "/health",
-    "/health/",
-    "/Health",
-    "/h%65alth",
-    "/h%2565alth",
-    "/runner/hook.cjs",
-    "/Runner/../runner/x",
-    "/blobs/upload/0",
-    "/blobs/anything",
-    "//blobs/upload/0",
-    "/x/../blobs/upload/0",
-    "/x/%2e%2e/blobs/upload/0",
-    "/x%2f..%2fblobs/upload/0",
-    "/x\\..\\blobs\\upload",
-    "/./blobs/./x",
-    "/blobs;v=1/x",
-    "/_apis/artifactcache",
-    "/_apis/artifactcache/cache",
-    "/_apis//artifactcache/cache",
-    "/repos/o/r/actions/caches",
-    "/api/v3/repos/o/r/actions/caches",
-    f"/twirp/{SERVICE}/CreateCacheEntry",
-    f"/twirp/{SERVICE}/NoSuchMethod",
-    f"/twirp//{SERVICE}/CreateCacheEntry",
-    f"/twirp/{SERVICE.upper()}/CreateCacheEntry",
-    f"/twirp/x/../{SERVICE}/CreateCacheEntry",
-    f"/twirp/{SERVICE.replace('.', '%2E')}/CreateCacheEntry",
-    f"/anything/{SERVICE}/CreateCacheEntry",
-    f"/twirp/{SERVICE};x/CreateCacheEntry",
-]
+OURS = f"""
+/ // /.. /x/.. /health /health/ /Health /h%65alth /h%2565alth /runner/hook.cjs /Runner/../runner/x
+/manage /MANAGE/../manage/role /repositories/42/actions/caches /iam/manage/role
+/repos/o/r/actions/caches /api/v3/repos/o/r/actions/caches
+/blobs/upload/0 /blobs/anything //blobs/upload/0 /x/../blobs/upload/0 /x/%2e%2e/blobs/upload/0
+/x%2f..%2fblobs/upload/0 /x\\..\\blobs\\upload /./blobs/./x /blobs;v=1/x
+/_apis/artifactcache /_apis/artifactcache/cache /_apis//artifactcache/cache
+/twirp/{SERVICE}/CreateCacheEntry /twirp/{SERVICE}/NoSuchMethod /twirp//{SERVICE}/CreateCacheEntry
+/twirp/{SERVICE.upper()}/CreateCacheEntry /twirp/x/../{SERVICE}/CreateCacheEntry
+/twirp/{SERVICE.replace(".", "%2E")}/CreateCacheEntry /anything/{SERVICE}/CreateCacheEntry
+/twirp/{SERVICE};x/CreateCacheEntry
+""".split()
 
-THEIRS = [
-    "/twirp/github.actions.results.api.v1.ArtifactService/CreateArtifact",
-    f"/twirp/{SERVICE}V2/CreateCacheEntry",
-    f"/twirp/x{SERVICE}/CreateCacheEntry",
-    "/healthy",
-    "/blobsy/x",
-    "/apis",
-    "/reposit",
-    "/managed",
-    "/runners/hook.cjs",
-    "/iamb/x",
-    "/_apis/pipelines/workflows/1/artifacts",
-    "/_apis",
-    "/x/health",
-    "//evil.example/x",
-    "/@evil.example/x",
-    "/%2f%2fevil.example",
-    "/x/../y",
-]
+THEIRS = f"""
+/twirp/github.actions.results.api.v1.ArtifactService/CreateArtifact
+/twirp/{SERVICE}V2/CreateCacheEntry /twirp/x{SERVICE}/CreateCacheEntry
+/healthy /blobsy/x /apis /reposit /managed /runners/hook.cjs /iamb/x /x/health
+/_apis/pipelines/workflows/1/artifacts /_apis
+//evil.example/x /@evil.example/x /%2f%2fevil.example /x/../y
+""".split()
 
 
-@pytest.mark.parametrize("path", OURS)
+@pytest.mark.parametrize("path", [*OURS, *THEIRS])
 def test_own_paths_are_recognized(path):
-    assert is_ours(path)
-
-
-@pytest.mark.parametrize("path", THEIRS)
-def test_foreign_paths_are_recognized(path):
-    assert not is_ours(path)
+    assert is_ours(path) is (path in OURS)
 
 
 def test_repeatedly_encoded_path_is_refused():
@@ -110,20 +66,12 @@ def test_path_decoded_by_gateway_is_encoded_again(handed_over, sent):
     assert target_of(scope(None, event_path=handed_over)) == (sent, "")
 
 
+WRONG = [b"http://evil.example/x", b"evil.example:443", b"*", b"", b"/a b", b"/a\r\nHost: evil", b"/\xe4"]
+
+
 @pytest.mark.parametrize(
     "wrong",
-    [
-        scope(b"http://evil.example/x"),
-        scope(b"evil.example:443"),
-        scope(b"*"),
-        scope(b""),
-        scope(b"/a b"),
-        scope(b"/a\r\nHost: evil"),
-        scope(b"/\xe4"),
-        scope(b"/a", b"\n"),
-        scope(b"/a", b"\xe4"),
-        scope(None, event_path="x"),
-    ],
+    [*map(scope, WRONG), scope(b"/a", b"\n"), scope(b"/a", b"\xe4"), scope(None, event_path="x")],
     ids=str,
 )
 def test_invalid_target_is_refused(wrong):
@@ -142,38 +90,20 @@ KEPT = [
     (b"x-amz-date", b"2026"),
 ]
 
-DROPPED = [
-    b"host",
-    b"content-length",
-    b"connection",
-    b"keep-alive",
-    b"proxy-authenticate",
-    b"proxy-authorization",
-    b"proxy-connection",
-    b"te",
-    b"trailer",
-    b"transfer-encoding",
-    b"upgrade",
-    b"cookie",
-    b"expect",
-    b"via",
-    b"forwarded",
-    b"x-viewer-host",
-    b"x-amz-cf-id",
-    b"x-amzn-trace-id",
-    b"x-forwarded-for",
-    b"x-forwarded-proto",
-    b"cloudfront-viewer-country",
-]
+DROPPED = b"""
+host content-length connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer
+transfer-encoding upgrade cookie expect via forwarded x-viewer-host x-amz-cf-id x-amzn-trace-id x-forwarded-for
+x-forwarded-proto cloudfront-viewer-country
+""".split()
+OF_THE_ORIGIN = b"Set-Cookie clear-site-data Strict-Transport-Security Content-Security-Policy Alt-Svc".split()
 
 
 def test_client_headers_are_forwarded_unchanged():
     assert request_headers(KEPT) == [*KEPT, (b"cdn-loop", b"serverless-actions-cache")]
-
-
-@pytest.mark.parametrize("name", DROPPED)
-def test_proxy_headers_are_not_forwarded(name):
-    assert request_headers([(name, b"x"), (name.title(), b"y"), *KEPT]) == request_headers(KEPT)
+    for name in DROPPED:
+        assert request_headers([(name, b"x"), (name.title(), b"y"), *KEPT]) == request_headers(KEPT), name
+    with pytest.raises(InvalidRequest, match="x-odd"):
+        request_headers([(b"x-odd", b"\xe4")])
 
 
 def test_headers_named_by_connection_are_dropped():
@@ -182,21 +112,11 @@ def test_headers_named_by_connection_are_dropped():
     assert answer_headers([*named, *KEPT]) == answer_headers(KEPT) == [*KEPT, *INERT]
 
 
-def test_non_ascii_header_is_refused():
-    with pytest.raises(InvalidRequest, match="x-odd"):
-        request_headers([(b"x-odd", b"\xe4")])
-
-
-def test_response_drops_hop_by_hop_headers_and_date():
+def test_response_drops_hop_by_hop_and_origin_wide_headers():
     answer = [(b"X-Twice", b"a=1"), (b"X-Twice", b"b=2"), (b"Content-Length", b"3"), (b"Via", b"1.1 x")]
     assert answer_headers([*answer, (b"Date", b"now"), (b"Transfer-Encoding", b"chunked")]) == [*answer, *INERT]
-
-
-@pytest.mark.parametrize(
-    "name", [b"Set-Cookie", b"clear-site-data", b"Strict-Transport-Security", b"Content-Security-Policy", b"Alt-Svc"]
-)
-def test_origin_wide_response_headers_are_dropped(name):
-    assert answer_headers([(name, b"x")]) == [*INERT]
+    for name in OF_THE_ORIGIN:
+        assert answer_headers([(name, b"x")]) == [*INERT], name
 
 
 def test_forwarding_loop_is_detected():

@@ -20,10 +20,7 @@ from actions_cache_cli.target import local_settings, services_with, stack_settin
 from dev.clients.driver import CREDENTIALS
 
 VARIABLES = {
-    "ENTRIES_TABLE": "entries",
-    "RESERVATIONS_TABLE": "reservations",
-    "ARCHIVES_TABLE": "archives",
-    "REPOSITORIES_TABLE": "repositories",
+    **{f"{name.upper()}_TABLE": name for name in ("entries", "reservations", "archives", "repositories")},
     "BUCKET": "bucket",
     "MERGE_QUEUE_URL": "https://sqs/merge",
     "URL_SIGNING_SECRET_ARN": "arn:secret",
@@ -65,13 +62,15 @@ def create_function(region: boto3.Session, name: str) -> None:
     )
 
 
-def test_settings_are_the_functions(region: boto3.Session) -> None:
+def test_settings_are_the_functions_and_not_the_shells(region: boto3.Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A setting that a stack leaves empty has its default there."""
+    monkeypatch.setenv("STORE_BUDGET_BYTES", "7")
+    monkeypatch.setenv("PUBLIC_URL", "https://other.example")
     create_function(region, "cleanup")
     deploy(region, "cache", {"CleanupFunctionName": "cleanup"})
     services = services_with(stack_settings("cache"))
-    assert services.settings.bucket == "bucket"
-    assert services.lifetimes.unused_entry == 86_400_000
-    assert services.settings.public_url is None, "what is empty isn't set"
+    assert (services.settings.bucket, services.lifetimes.unused_entry) == ("bucket", 86_400_000)
+    assert (services.settings.store_budget_bytes, services.settings.public_url) == (0, None)
 
 
 def test_foreign_stack_is_refused(region: boto3.Session) -> None:
@@ -93,15 +92,6 @@ def test_missing_credentials_are_explained(monkeypatch: pytest.MonkeyPatch) -> N
 def test_stack_of_another_version_is_refused() -> None:
     with pytest.raises(CommandFailed, match=r"REPOSITORIES_TABLE is missing.*use the version that was deployed"):
         services_with({name: value for name, value in VARIABLES.items() if name != "REPOSITORIES_TABLE"})
-
-
-def test_shell_variables_are_ignored(monkeypatch: pytest.MonkeyPatch):
-    """A setting that a stack leaves empty has its default there."""
-    monkeypatch.setenv("STORE_BUDGET_BYTES", "7")
-    monkeypatch.setenv("PUBLIC_URL", "https://other.example")
-    settings = services_with(VARIABLES).settings
-    assert (settings.store_budget_bytes, settings.public_url) == (0, None)
-    assert settings.unused_entry_seconds == 86_400
 
 
 @pytest.mark.parametrize("name", ["file", "round", "has-directory", "has-bytes", "a" * 300])

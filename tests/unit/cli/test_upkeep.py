@@ -1,6 +1,5 @@
 """`verify`, `reconcile` and `dlq`: damage is found, and repaired only with --yes."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -14,42 +13,29 @@ from actions_cache.events import RunEnd
 from actions_cache.ports import MergeMessage, Unavailable
 from actions_cache_cli.__main__ import main
 from dev.clients.driver import fail, name, plenty
-from tests.unit.cli.conftest import Operated, fail_merge, process
+from tests.unit.cli.conftest import Operated, fail_merge
 
 BODY = b"modules " * 100
-
-
-def flip_a_byte(operated: Operated, archive_id: str) -> str:
-    """Change one byte of an archive's only object, and return its key."""
-    key = operated.driver.archive(archive_id).object.key
-    operated.driver.overwrite(key, BODY[:99] + b"X" + BODY[100:])
-    return key
 
 
 def test_verify_removes_damaged_entries_with_yes(operated: Operated):
     entry = operated.driver.save(name("npm-1"), BODY)
     operated.driver.save(name("npm-2"), BODY)
     assert operated.run("verify", "--deep").last_line == "2 archives, 1.6 kB: 0 damaged"
-    key = flip_a_byte(operated, entry.archive_id)
+    key = operated.driver.archive(entry.archive_id).object.key
+    operated.driver.overwrite(key, BODY[:99] + b"X" + BODY[100:])
     before = operated.everything()
 
     found = operated.run.json("verify", code=1)
     assert found["archives"] == 2
-    assert found["damaged"] == [
-        {
-            "archive_id": entry.archive_id,
-            "repository": "42",
-            "scope": "refs/heads/main",
-            "version": "v1",
-            "key": "npm-1",
-            "object": key,
-            "damage": "it has another size or ETag",
-            "removed": False,
-        }
-    ]
+    place = {"repository": "42", "scope": "refs/heads/main", "version": "v1", "key": "npm-1"}
+    damage = {"archive_id": entry.archive_id, "object": key, "damage": "it has another size or ETag", "removed": False}
+    assert found["damaged"] == [damage | place]
     seen = operated.run("verify", "--repair")
     assert seen.code == 1
     assert seen.last_line == "2 archives, 1.6 kB: 1 damaged; nothing was changed: --yes removes their entries"
+    refused = operated.run("verify", "--yes")
+    assert (refused.code, "--repair" in refused.err) == (2, True)
     assert operated.everything() == before
 
     assert operated.run("verify", "--repair", "--yes").last_line.endswith("1 entry removed")
@@ -58,52 +44,27 @@ def test_verify_removes_damaged_entries_with_yes(operated: Operated):
     assert operated.run("verify").code == 0
 
 
-def test_yes_without_repair_is_an_error(operated: Operated):
-    answer = operated.run("verify", "--yes")
-    assert answer.code == 2
-    assert "--repair" in answer.err
-
-
-def test_reconcile_deletes_orphans_with_yes(operated: Operated):
-    kept = operated.driver.save(name("npm-1"), BODY).archive_id
+def test_reconcile_deletes_orphans_and_corrects_counts_with_yes(operated: Operated):
+    kept = [operated.driver.save(name("npm-1", repository=it), BODY).archive_id for it in ("42", "43")]
     orphan = "0" * 32
     for number in range(2):
         operated.driver.services.bucket.write_once(f"archives/{orphan}/parts/blob/{number}", b"nobody's")
-    before = operated.everything()
-
-    orphans = [{"archive_id": orphan, "objects": 2, "bytes": 16, "deleted": False}]
-    assert operated.run.json("reconcile")["orphans"] == orphans
-    assert operated.everything() == before
-    assert operated.run("reconcile", "--yes").last_line.endswith("0 counted wrong; corrected")
-    assert {part.key.split("/")[1] for part in operated.driver.services.bucket.list("")} == {kept}
-
-
-def test_reconcile_corrects_wrong_counts_only(operated: Operated):
-    operated.driver.save(name("npm-1"), BODY)
-    operated.driver.save(name("npm-1", repository="43"), BODY)
     repositories = operated.driver.services.repositories
     for repository in ("42", "43"):
         repositories.note(Repository(repository, None, 0))
     repositories.correct_usage("42", Usage(1_000, 3))
+    before = operated.everything()
 
-    wrong = {
-        "repository": "42",
-        "counted": {"entries": 4, "bytes": 1_800},
-        "stored": {"entries": 1, "bytes": 800},
-        "corrected": False,
-    }
-    assert operated.run.json("reconcile")["miscounted"] == [wrong]
-    assert operated.run.json("reconcile", "--yes")["miscounted"] == [wrong | {"corrected": True}]
+    found = operated.run.json("reconcile")
+    wrong = {"counted": {"entries": 4, "bytes": 1_800}, "stored": {"entries": 1, "bytes": 800}}
+    assert found["orphans"] == [{"archive_id": orphan, "objects": 2, "bytes": 16, "deleted": False}]
+    assert found["miscounted"] == [wrong | {"repository": "42", "corrected": False}]
+    assert operated.everything() == before
+    assert operated.run("reconcile", "--yes").last_line.endswith("1 counted wrong; corrected")
+    assert {part.key.split("/")[1] for part in operated.driver.services.bucket.list("")} == set(kept)
     assert repositories.usage("42") == repositories.usage("43") == Usage(800, 1)
     assert repositories.store_usage() == Usage(1_600, 2)
     assert operated.run.json("reconcile")["miscounted"] == []
-
-
-def test_verify_and_reconcile_run_as_processes(operated: Operated):
-    operated.driver.save(name("npm-1"), BODY)
-    verified = process("verify", "--local", "--deep")
-    assert (verified.code, verified.out, verified.err) == (0, "1 archive, 800 B: 0 damaged\n", "")
-    assert process("reconcile", "--local", "--json").document["archives"] == 1
 
 
 @pytest.mark.parametrize(
@@ -121,7 +82,7 @@ def test_missing_server_says_what_to_do(arguments, said, tmp_path, monkeypatch, 
     assert said in capsys.readouterr().err
 
 
-def test_redrive_needs_yes_and_ends_merged(operated: Operated):
+def test_redrive_needs_yes_and_ends_merged(operated: Operated, monkeypatch):
     message = fail_merge(operated, "npm-1")
     before = operated.everything()
 
@@ -131,21 +92,18 @@ def test_redrive_needs_yes_and_ends_merged(operated: Operated):
     dry = operated.run("dlq", "redrive")
     assert (dry.code, dry.last_line) == (0, "1 message; nothing was changed: --yes redrives")
     assert operated.everything() == before
+    with monkeypatch.context() as patch:
+        patch.setattr(SqsMergeQueue, "send", lambda *_: fail(Unavailable("503")))
+        refused = operated.run("dlq", "redrive", "--yes")
+    assert (refused.code, "failed: 503" in refused.out, operated.dead()) == (1, True, 1)
 
-    assert operated.run("dlq", "redrive", "--yes").last_line == "1 message: 1 dealt with, 0 left"
+    assert operated.run("dlq", "replay", "--yes").last_line == "1 message: 1 dealt with, 0 left", "its former name"
+    assert "replay" not in operated.run("dlq", "--help").out
     assert operated.dead() == 0
     services = operated.driver.services
     assert services.merge(message, plenty) is RunEnd.NOT_OURS, "delivered once more after all"
     assert operated.driver.merge_all() == [RunEnd.MERGED]
     assert operated.driver.content(message.archive_id) == b"onetwo"
-
-
-def test_concurrent_redrives_claim_once(operated: Operated):
-    message = fail_merge(operated, "npm-1")
-    with ThreadPoolExecutor(8) as executor:
-        won = list(executor.map(lambda _: operated.driver.services.claim_merge.again(message), range(8)))
-    assert sum(won) == 1
-    assert len(operated.driver.messages()) == 1
 
 
 def test_redrive_drops_obsolete_messages_only(operated: Operated):
@@ -185,30 +143,6 @@ def start_a_run_of(operated: Operated, message: MergeMessage) -> None:
     lease = operated.driver.clock.now() + 600_000
     merge = replace(seen.merge, state=MergeState.RUNNING, run_token="run", lease_until=lease)
     table.replace_archive(seen, replace(seen, merge=merge))
-
-
-def test_message_stays_if_the_queue_refuses_it(operated: Operated, monkeypatch):
-    fail_merge(operated, "npm-1")
-    with monkeypatch.context() as patch:
-        patch.setattr(SqsMergeQueue, "send", refuse)
-        answer = operated.run("dlq", "redrive", "--yes")
-    assert answer.code == 1
-    assert "failed: 503" in answer.out
-    assert operated.dead() == 1
-
-
-def refuse(*_: object) -> None:
-    raise Unavailable("503")
-
-
-def test_dlq_runs_as_a_process(operated: Operated):
-    assert process("dlq", "show", "--local").out == "0 messages in the dead-letter queue\n"
-    assert process("dlq", "redrive", "--local", "--json").document == {"messages": []}
-
-
-def test_redrives_former_name_works_unlisted(operated: Operated):
-    assert operated.run("dlq", "replay").last_line == operated.run("dlq", "redrive").last_line
-    assert "replay" not in operated.run("dlq", "--help").out
 
 
 def test_messages_come_back_if_the_queue_fails(operated: Operated, monkeypatch: pytest.MonkeyPatch):

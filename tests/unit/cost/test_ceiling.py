@@ -56,14 +56,6 @@ def test_dearest_of_competing_lines_counts_alone() -> None:
     assert ceiling([]) == 0
 
 
-def test_no_line_exceeds_the_link(template: Template) -> None:
-    assert LINK_GIGABYTES == 4500
-    assert (
-        max(spending.quantity for spending in worst_hour(template) if spending.unit == "GB" and spending.shared)
-        == LINK_GIGABYTES
-    )
-
-
 def test_lines_match_a_reckoning_by_hand(template: Template) -> None:
     """The reckoning uses the prices of a terabyte and of a million."""
     assert line(template, "bytes up, to the bucket").usd == pytest.approx(4.5 * 20)
@@ -92,11 +84,11 @@ def test_requests_are_as_many_as_the_throttles_allow(template: Template) -> None
     dearest = {spending.shared or spending.what: spending.quantity for spending in by_api}
     assert sum(dearest.values()) == (jobs + rest) * HOUR
     assert line(template, "traces").quantity == (jobs + rest) * HOUR
-
-
-def test_requests_are_no_more_than_the_accounts_quota(template: Template) -> None:
-    chosen = template.with_parameters(RequestsPerSecond="5000")
-    assert line(chosen, "traces").quantity == ACCOUNT_REQUESTS_A_SECOND * HOUR
+    above = template.with_parameters(RequestsPerSecond="5000")
+    assert line(above, "traces").quantity == ACCOUNT_REQUESTS_A_SECOND * HOUR
+    assert line(template.with_parameters(Traces="false"), "traces").usd == 0
+    in_gigabytes = [spending.quantity for spending in spendings if spending.unit == "GB" and spending.shared]
+    assert max(in_gigabytes) == LINK_GIGABYTES == 4500
 
 
 @pytest.mark.parametrize(
@@ -116,29 +108,6 @@ def test_lower_setting_makes_its_line_cheaper(template: Template, parameter: str
     assert line(template.with_parameters(**{parameter: half}), what).usd < line(template, what).usd
 
 
-def test_platform_logs_cost_nothing_where_turned_off(template: Template) -> None:
-    function = template.body["Globals"]["Function"]
-    gigabytes = {}
-    for level in ("INFO", "WARN"):
-        config = {"LoggingConfig": function["LoggingConfig"] | {"SystemLogLevel": level}}
-        chosen = Template(template.body | {"Globals": {"Function": function | config}})
-        gigabytes[level] = line(chosen, "log lines").quantity
-    assert gigabytes["WARN"] * (1500 + LONGEST_LINE_BYTES) == pytest.approx(gigabytes["INFO"] * LONGEST_LINE_BYTES)
-
-
-def test_traces_cost_nothing_where_turned_off(template: Template) -> None:
-    assert line(template.with_parameters(Traces="false"), "traces").usd == 0
-
-
-def without(template: Template, *parameters: str) -> Template:
-    kept = {name: value for name, value in template.body["Parameters"].items() if name not in parameters}
-    return Template(template.body | {"Parameters": kept})
-
-
-def with_parameter(template: Template, name: str, default: int) -> Template:
-    return Template(template.body | {"Parameters": template.body["Parameters"] | {name: {"Default": default}}})
-
-
 @pytest.mark.parametrize(
     ("parameter", "what"),
     [
@@ -148,38 +117,22 @@ def with_parameter(template: Template, name: str, default: int) -> Template:
     ],
 )
 def test_reserved_concurrency_bounds_the_time(template: Template, parameter: str, what: str) -> None:
-    free = line(without(template, parameter), what)
-    assert free.quantity == 1000 * HOUR
-    assert line(with_parameter(template, parameter, 0), what) == free, "0 reserves nothing"
-    reserved = line(with_parameter(template, parameter, 20), what)
+    def with_default(**default: int) -> Spending:
+        parameters = template.body["Parameters"]
+        return line(Template(template.body | {"Parameters": parameters | {parameter: {"Default": 0} | default}}), what)
+
+    free = with_default()
+    assert free.quantity == 1000 * HOUR, "0 reserves nothing"
+    reserved = with_default(Default=20)
     assert (reserved.quantity, reserved.bound, reserved.shared) == (20 * HOUR, f"`{parameter}`", None)
 
 
-def test_discarded_bytes_set_off_their_alarm_when_swept(template: Template) -> None:
-    alarm = template.body["Resources"]["OrphanListingFailsAlarm"]
-    resources = template.body["Resources"] | {
-        "BytesDiscardedAlarm": alarm | {"Properties": alarm["Properties"] | {"Period": 3600, "EvaluationPeriods": 1}}
-    }
-    chosen = Template(with_parameter(template, "MaxOpenUploadBytes", 0).body | {"Resources": resources})
-    uploaded = line(chosen, "bytes up, to the bucket")
-    assert (uploaded.told_by, uploaded.bound) == (
-        "BytesDiscardedAlarm",
-        "`MaxOpenUploadBytes` each, `CreatesPerMinute`",
-    )
-    assert seconds_until_told(chosen)["BytesDiscardedAlarm"] == 3600 + 2 * 3600 + 300
-
-
-def test_bounds_are_parameters_that_exist(template: Template) -> None:
+def test_named_parameters_exist(template: Template) -> None:
     known = {*template.body["Parameters"], *Template.load(ROOT / "deploy" / "web-acl.yaml").body["Parameters"]}
     named = {name for spending in worst_hour(template) for name in re.findall(r"`(\w+)`", spending.bound)}
     assert len(named) > 5
-    assert named <= known
-
-
-def test_parameters_named_on_the_page_exist(template: Template) -> None:
     section = DOCUMENT.read_text().partition("## What limits the bill")[2].partition("\n## ")[0]
-    known = {*template.body["Parameters"], *Template.load(ROOT / "deploy" / "web-acl.yaml").body["Parameters"]}
-    assert set(re.findall(r"`([A-Z][a-z]\w+)(?:=\w+)?`", section)) <= known
+    assert named | set(re.findall(r"`([A-Z][a-z]\w+)(?:=\w+)?`", section)) <= known
 
 
 # ---------------------------------------------------------------- alarms
@@ -193,19 +146,21 @@ def test_alarms_exist_and_take_their_periods(template: Template) -> None:
     assert told["MergeBacklogAlarm"] == 900 + 3 * 300, "the oldest message has to grow old first"
 
 
-@pytest.mark.parametrize(("rate", "alarm"), [("250", "RequestFloodAlarm"), ("249", None)])
-def test_flood_below_the_threshold_sets_off_no_alarm(template: Template, rate: str, alarm: str | None) -> None:
-    assert line(template.with_parameters(RequestsPerSecond=rate), "lookups").told_by == alarm
-
-
-@pytest.mark.parametrize(("gigabytes", "alarm"), [("374", "DownloadsAlarm"), ("375", None), ("0", None)])
-def test_downloads_below_the_threshold_set_off_no_alarm(template: Template, gigabytes: str, alarm: str | None) -> None:
-    """10 Gbit/s are 375 GB in five minutes."""
-    assert line(template.with_parameters(DownloadAlarmGigabytes=gigabytes), "bytes down, from S3").told_by == alarm
-
-
-def test_largest_requests_passed_on_set_off_an_alarm(template: Template) -> None:
-    assert line(template, "bytes up, passed on").told_by == "RequestFloodAlarm"
+@pytest.mark.parametrize(
+    ("parameter", "value", "what", "alarm"),
+    [
+        ("RequestsPerSecond", "250", "lookups", "RequestFloodAlarm"),
+        ("RequestsPerSecond", "249", "lookups", None),
+        # 10 Gbit/s are 375 GB in five minutes.
+        ("DownloadAlarmGigabytes", "374", "bytes down, from S3", "DownloadsAlarm"),
+        ("DownloadAlarmGigabytes", "375", "bytes down, from S3", None),
+        ("DownloadAlarmGigabytes", "0", "bytes down, from S3", None),
+    ],
+)
+def test_flood_below_the_threshold_sets_off_no_alarm(
+    template: Template, parameter: str, value: str, what: str, alarm: str | None
+) -> None:
+    assert line(template.with_parameters(**{parameter: value}), what).told_by == alarm
 
 
 # ---------------------------------------------------------------- log lines
@@ -239,15 +194,12 @@ def test_longest_log_line_is_as_long_as_reckoned(written: io.StringIO) -> None:
 # ---------------------------------------------------------------- shown
 
 
-def test_command_prints_the_worst_hour_alone(capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_prints_the_worst_hour_alone(template: Template, capsys: pytest.CaptureFixture[str]) -> None:
     main(["--ceiling"])
     printed = capsys.readouterr().out
     assert printed.startswith("## What one token can cost in an hour\n")
     assert printed.count("\n## ") == 0
     assert printed in DOCUMENT.read_text()
-
-
-def test_documentation_counts_the_lines_without_alarm(template: Template) -> None:
     silent = sum(spending.told_by is None for spending in worst_hour(template))
     assert f"{silent} of {len(worst_hour(template))} lines set off no alarm" in DOCUMENT.read_text()
 

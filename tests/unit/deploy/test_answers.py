@@ -52,10 +52,8 @@ def test_repeated_answer_is_not_new(tmp_path: Path) -> None:
 def test_samconfig_environment_is_a_set_of_answers(tmp_path: Path, template: Template) -> None:
     written(tmp_path, (ROOT / SAM_FILE).read_text(), SAM_FILE)
     dev, prod = (gathered(tmp_path, name, {}) for name in ("dev", "prod"))
-    assert dev.get("stack") == "actions-cache-dev"
-    assert dev.parameters["LogLevel"] == "DEBUG"
-    assert prod.get("stack") == "actions-cache"
-    assert prod.parameters["LogRetentionDays"] == "90"
+    assert (dev.get("stack"), dev.parameters["LogLevel"]) == ("actions-cache-dev", "DEBUG")
+    assert (prod.get("stack"), prod.parameters["LogRetentionDays"]) == ("actions-cache", "90")
     assert parameter_errors(template, dev.parameters) == parameter_errors(template, prod.parameters) == []
 
 
@@ -63,11 +61,7 @@ def test_samconfig_parameters_become_answers(tmp_path: Path) -> None:
     overrides = '["TokenClaims=repository_id=4", "StoreBudgetBytes=53687091200", "LogLevel=WARN", "AlarmEmail=a@b.c"]'
     written(tmp_path, f'[prod.deploy.parameters]\nparameter_overrides = {overrides}\ntags = "team=build"\n', SAM_FILE)
     answers = gathered(tmp_path, "prod", {})
-    assert answers.values == {
-        "whose_jobs": "repository_id=4",
-        "budget_gib": "50",
-        "alarms": "a@b.c",
-    }
+    assert answers.values == {"whose_jobs": "repository_id=4", "budget_gib": "50", "alarms": "a@b.c"}
     assert (answers.parameters, answers.tags) == ({"LogLevel": "WARN"}, {"team": "build"})
 
 
@@ -97,15 +91,12 @@ def test_unreadable_file_says_where(tmp_path: Path, text: str, said: str) -> Non
         gathered(tmp_path, "default", {})
 
 
-@pytest.mark.parametrize(("variable", "text"), [("PARAMETERS", "LogLevel"), ("TAGS", '"open'), ("TAGS", "=x")])
-def test_unreadable_variable_is_named(tmp_path: Path, variable: str, text: str) -> None:
-    with pytest.raises(BadAnswers, match=variable):
-        gathered(tmp_path, "default", {variable: text})
-
-
-def test_quoted_words_are_split_as_by_a_shell(tmp_path: Path) -> None:
+def test_variables_words_are_split_as_by_a_shell(tmp_path: Path) -> None:
     answers = gathered(tmp_path, "default", {"TAGS": 'team="build and run" cost=a=b'})
     assert answers.tags == {"team": "build and run", "cost": "a=b"}
+    for variable, text in (("PARAMETERS", "LogLevel"), ("TAGS", '"open'), ("TAGS", "=x")):
+        with pytest.raises(BadAnswers, match=variable):
+            gathered(tmp_path, "default", {variable: text})
 
 
 @pytest.mark.parametrize("name", ["", "a b", "../x", "a.b"])
@@ -157,10 +148,6 @@ TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 @given(st.dictionaries(TEXT, st.dictionaries(TEXT, TEXT | st.dictionaries(TEXT, TEXT, max_size=3), max_size=3)))
 def test_kept_answers_are_read_back(document: dict[str, dict[str, str | dict[str, str]]]) -> None:
     assert tomllib.loads(as_toml(document)) == document
-
-
-def test_git_ignores_the_file() -> None:
-    assert FILE in (ROOT / ".gitignore").read_text().splitlines()
 
 
 def test_each_variable_and_key_is_documented() -> None:
@@ -221,14 +208,8 @@ def test_public_api_follows_renames(api: str) -> None:
 def test_gh_is_asked_first(api: str, tmp_path: Path) -> None:
     gh = program(tmp_path, f'[ "$1 $2" = "api repos/octo-org/secret" ] && echo \'{json.dumps({"id": 7})}\'')
     assert GitHub(api, gh).id_of(Subject("octo-org", "secret")) == "7"
-
-
-@pytest.mark.parametrize("text", ["exit 4", "echo nonsense", "echo '[1]'"])
-def test_logged_out_gh_is_skipped(api: str, tmp_path: Path, text: str) -> None:
-    assert GitHub(api, program(tmp_path, text)).id_of(OWNER) == "9919"
-
-
-def test_broken_gh_is_skipped(api: str, tmp_path: Path) -> None:
+    for text in ("exit 4", "echo nonsense", "echo '[1]'"):
+        assert GitHub(api, program(tmp_path, text)).id_of(OWNER) == "9919", "a gh that is logged out is skipped"
     assert GitHub(api, str(tmp_path / "gone")).id_of(OWNER) == "9919"
 
 
@@ -239,23 +220,18 @@ def test_unknown_name_may_be_private(api: str) -> None:
         GitHub(api).id_of(Subject("octo-org", "secret"))
 
 
-@pytest.mark.parametrize(
-    ("owner", "said"),
-    [
-        ("limited", "no more requests"),
-        ("busy", "no more requests"),
-        ("broken", "answers 502"),
-        ("proxied", "isn't GitHub"),
-        ("empty", "has no id"),
-        ("odd", "has no id"),
-    ],
-)
-def test_answer_without_an_id_is_refused(api: str, owner: str, said: str) -> None:
-    with pytest.raises(NotAsked, match=said):
-        GitHub(api).id_of(Subject(owner, None))
+SAID = {
+    **dict.fromkeys(("limited", "busy"), "no more requests"),
+    "broken": "answers 502",
+    "proxied": "isn't GitHub",
+    **dict.fromkeys(("empty", "odd"), "has no id"),
+}
 
 
-def test_missing_network_is_explained() -> None:
+def test_answer_without_an_id_is_refused(api: str) -> None:
+    for owner, said in SAID.items():
+        with pytest.raises(NotAsked, match=said):
+            GitHub(api).id_of(Subject(owner, None))
     with pytest.raises(NotAsked, match="can't be reached"):
         GitHub("http://127.0.0.1:9").id_of(OWNER)
 

@@ -1,15 +1,12 @@
 """Tests what is asked, in which order, again until it is valid, and what is said when nobody can be asked."""
 
-import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import boto3
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from moto import mock_aws
 
 from actions_cache_cli.aws import Account, AwsRefused
@@ -17,6 +14,7 @@ from actions_cache_cli.deploy.answers import Answers, GitHub, NoSuch, NotAsked
 from actions_cache_cli.deploy.interview import Interview, Unanswered
 from actions_cache_cli.deploy.questions import Subject, Wrong
 from actions_cache_cli.terminal import Stopped, Terminal
+from tests.support.private_ca import CertificateAuthority
 
 REGIONS = frozenset({"us-east-1", "eu-central-1"})
 ARN = "arn:aws:acm:us-east-1:123456789012:certificate/1"
@@ -94,16 +92,13 @@ def held(*lines: str, answers: Answers | None = None, github: GitHub | None = No
     return interview
 
 
+KEYS = ("region", "stack", "whose_jobs", "budget_gib", "domain", "alarms")
+
+
 def test_six_questions_are_asked() -> None:
-    interview = held("eu-central-1", "cache", "octo-org", "50", "none", "ops@example.com")
-    assert interview.answers.values == {
-        "region": "eu-central-1",
-        "stack": "cache",
-        "whose_jobs": "octo-org",
-        "budget_gib": "50",
-        "domain": "none",
-        "alarms": "ops@example.com",
-    }
+    typed = ("eu-central-1", "cache", "octo-org", "50", "none", "ops@example.com")
+    interview = held(*typed)
+    assert interview.answers.values == dict(zip(KEYS, typed, strict=True))
     assert interview.asked == len(interview.prompts) == 6
     assert (interview.claims, interview.answers.ids) == ("repository_owner_id=9919", {"octo-org": "9919"})
     assert "octo-org has the id 9919" in interview.said
@@ -111,39 +106,18 @@ def test_six_questions_are_asked() -> None:
 
 def test_enter_takes_every_default_but_one() -> None:
     interview = held("", "", "", "octo-org/widgets", "", "", "")
-    assert interview.answers.values == {
-        "region": "us-east-1",
-        "stack": "actions-cache",
-        "whose_jobs": "octo-org/widgets",
-        "budget_gib": "100",
-        "domain": "none",
-        "alarms": "none",
-    }
+    taken = ("us-east-1", "actions-cache", "octo-org/widgets", "100", "none", "none")
+    assert interview.answers.values == dict(zip(KEYS, taken, strict=True))
     assert "this has no default" in interview.said
     assert interview.asked == 6
 
 
 def test_wrong_answer_is_asked_again() -> None:
-    interview = held(
-        *("mars-1", "us-east-1", "1x", "cache", "no one", "nobody", "octo-org", "0", "5", "x", "none", "me", "none")
-    )
-    for said in (
-        'no region "mars-1"',
-        '"1x" can',
-        '"no one" is neither an owner',
-        "no owner called nobody",
-        "at most 1,000,000",
-    ):
+    wrong = ("mars-1", "us-east-1", "1x", "cache", "no one", "nobody", "octo-org", "0", "5", "x", "none", "me", "none")
+    interview = held(*wrong)
+    for said in ('no region "mars-1"', '"1x" can', '"no one" is neither', "no owner called nobody", "most 1,000,000"):
         assert said in interview.said
     assert interview.asked == 6
-
-
-def test_known_answers_are_not_asked() -> None:
-    known = Answers()
-    for key, value in (("region", "us-east-1"), ("stack", "c"), ("whose_jobs", "octo-org"), ("budget_gib", "5")):
-        known.put(key, value, "the environment")
-    interview = held("none", "none", answers=known)
-    assert interview.asked == 2
 
 
 def test_any_must_be_confirmed() -> None:
@@ -177,9 +151,10 @@ def test_end_of_input_stops_every_question(count: int) -> None:
 
 
 def issued(name: str) -> str:
+    own = CertificateAuthority(name=x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]))
+    key = own.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     acm = boto3.client("acm", region_name="us-east-1")
-    certificate, key = certificate_for(name)
-    return str(acm.import_certificate(Certificate=certificate, PrivateKey=key)["CertificateArn"])
+    return str(acm.import_certificate(Certificate=own.pem, PrivateKey=key)["CertificateArn"])
 
 
 @pytest.mark.parametrize("name", ["cache.example.com", "*.example.com"])
@@ -191,17 +166,14 @@ def test_domains_certificate_is_found(name: str) -> None:
     assert interview.asked == len(interview.prompts) == 6
 
 
-def test_missing_certificate_is_asked_for() -> None:
-    interview = held("", "", "octo-org", "", "cache.example.com", "arn:x", ARN, "")
-    assert interview.answers.values["certificate"] == ARN
+@pytest.mark.parametrize(
+    ("typed", "domain", "certificate"),
+    [(("arn:x", ARN), "cache.example.com", ARN), (("none", "none"), "none", None)],
+)
+def test_missing_certificate_is_asked_for(typed: tuple[str, ...], domain: str, certificate: str | None) -> None:
+    interview = held("", "", "octo-org", "", "cache.example.com", *typed, "")
+    assert (interview.answers.values["domain"], interview.answers.values.get("certificate")) == (domain, certificate)
     assert "aws acm request-certificate --region us-east-1 --domain-name cache.example.com" in interview.said
-    assert interview.asked == 6
-
-
-def test_domain_can_be_dropped_without_a_certificate() -> None:
-    interview = held("", "", "octo-org", "", "cache.example.com", "none", "none", "")
-    assert interview.answers.values["domain"] == "none"
-    assert "certificate" not in interview.answers.values
     assert interview.asked == 6
 
 
@@ -216,10 +188,17 @@ def test_arn_is_asked_if_acm_refuses() -> None:
 # ---------------------------------------------------------------- nobody there
 
 
-def test_missing_terminal_asks_nothing() -> None:
+@pytest.mark.parametrize(
+    ("values", "missing"),
+    [
+        ({}, ["WHOSE_JOBS", "YES"]),
+        ({"whose_jobs": "octo-org", "domain": "cache.example.com"}, ["CERTIFICATE"]),
+    ],
+)
+def test_missing_terminal_names_missing_answers(values: dict[str, str], missing: list[str]) -> None:
     with pytest.raises(Unanswered) as unanswered:
-        held(there=False)
-    assert [variable for _, variable, _ in unanswered.value.missing] == ["WHOSE_JOBS", "YES"]
+        held(answers=given(**values), there=False)
+    assert [variable for _, variable, _ in unanswered.value.missing] == missing
 
 
 def given(**values: str) -> Answers:
@@ -259,12 +238,6 @@ def test_missing_terminal_and_github_need_a_claim() -> None:
     assert interview.claims == "repository_owner_id=9919"
 
 
-def test_missing_terminal_names_the_certificate() -> None:
-    with pytest.raises(Unanswered) as unanswered:
-        held(answers=given(whose_jobs="octo-org", domain="cache.example.com"), there=False)
-    assert [variable for _, variable, _ in unanswered.value.missing] == ["CERTIFICATE"]
-
-
 def test_id_is_looked_up_once() -> None:
     offline = Known(error=NotAsked("no network"))
     known = given(whose_jobs="octo-org")
@@ -273,27 +246,3 @@ def test_id_is_looked_up_once() -> None:
     known.put("whose_jobs", "octo-org,octo-two", "deploy.local.toml")
     with pytest.raises(Wrong, match="the id of octo-two isn't known"):
         held(answers=known, github=offline, there=False)
-
-
-KEY = rsa.generate_private_key(65537, 2048)
-
-
-def certificate_for(name: str) -> tuple[bytes, bytes]:
-    """Return the certificate and its key, both in PEM."""
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(KEY.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(KEY, hashes.SHA256())
-    )
-    private = KEY.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM), private

@@ -25,22 +25,20 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("status", "what", "goes_first"),
-    [
-        ("CREATE_COMPLETE", plan.IS_UPDATED, False),
-        ("UPDATE_COMPLETE", plan.IS_UPDATED, False),
-        ("UPDATE_ROLLBACK_COMPLETE", plan.IS_UPDATED, False),
-        ("IMPORT_COMPLETE", plan.IS_UPDATED, False),
-        ("REVIEW_IN_PROGRESS", plan.IS_CREATED, False),
-        ("ROLLBACK_COMPLETE", plan.IS_CREATED, True),
-        ("ROLLBACK_FAILED", plan.IS_CREATED, True),
-        ("CREATE_FAILED", plan.IS_CREATED, True),
-    ],
-)
-def test_stack_is_created_updated_or_replaced(status: str, what: str, goes_first: bool) -> None:
-    assert plan.what_happens("cache", replace(OURS, status=status)) == (what, goes_first)
+HAPPENS = {
+    **dict.fromkeys(("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"), (plan.IS_UPDATED, False)),
+    "UPDATE_ROLLBACK_COMPLETE": (plan.IS_UPDATED, False),
+    "REVIEW_IN_PROGRESS": (plan.IS_CREATED, False),
+    **dict.fromkeys(("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"), (plan.IS_CREATED, True)),
+}
+"""What happens, and whether the stack there goes first, by the status of that stack."""
+
+
+def test_stack_is_created_updated_or_replaced() -> None:
+    assert {it: plan.what_happens("cache", replace(OURS, status=it)) for it in HAPPENS} == HAPPENS
     assert plan.what_happens("cache", None) == (plan.IS_CREATED, False)
+    with pytest.raises(plan.CannotDeploy, match="isn't one of this project"):
+        plan.what_happens("cache", replace(OURS, parameters={"Vpc": "x"}))
 
 
 @pytest.mark.parametrize(
@@ -56,11 +54,6 @@ def test_stack_is_created_updated_or_replaced(status: str, what: str, goes_first
 def test_stuck_stack_says_what_helps(status: str, said: str) -> None:
     with pytest.raises(plan.CannotDeploy, match=said):
         plan.what_happens("cache", replace(OURS, status=status, reason="bucket not empty"))
-
-
-def test_foreign_stack_is_left_alone() -> None:
-    with pytest.raises(plan.CannotDeploy, match="isn't one of this project"):
-        plan.what_happens("cache", replace(OURS, parameters={"Vpc": "x"}))
 
 
 def test_resources_are_named_without_their_parts(template: Template) -> None:
@@ -96,16 +89,9 @@ def test_answers_become_valid_parameters(template: Template) -> None:
     arn = "arn:aws:acm:us-east-1:123456789012:certificate/1"
     topic = "arn:aws:sns:us-east-1:123456789012:pager"
     plain = plan.parameters(ANSWERS, "repository_owner_id=9919", {"LogLevel": "WARN"})
-    assert plain == {
-        "LogLevel": "WARN",
-        "Architecture": "arm64",
-        "TokenClaims": "repository_owner_id=9919",
-        "StoreBudgetBytes": str(100 * 1024**3),
-        "DomainName": "",
-        "CertificateArn": "",
-        "AlarmEmail": "",
-        "AlarmTopicArn": "",
-    }
+    claims = {"TokenClaims": "repository_owner_id=9919", "StoreBudgetBytes": str(100 * 1024**3)}
+    unset = dict.fromkeys(("DomainName", "CertificateArn", "AlarmEmail", "AlarmTopicArn"), "")
+    assert plain == {"LogLevel": "WARN", "Architecture": "arm64"} | claims | unset
     full = ANSWERS | {"domain": "a.b.c", "certificate": arn, "alarms": "a@b.c", "budget_gib": "none"}
     mailed = plan.parameters(full, "repository_id=1", {})
     assert (mailed["DomainName"], mailed["CertificateArn"], mailed["AlarmEmail"]) == ("a.b.c", arn, "a@b.c")
@@ -134,11 +120,6 @@ def test_invalid_parameter_is_found_before_the_build(template: Template, name: s
     assert re.search(said, error)
 
 
-def test_template_defaults_are_valid(template: Template) -> None:
-    defaults = {name: str(row["Default"]) for name, row in template.body["Parameters"].items() if "Default" in row}
-    assert plan.parameter_errors(template, defaults) == []
-
-
 def test_update_shows_its_changes() -> None:
     stack = replace(OURS, parameters={"Kept": "1", "Changed": "2", "Back": "9", "Gone": "3"})
     defaults = {"Kept": {"Default": 0}, "Changed": {"Default": 0}, "Back": {"Default": 5}, "New": {"Default": 6}}
@@ -156,20 +137,14 @@ def test_update_shows_its_changes() -> None:
     ]
 
 
-def test_low_concurrency_is_mentioned(template: Template) -> None:
+def test_low_concurrency_memory_and_open_access_are_mentioned(template: Template) -> None:
     few, many = (plan.notes(Quotas(count, count), template, "octo-org") for count in (10, 1000))
     assert "Lambda may run 10 functions at once" in few[0]
     assert len(few) == len(many) + 1
     assert "can't be checked" in many[0]
-
-
-def test_large_memory_is_mentioned(template: Template) -> None:
     large = template.with_parameters(MergeMemory="4096")
     assert "needs 4096 MB" in plan.notes(None, large, "octo-org")[0]
     assert "wants" not in "\n".join(plan.notes(None, template, "octo-org"))
-
-
-def test_open_access_is_mentioned(template: Template) -> None:
     assert "everybody on github.com may use it, at your cost" in plan.notes(None, template, "any")
 
 
@@ -179,13 +154,10 @@ OUTPUTS = {"RunnerUrl": "https://cache.example.com/", "EdgeDomainName": "d1.clou
 def test_end_says_what_to_do_next() -> None:
     lines = plan.next_steps(OUTPUTS, "eu-west-1", "cache", domain="none", is_pointed=True)
     text = "\n".join(lines)
-    assert '{"url": "https://cache.example.com/"}' in lines
-    assert "NODE_OPTIONS=--require /opt/hook.cjs" in lines
-    assert any("docs/use/workflow.md" in line for line in lines)
+    for said in ('{"url": "https://cache.example.com/"}', "NODE_OPTIONS=--require /opt/hook.cjs"):
+        assert said in lines
+    assert "docs/use/workflow.md" in text
     assert "get-secret-value --region eu-west-1 --secret-id arn:s" in text
     assert "CNAME" not in text
-
-
-def test_unpointed_domain_comes_first() -> None:
     first = plan.next_steps(OUTPUTS, "eu-west-1", "cache", domain="cache.example.com", is_pointed=False)[0]
     assert first == "First point cache.example.com at it: a CNAME record (or an alias) to d1.cloudfront.net"

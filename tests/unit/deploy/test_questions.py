@@ -1,6 +1,7 @@
 """Tests which answers each question of a deploy accepts, and what it says to the others."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 
@@ -22,7 +23,6 @@ from actions_cache_cli.deploy.questions import (
     storage_usd,
     subjects,
 )
-from dev.local.template import Template
 
 REGIONS = frozenset({"us-east-1", "us-west-2", "eu-central-1"})
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0a1b"
@@ -38,46 +38,86 @@ ALL: list[Question] = [
 ]
 
 
-def test_there_are_six_questions() -> None:
-    assert len({question.name for question in ALL}) == len(ALL) == 6
-
-
 @pytest.mark.parametrize("question", ALL, ids=lambda item: item.name)
 def test_question_shows_example_and_cost(question: Question) -> None:
     assert "xample" in question.says
     assert re.search(r"\$\d|free|costs? nothing|at your cost", question.says)
     assert all(len(line) <= 116 for line in question.says.split("\n"))
-
-
-@pytest.mark.parametrize("question", ALL, ids=lambda item: item.name)
-def test_default_is_a_valid_answer(question: Question) -> None:
     if question.default is None:
         assert question.name == "whose_jobs", "the one thing that nobody else can know"
     else:
         assert question.read(question.default) == question.default
 
 
-@pytest.mark.parametrize(("typed", "taken"), [("eu-central-1", "eu-central-1"), (" US-EAST-1 ", "us-east-1")])
-def test_region_must_exist(typed: str, taken: str) -> None:
-    assert read_region(typed, REGIONS) == taken
+READERS: dict[str, Callable[[str], str]] = {
+    "region": lambda typed: read_region(typed, REGIONS),
+    "stack": lambda typed: read_stack(typed, "us-east-1"),
+    "whose": read_whose,
+    "id": read_id,
+    "budget": read_budget,
+    "domain": read_domain,
+    "certificate": read_certificate,
+    "alarms": lambda typed: read_alarms(typed, "eu-central-1"),
+    "alarms in us-east-1": lambda typed: read_alarms(typed, "us-east-1"),
+}
+LONGEST = "a" * (64 - len("-us-east-1-response"))
+"""The longest name of a stack that fits CloudFront's limit."""
+TAKEN: dict[str, list[tuple[str, ...]]] = {
+    "region": [("eu-central-1", "eu-central-1", " EU-CENTRAL-1 ")],
+    "stack": [(LONGEST, LONGEST)],
+    "id": [("9919", " 9919 ")],
+    "domain": [("cache.example.com", "https://Cache.Example.com/", " cache.example.com. ")],
+    "certificate": [(CERTIFICATE, f" {CERTIFICATE} ")],
+    "alarms": [(taken, f" {taken} ") for taken in ("none", "ops@example.com", TOPIC)],
+}
+"""By question: each answer, and ways to type it."""
+REFUSED: dict[str, dict[str, list[str]]] = {
+    "region": {r'"eu-central-9".*near it: eu-central-1$': ["eu-central-9"]},
+    "stack": {
+        "has 46 characters, and 45 is the most in us-east-1": [f"{LONGEST}a"],
+        "letters, digits and hyphens": ["", "1cache", "my cache", "cache_1", "a.b", "-a", "a\nb"],
+    },
+    "whose": {
+        "has no default": [""],
+        "lower case": ["ANY"],
+        "only owners, or only repositories": ["octo-org,octo-org/widgets"],
+        "is neither an owner": [
+            "octo org",
+            "octo-org/a/b",
+            "-org",
+            "a" * 40,
+            "repository_id=",
+            "o;rm",
+            "any,octo-org=",
+        ],
+    },
+    "id": {"isn't an id": ["", "x", "-1", "1.5", "0", "012", "\uff19", "1 2"]},
+    # 0 means no limit to the server: nobody shall get there by a typing error.
+    "budget": {".": ["", "0", "-1", "1000001", "much", "nan", "inf", "1e400"]},
+    "domain": {"isn't a domain name": ["", "cache", "a b.c", "*.example.com", "x.y/z", f"{'a' * 64}.com"]},
+    "certificate": {
+        "in us-east-1, where CloudFront looks": ["", "certificate", CERTIFICATE.replace("us-east-1", "eu-central-1")],
+    },
+    "alarms": {
+        "is neither an e-mail address nor the ARN": ["", "o", "o@example", "a b@c.de", "arn:aws:sqs:eu-central-1:1:q"],
+    },
+    "alarms in us-east-1": {"CloudWatch notifies only topics of its own region, us-east-1": [TOPIC]},
+}
+"""By question and what is said: wrong answers."""
 
 
-def test_unknown_region_shows_near_ones() -> None:
-    with pytest.raises(Wrong, match=r'"eu-central-9".*near it: eu-central-1$'):
-        read_region("eu-central-9", REGIONS)
+@pytest.mark.parametrize("question", TAKEN)
+def test_answer_is_normalized(question: str) -> None:
+    for taken, *typed in TAKEN[question]:
+        assert [READERS[question](text) for text in (taken, *typed)] == [taken] * (1 + len(typed))
 
 
-def test_stack_name_fits_cloudfronts_limit() -> None:
-    longest = "a" * (64 - len("-us-east-1-response"))
-    assert read_stack(longest, "us-east-1") == longest
-    with pytest.raises(Wrong, match="has 46 characters, and 45 is the most in us-east-1"):
-        read_stack(f"{longest}a", "us-east-1")
-
-
-@pytest.mark.parametrize("typed", ["", "1cache", "my cache", "cache_1", "a.b", "-a", "a\nb"])
-def test_invalid_stack_name_is_refused(typed: str) -> None:
-    with pytest.raises(Wrong, match="letters, digits and hyphens"):
-        read_stack(typed, "us-east-1")
+@pytest.mark.parametrize("question", REFUSED)
+def test_wrong_answer_is_explained(question: str) -> None:
+    for said, wrong in REFUSED[question].items():
+        for typed in wrong:
+            with pytest.raises(Wrong, match=said):
+                READERS[question](typed)
 
 
 @pytest.mark.parametrize(
@@ -101,38 +141,6 @@ def test_only_names_are_looked_up(typed: str, claims: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
-    [
-        ("", "has no default"),
-        ("ANY", "lower case"),
-        ("octo org", "is neither an owner"),
-        ("octo-org/a/b", "is neither an owner"),
-        ("-org", "is neither an owner"),
-        ("a" * 40, "is neither an owner"),
-        ("octo-org,octo-org/widgets", "only owners, or only repositories"),
-        ("repository_id=", "is neither an owner"),
-        ("octo-org;rm", "is neither an owner"),
-        ("any,octo-org=", "is neither an owner"),
-    ],
-)
-def test_whose_jobs_has_no_default(typed: str, said: str) -> None:
-    with pytest.raises(Wrong, match=said):
-        read_whose(typed)
-
-
-@pytest.mark.parametrize("claims", ["repository_owner_id=9919", "repository_id=42,repository_id=43"])
-def test_claims_match_the_templates_pattern(template: Template, claims: str) -> None:
-    assert re.fullmatch(template.body["Parameters"]["TokenClaims"]["AllowedPattern"], claims)
-
-
-@pytest.mark.parametrize("typed", ["", "x", "-1", "1.5", "0", "012", "\uff19", "1 2"])
-def test_id_must_be_a_number(typed: str) -> None:
-    assert read_id(" 9919 ") == "9919"
-    with pytest.raises(Wrong, match="isn't an id"):
-        read_id(typed)
-
-
-@pytest.mark.parametrize(
     ("typed", "taken", "size"),
     [
         ("100", "100", 100 * 1024**3),
@@ -148,13 +156,6 @@ def test_budget_is_gib_or_none(typed: str, taken: str, size: int) -> None:
     assert budget_bytes(taken) == size
 
 
-@pytest.mark.parametrize("typed", ["", "0", "-1", "1000001", "much", "nan", "inf", "1e400"])
-def test_budget_has_bounds(typed: str) -> None:
-    """0 means no limit to the server: nobody shall get there by a typing error."""
-    with pytest.raises(Wrong):
-        read_budget(typed)
-
-
 def test_budget_is_priced_by_the_table() -> None:
     assert storage_usd("100") == pytest.approx(100 * 1024**3 / GIGABYTE * PRICES["S3 storage"].usd)
     assert budget_hint("100") == "($2.47 a month when full)"
@@ -163,37 +164,3 @@ def test_budget_is_priced_by_the_table() -> None:
     hint = questions.question_of_budget().hint
     assert hint is not None
     assert hint("") == hint("100"), "what Enter would take"
-
-
-@pytest.mark.parametrize("typed", ["cache.example.com", "https://Cache.Example.com/", " cache.example.com. "])
-def test_domain_is_normalized(typed: str) -> None:
-    assert read_domain(typed) == "cache.example.com"
-
-
-@pytest.mark.parametrize("typed", ["", "cache", "a b.c", "*.example.com", "x.y/z", f"{'a' * 64}.com"])
-def test_invalid_domain_is_refused(typed: str) -> None:
-    with pytest.raises(Wrong, match="isn't a domain name"):
-        read_domain(typed)
-
-
-def test_certificate_must_be_in_us_east_1() -> None:
-    assert read_certificate(f" {CERTIFICATE} ") == CERTIFICATE
-    for arn in ("", "certificate", CERTIFICATE.replace("us-east-1", "eu-central-1")):
-        with pytest.raises(Wrong, match="in us-east-1, where CloudFront looks"):
-            read_certificate(arn)
-
-
-@pytest.mark.parametrize("typed", ["none", "ops@example.com", TOPIC])
-def test_alarms_go_to_mail_a_topic_or_nowhere(typed: str) -> None:
-    assert read_alarms(f" {typed} ", "eu-central-1") == typed
-
-
-@pytest.mark.parametrize("typed", ["", "ops", "ops@example", "a b@example.com", "arn:aws:sqs:eu-central-1:1:q"])
-def test_invalid_alarm_target_is_refused(typed: str) -> None:
-    with pytest.raises(Wrong, match="is neither an e-mail address nor the ARN"):
-        read_alarms(typed, "eu-central-1")
-
-
-def test_topic_of_another_region_is_refused() -> None:
-    with pytest.raises(Wrong, match="CloudWatch notifies only topics of its own region, us-east-1"):
-        read_alarms(TOPIC, "us-east-1")

@@ -69,34 +69,22 @@ def test_edited_line_is_read(how: str, typed: str, got: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["plain", "hint"])
-def test_early_input_answers_the_question(how: str) -> None:
+def test_early_input_answers_and_interrupt_ends_a_question(how: str) -> None:
     with asked(how) as master:
         os.write(master, b"100\r")
         assert "got '100'" in read_until(master, r"got .+\n")
-
-
-@pytest.mark.parametrize("how", ["plain", "hint"])
-def test_interrupt_ends_a_question(how: str) -> None:
     with asked(how) as master:
         read_until(master, "how much")
         os.write(master, b"5\x03")
         assert "got an interrupt" in read_until(master, r"got .+\n")
 
 
-def test_hint_follows_each_key() -> None:
+def test_hint_follows_each_key_and_a_paste() -> None:
     with asked("hint") as master:
         read_until(master, re.escape("<>"))
-        os.write(master, b"1")
-        read_until(master, re.escape("<1>"))
-        os.write(master, b"0")
-        read_until(master, re.escape("<10>"))
-        os.write(master, b"\x7f")
-        read_until(master, re.escape("<1>"))
-        os.write(master, b"\r")
-        read_until(master, "got '1'")
-
-
-def test_pasted_line_shows_its_hint() -> None:
+        for key, shown in ((b"1", "<1>"), (b"0", "<10>"), (b"\x7f", "<1>"), (b"\r", "got '1'")):
+            os.write(master, key)
+            read_until(master, re.escape(shown))
     with asked("hint") as master:
         read_until(master, "<>")
         os.write(master, b"50\r")

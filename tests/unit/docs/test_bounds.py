@@ -16,19 +16,14 @@ ROWS = [
 NAMED = re.compile(r"`(tests/[\w/.]+\.(?:py|mjs))::([^`]+)`")
 
 
-def test_bounds_table_is_parsed() -> None:
-    assert len(ROWS) > 30
-
-
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0][:40])
 def test_bounds_row_names_existing_tests(row: list[str]) -> None:
+    assert len(ROWS) > 30
     assert len(row) == 4
     assert all(row)
     named = NAMED.findall(row[3])
     assert named, row[3]
     for file, test in named:
-        path = ROOT / file
-        assert path.exists(), file
-        text = path.read_text()
+        text = (ROOT / file).read_text()
         found = f"def {test}(" in text if file.endswith(".py") else f"test('{test}'" in text
         assert found, f"{file} has no test {test}"

@@ -15,16 +15,16 @@ RUN_HERE = {
 }
 """Run as they stand, in this checkout; each must say so."""
 
+NOTES = ("tests/unit/release/test_release_notes.py", "## Verify a release")
+VERIFY = "ssh-keygen -Y verify -f release-signers -I release@serverless-actions-cache -n serverless-actions-cache"
 RUN_ELSEWHERE = {
     "make run": ("tests/integration/local_run/test_crashes.py", "start_run(command=MAKE)"),
     "make token": ("tests/integration/local_run/test_run.py", '[*MAKE_ALONE, "token"]'),
     "make doctor-file": ("tests/unit/doctor/test_portable.py", '["make", "--silent", "doctor-file"'),
     "curl http://127.0.0.1:3000/health": ("tests/integration/local_run/test_run.py", 'urlopen(f"{run.url}/health")'),
-    "sha256sum --check SHA256SUMS": ("tests/unit/release/test_release_notes.py", "## Verify a release"),
-    "ssh-keygen -Y verify -f release-signers -I release@serverless-actions-cache -n serverless-actions-cache "
-    "-s SHA256SUMS.sig < SHA256SUMS": ("tests/unit/release/test_release_notes.py", "## Verify a release"),
-    "ssh-keygen -Y verify -f release-signers -I release@serverless-actions-cache -n serverless-actions-cache "
-    "-s NOTES.md.sig < NOTES.md": ("tests/unit/release/test_release_notes.py", "## Verify a release"),
+    "sha256sum --check SHA256SUMS": NOTES,
+    f"{VERIFY} -s SHA256SUMS.sig < SHA256SUMS": NOTES,
+    f"{VERIFY} -s NOTES.md.sig < NOTES.md": NOTES,
 }
 """Maps each command to the test file that runs it, and to a line of that file."""
 
@@ -38,7 +38,6 @@ BLOCKS = all_blocks()
 SHOWN = [command for block in BLOCKS for command in block.commands]
 CURRENT_PAGES = [path for path in PAGES if path.name != "CHANGELOG.md"]
 """The changelog names what was removed and renamed, too."""
-OLD_MARK = re.compile(r"(AWS|runner|key|long)(:|$)")
 
 
 def _shown(command: Command) -> str:
@@ -48,11 +47,6 @@ def _shown(command: Command) -> str:
 def is_run(command: Command) -> bool:
     by_page = any(command.page == page and re.match(start, command.text) for page, start in RUN_BY_THEIR_PAGES_TEST)
     return command.text in RUN_HERE or command.text in RUN_ELSEWHERE or by_page
-
-
-def test_pages_and_commands_are_found() -> None:
-    assert len(PAGES) > 20
-    assert len(SHOWN) > 40
 
 
 @pytest.mark.parametrize("command", SHOWN, ids=_shown)
@@ -70,31 +64,17 @@ def test_fence_states_only_real_needs(block: Block) -> None:
     assert not all(map(is_run, block.commands)), "tests run all of it: it needs nothing"
 
 
-@pytest.mark.parametrize("command", [command for command in SHOWN if command.comments], ids=_shown)
-def test_comments_contain_no_test_markers(command: Command) -> None:
-    assert [comment for comment in command.comments if OLD_MARK.match(comment)] == []
-
-
 def test_contributing_page_lists_each_need() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text()
     (line,) = re.findall(r"^- \*\*A command in the docs\*\*.*(?:\n  .*)*", page, re.MULTILINE)
     assert set(re.findall(r"`([a-z-]+)`", line)) - {"console"} == set(NEEDS)
 
 
-def test_tested_commands_appear_on_pages() -> None:
+def test_named_tests_run_commands_of_pages() -> None:
+    assert len(SHOWN) > 40
     assert set(RUN_HERE) | set(RUN_ELSEWHERE) <= {command.text for command in SHOWN}
-
-
-@pytest.mark.parametrize("command", RUN_ELSEWHERE)
-def test_named_test_runs_command(command: str) -> None:
-    path, line = RUN_ELSEWHERE[command]
-    assert line in (ROOT / path).read_text()
-
-
-@pytest.mark.parametrize("page", RUN_BY_THEIR_PAGES_TEST)
-def test_page_test_runs_its_commands(page: tuple[str, str]) -> None:
-    path, expression = RUN_BY_THEIR_PAGES_TEST[page]
-    assert expression in (ROOT / path).read_text()
+    for path, line in (*RUN_ELSEWHERE.values(), *RUN_BY_THEIR_PAGES_TEST.values()):
+        assert line in (ROOT / path).read_text(), path
 
 
 @pytest.mark.parametrize("command", RUN_HERE)

@@ -33,10 +33,8 @@ def test_multi_issuer_example_deploys_and_starts(template: Template, monkeypatch
 
 
 def test_policy_examples_are_valid() -> None:
-    endpoint = json.loads(block("json", "{"))
-    assert endpoint["Statement"][0]["Action"] == "s3:GetObject"
-    text = block("yaml", "- Sid").replace("!Sub ", "")
-    [statement] = yaml.safe_load(text)
+    assert json.loads(block("json", "{"))["Statement"][0]["Action"] == "s3:GetObject"
+    [statement] = yaml.safe_load(block("yaml", "- Sid").replace("!Sub ", ""))
     assert statement["Effect"] == "Deny"
 
 

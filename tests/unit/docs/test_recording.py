@@ -14,18 +14,11 @@ from dev.demo.__main__ import NEXT
 from dev.docs.record_demo import (
     CAST,
     COLUMNS,
-    FRAME_SECONDS,
-    LONGEST_PAUSE_SECONDS,
     PICTURE,
     ROWS,
-    SPEED,
-    Line,
     Output,
-    Terminal,
     Unreadable,
     as_cast,
-    frames,
-    lines_of,
     of_cast,
     picture,
     recorded,
@@ -41,18 +34,10 @@ def shown_at_the_end() -> list[str]:
     return [" ".join(group.itertext()) for group in groups if "gone" not in group.get("class", "")]
 
 
-def written(*texts: str) -> list[str]:
-    terminal = Terminal()
-    for text in texts:
-        terminal.write(text)
-    return terminal.lines
-
-
-# ------------------------------------------------------------------ the picture in the repository
-
-
 def test_picture_matches_recording():
+    """The recording has every kind of output that the terminal knows, so this holds its drawing too."""
     assert PICTURE.read_text() == picture(of_cast(CAST.read_text())), "make recording RECORD_OPTIONS=--render"
+    assert f'<img src="{PICTURE.relative_to(ROOT)}"' in (ROOT / "README.md").read_text()
 
 
 def test_picture_ends_like_current_demo():
@@ -81,21 +66,11 @@ def test_files_contain_no_local_paths(file):
     assert str(ROOT) not in file.read_text()
 
 
-def test_readme_shows_picture():
-    assert f'<img src="{PICTURE.relative_to(ROOT)}"' in (ROOT / "README.md").read_text()
-
-
-# ------------------------------------------------------------------ the recorder
-
-
 def test_recording_terminal_has_fixed_size():
     program = "import os; print(os.isatty(1), *os.get_terminal_size(), os.environ.get('NO_COLOR'), 'ü')"
     outputs = recorded([sys.executable, "-c", program])
     assert "".join(output.text for output in outputs) == f"True {COLUMNS} {ROWS} None ü\r\n"
     assert of_cast(as_cast(outputs)) == outputs
-
-
-def test_failed_command_is_not_recorded():
     with pytest.raises(CalledProcessError) as failed:
         recorded([sys.executable, "-c", "print('told'); raise SystemExit(3)"])
     assert (failed.value.returncode, failed.value.output) == (3, "told\r\n")
@@ -123,53 +98,17 @@ def test_interrupted_command_can_clean_up(tmp_path):
     assert stopped.exists()
 
 
-# ------------------------------------------------------------------ the terminal
-
-
-def test_erased_line_is_overwritten():
-    assert written("one", "\r\x1b[2K", "two\r\n\x1b[?25h", "\r\x1b[1A\x1b[2K", "three\r\n") == ["three", ""]
-
-
-def test_escape_sequence_may_be_split():
-    assert written("\x1b[32", "mgreen\x1b", "[0m") == ["\x1b[32mgreen\x1b[0m"]
-
-
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("\x1b[5;5H", r"'\\x1b\[5;5H' in line 1"),
+        ("\x1b[5;5H", r"'\\x1b\[5;5H' in line 2"),
         ("one\rtwo", "wasn't erased"),
-        ("one\x1b[1A", "in line 1"),
+        ("one\x1b[1A", "in line 2"),
         ("\r\n" * ROWS, f"more than {ROWS} lines"),
         ("x" * (COLUMNS + 1), f"wider than {COLUMNS} columns"),
+        ("\x1b[38;5;99mviolet\x1b[0m", "COLOURS"),
     ],
 )
 def test_unsupported_output_is_reported(text, why):
     with pytest.raises(Unreadable, match=why):
-        written(text)
-
-
-def test_full_screen_is_shown():
-    assert written("\r\n".join(["x" * COLUMNS] * ROWS)) == ["x" * COLUMNS] * ROWS
-
-
-def test_unknown_colour_is_reported():
-    with pytest.raises(Unreadable, match="COLOURS"):
-        picture([Output(1, "\x1b[38;5;99mviolet\x1b[0m")])
-
-
-# ------------------------------------------------------------------ time
-
-
-def test_frames_speed_up_and_pauses_shrink():
-    first, second, third = frames([Output(3 * SPEED * FRAME_SECONDS, "a"), Output(1000, "b")])
-    assert first == (0, ("$ \x1b[1mmake demo\x1b[0m", ""))
-    assert second[0] == pytest.approx(3 * FRAME_SECONDS)
-    assert second[1][1] == "a"
-    assert third[0] == pytest.approx(second[0] + LONGEST_PAUSE_SECONDS / SPEED, abs=FRAME_SECONDS)
-    assert third[1][1] == "ab"
-
-
-def test_line_stays_until_replaced():
-    screens = [(0.0, ("a",)), (1.0, ("a", "b")), (2.0, ("a", "c")), (3.0, ("a", ""))]
-    assert lines_of(screens) == [Line(1, "b", 1, 2), Line(1, "c", 2, 3), Line(0, "a", 0)]
+        picture([Output(1, text)])

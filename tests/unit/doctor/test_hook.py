@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,7 @@ def test_hook_points_actions_and_children_at_the_server() -> None:
 @pytest.mark.parametrize("url", ["", "cache.example.com:x", "not a url"])
 def test_hook_ignores_a_bad_url_silently(url: str) -> None:
     assert seen_by_node(CUSTOM_ACTIONS_RESULTS_URL=url, ACTIONS_RESULTS_URL=GITHUBS)["ACTIONS_RESULTS_URL"] == GITHUBS
+    assert "ACTIONS_RESULTS_URL" not in seen_by_node(CUSTOM_ACTIONS_RESULTS_URL=URL), "nothing is set outside a job"
 
 
 @pytest.fixture
@@ -59,66 +61,45 @@ def led_to(hook: Path, **variables: str) -> str:
 ATTACKERS = "https://attacker.example/"
 
 
-def test_settings_file_overrides_the_variable(installed: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"], ids=["plain", "with a BOM"])
+def test_settings_file_overrides_the_variable(installed: Path, encoding: str) -> None:
     settings = {"url": "https://cache.example.com", "mode": "fast", "connections": 8, "when_down": "miss", "new": 1}
-    installed.with_name("hook.json").write_text(json.dumps(settings))
-    assert led_to(installed, CUSTOM_ACTIONS_RESULTS_URL=ATTACKERS) == URL
-    assert led_to(installed) == URL
+    installed.with_name("hook.json").write_text(json.dumps(settings), encoding=encoding)
+    assert led_to(installed, CUSTOM_ACTIONS_RESULTS_URL=ATTACKERS) == led_to(installed) == URL
 
 
-def test_settings_file_may_begin_with_a_bom(installed: Path) -> None:
-    installed.with_name("hook.json").write_text(json.dumps({"url": URL}), encoding="utf-8-sig")
-    assert led_to(installed) == URL
+BROKEN = ["", "{", "null", "[]", '"https://cache.example.com/"', "{}", '{"url": 5}', '{"url": ["https://x.example"]}']
+BROKEN += ['{"url": "http://cache.example.com/"}', '{"url": "cache.example.com:443"}', '{"url": null}', "[" * 100_000]
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        "{",
-        "null",
-        "[]",
-        '"https://cache.example.com/"',
-        "{}",
-        '{"url": 5}',
-        '{"url": ["https://x.example"]}',
-        '{"url": "http://cache.example.com/"}',
-        '{"url": "cache.example.com:443"}',
-        '{"url": null}',
-        "[" * 100_000,
-    ],
-)
-def test_broken_settings_file_disables_the_hook(installed: Path, content: str) -> None:
-    installed.with_name("hook.json").write_text(content)
-    assert led_to(installed, CUSTOM_ACTIONS_RESULTS_URL=ATTACKERS) == GITHUBS
+def write(content: str, path: Path) -> None:
+    path.write_text(content)
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("nowhere")], ids=["directory", "dead link"])
-def test_unreadable_settings_file_disables_the_hook(installed: Path, make: Callable[[Path], None]) -> None:
+BREAK: dict[str, Callable[[Path], object]] = {
+    **{content[:40]: partial(write, content) for content in BROKEN},
+    "a directory": Path.mkdir,
+    "a dead link": lambda path: path.symlink_to("nowhere"),
+}
+
+
+@pytest.mark.parametrize("make", BREAK.values(), ids=BREAK)
+def test_broken_settings_file_disables_the_hook(installed: Path, make: Callable[[Path], object]) -> None:
     make(installed.with_name("hook.json"))
     assert led_to(installed, CUSTOM_ACTIONS_RESULTS_URL=ATTACKERS) == GITHUBS
 
 
-@pytest.mark.parametrize(
-    ("url", "is_taken"),
-    [
-        ("http://127.0.0.1:3000/", True),
-        ("http://127.9.8.7/", True),
-        ("http://localhost:3000/", True),
-        ("http://[::1]:3000/", True),
-        ("http://cache.example.com/", False),
-        ("http://127.0.0.1.example.com/", False),
-        ("http://localhost.example.com/", False),
-        ("http://[::2]/", False),
-        ("ftp://127.0.0.1/", False),
-    ],
-)
-@pytest.mark.parametrize("by_file", [True, False])
-def test_plain_http_is_for_loopback_only(installed: Path, url: str, *, is_taken: bool, by_file: bool) -> None:
-    if by_file:
-        installed.with_name("hook.json").write_text(json.dumps({"url": url}))
-    variables = {} if by_file else {"CUSTOM_ACTIONS_RESULTS_URL": url}
-    assert led_to(installed, **variables) == (url if is_taken else GITHUBS)
+LOOPBACK = ["http://127.0.0.1:3000/", "http://127.9.8.7/", "http://localhost:3000/", "http://[::1]:3000/"]
+ELSEWHERE = ["http://cache.example.com/", "http://127.0.0.1.example.com/", "http://localhost.example.com/"]
+ELSEWHERE += ["http://[::2]/", "ftp://127.0.0.1/"]
+
+
+@pytest.mark.parametrize("url", [*LOOPBACK, *ELSEWHERE])
+def test_plain_http_is_for_loopback_only(installed: Path, url: str) -> None:
+    expected = url if url in LOOPBACK else GITHUBS
+    assert led_to(installed, CUSTOM_ACTIONS_RESULTS_URL=url) == expected
+    installed.with_name("hook.json").write_text(json.dumps({"url": url}))
+    assert led_to(installed) == expected
 
 
 def test_hook_runs_in_old_versions_of_node() -> None:
@@ -127,10 +108,6 @@ def test_hook_runs_in_old_versions_of_node() -> None:
     subprocess.run(
         ["node", "-e", script, str(HOOK)], cwd=ROOT / "tests" / "integration" / "edge", check=True, capture_output=True
     )
-
-
-def test_hook_sets_nothing_outside_a_job() -> None:
-    assert "ACTIONS_RESULTS_URL" not in seen_by_node(CUSTOM_ACTIONS_RESULTS_URL=URL)
 
 
 def on_machine(directory: Path, env: str, title: str = "what jobs are told") -> tuple[str, str]:
@@ -143,14 +120,22 @@ def on_machine(directory: Path, env: str, title: str = "what jobs are told") -> 
     return found.state, found.detail
 
 
-def test_doctor_foresees_the_hooks_effect(tmp_path: Path) -> None:
-    state, detail = on_machine(tmp_path, f"CUSTOM_ACTIONS_RESULTS_URL={URL}\nNODE_OPTIONS=--require {HOOK}\n")
-    assert (state, "rewrites it in node's processes" in detail) == (OK, True), detail
+CUSTOM = "CUSTOM_ACTIONS_RESULTS_URL"
 
 
-def test_doctor_reports_a_hook_without_a_url(tmp_path: Path) -> None:
-    state, detail = on_machine(tmp_path, f"NODE_OPTIONS=--require {HOOK}\n")
-    assert (state, "isn't set" in detail) == (TROUBLE, True), detail
+@pytest.mark.parametrize(
+    ("env", "state", "said"),
+    [
+        (f"{CUSTOM}={URL}\nNODE_OPTIONS=--require {HOOK}\n", OK, "rewrites it in node's processes"),
+        (f"NODE_OPTIONS=--require {HOOK}\n", TROUBLE, "isn't set"),
+        (f"{CUSTOM}=http://cache.example.com/\nNODE_OPTIONS=--require {HOOK}\n", TROUBLE, "isn't https"),
+        (f"{CUSTOM}={URL}\nNODE_OPTIONS=--require /no/such/hook.cjs\n", TROUBLE, "no action can start"),
+        (f"{CUSTOM}={URL}\nNODE_OPTIONS=--require /no/such/hook.cjs\n", TROUBLE, "Cannot find module"),
+    ],
+)
+def test_doctor_foresees_the_hooks_effect(tmp_path: Path, env: str, state: str, said: str) -> None:
+    found, detail = on_machine(tmp_path, env)
+    assert (found, said in detail) == (state, True), detail
 
 
 def test_doctor_names_the_broken_settings_file(tmp_path: Path, installed: Path) -> None:
@@ -162,12 +147,6 @@ def test_doctor_names_the_broken_settings_file(tmp_path: Path, installed: Path) 
     assert "isn't https" in on_machine(tmp_path, env)[1]
     installed.with_name("hook.json").write_text(json.dumps({"url": URL}))
     assert on_machine(tmp_path, f"NODE_OPTIONS=--require {installed}\n")[0] == OK
-
-
-def test_doctor_reports_plain_http(tmp_path: Path) -> None:
-    env = f"CUSTOM_ACTIONS_RESULTS_URL=http://cache.example.com/\nNODE_OPTIONS=--require {HOOK}\n"
-    state, detail = on_machine(tmp_path, env)
-    assert (state, "isn't https" in detail) == (TROUBLE, True), detail
 
 
 WRITERS = "who may write the hook"
@@ -212,13 +191,6 @@ def test_doctor_names_files_that_jobs_may_write(
     state, detail = on_machine(runner, f"NODE_OPTIONS=--require {folder / 'hook.cjs'}\n", WRITERS)
     assert (state, "one job could leave code" in detail) == (WARNING, True), detail
     assert f"{weak} belongs to user 1001" in detail or f"{weak} is writable" in detail
-
-
-def test_doctor_reports_a_missing_hook(tmp_path: Path) -> None:
-    gone = tmp_path / "gone.cjs"
-    state, detail = on_machine(tmp_path, f"CUSTOM_ACTIONS_RESULTS_URL={URL}\nNODE_OPTIONS=--require {gone}\n")
-    assert (state, "no action can start" in detail) == (TROUBLE, True), detail
-    assert "Cannot find module" in detail
 
 
 def test_doctor_ignores_what_a_hook_prints(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,7 @@ from functions.api.tokens import TokenReader
 URL = "https://cache.example.com/"
 SERVER = read_address(URL)
 IN_ACTION = Place(ACTION, is_container=False, is_container_job=False)
+IN_CONTAINER_JOB = Place(ACTION, is_container=True, is_container_job=True)
 ON_HOST = Place(HOST, is_container=False, is_container_job=False)
 PLAIN = Worker(overwrites=True, honours_custom=False)
 FORK = Worker(overwrites=True, honours_custom=True)
@@ -61,8 +63,13 @@ def judged(seen: Seen) -> tuple[str, str]:
 
 
 def test_action_pointed_at_the_server_is_ok() -> None:
-    assert judged(action(URL))[0] == OK
-    assert judged(action("https://CACHE.example.com:443"))[0] == OK
+    assert judged(action(URL))[0] == judged(action("https://CACHE.example.com:443"))[0] == OK
+    any_server = replace(action("https://any.example.com/"), server=None)
+    assert judged(any_server)[0] == OK, "none is expected"
+    assert judged(replace(action(GITHUBS), server=None))[0] == TROUBLE
+
+
+WORKFLOW = {"GITHUB_WORKFLOW_REF": "o/r/.github/workflows/w.yml@main"}
 
 
 @pytest.mark.parametrize(
@@ -72,26 +79,23 @@ def test_action_pointed_at_the_server_is_ok() -> None:
         (action("cache"), "leads nowhere"),
         (action("https://other.example.com/"), "another server, or another name of this one"),
         (action(GITHUBS), "Nothing here changes that"),
-        (
-            action(GITHUBS, {"GITHUB_WORKFLOW_REF": "o/r/.github/workflows/w.yml@main"}),
-            "A workflow's env: can't set it",
-        ),
+        (action(GITHUBS, WORKFLOW), "A workflow's env: can't set it"),
         (action(GITHUBS, CUSTOM), "this runner ignores it: its program lacks the patch"),
         (action(GITHUBS, CUSTOM, worker=PLAIN), "lacks the patch"),
         (action(GITHUBS, CUSTOM, worker=FORK), "put it into its .env and restart"),
         (action(GITHUBS, HOOK), "/opt/hook.cjs, but it changed nothing; there is no hook.json"),
         (action(GITHUBS, {**CUSTOM, **HOOK}), "/opt/hook.cjs, but it changed nothing"),
+        (
+            replace(action(GITHUBS, CUSTOM), place=IN_CONTAINER_JOB),
+            "in a container job neither its NODE_OPTIONS nor its .env count",
+        ),
+        (replace(action(URL, HOOK), node_error="node ends with 1", has_node=False), "no action can start"),
+        (replace(action(URL, HOOK), node_error="node ends with 1", has_node=False), "/opt/hook.cjs"),
     ],
 )
 def test_action_pointed_elsewhere_is_told_why(seen: Seen, said: str) -> None:
     state, detail = judged(seen)
     assert (state, said in detail) == (TROUBLE, True), detail
-
-
-def test_container_job_ignores_the_machines_hook() -> None:
-    place = Place(ACTION, is_container=True, is_container_job=True)
-    _, detail = judged(replace(action(GITHUBS, CUSTOM), place=place))
-    assert "in a container job neither its NODE_OPTIONS nor its .env count" in detail
 
 
 def test_variable_changed_in_node_alone_is_trouble() -> None:
@@ -102,17 +106,7 @@ def test_variable_changed_in_node_alone_is_trouble() -> None:
     assert "sccache or buildx" in others.detail
 
 
-def test_any_server_but_githubs_is_ok_if_none_expected() -> None:
-    assert judged(replace(action("https://any.example.com/"), server=None))[0] == OK
-    assert judged(replace(action(GITHUBS), server=None))[0] == TROUBLE
-
-
-def test_failing_node_is_shown_with_its_options() -> None:
-    seen = replace(action(URL, HOOK), node_error="node ends with 1: Cannot find module", has_node=False)
-    state, detail = judged(seen)
-    assert state == TROUBLE
-    assert "no action can start" in detail
-    assert "/opt/hook.cjs" in detail
+ELSEWHERE = "https://other.example.com/"
 
 
 @pytest.mark.parametrize(
@@ -122,30 +116,22 @@ def test_failing_node_is_shown_with_its_options() -> None:
         (host(PLAIN, CUSTOM), TROUBLE, "lacks the patch"),
         (host(FORK), TROUBLE, "GitHub's own"),
         (host(FORK, CUSTOM), OK, "honours"),
-        (
-            host(FORK, {"CUSTOM_ACTIONS_RESULTS_URL": "https://other.example.com/"}),
-            TROUBLE,
-            "not https://cache.example.com",
-        ),
+        (host(FORK, {"CUSTOM_ACTIONS_RESULTS_URL": ELSEWHERE}), TROUBLE, "not https://cache.example.com"),
         (host(FORK, {"CUSTOM_ACTIONS_RESULTS_URL": "cache"}), TROUBLE, "leads nowhere"),
         (host(REPLACED), TROUBLE, "nothing sets it"),
         (host(REPLACED, {"ACTIONS_RESULTS_URL": URL}), OK, "leaves ACTIONS_RESULTS_URL alone"),
         (host(PLAIN, HOOK, by_node=URL), OK, "the hook /opt/hook.cjs rewrites it"),
         (host(None, HOOK, by_node=URL), OK, "the hook /opt/hook.cjs rewrites it"),
-        (host(PLAIN, HOOK, by_node="https://other.example.com/"), TROUBLE, "not https://cache.example.com"),
+        (host(PLAIN, HOOK, by_node=ELSEWHERE), TROUBLE, "not https://cache.example.com"),
         (host(None, HOOK), TROUBLE, "but it changed nothing"),
         (host(None, CUSTOM), UNKNOWN, "--runner"),
         (host(), UNKNOWN, "--runner"),
+        (replace(host(), place=replace(ON_HOST, kind=RUN_STEP)), UNKNOWN, "actions/github-script"),
     ],
 )
 def test_variable_is_foreseen_on_the_machine(seen: Seen, state: str, said: str) -> None:
     found = judged(seen)
     assert (found[0], said in found[1]) == (state, True), found
-
-
-def test_run_step_is_told_how_to_run_in_an_action() -> None:
-    place = Place(RUN_STEP, is_container=False, is_container_job=False)
-    assert "actions/github-script" in judged(replace(host(), place=place))[1]
 
 
 @pytest.mark.parametrize(
@@ -168,12 +154,9 @@ def test_place_follows_the_runners_variables(variables: dict[str, str], kind: st
 def test_container_is_mentioned_in_the_place() -> None:
     job = find_place({"ACTIONS_RESULTS_URL": URL, "GITHUB_WORKSPACE": "/__w/r/r"}, is_container=True)
     assert "NODE_OPTIONS and the runner's .env don't come in" in describe(job).detail
-    assert "; in a container; what jobs get" in describe(find_place({}, is_container=True)).detail
-
-
-def test_place_alone_is_no_warning() -> None:
-    finding = describe(find_place({}, is_container=True))
-    assert (finding.state, "127.0.0.1" in finding.detail) == (OK, False)
+    alone = describe(find_place({}, is_container=True))
+    assert "; in a container; what jobs get" in alone.detail
+    assert (alone.state, "127.0.0.1" in alone.detail) == (OK, False)
 
 
 GHES = {"GITHUB_SERVER_URL": "https://github.corp.example", "ACTIONS_CACHE_SERVICE_V2": "True"}
@@ -210,17 +193,16 @@ def test_cache_mode_none_is_trouble() -> None:
 PROXIES = {"http_proxy": "http://plain:1", "HTTPS_PROXY": "http://user:secret@secure:2"}
 
 
+SECURE, PLAIN_PROXY = "http://user:secret@secure:2", "http://plain:1"
+
+
 @pytest.mark.parametrize(
     ("url", "no_proxy", "proxy"),
     [
-        ("https://cache.example.com/", "", "http://user:secret@secure:2"),
-        ("http://cache.example.com/", "", "http://plain:1"),
-        ("https://cache.example.com/", "example.com", None),
-        ("https://cache.example.com/", ".EXAMPLE.com", None),
+        ("http://cache.example.com/", "", PLAIN_PROXY),
+        *(("https://cache.example.com/", kept, SECURE) for kept in ("", "cache.example.com:80", "ample.com")),
+        *(("https://cache.example.com/", kept, None) for kept in ("example.com", ".EXAMPLE.com", "other, *")),
         ("https://cache.example.com/", "cache.example.com:443", None),
-        ("https://cache.example.com/", "cache.example.com:80", "http://user:secret@secure:2"),
-        ("https://cache.example.com/", "ample.com", "http://user:secret@secure:2"),
-        ("https://cache.example.com/", "other, *", None),
         ("http://127.0.0.1:3000/", "", None),
         ("http://localhost:3000/", "", None),
     ],
@@ -229,20 +211,13 @@ def test_proxy_is_chosen_as_by_actions_http_client(url: str, no_proxy: str, prox
     assert proxy_for(read_address(url), {**PROXIES, "NO_PROXY": no_proxy}) == proxy
 
 
-def test_proxy_is_shown_without_its_password() -> None:
+def test_proxy_is_shown_without_its_password_and_judged() -> None:
     finding = judge_way(SERVER, PROXIES)
     assert finding.state == OK
     assert "http://secure:2" in finding.detail
     assert "secret" not in finding.detail
-
-
-def test_wildcard_in_no_proxy_is_trouble() -> None:
-    finding = judge_way(SERVER, {**PROXIES, "NO_PROXY": "*.example.com"})
-    assert finding.state == TROUBLE
-    assert "write cache.example.com" in finding.detail
-
-
-def test_tls_proxy_is_unknown() -> None:
+    wildcard = judge_way(SERVER, {**PROXIES, "NO_PROXY": "*.example.com"})
+    assert (wildcard.state, "write cache.example.com" in wildcard.detail) == (TROUBLE, True)
     assert judge_way(SERVER, {"https_proxy": "https://secure:2"}).state == UNKNOWN
     assert judge_way(SERVER, {}) is None
     assert "not for cache.example.com" in judge_way(SERVER, {**PROXIES, "NO_PROXY": "*"}).detail
@@ -274,6 +249,11 @@ def test_good_token_is_described_and_not_shown() -> None:
     for said in ("refs/heads/feature, refs/heads/main", "saves under refs/heads/feature", "42", "githubusercontent"):
         assert said in detail
     assert token()[:20] not in detail
+    state, detail = judged_token(token(ac=ac_claim([("refs/pull/7/merge", READ)])))
+    assert state == OK
+    assert detail.startswith("read-only")
+    assert "untrusted events" in detail
+    assert judge_token(None).state == UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -297,26 +277,14 @@ def test_token_is_judged_as_by_the_server(changes: dict[str, object], state: str
     assert judged_token(token(**changes))[0] == state
 
 
-def test_read_only_token_is_ok() -> None:
-    state, detail = judged_token(token(ac=ac_claim([("refs/pull/7/merge", READ)])))
-    assert state == OK
-    assert detail.startswith("read-only")
-    assert "untrusted events" in detail
+DEEP = "a." + base64.urlsafe_b64encode(b"[" * 100_002).decode() + ".c"
 
 
-@pytest.mark.parametrize("text", ["", "abc", "a.b.c", "a.!!!!.c", "e30.W10.x", "a.b"])
+@pytest.mark.parametrize("text", ["", "abc", "a.b.c", "a.!!!!.c", "e30.W10.x", "a.b", DEEP], ids=lambda it: it[:9])
 def test_malformed_token_is_trouble(text: str) -> None:
     state, detail = judged_token(text)
     assert state == TROUBLE
     assert "isn't a JWT" in detail
-
-
-def test_missing_token_is_unknown() -> None:
-    assert judge_token(None).state == UNKNOWN
-
-
-def claims_of(*named: tuple[str, object]) -> dict[str, object]:
-    return dict(named)
 
 
 GHES_ISSUER = "https://ghes.example/_services/token"
@@ -328,10 +296,10 @@ ODD_VALUES: tuple[tuple[str, tuple[object, ...]], ...] = (
     ("ac", ("[" * 100_000,)),
 )
 PERMISSIONS: tuple[object, ...] = ("3", 2.9, True, -1, None, 3, 7)
-ODD_CLAIMS = [
-    *(claims_of((name, value)) for name, values in ODD_VALUES for value in values),
-    *(claims_of(("repository_id", value), ("iss", GHES_ISSUER)) for value in ("a-b", "0", "a#b", "042")),
-    *(claims_of(("ac", json.dumps([{"Scope": "x", "Permission": value}]))) for value in PERMISSIONS),
+ODD_CLAIMS: list[dict[str, Any]] = [
+    *({name: value} for name, values in ODD_VALUES for value in values),
+    *({"repository_id": value, "iss": GHES_ISSUER} for value in ("a-b", "0", "a#b", "042")),
+    *({"ac": json.dumps([{"Scope": "x", "Permission": value}])} for value in PERMISSIONS),
 ]
 
 
@@ -346,7 +314,3 @@ def test_odd_token_is_judged_as_by_the_server(claims: dict[str, object]) -> None
     except Unauthenticated:
         is_taken = False
     assert (read_token(text, now).error is None) == is_taken
-
-
-def test_deeply_nested_token_is_trouble() -> None:
-    assert "isn't a JWT" in judged_token("a." + base64.urlsafe_b64encode(b"[" * 100_002).decode() + ".c")[1]

@@ -17,17 +17,14 @@ MODULES = sorted((ROOT / "actions_cache_cli" / "doctor").glob("*.py"))
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
 def test_module_is_python_3_9_and_standard_library(path: Path) -> None:
-    tree = ast.parse(path.read_text(), feature_version=(3, 9))
+    text = path.read_text()
+    tree = ast.parse(text, feature_version=(3, 9))
     imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
     imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     foreign = {name.partition(".")[0] for name in imported} - set(sys.stdlib_module_names) - {"actions_cache_cli"}
     assert not foreign
-    assert not re.search(r"actions_cache_cli\.(?!doctor\b)", path.read_text())
-
-
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
-def test_annotations_are_not_evaluated(path: Path) -> None:
-    assert "from __future__ import annotations" in path.read_text() or path.name == "__init__.py"
+    assert not re.search(r"actions_cache_cli\.(?!doctor\b)", text)
+    assert "from __future__ import annotations" in text or path.name == "__init__.py", "annotations are evaluated"
 
 
 def test_installed_command_is_the_modules() -> None:

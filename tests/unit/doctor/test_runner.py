@@ -30,6 +30,8 @@ def test_env_file_has_no_quotes_or_comments() -> None:
 
 
 def test_job_finds_its_runner_by_runner_temp(tmp_path: Path) -> None:
+    empty = find_runner({}, str(tmp_path))
+    assert (empty.worker, empty.env) == (None, {})
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "Runner.Worker.dll").write_bytes(OURS.encode("utf-16-le"))
     (tmp_path / ".env").write_text("A=1\n")
@@ -40,8 +42,3 @@ def test_job_finds_its_runner_by_runner_temp(tmp_path: Path) -> None:
     assert runner.worker == Worker(overwrites=True, honours_custom=False)
     assert runner.env == {"A": "1"}
     assert [path.parent.parent.name for path in node_programs(runner)][:3] == ["node24", "node20", "node9"]
-
-
-def test_named_directory_without_a_runner_is_accepted(tmp_path: Path) -> None:
-    runner = find_runner({}, str(tmp_path))
-    assert (runner.worker, runner.env) == (None, {})

@@ -10,8 +10,6 @@ from actions_cache.domain.timing import FAILED_MERGE_RETRY, SEND_TIMEOUT
 from tests.unit.domain.build import LIFETIMES, MERGED, NOW, archive, merged_archive, queued, running, stored_archive
 
 ATTEMPTS = 3
-LONGEST_VISIBILITY_SECONDS = 12 * 3600
-"""SQS hides a message for at most 12 hours."""
 
 
 def claimed(current, now=NOW):
@@ -22,23 +20,15 @@ def started(current, token="claim", now=NOW):
     return claim.started(current, token, "new run", now, LIFETIMES, ATTEMPTS)
 
 
-def test_unmerged_archive_is_claimed():
-    after = claimed(stored_archive())
-    assert (after.merge.state, after.merge.claim_token) == (MergeState.QUEUED, "new")
-
-
 @pytest.mark.parametrize(
     "current",
-    [
-        archive(),
-        merged_archive(),
-        stored_archive(object=MERGED),
-        stored_archive(state=ArchiveState.DELETED),
-    ],
+    [archive(), merged_archive(), stored_archive(object=MERGED), stored_archive(state=ArchiveState.DELETED)],
     ids=["reserved", "merged", "one part", "deleted"],
 )
 def test_archive_needing_no_merge_is_not_claimed(current):
     assert claimed(current, NOW + 10**12) is None
+    after = claimed(stored_archive())
+    assert (after.merge.state, after.merge.claim_token) == (MergeState.QUEUED, "new")
 
 
 STALE = {
@@ -68,39 +58,29 @@ def test_long_backlog_voids_no_message():
     assert started(waiting, "new", NOW + 10 * LIFETIMES.merge_lease) is not None
 
 
-def test_run_starts_only_with_current_claim():
+@pytest.mark.parametrize("current", [merged_archive(), stored_archive(), archive()])
+def test_run_starts_only_from_queue_with_current_claim(current):
+    assert started(current) is None
     assert started(queued(), token="another") is None
     assert started(queued()).merge.run_token == "new run"
 
 
-def test_delivery_yields_to_live_run():
-    assert started(running(), now=NOW + LIFETIMES.merge_lease - 1) is None
-
-
-def test_delivery_replaces_dead_run():
-    after = started(running(), now=NOW + LIFETIMES.merge_lease)
+def test_delivery_replaces_dead_run_only():
+    ends = NOW + LIFETIMES.merge_lease
+    assert started(running(), now=ends - 1) is None
+    after = started(running(), now=ends)
     assert (after.merge.run_token, after.merge.attempts) == ("new run", 2)
-
-
-@pytest.mark.parametrize(
-    "current", [merged_archive(), stored_archive(), archive(), replace(queued(), state=ArchiveState.DELETED)]
-)
-def test_run_starts_only_from_queue(current):
-    assert started(current) is None
+    assert started(running(attempts=ATTEMPTS - 1), now=ends) is not None
+    assert started(running(attempts=ATTEMPTS), now=ends) is None, "it was the last attempt"
+    assert started(replace(queued(), state=ArchiveState.DELETED)) is None
 
 
 def test_only_current_run_publishes():
     assert claim.published(running(run_token="other"), "run", MERGED, NOW) is None
+    assert claim.published(replace(running(), state=ArchiveState.DELETED), "run", MERGED, NOW) is None
+    assert claim.published(running(lease_until=NOW - 1), "run", MERGED, NOW) is not None, "it wasn't replaced"
     after = claim.published(running(), "run", MERGED, NOW + 5)
     assert (after.object, after.merge.state, after.merge.ended_at) == (MERGED, MergeState.MERGED, NOW + 5)
-
-
-def test_expired_run_may_publish_if_not_replaced():
-    assert claim.published(running(lease_until=NOW - 1), "run", MERGED, NOW) is not None
-
-
-def test_run_never_publishes_to_deleted_archive():
-    assert claim.published(replace(running(), state=ArchiveState.DELETED), "run", MERGED, NOW) is None
 
 
 def test_only_current_run_renews_lease():
@@ -108,22 +88,13 @@ def test_only_current_run_renews_lease():
     assert claim.renewed(running(), "run", NOW + 7, LIFETIMES).merge.lease_until == NOW + 7 + LIFETIMES.merge_lease
 
 
-def test_failed_run_returns_to_queue():
+def test_failed_run_returns_to_queue_until_the_last():
     after = claim.failed(running(), "run", NOW, ATTEMPTS)
     assert (after.merge.state, after.merge.attempts) == (MergeState.QUEUED, 1)
     assert started(after).merge.attempts == 2
-
-
-def test_last_failed_attempt_fails_merge():
-    after = claim.failed(running(attempts=ATTEMPTS), "run", NOW, ATTEMPTS)
-    assert after.merge.state is MergeState.FAILED
-    assert started(after) is None
-
-
-def test_no_run_starts_after_last_attempt():
-    dead = running(attempts=ATTEMPTS)
-    assert started(dead, now=NOW + LIFETIMES.merge_lease) is None
-    assert started(running(attempts=ATTEMPTS - 1), now=NOW + LIFETIMES.merge_lease) is not None
+    last = claim.failed(running(attempts=ATTEMPTS), "run", NOW, ATTEMPTS)
+    assert last.merge.state is MergeState.FAILED
+    assert started(last) is None
 
 
 def test_merge_with_only_dead_runs_is_given_up():
@@ -171,26 +142,19 @@ def test_redrive_skips_settled_or_active_merge(current, dead_letter):
     assert claim.redriven(current, dead_letter, "new", NOW) is None
 
 
-def test_unsent_claim_is_released():
+def test_unsent_claim_is_released_and_sent_once():
     after = claim.released(queued(), "claim")
     assert claimed(after).merge.claim_token == "new"
     assert claim.released(queued(), "another") is None
     assert claim.released(running(), "claim") is None
-
-
-def test_message_is_marked_sent_once():
     assert claim.sent(queued(), "claim", NOW).merge.sent_at == NOW
     assert claim.sent(queued(), "another", NOW) is None
     assert claim.sent(queued(sent_at=NOW), "claim", NOW + 1) is None
 
 
-@pytest.mark.parametrize(
-    ("deliveries", "seconds"),
-    [(0, 10), (1, 10), (2, 20), (3, 40), (4, 80), (5, 160), (6, 300), (7, 300), (20, 300), (1000, 300), (10**9, 300)],
-)
-def test_retry_delay_doubles_up_to_limit(deliveries: int, seconds: int) -> None:
-    assert claim.retry_after(deliveries) == seconds
+DELAYS = {0: 10, 1: 10, 2: 20, 3: 40, 4: 80, 5: 160, 6: 300, 7: 300, 20: 300, 1000: 300, 10**9: 300}
 
 
-def test_longest_retry_fits_sqs() -> None:
-    assert claim.LONGEST_RETRY_SECONDS <= LONGEST_VISIBILITY_SECONDS
+def test_retry_delay_doubles_up_to_limit() -> None:
+    assert {deliveries: claim.retry_after(deliveries) for deliveries in DELAYS} == DELAYS
+    assert claim.LONGEST_RETRY_SECONDS <= 12 * 3600, "SQS hides a message for at most 12 hours"

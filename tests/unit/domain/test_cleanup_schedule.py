@@ -21,13 +21,13 @@ from actions_cache.domain.archive import (
 )
 from actions_cache.domain.cleanup_schedule import (
     LOOK_EVERY,
-    CleanupTask,
     discarded_bytes,
     is_too_much,
     kept_keys,
     needs_parts,
     next_task,
 )
+from actions_cache.domain.cleanup_schedule import CleanupTask as Task
 from actions_cache.domain.timing import SEND_TIMEOUT
 from actions_cache.domain.uploads import MAX_ARRIVALS
 from tests.unit.domain.build import (
@@ -58,92 +58,36 @@ def closed_upload(**changes):
     return replace(tombstone, **changes)
 
 
+COMMITTED = archive(commit=Commit("d", 30, 3, MANIFEST), looked_at=NOW + 7)
+DELETED = archive(state=ArchiveState.DELETED, deleted_at=NOW + 9)
+DELETED_MERGED = merged_archive(state=ArchiveState.DELETED, deleted_at=NOW + 9)
+ONE_PART = stored_archive(object=PARTS[0], commit=Commit("d", 10, 1, None))
+FAILED = stored_archive(Merge(state=MergeState.FAILED, ended_at=NOW + 9))
+SWEPT = merged_archive(swept_at=LAST_ARRIVAL)
+EXPIRES = NOW + LIFETIMES.unused_entry
+LAST_LOOK = archive(looked_at=NOW + LIFETIMES.reservation - LOOK_EVERY)
 TASKS = {
-    "an open upload is looked at some minutes after it began": (
-        archive(),
-        NOW + LOOK_EVERY,
-        CleanupTask.LOOK_AT_UPLOAD,
-    ),
-    "an open upload is looked at again after each look": (
-        archive(looked_at=NOW + 7),
-        NOW + 7 + LOOK_EVERY,
-        CleanupTask.LOOK_AT_UPLOAD,
-    ),
-    "a committed upload is looked at too": (
-        archive(commit=Commit("d", 30, 3, MANIFEST), looked_at=NOW + 7),
-        NOW + 7 + LOOK_EVERY,
-        CleanupTask.LOOK_AT_UPLOAD,
-    ),
-    "a reservation is dropped when it expires": (
-        archive(looked_at=NOW + LIFETIMES.reservation - LOOK_EVERY),
-        NOW + LIFETIMES.reservation,
-        CleanupTask.DROP_RESERVATION,
-    ),
-    "a closed upload is swept at once": (closed_upload(), NOW + 9, CleanupTask.SWEEP),
-    "a closed upload is swept again while its URL is valid": (
-        closed_upload(swept_at=NOW + 9),
-        NOW + 9 + LOOK_EVERY,
-        CleanupTask.SWEEP,
-    ),
-    "a closed upload is swept last when nothing can arrive": (
-        closed_upload(swept_at=LAST_ARRIVAL - 1),
-        LAST_ARRIVAL,
-        CleanupTask.SWEEP,
-    ),
-    "a closed upload is forgotten after its last sweep": (
-        closed_upload(swept_at=LAST_ARRIVAL),
-        LAST_ARRIVAL,
-        CleanupTask.FORGET,
-    ),
-    "an unclaimed archive is claimed": (stored_archive(), NOW + SEND_TIMEOUT, CleanupTask.RETAKE_CLAIM),
-    "a claim whose message was never sent is retaken": (queued(), NOW + SEND_TIMEOUT, CleanupTask.RETAKE_CLAIM),
-    "a dead run's claim is retaken": (running(), NOW + LIFETIMES.merge_lease, CleanupTask.RETAKE_CLAIM),
-    "a merged archive's parts are deleted after the grace": (merged_archive(), PARTS_REMOVABLE, CleanupTask.SWEEP),
-    "what a failed merge left is deleted after the grace": (
-        stored_archive(Merge(state=MergeState.FAILED, ended_at=NOW + 9)),
-        NOW + 9 + LIFETIMES.grace,
-        CleanupTask.SWEEP,
-    ),
-    "late arrivals are swept when no PUT can be running": (
-        merged_archive(swept_at=PARTS_REMOVABLE),
-        LAST_ARRIVAL,
-        CleanupTask.SWEEP,
-    ),
-    "late arrivals for one part are swept too": (
-        stored_archive(object=PARTS[0], commit=Commit("d", 10, 1, None)),
-        LAST_ARRIVAL,
-        CleanupTask.SWEEP,
-    ),
-    "an unused entry expires": (
-        merged_archive(swept_at=LAST_ARRIVAL),
-        NOW + LIFETIMES.unused_entry,
-        CleanupTask.EXPIRE_ENTRY,
-    ),
-    "a use delays its expiry": (
-        merged_archive(swept_at=LAST_ARRIVAL, last_used_at=NOW + 5),
-        NOW + 5 + LIFETIMES.unused_entry,
-        CleanupTask.EXPIRE_ENTRY,
-    ),
-    "a deleted archive's objects are deleted after the grace": (
-        merged_archive(state=ArchiveState.DELETED, deleted_at=NOW + 9),
-        NOW + 9 + LIFETIMES.grace,
-        CleanupTask.SWEEP,
-    ),
-    "an archive that was never visible had no readers": (
-        archive(state=ArchiveState.DELETED, deleted_at=NOW + 9),
-        NOW + 9,
-        CleanupTask.SWEEP,
-    ),
-    "an archive is forgotten once nothing can arrive": (
-        archive(state=ArchiveState.DELETED, deleted_at=NOW + 9, swept_at=LAST_ARRIVAL),
-        LAST_ARRIVAL,
-        CleanupTask.FORGET,
-    ),
-    "an archive on which cleanup failed waits": (
-        archive(postponed_until=NOW + 10**9),
-        NOW + 10**9,
-        CleanupTask.LOOK_AT_UPLOAD,
-    ),
+    "an open upload, minutes after it began": (archive(), NOW + LOOK_EVERY, Task.LOOK_AT_UPLOAD),
+    "an open upload, again": (archive(looked_at=NOW + 7), NOW + 7 + LOOK_EVERY, Task.LOOK_AT_UPLOAD),
+    "a committed upload too": (COMMITTED, NOW + 7 + LOOK_EVERY, Task.LOOK_AT_UPLOAD),
+    "a reservation when it expires": (LAST_LOOK, NOW + LIFETIMES.reservation, Task.DROP_RESERVATION),
+    "a closed upload at once": (closed_upload(), NOW + 9, Task.SWEEP),
+    "... again while its URL is valid": (closed_upload(swept_at=NOW + 9), NOW + 9 + LOOK_EVERY, Task.SWEEP),
+    "... last when nothing can arrive": (closed_upload(swept_at=LAST_ARRIVAL - 1), LAST_ARRIVAL, Task.SWEEP),
+    "... and is forgotten after that": (closed_upload(swept_at=LAST_ARRIVAL), LAST_ARRIVAL, Task.FORGET),
+    "an unclaimed archive": (stored_archive(), NOW + SEND_TIMEOUT, Task.RETAKE_CLAIM),
+    "a claim whose message was never sent": (queued(), NOW + SEND_TIMEOUT, Task.RETAKE_CLAIM),
+    "a dead run's claim": (running(), NOW + LIFETIMES.merge_lease, Task.RETAKE_CLAIM),
+    "a merged archive's parts after the grace": (merged_archive(), PARTS_REMOVABLE, Task.SWEEP),
+    "what a failed merge left, after the grace": (FAILED, NOW + 9 + LIFETIMES.grace, Task.SWEEP),
+    "late arrivals when no PUT can run": (merged_archive(swept_at=PARTS_REMOVABLE), LAST_ARRIVAL, Task.SWEEP),
+    "late arrivals for one part too": (ONE_PART, LAST_ARRIVAL, Task.SWEEP),
+    "an unused entry expires": (SWEPT, EXPIRES, Task.EXPIRE_ENTRY),
+    "... later after a use": (replace(SWEPT, last_used_at=NOW + 5), EXPIRES + 5, Task.EXPIRE_ENTRY),
+    "a deleted archive's objects after the grace": (DELETED_MERGED, NOW + 9 + LIFETIMES.grace, Task.SWEEP),
+    "... at once if it never had readers": (DELETED, NOW + 9, Task.SWEEP),
+    "... forgotten once nothing can arrive": (replace(DELETED, swept_at=LAST_ARRIVAL), LAST_ARRIVAL, Task.FORGET),
+    "a failed cleanup waits": (archive(postponed_until=NOW + 10**9), NOW + 10**9, Task.LOOK_AT_UPLOAD),
 }
 
 
@@ -153,13 +97,10 @@ def test_next_task_follows_archive_state(current, at, task):
 
 
 def test_lazy_merge_leaves_unread_archive_unmerged():
-    assert next_due(stored_archive(), merges_at_finalize=False) == (LAST_ARRIVAL, CleanupTask.SWEEP)
-
-
-def test_finished_task_is_not_due_again():
+    assert next_due(stored_archive(), merges_at_finalize=False) == (LAST_ARRIVAL, Task.SWEEP)
     merged = merged_archive()
     at, _ = next_due(merged)
-    assert next_due(swept(merged, at))[0] > at
+    assert next_due(swept(merged, at))[0] > at, "a finished task isn't due again"
 
 
 @pytest.mark.parametrize(
@@ -176,23 +117,15 @@ def test_open_upload_is_bounded(walk, most, too_much):
     assert is_too_much(walk, most) == too_much
 
 
+REMOVED = stored_archive(state=ArchiveState.DELETED, deleted_at=NOW)
+LATE = merged_archive(state=ArchiveState.DELETED, deleted_at=LAST_ARRIVAL, swept_at=LAST_ARRIVAL)
 DISCARDED = {
     "all of an upload that was never finalized": (closed_upload(), 50, NOW + 9, 50),
     "all that an unmerged archive doesn't keep": (stored_archive(), 50, LAST_ARRIVAL, 50),
     "all beyond the size of a merged archive": (merged_archive(), 50, PARTS_REMOVABLE, 20),
     "all that arrived after its parts were deleted": (merged_archive(swept_at=PARTS_REMOVABLE), 50, LAST_ARRIVAL, 50),
-    "nothing of a removed entry": (
-        stored_archive(state=ArchiveState.DELETED, deleted_at=NOW),
-        30,
-        NOW + LIFETIMES.grace,
-        0,
-    ),
-    "nothing where only the merged object is deleted": (
-        merged_archive(state=ArchiveState.DELETED, deleted_at=LAST_ARRIVAL, swept_at=LAST_ARRIVAL),
-        0,
-        LAST_ARRIVAL + LIFETIMES.grace,
-        0,
-    ),
+    "nothing of a removed entry": (REMOVED, 30, NOW + LIFETIMES.grace, 0),
+    "nothing where only the merged object is deleted": (LATE, 0, LAST_ARRIVAL + LIFETIMES.grace, 0),
 }
 
 
@@ -227,26 +160,16 @@ PART_KEYS = {part.key for part in PARTS}
 def test_merged_archive_keeps_parts_during_grace():
     assert kept(merged_archive(), PARTS_REMOVABLE - 1) == PART_KEYS | {MANIFEST.key, MERGED.key}
     assert kept(merged_archive(), PARTS_REMOVABLE) == {MERGED.key}
+    assert kept(stored_archive(), NOW + 10**12) == PART_KEYS | {MANIFEST.key}, "an unmerged one always"
+    assert {f"archives/{ID}/merged/{run}" for run in ("run", "lost")} & kept(running(), NOW) == {MERGED.key}
 
 
-def test_unmerged_archive_always_keeps_parts():
-    assert kept(stored_archive(), NOW + 10**12) == PART_KEYS | {MANIFEST.key}
-
-
-def test_only_current_run_object_is_kept():
-    assert f"archives/{ID}/merged/run" in kept(running(), NOW)
-    assert f"archives/{ID}/merged/lost" not in kept(running(), NOW)
-
-
-def test_deleted_archive_keeps_objects_during_grace():
+def test_deleted_archive_keeps_what_was_readable_during_grace():
     deleted = replace(stored_archive(), state=ArchiveState.DELETED, deleted_at=NOW)
     assert kept(deleted, NOW + LIFETIMES.grace - 1) == PART_KEYS | {MANIFEST.key}
     assert kept(deleted, NOW + LIFETIMES.grace) == frozenset()
-
-
-def test_deleted_merged_archive_keeps_its_object():
-    merge = Merge(state=MergeState.MERGED, ended_at=NOW)
     late = PARTS_REMOVABLE + 5
+    merge = Merge(state=MergeState.MERGED, ended_at=NOW)
     deleted = stored_archive(merge, object=MERGED, state=ArchiveState.DELETED, deleted_at=late)
     assert kept(deleted, late) == {MERGED.key}
     assert kept(deleted, late + LIFETIMES.grace) == frozenset()

@@ -31,31 +31,6 @@ def test_unlimited_archive_streams_at_once(size, state):
     assert choose(size, NONE, state=state) is Delivery.STREAM
 
 
-@pytest.mark.parametrize("size", [0, 6 * MIB, 10 * MIB])
-def test_small_archive_streams_on_lambda(size):
-    assert choose(size, LAMBDA) is Delivery.STREAM
-
-
-@pytest.mark.parametrize("size", [11 * MIB, 199 * MIB, 705 * MIB])
-def test_large_archive_waits_for_merge_on_lambda(size):
-    assert choose(size, LAMBDA) is Delivery.WAIT
-
-
-def test_archive_streams_or_retries_after_wait():
-    assert choose(200 * MIB, LAMBDA, may_wait=False) is Delivery.STREAM
-    assert choose(200 * MIB + 1, LAMBDA, may_wait=False) is Delivery.RETRY
-
-
-def test_failed_merge_is_not_awaited():
-    assert choose(100 * MIB, LAMBDA, state=MergeState.FAILED) is Delivery.STREAM
-    assert choose(705 * MIB, LAMBDA, state=MergeState.FAILED) is Delivery.RETRY
-
-
-def test_slow_merge_is_not_awaited():
-    """Blocks of 1 MiB pass through the worker, which is slower than streaming; blocks of 64 MiB are copied."""
-    assert choose(9 * MIB, LAMBDA, parts=9) is Delivery.STREAM
-
-
 TEMPLATE = StreamLimits(max_bytes=199_000_000, burst_bytes=6_000_000, bytes_per_second=2_000_000)
 """The limits that the template sets: Lambda's, in decimal megabytes."""
 
@@ -63,19 +38,34 @@ SLOWEST_STREAM_AT_ONCE = 10_244_241
 """The largest archive of two parts whose stream lasts no longer than its merge is expected to."""
 
 
+BUFFERED = StreamLimits(max_bytes=4_500_000, burst_bytes=6_000_000)
+"""Lambda's only limit is the size where responses aren't streamed, as in `sam local start-api`."""
+
+
 @pytest.mark.parametrize(
-    ("size", "delivery"),
+    ("size", "limits", "options", "delivery"),
     [
-        (6_000_000, Delivery.STREAM),
-        (SLOWEST_STREAM_AT_ONCE, Delivery.STREAM),
-        (SLOWEST_STREAM_AT_ONCE + 1, Delivery.WAIT),
-        (199_000_000, Delivery.WAIT),
-        (199_000_001, Delivery.WAIT),
-        (705_000_000, Delivery.WAIT),
+        *((size, LAMBDA, {}, Delivery.STREAM) for size in (0, 6 * MIB, 10 * MIB)),
+        *((size, LAMBDA, {}, Delivery.WAIT) for size in (11 * MIB, 199 * MIB, 705 * MIB)),
+        (200 * MIB, LAMBDA, {"may_wait": False}, Delivery.STREAM),
+        (200 * MIB + 1, LAMBDA, {"may_wait": False}, Delivery.RETRY),
+        # A merge that failed isn't awaited.
+        (100 * MIB, LAMBDA, {"state": MergeState.FAILED}, Delivery.STREAM),
+        (705 * MIB, LAMBDA, {"state": MergeState.FAILED}, Delivery.RETRY),
+        # Blocks of 1 MiB pass through the worker, which is slower than streaming; blocks of 64 MiB are copied.
+        (9 * MIB, LAMBDA, {"parts": 9}, Delivery.STREAM),
+        (6_000_000, TEMPLATE, {}, Delivery.STREAM),
+        (SLOWEST_STREAM_AT_ONCE, TEMPLATE, {}, Delivery.STREAM),
+        (SLOWEST_STREAM_AT_ONCE + 1, TEMPLATE, {}, Delivery.WAIT),
+        *((size, TEMPLATE, {}, Delivery.WAIT) for size in (199_000_000, 199_000_001, 705_000_000)),
+        # A seek in a large archive is served at once, from the parts that it touches.
+        (MIB, TEMPLATE, {"parts": 10_000}, Delivery.STREAM),
+        (4_500_000, BUFFERED, {}, Delivery.STREAM),
+        (4_500_001, BUFFERED, {}, Delivery.WAIT),
     ],
 )
-def test_template_limits_decide_when_to_wait(size, delivery):
-    assert choose(size, TEMPLATE) is delivery
+def test_limits_decide_when_to_wait(size, limits, options, delivery):
+    assert choose(size, limits, **options) is delivery
 
 
 @pytest.mark.parametrize("state", MergeState)
@@ -92,25 +82,11 @@ def test_stream_fits_limit_and_wait_pays_off(size, parts, may_wait, state):
         assert not TEMPLATE.fits(size) or TEMPLATE.seconds(size) > merge_seconds(size, parts)
 
 
-def test_only_oversized_archive_waits_without_pace():
-    """Lambda's only limit is the size where responses aren't streamed, as in `sam local start-api`."""
-    buffered = StreamLimits(max_bytes=4_500_000, burst_bytes=6_000_000)
-    assert choose(4_500_000, buffered) is Delivery.STREAM
-    assert choose(4_500_001, buffered) is Delivery.WAIT
-
-
-def test_range_size_decides_delivery():
-    """A seek in a large archive is served at once, from the parts that it touches."""
-    assert choose(MIB, TEMPLATE, parts=10_000) is Delivery.STREAM
-
-
 def test_throttling_starts_after_burst():
     assert [TEMPLATE.throttles(size) for size in (6_000_000, 6_000_001, 199_000_001)] == [False, True, True]
     assert not NONE.throttles(10**13)
-
-
-def test_copy_only_merge_is_estimated_short():
-    assert merge_seconds(705_000_000, 11) < MERGE_START_SECONDS + 1 < merge_seconds(705_000_000, 705)
+    copied, uploaded = merge_seconds(705_000_000, 11), merge_seconds(705_000_000, 705)
+    assert copied < MERGE_START_SECONDS + 1 < uploaded, "a merge by copies alone is short"
 
 
 # ------------------------------------------------------------------ part lists

@@ -1,5 +1,7 @@
 """Filters, orders and pages select the right entries, at each boundary too."""
 
+from typing import Any
+
 import pytest
 
 from actions_cache.domain.archive import Commit
@@ -15,49 +17,40 @@ def archive(key=KEY, ref=REF, version=VERSION, archive_id="a" * 32, size=30, **c
     return stored_archive(name=name, id=archive_id, commit=Commit("digest", size, 3, None), **changes)
 
 
-@pytest.mark.parametrize(
-    ("fields", "matches"),
-    [
-        ({}, True),
-        ({"key": KEY}, True),
-        ({"key": KEY[:-1]}, False),
-        ({"key": f"{KEY}0"}, False),
-        ({"key": KEY.lower()}, False),
-        ({"key_prefix": KEY}, True),
-        ({"key_prefix": "Linux-"}, True),
-        ({"key_prefix": "linux-"}, False),
-        ({"key_prefix": "npm"}, False),
-        ({"key_prefix": f"{KEY}0"}, False),
-        ({"search": "NPM"}, True),
-        ({"search": "yarn"}, False),
-        ({"ref": REF}, True),
-        ({"ref": "main"}, False),
-        ({"ref": f"{REF}/"}, False),
-        ({"version": VERSION}, True),
-        ({"version": "v"}, False),
-        ({"created_before": NOW}, False),
-        ({"created_before": NOW + 1}, True),
-        ({"unused_since": NOW + 500}, False),
-        ({"unused_since": NOW + 501}, True),
-        ({"key_prefix": "Linux-", "ref": REF, "version": VERSION, "created_before": NOW + 1}, True),
-        ({"key_prefix": "Linux-", "ref": REF, "version": VERSION, "created_before": NOW}, False),
-        ({"key_prefix": "Linux-", "ref": "refs/heads/other"}, False),
-    ],
-    ids=str,
-)
-def test_all_filter_fields_must_match(fields, matches):
-    assert EntryFilter(**fields).matches(archive(last_used_at=NOW + 500)) is matches
+MATCHING: list[dict[str, Any]] = [
+    {},
+    {"key": KEY},
+    {"key_prefix": KEY},
+    {"key_prefix": "Linux-"},
+    {"search": "NPM"},
+    {"ref": REF},
+]
+MATCHING += [{"version": VERSION}, {"created_before": NOW + 1}, {"unused_since": NOW + 501}]
+MATCHING += [{"key_prefix": "Linux-", "ref": REF, "version": VERSION, "created_before": NOW + 1}]
+OTHERS: list[dict[str, Any]] = [
+    {"key": KEY[:-1]},
+    {"key": f"{KEY}0"},
+    {"key": KEY.lower()},
+    {"key_prefix": "linux-"},
+    {"key_prefix": "npm"},
+]
+OTHERS += [{"key_prefix": f"{KEY}0"}, {"search": "yarn"}, {"ref": "main"}, {"ref": f"{REF}/"}, {"version": "v"}]
+OTHERS += [{"created_before": NOW}, {"unused_since": NOW + 500}, {"key_prefix": "Linux-", "ref": "refs/heads/other"}]
+OTHERS += [{"key_prefix": "Linux-", "ref": REF, "version": VERSION, "created_before": NOW}]
 
 
-@pytest.mark.parametrize(
-    ("fields", "asks_nothing"),
-    [({}, True), ({"key_prefix": ""}, True), ({"search": ""}, True), ({"key_prefix": "", "ref": "r"}, False)]
-    + [({field: "x"}, False) for field in ("key", "key_prefix", "search", "ref", "version")]
-    + [({field: 0}, False) for field in ("created_before", "unused_since")],
-    ids=str,
-)
-def test_filter_without_criteria_is_empty(fields, asks_nothing):
-    assert EntryFilter(**fields).asks_nothing is asks_nothing
+@pytest.mark.parametrize("fields", [*MATCHING, *OTHERS], ids=str)
+def test_all_filter_fields_must_match(fields):
+    assert EntryFilter(**fields).matches(archive(last_used_at=NOW + 500)) is (fields in MATCHING)
+
+
+EMPTY: list[dict[str, Any]] = [{}, {"key_prefix": ""}, {"search": ""}]
+ASKING: list[dict[str, Any]] = [{field: "x"} for field in ("key", "key_prefix", "search", "ref", "version")]
+ASKING += [{"created_before": 0}, {"unused_since": 0}, {"key_prefix": "", "ref": "r"}]
+
+
+def test_filter_without_criteria_is_empty():
+    assert [fields for fields in (*EMPTY, *ASKING) if EntryFilter(**fields).asks_nothing] == EMPTY
 
 
 OLD = archive("b", archive_id="1" * 32, size=3, stored_at=NOW, last_used_at=NOW + 9)
@@ -86,12 +79,8 @@ def test_ties_have_stable_order():
     assert Order().sort(alike, {}) == Order().sort(alike[::-1], {})
 
 
-@pytest.mark.parametrize(("number", "size", "range_"), [(1, 30, (0, 30)), (2, 30, (30, 60)), (3, 1, (2, 3))])
-def test_pages_count_from_one(number, size, range_):
-    page = Page(number, size)
-    assert (page.start, page.end) == range_
-
-
-@pytest.mark.parametrize(("total", "last"), [(0, 1), (1, 1), (30, 1), (31, 2), (60, 2), (61, 3)])
-def test_last_page_holds_last_entry(total, last):
-    assert Page(1, 30).last_of(total) == last
+def test_pages_count_from_one_and_last_holds_last_entry():
+    for number, size, range_ in ((1, 30, (0, 30)), (2, 30, (30, 60)), (3, 1, (2, 3))):
+        assert (Page(number, size).start, Page(number, size).end) == range_
+    last = {0: 1, 1: 1, 30: 1, 31: 2, 60: 2, 61: 3}
+    assert {total: Page(1, 30).last_of(total) for total in last} == last

@@ -59,25 +59,22 @@ def test_plan_builds_archive_within_s3_limits(sizes):
     assert_s3_takes(steps)
 
 
-def test_large_blocks_are_copied():
+def test_large_blocks_are_copied_and_small_ones_gathered():
     steps = plan_merge(manifest(*[64 * MIB] * 10, 1))
     assert [type(step) for step in steps] == [Copy] * 10 + [Upload]
     assert steps[-1].size == 1
-
-
-def test_small_blocks_are_gathered():
     steps = plan_merge(manifest(*[MIB] * 705))
     assert all(isinstance(step, Upload) and step.size <= UPLOAD_BYTES for step in steps)
     assert len(steps) == -(-705 // 8)
+    steps = plan_merge(manifest(*[FLOOR] * MAX_UPLOAD_PARTS))
+    assert [type(step) for step in steps] == [Copy] * MAX_UPLOAD_PARTS
+    assert plan_merge(manifest()) == plan_merge(manifest(0, 0)) == ()
 
 
 @pytest.mark.parametrize("size", [FLOOR, FLOOR + 1, MAX_COPY_BYTES])
-def test_part_at_floor_is_copied_whole(size):
+def test_part_from_floor_on_is_copied_whole(size):
     assert plan_merge(manifest(size)) == (Copy(1, next(ranges(plan_merge(manifest(size))))),)
     assert next(ranges(plan_merge(manifest(size)))).is_whole
-
-
-def test_part_below_floor_is_uploaded():
     assert isinstance(plan_merge(manifest(FLOOR - 1, 64 * MIB))[0], Upload)
 
 
@@ -99,14 +96,3 @@ def test_excess_parts_are_gathered_until_they_fit(count):
     steps = plan_merge(archive)
     assert_makes_archive(steps, archive)
     assert_s3_takes(steps)
-
-
-def test_floor_sized_parts_are_copied():
-    steps = plan_merge(manifest(*[FLOOR] * MAX_UPLOAD_PARTS))
-    assert len(steps) == MAX_UPLOAD_PARTS
-    assert all(isinstance(step, Copy) for step in steps)
-
-
-def test_empty_archive_has_empty_plan():
-    assert plan_merge(manifest()) == ()
-    assert plan_merge(manifest(0, 0)) == ()

@@ -105,6 +105,8 @@ def test_full_upload_is_listed_in_time():
     blocks = send("the block list", clock, FloodedBucket(clock, MAX_ARRIVALS, page_ms=150))
     assert len(blocks.uncommitted) == MAX_ARRIVALS == 2 * MAX_BLOCKS
     assert clock.at - began < LISTING_TIME
+    with pytest.raises(NotFound, match="nothing was uploaded"):
+        send("the block list", clock, FloodedBucket(clock, 0))
 
 
 @pytest.mark.parametrize("request_", REQUESTS)
@@ -120,9 +122,3 @@ def test_flood_uses_bounded_memory(request_, monkeypatch):
     finally:
         tracemalloc.stop()
     assert peak < 8 * MIB
-
-
-def test_empty_upload_is_not_found():
-    clock = SetClock()
-    with pytest.raises(NotFound, match="nothing was uploaded"):
-        send("the block list", clock, FloodedBucket(clock, 0))

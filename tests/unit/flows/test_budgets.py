@@ -40,6 +40,7 @@ def test_excess_starts_beyond_budget(used, budget, over):
     assert Budgets(repository=budget).is_repository_over(Usage(used, 1)) == over
     assert Budgets(repository_entries=budget).is_repository_over(Usage(1, used)) == over
     assert Budgets(store=budget).is_store_over(Usage(used, 1)) == over
+    Budgets().check_entry(10**15)
 
 
 def test_empty_entries_are_evicted_by_count(driver):
@@ -69,6 +70,7 @@ def test_each_repository_gets_its_turn(driver, monkeypatch):
 
 def test_save_over_budget_evicts_least_recent(driver):
     with_settings(driver, repository_budget_bytes=30)
+    saved(driver, "of another one", 30, repository="7")
     for key in ("a", "b", "c"):
         saved(driver, key, 10)
     driver.clock.advance(1)
@@ -76,6 +78,7 @@ def test_save_over_budget_evicts_least_recent(driver):
     saved(driver, "d", 15)
     assert kept(driver) == {"a", "d"}
     assert driver.services.repositories.usage(REPOSITORY) == Usage(25, 2)
+    assert kept(driver, "7") == {"of another one"}, "each has a budget of its own"
 
 
 @pytest.mark.parametrize(
@@ -111,14 +114,6 @@ def test_evicted_entry_readers_keep_grace(driver):
     assert not driver.keys(archive_id)
 
 
-def test_repositories_have_separate_budgets(driver):
-    with_settings(driver, repository_budget_bytes=10)
-    saved(driver, "a", 10)
-    saved(driver, "b", 10, repository="7")
-    assert kept(driver) == {"a"}
-    assert kept(driver, "7") == {"b"}
-
-
 def test_store_budget_evicts_oldest_anywhere(driver):
     with_settings(driver, store_budget_bytes=25)
     for repository in ("7", "42", "8"):
@@ -140,10 +135,6 @@ def test_oversized_entry_is_refused_without_eviction(driver, limit):
         driver.services.finalize(name("never"), 1)
 
 
-def test_missing_limit_allows_any_size():
-    Budgets().check_entry(10**15)
-
-
 def test_schedule_evicts_after_crashed_save(driver, monkeypatch):
     """Nothing gets stuck: usage is counted in the transaction that made the entry visible."""
     with_settings(driver, repository_budget_bytes=20, store_budget_bytes=1000)
@@ -157,45 +148,34 @@ def test_schedule_evicts_after_crashed_save(driver, monkeypatch):
     assert driver.services.evict.everywhere(lambda: True) == 0
 
 
-def test_wrong_usage_is_corrected(driver):
-    saved(driver, "a", 10)
-    saved(driver, "b", 5)
-    for wrong in (Usage(100, 3), NO_USAGE - Usage(7, 1)):
-        driver.services.repositories.correct_usage(REPOSITORY, wrong)
-        assert driver.services.reconcile_usage(REPOSITORY)
-        assert driver.services.repositories.usage(REPOSITORY) == Usage(15, 2)
-        assert driver.services.repositories.store_usage() == Usage(15, 2)
-    assert not driver.services.reconcile_usage(REPOSITORY)
-
-
-def test_wrong_store_usage_is_corrected(driver):
+@pytest.mark.parametrize("wrong", [Usage(100, 3), NO_USAGE - Usage(7, 1)], ids=["too much", "too little"])
+def test_wrong_usage_is_corrected(driver, wrong):
+    repositories, reconcile = driver.services.repositories, driver.services.reconcile_usage
     driver.services.note_repository(Caller(REPOSITORY, ()))
     saved(driver, "a", 10)
-    for wrong in (Usage(100, 3), NO_USAGE - Usage(7, 1)):
-        driver.services.repositories.correct_store_usage(wrong)
-        assert driver.services.reconcile_usage.store()
-        assert driver.services.repositories.store_usage() == Usage(10, 1)
-    assert not driver.services.reconcile_usage.store()
+    saved(driver, "b", 5)
+    repositories.correct_usage(REPOSITORY, wrong)
+    assert reconcile(REPOSITORY)
+    assert repositories.usage(REPOSITORY) == repositories.store_usage() == Usage(15, 2)
+    assert not reconcile(REPOSITORY)
+    repositories.correct_store_usage(wrong)
+    assert reconcile.store()
+    assert repositories.store_usage() == Usage(15, 2)
+    assert not reconcile.store()
 
 
 def test_changing_usage_is_not_corrected(driver, monkeypatch):
     """The first look is wrong, since an index that lags shows a save that isn't counted yet, say."""
     saved(driver, "a", 10)
-    usages = iter([Usage(5, 1), Usage(10, 1)])
-    monkeypatch.setattr(type(driver.services.repositories), "usage", lambda *_: next(usages))
-    assert not driver.services.reconcile_usage(REPOSITORY)
-    monkeypatch.undo()
+    with monkeypatch.context() as changing:
+        usages = iter([Usage(5, 1), Usage(10, 1)])
+        changing.setattr(type(driver.services.repositories), "usage", lambda *_: next(usages))
+        assert not driver.services.reconcile_usage(REPOSITORY)
     assert driver.services.repositories.usage(REPOSITORY) == Usage(10, 1)
-
-
-def test_lagging_index_is_awaited(driver, monkeypatch):
-    saved(driver, "a", 10)
-    table = type(driver.services.table)
-    stored_archives, looks = table.stored_archives, count()
-    monkeypatch.setattr(
-        table, "stored_archives", lambda self, id_: iter(()) if next(looks) == 0 else stored_archives(self, id_)
-    )
+    table, looks = type(driver.services.table), count()
     waited: list[float] = []
+    read = table.stored_archives
+    monkeypatch.setattr(table, "stored_archives", lambda self, id_: iter(()) if next(looks) == 0 else read(self, id_))
     monkeypatch.setattr("actions_cache.usage.time.sleep", waited.append)
     assert not driver.services.reconcile_usage(REPOSITORY)
     assert waited == [0], "as long as the fixture above says"

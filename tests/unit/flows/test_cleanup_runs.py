@@ -77,16 +77,12 @@ def test_cost_is_published_after_usage_is_corrected() -> None:
     assert done == {"archives seen": 1, "usages corrected": 2}
 
 
-def test_orphans_are_found_after_failed_correction(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fails", ["count", "cost"])
+def test_orphans_are_found_after_failed_correction(monkeypatch: pytest.MonkeyPatch, fails: str) -> None:
     orphans: list[str] = []
-    monkeypatch.setattr(Usage, "store", lambda _: fail(RuntimeError("count")))
-    with pytest.raises(RuntimeError, match="count"):
-        reconcile_of("a", Usage(), lambda: None, orphans)(lambda: 100)
-    assert orphans == ["found"]
-
-
-def test_orphans_are_found_after_failed_cost() -> None:
-    orphans: list[str] = []
-    with pytest.raises(RuntimeError, match="cost"):
-        reconcile_of("a", Usage(), lambda: fail(RuntimeError("cost")), orphans)(lambda: 100)
+    if fails == "count":
+        monkeypatch.setattr(Usage, "store", lambda _: fail(RuntimeError("count")))
+    publish: Callable[[], Any] = (lambda: fail(RuntimeError("cost"))) if fails == "cost" else lambda: None
+    with pytest.raises(RuntimeError, match=fails):
+        reconcile_of("a", Usage(), publish, orphans)(lambda: 100)
     assert orphans == ["found"]

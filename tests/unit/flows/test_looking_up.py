@@ -11,16 +11,11 @@ def saved(driver, key, scope=SCOPE, body=b"content"):
     return driver.save(name(key, scope=scope), body)
 
 
-def test_exact_key_beats_newer_prefix_match(driver):
-    saved(driver, "npm-1")
-    saved(driver, "npm-12")
-    assert driver.look_up("npm-1").key == "npm-1"
-
-
-def test_newest_prefix_match_wins(driver):
-    for key in ("npm-2", "npm-3", "npm-1", "yarn-9"):
+def test_exact_then_newest_prefix_match_wins(driver):
+    for key in ("npm-2", "npm-3", "npm-1", "npm-12", "yarn-9"):
         saved(driver, key)
-    assert driver.look_up("npm-").key == "npm-1"
+    assert driver.look_up("npm-1").key == "npm-1"
+    assert driver.look_up("npm-").key == "npm-12"
 
 
 def test_restore_keys_are_tried_in_order(driver):
@@ -60,16 +55,12 @@ def test_keys_are_literal_and_case_sensitive(driver):
 
 
 def test_only_plain_readers_get_presigned_url(driver):
-    saved(driver, "npm-1")
+    entry = saved(driver, "npm-1")
     assert driver.look_up("npm-1").url.startswith("http")
     assert driver.look_up("npm-1", can_read_from_s3=False).url.startswith("/blobs/download/")
-
-
-def test_range_clients_get_object_through_edge(driver):
-    entry = saved(driver, "npm-1")
     url = driver.look_up("npm-1", can_read_from_s3=False, through_edge=True).url
     subject = f"{len(b'content')}/{driver.archive(entry.archive_id).object.key.removeprefix('archives/')}"
-    assert url.startswith(f"/blobs/object/{subject}?se=")
+    assert url.startswith(f"/blobs/object/{subject}?se="), "which seeks"
     assert driver.look_up("npm-1", through_edge=True).url.startswith("http"), "the store itself is nearer"
 
 
@@ -79,22 +70,22 @@ def test_empty_or_unmerged_entry_gets_server_url(driver, parts, through_edge):
     driver.save(name("npm-1"), *parts)
     url = driver.look_up("npm-1", can_read_from_s3=False, through_edge=through_edge).url
     assert url.startswith("/blobs/download/")
-
-
-def test_merge_switches_entry_to_s3_url(driver):
-    driver.save(name("npm-1"), b"one", b"two")
-    assert driver.look_up("npm-1").url.startswith("/blobs/download/")
-    driver.merge_all()
-    assert driver.look_up("npm-1").url.startswith("http")
+    if len(parts) > 1:
+        assert driver.look_up("npm-1").url.startswith("/blobs/download/")
+        driver.merge_all()
+        assert driver.look_up("npm-1").url.startswith("http")
 
 
 def test_entry_without_object_is_miss(driver):
+    saved(driver, "npm-")
     entry = saved(driver, "npm-1")
     driver.services.bucket.delete([driver.archive(entry.archive_id).object.key])
     assert driver.look_up("npm-1") is None
     assert driver.archive(entry.archive_id).state is ArchiveState.DELETED
-    saved(driver, "npm-1", body=b"again")
+    again = saved(driver, "npm-1", body=b"again")
     assert driver.look_up("npm-1") is not None
+    driver.services.bucket.delete([driver.archive(again.archive_id).object.key])
+    assert driver.look_up("npm").key == "npm-", "the next one is found"
 
 
 def test_entry_without_manifest_is_miss(driver):
@@ -104,13 +95,6 @@ def test_entry_without_manifest_is_miss(driver):
     assert driver.archive(entry.archive_id).state is ArchiveState.DELETED
     saved(driver, "npm-1", body=b"again")
     assert driver.look_up("npm-1") is not None
-
-
-def test_lookup_skips_broken_entry(driver):
-    saved(driver, "npm-1")
-    broken = saved(driver, "npm-2")
-    driver.services.bucket.delete([driver.archive(broken.archive_id).object.key])
-    assert driver.look_up("npm-").key == "npm-1"
 
 
 def test_last_use_is_noted_sparingly(driver):

@@ -68,21 +68,16 @@ def test_listing_reads_only_requested_pages(driver, management, monkeypatch):
     assert keys(oldest.archives) == ["a", "b"]
 
 
-def test_filtered_listing_is_counted_and_paged(driver, management):
+def test_filtered_listing_is_counted_sorted_and_paged(driver, management):
     saved(driver, "npm-1", "yarn-1", "npm-2", "npm-3")
     saved(driver, "npm-4", repository="7")
-    order = Order(SortBy.KEY, Direction.DESCENDING)
-    first = management.list_entries(REPOSITORY, EntryFilter(key_prefix="npm-"), order, Page(1, 2))
-    second = management.list_entries(REPOSITORY, EntryFilter(key_prefix="npm-"), order, Page(2, 2))
+    order, npm = Order(SortBy.KEY, Direction.DESCENDING), EntryFilter(key_prefix="npm-")
+    first, second = (management.list_entries(REPOSITORY, npm, order, Page(number, 2)) for number in (1, 2))
     assert (first.total, keys(first.archives), keys(second.archives)) == (3, ["npm-3", "npm-2"], ["npm-1"])
-
-
-def test_entries_are_sorted_by_hits(driver, management):
-    saved(driver, "a", "b", "c")
-    for key in ("b", "b", "c"):
+    for key in ("npm-2", "npm-2", "npm-1"):
         driver.look_up(key)
-    by_hits = Order(SortBy.HITS)
-    assert keys(management.list_entries(REPOSITORY, EntryFilter(), by_hits, Page()).archives) == ["b", "c", "a"]
+    by_hits = management.list_entries(REPOSITORY, npm, Order(SortBy.HITS), Page())
+    assert keys(by_hits.archives) == ["npm-2", "npm-1", "npm-3"]
 
 
 # ---------------------------------------------------------------- deleting
@@ -113,27 +108,14 @@ def test_filter_deletes_exactly_its_matches(driver, management, fields, stays):
     saved(driver, "npm-1", scope=BRANCH)
     saved(driver, "npm-1", repository="7")
     before = kept(driver)
+    dry = management.delete_entries(REPOSITORY, EntryFilter(**fields), dry_run=True)
+    assert kept(driver) == before
     deletion = management.delete_entries(REPOSITORY, EntryFilter(**fields))
+    assert keys(dry.archives) == keys(deletion.archives)
     assert sorted(kept(driver)) == stays
     assert sorted([*keys(deletion.archives), *stays]) == sorted(before)
     assert kept(driver, "7") == ["npm-1"]
     assert driver.services.repositories.usage(REPOSITORY).entries == len(stays)
-
-
-def test_dry_run_deletes_nothing(driver, management):
-    saved(driver, "npm-1", "npm-2", "yarn-1")
-    deletion = management.delete_entries(REPOSITORY, EntryFilter(key_prefix="npm-"), dry_run=True)
-    assert keys(deletion.archives) == ["npm-1", "npm-2"]
-    assert len(kept(driver)) == 3
-
-
-def test_created_before_excludes_its_moment(driver, management):
-    saved(driver, "old")
-    driver.clock.advance(1)
-    moment = driver.clock.now()
-    driver.save(name("at"), b"content")
-    management.delete_entries(REPOSITORY, EntryFilter(created_before=moment))
-    assert kept(driver) == ["at"]
 
 
 def test_unnoted_last_use_counts_as_used(driver, management):
@@ -175,10 +157,13 @@ def test_deleted_key_can_be_saved_at_once(driver, management):
 def test_large_deletion_is_split(driver, management, monkeypatch):
     monkeypatch.setattr("actions_cache.manage.AT_ONCE", 2)
     saved(driver, "a", "b", "c")
-    first = management.delete_entries(REPOSITORY, EntryFilter(ref=SCOPE))
-    assert (keys(first.archives), first.remaining) == (["a", "b"], 1)
-    second = management.delete_entries(REPOSITORY, EntryFilter(ref=SCOPE))
-    assert (keys(second.archives), second.remaining) == (["c"], 0)
+    driver.clock.advance(1)
+    moment = driver.clock.now()
+    driver.save(name("at that moment"), b"content")
+    for gone, remaining in ((["a", "b"], 1), (["c"], 0)):
+        deletion = management.delete_entries(REPOSITORY, EntryFilter(created_before=moment))
+        assert (keys(deletion.archives), deletion.remaining) == (gone, remaining)
+    assert kept(driver) == ["at that moment"]
 
 
 def test_entry_is_deleted_by_number(driver, management):
@@ -186,17 +171,11 @@ def test_entry_is_deleted_by_number(driver, management):
     by_v1 = driver.services.reserve.numbered(name("by v1"))
     stored = driver.services.table.stored_archives(REPOSITORY)
     [number] = [archive.entry.id for archive in stored if archive.name.key == "by v2"]
+    assert management.delete_entries.numbered("7", number).archives == (), "it is another repository's"
     assert keys(management.delete_entries.numbered(REPOSITORY, number).archives) == ["by v2"]
     assert management.delete_entries.numbered(REPOSITORY, number).archives == ()
     assert management.delete_entries.numbered(REPOSITORY, by_v1).archives == (), "it isn't saved yet"
     assert kept(driver) == ["stays"]
-
-
-def test_number_is_valid_in_its_repository_only(driver, management):
-    saved(driver, "a")
-    [archive] = driver.services.table.stored_archives(REPOSITORY)
-    assert management.delete_entries.numbered("7", archive.entry.id).archives == ()
-    assert kept(driver) == ["a"]
 
 
 # ---------------------------------------------------------------- matching
@@ -227,16 +206,10 @@ def test_match_lists_attempts_and_notes_no_use(driver, management):
     driver.clock.advance(driver.services.lifetimes.last_use_resolution)
     explanation = management.match(Search(REPOSITORY, (BRANCH, SCOPE), "npm-2", ("npm-2", "npm-")), VERSION)
     [match] = explanation.matches
-    assert [
-        (attempt.scope, attempt.key, attempt.is_exact, attempt.found is not None) for attempt in match.attempts
-    ] == [
-        (BRANCH, "npm-2", True, False),
-        (BRANCH, "npm-2", False, False),
-        (BRANCH, "npm-", False, False),
-        (SCOPE, "npm-2", True, False),
-        (SCOPE, "npm-2", False, False),
-        (SCOPE, "npm-", False, True),
-    ]
+    asked = [("npm-2", True), ("npm-2", False), ("npm-", False)]
+    attempts = [(attempt.scope, attempt.key, attempt.is_exact) for attempt in match.attempts]
+    assert attempts == [(scope, *one) for scope in (BRANCH, SCOPE) for one in asked]
+    assert [attempt.found is not None for attempt in match.attempts] == [False] * 5 + [True]
     assert explanation.alike == ()
     assert [*driver.services.table.stored_archives(REPOSITORY)] == before
     assert [*driver.services.repositories.hits(REPOSITORY)] == []
@@ -272,20 +245,16 @@ def test_repository_is_found_by_name_or_id(driver, management):
 
 
 def test_old_repository_name_works_until_reused(driver, management):
-    driver.services.note_repository(Caller("42", (), "example/old"))
+    note, ghes = driver.services.note_repository, "42@https://ghes.example"
+    note(Caller("42", (), "example/old"))
     driver.services.repositories.note(Repository("42", "example/new", 2))
     assert management.find_repository("example/old").id == management.find_repository("example/new").id == "42"
-    driver.services.note_repository(Caller("7", (), "example/old"))
+    note(Caller("7", (), "example/old"))
     assert management.find_repository("example/old").id == "7"
-    assert management.find_repository("example/new").id == "42"
-
-
-def test_ambiguous_repository_name_needs_id(driver, management):
-    for repository in ("42", "42@https://ghes.example"):
-        driver.services.note_repository(Caller(repository, (), "example/tools"))
+    note(Caller(ghes, (), "example/new"))
     with pytest.raises(InvalidRequest, match="42, 42@https://ghes"):
-        management.find_repository("example/tools")
-    assert management.find_repository("42@https://ghes.example").name == "example/tools"
+        management.find_repository("example/new")
+    assert management.find_repository(ghes).name == "example/new"
 
 
 def test_overview_lists_largest_repository_first(driver, management):
@@ -318,39 +287,37 @@ def test_activity_covers_each_hour_and_repository(driver, management):
     assert management.estimate_cost(3).done == Tally(hits=3)
 
 
-def test_failed_merge_is_listed_until_deleted(driver, management, monkeypatch):
-    driver.save(name("fine"), b"a", b"b")
-    driver.merge_all()
-    entry = driver.save(name("broken"), b"a", b"b")
-    [message] = driver.messages()
-    monkeypatch.setattr(driver.services.bucket, "upload_part", lambda *_: fail(Unavailable("503")))
-    for _ in range(driver.services.settings.merge_attempts):
-        assert management.list_failures().archives == ()
-        with pytest.raises(Unavailable):
-            driver.services.merge(message, plenty)
-    assert management.list_failures().archives == (driver.archive(entry.archive_id),)
-    management.delete_entries(REPOSITORY, EntryFilter(key="broken"))
-    assert management.list_failures().archives == ()
-
-
-def test_failed_merge_is_retried_later(driver, management, monkeypatch):
-    """Cleanup looks at it too, though it is in another shard of the cleanup schedule."""
+def fail_merge(driver, monkeypatch, before_attempt=lambda: None):
     entry = driver.save(name("broken"), b"a", b"b")
     [message] = driver.messages()
     with monkeypatch.context() as faults:
         faults.setattr(driver.services.bucket, "upload_part", lambda *_: fail(Unavailable("503")))
         for _ in range(driver.services.settings.merge_attempts):
+            before_attempt()
             with pytest.raises(Unavailable):
                 driver.services.merge(message, plenty)
+    return entry.archive_id
+
+
+def test_failed_merge_is_listed_until_deleted(driver, management, monkeypatch):
+    driver.save(name("fine"), b"a", b"b")
+    driver.merge_all()
+    listed = []
+    archive_id = fail_merge(driver, monkeypatch, lambda: listed.extend(management.list_failures().archives))
+    assert listed == []
+    assert management.list_failures().archives == (driver.archive(archive_id),)
+    management.delete_entries(REPOSITORY, EntryFilter(key="broken"))
+    assert (management.list_failures().archives, management.list_failures().dead_letters) == ((), 0)
+    driver.sqs.send_message(QueueUrl=driver.services.settings.merge_dead_letter_queue_url, MessageBody="poison")
+    assert management.list_failures().dead_letters == 1
+
+
+def test_failed_merge_is_retried_later(driver, management, monkeypatch):
+    """Cleanup looks at it too, though it is in another shard of the cleanup schedule."""
+    archive_id = fail_merge(driver, monkeypatch)
     driver.clock.advance(FAILED_MERGE_RETRY / SECOND + 1)
     driver.look_up("broken")
     driver.clean_up()
     driver.merge_all()
-    assert driver.archive(entry.archive_id).merge.state is MergeState.MERGED
+    assert driver.archive(archive_id).merge.state is MergeState.MERGED
     assert management.list_failures().archives == ()
-
-
-def test_dead_letters_are_counted(driver, management):
-    assert management.list_failures().dead_letters == 0
-    driver.sqs.send_message(QueueUrl=driver.services.settings.merge_dead_letter_queue_url, MessageBody="poison")
-    assert management.list_failures().dead_letters == 1

@@ -57,20 +57,19 @@ def queue(driver: CacheDriver, monkeypatch: pytest.MonkeyPatch) -> Queue:
     return Queue(driver, monkeypatch)
 
 
-@pytest.fixture
-def failing(driver: CacheDriver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver.services.bucket, "upload_part", lambda *_: fail(Unavailable("503")))
-
-
-def test_invalid_message_becomes_dead_letter(driver: CacheDriver, queue: Queue) -> None:
+def test_invalid_message_becomes_dead_letter(driver: CacheDriver, queue: Queue, monkeypatch) -> None:
     driver.sqs.send_message(QueueUrl=queue.url, MessageBody="no merge message")
+    with monkeypatch.context() as faults:
+        faults.setattr(driver.services.queue, "give_up", lambda _: fail(Unavailable("503")))
+        assert not queue.deliver(), "it stays if it can't become one"
+    assert queue.retries == [10]
     assert queue.deliver()
     assert queue.dead_letters() == ["no merge message"]
-    assert queue.retries == []
+    assert queue.retries == [10]
 
 
-@pytest.mark.usefixtures("failing")
-def test_failed_merge_becomes_dead_letter(driver: CacheDriver, queue: Queue) -> None:
+def test_failed_merge_becomes_dead_letter(driver: CacheDriver, queue: Queue, monkeypatch) -> None:
+    monkeypatch.setattr(driver.services.bucket, "upload_part", lambda *_: fail(Unavailable("503")))
     entry = driver.save(name("npm-1"), b"one", b"two")
     for _ in range(driver.services.settings.merge_attempts):
         assert queue.dead_letters() == []
@@ -81,26 +80,14 @@ def test_failed_merge_becomes_dead_letter(driver: CacheDriver, queue: Queue) -> 
     assert queue.retries == [10, 20, 40, 80, 160]
 
 
-def test_throttled_deliveries_are_no_attempts(driver: CacheDriver, queue: Queue) -> None:
+@pytest.mark.parametrize("fails", [False, True])
+def test_throttled_deliveries_are_no_attempts(driver, queue, monkeypatch, *, fails: bool) -> None:
     """After 18 deliveries that Lambda had no room for, this one is the last but one that the queue allows."""
     entry = driver.save(name("npm-1"), b"one", b"two")
-    assert queue.deliver(counted=18)
+    if fails:
+        monkeypatch.setattr(driver.services.bucket, "upload_part", lambda *_: fail(Unavailable("503")))
+    assert queue.deliver(counted=18) is not fails
+    assert queue.retries == ([300] if fails else []), "it comes back within minutes"
     assert queue.dead_letters() == []
-    assert driver.archive(entry.archive_id).merge.state is MergeState.MERGED
-
-
-@pytest.mark.usefixtures("failing")
-def test_late_failure_is_retried_within_minutes(driver: CacheDriver, queue: Queue) -> None:
-    driver.save(name("npm-1"), b"one", b"two")
-    assert not queue.deliver(counted=18)
-    assert queue.retries == [300]
-
-
-def test_message_stays_if_dead_letter_fails(driver: CacheDriver, queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    driver.sqs.send_message(QueueUrl=queue.url, MessageBody="no merge message")
-    with monkeypatch.context() as faults:
-        faults.setattr(driver.services.queue, "give_up", lambda _: fail(Unavailable("503")))
-        assert not queue.deliver()
-    assert queue.retries == [10]
-    assert queue.deliver()
-    assert queue.dead_letters() == ["no merge message"]
+    state = MergeState.QUEUED if fails else MergeState.MERGED
+    assert driver.archive(entry.archive_id).merge.state is state

@@ -11,7 +11,7 @@ from actions_cache.domain.archive import ArchiveState, MergeState
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.events import RunEnd
 from actions_cache.merge import OutOfTime
-from actions_cache.ports import MergeMessage, Unavailable, WrongBytes
+from actions_cache.ports import MergeMessage, Unavailable, WriteConflict, WrongBytes
 from dev.clients.driver import CacheDriver, fail, name, plenty
 from dev.services import AllServices
 
@@ -60,13 +60,6 @@ def test_upload_sources_are_read_concurrently(driver, monkeypatch):
     assert driver.content(entry.archive_id) == SMALL * 4
 
 
-def test_finalize_claims_multipart_archive_once(driver):
-    driver.save(KEY, SMALL, SMALL)
-    driver.services.finalize(KEY, 2000)
-    driver.save(name("npm-2"), SMALL)
-    assert len(driver.messages()) == 1
-
-
 def test_merge_deletes_nothing(driver):
     """Readers of the parts aren't cut off."""
     entry = driver.save(KEY, SMALL, SMALL)
@@ -75,18 +68,18 @@ def test_merge_deletes_nothing(driver):
     assert set(before) < set(driver.keys(entry.archive_id))
 
 
-def test_duplicate_message_merges_once(driver):
-    driver.save(KEY, SMALL, SMALL)
-    [message] = driver.messages()
-    assert driver.services.merge(message, plenty) is RunEnd.MERGED
-    assert driver.services.merge(message, plenty) is RunEnd.NOT_OURS
-
-
-def test_outdated_claim_message_ends_quietly(driver):
+def test_only_current_claim_is_merged_and_once(driver):
     entry = driver.save(KEY, SMALL, SMALL)
-    driver.messages()
+    driver.services.finalize(KEY, 2000)
+    driver.save(name("npm-2"), SMALL)
+    [message] = driver.messages()
     assert driver.services.merge(MergeMessage(entry.archive_id, "old"), plenty) is RunEnd.NOT_OURS
     assert driver.services.merge(MergeMessage("f" * 32, "unknown"), plenty) is RunEnd.NOT_OURS
+    with pytest.raises(OutOfTime):
+        driver.services.merge(message, lambda: 5000)
+    assert driver.archive(entry.archive_id).merge.state is MergeState.QUEUED, "a worker out of time releases its run"
+    assert driver.services.merge(message, plenty) is RunEnd.MERGED
+    assert driver.services.merge(message, plenty) is RunEnd.NOT_OURS
 
 
 def test_failed_run_aborts_upload_and_is_retried(driver, monkeypatch):
@@ -112,14 +105,6 @@ def test_entry_survives_permanently_failed_merge(driver, monkeypatch):
     assert driver.archive(entry.archive_id).merge.state is MergeState.FAILED
     assert driver.content(entry.archive_id) == SMALL + SMALL
     assert driver.look_up("npm-1") is not None
-
-
-def test_worker_out_of_time_releases_run(driver):
-    entry = driver.save(KEY, SMALL, SMALL)
-    [message] = driver.messages()
-    with pytest.raises(OutOfTime):
-        driver.services.merge(message, lambda: 5000)
-    assert driver.archive(entry.archive_id).merge.state is MergeState.QUEUED
 
 
 def test_lost_run_is_never_published(driver, monkeypatch):
@@ -174,45 +159,18 @@ def test_lost_run_ends_at_its_next_renewal(driver, monkeypatch):
     assert [key for key in driver.keys(entry.archive_id) if key.startswith("merged/")] == []
 
 
-def test_missing_part_removes_entry(driver):
-    """The merge must not publish other bytes than were saved."""
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["missing", "replaced"])
+def test_missing_or_replaced_part_removes_entry(driver, is_replaced):
+    """The merge must not publish other bytes than were saved; the part's ETag stands for its bytes."""
     entry = driver.save(KEY, SMALL, SMALL)
     part = next(key for key in driver.keys(entry.archive_id) if key.startswith("parts/"))
-    driver.services.bucket.delete([f"archives/{entry.archive_id}/{part}"])
+    if is_replaced:
+        driver.overwrite(f"archives/{entry.archive_id}/{part}", b"X" * len(SMALL))
+    else:
+        driver.services.bucket.delete([f"archives/{entry.archive_id}/{part}"])
     assert driver.merge_all() == [RunEnd.BROKEN]
     assert driver.look_up("npm-1") is None
     assert driver.archive(entry.archive_id).state is ArchiveState.DELETED
-
-
-def test_replaced_part_is_never_merged(driver):
-    """The part's ETag stands for its bytes."""
-    entry = driver.save(KEY, SMALL, SMALL)
-    part = next(key for key in driver.keys(entry.archive_id) if key.startswith("parts/"))
-    driver.overwrite(f"archives/{entry.archive_id}/{part}", b"X" * len(SMALL))
-    assert driver.merge_all() == [RunEnd.BROKEN]
-    assert driver.look_up("npm-1") is None
-
-
-def test_entry_removed_during_merge_stays_removed(driver, monkeypatch):
-    entry = driver.save(KEY, SMALL, SMALL)
-    complete = driver.services.bucket.complete_upload
-
-    def removed_meanwhile(*args):
-        driver.services.remove_entry(entry.archive_id, lambda _: True)
-        complete(*args)
-
-    monkeypatch.setattr(driver.services.bucket, "complete_upload", removed_meanwhile)
-    assert driver.merge_all() == [RunEnd.LOST]
-
-
-def test_save_survives_unsent_merge_message(driver, monkeypatch):
-    with monkeypatch.context() as faults:
-        faults.setattr(driver.services.queue, "send", lambda _: fail(Unavailable("503")))
-        entry = driver.save(KEY, SMALL, SMALL)
-    assert driver.archive(entry.archive_id).merge.state is MergeState.UNMERGED
-    driver.clock.advance(60)
-    driver.clean_up()
-    assert driver.merge_all() == [RunEnd.MERGED]
 
 
 def test_lazy_trigger_claims_nothing_on_finalize(driver):
@@ -222,3 +180,21 @@ def test_lazy_trigger_claims_nothing_on_finalize(driver):
     lazy.clock.advance(3600)
     lazy.clean_up()
     assert lazy.messages() == []
+
+
+def test_lost_claim_response_still_sends_message(driver, monkeypatch):
+    """botocore asks again after a timeout, and the retry meets its own first write."""
+    with monkeypatch.context() as before:
+        before.setattr(claim, "claimed", lambda *_: None)
+        entry = driver.save(KEY, b"one", b"two")
+    table = driver.services.table
+    written = table.replace_archive
+
+    def answer_lost(seen, by):
+        monkeypatch.setattr(table, "replace_archive", written)
+        written(seen, by)
+        raise WriteConflict
+
+    monkeypatch.setattr(table, "replace_archive", answer_lost)
+    assert driver.services.claim_merge(entry.archive_id)
+    assert len(driver.messages()) == 1

@@ -59,6 +59,8 @@ def test_refused_job_is_listed_with_time_and_count(driver: CacheDriver):
     driver.clock.advance(MINUTE)
     note(replace(job(), repository="octo/renamed"))
     assert listed(driver) == [Refusals(replace(job(), repository="octo/renamed"), 5, driver.clock.now())]
+    noting(driver)(job())
+    assert [refusals.times for refusals in listed(driver)] == [6], "of another process too"
 
 
 def test_refused_jobs_are_sorted_and_expire(driver: CacheDriver):
@@ -92,12 +94,6 @@ def test_unused_slot_is_taken_over(driver: CacheDriver):
     driver.clock.advance(MINUTE)
     other(others)
     assert listed(driver) == [Refusals(others, 1, driver.clock.now())]
-
-
-def test_counts_add_up_across_processes(driver: CacheDriver):
-    for note in (noting(driver), noting(driver), noting(driver)):
-        note(job())
-    assert [refusals.times for refusals in listed(driver)] == [3]
 
 
 def test_stored_refusals_are_bounded(driver: CacheDriver, monkeypatch: pytest.MonkeyPatch):

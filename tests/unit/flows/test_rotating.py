@@ -52,28 +52,19 @@ def test_rotation_retires_old_secret():
     simulation.check()
 
 
-def test_early_run_writes_nothing():
-    simulation = Simulation()
-    simulation.wait(TIMES.interval - DAY - 1)
-    assert simulation.run() is Phase.SETTLED
-    assert (len(simulation.rings), len(simulation.edges)) == (1, 1)
-
-
 def test_deploy_updates_edge_and_starts_phase():
     simulation = Simulation(rings=[(0, Keyring(current="first"))], edges=[(0, ())])
     simulation.run(RotateSecret.tell_edge)
     assert simulation.edges[-1][1] == ("first",)
     assert simulation.ring == Keyring(current="first", changed_at=simulation.now)
+    written = len(simulation.rings), len(simulation.edges)
     simulation.wait(TIMES.interval - 1)
     assert simulation.run() is Phase.SETTLED
     simulation.wait(1)
-    assert simulation.run() is Phase.INTRODUCED
-
-
-def test_deploy_takes_no_due_step():
-    simulation = due_in(Phase.INTRODUCED)
     simulation.run(RotateSecret.tell_edge)
-    assert simulation.ring.phase is Phase.INTRODUCED
+    assert simulation.ring.phase is Phase.SETTLED, "a deploy takes no step that is due"
+    assert (len(simulation.rings), len(simulation.edges)) == written
+    assert simulation.run() is Phase.INTRODUCED
 
 
 @pytest.mark.parametrize("phase", Phase)
@@ -314,16 +305,15 @@ def _breaks(machine: type[Rotation]) -> None:
         )
 
 
+class Hasty(Rotation):
+    times = RotationTimes(interval=TIMES.interval, url_life=URL_LIFE - SETTLE)
+
+
 @pytest.mark.parametrize(
-    "settles", [CACHED_FOR - SECOND, SPREADS_WITHIN - SECOND], ids=["below a cache's", "below the edge's"]
+    ("machine", "settles"),
+    [(Rotation, CACHED_FOR - SECOND), (Rotation, SPREADS_WITHIN - SECOND), (Hasty, SETTLE)],
+    ids=["settles below a cache's time", "settles below the edge's", "overlaps too shortly"],
 )
-def test_short_settling_time_breaks_urls(monkeypatch: pytest.MonkeyPatch, settles: Millis):
+def test_shorter_waits_break_urls(monkeypatch: pytest.MonkeyPatch, machine: type[Rotation], settles: Millis):
     monkeypatch.setattr(signing, "SETTLE", settles)
-    _breaks(Rotation)
-
-
-def test_short_overlap_breaks_urls():
-    class Hasty(Rotation):
-        times = RotationTimes(interval=TIMES.interval, url_life=URL_LIFE - SETTLE)
-
-    _breaks(Hasty)
+    _breaks(machine)

@@ -45,26 +45,18 @@ def url() -> Iterator[str]:
         yield url
 
 
-def test_request_through_edge_is_answered(url: str):
-    assert send("GET", f"{url}/health", headers={ORIGIN_KEY: KEY}).status == 200
-
-
-@pytest.mark.parametrize(
-    "headers", [{}, {ORIGIN_KEY: ""}, {ORIGIN_KEY: KEY[:-1]}, {ORIGIN_KEY: f"{KEY}, {KEY}"}], ids=str
-)
 @pytest.mark.parametrize("path", ["/health", "/twirp/any/thing", "/blobs/upload/0", "/no/route"])
-def test_request_past_edge_is_refused_in_dialect(url: str, path: str, headers: dict[str, str]):
-    refused = send("GET", url + path, headers=headers)
-    assert refused.status == 403
-    if path.startswith("/blobs/"):
-        assert b"<Code>" in refused.body
-        assert refused.headers["x-ms-request-id"]
-    else:
-        assert json.loads(refused.body)["code"] == "permission_denied"
-    assert b"RunnerUrl" in refused.body
-
-
-# ---------------------------------------------------------------- the three functions' apps
+def test_request_past_edge_is_refused_in_dialect(url: str, path: str):
+    assert send("GET", url + path, headers={ORIGIN_KEY: KEY}).status == 200
+    for headers in ({}, {ORIGIN_KEY: ""}, {ORIGIN_KEY: KEY[:-1]}, {ORIGIN_KEY: f"{KEY}, {KEY}"}):
+        refused = send("GET", url + path, headers=headers)
+        assert refused.status == 403
+        if path.startswith("/blobs/"):
+            assert b"<Code>" in refused.body
+            assert refused.headers["x-ms-request-id"]
+        else:
+            assert json.loads(refused.body)["code"] == "permission_denied"
+        assert b"RunnerUrl" in refused.body
 
 
 def with_key(driver: CacheDriver) -> AllServices:
@@ -111,11 +103,8 @@ def test_iam_signed_request_needs_no_edge_key(emptied_driver: CacheDriver, resou
     finally:
         asyncio.set_event_loop(None)
         loop.close()
-
-
-def test_edge_key_is_never_forwarded():
     sent = request_headers([(ORIGIN_KEY.encode(), KEY.encode()), (b"accept", b"*/*")])
-    assert ORIGIN_KEY.encode() not in {name.lower() for name, _ in sent}
+    assert ORIGIN_KEY.encode() not in {name.lower() for name, _ in sent}, "the key is never passed on"
 
 
 def test_edge_key_is_shared_only_with_web_acl(template: Template):

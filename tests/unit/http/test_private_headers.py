@@ -7,7 +7,7 @@ import urllib3
 from fastapi import FastAPI, Response
 
 from actions_cache.domain.errors import NotFound
-from actions_cache.http.app import HSTS_SECONDS, new_app
+from actions_cache.http.app import HSTS_SECONDS, client_reads_from_s3, new_app
 from actions_cache.http.errors import GITHUB_REST
 from dev.emulation.asgi_server import served
 from tests.support.fakes import RecordingTelemetry
@@ -48,29 +48,26 @@ def test_management_forbids_caching_and_needs_https(url: str, path: str):
     assert reply.headers.getlist("Cache-Control") == ["no-store"]
     assert reply.headers.getlist("Strict-Transport-Security") == [HSTS]
     assert "includeSubDomains" not in HSTS
+    assert fetch(url, "/manage/file").headers.getlist("Cache-Control") == ["public"], "an explicit one is kept"
 
 
-def test_explicit_cache_control_is_kept(url: str):
-    assert fetch(url, "/manage/file").headers.getlist("Cache-Control") == ["public"]
-
-
-def test_blob_responses_have_only_own_headers():
+def test_browsers_alone_are_told_to_use_https():
     with served(app(is_for_people=False)) as url:
-        reply = fetch(url, "/blobs/x")
-    assert [reply.headers.get(name) for name in ("Cache-Control", "Strict-Transport-Security")] == [None, None]
+        replies = [fetch(url, path).headers for path in ("/blobs/x", "/manage/role")]
+    assert [reply.get("Cache-Control") for reply in replies] == [None, "no-store"]
+    assert [reply.get("Strict-Transport-Security") for reply in replies] == [None, None]
+    with served(app(public_url=f"https://{HOST}/")) as url:
+        behind_a_proxy = fetch(url, host="127.0.0.1:3000", proto="http")
+    assert behind_a_proxy.headers.get("Strict-Transport-Security") == HSTS
 
 
-@pytest.mark.parametrize(
-    ("host", "proto", "is_sent"),
-    [
-        (HOST, "https", True),
-        (HOST, "http", False),
-        ("localhost:8443", "https", False),
-        ("page.localhost", "https", False),
-    ],
-)
-def test_hsts_is_sent_over_https_only(url: str, host: str, proto: str, *, is_sent: bool):
-    assert (fetch(url, host=host, proto=proto).headers.get("Strict-Transport-Security") is not None) is is_sent
+SEEN = [(HOST, "https"), (HOST, "http"), ("localhost:8443", "https"), ("page.localhost", "https")]
+
+
+@pytest.mark.parametrize(("host", "proto"), SEEN)
+def test_hsts_is_sent_over_https_only(url: str, host: str, proto: str):
+    is_sent = fetch(url, host=host, proto=proto).headers.get("Strict-Transport-Security") is not None
+    assert is_sent is ((host, proto) == SEEN[0])
 
 
 @pytest.mark.parametrize("host", ["[", "[::1", "a]b", "a:b:c", "%"])
@@ -81,12 +78,13 @@ def test_invalid_host_is_still_answered(url: str, host: str):
     assert (answer.status, answer.headers.get("Cache-Control")) == (200, "no-store")
 
 
-def test_public_url_reveals_tls_behind_proxy():
-    with served(app(public_url=f"https://{HOST}/")) as url:
-        assert fetch(url, host="127.0.0.1:3000", proto="http").headers.get("Strict-Transport-Security") == HSTS
-
-
-def test_non_browser_response_omits_hsts():
-    with served(app(is_for_people=False)) as url:
-        reply = fetch(url)
-    assert (reply.headers["Cache-Control"], reply.headers.get("Strict-Transport-Security")) == ("no-store", None)
+@pytest.mark.parametrize(
+    ("user_agent", "can_read"),
+    [
+        *((known, True) for known in ("@actions/cache-6.3.0", "opendal/0.47.12", "sccache/0.16.0")),
+        *((other, False) for other in ("Go-http-client/1.1", "azsdk-python-storage-blob/12.31", "")),
+        ("curl @actions/cache-6.3.0", False),
+    ],
+)
+def test_only_known_clients_can_read_from_s3(user_agent: str, *, can_read: bool):
+    assert client_reads_from_s3(user_agent) is can_read

@@ -34,28 +34,17 @@ def test_every_event_of_the_template_has_a_process(template: Template, functions
     }
     declared = {event["Type"] for function in template.functions.values() for event in function["Events"].values()}
     assert {kind for kind, processes in kinds.items() if processes} == declared
-
-
-@pytest.mark.parametrize("count", [0, 1, 3])
-def test_number_of_merge_workers_is_the_option(functions: Functions, count: int):
-    workers = list(functions.workers(count))
-    assert [worker.name for worker in workers] == [f"merge worker {number}" for number in range(1, count + 1)]
-    assert {options(worker)["queue-url"] for worker in workers} <= {"the-queue"}
-
-
-def test_intervals_are_the_options_or_the_templates(functions: Functions):
-    schedules = {schedule.name: float(options(schedule)["interval"]) for schedule in functions.schedules(30)}
-    assert schedules == {"cleanup schedule": 30, "cleanup orphans": 12 * 3600, "rotate schedule": 6 * 3600}
-
-
-def test_interval_of_the_orphan_search_is_an_option(functions: Functions):
-    schedules = {schedule.name: float(options(schedule)["interval"]) for schedule in functions.schedules(30, 5)}
-    assert schedules == {"cleanup schedule": 30, "cleanup orphans": 5, "rotate schedule": 6 * 3600}
-
-
-def test_custom_resource_is_created_by_its_function(functions: Functions):
+    assert functions.server(4).passed == [4], "the listening socket"
+    assert not any(process.passed for process in (*functions.workers(1), *functions.schedules(1)))
     [custom_resource] = functions.custom_resources()
     assert options(custom_resource)["function"] == "RotateFunction"
+    for count in (0, 3):
+        workers = [*functions.workers(count)]
+        assert [worker.name for worker in workers] == [f"merge worker {number}" for number in range(1, count + 1)]
+        assert {options(worker)["queue-url"] for worker in workers} <= {"the-queue"}
+    for chosen, orphans in (((30,), 12 * 3600), ((30, 5), 5)):
+        schedules = {schedule.name: float(options(schedule)["interval"]) for schedule in functions.schedules(*chosen)}
+        assert schedules == {"cleanup schedule": 30, "cleanup orphans": orphans, "rotate schedule": 6 * 3600}
 
 
 @pytest.mark.parametrize(
@@ -65,13 +54,6 @@ def test_custom_resource_is_created_by_its_function(functions: Functions):
 def test_rate_of_a_parameter_is_unknown(expression: Any, seconds: float | None):
     assert rate_seconds(expression) == seconds
 
-
-def test_only_the_server_gets_the_listening_socket(functions: Functions):
-    assert functions.server(4).passed == [4]
-    assert all(not process.passed for process in (*functions.workers(1), *functions.schedules(1)))
-
-
-# ------------------------------------------------------------------ invocations
 
 PROGRAM = """
 import sys, time
@@ -116,19 +98,15 @@ class Invocation:
         return output, errors, time.monotonic() - self.invoked_at
 
 
-def test_invocation_may_end_by_itself_when_the_run_stops():
-    invocation = Invocation(timeout=60, seconds=1)
-    invocation.process.send_signal(signal.SIGTERM)
-    output, _, _ = invocation.end()
-    assert output == "{'ended': True} True\n"
-
-
-def test_slow_invocation_is_interrupted_when_the_run_stops():
-    invocation = Invocation(timeout=60, seconds=60)
+@pytest.mark.parametrize(
+    ("takes", "said", "drains_for"), [(1, "{'ended': True} True\n", 1), (60, "failed: the run stops\n", DRAIN_SECONDS)]
+)
+def test_invocation_is_interrupted_only_if_it_does_not_end(takes: int, said: str, drains_for: float):
+    invocation = Invocation(timeout=60, seconds=takes)
     invocation.process.send_signal(signal.SIGTERM)
     output, _, seconds = invocation.end()
-    assert output == "failed: the run stops\n"
-    assert seconds == pytest.approx(DRAIN_SECONDS, abs=1)
+    assert output == said
+    assert seconds == pytest.approx(drains_for, abs=1)
 
 
 def test_timeout_ends_the_process():

@@ -44,17 +44,18 @@ def test_missing_and_old_python_are_told_apart(tmp_path: Path, script: str | Non
     assert not (tmp_path / ".venv").exists()
 
 
-def test_demo_without_node_is_refused(tmp_path: Path):
-    program(tmp_path / "node", "exit 127")
-    files = (".venv/.ready", ".tools/engines/.ready", "dev/clients/node_modules/.ready")
-    kept = [f"--old-file={file}" for file in files]
-    ran = make(tmp_path, *kept, "demo", PATH=f"{tmp_path}:{os.environ['PATH']}")
-    assert (ran.returncode != 0, "Node.js is needed for the demo" in ran.stdout) == (True, True)
-
-
-def test_clients_without_npm_are_refused(tmp_path: Path):
-    program(tmp_path / "npm", "exit 127")
+@pytest.mark.parametrize(
+    ("missing", "target", "words"),
+    [
+        ("node", "demo", "Node.js is needed for the demo"),
+        ("npm", "dev/clients/node_modules/.ready", "Node.js with npm is needed"),
+    ],
+)
+def test_missing_node_or_npm_is_named(tmp_path: Path, missing: str, target: str, words: str):
+    program(tmp_path / missing, "exit 127")
     (tmp_path / "dev" / "clients").mkdir(parents=True)
     (tmp_path / "dev" / "clients" / "package-lock.json").touch()
-    ran = make(tmp_path, "dev/clients/node_modules/.ready", PATH=f"{tmp_path}:{os.environ['PATH']}")
-    assert (ran.returncode != 0, "Node.js with npm is needed" in ran.stdout) == (True, True)
+    files = (".venv/.ready", ".tools/engines/.ready", "dev/clients/node_modules/.ready")
+    kept = [f"--old-file={file}" for file in files if file != target]
+    ran = make(tmp_path, *kept, target, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert (ran.returncode != 0, words in ran.stdout) == (True, True)

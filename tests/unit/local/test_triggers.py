@@ -73,21 +73,22 @@ def poller(queues: Queues, function: Function, batch_size: int = 10, *, reports:
 
 def test_failed_messages_stay_in_the_queue(queues: Queues):
     queues.send("good", "bad", "good")
-    poller(queues, Function()).poll()
+    function = Function()
+    poller(queues, function).poll()
     [left] = queues.sqs.receive_message(QueueUrl=queues.url, MaxNumberOfMessages=10)["Messages"]
     assert left["Body"] == "bad"
+    poller(queues, Function(), reports=False).poll()
+    assert queues.waiting(queues.url) == 0, "a function that reports no items has done them all"
+    poller(queues, function).poll()
+    queues.send("good", "good")
+    poller(queues, function, batch_size=1).poll()
+    assert [len(event["Records"]) for event in function.events] == [3, 1], "an empty queue invokes nothing"
 
 
 def test_error_fails_the_whole_batch(queues: Queues):
     queues.send("good", "good")
     poller(queues, Function(fails=True)).poll()
     assert queues.waiting(queues.url) == 2
-
-
-def test_batch_without_item_reports_is_done(queues: Queues):
-    queues.send("good", "bad")
-    poller(queues, Function(), reports=False).poll()
-    assert queues.waiting(queues.url) == 0
 
 
 def test_poison_message_becomes_a_dead_letter(queues: Queues):
@@ -98,49 +99,21 @@ def test_poison_message_becomes_a_dead_letter(queues: Queues):
     assert (queues.waiting(queues.url), queues.waiting(queues.dead_letters)) == (0, 1)
 
 
-def test_batch_size_is_limited(queues: Queues):
-    queues.send("good", "good", "good")
-    function = Function()
-    poller(queues, function, batch_size=1).poll()
-    assert [len(event["Records"]) for event in function.events] == [1]
-
-
-def test_empty_queue_invokes_nothing(queues: Queues):
-    function = Function()
-    poller(queues, function).poll()
-    assert function.events == []
-
-
 RECORDS = [{"messageId": "a"}, {"messageId": "b"}]
 
 
 @pytest.mark.parametrize(
-    ("result", "done"),
-    [
-        (None, "ab"),
-        ({}, "ab"),
-        ({"batchItemFailures": []}, "ab"),
-        ({"batchItemFailures": None}, "ab"),
-        ({"batchItemFailures": [{"itemIdentifier": "a"}]}, "b"),
-        ({"batchItemFailures": [{"itemIdentifier": "a"}, {"itemIdentifier": "b"}]}, ""),
-        ({"batchItemFailures": [{"itemIdentifier": "unknown"}]}, ""),
-        ({"batchItemFailures": [{"itemIdentifier": ""}]}, ""),
-        ({"batchItemFailures": [{"itemIdentifier": None}]}, ""),
-        ({"batchItemFailures": [{"id": "a"}]}, ""),
-    ],
+    ("failures", "done"),
+    [([], "ab"), (None, "ab"), ([{"itemIdentifier": "a"}], "b"), ([{"itemIdentifier": item} for item in "ab"], "")]
+    + [([{"itemIdentifier": item}], "") for item in ("unknown", "", None)]
+    + [([{"id": "a"}], "")],
 )
-def test_records_done_follow_from_the_result(result: Any, done: str):
-    assert "".join(record["messageId"] for record in done_records(RECORDS, result)) == done
+def test_records_done_follow_from_the_result(failures: Any, done: str):
+    for result in ({"batchItemFailures": failures}, *([None, {}] if failures is None else [])):
+        assert "".join(record["messageId"] for record in done_records(RECORDS, result)) == done
 
 
-# ------------------------------------------------------------------ schedules
-
-
-@pytest.mark.parametrize(
-    ("now", "seconds"),
-    [(0, 30), (1, 29), (29, 1), (30, 30), (59, 1), (61, 29)],
-    ids=["first", "after a short run", "just in time", "on the dot", "one turn missed", "two turns missed"],
-)
+@pytest.mark.parametrize(("now", "seconds"), [(0, 30), (1, 29), (29, 1), (30, 30), (59, 1), (61, 29)])
 def test_long_run_skips_turns(now: float, seconds: float):
     assert seconds_until_next(0, now, 30) == seconds
 
@@ -165,37 +138,19 @@ def test_input_of_the_template_is_the_whole_event(template: Template):
     assert (usual["detail-type"], usual["resources"][0].rpartition("/")[2]) == ("Scheduled Event", "usual")
 
 
-# ------------------------------------------------------------------ events
-
-
 def recorded(name: str) -> Any:
     return json.loads((ROOT / "events" / f"{name}.json").read_text())
 
 
 def test_sqs_event_is_like_the_recorded_one():
     example = recorded("sqs-merge")["Records"][0]
-    message: Any = {
-        "MessageId": example["messageId"],
-        "ReceiptHandle": example["receiptHandle"],
-        "Body": example["body"],
-        "Attributes": example["attributes"],
-        "MD5OfBody": example["md5OfBody"],
-    }
+    message: Any = {name[0].upper() + name[1:]: example[name] for name in ("messageId", "receiptHandle", "body")}
+    message |= {"Attributes": example["attributes"], "MD5OfBody": example["md5OfBody"]}
     assert sqs_event([message], example["eventSourceARN"], example["awsRegion"]) == recorded("sqs-merge")
-
-
-def test_message_attributes_have_lambdas_names():
-    message: Any = {
-        "MessageId": "id",
-        "ReceiptHandle": "handle",
-        "Body": "",
-        "MD5OfBody": "",
-        "MessageAttributes": {"trace": {"StringValue": "1", "DataType": "String"}},
-    }
+    message["MessageAttributes"] = {"trace": {"StringValue": "1", "DataType": "String"}}
     [record] = sqs_event([message], "arn", "us-east-1")["Records"]
-    assert record["messageAttributes"] == {
-        "trace": {"stringValue": "1", "dataType": "String", "stringListValues": [], "binaryListValues": []}
-    }
+    trace = {"stringValue": "1", "dataType": "String", "stringListValues": [], "binaryListValues": []}
+    assert record["messageAttributes"] == {"trace": trace}
 
 
 def test_schedule_event_is_like_the_recorded_one():

@@ -33,20 +33,12 @@ def test_cache_has_github_format(manager: Manager) -> None:
     assert TIME.fullmatch(cache["last_accessed_at"])
 
 
-def test_usage_has_github_format(manager: Manager) -> None:
-    manager.save("npm-1", "npm-2")
-    assert manager.get("/repos/Example/Tools/actions/cache/usage") == {
-        "full_name": "example/tools",
-        "active_caches_size_in_bytes": 14,
-        "active_caches_count": 2,
-    }
-
-
-@pytest.mark.parametrize("root", ["/repos/example/tools", "/api/v3/repos/EXAMPLE/tools", "/repositories/42"])
+@pytest.mark.parametrize("root", ["/repos/Example/Tools", "/api/v3/repos/EXAMPLE/tools", "/repositories/42"])
 def test_each_client_root_is_served(manager: Manager, root: str) -> None:
-    manager.save("npm-1")
-    assert keys(manager.get(f"{root}/actions/caches")) == ["npm-1"]
-    assert manager.get(f"{root}/actions/cache/usage")["active_caches_count"] == 1
+    manager.save("npm-1", "npm-2")
+    assert keys(manager.get(f"{root}/actions/caches")) == ["npm-2", "npm-1"]
+    usage = {"full_name": "example/tools", "active_caches_size_in_bytes": 14, "active_caches_count": 2}
+    assert manager.get(f"{root}/actions/cache/usage") == usage
     assert manager.ask("DELETE", f"{root}/actions/caches?key=npm-1").status == 200
 
 
@@ -89,41 +81,31 @@ def test_listing_filters_and_sorts_like_github(
     [(1, {"next": 2, "last": 3}), (2, {"prev": 1, "next": 3, "last": 3, "first": 1}), (3, {"prev": 2, "first": 1})],
 )
 def test_pages_are_linked(manager: Manager, page: int, rels: dict[str, int]) -> None:
-    manager.save("a", "b", "c")
-    header = manager.ask("GET", f"{CACHES}?key=&per_page=1&page={page}".replace("key=&", "")).headers["link"]
+    manager.save("a")
+    assert "link" not in manager.ask("GET", CACHES).headers, "there is one page"
+    manager.save("b", "c")
+    header = manager.ask("GET", f"{CACHES}?per_page=1&page={page}").headers["link"]
     found = {rel: int(number) for number, rel in re.findall(r'<http://127.0.0.1:[^>]*page=(\d)>; rel="(\w+)"', header)}
     assert found == rels
-
-
-def test_single_page_has_no_links(manager: Manager) -> None:
-    manager.save("a")
-    assert "link" not in manager.ask("GET", CACHES).headers
-
-
-def test_links_use_edge_host(manager: Manager) -> None:
-    manager.save("a", "b")
     answer = manager.ask("GET", f"{CACHES}?per_page=1", **{"x-viewer-host": "cache.example.com"})
     assert answer.headers["link"].startswith(f"<http://cache.example.com{CACHES}?per_page=1&page=2>")
 
 
 @pytest.mark.parametrize(
-    ("query", "message"),
+    ("name", "values"),
     [
-        ("per_page=101", "per_page: "),
-        ("per_page=0", "per_page: "),
-        ("per_page=x", "per_page: "),
-        ("page=0", "page: "),
-        ("page=99999999999999999999", "page: "),
-        *((f"page={number}", "page: ") for number in ("1.0", "1_0", "%2B1", "%201", "%EF%BC%91")),
-        ("sort=name", "sort: "),
-        ("direction=up", "direction: "),
-        ("key=", "key: "),
-        ("branch=main", "branch: "),
+        ("per_page", ["101", "0", "x"]),
+        ("page", ["0", "99999999999999999999", "1.0", "1_0", "%2B1", "%201", "%EF%BC%91"]),
+        ("sort", ["name"]),
+        ("direction", ["up"]),
+        ("key", [""]),
+        ("branch", ["main"]),
     ],
 )
-def test_invalid_value_is_named(manager: Manager, query: str, message: str) -> None:
-    answer = manager.ask("GET", f"{CACHES}?{query}")
-    assert (answer.status, answer.json()["message"].startswith(message)) == (422, True), answer.data
+def test_invalid_value_is_named(manager: Manager, name: str, values: list[str]) -> None:
+    for value in values:
+        answer = manager.ask("GET", f"{CACHES}?{name}={value}")
+        assert (answer.status, answer.json()["message"].startswith(f"{name}: ")) == (422, True), answer.data
 
 
 @pytest.mark.parametrize(
@@ -164,18 +146,6 @@ def test_cache_is_deleted_by_id(manager: Manager) -> None:
     assert (gone.status, gone.data) == (204, b"")
     assert manager.ask("DELETE", f"{CACHES}/{cache['id']}").status == 404
     assert keys(manager.get(CACHES)) == ["npm-2"]
-
-
-@pytest.mark.parametrize("number", ["-1", "x", "4503599627370496", "9" * 40, "1.0", "1_0", "+1", "%201", "%EF%BC%91"])
-@pytest.mark.parametrize("path", [CACHES, "/manage/repositories/42/entries"])
-def test_invalid_id_is_refused(manager: Manager, path: str, number: str) -> None:
-    assert manager.ask("DELETE", f"{path}/{number}").status == 422
-
-
-def test_deletion_is_logged_without_token(manager: Manager, caplog: pytest.LogCaptureFixture) -> None:
-    manager.save("npm-1")
-    with caplog.at_level("INFO"):
-        manager.ask("DELETE", f"{CACHES}?key=npm-1")
-    [record] = [record for record in caplog.records if record.message == "entries deleted"]
-    assert (record.by, record.repository, record.bytes) == ("admin's token", "42", 7)  # type: ignore[attr-defined]
-    assert "a" * 64 not in caplog.text
+    for number in ("-1", "x", "4503599627370496", "9" * 40, "1.0", "1_0", "+1", "%201", "%EF%BC%91"):
+        for path in (CACHES, "/manage/repositories/42/entries"):
+            assert manager.ask("DELETE", f"{path}/{number}").status == 422, number

@@ -6,12 +6,15 @@ from typing import Any
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from actions_cache.domain.access import GITHUB, parse_rule
 from actions_cache.domain.errors import InvalidRequest
+from actions_cache.domain.refused_job import KEPT, Refusals, RefusedJob
 from actions_cache.domain.timing import DAY, SECOND
 from actions_cache.http.schemas import format_timestamp, parse_timestamp
 from actions_cache.management_services import ManagementServices
 from dev.clients.driver import SCOPE, name
 from dev.emulation.asgi_server import served
+from dev.services import AllServices
 from functions.manage.handler import create_app
 from tests.unit.manage.conftest import Manager
 
@@ -26,19 +29,12 @@ def keys(entries: list[dict[str, Any]]) -> list[str]:
 def test_repositories_are_shown_with_budget(manager: Manager) -> None:
     manager.save("npm-1")
     answer = manager.get("/manage/repositories")
+    usage = {"bytes": 7, "entries": 1}
+    last_used = {"budget_bytes": 10 * 1024**3, "last_used_at": "2027-01-15T08:00:01.000Z"}
     assert answer == {
-        "repositories": [
-            {
-                "id": "42",
-                "name": "example/tools",
-                "bytes": 7,
-                "entries": 1,
-                "budget_bytes": 10 * 1024**3,
-                "last_used_at": "2027-01-15T08:00:01.000Z",
-            }
-        ],
+        "repositories": [{"id": "42", "name": "example/tools"} | usage | last_used],
         "unread": 0,
-        "store": {"bytes": 7, "entries": 1, "budget_bytes": None},
+        "store": usage | {"budget_bytes": None},
     }
     assert manager.get("/manage/repositories/example/tools") == answer["repositories"][0]
 
@@ -87,15 +83,11 @@ def test_empty_or_invalid_filter_deletes_nothing(manager: Manager, query: str) -
     assert manager.get(ENTRIES)["total"] == 1
 
 
-def test_old_entries_are_deleted_by_age(manager: Manager) -> None:
+def test_entry_is_deleted_by_age_and_by_id_after_dry_run(manager: Manager) -> None:
     manager.save("old")
     manager.driver.clock.advance(3600)
-    manager.save("new")
-    assert keys(manager.ask("DELETE", f"{ENTRIES}?older_than=30m").json()["deleted"]) == ["old"]
-
-
-def test_entry_is_deleted_by_id_after_dry_run(manager: Manager) -> None:
     manager.save("a", "b")
+    assert keys(manager.ask("DELETE", f"{ENTRIES}?older_than=30m").json()["deleted"]) == ["old"]
     [_, entry] = manager.get(ENTRIES)["entries"]
     for query in ("?dry_run=true", ""):
         assert keys(manager.ask("DELETE", f"{ENTRIES}/{entry['id']}{query}").json()["deleted"]) == ["a"]
@@ -112,14 +104,12 @@ def test_match_explains_restored_entry(manager: Manager) -> None:
     }
     [match] = manager.get("/manage/match", **query)["matches"]
     assert match["found"]["key"] == "npm-1"
-    assert [(attempt["ref"], attempt["key"], attempt["exact"]) for attempt in match["attempts"]][-1] == (
-        SCOPE,
-        "npm-",
-        False,
-    )
-    assert len(match["attempts"]) == 8
+    *earlier, last = [(attempt["ref"], attempt["key"], attempt["exact"]) for attempt in match["attempts"]]
+    assert (last, len(earlier)) == ((SCOPE, "npm-", False), 7)
     miss = manager.get("/manage/match", repository="42", key="npm-", ref="refs/heads/b", version="v1")
     assert (miss["matches"][0]["found"], keys(miss["alike"])) == (None, ["npm-1"])
+    for path in ("/manage/activity?hours=0", "/manage/activity?hours=841", "/manage/match?repository=42&key=a"):
+        assert manager.ask("GET", path).status == 422, path
 
 
 def test_activity_and_cost_reflect_jobs(manager: Manager) -> None:
@@ -134,13 +124,6 @@ def test_activity_and_cost_reflect_jobs(manager: Manager) -> None:
     cost = manager.get("/manage/cost", hours=1)
     assert (cost["stored_bytes"], cost["requests"]) == (7, counted)
     assert cost["month_usd"] == pytest.approx(sum(cost["by_part"].values()))
-
-
-@pytest.mark.parametrize(
-    "path", ["/manage/activity?hours=0", "/manage/activity?hours=841", "/manage/match?repository=42&key=a"]
-)
-def test_unanswerable_query_is_refused(manager: Manager, path: str) -> None:
-    assert manager.ask("GET", path).status == 422
 
 
 def test_openapi_document_covers_every_route(manager: Manager) -> None:
@@ -161,21 +144,24 @@ def test_openapi_document_covers_every_route(manager: Manager) -> None:
     assert all(operation["security"] == [{"HTTPBearer": []}] for operation in secured)
 
 
-@pytest.mark.parametrize(
-    ("text", "at"),
-    [
-        ("0s", NOW),
-        ("90s", NOW - 90 * SECOND),
-        ("5m", NOW - 300 * SECOND),
-        ("12h", NOW - DAY // 2),
-        ("30d", NOW - 30 * DAY),
-        ("2w", NOW - 14 * DAY),
-        ("2027-01-15T08:00:00Z", NOW),
-        ("2027-01-15T09:00:00.250+01:00", NOW + 250),
-    ],
-)
-def test_timestamp_is_age_or_zoned_time(text: str, at: int) -> None:
-    assert parse_timestamp("older_than", text, NOW) == at
+AT = {
+    "0s": NOW,
+    "90s": NOW - 90 * SECOND,
+    "5m": NOW - 300 * SECOND,
+    "12h": NOW - DAY // 2,
+    "30d": NOW - 30 * DAY,
+    "2w": NOW - 14 * DAY,
+    "2027-01-15T08:00:00Z": NOW,
+    "2027-01-15T09:00:00.250+01:00": NOW + 250,
+    "1970-01-01T00:00:00.000Z": 0,
+}
+
+
+@pytest.mark.parametrize("text", AT)
+def test_timestamp_is_age_or_zoned_time(text: str) -> None:
+    assert parse_timestamp("older_than", text, NOW) == AT[text]
+    assert format_timestamp(0) == "1970-01-01T00:00:00.000Z"
+    assert format_timestamp(NOW + 7) == "2027-01-15T08:00:00.007Z"
 
 
 @pytest.mark.parametrize(
@@ -184,12 +170,6 @@ def test_timestamp_is_age_or_zoned_time(text: str, at: int) -> None:
 def test_invalid_timestamp_is_named(text: str) -> None:
     with pytest.raises(InvalidRequest, match=r"older_than: .* neither an age"):
         parse_timestamp("older_than", text, NOW)
-
-
-@pytest.mark.parametrize(("at", "text"), [(0, "1970-01-01T00:00:00.000Z"), (NOW + 7, "2027-01-15T08:00:00.007Z")])
-def test_timestamp_is_formatted_like_github(at: int, text: str) -> None:
-    assert format_timestamp(at) == text
-    assert parse_timestamp("x", text, NOW) == at
 
 
 def test_incomplete_search_is_reported(manager: Manager) -> None:
@@ -206,3 +186,21 @@ def test_incomplete_search_is_reported(manager: Manager) -> None:
         assert lost.status == 503
         assert "by its key" in lost.json()["message"]
     assert manager.get(ENTRIES, search="npm")["more"] is False
+
+
+JOB = RefusedJob(GITHUB, "42", "octo/app", "7", "octo", ("repository_id=42", "repository_owner_id=7"))
+
+
+def test_refused_job_is_listed_with_setting(manager: Manager) -> None:
+    driver = manager.driver
+    now = driver.clock.now()
+    driver.services.repositories.add_refusals(Refusals(JOB, 3, now), now + KEPT)
+    assert manager.get("/manage/refused-tokens") == {"refused_tokens": []}, "the fixture's TOKEN_CLAIMS is any"
+
+    settings = driver.services.settings.model_copy(update={"token_claims": (parse_rule("repository_id=1"),)})
+    services = AllServices(settings, driver.clock)
+    services.session = driver.services.session
+    with served(create_app(ManagementServices(services))) as url:
+        [refused] = Manager(manager.app, url, driver).get("/manage/refused-tokens")["refused_tokens"]
+    job = {"issuer": GITHUB, "repository_id": "42", "repository": "octo/app", "owner_id": "7", "owner": "octo"}
+    assert refused == job | {"times": 3, "last_at": format_timestamp(now), "to_admit": [*JOB.to_admit]}

@@ -35,13 +35,11 @@ def test_checkout_has_version_and_commit(checkout: Path):
     assert release_of(checkout).commit == f"{release.commit}.changed"
 
 
-def test_source_archive_has_no_commit(tmp_path: Path):
-    """It has not even the commit of a repository around it."""
-    (tmp_path / "pyproject.toml").write_text(PROJECT)
-    assert release_of(tmp_path) == Release("1.2.3", "unknown")
+def test_source_archive_has_no_commit(checkout: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch):
+    """It has not even the commit of a repository around it; nor is one known if git hangs."""
+    (alone := tmp_path_factory.mktemp("alone") / "pyproject.toml").write_text(PROJECT)
+    assert release_of(alone.parent) == Release("1.2.3", "unknown")
 
-
-def test_hanging_git_is_given_up(checkout: Path, monkeypatch: pytest.MonkeyPatch):
     def hangs(*_: object, **options: float) -> NoReturn:
         raise subprocess.TimeoutExpired("git", options["timeout"])
 
@@ -49,19 +47,13 @@ def test_hanging_git_is_given_up(checkout: Path, monkeypatch: pytest.MonkeyPatch
     assert release_of(checkout) == Release("1.2.3", "unknown")
 
 
-def test_built_package_carries_its_release(tmp_path: Path):
-    place = tmp_path / package.RELEASE_FILE
-    place.parent.mkdir(parents=True)
-    assert stamped(place) == Release("unknown", "unknown")
-    package.finish(tmp_path)
-    assert stamped(place) == release_of(ROOT)
-
-
-def test_built_package_carries_unchecked_bytecode(tmp_path: Path):
+def test_built_package_carries_its_release_and_bytecode(tmp_path: Path):
     (place := tmp_path / package.RELEASE_FILE).parent.mkdir(parents=True)
+    assert stamped(place) == Release("unknown", "unknown")
     source = place.with_name("module.py")
     source.write_text("where = (lambda: 0).__code__.co_filename\n")
     package.finish(tmp_path)
+    assert stamped(place) == release_of(ROOT)
     [bytecode] = tmp_path.rglob("*.pyc")
     assert bytecode == Path(cache_from_source(str(source)))
     flags = int.from_bytes(bytecode.read_bytes()[4:8], "little")
@@ -70,26 +62,13 @@ def test_built_package_carries_unchecked_bytecode(tmp_path: Path):
     assert str(tmp_path).encode() not in bytecode.read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("text", "release"),
-    [
-        ("1.2.3+abc.changed\n", Release("1.2.3", "abc.changed")),
-        ("1.2.3", Release("1.2.3", "unknown")),
-        ("+abc", Release("unknown", "abc")),
-    ],
-)
-def test_release_is_read_as_it_is_written(text: str, release: Release):
-    assert Release.parse(text) == release
-    assert Release.parse(str(release)) == release
-
-
-def test_version_is_in_pyproject_alone():
-    elsewhere = [
-        path
-        for path in [*ROOT.glob("layers/core/**/*.py"), *ROOT.glob("actions_cache_cli/**/*.py"), ROOT / "template.yaml"]
-        if f'"{release_of().version}"' in path.read_text()
-    ]
-    assert elsewhere == []
+def test_release_is_read_as_it_is_written():
+    assert Release.parse("1.2.3") == Release("1.2.3", "unknown")
+    for text, release in {
+        "1.2.3+abc.changed\n": Release("1.2.3", "abc.changed"),
+        "+abc": Release("unknown", "abc"),
+    }.items():
+        assert Release.parse(text) == Release.parse(str(release)) == release
 
 
 def test_build_script_needs_no_package():

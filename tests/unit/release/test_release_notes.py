@@ -69,13 +69,9 @@ def verified(directory: Path) -> bool:
 
 
 @needs_ssh
-def test_release_is_verified_by_the_documented_commands(released: Path) -> None:
-    assert verified(released)
-
-
-@needs_ssh
 @pytest.mark.parametrize("file", [SUMS, NOTES, "serverless-actions-cache-1.2.3-arm64.zip"])
-def test_changed_file_is_not_verified(released: Path, file: str) -> None:
+def test_release_is_verified_by_the_documented_commands(released: Path, file: str) -> None:
+    assert verified(released)
     (released / file).write_bytes((released / file).read_bytes() + b"\n")
     assert not verified(released)
 
@@ -100,15 +96,10 @@ def test_release_without_key_is_unsigned(build: Path, tmp_path: Path, monkeypatc
 
 
 @needs_ssh
-def test_notes_have_changes_commit_and_checksums(released: Path) -> None:
+def test_release_has_notes_and_reproducible_packages(released: Path, build: Path, tmp_path: Path) -> None:
     notes = (released / NOTES).read_text()
-    assert "- New." in notes
-    assert "commit abcdef" in notes
-    assert (released / SUMS).read_text() in notes
-
-
-@needs_ssh
-def test_package_is_reproducible_and_keeps_run_bits(released: Path, build: Path, tmp_path: Path) -> None:
+    for said in ("- New.", "commit abcdef", (released / SUMS).read_text()):
+        assert said in notes
     again = tmp_path / "again.zip"
     (build / "template.yaml").touch()
     release_notes.pack(build, again)

@@ -70,6 +70,9 @@ def test_unready_resource_is_awaited(invocation: Invocation, error: Exception, r
     assert answer["Status"] == "SUCCESS"
     assert ready_at < invocation.now < ready_at + RETRY_SECONDS + 1
     assert set(invocation.waits) == {RETRY_SECONDS}
+    invocation.waits.clear()
+    answer = response_of(invocation, invocation.attempt(ValueError("no keyring"), ready_at=1e9))
+    assert (answer["Status"], invocation.waits) == ("FAILED", []), "a permanent error is reported at once"
 
 
 @pytest.mark.parametrize("takes", [0.1, 0.5, 5, 16])
@@ -82,12 +85,6 @@ def test_waiting_ends_before_timeout(invocation: Invocation, takes: float) -> No
     # The last attempt began in time. If it takes too long, the timer responds first.
     assert invocation.now - takes < invocation.seconds - RESPONSE_MARGIN_SECONDS
     assert invocation.now + RETRY_SECONDS >= invocation.seconds - RESPONSE_MARGIN_SECONDS, "the time is used"
-
-
-def test_permanent_error_is_reported_at_once(invocation: Invocation) -> None:
-    answer = response_of(invocation, invocation.attempt(ValueError("no keyring"), ready_at=1e9))
-    assert answer["Status"] == "FAILED"
-    assert invocation.waits == []
 
 
 def test_timeout_reason_names_last_error(monkeypatch: pytest.MonkeyPatch) -> None:

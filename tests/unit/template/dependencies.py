@@ -1,40 +1,10 @@
-"""The order in which CloudFormation creates resources."""
+"""What a part of a template refers to."""
 
 import re
 from collections.abc import Iterator
 from typing import Any
 
-from dev.local.template import Template
-
 _IN_SUB = re.compile(r"\$\{([A-Za-z0-9]+)(?:\.[A-Za-z0-9.]+)?\}")
-
-
-def dependencies(template: Template) -> dict[str, set[str]]:
-    """Return, for each logical id, the resources that must exist before it.
-
-    Includes what SAM's transform adds between declared resources: an API's body names the functions of its events.
-    Nothing waits for the other resources that it generates (permissions, schedules, event sources).
-    """
-    resources = template.body["Resources"]
-    known = {
-        name: {
-            other
-            for other in (*named_resources(resource), *named_resources(_global_properties(template, resource)))
-            if other in resources and other != name
-        }
-        for name, resource in resources.items()
-    }
-    for function, properties in template.functions.items():
-        for event in properties["Events"].values():
-            if event["Type"] == "Api":
-                known[function].discard(event["Properties"]["RestApiId"]["Ref"])
-                known[event["Properties"]["RestApiId"]["Ref"]].add(function)
-    return known
-
-
-def _global_properties(template: Template, resource: dict[str, Any]) -> Any:
-    kind = resource["Type"].removeprefix("AWS::Serverless::")
-    return template.body["Globals"].get(kind, {})
 
 
 def named_resources(value: Any) -> Iterator[str]:

@@ -18,8 +18,11 @@ FLOWS = {
     "manage": {"manage", "explain"},
     "merge": {"merge"},
     "cleanup": {"cleanup", "schema"},
+    "rotate": {"rotate"},
 }
 """Flows that belong to some functions only. The API needs downloads for the older protocol."""
+WEB = {"fastapi", "starlette", "aiohttp", "mangum"}
+UNNEEDED = {"merge": WEB, "cleanup": WEB, "rotate": WEB | {"pynamodb", "actions_cache.services"}}
 
 
 @pytest.mark.parametrize("function", FLOWS)
@@ -27,10 +30,12 @@ def test_function_loads_only_its_own_flows(function: str):
     code = f"import functions.{function}.handler, sys; print(*sys.modules)"
     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'layers' / 'core'}", "POWERTOOLS_SERVICE_NAME": "test"}
     ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    loaded = {module.removeprefix(CORE) for module in ran.stdout.split() if module.startswith(CORE)}
+    modules = set(ran.stdout.split())
+    loaded = {module.removeprefix(CORE) for module in modules if module.startswith(CORE)}
     others = set().union(*(FLOWS[other] for other in FLOWS if other != function)) - FLOWS[function] - {"schema"}
     assert loaded >= FLOWS[function]
     assert not loaded & others
+    assert not modules & UNNEEDED.get(function, set())
 
 
 def test_connected_function_makes_no_more_clients(on_moto: CacheDriver, monkeypatch: pytest.MonkeyPatch):

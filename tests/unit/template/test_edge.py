@@ -11,13 +11,10 @@ from dev.build.edge import FUNCTIONS, TEMPLATE, with_functions
 from dev.local.edge.app import Distribution
 from dev.local.template import Template
 from tests.unit.template.declared import bucket_statement
-from tests.unit.template.dependencies import dependencies
+from tests.unit.template.dependencies import named_resources
 
 LARGEST_FUNCTION_BYTES = 10 * 1024
 """CloudFront's quota for a function's code, comments included. It can't be raised."""
-
-
-# ------------------------------------------------------------------ code
 
 
 def test_pasted_edge_code_equals_the_files() -> None:
@@ -39,42 +36,25 @@ def test_edge_code_is_complete_and_within_quota(template: Template) -> None:
         assert properties["FunctionConfig"]["Runtime"] == "cloudfront-js-2.0"
 
 
-# ------------------------------------------------------------------ bucket policy and behaviors
-
-
 THIS_DISTRIBUTION = {"Fn::Sub": "arn:${AWS::Partition}:cloudfront::${AWS::AccountId}:distribution/${Edge}"}
 
 
-def test_only_the_edge_writes_and_only_parts(template: Template) -> None:
-    allowed = [
-        it for it in template.properties("BucketPolicy")["PolicyDocument"]["Statement"] if it["Effect"] == "Allow"
-    ]
-    for it in allowed:
-        assert it["Principal"] == {"Service": "cloudfront.amazonaws.com"}
-        assert it["Condition"]["StringEquals"] == {"aws:SourceArn": THIS_DISTRIBUTION}
-    puts = [it for it in allowed if "s3:PutObject" in it["Action"]]
-    assert [(it["Action"], it["Resource"]) for it in puts] == [
-        ("s3:PutObject", {"Fn::Sub": "${Bucket.Arn}/archives/*/parts/*"})
-    ]
-
-
-def test_bucket_refuses_puts_that_copy_or_bring_a_key(template: Template) -> None:
-    """A second guard, should the function ever let the headers through: CloudFront signs what it sends."""
+def test_only_the_edge_writes_parts_and_reads_bytes(template: Template) -> None:
+    statements = template.properties("BucketPolicy")["PolicyDocument"]["Statement"]
+    allowed = [statement for statement in statements if statement["Effect"] == "Allow"]
+    for statement in allowed:
+        assert statement["Principal"] == {"Service": "cloudfront.amazonaws.com"}
+        assert statement["Condition"]["StringEquals"] == {"aws:SourceArn": THIS_DISTRIBUTION}
+    [puts] = [statement for statement in allowed if "s3:PutObject" in statement["Action"]]
+    assert puts == bucket_statement(template, "EdgeWritesParts")
+    assert (puts["Action"], puts["Resource"]) == ("s3:PutObject", {"Fn::Sub": "${Bucket.Arn}/archives/*/parts/*"})
+    # A second guard, should the function ever let the headers through: CloudFront signs what it sends.
     absent = {"s3:x-amz-copy-source": "true", "s3:x-amz-server-side-encryption-customer-algorithm": "true"}
-    assert bucket_statement(template, "EdgeWritesParts")["Condition"]["Null"] == absent
-
-
-def test_edge_cannot_read_manifests(template: Template) -> None:
+    assert puts["Condition"]["Null"] == absent
     reads = bucket_statement(template, "EdgeReadsObjects")
     assert reads["Action"] == "s3:GetObject"
-    assert [it["Fn::Sub"].rpartition("archives/")[2] for it in reads["Resource"]] == ["*/parts/*", "*/merged/*"]
-
-
-def test_edge_requires_https_and_caches_nothing(template: Template) -> None:
-    config = template.properties("Edge")["DistributionConfig"]
-    for behavior in (config["DefaultCacheBehavior"], *config["CacheBehaviors"]):
-        assert behavior["ViewerProtocolPolicy"] == "https-only"
-        assert behavior["CachePolicyId"] == {"Fn::FindInMap": ["CloudFront", "ManagedPolicy", "CachingDisabled"]}
+    places = [place["Fn::Sub"].rpartition("archives/")[2] for place in reads["Resource"]]
+    assert places == ["*/parts/*", "*/merged/*"], "no manifest"
 
 
 @pytest.mark.parametrize(
@@ -101,61 +81,47 @@ def test_edge_passes_accept_and_adds_nothing(template: Template, path: str) -> N
     assert behavior.added_headers == {}
 
 
-def test_blob_requests_forward_two_headers(template: Template) -> None:
-    for path in ("/blobs/upload/0", "/blobs/object/0"):
-        forwarded = Distribution.of(template).behavior(path).forwarded_headers
-        assert set(forwarded or ()) == {"x-viewer-host", "x-ms-blob-type"}
-
-
-def test_bucket_errors_carry_a_request_id(template: Template) -> None:
-    """No function runs for them, and BuildKit panics without an id."""
-    for path in ("/blobs/upload/0", "/blobs/object/0"):
-        assert "x-ms-request-id" in Distribution.of(template).behavior(path).added_headers
-
-
-def test_bucket_errors_are_inert_in_browsers(template: Template) -> None:
-    """The management page has the same origin."""
-    for path in ("/blobs/upload/0", "/blobs/object/0"):
-        added = Distribution.of(template).behavior(path).added_headers
-        assert {name: added[name.lower()] for name in INERT_HEADERS} == INERT_HEADERS
+@pytest.mark.parametrize("path", ["/blobs/upload/0", "/blobs/object/0"])
+def test_blob_behavior_forwards_two_headers_and_marks_errors(template: Template, path: str) -> None:
+    """No function runs for the bucket's errors: BuildKit panics without an id, and the page has the same origin."""
+    behavior = Distribution.of(template).behavior(path)
+    assert set(behavior.forwarded_headers or ()) == {"x-viewer-host", "x-ms-blob-type"}
+    added = behavior.added_headers
+    assert "x-ms-request-id" in added
+    assert {name: added[name.lower()] for name in INERT_HEADERS} == INERT_HEADERS
     declared = template.properties("BlobErrors")["ResponseHeadersPolicyConfig"]["SecurityHeadersConfig"]
-    assert all(it["Override"] for it in declared.values())
+    assert all(header["Override"] for header in declared.values())
 
 
-def test_edge_adds_the_stage(template: Template) -> None:
-    """Clients drop any path of the runner's URL (docs/design/protocol.md#cache-service)."""
-    [api] = [it for it in template.properties("Edge")["DistributionConfig"]["Origins"] if it["Id"] == "api"]
+def test_edge_requires_https_and_asks_the_apis_stage(template: Template) -> None:
+    config = template.properties("Edge")["DistributionConfig"]
+    for behavior in (config["DefaultCacheBehavior"], *config["CacheBehaviors"]):
+        assert behavior["ViewerProtocolPolicy"] == "https-only"
+        assert behavior["CachePolicyId"] == {"Fn::FindInMap": ["CloudFront", "ManagedPolicy", "CachingDisabled"]}
+    [api] = [origin for origin in config["Origins"] if origin["Id"] == "api"]
+    # Clients drop any path of the runner's URL (docs/design/protocol.md#cache-service).
     assert api["OriginPath"] == f"/{template.properties('Api')['StageName']}"
+    # The edge would otherwise answer with HTML of its own before the API does.
+    longest = template.number(template.body["Mappings"]["Http"]["Buffered"]["TimeoutSeconds"])
+    assert api["CustomOriginConfig"]["OriginReadTimeout"] > longest
 
 
-def test_origin_timeout_exceeds_the_apis(template: Template) -> None:
-    """The edge would otherwise answer with HTML of its own before the API does."""
-    [api] = [it for it in template.properties("Edge")["DistributionConfig"]["Origins"] if it["Id"] == "api"]
-    assert api["CustomOriginConfig"]["OriginReadTimeout"] > template.number(
-        template.body["Mappings"]["Http"]["Buffered"]["TimeoutSeconds"]
-    )
-
-
-# ------------------------------------------------------------------ cycles
-
-
-def test_template_has_no_cycle(template: Template) -> None:
-    order = tuple(TopologicalSorter(dependencies(template)).static_order())
-    assert order.index("ApiFunction") < order.index("Api") < order.index("Edge") < order.index("BucketPolicy")
+def dependencies(template: Template) -> dict[str, set[str]]:
+    resources = template.body["Resources"]
+    return {it: {other for other in named_resources(one) if other in resources} - {it} for it, one in resources.items()}
 
 
 @pytest.mark.parametrize(
     "attribute", [{"Fn::GetAtt": ["Edge", "DomainName"]}, {"Fn::Sub": "https://${Edge.DomainName}"}]
 )
-def test_knowing_the_edges_domain_is_a_cycle(template: Template, attribute: Any) -> None:
-    """cfn-lint doesn't see this cycle."""
-    body = deepcopy(template.body)
-    body["Globals"]["Function"]["Environment"]["Variables"]["PUBLIC_URL"] = attribute
+def test_template_has_no_cycle(transformed: Template, attribute: Any) -> None:
+    """cfn-lint doesn't see the cycle that a function's knowing the edge's domain would be."""
+    order = tuple(TopologicalSorter(dependencies(transformed)).static_order())
+    assert order.index("ApiFunction") < order.index("Api") < order.index("Edge") < order.index("BucketPolicy")
+    body = deepcopy(transformed.body)
+    body["Resources"]["ApiFunction"]["Properties"]["Environment"]["Variables"]["PUBLIC_URL"] = attribute
     with pytest.raises(CycleError):
         tuple(TopologicalSorter(dependencies(Template(body))).static_order())
-
-
-# ------------------------------------------------------------------ the secret
 
 
 def test_signing_secret_is_generated(template: Template) -> None:

@@ -14,6 +14,9 @@ from dev.local.template import ROOT, Template
 from tests.unit.template.declared import api_events, handler
 
 FUNCTIONS = sorted(Template.load().functions)
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+
+
 NOT_OURS = {
     "POWERTOOLS_SERVICE_NAME",
     # Lambda Web Adapter's.
@@ -65,34 +68,22 @@ def test_variables_match_settings(template: Template, function: str) -> None:
     fields = {name.upper(): field for name, field in Settings.model_fields.items()}
     assert variables <= set(fields)
     assert {name for name, field in fields.items() if field.is_required()} <= variables
+    assert "VERIFY_TOKENS" not in variables, "verification can't be turned off"
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_default_parameters_are_valid_settings(
-    template: Template, function: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("bound", ["Default", "MinValue", "MaxValue"])
+def test_parameters_and_their_bounds_are_valid_settings(
+    template: Template, function: str, bound: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in template.resolve(template.environment(function)).items():
-        monkeypatch.setenv(name, str(value))
-    Settings()
-
-
-@pytest.mark.parametrize("bound", ["MinValue", "MaxValue"])
-def test_parameter_bounds_are_valid_settings(template: Template, bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The deploy would otherwise succeed, and every request after it fail."""
-    for name, value in template.environment("ApiFunction").items():
-        monkeypatch.setenv(name, str(template.resolve(value)))
+    for name, value in template.environment(function).items():
+        if (resolved := template.resolve({"it": value})) == {}:
+            continue
+        monkeypatch.setenv(name, str(resolved["it"]))
         if parameter := template.body["Parameters"].get(value.get("Ref") if isinstance(value, dict) else None):
             monkeypatch.setenv(name, str(parameter.get(bound, parameter.get("Default", "any"))))
     Settings()
-
-
-def test_token_verification_cannot_be_turned_off(template: Template) -> None:
-    assert all("VERIFY_TOKENS" not in template.environment(function) for function in template.functions)
-
-
-def test_events_name_each_method(template: Template) -> None:
-    methods = {method for function in template.functions for method, _ in api_events(template, function)}
-    assert methods <= {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
 
 
 @pytest.mark.usefixtures("as_deployed")
@@ -101,17 +92,22 @@ def test_event_paths_are_routes_of_the_app(template: Template, function: str) ->
     """Greedy paths, of template and app, are left out: they are for what has no route."""
     module = handler(template, function).rpartition(".")[0]
     app: Any = importlib.import_module(module).asgi_app()
+    variables = {"archive": "5f" * 16, "service": "github.actions.results.api.v1.CacheService", "method": "Create"}
     for method, path in api_events(template, function):
+        assert method in METHODS
         if "+}" not in path:
-            called = path.format(
-                archive="5f0c2a9d1b7e4c3f8a6d9e0b1c2d3e4f",
-                service="github.actions.results.api.v1.CacheService",
-                method="CreateCacheEntry",
-            )
-            scope = {"type": "http", "method": method, "path": called, "root_path": "", "headers": []}
+            scope = {
+                "type": "http",
+                "method": method,
+                "path": path.format_map(variables),
+                "root_path": "",
+                "headers": [],
+            }
             anything = scope | {"path": "/no/route"}
             routes = [route for route in app.routes if route.matches(anything)[0] is not Match.FULL]
             assert any(route.matches(scope)[0] is Match.FULL for route in routes), (method, path)
+    greedy = {method for method, path in api_events(template, "ApiFunction") if path == "/{path+}"}
+    assert greedy == set(METHODS), "so that unknown paths reach the app"
 
 
 @pytest.mark.usefixtures("as_deployed")
@@ -124,12 +120,7 @@ def test_app_routes_are_declared_events(template: Template, function: str, monke
     gateway = Gateway.of(template, {})
     declared = {path for _, path in api_events(template, function)}
     for path in {re.sub(r"\{\w+\+?\}", "x", it) for it in declared} | {"/no/route"}:
-        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"):
+        for method in (*METHODS, "OPTIONS", "TRACE"):
             scope: dict[str, Any] = {"type": "http", "method": method, "path": path, "root_path": "", "headers": []}
             if any(route.matches(scope)[0] is Match.FULL for route in app.routes):
                 assert gateway.function_for(method, path) is not None, (method, path)
-
-
-def test_unknown_paths_reach_the_app(template: Template) -> None:
-    greedy = {method for method, path in api_events(template, "ApiFunction") if path == "/{path+}"}
-    assert greedy == {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}

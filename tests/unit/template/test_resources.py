@@ -16,49 +16,35 @@ GOES_WITH_THE_STACK = (
 )
 
 
-def test_saved_data_outlives_the_stack(template: Template) -> None:
+def test_only_saved_data_outlives_the_stack(template: Template) -> None:
     kept = template.of_type(*HOLDS_WHAT_JOBS_SAVED)
     assert len(kept) == 6
     for name, resource in kept.items():
         assert resource["DeletionPolicy"] == "RetainExceptOnCreate", name
         assert resource["UpdateReplacePolicy"] == "Retain", name
-
-
-def test_other_data_is_deleted_with_the_stack(template: Template) -> None:
     for name, resource in template.of_type(*GOES_WITH_THE_STACK).items():
         assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("Delete", "Delete"), name
 
 
-def test_only_repositories_have_a_ttl(template: Template) -> None:
+def test_nothing_but_cleanup_ends_what_is_kept(template: Template) -> None:
     """Counts may expire, but any other table's item may be the last pointer to an object."""
-    with_ttl = [
-        name
-        for name, table in template.of_type("AWS::DynamoDB::Table").items()
-        if "TimeToLiveSpecification" in table["Properties"]
-    ]
+    tables = {name: table["Properties"] for name, table in template.of_type("AWS::DynamoDB::Table").items()}
+    with_ttl = [name for name, properties in tables.items() if "TimeToLiveSpecification" in properties]
     assert with_ttl == ["RepositoriesTable"]
-
-
-def test_lifecycle_only_aborts_multipart_uploads(template: Template) -> None:
+    for properties in tables.values():
+        assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     rules = template.properties("Bucket")["LifecycleConfiguration"]["Rules"]
     assert [set(rule) - {"Id", "Status"} for rule in rules] == [{"AbortIncompleteMultipartUpload"}]
 
 
-def test_tables_have_point_in_time_recovery(template: Template) -> None:
-    for name, table in template.of_type("AWS::DynamoDB::Table").items():
-        recovery = table["Properties"]["PointInTimeRecoverySpecification"]
-        assert recovery == {"PointInTimeRecoveryEnabled": True}, name
-
-
-def test_visibility_is_six_worker_timeouts(template: Template) -> None:
-    visibility = template.number(template.properties("MergeQueue")["VisibilityTimeout"])
-    assert visibility >= 6 * template.number(template.functions["MergeFunction"]["Timeout"])
-
-
-def test_retention_exceeds_all_deliveries(template: Template) -> None:
+def test_queue_outlasts_worker_and_deliveries(template: Template) -> None:
     queue = template.properties("MergeQueue")
+    visibility = template.number(queue["VisibilityTimeout"])
+    assert visibility >= 6 * template.number(template.functions["MergeFunction"]["Timeout"])
     receives = template.number(queue["RedrivePolicy"]["maxReceiveCount"])
-    assert template.number(queue["MessageRetentionPeriod"]) > receives * template.number(queue["VisibilityTimeout"])
+    assert template.number(queue["MessageRetentionPeriod"]) > receives * visibility
+    for function in template.functions:
+        assert template.environment(function)["QUEUE_RETENTION_SECONDS"] == queue["MessageRetentionPeriod"]
 
 
 def test_throttling_makes_no_dead_letter_for_hours(template: Template) -> None:
@@ -73,6 +59,7 @@ def test_throttling_makes_no_dead_letter_for_hours(template: Template) -> None:
 
 def test_merge_concurrency_is_bounded(template: Template) -> None:
     source = template.functions["MergeFunction"]["Events"]["MergeMessages"]["Properties"]
+    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert source["ScalingConfig"] == {"MaximumConcurrency": {"Ref": "MergeWorkers"}}
     parameter = template.body["Parameters"]["MergeWorkers"]
     # These are Lambda's limits: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
@@ -95,18 +82,6 @@ def test_system_log_level_follows_log_level(template: Template, level: str) -> N
     assert logging["ApplicationLogLevel"] == level
 
 
-def test_functions_know_the_queues_retention(template: Template) -> None:
-    queue = template.properties("MergeQueue")
-    for function in template.functions:
-        told = template.environment(function)
-        assert told["QUEUE_RETENTION_SECONDS"] == queue["MessageRetentionPeriod"]
-
-
-def test_batch_failures_are_reported_by_item(template: Template) -> None:
-    source = template.functions["MergeFunction"]["Events"]["MergeMessages"]["Properties"]
-    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-
-
 def test_cleanup_ends_before_the_next_run(template: Template) -> None:
     shortest = template.body["Parameters"]["CleanupIntervalMinutes"]["MinValue"] * 60
     assert template.functions["CleanupFunction"]["Timeout"] < shortest
@@ -116,6 +91,9 @@ def test_buffered_stream_fits_lambdas_response(template: Template) -> None:
     """6 MB in all, base64 in JSON, and room for headers: docs/design/aws-limits.md#requests-and-responses."""
     largest = template.number(template.body["Mappings"]["Http"]["Buffered"]["StreamMaxBytes"])
     assert largest * 4 / 3 < 6 * 1024 * 1024 - 64 * 1024
+    # API Gateway has a whole buffered response before it sends any of it, so there is no speed.
+    speed = template.environment("DownloadFunction")["STREAM_BYTES_PER_SECOND"]["Fn::If"]
+    assert (speed[0], speed[2]) == ("Streams", {"Ref": "AWS::NoValue"})
 
 
 def test_streams_stay_within_lambdas_caps(template: Template) -> None:
@@ -127,13 +105,6 @@ def test_streams_stay_within_lambdas_caps(template: Template) -> None:
     assert streamed["StreamMaxBytes"] <= 200 * 1000**2 - 64 * 1024
     slowest = (streamed["StreamMaxBytes"] - streamed["StreamBurstBytes"]) / streamed["StreamBytesPerSecond"]
     assert slowest < template.body["Parameters"]["MaxStreamSeconds"]["Default"] <= streamed["TimeoutSeconds"]
-
-
-def test_buffered_function_has_no_stream_speed(template: Template) -> None:
-    """API Gateway has a whole buffered response before it sends any of it."""
-    speed = template.environment("DownloadFunction")["STREAM_BYTES_PER_SECOND"]["Fn::If"]
-    assert speed[0] == "Streams"
-    assert speed[2] == {"Ref": "AWS::NoValue"}
 
 
 def test_parameters_are_described_bounded_and_grouped(template: Template) -> None:

@@ -12,34 +12,8 @@ def _listed(value: object) -> list[object]:
     return value if isinstance(value, list) else [value]
 
 
-def test_functions_share_no_role(template: Template) -> None:
-    roles = [properties["Role"]["Fn::GetAtt"][0] for properties in template.functions.values()]
-    assert len(set(roles)) == len(roles)
-
-
 TRACING = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
 """They know no resource: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html."""
-
-
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_role_has_no_wildcard(template: Template, function: str) -> None:
-    for statement in statements(template, function):
-        assert not [action for action in _listed(statement["Action"]) if "*" in str(action)]
-        assert "*" not in _listed(statement["Resource"]) or statement["Action"] == TRACING
-
-
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_role_may_send_traces(template: Template, function: str) -> None:
-    """The deploy would otherwise fail, since Lambda checks the role for it."""
-    assert template.resolve(template.body["Globals"]["Function"]["Tracing"]) == "Active"
-    assert [it["Action"] for it in statements(template, function) if it["Sid"] == "Trace"] == [TRACING]
-
-
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_role_accesses_archives_only(template: Template, function: str) -> None:
-    for statement in statements(template, function):
-        if any(str(action).startswith("s3:") and action != "s3:ListBucket" for action in _listed(statement["Action"])):
-            assert statement["Resource"] == {"Fn::Sub": "${Bucket.Arn}/archives/*"}
 
 
 READERS = [
@@ -55,7 +29,16 @@ def test_reader_may_list_the_bucket(template: Template, function: str) -> None:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_role_logs_into_its_own_group_only(template: Template, function: str) -> None:
+def test_role_allows_its_own_resources_only(template: Template, function: str) -> None:
+    for statement in statements(template, function):
+        actions = _listed(statement["Action"])
+        assert not [action for action in actions if "*" in str(action)]
+        assert "*" not in _listed(statement["Resource"]) or statement["Action"] == TRACING
+        if any(str(action).startswith("s3:") and action != "s3:ListBucket" for action in actions):
+            assert statement["Resource"] == {"Fn::Sub": "${Bucket.Arn}/archives/*"}
+    # Lambda checks the role for tracing, or the deploy fails.
+    assert template.resolve(template.body["Globals"]["Function"]["Tracing"]) == "Active"
+    assert [it["Action"] for it in statements(template, function) if it["Sid"] == "Trace"] == [TRACING]
     group = template.functions[function]["LoggingConfig"]["LogGroup"]["Ref"]
     logging = [it for it in statements(template, function) if "logs:PutLogEvents" in it["Action"]]
     assert [it["Resource"] for it in logging] == [{"Fn::GetAtt": [group, "Arn"]}]
@@ -63,7 +46,9 @@ def test_role_logs_into_its_own_group_only(template: Template, function: str) ->
 
 
 def test_only_cleanup_deletes_objects(template: Template) -> None:
-    """No reader is cut off, whatever goes wrong in another function."""
+    """No reader is cut off, whatever goes wrong in another function, since none has another's role."""
+    roles = [properties["Role"]["Fn::GetAtt"][0] for properties in template.functions.values()]
+    assert len(set(roles)) == len(roles)
     deleting = {
         function
         for function in template.functions

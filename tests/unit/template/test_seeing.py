@@ -35,30 +35,24 @@ def queries(page: str) -> list[str]:
 # ---------------------------------------------------------------- alarms and the runbook
 
 
-def test_runbook_covers_every_alarm() -> None:
+def test_runbook_paragraphs_have_three_parts() -> None:
     assert sorted(paragraphs()) == ALARMS
-
-
-@pytest.mark.parametrize("alarm", ALARMS)
-def test_runbook_paragraph_has_its_three_parts(alarm: str) -> None:
-    said = paragraphs()[alarm]
-    means, look, do = (said.index(f"**{words}.**") for words in ("What it means", "How to look", "What to do"))
-    assert means < look < do
-    assert "```" in said[look:do], "the exact query or command"
+    for said in paragraphs().values():
+        means, look, do = (said.index(f"**{words}.**") for words in ("What it means", "How to look", "What to do"))
+        assert means < look < do
+        assert "```" in said[look:do], "the exact query or command"
+        # A cleanup in the middle of a restore would delete what is restored.
+        before, command, _ = said[do:].partition("CleanupFunction")
+        assert not command or "(`CleanupPaused=true`, [a restore](operations.md#restore-the-tables))" in before
 
 
 @pytest.mark.parametrize("alarm", ALARMS)
 def test_alarm_notifies_topic_or_address(template: Template, alarm: str) -> None:
     properties = template.properties(alarm)
-    arn = "arn:aws:sns:us-east-1:123456789012:pager"
-    for named, heard_by in (
-        ({}, None),
-        ({"AlarmTopicArn": arn}, [arn]),
-        ({"AlarmEmail": "ops@example.com"}, ["the topic"]),
-        ({"AlarmTopicArn": arn, "AlarmEmail": "ops@example.com"}, ["the topic"]),
-    ):
-        resolved = template.with_parameters(**named).resolve(properties, {"AlarmTopic": "the topic"})
-        assert resolved.get("AlarmActions") == heard_by
+    topic, address = {"AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:pager"}, {"AlarmEmail": "ops@example.com"}
+    for named, notified in (({}, None), (topic, [*topic.values()]), (address, ["own"]), (topic | address, ["own"])):
+        resolved = template.with_parameters(**named).resolve(properties, {"AlarmTopic": "own"})
+        assert resolved.get("AlarmActions") == notified
     assert properties["AlarmDescription"]
 
 
@@ -106,44 +100,26 @@ def state(alarm: dict[str, Any], values: list[float]) -> str:
     return "ALARM" if periods and all(periods) else "OK"
 
 
-@pytest.mark.parametrize("alarm", ALARMS)
-def test_new_alarm_notifies_nobody(template: Template, alarm: str) -> None:
-    """An alarm begins with INSUFFICIENT_DATA, and its actions follow a change of state."""
-    assert state(template.properties(alarm), []) != "ALARM"
-
-
-@pytest.mark.parametrize("alarm", ALARMS)
-def test_alarm_ends_with_the_fault(template: Template, alarm: str) -> None:
-    properties = template.properties(alarm)
-    fault, none = (0.0, 100.0) if properties["ComparisonOperator"] == "LessThanThreshold" else (1e15, 0.0)
-    periods = properties["EvaluationPeriods"]
-    assert state(properties, [fault] * periods) == "ALARM"
-    assert state(properties, [*[fault] * (periods - 1), none]) == "OK"
-
-
-@pytest.mark.parametrize("alarm", ALARMS)
-def test_alarm_periods_are_within_cloudwatchs_limits(template: Template, alarm: str) -> None:
-    """An alarm looks back a week at most if its period is an hour or more, else a day:
-    https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html."""
-    properties = template.properties(alarm)
-    period, periods = properties["Period"], properties["EvaluationPeriods"]
-    assert period % 60 == 0
-    assert period * periods <= (7 * 86400 if period >= 3600 else 86400)
-
-
-@pytest.mark.parametrize("alarm", ALARMS)
-def test_runbook_mentions_pause_before_manual_cleanup(alarm: str) -> None:
-    """A cleanup in the middle of a restore would delete what is restored."""
-    do = paragraphs()[alarm].partition("**What to do.**")[2]
-    before, command, _ = do.partition("CleanupFunction")
-    assert not command or "(`CleanupPaused=true`, [a restore](operations.md#restore-the-tables))" in before
-
-
 @pytest.mark.parametrize(("paused", "is_heard"), [("false", True), ("true", False)])
 def test_paused_cleanup_silences_its_alarm(template: Template, paused: str, is_heard: bool) -> None:
     chosen = template.with_parameters(CleanupPaused=paused)
     silent = {it for it in ALARMS if not chosen.resolve(chosen.properties(it).get("ActionsEnabled", True))}
     assert silent == (set() if is_heard else {"CleanupNotRunAlarm"})
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_alarm_begins_silent_and_ends_with_the_fault(template: Template, alarm: str) -> None:
+    """An alarm begins with INSUFFICIENT_DATA, and its actions follow a change of state."""
+    properties = template.properties(alarm)
+    assert state(properties, []) != "ALARM"
+    fault, none = (0.0, 100.0) if properties["ComparisonOperator"] == "LessThanThreshold" else (1e15, 0.0)
+    period, periods = properties["Period"], properties["EvaluationPeriods"]
+    assert state(properties, [fault] * periods) == "ALARM"
+    assert state(properties, [*[fault] * (periods - 1), none]) == "OK"
+    # An alarm looks back a week at most if its period is an hour or more, else a day:
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutMetricAlarm.html
+    assert period % 60 == 0
+    assert period * periods <= (7 * 86400 if period >= 3600 else 86400)
 
 
 def test_alarms_use_emitted_metrics(template: Template) -> None:
@@ -154,6 +130,9 @@ def test_alarms_use_emitted_metrics(template: Template) -> None:
         assert properties["Namespace"] == NAMESPACE
         wanted = {"service", known[properties["MetricName"]].dimension} - {None}
         assert {it["Name"] for it in properties["Dimensions"]} == wanted
+    api = template.properties("Api")
+    dimensions = {it["Name"]: it["Value"] for it in template.properties("ServerErrorsAlarm")["Dimensions"]}
+    assert dimensions == {"ApiName": api["Name"], "Stage": api["StageName"]}
 
 
 def test_stopped_schedule_is_noticed(template: Template) -> None:
@@ -173,12 +152,6 @@ def test_stopped_schedule_is_noticed(template: Template) -> None:
     assert template.properties("OrphanListingFailsAlarm")["Period"] == 12 * 3600
 
 
-def test_alarm_dimensions_name_the_api(template: Template) -> None:
-    api = template.properties("Api")
-    dimensions = {it["Name"]: it["Value"] for it in template.properties("ServerErrorsAlarm")["Dimensions"]}
-    assert dimensions == {"ApiName": api["Name"], "Stage": api["StageName"]}
-
-
 @pytest.mark.parametrize("page", ["runbook.md", "metrics.md"])
 def test_documented_queries_use_logged_messages(page: str) -> None:
     text = (ROOT / "docs" / "operate" / page).read_text()
@@ -188,12 +161,6 @@ def test_documented_queries_use_logged_messages(page: str) -> None:
         for words in re.findall(r'"([^"]+)"', " ".join(lists)):
             said = {f"merge {end}" for end in RunEnd}
             assert words in said or f'"{words}"' in code, words
-
-
-def test_page_links_exist() -> None:
-    for page in (RUNBOOK, METRICS_PAGE):
-        for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page):
-            assert (ROOT / "docs" / "operate" / link).exists(), link
 
 
 # ---------------------------------------------------------------- the dashboard
@@ -208,6 +175,12 @@ def dashboard() -> Any:
 def test_dashboard_shows_every_alarm(dashboard: Any) -> None:
     [shown] = [it["properties"]["alarms"] for it in dashboard["widgets"] if it["type"] == "alarm"]
     assert sorted(shown) == [f"${{{alarm}.Arn}}" for alarm in ALARMS]
+    taken: set[tuple[int, int]] = set()
+    for it in dashboard["widgets"]:
+        cells = {(x, y) for x in range(it["x"], it["x"] + it["width"]) for y in range(it["y"], it["y"] + it["height"])}
+        assert not cells & taken, "no widget overlaps another"
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
 
 
 def shown_in(dashboard: Any, title: str) -> Any:
@@ -239,22 +212,10 @@ def test_pages_name_every_log_group(template: Template) -> None:
     names = {it["LogGroupName"]["Fn::Sub"] for it in map(template.properties, template.of_type("AWS::Logs::LogGroup"))}
     introduction = RUNBOOK.partition("\n## ")[0]
     for name in names:
-        assert f"`-{name.rpartition('-')[2]}`" in introduction or f"`{_as_shown(name)}`" in introduction
+        shown = name.replace("${AWS::StackName}", "<stack>")
+        assert f"`-{name.rpartition('-')[2]}`" in introduction or f"`{shown}`" in introduction
     counts = {5: "five", 6: "six", 7: "seven"}
     assert f"all {counts[len(names)]} log groups" in METRICS_PAGE
-
-
-def _as_shown(name: str) -> str:
-    return name.replace("${AWS::StackName}", "<stack>")
-
-
-def test_widgets_neither_overlap_nor_overflow(dashboard: Any) -> None:
-    taken: set[tuple[int, int]] = set()
-    for it in dashboard["widgets"]:
-        cells = {(x, y) for x in range(it["x"], it["x"] + it["width"]) for y in range(it["y"], it["y"] + it["height"])}
-        assert not cells & taken
-        assert max(x for x, _ in cells) < 24
-        taken |= cells
 
 
 def test_dashboard_shows_every_own_metric(dashboard: Any) -> None:
@@ -268,10 +229,6 @@ def test_dashboard_shows_every_own_metric(dashboard: Any) -> None:
         else:
             schema = f'{{{NAMESPACE},service,{metric.dimension}}} MetricName="{metric.name}"'
             assert [it for it in searched if schema in it], metric.name
-
-
-def test_dashboard_stays_within_the_free_tier(dashboard: Any) -> None:
-    rows = [row for it in dashboard["widgets"] if it["type"] == "metric" for row in it["properties"]["metrics"]]
     named = {tuple(it for it in row if isinstance(it, str)) for row in rows if isinstance(row[0], str)}
     assert len(named) <= FREE_METRICS_OF_A_DASHBOARD
 
@@ -284,11 +241,7 @@ def metric_rows() -> dict[str, list[str]]:
     return {name: rest.split(" | ") for name, rest in rows}
 
 
-def test_page_lists_every_metric() -> None:
-    assert {name: it[0] for name, it in metric_rows().items()} == {it.name: unit_of(it).value for it in METRICS}
-
-
-def test_page_lists_dimensions_and_values() -> None:
+def test_page_lists_units_dimensions_and_values() -> None:
     values = {
         "reason": [*MissReason],
         "outcome": [*RunEnd],
@@ -297,8 +250,10 @@ def test_page_lists_dimensions_and_values() -> None:
         "fall": [*PlainReason],
         "hook": [*HookVersion],
     }
+    assert metric_rows().keys() == {metric.name for metric in METRICS}
     for metric in METRICS:
-        said = metric_rows()[metric.name][1]
+        unit, said, *_ = metric_rows()[metric.name]
+        assert unit == unit_of(metric).value
         if metric.dimension is None:
             assert said == "\N{EN DASH}"
         elif metric.dimension in values:
@@ -346,12 +301,11 @@ def _owner(file: Path, named: list[str]) -> str:
 # ---------------------------------------------------------------- traces
 
 
-def test_requests_are_traced_by_default(template: Template) -> None:
-    assert template.resolve(template.properties("Api")["TracingEnabled"]) == "true"
-    assert template.resolve(template.body["Globals"]["Function"]["Tracing"]) == "Active"
-
-
-def test_traces_can_be_turned_off(template: Template) -> None:
-    chosen = template.with_parameters(Traces="false")
-    assert chosen.resolve(chosen.properties("Api")["TracingEnabled"]) == "false"
-    assert chosen.resolve(chosen.body["Globals"]["Function"]["Tracing"]) == "PassThrough"
+@pytest.mark.parametrize(
+    ("traces", "by_api", "by_functions"), [("true", "true", "Active"), ("false", "false", "PassThrough")]
+)
+def test_requests_are_traced_unless_turned_off(template: Template, traces: str, by_api: str, by_functions: str) -> None:
+    assert template.body["Parameters"]["Traces"]["Default"] == "true"
+    chosen = template.with_parameters(Traces=traces)
+    assert chosen.resolve(chosen.properties("Api")["TracingEnabled"]) == by_api
+    assert chosen.resolve(chosen.body["Globals"]["Function"]["Tracing"]) == by_functions
