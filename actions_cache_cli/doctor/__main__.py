@@ -277,7 +277,8 @@ def _named(case: Case) -> str | None:
 
 def _look_through_node(case: Case) -> _Job:
     variables = _started_with(case)
-    given = variables if case.place.kind == ACTION else {**variables, VARIABLE: GITHUBS}
+    # The hook acts only where there is a token too.
+    given = variables if case.place.kind == ACTION else {**variables, VARIABLE: GITHUBS, "ACTIONS_RUNTIME_TOKEN": "none"}
     program = find_node(node_programs(case.runner), variables)
     if program is None:
         return _Job(variables, None, None, None)

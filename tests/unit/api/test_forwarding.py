@@ -24,6 +24,7 @@ OURS = [
     "/h%65alth",
     "/h%2565alth",
     "/runner/hook.cjs",
+    "/runner/hook-requests.cjs",
     "/Runner/../runner/x",
     "/blobs/upload/0",
     "/blobs/anything",

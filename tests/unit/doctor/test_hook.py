@@ -25,7 +25,12 @@ def seen_by_node(**variables: str) -> dict[str, str]:
     script = "console.log(require('child_process').execFileSync('env', ['-0']).toString().replaceAll('\\0', '\\n'))"
     ran = subprocess.run(
         ["node", "-e", script],
-        env={"PATH": os.environ["PATH"], "NODE_OPTIONS": f"--require {HOOK}", **variables},
+        env={
+            "PATH": os.environ["PATH"],
+            "NODE_OPTIONS": f"--require {HOOK}",
+            "ACTIONS_RUNTIME_TOKEN": "t",
+            **variables,
+        },
         capture_output=True,
         text=True,
         check=True,
