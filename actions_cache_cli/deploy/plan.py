@@ -238,8 +238,8 @@ def next_steps(outputs: Mapping[str, str], region: str, stack: str, *, domain: s
         *lines,
         f"The runner's URL: {url}",
         "",
-        "On each runner, as root, copy runners/hook.cjs and runners/hook-requests.cjs to /opt, and put this line into "
-        "/opt/hook.json:",
+        "On each runner, as root, copy runners/hook.cjs and runners/hook-requests.cjs to /opt,",
+        "and put this line into /opt/hook.json:",
         "",
         f'{{"url": "{url}"}}',
         "",

@@ -278,7 +278,8 @@ def _named(case: Case) -> str | None:
 def _look_through_node(case: Case) -> _Job:
     variables = _started_with(case)
     # The hook acts only where there is a token too.
-    given = variables if case.place.kind == ACTION else {**variables, VARIABLE: GITHUBS, "ACTIONS_RUNTIME_TOKEN": "none"}
+    an_actions = {VARIABLE: GITHUBS, "ACTIONS_RUNTIME_TOKEN": "none"}
+    given = variables if case.place.kind == ACTION else {**variables, **an_actions}
     program = find_node(node_programs(case.runner), variables)
     if program is None:
         return _Job(variables, None, None, None)
