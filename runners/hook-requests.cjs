@@ -116,7 +116,7 @@ function remember(word) {
 /** Returns whether the server answers. One process of a job looks, and those that start meanwhile wait for it. */
 function isThere(server, userAgent) {
   const lock = memory() && `${memory()}.lock`
-  const until = Date.now() + LOOK_MS + 1000
+  const until = Date.now() + 2 * LOOK_MS + 1000
   for (let isMine = !lock; !isMine;) {
     try {
       fs.closeSync(fs.openSync(lock, 'wx'))
@@ -129,17 +129,24 @@ function isThere(server, userAgent) {
     if (known) return known === 'up'
     if (!isMine) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
   }
-  // In a process of its own, since this one's first line mustn't run before the answer is known. It gets no token, and
-  // with that no hook.
-  const options = { env: { ...process.env, ACTIONS_RUNTIME_TOKEN: '' }, stdio: 'ignore', windowsHide: true }
-  const { spawnSync } = require('node:child_process')
-  // A program that has node in it would start as that program.
-  const isNode = /^node/i.test(path.basename(process.execPath))
-  const args = [__filename, server.href, userAgent]
-  const isUp = !isNode || spawnSync(process.execPath, args, { ...options, timeout: LOOK_MS }).status === 0
+  const isUp = lookAside([__filename, server.href, userAgent])
   remember(isUp ? 'up' : 'down')
   if (lock) unlock(lock)
   return isUp
+}
+
+/**
+ * Looks in a process of its own, since this one's first line mustn't run before the answer is known. It gets no token,
+ * and with that no hook. Where it can't be started, or a busy machine doesn't let it, the server counts as up: what is
+ * asked later is given up in time too.
+ */
+function lookAside(args) {
+  // A program that has node in it would start as that program.
+  if (!/^node/i.test(path.basename(process.execPath))) return true
+  const env = { ...process.env, ACTIONS_RUNTIME_TOKEN: '' }
+  const options = { env, stdio: 'ignore', timeout: 2 * LOOK_MS, windowsHide: true }
+  const { status, error } = require('node:child_process').spawnSync(process.execPath, args, options)
+  return Boolean(error) || status === 0
 }
 
 function unlock(lock) {
@@ -156,6 +163,8 @@ function look(server, userAgent) {
   const { hostname } = urlToHttpOptions(url)
   const isTls = url.protocol === 'https:'
   const fail = () => process.exit(1)
+  // An exit would wait for a name that is being looked up.
+  setTimeout(() => process.kill(process.pid, 'SIGKILL'), LOOK_MS)
   const hear = ({ statusCode, headers }) => {
     const isRefused = statusCode >= 500 || statusCode === 401 || statusCode === 403
     process.exit(isRefused || !/^application\/json\b/.test(headers['content-type']) ? 1 : 0)
@@ -165,7 +174,9 @@ function look(server, userAgent) {
   const proxy = proxyOf(url)
   if (!proxy) return ask({ agent: false })
   const to = `${url.hostname}:${url.port || (isTls ? 443 : 80)}`
-  const tunnel = { ...urlToHttpOptions(proxy), agent: false, method: 'CONNECT', path: to, headers: { host: to } }
+  const { auth, ...there } = urlToHttpOptions(proxy)
+  const login = auth && { 'proxy-authorization': `Basic ${Buffer.from(auth).toString('base64')}` }
+  const tunnel = { ...there, agent: false, method: 'CONNECT', path: to, headers: { host: to, ...login } }
   const { request } = proxy.protocol === 'https:' ? https : http
   return request(tunnel).on('error', fail).on('connect', (answer, socket) => {
     if (answer.statusCode !== 200) fail()

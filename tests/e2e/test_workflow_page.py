@@ -214,9 +214,7 @@ def test_hook_needs_checksum_tool(
     assert bool(job.outputs) is is_loaded
 
 
-@pytest.mark.parametrize(
-    ("variable", "name"), [("HOOK_SHA256", "hook.cjs"), ("REQUESTS_SHA256", "hook-requests.cjs")]
-)
+@pytest.mark.parametrize(("variable", "name"), [("HOOK_SHA256", "hook.cjs"), ("REQUESTS_SHA256", "hook-requests.cjs")])
 def test_documented_checksum_matches_hook(variable: str, name: str) -> None:
     assert FETCH["env"][variable] == hashlib.sha256((ROOT / "runners" / name).read_bytes()).hexdigest()
 

@@ -65,6 +65,10 @@ class FakeCacheServer:
     over: threading.Event = field(default_factory=threading.Event)
 
     @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    @property
     def calls(self) -> list[str]:
         return [asked.call for asked in self.asked]
 

@@ -6,5 +6,5 @@ const { request } = require(url.protocol === 'https:' ? 'https' : 'http')
 const headers = { authorization: 'Bearer token', 'content-type': 'application/json' }
 request(url, { method: 'POST', headers }, (answer) => {
   let body = ''
-  answer.on('data', (chunk) => { body += chunk }).on('end', () => console.log(answer.statusCode, body))
+  answer.on('data', (chunk) => { body += chunk }).on('end', () => console.log(`${answer.statusCode} ${body}`))
 }).on('error', ({ code }) => console.log(code)).end(JSON.stringify({ key: 'k' }))

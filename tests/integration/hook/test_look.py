@@ -56,7 +56,7 @@ def test_bad_answer_counts_as_down(
     ours: FakeCacheServer, hook: Path, variables: dict[str, str], memory: Path, fault: Fault
 ) -> None:
     if fault == "silent":
-        shorten(hook, LOOK_MS=1000)
+        shorten(hook, LOOK_MS=1500)
     ours.faults[LOOK_CALL] = fault
     said, answer = ask(variables).splitlines()
     assert WHY in said
@@ -198,6 +198,16 @@ def test_tampered_memory_does_no_harm(
     assert ask(variables).startswith('200 {"ok": false')
     assert ours.calls == [LOOK_CALL, "GetCacheEntryDownloadURL"]
     assert (tmp_path / "data").read_text() == "a file of the job"
+
+
+def test_look_that_doesnt_begin_in_time_is_none(
+    ours: FakeCacheServer, hook: Path, variables: dict[str, str], memory: Path
+) -> None:
+    """On a busy machine, a process may take seconds to start."""
+    shorten(hook, LOOK_MS=1)
+    assert ask(variables).startswith('200 {"ok": false')
+    assert ours.calls == ["GetCacheEntryDownloadURL"]
+    assert memory.read_text().startswith("up ")
 
 
 @pytest.mark.parametrize("make", [Path.touch, Path.mkdir], ids=["file", "directory"])
