@@ -30,7 +30,7 @@ const forms = {
     return request
   },
   'host-header': (name, hear) => node.request({ ...to(name), headers: { ...HEADERS, HOST: base.host } }, hear),
-  userinfo: (name, hear) => node.request({ ...to(name), headers: HEADERS, auth: 'our:password' }, hear),
+  userinfo: (name, hear) => node.request(`${protocol}//our:password@${base.host}${at(name)}`, hear),
   get: (name, hear) => node.get(to(name), hear),
   'get-text': (name, hear) => node.get(`${base.origin}${at(name)}`, { headers: HEADERS }, hear),
   'get-url': (name, hear) => node.get(url(name), { headers: HEADERS }, hear),

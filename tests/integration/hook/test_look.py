@@ -122,6 +122,9 @@ def test_second_copy_follows_the_firsts_decision(
     both = {**variables, "NODE_OPTIONS": " ".join(f"--require {copy}" for copy in [*copies, hook])}
     assert led_to(both) == f"{github.url}/"
     assert ours.calls == [LOOK_CALL]
+    for copy in copies:
+        install_hook(copy.parent, f"{ours.url}/")
+    assert ask(both).count(WHY) == 2, "in one line, and in the answer"
 
 
 def test_processes_of_job_look_once(ours: FakeCacheServer, variables: dict[str, str]) -> None:
@@ -219,6 +222,19 @@ def test_lock_left_behind_is_outwaited(
     ask(variables)
     assert ours.calls[0] == LOOK_CALL
     assert memory.exists()
+
+
+def test_look_gets_the_clients_options_and_no_token(variables: dict[str, str], tmp_path: Path) -> None:
+    """Options of node may say which authorities it trusts."""
+    spy = tmp_path / "spy.cjs"
+    spy.write_text(
+        "const { env, argv } = process\n"
+        f"require('fs').appendFileSync({str(tmp_path / 'seen')!r}, `${{argv[1]}} ${{env.ACTIONS_RUNTIME_TOKEN}}\\n`)"
+    )
+    ask({**variables, "NODE_OPTIONS": f"{variables['NODE_OPTIONS']} --require {spy}"})
+    look, client = (tmp_path / "seen").read_text().splitlines()
+    assert look.endswith("hook-requests.cjs ")
+    assert client.endswith("ask.cjs a job's token")
 
 
 def test_look_sends_no_token(ours: FakeCacheServer, variables: dict[str, str]) -> None:
