@@ -10,6 +10,8 @@ SAM = SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} .
 # The architecture that runs here, as Lambda calls it.
 HERE = $(subst aarch64,arm64,$(shell uname -m))
 NODE_PACKAGES = $(addsuffix /node_modules/.ready,dev/clients tests/integration/edge tests/e2e/page)
+# 17 versions of node, and programs that patch its http: 2 GB, so for the slow tests alone.
+HOOK_PACKAGES = tests/integration/hook_slow/node_modules/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo token deploy try-on-aws verify-deployment cli cost unit test test-all test-deploy test-rie sam-local test-sam-local test-slow test-long test-newest mutants soak \
@@ -42,7 +44,8 @@ help: ## Lists the targets
 dev/clients/node_modules/.ready: dev/clients/package-lock.json
 tests/integration/edge/node_modules/.ready: tests/integration/edge/package-lock.json
 tests/e2e/page/node_modules/.ready: tests/e2e/page/package-lock.json
-$(NODE_PACKAGES):
+tests/integration/hook_slow/node_modules/.ready: tests/integration/hook_slow/package-lock.json
+$(NODE_PACKAGES) $(HOOK_PACKAGES):
 	@npm --version > /dev/null 2>&1 || { echo "Node.js with npm is needed for the real clients, and npm doesn't run here"; exit 1; }
 	@cd $(dir $<) && npm ci --silent --no-audit --no-fund
 	@touch $@
@@ -128,8 +131,8 @@ test-sam-local: built-here .tools/engines/.ready .tools/runtime/.ready ## Saves 
 
 ##@ Test and measure it
 
-test-slow: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Streaming under AWS's caps, faulty proxies, kills of the run, a short soak
-	@$(RUN) -m pytest tests/integration/streaming tests/integration/deployment_check tests/integration/local_run tests/guarantees/soak
+test-slow: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) $(HOOK_PACKAGES) ## Streaming under caps, faulty proxies, killed runs, the hook in all nodes
+	@$(RUN) -m pytest $(addprefix tests/integration/,streaming deployment_check local_run hook_slow) tests/guarantees/soak
 
 test-all: check test-slow test-deploy test-rie test-sam-local ## Runs every test but test-long and soak
 
@@ -193,4 +196,4 @@ lock: .venv/.ready ## Resolves pyproject's dependencies into the pinned requirem
 	@dev/build/lock.sh
 
 clean: ## Removes what make installed and built; the local run's data too
-	rm -rf .venv .tools .local .aws-sam {dev/clients,tests/integration/edge,tests/e2e/page}/node_modules
+	rm -rf .venv .tools .local .aws-sam {dev/clients,tests/integration/edge,tests/integration/hook_slow,tests/e2e/page}/node_modules

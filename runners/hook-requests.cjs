@@ -14,7 +14,7 @@ const http = require('node:http')
 const https = require('node:https')
 const fs = require('node:fs')
 const path = require('node:path')
-const { Socket } = require('node:net')
+const { Socket, isIP } = require('node:net')
 const { Duplex } = require('node:stream')
 const { urlToHttpOptions } = require('node:url')
 
@@ -22,6 +22,7 @@ const VERSION = 1
 const PARTS = 'application/vnd.actions-cache.parts.v1+json'
 const CACHE_SERVICE = '/twirp/github.actions.results.api.v1.CacheService/'
 const ARTIFACT_CACHE = '/_apis/artifactcache/'
+const OWN_PATHS = /^\/+($|(_apis\/artifactcache|api|blobs|health|iam|manage|repos|repositories|runner)(\/|$))/i
 const KEPT = 'ACTIONS_CACHE_HOOK_RESULTS_URL' // the variable that keeps the runner's own URL
 const MIB = 1024 * 1024
 
@@ -29,6 +30,7 @@ const LOOK_MS = 4000 // longer: a server that is down costs more; shorter: a col
 const UP_MS = 60_000 // longer: a server that went down is noticed later; shorter: more looks
 const LOOKUP_MS = 10_000 // silence after which a lookup or a reservation is given up
 const SILENCE_MS = 30_000 // the same for other requests: a block list may take 20 s, a wait for a merge 25 s
+const TICK_MS = 250
 const BAD_ANSWERS = 2 // in a row, until the server counts as down; clients try again after one
 const MAX_ANSWER_BYTES = MIB // of answers that are read whole: a lookup's has some 2 KB, a list of parts 200 KB
 
@@ -44,14 +46,18 @@ let job // what this process knows; see start
 // --------------------------------------------------------------------------------------------- is the server there?
 
 /** Begins to act in this process. Returns whether the server is to be used; false leaves GitHub's own in place. */
-exports.start = (server, leadsSafely, settings) => {
-  const loaded = Symbol.for('actions-cache hook')
-  if (globalThis[loaded]) return true
-  globalThis[loaded] = true
-  const { ACTIONS_RESULTS_URL: results, ACTIONS_CACHE_URL: cache } = process.env
-  const isFirst = [results, cache].some((url) => url && url !== server.href)
-  if (isFirst) process.env[KEPT] = results || '' // whatever stood there, a step may have set
-  const kept = URL.canParse(process.env[KEPT]) && new URL(process.env[KEPT])
+exports.start = (...given) => {
+  const decided = Symbol.for('actions-cache hook') // by this copy of the file, or another one
+  if (globalThis[decided] === undefined) globalThis[decided] = begin(...given)
+  return globalThis[decided]
+}
+
+function begin(server, leadsSafely, settings) {
+  const { env } = process
+  const isFirst = [env.ACTIONS_RESULTS_URL, env.ACTIONS_CACHE_URL].some((url) => url && url !== server.href)
+  if (isFirst) env[KEPT] = sealed(env.ACTIONS_RESULTS_URL || '')
+  const [, url] = (env[KEPT] ?? '').split(' ')
+  const kept = URL.canParse(url) && env[KEPT] === sealed(url) && new URL(url)
   const userAgent = `actions-cache-hook/${VERSION} (${settings.mode})`
   job = {
     server,
@@ -70,85 +76,127 @@ exports.start = (server, leadsSafely, settings) => {
   return true
 }
 
+/** Returns a URL with its seal. A step that lacks the job's token can set the variable, but can't make the seal. */
+function sealed(url) {
+  const seal = require('node:crypto').createHmac('sha256', process.env.ACTIONS_RUNTIME_TOKEN)
+  return `${seal.update(url).digest('hex')} ${url}`
+}
+
 /** Returns the path of the file that remembers it, among the job's temporary files, which the runner removes. */
 const memory = () => process.env.RUNNER_TEMP && path.join(process.env.RUNNER_TEMP, '.actions-cache-hook')
 
 function remembered() {
+  let file
   try {
-    const [, word, time] = /^(up|down) (\d{13})$/.exec(fs.readFileSync(memory(), 'latin1'))
+    // Neither a link is followed, nor a pipe waited for, nor more read than is needed: steps can write there.
+    const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = fs.constants
+    file = fs.openSync(memory(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+    const bytes = Buffer.alloc(32)
+    const [, word, time] = /^(up|down) (\d{13})$/.exec(bytes.latin1Slice(0, fs.readSync(file, bytes)))
     return word === 'down' || Math.abs(Date.now() - time) < UP_MS ? word : undefined
   } catch {
     return undefined
+  } finally {
+    if (file !== undefined) fs.closeSync(file)
   }
 }
 
 function remember(word) {
+  if (!memory()) return
   try {
     // Renamed into its place, so that it is never written through a link that a step has put there.
     const written = `${memory()}.${process.pid}`
     fs.writeFileSync(written, `${word} ${Date.now()}`, { flag: 'wx' })
     fs.renameSync(written, memory())
   } catch {
-    // Without RUNNER_TEMP, each process looks for itself.
+    // Each process looks for itself then.
   }
 }
 
 /** Returns whether the server answers. One process of a job looks, and those that start meanwhile wait for it. */
 function isThere(server, userAgent) {
-  const lock = `${memory()}.lock`
-  for (let waited = 0; ; waited += 20) {
-    const known = remembered()
-    if (known) return known === 'up'
+  const lock = memory() && `${memory()}.lock`
+  const until = Date.now() + 2 * LOOK_MS + 1000
+  for (let isMine = !lock; !isMine;) {
     try {
-      if (memory()) fs.closeSync(fs.openSync(lock, 'wx'))
-      break
+      fs.closeSync(fs.openSync(lock, 'wx'))
+      isMine = true
     } catch (error) {
-      if (error.code !== 'EEXIST' || waited > LOOK_MS) break
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
+      isMine = error.code !== 'EEXIST' || Date.now() > until
     }
+    const known = remembered()
+    if (known && isMine) unlock(lock)
+    if (known) return known === 'up'
+    if (!isMine) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20)
   }
-  // In a process of its own, since this one's first line mustn't run before the answer is known.
-  const options = { env: { ...process.env, NODE_OPTIONS: '' }, stdio: 'ignore', timeout: LOOK_MS, windowsHide: true }
-  const args = [__filename, server.href, userAgent]
-  const isUp = require('node:child_process').spawnSync(process.execPath, args, options).status === 0
+  const isUp = lookAside([__filename, server.href, userAgent])
   remember(isUp ? 'up' : 'down')
-  fs.rmSync(lock, { force: true })
+  if (lock) unlock(lock)
   return isUp
+}
+
+/**
+ * Looks in a process of its own, since this one's first line mustn't run before the answer is known. It gets no token,
+ * and with that no hook. Where it can't be started, or a busy machine doesn't let it, the server counts as up: what is
+ * asked later is given up in time too.
+ */
+function lookAside(args) {
+  // A program that has node in it would start as that program.
+  if (!/^node/i.test(path.basename(process.execPath))) return true
+  const env = { ...process.env, ACTIONS_RUNTIME_TOKEN: '' }
+  const options = { env, stdio: 'ignore', timeout: 2 * LOOK_MS, windowsHide: true }
+  const { status, error } = require('node:child_process').spawnSync(process.execPath, args, options)
+  return Boolean(error) || status === 0
+}
+
+function unlock(lock) {
+  try {
+    fs.unlinkSync(lock)
+  } catch {
+    // Another process has done so, or a step has put something else there.
+  }
 }
 
 /** Ends this process with 0 if the server answers as a cache server of any version does, and with 1 otherwise. */
 function look(server, userAgent) {
   const url = new URL('/runner/status', server)
+  const { hostname } = urlToHttpOptions(url)
   const isTls = url.protocol === 'https:'
   const fail = () => process.exit(1)
-  const ask = (how) => (isTls ? https : http).get(url, { headers: { 'user-agent': userAgent }, ...how }, (answer) => {
-    const { statusCode, headers } = answer
+  // An exit would wait for a name that is being looked up.
+  setTimeout(() => process.kill(process.pid, 'SIGKILL'), LOOK_MS)
+  const hear = ({ statusCode, headers }) => {
     const isRefused = statusCode >= 500 || statusCode === 401 || statusCode === 403
     process.exit(isRefused || !/^application\/json\b/.test(headers['content-type']) ? 1 : 0)
-  }).on('error', fail)
+  }
+  const headers = { 'user-agent': userAgent }
+  const ask = (way) => (isTls ? https : http).get(url, { headers, ...way }, hear).on('error', fail)
   const proxy = proxyOf(url)
-  if (!proxy) return ask()
+  if (!proxy) return ask({ agent: false })
   const to = `${url.hostname}:${url.port || (isTls ? 443 : 80)}`
-  const headers = { host: to }
-  if (proxy.username) headers['proxy-authorization'] = `Basic ${btoa(decodeURIComponent(`${proxy.username}:${proxy.password}`))}`
-  const tunnel = { hostname: proxy.hostname, port: proxy.port, method: 'CONNECT', path: to, headers }
+  const { auth, ...there } = urlToHttpOptions(proxy)
+  const login = auth && { 'proxy-authorization': `Basic ${Buffer.from(auth).toString('base64')}` }
+  const tunnel = { ...there, agent: false, method: 'CONNECT', path: to, headers: { host: to, ...login } }
   const { request } = proxy.protocol === 'https:' ? https : http
-  return request(tunnel).on('error', fail).on('connect', ({ statusCode }, socket) => {
-    if (statusCode !== 200) fail()
-    const servername = url.hostname
-    ask({ createConnection: () => isTls ? require('node:tls').connect({ socket, servername }) : socket })
+  return request(tunnel).on('error', fail).on('connect', (answer, socket) => {
+    if (answer.statusCode !== 200) fail()
+    const tls = { socket, host: hostname, servername: isIP(hostname) ? '' : hostname }
+    ask({ createConnection: () => isTls ? require('node:tls').connect(tls) : socket })
   }).end()
 }
 
 /** Returns the proxy by which @actions/http-client asks for a URL, if any. */
-function proxyOf({ protocol, hostname, host }) {
+function proxyOf({ protocol, hostname, port }) {
   const { env } = process
-  const names = [hostname.toUpperCase(), host.toUpperCase()]
-  const isExcepted = (name) => name === '*' || names.some((own) => own === name || own.endsWith(`.${name.replace(/^\./, '')}`))
-  const exceptions = (env.no_proxy || env.NO_PROXY || '').split(',').map((name) => name.trim().toUpperCase())
-  if (/^(localhost|127\..*|\[::1\])$/.test(hostname) || exceptions.filter(Boolean).some(isExcepted)) return undefined
-  const proxy = protocol === 'https:' ? env.https_proxy || env.HTTPS_PROXY : env.http_proxy || env.HTTP_PROXY
-  return proxy ? new URL(/^https?:\/\//.test(proxy) ? proxy : `http://${proxy}`) : undefined
+  const isTls = protocol === 'https:'
+  const names = [hostname, `${hostname}:${port || (isTls ? 443 : 80)}`].map((name) => name.toUpperCase())
+  const fits = (it) => it === '*' || names.some((name) => name === it || name.endsWith(`.${it.replace(/^\./, '')}`))
+  const exceptions = (env.no_proxy || env.NO_PROXY || '').split(',').map((it) => it.trim().toUpperCase())
+  if (/^(localhost|127\..*|\[::1\])$/.test(hostname) || exceptions.filter(Boolean).some(fits)) return undefined
+  const given = (isTls ? env.https_proxy || env.HTTPS_PROXY : env.http_proxy || env.HTTP_PROXY) || ''
+  const isWhole = URL.canParse(given) || /^https?:\/\//.test(given)
+  const proxy = isWhole ? given : `http://${given}`
+  return URL.canParse(proxy) && new URL(proxy).hostname ? new URL(proxy) : undefined
 }
 
 const hasSameProxy = (one, other) => proxyOf(one)?.href === proxyOf(other)?.href
@@ -160,7 +208,7 @@ const originals = {} // `request` by protocol
 function wrap(module) {
   const { protocol } = module.globalAgent
   const original = originals[protocol] = module.request
-  module.request = function request(...args) {
+  const request = module.request = function request(...args) {
     let taken
     try {
       taken = take(protocol, ...args)
@@ -170,39 +218,48 @@ function wrap(module) {
     return taken ?? original.apply(this, args)
   }
   module.get = function get(...args) {
-    const request = module.request(...args)
-    request.end()
-    return request
+    const got = request.apply(this, args)
+    got.end()
+    return got
   }
 }
 
-/** Returns the client's request if it is one that the hook sends, and undefined otherwise. Takes all that node takes. */
+/** Returns the client's request if it is one that the hook sends, and undefined otherwise. */
 function take(protocol, ...args) {
-  const isUrl = typeof args[0] === 'string' || (args[0].href && args[0].auth === undefined && args[0].path === undefined)
+  const [{ href, auth, path }] = args
+  const isUrl = typeof args[0] === 'string' || (href && auth === undefined && path === undefined) // node's own rule
   const given = args.slice(isUrl ? 1 : 0).find((arg) => typeof arg === 'object')
-  const options = { protocol, method: 'GET', path: '/', ...(isUrl && urlToHttpOptions(new URL(args[0]))), ...given }
+  const options = { ...(isUrl && urlToHttpOptions(new URL(args[0]))), ...given }
+  options.protocol ||= protocol
+  options.path ||= '/'
+  options.method = (options.method || 'GET').toUpperCase()
+  if (options.protocol !== protocol || options.method === 'CONNECT') return undefined
+  if (options.socketPath || Array.isArray(options.headers)) return undefined
   const callback = args.find((arg) => typeof arg === 'function')
   const host = options.hostname || options.host || 'localhost'
-  if (host !== job.server.hostname && !job.downloads.size) return undefined
-  if (options.protocol !== protocol || options.method === 'CONNECT' || options.socketPath || Array.isArray(options.headers)) return undefined
-  const url = new URL(`${protocol}//${/^[^[].*:/.test(host) ? `[${host}]` : host}:${options.port || options.defaultPort || ''}${options.path}`)
-  const isCaches = [CACHE_SERVICE, ARTIFACT_CACHE, '/blobs/'].some((root) => url.pathname.startsWith(root))
-  if (url.origin !== job.server.origin || !isCaches) {
-    if (isOwnDownload(options, url)) return readArchive(options, url, callback)
-    return url.origin === job.server.origin ? passBy(options, callback) : undefined
+  const authority = `${isIP(host) === 6 ? `[${host}]` : host}:${options.port || options.defaultPort || ''}`
+  const url = new URL(`${protocol}//${authority}${options.path}`)
+  if (url.origin === job.server.origin) {
+    const isCaches = [CACHE_SERVICE, ARTIFACT_CACHE, '/blobs/'].some((root) => url.pathname.startsWith(root))
+    if (isCaches) return job.isDown ? answerHere(options, url, callback) : askServer(options, url, callback)
+    if (!OWN_PATHS.test(url.pathname)) return passBy(options, callback)
   }
-  return job.isDown ? answerHere(options, url, callback) : askServer(options, url, callback)
+  return isOwnDownload(options, url) ? readArchive(options, url, callback) : undefined
 }
 
-/** Sends what isn't the cache's where the runner had pointed it, unless the client's agent doesn't fit: then to us. */
+/** Sends what isn't ours where the runner had pointed it, unless the client's own way there doesn't fit: then to us. */
 function passBy(options, callback) {
   const to = job.runners
-  if (!to || !hasSameProxy(to, job.server) || (to.protocol !== options.protocol && proxyOf(to))) return undefined
-  const headers = Object.fromEntries(Object.entries(options.headers ?? {}).filter(([name]) => name.toLowerCase() !== 'host'))
+  if (!to || options.createConnection || !hasSameProxy(to, job.server)) return undefined
+  if (to.protocol !== options.protocol && proxyOf(to)) return undefined
+  const isHost = ([name]) => name.toLowerCase() === 'host'
+  const headers = Object.fromEntries(Object.entries(options.headers ?? {}).filter((header) => !isHost(header)))
   const { protocol, hostname, port } = urlToHttpOptions(to)
   const agent = protocol === options.protocol ? options.agent : undefined
-  const there = { protocol, hostname, host: hostname, port, agent, headers, defaultPort: undefined, servername: undefined }
-  return originals[protocol]({ ...options, ...there }, callback)
+  // What the client says of our host, a name and password in its URL too, isn't GitHub's.
+  const ours = { auth: undefined, defaultPort: undefined, servername: undefined }
+  const there = { protocol, hostname, host: hostname, port, agent, headers }
+  return originals[protocol]({ ...options, ...ours, ...there }, callback)
 }
 
 /** Returns the client's request, and what gives it an event; `handle` is asked first, and may keep events from it. */
@@ -244,7 +301,8 @@ class Answer extends http.IncomingMessage {
 
 function askServer(options, url, callback) {
   const isDownload = options.method === 'GET' && url.pathname.startsWith('/blobs/')
-  const parts = isOwnDownload(options, url) && { headers: { ...options.headers, accept: PARTS, 'user-agent': job.userAgent } }
+  const headers = { ...options.headers, accept: PARTS, 'user-agent': job.userAgent }
+  const parts = isOwnDownload(options, url) && { headers }
   const silence = /\/(GetCacheEntryDownloadURL|CreateCacheEntry|caches?)$/.test(url.pathname) ? LOOKUP_MS : SILENCE_MS
   let isOver = false
   const end = (answer) => {
@@ -268,7 +326,8 @@ function askServer(options, url, callback) {
       if (isOver) return
       if (isDownload) return readParts(options, url, value.headers, body, end)
       const { statusCode, headers } = value
-      if (!job.hasAnswered && (statusCode === 401 || statusCode === 403)) goDown(`it refused this job: ${statusCode}`)
+      const isRefused = !job.hasAnswered && (statusCode === 401 || statusCode === 403)
+      if (isRefused) goDown(`it refused this job: ${statusCode} ${reasonIn(body)}`)
       job.hasAnswered = true
       count(statusCode < 500 && !/^text\/html\b/.test(headers['content-type']), statusCode)
       learn(undefined, /"(?:signed_download_url|archiveLocation)":\s*("[^"]*")/.exec(body)?.[1])
@@ -276,19 +335,26 @@ function askServer(options, url, callback) {
     })
     return true
   })
-  let [sent, heardAt] = [0, Date.now()]
+  // By turns and not by the clock: a process that computed meanwhile hasn't heard yet what came.
+  let [sent, waited] = [0, 0]
   const timer = setInterval(() => {
-    const written = request.socket?.bytesWritten ?? 0
-    if (written !== sent) [sent, heardAt] = [written, Date.now()]
     if (isOver || request.closed) return clearInterval(timer)
-    if (Date.now() - heardAt < silence) return undefined
+    const { bytesWritten = 0, _handle: handle } = request.socket ?? {}
+    // Less what node has queued, which is a whole part if that is one write; a TLS connection's is its parent's.
+    const written = bytesWritten - ((handle?._parent ?? handle)?.writeQueueSize ?? 0)
+    waited = written !== sent || isQueued(request) ? 0 : waited + TICK_MS
+    sent = written
+    if (waited < silence) return undefined
     goDown(`it brought nothing within ${silence / 1000} s`)
     end(substitute(options, url))
     request.destroy()
-  }, 250)
+  }, TICK_MS)
   timer.unref()
   return request
 }
+
+/** Returns whether the client's agent hasn't begun a request yet, since others take all of its connections. */
+const isQueued = (request) => Object.values(request.agent?.requests ?? {}).some((waiting) => waiting.includes?.(request))
 
 /** Calls back with the body of an answer that isn't an archive; one that is too long, or broken off, counts as empty. */
 function readWhole(message, callback) {
@@ -298,6 +364,16 @@ function readWhole(message, callback) {
     size += chunk.length
     if (size <= MAX_ANSWER_BYTES) chunks.push(chunk)
   }).on('close', () => callback(Buffer.concat(message.complete && size <= MAX_ANSWER_BYTES ? chunks : [])))
+}
+
+/** Returns the server's own words, in one line: a second one could be a command to the runner. */
+function reasonIn(body) {
+  try {
+    const { msg, message } = JSON.parse(body)
+    return String(msg || message || '').replace(/\s+/g, ' ').slice(0, 300)
+  } catch {
+    return ''
+  }
 }
 
 function count(isGood, why) {
@@ -329,7 +405,10 @@ function substitute({ method }, { pathname }) {
   job.hasSaidWhy = true
   const answer = (status, type, body) => new Answer(status, { 'content-type': `application/${type}` }, Buffer.from(body))
   if (pathname.startsWith(CACHE_SERVICE)) return answer(200, 'json', JSON.stringify({ ok: false, message: why }))
-  if (!pathname.startsWith(ARTIFACT_CACHE)) return answer(method === 'GET' ? 500 : 400, 'xml', `<Error><Code>ServerDown</Code><Message>${why}</Message></Error>`)
+  if (!pathname.startsWith(ARTIFACT_CACHE)) {
+    const error = `<Error><Code>ServerDown</Code><Message>${why.replace(/[<>&]/g, ' ')}</Message></Error>`
+    return answer(method === 'GET' ? 500 : 400, 'xml', error)
+  }
   return method === 'GET' ? answer(204, 'json', '') : answer(400, 'json', JSON.stringify({ message: why }))
 }
 

@@ -43,8 +43,10 @@ from actions_cache_cli.doctor.runner import (
     hook_of,
     is_container,
     judge_files,
+    judge_mode_of_hook,
     node_programs,
     read_settings,
+    sums_of_hook,
     view_tls,
     view_variables,
 )
@@ -58,6 +60,7 @@ from actions_cache_cli.doctor.server import (
     judge_dialect,
     judge_health,
     judge_others,
+    judge_sums,
     new_job,
     not_tried,
     system_error,
@@ -170,6 +173,9 @@ def examine(case: Case) -> Iterator[Finding]:
     files = judge_files(seen.hook, env if env and env.is_file() else None)
     if files is not None and not case.place.is_container_job:
         yield files
+    mode_of_hook = judge_mode_of_hook(seen.hook)
+    if mode_of_hook is not None:
+        yield mode_of_hook
     if case.place.kind == ACTION:
         yield judge_version(job.variables, expected)
         mode = judge_mode(job.variables)
@@ -202,6 +208,9 @@ def _ask(case: Case, job: _Job, server: Address) -> Iterator[Finding]:
         health = client.ask("GET", f"{server.base}/health")
         yield judge_health(health)
         yield judge_clock(health)
+        if sums := sums_of_hook(hook_of(_started_with(case))):
+            served = {name: client.ask("GET", f"{server.base}/runner/{name}.sha256") for name in sums}
+            yield judge_sums(sums, served)
         dialect = judge_dialect(new_job(client, server, "").call("GetCacheEntryDownloadURL", {"key": "none"}))
         yield dialect
         # A stranger must not get the token.
@@ -277,7 +286,9 @@ def _named(case: Case) -> str | None:
 
 def _look_through_node(case: Case) -> _Job:
     variables = _started_with(case)
-    given = variables if case.place.kind == ACTION else {**variables, VARIABLE: GITHUBS}
+    # The hook acts only where there is a token too.
+    an_actions = {VARIABLE: GITHUBS, "ACTIONS_RUNTIME_TOKEN": "none"}
+    given = variables if case.place.kind == ACTION else {**variables, **an_actions}
     program = find_node(node_programs(case.runner), variables)
     if program is None:
         return _Job(variables, None, None, None)

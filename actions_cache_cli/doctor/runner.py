@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,6 +166,9 @@ def node_programs(runner: Runner | None) -> list[Path]:
 # ---------------------------------------------------------------- the hook's files
 
 SETTINGS = "hook.json"
+HOOK = "hook.cjs"
+REQUESTS = "hook-requests.cjs"
+MODES = ("point", "protect", "fast")
 
 
 @dataclass(frozen=True)
@@ -174,6 +179,7 @@ class HookSettings:
     url: str | None
     error: str | None
     """Reason why the hook ignores the settings; None if it takes them."""
+    mode: object = "fast"
 
 
 def hook_of(variables: Mapping[str, str]) -> str | None:
@@ -190,12 +196,13 @@ def read_settings(hook: str | None) -> HookSettings | None:
     try:
         path = _real(Path(hook)).parent / SETTINGS
         path.lstat()
-        url = json.loads(path.read_text(encoding="utf-8-sig"))["url"]
+        said = json.loads(path.read_text(encoding="utf-8-sig"))
+        url, mode = said["url"], said.get("mode", "fast")
     except FileNotFoundError:
         return None if not path.is_symlink() else HookSettings(path, None, "it links to a missing file")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return HookSettings(path, None, f"it doesn't have a url in JSON ({type(error).__name__})")
-    return HookSettings(path, url if isinstance(url, str) else None, url_error(url))
+    return HookSettings(path, url if isinstance(url, str) else None, url_error(url), mode)
 
 
 def url_error(url: object) -> str | None:
@@ -211,6 +218,34 @@ def url_error(url: object) -> str | None:
     return None
 
 
+def judge_mode_of_hook(hook: str | None) -> Finding | None:
+    """Judge what the project's own hook does beyond pointing jobs at the server; None where there is no such hook."""
+    title = "what the hook does"
+    if hook is None or not _real(Path(hook)).is_file() or _real(Path(hook)).name != HOOK:
+        return None
+    settings = read_settings(hook)
+    mode = settings.mode if settings else "fast"
+    if mode not in MODES:
+        return warning(title, f"mode {mode!r} isn't one of {', '.join(MODES)}, so jobs are only pointed at the server")
+    if mode != MODES[0] and not _real(Path(hook)).with_name(REQUESTS).is_file():
+        return warning(
+            title,
+            f"mode {mode}, but {REQUESTS} isn't beside {hook}, so jobs are only pointed at the server: copy it there",
+        )
+    return ok(title, f"mode {mode} (docs/use/runners.md, modes)")
+
+
+def sums_of_hook(hook: str | None) -> dict[str, str]:
+    """Return the SHA-256 sums of the hook's files, by name, as far as they can be read."""
+    sums: dict[str, str] = {}
+    if hook is None or _real(Path(hook)).name != HOOK:
+        return sums
+    for name in (HOOK, REQUESTS):
+        with suppress(OSError):
+            sums[name] = hashlib.sha256(_real(Path(hook)).with_name(name).read_bytes()).hexdigest()
+    return sums
+
+
 def judge_files(hook: str | None, env: Path | None) -> Finding | None:
     """Judge whether a job could leave code, or another server's name, for later jobs.
 
@@ -224,7 +259,8 @@ def judge_files(hook: str | None, env: Path | None) -> Finding | None:
     title = "who may write the hook"
     if os.name != "posix":
         return None
-    files = [*([Path(hook), _real(Path(hook)).parent / SETTINGS] if hook else []), *([env] if env else [])]
+    beside = [_real(Path(hook)).parent / name for name in (REQUESTS, SETTINGS)] if hook else []
+    files = [*([Path(hook)] if hook else []), *beside, *([env] if env else [])]
     seen = [path for path in files if os.path.exists(path)]  # noqa: PTH110 - the other raises for a name too long
     if not seen:
         return None

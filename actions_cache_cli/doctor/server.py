@@ -176,6 +176,27 @@ def judge_clock(reply: Reply) -> Finding:
     )
 
 
+def judge_sums(own: Mapping[str, str], served: Mapping[str, Reply]) -> Finding:
+    """Compare the files of this machine's hook with those that the server has.
+
+    Args:
+        own: SHA-256 sums by the files' names.
+        served: The server's answers for them.
+    """
+    title = "age of the hook"
+    unsaid = [name for name, reply in served.items() if reply.status != OK_STATUS]
+    if unsaid:
+        return unknown(title, f"the server has no sum of {', '.join(unsaid)}; it may be older than the hook")
+    other = [name for name, reply in served.items() if reply.text.split()[:1] != [own[name]]]
+    if other:
+        return warning(
+            title,
+            f"{', '.join(other)} isn't the file of the server's release: one of the two is older, or the file was "
+            "changed; copy the hook's files from the release that the server runs",
+        )
+    return ok(title, f"{', '.join(own)}: the same as the server's")
+
+
 def judge_others(reply: Reply, *, with_token: bool) -> Finding:
     """Judge the cache server's answer to a question for the artifact service.
 

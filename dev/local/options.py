@@ -192,7 +192,7 @@ def next_steps(options: Options, public_url: str | None) -> Iterator[str]:
     if (error := url_error(url)) is not None:
         yield f"runner:  {error}; put a proxy with a certificate before it, and set PUBLIC_URL to its URL"
     else:
-        yield "runner:  copy runners/hook.cjs to /opt, write these two, and restart it (docs/use/runners.md)"
+        yield "runner:  copy runners/*.cjs to /opt, write these two, and restart it (docs/use/runners.md)"
         yield f"         /opt/hook.json:     {json.dumps({'url': url})}"
         yield "         the runner's .env:  NODE_OPTIONS=--require /opt/hook.cjs"
     yield f"logs:    {options.data_dir / 'logs'}; each save, restore and miss gets a line here"

@@ -2,25 +2,24 @@
 
 Hooks also look here whether the server is up, once a job.
 
-Only this package is deployed, so hook.cjs is a copy of runners/hook.cjs: after a change, copy it again.
+Only this package is deployed, so the hook's files are copies of those in runners/: after a change, copy them again.
 """
 
 import hashlib
+from http import HTTPStatus
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
+from starlette.exceptions import HTTPException
 
 from actions_cache import events
 from actions_cache.http.app import hook_of
 from actions_cache.http.headers import INERT_HEADERS
 from functions.api.dependencies import Services
 
-FILE = Path(__file__).parent / "hook.cjs"
-HOOK = FILE.read_bytes()
-"""Read at import, so that a build without the file fails its check (dev/build/package.py)."""
-
-CHECKSUM = f"{hashlib.sha256(HOOK).hexdigest()}  {FILE.name}\n".encode()
-"""A line that `sha256sum --check` reads."""
+NAMES = ("hook.cjs", "hook-requests.cjs")
+FILES = {name: (Path(__file__).parent / name).read_bytes() for name in NAMES}
+"""Read at import, so that a build without the files fails its check (dev/build/package.py)."""
 
 ROOT = "/runner"
 
@@ -31,14 +30,22 @@ sooner everywhere."""
 router = APIRouter(prefix=ROOT)
 
 
-@router.api_route(f"/{FILE.name}", methods=["GET", "HEAD"])
-async def get_hook(request: Request) -> Response:
-    return _answer(request, HOOK, "text/javascript")
+@router.api_route("/{name}.cjs", methods=["GET", "HEAD"])
+async def get_hook(request: Request, name: str) -> Response:
+    return _answer(request, _content(f"{name}.cjs"), "text/javascript")
 
 
-@router.api_route(f"/{FILE.name}.sha256", methods=["GET", "HEAD"])
-async def get_checksum(request: Request) -> Response:
-    return _answer(request, CHECKSUM, "text/plain")
+@router.api_route("/{name}.cjs.sha256", methods=["GET", "HEAD"])
+async def get_checksum(request: Request, name: str) -> Response:
+    """Return a line that `sha256sum --check` reads."""
+    checksum = hashlib.sha256(_content(f"{name}.cjs")).hexdigest()
+    return _answer(request, f"{checksum}  {name}.cjs\n".encode(), "text/plain")
+
+
+def _content(name: str) -> bytes:
+    if name not in FILES:
+        raise HTTPException(HTTPStatus.NOT_FOUND)
+    return FILES[name]
 
 
 @router.get("/status")

@@ -196,7 +196,8 @@ def test_down_server_costs_only_a_warning(jobs: Iterator[Job]) -> None:
 def test_hook_with_wrong_checksum_is_not_loaded(server: str, github: FakeResultsService, jobs: Iterator[Job]) -> None:
     job = next(jobs)
     assert "::warning::" in job.fetch(github.url), "which answers 200 with other bytes"
-    assert "::warning::" in job.fetch(server, HOOK_SHA256=hashlib.sha256(b"").hexdigest())
+    for variable in ("HOOK_SHA256", "REQUESTS_SHA256"):
+        assert "::warning::" in job.fetch(server, **{variable: hashlib.sha256(b"").hexdigest()})
     assert job.outputs == {}
 
 
@@ -213,8 +214,9 @@ def test_hook_needs_checksum_tool(
     assert bool(job.outputs) is is_loaded
 
 
-def test_documented_checksum_matches_hook() -> None:
-    assert FETCH["env"]["HOOK_SHA256"] == hashlib.sha256((ROOT / "runners" / "hook.cjs").read_bytes()).hexdigest()
+@pytest.mark.parametrize(("variable", "name"), [("HOOK_SHA256", "hook.cjs"), ("REQUESTS_SHA256", "hook-requests.cjs")])
+def test_documented_checksum_matches_hook(variable: str, name: str) -> None:
+    assert FETCH["env"][variable] == hashlib.sha256((ROOT / "runners" / name).read_bytes()).hexdigest()
 
 
 def test_documented_cache_steps_load_hook() -> None:

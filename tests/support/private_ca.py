@@ -38,14 +38,16 @@ class CertificateAuthority:
     def pem(self) -> str:
         return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
 
-    def server_context(self, directory: Path) -> ssl.SSLContext:
+    def server_context(self, directory: Path, *hosts: str) -> ssl.SSLContext:
         """Return the TLS context of a server on 127.0.0.1.
 
         Args:
             directory: gets key and certificate.
+            hosts: further names of the server.
         """
         key = ec.generate_private_key(ec.SECP256R1())
-        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+        own = [x509.IPAddress(ip_address("127.0.0.1")), *map(x509.DNSName, hosts)]
+        names = x509.SubjectAlternativeName(own)
         builder = _new(_named("127.0.0.1"), self.name, key.public_key()).add_extension(names, critical=False)
         identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
         signed = builder.add_extension(identifier, critical=False).sign(self.key, hashes.SHA256())

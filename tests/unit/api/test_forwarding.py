@@ -10,7 +10,8 @@ from functions.api.passthrough import INERT, answer_headers, has_been_here, is_o
 SERVICE = "github.actions.results.api.v1.CacheService"
 
 OURS = f"""
-/ // /.. /x/.. /health /health/ /Health /h%65alth /h%2565alth /runner/hook.cjs /Runner/../runner/x
+/ // /.. /x/.. /health /health/ /Health /h%65alth /h%2565alth /runner/hook.cjs
+/runner/hook-requests.cjs /Runner/../runner/x
 /manage /MANAGE/../manage/role /repositories/42/actions/caches /iam/manage/role
 /repos/o/r/actions/caches /api/v3/repos/o/r/actions/caches
 /blobs/upload/0 /blobs/anything //blobs/upload/0 /x/../blobs/upload/0 /x/%2e%2e/blobs/upload/0

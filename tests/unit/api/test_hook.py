@@ -15,7 +15,7 @@ from dev.local.template import ROOT
 from functions.api import hook
 from tests.support.fakes import RecordingTelemetry
 
-SOURCE = ROOT / "runners" / "hook.cjs"
+SOURCES = ROOT / "runners"
 
 
 @pytest.fixture(scope="module")
@@ -26,25 +26,35 @@ def url() -> Iterator[str]:
         yield url
 
 
-def test_deployed_hook_equals_runners_copy(url: str) -> None:
-    assert hook.FILE.read_bytes() == SOURCE.read_bytes(), f"cp {SOURCE} {hook.FILE}"
-    assert hook.FILE.parent == ROOT / "functions" / "api", "which is all that the function's package has"
-    assert not hook.FILE.is_symlink(), "a checkout on Windows, and `sam build --use-container`, would lose its target"
-    for refused in ("POST /runner/hook.cjs", "GET /runner/hook.json", "GET /runner/", "GET /runner/hook.cjs/x"):
-        method, path = refused.split()
-        assert send(method, url + path).status in (404, 405), refused
+def test_all_of_the_hook_is_served() -> None:
+    assert {path.name for path in SOURCES.glob("*.cjs")} == set(hook.NAMES)
 
 
-def test_hook_checksum_matches(url: str, tmp_path: Path) -> None:
-    fetched, checksum = send("GET", f"{url}/runner/hook.cjs"), send("GET", f"{url}/runner/hook.cjs.sha256")
-    assert (fetched.status, fetched.body) == (200, SOURCE.read_bytes())
-    assert checksum.body.decode() == f"{hashlib.sha256(fetched.body).hexdigest()}  hook.cjs\n"
-    (tmp_path / "hook.cjs").write_bytes(fetched.body)
-    (tmp_path / "hook.cjs.sha256").write_bytes(checksum.body)
-    subprocess.run(["sha256sum", "--check", "--strict", "hook.cjs.sha256"], cwd=tmp_path, check=True)
+@pytest.mark.parametrize("name", hook.NAMES)
+def test_deployed_hook_equals_runners_copy(name: str) -> None:
+    deployed = ROOT / "functions" / "api" / name
+    assert deployed.read_bytes() == (SOURCES / name).read_bytes(), f"cp {SOURCES / name} {deployed}"
+    assert not deployed.is_symlink(), "a checkout on Windows, and `sam build --use-container`, would lose its target"
 
 
-@pytest.mark.parametrize(("path", "media_type"), [("hook.cjs", "text/javascript"), ("hook.cjs.sha256", "text/plain")])
+@pytest.mark.parametrize("name", hook.NAMES)
+def test_hook_checksum_matches(url: str, tmp_path: Path, name: str) -> None:
+    fetched, checksum = send("GET", f"{url}/runner/{name}"), send("GET", f"{url}/runner/{name}.sha256")
+    assert (fetched.status, fetched.body) == (200, (SOURCES / name).read_bytes())
+    assert checksum.body.decode() == f"{hashlib.sha256(fetched.body).hexdigest()}  {name}\n"
+    (tmp_path / name).write_bytes(fetched.body)
+    (tmp_path / "sum").write_bytes(checksum.body)
+    subprocess.run(["sha256sum", "--check", "--strict", "sum"], cwd=tmp_path, check=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type"),
+    [
+        (f"{name}{end}", kind)
+        for name in hook.NAMES
+        for end, kind in (("", "text/javascript"), (".sha256", "text/plain"))
+    ],
+)
 def test_hook_is_inert_and_cached_for_minutes(url: str, path: str, media_type: str) -> None:
     got, head = (send(method, f"{url}/runner/{path}") for method in ("GET", "HEAD"))
     expected = {
@@ -56,3 +66,20 @@ def test_hook_is_inert_and_cached_for_minutes(url: str, path: str, media_type: s
     for reply in (got, head):
         assert {name: reply.headers.get_all(name) for name in expected} == {name: [it] for name, it in expected.items()}
     assert head.body == b""
+
+
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        "POST /runner/hook.cjs",
+        "GET /runner/hook.json",
+        "GET /runner/",
+        "GET /runner/hook.cjs/x",
+        "GET /runner/x.cjs",
+        "GET /runner/..%2fhook.cjs",
+        "GET /runner/x.cjs.sha256",
+    ],
+)
+def test_unknown_hook_path_or_method_is_refused(url: str, request_line: str) -> None:
+    method, path = request_line.split()
+    assert send(method, url + path).status in (404, 405)

@@ -1,5 +1,6 @@
 """runners/hook.cjs in real node processes, and what the doctor sees of it."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -14,7 +15,14 @@ from actions_cache_cli.doctor import runner as runner_module
 from actions_cache_cli.doctor.__main__ import Case, examine
 from actions_cache_cli.doctor.job import GITHUBS
 from actions_cache_cli.doctor.report import OK, TROUBLE, WARNING
-from actions_cache_cli.doctor.runner import NodeFailed, find_node, find_place, find_runner, view_variables
+from actions_cache_cli.doctor.runner import (
+    NodeFailed,
+    find_node,
+    find_place,
+    find_runner,
+    sums_of_hook,
+    view_variables,
+)
 from dev.local.template import ROOT
 
 HOOK = ROOT / "runners" / "hook.cjs"
@@ -26,7 +34,12 @@ def seen_by_node(**variables: str) -> dict[str, str]:
     script = "console.log(require('child_process').execFileSync('env', ['-0']).toString().replaceAll('\\0', '\\n'))"
     ran = subprocess.run(
         ["node", "-e", script],
-        env={"PATH": os.environ["PATH"], "NODE_OPTIONS": f"--require {HOOK}", **variables},
+        env={
+            "PATH": os.environ["PATH"],
+            "NODE_OPTIONS": f"--require {HOOK}",
+            "ACTIONS_RUNTIME_TOKEN": "t",
+            **variables,
+        },
         capture_output=True,
         text=True,
         check=True,
@@ -149,6 +162,33 @@ def test_doctor_names_the_broken_settings_file(tmp_path: Path, installed: Path) 
     assert on_machine(tmp_path, f"NODE_OPTIONS=--require {installed}\n")[0] == OK
 
 
+@pytest.mark.parametrize(
+    ("mode", "has_requests", "state", "said"),
+    [
+        ({}, True, OK, "mode fast"),
+        ({}, False, WARNING, "hook-requests.cjs isn't beside"),
+        ({"mode": "protect"}, True, OK, "mode protect"),
+        ({"mode": "protect"}, False, WARNING, "only pointed"),
+        ({"mode": "point"}, False, OK, "mode point"),
+        ({"mode": "Fast"}, True, WARNING, "mode 'Fast' isn't one of"),
+        ({"mode": ["fast"]}, True, WARNING, "only pointed"),
+    ],
+)
+def test_doctor_says_the_mode(
+    tmp_path: Path, installed: Path, mode: dict[str, object], state: str, said: str, *, has_requests: bool
+) -> None:
+    installed.with_name("hook.json").write_text(json.dumps({"url": URL, **mode}))
+    if has_requests:
+        shutil.copy(HOOK.with_name("hook-requests.cjs"), tmp_path)
+    found = on_machine(tmp_path, f"NODE_OPTIONS=--require {installed}\n", "what the hook does")
+    assert (found[0], said in found[1]) == (state, True), found
+
+
+def test_doctor_reads_the_hooks_sums(installed: Path) -> None:
+    assert sums_of_hook(str(installed)) == {"hook.cjs": hashlib.sha256(HOOK.read_bytes()).hexdigest()}
+    assert sums_of_hook(None) == sums_of_hook("/etc/hosts") == {}
+
+
 WRITERS = "who may write the hook"
 
 
@@ -174,7 +214,11 @@ def test_doctor_accepts_files_of_root(tmp_path: Path, installed: Path, roots: di
     assert (state, detail.count(str(tmp_path))) == (OK, 3), detail
 
 
-@pytest.mark.parametrize("name", ["hook.cjs", "hook.json", ".env", ""], ids=["hook", "settings", ".env", "directory"])
+@pytest.mark.parametrize(
+    "name",
+    ["hook.cjs", "hook-requests.cjs", "hook.json", ".env", ""],
+    ids=["hook", "requests", "settings", ".env", "directory"],
+)
 @pytest.mark.parametrize("owner_and_mode", [(1001, 0o755), (0, 0o775), (0, 0o757)])
 def test_doctor_names_files_that_jobs_may_write(
     tmp_path: Path, roots: dict[Path, tuple[int, int]], name: str, owner_and_mode: tuple[int, int]
@@ -182,7 +226,8 @@ def test_doctor_names_files_that_jobs_may_write(
     folder, runner = tmp_path / "opt", tmp_path / "runner"
     folder.mkdir()
     runner.mkdir()
-    shutil.copy(HOOK, folder)
+    for name_of_copy in ("hook.cjs", "hook-requests.cjs"):
+        shutil.copy(HOOK.with_name(name_of_copy), folder)
     (folder / "hook.json").write_text(json.dumps({"url": URL}))
     # The runner works in its directory, which must therefore be its own.
     roots[runner] = (1001, 0o755)

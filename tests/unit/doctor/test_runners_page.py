@@ -17,6 +17,8 @@ from dev.local.template import ROOT
 from tests.unit.docs.pages import commands
 
 PAGE = (ROOT / "docs" / "use" / "runners.md").read_text()
+SOURCES = sorted((ROOT / "runners").glob("*.cjs"))
+FILES = {path.name for path in SOURCES} | {"hook.json"}
 PROGRAM = b"MZ\0" + "\0\x27ACTIONS_RESULTS_URL\0ACTIONS_CACHE_URL\0".encode("utf-16-le")
 
 
@@ -59,7 +61,8 @@ def user_data() -> list[str]:
     """Return the lines of the page's user data, as Terraform renders them."""
     (lines,) = re.findall(r"<<-EOT\n(.*?)^EOT", section("terraform-aws-github-runner"), re.DOTALL | re.MULTILINE)
     hook = base64.b64encode((ROOT / "runners" / "hook.cjs").read_bytes()).decode()
-    return [line.strip() for line in lines.replace('${filebase64("${path.module}/hook.cjs")}', hook).splitlines()]
+    fetched = lines.replace("https://cache.example.com/runner/", f"file://{ROOT}/runners/")
+    return [line.strip() for line in fetched.replace('${filebase64("${path.module}/hook.cjs")}', hook).splitlines()]
 
 
 @pytest.mark.parametrize("way", ["Linux", "macOS", "terraform-aws-github-runner"])
@@ -78,9 +81,10 @@ def test_page_commands_point_node_at_the_server(way: str, tmp_path: Path) -> Non
 
     env = read_env((runner / ".env").read_text())
     assert env == {"LANG": "C.UTF-8", "NODE_OPTIONS": f"--require {opt}/hook.cjs"}
-    assert [(opt / name).stat().st_mode & 0o777 for name in ("hook.cjs", "hook.json")] == [0o644, 0o644]
+    names = ("hook.cjs", "hook-requests.cjs", "hook.json")
+    assert [(opt / name).stat().st_mode & 0o777 for name in names] == [0o644] * 3
     shown = ["node", "-p", "process.env.ACTIONS_RESULTS_URL"]
-    given = {"PATH": os.environ["PATH"], "ACTIONS_RESULTS_URL": GITHUBS, **env}
+    given = {"PATH": os.environ["PATH"], "ACTIONS_RESULTS_URL": GITHUBS, "ACTIONS_RUNTIME_TOKEN": "t", **env}
     ran = subprocess.run(shown, env=given, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "https://cache.example.com/"
 
@@ -105,6 +109,22 @@ def test_windows_files_are_the_hooks() -> None:
     assert json.loads(settings) == {"url": "https://cache.example.com/"}
     directories = set(re.findall(r"(C:[\\/][\w-]+)[\\/]hook\.", script.replace("/", "\\")))
     assert directories == {r"C:\actions-cache"}
+    [copied] = re.findall(r"Copy-Item (.*) C:\\actions-cache\n", script)
+    assert {name.strip() for name in copied.split(",")} == {rf"runners\{path.name}" for path in SOURCES}
+
+
+def test_container_job_mounts_the_hooks_files() -> None:
+    part = PAGE.partition("## Container jobs\n")[2].partition("\n## ")[0]
+    [job] = re.findall(r"```yaml\n(.*?)```", part, re.DOTALL)
+    mounts = yaml.safe_load(job)["jobs"]["build"]["container"]["volumes"]
+    assert set(mounts) == {f"/opt/{name}:/opt/{name}:ro" for name in FILES}
+
+
+def test_page_has_each_setting_of_the_hook() -> None:
+    source = "".join(path.read_text() for path in SOURCES)
+    read = set(re.findall(r"settings\.(\w+)", source))
+    assert read == {"url", "mode", "connections", "when_down"}
+    assert all(f'"{name}"' in section("Modes") for name in read - {"url"})
 
 
 def test_pod_mounts_match_the_config_map() -> None:
@@ -120,9 +140,9 @@ def test_pod_mounts_match_the_config_map() -> None:
         item.text for item in commands("docs/use/runners.md", part) if item.text.startswith("kubectl create configmap")
     ]
     assert create.split()[3] == volume["configMap"]["name"]
-    held = {"hook.cjs" for item in re.findall(r"--from-file=(\S+)", create) if item == "runners/hook.cjs"}
+    held = {Path(item).name for item in re.findall(r"--from-file=(\S+)", create) if (ROOT / item).is_file()}
     held |= set(re.findall(r"--from-literal=([\w.]+)=", create))
-    assert held == {row["subPath"] for row in runner["volumeMounts"]}
+    assert held == {row["subPath"] for row in runner["volumeMounts"]} == FILES
 
 
 def test_page_lists_each_of_the_doctors_lines() -> None:

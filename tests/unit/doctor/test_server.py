@@ -9,7 +9,7 @@ from actions_cache_cli.doctor.address import NoAnswer, NotAUrl, read_address
 from actions_cache_cli.doctor.job import judge_url
 from actions_cache_cli.doctor.probe import Client, Limits, Reply
 from actions_cache_cli.doctor.report import OK, TROUBLE, UNKNOWN, WARNING
-from actions_cache_cli.doctor.server import explain, judge_clock, judge_dialect, judge_health, judge_others
+from actions_cache_cli.doctor.server import explain, judge_clock, judge_dialect, judge_health, judge_others, judge_sums
 from tests.support.sockets import listening
 
 NOW = 1_800_000_000.0
@@ -182,3 +182,13 @@ def test_connection_is_used_again_until_the_server_closes_it() -> None:
         replies += [client.ask("GET", f"http://127.0.0.1:{port}/") for _ in range(2)]
     assert [reply.body for reply in replies] == [b"ok"] * 4
     assert len(peers) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "served", "state"),
+    [(200, "ab  hook.cjs\n", OK), (200, "cd  hook.cjs\n", WARNING), (200, "", WARNING), (404, "ab", UNKNOWN)],
+)
+def test_hooks_age_is_told_by_its_sums(status: int, served: str, state: str) -> None:
+    found = judge_sums({"hook.cjs": "ab"}, {"hook.cjs": reply(status, served.encode())})
+    assert found.state == state
+    assert "hook.cjs" in found.detail
