@@ -125,8 +125,8 @@ test-sam-local: built-here .tools/engines/.ready .tools/runtime/.ready ## Saves 
 
 ##@ Test and measure it
 
-test-slow: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Streaming under AWS's caps, faulty proxies, kills of the run, a short soak
-	@$(RUN) -m pytest tests/integration/streaming tests/integration/deployment_check tests/integration/local_run tests/guarantees/soak
+test-slow: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) ## Streaming under AWS's caps, faulty proxies, kills of the run, the hook's memory, a short soak
+	@$(RUN) -m pytest tests/integration/streaming tests/integration/deployment_check tests/integration/local_run tests/integration/hook_at_size tests/guarantees/soak
 
 test-all: check test-slow test-deploy test-rie test-sam-local ## Runs every test but test-long and soak
 

@@ -58,7 +58,7 @@ class Reply:
 
     status: int
     headers: Mapping[str, str] = made(default_factory=dict)
-    body: bytes = b""
+    body: bytes | memoryview = b""
     cut: int | None = None
     """Bytes of the body after which it isn't sent on."""
     then: Literal["reset", "stall", "close"] = "reset"
@@ -215,12 +215,12 @@ class ScriptedStore:
             return ask, Reply(302, {**usual, "Location": self.object_url(name)})
         if wants_list and archive.knows_lists:
             return ask, Reply(200, {**usual, "Content-Type": MEDIA_TYPE}, self.part_list(name))
-        return ask, _ranged(archive.content, headers, usual)
+        return ask, _ranged(memoryview(archive.content), headers, usual)
 
     def _by_store(
         self, name: str, archive: Archive, thing: str, query: Mapping[str, list[str]], headers: Mapping[str, str]
     ) -> tuple[Ask, Reply]:
-        path, offset, content = f"{name}/{thing}", 0, archive.content
+        path, offset, content = f"{name}/{thing}", 0, memoryview(archive.content)
         if thing != "whole":
             sizes = archive.parts or ()
             offset = sum(sizes[: int(thing)])
@@ -285,7 +285,7 @@ class ScriptedStore:
             return False
 
 
-async def _send(writer: asyncio.StreamWriter, body: bytes, rate: float | None) -> None:
+async def _send(writer: asyncio.StreamWriter, body: bytes | memoryview, rate: float | None) -> None:
     size = PIECE if rate is None else SLOW_PIECE
     for start in range(0, len(body), size):
         piece = body[start : start + size]
@@ -313,7 +313,7 @@ def _start(headers: Mapping[str, str]) -> int | None:
     return int(asked.group(1)) if asked else None
 
 
-def _ranged(content: bytes, headers: Mapping[str, str], usual: Mapping[str, str]) -> Reply:
+def _ranged(content: memoryview, headers: Mapping[str, str], usual: Mapping[str, str]) -> Reply:
     start = _start(headers)
     if start is None:
         return Reply(200, usual, content)

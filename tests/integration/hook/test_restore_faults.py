@@ -79,7 +79,7 @@ def listing(change: Callable[[dict[str, Any]], object]) -> Change:
     """Return what changes the list's message."""
 
     def changed(reply: Reply) -> Reply:
-        message = json.loads(reply.body)
+        message = json.loads(bytes(reply.body))
         change(message)
         return replace(reply, body=json.dumps(message).encode())
 
