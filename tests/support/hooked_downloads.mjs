@@ -67,7 +67,7 @@ const byHand = {
     message.on('data', async (chunk) => {
       hash.update(chunk)
       bytes += chunk.length
-      if (bytes < Number(message.headers['content-length']) - 200_000 || isLate) return
+      if (bytes < Number(message.headers['content-length']) - 66_000 || isLate) return
       isLate = true
       message.pause()
       await sleep(CLIENTS_SILENCE_MS + 3000)

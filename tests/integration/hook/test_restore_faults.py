@@ -59,6 +59,11 @@ def saying(**headers: str | None) -> Change:
     return lambda reply: reply.having(**headers)
 
 
+def of_another(change: Change) -> Change:
+    """Return what changes an answer, and its bytes into those of another object."""
+    return lambda reply: replace(change(reply), body=bytes(len(reply.body)))
+
+
 def longer(reply: Reply) -> Reply:
     return replace(reply.having(Content_Length=str(len(reply.body) + 100)), cut=len(reply.body), then="close")
 
@@ -111,19 +116,19 @@ RANGE_FAULTS: Final[Mapping[str, Change]] = {
     "412": refused(412),
     "416": refused(416),
     "302": refused(302, Location="/elsewhere"),
-    "200 with its bytes": lambda reply: replace(reply, status=200),
+    "200 with its bytes": of_another(lambda reply: replace(reply, status=200)),
     "200 with all bytes": lambda reply: replace(reply, status=200, body=bytes(SIZE)).having(Content_Range=None),
     "206 with all bytes": lambda reply: replace(reply, body=bytes(SIZE)),
-    "another Content-Range": shifted,
-    "no Content-Range": saying(Content_Range=None),
-    "another Content-Range's total": lambda reply: reply.having(
-        Content_Range=reply.headers["Content-Range"].rpartition("/")[0] + "/9999999"
+    "another Content-Range": of_another(shifted),
+    "no Content-Range": of_another(saying(Content_Range=None)),
+    "another Content-Range's total": of_another(
+        lambda reply: reply.having(Content_Range=reply.headers["Content-Range"].rpartition("/")[0] + "/9999999")
     ),
     "more Content-Length than bytes": longer,
     "less Content-Length": shorter,
-    "another ETag": saying(ETag='"another"'),
-    "a weak ETag": lambda reply: reply.having(ETag=f"W/{reply.headers['ETag']}"),
-    "no ETag": saying(ETag=None),
+    "another ETag": of_another(saying(ETag='"another"')),
+    "a weak ETag": of_another(lambda reply: reply.having(ETag=f"W/{reply.headers['ETag']}")),
+    "no ETag": of_another(saying(ETag=None)),
     "a Content-Encoding": saying(Content_Encoding="gzip"),
     "no HTTP": lambda reply: reply.having(Content_Length="many"),
 }
