@@ -36,7 +36,7 @@ const MIN_BYTES = 4 * MIB // in smaller archives, more connections take longer t
 const MAX_RANGE_BYTES = 16 * MIB // longer: more memory; shorter: the time to each first byte weighs more
 const WINDOW_BYTES = 64 * MIB // received, but not given to the client yet: bounds the memory
 const STALL_MS = 2000 // silence after which a connection is replaced; the client gives up after 5 s without a byte
-const PLAIN_MS = 3500 // of waiting for a byte, after which the rest is read the plain way, before the client gives up
+const PLAIN_MS = 3000 // of waiting for a byte, after which the rest is read the plain way, before the client gives up
 const ETAG = /^"[!#-~]*"$/ // a strong one
 const END_MARGIN_MS = 2000 // before a URL's end: Date is in whole seconds, and requests take time to arrive
 
