@@ -123,6 +123,9 @@ async function download({ name, by }) {
   return { bytes: await read(createReadStream(file), hash), sha256: hash.digest('hex') }
 }
 
+// Loading them takes long, and nothing is heard from the network meanwhile.
+if (cases.some(({ by }) => modules[by])) await Promise.all(Object.values(modules).map((module) => import(module)))
+
 const results = {}
 const waiting = [...cases]
 async function work() {
