@@ -15,7 +15,7 @@ HOOK_PACKAGES = tests/integration/hook_slow/node_modules/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo token deploy try-on-aws verify-deployment cli cost unit test test-all test-deploy test-rie sam-local test-sam-local test-slow test-long test-newest mutants soak \
-	bench bench-delivery check lint built-here build release validate doctor doctor-file clients-page screenshots recording edge lock generate clean
+	bench bench-delivery check lint built-here build release validate doctor doctor-file clients-page screenshots recording hook edge lock generate clean
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } \
@@ -184,6 +184,9 @@ screenshots: .venv/.ready ## Makes docs/images of the page, by a headless Chromi
 
 recording: .venv/.ready .tools/engines/.ready dev/clients/node_modules/.ready ## Makes docs/images/demo.svg of a run of the demo
 	@$(RUN) -m dev.docs.record_demo $(RECORD_OPTIONS)
+
+hook: .venv/.ready ## Puts the runner's hook into its function, and its checksums into the docs
+	@$(RUN) -m dev.build.hook
 
 edge: .venv/.ready ## Puts the edge's functions into template.yaml
 	@$(RUN) -m dev.build.edge

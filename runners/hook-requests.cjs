@@ -15,7 +15,7 @@ const https = require('node:https')
 const fs = require('node:fs')
 const path = require('node:path')
 const { Socket, isIP } = require('node:net')
-const { Duplex } = require('node:stream')
+const { Duplex, addAbortSignal } = require('node:stream')
 const { urlToHttpOptions } = require('node:url')
 
 const VERSION = 1
@@ -38,7 +38,8 @@ const MIN_BYTES = 4 * MIB // in smaller archives, more connections take longer t
 const MAX_RANGE_BYTES = 16 * MIB // longer: more memory; shorter: the time to each first byte weighs more
 const WINDOW_BYTES = 64 * MIB // received, but not given to the client yet: bounds the memory
 const STALL_MS = 2000 // silence after which a connection is replaced; the client gives up after 5 s without a byte
-const TRIES = 5 // at one range, without a byte in between
+const PLAIN_MS = 3000 // of waiting for a byte, after which the rest is read the plain way, before the client gives up
+const ETAG = /^"[!#-~]*"$/ // a strong one
 const END_MARGIN_MS = 2000 // before a URL's end: Date is in whole seconds, and requests take time to arrive
 
 let job // what this process knows; see start
@@ -262,13 +263,22 @@ function passBy(options, callback) {
   return originals[protocol]({ ...options, ...ours, ...there }, callback)
 }
 
-/** Returns the client's request, and what gives it an event; `handle` is asked first, and may keep events from it. */
+/**
+ * Returns the client's request, what gives it an answer of ours, and what ends its connection. `handle` sees its events
+ * first, and keeps from it those for which it returns true.
+ */
 function send(options, callback, handle) {
   const request = originals[options.protocol](options)
   if (callback) request.once('response', callback)
-  const give = request.emit.bind(request)
-  request.emit = (event, ...values) => handle(event, ...values) || give(event, ...values)
-  return { request, give }
+  const { emit, destroy } = request
+  request.emit = (event, ...values) => handle(event, ...values) || emit.call(request, event, ...values)
+  const give = (event, answer) => {
+    // Whoever ends the request ends this answer.
+    if (options.signal) addAbortSignal(options.signal, answer)
+    request.destroy = (error) => destroy.call(request, answer.destroy(error) && error)
+    return emit.call(request, event, answer)
+  }
+  return { request, give, drop: destroy.bind(request) }
 }
 
 /** An answer of the hook's own, which clients can't tell from node's; it reads by emitting `wanted`. */
@@ -278,6 +288,7 @@ class Answer extends http.IncomingMessage {
     const rawHeaders = Object.entries(headers).flat()
     const statusMessage = http.STATUS_CODES[statusCode]
     Object.assign(this, { httpVersion: '1.1', httpVersionMajor: 1, httpVersionMinor: 1, statusCode, statusMessage, headers, rawHeaders })
+    this.touch()
     if (body) this.finish(body)
   }
 
@@ -293,6 +304,7 @@ class Answer extends http.IncomingMessage {
 
   /** Counts as activity of its connection: clients give up a download whose socket is idle. */
   touch() {
+    this.touchedAt = performance.now()
     if (this.socket.timeout) this.socket.setTimeout(this.socket.timeout)
   }
 }
@@ -304,13 +316,14 @@ function askServer(options, url, callback) {
   const headers = { ...options.headers, accept: PARTS, 'user-agent': job.userAgent }
   const parts = isOwnDownload(options, url) && { headers }
   const silence = /\/(GetCacheEntryDownloadURL|CreateCacheEntry|caches?)$/.test(url.pathname) ? LOOKUP_MS : SILENCE_MS
-  let isOver = false
+  const askedAt = performance.now()
+  let [isOver, isHeard] = [false, false]
   const end = (answer) => {
     isOver = true
     if (answer) give('response', answer)
   }
-  const { request, give } = send({ ...options, ...parts }, callback, (event, value) => {
-    if (isOver && event !== 'close') return event === 'response' || event === 'error' || event === 'timeout'
+  const { request, give, drop } = send({ ...options, ...parts }, callback, (event, value) => {
+    if (isOver || isHeard) return event === 'response' || event === 'error' || event === 'timeout'
     if (event === 'error' && !isDownload && value.code !== 'ABORT_ERR') {
       count(false, value.code || value.message)
       end(job.isDown && substitute(options, url))
@@ -322,16 +335,17 @@ function askServer(options, url, callback) {
       learn(url, value.headers.location)
       return false
     }
+    isHeard = true
     readWhole(value, (body) => {
       if (isOver) return
-      if (isDownload) return readParts(options, url, value.headers, body, end)
-      const { statusCode, headers } = value
+      if (isDownload) return readParts(options, url, { ...value.headers, askedAt }, body, end)
+      const { statusCode, headers } = body ? value : BROKEN_OFF
       const isRefused = !job.hasAnswered && (statusCode === 401 || statusCode === 403)
       if (isRefused) goDown(`it refused this job: ${statusCode} ${reasonIn(body)}`)
       job.hasAnswered = true
       count(statusCode < 500 && !/^text\/html\b/.test(headers['content-type']), statusCode)
       learn(undefined, /"(?:signed_download_url|archiveLocation)":\s*("[^"]*")/.exec(body)?.[1])
-      end(job.isDown ? substitute(options, url) : new Answer(statusCode, headers, body))
+      end(job.isDown ? substitute(options, url) : new Answer(statusCode, headers, body ?? BROKEN_OFF.body))
     })
     return true
   })
@@ -347,7 +361,7 @@ function askServer(options, url, callback) {
     if (waited < silence) return undefined
     goDown(`it brought nothing within ${silence / 1000} s`)
     end(substitute(options, url))
-    request.destroy()
+    drop()
   }, TICK_MS)
   timer.unref()
   return request
@@ -356,14 +370,16 @@ function askServer(options, url, callback) {
 /** Returns whether the client's agent hasn't begun a request yet, since others take all of its connections. */
 const isQueued = (request) => Object.values(request.agent?.requests ?? {}).some((waiting) => waiting.includes?.(request))
 
-/** Calls back with the body of an answer that isn't an archive; one that is too long, or broken off, counts as empty. */
+const BROKEN_OFF = { statusCode: 503, headers: {}, body: Buffer.from('{"msg":"the answer broke off"}') }
+
+/** Calls back with the body of an answer that isn't an archive, or with nothing if it is too long or breaks off. */
 function readWhole(message, callback) {
   const chunks = []
   let size = 0
   message.on('error', () => {}).on('data', (chunk) => {
     size += chunk.length
     if (size <= MAX_ANSWER_BYTES) chunks.push(chunk)
-  }).on('close', () => callback(Buffer.concat(message.complete && size <= MAX_ANSWER_BYTES ? chunks : [])))
+  }).on('close', () => callback(message.complete && size <= MAX_ANSWER_BYTES ? Buffer.concat(chunks) : undefined))
 }
 
 /** Returns the server's own words, in one line: a second one could be a command to the runner. */
@@ -431,42 +447,48 @@ function isOwnDownload({ method, headers }, url) {
 
 /** Returns the client's request to S3; a large answer to it is read by further connections. */
 function readArchive(options, url, callback) {
+  const askedAt = performance.now()
   let isTaken = false
   const { request, give } = send(options, callback, (event, message) => {
     if (isTaken) return event === 'error' || event === 'timeout'
     if (event !== 'response' || message.statusCode !== 200 || job.connections === 1) return false
     const { etag, date, 'content-length': size, 'content-encoding': encoding } = message.headers
-    isTaken = size >= MIN_BYTES && /^"/.test(etag) && !encoding && timeLeft(date, url) > 0
+    isTaken = size >= MIN_BYTES && ETAG.test(etag) && !encoding && timeLeft(date, url) > 0
     if (!isTaken) return false
     const answer = new Answer(200, message.headers)
     const parts = [{ url, etag, start: 0, end: Number(size) }]
-    new Restore({ answer, parts, rest: { url, etag }, agent: options.agent, date, first: message })
+    new Restore({ answer, parts, rest: { url, etag }, agent: options.agent, date, askedAt, first: message })
     return give('response', answer)
   })
   return request
 }
 
 /** Ends a request for a list of parts by what is read from them, or the plain way where the list is of no use. */
-function readParts(options, url, { date }, body, end) {
+function readParts(options, url, { date, askedAt }, body, end) {
   try {
     const { version, size, base, query, parts: listed } = JSON.parse(body)
+    const store = new URL(base)
     let start = 0
     const parts = listed.map(([name, bytes, etag, signature]) => {
-      if (!(bytes > 0) || !/^"/.test(etag)) throw new TypeError(`no part: ${name}`)
-      return { url: new URL(`${base}${name}?${query}&X-Amz-Signature=${signature}`), etag, start, end: (start += bytes) }
+      const part = new URL(`${base}${name}?${query}&X-Amz-Signature=${signature}`)
+      const isPart = Number.isSafeInteger(bytes) && bytes > 0 && ETAG.test(etag) && part.origin === store.origin
+      if (!isPart) throw new TypeError(`no part: ${name}`)
+      return { url: part, etag, start, end: (start += bytes) }
     })
-    const store = parts[0].url
-    const isSame = store.protocol === url.protocol
-    if (version !== 1 || start !== size || !(timeLeft(date, store, url) > 0)) throw new TypeError('no list of parts')
-    if (!hasSameProxy(store, url) || (!isSame && proxyOf(store))) throw new TypeError('out of the agent\'s reach')
+    const isList = version === 1 && start === size && timeLeft(date, parts[0].url, url) > 0
+    // The client's agent is of the server's protocol, and maybe by a proxy.
+    if (!isList || store.protocol !== url.protocol || !hasSameProxy(store, url)) throw new TypeError('no list of parts')
     const answer = new Answer(200, { 'content-length': `${size}`, 'content-type': 'application/octet-stream' })
-    new Restore({ answer, parts, rest: { url }, agent: isSame ? options.agent : undefined, date })
+    new Restore({ answer, parts, rest: { url }, agent: options.agent, date, askedAt })
     end(answer)
   } catch {
-    originals[options.protocol](options, (message) => {
+    const request = originals[options.protocol](options).setTimeout(SILENCE_MS, () => request.destroy())
+    request.on('error', () => request.res || end(new Answer(502, {}, Buffer.from('the connection broke off'))))
+    request.on('response', (message) => {
+      request.setTimeout(0)
       learn(url, message.headers.location)
       end(message)
-    }).on('error', () => end(new Answer(500, {}, Buffer.from('the connection broke off')))).end()
+    }).end()
   }
 }
 
@@ -487,7 +509,7 @@ function timeLeft(date, ...urls) {
  * to end, one open-ended request brings the rest, as it would have brought all of it.
  */
 class Restore {
-  constructor({ answer, parts, rest, agent, date, first }) {
+  constructor({ answer, parts, rest, agent, date, askedAt, first }) {
     const { connections } = job
     const size = parts.at(-1).end
     Object.assign(this, { answer, size, parts, rest, connections, clientsAgent: agent })
@@ -499,19 +521,21 @@ class Restore {
     this.ranges = [] // asked for, and not given whole yet, in order
     this.next = this.given = this.begun = 0
     this.latency = 100
-    this.startedAt = this.slowedAt = this.shownAt = performance.now()
-    this.endsAt = this.startedAt + timeLeft(date, ...new Set([parts[0].url, rest.url]))
-    this.timer = setInterval(() => this.check(performance.now()), 250)
+    this.startedAt = this.shownAt = performance.now()
+    this.slowedAt = -Infinity
+    this.endsAt = askedAt + timeLeft(date, ...new Set([parts[0].url, rest.url]))
     answer.on('wanted', () => this.give(true)).on('close', () => this.stop())
     if (first) this.follow(this.begin(this.length(), { part: parts[0], isFirst: true }), first)
     this.fill()
+    this.timer = setInterval(() => this.check(performance.now()), 250)
   }
 
   /** Asks for further ranges while there is room, and for all of the rest when the URLs are about to end. */
   fill() {
     if (this.isStopped || this.next === this.size) return
     if (performance.now() >= this.endsAt) return this.ask(this.begin(this.size, { isRest: true }))
-    while (this.next < this.size && this.buffered < WINDOW_BYTES && this.ranges.filter(isBusy, this).length < this.connections) {
+    const isIdle = () => this.ranges.filter(isBusy, this).length < this.connections
+    while (this.next < this.size && this.buffered < WINDOW_BYTES && isIdle()) {
       const part = this.parts.find(({ end }) => this.next < end)
       this.ask(this.begin(Math.min(part.end, this.next + this.length()), { part }))
     }
@@ -519,8 +543,9 @@ class Restore {
 
   /** Returns the next range's length: growing at first and shrinking at last, so that they don't all end at once. */
   length() {
-    const growth = (this.begun + 1) / this.connections
-    return Math.ceil(Math.max(MIB, Math.min(this.rangeBytes, this.rangeBytes * growth, (this.size - this.next) / this.connections)))
+    const growing = (this.rangeBytes * (this.begun + 1)) / this.connections
+    const shrinking = (this.size - this.next) / this.connections
+    return Math.ceil(Math.max(MIB, Math.min(this.rangeBytes, growing, shrinking)))
   }
 
   begin(end, kind) {
@@ -534,19 +559,20 @@ class Restore {
   ask(range) {
     const { url, etag, start, end } = range.isRest ? { ...this.rest, start: 0, end: this.size } : range.part
     const [from, to] = [range.at - start, range.end - start]
+    const askedAt = range.heardAt = performance.now()
+    if (askedAt >= this.endsAt + (range.isRest ? END_MARGIN_MS : 0)) return this.readRest(range)
     const headers = { 'user-agent': job.userAgent, range: `bytes=${from}-${range.isRest ? '' : to - 1}` }
     if (etag) headers['if-match'] = etag
-    const askedAt = range.heardAt = performance.now()
-    const agent = url.protocol === this.parts[0].url.protocol ? this.agent : undefined
-    const request = range.source = originals[url.protocol]({ ...urlToHttpOptions(url), method: 'GET', agent, headers })
+    const request = range.source = originals[url.protocol]({ ...urlToHttpOptions(url), agent: this.agent, headers })
     request.on('error', () => this.replace(range, request)).on('response', (message) => {
       const { statusCode, headers: got } = message.on('error', () => {})
-      const isRight = statusCode === 206 && got['content-range'] === `bytes ${from}-${to - 1}/${end - start}` &&
-        got['content-length'] === `${to - from}` && (!etag || got.etag === etag) && !got['content-encoding']
+      const isRange = got['content-range'] === `bytes ${from}-${to - 1}/${end - start}` && got['content-length'] === `${to - from}`
+      const isRight = statusCode === 206 && isRange && (!etag || got.etag === etag) && !got['content-encoding']
       if (range.source !== request) message.destroy()
       else if (!isRight) this.refuse(range, message)
       else this.follow(range, message, askedAt)
     }).end()
+    return undefined
   }
 
   follow(range, message, askedAt) {
@@ -570,7 +596,6 @@ class Restore {
       message.unshift(chunk.subarray(taken.length))
     }
     this.give()
-    this.fill()
   }
 
   /** Gives the client what comes next, as far as it takes it. */
@@ -587,6 +612,7 @@ class Restore {
         break
       }
     }
+    this.fill()
     this.balance()
   }
 
@@ -604,24 +630,33 @@ class Restore {
   /** Pauses connections while the window is full, but not the one whose bytes come next. */
   balance() {
     const isFull = this.buffered >= WINDOW_BYTES
-    this.fullSince = isFull && this.isWanted ? this.fullSince ?? performance.now() : undefined
     this.ranges.forEach((range, index) => {
       const isWaiting = isFull && (index > 0 || range.early.size > 0)
       if (!range.source?.pause || range.isWaiting === isWaiting || range.at === range.end) return
       Object.assign(range, { isWaiting, heardAt: performance.now() })
       range.source[isWaiting ? 'pause' : 'resume']()
     })
+    // Whether all wait for the first range's bytes, and since when.
+    const [head, ...others] = this.ranges
+    const areDone = (isFull || this.next === this.size) && others.every(({ at, end, isWaiting }) => isWaiting || at === end)
+    if (!this.isWanted || !areDone) this.alone = undefined
+    else if (this.alone?.head !== head) this.alone = { head, from: head.at, since: performance.now() }
   }
 
   // ------------------------------------------------------------------------------------------------ what goes wrong
 
   check(now) {
+    const usualSpeed = (this.given + this.buffered) / (now - this.startedAt) / this.connections
+    const { head, from, since } = this.alone ?? {}
+    const isSlow = now - since > STALL_MS && (head.at - from) / (now - since) < usualSpeed / 4
     for (const range of [...this.ranges]) {
       const isSilent = range.source && !range.isWaiting && now - range.heardAt > STALL_MS
-      const holdsAll = range === this.ranges[0] && now - this.fullSince > STALL_MS
-      if (range.at < range.end && (isSilent || holdsAll) && now < this.endsAt) this.replace(range, range.source)
+      const isBad = isSilent || (isSlow && range === head && !range.isRest)
+      if (isBad && !range.isPlain && range.at < range.end && now < this.endsAt) this.replace(range, range.source)
     }
     if (!this.isWanted) this.answer.touch() // The client is slow, not the network.
+    const [first] = this.ranges
+    if (now - this.answer.touchedAt > PLAIN_MS && !first.isRest && !first.isPlain) this.readRest(first)
     if (now - this.shownAt >= 1000) this.show(now)
     this.fill()
   }
@@ -631,9 +666,9 @@ class Restore {
     if (this.isStopped || range.source !== source || range.at === range.end) return
     this.close(range)
     range.tries += 1
-    range.isFirst = false
-    if (range.tries > TRIES || performance.now() >= this.endsAt) return this.readRest(range)
-    setTimeout(() => this.isStopped || !this.ranges.includes(range) || this.ask(range), wait)
+    range.isFirst = range.isPlain = this.alone = undefined
+    const again = () => this.isStopped || !this.ranges.includes(range) || this.ask(range)
+    setTimeout(again, Math.min(wait, STALL_MS)).unref()
   }
 
   /** Goes on after an answer that isn't the range. */
@@ -641,9 +676,10 @@ class Restore {
     message.resume()
     const { statusCode, headers: { location } } = message
     const { source } = range
-    if (range.isRest && statusCode === 302 && URL.canParse(location) && !this.wasRedirected) {
+    const to = statusCode === 302 && URL.canParse(location) && new URL(location)
+    if (range.isRest && to.protocol === this.rest.url.protocol && !this.wasRedirected) {
       this.wasRedirected = true
-      this.rest = { url: new URL(location) }
+      this.rest = { url: to }
       return this.ask(range)
     }
     if (![429, 500, 502, 503, 504].includes(statusCode)) return this.readRest(range)
@@ -655,20 +691,19 @@ class Restore {
     return this.replace(range, source, 2 ** range.tries * 100 * (1 + Math.random()))
   }
 
-  /** Reads the rest the plain way, from the first byte on that isn't there; once. */
+  /** Reads the rest the plain way, from the first byte on that isn't there: by the client's own request if it can. */
   readRest(range) {
     const [head, ...others] = this.ranges
-    if (range.isRest || this.isPlain || performance.now() >= this.endsAt + END_MARGIN_MS) {
-      return this.answer.destroy(Object.assign(new Error('aborted'), { code: 'ECONNRESET' }))
-    }
-    this.isPlain = true
+    if (range.isRest) return this.answer.destroy(Object.assign(new Error('aborted'), { code: 'ECONNRESET' }))
     for (const other of others) this.close(other)
     this.ranges = [head]
-    if (head.isFirst && head.source) {
+    if (head.isFirst && !head.source.destroyed) {
+      head.isPlain = true
       head.end = this.next = this.size
       head.source.resume()
     } else {
       this.close(head)
+      head.isFirst = false
       head.end = this.next = head.at
       this.ask(this.begin(this.size, { isRest: true }))
     }
@@ -703,6 +738,7 @@ class Restore {
     this.isStopped = true
     clearInterval(this.timer)
     for (const range of this.ranges) this.close(range)
+    this.answer.socket.destroy() // nothing times out any more
     if (this.agent !== this.clientsAgent) this.agent.destroy()
   }
 }
