@@ -83,20 +83,28 @@ def test_deep_scrub_finds_corrupt_bytes(on_emulators, endpoints, monkeypatch):
     monkeypatch.setattr(S3Bucket.read.retry, "sleep", lambda _: None)
     with faulty_store(endpoints) as faulty:
         archives = save_all(on_emulators)
-        merged = reads_of(needed_key(on_emulators, archives["merged"]))
-        faulty.on(merged, in_turn(other_bytes(100)))
-        assert findings(on_emulators, deep=True) == [], "a transfer error is no damage"
-        assert faulty.met == 1
-    with faulty_store(endpoints) as faulty:
-        faulty.on(MANIFEST_READ, always(other_bytes(100)))
-        assert findings(on_emulators, deep=True) == [("unmerged", Finding.ROTTEN)], "it alone needs its manifest"
-    with faulty_store(endpoints) as faulty:
         for key in ("merged", "single", "unmerged"):
             faulty.on(reads_of(needed_key(on_emulators, archives[key])), always(other_bytes(100)))
         assert findings(on_emulators) == []
         expected = {(key, Finding.ROTTEN) for key in ("merged", "single", "unmerged")}
         assert set(findings(on_emulators, deep=True, removes=True)) == expected
         assert on_emulators.look_up("swept") is not None
+
+
+def test_corrupt_manifest_is_found_while_needed(on_emulators, endpoints, monkeypatch):
+    monkeypatch.setattr(S3Bucket.read.retry, "sleep", lambda _: None)
+    with faulty_store(endpoints) as faulty:
+        save_all(on_emulators)
+        faulty.on(MANIFEST_READ, always(other_bytes(100)))
+        assert findings(on_emulators, deep=True) == [("unmerged", Finding.ROTTEN)]
+
+
+def test_transfer_error_is_no_damage(on_emulators, endpoints):
+    with faulty_store(endpoints) as faulty:
+        archives = save_all(on_emulators)
+        faulty.on(reads_of(needed_key(on_emulators, archives["merged"])), in_turn(other_bytes(100)))
+        assert findings(on_emulators, deep=True) == []
+        assert faulty.met == 1
 
 
 def test_archive_merged_during_scrub_is_intact(on_emulators):
