@@ -13,7 +13,7 @@ NODE_PACKAGES = $(addsuffix /node_modules/.ready,dev/clients tests/integration/e
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo token deploy try-on-aws verify-deployment cli cost unit test test-all test-deploy test-rie sam-local test-sam-local test-slow test-long test-newest soak \
-	bench bench-delivery check lint built-here build release validate doctor doctor-file clients-page screenshots recording edge lock generate clean
+	bench bench-delivery check lint built-here build release validate doctor doctor-file clients-page screenshots recording eviction edge lock generate clean
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } \
@@ -170,6 +170,9 @@ clients-page: .venv/.ready ## Makes docs/use/clients.md of the tests
 
 screenshots: .venv/.ready ## Makes docs/images of the page, by a headless Chromium
 	@$(RUN) -m dev.docs.screenshots
+
+eviction: .venv/.ready ## Makes docs/images/eviction.svg, and prints the tables of docs/deploy/eviction.md
+	@$(RUN) -m dev.eviction $(if $(SEED),--seed $(SEED))
 
 recording: .venv/.ready .tools/engines/.ready dev/clients/node_modules/.ready ## Makes docs/images/demo.svg of a run of the demo
 	@$(RUN) -m dev.docs.record_demo $(RECORD_OPTIONS)

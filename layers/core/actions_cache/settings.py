@@ -124,14 +124,15 @@ class Settings(BaseSettings):
     def unused_seconds(self) -> Mapping[EntryClass, int]:
         """Return how long an entry of each class lives after its last use.
 
-        The shares of UNUSED_ENTRY_SECONDS are 5 and 2 days of its 7: `make eviction` shows what they do.
+        The shares of UNUSED_ENTRY_SECONDS are 5 and 3 days of its 7: a pull request finds its own after a
+        weekend, and what the default branch used in the last four days goes after it.
         """
         longest = self.unused_entry_seconds
         branch = self.unused_branch_entry_seconds or max(1, longest * 5 // 7)
         return {
             EntryClass.DEFAULT_BRANCH: longest,
             EntryClass.BRANCH: branch,
-            EntryClass.TRANSIENT: self.unused_transient_entry_seconds or min(branch, max(1, longest * 2 // 7)),
+            EntryClass.TRANSIENT: self.unused_transient_entry_seconds or min(branch, max(1, longest * 3 // 7)),
         }
 
     @property
