@@ -171,7 +171,7 @@ clients-page: .venv/.ready ## Makes docs/use/clients.md of the tests
 screenshots: .venv/.ready ## Makes docs/images of the page, by a headless Chromium
 	@$(RUN) -m dev.docs.screenshots
 
-eviction: .venv/.ready ## Makes docs/images/eviction.svg, and prints the tables of docs/deploy/eviction.md
+eviction: .venv/.ready ## Makes docs/images/eviction.svg, and prints its page's tables
 	@$(RUN) -m dev.eviction $(if $(SEED),--seed $(SEED))
 
 recording: .venv/.ready .tools/engines/.ready dev/clients/node_modules/.ready ## Makes docs/images/demo.svg of a run of the demo

@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     secret_rotation_seconds: Seconds = 30 * DAY
 
     # Budgets and rates.
-    repository_budget_bytes: Limit = 10 * 1024**3
+    repository_budget_bytes: Limit = 50 * 1024**3
     repository_budget_entries: Limit = 25_000
     store_budget_bytes: Limit = 0
     max_entry_bytes: Limit = 0

@@ -33,7 +33,7 @@ def test_repositories_are_shown_with_budget(manager: Manager) -> None:
                 "name": "example/tools",
                 "bytes": 7,
                 "entries": 1,
-                "budget_bytes": 10 * 1024**3,
+                "budget_bytes": 50 * 1024**3,
                 "last_used_at": "2027-01-15T08:00:01.000Z",
             }
         ],
