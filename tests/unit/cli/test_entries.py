@@ -54,7 +54,7 @@ def test_usage_is_shown_beside_the_budget(saved: Operated):
     assert (overview["store"]["bytes"], overview["store"]["entries"]) == (26, 4)
     assert saved.run.json("usage", "acme/lib")["bytes"] == 9
     assert saved.run("usage").last_line == "2 repositories, 4 entries, 26 B"
-    assert "17 B of 10.7 GB" in saved.run("usage", "acme/app").out
+    assert "17 B of 53.7 GB" in saved.run("usage", "acme/app").out
 
 
 def test_match_explains_a_lookup(saved: Operated):

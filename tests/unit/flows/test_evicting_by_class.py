@@ -97,11 +97,30 @@ def test_flooding_repository_is_always_compared(driver, monkeypatch):
     with_budgets(driver, repository_budget_bytes=0, store_budget_bytes=100)
     for repository in ("42", "7", "8", "9"):
         driver.services.note_repository(Caller(repository, ()))
-    for key in "abcdefghi":
+    save(driver, "own", 10)
+    for key in "abcdefgh":
         save(driver, key, 10, repository="7")
     for number in range(2):
         save(driver, f"flood-{number}", 10, TRANSIENT)
-    assert kept(driver, repository="7") == {*"abcdefghi"}
+    assert kept(driver, repository="7") == {*"abcdefgh"}
+    assert (kept(driver), kept(driver, TRANSIENT)) == ({"own"}, {"flood-1"})
+
+
+def test_class_that_a_sample_lacks_is_left_to_the_schedule(driver, monkeypatch):
+    monkeypatch.setattr("actions_cache.evict.MOST_ASKED", 1)
+    with_budgets(driver, repository_budget_bytes=0, store_budget_bytes=100)
+    for repository in ("42", "7"):
+        driver.services.note_repository(Caller(repository, ()))
+    for key in "abc":
+        save(driver, key, 30, TRANSIENT, repository="7")
+    save(driver, "own", 30)
+    assert kept(driver) == {"own"}
+    assert kept(driver, TRANSIENT, repository="7") == {*"abc"}
+    monkeypatch.undo()
+    object.__setattr__(driver.services.evict, "settle", lambda: None)
+    driver.services.evict.everywhere(lambda: True)
+    assert kept(driver) == {"own"}
+    assert kept(driver, TRANSIENT, repository="7") == {*"bc"}
 
 
 def lagging(monkeypatch, driver):

@@ -41,8 +41,8 @@ class Candidates:
     def take(self, classes: Collection[EntryClass]) -> Used | None:
         """Return the next archive of these classes.
 
-        A class that gives way but has no archive here is counted wrong, or has only archives that an index doesn't show
-        yet. As long as it may be the index, nothing else goes instead of them.
+        A class that gives way but has no archive here is counted wrong, isn't among the repositories that are compared,
+        or has only archives that an index doesn't show yet. As long as it may be the index, nothing else goes instead.
 
         Args:
             classes: those that give way; each is known to have archives.
