@@ -282,7 +282,7 @@ def question_of_budget() -> Question:
         "budget_gib",
         "BUDGET_GIB",
         "Storage limit in GiB",
-        "Beyond it, the least recently used entries are deleted. Examples: when full, 50 costs "
+        "Beyond it, entries nearest to the end of their life are deleted. Examples: when full, 50 costs "
         f"${storage_usd('50'):.2f} a\n"
         f'month and 1000 costs ${storage_usd("1000"):.2f}; "none" means no limit.',
         DEFAULT_BUDGET,

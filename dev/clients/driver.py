@@ -11,6 +11,7 @@ import boto3
 from actions_cache.aws.sqs import decode_message
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
+from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.ranges import full_range
 from actions_cache.domain.timing import SECOND, Millis
@@ -101,9 +102,9 @@ class CacheDriver:
         services.session = session
         return cls(services, clock, clients.s3, clients.sqs, variables)
 
-    def reserve(self, entry_name: EntryName) -> str:
+    def reserve(self, entry_name: EntryName, entry_class: EntryClass | None = None) -> str:
         """Reserve an entry, and return the archive's id."""
-        return self.services.reserve(entry_name).partition("?")[0].rpartition("/")[2]
+        return self.services.reserve(entry_name, entry_class).partition("?")[0].rpartition("/")[2]
 
     def put_block(self, archive_id: str, block_id: str, body: bytes) -> str:
         """Upload a block as the edge does, past all functions, and return the object's key."""
@@ -118,17 +119,17 @@ class CacheDriver:
         key = ArchiveKeys(archive_id).appended(None, self.clock.now(), f"{next(self._arrivals):08d}")
         return self.services.bucket.write_once(key, body).key
 
-    def upload(self, entry_name: EntryName, *parts: bytes) -> str:
+    def upload(self, entry_name: EntryName, *parts: bytes, entry_class: EntryClass | None = None) -> str:
         """Upload an entry up to its block list, and return the archive's id."""
-        archive_id = self.reserve(entry_name)
+        archive_id = self.reserve(entry_name, entry_class)
         ids = block_ids(len(parts))
         for block_id, body in zip(ids, parts, strict=True):
             self.put_block(archive_id, block_id, body)
         self.services.commit.block_list(archive_id, ids)
         return archive_id
 
-    def save(self, entry_name: EntryName, *parts: bytes) -> Entry:
-        self.upload(entry_name, *parts)
+    def save(self, entry_name: EntryName, *parts: bytes, entry_class: EntryClass | None = None) -> Entry:
+        self.upload(entry_name, *parts, entry_class=entry_class)
         return self.services.finalize(entry_name, sum(map(len, parts)))
 
     def look_up(self, key: str, *restore_keys: str, **changes: Any) -> Hit | None:

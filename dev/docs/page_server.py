@@ -42,7 +42,9 @@ def page_server(template: Template, prefix: str, **changes: str) -> Iterator["Pa
     """
     with patch.dict(os.environ, CREDENTIALS), mock_aws():
         session = boto3.Session()
-        services = CacheDriver.create(template, session, prefix, **changes).services
+        # With the default, the bars of the made-up repositories would be too short to see.
+        budget = {"repository_budget_bytes": str(10 * 1024**3)}
+        services = CacheDriver.create(template, session, prefix, **budget | changes).services
         assert services.settings.admin_secret_arn
         secret = session.client("secretsmanager").get_secret_value(SecretId=services.settings.admin_secret_arn)
         tokens = ManagementTokens(json.loads(secret["SecretString"])["admin"])

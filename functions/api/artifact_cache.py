@@ -86,7 +86,7 @@ def _reserve(services: ApiServices, name: EntryName, caller: Caller, size: int |
     services.budgets.check_entry(size or 0)
     services.note_repository(caller)
     services.create_rate_limit.check(caller.repository)
-    return services.reserve.numbered(name)
+    return services.reserve.numbered(name, caller.written_class())
 
 
 def _own_upload(services: ApiServices, number: str, caller: Caller) -> Archive:

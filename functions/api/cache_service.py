@@ -75,7 +75,7 @@ def create_entry(request: CreateCacheEntryRequest, call: Call) -> Message:
     name = _name_to_write(request.key, request.version, call)
     call.services.note_repository(call.caller)
     call.services.create_rate_limit.check(call.caller.repository)
-    path = call.services.reserve(name)
+    path = call.services.reserve(name, call.caller.written_class())
     return CreateCacheEntryResponse(ok=True, signed_upload_url=absolute(path, call.base_url))
 
 

@@ -11,6 +11,7 @@ from actions_cache.archives import Manifests
 from actions_cache.domain import claim
 from actions_cache.domain.archive import Archive, Part, committed, reserved, stored
 from actions_cache.domain.checksum import etag_of, etag_of_upload
+from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.ranges import PartRange
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
@@ -60,7 +61,7 @@ LIFETIMES = Lifetimes(
     download_url=HOUR,
     reservation=HOUR,
     grace=HOUR,
-    unused_entry=HOUR,
+    unused=dict.fromkeys(EntryClass, HOUR),
     merge_lease=HOUR,
     queue_retention=HOUR,
 )

@@ -89,7 +89,7 @@ def test_grace_is_derived_from_reader_times():
 @pytest.mark.parametrize(
     ("limits", "largest"),
     [
-        ({}, 10 * 1024**3),
+        ({}, 50 * 1024**3),
         ({"repository_budget_bytes": 0}, None),
         ({"max_entry_bytes": 7}, 7),
         ({"max_entry_bytes": 7, "store_budget_bytes": 5}, 5),

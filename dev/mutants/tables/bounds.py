@@ -246,8 +246,8 @@ BOUNDS = (
     Mutant(
         "a repository keeps any number of entries",
         f"{CORE}/domain/budgets.py",
-        " or _is_over(usage.entries, self.repository_entries)\n",
-        "\n",
+        "_above_floor(usage, self.repository, self.repository_entries)",
+        "_above_floor(usage, self.repository, None)",
         TESTS_OF_BUDGETS,
     ),
     Mutant(

@@ -191,7 +191,7 @@ def _named(name: EntryName) -> dict[str, object]:
 
 
 def reserved(archive: Archive) -> Event:
-    return Event(name="reserved", fields={**about(archive), **_named(archive.name)})
+    return Event(name="reserved", fields={**about(archive), **_named(archive.name), "class": archive.entry_class})
 
 
 def saved(archive: Archive) -> Event:
@@ -276,7 +276,13 @@ def entries_deleted(repository: str, deleted_by: str, archives: Sequence[Archive
 
 
 def evicted(archive: Archive) -> Event:
-    fields = {**about(archive), **_named(archive.name), "bytes": archive.size, "last_used_at": archive.last_used_at}
+    fields = {
+        **about(archive),
+        **_named(archive.name),
+        "bytes": archive.size,
+        "class": archive.entry_class,
+        "last_used_at": archive.last_used_at,
+    }
     return Event(name="entry evicted: over budget", fields=fields, metrics={EVICTIONS: 1})
 
 

@@ -1,47 +1,71 @@
-"""Evict the entries that were used longest ago, of a repository or of the whole store, when it is over budget."""
+"""Evict entries of a repository, or of the whole store, that is over its budget (docs/deploy/eviction.md)."""
 
 import heapq
 import random
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from actions_cache import events
 from actions_cache.archives import RemoveEntry
 from actions_cache.domain.archive import Archive
-from actions_cache.domain.budgets import Budgets, by_last_use
-from actions_cache.domain.timing import Millis
+from actions_cache.domain.budgets import Budgets
+from actions_cache.domain.entry_class import EntryClass
+from actions_cache.domain.eviction import Candidates
+from actions_cache.domain.timing import Lifetimes, Millis
 from actions_cache.ports import Repositories, Table, Telemetry
 
 AT_A_SAVE = 25
-"""Number of entries that a save may evict before it answers, some 20 ms each. More: slower saves. Fewer: more is left
-for the schedule."""
+"""Number of entries that a save tries to evict before it answers, some 20 ms each. More: slower saves. Fewer: more is
+left for the schedule."""
 
-MOST_ASKED = 100
-"""Number of repositories whose oldest entries are compared when the store is over its budget, a query of some 10 ms
-each. More: slower evictions. Fewer: an entry may be evicted before others that were used longer ago."""
+MOST_ASKED = 33
+"""Number of repositories whose entries are compared when the store is over its budget, a query of some 10 ms for each
+class. More: slower evictions. Fewer: an entry may be evicted before others that were nearer to the end of their
+life."""
+
+Over = Callable[[], frozenset[EntryClass]]
+"""Returns the classes that give way; none once the budget is kept."""
+
+OfClass = Callable[[EntryClass], Iterable[Archive]]
+"""Returns the archives of a class by their last use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evict:
-    """Removes entries until the budgets are kept."""
+    """Removes entries until the budgets are kept.
+
+    Args:
+        table: the entries.
+        repositories: their usage and hits.
+        remove_entry: removes one.
+        budgets: what is kept.
+        lifetimes: durations from the settings.
+        telemetry: is told of each eviction.
+        settle: waits for as long as the index of stored archives may lag behind writes.
+    """
 
     table: Table
     repositories: Repositories
     remove_entry: RemoveEntry
     budgets: Budgets
+    lifetimes: Lifetimes
     telemetry: Telemetry
+    settle: Callable[[], None]
 
-    def after_save(self, repository_id: str) -> int:
+    def after_save(self, saved: Archive) -> int:
         """Evict entries of this repository, and then of any while the store is over its budget.
+
+        Args:
+            saved: what was saved just now. It may be the first to go, though the index may not show it yet.
 
         Returns:
             How many entries were evicted.
         """
-        room = AT_A_SAVE
-        room -= self._evict_of(repository_id, room)
-        room -= self._evict_of_any(room)
-        return AT_A_SAVE - room
+        repository_id = saved.name.family.repository
+        evicted = self._evict(self._over_in(repository_id), _and_saved(saved, self._of(repository_id)), AT_A_SAVE)
+        of_any = _and_saved(saved, self._of_any(repository_id))
+        return evicted + self._evict(self._over_in_store, of_any, AT_A_SAVE - evicted)
 
     def everywhere(self, is_time_left: Callable[[], bool], begin: float = 0.0) -> int:
         """Evict what saves left over budget, first in the store and then in each repository in turn.
@@ -55,7 +79,7 @@ class Evict:
             How many entries were evicted.
         """
         evicted = 0
-        while is_time_left() and (count := self._evict_of_any(AT_A_SAVE)):
+        while is_time_left() and (count := self._evict(self._over_in_store, self._of_any(), AT_A_SAVE, settles=True)):
             evicted += count
         if not self.budgets.limits_repositories:
             return evicted
@@ -64,49 +88,92 @@ class Evict:
         waiting = deque(ids[first:] + ids[:first])
         while waiting and is_time_left():
             repository_id = waiting.popleft()
-            if count := self._evict_of(repository_id, AT_A_SAVE):
+            if count := self._evict(self._over_in(repository_id), self._of(repository_id), AT_A_SAVE, settles=True):
                 evicted += count
                 waiting.append(repository_id)
         return evicted
 
-    def _evict_of(self, repository_id: str, most: int) -> int:
+    def _over_in(self, repository_id: str) -> Over:
         if not self.budgets.limits_repositories:
-            return 0
-        return self._evict(
-            lambda: self.budgets.is_repository_over(self.repositories.usage(repository_id)),
-            lambda: self.table.stored_archives(repository_id),
-            most,
-        )
+            return frozenset
+        return lambda: self.budgets.over_in_repository(self.repositories.usage(repository_id))
 
-    def _evict_of_any(self, most: int) -> int:
+    def _over_in_store(self) -> frozenset[EntryClass]:
         if self.budgets.store is None:
-            return 0
-        return self._evict(lambda: self.budgets.is_store_over(self.repositories.store_usage()), self._all_by_use, most)
+            return frozenset()
+        return self.budgets.over_in_store(self.repositories.store_usage())
 
-    def _all_by_use(self) -> Iterator[Archive]:
-        """Yield archives, the one used longest ago first. If there are very many repositories, sample them."""
-        ids = self.repositories.ids()
-        ids = random.sample(ids, MOST_ASKED) if len(ids) > MOST_ASKED else ids
-        of_each = [self.table.stored_archives(repository_id, at_once=AT_A_SAVE) for repository_id in ids]
-        return heapq.merge(*of_each, key=lambda archive: archive.last_used_at)
+    def _of(self, repository_id: str) -> OfClass:
+        return lambda entry_class: self.table.stored_archives(repository_id, entry_class=entry_class)
+
+    def _of_any(self, *always: str) -> OfClass:
+        """Return what reads a class in the whole store. If there are very many repositories, it samples them.
+
+        Args:
+            always: repositories that are never left out.
+        """
+        sampled: list[str] = []
+
+        def of_class(entry_class: EntryClass) -> Iterator[Archive]:
+            if not sampled:
+                others = [each for each in self.repositories.ids() if each not in always]
+                sampled.extend([*always, *random.sample(others, min(len(others), MOST_ASKED - len(always)))])
+            of_each = [
+                self.table.stored_archives(repository_id, entry_class=entry_class, at_once=AT_A_SAVE)
+                for repository_id in sampled
+            ]
+            return heapq.merge(*of_each, key=lambda archive: archive.last_used_at)
+
+        return of_class
 
     def _last_use(self, archive: Archive) -> Millis:
         hits = self.repositories.hits_of(archive.name.family.repository, archive.id)
         return max(archive.last_used_at, hits.last_at)
 
-    def _evict(self, is_over: Callable[[], bool], candidates: Callable[[], Iterator[Archive]], most: int) -> int:
-        """Evict candidates, but read the usage again before each: others may be making the same room."""
-        evicted = 0
-        if not is_over():
-            return evicted
-        for used_at, archive in by_last_use(candidates(), self._last_use):
-            if evicted >= most or not is_over():
+    def _evict(self, over: Over, of_class: OfClass, most: int, *, settles: bool = False) -> int:
+        """Try to evict, but read the usage again before each eviction: others may be making the same room.
+
+        Args:
+            over: tells which classes give way.
+            of_class: reads them.
+            most: number of archives to try.
+            settles: True to wait where an index may lag; False to leave those evictions to the schedule.
+        """
+        candidates, evicted = self._candidates(of_class), 0
+        for _ in range(most):
+            classes = over()
+            if not classes:
                 break
+            found = candidates.take(classes)
+            if found is None and settles and not candidates.is_complete:
+                self.settle()
+                candidates = self._candidates(of_class, is_complete=True)
+                found = candidates.take(classes)
+            if found is None:
+                break
+            used_at, archive = found
             if self.remove_entry(archive.id, self._unused_since(used_at)):
                 evicted += 1
                 self.telemetry.emit(events.evicted(archive))
         return evicted
 
+    def _candidates(self, of_class: OfClass, *, is_complete: bool = False) -> Candidates:
+        return Candidates(of_class, self._last_use, self.lifetimes, is_complete)
+
     def _unused_since(self, used_at: Millis) -> Callable[[Archive], bool]:
         """Return the removal's condition. A use recorded after its check fails the write (design/decisions/0012)."""
         return lambda current: self._last_use(current) == used_at
+
+
+def _and_saved(saved: Archive, of_class: OfClass) -> OfClass:
+    """Return what reads a class with the archive that was saved last, whether or not the index shows it by now."""
+
+    def with_saved(entry_class: EntryClass) -> Iterator[Archive]:
+        is_missing = entry_class is saved.entry_class
+        for archive in of_class(entry_class):
+            is_missing = is_missing and archive.id != saved.id
+            yield archive
+        if is_missing:
+            yield saved
+
+    return with_saved

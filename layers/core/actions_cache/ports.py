@@ -12,6 +12,7 @@ from typing import Protocol
 from actions_cache.domain.archive import Archive, Part
 from actions_cache.domain.budgets import Hits, Repository, Tally, Usage
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
+from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.part_list import PartList
 from actions_cache.domain.ranges import PartRange
 from actions_cache.domain.refused_job import Refusals
@@ -154,12 +155,19 @@ class Table(Protocol):
         ...
 
     def stored_archives(
-        self, repository: str, *, newest_use_first: bool = False, at_once: int | None = None
+        self,
+        repository: str,
+        *,
+        entry_class: EntryClass | None = None,
+        newest_use_first: bool = False,
+        at_once: int | None = None,
     ) -> Iterator[Archive]:
         """Yield the archives whose entries jobs can find, by last use. Uses an index, page by page.
 
         Args:
             repository: The repository of the entries.
+            entry_class: The class of the entries; None for all, which takes a query each. What a release without
+                classes wrote counts as the default branch's here, until it is written again.
             newest_use_first: True to begin with the last use instead of the first.
             at_once: The size of a page, if no more archives are needed.
         """

@@ -13,6 +13,7 @@ from actions_cache.domain.archive import Archive, ArchiveState, Part, committed,
 from actions_cache.domain.budgets import Budgets
 from actions_cache.domain.claim import needs_merge
 from actions_cache.domain.entry import Entry, EntryName, numbered_archive_id
+from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.errors import (
     AlreadyExists,
     CommittedDifferently,
@@ -98,16 +99,20 @@ class Reserve:
     lifetimes: Lifetimes
     telemetry: Telemetry
 
-    def __call__(self, name: EntryName) -> str:
+    def __call__(self, name: EntryName, entry_class: EntryClass | None = None) -> str:
         """Reserve the key, and return the path, with its query, to upload to.
+
+        Args:
+            name: the entry's.
+            entry_class: the class that the job's token tells; None if only the ref is known.
 
         Raises:
             AlreadyExists: the key is saved or validly reserved.
         """
-        archive = self._reserved(self.tokens.new(), name)
+        archive = self._reserved(self.tokens.new(), name, entry_class)
         return self.urls.sign(Direction.UPLOAD, archive.id, archive.upload_closes_at)
 
-    def numbered(self, name: EntryName) -> int:
+    def numbered(self, name: EntryName, entry_class: EntryClass | None = None) -> int:
         """Reserve the key, and return the number by which the v1 API's client names the upload.
 
         The number is never 0, which is falsy in JavaScript.
@@ -116,12 +121,12 @@ class Reserve:
             AlreadyExists: the key is saved or validly reserved.
         """
         number = int(self.tokens.new()[:13], 16) or 1
-        self._reserved(numbered_archive_id(number), name)
+        self._reserved(numbered_archive_id(number), name, entry_class)
         return number
 
-    def _reserved(self, archive_id: str, name: EntryName) -> Archive:
+    def _reserved(self, archive_id: str, name: EntryName, entry_class: EntryClass | None) -> Archive:
         now = self.clock.now()
-        archive = reserved(archive_id, name, now, self.lifetimes)
+        archive = reserved(archive_id, name, now, self.lifetimes, entry_class)
         try:
             self.table.reserve(archive, now)
         except WriteConflict:
@@ -393,7 +398,7 @@ class Finalize:
 
     def _make_room(self, archive: Archive) -> None:
         try:
-            self.evict.after_save(archive.name.family.repository)
+            self.evict.after_save(archive)
         except Unavailable as error:
             self.telemetry.emit(events.over_budget(archive, error))
 

@@ -27,6 +27,7 @@ from actions_cache.schema import CheckSchema
 from actions_cache.settings import MergeTrigger, Settings
 from actions_cache.system import RandomTokens, SystemClock
 from actions_cache.urls import SourceUrls, UrlSigner
+from actions_cache.usage import wait_for_index
 
 LOOKUP_THREADS = 20
 """Queries that a lookup sends to the table at once: three scopes by six keys. More costs read units where the first
@@ -110,7 +111,7 @@ class CoreServices:
             download_url=settings.download_url_seconds * SECOND,
             reservation=settings.reservation_seconds * SECOND,
             grace=settings.grace_seconds * SECOND,
-            unused_entry=settings.unused_entry_seconds * SECOND,
+            unused={entry_class: seconds * SECOND for entry_class, seconds in settings.unused_seconds.items()},
             merge_lease=settings.merge_lease_seconds * SECOND,
             queue_retention=settings.queue_retention_seconds * SECOND,
         )
@@ -156,7 +157,15 @@ class CoreServices:
 
     @cached_property
     def evict(self) -> Evict:
-        return Evict(self.table, self.repositories, self.remove_entry, self.budgets, self.telemetry)
+        return Evict(
+            self.table,
+            self.repositories,
+            self.remove_entry,
+            self.budgets,
+            self.lifetimes,
+            self.telemetry,
+            wait_for_index,
+        )
 
     @cached_property
     def check_schema(self) -> CheckSchema:

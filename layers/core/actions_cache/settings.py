@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from actions_cache.domain.access import GITHUB, MAX_ISSUER_CHARACTERS, Rule, check_rules, parse_rule, without_slash
+from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.signing import SETTLE
 from actions_cache.domain.timing import SECOND
 
@@ -78,10 +79,12 @@ class Settings(BaseSettings):
     max_stream_seconds: Annotated[int, Field(gt=0, le=900)] = 900
     parts_grace_seconds: Seconds | None = None
     unused_entry_seconds: Seconds = 7 * DAY
+    unused_branch_entry_seconds: Limit = 0
+    unused_transient_entry_seconds: Limit = 0
     secret_rotation_seconds: Seconds = 30 * DAY
 
     # Budgets and rates.
-    repository_budget_bytes: Limit = 10 * 1024**3
+    repository_budget_bytes: Limit = 50 * 1024**3
     repository_budget_entries: Limit = 25_000
     store_budget_bytes: Limit = 0
     max_entry_bytes: Limit = 0
@@ -116,6 +119,21 @@ class Settings(BaseSettings):
 
     release: str | None = None
     """`version+commit` where no build has stamped it."""
+
+    @property
+    def unused_seconds(self) -> Mapping[EntryClass, int]:
+        """Return how long an entry of each class lives after its last use.
+
+        The shares of UNUSED_ENTRY_SECONDS are 5 and 3 days of its 7: a pull request finds its own after a
+        weekend, and what the default branch used in the last four days goes after it.
+        """
+        longest = self.unused_entry_seconds
+        branch = self.unused_branch_entry_seconds or max(1, longest * 5 // 7)
+        return {
+            EntryClass.DEFAULT_BRANCH: longest,
+            EntryClass.BRANCH: branch,
+            EntryClass.TRANSIENT: self.unused_transient_entry_seconds or min(branch, max(1, longest * 3 // 7)),
+        }
 
     @property
     def largest_entry_bytes(self) -> int | None:
@@ -197,6 +215,17 @@ class Settings(BaseSettings):
                 f"{CLOCK_MARGIN_SECONDS} s between clocks. Raise it, lower those, or leave it unset."
             )
             raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _check_unused(self) -> Self:
+        longest, branch, transient = self.unused_seconds.values()
+        if not transient <= branch <= longest:
+            raise ValueError(
+                f"UNUSED_ENTRY_SECONDS is {longest}, UNUSED_BRANCH_ENTRY_SECONDS {branch} and "
+                f"UNUSED_TRANSIENT_ENTRY_SECONDS {transient}: fewer jobs can read the entries of each, so none may be "
+                "longer than the one before it. Lower it, raise that, or leave it at 0 for a share of the first."
+            )
         return self
 
     @model_validator(mode="after")

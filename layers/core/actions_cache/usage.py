@@ -173,7 +173,7 @@ class ReconcileUsage:
     def _count(self, repository_id: str, is_time_left: Callable[[], bool]) -> Count:
         counted = self.repositories.usage(repository_id)
         stored = _while_time_is_left(self.table.stored_archives(repository_id), is_time_left)
-        existing = total(Usage(archive.size, 1) for archive in stored)
+        existing = total(map(Usage.of, stored))
         return Count(counted, existing)
 
     def _count_store(self) -> Count:

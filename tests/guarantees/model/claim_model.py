@@ -53,6 +53,7 @@ from actions_cache.domain.archive import (
 )
 from actions_cache.domain.cleanup_schedule import CleanupTask, _sweep_times, kept_keys, needs_parts, next_task
 from actions_cache.domain.entry import EntryFamily, EntryName
+from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.timing import DAY, SEND_TIMEOUT, Lifetimes, Millis
 
@@ -69,7 +70,7 @@ LIFETIMES = Lifetimes(
     download_url=MINUTE,
     reservation=MINUTE,
     grace=MINUTE,
-    unused_entry=10_000 * DAY,
+    unused=dict.fromkeys(EntryClass, 10_000 * DAY),
     merge_lease=MINUTE,
     queue_retention=MINUTE,
 )

@@ -233,7 +233,7 @@ class Protocol(RuleBasedStateMachine):
     @invariant()
     def usage_counts_every_entry_once(self) -> None:
         services = self.driver.services
-        stored = total(Usage(archive.size, 1) for archive in services.table.stored_archives(REPOSITORY))
+        stored = total(map(Usage.of, services.table.stored_archives(REPOSITORY)))
         assert services.repositories.usage(REPOSITORY) == services.repositories.store_usage() == stored
 
     # ------------------------------------------------------------------ and in the end

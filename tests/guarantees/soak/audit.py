@@ -138,7 +138,7 @@ def _compare_usage(services: AllServices, archives: Iterable[Archive], found: Au
     existing: defaultdict[str, Usage] = defaultdict(Usage)
     for archive in archives:
         if archive.is_stored:
-            existing[archive.name.family.repository] += Usage(archive.size, 1)
+            existing[archive.name.family.repository] += Usage.of(archive)
     counted = {repository: services.repositories.usage(repository) for repository in existing}
     found.contradictions += [
         f"of {repository} {counted[repository]} is counted, but {usage} stands"

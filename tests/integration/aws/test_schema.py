@@ -11,6 +11,7 @@ import pytest
 from actions_cache import schema
 from actions_cache.domain.archive import ArchiveState, MergeState
 from actions_cache.domain.budgets import Usage
+from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.schema import KNOWN, Schema
 from actions_cache.domain.timing import SECOND
 from actions_cache.ports import Unavailable, WriteConflict
@@ -181,6 +182,6 @@ def test_schema_check_gives_up_after_conflicts(driver: CacheDriver, monkeypatch:
 def test_forced_migration_updates_due_times(driver: CacheDriver):
     saved = driver.save(name("npm"), b"a").archive_id
     before = due_at(driver, saved)
-    driver.services.lifetimes = replace(driver.services.lifetimes, unused_entry=60 * SECOND)
+    driver.services.lifetimes = replace(driver.services.lifetimes, unused=dict.fromkeys(EntryClass, 60 * SECOND))
     assert driver.services.migrate(plenty, again=True) == {"archives looked at": 1, "archives migrated": 1}
     assert due_at(driver, saved) < before

@@ -118,6 +118,7 @@ SAFE = re.compile(r"printable\(|one_line\(|as_json\(|summary\(|markup=|print\(fi
 
 OWN_WORDS = {
     "dev/demo/screen.py": 4,
+    "dev/eviction/__main__.py": 1,
     "dev/mutants/__main__.py": 4,
     "actions_cache_cli/doctor/__main__.py": 1,
     "actions_cache_cli/doctor/runner.py": 2,

@@ -16,6 +16,7 @@ BY_ITSELF = {
     "dev.build.edge",  # --check is a part of `make lint`
     "dev.docs.clients_page",  # likewise
     "dev.sam_local.serve",  # tests/aws/sam_local starts it
+    "dev.build.hook",  # has no options: tests/unit/api/test_hook.py holds what it wrote
     "dev.bench.delivery",  # has no options
     "dev.docs.screenshots",  # has no options
 }

@@ -5,6 +5,7 @@ from typing import Any
 
 from actions_cache.domain.archive import Archive, ArchiveState, Commit, Merge, MergeState, Part
 from actions_cache.domain.entry import EntryFamily, EntryName
+from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.timing import SECOND, Lifetimes
 
 NOW = 1_800_000_000 * SECOND
@@ -14,7 +15,7 @@ LIFETIMES = Lifetimes(
     download_url=600 * SECOND,
     reservation=3600 * SECOND,
     grace=2130 * SECOND,
-    unused_entry=7 * 24 * 3600 * SECOND,
+    unused=dict.fromkeys(EntryClass, 7 * 24 * 3600 * SECOND),
     merge_lease=60 * SECOND,
     queue_retention=4 * 3600 * SECOND,
 )

@@ -20,7 +20,7 @@ from actions_cache.evict import AT_A_SAVE, MOST_ASKED, Evict
 from actions_cache.explain import MatchKeys
 from actions_cache.manage import DeleteEntries, ListEntries
 from actions_cache.settings import Settings
-from actions_cache.usage import PublishCost, ReadUsage
+from actions_cache.usage import PublishCost, ReadUsage, wait_for_index
 from dev.clients.driver import SetClock
 from tests.support.fakes import RecordingTelemetry
 from tests.unit.domain.build import LIFETIMES, NAME, stored_archive
@@ -214,7 +214,7 @@ def test_save_compares_few_repositories():
         removed.append(archive_id)
         return True
 
-    evict = Evict(each, each, cast("Any", remove), Budgets(store=10), RecordingTelemetry())
+    evict = Evict(each, each, cast("Any", remove), Budgets(store=10), LIFETIMES, RecordingTelemetry(), wait_for_index)
     object.__setattr__(
         evict,
         "repositories",
@@ -222,7 +222,7 @@ def test_save_compares_few_repositories():
             ids=repositories.ids, store_usage=repositories.store_usage, hits_of=lambda *_: SimpleNamespace(last_at=0)
         ),
     )
-    assert evict.after_save("1") == AT_A_SAVE == len(removed)
+    assert evict.after_save(entry(1)) == AT_A_SAVE == len(removed)
     assert repositories.searched == MOST_ASKED
 
 

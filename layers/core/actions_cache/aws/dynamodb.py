@@ -1,5 +1,6 @@
 """The tables of entries, reservations and archives in DynamoDB, with pynamodb."""
 
+import heapq
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,12 +26,14 @@ from actions_cache.aws.dynamodb_items import (
     reservation_attributes,
     transact,
     translate_errors,
+    use_keys,
     write,
 )
 from actions_cache.aws.dynamodb_repositories import add_usage
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.budgets import NO_USAGE, Usage
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation, sort_key_prefix
+from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.schema import Schema
 from actions_cache.domain.timing import Millis
 from actions_cache.ports import WriteConflict
@@ -133,13 +136,26 @@ class DynamoDbTable:
                 yield from (item.archive_id for item in due)
 
     def stored_archives(
-        self, repository: str, *, newest_use_first: bool = False, at_once: int | None = None
+        self,
+        repository: str,
+        *,
+        entry_class: EntryClass | None = None,
+        newest_use_first: bool = False,
+        at_once: int | None = None,
     ) -> Iterator[Archive]:
-        with translate_errors():
-            found = self._archives.use.query(
-                repository, page_size=at_once or PREFIX_PAGE, scan_index_forward=not newest_use_first
-            )
-            yield from (item.to_archive() for item in found)
+        page_size = at_once or PREFIX_PAGE
+
+        def filed(under: EntryClass) -> Iterator[Archive]:
+            keys = ArchiveItem.use_key.between(*use_keys(under))
+            with translate_errors():
+                found = self._archives.use.query(
+                    repository, keys, page_size=page_size, scan_index_forward=not newest_use_first
+                )
+                yield from (item.to_archive() for item in found)
+
+        if entry_class is not None:
+            return filed(entry_class)
+        return heapq.merge(*map(filed, EntryClass), key=lambda archive: archive.last_used_at, reverse=newest_use_first)
 
     def failed_archives(self) -> Iterator[str]:
         with translate_errors():
@@ -189,7 +205,7 @@ class DynamoDbTable:
             items.save(self._entries(**entry_attributes(updated.entry)), EntryItem.partition.does_not_exist())
             items.delete(self._reservation_item(current.reservation), _holds_for(ReservationItem, current.id))
             items.save(self._archive_item(current, updated))
-            self._count(items, updated, Usage(updated.size, 1))
+            self._count(items, updated, Usage.of(updated))
 
         transact(self._connection, fill)
         return _as_written(current, updated)
@@ -198,7 +214,7 @@ class DynamoDbTable:
         def fill(items: TransactWrite) -> None:
             items.delete(self._entries(**entry_attributes(current.entry)), _holds_for(EntryItem, current.id))
             items.save(self._archive_item(current, updated))
-            self._count(items, current, NO_USAGE - Usage(current.size, 1))
+            self._count(items, current, NO_USAGE - Usage.of(current))
 
         transact(self._connection, fill)
         return _as_written(current, updated)

@@ -20,6 +20,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 from actions_cache.aws.clients import error_code, log_denied_permission, retry_implausible_responses
 from actions_cache.domain.archive import Archive, MergeState
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
+from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.schema import Document, upgraded
 from actions_cache.domain.timing import Millis
 from actions_cache.ports import Unavailable, WriteConflict
@@ -112,14 +113,28 @@ class DueIndex(GlobalSecondaryIndex["ArchiveItem"]):  # type: ignore[no-untyped-
 
 
 class UseIndex(GlobalSecondaryIndex["ArchiveItem"]):  # type: ignore[no-untyped-call]
-    """The stored archives of a repository by their last use."""
+    """The stored archives of a repository by their class, and in each class by their last use."""
 
     class Meta:
         index_name = "use"
         projection = AllProjection()
 
     repository = UnicodeAttribute(hash_key=True)
-    last_used_at = NumberAttribute(range_key=True)
+    use_key = NumberAttribute(range_key=True, attr_name="last_used_at")
+
+
+CLASS_SPAN: Millis = 10**14
+"""Distance between the classes in UseIndex: more than any time, since this one is in the year 5138."""
+
+_CLASS_RANKS = {EntryClass.DEFAULT_BRANCH: 0, EntryClass.BRANCH: -1, EntryClass.TRANSIENT: -2}
+"""The classes' order in UseIndex. The default branch's archives have the same keys as all have that older releases
+wrote, and an older release, which takes the keys for times, evicts the others first."""
+
+
+def use_keys(entry_class: EntryClass) -> tuple[int, int]:
+    """Return the first and the last key that archives of this class may have in UseIndex."""
+    first = _CLASS_RANKS[entry_class] * CLASS_SPAN
+    return first, first + CLASS_SPAN - 1
 
 
 FAILED_SHARD = "failed"
@@ -146,7 +161,7 @@ class ArchiveItem(Model):
     use = UseIndex()
     repository = UnicodeAttribute(null=True)
     """The repository while jobs can find the entry; without it, the archive isn't in UseIndex."""
-    last_used_at: NumberAttribute = NumberAttribute(null=True)
+    use_key: NumberAttribute = NumberAttribute(null=True, attr_name="last_used_at")
     revision = VersionAttribute()
     archive: DynamicMapAttribute = DynamicMapAttribute()  # type: ignore[no-untyped-call]
 
@@ -156,7 +171,7 @@ class ArchiveItem(Model):
     def is_written_as(self, archive: Archive, due_at: Millis) -> bool:
         """Return whether this release would write the archive as the same item."""
         written = archive_attributes(archive, due_at)
-        keys = {name: getattr(self, name) for name in ("due_at", "repository", "last_used_at")}
+        keys = {name: getattr(self, name) for name in ("due_at", "repository", "use_key")}
         return self._document == written["archive"] and keys == {name: written.get(name) for name in keys}
 
     @property
@@ -181,7 +196,8 @@ def archive_attributes(archive: Archive, due_at: Millis) -> dict[str, Any]:
         "archive": document,
     }
     if archive.is_stored:
-        attributes |= {"repository": archive.name.family.repository, "last_used_at": archive.last_used_at}
+        first, _ = use_keys(archive.entry_class)
+        attributes |= {"repository": archive.name.family.repository, "use_key": first + archive.last_used_at}
     return attributes | ({"revision": archive.revision} if archive.revision else {})
 
 
@@ -201,6 +217,10 @@ class RepositoryItem(Model):
     noted_at: NumberAttribute = NumberAttribute(null=True)
     bytes: NumberAttribute = NumberAttribute(null=True)
     entries: NumberAttribute = NumberAttribute(null=True)
+    branch_bytes: NumberAttribute = NumberAttribute(null=True)
+    branch_entries: NumberAttribute = NumberAttribute(null=True)
+    transient_bytes: NumberAttribute = NumberAttribute(null=True)
+    transient_entries: NumberAttribute = NumberAttribute(null=True)
     creates: NumberAttribute = NumberAttribute(null=True)
     hits: NumberAttribute = NumberAttribute(null=True)
     last_hit_at: NumberAttribute = NumberAttribute(null=True)

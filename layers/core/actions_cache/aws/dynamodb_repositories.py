@@ -3,7 +3,7 @@
 - `*`, `repository#ID`: the existence of a repository.
 - ID, `profile`: the name of a repository.
 - `name#OWNER/REPO`, ID: a repository that has had this name, in lower case.
-- ID or `*`, `usage#SHARD`: bytes and entries of a repository, or of the store.
+- ID or `*`, `usage#SHARD`: bytes and entries of a repository, or of the store, in all and of some classes.
 - ID, `creates#MINUTE`: the number of uploads that were begun.
 - ID, `tally#HOUR#SHARD`: the activity of jobs.
 - ID, `hits#ARCHIVE`: the number of times that an entry was found.
@@ -14,7 +14,7 @@
 import secrets
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 from pydantic import TypeAdapter
 from pynamodb.expressions.update import Action
@@ -73,7 +73,7 @@ class DynamoDbRepositories:
 
     def usage(self, repository_id: str) -> Usage:
         items = self._query(repository_id, "usage#")
-        return total(Usage(int(item.bytes or 0), int(item.entries or 0)) for item in items)
+        return total(map(_usage, items))
 
     def store_usage(self) -> Usage:
         return self.usage(STORE)
@@ -159,7 +159,11 @@ def add_usage(transaction: TransactWrite, items: type[RepositoryItem], repositor
 
 
 def _added(usage: Usage) -> list[Action]:
-    return [RepositoryItem.bytes.add(usage.bytes), RepositoryItem.entries.add(usage.entries)]
+    return [getattr(RepositoryItem, name).add(number) for name, number in asdict(usage).items()]
+
+
+def _usage(item: RepositoryItem) -> Usage:
+    return Usage(**{field.name: int(getattr(item, field.name) or 0) for field in fields(Usage)})
 
 
 def _hits(item: RepositoryItem) -> Hits:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from actions_cache.domain.budgets import is_name
+from actions_cache.domain.entry_class import EntryClass, class_of
 from actions_cache.domain.errors import PermissionDenied, Unauthenticated
 from actions_cache.domain.refused_job import NotAdmitted, RefusedJob
 
@@ -95,6 +96,14 @@ class Caller:
             if scope.permission & WRITE:
                 return scope.name
         raise PermissionDenied("cache write denied: the token has no scope that it may write")
+
+    def written_class(self) -> EntryClass:
+        """Return the class of what this job saves.
+
+        Raises:
+            PermissionDenied: the token may write no scope.
+        """
+        return class_of(self.writable_scope(), [scope.name for scope in self.scopes])
 
 
 def without_slash(issuer: str) -> str:

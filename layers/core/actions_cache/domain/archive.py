@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from actions_cache.domain.entry import Entry, EntryName, Reservation
+from actions_cache.domain.entry_class import EntryClass, class_by_form
 from actions_cache.domain.timing import Lifetimes, Millis
 
 OCTET_STREAM = "application/octet-stream"
@@ -104,6 +105,8 @@ class Archive:
 
     id: str
     name: EntryName
+    saved_as: EntryClass | None = None
+    """The class that the saving job's token told; None for archives of releases that didn't note it."""
     state: ArchiveState = ArchiveState.RESERVED
     reserved_at: Millis
     reservation_expires_at: Millis
@@ -132,6 +135,10 @@ class Archive:
         return self.commit.size if self.commit else 0
 
     @property
+    def entry_class(self) -> EntryClass:
+        return self.saved_as or class_by_form(self.name.family.scope)
+
+    @property
     def is_stored(self) -> bool:
         return self.state is ArchiveState.STORED
 
@@ -154,11 +161,14 @@ def needed_first(archive: Archive) -> Part | None:
     return archive.object or (archive.commit.manifest if archive.commit else None)
 
 
-def reserved(archive_id: str, name: EntryName, now: Millis, lifetimes: Lifetimes) -> Archive:
-    """Return a new archive whose reservation holds the name."""
+def reserved(
+    archive_id: str, name: EntryName, now: Millis, lifetimes: Lifetimes, entry_class: EntryClass | None = None
+) -> Archive:
+    """Return a new archive whose reservation holds the name; without a class, it has the one that its ref tells."""
     return Archive(
         id=archive_id,
         name=name,
+        saved_as=entry_class,
         reserved_at=now,
         reservation_expires_at=now + lifetimes.reservation,
         upload_closes_at=now + lifetimes.upload_url,
@@ -183,9 +193,20 @@ def stored(archive: Archive, now: Millis) -> Archive | None:
 
 def used(archive: Archive, now: Millis, lifetimes: Lifetimes) -> Archive | None:
     """Return the archive with this use noted; None if a use was noted recently enough."""
-    if not archive.is_stored or now - archive.last_used_at < lifetimes.last_use_resolution:
+    if not archive.is_stored or now - archive.last_used_at < lifetimes.use_resolution(archive.entry_class):
         return None
     return replace(archive, last_used_at=now)
+
+
+def ends_at(archive: Archive, used_at: Millis, lifetimes: Lifetimes) -> Millis:
+    """Return the end of a stored archive's life if it isn't used again.
+
+    Args:
+        archive: a stored archive.
+        used_at: its last use, which `last_used_at` may lag behind.
+        lifetimes: durations from the settings.
+    """
+    return used_at + lifetimes.unused[archive.entry_class]
 
 
 def deleted(archive: Archive, now: Millis) -> Archive | None:

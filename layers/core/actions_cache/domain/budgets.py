@@ -1,27 +1,61 @@
-"""Count what repositories keep and what jobs do, and decide what is evicted when a budget is exceeded."""
+"""Count what repositories keep and what jobs do, and decide which classes give way when a budget is exceeded."""
 
-import heapq
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from typing import Self
 
 from actions_cache.domain.archive import Archive
+from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.errors import TooLarge
 from actions_cache.domain.timing import DAY, SECOND, Millis
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Counts what jobs can find: neither unfinished uploads, nor archives that outlive their entry by the grace."""
+    """Counts what jobs can find: neither unfinished uploads, nor archives that outlive their entry by the grace.
+
+    What no class has been counted for is the default branch's, as in usage that older releases counted.
+    """
 
     bytes: int = 0
     entries: int = 0
+    branch_bytes: int = 0
+    branch_entries: int = 0
+    transient_bytes: int = 0
+    transient_entries: int = 0
+
+    @classmethod
+    def of(cls, archive: Archive) -> Self:
+        size = archive.size
+        match archive.entry_class:
+            case EntryClass.BRANCH:
+                return cls(size, 1, branch_bytes=size, branch_entries=1)
+            case EntryClass.TRANSIENT:
+                return cls(size, 1, transient_bytes=size, transient_entries=1)
+        return cls(size, 1)
 
     def __add__(self, other: "Usage") -> "Usage":
-        return Usage(self.bytes + other.bytes, self.entries + other.entries)
+        return Usage(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
 
     def __sub__(self, other: "Usage") -> "Usage":
-        return Usage(self.bytes - other.bytes, self.entries - other.entries)
+        return Usage(*(getattr(self, field.name) - getattr(other, field.name) for field in fields(self)))
+
+    def bytes_of(self, entry_class: EntryClass) -> int:
+        match entry_class:
+            case EntryClass.BRANCH:
+                return self.branch_bytes
+            case EntryClass.TRANSIENT:
+                return self.transient_bytes
+        return self.bytes - self.branch_bytes - self.transient_bytes
+
+    def entries_of(self, entry_class: EntryClass) -> int:
+        match entry_class:
+            case EntryClass.BRANCH:
+                return self.branch_entries
+            case EntryClass.TRANSIENT:
+                return self.transient_entries
+        return self.entries - self.branch_entries - self.transient_entries
 
 
 NO_USAGE = Usage()
@@ -29,6 +63,12 @@ NO_USAGE = Usage()
 
 def total(usages: Iterable[Usage]) -> Usage:
     return sum(usages, NO_USAGE)
+
+
+FLOOR_DIVISOR = 10
+"""Each class keeps a tenth of a budget, whatever the others save. A smaller divisor: pull requests keep more of their
+own where the default branch fills the budget. A larger one: the default branch keeps more. At least one class is always
+above its floor while the budget is exceeded, since all floors together are less than the budget."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +84,16 @@ class Budgets:
     def limits_repositories(self) -> bool:
         return (self.repository, self.repository_entries) != (None, None)
 
-    def is_repository_over(self, usage: Usage) -> bool:
-        """Return whether a budget is exceeded: of bytes, or of entries, since even empty ones cost time."""
-        return _is_over(usage.bytes, self.repository) or _is_over(usage.entries, self.repository_entries)
+    def over_in_repository(self, usage: Usage) -> frozenset[EntryClass]:
+        """Return the classes that give way; none while the repository keeps its budgets.
 
-    def is_store_over(self, usage: Usage) -> bool:
-        return _is_over(usage.bytes, self.store)
+        There is one of bytes and one of entries, since even empty ones cost time.
+        """
+        return _above_floor(usage, self.repository, self.repository_entries)
+
+    def over_in_store(self, usage: Usage) -> frozenset[EntryClass]:
+        """Return the classes that give way; none while all repositories together keep the store's budget."""
+        return _above_floor(usage, self.store, None)
 
     def check_entry(self, size: int) -> None:
         """Check that evictions can make room for an entry.
@@ -69,29 +113,16 @@ class Budgets:
                 )
 
 
-def _is_over(used: int, budget: int | None) -> bool:
-    return budget is not None and used > budget
-
-
-def by_last_use(noted: Iterable[Archive], last_use: Callable[[Archive], Millis]) -> Iterator[tuple[Millis, Archive]]:
-    """Yield archives with the time of their last use, the least recently used first, and read no more than needed.
-
-    Args:
-        noted: archives in the order of `last_used_at`, which lags behind the last use.
-        last_use: returns the time of an archive's last use; called once for each.
-    """
-    used_since: list[tuple[Millis, str, Archive]] = []
-    for archive in noted:
-        while used_since and used_since[0][0] <= archive.last_used_at:
-            used_at, _, earlier = heapq.heappop(used_since)
-            yield used_at, earlier
-        if (used_at := last_use(archive)) > archive.last_used_at:
-            heapq.heappush(used_since, (used_at, archive.id, archive))
-        else:
-            yield used_at, archive
-    while used_since:
-        used_at, _, archive = heapq.heappop(used_since)
-        yield used_at, archive
+def _above_floor(usage: Usage, most_bytes: int | None, most_entries: int | None) -> frozenset[EntryClass]:
+    """Return the classes that have more than their floor of an exceeded budget; none if no budget is exceeded."""
+    bytes_over = most_bytes is not None and usage.bytes > most_bytes
+    entries_over = most_entries is not None and usage.entries > most_entries
+    return frozenset(
+        entry_class
+        for entry_class in EntryClass
+        if (bytes_over and usage.bytes_of(entry_class) > (most_bytes or 0) // FLOOR_DIVISOR)
+        or (entries_over and usage.entries_of(entry_class) > (most_entries or 0) // FLOOR_DIVISOR)
+    )
 
 
 MAX_ID_BYTES = 2048

@@ -5,7 +5,7 @@ The table keeps every archive in an index by its due time.
 
 from enum import StrEnum
 
-from actions_cache.domain.archive import Archive, ArchiveState, Manifest, MergeState, Walk
+from actions_cache.domain.archive import Archive, ArchiveState, Manifest, MergeState, Walk, ends_at
 from actions_cache.domain.claim import claimable_at
 from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.timing import SECOND, SEND_TIMEOUT, Lifetimes, Millis
@@ -40,7 +40,7 @@ def _tasks(archive: Archive, lifetimes: Lifetimes, *, merges_at_finalize: bool) 
         return [(archive.reservation_expires_at, CleanupTask.DROP_RESERVATION), (look_at, CleanupTask.LOOK_AT_UPLOAD)]
     tasks = [(at, CleanupTask.SWEEP) for at in _sweep_times(archive, lifetimes) if at > archive.swept_at]
     if archive.is_stored:
-        tasks.append((archive.last_used_at + lifetimes.unused_entry, CleanupTask.EXPIRE_ENTRY))
+        tasks.append((ends_at(archive, archive.last_used_at, lifetimes), CleanupTask.EXPIRE_ENTRY))
         retake_at = _retake_at(archive, lifetimes, merges_at_finalize=merges_at_finalize)
         if retake_at is not None:
             tasks.append((retake_at, CleanupTask.RETAKE_CLAIM))

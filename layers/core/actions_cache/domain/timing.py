@@ -1,6 +1,9 @@
 """Times as the tables store them, and the lifetimes of what is stored."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from actions_cache.domain.entry_class import EntryClass
 
 Millis = int
 """Milliseconds: a duration, or for names that end in `_at` or `_until`, a time since 1970."""
@@ -28,13 +31,23 @@ class Lifetimes:
     reservation: Millis
     grace: Millis
     """Time for which parts are kept after their last reader may have been sent to them (settings.grace_seconds)."""
-    unused_entry: Millis
+    unused: Mapping[EntryClass, Millis]
+    """How long an entry of each class lives after its last use."""
     merge_lease: Millis
     queue_retention: Millis
 
     @property
-    def last_use_resolution(self) -> Millis:
+    def unused_entry(self) -> Millis:
+        """Return how long any entry lives at most after its last use."""
+        return max(self.unused.values())
+
+    def use_resolution(self, entry_class: EntryClass) -> Millis:
         """Return the shortest time between two noted uses of an entry, so that not every lookup writes."""
+        return self.unused[entry_class] // 100
+
+    @property
+    def last_use_resolution(self) -> Millis:
+        """Return the longest time for which an entry's use may not be noted, whatever its class."""
         return self.unused_entry // 100
 
     @property

@@ -14,6 +14,7 @@ from actions_cache.domain.access import Role
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.budgets import Tally
 from actions_cache.domain.entry import Entry
+from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.errors import InvalidRequest
 from actions_cache.domain.refused_job import Refusals
 from actions_cache.domain.timing import DAY, SECOND, Millis
@@ -134,6 +135,7 @@ class EntryResponse(BaseModel):
     created_at: Time
     last_used_at: Time
     hits: int
+    entry_class: EntryClass = Field(description="which decides how long the entry lives (docs/deploy/eviction.md)")
     merge: str = Field(description="`single` (came as one object), unmerged, queued, running, merged or failed")
 
     @classmethod
@@ -148,6 +150,7 @@ class EntryResponse(BaseModel):
             created_at=format_timestamp(archive.stored_at),
             last_used_at=format_timestamp(archive.last_used_at),
             hits=hits.get(archive.id, 0),
+            entry_class=archive.entry_class,
             merge="single" if came_as_one else archive.merge.state,
         )
 
