@@ -368,6 +368,7 @@ def test_part_is_stored_as_bytes(edge: EdgeFixture, headers: dict[str, str]):
         ("/blobs/download/x", "application/xml", "<Code>InvalidUri</Code>"),
         ("/twirp/service/method", "application/json", '"code": "invalid_argument"'),
         ("/_apis/artifactcache/cache", "application/json", '"typeKey"'),
+        ("/orgs/a/actions/cache/usage", "application/json; charset=utf-8", '"documentation_url"'),
         ("/repos/a/b/actions/caches", "application/json; charset=utf-8", '"documentation_url"'),
         ("/manage/role", "application/json; charset=utf-8", '"documentation_url"'),
         ("/", "application/json", '"msg"'),

@@ -26,6 +26,8 @@ def gateway(template: Template) -> Gateway:
         ("GET", "/", "ManageFunction"),
         ("GET", "/manage/role", "ManageFunction"),
         ("DELETE", "/manage/repositories/42/entries", "ManageFunction"),
+        ("GET", "/orgs/example/actions/cache/usage", "ManageFunction"),
+        ("DELETE", "/orgs/example/actions/cache/usage", "ApiFunction"),
         ("GET", "/repos/example/tools/actions/caches", "ManageFunction"),
         ("DELETE", "/api/v3/repos/example/tools/actions/caches/7", "ManageFunction"),
         ("GET", "/repositories/7@https://ghes.example/actions/caches", "ManageFunction"),
