@@ -59,6 +59,12 @@ CLIENTS = {
         "Python. No client of the cache, but Azure's own word on the dialect: HEAD, then `x-ms-range`, pinned by "
         "`If-Match`. The tests ask the cache service for it."
     ),
+    "hestia": (
+        "Rust, a binary cache for Nix. Asks in JSON with numbers, and names its key among the restore keys too. Puts a "
+        "pack of any size up to 5,000 MiB in one PUT; reads by `Range`, and takes anything but exactly these bytes for "
+        "an error. It comes in no package that the tests could install, so they send its requests, by "
+        "dev/clients/hestia.py, which fails where it would."
+    ),
     "magic-nix-cache": (
         "Rust. Asks in protobuf. Uploads an append blob: creates it, appends pieces of 32 MiB in order, and seals it. "
         "It isn't run here: its requests are sent one by one."

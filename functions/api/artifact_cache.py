@@ -39,7 +39,7 @@ router = APIRouter(prefix=V1_ROOT)
 
 @router.get("/cache")
 async def look_up(request: Request, caller: JobCaller, services: Services) -> Response:
-    reader = reader_of(request, services.settings)
+    reader = reader_of(request, services.settings, request.query_params.get("version", ""))
     query = _query(request, caller, reader)
     hit = await run_in_threadpool(services.look_up, query)
     if hit is None:

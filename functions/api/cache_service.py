@@ -13,7 +13,7 @@ from actions_cache import events
 from actions_cache.domain.access import Caller
 from actions_cache.domain.entry import MAX_RESTORE_KEYS, EntryFamily, EntryName, check_name
 from actions_cache.domain.errors import InvalidRequest, PermissionDenied
-from actions_cache.http.app import Reader, absolute, base_url, reader_of
+from actions_cache.http.app import absolute, base_url, reader_of
 from actions_cache.http.errors import TWIRP, respond
 from actions_cache.lookup import Query
 from functions.api.dependencies import MAX_MESSAGE_BYTES, Services, Tokens, read_body, read_caller
@@ -43,9 +43,7 @@ async def call_method(method_name: str, request: Request, services: Services, to
     try:
         caller = await read_caller(request, tokens, writes=method.denial is not None)
         message = codec.decode(await read_body(request, MAX_MESSAGE_BYTES), method.request_type())
-        settings = services.settings
-        call = Call(services, caller, base_url(request, settings.public_url), reader_of(request, settings))
-        answer = await run_in_threadpool(method.answer, message, call)
+        answer = await run_in_threadpool(method.answer, message, Call(services, caller, request))
     except MalformedBody as error:
         return respond(TWIRP.malformed(str(error)))
     except PermissionDenied as error:
@@ -66,9 +64,7 @@ class Call:
 
     services: ApiServices
     caller: Caller
-    base_url: str
-    """Beginning of an upload's URL."""
-    reader: Reader
+    http: Request
 
 
 def create_entry(request: CreateCacheEntryRequest, call: Call) -> Message:
@@ -76,7 +72,8 @@ def create_entry(request: CreateCacheEntryRequest, call: Call) -> Message:
     call.services.note_repository(call.caller)
     call.services.create_rate_limit.check(call.caller.repository)
     path = call.services.reserve(name, call.caller.written_class())
-    return CreateCacheEntryResponse(ok=True, signed_upload_url=absolute(path, call.base_url))
+    public_url = call.services.settings.public_url
+    return CreateCacheEntryResponse(ok=True, signed_upload_url=absolute(path, base_url(call.http, public_url)))
 
 
 def finalize_upload(request: FinalizeCacheEntryUploadRequest, call: Call) -> Message:
@@ -89,19 +86,20 @@ def look_up(request: GetCacheEntryDownloadURLRequest, call: Call) -> Message:
         raise InvalidRequest(
             f"restore_keys has {len(request.restore_keys)} keys; at most {MAX_RESTORE_KEYS} are allowed"
         )
+    reader = reader_of(call.http, call.services.settings, request.version)
     query = Query(
         repository=call.caller.repository,
         scopes=call.caller.readable_scopes(),
         version=check_name("version", request.version),
         key=check_name("key", request.key),
         restore_keys=tuple(check_name("a restore key", key) for key in request.restore_keys),
-        can_read_from_s3=call.reader.can_read_from_s3,
-        through_edge=call.reader.through_edge,
+        can_read_from_s3=reader.can_read_from_s3,
+        through_edge=reader.through_edge,
     )
     hit = call.services.look_up(query)
     if hit is None:
         return GetCacheEntryDownloadURLResponse(ok=False)
-    url = absolute(hit.url, call.reader.base_url)
+    url = absolute(hit.url, reader.base_url)
     return GetCacheEntryDownloadURLResponse(ok=True, signed_download_url=url, matched_key=hit.key)
 
 

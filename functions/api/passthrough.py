@@ -126,12 +126,13 @@ RawHeaders = Sequence[tuple[bytes, bytes]]
 
 OUR_SERVICE = "github.actions.results.api.v1.cacheservice"
 OUR_PATHS = (
-    *("/", "/api", "/blobs", "/health", "/iam", "/manage", "/repos", "/repositories"),
+    *("/", "/api", "/blobs", "/health", "/iam", "/manage", "/orgs", "/repos", "/repositories"),
     V1_ROOT,
     HOOK_ROOT,
 )
-"""Paths of this server, with all paths below them but for the root's. `/api`, `/repos` and `/repositories` are GitHub's
-REST API, as on other hosts: requests there carry a token that manages this server, which nobody else may see."""
+"""Paths of this server, with all paths below them but for the root's. `/api`, `/orgs`, `/repos` and `/repositories` are
+GitHub's REST API, as on other hosts: requests there carry a token that manages this server, which nobody else may see.
+"""
 
 MAX_ENCODINGS = 3
 """Number of times that a path may be percent-encoded over. No client encodes one twice."""

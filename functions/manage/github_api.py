@@ -9,11 +9,11 @@ from actions_cache.domain.budgets import Repository
 from actions_cache.domain.errors import NotFound
 from actions_cache.domain.listing import Page
 from actions_cache.http.app import base_url, came_through_edge, signer
-from actions_cache.http.schemas import GithubCaches, GithubUsage
+from actions_cache.http.schemas import GithubCaches, GithubOrgUsage, GithubUsage, GithubUsages
 from actions_cache.manage import Listing
 from functions.manage.access import Admin, Reader
 from functions.manage.dependencies import ERROR_RESPONSES, Services, emit_deletion
-from functions.manage.query_params import EntryNumber, GithubDelete, GithubList
+from functions.manage.query_params import EntryNumber, GithubDelete, GithubList, GithubPage
 
 router = APIRouter(tags=["GitHub's REST endpoints"], responses=ERROR_RESPONSES)
 _repository_router = APIRouter()
@@ -80,7 +80,7 @@ def delete_by_id(actor: Admin, repository: FoundRepository, services: Services, 
 
 @_repository_router.get("/cache/usage")
 def usage(_: Reader, repository: FoundRepository, services: Services) -> GithubUsage:
-    return GithubUsage.from_usage(services.read_usage(repository))
+    return GithubUsage.from_usage(repository, services.read_usage(repository).usage)
 
 
 router.include_router(_repository_router, prefix="/repos/{owner}/{repo}/actions", dependencies=[Depends(take_name)])
@@ -88,6 +88,26 @@ router.include_router(_repository_router, prefix="/repos/{owner}/{repo}/actions"
 router.include_router(
     _repository_router, prefix="/repositories/{repository_id:path}/actions", dependencies=[Depends(take_id)]
 )
+
+
+@router.get("/orgs/{org}/actions/cache/usage")
+def org_usage(_: Reader, org: str, services: Services) -> GithubOrgUsage:
+    return GithubOrgUsage.from_usage(services.read_usage.of_owner(org))
+
+
+@router.get("/orgs/{org}/actions/cache/usage-by-repository")
+def org_usage_by_repository(
+    request: Request,
+    response: Response,
+    _: Reader,
+    org: str,
+    services: Services,
+    params: Annotated[GithubPage, Query()],
+) -> GithubUsages:
+    page = params.to_page()
+    owned = services.read_usage.by_repository(org, page)
+    response.headers.update(page_links(request, services.core.settings.public_url, page, owned.total))
+    return GithubUsages.from_page(owned)
 
 
 def page_links(request: Request, public_url: str | None, page: Page, total: int) -> dict[str, str]:

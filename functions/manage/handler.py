@@ -29,7 +29,7 @@ def asgi_app() -> FastAPI:
 
 DESCRIPTION = """Lists, explains and deletes what this cache keeps.
 
-GitHub's own endpoints are below `/repos` and, as on GitHub Enterprise, below `/api/v3/repos`; below
+GitHub's own endpoints are below `/repos` and `/orgs` and, as on GitHub Enterprise, below `/api/v3`; below
 `/repositories/{id}` for repositories that are known by their id alone. All routes exist once more below `/iam`, at the
 API's own URL, for clients that sign by IAM.
 """

@@ -56,17 +56,23 @@ _SORTED_BY = {
 }
 
 
-class GithubList(QueryParams):
+class GithubPage(QueryParams):
+    per_page: PerPage = 30
+    page: PageNumber = 1
+
+    def to_page(self) -> Page:
+        return Page(self.page, self.per_page)
+
+
+class GithubList(GithubPage):
     key: Text | None = Field(None, description="a key, or its beginning")
     ref: Text | None = Field(None, description="in full, as in `refs/heads/main` or `refs/pull/7/merge`")
     sort: GithubSort = GithubSort.LAST_ACCESSED_AT
     direction: Direction = Direction.DESCENDING
-    per_page: PerPage = 30
-    page: PageNumber = 1
 
     def to_query(self) -> tuple[EntryFilter, Order, Page]:
         order = Order(_SORTED_BY[self.sort], self.direction)
-        return EntryFilter(key_prefix=self.key, ref=self.ref), order, Page(self.page, self.per_page)
+        return EntryFilter(key_prefix=self.key, ref=self.ref), order, self.to_page()
 
 
 class GithubDelete(QueryParams):

@@ -36,7 +36,9 @@ class Managed:
 
     def octokit(self, *calls: tuple[str, str, dict[str, Any]], token: str | None = None) -> list[Any]:
         named = {"owner": "example", "repo": self.repo}
-        asked = [(how, name, named | parameters) for how, name, parameters in calls]
+        asked = [
+            (how, name, parameters if "org" in parameters else named | parameters) for how, name, parameters in calls
+        ]
         whole = {"baseUrl": f"{self.url}/api/v3", "auth": token or self.admin, "calls": asked}
         done = subprocess.run(["node", OCTOKIT, json.dumps(whole)], capture_output=True, text=True, check=True)
         return [json.loads(line) for line in done.stdout.splitlines()]
@@ -77,6 +79,28 @@ def test_octokit_lists_counts_and_deletes(managed: Managed) -> None:
     )
     assert by_id["status"] == 204
     assert [it["key"] for it in after["data"]] == ["yarn-1"]
+
+
+def test_octokit_reads_usage_of_organization(server: str, repository: str, managed: Managed) -> None:
+    org = f"org-{repository}"
+    for number, name in enumerate(("tools", "apps", "web")):
+        token = runtime_token(
+            repository=f"{repository}{number}", oidc_extra=json.dumps({"repository": f"{org}/{name}"})
+        )
+        Job(server, token).save("npm-1", b"x" * (number + 1))
+    total, first, by_name, unknown = managed.octokit(
+        ("request", "getActionsCacheUsageForOrg", {"org": org}),
+        ("request", "getActionsCacheUsageByRepoForOrg", {"org": org, "per_page": 1}),
+        ("paginate", "getActionsCacheUsageByRepoForOrg", {"org": org.upper(), "per_page": 1}),
+        ("request", "getActionsCacheUsageForOrg", {"org": f"{org}-none"}),
+        token=managed.read_only,
+    )
+    assert total["data"] == {"total_active_caches_size_in_bytes": 6, "total_active_caches_count": 3}
+    apps = {"full_name": f"{org}/apps", "active_caches_size_in_bytes": 2, "active_caches_count": 1}
+    assert first["data"] == {"total_count": 3, "repository_cache_usages": [apps]}
+    sizes = {usage["full_name"].partition("/")[2]: usage["active_caches_size_in_bytes"] for usage in by_name["data"]}
+    assert sizes == {"apps": 2, "tools": 1, "web": 3}
+    assert unknown["status"] == 404
 
 
 def test_deleted_key_can_be_saved_again(managed: Managed) -> None:
@@ -122,12 +146,20 @@ def test_gh_pages_through_tls_proxy(template: Template, tmp_path: Path) -> None:
         repository = store.repository("42", "example/tools")
         for hours, key in enumerate(("yarn-1", "npm-2", "npm-1"), start=1):
             store.entry(repository, key, 1, used=hours * HOUR)
+        store.entry(store.repository("43", "example/apps"), "npm-1", 2)
         gh = gh_at(url, certificate, "tools", store.tokens.admin)
         pages = gh("api", "--paginate", "repos/example/tools/actions/caches?per_page=1", "--jq", PAGED)
+        usage = gh("api", "--paginate", "orgs/example/actions/cache/usage")
+        by_repository = gh(
+            "api", "--paginate", "orgs/example/actions/cache/usage-by-repository?per_page=1", "--jq", NAMES
+        )
     assert pages.stdout.split() == ["yarn-1", "npm-2", "npm-1"], pages.stderr
+    assert json.loads(usage.stdout)["total_active_caches_count"] == 4, usage.stderr
+    assert by_repository.stdout.split() == ["example/apps", "example/tools"], by_repository.stderr
 
 
 PAGED = ".actions_caches[].key"
+NAMES = ".repository_cache_usages[].full_name"
 
 
 def test_gh_lists_and_deletes_caches(managed: Managed, tmp_path: Path) -> None:
@@ -177,6 +209,16 @@ def test_admin_token_works_only_for_management(managed: Managed) -> None:
     assert admin.call("GetCacheEntryDownloadURL", key="npm-1").status == 401
     assert admin.create("npm-3").status == 401
     headers = {"Authorization": f"Bearer {managed.admin}"}
-    for path in ("/manage", "/manage/x", "/iam/x", "/repos", "/repositories", "/api/v3/user", "/api"):
+    for path in (
+        "/manage",
+        "/manage/x",
+        "/iam/x",
+        "/orgs",
+        "/orgs/x",
+        "/repos",
+        "/repositories",
+        "/api/v3/user",
+        "/api",
+    ):
         reply = send("GET", f"{managed.url}{path}", headers=headers)
         assert (reply.status, b"RESULTS_SERVICE_URL" in reply.body) == (404, False), path

@@ -39,7 +39,7 @@ MAX_URL_BYTES = 8_192
 MAX_HEAD_BYTES = 32_768
 """CloudFront's limit for URL and headers together (its developer guide, "Quotas")."""
 
-MANAGEMENT_PATHS = ("/manage/", "/repos/", "/repositories/", "/api/v3/")
+MANAGEMENT_PATHS = ("/manage/", "/orgs/", "/repos/", "/repositories/", "/api/v3/")
 
 AZURE_CODES = {
     HTTPStatus.BAD_REQUEST: "InvalidUri",

@@ -5,15 +5,20 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import TypeVar
 
 from actions_cache import events
 from actions_cache.activity import SIDE_BY_SIDE, ReadActivity
 from actions_cache.cost import Estimate, month_like
 from actions_cache.domain.archive import Archive
-from actions_cache.domain.budgets import NO_USAGE, Budgets, Repository, Tally, Usage, total
-from actions_cache.domain.errors import TryAgain
+from actions_cache.domain.budgets import NO_USAGE, Budgets, Repository, Tally, Usage, has_owner, total
+from actions_cache.domain.errors import NotFound, TryAgain
+from actions_cache.domain.listing import Page
 from actions_cache.domain.timing import Millis
 from actions_cache.ports import Clock, Repositories, Table, Telemetry
+
+T = TypeVar("T")
+ItemT = TypeVar("ItemT")
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +56,21 @@ class Overview:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnedPage:
+    """Holds one page of an owner's repositories.
+
+    Args:
+        total: number of repositories on all pages.
+        repositories: those of this page, by name.
+    """
+
+    total: int
+    repositories: Sequence[tuple[Repository, Usage]]
+
+
+@dataclass(frozen=True, slots=True)
 class ReadUsage:
-    """Reads the usage of one repository, or of all.
+    """Reads the usage of one repository, of an owner's, or of all.
 
     Args:
         reading_time: time that reading may take; None for as much as it needs.
@@ -71,15 +89,63 @@ class ReadUsage:
         return RepositoryUsage(repository, usage, newest.last_used_at if newest else None)
 
     def everywhere(self) -> Overview:
-        until = None if self.reading_time is None else self.clock.now() + self.reading_time
-        ids, read = self.repositories.ids(), 0
-        usages: list[RepositoryUsage] = []
-        while read < len(ids) and (until is None or self.clock.now() < until):
-            batch = ids[read : read + SIDE_BY_SIDE]
-            usages += filter(None, self.executor.map(self._known, batch))
-            read += len(batch)
-        unread = len(ids) - read
-        return Overview(sorted(usages, key=_largest_first), self.repositories.store_usage(), self.budgets, unread)
+        ids = self.repositories.ids()
+        read = [*self._in_time(self._known, ids, self._until())]
+        usages = sorted(filter(None, read), key=_largest_first)
+        return Overview(usages, self.repositories.store_usage(), self.budgets, unread=len(ids) - len(read))
+
+    def of_owner(self, owner: str) -> Usage:
+        """Return the usage of all repositories whose name begins with this owner.
+
+        Raises:
+            NotFound: there are none.
+            TryAgain: there are more repositories than there was time to read.
+        """
+        until = self._until()
+        ids = [repository.id for repository in self._owned(owner, until)]
+        return total(self._all_in_time(self.repositories.usage, ids, until))
+
+    def by_repository(self, owner: str, page: Page) -> OwnedPage:
+        """Return a page of the repositories whose name begins with this owner, by name, which saves don't change.
+
+        Raises:
+            NotFound: there are none.
+            TryAgain: there are more repositories than there was time to read.
+        """
+        owned = self._owned(owner, self._until())
+        shown = owned[page.start : page.end]
+        usages = self.executor.map(self.repositories.usage, [repository.id for repository in shown])
+        return OwnedPage(len(owned), [*zip(shown, usages, strict=True)])
+
+    def _owned(self, owner: str, until: Millis | None) -> Sequence[Repository]:
+        known = self._all_in_time(self.repositories.repository, self.repositories.ids(), until)
+        owned = [repository for repository in known if repository is not None and has_owner(repository.name, owner)]
+        if not owned:
+            raise NotFound(f"no repository of {owner[:100]!r} has saved anything here")
+        return sorted(owned, key=lambda repository: ((repository.name or "").lower(), repository.id))
+
+    def _until(self) -> Millis | None:
+        return None if self.reading_time is None else self.clock.now() + self.reading_time
+
+    def _all_in_time(self, read: Callable[[ItemT], T], items: Sequence[ItemT], until: Millis | None) -> Sequence[T]:
+        """Read each item.
+
+        Raises:
+            TryAgain: there was no time for all of them.
+        """
+        results = [*self._in_time(read, items, until)]
+        if len(results) < len(items):
+            raise TryAgain(
+                "there are more repositories than can be read in time; `actions-cache usage` has no such limit"
+            )
+        return results
+
+    def _in_time(self, read: Callable[[ItemT], T], items: Sequence[ItemT], until: Millis | None) -> Iterator[T]:
+        """Read as many items as there is time for."""
+        for start in range(0, len(items), SIDE_BY_SIDE):
+            if until is not None and self.clock.now() >= until:
+                return
+            yield from self.executor.map(read, items[start : start + SIDE_BY_SIDE])
 
     def _known(self, repository_id: str) -> RepositoryUsage | None:
         repository = self.repositories.repository(repository_id)

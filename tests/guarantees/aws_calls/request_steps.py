@@ -315,5 +315,7 @@ OF_MANAGE = (
     _looks("failures", "/manage/failures"),
     _looks("cost", "/manage/cost"),
     _looks("GitHub's list", f"/repos/octo/{REPOSITORY}/actions/caches"),
+    _looks("an organization's usage", "/orgs/octo/actions/cache/usage"),
+    _looks("an organization's usage by repository", "/orgs/octo/actions/cache/usage-by-repository"),
     _manage("delete", _noted, _deleting, _is_deleted),
 )

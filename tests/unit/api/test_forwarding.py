@@ -13,6 +13,7 @@ OURS = f"""
 / // /.. /x/.. /health /health/ /Health /h%65alth /h%2565alth /runner/hook.cjs
 /runner/hook-requests.cjs /Runner/../runner/x
 /manage /MANAGE/../manage/role /repositories/42/actions/caches /iam/manage/role
+/orgs/o/actions/cache/usage /Orgs/o/actions/cache/usage-by-repository
 /repos/o/r/actions/caches /api/v3/repos/o/r/actions/caches
 /blobs/upload/0 /blobs/anything //blobs/upload/0 /x/../blobs/upload/0 /x/%2e%2e/blobs/upload/0
 /x%2f..%2fblobs/upload/0 /x\\..\\blobs\\upload /./blobs/./x /blobs;v=1/x
@@ -26,7 +27,7 @@ OURS = f"""
 THEIRS = f"""
 /twirp/github.actions.results.api.v1.ArtifactService/CreateArtifact
 /twirp/{SERVICE}V2/CreateCacheEntry /twirp/x{SERVICE}/CreateCacheEntry
-/healthy /blobsy/x /apis /reposit /managed /runners/hook.cjs /iamb/x /x/health
+/healthy /blobsy/x /apis /orgsy/o /reposit /managed /runners/hook.cjs /iamb/x /x/health
 /_apis/pipelines/workflows/1/artifacts /_apis
 //evil.example/x /@evil.example/x /%2f%2fevil.example /x/../y
 """.split()

@@ -155,15 +155,17 @@ class Repositories:
     count: int
     clock: SetClock = field(default_factory=SetClock)
     searched: int = 0
+    counted: int = 0
 
     def ids(self) -> list[str]:
         return [f"{number}" for number in range(self.count)]
 
     def repository(self, repository_id: str) -> Repository:
         self.clock.at += 10
-        return Repository(repository_id, None, 0)
+        return Repository(repository_id, f"{'even' if int(repository_id) % 2 == 0 else 'odd'}/{repository_id}", 0)
 
     def usage(self, repository_id: str) -> Usage:
+        self.counted += 1
         return Usage(1, 1)
 
     def store_usage(self) -> Usage:
@@ -189,6 +191,28 @@ def test_unread_repositories_are_counted():
         assert repositories.clock.at - began < API_GATEWAY
         whole = ReadUsage(each, each, Budgets(), executor, repositories.clock, None).everywhere()
         assert whole.unread == 0
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda usage: usage.of_owner("even"), lambda usage: usage.by_repository("even", FIRST)], ids=["sum", "page"]
+)
+def test_incomplete_usage_of_owner_is_refused(ask):
+    repositories = Repositories(5000)
+    each = cast("Any", repositories)
+    began = repositories.clock.at
+    with ThreadPoolExecutor(1) as executor:
+        with pytest.raises(TryAgain, match="more repositories than can be added up in time"):
+            ask(ReadUsage(each, each, Budgets(), executor, repositories.clock, READING_TIME))
+        assert repositories.clock.at - began < API_GATEWAY
+        ask(ReadUsage(each, each, Budgets(), executor, repositories.clock, None))
+
+
+def test_page_of_owner_reads_only_its_usages():
+    repositories = Repositories(1000)
+    each = cast("Any", repositories)
+    with ThreadPoolExecutor(1) as executor:
+        page = ReadUsage(each, each, Budgets(), executor, repositories.clock, READING_TIME).by_repository("ODD", FIRST)
+    assert (page.total, len(page.repositories), repositories.counted) == (500, 100, 100)
 
 
 def test_incomplete_activity_is_refused():

@@ -7,8 +7,9 @@ import urllib3
 from fastapi import FastAPI, Response
 
 from actions_cache.domain.errors import NotFound
-from actions_cache.http.app import HSTS_SECONDS, client_reads_from_s3, new_app
+from actions_cache.http.app import HESTIA_VERSION, HSTS_SECONDS, client_reads_from_s3, new_app
 from actions_cache.http.errors import GITHUB_REST
+from dev.clients import hestia, wire
 from dev.emulation.asgi_server import served
 from tests.support.fakes import RecordingTelemetry
 
@@ -78,13 +79,19 @@ def test_invalid_host_is_still_answered(url: str, host: str):
     assert (answer.status, answer.headers.get("Cache-Control")) == (200, "no-store")
 
 
-@pytest.mark.parametrize(
-    ("user_agent", "can_read"),
-    [
-        *((known, True) for known in ("@actions/cache-6.3.0", "opendal/0.47.12", "sccache/0.16.0")),
-        *((other, False) for other in ("Go-http-client/1.1", "azsdk-python-storage-blob/12.31", "")),
-        ("curl @actions/cache-6.3.0", False),
-    ],
+KNOWN = ("@actions/cache-6.3.0", "actions/cache", "hestia", "opendal/0.47.12", "sccache/0.16.0")
+UNKNOWN = (
+    *("Go-http-client/1.1", "go-actions-cache/1.0", "gha-cache/0.1.0", "azsdk-python-storage-blob/12.31"),
+    *("", "curl @actions/cache-6.3.0"),
 )
-def test_only_known_clients_can_read_from_s3(user_agent: str, *, can_read: bool):
-    assert client_reads_from_s3(user_agent) is can_read
+
+
+@pytest.mark.parametrize("user_agent", [*KNOWN, *UNKNOWN])
+def test_only_known_clients_can_read_from_s3(user_agent: str):
+    assert client_reads_from_s3(user_agent, wire.VERSION) is (user_agent in KNOWN)
+
+
+def test_nameless_hestia_is_known_by_its_version():
+    assert hestia.VERSION == HESTIA_VERSION
+    assert client_reads_from_s3("", hestia.VERSION)
+    assert not client_reads_from_s3("", hestia.VERSION[:-1])

@@ -241,6 +241,7 @@ def test_errors_of_blobs_are_no_pages_and_have_an_id(edge: EdgeFixture):
         ("/blobs/download/x", "application/xml", "<Code>InvalidUri</Code>"),
         ("/twirp/service/method", "application/json", '"code": "invalid_argument"'),
         ("/_apis/artifactcache/cache", "application/json", '"typeKey"'),
+        ("/orgs/a/actions/cache/usage", "application/json; charset=utf-8", '"documentation_url"'),
         ("/repos/a/b/actions/caches", "application/json; charset=utf-8", '"documentation_url"'),
         ("/manage/role", "application/json; charset=utf-8", '"documentation_url"'),
         ("/", "application/json", '"msg"'),

@@ -13,6 +13,8 @@ READS = (
     "/repos/example/tools/actions/caches",
     "/api/v3/repos/example/tools/actions/cache/usage",
     "/repositories/42/actions/caches",
+    "/orgs/example/actions/cache/usage",
+    "/api/v3/orgs/example/actions/cache/usage-by-repository",
     *("/manage/role", "/manage/repositories", "/manage/repositories/42", "/manage/repositories/42/entries"),
     *("/manage/match?repository=42&key=a&ref=r", "/manage/activity", "/manage/failures", "/manage/cost"),
     "/manage/refused-tokens",

@@ -33,6 +33,68 @@ def test_cache_has_github_format(manager: Manager) -> None:
     assert TIME.fullmatch(cache["last_accessed_at"])
 
 
+def note(manager: Manager, repository: str, name: str | None) -> None:
+    manager.driver.services.note_repository(Caller(repository, (), name))
+
+
+@pytest.fixture
+def organization(manager: Manager) -> Manager:
+    """Return a manager of a server where `example` has three repositories, and others have some too."""
+    note(manager, "43", "Example/Apps")
+    note(manager, "44", "example/unused")
+    note(manager, "45", "examples/others")
+    note(manager, "46", None)
+    manager.save("npm-1", "npm-2")
+    for repository in ("43", "45", "46"):
+        manager.save("npm-1", repository=repository)
+    return manager
+
+
+@pytest.mark.parametrize("root", ["/orgs/example", "/orgs/EXAMPLE", "/api/v3/orgs/example"])
+def test_organization_usage_is_its_repositories_sum(organization: Manager, root: str) -> None:
+    """https://docs.github.com/rest/actions/cache#get-github-actions-cache-usage-for-an-organization."""
+    assert organization.get(f"{root}/actions/cache/usage") == {
+        "total_active_caches_size_in_bytes": 21,
+        "total_active_caches_count": 3,
+    }
+    by_repository = organization.get(f"{root}/actions/cache/usage-by-repository")
+    assert by_repository == {
+        "total_count": 3,
+        "repository_cache_usages": [
+            {"full_name": "Example/Apps", "active_caches_size_in_bytes": 7, "active_caches_count": 1},
+            {"full_name": "example/tools", "active_caches_size_in_bytes": 14, "active_caches_count": 2},
+            {"full_name": "example/unused", "active_caches_size_in_bytes": 0, "active_caches_count": 0},
+        ],
+    }
+
+
+def test_renamed_repository_counts_for_its_new_owner(organization: Manager) -> None:
+    note(organization, "43", "examples/apps")
+    for owner, names in (
+        ("example", ["example/tools", "example/unused"]),
+        ("examples", ["examples/apps", "examples/others"]),
+    ):
+        usages = organization.get(f"/orgs/{owner}/actions/cache/usage-by-repository")["repository_cache_usages"]
+        assert [usage["full_name"] for usage in usages] == names
+
+
+def test_organizations_repositories_are_paged(organization: Manager) -> None:
+    path = "/orgs/example/actions/cache/usage-by-repository"
+    answer = organization.ask("GET", f"{path}?per_page=2&page=1")
+    usages = answer.json()["repository_cache_usages"]
+    assert ([usage["full_name"] for usage in usages], answer.json()["total_count"]) == (
+        ["Example/Apps", "example/tools"],
+        3,
+    )
+    second = f"<{organization.url}{path}?per_page=2&page=2>"
+    assert answer.headers["link"] == f'{second}; rel="next", {second}; rel="last"'
+    last = organization.get(path, per_page=2, page=2)
+    assert [usage["full_name"] for usage in last["repository_cache_usages"]] == ["example/unused"]
+    assert organization.get(path, per_page=2, page=3) == {"total_count": 3, "repository_cache_usages": []}
+    for query in ("per_page=101", "page=0", "sort=name"):
+        assert organization.ask("GET", f"{path}?{query}").status == 422
+
+
 @pytest.mark.parametrize("root", ["/repos/Example/Tools", "/api/v3/repos/EXAMPLE/tools", "/repositories/42"])
 def test_each_client_root_is_served(manager: Manager, root: str) -> None:
     manager.save("npm-1", "npm-2")
@@ -112,6 +174,8 @@ def test_invalid_value_is_named(manager: Manager, name: str, values: list[str]) 
     "path",
     [
         *("/repos/example/none/actions/caches", "/repos/example/none/actions/cache/usage", f"{CACHES}/x/y"),
+        *(f"/orgs/{org}/actions/cache/usage" for org in ("none", "exampl", "example%2Ftools", "a%00b", "%F0%9F%92%A9")),
+        *("/orgs/none/actions/cache/usage-by-repository", "/orgs/example/actions/cache", "/orgs/example"),
         *("/repositories/7/actions/caches", "/repos/example/tools/actions/runs", "/repos/a%00b/tools/actions/caches"),
     ],
 )

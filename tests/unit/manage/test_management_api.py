@@ -131,12 +131,14 @@ def test_openapi_document_covers_every_route(manager: Manager) -> None:
     OpenAPIV31SpecValidator(document).validate()
     operations = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
     github_routes = {("GET", "caches"), ("DELETE", "caches"), ("DELETE", "caches/{number}"), ("GET", "cache/usage")}
+    org_routes = {"cache/usage", "cache/usage-by-repository"}
     own_routes = {"role", "repositories", "repositories/{repository}", "match", "activity", "failures", "cost"}
     own_routes.add("refused-tokens")
     entry_routes = {("GET", "entries"), ("DELETE", "entries"), ("DELETE", "entries/{number}")}
     assert operations == {
         *((method, f"/repos/{{owner}}/{{repo}}/actions/{path}") for method, path in github_routes),
         *((method, f"/repositories/{{repository_id}}/actions/{path}") for method, path in github_routes),
+        *(("GET", f"/orgs/{{org}}/actions/{path}") for path in org_routes),
         *(("GET", f"/manage/{path}") for path in own_routes),
         *((method, f"/manage/repositories/{{repository}}/{path}") for method, path in entry_routes),
     }

@@ -160,6 +160,11 @@ def same_name(one: str | None, other: str) -> bool:
     return one is not None and one.lower() == other.lower()
 
 
+def has_owner(name: str | None, owner: str) -> bool:
+    """Return whether a name begins with this owner, in upper or lower case."""
+    return name is not None and name.partition("/")[0].lower() == owner.lower()
+
+
 HOUR: Millis = 3600 * SECOND
 
 TALLIES_KEPT: Millis = 35 * DAY

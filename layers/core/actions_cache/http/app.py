@@ -182,24 +182,34 @@ class Reader:
     """Beginning of the URLs that the client reads from."""
 
 
-def reader_of(request: Request, settings: Settings) -> Reader:
-    """Return the reader; SEEK_THROUGH may send clients that can request by x-ms-range past the edge."""
-    can_read_from_s3 = client_reads_from_s3(request.headers.get("user-agent", ""))
+def reader_of(request: Request, settings: Settings, version: str) -> Reader:
+    """Return the reader; SEEK_THROUGH may send clients that can request by x-ms-range past the edge.
+
+    Args:
+        request: a lookup.
+        settings: this server's.
+        version: that of the entries which the lookup searches.
+    """
+    can_read_from_s3 = client_reads_from_s3(request.headers.get("user-agent", ""), version)
     base = base_url(request, settings.public_url)
     if settings.seek_through is SeekThrough.EDGE or can_read_from_s3:
         return Reader(can_read_from_s3, came_through_edge(request), base)
     return Reader(can_read_from_s3, through_edge=False, base_url=api_url(request) or base)
 
 
-S3_READERS = ("@actions/cache-", "actions/cache", "opendal/", "sccache/")
+S3_READERS = ("@actions/cache-", "actions/cache", "hestia", "opendal/", "sccache/")
 """Beginnings of the user agents of clients that may be sent to S3: these read whole objects or seek with `Range`. S3
 ignores `x-ms-range`, so a client that seeks with it would get the wrong bytes without an error
-(docs/design/protocol.md#x-ms-range)."""
+(docs/design/protocol.md#x-ms-range has the reason for each)."""
+
+HESTIA_VERSION = "aa3f0c68abc7983158c10a1be8be9bbd7014211eee928dc266f9f0bb37e7be7a"
+"""Version of all entries of hestia, whose lookups name no user agent: the SHA-256 of `hestia-2` (its
+src/gha/twirp.rs)."""
 
 
-def client_reads_from_s3(user_agent: str) -> bool:
+def client_reads_from_s3(user_agent: str, version: str) -> bool:
     """Return whether S3 serves this client the right bytes; unknown clients count as seeking with `x-ms-range`."""
-    return user_agent.lower().startswith(S3_READERS)
+    return user_agent.lower().startswith(S3_READERS) or version == HESTIA_VERSION
 
 
 _HOOK = re.compile(r"actions-cache-hook/([0-9.]{1,16}) \((point|protect|fast)\)", re.ASCII)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from actions_cache.domain.access import Role
 from actions_cache.domain.archive import Archive
-from actions_cache.domain.budgets import Tally
+from actions_cache.domain.budgets import Repository, Tally, Usage
 from actions_cache.domain.entry import Entry
 from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.errors import InvalidRequest
@@ -20,7 +20,7 @@ from actions_cache.domain.refused_job import Refusals
 from actions_cache.domain.timing import DAY, SECOND, Millis
 from actions_cache.explain import Attempt, Explanation, Match
 from actions_cache.manage import Deletion, Failures, Listing
-from actions_cache.usage import CostOfNow, Overview, RepositoryUsage
+from actions_cache.usage import CostOfNow, Overview, OwnedPage, RepositoryUsage
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 Usd = Annotated[float, Field(description="US dollars")]
@@ -66,11 +66,32 @@ class GithubUsage(BaseModel):
     active_caches_count: int
 
     @classmethod
-    def from_usage(cls, usage: RepositoryUsage) -> Self:
+    def from_usage(cls, repository: Repository, usage: Usage) -> Self:
         return cls(
-            full_name=usage.repository.name or usage.repository.id,
-            active_caches_size_in_bytes=usage.usage.bytes,
-            active_caches_count=usage.usage.entries,
+            full_name=repository.name or repository.id,
+            active_caches_size_in_bytes=usage.bytes,
+            active_caches_count=usage.entries,
+        )
+
+
+class GithubOrgUsage(BaseModel):
+    total_active_caches_size_in_bytes: int
+    total_active_caches_count: int
+
+    @classmethod
+    def from_usage(cls, usage: Usage) -> Self:
+        return cls(total_active_caches_size_in_bytes=usage.bytes, total_active_caches_count=usage.entries)
+
+
+class GithubUsages(BaseModel):
+    total_count: int
+    repository_cache_usages: list[GithubUsage]
+
+    @classmethod
+    def from_page(cls, page: OwnedPage) -> Self:
+        return cls(
+            total_count=page.total,
+            repository_cache_usages=[GithubUsage.from_usage(*owned) for owned in page.repositories],
         )
 
 
