@@ -15,6 +15,7 @@ READS = (
     "/repositories/42/actions/caches",
     *("/manage/role", "/manage/repositories", "/manage/repositories/42", "/manage/repositories/42/entries"),
     *("/manage/match?repository=42&key=a&ref=r", "/manage/activity", "/manage/failures", "/manage/cost"),
+    "/manage/families?repository=42",
     "/manage/refused-tokens",
 )
 DELETIONS = (
