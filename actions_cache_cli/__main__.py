@@ -13,7 +13,7 @@ import click
 
 from actions_cache_cli.doctor.__main__ import main as run_doctor
 from actions_cache_cli.doctor.report import printable
-from actions_cache_cli.entries import delete, list_, match, refused, usage
+from actions_cache_cli.entries import delete, families, list_, match, refused, usage
 from actions_cache_cli.upkeep import dlq, reconcile, verify
 
 INTERRUPTED = 130
@@ -42,7 +42,7 @@ def doctor(context: click.Context, arguments: tuple[str, ...]) -> None:
     context.exit(run_doctor(arguments))
 
 
-for command in (delete, dlq, doctor, list_, match, reconcile, refused, usage, verify):
+for command in (delete, dlq, doctor, families, list_, match, reconcile, refused, usage, verify):
     cli.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""Commands that show and delete what repositories keep: list, match, delete, usage, refused."""
+"""Commands that show and delete what repositories keep: list, match, delete, usage, families, refused."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
@@ -7,22 +7,25 @@ from typing import Any
 import click
 
 from actions_cache.domain.archive import Archive
+from actions_cache.domain.budgets import HOUR, TALLIES_KEPT
 from actions_cache.domain.errors import NotFound
 from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy
 from actions_cache.domain.search import Search
 from actions_cache.domain.timing import Millis
+from actions_cache.families import FamilyActivity
 from actions_cache.http.schemas import (
     DeletionResponse,
     EntriesResponse,
     EntryResponse,
     ExplanationResponse,
+    FamiliesResponse,
     RefusedTokensResponse,
     RepositoriesResponse,
     RepositoryResponse,
     parse_timestamp,
 )
 from actions_cache.manage import Deletion
-from actions_cache.usage import Overview, RepositoryUsage
+from actions_cache.usage import USUAL_HOURS, Overview, RepositoryUsage
 from actions_cache_cli.console import CommandFailed, Output, amount, counted, moment
 from actions_cache_cli.services import OperatorServices
 from actions_cache_cli.target import Command, Decorated, changes, on_server
@@ -302,6 +305,52 @@ def show_usage(output: Output, usages: list[RepositoryUsage], budget: int | None
             )
             for row in usages
         ),
+    )
+
+
+@click.command()
+@repository_argument
+@click.option(
+    "--hours",
+    type=click.IntRange(1, TALLIES_KEPT // HOUR),
+    default=USUAL_HOURS,
+    show_default=True,
+    help="The last hours, this one included.",
+)
+@on_server
+def families(server: OperatorServices, output: Output, *, repository: str, hours: int) -> int:
+    """Show how often a repository's keys hit and miss, by family, and what they matched instead.
+
+    A family is the keys that differ only in hashes, numbers, versions and dates, for which * stands. A partial hit
+    restored another key than the job's first: the last column has the family of most of these. The families that miss
+    most come first.
+    """
+    management = server.management
+    found = management.find_repository(repository)
+    read = management.read_families(found.id, hours)
+    output.rows(
+        ("family", "misses", "partial hits", "exact hits", "hit rate", "restored", "kept", "matched instead"),
+        [
+            *(as_family_row(family, activity) for family, activity in read.families.items()),
+            *([as_family_row("all others", read.rest)] if read.rest != FamilyActivity() else []),
+        ],
+    )
+    output.say(f"lookups since {moment(read.since)}")
+    output.document(FamiliesResponse.from_families(found.id, read).model_dump())
+    return 0
+
+
+def as_family_row(family: str, activity: FamilyActivity) -> tuple[str, ...]:
+    most = activity.matched.most_common(1)
+    return (
+        family,
+        str(activity.tally.misses),
+        str(activity.tally.partial_hits),
+        str(activity.exact_hits),
+        "" if activity.hit_rate is None else f"{activity.hit_rate:.0%}",
+        amount(activity.tally.bytes_restored),
+        amount(activity.stored.bytes),
+        most[0][0] if most else "",
     )
 
 

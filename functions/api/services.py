@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 
-from actions_cache.activity import NoteActivity, NoteRefused, NoteRepository
+from actions_cache.activity import AdmitPair, NoteActivity, NoteRefused, NoteRepository
 from actions_cache.download_services import DownloadServices
 from actions_cache.lookup import ListSimilar, LookUp
 from actions_cache.ports import Unavailable
@@ -37,7 +37,8 @@ class ApiServices(CoreServices):
 
     @cached_property
     def note_activity(self) -> NoteActivity:
-        return NoteActivity(self.repositories, self.clock, self.lifetimes, self.executor)
+        admit_pair = AdmitPair(self.repositories, self.executor)
+        return NoteActivity(self.repositories, self.clock, self.lifetimes, self.executor, admit_pair)
 
     @cached_property
     def note_refused(self) -> NoteRefused:

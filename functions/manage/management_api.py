@@ -15,6 +15,7 @@ from actions_cache.http.schemas import (
     EntryResponse,
     ExplanationResponse,
     FailuresResponse,
+    FamiliesResponse,
     HourResponse,
     RefusedTokensResponse,
     RepositoriesResponse,
@@ -133,6 +134,16 @@ def activity(_: Reader, services: Services, params: Annotated[query_params.ReadA
     tallies = services.read_activity(repository_id, params.hours)
     hours = [HourResponse.from_tally(hour, tally) for hour, tally in tallies.items()]
     return ActivityResponse(repository=repository_id, hours=hours)
+
+
+@router.get("/families")
+def families(_: Reader, services: Services, params: Annotated[query_params.ReadFamilies, Query()]) -> FamiliesResponse:
+    """Return lookups and bytes by key family, the families that miss most first, and what they matched instead.
+
+    A family is the keys that differ only in hashes, numbers, versions and dates.
+    """
+    repository_id = services.find_repository(params.repository).id
+    return FamiliesResponse.from_families(repository_id, services.read_families(repository_id, params.hours))
 
 
 @router.get("/failures")

@@ -144,5 +144,10 @@ class ReadActivity(QueryParams):
     hours: Hours = 24
 
 
+class ReadFamilies(QueryParams):
+    repository: Text = Field(description="its id, or `owner/repository`")
+    hours: Hours = Field(USUAL_HOURS, description="the last hours, this one included")
+
+
 class EstimateCost(QueryParams):
     hours: Hours = Field(USUAL_HOURS, description="the last hours, which the month is taken to go on like")

@@ -14,6 +14,7 @@ UPLOADS = f"{CORE}/domain/uploads.py"
 TESTS_OF_BLOCK_LISTS = ("tests/unit/api/test_block_list.py",)
 TESTS_OF_BOUNDS = ("tests/unit/flows/test_bounds.py",)
 TESTS_OF_BUDGETS = ("tests/unit/flows/test_budgets.py",)
+TESTS_OF_FAMILIES = ("tests/unit/flows/test_families.py",)
 TESTS_OF_FORWARDING = ("tests/unit/api/test_forwarding.py", "tests/unit/api/test_passthrough.py")
 TESTS_OF_LISTINGS = ("tests/unit/flows/test_bounded_listings.py",)
 TESTS_OF_REQUESTS = ("tests/unit/api/test_bad_input.py",)
@@ -277,6 +278,20 @@ BOUNDS = (
         "            if self.until is not None and number % LOOK_EVERY == 0 and self.clock.now() > self.until:\n",
         "            if self.until is not None and number < 0:\n",
         ("tests/unit/flows/test_reading_in_time.py",),
+    ),
+    Mutant(
+        "any number of key families are counted by themselves",
+        f"{CORE}/activity.py",
+        "        if len(known) < MAX_PAIRS:\n",
+        "        if True:\n",
+        TESTS_OF_FAMILIES,
+    ),
+    Mutant(
+        "a process remembers the key families of any number of repositories",
+        f"{CORE}/activity.py",
+        "        if hour != self._hour or len(self._pairs) >= MAX_PAIRS_OF:\n",
+        "        if hour != self._hour:\n",
+        TESTS_OF_FAMILIES,
     ),
     Mutant(
         "a process remembers any number of repositories",

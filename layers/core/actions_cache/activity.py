@@ -13,7 +13,9 @@ from actions_cache.domain.archive import Archive
 from actions_cache.domain.budgets import HOUR, Repository, Tally, hour_of
 from actions_cache.domain.entry import Entry
 from actions_cache.domain.errors import CacheError, TryAgain
+from actions_cache.domain.key_family import MAX_PAIRS, FamilyPair, pair_of
 from actions_cache.domain.refused_job import KEPT, Refusals, RefusedJob, may_write
+from actions_cache.domain.search import Search
 from actions_cache.domain.timing import Lifetimes, Millis
 from actions_cache.ports import Clock, Repositories, Unavailable, WriteConflict
 
@@ -21,7 +23,47 @@ SIDE_BY_SIDE = 100
 """Number of repositories that are read between two looks at the clock. More: a deadline is overrun by more. Fewer:
 threads wait for each other more often."""
 
+PAIRS_WAIT_SECONDS = 0.5
+"""Maximum time that a count waits to learn which families the hour has. Longer: a slow table delays a job more.
+Shorter: more of what a new process counts is counted without its family."""
+
+MAX_PAIRS_OF = 1_000
+"""Repositories whose families a process remembers, some 16 MB at most. At the limit it forgets all, as each hour."""
+
 logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class AdmitPair:
+    """Bounds how many pairs of key families are counted by themselves in each hour of a repository.
+
+    A process reads the hour's pairs only for one that it hasn't met, and not once it knows of MAX_PAIRS. So a lookup
+    costs no more writes than without families, and at most one read. Processes that meet new families at the same time
+    may together exceed the limit by one pair each.
+    """
+
+    repositories: Repositories
+    executor: Executor
+    _hour: Millis | None = None
+    _pairs: dict[str, set[FamilyPair]] = field(default_factory=dict)
+
+    def __call__(self, repository: str, hour: Millis, pair: FamilyPair) -> bool:
+        """Return whether the pair is counted by itself, and not among all others."""
+        if hour != self._hour or len(self._pairs) >= MAX_PAIRS_OF:
+            self._hour, self._pairs = hour, {}
+        known = self._pairs.setdefault(repository, set())
+        if pair in known or len(known) >= MAX_PAIRS:
+            return pair in known
+        # What comes too late for this count is there for the next one.
+        reading = self.executor.submit(lambda: known.update(self.repositories.family_pairs(repository, hour)))
+        try:
+            reading.result(PAIRS_WAIT_SECONDS)
+        except (Unavailable, TimeoutError):
+            logger.exception("an activity is counted without its key's family")
+            return False
+        if len(known) < MAX_PAIRS:
+            known.add(pair)
+        return pair in known
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,23 +74,36 @@ class NoteActivity:
     clock: Clock
     lifetimes: Lifetimes
     executor: Executor
+    admit_pair: AdmitPair
 
-    def hit(self, archive: Archive) -> None:
+    def hit(self, archive: Archive, search: Search) -> None:
+        """Count a lookup that found the archive's entry.
+
+        Args:
+            archive: the archive.
+            search: what the job asked for.
+        """
         repository, now = archive.name.family.repository, self.clock.now()
+        matched_key = archive.name.key
+        is_partial = not search.is_for(matched_key)
+        tally = Tally(hits=1, partial_hits=int(is_partial), bytes_restored=archive.size)
+        pair = pair_of(search.key, matched_key) if is_partial else pair_of(matched_key)
         # An entry lives no longer than this without another hit.
         forget_at = now + 2 * self.lifetimes.unused_entry
         written = self.executor.submit(_try, lambda: self.repositories.add_hit(repository, archive.id, now, forget_at))
-        self._tally(repository, Tally(hits=1, bytes_restored=archive.size))
+        self._tally(repository, tally, pair)
         written.result()
 
-    def miss(self, repository: str) -> None:
-        self._tally(repository, Tally(misses=1))
+    def miss(self, repository: str, key: str) -> None:
+        self._tally(repository, Tally(misses=1), pair_of(key))
 
     def save(self, entry: Entry) -> None:
-        self._tally(entry.name.family.repository, Tally(saves=1, bytes_saved=entry.size))
+        self._tally(entry.name.family.repository, Tally(saves=1, bytes_saved=entry.size), pair_of(entry.name.key))
 
-    def _tally(self, repository: str, tally: Tally) -> None:
-        _try(lambda: self.repositories.add_tally(repository, hour_of(self.clock.now()), tally))
+    def _tally(self, repository: str, tally: Tally, pair: FamilyPair) -> None:
+        hour = hour_of(self.clock.now())
+        counted = pair if self.admit_pair(repository, hour, pair) else None
+        _try(lambda: self.repositories.add_tally(repository, hour, tally, counted))
 
 
 def _try(write: Callable[[], None]) -> None:

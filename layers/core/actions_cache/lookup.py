@@ -79,7 +79,7 @@ class LookUp:
         """
         hit = self._hit(query)
         if hit is None:
-            self.note_activity.miss(query.repository)
+            self.note_activity.miss(query.repository, query.key)
         return hit
 
     def _hit(self, query: Query) -> Hit | None:
@@ -98,7 +98,7 @@ class LookUp:
                 continue
             self._note_use(archive)
             self.telemetry.emit(events.hit(entry, query.key, is_merged=archive.object is not None))
-            self.note_activity.hit(archive)
+            self.note_activity.hit(archive, query.search)
             return Hit(entry, self._url(archive, query))
         self.telemetry.emit(events.missed(query.repository, query.scopes, query.key, reason))
         return None

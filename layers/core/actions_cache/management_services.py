@@ -9,6 +9,7 @@ from actions_cache.aws.secrets import SecretsManagerTokens
 from actions_cache.aws.sqs import SqsDeadLetters
 from actions_cache.domain.timing import Millis
 from actions_cache.explain import MatchKeys
+from actions_cache.families import ReadFamilies
 from actions_cache.manage import DeleteEntries, FindRepository, ListEntries, ListFailures
 from actions_cache.services import CoreServices
 from actions_cache.usage import EstimateCost, ReadUsage
@@ -76,6 +77,11 @@ class ManagementServices:
     @cached_property
     def read_activity(self) -> ReadActivity:
         return ReadActivity(self.core.repositories, self.core.clock, self.core.executor)
+
+    @cached_property
+    def read_families(self) -> ReadFamilies:
+        core = self.core
+        return ReadFamilies(core.table, core.repositories, core.clock, self.reading_time)
 
     @cached_property
     def estimate_cost(self) -> EstimateCost:

@@ -5,6 +5,7 @@ retries. Whether a write took effect is then unknown.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,6 +14,7 @@ from actions_cache.domain.archive import Archive, Part
 from actions_cache.domain.budgets import Hits, Repository, Tally, Usage
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
 from actions_cache.domain.entry_class import EntryClass
+from actions_cache.domain.key_family import FamilyPair
 from actions_cache.domain.part_list import PartList
 from actions_cache.domain.ranges import PartRange
 from actions_cache.domain.refused_job import Refusals
@@ -235,12 +237,27 @@ class Repositories(Protocol):
         """Count an upload that is begun, and return their number in this minute."""
         ...
 
-    def add_tally(self, repository_id: str, hour: Millis, tally: Tally) -> None:
-        """Add the tally, which is kept for a month. A retry whose first response was lost counts twice."""
+    def add_tally(self, repository_id: str, hour: Millis, tally: Tally, pair: FamilyPair | None = None) -> None:
+        """Add the tally, which is kept for a month. A retry whose first response was lost counts twice.
+
+        Args:
+            repository_id: The repository's id.
+            hour: The beginning of the hour.
+            tally: What is added.
+            pair: The key families that it is about; None for any others.
+        """
         ...
 
     def tallies(self, repository_id: str, since: Millis) -> Mapping[Millis, Tally]:
         """Return the tallies by hour, without hours in which nothing happened."""
+        ...
+
+    def tallies_by_family(self, repository_id: str, since: Millis) -> Iterator[tuple[FamilyPair | None, Tally]]:
+        """Yield pieces of the tallies, the latest hour first, page by page; a pair may come any number of times."""
+        ...
+
+    def family_pairs(self, repository_id: str, hour: Millis) -> AbstractSet[FamilyPair]:
+        """Return the pairs that have a tally in this hour. Those of the last second may be missing."""
         ...
 
     def add_hit(self, repository_id: str, archive_id: str, at: Millis, forget_at: Millis) -> None: ...

@@ -6,9 +6,10 @@ from itertools import combinations
 
 import pytest
 
-from actions_cache.aws.dynamodb_repositories import SHARDS
+from actions_cache.aws.dynamodb_repositories import PAIR_SHARDS, SHARDS
 from actions_cache.domain.archive import Merge, MergeState, deleted
 from actions_cache.domain.budgets import HOUR, NO_HITS, NO_USAGE, Hits, Repository, Tally, Usage
+from actions_cache.domain.key_family import FamilyPair
 from actions_cache.domain.listing import EntryFilter
 from actions_cache.domain.refused_job import SLOT_PAUSE, SLOTS, Refusals, RefusedJob
 from actions_cache.domain.timing import DAY
@@ -174,3 +175,42 @@ def test_concurrent_writers_keep_usage_exact(on_emulators, monkeypatch):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: publish(on_emulators, f"key-{number}"), range(24)))
     assert on_emulators.services.repositories.usage(REPOSITORY) == Usage(72, 24)
+
+
+NPM = FamilyPair("npm-*")
+NPM_FROM_YARN = FamilyPair("npm-*", "yarn-*")
+
+
+def test_tallies_are_kept_apart_by_key_family(repositories):
+    for pair in (NPM, NPM, NPM_FROM_YARN, None):
+        repositories.add_tally("42", HOUR, Tally(hits=1, partial_hits=1), pair)
+    repositories.add_tally("42", 2 * HOUR, Tally(misses=1), NPM)
+    repositories.add_tally("7", HOUR, Tally(misses=1), FamilyPair("pip-*"))
+    pieces = list(repositories.tallies_by_family("42", HOUR))
+    assert pieces[0] == (NPM, Tally(misses=1)), "the latest hour comes first"
+    assert {pair: sum((tally for each, tally in pieces if each == pair), Tally()) for pair, _ in pieces} == {
+        NPM: Tally(hits=2, partial_hits=2, misses=1),
+        NPM_FROM_YARN: Tally(hits=1, partial_hits=1),
+        None: Tally(hits=1, partial_hits=1),
+    }
+    assert list(repositories.tallies_by_family("42", 2 * HOUR)) == pieces[:1]
+    assert repositories.tallies("42", 0) == {HOUR: Tally(hits=4, partial_hits=4), 2 * HOUR: Tally(misses=1)}
+
+
+def test_families_of_an_hour_are_known(repositories):
+    for hour, pair in ((HOUR, NPM), (HOUR, NPM), (HOUR, NPM_FROM_YARN), (HOUR, None), (2 * HOUR, FamilyPair("go"))):
+        repositories.add_tally("42", hour, Tally(misses=1), pair)
+    assert repositories.family_pairs("42", HOUR) == {NPM, NPM_FROM_YARN}
+    assert repositories.family_pairs("42", 3 * HOUR) == repositories.family_pairs("7", HOUR) == set()
+
+
+def test_one_family_is_counted_in_few_items(repositories):
+    for _ in range(40):
+        repositories.add_tally("42", HOUR, Tally(misses=1), NPM)
+    assert 1 < len(list(repositories.tallies_by_family("42", HOUR))) <= PAIR_SHARDS
+
+
+def test_tallies_of_older_releases_are_counted_without_family(repositories):
+    hour = f"tally#{HOUR:015d}#7"
+    repositories._items("42", hour, hits=2, misses=1, saves=0, bytes_restored=5, bytes_saved=0).save()
+    assert list(repositories.tallies_by_family("42", 0)) == [(None, Tally(hits=2, misses=1, bytes_restored=5))]

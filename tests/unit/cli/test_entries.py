@@ -1,10 +1,10 @@
-"""`list`, `usage`, `match`, `delete` and `refused`: what repositories keep, as people ask for it."""
+"""`list`, `usage`, `families`, `match`, `delete` and `refused`: what repositories keep, as people ask for it."""
 
 import pytest
 
 from actions_cache import manage
 from actions_cache.domain.access import GITHUB
-from actions_cache.domain.budgets import Repository
+from actions_cache.domain.budgets import Repository, Tally
 from actions_cache.domain.refused_job import RefusedJob
 from dev.clients.driver import name
 from tests.unit.cli.conftest import Operated, process
@@ -45,6 +45,24 @@ def test_list_filters_sorts_and_pages(saved: Operated):
     assert "refs/heads/feature" in answer.out
 
 
+def test_families_show_what_misses_most(saved: Operated):
+    for keys in (("pip-2",), ("npm-7", "npm-"), ("npm-1",)):
+        saved.driver.look_up(*keys)
+    shown = saved.run.json("families", "acme/app", "--hours", "2")
+    assert [(row["family"], row["misses"], row["partial_hits"]) for row in shown["families"]] == [
+        ("pip-*", 1, 0),
+        ("npm-*", 0, 1),
+    ]
+    assert (shown["repository"], shown["more"], shown["rest"]["lookups"]) == ("42", False, 0)
+    answer = saved.run("families", "42")
+    columns = [line.split() for line in answer.out.splitlines()]
+    assert columns[1] == ["pip-*", "1", "0", "0", "0%", "0", "B", "5", "B"]
+    assert columns[2] == ["npm-*", "0", "1", "1", "100%", "12", "B", "12", "B", "npm-*"]
+    assert answer.last_line.startswith("lookups since ")
+    saved.driver.services.repositories.add_tally("42", saved.driver.clock.at, Tally(misses=3))
+    assert "all others" in saved.run("families", "42").out
+
+
 def test_match_explains_a_lookup(saved: Operated):
     before = saved.everything()
     answer = saved.run("match", "acme/app", "npm-3", "npm-", "--ref", "refs/heads/feature", "--ref", "refs/heads/main")
@@ -83,6 +101,8 @@ def test_delete_removes_matches_with_yes(saved: Operated, monkeypatch: pytest.Mo
         (["delete", "acme/app", "--id", "7", "--key", "k"], "--id names one entry"),
         (["delete", "acme/app", "--older-than", "soon"], "neither an age like 30d"),
         (["list", "acme/other"], "no repository acme/other has saved anything here"),
+        (["families", "acme/other"], "no repository acme/other has saved anything here"),
+        (["families", "acme/app", "--hours", "841"], "841 is not in the range"),
         (["usage", "99"], "no repository '99'"),
     ],
 )

@@ -62,6 +62,7 @@ COMMANDS = [
     ["usage"],
     ["usage", REPOSITORY],
     ["usage", HOSTILE],
+    ["families", REPOSITORY],
     ["delete", REPOSITORY, "--key-prefix", "key-"],
     ["delete", REPOSITORY, "--key", HOSTILE],
     ["delete", HOSTILE, "--id", "1"],

@@ -68,6 +68,8 @@ def day(operated: Operated) -> Operated:
     for number in range(2):
         driver.services.bucket.write_once(f"archives/{'0' * 32}/parts/blob/{number}", b"nobody's")
     fail_merge(operated, "cargo-1")
+    for keys in (("pip-2",), ("pip-3",), ("npm-3", "npm-"), ("npm-2",)):
+        driver.look_up(*keys)
     operated.refuse("repository_owner_id=7", REFUSED)
     return operated
 

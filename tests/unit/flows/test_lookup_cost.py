@@ -38,11 +38,23 @@ def test_lookup_cost_is_independent_of_entry_count(on_emulators: CacheDriver):
             what: asked_by(driver, driver.look_up, *keys, **changes) for what, (keys, changes, _) in LOOKUPS.items()
         }
 
+    costs()  # from here on, the process knows the hour's key families
     among_few = costs()
     add_entries(driver, archive_id, FEW, MANY - FEW)
     assert costs() == among_few
     assert {what: requests for what, (requests, _) in among_few.items()} == {
         what: expected for what, (_, _, expected) in LOOKUPS.items()
+    }
+
+
+def test_new_key_family_costs_one_query_and_no_write(on_emulators: CacheDriver):
+    driver = on_emulators
+    driver.save(name("npm-1"), b"content")
+    asked = {key: [asked_by(driver, driver.look_up, key, "npm-")[0] for _ in range(2)] for key in ("npm-1", "pip-1")}
+    hit = Counter(BatchGetItem=1, GetItem=1, UpdateItem=2)
+    assert asked == {
+        "npm-1": [hit, hit],  # the save has met the family
+        "pip-1": [hit + Counter(Query=2 + 1), hit + Counter(Query=2)],
     }
 
 

@@ -201,7 +201,7 @@ def test_incomplete_usage_of_owner_is_refused(ask):
     each = cast("Any", repositories)
     began = repositories.clock.at
     with ThreadPoolExecutor(1) as executor:
-        with pytest.raises(TryAgain, match="more repositories than can be added up in time"):
+        with pytest.raises(TryAgain, match="more repositories than can be read in time"):
             ask(ReadUsage(each, each, Budgets(), executor, repositories.clock, READING_TIME))
         assert repositories.clock.at - began < API_GATEWAY
         ask(ReadUsage(each, each, Budgets(), executor, repositories.clock, None))

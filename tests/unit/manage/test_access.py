@@ -17,6 +17,7 @@ READS = (
     "/api/v3/orgs/example/actions/cache/usage-by-repository",
     *("/manage/role", "/manage/repositories", "/manage/repositories/42", "/manage/repositories/42/entries"),
     *("/manage/match?repository=42&key=a&ref=r", "/manage/activity", "/manage/failures", "/manage/cost"),
+    "/manage/families?repository=42",
     "/manage/refused-tokens",
 )
 DELETIONS = (

@@ -108,8 +108,35 @@ def test_match_explains_restored_entry(manager: Manager) -> None:
     assert (last, len(earlier)) == ((SCOPE, "npm-", False), 7)
     miss = manager.get("/manage/match", repository="42", key="npm-", ref="refs/heads/b", version="v1")
     assert (miss["matches"][0]["found"], keys(miss["alike"])) == (None, ["npm-1"])
-    for path in ("/manage/activity?hours=0", "/manage/activity?hours=841", "/manage/match?repository=42&key=a"):
-        assert manager.ask("GET", path).status == 422, path
+
+
+def test_families_show_misses_and_what_was_matched(manager: Manager) -> None:
+    manager.save("npm-1", "yarn-1")
+    for keys_asked in (("npm-1",), ("npm-2", "yarn-"), ("pip-1",), ("pip-2",)):
+        manager.driver.look_up(*keys_asked)
+    answer = manager.get("/manage/families", repository="example/tools", hours=2)
+    assert (answer["repository"], answer["since"], answer["more"]) == ("42", "2027-01-15T07:00:00.000Z", False)
+    assert [(row["family"], row["misses"], row["hit_rate"]) for row in answer["families"]] == [
+        ("pip-*", 2, 0.0),
+        ("npm-*", 0, 1.0),
+        ("yarn-*", 0, None),
+    ]
+    assert answer["families"][1] == {
+        "family": "npm-*",
+        "lookups": 2,
+        "exact_hits": 1,
+        "partial_hits": 1,
+        "misses": 0,
+        "hit_rate": 1.0,
+        "matched": [{"family": "yarn-*", "hits": 1}],
+        "bytes_restored": 14,
+        "saves": 1,
+        "bytes_saved": 7,
+        "stored_entries": 1,
+        "stored_bytes": 7,
+    }
+    assert answer["rest"]["lookups"] == 0
+    assert manager.ask("GET", "/manage/families?repository=octo/none").status == 404
 
 
 def test_activity_and_cost_reflect_jobs(manager: Manager) -> None:
@@ -126,6 +153,23 @@ def test_activity_and_cost_reflect_jobs(manager: Manager) -> None:
     assert cost["month_usd"] == pytest.approx(sum(cost["by_part"].values()))
 
 
+UNANSWERABLE = [
+    "/manage/activity?hours=0",
+    "/manage/activity?hours=841",
+    "/manage/match?repository=42&key=a",
+    "/manage/families",
+    "/manage/families?repository=",
+    "/manage/families?repository=42&hours=841",
+    "/manage/families?repository=42&hours=1.0",
+    "/manage/families?repository=42&family=npm",
+]
+
+
+@pytest.mark.parametrize("path", UNANSWERABLE)
+def test_unanswerable_query_is_refused(manager: Manager, path: str) -> None:
+    assert manager.ask("GET", path).status == 422
+
+
 def test_openapi_document_covers_every_route(manager: Manager) -> None:
     document = manager.ask("GET", "/manage/openapi.json", None).json()
     OpenAPIV31SpecValidator(document).validate()
@@ -133,7 +177,7 @@ def test_openapi_document_covers_every_route(manager: Manager) -> None:
     github_routes = {("GET", "caches"), ("DELETE", "caches"), ("DELETE", "caches/{number}"), ("GET", "cache/usage")}
     org_routes = {"cache/usage", "cache/usage-by-repository"}
     own_routes = {"role", "repositories", "repositories/{repository}", "match", "activity", "failures", "cost"}
-    own_routes.add("refused-tokens")
+    own_routes |= {"refused-tokens", "families"}
     entry_routes = {("GET", "entries"), ("DELETE", "entries"), ("DELETE", "entries/{number}")}
     assert operations == {
         *((method, f"/repos/{{owner}}/{{repo}}/actions/{path}") for method, path in github_routes),

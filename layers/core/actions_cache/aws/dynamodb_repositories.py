@@ -5,15 +5,19 @@
 - `name#OWNER/REPO`, ID: a repository that has had this name, in lower case.
 - ID or `*`, `usage#SHARD`: bytes and entries of a repository, or of the store, in all and of some classes.
 - ID, `creates#MINUTE`: the number of uploads that were begun.
-- ID, `tally#HOUR#SHARD`: the activity of jobs.
+- ID, `tally#HOUR#PAIR#SHARD`: the activity of jobs about a pair of key families, PAIR being their digest.
+- ID, `tally#HOUR#SHARD`: the activity about all other key families.
 - ID, `hits#ARCHIVE`: the number of times that an entry was found.
 - `refused`, `refused#SLOT`: a repository whose jobs TOKEN_CLAIMS keeps out. This is a partition of its own because
   every save writes to `*`.
 """
 
+import hashlib
+import json
 import secrets
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, fields
 
 from pydantic import TypeAdapter
@@ -22,6 +26,7 @@ from pynamodb.transactions import TransactWrite
 
 from actions_cache.aws.dynamodb_items import Database, RepositoryItem, get, transact, translate_errors, write
 from actions_cache.domain.budgets import NO_HITS, TALLIES_KEPT, Hits, Repository, Tally, Usage, total
+from actions_cache.domain.key_family import FamilyPair
 from actions_cache.domain.refused_job import SLOT_PAUSE, Refusals, RefusedJob
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.ports import WriteConflict
@@ -36,6 +41,10 @@ REFUSED = "refused"
 SHARDS = 16
 """Items of each count. More: concurrent writers meet less often at the same item. Fewer: reading a count reads fewer
 items."""
+
+PAIR_SHARDS = 4
+"""Items of each pair of key families in an hour. More: jobs that ask for the same family at once meet less often at the
+same item. Fewer: reading the activity of a repository with many families reads fewer items."""
 
 AFTER_NUMBER_SIGN = "$"
 """The character after `#` in the order of sort keys."""
@@ -90,25 +99,46 @@ class DynamoDbRepositories:
         write(lambda: item.update([RepositoryItem.creates.add(1), expires_at]))
         return int(item.creates)
 
-    def add_tally(self, repository_id: str, hour: Millis, tally: Tally) -> None:
-        item = self._items(repository_id, f"tally#{hour:015d}#{_shard()}")
+    def add_tally(self, repository_id: str, hour: Millis, tally: Tally, pair: FamilyPair | None = None) -> None:
+        item = self._items(repository_id, f"{_hour(hour)}{_shard() if pair is None else _shard_of(pair)}")
         more: list[Action] = [
             RepositoryItem.hits.add(tally.hits),
+            RepositoryItem.partial_hits.add(tally.partial_hits),
             RepositoryItem.misses.add(tally.misses),
             RepositoryItem.saves.add(tally.saves),
             RepositoryItem.bytes_restored.add(tally.bytes_restored),
             RepositoryItem.bytes_saved.add(tally.bytes_saved),
             RepositoryItem.expires_at.set((hour + TALLIES_KEPT) // SECOND),
         ]
+        if pair is not None:
+            more.append(RepositoryItem.family.set(pair.asked))
+            if pair.matched is not None:
+                more.append(RepositoryItem.matched_family.set(pair.matched))
         write(lambda: item.update(more))
 
     def tallies(self, repository_id: str, since: Millis) -> Mapping[Millis, Tally]:
         found: defaultdict[Millis, Tally] = defaultdict(Tally)
+        for item in self._tally_items(repository_id, since):
+            found[int(item.item.split("#")[1])] += _tally(item)
+        return dict(found)
+
+    def tallies_by_family(self, repository_id: str, since: Millis) -> Iterator[tuple[FamilyPair | None, Tally]]:
+        return ((_pair(item), _tally(item)) for item in self._tally_items(repository_id, since, latest_first=True))
+
+    def _tally_items(
+        self, repository_id: str, since: Millis, *, latest_first: bool = False
+    ) -> Iterator[RepositoryItem]:
         of_these_hours = RepositoryItem.item.between(f"tally#{max(0, since):015d}", f"tally{AFTER_NUMBER_SIGN}")
         with translate_errors():
-            for item in self._items.query(repository_id, of_these_hours, consistent_read=True):
-                found[int(item.item.split("#")[1])] += _tally(item)
-        return dict(found)
+            yield from self._items.query(
+                repository_id, of_these_hours, consistent_read=True, scan_index_forward=not latest_first
+            )
+
+    def family_pairs(self, repository_id: str, hour: Millis) -> AbstractSet[FamilyPair]:
+        with translate_errors():
+            # A read that may lag costs half, and is repeated before a pair is added.
+            items = self._items.query(repository_id, RepositoryItem.item.startswith(_hour(hour)), consistent_read=False)
+            return frozenset(pair for pair in map(_pair, items) if pair is not None)
 
     def add_hit(self, repository_id: str, archive_id: str, at: Millis, forget_at: Millis) -> None:
         more: list[Action] = [
@@ -177,11 +207,25 @@ def _refusals(item: RepositoryItem) -> Refusals:
 def _tally(item: RepositoryItem) -> Tally:
     return Tally(
         hits=int(item.hits or 0),
+        partial_hits=int(item.partial_hits or 0),
         misses=int(item.misses or 0),
         saves=int(item.saves or 0),
         bytes_restored=int(item.bytes_restored or 0),
         bytes_saved=int(item.bytes_saved or 0),
     )
+
+
+def _pair(item: RepositoryItem) -> FamilyPair | None:
+    return FamilyPair(item.family, item.matched_family) if item.family else None
+
+
+def _hour(hour: Millis) -> str:
+    return f"tally#{hour:015d}#"
+
+
+def _shard_of(pair: FamilyPair) -> str:
+    digest = hashlib.sha256(json.dumps([pair.asked, pair.matched]).encode()).hexdigest()[:16]
+    return f"{digest}#{secrets.randbelow(PAIR_SHARDS)}"
 
 
 def _partition_of(name: str) -> str:

@@ -176,9 +176,14 @@ class Tally:
     """Adds up what jobs did in an hour.
 
     Bytes are the entries' sizes, since nobody here sees how much a client reads from a URL of S3.
+
+    Args:
+        hits: restores, partial ones included.
+        partial_hits: restores of another key than the job's first.
     """
 
     hits: int = 0
+    partial_hits: int = 0
     misses: int = 0
     saves: int = 0
     bytes_restored: int = 0

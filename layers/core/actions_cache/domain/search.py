@@ -51,6 +51,10 @@ class Search:
         """
         return tuple(dict.fromkeys((self.key, *self.restore_keys)))
 
+    def is_for(self, key: str) -> bool:
+        """Return whether the job asks for exactly this key; if not, it is found by a prefix."""
+        return key in (self.key, self.undivided_key)
+
     def probes(self, version: str) -> Iterator[Probe]:
         """Yield the probes; the first that finds something is the match.
 

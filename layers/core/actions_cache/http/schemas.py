@@ -6,7 +6,7 @@ The models named `Github...` are as in GitHub's documentation.
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field
 
@@ -19,6 +19,7 @@ from actions_cache.domain.errors import InvalidRequest
 from actions_cache.domain.refused_job import Refusals
 from actions_cache.domain.timing import DAY, SECOND, Millis
 from actions_cache.explain import Attempt, Explanation, Match
+from actions_cache.families import Families, FamilyActivity
 from actions_cache.manage import Deletion, Failures, Listing
 from actions_cache.usage import CostOfNow, Overview, OwnedPage, RepositoryUsage
 
@@ -308,6 +309,71 @@ class FailuresResponse(BaseModel):
         return cls(
             failed_merges=[FailedMergeResponse.from_archive(archive) for archive in failures.archives],
             dead_letters=failures.dead_letters,
+        )
+
+
+class MatchedFamilyResponse(BaseModel):
+    family: str
+    hits: int
+
+
+class FamilyActivityResponse(BaseModel):
+    lookups: int
+    exact_hits: int
+    partial_hits: int = Field(description="restores by another key than the job's first")
+    misses: int
+    hit_rate: float | None = Field(description="share of lookups that restored something; null if there was none")
+    matched: list[MatchedFamilyResponse] = Field(
+        description="families of the entries that partial hits restored, the most frequent first"
+    )
+    bytes_restored: int
+    saves: int
+    bytes_saved: int
+    stored_entries: int = Field(description="now")
+    stored_bytes: int
+
+    @classmethod
+    def from_activity(cls, activity: FamilyActivity, **fields: Any) -> Self:
+        tally = activity.tally
+        return cls(
+            **fields,
+            lookups=activity.lookups,
+            exact_hits=activity.exact_hits,
+            partial_hits=tally.partial_hits,
+            misses=tally.misses,
+            hit_rate=activity.hit_rate,
+            matched=[
+                MatchedFamilyResponse(family=family, hits=hits) for family, hits in activity.matched.most_common()
+            ],
+            bytes_restored=tally.bytes_restored,
+            saves=tally.saves,
+            bytes_saved=tally.bytes_saved,
+            stored_entries=activity.stored.entries,
+            stored_bytes=activity.stored.bytes,
+        )
+
+
+class FamilyResponse(FamilyActivityResponse):
+    family: str = Field(description="keys with `*` for hashes, numbers, versions and dates")
+
+
+class FamiliesResponse(BaseModel):
+    repository: str = Field(description="its id")
+    since: Time = Field(description="beginning of the first hour that is counted")
+    families: list[FamilyResponse] = Field(description="at most 64, those with the most misses first")
+    rest: FamilyActivityResponse = Field(description="all other families together")
+    more: bool = Field(description="true if there was no time for the earliest hours or the entries unused the longest")
+
+    @classmethod
+    def from_families(cls, repository_id: str, families: Families) -> Self:
+        return cls(
+            repository=repository_id,
+            since=format_timestamp(families.since),
+            families=[
+                FamilyResponse.from_activity(activity, family=family) for family, activity in families.families.items()
+            ],
+            rest=FamilyActivityResponse.from_activity(families.rest),
+            more=not families.is_whole,
         )
 
 
