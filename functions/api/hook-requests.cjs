@@ -22,7 +22,7 @@ const VERSION = 1
 const PARTS = 'application/vnd.actions-cache.parts.v1+json'
 const CACHE_SERVICE = '/twirp/github.actions.results.api.v1.CacheService/'
 const ARTIFACT_CACHE = '/_apis/artifactcache/'
-const OWN_PATHS = /^\/+($|(_apis\/artifactcache|api|blobs|health|iam|manage|repos|repositories|runner)(\/|$))/i
+const OWN_PATHS = /^\/+($|(_apis\/artifactcache|api|blobs|health|iam|manage|orgs|repos|repositories|runner)(\/|$))/i
 const KEPT = 'ACTIONS_CACHE_HOOK_RESULTS_URL' // the variable that keeps the runner's own URL
 const MIB = 1024 * 1024
 

@@ -1,7 +1,6 @@
 """A client reads saved archives by their part lists, over several connections, in parts and merged."""
 
 import os
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,7 +10,7 @@ import pytest
 from dev.clients.buildkit import BuildKit, layer_key
 from dev.clients.runtime_token import runtime_token
 from dev.clients.wire import GO, Job, send
-from tests.support.part_list_reader import MEDIA_TYPE, NoList, PartListReader, ask, read_by_list
+from tests.support.part_list_reader import MEDIA_TYPE, PartListReader, ask, read_by_list
 
 MIB = 1024 * 1024
 DATA = os.urandom(3 * MIB + 1)
@@ -77,18 +76,6 @@ def test_list_is_marked_for_caches_and_dated(unmerged_job: Job):
     assert (reply.headers["Cache-Control"], reply.headers["Vary"]) == ("no-store", "Accept")
     assert reply.headers["Content-Length"] == str(len(reply.body))
     assert reply.headers["Date"]
-
-
-def test_ended_url_gives_no_list(impatient_job: Job):
-    url = saved(impatient_job, *BLOCKS)
-    reader = PartListReader.of(url)
-    while send("GET", url).status == 200:
-        time.sleep(0.2)
-
-    with pytest.raises(NoList):
-        PartListReader.of(url)
-    assert ask(url).headers["x-ms-error-code"] == "AuthenticationFailed"
-    assert reader.message["query"].count("X-Amz-Expires=3&") == 1
 
 
 def test_look_is_answered_like_any_path_of_the_host(server: str):

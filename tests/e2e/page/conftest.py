@@ -21,11 +21,11 @@ AXE = Path(__file__).parent / "node_modules" / "axe-core" / "axe.min.js"
 expect.set_options(timeout=PATIENCE_MILLISECONDS)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Start a Chromium, and skip the tests where there is none.
 
-    Not for the session: playwright's loop runs until it ends, and tests of other folders have loops of their own.
+    Not for the session: playwright's loop runs until it ends, and tests of other files have loops of their own.
     """
     with ExitStack() as running:
         try:

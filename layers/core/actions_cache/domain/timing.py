@@ -1,7 +1,7 @@
 """Times as the tables store them, and the lifetimes of what is stored."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from actions_cache.domain.entry_class import EntryClass
 
@@ -31,7 +31,7 @@ class Lifetimes:
     reservation: Millis
     grace: Millis
     """Time for which parts are kept after their last reader may have been sent to them (settings.grace_seconds)."""
-    unused: Mapping[EntryClass, Millis]
+    unused: Mapping[EntryClass, Millis] = field(hash=False)
     """How long an entry of each class lives after its last use."""
     merge_lease: Millis
     queue_retention: Millis
