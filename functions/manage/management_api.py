@@ -62,7 +62,7 @@ def repositories(_: Reader, services: Services) -> RepositoriesResponse:
 def entries(
     _: Reader, found: FoundRepository, services: Services, params: Annotated[query_params.ListEntries, Query()]
 ) -> EntriesResponse:
-    entry_filter, order, page = params.to_query()
+    entry_filter, order, page = params.to_query(services.core.clock.now())
     listing = services.list_entries(found.id, entry_filter, order, page)
     hits = services.list_entries.hits(found.id, listing)
     return EntriesResponse(
@@ -80,10 +80,13 @@ def delete_entries(
 ) -> DeletionResponse:
     """Delete entries that match all given filters, of which there must be one, at most 500 at once.
 
-    `remaining` and `more` say what is left.
+    Unless `dry_run` is false, nothing is deleted: `matched` sums up what would be. `remaining` and `more` say what is
+    left.
     """
-    entry_filter = params.to_filter(services.core.clock.now())
-    deletion = services.delete_entries(found.id, entry_filter, dry_run=params.dry_run)
+    now = services.core.clock.now()
+    as_of = params.to_as_of(now)
+    entry_filter = params.to_filter(now if as_of is None else min(as_of, now))
+    deletion = services.delete_entries(found.id, entry_filter, dry_run=params.dry_run, as_of=as_of)
     return _deletion_response(services, actor, found, deletion, dry_run=params.dry_run)
 
 
