@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 
 from actions_cache.domain.budgets import Repository
 from actions_cache.domain.errors import NotFound
@@ -60,8 +60,13 @@ def repositories(_: Reader, services: Services) -> RepositoriesResponse:
 
 @_repository_router.get("/entries")
 def entries(
-    _: Reader, found: FoundRepository, services: Services, params: Annotated[query_params.ListEntries, Query()]
+    request: Request,
+    _: Reader,
+    found: FoundRepository,
+    services: Services,
+    params: Annotated[query_params.ListEntries, Query()],
 ) -> EntriesResponse:
+    query_params.check_given_once(name for name, _ in request.query_params.multi_items())
     entry_filter, order, page = params.to_query(services.core.clock.now())
     listing = services.list_entries(found.id, entry_filter, order, page)
     hits = services.list_entries.hits(found.id, listing)
@@ -76,13 +81,18 @@ def entries(
 
 @_repository_router.delete("/entries")
 def delete_entries(
-    actor: Admin, found: FoundRepository, services: Services, params: Annotated[query_params.DeleteEntries, Query()]
+    request: Request,
+    actor: Admin,
+    found: FoundRepository,
+    services: Services,
+    params: Annotated[query_params.DeleteEntries, Query()],
 ) -> DeletionResponse:
     """Delete entries that match all given filters, of which there must be one, at most 500 at once.
 
     Unless `dry_run` is false, nothing is deleted: `matched` sums up what would be. `remaining` and `more` say what is
     left.
     """
+    query_params.check_given_once(name for name, _ in request.query_params.multi_items())
     now = services.core.clock.now()
     as_of = params.to_as_of(now)
     entry_filter = params.to_filter(now if as_of is None else min(as_of, now))

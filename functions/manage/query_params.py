@@ -4,6 +4,8 @@ Unknown parameters are refused: a misspelt filter would filter nothing.
 """
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated
 
@@ -13,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from actions_cache.domain.budgets import HOUR, TALLIES_KEPT
 from actions_cache.domain.entry import MAX_NAME_CHARACTERS, MAX_NUMBER, MAX_RESTORE_KEYS
 from actions_cache.domain.entry_class import EntryClass
+from actions_cache.domain.errors import InvalidRequest
 from actions_cache.domain.key_family import parse_family
 from actions_cache.domain.listing import MAX_PER_PAGE, Direction, EntryFilter, Order, Page, SortBy
 from actions_cache.domain.timing import Millis
@@ -43,6 +46,17 @@ Hours = Annotated[int, Digits, Field(ge=1, le=TALLIES_KEPT // HOUR)]
 
 class QueryParams(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+def check_given_once(names: Iterable[str]) -> None:
+    """Check the names of a request's parameters, none of which may be repeated: only the last value would count.
+
+    Raises:
+        InvalidRequest: one is repeated.
+    """
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise InvalidRequest(f"{name[:100]!r} is given {times} times; give each parameter once")
 
 
 class GithubSort(StrEnum):

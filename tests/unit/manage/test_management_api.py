@@ -128,6 +128,7 @@ def test_deletion_as_of_preview_spares_later_saves(manager: Manager) -> None:
         *("", "?key_prefix=", "?keyprefix=npm", "?ref=&version=", "?key=" + "x" * 513),
         *("?older_than=soon", "?older_than=2026-01-01", "?unused_since=-1d", "?older_than=0s", "?unused_since=0d"),
         *("?entry_class=main", "?entry_class=", "?family=npm-1", "?family=", "?older_than=2999-01-01T00:00:00Z"),
+        *("?ref=refs/heads/a&ref=refs/heads/b", "?key=npm-1&key=npm-2"),
         *("?as_of=2027-01-15T08:00:00Z", "?key=npm-1&as_of=2999-01-01T00:00:00Z", "?key=npm-1&as_of=soon"),
     ],
 )
