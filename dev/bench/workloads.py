@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPResponse
 from pathlib import Path
 
-from actions_cache.cost import Line, Saving, entry_saved, missed, restored, total
+from actions_cache.cost import GIGABYTE, Line, Saving, entry_saved, missed, restored, total
 from dev.bench.environment import MIB, Emulators, Environment, Row, environment, new_token
 from dev.bench.load_generator import exchange_all
 from dev.clients.actions_cache import ActionsCache, Outcome
@@ -97,13 +97,21 @@ def layer_saving(size: int) -> Saving:
     return Saving(size, BLOCK_BYTES, restores=0, seeks=True)
 
 
+def layer_read(size: int, read: int) -> tuple[Line, ...]:
+    """Return the cost of reading so much of a layer, which BuildKit does through the edge wherever it runs."""
+    return (
+        *restored(layer_saving(size)),
+        Line("to the runner, through the edge", "CloudFront to internet", read / GIGABYTE),
+    )
+
+
 def cost_of(*operations: Sequence[Line]) -> float:
     """Return the dollars of so many JOBS, each of which takes these."""
     return JOBS * sum(map(total, operations))
 
 
 def plain_cost(*, puts: int = 0, gets: int = 0) -> float:
-    """Return the dollars of JOBS that ask S3 alone."""
+    """Return the dollars of JOBS that ask S3 alone, in its region."""
     return cost_of((Line("PUTs", "S3 write", puts), Line("GETs", "S3 read", gets)))
 
 
@@ -398,13 +406,13 @@ def image_steps(image: Image) -> dict[str, "BuildStep"]:
             f"{what}: import, every layer read",
             len(image.blobs),
             plain_cost(gets=len(image.blobs)),
-            cost_of(*(restored(layer_saving(size)) for size in image.blobs)),
+            cost_of(*(layer_read(size, size) for size in image.blobs)),
         ),
         "halves": BuildStep(
             "its layers of 1 MiB or more: the second half of each, by a range",
             len(large),
             plain_cost(gets=len(large)),
-            cost_of(*(restored(layer_saving(size)) for size in large)),
+            cost_of(*(layer_read(size, size - size // 2) for size in large)),
         ),
         "again": BuildStep(
             f"its export after a build that changes {len(image.changed_layers)} layers",
