@@ -10,7 +10,7 @@ SAM = SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-us-east-1} .
 # The architecture that runs here, as Lambda calls it.
 HERE = $(subst aarch64,arm64,$(shell uname -m))
 NODE_PACKAGES = $(addsuffix /node_modules/.ready,dev/clients tests/integration/edge tests/e2e/page)
-# 17 versions of node, and programs that patch its http: 2 GB, so for the slow tests alone.
+# Nine versions of node, 10 to 26, and programs that patch its http: 1 GB, so for the slow tests alone.
 HOOK_PACKAGES = tests/integration/hook_slow/node_modules/.ready
 
 .DEFAULT_GOAL := help
@@ -83,7 +83,7 @@ test unit test-slow test-deploy test-rie: export PYTHONDONTWRITEBYTECODE :=
 
 test: .venv/.ready .tools/engines/.ready .tools/sam/.ready $(NODE_PACKAGES) ## Runs the tests, on real emulators and with real clients
 	@# They wait a third of their time, so three keep two cores busy. In their order: the long ones aren't the last.
-	@$(RUN) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	@$(RUN) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 ##@ Try it on AWS
 
@@ -131,7 +131,8 @@ test-sam-local: built-here .tools/engines/.ready .tools/runtime/.ready ## Saves 
 
 ##@ Test and measure it
 
-test-slow: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) $(HOOK_PACKAGES) ## Streaming under caps, faulty proxies, killed runs, the hook in all nodes
+test-slow: .venv/.ready .tools/engines/.ready $(NODE_PACKAGES) $(HOOK_PACKAGES) ## Faults at every call and byte, streaming under caps, killed runs, all nodes
+	@$(RUN) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder -m slow
 	@$(RUN) -m pytest $(addprefix tests/integration/,streaming deployment_check local_run hook_slow) tests/guarantees/soak
 
 test-all: check test-slow test-deploy test-rie test-sam-local ## Runs every test but test-long and soak

@@ -14,7 +14,6 @@ from botocore.loaders import create_loader
 from hypothesis import settings
 from moto import mock_aws
 from moto.core.serialize import ResponseSerializer
-from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
 from actions_cache.domain.merge_plan import MIB
 from dev.clients.driver import CREDENTIALS, CacheDriver, SetClock
@@ -23,8 +22,6 @@ from dev.local.emulators import Endpoints
 from dev.local.template import Template
 from dev.services import AllServices
 from tests.support.shared_stacks import RunningStacks, SharedStacks
-
-BROWSER_TESTS = "tests/e2e/page"
 
 STACKS = pytest.StashKey[RunningStacks]()
 ADDRESS = pytest.StashKey[str]()
@@ -43,18 +40,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "endpoints" in getattr(item, "fixturenames", ()):
             item.add_marker("emulator")
-
-
-class ByFile(LoadFileScheduling):  # type: ignore[misc]
-    """Gives each file of tests to one worker, and the browser's folder, so that one Chromium does for all of it."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return BROWSER_TESTS if nodeid.startswith(f"{BROWSER_TESTS}/") else super()._split_scope(nodeid)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:
-    return ByFile(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(optionalhook=True)

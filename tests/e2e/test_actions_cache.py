@@ -129,6 +129,7 @@ def test_saved_entry_is_restored_by_key(steps: Steps):
     assert got == steps.first
 
 
+@pytest.mark.slow
 @pytest.mark.client(feature="saves and restores, every byte")
 @pytest.mark.parametrize("spoken", each(Spoken(VERSION_5, "v2")))
 def test_older_client_saves_and_restores(server: str, tmp_path: Path, repository: str, spoken: Spoken):
@@ -212,6 +213,7 @@ def test_entry_of_several_blocks_is_restored(in_parts: Saved):
     assert got == in_parts.data
 
 
+@pytest.mark.slow
 @pytest.mark.client(feature="a host that is taken for Azure's: HEAD, then pieces of 4 MiB, eight at a time")
 def test_blob_host_entry_is_restored_in_segments(in_parts: Saved):
     outcome, got = restored(in_parts.client.by_blob_host(), "key")

@@ -24,6 +24,7 @@ WAS_VISIBLE = {
 SAMPLE = [*WAS_VISIBLE, Point(Fault.ANSWER_LOST, MANIFEST)]
 
 
+@pytest.mark.slow
 def test_crashed_save_is_whole_or_absent(environment: CrashEnvironment, subtests: pytest.Subtests, is_long: bool):
     for point in points(save(environment, None).calls) if is_long else SAMPLE:
         environment.empty()

@@ -194,6 +194,7 @@ def test_readers_around_a_merge_get_every_byte(on_emulators: CacheDriver):
         assert server.driver.content(entry.archive_id) == PART_CONTENT
 
 
+@pytest.mark.slow
 def test_readers_of_removed_entries_get_every_byte(on_emulators: CacheDriver):
     """Entries are deleted, deleted and saved again, and evicted. URLs are from before, and begun until they expire."""
     with fast_server(on_emulators) as server:

@@ -25,6 +25,8 @@ from tests.guarantees.crashes.scenarios import (
     work_off_the_queue,
 )
 
+pytestmark = pytest.mark.slow
+
 Scenario = Callable[[CrashEnvironment, Point | None], list[Call]]
 
 

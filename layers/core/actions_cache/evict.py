@@ -140,7 +140,7 @@ class Evict:
             settles: True to wait where an index may lag; False to leave those evictions to the schedule.
         """
         candidates, evicted = self._candidates(of_class), 0
-        for _ in range(most):
+        for attempt in range(most):
             classes = over()
             if not classes:
                 break
@@ -152,6 +152,9 @@ class Evict:
             if found is None:
                 break
             used_at, archive = found
+            # The candidates were read after the usage: whoever made the room between left the wrong ones.
+            if attempt == 0 and archive.entry_class not in over():
+                continue
             if self.remove_entry(archive.id, self._unused_since(used_at)):
                 evicted += 1
                 self.telemetry.emit(events.evicted(archive))

@@ -17,7 +17,7 @@ from tests.guarantees.aws_calls.page import rows
 from tests.guarantees.aws_calls.raw_store import RAW_KINDS
 from tests.guarantees.aws_calls.step import Step
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 """The first test waits for an entry's whole life, which takes minutes on a busy machine."""
 
 OF_THE_COMMAND_LINE = {

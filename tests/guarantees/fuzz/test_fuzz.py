@@ -7,6 +7,8 @@ from tests.guarantees.fuzz.properties import PROPERTIES, check
 from tests.guarantees.fuzz.target import Target, errors_logged, exchange, request
 from tests.integration.local_run.local_run import LocalRun
 
+pytestmark = pytest.mark.slow
+
 MIB = 1024 * 1024
 
 

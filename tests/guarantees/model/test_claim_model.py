@@ -104,6 +104,7 @@ OF_ONE_WORKER = ("nothing leads on", "attempt 3 was made", "a removed archive ca
 """Rules that are broken in a model of one worker too, where that is found sooner."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("function", "broken", "rule"), BREAKS.values(), ids=BREAKS)
 def test_removed_guard_breaks_a_rule(monkeypatch, function, broken, rule):
     """The model asks the product's own functions, so it sees their defects."""

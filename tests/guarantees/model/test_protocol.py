@@ -8,6 +8,7 @@ so writes needn't be atomic.
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -24,6 +25,8 @@ from actions_cache.ports import MergeMessage  # noqa: TC001 - hypothesis reads a
 from dev.clients.driver import REPOSITORY, CacheDriver, block_ids, name, plenty
 from tests.guarantees.crash_injection import Crashes, crashing
 from tests.guarantees.soak.audit import audit
+
+pytestmark = pytest.mark.slow
 
 KEYS = ("npm", "npm-1")
 BLOCK_IDS = block_ids(3)

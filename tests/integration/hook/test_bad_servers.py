@@ -21,6 +21,8 @@ from tests.support.fake_cache_server import (
 from tests.support.hooked_job import HookedJob, action_variables, install_hook, shorten
 from tests.support.private_ca import CertificateAuthority
 
+pytestmark = pytest.mark.slow
+
 SENDS = Path(__file__).with_name("sends.cjs")
 LOOK_CALL, PUT, GET = f"GET {STATUS}", "PUT /blobs", "GET /blobs"
 SILENT = "it brought nothing within"

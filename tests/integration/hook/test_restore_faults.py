@@ -24,6 +24,8 @@ from tests.support.hooked_downloads import (
 )
 from tests.support.scripted_store import Archive, Ask, Kind, Reply, Rule, scripted_store
 
+pytestmark = pytest.mark.slow
+
 CONNECTIONS: Final = 8
 PARTS: Final = (700_000, 200_000, 1_100_000)
 SIZE: Final = sum(PARTS)

@@ -56,7 +56,7 @@ def archives(random: Random, connections: int) -> Iterator[tuple[str, Archive]]:
             yield f"unmerged-{size}-{name}", Archive(size, split(size, random), rules, knows_lists=size > 0)
 
 
-@pytest.mark.parametrize("connections", [1, 2, 8, 32])
+@pytest.mark.parametrize("connections", [1, 2, *(pytest.param(many, marks=pytest.mark.slow) for many in (8, 32))])
 def test_archives_of_all_sizes_are_whole(tmp_path: Path, connections: int) -> None:
     with scripted_store(dict(archives(Random(connections), connections))) as store:
         hook = install_hook(tmp_path / "hook", store.url, connections=connections)
