@@ -199,8 +199,8 @@ class S3Bucket:
         pages = self._s3.get_paginator("list_parts")
         with translate_errors():
             try:
-                return [
-                    SentPart(found["PartNumber"], found["Size"], found["ETag"])
+                arrived = [
+                    found
                     for page in pages.paginate(Bucket=self._name, Key=upload.key, UploadId=upload.upload_id)
                     for found in page.get("Parts", ())
                 ]
@@ -208,6 +208,10 @@ class S3Bucket:
                 if error_code(error) != "NoSuchUpload":
                     raise
                 return None
+            # SeaweedFS also lists parts that were replaced.
+            arrived.sort(key=lambda found: found["LastModified"])
+            newest = {found["PartNumber"]: found for found in arrived}
+            return [SentPart(number, found["Size"], found["ETag"]) for number, found in sorted(newest.items())]
 
     def copy_part(self, upload: MultipartUpload, number: int, source: PartRange) -> UploadedPart:
         # botocore refuses None for a parameter that isn't wanted.
