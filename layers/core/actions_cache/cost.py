@@ -123,6 +123,7 @@ class Saving:
         restores: number of restores of each entry.
         early: share of the restores that come before the merge is done.
         seeks: true if the client reads by x-ms-range, so through the edge and not from S3 itself.
+        direct: true if the runner's hook sends the blocks straight to S3, where they become one object at once.
         http_gigabytes: memory of the functions that answer requests.
         merge_gigabytes: memory of the function that merges.
     """
@@ -132,6 +133,7 @@ class Saving:
     restores: float = 3
     early: float = 0.1
     seeks: bool = False
+    direct: bool = False
     http_gigabytes: float = 1
     merge_gigabytes: float = 1
 
@@ -151,29 +153,32 @@ class Saving:
 def entry_saved(saving: Saving) -> tuple[Line, ...]:
     """Return the cost of one entry from its save to its end, without storage and transfer out."""
     manifest = saving.manifest
-    parts, steps = len(manifest.parts), plan_merge(manifest)
+    parts, steps = len(manifest.parts), () if saving.direct else plan_merge(manifest)
     copies = sum(isinstance(step, Copy) for step in steps)
     uploads = [step for step in steps if isinstance(step, Upload)]
     read_to_merge = sum(len(step.sources) for step in uploads)
-    merging = merge_seconds(manifest.size, parts)
+    merges = 0 if saving.direct else 1
+    merging = merges * merge_seconds(manifest.size, parts)
     lists = math.ceil(parts / LISTED_AT_ONCE)
+    by_the_hook = 1 if saving.direct else 0  # a list of the parts, by which it looks whether S3 is there
 
-    early = saving.restores * saving.early
+    early = merges * saving.restores * saving.early
     by_edge = saving.restores if saving.seeks else 0
     calls = 3 + saving.restores  # create, block list, finalize; a lookup for each restore
-    through_edge = parts + calls + early + by_edge
-    blob_requests = parts + 1 + early + by_edge
+    parts_by_edge = merges * parts
+    through_edge = parts_by_edge + calls + early + by_edge
+    blob_requests = parts_by_edge + 1 + early + by_edge
     lines = (
-        ("CloudFront, bytes to the bucket", "CloudFront to origin", saving.entry_bytes / GIGABYTE),
+        ("CloudFront, bytes to the bucket", "CloudFront to origin", merges * saving.entry_bytes / GIGABYTE),
         ("CloudFront, requests", "CloudFront request", through_edge),
         ("CloudFront Functions, both", "CloudFront Function", through_edge + blob_requests),
-        ("KeyValueStore, reads by them", "KeyValueStore read", parts + by_edge),
-        ("S3, PUTs of blocks and manifest", "S3 write", parts + 1),
-        ("S3, lists", "S3 write", lists + 1),
+        ("KeyValueStore, reads by them", "KeyValueStore read", parts_by_edge + by_edge),
+        ("S3, PUTs of blocks and manifest", "S3 write", parts + merges),
+        ("S3, lists", "S3 write", lists + 1 + by_the_hook),
         ("S3, copies of the merge", "S3 write", copies),
         ("S3, uploads of the merge", "S3 write", len(uploads)),
         ("S3, create and complete", "S3 write", 2),
-        ("S3, GETs of the merge", "S3 read", read_to_merge + 2),
+        ("S3, GETs of the merge", "S3 read", read_to_merge + 1 + merges),
         ("S3, GETs and HEADs of restores", "S3 read", 2 * saving.restores),
         ("API Gateway", "API Gateway", calls + early),
         ("Lambda, API: calls", "Lambda call", calls),
@@ -182,14 +187,14 @@ def entry_saved(saving: Saving) -> tuple[Line, ...]:
             "Lambda GB-second",
             (calls * API_CALL_SECONDS + lists * LIST_SECONDS) * saving.http_gigabytes,
         ),
-        ("Lambda, merge: calls", "Lambda call", 1),
+        ("Lambda, merge: calls", "Lambda call", merges),
         ("Lambda, merge: time", "Lambda GB-second", merging * saving.merge_gigabytes),
         ("Lambda, downloads that wait for the merge", "Lambda GB-second", early * merging * saving.http_gigabytes),
         ("DynamoDB, writes", "DynamoDB write", WRITE_UNITS + LOOKUP_WRITE_UNITS * saving.restores),
         ("DynamoDB, reads", "DynamoDB read", READ_UNITS + LOOKUP_READ_UNITS * saving.restores),
-        ("SQS", "SQS", QUEUE_REQUESTS),
-        ("CloudWatch, logs", "Log", ((calls + early + 1) * CALL_LOG_BYTES + TASKS * TASK_LOG_BYTES) / GIGABYTE),
-        ("X-Ray, were each call traced", "Trace", calls + early + 1),
+        ("SQS", "SQS", merges * QUEUE_REQUESTS),
+        ("CloudWatch, logs", "Log", ((calls + early + merges) * CALL_LOG_BYTES + TASKS * TASK_LOG_BYTES) / GIGABYTE),
+        ("X-Ray, were each call traced", "Trace", calls + early + merges),
     )
     return tuple(Line(what, price, quantity) for what, price, quantity in lines)
 
