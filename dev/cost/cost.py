@@ -316,7 +316,7 @@ def documented(document: str, tables: str) -> str:
 
 
 def usual_columns(saving: Saving, template: Template) -> dict[str, Saving]:
-    """Return the given saving by @actions/cache, without and with the hook, and by BuildKit; all with the template's memory."""
+    """Return the saving by @actions/cache without and with the hook, and by BuildKit; memory is the template's."""
     plain = replace(
         saving,
         http_gigabytes=float(default_of(template, {"Ref": "HttpMemory"})) / 1024,
