@@ -378,6 +378,27 @@ def test_two_lists_at_once_commit_one(driver: CacheDriver, monkeypatch: pytest.M
     assert driver.content(archive_id) == CONTENT[: 10 * MIB]
 
 
+def test_list_that_is_noted_first_wins(driver: CacheDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first list's process dies before it completes the upload, while the second list is under way."""
+    archive_id = sent(driver)
+    bucket = driver.services.bucket
+    listed = bucket.sent_parts
+
+    def raced(upload: MultipartUpload) -> object:
+        found = listed(upload)
+        monkeypatch.setattr(bucket, "sent_parts", listed)
+        with monkeypatch.context() as patch, pytest.raises(SystemExit):
+            patch.setattr(bucket, "complete_upload", lambda *_: fail(SystemExit()))
+            driver.services.commit.block_list(archive_id, IDS)
+        return found
+
+    monkeypatch.setattr(bucket, "sent_parts", raced)
+    with pytest.raises(CommittedDifferently):
+        driver.services.commit.block_list(archive_id, IDS[:2])
+    driver.services.commit.block_list(archive_id, IDS)
+    assert driver.content(archive_id) == CONTENT
+
+
 @pytest.mark.parametrize("moment", ["sent_parts", "complete_upload"])
 def test_removed_upload_is_not_committed(driver: CacheDriver, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
     """Its reservation ends while the block list is under way."""

@@ -24,6 +24,14 @@ def test_runner_addresses_restrict_presigned_urls(template: Template) -> None:
     assert by_default == ["0.0.0.0/0", "::/0"], "so nobody is refused"
 
 
+def test_presigned_urls_never_copy(template: Template) -> None:
+    """A part that named a source could be another repository's. Merges, which copy, sign with a header."""
+    found = bucket_statement(template, "PresignedUrlsNeverCopy")
+    assert (found["Effect"], found["Principal"], found["Action"]) == ("Deny", "*", "s3:PutObject")
+    presigned, copying = {"s3:authType": "REST-QUERY-STRING"}, {"s3:x-amz-copy-source": "false"}
+    assert found["Condition"] == {"StringEquals": presigned, "Null": copying}
+
+
 def test_supplied_web_acl_blocks_floods_then_strangers() -> None:
     acl = Template.load(ROOT / "deploy" / "web-acl.yaml")
     declared = acl.properties("WebAcl")
