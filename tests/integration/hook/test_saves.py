@@ -165,15 +165,23 @@ LOOKS: Mapping[str, Fault] = {
 }
 
 
-@pytest.mark.parametrize("single", [100, 10_000])
 @pytest.mark.parametrize("fault", LOOKS.values(), ids=LOOKS)
 def test_store_out_of_reach_is_known_before_the_first_byte(
-    offering: FakeCacheServer, store: Store, save: Callable[..., str | None], fault: Fault, single: int
+    offering: FakeCacheServer, store: Store, save: Callable[..., str | None], fault: Fault
 ) -> None:
     store.faults["look"] = [fault]
-    assert save(single=single) is None
+    assert save() is None
     assert store.kinds == ["look"]
-    assert block_requests(offering) == ([] if single > 100 else [*["block"] * 4, "blocklist"])
+    assert block_requests(offering) == [*["block"] * 4, "blocklist"]
+
+
+def test_one_put_goes_to_the_server_without_a_store(
+    offering: FakeCacheServer, store: Store, save: Callable[..., str | None]
+) -> None:
+    store.faults["look"] = [Answer(403)]
+    assert save(single=10_000) is None
+    assert store.kinds == ["look"]
+    assert offering.archives["k"] == CONTENT
 
 
 def changed(**changes: object) -> Callable[[dict[str, Any]], object]:
@@ -252,7 +260,7 @@ def test_part_that_is_refused_ends_the_save(
     assert block_requests(offering) == []
 
 
-@pytest.mark.parametrize("fault", [*TEMPORARY.values(), Answer(403), Answer(412)], ids=[*TEMPORARY, "403", "412"])
+@pytest.mark.parametrize("fault", [Answer(503), Answer(403), Answer(412), "reset"], ids=str)
 def test_one_put_that_fails_is_sent_again_to_the_server(
     offering: FakeCacheServer, store: Store, save: Callable[..., str | None], fault: Fault
 ) -> None:

@@ -4,22 +4,27 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from moto.s3 import models as moto_s3
 
+from actions_cache.domain import direct_upload
 from actions_cache.domain.archive import ArchiveState, MergeState
 from actions_cache.domain.errors import AlreadyExists, CommittedDifferently, InvalidBlockList, InvalidRequest, NotFound
-from actions_cache.domain.merge_plan import MIB
 from actions_cache.ports import MultipartUpload, Unavailable, WrongBytes
 from dev.clients.driver import CacheDriver, block_ids, counted_ids, fail, name
 
 KEY = name("linux-npm-1")
-BLOCKS = (b"a" * 5 * MIB, b"b" * 5 * MIB, b"tail")
+LEAST = 100
+"""Least bytes of a part, for these tests; S3's are 5 MiB."""
+BLOCKS = (b"a" * LEAST, b"b" * LEAST, b"tail")
 CONTENT = b"".join(BLOCKS)
 IDS = counted_ids(len(BLOCKS))
 
 
 @pytest.fixture(autouse=True)
-def no_uploads(driver: CacheDriver) -> None:
-    """Abort what earlier tests left."""
+def fresh(driver: CacheDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take short parts, and abort what earlier tests left."""
+    monkeypatch.setattr(direct_upload, "MIN_UPLOAD_PART_BYTES", LEAST)
+    monkeypatch.setattr(moto_s3, "S3_UPLOAD_PART_MIN_SIZE", LEAST)
     bucket = driver.services.settings.bucket
     for upload in driver.s3.list_multipart_uploads(Bucket=bucket).get("Uploads", ()):
         driver.s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
@@ -95,7 +100,7 @@ def test_wrong_size_changes_nothing(driver: CacheDriver) -> None:
 
 
 def test_block_sent_again_replaces_the_first(driver: CacheDriver) -> None:
-    archive_id = sent(driver, b"x" * 5 * MIB, *BLOCKS[1:])
+    archive_id = sent(driver, b"x" * LEAST, *BLOCKS[1:])
     driver.put_part(archive_id, 1, BLOCKS[0])
     driver.services.commit.block_list(archive_id, IDS)
     assert driver.content(archive_id) == CONTENT
@@ -112,7 +117,7 @@ def test_late_block_changes_nothing(driver: CacheDriver) -> None:
     upload = upload_of(driver, archive_id)
     driver.services.commit.block_list(archive_id, IDS)
     with pytest.raises(Unavailable):
-        driver.services.bucket.upload_part(upload, 1, b"x" * 5 * MIB)
+        driver.services.bucket.upload_part(upload, 1, b"x" * LEAST)
     assert driver.content(archive_id) == CONTENT
 
 
@@ -126,7 +131,7 @@ REFUSED = {
     "ids of another form": (BLOCKS, block_ids(3), "in order"),
     "ids that aren't base64": (BLOCKS, ["?", *IDS[1:]], "in order"),
     "ids of two uploads": (BLOCKS, [*IDS[:2], counted_ids(3, "1" * 36)[2]], "in order"),
-    "a short block": ((b"a" * (5 * MIB - 1), *BLOCKS[1:]), IDS, "all blocks but the last"),
+    "a short block": ((b"a" * (LEAST - 1), *BLOCKS[1:]), IDS, "all blocks but the last"),
 }
 
 
@@ -337,7 +342,7 @@ def test_other_bytes_after_the_list_are_refused(driver: CacheDriver, monkeypatch
     complete = bucket.complete_upload
 
     def raced(*given: object) -> None:
-        driver.put_part(archive_id, 2, b"c" * 5 * MIB)
+        driver.put_part(archive_id, 2, b"c" * LEAST)
         complete(*given)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch, pytest.raises(Unavailable):
@@ -375,7 +380,7 @@ def test_two_lists_at_once_commit_one(driver: CacheDriver, monkeypatch: pytest.M
     monkeypatch.setattr(bucket, "sent_parts", raced)
     with pytest.raises(CommittedDifferently):
         driver.services.commit.block_list(archive_id, IDS)
-    assert driver.content(archive_id) == CONTENT[: 10 * MIB]
+    assert driver.content(archive_id) == CONTENT[: 2 * LEAST]
 
 
 def test_list_that_is_noted_first_wins(driver: CacheDriver, monkeypatch: pytest.MonkeyPatch) -> None:
