@@ -8,6 +8,7 @@ so writes needn't be atomic.
 
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -338,7 +339,8 @@ class Protocol(RuleBasedStateMachine):
     @property
     def bucket(self) -> Bucket:
         """Return the bucket as clients have it, whose requests crash no server."""
-        bucket: Bucket = self.driver.services.bucket._adapter
+        crashing_bucket: Any = self.driver.services.bucket
+        bucket: Bucket = crashing_bucket._adapter
         return bucket
 
     @property

@@ -141,7 +141,7 @@ def test_presigned_urls_fill_a_multipart_upload(stored):
     ]
     assert send("GET", urls.look).status == 200
     stored.complete_upload(upload, [UploadedPart(part.number, part.etag) for part in sent])
-    assert stored.stat(upload.key) == Part(upload.key, 5 * MIB + 4, etag_of_upload([part.etag for part in sent]))
+    assert stored.stat(upload.key) == Part(upload.key, 5 * MIB + 4, etag_of_upload([part.etag for part in sent]) or "")
     assert put(part_url(urls, 1), b"L" * 5 * MIB) == 404, "it is over"
     assert send("GET", urls.look).status == 404
     assert stored.sent_parts(upload) is None
@@ -157,7 +157,7 @@ def test_complete_never_takes_a_part_that_came_later(stored):
     assert put(part_url(urls, 1), b"other") == 200
     with suppress(Unavailable):
         stored.complete_upload(upload, [UploadedPart(1, sent.etag)])
-    assert stored.stat(upload.key) in (None, Part(upload.key, 5, etag_of_upload([sent.etag])))
+    assert stored.stat(upload.key) in (None, Part(upload.key, 5, etag_of_upload([sent.etag]) or ""))
 
 
 def test_presigned_url_opens_one_part(stored):
