@@ -358,11 +358,11 @@ function askServer(options, url, callback) {
       job.hasAnswered = true
       count(statusCode < 500 && !/^text\/html\b/.test(headers['content-type']), statusCode)
       learn(undefined, /"(?:signed_download_url|archiveLocation)":\s*("[^"]*")/.exec(body)?.[1])
-      const answer = (bytes) => {
-        end(job.isDown ? substitute(options, url) : new Answer(statusCode, { ...headers, 'content-length': `${bytes.length}` }, bytes))
+      const answer = (bytes, more) => {
+        end(job.isDown ? substitute(options, url) : new Answer(statusCode, { ...headers, ...more }, bytes))
       }
-      if (isCreate && statusCode === 200 && body) takeOffer(body, options, answer)
-      else answer(body ?? BROKEN_OFF.body)
+      if (!isCreate || statusCode !== 200 || !body) return answer(body ?? BROKEN_OFF.body)
+      return takeOffer(body, options, (left) => answer(left, { 'content-length': `${left.length}` }))
     })
     return true
   })
