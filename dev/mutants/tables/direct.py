@@ -140,6 +140,13 @@ DIRECT_UPLOADS = (
         TESTS_OF_HOOK,
     ),
     Mutant(
+        "the hook begins with fewer URLs than an archive may need",
+        HOOK,
+        " && size * parts.signatures.length >= LARGEST_ARCHIVE_BYTES\n",
+        "\n",
+        TESTS_OF_HOOK,
+    ),
+    Mutant(
         "the client gives up when S3 asks it to wait",
         HOOK,
         "TEMPORARY.test(body) ? 503 : status)\n",

@@ -103,7 +103,7 @@ def offers(ours: FakeCacheServer, offer: Callable[[], object]) -> None:
 @pytest.fixture
 def save(ours: FakeCacheServer, tmp_path: Path, temporary: Path) -> Callable[..., str | None]:
     hook = install_hook(tmp_path / "hook", f"{ours.url}/", "fast")
-    shorten(hook, LEAST_PART_BYTES=BLOCK, LARGEST_ARCHIVE_BYTES=8 * BLOCK, STORE_LOOK_MS=700, SILENCE_MS=1500)
+    shorten(hook, LEAST_PART_BYTES=BLOCK, LARGEST_ARCHIVE_BYTES=4 * BLOCK, STORE_LOOK_MS=700, SILENCE_MS=1500)
     (tmp_path / "archive").write_bytes(CONTENT)
     variables = action_variables(hook, temporary, CLIENTS=str(CLIENT), ACTIONS_RUNTIME_TOKEN=TOKEN)
 
@@ -225,6 +225,13 @@ def test_blocks_that_dont_fit_go_to_the_server(
     assert save(block=block, size=size) is None
     assert store.kinds == ["look"]
     assert block_requests(offering)[-1] == "blocklist"
+
+
+def test_too_few_urls_are_not_begun_with(ours: FakeCacheServer, store: Store, save: Callable[..., str | None]) -> None:
+    offers(ours, lambda: {**store.offer, "parts": {**store.offer["parts"], "signatures": SIGNATURES[:3]}})
+    assert save() is None
+    assert store.kinds == ["look"]
+    assert block_requests(ours) == [*["block"] * 4, "blocklist"]
 
 
 TEMPORARY: Mapping[str, Fault] = {
