@@ -153,32 +153,34 @@ class Saving:
 def entry_saved(saving: Saving) -> tuple[Line, ...]:
     """Return the cost of one entry from its save to its end, without storage and transfer out."""
     manifest = saving.manifest
-    parts, steps = len(manifest.parts), () if saving.direct else plan_merge(manifest)
+    parts = len(manifest.parts)
+    is_direct = saving.direct
+    is_merged = parts > 1 and not is_direct  # a single part is the object itself, and has no manifest
+    steps = plan_merge(manifest) if is_merged else ()
     copies = sum(isinstance(step, Copy) for step in steps)
     uploads = [step for step in steps if isinstance(step, Upload)]
     read_to_merge = sum(len(step.sources) for step in uploads)
-    merges = 0 if saving.direct else 1
-    merging = merges * merge_seconds(manifest.size, parts)
+    merging = merge_seconds(manifest.size, parts) if is_merged else 0
     lists = math.ceil(parts / LISTED_AT_ONCE)
-    by_the_hook = 1 if saving.direct else 0  # a list of the parts, by which it looks whether S3 is there
 
-    early = merges * saving.restores * saving.early
+    early = 0 if is_direct else saving.restores * saving.early
     by_edge = saving.restores if saving.seeks else 0
     calls = 3 + saving.restores  # create, block list, finalize; a lookup for each restore
-    parts_by_edge = merges * parts
+    parts_by_edge = 0 if is_direct else parts
+    bytes_by_edge = 0 if is_direct else saving.entry_bytes
     through_edge = parts_by_edge + calls + early + by_edge
     blob_requests = parts_by_edge + 1 + early + by_edge
     lines = (
-        ("CloudFront, bytes to the bucket", "CloudFront to origin", merges * saving.entry_bytes / GIGABYTE),
+        ("CloudFront, bytes to the bucket", "CloudFront to origin", bytes_by_edge / GIGABYTE),
         ("CloudFront, requests", "CloudFront request", through_edge),
         ("CloudFront Functions, both", "CloudFront Function", through_edge + blob_requests),
         ("KeyValueStore, reads by them", "KeyValueStore read", parts_by_edge + by_edge),
-        ("S3, PUTs of blocks and manifest", "S3 write", parts + merges),
-        ("S3, lists", "S3 write", lists + 1 + by_the_hook),
+        ("S3, PUTs of blocks and manifest", "S3 write", parts + is_merged),
+        ("S3, lists", "S3 write", lists + 1 + is_direct),
         ("S3, copies of the merge", "S3 write", copies),
         ("S3, uploads of the merge", "S3 write", len(uploads)),
-        ("S3, create and complete", "S3 write", 2),
-        ("S3, GETs of the merge", "S3 read", read_to_merge + 1 + merges),
+        ("S3, create and complete", "S3 write", 1 + (parts > 1) if is_direct else 2 * is_merged),
+        ("S3, GETs of the merge", "S3 read", read_to_merge + 2 * is_merged + is_direct),
         ("S3, GETs and HEADs of restores", "S3 read", 2 * saving.restores),
         ("API Gateway", "API Gateway", calls + early),
         ("Lambda, API: calls", "Lambda call", calls),
@@ -187,14 +189,18 @@ def entry_saved(saving: Saving) -> tuple[Line, ...]:
             "Lambda GB-second",
             (calls * API_CALL_SECONDS + lists * LIST_SECONDS) * saving.http_gigabytes,
         ),
-        ("Lambda, merge: calls", "Lambda call", merges),
+        ("Lambda, merge: calls", "Lambda call", int(is_merged)),
         ("Lambda, merge: time", "Lambda GB-second", merging * saving.merge_gigabytes),
         ("Lambda, downloads that wait for the merge", "Lambda GB-second", early * merging * saving.http_gigabytes),
         ("DynamoDB, writes", "DynamoDB write", WRITE_UNITS + LOOKUP_WRITE_UNITS * saving.restores),
         ("DynamoDB, reads", "DynamoDB read", READ_UNITS + LOOKUP_READ_UNITS * saving.restores),
-        ("SQS", "SQS", merges * QUEUE_REQUESTS),
-        ("CloudWatch, logs", "Log", ((calls + early + merges) * CALL_LOG_BYTES + TASKS * TASK_LOG_BYTES) / GIGABYTE),
-        ("X-Ray, were each call traced", "Trace", calls + early + merges),
+        ("SQS", "SQS", QUEUE_REQUESTS * is_merged),
+        (
+            "CloudWatch, logs",
+            "Log",
+            ((calls + early + (not is_direct)) * CALL_LOG_BYTES + TASKS * TASK_LOG_BYTES) / GIGABYTE,
+        ),
+        ("X-Ray, were each call traced", "Trace", calls + early + (not is_direct)),
     )
     return tuple(Line(what, price, quantity) for what, price, quantity in lines)
 
