@@ -4,7 +4,8 @@
 //            answered here: a restore is a miss, a save a warning. What isn't the cache's goes where the runner had
 //            pointed it.
 //   fast     Reads large archives by several connections, too: from presigned S3 URLs that this process's own lookups
-//            got from the server, or from the parts that its download URL lists (docs/design/parts-protocol.md).
+//            got from the server, or from the parts that its download URL lists (docs/design/parts-protocol.md). Archives
+//            are saved straight to S3, by presigned URLs that the server offers (docs/design/direct-uploads.md).
 //
 // Clients go on using node's http and https, whose `request` and `get` are wrapped; nothing else of node is changed. It
 // connects to the server, to S3 by the URLs that the server gave, and to what the runner had set.
@@ -20,6 +21,7 @@ const { urlToHttpOptions } = require('node:url')
 
 const VERSION = 1
 const PARTS = 'application/vnd.actions-cache.parts.v1+json'
+const DIRECT = 'application/vnd.actions-cache.direct.v1+json'
 const CACHE_SERVICE = '/twirp/github.actions.results.api.v1.CacheService/'
 const ARTIFACT_CACHE = '/_apis/artifactcache/'
 const OWN_PATHS = /^\/+($|(_apis\/artifactcache|api|blobs|health|iam|manage|orgs|repos|repositories|runner)(\/|$))/i
@@ -41,6 +43,13 @@ const STALL_MS = 2000 // silence after which a connection is replaced; the clien
 const PLAIN_MS = 3000 // of waiting for a byte, after which the rest is read the plain way, before the client gives up
 const ETAG = /^"[!#-~]*"$/ // a strong one
 const END_MARGIN_MS = 2000 // before a URL's end, half for the rest: Date is in whole seconds, and requests take time to arrive
+
+const STORE_LOOK_MS = 2000 // longer: a save waits longer where S3 is out of reach; shorter: more slow connections count as that
+const LEAST_PART_BYTES = 5_242_880 // S3's, for all parts but the last
+const LARGEST_ARCHIVE_BYTES = 10_737_418_240 // that @actions/cache saves: there must be URLs for so many blocks
+const LARGEST_PUT_BYTES = 5_368_709_120 // S3's
+const BLOCK_ID = /^([!-~]{36})(\d{12})$/ // of Azure's SDK: what an upload's blocks share, and the index
+const TEMPORARY = /<Code>(RequestTimeout|SlowDown|InternalError|ServiceUnavailable)<\/Code>/
 
 let job // what this process knows; see start
 
@@ -69,7 +78,8 @@ function begin(server, leadsSafely, settings) {
     isDown: isFirst ? !isThere(server, userAgent) : remembered() === 'down',
     why: 'it was down when this job began',
     badAnswers: 0,
-    downloads: new Set() // URLs that this process's own lookups got
+    downloads: new Set(), // URLs that this process's own lookups got
+    uploads: new Map() // what the server offered to this process's own saves, by the path of the upload URL
   }
   if (job.isDown && isFirst && settings.when_down === 'github') return false
   for (const module of [http, https]) wrap(module)
@@ -242,7 +252,8 @@ function take(protocol, ...args) {
   const url = new URL(`${protocol}//${authority}${options.path}`)
   if (url.origin === job.server.origin) {
     const isCaches = [CACHE_SERVICE, ARTIFACT_CACHE, '/blobs/'].some((root) => url.pathname.startsWith(root))
-    if (isCaches) return job.isDown ? answerHere(options, url, callback) : askServer(options, url, callback)
+    if (isCaches && job.isDown) return answerHere(options, url, callback)
+    if (isCaches) return putStraight(options, url, callback) ?? askServer(options, url, callback)
     if (!OWN_PATHS.test(url.pathname)) return passBy(options, callback)
   }
   return isOwnDownload(options, url) ? readArchive(options, url, callback) : undefined
@@ -315,6 +326,8 @@ function askServer(options, url, callback) {
   const isDownload = options.method === 'GET' && url.pathname.startsWith('/blobs/')
   const headers = { ...options.headers, accept: PARTS, 'user-agent': job.userAgent }
   const parts = isOwnDownload(options, url) && { headers }
+  const isCreate = job.isFast && url.pathname === `${CACHE_SERVICE}CreateCacheEntry`
+  const offer = isCreate && { headers: asking(options.headers) }
   const silence = /\/(GetCacheEntryDownloadURL|CreateCacheEntry|caches?)$/.test(url.pathname) ? LOOKUP_MS : SILENCE_MS
   const askedAt = performance.now()
   let [isOver, isHeard] = [false, false]
@@ -322,7 +335,7 @@ function askServer(options, url, callback) {
     isOver = true
     if (answer) give('response', answer)
   }
-  const { request, give, drop } = send({ ...options, ...parts }, callback, (event, value) => {
+  const { request, give, drop } = send({ ...options, ...parts, ...offer }, callback, (event, value) => {
     if (isOver || isHeard) return event === 'response' || event === 'error' || event === 'timeout'
     if (event === 'error' && !isDownload && value.code !== 'ABORT_ERR') {
       count(false, value.code || value.message)
@@ -345,26 +358,38 @@ function askServer(options, url, callback) {
       job.hasAnswered = true
       count(statusCode < 500 && !/^text\/html\b/.test(headers['content-type']), statusCode)
       learn(undefined, /"(?:signed_download_url|archiveLocation)":\s*("[^"]*")/.exec(body)?.[1])
-      end(job.isDown ? substitute(options, url) : new Answer(statusCode, headers, body ?? BROKEN_OFF.body))
+      const answer = (bytes, more) => {
+        end(job.isDown ? substitute(options, url) : new Answer(statusCode, { ...headers, ...more }, bytes))
+      }
+      if (!isCreate || statusCode !== 200 || !body) return answer(body ?? BROKEN_OFF.body)
+      return takeOffer(body, options, (left) => answer(left, { 'content-length': `${left.length}` }))
     })
     return true
   })
+  watch(request, silence, () => isOver, () => {
+    goDown(`it brought nothing within ${silence / 1000} s`)
+    end(substitute(options, url))
+    drop()
+  })
+  return request
+}
+
+/** Calls `giveUp` once a request has neither sent nor brought anything for so many ms. */
+function watch(request, silence, isOver, giveUp) {
   // By turns and not by the clock: a process that computed meanwhile hasn't heard yet what came.
   let [sent, waited] = [0, 0]
   const timer = setInterval(() => {
-    if (isOver || request.closed) return clearInterval(timer)
+    if (isOver() || request.closed) return clearInterval(timer)
     const { bytesWritten = 0, _handle: handle } = request.socket ?? {}
     // Less what node has queued, which is a whole part if that is one write; a TLS connection's is its parent's.
     const written = bytesWritten - ((handle?._parent ?? handle)?.writeQueueSize ?? 0)
     waited = written !== sent || isQueued(request) ? 0 : waited + TICK_MS
     sent = written
     if (waited < silence) return undefined
-    goDown(`it brought nothing within ${silence / 1000} s`)
-    end(substitute(options, url))
-    drop()
+    clearInterval(timer)
+    return giveUp()
   }, TICK_MS)
   timer.unref()
-  return request
 }
 
 /** Returns whether the client's agent hasn't begun a request yet, since others take all of its connections. */
@@ -426,6 +451,137 @@ function substitute({ method }, { pathname }) {
     return answer(method === 'GET' ? 500 : 400, 'xml', error)
   }
   return method === 'GET' ? answer(204, 'json', '') : answer(400, 'json', JSON.stringify({ message: why }))
+}
+
+// ------------------------------------------------------------------------------------------------ saving an archive
+
+// An archive goes one way as a whole. Which one is decided before its first byte: straight to S3 if S3 answered when the
+// key was reserved, and the client uploads as expected; else to the server. To S3 go the bytes, their length and the
+// headers that the URL was signed for, and nothing else that the client would send.
+
+/** Returns the headers of a CreateCacheEntry that asks for the offer, too. */
+function asking(headers = {}) {
+  const name = Object.keys(headers).find((it) => it.toLowerCase() === 'accept') ?? 'accept'
+  return { ...headers, [name]: `${headers[name] ?? 'application/json'}, ${DIRECT}` }
+}
+
+/**
+ * Takes the server's offer out of its answer, and calls back with what is left for the client.
+ *
+ * The answer is held back until S3 has answered, so that the first request to upload can be decided on at once.
+ */
+function takeOffer(body, { agent }, done) {
+  let answer, upload
+  try {
+    const { direct, ...others } = JSON.parse(body)
+    if (!direct) return done(body)
+    answer = Buffer.from(JSON.stringify(others))
+    upload = readOffer(direct)
+    if (!upload) return done(answer)
+    const { pathname } = new URL(others.signed_upload_url)
+    return lookAtStore(upload.look, agent, (isThere) => {
+      if (isThere) job.uploads.set(pathname, upload)
+      done(answer)
+    })
+  } catch {
+    return done(answer ?? body)
+  }
+}
+
+function readOffer({ version, look, blob, parts }) {
+  const urls = [look, blob.url, parts.url].map((url) => new URL(url))
+  const isOurs = ({ origin, protocol }) => origin === urls[0].origin && protocol === job.server.protocol
+  const areSigned = parts.signatures.every((it) => /^[0-9a-f]{64}$/.test(it))
+  if (version !== 1 || !urls.every(isOurs) || !areSigned || !hasSameProxy(urls[0], job.server)) return undefined
+  return { look: urls[0], blob: { url: urls[1], headers: blob.headers }, parts: { url: parts.url, signatures: parts.signatures } }
+}
+
+/** Calls back with whether S3 can be reached, and takes these URLs from this address. */
+function lookAtStore(url, agent, done) {
+  const headers = { 'user-agent': job.userAgent }
+  const request = originals[url.protocol]({ ...urlToHttpOptions(url), agent, headers })
+  const finish = (isThere) => {
+    clearTimeout(timer)
+    request.destroy()
+    if (done) done(isThere)
+    done = undefined
+  }
+  const timer = setTimeout(finish, STORE_LOOK_MS, false)
+  request.on('error', () => finish(false)).on('response', ({ statusCode }) => finish(statusCode === 200)).end()
+}
+
+/** Returns the client's request if it uploads straight to S3, and undefined otherwise. */
+function putStraight(options, url, callback) {
+  const upload = job.uploads.get(url.pathname)
+  const comp = url.searchParams.get('comp')
+  if (!upload || options.method !== 'PUT' || (comp !== null && comp !== 'block') || options.createConnection) return undefined
+  const headers = Object.fromEntries(Object.entries(options.headers ?? {}).map(([name, value]) => [name.toLowerCase(), value]))
+  const size = Number(headers['content-length'])
+  const id = Buffer.from(url.searchParams.get('blockid') ?? '', 'base64').toString('latin1')
+  const [, prefix, digits] = BLOCK_ID.exec(id) ?? []
+  const index = Number(digits)
+  if (!upload.way) Object.assign(upload, { way: wayOf(upload, comp, index, size, headers), prefix })
+  if (upload.way === 'blob' && comp === null) return sendBlob(upload, options, size, callback)
+  // A block that doesn't fit goes as without the hook; the server refuses a list of blocks that went two ways.
+  const fits = upload.way === 'parts' && comp === 'block' && prefix === upload.prefix && size > 0
+  const signature = fits && upload.parts.signatures[index]
+  if (!signature) return undefined
+  const to = new URL(`${upload.parts.url}&partNumber=${index + 1}&X-Amz-Signature=${signature}`)
+  const handle = (status, body) => (status >= 500 || status === 429 || TEMPORARY.test(body) ? 503 : status)
+  return sendStraight(options, to, { 'content-length': `${size}` }, callback, handle)
+}
+
+/** Returns the way that an archive goes, by the first request that uploads any of it. */
+function wayOf({ parts }, comp, index, size, headers) {
+  if (comp === null) {
+    const isBlob = headers['x-ms-blob-type'] === 'BlockBlob' && size > 0 && size <= LARGEST_PUT_BYTES
+    return isBlob ? 'blob' : 'edge'
+  }
+  // The first block is as long as all others but the last.
+  const areParts = index === 0 && size >= LEAST_PART_BYTES && size * parts.signatures.length >= LARGEST_ARCHIVE_BYTES
+  return areParts ? 'parts' : 'edge'
+}
+
+/** Sends a whole archive. If S3 doesn't take it, the client sends it again, and then as without the hook. */
+function sendBlob(upload, options, size, callback) {
+  const { url, headers } = upload.blob
+  const fail = () => {
+    upload.way = 'edge'
+    return 503
+  }
+  return sendStraight(options, url, { ...headers, 'content-length': `${size}` }, callback, fail)
+}
+
+/**
+ * Returns the client's request, which goes to S3 with these headers alone.
+ *
+ * The client takes S3's 200 as Azure's 201. `fail` is told of anything else, and returns the status that the client sees:
+ * of 500 and 503, and of broken connections, it tries again.
+ */
+function sendStraight(options, to, headers, callback, fail) {
+  const ours = { auth: undefined, defaultPort: undefined, servername: undefined, host: to.hostname }
+  const there = { ...urlToHttpOptions(to), headers: { ...headers, 'user-agent': job.userAgent } }
+  let [isOver, isRefused] = [false, false]
+  const { request, give } = send({ ...options, ...ours, ...there, method: 'PUT' }, callback, (event, value) => {
+    if (event === 'error' && !isOver) fail(0, '')
+    if (event !== 'response') return isRefused && (event === 'error' || event === 'timeout')
+    isOver = true
+    if (value.statusCode === 200) {
+      value.statusCode = 201
+      value.headers['x-ms-request-id'] = value.headers['x-amz-request-id'] ?? ''
+      return false
+    }
+    isRefused = true
+    readWhole(value, (body = Buffer.alloc(0)) => {
+      const status = fail(value.statusCode, body.toString('latin1'))
+      give('response', new Answer(status, { 'content-type': 'application/xml', 'content-length': `${body.length}` }, body))
+    })
+    return true
+  })
+  watch(request, SILENCE_MS, () => isOver, () => {
+    request.destroy(Object.assign(new Error(`S3 took nothing within ${SILENCE_MS / 1000} s`), { code: 'ECONNRESET' }))
+  })
+  return request
 }
 
 // ---------------------------------------------------------------------------------------------- restoring an archive

@@ -17,7 +17,7 @@ from actions_cache.domain.ranges import full_range
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.events import RunEnd
 from actions_cache.lookup import Hit, Query
-from actions_cache.ports import MergeMessage
+from actions_cache.ports import MergeMessage, MultipartUpload
 from actions_cache.settings import Settings
 from dev.local.resources import Clients, create
 from dev.local.template import Template
@@ -56,6 +56,11 @@ def name(key: str, scope: str = SCOPE, version: str = VERSION, repository: str =
 
 def block_ids(number: int) -> list[str]:
     return [base64.b64encode(f"block {i:04d}".encode()).decode() for i in range(number)]
+
+
+def counted_ids(number: int, prefix: str = "0b5e5d0c-7d3c-4d6f-9a53-3c7f6f0d3a11") -> list[str]:
+    """Return block ids as Azure's SDK for JavaScript makes them, by which blocks can go straight into the bucket."""
+    return [base64.b64encode(f"{prefix}{index:012d}".encode()).decode() for index in range(number)]
 
 
 def plenty() -> Millis:
@@ -105,6 +110,19 @@ class CacheDriver:
     def reserve(self, entry_name: EntryName, entry_class: EntryClass | None = None) -> str:
         """Reserve an entry, and return the archive's id."""
         return self.services.reserve(entry_name, entry_class).partition("?")[0].rpartition("/")[2]
+
+    def reserve_direct(self, entry_name: EntryName, server_url: str = "https://cache.example.com") -> str:
+        """Reserve an entry with a direct upload, and return the archive's id."""
+        path, urls = self.services.reserve.with_direct(entry_name, None, server_url)
+        assert urls is not None
+        return path.partition("?")[0].rpartition("/")[2]
+
+    def put_part(self, archive_id: str, number: int, body: bytes) -> str:
+        """Upload a block as the hook does, straight into the archive's multipart upload, and return its ETag."""
+        direct = self.archive(archive_id).direct
+        assert direct is not None
+        upload = MultipartUpload(direct.key, direct.upload_id)
+        return self.services.bucket.upload_part(upload, number, body).etag
 
     def put_block(self, archive_id: str, block_id: str, body: bytes) -> str:
         """Upload a block as the edge does, past all functions, and return the object's key."""

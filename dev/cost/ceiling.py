@@ -228,6 +228,14 @@ def _bucket(template: Template) -> tuple[Spending, ...]:
             shared=Shared.BUCKET_READS,
         ),
         Spending(
+            what="looks at a direct upload, by its presigned URL",
+            quantity=reads,
+            unit="requests",
+            bound="S3's rate",
+            lines=(Line("lists", "S3 write", reads),),
+            shared=Shared.BUCKET_READS,
+        ),
+        Spending(
             what="listings of an upload, for block lists and finalizes",
             quantity=lists,
             unit="listings",

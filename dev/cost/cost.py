@@ -316,7 +316,7 @@ def documented(document: str, tables: str) -> str:
 
 
 def usual_columns(saving: Saving, template: Template) -> dict[str, Saving]:
-    """Return the given saving by @actions/cache, and by BuildKit beside it, with the template's memory."""
+    """Return the saving by @actions/cache without and with the hook, and by BuildKit; memory is the template's."""
     plain = replace(
         saving,
         http_gigabytes=float(default_of(template, {"Ref": "HttpMemory"})) / 1024,
@@ -324,6 +324,7 @@ def usual_columns(saving: Saving, template: Template) -> dict[str, Saving]:
     )
     return {
         f"actions/cache, {saving.block_bytes / MIB:g} MiB blocks": plain,
+        "the same with the hook": replace(plain, direct=True),
         "BuildKit, 1 MiB blocks": replace(plain, block_bytes=MIB, seeks=True),
     }
 

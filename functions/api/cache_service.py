@@ -11,9 +11,11 @@ from starlette.concurrency import run_in_threadpool
 
 from actions_cache import events
 from actions_cache.domain.access import Caller
+from actions_cache.domain.direct_upload import DirectUrls
 from actions_cache.domain.entry import MAX_RESTORE_KEYS, EntryFamily, EntryName, check_name
 from actions_cache.domain.errors import InvalidRequest, PermissionDenied
 from actions_cache.http.app import absolute, base_url, reader_of
+from actions_cache.http.direct_uploads import wants_direct, with_direct
 from actions_cache.http.errors import TWIRP, respond
 from actions_cache.lookup import Query
 from functions.api.dependencies import MAX_MESSAGE_BYTES, Services, Tokens, read_body, read_caller
@@ -43,7 +45,7 @@ async def call_method(method_name: str, request: Request, services: Services, to
     try:
         caller = await read_caller(request, tokens, writes=method.denial is not None)
         message = codec.decode(await read_body(request, MAX_MESSAGE_BYTES), method.request_type())
-        answer = await run_in_threadpool(method.answer, message, Call(services, caller, request))
+        answer = await run_in_threadpool(method.answer, message, Call(services, caller, request, codec))
     except MalformedBody as error:
         return respond(TWIRP.malformed(str(error)))
     except PermissionDenied as error:
@@ -52,7 +54,8 @@ async def call_method(method_name: str, request: Request, services: Services, to
         # With status 200: on an error status, @actions/cache reports that another job is saving the key.
         services.telemetry.emit(events.refused(method_name, error))
         answer = method.denial(ok=False, message=str(error))
-    return Response(codec.encode(answer), headers={"Content-Type": codec.content_type})
+    body = with_direct(codec.encode(answer.message), answer.urls) if isinstance(answer, Offer) else codec.encode(answer)
+    return Response(body, headers={"Content-Type": codec.content_type})
 
 
 # ---------------------------------------------------------------- methods
@@ -65,15 +68,29 @@ class Call:
     services: ApiServices
     caller: Caller
     http: Request
+    codec: "Codec"
 
 
-def create_entry(request: CreateCacheEntryRequest, call: Call) -> Message:
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An answer in JSON that has the URLs of a direct upload, too."""
+
+    message: Message
+    urls: DirectUrls
+
+
+def create_entry(request: CreateCacheEntryRequest, call: Call) -> Message | Offer:
     name = _name_to_write(request.key, request.version, call)
     call.services.note_repository(call.caller)
     call.services.create_rate_limit.check(call.caller.repository)
-    path = call.services.reserve(name, call.caller.written_class())
-    public_url = call.services.settings.public_url
-    return CreateCacheEntryResponse(ok=True, signed_upload_url=absolute(path, base_url(call.http, public_url)))
+    server_url = base_url(call.http, call.services.settings.public_url)
+    urls = None
+    if isinstance(call.codec, JsonCodec) and wants_direct(call.http.headers.getlist("accept")):
+        path, urls = call.services.reserve.with_direct(name, call.caller.written_class(), server_url)
+    else:
+        path = call.services.reserve(name, call.caller.written_class())
+    answer = CreateCacheEntryResponse(ok=True, signed_upload_url=absolute(path, server_url))
+    return Offer(answer, urls) if urls else answer
 
 
 def finalize_upload(request: FinalizeCacheEntryUploadRequest, call: Call) -> Message:
@@ -125,7 +142,7 @@ class Method:
     """
 
     request_type: type[Message]
-    answer: Callable[..., Message]
+    answer: Callable[..., Message | Offer]
     denial: Callable[..., Message] | None = None
 
 

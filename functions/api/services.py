@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 
 from actions_cache.activity import AdmitPair, NoteActivity, NoteRefused, NoteRepository
+from actions_cache.direct import CompleteDirect, OfferDirect
 from actions_cache.download_services import DownloadServices
 from actions_cache.lookup import ListSimilar, LookUp
 from actions_cache.ports import Unavailable
@@ -46,11 +47,13 @@ class ApiServices(CoreServices):
 
     @cached_property
     def reserve(self) -> Reserve:
-        return Reserve(self.table, self.clock, self.tokens, self.urls, self.lifetimes, self.telemetry)
+        offer_direct = OfferDirect(self.bucket, self.clock, self.tokens, self.lifetimes)
+        return Reserve(self.table, self.clock, self.tokens, self.urls, self.lifetimes, self.telemetry, offer_direct)
 
     @cached_property
     def commit(self) -> CommitUpload:
-        return CommitUpload(self.table, self.bucket, self.manifests, self.clock)
+        complete_direct = CompleteDirect(self.table, self.bucket)
+        return CommitUpload(self.table, self.bucket, self.manifests, self.clock, complete_direct)
 
     @cached_property
     def list_blocks(self) -> ListBlocks:

@@ -248,8 +248,8 @@ SIGNED_URLS = (
     Mutant(
         "a list of parts claims to outlive its credentials",
         f"{CORE}/aws/s3.py",
-        "seconds = min(seconds, seconds_left(self._credentials) or seconds)\n        credentials",
-        "seconds = max(seconds, seconds_left(self._credentials) or seconds)\n        credentials",
+        "seconds = min(seconds, seconds_left(self._credentials) or seconds)\n        time",
+        "seconds = max(seconds, seconds_left(self._credentials) or seconds)\n        time",
         ("tests/integration/aws/test_signing.py",),
     ),
 )

@@ -62,8 +62,8 @@ BOUNDS = (
     Mutant(
         "a run that dies of an archive begins with it again",
         f"{CORE}/cleanup.py",
-        "        self.table.replace_archive(current, postponed(current, now + POSTPONED_FOR))\n        manifest",
-        "        manifest",
+        "        self.table.replace_archive(current, postponed(current, now + POSTPONED_FOR))\n        if",
+        "        if",
         TESTS_OF_FLOODS,
     ),
     Mutant(

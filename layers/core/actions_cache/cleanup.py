@@ -39,6 +39,7 @@ from actions_cache.events import RunEnd, about
 from actions_cache.ports import (
     Bucket,
     Clock,
+    MultipartUpload,
     ObjectGone,
     Repositories,
     Table,
@@ -163,8 +164,11 @@ class CleanUp:
         updated = looked(archive, now)
         if updated is None:
             return True
-        walk, looked_before = archive.walk or Walk(now), archive.looked_at
+        walk, looked_before = archive.walk or self._of_direct(archive, Walk(now)), archive.looked_at
         archive = self.table.replace_archive(archive, updated)
+        if is_too_much(walk, self.open_upload_bytes):
+            self._close(archive, walk)
+            return True
         for page in pages(self.bucket, ArchiveKeys(archive.id).parts_prefix, walk.after):
             walk = _walked(walk, page, page)
             if is_too_much(walk, self.open_upload_bytes):
@@ -175,6 +179,13 @@ class CleanUp:
                 self.table.replace_archive(archive, updated)
                 return False
         return True
+
+    def _of_direct(self, archive: Archive, walk: Walk) -> Walk:
+        """Return the pass with what has arrived in the archive's direct upload."""
+        if archive.direct is None:
+            return walk
+        sent = self.bucket.sent_parts(MultipartUpload(archive.direct.key, archive.direct.upload_id)) or ()
+        return replace(walk, objects=len(sent), bytes=sum(part.size for part in sent))
 
     def _close(self, archive: Archive, walk: Walk) -> None:
         """Close the upload. Its tombstone makes a concurrent Finalize lose, as for an expired reservation."""
@@ -207,6 +218,9 @@ class CleanUp:
         now = self.clock.now()
         walk = current.walk or Walk(now)
         self.table.replace_archive(current, postponed(current, now + POSTPONED_FOR))
+        if current.direct is not None:
+            # It isn't this archive's object: nothing came this way, or its client died.
+            self.bucket.abort_upload(MultipartUpload(current.direct.key, current.direct.upload_id))
         manifest: Manifest | None = None
         for page in pages(self.bucket, ArchiveKeys(current.id).prefix, walk.after):
             archive = self.table.archive(current.id)

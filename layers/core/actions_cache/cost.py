@@ -123,6 +123,7 @@ class Saving:
         restores: number of restores of each entry.
         early: share of the restores that come before the merge is done.
         seeks: true if the client reads by x-ms-range, so through the edge and not from S3 itself.
+        direct: true if the runner's hook sends the blocks straight to S3, where they become one object at once.
         http_gigabytes: memory of the functions that answer requests.
         merge_gigabytes: memory of the function that merges.
     """
@@ -132,6 +133,7 @@ class Saving:
     restores: float = 3
     early: float = 0.1
     seeks: bool = False
+    direct: bool = False
     http_gigabytes: float = 1
     merge_gigabytes: float = 1
 
@@ -152,7 +154,8 @@ def entry_saved(saving: Saving) -> tuple[Line, ...]:
     """Return the cost of one entry from its save to its end, without storage and transfer out."""
     manifest = saving.manifest
     parts = len(manifest.parts)
-    is_merged = parts > 1  # a single part is the object itself, and has no manifest
+    is_direct = saving.direct
+    is_merged = parts > 1 and not is_direct  # a single part is the object itself, and has no manifest
     steps = plan_merge(manifest) if is_merged else ()
     copies = sum(isinstance(step, Copy) for step in steps)
     uploads = [step for step in steps if isinstance(step, Upload)]
@@ -160,22 +163,24 @@ def entry_saved(saving: Saving) -> tuple[Line, ...]:
     merging = merge_seconds(manifest.size, parts) if is_merged else 0
     lists = math.ceil(parts / LISTED_AT_ONCE)
 
-    early = saving.restores * saving.early
+    early = 0 if is_direct else saving.restores * saving.early
     by_edge = saving.restores if saving.seeks else 0
     calls = 3 + saving.restores  # create, block list, finalize; a lookup for each restore
-    through_edge = parts + calls + early + by_edge
-    blob_requests = parts + 1 + early + by_edge
+    parts_by_edge = 0 if is_direct else parts
+    bytes_by_edge = 0 if is_direct else saving.entry_bytes
+    through_edge = parts_by_edge + calls + early + by_edge
+    blob_requests = parts_by_edge + 1 + early + by_edge
     lines = (
-        ("CloudFront, bytes to the bucket", "CloudFront to origin", saving.entry_bytes / GIGABYTE),
+        ("CloudFront, bytes to the bucket", "CloudFront to origin", bytes_by_edge / GIGABYTE),
         ("CloudFront, requests", "CloudFront request", through_edge),
         ("CloudFront Functions, both", "CloudFront Function", through_edge + blob_requests),
-        ("KeyValueStore, reads by them", "KeyValueStore read", parts + by_edge),
+        ("KeyValueStore, reads by them", "KeyValueStore read", parts_by_edge + by_edge),
         ("S3, PUTs of blocks and manifest", "S3 write", parts + is_merged),
-        ("S3, lists", "S3 write", lists + 1),
+        ("S3, lists", "S3 write", lists + 1 + is_direct),
         ("S3, copies of the merge", "S3 write", copies),
         ("S3, uploads of the merge", "S3 write", len(uploads)),
-        ("S3, create and complete", "S3 write", 2 * is_merged),
-        ("S3, GETs of the merge", "S3 read", read_to_merge + 2 * is_merged),
+        ("S3, create and complete", "S3 write", 1 + (parts > 1) if is_direct else 2 * is_merged),
+        ("S3, GETs of the merge", "S3 read", read_to_merge + 2 * is_merged + is_direct),
         ("S3, GETs and HEADs of restores", "S3 read", 2 * saving.restores),
         ("API Gateway", "API Gateway", calls + early),
         ("Lambda, API: calls", "Lambda call", calls),
@@ -190,8 +195,12 @@ def entry_saved(saving: Saving) -> tuple[Line, ...]:
         ("DynamoDB, writes", "DynamoDB write", WRITE_UNITS + LOOKUP_WRITE_UNITS * saving.restores),
         ("DynamoDB, reads", "DynamoDB read", READ_UNITS + LOOKUP_READ_UNITS * saving.restores),
         ("SQS", "SQS", QUEUE_REQUESTS * is_merged),
-        ("CloudWatch, logs", "Log", ((calls + early + 1) * CALL_LOG_BYTES + TASKS * TASK_LOG_BYTES) / GIGABYTE),
-        ("X-Ray, were each call traced", "Trace", calls + early + 1),
+        (
+            "CloudWatch, logs",
+            "Log",
+            ((calls + early + (not is_direct)) * CALL_LOG_BYTES + TASKS * TASK_LOG_BYTES) / GIGABYTE,
+        ),
+        ("X-Ray, were each call traced", "Trace", calls + early + (not is_direct)),
     )
     return tuple(Line(what, price, quantity) for what, price, quantity in lines)
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from actions_cache.domain.archive import Archive, Part
 from actions_cache.domain.budgets import Hits, Repository, Tally, Usage
+from actions_cache.domain.direct_upload import DirectUrls, SentPart
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
 from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.key_family import FamilyPair
@@ -342,7 +343,15 @@ class Bucket(Protocol):
         """Return presigned URLs of the parts, which are good for so long, and together cost one's processor time."""
         ...
 
+    def presign_uploads(self, upload: MultipartUpload, blob_key: str, seconds: int) -> DirectUrls:
+        """Return presigned URLs to put parts into the upload, or one new object under `blob_key`."""
+        ...
+
     def start_upload(self, key: str) -> MultipartUpload: ...
+
+    def sent_parts(self, upload: MultipartUpload) -> Sequence[SentPart] | None:
+        """Return the parts that have arrived; None if there is no such upload: completed, aborted, or never started."""
+        ...
 
     def copy_part(self, upload: MultipartUpload, number: int, source: PartRange) -> UploadedPart:
         """Copy bytes inside the bucket; the caller compares the returned ETag with the one it expects.
@@ -354,7 +363,9 @@ class Bucket(Protocol):
 
     def upload_part(self, upload: MultipartUpload, number: int, body: bytes) -> UploadedPart: ...
 
-    def complete_upload(self, upload: MultipartUpload, parts: Sequence[UploadedPart]) -> None: ...
+    def complete_upload(self, upload: MultipartUpload, parts: Sequence[UploadedPart]) -> None:
+        """Make the object of these parts. The caller looks at the object, which others may have made before."""
+        ...
 
     def abort_upload(self, upload: MultipartUpload) -> None: ...
 

@@ -9,9 +9,20 @@ from dataclasses import dataclass
 from actions_cache import events
 from actions_cache.activity import NoteActivity
 from actions_cache.archives import MAX_ROUNDS, ClaimMerge, Manifests, RemoveBroken, arrivals, transition
-from actions_cache.domain.archive import Archive, ArchiveState, Part, committed, reserved, stored, why_gone
+from actions_cache.direct import CompleteDirect, OfferDirect
+from actions_cache.domain.archive import (
+    Archive,
+    ArchiveState,
+    DirectUpload,
+    Part,
+    committed,
+    reserved,
+    stored,
+    why_gone,
+)
 from actions_cache.domain.budgets import Budgets
 from actions_cache.domain.claim import needs_merge
+from actions_cache.domain.direct_upload import DirectUrls
 from actions_cache.domain.entry import Entry, EntryName, numbered_archive_id
 from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.errors import (
@@ -98,6 +109,7 @@ class Reserve:
     urls: UrlSigner
     lifetimes: Lifetimes
     telemetry: Telemetry
+    offer_direct: OfferDirect
 
     def __call__(self, name: EntryName, entry_class: EntryClass | None = None) -> str:
         """Reserve the key, and return the path, with its query, to upload to.
@@ -109,8 +121,34 @@ class Reserve:
         Raises:
             AlreadyExists: the key is saved or validly reserved.
         """
-        archive = self._reserved(self.tokens.new(), name, entry_class)
-        return self.urls.sign(Direction.UPLOAD, archive.id, archive.upload_closes_at)
+        return self._upload_path(self._reserved(self.tokens.new(), name, entry_class))
+
+    def with_direct(
+        self, name: EntryName, entry_class: EntryClass | None, server_url: str
+    ) -> tuple[str, DirectUrls | None]:
+        """Reserve the key, and return the path to upload to and, if S3 has them, URLs to upload to past the edge.
+
+        The multipart upload is started first, so that the reservation knows it by the same write.
+
+        Args:
+            name: the entry's.
+            entry_class: the class that the job's token tells; None if only the ref is known.
+            server_url: the beginning of the server's URLs, as the client asks it.
+
+        Raises:
+            AlreadyExists: the key is saved or validly reserved.
+        """
+        archive_id = self.tokens.new()
+        offered = self.offer_direct(archive_id, server_url)
+        if offered is None:
+            return self._upload_path(self._reserved(archive_id, name, entry_class)), None
+        direct, urls = offered
+        try:
+            archive = self._reserved(archive_id, name, entry_class, direct)
+        except Exception:
+            self.offer_direct.withdraw(direct)
+            raise
+        return self._upload_path(archive), urls
 
     def numbered(self, name: EntryName, entry_class: EntryClass | None = None) -> int:
         """Reserve the key, and return the number by which the v1 API's client names the upload.
@@ -124,9 +162,14 @@ class Reserve:
         self._reserved(numbered_archive_id(number), name, entry_class)
         return number
 
-    def _reserved(self, archive_id: str, name: EntryName, entry_class: EntryClass | None) -> Archive:
+    def _upload_path(self, archive: Archive) -> str:
+        return self.urls.sign(Direction.UPLOAD, archive.id, archive.upload_closes_at)
+
+    def _reserved(
+        self, archive_id: str, name: EntryName, entry_class: EntryClass | None, direct: DirectUpload | None = None
+    ) -> Archive:
         now = self.clock.now()
-        archive = reserved(archive_id, name, now, self.lifetimes, entry_class)
+        archive = reserved(archive_id, name, now, self.lifetimes, entry_class, direct)
         try:
             self.table.reserve(archive, now)
         except WriteConflict:
@@ -212,6 +255,7 @@ class CommitUpload:
     bucket: Bucket
     manifests: Manifests
     clock: Clock
+    complete_direct: CompleteDirect
 
     def block_list(self, archive_id: str, block_ids: Sequence[str]) -> None:
         """Commit blocks in the order of their list (Put Block List).
@@ -230,7 +274,8 @@ class CommitUpload:
             check_names_each_once(block_ids)
             return WholeBlob(digest, assemble(keys, block_ids, self._arrived(keys.blocks_prefix)))
 
-        if self._commit(self.table.archive(archive_id), assembled) != digest:
+        archive = self.complete_direct(archive_id, digest, block_ids)
+        if self._commit(archive, assembled) != digest:
             raise CommittedDifferently("this upload was committed with another block list; what was committed stays")
 
     def seal(self, archive_id: str) -> None:

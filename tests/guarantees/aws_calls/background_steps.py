@@ -11,7 +11,7 @@ from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.timing import SECOND
 from actions_cache.merge import DEADLINE_MARGIN
 from tests.guarantees.aws_calls.environment import DAY, HOUR, LONG, REPOSITORY, SHORT, Environment, Outcome
-from tests.guarantees.aws_calls.request_steps import archive_id_of, uploaded
+from tests.guarantees.aws_calls.request_steps import archive_id_of, uploaded, uploaded_directly
 from tests.guarantees.aws_calls.step import CONTENT, Step, cold_start
 from tests.support.lambda_events import load
 
@@ -73,7 +73,7 @@ OF_MERGE = (
 
 
 def _abandoned(environment: Environment, key: str) -> list[str]:
-    ids = [archive_id_of(uploaded(environment, f"{key}{suffix}")[1]) for suffix in "ab"]
+    ids = [archive_id_of(begun(environment, key + begun.__name__)[1]) for begun in (uploaded, uploaded_directly)]
     environment.clock.advance(HOUR + 60)
     return ids
 

@@ -24,7 +24,7 @@ from actions_cache.activity import note_unnamed
 from actions_cache.aws import secrets
 from actions_cache.aws.dynamodb import SCHEMA_KEY as SCHEMA
 from actions_cache.aws.sqs import decode_message
-from actions_cache.domain import merge_plan
+from actions_cache.domain import direct_upload, merge_plan
 from actions_cache.domain.archive import Archive, ArchiveState, MergeState
 from actions_cache.domain.claim import needs_merge
 from actions_cache.domain.entry import EntryName
@@ -282,9 +282,9 @@ def job_headers(repository: str = REPOSITORY) -> dict[str, str]:
     }
 
 
-def twirp(method: str, *, repository: str = REPOSITORY, **message: Any) -> dict[str, Any]:
+def twirp(method: str, *, repository: str = REPOSITORY, accept: str = "*/*", **message: Any) -> dict[str, Any]:
     body = json.dumps({"version": VERSION, **message}).encode()
-    return http("POST", f"/twirp/{SERVICE}/{method}", body, job_headers(repository))
+    return http("POST", f"/twirp/{SERVICE}/{method}", body, {**job_headers(repository), "Accept": accept})
 
 
 def manage_request(method: str, path: str, **query: str) -> dict[str, Any]:
@@ -310,7 +310,8 @@ def moto_environment(template: Template, session: boto3.Session) -> Iterator[Env
         patch.setattr(secrets, "RETRY_SECONDS", 0)
         patch.setattr(secrets, "SIGNING_CACHED_SECONDS", 0)
         patch.setattr(secrets, "MANAGEMENT_CACHED_SECONDS", 0)
-        patch.setattr(merge_plan, "MIN_UPLOAD_PART_BYTES", LEAST_COPIED_BYTES)
+        for module in (merge_plan, direct_upload):
+            patch.setattr(module, "MIN_UPLOAD_PART_BYTES", LEAST_COPIED_BYTES)
         patch.setattr(moto_s3, "S3_UPLOAD_PART_MIN_SIZE", 1)
         clients = Clients.of(session)
         resources = create(template, clients)

@@ -103,7 +103,7 @@ OF_DYNAMODB = (
 
 # ---------------------------------------------------------------- S3
 
-S3_READS = frozenset({"GetObject", "HeadBucket", "HeadObject", "ListObjectsV2"})
+S3_READS = frozenset({"GetObject", "HeadBucket", "HeadObject", "ListObjectsV2", "ListParts"})
 S3_COPIES = frozenset({"CompleteMultipartUpload", "UploadPartCopy"})
 S3_UPLOADS = frozenset({"AbortMultipartUpload", "CreateMultipartUpload", "UploadPart"}) | S3_COPIES
 S3 = S3_READS | S3_UPLOADS | {"DeleteObjects", "PutObject"}
@@ -174,7 +174,7 @@ OF_S3 = (
     _s3("200 with SlowDown inside", error_inside("SlowDown"), SLOW_DOWN_INSIDE, DELETES),
     _s3("200 with SlowDown for each key", keys_fail("SlowDown"), KEYS_SLOWED_DOWN, DELETES, outcome=REDELETE),
     _s3("200 with AccessDenied for each key", keys_fail("AccessDenied"), DELETIONS, DELETES, outcome=DEPLOYMENT),
-    _s3_error(404, "NoSuchUpload", operations=S3_UPLOADS - {"CreateMultipartUpload"}),
+    _s3_error(404, "NoSuchUpload", operations=(S3_UPLOADS | {"ListParts"}) - {"CreateMultipartUpload"}),
     _s3("a page that breaks off", malformed, BROKEN_PAGES, LISTS),
     _s3("a body that breaks off", half(breaks=True), BROKEN_BODIES, GETS),
     _s3("a body that ends early", half(breaks=False), SHORT_BODIES, GETS),

@@ -9,9 +9,10 @@ from zlib import crc32
 from actions_cache.domain.archive import Merge
 from actions_cache.domain.signing import Direction
 from actions_cache.domain.timing import SECOND
+from actions_cache.http.direct_uploads import MEDIA_TYPE as DIRECT
 from actions_cache.http.errors import V1_ROOT as V1
 from actions_cache.http.part_lists import MEDIA_TYPE
-from dev.clients.driver import block_ids
+from dev.clients.driver import block_ids, counted_ids
 from dev.clients.wire import VERSION, block_list_xml
 from tests.guarantees.aws_calls.environment import (
     LONG,
@@ -138,6 +139,15 @@ def _url(environment: Environment, archive_id: str) -> str:
     return environment.services.urls.sign(Direction.DOWNLOAD, archive_id, environment.clock.now() + 600 * SECOND)
 
 
+def uploaded_directly(environment: Environment, key: str) -> tuple[str, str]:
+    """Send blocks straight into the bucket, and return the key with the upload URL."""
+    url, offered = environment.services.reserve.with_direct(environment.name(key), None, "https://cache.example.com")
+    assert offered is not None
+    for number, body in enumerate((LONG, SHORT), 1):
+        environment.driver.put_part(archive_id_of(url), number, body)
+    return key, url
+
+
 OF_API = (
     _api("health", lambda _, key: key, lambda _, __: http("GET", "/health"), _ok),
     _api(
@@ -165,6 +175,19 @@ OF_API = (
         _committed,
         lambda _, given: http("GET", given[1], comp="blocklist", blocklisttype="committed"),
         lambda _, __, outcome: outcome.status == 200 and outcome.body.count(b"<Block>") == 2,
+    ),
+    _api(
+        "reserve, with a direct upload",
+        lambda _, key: key,
+        lambda _, key: twirp("CreateCacheEntry", key=key, accept=DIRECT),
+        _ok,
+        may_be_taken=True,
+    ),
+    _api(
+        "the block list of a direct upload",
+        uploaded_directly,
+        lambda _, given: http("PUT", given[1], block_list_xml(counted_ids(2)), comp="blocklist"),
+        answered(201),
     ),
     _api("finalize blocks", _committed, _finalizing, _is_finalized),
     _api("finalize a blob", _of_one_put, _finalizing, _is_finalized),

@@ -6,13 +6,17 @@ here through use cases and adapters, with keys that are saved again and again. O
 so writes needn't be atomic.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from moto.s3 import models as moto_s3
 
+from actions_cache.domain import direct_upload
 from actions_cache.domain.archive import Archive, ArchiveState, MergeState, Part
 from actions_cache.domain.budgets import Usage, total
 from actions_cache.domain.claim import claimable_at
@@ -21,8 +25,8 @@ from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.timing import DAY, SECOND, Millis
 from actions_cache.events import RunEnd
 from actions_cache.merge import GivenUp
-from actions_cache.ports import MergeMessage  # noqa: TC001 - hypothesis reads annotations
-from dev.clients.driver import REPOSITORY, CacheDriver, block_ids, name, plenty
+from actions_cache.ports import Bucket, MergeMessage, MultipartUpload, Unavailable
+from dev.clients.driver import REPOSITORY, CacheDriver, block_ids, counted_ids, name, plenty
 from tests.guarantees.crash_injection import Crashes, crashing
 from tests.guarantees.soak.audit import audit
 
@@ -47,6 +51,10 @@ class Upload:
     arrived: dict[str, bytes] = field(default_factory=dict)
     """Newest arrival of each block."""
     committed: bytes | None = None
+    sent: dict[int, bytes] = field(default_factory=dict)
+    """Newest part of each number that went straight into the bucket."""
+    noted: bytes | None = None
+    """What a block list found, which is what it may complete."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,7 @@ class Protocol(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.known: dict[str, Upload] = {}
+        self.direct: dict[str, MultipartUpload] = {}
         self.messages: list[MergeMessage] = []
         self.readers: list[Reader] = []
         self.merged: dict[str, Part] = {}
@@ -104,6 +113,55 @@ class Protocol(RuleBasedStateMachine):
             if self.now < archive.upload_closes_at:
                 self.known[archive_id].arrived[block_id] = body
 
+    @rule(target=uploads, key=st.sampled_from(KEYS))
+    def reserve_direct(self, key: str) -> str:
+        return self.reserved(key, is_direct=True)
+
+    @rule(target=uploads, key=st.sampled_from(KEYS))
+    def save_directly(self, key: str) -> str:
+        """Save in one go, straight into the bucket, with one part sent twice."""
+        archive_id = self.reserved(key, is_direct=True)
+        if archive_id:
+            for number in (1, 2, 1):
+                self.send(archive_id, number)
+            self.commit_direct(archive_id, 2, None, takes_effect=False)
+            self.finalize(key, 0, None, takes_effect=False)
+            archive = self.driver.archive(archive_id)
+            assert archive.is_stored
+            assert archive.object is not None, "no merge is needed"
+        return archive_id
+
+    @rule(archive_id=uploads, number=st.integers(1, 3))
+    def send(self, archive_id: str, number: int) -> None:
+        """Send a part straight into the bucket, maybe long after its upload was completed or aborted."""
+        if archive_id not in self.direct:
+            return
+        self.puts += 1
+        body = b"%d of %s" % (self.puts, archive_id[:4].encode())
+        with suppress(Unavailable):
+            self.bucket.upload_part(self.direct[archive_id], number, body)
+            self.known[archive_id].sent[number] = body
+
+    @rule(archive_id=uploads, count=st.integers(1, 3), crash_at=calls, takes_effect=st.booleans())
+    def commit_direct(self, archive_id: str, count: int, crash_at: int | None, takes_effect: bool) -> None:
+        if archive_id not in self.known:
+            return
+        upload = self.known[archive_id]
+        found = b"".join(upload.sent.get(number, b"") for number in range(1, count + 1))
+        with self.crashes.at(crash_at, takes_effect=takes_effect):
+            try:
+                self.driver.services.commit.block_list(archive_id, counted_ids(count))
+            except InvalidBlockList:
+                assert not set(range(1, count + 1)) <= set(upload.sent)
+            except (NotFound, CommittedDifferently, Unavailable):
+                pass
+        archive = self.driver.services.table.archive(archive_id)
+        is_committed = archive is not None and archive.commit is not None
+        if archive and upload.noted is None and (is_committed or (archive.direct and archive.direct.object)):
+            upload.noted = found
+        if is_committed and upload.committed is None:
+            upload.committed = upload.noted
+
     @rule(archive_id=uploads, ids=block_lists, crash_at=calls, takes_effect=st.booleans())
     def commit(self, archive_id: str, ids: list[str], crash_at: int | None, takes_effect: bool) -> None:
         if archive_id not in self.known:
@@ -113,7 +171,7 @@ class Protocol(RuleBasedStateMachine):
             try:
                 self.driver.services.commit.block_list(archive_id, ids)
             except InvalidBlockList:
-                assert len(set(ids)) < len(ids) or not set(ids) <= set(upload.arrived)
+                assert len(set(ids)) < len(ids) or not set(ids) <= set(upload.arrived) or upload.sent
             except (NotFound, CommittedDifferently):
                 pass
         archive = self.driver.services.table.archive(archive_id)
@@ -262,20 +320,30 @@ class Protocol(RuleBasedStateMachine):
                 assert self.driver.content(archive_id) == self.known[archive_id].committed
                 held.add(archive.object.key)
         assert {part.key for part in self.driver.services.bucket.list("archives/")} == held
+        assert not any(self.bucket.sent_parts(upload) for upload in self.direct.values())
 
-    def reserved(self, key: str) -> str:
+    def reserved(self, key: str, *, is_direct: bool = False) -> str:
         """Reserve, and return the new archive's id, or an empty one if the key is taken."""
         entry, held = self.driver.services.table.entry(name(key)), self.driver.services.table.reservation(name(key))
         is_held = held is not None and held.expires_at > self.now
         try:
-            archive_id = self.driver.reserve(name(key))
+            archive_id = (self.driver.reserve_direct if is_direct else self.driver.reserve)(name(key))
         except AlreadyExists:
             assert entry or is_held
             return ""
         assert entry is None
         assert not is_held
         self.known[archive_id] = Upload(key)
+        if offered := self.driver.archive(archive_id).direct:
+            self.direct[archive_id] = MultipartUpload(offered.key, offered.upload_id)
         return archive_id
+
+    @property
+    def bucket(self) -> Bucket:
+        """Return the bucket as clients have it, whose requests crash no server."""
+        crashing_bucket: Any = self.driver.services.bucket
+        bucket: Bucket = crashing_bucket._adapter
+        return bucket
 
     @property
     def now(self) -> Millis:
@@ -299,7 +367,10 @@ LONG = settings(
 )
 
 
-def test_guarantees_hold_whatever_happens(on_moto: CacheDriver, is_long: bool):
+def test_guarantees_hold_whatever_happens(on_moto: CacheDriver, is_long: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(direct_upload, "MIN_UPLOAD_PART_BYTES", 1)
+    monkeypatch.setattr(moto_s3, "S3_UPLOAD_PART_MIN_SIZE", 1)
+
     class OnMoto(Protocol):
         def __init__(self) -> None:
             super().__init__()

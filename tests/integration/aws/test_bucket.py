@@ -1,13 +1,16 @@
 """The bucket port's contract (ports.Bucket)."""
 
 import io
+from contextlib import suppress
 
 import pytest
 
 from actions_cache.domain.archive import Part
+from actions_cache.domain.checksum import etag_of, etag_of_upload
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.domain.ranges import PartRange, full_range
-from actions_cache.ports import MultipartUpload, ObjectGone, WriteConflict, WrongBytes
+from actions_cache.ports import MultipartUpload, ObjectGone, Unavailable, UploadedPart, WriteConflict, WrongBytes
+from dev.clients.wire import send
 
 
 @pytest.fixture
@@ -107,6 +110,86 @@ def test_aborted_upload_leaves_nothing(bucket, driver):
     assert bucket.stat("archives/aborted") is None
     left = driver.s3.list_multipart_uploads(Bucket=driver.services.settings.bucket, Prefix="archives/aborted")
     assert not left.get("Uploads")
+
+
+def put(url, body, **headers):
+    return send("PUT", url, body, headers).status
+
+
+def part_url(urls, number):
+    return f"{urls.part}&partNumber={number}&X-Amz-Signature={urls.signatures[number - 1]}"
+
+
+@pytest.fixture
+def stored(request, driver):
+    """Return the emulator's bucket."""
+    if request.node.callspec.params["engine"] == "moto":
+        pytest.skip("presigned URLs are for others than boto3, and moto is within the process")
+    return driver.services.bucket
+
+
+def test_presigned_urls_fill_a_multipart_upload(stored):
+    upload = stored.start_upload("archives/a/parts/direct/1")
+    urls = stored.presign_uploads(upload, "archives/a/parts/blob/1", 60)
+    assert stored.sent_parts(upload) == []
+    for number, body in ((2, b"tail"), (1, b"M" * 5 * MIB), (1, b"M" * 5 * MIB)):
+        assert put(part_url(urls, number), body) == 200
+    sent = stored.sent_parts(upload)
+    assert [(part.number, part.size, part.etag) for part in sent] == [
+        (1, 5 * MIB, etag_of([b"M" * 5 * MIB])),
+        (2, 4, etag_of([b"tail"])),
+    ]
+    assert send("GET", urls.look).status == 200
+    stored.complete_upload(upload, [UploadedPart(part.number, part.etag) for part in sent])
+    assert stored.stat(upload.key) == Part(upload.key, 5 * MIB + 4, etag_of_upload([part.etag for part in sent]) or "")
+    assert put(part_url(urls, 1), b"L" * 5 * MIB) == 404, "it is over"
+    assert send("GET", urls.look).status == 404
+    assert stored.sent_parts(upload) is None
+    assert stored.read(full_range(stored.stat(upload.key))).endswith(b"Mtail")
+
+
+def test_complete_never_takes_a_part_that_came_later(stored):
+    """S3 refuses then; SeaweedFS takes the part that was meant."""
+    upload = stored.start_upload("archives/a/parts/direct/1")
+    urls = stored.presign_uploads(upload, "archives/a/parts/blob/1", 60)
+    assert put(part_url(urls, 1), b"first") == 200
+    [sent] = stored.sent_parts(upload)
+    assert put(part_url(urls, 1), b"other") == 200
+    with suppress(Unavailable):
+        stored.complete_upload(upload, [UploadedPart(1, sent.etag)])
+    assert stored.stat(upload.key) in (None, Part(upload.key, 5, etag_of_upload([sent.etag]) or ""))
+
+
+def test_presigned_url_opens_one_part(stored):
+    upload = stored.start_upload("archives/a/parts/direct/1")
+    urls = stored.presign_uploads(upload, "archives/a/parts/blob/1", 60)
+    whole = part_url(urls, 1)
+    others = [
+        whole.replace("partNumber=1", "partNumber=2"),
+        whole.replace("/direct/1", "/direct/2"),
+        whole.replace("archives/a/", "archives/b/"),
+        whole.replace("X-Amz-Expires=60", "X-Amz-Expires=99"),
+        whole.replace(upload.upload_id, stored.start_upload("archives/a/parts/direct/1").upload_id),
+        whole.replace(urls.signatures[0], urls.signatures[1]),
+        urls.blob.replace("/blob/1", "/blob/2"),
+    ]
+    headers = dict(urls.blob_headers)
+    assert {put(url, b"x", **(headers if "/blob/" in url else {})) for url in others} == {403}
+    assert send("DELETE", urls.look).status == 403
+    assert send("POST", urls.look, b"<CompleteMultipartUpload/>").status == 403
+    assert stored.sent_parts(upload) == []
+
+
+def test_presigned_put_writes_once(stored, driver):
+    upload = stored.start_upload("archives/a/parts/direct/1")
+    urls = stored.presign_uploads(upload, "archives/a/parts/blob/1", 60)
+    headers = dict(urls.blob_headers)
+    assert put(urls.blob, b"content") == 403, "without the headers that are signed"
+    assert put(urls.blob, b"content", **headers | {"content-type": "text/html"}) == 403
+    assert put(urls.blob, b"content", **headers) == 200
+    assert put(urls.blob, b"other", **headers) == 412
+    head = driver.s3.head_object(Bucket=driver.services.settings.bucket, Key="archives/a/parts/blob/1")
+    assert (head["ContentLength"], head["ContentType"]) == (7, "application/octet-stream")
 
 
 def test_copy_is_pinned_by_etag(bucket, monkeypatch):

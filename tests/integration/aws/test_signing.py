@@ -17,9 +17,10 @@ from yarl import URL
 from actions_cache.aws.clients import QUICK_CALLS, s3_client
 from actions_cache.aws.s3 import S3Bucket, SigningKeys
 from actions_cache.aws.s3_stream import S3Signer, host_header
-from actions_cache.domain.archive import Part
+from actions_cache.domain.archive import OCTET_STREAM, Part
+from actions_cache.domain.direct_upload import MAX_DIRECT_PARTS
 from actions_cache.domain.merge_plan import MIB
-from actions_cache.ports import Unavailable
+from actions_cache.ports import MultipartUpload, Unavailable
 
 KEY = "archives/0123/parts/blocks/-_azAZ09/0000000000001-a1"
 
@@ -120,6 +121,32 @@ def test_presigned_parts_match_botocore(endpoint: str | None, token: str | None,
     ]
     assert [(part.size, part.etag) for part in given.parts] == [(part.size, part.etag) for part in parts]
     assert given.size == sum(part.size for part in parts)
+
+
+@pytest.mark.parametrize("token", [None, "session/token+=="])
+@pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:8333", "https://store.example:443"])
+def test_presigned_uploads_match_botocore(endpoint: str | None, token: str | None, monkeypatch):
+    if endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+    session = boto3.Session("a key/id+", "secret", token, region_name="eu-central-1")
+    client = s3_client(session, QUICK_CALLS)
+    upload = MultipartUpload("archives/a/parts/direct/öäü ~", "an id/with+odd=characters.~_-")
+    given = S3Bucket(client, "bucket", session.get_credentials()).presign_uploads(upload, KEY, 3600)
+    [time] = parse_qs(given.part)["X-Amz-Date"]
+
+    def expected(method: str, **params: Any) -> tuple[str, list[str]]:
+        with patch("botocore.auth.get_current_datetime", lambda *_, **__: datetime.fromisoformat(time)):
+            return unordered(client.generate_presigned_url(method, {"Bucket": "bucket", **params}, ExpiresIn=3600))
+
+    named = {"Key": upload.key, "UploadId": upload.upload_id}
+    assert unordered(given.look) == expected("list_parts", **named)
+    assert unordered(given.blob) == expected("put_object", Key=KEY, ContentType=OCTET_STREAM, IfNoneMatch="*")
+    for number in (1, 9, 10, MAX_DIRECT_PARTS):
+        url = f"{given.part}&partNumber={number}&X-Amz-Signature={given.signatures[number - 1]}"
+        assert unordered(url) == expected("upload_part", **named, PartNumber=number)
+    assert len(set(given.signatures)) == MAX_DIRECT_PARTS
+    for hidden in (given.look, given.blob, given.part, given.signatures[0]):
+        assert hidden not in repr(given)
 
 
 def test_presigned_parts_never_outlive_credentials():

@@ -59,6 +59,15 @@ def test_half_the_size_costs_the_same_bytes_and_twice_the_calls() -> None:
         assert usd(halves, what) == pytest.approx(2 * usd(whole, what))
 
 
+def test_direct_saves_cost_less_than_a_dollar_a_terabyte() -> None:
+    """Neither the edge nor the merge handles their bytes."""
+    direct = terabyte_saved(replace(PLAIN, direct=True))
+    assert total(direct) <= 1.0 < total(terabyte_saved(PLAIN)) / 20
+    for what in ("CloudFront, bytes to the bucket", "S3, copies of the merge", "Lambda, merge: time", "SQS"):
+        assert usd(direct, what) == 0
+    assert usd(direct, "S3, PUTs of blocks and manifest") == pytest.approx(11 * 1418 * 5e-6, rel=0.01)
+
+
 def test_twice_the_restores_cost_twice_the_transfer() -> None:
     twice = replace(PLAIN, restores=2 * PLAIN.restores)
     once_out, twice_out = (transfer_out(saving, outside_aws=True).usd for saving in (PLAIN, twice))

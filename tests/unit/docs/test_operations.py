@@ -12,6 +12,9 @@ from dev.local.template import ROOT, Template
 from tests.support.lambda_events import load
 from tests.unit.test_settings import REQUIRED
 
+OF_URLS = ["s3:GetObject", "s3:PutObject", "s3:ListMultipartUploadParts"]
+"""What presigned URLs are for."""
+
 PAGE = (ROOT / "docs" / "operate" / "operations.md").read_text()
 
 
@@ -33,9 +36,9 @@ def test_multi_issuer_example_deploys_and_starts(template: Template, monkeypatch
 
 
 def test_policy_examples_are_valid() -> None:
-    assert json.loads(block("json", "{"))["Statement"][0]["Action"] == "s3:GetObject"
+    assert json.loads(block("json", "{"))["Statement"][0]["Action"] == OF_URLS
     [statement] = yaml.safe_load(block("yaml", "- Sid").replace("!Sub ", ""))
-    assert statement["Effect"] == "Deny"
+    assert (statement["Effect"], statement["Action"]) == ("Deny", OF_URLS)
 
 
 def test_named_resources_and_parameters_exist(template: Template) -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from actions_cache.archives import LISTING_TIME, PAGE
+from actions_cache.direct import CompleteDirect
 from actions_cache.domain.archive import Archive, Part
 from actions_cache.domain.errors import NotFound, TooLarge, TryAgain
 from actions_cache.domain.object_keys import ArchiveKeys
@@ -52,7 +53,7 @@ def send(request_: str, clock: SetClock, bucket: FloodedBucket) -> Any:
     table = SimpleNamespace(archive=lambda _: open_upload(), reservation=lambda _: open_upload().reservation)
     unused = cast("Any", None)
     store: Any = bucket
-    commit = CommitUpload(cast("Any", table), store, unused, clock)
+    commit = CommitUpload(cast("Any", table), store, unused, clock, CompleteDirect(cast("Any", table), store))
     finalize = Finalize(
         cast("Any", table),
         clock,

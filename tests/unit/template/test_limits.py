@@ -12,8 +12,9 @@ RUNNERS = "203.0.113.0/24,2001:db8::/32"
 
 def test_runner_addresses_restrict_presigned_urls(template: Template) -> None:
     """Functions and edge sign with a header, and requests through a VPC endpoint have no address that S3 knows."""
-    found = bucket_statement(template, "OnlyRunnersRestore")
-    assert (found["Effect"], found["Principal"], found["Action"]) == ("Deny", "*", "s3:GetObject")
+    found = bucket_statement(template, "OnlyRunnersRestoreAndSave")
+    assert (found["Effect"], found["Principal"]) == ("Deny", "*")
+    assert found["Action"] == ["s3:GetObject", "s3:PutObject", "s3:ListMultipartUploadParts"]
     addresses = found["Condition"]["NotIpAddress"]["aws:SourceIp"]["Fn::If"]
     assert addresses[:2] == ["HasRunnerAddresses", {"Fn::Split": [",", {"Ref": "RunnerAddresses"}]}]
     assert found["Condition"]["StringEquals"] == {"s3:authType": "REST-QUERY-STRING"}
@@ -21,6 +22,14 @@ def test_runner_addresses_restrict_presigned_urls(template: Template) -> None:
     assert template.with_parameters(RunnerAddresses=RUNNERS).condition("HasRunnerAddresses")
     by_default = template.resolve(found)["Condition"]["NotIpAddress"]["aws:SourceIp"]
     assert by_default == ["0.0.0.0/0", "::/0"], "so nobody is refused"
+
+
+def test_presigned_urls_never_copy(template: Template) -> None:
+    """A part that named a source could be another repository's. Merges, which copy, sign with a header."""
+    found = bucket_statement(template, "PresignedUrlsNeverCopy")
+    assert (found["Effect"], found["Principal"], found["Action"]) == ("Deny", "*", "s3:PutObject")
+    presigned, copying = {"s3:authType": "REST-QUERY-STRING"}, {"s3:x-amz-copy-source": "false"}
+    assert found["Condition"] == {"StringEquals": presigned, "Null": copying}
 
 
 def test_supplied_web_acl_blocks_floods_then_strangers() -> None:

@@ -168,6 +168,7 @@ S3_ACTIONS: Mapping[str, str] = {
     "HeadBucket": "s3:ListBucket",
     "HeadObject": "s3:GetObject, or s3:ListBucket if the object is missing",
     "ListObjectsV2": "s3:ListBucket",
+    "ListParts": "s3:ListMultipartUploadParts",
     "PutObject": "s3:PutObject",
     "UploadPart": "s3:PutObject",
     "UploadPartCopy": "s3:PutObject or s3:GetObject",

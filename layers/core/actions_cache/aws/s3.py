@@ -1,8 +1,9 @@
 """The bucket in S3, with boto3."""
 
 import hmac
-from collections.abc import Iterable, Iterator, MutableSequence, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
@@ -15,13 +16,14 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, stop_af
 from actions_cache.aws.clients import REFUSED, error_code, log_denied_operation, seconds_left, translate_errors
 from actions_cache.domain.archive import OCTET_STREAM, Part
 from actions_cache.domain.checksum import etag_of, etags_conflict
+from actions_cache.domain.direct_upload import MAX_DIRECT_PARTS, DirectUrls, SentPart
 from actions_cache.domain.object_keys import ROOT, archive_of_prefix, archive_prefix_after
 from actions_cache.domain.part_list import PartList, SignedPart
 from actions_cache.domain.ranges import PartRange
 from actions_cache.ports import MultipartUpload, ObjectGone, Unavailable, UploadedPart, WriteConflict, WrongBytes
 
 if TYPE_CHECKING:
-    from botocore.credentials import Credentials
+    from botocore.credentials import Credentials, ReadOnlyCredentials
     from mypy_boto3_s3 import S3Client
 
 DELETE_BATCH = 1000
@@ -178,16 +180,38 @@ class S3Bucket:
         with translate_errors():
             return self._presigner.presigned(parts, seconds)
 
+    def presign_uploads(self, upload: MultipartUpload, blob_key: str, seconds: int) -> DirectUrls:
+        with translate_errors():
+            return self._presigner.presigned_uploads(upload, blob_key, seconds)
+
     @cached_property
-    def _presigner(self) -> "PartPresigner":
+    def _presigner(self) -> "Presigner":
         if self._credentials is None:
             raise NoCredentialsError
-        return PartPresigner(self._s3, self._name, self._credentials)
+        return Presigner(self._s3, self._name, self._credentials)
 
     def start_upload(self, key: str) -> MultipartUpload:
         with translate_errors():
             started = self._s3.create_multipart_upload(Bucket=self._name, Key=key, ContentType=OCTET_STREAM)
             return MultipartUpload(key, started["UploadId"])
+
+    def sent_parts(self, upload: MultipartUpload) -> Sequence[SentPart] | None:
+        pages = self._s3.get_paginator("list_parts")
+        with translate_errors():
+            try:
+                arrived = [
+                    found
+                    for page in pages.paginate(Bucket=self._name, Key=upload.key, UploadId=upload.upload_id)
+                    for found in page.get("Parts", ())
+                ]
+            except ClientError as error:
+                if error_code(error) != "NoSuchUpload":
+                    raise
+                return None
+            # SeaweedFS also lists parts that were replaced.
+            arrived.sort(key=lambda found: found["LastModified"])
+            newest = {found["PartNumber"]: found for found in arrived}
+            return [SentPart(number, found["Size"], found["ETag"]) for number, found in sorted(newest.items())]
 
     def copy_part(self, upload: MultipartUpload, number: int, source: PartRange) -> UploadedPart:
         # botocore refuses None for a parameter that isn't wanted.
@@ -296,10 +320,15 @@ class SigningKeys:
         return key
 
 
-class PartPresigner:
+UPLOAD_HEADERS = {"content-type": OCTET_STREAM, "if-none-match": "*"}
+"""Headers of a presigned PutObject. S3 refuses the request without them, as they are signed, and with the second one it
+never replaces an object: https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html."""
+
+
+class Presigner:
     """Presigns a thousand URLs in the time in which boto3 presigns some twenty.
 
-    They are the same: all but path and signature is common to them, and the signing key too.
+    They are the same: all but method, path and what is theirs alone is common to them, and the signing key too.
     https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html.
     """
 
@@ -314,27 +343,75 @@ class PartPresigner:
 
     def presigned(self, parts: Iterable[Part], seconds: int) -> PartList:
         """Return URLs that last so long, or as long as the credentials if that is shorter."""
-        seconds = min(seconds, seconds_left(self._credentials) or seconds)
-        credentials = self._credentials.get_frozen_credentials()
-        time = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-        query = {
-            "X-Amz-Algorithm": ALGORITHM,
-            "X-Amz-Credential": f"{credentials.access_key}/{self._keys.scope(time[:8])}",
-            "X-Amz-Date": time,
-            "X-Amz-Expires": str(seconds),
-            "X-Amz-SignedHeaders": "host",
-        }
-        if credentials.token:
-            query["X-Amz-Security-Token"] = credentials.token
-        pairs = [f"{name}={quote(value, safe='')}" for name, value in query.items()]
-        rest = f"{'&'.join(sorted(pairs))}\nhost:{self._host}\n\nhost\nUNSIGNED-PAYLOAD"
+        signing = self._signing(seconds)
+        query = signing.query()
+        rest = signing.rest(query)
 
         def signed(part: Part) -> SignedPart:
             path = quote(part.key, safe="/")
-            request = f"GET\n{self._path}{path}\n{rest}"
-            return SignedPart(path, part.size, part.etag, self._keys.sign(credentials.secret_key or "", time, request))
+            return SignedPart(path, part.size, part.etag, signing.sign(f"GET\n{self._path}{path}\n{rest}"))
 
-        return PartList(self._base, "&".join(pairs), tuple(map(signed, parts)))
+        return PartList(self._base, "&".join(query), tuple(map(signed, parts)))
+
+    def presigned_uploads(self, upload: MultipartUpload, blob_key: str, seconds: int) -> DirectUrls:
+        """Return URLs that last so long, or as long as the credentials if that is shorter."""
+        signing = self._signing(seconds)
+        upload_id = f"uploadId={quote(upload.upload_id, safe='')}"
+        query, path = [*signing.query(), upload_id], quote(upload.key, safe="/")
+        of_blob, blob_path = signing.query(UPLOAD_HEADERS), quote(blob_key, safe="/")
+        signatures = tuple(
+            signing.sign(f"PUT\n{self._path}{path}\n{signing.rest([*query, f'partNumber={number}'])}")
+            for number in range(1, MAX_DIRECT_PARTS + 1)
+        )
+        look = signing.sign(f"GET\n{self._path}{path}\n{signing.rest(query)}")
+        blob = signing.sign(f"PUT\n{self._path}{blob_path}\n{signing.rest(of_blob, UPLOAD_HEADERS)}")
+        part_url = f"{self._base}{path}?{'&'.join(query)}"
+        return DirectUrls(
+            look=f"{part_url}&X-Amz-Signature={look}",
+            blob=f"{self._base}{blob_path}?{'&'.join(of_blob)}&X-Amz-Signature={blob}",
+            blob_headers=tuple(UPLOAD_HEADERS.items()),
+            part=part_url,
+            signatures=signatures,
+        )
+
+    def _signing(self, seconds: int) -> "_Signing":
+        seconds = min(seconds, seconds_left(self._credentials) or seconds)
+        time = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        return _Signing(self._keys, self._credentials.get_frozen_credentials(), self._host, time, seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Signing:
+    """What is common to URLs that are presigned at one time."""
+
+    keys: SigningKeys
+    credentials: "ReadOnlyCredentials"
+    host: str
+    time: str
+    seconds: int
+
+    def query(self, headers: Mapping[str, str] | None = None) -> Sequence[str]:
+        """Return the parameters, for a request that has these headers beside Host."""
+        query = {
+            "X-Amz-Algorithm": ALGORITHM,
+            "X-Amz-Credential": f"{self.credentials.access_key}/{self.keys.scope(self.time[:8])}",
+            "X-Amz-Date": self.time,
+            "X-Amz-Expires": str(self.seconds),
+            "X-Amz-SignedHeaders": ";".join(sorted({"host", *(headers or {})})),
+        }
+        if self.credentials.token:
+            query["X-Amz-Security-Token"] = self.credentials.token
+        return [f"{name}={quote(value, safe='')}" for name, value in query.items()]
+
+    def rest(self, query: Sequence[str], headers: Mapping[str, str] | None = None) -> str:
+        """Return what follows the path in the canonical request."""
+        lines = sorted({"host": self.host, **(headers or {})}.items())
+        names = ";".join(name for name, _ in lines)
+        headed = "".join(f"{name}:{value}\n" for name, value in lines)
+        return f"{'&'.join(sorted(query))}\n{headed}\n{names}\nUNSIGNED-PAYLOAD"
+
+    def sign(self, request: str) -> str:
+        return self.keys.sign(self.credentials.secret_key or "", self.time, request)
 
 
 def bucket_url(client: "S3Client", bucket: str) -> str:

@@ -51,6 +51,18 @@ class Commit:
     """The first of several parts, so that a stream can request it while it reads the manifest."""
 
 
+@dataclass(frozen=True, slots=True)
+class DirectUpload:
+    """A multipart upload of the archive's own object, into which a client may put blocks past the edge."""
+
+    key: str
+    upload_id: str
+    digest: str | None = None
+    """Digest of the block list that completes it; None before there was one."""
+    object: Part | None = None
+    """The object that this block list makes of it. It may not be there yet."""
+
+
 class ArchiveState(StrEnum):
     """The states of an archive, in the order in which it goes through them."""
 
@@ -111,6 +123,8 @@ class Archive:
     reserved_at: Millis
     reservation_expires_at: Millis
     upload_closes_at: Millis
+    direct: DirectUpload | None = None
+    """The multipart upload that was offered to the client; None once it is this archive's object."""
     commit: Commit | None = None
     object: Part | None = None
     """The object that holds all bytes: the only part or the merged object; None while there are several parts."""
@@ -162,7 +176,12 @@ def needed_first(archive: Archive) -> Part | None:
 
 
 def reserved(
-    archive_id: str, name: EntryName, now: Millis, lifetimes: Lifetimes, entry_class: EntryClass | None = None
+    archive_id: str,
+    name: EntryName,
+    now: Millis,
+    lifetimes: Lifetimes,
+    entry_class: EntryClass | None = None,
+    direct: DirectUpload | None = None,
 ) -> Archive:
     """Return a new archive whose reservation holds the name; without a class, it has the one that its ref tells."""
     return Archive(
@@ -172,6 +191,7 @@ def reserved(
         reserved_at=now,
         reservation_expires_at=now + lifetimes.reservation,
         upload_closes_at=now + lifetimes.upload_url,
+        direct=direct,
     )
 
 
@@ -179,7 +199,22 @@ def committed(archive: Archive, commit: Commit, only_part: Part | None) -> Archi
     """Return the archive with its content; None if it was committed before or is no longer being uploaded."""
     if archive.state is not ArchiveState.RESERVED or archive.commit is not None:
         return None
-    return replace(archive, commit=commit, object=only_part)
+    direct = archive.direct
+    if direct is not None and only_part is not None and direct.object == only_part:
+        direct = None
+    return replace(archive, commit=commit, object=only_part, direct=direct)
+
+
+def completing(archive: Archive, digest: str, made: Part) -> Archive | None:
+    """Return the archive whose direct upload is about to become this object, by the block list of this digest.
+
+    It is None if another list was first, or the upload is over. Noted before S3 is asked, it tells a list that comes
+    again after a crash from another one, and one object from another.
+    """
+    direct = archive.direct
+    if archive.state is not ArchiveState.RESERVED or archive.commit is not None or direct is None or direct.object:
+        return None
+    return replace(archive, direct=replace(direct, digest=digest, object=made))
 
 
 def stored(archive: Archive, now: Millis) -> Archive | None:

@@ -3,6 +3,7 @@
     archives/<archive id>/
         parts/blocks/<block id>/<arrival>   a block; each arrival gets a key of its own, which is written once
         parts/blob/<arrival>                a Put Blob
+        parts/direct/<token>                the object of a direct upload, which has all bytes
         parts/append/new/<arrival>          the start of a new append blob
         parts/append/<offset>/<arrival>     an Append Block, at the offset that its client named, or at `next`
         parts/pieces/<range>/<arrival>      a chunk of the v1 API, at its range: first byte and end
@@ -55,6 +56,9 @@ class ArchiveKeys:
     @property
     def blob_prefix(self) -> str:
         return f"{self.prefix}parts/blob/"
+
+    def direct(self, token: str) -> str:
+        return f"{self.prefix}parts/direct/{token}"
 
     @property
     def append_prefix(self) -> str:

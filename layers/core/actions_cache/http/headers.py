@@ -1,5 +1,6 @@
 """Headers of answers about blobs: those that every one has, and those of an archive."""
 
+from collections.abc import Iterable
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,12 @@ INERT_HEADERS = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy":
 
 VARIES = {"Vary": "Accept"}
 """Header of the answers that are others for a client that asks for the part list (http/part_lists.py)."""
+
+
+def names_media_type(accept: Iterable[str], media_type: str) -> bool:
+    """Return whether the values of Accept name a media type, among others or alone, and whatever its weight."""
+    ranges = (media_range for value in accept for media_range in value.split(","))
+    return any(media_range.partition(";")[0].strip().lower() == media_type for media_range in ranges)
 
 
 def content_headers(content: "Content") -> dict[str, str]:

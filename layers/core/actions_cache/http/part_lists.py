@@ -4,15 +4,13 @@ import json
 from collections.abc import Iterable
 
 from actions_cache.domain.part_list import PartList
-from actions_cache.http.headers import VARIES
+from actions_cache.http.headers import VARIES, names_media_type
 
 MEDIA_TYPE = "application/vnd.actions-cache.parts.v1+json"
 
 
 def wants_parts(accept: Iterable[str]) -> bool:
-    """Return whether the values of Accept name the media type, among others or alone, and whatever its weight."""
-    ranges = (media_range for value in accept for media_range in value.split(","))
-    return any(media_range.partition(";")[0].strip().lower() == MEDIA_TYPE for media_range in ranges)
+    return names_media_type(accept, MEDIA_TYPE)
 
 
 def part_list_body(listed: PartList) -> bytes:
