@@ -4,6 +4,7 @@ from functools import cached_property
 
 from actions_cache.activity import ReadActivity
 from actions_cache.cleanup import CleanUp, FindOrphans, Reconcile, RunCleanup
+from actions_cache.cleanup_batch import CleanUpBatch
 from actions_cache.schema import Migrate
 from actions_cache.services import CoreServices
 from actions_cache.usage import EstimateCost, PublishCost, ReconcileUsage, wait_for_index
@@ -23,10 +24,12 @@ class CleanupServices(CoreServices):
     @cached_property
     def clean_up(self) -> CleanUp:
         return CleanUp(
+            self.clean_up_batch,
             self.table,
             self.bucket,
             self.manifests,
             self.clock,
+            self.executor,
             self.claim_merge,
             self.remove_entry,
             self.remove_broken,
@@ -34,6 +37,19 @@ class CleanupServices(CoreServices):
             max_attempts=self.settings.merge_attempts,
             merges_at_finalize=self.merges_at_finalize,
             open_upload_bytes=self.settings.open_upload_bytes,
+            telemetry=self.telemetry,
+        )
+
+    @cached_property
+    def clean_up_batch(self) -> CleanUpBatch:
+        return CleanUpBatch(
+            self.table,
+            self.bucket,
+            self.manifests,
+            self.clock,
+            self.executor,
+            self.lifetimes,
+            merges_at_finalize=self.merges_at_finalize,
             telemetry=self.telemetry,
         )
 

@@ -9,6 +9,7 @@ from actions_cache.domain.errors import NotFound
 from actions_cache.events import RunEnd
 from actions_cache.ports import ObjectGone, Unavailable, WrongBytes
 from dev.clients.driver import block_ids, fail, name, plenty
+from tests.support.cleanup_simulation import OneByOne
 
 KEY = name("npm-1")
 ONE, TWO = b"1" * 1000, b"2" * 1000
@@ -97,15 +98,15 @@ def test_entry_used_during_cleanup_does_not_expire(driver, monkeypatch):
     driver.clock.advance(6 * 24 * 3600)
     driver.clean_up()
     driver.clock.advance(24 * 3600)
-    table, read = driver.services.table, driver.services.table.archive
+    table, read = driver.services.table, driver.services.table.archives
 
-    def used_meanwhile(archive_id):
-        seen = read(archive_id)
-        monkeypatch.setattr(table, "archive", read)
+    def used_meanwhile(ids):
+        seen = read(ids)
+        monkeypatch.setattr(table, "archives", read)
         assert driver.look_up(KEY.key) is not None
         return seen
 
-    monkeypatch.setattr(table, "archive", used_meanwhile)
+    monkeypatch.setattr(table, "archives", used_meanwhile)
     driver.clean_up()
     assert driver.archive(entry.archive_id).is_stored
 
@@ -157,10 +158,11 @@ def test_crashed_run_is_retaken(driver, monkeypatch):
     assert driver.merge_all() == [RunEnd.MERGED]
 
 
-def test_cleanup_stops_in_time_and_resumes(driver):
+def test_cleanup_stops_in_time_and_resumes(driver, monkeypatch):
     archives = [driver.reserve(name(f"npm-{i}")) for i in range(5)]
     driver.clock.advance(HOUR)
-    turns = iter([20_000] * 4)
+    monkeypatch.setattr(driver.services, "executor", OneByOne())
+    turns = iter([20_000] * 5)
     assert driver.services.clean_up(lambda: next(turns, 1_000))["left for the next run"] == 1
     dropped = [archive_id for archive_id in archives if driver.archive(archive_id).state is ArchiveState.DELETED]
     assert 0 < len(dropped) < 5

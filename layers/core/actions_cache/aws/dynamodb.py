@@ -2,6 +2,7 @@
 
 import heapq
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -31,7 +32,7 @@ from actions_cache.aws.dynamodb_items import (
 )
 from actions_cache.aws.dynamodb_repositories import add_usage
 from actions_cache.domain.archive import Archive
-from actions_cache.domain.budgets import NO_USAGE, Usage
+from actions_cache.domain.budgets import Usage
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation, sort_key_prefix
 from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.schema import Schema
@@ -44,6 +45,9 @@ may be needed. Fewer: more requests."""
 
 SCHEMA_KEY = "schema"
 """Key of the schema version in the table of archives, where it can't be an archive's id: those have 32 digits."""
+
+_BATCH_ITEM = {"archive_id": {"S": "cleanup batch"}}
+"""Key of what note_batch writes. It isn't in the index, nor can it be an archive's id."""
 
 _SCHEMA: TypeAdapter[Schema] = TypeAdapter(Schema)
 
@@ -128,6 +132,24 @@ class DynamoDbTable:
         item = get(self._archives, archive_id)
         return item.to_archive() if item else None
 
+    def archives(self, ids: Sequence[str]) -> Mapping[str, Archive]:
+        found = batch_get(self._archives, [{"archive_id": archive_id} for archive_id in ids])
+        return {item.archive_id: item.to_archive() for item in found}
+
+    def noted_batch(self) -> frozenset[str]:
+        with translate_errors():
+            item = self._dispatch("GetItem", Key=_BATCH_ITEM, ConsistentRead=True).get("Item", {})
+        return frozenset(item.get("ids", {"S": ""})["S"].split())
+
+    def note_batch(self, ids: Sequence[str]) -> None:
+        write(lambda: self._dispatch("PutItem", Item={**_BATCH_ITEM, "ids": {"S": " ".join(ids)}}))
+
+    def _dispatch(self, operation: str, **arguments: Any) -> Mapping[str, Any]:
+        """Call DynamoDB about an item of the table of archives that is no archive."""
+        name = self._archives.Meta.table_name
+        response: Mapping[str, Any] = self._connection.dispatch(operation, {"TableName": name} | arguments)
+        return response
+
     def due_archives(self, now: Millis) -> Iterator[str]:
         """Read the shards in random order, so that runs that end early don't neglect the same ones every time."""
         for shard in random.sample(DUE_SHARDS, len(DUE_SHARDS)):
@@ -205,19 +227,27 @@ class DynamoDbTable:
             items.save(self._entries(**entry_attributes(updated.entry)), EntryItem.partition.does_not_exist())
             items.delete(self._reservation_item(current.reservation), _holds_for(ReservationItem, current.id))
             items.save(self._archive_item(current, updated))
-            self._count(items, updated, Usage.of(updated))
+            self._count(items, {updated.name.family.repository: Usage.of(updated)})
 
         transact(self._connection, fill)
         return _as_written(current, updated)
 
     def remove_entry(self, current: Archive, updated: Archive) -> Archive:
+        self.remove_entries([(current, updated)])
+        return _as_written(current, updated)
+
+    def remove_entries(self, removals: Sequence[tuple[Archive, Archive]]) -> None:
+        freed: defaultdict[str, Usage] = defaultdict(Usage)
+        for current, _ in removals:
+            freed[current.name.family.repository] -= Usage.of(current)
+
         def fill(items: TransactWrite) -> None:
-            items.delete(self._entries(**entry_attributes(current.entry)), _holds_for(EntryItem, current.id))
-            items.save(self._archive_item(current, updated))
-            self._count(items, current, NO_USAGE - Usage.of(current))
+            for current, updated in removals:
+                items.delete(self._entries(**entry_attributes(current.entry)), _holds_for(EntryItem, current.id))
+                items.save(self._archive_item(current, updated))
+            self._count(items, freed)
 
         transact(self._connection, fill)
-        return _as_written(current, updated)
 
     def drop_reservation(self, reservation: Reservation) -> None:
         holds = _holds_for(ReservationItem, reservation.archive_id)
@@ -242,9 +272,9 @@ class DynamoDbTable:
     def _reservation_item(self, reservation: Reservation) -> ReservationItem:
         return self._reservations(**reservation_attributes(reservation))
 
-    def _count(self, items: TransactWrite, archive: Archive, change: Usage) -> None:
+    def _count(self, items: TransactWrite, changes: Mapping[str, Usage]) -> None:
         """Count in shards that are chosen at random for each attempt, so that concurrent writers seldom meet twice."""
-        add_usage(items, self._repositories, archive.name.family.repository, change)
+        add_usage(items, self._repositories, changes)
 
 
 def _holds_for(model: type[EntryItem | ReservationItem], archive_id: str) -> Condition:

@@ -88,7 +88,7 @@ class DynamoDbRepositories:
         return self.usage(STORE)
 
     def correct_usage(self, repository_id: str, change: Usage) -> None:
-        transact(self._connection, lambda items: add_usage(items, self._items, repository_id, change))
+        transact(self._connection, lambda items: add_usage(items, self._items, {repository_id: change}))
 
     def correct_store_usage(self, change: Usage) -> None:
         transact(self._connection, lambda items: items.update(self._items(STORE, f"usage#{_shard()}"), _added(change)))
@@ -181,10 +181,16 @@ class DynamoDbRepositories:
             yield from self._items.query(partition, condition, consistent_read=True)
 
 
-def add_usage(transaction: TransactWrite, items: type[RepositoryItem], repository_id: str, change: Usage) -> None:
-    """Add to the usage in the transaction that changes it, so that the counts stay right after any crash."""
+def add_usage(transaction: TransactWrite, items: type[RepositoryItem], changes: Mapping[str, Usage]) -> None:
+    """Add to the usage in the transaction that changes it, so that the counts stay right after any crash.
+
+    Args:
+        transaction: the transaction.
+        items: the table of repositories.
+        changes: what is added to each repository's usage, and to the store's.
+    """
     shard = _shard()
-    for partition in (repository_id, STORE):
+    for partition, change in (*changes.items(), (STORE, total(changes.values()))):
         transaction.update(items(partition, f"usage#{shard}"), _added(change))
 
 
