@@ -165,8 +165,9 @@ def test_noted_batch_is_the_last_one(driver, table, now):
     assert list(table.all_archives("")) == list(table.due_archives(now + 10**12)) == []
 
 
-@pytest.mark.parametrize("page", [1, 2, 3, 100])
-def test_newest_entry_is_found_by_prefix(driver, table, now, monkeypatch, page):
+@pytest.mark.parametrize(("first", "page"), [(1, 1), (1, 2), (2, 2), (2, 4), (3, 3), (11, 100)])
+def test_newest_entry_is_found_by_prefix(driver, table, now, monkeypatch, first, page):
+    monkeypatch.setattr(dynamodb, "FIRST_PAGE", first)
     monkeypatch.setattr(dynamodb, "PREFIX_PAGE", page)
     for i, key in enumerate(["npm-b", "npm-c", "npm-a", "yarn-1", "npm", "np", "zzz"]):
         publish(driver, key, now + i)

@@ -5,11 +5,12 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from pydantic import TypeAdapter
 from pynamodb.connection import Connection
 from pynamodb.expressions.condition import Condition
+from pynamodb.pagination import ResultIterator
 from pynamodb.transactions import TransactWrite
 
 from actions_cache.aws.dynamodb_items import (
@@ -42,6 +43,10 @@ from actions_cache.ports import WriteConflict
 PREFIX_PAGE = 100
 """Entries in a page of a query: some 40 KB. Nearly every prefix in use matches fewer. More: larger pages, of which less
 may be needed. Fewer: more requests."""
+
+FIRST_PAGE = 11
+"""Entries that a prefix is first asked for: they fit the 4 KB of one read unit. More: units that are seldom needed.
+Fewer: more prefixes need another query."""
 
 SCHEMA_KEY = "schema"
 """Key of the schema version in the table of archives, where it can't be an archive's id: those have 32 digits."""
@@ -95,34 +100,48 @@ class DynamoDbTable:
         return {entry.name: entry for entry in found}
 
     def newest_entry(self, family: EntryFamily, prefix: str) -> Entry | None:
-        """Read all matching entries if they fit a page; if not, read from the newest entry on.
+        """Read what matches if it is little; if not, read from the newest entry on.
 
-        In the second case, there are so many that one is found soon. A miss reads nothing but the index.
+        In the second case, so much matches that one is found soon. Each way is tried with a small page first, so that a
+        prefix that very many entries have costs little more than one that few have. A miss reads nothing but the index.
         """
-        sort_key_begins = sort_key_prefix(prefix)
-        has_prefix = EntryItem.key.startswith(prefix)
         with translate_errors():
-            matches = self._entries.query(
-                family.partition,
-                EntryItem.sort_key.startswith(sort_key_begins),
-                filter_condition=has_prefix if sort_key_begins != prefix else None,
-                consistent_read=True,
-                page_size=PREFIX_PAGE,
-                limit=PREFIX_PAGE,
-            )
-            first_page = list(matches)
-            if matches.last_evaluated_key is None:
-                newest = max(first_page, key=lambda item: item.created_at, default=None)
-            else:
-                from_newest = self._entries.newest.query(
-                    family.partition,
-                    filter_condition=has_prefix,
-                    consistent_read=True,
-                    scan_index_forward=False,
-                    page_size=PREFIX_PAGE,
-                )
-                newest = next(from_newest, None)
-        return newest.to_entry() if newest else None
+            few = self._matching(family, prefix, FIRST_PAGE)
+            if few.is_whole:
+                return few.newest
+            latest = self._latest(family, prefix)
+            if latest.newest is not None or latest.is_whole:
+                return latest.newest
+            more = self._matching(family, prefix, PREFIX_PAGE, few)
+            return more.newest if more.is_whole else self._next_latest(family, prefix, latest)
+
+    def _matching(self, family: EntryFamily, prefix: str, most: int, read: "_Found | None" = None) -> "_Found":
+        """Read so many entries that match, after those that were read."""
+        begins = EntryItem.sort_key.startswith(sort_key_prefix(prefix))
+        after = read.last_key if read else None
+        found = self._entries.query(
+            family.partition, begins, last_evaluated_key=after, consistent_read=True, page_size=most, limit=most
+        )
+        return _Found.of(found, prefix, [read.newest] if read and read.newest else [])
+
+    def _latest(self, family: EntryFamily, prefix: str) -> "_Found":
+        """Read the newest entries, whatever their keys."""
+        found = self._entries.newest.query(
+            family.partition, consistent_read=True, scan_index_forward=False, page_size=FIRST_PAGE, limit=FIRST_PAGE
+        )
+        return _Found.of(found, prefix)
+
+    def _next_latest(self, family: EntryFamily, prefix: str, latest: "_Found") -> Entry | None:
+        found = self._entries.newest.query(
+            family.partition,
+            filter_condition=EntryItem.key.startswith(prefix),
+            last_evaluated_key=latest.last_key,
+            consistent_read=True,
+            scan_index_forward=False,
+            page_size=PREFIX_PAGE,
+        )
+        item = next(found, None)
+        return item.to_entry() if item else None
 
     def reservation(self, name: EntryName) -> Reservation | None:
         item = get(self._reservations, name.family.partition, name.sort_key)
@@ -275,6 +294,29 @@ class DynamoDbTable:
     def _count(self, items: TransactWrite, changes: Mapping[str, Usage]) -> None:
         """Count in shards that are chosen at random for each attempt, so that concurrent writers seldom meet twice."""
         add_usage(items, self._repositories, changes)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Holds the newest of the entries that a query read and that have the prefix.
+
+    Args:
+        newest: None if none has it.
+        last_key: where to read on; None if that was all.
+    """
+
+    newest: Entry | None
+    last_key: dict[str, Any] | None
+
+    @property
+    def is_whole(self) -> bool:
+        return self.last_key is None
+
+    @classmethod
+    def of(cls, items: ResultIterator[EntryItem], prefix: str, others: Sequence[Entry] = ()) -> Self:
+        entries = [*others, *(item.to_entry() for item in items if item.key.startswith(prefix))]
+        newest = max(entries, key=lambda entry: entry.created_at, default=None)
+        return cls(newest, items.last_evaluated_key)
 
 
 def _holds_for(model: type[EntryItem | ReservationItem], archive_id: str) -> Condition:
