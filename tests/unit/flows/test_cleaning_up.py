@@ -93,20 +93,24 @@ def test_unused_entry_expires_after_seven_days(driver):
     assert driver.services.table.archive(archive_id) is None
 
 
-def test_entry_used_during_cleanup_does_not_expire(driver, monkeypatch):
+@pytest.mark.parametrize("read_by", ["archives", "archive"])
+def test_entry_used_during_cleanup_does_not_expire(driver, monkeypatch, read_by):
+    """Whether its tasks are done together with others', or alone."""
     entry = driver.save(KEY, b"one")
     driver.clock.advance(6 * 24 * 3600)
     driver.clean_up()
     driver.clock.advance(24 * 3600)
-    table, read = driver.services.table, driver.services.table.archives
+    table = driver.services.table
+    read = getattr(table, read_by)
 
     def used_meanwhile(ids):
         seen = read(ids)
-        monkeypatch.setattr(table, "archives", read)
+        monkeypatch.setattr(table, read_by, read)
         assert driver.look_up(KEY.key) is not None
         return seen
 
-    monkeypatch.setattr(table, "archives", used_meanwhile)
+    monkeypatch.setattr(table, "archives", lambda _: fail(Unavailable("503")))
+    monkeypatch.setattr(table, read_by, used_meanwhile)
     driver.clean_up()
     assert driver.archive(entry.archive_id).is_stored
 

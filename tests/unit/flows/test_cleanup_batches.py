@@ -14,8 +14,9 @@ from actions_cache.domain.cleanup_schedule import CleanupTask
 from actions_cache.domain.timing import SECOND
 from actions_cache.ports import Unavailable
 from actions_cache.services import LOOKUP_THREADS
-from dev.bench.cleaning import REQUEST_SECONDS, counted, measured
+from dev.bench.cleaning import A_DAY, REQUEST_SECONDS, Day, counted, measured
 from dev.clients.driver import CacheDriver, fail, name, plenty
+from dev.local.template import Template
 from tests.support.cleanup_simulation import ArchiveObjects, CleanupSimulation
 from tests.unit.domain.build import LIFETIMES, stored_archive
 
@@ -25,9 +26,11 @@ REQUESTS = 4
 HOUR = 3600
 
 
-def test_archive_costs_few_requests_among_many(on_emulators: CacheDriver):
-    few, many = (measured(on_emulators, count).requests * count for count in (20, 60))
-    assert many - few <= 40 * (REQUESTS + 0.5)
+def test_a_million_archives_a_day_fit_their_runs(on_emulators: CacheDriver):
+    """Processor time is this machine's, which may be busy; `make bench` holds it against what is promised."""
+    few, many = measured(on_emulators, 20), measured(on_emulators, 60)
+    assert many.requests * 60 - few.requests * 20 <= 40 * (REQUESTS + 0.5)
+    assert A_DAY * many.on_aws <= Day.of(Template.load()).at_most
 
 
 def test_requests_are_made_side_by_side():
