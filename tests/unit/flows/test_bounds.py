@@ -132,7 +132,7 @@ def test_listed_failed_merges_are_bounded():
 
 def test_upload_that_cannot_be_merged_in_time_is_not_committed(driver, monkeypatch):
     monkeypatch.setattr(merge_plan, "MERGE_SECONDS", 0)
-    with pytest.raises(TooLarge, match="2 parts .* would take some 0 s to merge"):
+    with pytest.raises(TooLarge, match="would take some 0 s to merge"):
         driver.upload(name("two-parts"), b"one", b"two")
     driver.upload(name("one-part"), b"one")
     assert driver.services.finalize(name("one-part"), 3).size == 3
