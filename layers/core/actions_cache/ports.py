@@ -243,6 +243,10 @@ class Repositories(Protocol):
         """Return the sorted ids of all repositories that were ever noted."""
         ...
 
+    def some_ids(self, most: int) -> Sequence[str]:
+        """Return so many ids of ids(), or all if there are fewer, beginning anywhere: in two requests at most."""
+        ...
+
     def ids_named(self, name: str) -> Sequence[str]:
         """Return the ids of all repositories that ever had the name, in upper or lower case."""
         ...

@@ -88,6 +88,19 @@ class DynamoDbRepositories:
     def ids(self) -> Sequence[str]:
         return [item.item.removeprefix("repository#") for item in self._query(STORE, "repository#")]
 
+    def some_ids(self, most: int) -> Sequence[str]:
+        """Read on from a random place among the ids. Those of github.com are numbers, with any first digit."""
+        begin = f"repository#{secrets.randbelow(10**9):09d}"
+        after = RepositoryItem.item.between(begin, f"repository{AFTER_NUMBER_SIGN}")
+        before = RepositoryItem.item.between("repository#", begin)
+        found: dict[str, None] = {}
+        with translate_errors():
+            for place in (after, before):
+                if len(found) < most:
+                    items = self._items.query(STORE, place, limit=most, page_size=most, consistent_read=True)
+                    found |= dict.fromkeys(item.item.removeprefix("repository#") for item in items)
+        return [*found][:most]
+
     def ids_named(self, name: str) -> Sequence[str]:
         return [item.item for item in self._query(_partition_of(name), "")]
 
