@@ -1,5 +1,6 @@
 """Wire what the cleanup function adds: the schedules' work."""
 
+from concurrent.futures import Executor
 from functools import cached_property
 
 from actions_cache.activity import ReadActivity
@@ -22,6 +23,11 @@ class CleanupServices(CoreServices):
         return Reconcile(self.repositories, self.reconcile_usage, self.publish_cost, self.find_orphans)
 
     @cached_property
+    def cleanup_executor(self) -> Executor:
+        """Return what makes cleanup's calls side by side. Tests on moto replace it."""
+        return self.executor
+
+    @cached_property
     def clean_up(self) -> CleanUp:
         return CleanUp(
             self.clean_up_batch,
@@ -29,7 +35,7 @@ class CleanupServices(CoreServices):
             self.bucket,
             self.manifests,
             self.clock,
-            self.executor,
+            self.cleanup_executor,
             self.claim_merge,
             self.remove_entry,
             self.remove_broken,
@@ -47,7 +53,7 @@ class CleanupServices(CoreServices):
             self.bucket,
             self.manifests,
             self.clock,
-            self.executor,
+            self.cleanup_executor,
             self.lifetimes,
             merges_at_finalize=self.merges_at_finalize,
             telemetry=self.telemetry,

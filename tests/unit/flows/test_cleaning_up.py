@@ -9,7 +9,6 @@ from actions_cache.domain.errors import NotFound
 from actions_cache.events import RunEnd
 from actions_cache.ports import ObjectGone, Unavailable, WrongBytes
 from dev.clients.driver import block_ids, fail, name, plenty
-from tests.support.cleanup_simulation import OneByOne
 
 KEY = name("npm-1")
 ONE, TWO = b"1" * 1000, b"2" * 1000
@@ -162,10 +161,9 @@ def test_crashed_run_is_retaken(driver, monkeypatch):
     assert driver.merge_all() == [RunEnd.MERGED]
 
 
-def test_cleanup_stops_in_time_and_resumes(driver, monkeypatch):
+def test_cleanup_stops_in_time_and_resumes(driver):
     archives = [driver.reserve(name(f"npm-{i}")) for i in range(5)]
     driver.clock.advance(HOUR)
-    monkeypatch.setattr(driver.services, "executor", OneByOne())
     turns = iter([20_000] * 5)
     assert driver.services.clean_up(lambda: next(turns, 1_000))["left for the next run"] == 1
     dropped = [archive_id for archive_id in archives if driver.archive(archive_id).state is ArchiveState.DELETED]

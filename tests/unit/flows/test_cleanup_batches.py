@@ -52,7 +52,7 @@ def test_requests_are_made_side_by_side():
     done = simulation.clean_up(plenty)
     assert done == {CleanupTask.SWEEP: count, CleanupTask.FORGET: count}
     one_by_one = count * 2 * REQUEST_SECONDS
-    assert time.monotonic() - began < one_by_one / 4
+    assert time.monotonic() - began < one_by_one / 2, "a tenth of it where nothing else runs"
 
 
 def expired(driver: CacheDriver, count: int) -> list[str]:

@@ -105,43 +105,40 @@ class DynamoDbTable:
         In the second case, so much matches that one is found soon. Each way is tried with a small page first, so that a
         prefix that very many entries have costs little more than one that few have. A miss reads nothing but the index.
         """
+        begins, has_prefix = EntryItem.sort_key.startswith(sort_key_prefix(prefix)), EntryItem.key.startswith(prefix)
+
+        def matching(most: int, read: _Found = NOTHING_FOUND) -> _Found:
+            items = self._entries.query(
+                family.partition,
+                begins,
+                last_evaluated_key=read.last_key,
+                consistent_read=True,
+                page_size=most,
+                limit=most,
+            )
+            return _Found.of(items, prefix, read)
+
+        def latest(last_key: dict[str, Any] | None = None, **options: Any) -> ResultIterator[EntryItem]:
+            return self._entries.newest.query(
+                family.partition,
+                last_evaluated_key=last_key,
+                consistent_read=True,
+                scan_index_forward=False,
+                **options,
+            )
+
         with translate_errors():
-            few = self._matching(family, prefix, FIRST_PAGE)
+            few = matching(FIRST_PAGE)
             if few.is_whole:
                 return few.newest
-            latest = self._latest(family, prefix)
-            if latest.newest is not None or latest.is_whole:
-                return latest.newest
-            more = self._matching(family, prefix, PREFIX_PAGE, few)
-            return more.newest if more.is_whole else self._next_latest(family, prefix, latest)
-
-    def _matching(self, family: EntryFamily, prefix: str, most: int, read: "_Found | None" = None) -> "_Found":
-        """Read so many entries that match, after those that were read."""
-        begins = EntryItem.sort_key.startswith(sort_key_prefix(prefix))
-        after = read.last_key if read else None
-        found = self._entries.query(
-            family.partition, begins, last_evaluated_key=after, consistent_read=True, page_size=most, limit=most
-        )
-        return _Found.of(found, prefix, [read.newest] if read and read.newest else [])
-
-    def _latest(self, family: EntryFamily, prefix: str) -> "_Found":
-        """Read the newest entries, whatever their keys."""
-        found = self._entries.newest.query(
-            family.partition, consistent_read=True, scan_index_forward=False, page_size=FIRST_PAGE, limit=FIRST_PAGE
-        )
-        return _Found.of(found, prefix)
-
-    def _next_latest(self, family: EntryFamily, prefix: str, latest: "_Found") -> Entry | None:
-        found = self._entries.newest.query(
-            family.partition,
-            filter_condition=EntryItem.key.startswith(prefix),
-            last_evaluated_key=latest.last_key,
-            consistent_read=True,
-            scan_index_forward=False,
-            page_size=PREFIX_PAGE,
-        )
-        item = next(found, None)
-        return item.to_entry() if item else None
+            last_few = _Found.of(latest(page_size=FIRST_PAGE, limit=FIRST_PAGE), prefix)
+            if last_few.newest is not None or last_few.is_whole:
+                return last_few.newest
+            more = matching(PREFIX_PAGE, few)
+            if more.is_whole:
+                return more.newest
+            item = next(latest(last_few.last_key, filter_condition=has_prefix, page_size=PREFIX_PAGE), None)
+            return item.to_entry() if item else None
 
     def reservation(self, name: EntryName) -> Reservation | None:
         item = get(self._reservations, name.family.partition, name.sort_key)
@@ -313,10 +310,15 @@ class _Found:
         return self.last_key is None
 
     @classmethod
-    def of(cls, items: ResultIterator[EntryItem], prefix: str, others: Sequence[Entry] = ()) -> Self:
-        entries = [*others, *(item.to_entry() for item in items if item.key.startswith(prefix))]
+    def of(cls, items: ResultIterator[EntryItem], prefix: str, before: "_Found | None" = None) -> Self:
+        """Read the items, and add them to what was found before."""
+        entries = [item.to_entry() for item in items if item.key.startswith(prefix)]
+        entries += [before.newest] if before and before.newest else []
         newest = max(entries, key=lambda entry: entry.created_at, default=None)
         return cls(newest, items.last_evaluated_key)
+
+
+NOTHING_FOUND = _Found(None, None)
 
 
 def _holds_for(model: type[EntryItem | ReservationItem], archive_id: str) -> Condition:

@@ -23,6 +23,7 @@ from dataclasses import asdict, fields
 from itertools import groupby
 
 from pydantic import TypeAdapter
+from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
@@ -94,11 +95,10 @@ class DynamoDbRepositories:
         after = RepositoryItem.item.between(begin, f"repository{AFTER_NUMBER_SIGN}")
         before = RepositoryItem.item.between("repository#", begin)
         found: dict[str, None] = {}
-        with translate_errors():
-            for place in (after, before):
-                if len(found) < most:
-                    items = self._items.query(STORE, place, limit=most, page_size=most, consistent_read=True)
-                    found |= dict.fromkeys(item.item.removeprefix("repository#") for item in items)
+        for place in (after, before):
+            if len(found) < most:
+                items = self._query(STORE, place, most)
+                found |= dict.fromkeys(item.item.removeprefix("repository#") for item in items)
         return [*found][:most]
 
     def ids_named(self, name: str) -> Sequence[str]:
@@ -208,10 +208,11 @@ class DynamoDbRepositories:
     def refusals(self) -> Sequence[Refusals]:
         return [_refusals(item) for item in self._query(REFUSED, "refused#")]
 
-    def _query(self, partition: str, begins: str) -> Iterator[RepositoryItem]:
+    def _query(self, partition: str, place: str | Condition, most: int | None = None) -> Iterator[RepositoryItem]:
+        """Read a partition's items: those that begin so or meet the condition, at most so many."""
+        condition = place if isinstance(place, Condition) else RepositoryItem.item.startswith(place) if place else None
         with translate_errors():
-            condition = RepositoryItem.item.startswith(begins) if begins else None
-            yield from self._items.query(partition, condition, consistent_read=True)
+            yield from self._items.query(partition, condition, consistent_read=True, limit=most, page_size=most)
 
 
 def add_usage(transaction: TransactWrite, items: type[RepositoryItem], changes: Mapping[str, Usage]) -> None:
