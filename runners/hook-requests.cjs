@@ -36,11 +36,11 @@ const MAX_ANSWER_BYTES = MIB // of answers that are read whole: a lookup's has s
 
 const MIN_BYTES = 4 * MIB // in smaller archives, more connections take longer to open than they save
 const MAX_RANGE_BYTES = 16 * MIB // longer: more memory; shorter: the time to each first byte weighs more
-const WINDOW_BYTES = 64 * MIB // received, but not given to the client yet: bounds the memory
+const WINDOW_BYTES = 48 * MIB // received, but not given to the client yet: bounds the memory, to some 125 MiB more in all
 const STALL_MS = 2000 // silence after which a connection is replaced; the client gives up after 5 s without a byte
 const PLAIN_MS = 3000 // of waiting for a byte, after which the rest is read the plain way, before the client gives up
 const ETAG = /^"[!#-~]*"$/ // a strong one
-const END_MARGIN_MS = 2000 // before a URL's end: Date is in whole seconds, and requests take time to arrive
+const END_MARGIN_MS = 2000 // before a URL's end, half for the rest: Date is in whole seconds, and requests take time to arrive
 
 let job // what this process knows; see start
 
@@ -560,7 +560,7 @@ class Restore {
     const { url, etag, start, end } = range.isRest ? { ...this.rest, start: 0, end: this.size } : range.part
     const [from, to] = [range.at - start, range.end - start]
     const askedAt = range.heardAt = performance.now()
-    if (askedAt >= this.endsAt + (range.isRest ? END_MARGIN_MS : 0)) return this.readRest(range)
+    if (askedAt >= this.endsAt + (range.isRest ? END_MARGIN_MS / 2 : 0)) return this.readRest(range)
     const headers = { 'user-agent': job.userAgent, range: `bytes=${from}-${range.isRest ? '' : to - 1}` }
     if (etag) headers['if-match'] = etag
     const request = range.source = originals[url.protocol]({ ...urlToHttpOptions(url), agent: this.agent, headers })
@@ -627,9 +627,9 @@ class Restore {
     return this.ranges.reduce((sum, { early }) => sum + early.size, 0)
   }
 
-  /** Pauses connections while the window is full, but not the one whose bytes come next. */
+  /** Pauses connections from when the window is full until a quarter is free, but not the one whose bytes come next. */
   balance() {
-    const isFull = this.buffered >= WINDOW_BYTES
+    const isFull = this.isFull = this.buffered >= (this.isFull ? 0.75 : 1) * WINDOW_BYTES
     this.ranges.forEach((range, index) => {
       const isWaiting = isFull && (index > 0 || range.early.size > 0)
       if (!range.source?.pause || range.isWaiting === isWaiting || range.at === range.end) return

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from actions_cache_cli.deployment_check import edge, entry, reach
 from actions_cache_cli.deployment_check.check import Check, Context, Outcome, Result, needed, run
+from actions_cache_cli.deployment_check.entry import MEGABYTE
 from actions_cache_cli.deployment_check.stack import StackUnreadable, read_stack
 from actions_cache_cli.doctor.address import NotAUrl, read_address
 from actions_cache_cli.doctor.report import as_json, one_line
@@ -47,6 +48,7 @@ CHECKS = (
     Check("it restores right after its save", entry.unmerged),
     Check("its parts are merged", entry.merge),
     Check("it restores from S3", entry.merged),
+    Check("S3 gives ranges side by side", entry.speed),
     Check("x-ms-range is honoured", entry.seek),
     Check("errors are twirp's JSON", reach.errors),
     Check("a miss is 200 with ok false", reach.miss),
@@ -56,9 +58,8 @@ CHECKS = (
 )
 """All checks, in the order in which they run."""
 
-MEGABYTE = 1_000_000
-TRAFFIC_BYTES = 3 * sum(entry.BLOCK_BYTES) + 2 * 2 * edge.PROOF_BYTES + 2 * edge.BROKEN_BLOCKS * edge.MIB
-"""Traffic of an upload and two restores of the large entry, of one restore of the small one, and of a broken one."""
+TRAFFIC_BYTES = 5 * sum(entry.BLOCK_BYTES) + 2 * 2 * edge.PROOF_BYTES + 2 * edge.BROKEN_BLOCKS * edge.MIB
+"""Traffic of an upload and four restores of the large entry, of one restore of the small one, and of a broken one."""
 
 INTERRUPTED = 130
 

@@ -1,6 +1,7 @@
 """Checks the life of an entry that no Lambda could take: its save, its merge, and its restores."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 
 from actions_cache.domain.signing import Direction
@@ -196,6 +197,7 @@ def committed(context: Context) -> Upload:
 
 # ---------------------------------------------------------------- the restores
 
+MEGABYTE = 1_000_000
 POLL_SECONDS = 1.0
 
 
@@ -237,6 +239,40 @@ def merged(context: Context) -> str:
     if error := restore_error(reply, entry.content):
         raise Failed(error)
     return f"{len(reply.body)} bytes, every one as sent"
+
+
+CONNECTIONS = 8
+"""Connections by which the runner's hook reads, unless told otherwise."""
+
+
+def speed(context: Context) -> str:
+    """Return the speed of a restore by one connection and by several: what the runner's hook gains from here.
+
+    Each side's connections are open already, and its time includes each request's first byte.
+    """
+    entry = context.saved_entry()
+    url = context.saving_job().download_url(context.name)
+    if not is_s3_url(url):
+        raise Skipped("needs the merged entry")
+    size = len(entry.content)
+    step = -(-size // CONNECTIONS)
+    starts = range(0, size, step)
+
+    def read(start: int, length: int) -> Reply:
+        return context.client.send("GET", url, headers={"Range": f"bytes={start}-{min(start + length, size) - 1}"})
+
+    with ThreadPoolExecutor(CONNECTIONS) as executor:
+        list(executor.map(lambda start: read(start, 1), starts))
+        began = time.monotonic()
+        whole = read(0, size)
+        by_one = time.monotonic() - began
+        began = time.monotonic()
+        ranges = list(executor.map(lambda start: read(start, step), starts))
+        by_many = time.monotonic() - began
+    if whole.body != entry.content or b"".join(reply.body for reply in ranges) != entry.content:
+        raise Failed("the bytes of its ranges aren't those that were sent")
+    one, many = (size / MEGABYTE / seconds for seconds in (by_one, by_many))
+    return f"{one:.0f} MB/s by 1 connection, {many:.0f} MB/s by {CONNECTIONS}, of {size / MEGABYTE:.0f} MB from here"
 
 
 def seek(context: Context) -> str:

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dev.bench.environment import MB, MIB, Emulators, Environment, Row, environment, save
@@ -25,6 +25,7 @@ from dev.clients.hook import hooked, install
 from dev.clients.runtime_token import job_variables
 from dev.clients.wire import VERSION, Job
 from dev.demo.tree import differences, fingerprint
+from dev.docs import bars
 from dev.local.template import ROOT
 
 DRIVER = Path(__file__).parents[1] / "clients" / "download.mjs"
@@ -59,11 +60,14 @@ class Downloader:
     job: Job
     directory: Path
     hook: Path | None = None
+    url: str | None = None
+    """A URL to download without a lookup."""
 
     def __call__(self, name: str = "archive") -> Download:
         """Download the entry to a file of this name, which is removed."""
         file = self.directory / name
-        call = {"package": NEWEST, "key": "entry", "version": VERSION, "path": str(file)}
+        what = {"url": self.url} if self.url else {"key": "entry", "version": VERSION}
+        call = {"package": NEWEST, "path": str(file), **what}
         variables = job_variables(self.job.server, self.job.token)
         if self.hook:
             variables = hooked(variables, self.hook)
@@ -87,7 +91,7 @@ def by_hook(emulators: Emulators, rounds: int) -> Iterator[Row]:
             yield from _capped(f"705 MB in parts, {at_most}", at, aim, rounds, is_merged=False)
     for milliseconds, aim in UNCAPPED:
         with environment(emulators, milliseconds) as at, _saved(at) as sides:
-            plain, ours = in_turn(sides.plain_object, sides.with_hook.seconds, rounds=rounds)
+            plain, ours = in_turn(sides.of_object.seconds, sides.with_hook.seconds, rounds=rounds)
             yield _times(f"705 MB in parts, no cap, {milliseconds} ms a request, beside one object", plain, ours, aim)
     with environment(emulators, LATENCY, 1, bytes_per_second=CAPS[0][0], merge_trigger="finalize") as at:
         yield from _many(at, rounds)
@@ -96,7 +100,7 @@ def by_hook(emulators: Emulators, rounds: int) -> Iterator[Row]:
 def _capped(what: str, at: Environment, aim: float, rounds: int, *, is_merged: bool) -> Iterator[Row]:
     """Compare the hook with the client alone, and with curl's ranges of one object by as many connections.
 
-    What isn't merged has a plain GET of one object beside it: what the client's restore is once it is merged.
+    What isn't merged has the client's plain GET of one object beside it: its restore once it is merged.
     """
     with _saved(at) as sides:
         if is_merged:
@@ -107,8 +111,8 @@ def _capped(what: str, at: Environment, aim: float, rounds: int, *, is_merged: b
             downloads.append(sides.with_hook())
             return downloads[-1].seconds
 
-        plain = sides.without.seconds if is_merged else sides.plain_object
-        without, by_curl, ours = in_turn(plain, sides.ranges_of_object, with_hook, rounds=rounds)
+        plain = sides.without if is_merged else sides.of_object
+        without, by_curl, ours = in_turn(plain.seconds, sides.ranges_of_object, with_hook, rounds=rounds)
         memory = max(download.most - download.before for download in downloads)
         yield _times(what, without, ours, aim)
         yield _times(f"{what}, beside {CONNECTIONS} ranges by curl", by_curl, ours, CURLS_SHARE)
@@ -124,8 +128,10 @@ class Sides:
     without: Downloader
     with_hook: Downloader
 
-    def plain_object(self) -> float:
-        return _curl([[self.object_url]])
+    @property
+    def of_object(self) -> Downloader:
+        """The client's plain GET of the object."""
+        return replace(self.without, url=self.object_url)
 
     def ranges_of_object(self) -> float:
         step = -(-ENTRY_BYTES // CONNECTIONS)
@@ -185,17 +191,27 @@ class HookedActionsCache(ActionsCache):
         return hooked(super()._environment(), self.hook)
 
 
+PICTURE = ROOT / "docs" / "images" / "restore.svg"
+
+
 def steps(emulators: Emulators, rounds: int) -> Iterator[Row]:
-    """Restore what was installed here, tar and zstd too: this is what a user waits for."""
+    """Restore what was installed here, tar and zstd too, which is what a user waits for, and draw it."""
+    cap = CAPS[0][0]
+    groups = []
     for size in STEP_BYTES:
         without, with_hook = restore_steps(emulators, size, rounds)
-        for cap, aim in CAPS[:1]:
-            what = (
-                f"restore step of {size // MB} MB of files, an archive of {without.size / MB:.0f} MB, {cap // MB} MB/s"
-            )
-            more = f"downloaded after {without.until_downloaded:.2f} s and {with_hook.until_downloaded:.2f} s"
-            row = _times(what, without.seconds, with_hook.seconds, aim)
-            yield row._replace(aim="", more=more)
+        what = f"{size // MB} MB of files, an archive of {without.size / MB:.0f} MB"
+        more = f"downloaded after {without.until_downloaded:.2f} s and {with_hook.until_downloaded:.2f} s"
+        yield _times(f"restore step of {what}, {cap // MB} MB/s", without.seconds, with_hook.seconds, more=more)
+        groups.append(bars.Group(what, list(_pairs(without, with_hook))))
+    title = f"Restoring by actions/cache from a store that gives each connection {cap // MB} MB/s, as S3 does"
+    PICTURE.write_text(bars.picture(title, "without the hook", "with it", groups))
+
+
+def _pairs(without: Step, with_hook: Step) -> Iterator[bars.Pair]:
+    for what, of in (("until downloaded", "until_downloaded"), ("the whole step, unpacking too", "seconds")):
+        sides = [getattr(side, of) for side in (without, with_hook)]
+        yield bars.Pair(what, *(bars.Bar(seconds, f"{seconds:.1f} s") for seconds in sides))
 
 
 def restore_steps(emulators: Emulators, size: int, rounds: int) -> tuple[Step, Step]:

@@ -4,13 +4,12 @@ It prints the page's tables in Markdown, and makes its picture.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import product
-from xml.sax.saxutils import escape
 
 from actions_cache.domain.budgets import Budgets
 from actions_cache.settings import Settings
+from dev.docs import bars
 from dev.eviction.replay import Outcome, by_class, by_last_use_alone, replay
 from dev.eviction.workloads import WORKLOADS
 from dev.local.template import ROOT
@@ -21,13 +20,6 @@ GB, GIB = 10**9, 1024**3
 GITHUBS_BUDGET = 10 * GB
 OTHER_BUDGETS = (20 * GIB, 50 * GIB)
 """Budgets that the first workload is replayed with too, the default among them."""
-
-WIDTH, LEFT, BAR, GAP, TOP = 760, 300, 16, 10, 64
-SCALE = 9.0
-"""Width of one percent."""
-
-COLOURS = {"text": ("#1f2328", "#e6edf3"), "plain": ("#b35900", "#f0883e"), "ours": ("#1a7f37", "#3fb950")}
-"""Colours in a light window and in a dark one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +58,7 @@ def table(comparisons: Mapping[str, Comparison]) -> Iterator[str]:
     yield "|---|---:|---:|---:|"
     for name, found in comparisons.items():
         for rule, outcome in (("by last use", found.plain), ("by class", found.ours)):
-            misses = f"{outcome.misses:,} of {outcome.restores:,} ({outcome.misses / outcome.restores:.1%})"
+            misses = f"{outcome.misses:,} of {outcome.restores:,} ({outcome.miss_rate:.1%})"
             of_main = f"{outcome.main_misses:,} of {outcome.main_restores:,}"
             yield f"| {name}, {rule} | {misses} | {of_main} | {outcome.share_of_few:.0%} |"
 
@@ -75,7 +67,7 @@ def budget_table(comparisons: Mapping[int, Comparison]) -> Iterator[str]:
     yield "| budget | restores that miss, by last use | by class | the default branch's, by last use | by class |"
     yield "|---|---:|---:|---:|---:|"
     for size, found in comparisons.items():
-        rates = [f"{each.misses / each.restores:.1%}" for each in (found.plain, found.ours)]
+        rates = [f"{each.miss_rate:.1%}" for each in (found.plain, found.ours)]
         of_main = [f"{each.main_misses:,}" for each in (found.plain, found.ours)]
         yield f"| {size // GIB} GiB | {' | '.join([*rates, *of_main])} |"
 
@@ -85,44 +77,24 @@ def budget_table(comparisons: Mapping[int, Comparison]) -> Iterator[str]:
 
 def picture(comparisons: Mapping[str, Comparison]) -> str:
     """Return an SVG of bars: misses of all jobs and of the default branch's, by each rule."""
-    bars, y = [], TOP
-    for name, found in comparisons.items():
-        bars.append(_text(0, y + 12, name, weight="bold"))
-        y += 22
-        for whose, rule in product(("all jobs", "the default branch's jobs"), ("plain", "ours")):
-            outcome = found.plain if rule == "plain" else found.ours
-            missed = outcome.misses / outcome.restores
-            if whose != "all jobs":
-                missed = outcome.main_misses / outcome.main_restores
-            if rule == "plain":
-                bars.append(_text(16, y + BAR, whose))
-            bars.append(f'<rect class="{rule}" x="{LEFT}" y="{y}" width="{100 * missed * SCALE:.1f}" height="{BAR}"/>')
-            bars.append(_text(LEFT + 6 + 100 * missed * SCALE, y + 12, f"{missed:.1%}"))
-            y += BAR + (2 if rule == "plain" else GAP)
-        y += GAP
-    return "\n".join([*_head(y), *bars, "</svg>", ""])
-
-
-def _head(height: int) -> Sequence[str]:
-    def fills(shade: int) -> str:
-        return " ".join(f".{name} {{ fill: {shades[shade]}; }}" for name, shades in COLOURS.items())
-
-    title = "Restores that miss with a budget of 10 GB: less is better"
-    return [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}">',
-        f"<title>{title}</title>",
-        f"<style>text {{ font: 13px sans-serif; }} {fills(0)}",
-        f"@media (prefers-color-scheme: dark) {{ {fills(1)} }}</style>",
-        _text(0, 16, title, weight="bold"),
-        f'<rect class="plain" x="0" y="30" width="{BAR}" height="{BAR}"/>',
-        _text(24, 43, "by last use alone"),
-        f'<rect class="ours" x="170" y="30" width="{BAR}" height="{BAR}"/>',
-        _text(194, 43, "by class and end of life"),
+    groups = [
+        bars.Group(
+            name,
+            [
+                bars.Pair("all jobs", _bar(found.plain.miss_rate), _bar(found.ours.miss_rate)),
+                bars.Pair(
+                    "the default branch's jobs", _bar(found.plain.main_miss_rate), _bar(found.ours.main_miss_rate)
+                ),
+            ],
+        )
+        for name, found in comparisons.items()
     ]
+    title = "Restores that miss with a budget of 10 GB: less is better"
+    return bars.picture(title, "by last use alone", "by class and end of life", groups)
 
 
-def _text(x: float, y: float, text: str, weight: str = "normal") -> str:
-    return f'<text class="text" x="{x:.1f}" y="{y}" style="font-weight: {weight}">{escape(text)}</text>'
+def _bar(rate: float) -> bars.Bar:
+    return bars.Bar(rate, f"{rate:.1%}")
 
 
 def main() -> None:

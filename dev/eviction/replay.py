@@ -81,12 +81,12 @@ class Outcome:
     held_by_few: int = 0
 
     @property
-    def hit_rate(self) -> float:
-        return 1 - self.misses / self.restores
+    def miss_rate(self) -> float:
+        return self.misses / self.restores
 
     @property
-    def main_hit_rate(self) -> float:
-        return 1 - self.main_misses / self.main_restores
+    def main_miss_rate(self) -> float:
+        return self.main_misses / self.main_restores
 
     @property
     def share_of_few(self) -> float:

@@ -1,6 +1,7 @@
 """The check of a good server, the local run with real emulators, and of servers that give no answer."""
 
 import json
+import re
 import socket
 import ssl
 import subprocess
@@ -25,7 +26,7 @@ from tests.integration.deployment_check.proxy import Answer, Request, made, spoi
 from tests.support.private_ca import self_signed
 from tests.support.sockets import listening
 
-MOST_TRAFFIC_BYTES = 60_000_000
+MOST_TRAFFIC_BYTES = 100_000_000
 
 VERIFIED, HEALTHY, LARGE = (
     "signatures of tokens are verified",
@@ -66,6 +67,7 @@ def test_stack_enables_every_check(server: str, stack: Stack, verify: Verify) ->
     assert seen["it is said whose jobs may come in"].detail.endswith("every job on github.com may store at your cost")
     assert "no job was refused" in seen["refused jobs are known"].detail
     assert "left no trace" in seen["hostile headers change nothing"].detail
+    assert re.match(r"\d+ MB/s by 1 connection, \d+ MB/s by 8,", seen["S3 gives ranges side by side"].detail)
 
 
 def test_each_check_prints_one_line(server: str) -> None:
