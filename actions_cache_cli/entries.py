@@ -7,9 +7,11 @@ from typing import Any
 import click
 
 from actions_cache.domain.archive import Archive
-from actions_cache.domain.budgets import HOUR, TALLIES_KEPT
+from actions_cache.domain.budgets import HOUR, TALLIES_KEPT, Usage
+from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.errors import NotFound
-from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy
+from actions_cache.domain.key_family import parse_family
+from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy, Summary
 from actions_cache.domain.search import Search
 from actions_cache.domain.timing import Millis
 from actions_cache.families import FamilyActivity
@@ -22,13 +24,18 @@ from actions_cache.http.schemas import (
     RefusedTokensResponse,
     RepositoriesResponse,
     RepositoryResponse,
-    parse_timestamp,
+    format_timestamp,
+    parse_as_of,
+    parse_past,
 )
-from actions_cache.manage import Deletion
+from actions_cache.manage import Deletion, Selection
 from actions_cache.usage import USUAL_HOURS, Overview, RepositoryUsage
 from actions_cache_cli.console import CommandFailed, Output, amount, counted, moment
 from actions_cache_cli.services import OperatorServices
 from actions_cache_cli.target import Command, Decorated, changes, on_server
+
+MOST_SHOWN = 100
+"""Entries that `delete` shows one by one; `list` shows all. More: what is summed up below them is further away."""
 
 TITLES = ("id", "key", "ref", "size", "created", "last used", "hits", "merge")
 
@@ -43,6 +50,8 @@ def filters(command: Decorated) -> Decorated:
         click.option("--search", help="Keys that contain this, in upper or lower case."),
         click.option("--ref", help="This ref, in full: refs/heads/main."),
         click.option("--version", help="This version, which clients make of paths and compression."),
+        click.option("--class", "entry_class", type=click.Choice([it.value for it in EntryClass]), help="This class."),
+        click.option("--family", help="This key family, as `families` shows it: 'npm-*'."),
         click.option("--older-than", metavar="AGE", help="Saved longer ago than 30d or 12h, or before a time."),
         click.option("--unused-since", metavar="AGE", help="Neither saved nor restored since then."),
     )
@@ -64,17 +73,25 @@ def filtered(command: Command) -> Command:
         search: str | None,
         ref: str | None,
         version: str | None,
+        entry_class: str | None,
+        family: str | None,
         older_than: str | None,
         unused_since: str | None,
+        as_of: str | None = None,
         **options: Any,
     ) -> int:
         now = server.clock.now()
+        if as_of is not None:
+            options["as_of"] = parse_as_of(as_of, now)
+            now = min(options["as_of"], now)
         wanted = EntryFilter(
             key=key,
             key_prefix=key_prefix,
             search=search,
             ref=ref,
             version=version,
+            entry_class=None if entry_class is None else EntryClass(entry_class),
+            family=None if family is None else parse_family("--family", family),
             created_before=_ago("--older-than", older_than, now),
             unused_since=_ago("--unused-since", unused_since, now),
         )
@@ -84,7 +101,7 @@ def filtered(command: Command) -> Command:
 
 
 def _ago(option: str, value: str | None, now: Millis) -> Millis | None:
-    return None if value is None else parse_timestamp(option, value, now)
+    return None if value is None else parse_past(option, value, now)
 
 
 def as_rows(archives: Sequence[Archive], hits: Mapping[str, int]) -> Iterable[tuple[str, ...]]:
@@ -209,6 +226,7 @@ def match(
 @repository_argument
 @click.option("--id", "number", type=click.IntRange(1), help="The entry with this id, as list shows it.")
 @filters
+@click.option("--as-of", metavar="TIME", help="The time that an earlier look shows: what was saved since then stays.")
 @changes("Delete.")
 @on_server
 @filtered
@@ -220,49 +238,68 @@ def delete(
     number: int | None,
     wanted: EntryFilter,
     yes: bool,
+    as_of: Millis | None = None,
 ) -> int:
     """Delete entries of a repository.
 
-    At least one option must say which, and an entry must match all that are given. --older-than 0s matches every entry.
+    At least one option must say which, and an entry must match all that are given, still at its deletion. What would go
+    is shown first, and summed up by ref and class; --yes then deletes just that.
 
     Lookups miss them at once. A job that is reading one reads on: its objects are deleted after the readers' grace.
     """
-    if number is not None and not wanted.asks_nothing:
+    if number is not None and not (wanted.asks_nothing and as_of is None):
         raise CommandFailed("--id names one entry; it goes with no other filter")
     management = server.management
     found = management.find_repository(repository)
     if number is not None:
-        deletion = management.delete_entries.numbered(found.id, number, dry_run=not yes)
-        if not deletion.archives:
+        selected = management.delete_entries.numbered(found.id, number, dry_run=True).selected
+        if not selected.archives:
             raise NotFound(f"no entry of {repository} has the id {number}")
     else:
-        deletion = delete_all(server, output, found.id, wanted, acts=yes)
-    hits = management.list_entries.hits_of(found.id, deletion.archives)
-    output.rows(TITLES, as_rows(deletion.archives, hits))
-    size = amount(sum(archive.size for archive in deletion.archives))
-    more = f", and {deletion.remaining} more" if deletion.remaining else ""
-    line = f"{counted(len(deletion.archives), 'entry', 'entries')} ({size}){more}"
-    output.say(f"{line} deleted" if yes else f"{line}; nothing was changed: --yes deletes")
-    output.document(DeletionResponse.from_deletion(deletion, hits, dry_run=not yes).model_dump())
+        selected = management.delete_entries.select(found.id, wanted, as_of)
+    hits = management.list_entries.hits_of(found.id, selected.archives)
+    summary = Summary.of(selected.archives)
+    output.rows(TITLES, as_rows(selected.archives[:MOST_SHOWN], hits))
+    if len(selected.archives) > MOST_SHOWN:
+        output.say(f"and {len(selected.archives) - MOST_SHOWN} more, which `list` shows")
+    output.rows(("ref", "class", "entries", "size"), as_usage_rows(summary))
+    if yes:
+        removed = remove(server, output, selected)
+        output.say(f"{total_of(Summary.of(removed).usage)} deleted")
+        if len(removed) < len(selected.archives):
+            stayed = len(selected.archives) - len(removed)
+            output.say(f"{counted(stayed, 'entry', 'entries')} stayed: used, deleted or being written meanwhile")
+    else:
+        removed = selected.archives
+        output.say(f"{total_of(summary.usage)}; nothing was changed: --yes deletes")
+        output.say(f"--yes --as-of {format_timestamp(selected.as_of)} spares what is saved from now on")
+    document = DeletionResponse.from_deletion(Deletion(selected, removed), hits, dry_run=not yes)
+    output.document(document.model_dump())
     return 0
 
 
-def delete_all(
-    server: OperatorServices, output: Output, repository_id: str, wanted: EntryFilter, *, acts: bool
-) -> Deletion:
-    """Delete in rounds until one removes nothing; what is left then is being used."""
-    delete_entries = server.management.delete_entries
-    if not acts:
-        return delete_entries(repository_id, wanted, dry_run=True)
-    done = Deletion((), 0)
-    with output.progress("entries") as bar:
-        while True:
-            deletion = delete_entries(repository_id, wanted)
-            done = Deletion(done.archives + deletion.archives, deletion.remaining)
-            for _ in deletion.archives:
-                bar.advance()
-            if not (deletion.remaining and deletion.archives):
-                return done
+def remove(server: OperatorServices, output: Output, selected: Selection) -> tuple[Archive, ...]:
+    """Remove the selected entries, and return the archives of those that this call has removed."""
+    removed = []
+    with output.progress("entries", len(selected.archives)) as bar:
+        tried = server.management.delete_entries.remove(selected)
+        for archive, is_removed in zip(selected.archives, tried, strict=True):
+            if is_removed:
+                removed.append(archive)
+            bar.advance()
+    return tuple(removed)
+
+
+def as_usage_rows(summary: Summary) -> Iterable[tuple[str, ...]]:
+    """Return a row for each ref and class; an entry's class is of the job that saved it, so a ref may have several."""
+    for ref, usage in [*summary.by_ref.items(), ("all others", summary.other_refs)]:
+        for entry_class in EntryClass:
+            if entries := usage.entries_of(entry_class):
+                yield ref, entry_class, str(entries), amount(usage.bytes_of(entry_class))
+
+
+def total_of(usage: Usage) -> str:
+    return f"{counted(usage.entries, 'entry', 'entries')} ({amount(usage.bytes)})"
 
 
 @click.command()

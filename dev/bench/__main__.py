@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from dev.bench import by_hook, cleaning, imports, lookups, memory, merges, restores
+from dev.bench import by_hook, cleaning, imports, lookups, memory, merges, restores, workloads
 from dev.bench.environment import Row, running_emulators, table
 
 CASES = {
@@ -24,6 +24,7 @@ CASES = {
     "imports": imports.imports,
     "memory": memory.memory,
     "cleaning": cleaning.cleaning,
+    "workloads": workloads.workloads,
 }
 COLUMNS = ("what", "beside", "ours", "ratio", "aim", "more")
 

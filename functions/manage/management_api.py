@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 
 from actions_cache.domain.budgets import Repository
 from actions_cache.domain.errors import NotFound
@@ -60,9 +60,14 @@ def repositories(_: Reader, services: Services) -> RepositoriesResponse:
 
 @_repository_router.get("/entries")
 def entries(
-    _: Reader, found: FoundRepository, services: Services, params: Annotated[query_params.ListEntries, Query()]
+    request: Request,
+    _: Reader,
+    found: FoundRepository,
+    services: Services,
+    params: Annotated[query_params.ListEntries, Query()],
 ) -> EntriesResponse:
-    entry_filter, order, page = params.to_query()
+    query_params.check_given_once(name for name, _ in request.query_params.multi_items())
+    entry_filter, order, page = params.to_query(services.core.clock.now())
     listing = services.list_entries(found.id, entry_filter, order, page)
     hits = services.list_entries.hits(found.id, listing)
     return EntriesResponse(
@@ -76,14 +81,22 @@ def entries(
 
 @_repository_router.delete("/entries")
 def delete_entries(
-    actor: Admin, found: FoundRepository, services: Services, params: Annotated[query_params.DeleteEntries, Query()]
+    request: Request,
+    actor: Admin,
+    found: FoundRepository,
+    services: Services,
+    params: Annotated[query_params.DeleteEntries, Query()],
 ) -> DeletionResponse:
     """Delete entries that match all given filters, of which there must be one, at most 500 at once.
 
-    `remaining` and `more` say what is left.
+    Unless `dry_run` is false, nothing is deleted: `matched` sums up what would be. `remaining` and `more` say what is
+    left.
     """
-    entry_filter = params.to_filter(services.core.clock.now())
-    deletion = services.delete_entries(found.id, entry_filter, dry_run=params.dry_run)
+    query_params.check_given_once(name for name, _ in request.query_params.multi_items())
+    now = services.core.clock.now()
+    as_of = params.to_as_of(now)
+    entry_filter = params.to_filter(now if as_of is None else min(as_of, now))
+    deletion = services.delete_entries(found.id, entry_filter, dry_run=params.dry_run, as_of=as_of)
     return _deletion_response(services, actor, found, deletion, dry_run=params.dry_run)
 
 

@@ -4,6 +4,8 @@ Unknown parameters are refused: a misspelt filter would filter nothing.
 """
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated
 
@@ -12,10 +14,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from actions_cache.domain.budgets import HOUR, TALLIES_KEPT
 from actions_cache.domain.entry import MAX_NAME_CHARACTERS, MAX_NUMBER, MAX_RESTORE_KEYS
+from actions_cache.domain.entry_class import EntryClass
+from actions_cache.domain.errors import InvalidRequest
+from actions_cache.domain.key_family import parse_family
 from actions_cache.domain.listing import MAX_PER_PAGE, Direction, EntryFilter, Order, Page, SortBy
 from actions_cache.domain.timing import Millis
 from actions_cache.explain import MAX_REFS
-from actions_cache.http.schemas import parse_timestamp
+from actions_cache.http.schemas import parse_as_of, parse_past
 from actions_cache.usage import USUAL_HOURS
 
 Text = Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
@@ -41,6 +46,17 @@ Hours = Annotated[int, Digits, Field(ge=1, le=TALLIES_KEPT // HOUR)]
 
 class QueryParams(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+def check_given_once(names: Iterable[str]) -> None:
+    """Check the names of a request's parameters, none of which may be repeated: only the last value would count.
+
+    Raises:
+        InvalidRequest: one is repeated.
+    """
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise InvalidRequest(f"{name[:100]!r} is given {times} times; give each parameter once")
 
 
 class GithubSort(StrEnum):
@@ -83,50 +99,71 @@ class GithubDelete(QueryParams):
         return EntryFilter(key=self.key, ref=self.ref)
 
 
-class ListEntries(QueryParams):
-    search: Text | None = Field(None, description="a part of the key, in upper or lower case")
-    key_prefix: Text | None = None
-    ref: Text | None = None
-    version: Text | None = None
-    sort: SortBy = SortBy.LAST_USED_AT
-    direction: Direction = Direction.DESCENDING
-    per_page: PerPage = 30
-    page: PageNumber = 1
-
-    def to_query(self) -> tuple[EntryFilter, Order, Page]:
-        entry_filter = EntryFilter(search=self.search, key_prefix=self.key_prefix, ref=self.ref, version=self.version)
-        return entry_filter, Order(self.sort, self.direction), Page(self.page, self.per_page)
-
-
-class DeleteOne(QueryParams):
-    dry_run: bool = False
-
-
-class DeleteEntries(QueryParams):
-    """Filters for a deletion, of which at least one must be given; entries must match all that are."""
+class EntryFilters(QueryParams):
+    """Filters; entries must match all that are given."""
 
     key: Text | None = Field(None, description="the whole key")
     key_prefix: Text | None = None
-    ref: Text | None = None
+    search: Text | None = Field(None, description="a part of the key, in upper or lower case")
+    ref: Text | None = Field(None, description="in full, as in `refs/heads/main` or `refs/pull/7/merge`")
     version: Text | None = None
-    older_than: Text | None = Field(None, description="created before: an age like 30d or 12h, or a time with its zone")
-    unused_since: Text | None = Field(None, description="not restored since: as older_than")
-    dry_run: bool = False
+    entry_class: EntryClass | None = None
+    family: Text | None = Field(None, description="a key family, as in `npm-*`; `/manage/families` has them")
+    older_than: Text | None = Field(None, description="saved before: an age like 30d or 12h, or a time with its zone")
+    unused_since: Text | None = Field(None, description="neither saved nor restored since: as older_than")
 
     def to_filter(self, now: Millis) -> EntryFilter:
         """Return the filter, with ages counted back from now.
 
         Raises:
-            InvalidRequest: a time can't be parsed.
+            InvalidRequest: a time can't be parsed or isn't in the past, or the family is a key.
         """
         return EntryFilter(
             key=self.key,
             key_prefix=self.key_prefix,
+            search=self.search,
             ref=self.ref,
             version=self.version,
-            created_before=None if self.older_than is None else parse_timestamp("older_than", self.older_than, now),
-            unused_since=None if self.unused_since is None else parse_timestamp("unused_since", self.unused_since, now),
+            entry_class=self.entry_class,
+            family=None if self.family is None else parse_family("family", self.family),
+            created_before=None if self.older_than is None else parse_past("older_than", self.older_than, now),
+            unused_since=None if self.unused_since is None else parse_past("unused_since", self.unused_since, now),
         )
+
+
+class ListEntries(EntryFilters):
+    sort: SortBy = SortBy.LAST_USED_AT
+    direction: Direction = Direction.DESCENDING
+    per_page: PerPage = 30
+    page: PageNumber = 1
+
+    def to_query(self, now: Millis) -> tuple[EntryFilter, Order, Page]:
+        """Return the filter, order and page.
+
+        Raises:
+            InvalidRequest: as to_filter.
+        """
+        return self.to_filter(now), Order(self.sort, self.direction), Page(self.page, self.per_page)
+
+
+class DeleteOne(QueryParams):
+    dry_run: bool = Field(default=True, description="false deletes; else the answer only says what would be deleted")
+
+
+class DeleteEntries(EntryFilters, DeleteOne):
+    """Filters for a deletion, of which at least one must be given; entries must match all that are."""
+
+    as_of: Text | None = Field(
+        None, description="that of a preview: what was saved since then stays, and ages count back from it"
+    )
+
+    def to_as_of(self, now: Millis) -> Millis | None:
+        """Return the time of the preview that the deletion follows.
+
+        Raises:
+            InvalidRequest: it can't be parsed, or is in the future.
+        """
+        return None if self.as_of is None else parse_as_of(self.as_of, now)
 
 
 class MatchKeys(QueryParams):

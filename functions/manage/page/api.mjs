@@ -48,5 +48,7 @@ export const cost = () => ask('GET', 'cost');
 
 export const repository = (id) => ask('GET', `repositories/${segment(id)}`);
 export const entries = (repository, query) => ask('GET', `repositories/${segment(repository)}/entries`, { query });
-export const deleteEntries = (repository, query) => ask('DELETE', `repositories/${segment(repository)}/entries`, { query });
-export const deleteEntry = (repository, id) => ask('DELETE', `repositories/${segment(repository)}/entries/${segment(id)}`);
+// Without dry_run=false, the server only says what a deletion would delete.
+export const previewDeletion = (repository, query) => ask('DELETE', `repositories/${segment(repository)}/entries`, { query });
+export const deleteEntries = (repository, query) => ask('DELETE', `repositories/${segment(repository)}/entries`, { query: { ...query, dry_run: false } });
+export const deleteEntry = (repository, id) => ask('DELETE', `repositories/${segment(repository)}/entries/${segment(id)}`, { query: { dry_run: false } });

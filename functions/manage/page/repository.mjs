@@ -129,20 +129,29 @@ function entriesSection(id, params, role, onDeleted) {
     });
     if (done) await removed('The entry is deleted.');
   };
-  const removeAllOf = async (ref, total) => {
+  const removeAllOf = async (ref, button) => {
+    button.disabled = true;
+    const preview = await api.previewDeletion(id, { ref }).catch((error) => error);
+    button.disabled = false;
+    if (preview instanceof Error) {
+      rest.replaceChildren(h('p', { class: 'notice bad', role: 'alert' }, preview.message));
+      return;
+    }
+    button.focus(); // where the dialog returns it to
+    const { as_of, matched } = preview;
     let count = 0;
     let left = 0;
     let unseen = false;
     const done = await confirm({
-      title: `Delete ${plural(total, 'entry', 'entries')}?`,
+      title: `Delete ${plural(matched.entries, 'entry', 'entries')}?`,
       text: [
-        h('p', {}, 'All entries of ', named(ref, 'key')),
+        h('p', {}, 'All entries of ', named(ref, 'key'), ' that are there now: ', size(matched.bytes)),
         h('p', {}, 'Jobs that restore one at this moment still get all of it; later ones don’t find it. They can’t be brought back.'),
       ],
       yes: 'Delete all',
       action: async () => {
         for (let goes = true; goes;) {
-          const { deleted, remaining, more } = await api.deleteEntries(id, { ref });
+          const { deleted, remaining, more } = await api.deleteEntries(id, { ref, as_of });
           count += deleted.length;
           left = remaining;
           unseen = more;
@@ -164,7 +173,7 @@ function entriesSection(id, params, role, onDeleted) {
     counted.textContent = (search || ref ? plural(total, 'entry matches', 'entries match') : plural(total, 'entry', 'entries')) + lately;
     rest.replaceChildren(
       isAdmin && ref && !search && total
-        ? h('button', { type: 'button', class: 'danger', onclick: () => removeAllOf(ref, total) }, 'Delete all of this ref')
+        ? h('button', { type: 'button', class: 'danger', onclick: (event) => removeAllOf(ref, event.currentTarget) }, 'Delete all of this ref')
         : '',
     );
     rows.replaceChildren(

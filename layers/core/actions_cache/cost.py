@@ -151,11 +151,13 @@ class Saving:
 def entry_saved(saving: Saving) -> tuple[Line, ...]:
     """Return the cost of one entry from its save to its end, without storage and transfer out."""
     manifest = saving.manifest
-    parts, steps = len(manifest.parts), plan_merge(manifest)
+    parts = len(manifest.parts)
+    is_merged = parts > 1  # a single part is the object itself, and has no manifest
+    steps = plan_merge(manifest) if is_merged else ()
     copies = sum(isinstance(step, Copy) for step in steps)
     uploads = [step for step in steps if isinstance(step, Upload)]
     read_to_merge = sum(len(step.sources) for step in uploads)
-    merging = merge_seconds(manifest.size, parts)
+    merging = merge_seconds(manifest.size, parts) if is_merged else 0
     lists = math.ceil(parts / LISTED_AT_ONCE)
 
     early = saving.restores * saving.early
@@ -168,12 +170,12 @@ def entry_saved(saving: Saving) -> tuple[Line, ...]:
         ("CloudFront, requests", "CloudFront request", through_edge),
         ("CloudFront Functions, both", "CloudFront Function", through_edge + blob_requests),
         ("KeyValueStore, reads by them", "KeyValueStore read", parts + by_edge),
-        ("S3, PUTs of blocks and manifest", "S3 write", parts + 1),
+        ("S3, PUTs of blocks and manifest", "S3 write", parts + is_merged),
         ("S3, lists", "S3 write", lists + 1),
         ("S3, copies of the merge", "S3 write", copies),
         ("S3, uploads of the merge", "S3 write", len(uploads)),
-        ("S3, create and complete", "S3 write", 2),
-        ("S3, GETs of the merge", "S3 read", read_to_merge + 2),
+        ("S3, create and complete", "S3 write", 2 * is_merged),
+        ("S3, GETs of the merge", "S3 read", read_to_merge + 2 * is_merged),
         ("S3, GETs and HEADs of restores", "S3 read", 2 * saving.restores),
         ("API Gateway", "API Gateway", calls + early),
         ("Lambda, API: calls", "Lambda call", calls),
@@ -182,12 +184,12 @@ def entry_saved(saving: Saving) -> tuple[Line, ...]:
             "Lambda GB-second",
             (calls * API_CALL_SECONDS + lists * LIST_SECONDS) * saving.http_gigabytes,
         ),
-        ("Lambda, merge: calls", "Lambda call", 1),
+        ("Lambda, merge: calls", "Lambda call", int(is_merged)),
         ("Lambda, merge: time", "Lambda GB-second", merging * saving.merge_gigabytes),
         ("Lambda, downloads that wait for the merge", "Lambda GB-second", early * merging * saving.http_gigabytes),
         ("DynamoDB, writes", "DynamoDB write", WRITE_UNITS + LOOKUP_WRITE_UNITS * saving.restores),
         ("DynamoDB, reads", "DynamoDB read", READ_UNITS + LOOKUP_READ_UNITS * saving.restores),
-        ("SQS", "SQS", QUEUE_REQUESTS),
+        ("SQS", "SQS", QUEUE_REQUESTS * is_merged),
         ("CloudWatch, logs", "Log", ((calls + early + 1) * CALL_LOG_BYTES + TASKS * TASK_LOG_BYTES) / GIGABYTE),
         ("X-Ray, were each call traced", "Trace", calls + early + 1),
     )

@@ -1,6 +1,6 @@
 """Find repositories, list and delete their entries, and list failed merges, for the people who manage a server."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -11,8 +11,8 @@ from actions_cache.domain.archive import Archive, MergeState
 from actions_cache.domain.budgets import Repository, is_name, may_be_id, same_name
 from actions_cache.domain.entry import numbered_archive_id
 from actions_cache.domain.errors import InvalidRequest, NotFound, TryAgain
-from actions_cache.domain.listing import MAX_PER_PAGE, EntryFilter, Order, Page, SortBy
-from actions_cache.domain.timing import Lifetimes, Millis
+from actions_cache.domain.listing import EntryFilter, Order, Page, SortBy, Summary
+from actions_cache.domain.timing import SECOND, Lifetimes, Millis
 from actions_cache.ports import Clock, DeadLetters, Repositories, Table
 
 T = TypeVar("T")
@@ -20,6 +20,10 @@ T = TypeVar("T")
 AT_ONCE = 500
 """Maximum number of entries that one call deletes. One takes some 30 ms, and SIDE_BY_SIDE are deleted at a time. Many
 more, and API Gateway gives up on the answer, at 29 s; fewer, and a large deletion takes more calls."""
+
+DELETING_TIME: Millis = 8 * SECOND
+"""Time after which a request begins no more deletions, should the table be slow. More, and API Gateway may give up on
+the answer, since READING_TIME comes before; fewer, and a large deletion takes more calls."""
 
 SIDE_BY_SIDE = 8
 """Number of threads that delete. More put a higher load on the table; fewer take longer."""
@@ -85,12 +89,14 @@ class ListEntries:
     """Lists a repository's entries, from an index that may lag a moment behind saves and deletions.
 
     Args:
+        lifetimes: durations from the settings.
         reading_time: time that reading may take; None for as much as it needs.
     """
 
     table: Table
     repositories: Repositories
     executor: Executor
+    lifetimes: Lifetimes
     clock: Clock
     reading_time: Millis | None
 
@@ -106,6 +112,7 @@ class ListEntries:
             stored = self.table.stored_archives(repository_id, newest_use_first=order.is_descending, at_once=at_once)
             reading = _read(stored, self.clock, self.reading_time)
             return Listing(total, tuple(islice(reading, page.start, page.end)), is_whole=reading.is_whole)
+        entry_filter = _with_unnoted_uses(entry_filter, self.lifetimes)
         stored = self.table.stored_archives(repository_id, newest_use_first=True, at_once=READ_AT_ONCE)
         reading = _read(stored, self.clock, self.reading_time)
         found = [archive for archive in reading if entry_filter.matches(archive)]
@@ -120,9 +127,9 @@ class ListEntries:
     def hits_of(self, repository_id: str, archives: Sequence[Archive]) -> Mapping[str, int]:
         """Return at least these archives' hits, by the archive's id.
 
-        Up to a page of archives are read one by one, since the repository may have far more.
+        Those of up to AT_ONCE archives are read one by one, since the repository may have far more.
         """
-        if len(archives) > MAX_PER_PAGE:
+        if len(archives) > AT_ONCE:
             return self._all_hits(repository_id)
         ids = [archive.id for archive in archives]
         counts = self.executor.map(lambda archive_id: self.repositories.hits_of(repository_id, archive_id).count, ids)
@@ -135,18 +142,45 @@ class ListEntries:
 
 
 @dataclass(frozen=True, slots=True)
+class Selection:
+    """Holds the entries that a filter matches.
+
+    Args:
+        repository_id: the repository of the entries.
+        entry_filter: what each of them must still match at the moment of its deletion.
+        archives: those of the entries, those unused the longest first.
+        as_of: the time of the selection; all of its entries had been saved by then.
+        is_whole: false if there was no time to look at all entries: the filter may match more recently used ones too.
+    """
+
+    repository_id: str
+    entry_filter: EntryFilter
+    archives: tuple[Archive, ...]
+    as_of: Millis
+    is_whole: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Deletion:
     """Says what a call deleted, and what it left.
 
     Args:
+        selected: what the filter matched before the call deleted any of it.
         archives: those whose entries are deleted; in a dry run, would be.
         remaining: least number of further entries that the filter matches, for another call.
-        is_whole: false if there was no time to look at all entries: the filter may match more recently used ones too.
     """
 
+    selected: Selection
     archives: tuple[Archive, ...]
-    remaining: int
-    is_whole: bool = True
+    remaining: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        return self.selected.is_whole
+
+    @property
+    def matched(self) -> Summary:
+        return Summary.of(self.selected.archives)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +188,7 @@ class DeleteEntries:
     """Deletes a repository's entries.
 
     Args:
-        reading_time: time that reading may take; None for as much as it needs.
+        reading_time: time that reading may take; None for as much as it needs, and for as many entries as there are.
     """
 
     table: Table
@@ -163,7 +197,9 @@ class DeleteEntries:
     clock: Clock
     reading_time: Millis | None
 
-    def __call__(self, repository_id: str, entry_filter: EntryFilter, *, dry_run: bool = False) -> Deletion:
+    def __call__(
+        self, repository_id: str, entry_filter: EntryFilter, *, dry_run: bool = False, as_of: Millis | None = None
+    ) -> Deletion:
         """Delete at most AT_ONCE entries that match, those unused the longest first.
 
         An entry that doesn't match any more at the moment of its deletion stays.
@@ -171,15 +207,49 @@ class DeleteEntries:
         Raises:
             InvalidRequest: the filter would match every entry.
         """
+        selected = self.select(repository_id, entry_filter, as_of)
+        chosen = selected.archives[:AT_ONCE]
+        left = len(selected.archives) - len(chosen)
+        if dry_run:
+            return Deletion(selected, chosen, left)
+        tried = list(self._remove(replace(selected, archives=chosen), DELETING_TIME))
+        removed = [archive for archive, is_removed in zip(chosen, tried, strict=True) if is_removed]
+        return Deletion(selected, tuple(removed), left + tried.count(None))
+
+    def select(self, repository_id: str, entry_filter: EntryFilter, as_of: Millis | None = None) -> Selection:
+        """Return the entries that match, for `remove`.
+
+        Args:
+            repository_id: the repository of the entries.
+            entry_filter: what entries must match.
+            as_of: that of an earlier selection; entries that were saved since then aren't selected.
+
+        Raises:
+            InvalidRequest: the filter would match every entry.
+        """
         if entry_filter.asks_nothing:
             raise InvalidRequest("nothing says which entries are to go: give at least one filter, and not an empty one")
-        entry_filter = self._with_unnoted_uses(entry_filter)
+        entry_filter = _with_unnoted_uses(entry_filter, self.lifetimes)
+        if as_of is not None:
+            before = as_of + 1
+            if entry_filter.created_before is not None:
+                before = min(before, entry_filter.created_before)
+            entry_filter = replace(entry_filter, created_before=before)
+        now = self.clock.now()
         stored = self.table.stored_archives(repository_id, at_once=READ_AT_ONCE)
         reading = _read(stored, self.clock, self.reading_time)
         found = [archive for archive in reading if entry_filter.matches(archive)]
-        chosen = found[:AT_ONCE]
-        removed = chosen if dry_run else self._remove(repository_id, entry_filter, chosen)
-        return Deletion(tuple(removed), len(found) - len(chosen), reading.is_whole)
+        if as_of is None:
+            # Other processes' clocks may be ahead of this one's.
+            as_of = max([now, *(archive.stored_at for archive in found)])
+        return Selection(repository_id, entry_filter, tuple(found), as_of, reading.is_whole)
+
+    def remove(self, selected: Selection) -> Iterator[bool]:
+        """Remove the selected entries, however many, and yield for each whether this call has removed it.
+
+        An entry that doesn't match any more, or that others have removed, is left.
+        """
+        return map(bool, self._remove(selected, None))
 
     def numbered(self, repository_id: str, number: int, *, dry_run: bool = False) -> Deletion:
         """Delete the entry that clients know by this number (Entry.id).
@@ -187,11 +257,11 @@ class DeleteEntries:
         Raises:
             TryAgain: there was no time to look at all entries.
         """
+        now = self.clock.now()
         archive = self._numbered(repository_id, number)
-        if archive is None:
-            return Deletion((), remaining=0)
-        removed = [archive] if dry_run else self._remove(repository_id, EntryFilter(), [archive])
-        return Deletion(tuple(removed), remaining=0)
+        selected = Selection(repository_id, EntryFilter(), () if archive is None else (archive,), now)
+        is_deleted = dry_run or any(self._remove(selected, None))
+        return Deletion(selected, selected.archives if is_deleted else ())
 
     def _numbered(self, repository_id: str, number: int) -> Archive | None:
         """Return the archive with this number, or None.
@@ -211,23 +281,22 @@ class DeleteEntries:
             )
         return found
 
-    def _with_unnoted_uses(self, entry_filter: EntryFilter) -> EntryFilter:
-        """Return a stricter filter, for which an entry counts as used as late as it may have been.
+    def _remove(self, selected: Selection, time: Millis | None) -> Iterator[bool | None]:
+        """Remove the selected entries, and yield for each whether this call has removed it; None if there was no time.
 
-        A use soon after a noted one isn't noted itself, for as long as `last_use_resolution`.
+        Args:
+            selected: what is to be removed.
+            time: how long removals may begin; None for all of them.
         """
-        if entry_filter.unused_since is None:
-            return entry_filter
-        return replace(entry_filter, unused_since=entry_filter.unused_since - self.lifetimes.last_use_resolution)
-
-    def _remove(self, repository_id: str, entry_filter: EntryFilter, chosen: Sequence[Archive]) -> list[Archive]:
-        """Remove the entries of the chosen archives, and return the archives whose entry this call has removed."""
+        until = None if time is None else self.clock.now() + time
 
         def matches(current: Archive) -> bool:
-            is_here = current.is_stored and current.name.family.repository == repository_id
-            return is_here and entry_filter.matches(current)
+            is_here = current.is_stored and current.name.family.repository == selected.repository_id
+            return is_here and selected.entry_filter.matches(current)
 
-        def remove(archive: Archive) -> bool:
+        def remove(archive: Archive) -> bool | None:
+            if until is not None and self.clock.now() > until:
+                return None
             for _ in range(ROUNDS):
                 if self.remove_entry(archive.id, matches):
                     return True
@@ -237,7 +306,17 @@ class DeleteEntries:
             return False
 
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-            return [archive for archive, is_removed in zip(chosen, pool.map(remove, chosen), strict=True) if is_removed]
+            yield from pool.map(remove, selected.archives)
+
+
+def _with_unnoted_uses(entry_filter: EntryFilter, lifetimes: Lifetimes) -> EntryFilter:
+    """Return a stricter filter, for which an entry counts as used as late as it may have been.
+
+    A use soon after a noted one isn't noted itself, for as long as `last_use_resolution`.
+    """
+    if entry_filter.unused_since is None:
+        return entry_filter
+    return replace(entry_filter, unused_since=entry_filter.unused_since - lifetimes.last_use_resolution)
 
 
 def _read(items: Iterable[T], clock: Clock, reading_time: Millis | None) -> Reading[T]:

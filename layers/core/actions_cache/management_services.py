@@ -58,7 +58,7 @@ class ManagementServices:
     @cached_property
     def list_entries(self) -> ListEntries:
         core = self.core
-        return ListEntries(core.table, core.repositories, core.executor, core.clock, self.reading_time)
+        return ListEntries(core.table, core.repositories, core.executor, core.lifetimes, core.clock, self.reading_time)
 
     @cached_property
     def delete_entries(self) -> DeleteEntries:

@@ -51,7 +51,7 @@ def test_saved_html_cannot_use_admin_session(
     job.save("precious", b"bytes")
     attack = (
         "<!doctype html><title>evil</title><script>"
-        f"fetch('/manage/repositories/{repository}/entries?key=precious', {{method: 'DELETE'}})"
+        f"fetch('/manage/repositories/{repository}/entries?key=precious&dry_run=false', {{method: 'DELETE'}})"
         ".then((answer) => { document.title = `done ${answer.status}`; })</script>"
     ).encode()
     job.save("one object", attack)

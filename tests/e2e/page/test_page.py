@@ -236,9 +236,11 @@ def test_deletion_by_ref_keeps_other_refs(store: PageServer, window: Opens) -> N
     page.get_by_role("button", name="Delete all of this ref").click()
     dialog = page.get_by_role("dialog", name="Delete 2 entries?")
     expect(dialog).to_contain_text(BRANCH)
+    expect(dialog).to_contain_text("1.95 KiB")
+    store.entry("45", "saved since", 1, ref=BRANCH, created=-SECOND)
     dialog.get_by_role("button", name="Delete all").click()
     expect(page.get_by_text("2 entries are deleted.")).to_be_visible()
-    assert entries_left(store, "45") == ["stays"]
+    assert entries_left(store, "45") == ["saved since", "stays"]
 
 
 def test_failed_deletion_is_shown_in_dialog(store: PageServer, window: Opens) -> None:

@@ -291,7 +291,7 @@ def _noted(environment: Environment, key: str) -> str:
 
 
 def _deleting(_: Environment, key: str) -> dict[str, Any]:
-    return manage_request("DELETE", f"/manage/repositories/{REPOSITORY}/entries", key=key)
+    return manage_request("DELETE", f"/manage/repositories/{REPOSITORY}/entries", key=key, dry_run="false")
 
 
 def _is_deleted(environment: Environment, key: str, outcome: Outcome) -> bool:

@@ -6,6 +6,7 @@ from actions_cache import manage
 from actions_cache.domain.access import GITHUB
 from actions_cache.domain.budgets import Repository, Tally
 from actions_cache.domain.refused_job import RefusedJob
+from actions_cache_cli import entries
 from dev.clients.driver import name
 from tests.unit.cli.conftest import Operated, process
 
@@ -35,7 +36,8 @@ def test_list_filters_sorts_and_pages(saved: Operated):
     assert keys("acme/app") == keys("42") == ["pip-1", "npm-2", "npm-1"]
     assert keys("42", "--key-prefix", "npm-", "--sort", "created_at", "--ascending") == ["npm-1", "npm-2"]
     assert keys("42", "--older-than", "90m") == ["npm-1"]
-    assert keys("42", "--ref", "refs/heads/feature") == ["pip-1"]
+    assert keys("42", "--ref", "refs/heads/feature") == keys("42", "--family", "pip-*") == ["pip-1"]
+    assert keys("42", "--class", "default-branch", "--unused-since", "1s", "--family", "npm-*") == ["npm-1"]
     assert keys("42", "--per-page", "2", "--page", "2") == ["npm-1"]
     saved.driver.look_up("npm-1")
     by_hits = saved.run.json("list", "42", "--sort", "hits")["entries"]
@@ -75,9 +77,14 @@ def test_match_explains_a_lookup(saved: Operated):
 
 def test_delete_removes_matches_with_yes(saved: Operated, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(manage, "AT_ONCE", 1)
+    monkeypatch.setattr(entries, "MOST_SHOWN", 1)
     before = saved.everything()
     dry = saved.run("delete", "acme/app", "--key-prefix", "npm-")
-    assert (dry.code, dry.last_line) == (0, "1 entry (6 B), and 1 more; nothing was changed: --yes deletes")
+    _, row, more, _, summed, total, hint = dry.out.splitlines()
+    assert (dry.code, "npm-1" in row, more) == (0, True, "and 1 more, which `list` shows")
+    assert summed.split() == ["refs/heads/main", "default-branch", "2", "12", "B"]
+    assert total == "2 entries (12 B); nothing was changed: --yes deletes"
+    assert hint.startswith("--yes --as-of 20")
     assert saved.everything() == before
     usages = [(row["name"], row["bytes"], row["entries"]) for row in saved.run.json("usage")["repositories"]]
     assert usages == [("acme/app", 17, 3), ("acme/lib", 9, 1)]
@@ -93,6 +100,31 @@ def test_delete_removes_matches_with_yes(saved: Operated, monkeypatch: pytest.Mo
     assert (store["bytes"], store["entries"]) == (9, 1)
 
 
+def test_delete_spares_what_changed_since_the_look(saved: Operated, monkeypatch: pytest.MonkeyPatch):
+    driver = saved.driver
+    asked = ("delete", "acme/app", "--family", "npm-*", "--unused-since", "1s", "--json")
+    look = saved.run(*asked).document
+    assert [row["key"] for row in look["deleted"]] == ["npm-1"]
+    driver.clock.advance(60)  # the commands' clock is the machine's, and ahead of this one
+    driver.save(name("npm-8"), b"saved since")
+    remove = manage.DeleteEntries.remove
+
+    def used_first(self, selected):
+        driver.look_up("npm-1")
+        return remove(self, selected)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(manage.DeleteEntries, "remove", used_first)
+        answer = saved.run(*asked[:-1], "--as-of", look["as_of"], "--yes")
+    assert answer.out.splitlines()[-2:] == [
+        "0 entries (0 B) deleted",
+        "1 entry stayed: used, deleted or being written meanwhile",
+    ]
+    deleted = saved.run.json("delete", "acme/app", "--key-prefix", "npm-", "--as-of", look["as_of"], "--yes")
+    assert sorted(row["key"] for row in deleted["deleted"]) == ["npm-1", "npm-2"]
+    assert {row["key"] for row in saved.run.json("list", "acme/app")["entries"]} == {"npm-8", "pip-1"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -100,6 +132,14 @@ def test_delete_removes_matches_with_yes(saved: Operated, monkeypatch: pytest.Mo
         (["delete", "acme/app", "--id", "7"], "no entry of acme/app has the id 7"),
         (["delete", "acme/app", "--id", "7", "--key", "k"], "--id names one entry"),
         (["delete", "acme/app", "--older-than", "soon"], "neither an age like 30d"),
+        (["delete", "acme/app", "--as-of", "1d", "--yes"], "nothing says which entries are to go"),
+        (["delete", "acme/app", "--older-than", "0s"], "--older-than: '0s' leaves no entry out"),
+        (
+            ["delete", "acme/app", "--family", "npm-1"],
+            "--family: 'npm-1' is no key family",
+        ),
+        (["delete", "acme/app", "--class", "main"], "'main' is not one of 'default-branch', 'branch', 'transient'"),
+        (["list", "acme/app", "--unused-since", "0d"], "--unused-since: '0d' leaves no entry out"),
         (["list", "acme/other"], "no repository acme/other has saved anything here"),
         (["families", "acme/other"], "no repository acme/other has saved anything here"),
         (["families", "acme/app", "--hours", "841"], "841 is not in the range"),
@@ -117,7 +157,7 @@ def test_commands_run_as_processes(saved: Operated):
     assert process("list", "acme/app", "--local", "--json").document["total"] == 3
     assert process("usage", "--local").code == 0
     assert process("match", "acme/app", "npm-", "--ref", "refs/heads/main", "--local").code == 0
-    deleted = process("delete", "acme/app", "--key", "npm-1", "--local", "--yes", "--json")
+    deleted = process("delete", "42", "--family", "npm-*", "--older-than", "90m", "--local", "--yes", "--json")
     assert (len(deleted.document["deleted"]), deleted.err) == (1, "")
     assert process("doctor", "--help").out.startswith("usage: actions-cache-doctor")
     assert process("reconcile", "--local", "--json").document["archives"] == 4, "its objects stay for the grace"

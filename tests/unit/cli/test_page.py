@@ -45,6 +45,7 @@ def same_each_time(output: str) -> str:
         r"[0-9a-f]{32}": "ID",
         r"\b\d{13,16}\b": "NUMBER",
         r"\d{4}-\d\d-\d\d \d\d:\d\d": "MOMENT",
+        r"\d{4}-\d\d-\d\dT[\d:.]+Z": "INSTANT",
         " +": " ",
     }.items():
         output = re.sub(changing, word, output)

@@ -13,6 +13,7 @@ from actions_cache.cost import (
     CostPart,
     Line,
     Saving,
+    entry_saved,
     month_like,
     total,
 )
@@ -86,6 +87,13 @@ def test_merge_uploads_small_and_copies_large_blocks() -> None:
     assert usd(plain, "S3, uploads of the merge") == 0 == usd(small, "S3, copies of the merge")
     assert usd(small, "S3, uploads of the merge") > 0 < usd(plain, "S3, copies of the merge")
     assert usd(small, "Lambda, merge: time") > usd(plain, "Lambda, merge: time")
+
+
+def test_entry_of_one_part_costs_no_merge() -> None:
+    one, two = (entry_saved(Saving(size, MIB, restores=0)) for size in (MIB, MIB + 1))
+    merging = {line.what for line in two if "merge" in line.what or line.what in ("S3, create and complete", "SQS")}
+    assert {line.what for line in one if line.quantity == 0} >= merging - {"Lambda, downloads that wait for the merge"}
+    assert usd(one, "S3, PUTs of blocks and manifest") * 3 == pytest.approx(usd(two, "S3, PUTs of blocks and manifest"))
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 
+from actions_cache.domain import listing
 from actions_cache.domain.archive import Commit
+from actions_cache.domain.budgets import Usage
 from actions_cache.domain.entry import EntryFamily, EntryName
-from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy
+from actions_cache.domain.entry_class import EntryClass
+from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy, Summary
 from tests.unit.domain.build import NOW, stored_archive
 
 KEY, REF, VERSION = "Linux-npm-1", "refs/heads/main", "v1"
@@ -27,6 +30,7 @@ MATCHING: list[dict[str, Any]] = [
 ]
 MATCHING += [{"version": VERSION}, {"created_before": NOW + 1}, {"unused_since": NOW + 501}]
 MATCHING += [{"key_prefix": "Linux-", "ref": REF, "version": VERSION, "created_before": NOW + 1}]
+MATCHING += [{"entry_class": EntryClass.DEFAULT_BRANCH}, {"family": "Linux-npm-*", "search": "npm"}]
 OTHERS: list[dict[str, Any]] = [
     {"key": KEY[:-1]},
     {"key": f"{KEY}0"},
@@ -37,6 +41,8 @@ OTHERS: list[dict[str, Any]] = [
 OTHERS += [{"key_prefix": f"{KEY}0"}, {"search": "yarn"}, {"ref": "main"}, {"ref": f"{REF}/"}, {"version": "v"}]
 OTHERS += [{"created_before": NOW}, {"unused_since": NOW + 500}, {"key_prefix": "Linux-", "ref": "refs/heads/other"}]
 OTHERS += [{"key_prefix": "Linux-", "ref": REF, "version": VERSION, "created_before": NOW}]
+OTHERS += [{"entry_class": EntryClass.BRANCH}, {"entry_class": EntryClass.TRANSIENT}]
+OTHERS += [{"family": family} for family in (KEY, "Linux-*", "Linux-npm-", "*")]
 
 
 @pytest.mark.parametrize("fields", [*MATCHING, *OTHERS], ids=str)
@@ -45,12 +51,33 @@ def test_all_filter_fields_must_match(fields):
 
 
 EMPTY: list[dict[str, Any]] = [{}, {"key_prefix": ""}, {"search": ""}]
-ASKING: list[dict[str, Any]] = [{field: "x"} for field in ("key", "key_prefix", "search", "ref", "version")]
+ASKING: list[dict[str, Any]] = [{field: "x"} for field in ("key", "key_prefix", "search", "ref", "version", "family")]
+ASKING += [{"entry_class": EntryClass.DEFAULT_BRANCH}]
 ASKING += [{"created_before": 0}, {"unused_since": 0}, {"key_prefix": "", "ref": "r"}]
 
 
 def test_filter_without_criteria_is_empty():
     assert [fields for fields in (*EMPTY, *ASKING) if EntryFilter(**fields).asks_nothing] == EMPTY
+
+
+def test_summary_counts_by_ref_and_class(monkeypatch):
+    monkeypatch.setattr(listing, "MOST_REFS", 2)
+    branch, pull = "refs/heads/b", "refs/pull/1/merge"
+    summary = Summary.of(
+        [
+            *(archive(ref=pull, size=size) for size in (1, 2)),
+            archive(ref="refs/pull/2/merge", size=3),
+            archive(ref=branch, size=9, saved_as=EntryClass.BRANCH),
+            archive(size=4),
+        ]
+    )
+    assert summary.usage == Usage(19, 5, branch_bytes=9, branch_entries=1, transient_bytes=6, transient_entries=3)
+    assert list(summary.by_ref.items()) == [
+        (branch, Usage(9, 1, branch_bytes=9, branch_entries=1)),
+        (REF, Usage(4, 1)),
+    ]
+    assert summary.other_refs == Usage(6, 3, transient_bytes=6, transient_entries=3)
+    assert Summary.of([]) == Summary(Usage(), {})
 
 
 OLD = archive("b", archive_id="1" * 32, size=3, stored_at=NOW, last_used_at=NOW + 9)

@@ -12,6 +12,7 @@ from actions_cache.domain.errors import InvalidRequest, NotFound
 from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy
 from actions_cache.domain.search import Search
 from actions_cache.domain.timing import FAILED_MERGE_RETRY, SECOND
+from actions_cache.manage import DELETING_TIME
 from actions_cache.management_services import ManagementServices
 from actions_cache.ports import Unavailable
 from dev.clients.driver import REPOSITORY, SCOPE, VERSION, fail, name, plenty
@@ -164,6 +165,40 @@ def test_large_deletion_is_split(driver, management, monkeypatch):
         deletion = management.delete_entries(REPOSITORY, EntryFilter(created_before=moment))
         assert (keys(deletion.archives), deletion.remaining) == (gone, remaining)
     assert kept(driver) == ["at that moment"]
+
+
+def test_deletion_as_of_a_look_spares_later_saves(driver, management):
+    saved(driver, "a", "b")
+    look = management.delete_entries.select(REPOSITORY, EntryFilter(ref=SCOPE))
+    saved(driver, "c")
+    assert keys(look.archives) == ["a", "b"]
+    deletion = management.delete_entries(REPOSITORY, EntryFilter(ref=SCOPE), as_of=look.as_of)
+    assert (keys(deletion.archives), deletion.remaining) == (["a", "b"], 0)
+    assert [*management.delete_entries.remove(look)] == [False, False]
+    assert kept(driver) == ["c"]
+
+
+def test_look_counts_as_later_than_all_it_shows(driver, management):
+    """Another process's clock, which dated the save, may be ahead."""
+    saved(driver, "a")
+    driver.clock.advance(-1)
+    look = management.delete_entries.select(REPOSITORY, EntryFilter(key="a"))
+    assert look.as_of == look.archives[0].stored_at == driver.clock.now() + SECOND
+    assert keys(management.delete_entries(REPOSITORY, EntryFilter(key="a"), as_of=look.as_of).archives) == ["a"]
+
+
+def test_slow_deletion_stops_in_time(driver, management, monkeypatch):
+    saved(driver, *"abcd")
+    remove = type(management.delete_entries.remove_entry).__call__
+
+    def slow(self, *args):
+        driver.clock.advance(DELETING_TIME / SECOND / 2 + 1)
+        return remove(self, *args)
+
+    monkeypatch.setattr(type(management.delete_entries.remove_entry), "__call__", slow)
+    deletion = management.delete_entries(REPOSITORY, EntryFilter(ref=SCOPE))
+    assert (keys(deletion.archives), deletion.remaining) == (["a", "b"], 2)
+    assert [*management.delete_entries.remove(deletion.selected)] == [False, False, True, True], "commands have time"
 
 
 def test_entry_is_deleted_by_number(driver, management):

@@ -18,7 +18,7 @@ from actions_cache.domain.search import Search
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.evict import MOST_ASKED_AT_A_SAVE, Evict
 from actions_cache.explain import MatchKeys
-from actions_cache.manage import DeleteEntries, ListEntries
+from actions_cache.manage import AT_ONCE, DeleteEntries, ListEntries
 from actions_cache.settings import Settings
 from actions_cache.usage import PublishCost, ReadUsage, wait_for_index
 from dev.clients.driver import SetClock
@@ -72,7 +72,7 @@ def entry(number: int) -> Archive:
 
 def listing(many: Many, reading_time: Millis | None = READING_TIME) -> ListEntries:
     table = cast("Any", many)
-    return ListEntries(table, table, ThreadPoolExecutor(1), many.clock, reading_time)
+    return ListEntries(table, table, ThreadPoolExecutor(1), LIFETIMES, many.clock, reading_time)
 
 
 FIRST = Page(1, 100)
@@ -131,6 +131,14 @@ def test_incomplete_deletion_is_reported():
     assert len(deletion.archives) + deletion.remaining <= many.read // 10 + 1
     assert many.clock.at - began < API_GATEWAY - 10 * SECOND
     assert deleting(many, None)("42", EntryFilter(key_prefix="npm-3-"), dry_run=True).is_whole
+
+
+def test_deletion_of_ten_thousand_is_summed_up_and_split():
+    many = Many(IN_TIME - 100)
+    deletion = deleting(many)("42", EntryFilter(family="npm-*"), dry_run=True)
+    assert deletion.is_whole
+    assert deletion.matched.usage.entries == many.entries >= 10_000
+    assert (len(deletion.archives), deletion.remaining) == (AT_ONCE, many.entries - AT_ONCE)
 
 
 def test_entry_not_found_in_time_is_retryable():

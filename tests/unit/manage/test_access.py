@@ -26,8 +26,8 @@ DELETIONS = (
     "/api/v3/repos/example/tools/actions/caches?key=npm-1",
     "/repositories/42/actions/caches?key=npm-1",
     "/manage/repositories/42/entries?key=npm-1",
-    "/manage/repositories/42/entries?key=npm-1&dry_run=true",
-    "/manage/repositories/42/entries/1",
+    "/manage/repositories/42/entries?key=npm-1&dry_run=false",
+    "/manage/repositories/42/entries/1?dry_run=false",
 )
 ROUTES = [*(("GET", path) for path in READS), *(("DELETE", path) for path in DELETIONS)]
 
@@ -68,7 +68,8 @@ def test_deletion_is_logged_once_with_actor(manager: Manager, caplog: pytest.Log
     path = path.format(id=entry["id"])
     with caplog.at_level("INFO"):
         if "/manage/" in path:
-            manager.ask("DELETE", f"{path}{'&' if '?' in path else '?'}dry_run=true")
+            manager.ask("DELETE", path)
+            path = f"{path}{'&' if '?' in path else '?'}dry_run=false"
         assert manager.ask("DELETE", path).status in (200, 204)
         manager.ask("DELETE", path)
     [record] = [record for record in caplog.records if record.message == "entries deleted"]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -19,6 +20,7 @@ from functions.manage.handler import create_app
 from tests.unit.manage.conftest import Manager
 
 ENTRIES = "/manage/repositories/42/entries"
+PULL = "refs/pull/7/merge"
 NOW = 1_800_000_000 * SECOND
 
 
@@ -62,24 +64,79 @@ def test_entries_are_searched_sorted_and_paged(manager: Manager) -> None:
 def test_filter_deletes_same_entries_as_dry_run(manager: Manager) -> None:
     manager.save("npm-1", "npm-2", "yarn-1")
     path = f"{ENTRIES}?key_prefix=npm-&ref={SCOPE}"
-    dry = manager.ask("DELETE", f"{path}&dry_run=true").json()
+    dry = manager.ask("DELETE", path).json()
     assert (dry["dry_run"], sorted(keys(dry["deleted"])), dry["remaining"]) == (True, ["npm-1", "npm-2"], 0)
+    assert manager.ask("DELETE", f"{path}&dry_run=true").json() == dry
+    usage = {"entries": 2, "bytes": 14}
+    assert dry["matched"] == usage | {
+        "classes": [{"entry_class": "default-branch"} | usage],
+        "refs": [{"ref": SCOPE} | usage],
+        "other_refs": {"entries": 0, "bytes": 0},
+    }
     assert manager.get(ENTRIES)["total"] == 3
-    done = manager.ask("DELETE", path).json()
-    assert (done["dry_run"], done["deleted"]) == (False, dry["deleted"])
+    done = manager.ask("DELETE", f"{path}&dry_run=false").json()
+    assert done == dry | {"dry_run": False}
     assert keys(manager.get(ENTRIES)["entries"]) == ["yarn-1"]
+
+
+FILTERS = {
+    "key=npm-12": ["npm-12"],
+    "key_prefix=npm-1": ["npm-12", "npm-1"],
+    "search=ARN": ["yarn-3"],
+    f"ref={quote(PULL)}": ["npm-7"],
+    "entry_class=transient": ["npm-7"],
+    "entry_class=default-branch": ["npm-12", "yarn-3", "npm-1"],
+    "family=npm-*": ["npm-7", "npm-12", "npm-1"],
+    "family=npm-*&entry_class=default-branch": ["npm-12", "npm-1"],
+    "older_than=30m": ["npm-1"],
+    "unused_since=3h&family=npm-*": ["npm-1"],
+    "unused_since=1s": ["npm-1"],
+    "key_prefix=npm-&ref=refs/heads/other": [],
+}
+
+
+@pytest.mark.parametrize("query", FILTERS)
+def test_list_shows_what_deletion_takes(manager: Manager, query: str) -> None:
+    manager.save("npm-1")
+    manager.driver.clock.advance(5 * 3600)
+    manager.save("yarn-3", "npm-12")
+    manager.save("npm-7", scope=PULL)
+    listed = manager.get(f"{ENTRIES}?{query}")["entries"]
+    deleted = manager.ask("DELETE", f"{ENTRIES}?{query}&dry_run=false").json()
+    assert keys(listed) == FILTERS[query]
+    assert sorted(keys(deleted["deleted"])) == sorted(keys(listed))
+    assert deleted["matched"]["entries"] == len(listed)
+    assert manager.get(ENTRIES)["total"] == 4 - len(listed)
+
+
+def test_deletion_as_of_preview_spares_later_saves(manager: Manager) -> None:
+    manager.save("npm-1")
+    manager.driver.clock.advance(3600)
+    path = f"{ENTRIES}?key_prefix=npm-&older_than=30m"
+    preview = manager.ask("DELETE", path).json()
+    assert keys(preview["deleted"]) == ["npm-1"]
+    manager.save("npm-2")
+    manager.driver.clock.advance(3600)
+    for query in (f"{path}&as_of={preview['as_of']}", f"{ENTRIES}?key_prefix=npm-&as_of={preview['as_of']}"):
+        assert keys(manager.ask("DELETE", query).json()["deleted"]) == ["npm-1"]
+    assert sorted(keys(manager.ask("DELETE", path).json()["deleted"])) == ["npm-1", "npm-2"], "the ages are of now"
 
 
 @pytest.mark.parametrize(
     "query",
     [
-        *("", "?dry_run=false", "?key_prefix=", "?keyprefix=npm", "?ref=&version=", "?key=" + "x" * 513),
-        *("?older_than=soon", "?older_than=2026-01-01", "?unused_since=-1d"),
+        *("", "?key_prefix=", "?keyprefix=npm", "?ref=&version=", "?key=" + "x" * 513),
+        *("?older_than=soon", "?older_than=2026-01-01", "?unused_since=-1d", "?older_than=0s", "?unused_since=0d"),
+        *("?entry_class=main", "?entry_class=", "?family=npm-1", "?family=", "?older_than=2999-01-01T00:00:00Z"),
+        *("?ref=refs/heads/a&ref=refs/heads/b", "?key=npm-1&key=npm-2"),
+        *("?as_of=2027-01-15T08:00:00Z", "?key=npm-1&as_of=2999-01-01T00:00:00Z", "?key=npm-1&as_of=soon"),
     ],
 )
 def test_empty_or_invalid_filter_deletes_nothing(manager: Manager, query: str) -> None:
     manager.save("npm-1")
-    assert manager.ask("DELETE", f"{ENTRIES}{query}").status == 422
+    for dry_run in ("true", "false"):
+        refused = manager.ask("DELETE", f"{ENTRIES}{query}{'&' if query else '?'}dry_run={dry_run}")
+        assert (refused.status, bool(refused.json()["message"])) == (422, True)
     assert manager.get(ENTRIES)["total"] == 1
 
 
@@ -87,9 +144,9 @@ def test_entry_is_deleted_by_age_and_by_id_after_dry_run(manager: Manager) -> No
     manager.save("old")
     manager.driver.clock.advance(3600)
     manager.save("a", "b")
-    assert keys(manager.ask("DELETE", f"{ENTRIES}?older_than=30m").json()["deleted"]) == ["old"]
+    assert keys(manager.ask("DELETE", f"{ENTRIES}?older_than=30m&dry_run=false").json()["deleted"]) == ["old"]
     [_, entry] = manager.get(ENTRIES)["entries"]
-    for query in ("?dry_run=true", ""):
+    for query in ("", "?dry_run=false"):
         assert keys(manager.ask("DELETE", f"{ENTRIES}/{entry['id']}{query}").json()["deleted"]) == ["a"]
     assert manager.ask("DELETE", f"{ENTRIES}/{entry['id']}").status == 404
 
@@ -224,7 +281,7 @@ def test_incomplete_search_is_reported(manager: Manager) -> None:
         hasty = replace(manager, url=url)
         found = hasty.get(ENTRIES, search="npm")
         assert (found["more"], found["total"], found["entries"]) == (True, 0, [])
-        dry = hasty.ask("DELETE", f"{ENTRIES}?key_prefix=npm-&dry_run=true").json()
+        dry = hasty.ask("DELETE", f"{ENTRIES}?key_prefix=npm-").json()
         assert (dry["more"], dry["deleted"]) == (True, [])
         overview = hasty.get("/manage/repositories")
         assert (overview["repositories"], overview["unread"]) == ([], 1)

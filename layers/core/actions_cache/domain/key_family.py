@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from actions_cache.domain.errors import InvalidRequest
+
 MAX_BYTES = 128
 """Maximum length of a family's name. Longer: long keys that differ late are told apart. Shorter: an item with the names
 of two families stays below the 1 KB of one write unit, whatever its repository's id."""
@@ -81,6 +83,22 @@ def key_family(key: str) -> str:
     # What was left out, or cut off, can leave a word that looks like a hash; each round has fewer letters and digits.
     while (again := _shortened(_generalized(family))) != family:
         family = again
+    return family
+
+
+def parse_family(field: str, text: str) -> str:
+    """Return the key family that somebody named.
+
+    Args:
+        field: name of the parameter, for the error.
+        text: its value.
+
+    Raises:
+        InvalidRequest: it is a key, whose family has other keys too.
+    """
+    family = key_family(text)
+    if family != text:
+        raise InvalidRequest(f"{field}: {text[:100]!r} is no key family; such keys belong to {family!r}")
     return family
 
 

@@ -16,6 +16,7 @@ from actions_cache.domain.budgets import Repository, Tally, Usage
 from actions_cache.domain.entry import Entry
 from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.errors import InvalidRequest
+from actions_cache.domain.listing import Summary
 from actions_cache.domain.refused_job import Refusals
 from actions_cache.domain.timing import DAY, SECOND, Millis
 from actions_cache.explain import Attempt, Explanation, Match
@@ -185,16 +186,68 @@ class EntriesResponse(BaseModel):
     entries: list[EntryResponse]
 
 
+class UsageResponse(BaseModel):
+    entries: int
+    bytes: int
+
+    @classmethod
+    def from_usage(cls, usage: Usage) -> Self:
+        return cls(entries=usage.entries, bytes=usage.bytes)
+
+
+class RefUsageResponse(UsageResponse):
+    ref: str
+
+
+class ClassUsageResponse(UsageResponse):
+    entry_class: EntryClass
+
+
+class SummaryResponse(UsageResponse):
+    classes: list[ClassUsageResponse] = Field(description="the same by class")
+    refs: list[RefUsageResponse] = Field(description="the same by ref, the refs with the most bytes first")
+    other_refs: UsageResponse = Field(description="what is in further refs")
+
+    @classmethod
+    def from_summary(cls, summary: Summary) -> Self:
+        usage = summary.usage
+        classes = [
+            ClassUsageResponse(
+                entry_class=entry_class, entries=usage.entries_of(entry_class), bytes=usage.bytes_of(entry_class)
+            )
+            for entry_class in EntryClass
+            if usage.entries_of(entry_class)
+        ]
+        return cls(
+            entries=usage.entries,
+            bytes=usage.bytes,
+            classes=classes,
+            refs=[
+                RefUsageResponse(ref=ref, entries=of_ref.entries, bytes=of_ref.bytes)
+                for ref, of_ref in summary.by_ref.items()
+            ],
+            other_refs=UsageResponse.from_usage(summary.other_refs),
+        )
+
+
 class DeletionResponse(BaseModel):
     dry_run: bool
-    deleted: list[EntryResponse] = Field(description="with dry_run, the entries that would be deleted")
+    as_of: Time = Field(description="say it with the deletion, and what is saved after this preview stays")
+    matched: SummaryResponse = Field(description="all entries that the filter matched before this call")
+    deleted: list[EntryResponse] = Field(description="with dry_run, the entries that this call would delete")
     remaining: int = Field(description="least number of further entries that the filter matches: ask again")
     more: bool = Field(description="true if there was no time to look at all entries: narrow the filter")
 
     @classmethod
     def from_deletion(cls, deletion: Deletion, hits: Mapping[str, int], *, dry_run: bool) -> Self:
-        deleted = [EntryResponse.from_archive(archive, hits) for archive in deletion.archives]
-        return cls(dry_run=dry_run, deleted=deleted, remaining=deletion.remaining, more=not deletion.is_whole)
+        return cls(
+            dry_run=dry_run,
+            as_of=format_timestamp(deletion.selected.as_of),
+            matched=SummaryResponse.from_summary(deletion.matched),
+            deleted=[EntryResponse.from_archive(archive, hits) for archive in deletion.archives],
+            remaining=deletion.remaining,
+            more=not deletion.is_whole,
+        )
 
 
 class FoundResponse(BaseModel):
@@ -485,3 +538,31 @@ def parse_timestamp(field: str, text: str, now: Millis) -> Millis:
             f"{field}: {text[:50]!r} is neither an age like 30d or 12h, nor a time like 2026-01-31T00:00:00Z"
         )
     return int(at.timestamp()) * SECOND + at.microsecond // 1000
+
+
+def parse_past(field: str, text: str, now: Millis) -> Millis:
+    """Return the past time that a text means, as parse_timestamp reads it.
+
+    Raises:
+        InvalidRequest: the text is no time, or not before now: every entry is older.
+    """
+    at = parse_timestamp(field, text, now)
+    if at >= now:
+        raise InvalidRequest(f"{field}: {text[:50]!r} leaves no entry out: give at least 1s, or a past time")
+    return at
+
+
+CLOCKS_DIFFER: Millis = 60 * SECOND
+"""Time by which the clock of the process that gave an `as_of` may be ahead of this one's."""
+
+
+def parse_as_of(text: str, now: Millis) -> Millis:
+    """Return the time of an earlier preview.
+
+    Raises:
+        InvalidRequest: the text is no time, or in the future.
+    """
+    at = parse_timestamp("as_of", text, now)
+    if at > now + CLOCKS_DIFFER:
+        raise InvalidRequest(f"as_of: {text[:50]!r} is in the future; give the as_of of a preview")
+    return at
