@@ -21,6 +21,7 @@ from dev.local import emulators
 from dev.local.emulators import Endpoints
 from dev.local.template import Template
 from dev.services import AllServices
+from tests.support.cleanup_simulation import OneByOne
 from tests.support.shared_stacks import RunningStacks, SharedStacks
 
 STACKS = pytest.StashKey[RunningStacks]()
@@ -133,6 +134,8 @@ def driver(emptied_driver: CacheDriver) -> CacheDriver:
     known, clock = emptied_driver.services, SetClock()
     services = AllServices(known.settings, clock)
     services.session, services.database = known.session, known.database
+    # Transactions that moto does at the same time can undo each other.
+    services.cleanup_executor = OneByOne()
     return replace(emptied_driver, services=services, clock=clock)
 
 

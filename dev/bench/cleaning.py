@@ -1,41 +1,101 @@
-"""Cleanup: the cost of an archive from the end of its use to its last trace, among few and among many."""
+"""Cleanup: the cost of an archive from the end of its use to its last trace, and whether a million fit into a day."""
 
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
-from actions_cache.domain.archive import Commit, Part, committed, reserved, stored
+from actions_cache.cleanup_batch import DEADLINE_MARGIN
+from actions_cache.domain.archive import Commit, Merge, MergeState, Part, committed, reserved, stored
 from actions_cache.domain.object_keys import ArchiveKeys
+from actions_cache.domain.timing import SECOND
+from actions_cache.services import LOOKUP_THREADS
 from dev.bench.environment import Emulators, Row, bucket_url, running_driver
 from dev.bench.load_generator import put_all
-from dev.clients.driver import CacheDriver, name, plenty
+from dev.clients.driver import CacheDriver, block_ids, name, plenty
 from dev.emulation.dynamodb_usage import hooked
+from dev.local.template import Template
 
 FEW, MANY = 50, 200
-EXTRAPOLATED = 100_000
-"""Number of archives for which the last column estimates the hours of runs."""
 
-GRACES = 3
-"""Number of runs, a grace apart, after which nothing is left: an archive stays at most twice its deletion's grace."""
+A_DAY = 1_000_000
+"""Archives whose whole life is to fit into a day's runs."""
+
+REQUEST_SECONDS = 0.010
+"""Assumed duration of a request on AWS."""
+
+PARTS = 11
+"""Parts of each archive, as of 705 MB in blocks of 64 MiB."""
+
+VISITS = {"sweep": 4 * 3600, "expire": 7 * 24 * 3600, "sweep again and forget": 4 * 3600}
+"""Visits of an archive's life after its merge, with the seconds that pass before each."""
 
 OBJECTS = 2_500
 """Number of one archive's objects: three pages of the listing, and three requests to delete them."""
 
+FULL_CORE_MB = 1769
+"""Memory at which a function has one processor's time; less has less in proportion:
+https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html."""
+
+
+@dataclass(frozen=True)
+class Day:
+    """What the default interval's runs have for the archives' tasks in a day, in seconds."""
+
+    runs: int
+    promised: float
+    """Even if eviction and migration use up their shares."""
+    at_most: float
+    """If these have nothing to do."""
+    share: float
+    """Share of a processor that the function's memory buys."""
+
+    @classmethod
+    def of(cls, template: Template) -> "Day":
+        minutes = template.body["Parameters"]["CleanupIntervalMinutes"]["Default"]
+        function = template.functions["CleanupFunction"]
+        timeout, margin = function["Timeout"], DEADLINE_MARGIN / SECOND
+        runs = 24 * 60 // minutes
+        promised, at_most = (runs * (seconds - margin) for seconds in (timeout * 3 / 5, timeout))
+        return cls(runs, promised, at_most, min(1.0, function["MemorySize"] / FULL_CORE_MB))
+
+
+@dataclass(frozen=True)
+class Life:
+    """What the visits of an archive's life take, on average."""
+
+    seconds: float
+    processor_seconds: float
+    requests: float
+
+    @property
+    def on_aws(self) -> float:
+        """Return the seconds of a run at REQUEST_SECONDS a request, if waiting and computing never overlapped."""
+        day = Day.of(Template.load())
+        return self.requests * REQUEST_SECONDS / LOOKUP_THREADS + self.processor_seconds / day.share
+
 
 def cleaning(emulators: Emulators, _rounds: int) -> Iterator[Row]:
+    day = Day.of(Template.load())
     with running_driver(emulators) as driver:
-        few_seconds, few_requests = _cleaned(driver, FEW)
-        seconds, requests = _cleaned(driver, MANY)
+        few, many = measured(driver, FEW), measured(driver, MANY)
         yield Row(
-            f"cleanup of {MANY} expired archives: of each",
-            f"of {FEW}: {1000 * few_seconds / FEW:.0f} ms, {few_requests / FEW:.1f} requests",
-            f"{1000 * seconds / MANY:.0f} ms, {requests / MANY:.1f} requests",
-            (seconds / MANY) / (few_seconds / FEW),
-            "about 1",
-            f"{60 * MANY / seconds:,.0f} in a minute; "
-            f"{EXTRAPOLATED:,} in {EXTRAPOLATED * seconds / MANY / 3600:.1f} h of runs",
+            f"cleanup of {MANY} archives' lives: of each",
+            f"of {FEW}: {1000 * few.processor_seconds:.1f} ms of processor time, {few.requests:.1f} requests",
+            f"{1000 * many.processor_seconds:.1f} ms of processor time, {many.requests:.1f} requests",
+            many.requests / few.requests,
+            "at most 1",
+            f"{1000 * many.seconds:.0f} ms on emulators",
+        )
+        yield Row(
+            f"{A_DAY:,} lives, at {1000 * REQUEST_SECONDS:.0f} ms a request",
+            f"a day's {day.runs} runs: {day.promised:,.0f} s, up to {day.at_most:,.0f} s",
+            f"{A_DAY * many.on_aws:,.0f} s",
+            A_DAY * many.on_aws / day.promised,
+            "at most 1",
+            f"{day.share:.2f} of a processor",
         )
         calls = _swept(driver, OBJECTS)
         yield Row(
@@ -47,36 +107,45 @@ def cleaning(emulators: Emulators, _rounds: int) -> Iterator[Row]:
         )
 
 
-def _cleaned(driver: CacheDriver, count: int) -> tuple[float, int]:
-    """Clean up so many archives, unused for too long, until nothing is left; return the seconds and requests."""
-    ids = [_stored(driver, number) for number in range(count)]
-    keys = [ArchiveKeys(archive_id).blob(1, "1") for archive_id in ids]
-    put_all([(bucket_url(driver, "put_object", key), 1) for key in keys], at_once=8)
-    services, seconds, failures = driver.services, 0.0, 0
-    driver.clock.advance(services.settings.unused_entry_seconds)
+def measured(driver: CacheDriver, count: int) -> Life:
+    """Take so many merged archives through the visits of their lives, and return what each took."""
+    stored_keys = dict(_stored(driver, number) for number in range(count))
+    put_all([(bucket_url(driver, "put_object", key), 1) for keys in stored_keys.values() for key in keys], at_once=8)
+    services, failures = driver.services, 0
+    seconds, processor = 0.0, 0.0
     with counted(driver) as calls:
-        for _ in range(GRACES):
-            began = time.perf_counter()
+        for passes in VISITS.values():
+            driver.clock.advance(passes)
+            began, computed = time.perf_counter(), time.process_time()
             failures += services.clean_up(plenty)["failed"]
             seconds += time.perf_counter() - began
-            driver.clock.advance(services.settings.grace_seconds)
-    if failures or any(services.table.archive(archive_id) for archive_id in ids):
+            processor += time.process_time() - computed
+    if failures or services.table.known_archives([*stored_keys][:100]):
         raise RuntimeError(f"cleanup left something, and failed {failures} times")
-    return seconds, calls.total()
+    return Life(seconds / count, processor / count, calls.total() / count)
 
 
-def _stored(driver: CacheDriver, number: int) -> str:
-    """Put an archive of one object and its entry into the tables, as a save leaves them, and return its id."""
+def _stored(driver: CacheDriver, number: int) -> tuple[str, list[str]]:
+    """Put a merged archive and its entry into the tables, as a save and a merge leave them.
+
+    Returns:
+        The archive's id, and the keys of its objects.
+    """
     services, now = driver.services, driver.clock.now()
     archive = reserved(services.tokens.new(), name(f"old-{number}"), now, services.lifetimes)
     services.table.reserve(archive, now)
+    keys = ArchiveKeys(archive.id)
+    parts = [Part(keys.block(block_id, now, "1"), 1, "etag") for block_id in block_ids(PARTS)]
+    manifest, merged = Part(keys.manifest("1"), 1, "etag"), Part(keys.merged("1"), PARTS, "etag")
     current = services.table.archive(archive.id)
-    part = Part(ArchiveKeys(archive.id).blob(1, "1"), 1, "etag")
-    held = committed(current, Commit("digest", 1, 1, None), part) if current else None
+    held = committed(current, Commit("digest", PARTS, PARTS, manifest, parts[0]), None) if current else None
     visible = stored(held, now) if held else None
     if current is None or visible is None:
         raise RuntimeError("the archive wasn't saved")
-    return services.table.publish_entry(current, visible).id
+    published = services.table.publish_entry(current, visible)
+    merge = Merge(state=MergeState.MERGED, ended_at=now)
+    services.table.replace_archive(published, replace(published, object=merged, merge=merge))
+    return archive.id, [part.key for part in (*parts, manifest, merged)]
 
 
 def _swept(driver: CacheDriver, objects: int) -> Counter[str]:

@@ -16,12 +16,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from actions_cache.aws.sqs import decode_message, encode_message
+from actions_cache.domain.merge_plan import PASSED_SECONDS_PER_MIB, READ_SECONDS
 from dev.bench.environment import MIB, Emulators, Row, bucket_url, peak_memory, running_driver, upload
 from dev.bench.latency_proxy import latency_proxy
 from dev.bench.load_generator import exchange_all
 from dev.clients.driver import CacheDriver, name, plenty
 from dev.local.template import ROOT
 
+KIB = 1024
 MILLISECONDS = 100
 LONG, SHORT = [64 * MIB] * 11, [MIB] * 705
 GATHERED = 8
@@ -41,6 +43,7 @@ class Call(NamedTuple):
 class Merged:
     outcome: str
     seconds: float
+    processor_seconds: float
     memory: int
     """Most bytes that were resident."""
     calls: list[Call]
@@ -57,6 +60,7 @@ def merges(emulators: Emulators, rounds: int) -> Iterator[Row]:
         yield _of_long_blocks(driver, rounds)
     with running_driver(emulators) as driver:
         yield from _of_short_blocks(driver, rounds)
+        yield from _speeds(driver)
 
 
 def _of_long_blocks(driver: CacheDriver, rounds: int) -> Row:
@@ -93,6 +97,28 @@ def _of_short_blocks(driver: CacheDriver, rounds: int) -> Iterator[Row]:
     what = "merge of 705 blocks of 1 MiB"
     yield Row(what, f"plain reads and writes {plain:.2f} s", f"{ours:.2f} s", plain / ours, "≥ 0.80")
     yield Row(f"{what}: memory", "", f"{memory / MIB:.0f} MiB", None, "≤ 256 MiB")
+
+
+def _speeds(driver: CacheDriver) -> Iterator[Row]:
+    """Measure the processor time of a read and of a MiB, by which too large uploads are refused."""
+    tiny, short = [64 * KIB] * 1600, [MIB] * 400
+    of_tiny, of_short = (_processor_seconds(driver, sizes) for sizes in (tiny, short))
+    # Two equations: reads and MiB of each.
+    per_read = (of_tiny - of_short * sum(tiny) / sum(short)) / (len(tiny) - len(short) * sum(tiny) / sum(short))
+    per_mib = (of_short - per_read * len(short)) / (sum(short) / MIB)
+    for what, measured, bound in (("read", per_read, READ_SECONDS), ("MiB", per_mib, PASSED_SECONDS_PER_MIB)):
+        yield Row(
+            f"processor time of a merge's {what}",
+            f"assumed {1000 * bound:.1f} ms",
+            f"{1000 * measured:.1f} ms",
+            measured / bound,
+            "≤ 1",
+        )
+
+
+def _processor_seconds(driver: CacheDriver, sizes: list[int]) -> float:
+    upload(driver, name(key := os.urandom(8).hex()), sizes)
+    return _merged(driver, key, sum(sizes)).processor_seconds
 
 
 def _read_and_written(driver: CacheDriver, keys: list[str]) -> float:
@@ -147,9 +173,10 @@ def main() -> None:
     events.register("before-call.s3.*", note_begin)
     events.register("after-call.s3.*", note_end)
     worker.table.check()
-    began = time.perf_counter()
+    began, computed = time.perf_counter(), time.process_time()
     outcome = worker.merge(message, plenty)
-    print(json.dumps(asdict(Merged(outcome, time.perf_counter() - began, peak_memory(os.getpid()), calls))))
+    seconds, computed = time.perf_counter() - began, time.process_time() - computed
+    print(json.dumps(asdict(Merged(outcome, seconds, computed, peak_memory(os.getpid()), calls))))
 
 
 if __name__ == "__main__":

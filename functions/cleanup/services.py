@@ -1,9 +1,11 @@
 """Wire what the cleanup function adds: the schedules' work."""
 
+from concurrent.futures import Executor
 from functools import cached_property
 
 from actions_cache.activity import ReadActivity
 from actions_cache.cleanup import CleanUp, FindOrphans, Reconcile, RunCleanup
+from actions_cache.cleanup_batch import CleanUpBatch
 from actions_cache.schema import Migrate
 from actions_cache.services import CoreServices
 from actions_cache.usage import EstimateCost, PublishCost, ReconcileUsage, wait_for_index
@@ -21,12 +23,19 @@ class CleanupServices(CoreServices):
         return Reconcile(self.repositories, self.reconcile_usage, self.publish_cost, self.find_orphans)
 
     @cached_property
+    def cleanup_executor(self) -> Executor:
+        """Return what makes cleanup's calls side by side. Tests on moto replace it."""
+        return self.executor
+
+    @cached_property
     def clean_up(self) -> CleanUp:
         return CleanUp(
+            self.clean_up_batch,
             self.table,
             self.bucket,
             self.manifests,
             self.clock,
+            self.cleanup_executor,
             self.claim_merge,
             self.remove_entry,
             self.remove_broken,
@@ -34,6 +43,19 @@ class CleanupServices(CoreServices):
             max_attempts=self.settings.merge_attempts,
             merges_at_finalize=self.merges_at_finalize,
             open_upload_bytes=self.settings.open_upload_bytes,
+            telemetry=self.telemetry,
+        )
+
+    @cached_property
+    def clean_up_batch(self) -> CleanUpBatch:
+        return CleanUpBatch(
+            self.table,
+            self.bucket,
+            self.manifests,
+            self.clock,
+            self.cleanup_executor,
+            self.lifetimes,
+            merges_at_finalize=self.merges_at_finalize,
             telemetry=self.telemetry,
         )
 

@@ -1,12 +1,14 @@
 """Simulates cleanup of any number of objects: keys are made up, and each call takes its usual time."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from actions_cache import archives
 from actions_cache.cleanup import CleanUp
+from actions_cache.cleanup_batch import CleanUpBatch
 from actions_cache.domain.archive import Archive, ArchiveState, Manifest, Part
 from actions_cache.domain.cleanup_schedule import next_task
 from actions_cache.domain.entry import Reservation
@@ -72,7 +74,7 @@ class FakeBucket:
 
     def list(self, prefix: str, after: str = "") -> Iterator[Part]:
         archive_id = prefix.split("/")[1]
-        objects = self.objects.get(archive_id, ArchiveObjects(0))
+        objects = self.objects.get(archive_id) or ArchiveObjects(0)
         number = objects.number_after(_number(after) if after else -1)
         listed = 0
         while True:
@@ -106,11 +108,27 @@ class FakeTable:
     calls: Calls
     rows: dict[str, Archive] = field(default_factory=dict)
     reservations: set[str] = field(default_factory=set)
+    noted: frozenset[str] = frozenset()
 
     def archive(self, archive_id: str) -> Archive | None:
         self.calls.begin(TABLE_CALL)
         self.calls.end()
         return self.rows.get(archive_id)
+
+    def archives(self, ids: Sequence[str]) -> dict[str, Archive]:
+        self.calls.begin(TABLE_CALL)
+        self.calls.end()
+        return {archive_id: self.rows[archive_id] for archive_id in ids if archive_id in self.rows}
+
+    def note_batch(self, ids: Sequence[str]) -> None:
+        self.calls.begin(TABLE_CALL)
+        self.noted = frozenset(ids)
+        self.calls.end()
+
+    def noted_batch(self) -> frozenset[str]:
+        self.calls.begin(TABLE_CALL)
+        self.calls.end()
+        return self.noted
 
     def replace_archive(self, seen: Archive, by: Archive) -> Archive:
         self.calls.begin(TABLE_CALL)
@@ -130,6 +148,13 @@ class FakeTable:
                 if archive.id[0] == shard and due_at(archive) <= now
             ]
             yield from (archive_id for _, archive_id in sorted(due))
+
+    def remove_entries(self, removals: Sequence[tuple[Archive, Archive]]) -> None:
+        self.calls.begin(TABLE_CALL)
+        if any(self.rows.get(seen.id) != seen for seen, _ in removals):
+            raise WriteConflict
+        self.rows |= {by.id: replace(by, revision=by.revision + 1) for _, by in removals}
+        self.calls.end()
 
     def drop_reservation(self, reservation: Reservation) -> None:
         self.calls.begin(TABLE_CALL)
@@ -159,6 +184,13 @@ class FakeManifests:
         return Manifest(tuple(Part(_key(archive.id, number), 0, '"e"') for number in range(kept)))
 
 
+class OneByOne(Executor):
+    """Makes calls in this thread, so that each has its place among them."""
+
+    def map(self, fn: Callable[..., Any], *iterables: Iterable[Any], **_: Any) -> Iterator[Any]:
+        return iter([*map(fn, *iterables)])
+
+
 @dataclass
 class CleanupSimulation:
     """Cleanup on a fake bucket and table, whose calls take time but nothing else."""
@@ -166,16 +198,30 @@ class CleanupSimulation:
     clock: SetClock = field(default_factory=SetClock)
     telemetry: RecordingTelemetry = field(default_factory=RecordingTelemetry)
     open_upload_bytes: int | None = None
+    executor: Executor = field(default_factory=OneByOne)
 
     def __post_init__(self) -> None:
         self.calls = Calls(self.clock)
         self.bucket, self.table = FakeBucket(self.calls), FakeTable(self.calls)
         unused = cast("Any", None)
-        self.clean_up = CleanUp(
-            cast("Any", self.table),
-            cast("Any", self.bucket),
-            cast("Any", FakeManifests(self.bucket)),
+        table, bucket, manifests = (cast("Any", it) for it in (self.table, self.bucket, FakeManifests(self.bucket)))
+        together = CleanUpBatch(
+            table,
+            bucket,
+            manifests,
             self.clock,
+            self.executor,
+            LIFETIMES,
+            merges_at_finalize=False,
+            telemetry=self.telemetry,
+        )
+        self.clean_up = CleanUp(
+            together,
+            table,
+            bucket,
+            manifests,
+            self.clock,
+            self.executor,
             unused,
             unused,
             unused,

@@ -25,6 +25,20 @@ TESTS_OF_UPLOADS = ("tests/unit/domain/test_uploads.py",)
 
 BOUNDS = (
     Mutant(
+        "an upload is taken that can't be merged in time",
+        ARCHIVES,
+        "        if self.worker is not None:\n",
+        "        if self.worker is not None and not parts:\n",
+        ("tests/unit/flows/test_bounds.py",),
+    ),
+    Mutant(
+        "a run's batch isn't noted, so that what kills it does so again and again",
+        f"{CORE}/cleanup.py",
+        "            self.table.note_batch(ids)\n",
+        "",
+        TESTS_OF_FLOODS,
+    ),
+    Mutant(
         "a commit lists arrivals without end",
         ARCHIVES,
         "        if number == MAX_ARRIVALS:\n",

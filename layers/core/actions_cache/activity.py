@@ -3,8 +3,9 @@
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 
 from actions_cache.archives import READING_TIME
@@ -26,6 +27,11 @@ threads wait for each other more often."""
 PAIRS_WAIT_SECONDS = 0.5
 """Maximum time that a count waits to learn which families the hour has. Longer: a slow table delays a job more.
 Shorter: more of what a new process counts is counted without its family."""
+
+COUNTING_WAIT_SECONDS = 0.5
+"""Maximum time that a job waits for its lookup or save to be counted. Lambda freezes a function after its answer, so
+what is written later is written at the function's next request, or is lost. Longer: a slow table delays a job more.
+Shorter: more counts come late or never."""
 
 MAX_PAIRS_OF = 1_000
 """Repositories whose families a process remembers, some 16 MB at most. At the limit it forgets all, as each hour."""
@@ -76,12 +82,16 @@ class NoteActivity:
     executor: Executor
     admit_pair: AdmitPair
 
-    def hit(self, archive: Archive, search: Search) -> None:
-        """Count a lookup that found the archive's entry.
+    def hit(self, archive: Archive, search: Search, *others: Callable[[], None]) -> Callable[[], None]:
+        """Begin to count a lookup that found the archive's entry.
 
         Args:
             archive: the archive.
             search: what the job asked for.
+            others: what else is written about the hit, at the same time.
+
+        Returns:
+            What waits for it (COUNTING_WAIT_SECONDS), so that the answer can be made meanwhile.
         """
         repository, now = archive.name.family.repository, self.clock.now()
         matched_key = archive.name.key
@@ -90,20 +100,22 @@ class NoteActivity:
         pair = pair_of(search.key, matched_key) if is_partial else pair_of(matched_key)
         # An entry lives no longer than this without another hit.
         forget_at = now + 2 * self.lifetimes.unused_entry
-        written = self.executor.submit(_try, lambda: self.repositories.add_hit(repository, archive.id, now, forget_at))
-        self._tally(repository, tally, pair)
-        written.result()
+        add_hit = partial(self.repositories.add_hit, repository, archive.id, now, forget_at)
+        writes: tuple[Callable[[], None], ...] = (add_hit, *others)
+        begun = [self.executor.submit(_try, write) for write in writes]
+        return partial(_wait_for, [*begun, self._tally(repository, tally, pair)])
 
     def miss(self, repository: str, key: str) -> None:
-        self._tally(repository, Tally(misses=1), pair_of(key))
+        _wait_for([self._tally(repository, Tally(misses=1), pair_of(key))])
 
     def save(self, entry: Entry) -> None:
-        self._tally(entry.name.family.repository, Tally(saves=1, bytes_saved=entry.size), pair_of(entry.name.key))
+        tally = Tally(saves=1, bytes_saved=entry.size)
+        _wait_for([self._tally(entry.name.family.repository, tally, pair_of(entry.name.key))])
 
-    def _tally(self, repository: str, tally: Tally, pair: FamilyPair) -> None:
+    def _tally(self, repository: str, tally: Tally, pair: FamilyPair) -> Future[None]:
         hour = hour_of(self.clock.now())
         counted = pair if self.admit_pair(repository, hour, pair) else None
-        _try(lambda: self.repositories.add_tally(repository, hour, tally, counted))
+        return self.executor.submit(_try, partial(self.repositories.add_tally, repository, hour, tally, counted))
 
 
 def _try(write: Callable[[], None]) -> None:
@@ -111,6 +123,19 @@ def _try(write: Callable[[], None]) -> None:
         write()
     except Unavailable:
         logger.exception("an activity wasn't counted")
+
+
+def _wait_for(begun: Sequence[Future[None]]) -> None:
+    """Wait for writes, but only so long.
+
+    Raises:
+        Exception: a write failed otherwise than the table's adapter says.
+    """
+    done, late = wait(begun, COUNTING_WAIT_SECONDS)
+    if late:
+        logger.warning("an activity is counted late", extra={"writes": len(late)})
+    for write in done:
+        write.result()
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from actions_cache import events
 from actions_cache.domain import claim
 from actions_cache.domain.archive import Archive, Commit, Manifest, MergeState, Part, deleted
 from actions_cache.domain.errors import TooLarge, TryAgain
+from actions_cache.domain.merge_plan import MergeWorker
 from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.ranges import full_range
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
@@ -70,6 +71,8 @@ class Manifests:
 
     bucket: Bucket
     tokens: TokenSource
+    worker: MergeWorker | None = None
+    """The worker that merges what is committed; None if none does."""
 
     def write(self, keys: ArchiveKeys, parts: Sequence[Part]) -> Part:
         """Write a manifest under a new key each time, so that what an archive points to never changes."""
@@ -78,7 +81,13 @@ class Manifests:
         return self.bucket.write_once(keys.manifest(self.tokens.new()), body)
 
     def commit(self, keys: ArchiveKeys, parts: Sequence[Part], digest: str) -> tuple[Commit, Part | None]:
-        """Return what an upload of these parts is committed as, and its only object if it has but one."""
+        """Return what an upload of these parts is committed as, and its only object if it has but one.
+
+        Raises:
+            TooLarge: they couldn't be merged in time.
+        """
+        if self.worker is not None:
+            self.worker.check(Manifest(tuple(parts)))
         size = sum(part.size for part in parts)
         if len(parts) == 1:
             return Commit(digest, size, 1, None), parts[0]

@@ -2,14 +2,16 @@
 
 import secrets
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import chain, islice, takewhile
+from itertools import chain, takewhile
 from typing import TypeVar
 
 from actions_cache import archives, events
 from actions_cache.archives import ClaimMerge, Manifests, RemoveBroken, RemoveEntry, pages, transition
+from actions_cache.cleanup_batch import DEADLINE_MARGIN, CleanUpBatch, SideBySide, TimeLeft, batches
 from actions_cache.domain import claim
 from actions_cache.domain.archive import (
     Archive,
@@ -59,9 +61,8 @@ MAX_TASKS = 10
 """Number of tasks that one run does for one archive. Its whole life has fewer, so more means that one of them changes
 nothing."""
 
-DEADLINE_MARGIN: Millis = 15 * SECOND
-"""Time that one task, or one page of a longer task or of orphans, takes at worst. More: less of each run is used. Less:
-the function's timeout may end a run in the middle of it."""
+LEFT = "left for the next run"
+"""What a run counts if its time was over before or as the last due task was done."""
 
 TASK_SLICE: Millis = SECOND
 """Time that one archive's tasks may take before the next archive's turn: two pages or so. Longer: fewer writes.
@@ -69,18 +70,17 @@ Shorter: others wait less."""
 
 T = TypeVar("T")
 
-TimeLeft = Callable[[], Millis]
-"""Returns how much time the run still has."""
-
 
 @dataclass(frozen=True, slots=True)
 class CleanUp:
     """Does the tasks that are due for each archive."""
 
+    clean_up_batch: CleanUpBatch
     table: Table
     bucket: Bucket
     manifests: Manifests
     clock: Clock
+    executor: Executor
     claim_merge: ClaimMerge
     remove_entry: RemoveEntry
     remove_broken: RemoveBroken
@@ -97,40 +97,73 @@ class CleanUp:
             How often each task was done, and how many archives it failed on.
         """
         done: Counter[str] = Counter()
+        # One of these may have killed the run that noted them. Now each is postponed before its sweep.
+        suspects = self.table.noted_batch()
         unfinished: deque[str] = deque()
-        # Those that need more than one slice of the time get another turn after all that are due.
-        for archive_id in chain(self.table.due_archives(self.clock.now()), _taken_from(unfinished)):
+        notes_any, any_due = bool(suspects), False
+        for ids in batches(self.table.due_archives(self.clock.now())):
+            any_due = True
             if remaining() < DEADLINE_MARGIN:
-                done["left for the next run"] += 1
                 break
-            try:
-                if not self._do_tasks(archive_id, done, remaining):
-                    unfinished.append(archive_id)
-            except Exception as error:  # noqa: BLE001 - emitted with its traceback; the others still get their turn
-                self.telemetry.emit(events.task_failed(archive_id, error))
-                done["failed"] += 1
-                self._postpone(archive_id)
+            alone = [archive_id for archive_id in ids if archive_id in suspects]
+            together = [archive_id for archive_id in ids if archive_id not in suspects]
+            if together:
+                notes_any = True
+                done_together, rest = self._do_together(together, remaining)
+                done += done_together
+                alone.extend(rest)
+            done += self._do_alone(alone, remaining, unfinished)
+        # Those that need more than one slice of the time get another turn after all that are due.
+        while unfinished and remaining() >= DEADLINE_MARGIN:
+            turn = [*unfinished]
+            unfinished.clear()
+            done += self._do_alone(turn, remaining, unfinished)
+        if notes_any:
+            with suppress(Unavailable):
+                self.table.note_batch([])
+        if any_due and remaining() < DEADLINE_MARGIN:
+            done[LEFT] += 1
         return done
 
-    def _do_tasks(self, archive_id: str, done: Counter[str], remaining: TimeLeft) -> bool:
+    def _do_together(self, ids: Sequence[str], remaining: TimeLeft) -> tuple[Counter[str], Sequence[str]]:
+        try:
+            self.table.note_batch(ids)
+            return self.clean_up_batch(ids, remaining)
+        except Exception:  # noqa: BLE001 - done one by one, each shows its own error
+            return Counter(), ids
+
+    def _do_alone(self, ids: Sequence[str], remaining: TimeLeft, unfinished: deque[str]) -> Counter[str]:
+        """Do the tasks of these archives side by side. Those that need another turn are added to `unfinished`."""
+        turns, failed = SideBySide(self.executor, remaining)(lambda each: self._do_tasks(each, remaining), ids)
+        done = sum((done for _, (done, _) in turns), Counter())
+        unfinished.extend(archive_id for archive_id, (_, is_finished) in turns if not is_finished)
+        for archive_id, error in failed:
+            self.telemetry.emit(events.task_failed(archive_id, error))
+            done["failed"] += 1
+        SideBySide(self.executor, remaining)(self._postpone, [archive_id for archive_id, _ in failed])
+        return done
+
+    def _do_tasks(self, archive_id: str, remaining: TimeLeft) -> tuple[Counter[str], bool]:
         """Do the tasks of one archive.
 
         Each task makes the next one due at another time. A lost write means that another run took over.
 
         Returns:
-            False if the archive's slice of the time is over, so that it needs another turn.
+            How often each task was done, and False if the archive's slice of the time is over, so that it needs another
+            turn.
         """
+        done: Counter[str] = Counter()
         until = max(remaining() - TASK_SLICE, DEADLINE_MARGIN)
         for _ in range(MAX_TASKS):
             archive = self.table.archive(archive_id)
             if archive is None or remaining() < DEADLINE_MARGIN:
-                return True
+                return done, True
             due_at, task = next_task(archive, self.lifetimes, merges_at_finalize=self.merges_at_finalize)
             if due_at > self.clock.now():
-                return True
+                return done, True
             try:
                 if not self._do(task, archive, lambda: remaining() > until):
-                    return False
+                    return done, False
             except WriteConflict:
                 continue
             done[task] += 1
@@ -369,7 +402,7 @@ class FindOrphans:
         The bucket is listed before the table is read, so that an archive which the table doesn't know then is gone for
         good.
         """
-        for ids in _batches(self._ids()):
+        for ids in batches(self._ids(), LOOKUP_BATCH):
             known = self.table.known_archives(ids)
             yield from ((archive_id, archive_id in known) for archive_id in ids)
 
@@ -391,12 +424,6 @@ class FindOrphans:
         return bool(page)
 
 
-def _batches(ids: Iterable[str]) -> Iterator[list[str]]:
-    source = iter(ids)
-    while batch := list(islice(source, LOOKUP_BATCH)):
-        yield batch
-
-
 # ---------------------------------------------------------------- runs
 
 
@@ -415,12 +442,16 @@ class RunCleanup:
     migrate: Callable[[TimeLeft], Counter[str]]
 
     def __call__(self, remaining: TimeLeft) -> Counter[str]:
-        """Clean up until two fifths of the time are left, evict until a quarter is left, and migrate in the rest."""
+        """Clean up until two fifths of the time are left, evict until a quarter is left, migrate, and clean up again.
+
+        What the others leave of the time goes to the tasks that are still due.
+        """
         available = remaining()
         done = self.clean_up(lambda: remaining() - available * 2 // 5)
         start = secrets.randbelow(1000) / 1000
         done["entries evicted"] += self.evict(lambda: remaining() > available // 4, start)
-        return done | self.migrate(remaining)
+        done += self.migrate(remaining)
+        return done + self.clean_up(remaining) if done.pop(LEFT, 0) else done
 
 
 @dataclass(frozen=True, slots=True)

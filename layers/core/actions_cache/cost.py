@@ -18,7 +18,7 @@ TERABYTE = 1e12
 HOURS_A_MONTH = 730
 MILLION = 1e6
 
-IDLE_MONTH_USD = 2.96
+IDLE_MONTH_USD = 3.03
 """Cost of a month in which nothing is built. dev/cost/cost.py computes it from the template; a test compares both."""
 
 NOT_CHECKED = "from memory"

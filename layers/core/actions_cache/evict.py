@@ -1,7 +1,6 @@
 """Evict entries of a repository, or of the whole store, that is over its budget (docs/deploy/eviction.md)."""
 
 import heapq
-import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -23,6 +22,9 @@ MOST_ASKED = 33
 """Number of repositories whose entries are compared when the store is over its budget, a query of some 10 ms for each
 class. More: slower evictions. Fewer: an entry may be evicted before others that were nearer to the end of their
 life."""
+
+MOST_ASKED_AT_A_SAVE = 10
+"""The same at a save, however many repositories there are. More: slower saves. Fewer: as for MOST_ASKED."""
 
 Over = Callable[[], frozenset[EntryClass]]
 """Returns the classes that give way; none once the budget is kept."""
@@ -110,14 +112,15 @@ class Evict:
         """Return what reads a class in the whole store. If there are very many repositories, it samples them.
 
         Args:
-            always: repositories that are never left out.
+            always: repositories that are never left out: the one that saves.
         """
         sampled: list[str] = []
+        most = MOST_ASKED_AT_A_SAVE if always else MOST_ASKED
 
         def of_class(entry_class: EntryClass) -> Iterator[Archive]:
             if not sampled:
-                others = [each for each in self.repositories.ids() if each not in always]
-                sampled.extend([*always, *random.sample(others, min(len(others), MOST_ASKED - len(always)))])
+                others = [each for each in self.repositories.some_ids(most) if each not in always]
+                sampled.extend([*always, *others[: most - len(always)]])
             of_each = [
                 self.table.stored_archives(repository_id, entry_class=entry_class, at_once=AT_A_SAVE)
                 for repository_id in sampled

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 from actions_cache import events
@@ -96,10 +97,11 @@ class LookUp:
                 self.remove_broken(archive, ObjectGone(needed))
                 reason = MissReason.BROKEN
                 continue
-            self._note_use(archive)
+            wait_until_noted = self.note_activity.hit(archive, query.search, partial(self._note_use, archive))
             self.telemetry.emit(events.hit(entry, query.key, is_merged=archive.object is not None))
-            self.note_activity.hit(archive, query.search)
-            return Hit(entry, self._url(archive, query))
+            hit = Hit(entry, self._url(archive, query))
+            wait_until_noted()
+            return hit
         self.telemetry.emit(events.missed(query.repository, query.scopes, query.key, reason))
         return None
 

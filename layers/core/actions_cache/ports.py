@@ -78,6 +78,11 @@ class Telemetry(Protocol):
 # ---------------------------------------------------------------- tables
 
 
+REMOVED_AT_ONCE = 25
+"""Most archives of one Table.remove_entries: each takes up to three of a transaction's 100 items. More: fewer requests.
+Fewer: less is done again one by one when one of them has changed."""
+
+
 class Table(Protocol):
     """Stores entries, reservations and archives.
 
@@ -99,6 +104,10 @@ class Table(Protocol):
         ...
 
     def archive(self, archive_id: str) -> Archive | None: ...
+
+    def archives(self, ids: Sequence[str]) -> Mapping[str, Archive]:
+        """Return the existing archives among at most 100 different ids, in one request."""
+        ...
 
     def replace_archive(self, current: Archive, updated: Archive) -> Archive:
         """Replace the archive that was read.
@@ -141,6 +150,17 @@ class Table(Protocol):
         """
         ...
 
+    def remove_entries(self, removals: Sequence[tuple[Archive, Archive]]) -> None:
+        """Do what remove_entry does for several archives in one request: for all of them or for none.
+
+        Args:
+            removals: Pairs of the archive as read and as updated, at most REMOVED_AT_ONCE of them.
+
+        Raises:
+            WriteConflict: one of them has changed, or its entry belongs to another archive.
+        """
+        ...
+
     def drop_reservation(self, reservation: Reservation) -> None:
         """Delete the reservation if it still holds its name for this archive."""
         ...
@@ -151,6 +171,14 @@ class Table(Protocol):
         Raises:
             WriteConflict: the archive has changed since it was read.
         """
+        ...
+
+    def note_batch(self, ids: Sequence[str]) -> None:
+        """Note the archives that a run of cleanup does together next, in place of those noted before."""
+        ...
+
+    def noted_batch(self) -> frozenset[str]:
+        """Return the archives that were noted last: after a run that died, those that it was busy with."""
         ...
 
     def due_archives(self, now: Millis) -> Iterator[str]:
@@ -214,6 +242,10 @@ class Repositories(Protocol):
 
     def ids(self) -> Sequence[str]:
         """Return the sorted ids of all repositories that were ever noted."""
+        ...
+
+    def some_ids(self, most: int) -> Sequence[str]:
+        """Return so many ids of ids(), or all if there are fewer, beginning anywhere: in two requests at most."""
         ...
 
     def ids_named(self, name: str) -> Sequence[str]:

@@ -19,6 +19,7 @@ from actions_cache.aws.telemetry import LoggedTelemetry
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.budgets import Budgets
 from actions_cache.domain.cleanup_schedule import next_task
+from actions_cache.domain.merge_plan import MergeWorker
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
 from actions_cache.evict import Evict
 from actions_cache.ports import Clock, Telemetry, TokenSource
@@ -140,7 +141,8 @@ class CoreServices:
 
     @cached_property
     def manifests(self) -> Manifests:
-        return Manifests(self.bucket, self.tokens)
+        worker = MergeWorker(self.settings.merge_memory_mb, self.settings.merge_concurrency)
+        return Manifests(self.bucket, self.tokens, worker)
 
     @cached_property
     def claim_merge(self) -> ClaimMerge:

@@ -96,6 +96,7 @@ class Settings(BaseSettings):
     merge_lease_seconds: Annotated[int, Field(ge=3)] = 60
     merge_attempts: Annotated[int, Field(ge=1)] = 5
     merge_concurrency: Annotated[int, Field(ge=1, le=64)] = 16
+    merge_memory_mb: Annotated[int, Field(ge=128, le=10_240)] = 1024
     queue_retention_seconds: Annotated[int, Field(ge=60, le=14 * DAY)] = 12 * 3600
 
     # The delivery rule's limits: none unless the template says how this deployment streams.

@@ -122,6 +122,16 @@ def test_usage_correction_reaches_store_total(repositories):
     assert (repositories.usage("42"), repositories.store_usage()) == (Usage(6, 1), Usage(7, 2))
 
 
+def test_some_ids_begin_anywhere(repositories):
+    ids = {"5", "123456789", "42", "9999999999", "a@ghes.example"}
+    for repository_id in ids:
+        repositories.note(Repository(repository_id, None, 1))
+    assert {*repositories.some_ids(10)} == ids
+    found = [repositories.some_ids(2) for _ in range(60)]
+    assert {len(some) for some in found} == {2}
+    assert {repository_id for some in found for repository_id in some} == ids
+
+
 def test_counts_add_up(repositories):
     """Creates in a minute, tallies in an hour, and hits of an archive."""
     assert [repositories.count_create("42", minute) for minute in (1, 1, 2, 1)] == [1, 2, 1, 3]

@@ -130,8 +130,44 @@ def test_removal_keeps_entry_of_newer_archive(driver, table):
     assert table.entry(name("npm")).archive_id == new.id
 
 
-@pytest.mark.parametrize("page", [1, 2, 3, 100])
-def test_newest_entry_is_found_by_prefix(driver, table, now, monkeypatch, page):
+def test_entries_are_removed_all_or_none(driver, table):
+    """Of two repositories, whose usage and the store's are counted in the same transaction."""
+    published = [publish(driver, f"npm-{number}") for number in range(3)]
+    removals = [(archive, replace(archive, state=ArchiveState.DELETED)) for archive in published]
+    stale = replace(published[0], revision=7)
+    with pytest.raises(WriteConflict):
+        table.remove_entries([*removals[1:], (stale, stale)])
+    usage = driver.services.repositories.store_usage
+    assert (usage().entries, usage().bytes) == (3, 9)
+    table.remove_entries(removals)
+    assert (usage().entries, usage().bytes) == (0, 0)
+    assert table.archives([archive.id for archive in published]) == {
+        after.id: replace(after, revision=before.revision + 1) for before, after in removals
+    }
+    assert table.entry(name("npm-1")) is None
+
+
+def test_archives_are_read_together(driver, table, now, batches):
+    archives = [new_archive(driver, name(f"npm-{i}")) for i in range(3)]
+    for archive in archives:
+        table.reserve(archive, now)
+    found = table.archives([*(archive.id for archive in archives), "f" * 32])
+    assert found == {archive.id: replace(archive, revision=1) for archive in archives}
+    assert {read["ConsistentRead"] for read in batches} == {True}
+
+
+def test_noted_batch_is_the_last_one(driver, table, now):
+    assert table.noted_batch() == frozenset()
+    table.note_batch(["a" * 32, "b" * 32])
+    assert table.noted_batch() == {"a" * 32, "b" * 32}
+    table.note_batch([])
+    assert table.noted_batch() == frozenset()
+    assert list(table.all_archives("")) == list(table.due_archives(now + 10**12)) == []
+
+
+@pytest.mark.parametrize(("first", "page"), [(1, 1), (1, 2), (2, 2), (2, 4), (3, 3), (11, 100)])
+def test_newest_entry_is_found_by_prefix(driver, table, now, monkeypatch, first, page):
+    monkeypatch.setattr(dynamodb, "FIRST_PAGE", first)
     monkeypatch.setattr(dynamodb, "PREFIX_PAGE", page)
     for i, key in enumerate(["npm-b", "npm-c", "npm-a", "yarn-1", "npm", "np", "zzz"]):
         publish(driver, key, now + i)

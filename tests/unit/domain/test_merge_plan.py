@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actions_cache.domain.archive import Manifest, Part
+from actions_cache.domain.errors import TooLarge
 from actions_cache.domain.merge_plan import (
     MAX_COPY_BYTES,
     MAX_UPLOAD_PARTS,
@@ -10,6 +11,7 @@ from actions_cache.domain.merge_plan import (
     MIN_UPLOAD_PART_BYTES,
     UPLOAD_BYTES,
     Copy,
+    MergeWorker,
     Step,
     Upload,
     plan_merge,
@@ -96,3 +98,34 @@ def test_excess_parts_are_gathered_until_they_fit(count):
     steps = plan_merge(archive)
     assert_makes_archive(steps, archive)
     assert_s3_takes(steps)
+
+
+WORKER = MergeWorker(memory_mb=1024, concurrency=16)
+
+LARGEST = {
+    "blocks of 1 MiB": (1, 9_000, 10_500),
+    "blocks of 4 MiB": (4, 2_900, 3_300),
+    "blocks of 5 MiB, which S3 copies": (5, 10_000, 10_000),
+    "blocks of 64 MiB": (64, 2_000, 2_300),
+}
+"""MiB of a block, and between how many of them the bound is. More than 10,000 copies don't fit one upload, so that all
+bytes would pass the worker."""
+
+
+@pytest.mark.parametrize("blocks", LARGEST)
+def test_upload_that_takes_too_long_to_merge_is_refused(blocks: str) -> None:
+    size, taken, refused = LARGEST[blocks]
+    WORKER.check(manifest(*[size * MIB] * taken))
+    with pytest.raises(TooLarge, match="to merge, and 200 s are allowed; send less, or blocks of 5 MiB"):
+        WORKER.check(manifest(*[size * MIB] * (refused + 1)))
+
+
+def test_single_part_of_any_size_is_taken() -> None:
+    WORKER.check(manifest(5 * 1024**4))
+
+
+def test_less_memory_merges_less_in_time() -> None:
+    small = MergeWorker(memory_mb=512, concurrency=16)
+    with pytest.raises(TooLarge):
+        small.check(manifest(*[MIB] * 9_000))
+    assert small.seconds(manifest(*[64 * MIB] * 100)) == WORKER.seconds(manifest(*[64 * MIB] * 100))

@@ -10,9 +10,10 @@ from starlette.requests import Request
 
 from actions_cache import activity, archives, events, lookup
 from actions_cache.activity import NoteRepository
+from actions_cache.domain import merge_plan
 from actions_cache.domain.access import GITHUB, Caller
 from actions_cache.domain.delivery import PlainReason
-from actions_cache.domain.errors import TryAgain
+from actions_cache.domain.errors import TooLarge, TryAgain
 from actions_cache.events import METRICS, Event
 from actions_cache.http.app import request_line
 from actions_cache.manage import MOST, ListFailures
@@ -127,3 +128,11 @@ def test_listed_failed_merges_are_bounded():
     table = SimpleNamespace(failed_archives=failed, archive=lambda _: None)
     assert ListFailures(cast("Any", table), cast("Any", SimpleNamespace(count=lambda: 0)))().archives == ()
     assert next(read) <= MOST + 1
+
+
+def test_upload_that_cannot_be_merged_in_time_is_not_committed(driver, monkeypatch):
+    monkeypatch.setattr(merge_plan, "MERGE_SECONDS", 0)
+    with pytest.raises(TooLarge, match="would take some 0 s to merge"):
+        driver.upload(name("two-parts"), b"one", b"two")
+    driver.upload(name("one-part"), b"one")
+    assert driver.services.finalize(name("one-part"), 3).size == 3

@@ -92,20 +92,24 @@ def test_unused_entry_expires_after_seven_days(driver):
     assert driver.services.table.archive(archive_id) is None
 
 
-def test_entry_used_during_cleanup_does_not_expire(driver, monkeypatch):
+@pytest.mark.parametrize("read_by", ["archives", "archive"])
+def test_entry_used_during_cleanup_does_not_expire(driver, monkeypatch, read_by):
+    """Whether its tasks are done together with others', or alone."""
     entry = driver.save(KEY, b"one")
     driver.clock.advance(6 * 24 * 3600)
     driver.clean_up()
     driver.clock.advance(24 * 3600)
-    table, read = driver.services.table, driver.services.table.archive
+    table = driver.services.table
+    read = getattr(table, read_by)
 
-    def used_meanwhile(archive_id):
-        seen = read(archive_id)
-        monkeypatch.setattr(table, "archive", read)
+    def used_meanwhile(ids):
+        seen = read(ids)
+        monkeypatch.setattr(table, read_by, read)
         assert driver.look_up(KEY.key) is not None
         return seen
 
-    monkeypatch.setattr(table, "archive", used_meanwhile)
+    monkeypatch.setattr(table, "archives", lambda _: fail(Unavailable("503")))
+    monkeypatch.setattr(table, read_by, used_meanwhile)
     driver.clean_up()
     assert driver.archive(entry.archive_id).is_stored
 
@@ -160,7 +164,7 @@ def test_crashed_run_is_retaken(driver, monkeypatch):
 def test_cleanup_stops_in_time_and_resumes(driver):
     archives = [driver.reserve(name(f"npm-{i}")) for i in range(5)]
     driver.clock.advance(HOUR)
-    turns = iter([20_000] * 4)
+    turns = iter([20_000] * 5)
     assert driver.services.clean_up(lambda: next(turns, 1_000))["left for the next run"] == 1
     dropped = [archive_id for archive_id in archives if driver.archive(archive_id).state is ArchiveState.DELETED]
     assert 0 < len(dropped) < 5

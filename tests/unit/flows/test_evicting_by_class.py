@@ -6,9 +6,10 @@ import pytest
 
 from actions_cache.aws.dynamodb_repositories import SHARDS
 from actions_cache.domain.access import Caller
-from actions_cache.domain.budgets import Usage
+from actions_cache.domain.budgets import Repository, Usage
 from actions_cache.domain.cleanup_schedule import CleanupTask
 from actions_cache.domain.entry_class import EntryClass
+from actions_cache.evict import MOST_ASKED_AT_A_SAVE
 from dev.clients.driver import REPOSITORY, CacheDriver, name
 from dev.emulation.dynamodb_usage import metered
 
@@ -93,7 +94,7 @@ def test_store_budget_protects_main_of_other_repositories(driver):
 
 
 def test_flooding_repository_is_always_compared(driver, monkeypatch):
-    monkeypatch.setattr("actions_cache.evict.MOST_ASKED", 1)
+    monkeypatch.setattr("actions_cache.evict.MOST_ASKED_AT_A_SAVE", 1)
     with_budgets(driver, repository_budget_bytes=0, store_budget_bytes=100)
     for repository in ("42", "7", "8", "9"):
         driver.services.note_repository(Caller(repository, ()))
@@ -107,7 +108,7 @@ def test_flooding_repository_is_always_compared(driver, monkeypatch):
 
 
 def test_class_that_a_sample_lacks_is_left_to_the_schedule(driver, monkeypatch):
-    monkeypatch.setattr("actions_cache.evict.MOST_ASKED", 1)
+    monkeypatch.setattr("actions_cache.evict.MOST_ASKED_AT_A_SAVE", 1)
     with_budgets(driver, repository_budget_bytes=0, store_budget_bytes=100)
     for repository in ("42", "7"):
         driver.services.note_repository(Caller(repository, ()))
@@ -121,6 +122,29 @@ def test_class_that_a_sample_lacks_is_left_to_the_schedule(driver, monkeypatch):
     driver.services.evict.everywhere(lambda: True)
     assert kept(driver) == {"own"}
     assert kept(driver, TRANSIENT, repository="7") == {*"bc"}
+
+
+def test_store_budget_costs_a_save_the_same_among_many_repositories(driver, monkeypatch):
+    monkeypatch.setattr("actions_cache.aws.dynamodb_repositories.secrets.randbelow", lambda _: 0)
+    with_budgets(driver, repository_budget_bytes=0, store_budget_bytes=100)
+    save(driver, "first", 90)
+    noted = 0
+
+    def cost(key: str, repositories: int) -> tuple[int, int]:
+        """Make room by a save, and return its requests, and the items that they looked at."""
+        nonlocal noted
+        while noted < repositories:
+            noted += 1
+            driver.services.repositories.note(Repository(f"{noted * 2_654_435_761 % 10**9}", None, 1))
+        with metered(driver.services) as asked:
+            save(driver, key, 90)
+        assert kept(driver) == {key}
+        return len(asked), sum(each.examined for each in asked)
+
+    requests, examined = cost("among ten", 10)
+    of_many, examined_of_many = cost("among many", 300)
+    assert of_many <= requests
+    assert examined_of_many <= examined + MOST_ASKED_AT_A_SAVE
 
 
 def lagging(monkeypatch, driver):
@@ -189,5 +213,5 @@ def test_evictions_cost_few_requests(driver):
         save(driver, "large", 30, TRANSIENT)
     assert (len(kept(driver)), kept(driver, TRANSIENT)) == (11, set())
     more = Counter(each.operation for each in evicting) - Counter(each.operation for each in within_budget)
-    assert more == {"Query": 3 + 3, "GetItem": 1 + 3 * 3, "TransactWriteItems": 3}
+    assert more == {"Query": 3 + 3 + 1 + 3 * 2, "GetItem": 3, "TransactWriteItems": 3}
     assert max(each.examined for each in evicting) <= SHARDS

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from actions_cache import cleanup
+from actions_cache import cleanup, cleanup_batch
 from actions_cache.domain.entry import EntryFamily, EntryName
 from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.ports import Unavailable
@@ -70,7 +70,7 @@ def test_only_orphans_are_deleted(driver: CacheDriver, monkeypatch, batch: int):
     with monkeypatch.context() as faults, pytest.raises(Unavailable):
         faults.setattr(driver.services.table, "known_archives", lambda _: fail(Unavailable("503")))
         driver.services.find_orphans(plenty)
-    assert driver.services.find_orphans(lambda: cleanup.DEADLINE_MARGIN - 1) == {"left for another run": 1}
+    assert driver.services.find_orphans(lambda: cleanup_batch.DEADLINE_MARGIN - 1) == {"left for another run": 1}
     assert left(driver) == {saved, reserved, *orphans}, "a table that fails, or a run without time, costs no object"
 
     done = driver.services.find_orphans(plenty)
@@ -107,7 +107,7 @@ def test_put_outlasting_tombstone_is_found(
 def test_run_starts_anywhere_and_stops_in_time(driver: CacheDriver):
     ids = [orphan(driver, digit) for digit in "05acf"]
     # The time left is read twice for each archive: before it, and for its slice.
-    times = iter([*[plenty()] * 4, cleanup.DEADLINE_MARGIN - 1])
+    times = iter([*[plenty()] * 4, cleanup_batch.DEADLINE_MARGIN - 1])
     from_seven = replace(driver.services.find_orphans, tokens=StartAt("7" * 32))
 
     done = from_seven(lambda: next(times))

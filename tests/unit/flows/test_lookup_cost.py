@@ -3,13 +3,15 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actions_cache import activity
+from actions_cache.aws.dynamodb import FIRST_PAGE
 from actions_cache.aws.dynamodb_repositories import SHARDS
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
 from actions_cache.lookup import LookUp, Query
@@ -45,6 +47,43 @@ def test_lookup_cost_is_independent_of_entry_count(on_emulators: CacheDriver):
     assert {what: requests for what, (requests, _) in among_few.items()} == {
         what: expected for what, (_, _, expected) in LOOKUPS.items()
     }
+
+
+def test_prefix_of_many_entries_reads_few(on_emulators: CacheDriver):
+    driver = on_emulators
+    archive_id = driver.save(name("npm-exact"), b"content").archive_id
+    add_entries(driver, archive_id, 0, MANY)
+    _, examined = asked_by(driver, driver.look_up, "npm-")
+    assert examined <= 2 * FIRST_PAGE + 1, "two read units or so, of the 3,000 a second that one partition has"
+
+
+def test_no_item_counts_all_hits_of_an_entry(driver: CacheDriver):
+    """An item takes some 1,000 writes a second, and 10,000 runners of a branch ask within one minute."""
+    archive_id = driver.save(name("npm-1"), b"content").archive_id
+    for _ in range(200):
+        driver.look_up("npm-1")
+    repositories = driver.services.repositories
+    items = [item for item in repositories._items.scan() if item.item.startswith(("hits#", "tally#"))]
+    assert repositories.hits_of(REPOSITORY, archive_id).count == 200
+    assert max(int(item.hits or 0) for item in items) < 200 / 2
+
+
+def test_lookup_waits_only_so_long_to_be_counted(driver: CacheDriver, monkeypatch):
+    driver.save(name("npm-1"), b"content")
+    driver.look_up("npm-1")
+    begun, go_on = Event(), Event()
+
+    def hang(*_: object) -> None:
+        begun.set()
+        go_on.wait(30)
+
+    monkeypatch.setattr(activity, "COUNTING_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(driver.services.repositories, "add_hit", hang)
+    monkeypatch.setattr(driver.services.repositories, "add_tally", hang)
+    assert driver.look_up("npm-1") is not None
+    assert begun.is_set()
+    assert driver.look_up("pip-1") is None
+    go_on.set()
 
 
 def test_new_key_family_costs_one_query_and_no_write(on_emulators: CacheDriver):

@@ -16,7 +16,7 @@ from actions_cache.domain.errors import TryAgain
 from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy
 from actions_cache.domain.search import Search
 from actions_cache.domain.timing import SECOND, Millis
-from actions_cache.evict import AT_A_SAVE, MOST_ASKED, Evict
+from actions_cache.evict import MOST_ASKED_AT_A_SAVE, Evict
 from actions_cache.explain import MatchKeys
 from actions_cache.manage import AT_ONCE, DeleteEntries, ListEntries
 from actions_cache.settings import Settings
@@ -168,6 +168,9 @@ class Repositories:
     def ids(self) -> list[str]:
         return [f"{number}" for number in range(self.count)]
 
+    def some_ids(self, most: int) -> list[str]:
+        return self.ids()[:most]
+
     def repository(self, repository_id: str) -> Repository:
         self.clock.at += 10
         return Repository(repository_id, f"{'even' if int(repository_id) % 2 == 0 else 'odd'}/{repository_id}", 0)
@@ -251,11 +254,13 @@ def test_save_compares_few_repositories():
         evict,
         "repositories",
         SimpleNamespace(
-            ids=repositories.ids, store_usage=repositories.store_usage, hits_of=lambda *_: SimpleNamespace(last_at=0)
+            some_ids=repositories.some_ids,
+            store_usage=repositories.store_usage,
+            hits_of=lambda *_: SimpleNamespace(last_at=0),
         ),
     )
-    assert evict.after_save(entry(1)) == AT_A_SAVE == len(removed)
-    assert repositories.searched == MOST_ASKED
+    assert evict.after_save(entry(1)) == MOST_ASKED_AT_A_SAVE == len(removed), "each has one entry"
+    assert repositories.searched == MOST_ASKED_AT_A_SAVE
 
 
 def test_reading_stops_at_deadline():

@@ -110,7 +110,7 @@ def test_floods_delay_no_other_archive():
     assert simulation.bucket.left() == 0
     assert others == {}
     assert max(waited) <= 2 * INTERVAL * SECOND, "each was gone with the first run after its time"
-    assert 100 < runs < 200, "runs of five minutes each: twelve hours or so"
+    assert 60 < runs < 120, "runs of five minutes each: eight hours or so"
 
 
 @pytest.mark.parametrize("kept", [0, 25, 50_000 // SCALE])

@@ -2,13 +2,15 @@
 
 import heapq
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from pydantic import TypeAdapter
 from pynamodb.connection import Connection
 from pynamodb.expressions.condition import Condition
+from pynamodb.pagination import ResultIterator
 from pynamodb.transactions import TransactWrite
 
 from actions_cache.aws.dynamodb_items import (
@@ -31,7 +33,7 @@ from actions_cache.aws.dynamodb_items import (
 )
 from actions_cache.aws.dynamodb_repositories import add_usage
 from actions_cache.domain.archive import Archive
-from actions_cache.domain.budgets import NO_USAGE, Usage
+from actions_cache.domain.budgets import Usage
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation, sort_key_prefix
 from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.schema import Schema
@@ -42,8 +44,15 @@ PREFIX_PAGE = 100
 """Entries in a page of a query: some 40 KB. Nearly every prefix in use matches fewer. More: larger pages, of which less
 may be needed. Fewer: more requests."""
 
+FIRST_PAGE = 11
+"""Entries that a prefix is first asked for: they fit the 4 KB of one read unit. More: units that are seldom needed.
+Fewer: more prefixes need another query."""
+
 SCHEMA_KEY = "schema"
 """Key of the schema version in the table of archives, where it can't be an archive's id: those have 32 digits."""
+
+_BATCH_ITEM = {"archive_id": {"S": "cleanup batch"}}
+"""Key of what note_batch writes. It isn't in the index, nor can it be an archive's id."""
 
 _SCHEMA: TypeAdapter[Schema] = TypeAdapter(Schema)
 
@@ -91,34 +100,45 @@ class DynamoDbTable:
         return {entry.name: entry for entry in found}
 
     def newest_entry(self, family: EntryFamily, prefix: str) -> Entry | None:
-        """Read all matching entries if they fit a page; if not, read from the newest entry on.
+        """Read what matches if it is little; if not, read from the newest entry on.
 
-        In the second case, there are so many that one is found soon. A miss reads nothing but the index.
+        In the second case, so much matches that one is found soon. Each way is tried with a small page first, so that a
+        prefix that very many entries have costs little more than one that few have. A miss reads nothing but the index.
         """
-        sort_key_begins = sort_key_prefix(prefix)
-        has_prefix = EntryItem.key.startswith(prefix)
-        with translate_errors():
-            matches = self._entries.query(
+        begins, has_prefix = EntryItem.sort_key.startswith(sort_key_prefix(prefix)), EntryItem.key.startswith(prefix)
+
+        def matching(most: int, read: _Found = NOTHING_FOUND) -> _Found:
+            items = self._entries.query(
                 family.partition,
-                EntryItem.sort_key.startswith(sort_key_begins),
-                filter_condition=has_prefix if sort_key_begins != prefix else None,
+                begins,
+                last_evaluated_key=read.last_key,
                 consistent_read=True,
-                page_size=PREFIX_PAGE,
-                limit=PREFIX_PAGE,
+                page_size=most,
+                limit=most,
             )
-            first_page = list(matches)
-            if matches.last_evaluated_key is None:
-                newest = max(first_page, key=lambda item: item.created_at, default=None)
-            else:
-                from_newest = self._entries.newest.query(
-                    family.partition,
-                    filter_condition=has_prefix,
-                    consistent_read=True,
-                    scan_index_forward=False,
-                    page_size=PREFIX_PAGE,
-                )
-                newest = next(from_newest, None)
-        return newest.to_entry() if newest else None
+            return _Found.of(items, prefix, read)
+
+        def latest(last_key: dict[str, Any] | None = None, **options: Any) -> ResultIterator[EntryItem]:
+            return self._entries.newest.query(
+                family.partition,
+                last_evaluated_key=last_key,
+                consistent_read=True,
+                scan_index_forward=False,
+                **options,
+            )
+
+        with translate_errors():
+            few = matching(FIRST_PAGE)
+            if few.is_whole:
+                return few.newest
+            last_few = _Found.of(latest(page_size=FIRST_PAGE, limit=FIRST_PAGE), prefix)
+            if last_few.newest is not None or last_few.is_whole:
+                return last_few.newest
+            more = matching(PREFIX_PAGE, few)
+            if more.is_whole:
+                return more.newest
+            item = next(latest(last_few.last_key, filter_condition=has_prefix, page_size=PREFIX_PAGE), None)
+            return item.to_entry() if item else None
 
     def reservation(self, name: EntryName) -> Reservation | None:
         item = get(self._reservations, name.family.partition, name.sort_key)
@@ -127,6 +147,24 @@ class DynamoDbTable:
     def archive(self, archive_id: str) -> Archive | None:
         item = get(self._archives, archive_id)
         return item.to_archive() if item else None
+
+    def archives(self, ids: Sequence[str]) -> Mapping[str, Archive]:
+        found = batch_get(self._archives, [{"archive_id": archive_id} for archive_id in ids])
+        return {item.archive_id: item.to_archive() for item in found}
+
+    def noted_batch(self) -> frozenset[str]:
+        with translate_errors():
+            item = self._dispatch("GetItem", Key=_BATCH_ITEM, ConsistentRead=True).get("Item", {})
+        return frozenset(item.get("ids", {"S": ""})["S"].split())
+
+    def note_batch(self, ids: Sequence[str]) -> None:
+        write(lambda: self._dispatch("PutItem", Item={**_BATCH_ITEM, "ids": {"S": " ".join(ids)}}))
+
+    def _dispatch(self, operation: str, **arguments: Any) -> Mapping[str, Any]:
+        """Call DynamoDB about an item of the table of archives that is no archive."""
+        name = self._archives.Meta.table_name
+        response: Mapping[str, Any] = self._connection.dispatch(operation, {"TableName": name} | arguments)
+        return response
 
     def due_archives(self, now: Millis) -> Iterator[str]:
         """Read the shards in random order, so that runs that end early don't neglect the same ones every time."""
@@ -205,19 +243,27 @@ class DynamoDbTable:
             items.save(self._entries(**entry_attributes(updated.entry)), EntryItem.partition.does_not_exist())
             items.delete(self._reservation_item(current.reservation), _holds_for(ReservationItem, current.id))
             items.save(self._archive_item(current, updated))
-            self._count(items, updated, Usage.of(updated))
+            self._count(items, {updated.name.family.repository: Usage.of(updated)})
 
         transact(self._connection, fill)
         return _as_written(current, updated)
 
     def remove_entry(self, current: Archive, updated: Archive) -> Archive:
+        self.remove_entries([(current, updated)])
+        return _as_written(current, updated)
+
+    def remove_entries(self, removals: Sequence[tuple[Archive, Archive]]) -> None:
+        freed: defaultdict[str, Usage] = defaultdict(Usage)
+        for current, _ in removals:
+            freed[current.name.family.repository] -= Usage.of(current)
+
         def fill(items: TransactWrite) -> None:
-            items.delete(self._entries(**entry_attributes(current.entry)), _holds_for(EntryItem, current.id))
-            items.save(self._archive_item(current, updated))
-            self._count(items, current, NO_USAGE - Usage.of(current))
+            for current, updated in removals:
+                items.delete(self._entries(**entry_attributes(current.entry)), _holds_for(EntryItem, current.id))
+                items.save(self._archive_item(current, updated))
+            self._count(items, freed)
 
         transact(self._connection, fill)
-        return _as_written(current, updated)
 
     def drop_reservation(self, reservation: Reservation) -> None:
         holds = _holds_for(ReservationItem, reservation.archive_id)
@@ -242,9 +288,37 @@ class DynamoDbTable:
     def _reservation_item(self, reservation: Reservation) -> ReservationItem:
         return self._reservations(**reservation_attributes(reservation))
 
-    def _count(self, items: TransactWrite, archive: Archive, change: Usage) -> None:
+    def _count(self, items: TransactWrite, changes: Mapping[str, Usage]) -> None:
         """Count in shards that are chosen at random for each attempt, so that concurrent writers seldom meet twice."""
-        add_usage(items, self._repositories, archive.name.family.repository, change)
+        add_usage(items, self._repositories, changes)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Holds the newest of the entries that a query read and that have the prefix.
+
+    Args:
+        newest: None if none has it.
+        last_key: where to read on; None if that was all.
+    """
+
+    newest: Entry | None
+    last_key: dict[str, Any] | None
+
+    @property
+    def is_whole(self) -> bool:
+        return self.last_key is None
+
+    @classmethod
+    def of(cls, items: ResultIterator[EntryItem], prefix: str, before: "_Found | None" = None) -> Self:
+        """Read the items, and add them to what was found before."""
+        entries = [item.to_entry() for item in items if item.key.startswith(prefix)]
+        entries += [before.newest] if before and before.newest else []
+        newest = max(entries, key=lambda entry: entry.created_at, default=None)
+        return cls(newest, items.last_evaluated_key)
+
+
+NOTHING_FOUND = _Found(None, None)
 
 
 def _holds_for(model: type[EntryItem | ReservationItem], archive_id: str) -> Condition:

@@ -8,6 +8,7 @@
 - ID, `tally#HOUR#PAIR#SHARD`: the activity of jobs about a pair of key families, PAIR being their digest.
 - ID, `tally#HOUR#SHARD`: the activity about all other key families.
 - ID, `hits#ARCHIVE`: the number of times that an entry was found.
+- ID, `hits#ARCHIVE#SHARD`: further hits of an entry that one process found often.
 - `refused`, `refused#SLOT`: a repository whose jobs TOKEN_CLAIMS keeps out. This is a partition of its own because
   every save writes to `*`.
 """
@@ -19,8 +20,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, fields
+from itertools import groupby
 
 from pydantic import TypeAdapter
+from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 from pynamodb.transactions import TransactWrite
 
@@ -46,6 +49,14 @@ PAIR_SHARDS = 4
 """Items of each pair of key families in an hour. More: jobs that ask for the same family at once meet less often at the
 same item. Fewer: reading the activity of a repository with many families reads fewer items."""
 
+OFTEN: Millis = 10 * SECOND
+"""Time between two hits of an entry in one process up to which the second one is counted in a shard. Longer: more items
+for entries that aren't found that often. Shorter: more processes meet at the same item, which takes some 1,000 writes a
+second: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html."""
+
+MAX_RECENT = 1_000
+"""Entries whose last hits a process remembers. At the limit it forgets all, and begins anew."""
+
 AFTER_NUMBER_SIGN = "$"
 """The character after `#` in the order of sort keys."""
 
@@ -61,6 +72,7 @@ class DynamoDbRepositories:
     def __init__(self, database: Database, repositories: str) -> None:
         self._connection = database.connection
         self._items = database.bind(RepositoryItem, repositories)
+        self._recent: dict[str, Millis] = {}
 
     def note(self, repository: Repository) -> None:
         # The profile is written last, because it shows that the other items exist.
@@ -77,6 +89,18 @@ class DynamoDbRepositories:
     def ids(self) -> Sequence[str]:
         return [item.item.removeprefix("repository#") for item in self._query(STORE, "repository#")]
 
+    def some_ids(self, most: int) -> Sequence[str]:
+        """Read on from a random place among the ids. Those of github.com are numbers, with any first digit."""
+        begin = f"repository#{secrets.randbelow(10**9):09d}"
+        after = RepositoryItem.item.between(begin, f"repository{AFTER_NUMBER_SIGN}")
+        before = RepositoryItem.item.between("repository#", begin)
+        found: dict[str, None] = {}
+        for place in (after, before):
+            if len(found) < most:
+                items = self._query(STORE, place, most)
+                found |= dict.fromkeys(item.item.removeprefix("repository#") for item in items)
+        return [*found][:most]
+
     def ids_named(self, name: str) -> Sequence[str]:
         return [item.item for item in self._query(_partition_of(name), "")]
 
@@ -88,7 +112,7 @@ class DynamoDbRepositories:
         return self.usage(STORE)
 
     def correct_usage(self, repository_id: str, change: Usage) -> None:
-        transact(self._connection, lambda items: add_usage(items, self._items, repository_id, change))
+        transact(self._connection, lambda items: add_usage(items, self._items, {repository_id: change}))
 
     def correct_store_usage(self, change: Usage) -> None:
         transact(self._connection, lambda items: items.update(self._items(STORE, f"usage#{_shard()}"), _added(change)))
@@ -146,14 +170,23 @@ class DynamoDbRepositories:
             RepositoryItem.last_hit_at.set(at),
             RepositoryItem.expires_at.set(forget_at // SECOND),
         ]
-        write(lambda: self._items(repository_id, f"hits#{archive_id}").update(more))
+        item = f"hits#{archive_id}#{_shard()}" if self._is_often(archive_id, at) else f"hits#{archive_id}"
+        write(lambda: self._items(repository_id, item).update(more))
+
+    def _is_often(self, archive_id: str, at: Millis) -> bool:
+        """Return whether this process found the entry just before, as it does when very many jobs ask for it."""
+        before = self._recent.get(archive_id)
+        if len(self._recent) >= MAX_RECENT:
+            self._recent.clear()
+        self._recent[archive_id] = at
+        return before is not None and at - before < OFTEN
 
     def hits_of(self, repository_id: str, archive_id: str) -> Hits:
-        found = get(self._items, repository_id, f"hits#{archive_id}")
-        return NO_HITS if found is None else _hits(found)
+        return sum(map(_hits, self._query(repository_id, f"hits#{archive_id}")), NO_HITS)
 
     def hits(self, repository_id: str) -> Iterator[tuple[str, Hits]]:
-        return ((item.item.removeprefix("hits#"), _hits(item)) for item in self._query(repository_id, "hits#"))
+        of_each = groupby(self._query(repository_id, "hits#"), key=lambda item: item.item.split("#")[1])
+        return ((archive_id, sum(map(_hits, items), NO_HITS)) for archive_id, items in of_each)
 
     def add_refusals(self, refusals: Refusals, forget_at: Millis) -> None:
         job = refusals.job
@@ -175,16 +208,23 @@ class DynamoDbRepositories:
     def refusals(self) -> Sequence[Refusals]:
         return [_refusals(item) for item in self._query(REFUSED, "refused#")]
 
-    def _query(self, partition: str, begins: str) -> Iterator[RepositoryItem]:
+    def _query(self, partition: str, place: str | Condition, most: int | None = None) -> Iterator[RepositoryItem]:
+        """Read a partition's items: those that begin so or meet the condition, at most so many."""
+        condition = place if isinstance(place, Condition) else RepositoryItem.item.startswith(place) if place else None
         with translate_errors():
-            condition = RepositoryItem.item.startswith(begins) if begins else None
-            yield from self._items.query(partition, condition, consistent_read=True)
+            yield from self._items.query(partition, condition, consistent_read=True, limit=most, page_size=most)
 
 
-def add_usage(transaction: TransactWrite, items: type[RepositoryItem], repository_id: str, change: Usage) -> None:
-    """Add to the usage in the transaction that changes it, so that the counts stay right after any crash."""
+def add_usage(transaction: TransactWrite, items: type[RepositoryItem], changes: Mapping[str, Usage]) -> None:
+    """Add to the usage in the transaction that changes it, so that the counts stay right after any crash.
+
+    Args:
+        transaction: the transaction.
+        items: the table of repositories.
+        changes: what is added to each repository's usage, and to the store's.
+    """
     shard = _shard()
-    for partition in (repository_id, STORE):
+    for partition, change in (*changes.items(), (STORE, total(changes.values()))):
         transaction.update(items(partition, f"usage#{shard}"), _added(change))
 
 

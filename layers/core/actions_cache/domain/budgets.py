@@ -200,6 +200,9 @@ class Hits:
     count: int = 0
     last_at: Millis = 0
 
+    def __add__(self, other: "Hits") -> "Hits":
+        return Hits(self.count + other.count, max(self.last_at, other.last_at))
+
 
 NO_HITS = Hits()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import count, pairwise
 
 from actions_cache.domain.archive import Manifest
+from actions_cache.domain.errors import TooLarge
 from actions_cache.domain.ranges import PartRange, full_range
 
 MIB = 1024 * 1024
@@ -108,3 +109,65 @@ def _split(source: PartRange, floor: int) -> Iterator[PartRange]:
     slices = max(1, min(-(-source.size // MAX_COPY_BYTES), source.size // floor))
     bounds = [source.start + source.size * i // slices for i in range(slices + 1)]
     return (PartRange(source.part, start, end) for start, end in pairwise(bounds))
+
+
+# ---------------------------------------------------------------- the worker's time
+
+READ_SECONDS = 0.0045
+"""Processor time that the worker takes to read one small part, measured (`make bench`, case merges) and rounded up.
+Larger: archives of many small parts are refused that could be merged. Smaller: some are taken that can't."""
+
+PASSED_SECONDS_PER_MIB = 0.008
+"""Processor time that the worker takes for each MiB that passes it: two MD5s, reading, joining, sending. Measured and
+bounded like READ_SECONDS."""
+
+COPY_SECONDS = 0.2
+"""Time that S3 takes for a copy beside its bytes, assumed."""
+
+COPIED_BYTES_PER_SECOND = 50 * MIB
+"""Speed of one copy: half of what S3 is known for (docs/design/aws-limits.md#s3)."""
+
+FULL_CORE_MB = 1769
+"""Memory at which a function has one processor's time; less has less in proportion:
+https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html."""
+
+MERGE_SECONDS = 200
+"""Seconds that a merge may be expected to take, of the worker's 300. More: larger archives are taken, and a slow day of
+S3 fails them. Less: the reverse."""
+
+
+@dataclass(frozen=True, slots=True)
+class MergeWorker:
+    """The worker that will merge what is committed.
+
+    Args:
+        memory_mb: its memory, which buys its share of a processor.
+        concurrency: copies that it has in flight.
+    """
+
+    memory_mb: int
+    concurrency: int
+
+    def seconds(self, manifest: Manifest) -> float:
+        """Return how long a merge is expected to take."""
+        share = min(1.0, self.memory_mb / FULL_CORE_MB)
+        copying, passing = 0.0, 0.0
+        for step in plan_merge(manifest):
+            if isinstance(step, Copy):
+                copying += COPY_SECONDS + step.size / COPIED_BYTES_PER_SECOND
+            else:
+                passing += len(step.sources) * READ_SECONDS + step.size / MIB * PASSED_SECONDS_PER_MIB
+        return copying / self.concurrency + passing / share
+
+    def check(self, manifest: Manifest) -> None:
+        """Check that these parts can be merged in time.
+
+        Raises:
+            TooLarge: they can't.
+        """
+        if len(manifest.parts) > 1 and (seconds := self.seconds(manifest)) > MERGE_SECONDS:
+            raise TooLarge(
+                f"{len(manifest.parts)} parts of {manifest.size / len(manifest.parts) / MIB:.2f} MiB on average would "
+                f"take some {seconds:.0f} s to merge, and {MERGE_SECONDS} s are allowed; send less, or blocks of 5 MiB "
+                "and more, which S3 copies by itself (docs/deploy/sizing.md#the-largest-entry)"
+            )
