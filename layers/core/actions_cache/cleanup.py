@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from actions_cache import archives, events
 from actions_cache.archives import ClaimMerge, Manifests, RemoveBroken, RemoveEntry, pages, transition
-from actions_cache.cleanup_batch import DEADLINE_MARGIN, CleanUpBatch, SideBySide, TimeLeft, batches
+from actions_cache.cleanup_batch import DEADLINE_MARGIN, CleanUpBatch, SideBySide, TimeLeft, abort_direct, batches
 from actions_cache.domain import claim
 from actions_cache.domain.archive import (
     Archive,
@@ -251,9 +251,7 @@ class CleanUp:
         now = self.clock.now()
         walk = current.walk or Walk(now)
         self.table.replace_archive(current, postponed(current, now + POSTPONED_FOR))
-        if current.direct is not None:
-            # It isn't this archive's object: nothing came this way, or its client died.
-            self.bucket.abort_upload(MultipartUpload(current.direct.key, current.direct.upload_id))
+        abort_direct(self.bucket, current)
         manifest: Manifest | None = None
         for page in pages(self.bucket, ArchiveKeys(current.id).prefix, walk.after):
             archive = self.table.archive(current.id)

@@ -24,7 +24,7 @@ from actions_cache.domain.cleanup_schedule import (
 from actions_cache.domain.object_keys import ArchiveKeys, is_part_key
 from actions_cache.domain.timing import SECOND, Lifetimes, Millis
 from actions_cache.events import about
-from actions_cache.ports import REMOVED_AT_ONCE, Bucket, Clock, Table, Telemetry
+from actions_cache.ports import REMOVED_AT_ONCE, Bucket, Clock, MultipartUpload, Table, Telemetry
 
 BATCH = 100
 """Archives that are done together, which is what one BatchGetItem takes. Fewer: more requests."""
@@ -45,6 +45,12 @@ def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
     source = iter(items)
     while batch := list(islice(source, size)):
         yield batch
+
+
+def abort_direct(bucket: Bucket, archive: Archive) -> None:
+    """Abort the direct upload of an archive that was saved another way, or whose client died; others have none."""
+    if archive.direct is not None:
+        bucket.abort_upload(MultipartUpload(archive.direct.key, archive.direct.upload_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +177,7 @@ class CleanUpBatch:
         self._end(self._deleted(sweeps, turn), began_at, turn)
 
     def _first_page(self, archive: Archive) -> list[Part]:
+        abort_direct(self.bucket, archive)
         return next(pages(self.bucket, ArchiveKeys(archive.id).prefix), [])
 
     def _orphans_of(
