@@ -9,6 +9,7 @@ out.
 import argparse
 import hashlib
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -24,6 +25,9 @@ from dev.build.release import ROOT, release_of
 NAME = "serverless-actions-cache"
 NAMESPACE = NAME
 """Purpose of the signatures; one made for another purpose isn't valid."""
+
+HOOK = [ROOT / "runners" / "hook.cjs", ROOT / "runners" / "hook-requests.cjs"]
+"""What runners install, so that they can compare it with the release's checksums."""
 
 SUMS, NOTES = "SHA256SUMS", "NOTES.md"
 EARLIEST = (1980, 1, 1, 0, 0, 0)
@@ -129,11 +133,12 @@ def make(release: Release, builds: Mapping[str, Path], out: Path, key: Path | No
         check_build(build, release)
         packages.append(out / f"{NAME}-{release.version}-{architecture}.zip")
         pack(build, packages[-1])
+    hook = [Path(shutil.copy(file, out)) for file in HOOK]
     checksums, document = out / SUMS, out / NOTES
-    checksums.write_text(sums(packages))
+    checksums.write_text(sums([*packages, *hook]))
     document.write_text(notes(release, text, checksums.read_text()))
     signatures = [sign(file, key) for file in (checksums, document)] if key else []
-    return [*packages, checksums, document, *signatures]
+    return [*packages, *hook, checksums, document, *signatures]
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -85,9 +85,9 @@ DIRECT_UPLOADS = (
     ),
     Mutant(
         "a dead client's upload stays",
-        f"{CORE}/cleanup.py",
-        "        if current.direct is not None:\n",
-        "        if current.direct is not None and current.is_stored:\n",
+        f"{CORE}/cleanup_batch.py",
+        "    if archive.direct is not None:\n",
+        "    if archive.direct is not None and archive.is_stored:\n",
         TESTS,
     ),
     Mutant(

@@ -20,7 +20,7 @@ TWO_ATTEMPTS = Bounds(workers=2, removes=False, replays=False)
 WITH_OBJECTS = Bounds(workers=1, max_attempts=1, sweeps=True, replays=False)
 
 
-MODELS = {"removals": SMALL, "two workers": TWO_WORKERS, "two attempts": TWO_ATTEMPTS, "objects": WITH_OBJECTS}
+SLOW_MODELS = {"two workers": TWO_WORKERS, "two attempts": TWO_ATTEMPTS, "objects": WITH_OBJECTS}
 LARGE_MODELS = {
     "two workers, two attempts": Bounds(workers=2, removes=False),
     "two workers, two claimers": Bounds(workers=2, claimers=2),
@@ -34,7 +34,8 @@ LARGE_MODELS = {
 @pytest.mark.parametrize(
     "bounds",
     [
-        *(pytest.param(bounds, id=which) for which, bounds in MODELS.items()),
+        pytest.param(SMALL, id="removals"),
+        *(pytest.param(bounds, id=which, marks=pytest.mark.slow) for which, bounds in SLOW_MODELS.items()),
         *(pytest.param(bounds, id=which, marks=pytest.mark.long) for which, bounds in LARGE_MODELS.items()),
     ],
 )

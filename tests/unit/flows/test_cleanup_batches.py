@@ -26,6 +26,7 @@ REQUESTS = 4
 HOUR = 3600
 
 
+@pytest.mark.slow
 def test_a_million_archives_a_day_fit_their_runs(on_emulators: CacheDriver):
     """Processor time is this machine's, which may be busy; `make bench` holds it against what is promised."""
     few, many = measured(on_emulators, 20), measured(on_emulators, 60)

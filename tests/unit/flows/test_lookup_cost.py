@@ -57,6 +57,7 @@ def test_prefix_of_many_entries_reads_few(on_emulators: CacheDriver):
     assert examined <= 2 * FIRST_PAGE + 1, "two read units or so, of the 3,000 a second that one partition has"
 
 
+@pytest.mark.slow
 def test_no_item_counts_all_hits_of_an_entry(driver: CacheDriver):
     """An item takes some 1,000 writes a second, and 10,000 runners of a branch ask within one minute."""
     archive_id = driver.save(name("npm-1"), b"content").archive_id

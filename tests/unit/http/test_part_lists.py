@@ -160,6 +160,7 @@ def test_removed_entry_is_listed_until_its_grace_ends(server: Server):
     assert server.falls == [PlainReason.GONE]
 
 
+@pytest.mark.slow
 def test_up_to_a_thousand_parts_are_listed(server: Server):
     """Of 1,001 the plain answer has the bytes."""
     parts = [b"%d" % number for number in range(1001)]

@@ -10,7 +10,7 @@ import pytest
 from actions_cache.release import Release
 from dev.build import release_notes
 from dev.build.package import RELEASE_FILE
-from dev.build.release_notes import NOTES, SUMS, NotReady, changes, check, check_build, make
+from dev.build.release_notes import HOOK, NOTES, SUMS, NotReady, changes, check, check_build, make
 from dev.local.template import ROOT
 from tests.unit.docs.pages import commands
 
@@ -91,7 +91,9 @@ def test_release_without_key_is_unsigned(build: Path, tmp_path: Path, monkeypatc
     (tmp_path / "CHANGELOG.md").write_text("## 1.2.3\n\n- New.\n")
     monkeypatch.setattr(release_notes, "ROOT", tmp_path)
     files = make(RELEASE, {"arm64": build}, tmp_path / "out", None)
-    assert [file.name for file in files] == ["serverless-actions-cache-1.2.3-arm64.zip", SUMS, NOTES]
+    hook = [file.name for file in HOOK]
+    assert [file.name for file in files] == ["serverless-actions-cache-1.2.3-arm64.zip", *hook, SUMS, NOTES]
+    assert all(f"  {name}\n" in (tmp_path / "out" / SUMS).read_text() for name in hook)
     assert set((tmp_path / "out").iterdir()) == set(files)
 
 

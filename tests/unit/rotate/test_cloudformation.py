@@ -127,6 +127,7 @@ def test_timer_sends_no_second_response(refused: list[int]):
     assert {answer["Status"] for answer in url.answers} == {"SUCCESS"}
 
 
+@pytest.mark.slow
 def test_final_response_leaves_time_for_retries():
     """Each attempt takes its whole time if nobody answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
