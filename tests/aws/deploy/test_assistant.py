@@ -238,7 +238,7 @@ def test_six_answers_deploy_and_check(account: Account, edge: str) -> None:
     talk.expect("It will create")
     talk.expect("4 DynamoDB tables")
     talk.expect("1 SNS topic: which e-mails the alarms")
-    talk.expect("idle: $3.11 a month")  # cleanup runs oftener here
+    talk.expect("idle: $3.29 a month")  # cleanup runs oftener here
     talk.answer("Go on? [y/N]", "y")
     talk.expect("Deleting what the failed deploy", 60)
     talk.expect("building for", 120)
