@@ -18,6 +18,7 @@ CASES = {
     "restores-while-merging": restores.restores_while_merging,
     "hook": by_hook.by_hook,
     "restore-steps": by_hook.steps,
+    "hook-saves": by_hook.saves,
     "saves": restores.saves,
     "lookups": lookups.lookups,
     "merges": merges.merges,

@@ -270,6 +270,40 @@ def _median(them: list[Step]) -> Step:
     return sorted(them, key=lambda step: step.seconds)[len(them) // 2]
 
 
+# ---------------------------------------------------------------- saves
+
+
+def saves(emulators: Emulators, rounds: int) -> Iterator[Row]:
+    """Save one large file by the client through the edge, and by the hook straight into the bucket; restore both."""
+    cap = CAPS[0][0]
+    with (
+        environment(emulators, LATENCY, 1, bytes_per_second=cap, merge_trigger="finalize") as at,
+        tempfile.TemporaryDirectory() as name,
+    ):
+        directory = Path(name)
+        (workspace := directory / "workspace").mkdir()
+        (workspace / "file").write_bytes(os.urandom(ENTRY_BYTES))
+        plain = ActionsCache(at.server, workspace, at.job().token)
+        hook = install(directory / "hook", at.server, connections=CONNECTIONS)
+        with_hook = HookedActionsCache(plain.server, workspace, plain.token, hook=hook)
+
+        def save_and_restore(client: ActionsCache, key: str) -> tuple[float, float]:
+            """Return the seconds of the save, and of a restore by the hook right after it."""
+            saved = client.save(["file"], key).seconds
+            restored = with_hook.restore(["file"], key).seconds
+            shutil.rmtree(client.temporary)
+            return saved, restored
+
+        turns = [
+            (save_and_restore(plain, f"edge-{turn}"), save_and_restore(with_hook, f"direct-{turn}"))
+            for turn in range(rounds)
+        ]
+    for index, what in enumerate(("save of a file of 705 MB", "its restore with the hook, right after the save")):
+        edge, direct = (statistics.median(turn[side][index] for turn in turns) for side in (0, 1))
+        row = _times(f"{what}, {cap // MB} MB/s a connection", edge, direct)
+        yield row._replace(beside=f"by the edge {edge:.2f} s")
+
+
 # ---------------------------------------------------------------- many at once
 
 

@@ -122,7 +122,7 @@ def environment(
         emulators: what it runs on.
         milliseconds: delay of each request to the store.
         merge_workers: number of merge workers.
-        bytes_per_second: most that one connection to the store brings; None for no cap.
+        bytes_per_second: most that one connection to the store carries each way; None for no cap.
         merge_trigger: value of MERGE_TRIGGER.
     """
     keys = emulators.endpoints.credentials

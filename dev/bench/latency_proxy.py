@@ -42,7 +42,7 @@ def latency_proxy(
         port: of the store.
         milliseconds: delay of each request.
         copies: whether each byte is copied into the process.
-        bytes_per_second: most that one connection brings, as S3's do; None for no cap.
+        bytes_per_second: most that one connection carries each way, as S3's do; None for no cap.
 
     Yields:
         The URL that leads through it.
@@ -62,6 +62,22 @@ def latency_proxy(
                 process.kill()
 
 
+class Pace:
+    """Holds back what comes faster than so many bytes a second; None holds nothing back."""
+
+    def __init__(self, bytes_per_second: float | None) -> None:
+        self._rate = bytes_per_second
+        self._due = 0.0
+
+    def hold(self, size: int) -> None:
+        if self._rate is None:
+            return
+        now = time.monotonic()
+        if self._due > now:
+            time.sleep(self._due - now)
+        self._due = max(self._due, now) + size / self._rate
+
+
 class Exchange:
     """A client's connection, and the one to the store that answers it."""
 
@@ -71,10 +87,9 @@ class Exchange:
         self._client = client
         self._store = socket.create_connection(upstream)
         self._delay = delay
-        self._pace = pace
+        self._sent, self._received = Pace(pace), Pace(pace)
         self._carry = carry
         self._answered = True
-        self._due = 0.0
         for connection in (self._client, self._store):
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -86,19 +101,16 @@ class Exchange:
         self._client.close()
         self._store.close()
 
-    def _hold_request(self, _size: int) -> None:
+    def _hold_request(self, size: int) -> None:
         """Delay the first bytes that a client sends after an answer: a new request, since no client here pipelines."""
         if self._answered:
             self._answered = False
             time.sleep(self._delay)
+        self._sent.hold(size)
 
     def _note_answer(self, size: int) -> None:
         self._answered = True
-        if self._pace is not None:
-            now = time.monotonic()
-            if self._due > now:
-                time.sleep(self._due - now)
-            self._due = max(self._due, now) + size / self._pace
+        self._received.hold(size)
 
     def _pass(self, source: socket.socket, sink: socket.socket, before_sending: Callable[[int], None]) -> None:
         try:
