@@ -824,7 +824,8 @@ class Restore {
     range.tries += 1
     range.isFirst = range.isPlain = this.alone = undefined
     const again = () => this.isStopped || !this.ranges.includes(range) || this.ask(range)
-    setTimeout(again, Math.min(wait, STALL_MS)).unref()
+    const most = range.isRest ? STALL_MS : Math.max(0, this.endsAt - performance.now()) // then the rest must begin
+    setTimeout(again, Math.min(wait, STALL_MS, most)).unref()
   }
 
   /** Goes on after an answer that isn't the range. */
