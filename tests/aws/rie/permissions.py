@@ -132,6 +132,7 @@ def _of_key_value_store(call: Call, resources: Mapping[str, str]) -> Permission:
 
 S3_ACTIONS: Mapping[tuple[str, str | None], str] = {
     ("GET", None): "s3:GetObject",
+    ("GET", "uploadId"): "s3:ListMultipartUploadParts",
     ("HEAD", None): "s3:GetObject",
     ("PUT", None): "s3:PutObject",
     ("POST", "uploads"): "s3:PutObject",
@@ -154,7 +155,7 @@ def _of_s3(call: Call, resources: Mapping[str, str]) -> Iterator[Permission]:
     source: Any = call.headers.get("x-amz-copy-source")
     if source:
         yield "s3:GetObject", _objects(bucket, source.removeprefix("/").partition("/")[2])
-    if call.method in ("GET", "HEAD"):
+    if call.method in ("GET", "HEAD") and variant is None:
         # To a role without it S3 says 403 where an object is missing.
         yield "s3:ListBucket", bucket
 

@@ -14,9 +14,10 @@ from actions_cache.domain.budgets import NO_USAGE, Usage
 from actions_cache.domain.entry import Entry, EntryName
 from actions_cache.domain.merge_plan import MIN_UPLOAD_PART_BYTES
 from actions_cache.domain.timing import DAY, SECOND
+from actions_cache.http.direct_uploads import MEDIA_TYPE as DIRECT
 from actions_cache.http.part_lists import MEDIA_TYPE
 from actions_cache.system import SystemClock
-from dev.clients.driver import block_ids, name
+from dev.clients.driver import block_ids, counted_ids, name
 from dev.local.template import Template
 from dev.local.triggers import ResponseUrl
 from tests.aws.rie.conftest import BuiltStack
@@ -29,6 +30,8 @@ REPOSITORY, SCOPE = "123456789", "refs/pull/7/merge"
 """Repository and scope of the tokens in events/."""
 VERSION = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
 """Version in the messages in events/."""
+LOCAL = "http://127.0.0.1"
+"""A server from which the store, which is on loopback, can be reached."""
 NAMED_REPOSITORY, DRIVER_SCOPE = "987654321", "refs/heads/main"
 LARGE = os.urandom(MIN_UPLOAD_PART_BYTES)
 
@@ -60,6 +63,20 @@ def api_scenario(built: BuiltStack) -> None:
     presigned = lambda_events.json_of(api.invoke(lambda_events.call("lookup", key="policies-b")))["signed_download_url"]
     assert built.read(presigned) == b"blob"
     unmerged = lambda_events.json_of(api.invoke(lambda_events.call("lookup", key="policies-a")))["signed_download_url"]
+    direct = lambda_events.call("create-entry", key="policies-direct")
+    lambda_events.with_headers(direct, {"Accept": DIRECT, "Host": "127.0.0.1"})
+    created = lambda_events.json_of(api.invoke(direct))
+    assert created["direct"]
+    driver.put_part(_archive_of(created["signed_upload_url"]), 1, LARGE)
+    [block_id] = counted_ids(1)
+    block_list = f"<BlockList><Latest>{block_id}</Latest></BlockList>".encode()
+    put = api.invoke(lambda_events.blob("put-blocklist", created["signed_upload_url"], block_list))
+    assert put["statusCode"] == 201
+    finalized = api.invoke(lambda_events.call("finalize", key="policies-direct", size_bytes=len(LARGE)))
+    assert lambda_events.json_of(finalized)["ok"]
+    # The key is taken, so the upload that was begun for it is aborted.
+    assert not lambda_events.json_of(api.invoke(direct)).get("ok")
+
     described = lambda_events.blob("head-download", unmerged)
     assert api.invoke(described)["statusCode"] == 200
 
@@ -73,7 +90,8 @@ def api_scenario(built: BuiltStack) -> None:
         is False
     )
 
-    over_budget = Usage(driver.services.settings.repository_budget_bytes, 0)
+    budget = driver.services.settings.repository_budget_bytes
+    over_budget = Usage(budget, 0, transient_bytes=budget)  # the class of the events' scope, a pull request
     driver.services.repositories.correct_usage(REPOSITORY, over_budget)
     url = lambda_events.json_of(api.invoke(lambda_events.call("create-entry", key="policies-c")))["signed_upload_url"]
     assert api.invoke(lambda_events.blob("put-blob", url, b"blob"))["statusCode"] == 201
@@ -90,7 +108,9 @@ def download_scenario(built: BuiltStack) -> None:
     driver.clock.at = SystemClock().now()
     url = built.url_of("policies-unclaimed")
     assert lambda_events.body_of(download.invoke(lambda_events.blob("download", url))) == b"ab"
-    listed = lambda_events.json_of(download.invoke(lambda_events.blob("download", url, headers={"Accept": MEDIA_TYPE})))
+    # The store is on loopback, so its URLs are given only to who asks for the server there.
+    from_here = {"Accept": MEDIA_TYPE, "Host": "127.0.0.1"}
+    listed = lambda_events.json_of(download.invoke(lambda_events.blob("download", url, headers=from_here)))
     signed = f"{listed['query']}&X-Amz-Signature="
     assert b"".join(built.read(f"{listed['base']}{it[0]}?{signed}{it[3]}") for it in listed["parts"]) == b"ab"
     # The claim goes on beside the stream; after it, only while the function has a request.
@@ -135,7 +155,10 @@ def cleanup_scenario(built: BuiltStack) -> None:
     driver = built.driver
     now = SystemClock().now()
     driver.merge_all()
+    driver.clock.at = now - HOUR // 2
+    driver.reserve_direct(name("policies-open"), LOCAL)
     driver.clock.at = now - 3 * HOUR
+    driver.reserve_direct(name("policies-dead"), LOCAL)
     driver.upload(name("policies-abandoned"), b"a", b"b")
     driver.save(name("policies-parts"), b"a", b"b")
     driver.merge_all()
@@ -147,7 +170,14 @@ def cleanup_scenario(built: BuiltStack) -> None:
     forgotten = driver.save(name("policies-forgotten"), b"a", b"b").archive_id
     driver.services.remove_entry(forgotten, lambda _: True)
     done = built.cleanup.invoke(lambda_events.load("scheduler-cleanup"))
-    wanted = {"drop the reservation", "retake the claim", "sweep", "expire the entry", "forget the archive"}
+    wanted = {
+        "look at the open upload",
+        "drop the reservation",
+        "retake the claim",
+        "sweep",
+        "expire the entry",
+        "forget the archive",
+    }
     assert (wanted - done.keys(), done.get("failed", 0)) == (set(), 0)
     # As an older release stored it.
     outdated = driver.save(name("policies-outdated"), b"a").archive_id
