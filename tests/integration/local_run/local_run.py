@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -91,7 +92,8 @@ class LocalRun:
     def kill_everything(self) -> None:
         """Kill all processes at once, so that nothing can save its state."""
         for process in self.processes():
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+                process.kill()
         self.wait_until_gone(10)
         self.process.kill()
         self.process.wait()
