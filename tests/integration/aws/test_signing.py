@@ -90,16 +90,16 @@ ODD_KEYS = [
 ]
 
 
-def presigned_by_botocore(client: Any, key: str, seconds: int, time: str) -> str:
-    with patch("botocore.auth.get_current_datetime", lambda *_, **__: datetime.fromisoformat(time)):
-        url: str = client.generate_presigned_url("get_object", {"Bucket": "bucket", "Key": key}, ExpiresIn=seconds)
-    return url
-
-
 def unordered(url: str) -> tuple[str, list[str]]:
     """Return the URL without the order of its query, which isn't signed."""
     address, _, query = url.partition("?")
     return address, sorted(query.split("&"))
+
+
+def presigned_by_botocore(client: Any, method: str, seconds: int, time: str, **params: Any) -> tuple[str, list[str]]:
+    """Return what `unordered` makes of boto3's URL. Where awscrt is installed, botocore signs by it."""
+    with patch("botocore.crt.auth.get_current_datetime", lambda *_, **__: datetime.fromisoformat(time)):
+        return unordered(client.generate_presigned_url(method, {"Bucket": "bucket", **params}, ExpiresIn=seconds))
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-central-1", "ap-southeast-4"])
@@ -117,7 +117,7 @@ def test_presigned_parts_match_botocore(endpoint: str | None, token: str | None,
     [time] = parse_qs(given.query)["X-Amz-Date"]
     urls = [given.url(part) for part in given.parts]
     assert list(map(unordered, urls)) == [
-        unordered(presigned_by_botocore(client, part.key, 600, time)) for part in parts
+        presigned_by_botocore(client, "get_object", 600, time, Key=part.key) for part in parts
     ]
     assert [(part.size, part.etag) for part in given.parts] == [(part.size, part.etag) for part in parts]
     assert given.size == sum(part.size for part in parts)
@@ -135,8 +135,7 @@ def test_presigned_uploads_match_botocore(endpoint: str | None, token: str | Non
     [time] = parse_qs(given.part)["X-Amz-Date"]
 
     def expected(method: str, **params: Any) -> tuple[str, list[str]]:
-        with patch("botocore.auth.get_current_datetime", lambda *_, **__: datetime.fromisoformat(time)):
-            return unordered(client.generate_presigned_url(method, {"Bucket": "bucket", **params}, ExpiresIn=3600))
+        return presigned_by_botocore(client, method, 3600, time, **params)
 
     named = {"Key": upload.key, "UploadId": upload.upload_id}
     assert unordered(given.look) == expected("list_parts", **named)
