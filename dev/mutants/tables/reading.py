@@ -313,4 +313,11 @@ SIZE = (
         "        if start > size:\n",
         TESTS_OF_UPLOADS,
     ),
+    Mutant(
+        "room that another eviction made meanwhile is made again",
+        f"{CORE}/evict.py",
+        "            if confirmed is not candidates:\n",
+        "            if confirmed is candidates:\n",
+        ("tests/unit/flows/test_evicting_by_class.py",),
+    ),
 )

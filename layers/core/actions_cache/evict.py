@@ -143,7 +143,8 @@ class Evict:
             settles: True to wait where an index may lag; False to leave those evictions to the schedule.
         """
         candidates, evicted = self._candidates(of_class), 0
-        for attempt in range(most):
+        confirmed: Candidates | None = None
+        for _ in range(most):
             classes = over()
             if not classes:
                 break
@@ -155,9 +156,11 @@ class Evict:
             if found is None:
                 break
             used_at, archive = found
-            # The candidates were read after the usage: whoever made the room between left the wrong ones.
-            if attempt == 0 and archive.entry_class not in over():
-                continue
+            if confirmed is not candidates:
+                # They were read after the usage, so somebody else may have made the room in between.
+                confirmed = candidates
+                if archive.entry_class not in over():
+                    continue
             if self.remove_entry(archive.id, self._unused_since(used_at)):
                 evicted += 1
                 self.telemetry.emit(events.evicted(archive))

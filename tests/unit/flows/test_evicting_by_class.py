@@ -192,6 +192,36 @@ def test_save_leaves_to_the_schedule_what_the_index_does_not_show(driver, monkey
     assert settled == [1]
 
 
+@pytest.mark.parametrize("hidden", [set(), {"earlier", "later"}], ids=["as the index is read", "while it settles"])
+def test_room_that_another_makes_meanwhile_costs_nobody(driver, monkeypatch, hidden):
+    """Another eviction may come after the usage was read: what is first in the index then was never to go."""
+    for key in "abcdefghi":
+        save(driver, key, 10)
+    with monkeypatch.context() as saving:
+        saving.setattr(type(driver.services.evict), "after_save", lambda *_: 0)
+        for key in (*(["first"] if hidden else []), "earlier", "later"):
+            save(driver, key, 10, TRANSIENT)
+    driver.services.note_repository(Caller(REPOSITORY, ()))
+    table = type(driver.services.table)
+    stored_archives = table.stored_archives
+    [earlier] = [it for it in driver.services.table.stored_archives(REPOSITORY) if it.name.key == "earlier"]
+
+    def make_room():
+        driver.services.remove_entry(earlier.id, lambda _: True)
+        hidden.clear()
+
+    def shown(self, repository, **options):
+        if not hidden:
+            make_room()
+        return iter([it for it in stored_archives(self, repository, **options) if it.name.key not in hidden])
+
+    object.__setattr__(driver.services.evict, "settle", make_room)
+    monkeypatch.setattr(table, "stored_archives", shown)
+    driver.services.evict.everywhere(lambda: True)
+    monkeypatch.undo()
+    assert (kept(driver), kept(driver, TRANSIENT)) == ({*"abcdefghi"}, {"later"})
+
+
 def test_transient_entry_expires_first(driver):
     for entry_class in EntryClass:
         save(driver, entry_class, 10, entry_class)
