@@ -9,6 +9,7 @@ from typing import Any
 
 from actions_cache.cleanup_batch import DEADLINE_MARGIN
 from actions_cache.domain.archive import Commit, Merge, MergeState, Part, committed, reserved, stored
+from actions_cache.domain.merge_plan import FULL_CORE_MB
 from actions_cache.domain.object_keys import ArchiveKeys
 from actions_cache.domain.timing import SECOND
 from actions_cache.services import LOOKUP_THREADS
@@ -35,14 +36,10 @@ VISITS = {"sweep": 4 * 3600, "expire": 7 * 24 * 3600, "sweep again and forget": 
 OBJECTS = 2_500
 """Number of one archive's objects: three pages of the listing, and three requests to delete them."""
 
-FULL_CORE_MB = 1769
-"""Memory at which a function has one processor's time; less has less in proportion:
-https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html."""
-
 
 @dataclass(frozen=True)
 class Day:
-    """What the default interval's runs have for the archives' tasks in a day, in seconds."""
+    """Sums up the seconds that a day's runs at the default interval have for the archives' tasks."""
 
     runs: int
     promised: float
@@ -64,7 +61,7 @@ class Day:
 
 @dataclass(frozen=True)
 class Life:
-    """What the visits of an archive's life take, on average."""
+    """Sums up the visits of an archive's whole life, on average."""
 
     seconds: float
     processor_seconds: float

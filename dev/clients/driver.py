@@ -121,8 +121,7 @@ class CacheDriver:
         """Upload a block as the hook does, straight into the archive's multipart upload, and return its ETag."""
         direct = self.archive(archive_id).direct
         assert direct is not None
-        upload = MultipartUpload(direct.key, direct.upload_id)
-        return self.services.bucket.upload_part(upload, number, body).etag
+        return self.services.bucket.upload_part(MultipartUpload.of(direct), number, body).etag
 
     def put_block(self, archive_id: str, block_id: str, body: bytes) -> str:
         """Upload a block as the edge does, past all functions, and return the object's key."""

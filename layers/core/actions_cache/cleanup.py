@@ -62,7 +62,7 @@ MAX_TASKS = 10
 nothing."""
 
 LEFT = "left for the next run"
-"""What a run counts if its time was over before or as the last due task was done."""
+"""Counted by a run whose time was over before, or just as, the last due task was done."""
 
 TASK_SLICE: Millis = SECOND
 """Time that one archive's tasks may take before the next archive's turn: two pages or so. Longer: fewer writes.
@@ -217,7 +217,7 @@ class CleanUp:
         """Return the pass with what has arrived in the archive's direct upload."""
         if archive.direct is None:
             return walk
-        sent = self.bucket.sent_parts(MultipartUpload(archive.direct.key, archive.direct.upload_id)) or ()
+        sent = self.bucket.sent_parts(MultipartUpload.of(archive.direct)) or ()
         return replace(walk, objects=len(sent), bytes=sum(part.size for part in sent))
 
     def _close(self, archive: Archive, walk: Walk) -> None:

@@ -50,7 +50,7 @@ def batches(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
 def abort_direct(bucket: Bucket, archive: Archive) -> None:
     """Abort the direct upload of an archive that was saved another way, or whose client died; others have none."""
     if archive.direct is not None:
-        bucket.abort_upload(MultipartUpload(archive.direct.key, archive.direct.upload_id))
+        bucket.abort_upload(MultipartUpload.of(archive.direct))
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ class OfferDirect:
     def withdraw(self, direct: DirectUpload) -> None:
         """Abort an upload that no archive knows. What this leaves behind, S3 aborts a day later (template.yaml)."""
         with suppress(Unavailable):
-            self.bucket.abort_upload(MultipartUpload(direct.key, direct.upload_id))
+            self.bucket.abort_upload(MultipartUpload.of(direct))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class CompleteDirect:
         offered = _offered(archive)
         if offered is None:
             return archive
-        upload = MultipartUpload(offered.key, offered.upload_id)
+        upload = MultipartUpload.of(offered)
         sent = self.bucket.sent_parts(upload)
         parts: Sequence[UploadedPart] = ()
         made = offered.object

@@ -100,8 +100,8 @@ class ReadFamilies:
             self.table.stored_archives(repository_id, newest_use_first=True, at_once=READ_AT_ONCE), self.clock, until
         )
         for archive in stored:
-            usage = Usage(archive.size, 1)
-            found.setdefault(key_family(archive.name.key), FamilyActivity()).add(FamilyActivity(stored=usage))
+            activity = FamilyActivity(stored=Usage.of(archive))
+            found.setdefault(key_family(archive.name.key), FamilyActivity()).add(activity)
         ordered = sorted(found.items(), key=_most_misses_first)
         for _, activity in ordered[MOST_SHOWN:]:
             rest.add(activity)

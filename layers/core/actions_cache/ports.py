@@ -8,9 +8,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, M
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, Self
 
-from actions_cache.domain.archive import Archive, Part
+from actions_cache.domain.archive import Archive, DirectUpload, Part
 from actions_cache.domain.budgets import Hits, Repository, Tally, Usage
 from actions_cache.domain.direct_upload import DirectUrls, SentPart
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
@@ -323,6 +323,11 @@ class MultipartUpload:
 
     key: str
     upload_id: str
+
+    @classmethod
+    def of(cls, direct: DirectUpload) -> Self:
+        """Return an archive's direct upload as the bucket knows it."""
+        return cls(direct.key, direct.upload_id)
 
 
 @dataclass(frozen=True, slots=True)

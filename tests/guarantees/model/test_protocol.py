@@ -335,7 +335,7 @@ class Protocol(RuleBasedStateMachine):
         assert not is_held
         self.known[archive_id] = Upload(key)
         if offered := self.driver.archive(archive_id).direct:
-            self.direct[archive_id] = MultipartUpload(offered.key, offered.upload_id)
+            self.direct[archive_id] = MultipartUpload.of(offered)
         return archive_id
 
     @property

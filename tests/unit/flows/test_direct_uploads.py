@@ -40,7 +40,7 @@ def sent(driver: CacheDriver, *blocks: bytes) -> str:
 def upload_of(driver: CacheDriver, archive_id: str) -> MultipartUpload:
     direct = driver.archive(archive_id).direct
     assert direct is not None
-    return MultipartUpload(direct.key, direct.upload_id)
+    return MultipartUpload.of(direct)
 
 
 def uploads(driver: CacheDriver) -> list[str]:
