@@ -166,7 +166,7 @@ def _times(what: str, without: float, with_hook: float, aim: float | None = None
 # ---------------------------------------------------------------- whole steps
 
 INSTALLED = ("dev/clients/node_modules", ".venv/lib")
-"""What this repository installs itself, which is what jobs cache: packages of npm and of PyPI."""
+"""Directories of packages from npm and PyPI, which is what jobs cache; this repository installs them itself."""
 
 STEP_BYTES = (300 * MB, 30 * MB)
 

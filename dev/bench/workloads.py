@@ -41,7 +41,7 @@ JOBS = 1000
 
 @dataclass(frozen=True)
 class Npm:
-    """What a job with `setup-node` and `cache: npm` keeps: one archive of ~/.npm, already compressed packages."""
+    """Describes the cache of a job with `setup-node` and `cache: npm`: one archive of compressed packages."""
 
     bytes: int = 316_835_510
     packages: int = 2_165
@@ -54,7 +54,7 @@ class Npm:
 
 @dataclass(frozen=True)
 class Image:
-    """What BuildKit exports with `type=gha`: a blob for each layer, and the index that names them.
+    """Describes an export of BuildKit with `type=gha`: a blob for each layer, and the index that names them.
 
     The layers are the 40 largest of a data-science image of 44, each a tenth of its size.
     """

@@ -18,7 +18,7 @@ PAGES = {
         r"(?<=REQUESTS_SHA256: )[0-9a-f]{64}": "hook-requests.cjs",
     },
 }
-"""What stands for a file's checksum on each page, as a regular expression."""
+"""Regular expressions that find a file's checksum, by the page that has it."""
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ NAMESPACE = NAME
 """Purpose of the signatures; one made for another purpose isn't valid."""
 
 HOOK = [ROOT / "runners" / "hook.cjs", ROOT / "runners" / "hook-requests.cjs"]
-"""What runners install, so that they can compare it with the release's checksums."""
+"""The files that runners install. They are in the checksums so that a runner's copy can be compared."""
 
 SUMS, NOTES = "SHA256SUMS", "NOTES.md"
 EARLIEST = (1980, 1, 1, 0, 0, 0)

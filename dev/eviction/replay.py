@@ -62,7 +62,7 @@ def by_last_use_alone(settings: Settings) -> Rule:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a replay counted after its warm-up.
+    """Counts what happened in a replay after its warm-up.
 
     Args:
         restores: number of restores.

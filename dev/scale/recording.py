@@ -21,7 +21,7 @@ READS = {"GetItem", "BatchGetItem", "Query"}
 
 @dataclass
 class Asked:
-    """What one flow asks, as amounts by limit."""
+    """Holds what one flow asks, as amounts by limit."""
 
     requests: Counter[str] = field(default_factory=Counter)
     """Requests by service and operation."""

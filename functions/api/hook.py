@@ -2,7 +2,7 @@
 
 Hooks also look here whether the server is up, once a job.
 
-Only this package is deployed, so the hook's files are copies of those in runners/: after a change, copy them again.
+Only this package is deployed, so the hook's files are copies of those in runners/, which `make hook` makes.
 """
 
 import hashlib

@@ -328,7 +328,7 @@ never replaces an object: https://docs.aws.amazon.com/AmazonS3/latest/userguide/
 class Presigner:
     """Presigns a thousand URLs in the time in which boto3 presigns some twenty.
 
-    They are the same: all but method, path and what is theirs alone is common to them, and the signing key too.
+    They are the same URLs. The signing key, and all that their queries have in common, are made once.
     https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html.
     """
 
@@ -382,7 +382,7 @@ class Presigner:
 
 @dataclass(frozen=True, slots=True)
 class _Signing:
-    """What is common to URLs that are presigned at one time."""
+    """Signs URLs at one time, with all that they have in common."""
 
     keys: SigningKeys
     credentials: "ReadOnlyCredentials"
