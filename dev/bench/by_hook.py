@@ -21,7 +21,7 @@ from pathlib import Path
 from dev.bench.environment import MB, MIB, Emulators, Environment, Row, environment, save
 from dev.bench.restores import BLOCK_BYTES, ENTRY_BYTES, in_turn
 from dev.clients.actions_cache import NEWEST, ActionsCache, Outcome
-from dev.clients.hook import hooked, install
+from dev.clients.hook import CONNECTIONS, hooked, install
 from dev.clients.runtime_token import job_variables
 from dev.clients.wire import VERSION, Job
 from dev.demo.tree import differences, fingerprint
@@ -29,7 +29,6 @@ from dev.docs import bars
 from dev.local.template import ROOT
 
 DRIVER = Path(__file__).parents[1] / "clients" / "download.mjs"
-CONNECTIONS = 8
 CAPS = ((54 * MB, 5.0), (90 * MB, 4.5))
 """Bytes a second of a connection, and how many times as fast the hook is to be."""
 

@@ -34,6 +34,7 @@ from actions_cache.events import (
     STORED_ENTRIES,
     Metric,
 )
+from dev.clients.hook import ranges
 from dev.cost.ceiling import LINK_BITS_A_SECOND, Spending, ceiling, seconds_until_told, worst_hour
 from dev.local.template import ROOT, Template
 
@@ -46,8 +47,6 @@ IDLE_RUN_LOG_BYTES = 2000
 USUAL_VALUES = {"reason": 1, "outcome": 1, "task": 3, "kind": 2, "part": 5, "fall": 1, "hook": 1}
 """Number of values of each dimension in an hour in which jobs run; each value counts as a metric."""
 MOST_VALUES = {metric.dimension: len(metric.values) for metric in METRICS if metric.dimension}
-HOOK_RANGE_BYTES = 16 * MIB
-"""Size of the ranges that the runner's hook reads (docs/design/parts-protocol.md); each is a request."""
 BUCKET_METRICS, BUCKET_METRICS_OF_A_LISTING = 13, 7
 """Numbers of S3's request metrics without those of S3 Select, and of those that a listing makes: all requests and
 lists, bytes down, the two latencies, the two errors.
@@ -84,8 +83,8 @@ def hooked_restores(saving: Saving) -> Line:
 
     BuildKit reads for itself.
     """
-    ranges = 0 if saving.seeks else saving.entries * saving.restores * math.ceil(saving.entry_bytes / HOOK_RANGE_BYTES)
-    return Line("restores, ranges by the runner's hook", "S3 read", ranges)
+    of_each = 0 if saving.seeks else ranges([math.ceil(saving.entry_bytes)])
+    return Line("restores, ranges by the runner's hook", "S3 read", saving.entries * saving.restores * of_each)
 
 
 def storage_a_month(saving: Saving) -> tuple[Line, ...]:

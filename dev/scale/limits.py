@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from actions_cache.aws.dynamodb_items import DUE_SHARDS
-from dev.cost.cost import HOOK_RANGE_BYTES
+from dev.clients.hook import ranges
 from dev.local.template import Template
 from dev.scale.recording import Asked
 
@@ -209,7 +209,7 @@ SCENARIOS = (
         60,
         {"lookup, hit by a prefix": 1},
         blocks=11,
-        ranges=-(-LARGE // HOOK_RANGE_BYTES),
+        ranges=ranges([LARGE]),
     ),
     Scenario(
         "The same without the hook: one GET a restore",
@@ -225,7 +225,7 @@ SCENARIOS = (
         600,
         {"lookup, exact hit": 1, "lookup, miss": 1, "save": 1, "merge": 1},
         blocks=11,
-        ranges=-(-LARGE // HOOK_RANGE_BYTES),
+        ranges=ranges([LARGE]),
         repositories=5_000,
         archives=5_000,
     ),

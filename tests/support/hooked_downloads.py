@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from dev.clients.hook import size_in_hook
 from dev.local.template import ROOT
 from tests.support.scripted_store import Archive, ScriptedStore
 
@@ -19,9 +20,8 @@ VERSIONS: Final = ("cache", "cache-5", "cache-4", "cache-3")
 SCALE: Final = 64
 """By which an archive is smaller here, and all that the hook measures it by."""
 MIB: Final = 1024 * 1024 // SCALE
-MIN_BYTES: Final = 4 * MIB
-RANGE_BYTES: Final = 16 * MIB
-WINDOW_BYTES: Final = 64 * MIB
+MIN_BYTES: Final = size_in_hook("MIN_BYTES") // SCALE
+WINDOW_BYTES: Final = size_in_hook("WINDOW_BYTES") // SCALE
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ CLAIM = (
         ARCHIVES,
         "            transition(self.table, archive_id, lambda current: claim.released(current, token))\n",
         "",
-        TESTS_OF_MERGING,
+        ("tests/unit/flows/test_emitted_events.py::test_unclaimed_merge_fails_no_save",),
     ),
 )
 

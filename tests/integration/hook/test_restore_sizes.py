@@ -5,14 +5,14 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
-from typing import Final
 
 import pytest
 
+from dev.clients.hook import range_bytes, ranges
 from tests.support.hooked_downloads import (
     MIB,
     MIN_BYTES,
-    RANGE_BYTES,
+    SCALE,
     WINDOW_BYTES,
     install_hook,
     is_whole,
@@ -20,8 +20,12 @@ from tests.support.hooked_downloads import (
 )
 from tests.support.scripted_store import Archive, Ask, Reply, Rule, scripted_store
 
-BOUNDARIES: Final = (MIB, MIN_BYTES, RANGE_BYTES, 2 * RANGE_BYTES, WINDOW_BYTES, WINDOW_BYTES + RANGE_BYTES)
-SIZES: Final = (0, 1, *(boundary + more for boundary in BOUNDARIES for more in (-1, 0, 1)))
+
+def sizes(connections: int) -> Sequence[int]:
+    """Return the sizes at the boundaries of the hook's rules, and one more and one less."""
+    longest = range_bytes(connections) // SCALE
+    boundaries = (MIB, MIN_BYTES, longest, 2 * longest, WINDOW_BYTES, WINDOW_BYTES + longest)
+    return (0, 1, *(boundary + more for boundary in boundaries for more in (-1, 0, 1)))
 
 
 def unreliable(random: Random, connections: int) -> Rule:
@@ -49,7 +53,7 @@ def split(size: int, random: Random) -> Sequence[int]:
 
 
 def archives(random: Random, connections: int) -> Iterator[tuple[str, Archive]]:
-    for size in (*SIZES, *(random.randint(1, 3 * WINDOW_BYTES) for _ in range(12))):
+    for size in (*sizes(connections), *(random.randint(1, 3 * WINDOW_BYTES) for _ in range(12))):
         for name, rules in {"well": (), "badly": (unreliable(random, connections),)}.items():
             yield f"merged-{size}-{name}", Archive(size, rules=rules)
             # A server lists no archive without a byte.
@@ -63,3 +67,17 @@ def test_archives_of_all_sizes_are_whole(tmp_path: Path, connections: int) -> No
         run = run_downloads(tmp_path / "run", store, dict.fromkeys(store.archives, "quickly"), hook=hook, at_once=8)
     broken = {name: run.results[name] for name, it in store.archives.items() if not is_whole(it, run.results[name])}
     assert (broken, run.unhandled, run.left) == ({}, [], [])
+
+
+def test_well_archives_are_read_by_the_expected_ranges(tmp_path: Path) -> None:
+    """`make cost` and docs/design/scale.md count them so."""
+    random = Random(1)
+    stored: dict[str, Archive] = {}
+    for size in (MIN_BYTES, WINDOW_BYTES, 3 * WINDOW_BYTES + 1):
+        parts = split(size, random)
+        stored |= {f"merged-{size}": Archive(size), f"unmerged-{size}": Archive(size, parts)}
+    with scripted_store(stored) as store:
+        hook = install_hook(tmp_path / "hook", store.url)
+        run_downloads(tmp_path / "run", store, dict.fromkeys(store.archives, "quickly"), hook=hook, at_once=1)
+        asked = {name: len(archive.asked("first", "range")) for name, archive in store.archives.items()}
+    assert asked == {name: ranges(it.parts or [it.size], scale=SCALE) for name, it in stored.items()}

@@ -21,6 +21,7 @@ from actions_cache.domain.budgets import NO_USAGE, Tally, Usage
 from actions_cache.domain.errors import CacheError
 from actions_cache.domain.merge_plan import MIB
 from actions_cache.events import ERRORS, METRICS
+from dev.clients.hook import ranges
 from dev.cost.cost import (
     BY_THE_SCHEDULE,
     DOCUMENT,
@@ -160,12 +161,11 @@ def test_month_costs_saves_and_restores_like_a_terabyte() -> None:
     assert month.by_part[CostPart.SAVES] + month.by_part[CostPart.RESTORES] == pytest.approx(saved)
 
 
-def test_hooked_restore_costs_a_get_for_each_16_mib() -> None:
-    one = hooked_restores(replace(PLAIN, entry_bytes=16 * MIB, restores=1))
-    assert one.price == "S3 read"
-    assert one.quantity == pytest.approx(TERABYTE / (16 * MIB))
-    longer = hooked_restores(replace(PLAIN, entry_bytes=16 * MIB + 1, restores=1))
-    assert longer.quantity == pytest.approx(2 * TERABYTE / (16 * MIB + 1))
+def test_hooked_restore_costs_a_get_for_each_range() -> None:
+    for size in (MIB, MIB + 1, 705 * 10**6):
+        one = hooked_restores(replace(PLAIN, entry_bytes=size, restores=1))
+        assert (one.price, one.quantity) == ("S3 read", pytest.approx(ranges([size]) * TERABYTE / size))
+    assert [ranges([size]) for size in (MIB, MIB + 1, 705 * 10**6)] == [1, 2, 88]
     assert hooked_restores(replace(PLAIN, seeks=True)).usd == 0
 
 
