@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from actions_cache import activity
-from actions_cache.domain.budgets import HOUR, Tally, Usage
+from actions_cache.domain.budgets import HOUR, Tally, Usage, hour_of
 from actions_cache.domain.key_family import MAX_BYTES, MAX_PAIRS, FamilyPair, key_family
 from actions_cache.families import MOST_SHOWN, ReadFamilies
 from actions_cache.management_services import ManagementServices
@@ -98,6 +98,7 @@ def test_bound_holds_for_all_processes_together(driver, read):
         fresh = activity.AdmitPair(driver.services.repositories, driver.services.executor)
         replace(note, admit_pair=fresh).miss(REPOSITORY, key)
     assert (len(read().families), read().rest.tally.misses) == (MAX_PAIRS, 5)
+    assert len(driver.services.repositories.family_pairs(REPOSITORY, hour_of(driver.clock.at))) == MAX_PAIRS
 
 
 def test_full_hour_is_read_no_more(driver, monkeypatch):

@@ -113,6 +113,19 @@ def test_floods_delay_no_other_archive():
     assert 60 < runs < 120, "runs of five minutes each: eight hours or so"
 
 
+def test_floods_share_each_run():
+    simulation = CleanupSimulation()
+    now = simulation.clock.at
+    changes = {"state": ArchiveState.DELETED, "upload_closes_at": now - 2 * HOUR, "swept_at": now}
+    floods = [stored_archive(id=id_of(shard, 0), deleted_at=now + HOUR, **changes) for shard in SHARDS[:2]]
+    for flood in floods:
+        simulation.add(flood, ArchiveObjects(800_000 // SCALE))
+    simulation.clock.at += 2 * HOUR
+    run_by_schedule(simulation)
+    first, second = sorted(simulation.bucket.objects[flood.id].gone for flood in floods)
+    assert 0 < 0.9 * second < first
+
+
 @pytest.mark.parametrize("kept", [0, 25, 50_000 // SCALE])
 def test_killed_run_is_followed_by_other_archives(monkeypatch, kept):
     """Reading this archive kills the run each time, say because it runs out of memory."""
