@@ -1,4 +1,7 @@
-"""Prints the table of docs/design/guarantees.md: `PYTHONPATH=layers/core:. python -m tests.guarantees.aws_calls.page`."""
+"""Prints the table of answers in docs/design/guarantees.md.
+
+Run it by `PYTHONPATH=layers/core:. python -m tests.guarantees.aws_calls.page`.
+"""
 
 from collections.abc import Iterator
 
