@@ -231,7 +231,7 @@ def _month_table(columns: Mapping[str, Saving], template: Template) -> list[str]
     seen = idle + metrics_month(BUSY_HOURS, USUAL_VALUES).usd + bucket_metrics_month(BUSY_HOURS).usd
     cases = (
         ("actions/cache, runners in the bucket's region", plain, 0),
-        ("the same with the runner's hook", hooked, hooked_restores(hooked).usd),
+        ("the same, saved by the runner's hook", hooked, hooked_restores(hooked).usd),
         ("actions/cache, runners elsewhere", plain, transfer_out(plain, outside_aws=True).usd),
         ("BuildKit's 1 MiB blocks, runners anywhere", seeking, transfer_out(seeking, outside_aws=True).usd),
     )
@@ -251,7 +251,7 @@ def _month_table(columns: Mapping[str, Saving], template: Template) -> list[str]
         others = [f"{each * terabytes + seen:,.0f}" for terabytes in OTHER_MONTHS_TERABYTES]
         parts = (*map(dollars, (saved, restored, stored, seen)), f"**{each + seen:,.0f}**")
         rows.append(_row(what, *parts, *others))
-    rows.append(_row("nothing", "0", "0", "0", dollars(idle), f"**{idle:,.0f}**", *["" for _ in more]))
+    rows.append(_row("nothing saved", "0", "0", "0", dollars(idle), f"**{idle:,.0f}**", *["" for _ in more]))
     return rows
 
 
