@@ -262,15 +262,23 @@ def dies_before(_: object) -> Callable[..., None]:
     return lambda *_: fail(SystemExit())
 
 
-@pytest.mark.parametrize("dies", [dies_before, dies_after])
-def test_crash_around_complete_is_mended_by_the_next_list(
+def crashed_at_complete(
     driver: CacheDriver, monkeypatch: pytest.MonkeyPatch, dies: Callable[..., Callable[..., None]]
-) -> None:
+) -> str:
+    """Send an archive whose block list's process dies as it completes the upload; return the archive's id."""
     archive_id = sent(driver)
     bucket = driver.services.bucket
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(bucket, "complete_upload", dies(bucket.complete_upload))
         driver.services.commit.block_list(archive_id, IDS)
+    return archive_id
+
+
+@pytest.mark.parametrize("dies", [dies_before, dies_after])
+def test_crash_around_complete_is_mended_by_the_next_list(
+    driver: CacheDriver, monkeypatch: pytest.MonkeyPatch, dies: Callable[..., Callable[..., None]]
+) -> None:
+    archive_id = crashed_at_complete(driver, monkeypatch, dies)
     with pytest.raises(InvalidRequest, match="no block list"):
         driver.services.finalize(KEY, len(CONTENT))
     for other in (counted_ids(3, "2" * 36), IDS[:2]):
@@ -285,11 +293,7 @@ def test_crash_around_complete_is_mended_by_the_next_list(
 def test_crash_that_nobody_mends_leaves_nothing(
     driver: CacheDriver, monkeypatch: pytest.MonkeyPatch, dies: Callable[..., Callable[..., None]]
 ) -> None:
-    archive_id = sent(driver)
-    bucket = driver.services.bucket
-    with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(bucket, "complete_upload", dies(bucket.complete_upload))
-        driver.services.commit.block_list(archive_id, IDS)
+    archive_id = crashed_at_complete(driver, monkeypatch, dies)
     for _ in range(2):
         driver.clock.advance(3601)
         driver.clean_up()
