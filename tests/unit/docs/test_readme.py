@@ -27,4 +27,4 @@ def test_runners_at_once_follow_the_scale_table() -> None:
     assert burst.seconds == 60
     share, first = max((burst.demand(limit, asked) / limit.a_second, limit.what) for limit in LIMITS)
     assert first.startswith("S3: reads below one prefix")
-    assert f"| {round(burst.runners / share, -2):,.0f}, then S3" in README
+    assert f"**{round(burst.runners / share, -2):,.0f} runners** may restore one entry in a minute, then S3" in README
