@@ -13,7 +13,6 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -26,7 +25,7 @@ from dev.local.template import ROOT
 from tests.support.fake_results_service import FakeResultsService, running_results_service
 
 PAGE = (ROOT / "docs" / "use" / "workflow.md").read_text()
-[FETCH], [USE], *OTHERS = [yaml.safe_load(it) for it in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]
+[FETCH], [USE] = [yaml.safe_load(it) for it in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]
 BY_OUTPUT = USE["env"]
 [BY_PATH] = [dict([it.split(": ", 1)]) for it in re.findall(r"`(NODE_OPTIONS: --require [^`]*)`", PAGE)]
 
@@ -219,14 +218,3 @@ def test_hook_needs_checksum_tool(
 @pytest.mark.parametrize(("variable", "name"), [("HOOK_SHA256", "hook.cjs"), ("REQUESTS_SHA256", "hook-requests.cjs")])
 def test_documented_checksum_matches_hook(variable: str, name: str) -> None:
     assert FETCH["env"][variable] == hashlib.sha256((ROOT / "runners" / name).read_bytes()).hexdigest()
-
-
-def test_documented_cache_steps_load_hook() -> None:
-    steps: list[dict[str, Any]] = [USE, *(step for block in OTHERS for step in block)]
-    caching = [step for step in steps if "cache" in str(step.get("with")) or "/cache@" in step["uses"]]
-    assert [step["uses"].partition("@")[0] for step in caching] == [
-        "actions/cache",
-        "actions/setup-node",
-        "docker/build-push-action",
-    ]
-    assert all(step["env"] == BY_OUTPUT for step in caching)
