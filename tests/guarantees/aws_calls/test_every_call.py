@@ -105,6 +105,6 @@ def test_every_module_with_an_http_client_is_listed():
     assert modules_with_http() == HTTP_MODULES.keys(), "say where its faults are tested"
 
 
-def test_reliability_page_has_the_table():
+def test_guarantees_page_has_the_list():
     page = (ROOT / "docs" / "design" / "guarantees.md").read_text()
     assert "\n".join(rows()) in page, "put what `python -m tests.guarantees.aws_calls.page` prints there"
