@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
-from actions_cache.domain.archive import Archive
+from actions_cache.domain.archive import Archive, MergeState
 from actions_cache.domain.budgets import HOUR, TALLIES_KEPT, Usage
 from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.errors import NotFound
 from actions_cache.domain.key_family import parse_family
 from actions_cache.domain.listing import Direction, EntryFilter, Order, Page, SortBy, Summary
+from actions_cache.domain.refs import full_ref
 from actions_cache.domain.search import Search
 from actions_cache.domain.timing import Millis
 from actions_cache.families import FamilyActivity
@@ -30,14 +31,44 @@ from actions_cache.http.schemas import (
 )
 from actions_cache.manage import Deletion, Selection
 from actions_cache.usage import USUAL_HOURS, Overview, RepositoryUsage
-from actions_cache_cli.console import CommandFailed, Output, amount, counted, moment
+from actions_cache_cli.console import CommandFailed, Output, amount, counted, moment, name, number, text
 from actions_cache_cli.services import OperatorServices
 from actions_cache_cli.target import Command, Decorated, changes, on_server
 
 MOST_SHOWN = 100
 """Entries that `delete` shows one by one; `list` shows all. More: what is summed up below them is further away."""
 
-TITLES = ("id", "key", "ref", "size", "created", "last used", "hits", "merge")
+REFS = "main, '#118' for a pull request, or in full, refs/heads/main"
+"""How refs are written; a shell takes an unquoted # for a comment."""
+
+WHOLE = ("single", MergeState.MERGED)
+
+ENTRIES = (
+    name("key"),
+    name("ref"),
+    number("size"),
+    text("created", is_spare=True),
+    text("last used"),
+    number("hits"),
+    number("id"),
+    text("state"),
+)
+BY_REF = (name("ref"), text("class"), number("entries"), number("size"))
+FAMILIES = (
+    name("family"),
+    *map(number, ("misses", "partial hits", "exact hits", "hit rate", "restored", "kept")),
+    name("matched instead"),
+)
+REFUSED = (
+    text("last"),
+    number("times"),
+    name("repository"),
+    text("id"),
+    name("owner"),
+    name("issuer"),
+    text("to let it in, add"),
+)
+REPOSITORIES = (name("repository"), number("entries"), number("size"), text("last used"), text("id"))
 
 repository_argument = click.argument("repository", metavar="REPOSITORY")
 
@@ -48,7 +79,7 @@ def filters(command: Decorated) -> Decorated:
         click.option("--key", help="Exactly this key."),
         click.option("--key-prefix", help="Keys that begin with this."),
         click.option("--search", help="Keys that contain this, in upper or lower case."),
-        click.option("--ref", help="This ref, in full: refs/heads/main."),
+        click.option("--ref", help=f"This ref: {REFS}."),
         click.option("--version", help="This version, which clients make of paths and compression."),
         click.option("--class", "entry_class", type=click.Choice([it.value for it in EntryClass]), help="This class."),
         click.option("--family", help="This key family, as `families` shows it: 'npm-*'."),
@@ -88,7 +119,7 @@ def filtered(command: Command) -> Command:
             key=key,
             key_prefix=key_prefix,
             search=search,
-            ref=ref,
+            ref=None if ref is None else full_ref(ref),
             version=version,
             entry_class=None if entry_class is None else EntryClass(entry_class),
             family=None if family is None else parse_family("--family", family),
@@ -104,19 +135,24 @@ def _ago(option: str, value: str | None, now: Millis) -> Millis | None:
     return None if value is None else parse_past(option, value, now)
 
 
-def as_rows(archives: Sequence[Archive], hits: Mapping[str, int]) -> Iterable[tuple[str, ...]]:
-    for archive in archives:
-        shape = EntryResponse.from_archive(archive, hits)
-        yield (
-            str(shape.id),
-            shape.key,
-            shape.ref,
-            amount(shape.size),
-            moment(archive.stored_at),
-            moment(archive.last_used_at),
-            str(shape.hits),
-            shape.merge,
-        )
+def show_entries(output: Output, archives: Sequence[Archive], hits: Mapping[str, int]) -> None:
+    shapes = [EntryResponse.from_archive(archive, hits) for archive in archives]
+    output.rows(
+        ENTRIES,
+        (
+            (
+                shape.key,
+                output.ref(shape.ref),
+                amount(shape.size),
+                moment(archive.stored_at),
+                moment(archive.last_used_at),
+                str(shape.hits),
+                str(shape.id),
+                "" if shape.merge in WHOLE else f"merge {shape.merge}",
+            )
+            for archive, shape in zip(archives, shapes, strict=True)
+        ),
+    )
 
 
 @click.command("list")
@@ -149,8 +185,12 @@ def list_(
     found = management.find_repository(repository)
     listing = management.list_entries(found.id, wanted, order, shown)
     hits = management.list_entries.hits(found.id, listing)
-    output.rows(TITLES, as_rows(listing.archives, hits))
-    output.say(f"page {page} of {shown.last_of(listing.total)}, {counted(listing.total, 'entry', 'entries')} in all")
+    show_entries(output, listing.archives, hits)
+    total, last = counted(listing.total, "entry", "entries"), shown.last_of(listing.total)
+    if page > last:
+        output.say(f"there is no page {page}: {total} {'is' if listing.total == 1 else 'are'} {counted(last, 'page')}")
+    else:
+        output.say(f"page {page} of {last}, {total} in all")
     entries = [EntryResponse.from_archive(archive, hits) for archive in listing.archives]
     output.document(
         EntriesResponse(total=listing.total, more=False, page=page, per_page=per_page, entries=entries).model_dump()
@@ -167,7 +207,7 @@ def list_(
     "refs",
     multiple=True,
     required=True,
-    help="A ref that the job may read, in full. Repeat it in the job's order: its own, its base, the default branch.",
+    help=f"A ref that the job may read: {REFS}. Repeat it in the job's order: its own, its base, the default branch.",
 )
 @click.option("--version", help="As clients make it of paths and compression. Default: each that such a key has.")
 @on_server
@@ -190,13 +230,13 @@ def match(
     """
     management = server.management
     found = management.find_repository(repository)
-    explanation = management.match(Search(found.id, refs, key, restore_keys), version)
+    explanation = management.match(Search(found.id, tuple(map(full_ref, refs)), key, restore_keys), version)
     output.rows(
-        ("version", "ref", "asked", "key", "found"),
+        (text("version"), name("ref"), text("asked"), name("key"), name("found")),
         (
             (
                 match.version[:12],
-                attempt.scope,
+                output.ref(attempt.scope),
                 "the key" if attempt.is_exact else "newest that begins",
                 attempt.key,
                 attempt.found.name.key if attempt.found else "nothing",
@@ -208,13 +248,14 @@ def match(
     restores = [match.found for match in explanation.matches if match.found]
     for entry in restores:
         size, saved = amount(entry.size), moment(entry.created_at)
-        output.say(f"restores {entry.name.key} of {entry.name.family.scope}: {size}, saved {saved}")
+        key, ref = output.brief(entry.name.key), output.ref(entry.name.family.scope)
+        output.say(f"restores {key} of {ref}: {size}, saved {saved}")
     if not restores:
         output.say("restores nothing")
     output.rows(
-        ("key that begins so", "ref", "version"),
+        (name("key that begins so"), name("ref"), text("version")),
         (
-            (archive.name.key, archive.name.family.scope, archive.name.family.version[:12])
+            (archive.name.key, output.ref(archive.name.family.scope), archive.name.family.version[:12])
             for archive in explanation.alike
         ),
     )
@@ -259,10 +300,10 @@ def delete(
         selected = management.delete_entries.select(found.id, wanted, as_of)
     hits = management.list_entries.hits_of(found.id, selected.archives)
     summary = Summary.of(selected.archives)
-    output.rows(TITLES, as_rows(selected.archives[:MOST_SHOWN], hits))
+    show_entries(output, selected.archives[:MOST_SHOWN], hits)
     if len(selected.archives) > MOST_SHOWN:
         output.say(f"and {len(selected.archives) - MOST_SHOWN} more, which `list` shows")
-    output.rows(("ref", "class", "entries", "size"), as_usage_rows(summary))
+    output.rows(BY_REF, as_usage_rows(output, summary))
     if yes:
         removed = remove(server, output, selected)
         output.say(f"{total_of(Summary.of(removed).usage)} deleted")
@@ -290,9 +331,10 @@ def remove(server: OperatorServices, output: Output, selected: Selection) -> tup
     return tuple(removed)
 
 
-def as_usage_rows(summary: Summary) -> Iterable[tuple[str, ...]]:
+def as_usage_rows(output: Output, summary: Summary) -> Iterable[tuple[str, ...]]:
     """Return a row for each ref and class; an entry's class is of the job that saved it, so a ref may have several."""
-    for ref, usage in [*summary.by_ref.items(), ("all others", summary.other_refs)]:
+    by_ref = [(output.ref(ref), usage) for ref, usage in summary.by_ref.items()]
+    for ref, usage in [*by_ref, ("all others", summary.other_refs)]:
         for entry_class in EntryClass:
             if entries := usage.entries_of(entry_class):
                 yield ref, entry_class, str(entries), amount(usage.bytes_of(entry_class))
@@ -331,14 +373,14 @@ def usage(server: OperatorServices, output: Output, *, repository: str | None) -
 
 def show_usage(output: Output, usages: list[RepositoryUsage], budget: int | None) -> None:
     output.rows(
-        ("id", "repository", "entries", "size", "last used"),
+        REPOSITORIES,
         (
             (
-                row.repository.id,
-                row.repository.name or "",
+                row.repository.name or row.repository.id,
                 str(row.usage.entries),
                 of_budget(row.usage.bytes, budget),
                 "" if row.last_used_at is None else moment(row.last_used_at),
+                row.repository.id,
             )
             for row in usages
         ),
@@ -366,7 +408,7 @@ def families(server: OperatorServices, output: Output, *, repository: str, hours
     found = management.find_repository(repository)
     read = management.read_families(found.id, hours)
     output.rows(
-        ("family", "misses", "partial hits", "exact hits", "hit rate", "restored", "kept", "matched instead"),
+        FAMILIES,
         [
             *(as_family_row(family, activity) for family, activity in read.families.items()),
             *([as_family_row("all others", read.rest)] if read.rest != FamilyActivity() else []),
@@ -406,7 +448,7 @@ def refused(server: OperatorServices, output: Output) -> int:
     """
     found = server.management.list_refused()
     output.rows(
-        ("last", "times", "repository", "id", "owner", "issuer", "to let it in, add"),
+        REFUSED,
         (
             (
                 moment(row.last_at),

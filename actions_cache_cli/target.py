@@ -17,7 +17,7 @@ from actions_cache.aws.clients import LONG_CALLS
 from actions_cache.domain.errors import CacheError
 from actions_cache.ports import Unavailable
 from actions_cache.settings import Settings, explain_validation_error
-from actions_cache_cli.console import CommandFailed, Output
+from actions_cache_cli.console import CommandFailed, Output, terminal_width
 from actions_cache_cli.services import OperatorServices
 
 FUNCTION = "CleanupFunctionName"
@@ -54,10 +54,12 @@ def on_server(command: Command) -> Callable[..., None]:
     @click.option("--stack", envvar="ACTIONS_CACHE_STACK", metavar="NAME", help="The server's CloudFormation stack.")
     @click.option("--local", is_flag=True, help="The local run (`make run`), its data in LOCAL_DATA_DIR or .local.")
     @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of lines.")
+    @click.option("--wide", is_flag=True, help="Whole lines on a terminal too, as a pipe gets them.")
     @wraps(command)
-    def run(*, stack: str | None, local: bool, as_json: bool, **options: Any) -> None:
+    def run(*, stack: str | None, local: bool, as_json: bool, wide: bool, **options: Any) -> None:
         try:
-            code = command(connect(stack, local=local), Output(as_json), **options)
+            output = Output(as_json, None if wide else terminal_width())
+            code = command(connect(stack, local=local), output, **options)
         except Unavailable as error:
             raise CommandFailed(f"AWS doesn't answer as it should: {error}") from error
         except CacheError as error:

@@ -9,13 +9,15 @@ import click
 
 from actions_cache.cleanup import FindOrphans
 from actions_cache.integrity import Damage, RedriveAction, RedriveResult, Scrubbed
-from actions_cache_cli.console import Bar, CommandFailed, Output, amount, counted, moment
+from actions_cache_cli.console import Bar, CommandFailed, Output, amount, counted, moment, name, number, text
 from actions_cache_cli.services import OperatorServices
 from actions_cache_cli.target import changes, on_server
 
 # ---------------------------------------------------------------- dlq
 
 SHOWN_BODY = 80
+
+LETTERS = (text("sent"), name("repository"), name("key"), text("merge"), text("a redrive"), name("archive"))
 
 
 @click.group()
@@ -74,15 +76,15 @@ dlq.add_command(_replay, "replay")
 
 def show_all(output: Output, results: Sequence[RedriveResult]) -> None:
     output.rows(
-        ("sent", "archive", "repository", "key", "merge", "a redrive"),
+        LETTERS,
         (
             (
                 moment(row.dead_letter.sent_at),
-                row.dead_letter.message.archive_id if row.dead_letter.message else row.dead_letter.body[:SHOWN_BODY],
                 row.archive.name.family.repository if row.archive else "",
                 row.archive.name.key if row.archive else "",
                 row.archive.merge.state if row.archive else "",
                 f"failed: {row.error}" if row.error else row.action,
+                row.dead_letter.message.archive_id if row.dead_letter.message else row.dead_letter.body[:SHOWN_BODY],
             )
             for row in results
         ),
@@ -147,16 +149,16 @@ def reconcile(server: OperatorServices, output: Output, *, yes: bool) -> int:
                 if yes:
                     server.reconcile_usage.correct(repository, count)
     output.rows(
-        ("archive", "objects", "size"),
+        (name("archive"), number("objects"), number("size")),
         ((orphan.archive_id, str(orphan.objects), amount(orphan.size)) for orphan in orphans),
     )
     output.rows(
-        ("repository", "counted", "stored"),
+        (name("repository"), text("counted"), text("stored")),
         (
             (
                 repository,
-                f"{counted(count.counted.entries, 'entry', 'entries')}, {count.counted.bytes} B",
-                f"{counted(count.existing.entries, 'entry', 'entries')}, {count.existing.bytes} B",
+                f"{counted(count.counted.entries, 'entry', 'entries')}, {amount(count.counted.bytes)}",
+                f"{counted(count.existing.entries, 'entry', 'entries')}, {amount(count.existing.bytes)}",
             )
             for repository, count in drifted
         ),
@@ -210,6 +212,16 @@ def archives_of(find: FindOrphans, bar: Bar, *, deletes: bool) -> Iterator[str |
 # ---------------------------------------------------------------- verify
 
 
+DAMAGE = (
+    name("repository"),
+    name("ref"),
+    name("key"),
+    text("damage"),
+    text("archive", is_spare=True),
+    name("object", is_spare=True),
+)
+
+
 @click.command()
 @click.option("--deep", is_flag=True, help="Read and hash every byte too: as much traffic as is stored.")
 @click.option("--repair", is_flag=True, help="Remove the entries that can't be restored, so that lookups miss.")
@@ -240,11 +252,12 @@ def verify(server: OperatorServices, output: Output, *, deep: bool, repair: bool
             bar.advance(f"{len(damaged)} damaged")
     unknown = [scrubbed for scrubbed in done if scrubbed.error]
     output.rows(
-        ("archive", "repository", "scope", "key", "object", "damage"),
-        ((scrubbed.archive_id, *_cells(scrubbed.damage)) for scrubbed in damaged if scrubbed.damage),
+        DAMAGE,
+        (_cells(output, scrubbed.archive_id, scrubbed.damage) for scrubbed in damaged if scrubbed.damage),
     )
     output.rows(
-        ("archive", "not looked at, because"), ((scrubbed.archive_id, scrubbed.error or "") for scrubbed in unknown)
+        (text("archive"), text("not looked at, because")),
+        ((scrubbed.archive_id, scrubbed.error or "") for scrubbed in unknown),
     )
     output.say(verify_summary(done, damaged, unknown, repair=repair))
     output.document(
@@ -278,9 +291,9 @@ def verify_summary(done: list[Scrubbed], damaged: list[Scrubbed], unknown: list[
     return f"{line}; nothing was changed: {'--yes' if repair else '--repair --yes'} removes their entries"
 
 
-def _cells(damage: Damage) -> tuple[str, ...]:
+def _cells(output: Output, archive_id: str, damage: Damage) -> tuple[str, ...]:
     family = damage.name.family
-    return family.repository, family.scope, damage.name.key, damage.object.key, damage.finding
+    return family.repository, output.ref(family.scope), damage.name.key, damage.finding, archive_id, damage.object.key
 
 
 def _damage_document(scrubbed: Scrubbed) -> dict[str, Any]:

@@ -21,7 +21,7 @@ BODY = b"modules " * 100
 def test_verify_removes_damaged_entries_with_yes(operated: Operated):
     entry = operated.driver.save(name("npm-1"), BODY)
     operated.driver.save(name("npm-2"), BODY)
-    assert operated.run("verify", "--deep").last_line == "2 archives, 1.6 kB: 0 damaged"
+    assert operated.run("verify", "--deep").last_line == "2 archives, 1.6 KiB: 0 damaged"
     key = operated.driver.archive(entry.archive_id).object.key
     operated.driver.overwrite(key, BODY[:99] + b"X" + BODY[100:])
     before = operated.everything()
@@ -33,7 +33,7 @@ def test_verify_removes_damaged_entries_with_yes(operated: Operated):
     assert found["damaged"] == [damage | place]
     seen = operated.run("verify", "--repair")
     assert seen.code == 1
-    assert seen.last_line == "2 archives, 1.6 kB: 1 damaged; nothing was changed: --yes removes their entries"
+    assert seen.last_line == "2 archives, 1.6 KiB: 1 damaged; nothing was changed: --yes removes their entries"
     refused = operated.run("verify", "--yes")
     assert (refused.code, "--repair" in refused.err) == (2, True)
     assert operated.everything() == before
