@@ -38,6 +38,18 @@ class CommandFailed(click.ClickException):
         return printable(self.message)
 
 
+class ReaderGone(Exception):
+    """Raised when nobody reads standard output any more, as `head` after its last line."""
+
+
+def write(line: str) -> None:
+    try:
+        click.echo(line)
+    except BrokenPipeError:
+        # Click would exit with 1, which means trouble here.
+        raise ReaderGone from None
+
+
 class Bar(Protocol):
     def advance(self, note: str = "") -> None: ...
 
@@ -128,7 +140,7 @@ class Output:
 
     def say(self, line: str) -> None:
         if not self.as_json:
-            click.echo(printable(line))
+            write(printable(line))
 
     def rows(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
         """Show a table, of which nothing is cut in a pipe, so that `grep` and `cut` find whole values."""
@@ -158,7 +170,7 @@ class Output:
 
     def document(self, document: Mapping[str, Any]) -> None:
         if self.as_json:
-            click.echo(as_json(document))
+            write(as_json(document))
 
     @contextmanager
     def progress(self, things: str, total: int | None = None) -> Iterator[Bar]:

@@ -250,7 +250,9 @@ def match(
         size, saved = amount(entry.size), moment(entry.created_at)
         key, ref = output.brief(entry.name.key), output.ref(entry.name.family.scope)
         output.say(f"restores {key} of {ref}: {size}, saved {saved}")
-    if not restores:
+    if not explanation.matches:
+        output.say(f"restores nothing: no ref of {repository} has a key that begins with any of these")
+    elif not restores:
         output.say("restores nothing")
     output.rows(
         (name("key that begins so"), name("ref"), text("version")),

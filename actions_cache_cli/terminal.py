@@ -18,9 +18,15 @@ ERASE_LINE = "\r\x1b[K"
 BACKSPACES, KILL, END_OF_INPUT, INTERRUPT = ("\x7f", "\b"), "\x15", "\x04", "\x03"
 
 
-DONE, FAILED, CANNOT_START, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes."""
+DONE, FAILED, CANNOT_START, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
+"""Exit codes. 141 is what a shell shows for a program whose reader has gone (128 + SIGPIPE)."""
 YES = ("y", "yes")
+
+
+def use_aws_region() -> None:
+    """Take the region from AWS_REGION, as the `aws` command does; boto3 reads AWS_DEFAULT_REGION only."""
+    if region := os.environ.get("AWS_REGION"):
+        os.environ["AWS_DEFAULT_REGION"] = region
 
 
 class CannotStart(Exception):

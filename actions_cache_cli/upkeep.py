@@ -33,11 +33,14 @@ def dlq() -> None:
 @dlq.command()
 @on_server
 def show(server: OperatorServices, output: Output) -> int:
-    """Show each message, the archive it names, and what a redrive would do."""
+    """Show each message, the archive it names, and what a redrive would do.
+
+    Exit codes: 0: there is none. 1: there are some.
+    """
     results = list(server.redrive_dead_letters(acts=False))
     show_all(output, results)
     output.say(f"{counted(len(results), 'message')} in the dead-letter queue")
-    return 0
+    return 1 if results else 0
 
 
 @dlq.command()
@@ -53,7 +56,7 @@ def redrive(server: OperatorServices, output: Output, *, drop_unreadable: bool, 
 
     Remove the cause first (docs/operate/runbook.md), or they come back.
 
-    Exit codes: 0: all messages were handled. 1: some remain.
+    Exit codes: 0: no message is left. 1: some are.
     """
     results = []
     with output.progress("messages") as bar:
@@ -64,9 +67,9 @@ def redrive(server: OperatorServices, output: Output, *, drop_unreadable: bool, 
     done = sum(result.is_done for result in results)
     if yes:
         output.say(f"{counted(len(results), 'message')}: {done} dealt with, {len(results) - done} left")
-        return 0 if done == len(results) else 1
-    output.say(f"{counted(len(results), 'message')}; nothing was changed: --yes redrives")
-    return 0
+    else:
+        output.say(f"{counted(len(results), 'message')}; nothing was changed: --yes redrives")
+    return 0 if done == len(results) else 1
 
 
 _replay = copy(redrive)
@@ -134,6 +137,8 @@ def reconcile(server: OperatorServices, output: Output, *, yes: bool) -> int:
     from a backup: then everything saved since looks orphaned. Look before you say --yes.
 
     Then it counts each repository's usage, which its budget is compared with, anew from its entries.
+
+    Exit codes: 0: nothing is wrong, or it was corrected. 1: something is wrong.
     """
     with output.progress("archives in the bucket") as bar:
         found = list(archives_of(server.find_orphans, bar, deletes=yes))
@@ -190,7 +195,7 @@ def reconcile(server: OperatorServices, output: Output, *, yes: bool) -> int:
             ],
         }
     )
-    return 0
+    return 1 if (orphans or drifted) and not yes else 0
 
 
 def archives_of(find: FindOrphans, bar: Bar, *, deletes: bool) -> Iterator[str | Orphan]:
@@ -238,7 +243,7 @@ def verify(server: OperatorServices, output: Output, *, deep: bool, repair: bool
     --deep reads everything that is stored. Run it in the bucket's region, where reading is free of charge; outside, AWS
     charges some $0.09 a GB.
 
-    Exit codes: 0: no damage. 1: damage was found, even if it was removed. 2: not everything could be checked.
+    Exit codes: 0: no damage, or all of it was removed. 1: damage is left. 2: not everything could be checked.
     """
     if yes and not repair:
         raise CommandFailed("--yes goes with --repair: nothing else here changes anything")
@@ -270,7 +275,7 @@ def verify(server: OperatorServices, output: Output, *, deep: bool, repair: bool
     )
     if unknown:
         return 2
-    return 1 if damaged else 0
+    return 0 if all(scrubbed.is_removed for scrubbed in damaged) else 1
 
 
 def stored_sizes(done: list[Scrubbed]) -> list[int]:
@@ -284,10 +289,11 @@ def verify_summary(done: list[Scrubbed], damaged: list[Scrubbed], unknown: list[
     if unknown:
         line += f", {len(unknown)} not looked at"
     removed = sum(scrubbed.is_removed for scrubbed in damaged)
-    if removed:
-        return f"{line}; {counted(removed, 'entry', 'entries')} removed"
     if not damaged:
         return line
+    line += f" ({amount(sum(stored_sizes(damaged)))})"
+    if removed:
+        return f"{line}; {counted(removed, 'entry', 'entries')} removed"
     return f"{line}; nothing was changed: {'--yes' if repair else '--repair --yes'} removes their entries"
 
 

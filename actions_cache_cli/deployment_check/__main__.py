@@ -17,6 +17,7 @@ from actions_cache_cli.deployment_check.entry import MEGABYTE
 from actions_cache_cli.deployment_check.stack import StackUnreadable, read_stack
 from actions_cache_cli.doctor.address import NotAUrl, read_address
 from actions_cache_cli.doctor.report import as_json, one_line
+from actions_cache_cli.terminal import CANNOT_START, DONE, FAILED, INTERRUPTED, UNREAD, use_aws_region
 
 CHECKS = (
     Check("the URL is one that a runner can use", reach.url),
@@ -61,17 +62,16 @@ CHECKS = (
 TRAFFIC_BYTES = 5 * sum(entry.BLOCK_BYTES) + 2 * 2 * edge.PROOF_BYTES + 2 * edge.BROKEN_BLOCKS * edge.MIB
 """Traffic of an upload and four restores of the large entry, of one restore of the small one, and of a broken one."""
 
-INTERRUPTED = 130
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parsed(arguments)
     console = Console(stderr=options.json)
+    use_aws_region()
     try:
         context = prepared(options)
     except (NotAUrl, StackUnreadable) as error:
         console.print(one_line(str(error)), style="bold red", markup=False, highlight=False, soft_wrap=True)
-        return 2
+        return CANNOT_START
     console.print(
         f"Checks {one_line(context.address.base)}: up to {TRAFFIC_BYTES / MEGABYTE:.0f} MB cross the network. Entries "
         f"called {context.name}* are saved; they expire like all that nobody uses.\n",
@@ -87,13 +87,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever read the lines has read enough; Python would try to flush the rest at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return UNREAD
     if options.json:
         sys.stdout.write(results_as_json(context.address.base, results) + "\n")
     else:
         moved = (context.client.sent_bytes + context.client.received_bytes) / MEGABYTE
         console.print(f"\n{summary(results, moved)}", markup=False, highlight=False, soft_wrap=True)
-    return 1 if count_failed(results) else 0
+    return FAILED if count_failed(results) else DONE
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from actions_cache_cli.doctor import VERSION
 from actions_cache_cli.doctor.address import Address, NoAnswer, NotAUrl, proxy_for, read_address
 from actions_cache_cli.doctor.job import (
     CUSTOM,
@@ -106,6 +107,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--write", action="store_true", help="save and restore 64 KiB, which stay until cleanup")
     parser.add_argument("--runner", metavar="DIR", help="the runner's directory; default: the usual places")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     return parser.parse_args(arguments)
 
 

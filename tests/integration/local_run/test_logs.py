@@ -184,9 +184,9 @@ def test_refusals_are_counted_by_kind(scenario: Scenario):
 def test_terminal_shows_saves_restores_and_misses(scenario: Scenario):
     shown_lines = [line.partition("  ")[2] for line in scenario.run.lines if line.endswith("  life")]
     assert shown_lines[:3] == [
-        "miss               repository 987654321  life",
-        "save     600.0 kB  repository 987654321  life",
-        "restore  600.0 kB  repository 987654321  life",
+        "miss                repository 987654321  life",
+        "save     585.9 KiB  repository 987654321  life",
+        "restore  585.9 KiB  repository 987654321  life",
     ]
     assert [line for line in scenario.run.lines if "ready" in line] == [f"ready {scenario.run.url}"]
     shown = [line for line in scenario.run.lines if re.match(r"\d\d:\d\d:\d\d  (save|restore|miss) ", line)]
