@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import click
 
+from actions_cache_cli.completion import completion
 from actions_cache_cli.console import ReaderGone
 from actions_cache_cli.doctor import VERSION
 from actions_cache_cli.doctor.__main__ import main as run_doctor
@@ -46,7 +47,7 @@ def doctor(context: click.Context, arguments: tuple[str, ...]) -> None:
     context.exit(run_doctor(arguments))
 
 
-for command in (delete, dlq, doctor, families, list_, match, reconcile, refused, usage, verify):
+for command in (completion, delete, dlq, doctor, families, list_, match, reconcile, refused, usage, verify):
     cli.add_command(command)
 
 

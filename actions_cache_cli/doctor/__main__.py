@@ -73,7 +73,7 @@ LIMITS = Limits(silence_seconds=35, transfer_seconds=60, max_bytes=4 * 1024 * 10
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = parsed(arguments)
+    options = argument_parser().parse_args(arguments)
     variables = dict(os.environ)
     place = find_place(variables, is_container=is_container())
     case = Case(variables, place, find_runner(variables, options.runner), options.url, options.write)
@@ -97,7 +97,7 @@ def command() -> NoReturn:
     sys.exit(main())
 
 
-def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+def argument_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="actions-cache-doctor",
         description="Says whether the jobs of this runner will reach the cache server, and if not why. Run it on the "
@@ -107,8 +107,10 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--write", action="store_true", help="save and restore 64 KiB, which stay until cleanup")
     parser.add_argument("--runner", metavar="DIR", help="the runner's directory; default: the usual places")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
-    return parser.parse_args(arguments)
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {VERSION}", help="the version of this program"
+    )
+    return parser
 
 
 def count(found: Sequence[Finding], state: str) -> int:

@@ -23,7 +23,7 @@ from dev.local.template import ROOT
 from tests.unit.cli.conftest import Operated, fail_merge, process
 
 CHANGES = {"delete", "reconcile", "verify", "dlq redrive", "dlq replay"}
-WITHOUT_SERVER = {"doctor"}
+WITHOUT_SERVER = {"completion", "doctor"}
 
 
 def leaves(group: click.Group, *path: str) -> Iterator[tuple[str, click.Command]]:

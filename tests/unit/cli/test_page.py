@@ -92,4 +92,4 @@ def test_page_has_an_example_of_each_command():
     for command, found in cli.commands.items():
         group = getattr(found, "commands", {})
         wanted |= {f"{command} {name}" for name, sub in group.items() if not sub.hidden} or {command}
-    assert wanted - commands == {"doctor"}, "which runners.md shows"
+    assert wanted - commands == {"completion", "doctor"}, "a script, and what runners.md shows"
