@@ -1,6 +1,7 @@
 """The command `actions-cache`.
 
-Exit codes: 0: success. 1: problems found or left. 2: could not run (the reason is on stderr). 130: Ctrl-C.
+Exit codes: 0: success. 1: a problem was found, and is left. 2: could not run (the reason is on stderr). 130: Ctrl-C.
+141: the pipe was closed.
 """
 
 import logging
@@ -23,15 +24,24 @@ from actions_cache_cli.upkeep import dlq, reconcile, verify
 UNQUOTED = "; a shell takes # for the beginning of a comment: --ref '#118'"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+EXAMPLES = """\b
+Examples:
+  actions-cache usage --stack actions-cache
+  actions-cache list acme/app --ref main --local
+  actions-cache verify --json"""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EXAMPLES)
 @click.version_option(VERSION, message="%(prog)s %(version)s", help="Show the version of this program and exit.")
 def cli() -> None:
-    """Operate a serverless-actions-cache.
+    """Inspect and repair a serverless-actions-cache.
 
-    Commands work directly on the server's table, bucket and queue, with your AWS credentials and region. --stack NAME
-    says which server, --local means the local run. Commands show what they would change, and change it only with --yes.
+    The commands work directly on the server's tables, bucket and queue, with your AWS credentials and region. --stack
+    NAME (or ACTIONS_CACHE_STACK) says which server, --local means the local run.
 
-    Exit codes: 0: success. 1: problems found or left. 2: could not run (the reason is on stderr).
+    Nothing changes without --yes: you see what would change. --dry-run says the same.
+
+    Exit codes: 0: success. 1: a problem was found, and is left. 2: could not run; the reason is on stderr.
     """
 
 

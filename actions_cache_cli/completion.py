@@ -242,7 +242,7 @@ SHELLS: Mapping[str, Callable[[list[Place]], str]] = {"bash": in_bash, "fish": i
 @click.argument("shell", type=click.Choice(list(SHELLS)))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print a script by which a shell completes these commands and their options.
+    """Print a script that completes commands and options in a shell.
 
     \b
     bash: actions-cache completion bash > ~/.local/share/bash-completion/completions/actions-cache

@@ -50,6 +50,19 @@ def write(line: str) -> None:
         raise ReaderGone from None
 
 
+def closing_help(*examples: str, fields: str = "") -> str:
+    """Return the end of a command's help.
+
+    Args:
+        examples: Command lines, without the program's name.
+        fields: The fields of its JSON document; empty if the management API has the same.
+    """
+    # Click wraps no paragraph that begins with \\b.
+    lines = "\n".join(f"  actions-cache {example}" for example in examples)
+    written = f"JSON: {fields}" if fields else "JSON: as the management API's (docs/operate/management.md)."
+    return f"\b\nExamples:\n{lines}\n\n{written}"
+
+
 class Bar(Protocol):
     def advance(self, note: str = "") -> None: ...
 

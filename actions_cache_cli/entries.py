@@ -31,7 +31,7 @@ from actions_cache.http.schemas import (
 )
 from actions_cache.manage import Deletion, Selection
 from actions_cache.usage import USUAL_HOURS, Overview, RepositoryUsage
-from actions_cache_cli.console import CommandFailed, Output, amount, counted, moment, name, number, text
+from actions_cache_cli.console import CommandFailed, Output, amount, closing_help, counted, moment, name, number, text
 from actions_cache_cli.services import OperatorServices
 from actions_cache_cli.target import Command, Decorated, changes, on_server
 
@@ -155,7 +155,14 @@ def show_entries(output: Output, archives: Sequence[Archive], hits: Mapping[str,
     )
 
 
-@click.command("list")
+@click.command(
+    "list",
+    epilog=closing_help(
+        "list acme/app",
+        "list acme/app --ref '#118' --sort size",
+        "list acme/app --key-prefix npm- --unused-since 30d --json",
+    ),
+)
 @repository_argument
 @filters
 @click.option("--sort", type=click.Choice([key.value for key in SortBy]), default="last_used_at", show_default=True)
@@ -175,9 +182,10 @@ def list_(
     page: int,
     per_page: int,
 ) -> int:
-    """Show a repository's entries.
+    """Show a repository's entries, one page of them.
 
-    REPOSITORY is owner/name, or the id in its jobs' tokens (with @ and the issuer if that isn't github.com).
+    REPOSITORY is owner/name, or the id in its jobs' tokens (with @ and the issuer if that isn't github.com). An entry
+    is shown if it matches all options that are given.
     """
     management = server.management
     order = Order(SortBy(sort), Direction.ASCENDING if ascending else Direction.DESCENDING)
@@ -198,7 +206,12 @@ def list_(
     return 0
 
 
-@click.command()
+@click.command(
+    epilog=closing_help(
+        "match acme/app npm-3 npm- --ref main",
+        "match acme/app npm-3 --ref '#118' --ref main --version 5a1f...",
+    )
+)
 @repository_argument
 @click.argument("key")
 @click.argument("restore_keys", nargs=-1, metavar="[RESTORE_KEY]...")
@@ -221,10 +234,10 @@ def match(
     refs: tuple[str, ...],
     version: str | None,
 ) -> int:
-    """Show which entry a job would restore for a key, and why.
+    """Show what a job would restore for a key, and why.
 
-    It asks as a lookup does, without counting as a use: in each ref first for the key itself, then for the newest entry
-    whose key begins with it, then likewise for each restore key.
+    It searches as a lookup does, and counts as no use: in each ref first for the key itself, then for the newest entry
+    whose key begins with it, then for each restore key in the same way.
 
     Exit codes: 0: something would be restored. 1: nothing.
     """
@@ -265,7 +278,13 @@ def match(
     return 0 if restores else 1
 
 
-@click.command()
+@click.command(
+    epilog=closing_help(
+        "delete acme/app --ref '#118'",
+        "delete acme/app --family 'npm-*' --older-than 30d --dry-run",
+        "delete acme/app --id 2752621961931971 --yes",
+    )
+)
 @repository_argument
 @click.option("--id", "number", type=click.IntRange(1), help="The entry with this id, as list shows it.")
 @filters
@@ -285,10 +304,11 @@ def delete(
 ) -> int:
     """Delete entries of a repository.
 
-    At least one option must say which, and an entry must match all that are given, still at its deletion. What would go
-    is shown first, and summed up by ref and class; --yes then deletes just that.
+    At least one option must say which. An entry goes if it matches all that are given, and still does when its turn
+    comes. What would go is shown first, and summed up by ref and class; with --yes, just that is deleted.
 
-    Lookups miss them at once. A job that is reading one reads on: its objects are deleted after the readers' grace.
+    Lookups miss the entries at once. A job that is reading one can finish: its objects stay for a while. Nothing brings
+    a deleted entry back.
     """
     if number is not None and not (wanted.asks_nothing and as_of is None):
         raise CommandFailed("--id names one entry; it goes with no other filter")
@@ -346,14 +366,14 @@ def total_of(usage: Usage) -> str:
     return f"{counted(usage.entries, 'entry', 'entries')} ({amount(usage.bytes)})"
 
 
-@click.command()
+@click.command(epilog=closing_help("usage", "usage acme/app", "usage --json | jq .store.bytes"))
 @click.argument("repository", required=False)
 @on_server
 def usage(server: OperatorServices, output: Output, *, repository: str | None) -> int:
-    """Show how much repositories keep, the largest first.
+    """Show how much each repository keeps, the largest first.
 
-    It is shown beside the budgets that are set (REPOSITORY_BUDGET_BYTES, STORE_BUDGET_BYTES). Uploads in progress don't
-    count, nor does what is kept a while for the readers of deleted entries.
+    Sizes stand beside the budgets (REPOSITORY_BUDGET_BYTES, STORE_BUDGET_BYTES). Uploads in progress don't count, and
+    neither do deleted entries whose objects stay a while for jobs that are reading them.
     """
     management = server.management
     if repository is not None:
@@ -389,7 +409,7 @@ def show_usage(output: Output, usages: list[RepositoryUsage], budget: int | None
     )
 
 
-@click.command()
+@click.command(epilog=closing_help("families acme/app", "families acme/app --hours 24"))
 @repository_argument
 @click.option(
     "--hours",
@@ -400,11 +420,12 @@ def show_usage(output: Output, usages: list[RepositoryUsage], budget: int | None
 )
 @on_server
 def families(server: OperatorServices, output: Output, *, repository: str, hours: int) -> int:
-    """Show how often a repository's keys hit and miss, by family, and what they matched instead.
+    """Show which kinds of keys hit and miss.
 
     A family is the keys that differ only in hashes, numbers, versions and dates, for which * stands. A partial hit
-    restored another key than the job's first: the last column has the family of most of these. The families that miss
-    most come first.
+    restored another key than the job's first; the last column has the family of most of these. The families that miss
+    most come first. In each hour the first 64 are counted by themselves, and at most 64 are shown: `all others` has the
+    rest.
     """
     management = server.management
     found = management.find_repository(repository)
@@ -439,14 +460,15 @@ def of_budget(size: int, budget: int | None) -> str:
     return amount(size) if budget is None else f"{amount(size)} of {amount(budget)}"
 
 
-@click.command()
+@click.command(epilog=closing_help("refused", "refused --json | jq -r '.refused_tokens[].repository'"))
 @on_server
 def refused(server: OperatorServices, output: Output) -> int:
-    """Show the jobs that were refused in the last seven days, the last one first.
+    """Show jobs that were refused, and how to admit them.
 
     Their tokens were good, but TOKEN_CLAIMS (the parameter TokenClaims) names other jobs. Any value of the last column,
     added to it, admits such jobs. Any job on github.com can get onto this list, under any repository name, so add only
-    what you know. The list has room for 64 repositories, so strangers can hide others; the log has all of them.
+    what you know. The list has 64 repositories of the last seven days, the last one first; strangers can crowd others
+    out, so the log has all of them.
     """
     found = server.management.list_refused()
     output.rows(

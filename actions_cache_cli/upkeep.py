@@ -9,7 +9,18 @@ import click
 
 from actions_cache.cleanup import FindOrphans
 from actions_cache.integrity import Damage, RedriveAction, RedriveResult, Scrubbed
-from actions_cache_cli.console import Bar, CommandFailed, Output, amount, counted, moment, name, number, text
+from actions_cache_cli.console import (
+    Bar,
+    CommandFailed,
+    Output,
+    amount,
+    closing_help,
+    counted,
+    moment,
+    name,
+    number,
+    text,
+)
 from actions_cache_cli.services import OperatorServices
 from actions_cache_cli.target import changes, on_server
 
@@ -17,20 +28,22 @@ from actions_cache_cli.target import changes, on_server
 
 SHOWN_BODY = 80
 
+LETTER_FIELDS = """messages (message_id, sent_at in ms since 1970, body, archive_id, repository, scope, key, merge,
+attempts, replay, done, fault)."""
 LETTERS = (text("sent"), name("repository"), name("key"), text("merge"), text("a redrive"), name("archive"))
 
 
 @click.group()
 def dlq() -> None:
-    """Show and redrive the messages in the dead-letter queue.
+    """Show merges that failed for good, and try them again.
 
-    A merge that failed for good leaves its message there, and raises the alarm. Its entry still restores from its
+    Such a merge leaves its message in the dead-letter queue, and raises the alarm. Its entry still restores from its
     parts, only more slowly and at a higher cost. While a command runs, the messages are hidden from others; they come
     back unchanged.
     """
 
 
-@dlq.command()
+@dlq.command(epilog=closing_help("dlq show", "dlq show --json | jq '.messages | length'", fields=LETTER_FIELDS))
 @on_server
 def show(server: OperatorServices, output: Output) -> int:
     """Show each message, the archive it names, and what a redrive would do.
@@ -43,18 +56,18 @@ def show(server: OperatorServices, output: Output) -> int:
     return 1 if results else 0
 
 
-@dlq.command()
+@dlq.command(epilog=closing_help("dlq redrive", "dlq redrive --yes", fields=LETTER_FIELDS))
 @click.option("--drop-unreadable", is_flag=True, help="Drop what isn't a merge message too; nothing else would.")
 @changes("Redrive.")
 @on_server
 def redrive(server: OperatorServices, output: Output, *, drop_unreadable: bool, yes: bool) -> int:
-    """Try those merges again.
-
-    Each archive that still needs its merge is claimed anew, with all its attempts, by one conditional write, and one
-    new message is sent. So two redrives at once, or one beside a live worker, still make one merge. Then the old
-    message is deleted, as are those whose archive is merged, removed or claimed anew already.
+    """Try the failed merges again.
 
     Remove the cause first (docs/operate/runbook.md), or they come back.
+
+    Each archive that still needs its merge is claimed anew, with all its attempts, and one new message is sent. Two
+    redrives at once, or one beside a live worker, still make one merge. Then the old message is deleted, as are those
+    whose archive is merged, removed or claimed anew already.
 
     Exit codes: 0: no message is left. 1: some are.
     """
@@ -126,17 +139,24 @@ class Orphan:
     size: int
 
 
-@click.command()
+@click.command(
+    epilog=closing_help(
+        "reconcile",
+        "reconcile --yes",
+        fields="""archives, orphans (archive_id, objects, bytes, deleted), repositories, miscounted (repository,
+counted, stored, corrected).""",
+    )
+)
 @changes("Delete orphaned objects and correct the counts.")
 @on_server
 def reconcile(server: OperatorServices, output: Output, *, yes: bool) -> int:
     """Find objects that no entry refers to, and wrong counts.
 
-    It lists the bucket and looks each archive up in the table. No reader can reach an archive that the table doesn't
-    know. The server's own schedule does the same twice a day, so there is little to find, unless the table was restored
-    from a backup: then everything saved since looks orphaned. Look before you say --yes.
+    It lists the bucket and looks each archive up in the tables: no reader can reach one that they don't know. The
+    server's own schedule does the same twice a day, so there is little to find, unless the tables were restored from a
+    backup: then everything saved since is orphaned. Look before you say --yes.
 
-    Then it counts each repository's usage, which its budget is compared with, anew from its entries.
+    Then it counts each repository's usage anew from its entries.
 
     Exit codes: 0: nothing is wrong, or it was corrected. 1: something is wrong.
     """
@@ -227,7 +247,16 @@ DAMAGE = (
 )
 
 
-@click.command()
+@click.command(
+    epilog=closing_help(
+        "verify",
+        "verify --deep --at-once 16",
+        "verify --repair --dry-run",
+        "verify --repair --yes",
+        fields="""archives, bytes, damaged (archive_id, repository, scope, version, key, object, damage, removed),
+not_looked_at (archive_id, because).""",
+    )
+)
 @click.option("--deep", is_flag=True, help="Read and hash every byte too: as much traffic as is stored.")
 @click.option("--repair", is_flag=True, help="Remove the entries that can't be restored, so that lookups miss.")
 @click.option("--at-once", type=click.IntRange(1, 64), default=8, show_default=True, help="Archives.")
@@ -236,12 +265,12 @@ DAMAGE = (
 def verify(server: OperatorServices, output: Output, *, deep: bool, repair: bool, at_once: int, yes: bool) -> int:
     """Find lost and changed objects.
 
-    It compares every archive of the table with the bucket: whether the objects that its next reader needs are there,
-    with the size and ETag that they had; with --deep also whether their bytes still have the checksums that they
-    arrived with. Lookups notice missing objects by themselves, but only of the entries that somebody looks up.
+    It asks for each archive whether the objects that its next reader needs are in the bucket, with the size and ETag
+    that they had: $0.40 for a million objects. Lookups notice missing objects too, but only of entries that a job looks
+    up.
 
-    --deep reads everything that is stored. Run it in the bucket's region, where reading is free of charge; outside, AWS
-    charges some $0.09 a GB.
+    --deep also reads all bytes, and compares them with the checksums that they arrived with. Run it in the bucket's
+    region, where reading is free of charge; elsewhere AWS charges some $0.09 a GB.
 
     Exit codes: 0: no damage, or all of it was removed. 1: damage is left. 2: not everything could be checked.
     """

@@ -2,19 +2,22 @@
 
 import fcntl
 import os
+import re
+import shlex
 import struct
 import subprocess
 import sys
 import termios
 import tomllib
 from collections.abc import Iterator
+from typing import Any
 
 import boto3
 import click
 import pytest
 from rich.cells import cell_len
 
-from actions_cache.domain.budgets import Repository
+from actions_cache.domain.budgets import Repository, Usage
 from actions_cache_cli.__main__ import cli, main
 from actions_cache_cli.doctor.__main__ import main as run_doctor
 from actions_cache_cli.terminal import UNREAD, use_aws_region
@@ -40,6 +43,50 @@ def test_commands_share_their_options():
         options = {option for parameter in command.params for option in parameter.opts}
         assert common & options == (set() if called in WITHOUT_SERVER else common), called
         assert changing & options == (changing if called in CHANGES else set()), called
+
+
+def help_of(*command: str, capsys: pytest.CaptureFixture[str]) -> str:
+    assert main([*command, "--help"]) == 0
+    return capsys.readouterr().out
+
+
+def test_help_is_one_page_with_examples_that_parse(monkeypatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setenv("COLUMNS", "80")
+    for called, command in leaves(cli):
+        if called in WITHOUT_SERVER:
+            continue
+        lines = help_of(*called.split(), capsys=capsys).splitlines()
+        assert len(lines) <= 50, called
+        assert max(map(len, lines)) <= 80, called
+        examples = [shlex.split(line)[1:] for line in lines if line.startswith("    actions-cache ")]
+        assert examples, called
+        for words in examples:
+            own = words[: words.index("|")] if "|" in words else words
+            assert own[: len(called.split())] == called.replace("replay", "redrive").split()
+            command.make_context(called, own[len(called.split()) :])
+
+
+def names_of(document: Any) -> set[str]:
+    """Return the names of all fields, without the two numbers below `counted` and `stored`."""
+    if isinstance(document, list):
+        return {name for item in document for name in names_of(item)}
+    if not isinstance(document, dict) or document.keys() == {"entries", "bytes"}:
+        return set()
+    return {*document, *(name for item in document.values() for name in names_of(item))}
+
+
+def test_help_names_each_field_of_the_json(operated: Operated, capsys: pytest.CaptureFixture[str]):
+    driver = operated.driver
+    entry = driver.save(name("npm-1"), b"modules")
+    driver.overwrite(driver.archive(entry.archive_id).object.key, b"mODULES")
+    driver.services.bucket.write_once(f"archives/{'0' * 32}/parts/blob/0", b"nobody's")
+    driver.services.repositories.note(Repository("42", None, 0))
+    driver.services.repositories.correct_usage("42", Usage(1_000, 3))
+    fail_merge(operated, "cargo-1")
+    for command in (["verify"], ["reconcile"], ["dlq", "show"], ["dlq", "redrive"]):
+        fields = names_of(operated.run.json(*command, code=1))
+        said = help_of(*command, capsys=capsys).partition("JSON: ")[2]
+        assert fields - set(re.findall(r"\w+", said)) == set()
 
 
 def test_programs_say_their_version(capsys: pytest.CaptureFixture[str]):
