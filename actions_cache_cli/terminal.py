@@ -42,10 +42,10 @@ class Stopped(Exception):
 
 
 def exit_code(terminal: "Terminal", work: Callable[[], int], stopped: Callable[[], str], failed: str = "") -> int:
-    """Do the work, say its error in words, and return the exit code.
+    """Do the work, say its error in words on standard error, and return the exit code.
 
     Args:
-        terminal: Where the error is said.
+        terminal: Where an interruption is said.
         work: The work, which returns the exit code if nothing stops it.
         stopped: Returns what to say after an interruption: what it leaves, and how to go on.
         failed: What to add to the error of a step.
@@ -53,10 +53,10 @@ def exit_code(terminal: "Terminal", work: Callable[[], int], stopped: Callable[[
     try:
         return work()
     except CannotStart as error:
-        terminal.say(f"error: {error}")
+        Terminal(sys.stderr).say(f"error: {error}")
         return CANNOT_START
     except WorkFailed as error:
-        terminal.say(f"error: {error}{failed}")
+        Terminal(sys.stderr).say(f"error: {error}{failed}")
         return FAILED
     except (Stopped, KeyboardInterrupt):
         terminal.say(f"\nstopped; {stopped()}")
