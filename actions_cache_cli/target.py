@@ -17,7 +17,7 @@ from actions_cache.aws.clients import LONG_CALLS
 from actions_cache.domain.errors import CacheError
 from actions_cache.ports import Unavailable
 from actions_cache.settings import Settings, explain_validation_error
-from actions_cache_cli.aws import BAD_CREDENTIALS, refusal
+from actions_cache_cli.aws import BAD_CREDENTIALS, explain, refusal
 from actions_cache_cli.console import CommandFailed, Output, terminal_width
 from actions_cache_cli.services import OperatorServices
 
@@ -146,10 +146,7 @@ def stack_settings(name: str) -> Mapping[str, str]:
             "credentials read it and its functions' configuration?"
         ) from error
     except BotoCoreError as error:
-        raise CommandFailed(
-            f"{str(error).rstrip('.')}; --stack needs AWS credentials and a region, as `aws` does: set AWS_PROFILE and "
-            "AWS_REGION, say, or run `aws configure`"
-        ) from error
+        raise CommandFailed(explain(error)) from error
     variables: dict[str, str] = function.get("Environment", {}).get("Variables", {})
     return variables
 
