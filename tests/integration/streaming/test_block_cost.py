@@ -33,11 +33,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         settings = {
             "LOCAL_MERGE_WORKERS": "0",
             "CLEANUP_INTERVAL_SECONDS": "86400",
-            "STORE_ENDPOINT_URL": stack.enter_context(store.served()),
+            **endpoints.settings_with_store(stack.enter_context(store.served())),
             **dict.fromkeys(("TABLE_ENDPOINT_URL", "QUEUE_ENDPOINT_URL"), rest_url),
-            "AWS_ACCESS_KEY_ID": endpoints.credentials.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": endpoints.credentials.secret_access_key,
-            "AWS_REGION": endpoints.region,
         }
         run = stack.enter_context(local_run(tmp_path_factory.mktemp("run"), settings))
         watched = Watched(run.url, store, rest)

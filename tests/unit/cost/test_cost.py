@@ -161,6 +161,15 @@ def test_month_costs_saves_and_restores_like_a_terabyte() -> None:
     assert month.by_part[CostPart.SAVES] + month.by_part[CostPart.RESTORES] == pytest.approx(saved)
 
 
+@pytest.mark.parametrize("share", [0, 0.25, 1])
+def test_month_counts_direct_saves_apart(share: float) -> None:
+    size = int(1000 * PLAIN.entry_bytes)
+    month = month_like(NO_USAGE, Tally(saves=1000, bytes_saved=size, bytes_direct=int(share * size)), HOURS_A_MONTH)
+    edge, direct = (total(entry_saved(replace(PLAIN, restores=0, direct=way))) for way in (False, True))
+    assert direct < edge / 10
+    assert month.by_part[CostPart.SAVES] == pytest.approx(1000 * ((1 - share) * edge + share * direct))
+
+
 def test_hooked_restore_costs_a_get_for_each_range() -> None:
     for size in (MIB, MIB + 1, 705 * 10**6):
         one = hooked_restores(replace(PLAIN, entry_bytes=size, restores=1))

@@ -267,6 +267,7 @@ TELLS = {
     "Hits": r"events\.hit\(",
     "Misses": r"events\.missed\(",
     "BytesUp": r"events\.saved\(",
+    "BytesDirect": r"events\.saved\(",
     "BytesDown": r"events\.hit\(",
     "TimeToFirstByte": r"events\.first_byte\(",
     "PartsListed": r"events\.parts_listed\(",
