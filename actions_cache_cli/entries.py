@@ -68,7 +68,14 @@ REFUSED = (
     name("issuer"),
     text("to let it in, add"),
 )
-REPOSITORIES = (name("repository"), number("entries"), number("size"), text("last used"), text("id"))
+REPOSITORIES = (
+    name("repository"),
+    number("entries"),
+    number("size"),
+    number("full"),
+    text("last used", is_spare=True),
+    text("id"),
+)
 
 repository_argument = click.argument("repository", metavar="REPOSITORY")
 
@@ -401,6 +408,7 @@ def show_usage(output: Output, usages: list[RepositoryUsage], budget: int | None
                 row.repository.name or row.repository.id,
                 str(row.usage.entries),
                 of_budget(row.usage.bytes, budget),
+                "" if budget is None else f"{row.usage.bytes / budget:.0%}",
                 "" if row.last_used_at is None else moment(row.last_used_at),
                 row.repository.id,
             )

@@ -89,31 +89,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     variables = dict(os.environ)
     place = find_place(variables, is_container=is_container())
     case = Case(variables, place, find_runner(variables, options.runner), options.url, options.write)
+    found: list[Finding] = []
+    code = 0
     try:
-        found = examined(case)
+        gather(case, found)
+        code = 1 if count(found, TROUBLE) else 0
+    except KeyboardInterrupt:
+        # What was seen before a silent server says something too.
+        sys.stderr.write("stopped\n")
+        code = INTERRUPTED
+    try:
         shown = as_json(_document(found)) if options.json else report(found, tells_all=options.verbose)
         print(shown, flush=True)
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except BrokenPipeError:
         # Whoever read the lines has read enough; Python would try to flush the rest at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNREAD
-    return 1 if count(found, TROUBLE) else 0
+    return code
 
 
-def examined(case: Case) -> list[Finding]:
-    """Return all findings; a terminal shows meanwhile how far it is, since a silent server takes half a minute."""
-    found = []
+def gather(case: Case, found: list[Finding]) -> None:
+    """Add all findings; a terminal shows meanwhile how far it is, since a silent server takes half a minute."""
     shows = sys.stderr.isatty()
-    for finding in examine(case):
-        found.append(finding)
+    try:
+        for finding in examine(case):
+            found.append(finding)
+            if shows:
+                sys.stderr.write(f"{ERASE_LINE}looked at: {finding.title}")
+                sys.stderr.flush()
+    finally:
         if shows:
-            sys.stderr.write(f"{ERASE_LINE}looked at: {finding.title}")
-            sys.stderr.flush()
-    if shows:
-        sys.stderr.write(ERASE_LINE)
-    return found
+            sys.stderr.write(ERASE_LINE)
 
 
 def report(found: Sequence[Finding], *, tells_all: bool) -> str:

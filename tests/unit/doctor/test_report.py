@@ -2,6 +2,7 @@
 
 import pytest
 
+from actions_cache_cli.doctor import __main__ as doctor
 from actions_cache_cli.doctor.__main__ import report
 from actions_cache_cli.doctor.report import ok, trouble, unknown, warning
 
@@ -35,3 +36,14 @@ def test_lines_are_broken_between_words_on_a_terminal(monkeypatch: pytest.Monkey
     lines = report(long, tells_all=False).splitlines()
     assert all(len(line) <= 50 or "x" * 60 in line for line in lines)
     assert lines[1].startswith(" " * 11 + "reason")
+
+
+def test_interrupted_doctor_says_what_it_has_seen(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def examine(_: doctor.Case):
+        yield FOUND[-1]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    assert doctor.main([]) == 130
+    out, err = capsys.readouterr()
+    assert (out.splitlines()[:2], err) == (OPEN[:2], "stopped\n")
