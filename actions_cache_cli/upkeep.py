@@ -51,7 +51,7 @@ def show(server: OperatorServices, output: Output) -> int:
     Exit codes: 0: there is none. 1: there are some.
     """
     results = list(server.redrive_dead_letters(acts=False))
-    show_all(output, results)
+    show_all(server, output, results)
     output.say(f"{counted(len(results), 'message')} in the dead-letter queue")
     return 1 if results else 0
 
@@ -76,7 +76,7 @@ def redrive(server: OperatorServices, output: Output, *, drop_unreadable: bool, 
         for result in server.redrive_dead_letters(acts=yes, drops_unreadable=drop_unreadable):
             results.append(result)
             bar.advance()
-    show_all(output, results)
+    show_all(server, output, results)
     done = sum(result.is_done for result in results)
     if yes:
         output.say(f"{counted(len(results), 'message')}: {done} dealt with, {len(results) - done} left")
@@ -90,13 +90,13 @@ _replay.hidden = True  # the command's former name, for scripts that use it
 dlq.add_command(_replay, "replay")
 
 
-def show_all(output: Output, results: Sequence[RedriveResult]) -> None:
+def show_all(server: OperatorServices, output: Output, results: Sequence[RedriveResult]) -> None:
     output.rows(
         LETTERS,
         (
             (
                 moment(row.dead_letter.sent_at),
-                row.archive.name.family.repository if row.archive else "",
+                server.called(row.archive.name.family.repository) if row.archive else "",
                 row.archive.name.key if row.archive else "",
                 row.archive.merge.state if row.archive else "",
                 f"failed: {row.error}" if row.error else row.action,
@@ -181,7 +181,7 @@ def reconcile(server: OperatorServices, output: Output, *, yes: bool) -> int:
         (name("repository"), text("counted"), text("stored")),
         (
             (
-                repository,
+                server.called(repository),
                 f"{counted(count.counted.entries, 'entry', 'entries')}, {amount(count.counted.bytes)}",
                 f"{counted(count.existing.entries, 'entry', 'entries')}, {amount(count.existing.bytes)}",
             )
@@ -287,7 +287,7 @@ def verify(server: OperatorServices, output: Output, *, deep: bool, repair: bool
     unknown = [scrubbed for scrubbed in done if scrubbed.error]
     output.rows(
         DAMAGE,
-        (_cells(output, scrubbed.archive_id, scrubbed.damage) for scrubbed in damaged if scrubbed.damage),
+        (_cells(server, output, scrubbed.archive_id, scrubbed.damage) for scrubbed in damaged if scrubbed.damage),
     )
     output.rows(
         (text("archive"), text("not looked at, because")),
@@ -326,9 +326,10 @@ def verify_summary(done: list[Scrubbed], damaged: list[Scrubbed], unknown: list[
     return f"{line}; nothing was changed: {'--yes' if repair else '--repair --yes'} removes their entries"
 
 
-def _cells(output: Output, archive_id: str, damage: Damage) -> tuple[str, ...]:
+def _cells(server: OperatorServices, output: Output, archive_id: str, damage: Damage) -> tuple[str, ...]:
     family = damage.name.family
-    return family.repository, output.ref(family.scope), damage.name.key, damage.finding, archive_id, damage.object.key
+    repository, ref = server.called(family.repository), output.ref(family.scope)
+    return repository, ref, damage.name.key, damage.finding, archive_id, damage.object.key
 
 
 def _damage_document(scrubbed: Scrubbed) -> dict[str, Any]:
