@@ -11,22 +11,19 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import click
-from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from actions_cache.domain.refs import full_ref
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache_cli.doctor.report import as_json, printable
+from actions_cache_cli.table import LEAST_CELLS, Column, cut, lay_out
 
 LOG_SECONDS = 30
 """Seconds between lines of progress where there is no terminal."""
 
 UNITS = ("KiB", "MiB", "GiB", "TiB")
 KIB = 1024
-
-LEAST_CELLS = 12
-"""Cells that a column keeps when it is cut to the terminal's width."""
 
 
 class CommandFailed(click.ClickException):
@@ -67,74 +64,9 @@ class Bar(Protocol):
     def advance(self, note: str = "") -> None: ...
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column of a table.
-
-    Args:
-        title: Its heading.
-        is_number: Whether its cells end at the same place, so that their sizes can be compared.
-        is_cut: Whether its cells are cut where the terminal is too narrow for the whole line.
-        is_spare: Whether it is left out there, before anything is cut.
-    """
-
-    title: str
-    is_number: bool = False
-    is_cut: bool = False
-    is_spare: bool = False
-
-    def cell(self, text: str, width: int) -> str:
-        if cell_len(text) > width:
-            text = f"{set_cell_size(text, width - 1).rstrip()}\N{HORIZONTAL ELLIPSIS}"
-        space = " " * (width - cell_len(text))
-        return f"{space}{text}" if self.is_number else f"{text}{space}"
-
-
-def text(title: str, *, is_spare: bool = False) -> Column:
-    return Column(title, is_spare=is_spare)
-
-
-def number(title: str) -> Column:
-    return Column(title, is_number=True)
-
-
-def name(title: str, *, is_spare: bool = False) -> Column:
-    """Return a column of names of any length, most of which jobs chose."""
-    return Column(title, is_cut=True, is_spare=is_spare)
-
-
 def terminal_width() -> int | None:
     """Return the width of the terminal that shows standard output; None for a pipe or a file."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
-def fitted(columns: Sequence[Column], widths: Sequence[int], room: int) -> list[int]:
-    """Return the columns' widths on a terminal: spare columns are left out first, then the widest names are cut.
-
-    Args:
-        columns: The columns.
-        widths: The width of each one's longest cell; 0 for a column that is left out.
-        room: The terminal's width.
-
-    Returns:
-        The width of each column; 0 for one that is left out.
-    """
-    shown = list(widths)
-    least = [min(width, LEAST_CELLS) if it.is_cut else width for it, width in zip(columns, widths, strict=True)]
-    for place, column in enumerate(columns):
-        if column.is_spare and line_width(least) > room:
-            shown[place] = least[place] = 0
-    while line_width(shown) > room:
-        cuttable = [it for it, column in enumerate(columns) if column.is_cut and shown[it] > least[it]]
-        if not cuttable:
-            break
-        shown[max(cuttable, key=lambda it: shown[it])] -= 1
-    return shown
-
-
-def line_width(widths: Sequence[int]) -> int:
-    columns = [width for width in widths if width]
-    return sum(columns) + 2 * (len(columns) - 1)
 
 
 @dataclass(frozen=True)
@@ -157,19 +89,10 @@ class Output:
 
     def rows(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
         """Show a table, of which nothing is cut in a pipe, so that `grep` and `cut` find whole values."""
-        if self.as_json:
-            return
-        lines = [tuple(column.title for column in columns), *(tuple(map(printable, row)) for row in rows)]
-        if len(lines) == 1:
-            return
-        widths = [max(map(cell_len, cells)) for cells in zip(*lines, strict=True)]
-        if self.width is not None:
-            # A column without content is left out there.
-            filled = [any(cells[1:]) for cells in zip(*lines, strict=True)]
-            widths = fitted(columns, [it * is_filled for it, is_filled in zip(widths, filled, strict=True)], self.width)
-        for line in lines:
-            cells = [it.cell(cell, width) for it, cell, width in zip(columns, line, widths, strict=True) if width]
-            self.say("  ".join(cells).rstrip())
+        cells = [tuple(map(printable, row)) for row in rows]
+        if cells and not self.as_json:
+            for line in lay_out(columns, cells, self.width):
+                self.say(line)
 
     def ref(self, ref: str) -> str:
         """Return a ref as people write it on a terminal, and in full where a program may read it."""
@@ -177,9 +100,8 @@ class Output:
 
     def brief(self, chosen: str) -> str:
         """Return a name that a job chose, cut on a terminal so that the sentence around it has room."""
-        text = printable(chosen)
-        most = max(LEAST_CELLS, self.width // 2) if self.width is not None else cell_len(text)
-        return Column("").cell(text, min(most, cell_len(text)))
+        whole = printable(chosen)
+        return whole if self.width is None else cut(whole, max(LEAST_CELLS, self.width // 2))
 
     def document(self, document: Mapping[str, Any]) -> None:
         if self.as_json:

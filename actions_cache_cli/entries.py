@@ -31,8 +31,9 @@ from actions_cache.http.schemas import (
 )
 from actions_cache.manage import Deletion, Selection
 from actions_cache.usage import USUAL_HOURS, Overview, RepositoryUsage
-from actions_cache_cli.console import CommandFailed, Output, amount, closing_help, counted, moment, name, number, text
+from actions_cache_cli.console import CommandFailed, Output, amount, closing_help, counted, moment
 from actions_cache_cli.services import OperatorServices
+from actions_cache_cli.table import Column
 from actions_cache_cli.target import Command, Decorated, changes, on_server
 
 MOST_SHOWN = 100
@@ -44,37 +45,37 @@ REFS = "main, '#118' for a pull request, or in full, refs/heads/main"
 WHOLE = ("single", MergeState.MERGED)
 
 ENTRIES = (
-    name("key"),
-    name("ref"),
-    number("size"),
-    text("created", is_spare=True),
-    text("last used"),
-    number("hits"),
-    number("id"),
-    text("state"),
+    Column.name("key"),
+    Column.name("ref"),
+    Column.number("size"),
+    Column.text("created", is_spare=True),
+    Column.text("last used"),
+    Column.number("hits"),
+    Column.number("id"),
+    Column.text("state"),
 )
-BY_REF = (name("ref"), text("class"), number("entries"), number("size"))
+BY_REF = (Column.name("ref"), Column.text("class"), Column.number("entries"), Column.number("size"))
 FAMILIES = (
-    name("family"),
-    *map(number, ("misses", "partial hits", "exact hits", "hit rate", "restored", "kept")),
-    name("matched instead"),
+    Column.name("family"),
+    *map(Column.number, ("misses", "partial hits", "exact hits", "hit rate", "restored", "kept")),
+    Column.name("matched instead"),
 )
 REFUSED = (
-    text("last"),
-    number("times"),
-    name("repository"),
-    text("id"),
-    name("owner"),
-    name("issuer"),
-    text("to let it in, add"),
+    Column.text("last"),
+    Column.number("times"),
+    Column.name("repository"),
+    Column.text("id"),
+    Column.name("owner"),
+    Column.name("issuer"),
+    Column.text("to let it in, add"),
 )
 REPOSITORIES = (
-    name("repository"),
-    number("entries"),
-    number("size"),
-    number("full"),
-    text("last used", is_spare=True),
-    text("id"),
+    Column.name("repository"),
+    Column.number("entries"),
+    Column.number("size"),
+    Column.number("full"),
+    Column.text("last used", is_spare=True),
+    Column.text("id"),
 )
 
 repository_argument = click.argument("repository", metavar="REPOSITORY")
@@ -252,7 +253,7 @@ def match(
     found = management.find_repository(repository)
     explanation = management.match(Search(found.id, tuple(map(full_ref, refs)), key, restore_keys), version)
     output.rows(
-        (text("version"), name("ref"), text("asked"), name("key"), name("found")),
+        (Column.text("version"), Column.name("ref"), Column.text("asked"), Column.name("key"), Column.name("found")),
         (
             (
                 match.version[:12],
@@ -275,7 +276,7 @@ def match(
     elif not restores:
         output.say("restores nothing")
     output.rows(
-        (name("key that begins so"), name("ref"), text("version")),
+        (Column.name("key that begins so"), Column.name("ref"), Column.text("version")),
         (
             (archive.name.key, output.ref(archive.name.family.scope), archive.name.family.version[:12])
             for archive in explanation.alike

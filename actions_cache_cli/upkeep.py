@@ -17,11 +17,9 @@ from actions_cache_cli.console import (
     closing_help,
     counted,
     moment,
-    name,
-    number,
-    text,
 )
 from actions_cache_cli.services import OperatorServices
+from actions_cache_cli.table import Column
 from actions_cache_cli.target import changes, on_server
 
 # ---------------------------------------------------------------- dlq
@@ -30,7 +28,14 @@ SHOWN_BODY = 80
 
 LETTER_FIELDS = """messages (message_id, sent_at in ms since 1970, body, archive_id, repository, scope, key, merge,
 attempts, replay, done, fault)."""
-LETTERS = (text("sent"), name("repository"), name("key"), text("merge"), text("a redrive"), name("archive"))
+LETTERS = (
+    Column.text("sent"),
+    Column.name("repository"),
+    Column.name("key"),
+    Column.text("merge"),
+    Column.text("a redrive"),
+    Column.name("archive"),
+)
 
 
 @click.group()
@@ -174,11 +179,11 @@ def reconcile(server: OperatorServices, output: Output, *, yes: bool) -> int:
                 if yes:
                     server.reconcile_usage.correct(repository, count)
     output.rows(
-        (name("archive"), number("objects"), number("size")),
+        (Column.name("archive"), Column.number("objects"), Column.number("size")),
         ((orphan.archive_id, str(orphan.objects), amount(orphan.size)) for orphan in orphans),
     )
     output.rows(
-        (name("repository"), text("counted"), text("stored")),
+        (Column.name("repository"), Column.text("counted"), Column.text("stored")),
         (
             (
                 server.called(repository),
@@ -238,12 +243,12 @@ def archives_of(find: FindOrphans, bar: Bar, *, deletes: bool) -> Iterator[str |
 
 
 DAMAGE = (
-    name("repository"),
-    name("ref"),
-    name("key"),
-    text("damage"),
-    text("archive", is_spare=True),
-    name("object", is_spare=True),
+    Column.name("repository"),
+    Column.name("ref"),
+    Column.name("key"),
+    Column.text("damage"),
+    Column.text("archive", is_spare=True),
+    Column.name("object", is_spare=True),
 )
 
 
@@ -290,7 +295,7 @@ def verify(server: OperatorServices, output: Output, *, deep: bool, repair: bool
         (_cells(server, output, scrubbed.archive_id, scrubbed.damage) for scrubbed in damaged if scrubbed.damage),
     )
     output.rows(
-        (text("archive"), text("not looked at, because")),
+        (Column.text("archive"), Column.text("not looked at, because")),
         ((scrubbed.archive_id, scrubbed.error or "") for scrubbed in unknown),
     )
     output.say(verify_summary(done, damaged, unknown, repair=repair))

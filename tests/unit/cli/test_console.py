@@ -7,9 +7,16 @@ from rich.cells import cell_len
 
 from actions_cache.domain.refs import full_ref
 from actions_cache.http.schemas import parse_timestamp
-from actions_cache_cli.console import LEAST_CELLS, Output, amount, moment, name, number, short_ref, text
+from actions_cache_cli.console import Output, amount, moment, short_ref
+from actions_cache_cli.table import LEAST_CELLS, Column
 
-COLUMNS = (name("key"), name("ref"), number("size"), text("created", is_spare=True), text("state"))
+COLUMNS = (
+    Column.name("key"),
+    Column.name("ref"),
+    Column.number("size"),
+    Column.text("created", is_spare=True),
+    Column.text("state"),
+)
 ROWS = [
     ("npm-" + "k" * 508, "refs/heads/main", "7.6 MiB", "2026-12-01 13:53Z", ""),
     ("pip-日本語-1", "refs/pull/118/merge", "10 B", "2026-12-01 13:53Z", ""),
