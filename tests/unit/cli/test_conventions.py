@@ -18,6 +18,7 @@ import pytest
 from rich.cells import cell_len
 
 from actions_cache.domain.budgets import Repository, Usage
+from actions_cache_cli import target
 from actions_cache_cli.__main__ import cli, main
 from actions_cache_cli.doctor.__main__ import main as run_doctor
 from actions_cache_cli.terminal import UNREAD, use_aws_region
@@ -131,7 +132,9 @@ def on_terminal(columns: int, *arguments: str) -> str:
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     command = [sys.executable, "-m", "actions_cache_cli", *arguments]
-    with subprocess.Popen(command, cwd=ROOT, stdout=theirs, stderr=subprocess.DEVNULL) as running:
+    # COLUMNS would win over the terminal's own width.
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=theirs, stderr=subprocess.DEVNULL) as running:
         os.close(theirs)
         written = b""
         try:
@@ -144,17 +147,18 @@ def on_terminal(columns: int, *arguments: str) -> str:
     return written.decode().replace("\r\n", "\n")
 
 
-def test_terminal_gets_cut_lines_and_pipe_whole_ones(operated: Operated):
+def test_terminal_gets_cut_lines_and_pipe_whole_ones(operated: Operated, monkeypatch: pytest.MonkeyPatch):
     key, ref = "npm-" + "k" * 508, "refs/heads/" + "b" * 100
     operated.driver.services.repositories.note(Repository("42", "acme/app", operated.driver.clock.now()))
     operated.driver.save(name(key, scope=ref), b"data")
-    listing = ("list", "acme/app", "--local")
-    for columns in (80, 120):
-        assert max(map(cell_len, on_terminal(columns, *listing).splitlines())) <= columns
-    whole = process(*listing).out
+    cut = on_terminal(90, "list", "acme/app", "--local")
+    assert max(map(cell_len, cut.splitlines())) == 90
+    whole = process("list", "acme/app", "--local").out
     assert {key, ref} <= set(whole.split())
     assert "\x1b" not in whole
-    assert on_terminal(80, *listing, "--wide") == whole
+    monkeypatch.setattr(target, "terminal_width", lambda: 90)
+    assert operated.run("list", "acme/app").out == cut
+    assert operated.run("list", "acme/app", "--wide").out == whole
 
 
 def test_closed_pipe_is_no_trouble(operated: Operated):
