@@ -65,9 +65,7 @@ def requests_of(watched: Watched, blocks: int, repository: str) -> Requests:
     return Requests(of_blocks, list(store), list(rest), to_rest)
 
 
-@pytest.mark.client(
-    "BuildKit", version="go-actions-cache, request by request", feature="a block costs one bucket write"
-)
+@pytest.mark.client("BuildKit", version="The requests of go-actions-cache", feature="a block costs one bucket write")
 def test_block_costs_one_write_to_the_bucket(watched: Watched, repository: str):
     """A save's other requests don't grow with blocks, but for a page of the listing for each 1,000."""
     few, save = (requests_of(watched, blocks, f"{repository}{blocks}") for blocks in (3, BLOCKS))

@@ -35,6 +35,7 @@ from dev.cost.cost import (
     main,
     markdown,
     metrics_month,
+    page_tables,
     runs_a_month,
     schedules,
     storage_a_month,
@@ -217,15 +218,37 @@ def test_each_price_names_its_source_or_says_it_has_none() -> None:
     assert [name for name, price in PRICES.items() if not (NOT_CHECKED in price.seen or "." in price.seen)] == []
 
 
-def test_documentation_has_these_tables(template: Template) -> None:
+def test_page_has_these_tables(template: Template) -> None:
     document = DOCUMENT.read_text()
-    tables = markdown(usual_columns(PLAIN, template), template)
+    tables = page_tables(usual_columns(PLAIN, template), template)
     assert document == documented(document, tables), "run: python -m dev.cost.cost --write"
     with pytest.raises(ValueError, match="lacks the line"):
         documented("# What it costs\n", "tables")
+
+
+def test_idle_month_names_its_large_lines(template: Template) -> None:
+    tables = markdown(usual_columns(PLAIN, template), template)
     (sentence,) = [row for row in tables.splitlines() if row.startswith("Over $1 a month")]
     for line in idle_month(template):
         assert (line.what in sentence) == (line.usd > LARGE_IDLE_USD)
+
+
+def test_page_tables_add_up(template: Template) -> None:
+    """A row's last cells are the sums of the others, and a column's last rows those of its lines."""
+    rows = [
+        [cell.strip(" *+").replace(",", "") for cell in row.strip("|").split(" | ")]
+        for row in page_tables(usual_columns(PLAIN, template), template).splitlines()
+        if row.startswith("| ")
+    ]
+    months = [list(map(float, row[1:])) for row in rows if len(row) == 8 and row[1][:1].isdigit() and row[7].strip()]
+    assert len(months) == 4
+    for *parts, seen, whole, ten, fifty in months:
+        assert whole == pytest.approx(sum(parts) + seen, abs=0.5)
+        assert (ten, fifty) == pytest.approx((10 * sum(parts) + seen, 50 * sum(parts) + seen), abs=1)
+    idle = [float(row[1]) for row in rows if len(row) == 2 and row[1][:1].isdigit()]
+    assert idle[-3] == pytest.approx(sum(idle[:-3]), abs=0.02)
+    hour = [float(row[3]) for row in rows if len(row) == 6 and row[3][:1].isdigit()]
+    assert hour[-1] == pytest.approx(sum(hour[:-1]), abs=0.5)
 
 
 def test_command_line_options_change_result(capsys: pytest.CaptureFixture[str]) -> None:
