@@ -9,6 +9,9 @@ from rich.cells import cell_len, set_cell_size
 LEAST_CELLS = 12
 """Cells that a column keeps when it is cut to the terminal's width."""
 
+READABLE_CELLS = 24
+"""Cells that a name is given before a spare column is shown beside it."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -84,10 +87,13 @@ def fitted(columns: Sequence[Column], widths: Sequence[int], room: int) -> list[
         The width of each column; 0 for one that is left out.
     """
     shown = list(widths)
-    least = [min(width, LEAST_CELLS) if it.is_cut else width for it, width in zip(columns, widths, strict=True)]
+    readable, least = (
+        [min(width, most) if it.is_cut else width for it, width in zip(columns, widths, strict=True)]
+        for most in (READABLE_CELLS, LEAST_CELLS)
+    )
     for place, column in enumerate(columns):
-        if column.is_spare and line_width(least) > room:
-            shown[place] = least[place] = 0
+        if column.is_spare and line_width(readable) > room:
+            shown[place] = readable[place] = least[place] = 0
     while line_width(shown) > room:
         cuttable = [it for it, column in enumerate(columns) if column.is_cut and shown[it] > least[it]]
         if not cuttable:
