@@ -27,12 +27,13 @@ CORE = "layers/core/actions_cache/"
 BLOCKS = {"YQ==": bytes(6 * 1024 * 1024), "Yg==": b"the rest"}
 
 COMMON = {
-    *(f"{CORE}{name}.py" for name in ("http/app", "services", "download_services", "schema", "urls", "activity")),
+    *(f"{CORE}{name}.py" for name in ("http/app", "services", "download_services", "schema", "urls")),
+    *(f"{CORE}{name}.py" for name in ("activity", "events")),
     *(f"{CORE}aws/{name}.py" for name in ("clients", "telemetry", "secrets")),
     *(f"{CORE}aws/{name}.py" for name in ("dynamodb_items", "dynamodb_repositories")),
     *(f"functions/{name}.py" for name in ("api/handler", "api/services", "api/dependencies", "merge/services")),
 }
-"""Files that every request passes, whatever it asks: wiring, middleware, signed URLs, errors, activity."""
+"""Files that every request passes, whatever it asks: wiring, middleware, signed URLs, errors, activity, events."""
 
 
 def place(frame: FrameType) -> str | None:
