@@ -39,6 +39,7 @@ const MAX_ANSWER_BYTES = MIB // of answers that are read whole: a lookup's has s
 const MIN_BYTES = 4 * MIB // in smaller archives, more connections take longer to open than they save
 const MAX_RANGE_BYTES = 16 * MIB // longer: more memory; shorter: the time to each first byte weighs more
 const WINDOW_BYTES = 40 * MIB // received, but not given to the client yet: bounds the memory, to some 125 MiB more in all
+const GIVEN_BYTES = MIB / 4 // of kept bytes to the client at a time; longer: in memory new to the process, page by page; shorter: more writes
 const STALL_MS = 2000 // silence after which a connection is replaced; the client gives up after 5 s without a byte
 const PLAIN_MS = 3000 // of waiting for a byte, after which the rest is read the plain way, before the client gives up
 const ETAG = /^"[!#-~]*"$/ // a strong one
@@ -920,7 +921,7 @@ class Early {
 
   shift() {
     const from = this.start % MIB
-    const bytes = Buffer.from(this.blocks[0].subarray(from, from + this.size))
+    const bytes = Buffer.from(this.blocks[0].subarray(from, from + Math.min(this.size, GIVEN_BYTES)))
     this.start += bytes.length
     if (this.start % MIB === 0) this.pool.push(this.blocks.shift())
     return bytes
