@@ -37,7 +37,7 @@ def queries(page: str) -> list[str]:
 def test_runbook_paragraphs_have_three_parts() -> None:
     assert sorted(paragraphs()) == ALARMS
     for said in paragraphs().values():
-        means, look, do = (said.index(f"**{words}.**") for words in ("What it means", "How to look", "What to do"))
+        means, look, do = (said.index(f"**{words}.**") for words in ("Meaning", "Look", "Do"))
         assert means < look < do
         assert "```" in said[look:do], "the exact query or command"
         # A cleanup in the middle of a restore would delete what is restored.
