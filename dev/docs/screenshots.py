@@ -121,7 +121,8 @@ class Picture:
         page.clock.set_fixed_time(store.now / 1000)
         page.goto(f"{store.url}/{self.place}")
         settled(page)
-        page.wait_for_selector(".chart svg")
+        if not self.place:
+            page.wait_for_selector(".chart svg")
         if self.click:
             page.locator(self.click).first.click()
         file = IMAGES / f"{self.name}.png"

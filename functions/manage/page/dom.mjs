@@ -1,6 +1,6 @@
 // Create elements. Text is inserted as text and no string becomes HTML, so nothing that is shown is read as markup.
 
-import { ago, bytes, exactBytes, pieces, shortRef } from './format.mjs';
+import { ago, bytes, exactBytes, exactTime, pieces, shortRef } from './format.mjs';
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -39,7 +39,7 @@ export function refNamed(ref, className = '') {
 export function when(moment, now) {
   if (!moment) return h('span', { class: 'muted' }, 'never');
   const date = new Date(moment);
-  return h('time', { datetime: moment, title: date.toLocaleString() }, ago(date.getTime(), now));
+  return h('time', { datetime: moment, title: exactTime(date) }, ago(date.getTime(), now));
 }
 
 export function size(number) {

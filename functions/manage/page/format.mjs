@@ -55,6 +55,11 @@ export function ago(millis, now) {
   return unit ? RELATIVE.format(Math.trunc(seconds / length), unit) : 'just now';
 }
 
+// Return date and time with the browser's zone.
+export function exactTime(date) {
+  return date.toLocaleString(LANGUAGE, { dateStyle: 'medium', timeStyle: 'long', hourCycle: 'h23' });
+}
+
 // Return the time of day, by the browser's clock.
 export function clock(millis) {
   return new Date(millis).toLocaleTimeString(LANGUAGE, { hourCycle: 'h23', hour: '2-digit', minute: '2-digit', second: '2-digit' });

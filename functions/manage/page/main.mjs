@@ -37,7 +37,7 @@ function signedIn(who) {
   actions.hidden = false;
   about.hidden = false;
   document.getElementById('role').textContent = ROLES[role] ?? role;
-  document.getElementById('release').textContent = who.release ?? '';
+  document.getElementById('release').textContent = (who.release ?? '').split('+').filter((part) => part !== 'unknown').join('+');
 }
 
 function askForToken(why = null) {

@@ -3,7 +3,7 @@
 
 import { SignedOut } from './api.mjs';
 import { bones, h } from './dom.mjs';
-import { clock } from './format.mjs';
+import { clock, exactTime } from './format.mjs';
 
 const shown = new Set(); // the sections of the view
 let onSignedOut = () => {};
@@ -89,5 +89,6 @@ function tell() {
   const times = parts.map((part) => part.loadedAt).filter(Boolean);
   const fresh = document.getElementById('fresh');
   fresh.textContent = times.length ? `As of ${clock(Math.min(...times))}${said ? ', not refreshed' : ''}` : '';
+  fresh.title = times.length ? exactTime(new Date(Math.min(...times))) : '';
   fresh.className = said ? 'stale' : 'muted';
 }
