@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, ViewportSize
 from actions_cache.domain.access import GITHUB, Role
 from actions_cache.domain.archive import MergeState
 from actions_cache.domain.budgets import HOUR, Tally
-from actions_cache.domain.key_family import FamilyPair
+from actions_cache.domain.key_family import pair_of
 from actions_cache.domain.refused_job import KEPT, Refusals, RefusedJob
 from actions_cache.domain.timing import DAY
 from dev.docs.chromium import PHONE, NoChromium, chromium, settled, sign_in
@@ -80,14 +80,15 @@ def fill(store: PageServer) -> None:
                 hits = round(lookups * dice.uniform(0.78, 0.97))
                 each = 180 * MIB
                 saves = lookups - hits
-                family = f"{dice.choice(KEYS[:count])}*"
                 tally = Tally(
-                    hits=hits, misses=saves, saves=saves, bytes_restored=hits * each, bytes_saved=saves * each
+                    hits=hits,
+                    partial_hits=hits // 6,
+                    misses=saves,
+                    saves=saves,
+                    bytes_restored=hits * each,
+                    bytes_saved=saves * each,
                 )
-                store.hour(repository, ago, tally, FamilyPair(family))
-                partial = Tally(hits=1, partial_hits=1, bytes_restored=each)
-                if ago % 6 == 0:
-                    store.hour(repository, ago, partial, FamilyPair(family, KEYS[0] + "*"))
+                store.hour(repository, ago, tally, pair_of(f"{dice.choice(KEYS[:count])}{dice.randbytes(20).hex()}"))
     store.entry("43", "buildkit-layers-with-a-lost-part", 2 * GIB, created=DAY, used=3 * HOUR, merge=MergeState.FAILED)
     store.services.repositories.add_refusals(Refusals(REFUSED, 3, store.now - 2 * HOUR), store.now + KEPT)
 

@@ -12,7 +12,7 @@ import { repositoryAt } from './route.mjs';
 import { forget, section } from './section.mjs';
 import { usageBar } from './usage.mjs';
 
-const TABS = { entries: 'Entries', match: 'Match a key', activity: 'Activity', families: 'Key families' };
+const TABS = { entries: 'Entries', match: 'Match', activity: 'Activity', families: 'Families' };
 
 export function repository({ id, tab, query }, role) {
   const title = h('h1', { tabindex: '-1' }, named(id));
