@@ -29,6 +29,7 @@ export function overview({ place, query }) {
     cost: section('Cost of a month on AWS', () => cost(requests.cost), { id: 'cost', skeleton: bones(8) }),
   };
   const sections = Object.values(parts);
+  const title = h('h1', { class: 'unseen', tabindex: '-1' }, 'Overview');
   const goTo = (name) => {
     const part = parts[name];
     if (!part) return;
@@ -38,7 +39,7 @@ export function overview({ place, query }) {
   if (parts[place]) Promise.all(sections.map((part) => part.first)).then(() => parts[place].element.isConnected && goTo(place));
   return {
     title: 'Overview',
-    elements: [h('h1', { class: 'unseen', tabindex: '-1' }, 'Overview'), ...sections.map((part) => part.element)],
+    elements: [title, ...sections.map((part) => part.element)],
     again: () => {
       Object.values(requests).forEach((request) => request.forget());
       list.forget();
@@ -48,7 +49,12 @@ export function overview({ place, query }) {
     adopt: (to) => {
       if (to.id !== null) return false;
       list.take(to.query);
-      goTo(parts[to.place] ? to.place : 'repositories');
+      if (parts[to.place]) goTo(to.place);
+      else if (to.query.size) goTo('repositories');
+      else {
+        window.scrollTo(0, 0);
+        title.focus({ preventScroll: true });
+      }
       return true;
     },
   };

@@ -98,7 +98,7 @@ export function repositoryList(load, given) {
     const table = body.firstChild;
     table.setAttribute('aria-busy', 'true');
     await rate(rows).catch((error) => part.fail(error));
-    [...table.querySelectorAll('td.rate')].forEach((place, index) => place.replaceChildren(rateOf(rates.get(rows[index].id))));
+    [...table.querySelectorAll('td.rate')].forEach((place, index) => place.replaceChildren(rateOf(rates.get(rows[index].id), '–')));
     table.removeAttribute('aria-busy');
   };
 
@@ -146,8 +146,8 @@ function row(repository, rates, now) {
   );
 }
 
-function rateOf(rate) {
-  if (!rate) return h('span', { class: 'muted' }, '…');
+function rateOf(rate, unknown = '…') {
+  if (!rate) return h('span', { class: 'muted' }, unknown);
   const { hits, misses } = rate;
   return h('span', { title: plural(hits + misses, 'lookup') }, percent(hits, hits + misses));
 }
