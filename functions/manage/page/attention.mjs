@@ -15,7 +15,8 @@ export async function attention(requests) {
   ]);
   const now = Date.now();
   const nameOf = (id) => all.find((repository) => repository.id === id)?.name ?? id;
-  const full = all.filter(isNearlyFull);
+  const share = ({ bytes: used, budget_bytes: budget }) => used / budget;
+  const full = all.filter(isNearlyFull).sort((one, other) => share(other) - share(one));
   const kinds = [
     letters ? h('p', { class: 'item bad' }, `About ${plural(letters, 'message')} in the dead-letter queue, which nobody has worked off (docs/operate/runbook.md).`) : null,
     kind('bad', merges, (merge) => failedMerge(merge, nameOf, now)),
