@@ -15,7 +15,7 @@ HOOK_PACKAGES = tests/integration/hook_slow/node_modules/.ready
 
 .DEFAULT_GOAL := help
 .PHONY: help run demo token deploy try-on-aws verify-deployment cli cost unit test test-all test-deploy test-rie sam-local test-sam-local test-slow test-long test-newest mutants soak \
-	bench bench-delivery check lint built-here build release validate doctor doctor-file clients-page screenshots recording eviction hook edge lock generate clean
+	bench bench-delivery check lint built-here build release validate doctor doctor-file clients-page demo-page screenshots recording eviction hook edge lock generate clean
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } \
@@ -182,6 +182,9 @@ clients-page: .venv/.ready ## Makes docs/use/clients.md of the tests
 
 screenshots: .venv/.ready ## Makes docs/images of the page, by a headless Chromium
 	@$(RUN) -m dev.docs.screenshots
+
+demo-page: .venv/.ready ## Makes docs/demo, the page on recorded data, which opens without a server
+	@$(RUN) -m dev.docs.demo
 
 eviction: .venv/.ready ## Makes docs/images/eviction.svg, and prints its page's tables
 	@$(RUN) -m dev.eviction $(if $(SEED),--seed $(SEED))

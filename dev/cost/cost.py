@@ -194,9 +194,9 @@ def default_of(template: Template, value: Any) -> str:
 
 LARGE_IDLE_USD = 1.0
 
-SHOWN_IDLE_USD = 0.2
+SHOWN_IDLE_USD = 0.3
 """Least cost of a line of an idle month that the page shows by itself."""
-SHOWN_HOUR_USD = 75.0
+SHOWN_HOUR_USD = 100.0
 """Least cost of a line of the worst hour that the page shows."""
 OTHER_MONTHS_TERABYTES = (10, 50)
 """Terabytes saved in the page's other months."""
@@ -240,7 +240,7 @@ def _month_table(columns: Mapping[str, Saving], template: Template) -> list[str]
     rows = [
         "## In six lines",
         "",
-        f"USD a month. {_assumed(plain)} All of it is stored for the whole month.",
+        f"USD. {_assumed(plain)} All is stored for the whole month.",
         "",
         _row(*head),
         _row("---", *["---:"] * (len(head) - 1)),
@@ -352,9 +352,9 @@ def _ceiling_head(spendings: Sequence[Spending]) -> list[str]:
     return [
         "## What one token can cost in an hour",
         "",
-        f"One job, with its token and URLs, on a machine with {gigabits:g} Gbit/s each way, against the template's",
-        "defaults. Of lines that compete (for the link, a throttle, S3's rate, Lambda's concurrency) the sum has only",
-        f"the dearest. {unheard} of {len(spendings)} lines set off no alarm.",
+        f"One job with its token and URLs, {gigabits:g} Gbit/s each way, and the template's defaults. Of lines that",
+        "compete (for the link, a throttle, S3, Lambda) the sum has the dearest.",
+        f"{unheard} of {len(spendings)} lines set off no alarm.",
         "",
         _row("", "in an hour", "bounded by", "USD an hour", "alarm, and when", "USD by then"),
         _row("---", "---:", "---", "---:", "---", "---:"),

@@ -19,6 +19,7 @@ from actions_cache.domain.access import ManagementTokens
 from actions_cache.domain.archive import Commit, Merge, MergeState, Part, committed, reserved, stored
 from actions_cache.domain.budgets import HOUR, Repository, Tally
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName
+from actions_cache.domain.key_family import FamilyPair
 from actions_cache.domain.timing import DAY, Millis
 from actions_cache.management_services import ManagementServices
 from dev.clients.driver import CREDENTIALS, CacheDriver
@@ -113,6 +114,6 @@ class PageServer:
             self.services.repositories.add_hit(repository, archive_id, last_used_at, self.now + 7 * DAY)
         return published.entry
 
-    def hour(self, repository: str, ago: int, tally: Tally) -> None:
-        """Add the tally of one hour of a repository, so many hours ago."""
-        self.services.repositories.add_tally(repository, self.now - self.now % HOUR - ago * HOUR, tally)
+    def hour(self, repository: str, ago: int, tally: Tally, pair: FamilyPair | None = None) -> None:
+        """Add the tally of one hour of a repository, so many hours ago, for a pair of key families or for none."""
+        self.services.repositories.add_tally(repository, self.now - self.now % HOUR - ago * HOUR, tally, pair)

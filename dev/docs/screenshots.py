@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, ViewportSize
 from actions_cache.domain.access import GITHUB, Role
 from actions_cache.domain.archive import MergeState
 from actions_cache.domain.budgets import HOUR, Tally
+from actions_cache.domain.key_family import pair_of
 from actions_cache.domain.refused_job import KEPT, Refusals, RefusedJob
 from actions_cache.domain.timing import DAY
 from dev.docs.chromium import PHONE, NoChromium, chromium, settled, sign_in
@@ -80,9 +81,14 @@ def fill(store: PageServer) -> None:
                 each = 180 * MIB
                 saves = lookups - hits
                 tally = Tally(
-                    hits=hits, misses=saves, saves=saves, bytes_restored=hits * each, bytes_saved=saves * each
+                    hits=hits,
+                    partial_hits=hits // 6,
+                    misses=saves,
+                    saves=saves,
+                    bytes_restored=hits * each,
+                    bytes_saved=saves * each,
                 )
-                store.hour(repository, ago, tally)
+                store.hour(repository, ago, tally, pair_of(f"{dice.choice(KEYS[:count])}{dice.randbytes(20).hex()}"))
     store.entry("43", "buildkit-layers-with-a-lost-part", 2 * GIB, created=DAY, used=3 * HOUR, merge=MergeState.FAILED)
     store.services.repositories.add_refusals(Refusals(REFUSED, 3, store.now - 2 * HOUR), store.now + KEPT)
 
@@ -116,7 +122,8 @@ class Picture:
         page.clock.set_fixed_time(store.now / 1000)
         page.goto(f"{store.url}/{self.place}")
         settled(page)
-        page.wait_for_selector(".chart svg")
+        if not self.place:
+            page.wait_for_selector(".chart svg")
         if self.click:
             page.locator(self.click).first.click()
         file = IMAGES / f"{self.name}.png"

@@ -16,6 +16,7 @@ from actions_cache.http.schemas import (
     ExplanationResponse,
     FailuresResponse,
     FamiliesResponse,
+    HitRatesResponse,
     HourResponse,
     RefusedTokensResponse,
     RepositoriesResponse,
@@ -147,6 +148,13 @@ def activity(_: Reader, services: Services, params: Annotated[query_params.ReadA
     tallies = services.read_activity(repository_id, params.hours)
     hours = [HourResponse.from_tally(hour, tally) for hour, tally in tallies.items()]
     return ActivityResponse(repository=repository_id, hours=hours)
+
+
+@router.get("/hit-rates")
+def hit_rates(_: Reader, services: Services, params: Annotated[query_params.ReadHitRates, Query()]) -> HitRatesResponse:
+    """Return the hits and misses of a few repositories, as of those that a page of a list shows."""
+    ids = dict.fromkeys(params.repository)
+    return HitRatesResponse.from_tallies(params.hours, services.read_activity.of_each(ids, params.hours))
 
 
 @router.get("/families")

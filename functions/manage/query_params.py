@@ -12,7 +12,7 @@ from typing import Annotated
 from fastapi import Path
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from actions_cache.domain.budgets import HOUR, TALLIES_KEPT
+from actions_cache.domain.budgets import HOUR, TALLIES_KEPT, may_be_id
 from actions_cache.domain.entry import MAX_NAME_CHARACTERS, MAX_NUMBER, MAX_RESTORE_KEYS
 from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.errors import InvalidRequest
@@ -57,6 +57,18 @@ def _digits(value: object) -> object:
     return value
 
 
+def _id(text: str) -> str:
+    """Return the text if it can be a repository's id.
+
+    Raises:
+        ValueError: it can't.
+    """
+    if not may_be_id(text):
+        raise ValueError("it is no repository's id")
+    return text
+
+
+Id = Annotated[str, AfterValidator(_id)]
 Digits = BeforeValidator(_digits)
 EntryNumber = Annotated[int, Digits, Path(ge=0, lt=MAX_NUMBER)]
 PageNumber = Annotated[int, Digits, Field(ge=1, le=100_000)]
@@ -199,6 +211,16 @@ class MatchKeys(QueryParams):
 class ReadActivity(QueryParams):
     repository: Text | None = Field(None, description="its id, or `owner/repository`; without it, all together")
     hours: Hours = 24
+
+
+MOST_HIT_RATES = 50
+"""Repositories whose hit rate one request may ask for. More: a request takes longer, and its URL may be too long.
+Fewer: lists take several requests for one of their pages."""
+
+
+class ReadHitRates(QueryParams):
+    repository: list[Id] = Field(min_length=1, max_length=MOST_HIT_RATES, description="an id, once for each")
+    hours: Hours = Field(USUAL_HOURS, description="the last hours, this one included")
 
 
 class ReadFamilies(QueryParams):

@@ -35,16 +35,17 @@ class Token(BaseModel):
 
 
 class SessionInfo(BaseModel):
-    """Describes who is signed in; all null for nobody."""
+    """Describes who is signed in, and at which release; all null for nobody."""
 
     role: Role | None = None
     expires_at: str | None = None
+    release: str | None = None
 
 
 @router.get("")
 def read_session(request: Request, services: Services) -> SessionInfo:
     """Return who is signed in; it is no error if nobody is."""
-    return _session_info(session_of(request, services))
+    return _session_info(session_of(request, services), services)
 
 
 @router.post("")
@@ -58,7 +59,7 @@ def sign_in(request: Request, given: Token, response: Response, services: Servic
         raise Unauthenticated("this is neither the admin's token nor the read-only one")
     session = new_session(role, services.core.clock.now())
     _set_cookie(response, request, encode_session(session, tokens), SESSION, public_url)
-    return _session_info(session)
+    return _session_info(session, services)
 
 
 @router.delete("")
@@ -141,7 +142,9 @@ def _cookie_name(request: Request, public_url: str | None) -> str:
     return SECURE_COOKIE if is_secure(request, public_url) else COOKIE
 
 
-def _session_info(session: Session | None) -> SessionInfo:
+def _session_info(session: Session | None, services: ManagementServices) -> SessionInfo:
     if session is None:
         return SessionInfo()
-    return SessionInfo(role=session.role, expires_at=format_timestamp(session.expires_at))
+    return SessionInfo(
+        role=session.role, expires_at=format_timestamp(session.expires_at), release=str(services.core.release)
+    )

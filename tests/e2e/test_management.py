@@ -190,7 +190,7 @@ def test_documented_curl_commands_work(managed: Managed) -> None:
     blocks = re.findall(r"```console[^\n]*\n(.*?)```", PAGE.read_text(), re.DOTALL)
     found = [it for block in blocks for it in re.findall(r"^\$ (curl (?:.*\\\n)*.*)$", block, re.MULTILINE)]
     commands = [it for it in found if "$URL" in it]
-    assert len(commands) == 6
+    assert len(commands) == 5
     tokens = {"ADMIN_TOKEN": managed.admin, "READ_ONLY_TOKEN": managed.read_only}
     for command in commands:
         done = subprocess.run(

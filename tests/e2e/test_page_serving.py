@@ -85,9 +85,11 @@ def test_modules_never_build_html_from_strings():
 # ------------------------------------------------------------------ the cookie
 
 
-def test_anonymous_session_has_no_role(store):
+def test_anonymous_session_has_no_role_and_no_release(store):
     answer = ask(store, "GET", "/manage/session")
-    assert (answer.status, answer.json()) == (200, {"role": None, "expires_at": None})
+    assert (answer.status, answer.json()) == (200, {"role": None, "expires_at": None, "release": None})
+    signed_in = ask(store, "GET", "/manage/session", cookie=sign_in(store)).json()
+    assert signed_in["release"] == str(store.services.release)
     assert ask(store, "GET", "/manage/repositories").status == 401
 
 

@@ -1,8 +1,10 @@
 // Gather hourly tallies into at most 30 bars. This file uses no DOM, so that Node can test it.
 
+export const WEEK = 168; // hours
+
 export const SPANS = [
   { name: '24 hours', hours: 24, step: 1 },
-  { name: '7 days', hours: 168, step: 6 },
+  { name: '7 days', hours: WEEK, step: 6 },
   { name: '30 days', hours: 720, step: 24 },
 ];
 

@@ -3,7 +3,7 @@
 const part = (name) => document.getElementById(name);
 
 // Ask, and run the action on yes. Resolves to true once it is done, and to false if the user cancels. The dialog shows
-// the action's error and stays open.
+// the action's error and stays open; the action may say how far it is by the function that it is given.
 export function confirm({ title, text, yes, action }) {
   const dialog = part('dialog');
   const failure = part('dialog-error');
@@ -13,6 +13,8 @@ export function confirm({ title, text, yes, action }) {
   confirming.textContent = yes;
   confirming.disabled = false;
   failure.hidden = true;
+  const progress = part('dialog-progress');
+  progress.textContent = '';
   return new Promise((resolve) => {
     let done = false;
     part('dialog-cancel').onclick = () => dialog.close();
@@ -20,10 +22,11 @@ export function confirm({ title, text, yes, action }) {
       confirming.disabled = true;
       failure.hidden = true;
       try {
-        await action();
+        await action((text) => { progress.textContent = text; });
         done = true;
         dialog.close();
       } catch (error) {
+        progress.textContent = '';
         failure.textContent = error.message;
         failure.hidden = false;
         confirming.disabled = false;

@@ -1,6 +1,6 @@
 // Create elements. Text is inserted as text and no string becomes HTML, so nothing that is shown is read as markup.
 
-import { ago, bytes, exactBytes, pieces } from './format.mjs';
+import { ago, bytes, exactBytes, exactTime, pieces, shortRef } from './format.mjs';
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -30,15 +30,25 @@ export function named(text, className = '') {
   return h('bdi', { class: `named ${className}`.trim() }, parts);
 }
 
+// Show a ref as people write it; the pointer over it has it in full.
+export function refNamed(ref, className = '') {
+  return h('span', { title: ref }, named(shortRef(ref), className));
+}
+
 // Show a timestamp of the API's, or `never` for null.
 export function when(moment, now) {
   if (!moment) return h('span', { class: 'muted' }, 'never');
   const date = new Date(moment);
-  return h('time', { datetime: moment, title: date.toLocaleString() }, ago(date.getTime(), now));
+  return h('time', { datetime: moment, title: exactTime(date) }, ago(date.getTime(), now));
 }
 
 export function size(number) {
   return h('span', { title: exactBytes(number) }, bytes(number));
+}
+
+// Hold the place of what is being loaded.
+export function bones(lines, className = '') {
+  return h('div', { class: `bones ${className}`.trim(), 'aria-hidden': 'true' }, Array.from({ length: lines }, () => h('div', {})));
 }
 
 const status = () => document.getElementById('status');

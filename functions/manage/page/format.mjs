@@ -47,12 +47,38 @@ const STEPS = [
   ['hour', 3600],
   ['minute', 60],
 ];
-const RELATIVE = new Intl.RelativeTimeFormat(LANGUAGE, { numeric: 'always' });
+const RELATIVE = new Intl.RelativeTimeFormat(LANGUAGE, { numeric: 'always', style: 'long' });
 
 export function ago(millis, now) {
   const seconds = (millis - now) / 1000;
   const [unit, length] = STEPS.find(([, step]) => Math.abs(seconds) >= step) ?? [];
   return unit ? RELATIVE.format(Math.trunc(seconds / length), unit) : 'just now';
+}
+
+// Return date and time with the browser's zone.
+export function exactTime(date) {
+  return date.toLocaleString(LANGUAGE, { dateStyle: 'medium', timeStyle: 'long', hourCycle: 'h23' });
+}
+
+// Return the time of day, by the browser's clock.
+export function clock(millis) {
+  return new Date(millis).toLocaleTimeString(LANGUAGE, { hourCycle: 'h23', hour: '2-digit', minute: '2-digit', second: '2-digit' });
+}
+
+// Read a ref as people write it, as the server does (domain/refs.py): `main`, `#118`, or in full.
+export function fullRef(text) {
+  const ref = text.trim();
+  if (!ref || /^(refs|gh-readonly-queue)\//.test(ref)) return ref;
+  const [, pullRequest] = /^#([0-9]+)$/.exec(ref) ?? [];
+  if (pullRequest) return `refs/pull/${pullRequest}/merge`;
+  return /^(heads|tags|pull)\//.test(ref) ? `refs/${ref}` : `refs/heads/${ref}`;
+}
+
+// Return the shortest text that means the ref.
+export function shortRef(ref) {
+  const [, pullRequest] = /^refs\/pull\/([0-9]+)\/merge$/.exec(ref) ?? [];
+  const short = pullRequest ? `#${pullRequest}` : ref.replace(/^refs\/heads\//, '').replace(/^refs\/(?=tags\/|pull\/)/, '');
+  return fullRef(short) === ref ? short : ref;
 }
 
 // Control characters, halves of surrogate pairs, and characters that turn or hide text; not joiners, which scripts and

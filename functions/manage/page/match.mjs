@@ -1,18 +1,20 @@
 // Ask the server which entry a key would restore, and explain its answer in words.
 
 import * as api from './api.mjs';
-import { h, named, size, when } from './dom.mjs';
-import { count, plural } from './format.mjs';
+import { bones, h, named, refNamed, size, when } from './dom.mjs';
+import { count, fullRef, plural } from './format.mjs';
+import { cards, cell, heads } from './list.mjs';
+import { repositoryAt, stay } from './route.mjs';
 import { section } from './section.mjs';
 
-const DEFAULT_REF = 'refs/heads/main';
+const DEFAULT_BRANCH = 'main';
 const FEW = 12; // as many attempts are shown without a click
 
 // Split as actions/cache splits its inputs: blanks around lines and empty lines are dropped.
 const lines = (text) => text.split('\n').map((line) => line.trim()).filter(Boolean);
 
-// Create the form, and below it the answer to the last question. `ref` is the ref that the entries are filtered by.
-export function matchSection(id, ref = '') {
+// Create the form, and below it the answer to the last question, which the address holds.
+export function matchSection(id, params, refs) {
   const place = h('div', {});
   let answer = null;
   let question = null;
@@ -22,54 +24,72 @@ export function matchSection(id, ref = '') {
   };
   const submit = async (submitted) => {
     question = submitted;
+    stay(repositoryAt(id, 'match', { key: question.key, restore_key: question.restoreKeys, ref: question.refs, version: question.version }));
     if (answer) await answer.again();
     else {
-      answer = section('What a job would restore', load, { id: 'answer' });
+      answer = section('What a job would restore', load, { id: 'answer', skeleton: bones(3) });
       place.replaceChildren(answer.element);
       await answer.first;
     }
     answer.heading.focus();
   };
-  const made = form([...new Set([ref, DEFAULT_REF])].filter(Boolean), submit);
-  const asking = section('Match a key', async () => made, { id: 'match' });
-  return { elements: [asking.element, place], again: () => answer?.again() };
+  const asked = { key: params.get('key') ?? '', restoreKeys: params.getAll('restore_key'), refs: params.getAll('ref'), version: params.get('version') ?? '' };
+  const made = form(asked, refs, submit);
+  const part = section('Match a key', async () => made, { id: 'match' });
+  if (asked.key && asked.refs.length) submit(asked);
+  return { part, elements: [part.element, place], again: () => answer?.again() };
 }
 
-function form(refs, submit) {
-  const plain = { autocomplete: 'off', autocapitalize: 'off', spellcheck: 'false' };
-  const key = h('input', { ...plain, id: 'match-key', required: true, maxlength: 512, placeholder: 'npm-linux-4f2a' });
-  const version = h('input', { ...plain, id: 'match-version', maxlength: 512, 'aria-describedby': 'match-version-hint' });
-  const restoreKeys = h('textarea', { ...plain, id: 'match-restore-keys', rows: 3, 'aria-describedby': 'match-restore-keys-hint' });
-  const names = h('textarea', { ...plain, id: 'match-refs', rows: 3, required: true, 'aria-describedby': 'match-refs-hint' }, refs.join('\n'));
+function form(asked, refs, submit) {
+  const plain = { autocomplete: 'off', autocapitalize: 'off', spellcheck: 'false', maxlength: 512 };
+  const input = (name, value, more = {}) => h('input', { ...plain, id: `match-${name}`, value, 'aria-describedby': `match-${name}-hint`, ...more });
+  const key = input('key', asked.key, { required: true, placeholder: 'npm-linux-4f2a' });
+  const version = input('version', asked.version);
+  const restoreKeys = h('textarea', { ...plain, maxlength: null, id: 'match-restore-keys', rows: 3, 'aria-describedby': 'match-restore-keys-hint' }, asked.restoreKeys.join('\n'));
+  // An answer from the address may name any number of refs; what a token names is its own, its base's and the default branch.
+  const given = asked.refs.length ? asked.refs : ['', '', DEFAULT_BRANCH];
+  const [own, base, main, ...more] = given.length === 1 ? [given[0], '', ''] : given.length === 2 ? [given[0], '', given[1]] : given;
+  const names = [
+    input('ref', own, { placeholder: '#118' }),
+    input('base', base, { placeholder: 'release/2.4' }),
+    input('default', main, { placeholder: DEFAULT_BRANCH }),
+  ];
   const button = h('button', { type: 'submit', class: 'primary' }, 'Match');
+  const asks = () => [...names.map((name) => name.value.trim()), ...more].filter(Boolean);
+  const check = () => names[0].setCustomValidity(asks().length ? '' : 'Name at least one ref that the job may read.');
+  names.forEach((name) => name.addEventListener('input', check));
   const onsubmit = async (event) => {
     event.preventDefault();
     key.value = key.value.trim();
-    names.value = lines(names.value).join('\n');
+    check();
     if (!event.target.reportValidity()) return; // the field had only blanks
     button.disabled = true;
-    await submit({ key: key.value, restoreKeys: lines(restoreKeys.value), refs: lines(names.value), version: version.value.trim() });
+    await submit({ key: key.value, restoreKeys: lines(restoreKeys.value), refs: asks(), version: version.value.trim() });
     button.disabled = false;
   };
-  const field = (input, label, hint) => h(
+  const field = (element, label, hint, beside = null) => h(
     'div',
     { class: 'field' },
-    h('label', { for: input.id }, label),
-    input,
-    hint ? h('p', { class: 'hint muted', id: `${input.id}-hint` }, hint) : null,
+    h('label', { for: element.id }, label),
+    element,
+    beside,
+    h('p', { class: 'hint muted', id: `${element.id}-hint` }, hint),
   );
   return h(
     'form',
-    { onsubmit, 'aria-labelledby': 'match-title' },
+    { onsubmit, novalidate: true, 'aria-labelledby': 'match-title' },
     h('p', { class: 'muted' }, 'What would a job restore that asks for these, and why? It isn’t counted as a use.'),
     h(
       'div',
       { class: 'asking' },
-      field(key, 'Key'),
-      field(version, 'Version (optional)', 'Without it: each that such a key was saved with.'),
+      field(key, 'Key', 'As the workflow’s key: came out.'),
       field(restoreKeys, 'Restore keys', 'One a line, in their order.'),
-      field(names, 'Refs', 'One a line, in the order in which the job reads them: its own, its base’s, the default branch.'),
+      field(names[0], 'Ref of the job', 'A branch, or #118 for a pull request.', refs.suggest(names[0])),
+      field(names[1], 'Its base', 'For a pull request: the branch it goes into.', refs.suggest(names[1])),
+      field(names[2], 'Default branch', 'Which every job may read.', refs.suggest(names[2])),
+      field(version, 'Version', 'Without it: each that such a key was saved with.'),
     ),
+    more.length ? h('p', { class: 'muted' }, `And ${plural(more.length, 'further ref')} from the address.`) : null,
     button,
   );
 }
@@ -91,7 +111,7 @@ function explained({ matches, alike }, question) {
 
 function matchOf({ version, found, attempts }, question, now, isOnly) {
   const verdict = found
-    ? h('p', {}, h('span', { class: 'badge good' }, 'Hit'), ' It restores ', named(found.key, 'key'), ' of ', named(found.ref, 'key'), ', ', size(found.size), ', created ', when(found.created_at, now), ': ', because(attempts.at(-1), question))
+    ? h('p', {}, h('span', { class: 'badge good' }, 'Hit'), ' It restores ', named(found.key, 'key'), ' of ', refNamed(found.ref, 'key'), ', ', size(found.size), ', created ', when(found.created_at, now), ': ', because(attempts.at(-1), question))
     : h('p', {}, h('span', { class: 'badge' }, 'Miss'), ' It restores nothing: none of these refs has an entry of this version whose key begins so.');
   return h(
     'article',
@@ -116,7 +136,7 @@ function because(attempt, question) {
 function attempted({ ref, key, exact, found }, now) {
   return [
     'In ',
-    named(ref, 'key'),
+    refNamed(ref, 'key'),
     exact ? ', the entry with exactly the key ' : ', the newest entry whose key begins with ',
     named(key, 'key'),
     ': ',
@@ -127,7 +147,6 @@ function attempted({ ref, key, exact, found }, now) {
 }
 
 function similar(alike, question, now) {
-  const cell = (label, content, kind = null) => h('td', { role: 'cell', class: kind, 'data-label': label }, content);
   const row = (entry) => h(
     'tr',
     { role: 'row' },
@@ -135,33 +154,28 @@ function similar(alike, question, now) {
       'th',
       { role: 'rowheader', scope: 'row' },
       named(entry.key, 'key'),
-      h('span', { class: 'muted part' }, 'Ref ', named(entry.ref)),
+      h('span', { class: 'muted part' }, 'Ref ', refNamed(entry.ref)),
       h('span', { class: 'muted part' }, 'Version ', named(entry.version)),
     ),
     cell('', whyNot(entry, question), 'why'),
     cell('Size', size(entry.size), 'number'),
     cell('Created', when(entry.created_at, now)),
   );
-  const heads = [['Key'], ['Why not'], ['Size', 'number'], ['Created']];
+  const columns = [{ title: 'Key' }, { title: 'Why not' }, { title: 'Size', kind: 'number' }, { title: 'Created' }];
   return h(
     'div',
     { class: 'match' },
-    h('h3', { id: 'alike-title' }, 'Similar entries elsewhere'),
+    h('h3', {}, 'Similar entries elsewhere'),
     h('p', { class: 'muted' }, alike.length === 1
       ? 'One entry has a key that begins so; the job wouldn’t find it.'
       : `${count(alike.length)} entries have keys that begin so, last used first; the job wouldn’t find them.`),
-    h(
-      'table',
-      { role: 'table', class: 'cards alike', 'aria-labelledby': 'alike-title' },
-      h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, heads.map(([text, kind]) => h('th', { role: 'columnheader', scope: 'col', class: kind }, text)))),
-      h('tbody', { role: 'rowgroup' }, alike.map(row)),
-    ),
+    cards('Similar entries elsewhere', heads(columns, {}, null), alike.map(row), 'alike'),
   );
 }
 
 function whyNot(entry, { refs, version }) {
   const reasons = [
-    refs.includes(entry.ref) ? null : 'of another ref',
+    refs.map(fullRef).includes(entry.ref) ? null : 'of another ref',
     version && entry.version !== version ? 'of another version' : null,
   ].filter(Boolean);
   return reasons.join(', and ') || 'saved meanwhile';

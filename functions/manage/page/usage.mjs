@@ -5,13 +5,15 @@ import { bytes, exactBytes, percent } from './format.mjs';
 
 const NEARLY = 0.9;
 
-export function usageBar(used, budget, { long = false } = {}) {
+export const isNearlyFull = ({ bytes: used, budget_bytes: budget }) => Boolean(budget) && used >= NEARLY * budget;
+
+export function usageBar(used, budget) {
   const words = budget ? `${bytes(used)} of ${bytes(budget)}` : bytes(used);
   const exact = budget ? `${exactBytes(used)} of ${exactBytes(budget)}` : exactBytes(used);
   const share = budget ? percent(used, budget) : 'no budget';
-  const text = h('span', { title: exact }, words, ' ', h('span', { class: 'muted' }, long || !budget ? share : `(${share})`));
+  const text = h('span', { title: exact }, words, ' ', h('span', { class: 'muted' }, `(${share})`));
   if (!budget) return h('div', { class: 'usage' }, text);
-  const filling = h('div', { class: used >= NEARLY * budget ? 'fill nearly' : 'fill' });
+  const filling = h('div', { class: isNearlyFull({ bytes: used, budget_bytes: budget }) ? 'fill nearly' : 'fill' });
   filling.style.width = `${Math.min(100, (100 * used) / budget)}%`;
-  return h('div', { class: 'usage' }, text, h('div', { class: 'bar', 'aria-hidden': 'true' }, filling));
+  return h('div', { class: 'usage' }, h('div', { class: 'bar', 'aria-hidden': 'true' }, filling), text);
 }

@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
 from dataclasses import dataclass, field
 from functools import partial
@@ -230,6 +230,15 @@ class ReadActivity:
                 for hour, tally in tallies.items():
                     sums[hour] += tally
         return {hour: sums[hour] for hour in range(first, now + 1, HOUR)}
+
+    def of_each(self, repository_ids: Collection[str], hours: int) -> Mapping[str, Tally]:
+        """Return what jobs of each repository did in this hour and those before it.
+
+        All are read at once, so it is for a few repositories.
+        """
+        first = hour_of(self.clock.now()) - (hours - 1) * HOUR
+        read = self.executor.map(lambda each_id: self.repositories.tallies(each_id, first), repository_ids)
+        return {each_id: sum(tallies.values(), Tally()) for each_id, tallies in zip(repository_ids, read, strict=True)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 // Numbers, times and names, at the boundaries of how they are read.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { ago, bytes, count, dollars, percent, pieces, plural } from '../../../functions/manage/page/format.mjs';
+import { ago, bytes, count, dollars, fullRef, percent, pieces, plural, shortRef } from '../../../functions/manage/page/format.mjs';
 
 const KIB = 1024;
 const MIB = KIB ** 2;
@@ -80,4 +81,24 @@ test('what turns or hides text is spelt out, and the rest stays as it is', () =>
   assert.equal(shown('\u2066\u2069\ufeff'), '[U+2066][U+2069][U+FEFF]');
   assert.equal(shown('مفتاح 👩‍💻 <b>&amp;'), 'مفتاح 👩‍💻 <b>&amp;');
   assert.deepEqual(pieces(''), []);
+});
+
+const REFS = JSON.parse(readFileSync(new URL('../../unit/domain/refs.json', import.meta.url)));
+
+test('refs are read as the server reads them', () => {
+  for (const [text, ref] of Object.entries(REFS)) assert.equal(fullRef(` ${text} `), ref);
+});
+
+test('refs are shown as short as they can be read again', () => {
+  for (const ref of Object.values(REFS)) assert.equal(fullRef(shortRef(ref)), ref);
+  const shown = [
+    ['refs/heads/main', 'main'],
+    ['refs/pull/118/merge', '#118'],
+    ['refs/tags/v1', 'tags/v1'],
+    ['refs/heads/#118', 'refs/heads/#118'],
+    ['refs/heads/tags/v1', 'refs/heads/tags/v1'],
+    ['refs/heads/refs/x', 'refs/heads/refs/x'],
+    ['refs/anything', 'refs/anything'],
+  ];
+  for (const [ref, text] of shown) assert.equal(shortRef(ref), text);
 });

@@ -40,7 +40,7 @@ def store(template: Template) -> Iterator[PageServer]:
 def page(store: PageServer, browser: Browser) -> Iterator[Page]:
     """Provide one page of the repository for all tests that only ask; each of them fills in the whole form."""
     with opened_windows(browser) as opens:
-        yield opens(store, role=Role.READ_ONLY).ready("#/repositories/42")
+        yield opens(store, role=Role.READ_ONLY).ready("#/repositories/42/match")
 
 
 def version(name: str) -> str:
@@ -52,7 +52,10 @@ def ask(page: Page, key: str, restore_keys: str = "", refs: str = MAIN, version:
     form = page.locator("#match")
     form.get_by_label("Key", exact=True).fill(key)
     form.get_by_label("Restore keys").fill(restore_keys)
-    form.get_by_label("Refs").fill(refs)
+    own, base, default = [*refs.split("\n"), "", ""][:3]
+    form.get_by_label("Ref of the job").fill(own)
+    form.get_by_label("Its base").fill(base)
+    form.get_by_label("Default branch").fill(default)
     form.get_by_label("Version").fill(version)
     form.get_by_role("button", name="Match").click()
     settled(page)
@@ -65,27 +68,27 @@ def attempts(answer: Locator) -> list[str]:
 
 def test_exact_key_is_shown_as_hit(page: Page) -> None:
     answer = ask(page, "npm-1")
-    expect(answer).to_contain_text("Hit It restores npm-1 of refs/heads/main, 1 MiB, created 2 days ago")
+    expect(answer).to_contain_text("Hit It restores npm-1 of main, 1 MiB, created 2 days ago")
     expect(answer).to_contain_text("it has exactly this key.")
     expect(answer).to_contain_text(f"Version {version('one')}")
     expect(answer.get_by_role("heading", name="What a job would restore")).to_be_focused()
     assert attempts(answer) == [
-        "In refs/heads/main, the entry with exactly the key npm-1: found, created 2 days ago.",
+        "In main, the entry with exactly the key npm-1: found, created 2 days ago.",
     ]
 
 
 def test_attempts_are_listed_in_lookup_order(page: Page) -> None:
-    answer = ask(page, " npm-3 ", " nothing-\n\n npm- ", f"{FEATURE}\n\n{MAIN} ")
+    answer = ask(page, " npm-3 ", " nothing-\n\n npm- ", "feature\n\n main ")
     expect(answer).to_contain_text("it is the newest whose key begins with the restore key npm-.")
     assert attempts(answer) == [
-        "In refs/heads/feature, the entry with exactly the key npm-3: none.",
-        "In refs/heads/feature, the newest entry whose key begins with npm-3: none.",
-        "In refs/heads/feature, the newest entry whose key begins with nothing-: none.",
-        "In refs/heads/feature, the newest entry whose key begins with npm-: none.",
-        "In refs/heads/main, the entry with exactly the key npm-3: none.",
-        "In refs/heads/main, the newest entry whose key begins with npm-3: none.",
-        "In refs/heads/main, the newest entry whose key begins with nothing-: none.",
-        "In refs/heads/main, the newest entry whose key begins with npm-: found npm-2, created 1 day ago.",
+        "In feature, the entry with exactly the key npm-3: none.",
+        "In feature, the newest entry whose key begins with npm-3: none.",
+        "In feature, the newest entry whose key begins with nothing-: none.",
+        "In feature, the newest entry whose key begins with npm-: none.",
+        "In main, the entry with exactly the key npm-3: none.",
+        "In main, the newest entry whose key begins with npm-3: none.",
+        "In main, the newest entry whose key begins with nothing-: none.",
+        "In main, the newest entry whose key begins with npm-: found npm-2, created 1 day ago.",
     ]
 
 
@@ -118,7 +121,7 @@ def test_miss_explains_similar_entries(page: Page, refs: str, asked: str, why: s
     expect(answer).to_contain_text("Miss It restores nothing")
     row = answer.get_by_role("table", name="Similar entries elsewhere").get_by_role("row").filter(has_text="pip-1")
     expect(row.locator(".why")).to_have_text(why)
-    expect(row).to_contain_text(f"Ref {OTHER}")
+    expect(row).to_contain_text("Ref #9")
     expect(row).to_contain_text(f"Version {version('one')}")
 
 
@@ -129,20 +132,22 @@ def test_miss_without_similar_entries_is_explained(page: Page, asked: str) -> No
     expect(answer.get_by_role("table")).to_have_count(0)
 
 
-def test_refs_field_starts_with_main_branch(store: PageServer, window: Opens) -> None:
-    page = window(store).ready("#/repositories/42")
-    expect(page.get_by_label("Refs")).to_have_value(MAIN)
-    page.goto("about:blank")
-    page.goto(f"{store.url}/#/repositories/42?ref={OTHER}")
-    expect(page.get_by_label("Refs")).to_have_value(f"{OTHER}\n{MAIN}")
+def test_address_holds_the_question(store: PageServer, window: Opens) -> None:
+    page = window(store).ready("#/repositories/42/match")
+    expect(page.get_by_label("Default branch")).to_have_value("main")
+    ask(page, "npm-3", "npm-", "#9\nfeature\nmain")
+    page.reload()
+    expect(page.locator("#answer")).to_contain_text("begins with the restore key npm-.")
+    for label, value in {"Ref of the job": "#9", "Its base": "feature", "Default branch": "main"}.items():
+        expect(page.get_by_label(label)).to_have_value(value)
 
 
 def test_blank_fields_are_not_submitted(store: PageServer, window: Opens) -> None:
-    page = window(store).ready("#/repositories/42")
+    page = window(store).ready("#/repositories/42/match")
     form = page.locator("#match")
-    for key, refs, missing in (("  ", MAIN, "Key"), ("npm-1", " \n ", "Refs")):
+    for key, default, missing in (("  ", "main", "Key"), ("npm-1", "  ", "Ref of the job")):
         form.get_by_label("Key", exact=True).fill(key)
-        form.get_by_label("Refs").fill(refs)
+        form.get_by_label("Default branch").fill(default)
         form.get_by_role("button", name="Match").click()
         expect(form.get_by_label(missing, exact=True)).to_be_focused()
         expect(page.locator("#answer")).to_have_count(0)
@@ -150,28 +155,31 @@ def test_blank_fields_are_not_submitted(store: PageServer, window: Opens) -> Non
 
 def test_server_refusal_is_shown_and_retried(store: PageServer, window: Opens) -> None:
     one = window(store)
-    page = one.ready("#/repositories/42")
-    answer = ask(page, "npm-1", refs="\n".join(f"refs/heads/{number}" for number in range(MAX_REFS + 1)))
-    expect(answer.get_by_role("alert")).to_contain_text("ref")
+    refs = "&".join(f"ref={number}" for number in range(MAX_REFS + 1))
+    page = one.open(f"#/repositories/42/match?key=npm-1&{refs}")
+    expect(page.get_by_role("alert")).to_contain_text("ref")
+    expect(page.locator("#match")).to_contain_text("And 8 further refs from the address.")
     expect(page.locator("#match").get_by_label("Key", exact=True)).to_have_value("npm-1")
     one.faults.clear()  # the browser's own word of the refusal
+    page.goto("about:blank")
+    one.ready("#/repositories/42/match")
     expect(ask(page, "npm-1", refs=MAIN)).to_contain_text("it has exactly this key.")
 
 
 def test_failed_request_can_be_retried(store: PageServer, window: Opens) -> None:
     one = window(store)
-    page = one.ready("#/repositories/42")
+    page = one.ready("#/repositories/42/match")
     page.route("**/manage/match*", lambda route: route.abort())
     answer = ask(page, "npm-1")
-    expect(answer.get_by_role("alert")).to_contain_text("be reached. Look at the network")
+    expect(page.get_by_role("alert")).to_contain_text("be reached. Look at the network")
     one.faults.clear()  # the browser's own word of what was aborted
     page.unroute("**/manage/match*")
-    answer.get_by_role("button", name="Try again").click()
+    page.get_by_role("button", name="Try again").click()
     expect(answer).to_contain_text("it has exactly this key.")
 
 
 def test_refresh_repeats_match(store: PageServer, window: Opens) -> None:
-    page = window(store).ready("#/repositories/42")
+    page = window(store).ready("#/repositories/42/match")
     answer = ask(page, "late-1")
     expect(answer).to_contain_text("No entry of this repository")
     store.entry("42", "late-1", 7)
@@ -180,15 +188,14 @@ def test_refresh_repeats_match(store: PageServer, window: Opens) -> None:
 
 
 def test_match_form_works_by_keyboard(store: PageServer, window: Opens) -> None:
-    page = window(store).ready("#/repositories/42")
+    page = window(store).ready("#/repositories/42/match")
     page.locator("#match").get_by_label("Key", exact=True).focus()
     page.keyboard.insert_text("npm-9")
     page.keyboard.press("Tab")
-    page.keyboard.press("Tab")
     expect(page.get_by_label("Restore keys")).to_be_focused()
     page.keyboard.insert_text("npm-")
-    page.keyboard.press("Tab")
-    page.keyboard.press("Tab")
+    for _ in range(5):
+        page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Match")).to_be_focused()
     page.keyboard.press("Enter")
     heading = page.get_by_role("heading", name="What a job would restore")
@@ -203,11 +210,11 @@ def test_match_form_works_by_keyboard(store: PageServer, window: Opens) -> None:
 @pytest.mark.parametrize(("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"])
 def test_match_results_pass_axe_and_fit_screen(store: PageServer, window: Opens, size, scheme) -> None:
     one = window(store, viewport=size, color_scheme=scheme, reduced_motion="reduce", bypass_csp=True)
-    page = one.ready("#/repositories/42")
+    page = one.ready("#/repositories/42/match")
     add_axe(page)
     ask(page, "npm-9", "npm-", f"{FEATURE}\n{MAIN}")
     assert violations(page) == [], "hit"
-    page.evaluate(f"location.hash = '#/repositories/{quote(HOSTILE_ID, safe='')}'")
+    page.evaluate(f"location.hash = '#/repositories/{quote(HOSTILE_ID, safe='')}/match'")
     expect(page.get_by_role("heading", level=1)).to_have_text("acme/<b>app</b>")
     settled(page)
     answer = ask(page, MARKUP)

@@ -153,7 +153,7 @@ def test_kept_answers_are_read_back(document: dict[str, dict[str, str | dict[str
 def test_each_variable_and_key_is_documented() -> None:
     page = (ROOT / "docs" / "deploy" / "deploy.md").read_text()
     for key, variable in VARIABLES.items():
-        assert f"| `{variable}` | `{key}` |" in page
+        assert f"`{variable}`/`{key}`" in page
 
 
 OWNER, REPOSITORY = Subject("octo-org", None), Subject("octo-org", "widgets")

@@ -1,5 +1,6 @@
 """Each bound that docs/deploy/security.md names is held by tests, and each of these exists."""
 
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -8,11 +9,7 @@ from dev.local.template import ROOT
 
 HEADING = "## What can grow, and what bounds it"
 SECTION = (ROOT / "docs" / "deploy" / "security.md").read_text().partition(f"{HEADING}\n")[2].partition("\n## ")[0]
-ROWS = [
-    [cell.strip() for cell in line.strip("|").split(" | ")]
-    for line in SECTION.splitlines()
-    if line.startswith("| ") and not line.startswith("| what somebody can lengthen |")
-]
+ROWS = re.findall(r"^- \*\*(.+?)\*\*: (.+)$", SECTION, re.MULTILINE)
 
 HELD_BY = {
     "parts of an upload": (
@@ -133,9 +130,8 @@ HELD_BY = {
 """Maps what somebody can lengthen, as the page says it, to the tests of its bound."""
 
 
-def test_page_has_a_row_for_each_bound() -> None:
-    assert [row[0] for row in ROWS] == [*HELD_BY]
-    assert all(len(row) == 2 and all(row) for row in ROWS)
+def test_page_names_each_bound() -> None:
+    assert [what for what, _ in ROWS] == [*HELD_BY]
 
 
 @pytest.mark.parametrize(("what", "tests"), HELD_BY.items())

@@ -19,6 +19,7 @@ BY_ITSELF = {
     "dev.build.hook",  # has no options: tests/unit/api/test_hook.py holds what it wrote
     "dev.bench.delivery",  # has no options
     "dev.docs.screenshots",  # has no options
+    "dev.docs.demo",  # has no options: tests/e2e/page/test_demo.py holds what it wrote
 }
 """Modules left out here, each for a reason."""
 

@@ -1,4 +1,4 @@
-"""docs/deploy/settings.md has one row for each setting and parameter, in the template's groups."""
+"""docs/deploy/settings.md has one item for each setting and parameter, in the template's groups."""
 
 import re
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ from dev.local.template import ROOT, Template
 
 PAGE = (ROOT / "docs" / "deploy" / "settings.md").read_text()
 GROUPS = ("Set these", "Rarely", "Never")
+ITEM = re.compile(r"^- \*\*(.+?)\*\* \((.+?)\): (.+(?:\n  .+)*)", re.MULTILINE)
+"""A setting: its names, its default, what it is and, after a line break, its trade-off."""
 DIRECTION = re.compile(r"(?:^|[.;] )`?[^.:;]+`?: ")
 """The beginning of what one direction costs, as in `Longer: `."""
 
@@ -26,14 +28,13 @@ class Row:
 
 def rows(group: str) -> list[Row]:
     section = PAGE.partition(f"## {group}\n")[2].partition("\n## ")[0]
-    return [_row(line) for line in section.splitlines() if line.startswith("| `")]
+    return [_row(*found) for found in ITEM.findall(section)]
 
 
-def _row(line: str) -> Row:
-    names, default, said = (cell.strip() for cell in line.strip("|").split(" | "))
+def _row(names: str, default: str, said: str) -> Row:
     named = re.findall(r"`(\w+)`", names)
     parameters = [name for name in named if not name.isupper()]
-    _, _, trade_off = said.partition("<br>")
+    _, _, trade_off = " ".join(said.split()).partition("<br> ")
     return Row(next(iter(parameters), None), tuple(name for name in named if name.isupper()), default, trade_off)
 
 
@@ -90,7 +91,7 @@ def test_each_setting_is_documented_and_exists() -> None:
 def test_constants_have_the_defaults_of_the_code() -> None:
     for row in ALL:
         if row.parameter is None:
-            for name, said in zip(row.variables, row.default.split("<br>"), strict=True):
+            for name, said in zip(row.variables, row.default.split(", "), strict=True):
                 default = Settings.model_fields[name.lower()].default
                 shown = "none" if default is None else f"`{str(default).lower()}`"
                 assert said.startswith(shown), name

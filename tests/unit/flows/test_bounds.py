@@ -1,4 +1,4 @@
-"""Lists, logs and loops that a stranger could lengthen are bounded, as docs/deploy/security.md says row by row."""
+"""Lists, logs and loops that a stranger could lengthen are bounded, as docs/deploy/security.md lists them."""
 
 from dataclasses import replace
 from itertools import count

@@ -204,6 +204,13 @@ def test_activity_and_cost_reflect_jobs(manager: Manager) -> None:
     manager.driver.look_up("nope")
     activity = manager.get("/manage/activity", repository="example/tools", hours=2)
     assert activity["repository"] == "42"
+    assert manager.get("/manage/hit-rates", repository=["42", "43"]) == {
+        "hours": 168,
+        "hit_rates": [
+            {"repository": "42", "hits": 1, "misses": 1},
+            {"repository": "43", "hits": 0, "misses": 0},
+        ],
+    }
     *_, now = activity["hours"]
     counted = {"hits": 1, "misses": 1, "saves": 1, "bytes_restored": 7, "bytes_saved": 7}
     assert now == {"hour": "2027-01-15T08:00:00.000Z", **counted}
@@ -213,6 +220,9 @@ def test_activity_and_cost_reflect_jobs(manager: Manager) -> None:
 
 
 UNANSWERABLE = [
+    "/manage/hit-rates",
+    "/manage/hit-rates?repository=",
+    "/manage/hit-rates?" + "&".join(f"repository={number}" for number in range(51)),
     "/manage/activity?hours=0",
     "/manage/activity?hours=841",
     "/manage/match?repository=42&key=a",
@@ -236,7 +246,7 @@ def test_openapi_document_covers_every_route(manager: Manager) -> None:
     github_routes = {("GET", "caches"), ("DELETE", "caches"), ("DELETE", "caches/{number}"), ("GET", "cache/usage")}
     org_routes = {"cache/usage", "cache/usage-by-repository"}
     own_routes = {"role", "repositories", "repositories/{repository}", "match", "activity", "failures", "cost"}
-    own_routes |= {"refused-tokens", "families"}
+    own_routes |= {"refused-tokens", "families", "hit-rates"}
     entry_routes = {("GET", "entries"), ("DELETE", "entries"), ("DELETE", "entries/{number}")}
     assert operations == {
         *((method, f"/repos/{{owner}}/{{repo}}/actions/{path}") for method, path in github_routes),

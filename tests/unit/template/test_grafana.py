@@ -84,7 +84,7 @@ def statistics_of(metric: str) -> set[str]:
         return {"Average"}
     if unit_of(OWN[metric]).value == "Milliseconds":
         return {"p50", "p99"}
-    row = re.search(rf"^\| `{metric}` .*", METRICS_PAGE, re.MULTILINE)
+    row = re.search(rf"^- \*\*`{metric}`.*", METRICS_PAGE, re.MULTILINE)
     assert row
     return {"Sum", "SampleCount"} if "its sample count is the number of" in row[0] else {"Sum"}
 

@@ -37,7 +37,7 @@ def queries(page: str) -> list[str]:
 def test_runbook_paragraphs_have_three_parts() -> None:
     assert sorted(paragraphs()) == ALARMS
     for said in paragraphs().values():
-        means, look, do = (said.index(f"**{words}.**") for words in ("What it means", "How to look", "What to do"))
+        means, look, do = (said.index(f"**{words}.**") for words in ("Meaning", "Look", "Do"))
         assert means < look < do
         assert "```" in said[look:do], "the exact query or command"
         # A cleanup in the middle of a restore would delete what is restored.
@@ -235,9 +235,8 @@ def test_dashboard_shows_every_own_metric(dashboard: Any) -> None:
 # ---------------------------------------------------------------- docs/operate/metrics.md
 
 
-def metric_rows() -> dict[str, list[str]]:
-    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", METRICS_PAGE.partition("## Metrics")[2], re.MULTILINE)
-    return {name: rest.split(" | ") for name, rest in rows}
+METRIC = re.compile(r"^- \*\*`(\w+)`\*\* \((\w+)(?: by (`[^)]+))?\): .+", re.MULTILINE)
+"""A metric of the page: its name, its unit and, if it has another dimension, that with its values."""
 
 
 def test_page_lists_units_dimensions_and_values() -> None:
@@ -249,12 +248,13 @@ def test_page_lists_units_dimensions_and_values() -> None:
         "fall": [*PlainReason],
         "hook": [*HookVersion],
     }
-    assert metric_rows().keys() == {metric.name for metric in METRICS}
+    shown = {name: (unit, " ".join(said.split())) for name, unit, said in METRIC.findall(METRICS_PAGE)}
+    assert shown.keys() == {metric.name for metric in METRICS}
     for metric in METRICS:
-        unit, said, *_ = metric_rows()[metric.name]
+        unit, said = shown[metric.name]
         assert unit == unit_of(metric).value
         if metric.dimension is None:
-            assert said == "\N{EN DASH}"
+            assert not said
         elif metric.dimension in values:
             assert set(values[metric.dimension]) == metric.values
             assert said == f"`{metric.dimension}`: {', '.join(values[metric.dimension])}"

@@ -337,6 +337,22 @@ class ActivityResponse(BaseModel):
     hours: list[HourResponse]
 
 
+class HitRateResponse(BaseModel):
+    repository: str = Field(description="its id")
+    hits: int
+    misses: int
+
+
+class HitRatesResponse(BaseModel):
+    hours: int
+    hit_rates: list[HitRateResponse] = Field(description="one for each repository that was asked for")
+
+    @classmethod
+    def from_tallies(cls, hours: int, tallies: Mapping[str, Tally]) -> Self:
+        rates = [HitRateResponse(repository=of, hits=it.hits, misses=it.misses) for of, it in tallies.items()]
+        return cls(hours=hours, hit_rates=rates)
+
+
 class FailedMergeResponse(BaseModel):
     repository: str
     entry: EntryResponse
