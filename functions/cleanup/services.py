@@ -39,6 +39,7 @@ class CleanupServices(CoreServices):
             self.claim_merge,
             self.remove_entry,
             self.remove_broken,
+            self.abort_left_uploads,
             self.lifetimes,
             max_attempts=self.settings.merge_attempts,
             merges_at_finalize=self.merges_at_finalize,
@@ -52,6 +53,7 @@ class CleanupServices(CoreServices):
             self.table,
             self.bucket,
             self.manifests,
+            self.abort_left_uploads,
             self.clock,
             self.cleanup_executor,
             self.lifetimes,
@@ -61,7 +63,7 @@ class CleanupServices(CoreServices):
 
     @cached_property
     def find_orphans(self) -> FindOrphans:
-        return FindOrphans(self.table, self.bucket, self.tokens, self.telemetry)
+        return FindOrphans(self.table, self.bucket, self.clock, self.tokens, self.telemetry)
 
     @cached_property
     def reconcile_usage(self) -> ReconcileUsage:

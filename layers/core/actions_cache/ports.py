@@ -404,7 +404,13 @@ class Bucket(Protocol):
         """Make the object of these parts. The caller looks at the object, which others may have made before."""
         ...
 
-    def abort_upload(self, upload: MultipartUpload) -> None: ...
+    def abort_upload(self, upload: MultipartUpload) -> None:
+        """Abort the upload; one that is over is no error."""
+        ...
+
+    def uploads(self, prefix: str) -> Iterator[tuple[MultipartUpload, Millis]]:
+        """Yield the unfinished uploads of keys that begin with the prefix, each with the time when it was started."""
+        ...
 
     def check(self) -> None:
         """Check that the bucket responds.

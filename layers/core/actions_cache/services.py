@@ -7,7 +7,7 @@ from functools import cached_property
 import boto3
 from botocore.config import Config
 
-from actions_cache.archives import ClaimMerge, Manifests, RemoveBroken, RemoveEntry
+from actions_cache.archives import AbortLeftUploads, ClaimMerge, Manifests, RemoveBroken, RemoveEntry
 from actions_cache.aws.clients import QUICK_CALLS, new_session, s3_client
 from actions_cache.aws.dynamodb import DynamoDbSchema, DynamoDbTable
 from actions_cache.aws.dynamodb_items import Database
@@ -156,6 +156,10 @@ class CoreServices:
     @cached_property
     def remove_broken(self) -> RemoveBroken:
         return RemoveBroken(self.bucket, self.remove_entry, self.telemetry)
+
+    @cached_property
+    def abort_left_uploads(self) -> AbortLeftUploads:
+        return AbortLeftUploads(self.table, self.bucket)
 
     @cached_property
     def evict(self) -> Evict:

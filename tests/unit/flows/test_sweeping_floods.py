@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -116,7 +117,7 @@ def test_floods_delay_no_other_archive():
 def test_floods_share_each_run():
     simulation = CleanupSimulation()
     now = simulation.clock.at
-    changes = {"state": ArchiveState.DELETED, "upload_closes_at": now - 2 * HOUR, "swept_at": now}
+    changes: dict[str, Any] = {"state": ArchiveState.DELETED, "upload_closes_at": now - 2 * HOUR, "swept_at": now}
     floods = [stored_archive(id=id_of(shard, 0), deleted_at=now + HOUR, **changes) for shard in SHARDS[:2]]
     for flood in floods:
         simulation.add(flood, ArchiveObjects(800_000 // SCALE))
