@@ -75,12 +75,15 @@ class DynamoDbRepositories:
         self._recent: dict[str, Millis] = {}
 
     def note(self, repository: Repository) -> None:
-        # The profile is written last, because it shows that the other items exist.
+        for item in self._noted(repository):
+            write(item.save)
+
+    def _noted(self, repository: Repository) -> Iterator[RepositoryItem]:
+        """Yield the items by which a repository is found, its profile last, because it shows that the others exist."""
         if (name := repository.name) is not None:
-            write(lambda: self._items(_partition_of(name), repository.id).save())
-        write(lambda: self._items(STORE, f"repository#{repository.id}").save())
-        known = self._items(repository.id, "profile", name=repository.name, noted_at=repository.noted_at)
-        write(known.save)
+            yield self._items(_partition_of(name), repository.id)
+        yield self._items(STORE, f"repository#{repository.id}")
+        yield self._items(repository.id, "profile", name=repository.name, noted_at=repository.noted_at)
 
     def repository(self, repository_id: str) -> Repository | None:
         found = get(self._items, repository_id, "profile")
