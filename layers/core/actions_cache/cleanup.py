@@ -462,15 +462,17 @@ class RunCleanup:
     Args:
         clean_up: does the archives' tasks.
         evict: evicts entries while there is time, starting at a place among the repositories (Evict.everywhere).
+        note_usages: notes what repositories keep, while there is time.
         migrate: rewrites what an older release wrote.
     """
 
     clean_up: Callable[[TimeLeft], Counter[str]]
     evict: Callable[[Callable[[], bool], float], int]
+    note_usages: Callable[[Callable[[], bool]], int]
     migrate: Callable[[TimeLeft], Counter[str]]
 
     def __call__(self, remaining: TimeLeft) -> Counter[str]:
-        """Clean up until two fifths of the time are left, evict until a quarter is left, migrate, and clean up again.
+        """Clean up until two fifths of the time are left, evict until a quarter, note usages until a fifth, migrate.
 
         What the others leave of the time goes to the tasks that are still due.
         """
@@ -478,6 +480,7 @@ class RunCleanup:
         done = self.clean_up(lambda: remaining() - available * 2 // 5)
         start = secrets.randbelow(1000) / 1000
         done["entries evicted"] += self.evict(lambda: remaining() > available // 4, start)
+        done["usages noted"] += self.note_usages(lambda: remaining() > available // 5)
         done += self.migrate(remaining)
         return done + self.clean_up(remaining) if done.pop(LEFT, 0) else done
 

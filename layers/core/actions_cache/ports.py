@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 from actions_cache.domain.archive import Archive, DirectUpload, Part
-from actions_cache.domain.budgets import Hits, Repository, Tally, Usage
+from actions_cache.domain.budgets import Hits, Repository, RepositoryUsage, Tally, Usage
 from actions_cache.domain.direct_upload import DirectUrls, SentPart
 from actions_cache.domain.entry import Entry, EntryFamily, EntryName, Reservation
 from actions_cache.domain.entry_class import EntryClass
@@ -242,6 +242,14 @@ class Repositories(Protocol):
 
     def ids(self) -> Sequence[str]:
         """Return the sorted ids of all repositories that were ever noted."""
+        ...
+
+    def noted_usages(self) -> Mapping[str, RepositoryUsage | None]:
+        """Return each repository of ids(), in their order, with what note_usage noted last, if it did: in one read."""
+        ...
+
+    def note_usage(self, usage: RepositoryUsage) -> None:
+        """Note what a repository keeps, in all and not by class, for noted_usages."""
         ...
 
     def some_ids(self, most: int) -> Sequence[str]:
