@@ -90,7 +90,7 @@ test: .venv/.ready .tools/engines/.ready .tools/sam/.ready $(NODE_PACKAGES) ## R
 try-on-aws: .venv/.ready .tools/sam/.ready ## Proves it on a throwaway stack, for MAX_USD=1; CLEAN=name deletes a stack left
 	@$(RUN) -m actions_cache_cli.try_on_aws $(if $(CLEAN),--clean "$(CLEAN)")
 
-cost: .venv/.ready ## Costs of a terabyte and an idle month; COST_OPTIONS=--ceiling: of one token
+cost: .venv/.ready ## Costs of a month, line by line; COST_OPTIONS=--ceiling: of one token
 	@$(RUN) -m dev.cost.cost $(COST_OPTIONS)
 
 ##@ Build and release it

@@ -15,6 +15,7 @@ from hypothesis import settings
 from moto import mock_aws
 from moto.core.serialize import ResponseSerializer
 
+from actions_cache import activity
 from actions_cache.domain.merge_plan import MIB
 from dev.clients.driver import CREDENTIALS, CacheDriver, SetClock
 from dev.local import emulators
@@ -93,6 +94,15 @@ def quick_attribute_values() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ResponseSerializer, "get_value", quickly)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_counting() -> Iterator[None]:
+    """Let a lookup wait until it is counted, however busy the machine is: tests read the count, or the requests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for seconds in ("COUNTING_WAIT_SECONDS", "PAIRS_WAIT_SECONDS"):
+            patch.setattr(activity, seconds, 60)
         yield
 
 

@@ -50,6 +50,7 @@ CHECKS = (
     Check("it restores from S3", entry.merged),
     Check("S3 gives ranges side by side", entry.speed),
     Check("x-ms-range is honoured", entry.seek),
+    Check("an entry is saved straight into S3", entry.direct),
     Check("errors are twirp's JSON", reach.errors),
     Check("a miss is 200 with ok false", reach.miss),
     Check("a saved key can't be saved again", reach.second_create),

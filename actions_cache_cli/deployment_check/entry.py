@@ -1,10 +1,12 @@
 """Checks the life of an entry that no Lambda could take: its save, its merge, and its restores."""
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 
 from actions_cache.domain.signing import Direction
+from actions_cache.http.direct_uploads import MEDIA_TYPE as DIRECT
 from actions_cache_cli.deployment_check.check import SEEKING_READER, Context, Failed, Skipped, Upload, needed
 from actions_cache_cli.deployment_check.diagnoses import explain
 from actions_cache_cli.deployment_check.edge import (
@@ -19,6 +21,7 @@ from actions_cache_cli.deployment_check.edge import (
 from actions_cache_cli.doctor.probe import (
     FORBIDDEN,
     SERVER,
+    SERVICE,
     Reply,
     download,
     identify,
@@ -286,3 +289,44 @@ def seek(context: Context) -> str:
     if error := seek_error(context.client, url, entry.content):
         raise Failed(error)
     return "206 with the right bytes"
+
+
+# ---------------------------------------------------------------- saves past the edge
+
+DIRECT_BYTES = 4096
+
+
+def direct(context: Context) -> str:
+    """Save an entry of one part straight into S3, as the runner's hook does (docs/design/direct-uploads.md)."""
+    job, client, key = context.saving_job(), context.client, f"{context.name}-direct"
+    headers = {"Content-Type": "application/json", "User-Agent": job.user_agent, "Accept": DIRECT}
+    asked = json.dumps({"version": job.version, "key": key}).encode()
+    reply = client.ask("POST", f"{job.base}{SERVICE}CreateCacheEntry", asked, headers | job.authorization)
+    reserved = message_of("CreateCacheEntry", reply)
+    offer = reserved.get("direct")
+    if not offer:
+        raise Failed(
+            "the server offers no upload into S3, so the hook saves through the edge; the log of the ApiFunction says "
+            "why (direct upload not offered), and its role must allow s3:PutObject and s3:ListBucket"
+        )
+    looked = client.send("GET", offer["look"])
+    if looked.status != HTTPStatus.OK:
+        raise Failed(
+            f"S3 doesn't take the server's URLs from here, so the hook saves through the edge; {explain(looked)}; "
+            "RunnerAddresses must have this address, and a VPC's endpoint must allow the bucket"
+        )
+    body = made_up(20, DIRECT_BYTES)
+    part = client.ask(
+        "PUT", f"{offer['parts']['url']}&partNumber=1&X-Amz-Signature={offer['parts']['signatures'][0]}", body
+    )
+    if part.status != HTTPStatus.OK:
+        raise Failed(f"S3 takes no part: {explain(part)}")
+    accepted(put_block_list(client, str(reserved["signed_upload_url"]), [plain_block_id(0)]))
+    finalized(job.finalize(key, len(body)))
+    url = job.download_url(key)
+    if not is_s3_url(url):
+        raise Failed("the entry isn't one object right after its save, so its blocks went another way")
+    restored, _ = download(client, url)
+    if error := restore_error(restored, body):
+        raise Failed(error)
+    return f"{len(body)} bytes past the edge, one object at once, every byte as sent"

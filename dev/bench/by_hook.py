@@ -167,7 +167,7 @@ def _times(what: str, without: float, with_hook: float, aim: float | None = None
 INSTALLED = ("dev/clients/node_modules", ".venv/lib")
 """Directories of packages from npm and PyPI, which is what jobs cache; this repository installs them itself."""
 
-STEP_BYTES = (300 * MB, 30 * MB)
+STEP_BYTES = 300 * MB
 
 
 @dataclass(frozen=True)
@@ -194,23 +194,33 @@ PICTURE = ROOT / "docs" / "images" / "restore.svg"
 
 
 def steps(emulators: Emulators, rounds: int) -> Iterator[Row]:
-    """Restore what was installed here, tar and zstd too, which is what a user waits for, and draw it."""
+    """Download a large archive, and restore what was installed here, tar and zstd too; and draw both."""
     cap = CAPS[0][0]
-    groups = []
-    for size in STEP_BYTES:
-        without, with_hook = restore_steps(emulators, size, rounds)
-        what = f"{size // MB} MB of files, an archive of {without.size / MB:.0f} MB"
-        more = f"downloaded after {without.until_downloaded:.2f} s and {with_hook.until_downloaded:.2f} s"
-        yield _times(f"restore step of {what}, {cap // MB} MB/s", without.seconds, with_hook.seconds, more=more)
-        groups.append(bars.Group(what, list(_pairs(without, with_hook))))
-    title = f"Restoring by actions/cache from a store that gives each connection {cap // MB} MB/s, as S3 does"
+    with environment(emulators, LATENCY, 1, bytes_per_second=cap, merge_trigger="finalize") as at, _saved(at) as sides:
+        sides.without.job.wait_until_merged("entry")
+        plain, ours = in_turn(sides.without.seconds, sides.with_hook.seconds, rounds=rounds)
+    archive = f"An archive of {ENTRY_BYTES // MB} MB"
+    yield _times(f"{archive}, {UNTIL_DOWNLOADED}, {cap // MB} MB/s", plain, ours)
+    without, with_hook = restore_steps(emulators, STEP_BYTES, rounds)
+    files = f"{STEP_BYTES // MB} MB of files, an archive of {without.size / MB:.0f} MB"
+    more = f"downloaded after {without.until_downloaded:.2f} s and {with_hook.until_downloaded:.2f} s"
+    yield _times(f"restore step of {files}, {cap // MB} MB/s", without.seconds, with_hook.seconds, more=more)
+    title = f"Restoring by actions/cache from a local store that gives a connection {cap // MB} MB/s, as S3 does"
+    groups = [bars.Group(archive, [_pair(UNTIL_DOWNLOADED, plain, ours)])]
+    groups.append(bars.Group(files, list(_pairs(without, with_hook))))
     PICTURE.write_text(bars.picture(title, "without the hook", "with it", groups))
 
 
+UNTIL_DOWNLOADED = "until downloaded"
+
+
 def _pairs(without: Step, with_hook: Step) -> Iterator[bars.Pair]:
-    for what, of in (("until downloaded", "until_downloaded"), ("the whole step, unpacking too", "seconds")):
-        sides = [getattr(side, of) for side in (without, with_hook)]
-        yield bars.Pair(what, *(bars.Bar(seconds, f"{seconds:.1f} s") for seconds in sides))
+    yield _pair(UNTIL_DOWNLOADED, without.until_downloaded, with_hook.until_downloaded)
+    yield _pair("the whole step, unpacking too", without.seconds, with_hook.seconds)
+
+
+def _pair(what: str, *seconds: float) -> bars.Pair:
+    return bars.Pair(what, *(bars.Bar(side, f"{side:.1f} s") for side in seconds))
 
 
 def restore_steps(emulators: Emulators, size: int, rounds: int) -> tuple[Step, Step]:

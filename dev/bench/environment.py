@@ -125,17 +125,13 @@ def environment(
         bytes_per_second: most that one connection to the store carries each way; None for no cap.
         merge_trigger: value of MERGE_TRIGGER.
     """
-    keys = emulators.endpoints.credentials
     with (
         tempfile.TemporaryDirectory() as directory,
         latency_proxy(emulators.store_port, milliseconds, bytes_per_second=bytes_per_second) as endpoint,
         latency_proxy(urlsplit(endpoint).port or 0, 0, copies=True) as hop,
     ):
         settings = {
-            "STORE_ENDPOINT_URL": endpoint,
-            "AWS_ACCESS_KEY_ID": keys.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": keys.secret_access_key,
-            "AWS_REGION": emulators.endpoints.region,
+            **emulators.endpoints.settings_with_store(endpoint),
             "LOCAL_MERGE_WORKERS": str(merge_workers),
             "MERGE_TRIGGER": merge_trigger,
         }

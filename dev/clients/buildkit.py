@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from dev.clients.wire import SERVICE, TIMEOUT_SECONDS, Reply, block_list_xml
 
-REPRODUCED = "go-actions-cache, request by request"
+REPRODUCED = "The requests of go-actions-cache"
 """Name of this version in docs/use/clients.md."""
 
 USER_AGENT = "go-actions-cache/1.0"

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from dev.clients.wire import SERVICE, Reply, send
 
-REPRODUCED = "August 2026, request by request"
+REPRODUCED = "The requests of August 2026"
 """Name of this version in docs/use/clients.md."""
 
 VERSION = hashlib.sha256(b"hestia-2").hexdigest()

@@ -1,4 +1,4 @@
-"""The costs of a terabyte and of an idle month: `python -m dev.cost.cost [--write]` prints them as Markdown.
+"""The costs of a month, line by line: `python -m dev.cost.cost` prints them as Markdown; `--write` shortens the page's.
 
 The requests are counted from the design, and the prices are list prices; both are in actions_cache/cost.py. Nothing
 here was measured on AWS.
@@ -136,6 +136,12 @@ def metrics_month(hours: float, values: Mapping[str, int]) -> Line:
     return Line(f"{count} custom metrics, in {hours:,.0f} hours of it", "Metric", count * hours / HOURS_A_MONTH)
 
 
+def bucket_metrics_month(hours: float) -> Line:
+    """Return the cost of S3's request metrics of a month, in so many hours of which the bucket is read or written."""
+    what = f"{BUCKET_METRICS} request metrics of S3, in {hours:,} hours of it"
+    return Line(what, "Metric", BUCKET_METRICS * hours / HOURS_A_MONTH)
+
+
 def custom_metrics(metrics: Iterable[Metric], values: Mapping[str, int]) -> int:
     """Return the number of metrics that are billed: each value of a dimension counts."""
     return sum(values[metric.dimension] if metric.dimension else 1 for metric in metrics)
@@ -188,14 +194,22 @@ def default_of(template: Template, value: Any) -> str:
 
 LARGE_IDLE_USD = 1.0
 
+SHOWN_IDLE_USD = 0.2
+"""Least cost of a line of an idle month that the page shows by itself."""
+SHOWN_HOUR_USD = 75.0
+"""Least cost of a line of the worst hour that the page shows."""
+OTHER_MONTHS_TERABYTES = (10, 50)
+"""Terabytes saved in the page's other months."""
+
 
 def dollars(usd: float) -> str:
     return "0" if usd == 0 else "< 0.01" if usd < 0.005 else f"{usd:,.2f}"
 
 
 def markdown(columns: Mapping[str, Saving], template: Template) -> str:
-    """Return the tables: a terabyte in each way of saving, an idle month, the worst hour, and the prices."""
+    """Return every line: months by size, a terabyte, an idle month, the worst hour, and the prices."""
     tables = [
+        _month_table(columns, template),
         _terabyte_table(columns),
         _idle_table(template),
         _metrics_table(),
@@ -205,17 +219,85 @@ def markdown(columns: Mapping[str, Saving], template: Template) -> str:
     return "\n\n".join("\n".join(rows) for rows in tables) + "\n"
 
 
+def page_tables(columns: Mapping[str, Saving], template: Template) -> str:
+    """Return the page's tables: a month by size, an idle month, and the dearest lines of the worst hour."""
+    tables = [_month_table(columns, template), _short_idle_table(template), _short_ceiling_table(template)]
+    return "\n\n".join("\n".join(rows) for rows in tables) + "\n"
+
+
+def _month_table(columns: Mapping[str, Saving], template: Template) -> list[str]:
+    plain, hooked, seeking = columns.values()
+    idle = total(idle_month(template))
+    seen = idle + metrics_month(BUSY_HOURS, USUAL_VALUES).usd + bucket_metrics_month(BUSY_HOURS).usd
+    cases = (
+        ("actions/cache, runners in the bucket's region", plain, 0),
+        ("the same, saved by the runner's hook", hooked, hooked_restores(hooked).usd),
+        ("actions/cache, runners elsewhere", plain, transfer_out(plain, outside_aws=True).usd),
+        ("BuildKit's 1 MiB blocks, runners anywhere", seeking, transfer_out(seeking, outside_aws=True).usd),
+    )
+    more = [f"{terabytes} TB" for terabytes in OTHER_MONTHS_TERABYTES]
+    head = ("1 TB saved in a month", "saves, lookups", "restores", "storage", "idle, metrics", "**in all**", *more)
+    rows = [
+        "## In six lines",
+        "",
+        f"USD a month. {_assumed(plain)} All of it is stored for the whole month.",
+        "",
+        _row(*head),
+        _row("---", *["---:"] * (len(head) - 1)),
+    ]
+    for what, saving, restored in cases:
+        saved, stored = total(terabyte_saved(saving)), total(storage_a_month(saving))
+        each = saved + restored + stored
+        others = [f"{each * terabytes + seen:,.0f}" for terabytes in OTHER_MONTHS_TERABYTES]
+        parts = (*map(dollars, (saved, restored, stored, seen)), f"**{each + seen:,.0f}**")
+        rows.append(_row(what, *parts, *others))
+    rows.append(_row("nothing saved", "0", "0", "0", dollars(idle), f"**{idle:,.0f}**", *["" for _ in more]))
+    return rows
+
+
+def _assumed(saving: Saving) -> str:
+    return (
+        f"{saving.entries:,.0f} entries of {saving.entry_bytes / 1e6:,.0f} MB, each restored {saving.restores:g} "
+        f"times; {saving.early:.0%} of the restores come before the merge is done."
+    )
+
+
+def _short_idle_table(template: Template) -> list[str]:
+    lines = idle_month(template)
+    shown = [line for line in lines if line.usd >= SHOWN_IDLE_USD]
+    seen = [
+        metrics_month(hours, values).usd + bucket_metrics_month(hours).usd
+        for hours, values in ((BUSY_HOURS, USUAL_VALUES), (HOURS_A_MONTH, MOST_VALUES))
+    ]
+    rows = ["## An idle month", "", _row("", "USD"), _row("---", "---:")]
+    rows += [_row(line.what, dollars(line.usd)) for line in shown]
+    rows.append(_row("all else", dollars(total(lines) - total(shown))))
+    rows.append(_row("**idle**", f"**{total(lines):,.2f}**"))
+    rows.append(_row("metrics, while jobs run ten hours a workday", f"+ {dollars(seen[0])}"))
+    rows.append(_row("metrics, if everything happens at every hour", f"+ {dollars(seen[1])}"))
+    return rows
+
+
+def _short_ceiling_table(template: Template) -> list[str]:
+    spendings, told = worst_hour(template), seconds_until_told(template)
+    dearest: dict[str, Spending] = {}
+    for spending in spendings:
+        name = spending.shared or spending.what
+        dearest[name] = max(dearest.get(name, spending), spending, key=lambda one: one.usd)
+    shown = [one for one in spendings if one in dearest.values() and one.usd >= SHOWN_HOUR_USD]
+    rows = _ceiling_head(spendings)
+    rows += [_spending_row(spending, told) for spending in sorted(shown, key=lambda one: -one.usd)]
+    rows.append(_row("all else", "", "", dollars(ceiling(spendings) - sum(one.usd for one in shown)), "", ""))
+    return [*rows, _ceiling_sum(spendings)]
+
+
 def _terabyte_table(columns: Mapping[str, Saving]) -> list[str]:
     saved = [terabyte_saved(saving) for saving in columns.values()]
     first = next(iter(columns.values()))
-    how = (
-        f"{first.entries:,.0f} entries of {first.entry_bytes / 1e6:,.0f} MB, each restored {first.restores:g} times; "
-        f"{first.early:.0%} of the restores come before the merge is done. USD."
-    )
     rows = [
         "## A terabyte saved",
         "",
-        how,
+        f"{_assumed(first)} USD.",
         "",
         _row("", *columns),
         _row("---", *["---:"] * len(columns)),
@@ -254,28 +336,33 @@ def _metrics_table() -> list[str]:
         ("the bucket read or written, ten hours a day", BUSY_HOURS),
         ("the same, at every hour", HOURS_A_MONTH),
     ):
-        line = Line("", "Metric", BUCKET_METRICS * hours / HOURS_A_MONTH)
-        rows.append(_row(when, f"{BUCKET_METRICS} request metrics of S3, in {hours:,} hours of it", dollars(line.usd)))
+        line = bucket_metrics_month(hours)
+        rows.append(_row(when, line.what, dollars(line.usd)))
     return rows
 
 
 def _ceiling_table(template: Template) -> list[str]:
     spendings, told = worst_hour(template), seconds_until_told(template)
+    rows = [_spending_row(spending, told) for spending in spendings]
+    return [*_ceiling_head(spendings), *rows, _ceiling_sum(spendings)]
+
+
+def _ceiling_head(spendings: Sequence[Spending]) -> list[str]:
     unheard, gigabits = sum(spending.told_by is None for spending in spendings), LINK_BITS_A_SECOND / 1e9
-    rows = [
+    return [
         "## What one token can cost in an hour",
         "",
-        f"One job, with its token and URLs, on a runner with {gigabits:g} Gbit/s each way and any number",
-        "of connections, against the template's defaults. Each line is the most that it can cost by itself. Lines may",
-        "compete for one thing (the link, a method's throttle, S3's rate, Lambda's concurrency); of those, the sum has",
-        f"only the dearest. {unheard} of {len(spendings)} lines set off no alarm. USD.",
+        f"One job, with its token and URLs, on a machine with {gigabits:g} Gbit/s each way, against the template's",
+        "defaults. Of lines that compete (for the link, a throttle, S3's rate, Lambda's concurrency) the sum has only",
+        f"the dearest. {unheard} of {len(spendings)} lines set off no alarm.",
         "",
         _row("", "in an hour", "bounded by", "USD an hour", "alarm, and when", "USD by then"),
         _row("---", "---:", "---", "---:", "---", "---:"),
     ]
-    rows += [_spending_row(spending, told) for spending in spendings]
-    rows.append(_row("**all of it**", "", "", f"**{ceiling(spendings):,.0f}**", "", ""))
-    return rows
+
+
+def _ceiling_sum(spendings: Sequence[Spending]) -> str:
+    return _row("**all of it**", "", "", f"**{ceiling(spendings):,.0f}**", "", "")
 
 
 def _spending_row(spending: Spending, told: Mapping[str, float]) -> str:
@@ -335,18 +422,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--restores", type=float, default=3, help="of each entry")
     parser.add_argument("--early", type=float, default=0.1, help="part of the restores that comes before the merge")
     parser.add_argument("--ceiling", action="store_true", help="only what one token can cost in an hour")
-    parser.add_argument("--write", action="store_true", help="into docs/deploy/cost.md")
+    parser.add_argument("--write", action="store_true", help="the tables of docs/deploy/cost.md")
     options = parser.parse_args(arguments)
     template = Template.load()
     if options.ceiling:
         sys.stdout.write("\n".join(_ceiling_table(template)) + "\n")
         return
     saving = Saving(options.entry_mb * 1e6, options.block_mib * MIB, options.restores, options.early)
-    tables = markdown(usual_columns(saving, template), template)
+    columns = usual_columns(saving, template)
     if options.write:
-        DOCUMENT.write_text(documented(DOCUMENT.read_text(), tables))
+        DOCUMENT.write_text(documented(DOCUMENT.read_text(), page_tables(columns, template)))
     else:
-        sys.stdout.write(tables)
+        sys.stdout.write(markdown(columns, template))
 
 
 if __name__ == "__main__":

@@ -19,57 +19,29 @@ MARKER = "client"
 
 HEAD = """# Clients
 
-What each client is shown to do here, in which version, and by which test. This page is made of the tests themselves
-(`make clients-page`, of their `client` markers), and `make lint` fails when it is stale. Versions are those that the
-tests install: package.json's and the lock files'. _By v2_ is github.com's service, _by v1_ the one before it, which
-GHES, Gitea and act have. Each test runs against the local run, through the very functions of the edge; "from parts"
-means a server that never merges.
+| you use | on the wire it is |
+|---|---|
+| actions/cache, setup-*, gradle/actions, rust-cache, ccache-action, setup-bazel, turbo's actions | @actions/cache |
+| docker/build-push-action, buildx with `type=gha` | BuildKit |
+| sccache, and whatever stores by OpenDAL's `ghac` | OpenDAL |
+| Nix | hestia or magic-nix-cache |
 
-setup-*, gradle/actions, rust-cache, ccache-action, setup-bazel, turbo's runners and docker/actions-toolkit are
-@actions/cache on the wire. sccache and whatever else stores by OpenDAL's `ghac` are OpenDAL there.
+Each line below is a test against the local run, and links to its file. _v2_ is github.com's protocol, _v1_ the one
+before, which GHES, Gitea and act have. `make clients-page` makes this page from the tests' markers.
 """
 
 CLIENTS = {
-    "@actions/cache": (
-        "Node. Asks in JSON with snake_case. Uploads by Azure's SDK: one PUT up to 128 MiB, else blocks of 64 MiB, "
-        "eight at a time and out of order; by v1 chunks of 32 MiB, four at a time, without a Content-Length; these "
-        "pass API Gateway and Lambda, so on AWS `upload-chunk-size: 4000000` is needed. v1 joins the keys of a lookup "
-        "by commas, percent-encoded like the rest, so a key's own comma can't be told from a separator: the whole text "
-        "is looked for first, as one exact key, then its pieces. Downloads by one plain GET; from a host "
-        "under `blob.core.windows.net` in pieces of 4 MiB, eight at a time. The end-to-end tests of "
-        "falcondev-oss/github-actions-cache-server, which drive 6.0.0 by 1 B to 512 MiB, passed by hand; they save one "
-        "key five times, so each needs a repository of its own in its token."
-    ),
+    "@actions/cache": "By v1 on AWS, set `upload-chunk-size: 4000000`, since its chunks pass Lambda.",
     "BuildKit": (
-        "Go, and so `docker buildx` with `type=gha`. Asks in JSON with numbers, and names its key among the restore "
-        "keys too. Uploads blocks of 1 MiB one after the other; reads by GET, and after a seek by `x-ms-range`. It "
-        "comes in no package that the tests could install, so they send its requests, by "
-        "dev/clients/buildkit.py, which fails where it would. By hand, "
-        "buildkitd of August 2026 exported layers to the local run and a second "
-        "one, with nothing of its own, imported them; and go-actions-cache, as BuildKit of November 2026 vendors it, "
-        "passed its own tests by v2 and by v1, and read 300 MiB whole and by seeks (but TestAllKeys, which asks "
-        "api.github.com)."
+        "The tests send its requests one by one (dev/clients/buildkit.py). By hand, buildkitd of August 2026 exported\n"
+        "layers to the local run and imported them, and go-actions-cache of November 2026 passed its own tests."
     ),
-    "OpenDAL ghac": (
-        "Rust, here by its Python package. Asks in protobuf. Uploads in the caller's chunks under random ids; reads by "
-        "`Range`, after a lookup each time, and learns a size from the range of a single byte."
-    ),
-    "sccache": "Rust, OpenDAL on the wire. Its daemon tries a read and a write before it starts.",
-    "azure-storage-blob": (
-        "Python. No client of the cache, but Azure's own word on the dialect: HEAD, then `x-ms-range`, pinned by "
-        "`If-Match`. The tests ask the cache service for it."
-    ),
-    "hestia": (
-        "Rust, a binary cache for Nix. Asks in JSON with numbers, and names its key among the restore keys too. Puts a "
-        "pack of any size up to 5,000 MiB in one PUT; reads by `Range`, and takes anything but exactly these bytes for "
-        "an error. It comes in no package that the tests could install, so they send its requests, by "
-        "dev/clients/hestia.py, which fails where it would."
-    ),
-    "magic-nix-cache": (
-        "Rust. Asks in protobuf. Uploads an append blob: creates it, appends pieces of 32 MiB in order, and seals it. "
-        "It isn't run here: its requests are sent one by one."
-    ),
+    "OpenDAL ghac": "By its Python package.",
+    "sccache": "Its daemon tries a read and a write before it starts.",
+    "hestia": "The tests send its requests one by one (dev/clients/hestia.py).",
+    "magic-nix-cache": "",
 }
+"""What to know about each client. Its wire is in docs/design/protocol.md."""
 
 
 class Shown(NamedTuple):
@@ -125,22 +97,21 @@ def page(shown: Iterable[Shown]) -> str:
 
 
 def _section(client: str, features: dict[str, list[Shown]]) -> str:
-    rows = [
-        f"| {feature} | {_each(row.version for row in shown)} | {_each(_link(row.test) for row in shown)} |"
-        for feature, shown in features.items()
-    ]
-    return "\n".join(
-        [f"## {client}", "", CLIENTS[client], "", "| what | versions | test |", "|---|---|---|", *rows, ""]
-    )
+    by_versions: dict[str, list[str]] = {}
+    for feature, shown in features.items():
+        path, _, _ = shown[0].test.partition("::")
+        by_versions.setdefault(_versions(shown), []).append(f"- [{feature}](../../{path})")
+    groups = ("\n".join([f"{versions}:", "", *lines, ""]) for versions, lines in by_versions.items())
+    return "\n".join([f"## {client}", "", *(f"{text}\n" for text in [CLIENTS[client]] if text), *groups])
 
 
-def _each(texts: Iterable[str]) -> str:
-    return ", ".join(dict.fromkeys(texts))
-
-
-def _link(test: str) -> str:
-    path, _, name = test.partition("::")
-    return f"[`{name}`](../../{path})"
+def _versions(shown: Iterable[Shown]) -> str:
+    """Return the versions, each once with its protocols: `6.3.0 by v2 and v1, 5.3.0 by v2`."""
+    protocols: dict[str, dict[str, None]] = {}
+    for row in shown:
+        version, _, protocol = row.version.partition(" by ")
+        protocols.setdefault(version, {})[protocol] = None
+    return ", ".join(" by ".join(filter(None, [one, " and ".join(by)])) for one, by in protocols.items())
 
 
 def main() -> int:

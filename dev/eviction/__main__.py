@@ -1,6 +1,6 @@
 """`make eviction`: replays made-up weeks of jobs by last use alone and by class, for docs/deploy/eviction.md.
 
-It prints the page's tables in Markdown, and makes its picture.
+It prints its tables in Markdown, the second of which the page has, and makes the page's picture.
 """
 
 import argparse

@@ -88,6 +88,15 @@ class Endpoints:
             "AWS_DEFAULT_REGION": self.region,
         }
 
+    def settings_with_store(self, url: str) -> dict[str, str]:
+        """Return the settings of a run that reaches this store via another URL, such as a proxy's."""
+        return {
+            "STORE_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": self.credentials.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.credentials.secret_access_key,
+            "AWS_REGION": self.region,
+        }
+
 
 @dataclass(frozen=True)
 class RunningEmulators:

@@ -47,7 +47,7 @@ class ApiServices(CoreServices):
 
     @cached_property
     def reserve(self) -> Reserve:
-        offer_direct = OfferDirect(self.bucket, self.clock, self.tokens, self.lifetimes)
+        offer_direct = OfferDirect(self.bucket, self.clock, self.tokens, self.lifetimes, self.telemetry)
         return Reserve(self.table, self.clock, self.tokens, self.urls, self.lifetimes, self.telemetry, offer_direct)
 
     @cached_property

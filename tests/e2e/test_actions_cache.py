@@ -156,7 +156,7 @@ def test_miss_restores_nothing_without_warning(steps: Steps):
     assert steps.missed.log == []
 
 
-@pytest.mark.client(feature="a key that is taken: one line of information, a green job, the first save stays")
+@pytest.mark.client(feature="a taken key: one line, a green job, the first save stays")
 def test_second_save_logs_one_line_and_passes(steps: Steps):
     again = steps.saved_again
 
@@ -168,7 +168,7 @@ def test_second_save_logs_one_line_and_passes(steps: Steps):
     assert steps.exact[1] == steps.first
 
 
-@pytest.mark.client(feature="`lookup-only`: one request, no byte of the archive")
+@pytest.mark.client(feature="`lookup-only` fetches no byte")
 def test_lookup_only_fetches_no_bytes(steps: Steps):
     assert steps.looked_up.result == "deps-first"
     assert len(steps.looked_up.requests) == 1
@@ -176,7 +176,7 @@ def test_lookup_only_fetches_no_bytes(steps: Steps):
     assert steps.after_lookup == []
 
 
-@pytest.mark.client(feature="a token that may only read: told so, a green job")
+@pytest.mark.client(feature="a read-only token: told so, a green job")
 def test_read_only_job_is_told_and_passes(steps: Steps):
     assert steps.denied.result == -1
     assert "cache write denied: " in "\n".join(steps.denied.log)
@@ -204,7 +204,7 @@ def in_parts(
     (workspace / "data").unlink(missing_ok=True)
 
 
-@pytest.mark.client(feature="several blocks, in parallel, restored from their parts")
+@pytest.mark.client(feature="blocks in parallel, restored from their parts")
 def test_entry_of_several_blocks_is_restored(in_parts: Saved):
     outcome, got = restored(in_parts.client, "key")
 
@@ -214,7 +214,7 @@ def test_entry_of_several_blocks_is_restored(in_parts: Saved):
 
 
 @pytest.mark.slow
-@pytest.mark.client(feature="a host that is taken for Azure's: HEAD, then pieces of 4 MiB, eight at a time")
+@pytest.mark.client(feature="pieces of 4 MiB, from a host that looks like Azure's")
 def test_blob_host_entry_is_restored_in_segments(in_parts: Saved):
     outcome, got = restored(in_parts.client.by_blob_host(), "key")
 
@@ -228,7 +228,7 @@ def test_blob_host_entry_is_restored_in_segments(in_parts: Saved):
     assert got == in_parts.data
 
 
-@pytest.mark.client(feature="restored while its parts are merged, and merged from the store itself")
+@pytest.mark.client(feature="restored during and after the merge")
 @pytest.mark.parametrize("spoken", each(NEWEST_BY_V2, NEWEST_BY_V1))
 def test_entry_is_restored_during_and_after_merge(server: str, tmp_path: Path, repository: str, spoken: Spoken):
     client = spoken.client(server, tmp_path, runtime_token(repository=repository))
@@ -245,7 +245,7 @@ def test_entry_is_restored_during_and_after_merge(server: str, tmp_path: Path, r
         assert time.monotonic() < deadline, "not merged in time"
 
 
-@pytest.mark.client(feature="v1's debug log of a miss: what is there under such a key by another version")
+@pytest.mark.client(feature="a miss's debug log lists entries of other versions")
 @pytest.mark.client(version=str(NEWEST_BY_V1))
 def test_debug_log_lists_similar_entries(server: str, tmp_path: Path, repository: str):
     """The version is made of the paths, so other paths miss."""
@@ -274,7 +274,7 @@ def in_one_put(request: pytest.FixtureRequest, server: str, tmp_path_factory: py
 
 
 @newest
-@pytest.mark.client(feature="any size in one PUT: nothing, and more than 64 MiB")
+@pytest.mark.client(feature="one PUT of any size")
 def test_single_put_entry_is_restored(in_one_put: Saved):
     outcome, got = restored(in_one_put.client, "key")
 
@@ -284,7 +284,7 @@ def test_single_put_entry_is_restored(in_one_put: Saved):
 
 
 @newest
-@pytest.mark.client(feature="the signatures of URLs are masked in the log")
+@pytest.mark.client(feature="URLs' signatures are masked in the log")
 def test_url_signatures_are_masked_in_log(in_one_put: Saved):
     """Whoever can read a debug log could otherwise use them while they live."""
     assert [line for line in in_one_put.saved.log if line.startswith("::add-mask::")]

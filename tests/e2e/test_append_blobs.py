@@ -1,8 +1,6 @@
 """Append Blobs: as magic-nix-cache sends them, request by request, and by Azure's own SDK."""
 
 import os
-from functools import partial
-from importlib.metadata import version
 
 import pytest
 from azure.storage.blob import BlobClient, BlobType
@@ -16,8 +14,6 @@ from functions.api.proto.cache_pb2 import (
 )
 
 MIB = 1024 * 1024
-
-azures_client = partial(pytest.mark.client, "azure-storage-blob", version=version("azure-storage-blob"))
 
 
 MAGIC_NIX_HEADERS = {"Content-Type": "application/octet-stream", "x-ms-blob-type": "AppendBlob"}
@@ -41,7 +37,7 @@ def finalized(job: Job, size: int) -> Reply:
     return job.finalize("key", size)
 
 
-@pytest.mark.client("magic-nix-cache", version="request by request", feature="append blob: create, append, seal")
+@pytest.mark.client("magic-nix-cache", version="Its requests, one by one", feature="append blob: create, append, seal")
 def test_magic_nix_append_is_restored_and_merged(job: Job):
     pieces = [os.urandom(6 * MIB), os.urandom(6 * MIB), os.urandom(5)]
     request = CreateCacheEntryRequest(key="key", version=VERSION)
@@ -57,7 +53,6 @@ def test_magic_nix_append_is_restored_and_merged(job: Job):
     assert job.restore("key").body == b"".join(pieces)
 
 
-@azures_client(feature="append blobs, in pieces, never sealed")
 def test_azure_sdk_appends_in_chunks(job: Job):
     data = os.urandom(5 * MIB + 7)
     client = BlobClient.from_blob_url(job.reserve("key"), max_block_size=MIB)
@@ -66,7 +61,6 @@ def test_azure_sdk_appends_in_chunks(job: Job):
     assert job.restore("key").body == data
 
 
-@azures_client(feature="append blobs, call by call")
 def test_azure_sdk_creates_appends_and_seals(job: Job):
     client = BlobClient.from_blob_url(job.reserve("key"))
     client.create_append_blob()
@@ -108,7 +102,6 @@ def test_first_commit_wins_over_seal_or_block_list(job: Job):
     assert (job.restore("sealed").body, job.restore("listed").body) == (b"appended", b"a block")
 
 
-@azures_client(feature="append blobs, one upload after the other")
 def test_azure_sdk_appends_consecutive_uploads(job: Job):
     """It counts the offsets of each from the answer to its first append."""
     client = BlobClient.from_blob_url(job.reserve("key"), max_block_size=MIB)

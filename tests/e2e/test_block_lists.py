@@ -1,16 +1,12 @@
 """Get Block List, by Azure's own SDK and as it goes over the wire; nothing else is read from an upload URL."""
 
 import base64
-from functools import partial
-from importlib.metadata import version
 from typing import Any
 
-import pytest
 from azure.storage.blob import BlobBlock, BlobClient
 
 from dev.clients.wire import Job, put_blob, put_block, put_block_list, send, with_query
 
-azures_client = partial(pytest.mark.client, "azure-storage-blob", version=version("azure-storage-blob"))
 SLASH_AND_PLUS = base64.b64encode(b"\xfb\xff\xbe\xff").decode()
 
 
@@ -18,7 +14,6 @@ def listed(blocks: Any) -> list[tuple[str, int]]:
     return [(block.id, block.size) for block in blocks]
 
 
-@azures_client(feature="Get Block List, before and after the commit")
 def test_azure_sdk_lists_staged_and_committed_blocks(unmerged_job: Job):
     """It encodes ids itself, once more than they are here."""
     client = BlobClient.from_blob_url(unmerged_job.reserve("key"))

@@ -56,14 +56,14 @@ def wait_until_merged(client: BuildKit, layer: bytes) -> None:
         time.sleep(0.2)
 
 
-@pytest.mark.client(feature="a layer of 40 blocks of 1 MiB, one after the other, read as a whole")
+@pytest.mark.client(feature="a layer of 40 MiB, in blocks of 1 MiB")
 def test_large_layer_is_read_during_and_after_merge(exported: Exported, layer: bytes):
     assert exported.client.blocks_sent == BLOCKS
     assert exported.read_at_once == layer
     assert entry_of(exported.client, layer).read() == layer
 
 
-@pytest.mark.client(feature="seeks, by `x-ms-range: bytes=N-`")
+@pytest.mark.client(feature="seeks")
 @pytest.mark.parametrize("offset", [1, MIB - 1, MIB, 17 * MIB + 12345, BLOCKS * MIB - 1])
 def test_reader_seeks_to_any_offset(exported: Exported, layer: bytes, offset: int):
     entry = entry_of(exported.client, layer)
@@ -72,7 +72,7 @@ def test_reader_seeks_to_any_offset(exported: Exported, layer: bytes, offset: in
     assert entry.read_at(0, 10) == layer[:10]
 
 
-@pytest.mark.client(feature="a layer that is there isn't sent again")
+@pytest.mark.client(feature="an existing layer isn't sent again")
 def test_existing_layer_is_not_sent_again(exported: Exported, layer: bytes):
     blocks = exported.client.blocks_sent
 
@@ -82,7 +82,7 @@ def test_existing_layer_is_not_sent_again(exported: Exported, layer: bytes):
     assert exported.client.blocks_sent == blocks
 
 
-@pytest.mark.client(feature="a URL that has become invalid is asked for again, once")
+@pytest.mark.client(feature="a refused URL is looked up again")
 def test_refused_url_is_looked_up_again(exported: Exported, layer: bytes):
     entry = entry_of(exported.client, layer)
     entry.url = entry.url.replace("sig=", "sig=A")
@@ -99,7 +99,7 @@ def client(server: str, repository: str) -> Iterator[BuildKit]:
         yield client
 
 
-@pytest.mark.client(feature="the index: the newest of a prefix, past the ninth, and what a dead export holds skipped")
+@pytest.mark.client(feature="the newest index, past what dead exports hold")
 def test_newest_index_is_read_past_nine(client: BuildKit):
     """Sorted by their texts, #9 would be the last."""
     keys = [client.export_index(BRANCH, f"index {i}".encode()) for i in range(1, 11)]
@@ -108,7 +108,7 @@ def test_newest_index_is_read_past_nine(client: BuildKit):
     assert client.import_index(BRANCH) == b"index 10"
 
 
-@pytest.mark.client(feature="the index: the newest of a prefix, past the ninth, and what a dead export holds skipped")
+@pytest.mark.client(feature="the newest index, past what dead exports hold")
 def test_abandoned_index_number_is_skipped(client: BuildKit):
     client.export_index(BRANCH, b"first")
     client.reserve(f"{index_key(BRANCH)}#2")
@@ -118,7 +118,7 @@ def test_abandoned_index_number_is_skipped(client: BuildKit):
     assert client.import_index(BRANCH) == b"third"
 
 
-@pytest.mark.client(feature="index and layers of the default branch are imported on a branch, and the other way not")
+@pytest.mark.client(feature="branches import from the default branch, not the reverse")
 def test_branch_imports_from_default_branch(client: BuildKit, repository: str, layer: bytes):
     on_default_branch = replace(client, token=runtime_token([(DEFAULT_BRANCH, READ_WRITE)], repository))
     on_branch = replace(client, token=runtime_token([(BRANCH, READ_WRITE), (DEFAULT_BRANCH, READ)], repository))
@@ -137,7 +137,7 @@ def test_branch_imports_from_default_branch(client: BuildKit, repository: str, l
     assert on_default_branch.load(layer_key(own)) is None
 
 
-@pytest.mark.client(feature="a token that may only read fails the export")
+@pytest.mark.client(feature="a read-only token fails the export")
 def test_read_only_token_fails_export(client: BuildKit, repository: str):
     read_only = replace(client, token=runtime_token([(BRANCH, READ)], repository))
 
@@ -145,7 +145,7 @@ def test_read_only_token_fails_export(client: BuildKit, repository: str):
         read_only.export_index(BRANCH, b"index")
 
 
-@pytest.mark.client(feature="an `@actions/cache` of the same repository sees nothing of it")
+@pytest.mark.client(feature="@actions/cache doesn't see its entries")
 def test_lookup_by_other_client_misses(client: BuildKit):
     key = client.export_index(BRANCH, b"index")
 

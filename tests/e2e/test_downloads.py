@@ -16,7 +16,7 @@ def as_client(job: Job, user_agent: str) -> Job:
 
 
 def test_client_is_sent_where_it_can_read(job: Job):
-    """tests/unit/http/test_reader.py has all clients."""
+    """tests/unit/http/test_private_headers.py has all clients."""
     job.save("key", b"0123456789")
     by_s3, by_server = (as_client(job, user_agent).download_url("key") for user_agent in (ACTIONS_CACHE, GO))
 
@@ -36,10 +36,9 @@ def test_unmerged_archive_is_served_by_server(unmerged_job: Job, user_agent: str
 
 
 def test_merge_changes_only_where_a_plain_get_leads(job: Job):
-    job.save("key", b"0123", b"456789")
-    url = as_client(job, GO).download_url("key")
+    key, url = as_client(job, GO).save_in_parts(b"0123", b"456789")
     before = send("HEAD", url)
-    job.wait_until_merged("key")
+    job.wait_until_merged(key)
 
     after, redirect = send("HEAD", url), send("GET", url)
     azures = send("GET", url, headers={"x-ms-range": "bytes=2-5"})

@@ -35,7 +35,7 @@ def client(server: str, repository: str) -> Hestia:
     return Hestia(server, runtime_token(repository=repository))
 
 
-@pytest.mark.client(feature="a pack of any size in one PUT, read in pieces by `Range`, from the store itself")
+@pytest.mark.client(feature="packs of any size, read by `Range` from S3")
 @pytest.mark.parametrize("where", ["server", "unmerged_server"], ids=["merging", "never merging"])
 @pytest.mark.parametrize("size", [1, 2 * MIB, LONGER_THAN_OTHERS_PUT], ids=["1 B", "2 MiB", "129 MiB"])
 def test_pack_is_read_by_range_from_the_store(request: pytest.FixtureRequest, client: Hestia, where: str, size: int):
@@ -50,7 +50,7 @@ def test_pack_is_read_by_range_from_the_store(request: pytest.FixtureRequest, cl
     assert client.lookups == 1
 
 
-@pytest.mark.client(feature="a pack of any size in one PUT, read in pieces by `Range`, from the store itself")
+@pytest.mark.client(feature="packs of any size, read by `Range` from S3")
 def test_largest_pack_is_within_every_limit():
     """No test here takes the time to send one."""
     largest_entry = Settings.model_construct().largest_entry_bytes
@@ -58,7 +58,7 @@ def test_largest_pack_is_within_every_limit():
     assert min(MAX_PART_BYTES, largest_entry) >= LARGEST_PACK
 
 
-@pytest.mark.client(feature="a pack that is there isn't sent again")
+@pytest.mark.client(feature="an existing pack isn't sent again")
 def test_existing_pack_is_only_touched(client: Hestia):
     key = client.save_pack(b"pack")
 
@@ -66,7 +66,7 @@ def test_existing_pack_is_only_touched(client: Hestia):
     assert client.read(key, 0, 4) == b"pack"
 
 
-@pytest.mark.client(feature="manifests: the newest of a prefix, past the ninth, and what a dead writer holds skipped")
+@pytest.mark.client(feature="the newest manifest, past what dead writers hold")
 def test_newest_manifest_is_read_past_nine(client: Hestia):
     numbers = [client.save_manifest(f"manifest {number}".encode()) for number in range(1, 11)]
 
@@ -74,7 +74,7 @@ def test_newest_manifest_is_read_past_nine(client: Hestia):
     assert client.load_manifest() == (10, b"manifest 10")
 
 
-@pytest.mark.client(feature="manifests: the newest of a prefix, past the ninth, and what a dead writer holds skipped")
+@pytest.mark.client(feature="the newest manifest, past what dead writers hold")
 def test_abandoned_manifest_number_is_skipped(client: Hestia):
     client.save_manifest(b"first")
     assert client.reserve("m#2") is not None
@@ -83,7 +83,7 @@ def test_abandoned_manifest_number_is_skipped(client: Hestia):
     assert client.load_manifest() == (3, b"third")
 
 
-@pytest.mark.client(feature="a URL that is refused is looked up again, once")
+@pytest.mark.client(feature="a refused URL is looked up again")
 def test_refused_url_is_looked_up_again(client: Hestia):
     key = client.save_pack(b"0123456789")
     assert client.read(key, 0, 1) == b"0"
@@ -93,7 +93,7 @@ def test_refused_url_is_looked_up_again(client: Hestia):
     assert client.lookups == 2
 
 
-@pytest.mark.client(feature="a pack whose object is gone is a miss, and can be saved again")
+@pytest.mark.client(feature="a lost pack is a miss, and saved again")
 def test_lost_pack_is_a_miss_and_can_be_saved_again(client: Hestia, environment: Mapping[str, str]):
     key = client.save_pack(b"pack")
     assert client.read(key, 0, 4) == b"pack"
@@ -112,7 +112,7 @@ def test_lost_pack_is_a_miss_and_can_be_saved_again(client: Hestia, environment:
     assert client.read(key, 0, 4) == b"pack"
 
 
-@pytest.mark.client(feature="a token that may only read reads, and is told that it can't save")
+@pytest.mark.client(feature="a read-only token reads, and is told that it can't save")
 def test_read_only_token_is_no_existing_key(client: Hestia, repository: str):
     key = client.save_pack(b"pack")
     reading = replace(client, token=runtime_token([(BRANCH, READ), (DEFAULT_BRANCH, READ)], repository), urls={})
@@ -123,7 +123,7 @@ def test_read_only_token_is_no_existing_key(client: Hestia, repository: str):
     assert reading.read(key, 0, 4) == b"pack"
 
 
-@pytest.mark.client(feature="garbage collection: packs listed and deleted by GitHub's REST API")
+@pytest.mark.client(feature="garbage collection by GitHub's REST API")
 def test_collector_lists_and_deletes_packs(server: str, repository: str, environment: Mapping[str, str]):
     name = f"example/nix-{repository}"
     token = runtime_token([(BRANCH, READ_WRITE)], repository, oidc_extra=json.dumps({"repository": name}))

@@ -36,9 +36,8 @@ def test_unmerged_archive_is_read_by_its_parts(unmerged_job: Job, range_bytes: i
 
 @pytest.mark.parametrize("range_bytes", [MIB - 1, 16 * MIB])
 def test_merged_archive_is_read_by_its_object(job: Job, range_bytes: int):
-    job.save("key", *BLOCKS)
-    url = Job(job.server, job.token, GO).download_url("key")
-    job.wait_until_merged("key")
+    key, url = job.save_in_parts(*BLOCKS)
+    job.wait_until_merged(key)
 
     assert len(PartListReader.of(url).parts) == 1
     assert read_by_list(url, range_bytes) == (DATA, len(DATA))
@@ -46,9 +45,9 @@ def test_merged_archive_is_read_by_its_object(job: Job, range_bytes: int):
 
 def test_list_outlives_the_merge(job: Job):
     """Parts stay for readers that have begun with them."""
-    job.save("key", *BLOCKS)
-    reader = PartListReader.of(Job(job.server, job.token, GO).download_url("key"))
-    job.wait_until_merged("key")
+    key, url = job.save_in_parts(*BLOCKS)
+    reader = PartListReader.of(url)
+    job.wait_until_merged(key)
 
     assert b"".join(reader.ranges(MIB)) == DATA
 

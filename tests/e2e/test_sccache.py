@@ -51,13 +51,13 @@ def builds(request: pytest.FixtureRequest, server: str, tmp_path_factory: pytest
     return Builds(*(built(directory / name, job_variables(server, its, request.param)) for name, its in jobs.items()))
 
 
-@pytest.mark.client(feature="compiles a C project, and takes every object from the cache the second time")
+@pytest.mark.client(feature="a C project's second build takes every object from the cache")
 def test_compiled_objects_are_reused_by_next_job(builds: Builds):
     assert builds.saved == Stats(hits=0, misses=FILES, written=FILES, errors=0)
     assert builds.warm == Stats(hits=FILES, misses=0, written=0, errors=0)
 
 
-@pytest.mark.client(feature="a token that may only read: hits are used, and a miss is compiled")
+@pytest.mark.client(feature="a read-only token: hits are used, misses compiled")
 def test_read_only_job_uses_hits_and_compiles_misses(builds: Builds):
     assert (builds.cold.hits, builds.cold.misses, builds.cold.written) == (0, FILES, 0)
     assert builds.warm.hits == FILES

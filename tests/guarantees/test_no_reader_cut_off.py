@@ -12,12 +12,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import cycle, product
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import urllib3
 
 from actions_cache.archives import transition
 from actions_cache.domain.merge_plan import MIB
+from actions_cache.domain.signing import EXPIRES
 from actions_cache.domain.timing import SECOND, Millis
 from actions_cache.download_services import DownloadServices
 from dev.clients.driver import CacheDriver, SetClock, name, plenty
@@ -76,7 +78,7 @@ class Readers:
 
     def start(self, url: str) -> None:
         rate, waits, headers = next(self.kinds)
-        expires_at = self.clock.now() + URL_SECONDS * SECOND
+        expires_at = self._ends_at(url)
 
         def read() -> bytes | None:
             self.clock.sleep(waits)
@@ -93,7 +95,7 @@ class Readers:
     def start_by_list(self, url: str) -> None:
         """Start a reader that asks for the part list late, and reads by it late again."""
         _, waits, _ = next(self.kinds)
-        list_by = self.clock.now() + URL_SECONDS * SECOND
+        list_by = self._ends_at(url)
 
         def read() -> bytes | None:
             self.clock.sleep(waits)
@@ -110,6 +112,11 @@ class Readers:
             return b"".join(reader.ranges(MIB, 2)) if self.clock.now() < read_by else None
 
         self._reading.append(self.executor.submit(read))
+
+    def _ends_at(self, url: str) -> Millis:
+        """Return when a URL ends: of ours, what it says; it was made before the lookup was answered."""
+        [said] = parse_qs(urlsplit(url).query).get(EXPIRES, [""])
+        return int(said) * SECOND if said else self.clock.now() + URL_SECONDS * SECOND
 
     def check(self, content: bytes) -> None:
         """Check that all got the content, but those that began too late."""

@@ -314,12 +314,7 @@ def test_local_run_behind_faults_serves_every_byte(endpoints: Endpoints, tmp_pat
     """Edge, functions, queue and worker are as they are; readers come before and after a merge."""
     content, faulty = b"".join(BLOCKS), FaultyStore(endpoints)
     with faulty.served() as store_url:
-        settings = {
-            "STORE_ENDPOINT_URL": store_url,
-            "AWS_ACCESS_KEY_ID": endpoints.credentials.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": endpoints.credentials.secret_access_key,
-            "AWS_REGION": endpoints.region,
-        }
+        settings = endpoints.settings_with_store(store_url)
         with running_server(tmp_path / "run", settings) as server, ThreadPoolExecutor(READERS) as executor:
             job = Job(server, user_agent=GO)
             faulty.on(copies, always(INTERNAL_ERROR))

@@ -320,4 +320,11 @@ SIZE = (
         "            if confirmed is candidates:\n",
         ("tests/unit/flows/test_evicting_by_class.py",),
     ),
+    Mutant(
+        "main's entries go for a flood that an index doesn't show",
+        f"{CORE}/evict.py",
+        "            if not counts.items() <= unfound.items():\n",
+        "            if not counts.keys() <= unfound.keys():\n",
+        ("tests/unit/flows/test_evicting_by_class.py",),
+    ),
 )

@@ -12,7 +12,7 @@ from actions_cache.archives import READING_TIME
 from actions_cache.domain.access import OWNER, OWNER_ID, REPOSITORY, REPOSITORY_ID, Caller, Rule, check_claims
 from actions_cache.domain.archive import Archive
 from actions_cache.domain.budgets import HOUR, Repository, Tally, hour_of
-from actions_cache.domain.entry import Entry
+from actions_cache.domain.direct_upload import went_direct
 from actions_cache.domain.errors import CacheError, TryAgain
 from actions_cache.domain.key_family import MAX_PAIRS, FamilyPair, pair_of
 from actions_cache.domain.refused_job import KEPT, Refusals, RefusedJob, may_write
@@ -108,9 +108,9 @@ class NoteActivity:
     def miss(self, repository: str, key: str) -> None:
         _wait_for([self._tally(repository, Tally(misses=1), pair_of(key))])
 
-    def save(self, entry: Entry) -> None:
-        tally = Tally(saves=1, bytes_saved=entry.size)
-        _wait_for([self._tally(entry.name.family.repository, tally, pair_of(entry.name.key))])
+    def save(self, archive: Archive) -> None:
+        tally = Tally(saves=1, bytes_saved=archive.size, bytes_direct=archive.size if went_direct(archive) else 0)
+        _wait_for([self._tally(archive.name.family.repository, tally, pair_of(archive.name.key))])
 
     def _tally(self, repository: str, tally: Tally, pair: FamilyPair) -> Future[None]:
         hour = hour_of(self.clock.now())

@@ -267,9 +267,13 @@ def month_like(stored: Usage, done: Tally, hours: float) -> Estimate:
     scale = HOURS_A_MONTH / hours
     entry_bytes = done.bytes_saved / done.saves if done.saves else stored.bytes / max(1, stored.entries)
     saving = Saving(entry_bytes=max(1, entry_bytes), restores=0)
+    direct = done.saves * done.bytes_direct / max(1, done.bytes_saved)
     parts = {
         CostPart.STORAGE: stored_a_month(stored),
-        CostPart.SAVES: _times(done.saves * scale, entry_saved(saving)),
+        CostPart.SAVES: (
+            *_times((done.saves - direct) * scale, entry_saved(saving)),
+            *_times(direct * scale, entry_saved(replace(saving, direct=True))),
+        ),
         CostPart.RESTORES: _times(done.hits * scale, restored(saving)),
         CostPart.MISSES: _times(done.misses * scale, missed(saving)),
     }

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from actions_cache import events
 from actions_cache.archives import transition
 from actions_cache.domain.archive import (
     Archive,
@@ -17,7 +18,7 @@ from actions_cache.domain.archive import (
     committed,
     completing,
 )
-from actions_cache.domain.delivery import can_reach
+from actions_cache.domain.delivery import PlainReason, can_reach
 from actions_cache.domain.direct_upload import DirectUrls, SentPart, assemble_direct
 from actions_cache.domain.errors import CommittedDifferently
 from actions_cache.domain.object_keys import ArchiveKeys
@@ -27,6 +28,7 @@ from actions_cache.ports import (
     Clock,
     MultipartUpload,
     Table,
+    Telemetry,
     TokenSource,
     Unavailable,
     UploadedPart,
@@ -42,6 +44,7 @@ class OfferDirect:
     clock: Clock
     tokens: TokenSource
     lifetimes: Lifetimes
+    telemetry: Telemetry
 
     def __call__(self, archive_id: str, server_url: str) -> tuple[DirectUpload, DirectUrls] | None:
         """Return the upload and its URLs; None if S3 doesn't answer, or the client can't use URLs of this store.
@@ -50,21 +53,27 @@ class OfferDirect:
             archive_id: the archive, which isn't reserved yet.
             server_url: the beginning of the server's URLs, as the client asks it.
         """
-        keys = ArchiveKeys(archive_id)
+        offer = self._offer(ArchiveKeys(archive_id), server_url)
+        if isinstance(offer, PlainReason):
+            self.telemetry.emit(events.direct_not_offered(archive_id, offer))
+            return None
+        return offer
+
+    def _offer(self, keys: ArchiveKeys, server_url: str) -> tuple[DirectUpload, DirectUrls] | PlainReason:
         try:
             upload = self.bucket.start_upload(keys.direct(self.tokens.new()))
         except Unavailable:
-            return None
+            return PlainReason.UNAVAILABLE
         direct = DirectUpload(upload.key, upload.upload_id)
         try:
             blob_key = keys.blob(self.clock.now(), self.tokens.new())
             urls = self.bucket.presign_uploads(upload, blob_key, self.lifetimes.upload_url // SECOND)
         except Unavailable:
             self.withdraw(direct)
-            return None
+            return PlainReason.UNAVAILABLE
         if not can_reach(urls.look, server_url):
             self.withdraw(direct)
-            return None
+            return PlainReason.OUT_OF_REACH
         return direct, urls
 
     def withdraw(self, direct: DirectUpload) -> None:

@@ -13,6 +13,7 @@ from actions_cache.domain.archive import Archive, Part, Walk
 from actions_cache.domain.budgets import Tally, Usage
 from actions_cache.domain.cleanup_schedule import CleanupTask
 from actions_cache.domain.delivery import PlainReason
+from actions_cache.domain.direct_upload import went_direct
 from actions_cache.domain.entry import Entry, EntryName
 from actions_cache.domain.errors import CacheError
 from actions_cache.domain.object_keys import is_part_key
@@ -60,6 +61,7 @@ class Event:
 HITS = Metric("Hits")
 MISSES = Metric("Misses", "reason")
 BYTES_UP = Metric("BytesUp")
+BYTES_DIRECT = Metric("BytesDirect")
 BYTES_DOWN = Metric("BytesDown")
 TIME_TO_FIRST_BYTE = Metric("TimeToFirstByte")
 PARTS_LISTED = Metric("PartsListed")
@@ -81,6 +83,7 @@ METRICS = (
     HITS,
     MISSES,
     BYTES_UP,
+    BYTES_DIRECT,
     BYTES_DOWN,
     TIME_TO_FIRST_BYTE,
     PARTS_LISTED,
@@ -197,7 +200,13 @@ def reserved(archive: Archive) -> Event:
 def saved(archive: Archive) -> Event:
     parts = archive.commit.part_count if archive.commit else 0
     fields = {**about(archive), **_named(archive.name), "parts": parts}
-    return Event(name="saved", fields=fields, metrics={BYTES_UP: archive.size})
+    metrics = {BYTES_UP: archive.size} | ({BYTES_DIRECT: archive.size} if went_direct(archive) else {})
+    return Event(name="saved", fields=fields, metrics=metrics)
+
+
+def direct_not_offered(archive_id: str, reason: PlainReason) -> Event:
+    """Return the event of a client that asked to upload straight into S3, and uploads by the edge."""
+    return Event(name="direct upload not offered", fields={"archive_id": archive_id, "fall": reason})
 
 
 def hit(entry: Entry, requested_key: str, *, is_merged: bool) -> Event:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from actions_cache import events
 from actions_cache.archives import RemoveEntry
 from actions_cache.domain.archive import Archive
-from actions_cache.domain.budgets import Budgets
+from actions_cache.domain.budgets import NO_USAGE, Budgets, Usage
 from actions_cache.domain.entry_class import EntryClass
 from actions_cache.domain.eviction import Candidates
 from actions_cache.domain.timing import Lifetimes, Millis
@@ -18,6 +18,10 @@ AT_A_SAVE = 25
 """Number of entries that a save tries to evict before it answers, some 20 ms each. More: slower saves. Fewer: more is
 left for the schedule."""
 
+SETTLES = 2
+"""Number of times that the schedule waits for an index in one go, 2 s each. More: a run takes longer while somebody
+saves without a break. Fewer: more is left for the next run."""
+
 MOST_ASKED = 33
 """Number of repositories whose entries are compared when the store is over its budget, a query of some 10 ms for each
 class. More: slower evictions. Fewer: an entry may be evicted before others that were nearer to the end of their
@@ -26,8 +30,11 @@ life."""
 MOST_ASKED_AT_A_SAVE = 10
 """The same at a save, however many repositories there are. More: slower saves. Fewer: as for MOST_ASKED."""
 
-Over = Callable[[], frozenset[EntryClass]]
-"""Returns the classes that give way; none once the budget is kept."""
+Over = Callable[[], tuple[Usage, frozenset[EntryClass]]]
+"""Returns the usage, and the classes that give way; none once the budget is kept."""
+
+Counts = dict[EntryClass, tuple[int, int]]
+"""Bytes and entries by class, as the usage counts them."""
 
 OfClass = Callable[[EntryClass], Iterable[Archive]]
 """Returns the archives of a class by their last use."""
@@ -81,7 +88,7 @@ class Evict:
             How many entries were evicted.
         """
         evicted = 0
-        while is_time_left() and (count := self._evict(self._over_in_store, self._of_any(), AT_A_SAVE, settles=True)):
+        while is_time_left() and (count := self._evict(self._over_in_store, self._of_any(), AT_A_SAVE, SETTLES)):
             evicted += count
         if not self.budgets.limits_repositories:
             return evicted
@@ -90,20 +97,21 @@ class Evict:
         waiting = deque(ids[first:] + ids[:first])
         while waiting and is_time_left():
             repository_id = waiting.popleft()
-            if count := self._evict(self._over_in(repository_id), self._of(repository_id), AT_A_SAVE, settles=True):
+            if count := self._evict(self._over_in(repository_id), self._of(repository_id), AT_A_SAVE, SETTLES):
                 evicted += count
                 waiting.append(repository_id)
         return evicted
 
     def _over_in(self, repository_id: str) -> Over:
-        if not self.budgets.limits_repositories:
-            return frozenset
-        return lambda: self.budgets.over_in_repository(self.repositories.usage(repository_id))
+        def over() -> tuple[Usage, frozenset[EntryClass]]:
+            usage = self.repositories.usage(repository_id) if self.budgets.limits_repositories else NO_USAGE
+            return usage, self.budgets.over_in_repository(usage)
 
-    def _over_in_store(self) -> frozenset[EntryClass]:
-        if self.budgets.store is None:
-            return frozenset()
-        return self.budgets.over_in_store(self.repositories.store_usage())
+        return over
+
+    def _over_in_store(self) -> tuple[Usage, frozenset[EntryClass]]:
+        usage = NO_USAGE if self.budgets.store is None else self.repositories.store_usage()
+        return usage, self.budgets.over_in_store(usage)
 
     def _of(self, repository_id: str) -> OfClass:
         return lambda entry_class: self.table.stored_archives(repository_id, entry_class=entry_class)
@@ -133,45 +141,59 @@ class Evict:
         hits = self.repositories.hits_of(archive.name.family.repository, archive.id)
         return max(archive.last_used_at, hits.last_at)
 
-    def _evict(self, over: Over, of_class: OfClass, most: int, *, settles: bool = False) -> int:
+    def _evict(self, over: Over, of_class: OfClass, most: int, settles: int = 0) -> int:
         """Try to evict, but read the usage again before each eviction: others may be making the same room.
+
+        Where a class lacks archives that the usage counts, nothing of another class goes instead, unless the class's
+        count stays the same while the index settles: then nobody saves or evicts, and the count itself is wrong.
 
         Args:
             over: tells which classes give way.
             of_class: reads them.
             most: number of archives to try.
-            settles: True to wait where an index may lag; False to leave those evictions to the schedule.
+            settles: how often to wait where an index may lag; other evictions are left to the schedule's next run.
         """
         candidates, evicted = self._candidates(of_class), 0
         confirmed: Candidates | None = None
+        unfound: Counts = {}
         for _ in range(most):
-            classes = over()
+            usage, classes = over()
             if not classes:
                 break
-            found = candidates.take(classes)
-            if found is None and settles and not candidates.is_complete:
+            counts = _counts(usage, candidates.lacking(classes))
+            if not counts.items() <= unfound.items():
+                if not settles:
+                    break
+                settles -= 1
                 self.settle()
-                candidates = self._candidates(of_class, is_complete=True)
-                found = candidates.take(classes)
+                candidates, unfound = self._candidates(of_class), counts
+                continue
+            found = candidates.take(classes)
             if found is None:
                 break
             used_at, archive = found
             if confirmed is not candidates:
                 # They were read after the usage, so somebody else may have made the room in between.
                 confirmed = candidates
-                if archive.entry_class not in over():
+                usage, still = over()
+                if still != classes or _counts(usage, counts) != counts:
+                    candidates = self._candidates(of_class)
                     continue
             if self.remove_entry(archive.id, self._unused_since(used_at)):
                 evicted += 1
                 self.telemetry.emit(events.evicted(archive))
         return evicted
 
-    def _candidates(self, of_class: OfClass, *, is_complete: bool = False) -> Candidates:
-        return Candidates(of_class, self._last_use, self.lifetimes, is_complete)
+    def _candidates(self, of_class: OfClass) -> Candidates:
+        return Candidates(of_class, self._last_use, self.lifetimes)
 
     def _unused_since(self, used_at: Millis) -> Callable[[Archive], bool]:
         """Return the removal's condition. A use recorded after its check fails the write (design/decisions/0012)."""
         return lambda current: self._last_use(current) == used_at
+
+
+def _counts(usage: Usage, classes: Iterable[EntryClass]) -> Counts:
+    return {entry_class: (usage.bytes_of(entry_class), usage.entries_of(entry_class)) for entry_class in classes}
 
 
 def _and_saved(saved: Archive, of_class: OfClass) -> OfClass:

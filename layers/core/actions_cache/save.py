@@ -398,7 +398,7 @@ class Finalize:
             self.telemetry.emit(events.saved(finalized))
             self._start_merge(finalized)
             self._make_room(finalized)
-            self.note_activity.save(finalized.entry)
+            self.note_activity.save(finalized)
             return finalized.entry
         raise TryAgain("too many writers at once")
 

@@ -25,9 +25,9 @@ from tests.guarantees.aws_calls.answers import (
     xml_error,
 )
 
-OUTAGE = "as for a short outage"
-CONFLICT = "tried again at once, with jitter; then as for a short outage"
-DEPLOYMENT = "as for a short outage, and the log names the permission that lacks, once"
+OUTAGE = "as in an outage"
+CONFLICT = f"retried at once, with jitter; then {OUTAGE}"
+DEPLOYMENT = f"{OUTAGE}, and the log names the missing permission once"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ NEW_ROLES = (
     "https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html#troubleshoot_general_eventual-consistency"
 )
 
-REREAD = "asked for again after a while, with jitter; without an end, as for a short outage"
+REREAD = f"asked for again after a while, with jitter; then {OUTAGE}"
 
 
 def _dynamodb(
@@ -126,8 +126,8 @@ BROKEN_PAGES = "https://github.com/boto/boto3/issues/887"
 BROKEN_BODIES = "https://github.com/boto/botocore/issues/2745"
 SHORT_BODIES = "https://github.com/boto/botocore/pull/210"
 
-STAYS = "an entry whose object may only be missing stays"
-REDELETE = "the keys that stayed are asked for again; then as for a short outage"
+STAYS = "an entry whose object may still exist stays"
+REDELETE = f"the keys that stayed are deleted again; then {OUTAGE}"
 
 ELSEWHERE = "<Endpoint>bucket.s3.eu-central-1.amazonaws.com</Endpoint>"
 BUCKET_REGION = {"x-amz-bucket-region": "eu-central-1"}
@@ -201,7 +201,7 @@ OF_SQS = (
     _sqs("KmsThrottled", json_error(400, "KmsThrottled"), operations=SENDS),
     _sqs("KmsAccessDenied", json_error(400, "KmsAccessDenied"), operations=SENDS),
     _sqs("OverLimit", json_error(403, "OverLimit"), operations=SENDS | VISIBILITIES),
-    _sqs("QueueDoesNotExist, shortly after its creation", json_error(400, "QueueDoesNotExist")),
+    _sqs("QueueDoesNotExist of a new queue", json_error(400, "QueueDoesNotExist")),
     _sqs("ReceiptHandleIsInvalid", _INVALID_HANDLE, HANDLES, VISIBILITIES, outcome=REDELIVERED),
     _sqs("MessageNotInflight", json_error(400, "MessageNotInflight"), HANDLES, VISIBILITIES),
     _sqs("AccessDenied", not_authorized("sqs"), outcome=DEPLOYMENT),
@@ -214,7 +214,7 @@ ERRORS_OF_SECRETS = (
 )
 
 
-KEPT = "what was read last stands in for a while; then "
+KEPT = "the last value serves for a while; then "
 
 
 def _secret(name: str, answer: Answer, outcome: str = OUTAGE) -> Kind:

@@ -1,15 +1,18 @@
-"""Prints the tables of kinds as docs/design/guarantees.md shows them: `python -m tests.guarantees.aws_calls.page`."""
+"""Prints the table of answers in docs/design/guarantees.md.
 
-from collections.abc import Iterable, Iterator
+Run it by `PYTHONPATH=layers/core:. python -m tests.guarantees.aws_calls.page`.
+"""
+
+from collections.abc import Iterator
 
 from tests.guarantees.aws_calls.cells import RAW
-from tests.guarantees.aws_calls.kinds import KINDS, SERVICES, Kind
-from tests.guarantees.aws_calls.raw_store import BOTH, RAW_KINDS, RawKind
+from tests.guarantees.aws_calls.kinds import KINDS, OUTAGE
+from tests.guarantees.aws_calls.raw_store import RAW_KINDS
 
 NAMES = {
     "dynamodb": "DynamoDB",
-    "s3": "S3, by boto3",
-    RAW: "S3, by a stream's own requests",
+    "s3": "S3",
+    RAW: "S3",
     "sqs": "SQS",
     "secrets-manager": "Secrets Manager",
     "cloudfront-keyvaluestore": "CloudFront's KeyValueStore",
@@ -17,21 +20,18 @@ NAMES = {
 
 
 def rows() -> Iterator[str]:
-    yield "| who | answer | to which calls | what comes out |"
-    yield "|---|---|---|---|"
-    yield from (_row(NAMES[kind.service], kind, kind.operations, SERVICES[kind.service]) for kind in KINDS)
-    yield from (_row(NAMES[RAW], kind, kind.methods, BOTH) for kind in RAW_KINDS)
-
-
-def _row(who: str, kind: Kind | RawKind, operations: Iterable[str], all_of_them: frozenset[str]) -> str:
-    named = sorted(operations)
-    left_out = sorted(all_of_them - set(named))
-    calls = ", ".join(named)
-    if not left_out:
-        calls = "all"
-    elif len(left_out) < len(named):
-        calls = f"all but {', '.join(left_out)}"
-    return f"| {who} | [{kind.name}]({kind.source}) | {calls} | {kind.outcome} |"
+    """Yield the table of the answers that don't come out as a plain outage, by outcome and by who gives them."""
+    outcomes: dict[str, dict[str, list[str]]] = {}
+    kinds = [(NAMES[kind.service], kind) for kind in KINDS] + [(NAMES[RAW], kind) for kind in RAW_KINDS]
+    for who, kind in kinds:
+        if kind.outcome != OUTAGE:
+            names = outcomes.setdefault(kind.outcome, {}).setdefault(who, [])
+            names += [kind.name] if kind.name not in names else []
+    yield "| answer | what comes out |"
+    yield "|---|---|"
+    for outcome, by_service in outcomes.items():
+        answers = "; ".join(f"{who}: {', '.join(names)}" for who, names in by_service.items())
+        yield f"| {answers} | {outcome} |"
 
 
 if __name__ == "__main__":

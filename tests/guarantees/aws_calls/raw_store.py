@@ -86,7 +86,7 @@ GET = frozenset({"GET"})
 PUT = frozenset({"PUT"})
 
 _ELSEWHERE = "https://bucket.s3.eu-central-1.amazonaws.com/key"
-_MAYBE_MISSING = f"{OUTAGE}, and the log names the permission that lacks, once; {STAYS}"
+_MAYBE_MISSING = f"{OUTAGE}, and the log names the missing permission once; {STAYS}"
 
 RAW_KINDS = (
     RawKind("503 SlowDown", BOTH, OUTAGES_OF_S3, _refuses(503, "SlowDown")),

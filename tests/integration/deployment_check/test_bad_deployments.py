@@ -1,8 +1,10 @@
 """Each error that a deployment can have, produced by a proxy before a real server, is seen and explained."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from http.client import IncompleteRead
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,7 @@ REACHES_S3 = "a block without a content hash reaches S3"
 LARGE = "a block over 10 MB passes"
 HOSTILE = "hostile headers change nothing"
 RESTORES = "it restores right after its save"
+DIRECT = "an entry is saved straight into S3"
 MERGES = "its parts are merged"
 LENGTHS = "HEAD tells the length, and a stream keeps it"
 BREAKS = "a fault in mid-stream breaks the connection"
@@ -91,6 +94,18 @@ def ends_in_order(_: Request, ask: Ask) -> Answer:
 def refusals_by_s3(request: Request, ask: Ask) -> Answer:
     answer = ask()
     return s3_says(403, "AccessDenied") if request.puts_block and answer.status == 403 else answer
+
+
+def offers(change: Callable[[Any], Any]) -> Spoil:
+    """Change what the server offers for a save straight into S3."""
+
+    def spoil(request: Request, ask: Ask) -> Answer:
+        answer = ask()
+        if not request.path.endswith("/CreateCacheEntry") or not (offered := json.loads(answer.body)).get("direct"):
+            return answer
+        return made(200, json.dumps({**offered, "direct": change(offered["direct"])}), **IN_JSON)
+
+    return spoil
 
 
 class StandsStill:
@@ -182,6 +197,14 @@ BAD = {
         ["a size one byte too large was accepted"],
     ),
     "nothing is ever merged": Bad(StandsStill(), [*SAVES, MERGES], ["MergeFunction", "dead-letter queue"]),
+    "no upload into S3 is offered": Bad(
+        offers(lambda _: None), [TOKENS, DIRECT], ["saves through the edge", "direct upload not offered"]
+    ),
+    "S3 takes no URL from here": Bad(
+        offers(lambda direct: {**direct, "look": f"{direct['look']}0"}),
+        [TOKENS, DIRECT],
+        ["S3 doesn't take the server's URLs", "RunnerAddresses"],
+    ),
     "an error has a charset": Bad(
         lambda _, ask: header(ask(), "content-type", "application/json; charset=utf-8"),
         ["errors are twirp's JSON"],

@@ -54,7 +54,7 @@ def with_outcome(seen: Mapping[str, Result], outcome: Outcome) -> set[str]:
 def test_good_server_fails_nothing(server: str) -> None:
     context = Context(read_address(f"{server}/"), None)
     seen = {result.title: result for result in results(context)}
-    assert with_outcome(seen, Outcome.FAIL) == set()
+    assert [result for result in seen.values() if result.outcome is Outcome.FAIL] == []
     assert with_outcome(seen, Outcome.SKIP) == {*NEEDS_STACK, ONLY_WITHOUT_TOKEN}
     assert context.client.sent_bytes + context.client.received_bytes <= TRAFFIC_BYTES < MOST_TRAFFIC_BYTES
 

@@ -53,13 +53,7 @@ def capped(tmp_path: Path) -> Iterator[tuple[CappedStore, str]]:
     with emulators.start(tmp_path / "emulators") as endpoints:
         store = CappedStore(endpoints.store)
         with store.served() as url:
-            settings = {
-                "STORE_ENDPOINT_URL": url,
-                "AWS_ACCESS_KEY_ID": endpoints.credentials.access_key_id,
-                "AWS_SECRET_ACCESS_KEY": endpoints.credentials.secret_access_key,
-                "AWS_REGION": endpoints.region,
-                "DOWNLOAD_URL_SECONDS": str(URL_SECONDS),
-            }
+            settings = {**endpoints.settings_with_store(url), "DOWNLOAD_URL_SECONDS": str(URL_SECONDS)}
             with running_server(tmp_path / "run", settings) as server:
                 yield store, server
 

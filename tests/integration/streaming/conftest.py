@@ -56,12 +56,8 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counted]:
     """Start a local run that merges, behind a proxy that counts the store's traffic."""
     with emulators.start(tmp_path_factory.mktemp("emulators")) as endpoints:
         store = StoreProxy(endpoints.store)
-        with store.served() as url:
-            settings = {
-                "STORE_ENDPOINT_URL": url,
-                "AWS_ACCESS_KEY_ID": endpoints.credentials.access_key_id,
-                "AWS_SECRET_ACCESS_KEY": endpoints.credentials.secret_access_key,
-                "AWS_REGION": endpoints.region,
-            }
-            with local_run(tmp_path_factory.mktemp("merging"), settings) as run:
-                yield Counted(run, store)
+        with (
+            store.served() as url,
+            local_run(tmp_path_factory.mktemp("merging"), endpoints.settings_with_store(url)) as run,
+        ):
+            yield Counted(run, store)

@@ -33,11 +33,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         settings = {
             "LOCAL_MERGE_WORKERS": "0",
             "CLEANUP_INTERVAL_SECONDS": "86400",
-            "STORE_ENDPOINT_URL": stack.enter_context(store.served()),
+            **endpoints.settings_with_store(stack.enter_context(store.served())),
             **dict.fromkeys(("TABLE_ENDPOINT_URL", "QUEUE_ENDPOINT_URL"), rest_url),
-            "AWS_ACCESS_KEY_ID": endpoints.credentials.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": endpoints.credentials.secret_access_key,
-            "AWS_REGION": endpoints.region,
         }
         run = stack.enter_context(local_run(tmp_path_factory.mktemp("run"), settings))
         watched = Watched(run.url, store, rest)
@@ -68,9 +65,7 @@ def requests_of(watched: Watched, blocks: int, repository: str) -> Requests:
     return Requests(of_blocks, list(store), list(rest), to_rest)
 
 
-@pytest.mark.client(
-    "BuildKit", version="go-actions-cache, request by request", feature="a block costs one bucket write"
-)
+@pytest.mark.client("BuildKit", version="The requests of go-actions-cache", feature="a block costs one bucket write")
 def test_block_costs_one_write_to_the_bucket(watched: Watched, repository: str):
     """A save's other requests don't grow with blocks, but for a page of the listing for each 1,000."""
     few, save = (requests_of(watched, blocks, f"{repository}{blocks}") for blocks in (3, BLOCKS))

@@ -12,9 +12,11 @@ import pytest
 from _pytest.mark import ParameterSet
 
 from actions_cache.domain.entry import EntryName
+from actions_cache.domain.signing import Direction
+from actions_cache.domain.timing import SECOND
 from dev.clients.driver import CacheDriver, name
 from dev.clients.runtime_token import BRANCH, REPOSITORY
-from dev.clients.wire import VERSION, Job, random_block_id
+from dev.clients.wire import VERSION, Job, random_block_id, send
 from dev.emulation.asgi_server import served
 from dev.local.edge.app import BucketOrigin, Distribution, Edge
 from dev.local.edge.runtime import EdgeRuntime
@@ -33,6 +35,7 @@ from tests.support.bad_requests import (
     SAVED_KEY,
     Attempt,
     Upload,
+    altered,
     azure_refusal,
     twirp_refusal,
 )
@@ -49,12 +52,18 @@ def rows(table: Mapping[str, tuple[Attempt, int, str]]) -> list[ParameterSet]:
 
 
 @pytest.fixture(scope="module")
-def upload(module_driver: CacheDriver, template: Template) -> Iterator[Upload]:
+def services(module_driver: CacheDriver) -> AllServices:
+    """Provide services that read tokens, but don't verify their signatures, as in the local run."""
     driver = module_driver
     driver.clock.at = int(time.time() * 1000)  # the edge's clock is the machine's
-    # As in the local run, tokens are read, but their signatures aren't verified.
     services = AllServices(driver.services.settings.model_copy(update={"verify_tokens": False}), driver.clock)
     services.session = driver.services.session
+    return services
+
+
+@pytest.fixture(scope="module")
+def upload(module_driver: CacheDriver, services: AllServices, template: Template) -> Iterator[Upload]:
+    driver = module_driver
     known = KnownValues({"url-signing-secrets": " ".join(services.urls.secrets.current())})
     api = Gateway.of(
         template, {"ApiFunction": create_api(services), "DownloadFunction": create_download(services.downloads)}
@@ -68,6 +77,13 @@ def upload(module_driver: CacheDriver, template: Template) -> Iterator[Upload]:
         upload = Upload(job, job.reserve(KEY), random_block_id(), entry_url)
         driver.put_block(reserved_archive(driver), upload.block_id, DATA)
         yield upload
+
+
+@pytest.fixture
+def behind_edge(services: AllServices, upload: Upload) -> Iterator[Upload]:
+    """Provide the upload at the API itself, which doesn't rely on the edge's checks."""
+    with served(create_api(services)) as url:
+        yield upload._replace(url=upload.url.replace(upload.job.server, url))
 
 
 def reserved_archive(driver: CacheDriver) -> str:
@@ -99,3 +115,18 @@ def test_bad_call_is_refused_in_twirp_dialect(upload: Upload, attempt: Attempt, 
 @pytest.mark.parametrize(("attempt", "status", "code"), rows(BLOBS))
 def test_bad_blob_request_is_refused_in_azure_dialect(upload: Upload, attempt: Attempt, status: int, code: str):
     assert azure_refusal(attempt(upload)) == (status, code)
+
+
+def test_api_refuses_a_large_part_by_itself(behind_edge: Upload):
+    attempt, status, code = BLOBS["more than one PUT may have"]
+    assert azure_refusal(attempt(behind_edge)) == (status, code)
+
+
+def test_only_a_signed_url_tells_a_size(upload: Upload, module_driver: CacheDriver, services: AllServices):
+    entry = module_driver.services.table.entry(entry_name(SAVED_KEY))
+    assert entry is not None
+    path = services.urls.sign(Direction.DOWNLOAD, entry.archive_id, services.clock.now() + 60 * SECOND)
+    signed = send("HEAD", upload.job.server + path)
+    assert (signed.status, signed.headers["Content-Length"]) == (200, str(len(SAVED)))
+    unsigned = send("HEAD", upload.job.server + altered(path, "sig", "A" * 43))
+    assert (unsigned.status, unsigned.headers["x-ms-error-code"]) == (403, "AuthenticationFailed")

@@ -35,6 +35,7 @@ from dev.cost.cost import (
     main,
     markdown,
     metrics_month,
+    page_tables,
     runs_a_month,
     schedules,
     storage_a_month,
@@ -161,6 +162,15 @@ def test_month_costs_saves_and_restores_like_a_terabyte() -> None:
     assert month.by_part[CostPart.SAVES] + month.by_part[CostPart.RESTORES] == pytest.approx(saved)
 
 
+@pytest.mark.parametrize("share", [0, 0.25, 1])
+def test_month_counts_direct_saves_apart(share: float) -> None:
+    size = int(1000 * PLAIN.entry_bytes)
+    month = month_like(NO_USAGE, Tally(saves=1000, bytes_saved=size, bytes_direct=int(share * size)), HOURS_A_MONTH)
+    edge, direct = (total(entry_saved(replace(PLAIN, restores=0, direct=way))) for way in (False, True))
+    assert direct < edge / 10
+    assert month.by_part[CostPart.SAVES] == pytest.approx(1000 * ((1 - share) * edge + share * direct))
+
+
 def test_hooked_restore_costs_a_get_for_each_range() -> None:
     for size in (MIB, MIB + 1, 705 * 10**6):
         one = hooked_restores(replace(PLAIN, entry_bytes=size, restores=1))
@@ -208,15 +218,37 @@ def test_each_price_names_its_source_or_says_it_has_none() -> None:
     assert [name for name, price in PRICES.items() if not (NOT_CHECKED in price.seen or "." in price.seen)] == []
 
 
-def test_documentation_has_these_tables(template: Template) -> None:
+def test_page_has_these_tables(template: Template) -> None:
     document = DOCUMENT.read_text()
-    tables = markdown(usual_columns(PLAIN, template), template)
+    tables = page_tables(usual_columns(PLAIN, template), template)
     assert document == documented(document, tables), "run: python -m dev.cost.cost --write"
     with pytest.raises(ValueError, match="lacks the line"):
         documented("# What it costs\n", "tables")
+
+
+def test_idle_month_names_its_large_lines(template: Template) -> None:
+    tables = markdown(usual_columns(PLAIN, template), template)
     (sentence,) = [row for row in tables.splitlines() if row.startswith("Over $1 a month")]
     for line in idle_month(template):
         assert (line.what in sentence) == (line.usd > LARGE_IDLE_USD)
+
+
+def test_page_tables_add_up(template: Template) -> None:
+    """A row's last cells are the sums of the others, and a column's last rows those of its lines."""
+    rows = [
+        [cell.strip(" *+").replace(",", "") for cell in row.strip("|").split(" | ")]
+        for row in page_tables(usual_columns(PLAIN, template), template).splitlines()
+        if row.startswith("| ")
+    ]
+    months = [list(map(float, row[1:])) for row in rows if len(row) == 8 and row[1][:1].isdigit() and row[7].strip()]
+    assert len(months) == 4
+    for *parts, seen, whole, ten, fifty in months:
+        assert whole == pytest.approx(sum(parts) + seen, abs=0.5)
+        assert (ten, fifty) == pytest.approx((10 * sum(parts) + seen, 50 * sum(parts) + seen), abs=1)
+    idle = [float(row[1]) for row in rows if len(row) == 2 and row[1][:1].isdigit()]
+    assert idle[-3] == pytest.approx(sum(idle[:-3]), abs=0.02)
+    hour = [float(row[3]) for row in rows if len(row) == 6 and row[3][:1].isdigit()]
+    assert hour[-1] == pytest.approx(sum(hour[:-1]), abs=0.5)
 
 
 def test_command_line_options_change_result(capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,12 +25,12 @@ def entry(archive_id, entry_class, days_ago):
     return stored_archive(id=archive_id, saved_as=entry_class, last_used_at=NOW - int(days_ago * DAY))
 
 
-def candidates(*archives, is_complete=True, hits=None):
+def candidates(*archives, hits=None):
     def of_class(entry_class):
         found = [archive for archive in archives if archive.saved_as is entry_class]
         return iter(sorted(found, key=lambda archive: archive.last_used_at))
 
-    return Candidates(of_class, lambda archive: (hits or {}).get(archive.id, archive.last_used_at), LIVES, is_complete)
+    return Candidates(of_class, lambda archive: (hits or {}).get(archive.id, archive.last_used_at), LIVES)
 
 
 def order(found, classes=ALL):
@@ -50,7 +50,8 @@ def test_only_classes_that_give_way_are_taken_and_read():
         read.append(entry_class)
         return iter([entry("t", TRANSIENT, 0), entry("u", TRANSIENT, 0)])
 
-    found = Candidates(of_class, lambda archive: archive.last_used_at, LIVES, is_complete=False)
+    found = Candidates(of_class, lambda archive: archive.last_used_at, LIVES)
+    assert not found.lacking({TRANSIENT})
     assert found.take({TRANSIENT})
     assert read == [TRANSIENT]
 
@@ -61,11 +62,12 @@ def test_unnoted_hits_postpone_the_end():
     assert order(candidates(*entries, hits={"t": NOW})) == "mt"
 
 
-def test_entries_that_lag_in_the_index_are_awaited():
-    """What the index doesn't show yet may be the first to go."""
-    known = entry("m", MAIN, 6)
-    assert candidates(known, is_complete=False).take({MAIN, TRANSIENT}) is None
-    assert candidates(known, is_complete=True).take({MAIN, TRANSIENT}) == (known.last_used_at, known)
+def test_class_lacks_entries_from_the_last_one_on():
+    found = candidates(entry("m", MAIN, 6), entry("t", TRANSIENT, 6))
+    assert found.lacking({MAIN, TRANSIENT}) == set()
+    assert found.lacking(ALL) == {BRANCH}
+    assert order(found, {TRANSIENT})[0] == "t"
+    assert found.lacking({TRANSIENT}) == {TRANSIENT}
 
 
 def test_wrongly_counted_class_does_not_stop_evictions():

@@ -8,9 +8,12 @@ from moto.s3 import models as moto_s3
 
 from actions_cache.domain import direct_upload
 from actions_cache.domain.archive import ArchiveState, MergeState
+from actions_cache.domain.budgets import Tally
 from actions_cache.domain.errors import AlreadyExists, CommittedDifferently, InvalidBlockList, InvalidRequest, NotFound
+from actions_cache.events import BYTES_DIRECT, BYTES_UP
 from actions_cache.ports import MultipartUpload, Unavailable, WrongBytes
 from dev.clients.driver import CacheDriver, block_ids, counted_ids, fail, name
+from tests.support.fakes import RecordingTelemetry
 
 KEY = name("linux-npm-1")
 LEAST = 100
@@ -51,9 +54,13 @@ def uploads(driver: CacheDriver) -> list[str]:
 def test_direct_upload_is_one_object_at_finalize(driver: CacheDriver) -> None:
     archive_id = sent(driver)
     assert driver.look_up(KEY.key) is None
+    driver.services.telemetry = telemetry = RecordingTelemetry()
     driver.services.commit.block_list(archive_id, IDS)
     entry = driver.services.finalize(KEY, len(CONTENT))
     archive = driver.archive(archive_id)
+    assert telemetry.counted(BYTES_DIRECT) == telemetry.counted(BYTES_UP) == [len(CONTENT)]
+    [tally] = driver.services.repositories.tallies(KEY.family.repository, 0).values()
+    assert tally == Tally(misses=1, saves=1, bytes_saved=len(CONTENT), bytes_direct=len(CONTENT))
     assert (archive.object.size, archive.commit.part_count, archive.direct) == (len(CONTENT), 1, None)
     assert archive.merge.state is MergeState.UNMERGED
     assert driver.messages() == []
@@ -213,11 +220,13 @@ def test_reserved_key_leaves_no_upload(driver: CacheDriver) -> None:
 
 @pytest.mark.parametrize("broken", ["start_upload", "presign_uploads"])
 def test_save_goes_by_the_edge_without_s3(driver: CacheDriver, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    driver.services.telemetry = telemetry = RecordingTelemetry()
     monkeypatch.setattr(driver.services.bucket, broken, lambda *_: fail(Unavailable("no S3")))
     path, urls = driver.services.reserve.with_direct(KEY, None, "https://cache.example.com")
     assert path.startswith("/blobs/upload/")
     assert urls is None
     assert uploads(driver) == []
+    assert [event.fields["fall"] for event in telemetry.events if "fall" in event.fields] == ["unavailable"]
 
 
 def test_store_that_a_client_cant_reach_is_not_offered(driver: CacheDriver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,15 +271,23 @@ def dies_before(_: object) -> Callable[..., None]:
     return lambda *_: fail(SystemExit())
 
 
-@pytest.mark.parametrize("dies", [dies_before, dies_after])
-def test_crash_around_complete_is_mended_by_the_next_list(
+def crashed_at_complete(
     driver: CacheDriver, monkeypatch: pytest.MonkeyPatch, dies: Callable[..., Callable[..., None]]
-) -> None:
+) -> str:
+    """Send an archive whose block list's process dies as it completes the upload; return the archive's id."""
     archive_id = sent(driver)
     bucket = driver.services.bucket
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(bucket, "complete_upload", dies(bucket.complete_upload))
         driver.services.commit.block_list(archive_id, IDS)
+    return archive_id
+
+
+@pytest.mark.parametrize("dies", [dies_before, dies_after])
+def test_crash_around_complete_is_mended_by_the_next_list(
+    driver: CacheDriver, monkeypatch: pytest.MonkeyPatch, dies: Callable[..., Callable[..., None]]
+) -> None:
+    archive_id = crashed_at_complete(driver, monkeypatch, dies)
     with pytest.raises(InvalidRequest, match="no block list"):
         driver.services.finalize(KEY, len(CONTENT))
     for other in (counted_ids(3, "2" * 36), IDS[:2]):
@@ -285,11 +302,7 @@ def test_crash_around_complete_is_mended_by_the_next_list(
 def test_crash_that_nobody_mends_leaves_nothing(
     driver: CacheDriver, monkeypatch: pytest.MonkeyPatch, dies: Callable[..., Callable[..., None]]
 ) -> None:
-    archive_id = sent(driver)
-    bucket = driver.services.bucket
-    with monkeypatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(bucket, "complete_upload", dies(bucket.complete_upload))
-        driver.services.commit.block_list(archive_id, IDS)
+    archive_id = crashed_at_complete(driver, monkeypatch, dies)
     for _ in range(2):
         driver.clock.advance(3601)
         driver.clean_up()

@@ -1,6 +1,7 @@
 """A pull request never costs the default branch its cache, and still keeps a tenth of the budget."""
 
 from collections import Counter
+from itertools import count
 
 import pytest
 
@@ -9,7 +10,7 @@ from actions_cache.domain.access import Caller
 from actions_cache.domain.budgets import Repository, Usage
 from actions_cache.domain.cleanup_schedule import CleanupTask
 from actions_cache.domain.entry_class import EntryClass
-from actions_cache.evict import MOST_ASKED_AT_A_SAVE
+from actions_cache.evict import MOST_ASKED_AT_A_SAVE, SETTLES
 from dev.clients.driver import REPOSITORY, CacheDriver, name
 from dev.emulation.dynamodb_usage import metered
 
@@ -220,6 +221,39 @@ def test_room_that_another_makes_meanwhile_costs_nobody(driver, monkeypatch, hid
     driver.services.evict.everywhere(lambda: True)
     monkeypatch.undo()
     assert (kept(driver), kept(driver, TRANSIENT)) == ({*"abcdefghi"}, {"later"})
+
+
+def test_flood_that_the_index_never_shows_costs_main_nothing(driver, monkeypatch):
+    """Whenever a list was read, another eviction takes away what the usage counts, and another save brings more."""
+    for key in "abcdefghi":
+        save(driver, key, 10)
+    driver.services.note_repository(Caller(REPOSITORY, ()))
+    monkeypatch.setattr(type(driver.services.evict), "after_save", lambda *_: 0)
+    lagging(monkeypatch, driver)
+    sizes = count(50)
+    usage = driver.services.repositories.usage
+
+    def flooded(repository):
+        counted = usage(repository)
+        return counted + Usage(size := next(sizes), 1, transient_bytes=size, transient_entries=1)
+
+    monkeypatch.setattr(driver.services.repositories, "usage", flooded)
+    settled = []
+    object.__setattr__(driver.services.evict, "settle", lambda: settled.append(1))
+    assert driver.services.evict.everywhere(lambda: True) == 0
+    assert (kept(driver), len(settled)) == ({*"abcdefghi"}, SETTLES)
+
+
+def test_wrong_count_that_stays_does_not_stop_evictions(driver, monkeypatch):
+    for key in "abcdefghi":
+        save(driver, key, 10)
+    driver.services.note_repository(Caller(REPOSITORY, ()))
+    usage, wrong = driver.services.repositories.usage, Usage(25, 1, transient_bytes=25, transient_entries=1)
+    monkeypatch.setattr(driver.services.repositories, "usage", lambda repository: usage(repository) + wrong)
+    settled = []
+    object.__setattr__(driver.services.evict, "settle", lambda: settled.append(1))
+    assert driver.services.evict.everywhere(lambda: True) == 2
+    assert (kept(driver), len(settled)) == ({*"cdefghi"}, 1)
 
 
 def test_transient_entry_expires_first(driver):

@@ -22,8 +22,7 @@ UNKNOWN = [f"{first}{second}" for first in "xyz" for second in LETTERS]
 
 
 @pytest.fixture
-def driver(emptied_driver, monkeypatch):
-    monkeypatch.setattr(activity, "PAIRS_WAIT_SECONDS", 60)  # a busy machine takes longer than a lookup may wait
+def driver(emptied_driver):
     emptied_driver.clock.at += HOUR - emptied_driver.clock.at % HOUR
     return emptied_driver
 

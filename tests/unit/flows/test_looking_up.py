@@ -3,6 +3,8 @@
 import pytest
 
 from actions_cache.domain.archive import ArchiveState
+from actions_cache.domain.signing import EXPIRES
+from actions_cache.domain.timing import SECOND
 from dev.clients.driver import SCOPE, name
 
 
@@ -62,6 +64,13 @@ def test_only_plain_readers_get_presigned_url(driver):
     subject = f"{len(b'content')}/{driver.archive(entry.archive_id).object.key.removeprefix('archives/')}"
     assert url.startswith(f"/blobs/object/{subject}?se="), "which seeks"
     assert driver.look_up("npm-1", through_edge=True).url.startswith("http"), "the store itself is nearer"
+
+
+@pytest.mark.parametrize("parts", [(b"one",), (b"one", b"two")], ids=["object", "parts"])
+def test_url_ends_when_the_grace_counts_on_it(driver, parts):
+    driver.save(name("npm-1"), *parts)
+    url = driver.look_up("npm-1", can_read_from_s3=False, through_edge=True).url
+    assert f"?{EXPIRES}={(driver.clock.now() + driver.services.lifetimes.download_url) // SECOND}&" in url
 
 
 @pytest.mark.parametrize("through_edge", [True, False])

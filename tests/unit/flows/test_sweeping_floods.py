@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 import pytest
 
@@ -117,8 +117,8 @@ def test_floods_delay_no_other_archive():
 def test_floods_share_each_run():
     simulation = CleanupSimulation()
     now = simulation.clock.at
-    changes: dict[str, Any] = {"state": ArchiveState.DELETED, "upload_closes_at": now - 2 * HOUR, "swept_at": now}
-    floods = [stored_archive(id=id_of(shard, 0), deleted_at=now + HOUR, **changes) for shard in SHARDS[:2]]
+    deleted = partial(stored_archive, state=ArchiveState.DELETED, upload_closes_at=now - 2 * HOUR, swept_at=now)
+    floods = [deleted(id=id_of(shard, 0), deleted_at=now + HOUR) for shard in SHARDS[:2]]
     for flood in floods:
         simulation.add(flood, ArchiveObjects(800_000 // SCALE))
     simulation.clock.at += 2 * HOUR

@@ -206,7 +206,7 @@ def test_activity_and_cost_reflect_jobs(manager: Manager) -> None:
     counted = {"hits": 1, "misses": 1, "saves": 1, "bytes_restored": 7, "bytes_saved": 7}
     assert now == {"hour": "2027-01-15T08:00:00.000Z", **counted}
     cost = manager.get("/manage/cost", hours=1)
-    assert (cost["stored_bytes"], cost["requests"]) == (7, counted)
+    assert (cost["stored_bytes"], cost["requests"]) == (7, {**counted, "bytes_direct": 0})
     assert cost["month_usd"] == pytest.approx(sum(cost["by_part"].values()))
 
 

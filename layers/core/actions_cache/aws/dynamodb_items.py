@@ -276,6 +276,7 @@ class RepositoryItem(Model):
     saves: NumberAttribute = NumberAttribute(null=True)
     bytes_restored: NumberAttribute = NumberAttribute(null=True)
     bytes_saved: NumberAttribute = NumberAttribute(null=True)
+    bytes_direct: NumberAttribute = NumberAttribute(null=True)
     family = UnicodeAttribute(null=True)
     matched_family = UnicodeAttribute(null=True)
     job: JSONAttribute = JSONAttribute(null=True)

@@ -149,6 +149,7 @@ class DynamoDbRepositories:
             RepositoryItem.saves.add(tally.saves),
             RepositoryItem.bytes_restored.add(tally.bytes_restored),
             RepositoryItem.bytes_saved.add(tally.bytes_saved),
+            RepositoryItem.bytes_direct.add(tally.bytes_direct),
             RepositoryItem.expires_at.set((hour + TALLIES_KEPT) // SECOND),
         ]
         if pair is not None:
@@ -278,6 +279,7 @@ def _tally(item: RepositoryItem) -> Tally:
         saves=int(item.saves or 0),
         bytes_restored=int(item.bytes_restored or 0),
         bytes_saved=int(item.bytes_saved or 0),
+        bytes_direct=int(item.bytes_direct or 0),
     )
 
 

@@ -12,6 +12,7 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 from actions_cache import logs
 from actions_cache.domain.archive import Archive
 from actions_cache.events import (
+    BYTES_DIRECT,
     BYTES_DISCARDED,
     BYTES_DOWN,
     BYTES_LISTED,
@@ -32,6 +33,7 @@ NAMESPACE = "ActionsCache"
 
 UNITS: Mapping[Metric, MetricUnit] = {
     BYTES_UP: MetricUnit.Bytes,
+    BYTES_DIRECT: MetricUnit.Bytes,
     BYTES_DOWN: MetricUnit.Bytes,
     BYTES_LISTED: MetricUnit.Bytes,
     TIME_TO_FIRST_BYTE: MetricUnit.Milliseconds,

@@ -197,6 +197,7 @@ class Tally:
     Args:
         hits: restores, partial ones included.
         partial_hits: restores of another key than the job's first.
+        bytes_direct: those of `bytes_saved` whose blocks went straight into S3, past the edge.
     """
 
     hits: int = 0
@@ -205,6 +206,7 @@ class Tally:
     saves: int = 0
     bytes_restored: int = 0
     bytes_saved: int = 0
+    bytes_direct: int = 0
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(**{field.name: getattr(self, field.name) + getattr(other, field.name) for field in fields(self)})

@@ -109,7 +109,7 @@ which S3 takes money and time. Fewer: more archives of short parts wait for thei
 
 
 class PlainReason(StrEnum):
-    """The reasons for which a client that asks for the part list gets the plain answer."""
+    """The reasons for which a client that asks for the part list, or for a direct upload, gets the plain answer."""
 
     RANGE = "range"
     """The request names a range or an ETag of ours, and a list is of all bytes."""

@@ -9,10 +9,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from actions_cache.domain.archive import Part
+from actions_cache.domain.archive import Archive, Part
 from actions_cache.domain.checksum import etag_of_upload
 from actions_cache.domain.errors import InvalidBlockList
 from actions_cache.domain.merge_plan import MIN_UPLOAD_PART_BYTES
+from actions_cache.domain.object_keys import is_direct_key
 
 MAX_DIRECT_PARTS = 256
 """Parts for which URLs are given. More: longer answers, of 67 bytes a part. Fewer: less than the 10 GiB that
@@ -22,6 +23,11 @@ _COUNTED_ID = re.compile(rb"([\x21-\x7e]{36})([0-9]{12})")
 """A block id of Azure's SDK for JavaScript before base64: a UUID, which all blocks of one upload share, and the index.
 generateBlockID in https://github.com/Azure/azure-sdk-for-js/blob/main/sdk/storage/storage-blob/src/utils/utils.common.ts.
 """
+
+
+def went_direct(archive: Archive) -> bool:
+    """Return whether an archive's blocks went straight into S3. A whole PUT can't be told from one by the edge."""
+    return archive.object is not None and is_direct_key(archive.object.key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,31 +28,25 @@ class Candidates:
             release wrote are filed under the default branch's, whatever their class is.
         last_use: called once for each archive.
         lifetimes: durations from the settings.
-        is_complete: False if archives that were saved a moment ago may be missing, since indexes lag.
     """
 
     of_class: Callable[[EntryClass], Iterable[Archive]]
     last_use: LastUse
     lifetimes: Lifetimes
-    is_complete: bool
     _rest: dict[EntryClass, Iterator[Used]] = field(default_factory=dict)
     _heads: dict[EntryClass, Used | None] = field(default_factory=dict)
 
-    def take(self, classes: Collection[EntryClass]) -> Used | None:
-        """Return the next archive of these classes.
+    def lacking(self, classes: Iterable[EntryClass]) -> frozenset[EntryClass]:
+        """Return which of these classes have no archive here, or none any more.
 
-        A class that gives way but has no archive here is counted wrong, isn't among the repositories that are compared,
-        or has only archives that an index doesn't show yet. As long as it may be the index, nothing else goes instead.
-
-        Args:
-            classes: those that give way; each is known to have archives.
-
-        Returns:
-            None if there are no more archives, or none is known to be the next.
+        A class that gives way has archives. It lacks them here if an index doesn't show them yet, if they were saved
+        since, if it isn't among the repositories that are compared, or if it is counted wrong.
         """
+        return frozenset(entry_class for entry_class in classes if self._head(entry_class) is None)
+
+    def take(self, classes: Collection[EntryClass]) -> Used | None:
+        """Return the next archive of these classes, or of any class if they have none; None if there is none at all."""
         heads = {entry_class: self._head(entry_class) for entry_class in classes}
-        if None in heads.values() and not self.is_complete:
-            return None
         if not any(heads.values()):
             heads = {entry_class: self._head(entry_class) for entry_class in EntryClass}
         known = [(self._order(*head), entry_class, head) for entry_class, head in heads.items() if head is not None]

@@ -138,6 +138,11 @@ def is_part_key(key: str) -> bool:
     return key.removeprefix(ROOT).partition("/")[2].startswith("parts/")
 
 
+def is_direct_key(key: str) -> bool:
+    """Return whether an object was made by a direct upload, of blocks that went straight into S3."""
+    return key.removeprefix(ROOT).partition("/")[2].startswith("parts/direct/")
+
+
 def archive_prefix_after(archive_id: str) -> str:
     """Return a key that sorts after all keys of this archive and before those of the next; the root for ""."""
     return f"{ROOT}{archive_id}0" if archive_id else ROOT

@@ -200,7 +200,7 @@ def reader_of(request: Request, settings: Settings, version: str) -> Reader:
 S3_READERS = ("@actions/cache-", "actions/cache", "hestia", "opendal/", "sccache/")
 """Beginnings of the user agents of clients that may be sent to S3: these read whole objects or seek with `Range`. S3
 ignores `x-ms-range`, so a client that seeks with it would get the wrong bytes without an error
-(docs/design/protocol.md#x-ms-range has the reason for each)."""
+(docs/design/protocol.md#downloads has each client)."""
 
 HESTIA_VERSION = "aa3f0c68abc7983158c10a1be8be9bbd7014211eee928dc266f9f0bb37e7be7a"
 """Version of all entries of hestia, whose lookups name no user agent: the SHA-256 of `hestia-2` (its

@@ -477,6 +477,7 @@ class RequestsResponse(BaseModel):
     saves: int
     bytes_restored: int
     bytes_saved: int
+    bytes_direct: int = Field(description="those of `bytes_saved` whose blocks went straight into S3, past the edge")
 
 
 class CostResponse(BaseModel):
@@ -502,6 +503,7 @@ class CostResponse(BaseModel):
                 saves=done.saves,
                 bytes_restored=done.bytes_restored,
                 bytes_saved=done.bytes_saved,
+                bytes_direct=done.bytes_direct,
             ),
             month_usd=month.total,
             by_part=dict(month.by_part),
