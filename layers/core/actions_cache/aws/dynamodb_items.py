@@ -308,7 +308,7 @@ def _parse_quickly(response_dict: dict[str, Any], customized_response_dict: dict
         body = json.loads(response_dict["body"])
     except ValueError:
         return
-    customized_response_dict.update(body)
+    customized_response_dict |= body
     response_dict["body"] = b"{}"
 
 
